@@ -1,0 +1,1 @@
+"""Syntax to plan: pure functions over one graph."""

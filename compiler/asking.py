@@ -1,0 +1,91 @@
+"""Phases as values: `sse.error`, `sse.seconds`, `first.before(e)`, `first.after(w)`.
+
+What a phase will say is not known while the spec is read: a number becomes a `clock` source of
+that name, a tensor an `input` that the session fills in from a `Probe`.
+"""
+
+from __future__ import annotations
+
+from dln.compiler import tensors
+from dln.compiler.blocks import owned
+from dln.compiler.graph import Node
+from dln.compiler.model import Probe
+from dln.compiler.state import Build
+from dln.compiler.statics import unknown
+from dln.compiler.tensor import TensorType
+from dln.compiler.values import PhaseVerb, Scope, Value
+from dln.grammar import syntax as s
+from dln.grammar.diagnostics import Span
+
+VERBS = ("before", "after", "grad")
+COUNTS = ("epochs", "updates", "seconds")
+
+
+def phase_attribute(b: Build, phase: str, name: str, span: Span) -> Value:
+    """A verb waiting for its expression, or a number the phase leaves behind."""
+    if name in VERBS:
+        return PhaseVerb(phase, name)
+    watched = [w.name for w in b.phases[phase].watches]
+    if name not in watched and name not in COUNTS:
+        unknown(b, f"watch or count of {phase} called", name, span, [*watched, *COUNTS, *VERBS])
+    return b.mark(b.at(span)("clock", name=f"{phase}.{name}"), span, f"{phase}.{name}")
+
+
+def history(b: Build, clock: Node, at: int, span: Span) -> Node:
+    """`curve.reach[10]`: the value of a watch at its report number 10, counted from 0."""
+    name = f"{clock['name']}[{at}]"
+    return b.mark(b.at(span)("clock", name=name), span, name)
+
+
+def ask(b: Build, verb: PhaseVerb, expr: s.Call, scope: Scope) -> Node:
+    """An expression of a phase's body, on its first minibatch, before or after its updates."""
+    if len(expr.arguments) != 1 or isinstance(expr.arguments[0], s.Named | s.Ranged):
+        b.fail("E322", f"{verb.phase}.{verb.verb} takes one expression of the phase", expr.span)
+    body, _ = b.phase_scopes[verb.phase]
+    merged = _merged(body, scope)
+    frame = b.new_frame("probe", batched=True, site=verb.phase)
+    with b.within(frame=frame):
+        if verb.verb == "grad":
+            node = _gradient(b, verb.phase, expr.arguments[0], merged)
+        else:
+            node = tensors.as_tensor(b, b.evaluate(expr.arguments[0], merged), expr.span)
+        if "batch" in node.type.running:
+            node = tensors.reduce(b, "mean", node, ("batch",), expr.span)
+    when = "after" if verb.verb == "after" else "before"
+    key = f"probe:{len(b.probes)}"
+    b.probes[key] = Probe(verb.phase, when, node)
+    type = TensorType(node.type.shape, node.type.running, node.type.kind, node.type.domain)
+    text = tensors.short(expr.span.text)
+    return b.mark(b.at(expr.span)("input", name=key, type=type), expr.span, text)
+
+
+def _merged(body: Scope, scope: Scope) -> Scope:
+    """The phase's names, and behind them the loop variables and lets of where it is asked."""
+    inner = body.child()
+    local: Scope | None = scope
+    while local is not None and local.parent is not None:
+        for name, binding in local.names.items():
+            if body.lookup(name) is None and name not in inner.names:
+                inner.names[name] = binding
+        local = local.parent
+    return inner
+
+
+def _gradient(b: Build, phase: str, expr: s.Expr, scope: Scope) -> Node:
+    """The gradient of the phase's loss with respect to a parameter or an entry of one."""
+    if isinstance(expr, s.Index):
+        inner = scope.child()
+        inner.value("gradient ", _gradient(b, phase, expr.body, scope), expr.body.span)
+        whole = s.Name("gradient ", span=expr.body.span)
+        return tensors.as_tensor(
+            b, b.evaluate(s.Index(whole, expr.indices, span=expr.span), inner), expr.span
+        )
+    node = tensors.as_tensor(b, b.evaluate(expr, scope), expr.span)
+    (path,) = owned(b, node, expr.span)
+    losses = [loss for loss, paths in b.phase_losses[phase](b) if path in paths]
+    if not losses:
+        b.fail("E344", f"{phase} does not minimise anything over {path}", expr.span)
+    total = losses[0]
+    for loss in losses[1:]:
+        total = b.make.add(total, loss)
+    return b.at(expr.span)("grad", total, b.params[path].node)

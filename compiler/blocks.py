@@ -1,0 +1,451 @@
+"""Functions, blocks and instances: making them, applying them, asking for their parts.
+
+Calling a block with options makes an *instance*, which owns its parameters; applying an instance
+works its equations out for given ports. Using an instance twice shares its parameters. A
+parameter is also an option: what is given there takes its place, which ties or fixes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from dln.compiler import tensors
+from dln.compiler.graph import Node
+from dln.compiler.model import Parameter
+from dln.compiler.sizes import Conflict, Reason, Size, Var
+from dln.compiler.state import Build, Drawing, Naming
+from dln.compiler.statics import domain_of, listed, lookup, size, unknown, want_domain
+from dln.compiler.tensor import Domain, TensorType
+from dln.compiler.values import (
+    Binding,
+    BlockDef,
+    Chain,
+    Function,
+    IndexVar,
+    Instance,
+    Record,
+    Scope,
+    Value,
+)
+from dln.grammar import syntax as s
+from dln.grammar.diagnostics import Note, Span
+
+# ---- functions ---------------------------------------------------------------------------------
+
+
+def call_function(
+    b: Build, target: Function, values: Mapping[str, tuple[Value, Span]], span: Span
+) -> Value:
+    """A `fn` applied: its ports say which shapes and domains it takes."""
+    scope = target.scope.child()
+    with b.call(span, target.syntax.name):
+        for port in target.syntax.ports:
+            value, at = values[port.name]
+            scope.value(port.name, _argument(b, port, value, at, scope, target.syntax.name), at)
+        result = b.evaluate(target.syntax.value, scope)
+        domain = domain_of(b, target.syntax.domain, scope)
+        if domain is None:
+            return result
+        node = tensors.as_tensor(b, result, span)
+        return b.at(span)("asserted", node, domain=domain) if node.type.domain != domain else node
+
+
+def _argument(b: Build, port: s.Port, value: Value, span: Span, scope: Scope, who: str) -> Value:
+    if port.dims is None and port.domain is None:
+        return value
+    node = tensors.as_tensor(b, value, span, f"{port.name} of {who}")
+    if port.dims is not None:
+        running, wanted = port_sizes(b, port, scope, {})
+        fit(b, node, running, wanted, span, f"{who} takes {port.name}{dims_text(port)}", port.span)
+    domain = domain_of(b, port.domain, scope, {})
+    return node if domain is None else want_domain(b, node, domain, span, who)
+
+
+def dims_text(port: s.Port) -> str:
+    """`[n, m]` as it is written."""
+    return "[" + ", ".join(d.span.text for d in port.dims) + "]" if port.dims else ""
+
+
+def port_sizes(
+    b: Build, port: s.Port, scope: Scope, declare: dict[str, Var]
+) -> tuple[tuple[str, ...], tuple[Size, ...]]:
+    """The running axes and the sizes of a port; new names are dimension variables."""
+    dims = list(port.dims or ())
+    running = []
+    while dims and isinstance(dims[0], s.Name) and dims[0].id in ("batch", "time"):
+        running.append(dims.pop(0).id)
+    return tuple(running), tuple(size(b, d, scope, declare) for d in dims)
+
+
+def fit(
+    b: Build,
+    node: Node,
+    running: tuple[str, ...],
+    wanted: Sequence[Size],
+    span: Span,
+    who: str,
+    port_span: Span,
+) -> None:
+    """A tensor where a port with these sizes stands."""
+    found = node.type.example
+    for axis in running:
+        if axis not in node.type.running:
+            b.fail("E214", f"{who}, which runs over {axis}", span,
+                   f"is {b.shown(node.type)}, one for each example")  # fmt: skip
+    if len(found) != len(wanted):
+        axes = f"{len(wanted)} ax{'i' if len(wanted) == 1 else 'e'}s"
+        remedy = "flatten puts all axes into one" if len(wanted) == 1 < len(found) else ""
+        b.fail("E215", f"{who}: a tensor with {axes}", span, f"is {b.shown(node.type)}",
+               (Note(port_span, "the port"),) if port_span.source is span.source else (), remedy)  # fmt: skip
+
+    def fail(c: Conflict) -> Any:
+        sizes = ", ".join(str(b.sizes.resolve(w)) for w in wanted)
+        notes = b.proof_notes(*wanted, *found, skip=span)
+        facts = (f"{c.left} = {b.sizes.resolve(c.right)}: {c.remainder}",) if c.remainder else ()
+        b.fail("E216", f"{who} with [{sizes}]", span, f"is {b.shown(node.type)}", notes, "", facts)
+
+    for w, f in zip(wanted, found, strict=True):
+        reason = Reason(span, f"{tensors.short(span.text)} is {b.shown(node.type)}")
+        b.equate(w, f, reason, fail)
+
+
+# ---- instances ---------------------------------------------------------------------------------
+
+
+def option_values(
+    b: Build,
+    options: Sequence[s.Option],
+    given: Sequence[s.Arg],
+    scope: Scope,
+    who: str,
+    span: Span,
+    also: Sequence[str] = (),
+) -> dict[str, tuple[s.Expr, Scope, Span]]:
+    """Which expression each option has been given, with the scope it is read in."""
+    names = [o.name for o in options]
+    found: dict[str, tuple[s.Expr, Scope, Span]] = {}
+    free = iter(names)
+    for arg in given:
+        if isinstance(arg, s.Ranged):
+            b.fail("E326", "an index stands in reductions only", arg.span)
+        if isinstance(arg, s.Named):
+            name, expr = arg.name, arg.value
+            if name not in names and name not in also:
+                unknown(b, f"option of {who} called", name, arg.span, [*names, *also])
+        else:
+            name, expr = next(free, ""), arg
+            if not name:
+                b.fail("E322", f"{who} takes {len(names)} options", arg.span,
+                       f"takes {', '.join(names) or 'none'}")  # fmt: skip
+        if name in found:
+            b.fail("E329", f"{name} is given twice", arg.span)
+        found[name] = (expr, scope, expr.span)
+    missing = [o.name for o in options if o.default is None and o.name not in found]
+    if missing:
+        b.fail("E333", f"{who} needs {', '.join(missing)}", span, "not given",
+               remedy=f"{who}({', '.join(f'{m} = ...' for m in missing)})")  # fmt: skip
+    return found
+
+
+def instance(
+    b: Build, definition: BlockDef, given: Sequence[s.Arg], scope: Scope, span: Span
+) -> Instance:
+    """A block with its options, named by where it stands; the same place gives the same one."""
+    path = b.naming.take()
+    old = b.instances.get(path)
+    if old is not None and old.span == span:
+        return old
+    syntax = definition.syntax
+    made = Instance(definition, path, Scope(definition.scope, path), span)
+    own = [d.name for st in syntax.body if isinstance(st, s.Param | s.Fixed) for d in st.declared]
+    options = option_values(b, syntax.options, given, scope, syntax.name, span, own)
+    for name, (expr, where, at) in options.items():
+        made.scope.names[name] = Binding(at, partial(_option, b, made, name, expr, where))
+    for option in syntax.options:
+        if option.name not in options and option.default is not None:
+            find = partial(_option, b, made, option.name, option.default, made.scope)
+            made.scope.names[option.name] = Binding(option.span, find)
+    for port in syntax.ports:
+        running, sizes = port_sizes(b, port, made.scope, made.sizes)
+        made.ports.append((running, sizes, domain_of(b, port.domain, made.scope, made.sizes)))
+    _bind_owned(b, made, syntax, set(options))
+    b.instances[path] = made
+    return made
+
+
+def _option(b: Build, made: Instance, name: str, expr: s.Expr, scope: Scope) -> Value:
+    with b.within(naming=Naming(f"{made.path}.{name}")):
+        return b.evaluate(expr, scope)
+
+
+def _bind_owned(b: Build, made: Instance, syntax: s.Block, given: set[str]) -> None:
+    """The parameters and lets of a block: what an instance has before it is applied."""
+    for st in syntax.body:
+        if isinstance(st, s.Param | s.Fixed):
+            for d in st.declared:
+                option = made.scope.names.get(d.name) if d.name in given else None
+                find = partial(_parameter, b, made, d, isinstance(st, s.Param), option)
+                made.scope.names[d.name] = Binding(d.span, find)
+        elif isinstance(st, s.Let):
+            find = partial(_let, b, f"{made.path}.{st.name}", st.value, made.scope)
+            made.scope.names[st.name] = Binding(st.span, find)
+
+
+def _let(b: Build, path: str, expr: s.Expr, scope: Scope) -> Value:
+    with b.within(naming=Naming(path)):
+        return b.evaluate(expr, scope)
+
+
+def _parameter(
+    b: Build, made: Instance, d: s.Declared, trainable: bool, option: Binding | None
+) -> Node:
+    """A parameter's node, or what the option of that name puts in its place."""
+    wanted = tuple(size(b, e, made.scope) for e in d.dims or ())
+    if option is not None:
+        node = tensors.as_tensor(b, option.find(), option.span or d.span, d.name)
+        _fit_tied(b, made, d, node, wanted, option.span or d.span)
+        return node
+    path = f"{made.path}.{d.name}"
+    node = b.at(d.span)("param", path=path, type=TensorType(wanted))
+    if path not in b.params:
+        if d.where is not None:
+            b.unbuilt("a table of dead links (where)", d.where.span)
+        b.mark(node, d.span, path)
+        b.params[path] = Parameter(path, node, None, d.span, trainable)
+        b.inits.append(partial(_initial, b, path, d, made.scope, wanted))
+    return node
+
+
+def _fit_tied(
+    b: Build, made: Instance, d: s.Declared, node: Node, wanted: Sequence[Size], span: Span
+) -> None:
+    """What is given in place of a parameter has its shape."""
+
+    def complain(c: Conflict | None = None) -> Any:
+        sizes = ", ".join(str(b.sizes.resolve(w)) for w in wanted)
+        found = node.type.example
+        notes = b.proof_notes(*found, *wanted, skip=span)
+        flipped = [b.sizes.resolve(f) for f in found] == [b.sizes.resolve(w) for w in wanted][::-1]
+        remedy = f"{d.name} = {span.text}'" if flipped and len(found) == 2 else ""
+        label = f"is {b.shown(node.type)}, but {made.name} needs {d.name}[{sizes}]"
+        b.fail("E203", "the tied weights have the wrong shape", span, label, notes, remedy)
+
+    if len(node.type.example) != len(wanted) or node.type.running:
+        complain()
+    for w, f in zip(wanted, node.type.example, strict=True):
+        b.equate(w, f, Reason(span, f"{d.name} = {tensors.short(span.text)}"), complain)
+
+
+def _initial(b: Build, path: str, d: s.Declared, scope: Scope, wanted: Sequence[Size]) -> None:
+    """The first value of a parameter, worked out when all sizes are known."""
+    shape = tuple(b.sizes.resolve(w) for w in wanted)
+    if any(x.value is None for x in shape):
+        return
+    frame = b.new_frame("initial", site=path)
+    drawing = Drawing(path, shape) if d.drawn else None
+    with b.within(frame=frame, drawing=drawing):
+        node = tensors.as_tensor(b, b.evaluate(d.value, scope), d.value.span, d.name)
+        node = tensors.quantity(b, node, d.value.span)
+        if node.type.running:
+            b.fail("E304", "a first value depends on no data", d.value.span)
+        if node.type.example:
+            why = f"the first value of {d.name}{[str(x) for x in shape]}".replace("'", "")
+            fit(b, node, (), shape, d.value.span, why, d.span)
+        node = b.make.broadcast(node, TensorType(shape), tuple(range(len(node.type.shape))))
+    p = b.params[path]
+    b.params[path] = Parameter(path, p.node, node, p.span, p.trainable)
+
+
+# ---- application -------------------------------------------------------------------------------
+
+
+def apply_instance(
+    b: Build, made: Instance, given: Sequence[tuple[Value, Span]], span: Span
+) -> Value:
+    """The results of an instance for given ports."""
+    syntax = made.definition.syntax
+    if len(given) != len(syntax.ports):
+        names = ", ".join(p.name for p in syntax.ports) or "nothing"
+        b.fail("E322", f"{made.name} takes {len(syntax.ports)} ports, not {len(given)}", span,
+               f"takes {names}")  # fmt: skip
+    with b.call(span, made.name):
+        nodes = [_port(b, made, i, value, at) for i, (value, at) in enumerate(given)]
+        key = (b.frame.version, *map(id, nodes))
+        if key not in made.memo:
+            made.memo[key] = (_body(b, made, nodes, span), nodes)
+        return made.memo[key][0]
+
+
+def _port(b: Build, made: Instance, i: int, value: Value, span: Span) -> Node:
+    port = made.definition.syntax.ports[i]
+    running, sizes, domain = made.ports[i]
+    node = tensors.as_tensor(b, value, span, f"{port.name} of {made.name}")
+    who = f"{made.name} takes {port.name}{dims_text(port)}"
+    fit(b, node, running, sizes, span, who, port.span)
+    return node if domain is None else want_domain(b, node, domain, span, made.name)
+
+
+def _body(b: Build, made: Instance, nodes: Sequence[Node], span: Span) -> Value:
+    """The equations of a block for given ports, all of them, and its results."""
+    syntax = made.definition.syntax
+    body = made.scope.child()
+    for port, node in zip(syntax.ports, nodes, strict=True):
+        body.value(port.name, node, port.span)
+    bind_statements(b, syntax.body, body)
+    made.bodies[b.frame] = made.last = body
+    for name in [*made.scope.names, *body.names]:
+        binding = made.scope.names.get(name) or body.names[name]
+        lookup(b, name, binding.span or span, body)
+    if not syntax.results:
+        b.unbuilt(f"{made.name}, a block without results (an energy)", span)
+    results = {p.name: _result(b, made, p, body) for p in syntax.results}
+    return next(iter(results.values())) if len(results) == 1 else Record(results)
+
+
+def _result(b: Build, made: Instance, port: s.Port, body: Scope) -> Node:
+    if port.name not in body.names:
+        unknown(b, f"equation in {made.name} for", port.name, port.span, list(body.names))
+    node = tensors.as_tensor(b, lookup(b, port.name, port.span, body), port.span)
+    running, sizes = port_sizes(b, port, made.scope, made.sizes)
+    fit(b, node, running, sizes, port.span, f"{made.name} promises {port.name}{dims_text(port)}",
+        port.span)  # fmt: skip
+    domain = domain_of(b, port.domain, made.scope, made.sizes)
+    if domain is None or domain == node.type.domain:
+        return node
+    node = want_domain(b, node, domain, port.span, f"the result {port.name}")
+    return b.mark(b.at(port.span)("asserted", node, domain=domain), port.span)
+
+
+# ---- equations ---------------------------------------------------------------------------------
+
+
+def bind_statements(b: Build, body: Sequence[s.Stmt], scope: Scope) -> None:
+    """Bind the names that equations define; each is worked out when it is first asked for."""
+    for st in body:
+        match st:
+            case s.Define(target=target) | s.Draw(target=target):
+                rule = define if isinstance(st, s.Define) else draw
+                once(b, scope, target.name, target.span, partial(rule, b, st, scope))
+            case s.Let() if not isinstance(scope.parent, Scope) or st.name not in scope.parent.names:
+                path = f"{scope.path}.{st.name}" if scope.path else st.name
+                once(b, scope, st.name, st.span, partial(_let, b, path, st.value, scope))
+            case s.Scan():
+                b.unbuilt("scan", st.span)
+            case s.Hidden() | s.Energy():
+                b.unbuilt("an energy", st.span)
+            case s.For():
+                _unroll(b, st, scope)
+
+
+def _unroll(b: Build, st: s.For, scope: Scope) -> None:
+    for i, value in enumerate(listed(b, st.range, scope)):
+        inner = scope.child(f"{scope.path}[{i}]" if scope.path else f"[{i}]")
+        inner.value(st.name, value, st.span)
+        bind_statements(b, [x for x in st.body if isinstance(x, s.Stmt)], inner)
+        for name, binding in list(inner.names.items()):
+            if name != st.name:
+                lookup(b, name, binding.span or st.span, inner)
+
+
+def once(
+    b: Build, scope: Scope, name: str, span: Span, find: Callable[[], Value], static: bool = False
+) -> None:
+    """Bind a name that is not bound in this scope yet."""
+    old = scope.names.get(name)
+    if old is not None:
+        notes = (Note(old.span, "first bound here"),) if old.span else ()
+        b.fail("E334", f"{name} is bound twice", span, "bound again", notes,
+               remedy="a name is bound once in its scope; choose another")  # fmt: skip
+    scope.names[name] = Binding(span, find, static)
+
+
+def define(b: Build, st: s.Define, scope: Scope) -> Value:
+    """`y = e`, or `y[i, j] = e` with bound indices."""
+    path = f"{scope.path}.{st.target.name}" if scope.path else st.target.name
+    with b.within(naming=Naming(path)):
+        if st.target.dims is None:
+            value = b.evaluate(st.value, scope)
+        else:
+            value = _indexed(b, st, scope)
+        domain = domain_of(b, st.target.domain, scope)
+        if domain is not None:
+            node = tensors.as_tensor(b, value, st.value.span)
+            want_domain(b, node, domain, st.value.span, st.target.name)
+            value = b.at(st.span)("asserted", node, domain=domain)
+    return b.mark(value, st.span, path) if isinstance(value, Node) else value
+
+
+def _indexed(b: Build, st: s.Define, scope: Scope) -> Node:
+    inner, indices = scope.child(), []
+    for d in st.target.dims or ():
+        if not isinstance(d, s.Name):
+            b.unbuilt("a value at one place of a sequence", d.span)
+        var = IndexVar(d.id, f"{d.id}.{next(b.counter)}", Size.of(Var(d.id, span=d.span)))
+        inner.value(d.id, var, d.span)
+        indices.append(var)
+    node = tensors.as_tensor(b, b.evaluate(st.value, inner), st.value.span)
+    return tensors.axes_stop(b, tensors.quantity(b, node, st.value.span), indices, st.span)
+
+
+def draw(b: Build, st: s.Draw, scope: Scope) -> Node:
+    """`h ~ bernoulli(p)`: drawn at each evaluation; the shape is the distribution's or declared."""
+    path = f"{scope.path}.{st.target.name}" if scope.path else st.target.name
+    shape = None
+    if st.target.dims is not None:
+        shape = tuple(size(b, d, scope) for d in st.target.dims)
+    with b.within(drawing=Drawing(f"{b.frame.site}.{path}", shape), naming=Naming(path)):
+        node = tensors.as_tensor(b, b.evaluate(st.value, scope), st.value.span)
+    return b.mark(node, st.span, path)
+
+
+# ---- parts of an instance ----------------------------------------------------------------------
+
+
+def attribute(b: Build, made: Instance, name: str, span: Span) -> Value:
+    """`net.W`, `net.m`, `net.n`, `net.enc`, or a tensor of its latest application here."""
+    if name in made.scope.names:
+        return lookup(b, name, span, made.scope)
+    body = made.bodies.get(b.frame) or made.last
+    if body is not None and name in body.names:
+        return lookup(b, name, span, body)
+    known = [*made.scope.names, *(body.names if body else ())]
+    if body is None and any(
+        isinstance(st, s.Define | s.Draw) and st.target.name == name
+        for st in made.definition.syntax.body
+    ):
+        b.fail("E335", f"{name} has no value before {made.path} is applied", span)
+    unknown(b, f"part of {made.name} called", name, span, known)
+
+
+def owned(b: Build, value: Value, span: Span) -> list[str]:
+    """The paths of the parameters that an instance, chain, list or parameter stands for."""
+    match value:
+        case Instance():
+            if made_never(value):
+                b.fail("E336", f"the sizes of {value.path} are not known: it is never applied", span)
+            return [p for p in b.params if p.startswith(value.path + ".")]
+        case Chain():
+            return _joined([owned(b, p, span) for p in value.parts if isinstance(p, Instance)])
+        case list():
+            return _joined([owned(b, p, span) for p in value])
+        case Node():
+            for path, p in b.params.items():
+                if p.node is value or b.frame.params.get(path) is value:
+                    return [path]
+    b.fail("E337", "parameters are meant here: an instance, or one of its parameters", span,
+           remedy="over net, or over net.W, net.b")  # fmt: skip
+
+
+def _joined(parts: Sequence[list[str]]) -> list[str]:
+    return list(dict.fromkeys(p for part in parts for p in part))
+
+
+def made_never(made: Instance) -> bool:
+    """Whether an instance has not been applied anywhere."""
+    return made.last is None
+
+
+def domain_or_real(domain: Domain | None) -> Domain:
+    return domain or Domain()

@@ -1,0 +1,325 @@
+"""Module to model: `build(module, ...)`. Names are bound, blocks expanded, phases laid out.
+
+The items of a file are bound first and worked out when they are asked for, so their order does not
+matter; then data, phases, tasks, sweeps and checks are read in the order of the file. Every
+independent problem is reported, not the first alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from dln.compiler import blocks, checks, data, phases, tensors
+from dln.compiler.builtins import builtins
+from dln.compiler.expressions import apply, evaluate
+from dln.compiler.graph import Node
+from dln.compiler.model import Applied, Checking, Model
+from dln.compiler.sizes import BATCH_SIZE
+from dln.compiler.state import Build, Naming
+from dln.compiler.statics import listed, lookup, static
+from dln.compiler.tensor import TensorType
+from dln.compiler.values import (
+    BlockDef,
+    Chain,
+    Function,
+    Instance,
+    Module,
+    OptimiserDef,
+    Record,
+    Scope,
+    Value,
+    describe,
+)
+from dln.grammar import syntax as s
+from dln.grammar.diagnostics import Fault, Problem, Source, Span, nearest
+
+Loader = Callable[[str, Source], tuple[Source, s.Module]]
+STANDARD = "std.dln"
+DEEPEST_USE = 16
+
+
+def build(
+    source: Source,
+    module: s.Module,
+    load: Loader,
+    probe: Callable[[Any], Any],
+    constants: Mapping[str, object] | None = None,
+    data_paths: Mapping[str, str] | None = None,
+) -> Model:
+    """The model of a parsed spec.
+
+    `load(path, from)` finds and parses a used file; `probe` reads the header of a data set;
+    `constants` are given from outside, `data_paths` take the place of files of data sets.
+    Raises DlnError with every problem found.
+    """
+    b = Build(source, dict(constants or {}), dict(data_paths or {}), probe)
+    b.evaluate = partial(evaluate, b)
+    files = Files(b, load)
+    scope = files.open(source, module, [])
+    declarations = list(_unrolled(b, module.items, scope))
+    with b.collecting():
+        _read_all(b, scope)
+    found = _in_order(b, declarations, scope)
+    _initial_values(b)
+    applied = _applied(b, scope)
+    _unused(b)
+    b.problems.raise_if_any()
+    return _model(b, found, applied)
+
+
+class Files:
+    """The used files, each read once; their definitions are shared."""
+
+    def __init__(self, b: Build, load: Loader) -> None:
+        self.b, self.load = b, load
+        self.scopes: dict[str, Scope] = {}
+        self.outer = builtins()
+        self.standard = self.outer
+
+    def open(self, source: Source, module: s.Module, trail: list[str]) -> Scope:
+        """The scope of a file, over the standard library and the files it uses."""
+        b = self.b
+        if not trail and not source.path.endswith(STANDARD):
+            self.standard = self._library()
+        scope = Scope(self.standard.child())
+        for item in module.items:
+            if isinstance(item, s.Use):
+                with b.collecting():
+                    self._use(item, source, scope, [*trail, source.path])
+        bind_items(b, module.items, scope)
+        return scope
+
+    def _library(self) -> Scope:
+        library, module = self.load(STANDARD, self.b.source)
+        self.b.sources[library.path] = library
+        scope = Scope(self.outer)
+        bind_items(self.b, module.items, scope)
+        self.scopes[library.path] = scope
+        return scope
+
+    def _use(self, item: s.Use, source: Source, scope: Scope, trail: list[str]) -> None:
+        b = self.b
+        try:
+            found, module = self.load(item.path, source)
+        except Fault as fault:
+            raise fault.at(item.span) from None
+        if found.path in trail:
+            b.fail("E380", "files use each other in a circle", item.span,
+                   facts=(" -> ".join([*trail, found.path]),))  # fmt: skip
+        if len(trail) > DEEPEST_USE:
+            b.fail("E381", "files use each other too deeply", item.span)
+        if found.path not in self.scopes:
+            b.sources[found.path] = found
+            self.scopes[found.path] = self.open(found, module, trail)
+        used = self.scopes[found.path]
+        if item.alias is not None:
+            scope.value(item.alias, Module(item.alias, used), item.span)
+        elif used is not self.standard and scope.parent is not None:
+            scope.parent.names.update(used.names)
+
+
+# ---- items -------------------------------------------------------------------------------------
+
+
+def bind_items(b: Build, items: Sequence[s.Item], scope: Scope) -> None:
+    """Bind what a file defines."""
+    others = {i.name: i for i in items if isinstance(i, s.Data)}
+    for item in items:
+        with b.collecting():
+            match item:
+                case s.Const():
+                    blocks.once(b, scope, item.name, item.span, partial(_const, b, item, scope), True)
+                    _outside(b, item, scope)
+                case s.Fn():
+                    blocks.once(b, scope, item.name, item.span, partial(Function, item, scope), True)
+                case s.Block():
+                    find = partial(BlockDef, item, scope)
+                    blocks.once(b, scope, item.name, item.span, find, True)
+                case s.Optimiser():
+                    find = partial(OptimiserDef, item, scope)
+                    blocks.once(b, scope, item.name, item.span, find, True)
+                case s.Let():
+                    find = partial(_named, b, item, scope)
+                    blocks.once(b, scope, item.name, item.span, find)
+                case s.Data():
+                    data.declare(b, item, scope, others)
+
+
+def _named(b: Build, item: s.Let, scope: Scope) -> Value:
+    with b.within(naming=Naming(item.name)):
+        return b.evaluate(item.value, scope)
+
+
+def _outside(b: Build, item: s.Const, scope: Scope) -> None:
+    """Constants of the spec itself are known by name, so that `-D` and `vary` find them."""
+    if item.span.source is b.source:
+        b.constants[item.name] = lookup(b, item.name, item.span, scope)
+
+
+def _const(b: Build, item: s.Const, scope: Scope) -> Value:
+    """A constant's value: what was given from outside, else what is written."""
+    written = static(b, item.value, scope, f"the constant {item.name}")
+    if item.name not in b.overrides or item.span.source is not b.source:
+        return written
+    given = b.overrides[item.name]
+    b.used_overrides.add(item.name)
+    number = isinstance(written, int | float) and not isinstance(written, bool)
+    if number and not isinstance(given, int | float) or (
+        isinstance(written, str) != isinstance(given, str)):  # fmt: skip
+        b.fail("E382", f"{item.name} is {describe(written)}", item.span,
+               f"was given {given!r} from outside")  # fmt: skip
+    return given
+
+
+def _unrolled(
+    b: Build, items: Iterable[s.Item], scope: Scope
+) -> Iterable[tuple[s.Item, Scope]]:
+    """The items with their scopes, `for` worked out."""
+    for item in items:
+        if isinstance(item, s.For):
+            with b.collecting():
+                for value in listed(b, item.range, scope):
+                    inner = scope.child()
+                    inner.value(item.name, value, item.span)
+                    bind_items(b, item.body, inner)  # type: ignore[arg-type]
+                    yield from _unrolled(b, item.body, inner)  # type: ignore[arg-type]
+        else:
+            yield item, scope
+
+
+def _read_all(b: Build, scope: Scope) -> None:
+    """Look at every definition of the spec once, used or not."""
+    for name, binding in list(scope.names.items()):
+        with b.collecting():
+            if binding.span is not None and binding.span.source is b.source:
+                lookup(b, name, binding.span, scope)
+
+
+def _in_order(
+    b: Build, items: Sequence[tuple[s.Item, Scope]], scope: Scope
+) -> dict[str, Any]:
+    found: dict[str, Any] = {"checks": [], "tasks": {}, "sweeps": {}}
+    for item, where in items:
+        if isinstance(item, s.Train):
+            with b.collecting():
+                phases.train(b, item, where)
+                phases.bind_phase(b, item, where, scope)
+    for item, where in items:
+        with b.collecting():
+            match item:
+                case s.Task():
+                    found["tasks"][item.name] = checks.task(b, item, where)
+                case s.Sweep():
+                    found["sweeps"][item.name] = checks.sweep(b, item, where)
+                case s.Check():
+                    found["checks"].append(checks.check(b, item, where, len(found["checks"])))
+    return found
+
+
+def _initial_values(b: Build) -> None:
+    """The first values of all parameters, now that every size is known."""
+    while b.inits:
+        with b.collecting():
+            b.inits.pop(0)()
+    for path, p in b.params.items():
+        loose = [x for x in p.node.type.shape if b.sizes.resolve(x).value is None]
+        if loose and not b.problems.found:
+            with b.collecting():
+                b.fail("E336", f"the size {loose[0]} of {path} is never fixed", p.span,
+                       "no equation says how large this is")  # fmt: skip
+
+
+def _unused(b: Build) -> None:
+    """What was given from outside and meant nothing is an error, with the nearest name."""
+    for name in b.overrides:
+        if name not in b.used_overrides:
+            hint = nearest(name, b.constants) or "it has " + (", ".join(b.constants) or "none")
+            text = f"the spec has no constant {name}"
+            b.problems.found.append(Problem("E383", text, None, remedy=hint))
+    for name in b.data_paths:
+        if f"data:{name}" not in b.used_overrides:
+            known = ", ".join(b.data) or "none"
+            text = f"the spec uses no data set {name}"
+            b.problems.found.append(Problem("E383", text, None, remedy=f"it uses {known}"))
+
+
+# ---- instances as functions --------------------------------------------------------------------
+
+
+def _applied(b: Build, scope: Scope) -> dict[str, Applied]:
+    """Every instance of the spec that a phase applies, as a function for Python."""
+    found: dict[str, Applied] = {}
+    for name, binding in scope.names.items():
+        if binding.static or name not in scope.names or b.problems.found:
+            continue
+        value = lookup(b, name, binding.span or Span(b.source, 0, 0), scope)
+        for path, target in _targets(name, value):
+            made = _as_function(b, path, target)
+            if made is not None:
+                found[path] = made
+    return found
+
+
+def _targets(path: str, value: Value) -> list[tuple[str, Value]]:
+    if isinstance(value, Instance | Chain):
+        return [(path, value)]
+    if isinstance(value, list):
+        return [t for i, v in enumerate(value) for t in _targets(f"{path}[{i}]", v)]
+    return []
+
+
+def _first(target: Value) -> Instance | None:
+    while isinstance(target, Chain):
+        if not target.parts:
+            return None
+        target = target.parts[0]
+    return target if isinstance(target, Instance) and target.last is not None else None
+
+
+def _as_function(b: Build, path: str, target: Value) -> Applied | None:
+    first = _first(target)
+    if first is None:
+        return None
+    ports: dict[str, Node] = {}
+    for port, (_, sizes, domain) in zip(first.definition.syntax.ports, first.ports, strict=True):
+        kind = "index" if domain is not None and domain.name == "class" else "real"
+        shape = tuple(b.sizes.resolve(x) for x in sizes)
+        if any(x.value is None for x in shape):
+            return None
+        type = TensorType((BATCH_SIZE, *shape), ("batch",), kind)  # type: ignore[arg-type]
+        type = type.like(domain=domain)
+        ports[port.name] = b.at(port.span)("input", name=port.name, type=type)
+    with b.within(frame=b.new_frame("apply", batched=True, site=path)):
+        given = [(n, first.span) for n in ports.values()]
+        result = apply(b, target, given, first.span)
+    values = result.values if isinstance(result, Record) else {_result_name(target): result}
+    results = {k: tensors.as_tensor(b, v, first.span) for k, v in values.items()}
+    return Applied(path, ports, results, tuple(p for p in b.params if p.startswith(path)))
+
+
+def _result_name(target: Value) -> str:
+    while isinstance(target, Chain):
+        target = target.parts[-1]
+    results = target.definition.syntax.results if isinstance(target, Instance) else ()
+    return results[0].name if results else "y"
+
+
+# ---- the model ---------------------------------------------------------------------------------
+
+
+def _model(b: Build, found: Mapping[str, Any], applied: Mapping[str, Applied]) -> Model:
+    made: tuple[Checking, ...] = tuple(found["checks"])
+    asked = {p for c in made if not c.slow for e in c.expects for p in e.phases}
+    slowly = {p for c in made if c.slow for e in c.expects for p in e.phases} - asked
+    for name in slowly:
+        b.phases[name] = replace(b.phases[name], slow=True)
+    own = {p: v for p, v in b.params.items() if not p.startswith("check")}
+    return Model(
+        source=b.source, sources=b.sources, graph=b.graph, constants=dict(b.constants),
+        params={**own, **{p: v for p, v in b.params.items() if p not in own}}, data=b.data,
+        phases=b.phases, probes=b.probes, checks=made, tasks=found["tasks"],
+        sweeps=found["sweeps"], applied=applied, notes=tuple(b.notes), sizes=b.sizes,
+    )  # fmt: skip

@@ -1,0 +1,352 @@
+"""The functions of the language itself, one row each; all others are written in `std.dln`.
+
+A row's function gets the build, the place and the values. Numbers are worked out at once; tensors
+become nodes. Rows marked `lazy` get their arguments unread.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from dln.compiler import tensors
+from dln.compiler.blocks import owned
+from dln.compiler.graph import Node
+from dln.compiler.sizes import BATCH_SIZE, Size
+from dln.compiler.state import Build
+from dln.compiler.tensor import BINARY, TensorType
+from dln.compiler.values import Builtin, Chain, Scope, Value, describe
+from dln.grammar import syntax as s
+from dln.grammar.diagnostics import Span
+
+# ---- mathematics -------------------------------------------------------------------------------
+
+
+def _pointwise(op: str, number: Callable[[float], float]) -> Callable[..., Value]:
+    def call(b: Build, span: Span, x: Value) -> Value:
+        if isinstance(x, Size):
+            x = b.resolve(x)
+        if isinstance(x, int | float) and not isinstance(x, bool):
+            try:
+                return number(x)
+            except (ValueError, OverflowError):
+                b.fail("E308", f"{op}({x}) is not a finite number", span)
+        return tensors.unary(b, op, x, span)
+
+    return call
+
+
+def _sign(x: float) -> float:
+    return float((x > 0) - (x < 0))
+
+
+def _reduction(name: str) -> Callable[..., Value]:
+    def call(b: Build, span: Span, x: Value) -> Value:
+        if isinstance(x, list):
+            return _of_list(b, span, name, x)
+        return tensors.reduce(b, name, x, None, span)
+
+    return call
+
+
+def _of_list(b: Build, span: Span, name: str, items: list[Value]) -> Value:
+    """A reduction over a static list: of numbers at once, of tensors element by element."""
+    if not items:
+        if name == "sum":
+            return 0
+        b.fail("E315", f"{name} of an empty list has no value", span)
+    if all(isinstance(i, int | float) for i in items):
+        return {
+            "sum": sum,
+            "mean": lambda v: sum(v) / len(v),
+            "max": max,
+            "min": min,
+            "norm": lambda v: math.sqrt(sum(x * x for x in v)),
+            "argmax": lambda v: v.index(max(v)),
+            "argmin": lambda v: v.index(min(v)),
+        }[name](items)
+    if name not in ("sum", "mean", "max", "min"):
+        return tensors.reduce(b, name, items, None, span)
+    op = {"sum": "add", "mean": "add", "max": "maximum", "min": "minimum"}[name]
+    total = items[0]
+    for item in items[1:]:
+        total = tensors.binary(b, op, total, item, span, (span, span))
+    if name == "mean":
+        return tensors.binary(b, "div", total, len(items), span, (span, span))
+    return total
+
+
+def _extreme(name: str) -> Callable[..., Value]:
+    """max and min: of one tensor or list, or of several values element by element."""
+    pair = "maximum" if name == "max" else "minimum"
+
+    def call(b: Build, span: Span, x: Value, *more: Value) -> Value:
+        if not more:
+            return _reduction(name)(b, span, x)
+        for y in more:
+            if isinstance(x, int | float) and isinstance(y, int | float):
+                x = max(x, y) if name == "max" else min(x, y)
+            else:
+                x = tensors.binary(b, pair, x, y, span, (span, span))
+        return x
+
+    return call
+
+
+# ---- making and shaping tensors ----------------------------------------------------------------
+
+
+def _onehot(b: Build, span: Span, label: Value) -> Node:
+    node = tensors.as_tensor(b, label, span)
+    if node.type.domain.name != "class" or node.type.domain.size is None:
+        b.fail("E310", "onehot takes a class", span,
+               f"is {'' if node.type.domain.name == 'real' else 'a '}{node.type.domain}",
+               remedy="declare its number of classes: label: class(10)")  # fmt: skip
+    return b.at(span)("onehot", node, size=node.type.domain.size)
+
+
+def _filled(value: float) -> Callable[..., Node]:
+    def call(b: Build, span: Span, *sizes: Value) -> Node:
+        shape = []
+        for v in sizes:
+            if isinstance(v, float) or not isinstance(v, int | Size):
+                b.fail("E212", "a size must be a whole number", span, f"is {describe(v)}")
+            shape.append(Size.of(v))
+        return b.at(span)(
+            "broadcast", b.make.const(value), axes=(), shape=tuple(shape), running=()
+        )
+
+    return call
+
+
+def _outer(b: Build, span: Span, x: Value, y: Value) -> Node:
+    """The matrix x[i] * y[j]."""
+    nodes = [tensors.quantity(b, tensors.as_tensor(b, v, span), span) for v in (x, y)]
+    for n in nodes:
+        if len(n.type.example) != 1:
+            b.fail("E206", "outer takes two vectors", span, f"one is {b.shown(n.type)}")
+    running = tensors.running_union(nodes)
+    lead = tensors.lead_sizes(b, nodes, running, span)
+    (p,), (q,) = (n.type.example for n in nodes)
+    like = TensorType((*lead, p, q), running)
+    k = len(running)
+    parts = []
+    for n, place in zip(nodes, (k, k + 1), strict=True):
+        axes = (*(running.index(a) for a in n.type.running), place)
+        parts.append(b.at(span).broadcast(n, like, axes))
+    return b.make.mul(*parts)
+
+
+def _flatten(b: Build, span: Span, x: Value) -> Node:
+    """All axes of one example in one, the last running fastest."""
+    node = tensors.as_tensor(b, x, span)
+    total = 1
+    for size in node.type.example:
+        known = b.sizes.resolve(size).value
+        if known is None:
+            b.fail("E209", "flatten needs known sizes", span, f"is {b.shown(node.type)}")
+        total *= known
+    shape = (*node.type.lead, Size.of(total))
+    return b.at(span)("reshape", node, shape=shape, running=node.type.running)
+
+
+def _concat(b: Build, span: Span, *parts: Value) -> Value:
+    """Lists joined, or vectors laid end to end."""
+    if parts and all(isinstance(p, list) for p in parts):
+        return [x for p in parts for x in p]
+    nodes = [tensors.quantity(b, tensors.as_tensor(b, p, span), span) for p in parts]
+    running = tensors.running_union(nodes)
+    lead = tensors.lead_sizes(b, nodes, running, span)
+    for n in nodes:
+        if len(n.type.example) != 1:
+            b.fail("E206", "concat takes vectors", span, f"one is {b.shown(n.type)}")
+    spread = [
+        tensors.spread(b, n, TensorType((*lead, *n.type.example), running), span) for n in nodes
+    ]
+    return b.at(span)("concat", *spread, axis=len(running)) if len(spread) > 1 else spread[0]
+
+
+# ---- gradients ---------------------------------------------------------------------------------
+
+
+def gradient(b: Build, span: Span, s: Value, x: Value) -> Node:
+    """The gradient of a scalar (for each example) with respect to a tensor."""
+    loss, at = tensors.as_tensor(b, s, span), tensors.as_tensor(b, x, span)
+    if loss.type.example:
+        b.fail("E340", "grad differentiates a single number for each example", span,
+               f"is {b.shown(loss.type)}", remedy="sum(...) makes one number of it")  # fmt: skip
+    extra = [a for a in loss.type.running if a not in at.type.running]
+    if extra:
+        b.fail("E341", f"this has a value for each example of the {extra[0]}, what it is "
+               "differentiated by has not", span,
+               remedy=f"say how the {extra[0]} is reduced: grad(mean({extra[0]}: ...), ...)")  # fmt: skip
+    if at.type.kind != "real":
+        b.fail("E342", "only reals have a gradient", span, "is a class or truth value")
+    return b.at(span)("grad", loss, at)
+
+
+def _stop(b: Build, span: Span, x: Value) -> Node:
+    """The same value, through which no gradient runs."""
+    return b.at(span)("stop", tensors.as_tensor(b, x, span))
+
+
+def _training(b: Build, expr: s.Call, scope: Scope) -> Value:
+    """`training(a, b)`: a where a phase learns, b in watches, tasks, checks and from Python."""
+    if len(expr.arguments) != 2:
+        b.fail("E322", f"training takes 2 arguments, not {len(expr.arguments)}", expr.span)
+    return b.evaluate(expr.arguments[0 if b.frame.training else 1], scope)
+
+
+# ---- distributions -----------------------------------------------------------------------------
+
+
+def _draws(b: Build, span: Span, name: str, *parameters: Value) -> tuple[str, TensorType]:
+    """The site and the shape of a draw: declared, or that of the distribution's parameters."""
+    if b.drawing is None:
+        b.fail("E343", f"{name} draws, and is written with ~", span, f"a draw from {name}",
+               remedy="x ~ ...")  # fmt: skip
+    nodes = [p for p in parameters if isinstance(p, Node) and p.type.shape]
+    if nodes:
+        like = tensors.align(b, nodes, span)[0].type
+    else:
+        like = TensorType(b.drawing.shape or ())
+    if b.frame.batched and "batch" not in like.running:
+        like = TensorType((BATCH_SIZE, *like.shape), ("batch", *like.running))
+    return b.drawing.take(), TensorType(like.shape, like.running)
+
+
+def _draw(b: Build, span: Span, kind: str, site: str, like: TensorType) -> Node:
+    return b.at(span)("draw", kind=kind, site=site, shape=like.shape, running=like.running)
+
+
+def _uniform(b: Build, span: Span, low: Value = 0.0, high: Value = 1.0) -> Value:
+    site, like = _draws(b, span, "uniform", low, high)
+    u = _draw(b, span, "uniform", site, like)
+    if low == 0 and high == 1:
+        return u
+    spans = (span, span)
+    width = _minus(b, high, low, span)
+    return tensors.binary(b, "add", low, tensors.binary(b, "mul", width, u, span, spans), span, spans)
+
+
+def _minus(b: Build, x: Value, y: Value, span: Span) -> Value:
+    if isinstance(x, int | float) and isinstance(y, int | float):
+        return x - y
+    return tensors.binary(b, "sub", x, y, span, (span, span))
+
+
+def _normal(b: Build, span: Span, mean: Value = 0.0, deviation: Value = 1.0) -> Value:
+    """Mean and standard deviation; the gradient runs through both."""
+    site, like = _draws(b, span, "normal", mean, deviation)
+    z = _draw(b, span, "normal", site, like)
+    spans = (span, span)
+    scaled = tensors.binary(b, "mul", deviation, z, span, spans) if deviation != 1 else z
+    return tensors.binary(b, "add", mean, scaled, span, spans) if mean != 0 else scaled
+
+
+def _bernoulli(b: Build, span: Span, p: Value) -> Node:
+    """1 with probability p, else 0."""
+    site, like = _draws(b, span, "bernoulli", p)
+    u = _draw(b, span, "uniform", site, like)
+    node = tensors.binary(b, "lt", u, p, span, (span, span))
+    return b.make("asserted", b.make("cast", node, kind="real"), domain=BINARY)
+
+
+# ---- questions about the spec ------------------------------------------------------------------
+
+
+def _shape(b: Build, span: Span, x: Value) -> list[Value]:
+    node = tensors.as_tensor(b, x, span)
+    return [b.resolve(size) for size in node.type.example]
+
+
+def _length(b: Build, span: Span, x: Value) -> int:
+    if not isinstance(x, list):
+        b.fail("E302", "length takes a list", span, f"is {describe(x)}")
+    return len(x)
+
+
+def _counted(trainable: bool) -> Callable[..., int]:
+    def call(b: Build, span: Span, what: Value) -> int:
+        total = 0
+        for path in owned(b, what, span):
+            p = b.params[path]
+            if p.trainable == trainable:
+                sizes = [b.sizes.resolve(x) for x in p.node.type.shape]
+                if any(x.value is None for x in sizes):
+                    b.fail("E336", f"the size of {path} is not known", span)
+                total += math.prod(x.constant for x in sizes)
+        return total
+
+    return call
+
+
+def _chain(b: Build, span: Span, parts: Value) -> Chain:
+    if not isinstance(parts, list):
+        b.fail("E302", "chain takes a list of blocks", span, f"is {describe(parts)}",
+               remedy="chain([f, g])")  # fmt: skip
+    return Chain(tuple(parts))
+
+
+def _id(b: Build, span: Span, x: Value) -> Value:
+    return x
+
+
+def _later(name: str) -> Callable[..., Value]:
+    def call(b: Build, expr: s.Call, scope: Scope) -> Value:
+        b.unbuilt(name, expr.span)
+
+    return call
+
+
+REDUCE = ("sum", "mean", "norm", "argmax", "argmin")
+LATER = (
+    "gibbs", "cd", "free", "last", "categorical", "marks", "glyphs", "tiles", "text", "pad",
+    "distort", "relaxed", "noise", "lbfgs", "diagonal_lm",
+)  # fmt: skip
+EAGER: dict[str, Callable[..., Any]] = {
+    "exp": _pointwise("exp", math.exp),
+    "log": _pointwise("log", math.log),
+    "sqrt": _pointwise("sqrt", math.sqrt),
+    "tanh": _pointwise("tanh", math.tanh),
+    "sin": _pointwise("sin", math.sin),
+    "cos": _pointwise("cos", math.cos),
+    "abs": _pointwise("abs", abs),
+    "floor": _pointwise("floor", math.floor),
+    "sign": _pointwise("sign", _sign),
+    "onehot": _onehot,
+    "zeros": _filled(0.0),
+    "ones": _filled(1.0),
+    "outer": _outer,
+    "flatten": _flatten,
+    "concat": _concat,
+    "grad": gradient,
+    "stop": _stop,
+    "uniform": _uniform,
+    "normal": _normal,
+    "bernoulli": _bernoulli,
+    "shape": _shape,
+    "length": _length,
+    "params": _counted(True),
+    "fixed_values": _counted(False),
+    "chain": _chain,
+    "id": _id,
+}
+
+
+def builtins() -> Scope:
+    """The outermost scope: every function of the language, and pi."""
+    scope = Scope(None)
+    for name in REDUCE:
+        scope.value(name, Builtin(name, _reduction(name), reduces=True))
+    for name in ("max", "min"):
+        scope.value(name, Builtin(name, _extreme(name), reduces=True))
+    for name, call in EAGER.items():
+        scope.value(name, Builtin(name, call))
+    scope.value("training", Builtin("training", _training, lazy=True))
+    for name in LATER:
+        scope.value(name, Builtin(name, _later(name), lazy=True))
+    scope.value("pi", math.pi)
+    return scope
+

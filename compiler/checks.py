@@ -1,0 +1,169 @@
+"""Checks, tasks and sweeps: what must hold, what is done with the result, what is varied."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from dln.compiler import tensors
+from dln.compiler.blocks import bind_statements
+from dln.compiler.graph import Node, ancestors
+from dln.compiler.model import Checking, Emission, Expectation, Sweeping, Tasking
+from dln.compiler.state import Build, Poisoned
+from dln.compiler.statics import listed, lookup, static, unknown
+from dln.compiler.values import Scope
+from dln.grammar import syntax as s
+from dln.grammar.diagnostics import DlnError
+
+COMPARISONS = ("==", "!=", "<", "<=", ">", ">=")
+
+
+def check(b: Build, st: s.Check, scope: Scope, number: int) -> Checking:
+    """A `check` block: its lines are read in a frame of their own, without data."""
+    inner = scope.child(f"check{number}")
+    frame = b.new_frame("check", site=f"check{number}")
+    expects: list[Expectation] = []
+    with b.within(frame=frame):
+        with b.collecting():
+            bind_statements(b, [x for x in st.body if not isinstance(x, s.For)], inner)
+        for e, where in _expects(b, st.body, inner):
+            try:
+                expects.append(expectation(b, e, where))
+            except DlnError as error:
+                b.problems.add(error)
+            except Poisoned:
+                pass
+    return Checking(st.text, st.slow, tuple(expects), st.span)
+
+
+def _expects(
+    b: Build, body: Sequence[Any], scope: Scope
+) -> Iterator[tuple[s.Expect, Scope]]:
+    for st in body:
+        if isinstance(st, s.Expect):
+            yield st, scope
+        elif isinstance(st, s.For):
+            for value in listed(b, st.range, scope):
+                inner = scope.child()
+                inner.value(st.name, value, st.span)
+                bind_statements(b, [x for x in st.body if not isinstance(x, s.For)], inner)  # type: ignore[misc]
+                yield from _expects(b, st.body, inner)
+        elif isinstance(st, s.Define | s.Draw):
+            with b.collecting():
+                lookup(b, st.target.name, st.span, scope)
+
+
+def expectation(b: Build, st: s.Expect, scope: Scope) -> Expectation:
+    """`expect a == b within tol`; a plain truth value is compared with true."""
+    value = st.value
+    while isinstance(value, s.Group):
+        value = value.body
+    within = None
+    if st.within is not None:
+        within = tensors.as_tensor(b, b.evaluate(st.within, scope), st.within.span, "a tolerance")
+    if isinstance(value, s.Binary) and value.op in COMPARISONS:
+        left = _side(b, value.left, scope)
+        right = _side(b, value.right, scope)
+        op = value.op
+        if within is not None and op != "==":
+            b.fail("E370", "within goes with ==", st.within.span if st.within else st.span)
+        _comparable(b, left, right, value)
+    else:
+        left, right, op = _side(b, value, scope), b.make.const(True, "bool"), "=="
+    sides = [left, right] + ([within] if within is not None else [])
+    return Expectation(
+        op, left, right, within, phases_of(b, sides), tensors.short(st.value.span.text), st.span
+    )
+
+
+def _side(b: Build, expr: s.Expr, scope: Scope) -> Node:
+    return tensors.as_tensor(b, b.evaluate(expr, scope), expr.span, "what is expected")
+
+
+def _comparable(b: Build, left: Node, right: Node, value: s.Binary) -> None:
+    """Two sides of one shape, or one of them a single number."""
+    shapes = [n.type.example for n in (left, right)]
+    if all(shapes) and len(shapes[0]) == len(shapes[1]):
+        for p, q in zip(*shapes, strict=True):
+            tensors.equal(b, p, q, value.span, "the two sides of an expectation")
+    elif all(shapes):
+        b.fail("E202", "the two sides have different shapes", value.right.span,
+               f"is {b.shown(right.type)}, the other side {b.shown(left.type)}")  # fmt: skip
+
+
+def phases_of(b: Build, nodes: Sequence[Node]) -> tuple[str, ...]:
+    """The phases whose results some nodes need."""
+    found: dict[str, None] = {}
+    for n in ancestors(nodes):
+        if n.op == "clock" and "." in n["name"]:
+            found[_phase_in(b, n["name"])] = None
+        elif n.op == "input" and n["name"] in b.probes:
+            found[b.probes[n["name"]].phase] = None
+    return tuple(found)
+
+
+def _phase_in(b: Build, clock: str) -> str:
+    """`pre[0]` of the clock `pre[0].error[3]`."""
+    return max((p for p in b.phases if clock.startswith(p + ".")), key=len, default=clock)
+
+
+def task(b: Build, st: s.Task, scope: Scope) -> Tasking:
+    """A `task`: options are constants, turned from outside with `-D`."""
+    inner = scope.child(st.name)
+    options: dict[str, object] = {}
+    for o in st.options:
+        given = b.overrides.get(o.name)
+        if given is not None and o.name not in b.constants:
+            b.used_overrides.add(o.name)
+            value: object = given
+        elif o.default is None:
+            b.fail("E333", f"the option {o.name} of a task needs a value", o.span,
+                   remedy=f"{o.name} = ...")  # fmt: skip
+        else:
+            value = static(b, o.default, scope, f"the option {o.name}")
+        options[o.name] = value
+        inner.value(o.name, value, o.span)
+    emits = []
+    with b.within(frame=b.new_frame("task", site=st.name)):
+        bind_statements(b, [x for x in st.body if not isinstance(x, s.For)], inner)
+        for e, where in _emits(b, st.body, inner):
+            node = tensors.as_tensor(b, b.evaluate(e.value, where), e.value.span, "what is emitted")
+            if "batch" in node.type.running:
+                b.fail("E371", "a task has no minibatch", e.value.span, "depends on data")
+            if e.to is not None and not e.to.endswith((".csv", ".txt", ".npy")):
+                b.unbuilt(f"emitting to {e.to.rsplit('.', 1)[-1]} files", e.span)
+            emits.append(Emission(node, e.to, e.span))
+    return Tasking(st.name, options, tuple(emits), st.span)
+
+
+def _emits(b: Build, body: Sequence[Any], scope: Scope) -> Iterator[tuple[s.Emit, Scope]]:
+    for st in body:
+        if isinstance(st, s.Emit):
+            yield st, scope
+        elif isinstance(st, s.For):
+            for value in listed(b, st.range, scope):
+                inner = scope.child()
+                inner.value(st.name, value, st.span)
+                bind_statements(b, [x for x in st.body if not isinstance(x, s.For)], inner)  # type: ignore[misc]
+                yield from _emits(b, st.body, inner)
+
+
+def sweep(b: Build, st: s.Sweep, scope: Scope) -> Sweeping:
+    """A `sweep`: every combination of the varied constants is a run of the spec."""
+    vary: dict[str, tuple[object, ...]] = {}
+    reports, expects = [], []
+    with b.within(frame=b.new_frame("sweep", site=st.name)):
+        for line in st.body:
+            with b.collecting():
+                match line:
+                    case s.Vary():
+                        if line.name != "seed" and line.name not in b.constants:
+                            unknown(b, "constant", line.name, line.span, [*b.constants, "seed"])
+                        vary[line.name] = tuple(listed(b, line.range, scope))
+                    case s.Report():
+                        for e in line.values:
+                            node = tensors.as_tensor(b, b.evaluate(e, scope), e.span, "a report")
+                            reports.append((tensors.short(e.span.text), node))
+                    case s.Expect():
+                        expects.append(expectation(b, line, scope))
+    return Sweeping(st.name, vary, tuple(reports), tuple(expects), st.span)

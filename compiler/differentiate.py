@@ -1,0 +1,138 @@
+"""Reverse mode, from graph to graph: every `grad(s, x)` is written out.
+
+For one s, a single walk against the direction of the edges finds the cotangents of every x asked
+for, so the gradients of all parameters of a loss share their nodes. The rules are the rows of the
+operations; what holds for all of them stands here: contributions add up, a single number that was
+used with a tensor receives the sum over it, indices and truth values receive nothing.
+
+A gradient is an expression like any other, so gradients of gradients need nothing more: operands
+come first in the order, and the inner gradient is written out before the outer one asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from dln.compiler.graph import Graph, Node, Spans, ancestors, rewrite
+from dln.compiler.op import Make, op_of
+from dln.compiler.tensor import TensorType
+
+
+def differentiate(graph: Graph) -> Graph:
+    """The same outputs without any `grad`.
+
+    Gradient nodes carry the spans of the node they are the derivative of. Raises Fault where a
+    path from x to s goes through an operation that has no gradient.
+    """
+    return derivatives(graph)[0]
+
+
+def derivatives(graph: Graph) -> tuple[Graph, dict[Node, Node]]:
+    """`differentiate`, with the mapping from old nodes to new ones.
+
+    >>> from dln.compiler.sizes import Size
+    >>> import dln.compiler.ops
+    >>> graph = Graph(); m = Make(graph)
+    >>> x = m("input", name="x", type=TensorType((Size(3),)))
+    >>> graph.outputs["dx"] = m("grad", m.sum(m("exp", x), (0,)), x)
+    >>> [n.op for n in differentiate(graph).topological()]
+    ['input', 'exp', 'const', 'broadcast', 'mul']
+    """
+    new, to = Graph(), dict[Node, Node]()
+    nodes = ancestors(graph.outputs.values())
+    wanted: dict[Node, list[Node]] = {}
+    for node in nodes:
+        if node.op == "grad":
+            wanted.setdefault(node.operands[0], []).append(node.operands[1])
+    walked: dict[Node, dict[Node, Node]] = {}
+    for node in nodes:
+        spans, name = graph.spans.get(node, ()), graph.names.get(node)
+        made = copy(new, node, to) if node.op != "grad" else expand(new, node, to, wanted, walked)
+        new.mark(made, spans, name)
+        to[node] = made
+    new.outputs = {k: to[v] for k, v in graph.outputs.items()}
+    clean, kept = rewrite(new, lambda *_: None)  # without what no output needs
+    return clean, {old: kept[n] for old, n in to.items() if n in kept}
+
+
+def copy(new: Graph, node: Node, to: dict[Node, Node]) -> Node:
+    """The node over the new operands. Its type is inferred again, so that what gradients make
+    anew and what the spec said are one node."""
+    return Make(new)(node.op, *(to[o] for o in node.operands), **node.attrs)
+
+
+def expand(
+    new: Graph,
+    node: Node,
+    to: dict[Node, Node],
+    wanted: dict[Node, list[Node]],
+    walked: dict[Node, dict[Node, Node]],
+) -> Node:
+    """The gradient that a `grad` node stands for; zeros where s does not depend on x."""
+    s, x = node.operands
+    if s not in walked:
+        # What is not mapped yet cannot be among the operands of s: its gradient is zero.
+        walked[s] = cotangents(new, to[s], [to[w] for w in wanted[s] if w in to])
+    bar = walked[s].get(to[x])
+    if bar is None:
+        return Make(new).zeros(to[x].type)
+    return same_running(Make(new), bar, to[x].type)
+
+
+def cotangents(new: Graph, s: Node, wanted: Iterable[Node]) -> dict[Node, Node]:
+    """The derivative of s with respect to each wanted node that s depends on."""
+    order = ancestors([s])
+    active = between(order, set(wanted))
+    parts: dict[Node, list[Node]] = {s: [Make(new, new.spans.get(s, ())).ones(s.type)]}
+    bars: dict[Node, Node] = {}
+    for node in reversed(order):
+        if node not in active or node not in parts:
+            continue
+        spans = new.spans.get(node, ())
+        bars[node] = bar = total(new, parts.pop(node), spans)
+        if any(o in active for o in node.operands):
+            share(Make(new, spans), node, bar, active, parts)
+    return {x: bars[x] for x in wanted if x in bars}
+
+
+def between(order: list[Node], wanted: set[Node]) -> set[Node]:
+    """The real nodes that depend on a wanted node, the wanted ones included."""
+    active: set[Node] = set()
+    for node in order:
+        if node.type.kind == "real" and node.op != "stop":
+            if node in wanted or any(o in active for o in node.operands):
+                active.add(node)
+    return active | {n for n in order if n in wanted}
+
+
+def share(m: Make, node: Node, bar: Node, active: set[Node], parts: dict[Node, list[Node]]) -> None:
+    """Hand a node's cotangent to those operands that lie on the way."""
+    rows = op_of(node).gradient(m, node, bar)
+    for operand, part in zip(node.operands, rows, strict=True):
+        if part is not None and operand in active:
+            fitted = same_running(m, undo_spread(m, part, operand.type), operand.type)
+            parts.setdefault(operand, []).append(fitted)
+
+
+def undo_spread(m: Make, part: Node, like: TensorType) -> Node:
+    """A number that went with a whole tensor gets the sum over it; a number that stands for the
+    cotangent of a whole tensor is spread."""
+    if part.type.shape == like.shape:
+        return part
+    if like.shape == ():
+        return m.sum(part, range(len(part.type.shape)))
+    assert part.type.shape == (), f"a cotangent of shape {part.type} for {like}"
+    return m.broadcast(part, like, ())
+
+
+def same_running(m: Make, part: Node, like: TensorType) -> Node:
+    """The cotangent with the running axes of the value."""
+    return part if part.type.running == like.running else m("running", part, running=like.running)
+
+
+def total(new: Graph, parts: list[Node], spans: Spans) -> Node:
+    """The sum of the contributions, in the order they came."""
+    m, sum_ = Make(new, spans), parts[0]
+    for part in parts[1:]:
+        sum_ = m.add(sum_, part)
+    return sum_

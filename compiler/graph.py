@@ -1,0 +1,179 @@
+"""The graph: a NetworkX `MultiDiGraph` of immutable nodes, unique by content.
+
+Edges run from an operand to its user, with the operand's slot as edge key, so `x * x` has two
+edges. A node is `(op, operands, attrs)`; adding an equal one returns the node that exists, so
+shared work is shared by construction and equality is identity. The type of a node follows from
+its operands by the rule of its operation.
+
+What is *about* a node without being part of it lives beside it in the graph: `spans` (the places
+of the spec it came from; merging joins them) and `names` (what the user calls it). Attribute
+dictionaries of NetworkX are touched in this file only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, TypeAlias
+
+import networkx as nx
+
+from dln.compiler.tensor import TensorType
+from dln.grammar.diagnostics import Span
+
+Attrs: TypeAlias = tuple[tuple[str, Any], ...]
+Spans: TypeAlias = tuple[Span, ...]
+
+
+class Node:
+    """One value: `op(*operands, **attrs)` of type `type`. Immutable; compared by identity."""
+
+    __slots__ = ("attrs", "op", "operands", "type")
+    op: str
+    operands: tuple[Node, ...]
+    attrs: Mapping[str, Any]
+    type: TensorType
+
+    def __init__(
+        self, op: str, operands: tuple[Node, ...], attrs: Mapping[str, Any], type: TensorType
+    ) -> None:
+        object.__setattr__(self, "op", op)
+        object.__setattr__(self, "operands", operands)
+        object.__setattr__(self, "attrs", attrs)
+        object.__setattr__(self, "type", type)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"a node is immutable: {name} cannot be set")
+
+    def __getitem__(self, attr: str) -> Any:
+        return self.attrs[attr]
+
+    def __repr__(self) -> str:
+        attrs = "".join(f", {k}={v}" for k, v in self.attrs.items())
+        return f"{self.op}({', '.join(o.op for o in self.operands)}{attrs}){self.type}"
+
+
+class Graph:
+    """Nodes with their spans and names, and the outputs that keep them alive."""
+
+    def __init__(self) -> None:
+        self.nx: nx.MultiDiGraph[Node] = nx.MultiDiGraph()
+        self.outputs: dict[str, Node] = {}
+        self.spans: dict[Node, Spans] = {}
+        self.names: dict[Node, str] = {}
+        self._unique: dict[tuple[object, ...], Node] = {}
+
+    # ---- building ------------------------------------------------------------------------------
+
+    def add(
+        self,
+        op: str,
+        operands: Iterable[Node],
+        type: TensorType,
+        spans: Spans = (),
+        /,
+        **attrs: Any,
+    ) -> Node:
+        """The node with this content: a new one, or the one that exists (its spans grow)."""
+        operands = tuple(operands)
+        items = tuple(sorted(attrs.items()))
+        key = (op, tuple(map(id, operands)), items, type)
+        node = self._unique.get(key)
+        if node is None:
+            node = Node(op, operands, dict(items), type)
+            self._insert(key, node)
+        self.mark(node, spans)
+        return node
+
+    def include(self, node: Node, spans: Spans = (), name: str | None = None) -> Node:
+        """A node of another graph whose operands are here already, as it is."""
+        key = (node.op, tuple(map(id, node.operands)), tuple(sorted(node.attrs.items())), node.type)
+        found = self._unique.get(key)
+        if found is None:
+            self._insert(key, node)
+            found = node
+        self.mark(found, spans, name)
+        return found
+
+    def _insert(self, key: tuple[object, ...], node: Node) -> None:
+        self._unique[key] = node
+        self.nx.add_node(node, op=node.op, type=node.type, attrs=node.attrs)
+        for slot, operand in enumerate(node.operands):
+            self.nx.add_edge(operand, node, key=slot)
+
+    def mark(self, node: Node, spans: Spans = (), name: str | None = None) -> None:
+        """Join spans to a node, and name it if it has no name yet."""
+        if spans:
+            old = self.spans.get(node, ())
+            self.spans[node] = old + tuple(s for s in spans if s not in old)
+        if name is not None:
+            self.names.setdefault(node, name)
+
+    # ---- asking --------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return len(self.nx)
+
+    def __contains__(self, node: object) -> bool:
+        return node in self.nx
+
+    def users(self, node: Node) -> list[tuple[Node, int]]:
+        """Who reads a node, each with the slot."""
+        return [(user, slot) for _, user, slot in self.nx.out_edges(node, keys=True)]
+
+    def topological(self) -> Iterator[Node]:
+        """Operands before users; insertion order is such an order, and stays stable."""
+        return iter(self.nx)
+
+    def annotated(self) -> nx.MultiDiGraph[Node]:
+        """The NetworkX graph with `spans`, `name` and `shape` among the node attributes."""
+        for node, data in self.nx.nodes(data=True):
+            data["spans"] = self.spans.get(node, ())
+            data["name"] = self.names.get(node)
+            data["shape"] = tuple(map(str, node.type.shape))
+        return self.nx
+
+
+def ancestors(outputs: Iterable[Node]) -> list[Node]:
+    """Everything that the outputs need, operands before users, without recursion."""
+    done: dict[Node, None] = {}
+    for output in outputs:
+        stack = [(output, False)]
+        while stack:
+            node, ready = stack.pop()
+            if node in done:
+                continue
+            if ready:
+                done[node] = None
+            else:
+                stack.append((node, True))
+                stack.extend((o, False) for o in reversed(node.operands) if o not in done)
+    return list(done)
+
+
+Rule: TypeAlias = Callable[["Graph", Node, tuple[Node, ...]], "Node | None"]
+
+
+def rewrite(graph: Graph, rule: Rule) -> tuple[Graph, dict[Node, Node]]:
+    """A new graph in which `rule(new, node, operands)` chose each node; None keeps the node.
+
+    Only what the outputs need is visited. The spans and the name of a replaced node go to its
+    replacement. The mapping from old to new nodes is the way back.
+    """
+    new, to = Graph(), {}
+    for node in ancestors(graph.outputs.values()):
+        operands = tuple(to[o] for o in node.operands)
+        spans, name = graph.spans.get(node, ()), graph.names.get(node)
+        made = rule(new, node, operands)
+        if made is None:
+            made = keep(new, node, operands)
+        new.mark(made, spans, name)
+        to[node] = made
+    new.outputs = {k: to[v] for k, v in graph.outputs.items()}
+    return new, to
+
+
+def keep(new: Graph, node: Node, operands: tuple[Node, ...]) -> Node:
+    """The same operation on perhaps other operands."""
+    if operands == node.operands:
+        return new.include(node)
+    return new.add(node.op, operands, node.type, **node.attrs)

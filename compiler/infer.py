@@ -1,0 +1,56 @@
+"""Sizes into the graph: every axis that the equations fix becomes a number.
+
+Building works with open sizes; here each node is made again with what the solver found, by the
+type rule of its own operation, so two nodes that turn out to be the same become one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from dln.compiler.graph import Graph, Node
+from dln.compiler.model import Model, remap
+from dln.compiler.op import Make
+from dln.compiler.sizes import Size, Sizes
+from dln.compiler.tensor import Domain, TensorType
+
+
+def infer(model: Model) -> Model:
+    """The same model over a graph whose sizes are numbers, batch apart.
+
+    Nodes of blocks that are never applied keep open sizes; nothing refers to them, and they go.
+    """
+    new, to = Graph(), dict[Node, Node]()
+    make = Make(new)
+    for node in model.graph.topological():
+        if any(o not in to for o in node.operands):
+            continue
+        attrs = {k: known(v, model.sizes) for k, v in node.attrs.items()}
+        made = make(node.op, *(to[o] for o in node.operands), **attrs)
+        if is_open(made.type):
+            continue
+        new.mark(made, model.graph.spans.get(node, ()), model.graph.names.get(node))
+        to[node] = made
+    params = {k: p for k, p in model.params.items() if p.node in to}
+    kept: Model = remap(replace(model, graph=new, params=params), to.__getitem__)
+    return kept
+
+
+def known(value: Any, sizes: Sizes) -> Any:
+    """An attribute with its sizes resolved."""
+    if isinstance(value, Size):
+        return sizes.resolve(value)
+    if isinstance(value, TensorType):
+        shape = tuple(sizes.resolve(s) for s in value.shape)
+        return value.like(shape=shape, domain=known(value.domain, sizes))
+    if isinstance(value, Domain):
+        return value if value.size is None else Domain(value.name, sizes.resolve(value.size))
+    if isinstance(value, tuple) and any(isinstance(v, Size) for v in value):
+        return tuple(known(v, sizes) for v in value)
+    return value
+
+
+def is_open(type: TensorType) -> bool:
+    """Whether a size that should be a number is not."""
+    return any(not v.running for s in type.shape for v, _ in s.terms)

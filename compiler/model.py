@@ -1,0 +1,240 @@
+"""What building a spec gives: the graph, and what the spec says about its nodes.
+
+A `Model` is frozen data over one `Graph`. Phases, watches, tasks and checks name nodes of it;
+`pipeline` turns each of them into a program.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from dln.compiler.graph import Graph, Node
+from dln.compiler.sizes import Sizes
+from dln.compiler.tensor import TensorType
+from dln.grammar.diagnostics import Source, Span
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A parameter or fixed value: its node, and the node of its initial value."""
+
+    path: str
+    node: Node
+    init: Node | None
+    span: Span
+    trainable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class FieldOf:
+    """A field of a data set: what phases see (`node`, an input), and how it follows from raw."""
+
+    name: str
+    node: Node
+    value: Node
+    drawn: bool
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class DataSet:
+    """A declared data set. `parts` are (start, count) in the file's order; `all` is among them."""
+
+    name: str
+    reader: str
+    args: tuple[object, ...]
+    options: Mapping[str, object]
+    base: str
+    override: str | None
+    raw: Mapping[str, Node]
+    fields: Mapping[str, FieldOf]
+    parts: Mapping[str, tuple[int, int]]
+    count: int
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class On:
+    """A part of a data set."""
+
+    data: str
+    part: str
+
+    def __str__(self) -> str:
+        return f"{self.data}.{self.part}"
+
+
+@dataclass(frozen=True, slots=True)
+class Watching:
+    """A watched value.
+
+    `value` is summed over the batch when `per_example`, else it is one number for a whole batch.
+    `every` is (count, unit) or None for the end of the phase. Without `on` it is taken on the
+    phase's own minibatches.
+    """
+
+    name: str
+    value: Node
+    per_example: bool
+    total: bool
+    on: On | None
+    every: tuple[int, str] | None
+    fields: tuple[str, ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """`checkpoint every ...` or `checkpoint best by ...` (a node over watch values)."""
+
+    every: tuple[int, str] | None
+    best: Node | None
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Starting:
+    """`start target := value`, done once when the phase begins."""
+
+    path: str
+    value: Node
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """A `train`: what is learned, from which data, for how long.
+
+    `updates` maps parameter paths to their new values, `states` optimiser states to theirs (with
+    their first values in `state_init`). `losses` are the values of the `minimize` lines.
+    """
+
+    name: str
+    on: On
+    batch: int | None
+    duration: tuple[int, str] | None
+    order: str
+    balanced: str | None
+    dtype: str | None
+    seed: int | None
+    after: tuple[str, ...]
+    fields: tuple[str, ...]
+    losses: tuple[Node, ...]
+    updates: Mapping[str, Node]
+    states: Mapping[str, Node]
+    state_init: Mapping[str, Node]
+    watches: tuple[Watching, ...]
+    keeps: tuple[Keeping, ...]
+    starts: tuple[Starting, ...]
+    until: Node | None
+    slow: bool
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A value asked of a phase by a check: `node` on its first minibatch, `before` the first
+    update or `after` the last."""
+
+    phase: str
+    when: str
+    node: Node
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """`expect left op right within tolerance`; sides are nodes over constants, clocks, probes."""
+
+    op: str
+    left: Node
+    right: Node
+    within: Node | None
+    phases: tuple[str, ...]
+    text: str
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Checking:
+    """A `check` block: its sentence and what it expects."""
+
+    text: str
+    slow: bool
+    expects: tuple[Expectation, ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Emission:
+    value: Node
+    to: str | None
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Tasking:
+    """A `task`: what it emits; its options are constants by name."""
+
+    name: str
+    options: Mapping[str, object]
+    emits: tuple[Emission, ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Sweeping:
+    """A `sweep`: the constants it varies, and what each run reports and expects."""
+
+    name: str
+    vary: Mapping[str, tuple[object, ...]]
+    reports: tuple[tuple[str, Node], ...]
+    expects: tuple[Expectation, ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """An instance as a function from Python: port nodes (inputs) and result nodes."""
+
+    path: str
+    ports: Mapping[str, Node]
+    results: Mapping[str, Node]
+    params: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A built spec."""
+
+    source: Source
+    sources: Mapping[str, Source]
+    graph: Graph
+    constants: Mapping[str, object]
+    params: Mapping[str, Parameter]
+    data: Mapping[str, DataSet]
+    phases: Mapping[str, Phase]
+    probes: Mapping[str, Probe]
+    checks: tuple[Checking, ...]
+    tasks: Mapping[str, Tasking]
+    sweeps: Mapping[str, Sweeping]
+    applied: Mapping[str, Applied]
+    notes: tuple[str, ...]
+    sizes: Sizes
+
+
+def remap(value: Any, to: Callable[[Node], Node]) -> Any:
+    """A copy of a model (or a part of one) with every node replaced."""
+    if isinstance(value, Node):
+        return to(value)
+    if isinstance(value, Graph | Span | Source | Sizes):
+        return value
+    if isinstance(value, tuple):
+        return tuple(remap(v, to) for v in value)
+    if isinstance(value, Mapping):
+        return {k: remap(v, to) for k, v in value.items()}
+    names = getattr(value, "__dataclass_fields__", None)
+    if names is None or isinstance(value, TensorType):
+        return value
+    return replace(value, **{k: remap(getattr(value, k), to) for k in names})

@@ -1,0 +1,25 @@
+"""Graph to graph, each pass a pure function; `PASSES` is their order.
+
+The column runs before `differentiate`, so that derivatives are taken of stable forms, and again
+after it.
+"""
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+from dln.compiler.graph import Graph
+from dln.compiler.passes.fold import fold
+from dln.compiler.passes.prune import prune
+from dln.compiler.passes.rewriting import Firing as Firing
+from dln.compiler.passes.rewriting import Log as Log
+from dln.compiler.passes.simplify import simplify
+from dln.compiler.passes.stabilise import stabilise
+
+Pass: TypeAlias = Callable[[Graph, Log | None], Graph]
+
+PASSES: tuple[tuple[str, Pass], ...] = (
+    ("simplify", simplify),
+    ("stabilise", stabilise),
+    ("fold", fold),
+    ("prune", prune),
+)

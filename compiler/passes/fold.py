@@ -1,0 +1,86 @@
+"""Constants: what depends on constants only is computed once, here.
+
+Numbers are computed in Python by the spelling that the operation has for the host; tensors by the
+evaluator, up to a size that is worth keeping in the graph. A spread constant stays as it is: the
+number is the better form.
+"""
+
+from __future__ import annotations
+
+import math
+
+from dln.compiler.graph import Graph, Node, rewrite
+from dln.compiler.op import Make, Spelling, op_of
+from dln.compiler.passes.rewriting import Log, Rule, Terms, clean, firing, rebuild
+
+LIMIT = 4096  # elements
+KEPT = ("source", "random", "symbolic")
+
+
+def constants(m: Terms, node: Node) -> Node | None:
+    """2 * 3 -> 6"""
+    if node.op == "size":
+        known = node["size"].value
+        return None if known is None else m.const(float(known))
+    if not node.operands or any(o.op != "const" for o in node.operands):
+        return None
+    if node.op == "broadcast" or any(op_of(node).is_(fact) for fact in KEPT):
+        return None
+    if node.type.shape == () and all(o.type.shape == () for o in node.operands):
+        return number(m, node)
+    return tensor(m, node)
+
+
+FOLD = Rule("constants", (), True, constants, "2 * 3 -> 6")
+
+
+def number(m: Make, node: Node) -> Node | None:
+    """A single number by Python; None where Python refuses (1 / 0, log(0)): NumPy will say."""
+    spelling = op_of(node).spell.get("host")
+    if not isinstance(spelling, Spelling):
+        return None
+    form = spelling.form.format(*(f"a[{i}]" for i in range(len(node.operands))), **node.attrs)
+    scope = {"math": math, "a": [o["value"] for o in node.operands]}
+    try:
+        value = eval(form, scope)  # a form of our own table, over numbers
+    except (ArithmeticError, ValueError):
+        return None
+    if isinstance(value, complex) or (isinstance(value, float) and not math.isfinite(value)):
+        return None
+    return m.const(float(value) if node.type.kind == "real" else value, node.type.kind)
+
+
+def tensor(m: Make, node: Node) -> Node | None:
+    """A small tensor by the evaluator."""
+    sizes = [s.value for s in node.type.shape]
+    if None in sizes or math.prod(s for s in sizes if s is not None) > LIMIT:
+        return None
+    from dln.compiler.evaluate import evaluate_nodes
+
+    value = evaluate_nodes([node], {})[node].tolist()
+    return m.const(nested(value), node.type.kind)
+
+
+def nested(value: object) -> object:
+    """Lists as tuples, so that the node can be unique."""
+    return tuple(map(nested, value)) if isinstance(value, list) else value
+
+
+def fold(graph: Graph, log: Log | None = None) -> Graph:
+    """The graph with the values of its constant parts."""
+    fired: list[tuple[Node, Node]] = []
+    terms = Terms(Graph())
+
+    def choose(new: Graph, node: Node, operands: tuple[Node, ...]) -> Node:
+        terms.graph, terms.spans = new, graph.spans.get(node, ())
+        made = rebuild(terms, node, operands)
+        value = constants(terms, made)
+        if value is None:
+            return made
+        fired.append((made, value))
+        if log is not None:
+            log.append(firing(new, FOLD, made, value))
+        return value
+
+    folded = rewrite(graph, choose)[0]
+    return clean(folded) if fired else graph

@@ -1,0 +1,237 @@
+"""Rules about sums: what can be taken out of them, and sums of products as contractions."""
+
+from __future__ import annotations
+
+from dln.compiler.graph import Node
+from dln.compiler.passes.rewriting import Terms, rule, work
+
+Labels = tuple[int, ...]
+
+# ---- sums --------------------------------------------------------------------------------------
+
+
+@rule("sum", exact=False)
+def sum_of_broadcast(m: Terms, node: Node) -> Node | None:
+    """sum(broadcast(x)) -> n * sum(x), n the number of repetitions"""
+    (a,), over = node.operands, node["axes"]
+    if not m.has(a, "broadcast"):
+        return None
+    placed = a["axes"]
+    repeats = [a.type.shape[i] for i in over if i not in placed]
+    if not repeats:
+        return None
+    inner = m.sum(a.operands[0], (k for k, i in enumerate(placed) if i in over))
+    kept = [i for i in range(len(a.type.shape)) if i not in over]
+    part = m.broadcast(inner, node.type, tuple(kept.index(i) for i in placed if i not in over))
+    for size in repeats:
+        part = m.mul(m.size(size), part)
+    return part
+
+
+@rule("sum", exact=False)
+def sum_of_sum(m: Terms, node: Node) -> Node | None:
+    """sum(sum(x)) -> sum(x) over the axes of both"""
+    (a,) = node.operands
+    if not m.has(a, "sum"):
+        return None
+    x = a.operands[0]
+    left = [i for i in range(len(x.type.shape)) if i not in a["axes"]]
+    return m.sum(x, {*a["axes"], *(left[i] for i in node["axes"])})
+
+
+@rule("sum", exact=False)
+def sum_of_multiple(m: Terms, node: Node) -> Node | None:
+    """sum(c * x) -> c * sum(x), and sum(-x) -> -sum(x)"""
+    (a,) = node.operands
+    if m.shared(a):
+        return None
+    if m.has(a, "neg"):
+        return m.neg(m.sum(a.operands[0], node["axes"]))
+    pair = m.scaled(a)
+    return m.mul(pair[0], m.sum(pair[1], node["axes"])) if pair else None
+
+
+@rule("sum")
+def sum_with_onehot(m: Terms, node: Node) -> Node | None:
+    """sum(onehot(i)) -> 1, sum(c * onehot(i)) -> c, and sum(onehot(i) * x) -> x[i]"""
+    (a,) = node.operands
+    last = len(a.type.shape) - 1
+    if node["axes"] != (last,):
+        return None
+    if m.has(a, "onehot"):
+        return m.filled(1.0, node)
+    pair = m.scaled(a)
+    if pair is not None and m.has(pair[1], "onehot"):
+        return m.shaped(pair[0], node)
+    if not m.has(a, "mul"):
+        return None
+    for hot, x in (a.operands, a.operands[::-1]):
+        if m.has(hot, "onehot") and x.type.shape == a.type.shape:
+            if m.has(x, "broadcast") and last not in x["axes"]:
+                # x repeats along the last axis: whichever is picked, it is the same.
+                return m.broadcast(x.operands[0], node.type, x["axes"])
+            return m("pick", x, hot.operands[0])
+    return None
+
+
+@rule("sum", exact=False)
+def sum_of_products(m: Terms, node: Node) -> Node | None:
+    """sum(x * y) -> contract(x, y)"""
+    (a,), over = node.operands, node["axes"]
+    if m.shared(a) or not (m.has(a, "mul") or m.has(a, "square")):
+        return None
+    x, y = a.operands * 2 if a.op == "square" else a.operands
+    if () in (x.type.shape, y.type.shape):
+        return None
+    (x, left), (y, right) = placed_axes(m, x), placed_axes(m, y)
+    out = tuple(i for i in range(len(a.type.shape)) if i not in over)
+    if set(range(len(a.type.shape))) - set(left) - set(right):
+        return None  # an axis that both repeat: other rules take the broadcast out first
+    x, left = sum_alone(m, x, left, (*right, *out))
+    y, right = sum_alone(m, y, right, (*left, *out))
+    return m("contract", x, y, left=left, right=right, out=out)
+
+
+def placed_axes(m: Terms, node: Node) -> tuple[Node, Labels]:
+    """What a node spreads, and which axes of the result its own axes are."""
+    if m.has(node, "broadcast"):
+        return node.operands[0], node["axes"]
+    return node, tuple(range(len(node.type.shape)))
+
+
+def sum_alone(m: Terms, node: Node, labels: Labels, others: Labels) -> tuple[Node, Labels]:
+    """A contraction sums only what both operands have; the rest is summed before."""
+    alone = [k for k, x in enumerate(labels) if x not in others]
+    return m.sum(node, alone), tuple(x for x in labels if x in others)
+
+
+# ---- contractions ------------------------------------------------------------------------------
+
+
+@rule("contract")
+def contract_transposed(m: Terms, node: Node) -> Node | None:
+    """contract(x', y) -> contract(x, y) with the labels in the other order"""
+    operands, sides = list(node.operands), [node["left"], node["right"]]
+    if not any(m.has(o, "transpose") for o in operands):
+        return None
+    for slot, o in enumerate(operands):
+        if m.has(o, "transpose"):
+            perm, labels = o["perm"], sides[slot]
+            operands[slot] = o.operands[0]
+            sides[slot] = tuple(labels[perm.index(i)] for i in range(len(perm)))
+    return m("contract", *operands, left=sides[0], right=sides[1], out=node["out"])
+
+
+@rule("transpose")
+def transposed_contract(m: Terms, node: Node) -> Node | None:
+    """contract(x, y)' -> contract(x, y) with the result's axes in the other order"""
+    (a,), perm = node.operands, node["perm"]
+    if not m.has(a, "contract") or m.shared(a):
+        return None
+    out = tuple(a["out"][p] for p in perm)
+    return m("contract", *a.operands, left=a["left"], right=a["right"], out=out)
+
+
+@rule("contract")
+def contract_broadcast(m: Terms, node: Node) -> Node | None:
+    """contract(broadcast(x), y) -> contract(x, y), where y has the axes that repeat"""
+    for slot, o in enumerate(node.operands):
+        sides = [node["left"], node["right"]]
+        labels, other = sides[slot], sides[1 - slot]
+        if not m.has(o, "broadcast"):
+            continue
+        inner = tuple(labels[i] for i in o["axes"])
+        if set(labels) - set(inner) - set(other):
+            continue  # the result itself repeats along an axis
+        rest, sides[1 - slot] = sum_alone(m, node.operands[1 - slot], other, inner + node["out"])
+        sides[slot] = inner
+        pair = (o.operands[0], rest) if slot == 0 else (rest, o.operands[0])
+        return m("contract", *pair, left=sides[0], right=sides[1], out=node["out"])
+    return None
+
+
+@rule("contract")
+def contract_with_number(m: Terms, node: Node) -> Node | None:
+    """contract(c, x) -> c * x, for a number c"""
+    for c, x, labels in (
+        (*node.operands, node["right"]),
+        (*node.operands[::-1], node["left"]),
+    ):
+        if c.type.shape == () and x.type.shape != ():
+            perm = tuple(labels.index(i) for i in node["out"])
+            moved = x if perm == tuple(range(len(perm))) else m("transpose", x, perm=perm)
+            return m.mul(c, moved)
+    return None
+
+
+@rule("contract")
+def contract_numbers(m: Terms, node: Node) -> Node | None:
+    """contract(c, d) -> c * d, for numbers c and d"""
+    a, b = node.operands
+    return m.mul(a, b) if a.type.shape == () == b.type.shape else None
+
+
+@rule("contract", exact=False)
+def contract_multiple(m: Terms, node: Node) -> Node | None:
+    """contract(c * x, y) -> c * contract(x, y), or c goes to y: where least is multiplied"""
+    for slot, o in enumerate(node.operands):
+        pair = m.scaled(o)
+        if pair is None or m.shared(o):
+            continue
+        return lightest(m, node, slot, pair[1], lambda x, c=pair[0]: m.mul(c, x))
+    return None
+
+
+@rule("mul", exact=False)
+def number_into_contract(m: Terms, node: Node) -> Node | None:
+    """c * contract(x, y) -> contract(c * x, y), where x is smaller than the result"""
+    pair = m.scaled(node) if m.final else None
+    if pair is None or not m.has(pair[1], "contract") or m.shared(pair[1]):
+        return None
+    number, c = pair
+    x, y = c.operands
+    if min(work(x.type), work(y.type)) >= work(c.type):
+        return None
+    if work(x.type) <= work(y.type):
+        return m("contract", m.mul(number, x), y, **c.attrs)
+    return m("contract", x, m.mul(number, y), **c.attrs)
+
+
+@rule("contract")
+def contract_negative(m: Terms, node: Node) -> Node | None:
+    """contract(-x, y) -> -contract(x, y), or the sign goes to y: where least is negated"""
+    for slot, o in enumerate(node.operands):
+        if m.has(o, "neg") and not m.shared(o):
+            return lightest(m, node, slot, o.operands[0], m.neg)
+    return None
+
+
+def lightest(m: Terms, node: Node, slot: int, bare: Node, put: object) -> Node | None:
+    """A contraction with a factor moved from one operand to the smallest of operands and result;
+    None where it stands there already."""
+    assert callable(put)
+    other = node.operands[1 - slot]
+    here, there, result = work(bare.type), work(other.type), work(node.type)
+    if min(there, result) >= here:
+        return None
+    pair = [bare, bare]
+    pair[1 - slot] = other if result <= there else put(other)
+    made = m("contract", *pair, **node.attrs)
+    return put(made) if result <= there else made
+
+
+RULES = (
+    sum_of_broadcast,
+    sum_of_sum,
+    sum_with_onehot,
+    sum_of_multiple,
+    sum_of_products,
+    contract_transposed,
+    transposed_contract,
+    contract_broadcast,
+    contract_numbers,
+    contract_with_number,
+    contract_multiple,
+    number_into_contract,
+    contract_negative,
+)

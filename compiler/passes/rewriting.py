@@ -1,0 +1,257 @@
+"""How rules are written, applied and reported.
+
+A rule is a small function from a node to a better node, or None. It says for which operations it
+is asked and whether the result is the same to the last bit (`exact`). `apply` asks the rules at
+every node, operands first, until none fires.
+
+Before `differentiate`, a node that some `grad(s, x)` asks the derivative for must stay where it
+is: rules neither replace it nor look through it, or s would no longer depend on it. Rules ask
+`m.has(node, "exp")` instead of reading `node.op`, and get no for such a node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from dln.compiler.formula import formula
+from dln.compiler.graph import Graph, Node, Spans, ancestors, rewrite
+from dln.compiler.op import Make, elements
+from dln.compiler.tensor import TensorType
+
+ROUNDS = 20  # sweeps over a graph; a chain of rules that is longer is a loop
+AT_ONE_NODE = 12  # firings in a row at one node, for the same reason
+BATCH_GUESS = 16  # what an open size counts as where work is compared
+
+
+@dataclass(frozen=True, slots=True)
+class Firing:
+    """One use of a rule: which, whether exact, the formula before and after, and its places."""
+
+    rule: str
+    exact: bool
+    before: str
+    after: str
+    spans: Spans = ()
+
+
+Log = list[Firing]
+
+
+class Terms(Make):
+    """What a rule sees: makes nodes, and answers questions about them.
+
+    `sealed` are the nodes that a `grad` asks for; `uses` counts the readers of a node; `final`
+    says that no `grad` is left.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        super().__init__(graph)
+        self.sealed: set[Node] = set()
+        self.uses: dict[Node, int] = {}
+        self.final = True
+
+    def has(self, node: Node, op: str) -> bool:
+        """Whether a node is this operation and may be looked into."""
+        return node.op == op and node not in self.sealed
+
+    def number(self, node: Node) -> float | None:
+        """The value of a node that is one constant, spread over a shape or not."""
+        if node.op == "broadcast" and not node["axes"]:
+            node = node.operands[0]
+        if node.op != "const" or node.type.shape or node.type.kind != "real":
+            return None
+        return float(node["value"])
+
+    def is_(self, node: Node, value: float) -> bool:
+        """Whether a node is this constant."""
+        return self.number(node) == value
+
+    def shared(self, node: Node) -> bool:
+        """Whether others read this node too, so that it is computed anyhow."""
+        return self.uses.get(node, 1) > 1
+
+    def shaped(self, node: Node, like: Node) -> Node:
+        """A number spread over the shape of another node; a tensor of that shape as it is."""
+        if node.type.shape == like.type.shape:
+            return node
+        return self.broadcast(node, like.type, ())
+
+    def filled(self, value: float, like: Node) -> Node:
+        """A constant over the shape of another node."""
+        return self.shaped(self.const(value), like)
+
+    def negated(self, node: Node) -> Node:
+        """`-node`, without a second sign."""
+        return node.operands[0] if self.has(node, "neg") else self.neg(node)
+
+    def scaled(self, node: Node) -> tuple[Node, Node] | None:
+        """(s, x) of a tensor that is a single number times a tensor."""
+        if not self.has(node, "mul") or node.type.shape == ():
+            return None
+        a, b = node.operands
+        if a.type.shape == () != b.type.shape:
+            return a, b
+        return (b, a) if b.type.shape == () != a.type.shape else None
+
+    def times(self, a: Node, b: Node) -> Node:
+        """The product of two numbers; constants are multiplied at once."""
+        x, y = self.number(a), self.number(b)
+        return self.mul(a, b) if x is None or y is None else self.const(x * y)
+
+
+Apply = Callable[[Terms, Node], "Node | None"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A rewrite: its name, the operations it is asked for, and what it does."""
+
+    name: str
+    ops: tuple[str, ...]
+    exact: bool
+    apply: Apply
+    doc: str = field(default="", compare=False)
+
+
+def rule(*ops: str, exact: bool = True) -> Callable[[Apply], Rule]:
+    """Make a rule of a function; its first line of documentation shows before -> after."""
+
+    def made(apply: Apply) -> Rule:
+        name = getattr(apply, "__name__", "rule").replace("_", " ")
+        return Rule(name, ops, exact, apply, (apply.__doc__ or "").strip())
+
+    return made
+
+
+def by_operation(rules: Iterable[Rule]) -> Mapping[str, tuple[Rule, ...]]:
+    """The rules to ask for each operation, in order."""
+    table: dict[str, tuple[Rule, ...]] = {}
+    for r in rules:
+        for op in r.ops:
+            table[op] = (*table.get(op, ()), r)
+    return table
+
+
+def apply(graph: Graph, table: Mapping[str, tuple[Rule, ...]], log: Log | None = None) -> Graph:
+    """The graph after the rules have been asked at every node until none fires."""
+    for _ in range(ROUNDS):
+        graph, fired = sweep(graph, table, log)
+        if not fired:
+            return graph
+    return clean(graph)
+
+
+def clean(graph: Graph) -> Graph:
+    """The graph without what no output needs."""
+    return rewrite(graph, lambda *_: None)[0]
+
+
+def sweep(
+    graph: Graph, table: Mapping[str, tuple[Rule, ...]], log: Log | None = None
+) -> tuple[Graph, int]:
+    """One walk, operands first; the new graph and how often a rule fired."""
+    nodes = ancestors(graph.outputs.values())
+    sealed = {n.operands[1] for n in nodes if n.op == "grad" and n.operands[1].operands}
+    counts = readers(graph, nodes)
+    final = not any(n.op == "grad" for n in nodes)
+    terms, fired = Terms(Graph()), 0
+
+    def choose(new: Graph, node: Node, operands: tuple[Node, ...]) -> Node:
+        nonlocal fired
+        terms.graph, terms.final, terms.spans = new, final, graph.spans.get(node, ())
+        made = rebuild(terms, node, operands)
+        if node in sealed:
+            terms.sealed.add(made)
+        elif made.op in table:
+            made, count = improve(terms, made, table, log)
+            fired += count
+            if not final and made.type.running != node.type.running:
+                made = terms("running", made, running=node.type.running)
+        terms.uses[made] = terms.uses.get(made, 0) + counts[node]
+        return made
+
+    return rewrite(graph, choose)[0], fired
+
+
+def readers(graph: Graph, nodes: Iterable[Node]) -> dict[Node, int]:
+    """How many slots and outputs read each node."""
+    counts = dict.fromkeys(nodes, 0)
+    for node in counts:
+        for operand in node.operands:
+            counts[operand] += 1
+    for output in graph.outputs.values():
+        counts[output] += 1
+    return counts
+
+
+def rebuild(terms: Terms, node: Node, operands: tuple[Node, ...]) -> Node:
+    """The same operation over the new operands, its type inferred again where they changed."""
+    if operands == node.operands:
+        return terms.graph.include(node)
+    return terms(node.op, *operands, **node.attrs)
+
+
+def improve(
+    terms: Terms, node: Node, table: Mapping[str, tuple[Rule, ...]], log: Log | None
+) -> tuple[Node, int]:
+    """The node after all rules that fire at it, and how many did."""
+    for count in range(AT_ONE_NODE):
+        fired = first_to_fire(terms, node, table.get(node.op, ()))
+        if fired is None:
+            return node, count
+        rule, better = fired
+        assert better.type.shape == node.type.shape, f"{rule.name}: {node!r} became {better!r}"
+        terms.graph.mark(better, consumed(terms.graph, node, better))
+        if log is not None:
+            log.append(firing(terms.graph, rule, node, better))
+        node = better
+        if node in terms.sealed:
+            return node, count + 1
+    return node, AT_ONE_NODE
+
+
+def first_to_fire(terms: Terms, node: Node, rules: tuple[Rule, ...]) -> tuple[Rule, Node] | None:
+    for r in rules:
+        better = r.apply(terms, node)
+        if better is not None and better is not node:
+            return r, better
+    return None
+
+
+def consumed(graph: Graph, before: Node, after: Node) -> Spans:
+    """The places of what a rule used up: in the pattern, and not in the result."""
+    kept = {after, *within(after, 3)}
+    spans = [graph.spans.get(n, ()) for n in (before, *within(before, 3)) if n not in kept]
+    return tuple(dict.fromkeys(s for places in spans for s in places))
+
+
+def within(node: Node, depth: int) -> Iterable[Node]:
+    """The operands of a node, their operands, and so on."""
+    front = [node]
+    for _ in range(depth):
+        front = [o for n in front for o in n.operands]
+        yield from front
+
+
+def firing(graph: Graph, rule: Rule, before: Node, after: Node) -> Firing:
+    """A firing in the user's words. What only moves elements reads the same before and after,
+    so there the operations are named."""
+    spans = graph.spans.get(after, ()) or graph.spans.get(before, ())
+    texts = [formula(graph, node, 6) for node in (before, after)]
+    if texts[0] == texts[1]:
+        texts = [skeleton(graph, node, 2) for node in (before, after)]
+    return Firing(rule.name, rule.exact, texts[0], texts[1], spans)
+
+
+def skeleton(graph: Graph, node: Node, depth: int) -> str:
+    """The operations of a node and, some way down, of its operands; formulas below."""
+    if depth == 0 or not node.operands:
+        return formula(graph, node, 2)
+    return f"{node.op}({', '.join(skeleton(graph, o, depth - 1) for o in node.operands)})"
+
+
+def work(type: TensorType) -> int:
+    """The number of elements, open sizes guessed: enough to compare."""
+    count = elements(type)
+    return count.constant + sum(c * BATCH_GUESS for _, c in count.terms)

@@ -1,0 +1,174 @@
+"""Rules about layout: moves that cancel, join or can wait until less has to be moved."""
+
+from __future__ import annotations
+
+import dln.compiler.ops  # noqa: F401  (the pointwise operations are asked for below)
+from dln.compiler.graph import Node
+from dln.compiler.op import OPS
+from dln.compiler.passes.rewriting import Terms, rule
+
+POINTWISE_OPS = tuple(n for n, op in OPS.items() if op.is_("pointwise"))
+MOVES = ("transpose", "reshape", "slice", "flip")
+
+
+# ---- pointwise operations over spread operands ---------------------------------------------------
+
+
+@rule(*POINTWISE_OPS)
+def number_stays_small(m: Terms, node: Node) -> Node | None:
+    """x + broadcast(c) -> x + c, for a number c beside a tensor x"""
+    wide = [o for o in node.operands if o.type.shape != () and not is_number(m, o)]
+    if not wide or not any(is_number(m, o) for o in node.operands):
+        return None
+    small = [o.operands[0] if is_number(m, o) else o for o in node.operands]
+    return m(node.op, *small, **node.attrs)
+
+
+def is_number(m: Terms, node: Node) -> bool:
+    """Whether a node is a single number spread over a shape."""
+    return m.has(node, "broadcast") and not node["axes"]
+
+
+@rule(*POINTWISE_OPS)
+def spread_last(m: Terms, node: Node) -> Node | None:
+    """f(broadcast(x), broadcast(y)) -> broadcast(f(x, y))"""
+    spread = [o for o in node.operands if m.has(o, "broadcast")]
+    if not spread:
+        return None
+    axes = spread[0]["axes"]
+    for o in node.operands:
+        if o.type.shape != () and not (m.has(o, "broadcast") and o["axes"] == axes):
+            return None
+    inner = [o.operands[0] if o in spread else o for o in node.operands]
+    return m.broadcast(m(node.op, *inner, **node.attrs), node.type, axes)
+
+
+# ---- layout --------------------------------------------------------------------------------------
+
+
+@rule("broadcast")
+def broadcast_twice(m: Terms, node: Node) -> Node | None:
+    """broadcast(broadcast(x)) -> broadcast(x)"""
+    (a,) = node.operands
+    if not m.has(a, "broadcast"):
+        return None
+    axes = tuple(node["axes"][i] for i in a["axes"])
+    return m.broadcast(a.operands[0], node.type, axes)
+
+
+@rule("broadcast", "reshape", "running")
+def nothing_moves(m: Terms, node: Node) -> Node | None:
+    """reshape(x) -> x, where x has that shape already"""
+    (a,) = node.operands
+    if a.type.shape != node.type.shape:
+        return None
+    if a.type.running == node.type.running or m.final:
+        return a
+    return m("running", a, running=node.type.running) if node.op != "running" else None
+
+
+@rule("reshape")
+def reshape_twice(m: Terms, node: Node) -> Node | None:
+    """reshape(reshape(x)) -> reshape(x)"""
+    (a,) = node.operands
+    return m("reshape", a.operands[0], **node.attrs) if m.has(a, "reshape") else None
+
+
+@rule("running")
+def running_twice(m: Terms, node: Node) -> Node | None:
+    """running(running(x)) -> running(x)"""
+    (a,) = node.operands
+    return m("running", a.operands[0], **node.attrs) if m.has(a, "running") else None
+
+
+@rule("transpose")
+def transpose_twice(m: Terms, node: Node) -> Node | None:
+    """x'' -> x"""
+    (a,), perm = node.operands, node["perm"]
+    if perm == tuple(range(len(perm))):
+        return a
+    if not m.has(a, "transpose"):
+        return None
+    return m("transpose", a.operands[0], perm=tuple(a["perm"][p] for p in perm))
+
+
+@rule("flip")
+def flip_twice(m: Terms, node: Node) -> Node | None:
+    """flip(flip(x)) -> x"""
+    (a,) = node.operands
+    if m.has(a, "flip") and a["axis"] == node["axis"]:
+        return a.operands[0]
+    return None
+
+
+@rule("slice")
+def slice_of_all(m: Terms, node: Node) -> Node | None:
+    """x[0:n] -> x, for all n positions"""
+    (a,) = node.operands
+    return a if a.type.shape == node.type.shape else None
+
+
+@rule("slice")
+def slice_of_slice(m: Terms, node: Node) -> Node | None:
+    """x[a:b][c:d] -> x[a + c:a + d]"""
+    (a,) = node.operands
+    if not m.has(a, "slice") or a["axis"] != node["axis"]:
+        return None
+    start, stop = a["start"] + node["start"], a["start"] + node["stop"]
+    return m("slice", a.operands[0], axis=node["axis"], start=start, stop=stop)
+
+
+@rule("slice")
+def slice_of_joined(m: Terms, node: Node) -> Node | None:
+    """concat(x, y)[inside y] -> y[...]"""
+    (a,), axis, at = node.operands, node["axis"], 0
+    if not m.has(a, "concat") or a["axis"] != axis:
+        return None
+    for part in a.operands:
+        size = part.type.shape[axis].value
+        if size is None:
+            return None
+        start, stop = node["start"] - at, node["stop"] - at
+        if 0 <= start and stop <= size:
+            return m("slice", part, axis=axis, start=start, stop=stop)
+        at += size
+    return None
+
+
+@rule("pad")
+def pad_by_nothing(m: Terms, node: Node) -> Node | None:
+    """pad(x) by 0 before and after -> x"""
+    return node.operands[0] if node["before"] == node["after"] == 0 else None
+
+
+@rule("concat")
+def concat_of_one(m: Terms, node: Node) -> Node | None:
+    """concat(x) -> x"""
+    return node.operands[0] if len(node.operands) == 1 else None
+
+
+@rule(*MOVES)
+def rearranged_number(m: Terms, node: Node) -> Node | None:
+    """a move of a spread number -> the number spread over the new shape"""
+    (a,) = node.operands
+    if not is_number(m, a):
+        return None
+    return m.broadcast(a.operands[0], node.type, ())
+
+
+POINTWISE = (number_stays_small, spread_last)
+
+LAYOUT = (
+    broadcast_twice,
+    nothing_moves,
+    reshape_twice,
+    running_twice,
+    transpose_twice,
+    flip_twice,
+    slice_of_all,
+    slice_of_slice,
+    slice_of_joined,
+    pad_by_nothing,
+    concat_of_one,
+    rearranged_number,
+)

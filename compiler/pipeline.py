@@ -1,0 +1,284 @@
+"""The column of stages from a model to a plan, each named, in the order they run.
+
+    build -> infer -> [simplify, stabilise, fold] -> differentiate -> [simplify, stabilise, fold,
+    prune] -> fuse -> schedule -> lower
+
+`build` and `infer` work on a whole spec. The rest runs once for each program, on the part of the
+graph that its outputs need.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import dln.compiler.ops  # noqa: F401  (fills the table of operations)
+from dln.compiler import plan as p
+from dln.compiler.differentiate import differentiate
+from dln.compiler.graph import Graph, Node, ancestors
+from dln.compiler.model import DataSet, FieldOf, Model, Phase, Watching
+from dln.compiler.passes import PASSES, Log
+from dln.compiler.passes.fuse import fuse
+from dln.compiler.sizes import Size
+from dln.compiler.targets import TARGETS, Target
+from dln.compiler.tensor import TensorType
+from dln.grammar.diagnostics import Fault, Span
+
+CHUNK = 1000  # examples that data, watches and applied instances take at a time
+
+Stage: TypeAlias = Callable[[Graph, "Log | None"], Graph]
+
+
+def _differentiate(graph: Graph, log: Log | None) -> Graph:
+    return differentiate(graph)
+
+
+BEFORE: tuple[tuple[str, Stage], ...] = tuple(x for x in PASSES if x[0] != "prune")
+AFTER: tuple[tuple[str, Stage], ...] = PASSES
+STAGES: tuple[tuple[str, Stage], ...] = (*BEFORE, ("differentiate", _differentiate), *AFTER)
+
+
+def stages(target: Target) -> tuple[tuple[str, Stage], ...]:
+    """The graph stages for a target, in order; a name may stand twice."""
+    return (*STAGES, ("fuse", lambda graph, log: fuse(graph, target, log)))
+
+
+def part(model: Model, outputs: Mapping[str, Node]) -> Graph:
+    """The part of the model's graph that some outputs need."""
+    graph = Graph()
+    for node in ancestors(outputs.values()):
+        graph.include(node, model.graph.spans.get(node, ()), model.graph.names.get(node))
+    graph.outputs = dict(outputs)
+    return graph
+
+
+def optimise(
+    graph: Graph,
+    steps: Iterable[tuple[str, Stage]] = STAGES,
+    seen: Callable[[str, Graph, Graph, Log], None] | None = None,
+) -> Graph:
+    """A graph through the column; `seen` is shown each stage with what went in and came out."""
+    for name, stage in steps:
+        log: Log = []
+        after = stage(graph, None if seen is None else log)
+        if seen is not None:
+            seen(name, graph, after, log)
+        graph = after
+    return graph
+
+
+# ---- programs ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a program is made of: its outputs, for how many examples, in which precision."""
+
+    outputs: Mapping[str, Node]
+    capacity: int
+    dtype: str
+
+
+class Programs(Mapping[str, p.Program]):
+    """The programs of a plan, each compiled when it is first asked for."""
+
+    def __init__(self, model: Model, target: Target, recipes: Mapping[str, Recipe]) -> None:
+        self.model, self.target, self.recipes = model, target, recipes
+        self.made: dict[str, p.Program] = {}
+
+    def __getitem__(self, name: str) -> p.Program:
+        if name not in self.made:
+            self.made[name] = self._compile(name, self.recipes[name])
+        return self.made[name]
+
+    def _compile(self, name: str, recipe: Recipe) -> p.Program:
+        from dln.compiler.lower import lower
+
+        graph = optimise(part(self.model, recipe.outputs), stages(self.target))
+        return lower(name, graph, self.target, recipe.dtype, recipe.capacity)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.recipes)
+
+    def __len__(self) -> int:
+        return len(self.recipes)
+
+
+def compile_model(model: Model, target: str, dtype: str | None, name: str) -> p.Plan:
+    """The plan of an inferred model. `dtype` overrides what the phases say."""
+    if target not in TARGETS:
+        raise Fault(f"there is no backend {target}", "one of " + ", ".join(TARGETS), "E522")
+    base = dtype or _common_dtype(model)
+    recipes: dict[str, Recipe] = {}
+    _init_recipes(model, recipes)
+    for data in model.data.values():
+        outputs = {f"value:{f.name}": f.value for f in data.fields.values()}
+        recipes[f"data:{data.name}"] = Recipe(outputs, min(CHUNK, max(data.count, 1)), base)
+    phases = {n: _phase(model, ph, dtype or ph.dtype or base, recipes)
+              for n, ph in model.phases.items()}  # fmt: skip
+    applied = {path: _applied(model, path, base, recipes) for path in model.applied}
+    return p.Plan(
+        name=name, target=target, dtype=base,
+        programs=Programs(model, TARGETS[target], recipes),
+        params={k: p.ParamSpec(k, _numbers(v.node.type.shape), v.trainable, place(v.span))
+                for k, v in model.params.items() if not k.startswith("check")},
+        data={n: _data(d) for n, d in model.data.items()},
+        phases=phases, applied=applied, tasks=_tasks(model, base, recipes),
+        texts={path: s.text for path, s in model.sources.items()},
+        constants=dict(model.constants), fingerprint=fingerprint(model),
+    )  # fmt: skip
+
+
+def _common_dtype(model: Model) -> str:
+    """float64 where every phase asks for it, else float32."""
+    asked = {ph.dtype for ph in model.phases.values()}
+    return asked.pop() or "float32" if len(asked) == 1 else "float32"
+
+
+def fingerprint(model: Model) -> str:
+    """A hash of the spec's text, its files and its constants."""
+    h = hashlib.sha256(model.source.text.encode())
+    for path in sorted(model.sources):
+        h.update(model.sources[path].text.encode())
+    h.update(repr(sorted(model.constants.items(), key=lambda kv: kv[0])).encode())
+    return h.hexdigest()
+
+
+def _init_recipes(model: Model, recipes: dict[str, Recipe]) -> None:
+    outputs = {f"value:{k}": v.init for k, v in model.params.items()
+               if v.init is not None and not k.startswith("check")}  # fmt: skip
+    for dtype in ("float32", "float64"):
+        recipes[f"init:{dtype}"] = Recipe(outputs, 1, "float64")
+
+
+def _phase(model: Model, ph: Phase, dtype: str, recipes: dict[str, Recipe]) -> p.PhaseSpec:
+    count = model.data[ph.on.data].parts[ph.on.part][1]
+    batch = min(ph.batch or count, max(count, 1))
+    recipes[f"step:{ph.name}"] = Recipe(_step_outputs(model, ph), batch, dtype)
+    grads = _gradients(model, ph)
+    if grads:
+        recipes[f"grad:{ph.name}"] = Recipe(grads, batch, dtype)
+    if ph.state_init:
+        first = {f"value:{k}": v for k, v in ph.state_init.items()}
+        recipes[f"states:{ph.name}"] = Recipe(first, 1, dtype)
+    if ph.starts:
+        recipes[f"start:{ph.name}"] = Recipe(
+            {f"value:{s.path}": s.value for s in ph.starts}, 1, dtype
+        )
+    if ph.until is not None:
+        recipes[f"until:{ph.name}"] = Recipe({"value:until": ph.until}, 1, "float64")
+    keeps = []
+    for i, k in enumerate(ph.keeps):
+        if k.best is not None:
+            recipes[f"best:{ph.name}.{i}"] = Recipe({"value:best": k.best}, 1, "float64")
+        keeps.append(p.KeepSpec(k.every, None if k.best is None else f"best:{ph.name}.{i}"))
+    watches = tuple(_watch(model, ph, w, batch, dtype, recipes) for w in ph.watches)
+    return p.PhaseSpec(
+        name=ph.name, step=f"step:{ph.name}", data=ph.on.data, part=ph.on.part, batch=ph.batch,
+        duration=ph.duration or (1, "epoch"), order=ph.order, balanced=ph.balanced,
+        dtype=ph.dtype, seed=ph.seed, after=ph.after, fields=ph.fields,
+        states={k: _numbers(v.type.shape) for k, v in ph.state_init.items()},
+        watches=watches, keeps=tuple(keeps), starts=tuple(s.path for s in ph.starts),
+        until=None if ph.until is None else f"until:{ph.name}", slow=ph.slow, place=place(ph.span),
+    )  # fmt: skip
+
+
+def in_step(w: Watching) -> bool:
+    """Whether a watch is taken by the step itself: on every minibatch of an epoch."""
+    return w.on is None and (w.every is None or w.every[1] == "epoch")
+
+
+def _step_outputs(model: Model, ph: Phase) -> dict[str, Node]:
+    outputs = {f"param:{k}": v for k, v in ph.updates.items()}
+    outputs |= {f"state:{k}": v for k, v in ph.states.items()}
+    outputs |= {f"value:watch:{w.name}": w.value for w in ph.watches if in_step(w)}
+    if ph.losses:
+        outputs["value:loss"] = _sum(model, ph.losses)
+    return outputs
+
+
+def _sum(model: Model, nodes: tuple[Node, ...]) -> Node:
+    total = nodes[0]
+    for node in nodes[1:]:
+        total = model.graph.add("add", (total, node), total.type)
+    return total
+
+
+def _gradients(model: Model, ph: Phase) -> dict[str, Node]:
+    """The gradient of the phase's loss with respect to each parameter that it moves."""
+    if not ph.losses:
+        return {}
+    loss, out = _sum(model, ph.losses), {}
+    for path in ph.updates:
+        x = model.params[path].node
+        out[f"value:{path}"] = model.graph.add("grad", (loss, x), x.type)
+    return out
+
+
+def _watch(
+    model: Model, ph: Phase, w: Watching, batch: int, dtype: str, recipes: dict[str, Recipe]
+) -> p.WatchSpec:
+    program = None
+    if not in_step(w):
+        program = f"watch:{ph.name}.{w.name}"
+        capacity = batch
+        if w.on is not None:
+            count = model.data[w.on.data].parts[w.on.part][1]
+            capacity = min(count, CHUNK) if w.per_example else count
+        recipes[program] = Recipe({"value:watch": w.value}, capacity, dtype)
+    on = None if w.on is None else (w.on.data, w.on.part)
+    return p.WatchSpec(
+        w.name, program, w.per_example, w.total, on, w.every, w.fields, place(w.span)
+    )
+
+
+def _applied(model: Model, path: str, dtype: str, recipes: dict[str, Recipe]) -> p.AppliedSpec:
+    a = model.applied[path]
+    recipes[f"apply:{path}"] = Recipe({f"value:{k}": v for k, v in a.results.items()}, CHUNK, dtype)
+    ports = tuple(_field_spec(k, v.type, None) for k, v in a.ports.items())
+    return p.AppliedSpec(f"apply:{path}", ports, tuple(a.results))
+
+
+def _tasks(model: Model, dtype: str, recipes: dict[str, Recipe]) -> dict[str, p.TaskSpec]:
+    out = {}
+    for t in model.tasks.values():
+        outputs = {f"value:emit:{i}": e.value for i, e in enumerate(t.emits)}
+        recipes[f"task:{t.name}"] = Recipe(outputs, 1, dtype)
+        kinds = tuple(e.value.type.kind for e in t.emits)
+        out[t.name] = p.TaskSpec(t.name, f"task:{t.name}", tuple(e.to for e in t.emits), kinds)
+    return out
+
+
+# ---- from the graph's types to plain data ------------------------------------------------------
+
+
+def place(span: Span | None) -> p.Place | None:
+    """A span as plain data."""
+    if span is None:
+        return None
+    return p.Place(span.source.path, span.line, span.column, span.start, span.stop)
+
+
+def _numbers(shape: Iterable[Size]) -> tuple[int, ...]:
+    return tuple(s.constant for s in shape)
+
+
+def _field_spec(name: str, type: TensorType, span: Span | None) -> p.FieldSpec:
+    size = type.domain.size
+    classes = None if size is None else size.constant
+    shape = _numbers(type.example)
+    return p.FieldSpec(name, shape, type.kind, type.domain.name, classes, place(span))
+
+
+def _data(d: DataSet) -> p.DataSpec:
+    def spec(f: FieldOf) -> p.FieldSpec:
+        return _field_spec(f.name, f.node.type, f.span)
+
+    raw = tuple(_field_spec(k, n.type, None) for k, n in d.raw.items())
+    return p.DataSpec(
+        d.name, d.reader, d.args, d.options, d.base, d.override, raw,
+        tuple(spec(f) for f in d.fields.values()), any(f.drawn for f in d.fields.values()),
+        d.parts, d.count, place(d.span),
+    )  # fmt: skip

@@ -1,0 +1,365 @@
+"""The plan: frozen data that a runtime can execute without the compiler.
+
+A plan holds programs. A program is a text (straight-line Python over preallocated buffers), the
+table of its buffers, and for each line the formula and the place of the spec that it came from.
+Extents are affine in the number of examples: `(a, b)` means `a + b * n`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, TypeAlias
+
+Extent: TypeAlias = tuple[int, int]
+
+ALIGNMENT = 256
+"""Bytes that the start of every piece of an arena is a multiple of."""
+
+
+def at(extent: Extent, n: int) -> int:
+    """The value of an extent for n examples.
+
+    >>> at((8, 2), 10)
+    28
+    """
+    return extent[0] + extent[1] * n
+
+
+def product(shape: tuple[Extent, ...]) -> Extent:
+    """The number of elements of a shape: at most one axis may grow with n.
+
+    >>> product(((0, 1), (100, 0)))
+    (0, 100)
+    """
+    a, b = 1, 0
+    for p, q in shape:
+        assert not (b and q), "two axes grow with the number of examples"
+        a, b = a * p, a * q + b * p
+    return a, b
+
+
+def site_number(site: str) -> int:
+    """The number under which a place that draws random numbers is known: 64 bits of SHA-256."""
+    import hashlib
+
+    return int.from_bytes(hashlib.sha256(site.encode()).digest()[:8], "little")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in a spec a line comes from: the file, and offsets into its text."""
+
+    path: str
+    line: int
+    column: int
+    start: int
+    stop: int
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}:{self.column}"
+
+
+@dataclass(frozen=True, slots=True)
+class Buffer:
+    """A named array of a program.
+
+    `place` is input, param, state, value, const, scalar (one number that the program fills in) or
+    arena; `key` is the input's name, the parameter's or state's path, the value's name. Arena
+    buffers share `slot`s. `kind` is real, index or bool.
+    """
+
+    name: str
+    place: str
+    key: str
+    kind: str
+    shape: tuple[Extent, ...]
+    slot: int = -1
+    note: str = ""
+
+    def shape_at(self, n: int) -> tuple[int, ...]:
+        """The shape for n examples."""
+        return tuple(at(e, n) for e in self.shape)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A statement of a program, with what it computes, where that was written and its cost.
+
+    `reads` and `writes` name buffers; `flops` and `bytes` are those of one execution.
+    """
+
+    code: str
+    formula: str = ""
+    place: Place | None = None
+    reads: tuple[str, ...] = ()
+    writes: str = ""
+    flops: Extent = (0, 0)
+    bytes: Extent = (0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """One compiled graph.
+
+    `text` defines `bind(xp, n, seed, v)`, which takes the array module, the number of examples,
+    the seed and the buffers by name, makes the views of `setup` once, and returns
+    `run(*clocks)`. `slots` are the arena's pieces in bytes; a value or a new parameter is left in
+    its buffer. `first` is the line of `text` (from 1) on which `lines` begin.
+    """
+
+    name: str
+    target: str
+    dtype: str
+    capacity: int
+    clocks: tuple[str, ...]
+    buffers: tuple[Buffer, ...]
+    constants: Mapping[str, object]
+    setup: tuple[Line, ...]
+    lines: tuple[Line, ...]
+    slots: tuple[Extent, ...]
+    text: str
+    first: int = 0
+
+    @property
+    def inputs(self) -> tuple[Buffer, ...]:
+        return tuple(b for b in self.buffers if b.place == "input")
+
+    @property
+    def values(self) -> tuple[Buffer, ...]:
+        return tuple(b for b in self.buffers if b.place == "value")
+
+    def flops(self, n: int) -> int:
+        """Floating-point operations of one run on n examples."""
+        return sum(at(line.flops, n) for line in self.lines)
+
+    def traffic(self, n: int) -> int:
+        """Bytes read and written by one run on n examples."""
+        return sum(at(line.bytes, n) for line in self.lines)
+
+    def line_at(self, number: int) -> Line | None:
+        """The statement on a line of `text`, counted from 1; None outside of `run`."""
+        index = number - self.first
+        return self.lines[index] if 0 <= index < len(self.lines) else None
+
+
+def item_size(program: Program, buffer: Buffer) -> int:
+    """Bytes of one element of a buffer."""
+    return {"index": 8, "bool": 1}.get(buffer.kind) or (8 if program.dtype == "float64" else 4)
+
+
+def buffer_bytes(program: Program, buffer: Buffer, n: int) -> int:
+    """Bytes of a buffer for n examples."""
+    return at(product(buffer.shape), n) * item_size(program, buffer)
+
+
+def slot_offsets(program: Program, n: int) -> list[int]:
+    """Where each slot of the arena starts for n examples, and after the last one its length."""
+    offsets = [0]
+    for slot in program.slots:
+        offsets.append(offsets[-1] + -(-at(slot, n) // ALIGNMENT) * ALIGNMENT)
+    return offsets
+
+
+def arena_bytes(program: Program, n: int) -> int:
+    """Bytes of the arena for n examples."""
+    return slot_offsets(program, n)[-1]
+
+
+def memory(program: Program, n: int) -> dict[str, int]:
+    """Bytes by place for n examples: arena, param, state, input, value, const, scalar."""
+    found = {"arena": arena_bytes(program, n)}
+    for place in ("param", "state", "input", "value", "const", "scalar"):
+        mine = (b for b in program.buffers if b.place == place)
+        found[place] = sum(buffer_bytes(program, b, n) for b in mine)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """The texts that places point into, by path."""
+
+    texts: Mapping[str, str] = field(default_factory=dict)
+
+
+# ---- plain data --------------------------------------------------------------------------------
+
+
+def program_to_json(program: Program) -> dict[str, Any]:
+    """A program as plain data that `json` can write."""
+    return asdict(program)
+
+
+def program_from_json(data: Mapping[str, Any]) -> Program:
+    """The program that `program_to_json` gave, also after a way through JSON text."""
+    given = dict(data)
+    given["clocks"] = tuple(given["clocks"])
+    given["buffers"] = tuple(_buffer(b) for b in given["buffers"])
+    given["constants"] = {k: _frozen(c) for k, c in given["constants"].items()}
+    given["setup"] = tuple(_line(line) for line in given["setup"])
+    given["lines"] = tuple(_line(line) for line in given["lines"])
+    given["slots"] = tuple(_extents(given["slots"]))
+    return Program(**given)
+
+
+def _extents(pairs: Any) -> Iterator[Extent]:
+    return ((int(a), int(b)) for a, b in pairs)
+
+
+def _buffer(data: Mapping[str, Any]) -> Buffer:
+    return Buffer(**{**data, "shape": tuple(_extents(data["shape"]))})
+
+
+def _line(data: Mapping[str, Any]) -> Line:
+    flops, bytes_ = _extents([data["flops"], data["bytes"]])
+    place = Place(**data["place"]) if data["place"] else None
+    reads = tuple(data["reads"])
+    return Line(**{**data, "place": place, "reads": reads, "flops": flops, "bytes": bytes_})
+
+
+def _frozen(value: object) -> object:
+    return tuple(map(_frozen, value)) if isinstance(value, list | tuple) else value
+
+
+# ---- what is run with the programs -------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ParamSpec:
+    """A parameter: its path, shape, whether training may change it, and where it is declared."""
+
+    path: str
+    shape: tuple[int, ...]
+    trainable: bool
+    place: Place | None
+
+
+@dataclass(frozen=True, slots=True)
+class FieldSpec:
+    """A field of data, or a port: its shape for one example, kind (real, index) and domain.
+
+    `domain` is real, positive, prob, logit, binary or class; `classes` goes with class.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    kind: str
+    domain: str = "real"
+    classes: int | None = None
+    place: Place | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DataSpec:
+    """A data set: its reader with what that is given, and its parts as (start, count).
+
+    The program `data:<name>` takes inputs `raw:<name>.<key>` and leaves the fields as values.
+    """
+
+    name: str
+    reader: str
+    args: tuple[object, ...]
+    options: Mapping[str, object]
+    base: str
+    override: str | None
+    raw: tuple[FieldSpec, ...]
+    fields: tuple[FieldSpec, ...]
+    drawn: bool
+    parts: Mapping[str, tuple[int, int]]
+    count: int
+    place: Place | None
+
+
+@dataclass(frozen=True, slots=True)
+class WatchSpec:
+    """A watched value. `program` is None where the step itself leaves it as `watch:<name>`.
+
+    The value is a sum over the examples when `per_example` (the runner divides by their number
+    unless `total`), else one number for the whole batch.
+    """
+
+    name: str
+    program: str | None
+    per_example: bool
+    total: bool
+    on: tuple[str, str] | None
+    every: tuple[int, str] | None
+    fields: tuple[str, ...]
+    place: Place | None
+
+
+@dataclass(frozen=True, slots=True)
+class KeepSpec:
+    """`checkpoint every ...`, or `checkpoint best by ...` with the program of its value."""
+
+    every: tuple[int, str] | None
+    program: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseSpec:
+    """A phase: its step program, its data and order, how long, what is watched and kept.
+
+    `states` are the optimiser states with their shapes; the program `states:<phase>` gives their
+    first values, `start:<phase>` what is handed over when the phase begins.
+    """
+
+    name: str
+    step: str
+    data: str
+    part: str
+    batch: int | None
+    duration: tuple[int, str]
+    order: str
+    balanced: str | None
+    dtype: str | None
+    seed: int | None
+    after: tuple[str, ...]
+    fields: tuple[str, ...]
+    states: Mapping[str, tuple[int, ...]]
+    watches: tuple[WatchSpec, ...]
+    keeps: tuple[KeepSpec, ...]
+    starts: tuple[str, ...]
+    until: str | None
+    slow: bool
+    place: Place | None
+
+
+@dataclass(frozen=True, slots=True)
+class AppliedSpec:
+    """An instance as a function: its program, ports and the names of its results."""
+
+    program: str
+    ports: tuple[FieldSpec, ...]
+    results: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSpec:
+    """A task: its program, whose values `emit:0`, ... go to files (None prints)."""
+
+    name: str
+    program: str
+    emits: tuple[str | None, ...]
+    kinds: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything a runtime needs: programs by name, and what to do with them.
+
+    `programs` may make a program when it is first asked for.
+    """
+
+    name: str
+    target: str
+    dtype: str
+    programs: Mapping[str, Program]
+    params: Mapping[str, ParamSpec]
+    data: Mapping[str, DataSpec]
+    phases: Mapping[str, PhaseSpec]
+    applied: Mapping[str, AppliedSpec]
+    tasks: Mapping[str, TaskSpec]
+    texts: Mapping[str, str]
+    constants: Mapping[str, object]
+    fingerprint: str

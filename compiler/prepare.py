@@ -1,0 +1,134 @@
+"""Makes explicit what a program must copy, and says what part each node plays in it.
+
+After `prepare`, every output is a computed node of its own, and no operation meets a view that it
+cannot read where it lies.
+"""
+
+from __future__ import annotations
+
+from dln.compiler.graph import Graph, Node, rewrite
+from dln.compiler.op import OPS
+from dln.compiler.ops.lowered import unfold
+from dln.compiler.targets import Target, spelling
+
+SOURCES = frozenset({"input", "param", "state"})
+SCALARS = frozenset({"clock", "size"})
+
+RENAMES = frozenset({"running", "stop", "asserted"})
+"""Views that are the same array, elements, axes and all."""
+
+KEEPS = RENAMES | {"reshape"}
+"""Views that leave the elements where and in the order they are."""
+
+
+class Roles:
+    """The part each node of a graph plays, worked out operands first.
+
+    source: an input, a parameter or a state. const: a constant tensor. host: one number known
+    without looking at a tensor, a Python number in the program. view: another look at its first
+    operand. compute: an array that the program fills.
+    """
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self.role: dict[Node, str] = {}
+        self.layout: dict[Node, str] = {}
+
+    def of(self, node: Node) -> str:
+        """The role of a node whose operands have been asked for before."""
+        if node not in self.role:
+            self.role[node] = self._role(node)
+            self.layout[node] = self._layout(node)
+        return self.role[node]
+
+    def _role(self, node: Node) -> str:
+        if node.op in SOURCES:
+            return "source"
+        if node.op == "const":
+            return "const" if node.type.shape else "host"
+        if node.op in SCALARS or self._is_host(node):
+            return "host"
+        return "compute" if "{out}" in spelling(self.target, node).form else "view"
+
+    def _is_host(self, node: Node) -> bool:
+        if node.type.shape or not node.operands or "host" not in OPS[node.op].spell:
+            return False
+        return all(self.of(o) == "host" for o in node.operands)
+
+    def _layout(self, node: Node) -> str:
+        """rows: contiguous. turned: contiguous in another order of axes. loose: neither."""
+        if self.role[node] != "view":
+            return "rows"
+        below = self.layout[node.operands[0]]
+        if node.op in KEEPS:
+            return below
+        if node.op == "transpose":
+            return "loose" if below == "loose" else "turned"
+        if node.op == "slice" and node["axis"] == 0:
+            return below if below == "rows" else "loose"
+        return "loose"
+
+    def accepts(self, node: Node, operand: Node) -> bool:
+        """Whether an operation can read an operand where it lies.
+
+        A product reads rows, or rows turned where that is still a matrix product: anything else
+        would make the array module copy it in every step.
+        """
+        self.of(operand)
+        layout = self.layout[operand]
+        if layout == "rows" or node.op != "contract":
+            return True
+        return layout == "turned" and ".einsum(" not in spelling(self.target, node).form
+
+
+def base(roles: Roles, node: Node) -> Node:
+    """The node whose buffer a view looks into; any other node itself."""
+    while roles.role[node] == "view":
+        node = node.operands[0]
+    return node
+
+
+def prepare(graph: Graph, target: Target) -> tuple[Graph, Roles]:
+    """The graph with `copy` nodes where a program needs them, and the roles of its nodes."""
+    roles = Roles(target)
+
+    def rule(new: Graph, node: Node, operands: tuple[Node, ...]) -> Node:
+        if node.op == "fused" and "fused" not in target.spell:
+            parts = unfold(new, node, operands)
+            return [part for part in parts if roles.of(part)][-1]
+        read = tuple(o if roles.accepts(node, o) else copy(new, roles, o) for o in operands)
+        if read == node.operands:
+            made = new.include(node)
+        else:
+            made = new.add(node.op, read, node.type, **node.attrs)
+        roles.of(made)
+        return made
+
+    new, _ = rewrite(graph, rule)
+    _own_outputs(new, roles)
+    return new, roles
+
+
+def copy(graph: Graph, roles: Roles, node: Node, **attrs: object) -> Node:
+    """A node with the same values in an array of its own."""
+    made = graph.add("copy", (node,), node.type, graph.spans.get(node, ()), **attrs)
+    roles.of(made)
+    return made
+
+
+def _own_outputs(graph: Graph, roles: Roles) -> None:
+    """Give each output a computed node of its own; drop parameters that keep their value."""
+    taken: set[Node] = set()
+    for key in sorted(graph.outputs, key=lambda k: k.startswith("value:")):
+        node = graph.outputs[key]
+        if key == own_key(node):
+            del graph.outputs[key]
+            continue
+        if roles.role[node] != "compute" or node in taken:
+            graph.outputs[key] = node = copy(graph, roles, node, output=key)
+        taken.add(node)
+
+
+def own_key(node: Node) -> str:
+    """The output that would be the new value of a source: `param:path` or `state:path`."""
+    return f"{node.op}:{node['path']}" if node.op in ("param", "state") else ""

@@ -1,0 +1,411 @@
+"""The order of execution, how long values live, and which memory they share.
+
+The order keeps lifetimes short and puts every reader of a parameter's old value before the write
+of its new one, so that updates happen in the parameter's own buffer. What lives in the arena
+shares slots: best fit, by size at the nominal number of examples. Slots are affine in that number
+(componentwise maxima), so a schedule holds for any number of examples.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from dln.compiler.graph import Graph, Node, ancestors
+from dln.compiler.op import OPS
+from dln.compiler.plan import Buffer, Extent, at, product
+from dln.compiler.prepare import RENAMES, Roles, base, copy, own_key, prepare
+from dln.compiler.sizes import BATCH, Size
+from dln.compiler.targets import Target, spelling
+from dln.compiler.tensor import TensorType
+from dln.grammar.diagnostics import Fault
+
+GREEDY_LIMIT = 2000
+"""Nodes beyond which the order is not searched for short lifetimes (it takes quadratic time)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Compute `node` into the buffer `out`, with more buffers for what its spelling needs."""
+
+    node: Node
+    out: str
+    scratch: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Schedule:
+    """Steps in order; `home` names the buffer of every node that has one."""
+
+    graph: Graph
+    target: Target
+    roles: Roles
+    capacity: int
+    itemsize: int
+    steps: list[Step] = field(default_factory=list)
+    home: dict[Node, str] = field(default_factory=dict)
+    buffers: dict[str, Buffer] = field(default_factory=dict)
+    slots: list[Extent] = field(default_factory=list)
+
+    def add_buffer(self, place: str, key: str, type: TensorType, slot: int = -1) -> str:
+        """A new buffer; its name."""
+        name = f"v{len(self.buffers)}"
+        shape = tuple(extent(s) for s in type.shape)
+        self.buffers[name] = Buffer(name, place, key, type.kind, shape, slot)
+        return name
+
+    def bytes_of(self, type: TensorType) -> Extent:
+        """Bytes of a tensor, affine in the number of examples."""
+        item = {"index": 8, "bool": 1}.get(type.kind, self.itemsize)
+        a, b = count(type)
+        return a * item, b * item
+
+
+def extent(size: Size) -> Extent:
+    """A size as `(a, b)`, meaning `a + b * n`. Raises `Fault` for a size that is not known."""
+    grows = dict(size.terms)
+    batch = grows.pop(BATCH, 0)
+    if grows:
+        raise Fault(f"the size {size} is not known", "give it a number")
+    return size.constant, batch
+
+
+def count(type: TensorType) -> Extent:
+    """The number of elements of a tensor."""
+    shape = tuple(extent(s) for s in type.shape)
+    if sum(1 for _, b in shape if b) > 1:
+        raise Fault(f"two axes of {type} grow with the number of examples")
+    return product(shape)
+
+
+def schedule(graph: Graph, target: Target, capacity: int = 1, dtype: str = "float32") -> Schedule:
+    """Decide the order, the buffers and the slots of an optimised graph.
+
+    `capacity` is the number of examples that memory is laid out for; any other number works.
+    """
+    prepared, roles = prepare(graph, target)
+    made = Schedule(prepared, target, roles, capacity, 8 if dtype == "float64" else 4)
+    writes = InPlace(prepared, roles, target)
+    writes.place_outputs()
+    nodes = ancestors(prepared.outputs.values())
+    _give_homes(made, nodes, writes.dest)
+    order = _order(made, writes)
+    _allocate(made, order, writes.dest)
+    return made
+
+
+# ---- what is written where ---------------------------------------------------------------------
+
+
+class InPlace:
+    """Which nodes are computed straight into the buffer of a parameter, a state or a value.
+
+    `before[node]` are nodes that must run first because they read what `node` overwrites;
+    `dest[node]` is the output's key (`param:path`, `state:path`, `value:name`).
+    """
+
+    def __init__(self, graph: Graph, roles: Roles, target: Target) -> None:
+        self.graph, self.roles, self.target = graph, roles, target
+        self.before: dict[Node, set[Node]] = {}
+        self.dest: dict[Node, str] = {}
+        self.readers: dict[Node, list[Node]] = {}
+        self.reads: dict[Node, list[Node]] = {}
+        for node in ancestors(graph.outputs.values()):
+            self.enter(node)
+
+    def enter(self, node: Node) -> None:
+        """Note which arrays a computed node reads, through views."""
+        if self.roles.role[node] != "compute":
+            return
+        read = (base(self.roles, o) for o in node.operands if self.roles.role[o] != "host")
+        self.reads[node] = list(dict.fromkeys(read))
+        for source in self.reads[node]:
+            self.readers.setdefault(source, []).append(node)
+
+    def place_outputs(self) -> None:
+        """Find a place for each output; copy at the end where it cannot be computed in place."""
+        sources = {own_key(n): n for n in ancestors(self.graph.outputs.values())}
+        for key, node in list(self.graph.outputs.items()):
+            if key.startswith("value:"):
+                self.dest[node] = key
+            elif key not in sources or self.overwrite(node, sources[key]):
+                self.dest[node] = key
+                self.extend(node, sources.get(key), key)
+            else:
+                last = copy(self.graph, self.roles, node, output=key)
+                self.graph.outputs[key] = last
+                self.enter(last)
+                self.overwrite(last, sources[key])
+                self.dest[last] = key
+
+    def overwrite(self, node: Node, source: Node) -> bool:
+        """Let `node` be computed over `source`, if no reader of it has to come later."""
+        readers = [r for r in self.readers.get(source, ()) if r is not node]
+        if source in self.reads[node] and not may_overwrite(
+            self.target, self.roles, node, source
+        ):
+            return False
+        if self.comes_before(node, readers):
+            return False
+        self.before.setdefault(node, set()).update(readers)
+        return True
+
+    def extend(self, node: Node, source: Node | None, key: str) -> None:
+        """Compute what feeds only `node` in the same buffer, as far back as that goes."""
+        while source is not None and source not in self.reads[node]:
+            for feed in node.operands:
+                if self.may_extend(feed, node) and self.overwrite(feed, source):
+                    self.dest[feed] = key
+                    node = feed
+                    break
+            else:
+                return
+
+    def may_extend(self, feed: Node, node: Node) -> bool:
+        """Whether `node` can be computed over its operand `feed`, which nobody else reads."""
+        return (
+            self.roles.role[feed] == "compute"
+            and feed not in self.dest
+            and feed not in self.graph.outputs.values()
+            and self.readers[feed] == [node]
+            and may_overwrite(self.target, self.roles, node, feed)
+        )
+
+    def comes_before(self, node: Node, others: list[Node]) -> bool:
+        """Whether one of `others` needs `node`, so far as the order is fixed already."""
+        seen, stack = set(others), list(others)
+        while stack:
+            for needed in self.needs(stack.pop()):
+                if needed is node:
+                    return True
+                if needed not in seen:
+                    seen.add(needed)
+                    stack.append(needed)
+        return False
+
+    def needs(self, node: Node) -> Iterable[Node]:
+        """The computed nodes that have to run before a node."""
+        yield from (n for n in self.reads[node] if n in self.reads)
+        yield from self.before.get(node, ())
+
+
+def may_overwrite(target: Target, roles: Roles, node: Node, held: Node) -> bool:
+    """Whether a node may be computed into the array that holds one of its operands.
+
+    It must work element by element; it must read that array as it lies, not through a view that
+    moves elements; and after the first statement that writes the result it must not read it again.
+    """
+    if not OPS[node.op].is_("pointwise"):
+        return False
+    if held.type.shape != node.type.shape or held.type.kind != node.type.kind:
+        return False
+    slots = [i for i, o in enumerate(node.operands) if base(roles, o) is held]
+    if any(not still(node.operands[i], held) for i in slots):
+        return False
+    statements = spelling(target, node).form.strip().splitlines()
+    first = next(i for i, s in enumerate(statements) if "{out}" in s)
+    return not any(f"{{{i}}}" in s for s in statements[first + 1 :] for i in slots)
+
+
+def still(operand: Node, held: Node) -> bool:
+    """Whether an operand is an array itself, or that array under other names of its axes."""
+    while operand is not held and operand.op in RENAMES:
+        operand = operand.operands[0]
+    return operand is held
+
+
+# ---- order -------------------------------------------------------------------------------------
+
+
+def _order(made: Schedule, writes: InPlace) -> list[Node]:
+    """The better of two orders by peak memory: as the graph was built, or greedily by bytes."""
+    nodes = [n for n in ancestors(made.graph.outputs.values()) if made.roles.role[n] == "compute"]
+    plain = _arrange(nodes, writes, lambda node, left: 0)
+    if len(nodes) > GREEDY_LIMIT:
+        return plain
+    size = {n: _arena_size(made, n, writes.dest) for n in nodes}
+
+    def growth(node: Node, left: Mapping[Node, int]) -> int:
+        freed = sum(size.get(r, 0) for r in writes.reads[node] if left[r] == 1)
+        return size[node] - freed
+
+    greedy = _arrange(nodes, writes, growth)
+    return min(plain, greedy, key=lambda order: _peak(order, writes, size))
+
+
+def _arena_size(made: Schedule, node: Node, dest: Mapping[Node, str]) -> int:
+    return 0 if node in dest else at(made.bytes_of(node.type), made.capacity)
+
+
+def _arrange(
+    nodes: list[Node], writes: InPlace, cost: Callable[[Node, Mapping[Node, int]], int]
+) -> list[Node]:
+    """A topological order that always takes the cheapest node that is ready."""
+    index = {n: i for i, n in enumerate(nodes)}
+    waits = {n: len(set(writes.needs(n))) for n in nodes}
+    then: dict[Node, list[Node]] = {}
+    for n in nodes:
+        for needed in dict.fromkeys(writes.needs(n)):
+            then.setdefault(needed, []).append(n)
+    left = {source: len(readers) for source, readers in writes.readers.items()}
+    ready = [(0, i) for n, i in index.items() if not waits[n]]
+    order: list[Node] = []
+    while ready:
+        ready = [(cost(nodes[i], left), i) for _, i in ready]
+        heapq.heapify(ready)
+        node = nodes[heapq.heappop(ready)[1]]
+        order.append(node)
+        for source in writes.reads[node]:
+            left[source] -= 1
+        for user in then.get(node, ()):
+            waits[user] -= 1
+            if not waits[user]:
+                ready.append((0, index[user]))
+    assert len(order) == len(nodes), "the order of writes has a cycle"
+    return order
+
+
+def _peak(order: list[Node], writes: InPlace, size: Mapping[Node, int]) -> int:
+    """The most bytes alive at once, without reuse inside a step."""
+    last = {source: i for i, n in enumerate(order) for source in writes.reads[n]}
+    ends: dict[int, list[Node]] = {}
+    for source, i in last.items():
+        ends.setdefault(i, []).append(source)
+    alive = peak = 0
+    for i, node in enumerate(order):
+        alive += size[node]
+        peak = max(peak, alive)
+        alive -= sum(size.get(dead, 0) for dead in ends.get(i, ()))
+    return peak
+
+
+# ---- buffers and slots -------------------------------------------------------------------------
+
+
+def _give_homes(made: Schedule, nodes: list[Node], dest: Mapping[Node, str]) -> None:
+    """Buffers for what does not live in the arena: sources, constants, boxes and outputs."""
+    for node in nodes:
+        role = made.roles.role[node]
+        if role == "source":
+            key = node["name"] if node.op == "input" else node["path"]
+            made.home[node] = made.add_buffer(node.op, key, node.type)
+        elif role == "const":
+            made.home[node] = made.add_buffer("const", "", node.type)
+        elif role == "host" and _needs_box(made, node):
+            place = "const" if node.op == "const" else "scalar"
+            made.home[node] = made.add_buffer(place, "", node.type)
+    by_key = {own_key(n): name for n, name in made.home.items() if own_key(n)}
+    for node, output in dest.items():
+        place, _, key = output.partition(":")
+        if output not in by_key:
+            by_key[output] = made.add_buffer(place, key, node.type)
+        made.home[node] = by_key[output]
+
+
+def _needs_box(made: Schedule, node: Node) -> bool:
+    """Whether a number known on the host is read as an array."""
+    for user, _ in made.graph.users(node):
+        role = made.roles.role.get(user)
+        if role == "view" or (role == "compute" and made.target.boxes and user.op != "copy"):
+            return True
+    return False
+
+
+class Arena:
+    """Slots that buffers share: those free now, and how large each has become."""
+
+    def __init__(self, made: Schedule) -> None:
+        self.made = made
+        self.free: list[int] = []
+
+    def take(self, need: Extent) -> int:
+        """The smallest free slot that is large enough, else the largest one, made larger."""
+        n, slots = self.made.capacity, self.made.slots
+        if not self.free:
+            slots.append(need)
+            return len(slots) - 1
+        wanted = at(need, n)
+        fitting = [s for s in self.free if at(slots[s], n) >= wanted]
+        if fitting:
+            slot = min(fitting, key=lambda s: (at(slots[s], n), s))
+        else:
+            slot = max(self.free, key=lambda s: (at(slots[s], n), -s))
+        self.free.remove(slot)
+        slots[slot] = (max(slots[slot][0], need[0]), max(slots[slot][1], need[1]))
+        return slot
+
+    def buffer(self, type: TensorType, note: str = "") -> str:
+        """A new buffer in the arena."""
+        slot = self.take(self.made.bytes_of(type))
+        return self.made.add_buffer("arena", note, type, slot)
+
+    def give(self, name: str) -> None:
+        """Let the slot of a buffer be used again."""
+        self.free.append(self.made.buffers[name].slot)
+
+
+def _allocate(made: Schedule, order: list[Node], dest: Mapping[Node, str]) -> None:
+    """Walk the order: take memory for each result, and give back what was read last."""
+    last = last_uses(made.roles, order)
+    ends: dict[int, list[Node]] = {}
+    for node, i in last.items():
+        ends.setdefault(i, []).append(node)
+    arena = Arena(made)
+    for i, node in enumerate(order):
+        dying = [d for d in ends.get(i, ()) if d in made.home and _in_arena(made, d)]
+        over = next((d for d in dying if may_overwrite(made.target, made.roles, node, d)), None)
+        if node not in dest:
+            made.home[node] = arena.buffer(node.type) if over is None else made.home[over]
+            dying = [d for d in dying if d is not over]
+        needs = spelling(made.target, node).scratch
+        scratch = {k: arena.buffer(shape(node), "scratch") for k, shape in needs.items()}
+        made.steps.append(Step(node, made.home[node], scratch))
+        for name in [made.home[d] for d in dying] + list(scratch.values()):
+            arena.give(name)
+
+
+def _in_arena(made: Schedule, node: Node) -> bool:
+    return made.buffers[made.home[node]].place == "arena"
+
+
+def last_uses(roles: Roles, order: list[Node]) -> dict[Node, int]:
+    """The last position at which each array is read, through views; its own if it never is."""
+    last = {node: i for i, node in enumerate(order)}
+    for i, node in enumerate(order):
+        for operand in node.operands:
+            last[base(roles, operand)] = i
+    return last
+
+
+# ---- an independent check ----------------------------------------------------------------------
+
+
+def overlaps(made: Schedule) -> list[tuple[str, str]]:
+    """Pairs of arena buffers that are alive at once in one slot: none in a sound schedule.
+
+    Compares every pair, from the steps alone; used by the tests.
+    """
+    spans: dict[str, tuple[int, int]] = {}
+
+    def touch(name: str, i: int) -> None:
+        first, last = spans.get(name, (i, i))
+        spans[name] = (min(first, i), max(last, i))
+
+    for i, step in enumerate(made.steps):
+        for name in (step.out, *step.scratch.values()):
+            touch(name, i)
+        for operand in step.node.operands:
+            while made.roles.role[operand] == "view":
+                operand = operand.operands[0]
+            if operand in made.home:
+                touch(made.home[operand], i)
+    arena = [n for n in spans if made.buffers[n].place == "arena"]
+    return [
+        (a, b)
+        for k, a in enumerate(arena)
+        for b in arena[k + 1 :]
+        if made.buffers[a].slot == made.buffers[b].slot
+        and spans[a][0] <= spans[b][1]
+        and spans[b][0] <= spans[a][1]
+    ]

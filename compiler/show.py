@@ -1,0 +1,169 @@
+"""Programs and graphs as text and drawings, the same in every process.
+
+Names of nodes in a drawing are n0, n1, ... in the order the graph was built; all that comes from
+a spec stands inside quoted labels, made safe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from dln.compiler.formula import label, number
+from dln.compiler.graph import Graph, Node, ancestors
+from dln.compiler.plan import Program, at, buffer_bytes, memory, product
+
+HIDDEN = frozenset({"type", "name", "path", "value", "site", "body"})
+"""Attributes that a drawing leaves out: they are in the label already, or long."""
+
+
+# ---- programs ----------------------------------------------------------------------------------
+
+
+def plan_text(program: Program, n: int | None = None) -> str:
+    """The text of a program, the table of its buffers and what one run costs on n examples."""
+    n = program.capacity if n is None else n
+    head = f"{program.name}: {program.target}, {program.dtype}, {examples(n)}"
+    return "\n\n".join([head, program.text.rstrip(), buffer_table(program, n), totals(program, n)])
+
+
+def buffer_table(program: Program, n: int) -> str:
+    """One row for each buffer: name, place, shape, bytes for n examples, what it holds."""
+    rows = [("name", "place", "shape", "bytes", "what")]
+    for b in program.buffers:
+        place = f"{b.place} {b.slot}" if b.slot >= 0 else b.place
+        shape = "[" + ", ".join(map(str, b.shape_at(n))) + "]"
+        what = b.key or b.note or constant(program, b.name)
+        rows.append((b.name, place, shape, f"{buffer_bytes(program, b, n):,}", plain(what, 60)))
+    return table(rows, right={3})
+
+
+def constant(program: Program, name: str) -> str:
+    return number(program.constants[name]) if name in program.constants else ""
+
+
+def totals(program: Program, n: int) -> str:
+    """Memory by place, and the arithmetic and traffic of one run on n examples."""
+    parts = memory(program, n)
+    flops, traffic = program.flops(n), program.traffic(n)
+    unshared = sum(
+        at(product(b.shape), n) and buffer_bytes(program, b, n)
+        for b in program.buffers
+        if b.place == "arena"
+    )
+    rows = [
+        ("memory", f"{sum(parts.values()):,} bytes for {examples(n)}"),
+        ("parameters", f"{parts['param']:,} bytes"),
+        ("states", f"{parts['state']:,} bytes"),
+        ("inputs, values", f"{parts['input'] + parts['value']:,} bytes"),
+        ("arena", f"{parts['arena']:,} bytes in {len(program.slots)} slots ({unshared:,} unshared)"),
+        ("calls", f"{len(program.lines)}"),
+        ("arithmetic", f"{flops:,} operations"),
+        ("traffic", f"{traffic:,} bytes, {flops / max(1, traffic):.2f} operations a byte"),
+    ]
+    return table(rows)
+
+
+def examples(n: int) -> str:
+    return f"{n} example" + ("s" if n != 1 else "")
+
+
+def table(rows: Iterable[tuple[str, ...]], right: Iterable[int] = ()) -> str:
+    """Rows as columns of text; the columns of `right` are set flush right."""
+    rows, right = list(rows), set(right)
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        cells = [c.rjust(w) if i in right else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
+
+
+# ---- graphs ------------------------------------------------------------------------------------
+
+
+def graph_text(graph: Graph) -> str:
+    """One line for each node that the outputs need, operands first, then the outputs."""
+    ids = identify(graph)
+    rows = []
+    for node, name in ids.items():
+        operands = ", ".join(ids[o] for o in node.operands)
+        call = f"{node.op}({operands}{attributes(node, '; ' if operands else '')})"
+        known = label(graph, node)
+        what = plain(known, 60) if known != node.op else ""
+        where = next((str(s) for s in graph.spans.get(node, ())), "")
+        rows.append((name, call, str(node.type), what, where))
+    body = table(rows) if rows else ""
+    outputs = [f"{plain(key, 80)} = {ids[node]}" for key, node in graph.outputs.items()]
+    return "\n".join([body, "", *outputs])
+
+
+def graph_dot(graph: Graph) -> str:
+    """The graph for Graphviz."""
+    ids = identify(graph)
+    lines = ["digraph dln {", "  rankdir=LR;", '  node [shape=box, fontname="monospace"];']
+    for node, name in ids.items():
+        text = r"\n".join(quoted(part) for part in caption(graph, node))
+        lines.append(f'  {name} [label="{text}"{" style=bold" if node.op == "param" else ""}];')
+    for a, b, slot in edges(ids):
+        lines.append(f'  {a} -> {b} [label="{slot}"];' if slot else f"  {a} -> {b};")
+    for i, (key, node) in enumerate(graph.outputs.items()):
+        lines.append(f'  out{i} [label="{quoted(plain(key, 60))}", shape=plaintext];')
+        lines.append(f"  {ids[node]} -> out{i};")
+    return "\n".join([*lines, "}"])
+
+
+def graph_mermaid(graph: Graph) -> str:
+    """The graph for Mermaid."""
+    ids = identify(graph)
+    lines = ["flowchart LR"]
+    for node, name in ids.items():
+        lines.append(f'  {name}["{"<br>".join(escaped(part) for part in caption(graph, node))}"]')
+    for a, b, slot in edges(ids):
+        lines.append(f"  {a} -->|{slot}| {b}" if slot else f"  {a} --> {b}")
+    for i, (key, node) in enumerate(graph.outputs.items()):
+        lines.append(f'  out{i}(["{escaped(plain(key, 60))}"])')
+        lines.append(f"  {ids[node]} --> out{i}")
+    return "\n".join(lines)
+
+
+def identify(graph: Graph) -> dict[Node, str]:
+    """n0, n1, ... for the nodes that the outputs need; for all where there are no outputs."""
+    nodes = ancestors(graph.outputs.values()) if graph.outputs else list(graph.topological())
+    return {node: f"n{i}" for i, node in enumerate(nodes)}
+
+
+def edges(ids: dict[Node, str]) -> Iterable[tuple[str, str, str]]:
+    """From operand to user; the slot is said only where there are several."""
+    for node, name in ids.items():
+        for slot, operand in enumerate(node.operands):
+            yield ids[operand], name, str(slot) if len(node.operands) > 1 else ""
+
+
+def caption(graph: Graph, node: Node) -> list[str]:
+    """What stands in the box of a node: its operation and name, its type."""
+    known = label(graph, node)
+    head = node.op if known == node.op else f"{node.op} {plain(known, 40)}"
+    return [head + attributes(node, " "), str(node.type)]
+
+
+def attributes(node: Node, lead: str) -> str:
+    """The attributes of a node that are worth a look."""
+    shown = ", ".join(f"{k}={v}" for k, v in node.attrs.items() if k not in HIDDEN)
+    return lead + plain(shown, 80) if shown else ""
+
+
+def plain(text: str, most: int) -> str:
+    """Text on one line, printable, not longer than `most`."""
+    text = "".join(c if c.isprintable() else "?" for c in text)
+    return text if len(text) <= most else text[: most - 3] + "..."
+
+
+def quoted(text: str) -> str:
+    """Text for inside the double quotes of Graphviz."""
+    return text.replace("\\", "\\\\").replace('"', '\\"')
+
+
+def escaped(text: str) -> str:
+    """Text for inside the double quotes of Mermaid, where entities are understood."""
+    codes = {"&": "#amp;", '"': "#quot;", "<": "#lt;", ">": "#gt;", "#": "#35;", "`": "#96;"}
+    return "".join(codes.get(c, c) for c in text)

@@ -1,0 +1,207 @@
+"""What building carries along: the graph, the sizes, the problems found, and where we are.
+
+`Build` is the only mutable object of the build stage. Its `fail` turns a fact into a `Problem`
+with the line of the user's own file first and the library's second.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any, NoReturn
+
+from dln.compiler.graph import Graph, Node
+from dln.compiler.model import DataSet, Parameter, Probe
+from dln.compiler.op import Make
+from dln.compiler.sizes import Reason, Size, Sizes
+from dln.compiler.tensor import TensorType
+from dln.compiler.values import Frame, Instance, Scope
+from dln.grammar.diagnostics import DlnError, Note, Problem, Problems, Source, Span
+
+
+class Poisoned(Exception):
+    """Something that failed before is asked for again: its problem has been reported."""
+
+
+@dataclass
+class Naming:
+    """The path that the next instance made here gets: `net.h`, or `net.y[0]`, `net.y[1]`."""
+
+    path: str
+    many: bool = False
+    used: int = 0
+
+    def take(self) -> str:
+        self.used += 1
+        if self.many:
+            return f"{self.path}[{self.used - 1}]"
+        return self.path if self.used == 1 else f"{self.path}_{self.used}"
+
+
+@dataclass
+class Drawing:
+    """What a distribution in a `~` line draws: the place's path and, if declared, the shape."""
+
+    site: str
+    shape: tuple[Size, ...] | None
+    used: int = 0
+
+    def take(self) -> str:
+        self.used += 1
+        return self.site if self.used == 1 else f"{self.site}#{self.used}"
+
+
+@dataclass
+class Build:
+    """The state of one build. See the module's docstring."""
+
+    source: Source
+    overrides: Mapping[str, object]
+    data_paths: Mapping[str, str]
+    probe: Callable[[Any], Any]
+    graph: Graph = field(default_factory=Graph)
+    sizes: Sizes = field(default_factory=Sizes)
+    problems: Problems = field(default_factory=Problems)
+    sources: dict[str, Source] = field(default_factory=dict)
+    constants: dict[str, object] = field(default_factory=dict)
+    used_overrides: set[str] = field(default_factory=set)
+    params: dict[str, Parameter] = field(default_factory=dict)
+    inits: list[Callable[[], None]] = field(default_factory=list)
+    instances: dict[str, Instance] = field(default_factory=dict)
+    data: dict[str, DataSet] = field(default_factory=dict)
+    phases: dict[str, Any] = field(default_factory=dict)
+    phase_scopes: dict[str, tuple[Scope, Frame]] = field(default_factory=dict)
+    phase_losses: dict[str, Callable[[Build], list[tuple[Node, list[str]]]]] = field(
+        default_factory=dict
+    )
+    probes: dict[str, Probe] = field(default_factory=dict)
+    load: Callable[[str, Source, Span], tuple[Source, Any]] | None = None
+    notes: list[str] = field(default_factory=list)
+    calls: list[tuple[Span, str]] = field(default_factory=list)
+    naming: Naming = field(default_factory=lambda: Naming("anonymous"))
+    drawing: Drawing | None = None
+    counter: Iterator[int] = field(default_factory=lambda: count(1))
+    evaluate: Callable[[Any, Scope], Any] = field(default=lambda expr, scope: None)
+
+    def __post_init__(self) -> None:
+        self.make = Make(self.graph)
+        self.frame = Frame("static", 0)
+        self.sources[self.source.path] = self.source
+
+    # ---- where we are --------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def within(self, **changes: Any) -> Iterator[None]:
+        """Some of the state changed for a while: `with b.within(frame=...)`."""
+        old = {k: getattr(self, k) for k in changes}
+        for k, v in changes.items():
+            setattr(self, k, v)
+        try:
+            yield
+        finally:
+            for k, v in old.items():
+                setattr(self, k, v)
+
+    @contextlib.contextmanager
+    def call(self, span: Span, name: str) -> Iterator[None]:
+        """Inside a function or block that was called at `span`."""
+        if len(self.calls) >= 200:
+            self.fail("E320", f"{name} calls itself without end", span)
+        self.calls.append((span, name))
+        try:
+            yield
+        finally:
+            self.calls.pop()
+
+    def at(self, span: Span) -> Make:
+        """The graph's maker, set to a place: the user's own line first, then the library's."""
+        self.make.spans = self.places(span)
+        return self.make
+
+    def places(self, span: Span) -> tuple[Span, ...]:
+        """The user's line that led here, and the place itself."""
+        if span.source is self.source:
+            return (span,)
+        mine = [s for s, _ in self.calls if s.source is self.source]
+        return (mine[-1], span) if mine else (span,)
+
+    def new_frame(self, kind: str, **facts: Any) -> Frame:
+        return Frame(kind, next(self.counter), **facts)
+
+    # ---- saying what is wrong ------------------------------------------------------------------
+
+    def fail(
+        self,
+        code: str,
+        message: str,
+        span: Span | None,
+        label: str = "",
+        notes: tuple[Note, ...] = (),
+        remedy: str = "",
+        facts: tuple[str, ...] = (),
+    ) -> NoReturn:
+        """Raise a problem at a place."""
+        if span is not None and span.source is not self.source:
+            mine = [s for s, _ in self.calls if s.source is self.source]
+            if mine:
+                notes = (Note(span, label or "here"), *notes)
+                name = [n for s, n in self.calls if s is mine[-1]][-1]
+                span, label = mine[-1], f"in {name}, called here"
+        raise DlnError([Problem(code, message, span, label, notes, facts, remedy)])
+
+    def unbuilt(self, what: str, span: Span) -> NoReturn:
+        """The one answer to what parses but is not built yet."""
+        self.fail("E900", f"{what} is not built yet", span, "understood, but not compiled")
+
+    @contextlib.contextmanager
+    def collecting(self) -> Iterator[None]:
+        """Errors inside are collected, so that the rest of the spec is still read."""
+        try:
+            yield
+        except DlnError as error:
+            self.problems.add(error)
+        except Poisoned:
+            pass
+
+    # ---- sizes ---------------------------------------------------------------------------------
+
+    def equate(
+        self,
+        left: Size,
+        right: Size,
+        reason: Reason,
+        fail: Callable[[Any], NoReturn],
+    ) -> None:
+        """Demand equal sizes; `fail` turns the conflict into a problem."""
+        conflict = self.sizes.equate(left, right, reason)
+        if conflict is not None:
+            fail(conflict)
+
+    def proof_notes(self, *sizes: Size, skip: Span | None = None) -> tuple[Note, ...]:
+        """The places that fixed some sizes, as notes; at most one for each line."""
+        found: list[Note] = []
+        for size in sizes:
+            for reason in self.sizes.proof(size)[:2]:
+                span = reason.span
+                if span is None or span == skip or any(n.span == span for n in found):
+                    continue
+                found.append(Note(span, reason.text))
+        return tuple(found)
+
+    def shown(self, type: TensorType) -> str:
+        """A type as the user should read it: sizes resolved, batch left unsaid."""
+        shape = ", ".join(str(self.sizes.resolve(s)) for s in type.example)
+        lead = "".join(f"{r}, " for r in type.running if r != "batch")
+        return f"[{lead}{shape}]" if shape or lead else "a single number"
+
+    def resolve(self, size: Size) -> Size | int:
+        """A size as a number where it is known."""
+        size = self.sizes.resolve(size)
+        return size if size.value is None else size.value
+
+    def mark(self, node: Node, span: Span, name: str | None = None) -> Node:
+        """Remember where a node comes from and what it is called."""
+        self.graph.mark(node, self.places(span), name)
+        return node

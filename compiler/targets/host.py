@@ -1,0 +1,37 @@
+"""The NumPy target.
+
+0-d arrays are preferred to Python numbers: a pointwise call on a small array then takes 0.4
+instead of 0.8 microseconds. `dot` is preferred to `matmul` where both compute the same: it is
+0.5 microseconds quicker to call, and for a sum over one example (100 x 784, the gradient of a
+weight) it takes 14 microseconds where `matmul` takes 140. Fused regions are straight lines of
+calls over few buffers, not run in blocks: measured on updates of a million weights, blocks small
+enough for the cache lose in calls what they save in traffic.
+"""
+
+from __future__ import annotations
+
+from dln.compiler.graph import Node
+from dln.compiler.op import OPS, Spelling
+from dln.compiler.targets.target import Target, draw
+
+
+def product(node: Node) -> Spelling:
+    """A product of matrices or vectors as `dot`, which wants its result in C order."""
+    spell = OPS["contract"].spell["array"]
+    usual = spell if isinstance(spell, Spelling) else spell(node)
+    batched = set(node["left"]) & set(node["right"]) & set(node["out"])
+    result = usual.form.rpartition("out=")[2]
+    if batched or ".T" in result or ".transpose" in result:
+        return usual
+    return Spelling(usual.form.replace("{xp}.matmul(", "{xp}.dot("), usual.scratch)
+
+
+NUMPY = Target(
+    name="numpy",
+    module="numpy",
+    keys=("numpy", "array"),
+    boxes=True,
+    fuses=True,
+    registers=2,
+    spell={"draw": draw, "contract": product},
+)

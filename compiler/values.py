@@ -1,0 +1,233 @@
+"""The values that expressions have while a spec is read, and the scopes that hold them.
+
+Numbers, strings, truth values and lists are Python's own; a tensor is a `Node`; an open size is a
+`Size`. The rest are the classes below. A name is bound once per scope; what it is bound to is
+worked out when it is first asked for, so equations may stand in any order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from dln.compiler.graph import Node
+from dln.compiler.sizes import Size, Var
+from dln.compiler.tensor import Domain
+from dln.grammar import syntax
+from dln.grammar.diagnostics import Span
+
+Value: TypeAlias = Any
+
+
+@dataclass(eq=False)
+class Binding:
+    """A name's meaning: a value, or a rule that finds it for the current frame."""
+
+    span: Span | None
+    find: Callable[[], Value]
+    static: bool = False
+    cache: dict[int, Value] = field(default_factory=dict)
+    busy: bool = False
+
+
+@dataclass(eq=False)
+class Scope:
+    """Names bound here, then those of the parent. `path` prefixes the parameters made here."""
+
+    parent: Scope | None
+    path: str = ""
+    names: dict[str, Binding] = field(default_factory=dict)
+
+    def lookup(self, name: str) -> Binding | None:
+        scope: Scope | None = self
+        while scope is not None:
+            if name in scope.names:
+                return scope.names[name]
+            scope = scope.parent
+        return None
+
+    def visible(self) -> Iterator[str]:
+        scope: Scope | None = self
+        while scope is not None:
+            yield from scope.names
+            scope = scope.parent
+
+    def value(self, name: str, value: Value, span: Span | None = None) -> None:
+        """Bind a name to a value that is known already."""
+        self.names[name] = Binding(span, lambda: value, static=True)
+
+    def child(self, path: str | None = None) -> Scope:
+        return Scope(self, self.path if path is None else path)
+
+
+@dataclass(frozen=True, eq=False)
+class Function:
+    """A `fn` of the spec or of the standard library."""
+
+    syntax: syntax.Fn
+    scope: Scope
+
+
+@dataclass(frozen=True, eq=False)
+class Builtin:
+    """A function of the language itself; `call` gets unevaluated arguments where it is lazy."""
+
+    name: str
+    call: Callable[..., Value]
+    lazy: bool = False
+    reduces: bool = False
+    doc: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class BlockDef:
+    syntax: syntax.Block
+    scope: Scope
+
+
+@dataclass(frozen=True, eq=False)
+class OptimiserDef:
+    syntax: syntax.Optimiser
+    scope: Scope
+
+
+@dataclass(frozen=True, eq=False)
+class OptimiserUse:
+    """An optimiser with its options, as it stands after `with`."""
+
+    definition: OptimiserDef
+    options: Mapping[str, Value]
+    span: Span
+
+
+@dataclass(eq=False)
+class Instance:
+    """A block with its options: the owner of its parameters.
+
+    `scope` holds options, sizes, parameters and lets; `sizes` its dimension variables. `bodies`
+    are its applications by frame, so `net.h` means the tensor of this phase.
+    """
+
+    definition: BlockDef
+    path: str
+    scope: Scope
+    span: Span
+    sizes: dict[str, Var] = field(default_factory=dict)
+    bodies: dict[Frame, Scope] = field(default_factory=dict)
+    memo: dict[tuple[int, ...], Value] = field(default_factory=dict)
+    ports: list[tuple[tuple[str, ...], tuple[Size, ...], Domain | None]] = field(default_factory=list)
+    last: Scope | None = None
+
+    @property
+    def name(self) -> str:
+        return self.definition.syntax.name
+
+
+@dataclass(frozen=True, eq=False)
+class Chain:
+    """`chain([f, g])`: g after f."""
+
+    parts: tuple[Value, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """Several named results."""
+
+    values: Mapping[str, Value]
+
+
+@dataclass(frozen=True, eq=False)
+class IndexVar:
+    """A bound index: while it is bound, the axes it indexes are running axes of this name."""
+
+    name: str
+    axis: str
+    size: Size
+
+
+@dataclass(frozen=True, eq=False)
+class DataValue:
+    """A data set as a value: `mnist.fit` is one of its parts."""
+
+    name: str
+    part: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class PhaseValue:
+    """A phase as a value: `sse.error`, `first.after(w)`."""
+
+    name: str
+
+
+@dataclass(frozen=True, eq=False)
+class PhaseVerb:
+    """`first.before`, `first.after`, `first.grad`, waiting for its argument."""
+
+    phase: str
+    verb: str
+
+
+@dataclass(frozen=True, eq=False)
+class Module:
+    """`use "a.dln" as A`."""
+
+    name: str
+    scope: Scope
+
+
+@dataclass(eq=False)
+class Frame:
+    """Where expressions are being worked out: a phase, a watch, a check, an initial value.
+
+    `version` changes whenever a parameter gets a new value, so nothing stale is remembered.
+    """
+
+    kind: str
+    version: int
+    training: bool = False
+    batched: bool = False
+    params: dict[str, Node] = field(default_factory=dict)
+    site: str = ""
+
+
+def describe(value: Value) -> str:
+    """What kind of thing a value is, in the language's own words."""
+    match value:
+        case Node():
+            return "a tensor"
+        case bool():
+            return "a truth value"
+        case int() | float() | Size():
+            return "a number"
+        case str():
+            return "a text"
+        case list() | range():
+            return "a list"
+        case Function() | Builtin():
+            return "a function"
+        case BlockDef():
+            return f"the block {value.syntax.name}"
+        case Instance():
+            return f"an instance of {value.name}"
+        case Chain():
+            return "a chain of blocks"
+        case OptimiserDef():
+            return f"the optimiser {value.syntax.name}"
+        case OptimiserUse():
+            return f"the optimiser {value.definition.syntax.name}"
+        case DataValue():
+            return f"the data set {value.name}"
+        case PhaseValue():
+            return f"the phase {value.name}"
+        case PhaseVerb():
+            return f"{value.phase}.{value.verb}, which takes an expression in brackets"
+        case Module():
+            return f"the file used as {value.name}"
+        case Record():
+            return "several results: " + ", ".join(value.values)
+        case IndexVar():
+            return f"the index {value.name}"
+    return "something else"

@@ -1,0 +1,1 @@
+"""dln: networks written as equations, compiled and trained."""

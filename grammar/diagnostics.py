@@ -1,0 +1,231 @@
+"""Errors as data: where, what was found, what fixed the other side, and the remedy.
+
+A `Problem` is a value; `render` draws it with the line of the spec and a caret. Inner code that
+knows no place raises `Fault` (the bare fact); the verb that knows the place turns it into a
+`Problem`. `DlnError` carries one or more problems to the user.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+
+
+class Source:
+    """A text and its name. Compared by identity, so spans stay cheap to hash."""
+
+    def __init__(self, path: str, text: str) -> None:
+        self.path = path
+        self.text = text
+
+    @cached_property
+    def starts(self) -> list[int]:
+        """Offset of the first character of each line."""
+        found = [0]
+        for i, c in enumerate(self.text):
+            if c == "\n":
+                found.append(i + 1)
+        return found
+
+    def position(self, offset: int) -> tuple[int, int]:
+        """Line and column of an offset, both counted from 1."""
+        line = bisect.bisect_right(self.starts, offset)
+        return line, offset - self.starts[line - 1] + 1
+
+    def line(self, number: int) -> str:
+        """The text of a line, without its end."""
+        start = self.starts[number - 1]
+        stop = self.starts[number] - 1 if number < len(self.starts) else len(self.text)
+        return self.text[start:stop].rstrip("\r")
+
+    def __repr__(self) -> str:
+        return f"Source({self.path!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch of a source: offsets `start` to `stop`, `stop` excluded."""
+
+    source: Source
+    start: int
+    stop: int
+
+    @property
+    def line(self) -> int:
+        return self.source.position(self.start)[0]
+
+    @property
+    def column(self) -> int:
+        return self.source.position(self.start)[1]
+
+    @property
+    def text(self) -> str:
+        return self.source.text[self.start : self.stop]
+
+    def to(self, other: Span) -> Span:
+        """The span from the start of this one to the end of another in the same source."""
+        return Span(self.source, min(self.start, other.start), max(self.stop, other.stop))
+
+    def __str__(self) -> str:
+        return f"{self.source.path}:{self.line}:{self.column}"
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A second place that matters to a problem, underlined with dashes."""
+
+    span: Span
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong.
+
+    `label` stands at the caret, `facts` and `remedy` (printed as `try: ...`) below the frame.
+    """
+
+    code: str
+    message: str
+    span: Span | None = None
+    label: str = ""
+    notes: tuple[Note, ...] = ()
+    facts: tuple[str, ...] = ()
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        return render(self)
+
+    def as_data(self) -> dict[str, object]:
+        """The problem as plain data, for `--json` and editors."""
+
+        def place(span: Span | None) -> dict[str, object] | None:
+            if span is None:
+                return None
+            path, length = span.source.path, span.stop - span.start
+            return {"path": path, "line": span.line, "column": span.column, "length": length}
+
+        return {
+            "code": self.code,
+            "message": self.message,
+            "at": place(self.span),
+            "label": self.label,
+            "notes": [{"at": place(n.span), "text": n.text} for n in self.notes],
+            "facts": list(self.facts),
+            "remedy": self.remedy,
+        }
+
+
+class Fault(Exception):
+    """A bare fact from code that knows no place in a spec: `message`, and perhaps a `remedy`."""
+
+    def __init__(self, message: str, remedy: str = "", code: str = "E500") -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+        self.code = code
+
+    def at(self, span: Span | None, label: str = "", notes: tuple[Note, ...] = ()) -> DlnError:
+        """The same fact as an error with its place."""
+        return DlnError(
+            [Problem(self.code, self.message, span, label, notes=notes, remedy=self.remedy)]
+        )
+
+
+class DlnError(Exception):
+    """What a user did that cannot be carried out: one or more problems."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = list(problems)
+        super().__init__()
+
+    def __str__(self) -> str:
+        return "\n\n".join(render(p) for p in self.problems)
+
+
+@dataclass
+class Problems:
+    """Collects problems so that one run reports every wrong line."""
+
+    found: list[Problem] = field(default_factory=list)
+
+    def add(self, error: DlnError) -> None:
+        for p in error.problems:
+            if p not in self.found:
+                self.found.append(p)
+
+    def raise_if_any(self) -> None:
+        if self.found:
+            raise DlnError(self.found)
+
+    def __iter__(self) -> Iterator[Problem]:
+        return iter(self.found)
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that `name` most likely meant, if one is close enough.
+
+    >>> nearest("sigmod", ["sigmoid", "tanh"])
+    'sigmoid'
+    """
+    import difflib
+
+    known = sorted(set(known))
+    by_fold = {k.casefold(): k for k in reversed(known)}
+    if name.casefold() in by_fold:
+        return by_fold[name.casefold()]
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    return close[0] if close else None
+
+
+# ---- drawing -----------------------------------------------------------------------------------
+
+
+def clean(text: str) -> str:
+    """Text with control characters made visible, so a name cannot drive the terminal."""
+    return "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text)
+
+
+def _expand(text: str, column: int) -> tuple[str, int]:
+    """A line with its tabs expanded, and where `column` (from 0) lands in it."""
+    return clean(text).expandtabs(4), len(clean(text[:column]).expandtabs(4))
+
+
+def _frame(span: Span, mark: str, text: str, width: int) -> list[str]:
+    """A source line and, below it, marks under the span with a text beside them."""
+    line, column = span.line, span.column - 1
+    raw = span.source.line(line)
+    stop = min(span.source.position(max(span.start, span.stop - 1))[1], len(raw))
+    if span.source.position(max(span.start, span.stop - 1))[0] != line:
+        stop = len(raw)
+    shown, left = _expand(raw, column)
+    _, right = _expand(raw, max(stop, column + 1))
+    marks = " " * left + mark * max(1, right - left)
+    beside = f" {clean(text)}" if text else ""
+    return [f" {line:>{width}} | {shown}", f" {'':>{width}} | {marks}{beside}"]
+
+
+def render(problem: Problem) -> str:
+    """Draw a problem as a person should read it: code, place, lines with marks, remedy."""
+    head = f"error[{problem.code}]: {clean(problem.message)}"
+    tail = [*problem.facts]
+    if problem.remedy:
+        tail.append(f"try: {problem.remedy}")
+    if problem.span is None:
+        return "\n".join([head, *(f"  = {clean(t)}" for t in tail)])
+    marks = [(problem.span, "^", problem.label)] + [(n.span, "-", n.text) for n in problem.notes]
+    width = max(len(str(s.line)) for s, _, _ in marks)
+    here = [m for m in marks if m[0].source is problem.span.source]
+    lines = [head, f" {'':>{width}}--> {problem.span}", f" {'':>{width}} |"]
+    for span, mark, text in sorted(here, key=lambda m: (m[0].line, m[0].start)):
+        frame = _frame(span, mark, text, width)
+        lines += frame[1:] if frame[0] in lines else frame
+    for span, mark, text in marks:
+        if span.source is not problem.span.source:
+            lines += [f" {'':>{width}} ::: {span}", *_frame(span, mark, text, width)]
+    if tail:
+        lines.append(f" {'':>{width}} |")
+        lines += [f" {'':>{width}} = {clean(t)}" for t in tail]
+    return "\n".join(lines)

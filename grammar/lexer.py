@@ -1,0 +1,179 @@
+"""The lexer: one regular expression, with keywords decided by what the parser accepts.
+
+Lark's contextual lexer compiles a regular expression for each set of terminals that some parser
+state accepts, about eighty for this grammar. Here the text is cut the same way whatever the
+state, and only words are contextual: a word is a keyword where the parser can take that keyword,
+and a name elsewhere. So `step`, `data` or `epoch` may name a tensor.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from lark import Token
+from lark.parsers.lalr_analysis import Shift
+from lark.parsers.lalr_parser_state import ParserState
+
+from dln.grammar.diagnostics import DlnError, Problem, Source, Span
+from dln.grammar.tables import Pattern
+
+MAX_NESTING = 64
+MAX_NAME = 100
+
+# Words that are never names: an expression or a continued line turns on them.
+RESERVED = frozenset({"and", "or", "not", "if", "else", "for", "in", "as", "with"})
+CLOSING = {"LPAR": "RPAR", "LSQB": "RSQB", "LBRACE": "RBRACE"}
+
+# What no terminal takes, cut so that a message can name it whole.
+_WRONG = r'(?P<WRONG>\*\*|//|\.\.\.|=>|&&|\|\||"""(?![\s\S]*?"""))|'
+_BAD = r"|(?P<BAD>\S)"
+
+
+class Lexer:
+    """Cuts texts into the grammar's terminals; anything else becomes a token of type BAD."""
+
+    def __init__(self, patterns: list[Pattern], ignored: list[str]) -> None:
+        words = {p.name for p in patterns if p.name == "UNIT" or _is_word(p)}
+        self.keywords = {p.text: p.name for p in patterns if _is_word(p)}
+        self.written = {p.name: p.text for p in patterns if not p.regex}
+        self.unit = re.compile(next(p.text for p in patterns if p.name == "UNIT"))
+        marks = [p for p in patterns if p.name not in words]
+        marks.sort(key=lambda p: (-p.priority, not p.regex, -len(p.text)))
+        texts = (f"(?P<{p.name}>{p.text if p.regex else re.escape(p.text)})" for p in marks)
+        self.match = re.compile(_WRONG + "|".join(texts) + _BAD).match
+        self.ignored = frozenset(ignored)
+
+    def typed(self, word: Token, following: str, state: ParserState[int]) -> str:
+        """The type of a word: a keyword or a unit where the parser can take it, else a name.
+
+        `following` is the type of the mark after the word on its line. A keyword that the mark
+        cannot follow is a name where a name may stand: `step = 3`.
+        """
+        keyword = self.keywords.get(word.value)
+        if keyword:
+            after = advance(state, keyword)
+            if after is None:
+                return keyword if word.value in RESERVED else self._unit_or_name(word, state)
+            marked = following in ("EQUAL", "TILDE", "COLON", "LSQB", "ASSIGN")
+            if marked and keyword != "WATCH" and advance(state, following, after) is None:
+                return "NAME" if advance(state, "NAME") else keyword
+            return keyword
+        return self._unit_or_name(word, state)
+
+    def _unit_or_name(self, word: Token, state: ParserState[int]) -> str:
+        is_unit = self.unit.fullmatch(word.value) and advance(state, "UNIT")
+        return "UNIT" if is_unit else "NAME"
+
+
+class Reading:
+    """One reading of one source: the place reached and the brackets open there, innermost last."""
+
+    def __init__(self, lexer: Lexer, source: Source) -> None:
+        self.lexer, self.source = lexer, source
+        self.place = 1 if source.text.startswith("\ufeff") else 0
+        self.brackets: list[Token] = []
+        self.closed: Token | None = None  # the bracket that the last token closed
+        self.line: list[Token] = []  # the tokens of this statement so far
+        self.resumed = -1  # the place where reading went on after the last error
+
+    @property
+    def last(self) -> Token | None:
+        return self.line[-1] if self.line else None
+
+    def tokens(self, state: ParserState[int]) -> Iterator[Token]:
+        """The tokens from `place` on, without the newlines inside ( ) and [ ]."""
+        text, match, ignored = self.source.text, self.lexer.match, self.lexer.ignored
+        while found := match(text, self.place):
+            kind, value = str(found.lastgroup), found.group()
+            start, self.place = self.place, found.end()
+            if kind in ignored or (kind == "_NL" and self._drops(value)):
+                continue
+            yield self._token(kind, value, start, state)
+        if self.place < len(text):
+            yield self._token("BAD", text[self.place], self.place, state)
+        if self.last and self.last.type != "_NL":
+            yield self._token("_NL", "", len(text), state)
+
+    def _drops(self, newline: str) -> bool:
+        inside = bool(self.brackets) and self.brackets[-1].type != "LBRACE"
+        return inside or "\n" not in newline
+
+    def _token(self, kind: str, value: str, start: int, state: ParserState[int]) -> Token:
+        token = Token(kind, value, start)
+        token.end_pos = start + len(value)
+        if kind == "NAME":
+            self._short(token)
+            token.type = self.lexer.typed(token, self._following(), state)
+        elif kind in CLOSING:
+            self._open(token)
+        elif kind == "WRONG":
+            token.type = "BAD"
+        closes = self.brackets and CLOSING[self.brackets[-1].type] == kind
+        self.closed = self.brackets.pop() if closes else None
+        if self.last and self.last.type == "_NL":
+            self.line = []
+        self.line.append(token)
+        return token
+
+    def _following(self) -> str:
+        """The type of the next mark on this line."""
+        text, place = self.source.text, self.place
+        while text.startswith((" ", "\t"), place):
+            place += 1
+        found = self.lexer.match(text, place)
+        return str(found.lastgroup) if found else ""
+
+    def _short(self, token: Token) -> None:
+        if len(token) > MAX_NAME:
+            message = f"this name has {len(token)} characters, more than {MAX_NAME}"
+            raise DlnError([Problem("E154", message, self.span(token))])
+
+    def _open(self, token: Token) -> None:
+        self.brackets.append(token)
+        if len(self.brackets) > MAX_NESTING:
+            message = f"brackets are nested more than {MAX_NESTING} deep"
+            remedy = "give the inner parts names of their own"
+            place = self.span(token)
+            raise DlnError([Problem("E150", message, place, "one too many", remedy=remedy)])
+
+    def span(self, token: Token) -> Span:
+        return Span(self.source, token.start_pos or 0, token.end_pos or 0)
+
+
+def advance(
+    state: ParserState[int], kind: str, stack: list[int] | None = None
+) -> list[int] | None:
+    """The states after a token of this kind is taken, None where it cannot be.
+
+    Follows the reductions before it, so it is exact where the row of one state is not.
+    """
+    states = state.parse_conf.states
+    stack = list(state.state_stack if stack is None else stack)
+    while found := states[stack[-1]].get(kind):
+        action, argument = found
+        if action is Shift:
+            return [*stack, argument]
+        if argument.expansion:
+            del stack[-len(argument.expansion) :]
+        stack.append(states[stack[-1]][argument.origin.name][1])
+    return stack if kind == "$END" and stack[-1] == state.parse_conf.end_state else None
+
+
+def settled(state: ParserState[int]) -> int:
+    """The parser state once all that is complete is reduced: the same after `2`, `x.a`, `a + b`."""
+    states = state.parse_conf.states
+    best = (-len(state.state_stack), 0, state.state_stack[-1])
+    for kind in sorted(k for k in states[best[-1]] if k.isupper()):
+        stack, steps = list(state.state_stack), 0
+        while (found := states[stack[-1]].get(kind)) and found[0] is not Shift:
+            if found[1].expansion:
+                del stack[-len(found[1].expansion) :]
+            stack.append(states[stack[-1]][found[1].origin.name][1])
+            steps += 1
+        best = max(best, (-len(stack), steps, stack[-1]))
+    return best[-1]
+
+
+def _is_word(pattern: Pattern) -> bool:
+    return not pattern.regex and pattern.text.isidentifier()

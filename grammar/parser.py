@@ -1,0 +1,89 @@
+"""Text to syntax: `parse(text, path) -> Module`."""
+
+from __future__ import annotations
+
+import functools
+import threading
+
+from lark import Token
+from lark.exceptions import UnexpectedToken
+from lark.parsers.lalr_parser_state import ParseConf, ParserState
+
+from dln.grammar import syntax as s
+from dln.grammar import tables
+from dln.grammar.diagnostics import DlnError, Problem, Source
+from dln.grammar.lexer import Lexer, Reading
+from dln.grammar.recovery import Failure
+from dln.grammar.tree import Builder
+
+MAX_SOURCE = 1_000_000
+MAX_PROBLEMS = 50
+
+_turn = threading.Lock()  # the actions know one source at a time
+
+
+@functools.cache
+def _machine() -> tuple[Builder, ParseConf[int], Lexer]:
+    """Made once for each process."""
+    builder, data = Builder(), tables.load()
+    lexer = Lexer(tables.patterns(data), data["ignore"])
+    return builder, tables.parse_conf(data, builder), lexer
+
+
+def parse(text: str, path: str = "<text>") -> s.Module:
+    """The syntax tree of a text.
+
+    Raises:
+        DlnError: with every independent syntax error of the text.
+    """
+    return parse_source(Source(path, text))
+
+
+def parse_source(source: Source) -> s.Module:
+    """As `parse`, of a source that exists already."""
+    if len(source.text) > MAX_SOURCE:
+        message = f"this text has {len(source.text)} characters, more than {MAX_SOURCE}"
+        raise DlnError([Problem("E153", message, remedy="move tables of numbers into data files")])
+    with _turn:
+        builder, conf, lexer = _machine()
+        builder.begin(source)
+        module = _run(ParserState(conf, None), Reading(lexer, source), builder.problems)
+        problems, builder.problems = builder.problems, []
+    if problems or module is None:
+        raise DlnError(sorted(problems, key=_place))
+    return module
+
+
+def _run(
+    state: ParserState[int], reading: Reading, problems: list[Problem]
+) -> s.Module | None:
+    """Parse, adding what is wrong to `problems` and going on after it."""
+    while len(problems) < MAX_PROBLEMS:
+        try:
+            for token in reading.tokens(state):
+                state.feed_token(token)
+            module: s.Module = state.feed_token(_end(reading), True)
+            return module
+        except UnexpectedToken as e:
+            from dln.grammar.messages import explain  # needed only here, and not small
+
+            problem, resume = explain(Failure(e.token, state, reading))
+        except DlnError as e:
+            problems += e.problems
+            return None
+        problems.append(problem)
+        if resume is None:
+            return None
+        resume.apply(state, reading)
+    return None
+
+
+def _end(reading: Reading) -> Token:
+    size = len(reading.source.text)
+    token = Token("$END", "", size)
+    token.end_pos = size
+    return token
+
+
+def _place(problem: Problem) -> int:
+    return problem.span.start if problem.span else 0

@@ -1,0 +1,237 @@
+"""Going on after a syntax error, so that one run reports every wrong line.
+
+Panic mode: the rest of the line is left out and the parser's stack cut back to where the end of
+a line can stand. A header whose `{` can still be taken keeps its body.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from lark import Token
+from lark.parsers.lalr_parser_state import ParserState
+
+from dln.grammar.diagnostics import Span
+from dln.grammar.lexer import CLOSING, Reading, advance
+
+ITEMS = frozenset(
+    "use const fn block optimiser data train task sweep check".split()
+)  # what starts an item and nothing else; `let` and `for` also start statements
+STARTERS = ITEMS | frozenset(
+    "let for param fixed hidden energy scan expect state split set minimize update start step "
+    "watch checkpoint until emit vary report".split()
+)
+EQUATION = re.compile(r"[A-Za-z_]\w*[ \t]*(\[[^\]\n]*\])?[ \t]*(:[ \t]*\w+[^=~\n]*)?(=(?!=)|~|:=)")
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """The token that the parser refused, with the parser's state and the reading at that moment."""
+
+    token: Token
+    state: ParserState[int]
+    reading: Reading
+
+    @property
+    def start(self) -> int:
+        return self.token.start_pos or 0
+
+    @property
+    def before(self) -> Token | None:
+        """The token before this one in the same statement."""
+        line = self.reading.line
+        if line and line[-1] is self.token:
+            line = line[:-1]
+        return line[-1] if line and line[-1].type != "_NL" else None
+
+    @property
+    def first(self) -> Token:
+        """The first token of the statement."""
+        line = self.reading.line
+        return line[0] if line and line[0].type != "_NL" else self.token
+
+    def span(self, token: Token | None = None) -> Span:
+        """Where a token stands; the end of a line stands after the token before it."""
+        token = token or self.token
+        start, stop = token.start_pos or 0, token.end_pos or 0
+        if token.type in ("_NL", "$END"):
+            start = (self.before.end_pos or 0) if self.before else start
+            stop = start + 1
+        return Span(self.reading.source, start, stop)
+
+    def takes(self, kind: str, keep: int | None = None) -> bool:
+        """Whether a token of this kind could stand here, or after the first `keep` values."""
+        stack = self.state.state_stack if keep is None else self.state.state_stack[: keep + 1]
+        return advance(self.state, kind, stack) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """How to go on: keep so many values, put in tokens of these kinds, read on from `place`."""
+
+    place: int
+    keep: int
+    feed: tuple[tuple[str, str], ...] = ()
+
+    def apply(self, state: ParserState[int], reading: Reading) -> None:
+        del state.state_stack[self.keep + 1 :], state.value_stack[self.keep :]
+        for kind, text in self.feed:
+            token = Token(kind, text, self.place)
+            token.end_pos = self.place
+            state.feed_token(token)
+            reading.line.append(token)
+        reading.place = reading.resumed = self.place
+        reading.brackets = open_braces(state)
+
+
+NEWLINE = (("_NL", "\n"),)
+
+
+def open_braces(state: ParserState[int]) -> list[Token]:
+    """The `{` that wait for their `}`, innermost last."""
+    found: list[Token] = []
+    for value in state.value_stack:
+        if isinstance(value, Token) and value.type == "LBRACE":
+            found.append(value)
+        elif isinstance(value, Token) and value.type == "RBRACE":
+            found.pop()
+    return found
+
+
+def cut_for(failure: Failure, *kinds: str, inside: bool = False) -> int | None:
+    """The largest number of values to keep so that tokens of these kinds can follow.
+
+    With `inside`, the innermost open `{` is kept.
+    """
+    values, stack = failure.state.value_stack, failure.state.state_stack
+    for keep in range(len(values), -1, -1):
+        after: list[int] | None = stack[: keep + 1]
+        for kind in kinds:
+            after = advance(failure.state, kind, after) if after else None
+        if after:
+            return keep
+        if inside and keep and getattr(values[keep - 1], "type", "") == "LBRACE":
+            return None
+    return None
+
+
+def panic(failure: Failure) -> Resume:
+    """Leave out the rest of the statement; keep its block where the block can be entered."""
+    place, brace = _rest(failure)
+    if brace is not None:
+        for closers in ((), ("RPAR",), ("RSQB", "RPAR")):
+            keep = cut_for(failure, *closers, "LBRACE", inside=True)
+            if keep is not None:
+                return Resume(brace, keep, tuple((k, "") for k in closers))
+        place = _after_block(failure.reading, brace)
+    else:
+        place = _after_indented(failure, place)
+    return Resume(place, cut_for(failure, "_NL") or 0, NEWLINE)
+
+
+def _marks(reading: Reading, place: int) -> Iterator[tuple[str, int, int]]:
+    """Kind, start and stop of what follows in the text, blanks and comments left out."""
+    text = reading.source.text
+    while place < len(text):
+        found = reading.lexer.match(text, place)
+        kind, stop = (str(found.lastgroup), found.end()) if found else ("", place + 1)
+        if kind != "_NL" or "\n" in text[place:stop]:
+            yield kind, place, stop
+        place = stop
+
+
+def _rest(failure: Failure) -> tuple[int, int | None]:
+    """Where the next statement starts, and the `{` left open by the rest of this one."""
+    reading, depth, first, brace = failure.reading, _depth(failure), None, []
+    text, last = reading.source.text, max(reading.resumed, failure.start - 1)
+    if failure.token.type == "_NL":
+        return reading.place, None
+    for kind, start, stop in _marks(reading, failure.start):
+        if kind == "_NL":
+            first = first or stop
+            if depth <= 0:
+                return stop, brace[0] if brace else None
+            if looks_new(text, stop):
+                return first, None
+        elif kind in ("LPAR", "LSQB"):
+            depth += 1
+        elif kind in ("RPAR", "RSQB"):
+            depth -= 1
+        elif kind == "LBRACE":
+            brace.append(start)
+        elif kind == "RBRACE" and brace:
+            brace.pop()
+        elif kind == "RBRACE" and start > last and open_braces(failure.state):
+            return start, None
+    return first or len(text), brace[0] if brace else None
+
+
+def _depth(failure: Failure) -> int:
+    """How many ( and [ were open before the token."""
+    depth = sum(1 for _ in inner_brackets(failure.reading))
+    if failure.token.type in ("LPAR", "LSQB"):
+        depth -= 1
+    closed = failure.reading.closed
+    return depth + (closed is not None and closed.type != "LBRACE")
+
+
+def inner_brackets(reading: Reading) -> list[Token]:
+    """The ( and [ that are open within the innermost braces, innermost last."""
+    found: list[Token] = []
+    for bracket in reversed(reading.brackets):
+        if bracket.type == "LBRACE":
+            break
+        found.insert(0, bracket)
+    return found
+
+
+def _after_indented(failure: Failure, place: int) -> int:
+    """The start of the next line that is not indented below the failed statement.
+
+    Such lines continue the statement, or are the body of a header that lacks its `{`.
+    """
+    source = failure.reading.source
+    margin = source.position(failure.first.start_pos or 0)[1]
+    line, column = source.position(place)
+    if source.line(line)[: column - 1].strip():
+        return place
+    while line < len(source.starts) and _indent(source.line(line)) >= margin:
+        line += 1
+    closing = source.line(line) if line <= len(source.starts) else ""
+    if failure.takes("LBRACE") and closing.strip() == "}" and _indent(closing) == margin - 1:
+        line += 1
+    return source.starts[line - 1] if line <= len(source.starts) else len(source.text)
+
+
+def _indent(line: str) -> int:
+    """The width of the blanks at the start of a line; without bound where there is nothing else."""
+    return len(line) - len(line.lstrip()) if line.strip() else 10**6
+
+
+def _after_block(reading: Reading, brace: int) -> int:
+    """The start of the line after the block that opens at `brace`."""
+    depth = 0
+    for kind, _, stop in _marks(reading, brace):
+        depth += (kind == "LBRACE") - (kind == "RBRACE")
+        if kind == "_NL" and depth <= 0:
+            return stop
+    return len(reading.source.text)
+
+
+def looks_new(text: str, place: int) -> bool:
+    """Whether a new statement seems to start on the line at `place`, rather than an argument."""
+    stop = text.find("\n", place)
+    line = text[place : stop if stop >= 0 else len(text)].split("#")[0].strip()
+    word = re.match(r"[A-Za-z_]\w*", line)
+    if line.startswith("}") or (word and word.group() in STARTERS and " " in line):
+        return True
+    closes = sum(line.count(c) for c in ")]") > sum(line.count(c) for c in "([")
+    return bool(EQUATION.match(line)) and not closes and not line.endswith(",")
+
+
+def closers(brackets: list[Token]) -> str:
+    """The text that closes these brackets."""
+    written = {"RPAR": ")", "RSQB": "]", "RBRACE": "}"}
+    return "".join(written[CLOSING[b.type]] for b in reversed(brackets))

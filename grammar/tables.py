@@ -1,0 +1,140 @@
+"""The parse tables: made from dln.lark by Lark, shipped as plain JSON, loaded in milliseconds.
+
+Lark takes 0.4 s to analyse the grammar. `python -m dln.grammar.tables` writes what it found to
+dln.tables.json, under the hash of the grammar and the version of Lark. Where these do not match,
+`load` asks Lark itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lark
+from lark import Lark, Tree
+from lark.grammar import NonTerminal, Rule, RuleOptions, Symbol, Terminal
+from lark.parse_tree_builder import ParseTreeBuilder
+from lark.parsers.lalr_analysis import IntParseTable, Reduce, Shift
+from lark.parsers.lalr_parser_state import ParseConf
+
+GRAMMAR = Path(__file__).with_name("dln.lark")
+SHIPPED = Path(__file__).with_name("dln.tables.json")
+
+Data = dict[str, Any]
+Action = tuple[Any, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """One terminal: a fixed text, or a regular expression when `regex`."""
+
+    name: str
+    text: str
+    regex: bool
+    priority: int
+
+
+class Rows(dict[int, dict[str, Action]]):
+    """The actions of each parser state by terminal or rule name, each row read on first use."""
+
+    def __init__(self, rows: list[str], names: list[str], rules: list[Rule]) -> None:
+        super().__init__()
+        self.rows, self.names = rows, names
+        self.reduces = [(Reduce, rule) for rule in rules]
+
+    def __missing__(self, state: int) -> dict[str, Action]:
+        """A row is `name action name action ...`; an action is a state, or -1 - rule."""
+        words = iter(map(int, self.rows[state].split()))
+        row = {
+            self.names[name]: (Shift, action) if action >= 0 else self.reduces[-1 - action]
+            for name, action in zip(words, words, strict=True)
+        }
+        self[state] = row
+        return row
+
+
+def analyse(grammar: str) -> Data:
+    """The tables of a grammar as plain data.
+
+    Raises:
+        lark.exceptions.GrammarError: where two rules collide.
+    """
+    made = Lark(grammar, parser="lalr", keep_all_tokens=True, maybe_placeholders=True)
+    table = made.parser.parser._parse_table
+    names = sorted({name for row in table.states.values() for name in row})
+    number = {name: i for i, name in enumerate(names)}
+    rules = {rule: i for i, rule in enumerate(made.rules)}
+    for row in table.states.values():  # Lark adds a rule for the start
+        for action, rule in row.values():
+            if action is Reduce:
+                rules.setdefault(rule, len(rules))
+
+    def written(row: dict[str, Action]) -> str:
+        pairs = ((number[n], a if act is Shift else -1 - rules[a]) for n, (act, a) in row.items())
+        return " ".join(f"{name} {action}" for name, action in sorted(pairs))
+
+    return {
+        "grammar": fingerprint(grammar),
+        "start": table.start_states["start"],
+        "end": table.end_states["start"],
+        "ignore": list(made.ignore_tokens),
+        "terminals": [
+            [t.name, t.pattern.value, t.pattern.type == "re", t.priority] for t in made.terminals
+        ],
+        "names": names,
+        "rules": [_written_rule(rule) for rule in rules],
+        "rows": [written(table.states[i]) for i in range(len(table.states))],
+    }
+
+
+def _written_rule(rule: Rule) -> list[Any]:
+    empty = "".join(str(int(e)) for e in rule.options.empty_indices)
+    symbols = " ".join(symbol.name for symbol in rule.expansion)
+    return [str(rule.origin.name), symbols, rule.alias, bool(rule.options.expand1), empty]
+
+
+def _rule(origin: str, symbols: str, alias: str | None, expand1: bool, empty: str) -> Rule:
+    expansion: list[Symbol] = [
+        Terminal(name) if name.isupper() else NonTerminal(name) for name in symbols.split()
+    ]
+    options = RuleOptions(True, expand1, empty_indices=tuple(e == "1" for e in empty))
+    return Rule(NonTerminal(origin), expansion, alias=alias, options=options)
+
+
+def fingerprint(grammar: str) -> str:
+    return f"{hashlib.sha256(grammar.encode()).hexdigest()} lark {lark.__version__}"
+
+
+def load() -> Data:
+    """The shipped tables, or freshly made ones where the grammar or Lark has changed."""
+    grammar = GRAMMAR.read_text(encoding="utf-8")
+    try:
+        data: Data = json.loads(SHIPPED.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        data = {}
+    return data if data.get("grammar") == fingerprint(grammar) else analyse(grammar)
+
+
+def parse_conf(data: Data, actions: object) -> ParseConf[int]:
+    """What Lark's parser state runs on: the tables, and a call of `actions` for each rule."""
+    rules = [_rule(*written) for written in data["rules"]]
+    rows = Rows(data["rows"], data["names"], rules)
+    table = IntParseTable(rows, {"start": data["start"]}, {"start": data["end"]})
+    builder = ParseTreeBuilder(rules, Tree, maybe_placeholders=True)
+    return ParseConf(table, builder.create_callback(actions), "start")
+
+
+def patterns(data: Data) -> list[Pattern]:
+    return [Pattern(*written) for written in data["terminals"]]
+
+
+def main() -> None:
+    data = analyse(GRAMMAR.read_text(encoding="utf-8"))
+    SHIPPED.write_text(json.dumps(data, indent=0) + "\n", encoding="utf-8", newline="\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Plan to numbers: data, devices, sessions, training."""

@@ -1,0 +1,217 @@
+"""Checkpoints: named arrays and plain facts in one safetensors file, whole or not at all.
+
+The format leaves three gaps, closed here: arrays are made C-contiguous before saving (others come
+back with wrong values, safetensors issue 825); a SHA-256 of each tensor is verified at load; all
+metadata is one key holding sorted JSON, so equal contents give equal bytes. The digest of that
+JSON is stored as well, so a checkpoint is either what was saved or refused.
+
+Faults: E530 not a checkpoint, E531 damaged contents, E532 other tensors than expected, E533 what
+cannot be stored, E534 the system refuses to write or read.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from dln.grammar.diagnostics import Fault, nearest
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+Arrays = dict[str, NDArray[Any]]
+KEY = "dln"
+FORMAT = 1
+STORED = frozenset(
+    "float64 float32 float16 int64 int32 int16 int8 uint64 uint32 uint16 uint8".split()
+)
+AGAIN = "use an earlier checkpoint"
+
+
+def atomic_write(path: str | PathLike[str], data: bytes) -> None:
+    """Write a file so that a reader, and a crash at any moment, sees the old or the new one.
+
+    Temporary file in the same folder, flush, fsync, rename, fsync of the folder (Pillai et al.,
+    "All file systems are not created equal", OSDI 2014). The temporary is removed on any
+    exception. Raises OSError.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as f:
+            f.write(data)
+            f.flush()
+            os.fsync(f.fileno())
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name != "posix":
+        return  # other systems do not open folders, and order the rename themselves
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def save(
+    path: str | PathLike[str], arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, object]
+) -> None:
+    """Save arrays by name with plain facts (what JSON can hold), atomically."""
+    try:
+        atomic_write(path, encode(arrays, meta))
+    except OSError as e:
+        remedy = "free some space, or choose another folder"
+        raise Fault(f"cannot write {path}: {e.strerror or e}", remedy, "E534") from e
+
+
+def load(path: str | PathLike[str]) -> tuple[Arrays, dict[str, Any]]:
+    """The arrays and facts of a checkpoint, every byte of them verified."""
+    try:
+        data = Path(path).read_bytes()
+    except OSError as e:
+        remedy = "check the path of the checkpoint"
+        raise Fault(f"cannot read {path}: {e.strerror or e}", remedy, "E534") from e
+    return decode(data, str(path))
+
+
+def encode(arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, object]) -> bytes:
+    """The bytes of a checkpoint; equal for equal contents, whatever the order of the names."""
+    from safetensors.numpy import save as pack
+
+    packed = {name: _storable(name, arrays[name]) for name in sorted(arrays)}
+    body = {
+        "format": FORMAT,
+        "meta": dict(meta),
+        "tensors": {name: _digest(name, a) for name, a in packed.items()},
+    }
+    try:
+        text = _canonical(body)
+    except (TypeError, ValueError) as e:
+        raise Fault(f"the facts of a checkpoint must be plain data: {e}", code="E533") from e
+    return bytes(pack(packed, {KEY: _canonical({"body": text, "sha256": _sha256(text.encode())})}))
+
+
+def decode(data: bytes, name: str) -> tuple[Arrays, dict[str, Any]]:
+    """The contents of the bytes of a checkpoint; `name` is the file, for messages."""
+    body = _body(data, name)
+    arrays = _tensors(data, name)
+    if arrays.keys() != body["tensors"].keys():
+        lost = ", ".join(sorted(arrays.keys() ^ body["tensors"].keys())[:5])
+        raise Fault(f"{name} is damaged: its list of tensors differs in {lost}", AGAIN, "E531")
+    for key, a in arrays.items():
+        if _digest(key, a) != body["tensors"][key]:
+            raise Fault(f"{name} is damaged: the hash of tensor {key} differs", AGAIN, "E531")
+    return arrays, body["meta"]
+
+
+def _storable(name: str, a: NDArray[Any]) -> NDArray[Any]:
+    """The array in C order and native byte order; `reshape` since NumPy makes 0-d into 1-d."""
+    if a.dtype.name not in STORED and a.dtype != np.bool_:
+        wanted = "a checkpoint holds real numbers, integers and truth values"
+        raise Fault(f"tensor {name} is {a.dtype}, but {wanted}", code="E533")
+    if not name or name == "__metadata__":
+        raise Fault(f'a tensor cannot be called "{name}"', code="E533")
+    return np.ascontiguousarray(a, a.dtype.newbyteorder("=")).reshape(a.shape)
+
+
+def _canonical(value: object) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+def _sha256(data: bytes) -> str:
+    from hashlib import sha256
+
+    return sha256(data).hexdigest()
+
+
+def _digest(name: str, a: NDArray[Any]) -> str:
+    """SHA-256 over name, type, shape and contents: none of them can change unseen."""
+    from hashlib import sha256
+
+    found = sha256(_canonical([name, a.dtype.name, list(a.shape)]).encode())
+    found.update(a.reshape(-1).view(np.uint8).data)
+    return found.hexdigest()
+
+
+def _tensors(data: bytes, name: str) -> Arrays:
+    """Writable copies of the tensors; the format's own checks refuse lying headers."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load as unpack
+
+    try:
+        return {key: np.array(a) for key, a in unpack(data).items()}
+    except (SafetensorError, ValueError, KeyError, TypeError) as e:
+        raise Fault(f"{name} is no readable safetensors file: {e}", AGAIN, "E530") from e
+
+
+def _body(data: bytes, name: str) -> dict[str, Any]:
+    """The one metadata entry of ours, verified against its own digest."""
+    size = int.from_bytes(data[:8], "little")
+    if len(data) < 8 or size > len(data) - 8:
+        found = f"it has {len(data):,} bytes, its header alone says {size:,}"
+        raise Fault(f"{name} is cut short or no safetensors file: {found}", AGAIN, "E530")
+    try:
+        header = json.loads(data[8 : 8 + size], object_pairs_hook=_unique)
+        outer = json.loads(header["__metadata__"][KEY])
+        text = outer["body"]
+        intact = _sha256(text.encode()) == outer["sha256"]
+        body: dict[str, Any] = json.loads(text) if intact else {}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
+        wanted = "its header is damaged or was not written by dln"
+        raise Fault(f"{name} is no checkpoint of dln: {wanted}", AGAIN, "E530") from e
+    if not intact:
+        raise Fault(f"{name} is damaged: the hash of its facts differs", AGAIN, "E531")
+    if body["format"] != FORMAT:
+        message = f"{name} has checkpoint format {body['format']}, this dln reads {FORMAT}"
+        raise Fault(message, "use the version of dln that wrote it", "E530")
+    return body
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """safetensors accepts a name twice although its format forbids it."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name occurs twice")
+    return found
+
+
+def compare_keys(
+    expected: Mapping[str, tuple[tuple[int, ...], DTypeLike]],
+    found: Mapping[str, NDArray[Any]],
+) -> None:
+    """Refuse tensors that are not exactly the expected ones, and say how they differ."""
+    missing, extra = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
+    lines = [f"{name} is missing{_hint(name, extra)}" for name in missing]
+    lines += [f"{name} is not expected{_hint(name, missing)}" for name in extra]
+    for name in sorted(expected.keys() & found.keys()):
+        shape, dtype = expected[name]
+        want, got = f"{np.dtype(dtype)}{list(shape)}", _type(found[name])
+        if want != got:
+            lines.append(f"{name} is {got}, expected {want}")
+    if lines:
+        more = f"; and {len(lines) - 5} more" if len(lines) > 5 else ""
+        message = f"the tensors differ from those of the spec: {'; '.join(lines[:5])}{more}"
+        raise Fault(message, "load it with the spec and the constants it was made with", "E532")
+
+
+def _type(a: NDArray[Any]) -> str:
+    return f"{a.dtype}{list(a.shape)}"
+
+
+def _hint(name: str, others: list[str]) -> str:
+    near = nearest(name, others)
+    return f" (nearest: {near})" if near else ""

@@ -1,0 +1,272 @@
+"""A program made ready to run: its text checked and compiled, its buffers in memory.
+
+The text is code, so it is looked at before it is run: only straight-line calls of known array
+functions, arithmetic on numbers and views are let through, and it sees no builtins.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Mapping
+from functools import cache
+from types import CodeType
+from typing import Any
+
+from dln.compiler.plan import (
+    Buffer,
+    Line,
+    Program,
+    arena_bytes,
+    buffer_bytes,
+    memory,
+    slot_offsets,
+)
+from dln.grammar.diagnostics import Fault
+from dln.runtime.device import Device
+
+DTYPES = {"index": "int64", "bool": "bool"}
+NAMES: dict[str, object] = {
+    "abs": abs, "min": min, "max": max, "float": float, "int": int, "bool": bool
+}  # fmt: skip
+"""The builtins that a program may call, on numbers."""
+
+
+class Bound:
+    """A program bound to buffers for n examples.
+
+    Fill `inputs`, call `run(*clocks)`, read `values`; new parameters are in their own arrays.
+    """
+
+    def __init__(self, n: int, program: Program, buffers: dict[str, Any]) -> None:
+        self.n = n
+        self.buffers = buffers
+        self.inputs = {b.key: buffers[b.name] for b in program.inputs}
+        self.values = {b.key: buffers[b.name] for b in program.values}
+        self.run: Callable[..., None]
+
+
+class Executable:
+    """A program with its parameters on a device.
+
+    `params` and `states` are arrays of the device, by path, updated in place. Raises `Fault` where
+    one is missing or has another shape or precision, or where memory would not suffice.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        device: Device,
+        params: dict[str, Any],
+        states: dict[str, Any],
+        seed: int = 0,
+    ) -> None:
+        self.program, self.device, self.seed = program, device, seed
+        self.params, self.states = params, states
+        self._bind = load(program, device)
+        self._constants = self._make_constants()
+        self._bounds: dict[int, Bound] = {}
+        self._held = 0
+        self._storage: dict[str, Any] = {}
+        for buffer in self._own("param") + self._own("state"):
+            self._array(buffer)
+
+    def at(self, n: int) -> Bound:
+        """The program bound for n examples; made once for each n.
+
+        Memory is taken for the program's capacity, and anew when more examples come.
+        """
+        if n not in self._bounds:
+            if n < 1:
+                raise Fault(f"a program runs on at least one example, not {n}")
+            if n > self._held:
+                self._reserve(max(n, self.program.capacity))
+            self._bounds[n] = self._make(n)
+        return self._bounds[n]
+
+    def rebind(
+        self, params: dict[str, Any] | None = None, states: dict[str, Any] | None = None
+    ) -> None:
+        """Use other arrays for parameters and states, or the same dictionaries changed."""
+        self.params = self.params if params is None else params
+        self.states = self.states if states is None else states
+        self._bounds.clear()
+
+    def poison(self) -> None:
+        """Overwrite the arena with bytes that read as NaN: no step may depend on the last one."""
+        if "arena" in self._storage:
+            self._storage["arena"].fill(255)
+
+    # ---- memory --------------------------------------------------------------------------------
+
+    def _own(self, place: str) -> list[Buffer]:
+        return [b for b in self.program.buffers if b.place == place]
+
+    def _reserve(self, n: int) -> None:
+        """Take memory for n examples: the arena, and one piece for each input and value."""
+        self._bounds.clear()
+        self._storage.clear()
+        check_memory(self.program, self.device, n)
+        self._storage["arena"] = self.device.empty(arena_bytes(self.program, n))
+        for buffer in self._own("input") + self._own("value") + self._own("scalar"):
+            size = buffer_bytes(self.program, buffer, n)
+            self._storage[buffer.name] = self.device.empty(size)
+        self._held = n
+
+    def _make(self, n: int) -> Bound:
+        """Views of the memory in the shapes for n examples, and the text bound to them."""
+        offsets = slot_offsets(self.program, n)
+        arrays = {b.name: self._view(b, n, offsets) for b in self.program.buffers}
+        bound = Bound(n, self.program, arrays)
+        bound.run = self._bind(self.device.xp, n, self.seed, arrays)
+        return bound
+
+    def _view(self, buffer: Buffer, n: int, offsets: list[int]) -> Any:
+        shape, dtype = buffer.shape_at(n), dtype_of(self.program, buffer)
+        if buffer.place == "arena":
+            start = offsets[buffer.slot]
+            return self.device.view(self._storage["arena"], start, shape, dtype)
+        if buffer.place in ("param", "state"):
+            return self._array(buffer)
+        if buffer.place == "const":
+            return self._constants[buffer.name]
+        return self.device.view(self._storage[buffer.name], 0, shape, dtype)
+
+    def _array(self, buffer: Buffer) -> Any:
+        """The caller's array of a parameter or state. Raises `Fault` where it does not fit."""
+        held = self.params if buffer.place == "param" else self.states
+        if buffer.key not in held:
+            raise Fault(f'the {buffer.place} "{buffer.key}" is missing')
+        array, shape = held[buffer.key], buffer.shape_at(0)
+        dtype = dtype_of(self.program, buffer)
+        if tuple(array.shape) != shape or str(array.dtype) != dtype:
+            raise Fault(
+                f'the {buffer.place} "{buffer.key}" has shape {tuple(array.shape)} and type '
+                f"{array.dtype}, not {shape} and {dtype}"
+            )
+        return array
+
+    def _make_constants(self) -> dict[str, Any]:
+        kinds = {b.name: dtype_of(self.program, b) for b in self._own("const")}
+        given = self.program.constants
+        return {name: self.device.array(given[name], kinds[name]) for name in kinds}  # type: ignore[arg-type]
+
+    # ---- when a step fails ---------------------------------------------------------------------
+
+    def locate(self, error: BaseException) -> Line | None:
+        """The statement of the program that an error came out of, if it did."""
+        found, trace = None, error.__traceback__
+        while trace is not None:
+            if trace.tb_frame.f_code.co_filename == filename(self.program):
+                found = self.program.line_at(trace.tb_lineno) or found
+            trace = trace.tb_next
+        return found
+
+
+def culprit(bound: Bound, line: Line) -> int | None:
+    """The first example with a number that is not finite, in what a line writes or reads.
+
+    None where no array that has one row for each example holds such a number.
+    """
+    import numpy as np
+
+    for name in (line.writes, *line.reads):
+        array = bound.buffers.get(name)
+        if array is None or array.dtype.kind != "f" or array.shape[:1] != (bound.n,):
+            continue
+        host = array.get() if hasattr(array, "get") else array
+        bad = np.flatnonzero(~np.isfinite(host.reshape(bound.n, -1)).all(axis=1))
+        if bad.size:
+            return int(bad[0])
+    return None
+
+
+def dtype_of(program: Program, buffer: Buffer) -> str:
+    """The type of a buffer's elements, in NumPy's words."""
+    return DTYPES.get(buffer.kind, program.dtype)
+
+
+def check_memory(program: Program, device: Device, n: int) -> None:
+    """Raise `Fault` if a run on n examples would take more memory than there is."""
+    free = device.memory_available()
+    parts = memory(program, n)
+    need = sum(parts[place] for place in ("arena", "input", "value", "scalar"))
+    if free is not None and need > free:
+        raise Fault(
+            f"{program.name} on {n} examples takes {need / 2**20:.0f} MiB, "
+            f"and {free / 2**20:.0f} MiB are free",
+            "use a smaller batch",
+        )
+
+
+# ---- the text ----------------------------------------------------------------------------------
+
+
+def filename(program: Program) -> str:
+    """The name under which a program's text appears in tracebacks."""
+    return f"<dln program {program.name}>"
+
+
+def load(program: Program, device: Device) -> Callable[..., Callable[..., None]]:
+    """The function `bind` of a program's text. Raises `Fault` if the text is not of the kind."""
+    import math
+
+    space: dict[str, Any] = {"__builtins__": {}, "math": math, **NAMES, **device.helpers}
+    exec(compiled(program.text, filename(program)), space)
+    bind: Callable[..., Callable[..., None]] = space["bind"]
+    return bind
+
+
+@cache
+def compiled(text: str, name: str) -> CodeType:
+    """Checked and compiled text."""
+    tree = ast.parse(text, name)
+    check(tree)
+    return compile(tree, name, "exec", dont_inherit=True)
+
+
+NODES = frozenset(
+    "Module FunctionDef arguments arg Assign Expr Return Pass Call keyword Attribute Name Load "
+    "Store Constant Tuple Subscript Slice BinOp UnaryOp BoolOp Compare IfExp Add Sub Mult Div Pow "
+    "Mod FloorDiv USub UAdd Not And Or Eq NotEq Lt LtE Gt GtE".split()
+)
+FUNCTIONS = frozenset(
+    "abs absolute add all any argmax argmin bincount broadcast_to clip concatenate copyto cos "
+    "cumsum diff divide dot einsum equal exp expm1 expand_dims flip floor floor_divide greater "
+    "greater_equal isfinite less less_equal log log1p logical_and logical_not logical_or matmul "
+    "max maximum mean min minimum moveaxis multiply negative newaxis not_equal outer power prod "
+    "reciprocal remainder rint sign sin sqrt square squeeze subtract sum swapaxes take "
+    "take_along_axis tanh transpose tensordot arange put_along_axis where zeros_like".split()
+)
+METHODS = frozenset(
+    "T fill reshape transpose swapaxes ravel sum max min dot take put squeeze argmax argmin mT "
+    "reduce accumulate at shape size".split()
+)
+MATH = frozenset(
+    "exp log log1p expm1 sqrt tanh sin cos floor inf nan pi e pow fabs isfinite".split()
+)
+
+
+def check(tree: ast.AST) -> None:
+    """Raise `Fault` for anything that a program text does not consist of."""
+    for node in ast.walk(tree):
+        kind = type(node).__name__
+        if kind not in NODES:
+            raise Fault(f"a program text may not contain {kind} (line {_line(node)})")
+        if isinstance(node, ast.Name) and node.id.startswith("_"):
+            raise Fault(f"a program text may not use {node.id} (line {_line(node)})")
+        if isinstance(node, ast.FunctionDef) and (node.name not in ("bind", "run")):
+            raise Fault(f"a program text may not define {node.name}")
+        if isinstance(node, ast.Attribute):
+            _check_attribute(node)
+
+
+def _check_attribute(node: ast.Attribute) -> None:
+    """Attributes are functions of the array module, of `math`, or a few methods of arrays."""
+    owner = node.value.id if isinstance(node.value, ast.Name) else ""
+    allowed: Mapping[str, frozenset[str]] = {"xp": FUNCTIONS, "math": MATH}
+    if isinstance(node.value, ast.Constant) or node.attr not in allowed.get(owner, METHODS):
+        raise Fault(f"a program text may not use .{node.attr} (line {_line(node)})")
+
+
+def _line(node: ast.AST) -> int:
+    return getattr(node, "lineno", 0)

@@ -1,0 +1,219 @@
+"""What a spec says of its data, where a file name may lead, and bytes read under a cap.
+
+Files come from strangers. A name is confined to the folder of the spec and the shipped data, only
+ordinary files are opened, and what is unpacked is capped before it is allocated.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from dln.grammar.diagnostics import Fault, nearest
+
+LIMIT = 4 << 30  # bytes of one file, once unpacked
+EXPANSION = 1032  # bytes that one byte of deflate can stand for at most (zlib, technical details)
+FOLDERS = ("", "data", "data/mnist", "data/shakespeare")
+GZIP = b"\x1f\x8b"
+CHUNK = 1 << 16  # bytes unpacked at a time
+MEMBERS = 1 << 16  # gzip members in one file
+
+
+@dataclass(frozen=True)
+class Decl:
+    """A set as the spec declares it.
+
+    `args` as written (file names, numbers, nested lists), `base` the folder of the spec,
+    `override` the PATH of `--data NAME=PATH`: a file, or a folder where the files are looked for.
+    """
+
+    reader: str
+    args: tuple[object, ...]
+    options: Mapping[str, object]
+    base: str
+    override: str | None = None
+
+
+@dataclass(frozen=True)
+class RawField:
+    """One field of one example: its shape, and whether it is a quantity or a class index."""
+
+    shape: tuple[int, ...]
+    kind: Literal["real", "index"]
+
+
+@dataclass(frozen=True)
+class Schema:
+    """What a set holds. The nameless `raw` of rows, table and text has the key ""."""
+
+    fields: dict[str, RawField]
+    count: int
+    classes: int | None = None
+
+
+# ---- where a file is ---------------------------------------------------------------------------
+
+
+def locate(name: str, decl: Decl) -> Path:
+    """The file that `name` means, as is or with `.gz`.
+
+    Looked for beside the spec, in its `data` folders, then in the shipped ones; or where the
+    user's own `--data NAME=PATH` says. A name may not leave those folders, by `..`, by an
+    absolute path or through a link.
+    """
+    if decl.override is not None:
+        return _overridden(name, decl, decl.override)
+    _refuse_escape(name)
+    shipped = _shipped()
+    folders = [Path(root, f) for root in (decl.base or ".", shipped) for f in FOLDERS]
+    found = _first(name, folders)
+    if found is None:
+        raise _missing(name, folders, f"{decl.base or '.'}, its data folders and the shipped data")
+    real = Path(os.path.realpath(found))
+    if not any(real.is_relative_to(os.path.realpath(r)) for r in (decl.base or ".", shipped)):
+        remedy = "name it yourself: --data NAME=PATH"
+        raise Fault(f'"{name}" is a link that leaves the folder of the spec', remedy, "E502")
+    return _regular(real)
+
+
+def _overridden(name: str, decl: Decl, override: str) -> Path:
+    path = Path(override)
+    if not path.is_dir():
+        if len(decl.args) > 1:
+            message = f"--data gives one file, but {decl.reader} names {len(decl.args)} files"
+            raise Fault(message, "give the folder that holds them", "E502")
+        if not os.path.lexists(path):
+            raise _missing(override, [path.parent], str(path.parent))
+        return _regular(path)
+    _refuse_escape(name)
+    found = _first(name, [path])
+    if found is None:
+        raise _missing(name, [path], str(path))
+    return _regular(found)
+
+
+def _shipped() -> Path:
+    from importlib.resources import files
+
+    return Path(str(files("dln").joinpath("specs")))
+
+
+def _refuse_escape(name: str) -> None:
+    outside = Path(name).is_absolute() or os.path.normpath(name).split(os.sep)[0] == ".."
+    if not name or "\0" in name or outside or Path(name).drive:
+        remedy = "put the file beside the spec, or name it yourself: --data NAME=PATH"
+        raise Fault(f'"{name}" is not a name inside the folder of the spec', remedy, "E502")
+
+
+def _first(name: str, folders: Iterable[Path]) -> Path | None:
+    """The first file of that name that exists, also where it is a broken link."""
+    spellings = (Path(f, name + end) for f in folders for end in ("", ".gz"))
+    return next((p for p in spellings if os.path.lexists(p)), None)
+
+
+def _regular(path: Path) -> Path:
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise Fault(f"{path} is not an ordinary file", "name a file that holds data", "E502")
+    return path
+
+
+def _missing(name: str, folders: Iterable[Path], where: str) -> Fault:
+    here = [p for f in folders if f.is_dir() for p in sorted(os.listdir(f))[:1000]]
+    near = nearest(Path(name).name, {p.removesuffix(".gz") for p in here})
+    remedy = f'"{near}"' if near else "put the file beside the spec, or use --data NAME=PATH"
+    return Fault(f'there is no file "{name}" (looked in {where})', remedy, "E501")
+
+
+def file_of(decl: Decl) -> Path:
+    """The file of a reader that takes exactly one."""
+    return files_of(decl, one=True)[0]
+
+
+def files_of(decl: Decl, one: bool = False) -> list[Path]:
+    names = [a for a in decl.args if isinstance(a, str)]
+    if len(names) != len(decl.args) or not names or (one and len(names) > 1):
+        wanted = 'one file name, as in "a.csv"' if one else "file names"
+        raise Fault(f"{decl.reader} takes {wanted}", code="E509")
+    return [locate(n, decl) for n in names]
+
+
+# ---- bytes, capped -----------------------------------------------------------------------------
+
+
+def head(path: Path, count: int) -> bytes:
+    """The first bytes of a file, unpacked."""
+    with open(path, "rb") as f:
+        start = f.read(count + 4096)
+    return _unpacked(path, start, count)[0] if start.startswith(GZIP) else start[:count]
+
+
+def whole(path: Path, limit: int) -> bytes:
+    """The contents of a file, unpacked; at most one byte more than `limit`."""
+    size = path.stat().st_size
+    if size > LIMIT:
+        raise too_large(path, size)
+    with open(path, "rb") as f:
+        data = f.read(size)
+    return _inflate(path, data, limit) if data.startswith(GZIP) else data[: limit + 1]
+
+
+def _inflate(path: Path, data: bytes, limit: int) -> bytes:
+    """Unpack gzip, stopping one byte past `limit`."""
+    out, complete = _unpacked(path, data, limit + 1)
+    if not complete:
+        raise Fault(f"{path} ends in the middle", "fetch it again", "E504")
+    return out
+
+
+def _unpacked(path: Path, data: bytes, room: int) -> tuple[bytes, bool]:
+    """Unpack the members of a gzip until there are `room` bytes; False if the data ends early."""
+    parts, at, members = [], 0, 0
+    while room > 0 and members < MEMBERS and data[at : at + 2] == GZIP:
+        member, members = zlib.decompressobj(31), members + 1
+        while room > 0 and at < len(data) and not member.eof:
+            chunk = memoryview(data)[at : at + CHUNK]
+            try:
+                parts.append(member.decompress(chunk, room))
+            except zlib.error as e:
+                raise damaged(path, e) from e
+            room -= len(parts[-1])
+            at += len(chunk) - len(member.unused_data)
+        if room > 0 and not member.eof:
+            return b"".join(parts), False
+    return b"".join(parts), True
+
+
+def damaged(path: Path, e: Exception) -> Fault:
+    return Fault(f"{path} is damaged: {e}", "fetch it again", "E503")
+
+
+def too_large(path: Path, size: int) -> Fault:
+    message = f"{path} holds {size:,} bytes, more than the limit of {LIMIT:,}"
+    return Fault(message, "split it, or keep fewer examples", "E508")
+
+
+def check_length(path: Path, expected: int) -> None:
+    """Compare what a header promises with the file, before anything is allocated."""
+    if expected > LIMIT:
+        raise too_large(path, expected)
+    size = path.stat().st_size
+    if _is_gzip(path):
+        if expected > size * EXPANSION + 65536:
+            raise wrong_length(path, expected, f"{size:,} packed bytes cannot hold that")
+    elif size != expected:
+        raise wrong_length(path, expected, f"the file has {size:,}")
+
+
+def _is_gzip(path: Path) -> bool:
+    with open(path, "rb") as f:
+        return f.read(2) == GZIP
+
+
+def wrong_length(path: Path, expected: int, found: str) -> Fault:
+    message = f"the header of {path} promises {expected:,} bytes, but {found}"
+    return Fault(message, "fetch it again", "E504")

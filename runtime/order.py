@@ -1,0 +1,73 @@
+"""The order of examples, as pure functions of (seed, site, epoch).
+
+Bits come from NumPy's Philox4x64-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2,
+3", SC 2011) by `random_raw`, the part of NumPy's generators whose stream is promised to stay
+(NEP 19); the conversions are written here. Key = (seed, 0), counter = (block, epoch, site, 0), so
+no generator state is ever saved: any epoch of any run is drawn again from its number.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Indices = NDArray[np.int64]
+WORD = (1 << 64) - 1
+
+
+def site_key(path: str) -> int:
+    """A stable 64-bit number for a place in a spec, such as "train.sse.order".
+
+    >>> hex(site_key("train.sse.order"))
+    '0x26f661d205ece23d'
+    """
+    from hashlib import blake2b
+
+    return int.from_bytes(blake2b(path.encode(), digest_size=8).digest(), "little")
+
+
+def words(count: int, seed: int, site: int, epoch: int) -> NDArray[np.uint64]:
+    """`count` random 64-bit words; a shorter draw is the head of a longer one."""
+    key = np.array([seed & WORD, 0], np.uint64)
+    counter = np.array([0, epoch & WORD, site & WORD, 0], np.uint64)
+    return np.random.Philox(key=key, counter=counter).random_raw(count)
+
+
+def unit(count: int, seed: int, site: int, epoch: int) -> NDArray[np.float64]:
+    """`count` numbers in [0, 1), multiples of 2^-53: the upper 53 bits of each word."""
+    return (words(count, seed, site, epoch) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def file_order(n: int) -> Indices:
+    """0, 1, ..., n - 1: the examples as they lie in the file."""
+    return np.arange(n, dtype=np.int64)
+
+
+def permutation(n: int, seed: int, site: int, epoch: int) -> Indices:
+    """A uniform shuffle of 0..n-1: the stable order of n random words."""
+    return np.argsort(words(n, seed, site, epoch), kind="stable").astype(np.int64, copy=False)
+
+
+def replacement(n: int, count: int, seed: int, site: int, epoch: int) -> Indices:
+    """`count` independent draws from 0..n-1: floor(u n), never n for n below 2^52."""
+    return np.floor(unit(count, seed, site, epoch) * n).astype(np.int64)
+
+
+def balanced(
+    labels: ArrayLike, seed: int, site: int, epoch: int, count: int | None = None
+) -> Indices:
+    """A shuffle in which each class is spread evenly; its first `count` examples, or all.
+
+    The j-th of the m examples of a class stands at (j + 1/2) / m of the way. With C classes of
+    equal size each run of C examples, counted from the start, holds every class once.
+    """
+    classes = np.asarray(labels).reshape(-1)
+    n = len(classes)
+    shuffled = permutation(n, seed, site, epoch)
+    _, which, sizes = np.unique(classes[shuffled], return_inverse=True, return_counts=True)
+    by_class = np.argsort(which, kind="stable")
+    place = np.empty(n, np.int64)
+    place[by_class] = np.arange(n) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    way = (2 * place + 1) / (2 * sizes[which])
+    # Ties keep the shuffled order, so the classes of a run come in no fixed order.
+    return shuffled[np.argsort(way, kind="stable")][:count]

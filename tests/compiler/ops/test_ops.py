@@ -1,0 +1,345 @@
+"""One sweep over all operations: shape rule, derivative to second order, spellings.
+
+The oracles: NumPy's own shapes for the rules, complex steps (1e-12) or central differences (1e-6)
+for the derivatives, the evaluator for the spelled program lines.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+
+import numpy as np
+import pytest
+
+import dln.compiler.ops  # noqa: F401  (fills OPS)
+from dln.compiler.differentiate import differentiate
+from dln.compiler.evaluate import evaluate
+from dln.compiler.graph import Graph
+from dln.compiler.op import OPS, Make, Spelling, op_of
+from dln.compiler.sizes import Size
+from dln.compiler.tensor import TensorType
+from dln.compiler.verify import verify
+from dln.grammar.diagnostics import Fault
+
+CASES = [
+    pytest.param(name, types, attrs, id=f"{name}-{i}")
+    for name, op in OPS.items()
+    for i, (types, attrs) in enumerate(op.examples())
+]
+OPERATING = [c for c in CASES if not OPS[c.values[0]].is_("source")]
+SLOPED = [c for c in OPERATING if c.values[0] != "stop"]
+REAL, INDEX, TRUTH = "real", "index", "bool"
+
+
+def draw(kind, site, shape):
+    seed = sum(map(ord, site))
+    rng = np.random.default_rng(seed)
+    return rng.random(shape) if kind == "uniform" else rng.normal(size=shape)
+
+
+def numbers(sizes):
+    return tuple(s.value for s in sizes)
+
+
+def sample(rng, type):
+    shape = numbers(type.shape)
+    if type.kind == INDEX:
+        return rng.integers(0, type.domain.size.value, shape)
+    if type.kind == TRUTH:
+        return rng.random(shape) < 0.5
+    if type.domain.name == "real":
+        return np.asarray(rng.normal(size=shape))
+    return np.asarray(rng.uniform(0.3, 1.7, shape))
+
+
+def arguments(types):
+    """A graph with an input for each operand, and values for them."""
+    graph = Graph()
+    make = Make(graph)
+    rng = np.random.default_rng(len(str(types)))
+    nodes = [make("input", name=f"x{i}", type=t) for i, t in enumerate(types)]
+    return graph, make, nodes, [sample(rng, t) for t in types]
+
+
+def env_of(values, weights=()):
+    env = {("input", f"x{i}"): v for i, v in enumerate(values)}
+    return env | {("input", f"w{i}"): w for i, w in enumerate(weights)}
+
+
+def test_every_operation_has_examples():
+    missing = [n for n, op in OPS.items() if not op.is_("symbolic") and not list(op.examples())]
+    assert missing == []
+
+
+@pytest.mark.parametrize(("name", "types", "attrs"), CASES)
+def test_rule_agrees_with_the_value(name, types, attrs):
+    graph, make, nodes, values = arguments(types)
+    node = graph.outputs["y"] = make(name, *nodes, **attrs)
+    verify(graph)
+    env = env_of(values)
+    if name in ("input", "param", "state", "clock"):
+        array = np.ones(numbers(node.type.shape))
+        env[name, attrs.get("name") or attrs["path"]] = array
+    y = evaluate(graph, env, draw=draw)["y"]  # raises where the shapes differ
+    assert y.shape == numbers(node.type.shape)
+    assert {"f": REAL, "i": INDEX, "b": TRUTH}[y.dtype.kind] == node.type.kind
+    if node.type.domain.name in ("positive", "prob", "binary") and name != "asserted":
+        assert (y >= 0).all()
+    if node.type.domain.name in ("prob", "binary") and node.op != "asserted":
+        assert (y <= 1).all()
+
+
+# ---- derivatives -------------------------------------------------------------------------------
+
+
+def projected(make, node, name):
+    """One number: the sum of the node times a fixed random tensor."""
+    weight = make("input", name=name, type=TensorType(node.type.shape))
+    product = make.mul(make("running", node, running=()), weight)
+    return make.sum(product, range(len(node.type.shape)))
+
+
+def slope(graph, env, key, smooth):
+    """The derivative of output "s" with respect to an input, numerically."""
+    base = env[key]
+    out = np.zeros(base.shape)
+    for at in np.ndindex(base.shape):
+
+        def moved(step, kind, at=at):
+            x = base.astype(kind)
+            x[at] += step
+            return evaluate(graph, env | {key: x}, real=kind)["s"]
+
+        if smooth:
+            out[at] = moved(1e-30j, complex).imag / 1e-30
+        else:
+            out[at] = (moved(1e-6, float) - moved(-1e-6, float)) / 2e-6
+    return out
+
+
+def close(found, wanted, smooth):
+    scale = max(1.0, np.abs(wanted).max(initial=0.0))
+    return np.abs(found - wanted).max(initial=0.0) / scale < (1e-12 if smooth else 1e-6)
+
+
+@pytest.mark.parametrize(("name", "types", "attrs"), SLOPED)
+def test_gradient_to_second_order(name, types, attrs):
+    graph, make, nodes, values = arguments(types)
+    node = make(name, *nodes, **attrs)
+    smooth = OPS[name].smooth
+    real = [i for i, t in enumerate(types) if t.kind == REAL]
+    if node.type.kind != REAL:
+        graph.outputs = {"y": node}
+        return
+    s = projected(make, node, "w0")
+    rng = np.random.default_rng(7)
+    grads = [make("grad", s, nodes[i]) for i in real]
+    outers = [projected(make, g, f"w{k + 1}") for k, g in enumerate(grads)]
+    weights = [rng.normal(size=numbers(node.type.shape))]
+    weights += [rng.normal(size=values[i].shape) for i in real]
+    env = env_of(values, weights)
+
+    for order, scalars in ((1, [s]), (2, outers)):
+        for scalar in scalars:
+            plain, sloped = Graph(), Graph()
+            for g in (plain, sloped):
+                for n in graph.topological():
+                    g.include(n)
+            plain.outputs = {"s": scalar}
+            asked = [make_in(sloped, scalar, nodes[i]) for i in real]
+            sloped.outputs = {str(i): g for i, g in zip(real, asked, strict=True)}
+            sloped, plain = differentiate(sloped), differentiate(plain)
+            verify(sloped)
+            found = evaluate(sloped, env)
+            for i in real:
+                wanted = slope(plain, env, ("input", f"x{i}"), smooth)
+                assert found[str(i)].shape == values[i].shape
+                assert close(found[str(i)], wanted, smooth), (order, i, found[str(i)], wanted)
+
+
+def make_in(graph, scalar, x):
+    return Make(graph)("grad", scalar, x)
+
+
+def test_stop_blocks():
+    graph, make, (x,), values = arguments((TensorType((Size(3),)),))
+    s = make.sum(make.mul(x, make("stop", x)), (0,))
+    graph.outputs["g"] = make("grad", s, x)
+    assert np.array_equal(evaluate(differentiate(graph), env_of(values))["g"], values[0])
+
+
+@pytest.mark.parametrize(("name", "at", "wanted"), [("abs", 0.0, 0.0), ("maximum", 0.0, 0.0)])
+def test_at_a_kink(name, at, wanted):
+    graph, make, (x,), _ = arguments((TensorType(),))
+    y = make(name, x) if name == "abs" else make(name, x, make.const(0.0))
+    graph.outputs["g"] = make("grad", y, x)
+    assert evaluate(differentiate(graph), {("input", "x0"): at})["g"] == wanted
+
+
+def test_extremes_share_between_ties():
+    graph, make, (x,), _ = arguments((TensorType((Size(4),)),))
+    graph.outputs["g"] = make("grad", make("max", x, axes=(0,)), x)
+    env = {("input", "x0"): np.array([1.0, 3.0, 3.0, 2.0])}
+    assert evaluate(differentiate(graph), env)["g"].tolist() == [0.0, 0.5, 0.5, 0.0]
+
+
+# ---- spellings ---------------------------------------------------------------------------------
+
+DTYPE = {REAL: np.float64, INDEX: np.int64, TRUTH: np.bool_}
+
+
+def buffer(type):
+    return np.zeros(numbers(type.shape), DTYPE[type.kind])
+
+
+def plain_attrs(node):
+    """Attributes as a program has them: sizes are numbers."""
+
+    def plain(value):
+        if isinstance(value, Size):
+            return value.value
+        return tuple(map(plain, value)) if isinstance(value, tuple) else value
+
+    return {k: plain(v) for k, v in node.attrs.items()}
+
+
+def run_spelling(node, buffers, values, target):
+    """What a program does: bind the views once, then run the lines; the operands get their
+    values between the two, so a view that is secretly a copy is found out."""
+    spelling = op_of(node).spell.get(target) or op_of(node).spell["array"]
+    spelling = spelling if isinstance(spelling, Spelling) else spelling(node)
+    scope = {"np": np, "out": buffer(node.type)}
+    scope |= {f"a{i}": b for i, b in enumerate(buffers)}
+    scope |= {name: buffer(type(node)) for name, type in spelling.scratch.items()}
+    for name in ("out", *spelling.scratch):
+        scope[name].fill(7)  # nothing may lean on a fresh buffer
+    if "draw_" in spelling.form:
+        scope["draw_uniform"] = lambda site, out: np.copyto(out, draw("uniform", site, out.shape))
+    names = plain_attrs(node) | {name: name for name in (*spelling.scratch, "out")}
+    text = spelling.form.format(*(f"a{i}" for i in range(len(buffers))), **names | {"xp": "np"})
+    if "{out}" not in spelling.form:
+        text = f"[[{text}]]"
+
+    def bind(match):
+        scope[name := f"view{len(scope)}"] = eval(match[1], scope)
+        return name
+
+    text = re.sub(r"\[\[((?:[^\[\]]|\[[^\[\]]*\])*)\]\]", bind, text)
+    for b, v in zip(buffers, values, strict=True):
+        b[...] = v
+    if "{out}" not in spelling.form:
+        return scope[text]
+    exec(text, scope)
+    return scope["out"]
+
+
+SPELLED = [c for c in CASES if {"array", "cupy"} & set(OPS[c.values[0]].spell)]
+
+
+@pytest.mark.parametrize("target", ["array", "cupy"])
+@pytest.mark.parametrize("turned", [False, True], ids=["plain", "turned"])
+@pytest.mark.parametrize(("name", "types", "attrs"), SPELLED)
+def test_spelled_lines_equal_the_evaluator(name, types, attrs, turned, target):
+    """Also on operands that are views in another order of axes."""
+    if target == "cupy" and "cupy" not in OPS[name].spell:
+        return
+    graph, make, nodes, values = arguments(types)
+    buffers = [buffer(t) for t in types]
+    if turned:
+        nodes = [turn(make, i, t) for i, t in enumerate(types)]
+        buffers = [np.zeros(b.shape[::-1], b.dtype).transpose() for b in buffers]
+    node = graph.outputs["y"] = make(name, *nodes, **attrs)
+    env = env_of([v.transpose() if turned else v for v in values])
+    wanted = evaluate(graph, env, draw=draw)["y"]
+    found = run_spelling(node, buffers, values, target)
+    assert found.shape == wanted.shape
+    np.testing.assert_allclose(found, wanted, rtol=1e-14, atol=1e-15)
+
+
+def turn(make, i, type):
+    """An operand that is a transposed view of an input."""
+    perm = tuple(reversed(range(len(type.shape))))
+    x = make("input", name=f"x{i}", type=type.like(shape=type.shape[::-1], running=()))
+    return make("transpose", x, perm=perm)
+
+
+def test_every_operation_is_spelled():
+    sources = {"input", "param", "state", "const", "clock", "size"}
+    unspelled = [n for n, op in OPS.items() if "array" not in op.spell and not op.is_("symbolic")]
+    assert set(unspelled) == sources
+
+
+@pytest.mark.parametrize("name", [n for n, op in OPS.items() if op.is_("pointwise")])
+def test_host_spelling_of_numbers(name):
+    """Single numbers are computed in Python between the steps."""
+    rng = np.random.default_rng(3)
+    types = next(iter(OPS[name].examples()))[0]
+    attrs = next(iter(OPS[name].examples()))[1]
+    graph, make, _, _ = arguments(())
+    scalars = [t.like(shape=(), running=()) for t in types]
+    nodes = [make("input", name=f"x{i}", type=t) for i, t in enumerate(scalars)]
+    values = [sample(rng, t) for t in scalars]
+    graph.outputs["y"] = make(name, *nodes, **attrs)
+    wanted = evaluate(graph, env_of(values))["y"]
+    form = OPS[name].spell["host"].form.format(*(f"a{i}" for i in range(len(values))), **attrs)
+    found = eval(form, {"math": math} | {f"a{i}": v.item() for i, v in enumerate(values)})
+    assert found == pytest.approx(float(wanted), rel=1e-13)
+
+
+def test_inplace_means_that_any_operand_may_be_overwritten():
+    for name, op in OPS.items():
+        types, attrs = next(iter(op.examples()), ((), {}))
+        slots = range(len(types)) if op.is_("inplace") else [2] if op.is_("inplace2") else []
+        for slot in slots:
+            graph, make, nodes, values = arguments(types)
+            node = graph.outputs["y"] = make(name, *nodes, **attrs)
+            wanted = evaluate(graph, env_of(values))["y"]
+            if node.type.kind != types[slot].kind or node.type.shape != types[slot].shape:
+                continue
+            assert np.allclose(overwritten(node, values, slot), wanted, atol=1e-15), name
+
+
+def overwritten(node, values, slot):
+    """The spelled lines with the result in the buffer of one operand."""
+    spelling = op_of(node).spell["array"]
+    spelling = spelling if isinstance(spelling, Spelling) else spelling(node)
+    scope = {"np": np} | {f"a{i}": np.array(v) for i, v in enumerate(values)}
+    scope |= {name: buffer(type(node)) for name, type in spelling.scratch.items()}
+    names = plain_attrs(node) | {name: name for name in spelling.scratch}
+    names |= {"xp": "np", "out": f"a{slot}"}
+    text = spelling.form.format(*(f"a{i}" for i in range(len(values))), **names)
+    exec(re.sub(r"\[\[|\]\]", "", text), scope)
+    return scope[f"a{slot}"]
+
+
+# ---- refusals ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "shapes", "attrs"),
+    [
+        ("add", [(2,), (3,)], {}),
+        ("add", [(2,), (2, 2)], {}),
+        ("sum", [(2,)], {"axes": (1,)}),
+        ("sum", [(2, 2)], {"axes": (1, 1)}),
+        ("broadcast", [(3,)], {"axes": (0,), "shape": (Size(2), Size(3)), "running": ()}),
+        ("broadcast", [(3,)], {"axes": (), "shape": (Size(3),), "running": ()}),
+        ("reshape", [(2, 3)], {"shape": (Size(5),), "running": ()}),
+        ("transpose", [(2, 3)], {"perm": (0, 0)}),
+        ("slice", [(3,)], {"axis": 0, "start": 1, "stop": 4}),
+        ("concat", [(2, 3), (2, 4)], {"axis": 0}),
+        ("contract", [(2, 3), (4, 5)], {"left": (0, 1), "right": (1, 2), "out": (0, 2)}),
+        ("contract", [(2, 3), (3,)], {"left": (0, 1), "right": (1,), "out": ()}),
+        ("grad", [(3,), (3,)], {}),
+        ("and", [(3,), (3,)], {}),
+        ("pick", [(3, 4), (3,)], {}),
+        ("nonsense", [(3,)], {}),
+    ],
+)
+def test_wrong_operands_are_refused(name, shapes, attrs):
+    make = Make(Graph())
+    types = [TensorType(tuple(map(Size, shape))) for shape in shapes]
+    nodes = [make("input", name=f"x{i}", type=t) for i, t in enumerate(types)]
+    with pytest.raises(Fault):
+        make(name, *nodes, **attrs)

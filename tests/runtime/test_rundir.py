@@ -1,0 +1,149 @@
+"""Run directories: what is written, what is kept, and where a run goes on."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dln.grammar.diagnostics import Fault
+from dln.runtime.rundir import RunDirectory
+
+
+def filled(tmp_path: Path) -> RunDirectory:
+    run = RunDirectory.create("mlp", out=str(tmp_path / "run"))
+    run.write_spec("const a = 1\n", "const a = 2\n")
+    run.write_manifest(
+        seed=3, threads=2, backend="numpy", dtype="float32", constants={"hidden": np.int64(7)}
+    )
+    return run
+
+
+def names(run: RunDirectory) -> list[str]:
+    return sorted(os.listdir(run.checkpoints))
+
+
+def test_numbered_directories(tmp_path: Path) -> None:
+    root = str(tmp_path / "runs")
+    made = [RunDirectory.create(s, root=root).path.name for s in ("mlp", "mlp", "a/b c", "mlp")]
+    assert made == ["mlp-1", "mlp-2", "a_b_c-1", "mlp-3"]
+    assert RunDirectory.create("..", root=root).path == Path(root, "run-1")
+    (tmp_path / "runs" / "mlp-9").mkdir()
+    assert RunDirectory.create("mlp", root=root).path.name == "mlp-10"
+
+
+def test_an_occupied_directory_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    filled(tmp_path)
+    with pytest.raises(Fault, match="already holds a run") as caught:
+        RunDirectory.create("mlp", out=str(tmp_path / "run"))
+    assert caught.value.code == "E540" and "--resume" in caught.value.remedy
+    (tmp_path / "file").write_text("")
+    with pytest.raises(Fault) as caught:
+        RunDirectory.create("mlp", out=str(tmp_path / "file"))
+    assert caught.value.code == "E542"
+
+
+def test_spec_and_manifest(tmp_path: Path) -> None:
+    run = filled(tmp_path)
+    assert (run.path / "spec.dln").read_text() == "const a = 1\n"
+    assert (run.path / "resolved.dln").read_text() == "const a = 2\n"
+    found = run.manifest()
+    assert found["seed"] == 3 and found["constants"] == {"hidden": 7}
+    assert found["numpy"] == np.__version__
+    wanted = {"dln", "python", "blas", "platform", "cpu", "threads", "backend", "dtype"}
+    assert wanted <= found.keys()
+    first = (run.path / "manifest.json").read_bytes()
+    filled(tmp_path / "again")
+    assert (tmp_path / "again" / "run" / "manifest.json").read_bytes() == first
+
+
+def test_log_lines_are_there_at_once(tmp_path: Path) -> None:
+    with filled(tmp_path) as run:
+        run.log(update=1, loss=np.float32(0.5), bad=math.nan, far=-math.inf, v=np.arange(2))
+        run.log(update=2, text="a\nb")
+        lines = (run.path / "log.jsonl").read_text().splitlines()
+        first = {"update": 1, "loss": 0.5, "bad": "nan", "far": "-inf", "v": [0, 1]}
+        assert [json.loads(line) for line in lines] == [first, {"update": 2, "text": "a\nb"}]
+        assert run.records() == [json.loads(line) for line in lines]
+
+
+def test_log_is_trimmed_to_the_checkpoint(tmp_path: Path) -> None:
+    run = filled(tmp_path)
+    assert run.records() == []
+    for i in range(5):
+        run.log(update=i)
+    with open(run.path / "log.jsonl", "a") as f:
+        f.write('{"update": 5, "lo')
+    again = RunDirectory.reopen(str(run.path))
+    again.trim_log(lambda r: r["update"] <= 2)
+    again.log(update=3)
+    assert [r["update"] for r in again.records()] == [0, 1, 2, 3]
+    again.close()
+
+
+def test_the_last_two_and_the_best_are_kept(tmp_path: Path) -> None:
+    run = filled(tmp_path)
+    for update in range(1, 6):
+        run.save(update, {"w": np.full(3, update)}, {"update": update}, best=update == 2)
+    assert names(run) == [
+        "best.safetensors",
+        "update-000000004.safetensors",
+        "update-000000005.safetensors",
+    ]
+    newest = RunDirectory.reopen(str(run.path)).newest()
+    assert newest is not None and newest.meta == {"update": 5} and not newest.refused
+    assert newest.arrays["w"].tolist() == [5, 5, 5]
+
+
+def test_resume_falls_back(tmp_path: Path) -> None:
+    run = filled(tmp_path)
+    assert run.newest() is None
+    for update in (1, 2, 3):
+        run.save(update, {"w": np.full(3, update)}, {"update": update}, best=update == 1)
+    for expected in (3, 2, 1):
+        found = run.newest()
+        assert found is not None and found.meta["update"] == expected
+        assert len(found.refused) == 3 - expected
+        data = bytearray(found.path.read_bytes())
+        data[-1] ^= 1
+        found.path.write_bytes(data)
+    with pytest.raises(Fault, match="no checkpoint can be read") as caught:
+        run.newest()
+    assert caught.value.code == "E541"
+
+
+def test_reopen(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "gone"):
+        with pytest.raises(Fault, match="no run to resume"):
+            RunDirectory.reopen(str(path))
+    run = filled(tmp_path)
+    (run.checkpoints / ".update-000000001.safetensors.99.tmp").write_bytes(b"half")
+    (run.path / ".manifest.json.99.tmp").write_bytes(b"half")
+    RunDirectory.reopen(str(run.path))
+    assert names(run) == [] and not list(run.path.glob(".*"))
+    (run.path / "manifest.json").write_text("{")
+    with pytest.raises(Fault, match="damaged"):
+        run.manifest()
+
+
+def test_a_failed_save_keeps_the_former_checkpoints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = filled(tmp_path)
+    run.save(1, {"w": np.ones(3)}, {"update": 1})
+    run.save(2, {"w": np.ones(3)}, {"update": 2})
+    before = names(run)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as m:
+        m.setattr(os, "replace", full)
+        with pytest.raises(Fault, match="No space left") as caught:
+            run.save(3, {"w": np.ones(3)}, {"update": 3})
+    assert caught.value.code == "E542" and names(run) == before
