@@ -10,7 +10,7 @@ from dln.compiler import tensors
 from dln.compiler.blocks import owned
 from dln.compiler.graph import Node
 from dln.compiler.model import Probe
-from dln.compiler.state import Build
+from dln.compiler.state import Build, Poisoned
 from dln.compiler.statics import unknown
 from dln.compiler.tensor import TensorType
 from dln.compiler.values import PhaseVerb, Scope, Value
@@ -27,6 +27,8 @@ def phase_attribute(b: Build, phase: str, name: str, span: Span) -> Value:
         return PhaseVerb(phase, name)
     watched = [w.name for w in b.phases[phase].watches]
     if name not in watched and name not in COUNTS:
+        if phase in b.broken:
+            raise Poisoned
         unknown(b, f"watch or count of {phase} called", name, span, [*watched, *COUNTS, *VERBS])
     return b.mark(b.at(span)("clock", name=f"{phase}.{name}"), span, f"{phase}.{name}")
 
@@ -41,9 +43,8 @@ def ask(b: Build, verb: PhaseVerb, expr: s.Call, scope: Scope) -> Node:
     """An expression of a phase's body, on its first minibatch, before or after its updates."""
     if len(expr.arguments) != 1 or isinstance(expr.arguments[0], s.Named | s.Ranged):
         b.fail("E322", f"{verb.phase}.{verb.verb} takes one expression of the phase", expr.span)
-    body, _ = b.phase_scopes[verb.phase]
+    body, frame = b.phase_scopes[verb.phase]
     merged = _merged(body, scope)
-    frame = b.new_frame("probe", batched=True, site=verb.phase)
     with b.within(frame=frame):
         if verb.verb == "grad":
             node = _gradient(b, verb.phase, expr.arguments[0], merged)

@@ -161,11 +161,13 @@ def instance(
     made = Instance(definition, path, Scope(definition.scope, path), span)
     own = [d.name for st in syntax.body if isinstance(st, s.Param | s.Fixed) for d in st.declared]
     options = option_values(b, syntax.options, given, scope, syntax.name, span, own)
+    declared = {o.name: o for o in syntax.options}
     for name, (expr, where, at) in options.items():
-        made.scope.names[name] = Binding(at, partial(_option, b, made, name, expr, where))
+        find = partial(_option, b, made, name, expr, where, declared.get(name))
+        made.scope.names[name] = Binding(at, find)
     for option in syntax.options:
         if option.name not in options and option.default is not None:
-            find = partial(_option, b, made, option.name, option.default, made.scope)
+            find = partial(_option, b, made, option.name, option.default, made.scope, option)
             made.scope.names[option.name] = Binding(option.span, find)
     for port in syntax.ports:
         running, sizes = port_sizes(b, port, made.scope, made.sizes)
@@ -175,9 +177,19 @@ def instance(
     return made
 
 
-def _option(b: Build, made: Instance, name: str, expr: s.Expr, scope: Scope) -> Value:
+def _option(
+    b: Build, made: Instance, name: str, expr: s.Expr, scope: Scope, declared: s.Option | None
+) -> Value:
+    """An option's value; one declared with sizes, as `W[m, n]`, is a tensor of that shape."""
     with b.within(naming=Naming(f"{made.path}.{name}")):
-        return b.evaluate(expr, scope)
+        value = b.evaluate(expr, scope)
+    if declared is None or declared.dims is None:
+        return value
+    node = tensors.as_tensor(b, value, expr.span, name)
+    port = s.Port(name, declared.dims, None, span=declared.span)
+    _, wanted = port_sizes(b, port, made.scope, made.sizes)
+    fit(b, node, (), wanted, expr.span, f"{made.name} takes {name}{dims_text(port)}", declared.span)
+    return node
 
 
 def _bind_owned(b: Build, made: Instance, syntax: s.Block, given: set[str]) -> None:
@@ -229,7 +241,7 @@ def _fit_tied(
         notes = b.proof_notes(*found, *wanted, skip=span)
         flipped = [b.sizes.resolve(f) for f in found] == [b.sizes.resolve(w) for w in wanted][::-1]
         remedy = f"{d.name} = {span.text}'" if flipped and len(found) == 2 else ""
-        label = f"is {b.shown(node.type)}, but {made.name} needs {d.name}[{sizes}]"
+        label = f"is {b.shown(node.type)}, but {made.path.rsplit('.')[-1]} needs {d.name}[{sizes}]"
         b.fail("E203", "the tied weights have the wrong shape", span, label, notes, remedy)
 
     if len(node.type.example) != len(wanted) or node.type.running:

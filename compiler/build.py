@@ -126,12 +126,12 @@ class Files:
 
 def bind_items(b: Build, items: Sequence[s.Item], scope: Scope) -> None:
     """Bind what a file defines."""
-    others = {i.name: i for i in items if isinstance(i, s.Data)}
     for item in items:
         with b.collecting():
             match item:
                 case s.Const():
                     blocks.once(b, scope, item.name, item.span, partial(_const, b, item, scope), True)
+                    scope.names[item.name].constant = True
                     _outside(b, item, scope)
                 case s.Fn():
                     blocks.once(b, scope, item.name, item.span, partial(Function, item, scope), True)
@@ -145,7 +145,7 @@ def bind_items(b: Build, items: Sequence[s.Item], scope: Scope) -> None:
                     find = partial(_named, b, item, scope)
                     blocks.once(b, scope, item.name, item.span, find)
                 case s.Data():
-                    data.declare(b, item, scope, others)
+                    data.declare(b, item, scope)
 
 
 def _named(b: Build, item: s.Let, scope: Scope) -> Value:
@@ -206,6 +206,7 @@ def _in_order(
         if isinstance(item, s.Train):
             with b.collecting():
                 phases.train(b, item, where)
+            with b.collecting():
                 phases.bind_phase(b, item, where, scope)
     for item, where in items:
         with b.collecting():

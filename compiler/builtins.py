@@ -30,7 +30,9 @@ def _pointwise(op: str, number: Callable[[float], float]) -> Callable[..., Value
         if isinstance(x, int | float) and not isinstance(x, bool):
             try:
                 return number(x)
-            except (ValueError, OverflowError):
+            except OverflowError:  # softplus(1000) is in range once the graph is stabilised
+                return tensors.unary(b, op, x, span)
+            except ValueError:
                 b.fail("E308", f"{op}({x}) is not a finite number", span)
         return tensors.unary(b, op, x, span)
 
@@ -343,7 +345,7 @@ def builtins() -> Scope:
     for name in ("max", "min"):
         scope.value(name, Builtin(name, _extreme(name), reduces=True))
     for name, call in EAGER.items():
-        scope.value(name, Builtin(name, call))
+        scope.value(name, Builtin(name, call, makes=name == "chain"))
     scope.value("training", Builtin("training", _training, lazy=True))
     for name in LATER:
         scope.value(name, Builtin(name, _later(name), lazy=True))

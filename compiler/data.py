@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from dln.compiler.blocks import fit, once, port_sizes
 from dln.compiler.graph import Node
 from dln.compiler.model import DataSet, FieldOf
 from dln.compiler.sizes import BATCH_SIZE, Size
-from dln.compiler.state import Build, Drawing
+from dln.compiler.state import Build, Drawing, poison
 from dln.compiler.statics import domain_of, static, unknown
 from dln.compiler.tensor import Domain, TensorType
 from dln.compiler.values import Binding, DataValue, Record, Scope, describe
@@ -22,12 +21,12 @@ from dln.grammar.diagnostics import Fault, Note, nearest
 READERS = ("idx", "npz", "table", "rows", "text", "synthetic")
 
 
-def declare(b: Build, st: s.Data, scope: Scope, body: Mapping[str, s.Data]) -> None:
+def declare(b: Build, st: s.Data, scope: Scope) -> None:
     """Bind a data set's name; it is looked into when it is first asked for."""
-    once(b, scope, st.name, st.span, partial(_build, b, st, scope, body), static=True)
+    once(b, scope, st.name, st.span, partial(_build, b, st, scope), static=True)
 
 
-def _build(b: Build, st: s.Data, scope: Scope, others: Mapping[str, s.Data]) -> DataValue:
+def _build(b: Build, st: s.Data, scope: Scope) -> DataValue:
     reader, args, options = _reader(b, st, scope)
     base = str(Path(st.span.source.path).resolve().parent)
     override = b.data_paths.get(st.name)
@@ -40,7 +39,7 @@ def _build(b: Build, st: s.Data, scope: Scope, others: Mapping[str, s.Data]) -> 
         schema = b.probe(data)
     except Fault as fault:
         raise fault.at(st.reader.span) from None
-    statements = st.body or _like(b, st, others)
+    statements = (*_like(b, st, scope), *st.body)
     raw = {k: _raw(b, st, k, f.shape, f.kind) for k, f in schema.fields.items()}
     inner = scope.child(st.name)
     inner.value("raw", raw[""] if "" in raw else Record(raw), st.reader.span)
@@ -51,6 +50,8 @@ def _build(b: Build, st: s.Data, scope: Scope, others: Mapping[str, s.Data]) -> 
         if isinstance(field, s.Field):
             with b.collecting():
                 fields[field.port.name] = _field(b, field, inner)
+            if field.port.name not in fields:
+                b.broken_fields.setdefault(st.name, []).append(field.port.name)
     parts = _parts(b, statements, inner, schema.count)
     b.data[st.name] = DataSet(
         st.name, reader, args, options, base, override, raw, fields, parts, schema.count,
@@ -59,12 +60,16 @@ def _build(b: Build, st: s.Data, scope: Scope, others: Mapping[str, s.Data]) -> 
     return DataValue(st.name)
 
 
-def _like(b: Build, st: s.Data, others: Mapping[str, s.Data]) -> tuple[Any, ...]:
+def _like(b: Build, st: s.Data, scope: Scope) -> tuple[Any, ...]:
+    """The fields of the data set that this one is like; splits are each file's own."""
     if st.like is None:
         return ()
-    if st.like not in others:
-        unknown(b, "data set", st.like, st.span, list(others))
-    return tuple(x for x in others[st.like].body if not isinstance(x, s.Split))
+    binding = scope.lookup(st.like)
+    if binding is None or not _is_data(binding):
+        known = [n for n in scope.visible() if _is_data(scope.lookup(n))]
+        unknown(b, "data set", st.like, st.span, known)
+    model: s.Data = binding.find.args[1]  # type: ignore[attr-defined]
+    return tuple(x for x in (*_like(b, model, scope), *model.body) if not isinstance(x, s.Split))
 
 
 def _reader(
@@ -189,5 +194,7 @@ def bind_fields(b: Build, data: DataSet, scope: Scope) -> None:
     """The fields of a data set as names: the inputs of a phase or watch."""
     for name, field in data.fields.items():
         scope.value(name, field.node, field.span)
+    for name in b.broken_fields.get(data.name, ()):
+        scope.names[name] = Binding(data.span, poison, static=True)
 
 

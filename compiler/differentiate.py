@@ -35,8 +35,8 @@ def derivatives(graph: Graph) -> tuple[Graph, dict[Node, Node]]:
     >>> graph = Graph(); m = Make(graph)
     >>> x = m("input", name="x", type=TensorType((Size(3),)))
     >>> graph.outputs["dx"] = m("grad", m.sum(m("exp", x), (0,)), x)
-    >>> [n.op for n in differentiate(graph).topological()]
-    ['input', 'exp', 'const', 'broadcast', 'mul']
+    >>> differentiate(graph).outputs["dx"].op  # 1 * exp(x)
+    'mul'
     """
     new, to = Graph(), dict[Node, Node]()
     nodes = ancestors(graph.outputs.values())

@@ -58,10 +58,9 @@ def evaluate_nodes(
 
     values: dict[Node, Array] = {}
     for node in nodes:
+        value = given(np, node, env, real) if node.op in GIVEN else None
         shape = tuple(size(s) for s in node.type.shape)
-        if node.op in GIVEN:
-            value = given(np, node, env, real)
-        else:
+        if value is None:
             site = Site(np, node.attrs, shape, real, size, draw or no_draws)
             value = np.asarray(op_of(node).evaluate(site, *(values[o] for o in node.operands)))
         if value.shape != shape:

@@ -7,9 +7,11 @@ that names the tensor.
 
 from __future__ import annotations
 
+import inspect
 import math
 import operator
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 from dln.compiler import asking, blocks, tensors
@@ -39,6 +41,7 @@ from dln.compiler.values import (
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Span
 
+signature = cache(inspect.signature)
 ARITHMETIC: dict[str, tuple[str, Callable[[Any, Any], Any]]] = {
     "+": ("add", operator.add),
     "-": ("sub", operator.sub),
@@ -123,6 +126,8 @@ def _binary(b: Build, expr: s.Binary, scope: Scope) -> Value:
     spans = (expr.left.span, expr.right.span)
     if expr.op == "@":
         return tensors.contract(b, left, right, expr.span, spans)
+    if isinstance(left, IndexVar) or isinstance(right, IndexVar):
+        b.unbuilt("arithmetic on an index (a window over an axis)", expr.span)
     if expr.op in COMPARISONS:
         return _compare(b, expr.op, left, right, expr.span, spans)
     if isinstance(left, list) or isinstance(right, list):
@@ -260,7 +265,7 @@ def _makes_block(step: s.Expr, scope: Scope) -> bool:
 def _flow_step(b: Build, value: Value, span: Span, step: s.Expr, scope: Scope) -> Value:
     if isinstance(step, s.Call):
         target = evaluate(b, step.function, scope)
-        if isinstance(target, Function | Builtin):
+        if isinstance(target, Function) or (isinstance(target, Builtin) and not target.makes):
             return _call_with(b, target, step, scope, [(value, span)])
     if isinstance(step, s.Binary | s.Unary | s.Choose):
         b.fail("E332", "-> passes on to a function, block or instance", step.span,
@@ -344,17 +349,13 @@ def call_builtin(
     options: dict[str, tuple[Value, Span]] | None = None,
 ) -> Value:
     """A function of the language itself on worked-out arguments."""
-    import inspect
-
-    values = [v for v, _ in given]
+    named = {k: v for k, (v, _) in (options or {}).items()}
     try:
-        bound = inspect.signature(target.call).bind(
-            b, span, *values, **{k: v for k, (v, _) in (options or {}).items()}
-        )
+        signature(target.call).bind(b, span, *(v for v, _ in given), **named)
     except TypeError:
-        names = list(inspect.signature(target.call).parameters)[2:]
+        names = list(signature(target.call).parameters)[2:]
         _wrong_count(b, target.name, names, len(given), span)
-    return target.call(*bound.args, **bound.kwargs)
+    return target.call(b, span, *(v for v, _ in given), **named)
 
 
 def apply(b: Build, target: Value, given: Sequence[tuple[Value, Span]], span: Span) -> Value:
@@ -441,6 +442,9 @@ def _attr(b: Build, expr: s.Attr, scope: Scope) -> Value:
 def _index(b: Build, expr: s.Index, scope: Scope) -> Value:
     body = evaluate(b, expr.body, scope)
     if isinstance(body, list):
+        if any(isinstance(evaluate(b, i, scope), Node | IndexVar)
+               for i in expr.indices if not isinstance(i, s.Slice)):  # fmt: skip
+            return _tensor_index(b, tensors.as_tensor(b, body, expr.body.span), expr, scope)
         for part in expr.indices:
             body = _list_index(b, body, part, scope)
         return body
@@ -460,9 +464,6 @@ def _list_index(b: Build, body: Value, part: s.Expr | s.Slice, scope: Scope) -> 
     if isinstance(part, s.Slice):
         start, stop = _bounds(b, part, scope)
         return body[start:stop]
-    value = evaluate(b, part, scope)
-    if isinstance(value, Node):
-        b.fail("E304", "a list is indexed by a number known when the spec is read", part.span)
     i = whole(b, part, scope, "the index of a list")
     if not 0 <= i < len(body):
         b.fail("E208", f"the index {i} is outside 0..{len(body) - 1}", part.span,

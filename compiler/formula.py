@@ -9,7 +9,6 @@ from dln.compiler.op import OPS
 
 TIGHT = 9
 BINDING = {
-    "where": 9,
     "or": 1,
     "and": 2,
     "not": 3,

@@ -17,7 +17,7 @@ from dln.compiler.op import OPS
 from dln.compiler.plan import Buffer, Extent, Line, Place, Program
 from dln.compiler.prepare import base
 from dln.compiler.schedule import Schedule, Step, extent, schedule
-from dln.compiler.sizes import Size
+from dln.compiler.sizes import BATCH, Size
 from dln.compiler.targets import Target, spelling
 from dln.compiler.tensor import scalar
 from dln.grammar.diagnostics import Fault
@@ -87,7 +87,8 @@ class Writer:
         if node.op == "const":
             return literal(node["value"])
         if node.op == "size":
-            return f"({literal(node['size'])})"
+            text = literal(node["size"])
+            return text if text.isalnum() else f"({text})"
         if node.op == "clock":
             self.at_run.add(node)
             return self.clock(node["name"])
@@ -196,7 +197,11 @@ class Writer:
 
     def program(self, name: str, dtype: str) -> Program:
         made = self.made
-        buffers = tuple(noted(b, made) for b in made.buffers.values())
+        notes = held(made)
+        buffers = tuple(
+            replace(b, key="", note=b.key or notes.get(b.name, "")) if b.place == "arena" else b
+            for b in made.buffers.values()
+        )
         bound = functions(self.lines)
         setup = [self.bare(line, ()) for line in self.setup]
         lines = [self.bare(line, bound) for line in self.lines]
@@ -263,19 +268,18 @@ def literal(value: object) -> str:
     return value if isinstance(value, str) else repr(value)
 
 
-def noted(buffer: Buffer, made: Schedule) -> Buffer:
-    """A buffer of the arena with a word on what it holds."""
-    if buffer.place != "arena":
-        return buffer
-    held = (formula(made.graph, s.node, 2) for s in made.steps if s.out == buffer.name)
-    return replace(buffer, key="", note=buffer.key or "; ".join(dict.fromkeys(held)))
+def held(made: Schedule) -> dict[str, str]:
+    """What each buffer holds in the course of a step, by name."""
+    found: dict[str, dict[str, None]] = {}
+    for step in made.steps:
+        found.setdefault(step.out, {})[formula(made.graph, step.node, 2)] = None
+    return {name: "; ".join(texts) for name, texts in found.items()}
 
 
 def described(buffer: Buffer) -> str:
     """What a buffer is, for the comment where it is bound."""
-    sizes = ", ".join(str(a) if not b else f"{b}n" if not a else f"{a}+{b}n" for a, b in buffer.shape)
-    what = f"{buffer.place} {buffer.key}".strip()
-    return f"{what} [{sizes.replace('1n', 'n')}]"
+    sizes = ", ".join(literal(Size(a, ((BATCH, b),) if b else ())) for a, b in buffer.shape)
+    return f"{buffer.place} {buffer.key}".strip() + f" [{sizes}]"
 
 
 def written(line: Line) -> str:

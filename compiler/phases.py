@@ -16,10 +16,10 @@ from dln.compiler.blocks import bind_statements, owned
 from dln.compiler.data import bind_fields, on_part
 from dln.compiler.graph import Node, ancestors
 from dln.compiler.model import DataSet, Keeping, On, Phase, Starting, Watching
-from dln.compiler.state import Build
+from dln.compiler.state import Build, poison
 from dln.compiler.statics import listed, lookup, static, whole
 from dln.compiler.updates import optimise, shaped
-from dln.compiler.values import OptimiserDef, OptimiserUse, PhaseValue, Scope, describe
+from dln.compiler.values import Binding, OptimiserDef, OptimiserUse, PhaseValue, Scope, describe
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Note, Span, nearest
 
@@ -58,9 +58,9 @@ def train(b: Build, st: s.Train, scope: Scope) -> None:
     data, part = on_part(b, st.on, scope)
     frame = b.new_frame("train", training=True, batched=True, site=name)
     body = phase_scope(b, st.body, scope, name, data)
-    b.phase_scopes[name] = (body, frame)
+    b.phase_scopes[name] = (body, b.new_frame("probe", batched=True, site=name))
     b.phase_losses[name] = partial(_losses, st=st.body, scope=body)
-    got = Collected()
+    got, before = Collected(), len(b.problems.found)
     with b.within(frame=frame):
         statements = list(_flat(b, st.body, body))
         for watch, where in statements:
@@ -79,6 +79,8 @@ def train(b: Build, st: s.Train, scope: Scope) -> None:
         keeps=tuple(got.keeps), starts=tuple(got.starts), until=got.until, slow=False,
         span=st.name.span, **clauses,
     )  # fmt: skip
+    if len(b.problems.found) > before:
+        b.broken.add(name)
 
 
 def phase_scope(
@@ -406,6 +408,7 @@ def bind_phase(b: Build, st: s.Train, scope: Scope, outer: Scope) -> None:
     """Make a phase's name a value for what follows: `sse`, or `pre[0]` through a list."""
     name = phase_name(b, st.name, scope)
     if name not in b.phases:
+        outer.names[st.name.name] = Binding(st.name.span, poison, static=True)
         return
     if st.name.index is None:
         outer.value(name, PhaseValue(name), st.name.span)

@@ -1,7 +1,7 @@
 """The column of stages from a model to a plan, each named, in the order they run.
 
-    build -> infer -> [simplify, stabilise, fold] -> differentiate -> [simplify, stabilise, fold,
-    prune] -> fuse -> schedule -> lower
+    build -> infer -> simplify, stabilise -> differentiate -> simplify, stabilise, fold, prune
+    -> fuse -> schedule -> lower
 
 `build` and `infer` work on a whole spec. The rest runs once for each program, on the part of the
 graph that its outputs need.
@@ -35,7 +35,10 @@ def _differentiate(graph: Graph, log: Log | None) -> Graph:
     return differentiate(graph)
 
 
-BEFORE: tuple[tuple[str, Stage], ...] = tuple(x for x in PASSES if x[0] != "prune")
+# Constants are folded only when no gradient is left: a derivative may be asked for at a constant.
+BEFORE: tuple[tuple[str, Stage], ...] = tuple(
+    x for x in PASSES if x[0] in ("simplify", "stabilise")
+)
 AFTER: tuple[tuple[str, Stage], ...] = PASSES
 STAGES: tuple[tuple[str, Stage], ...] = (*BEFORE, ("differentiate", _differentiate), *AFTER)
 

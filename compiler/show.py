@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from dln.compiler.formula import label, number
 from dln.compiler.graph import Graph, Node, ancestors
-from dln.compiler.plan import Program, at, buffer_bytes, memory, product
+from dln.compiler.plan import Program, buffer_bytes, memory
 
 HIDDEN = frozenset({"type", "name", "path", "value", "site", "body"})
 """Attributes that a drawing leaves out: they are in the label already, or long."""
@@ -45,17 +45,14 @@ def totals(program: Program, n: int) -> str:
     """Memory by place, and the arithmetic and traffic of one run on n examples."""
     parts = memory(program, n)
     flops, traffic = program.flops(n), program.traffic(n)
-    unshared = sum(
-        at(product(b.shape), n) and buffer_bytes(program, b, n)
-        for b in program.buffers
-        if b.place == "arena"
-    )
+    alone = sum(buffer_bytes(program, b, n) for b in program.buffers if b.place == "arena")
     rows = [
         ("memory", f"{sum(parts.values()):,} bytes for {examples(n)}"),
         ("parameters", f"{parts['param']:,} bytes"),
         ("states", f"{parts['state']:,} bytes"),
         ("inputs, values", f"{parts['input'] + parts['value']:,} bytes"),
-        ("arena", f"{parts['arena']:,} bytes in {len(program.slots)} slots ({unshared:,} unshared)"),
+        ("arena", f"{parts['arena']:,} bytes in {len(program.slots)} slots"),
+        ("without sharing", f"{alone:,} bytes"),
         ("calls", f"{len(program.lines)}"),
         ("arithmetic", f"{flops:,} operations"),
         ("traffic", f"{traffic:,} bytes, {flops / max(1, traffic):.2f} operations a byte"),
@@ -71,11 +68,11 @@ def table(rows: Iterable[tuple[str, ...]], right: Iterable[int] = ()) -> str:
     """Rows as columns of text; the columns of `right` are set flush right."""
     rows, right = list(rows), set(right)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for row in rows:
-        cells = [c.rjust(w) if i in right else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))]
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)
+
+    def cell(i: int, text: str) -> str:
+        return text.rjust(widths[i]) if i in right else text.ljust(widths[i])
+
+    return "\n".join("  ".join(cell(i, t) for i, t in enumerate(row)).rstrip() for row in rows)
 
 
 # ---- graphs ------------------------------------------------------------------------------------

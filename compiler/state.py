@@ -25,6 +25,11 @@ class Poisoned(Exception):
     """Something that failed before is asked for again: its problem has been reported."""
 
 
+def poison() -> NoReturn:
+    """The finder of a name whose meaning failed."""
+    raise Poisoned
+
+
 @dataclass
 class Naming:
     """The path that the next instance made here gets: `net.h`, or `net.y[0]`, `net.y[1]`."""
@@ -76,6 +81,8 @@ class Build:
     phase_losses: dict[str, Callable[[Build], list[tuple[Node, list[str]]]]] = field(
         default_factory=dict
     )
+    broken: set[str] = field(default_factory=set)
+    broken_fields: dict[str, list[str]] = field(default_factory=dict)
     probes: dict[str, Probe] = field(default_factory=dict)
     load: Callable[[str, Source, Span], tuple[Source, Any]] | None = None
     notes: list[str] = field(default_factory=list)

@@ -48,7 +48,7 @@ def tensor(b: Build, expr: s.Expr, scope: Scope, what: str = "this") -> Node:
 def size(b: Build, expr: s.Expr, scope: Scope, declare: dict[str, Var] | None = None) -> Size:
     """An expression in a size: a linear form. Unknown names are declared where that is allowed."""
     match expr:
-        case s.Name(id=name) if scope.lookup(name) is None and declare is not None:
+        case s.Name(id=name) if declare is not None and _is_variable(name, scope):
             var = Var(name, span=expr.span)
             declare[name] = var
             scope.value(name, Size.of(var), expr.span)
@@ -74,6 +74,13 @@ def size(b: Build, expr: s.Expr, scope: Scope, declare: dict[str, Var] | None = 
         return Size(int(value))
     label = f"is {value}" if isinstance(value, int | float) else f"is {describe(value)}"
     b.fail("E212", "a size must be a whole number", expr.span, label)
+
+
+def _is_variable(name: str, scope: Scope) -> bool:
+    """Whether a name in a port is a dimension variable: no option, constant or number is called
+    so. What else the file defines under that name does not matter here."""
+    binding = scope.lookup(name)
+    return binding is None or not (binding.constant or name in scope.names)
 
 
 def domain_of(

@@ -6,7 +6,7 @@ An equation written for one example is mapped over them. No other axis is mapped
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from dln.compiler.sizes import BATCH, Size
@@ -80,12 +80,11 @@ class TensorType:
         domain: Domain | None = None,
     ) -> TensorType:
         """A copy with some parts replaced."""
-        return replace(
-            self,
-            shape=self.shape if shape is None else shape,
-            running=self.running if running is None else running,
-            kind=kind or self.kind,
-            domain=domain or self.domain,
+        return TensorType(
+            self.shape if shape is None else shape,
+            self.running if running is None else running,
+            kind or self.kind,
+            domain or self.domain,
         )
 
     def __str__(self) -> str:

@@ -22,11 +22,15 @@ Value: TypeAlias = Any
 
 @dataclass(eq=False)
 class Binding:
-    """A name's meaning: a value, or a rule that finds it for the current frame."""
+    """A name's meaning: a value, or a rule that finds it for the current frame.
+
+    A `constant` may stand for a size in a port; any other name there is a dimension variable.
+    """
 
     span: Span | None
     find: Callable[[], Value]
     static: bool = False
+    constant: bool = False
     cache: dict[int, Value] = field(default_factory=dict)
     busy: bool = False
 
@@ -55,7 +59,8 @@ class Scope:
 
     def value(self, name: str, value: Value, span: Span | None = None) -> None:
         """Bind a name to a value that is known already."""
-        self.names[name] = Binding(span, lambda: value, static=True)
+        number = isinstance(value, int | Size)
+        self.names[name] = Binding(span, lambda: value, static=True, constant=number)
 
     def child(self, path: str | None = None) -> Scope:
         return Scope(self, self.path if path is None else path)
@@ -71,13 +76,14 @@ class Function:
 
 @dataclass(frozen=True, eq=False)
 class Builtin:
-    """A function of the language itself; `call` gets unevaluated arguments where it is lazy."""
+    """A function of the language itself; `call` gets unevaluated arguments where it is lazy. What
+    `makes` gives is applied where it stands in a pipeline: `x -> chain(cells)`."""
 
     name: str
     call: Callable[..., Value]
     lazy: bool = False
     reduces: bool = False
-    doc: str = ""
+    makes: bool = False
 
 
 @dataclass(frozen=True, eq=False)

@@ -183,6 +183,9 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 # ---- drawing -----------------------------------------------------------------------------------
 
 
+MAX_SHOWN = 116  # characters of a source line
+
+
 def clean(text: str) -> str:
     """Text with control characters made visible, so a name cannot drive the terminal."""
     return "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text)
@@ -191,6 +194,17 @@ def clean(text: str) -> str:
 def _expand(text: str, column: int) -> tuple[str, int]:
     """A line with its tabs expanded, and where `column` (from 0) lands in it."""
     return clean(text).expandtabs(4), len(clean(text[:column]).expandtabs(4))
+
+
+def _window(shown: str, left: int, right: int) -> tuple[str, int, int]:
+    """A line too long to read, cut to what stands around the columns `left` to `right`."""
+    if len(shown) <= MAX_SHOWN:
+        return shown, left, right
+    start = max(0, min(left - MAX_SHOWN // 3, len(shown) - MAX_SHOWN))
+    stop = start + MAX_SHOWN
+    head, tail = "..." if start else "", "..." if stop < len(shown) else ""
+    shift = len(head) - start
+    return head + shown[start:stop] + tail, left + shift, min(right, stop) + shift
 
 
 def _frame(span: Span, mark: str, text: str, width: int) -> list[str]:
@@ -202,7 +216,8 @@ def _frame(span: Span, mark: str, text: str, width: int) -> list[str]:
         stop = len(raw)
     shown, left = _expand(raw, column)
     _, right = _expand(raw, max(stop, column + 1))
-    marks = " " * left + mark * max(1, right - left)
+    shown, left, right = _window(shown, left, max(right, left + 1))
+    marks = " " * left + mark * (right - left)
     beside = f" {clean(text)}" if text else ""
     return [f" {line:>{width}} | {shown}", f" {'':>{width}} | {marks}{beside}"]
 

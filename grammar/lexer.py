@@ -23,6 +23,7 @@ MAX_NAME = 100
 
 # Words that are never names: an expression or a continued line turns on them.
 RESERVED = frozenset({"and", "or", "not", "if", "else", "for", "in", "as", "with"})
+MARKS = frozenset({"EQUAL", "TILDE", "COLON", "LSQB", "ASSIGN"})  # what follows a bound name
 CLOSING = {"LPAR": "RPAR", "LSQB": "RSQB", "LBRACE": "RBRACE"}
 
 # What no terminal takes, cut so that a message can name it whole.
@@ -51,19 +52,18 @@ class Lexer:
         cannot follow is a name where a name may stand: `step = 3`.
         """
         keyword = self.keywords.get(word.value)
-        if keyword:
-            after = advance(state, keyword)
-            if after is None:
-                return keyword if word.value in RESERVED else self._unit_or_name(word, state)
-            marked = following in ("EQUAL", "TILDE", "COLON", "LSQB", "ASSIGN")
-            if marked and keyword != "WATCH" and advance(state, following, after) is None:
-                return "NAME" if advance(state, "NAME") else keyword
-            return keyword
-        return self._unit_or_name(word, state)
+        after = advance(state, keyword) if keyword else None
+        if keyword is None or (after is None and word.value not in RESERVED):
+            return self._unit_or_name(word, state)
+        bound = following in MARKS and keyword != "WATCH" and advance(state, following, after)
+        if bound is None and after is not None and advance(state, "NAME"):
+            return "NAME"
+        return keyword
 
     def _unit_or_name(self, word: Token, state: ParserState[int]) -> str:
-        is_unit = self.unit.fullmatch(word.value) and advance(state, "UNIT")
-        return "UNIT" if is_unit else "NAME"
+        if not self.unit.fullmatch(word.value) or advance(state, "NAME"):
+            return "NAME"
+        return "UNIT" if advance(state, "UNIT") else "NAME"
 
 
 class Reading:
@@ -104,7 +104,7 @@ class Reading:
         token.end_pos = start + len(value)
         if kind == "NAME":
             self._short(token)
-            token.type = self.lexer.typed(token, self._following(), state)
+            token.type = self.lexer.typed(token, self.following(), state)
         elif kind in CLOSING:
             self._open(token)
         elif kind == "WRONG":
@@ -116,7 +116,7 @@ class Reading:
         self.line.append(token)
         return token
 
-    def _following(self) -> str:
+    def following(self) -> str:
         """The type of the next mark on this line."""
         text, place = self.source.text, self.place
         while text.startswith((" ", "\t"), place):
@@ -141,9 +141,7 @@ class Reading:
         return Span(self.source, token.start_pos or 0, token.end_pos or 0)
 
 
-def advance(
-    state: ParserState[int], kind: str, stack: list[int] | None = None
-) -> list[int] | None:
+def advance(state: ParserState[int], kind: str, stack: list[int] | None = None) -> list[int] | None:
     """The states after a token of this kind is taken, None where it cannot be.
 
     Follows the reductions before it, so it is exact where the row of one state is not.

@@ -70,7 +70,8 @@ STATEMENTS = (
     ),
     Mistake(
         "E113", "if is part of an expression, not a statement", "y = a if x > 0 else b",
-        _block("if x > 0 {\n  }", "if x > 0:", "elif x > 0:", "else {\n  }"), starts=("if", "elif", "else"),
+        _block("if x > 0 {\n  }", "if x > 0:", "elif x > 0:", "else {\n  }"),
+        starts=("if", "elif", "else"),
     ),
     Mistake(
         "E113", "values are named with let or const, never declared as variables", "let n = 3",
@@ -98,8 +99,8 @@ MARKS = (
             swap="not "),
     Mistake("E112", "% is no mark of the language", "a - b * floor(a / b) is the remainder",
             _block("y = a % b"), mark=("%",)),
-    Mistake("E112", "? is no mark of the language", "y = a if x > 0 else b", _block("y = x ? a : b"),
-            mark=("?",)),
+    Mistake("E112", "? is no mark of the language", "y = a if x > 0 else b", 
+            _block("y = x ? a : b"), mark=("?",)),
     Mistake("E112", "comments start with #", "", _block("y = x // a comment"), mark=("//",)),
     Mistake("E111", "no \\ is needed to continue a line",
             "break the line inside ( ) or [ ], or before -> or with",
@@ -126,7 +127,8 @@ STATES = (
     Mistake("E110", "an equation has =; parameters change by update, or by minimize", "",
             _block("y += x", "y[t] += x[t]"), mark=("+=",)),
     Mistake("E110", "the name and its value need a = between them", "",
-            ("const n 3\n", "let net mlp()\n", *_block("y x + 1", "y 3", "y[i] x[i]")), insert="= "),
+            ("const n 3\n", "let net mlp()\n", *_block("y x + 1", "y 3", "y[i] x[i]")),
+            insert="= "),
     Mistake("E110", "a data set is defined with =", "", ('data d idx("a")\n',), insert="= "),
     Mistake("E110", "a function is defined with =", "", ("fn f(a) a + 1\n",
             "fn f(a) -> prob a + 1\n"), insert="= "),
@@ -145,13 +147,11 @@ STATES = (
     Mistake("E110", "energy is defined with =", "energy = -(v @ W @ h)",
             _block("energy(v) = 1", "energy x", "energy\n")),
     # -- ends of lines and of lists
-    Mistake("E111", "no comma stands at the end of a line", "",
-            ("const n = 3,\n", "let n = 3,\n", *_block("y = x,", "y ~ x,", "scan t in 3,")),
-            mark=(",",), swap=""),
     Mistake("E111", "the list goes on after a comma: another one is missing here", "",
             _block("param W = 0,", "hidden h[m],", "fixed D = 1,")),
     Mistake("E111", "nothing stands after the last comma", "",
-            _block("y = f(a,)", "y = [a,]", "y = f(a; b,)", "y = x[1,]")),
+            _block("y = f(a,)", "y = [a,]", "y = f(a; b,)", "y = x[1,]", "y = f(a, b,)",
+                   "y = [a, b,]", "y = x[1, 2,]")),
     Mistake("E111", "one of several values is missing before this comma", "",
             _block("y = f(,a)", "y = [a,,b]")),
     Mistake("E111", "the body starts on the line after the {", "",
@@ -166,8 +166,9 @@ STATES = (
              *_train("step s:")),
             mark=(":",), swap=" {"),
     Mistake("E115", "the body of this is missing: it stands in braces", "end the line with {",
-            ("block b(x)\n  y = x\n", "block b(x) -> y:\n  y = x\n", "block b(x) -> y\n", "sweep s\n", 'check "c"\n',
-             "task t()\n", "train t on d for 3 epochs\n", "optimiser o(p, g; lr)\n",
+            ("block b(x)\n  y = x\n", "block b(x) -> y:\n  y = x\n", "block b(x) -> y\n",
+             "sweep s\n", 'check "c"\n', "task t()\n", "train t on d for 3 epochs\n",
+             "optimiser o(p, g; lr)\n",
              *_block("scan t in time\n", "for i in 0..3\n"), *_train("step s\n"))),
     # -- what a statement needs
     Mistake("E114", "minimize needs the parameters it changes and an optimiser",
@@ -205,8 +206,9 @@ STATES = (
             ("use mnist\n", "use\n", "use mnist.dln\n")),
     Mistake("E114", "check needs a text in quotes that says what holds",
             'check "the sizes of the paper" {', ("check {\n}\n", "check sizes {\n}\n")),
-    Mistake("E114", "the range is given with in", "for l in 0..2 {, vary hidden in [100, 300]",
-            (*_block("for i = 0..3 {\n  }", "for i {\n  }", "for 3 {\n  }", "scan t = 1..3 {\n  }", "scan t 3 {\n  }"),
+    Mistake("E114", "the range is given with in", "for l in 0..2, or vary hidden in [100, 300]",
+            (*_block("for i = 0..3 {\n  }", "for i {\n  }", "for 3 {\n  }", "scan t = 1..3 {\n  }",
+                     "scan t 3 {\n  }"),
              *_inside("sweep s", "vary x = [1, 2]", "vary x 1..3", "vary x\n"),
              "for i = 0..3 {\n}\n")),
     Mistake("E114", "a part of a split has a name and a size", "split fit 50000, valid 10000",
@@ -247,8 +249,6 @@ STATES = (
             "block b(m = 3) {\n}\n")),
     Mistake("E117", "dimensions stand in [ ], domains after a colon", "x[n]: prob",
             ("block b(x(n)) {\n}\n", "block b(x n) {\n}\n", "block b(x[n]) -> y(n) {\n}\n")),
-    Mistake("E118", "a range or comparison joins two values: bracket one of them", "",
-            _block("y = 1..2..3", "y = a == b == c", "y = a < b < c")),
     Mistake("E119", "a number starts with a digit: write 0.5, not .5", "",
             ("const n = .5\n", *_block("y = x + .5", "y = f(.5)")), mark=(".",), swap="0."),
     Mistake("E119", "a number has digits after its point: write 5.0 or 5", "",
@@ -265,6 +265,15 @@ RUN_ON = Mistake(
     "E111", "one statement stands on a line", "start a new line before {found}",
     ("const a = 1 const b = 2\n", *_block("param a = 1 param b = 2")),
 )  # fmt: skip
+TRAILING = Mistake(
+    "E111", "no comma stands at the end of a line", "",
+    ("const n = 3,\n", "let n = 3,\n", *_train("minimize x over y with z,", "until x,"),
+     *_block("y = x,", "y ~ x,", "scan t in 3,")), swap="",
+)  # fmt: skip
+CHAIN = Mistake(
+    "E118", "a range or comparison joins two values: bracket one of them", "",
+    ("let a = 1..2..3\n", *_block("y = 1..2..3", "y = a == b == c", "y = f(a < b < c)")),
+)  # fmt: skip
 PRODUCT = Mistake(
     "E119", "a product needs its *", "", ("const n = 2x\n", *_block("y = 2 x", "y = 2pi")),
     insert=" * ",
@@ -274,4 +283,4 @@ SIDE_BY_SIDE = Mistake(
     _block("y = f(a b)", "y = [a b]", "y = [1 2]", "y = x y", "y = (a b)", "y = f(a.c 1)"),
 )  # fmt: skip
 
-MISTAKES = (*STATEMENTS, *MARKS, *STATES, RUN_ON, PRODUCT, SIDE_BY_SIDE)
+MISTAKES = (*STATEMENTS, *MARKS, *STATES, RUN_ON, TRAILING, CHAIN, PRODUCT, SIDE_BY_SIDE)

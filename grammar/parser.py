@@ -47,16 +47,14 @@ def parse_source(source: Source) -> s.Module:
     with _turn:
         builder, conf, lexer = _machine()
         builder.begin(source)
-        module = _run(ParserState(conf, None), Reading(lexer, source), builder.problems)
+        module = _run(tables.parser_state(conf), Reading(lexer, source), builder.problems)
         problems, builder.problems = builder.problems, []
     if problems or module is None:
         raise DlnError(sorted(problems, key=_place))
     return module
 
 
-def _run(
-    state: ParserState[int], reading: Reading, problems: list[Problem]
-) -> s.Module | None:
+def _run(state: ParserState[int], reading: Reading, problems: list[Problem]) -> s.Module | None:
     """Parse, adding what is wrong to `problems` and going on after it."""
     while len(problems) < MAX_PROBLEMS:
         try:

@@ -61,9 +61,9 @@ def _expr(expr: s.Arg | s.Slice) -> tuple[str, int]:
     match expr:
         case s.Binary(op, left, right):
             binds = _BINARY.get(op, COMPARE)
-            a, b = _OPERANDS[binds]
+            before, after = _OPERANDS[binds]
             mark = op if op == "^" else f" {op} "
-            return expr_text(left, a) + mark + expr_text(right, b), binds
+            return expr_text(left, before) + mark + expr_text(right, after), binds
         case s.Unary("not", body):
             return f"not {expr_text(body, NOT)}", NOT
         case s.Unary(op, body):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from lark import Token
 from lark.parsers.lalr_parser_state import ParserState
 
-from dln.grammar.diagnostics import Span
+from dln.grammar.diagnostics import Problem, Span
 from dln.grammar.lexer import CLOSING, Reading, advance
 
 ITEMS = frozenset(
@@ -61,10 +61,16 @@ class Failure:
             stop = start + 1
         return Span(self.reading.source, start, stop)
 
-    def takes(self, kind: str, keep: int | None = None) -> bool:
-        """Whether a token of this kind could stand here, or after the first `keep` values."""
-        stack = self.state.state_stack if keep is None else self.state.state_stack[: keep + 1]
-        return advance(self.state, kind, stack) is not None
+    def swapped(self, text: str, token: Token | None = None) -> str:
+        """The line of a token with other text in its place, as a remedy."""
+        span = self.span(token)
+        line, start = span.source.line(span.line), span.column - 1
+        changed = line[:start] + text + line[start + span.stop - span.start :]
+        return " ".join(changed.split("#")[0].split())
+
+    def takes(self, kind: str) -> bool:
+        """Whether a token of this kind could stand here."""
+        return advance(self.state, kind) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +92,8 @@ class Resume:
         reading.brackets = open_braces(state)
 
 
+Answer = tuple[Problem, Resume | None]  # what is wrong, and how to go on, if at all
+MAX_LINES = 50  # how far the end of an open bracket is looked for
 NEWLINE = (("_NL", "\n"),)
 
 
@@ -144,16 +152,20 @@ def _marks(reading: Reading, place: int) -> Iterator[tuple[str, int, int]]:
 
 def _rest(failure: Failure) -> tuple[int, int | None]:
     """Where the next statement starts, and the `{` left open by the rest of this one."""
-    reading, depth, first, brace = failure.reading, _depth(failure), None, []
-    text, last = reading.source.text, max(reading.resumed, failure.start - 1)
+    reading, depth, first = failure.reading, _depth(failure), None
+    brace: list[int] = []
+    lines = 0
+    text = reading.source.text
+    last = max(reading.resumed, failure.start - (depth <= 0))  # a } goes on the stack but once
     if failure.token.type == "_NL":
         return reading.place, None
     for kind, start, stop in _marks(reading, failure.start):
         if kind == "_NL":
             first = first or stop
+            lines += 1
             if depth <= 0:
                 return stop, brace[0] if brace else None
-            if looks_new(text, stop):
+            if lines > MAX_LINES or looks_new(text, stop):
                 return first, None
         elif kind in ("LPAR", "LSQB"):
             depth += 1
@@ -163,9 +175,14 @@ def _rest(failure: Failure) -> tuple[int, int | None]:
             brace.append(start)
         elif kind == "RBRACE" and brace:
             brace.pop()
-        elif kind == "RBRACE" and start > last and open_braces(failure.state):
-            return start, None
+        elif kind == "RBRACE" and start > last and _ends_line(text, stop):
+            if open_braces(failure.state):
+                return start, None
     return first or len(text), brace[0] if brace else None
+
+
+def _ends_line(text: str, place: int) -> bool:
+    return re.compile(r"[ \t}]*(#|\r?\n|$)").match(text, place) is not None
 
 
 def _depth(failure: Failure) -> int:

@@ -18,7 +18,7 @@ from lark import Lark, Tree
 from lark.grammar import NonTerminal, Rule, RuleOptions, Symbol, Terminal
 from lark.parse_tree_builder import ParseTreeBuilder
 from lark.parsers.lalr_analysis import IntParseTable, Reduce, Shift
-from lark.parsers.lalr_parser_state import ParseConf
+from lark.parsers.lalr_parser_state import ParseConf, ParserState
 
 GRAMMAR = Path(__file__).with_name("dln.lark")
 SHIPPED = Path(__file__).with_name("dln.tables.json")
@@ -64,30 +64,40 @@ def analyse(grammar: str) -> Data:
     """
     made = Lark(grammar, parser="lalr", keep_all_tokens=True, maybe_placeholders=True)
     table = made.parser.parser._parse_table
+    states = _in_order(table.states, table.start_states["start"])
+    place = {state: i for i, state in enumerate(states)}
     names = sorted({name for row in table.states.values() for name in row})
     number = {name: i for i, name in enumerate(names)}
     rules = {rule: i for i, rule in enumerate(made.rules)}
-    for row in table.states.values():  # Lark adds a rule for the start
-        for action, rule in row.values():
-            if action is Reduce:
-                rules.setdefault(rule, len(rules))
 
     def written(row: dict[str, Action]) -> str:
-        pairs = ((number[n], a if act is Shift else -1 - rules[a]) for n, (act, a) in row.items())
-        return " ".join(f"{name} {action}" for name, action in sorted(pairs))
+        pairs = ((n, place[a] if act is Shift else -1 - rules[a]) for n, (act, a) in row.items())
+        return " ".join(f"{number[name]} {action}" for name, action in sorted(pairs))
 
     return {
         "grammar": fingerprint(grammar),
-        "start": table.start_states["start"],
-        "end": table.end_states["start"],
+        "start": place[table.start_states["start"]],
+        "end": place[table.end_states["start"]],
         "ignore": list(made.ignore_tokens),
         "terminals": [
             [t.name, t.pattern.value, t.pattern.type == "re", t.priority] for t in made.terminals
         ],
         "names": names,
         "rules": [_written_rule(rule) for rule in rules],
-        "rows": [written(table.states[i]) for i in range(len(table.states))],
+        "rows": [written(table.states[state]) for state in states],
     }
+
+
+def _in_order(states: dict[int, dict[str, Action]], start: int) -> list[int]:
+    """The states as they are reached from the start, so that two runs write the same file."""
+    found = [start]
+    seen = {start}
+    for state in found:  # grows as it goes
+        for _, (action, after) in sorted(states[state].items(), key=lambda entry: entry[0]):
+            if action is Shift and after not in seen:
+                seen.add(after)
+                found.append(after)
+    return found
 
 
 def _written_rule(rule: Rule) -> list[Any]:
@@ -122,9 +132,17 @@ def parse_conf(data: Data, actions: object) -> ParseConf[int]:
     """What Lark's parser state runs on: the tables, and a call of `actions` for each rule."""
     rules = [_rule(*written) for written in data["rules"]]
     rows = Rows(data["rows"], data["names"], rules)
-    table = IntParseTable(rows, {"start": data["start"]}, {"start": data["end"]})
-    builder = ParseTreeBuilder(rules, Tree, maybe_placeholders=True)
-    return ParseConf(table, builder.create_callback(actions), "start")
+    make: Any = IntParseTable  # Lark gives these two no types
+    build: Any = ParseTreeBuilder
+    table = make(rows, {"start": data["start"]}, {"start": data["end"]})
+    callbacks = build(rules, Tree, maybe_placeholders=True).create_callback(actions)
+    return ParseConf(table, callbacks, "start")
+
+
+def parser_state(conf: ParseConf[int]) -> ParserState[int]:
+    """The state before the first token. Tokens are fed to it, so it needs no lexer."""
+    lexer: Any = None
+    return ParserState(conf, lexer)
 
 
 def patterns(data: Data) -> list[Pattern]:

@@ -107,7 +107,7 @@ class Builder:
 
     def start(self, c: Kids) -> s.Module:
         version = [k.value for k in c if isinstance(k, s.Number)]
-        items = tuple(k for k in c if isinstance(k, s.Syntax) and not isinstance(k, s.Number))
+        items = tuple(k for k in c if _is_node(k) and not isinstance(k, s.Number))
         whole = Span(self.source, 0, len(self.source.text))
         return s.Module(version[0] if version else None, items, span=whole)
 

@@ -103,9 +103,9 @@ class Executable:
 
     def _reserve(self, n: int) -> None:
         """Take memory for n examples: the arena, and one piece for each input and value."""
+        check_memory(self.program, self.device, n)
         self._bounds.clear()
         self._storage.clear()
-        check_memory(self.program, self.device, n)
         self._storage["arena"] = self.device.empty(arena_bytes(self.program, n))
         for buffer in self._own("input") + self._own("value") + self._own("scalar"):
             size = buffer_bytes(self.program, buffer, n)
@@ -147,8 +147,8 @@ class Executable:
 
     def _make_constants(self) -> dict[str, Any]:
         kinds = {b.name: dtype_of(self.program, b) for b in self._own("const")}
-        given = self.program.constants
-        return {name: self.device.array(given[name], kinds[name]) for name in kinds}  # type: ignore[arg-type]
+        given: Mapping[str, Any] = self.program.constants
+        return {name: self.device.array(given[name], kind) for name, kind in kinds.items()}
 
     # ---- when a step fails ---------------------------------------------------------------------
 
@@ -254,10 +254,17 @@ def check(tree: ast.AST) -> None:
             raise Fault(f"a program text may not contain {kind} (line {_line(node)})")
         if isinstance(node, ast.Name) and node.id.startswith("_"):
             raise Fault(f"a program text may not use {node.id} (line {_line(node)})")
-        if isinstance(node, ast.FunctionDef) and (node.name not in ("bind", "run")):
-            raise Fault(f"a program text may not define {node.name}")
+        if isinstance(node, ast.FunctionDef):
+            _check_function(node)
         if isinstance(node, ast.Attribute):
             _check_attribute(node)
+
+
+def _check_function(node: ast.FunctionDef) -> None:
+    """`bind` and `run`, with plain arguments."""
+    plain = not (node.decorator_list or node.args.defaults or node.args.kw_defaults or node.returns)
+    if node.name not in ("bind", "run") or not plain:
+        raise Fault(f"a program text may not define {node.name} (line {node.lineno})")
 
 
 def _check_attribute(node: ast.Attribute) -> None:

@@ -70,11 +70,14 @@ def fold(graph: Graph, log: Log | None = None) -> Graph:
     """The graph with the values of its constant parts."""
     fired: list[tuple[Node, Node]] = []
     terms = Terms(Graph())
+    wanted = {n.operands[1] for n in graph.topological() if n.op == "grad"}
 
     def choose(new: Graph, node: Node, operands: tuple[Node, ...]) -> Node:
         terms.graph, terms.spans = new, graph.spans.get(node, ())
         made = rebuild(terms, node, operands)
-        value = constants(terms, made)
+        # A derivative with respect to a constant needs the constant where it is.
+        asked = node in wanted or any(o in wanted for o in node.operands)
+        value = None if asked else constants(terms, made)
         if value is None:
             return made
         fired.append((made, value))

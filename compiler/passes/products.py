@@ -132,7 +132,7 @@ def transposed_contract(m: Terms, node: Node) -> Node | None:
     return m("contract", *a.operands, left=a["left"], right=a["right"], out=out)
 
 
-@rule("contract")
+@rule("contract", exact=False)
 def contract_broadcast(m: Terms, node: Node) -> Node | None:
     """contract(broadcast(x), y) -> contract(x, y), where y has the axes that repeat"""
     for slot, o in enumerate(node.operands):

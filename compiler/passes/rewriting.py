@@ -57,9 +57,9 @@ class Terms(Make):
 
     def number(self, node: Node) -> float | None:
         """The value of a node that is one constant, spread over a shape or not."""
-        if node.op == "broadcast" and not node["axes"]:
+        if self.has(node, "broadcast") and not node["axes"]:
             node = node.operands[0]
-        if node.op != "const" or node.type.shape or node.type.kind != "real":
+        if not self.has(node, "const") or node.type.shape or node.type.kind != "real":
             return None
         return float(node["value"])
 
@@ -152,7 +152,7 @@ def sweep(
 ) -> tuple[Graph, int]:
     """One walk, operands first; the new graph and how often a rule fired."""
     nodes = ancestors(graph.outputs.values())
-    sealed = {n.operands[1] for n in nodes if n.op == "grad" and n.operands[1].operands}
+    sealed = {n.operands[1] for n in nodes if n.op == "grad"}
     counts = readers(graph, nodes)
     final = not any(n.op == "grad" for n in nodes)
     terms, fired = Terms(Graph()), 0

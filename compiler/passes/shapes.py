@@ -7,7 +7,8 @@ from dln.compiler.graph import Node
 from dln.compiler.op import OPS
 from dln.compiler.passes.rewriting import Terms, rule
 
-POINTWISE_OPS = tuple(n for n, op in OPS.items() if op.is_("pointwise"))
+# Those that compute with numbers too; what lowering makes (`copy`, `fused`) comes later.
+POINTWISE_OPS = tuple(n for n, op in OPS.items() if op.is_("pointwise") and "host" in op.spell)
 MOVES = ("transpose", "reshape", "slice", "flip")
 
 

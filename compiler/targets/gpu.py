@@ -2,11 +2,25 @@
 
 A number known on the host is passed as an argument of the kernel, which costs nothing; a 0-d
 array would have to be brought to the device. Regions stay unfused until kernels are generated.
+CuPy's ufuncs reduce only by `add` and `multiply`, and its `einsum` takes no `out`.
 """
 
 from __future__ import annotations
 
+from dln.compiler.graph import Node
+from dln.compiler.op import OPS, Spelling
 from dln.compiler.targets.target import Target, draw
+
+
+def product(node: Node) -> Spelling:
+    """A product; the few that no matrix product covers go through a temporary array."""
+    spell = OPS["contract"].spell["array"]
+    usual = spell if isinstance(spell, Spelling) else spell(node)
+    if "{xp}.einsum(" not in usual.form:
+        return usual
+    call = usual.form.replace(", out={out})", ")")
+    return Spelling(f"{{xp}}.copyto({{out}}, {call})", usual.scratch)
+
 
 CUPY = Target(
     name="cupy",
@@ -15,5 +29,10 @@ CUPY = Target(
     boxes=False,
     fuses=False,
     registers=2,
-    spell={"draw": draw},
+    spell={"draw": draw, "contract": product},
+    words={
+        "{xp}.add.reduce(": "{xp}.sum(",
+        "{xp}.maximum.reduce(": "{xp}.max(",
+        "{xp}.minimum.reduce(": "{xp}.min(",
+    },
 )

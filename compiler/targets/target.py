@@ -16,9 +16,9 @@ class Target:
     """A way of running a program.
 
     `keys` are looked up in an operation's spellings, in this order; `spell` overrides them for
-    some operations. `boxes`: single numbers are handed to array operations as 0-d arrays, not as
-    Python numbers. `fuses`: regions of pointwise operations become one `fused` node, with at most
-    `registers` buffers for what is in between.
+    some operations, and `words` replaces calls in any spelling. `boxes`: single numbers are
+    handed to array operations as 0-d arrays, not as Python numbers. `fuses`: regions of pointwise
+    operations become one `fused` node, with at most `registers` arrays for what is in between.
     """
 
     name: str
@@ -28,6 +28,7 @@ class Target:
     fuses: bool
     registers: int
     spell: Mapping[str, Spell] = field(default_factory=dict)
+    words: Mapping[str, str] = field(default_factory=dict)
     dtypes: tuple[str, ...] = ("float32", "float64")
 
 
@@ -40,7 +41,11 @@ def spelling(target: Target, node: Node) -> Spelling:
             found = record.spell.get(key)
     if found is None:
         raise Fault(f"the operation {node.op} cannot be run with {target.name}")
-    return found if isinstance(found, Spelling) else found(node)
+    found = found if isinstance(found, Spelling) else found(node)
+    form = found.form
+    for word, better in target.words.items():
+        form = form.replace(word, better)
+    return found if form == found.form else Spelling(form, found.scratch)
 
 
 def draw(node: Node) -> Spelling:

@@ -41,7 +41,9 @@ block pairs(v[n]: binary; m) {
 }
 """,
 )
-OPEN = Source("net.dln", "block net(x[n]) -> y[m] {\n  y = tanh(W @ x + b\n  z = y -> dense(10)\n}\n")
+OPEN = Source(
+    "net.dln", "block net(x[n]) -> y[m] {\n  y = tanh(W @ x + b\n  z = y -> dense(10)\n}\n"
+)
 FUTURE = Source(
     "net.dln",
     """block rnn(x[time, n]; m) -> h[time, m] {
@@ -96,7 +98,7 @@ TWICE = (
     Problem(
         "E310",
         "softmax is applied twice",
-        place(DIGITS, 9, "y"),
+        place(DIGITS, 9, "y", 1),
         "cross_entropy takes a logit and applies softmax itself",
         (Note(place(DIGITS, 6, "softmax"), "makes y a prob"),),
         remedy="drop `act = softmax` on line 6, or use nll(y, label), which takes a prob",

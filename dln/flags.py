@@ -1,0 +1,48 @@
+"""The environment variables that dln reads: one table, one mechanism.
+
+    DLN_DEBUG    0 errors in words (the default); 1 also the traceback of a defect, and what each
+                 part of a command took; 2 also the size of the graph after each stage; 3 also the
+                 graphs; 4 also the program texts. All of it goes to stderr.
+    DLN_TARGET   the backend where none is asked for: numpy (the default) or cupy.
+    DLN_VERIFY   1 checks every invariant of the graph after each stage.
+
+An option of the command line comes before its variable.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from dln.grammar.diagnostics import Fault
+
+DEEPEST = 4
+
+
+@dataclass(frozen=True)
+class Flags:
+    """The flags in force."""
+
+    debug: int = 0
+    target: str = "numpy"
+    verify: bool = False
+
+
+def read_flags(environment: Mapping[str, str] | None = None) -> Flags:
+    """The flags as the environment sets them. Raises Fault E012 for what is no such value.
+
+    >>> read_flags({"DLN_DEBUG": "2"})
+    Flags(debug=2, target='numpy', verify=False)
+    """
+    env = os.environ if environment is None else environment
+    debug = _number(env, "DLN_DEBUG", DEEPEST)
+    target = env.get("DLN_TARGET") or "numpy"
+    return Flags(debug, target, _number(env, "DLN_VERIFY", 1) == 1)
+
+
+def _number(env: Mapping[str, str], name: str, most: int) -> int:
+    text = env.get(name, "") or "0"
+    if not (text.isascii() and text.isdigit() and int(text) <= most):
+        raise Fault(f"{name} is {text}", f"set it to a number from 0 to {most}", "E012")
+    return int(text)

@@ -1,0 +1,158 @@
+"""`dln plan`, `explain`, `time` and `gradcheck`: what the compiler made of a spec."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from dln.grammar.diagnostics import DlnError, Problem, clean, nearest
+from dln.spec import Compiled, Spec
+from dln.terminal import Terminal, columns, plural
+
+if TYPE_CHECKING:
+    from dln.compiler.pipeline import Programs
+    from dln.compiler.plan import Program
+
+
+def chosen(name: str | None, known: Iterable[str], what: str) -> list[str]:
+    """The names asked for: all of them, or the one given. Raises DlnError with the nearest name."""
+    known = list(known)
+    if name is None:
+        return known
+    if name in known:
+        return [name]
+    remedy = nearest(name, known) or ("one of " + ", ".join(known) if known else "")
+    raise DlnError([Problem("E013", f"there is no {what} {name}", remedy=remedy)])
+
+
+# ---- plan --------------------------------------------------------------------------------------
+
+
+def plan(terminal: Terminal, compiled: Compiled, program: str | None = None) -> int:
+    """The program texts with their buffer tables, and what each costs."""
+    from dln.compiler.show import plan_text
+
+    programs = compiled.plan.programs
+    names = chosen(program, programs, "program")
+    shown = names if program else [n for n in names if not _twin(n, names)]
+    terminal.result("\n\n\n".join(plan_text(programs[n]) for n in shown))
+    if program is None:
+        terminal.result(f"\n\n{summary(programs, shown)}")
+    terminal.data({"spec": compiled.spec.name, "backend": compiled.backend,
+                   "programs": {n: program_data(programs[n]) for n in shown}})  # fmt: skip
+    return 0
+
+
+def _twin(name: str, names: list[str]) -> bool:
+    """First values are worked out in float64 for either precision: the same text twice."""
+    return name == "init:float64" and "init:float32" in names
+
+
+def summary(programs: Mapping[str, Program], names: list[str]) -> str:
+    """One row for each program: examples, calls, memory, arithmetic."""
+    from dln.compiler.plan import memory
+
+    rows = [("program", "examples", "calls", "bytes", "operations")]
+    for name in names:
+        p = programs[name]
+        total = sum(memory(p, p.capacity).values())
+        rows.append((name, f"{p.capacity:,}", f"{len(p.lines):,}", f"{total:,}",
+                     f"{p.flops(p.capacity):,}"))  # fmt: skip
+    return columns(rows, right=[1, 2, 3, 4])
+
+
+def program_data(program: Program) -> dict[str, Any]:
+    from dln.compiler.plan import memory, program_to_json
+
+    n = program.capacity
+    cost = {"memory": memory(program, n), "flops": program.flops(n), "traffic": program.traffic(n)}
+    return {**program_to_json(program), **cost}
+
+
+# ---- explain -----------------------------------------------------------------------------------
+
+
+def explain(
+    terminal: Terminal, compiled: Compiled, only: str | None = None, program: str | None = None
+) -> int:
+    """Each use of a rule by a pass: which rule, exact or not, where, before and after."""
+    from dln.compiler.pipeline import stages
+    from dln.compiler.targets import TARGETS
+
+    names = list(dict.fromkeys(n for n, _ in stages(TARGETS[compiled.backend])))
+    chosen(only, names, "pass")
+    programs = chosen(program, compiled.plan.programs, "program")
+    found = [row for name in programs for row in firings(compiled, name, only)]
+    if program is None:
+        found = _merged(found)
+    for row in found:
+        terminal.result(_firing_text(row) + "\n")
+    terminal.result(plural(len(found), "rewrite"))
+    terminal.data({"spec": compiled.spec.name, "rewrites": found})
+    return 0
+
+
+def firings(compiled: Compiled, name: str, only: str | None = None) -> list[dict[str, Any]]:
+    """What the passes did to the graph of one program, in order."""
+    from dln.compiler.pipeline import optimise, part, stages
+
+    programs: Programs = compiled.plan.programs  # type: ignore[assignment]
+    found: list[dict[str, Any]] = []
+
+    def seen(stage: str, before: Any, after: Any, log: Any) -> None:
+        if only is None or stage == only:
+            found.extend(_firing_data(name, stage, firing) for firing in log)
+
+    recipe = programs.recipes[name]
+    optimise(part(compiled.spec.model, recipe.outputs), stages(programs.target), seen)
+    return found
+
+
+def _firing_data(program: str, stage: str, firing: Any) -> dict[str, Any]:
+    return {"programs": [program], "pass": stage, "rule": firing.rule, "exact": firing.exact,
+            "at": [str(s) for s in firing.spans], "before": firing.before,
+            "after": firing.after}  # fmt: skip
+
+
+def _merged(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The same rewrite in several programs is told once."""
+    rows: dict[str, dict[str, Any]] = {}
+    for row in found:
+        key = repr([row[k] for k in ("pass", "rule", "at", "before", "after")])
+        old = rows.setdefault(key, row)
+        if old is not row:
+            old["programs"] += [p for p in row["programs"] if p not in old["programs"]]
+    return list(rows.values())
+
+
+def _firing_text(row: dict[str, Any]) -> str:
+    kind = "exact" if row["exact"] else "equal up to rounding"
+    programs = row["programs"]
+    where = ", ".join(programs[:3]) + (f" and {len(programs) - 3} more" if programs[3:] else "")
+    lines = [f"{row['pass']}: {row['rule']} ({kind}) in {where}"]
+    lines += [f"  at {place}" for place in row["at"][:3]]
+    lines += [f"  - {row['before']}", f"  + {row['after']}"]
+    return clean("\n".join(lines))
+
+
+# ---- graph sizes, for DLN_DEBUG ----------------------------------------------------------------
+
+
+def trace(terminal: Terminal, compiled: Compiled, spec: Spec, level: int) -> None:
+    """What DLN_DEBUG asks for: graph sizes by stage, the graphs, the program texts."""
+    from dln.compiler.pipeline import optimise, part, stages
+    from dln.compiler.show import graph_text
+
+    programs: Programs = compiled.plan.programs  # type: ignore[assignment]
+
+    for name, recipe in programs.recipes.items():
+
+        def seen(stage: str, before: Any, after: Any, log: Any, name: str = name) -> None:
+            sizes = f"{before.nx.number_of_nodes()} to {after.nx.number_of_nodes()} nodes"
+            terminal.say(f"debug: {name}: {stage}: {sizes}, {plural(len(log), 'rewrite')}")
+            if level >= 3:
+                terminal.say(graph_text(after))
+
+        optimise(part(spec.model, recipe.outputs), stages(programs.target), seen)
+        if level >= 4:
+            terminal.say(programs[name].text)

@@ -1,0 +1,181 @@
+"""Loading a spec and compiling it: the verbs behind `dln.load` and the commands.
+
+This file joins the layers: it hands the compiler the parser's trees and the readers' headers, and
+the runtime the compiler's plan.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dln.compiler.build import build
+from dln.compiler.infer import infer
+from dln.compiler.model import DataSet, Model
+from dln.compiler.pipeline import compile_model
+from dln.grammar import syntax
+from dln.grammar.diagnostics import DlnError, Fault, Problem, Source, nearest
+from dln.grammar.parser import parse_source
+
+if TYPE_CHECKING:
+    import networkx as nx
+
+    from dln.compiler.graph import Node
+    from dln.compiler.plan import Plan
+    from dln.runtime.session import Session
+
+LIBRARIES = ("std", "mnist")  # shipped files that others use; nothing runs in them
+
+
+def shipped() -> dict[str, Path]:
+    """The shipped specs by name, libraries included."""
+    folder = Path(str(files("dln").joinpath("specs")))
+    return {p.stem: p for p in sorted(folder.glob("*.dln"))}
+
+
+def find(name: str) -> Path:
+    """The file of a spec: a path, or the name of a shipped one. Raises DlnError with a hint."""
+    path = Path(name)
+    if path.is_file():
+        return path
+    known = shipped()
+    if name.removesuffix(".dln") in known:
+        return known[name.removesuffix(".dln")]
+    hint = nearest(Path(name).stem, known)
+    where = "no such file" if name.endswith(".dln") or os.sep in name else "no such spec or file"
+    remedy = hint or "one of " + ", ".join(k for k in known if k not in LIBRARIES)
+    raise DlnError([Problem("E010", f"{where}: {name}", remedy=remedy)])
+
+
+def read(path: Path) -> Source:
+    """The text of a spec file. Raises DlnError where it cannot be read as one."""
+    try:
+        return Source(str(path), path.read_text(encoding="utf-8"))
+    except OSError as error:
+        text = f"cannot read {path}: {error.strerror}"
+        raise DlnError([Problem("E011", text)]) from None
+    except UnicodeDecodeError as error:
+        text = f"{path} is not a text in UTF-8 (byte {error.start})"
+        raise DlnError([Problem("E011", text, remedy="is this a .dln file?")]) from None
+
+
+def load_used(path: str, user: Source) -> tuple[Source, syntax.Module]:
+    """A file named after `use`: beside the user's file, or shipped. Nothing else is opened."""
+    if "\0" in path or Path(path).is_absolute() or ".." in Path(path).parts:
+        raise Fault(f'use "{path}" leaves the folder of the spec', "name a file beside it", "E384")
+    beside = Path(user.path).resolve().parent / path
+    known = {p.name: p for p in shipped().values()}
+    found = beside if beside.is_file() else known.get(path)
+    if found is None or not found.resolve().is_file():
+        hint = nearest(path, known) or ""
+        raise Fault(f'there is no file "{path}"', hint and f'use "{hint}"', "E384")
+    source = read(found)
+    return source, parse_source(source)
+
+
+def header(data: DataSet) -> Any:
+    """The header of a data set's files."""
+    from dln.runtime.readers import Decl, probe
+
+    return probe(Decl(data.reader, data.args, data.options, data.base, data.override))
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A spec that has been read: resolved, typed, ready to be compiled.
+
+    `graph` is the NetworkX graph itself: nodes with `op`, `name`, `shape`, `spans` as attributes.
+    """
+
+    name: str
+    source: Source
+    syntax: syntax.Module
+    model: Model
+
+    @cached_property
+    def graph(self) -> nx.MultiDiGraph[Node]:
+        return self.model.graph.annotated()
+
+    @property
+    def constants(self) -> Mapping[str, object]:
+        """The spec's constants with their values."""
+        return self.model.constants
+
+    def compile(
+        self, backend: str = "numpy", dtype: str | None = None, threads: int | None = None
+    ) -> Compiled:
+        """The plan for a backend. Programs are compiled when they are first needed.
+
+        `dtype` overrides the precision the phases ask for, `threads` the number of threads of the
+        linear algebra. Raises DlnError where the backend cannot be had.
+        """
+        try:
+            plan = compile_model(self.model, backend, dtype, self.name)
+        except Fault as fault:
+            raise fault.at(None) from None
+        return Compiled(self, plan, backend, threads)
+
+    def __repr__(self) -> str:
+        return f"<dln spec {self.name}: {len(self.model.phases)} phases, {len(self.graph)} nodes>"
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A spec compiled for a backend."""
+
+    spec: Spec
+    plan: Plan
+    backend: str
+    threads: int | None
+
+    def session(self, seed: int = 0) -> Session:
+        """Parameters with their first values, and the verbs on them: the only mutable object."""
+        from dln.runtime.device import open_device
+        from dln.runtime.session import Session
+
+        try:
+            return Session(self.plan, open_device(self.backend, self.threads), seed=seed)
+        except Fault as fault:
+            raise fault.at(None) from None
+
+    def text(self, program: str | None = None) -> str:
+        """The text of one program, or of all, with buffer tables and totals."""
+        from dln.compiler.show import plan_text
+
+        names = [program] if program is not None else list(self.plan.programs)
+        return "\n\n".join(plan_text(self.plan.programs[n]) for n in names)
+
+
+def load(
+    spec: str | os.PathLike[str],
+    *,
+    data_paths: Mapping[str, str] | None = None,
+    **constants: object,
+) -> Spec:
+    """Read a spec: a path, the name of a shipped one, or the text itself (more than one line).
+
+    `constants` take the place of the spec's `const` values. Raises DlnError, whose `problems`
+    hold everything that is wrong.
+    """
+    text = os.fspath(spec)
+    if "\n" in text:
+        return from_source(Source("<text>", text), "text", constants, data_paths)
+    path = find(text)
+    return from_source(read(path), path.stem, constants, data_paths)
+
+
+def from_source(
+    source: Source,
+    name: str,
+    constants: Mapping[str, object] | None = None,
+    data_paths: Mapping[str, str] | None = None,
+) -> Spec:
+    """A spec from its source, through parse, build and infer."""
+    module = parse_source(source)
+    model = build(source, module, load_used, header, constants, data_paths)
+    return Spec(name, source, module, infer(model))

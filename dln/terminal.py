@@ -1,0 +1,132 @@
+"""What the commands print: results to stdout, messages to stderr, and nothing else anywhere.
+
+With `--json` stdout is one JSON object. Whatever comes from a spec is printed as it is, control
+characters made visible; no markup is ever read from it. Colours stand on terminals only, and not
+where NO_COLOR is set (no-color.org).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TextIO
+
+from dln.grammar.diagnostics import DlnError, clean
+
+COLOURS = {"passed": "green", "failed": "red", "not run": "yellow"}
+
+
+@dataclass
+class Terminal:
+    """Where the output of one command goes. `json` and `quiet` are the options of that name."""
+
+    json: bool = False
+    quiet: bool = False
+
+    def result(self, text: str = "") -> None:
+        """A result for people; left out with --json."""
+        if not self.json:
+            print(text, file=sys.stdout)
+
+    def data(self, found: Mapping[str, Any]) -> None:
+        """The result for programs: one JSON object, printed with --json only."""
+        if self.json:
+            import json
+
+            print(json.dumps(plain(found), allow_nan=False), file=sys.stdout)
+
+    def say(self, text: str) -> None:
+        """A message on the way; left out with --quiet."""
+        if not self.quiet:
+            print(clean(text), file=sys.stderr, flush=True)
+
+    def error(self, error: DlnError) -> None:
+        """Everything that is wrong, each with its place and remedy."""
+        self.data({"problems": [p.as_data() for p in error.problems]})
+        for i, problem in enumerate(error.problems):
+            head, _, rest = str(problem).partition("\n")
+            head = painted(head, "red", sys.stderr)
+            print(("\n" if i else "") + head + ("\n" + rest if rest else ""), file=sys.stderr)
+
+
+def coloured(stream: TextIO) -> bool:
+    """Whether colours may be printed to a stream."""
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return False
+    return stream.isatty()
+
+
+def painted(text: str, colour: str, stream: TextIO | None = None) -> str:
+    """A text in a colour, where the stream (stdout) takes colours."""
+    if not colour or not coloured(stream or sys.stdout):
+        return text
+    import click
+
+    return click.style(text, fg=colour, bold=True)
+
+
+def verdict(status: str, width: int = 7) -> str:
+    """`passed`, `failed` or `not run`, in its colour, padded to a column."""
+    return painted(f"{status:<{width}}", COLOURS.get(status, ""))
+
+
+def columns(rows: Iterable[Sequence[str]], right: Iterable[int] = (), lead: str = "") -> str:
+    """Rows as aligned columns, two blanks apart; the columns of `right` are set flush right.
+
+    >>> print(columns([("a", "1"), ("bcd", "10")], right=[1]))
+    a     1
+    bcd  10
+    """
+    cells, right = [[clean(c) for c in row] for row in rows], set(right)
+    if not cells:
+        return ""
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return "\n".join(
+        lead + "  ".join(
+            c.rjust(w) if i in right else c.ljust(w)
+            for i, (c, w) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in cells
+    )  # fmt: skip
+
+
+def number(value: Any) -> str:
+    """A measured number as a person reads it: six significant digits, lists in brackets.
+
+    >>> number(79400.0), number(94.8123456), number([1.0, 0.25])
+    ('79400', '94.8123', '[1, 0.25]')
+    """
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: ""}[value]
+    if isinstance(value, list | tuple):
+        shown = [number(v) for v in value[:8]]
+        return f"[{', '.join(shown + ['...'] * (len(value) > 8))}]"
+    if not isinstance(value, int | float):
+        return clean(str(value))
+    whole = isinstance(value, int) or (value.is_integer() and abs(value) < 1e12)
+    return str(int(value)) if whole else f"{value:.6g}"
+
+
+def plural(count: int, what: str) -> str:
+    """
+    >>> plural(1, "phase"), plural(1200, "phase")
+    ('1 phase', '1,200 phases')
+    """
+    return f"{count:,} {what}" + ("" if count == 1 else "s")
+
+
+def plain(value: Any) -> Any:
+    """What JSON can hold: arrays as lists; numbers that JSON lacks as "nan", "inf", "-inf"."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(v) for v in value]
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return str(value)
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)

@@ -1,0 +1,56 @@
+"""Expressions over watched values: `until` and what `checkpoint best by` says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import inf
+
+from dln.compiler.plan import PhaseSpec
+from dln.runtime.programs import Programs
+from dln.runtime.watching import Guard, Watches
+
+
+class Conditions:
+    """`until` and the smallest values so far by which checkpoints are kept.
+
+    An expression is not looked at before every watch in it has been taken once.
+    """
+
+    def __init__(self, programs: Programs, spec: PhaseSpec, watches: Watches, guard: Guard) -> None:
+        self.programs, self.spec, self.watches, self.guard = programs, spec, watches, guard
+        self.best: list[float] = [inf] * len(spec.keeps)
+
+    def until(self, now: Mapping[str, float]) -> bool:
+        """Whether the phase is to end."""
+        return self.spec.until is not None and bool(self._value(self.spec.until, "until", now))
+
+    def better(self, now: Mapping[str, float]) -> bool:
+        """Whether a value that checkpoints are kept by is the smallest yet."""
+        found = False
+        for i, keep in enumerate(self.spec.keeps):
+            value = self._value(keep.program, "best", now) if keep.program else None
+            if value is not None and value < self.best[i]:
+                self.best[i], found = value, True
+        return found
+
+    def _value(self, program: str, key: str, now: Mapping[str, float]) -> float | None:
+        if not self._known(program):
+            return None
+        executable = self.programs.executable(program, self.spec.name)
+        bound = executable.at(1)
+        clocks = self.programs.clocks(executable.program, now, self.watches.values)
+        self.guard(executable, bound, None)
+        bound.run(*clocks)
+        return float(bound.values[key])
+
+    def _known(self, program: str) -> bool:
+        clocks = self.programs.plan.programs[program].clocks
+        asked = (c.removeprefix("watch:") for c in clocks if c.startswith("watch:"))
+        return all(name in self.watches.values for name in asked)
+
+    def state(self) -> list[float | None]:
+        """The smallest values as plain data."""
+        return [None if b == inf else b for b in self.best]
+
+    def restore(self, state: list[float | None]) -> None:
+        self.best = [inf if b is None else float(b) for b in state]

@@ -1,0 +1,114 @@
+"""Numerical faults of a running program, as errors at the line of the spec they came from: E600."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dln.compiler.plan import Line
+from dln.grammar.diagnostics import DlnError, Fault, Problem
+from dln.runtime.executable import Bound, Executable, culprit
+from dln.runtime.places import span_of
+
+if TYPE_CHECKING:
+    from dln.runtime.train import Training
+
+CODE = "E600"
+REMEDY = "a smaller learning rate, or smaller first values"
+
+
+class Watchman:
+    """Remembers which program runs on which examples, to say so when it fails."""
+
+    def __init__(self, texts: Mapping[str, str]) -> None:
+        self._texts = texts
+        self._at: tuple[Executable, Bound, Any] | None = None
+
+    def running(self, executable: Executable, bound: Bound, examples: Any) -> None:
+        """`examples` is (part, indices), or None for the minibatch of the step."""
+        self._at = (executable, bound, examples)
+
+    @contextmanager
+    def over(self, training: Training) -> Iterator[None]:
+        """Numerical faults inside become a `DlnError`; a checkpoint is left where one can be."""
+        try:
+            yield
+        except FloatingPointError as e:
+            error = self._explained(e, training)
+            _leave(training)
+            raise error from e
+
+    def _explained(self, error: FloatingPointError, training: Training) -> DlnError:
+        where = f"phase {training.spec.name}, update {training.update}, epoch {training.epoch}"
+        if self._at is None:
+            return _error(str(error), None, where, (), self._texts)
+        executable, bound, examples = self._at
+        line = executable.locate(error)
+        part, indices = examples or (training.part, training.minibatch())
+        row = _row(bound, line)
+        if row is not None:
+            where += f", example {part.first + int(indices[row])} of {part.name}"
+        facts = _read(bound, line) if line is not None else ()
+        return _error(str(error), line, where, facts, self._texts)
+
+
+def _leave(training: Training) -> None:
+    """Save the parameters as they were beside the checkpoints, not among those to resume from."""
+    from dln.runtime import checkpoint, resume
+
+    rundir = training.options.rundir
+    if rundir is not None:
+        with suppress(Fault):
+            path = rundir.checkpoints / "failed.safetensors"
+            checkpoint.save(path, *resume.pack(training.session, training))
+
+
+def explained(
+    error: FloatingPointError, executable: Executable, bound: Bound, where: str,
+    texts: Mapping[str, str],
+) -> DlnError:  # fmt: skip
+    """The fault of a single run on examples fed from Python."""
+    line = executable.locate(error)
+    row = _row(bound, line)
+    if row is not None:
+        where += f", example {row}"
+    return _error(str(error), line, where, _read(bound, line) if line else (), texts)
+
+
+def not_finite(phase: str, update: int, epoch: int) -> DlnError:
+    """The loss itself is not a number, and no line of the program said so."""
+    message = f"the loss of {phase} is not a finite number (update {update}, epoch {epoch})"
+    return DlnError([Problem(CODE, message, remedy=REMEDY)])
+
+
+def _row(bound: Bound, line: Line | None) -> int | None:
+    found = culprit(bound, line) if line is not None else None
+    return 0 if found is None and bound.n == 1 else found
+
+
+def _error(
+    what: str, line: Line | None, where: str, facts: tuple[str, ...], texts: Mapping[str, str]
+) -> DlnError:
+    kind = what.replace(" encountered", "")
+    message = f"the computation left the numbers: {kind}"
+    span = span_of(texts, line.place) if line is not None else None
+    label = f"{line.formula[:80]}" if line is not None and span is not None else ""
+    return DlnError([Problem(CODE, message, span, label, facts=(where, *facts), remedy=REMEDY)])
+
+
+def _read(bound: Bound, line: Line | None) -> tuple[str, ...]:
+    """What a line read: the range of each array, without its numbers that are not finite."""
+    facts = []
+    for name in line.reads if line is not None else ():
+        array = bound.buffers.get(name)
+        if array is None or array.dtype.kind != "f" or not array.size:
+            continue
+        host = np.asarray(array.get() if hasattr(array, "get") else array)
+        fine = host[np.isfinite(host)]
+        lost = host.size - fine.size
+        said = f"from {fine.min():.4g} to {fine.max():.4g}" if fine.size else "nothing finite"
+        facts.append(f"read {list(host.shape)}: {said}{f', {lost} not finite' if lost else ''}")
+    return tuple(dict.fromkeys(facts))

@@ -1,0 +1,86 @@
+"""What a phase leaves behind, and its numbers under the names by which programs ask for them.
+
+Faults: E562 a number of a phase that has not run.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from numpy.typing import NDArray
+
+from dln.grammar.diagnostics import Fault
+
+Report = tuple[int, int, float]
+"""A watched value: after how many updates, in which epoch, what."""
+
+
+@dataclass
+class PhaseResult:
+    """A phase that has run. `watch` holds last values, `history` all of them.
+
+    `first` is the first minibatch by field, `before` and `after` the parameters at both ends: kept
+    where the session was asked for them. `shortened` says that fewer epochs or examples were used
+    than the spec says.
+    """
+
+    name: str
+    epochs: int = 0
+    updates: int = 0
+    seconds: float = 0.0
+    watch: dict[str, float] = field(default_factory=dict)
+    history: dict[str, list[Report]] = field(default_factory=dict)
+    complete: bool = False
+    shortened: bool = False
+    first: dict[str, NDArray[Any]] | None = None
+    before: dict[str, NDArray[Any]] | None = None
+    after: dict[str, NDArray[Any]] | None = None
+
+    def facts(self) -> dict[str, Any]:
+        """All but the arrays, as plain data."""
+        plain = {k: getattr(self, k) for k in PLAIN}
+        history = {k: [list(r) for r in rows] for k, rows in self.history.items()}
+        return {**plain, "watch": dict(self.watch), "history": history}
+
+
+PLAIN = ("name", "epochs", "updates", "seconds", "complete", "shortened")
+KEPT = ("first", "before", "after")
+
+
+def result_from(facts: Mapping[str, Any]) -> PhaseResult:
+    """The result that `facts` described."""
+    history = {
+        k: [(int(u), int(e), float(v)) for u, e, v in r] for k, r in facts["history"].items()
+    }
+    plain = {k: facts[k] for k in PLAIN}
+    return PhaseResult(**plain, watch=dict(facts["watch"]), history=history)
+
+
+def number_of(results: Mapping[str, PhaseResult], clock: str) -> float:
+    """The number called `sse.error`, `sse.seconds` or `curve.reach[10]`.
+
+    Raises `Fault` where that phase has not run, or has not come as far.
+    """
+    for name, result in results.items():
+        if clock.startswith(f"{name}."):
+            found = _attribute(result, clock[len(name) + 1 :])
+            if found is not None:
+                return found
+    phase = clock.rpartition(".")[0] or clock
+    raise Fault(
+        f'{clock} is not known before the phase "{phase}" has run', "train it first", "E562"
+    )
+
+
+def _attribute(result: PhaseResult, name: str) -> float | None:
+    if name in result.watch:
+        return result.watch[name]
+    indexed = re.fullmatch(r"(.+)\[(\d+)\]", name)
+    if indexed is not None:
+        rows, at = result.history.get(indexed[1], []), int(indexed[2])
+        return rows[at][2] if at < len(rows) else None
+    counts = {"epochs": result.epochs, "updates": result.updates, "seconds": result.seconds}
+    return float(counts[name]) if name in counts else None

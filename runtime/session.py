@@ -1,0 +1,270 @@
+"""A session: the parameters of a plan on a device, and all that changes them.
+
+The only mutable object of a run. It is not to be used by two threads at once. Everything a user
+can get wrong here is a `DlnError`: E560 no such phase, parameter or instance, E563 wrong
+arguments, E564 nothing to take the gradient of; those of `feeds`, `resume` and `faults` besides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import ceil
+from os import PathLike
+from pathlib import Path
+from typing import Any, Unpack, overload
+
+from numpy.typing import NDArray
+
+from dln.compiler.plan import AppliedSpec, FieldSpec, PhaseSpec, Plan
+from dln.grammar.diagnostics import DlnError, Problem, nearest
+from dln.runtime import checkpoint
+from dln.runtime import resume as resuming
+from dln.runtime.datasets import Datasets
+from dln.runtime.device import Device
+from dln.runtime.executable import Bound, Executable
+from dln.runtime.faults import explained
+from dln.runtime.feeds import check_fields
+from dln.runtime.places import placed, unknown
+from dln.runtime.programs import Params, Programs, paths_of, put
+from dln.runtime.results import PhaseResult
+from dln.runtime.running import TrainOptions, begin, train_phases
+from dln.runtime.train import Interrupted as Interrupted
+from dln.runtime.train import strict
+from dln.runtime.watching import unit_of
+
+Host = NDArray[Any]
+
+
+class Session:
+    """Parameters and training of one plan on one device.
+
+    `seed` decides every draw and every order of examples. `keep_before` names the phases whose
+    first minibatch and parameters at both ends are kept in their results, for checks.
+    """
+
+    def __init__(self, plan: Plan, device: Device, seed: int = 0) -> None:
+        self.plan, self.device, self.seed = plan, device, seed
+        with placed(plan.texts):
+            self.programs = Programs(plan, device, seed)
+        self.params = Params(self.programs)
+        self.results = self.programs.results
+        self.updates: dict[str, int] = {}
+        self.keep_before: set[str] = set()
+        self._datasets = Datasets(self.programs)
+
+    # ---- one minibatch -------------------------------------------------------------------------
+
+    def step(self, phase: str, **fields: object) -> float:
+        """One update of a phase on one minibatch of any size; returns the loss before it."""
+        spec = self.phase(phase)
+        with placed(self.plan.texts, spec.place):
+            if phase not in self.programs.states:
+                begin(self, spec)
+            update = self.updates[phase]
+            executable = self.programs.executable(spec.step, phase)
+            now = self._times(spec, update)
+            where = f"phase {phase}, update {update}"
+            bound = self._run(executable, self._fields(spec, fields), now, where)
+        self.updates[phase] = update + 1
+        return float(bound.values["loss"]) if "loss" in bound.values else 0.0
+
+    def grad(self, phase: str, path: str, **fields: object) -> Host:
+        """The gradient of a phase's loss with respect to a parameter, on one minibatch."""
+        spec = self.phase(phase)
+        if path not in self.plan.params:
+            raise unknown("E560", "parameter", path, list(self.plan.params))
+        name = f"grad:{phase}"
+        known = self._values_of(name) if name in self.plan.programs else []
+        if path not in known:
+            message = f"{phase} does not minimise anything over {path}"
+            raise DlnError([Problem("E564", message, remedy=f"one of {', '.join(known[:8])}")])
+        with placed(self.plan.texts, spec.place):
+            executable = self.programs.executable(name, phase)
+            now = self._times(spec, self.updates.get(phase, 0))
+            arrays = self._fields(spec, fields)
+            bound = self._run(executable, arrays, now, f"the gradient of {phase}")
+        return self.device.to_host(bound.values[path])
+
+    def apply(self, path: str, *arrays: object, **named: object) -> Any:
+        """An instance applied to examples: arrays by position or by port, first axis the example.
+
+        One result is an array, several are a dictionary by name.
+        """
+        spec = self.applied(path)
+        owner = f"{path}({', '.join(p.name for p in spec.ports)})"
+        if len(arrays) > len(spec.ports):
+            found = f"{owner} takes {len(spec.ports)} arrays, not {len(arrays)}"
+            raise DlnError([Problem("E563", found)])
+        given = {p.name: a for p, a in zip(spec.ports, arrays, strict=False)}
+        twice = sorted(given.keys() & named.keys())
+        if twice:
+            raise DlnError([Problem("E563", f"{owner} is given {twice[0]} twice")])
+        checked = check_fields(spec.ports, {**given, **named}, owner, self.plan.texts)
+        with placed(self.plan.texts):
+            executable = self.programs.executable(spec.program)
+            bound = self._run(executable, checked, {}, owner)
+        found_values = {name: self.device.to_host(bound.values[name]) for name in spec.results}
+        return found_values[spec.results[0]] if len(spec.results) == 1 else found_values
+
+    def evaluate(
+        self,
+        program: str,
+        fields: Mapping[str, object] | None = None,
+        params: Mapping[str, Host] | None = None,
+        **now: float,
+    ) -> dict[str, Host]:
+        """The values of any program of the plan, on inputs given as they are, unchecked.
+
+        `params` takes the place of the session's own, for instance those before a phase.
+        """
+        with placed(self.plan.texts):
+            if params is None:
+                executable = self.programs.executable(program)
+            else:
+                executable = self._with_params(program, params)
+            arrays = {k: fields[k] for k in _inputs(executable)} if fields else {}
+            return self.programs.values(self._run(executable, arrays, now, program))
+
+    def _with_params(self, program: str, params: Mapping[str, Host]) -> Executable:
+        spec = self.plan.programs[program]
+        arrays = {p: self.device.array(params[p], spec.dtype) for p in paths_of(spec)}
+        return Executable(spec, self.device, arrays, {}, self.seed)
+
+    def _run(
+        self,
+        executable: Executable,
+        arrays: Mapping[str, Any],
+        now: Mapping[str, float],
+        where: str,
+    ) -> Bound:
+        """Fill in the inputs and run once; numerical faults become errors with their line."""
+        batched = [b.key for b in executable.program.inputs if (0, 1) in b.shape[:1]]
+        n = len(arrays[batched[0]]) if batched else 1
+        bound = executable.at(n)
+        for key, target in bound.inputs.items():
+            put(self.device, target, arrays[key])
+        clocks = self.programs.clocks(executable.program, now)
+        try:
+            with strict(self.device):
+                bound.run(*clocks)
+        except FloatingPointError as e:
+            raise explained(e, executable, bound, where, self.plan.texts) from e
+        self.device.wait()
+        return bound
+
+    def _fields(self, spec: PhaseSpec, given: Mapping[str, object]) -> dict[str, Host]:
+        """The fields a phase uses, checked; others of its data set may be given as well."""
+        known = {f.name: f for f in self.plan.data[spec.data].fields}
+        unused = known.keys() - set(spec.fields)
+        wanted: Sequence[FieldSpec] = [known[name] for name in spec.fields]
+        used = {k: v for k, v in given.items() if k not in unused}
+        return check_fields(wanted, used, f"the phase {spec.name}", self.plan.texts)
+
+    def _times(self, spec: PhaseSpec, update: int) -> dict[str, float]:
+        """The clocks of a single step, as they would be in training on the spec's own data."""
+        count = self.plan.data[spec.data].parts[spec.part][1]
+        per_epoch = ceil(count / min(spec.batch or count, count))
+        length, unit = spec.duration[0], unit_of(spec.duration[1])
+        total = {"epoch": length * per_epoch, "update": length}.get(unit, 0)
+        progress = min(1.0, update / total) if total else 0.0
+        return {"epoch": float(update // per_epoch), "update": float(update), "progress": progress}
+
+    # ---- training ------------------------------------------------------------------------------
+
+    @overload
+    def train(self, phase: str, **options: Unpack[TrainOptions]) -> PhaseResult: ...
+
+    @overload
+    def train(
+        self, phase: list[str] | tuple[str, ...] | None = None, **options: Unpack[TrainOptions]
+    ) -> dict[str, PhaseResult]: ...
+
+    def train(
+        self,
+        phase: str | list[str] | tuple[str, ...] | None = None,
+        **options: Unpack[TrainOptions],
+    ) -> PhaseResult | dict[str, PhaseResult]:
+        """Train a phase from its start, or several in order, or all of the spec.
+
+        The options are those of `TrainOptions`. Parameters are as they are; optimiser states and
+        the update's number begin anew. Returns the phase's result, or all results.
+        """
+        names = list(self.plan.phases) if phase is None else phase
+        asked = [names] if isinstance(names, str) else list(names)
+        train_phases(self, [self.phase(name) for name in asked], self._datasets, options)
+        return self.results[phase] if isinstance(phase, str) else self.results
+
+    def take_up(self, result: PhaseResult) -> None:
+        """Take up the result of a phase that has ended, last in the order of results."""
+        self.results.pop(result.name, None)
+        self.results[result.name] = result
+        if result.name in self.keep_before:
+            result.after = self.programs.host_params()
+
+    # ---- files ---------------------------------------------------------------------------------
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write parameters, optimiser states and counters to a safetensors file, by path name."""
+        with placed(self.plan.texts):
+            checkpoint.save(path, *resuming.pack(self))
+
+    def load(self, path: str | PathLike[str]) -> None:
+        """Take over a saved file's parameters, and the states and counters of phases that fit."""
+        with placed(self.plan.texts):
+            resuming.load(self, *checkpoint.load(Path(path)))
+
+    # ---- names ---------------------------------------------------------------------------------
+
+    def phase(self, name: str) -> PhaseSpec:
+        """The phase of a name."""
+        if name not in self.plan.phases:
+            raise unknown("E560", "phase", str(name), list(self.plan.phases))
+        return self.plan.phases[name]
+
+    def applied(self, path: str) -> AppliedSpec:
+        """The instance at a path, as a function."""
+        if path not in self.plan.applied:
+            raise unknown("E560", "instance", str(path), list(self.plan.applied))
+        return self.plan.applied[path]
+
+    def _values_of(self, program: str) -> list[str]:
+        return [b.key for b in self.plan.programs[program].values]
+
+    def __getitem__(self, path: str) -> Instance:
+        self.applied(path)
+        return Instance(self, path)
+
+    def __getattr__(self, name: str) -> Instance:
+        if name.startswith("_") or name == "plan" or name not in self.plan.applied:
+            known = [] if name.startswith("_") or name == "plan" else self.plan.applied
+            near = nearest(name, known)
+            hint = f'; the nearest instance is "{near}"' if near else ""
+            raise AttributeError(f'a session has no attribute or instance "{name}"{hint}')
+        return Instance(self, name)
+
+    def __repr__(self) -> str:
+        numbers = sum(a.size for a in self.programs.params.values())
+        return f"Session({self.plan.name}, {numbers:,} parameters, {self.device.name})"
+
+
+class Instance:
+    """An instance of a block, called with arrays: `session.net(images)`."""
+
+    def __init__(self, session: Session, path: str) -> None:
+        self._session, self._path = session, path
+
+    def __call__(self, *arrays: object, **named: object) -> Any:
+        return self._session.apply(self._path, *arrays, **named)
+
+    def __getattr__(self, name: str) -> Instance:
+        if name.startswith("_") or f"{self._path}.{name}" not in self._session.plan.applied:
+            raise AttributeError(f'{self._path} has no instance "{name}"')
+        return Instance(self._session, f"{self._path}.{name}")
+
+    def __repr__(self) -> str:
+        ports = ", ".join(p.name for p in self._session.applied(self._path).ports)
+        return f"{self._path}({ports})"
+
+
+def _inputs(executable: Executable) -> list[str]:
+    return [b.key for b in executable.program.inputs]

@@ -1,0 +1,496 @@
+"""Golden pairs: a graph before, the rule that must fire, the graph after.
+
+A case in `golden/<pass>.txt` reads
+
+    ## name of the rule
+    x: [batch, 3]
+    (add x 0)
+    => x
+
+Declarations give inputs (`param`, `state`, `clock` before the name for those), a domain or kind
+may follow the shape; `name = (...)` names a shared node, `:name (...)` an output. Expressions are
+s-expressions over the operations; attributes stand as `:axes (1,)`. Both graphs are also run on
+random inputs: where only exact rules fired, the results are equal to the last bit.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import dln.compiler.ops  # noqa: F401  (fills OPS)
+from dln.compiler.differentiate import differentiate
+from dln.compiler.evaluate import evaluate
+from dln.compiler.graph import Graph, ancestors
+from dln.compiler.op import Make
+from dln.compiler.passes import fold, prune, simplify, stabilise
+from dln.compiler.passes.fold import FOLD
+from dln.compiler.passes.simplify import TABLE as SIMPLIFY
+from dln.compiler.passes.stabilise import TABLE as STABILISE
+from dln.compiler.sizes import BATCH_SIZE, Size
+from dln.compiler.tensor import BINARY, Domain, TensorType
+from dln.compiler.verify import verify
+from dln.grammar.diagnostics import Source, Span
+
+GOLDEN = Path(__file__).parent / "golden"
+VERBS = {"simplify": simplify, "stabilise": stabilise, "fold": fold, "prune": prune}
+COLUMN = (simplify, stabilise, fold, prune)
+TOKEN = re.compile(r"\(|\)|:\w+|[^\s()]+")
+
+
+# ---- reading -----------------------------------------------------------------------------------
+
+
+def size(text):
+    return BATCH_SIZE if text == "batch" else Size(int(text))
+
+
+def declared(line):
+    """("x", "input", type) of a declaration line."""
+    m = re.fullmatch(r"(?:(param|state|clock) )?([\w.]+): \[(.*?)\](?: (\w+) ?(\d*))?", line)
+    assert m, line
+    source, name, axes, word, count = m.groups()
+    sizes = tuple(size(t.strip()) for t in axes.split(",") if t.strip())
+    running = ("batch",) if axes.startswith("batch") else ()
+    kind = {"class": "index", "bool": "bool"}.get(word, "real")
+    domain = Domain(word, Size(int(count)) if count else None) if word else Domain()
+    domain = BINARY if word == "bool" else domain
+    return name, source or "input", TensorType(sizes, running, kind, domain)
+
+
+class Reader:
+    """Reads expressions into a graph."""
+
+    def __init__(self):
+        self.graph = Graph()
+        self.make = Make(self.graph)
+        self.names = {}
+
+    def declare(self, line):
+        name, source, type = declared(line)
+        key = "name" if source in ("input", "clock") else "path"
+        attrs = {key: name} if source == "clock" else {key: name, "type": type}
+        self.names[name] = self.make(source, **attrs)
+
+    def read(self, text):
+        self.tokens = TOKEN.findall(text)
+        node = self.expression()
+        assert not self.tokens, f"left over: {self.tokens}"
+        return node
+
+    def expression(self):
+        token = self.tokens.pop(0)
+        if token != "(":
+            return self.names.get(token) or self.constant(token)
+        op, operands, attrs = self.tokens.pop(0), [], {}
+        while self.tokens[0] != ")":
+            if self.tokens[0].startswith(":"):
+                name = self.tokens.pop(0)[1:]
+                attrs[name] = self.attribute(name)
+            else:
+                operands.append(self.expression())
+        self.tokens.pop(0)
+        if op in ("broadcast", "reshape", "running"):
+            attrs.setdefault("running", ())
+        return self.make(op, *operands, **attrs)
+
+    def constant(self, token):
+        value = ast.literal_eval(token)
+        if isinstance(value, bool):
+            return self.make.const(value, "bool")
+        return self.make.const(float(value))
+
+    def attribute(self, name):
+        """A word, or a tuple of words up to the closing bracket."""
+        words, depth = [], 0
+        while True:
+            token = self.tokens.pop(0)
+            depth += (token == "(") - (token == ")")
+            words.append(token)
+            if depth == 0:
+                break
+        text = "".join(words)
+        if name in ("shape", "size"):
+            items = [size(t) for t in text.strip("()").split(",") if t]
+            return tuple(items) if "(" in text else items[0]
+        if name == "domain":
+            return Domain(text)
+        return text if name == "kind" else ast.literal_eval(text)
+
+
+def write(node, lines=None):
+    """A node as an s-expression, shared or not."""
+    if node.op in ("input", "param", "state", "clock"):
+        return node.attrs.get("name") or node["path"]
+    if node.op == "const":
+        return str(node["value"])
+    attrs = [f":{k} {v}" for k, v in sorted(node.attrs.items()) if k != "running"]
+    return f"({' '.join([node.op, *map(write, node.operands), *attrs])})"
+
+
+def cases():
+    for path in sorted(GOLDEN.glob("*.txt")):
+        for block in re.split(r"^## ", path.read_text(), flags=re.M)[1:]:
+            title, *lines = [s for s in block.splitlines() if s.strip()]
+            yield pytest.param(path.stem, title.strip(), lines, id=f"{path.stem}-{title}")
+
+
+def parse(lines):
+    """The graph before, and the one after in a reader of its own."""
+    before, after, outputs = Reader(), Reader(), 0
+    for line in lines:
+        line = line.strip()
+        if line.startswith("=>"):
+            name = f"y{len(after.graph.outputs)}"
+            m = re.match(r"=> :(\S+) (.*)", line)
+            name, text = m.groups() if m else (name, line[2:])
+            after.graph.outputs[name] = after.read(text)
+        elif re.match(r"[\w. ]+: \[", line):
+            before.declare(line)
+            after.declare(line)
+        elif m := re.match(r"(\w+) = (.*)", line):
+            before.names[m[1]] = before.read(m[2])
+            after.names[m[1]] = after.read(m[2])
+        else:
+            m = re.match(r":(\S+) (.*)", line)
+            name, text = m.groups() if m else (f"y{outputs}", line)
+            before.graph.outputs[name] = before.read(text)
+            outputs += 1
+    return before.graph, after.graph
+
+
+# ---- running -----------------------------------------------------------------------------------
+
+
+def sample(rng, type):
+    shape = tuple(5 if s.value is None else s.value for s in type.shape)
+    if type.kind == "index":
+        return rng.integers(0, type.domain.size.value, shape)
+    if type.kind == "bool":
+        return rng.random(shape) < 0.5
+    if type.domain.name == "real":
+        return np.asarray(rng.normal(size=shape))
+    return np.asarray(rng.uniform(0.1, 0.9, shape))
+
+
+def environment(*graphs, seed=0):
+    env, rng = {}, np.random.default_rng(seed)
+    for graph in graphs:
+        for node in ancestors(graph.outputs.values()):
+            name = node.attrs.get("name") or node.attrs.get("path")
+            if name and (node.op, name) not in env:
+                env[node.op, name] = sample(rng, node.type)
+    env["input", "_batch"] = np.zeros(5)
+    return env
+
+
+def values(graph, env):
+    from dln.compiler.sizes import BATCH
+
+    return evaluate(differentiate(graph), env, sizes={BATCH: 5})
+
+
+def outputs_text(graph):
+    return {k: write(v) for k, v in graph.outputs.items()}
+
+
+@pytest.mark.parametrize(("name", "title", "lines"), list(cases()))
+def test_golden(name, title, lines):
+    before, wanted = parse(lines)
+    verify(before, "infer")
+    log = []
+    after = VERBS[name](before, log)
+    verify(after, "infer")
+    assert outputs_text(after) == outputs_text(wanted)
+    if title.startswith("kept"):
+        assert log == []
+    else:
+        assert title.split(":")[0] in [f.rule for f in log]
+    env = environment(before, wanted)
+    one, two = values(before, env), values(after, env)
+    for key in two:
+        if all(f.exact for f in log):
+            np.testing.assert_array_equal(one[key], two[key])
+        np.testing.assert_allclose(one[key], two[key], rtol=1e-12, atol=1e-13)
+
+
+def test_every_rule_has_a_golden_case():
+    tested = {(c.values[0], c.values[1].split(":")[0]) for c in cases()}
+    for name, table in (("simplify", SIMPLIFY), ("stabilise", STABILISE)):
+        rules = {r.name for rules in table.values() for r in rules}
+        assert {r for r in rules if (name, r) not in tested} == set()
+    assert ("fold", FOLD.name) in tested
+
+
+def test_every_rule_shows_before_and_after():
+    for table in (SIMPLIFY, STABILISE):
+        for rules in table.values():
+            assert all("->" in r.doc.splitlines()[0] for r in rules)
+
+
+# ---- whole graphs ------------------------------------------------------------------------------
+
+ACTS = ("tanh", "sigmoid", "relu", "logistic", "softplus", "log1pexp")
+
+
+def activation(m, name, z):
+    one = m.const(1.0)
+    if name == "relu":
+        return m("maximum", z, m.const(0.0))
+    if name == "logistic":
+        return m.div(one, m.add(one, m("exp", m.neg(z))))
+    if name == "log1pexp":
+        return m("log", m.add(one, m("exp", z)))
+    return m(name, z)
+
+
+def network(seed):
+    """A random perceptron as a user would write it, its loss, updates and a gradient norm."""
+    rng = np.random.default_rng(seed)
+    m = Make(Graph())
+    batch = ("batch",)
+    h = m("input", name="x", type=TensorType((BATCH_SIZE, Size(4)), batch))
+    label = TensorType((BATCH_SIZE,), batch, "index", Domain("class", Size(3)))
+    label = m("input", name="label", type=label)
+    params = []
+    for i in range(int(rng.integers(1, 4))):
+        rows = 3 if i == 0 else int(rng.integers(2, 6))
+        params.append(rows)
+    widths, nodes = params[::-1], []
+    for i, rows in enumerate(widths):
+        cols = h.type.shape[-1]
+        w = m("param", path=f"W{i}", type=TensorType((Size(rows), cols)))
+        b = m("param", path=f"b{i}", type=TensorType((Size(rows),)))
+        nodes += [w, b]
+        full = TensorType((BATCH_SIZE, Size(rows), cols), ("batch", "j", "i"))
+        product = m.mul(m.broadcast(w, full, (1, 2)), m.broadcast(h, full, (0, 2)))
+        z = m("running", m.sum(product, (2,)), running=batch)
+        h = m.add(z, m.broadcast(b, z.type, (1,)))
+        if i < len(widths) - 1:
+            h = activation(m, ACTS[rng.integers(len(ACTS))], h)
+    e = m("exp", h)
+    p = m.div(e, m.broadcast(m.sum(e, (1,)), e.type, (0,)))
+    if rng.random() < 0.5:
+        loss = m.neg(m("log", m("pick", p, label)))
+    else:
+        hot = m("onehot", label, size=Size(3))
+        loss = m.neg(m.sum(m.mul(hot, m("log", p)), (1,)))
+    mean = m.div(m.sum(loss, (0,)), m.size(BATCH_SIZE))
+    rate = m("clock", name="rate")
+    grads = [m("grad", mean, w) for w in nodes]
+    outputs = {"loss": loss, "p": p}
+    for w, g in zip(nodes, grads, strict=True):
+        outputs[f"param:{w['path']}"] = m.sub(w, m.mul(rate, g))
+    flat = m.sum(m("square", grads[0]), (0, 1))
+    outputs["norm"] = m("sqrt", flat)
+    outputs["hidden"] = m("grad", m.sum(loss, (0,)), p)  # asks for a node that rules would remove
+    outputs["second"] = m("grad", flat, nodes[-1])
+    m.graph.outputs = outputs
+    return m.graph
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_passes_keep_the_meaning_of_networks(seed):
+    graph = network(seed)
+    env = environment(graph, seed=seed)
+    wanted = values(graph, env)
+    for p in COLUMN:
+        graph = p(graph, None)
+        verify(graph, "infer")
+    graph = differentiate(graph)
+    for p in COLUMN:
+        graph = p(graph, None)
+        verify(graph)
+        found = values(graph, env)
+        for key in wanted:
+            np.testing.assert_allclose(found[key], wanted[key], rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_passes_reach_a_fixed_point_and_do_not_touch_their_argument(seed):
+    graph = network(seed)
+    before, count = outputs_text(graph), len(graph)
+    once = graph
+    for p in COLUMN:
+        once = p(once, None)
+    assert (outputs_text(graph), len(graph)) == (before, count)
+    for p in (simplify, stabilise):
+        log = []
+        again = p(p(once, None), log)
+        assert log == []
+        assert outputs_text(p(again, None)) == outputs_text(again)
+
+
+def test_the_gradient_of_the_cross_entropy_is_softmax_minus_onehot():
+    m = Make(Graph())
+    z = m("input", name="z", type=TensorType((BATCH_SIZE, Size(3)), ("batch",)))
+    t = m("input", name="t", type=TensorType((BATCH_SIZE,), ("batch",), "index"))
+    e = m("exp", z)
+    p = m.div(e, m.broadcast(m.sum(e, (1,)), z.type, (0,)))
+    m.graph.outputs = {"g": m("grad", m.neg(m("log", m("pick", p, t))), z)}
+    graph = m.graph
+    for p in (*COLUMN, differentiate, *COLUMN):
+        graph = p(graph)
+    wanted = "(sub (exp (log_softmax z :axes (1,))) (onehot t :size 3))"
+    assert write(graph.outputs["g"]) == wanted
+
+
+def test_large_logits_stay_finite():
+    m = Make(Graph())
+    z = m("input", name="z", type=TensorType((Size(2),)))
+    one = m.const(1.0)
+    s = m.div(one, m.add(one, m("exp", m.neg(z))))
+    m.graph.outputs = {
+        "p": m("log", s),
+        "q": m("log", m.sub(one, s)),
+        "l": m("log", m.sum(m("exp", z), (0,))),
+    }
+    graph = stabilise(simplify(m.graph))
+    found = evaluate(graph, {("input", "z"): np.array([1000.0, -1000.0])})
+    assert found["p"].tolist() == [0.0, -1000.0]
+    assert found["q"].tolist() == [-1000.0, 0.0]
+    assert found["l"] == 1000.0
+
+
+def test_spans_and_names_survive():
+    source = Source("a.dln", "y = x * 1 + 0")
+    whole, inner, leaf = Span(source, 4, 13), Span(source, 4, 9), Span(source, 4, 5)
+    graph = Graph()
+    x = Make(graph, (leaf,))("input", name="x", type=TensorType((Size(2),)))
+    p = Make(graph, (inner,)).mul(x, Make(graph).const(1.0))
+    y = graph.outputs["y"] = Make(graph, (whole,)).add(p, Make(graph).const(0.0))
+    graph.mark(y, (), "y")
+    log = []
+    after = simplify(graph, log)
+    node = after.outputs["y"]
+    assert node.op == "input"
+    assert set(after.spans[node]) == {whole, inner, leaf}
+    assert [(f.rule, f.before, f.after) for f in log] == [
+        ("times one", "x * 1", "x"),
+        ("add zero", "x + 0", "x"),
+    ]
+
+
+def test_a_loop_of_rules_ends():
+    """Rules that undo one another stop at the bound."""
+    from dln.compiler.passes.rewriting import apply, by_operation, rule
+
+    turn = rule("sin")(lambda m, node: m("cos", node.operands[0]))
+    back = rule("cos")(lambda m, node: m("sin", node.operands[0]))
+    m = Make(Graph())
+    m.graph.outputs["y"] = m("sin", m("input", name="x", type=TensorType()))
+    assert len(apply(m.graph, by_operation([turn, back]))) == 2
+
+
+# ---- random expressions ------------------------------------------------------------------------
+
+UNARY = ("neg", "exp", "tanh", "sigmoid", "square", "softplus", "sin", "log1p_exp", "stop")
+BINARY_OPS = ("add", "sub", "mul", "div_safe", "maximum")
+SHAPES = ((), (3,), (2,), (2, 3), (3, 2), (4, 2, 3))
+
+
+class Grower:
+    """Grows a random graph: every new node has random nodes so far as operands."""
+
+    def __init__(self, seed):
+        self.rng = np.random.default_rng(seed)
+        self.make = Make(Graph())
+        self.nodes = [self.make.const(c) for c in (0.0, 1.0, -1.0, 2.0, 0.5)]
+        self.nodes.append(self.make("clock", name="rate"))
+        for i, shape in enumerate(SHAPES[1:]):
+            type = TensorType(tuple(map(Size, shape)))
+            self.nodes.append(self.make("input", name=f"x{i}", type=type))
+
+    def pick(self, shape=None):
+        fit = [n for n in self.nodes if shape is None or n.type.shape == shape]
+        return fit[self.rng.integers(len(fit))] if fit else None
+
+    def grow(self, count):
+        for _ in range(count):
+            way = (self.unary, self.binary, self.reduce, self.spread, self.move, self.product)
+            node = way[self.rng.integers(len(way))]()
+            if node is not None:
+                self.nodes.append(node)
+        chosen = self.rng.choice(len(self.nodes), 4)
+        self.make.graph.outputs = {f"y{i}": self.nodes[k] for i, k in enumerate(chosen)}
+        return self.make.graph
+
+    def unary(self):
+        m, a = self.make, self.pick()
+        op = UNARY[self.rng.integers(len(UNARY))]
+        if op == "log1p_exp":
+            return m("log", m.add(m.const(1.0), m("exp", m("tanh", a))))
+        return m(op, m("tanh", a) if op == "exp" else a)
+
+    def binary(self):
+        m, a = self.make, self.pick()
+        b = self.pick(a.type.shape) if self.rng.random() < 0.6 else self.pick(())
+        if self.rng.random() < 0.5:
+            a, b = b, a
+        op = BINARY_OPS[self.rng.integers(len(BINARY_OPS))]
+        if op == "div_safe":
+            return m.div(a, m.add(m("square", b), m.const(1.0)))
+        return m(op, a, b)
+
+    def reduce(self):
+        a = self.pick()
+        axes = [i for i in range(len(a.type.shape)) if self.rng.random() < 0.5]
+        return self.make.sum(a, axes)
+
+    def spread(self):
+        a = self.pick()
+        rank = len(a.type.shape)
+        if rank > 2:
+            return None
+        shape, at = list(a.type.shape), int(self.rng.integers(rank + 1))
+        shape.insert(at, Size(int(self.rng.integers(2, 4))))
+        axes = tuple(i for i in range(rank + 1) if i != at)
+        return self.make("broadcast", a, axes=axes, shape=tuple(shape), running=())
+
+    def move(self):
+        m, a = self.make, self.pick()
+        rank = len(a.type.shape)
+        if rank == 0:
+            return None
+        axis, size = int(self.rng.integers(rank)), a.type.shape[0].value
+        kind = self.rng.integers(4)
+        if kind == 0:
+            return m("transpose", a, perm=tuple(self.rng.permutation(rank).tolist()))
+        if kind == 1:
+            return m("flip", a, axis=axis)
+        if kind == 2 and size > 1:
+            return m("slice", a, axis=0, start=1, stop=size)
+        return m("concat", a, a, axis=axis) if size < 5 else None
+
+    def product(self):
+        a, b = self.pick(), self.pick()
+        left = tuple(range(len(a.type.shape)))
+        pairs = [(i, j) for i in left for j, s in enumerate(b.type.shape) if s == a.type.shape[i]]
+        if not pairs:
+            return None
+        i, j = pairs[self.rng.integers(len(pairs))]
+        right = tuple(i if k == j else 10 + k for k in range(len(b.type.shape)))
+        out = [x for x in (*left, *right) if x != i]
+        if len(out) > 3:
+            return None
+        self.rng.shuffle(out)
+        return self.make("contract", a, b, left=left, right=right, out=tuple(map(int, out)))
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_passes_keep_the_meaning_of_random_graphs(seed):
+    graph = Grower(seed).grow(25)
+    verify(graph)
+    env = environment(graph, seed=seed)
+    wanted = evaluate(graph, env)
+    for p in COLUMN:
+        graph = p(graph, None)
+        verify(graph)
+        found = evaluate(graph, env)
+        for key in wanted:
+            scale = max(1.0, np.abs(wanted[key]).max(initial=0.0))
+            np.testing.assert_allclose(found[key] / scale, wanted[key] / scale, atol=1e-11)

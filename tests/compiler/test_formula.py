@@ -1,0 +1,80 @@
+"""Formulas in the user's words."""
+
+from __future__ import annotations
+
+import pytest
+
+import dln.compiler.ops  # noqa: F401  fills the table of operations
+from dln.compiler.formula import formula, label
+from dln.compiler.graph import Graph, Node
+from dln.compiler.op import Make
+from dln.compiler.sizes import BATCH_SIZE, Size
+from dln.compiler.tensor import TensorType
+
+
+@pytest.fixture
+def m() -> Make:
+    return Make(Graph())
+
+
+def real(*shape: int | Size, running: tuple[str, ...] = ()) -> TensorType:
+    return TensorType(tuple(map(Size.of, shape)), running)
+
+
+def vector(m: Make, name: str) -> Node:
+    return m("input", name=name, type=real(3))
+
+
+def test_brackets_stand_where_they_are_needed(m: Make):
+    a, b, c = (vector(m, k) for k in "abc")
+    cases = {
+        "a + b * c": m.add(a, m.mul(b, c)),
+        "(a + b) * c": m.mul(m.add(a, b), c),
+        "a - (b - c)": m.sub(a, m.sub(b, c)),
+        "a - b - c": m.sub(m.sub(a, b), c),
+        "a / (b * c)": m.div(a, m.mul(b, c)),
+        "-(a + b)": m.neg(m.add(a, b)),
+        "(a + b)^2": m("square", m.add(a, b)),
+        "exp(a + b)": m("exp", m.add(a, b)),
+        "a > b": m("gt", a, b),
+        "max(a, b + c)": m("maximum", a, m.add(b, c)),
+        "2 * a": m.scale(a, 2.0),
+    }
+    assert [formula(m.graph, node) for node in cases.values()] == list(cases)
+
+
+def test_products_read_as_for_one_example(m: Make):
+    W = m("param", path="W", type=real(2, 3))
+    x = m("input", name="x", type=real(BATCH_SIZE, 3, running=("batch",)))
+    d = m("input", name="d", type=real(BATCH_SIZE, 2, running=("batch",)))
+    forward = m("contract", x, W, left=(0, 1), right=(2, 1), out=(0, 2))
+    backward = m("contract", d, W, left=(0, 2), right=(2, 1), out=(0, 1))
+    slope = m("contract", d, x, left=(0, 1), right=(0, 2), out=(1, 2))
+    turned = m("contract", x, d, left=(0, 2), right=(0, 1), out=(1, 2))
+    inner = m("contract", x, x, left=(0, 1), right=(0, 1), out=(0,))
+    texts = [formula(m.graph, n) for n in (forward, backward, slope, turned, inner)]
+    assert texts == ["W @ x", "W.T @ d", "outer(d, x)", "outer(d, x)", "dot(x, x)"]
+
+
+def test_it_stops_at_names_and_at_the_depth(m: Make):
+    a = vector(m, "a")
+    h = m("exp", a)
+    m.graph.mark(h, name="h")
+    y = m("tanh", h)
+    assert formula(m.graph, y) == "tanh(h)"
+    assert formula(m.graph, h) == "exp(a)"
+    assert formula(m.graph, m("abs", m("neg", m("tanh", y))), 2) == "abs(-...)"
+
+
+def test_layout_is_not_mentioned(m: Make):
+    b = vector(m, "b")
+    spread = m("broadcast", b, axes=(1,), shape=(BATCH_SIZE, Size(3)), running=("batch",))
+    assert formula(m.graph, m("tanh", spread)) == "tanh(b)"
+
+
+def test_labels(m: Make):
+    a = vector(m, "a")
+    y = m("exp", a)
+    assert [label(m.graph, n) for n in (a, y, m.const(0.1))] == ["a", "exp", "0.1"]
+    m.graph.mark(y, name="y")
+    assert label(m.graph, y) == "y"

@@ -1,0 +1,104 @@
+"""Dumps and drawings: complete, safe, and the same in every process."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+import dln.compiler.ops  # noqa: F401  fills the table of operations
+from dln.compiler.graph import Graph
+from dln.compiler.lower import lower
+from dln.compiler.op import Make
+from dln.compiler.show import graph_dot, graph_mermaid, graph_text, plan_text
+from dln.compiler.sizes import BATCH_SIZE, Size
+from dln.compiler.targets import TARGETS
+from dln.compiler.tensor import TensorType
+
+
+def example(name: str = "W") -> Graph:
+    graph = Graph()
+    m = Make(graph)
+    x = m("input", name="x", type=TensorType((BATCH_SIZE, Size(3)), ("batch",)))
+    W = m("param", path=name, type=TensorType((Size(2), Size(3))))
+    y = m("tanh", m("contract", x, W, left=(0, 1), right=(2, 1), out=(0, 2)))
+    graph.mark(y, name="y")
+    graph.outputs = {"value:loss": m.sum(m.mul(y, y), (0, 1))}
+    return graph
+
+
+def test_a_graph_as_text():
+    assert [line.split() for line in graph_text(example()).splitlines()] == [
+        line.split()
+        for line in """\
+n0  input()                                                  [batch, 3]  x
+n1  param()                                                  [2, 3]      W
+n2  contract(n0, n1; left=(0, 1), out=(0, 2), right=(2, 1))  [batch, 2]
+n3  tanh(n2)                                                 [batch, 2]  y
+n4  mul(n3, n3)                                              [batch, 2]
+n5  sum(n4; axes=(0, 1))                                     []
+
+value:loss = n5""".splitlines()
+    ]
+
+
+def test_drawings_have_every_node_and_both_edges_of_a_square():
+    dot, mermaid = graph_dot(example()), graph_mermaid(example())
+    assert len(re.findall(r"^  n\d+ \[", dot, re.M)) == 6
+    assert 'n3 -> n4 [label="0"]' in dot and 'n3 -> n4 [label="1"]' in dot
+    assert len(re.findall(r"^  n\d+\[", mermaid, re.M)) == 6
+    assert "n3 -->|0| n4" in mermaid and "n3 -->|1| n4" in mermaid
+
+
+@pytest.mark.parametrize("name", ['"]; evil', 'a"b\\', "x\n  n0 -> n9", "<b>&`#quot;"])
+def test_names_cannot_leave_their_labels(name: str):
+    dot, mermaid, text = (
+        graph_dot(example(name)),
+        graph_mermaid(example(name)),
+        graph_text(example(name)),
+    )
+    assert dot.count("\n") == graph_dot(example()).count("\n")
+    assert mermaid.count("\n") == graph_mermaid(example()).count("\n")
+    assert text.count("\n") == graph_text(example()).count("\n")
+    for line in dot.splitlines():
+        assert len(re.findall(r'(?<!\\)(?:\\\\)*"', line)) % 2 == 0
+    assert all(line.count('"') in (0, 2) for line in mermaid.splitlines())
+
+
+def test_a_plan_lists_each_buffer_and_the_totals():
+    program = lower("t", example(), TARGETS["numpy"], capacity=10)
+    text = plan_text(program)
+    assert program.text.rstrip() in text
+    for b in program.buffers:
+        assert re.search(rf"^{b.name} +{b.place}", text, re.M)
+    assert re.search(r"^parameters +24 bytes$", text, re.M)
+    assert re.search(rf"^arithmetic +{program.flops(10):,} operations$", text, re.M)
+    assert "10 examples" in text and "1 example\n" in plan_text(program, 1)
+
+
+SCRIPT = """
+import sys; sys.path.insert(0, {folder!r})
+import importlib.util
+spec = importlib.util.spec_from_file_location("t", {file!r})
+t = importlib.util.module_from_spec(spec); spec.loader.exec_module(t)
+g = t.example()
+print(t.graph_text(g), t.graph_dot(g), t.plan_text(t.lower("t", g, t.TARGETS["numpy"])))
+"""
+
+
+def test_the_hash_seed_changes_nothing():
+    code = SCRIPT.format(folder=os.path.dirname(__file__), file=__file__)
+    texts = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            check=True,
+            text=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(texts) == 1 and texts.pop()
