@@ -12,7 +12,7 @@ from typing import Any
 
 from dln.compiler import tensors
 from dln.compiler.blocks import owned
-from dln.compiler.graph import Node
+from dln.compiler.graph import Node, ancestors
 from dln.compiler.sizes import BATCH_SIZE, Size
 from dln.compiler.state import Build
 from dln.compiler.tensor import BINARY, TensorType
@@ -185,7 +185,23 @@ def gradient(b: Build, span: Span, s: Value, x: Value) -> Node:
                remedy=f"say how the {extra[0]} is reduced: grad(mean({extra[0]}: ...), ...)")  # fmt: skip
     if at.type.kind != "real":
         b.fail("E342", "only reals have a gradient", span, "is a class or truth value")
-    return b.at(span)("grad", loss, at)
+    found = _by(b, span, loss, at, set(ancestors([loss])))
+    if found is None:
+        b.fail("E345", "the first does not depend on the second", span, "has no gradient")
+    return found
+
+
+VIEWS = ("slice", "reshape", "transpose", "running")
+
+
+def _by(b: Build, span: Span, loss: Node, at: Node, needed: set[Node]) -> Node | None:
+    """The gradient by a node, or by a part of one that the loss depends on: `grad(e, o[0])`."""
+    if at in needed:
+        return b.at(span)("grad", loss, at)
+    if at.op not in VIEWS:
+        return None
+    whole = _by(b, span, loss, at.operands[0], needed)
+    return None if whole is None else b.make(at.op, whole, **at.attrs)
 
 
 def _stop(b: Build, span: Span, x: Value) -> Node:

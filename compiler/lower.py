@@ -26,7 +26,7 @@ PARAMETER = re.compile(r"\{(\w+)(?:!r)?\}")
 VIEW = re.compile(r"\[\[(.+?)\]\](?!\])")
 NUMBER = re.compile(r"(?<![\w.\"'])(\d+\.\d+(?:e-?\d+)?)(?![\w.\"'])")
 FUNCTION = re.compile(r"\bxp\.([a-z_]\w*(?:\.[a-z]\w*)?)\(")
-TAKEN = re.compile(r"[vws]\d+|xp|n|seed|v|math|run|bind")
+CLOCKS = frozenset({"epoch", "update", "progress"})
 BUILTINS = frozenset({"abs", "min", "max", "float", "int", "bool"})
 """What host expressions may call besides `math`; functions of these names are not bound bare."""
 
@@ -59,7 +59,7 @@ class Writer:
         self.constants: dict[str, object] = {}
         self.setup: list[Line] = []
         self.lines: list[Line] = []
-        self.clocks: list[str] = []
+        self.clocks: dict[str, str] = {}
         self.at_run: set[Node] = set()
         self.scalars = 0
 
@@ -105,12 +105,10 @@ class Writer:
         lines.append(Line(code, formula(self.graph, node), self.place(node), writes=writes))
 
     def clock(self, name: str) -> str:
-        """A clock is an argument of `run`."""
-        if not name.isidentifier() or TAKEN.fullmatch(name):
-            raise Fault(f'a clock cannot be called "{name}"')
+        """A clock is an argument of `run`: `epoch` by its name, what a spec named as c0, c1, ..."""
         if name not in self.clocks:
-            self.clocks.append(name)
-        return name
+            self.clocks[name] = name if name in CLOCKS else f"c{len(self.clocks)}"
+        return self.clocks[name]
 
     def box(self, node: Node) -> None:
         """Put a number where array operations can read it."""
@@ -210,7 +208,7 @@ class Writer:
         head += [f"    {commented(*parts)}" for parts in taken]
         head += [f"    {f.replace('.', '_')} = xp.{f}" for f in bound]
         head += [f"    {written(line)}" for line in setup]
-        head += ["", f"    def run({', '.join(self.clocks)}):"]
+        head += ["", f"    def run({', '.join(self.clocks.values())}):"]
         body = [f"        {written(line)}" for line in lines] or ["        pass"]
         return Program(
             name=name,

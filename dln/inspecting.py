@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from dln.grammar.diagnostics import DlnError, Problem, clean, nearest
-from dln.spec import Compiled, Spec
+from dln.spec import Compiled
 from dln.terminal import Terminal, columns, plural
 
 if TYPE_CHECKING:
@@ -133,26 +133,3 @@ def _firing_text(row: dict[str, Any]) -> str:
     lines += [f"  at {place}" for place in row["at"][:3]]
     lines += [f"  - {row['before']}", f"  + {row['after']}"]
     return clean("\n".join(lines))
-
-
-# ---- graph sizes, for DLN_DEBUG ----------------------------------------------------------------
-
-
-def trace(terminal: Terminal, compiled: Compiled, spec: Spec, level: int) -> None:
-    """What DLN_DEBUG asks for: graph sizes by stage, the graphs, the program texts."""
-    from dln.compiler.pipeline import optimise, part, stages
-    from dln.compiler.show import graph_text
-
-    programs: Programs = compiled.plan.programs  # type: ignore[assignment]
-
-    for name, recipe in programs.recipes.items():
-
-        def seen(stage: str, before: Any, after: Any, log: Any, name: str = name) -> None:
-            sizes = f"{before.nx.number_of_nodes()} to {after.nx.number_of_nodes()} nodes"
-            terminal.say(f"debug: {name}: {stage}: {sizes}, {plural(len(log), 'rewrite')}")
-            if level >= 3:
-                terminal.say(graph_text(after))
-
-        optimise(part(spec.model, recipe.outputs), stages(programs.target), seen)
-        if level >= 4:
-            terminal.say(programs[name].text)

@@ -50,7 +50,7 @@ class Session:
         self.results = self.programs.results
         self.updates: dict[str, int] = {}
         self.keep_before: set[str] = set()
-        self._datasets = Datasets(self.programs)
+        self.datasets = Datasets(self.programs)
 
     # ---- one minibatch -------------------------------------------------------------------------
 
@@ -191,7 +191,7 @@ class Session:
         """
         names = list(self.plan.phases) if phase is None else phase
         asked = [names] if isinstance(names, str) else list(names)
-        train_phases(self, [self.phase(name) for name in asked], self._datasets, options)
+        train_phases(self, [self.phase(name) for name in asked], self.datasets, options)
         return self.results[phase] if isinstance(phase, str) else self.results
 
     def take_up(self, result: PhaseResult) -> None:

@@ -1,0 +1,142 @@
+"""The options that commands share, and how their words become values."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+PHASE_SEED = 0
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+NAME = re.compile(r"[A-Za-z_]\w*")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the options of a command say."""
+
+    constants: Mapping[str, object] = field(default_factory=dict)
+    data: Mapping[str, str] = field(default_factory=dict)
+    backend: str = "numpy"
+    dtype: str | None = None
+    threads: int | None = None
+    seed: int = PHASE_SEED
+    epochs: int | None = None
+    limit: int | None = None
+    phase: str | None = None
+    slow: bool = False
+    out: str | None = None
+    resume: str | None = None
+
+
+# ---- words to values ---------------------------------------------------------------------------
+
+
+def value_of(text: str) -> object:
+    """A constant as it is written on the command line.
+
+    >>> value_of("500"), value_of("1e-3"), value_of("or"), value_of('[500, 250]')
+    (500, 0.001, 'or', [500, 250])
+    """
+    text = text.strip()
+    if NUMBER.fullmatch(text):
+        return int(text) if re.fullmatch(r"[+-]?\d+", text) else float(text)
+    if text in ("true", "false"):
+        return text == "true"
+    if text[:1] == "[" or (text[:1] == '"' and text[-1:] == '"' and len(text) > 1):
+        return _json(text)
+    return text
+
+
+def _json(text: str) -> object:
+    import json
+
+    try:
+        found: object = json.loads(text)
+    except ValueError as error:
+        raise click.BadParameter(f"{text} is no list of numbers: {error}") from None
+    return found
+
+
+def constants_of(ctx: click.Context, option: click.Parameter, words: Any) -> dict[str, object]:
+    """`-D hidden=500 -D rate=0.1` as values by name."""
+    return {name: value_of(text) for name, text in pairs_of(ctx, option, words).items()}
+
+
+def pairs_of(ctx: click.Context, option: click.Parameter, words: Any) -> dict[str, str]:
+    """Words of the form NAME=TEXT."""
+    found: dict[str, str] = {}
+    for word in words:
+        name, equals, text = word.partition("=")
+        if not equals or not NAME.fullmatch(name.strip()) or not text.strip():
+            raise click.BadParameter(f"{word!r} is not of the form {option.metavar}")
+        if name.strip() in found:
+            raise click.BadParameter(f"{name.strip()} is given twice")
+        found[name.strip()] = text.strip()
+    return found
+
+
+# ---- groups of options -------------------------------------------------------------------------
+
+
+def spec_options(command: Command) -> Command:
+    """What every command on a spec takes: its constants and the places of its data."""
+    command = click.option(
+        "--data", metavar="NAME=PATH", multiple=True, callback=pairs_of,
+        help="Read a data set from another file.",
+    )(command)  # fmt: skip
+    return click.option(
+        "-D", "constants", metavar="NAME=VALUE", multiple=True, callback=constants_of,
+        help="Set a constant of the spec.",
+    )(command)  # fmt: skip
+
+
+def output_options(command: Command) -> Command:
+    """`--json` and `--quiet`."""
+    command = click.option("-q", "--quiet", is_flag=True, help="No messages on the way.")(command)
+    return click.option("--json", is_flag=True, help="Print one JSON object.")(command)
+
+
+def target_options(command: Command) -> Command:
+    """`--backend` and `--dtype`."""
+    command = click.option(
+        "--dtype", type=click.Choice(["float32", "float64"]),
+        help="The precision of every phase, in place of what the spec says.",
+    )(command)  # fmt: skip
+    return click.option(
+        "--backend", type=click.Choice(["numpy", "cupy"]), help="Where programs run [numpy]."
+    )(command)
+
+
+def device_options(command: Command) -> Command:
+    """`--seed` and `--threads`, for commands that run programs."""
+    command = click.option(
+        "--threads", type=click.IntRange(1), help="Threads of the linear algebra."
+    )(command)
+    return click.option(
+        "--seed", type=click.IntRange(0, 2**63 - 1), help="Decides all that is random [0]."
+    )(command)
+
+
+def training_options(command: Command) -> Command:
+    """`--epochs`, `--limit`, `--slow`: how much is trained."""
+    command = click.option(
+        "--slow", is_flag=True, help="Also what only slow checks need: the full recipes."
+    )(command)
+    command = click.option(
+        "--limit", type=click.IntRange(1), metavar="N", help="Use N examples of each data set."
+    )(command)
+    return click.option(
+        "--epochs", type=click.IntRange(0), metavar="N", help="Train each phase for N epochs."
+    )(command)
+
+
+def settings_of(given: Mapping[str, Any], target: str) -> Settings:
+    """The settings of a command from its options; `target` is the backend where none is given."""
+    known = {k: v for k, v in given.items() if k in Settings.__dataclass_fields__}
+    chosen = {k: v for k, v in known.items() if v is not None}
+    return Settings(**{"backend": target, **chosen})

@@ -1,0 +1,82 @@
+"""Going on with an earlier run: which directory, with which options.
+
+The options that decide bits are those of the first run, written in its directory; what the new
+command line says about them is not asked again.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dln.grammar.diagnostics import DlnError, Fault, Problem
+from dln.options import Settings
+from dln.runtime.rundir import RunDirectory
+
+if TYPE_CHECKING:
+    from dln.runtime.rundir import Restored
+
+ROOT = "runs"
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """An earlier run: its directory, spec and settings, and the checkpoint to go on from."""
+
+    rundir: RunDirectory
+    spec: str
+    settings: Settings
+    restored: Restored | None
+
+
+def earlier(name: str | None, given: Settings) -> Earlier:
+    """The run to go on with. Raises DlnError where there is none."""
+    try:
+        folder = given.resume or given.out
+        if folder and name is None and not _holds_run(folder):
+            folder, name = None, folder  # `--resume mlp`: the spec, not a directory
+        if not folder:
+            folder = newest(Path(name or "").stem)
+        rundir = RunDirectory.reopen(folder)
+        spec, settings = remembered(rundir, given)
+        return Earlier(rundir, spec, settings, rundir.newest())
+    except Fault as fault:
+        raise fault.at(None) from None
+
+
+def _holds_run(folder: str) -> bool:
+    return (Path(folder) / "manifest.json").is_file()
+
+
+def newest(spec: str, root: str = ROOT) -> str:
+    """The newest run directory of a spec that is not finished."""
+    wanted = re.compile(re.escape(spec) + r"-(\d+)")
+    found = ((wanted.fullmatch(p.name), p) for p in Path(root).glob("*"))
+    runs = sorted((int(m[1]), p) for m, p in found if m and _holds_run(str(p)))
+    for _, path in reversed(runs):
+        if not any(r.get("event") == "finished" for r in RunDirectory(path).records()):
+            return str(path)
+    what = f"an unfinished run of {spec}" if spec else "an unfinished run"
+    remedy = "dln run SPEC --resume DIR" if runs else f"dln run {spec or 'SPEC'}"
+    raise DlnError([Problem("E541", f"there is no {what} in {root}", remedy=remedy)])
+
+
+def remembered(rundir: RunDirectory, given: Settings | None = None) -> tuple[str, Settings]:
+    """The spec of a run and the settings it was started with."""
+    facts = rundir.manifest()
+    started: dict[str, Any] = next(
+        (r for r in rundir.records() if r.get("event") == "run"), {}
+    )  # fmt: skip
+    if "spec" not in started:
+        raise Fault(f"{rundir.path} does not say which spec it ran", "start a new run", "E541")
+    settings = Settings(
+        constants=started["constants"], data=started["data"], backend=facts["backend"],
+        dtype=started["dtype"], threads=facts["threads"], seed=facts["seed"],
+        epochs=started["epochs"], limit=started["limit"], phase=started["phase"],
+        slow=started["slow"], out=str(rundir.path),
+    )  # fmt: skip
+    if given is not None and given.slow:
+        settings = replace(settings, slow=True)
+    return started["spec"], settings

@@ -1,0 +1,206 @@
+"""`dln run`: train the phases in order, run the tasks, test the checks, and say what came out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from dln import checking, reporting, tasks
+from dln.checking import Verdict
+from dln.grammar.diagnostics import DlnError, Fault
+from dln.inspecting import chosen
+from dln.interrupts import interruptible
+from dln.options import Settings
+from dln.progress import progress, watched
+from dln.resolving import resolved
+from dln.resuming import Earlier, earlier
+from dln.runtime.rundir import RunDirectory
+from dln.showing import headline, parameters
+from dln.spec import Compiled, Spec, find, from_source, read
+from dln.terminal import Terminal, columns, plural
+
+if TYPE_CHECKING:
+    from dln.compiler.model import Phase
+    from dln.runtime.results import PhaseResult
+    from dln.runtime.session import Session
+
+
+class Failed(DlnError):
+    """A run that began and could not be brought to its end."""
+
+    exit_code = 1
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The phases to be trained, and those left out for want of --slow."""
+
+    names: tuple[str, ...]
+    left_out: tuple[str, ...]
+
+
+def run(terminal: Terminal, name: str | None, given: Settings, debug: int = 0) -> int:
+    """Carry out a whole run; the exit code."""
+    before = None if given.resume is None else earlier(name, given)
+    if before is not None:
+        name, given = before.spec, before.settings
+    if name is None:
+        raise DlnError([_no_spec()])
+    path = find(name)
+    spec = from_source(read(path), path.stem, given.constants, given.data)
+    compiled = spec.compile(given.backend, given.dtype, given.threads)
+    selection = select(spec, given)
+    session = opened(compiled, given.seed)
+    with recorded(spec, compiled, given, str(path), before) as rundir:
+        return _run(terminal, spec, session, selection, given, rundir, before)
+
+
+def _no_spec() -> Any:
+    from dln.grammar.diagnostics import Problem
+
+    return Problem("E014", "which spec?", remedy="dln run SPEC, or dln run --resume DIR")
+
+
+def _run(
+    terminal: Terminal, spec: Spec, session: Session, selection: Selection, given: Settings,
+    rundir: RunDirectory, before: Earlier | None,
+) -> int:  # fmt: skip
+    """Train, then tasks, then checks. Raises `Failed`."""
+    restored = None if before is None else before.restored
+    try:
+        interrupted = train(terminal, session, selection, given, rundir, restored)
+        if interrupted:
+            rundir.log(event="interrupted")
+            terminal.say(f"{interrupted}; saved in {rundir.path}")
+            terminal.say(f"go on with: dln run {spec.name} --resume {rundir.path}")
+            terminal.data({**facts(spec, session, [], rundir), "interrupted": True})
+            return 130
+        emitted = tasks.run_all(terminal, session, spec, rundir.path)
+    except DlnError as error:
+        rundir.log(event="failed", problems=[p.as_data() for p in error.problems])
+        raise Failed(error.problems) from None
+    found = checking.verdicts(spec.model, session, slow=given.slow, seed=given.seed)
+    rundir.log(event="finished", checks=reporting.as_data(found))
+    report(terminal, spec, session, selection, found)
+    terminal.result(f"\nrun directory: {rundir.path}")
+    left = {"left_out": list(selection.left_out)} if selection.left_out else {}
+    terminal.data({**facts(spec, session, found, rundir), **emitted, **left})
+    return 1 if reporting.failed(found) else 0
+
+
+# ---- phases ------------------------------------------------------------------------------------
+
+
+def select(spec: Spec, given: Settings) -> Selection:
+    """All phases; or the one asked for with what it comes after; slow ones only with --slow."""
+    phases = spec.model.phases
+    if given.phase is not None:
+        wanted = closure(chosen(given.phase, phases, "phase"), phases)
+        return Selection(tuple(n for n in phases if n in wanted), ())
+    quick = phases if given.slow else [n for n, p in phases.items() if not p.slow]
+    wanted = closure(quick, phases)
+    return Selection(
+        tuple(n for n in phases if n in wanted), tuple(n for n in phases if n not in wanted)
+    )
+
+
+def closure(names: Iterable[str], phases: Mapping[str, Phase]) -> set[str]:
+    """Some phases and all that they come after."""
+    found: set[str] = set()
+    waiting = list(names)
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting += phases[name].after
+    return found
+
+
+def opened(compiled: Compiled, seed: int) -> Session:
+    """A session that keeps of each phase what the checks will ask."""
+    session = compiled.session(seed)
+    wanted = checking.wanted_snapshots(compiled.spec.model)
+    session.keep_before |= wanted["before"] | wanted["after"]
+    return session
+
+
+def train(
+    terminal: Terminal, session: Session, selection: Selection, given: Settings,
+    rundir: RunDirectory | None = None, restored: Any = None,
+) -> str:  # fmt: skip
+    """Train the phases selected; what interrupted it, or nothing."""
+    from dln.runtime.train import Interrupted
+
+    with interruptible(terminal) as stop, progress(terminal) as hook:
+        try:
+            session.train(
+                selection.names, epochs=given.epochs, limit=given.limit, hooks=[hook],
+                rundir=rundir, stop=stop, resume=restored,
+            )  # fmt: skip
+        except Interrupted as interrupted:
+            return str(interrupted)
+    return ""
+
+
+# ---- the run directory -------------------------------------------------------------------------
+
+
+def recorded(
+    spec: Spec, compiled: Compiled, given: Settings, path: str, before: Earlier | None
+) -> RunDirectory:
+    """The directory of a run, with all that the run depends on written down."""
+    try:
+        if before is not None:
+            return before.rundir
+        rundir = RunDirectory.create(spec.name, given.out)
+        rundir.write_spec(spec.source.text, resolved(spec))
+        rundir.write_manifest(seed=given.seed, threads=given.threads, backend=given.backend,
+                              dtype=compiled.plan.dtype, constants=spec.constants)  # fmt: skip
+        words = {k: getattr(given, k) for k in ("epochs", "limit", "phase", "slow", "dtype")}
+        rundir.log(event="run", spec=path, constants=dict(given.constants),
+                   data=dict(given.data), **words)  # fmt: skip
+    except Fault as fault:
+        raise fault.at(None) from None
+    return rundir
+
+
+# ---- what came out -----------------------------------------------------------------------------
+
+
+def report(
+    terminal: Terminal, spec: Spec, session: Session, selection: Selection, found: list[Verdict]
+) -> None:
+    """The phases as a table, then each check with what it expects."""
+    terminal.result(headline(spec))
+    if session.results:
+        terminal.result("\n" + phase_table(session.results))
+    if selection.left_out:
+        names = ", ".join(selection.left_out)
+        only = "only slow checks ask for it" if len(selection.left_out) == 1 else (
+            "only slow checks ask for them")  # fmt: skip
+        terminal.result(f"\nleft out: {names} ({only}; train with --slow)")
+    if found:
+        reporting.full(terminal, spec.model, found)
+        terminal.result()
+        reporting.tally(terminal, found)
+
+
+def phase_table(results: Mapping[str, PhaseResult]) -> str:
+    """Phase, epochs, updates, seconds, last watched values."""
+    rows = [("phase", "epochs", "updates", "seconds", "watched")]
+    for r in results.values():
+        rows.append((r.name, str(r.epochs), f"{r.updates:,}", f"{r.seconds:.2f}", watched(r.watch)))
+    return columns(rows, right=[1, 2, 3])
+
+
+def facts(
+    spec: Spec, session: Session, found: list[Verdict], rundir: RunDirectory
+) -> dict[str, Any]:
+    """What `--json` prints of a run."""
+    phases = {
+        r.name: {"epochs": r.epochs, "updates": r.updates, "seconds": r.seconds, "watch": r.watch}
+        for r in session.results.values()
+    }
+    return {"spec": spec.name, "parameters": parameters(spec.model), "phases": phases,
+            "checks": reporting.as_data(found), "run_dir": str(rundir.path)}  # fmt: skip
