@@ -8,7 +8,6 @@ independent problem is reported, not the first alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -316,7 +315,7 @@ def _model(b: Build, found: Mapping[str, Any], applied: Mapping[str, Applied]) -
     asked = {p for c in made if not c.slow for e in c.expects for p in e.phases}
     slowly = {p for c in made if c.slow for e in c.expects for p in e.phases} - asked
     for name in slowly:
-        b.phases[name] = replace(b.phases[name], slow=True)
+        b.phases[name] = b.phases[name].changed(slow=True)
     own = {p: v for p, v in b.params.items() if not p.startswith("check")}
     return Model(
         source=b.source, sources=b.sources, graph=b.graph, constants=dict(b.constants),

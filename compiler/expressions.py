@@ -39,8 +39,10 @@ from dln.compiler.values import (
     describe,
 )
 from dln.grammar import syntax as s
-from dln.grammar.diagnostics import Span
+from dln.grammar.diagnostics import Fault, Span
 
+LONGEST = 100_000  # entries of a range
+WORK = 2_000_000  # expressions worked out in one build
 signature = cache(inspect.signature)
 ARITHMETIC: dict[str, tuple[str, Callable[[Any, Any], Any]]] = {
     "+": ("add", operator.add),
@@ -60,8 +62,14 @@ COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
 
 
 def evaluate(b: Build, expr: s.Expr, scope: Scope) -> Value:
-    """The value of an expression in a scope."""
-    return RULES[type(expr)](b, expr, scope)
+    """The value of an expression in a scope. What an operation refuses is said with its place."""
+    b.work += 1
+    if b.work > WORK:
+        b.fail("E316", f"this spec asks for more than {WORK:,} steps while it is read", expr.span)
+    try:
+        return RULES[type(expr)](b, expr, scope)
+    except Fault as fault:
+        b.fail("E299", fault.message, expr.span, remedy=fault.remedy)
 
 
 def _name(b: Build, expr: s.Name, scope: Scope) -> Value:
@@ -92,10 +100,11 @@ def _range(b: Build, expr: s.RangeOf, scope: Scope) -> Value:
             b.fail("E305", "a range goes from number to number", part.span, describe(value))
     if step <= 0:
         b.fail("E306", "the step of a range must be positive", (expr.step or expr).span)
-    if all(isinstance(v, int) for v in (first, last, step)):
-        return list(range(first, last + 1, step))
-    n = math.floor((last - first) / step + 1e-9)
-    return [first + i * step for i in range(n + 1)]
+    n = math.floor((last - first) / step + 1e-9) + 1
+    if n > LONGEST:
+        b.fail("E309", f"a list of {n} numbers is too long", expr.span,
+               f"at most {LONGEST} are worked out while a spec is read")  # fmt: skip
+    return [first + i * step for i in range(n)]
 
 
 def _list(b: Build, expr: s.ListOf, scope: Scope) -> Value:
@@ -160,8 +169,10 @@ def _arithmetic(b: Build, expr: s.Binary, left: Value, right: Value) -> Value:
         spans = (expr.left.span, expr.right.span)
         return tensors.binary(b, ARITHMETIC[expr.op][0], left, right, expr.span, spans)
     try:
+        if expr.op == "^" and right * math.log2(max(abs(left), 1)) > 1024:
+            raise OverflowError
         value = ARITHMETIC[expr.op][1](left, right)
-        if isinstance(value, complex) or abs(value) == math.inf:
+        if isinstance(value, complex) or not math.isfinite(value):
             raise OverflowError
         return value
     except (ZeroDivisionError, OverflowError, ValueError):

@@ -6,7 +6,6 @@ type rule of its own operation, so two nodes that turn out to be the same become
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from dln.compiler.graph import Graph, Node
@@ -33,7 +32,7 @@ def infer(model: Model) -> Model:
         new.mark(made, model.graph.spans.get(node, ()), model.graph.names.get(node))
         to[node] = made
     params = {k: p for k, p in model.params.items() if p.node in to}
-    kept: Model = remap(replace(model, graph=new, params=params), to.__getitem__)
+    kept: Model = remap(model.changed(graph=new, params=params), to.__getitem__)
     return kept
 
 

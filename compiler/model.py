@@ -7,17 +7,15 @@ A `Model` is frozen data over one `Graph`. Phases, watches, tasks and checks nam
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from typing import Any
 
 from dln.compiler.graph import Graph, Node
 from dln.compiler.sizes import Sizes
-from dln.compiler.tensor import TensorType
 from dln.grammar.diagnostics import Source, Span
+from dln.grammar.record import Record
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
+class Parameter(Record):
     """A parameter or fixed value: its node, and the node of its initial value."""
 
     path: str
@@ -27,8 +25,7 @@ class Parameter:
     trainable: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class FieldOf:
+class FieldOf(Record):
     """A field of a data set: what phases see (`node`, an input), and how it follows from raw."""
 
     name: str
@@ -38,8 +35,7 @@ class FieldOf:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class DataSet:
+class DataSet(Record):
     """A declared data set. `parts` are (start, count) in the file's order; `all` is among them."""
 
     name: str
@@ -55,8 +51,7 @@ class DataSet:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class On:
+class On(Record):
     """A part of a data set."""
 
     data: str
@@ -66,8 +61,7 @@ class On:
         return f"{self.data}.{self.part}"
 
 
-@dataclass(frozen=True, slots=True)
-class Watching:
+class Watching(Record):
     """A watched value.
 
     `value` is summed over the batch when `per_example`, else it is one number for a whole batch.
@@ -85,8 +79,7 @@ class Watching:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Keeping:
+class Keeping(Record):
     """`checkpoint every ...` or `checkpoint best by ...` (a node over watch values)."""
 
     every: tuple[int, str] | None
@@ -94,8 +87,7 @@ class Keeping:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Starting:
+class Starting(Record):
     """`start target := value`, done once when the phase begins."""
 
     path: str
@@ -103,8 +95,7 @@ class Starting:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Phase:
+class Phase(Record):
     """A `train`: what is learned, from which data, for how long.
 
     `updates` maps parameter paths to their new values, `states` optimiser states to theirs (with
@@ -133,8 +124,7 @@ class Phase:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Probe:
+class Probe(Record):
     """A value asked of a phase by a check: `node` on its first minibatch, `before` the first
     update or `after` the last."""
 
@@ -143,8 +133,7 @@ class Probe:
     node: Node
 
 
-@dataclass(frozen=True, slots=True)
-class Expectation:
+class Expectation(Record):
     """`expect left op right within tolerance`; sides are nodes over constants, clocks, probes."""
 
     op: str
@@ -156,8 +145,7 @@ class Expectation:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Checking:
+class Checking(Record):
     """A `check` block: its sentence and what it expects."""
 
     text: str
@@ -166,15 +154,13 @@ class Checking:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Emission:
+class Emission(Record):
     value: Node
     to: str | None
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Tasking:
+class Tasking(Record):
     """A `task`: what it emits; its options are constants by name."""
 
     name: str
@@ -183,8 +169,7 @@ class Tasking:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Sweeping:
+class Sweeping(Record):
     """A `sweep`: the constants it varies, and what each run reports and expects."""
 
     name: str
@@ -194,8 +179,7 @@ class Sweeping:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Applied:
+class Applied(Record):
     """An instance as a function from Python: port nodes (inputs) and result nodes."""
 
     path: str
@@ -204,8 +188,7 @@ class Applied:
     params: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Model:
+class Model(Record):
     """A built spec."""
 
     source: Source
@@ -228,13 +211,10 @@ def remap(value: Any, to: Callable[[Node], Node]) -> Any:
     """A copy of a model (or a part of one) with every node replaced."""
     if isinstance(value, Node):
         return to(value)
-    if isinstance(value, Graph | Span | Source | Sizes):
-        return value
     if isinstance(value, tuple):
         return tuple(remap(v, to) for v in value)
     if isinstance(value, Mapping):
         return {k: remap(v, to) for k, v in value.items()}
-    names = getattr(value, "__dataclass_fields__", None)
-    if names is None or isinstance(value, TensorType):
-        return value
-    return replace(value, **{k: remap(getattr(value, k), to) for k in names})
+    if isinstance(value, Record):
+        return value.changed(**{k: remap(getattr(value, k), to) for k in value._fields})
+    return value

@@ -1,75 +1,31 @@
-"""The column of stages from a model to a plan, each named, in the order they run.
+"""Model to plan: which programs there are, and the stages that each goes through.
 
-    build -> infer -> simplify, stabilise -> differentiate -> simplify, stabilise, fold, prune
-    -> fuse -> schedule -> lower
-
-`build` and `infer` work on a whole spec. The rest runs once for each program, on the part of the
-graph that its outputs need.
+The graph stages stand in `stages`; here the target's own follow: fuse, schedule, lower.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
 
-import dln.compiler.ops  # noqa: F401  (fills the table of operations)
 from dln.compiler import plan as p
-from dln.compiler.differentiate import differentiate
-from dln.compiler.graph import Graph, Node, ancestors
+from dln.compiler.graph import Node
+from dln.compiler.lower import lower
 from dln.compiler.model import DataSet, FieldOf, Model, Phase, Watching
-from dln.compiler.passes import PASSES, Log
 from dln.compiler.passes.fuse import fuse
 from dln.compiler.sizes import Size
+from dln.compiler.stages import STAGES, Stage, optimise, part
 from dln.compiler.targets import TARGETS, Target
 from dln.compiler.tensor import TensorType
 from dln.grammar.diagnostics import Fault, Span
 
 CHUNK = 1000  # examples that data, watches and applied instances take at a time
 
-Stage: TypeAlias = Callable[[Graph, "Log | None"], Graph]
-
-
-def _differentiate(graph: Graph, log: Log | None) -> Graph:
-    return differentiate(graph)
-
-
-# Constants are folded only when no gradient is left: a derivative may be asked for at a constant.
-BEFORE: tuple[tuple[str, Stage], ...] = tuple(
-    x for x in PASSES if x[0] in ("simplify", "stabilise")
-)
-AFTER: tuple[tuple[str, Stage], ...] = PASSES
-STAGES: tuple[tuple[str, Stage], ...] = (*BEFORE, ("differentiate", _differentiate), *AFTER)
-
 
 def stages(target: Target) -> tuple[tuple[str, Stage], ...]:
     """The graph stages for a target, in order; a name may stand twice."""
     return (*STAGES, ("fuse", lambda graph, log: fuse(graph, target, log)))
-
-
-def part(model: Model, outputs: Mapping[str, Node]) -> Graph:
-    """The part of the model's graph that some outputs need."""
-    graph = Graph()
-    for node in ancestors(outputs.values()):
-        graph.include(node, model.graph.spans.get(node, ()), model.graph.names.get(node))
-    graph.outputs = dict(outputs)
-    return graph
-
-
-def optimise(
-    graph: Graph,
-    steps: Iterable[tuple[str, Stage]] = STAGES,
-    seen: Callable[[str, Graph, Graph, Log], None] | None = None,
-) -> Graph:
-    """A graph through the column; `seen` is shown each stage with what went in and came out."""
-    for name, stage in steps:
-        log: Log = []
-        after = stage(graph, None if seen is None else log)
-        if seen is not None:
-            seen(name, graph, after, log)
-        graph = after
-    return graph
 
 
 # ---- programs ----------------------------------------------------------------------------------
@@ -97,8 +53,6 @@ class Programs(Mapping[str, p.Program]):
         return self.made[name]
 
     def _compile(self, name: str, recipe: Recipe) -> p.Program:
-        from dln.compiler.lower import lower
-
         graph = optimise(part(self.model, recipe.outputs), stages(self.target))
         return lower(name, graph, self.target, recipe.dtype, recipe.capacity)
 

@@ -89,6 +89,7 @@ class Build:
     calls: list[tuple[Span, str]] = field(default_factory=list)
     naming: Naming = field(default_factory=lambda: Naming("anonymous"))
     drawing: Drawing | None = None
+    work: int = 0
     counter: Iterator[int] = field(default_factory=lambda: count(1))
     evaluate: Callable[[Any, Scope], Any] = field(default=lambda expr, scope: None)
 

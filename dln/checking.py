@@ -152,7 +152,7 @@ class Worker:
 def evaluate(model: Model, nodes: Mapping[str, Node], env: Any, seed: int) -> dict[str, Any]:
     """Nodes through the graph passes (stable forms, gradients written out), then the evaluator."""
     from dln.compiler.evaluate import evaluate as run
-    from dln.compiler.pipeline import BEFORE, STAGES, optimise, part
+    from dln.compiler.stages import BEFORE, STAGES, optimise, part
 
     graph = part(model, nodes)
     symbolic = any(n.op == "grad" for n in graph.topological())

@@ -70,7 +70,7 @@ def cli(ctx: click.Context) -> None:
 @spec_options
 @output_options
 @click.pass_obj
-def check(terminal: Terminal, spec: str, **given: Any) -> int:
+def check(terminal: Terminal, /, spec: str, **given: Any) -> int:
     """Read a spec and test what needs no training."""
     from dln.showing import check
 
@@ -85,7 +85,7 @@ def check(terminal: Terminal, spec: str, **given: Any) -> int:
 @spec_options
 @output_options
 @click.pass_obj
-def show(terminal: Terminal, spec: str, form: str | None, **given: Any) -> int:
+def show(terminal: Terminal, /, spec: str, form: str | None, **given: Any) -> int:
     """Print a spec with every default written out and every size."""
     from dln.showing import draw, show
 
@@ -100,7 +100,7 @@ def show(terminal: Terminal, spec: str, form: str | None, **given: Any) -> int:
 @spec_options
 @output_options
 @click.pass_obj
-def plan(terminal: Terminal, spec: str, program: str | None, **given: Any) -> int:
+def plan(terminal: Terminal, /, spec: str, program: str | None, **given: Any) -> int:
     """Print the programs, their buffers, memory and arithmetic."""
     from dln.inspecting import plan
 
@@ -116,7 +116,7 @@ def plan(terminal: Terminal, spec: str, program: str | None, **given: Any) -> in
 @output_options
 @click.pass_obj
 def explain(
-    terminal: Terminal, spec: str, only: str | None, program: str | None, **given: Any
+    terminal: Terminal, /, spec: str, only: str | None, program: str | None, **given: Any
 ) -> int:
     """Print what each pass rewrote: rule, place, before, after."""
     from dln.inspecting import explain
@@ -141,7 +141,7 @@ def explain(
 @spec_options
 @output_options
 @click.pass_obj
-def run(terminal: Terminal, spec: str | None, **given: Any) -> int:
+def run(terminal: Terminal, /, spec: str | None, **given: Any) -> int:
     """Train the phases, run the tasks, test the checks."""
     from dln.running import run
 
@@ -158,7 +158,7 @@ def run(terminal: Terminal, spec: str | None, **given: Any) -> int:
 @spec_options
 @output_options
 @click.pass_obj
-def sweep(terminal: Terminal, spec: str, name: str | None, **given: Any) -> int:
+def sweep(terminal: Terminal, /, spec: str, name: str | None, **given: Any) -> int:
     """Run a spec for every combination of the constants that a sweep varies."""
     from dln.sweeping import sweep
 
@@ -173,7 +173,7 @@ def sweep(terminal: Terminal, spec: str, name: str | None, **given: Any) -> int:
 @spec_options
 @output_options
 @click.pass_obj
-def task(terminal: Terminal, run_dir: str, name: str, **given: Any) -> int:
+def task(terminal: Terminal, /, run_dir: str, name: str, **given: Any) -> int:
     """Repeat a task on the run directory of a finished run."""
     from dln.tasks import repeat
 
@@ -188,7 +188,7 @@ def task(terminal: Terminal, run_dir: str, name: str, **given: Any) -> int:
 @spec_options
 @output_options
 @click.pass_obj
-def time(terminal: Terminal, spec: str, **given: Any) -> int:
+def time(terminal: Terminal, /, spec: str, **given: Any) -> int:
     """Time a step of each phase, line by line of the spec."""
     from dln.measuring import time
 
@@ -203,7 +203,7 @@ def time(terminal: Terminal, spec: str, **given: Any) -> int:
 @spec_options
 @output_options
 @click.pass_obj
-def gradcheck(terminal: Terminal, spec: str, **given: Any) -> int:
+def gradcheck(terminal: Terminal, /, spec: str, **given: Any) -> int:
     """Compare each gradient with differences of the loss."""
     from dln.measuring import gradcheck
 

@@ -94,7 +94,8 @@ def explain(
 
 def firings(compiled: Compiled, name: str, only: str | None = None) -> list[dict[str, Any]]:
     """What the passes did to the graph of one program, in order."""
-    from dln.compiler.pipeline import optimise, part, stages
+    from dln.compiler.pipeline import stages
+    from dln.compiler.stages import optimise, part
 
     programs: Programs = compiled.plan.programs  # type: ignore[assignment]
     found: list[dict[str, Any]] = []

@@ -9,7 +9,7 @@ import click
 from dln.spec import LIBRARIES, shipped
 from dln.terminal import columns
 
-WIDTH = 76
+WIDTH = 64
 
 
 def overview(group: click.Group) -> str:
@@ -26,8 +26,11 @@ def overview(group: click.Group) -> str:
 
 
 def first_line(path: Path) -> str:
-    """The first comment of a spec up to its first full stop or line end, cut where it is long."""
+    """What the first comment of a spec says, cut between two words where it is long."""
     with path.open(encoding="utf-8", errors="replace") as text:
         line = text.readline()
     said = line.removeprefix("#").strip() if line.startswith("#") else ""
-    return said if len(said) <= WIDTH else said[: WIDTH - 3].rstrip() + "..."
+    said = said.split(": ")[0].removesuffix(".")
+    if len(said) <= WIDTH:
+        return said
+    return said[: WIDTH - 3].rpartition(" ")[0].rstrip(",;(") + " ..."

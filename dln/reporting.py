@@ -54,14 +54,19 @@ def _failure(v: Verdict) -> str:
 
 def comparison(v: Verdict) -> str:
     """What was measured, what was expected, and how near it must be."""
+    return ", ".join(part for part in parts(v) if part)
+
+
+def parts(v: Verdict) -> tuple[str, str]:
+    """`measured ...` and `expected ...`; the reason instead where there is one."""
     if v.status == "not run" or v.reason:
-        return v.reason
+        return v.reason, ""
+    if v.expected is True and v.op == "==":
+        return ("holds" if v.value is True else "does not hold"), ""
     within = "" if v.within is None else f" within {number(v.within)}"
-    return f"measured {number(v.value)}, expected {_wanted(v)}{within}"
-
-
-def _wanted(v: Verdict) -> str:
-    return number(v.expected) if v.op == "==" else f"{v.op} {number(v.expected)}"
+    sign = "" if v.op == "==" else f"{v.op} "
+    expected = f"expected {sign}{number(v.expected, v.within)}{within}"
+    return f"measured {number(v.value, v.within)}", expected
 
 
 MOST = 12  # expectations of one check that are printed one by one
@@ -86,7 +91,7 @@ def _worst(found: Sequence[Verdict]) -> list[Verdict]:
 
 
 def _table(found: Sequence[Verdict]) -> str:
-    return columns([(_short(v.text), comparison(v)) for v in found])
+    return columns([(_short(v.text), *parts(v)) for v in found])
 
 
 def _short(text: str, most: int = 44) -> str:

@@ -7,7 +7,6 @@ a block or optimiser is added to it, and what a `train` leaves to the defaults o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from dln.grammar import syntax as s
@@ -43,12 +42,12 @@ def rebuilt(node: Any, change: Callable[[Any], Any]) -> Any:
     """A copy of a tree with `change` done at every node, the parts first."""
     if isinstance(node, tuple):
         return tuple(rebuilt(n, change) for n in node)
-    if not is_dataclass(node) or isinstance(node, type | Span):
+    if not isinstance(node, s.Syntax):
         return node
-    parts = {f.name: getattr(node, f.name) for f in fields(node) if f.name != "span"}
+    parts = {k: getattr(node, k) for k in node._fields if k != "span"}
     new = {k: rebuilt(v, change) for k, v in parts.items()}
     changed = any(new[k] is not v for k, v in parts.items())
-    return change(replace(node, **new) if changed else node)
+    return change(node.changed(**new) if changed else node)
 
 
 # ---- constants ---------------------------------------------------------------------------------
@@ -58,7 +57,7 @@ def _constants(spec: Spec) -> s.Module:
     """The module with the values that its constants have now."""
     items = tuple(_const(i, spec.constants) if isinstance(i, s.Const) else i
                   for i in spec.syntax.items)  # fmt: skip
-    return replace(spec.syntax, items=items)
+    return spec.syntax.changed(items=items)
 
 
 def _const(item: s.Const, values: Mapping[str, object]) -> s.Const:
@@ -66,7 +65,7 @@ def _const(item: s.Const, values: Mapping[str, object]) -> s.Const:
     expr = written(value, item.value.span)
     if expr is None or read_back(item.value) == value:
         return item
-    return replace(item, value=expr)
+    return item.changed(value=expr)
 
 
 def written(value: object, span: Span) -> s.Expr | None:
@@ -120,8 +119,8 @@ def _call(call: s.Call, options: Options) -> s.Call:
     if not added:
         return call
     if call.options:
-        return replace(call, options=(*given, *added))
-    return replace(call, arguments=(*given, *added))
+        return call.changed(options=(*given, *added))
+    return call.changed(arguments=(*given, *added))
 
 
 def _left_out(known: Iterable[s.Option], given: tuple[s.Arg, ...]) -> Iterable[s.Named]:
@@ -152,7 +151,7 @@ def _train(train: s.Train) -> s.Train:
     if "stream" in there:
         added = [c for c in added if c.kind != "batch"]
     clauses = sorted([*train.clauses, *added], key=lambda c: CLAUSES.index(_kind(c)))
-    return replace(train, clauses=tuple(clauses))
+    return train.changed(clauses=tuple(clauses))
 
 
 def _kind(clause: s.Clause | s.After) -> str:

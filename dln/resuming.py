@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from dln.grammar.diagnostics import DlnError, Fault, Problem
 from dln.options import Settings
 from dln.runtime.rundir import RunDirectory
+from dln.spec import shipped
 
 if TYPE_CHECKING:
     from dln.runtime.rundir import Restored
@@ -35,10 +36,10 @@ def earlier(name: str | None, given: Settings) -> Earlier:
     """The run to go on with. Raises DlnError where there is none."""
     try:
         folder = given.resume or given.out
-        if folder and name is None and not _holds_run(folder):
+        if folder and name is None and not Path(folder).is_dir() and _is_spec(folder):
             folder, name = None, folder  # `--resume mlp`: the spec, not a directory
         if not folder:
-            folder = newest(Path(name or "").stem)
+            folder = newest(Path(name).stem if name else "")
         rundir = RunDirectory.reopen(folder)
         spec, settings = remembered(rundir, given)
         return Earlier(rundir, spec, settings, rundir.newest())
@@ -50,17 +51,26 @@ def _holds_run(folder: str) -> bool:
     return (Path(folder) / "manifest.json").is_file()
 
 
+def _is_spec(name: str) -> bool:
+    return Path(name).is_file() or name.removesuffix(".dln") in shipped()
+
+
 def newest(spec: str, root: str = ROOT) -> str:
-    """The newest run directory of a spec that is not finished."""
-    wanted = re.compile(re.escape(spec) + r"-(\d+)")
-    found = ((wanted.fullmatch(p.name), p) for p in Path(root).glob("*"))
-    runs = sorted((int(m[1]), p) for m, p in found if m and _holds_run(str(p)))
-    for _, path in reversed(runs):
+    """The newest run directory of a spec (of any, without a name) that is not finished."""
+    wanted = re.compile(re.escape(spec) + r"-(\d+)" if spec else r".*-(\d+)")
+    runs = [p for p in Path(root).glob("*") if wanted.fullmatch(p.name) and _holds_run(str(p))]
+    for path in sorted(runs, key=_age, reverse=True):
         if not any(r.get("event") == "finished" for r in RunDirectory(path).records()):
             return str(path)
-    what = f"an unfinished run of {spec}" if spec else "an unfinished run"
+    whose = f"unfinished run of {spec}" if spec else "unfinished run"
     remedy = "dln run SPEC --resume DIR" if runs else f"dln run {spec or 'SPEC'}"
-    raise DlnError([Problem("E541", f"there is no {what} in {root}", remedy=remedy)])
+    raise DlnError([Problem("E541", f"there is no {whose} in {root}/", remedy=remedy)])
+
+
+def _age(path: Path) -> tuple[float, int]:
+    """When a run was started, and its number."""
+    started = (path / "manifest.json").stat().st_mtime
+    return started, int(path.name.rpartition("-")[2])
 
 
 def remembered(rundir: RunDirectory, given: Settings | None = None) -> tuple[str, Settings]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dln import checking, reporting, tasks
 from dln.checking import Verdict
-from dln.grammar.diagnostics import DlnError, Fault
+from dln.grammar.diagnostics import DlnError, Fault, Problem
 from dln.inspecting import chosen
 from dln.interrupts import interruptible
 from dln.options import Settings
@@ -18,7 +18,7 @@ from dln.resuming import Earlier, earlier
 from dln.runtime.rundir import RunDirectory
 from dln.showing import headline, parameters
 from dln.spec import Compiled, Spec, find, from_source, read
-from dln.terminal import Terminal, columns, plural
+from dln.terminal import Terminal, columns
 
 if TYPE_CHECKING:
     from dln.compiler.model import Phase
@@ -56,9 +56,7 @@ def run(terminal: Terminal, name: str | None, given: Settings, debug: int = 0) -
         return _run(terminal, spec, session, selection, given, rundir, before)
 
 
-def _no_spec() -> Any:
-    from dln.grammar.diagnostics import Problem
-
+def _no_spec() -> Problem:
     return Problem("E014", "which spec?", remedy="dln run SPEC, or dln run --resume DIR")
 
 
@@ -153,8 +151,9 @@ def recorded(
     try:
         if before is not None:
             return before.rundir
+        text = resolved(spec)
         rundir = RunDirectory.create(spec.name, given.out)
-        rundir.write_spec(spec.source.text, resolved(spec))
+        rundir.write_spec(spec.source.text, text)
         rundir.write_manifest(seed=given.seed, threads=given.threads, backend=given.backend,
                               dtype=compiled.plan.dtype, constants=spec.constants)  # fmt: skip
         words = {k: getattr(given, k) for k in ("epochs", "limit", "phase", "slow", "dtype")}

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from dln import checking, reporting
 from dln.compiler.model import DataSet, Model, Phase
 from dln.grammar.diagnostics import clean
-from dln.resolving import resolved
 from dln.spec import Spec
 from dln.terminal import Terminal, columns, plural
 
@@ -79,6 +78,8 @@ def headline(spec: Spec) -> str:
 
 def show(terminal: Terminal, spec: Spec) -> int:
     """The spec with all its defaults, then every size that follows from it."""
+    from dln.resolving import resolved
+
     plan = spec.compile().plan
     terminal.result(resolved(spec).rstrip())
     for title, body in sections(spec, plan):
@@ -184,6 +185,8 @@ def step_line(plan: Plan, phase: Phase) -> str:
 
 def as_data(spec: Spec, plan: Plan) -> dict[str, Any]:
     """What `show --json` prints."""
+    from dln.resolving import resolved
+
     model = spec.model
     return {
         "spec": spec.name,

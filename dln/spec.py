@@ -14,10 +14,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import dln.compiler.ops  # noqa: F401  (fills the table of operations)
 from dln.compiler.build import build
 from dln.compiler.infer import infer
 from dln.compiler.model import DataSet, Model
-from dln.compiler.pipeline import compile_model
 from dln.grammar import syntax
 from dln.grammar.diagnostics import DlnError, Fault, Problem, Source, nearest
 from dln.grammar.parser import parse_source
@@ -114,6 +114,8 @@ class Spec:
         `dtype` overrides the precision the phases ask for, `threads` the number of threads of the
         linear algebra. Raises DlnError where the backend cannot be had.
         """
+        from dln.compiler.pipeline import compile_model
+
         try:
             plan = compile_model(self.model, backend, dtype, self.name)
         except Fault as fault:

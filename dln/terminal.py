@@ -92,23 +92,39 @@ def columns(rows: Iterable[Sequence[str]], right: Iterable[int] = (), lead: str 
     )  # fmt: skip
 
 
-def number(value: Any) -> str:
-    """A measured number as a person reads it: six significant digits, lists in brackets.
+def number(value: Any, within: float | None = None) -> str:
+    """A measured number as a person reads it: six significant digits, or as many decimals as a
+    tolerance asks for; lists in brackets.
 
     >>> number(79400.0), number(94.8123456), number([1.0, 0.25])
     ('79400', '94.8123', '[1, 0.25]')
+    >>> number(0.7651234567891, 1e-9)
+    '0.7651234568'
     """
     if hasattr(value, "tolist"):
         value = value.tolist()
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: ""}[value]
     if isinstance(value, list | tuple):
-        shown = [number(v) for v in value[:8]]
-        return f"[{', '.join(shown + ['...'] * (len(value) > 8))}]"
+        most = 8 if within is None else 3
+        shown = [number(v, within) for v in value[:most]]
+        return f"[{', '.join(shown + ['...'] * (len(value) > most))}]"
     if not isinstance(value, int | float):
         return clean(str(value))
     whole = isinstance(value, int) or (value.is_integer() and abs(value) < 1e12)
-    return str(int(value)) if whole else f"{value:.6g}"
+    return str(int(value)) if whole else _digits(value, within)
+
+
+def _digits(value: float, within: float | None) -> str:
+    from math import ceil, isfinite, log10
+
+    short = f"{value:.6g}"
+    if not within or not isfinite(value):
+        return short
+    decimals = max(2, min(15, 1 + ceil(-log10(within))))
+    if "e" in short:
+        return f"{value:.{decimals}g}"
+    return max(f"{value:.{decimals}f}".rstrip("0").rstrip("."), short, key=len)
 
 
 def plural(count: int, what: str) -> str:

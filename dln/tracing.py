@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 def trace(terminal: Terminal, compiled: Compiled, flags: Flags) -> None:
     """Take every program through the column, and say or verify what each stage leaves."""
-    from dln.compiler.pipeline import optimise, part, stages
+    from dln.compiler.pipeline import stages
+    from dln.compiler.stages import optimise, part
 
     programs: Programs = compiled.plan.programs  # type: ignore[assignment]
     for name, recipe in programs.recipes.items():

@@ -1,4 +1,4 @@
-"""The syntax tree: one frozen dataclass for each construct, named like the grammar's rule.
+"""The syntax tree: one record for each construct, named like the grammar's rule.
 
 Every node has a `span`, which takes no part in comparison: two texts that differ only in layout
 have equal trees. Nothing here knows what a name means; `compiler.build` resolves them.
@@ -6,30 +6,27 @@ have equal trees. Nothing here knows what a name means; `compiler.build` resolve
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from dln.grammar.diagnostics import Span
+from dln.grammar.record import Record, keyword
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Syntax:
+class Syntax(Record):
     """Anything with a place in a source."""
 
-    span: Span = field(compare=False, repr=False)
+    span: Span = keyword()
 
 
 # ---- expressions -------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
 class Number(Syntax):
     """`2`, `0.5`, `1e-4`: an int where it is written without point and exponent."""
 
     value: int | float
 
 
-@dataclass(frozen=True, slots=True)
 class String(Syntax):
     """`"text"`, or `\"\"\"long text\"\"\"` when `long`."""
 
@@ -37,19 +34,16 @@ class String(Syntax):
     long: bool = False
 
 
-@dataclass(frozen=True, slots=True)
 class Name(Syntax):
     id: str
 
 
-@dataclass(frozen=True, slots=True)
 class Group(Syntax):
     """`(body)`: kept, so that the printer gives back the brackets that were written."""
 
     body: Expr
 
 
-@dataclass(frozen=True, slots=True)
 class Binary(Syntax):
     """`left op right`, op one of `+ - * / @ ^ == != <= >= < > and or`."""
 
@@ -58,7 +52,6 @@ class Binary(Syntax):
     right: Expr
 
 
-@dataclass(frozen=True, slots=True)
 class Unary(Syntax):
     """`-body` or `not body`."""
 
@@ -66,7 +59,6 @@ class Unary(Syntax):
     body: Expr
 
 
-@dataclass(frozen=True, slots=True)
 class Flow(Syntax):
     """`source -> target`: the left side is the port of the right."""
 
@@ -74,7 +66,6 @@ class Flow(Syntax):
     target: Expr
 
 
-@dataclass(frozen=True, slots=True)
 class Choose(Syntax):
     """`then if test else other`."""
 
@@ -83,7 +74,6 @@ class Choose(Syntax):
     other: Expr
 
 
-@dataclass(frozen=True, slots=True)
 class Asserted(Syntax):
     """`body as domain`."""
 
@@ -91,7 +81,6 @@ class Asserted(Syntax):
     domain: Domain
 
 
-@dataclass(frozen=True, slots=True)
 class RangeOf(Syntax):
     """`first..last by step`, both ends included."""
 
@@ -100,7 +89,6 @@ class RangeOf(Syntax):
     step: Expr | None
 
 
-@dataclass(frozen=True, slots=True)
 class Named(Syntax):
     """`name = value` among arguments."""
 
@@ -108,7 +96,6 @@ class Named(Syntax):
     value: Expr
 
 
-@dataclass(frozen=True, slots=True)
 class Ranged(Syntax):
     """`name in range` among the indices of a reduction."""
 
@@ -116,7 +103,6 @@ class Ranged(Syntax):
     range: Expr
 
 
-@dataclass(frozen=True, slots=True)
 class Call(Syntax):
     """`function(positional; options)`. Arguments before and after the semicolon are kept apart."""
 
@@ -125,7 +111,6 @@ class Call(Syntax):
     options: tuple[Arg, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
 class Reduce(Syntax):
     """`function(i, j in 0..2: body)`: a reduction over bound indices."""
 
@@ -134,7 +119,6 @@ class Reduce(Syntax):
     body: Expr
 
 
-@dataclass(frozen=True, slots=True)
 class Slice(Syntax):
     """`start:stop` inside an index; `stop` excluded."""
 
@@ -142,30 +126,25 @@ class Slice(Syntax):
     stop: Expr | None
 
 
-@dataclass(frozen=True, slots=True)
 class Index(Syntax):
     body: Expr
     indices: tuple[Expr | Slice, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class Attr(Syntax):
     body: Expr
     name: str
-    name_span: Span = field(compare=False, repr=False)
+    name_span: Span
 
 
-@dataclass(frozen=True, slots=True)
 class Transpose(Syntax):
     body: Expr
 
 
-@dataclass(frozen=True, slots=True)
 class ListOf(Syntax):
     items: tuple[Expr, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class Comprehension(Syntax):
     """`[for name in range: body]`."""
 
@@ -184,7 +163,6 @@ Arg: TypeAlias = Expr | Named | Ranged
 # ---- ports, options, declarations --------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
 class Domain(Syntax):
     """`prob`, `class(10)`, ..."""
 
@@ -192,7 +170,6 @@ class Domain(Syntax):
     size: Expr | None
 
 
-@dataclass(frozen=True, slots=True)
 class Port(Syntax):
     """`name[dims]: domain`; `dims` is None where no brackets stand."""
 
@@ -201,14 +178,12 @@ class Port(Syntax):
     domain: Domain | None
 
 
-@dataclass(frozen=True, slots=True)
 class Option(Syntax):
     name: str
     dims: tuple[Expr, ...] | None
     default: Expr | None
 
 
-@dataclass(frozen=True, slots=True)
 class Declared(Syntax):
     """One parameter or fixed value: `name[dims] = value where mask` or `~ draw`."""
 
@@ -219,7 +194,6 @@ class Declared(Syntax):
     where: Expr | None
 
 
-@dataclass(frozen=True, slots=True)
 class NameIx(Syntax):
     """`name` or `name[index]`, the name of a phase."""
 
@@ -230,22 +204,18 @@ class NameIx(Syntax):
 # ---- statements --------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
 class Param(Syntax):
     declared: tuple[Declared, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class Fixed(Syntax):
     declared: tuple[Declared, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class Hidden(Syntax):
     ports: tuple[Port, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class Define(Syntax):
     """`name[indices]: domain = value`."""
 
@@ -253,7 +223,6 @@ class Define(Syntax):
     value: Expr
 
 
-@dataclass(frozen=True, slots=True)
 class Draw(Syntax):
     """`name ~ distribution`."""
 
@@ -261,19 +230,16 @@ class Draw(Syntax):
     value: Expr
 
 
-@dataclass(frozen=True, slots=True)
 class Energy(Syntax):
     value: Expr
 
 
-@dataclass(frozen=True, slots=True)
 class Scan(Syntax):
     name: str
     range: Expr | None
     body: tuple[Stmt, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class For(Syntax):
     """`for name in range { ... }`, of items or of statements."""
 
@@ -282,13 +248,11 @@ class For(Syntax):
     body: tuple[Item | Stmt, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class Let(Syntax):
     name: str
     value: Expr
 
 
-@dataclass(frozen=True, slots=True)
 class Expect(Syntax):
     value: Expr
     within: Expr | None
@@ -297,19 +261,16 @@ class Expect(Syntax):
 # ---- items -------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
 class Use(Syntax):
     path: str
     alias: str | None
 
 
-@dataclass(frozen=True, slots=True)
 class Const(Syntax):
     name: str
     value: Expr
 
 
-@dataclass(frozen=True, slots=True)
 class Fn(Syntax):
     """`fn name(ports) -> domain = value`."""
 
@@ -319,7 +280,6 @@ class Fn(Syntax):
     value: Expr
 
 
-@dataclass(frozen=True, slots=True)
 class Block(Syntax):
     name: str
     ports: tuple[Port, ...]
@@ -328,13 +288,11 @@ class Block(Syntax):
     body: tuple[Stmt, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class State(Syntax):
     name: str
     value: Expr
 
 
-@dataclass(frozen=True, slots=True)
 class SetTo(Syntax):
     """`name := value`."""
 
@@ -342,7 +300,6 @@ class SetTo(Syntax):
     value: Expr
 
 
-@dataclass(frozen=True, slots=True)
 class Optimiser(Syntax):
     name: str
     names: tuple[str, ...]
@@ -350,7 +307,6 @@ class Optimiser(Syntax):
     body: tuple[State | SetTo | Define, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class Field(Syntax):
     """A field of a data set, drawn afresh at each visit when `drawn`."""
 
@@ -359,7 +315,6 @@ class Field(Syntax):
     drawn: bool = False
 
 
-@dataclass(frozen=True, slots=True)
 class Part(Syntax):
     """One part of a split: a count, or a fraction below 1."""
 
@@ -367,18 +322,15 @@ class Part(Syntax):
     size: Expr
 
 
-@dataclass(frozen=True, slots=True)
 class Split(Syntax):
     parts: tuple[Part, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class Setting(Syntax):
     name: str
     value: Expr
 
 
-@dataclass(frozen=True, slots=True)
 class Data(Syntax):
     name: str
     reader: Expr
@@ -386,7 +338,6 @@ class Data(Syntax):
     body: tuple[Field | Split | Setting, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class Clause(Syntax):
     """A clause of `train`: kind is batch, for, stream, order, dtype or seed.
 
@@ -399,12 +350,10 @@ class Clause(Syntax):
     word: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
 class After(Syntax):
     phases: tuple[NameIx, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class Minimize(Syntax):
     total: bool
     loss: Expr
@@ -412,7 +361,6 @@ class Minimize(Syntax):
     optimiser: Expr
 
 
-@dataclass(frozen=True, slots=True)
 class Update(Syntax):
     """`update total target += value`."""
 
@@ -421,7 +369,6 @@ class Update(Syntax):
     value: Expr
 
 
-@dataclass(frozen=True, slots=True)
 class Start(Syntax):
     """`start target := value`."""
 
@@ -429,13 +376,11 @@ class Start(Syntax):
     value: Expr
 
 
-@dataclass(frozen=True, slots=True)
 class Step(Syntax):
     name: str
     body: tuple[Stmt, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class Every(Syntax):
     """`every count unit`; the unit in the singular."""
 
@@ -443,7 +388,6 @@ class Every(Syntax):
     unit: str
 
 
-@dataclass(frozen=True, slots=True)
 class Watch(Syntax):
     total: bool
     name: str
@@ -452,7 +396,6 @@ class Watch(Syntax):
     every: Every | None
 
 
-@dataclass(frozen=True, slots=True)
 class Checkpoint(Syntax):
     """`checkpoint every 1 epoch` or `checkpoint best by error`."""
 
@@ -460,12 +403,10 @@ class Checkpoint(Syntax):
     best: Expr | None
 
 
-@dataclass(frozen=True, slots=True)
 class Until(Syntax):
     value: Expr
 
 
-@dataclass(frozen=True, slots=True)
 class Train(Syntax):
     name: NameIx
     on: Expr
@@ -473,37 +414,31 @@ class Train(Syntax):
     body: tuple[Stmt, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class Emit(Syntax):
     value: Expr
     to: str | None
 
 
-@dataclass(frozen=True, slots=True)
 class Task(Syntax):
     name: str
     options: tuple[Option, ...]
     body: tuple[Stmt, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class Vary(Syntax):
     name: str
     range: Expr
 
 
-@dataclass(frozen=True, slots=True)
 class Report(Syntax):
     values: tuple[Expr, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class Sweep(Syntax):
     name: str
     body: tuple[Vary | Report | Expect, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class Check(Syntax):
     text: str
     slow: bool
@@ -519,7 +454,6 @@ Item: TypeAlias = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
 class Module(Syntax):
     """A whole file: the version of the language it asks for, and its items in order."""
 

@@ -23,6 +23,7 @@ class Batches:
         self.spec, self.part, self.device, self.seed = spec, part, device, seed
         self.size = part.n if spec.batch is None else min(spec.batch, part.n)
         self.per_epoch = ceil(part.n / self.size)
+        self._site = order.site_key(spec.name)
         self._order: tuple[int, Any] = (-1, None)
 
     def indices(self, update: int) -> Any:
@@ -48,7 +49,9 @@ class Batches:
         return self._order[1]
 
     def _drawn(self, epoch: int) -> order.Indices:
-        n, at = self.part.n, (self.seed, order.site_key(self.spec.name), epoch)
+        n, at = self.part.n, (self.seed, self._site, epoch)
+        if n == 1:
+            return order.file_order(1)
         match self.spec.order:
             case "file":
                 return order.file_order(n)

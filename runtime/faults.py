@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dln.compiler.plan import Line
 from dln.grammar.diagnostics import DlnError, Fault, Problem
+from dln.runtime.device import Device
 from dln.runtime.executable import Bound, Executable, culprit
 from dln.runtime.places import span_of
 
@@ -76,6 +77,13 @@ def explained(
     if row is not None:
         where += f", example {row}"
     return _error(str(error), line, where, _read(bound, line) if line else (), texts)
+
+
+def strict(device: Device) -> AbstractContextManager[object]:
+    """NumPy raises where a number overflows or loses its meaning; underflow is harmless."""
+    if device.xp is np:
+        return np.errstate(over="raise", invalid="raise", divide="raise")
+    return nullcontext()
 
 
 def not_finite(phase: str, update: int, epoch: int) -> DlnError:

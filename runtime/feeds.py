@@ -178,7 +178,7 @@ def _bad_value(spec: FieldSpec, array: Array, first: int, low: float, high: floa
     value = array[place].item()
     shown = f"{value:.6g}" if isinstance(value, float) else value
     more = int(bad.sum()) - 1
-    facts = (f"{more:,} more values like it",) if more else ()
+    facts = (f"{more:,} more {'value' if more == 1 else 'values'} like it",) if more else ()
     message = f"example {first + int(place[0])} has {shown}{inside and ' at ' + inside}, "
     return Problem(code, f"{message}expected {wanted}", facts=facts, remedy=_scaled(spec, array))
 

@@ -4,7 +4,7 @@ For a direction r (a unit vector over one parameter) the derivative of the loss 
 <gradient, r>; it is compared with (f(p + h r) - f(p - h r)) / 2h for several h, in float64, and
 the best agreement counts. Where none agrees and the slopes on both sides differ however small h
 is, the loss has a kink there (relu, max): such directions are counted and skipped, as in Caffe's
-checker. The relative error is |a - n| / max(|a|, |n|, floor of rounding). Faults: E570 a phase
+checker. The relative error is |a - n| / max(|a|, |n|, 1e-6 f). Faults: E570 a phase
 without gradients, E571 a plan in single precision.
 """
 
@@ -28,6 +28,7 @@ from dln.runtime.programs import paths_of, put
 from dln.runtime.session import Session
 
 STEPS = (1e-4, 1e-5, 1e-6, 1e-7)
+FLOOR = 1e-6  # slopes smaller than this share of the loss drown in its rounding
 KINK = 1e-3  # slopes on both sides that differ by this share of the larger are a kink
 Host = NDArray[Any]
 
@@ -144,16 +145,16 @@ def _along(probe: _Probe, path: str, direction: Host) -> tuple[float, float, flo
     analytic = float(np.sum(probe.gradients[path] * direction))
     scale = max(1.0, float(np.sqrt(np.mean(start * start)))) if start.size else 1.0
     middle = probe.loss(path, start)
+    level = max(abs(middle), 1e-3)
     best: tuple[float, float] | None = None
     kink = False
     for h in (scale * s for s in STEPS):
         ahead = (probe.loss(path, start + h * direction) - middle) / h
         behind = (middle - probe.loss(path, start - h * direction)) / h
         numeric = (ahead + behind) / 2
-        rounding = 4 * np.finfo(np.float64).eps * max(abs(middle), 1e-3) / h
-        size = max(abs(analytic), abs(numeric), 1e-3 * rounding / STEPS[-1] * h, 1e-300)
-        error = max(0.0, abs(analytic - numeric) - rounding) / size
-        kink = abs(ahead - behind) > KINK * max(abs(ahead), abs(behind)) + 4 * rounding
+        error = abs(analytic - numeric) / max(abs(analytic), abs(numeric), FLOOR * level)
+        rounding = 8 * np.finfo(np.float64).eps * level / h
+        kink = bool(abs(ahead - behind) > KINK * max(abs(ahead), abs(behind)) + rounding)
         if best is None or error < best[1]:
             best = (numeric, error)
     assert best is not None

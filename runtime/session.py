@@ -22,14 +22,13 @@ from dln.runtime import resume as resuming
 from dln.runtime.datasets import Datasets
 from dln.runtime.device import Device
 from dln.runtime.executable import Bound, Executable
-from dln.runtime.faults import explained
+from dln.runtime.faults import explained, strict
 from dln.runtime.feeds import check_fields
 from dln.runtime.places import placed, unknown
 from dln.runtime.programs import Params, Programs, paths_of, put
 from dln.runtime.results import PhaseResult
 from dln.runtime.running import TrainOptions, begin, train_phases
 from dln.runtime.train import Interrupted as Interrupted
-from dln.runtime.train import strict
 from dln.runtime.watching import unit_of
 
 Host = NDArray[Any]
@@ -195,10 +194,10 @@ class Session:
         return self.results[phase] if isinstance(phase, str) else self.results
 
     def take_up(self, result: PhaseResult) -> None:
-        """Take up the result of a phase that has ended, last in the order of results."""
+        """Take up the result of a phase, ended or interrupted, last in the order of results."""
         self.results.pop(result.name, None)
         self.results[result.name] = result
-        if result.name in self.keep_before:
+        if result.complete and result.name in self.keep_before:
             result.after = self.programs.host_params()
 
     # ---- files ---------------------------------------------------------------------------------

@@ -124,6 +124,10 @@ class Watches:
         for name, value in values.items():
             self.history.setdefault(name, []).append((update, epoch, value))
 
+    def taken_at(self, name: str, update: int) -> bool:
+        """Whether the latest value of a watch is of this update."""
+        return name in self.history and self.history[name][-1][0] == update
+
     def state(self) -> dict[str, Any]:
         """All that a resumed phase needs, as plain data."""
         return {

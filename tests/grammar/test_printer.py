@@ -63,7 +63,7 @@ def bare(expr: object) -> object:
     if isinstance(expr, tuple):
         return tuple(map(bare, expr))
     if isinstance(expr, s.Syntax):
-        fields = [f for f in expr.__dataclass_fields__ if "span" not in f]
+        fields = [f for f in expr._fields if "span" not in f]
         return (type(expr).__name__, *(bare(getattr(expr, f)) for f in fields))
     return expr
 

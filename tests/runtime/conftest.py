@@ -65,7 +65,9 @@ def program(
     head = ["def bind(xp, n, seed, v):", *(f'    v{i} = v["v{i}"]' for i in range(len(made)))]
     names = ", ".join(f"c{i}" for i in range(len(clocks)))
     head.append(f"    def run({names}):")
-    text = "\n".join([*head, *(f"        {line}" for line in lines or ["pass"]), "    return run", ""])
+    text = "\n".join(
+        [*head, *(f"        {line}" for line in lines or ["pass"]), "    return run", ""]
+    )
     body = tuple(Line(c, f"line {i}", place("net"), *touched(c)) for i, c in enumerate(lines))
     return Program(
         name, "numpy", dtype, capacity, clocks, tuple(made), {}, (), body, tuple(slots), text,
@@ -162,8 +164,17 @@ def programs(dtype: str, rate: float) -> dict[str, Program]:
     )
     data = program(
         "data:d",
-        [("input", "raw:d.", N + ((4, 0),)), ("value", "x", X), ("value", "t", N), ("value", "c", N)],
-        ["xp.copyto(v1, v0[:, :2])", "xp.copyto(v2, v0[:, 2])", "xp.copyto(v3, v0[:, 3], 'unsafe')"],
+        [
+            ("input", "raw:d.", N + ((4, 0),)),
+            ("value", "x", X),
+            ("value", "t", N),
+            ("value", "c", N),
+        ],
+        [
+            "xp.copyto(v1, v0[:, :2])",
+            "xp.copyto(v2, v0[:, 2])",
+            "xp.copyto(v3, v0[:, 3], 'unsafe')",
+        ],
     )
     net = program(
         "apply:net",
@@ -213,7 +224,7 @@ def make_plan(n: int = 11, dtype: str = "float64", rate: float = 0.5, **changes:
     phases = {"fit": replace(fit, **changes), "noisy": noisy}
     return Plan(
         "lin", "numpy", dtype, programs(dtype, rate),
-        {"net.w": ParamSpec("net.w", (2,), True, None), "net.b": ParamSpec("net.b", (), True, None)},
+        {p: ParamSpec(p, shape, True, None) for p, shape in (("net.w", (2,)), ("net.b", ()))},
         {"d": data}, phases,
         {"net": AppliedSpec("apply:net", (FieldSpec("x", (2,), "real"),), ("y",))},
         {}, {"lin.dln": SPEC}, {}, f"lin-{n}-{dtype}",

@@ -50,7 +50,10 @@ def test_going_on_after_an_interruption(
     session: Any, tmp_path: Path, looks: int, dtype: str
 ) -> None:
     """Interrupted at every kind of place: mid-epoch, epoch ends, between phases, in the second."""
-    straight, whole = session(keeps=KEEPS, dtype=dtype), RunDirectory.create("a", str(tmp_path / "a"))
+    straight, whole = (
+        session(keeps=KEEPS, dtype=dtype),
+        RunDirectory.create("a", str(tmp_path / "a")),
+    )
     straight.train(rundir=whole)
     run = RunDirectory.create("b", str(tmp_path / "b"))
     run.write_manifest(seed=1, threads=None, backend="numpy", dtype=dtype, constants={})

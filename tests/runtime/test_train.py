@@ -1,4 +1,4 @@
-"""Training against loops written by hand: orders, schedules, watches, until, checkpoints, faults."""
+"""Training against loops written by hand: orders, schedules, watches, checkpoints, faults."""
 
 from __future__ import annotations
 
@@ -119,6 +119,33 @@ def test_until_ends_the_phase_at_a_report(session: Any) -> None:
     np.testing.assert_allclose(s.params["net.w"], [2, -1], atol=1e-3)
 
 
+def test_until_and_best_over_a_watch_on_the_minibatch(
+    session: Any, plan: Any, tmp_path: Path
+) -> None:
+    """Such a watch is taken before an update: the phase ends without making it."""
+    rms = WatchSpec("rms", "watch:fit.rms", True, False, None, (2, "update"), ("x", "t"), None)
+    changes = {"watches": (rms,), "until": "until:fit", "duration": (1000, "epoch"), "rate": 0.9}
+    keeps = (KeepSpec(None, "best:fit.0"),)
+    straight = session(**changes, keeps=keeps)
+    run = RunDirectory.create("lin", str(tmp_path / "run"))
+    saved: list[Any] = []
+
+    class Collect:
+        def checkpoint(self, path: Path, best: bool) -> None:
+            saved.append((best, run.newest()))
+
+    got = straight.train("fit", rundir=run, hooks=[Collect()])
+    history = got.history["rms"]
+    assert [u for u, _, _ in history] == list(range(0, got.updates + 1, 2))
+    assert history[-1][2] < 1e-9 <= min(v for _, _, v in history[:-1])
+    assert sum(best for best, _ in saved) > 3
+    for _, restored in saved[-3:]:
+        again = session(**changes, keeps=keeps)
+        again.train("fit", resume=restored)
+        assert again.results["fit"].history == got.history
+        np.testing.assert_array_equal(again.params["net.w"], straight.params["net.w"])
+
+
 def test_precision_is_that_of_the_phase(session: Any) -> None:
     s = session(dtype="float32")
     assert s.params["net.w"].dtype == np.float32
@@ -199,9 +226,7 @@ class Countdown:
         return self.left < 0
 
 
-def test_bad_numbers_name_line_update_and_example(
-    session: Any, table: Any, tmp_path: Path
-) -> None:
+def test_bad_numbers_name_line_update_and_example(session: Any, table: Any, tmp_path: Path) -> None:
     run = RunDirectory.create("lin", str(tmp_path / "run"))
     d = table()
     d[6, 1] = 1e200

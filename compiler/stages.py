@@ -1,0 +1,58 @@
+"""The column of graph stages, each named, in the order they run.
+
+    build -> infer -> simplify, stabilise -> differentiate -> simplify, stabilise, fold, prune
+    -> fuse -> schedule -> lower
+
+`build` and `infer` work on a whole spec; fusing, scheduling and lowering are the target's and
+stand in `pipeline`. What is here runs once for each program, on the part of the graph that its
+outputs need. The same column prepares the expectations of checks for the evaluator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeAlias
+
+import dln.compiler.ops  # noqa: F401  (fills the table of operations)
+from dln.compiler.differentiate import differentiate
+from dln.compiler.graph import Graph, Node, ancestors
+from dln.compiler.model import Model
+from dln.compiler.passes import PASSES, Log
+
+Stage: TypeAlias = Callable[[Graph, "Log | None"], Graph]
+
+
+def _differentiate(graph: Graph, log: Log | None) -> Graph:
+    return differentiate(graph)
+
+
+# Constants are folded only when no gradient is left: a derivative may be asked for at a constant.
+BEFORE: tuple[tuple[str, Stage], ...] = tuple(
+    x for x in PASSES if x[0] in ("simplify", "stabilise")
+)
+AFTER: tuple[tuple[str, Stage], ...] = PASSES
+STAGES: tuple[tuple[str, Stage], ...] = (*BEFORE, ("differentiate", _differentiate), *AFTER)
+
+
+def part(model: Model, outputs: Mapping[str, Node]) -> Graph:
+    """The part of the model's graph that some outputs need."""
+    graph = Graph()
+    for node in ancestors(outputs.values()):
+        graph.include(node, model.graph.spans.get(node, ()), model.graph.names.get(node))
+    graph.outputs = dict(outputs)
+    return graph
+
+
+def optimise(
+    graph: Graph,
+    steps: Iterable[tuple[str, Stage]] = STAGES,
+    seen: Callable[[str, Graph, Graph, Log], None] | None = None,
+) -> Graph:
+    """A graph through the column; `seen` is shown each stage with what went in and came out."""
+    for name, stage in steps:
+        log: Log = []
+        after = stage(graph, None if seen is None else log)
+        if seen is not None:
+            seen(name, graph, after, log)
+        graph = after
+    return graph

@@ -1,0 +1,119 @@
+"""`dln time` and `dln gradcheck`: what a step costs by line of the spec, and whether its gradient
+is right."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dln.grammar.diagnostics import DlnError, Problem
+from dln.inspecting import chosen
+from dln.options import Settings
+from dln.spec import Compiled
+from dln.terminal import Terminal, columns, number, painted, plural
+
+if TYPE_CHECKING:
+    from dln.runtime.gradcheck import Row
+    from dln.runtime.profiler import LineTime, Profile
+
+WRONG = 1e-6  # relative errors above this are a wrong gradient (float64, central differences)
+EXAMPLES = 32  # of a minibatch, for `gradcheck`
+
+
+def measured_phases(compiled: Compiled, given: Settings, learning: bool) -> list[str]:
+    """The phases asked for; of all, those that minimise something where that is wanted."""
+    names = chosen(given.phase, compiled.plan.phases, "phase")
+    if not learning or given.phase is not None:
+        return names
+    return [n for n in names if f"grad:{n}" in compiled.plan.programs]
+
+
+# ---- time --------------------------------------------------------------------------------------
+
+
+def time(terminal: Terminal, compiled: Compiled, given: Settings) -> int:
+    """Time an update of each phase, and the share of each line of the spec in it."""
+    from dln.runtime.profiler import profile
+
+    names = measured_phases(compiled, given, learning=False)
+    session = compiled.session(given.seed)
+    found = [profile(session, name) for name in names]
+    for p in found:
+        terminal.result(profile_text(compiled, p) + "\n")
+    data = {p.phase: profile_data(p) for p in found}
+    terminal.data({"spec": compiled.spec.name, "phases": data})
+    return 0
+
+
+def profile_text(compiled: Compiled, p: Profile) -> str:
+    """The head line of a phase, then its lines, the slowest first."""
+    rate = p.examples / p.milliseconds * 1e3 if p.milliseconds else 0.0
+    head = f"{p.phase}: {p.milliseconds:.4g} ms for an update of {plural(p.examples, 'example')}"
+    head += f", {rate:,.0f} examples/s, {p.flops:,} floating-point operations"
+    rows = [_line_cells(compiled, p, line) for line in p.lines]
+    table = columns([("ms", "share", "calls", "place", "line"), *rows], right=[0, 1, 2], lead="  ")
+    return f"{head}\n{table}"
+
+
+def _line_cells(compiled: Compiled, p: Profile, line: LineTime) -> tuple[str, ...]:
+    share = line.milliseconds / p.milliseconds if p.milliseconds else 0.0
+    cells = (f"{line.milliseconds:.4f}", f"{share:.0%}", str(line.statements))
+    if line.place is None:
+        return (*cells, "", line.formula)
+    text = compiled.plan.texts.get(line.place.path, "").split("\n")
+    said = text[line.place.line - 1].strip() if line.place.line <= len(text) else line.formula
+    return (*cells, f"{Path(line.place.path).name}:{line.place.line}", said[:72])
+
+
+def profile_data(p: Profile) -> dict[str, object]:
+    lines = [{"at": str(x.place) if x.place else None, "formula": x.formula,
+              "milliseconds": x.milliseconds, "statements": x.statements, "flops": x.flops,
+              "bytes": x.bytes} for x in p.lines]  # fmt: skip
+    return {"examples": p.examples, "milliseconds": p.milliseconds, "flops": p.flops,
+            "bytes": p.bytes, "lines": lines}  # fmt: skip
+
+
+# ---- gradcheck ---------------------------------------------------------------------------------
+
+
+def gradcheck(terminal: Terminal, compiled: Compiled, given: Settings) -> int:
+    """Each parameter's gradient against central differences; 1 if one is wrong."""
+    from dln.runtime.gradcheck import gradcheck
+
+    session = compiled.session(given.seed)
+    names = measured_phases(compiled, given, learning=True)
+    if not names:
+        text = f"{compiled.spec.name} minimises nothing, so it has no gradients"
+        raise DlnError([Problem("E570", text)])
+    found = {name: gradcheck(session, name, examples=EXAMPLES) for name in names}
+    for name, rows in found.items():
+        terminal.result(f"{name}\n{_table(rows)}\n")
+    wrong = sum(_wrong(r) for rows in found.values() for r in rows)
+    count = plural(sum(map(len, found.values())), "gradient")
+    terminal.result(f"{count} checked, {wrong} wrong (relative error above {WRONG:g})")
+    phases = {n: [_row_data(r) for r in rows] for n, rows in found.items()}
+    terminal.data({"spec": compiled.spec.name, "tolerance": WRONG, "phases": phases})
+    return 1 if wrong else 0
+
+
+def _wrong(row: Row) -> bool:
+    return not row.error <= WRONG
+
+
+def _table(rows: list[Row]) -> str:
+    head = ("parameter", "analytic", "numeric", "relative error", "directions")
+    cells = [(r.parameter, number(r.analytic), number(r.numeric), f"{r.error:.1e}", _points(r))
+             for r in rows]  # fmt: skip
+    lines = columns([head, *cells], right=[1, 2, 3], lead="  ").split("\n")
+    marks = ["", *(painted("  wrong", "red") if _wrong(r) else "" for r in rows)]
+    return "\n".join(line + mark for line, mark in zip(lines, marks, strict=True))
+
+
+def _points(row: Row) -> str:
+    return f"{row.points}" + (f", {row.skipped} at a kink" if row.skipped else "")
+
+
+def _row_data(row: Row) -> dict[str, object]:
+    return {"parameter": row.parameter, "analytic": row.analytic, "numeric": row.numeric,
+            "error": row.error, "points": row.points, "skipped": row.skipped,
+            "wrong": _wrong(row)}  # fmt: skip

@@ -1,0 +1,149 @@
+"""Where the time of a phase's update goes, by line of the spec.
+
+The step runs twice on copies of the parameters: as it is, for the time of an update, and with a
+mark after each statement, for the share of each line. On a device that runs ahead of the host the
+marks wait for it, so shares there include the waiting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from dln.compiler.plan import Line, Place, Program, at
+from dln.runtime.batches import Batches
+from dln.runtime.device import Device
+from dln.runtime.executable import Bound, Executable
+from dln.runtime.programs import paths_of
+from dln.runtime.session import Session
+
+ROUNDS = 5
+
+
+@dataclass(frozen=True)
+class LineTime:
+    """A line of the spec: its time in an update, how many statements it became, its cost."""
+
+    place: Place | None
+    formula: str
+    milliseconds: float
+    statements: int
+    flops: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Profile:
+    """An update of a phase on `examples` examples; `lines` with the slowest first."""
+
+    phase: str
+    examples: int
+    milliseconds: float
+    flops: int
+    bytes: int
+    lines: tuple[LineTime, ...]
+
+
+def profile(
+    session: Session, phase: str, batch: int | None = None, seconds: float = 1.0
+) -> Profile:
+    """Time the step of a phase on its first minibatch, for about `seconds`."""
+    spec = session.phase(phase)
+    program = session.plan.programs[spec.step]
+    part = session.datasets.part(spec.data, spec.part, program.dtype)
+    sized = replace(spec, batch=spec.batch if batch is None else batch)
+    batches = Batches(sized, part, session.device, session.programs.seed_of(phase))
+    indices = batches.indices(0)
+    n = len(indices)
+    clocks = session.programs.clocks(program)
+    marks = _Marks(session.device, len(program.lines))
+    marked = replace(program, text=_marked(program))
+    with np.errstate(all="ignore"):
+        means = []
+        for made, device in ((program, session.device), (marked, marks)):
+            bound = _bound(session, made, phase, device, n)
+            part.filler(bound, session.device.xp)(indices, 0.0)
+            means.append(_mean(bound, clocks, seconds / 2, device.wait))
+    share = means[0] / (sum(marks.spent) or 1.0)
+    lines = _by_place(program, [t * share for t in marks.spent], n)
+    return Profile(phase, n, means[0] * 1e3, program.flops(n), program.traffic(n), lines)
+
+
+def _bound(session: Session, program: Program, phase: str, device: Any, n: int) -> Bound:
+    """The program on copies of the parameters, and on states that are zero."""
+    held = session.programs
+    copied = {p: session.device.to_host(held.params[p]) for p in paths_of(program)}
+    params = {p: device.array(a, program.dtype) for p, a in copied.items()}
+    buffers = (b for b in program.buffers if b.place == "state")
+    states = {b.key: device.array(np.zeros(b.shape_at(0)), program.dtype) for b in buffers}
+    return Executable(program, device, params, states, held.seed_of(phase)).at(n)
+
+
+def _mean(bound: Bound, clocks: list[float], seconds: float, wait: Callable[[], None]) -> float:
+    """Seconds of a run: the median over rounds of the mean in each."""
+
+    def timed(count: int) -> float:
+        start = perf_counter()
+        for _ in range(count):
+            bound.run(*clocks)
+        wait()
+        return (perf_counter() - start) / count
+
+    timed(1)
+    count = max(1, int(seconds / ROUNDS / max(timed(1), 1e-7)))
+    return median(timed(count) for _ in range(ROUNDS))
+
+
+# ---- marks between statements ------------------------------------------------------------------
+
+
+class _Marks:
+    """A device that hands programs one helper more, `mark`, and adds up the time between calls."""
+
+    def __init__(self, device: Device, count: int) -> None:
+        self._device = device
+        self.spent = [0.0] * count
+        self._last = 0.0
+        self.helpers = {**device.helpers, "mark": self._mark}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._device, name)
+
+    def _mark(self, line: int) -> None:
+        self._device.wait()
+        if line >= 0:
+            self.spent[line] += perf_counter() - self._last
+        self._last = perf_counter()
+
+
+def _marked(program: Program) -> str:
+    """The text with a call of `mark` before the first statement and after each one."""
+    text = program.text.split("\n")
+    for i in reversed(range(len(program.lines))):
+        number = program.first + i  # counted from 1, so this is the place after the statement
+        text.insert(number, f"        mark({i})")
+    text.insert(program.first - 1, "        mark(-1)")
+    return "\n".join(text)
+
+
+def _by_place(program: Program, spent: list[float], n: int) -> tuple[LineTime, ...]:
+    """Statements put together by the line of the spec that they came from."""
+    groups: dict[tuple[str, int], list[tuple[Line, float]]] = {}
+    for line, time in zip(program.lines, spent, strict=True):
+        key = (line.place.path, line.place.line) if line.place else ("", 0)
+        groups.setdefault(key, []).append((line, time))
+    rows = [_line_time(group, n) for group in groups.values()]
+    return tuple(sorted(rows, key=lambda r: -r.milliseconds))
+
+
+def _line_time(group: list[tuple[Line, float]], n: int) -> LineTime:
+    slowest = max(group, key=lambda pair: pair[1])[0]
+    flops = sum(at(line.flops, n) for line, _ in group)
+    moved = sum(at(line.bytes, n) for line, _ in group)
+    time = sum(t for _, t in group) * 1e3
+    return LineTime(slowest.place, slowest.formula, time, len(group), flops, moved)

@@ -1,0 +1,220 @@
+"""check, show, plan, explain, gradcheck, time: commands that train nothing."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dln.grammar.parser import parse
+
+LIBRARIES = {"std", "mnist"}
+SHIPPED = sorted(p.stem for p in (Path(__file__).parents[2] / "specs").glob("*.dln"))
+
+
+def test_dln_alone_lists_commands_and_specs(dln):
+    got = dln()
+    assert got.code == 0
+    for name in ("check", "run", "sweep", "gradcheck", "perceptron", "Rosenblatt"):
+        assert name in got.out
+    assert max(map(len, got.out.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("spec", [s for s in SHIPPED if s not in LIBRARIES])
+def test_every_shipped_spec_checks(dln, spec):
+    got = dln("check", spec)
+    assert got.code == 0, got.out + got.err
+    assert spec in got.out and "failed" not in got.out
+
+
+def test_check_says_what_was_tested_and_what_not(dln, line):
+    got = dln("check", line)
+    assert "passed   two numbers make a line (1 expectation)" in got.out
+    assert "not run  it is found (0 of 2 expectations tested: the phase fit was not run)" in got.out
+    assert "line: 2 parameters in 2 tensors, 2 phases, 1 data set" in got.out
+    assert got.out.endswith("1 passed, 3 not run\n")
+
+
+def test_check_as_json(dln, line):
+    data = dln("check", line, "--json").data
+    assert data["spec"] == "line" and data["parameters"] == 2 and data["phases"] == ["fit", "again"]
+    assert data["checks"][0] == {
+        "text": "two numbers make a line", "expect": "params(line) == 2", "status": "passed",
+        "value": 2.0, "expected": 2.0, "within": None, "reason": "",
+    }  # fmt: skip
+
+
+def test_a_failed_check_shows_both_sides_and_exits_1(dln, line):
+    got = dln("check", line, "-D", "wide=1", "-D", "rate=0.2")
+    assert got.code == 0
+    line.write_text(line.read_text().replace("params(line) == 2", "params(line) == 3"))
+    got = dln("check", line)
+    assert got.code == 1
+    assert "failed   two numbers make a line" in got.out
+    assert "measured 2, expected 3" in got.out and "line.dln:21:" in got.out
+
+
+def test_show_writes_out_every_default(dln, line):
+    got = dln("show", line, "-D", "rate=0.25")
+    assert got.code == 0
+    assert "const rate = 0.25" in got.out
+    assert "order shuffled for 60 epochs dtype float32" in got.out
+    assert "sgd(lr = rate, momentum = 0, decay = 0)" in got.out
+    assert "dense(wide, init = zero, act = id)" in got.out
+    assert "line.W" in got.out and "[1, 1]" in got.out and "# parameters: 2" in got.out
+
+
+@pytest.mark.parametrize("spec", [s for s in SHIPPED if s not in LIBRARIES])
+def test_what_show_prints_means_the_same(dln, spec, tmp_path):
+    shown = dln("show", spec, "--json").data
+    parse(shown["text"])
+    again = tmp_path / "again.dln"
+    again.write_text(shown["text"], encoding="utf-8")
+    for table in (Path(__file__).parents[2] / "specs" / "data").glob("*.csv"):
+        (tmp_path / table.name).write_bytes(table.read_bytes())
+    other = dln("show", again, "--json").data
+    for key in ("text", "tensors", "parameters", "phases", "constants"):
+        assert other[key] == shown[key]
+
+
+@pytest.mark.parametrize(
+    ("option", "start"), [("--graph", "n0"), ("--dot", "digraph"), ("--mermaid", "flowchart")]
+)
+def test_show_draws_the_graph(dln, line, option, start):
+    assert dln("show", line, option).out.startswith(start)
+
+
+def test_plan_prints_programs_and_their_cost(dln, line):
+    got = dln("plan", line)
+    assert got.code == 0
+    assert "def bind(xp, n, seed, v):" in got.out and "step:fit" in got.out
+    one = dln("plan", line, "--program", "step:fit", "--json").data
+    assert list(one["programs"]) == ["step:fit"] and one["programs"]["step:fit"]["flops"] > 0
+
+
+def test_plan_for_a_gpu_needs_none(dln, line):
+    got = dln("plan", line, "--backend", "cupy", "--program", "step:fit")
+    assert got.code == 0 and "step:fit: cupy, float32" in got.out
+
+
+def test_explain_tells_rule_place_before_and_after(dln):
+    got = dln("explain", "mlp", "--pass", "stabilise", "--program", "step:sse")
+    assert got.code == 0
+    first = got.out.split("\n\n")[0].splitlines()
+    assert first[0].startswith("stabilise: ") and "step:sse" in first[0]
+    assert any(x.startswith("  at ") and "mlp.dln:" in x for x in first)
+    assert first[-2].startswith("  - ") and first[-1].startswith("  + ")
+
+
+def test_explain_as_json(dln):
+    rows = dln("explain", "mlp", "--pass", "stabilise", "--json").data["rewrites"]
+    assert rows and {"pass", "rule", "exact", "at", "before", "after"} <= rows[0].keys()
+
+
+def test_gradcheck_agrees(dln, line):
+    got = dln("gradcheck", line, "--phase", "fit")
+    assert got.code == 0
+    assert "2 gradients checked, 0 wrong" in got.out
+
+
+def test_gradcheck_of_a_spec_without_gradients(dln):
+    got = dln("gradcheck", "perceptron")
+    assert got.code == 2 and "minimises nothing" in got.err
+
+
+def test_time_by_line_of_the_spec(dln, line):
+    data = dln("time", line, "--phase", "again", "--json").data["phases"]["again"]
+    assert data["examples"] == 4 and data["milliseconds"] > 0
+    assert any("line.dln:" in x["at"] for x in data["lines"] if x["at"])
+
+
+# ---- mistakes ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["check", "mpl"], "try: mlp"),
+        (["chek", "mlp"], "check"),
+        (["check", "mlp", "--jsn"], "--json"),
+        (["check", "mlp", "-D", "hiden=3"], "try: hidden"),
+        (["check", "mlp", "-D", "hidden"], "NAME=VALUE"),
+        (["check", "mlp", "-D", "hidden=1", "-D", "hidden=2"], "given twice"),
+        (["plan", "mlp", "--program", "stp:sse"], "try: step:sse"),
+        (["explain", "mlp", "--pass", "stabilize"], "try: stabilise"),
+        (["time", "mlp", "--phase", "ssse"], "try: sse"),
+        (["run"], "dln run SPEC"),
+        (["run", "mlp", "--epochs", "-1"], "epochs"),
+        (["run", "mlp", "--limit", "0"], "limit"),
+        (["run", "mlp", "--phase", "see"], "try: sse"),
+        (["sweep", "perceptron"], "has no sweep"),
+        (["task", "nowhere", "x"], "holds no run"),
+        (["derive", "mlp"], "not built yet"),
+        (["results"], "not built yet"),
+    ],
+)
+def test_mistakes_are_told_with_a_remedy_and_exit_2(dln, words, says):
+    got = dln(*words)
+    assert got.code == 2
+    assert says in got.err and "Traceback" not in got.err and got.out == ""
+
+
+def test_problems_as_json(dln, tmp_path):
+    wrong = tmp_path / "wrong.dln"
+    wrong.write_text("let net = dens(3)\nlet other = dense(\n", encoding="utf-8")
+    got = dln("check", wrong, "--json")
+    assert got.code == 2
+    problems = got.data["problems"]
+    assert problems and problems[0]["at"]["path"].endswith("wrong.dln")
+    assert dln("check", "--json").data["problems"][0]["code"] == "E001"
+
+
+def test_a_defect_is_one_line_and_exit_1(dln, monkeypatch):
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("nobody\nforesaw this")
+
+    monkeypatch.setattr("dln.showing.check", broken)
+    got = dln("check", "mlp")
+    assert got.code == 1
+    assert "ZeroDivisionError: nobody" in got.err and "DLN_DEBUG=1" in got.err
+    assert "Traceback" not in got.err
+    monkeypatch.setenv("DLN_DEBUG", "1")
+    assert "Traceback" in dln("check", "mlp").err
+
+
+def test_debug_levels(dln, line, monkeypatch):
+    monkeypatch.setenv("DLN_DEBUG", "2")
+    monkeypatch.setenv("DLN_VERIFY", "1")
+    got = dln("plan", line, "--program", "step:fit")
+    assert got.code == 0 and "debug: step:fit: differentiate: " in got.err
+    monkeypatch.setenv("DLN_DEBUG", "9")
+    assert "from 0 to 4" in dln("plan", line).err
+
+
+# ---- as a process --------------------------------------------------------------------------------
+
+
+def modules_after(*words: str) -> set[str]:
+    """The modules loaded when a command is done."""
+    code = (
+        "import json, sys\nfrom dln.cli import carried_out\n"
+        f"code = carried_out({list(words)!r})\n"
+        "print(json.dumps([code, sorted(sys.modules)]), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    code_found, names = json.loads(done.stderr.splitlines()[-1])
+    assert code_found == 0
+    return {n.split(".")[0] for n in names}
+
+
+@pytest.mark.parametrize("words", [("--help",), (), ("check", "mlp"), ("check", "softmax")])
+def test_looking_loads_no_heavy_library(words):
+    heavy = {"numpy", "rich", "safetensors", "matplotlib", "scipy", "onnx", "cupy", "sklearn"}
+    assert modules_after(*words) & heavy == set()
+
+
+def test_a_closed_pipe_is_no_defect():
+    command = f"{sys.executable} -m dln plan mlp | head -n 1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert "rror" not in done.stderr and done.stdout.count("\n") == 1

@@ -1,0 +1,130 @@
+"""Data sets: parts, precision, checks with the number in the file, drawn fields, given arrays."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dln.compiler.plan import Plan
+from dln.grammar.diagnostics import DlnError
+from dln.runtime import readers
+from dln.runtime.datasets import CHUNK, Datasets
+from dln.runtime.executable import Executable
+from dln.runtime.helpers import normal
+from dln.runtime.host import Host
+from dln.runtime.programs import Programs
+
+
+def datasets(plan: Plan, **options: Any) -> Datasets:
+    return Datasets(Programs(plan, Host(), 1), **options)
+
+
+def test_fields_of_a_part(plan: Any, table: Any) -> None:
+    d, found = table(), datasets(plan()).part("d", "valid", "float32")
+    assert (found.first, found.n) == (8, 3)
+    assert {k: str(a.dtype) for k, a in found.arrays.items()} == {
+        "x": "float32", "t": "float32", "c": "int64"
+    }  # fmt: skip
+    np.testing.assert_array_equal(found.arrays["x"], d[8:, :2].astype(np.float32))
+    np.testing.assert_array_equal(found.arrays["c"], d[8:, 3])
+    assert all(a.flags.c_contiguous for a in found.arrays.values())
+
+
+def test_more_than_one_chunk(plan: Any, table: Any) -> None:
+    n = 2 * CHUNK + 7
+    found = datasets(plan(n)).part("d", "all", "float64")
+    np.testing.assert_array_equal(found.arrays["x"], table(n)[:, :2])
+
+
+def test_a_file_is_read_once(plan: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    read = readers.read
+    monkeypatch.setattr(readers, "read", lambda decl: calls.append(decl) or read(decl))
+    d = datasets(plan())
+    assert d.part("d", "fit", "float64") is d.part("d", "fit", "float64")
+    d.part("d", "valid", "float64")
+    d.limited(None, 2).part("d", "valid", "float64")
+    assert len(calls) == 1
+
+
+def test_limit_is_of_each_part(plan: Any) -> None:
+    d = datasets(plan(), limit=2)
+    assert [d.part("d", p, "float64").n for p in ("fit", "valid")] == [2, 2]
+    assert d.part("d", "valid", "float64").first == 8
+
+
+def test_minibatches_are_gathered_without_allocating(plan: Any, table: Any) -> None:
+    made = plan()
+    params = {"net.w": np.zeros(2), "net.b": np.zeros(())}
+    states = {"fit.v:net.w": np.zeros(2)}
+    bound = Executable(made.programs["step:fit"], Host(), params, states).at(3)
+    part = datasets(made).part("d", "fit", "float64")
+    part.filler(bound, np)(np.array([7, 0, 3]), 0.0)
+    np.testing.assert_array_equal(bound.inputs["x"], table()[[7, 0, 3], :2])
+    np.testing.assert_array_equal(bound.inputs["t"], table()[[7, 0, 3], 2])
+
+
+def test_a_wrong_value_names_its_place_in_the_file(plan: Any, table: Any) -> None:
+    made = plan(CHUNK + 20)
+    rows = table(CHUNK + 20).tolist()
+    rows[CHUNK + 3][3] = 7
+    data = replace(made.data["d"], args=(rows,), parts={"late": (10, CHUNK + 10)})
+    with pytest.raises(DlnError, match=f"c: example {CHUNK + 3} has 7, expected a class, 0 to 2"):
+        datasets(replace(made, data={"d": data})).part("d", "late", "float64")
+
+
+def test_a_missing_file_has_the_place_of_the_data(plan: Any) -> None:
+    made = plan()
+    data = replace(made.data["d"], reader="table", args=("absent.csv",))
+    with pytest.raises(DlnError) as e:
+        datasets(replace(made, data={"d": data})).part("d", "fit", "float64")
+    (problem,) = e.value.problems
+    assert problem.code == "E501" and problem.span is not None and problem.span.line == 1
+
+
+def test_a_file_that_changed(plan: Any) -> None:
+    made = plan()
+    data = replace(made.data["d"], count=12)
+    with pytest.raises(DlnError, match="d holds 11 examples, but held 12 before"):
+        datasets(replace(made, data={"d": data})).part("d", "fit", "float64")
+
+
+def test_given_parts_keep_their_shares(plan: Any) -> None:
+    given = {"x": np.ones((110, 2)), "t": np.arange(110.0), "c": np.zeros(110, int)}
+    d = datasets(plan(), given={"d": given})
+    fit, valid = (d.part("d", p, "float64") for p in ("fit", "valid"))
+    assert (fit.n, valid.n, valid.first) == (80, 30, 80)
+    assert fit.arrays["t"].base is given["t"] or fit.arrays["t"] is given["t"]
+    few = {k: a[:1] for k, a in given.items()}
+    with pytest.raises(DlnError, match="1 examples leave none for d.fit") as e:
+        datasets(plan(), given={"d": few}).part("d", "fit", "float64")
+    assert e.value.problems[0].code == "E557"
+    with pytest.raises(DlnError, match="the data set d lacks t, c"):
+        datasets(plan(), given={"d": {"x": np.ones((4, 2))}})
+
+
+def test_drawn_fields_are_drawn_at_each_visit(plan: Any, hand_program: Any, table: Any) -> None:
+    made, two = plan(), ((0, 1), (2, 0))
+    data = hand_program(
+        "data:d",
+        [("input", "raw:d.", ((0, 1), (4, 0))), ("value", "x", two), ("value", "t", ((0, 1),)),
+         ("value", "c", ((0, 1),)), ("arena", "", two)],
+        ["normal(v4, seed, 5, c0)", "xp.add(v4, v0[:, :2], out=v1)", "xp.copyto(v2, v0[:, 2])",
+         "xp.copyto(v3, v0[:, 3], 'unsafe')"],
+        ("update",),
+    )  # fmt: skip
+    spec = replace(made.data["d"], drawn=True)
+    made = replace(made, data={"d": spec}, programs={**made.programs, "data:d": data})
+    part = datasets(made).part("d", "fit", "float64")
+    params = {"net.w": np.zeros(2), "net.b": np.zeros(())}
+    bound = Executable(made.programs["step:noisy"], Host(), params, {}).at(2)
+    fill = part.filler(bound, np)
+    for update in (3, 4):
+        fill(np.array([5, 2]), float(update))
+        noise = np.empty((2, 2))
+        normal(noise, 1, 5, update)
+        np.testing.assert_allclose(bound.inputs["x"], table()[[5, 2], :2] + noise)
+        np.testing.assert_array_equal(bound.inputs["t"], table()[[5, 2], 2])

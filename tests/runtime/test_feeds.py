@@ -1,0 +1,123 @@
+"""What may be fed, and every way in which it may be wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dln.compiler.plan import FieldSpec
+from dln.grammar.diagnostics import DlnError
+from dln.runtime.feeds import check_field, check_fields
+
+X = FieldSpec("x", (2, 3), "real", "prob")
+T = FieldSpec("t", (), "real")
+C = FieldSpec("label", (), "index", "class", 10)
+
+
+def problems(specs: list[FieldSpec], fed: dict[str, Any]) -> list[tuple[str, str, str]]:
+    with pytest.raises(DlnError) as e:
+        check_fields(specs, fed, "the phase sse")
+    return [(p.code, p.message, p.remedy) for p in e.value.problems]
+
+
+def test_what_is_right_comes_through_uncopied() -> None:
+    x = np.full((4, 2, 3), 0.5, np.float32)
+    found = check_fields([X, C], {"x": x, "label": [0, 9, 1, 2]}, "the phase sse")
+    assert found["x"] is x and found["label"].dtype.kind == "i"
+
+
+def test_dlpack_and_cupy_have_ways_in() -> None:
+    class Packed:
+        def __init__(self, a: Any) -> None:
+            self.a = a
+
+        def __dlpack__(self, **options: Any) -> Any:
+            return self.a.__dlpack__(**options)
+
+        def __dlpack_device__(self) -> Any:
+            return self.a.__dlpack_device__()
+
+    held = np.arange(3.0)
+    assert np.shares_memory(check_field(T, Packed(held)), held)
+    there: Any = type("ndarray", (), {"__module__": "cupy", "get": lambda self: held})()
+    assert check_field(T, there) is held
+
+
+def test_names() -> None:
+    fed = {"x": np.zeros((1, 2, 3)), "lable": [1]}
+    assert problems([X, C], fed) == [("E550", 'the phase sse has no field "lable"', "label")]
+    assert problems([X, C], {"x": np.zeros((1, 2, 3))}) == [
+        ("E550", "the phase sse lacks label", "feed x, label")
+    ]
+    assert problems([X], {"x": np.zeros((1, 2, 3)), "qqq": 1}) == [
+        ("E550", 'the phase sse has no field "qqq"', "the phase sse takes x")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("spec", "fed", "code", "said", "remedy"),
+    [
+        (X, np.zeros((2, 3)), "E551", "shape (2, 3), expected [2, 3] for each", "x[None] ("),
+        (X, np.zeros((5, 6)), "E551", "(examples, 2, 3)", "x.reshape(5, 2, 3)"),
+        (X, np.zeros((5, 7)), "E551", "x: the array has shape (5, 7)", ""),
+        (T, np.zeros((5, 1)), "E551", "one number for each example: (examples,)", "t[:, 0]"),
+        (T, 3.0, "E551", "the array has shape ()", "t[None] ("),
+        (T, ["a"], "E552", "t: is text, expected real numbers", ""),
+        (T, np.zeros(2, complex), "E552", "t: is complex128, expected real", "t.astype(float)"),
+        (T, np.zeros(2, bool), "E552", "t: is bool", "t.astype(float)"),
+        (T, [[1], [1, 2]], "E552", "t: is no array of numbers", "pass a NumPy array"),
+        (C, np.array([1.0]), "E552", "is float64, expected integers", "label.astype(int)"),
+        (T, [0, np.nan], "E553", "t: example 1 has nan, expected a finite number", ""),
+        (T, [-np.inf], "E553", "t: example 0 has -inf", ""),
+        (C, [3, 10], "E554", "label: example 1 has 10, expected a class, 0 to 9", ""),
+        (C, [-1], "E554", "example 0 has -1", ""),
+        (X, np.full((1, 2, 3), 255), "E554", "0 has 255 at [0, 0], expected a probab", "x / 255"),
+        (X, np.full((1, 2, 3), -0.5), "E554", "x: example 0 has -0.5 at [0, 0]", ""),
+        (X, np.zeros((0, 2, 3)), "E556", "x: there are no examples", ""),
+    ],
+)  # fmt: skip
+def test_one_wrong_field(spec: FieldSpec, fed: Any, code: str, said: str, remedy: str) -> None:
+    ((found, message, hint),) = problems([spec], {spec.name: fed})
+    assert found == code and said in message and hint.startswith(remedy)
+
+
+def test_domains() -> None:
+    binary, positive = FieldSpec("b", (), "real", "binary"), FieldSpec("p", (), "real", "positive")
+    check_field(binary, np.array([True, False]))
+    check_field(binary, [0.0, 1.0])
+    check_field(positive, [0, 3])
+    for spec, fed in [(binary, [0, 0.5]), (binary, [2]), (positive, [-1e-9])]:
+        with pytest.raises(DlnError, match="E554"):
+            check_field(spec, fed)
+
+
+def test_several_problems_at_once_and_the_number_of_examples() -> None:
+    fed = {"x": np.zeros((3, 2, 3)), "label": [1, 2]}
+    assert problems([X, C], fed)[0][:2] == (
+        "E555",
+        "the numbers of examples differ: x 3, label 2",
+    )
+    codes = [p[0] for p in problems([X, C], {"x": np.ones((3, 7)), "label": [1.5]})]
+    assert codes == ["E551", "E552"]
+
+
+def test_the_example_is_numbered_as_in_the_file() -> None:
+    with pytest.raises(DlnError, match="example 1002 has 11"):
+        check_field(C, np.array([1, 2, 11]), first=1000)
+
+
+@given(st.lists(st.floats(allow_nan=True, allow_infinity=True), min_size=1, max_size=20))
+def test_the_quick_check_finds_what_the_slow_one_finds(values: list[float]) -> None:
+    spec = FieldSpec("p", (), "real", "prob")
+    wrong = [i for i, v in enumerate(values) if not 0 <= v <= 1]
+    if not wrong:
+        check_field(spec, values)
+        return
+    with pytest.raises(DlnError) as e:
+        check_field(spec, values)
+    first = next((i for i, v in enumerate(values) if not np.isfinite(v)), wrong[0])
+    assert f"example {first} has" in e.value.problems[0].message
