@@ -29,7 +29,7 @@ def phase_attribute(b: Build, phase: str, name: str, span: Span) -> Value:
     if name not in watched and name not in COUNTS:
         if phase in b.broken:
             raise Poisoned
-        unknown(b, f"watch or count of {phase} called", name, span, [*watched, *COUNTS, *VERBS])
+        unknown(b, "watch or count", name, span, [*watched, *COUNTS, *VERBS], phase)
     return b.mark(b.at(span)("clock", name=f"{phase}.{name}"), span, f"{phase}.{name}")
 
 
@@ -85,7 +85,10 @@ def _gradient(b: Build, phase: str, expr: s.Expr, scope: Scope) -> Node:
     (path,) = owned(b, node, expr.span)
     losses = [loss for loss, paths in b.phase_losses[phase](b) if path in paths]
     if not losses:
-        b.fail("E344", f"{phase} does not minimise anything over {path}", expr.span)
+        learned = [p for _, paths in b.phase_losses[phase](b) for p in paths]
+        facts = (f"it learns {', '.join(dict.fromkeys(learned))}",) if learned else ()
+        b.fail("E344", f"{phase} does not minimise anything over {path}", expr.span,
+               "is not learned there", facts=facts)  # fmt: skip
     total = losses[0]
     for loss in losses[1:]:
         total = b.make.add(total, loss)

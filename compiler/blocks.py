@@ -15,8 +15,8 @@ from dln.compiler import tensors
 from dln.compiler.graph import Node
 from dln.compiler.model import Parameter
 from dln.compiler.sizes import Conflict, Reason, Size, Var
-from dln.compiler.state import Build, Drawing, Naming
-from dln.compiler.statics import domain_of, listed, lookup, size, unknown, want_domain
+from dln.compiler.state import Build, Drawing, Naming, Poisoned
+from dln.compiler.statics import domain_of, listed, lookup, size, unknown, want_domain, word
 from dln.compiler.tensor import Domain, TensorType
 from dln.compiler.values import (
     Binding,
@@ -28,6 +28,7 @@ from dln.compiler.values import (
     Record,
     Scope,
     Value,
+    describe,
 )
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Note, Span
@@ -93,22 +94,32 @@ def fit(
     for axis in running:
         if axis not in node.type.running:
             b.fail("E214", f"{who}, which runs over {axis}", span,
-                   f"is {b.shown(node.type)}, one for each example")  # fmt: skip
+                   f"is {b.shown(node.type)}, which does not run over {axis}")  # fmt: skip
     if len(found) != len(wanted):
-        axes = f"{len(wanted)} ax{'i' if len(wanted) == 1 else 'e'}s"
+        many = f"a tensor with {len(wanted)} ax{'i' if len(wanted) == 1 else 'e'}s"
+        many = many if wanted else "a single number"
         remedy = "flatten puts all axes into one" if len(wanted) == 1 < len(found) else ""
-        b.fail("E215", f"{who}: a tensor with {axes}", span, f"is {b.shown(node.type)}",
+        b.fail("E215", f"{who}: {many}", span, f"is {b.shown(node.type)}",
                (Note(port_span, "the port"),) if port_span.source is span.source else (), remedy)  # fmt: skip
 
     def fail(c: Conflict) -> Any:
-        sizes = ", ".join(str(b.sizes.resolve(w)) for w in wanted)
         notes = b.proof_notes(*wanted, *found, skip=span)
+        if span == port_span:
+            notes += tuple(Note(p, f"is {b.shown(node.type)}") for p in b.graph.spans[node][:1])
         facts = (f"{c.left} = {b.sizes.resolve(c.right)}: {c.remainder}",) if c.remainder else ()
-        b.fail("E216", f"{who} with [{sizes}]", span, f"is {b.shown(node.type)}", notes, "", facts)
+        message = who + _where(b, wanted)
+        b.fail("E216", message, span, f"is {b.shown(node.type)}", notes, "", facts)
 
     for w, f in zip(wanted, found, strict=True):
         reason = Reason(span, f"{tensors.short(span.text)} is {b.shown(node.type)}")
         b.equate(w, f, reason, fail)
+
+
+def _where(b: Build, sizes: Sequence[Size]) -> str:
+    """`, where n = 2`: the dimension variables of some sizes that are known."""
+    names = dict.fromkeys(v for size in sizes for v, _ in size.terms)
+    known = [f"{v} = {n}" for v in names if isinstance(n := b.resolve(Size.of(v)), int)]
+    return f", where {', '.join(known)}" if known else ""
 
 
 # ---- instances ---------------------------------------------------------------------------------
@@ -133,14 +144,16 @@ def option_values(
         if isinstance(arg, s.Named):
             name, expr = arg.name, arg.value
             if name not in names and name not in also:
-                unknown(b, f"option of {who} called", name, arg.span, [*names, *also])
+                unknown(b, "option", name, word(arg.span, name), [*names, *also], who)
         else:
             name, expr = next(free, ""), arg
             if not name:
-                b.fail("E322", f"{who} takes {len(names)} options", arg.span,
-                       f"takes {', '.join(names) or 'none'}")  # fmt: skip
+                count = f"{len(names)} option{'s' * (len(names) != 1)}" if names else "no options"
+                b.fail("E322", f"{who} takes {count}", arg.span, "one too many",
+                       facts=(f"its options are {', '.join(names)}",) if names else ())  # fmt: skip
         if name in found:
-            b.fail("E329", f"{name} is given twice", arg.span)
+            notes = (Note(found[name][2], "first here"),)
+            b.fail("E329", f"{name} is given twice", arg.span, "again", notes)
         found[name] = (expr, scope, expr.span)
     missing = [o.name for o in options if o.default is None and o.name not in found]
     if missing:
@@ -158,6 +171,7 @@ def instance(
     if old is not None and old.span == span:
         return old
     syntax = definition.syntax
+    _built(b, syntax)
     made = Instance(definition, path, Scope(definition.scope, path), span)
     own = [d.name for st in syntax.body if isinstance(st, s.Param | s.Fixed) for d in st.declared]
     options = option_values(b, syntax.options, given, scope, syntax.name, span, own)
@@ -175,6 +189,16 @@ def instance(
     _bind_owned(b, made, syntax, set(options))
     b.instances[path] = made
     return made
+
+
+def _built(b: Build, syntax: s.Block) -> None:
+    """Sequences and energies parse, but no instance of such a block can be made yet."""
+    for st in syntax.body:
+        if isinstance(st, s.Scan):
+            b.unbuilt("scan", st.span)
+        if isinstance(st, s.Hidden | s.Energy):
+            what = "a block with hidden units" if isinstance(st, s.Hidden) else "an energy"
+            b.unbuilt(what, st.span)
 
 
 def _option(
@@ -238,7 +262,7 @@ def _fit_tied(
     def complain(c: Conflict | None = None) -> Any:
         sizes = ", ".join(str(b.sizes.resolve(w)) for w in wanted)
         found = node.type.example
-        notes = b.proof_notes(*found, *wanted, skip=span)
+        notes = _tie_notes(b, made, node, wanted, span)
         flipped = [b.sizes.resolve(f) for f in found] == [b.sizes.resolve(w) for w in wanted][::-1]
         remedy = f"{d.name} = {span.text}'" if flipped and len(found) == 2 else ""
         label = f"is {b.shown(node.type)}, but {made.path.rsplit('.')[-1]} needs {d.name}[{sizes}]"
@@ -248,6 +272,39 @@ def _fit_tied(
         complain()
     for w, f in zip(wanted, node.type.example, strict=True):
         b.equate(w, f, Reason(span, f"{d.name} = {tensors.short(span.text)}"), complain)
+
+
+def _tie_notes(
+    b: Build, made: Instance, node: Node, wanted: Sequence[Size], span: Span
+) -> tuple[Note, ...]:
+    """What fixed both shapes: the instance that owns the one, the ports of the other."""
+    notes: list[Note] = []
+    owner = b.instances.get(node["path"].rsplit(".", 1)[0]) if node.op == "param" else None
+    if owner is not None and owner.span.source is span.source:
+        text = f"{tensors.short(span.text)} is {b.shown(node.type)}: {_facts(b, owner)}"
+        notes.append(Note(owner.span, text))
+    for var in dict.fromkeys(v for w in wanted for v, _ in w.terms):
+        for reason in b.sizes.proof(Size.of(var))[:1]:
+            if reason.span is not None and all(n.span != reason.span for n in notes):
+                it = made.path.rsplit(".")[-1]
+                text = f"{reason.text}, so {it} has {var} = {b.resolve(Size.of(var))}"
+                notes.append(Note(reason.span, text))
+    return tuple(notes)
+
+
+def _facts(b: Build, made: Instance) -> str:
+    """`m = 500, n = 784 from x (line 3)`: the sizes of an instance and where they come from."""
+    facts = []
+    for option in made.definition.syntax.options:
+        value = lookup(b, option.name, made.span, made.scope)
+        if isinstance(value, int | Size):
+            facts.append(f"{option.name} = {b.resolve(Size.of(value))}")
+    for name, var in made.sizes.items():
+        reason = b.sizes.proof(Size.of(var))[:1]
+        at = reason[0].span if reason else None
+        origin = f" from {tensors.short(at.text)} (line {at.line})" if at else ""
+        facts.append(f"{name} = {b.resolve(Size.of(var))}{origin}")
+    return ", ".join(facts)
 
 
 def _initial(b: Build, path: str, d: s.Declared, scope: Scope, wanted: Sequence[Size]) -> None:
@@ -263,7 +320,7 @@ def _initial(b: Build, path: str, d: s.Declared, scope: Scope, wanted: Sequence[
         if node.type.running:
             b.fail("E304", "a first value depends on no data", d.value.span)
         if node.type.example:
-            why = f"the first value of {d.name}{[str(x) for x in shape]}".replace("'", "")
+            why = f"{d.name}[{', '.join(map(str, shape))}] has a first value of this shape"
             fit(b, node, (), shape, d.value.span, why, d.span)
         node = b.make.broadcast(node, TensorType(shape), tuple(range(len(node.type.shape))))
     p = b.params[path]
@@ -280,8 +337,8 @@ def apply_instance(
     syntax = made.definition.syntax
     if len(given) != len(syntax.ports):
         names = ", ".join(p.name for p in syntax.ports) or "nothing"
-        b.fail("E322", f"{made.name} takes {len(syntax.ports)} ports, not {len(given)}", span,
-               f"takes {names}")  # fmt: skip
+        count = f"{len(syntax.ports)} port{'s' * (len(syntax.ports) != 1)}"
+        b.fail("E322", f"{made.name} takes {count}, not {len(given)}", span, f"takes {names}")
     with b.call(span, made.name):
         nodes = [_port(b, made, i, value, at) for i, (value, at) in enumerate(given)]
         key = (b.frame.version, *map(id, nodes))
@@ -318,7 +375,8 @@ def _body(b: Build, made: Instance, nodes: Sequence[Node], span: Span) -> Value:
 
 def _result(b: Build, made: Instance, port: s.Port, body: Scope) -> Node:
     if port.name not in body.names:
-        unknown(b, f"equation in {made.name} for", port.name, port.span, list(body.names))
+        known = [n for n in body.names if n not in made.ports_named()]
+        unknown(b, "equation for", port.name, port.span, known, made.name)
     node = tensors.as_tensor(b, lookup(b, port.name, port.span, body), port.span)
     running, sizes = port_sizes(b, port, made.scope, made.sizes)
     fit(b, node, running, sizes, port.span, f"{made.name} promises {port.name}{dims_text(port)}",
@@ -326,7 +384,7 @@ def _result(b: Build, made: Instance, port: s.Port, body: Scope) -> Node:
     domain = domain_of(b, port.domain, made.scope, made.sizes)
     if domain is None or domain == node.type.domain:
         return node
-    node = want_domain(b, node, domain, port.span, f"the result {port.name}")
+    node = want_domain(b, node, domain, port.span, made.name, f"promises {port.name} as")
     return b.mark(b.at(port.span)("asserted", node, domain=domain), port.span)
 
 
@@ -384,7 +442,7 @@ def define(b: Build, st: s.Define, scope: Scope) -> Value:
         domain = domain_of(b, st.target.domain, scope)
         if domain is not None:
             node = tensors.as_tensor(b, value, st.value.span)
-            want_domain(b, node, domain, st.value.span, st.target.name)
+            want_domain(b, node, domain, st.value.span, st.target.name, "is said to be")
             value = b.at(st.span)("asserted", node, domain=domain)
     return b.mark(value, st.span, path) if isinstance(value, Node) else value
 
@@ -427,14 +485,17 @@ def attribute(b: Build, made: Instance, name: str, span: Span) -> Value:
         isinstance(st, s.Define | s.Draw) and st.target.name == name
         for st in made.definition.syntax.body
     ):
-        b.fail("E335", f"{name} has no value before {made.path} is applied", span)
-    unknown(b, f"part of {made.name} called", name, span, known)
+        b.fail("E335", f"{name} has no value before {made.path} is applied", span, "has no value",
+               (Note(made.span, "is applied nowhere before"),))  # fmt: skip
+    unknown(b, "part", name, span, known, made.path)
 
 
 def owned(b: Build, value: Value, span: Span) -> list[str]:
     """The paths of the parameters that an instance, chain, list or parameter stands for."""
     match value:
         case Instance():
+            if made_never(value) and b.problems.found:
+                raise Poisoned
             if made_never(value):
                 b.fail("E336", f"the sizes of {value.path} are not known: it is never applied", span)
             return [p for p in b.params if p.startswith(value.path + ".")]
@@ -447,7 +508,7 @@ def owned(b: Build, value: Value, span: Span) -> list[str]:
                 if p.node is value or b.frame.params.get(path) is value:
                     return [path]
     b.fail("E337", "parameters are meant here: an instance, or one of its parameters", span,
-           remedy="over net, or over net.W, net.b")  # fmt: skip
+           f"is {describe(value)}", remedy="net, or net.W, net.b")  # fmt: skip
 
 
 def _joined(parts: Sequence[list[str]]) -> list[str]:

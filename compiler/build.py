@@ -7,7 +7,9 @@ independent problem is reported, not the first alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import contextlib
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -38,6 +40,7 @@ from dln.grammar.diagnostics import Fault, Problem, Source, Span, nearest
 Loader = Callable[[str, Source], tuple[Source, s.Module]]
 STANDARD = "std.dln"
 DEEPEST_USE = 16
+DEEPEST_STACK = 6000
 
 
 def build(
@@ -57,6 +60,22 @@ def build(
     b = Build(source, dict(constants or {}), dict(data_paths or {}), probe)
     b.evaluate = partial(evaluate, b)
     files = Files(b, load)
+    with deep_recursion():
+        return _build(b, files, source, module)
+
+
+@contextlib.contextmanager
+def deep_recursion() -> Iterator[None]:
+    """Room for 200 calls within each other, each of a dozen frames."""
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(limit, DEEPEST_STACK))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(limit)
+
+
+def _build(b: Build, files: Files, source: Source, module: s.Module) -> Model:
     scope = files.open(source, module, [])
     declarations = list(_unrolled(b, module.items, scope))
     with b.collecting():

@@ -102,8 +102,7 @@ def _extreme(name: str) -> Callable[..., Value]:
 def _onehot(b: Build, span: Span, label: Value) -> Node:
     node = tensors.as_tensor(b, label, span)
     if node.type.domain.name != "class" or node.type.domain.size is None:
-        b.fail("E310", "onehot takes a class", span,
-               f"is {'' if node.type.domain.name == 'real' else 'a '}{node.type.domain}",
+        b.fail("E310", "onehot takes a class", b.blame(label, span), f"is a {node.type.domain}",
                remedy="declare its number of classes: label: class(10)")  # fmt: skip
     return b.at(span)("onehot", node, size=node.type.domain.size)
 
@@ -113,7 +112,10 @@ def _filled(value: float) -> Callable[..., Node]:
         shape = []
         for v in sizes:
             if isinstance(v, float) or not isinstance(v, int | Size):
-                b.fail("E212", "a size must be a whole number", span, f"is {describe(v)}")
+                at = b.blame(v, span)
+                b.fail("E212", "a size must be a whole number", at, f"is {describe(v)}")
+            if isinstance(v, int) and v < 0:
+                b.fail("E212", "a size cannot be negative", b.blame(v, span), f"is {v}")
             shape.append(Size.of(v))
         return b.at(span)(
             "broadcast", b.make.const(value), axes=(), shape=tuple(shape), running=()
@@ -127,7 +129,7 @@ def _outer(b: Build, span: Span, x: Value, y: Value) -> Node:
     nodes = [tensors.quantity(b, tensors.as_tensor(b, v, span), span) for v in (x, y)]
     for n in nodes:
         if len(n.type.example) != 1:
-            b.fail("E206", "outer takes two vectors", span, f"one is {b.shown(n.type)}")
+            b.fail("E206", "outer takes two vectors", b.blame(n, span), f"is {b.shown(n.type)}")
     running = tensors.running_union(nodes)
     lead = tensors.lead_sizes(b, nodes, running, span)
     (p,), (q,) = (n.type.example for n in nodes)
@@ -162,7 +164,7 @@ def _concat(b: Build, span: Span, *parts: Value) -> Value:
     lead = tensors.lead_sizes(b, nodes, running, span)
     for n in nodes:
         if len(n.type.example) != 1:
-            b.fail("E206", "concat takes vectors", span, f"one is {b.shown(n.type)}")
+            b.fail("E206", "concat takes vectors", b.blame(n, span), f"is {b.shown(n.type)}")
     spread = [
         tensors.spread(b, n, TensorType((*lead, *n.type.example), running), span) for n in nodes
     ]
@@ -176,15 +178,19 @@ def gradient(b: Build, span: Span, s: Value, x: Value) -> Node:
     """The gradient of a scalar (for each example) with respect to a tensor."""
     loss, at = tensors.as_tensor(b, s, span), tensors.as_tensor(b, x, span)
     if loss.type.example:
-        b.fail("E340", "grad differentiates a single number for each example", span,
-               f"is {b.shown(loss.type)}", remedy="sum(...) makes one number of it")  # fmt: skip
+        at_loss = b.blame(s, span)
+        b.fail("E340", "grad differentiates a single number for each example", at_loss,
+               f"is {b.shown(loss.type)}", remedy=f"sum({tensors.short(at_loss.text)})")  # fmt: skip
     extra = [a for a in loss.type.running if a not in at.type.running]
     if extra:
-        b.fail("E341", f"this has a value for each example of the {extra[0]}, what it is "
-               "differentiated by has not", span,
-               remedy=f"say how the {extra[0]} is reduced: grad(mean({extra[0]}: ...), ...)")  # fmt: skip
+        of, by = (tensors.short(b.blame(v, span).text) for v in (s, x))
+        axis = extra[0].split(".")[0]
+        b.fail("E341", f"{of} has a value for each example of the {axis}, {by} has not",
+               b.blame(s, span), remedy=f"say how the {axis} is reduced: "
+               f"grad(mean({axis}: {of}), {by})")  # fmt: skip
     if at.type.kind != "real":
-        b.fail("E342", "only reals have a gradient", span, "is a class or truth value")
+        b.fail("E342", "only real numbers have a gradient", b.blame(x, span),
+               f"is a {tensors.domain_text(b, at.type.domain)}")  # fmt: skip
     found = _by(b, span, loss, at, set(ancestors([loss])))
     if found is None:
         b.fail("E345", "the first does not depend on the second", span, "has no gradient")
@@ -223,7 +229,7 @@ def _draws(b: Build, span: Span, name: str, *parameters: Value) -> tuple[str, Te
     """The site and the shape of a draw: declared, or that of the distribution's parameters."""
     if b.drawing is None:
         b.fail("E343", f"{name} draws, and is written with ~", span, f"a draw from {name}",
-               remedy="x ~ ...")  # fmt: skip
+               remedy=f"noise ~ {tensors.short(span.text)}")  # fmt: skip
     nodes = [p for p in parameters if isinstance(p, Node) and p.type.shape]
     if nodes:
         like = tensors.align(b, nodes, span)[0].type
@@ -281,7 +287,7 @@ def _shape(b: Build, span: Span, x: Value) -> list[Value]:
 
 def _length(b: Build, span: Span, x: Value) -> int:
     if not isinstance(x, list):
-        b.fail("E302", "length takes a list", span, f"is {describe(x)}")
+        b.fail("E302", "length takes a list", b.blame(x, span), f"is {describe(x)}")
     return len(x)
 
 
@@ -302,7 +308,7 @@ def _counted(trainable: bool) -> Callable[..., int]:
 
 def _chain(b: Build, span: Span, parts: Value) -> Chain:
     if not isinstance(parts, list):
-        b.fail("E302", "chain takes a list of blocks", span, f"is {describe(parts)}",
+        b.fail("E302", "chain takes a list of blocks", b.blame(parts, span), f"is {describe(parts)}",
                remedy="chain([f, g])")  # fmt: skip
     return Chain(tuple(parts))
 

@@ -9,11 +9,12 @@ from dln.compiler import tensors
 from dln.compiler.blocks import bind_statements
 from dln.compiler.graph import Node, ancestors
 from dln.compiler.model import Checking, Emission, Expectation, Sweeping, Tasking
+from dln.compiler.sizes import Conflict, Reason
 from dln.compiler.state import Build, Poisoned
-from dln.compiler.statics import listed, lookup, static, unknown
+from dln.compiler.statics import listed, lookup, static, unknown, word
 from dln.compiler.values import Scope
 from dln.grammar import syntax as s
-from dln.grammar.diagnostics import DlnError
+from dln.grammar.diagnostics import DlnError, Note, Span
 
 COMPARISONS = ("==", "!=", "<", "<=", ">", ">=")
 
@@ -66,14 +67,26 @@ def expectation(b: Build, st: s.Expect, scope: Scope) -> Expectation:
         right = _side(b, value.right, scope)
         op = value.op
         if within is not None and op != "==":
-            b.fail("E370", "within goes with ==", st.within.span if st.within else st.span)
+            at = st.within.span if st.within is not None else st.span
+            b.fail("E370", "within goes with ==", at, f"a tolerance beside {op}")
         _comparable(b, left, right, value)
     else:
         left, right, op = _side(b, value, scope), b.make.const(True, "bool"), "=="
     sides = [left, right] + ([within] if within is not None else [])
+    for node in sides:
+        _no_data(b, node, st.value.span, "a check")
     return Expectation(
-        op, left, right, within, phases_of(b, sides), tensors.short(st.value.span.text), st.span
+        op, left, right, within, phases_of(b, sides), " ".join(st.value.span.text.split()), st.span
     )
+
+
+def _no_data(b: Build, node: Node, span: Span, who: str) -> None:
+    """What stands outside every phase has no minibatch to be worked out on."""
+    given = [n for n in ancestors([node]) if n.op == "input" and n["name"] not in b.probes]
+    if given:
+        ask = f"{next(iter(b.phases))}.after({tensors.short(span.text)})" if b.phases else ""
+        label = f"depends on the data {given[0]['name']}"
+        b.fail("E371", f"{who} has no minibatch", span, label, remedy=ask)
 
 
 def _side(b: Build, expr: s.Expr, scope: Scope) -> Node:
@@ -83,12 +96,17 @@ def _side(b: Build, expr: s.Expr, scope: Scope) -> Node:
 def _comparable(b: Build, left: Node, right: Node, value: s.Binary) -> None:
     """Two sides of one shape, or one of them a single number."""
     shapes = [n.type.example for n in (left, right)]
-    if all(shapes) and len(shapes[0]) == len(shapes[1]):
-        for p, q in zip(*shapes, strict=True):
-            tensors.equal(b, p, q, value.span, "the two sides of an expectation")
-    elif all(shapes):
+
+    def complain(c: Conflict | None = None) -> Any:
         b.fail("E202", "the two sides have different shapes", value.right.span,
-               f"is {b.shown(right.type)}, the other side {b.shown(left.type)}")  # fmt: skip
+               f"is {b.shown(right.type)}",
+               (Note(value.left.span, f"is {b.shown(left.type)}"),))  # fmt: skip
+
+    if all(shapes) and len(shapes[0]) != len(shapes[1]):
+        complain()
+    if all(shapes):
+        for p, q in zip(*shapes, strict=True):
+            b.equate(p, q, Reason(value.span, "the two sides of an expectation"), complain)
 
 
 def phases_of(b: Build, nodes: Sequence[Node]) -> tuple[str, ...]:
@@ -128,8 +146,7 @@ def task(b: Build, st: s.Task, scope: Scope) -> Tasking:
         bind_statements(b, [x for x in st.body if not isinstance(x, s.For)], inner)
         for e, where in _emits(b, st.body, inner):
             node = tensors.as_tensor(b, b.evaluate(e.value, where), e.value.span, "what is emitted")
-            if "batch" in node.type.running:
-                b.fail("E371", "a task has no minibatch", e.value.span, "depends on data")
+            _no_data(b, node, e.value.span, "a task")
             if e.to is not None and not e.to.endswith((".csv", ".txt", ".npy")):
                 b.unbuilt(f"emitting to {e.to.rsplit('.', 1)[-1]} files", e.span)
             emits.append(Emission(node, e.to, e.span))
@@ -150,20 +167,36 @@ def _emits(b: Build, body: Sequence[Any], scope: Scope) -> Iterator[tuple[s.Emit
 
 def sweep(b: Build, st: s.Sweep, scope: Scope) -> Sweeping:
     """A `sweep`: every combination of the varied constants is a run of the spec."""
-    vary: dict[str, tuple[object, ...]] = {}
+    names: list[str] = []
+    runs: list[dict[str, object]] = [{}]
     reports, expects = [], []
     with b.within(frame=b.new_frame("sweep", site=st.name)):
         for line in st.body:
             with b.collecting():
                 match line:
                     case s.Vary():
-                        if line.name != "seed" and line.name not in b.constants:
-                            unknown(b, "constant", line.name, line.span, [*b.constants, "seed"])
-                        vary[line.name] = tuple(listed(b, line.range, scope))
+                        rows = _varied(b, line, scope)
+                        names += line.names
+                        runs = [{**run, **row} for run in runs for row in rows]
                     case s.Report():
                         for e in line.values:
                             node = tensors.as_tensor(b, b.evaluate(e, scope), e.span, "a report")
                             reports.append((tensors.short(e.span.text), node))
                     case s.Expect():
                         expects.append(expectation(b, line, scope))
-    return Sweeping(st.name, vary, tuple(reports), tuple(expects), st.span)
+    return Sweeping(st.name, tuple(names), tuple(runs), tuple(reports), tuple(expects), st.span)
+
+
+def _varied(b: Build, line: s.Vary, scope: Scope) -> list[dict[str, object]]:
+    """The values of one `vary` line; several names take the values of a row together."""
+    for name in line.names:
+        if name != "seed" and name not in b.constants:
+            unknown(b, "constant", name, line.span, [*b.constants, "seed"])
+    rows = []
+    for value in listed(b, line.range, scope):
+        row = value if len(line.names) > 1 else [value]
+        if not isinstance(row, list) or len(row) != len(line.names):
+            b.fail("E372", f"each row has {len(line.names)} values: {', '.join(line.names)}",
+                   line.range.span, f"one is {row}")  # fmt: skip
+        rows.append(dict(zip(line.names, row, strict=True)))
+    return rows

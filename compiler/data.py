@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from dln.compiler import tensors
-from dln.compiler.blocks import fit, once, port_sizes
+from dln.compiler.blocks import dims_text, fit, once, port_sizes
 from dln.compiler.graph import Node
 from dln.compiler.model import DataSet, FieldOf
 from dln.compiler.sizes import BATCH_SIZE, Size
 from dln.compiler.state import Build, Drawing, poison
-from dln.compiler.statics import domain_of, static, unknown
+from dln.compiler.statics import domain_of, static, unknown, word
 from dln.compiler.tensor import Domain, TensorType
 from dln.compiler.values import Binding, DataValue, Record, Scope, describe
 from dln.grammar import syntax as s
@@ -52,6 +52,9 @@ def _build(b: Build, st: s.Data, scope: Scope) -> DataValue:
                 fields[field.port.name] = _field(b, field, inner)
             if field.port.name not in fields:
                 b.broken_fields.setdefault(st.name, []).append(field.port.name)
+        elif isinstance(field, s.Setting):
+            with b.collecting():
+                b.unbuilt(f"the setting {field.name} of a data set", field.span)
     parts = _parts(b, statements, inner, schema.count)
     b.data[st.name] = DataSet(
         st.name, reader, args, options, base, override, raw, fields, parts, schema.count,
@@ -67,7 +70,7 @@ def _like(b: Build, st: s.Data, scope: Scope) -> tuple[Any, ...]:
     binding = scope.lookup(st.like)
     if binding is None or not _is_data(binding):
         known = [n for n in scope.visible() if _is_data(scope.lookup(n))]
-        unknown(b, "data set", st.like, st.span, known)
+        unknown(b, "data set", st.like, word(st.span, st.like, r"\blike\s+"), known)
     model: s.Data = binding.find.args[1]  # type: ignore[attr-defined]
     return tuple(x for x in (*_like(b, model, scope), *model.body) if not isinstance(x, s.Split))
 
@@ -112,9 +115,10 @@ def _field(b: Build, st: s.Field, scope: Scope) -> FieldOf:
     with b.within(frame=frame, drawing=drawing):
         value = tensors.as_tensor(b, b.evaluate(st.value, scope), st.value.span)
         if port.dims is None and len(value.type.example) == 1 and len(wanted) == 0:
-            fit(b, value, (), wanted, st.value.span, f"{port.name} is one number", port.span)
+            fit(b, value, (), wanted, st.value.span, f"{port.name} is declared", port.span)
         value = _flattened(b, value, wanted, st)
-        fit(b, value, (), wanted, st.value.span, f"{port.name} is declared", port.span)
+        who = f"the field {port.name}{dims_text(port)} is declared"
+        fit(b, value, (), wanted, st.value.span, who, port.span)
         domain = domain_of(b, port.domain, scope)
         value = _in_domain(b, value, domain, st)
     shape = (BATCH_SIZE, *value.type.example)
@@ -162,10 +166,10 @@ def _parts(
             size = static(b, part.size, scope, "the size of a part")
             if not isinstance(size, int | float) or size <= 0:
                 b.fail("E351", "a part is a number of examples, or a fraction below 1",
-                       part.size.span)  # fmt: skip
+                       part.size.span, f"is {tensors.short(part.size.span.text)}")  # fmt: skip
             number = round(size * count) if size < 1 else int(size)
             if part.name in parts:
-                b.fail("E334", f"{part.name} is bound twice", part.span)
+                b.fail("E334", f"the part {part.name} stands twice", part.span, "again")
             if start + number > count:
                 number_left = count - start
                 b.fail("E352", f"the parts ask for {start + number} examples of {count}",

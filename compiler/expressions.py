@@ -12,13 +12,13 @@ import math
 import operator
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, NoReturn
 
 from dln.compiler import asking, blocks, tensors
 from dln.compiler.graph import Node
 from dln.compiler.sizes import Reason, Size, Var
 from dln.compiler.state import Build, Naming
-from dln.compiler.statics import domain_of, listed, lookup, static, tensor, unknown, whole
+from dln.compiler.statics import domain_of, listed, lookup, static, tensor, unknown, whole, word
 from dln.compiler.tensor import TensorType
 from dln.compiler.values import (
     BlockDef,
@@ -279,9 +279,12 @@ def _flow_step(b: Build, value: Value, span: Span, step: s.Expr, scope: Scope) -
         if isinstance(target, Function) or (isinstance(target, Builtin) and not target.makes):
             return _call_with(b, target, step, scope, [(value, span)])
     if isinstance(step, s.Binary | s.Unary | s.Choose):
+        remedy = ""
+        if isinstance(step, s.Binary):
+            parts = [tensors.short(p.text) for p in (span, step.left.span, step.right.span)]
+            remedy = f"({parts[0]} -> {parts[1]}) {step.op} {parts[2]}"
         b.fail("E332", "-> passes on to a function, block or instance", step.span,
-               "is an expression; a pipeline binds loosest",
-               remedy=f"(... -> f) {step.op} ..." if isinstance(step, s.Binary) else "")  # fmt: skip
+               "is an expression; a pipeline binds loosest", remedy=remedy)  # fmt: skip
     target = evaluate(b, step, scope)
     return apply(b, target, [(value, span)], step.span)
 
@@ -318,7 +321,23 @@ def _call_with(
         return call_builtin(b, target, given, expr.span, options)
     if isinstance(target, Function):
         return _call_function(b, target, expr, scope, first)
+    if not isinstance(target, Instance | Chain):
+        _not_applied(b, target, expr.function.span)
     return apply(b, target, [*first, *_arguments(b, expr, scope)], expr.span)
+
+
+def _not_applied(b: Build, target: Value, span: Span) -> NoReturn:
+    b.fail("E324", "only functions, blocks and instances can be applied", span,
+           f"is {describe(target)}")  # fmt: skip
+
+
+def _called_at(b: Build, expr: s.Call, scope: Scope) -> Span:
+    """The place of a call; of `act(...)` in a library block, the activation that the user gave."""
+    if isinstance(expr.function, s.Name) and expr.span.source is not b.source:
+        binding = scope.lookup(expr.function.id)
+        if binding is not None and binding.span and binding.span.source is b.source:
+            return binding.span
+    return expr.span
 
 
 def _arguments(b: Build, expr: s.Call, scope: Scope) -> list[tuple[Value, Span]]:
@@ -339,14 +358,14 @@ def _call_function(
     for a in expr.arguments:
         if isinstance(a, s.Named):
             if a.name not in names:
-                unknown(b, f"argument of {target.syntax.name} called", a.name, a.span, names)
+                unknown(b, "argument", a.name, word(a.span, a.name), names, target.syntax.name)
             values[a.name] = (evaluate(b, a.value, scope), a.value.span)
     if len(given) > len(names) or len(values) < len(names):
         _wrong_count(b, target.syntax.name, names, len(given), expr.span)
-    return blocks.call_function(b, target, values, expr.span)
+    return blocks.call_function(b, target, values, _called_at(b, expr, scope))
 
 
-def _wrong_count(b: Build, name: str, names: Sequence[str], found: int, span: Span) -> Any:
+def _wrong_count(b: Build, name: str, names: Sequence[str], found: int, span: Span) -> NoReturn:
     takes = ", ".join(names) or "nothing"
     b.fail("E322", f"{name} takes {len(names)} argument{'s' * (len(names) != 1)}, not {found}",
            span, f"takes {takes}")  # fmt: skip
@@ -366,7 +385,11 @@ def call_builtin(
     except TypeError:
         names = list(signature(target.call).parameters)[2:]
         _wrong_count(b, target.name, names, len(given), span)
-    return target.call(b, span, *(v for v, _ in given), **named)
+    outer, b.given = b.given, tuple(given)
+    try:
+        return target.call(b, span, *(v for v, _ in given), **named)
+    finally:
+        b.given = outer
 
 
 def apply(b: Build, target: Value, given: Sequence[tuple[Value, Span]], span: Span) -> Value:
@@ -389,9 +412,8 @@ def apply(b: Build, target: Value, given: Sequence[tuple[Value, Span]], span: Sp
         case Builtin():
             return call_builtin(b, target, given, span)
         case PhaseVerb():
-            b.fail("E323", f"{describe(target)}", span)
-    b.fail("E324", "only functions, blocks and instances can be applied", span,
-           f"is {describe(target)}")  # fmt: skip
+            b.fail("E323", describe(target), span, remedy=f"{target.phase}.{target.verb}(...)")
+    _not_applied(b, target, span)
 
 
 def _reduce(b: Build, expr: s.Reduce, scope: Scope) -> Value:
@@ -435,19 +457,23 @@ def _attr(b: Build, expr: s.Attr, scope: Scope) -> Value:
             return blocks.attribute(b, body, expr.name, expr.name_span)
         case Record():
             if expr.name not in body.values:
-                unknown(b, "result", expr.name, expr.name_span, list(body.values))
+                of = tensors.short(expr.body.span.text)
+                kind = "field" if of == "raw" else "result"
+                unknown(b, kind, expr.name, expr.name_span, list(body.values), of)
             return body.values[expr.name]
         case Module():
+            if body.scope.lookup(expr.name) is None:
+                known = list(body.scope.names)
+                unknown(b, "name", expr.name, expr.name_span, known, body.name)
             return lookup(b, expr.name, expr.name_span, body.scope)
         case DataValue(part=None):
             data = b.data[body.name]
             if expr.name not in data.parts:
-                unknown(b, f"part of {body.name} called", expr.name, expr.name_span,
-                        list(data.parts))  # fmt: skip
+                unknown(b, "part", expr.name, expr.name_span, list(data.parts), body.name)
             return DataValue(body.name, expr.name)
         case PhaseValue():
             return asking.phase_attribute(b, body.name, expr.name, expr.name_span)
-    b.fail("E327", f"{describe(body)} has no parts", expr.name_span, f".{expr.name}")
+    b.fail("E327", f"{describe(body)} has no parts", expr.name_span, "nothing is called so here")
 
 
 def _index(b: Build, expr: s.Index, scope: Scope) -> Value:

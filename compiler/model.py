@@ -99,7 +99,8 @@ class Phase(Record):
     """A `train`: what is learned, from which data, for how long.
 
     `updates` maps parameter paths to their new values, `states` optimiser states to theirs (with
-    their first values in `state_init`). `losses` are the values of the `minimize` lines.
+    their first values in `state_init`). `losses` are the values of the `minimize` lines as the
+    steps meet them, `objectives` the same with no parameter moved.
     """
 
     name: str
@@ -112,6 +113,7 @@ class Phase(Record):
     seed: int | None
     after: tuple[str, ...]
     fields: tuple[str, ...]
+    objectives: tuple[Node, ...]
     losses: tuple[Node, ...]
     updates: Mapping[str, Node]
     states: Mapping[str, Node]
@@ -170,10 +172,12 @@ class Tasking(Record):
 
 
 class Sweeping(Record):
-    """A `sweep`: the constants it varies, and what each run reports and expects."""
+    """A `sweep`: the constants it varies, their values run by run, and what each run reports and
+    expects."""
 
     name: str
-    vary: Mapping[str, tuple[object, ...]]
+    vary: tuple[str, ...]
+    runs: tuple[Mapping[str, object], ...]
     reports: tuple[tuple[str, Node], ...]
     expects: tuple[Expectation, ...]
     span: Span

@@ -12,12 +12,12 @@ from functools import partial
 from typing import Any
 
 from dln.compiler import tensors
-from dln.compiler.blocks import bind_statements, owned
+from dln.compiler.blocks import bind_statements, option_values, owned
 from dln.compiler.data import bind_fields, on_part
 from dln.compiler.graph import Node, ancestors
 from dln.compiler.model import DataSet, Keeping, On, Phase, Starting, Watching
 from dln.compiler.state import Build, poison
-from dln.compiler.statics import listed, lookup, static, whole
+from dln.compiler.statics import listed, lookup, static, whole, word
 from dln.compiler.updates import optimise, shaped
 from dln.compiler.values import Binding, OptimiserDef, OptimiserUse, PhaseValue, Scope, describe
 from dln.grammar import syntax as s
@@ -32,6 +32,7 @@ CLOCKS = ("epoch", "update", "progress")
 class Collected:
     """What the body of a phase adds up to."""
 
+    objectives: list[Node] = field(default_factory=list)
     losses: list[Node] = field(default_factory=list)
     updates: dict[str, Node] = field(default_factory=dict)
     states: dict[str, Node] = field(default_factory=dict)
@@ -53,20 +54,22 @@ def train(b: Build, st: s.Train, scope: Scope) -> None:
     """Build one phase and bind its name."""
     name = phase_name(b, st.name, scope)
     if name in b.phases:
-        b.fail("E334", f"the phase {name} stands twice", st.name.span,
-               notes=(Note(b.phases[name].span, "first here"),))  # fmt: skip
+        b.fail("E334", f"the phase {name} stands twice", st.name.span, "again",
+               (Note(b.phases[name].span, "first here"),))  # fmt: skip
     data, part = on_part(b, st.on, scope)
     frame = b.new_frame("train", training=True, batched=True, site=name)
     body = phase_scope(b, st.body, scope, name, data)
     b.phase_scopes[name] = (body, b.new_frame("probe", batched=True, site=name))
     b.phase_losses[name] = partial(_losses, st=st.body, scope=body)
-    got, before = Collected(), len(b.problems.found)
+    got, before = Collected(), len(b.problems.found) + b.poisoned
     with b.within(frame=frame):
         statements = list(_flat(b, st.body, body))
         for watch, where in statements:
             if isinstance(watch, s.Watch):
                 with b.collecting():
                     got.watches.append(_watch(b, watch, where, st, scope, name, got))
+        with b.collecting():
+            got.objectives = [loss for loss, _ in _losses(b, st.body, body)]
         _body(b, statements, name, got)
         for inner, where in statements:
             with b.collecting():
@@ -74,12 +77,13 @@ def train(b: Build, st: s.Train, scope: Scope) -> None:
     clauses = _clauses(b, st, scope, data)
     used = _fields([*got.updates.values(), *got.losses, *(w.value for w in got.watches if not w.on)])
     b.phases[name] = Phase(
-        name, On(data.name, part), fields=used, losses=tuple(got.losses), updates=got.updates,
+        name, On(data.name, part), fields=used, objectives=tuple(got.objectives),
+        losses=tuple(got.losses), updates=got.updates,
         states=got.states, state_init=got.first, watches=tuple(got.watches),
         keeps=tuple(got.keeps), starts=tuple(got.starts), until=got.until, slow=False,
         span=st.name.span, **clauses,
     )  # fmt: skip
-    if len(b.problems.found) > before:
+    if len(b.problems.found) + b.poisoned > before:
         b.broken.add(name)
 
 
@@ -157,13 +161,16 @@ def _minimize(
     got.losses.append(loss)
     use = b.evaluate(st.optimiser, scope)
     if isinstance(use, OptimiserDef):
-        use = OptimiserUse(use, {}, st.optimiser.span)
+        syntax, at = use.syntax, st.optimiser.span
+        option_values(b, syntax.options, (), scope, syntax.name, at)
+        use = OptimiserUse(use, {}, at)
     if not isinstance(use, OptimiserUse):
         b.fail("E354", "with takes an optimiser", st.optimiser.span, f"is {describe(use)}",
                remedy="with sgd(lr = 0.1)")  # fmt: skip
     paths = [p for p in _over(b, st, scope) if b.params[p].trainable]
     if not paths:
-        b.fail("E355", "there is nothing to learn here", st.over[0].span, "has no parameters")
+        b.fail("E355", "there is nothing to learn here", st.over[0].span.to(st.over[-1].span),
+               "has no parameters")  # fmt: skip
     for path in paths:
         param = b.frame.params.get(path, b.params[path].node)
         grad = b.at(st.span)("grad", loss, param)
@@ -178,7 +185,8 @@ def _again(b: Build, use: OptimiserUse, path: str, param: Node, grad: Node, site
     """A parameter that an earlier step has moved: the optimiser starts from the moved value."""
     done = optimise(b, use, b.params[path].node, grad, site)
     if done.states:
-        b.fail("E356", f"{path} is moved twice by optimisers with memory", use.span)
+        b.fail("E356", f"{path} is moved twice by optimisers with memory", use.span,
+               "an earlier step moves it already", remedy="minimise the sum of the losses in one step")  # fmt: skip
     shift = b.make.sub(done.value, b.params[path].node)
     done.value = b.make.add(param, shift)
     return done
@@ -227,16 +235,23 @@ def _update(
     b: Build, st: s.Update, scope: Scope, new: dict[str, tuple[Node, Span]]
 ) -> None:
     """`update p += e`: e averaged over the batch (added up with `total`) is added to p."""
-    target = b.evaluate(st.target, scope)
-    paths = owned(b, target, st.target.span) if isinstance(target, Node) else []
-    if len(paths) != 1:
-        b.fail("E358", "update changes one parameter", st.target.span, f"is {describe(target)}")
+    path = _one_parameter(b, st.target, scope, "update changes")
     value = tensors.as_tensor(b, b.evaluate(st.value, scope), st.value.span)
     step = batch_reduced(b, tensors.quantity(b, value, st.value.span), st.total, st.value.span)
-    param = b.frame.params.get(paths[0], b.params[paths[0]].node)
+    param = b.frame.params.get(path, b.params[path].node)
     step = shaped(b, step, param.type, st.value.span)
     spans = (st.target.span, st.value.span)
-    _set(b, paths[0], tensors.binary(b, "add", param, step, st.span, spans), st.span, new)
+    _set(b, path, tensors.binary(b, "add", param, step, st.span, spans), st.span, new)
+
+
+def _one_parameter(b: Build, expr: s.Expr, scope: Scope, who: str) -> str:
+    """The path of the one parameter that an expression names."""
+    value = b.evaluate(expr, scope)
+    paths = [k for k, p in b.params.items() if p.node is value or b.frame.params.get(k) is value]
+    if len(paths) != 1:
+        b.fail("E358", f"{who} one parameter", expr.span, f"is {describe(value)}",
+               remedy="a parameter by its name: net.W")  # fmt: skip
+    return paths[0]
 
 
 def _set(
@@ -255,7 +270,8 @@ def _watch(
     b: Build, st: s.Watch, where: Scope, phase: s.Train, scope: Scope, name: str, got: Collected
 ) -> Watching:
     if any(w.name == st.name for w in got.watches):
-        b.fail("E334", f"{st.name} is watched twice", st.span)
+        first = next(w.span for w in got.watches if w.name == st.name)
+        b.fail("E334", f"{st.name} is watched twice", st.span, "again", (Note(first, "first here"),))
     on = None
     if st.on is not None:
         data, part = on_part(b, st.on, scope)
@@ -300,16 +316,15 @@ def _closing(b: Build, st: Any, scope: Scope, got: Collected) -> None:
                 whole(b, st.every.count, scope, "how often to save"), st.every.unit)  # fmt: skip
             got.keeps.append(Keeping(every, best, st.span))
         case s.Start():
-            target = b.evaluate(st.target, scope)
-            paths = owned(b, target, st.target.span) if isinstance(target, Node) else []
-            if len(paths) != 1:
-                b.fail("E358", "start sets one parameter", st.target.span)
+            path = _one_parameter(b, st.target, scope, "start sets")
             with b.within(frame=b.new_frame("start")):
                 value = tensors.as_tensor(b, b.evaluate(st.value, scope), st.value.span)
-                value = shaped(b, value, b.params[paths[0]].node.type, st.value.span)
-            got.starts.append(Starting(paths[0], value, st.span))
+                value = tensors.quantity(b, value, st.value.span)
+                like = b.params[path].node.type
+                value = shaped(b, value, like, st.value.span, st.target.span.text)
+            got.starts.append(Starting(path, value, st.span))
         case s.Expect():
-            b.unbuilt("expect inside train (a check block does it)", st.span)
+            b.unbuilt("expect inside train", st.span, "put it into a check block")
 
 
 def _over_watches(b: Build, expr: s.Expr, scope: Scope, got: Collected, what: str) -> Node:
@@ -334,7 +349,7 @@ def _clauses(b: Build, st: s.Train, scope: Scope, data: DataSet) -> dict[str, An
     for c in st.clauses:
         kind = "after" if isinstance(c, s.After) else c.kind
         if kind in seen:
-            b.fail("E334", f"{kind} stands twice", c.span, notes=(Note(seen[kind], "first here"),))
+            b.fail("E334", f"{kind} stands twice", c.span, "again", (Note(seen[kind], "first here"),))
         seen[kind] = c.span
         out.update(_after(b, c, scope) if isinstance(c, s.After) else _clause(b, c, scope, data))
     if out["duration"] is None:
@@ -363,14 +378,15 @@ def _clause(b: Build, c: s.Clause, scope: Scope, data: DataSet) -> dict[str, Any
             value = static(b, c.value, scope, "how long") if c.value else 0
             if not isinstance(value, int | float) or value < 0 or (
                 unit != "second" and value != int(value)):  # fmt: skip
-                b.fail("E305", f"the number of {unit}s must be a whole number", c.span)
+                b.fail("E305", f"the number of {unit}s must be a whole number",
+                       (c.value or c).span, f"is {tensors.short((c.value or c).span.text)}")  # fmt: skip
             return {"duration": (int(value), "update" if unit == "step" else unit)}
         case "order":
             return _order(b, c, data)
         case "dtype":
             if c.word not in DTYPES:
-                b.fail("E361", f"there is no precision {c.word}", c.span,
-                       remedy=nearest(c.word or "", DTYPES) or "float32 or float64")  # fmt: skip
+                b.fail("E361", f"there is no precision {c.word}", word(c.span, c.word or ""),
+                       "unknown", remedy=nearest(c.word or "", DTYPES) or "float32 or float64")  # fmt: skip
             return {"dtype": c.word}
         case "seed":
             assert c.value is not None
@@ -392,15 +408,18 @@ def _order(b: Build, c: s.Clause, data: DataSet) -> dict[str, Any]:
     head = value.function if isinstance(value, s.Call) else value
     name = head.id if isinstance(head, s.Name) else ""
     if name not in ORDERS:
-        b.fail("E362", f"there is no order {tensors.short(c.span.text)}", c.span,
+        at = value.span if value is not None else c.span
+        b.fail("E362", f"there is no order {tensors.short(at.text)}", at, "unknown",
                remedy=nearest(name, ORDERS) or "one of " + ", ".join(ORDERS))  # fmt: skip
     if name != "balanced":
         return {"order": name}
     args = value.arguments if isinstance(value, s.Call) else ()
     label = args[0].id if len(args) == 1 and isinstance(args[0], s.Name) else ""
     if label not in data.fields or data.fields[label].node.type.domain.name != "class":
-        b.fail("E362", "balanced takes the field that holds the class", c.span,
-               remedy="order balanced(label)")  # fmt: skip
+        classes = [k for k, f in data.fields.items() if f.node.type.domain.name == "class"]
+        b.fail("E362", "balanced takes the field that holds the class",
+               args[0].span if args else c.span, "is no class",
+               remedy=f"order balanced({classes[0]})" if classes else "")  # fmt: skip
     return {"order": name, "balanced": label}
 
 

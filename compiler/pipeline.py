@@ -72,7 +72,8 @@ def compile_model(model: Model, target: str, dtype: str | None, name: str) -> p.
     _init_recipes(model, recipes)
     for data in model.data.values():
         outputs = {f"value:{f.name}": f.value for f in data.fields.values()}
-        recipes[f"data:{data.name}"] = Recipe(outputs, min(CHUNK, max(data.count, 1)), base)
+        # In double precision: a phase may ask for it, and casting down is exact enough.
+        recipes[f"data:{data.name}"] = Recipe(outputs, min(CHUNK, max(data.count, 1)), "float64")
     phases = {n: _phase(model, ph, dtype or ph.dtype or base, recipes)
               for n, ph in model.phases.items()}  # fmt: skip
     applied = {path: _applied(model, path, base, recipes) for path in model.applied}
@@ -117,6 +118,8 @@ def _phase(model: Model, ph: Phase, dtype: str, recipes: dict[str, Recipe]) -> p
     grads = _gradients(model, ph)
     if grads:
         recipes[f"grad:{ph.name}"] = Recipe(grads, batch, dtype)
+        loss = {"value:loss": _sum(model, ph.objectives)}
+        recipes[f"loss:{ph.name}"] = Recipe(loss, batch, dtype)
     if ph.state_init:
         first = {f"value:{k}": v for k, v in ph.state_init.items()}
         recipes[f"states:{ph.name}"] = Recipe(first, 1, dtype)
@@ -165,9 +168,9 @@ def _sum(model: Model, nodes: tuple[Node, ...]) -> Node:
 
 def _gradients(model: Model, ph: Phase) -> dict[str, Node]:
     """The gradient of the phase's loss with respect to each parameter that it moves."""
-    if not ph.losses:
+    if not ph.objectives:
         return {}
-    loss, out = _sum(model, ph.losses), {}
+    loss, out = _sum(model, ph.objectives), {}
     for path in ph.updates:
         x = model.params[path].node
         out[f"value:{path}"] = model.graph.add("grad", (loss, x), x.type)

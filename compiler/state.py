@@ -89,7 +89,9 @@ class Build:
     calls: list[tuple[Span, str]] = field(default_factory=list)
     naming: Naming = field(default_factory=lambda: Naming("anonymous"))
     drawing: Drawing | None = None
+    given: tuple[tuple[Any, Span], ...] = ()
     work: int = 0
+    poisoned: int = 0
     counter: Iterator[int] = field(default_factory=lambda: count(1))
     evaluate: Callable[[Any, Scope], Any] = field(default=lambda expr, scope: None)
 
@@ -120,6 +122,8 @@ class Build:
         self.calls.append((span, name))
         try:
             yield
+        except RecursionError:
+            self.fail("E320", f"{name} calls itself without end", span)
         finally:
             self.calls.pop()
 
@@ -159,9 +163,14 @@ class Build:
                 span, label = mine[-1], f"in {name}, called here"
         raise DlnError([Problem(code, message, span, label, notes, facts, remedy)])
 
-    def unbuilt(self, what: str, span: Span) -> NoReturn:
+    def blame(self, value: Any, span: Span) -> Span:
+        """The argument of the innermost call that brought a value, else the place itself."""
+        return next((at for v, at in self.given if v is value), span)
+
+    def unbuilt(self, what: str, span: Span, remedy: str = "") -> NoReturn:
         """The one answer to what parses but is not built yet."""
-        self.fail("E900", f"{what} is not built yet", span, "understood, but not compiled")
+        label = "understood, but not compiled"
+        self.fail("E900", f"{what} is not built yet", span, label, remedy=remedy)
 
     @contextlib.contextmanager
     def collecting(self) -> Iterator[None]:
@@ -171,7 +180,7 @@ class Build:
         except DlnError as error:
             self.problems.add(error)
         except Poisoned:
-            pass
+            self.poisoned += 1
 
     # ---- sizes ---------------------------------------------------------------------------------
 

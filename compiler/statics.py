@@ -6,11 +6,11 @@ These helpers stand below blocks and expressions; they reach expressions through
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from dln.compiler import tensors
 from dln.compiler.graph import Node
-from dln.compiler.sizes import Size, Var
+from dln.compiler.sizes import Conflict, Reason, Size, Var
 from dln.compiler.state import Build, Poisoned
 from dln.compiler.tensor import DOMAINS, fits
 from dln.compiler.tensor import Domain as DomainType
@@ -24,10 +24,11 @@ def static(b: Build, expr: s.Expr, scope: Scope, what: str) -> Value:
     if isinstance(value, Size):
         value = b.resolve(value)
     if isinstance(value, Node):
-        name = b.graph.names.get(value)
-        label = f"{name} is a tensor" if name else "is a tensor"
-        b.fail("E304", f"{what} must be known when the spec is read", expr.span, label,
-               remedy="use a const, a number or a size here")  # fmt: skip
+        made = b.graph.spans.get(value, ())[:1]
+        notes = tuple(Note(m, "is made here") for m in made if not _overlap(m, expr.span))
+        b.fail("E304", f"{what} must be known when the spec is read", expr.span,
+               f"{tensors.short(expr.span.text)} is a tensor", notes,
+               "use a const, a number or a size here")  # fmt: skip
     return value
 
 
@@ -47,12 +48,15 @@ def tensor(b: Build, expr: s.Expr, scope: Scope, what: str = "this") -> Node:
 
 def size(b: Build, expr: s.Expr, scope: Scope, declare: dict[str, Var] | None = None) -> Size:
     """An expression in a size: a linear form. Unknown names are declared where that is allowed."""
+    at = expr.span
     match expr:
         case s.Name(id=name) if declare is not None and _is_variable(name, scope):
             var = Var(name, span=expr.span)
             declare[name] = var
             scope.value(name, Size.of(var), expr.span)
             return Size.of(var)
+        case s.Name(id=name):
+            at = _given_at(b, expr, scope)
         case s.Group(body=body):
             return size(b, body, scope, declare)
         case s.Binary(op="+" | "-" | "*" as op, left=left, right=right):
@@ -70,10 +74,22 @@ def size(b: Build, expr: s.Expr, scope: Scope, declare: dict[str, Var] | None = 
         return value
     if isinstance(value, int | float) and not isinstance(value, bool) and value == int(value):
         if value < 0:
-            b.fail("E212", "a size cannot be negative", expr.span, f"is {int(value)}")
+            b.fail("E212", "a size cannot be negative", at, f"is {int(value)}")
         return Size(int(value))
     label = f"is {value}" if isinstance(value, int | float) else f"is {describe(value)}"
-    b.fail("E212", "a size must be a whole number", expr.span, label)
+    b.fail("E212", "a size must be a whole number", at, label)
+
+
+def _given_at(b: Build, expr: s.Name, scope: Scope) -> Span:
+    """Where the user gave the size that a library block calls by this name."""
+    binding = scope.lookup(expr.id)
+    if binding is None:
+        known = [n for n in scope.visible() if (x := scope.lookup(n)) is not None and x.constant]
+        hint = nearest(expr.id, known) or f"name it in a port or an option: ...; {expr.id})"
+        b.fail("E301", f"there is no size {expr.id}", expr.span, "unknown", remedy=hint)
+    if expr.span.source is b.source or binding.span is None:
+        return expr.span
+    return binding.span if binding.span.source is b.source else expr.span
 
 
 def _is_variable(name: str, scope: Scope) -> bool:
@@ -101,27 +117,46 @@ def domain_of(
     return DomainType(domain.name, n)
 
 
-def want_domain(b: Build, node: Node, wanted: DomainType, span: Span, who: str) -> Node:
+def want_domain(
+    b: Build, node: Node, wanted: DomainType, span: Span, who: str, verb: str = "takes"
+) -> Node:
     """A tensor where a domain is asked for; the error says what would mend it."""
     found = node.type.domain
     if wanted.name == "class" and found.name == "class":
         if wanted.size is not None and found.size is not None:
-            tensors.equal(b, wanted.size, found.size, span, f"{who} takes {wanted.name}es of a set")
+            _same_classes(b, node, wanted, span, who)
         return node
     if fits(found, wanted):
         return node
-    return _wrong_domain(b, node, wanted, span, who)
+    if wanted.name == "logit" and found.name in ("prob", "binary"):
+        _squashed_twice(b, node, span, who)
+    return _wrong_domain(b, node, wanted, span, f"{who} {verb}")
+
+
+def _same_classes(b: Build, node: Node, wanted: DomainType, span: Span, who: str) -> None:
+    """A class of as many values as are asked for."""
+
+    def fail(c: Conflict) -> Any:
+        asked, found = (tensors.domain_text(b, d) for d in (wanted, node.type.domain))
+        notes = b.proof_notes(c.left, c.right, skip=span)
+        b.fail("E217", f"{who} takes a {asked}, not a {found}", span, f"is a {found}", notes)
+
+    left, right = wanted.size, node.type.domain.size
+    assert left is not None and right is not None
+    b.equate(left, right, Reason(span, f"{tensors.short(span.text)} is a {node.type.domain}"), fail)
+
+
+def _overlap(a: Span, b: Span) -> bool:
+    return a.source is b.source and a.start < b.stop and b.start < a.stop
+
+
+# What a loss squashes itself, and the loss that takes what is squashed already.
+SQUASHED = {"cross_entropy": ("softmax", "nll")}
 
 
 def _wrong_domain(b: Build, node: Node, wanted: DomainType, span: Span, who: str) -> Node:
     found = node.type.domain
-    made = tuple(
-        Note(p, f"makes it a {found.name}") for p in b.graph.spans.get(node, ())[:1] if p != span
-    )
-    if wanted.name == "logit" and found.name in ("prob", "binary"):
-        b.fail("E310", f"a {found.name} where {who} takes a logit", span,
-               f"{who} squashes it itself: it would be squashed twice", made,
-               remedy="drop the activation, or use the function that takes a prob")  # fmt: skip
+    made = _made(b, node, span)
     remedy = {
         "prob": "apply sigmoid or softmax, or assert it with `as prob`",
         "binary": "assert it with `as binary`",
@@ -130,17 +165,41 @@ def _wrong_domain(b: Build, node: Node, wanted: DomainType, span: Span, who: str
         "real": "onehot(...) turns a class into numbers",
         "logit": "onehot(...) turns a class into numbers",
     }[wanted.name]
-    b.fail("E310", f"{who} takes a {wanted.name}, not a {found.name}", span,
-           f"is {'' if found.name == 'real' else 'a '}{tensors.domain_text(b, found)}", made,
-           remedy=remedy)  # fmt: skip
+    if node.op == "input" and found.name == "real":
+        scale = ", scaled to 0..1" if wanted.name == "prob" else ""
+        of = "(10)" if wanted.name == "class" else ""
+        remedy = f"declare the field: {node['name']}: {wanted.name}{of}{scale}"
+    b.fail("E310", f"{who} a {wanted.name}, not a {found.name}", span,
+           f"is a {tensors.domain_text(b, found)}", made, remedy=remedy)  # fmt: skip
 
 
-def listed(b: Build, expr: s.Expr, scope: Scope) -> list[Value]:
-    """A static list, for `for` and comprehensions."""
-    value = static(b, expr, scope, "the list of a for")
+def _made(b: Build, node: Node, span: Span) -> tuple[Note, ...]:
+    """The place that gave a tensor its domain."""
+    found = b.graph.spans.get(node, ())[:1]
+    text = "is declared here" if node.op == "input" else f"makes it a {node.type.domain.name}"
+    said = node.op == "input" or node.type.domain.name != "real"
+    return tuple(Note(p, text) for p in found if said and not _overlap(p, span))
+
+
+def _squashed_twice(b: Build, node: Node, span: Span, who: str) -> Any:
+    """A probability where a logit is taken: the activation stands twice."""
+    found, made = node.type.domain.name, _made(b, node, span)
+    maker = tensors.short(made[0].span.text) if made else "the activation"
+    line = f" on line {made[0].span.line}" if made else ""
+    inside, other = SQUASHED.get(who, ("", ""))
+    message = f"{inside} is applied twice" if maker == inside else (
+        f"a {found} where {who} takes a logit")  # fmt: skip
+    does = f"{who} takes a logit and applies {inside} itself" if inside else f"{who} takes a logit"
+    instead = f", or use {other}, which takes a prob" if other and found == "prob" else ""
+    b.fail("E310", message, span, does, made, f"drop {maker}{line}{instead}")
+
+
+def listed(b: Build, expr: s.Expr, scope: Scope, who: str = "for") -> list[Value]:
+    """A static list, for `for`, comprehensions and `vary`."""
+    value = static(b, expr, scope, f"the list of {who}")
     if not isinstance(value, list):
-        b.fail("E307", "for runs over a list or a range", expr.span, f"is {describe(value)}",
-               remedy="for l in 0..2")  # fmt: skip
+        b.fail("E307", f"{who} runs over a list or a range", expr.span, f"is {describe(value)}",
+               remedy=f"{who} k in 0..2")  # fmt: skip
     return value
 
 
@@ -161,7 +220,7 @@ def lookup(b: Build, name: str, span: Span, scope: Scope) -> Value:
         if binding.busy:
             notes = (Note(binding.span, "defined here"),) if binding.span else ()
             b.fail("E331", f"{name} is defined by itself", span, "needs its own value", notes,
-                   remedy="a sequence looks back with [t-1] inside scan")  # fmt: skip
+                   "an equation may not lead back to itself")  # fmt: skip
         binding.busy = True
         try:
             value = binding.find()
@@ -176,7 +235,24 @@ def lookup(b: Build, name: str, span: Span, scope: Scope) -> Value:
     return value
 
 
-def unknown(b: Build, kind: str, name: str, span: Span, known: Sequence[str]) -> Any:
-    """Nothing is called so; the nearest name that exists is the remedy."""
-    hint = nearest(name, [k for k in known if not k.startswith("_")])
-    b.fail("E301", f"there is no {kind} {name}", span, "unknown", remedy=hint or "")
+def unknown(
+    b: Build, kind: str, name: str, span: Span, known: Sequence[str], of: str = ""
+) -> NoReturn:
+    """Nothing is called so; the nearest name that exists is the remedy, or the few there are."""
+    known = [k for k in dict.fromkeys(known) if not k.startswith("_")]
+    hint = nearest(name, known) or ""
+    if of and not hint and 0 < len(known) <= 12:
+        hint = ("one of " if len(known) > 1 else "") + ", ".join(known)
+    message = f"{of} has no {kind} {name}" if of else f"there is no {kind} {name}"
+    b.fail("E301", message, span, "unknown", remedy=hint)
+
+
+def word(span: Span, name: str, after: str = "") -> Span:
+    """The place of a name inside a longer span."""
+    import re
+
+    found = re.search(rf"{after}(?<!\w){re.escape(name)}(?!\w)", span.text)
+    if found is None:
+        return span
+    stop = span.start + found.end()
+    return Span(span.source, stop - len(name), stop)

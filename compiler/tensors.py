@@ -35,13 +35,16 @@ def as_tensor(b: Build, value: Value, span: Span, what: str = "this") -> Node:
         return b.at(span).size(value)
     if isinstance(value, list | range):
         return _list_tensor(b, value, span, what)
-    b.fail("E302", f"{what} must be a tensor or a number", span, f"is {describe(value)}")
+    need = "a tensor or a number is needed here" if what == "this" else (
+        f"{what} must be a tensor or a number")  # fmt: skip
+    b.fail("E302", need, b.blame(value, span), f"is {describe(value)}")
 
 
 def _list_tensor(b: Build, value: Sequence[Value], span: Span, what: str) -> Node:
     """A list of numbers is a constant; a list of tensors of one shape is stacked."""
     if any(isinstance(v, Node) for v in value):
         parts = [as_tensor(b, v, span, what) for v in value]
+        _same_entries(b, parts, span)
         parts = align(b, parts, span)
         make = b.at(span)
         lifted = []
@@ -53,18 +56,33 @@ def _list_tensor(b: Build, value: Sequence[Value], span: Span, what: str) -> Nod
     return b.at(span).const(_numbers(b, value, span, what))
 
 
+def _same_entries(b: Build, parts: Sequence[Node], span: Span) -> None:
+    """The entries of a list that becomes one tensor have one shape."""
+    for p in parts[1:]:
+        shapes = [b.shown(n.type.like(shape=n.type.example, running=())) for n in (parts[0], p)]
+        label = f"is {shapes[0]} and {shapes[1]}"
+        if len(p.type.example) != len(parts[0].type.example):
+            b.fail("E303", "the entries of this list have different shapes", span, label)
+        for s, t in zip(parts[0].type.example, p.type.example, strict=True):
+            b.equate(s, t, Reason(span, "the entries of one list"), lambda c, label=label: b.fail(
+                "E303", "the entries of this list have different shapes", span, label))  # fmt: skip
+
+
 def _numbers(b: Build, value: Value, span: Span, what: str) -> Any:
     if isinstance(value, list | range):
         rows = tuple(_numbers(b, v, span, what) for v in value)
         shapes = {_depth(r) for r in rows}
         if len(shapes) > 1:
-            b.fail("E303", "the rows of this list have different lengths", span)
+            b.fail("E303", "the rows of this list have different lengths", b.blame(value, span))
         return rows
     if isinstance(value, bool | int | float):
         return float(value)
     if isinstance(value, Size) and b.sizes.resolve(value).value is not None:
         return float(b.sizes.resolve(value).constant)
-    b.fail("E302", f"{what} must be made of numbers", span, f"holds {describe(value)}")
+    need = "a list of numbers is needed here" if what == "this" else (
+        f"{what} must be made of numbers")  # fmt: skip
+    at = next((s for v, s in b.given if isinstance(v, list) and value in v), span)
+    b.fail("E302", need, at, f"holds {describe(value)}")
 
 
 def _depth(rows: Any) -> tuple[int, ...]:
@@ -77,8 +95,8 @@ def quantity(b: Build, node: Node, span: Span) -> Node:
         b.fail(
             "E311",
             "a class is a name, not a quantity",
-            span,
-            f"has the domain {domain_text(b, node.type.domain)}",
+            b.blame(node, span),
+            f"is a {domain_text(b, node.type.domain)}",
             remedy="onehot(...) turns a class into numbers; == compares classes",
         )
     if node.type.kind == "bool":
@@ -165,24 +183,25 @@ def _same_example(
 ) -> None:
     """Two tensors of a pointwise operation have the same shape for one example."""
 
-    def complain(facts: tuple[str, ...] = ()) -> Any:
-        names = [spans[i].text if spans else f"operand {i + 1}" for i in which]
+    def complain() -> Any:
+        facts: tuple[str, ...] = ()
+        places = [spans[i] if spans else span for i in which]
+        places = [b.blame(n, p) if p == span else p for n, p in zip((x, y), places, strict=True)]
+        names = [p.text if p != span else f"operand {i + 1}" for i, p in zip(which, places)]
         shown = [b.shown(n.type) for n in (x, y)]
         notes: tuple[Note, ...] = ()
-        if spans:
-            notes = (Note(spans[which[0]], f"is {shown[0]}"),)
+        if places[0] != places[1]:
+            notes = (Note(places[0], f"is {shown[0]}"),)
         notes += b.proof_notes(*x.type.example, *y.type.example, skip=span)
-        remedy = ""
         if len(x.type.example) != len(y.type.example):
-            remedy = "only single numbers and equal shapes combine; say with an index what is meant"
+            facts = ("only single numbers and equal shapes combine; an index says what is meant",)
         b.fail(
             "E202",
             f"{short(names[0])} and {short(names[1])} have different shapes",
-            spans[which[1]] if spans else span,
+            places[1],
             f"is {shown[1]}",
             notes,
-            remedy,
-            facts,
+            facts=facts,
         )
 
     if len(x.type.example) != len(y.type.example):
@@ -257,7 +276,8 @@ def choose(b: Build, test: Value, then: Value, other: Value, span: Span, spans: 
 def axes_run(b: Build, node: Node, axis: int, index: IndexVar, span: Span) -> Node:
     """The example axis `axis` made a running axis by a bound index."""
     size = node.type.example[axis]
-    equal(b, index.size, size, span, f"{index.name} runs over this axis")
+    shown = b.sizes.resolve(size)
+    equal(b, index.size, size, span, f"{index.name} runs over {shown} here")
     lead = len(node.type.running)
     if index.axis in node.type.running:
         b.unbuilt("an index that stands twice in one tensor (a diagonal)", span)
@@ -316,7 +336,7 @@ def contract(
         notes += b.proof_notes(p, q, skip=spans[1])
         b.fail(
             "E205",
-            f"{short(spans[0].text)} @ {short(spans[1].text)} do not fit",
+            f"the sizes of {short(spans[0].text)} @ {short(spans[1].text)} do not fit",
             spans[1],
             f"is {shown[1]}: its first axis has {b.sizes.resolve(q)}",
             notes,
@@ -378,7 +398,7 @@ def reduce(b: Build, name: str, value: Value, axes: Sequence[str] | None, span: 
         return make("sqrt", make.sum(make("square", node), places))
     if name in ("argmax", "argmin"):
         if len(places) != 1:
-            b.fail("E206", f"{name} takes a vector", span, f"is {b.shown(type)}")
+            b.fail("E206", f"{name} takes a vector", b.blame(node, span), f"is {b.shown(type)}")
         return make(name, node, axis=places[0])
     return make(name, node, axes=places)
 
@@ -418,7 +438,7 @@ def take(b: Build, node: Node, axis: int, index: int, span: Span) -> Node:
             span,
             f"this axis has {size}",
             b.proof_notes(node.type.shape[axis_at], skip=span),
-            remedy="last(h) is the last element" if index < 0 else "indices count from 0",
+            remedy=f"{size - 1} is the last" if index < 0 else "indices count from 0",
         )
     make = b.at(span)
     part = make("slice", node, axis=axis_at, start=index, stop=index + 1)
@@ -445,7 +465,7 @@ def pick(b: Build, node: Node, axis: int, index: Node, span: Span) -> Node:
     """The entry that a class names: `d[label]`, or a row of a table: `U[label]`."""
     if index.type.kind != "index":
         b.fail("E210", "an index must be a class or a whole number", span,
-               f"has the domain {domain_text(b, index.type.domain)}")  # fmt: skip
+               f"is a {domain_text(b, index.type.domain)}")  # fmt: skip
     size = node.type.example[axis]
     if index.type.domain.size is not None:
         equal(b, size, index.type.domain.size, span, "the class has another number of values")

@@ -7,9 +7,11 @@ optimiser's states.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from dln.compiler import tensors
 from dln.compiler.graph import Node
+from dln.compiler.sizes import Conflict, Reason
 from dln.compiler.state import Build
 from dln.compiler.statics import lookup
 from dln.compiler.tensor import TensorType
@@ -80,8 +82,17 @@ def _assign(b: Build, st: s.SetTo | s.Define, scope: Scope, like: TensorType) ->
     scope.value(name, node, st.span)
 
 
-def shaped(b: Build, node: Node, like: TensorType, span: Span) -> Node:
+def shaped(b: Build, node: Node, like: TensorType, span: Span, what: str = "it") -> Node:
     """A new value in the shape of what it replaces; a single number fills it."""
     if not node.type.shape and like.shape:
         return b.at(span)("broadcast", node, axes=(), shape=like.shape, running=like.running)
+
+    def complain(c: Conflict | None = None) -> Any:
+        b.fail("E202", "the new value has another shape", span, f"is {b.shown(node.type)}",
+               facts=(f"{what} is {b.shown(like)}",))  # fmt: skip
+
+    if len(node.type.example) != len(like.example):
+        complain()
+    for s, t in zip(like.example, node.type.example, strict=True):
+        b.equate(s, t, Reason(span, "the new value of a parameter"), complain)
     return node

@@ -129,6 +129,9 @@ class Instance:
     def name(self) -> str:
         return self.definition.syntax.name
 
+    def ports_named(self) -> tuple[str, ...]:
+        return tuple(p.name for p in self.definition.syntax.ports)
+
 
 @dataclass(frozen=True, eq=False)
 class Chain:

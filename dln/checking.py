@@ -129,19 +129,23 @@ class Worker:
     def probe(self, name: str) -> Any:
         """A value asked of a phase: on its first minibatch, with the parameters of then."""
         if name not in self.model.probes:
-            raise Fault(f"{name} is data, which a check does not have", "ask a phase: first.after(...)")
+            raise Fault(
+                f"{name} is data, which a check does not have", "ask a phase: first.after(...)"
+            )
         if name not in self.probed:
             self.probe_all(self.model.probes[name].phase, self.model.probes[name].when)
         return self.probed[name]
 
     def probe_all(self, phase: str, when: str) -> None:
         """Every value asked of a phase at one time, worked out together: they share work."""
-        asked = {k: p.node for k, p in self.model.probes.items() if (p.phase, p.when) == (phase, when)}
+        asked = {
+            k: p.node for k, p in self.model.probes.items() if (p.phase, p.when) == (phase, when)
+        }
         assert self.session is not None
         result = self.session.results[phase]
-        params = result.before if when == "before" else result.after
+        params = (result.before if when == "before" else result.after) or {}
         env: dict[tuple[str, str], Any] = {("param", k): v for k, v in params.items()}
-        env |= {("input", k): v for k, v in result.first.items()}
+        env |= {("input", k): v for k, v in (result.first or {}).items()}
         for node in ancestors(asked.values()):
             if node.op == "clock":
                 own = "." not in node["name"]

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import itertools
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -95,8 +94,7 @@ def _rows(terminal: Terminal, path: Path, swept: Sweeping, given: Settings) -> I
 
 def combinations(swept: Sweeping) -> list[dict[str, Any]]:
     """Every combination of the values varied, the last constant fastest."""
-    return [dict(zip(swept.vary, values, strict=True))
-            for values in itertools.product(*swept.vary.values())]  # fmt: skip
+    return [dict(run) for run in swept.runs]
 
 
 def _load(path: Path, given: Settings, constants: Mapping[str, object] | None = None) -> Spec:

@@ -327,8 +327,8 @@ def _act(node: s.Syntax) -> str:
             return f"expect {expr_text(value)}{tolerance}"
         case s.Emit(value, to):
             return f"emit {expr_text(value)}" + ("" if to is None else f' to "{to}"')
-        case s.Vary(name, over):
-            return f"vary {name} in {expr_text(over)}"
+        case s.Vary(names, over):
+            return f"vary {', '.join(names)} in {expr_text(over)}"
         case s.Report(values):
             return f"report {_list(values)}"
         case _:

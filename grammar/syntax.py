@@ -426,7 +426,9 @@ class Task(Syntax):
 
 
 class Vary(Syntax):
-    name: str
+    """`vary hidden in 100..700 by 100`, or several in step: `vary a, b in [[1, 2], [3, 4]]`."""
+
+    names: tuple[str, ...]
     range: Expr
 
 

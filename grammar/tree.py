@@ -299,7 +299,7 @@ class Builder:
         return self.make(s.Sweep, c, c[1].value, _body(c[2:]))
 
     def vary(self, c: Kids) -> s.Vary:
-        return self.make(s.Vary, c, c[1].value, c[3])
+        return self.make(s.Vary, c, c[1], c[3])
 
     def report(self, c: Kids) -> s.Report:
         return self.make(s.Report, c, tuple(filter(_is_node, c)))

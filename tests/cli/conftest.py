@@ -68,9 +68,7 @@ Dln = Callable[..., Outcome]
 
 
 @pytest.fixture
-def dln(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Dln:
+def dln(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Dln:
     """Runs a command in a folder of its own, without a terminal."""
     monkeypatch.chdir(tmp_path)
     for name in ("DLN_DEBUG", "DLN_TARGET", "DLN_VERIFY"):

@@ -1,0 +1,202 @@
+"""What is built agrees with the folders, and the source keeps the rules of the house.
+
+The rules are read from the import lines and calls of every file, so a new file is under them
+without being named here.
+"""
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+LAYERS = ("grammar", "compiler", "runtime")
+ALLOWED = {  # what each layer may import of the others
+    "grammar": {"grammar"},
+    "compiler": {"grammar", "compiler"},
+    "runtime": {"runtime"},
+}
+SHARED = {"dln.grammar.diagnostics"}  # errors are everybody's
+PLAN = "dln.compiler.plan"  # all that the runtime sees of the compiler
+LOADER = "runtime/executable.py"  # the one file that turns a program text into a function
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+SETUP = PROJECT["tool"]["setuptools"]
+
+
+def sources() -> list[Path]:
+    """The Python files that are shipped."""
+    found = [p for layer in LAYERS for p in (ROOT / layer).rglob("*.py")]
+    return sorted([*found, *(ROOT / "dln").glob("*.py")])
+
+
+def named(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+
+EACH = pytest.mark.parametrize("path", sources(), ids=named)
+
+
+# ---- the package list --------------------------------------------------------------------------
+
+
+def test_every_package_is_listed():
+    there = {"dln", "dln.specs"}
+    for layer in LAYERS:
+        for init in (ROOT / layer).rglob("__init__.py"):
+            there.add(".".join(("dln", *init.parent.relative_to(ROOT).parts)))
+    assert set(SETUP["packages"]) == there
+
+
+def test_package_folders_are_where_the_list_says():
+    folders = SETUP["package-dir"]
+    assert set(folders) == {"dln", "dln.specs", *(f"dln.{layer}" for layer in LAYERS)}
+    for folder in folders.values():
+        assert (ROOT / folder).is_dir()
+
+
+@pytest.mark.parametrize("name", [*LAYERS, "specs"])
+def test_links_resolve(name):
+    link = ROOT / "dln" / name
+    assert link.is_symlink() and not Path(link.readlink()).is_absolute()
+    assert link.resolve() == (ROOT / name).resolve()
+
+
+def test_every_other_file_of_a_package_is_shipped():
+    for package, folder in SETUP["package-dir"].items():
+        patterns = SETUP["package-data"].get(package, [])
+        for path in files_of(ROOT / folder):
+            name = path.relative_to(ROOT / folder).as_posix()
+            assert any(fnmatch(name, p) for p in patterns), f"{package} leaves out {name}"
+
+
+def files_of(folder: Path) -> Iterator[Path]:
+    """Files that are no Python and no notes, without what links lead to."""
+    for path in folder.iterdir():
+        if path.is_symlink() or path.name == "__pycache__":
+            continue
+        if path.is_dir():
+            yield from files_of(path)
+        elif path.suffix not in (".py", ".pyc", ".md"):
+            yield path
+
+
+def test_the_command_is_there():
+    assert PROJECT["project"]["scripts"] == {"dln": "dln.cli:main"}
+    done = subprocess.run(
+        [sys.executable, "-m", "dln", "--version"], capture_output=True, text=True
+    )
+    assert done.stdout == f"dln {PROJECT['project']['version']}\n"
+
+
+def test_every_import_from_outside_is_a_dependency():
+    asked = {re.split(r"[<>=\[ ]", d)[0] for d in PROJECT["project"]["dependencies"]}
+    known = asked | {"dln"} | set(sys.stdlib_module_names) | {"cupy"}
+    for path in sources():
+        for name, _ in imports(path):
+            assert name.split(".")[0] in known, f"{named(path)} imports {name}"
+
+
+# ---- the rules of the source -------------------------------------------------------------------
+
+
+def imports(path: Path) -> Iterator[tuple[str, bool]]:
+    """The modules that a file imports, and whether at start-up: not in a function, not for types."""
+
+    def walk(node: ast.AST, late: bool) -> Iterator[tuple[str, bool]]:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.Import):
+                yield from ((alias.name, not late) for alias in child.names)
+            elif isinstance(child, ast.ImportFrom):
+                assert child.level == 0, f"{named(path)} has a relative import"
+                yield from imported(child, late)
+            inside = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+            yield from walk(child, late or inside or for_types(child))
+
+    yield from walk(tree(path), False)
+
+
+def imported(node: ast.ImportFrom, late: bool) -> Iterator[tuple[str, bool]]:
+    """`from dln.compiler import plan` imports dln.compiler.plan."""
+    assert node.module is not None
+    for alias in node.names:
+        inner = f"{node.module}.{alias.name}"
+        module = (ROOT / inner.removeprefix("dln.").replace(".", "/")).with_suffix(".py")
+        yield (inner if inner.startswith("dln.") and module.is_file() else node.module), not late
+
+
+def for_types(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+
+
+@EACH
+def test_imports_go_one_way(path):
+    layer = path.relative_to(ROOT).parts[0]
+    if layer not in LAYERS:
+        return
+    for name, _ in imports(path):
+        if name == "dln" or name.startswith("dln."):
+            parts = name.split(".")
+            free = name in SHARED or (layer == "runtime" and name == PLAN)
+            assert free or (len(parts) > 1 and parts[1] in ALLOWED[layer]), (
+                f"{named(path)} imports {name}"
+            )
+
+
+FORBIDDEN_MODULES = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "ctypes", "subprocess"}
+FORBIDDEN_CALLS = {"eval", "exec", "compile", "__import__"}
+FORBIDDEN_ATTRIBUTES = {"os.system", "os.popen", "pickle.loads", "marshal.loads", "yaml.load"}
+CTYPES = {"runtime/host.py", "runtime/threads.py"}  # asks a loaded library for its threads
+
+
+@EACH
+def test_nothing_runs_text_but_the_one_loader(path):
+    for name, _ in imports(path):
+        head = name.split(".")[0]
+        allowed = head == "ctypes" and named(path) in CTYPES
+        assert head not in FORBIDDEN_MODULES or allowed, f"{named(path)} imports {name}"
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Call):
+            called = ast.unparse(node.func)
+            assert called not in FORBIDDEN_ATTRIBUTES, f"{named(path)}:{node.lineno} {called}"
+            assert called not in FORBIDDEN_CALLS or named(path) == LOADER, (
+                f"{named(path)}:{node.lineno} {called}"
+            )
+            for word in node.keywords:
+                risky = word.arg in ("shell", "allow_pickle") and ast.unparse(word.value) != "False"
+                assert not risky, f"{named(path)}:{node.lineno} {word.arg}"
+
+
+HEAVY = {"numpy", "rich", "safetensors", "cupy", "matplotlib", "scipy", "onnx"}
+EARLY = ("grammar", "compiler")  # what `dln check` loads, with the files below
+EARLY_FILES = {"runtime/readers.py", "runtime/binary.py", "runtime/files.py", "dln/cli.py",
+               "dln/options.py", "dln/terminal.py", "dln/flags.py", "dln/spec.py",
+               "dln/showing.py", "dln/checking.py", "dln/reporting.py", "dln/overview.py",
+               "dln/__init__.py", "dln/resolving.py", "dln/inspecting.py"}  # fmt: skip
+
+
+@EACH
+def test_start_up_loads_nothing_heavy(path):
+    if path.relative_to(ROOT).parts[0] in EARLY or named(path) in EARLY_FILES:
+        for name, at_start in imports(path):
+            assert not at_start or name.split(".")[0] not in HEAVY, f"{named(path)}: {name}"
+
+
+@EACH
+def test_cupy_is_named_in_one_file(path):
+    names = {name.split(".")[0] for name, _ in imports(path)}
+    assert "cupy" not in names or named(path) == "runtime/gpu.py"
+
+
+def test_files_keep_a_readable_length():
+    long = {named(p): n for p in sources() if (n := p.read_text("utf-8").count("\n")) > 600}
+    assert not long
