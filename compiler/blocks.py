@@ -75,8 +75,9 @@ def port_sizes(
     """The running axes and the sizes of a port; new names are dimension variables."""
     dims = list(port.dims or ())
     running = []
-    while dims and isinstance(dims[0], s.Name) and dims[0].id in ("batch", "time"):
-        running.append(dims.pop(0).id)
+    while dims and isinstance(first := dims[0], s.Name) and first.id in ("batch", "time"):
+        running.append(first.id)
+        dims.pop(0)
     return tuple(running), tuple(size(b, d, scope, declare) for d in dims)
 
 
@@ -99,8 +100,14 @@ def fit(
         many = f"a tensor with {len(wanted)} ax{'i' if len(wanted) == 1 else 'e'}s"
         many = many if wanted else "a single number"
         remedy = "flatten puts all axes into one" if len(wanted) == 1 < len(found) else ""
-        b.fail("E215", f"{who}: {many}", span, f"is {b.shown(node.type)}",
-               (Note(port_span, "the port"),) if port_span.source is span.source else (), remedy)  # fmt: skip
+        b.fail(
+            "E215",
+            f"{who}: {many}",
+            span,
+            f"is {b.shown(node.type)}",
+            (Note(port_span, "the port"),) if port_span.source is span.source else (),
+            remedy,
+        )
 
     def fail(c: Conflict) -> Any:
         notes = b.proof_notes(*wanted, *found, skip=span)
@@ -320,7 +327,7 @@ def _initial(b: Build, path: str, d: s.Declared, scope: Scope, wanted: Sequence[
         if node.type.running:
             b.fail("E304", "a first value depends on no data", d.value.span)
         if node.type.example:
-            why = f"{d.name}[{', '.join(map(str, shape))}] has a first value of this shape"
+            why = f"the first value of {d.name} fills {d.name}[{', '.join(map(str, shape))}]"
             fit(b, node, (), shape, d.value.span, why, d.span)
         node = b.make.broadcast(node, TensorType(shape), tuple(range(len(node.type.shape))))
     p = b.params[path]
@@ -375,8 +382,13 @@ def _body(b: Build, made: Instance, nodes: Sequence[Node], span: Span) -> Value:
 
 def _result(b: Build, made: Instance, port: s.Port, body: Scope) -> Node:
     if port.name not in body.names:
-        known = [n for n in body.names if n not in made.ports_named()]
-        unknown(b, "equation for", port.name, port.span, known, made.name)
+        b.fail(
+            "E301",
+            f"{made.name} has no equation for {port.name}",
+            port.span,
+            "is promised here",
+            remedy=f"{port.name} = ...",
+        )
     node = tensors.as_tensor(b, lookup(b, port.name, port.span, body), port.span)
     running, sizes = port_sizes(b, port, made.scope, made.sizes)
     fit(b, node, running, sizes, port.span, f"{made.name} promises {port.name}{dims_text(port)}",
@@ -395,10 +407,13 @@ def bind_statements(b: Build, body: Sequence[s.Stmt], scope: Scope) -> None:
     """Bind the names that equations define; each is worked out when it is first asked for."""
     for st in body:
         match st:
-            case s.Define(target=target) | s.Draw(target=target):
-                rule = define if isinstance(st, s.Define) else draw
-                once(b, scope, target.name, target.span, partial(rule, b, st, scope))
-            case s.Let() if not isinstance(scope.parent, Scope) or st.name not in scope.parent.names:
+            case s.Define(target=target):
+                once(b, scope, target.name, target.span, partial(define, b, st, scope))
+            case s.Draw(target=target):
+                once(b, scope, target.name, target.span, partial(draw, b, st, scope))
+            case s.Let() if (
+                not isinstance(scope.parent, Scope) or st.name not in scope.parent.names
+            ):
                 path = f"{scope.path}.{st.name}" if scope.path else st.name
                 once(b, scope, st.name, st.span, partial(_let, b, path, st.value, scope))
             case s.Scan():
@@ -425,9 +440,9 @@ def once(
     """Bind a name that is not bound in this scope yet."""
     old = scope.names.get(name)
     if old is not None:
-        notes = (Note(old.span, "first bound here"),) if old.span else ()
-        b.fail("E334", f"{name} is bound twice", span, "bound again", notes,
-               remedy="a name is bound once in its scope; choose another")  # fmt: skip
+        notes = (Note(word(old.span, name), "first bound here"),) if old.span else ()
+        b.fail("E334", f"{name} is bound twice", word(span, name), "bound again", notes,
+               remedy="another name")  # fmt: skip
     scope.names[name] = Binding(span, find, static)
 
 
@@ -497,7 +512,9 @@ def owned(b: Build, value: Value, span: Span) -> list[str]:
             if made_never(value) and b.problems.found:
                 raise Poisoned
             if made_never(value):
-                b.fail("E336", f"the sizes of {value.path} are not known: it is never applied", span)
+                b.fail(
+                    "E336", f"the sizes of {value.path} are not known: it is never applied", span
+                )
             return [p for p in b.params if p.startswith(value.path + ".")]
         case Chain():
             return _joined([owned(b, p, span) for p in value.parts if isinstance(p, Instance)])

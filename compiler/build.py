@@ -20,7 +20,7 @@ from dln.compiler.graph import Node
 from dln.compiler.model import Applied, Checking, Model
 from dln.compiler.sizes import BATCH_SIZE
 from dln.compiler.state import Build, Naming
-from dln.compiler.statics import listed, lookup, static
+from dln.compiler.statics import listed, lookup, static, word
 from dln.compiler.tensor import TensorType
 from dln.compiler.values import (
     BlockDef,
@@ -35,7 +35,7 @@ from dln.compiler.values import (
     describe,
 )
 from dln.grammar import syntax as s
-from dln.grammar.diagnostics import Fault, Problem, Source, Span, nearest
+from dln.grammar.diagnostics import Fault, Note, Problem, Source, Span, nearest
 
 Loader = Callable[[str, Source], tuple[Source, s.Module]]
 STANDARD = "std.dln"
@@ -148,20 +148,24 @@ def bind_items(b: Build, items: Sequence[s.Item], scope: Scope) -> None:
         with b.collecting():
             match item:
                 case s.Const():
-                    blocks.once(b, scope, item.name, item.span, partial(_const, b, item, scope), True)
+                    blocks.once(
+                        b, scope, item.name, item.span, partial(_const, b, item, scope), True
+                    )
                     scope.names[item.name].constant = True
                     _outside(b, item, scope)
                 case s.Fn():
-                    blocks.once(b, scope, item.name, item.span, partial(Function, item, scope), True)
+                    blocks.once(
+                        b, scope, item.name, item.span, partial(Function, item, scope), True
+                    )
                 case s.Block():
-                    find = partial(BlockDef, item, scope)
-                    blocks.once(b, scope, item.name, item.span, find, True)
+                    blocks.once(
+                        b, scope, item.name, item.span, partial(BlockDef, item, scope), True
+                    )
                 case s.Optimiser():
-                    find = partial(OptimiserDef, item, scope)
-                    blocks.once(b, scope, item.name, item.span, find, True)
+                    made = partial(OptimiserDef, item, scope)
+                    blocks.once(b, scope, item.name, item.span, made, True)
                 case s.Let():
-                    find = partial(_named, b, item, scope)
-                    blocks.once(b, scope, item.name, item.span, find)
+                    blocks.once(b, scope, item.name, item.span, partial(_named, b, item, scope))
                 case s.Data():
                     data.declare(b, item, scope)
 
@@ -192,9 +196,7 @@ def _const(b: Build, item: s.Const, scope: Scope) -> Value:
     return given
 
 
-def _unrolled(
-    b: Build, items: Iterable[s.Item], scope: Scope
-) -> Iterable[tuple[s.Item, Scope]]:
+def _unrolled(b: Build, items: Iterable[s.Item], scope: Scope) -> Iterable[tuple[s.Item, Scope]]:
     """The items with their scopes, `for` worked out."""
     for item in items:
         if isinstance(item, s.For):
@@ -216,9 +218,7 @@ def _read_all(b: Build, scope: Scope) -> None:
                 lookup(b, name, binding.span, scope)
 
 
-def _in_order(
-    b: Build, items: Sequence[tuple[s.Item, Scope]], scope: Scope
-) -> dict[str, Any]:
+def _in_order(b: Build, items: Sequence[tuple[s.Item, Scope]], scope: Scope) -> dict[str, Any]:
     found: dict[str, Any] = {"checks": [], "tasks": {}, "sweeps": {}}
     for item, where in items:
         if isinstance(item, s.Train):
@@ -230,12 +230,20 @@ def _in_order(
         with b.collecting():
             match item:
                 case s.Task():
+                    _once_named(b, item, found["tasks"])
                     found["tasks"][item.name] = checks.task(b, item, where)
                 case s.Sweep():
+                    _once_named(b, item, found["sweeps"])
                     found["sweeps"][item.name] = checks.sweep(b, item, where)
                 case s.Check():
                     found["checks"].append(checks.check(b, item, where, len(found["checks"])))
     return found
+
+
+def _once_named(b: Build, item: s.Task | s.Sweep, found: Mapping[str, Any]) -> None:
+    if item.name in found:
+        notes = (Note(word(found[item.name].span, item.name), "first here"),)
+        b.fail("E334", f"{item.name} stands twice", word(item.span, item.name), "again", notes)
 
 
 def _initial_values(b: Build) -> None:
@@ -247,8 +255,13 @@ def _initial_values(b: Build) -> None:
         loose = [x for x in p.node.type.shape if b.sizes.resolve(x).value is None]
         if loose and not b.problems.found:
             with b.collecting():
-                b.fail("E336", f"the size {loose[0]} of {path} is never fixed", p.span,
-                       "no equation says how large this is")  # fmt: skip
+                made = b.instances.get(path.rsplit(".", 1)[0])
+                b.fail(
+                    "E336",
+                    f"the size {loose[0]} of {path} is never fixed",
+                    made.span if made else p.span,
+                    "no equation says how large it is",
+                )
 
 
 def _unused(b: Build) -> None:

@@ -52,6 +52,17 @@ def _reduction(name: str) -> Callable[..., Value]:
     return call
 
 
+ON_NUMBERS: dict[str, Callable[[list[Any]], Any]] = {
+    "sum": sum,
+    "mean": lambda v: sum(v) / len(v),
+    "max": max,
+    "min": min,
+    "norm": lambda v: math.sqrt(sum(x * x for x in v)),
+    "argmax": lambda v: v.index(max(v)),
+    "argmin": lambda v: v.index(min(v)),
+}
+
+
 def _of_list(b: Build, span: Span, name: str, items: list[Value]) -> Value:
     """A reduction over a static list: of numbers at once, of tensors element by element."""
     if not items:
@@ -59,15 +70,7 @@ def _of_list(b: Build, span: Span, name: str, items: list[Value]) -> Value:
             return 0
         b.fail("E315", f"{name} of an empty list has no value", span)
     if all(isinstance(i, int | float) for i in items):
-        return {
-            "sum": sum,
-            "mean": lambda v: sum(v) / len(v),
-            "max": max,
-            "min": min,
-            "norm": lambda v: math.sqrt(sum(x * x for x in v)),
-            "argmax": lambda v: v.index(max(v)),
-            "argmin": lambda v: v.index(min(v)),
-        }[name](items)
+        return ON_NUMBERS[name](items)
     if name not in ("sum", "mean", "max", "min"):
         return tensors.reduce(b, name, items, None, span)
     op = {"sum": "add", "mean": "add", "max": "maximum", "min": "minimum"}[name]
@@ -117,9 +120,7 @@ def _filled(value: float) -> Callable[..., Node]:
             if isinstance(v, int) and v < 0:
                 b.fail("E212", "a size cannot be negative", b.blame(v, span), f"is {v}")
             shape.append(Size.of(v))
-        return b.at(span)(
-            "broadcast", b.make.const(value), axes=(), shape=tuple(shape), running=()
-        )
+        return b.at(span)("broadcast", b.make.const(value), axes=(), shape=tuple(shape), running=())
 
     return call
 
@@ -179,8 +180,13 @@ def gradient(b: Build, span: Span, s: Value, x: Value) -> Node:
     loss, at = tensors.as_tensor(b, s, span), tensors.as_tensor(b, x, span)
     if loss.type.example:
         at_loss = b.blame(s, span)
-        b.fail("E340", "grad differentiates a single number for each example", at_loss,
-               f"is {b.shown(loss.type)}", remedy=f"sum({tensors.short(at_loss.text)})")  # fmt: skip
+        b.fail(
+            "E340",
+            "grad differentiates a single number for each example",
+            at_loss,
+            f"is {b.shown(loss.type)}",
+            remedy=f"sum({tensors.short(at_loss.text)})",
+        )
     extra = [a for a in loss.type.running if a not in at.type.running]
     if extra:
         of, by = (tensors.short(b.blame(v, span).text) for v in (s, x))
@@ -193,7 +199,8 @@ def gradient(b: Build, span: Span, s: Value, x: Value) -> Node:
                f"is a {tensors.domain_text(b, at.type.domain)}")  # fmt: skip
     found = _by(b, span, loss, at, set(ancestors([loss])))
     if found is None:
-        b.fail("E345", "the first does not depend on the second", span, "has no gradient")
+        of, by = (tensors.short(b.blame(v, span).text) for v in (s, x))
+        b.fail("E345", f"{of} does not depend on {by}", b.blame(x, span), "takes no part in it")
     return found
 
 
@@ -251,7 +258,9 @@ def _uniform(b: Build, span: Span, low: Value = 0.0, high: Value = 1.0) -> Value
         return u
     spans = (span, span)
     width = _minus(b, high, low, span)
-    return tensors.binary(b, "add", low, tensors.binary(b, "mul", width, u, span, spans), span, spans)
+    return tensors.binary(
+        b, "add", low, tensors.binary(b, "mul", width, u, span, spans), span, spans
+    )
 
 
 def _minus(b: Build, x: Value, y: Value, span: Span) -> Value:
@@ -308,8 +317,13 @@ def _counted(trainable: bool) -> Callable[..., int]:
 
 def _chain(b: Build, span: Span, parts: Value) -> Chain:
     if not isinstance(parts, list):
-        b.fail("E302", "chain takes a list of blocks", b.blame(parts, span), f"is {describe(parts)}",
-               remedy="chain([f, g])")  # fmt: skip
+        b.fail(
+            "E302",
+            "chain takes a list of blocks",
+            b.blame(parts, span),
+            f"is {describe(parts)}",
+            remedy="chain([f, g])",
+        )
     return Chain(tuple(parts))
 
 
@@ -373,4 +387,3 @@ def builtins() -> Scope:
         scope.value(name, Builtin(name, _later(name), lazy=True))
     scope.value("pi", math.pi)
     return scope
-

@@ -37,9 +37,7 @@ def check(b: Build, st: s.Check, scope: Scope, number: int) -> Checking:
     return Checking(st.text, st.slow, tuple(expects), st.span)
 
 
-def _expects(
-    b: Build, body: Sequence[Any], scope: Scope
-) -> Iterator[tuple[s.Expect, Scope]]:
+def _expects(b: Build, body: Sequence[Any], scope: Scope) -> Iterator[tuple[s.Expect, Scope]]:
     for st in body:
         if isinstance(st, s.Expect):
             yield st, scope
@@ -191,9 +189,9 @@ def _varied(b: Build, line: s.Vary, scope: Scope) -> list[dict[str, object]]:
     """The values of one `vary` line; several names take the values of a row together."""
     for name in line.names:
         if name != "seed" and name not in b.constants:
-            unknown(b, "constant", name, line.span, [*b.constants, "seed"])
+            unknown(b, "constant", name, word(line.span, name), [*b.constants, "seed"])
     rows = []
-    for value in listed(b, line.range, scope):
+    for value in listed(b, line.range, scope, "vary"):
         row = value if len(line.names) > 1 else [value]
         if not isinstance(row, list) or len(row) != len(line.names):
             b.fail("E372", f"each row has {len(line.names)} values: {', '.join(line.names)}",

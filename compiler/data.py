@@ -32,9 +32,7 @@ def _build(b: Build, st: s.Data, scope: Scope) -> DataValue:
     override = b.data_paths.get(st.name)
     if override is not None:
         b.used_overrides.add(f"data:{st.name}")
-    data = DataSet(
-        st.name, reader, args, options, base, override, {}, {}, {}, 0, st.reader.span
-    )
+    data = DataSet(st.name, reader, args, options, base, override, {}, {}, {}, 0, st.reader.span)
     try:
         schema = b.probe(data)
     except Fault as fault:
@@ -115,9 +113,11 @@ def _field(b: Build, st: s.Field, scope: Scope) -> FieldOf:
     with b.within(frame=frame, drawing=drawing):
         value = tensors.as_tensor(b, b.evaluate(st.value, scope), st.value.span)
         if port.dims is None and len(value.type.example) == 1 and len(wanted) == 0:
-            fit(b, value, (), wanted, st.value.span, f"{port.name} is declared", port.span)
+            fit(
+                b, value, (), wanted, st.value.span, f"the field is declared {port.name}", port.span
+            )
         value = _flattened(b, value, wanted, st)
-        who = f"the field {port.name}{dims_text(port)} is declared"
+        who = f"the field is declared {port.name}{dims_text(port)}"
         fit(b, value, (), wanted, st.value.span, who, port.span)
         domain = domain_of(b, port.domain, scope)
         value = _in_domain(b, value, domain, st)
@@ -154,9 +154,7 @@ def _in_domain(b: Build, value: Node, domain: Domain | None, st: s.Field) -> Nod
     return make("asserted", value, domain=domain)
 
 
-def _parts(
-    b: Build, body: tuple[Any, ...], scope: Scope, count: int
-) -> dict[str, tuple[int, int]]:
+def _parts(b: Build, body: tuple[Any, ...], scope: Scope, count: int) -> dict[str, tuple[int, int]]:
     """`split fit 50000, valid 10000`: stretches of the file, in order; fractions below 1."""
     parts, start = {"all": (0, count)}, 0
     for st in body:
@@ -172,9 +170,13 @@ def _parts(
                 b.fail("E334", f"the part {part.name} stands twice", part.span, "again")
             if start + number > count:
                 number_left = count - start
-                b.fail("E352", f"the parts ask for {start + number} examples of {count}",
-                       part.size.span, f"only {number_left} are left",
-                       (Note(st.span, "the split"),) if st.span != part.size.span else ())  # fmt: skip
+                b.fail(
+                    "E352",
+                    f"the parts ask for {start + number} examples of {count}",
+                    part.size.span,
+                    f"only {number_left} are left",
+                    (Note(st.span, "the split"),) if st.span != part.size.span else (),
+                )
             parts[part.name] = (start, number)
             start += number
     return parts
@@ -200,5 +202,3 @@ def bind_fields(b: Build, data: DataSet, scope: Scope) -> None:
         scope.value(name, field.node, field.span)
     for name in b.broken_fields.get(data.name, ()):
         scope.names[name] = Binding(data.span, poison, static=True)
-
-

@@ -42,7 +42,7 @@ from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Fault, Span
 
 LONGEST = 100_000  # entries of a range
-WORK = 2_000_000  # expressions worked out in one build
+WORK = 500_000  # expressions worked out in one build
 signature = cache(inspect.signature)
 ARITHMETIC: dict[str, tuple[str, Callable[[Any, Any], Any]]] = {
     "+": ("add", operator.add),
@@ -65,7 +65,8 @@ def evaluate(b: Build, expr: s.Expr, scope: Scope) -> Value:
     """The value of an expression in a scope. What an operation refuses is said with its place."""
     b.work += 1
     if b.work > WORK:
-        b.fail("E316", f"this spec asks for more than {WORK:,} steps while it is read", expr.span)
+        b.fail("E316", f"this spec takes more than {WORK:,} steps to read", expr.span,
+               "was worked out too often")  # fmt: skip
     try:
         return RULES[type(expr)](b, expr, scope)
     except Fault as fault:
@@ -306,19 +307,20 @@ def _call_with(
     if isinstance(target, OptimiserDef):
         options = blocks.option_values(b, target.syntax.options, expr.arguments, scope,
                                        target.syntax.name, expr.span)  # fmt: skip
-        values = {k: evaluate(b, e, where) for k, (e, where, _) in options.items()}
-        return OptimiserUse(target, values, expr.span)
+        made = {k: evaluate(b, e, where) for k, (e, where, _) in options.items()}
+        return OptimiserUse(target, made, expr.span)
     if isinstance(target, PhaseVerb):
         return asking.ask(b, target, expr, scope)
     if isinstance(target, Builtin) and target.lazy:
         return target.call(b, expr, scope)
     if expr.options:
-        b.fail("E321", "only a block takes options behind a semicolon", expr.span)
+        b.fail("E321", "only a block takes options behind a semicolon", expr.span,
+               f"{tensors.short(expr.function.span.text)} is {describe(target)}")  # fmt: skip
     if isinstance(target, Builtin):
         named = {a.name: a for a in expr.arguments if isinstance(a, s.Named)}
         given = [*first, *_arguments(b, expr, scope)]
-        options = {k: (evaluate(b, a.value, scope), a.value.span) for k, a in named.items()}
-        return call_builtin(b, target, given, expr.span, options)
+        values = {k: (evaluate(b, a.value, scope), a.value.span) for k, a in named.items()}
+        return call_builtin(b, target, given, expr.span, values)
     if isinstance(target, Function):
         return _call_function(b, target, expr, scope, first)
     if not isinstance(target, Instance | Chain):
@@ -421,7 +423,7 @@ def _reduce(b: Build, expr: s.Reduce, scope: Scope) -> Value:
     target = evaluate(b, expr.function, scope)
     if not (isinstance(target, Builtin) and target.reduces):
         b.fail("E325", "only sum, mean, max, min, argmax, argmin and norm bind an index",
-               expr.function.span)  # fmt: skip
+               expr.function.span, f"is {describe(target)}")  # fmt: skip
     inner, axes = scope.child(), []
     for arg in expr.indices:
         axes.append(_bind_index(b, arg, inner))
@@ -433,7 +435,7 @@ def _bind_index(b: Build, arg: s.Arg, scope: Scope) -> str:
     """Bind an index of a reduction; the running axis it stands for."""
     name = arg.name if isinstance(arg, s.Ranged) else arg.id if isinstance(arg, s.Name) else None
     if name is None:
-        b.fail("E326", "an index is a name, or name in range", arg.span)
+        b.fail("E326", "an index is a name, or name in range", arg.span, remedy="sum(i: x[i])")
     if name in ("batch", "time") and not isinstance(arg, s.Ranged):
         return name
     axis = f"{name}.{next(b.counter)}"
@@ -517,8 +519,12 @@ def _bounds(b: Build, part: s.Slice, scope: Scope) -> tuple[int | None, int | No
 def _tensor_index(b: Build, node: Node, expr: s.Index, scope: Scope) -> Value:
     """`x[i, 2, label, :5]`: bound indices run, numbers take, classes pick, slices cut."""
     if len(expr.indices) > len(node.type.example):
-        b.fail("E213", f"{len(expr.indices)} indices on a tensor with {len(node.type.example)} axes",
-               expr.span, f"{tensors.short(expr.body.span.text)} is {b.shown(node.type)}")  # fmt: skip
+        b.fail(
+            "E213",
+            f"{len(expr.indices)} indices on a tensor with {len(node.type.example)} axes",
+            expr.span,
+            f"{tensors.short(expr.body.span.text)} is {b.shown(node.type)}",
+        )
     axis = 0
     for part in expr.indices:
         if isinstance(part, s.Slice):

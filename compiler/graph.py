@@ -8,6 +8,9 @@ its operands by the rule of its operation.
 What is *about* a node without being part of it lives beside it in the graph: `spans` (the places
 of the spec it came from; merging joins them) and `names` (what the user calls it). Attribute
 dictionaries of NetworkX are touched in this file only.
+
+The graphs that live between two rewrites of a pass are many and short-lived: their MultiDiGraph
+is made when it is first asked for, and kept in step from then on.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
 
-import networkx as nx
+import networkx
 
 from dln.compiler.tensor import TensorType
 from dln.grammar.diagnostics import Span
@@ -56,11 +59,21 @@ class Graph:
     """Nodes with their spans and names, and the outputs that keep them alive."""
 
     def __init__(self) -> None:
-        self.nx: nx.MultiDiGraph[Node] = nx.MultiDiGraph()
+        self._nx: networkx.MultiDiGraph[Node] | None = None
         self.outputs: dict[str, Node] = {}
         self.spans: dict[Node, Spans] = {}
         self.names: dict[Node, str] = {}
         self._unique: dict[tuple[object, ...], Node] = {}
+        self._nodes: dict[Node, None] = {}
+
+    @property
+    def nx(self) -> networkx.MultiDiGraph[Node]:
+        """The NetworkX graph itself."""
+        if self._nx is None:
+            self._nx = networkx.MultiDiGraph()
+            for node in self._nodes:
+                self._join(self._nx, node)
+        return self._nx
 
     # ---- building ------------------------------------------------------------------------------
 
@@ -86,6 +99,9 @@ class Graph:
 
     def include(self, node: Node, spans: Spans = (), name: str | None = None) -> Node:
         """A node of another graph whose operands are here already, as it is."""
+        if node in self._nodes:
+            self.mark(node, spans, name)
+            return node
         key = (node.op, tuple(map(id, node.operands)), tuple(sorted(node.attrs.items())), node.type)
         found = self._unique.get(key)
         if found is None:
@@ -96,9 +112,15 @@ class Graph:
 
     def _insert(self, key: tuple[object, ...], node: Node) -> None:
         self._unique[key] = node
-        self.nx.add_node(node, op=node.op, type=node.type, attrs=node.attrs)
+        self._nodes[node] = None
+        if self._nx is not None:
+            self._join(self._nx, node)
+
+    @staticmethod
+    def _join(made: networkx.MultiDiGraph[Node], node: Node) -> None:
+        made.add_node(node, op=node.op, type=node.type, attrs=node.attrs)
         for slot, operand in enumerate(node.operands):
-            self.nx.add_edge(operand, node, key=slot)
+            made.add_edge(operand, node, key=slot)
 
     def mark(self, node: Node, spans: Spans = (), name: str | None = None) -> None:
         """Join spans to a node, and name it if it has no name yet."""
@@ -111,10 +133,10 @@ class Graph:
     # ---- asking --------------------------------------------------------------------------------
 
     def __len__(self) -> int:
-        return len(self.nx)
+        return len(self._nodes)
 
     def __contains__(self, node: object) -> bool:
-        return node in self.nx
+        return node in self._nodes
 
     def users(self, node: Node) -> list[tuple[Node, int]]:
         """Who reads a node, each with the slot."""
@@ -122,9 +144,9 @@ class Graph:
 
     def topological(self) -> Iterator[Node]:
         """Operands before users; insertion order is such an order, and stays stable."""
-        return iter(self.nx)
+        return iter(self._nodes)
 
-    def annotated(self) -> nx.MultiDiGraph[Node]:
+    def annotated(self) -> networkx.MultiDiGraph[Node]:
         """The NetworkX graph with `spans`, `name` and `shape` among the node attributes."""
         for node, data in self.nx.nodes(data=True):
             data["spans"] = self.spans.get(node, ())
@@ -159,7 +181,8 @@ def rewrite(graph: Graph, rule: Rule) -> tuple[Graph, dict[Node, Node]]:
     Only what the outputs need is visited. The spans and the name of a replaced node go to its
     replacement. The mapping from old to new nodes is the way back.
     """
-    new, to = Graph(), {}
+    new = Graph()
+    to: dict[Node, Node] = {}
     for node in ancestors(graph.outputs.values()):
         operands = tuple(to[o] for o in node.operands)
         spans, name = graph.spans.get(node, ()), graph.names.get(node)

@@ -6,13 +6,14 @@ type rule of its own operation, so two nodes that turn out to be the same become
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NoReturn
 
-from dln.compiler.graph import Graph, Node
+from dln.compiler.graph import Graph, Node, ancestors
 from dln.compiler.model import Model, remap
 from dln.compiler.op import Make
 from dln.compiler.sizes import Size, Sizes
 from dln.compiler.tensor import Domain, TensorType
+from dln.grammar.diagnostics import Fault
 
 
 def infer(model: Model) -> Model:
@@ -26,14 +27,36 @@ def infer(model: Model) -> Model:
         if any(o not in to for o in node.operands):
             continue
         attrs = {k: known(v, model.sizes) for k, v in node.attrs.items()}
-        made = make(node.op, *(to[o] for o in node.operands), **attrs)
+        try:
+            made = make(node.op, *(to[o] for o in node.operands), **attrs)
+        except Fault as fault:
+            place = model.graph.spans.get(node, (None,))[0]
+            raise Fault(fault.message, fault.remedy, "E299").at(place) from None
         if is_open(made.type):
             continue
         new.mark(made, model.graph.spans.get(node, ()), model.graph.names.get(node))
         to[node] = made
     params = {k: p for k, p in model.params.items() if p.node in to}
-    kept: Model = remap(model.changed(graph=new, params=params), to.__getitem__)
+    new.nx  # noqa: B018  (the spec's graph is a NetworkX graph from here on)
+
+    def moved(node: Node) -> Node:
+        return to[node] if node in to else never_fixed(model, node)
+
+    kept: Model = remap(model.changed(graph=new, params=params), moved)
     return kept
+
+
+def never_fixed(model: Model, node: Node) -> NoReturn:
+    """A value is asked for whose size no equation fixes. Raises DlnError at the open size."""
+    for n in ancestors([node]):
+        for s in n.type.shape:
+            for v, _ in model.sizes.resolve(s).terms:
+                if not v.running:
+                    text = f"the size of {v} is never fixed"
+                    spans = model.graph.spans.get(n, ())
+                    at = v.span or (spans[0] if spans else None)
+                    raise Fault(text, code="E336").at(at, "no tensor says how large it is")
+    raise AssertionError(f"{node!r} has no place in the inferred graph")
 
 
 def known(value: Any, sizes: Sizes) -> Any:

@@ -75,7 +75,9 @@ def train(b: Build, st: s.Train, scope: Scope) -> None:
             with b.collecting():
                 _closing(b, inner, where, got)
     clauses = _clauses(b, st, scope, data)
-    used = _fields([*got.updates.values(), *got.losses, *(w.value for w in got.watches if not w.on)])
+    used = _fields(
+        [*got.updates.values(), *got.losses, *(w.value for w in got.watches if not w.on)]
+    )
     b.phases[name] = Phase(
         name, On(data.name, part), fields=used, objectives=tuple(got.objectives),
         losses=tuple(got.losses), updates=got.updates,
@@ -87,9 +89,7 @@ def train(b: Build, st: s.Train, scope: Scope) -> None:
         b.broken.add(name)
 
 
-def phase_scope(
-    b: Build, body: Sequence[s.Stmt], scope: Scope, name: str, data: DataSet
-) -> Scope:
+def phase_scope(b: Build, body: Sequence[s.Stmt], scope: Scope, name: str, data: DataSet) -> Scope:
     """The names of a phase's body over the fields of a data set."""
     inner = scope.child(name)
     for clock in CLOCKS:
@@ -144,7 +144,9 @@ def _step(b: Build, run: Sequence[tuple[Any, Scope]], site: str, got: Collected)
     for i, (st, scope) in enumerate(run):
         with b.collecting():
             if isinstance(st, s.Minimize):
-                where = site if sum(isinstance(x, s.Minimize) for x, _ in run) == 1 else f"{site}#{i}"
+                where = (
+                    site if sum(isinstance(x, s.Minimize) for x, _ in run) == 1 else f"{site}#{i}"
+                )
                 _minimize(b, st, scope, where, new, got)
             elif isinstance(st, s.Update):
                 _update(b, st, scope, new)
@@ -185,8 +187,13 @@ def _again(b: Build, use: OptimiserUse, path: str, param: Node, grad: Node, site
     """A parameter that an earlier step has moved: the optimiser starts from the moved value."""
     done = optimise(b, use, b.params[path].node, grad, site)
     if done.states:
-        b.fail("E356", f"{path} is moved twice by optimisers with memory", use.span,
-               "an earlier step moves it already", remedy="minimise the sum of the losses in one step")  # fmt: skip
+        b.fail(
+            "E356",
+            f"{path} is moved twice by optimisers with memory",
+            use.span,
+            "an earlier step moves it already",
+            remedy="minimise the sum of the losses in one step",
+        )
     shift = b.make.sub(done.value, b.params[path].node)
     done.value = b.make.add(param, shift)
     return done
@@ -231,15 +238,13 @@ def _losses(b: Build, st: Sequence[Any], scope: Scope) -> list[tuple[Node, list[
     return found
 
 
-def _update(
-    b: Build, st: s.Update, scope: Scope, new: dict[str, tuple[Node, Span]]
-) -> None:
+def _update(b: Build, st: s.Update, scope: Scope, new: dict[str, tuple[Node, Span]]) -> None:
     """`update p += e`: e averaged over the batch (added up with `total`) is added to p."""
     path = _one_parameter(b, st.target, scope, "update changes")
     value = tensors.as_tensor(b, b.evaluate(st.value, scope), st.value.span)
     step = batch_reduced(b, tensors.quantity(b, value, st.value.span), st.total, st.value.span)
     param = b.frame.params.get(path, b.params[path].node)
-    step = shaped(b, step, param.type, st.value.span)
+    step = shaped(b, step, param.type, st.value.span, tensors.short(st.target.span.text))
     spans = (st.target.span, st.value.span)
     _set(b, path, tensors.binary(b, "add", param, step, st.span, spans), st.span, new)
 
@@ -254,12 +259,16 @@ def _one_parameter(b: Build, expr: s.Expr, scope: Scope, who: str) -> str:
     return paths[0]
 
 
-def _set(
-    b: Build, path: str, node: Node, span: Span, new: dict[str, tuple[Node, Span]]
-) -> None:
+def _set(b: Build, path: str, node: Node, span: Span, new: dict[str, tuple[Node, Span]]) -> None:
     if path in new:
-        b.fail("E359", f"{path} is changed twice in one step", span, "changed again",
-               (Note(new[path][1], "first here"),), remedy="put the lines into two steps")  # fmt: skip
+        b.fail(
+            "E359",
+            f"{path} is changed twice in one step",
+            span,
+            "changed again",
+            (Note(new[path][1], "first here"),),
+            remedy="put the lines into two steps",
+        )
     new[path] = (node, span)
 
 
@@ -271,7 +280,9 @@ def _watch(
 ) -> Watching:
     if any(w.name == st.name for w in got.watches):
         first = next(w.span for w in got.watches if w.name == st.name)
-        b.fail("E334", f"{st.name} is watched twice", st.span, "again", (Note(first, "first here"),))
+        b.fail(
+            "E334", f"{st.name} is watched twice", st.span, "again", (Note(first, "first here"),)
+        )
     on = None
     if st.on is not None:
         data, part = on_part(b, st.on, scope)
@@ -349,7 +360,9 @@ def _clauses(b: Build, st: s.Train, scope: Scope, data: DataSet) -> dict[str, An
     for c in st.clauses:
         kind = "after" if isinstance(c, s.After) else c.kind
         if kind in seen:
-            b.fail("E334", f"{kind} stands twice", c.span, "again", (Note(seen[kind], "first here"),))
+            b.fail(
+                "E334", f"{kind} stands twice", c.span, "again", (Note(seen[kind], "first here"),)
+            )
         seen[kind] = c.span
         out.update(_after(b, c, scope) if isinstance(c, s.After) else _clause(b, c, scope, data))
     if out["duration"] is None:
@@ -378,15 +391,24 @@ def _clause(b: Build, c: s.Clause, scope: Scope, data: DataSet) -> dict[str, Any
             value = static(b, c.value, scope, "how long") if c.value else 0
             if not isinstance(value, int | float) or value < 0 or (
                 unit != "second" and value != int(value)):  # fmt: skip
-                b.fail("E305", f"the number of {unit}s must be a whole number",
-                       (c.value or c).span, f"is {tensors.short((c.value or c).span.text)}")  # fmt: skip
+                b.fail(
+                    "E305",
+                    f"the number of {unit}s must be a whole number",
+                    (c.value or c).span,
+                    f"is {tensors.short((c.value or c).span.text)}",
+                )
             return {"duration": (int(value), "update" if unit == "step" else unit)}
         case "order":
             return _order(b, c, data)
         case "dtype":
             if c.word not in DTYPES:
-                b.fail("E361", f"there is no precision {c.word}", word(c.span, c.word or ""),
-                       "unknown", remedy=nearest(c.word or "", DTYPES) or "float32 or float64")  # fmt: skip
+                b.fail(
+                    "E361",
+                    f"there is no precision {c.word}",
+                    word(c.span, c.word or ""),
+                    "unknown",
+                    remedy=nearest(c.word or "", DTYPES) or "float32 or float64",
+                )
             return {"dtype": c.word}
         case "seed":
             assert c.value is not None
@@ -426,6 +448,12 @@ def _order(b: Build, c: s.Clause, data: DataSet) -> dict[str, Any]:
 def bind_phase(b: Build, st: s.Train, scope: Scope, outer: Scope) -> None:
     """Make a phase's name a value for what follows: `sse`, or `pre[0]` through a list."""
     name = phase_name(b, st.name, scope)
+    old = outer.names.get(st.name.name)
+    if old is not None and st.name.name not in b.phase_groups:
+        notes = (Note(word(old.span, st.name.name), "first bound here"),) if old.span else ()
+        b.fail("E334", f"{st.name.name} is bound twice", st.name.span, "bound again", notes,
+               remedy="another name for the phase")  # fmt: skip
+    b.phase_groups.add(st.name.name)
     if name not in b.phases:
         outer.names[st.name.name] = Binding(st.name.span, poison, static=True)
         return
@@ -436,5 +464,3 @@ def bind_phase(b: Build, st: s.Train, scope: Scope, outer: Scope) -> None:
     phases = group.find() if group is not None else []
     phases.append(PhaseValue(name))
     outer.value(st.name.name, phases, st.name.span)
-
-

@@ -49,7 +49,9 @@ class Programs(Mapping[str, p.Program]):
 
     def __getitem__(self, name: str) -> p.Program:
         if name not in self.made:
-            self.made[name] = self._compile(name, self.recipes[name])
+            same = [n for n in self.made if self.recipes[n] is self.recipes[name]]
+            made = self.made[same[0]] if same else self._compile(name, self.recipes[name])
+            self.made[name] = made
         return self.made[name]
 
     def _compile(self, name: str, recipe: Recipe) -> p.Program:
@@ -107,8 +109,8 @@ def fingerprint(model: Model) -> str:
 def _init_recipes(model: Model, recipes: dict[str, Recipe]) -> None:
     outputs = {f"value:{k}": v.init for k, v in model.params.items()
                if v.init is not None and not k.startswith("check")}  # fmt: skip
-    for dtype in ("float32", "float64"):
-        recipes[f"init:{dtype}"] = Recipe(outputs, 1, "float64")
+    recipe = Recipe(outputs, 1, "float64")
+    recipes.update({"init:float32": recipe, "init:float64": recipe})
 
 
 def _phase(model: Model, ph: Phase, dtype: str, recipes: dict[str, Recipe]) -> p.PhaseSpec:

@@ -77,6 +77,7 @@ class Build:
     instances: dict[str, Instance] = field(default_factory=dict)
     data: dict[str, DataSet] = field(default_factory=dict)
     phases: dict[str, Any] = field(default_factory=dict)
+    phase_groups: set[str] = field(default_factory=set)
     phase_scopes: dict[str, tuple[Scope, Frame]] = field(default_factory=dict)
     phase_losses: dict[str, Callable[[Build], list[tuple[Node, list[str]]]]] = field(
         default_factory=dict
@@ -118,12 +119,12 @@ class Build:
     def call(self, span: Span, name: str) -> Iterator[None]:
         """Inside a function or block that was called at `span`."""
         if len(self.calls) >= 200:
-            self.fail("E320", f"{name} calls itself without end", span)
+            self.fail("E320", f"{name} calls itself without end", span, "200 calls deep")
         self.calls.append((span, name))
         try:
             yield
         except RecursionError:
-            self.fail("E320", f"{name} calls itself without end", span)
+            self.fail("E320", f"{name} calls itself without end", span, "too many calls deep")
         finally:
             self.calls.pop()
 

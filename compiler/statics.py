@@ -18,6 +18,7 @@ from dln.compiler.values import Scope, Value, describe
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Note, Span, nearest
 
+
 def static(b: Build, expr: s.Expr, scope: Scope, what: str) -> Value:
     """A value that must be known when the spec is read."""
     value = b.evaluate(expr, scope)
@@ -220,7 +221,7 @@ def lookup(b: Build, name: str, span: Span, scope: Scope) -> Value:
         if binding.busy:
             notes = (Note(binding.span, "defined here"),) if binding.span else ()
             b.fail("E331", f"{name} is defined by itself", span, "needs its own value", notes,
-                   "an equation may not lead back to itself")  # fmt: skip
+                   facts=("an equation may not lead back to itself",))  # fmt: skip
         binding.busy = True
         try:
             value = binding.find()

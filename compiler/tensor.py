@@ -6,7 +6,7 @@ An equation written for one example is mapped over them. No other axis is mapped
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from dln.compiler.sizes import BATCH, Size
@@ -57,6 +57,14 @@ class TensorType:
     running: tuple[str, ...] = ()
     kind: Kind = "real"
     domain: Domain = REAL
+    hashed: int = field(default=0, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # Types are part of every node's key: their hash is asked for again and again.
+        object.__setattr__(self, "hashed", hash((self.shape, self.running, self.kind, self.domain)))
+
+    def __hash__(self) -> int:
+        return self.hashed
 
     @property
     def example(self) -> tuple[Size, ...]:

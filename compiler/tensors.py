@@ -58,14 +58,17 @@ def _list_tensor(b: Build, value: Sequence[Value], span: Span, what: str) -> Nod
 
 def _same_entries(b: Build, parts: Sequence[Node], span: Span) -> None:
     """The entries of a list that becomes one tensor have one shape."""
+    first = parts[0]
     for p in parts[1:]:
-        shapes = [b.shown(n.type.like(shape=n.type.example, running=())) for n in (parts[0], p)]
-        label = f"is {shapes[0]} and {shapes[1]}"
-        if len(p.type.example) != len(parts[0].type.example):
+
+        def complain(c: Conflict | None = None, other: Node = p) -> Any:
+            label = f"is {b.shown(first.type)} and {b.shown(other.type)}"
             b.fail("E303", "the entries of this list have different shapes", span, label)
-        for s, t in zip(parts[0].type.example, p.type.example, strict=True):
-            b.equate(s, t, Reason(span, "the entries of one list"), lambda c, label=label: b.fail(
-                "E303", "the entries of this list have different shapes", span, label))  # fmt: skip
+
+        if len(p.type.example) != len(first.type.example):
+            complain()
+        for s, t in zip(first.type.example, p.type.example, strict=True):
+            b.equate(s, t, Reason(span, "the entries of one list"), complain)
 
 
 def _numbers(b: Build, value: Value, span: Span, what: str) -> Any:
@@ -187,7 +190,9 @@ def _same_example(
         facts: tuple[str, ...] = ()
         places = [spans[i] if spans else span for i in which]
         places = [b.blame(n, p) if p == span else p for n, p in zip((x, y), places, strict=True)]
-        names = [p.text if p != span else f"operand {i + 1}" for i, p in zip(which, places)]
+        names = [
+            p.text if p != span else f"operand {i + 1}" for i, p in zip(which, places, strict=True)
+        ]
         shown = [b.shown(n.type) for n in (x, y)]
         notes: tuple[Note, ...] = ()
         if places[0] != places[1]:
@@ -320,9 +325,7 @@ def transpose(b: Build, value: Value, span: Span) -> Node:
     return b.at(span)("transpose", node, perm=perm)
 
 
-def contract(
-    b: Build, left: Value, right: Value, span: Span, spans: tuple[Span, Span]
-) -> Node:
+def contract(b: Build, left: Value, right: Value, span: Span, spans: tuple[Span, Span]) -> Node:
     """`left @ right`: the last axis of the left with the first of the right."""
     x, y = (quantity(b, as_tensor(b, v, s), s) for v, s in zip((left, right), spans, strict=True))
     for n, s in zip((x, y), spans, strict=True):
@@ -332,8 +335,8 @@ def contract(
 
     def fail(c: Conflict) -> Any:
         shown = [b.shown(n.type) for n in (x, y)]
-        notes = (Note(spans[0], f"is {shown[0]}: its last axis has {b.sizes.resolve(p)}"),)
-        notes += b.proof_notes(p, q, skip=spans[1])
+        first = Note(spans[0], f"is {shown[0]}: its last axis has {b.sizes.resolve(p)}")
+        notes = (first, *b.proof_notes(p, q, skip=spans[1]))
         b.fail(
             "E205",
             f"the sizes of {short(spans[0].text)} @ {short(spans[1].text)} do not fit",
@@ -353,9 +356,7 @@ def contract(
     xe = list(range(fresh, fresh + len(x.type.example)))
     ye = list(range(xe[-1], xe[-1] + len(y.type.example)))
     out = [*label.values(), *xe[:-1], *ye[1:]]
-    node = b.at(span)(
-        "contract", x, y, left=tuple(xl + xe), right=tuple(yl + ye), out=tuple(out)
-    )
+    node = b.at(span)("contract", x, y, left=tuple(xl + xe), right=tuple(yl + ye), out=tuple(out))
     if node.type.running != running:
         node = b.make("running", node, running=running)
     return node
@@ -454,8 +455,12 @@ def cut(b: Build, node: Node, axis: int, start: int | None, stop: int | None, sp
         b.fail("E209", "the size of this axis is not known where it is cut", span)
     first, last, _ = slice(start, stop).indices(size)
     if (stop is not None and stop > size) or first >= last:
-        b.fail("E208", f"the slice {start or 0}:{size if stop is None else stop} does not fit", span,
-               f"this axis has {size}")  # fmt: skip
+        b.fail(
+            "E208",
+            f"the slice {start or 0}:{size if stop is None else stop} does not fit",
+            span,
+            f"this axis has {size}",
+        )
     if (first, last) == (0, size):
         return node
     return b.at(span)("slice", node, axis=axis_at, start=first, stop=last)

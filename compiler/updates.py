@@ -93,6 +93,6 @@ def shaped(b: Build, node: Node, like: TensorType, span: Span, what: str = "it")
 
     if len(node.type.example) != len(like.example):
         complain()
-    for s, t in zip(like.example, node.type.example, strict=True):
-        b.equate(s, t, Reason(span, "the new value of a parameter"), complain)
+    for old, new in zip(like.example, node.type.example, strict=True):
+        b.equate(old, new, Reason(span, "the new value of a parameter"), complain)
     return node

@@ -122,15 +122,14 @@ class Instance:
     sizes: dict[str, Var] = field(default_factory=dict)
     bodies: dict[Frame, Scope] = field(default_factory=dict)
     memo: dict[tuple[int, ...], Value] = field(default_factory=dict)
-    ports: list[tuple[tuple[str, ...], tuple[Size, ...], Domain | None]] = field(default_factory=list)
+    ports: list[tuple[tuple[str, ...], tuple[Size, ...], Domain | None]] = field(
+        default_factory=list
+    )
     last: Scope | None = None
 
     @property
     def name(self) -> str:
         return self.definition.syntax.name
-
-    def ports_named(self) -> tuple[str, ...]:
-        return tuple(p.name for p in self.definition.syntax.ports)
 
 
 @dataclass(frozen=True, eq=False)

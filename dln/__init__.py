@@ -6,10 +6,24 @@
 ['first', 'many']
 """
 
+from typing import TYPE_CHECKING, Any
+
 from dln.grammar.diagnostics import DlnError as DlnError
 from dln.grammar.diagnostics import Problem as Problem
-from dln.spec import Compiled as Compiled
-from dln.spec import Spec as Spec
-from dln.spec import load as load
+
+if TYPE_CHECKING:
+    from dln.spec import Compiled as Compiled
+    from dln.spec import Spec as Spec
+    from dln.spec import load as load
 
 __version__ = "0.1.0"
+__all__ = ["Compiled", "DlnError", "Problem", "Spec", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    """The rest on first use, so that `dln --help` does not read the compiler."""
+    if name not in __all__:
+        raise AttributeError(f"module 'dln' has no attribute {name!r}")
+    from dln import spec
+
+    return getattr(spec, name)

@@ -22,7 +22,7 @@ def interruptible(terminal: Terminal) -> Iterator[threading.Event]:
         stop.set()
         for each in SIGNALS:
             signal.signal(each, signal.SIG_DFL)
-        terminal.say("finishing this update and saving; once more to stop at once")
+        terminal.say("finishing this update; once more to stop at once")
 
     if threading.current_thread() is not threading.main_thread():
         yield stop

@@ -68,7 +68,7 @@ def load_used(path: str, user: Source) -> tuple[Source, syntax.Module]:
     """A file named after `use`: beside the user's file, or shipped. Nothing else is opened."""
     if "\0" in path or Path(path).is_absolute() or ".." in Path(path).parts:
         raise Fault(f'use "{path}" leaves the folder of the spec', "name a file beside it", "E384")
-    beside = Path(user.path).resolve().parent / path
+    beside = Path(user.path).parent / path
     known = {p.name: p for p in shipped().values()}
     found = beside if beside.is_file() else known.get(path)
     if found is None or not found.resolve().is_file():
@@ -99,7 +99,8 @@ class Spec:
 
     @cached_property
     def graph(self) -> nx.MultiDiGraph[Node]:
-        return self.model.graph.annotated()
+        annotated: nx.MultiDiGraph[Node] = self.model.graph.annotated()
+        return annotated
 
     @property
     def constants(self) -> Mapping[str, object]:

@@ -42,7 +42,7 @@ class Record:
             delattr(cls, name)
         # Fields of the class itself come first; those of its parents are given by name.
         cls._fields = (*(k for k in own if k not in late), *late, *cls._fields)
-        cls.__match_args__ = tuple(k for k in own if k not in late)
+        type.__setattr__(cls, "__match_args__", tuple(k for k in own if k not in late))
         cls._compared = (*cls._compared, *(k for k, v in own.items() if v.split(" ")[0] != "Span"))
         cls._defaults = {**cls._defaults, **{k: v for k, v in given.items() if k not in late}}
 

@@ -15,7 +15,7 @@ from dln.grammar.record import Record, keyword
 class Syntax(Record):
     """Anything with a place in a source."""
 
-    span: Span = keyword()
+    span: Span = keyword(kw_only=True)
 
 
 # ---- expressions -------------------------------------------------------------------------------

@@ -1,16 +1,17 @@
 """Constants: what depends on constants only is computed once, here.
 
-Numbers are computed in Python by the spelling that the operation has for the host; tensors by the
-evaluator, up to a size that is worth keeping in the graph. A spread constant stays as it is: the
-number is the better form.
+Numbers and tensors are computed by the evaluator, tensors up to a size that is worth keeping in
+the graph. A spread constant stays as it is: the number is the better form.
 """
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
+from dln.compiler.evaluate import evaluate_nodes
 from dln.compiler.graph import Graph, Node, rewrite
-from dln.compiler.op import Make, Spelling, op_of
+from dln.compiler.op import Make, op_of
 from dln.compiler.passes.rewriting import Log, Rule, Terms, clean, firing, rebuild
 
 LIMIT = 4096  # elements
@@ -35,19 +36,19 @@ FOLD = Rule("constants", (), True, constants, "2 * 3 -> 6")
 
 
 def number(m: Make, node: Node) -> Node | None:
-    """A single number by Python; None where Python refuses (1 / 0, log(0)): NumPy will say."""
-    spelling = op_of(node).spell.get("host")
-    if not isinstance(spelling, Spelling):
-        return None
-    form = spelling.form.format(*(f"a[{i}]" for i in range(len(node.operands))), **node.attrs)
-    scope = {"math": math, "a": [o["value"] for o in node.operands]}
-    try:
-        value = eval(form, scope)  # a form of our own table, over numbers
-    except (ArithmeticError, ValueError):
-        return None
-    if isinstance(value, complex) or (isinstance(value, float) and not math.isfinite(value)):
+    """A single number by the evaluator; None where it is not finite (1 / 0): the run will say."""
+    value = evaluated(node)
+    if not math.isfinite(value):
         return None
     return m.const(float(value) if node.type.kind == "real" else value, node.type.kind)
+
+
+def evaluated(node: Node) -> Any:
+    """The value of a node over constants, as Python numbers."""
+    import numpy as np
+
+    with np.errstate(all="ignore"):
+        return evaluate_nodes([node], {})[node].tolist()
 
 
 def tensor(m: Make, node: Node) -> Node | None:
@@ -55,10 +56,7 @@ def tensor(m: Make, node: Node) -> Node | None:
     sizes = [s.value for s in node.type.shape]
     if None in sizes or math.prod(s for s in sizes if s is not None) > LIMIT:
         return None
-    from dln.compiler.evaluate import evaluate_nodes
-
-    value = evaluate_nodes([node], {})[node].tolist()
-    return m.const(nested(value), node.type.kind)
+    return m.const(nested(evaluated(node)), node.type.kind)
 
 
 def nested(value: object) -> object:

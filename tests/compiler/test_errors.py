@@ -7,13 +7,16 @@ constant from outside, `++++ data: name = path` a place for a data set.
 
 import json
 import re
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 import dln.spec as spec
+from dln.compiler import tensors
 from dln.compiler.build import build
-from dln.grammar.diagnostics import DlnError, Source
+from dln.grammar.diagnostics import DlnError, Fault, Source
 from dln.grammar.parser import parse_source
 from dln.grammar.syntax import Module
 
@@ -36,6 +39,12 @@ def cases() -> list[tuple[str, str, str]]:
 CASES = cases()
 
 
+@cache
+def library(path: str) -> tuple[Source, Module]:
+    """A shipped file, parsed once."""
+    return spec.load_used(path, Source("net.dln", ""))
+
+
 def drawn(text: str) -> str:
     """The messages that a spec gets, without the place where the library is installed."""
     text, *more = re.split(r"^\+\+\+\+ (.*)\n", text, flags=re.MULTILINE)
@@ -49,20 +58,95 @@ def drawn(text: str) -> str:
             name, value = head.split(" = ")
             constants[name] = json.loads(value)
 
-    def load(path: str, user: Source) -> tuple[Source, Module]:
+    def load(path: str, _: Source) -> tuple[Source, Module]:
         if (number := re.fullmatch(r"f(\d+)\.dln", path)) is not None:
             files[path] = f'use "f{int(number[1]) + 1}.dln"\n'
         if path not in files:
-            return spec.load_used(path, user)
+            return library(path)
         source = Source(path, files[path])
         return source, parse_source(source)
 
     source = Source("net.dln", text)
     with pytest.raises(DlnError) as caught:
         build(source, parse_source(source), load, spec.header, constants, places)
-    return str(caught.value).replace(SHIPPED, "").replace(f"looked in {Path.cwd()},", "looked here,")
+    return str(caught.value).replace(SHIPPED, "").replace(str(Path.cwd()), "here")
 
 
 @pytest.mark.parametrize(("name", "text", "expected"), CASES, ids=[c[0] for c in CASES])
 def test_golden(name: str, text: str, expected: str) -> None:
     assert drawn(text) == expected
+
+
+def test_there_are_many() -> None:
+    assert len(CASES) >= 150
+
+
+def test_one_fault_gets_one_message() -> None:
+    """A name that starts with a code promises that this problem is the only one."""
+    for name, _, expected in CASES:
+        if re.match(r"E\d{3}", name):
+            assert re.findall(r"error\[(E\d+)\]", expected) == [name[:4]], name
+
+
+def codes(*paths: Path) -> set[str]:
+    return {c for p in paths for c in re.findall(r'"(E\d{3})"', p.read_text())}
+
+
+ELSEWHERE = {"E010", "E011", "E299", "E522"}  # the tests below
+
+
+def test_every_code_has_a_golden_message() -> None:
+    written = codes(*(PACKAGE / "compiler").glob("*.py"), PACKAGE / "dln" / "spec.py")
+    shown = {c for _, _, drawn in CASES for c in re.findall(r"error\[(E\d+)\]", drawn)}
+    assert written - ELSEWHERE <= shown
+
+
+def problems(load: Callable[[], object]) -> list[tuple[str, str, str]]:
+    with pytest.raises(DlnError) as caught:
+        load()
+    return [(p.code, p.message, p.remedy) for p in caught.value.problems]
+
+
+def test_a_spec_that_is_not_there() -> None:
+    assert problems(lambda: spec.load("perceptrn")) == [
+        ("E010", "no such spec or file: perceptrn", "perceptron")
+    ]
+    ((code, message, _),) = problems(lambda: spec.load("folder/net.dln"))
+    assert (code, message) == ("E010", "no such file: folder/net.dln")
+
+
+def test_a_file_that_is_no_text(tmp_path: Path) -> None:
+    path = tmp_path / "a.dln"
+    path.write_bytes(b"let a = \xff\n")
+    assert problems(lambda: spec.load(path)) == [
+        ("E011", f"{path} is not a text in UTF-8 (byte 8)", "is this a .dln file?")
+    ]
+    assert problems(lambda: spec.read(tmp_path)) == [
+        ("E011", f"cannot read {tmp_path}: Is a directory", "")
+    ]
+
+
+def test_a_backend_that_is_not_there() -> None:
+    made = spec.load("let a = 1\n\n")
+    ((code, message, _),) = problems(lambda: made.compile("tpu"))
+    assert (code, message) == ("E522", "there is no backend tpu")
+
+
+def test_what_an_operation_refuses_is_said_with_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise Fault("no matrix", "a matrix")
+
+    monkeypatch.setattr(tensors, "transpose", refuse)
+    assert drawn("let a = [[1]]'\n").splitlines()[:2] == [
+        "error[E299]: no matrix",
+        "  --> net.dln:1:9",
+    ]
+
+
+def test_deep_specs_are_read() -> None:
+    """Equations in any order, functions within functions: 150 deep is no problem."""
+    lines = "".join(f"  h{i} = h{i + 1} + 1\n" for i in range(150))
+    net = f"block net(x[n]) -> h0[n] {{\n{lines}  h150 = x\n}}\nlet m = net()\nlet y = m([1])\n"
+    assert spec.load(net)
+    text = 'fn f(n) = 0 if n == 0 else 1 + f(n - 1)\ncheck "c" {\n  expect f(150) == 150\n}\n'
+    assert spec.load(text)

@@ -31,7 +31,7 @@ NAMES = (
     " gibbs text glorot pi relu n m W b h seed"
 ).split(" ")
 OPERATORS = tuple("+ - * / @ ^ == != < > <= and or -> .. : , . = ~ in".split(" "))
-BITS = ("( ) [ ] { } = , ; : ' - not if else for with over [] (1) [1,2] 3 x as total".split(" "))
+BITS = "( ) [ ] { } = , ; : ' - not if else for with over [] (1) [1,2] 3 x as total".split(" ")
 
 
 def mutant(text: str, rng: random.Random) -> str:

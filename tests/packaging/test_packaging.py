@@ -110,7 +110,7 @@ def test_every_import_from_outside_is_a_dependency():
 
 
 def imports(path: Path) -> Iterator[tuple[str, bool]]:
-    """The modules that a file imports, and whether at start-up: not in a function, not for types."""
+    """The modules that a file imports; whether at start-up, not in a function or for types."""
 
     def walk(node: ast.AST, late: bool) -> Iterator[tuple[str, bool]]:
         for child in ast.iter_child_nodes(node):

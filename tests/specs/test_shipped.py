@@ -1,0 +1,265 @@
+"""Every shipped spec, whatever it says: read, compiled for each target, printed, run short.
+
+The oracle of a step is the evaluator on the phase's graph before any rewrite, differentiated and
+nothing more: one update in float64 must leave the same parameters, states and values.
+"""
+
+from __future__ import annotations
+
+import tracemalloc
+import types
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+
+import dln
+from dln.cli import main
+from dln.compiler.differentiate import differentiate
+from dln.compiler.evaluate import evaluate
+from dln.compiler.plan import site_number
+from dln.compiler.stages import part
+from dln.compiler.targets import TARGETS
+from dln.compiler.verify import verify
+from dln.grammar.diagnostics import Fault
+from dln.grammar.parser import parse
+from dln.grammar.printer import to_text
+from dln.runtime import helpers
+from dln.runtime.device import open_device
+from dln.runtime.gpu import Gpu
+from dln.runtime.host import Host
+from dln.runtime.programs import paths_of
+from dln.runtime.running import begin
+from dln.runtime.session import Session
+from dln.spec import LIBRARIES, shipped
+
+SPECS = [name for name in shipped() if name not in LIBRARIES]
+EXAMPLES = 7
+
+
+@cache
+def spec(name: str) -> dln.Spec:
+    return dln.load(name)
+
+
+@cache
+def plan(name: str, target: str = "numpy") -> Any:
+    """The spec's plan in double precision, so that rounding hides nothing."""
+    return spec(name).compile(backend=target, dtype="float64").plan
+
+
+def phases() -> list[Any]:
+    """Every phase that updates something; the classifiers of `vanishing` differ in depth only."""
+    found = [(s, p) for s in SPECS for p, ph in spec(s).model.phases.items() if ph.updates]
+    same = {("vanishing", f"full[{i}]") for i in (0, 1, 2)}
+    return [pytest.param(s, p, id=f"{s}-{p}") for s, p in found if (s, p) not in same]
+
+
+# ---- text and graph ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_check_finds_nothing_wrong(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(["check", name])
+    assert left.value.code == 0, capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_printed_and_read_again_it_is_the_same(name: str) -> None:
+    module = parse(shipped()[name].read_text(encoding="utf-8"), name)
+    assert parse(to_text(module), name) == module
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_the_graph_keeps_its_promises(name: str) -> None:
+    verify(spec(name).model.graph, "infer")
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("name", SPECS)
+def test_every_program_compiles(name: str, target: str) -> None:
+    programs = spec(name).compile(backend=target).plan.programs
+    for program in programs.values():
+        compile(program.text, program.name, "exec")
+
+
+# ---- one update --------------------------------------------------------------------------------
+
+
+def first_minibatch(session: Session, phase: str, n: int) -> dict[str, Any]:
+    """The first examples of a phase's data, as the phase sees them."""
+    ph = session.plan.phases[phase]
+    found = session.datasets.limited(None, n).part(ph.data, ph.part, "float64")
+    fields = found.fields(np.arange(min(n, found.n)), 0.0)
+    return {name: session.device.to_host(fields[name]) for name in ph.fields}
+
+
+def draws(seed: int) -> Any:
+    """The counter-based draws of update 0, as the evaluator asks for them."""
+
+    def draw(kind: str, site: str, shape: tuple[int, ...]) -> np.ndarray:
+        out = np.empty(shape)
+        getattr(helpers, kind)(out, seed, site_number(site), 0)
+        return out
+
+    return draw
+
+
+def by_evaluator(session: Session, phase: str, fields: dict[str, Any]) -> dict[str, Any]:
+    """All outputs of a phase's first step on a minibatch, from the graph as it was built."""
+    plan, model = session.plan, spec(session.plan.name).model
+    recipe = plan.programs.recipes[plan.phases[phase].step]
+    graph = differentiate(part(model, recipe.outputs))
+    host = session.device.to_host
+    env: dict[tuple[str, str], Any] = {("input", k): v for k, v in fields.items()}
+    env |= {("param", k): np.array(v) for k, v in session.params.items()}
+    env |= {("state", k): host(v) for k, v in session.programs.states[phase].items()}
+    env |= {("clock", k): 0.0 for k in ("epoch", "update", "progress")}
+    return evaluate(graph, env, draw=draws(session.programs.seed_of(phase)))
+
+
+def left_behind(session: Session, phase: str, n: int) -> dict[str, Any]:
+    """What a step has left: new parameters, new states, values.
+
+    States that nothing reads, as the velocity of a momentum of 0, are not kept.
+    """
+    host = session.device.to_host
+    step = session.programs.executable(session.plan.phases[phase].step, phase)
+    kept = paths_of(step.program, "state")
+    found = {f"param:{k}": np.array(v) for k, v in session.params.items()}
+    found |= {f"state:{k}": host(session.programs.states[phase][k]) for k in kept}
+    return found | {f"value:{k}": host(v) for k, v in step.at(n).values.items()}
+
+
+def assert_step(session: Session, phase: str, n: int) -> None:
+    """The phase's first update, on n examples, gives what the evaluator gives."""
+    begin(session, session.plan.phases[phase])
+    fields = first_minibatch(session, phase, n)
+    n = len(next(iter(fields.values())))
+    wanted = by_evaluator(session, phase, fields)
+    session.step(phase, **fields)
+    found = left_behind(session, phase, n)
+    assert {k for k in wanted if not k.startswith("state:")} <= found.keys()
+    for name in wanted.keys() & found.keys():
+        error = f"{phase} {name}"
+        np.testing.assert_allclose(found[name], wanted[name], 1e-9, 1e-12, err_msg=error)
+
+
+@pytest.mark.parametrize(("name", "phase"), phases())
+def test_a_step_is_what_the_evaluator_says(name: str, phase: str) -> None:
+    assert_step(Session(plan(name), Host(), seed=3), phase, EXAMPLES)
+
+
+@pytest.mark.parametrize(("name", "phase"), phases())
+def test_the_program_of_a_full_batch_serves_a_smaller_one(name: str, phase: str) -> None:
+    """The program is laid out for the phase's batch; the memory is that of the larger run."""
+    session = Session(plan(name), Host(), seed=3)
+    session.step(phase, **first_minibatch(session, phase, EXAMPLES))
+    session.programs.executable(plan(name).phases[phase].step, phase).poison()
+    assert_step(session, phase, 2)
+
+
+# ---- CuPy's program, without a GPU -------------------------------------------------------------
+
+
+class OnDevice(np.ndarray):
+    """An array that stands for device memory; it goes to the host by `asnumpy` only."""
+
+    def set(self, values: np.ndarray) -> None:
+        assert type(values) is np.ndarray and values.dtype == self.dtype
+        self[...] = values
+
+
+def guarded(function: Any) -> Any:
+    """A function that, as CuPy's do, refuses arrays of the host and stays on the device."""
+
+    def call(*args: Any, **named: Any) -> Any:
+        for a in (*args, *named.values()):
+            assert type(a) is not np.ndarray, "an array of the host was given to the device"
+        made = function(*args, **named)
+        return made.view(OnDevice) if isinstance(made, np.ndarray) else made
+
+    return call
+
+
+class FakeCupy(types.ModuleType):
+    """CuPy's interface over NumPy, as far as programs and the device use it."""
+
+    def __init__(self) -> None:
+        super().__init__("cupy")
+        stream = types.SimpleNamespace(synchronize=lambda: None)
+        runtime = types.SimpleNamespace(memGetInfo=lambda: (1 << 40, 1 << 40))
+        self.cuda = types.SimpleNamespace(get_current_stream=lambda: stream, runtime=runtime)
+        pool = types.SimpleNamespace(free_bytes=lambda: 0)
+        self.get_default_memory_pool = lambda: pool
+        self.empty = lambda n, dtype: np.full(n, 255, dtype).view(OnDevice)
+        self.array = lambda a: np.array(a).view(OnDevice)
+        self.asnumpy = np.asarray
+        self.newaxis = None
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return guarded(getattr(np, name))
+
+
+@pytest.mark.parametrize(("name", "phase"), phases())
+def test_the_cupy_program_gives_the_same(name: str, phase: str) -> None:
+    assert_step(Session(plan(name, "cupy"), Gpu(FakeCupy()), seed=3), phase, EXAMPLES)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(("name", "phase"), phases())
+def test_the_gpu_gives_the_same(name: str, phase: str) -> None:
+    try:
+        device = open_device("cupy")
+    except Fault as fault:
+        pytest.skip(fault.message)
+    assert_step(Session(plan(name, "cupy"), device, seed=3), phase, EXAMPLES)
+
+
+# ---- memory ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small_buffers() -> Iterator[None]:
+    """NumPy casts and broadcasts through a scratch of its own; this keeps that out of sight."""
+    usual = np.setbufsize(16)
+    yield
+    np.setbufsize(usual)
+
+
+@pytest.mark.usefixtures("small_buffers")
+@pytest.mark.parametrize(
+    ("name", "phase"), [("mlp", "sse"), ("softmax", "fit"), ("vanishing", "curves")]
+)
+def test_a_step_allocates_nothing(name: str, phase: str) -> None:
+    """Not even one number for each example."""
+    session = spec(name).compile().session()
+    session.step(phase, **first_minibatch(session, phase, 600))
+    bound = session.programs.executable(session.plan.phases[phase].step, phase).at(600)
+    bound.run()
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    bound.run()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak - before < 2000
+
+
+# ---- training, short ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_every_phase_trains(name: str) -> None:
+    """One epoch on a minibatch and one example more, so that the last batch is a short one."""
+    session = spec(name).compile().session(seed=1)
+    for phase in session.plan.phases.values():
+        limit = 21 if phase.batch is None else phase.batch + 1
+        result = session.train(phase.name, epochs=1, limit=limit)
+        assert result.complete and all(map(np.isfinite, result.watch.values()))
+        if phase.duration[0]:
+            assert result.updates >= 1
