@@ -1,6 +1,6 @@
 """Times the 50,000 single-image updates of specs/mlp.dln, loading and compiling left out.
 
-    python benchmarks/mlp.py [-D hidden=300]
+    python benchmarks/mlp.py [hidden=300]
 
 Prints the seconds of the phase, least and median of three runs.
 """

@@ -80,14 +80,16 @@ def explain(
     from dln.compiler.targets import TARGETS
 
     names = list(dict.fromkeys(n for n, _ in stages(TARGETS[compiled.backend])))
-    chosen(only, names, "pass")
+    chosen(only, [*names, *LAID_OUT], "pass")
     programs = chosen(program, compiled.plan.programs, "program")
-    found = [row for name in programs for row in firings(compiled, name, only)]
-    if program is None:
-        found = _merged(found)
+    if only in LAID_OUT:
+        found = [row for name in programs for row in LAID_OUT[only](compiled.plan.programs[name])]
+    else:
+        found = [row for name in programs for row in firings(compiled, name, only)]
+        found = found if program is not None else _merged(found)
     for row in found:
         terminal.result(_firing_text(row) + "\n")
-    terminal.result(plural(len(found), "rewrite"))
+    terminal.result(plural(len(found), "row" if only in LAID_OUT else "rewrite"))
     terminal.data({"spec": compiled.spec.name, "rewrites": found})
     return 0
 
@@ -107,6 +109,45 @@ def firings(compiled: Compiled, name: str, only: str | None = None) -> list[dict
     recipe = programs.recipes[name]
     optimise(part(compiled.spec.model, recipe.outputs), stages(programs.target), seen)
     return found
+
+
+def scheduled(program: Program) -> list[dict[str, Any]]:
+    """The order of a program: what each step computes, where it was written, and the step."""
+    return [
+        {"programs": [program.name], "pass": "schedule", "rule": f"step {i}", "exact": True,
+         "at": [str(line.place)] if line.place else [], "before": line.formula, "after": line.code}
+        for i, line in enumerate(program.lines, 1)
+    ]  # fmt: skip
+
+
+def allocated(program: Program) -> list[dict[str, Any]]:
+    """The arena: which buffers share a slot, and from which step to which each is in use."""
+    from dln.compiler.plan import at
+
+    rows = []
+    for slot, size in enumerate(program.slots):
+        held = [b for b in program.buffers if b.place == "arena" and b.slot == slot]
+        lives = [f"{b.name} {_life(program, b.name)}: {b.note}" for b in held]
+        rows.append(
+            {"programs": [program.name], "pass": "allocate", "rule": f"slot {slot}", "exact": True,
+             "at": [], "before": "\n    ".join(lives),
+             "after": f"{at(size, program.capacity):,} bytes"}
+        )  # fmt: skip
+    return rows
+
+
+def _life(program: Program, name: str) -> str:
+    """The first and the last step that touch a buffer; the names of views stand for theirs."""
+    views = {name}
+    for line in program.setup:
+        if line.writes and name in line.reads:
+            views.add(line.writes)
+    steps = [i for i, line in enumerate(program.lines, 1)
+             if views & {*line.reads, line.writes}]  # fmt: skip
+    return f"steps {steps[0]} to {steps[-1]}" if steps else "unused"
+
+
+LAID_OUT = {"schedule": scheduled, "allocate": allocated}
 
 
 def _firing_data(program: str, stage: str, firing: Any) -> dict[str, Any]:

@@ -96,9 +96,7 @@ def test_parameters_are_named_by_where_they_stand() -> None:
 
 
 def test_parameters_are_counted() -> None:
-    text = (
-        "block net(x[n]) -> y[3] {\n  fixed s[n] = 1\n  y = s * x -> dense(3)\n}\nlet n = net()\n"
-    )
+    text = "block net(x[n]) -> y[3] {\n  fixed s[n] = 1\n  y = s * x -> dense(3, init = zero)\n}\nlet n = net()\n"
     found = seen(text + "let a = n([1, 2])", "params(n)", "fixed_values(n)", "params([n, n])")
     close(found, [9, 2, 9])
 
