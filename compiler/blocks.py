@@ -500,6 +500,8 @@ def attribute(b: Build, made: Instance, name: str, span: Span) -> Value:
         isinstance(st, s.Define | s.Draw) and st.target.name == name
         for st in made.definition.syntax.body
     ):
+        if b.problems.found:
+            raise Poisoned
         b.fail("E335", f"{name} has no value before {made.path} is applied", span, "has no value",
                (Note(made.span, "is applied nowhere before"),))  # fmt: skip
     unknown(b, "part", name, span, known, made.path)

@@ -160,6 +160,8 @@ def _concat(b: Build, span: Span, *parts: Value) -> Value:
     """Lists joined, or vectors laid end to end."""
     if parts and all(isinstance(p, list) for p in parts):
         return [x for p in parts for x in p]
+    if not parts:
+        b.fail("E322", "concat takes at least one argument", span, "takes vectors, or lists")
     nodes = [tensors.quantity(b, tensors.as_tensor(b, p, span), span) for p in parts]
     running = tensors.running_union(nodes)
     lead = tensors.lead_sizes(b, nodes, running, span)

@@ -31,7 +31,8 @@ def check(b: Build, st: s.Check, scope: Scope, number: int) -> Checking:
             try:
                 expects.append(expectation(b, e, where))
             except DlnError as error:
-                b.problems.add(error)
+                b.failures += 1
+                b.report(error)
             except Poisoned:
                 pass
     return Checking(st.text, st.slow, tuple(expects), st.span)

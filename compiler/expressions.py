@@ -43,7 +43,6 @@ from dln.grammar.diagnostics import Fault, Span
 
 LONGEST = 100_000  # entries of a range
 WORK = 500_000  # expressions worked out in one build
-signature = cache(inspect.signature)
 ARITHMETIC: dict[str, tuple[str, Callable[[Any, Any], Any]]] = {
     "+": ("add", operator.add),
     "-": ("sub", operator.sub),
@@ -382,16 +381,22 @@ def call_builtin(
 ) -> Value:
     """A function of the language itself on worked-out arguments."""
     named = {k: v for k, (v, _) in (options or {}).items()}
-    try:
-        signature(target.call).bind(b, span, *(v for v, _ in given), **named)
-    except TypeError:
-        names = list(signature(target.call).parameters)[2:]
+    names, needed, many = arity(target.call)
+    given_names = [*names[: len(given)], *named]
+    unknown_names = [k for k in named if k not in names]
+    if (len(given) > len(names) and not many) or unknown_names or (
+        len(set(given_names)) < len(given_names) or not needed <= set(given_names)):  # fmt: skip
         _wrong_count(b, target.name, names, len(given), span)
-    outer, b.given = b.given, tuple(given)
-    try:
-        return target.call(b, span, *(v for v, _ in given), **named)
-    finally:
-        b.given = outer
+    return target.call(b, span, *(v for v, _ in given), **named)
+
+
+@cache
+def arity(call: Callable[..., Any]) -> tuple[list[str], set[str], bool]:
+    """The arguments of a function behind build and place: all, those needed, whether any number."""
+    all_of = list(inspect.signature(call).parameters.values())[2:]
+    plain = [p for p in all_of if p.kind is not p.VAR_POSITIONAL]
+    needed = {p.name for p in plain if p.default is p.empty}
+    return [p.name for p in plain], needed, len(plain) < len(all_of)
 
 
 def apply(b: Build, target: Value, given: Sequence[tuple[Value, Span]], span: Span) -> Value:

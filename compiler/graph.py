@@ -9,19 +9,20 @@ What is *about* a node without being part of it lives beside it in the graph: `s
 of the spec it came from; merging joins them) and `names` (what the user calls it). Attribute
 dictionaries of NetworkX are touched in this file only.
 
-The graphs that live between two rewrites of a pass are many and short-lived: their MultiDiGraph
-is made when it is first asked for, and kept in step from then on.
+The graphs between two rewrites of a pass are many and short-lived, and `dln check` asks none of
+them: the MultiDiGraph is made when it is first asked for, and kept in step from then on.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, TypeAlias
-
-import networkx
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from dln.compiler.tensor import TensorType
 from dln.grammar.diagnostics import Span
+
+if TYPE_CHECKING:
+    import networkx
 
 Attrs: TypeAlias = tuple[tuple[str, Any], ...]
 Spans: TypeAlias = tuple[Span, ...]
@@ -70,6 +71,8 @@ class Graph:
     def nx(self) -> networkx.MultiDiGraph[Node]:
         """The NetworkX graph itself."""
         if self._nx is None:
+            import networkx
+
             self._nx = networkx.MultiDiGraph()
             for node in self._nodes:
                 self._join(self._nx, node)

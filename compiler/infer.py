@@ -37,7 +37,6 @@ def infer(model: Model) -> Model:
         new.mark(made, model.graph.spans.get(node, ()), model.graph.names.get(node))
         to[node] = made
     params = {k: p for k, p in model.params.items() if p.node in to}
-    new.nx  # noqa: B018  (the spec's graph is a NetworkX graph from here on)
 
     def moved(node: Node) -> Node:
         return to[node] if node in to else never_fixed(model, node)

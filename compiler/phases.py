@@ -38,6 +38,7 @@ class Collected:
     states: dict[str, Node] = field(default_factory=dict)
     first: dict[str, Node] = field(default_factory=dict)
     watches: list[Watching] = field(default_factory=list)
+    lost: list[s.Watch] = field(default_factory=list)
     keeps: list[Keeping] = field(default_factory=list)
     starts: list[Starting] = field(default_factory=list)
     until: Node | None = None
@@ -61,13 +62,15 @@ def train(b: Build, st: s.Train, scope: Scope) -> None:
     body = phase_scope(b, st.body, scope, name, data)
     b.phase_scopes[name] = (body, b.new_frame("probe", batched=True, site=name))
     b.phase_losses[name] = partial(_losses, st=st.body, scope=body)
-    got, before = Collected(), len(b.problems.found) + b.poisoned
+    got, before = Collected(), b.failures
     with b.within(frame=frame):
         statements = list(_flat(b, st.body, body))
         for watch, where in statements:
             if isinstance(watch, s.Watch):
                 with b.collecting():
+                    got.lost.append(watch)
                     got.watches.append(_watch(b, watch, where, st, scope, name, got))
+                    got.lost.pop()
         with b.collecting():
             got.objectives = [loss for loss, _ in _losses(b, st.body, body)]
         _body(b, statements, name, got)
@@ -85,7 +88,7 @@ def train(b: Build, st: s.Train, scope: Scope) -> None:
         keeps=tuple(got.keeps), starts=tuple(got.starts), until=got.until, slow=False,
         span=st.name.span, **clauses,
     )  # fmt: skip
-    if len(b.problems.found) + b.poisoned > before:
+    if b.failures > before:
         b.broken.add(name)
 
 
@@ -343,6 +346,8 @@ def _over_watches(b: Build, expr: s.Expr, scope: Scope, got: Collected, what: st
     inner = Scope(scope.parent)
     for clock in CLOCKS:
         inner.value(clock, b.make("clock", name=clock), expr.span)
+    for lost in got.lost:
+        inner.names[lost.name] = Binding(lost.span, poison, static=True)
     for w in got.watches:
         inner.value(w.name, b.make("clock", name=f"watch:{w.name}"), w.span)
     with b.within(frame=b.new_frame(what)):

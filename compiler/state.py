@@ -92,7 +92,8 @@ class Build:
     drawing: Drawing | None = None
     given: tuple[tuple[Any, Span], ...] = ()
     work: int = 0
-    poisoned: int = 0
+    failures: int = 0
+    missing: set[str] = field(default_factory=set)
     counter: Iterator[int] = field(default_factory=lambda: count(1))
     evaluate: Callable[[Any, Scope], Any] = field(default=lambda expr, scope: None)
 
@@ -179,9 +180,16 @@ class Build:
         try:
             yield
         except DlnError as error:
-            self.problems.add(error)
+            self.failures += 1
+            self.report(error)
         except Poisoned:
-            self.poisoned += 1
+            self.failures += 1
+
+    def report(self, error: DlnError) -> None:
+        """Keep the problems of an error, one for each place: a fault inside a `for` or in a block
+        that is used often is found again and again."""
+        seen = {p.span for p in self.problems.found if p.span is not None}
+        self.problems.add(DlnError(p for p in error.problems if p.span not in seen))
 
     # ---- sizes ---------------------------------------------------------------------------------
 

@@ -240,6 +240,10 @@ def unknown(
     b: Build, kind: str, name: str, span: Span, known: Sequence[str], of: str = ""
 ) -> NoReturn:
     """Nothing is called so; the nearest name that exists is the remedy, or the few there are."""
+    if not of and kind in ("name", "constant"):
+        if name in b.missing:  # said once
+            raise Poisoned
+        b.missing.add(name)
     known = [k for k in dict.fromkeys(known) if not k.startswith("_")]
     hint = nearest(name, known) or ""
     if of and not hint and 0 < len(known) <= 12:

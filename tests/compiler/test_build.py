@@ -95,10 +95,18 @@ def test_parameters_are_named_by_where_they_stand() -> None:
     assert [k for k, p in model.params.items() if not p.trainable] == ["net.s"]
 
 
+COUNTED = """
+block net(x[n]) -> y[3] {
+  fixed s[n] = 1
+  y = s * x -> dense(3, init = zero)
+}
+let n = net()
+let a = n([1, 2])
+"""
+
+
 def test_parameters_are_counted() -> None:
-    text = "block net(x[n]) -> y[3] {\n  fixed s[n] = 1\n  y = s * x -> dense(3, init = zero)\n}\nlet n = net()\n"
-    found = seen(text + "let a = n([1, 2])", "params(n)", "fixed_values(n)", "params([n, n])")
-    close(found, [9, 2, 9])
+    close(seen(COUNTED, "params(n)", "fixed_values(n)", "params([n, n])"), [9, 2, 9])
 
 
 def test_an_instance_applied_twice_shares() -> None:

@@ -19,7 +19,7 @@ from dln.grammar.diagnostics import DlnError, Problem, Source, render
 SECONDS = 2  # of processor time, for one mutant
 TEXTS = {p.name: p.read_text() for p in spec.shipped().values()}
 # Twenty networks instead of sixty say the same and build in a third of the time.
-TEXTS["vanishing.dln"] = re.sub(r"1\.\.10\b", "1..2", TEXTS["vanishing.dln"])
+TEXTS["vanishing.dln"] = TEXTS["vanishing.dln"].replace("1..10", "1..2").replace("0..9", "0..1")
 FOLDER = next(iter(spec.shipped().values())).parent
 TOKEN = re.compile(r'"""(?:.|\n)*?"""|"[^"\n]*"|#[^\n]*|[A-Za-z_]\w*|\d+(?:\.\d+)?(?:[eE][+-]?\d+)?'
                    r"|\.\.|->|:=|\+=|[=!<>]=|\s+|.")  # fmt: skip
