@@ -17,7 +17,7 @@ from dln.compiler.model import Parameter
 from dln.compiler.sizes import Conflict, Reason, Size, Var
 from dln.compiler.state import Build, Drawing, Naming, Poisoned
 from dln.compiler.statics import domain_of, listed, lookup, size, unknown, want_domain, word
-from dln.compiler.tensor import Domain, TensorType
+from dln.compiler.tensor import TensorType
 from dln.compiler.values import (
     Binding,
     BlockDef,
@@ -537,7 +537,3 @@ def _joined(parts: Sequence[list[str]]) -> list[str]:
 def made_never(made: Instance) -> bool:
     """Whether an instance has not been applied anywhere."""
     return made.last is None
-
-
-def domain_or_real(domain: Domain | None) -> Domain:
-    return domain or Domain()

@@ -14,9 +14,9 @@ from functools import partial
 from typing import Any
 
 from dln.compiler import blocks, checks, data, phases, tensors
-from dln.compiler.builtins import builtins
 from dln.compiler.expressions import apply, evaluate
 from dln.compiler.graph import Node
+from dln.compiler.intrinsics import builtins
 from dln.compiler.model import Applied, Checking, Model
 from dln.compiler.sizes import BATCH_SIZE
 from dln.compiler.state import Build, Naming

@@ -19,7 +19,6 @@ from dln.compiler.graph import Node
 from dln.compiler.sizes import Reason, Size, Var
 from dln.compiler.state import Build, Naming
 from dln.compiler.statics import domain_of, listed, lookup, static, tensor, unknown, whole, word
-from dln.compiler.tensor import TensorType
 from dln.compiler.values import (
     BlockDef,
     Builtin,
@@ -387,7 +386,11 @@ def call_builtin(
     if (len(given) > len(names) and not many) or unknown_names or (
         len(set(given_names)) < len(given_names) or not needed <= set(given_names)):  # fmt: skip
         _wrong_count(b, target.name, names, len(given), span)
-    return target.call(b, span, *(v for v, _ in given), **named)
+    outer, b.given = b.given, tuple(given)  # so that an error can point at the argument
+    try:
+        return target.call(b, span, *(v for v, _ in given), **named)
+    finally:
+        b.given = outer
 
 
 @cache
@@ -565,8 +568,3 @@ RULES: dict[type, Callable[..., Value]] = {
     s.ListOf: _list,
     s.Comprehension: _comprehension,
 }
-
-
-def example_type(node: Node) -> TensorType:
-    """The type of a tensor for one example."""
-    return node.type.like(shape=node.type.example, running=())

@@ -16,7 +16,7 @@ from dln.compiler.blocks import bind_statements, option_values, owned
 from dln.compiler.data import bind_fields, on_part
 from dln.compiler.graph import Node, ancestors
 from dln.compiler.model import DataSet, Keeping, On, Phase, Starting, Watching
-from dln.compiler.state import Build, poison
+from dln.compiler.state import Build, Poisoned, poison
 from dln.compiler.statics import listed, lookup, static, whole, word
 from dln.compiler.updates import optimise, shaped
 from dln.compiler.values import Binding, OptimiserDef, OptimiserUse, PhaseValue, Scope, describe
@@ -57,6 +57,7 @@ def train(b: Build, st: s.Train, scope: Scope) -> None:
     if name in b.phases:
         b.fail("E334", f"the phase {name} stands twice", st.name.span, "again",
                (Note(b.phases[name].span, "first here"),))  # fmt: skip
+    b.tried.add(name)
     data, part = on_part(b, st.on, scope)
     frame = b.new_frame("train", training=True, batched=True, site=name)
     body = phase_scope(b, st.body, scope, name, data)
@@ -379,6 +380,8 @@ def _clauses(b: Build, st: s.Train, scope: Scope, data: DataSet) -> dict[str, An
 def _after(b: Build, c: s.After, scope: Scope) -> dict[str, Any]:
     names = tuple(phase_name(b, n, scope) for n in c.phases)
     for name, n in zip(names, c.phases, strict=True):
+        if name not in b.phases and name in b.tried:
+            raise Poisoned
         if name not in b.phases:
             hint = nearest(name, b.phases) or ""
             b.fail("E301", f"there is no earlier phase {name}", n.span, "unknown", remedy=hint)
@@ -456,6 +459,7 @@ def bind_phase(b: Build, st: s.Train, scope: Scope, outer: Scope) -> None:
     old = outer.names.get(st.name.name)
     if old is not None and st.name.name not in b.phase_groups:
         notes = (Note(word(old.span, st.name.name), "first bound here"),) if old.span else ()
+        outer.names[st.name.name] = Binding(st.name.span, poison, static=True)
         b.fail("E334", f"{st.name.name} is bound twice", st.name.span, "bound again", notes,
                remedy="another name for the phase")  # fmt: skip
     b.phase_groups.add(st.name.name)

@@ -133,6 +133,10 @@ class Program:
         """Floating-point operations of one run on n examples."""
         return sum(at(line.flops, n) for line in self.lines)
 
+    def largest(self, n: int) -> int:
+        """The floating-point operations of its largest single operation on n examples."""
+        return max((at(line.flops, n) for line in self.lines), default=0)
+
     def traffic(self, n: int) -> int:
         """Bytes read and written by one run on n examples."""
         return sum(at(line.bytes, n) for line in self.lines)

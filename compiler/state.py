@@ -77,6 +77,7 @@ class Build:
     instances: dict[str, Instance] = field(default_factory=dict)
     data: dict[str, DataSet] = field(default_factory=dict)
     phases: dict[str, Any] = field(default_factory=dict)
+    tried: set[str] = field(default_factory=set)
     phase_groups: set[str] = field(default_factory=set)
     phase_scopes: dict[str, tuple[Scope, Frame]] = field(default_factory=dict)
     phase_losses: dict[str, Callable[[Build], list[tuple[Node, list[str]]]]] = field(

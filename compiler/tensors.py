@@ -12,7 +12,7 @@ from typing import Any
 from dln.compiler.graph import Node
 from dln.compiler.sizes import Conflict, Reason, Size
 from dln.compiler.state import Build
-from dln.compiler.tensor import BINARY, POSITIVE, PROB, REAL, Domain, TensorType
+from dln.compiler.tensor import BINARY, POSITIVE, PROB, Domain, TensorType
 from dln.compiler.values import IndexVar, Value, describe
 from dln.grammar.diagnostics import Note, Span
 
@@ -483,7 +483,3 @@ def pick(b: Build, node: Node, axis: int, index: Node, span: Span) -> Node:
     node = spread(b, node, TensorType((*lead, size), running), span)
     index = spread(b, index, TensorType(tuple(lead), running), span)
     return b.at(span)("pick", node, index)
-
-
-def real_domain(type: TensorType) -> bool:
-    return type.domain == REAL

@@ -53,6 +53,10 @@ class Device(Protocol):
         """Return when all that was asked of the device is done."""
         ...
 
+    def suit(self, flops: int) -> None:
+        """Prepare for a program whose largest operation takes so many floating-point operations."""
+        ...
+
     def memory_available(self) -> int | None:
         """Bytes that could still be allocated, None where unknown."""
         ...

@@ -36,6 +36,9 @@ class Gpu:
             "normal": self._drawn(normal),
         }
 
+    def suit(self, flops: int) -> None:
+        """The host's threads do not matter here."""
+
     def empty(self, nbytes: int) -> Any:
         """CuPy's pool hands out multiples of 512 bytes, so the start is aligned."""
         return self._cupy.empty(nbytes, np.uint8)

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from dln.runtime.helpers import normal, uniform
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector register
+WORTH_A_POOL = 50_000_000  # operations of a product: about half a millisecond on one core
 
 
 class Host:
@@ -27,9 +28,22 @@ class Host:
     helpers: Mapping[str, Callable[..., None]] = {"uniform": uniform, "normal": normal}
 
     def __init__(self, threads: int | None = None) -> None:
+        self.asked = threads
         if threads is not None:
+            default_threads()  # what the machine had before anybody asked
             set_threads(threads)
         self.threads = threads_in_use()
+
+    def suit(self, flops: int) -> None:
+        """The threads for a program whose largest product takes so many operations.
+
+        A thread pool pays for itself in large products only, and where the cores are shared it
+        can cost a hundred times what it saves. The choice follows from the spec alone, so a run
+        can be repeated; `threads` given by the user overrides it.
+        """
+        if self.asked is None:
+            set_threads(1 if flops < WORTH_A_POOL else default_threads() or 1)
+            self.threads = threads_in_use()
 
     def empty(self, nbytes: int) -> NDArray[np.uint8]:
         raw = np.empty(nbytes + ALIGNMENT, np.uint8)
@@ -126,6 +140,12 @@ def threads_in_use() -> int | None:
     """Threads of matrix products, for the whole process; None if NumPy's BLAS does not tell."""
     found = _openblas()
     return found[0]() if found else None
+
+
+@cache
+def default_threads() -> int | None:
+    """The threads that NumPy's BLAS takes when nobody says otherwise."""
+    return threads_in_use()
 
 
 def set_threads(count: int) -> None:

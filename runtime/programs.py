@@ -53,6 +53,8 @@ class Programs:
     def executable(self, name: str, phase: str | None = None) -> Executable:
         """A program ready to run on the parameters as they are now."""
         program = self.plan.programs[name]
+        if name.startswith("step:"):
+            self.device.suit(program.largest(program.capacity))
         arrays = self._in_precision(program)
         generation, found = self._made.get(name, (-1, None))
         if found is None:

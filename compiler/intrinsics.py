@@ -196,9 +196,12 @@ def gradient(b: Build, span: Span, s: Value, x: Value) -> Node:
         b.fail("E341", f"{of} has a value for each example of the {axis}, {by} has not",
                b.blame(s, span), remedy=f"say how the {axis} is reduced: "
                f"grad(mean({axis}: {of}), {by})")  # fmt: skip
-    if at.type.kind != "real":
-        b.fail("E342", "only real numbers have a gradient", b.blame(x, span),
-               f"is a {tensors.domain_text(b, at.type.domain)}")  # fmt: skip
+    for node, value in ((loss, s), (at, x)):
+        if node.type.kind != "real":
+            kind = "truth value" if node.type.kind == "bool" else (
+                tensors.domain_text(b, node.type.domain))  # fmt: skip
+            b.fail("E342", "only real numbers have a gradient", b.blame(value, span),
+                   f"is a {kind}")  # fmt: skip
     found = _by(b, span, loss, at, set(ancestors([loss])))
     if found is None:
         of, by = (tensors.short(b.blame(v, span).text) for v in (s, x))
