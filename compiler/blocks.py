@@ -480,7 +480,9 @@ def draw(b: Build, st: s.Draw, scope: Scope) -> Node:
     shape = None
     if st.target.dims is not None:
         shape = tuple(size(b, d, scope) for d in st.target.dims)
-    with b.within(drawing=Drawing(f"{b.frame.site}.{path}", shape), naming=Naming(path)):
+    own = path.startswith(f"{b.frame.site}.")  # a phase's own equations bear its name already
+    site = path if own else f"{b.frame.site}.{path}"
+    with b.within(drawing=Drawing(site, shape), naming=Naming(path)):
         node = tensors.as_tensor(b, b.evaluate(st.value, scope), st.value.span)
     return b.mark(node, st.span, path)
 

@@ -50,18 +50,20 @@ def build(
     probe: Callable[[Any], Any],
     constants: Mapping[str, object] | None = None,
     data_paths: Mapping[str, str] | None = None,
+    functions: bool = True,
 ) -> Model:
     """The model of a parsed spec.
 
     `load(path, from)` finds and parses a used file; `probe` reads the header of a data set;
-    `constants` are given from outside, `data_paths` take the place of files of data sets.
+    `constants` are given from outside, `data_paths` take the place of files of data sets. Without
+    `functions` the instances are not laid out as functions for Python.
     Raises DlnError with every problem found.
     """
     b = Build(source, dict(constants or {}), dict(data_paths or {}), probe)
     b.evaluate = partial(evaluate, b)
     files = Files(b, load)
     with deep_recursion():
-        return _build(b, files, source, module)
+        return _build(b, files, source, module, functions)
 
 
 @contextlib.contextmanager
@@ -75,14 +77,16 @@ def deep_recursion() -> Iterator[None]:
         sys.setrecursionlimit(limit)
 
 
-def _build(b: Build, files: Files, source: Source, module: s.Module) -> Model:
+def _build(
+    b: Build, files: Files, source: Source, module: s.Module, functions: bool
+) -> Model:
     scope = files.open(source, module, [])
     declarations = list(_unrolled(b, module.items, scope))
     with b.collecting():
         _read_all(b, scope)
     found = _in_order(b, declarations, scope)
     _initial_values(b)
-    applied = _applied(b, scope)
+    applied = _applied(b, scope) if functions else {}
     _unused(b)
     b.problems.raise_if_any()
     return _model(b, found, applied)

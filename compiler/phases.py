@@ -59,9 +59,11 @@ def train(b: Build, st: s.Train, scope: Scope) -> None:
                (Note(b.phases[name].span, "first here"),))  # fmt: skip
     b.tried.add(name)
     data, part = on_part(b, st.on, scope)
-    frame = b.new_frame("train", training=True, batched=True, site=name)
     body = phase_scope(b, st.body, scope, name, data)
-    b.phase_scopes[name] = (body, b.new_frame("probe", batched=True, site=name))
+    asked = b.new_frame("probe", batched=True, site=name)
+    b.phase_scopes[name] = (body, asked)
+    # A phase that only looks is worked out once, in the frame in which checks ask it.
+    frame = b.new_frame("train", training=True, batched=True, site=name) if _learns(st) else asked
     b.phase_losses[name] = partial(_losses, st=st.body, scope=body)
     got, before = Collected(), b.failures
     with b.within(frame=frame):
@@ -91,6 +93,14 @@ def train(b: Build, st: s.Train, scope: Scope) -> None:
     )  # fmt: skip
     if b.failures > before:
         b.broken.add(name)
+
+
+def _learns(st: s.Train | s.Step | s.For) -> bool:
+    """Whether a body changes any parameter."""
+    return any(
+        isinstance(x, s.Minimize | s.Update | s.Step) or (isinstance(x, s.For) and _learns(x))
+        for x in st.body
+    )
 
 
 def phase_scope(b: Build, body: Sequence[s.Stmt], scope: Scope, name: str, data: DataSet) -> Scope:

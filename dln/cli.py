@@ -74,7 +74,7 @@ def check(terminal: Terminal, /, spec: str, **given: Any) -> int:
     """Read a spec and test what needs no training."""
     from dln.showing import check
 
-    return check(terminal, loaded(spec, settings(terminal, given)))
+    return check(terminal, loaded(spec, settings(terminal, given), functions=False))
 
 
 @cli.command()
@@ -227,12 +227,12 @@ def settings(terminal: Terminal, given: dict[str, Any]) -> Settings:
     return settings_of(given, flags().target)
 
 
-def loaded(name: str, given: Settings) -> Spec:
+def loaded(name: str, given: Settings, functions: bool = True) -> Spec:
     """The spec of a command, with its constants and data paths."""
     from dln.spec import find, from_source, read
 
     path = find(name)
-    return from_source(read(path), path.stem, given.constants, given.data)
+    return from_source(read(path), path.stem, given.constants, given.data, functions)
 
 
 def compiled(terminal: Terminal, name: str, given: Settings) -> Compiled:

@@ -48,7 +48,7 @@ def run(terminal: Terminal, name: str | None, given: Settings, debug: int = 0) -
     if name is None:
         raise DlnError([_no_spec()])
     path = find(name)
-    spec = from_source(read(path), path.stem, given.constants, given.data)
+    spec = from_source(read(path), path.stem, given.constants, given.data, functions=False)
     compiled = spec.compile(given.backend, given.dtype, given.threads)
     selection = select(spec, given)
     session = opened(compiled, given.seed)

@@ -177,8 +177,12 @@ def from_source(
     name: str,
     constants: Mapping[str, object] | None = None,
     data_paths: Mapping[str, str] | None = None,
+    functions: bool = True,
 ) -> Spec:
-    """A spec from its source, through parse, build and infer."""
+    """A spec from its source, through parse, build and infer.
+
+    Without `functions` it can be checked and trained; its instances cannot be called.
+    """
     module = parse_source(source)
-    model = build(source, module, load_used, header, constants, data_paths)
+    model = build(source, module, load_used, header, constants, data_paths, functions)
     return Spec(name, source, module, infer(model))

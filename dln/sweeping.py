@@ -98,7 +98,8 @@ def combinations(swept: Sweeping) -> list[dict[str, Any]]:
 
 
 def _load(path: Path, given: Settings, constants: Mapping[str, object] | None = None) -> Spec:
-    return from_source(read(path), path.stem, {**given.constants, **(constants or {})}, given.data)
+    values = {**given.constants, **(constants or {})}
+    return from_source(read(path), path.stem, values, given.data, functions=False)
 
 
 def run_one(

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dln.compiler.plan import PhaseSpec
+from dln.compiler.plan import PhaseSpec, site_number
 from dln.runtime import order
 from dln.runtime.datasets import Part
 from dln.runtime.device import Device
@@ -23,7 +23,7 @@ class Batches:
         self.spec, self.part, self.device, self.seed = spec, part, device, seed
         self.size = part.n if spec.batch is None else min(spec.batch, part.n)
         self.per_epoch = ceil(part.n / self.size)
-        self._site = order.site_key(spec.name)
+        self._site = site_number(f"{spec.name}.order")
         self._order: tuple[int, Any] = (-1, None)
 
     def indices(self, update: int) -> Any:

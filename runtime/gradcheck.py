@@ -17,12 +17,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dln.compiler.plan import PhaseSpec, Plan
+from dln.compiler.plan import PhaseSpec, Plan, site_number
 from dln.grammar.diagnostics import DlnError, Problem
 from dln.runtime.batches import Batches
 from dln.runtime.executable import Bound, Executable
 from dln.runtime.helpers import normal
-from dln.runtime.order import site_key
 from dln.runtime.places import span_of
 from dln.runtime.programs import paths_of, put
 from dln.runtime.session import Session
@@ -135,7 +134,7 @@ def _check(probe: _Probe, path: str, points: int) -> Row:
 def _direction(like: Host, path: str, number: int) -> Host:
     """A random unit vector of a parameter's shape, the same at each check."""
     drawn = np.empty(max(like.size, 1))
-    normal(drawn, number, site_key(f"gradcheck.{path}"), 0)
+    normal(drawn, number, site_number(f"gradcheck.{path}"), 0)
     return (drawn / np.linalg.norm(drawn))[: like.size].reshape(like.shape)
 
 

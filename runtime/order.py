@@ -15,17 +15,6 @@ Indices = NDArray[np.int64]
 WORD = (1 << 64) - 1
 
 
-def site_key(path: str) -> int:
-    """A stable 64-bit number for a place in a spec, such as "train.sse.order".
-
-    >>> hex(site_key("train.sse.order"))
-    '0x26f661d205ece23d'
-    """
-    from hashlib import blake2b
-
-    return int.from_bytes(blake2b(path.encode(), digest_size=8).digest(), "little")
-
-
 def words(count: int, seed: int, site: int, epoch: int) -> NDArray[np.uint64]:
     """`count` random 64-bit words; a shorter draw is the head of a longer one."""
     key = np.array([seed & WORD, 0], np.uint64)

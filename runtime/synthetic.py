@@ -113,11 +113,12 @@ def _parity(v: Values) -> dict[str, Any]:
     """All 2^n patterns in counting order, or `count` drawn ones; t = 1 where the sum is odd."""
     import numpy as np
 
-    from dln.runtime.order import replacement, site_key
+    from dln.compiler.plan import site_number
+    from dln.runtime.order import replacement
 
     n, count = v["n"], v["count"]
     codes = (
-        replacement(1 << n, count, v["seed"], site_key("synthetic.parity"), 0)
+        replacement(1 << n, count, v["seed"], site_number("synthetic.parity"), 0)
         if count
         else np.arange(1 << n)
     )
@@ -141,13 +142,13 @@ def _gaussians(v: Values) -> dict[str, Any]:
     """Classes in turn; x = centre of its class (standard normal) + spread times normal noise."""
     import numpy as np
 
+    from dln.compiler.plan import site_number
     from dln.runtime.helpers import normal
-    from dln.runtime.order import site_key
 
     centres = np.empty((v["classes"], v["dim"]))
     x = np.empty((v["count"], v["dim"]))
-    normal(centres, v["seed"], site_key("synthetic.gaussians.centres"), 0)
-    normal(x, v["seed"], site_key("synthetic.gaussians.noise"), 0)
+    normal(centres, v["seed"], site_number("synthetic.gaussians.centres"), 0)
+    normal(x, v["seed"], site_number("synthetic.gaussians.noise"), 0)
     label = np.arange(v["count"]) % v["classes"]
     return {"x": centres[label] + v["spread"] * x, "label": label.astype(np.int64)}
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dln.compiler.plan import KeepSpec, WatchSpec
+from dln.compiler.plan import KeepSpec, WatchSpec, site_number
 from dln.grammar.diagnostics import DlnError
 from dln.runtime import order
 from dln.runtime.hooks import Hook, Progress, Report
@@ -20,7 +20,7 @@ from dln.runtime.session import Interrupted
 def batches(n: int, size: int, epochs: int, seed: int, phase: str, **how: Any) -> list[np.ndarray]:
     found = []
     for epoch in range(epochs):
-        key = order.site_key(phase)
+        key = site_number(f"{phase}.order")
         if how.get("order") == "replacement":
             drawn = order.replacement(n, n, seed, key, epoch)
         elif how.get("order") == "file":
@@ -102,7 +102,7 @@ def test_orders(session: Any, table: Any, by_hand: Any, how: str) -> None:
     s, d = session(order=how, balanced="c"), table()
     want = batches(8, 3, 4, 1, "fit", order=how)
     if how == "balanced":
-        key = order.site_key("fit")
+        key = site_number("fit.order")
         drawn = [order.balanced(d[:8, 3].astype(int), 1, key, e) for e in range(4)]
         want = [o[i : i + 3] for o in drawn for i in range(0, 8, 3)]
     w, _ = by_hand[0](s.params["net.w"], 0.25, d[:, :2], d[:, 2], want, 3)
