@@ -28,6 +28,15 @@ Attrs: TypeAlias = tuple[tuple[str, Any], ...]
 Spans: TypeAlias = tuple[Span, ...]
 
 
+Content: TypeAlias = tuple[str, tuple[int, ...], Attrs]
+
+
+def content(op: str, operands: tuple[Node, ...], attrs: Mapping[str, Any]) -> Content:
+    """What makes a node the node it is. The type follows from it."""
+    items = tuple(attrs.items()) if len(attrs) < 2 else tuple(sorted(attrs.items()))
+    return op, tuple(map(id, operands)), items
+
+
 class Node:
     """One value: `op(*operands, **attrs)` of type `type`. Immutable; compared by identity."""
 
@@ -64,7 +73,7 @@ class Graph:
         self.outputs: dict[str, Node] = {}
         self.spans: dict[Node, Spans] = {}
         self.names: dict[Node, str] = {}
-        self._unique: dict[tuple[object, ...], Node] = {}
+        self._unique: dict[Content, Node] = {}
         self._nodes: dict[Node, None] = {}
 
     @property
@@ -91,21 +100,24 @@ class Graph:
     ) -> Node:
         """The node with this content: a new one, or the one that exists (its spans grow)."""
         operands = tuple(operands)
-        items = tuple(sorted(attrs.items()))
-        key = (op, tuple(map(id, operands)), items, type)
+        key = content(op, operands, attrs)
         node = self._unique.get(key)
         if node is None:
-            node = Node(op, operands, dict(items), type)
+            node = Node(op, operands, dict(key[2]), type)
             self._insert(key, node)
         self.mark(node, spans)
         return node
+
+    def find(self, op: str, operands: tuple[Node, ...], attrs: Mapping[str, Any]) -> Node | None:
+        """The node with this content, if it is here. Its type need not be known."""
+        return self._unique.get(content(op, operands, attrs))
 
     def include(self, node: Node, spans: Spans = (), name: str | None = None) -> Node:
         """A node of another graph whose operands are here already, as it is."""
         if node in self._nodes:
             self.mark(node, spans, name)
             return node
-        key = (node.op, tuple(map(id, node.operands)), tuple(sorted(node.attrs.items())), node.type)
+        key = content(node.op, node.operands, node.attrs)
         found = self._unique.get(key)
         if found is None:
             self._insert(key, node)
@@ -113,7 +125,7 @@ class Graph:
         self.mark(found, spans, name)
         return found
 
-    def _insert(self, key: tuple[object, ...], node: Node) -> None:
+    def _insert(self, key: Content, node: Node) -> None:
         self._unique[key] = node
         self._nodes[node] = None
         if self._nx is not None:
@@ -128,8 +140,11 @@ class Graph:
     def mark(self, node: Node, spans: Spans = (), name: str | None = None) -> None:
         """Join spans to a node, and name it if it has no name yet."""
         if spans:
-            old = self.spans.get(node, ())
-            self.spans[node] = old + tuple(s for s in spans if s not in old)
+            old = self.spans.get(node)
+            if old is None:
+                self.spans[node] = spans
+            elif old is not spans:
+                self.spans[node] = tuple(dict.fromkeys(old + spans))
         if name is not None:
             self.names.setdefault(node, name)
 

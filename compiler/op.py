@@ -151,6 +151,10 @@ class Make:
         if record is None:
             hint = nearest(op, OPS)
             raise Fault(f"there is no operation {op}", f"{hint}" if hint else "")
+        found = self.graph.find(op, operands, attrs)
+        if found is not None:
+            self.graph.mark(found, self.spans)
+            return found
         type = record.infer(attrs, tuple(o.type for o in operands))
         return self.graph.add(op, operands, type, self.spans, **attrs)
 
