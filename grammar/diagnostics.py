@@ -157,8 +157,15 @@ class Problems:
                 self.found.append(p)
 
     def raise_if_any(self) -> None:
+        """Raise what was found, in the order of the lines; what has no place comes last."""
         if self.found:
-            raise DlnError(self.found)
+            files = list(dict.fromkeys(p.span.source for p in self.found if p.span))
+            end = len(files), 0
+
+            def place(p: Problem) -> tuple[int, int]:
+                return end if p.span is None else (files.index(p.span.source), p.span.start)
+
+            raise DlnError(sorted(self.found, key=place))
 
     def __iter__(self) -> Iterator[Problem]:
         return iter(self.found)

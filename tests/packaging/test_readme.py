@@ -1,0 +1,22 @@
+"""The README's own examples: the spec it opens with, and its two commands."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import dln
+
+README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_spec_it_opens_with_trains() -> None:
+    text = re.findall(r"```\n(.*?)```", README, re.S)[0]
+    assert len([line for line in text.splitlines() if line]) <= 15
+    session = dln.load(text).compile().session()
+    assert session.train("sse", epochs=1, limit=200).updates == 10
+
+
+def test_it_has_one_command_to_run_and_one_to_test() -> None:
+    commands = re.findall(r"^    (python3 -m venv .*)$", README, re.M)
+    assert [c.rsplit("/", 1)[1] for c in commands] == ["dln run mlp", "pytest -q"]
