@@ -6,7 +6,7 @@ that name, a tensor an `input` that the session fills in from a `Probe`.
 
 from __future__ import annotations
 
-from dln.compiler import tensors
+from dln.compiler import reductions, tensors
 from dln.compiler.blocks import owned
 from dln.compiler.graph import Node
 from dln.compiler.model import Probe
@@ -51,7 +51,7 @@ def ask(b: Build, verb: PhaseVerb, expr: s.Call, scope: Scope) -> Node:
         else:
             node = tensors.as_tensor(b, b.evaluate(expr.arguments[0], merged), expr.span)
         if "batch" in node.type.running:
-            node = tensors.reduce(b, "mean", node, ("batch",), expr.span)
+            node = reductions.reduce(b, "mean", node, ("batch",), expr.span)
     when = "after" if verb.verb == "after" else "before"
     key = f"probe:{len(b.probes)}"
     b.probes[key] = Probe(verb.phase, when, node)
@@ -87,8 +87,13 @@ def _gradient(b: Build, phase: str, expr: s.Expr, scope: Scope) -> Node:
     if not losses:
         learned = [p for _, paths in b.phase_losses[phase](b) for p in paths]
         facts = (f"it learns {', '.join(dict.fromkeys(learned))}",) if learned else ()
-        b.fail("E344", f"{phase} does not minimise anything over {path}", expr.span,
-               "is not learned there", facts=facts)  # fmt: skip
+        b.fail(
+            "E344",
+            f"{phase} does not minimise anything over {path}",
+            expr.span,
+            "is not learned there",
+            facts=facts,
+        )
     total = losses[0]
     for loss in losses[1:]:
         total = b.make.add(total, loss)

@@ -1,133 +1,27 @@
-"""Functions, blocks and instances: making them, applying them, asking for their parts.
+"""Blocks: making instances with their options and parameters, and asking for their parts.
 
-Calling a block with options makes an *instance*, which owns its parameters; applying an instance
-works its equations out for given ports. Using an instance twice shares its parameters. A
-parameter is also an option: what is given there takes its place, which ties or fixes it.
+Calling a block with options makes an *instance*, which owns its parameters. A parameter is also an
+option: what is given there takes its place, which ties or fixes it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 from dln.compiler import tensors
+from dln.compiler.equations import let
 from dln.compiler.graph import Node
 from dln.compiler.model import Parameter
-from dln.compiler.sizes import Conflict, Reason, Size, Var
+from dln.compiler.ports import dims_text, fit, port_sizes
+from dln.compiler.sizes import Conflict, Reason, Size
 from dln.compiler.state import Build, Drawing, Naming, Poisoned
-from dln.compiler.statics import domain_of, listed, lookup, size, unknown, want_domain, word
+from dln.compiler.statics import domain_of, lookup, size, unknown, word
 from dln.compiler.tensor import TensorType
-from dln.compiler.values import (
-    Binding,
-    BlockDef,
-    Chain,
-    Function,
-    IndexVar,
-    Instance,
-    Record,
-    Scope,
-    Value,
-    describe,
-)
+from dln.compiler.values import Binding, BlockDef, Chain, Instance, Scope, Value, describe
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Note, Span
-
-# ---- functions ---------------------------------------------------------------------------------
-
-
-def call_function(
-    b: Build, target: Function, values: Mapping[str, tuple[Value, Span]], span: Span
-) -> Value:
-    """A `fn` applied: its ports say which shapes and domains it takes."""
-    scope = target.scope.child()
-    with b.call(span, target.syntax.name):
-        for port in target.syntax.ports:
-            value, at = values[port.name]
-            scope.value(port.name, _argument(b, port, value, at, scope, target.syntax.name), at)
-        result = b.evaluate(target.syntax.value, scope)
-        domain = domain_of(b, target.syntax.domain, scope)
-        if domain is None:
-            return result
-        node = tensors.as_tensor(b, result, span)
-        return b.at(span)("asserted", node, domain=domain) if node.type.domain != domain else node
-
-
-def _argument(b: Build, port: s.Port, value: Value, span: Span, scope: Scope, who: str) -> Value:
-    if port.dims is None and port.domain is None:
-        return value
-    node = tensors.as_tensor(b, value, span, f"{port.name} of {who}")
-    if port.dims is not None:
-        running, wanted = port_sizes(b, port, scope, {})
-        fit(b, node, running, wanted, span, f"{who} takes {port.name}{dims_text(port)}", port.span)
-    domain = domain_of(b, port.domain, scope, {})
-    return node if domain is None else want_domain(b, node, domain, span, who)
-
-
-def dims_text(port: s.Port) -> str:
-    """`[n, m]` as it is written."""
-    return "[" + ", ".join(d.span.text for d in port.dims) + "]" if port.dims else ""
-
-
-def port_sizes(
-    b: Build, port: s.Port, scope: Scope, declare: dict[str, Var]
-) -> tuple[tuple[str, ...], tuple[Size, ...]]:
-    """The running axes and the sizes of a port; new names are dimension variables."""
-    dims = list(port.dims or ())
-    running = []
-    while dims and isinstance(first := dims[0], s.Name) and first.id in ("batch", "time"):
-        running.append(first.id)
-        dims.pop(0)
-    return tuple(running), tuple(size(b, d, scope, declare) for d in dims)
-
-
-def fit(
-    b: Build,
-    node: Node,
-    running: tuple[str, ...],
-    wanted: Sequence[Size],
-    span: Span,
-    who: str,
-    port_span: Span,
-) -> None:
-    """A tensor where a port with these sizes stands."""
-    found = node.type.example
-    for axis in running:
-        if axis not in node.type.running:
-            b.fail("E214", f"{who}, which runs over {axis}", span,
-                   f"is {b.shown(node.type)}, which does not run over {axis}")  # fmt: skip
-    if len(found) != len(wanted):
-        many = f"a tensor with {len(wanted)} ax{'i' if len(wanted) == 1 else 'e'}s"
-        many = many if wanted else "a single number"
-        remedy = "flatten puts all axes into one" if len(wanted) == 1 < len(found) else ""
-        b.fail(
-            "E215",
-            f"{who}: {many}",
-            span,
-            f"is {b.shown(node.type)}",
-            (Note(port_span, "the port"),) if port_span.source is span.source else (),
-            remedy,
-        )
-
-    def fail(c: Conflict) -> Any:
-        notes = b.proof_notes(*wanted, *found, skip=span)
-        if span == port_span:
-            notes += tuple(Note(p, f"is {b.shown(node.type)}") for p in b.graph.spans[node][:1])
-        facts = (f"{c.left} = {b.sizes.resolve(c.right)}: {c.remainder}",) if c.remainder else ()
-        message = who + _where(b, wanted)
-        b.fail("E216", message, span, f"is {b.shown(node.type)}", notes, "", facts)
-
-    for w, f in zip(wanted, found, strict=True):
-        reason = Reason(span, f"{tensors.short(span.text)} is {b.shown(node.type)}")
-        b.equate(w, f, reason, fail)
-
-
-def _where(b: Build, sizes: Sequence[Size]) -> str:
-    """`, where n = 2`: the dimension variables of some sizes that are known."""
-    names = dict.fromkeys(v for size in sizes for v, _ in size.terms)
-    known = [f"{v} = {n}" for v in names if isinstance(n := b.resolve(Size.of(v)), int)]
-    return f", where {', '.join(known)}" if known else ""
-
 
 # ---- instances ---------------------------------------------------------------------------------
 
@@ -156,16 +50,26 @@ def option_values(
             name, expr = next(free, ""), arg
             if not name:
                 count = f"{len(names)} option{'s' * (len(names) != 1)}" if names else "no options"
-                b.fail("E322", f"{who} takes {count}", arg.span, "one too many",
-                       facts=(f"its options are {', '.join(names)}",) if names else ())  # fmt: skip
+                b.fail(
+                    "E322",
+                    f"{who} takes {count}",
+                    arg.span,
+                    "one too many",
+                    facts=(f"its options are {', '.join(names)}",) if names else (),
+                )
         if name in found:
             notes = (Note(found[name][2], "first here"),)
             b.fail("E329", f"{name} is given twice", arg.span, "again", notes)
         found[name] = (expr, scope, expr.span)
     missing = [o.name for o in options if o.default is None and o.name not in found]
     if missing:
-        b.fail("E333", f"{who} needs {', '.join(missing)}", span, "not given",
-               remedy=f"{who}({', '.join(f'{m} = ...' for m in missing)})")  # fmt: skip
+        b.fail(
+            "E333",
+            f"{who} needs {', '.join(missing)}",
+            span,
+            "not given",
+            remedy=f"{who}({', '.join(f'{m} = ...' for m in missing)})",
+        )
     return found
 
 
@@ -223,6 +127,9 @@ def _option(
     return node
 
 
+# ---- parameters --------------------------------------------------------------------------------
+
+
 def _bind_owned(b: Build, made: Instance, syntax: s.Block, given: set[str]) -> None:
     """The parameters and lets of a block: what an instance has before it is applied."""
     for st in syntax.body:
@@ -232,13 +139,8 @@ def _bind_owned(b: Build, made: Instance, syntax: s.Block, given: set[str]) -> N
                 find = partial(_parameter, b, made, d, isinstance(st, s.Param), option)
                 made.scope.names[d.name] = Binding(d.span, find)
         elif isinstance(st, s.Let):
-            find = partial(_let, b, f"{made.path}.{st.name}", st.value, made.scope)
+            find = partial(let, b, f"{made.path}.{st.name}", st.value, made.scope)
             made.scope.names[st.name] = Binding(st.span, find)
-
-
-def _let(b: Build, path: str, expr: s.Expr, scope: Scope) -> Value:
-    with b.within(naming=Naming(path)):
-        return b.evaluate(expr, scope)
 
 
 def _parameter(
@@ -334,159 +236,6 @@ def _initial(b: Build, path: str, d: s.Declared, scope: Scope, wanted: Sequence[
     b.params[path] = Parameter(path, p.node, node, p.span, p.trainable)
 
 
-# ---- application -------------------------------------------------------------------------------
-
-
-def apply_instance(
-    b: Build, made: Instance, given: Sequence[tuple[Value, Span]], span: Span
-) -> Value:
-    """The results of an instance for given ports."""
-    syntax = made.definition.syntax
-    if len(given) != len(syntax.ports):
-        names = ", ".join(p.name for p in syntax.ports) or "nothing"
-        count = f"{len(syntax.ports)} port{'s' * (len(syntax.ports) != 1)}"
-        b.fail("E322", f"{made.name} takes {count}, not {len(given)}", span, f"takes {names}")
-    with b.call(span, made.name):
-        nodes = [_port(b, made, i, value, at) for i, (value, at) in enumerate(given)]
-        key = (b.frame.version, *map(id, nodes))
-        if key not in made.memo:
-            made.memo[key] = (_body(b, made, nodes, span), nodes)
-        return made.memo[key][0]
-
-
-def _port(b: Build, made: Instance, i: int, value: Value, span: Span) -> Node:
-    port = made.definition.syntax.ports[i]
-    running, sizes, domain = made.ports[i]
-    node = tensors.as_tensor(b, value, span, f"{port.name} of {made.name}")
-    who = f"{made.name} takes {port.name}{dims_text(port)}"
-    fit(b, node, running, sizes, span, who, port.span)
-    return node if domain is None else want_domain(b, node, domain, span, made.name)
-
-
-def _body(b: Build, made: Instance, nodes: Sequence[Node], span: Span) -> Value:
-    """The equations of a block for given ports, all of them, and its results."""
-    syntax = made.definition.syntax
-    body = made.scope.child()
-    for port, node in zip(syntax.ports, nodes, strict=True):
-        body.value(port.name, node, port.span)
-    bind_statements(b, syntax.body, body)
-    made.bodies[b.frame] = made.last = body
-    for name in [*made.scope.names, *body.names]:
-        binding = made.scope.names.get(name) or body.names[name]
-        lookup(b, name, binding.span or span, body)
-    if not syntax.results:
-        b.unbuilt(f"{made.name}, a block without results (an energy)", span)
-    results = {p.name: _result(b, made, p, body) for p in syntax.results}
-    return next(iter(results.values())) if len(results) == 1 else Record(results)
-
-
-def _result(b: Build, made: Instance, port: s.Port, body: Scope) -> Node:
-    if port.name not in body.names:
-        b.fail(
-            "E301",
-            f"{made.name} has no equation for {port.name}",
-            port.span,
-            "is promised here",
-            remedy=f"{port.name} = ...",
-        )
-    node = tensors.as_tensor(b, lookup(b, port.name, port.span, body), port.span)
-    running, sizes = port_sizes(b, port, made.scope, made.sizes)
-    fit(b, node, running, sizes, port.span, f"{made.name} promises {port.name}{dims_text(port)}",
-        port.span)  # fmt: skip
-    domain = domain_of(b, port.domain, made.scope, made.sizes)
-    if domain is None or domain == node.type.domain:
-        return node
-    node = want_domain(b, node, domain, port.span, made.name, f"promises {port.name} as")
-    return b.mark(b.at(port.span)("asserted", node, domain=domain), port.span)
-
-
-# ---- equations ---------------------------------------------------------------------------------
-
-
-def bind_statements(b: Build, body: Sequence[s.Stmt], scope: Scope) -> None:
-    """Bind the names that equations define; each is worked out when it is first asked for."""
-    for st in body:
-        match st:
-            case s.Define(target=target):
-                once(b, scope, target.name, target.span, partial(define, b, st, scope))
-            case s.Draw(target=target):
-                once(b, scope, target.name, target.span, partial(draw, b, st, scope))
-            case s.Let() if (
-                not isinstance(scope.parent, Scope) or st.name not in scope.parent.names
-            ):
-                path = f"{scope.path}.{st.name}" if scope.path else st.name
-                once(b, scope, st.name, st.span, partial(_let, b, path, st.value, scope))
-            case s.Scan():
-                b.unbuilt("scan", st.span)
-            case s.Hidden() | s.Energy():
-                b.unbuilt("an energy", st.span)
-            case s.For():
-                _unroll(b, st, scope)
-
-
-def _unroll(b: Build, st: s.For, scope: Scope) -> None:
-    for i, value in enumerate(listed(b, st.range, scope)):
-        inner = scope.child(f"{scope.path}[{i}]" if scope.path else f"[{i}]")
-        inner.value(st.name, value, st.span)
-        bind_statements(b, [x for x in st.body if isinstance(x, s.Stmt)], inner)
-        for name, binding in list(inner.names.items()):
-            if name != st.name:
-                lookup(b, name, binding.span or st.span, inner)
-
-
-def once(
-    b: Build, scope: Scope, name: str, span: Span, find: Callable[[], Value], static: bool = False
-) -> None:
-    """Bind a name that is not bound in this scope yet."""
-    old = scope.names.get(name)
-    if old is not None:
-        notes = (Note(word(old.span, name), "first bound here"),) if old.span else ()
-        b.fail("E334", f"{name} is bound twice", word(span, name), "bound again", notes,
-               remedy="another name")  # fmt: skip
-    scope.names[name] = Binding(span, find, static)
-
-
-def define(b: Build, st: s.Define, scope: Scope) -> Value:
-    """`y = e`, or `y[i, j] = e` with bound indices."""
-    path = f"{scope.path}.{st.target.name}" if scope.path else st.target.name
-    with b.within(naming=Naming(path)):
-        if st.target.dims is None:
-            value = b.evaluate(st.value, scope)
-        else:
-            value = _indexed(b, st, scope)
-        domain = domain_of(b, st.target.domain, scope)
-        if domain is not None:
-            node = tensors.as_tensor(b, value, st.value.span)
-            want_domain(b, node, domain, st.value.span, st.target.name, "is said to be")
-            value = b.at(st.span)("asserted", node, domain=domain)
-    return b.mark(value, st.span, path) if isinstance(value, Node) else value
-
-
-def _indexed(b: Build, st: s.Define, scope: Scope) -> Node:
-    inner, indices = scope.child(), []
-    for d in st.target.dims or ():
-        if not isinstance(d, s.Name):
-            b.unbuilt("a value at one place of a sequence", d.span)
-        var = IndexVar(d.id, f"{d.id}.{next(b.counter)}", Size.of(Var(d.id, span=d.span)))
-        inner.value(d.id, var, d.span)
-        indices.append(var)
-    node = tensors.as_tensor(b, b.evaluate(st.value, inner), st.value.span)
-    return tensors.axes_stop(b, tensors.quantity(b, node, st.value.span), indices, st.span)
-
-
-def draw(b: Build, st: s.Draw, scope: Scope) -> Node:
-    """`h ~ bernoulli(p)`: drawn at each evaluation; the shape is the distribution's or declared."""
-    path = f"{scope.path}.{st.target.name}" if scope.path else st.target.name
-    shape = None
-    if st.target.dims is not None:
-        shape = tuple(size(b, d, scope) for d in st.target.dims)
-    own = path.startswith(f"{b.frame.site}.")  # a phase's own equations bear its name already
-    site = path if own else f"{b.frame.site}.{path}"
-    with b.within(drawing=Drawing(site, shape), naming=Naming(path)):
-        node = tensors.as_tensor(b, b.evaluate(st.value, scope), st.value.span)
-    return b.mark(node, st.span, path)
-
-
 # ---- parts of an instance ----------------------------------------------------------------------
 
 
@@ -504,8 +253,13 @@ def attribute(b: Build, made: Instance, name: str, span: Span) -> Value:
     ):
         if b.problems.found:
             raise Poisoned
-        b.fail("E335", f"{name} has no value before {made.path} is applied", span, "has no value",
-               (Note(made.span, "is applied nowhere before"),))  # fmt: skip
+        b.fail(
+            "E335",
+            f"{name} has no value before {made.path} is applied",
+            span,
+            "has no value",
+            (Note(made.span, "is applied nowhere before"),),
+        )
     unknown(b, "part", name, span, known, made.path)
 
 
@@ -528,8 +282,13 @@ def owned(b: Build, value: Value, span: Span) -> list[str]:
             for path, p in b.params.items():
                 if p.node is value or b.frame.params.get(path) is value:
                     return [path]
-    b.fail("E337", "parameters are meant here: an instance, or one of its parameters", span,
-           f"is {describe(value)}", remedy="net, or net.W, net.b")  # fmt: skip
+    b.fail(
+        "E337",
+        "parameters are meant here: an instance, or one of its parameters",
+        span,
+        f"is {describe(value)}",
+        remedy="net, or net.W, net.b",
+    )
 
 
 def _joined(parts: Sequence[list[str]]) -> list[str]:

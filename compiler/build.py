@@ -11,31 +11,19 @@ import contextlib
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from types import MethodType
 from typing import Any
 
-from dln.compiler import blocks, checks, data, phases, tensors
-from dln.compiler.expressions import apply, evaluate
-from dln.compiler.graph import Node
+from dln.compiler import checks, data, equations, phases
+from dln.compiler.expressions import evaluate
+from dln.compiler.functions import applied
 from dln.compiler.intrinsics import builtins
 from dln.compiler.model import Applied, Checking, Model
-from dln.compiler.sizes import BATCH_SIZE
 from dln.compiler.state import Build, Naming
 from dln.compiler.statics import listed, lookup, static, word
-from dln.compiler.tensor import TensorType
-from dln.compiler.values import (
-    BlockDef,
-    Chain,
-    Function,
-    Instance,
-    Module,
-    OptimiserDef,
-    Record,
-    Scope,
-    Value,
-    describe,
-)
+from dln.compiler.values import BlockDef, Function, Module, OptimiserDef, Scope, Value, describe
 from dln.grammar import syntax as s
-from dln.grammar.diagnostics import Fault, Note, Problem, Source, Span, nearest
+from dln.grammar.diagnostics import Fault, Note, Problem, Source, nearest
 
 Loader = Callable[[str, Source], tuple[Source, s.Module]]
 STANDARD = "std.dln"
@@ -60,7 +48,7 @@ def build(
     Raises DlnError with every problem found.
     """
     b = Build(source, dict(constants or {}), dict(data_paths or {}), probe)
-    b.evaluate = partial(evaluate, b)
+    b.evaluate = MethodType(evaluate, b)  # a partial would take C stack at every level
     files = Files(b, load)
     with deep_recursion():
         return _build(b, files, source, module, functions)
@@ -77,19 +65,17 @@ def deep_recursion() -> Iterator[None]:
         sys.setrecursionlimit(limit)
 
 
-def _build(
-    b: Build, files: Files, source: Source, module: s.Module, functions: bool
-) -> Model:
+def _build(b: Build, files: Files, source: Source, module: s.Module, functions: bool) -> Model:
     scope = files.open(source, module, [])
     declarations = list(_unrolled(b, module.items, scope))
     with b.collecting():
         _read_all(b, scope)
     found = _in_order(b, declarations, scope)
     _initial_values(b)
-    applied = _applied(b, scope) if functions else {}
+    made = applied(b, scope) if functions else {}
     _unused(b)
     b.problems.raise_if_any()
-    return _model(b, found, applied)
+    return _model(b, found, made)
 
 
 class Files:
@@ -129,8 +115,12 @@ class Files:
         except Fault as fault:
             raise fault.at(item.span) from None
         if found.path in trail:
-            b.fail("E380", "files use each other in a circle", item.span,
-                   facts=(" -> ".join([*trail, found.path]),))  # fmt: skip
+            b.fail(
+                "E380",
+                "files use each other in a circle",
+                item.span,
+                facts=(" -> ".join([*trail, found.path]),),
+            )
         if len(trail) > DEEPEST_USE:
             b.fail("E381", "files use each other too deeply", item.span)
         if found.path not in self.scopes:
@@ -146,30 +136,30 @@ class Files:
 # ---- items -------------------------------------------------------------------------------------
 
 
-def bind_items(b: Build, items: Sequence[s.Item], scope: Scope) -> None:
+def bind_items(b: Build, items: Sequence[s.Item | s.Stmt], scope: Scope) -> None:
     """Bind what a file defines."""
     for item in items:
         with b.collecting():
             match item:
                 case s.Const():
-                    blocks.once(
+                    equations.once(
                         b, scope, item.name, item.span, partial(_const, b, item, scope), True
                     )
                     scope.names[item.name].constant = True
                     _outside(b, item, scope)
                 case s.Fn():
-                    blocks.once(
+                    equations.once(
                         b, scope, item.name, item.span, partial(Function, item, scope), True
                     )
                 case s.Block():
-                    blocks.once(
+                    equations.once(
                         b, scope, item.name, item.span, partial(BlockDef, item, scope), True
                     )
                 case s.Optimiser():
                     made = partial(OptimiserDef, item, scope)
-                    blocks.once(b, scope, item.name, item.span, made, True)
+                    equations.once(b, scope, item.name, item.span, made, True)
                 case s.Let():
-                    blocks.once(b, scope, item.name, item.span, partial(_named, b, item, scope))
+                    equations.once(b, scope, item.name, item.span, partial(_named, b, item, scope))
                 case s.Data():
                     data.declare(b, item, scope)
 
@@ -193,14 +183,23 @@ def _const(b: Build, item: s.Const, scope: Scope) -> Value:
     given = b.overrides[item.name]
     b.used_overrides.add(item.name)
     number = isinstance(written, int | float) and not isinstance(written, bool)
-    if number and not isinstance(given, int | float) or (
-        isinstance(written, str) != isinstance(given, str)):  # fmt: skip
-        b.fail("E382", f"{item.name} is {describe(written)}", item.span,
-               f"was given {given!r} from outside")  # fmt: skip
+    if (
+        number
+        and not isinstance(given, int | float)
+        or (isinstance(written, str) != isinstance(given, str))
+    ):
+        b.fail(
+            "E382",
+            f"{item.name} is {describe(written)}",
+            item.span,
+            f"was given {given!r} from outside",
+        )
     return given
 
 
-def _unrolled(b: Build, items: Iterable[s.Item], scope: Scope) -> Iterable[tuple[s.Item, Scope]]:
+def _unrolled(
+    b: Build, items: Iterable[s.Item | s.Stmt], scope: Scope
+) -> Iterable[tuple[s.Item | s.Stmt, Scope]]:
     """The items with their scopes, `for` worked out."""
     for item in items:
         if isinstance(item, s.For):
@@ -208,8 +207,8 @@ def _unrolled(b: Build, items: Iterable[s.Item], scope: Scope) -> Iterable[tuple
                 for value in listed(b, item.range, scope):
                     inner = scope.child()
                     inner.value(item.name, value, item.span)
-                    bind_items(b, item.body, inner)  # type: ignore[arg-type]
-                    yield from _unrolled(b, item.body, inner)  # type: ignore[arg-type]
+                    bind_items(b, item.body, inner)
+                    yield from _unrolled(b, item.body, inner)
         else:
             yield item, scope
 
@@ -222,7 +221,9 @@ def _read_all(b: Build, scope: Scope) -> None:
                 lookup(b, name, binding.span, scope)
 
 
-def _in_order(b: Build, items: Sequence[tuple[s.Item, Scope]], scope: Scope) -> dict[str, Any]:
+def _in_order(
+    b: Build, items: Sequence[tuple[s.Item | s.Stmt, Scope]], scope: Scope
+) -> dict[str, Any]:
     found: dict[str, Any] = {"checks": [], "tasks": {}, "sweeps": {}}
     for item, where in items:
         if isinstance(item, s.Train):
@@ -282,67 +283,6 @@ def _unused(b: Build) -> None:
             b.problems.found.append(Problem("E383", text, None, remedy=f"it uses {known}"))
 
 
-# ---- instances as functions --------------------------------------------------------------------
-
-
-def _applied(b: Build, scope: Scope) -> dict[str, Applied]:
-    """Every instance of the spec that a phase applies, as a function for Python."""
-    found: dict[str, Applied] = {}
-    for name, binding in scope.names.items():
-        if binding.static or name not in scope.names or b.problems.found:
-            continue
-        value = lookup(b, name, binding.span or Span(b.source, 0, 0), scope)
-        for path, target in _targets(name, value):
-            made = _as_function(b, path, target)
-            if made is not None:
-                found[path] = made
-    return found
-
-
-def _targets(path: str, value: Value) -> list[tuple[str, Value]]:
-    if isinstance(value, Instance | Chain):
-        return [(path, value)]
-    if isinstance(value, list):
-        return [t for i, v in enumerate(value) for t in _targets(f"{path}[{i}]", v)]
-    return []
-
-
-def _first(target: Value) -> Instance | None:
-    while isinstance(target, Chain):
-        if not target.parts:
-            return None
-        target = target.parts[0]
-    return target if isinstance(target, Instance) and target.last is not None else None
-
-
-def _as_function(b: Build, path: str, target: Value) -> Applied | None:
-    first = _first(target)
-    if first is None:
-        return None
-    ports: dict[str, Node] = {}
-    for port, (_, sizes, domain) in zip(first.definition.syntax.ports, first.ports, strict=True):
-        kind = "index" if domain is not None and domain.name == "class" else "real"
-        shape = tuple(b.sizes.resolve(x) for x in sizes)
-        if any(x.value is None for x in shape):
-            return None
-        type = TensorType((BATCH_SIZE, *shape), ("batch",), kind)  # type: ignore[arg-type]
-        type = type.like(domain=domain)
-        ports[port.name] = b.at(port.span)("input", name=port.name, type=type)
-    with b.within(frame=b.new_frame("apply", batched=True, site=path)):
-        given = [(n, first.span) for n in ports.values()]
-        result = apply(b, target, given, first.span)
-    values = result.values if isinstance(result, Record) else {_result_name(target): result}
-    results = {k: tensors.as_tensor(b, v, first.span) for k, v in values.items()}
-    return Applied(path, ports, results, tuple(p for p in b.params if p.startswith(path)))
-
-
-def _result_name(target: Value) -> str:
-    while isinstance(target, Chain):
-        target = target.parts[-1]
-    results = target.definition.syntax.results if isinstance(target, Instance) else ()
-    return results[0].name if results else "y"
-
-
 # ---- the model ---------------------------------------------------------------------------------
 
 
@@ -354,8 +294,18 @@ def _model(b: Build, found: Mapping[str, Any], applied: Mapping[str, Applied]) -
         b.phases[name] = b.phases[name].changed(slow=True)
     own = {p: v for p, v in b.params.items() if not p.startswith("check")}
     return Model(
-        source=b.source, sources=b.sources, graph=b.graph, constants=dict(b.constants),
-        params={**own, **{p: v for p, v in b.params.items() if p not in own}}, data=b.data,
-        phases=b.phases, probes=b.probes, checks=made, tasks=found["tasks"],
-        sweeps=found["sweeps"], applied=applied, notes=tuple(b.notes), sizes=b.sizes,
-    )  # fmt: skip
+        source=b.source,
+        sources=b.sources,
+        graph=b.graph,
+        constants=dict(b.constants),
+        params={**own, **{p: v for p, v in b.params.items() if p not in own}},
+        data=b.data,
+        phases=b.phases,
+        probes=b.probes,
+        checks=made,
+        tasks=found["tasks"],
+        sweeps=found["sweeps"],
+        applied=applied,
+        notes=tuple(b.notes),
+        sizes=b.sizes,
+    )

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from dln.compiler import tensors
-from dln.compiler.blocks import bind_statements
+from dln.compiler.equations import bind_statements
 from dln.compiler.graph import Node, ancestors
 from dln.compiler.model import Checking, Emission, Expectation, Sweeping, Tasking
 from dln.compiler.sizes import Conflict, Reason
@@ -46,7 +46,7 @@ def _expects(b: Build, body: Sequence[Any], scope: Scope) -> Iterator[tuple[s.Ex
             for value in listed(b, st.range, scope):
                 inner = scope.child()
                 inner.value(st.name, value, st.span)
-                bind_statements(b, [x for x in st.body if not isinstance(x, s.For)], inner)  # type: ignore[misc]
+                bind_statements(b, [x for x in st.body if not isinstance(x, s.For)], inner)
                 yield from _expects(b, st.body, inner)
         elif isinstance(st, s.Define | s.Draw):
             with b.collecting():
@@ -97,9 +97,13 @@ def _comparable(b: Build, left: Node, right: Node, value: s.Binary) -> None:
     shapes = [n.type.example for n in (left, right)]
 
     def complain(c: Conflict | None = None) -> Any:
-        b.fail("E202", "the two sides have different shapes", value.right.span,
-               f"is {b.shown(right.type)}",
-               (Note(value.left.span, f"is {b.shown(left.type)}"),))  # fmt: skip
+        b.fail(
+            "E202",
+            "the two sides have different shapes",
+            value.right.span,
+            f"is {b.shown(right.type)}",
+            (Note(value.left.span, f"is {b.shown(left.type)}"),),
+        )
 
     if all(shapes) and len(shapes[0]) != len(shapes[1]):
         complain()
@@ -134,8 +138,12 @@ def task(b: Build, st: s.Task, scope: Scope) -> Tasking:
             b.used_overrides.add(o.name)
             value: object = given
         elif o.default is None:
-            b.fail("E333", f"the option {o.name} of a task needs a value", o.span,
-                   remedy=f"{o.name} = ...")  # fmt: skip
+            b.fail(
+                "E333",
+                f"the option {o.name} of a task needs a value",
+                o.span,
+                remedy=f"{o.name} = ...",
+            )
         else:
             value = static(b, o.default, scope, f"the option {o.name}")
         options[o.name] = value
@@ -160,7 +168,7 @@ def _emits(b: Build, body: Sequence[Any], scope: Scope) -> Iterator[tuple[s.Emit
             for value in listed(b, st.range, scope):
                 inner = scope.child()
                 inner.value(st.name, value, st.span)
-                bind_statements(b, [x for x in st.body if not isinstance(x, s.For)], inner)  # type: ignore[misc]
+                bind_statements(b, [x for x in st.body if not isinstance(x, s.For)], inner)
                 yield from _emits(b, st.body, inner)
 
 
@@ -195,7 +203,11 @@ def _varied(b: Build, line: s.Vary, scope: Scope) -> list[dict[str, object]]:
     for value in listed(b, line.range, scope, "vary"):
         row = value if len(line.names) > 1 else [value]
         if not isinstance(row, list) or len(row) != len(line.names):
-            b.fail("E372", f"each row has {len(line.names)} values: {', '.join(line.names)}",
-                   line.range.span, f"one is {row}")  # fmt: skip
+            b.fail(
+                "E372",
+                f"each row has {len(line.names)} values: {', '.join(line.names)}",
+                line.range.span,
+                f"one is {row}",
+            )
         rows.append(dict(zip(line.names, row, strict=True)))
     return rows

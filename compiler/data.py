@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from dln.compiler import tensors
-from dln.compiler.blocks import dims_text, fit, once, port_sizes
+from dln.compiler.equations import once
 from dln.compiler.graph import Node
 from dln.compiler.model import DataSet, FieldOf
+from dln.compiler.ports import dims_text, fit, port_sizes
 from dln.compiler.sizes import BATCH_SIZE, Size
 from dln.compiler.state import Build, Drawing, poison
 from dln.compiler.statics import domain_of, static, unknown, word
@@ -55,9 +56,18 @@ def _build(b: Build, st: s.Data, scope: Scope) -> DataValue:
                 b.unbuilt(f"the setting {field.name} of a data set", field.span)
     parts = _parts(b, statements, inner, schema.count)
     b.data[st.name] = DataSet(
-        st.name, reader, args, options, base, override, raw, fields, parts, schema.count,
+        st.name,
+        reader,
+        args,
+        options,
+        base,
+        override,
+        raw,
+        fields,
+        parts,
+        schema.count,
         st.reader.span,
-    )  # fmt: skip
+    )
     return DataValue(st.name)
 
 
@@ -79,8 +89,12 @@ def _reader(
     """The reader's name and its arguments, all static."""
     call = st.reader
     if not (isinstance(call, s.Call) and isinstance(call.function, s.Name)):
-        b.fail("E350", "a data set comes from a reader", st.reader.span,
-               remedy='one of idx("..."), npz, table, rows, text, synthetic')  # fmt: skip
+        b.fail(
+            "E350",
+            "a data set comes from a reader",
+            st.reader.span,
+            remedy='one of idx("..."), npz, table, rows, text, synthetic',
+        )
     name = call.function.id
     if name not in READERS:
         hint = nearest(name, READERS) or "one of " + ", ".join(READERS)
@@ -163,8 +177,12 @@ def _parts(b: Build, body: tuple[Any, ...], scope: Scope, count: int) -> dict[st
         for part in st.parts:
             size = static(b, part.size, scope, "the size of a part")
             if not isinstance(size, int | float) or size <= 0:
-                b.fail("E351", "a part is a number of examples, or a fraction below 1",
-                       part.size.span, f"is {tensors.short(part.size.span.text)}")  # fmt: skip
+                b.fail(
+                    "E351",
+                    "a part is a number of examples, or a fraction below 1",
+                    part.size.span,
+                    f"is {tensors.short(part.size.span.text)}",
+                )
             number = round(size * count) if size < 1 else int(size)
             if part.name in parts:
                 b.fail("E334", f"the part {part.name} stands twice", part.span, "again")
@@ -187,8 +205,13 @@ def on_part(b: Build, expr: s.Expr, scope: Scope) -> tuple[DataSet, str]:
     value = b.evaluate(expr, scope)
     if not isinstance(value, DataValue):
         known = [n for n in scope.visible() if _is_data(scope.lookup(n))]
-        b.fail("E353", "on takes a data set or a part of one", expr.span,
-               f"is {describe(value)}", remedy=", ".join(known[:3]))  # fmt: skip
+        b.fail(
+            "E353",
+            "on takes a data set or a part of one",
+            expr.span,
+            f"is {describe(value)}",
+            remedy=", ".join(known[:3]),
+        )
     return b.data[value.name], value.part or "all"
 
 

@@ -69,7 +69,14 @@ def known(value: Any, sizes: Sizes) -> Any:
         return value if value.size is None else Domain(value.name, sizes.resolve(value.size))
     if isinstance(value, tuple) and any(isinstance(v, Size) for v in value):
         return tuple(known(v, sizes) for v in value)
+    if isinstance(value, tuple) and value and has_sizes(value[0]):
+        return tuple(known(v, sizes) for v in value)
     return value
+
+
+def has_sizes(value: Any) -> bool:
+    """Whether a tuple, such as a term of an index, holds a size."""
+    return isinstance(value, tuple) and any(isinstance(v, Size) for v in value)
 
 
 def is_open(type: TensorType) -> bool:

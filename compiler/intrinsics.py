@@ -10,12 +10,11 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from dln.compiler import tensors
+from dln.compiler import distributions, pointwise, reductions, shaping, tensors
 from dln.compiler.blocks import owned
 from dln.compiler.graph import Node, ancestors
-from dln.compiler.sizes import BATCH_SIZE, Size
+from dln.compiler.sizes import Size
 from dln.compiler.state import Build
-from dln.compiler.tensor import BINARY, TensorType
 from dln.compiler.values import Builtin, Chain, Scope, Value, describe
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Span
@@ -31,10 +30,10 @@ def _pointwise(op: str, number: Callable[[float], float]) -> Callable[..., Value
             try:
                 return number(x)
             except OverflowError:  # softplus(1000) is in range once the graph is stabilised
-                return tensors.unary(b, op, x, span)
+                return pointwise.unary(b, op, x, span)
             except ValueError:
                 b.fail("E308", f"{op}({x}) is not a finite number", span)
-        return tensors.unary(b, op, x, span)
+        return pointwise.unary(b, op, x, span)
 
     return call
 
@@ -47,7 +46,7 @@ def _reduction(name: str) -> Callable[..., Value]:
     def call(b: Build, span: Span, x: Value) -> Value:
         if isinstance(x, list):
             return _of_list(b, span, name, x)
-        return tensors.reduce(b, name, x, None, span)
+        return reductions.reduce(b, name, x, None, span)
 
     return call
 
@@ -72,13 +71,13 @@ def _of_list(b: Build, span: Span, name: str, items: list[Value]) -> Value:
     if all(isinstance(i, int | float) for i in items):
         return ON_NUMBERS[name](items)
     if name not in ("sum", "mean", "max", "min"):
-        return tensors.reduce(b, name, items, None, span)
+        return reductions.reduce(b, name, items, None, span)
     op = {"sum": "add", "mean": "add", "max": "maximum", "min": "minimum"}[name]
     total = items[0]
     for item in items[1:]:
-        total = tensors.binary(b, op, total, item, span, (span, span))
+        total = pointwise.binary(b, op, total, item, span, (span, span))
     if name == "mean":
-        return tensors.binary(b, "div", total, len(items), span, (span, span))
+        return pointwise.binary(b, "div", total, len(items), span, (span, span))
     return total
 
 
@@ -93,85 +92,10 @@ def _extreme(name: str) -> Callable[..., Value]:
             if isinstance(x, int | float) and isinstance(y, int | float):
                 x = max(x, y) if name == "max" else min(x, y)
             else:
-                x = tensors.binary(b, pair, x, y, span, (span, span))
+                x = pointwise.binary(b, pair, x, y, span, (span, span))
         return x
 
     return call
-
-
-# ---- making and shaping tensors ----------------------------------------------------------------
-
-
-def _onehot(b: Build, span: Span, label: Value) -> Node:
-    node = tensors.as_tensor(b, label, span)
-    if node.type.domain.name != "class" or node.type.domain.size is None:
-        b.fail("E310", "onehot takes a class", b.blame(label, span), f"is a {node.type.domain}",
-               remedy="declare its number of classes: label: class(10)")  # fmt: skip
-    return b.at(span)("onehot", node, size=node.type.domain.size)
-
-
-def _filled(value: float) -> Callable[..., Node]:
-    def call(b: Build, span: Span, *sizes: Value) -> Node:
-        shape = []
-        for v in sizes:
-            if isinstance(v, float) or not isinstance(v, int | Size):
-                at = b.blame(v, span)
-                b.fail("E212", "a size must be a whole number", at, f"is {describe(v)}")
-            if isinstance(v, int) and v < 0:
-                b.fail("E212", "a size cannot be negative", b.blame(v, span), f"is {v}")
-            shape.append(Size.of(v))
-        return b.at(span)("broadcast", b.make.const(value), axes=(), shape=tuple(shape), running=())
-
-    return call
-
-
-def _outer(b: Build, span: Span, x: Value, y: Value) -> Node:
-    """The matrix x[i] * y[j]."""
-    nodes = [tensors.quantity(b, tensors.as_tensor(b, v, span), span) for v in (x, y)]
-    for n in nodes:
-        if len(n.type.example) != 1:
-            b.fail("E206", "outer takes two vectors", b.blame(n, span), f"is {b.shown(n.type)}")
-    running = tensors.running_union(nodes)
-    lead = tensors.lead_sizes(b, nodes, running, span)
-    (p,), (q,) = (n.type.example for n in nodes)
-    like = TensorType((*lead, p, q), running)
-    k = len(running)
-    parts = []
-    for n, place in zip(nodes, (k, k + 1), strict=True):
-        axes = (*(running.index(a) for a in n.type.running), place)
-        parts.append(b.at(span).broadcast(n, like, axes))
-    return b.make.mul(*parts)
-
-
-def _flatten(b: Build, span: Span, x: Value) -> Node:
-    """All axes of one example in one, the last running fastest."""
-    node = tensors.as_tensor(b, x, span)
-    total = 1
-    for size in node.type.example:
-        known = b.sizes.resolve(size).value
-        if known is None:
-            b.fail("E209", "flatten needs known sizes", span, f"is {b.shown(node.type)}")
-        total *= known
-    shape = (*node.type.lead, Size.of(total))
-    return b.at(span)("reshape", node, shape=shape, running=node.type.running)
-
-
-def _concat(b: Build, span: Span, *parts: Value) -> Value:
-    """Lists joined, or vectors laid end to end."""
-    if parts and all(isinstance(p, list) for p in parts):
-        return [x for p in parts for x in p]
-    if not parts:
-        b.fail("E322", "concat takes at least one argument", span, "takes vectors, or lists")
-    nodes = [tensors.quantity(b, tensors.as_tensor(b, p, span), span) for p in parts]
-    running = tensors.running_union(nodes)
-    lead = tensors.lead_sizes(b, nodes, running, span)
-    for n in nodes:
-        if len(n.type.example) != 1:
-            b.fail("E206", "concat takes vectors", b.blame(n, span), f"is {b.shown(n.type)}")
-    spread = [
-        tensors.spread(b, n, TensorType((*lead, *n.type.example), running), span) for n in nodes
-    ]
-    return b.at(span)("concat", *spread, axis=len(running)) if len(spread) > 1 else spread[0]
 
 
 # ---- gradients ---------------------------------------------------------------------------------
@@ -193,15 +117,19 @@ def gradient(b: Build, span: Span, s: Value, x: Value) -> Node:
     if extra:
         of, by = (tensors.short(b.blame(v, span).text) for v in (s, x))
         axis = extra[0].split(".")[0]
-        b.fail("E341", f"{of} has a value for each example of the {axis}, {by} has not",
-               b.blame(s, span), remedy=f"say how the {axis} is reduced: "
-               f"grad(mean({axis}: {of}), {by})")  # fmt: skip
+        b.fail(
+            "E341",
+            f"{of} has a value for each example of the {axis}, {by} has not",
+            b.blame(s, span),
+            remedy=f"say how the {axis} is reduced: grad(mean({axis}: {of}), {by})",
+        )
     for node, value in ((loss, s), (at, x)):
         if node.type.kind != "real":
-            kind = "truth value" if node.type.kind == "bool" else (
-                tensors.domain_text(b, node.type.domain))  # fmt: skip
-            b.fail("E342", "only real numbers have a gradient", b.blame(value, span),
-                   f"is a {kind}")  # fmt: skip
+            domain = tensors.domain_text(b, node.type.domain)
+            kind = "truth value" if node.type.kind == "bool" else domain
+            b.fail(
+                "E342", "only real numbers have a gradient", b.blame(value, span), f"is a {kind}"
+            )
     found = _by(b, span, loss, at, set(ancestors([loss])))
     if found is None:
         of, by = (tensors.short(b.blame(v, span).text) for v in (s, x))
@@ -232,63 +160,6 @@ def _training(b: Build, expr: s.Call, scope: Scope) -> Value:
     if len(expr.arguments) != 2:
         b.fail("E322", f"training takes 2 arguments, not {len(expr.arguments)}", expr.span)
     return b.evaluate(expr.arguments[0 if b.frame.training else 1], scope)
-
-
-# ---- distributions -----------------------------------------------------------------------------
-
-
-def _draws(b: Build, span: Span, name: str, *parameters: Value) -> tuple[str, TensorType]:
-    """The site and the shape of a draw: declared, or that of the distribution's parameters."""
-    if b.drawing is None:
-        b.fail("E343", f"{name} draws, and is written with ~", span, f"a draw from {name}",
-               remedy=f"noise ~ {tensors.short(span.text)}")  # fmt: skip
-    nodes = [p for p in parameters if isinstance(p, Node) and p.type.shape]
-    if nodes:
-        like = tensors.align(b, nodes, span)[0].type
-    else:
-        like = TensorType(b.drawing.shape or ())
-    if b.frame.batched and "batch" not in like.running:
-        like = TensorType((BATCH_SIZE, *like.shape), ("batch", *like.running))
-    return b.drawing.take(), TensorType(like.shape, like.running)
-
-
-def _draw(b: Build, span: Span, kind: str, site: str, like: TensorType) -> Node:
-    return b.at(span)("draw", kind=kind, site=site, shape=like.shape, running=like.running)
-
-
-def _uniform(b: Build, span: Span, low: Value = 0.0, high: Value = 1.0) -> Value:
-    site, like = _draws(b, span, "uniform", low, high)
-    u = _draw(b, span, "uniform", site, like)
-    if low == 0 and high == 1:
-        return u
-    spans = (span, span)
-    width = _minus(b, high, low, span)
-    return tensors.binary(
-        b, "add", low, tensors.binary(b, "mul", width, u, span, spans), span, spans
-    )
-
-
-def _minus(b: Build, x: Value, y: Value, span: Span) -> Value:
-    if isinstance(x, int | float) and isinstance(y, int | float):
-        return x - y
-    return tensors.binary(b, "sub", x, y, span, (span, span))
-
-
-def _normal(b: Build, span: Span, mean: Value = 0.0, deviation: Value = 1.0) -> Value:
-    """Mean and standard deviation; the gradient runs through both."""
-    site, like = _draws(b, span, "normal", mean, deviation)
-    z = _draw(b, span, "normal", site, like)
-    spans = (span, span)
-    scaled = tensors.binary(b, "mul", deviation, z, span, spans) if deviation != 1 else z
-    return tensors.binary(b, "add", mean, scaled, span, spans) if mean != 0 else scaled
-
-
-def _bernoulli(b: Build, span: Span, p: Value) -> Node:
-    """1 with probability p, else 0."""
-    site, like = _draws(b, span, "bernoulli", p)
-    u = _draw(b, span, "uniform", site, like)
-    node = tensors.binary(b, "lt", u, p, span, (span, span))
-    return b.make("asserted", b.make("cast", node, kind="real"), domain=BINARY)
 
 
 # ---- questions about the spec ------------------------------------------------------------------
@@ -345,9 +216,22 @@ def _later(name: str) -> Callable[..., Value]:
 
 REDUCE = ("sum", "mean", "norm", "argmax", "argmin")
 LATER = (
-    "gibbs", "cd", "free", "last", "categorical", "marks", "glyphs", "tiles", "text", "pad",
-    "distort", "relaxed", "noise", "lbfgs", "diagonal_lm",
-)  # fmt: skip
+    "gibbs",
+    "cd",
+    "free",
+    "last",
+    "categorical",
+    "marks",
+    "glyphs",
+    "tiles",
+    "text",
+    "pad",
+    "distort",
+    "relaxed",
+    "noise",
+    "lbfgs",
+    "diagonal_lm",
+)
 EAGER: dict[str, Callable[..., Any]] = {
     "exp": _pointwise("exp", math.exp),
     "log": _pointwise("log", math.log),
@@ -358,17 +242,17 @@ EAGER: dict[str, Callable[..., Any]] = {
     "abs": _pointwise("abs", abs),
     "floor": _pointwise("floor", math.floor),
     "sign": _pointwise("sign", _sign),
-    "onehot": _onehot,
-    "zeros": _filled(0.0),
-    "ones": _filled(1.0),
-    "outer": _outer,
-    "flatten": _flatten,
-    "concat": _concat,
+    "onehot": shaping.onehot,
+    "zeros": shaping.filled(0.0),
+    "ones": shaping.filled(1.0),
+    "outer": shaping.outer,
+    "flatten": shaping.flatten,
+    "concat": shaping.concat,
     "grad": gradient,
     "stop": _stop,
-    "uniform": _uniform,
-    "normal": _normal,
-    "bernoulli": _bernoulli,
+    "uniform": distributions.uniform,
+    "normal": distributions.normal,
+    "bernoulli": distributions.bernoulli,
     "shape": _shape,
     "length": _length,
     "params": _counted(True),

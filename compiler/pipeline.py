@@ -76,19 +76,28 @@ def compile_model(model: Model, target: str, dtype: str | None, name: str) -> p.
         outputs = {f"value:{f.name}": f.value for f in data.fields.values()}
         # In double precision: a phase may ask for it, and casting down is exact enough.
         recipes[f"data:{data.name}"] = Recipe(outputs, min(CHUNK, max(data.count, 1)), "float64")
-    phases = {n: _phase(model, ph, dtype or ph.dtype or base, recipes)
-              for n, ph in model.phases.items()}  # fmt: skip
+    phases = {
+        n: _phase(model, ph, dtype or ph.dtype or base, recipes) for n, ph in model.phases.items()
+    }
     applied = {path: _applied(model, path, base, recipes) for path in model.applied}
     return p.Plan(
-        name=name, target=target, dtype=base,
+        name=name,
+        target=target,
+        dtype=base,
         programs=Programs(model, TARGETS[target], recipes),
-        params={k: p.ParamSpec(k, _numbers(v.node.type.shape), v.trainable, place(v.span))
-                for k, v in model.params.items() if not k.startswith("check")},
+        params={
+            k: p.ParamSpec(k, _numbers(v.node.type.shape), v.trainable, place(v.span))
+            for k, v in model.params.items()
+            if not k.startswith("check")
+        },
         data={n: _data(d) for n, d in model.data.items()},
-        phases=phases, applied=applied, tasks=_tasks(model, base, recipes),
+        phases=phases,
+        applied=applied,
+        tasks=_tasks(model, base, recipes),
         texts={path: s.text for path, s in model.sources.items()},
-        constants=dict(model.constants), fingerprint=fingerprint(model),
-    )  # fmt: skip
+        constants=dict(model.constants),
+        fingerprint=fingerprint(model),
+    )
 
 
 def _common_dtype(model: Model) -> str:
@@ -107,8 +116,11 @@ def fingerprint(model: Model) -> str:
 
 
 def _init_recipes(model: Model, recipes: dict[str, Recipe]) -> None:
-    outputs = {f"value:{k}": v.init for k, v in model.params.items()
-               if v.init is not None and not k.startswith("check")}  # fmt: skip
+    outputs = {
+        f"value:{k}": v.init
+        for k, v in model.params.items()
+        if v.init is not None and not k.startswith("check")
+    }
     recipe = Recipe(outputs, 1, "float64")
     recipes.update({"init:float32": recipe, "init:float64": recipe})
 
@@ -138,13 +150,26 @@ def _phase(model: Model, ph: Phase, dtype: str, recipes: dict[str, Recipe]) -> p
         keeps.append(p.KeepSpec(k.every, None if k.best is None else f"best:{ph.name}.{i}"))
     watches = tuple(_watch(model, ph, w, batch, dtype, recipes) for w in ph.watches)
     return p.PhaseSpec(
-        name=ph.name, step=f"step:{ph.name}", data=ph.on.data, part=ph.on.part, batch=ph.batch,
-        duration=ph.duration or (1, "epoch"), order=ph.order, balanced=ph.balanced,
-        dtype=ph.dtype, seed=ph.seed, after=ph.after, fields=ph.fields,
+        name=ph.name,
+        step=f"step:{ph.name}",
+        data=ph.on.data,
+        part=ph.on.part,
+        batch=ph.batch,
+        duration=ph.duration or (1, "epoch"),
+        order=ph.order,
+        balanced=ph.balanced,
+        dtype=ph.dtype,
+        seed=ph.seed,
+        after=ph.after,
+        fields=ph.fields,
         states={k: _numbers(v.type.shape) for k, v in ph.state_init.items()},
-        watches=watches, keeps=tuple(keeps), starts=tuple(s.path for s in ph.starts),
-        until=None if ph.until is None else f"until:{ph.name}", slow=ph.slow, place=place(ph.span),
-    )  # fmt: skip
+        watches=watches,
+        keeps=tuple(keeps),
+        starts=tuple(s.path for s in ph.starts),
+        until=None if ph.until is None else f"until:{ph.name}",
+        slow=ph.slow,
+        place=place(ph.span),
+    )
 
 
 def in_step(w: Watching) -> bool:
@@ -240,7 +265,16 @@ def _data(d: DataSet) -> p.DataSpec:
 
     raw = tuple(_field_spec(k, n.type, None) for k, n in d.raw.items())
     return p.DataSpec(
-        d.name, d.reader, d.args, d.options, d.base, d.override, raw,
-        tuple(spec(f) for f in d.fields.values()), any(f.drawn for f in d.fields.values()),
-        d.parts, d.count, place(d.span),
-    )  # fmt: skip
+        d.name,
+        d.reader,
+        d.args,
+        d.options,
+        d.base,
+        d.override,
+        raw,
+        tuple(spec(f) for f in d.fields.values()),
+        any(f.drawn for f in d.fields.values()),
+        d.parts,
+        d.count,
+        place(d.span),
+    )

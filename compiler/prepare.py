@@ -6,7 +6,8 @@ cannot read where it lies.
 
 from __future__ import annotations
 
-from dln.compiler.graph import Graph, Node, rewrite
+from dln.compiler.gather import gathered, unwound
+from dln.compiler.graph import Graph, Node, Spans, ancestors, rewrite
 from dln.compiler.op import OPS
 from dln.compiler.ops.lowered import unfold
 from dln.compiler.targets import Target, spelling
@@ -88,14 +89,20 @@ def base(roles: Roles, node: Node) -> Node:
     return node
 
 
-def prepare(graph: Graph, target: Target) -> tuple[Graph, Roles]:
-    """The graph with `copy` nodes where a program needs them, and the roles of its nodes."""
+def prepare(graph: Graph, target: Target, capacity: int = 1) -> tuple[Graph, Roles]:
+    """The graph with `copy` nodes where a program needs them, and the roles of its nodes.
+
+    `capacity` is the usual number of examples, by which forms of products are compared.
+    """
     roles = Roles(target)
 
     def rule(new: Graph, node: Node, operands: tuple[Node, ...]) -> Node:
         if node.op == "fused" and "fused" not in target.spell:
             parts = unfold(new, node, operands)
             return [part for part in parts if roles.of(part)][-1]
+        better = rearranged(new, node, operands, capacity, graph.spans.get(node, ()))
+        if better is not None:
+            return [part for part in ancestors([better]) if roles.of(part)][-1]
         read = tuple(o if roles.accepts(node, o) else copy(new, roles, o) for o in operands)
         if read == node.operands:
             made = new.include(node)
@@ -107,6 +114,15 @@ def prepare(graph: Graph, target: Target) -> tuple[Graph, Roles]:
     new, _ = rewrite(graph, rule)
     _own_outputs(new, roles)
     return new, roles
+
+
+def rearranged(
+    graph: Graph, node: Node, operands: tuple[Node, ...], n: int, spans: Spans
+) -> Node | None:
+    """What computes a product or a sum of windows better than its own lines, if anything does."""
+    if node.op == "contract":
+        return gathered(graph, node, operands, n, spans)
+    return unwound(graph, node, operands[0], spans) if node.op == "unwindow" else None
 
 
 def copy(graph: Graph, roles: Roles, node: Node, **attrs: object) -> Node:

@@ -84,7 +84,7 @@ def schedule(graph: Graph, target: Target, capacity: int = 1, dtype: str = "floa
 
     `capacity` is the number of examples that memory is laid out for; any other number works.
     """
-    prepared, roles = prepare(graph, target)
+    prepared, roles = prepare(graph, target, capacity)
     made = Schedule(prepared, target, roles, capacity, 8 if dtype == "float64" else 4)
     writes = InPlace(prepared, roles, target)
     writes.place_outputs()

@@ -27,9 +27,14 @@ def static(b: Build, expr: s.Expr, scope: Scope, what: str) -> Value:
     if isinstance(value, Node):
         made = b.graph.spans.get(value, ())[:1]
         notes = tuple(Note(m, "is made here") for m in made if not _overlap(m, expr.span))
-        b.fail("E304", f"{what} must be known when the spec is read", expr.span,
-               f"{tensors.short(expr.span.text)} is a tensor", notes,
-               "use a const, a number or a size here")  # fmt: skip
+        b.fail(
+            "E304",
+            f"{what} must be known when the spec is read",
+            expr.span,
+            f"{tensors.short(expr.span.text)} is a tensor",
+            notes,
+            "use a const, a number or a size here",
+        )
     return value
 
 
@@ -108,11 +113,19 @@ def domain_of(
         return None
     if domain.name not in DOMAINS:
         hint = nearest(domain.name, DOMAINS)
-        b.fail("E312", f"there is no domain {domain.name}", domain.span, "unknown",
-               remedy=hint or "one of " + ", ".join(DOMAINS))  # fmt: skip
+        b.fail(
+            "E312",
+            f"there is no domain {domain.name}",
+            domain.span,
+            "unknown",
+            remedy=hint or "one of " + ", ".join(DOMAINS),
+        )
     if (domain.name == "class") != (domain.size is not None):
-        text = "class needs its number of classes" if domain.name == "class" else (
-            f"{domain.name} takes no number")  # fmt: skip
+        text = (
+            "class needs its number of classes"
+            if domain.name == "class"
+            else (f"{domain.name} takes no number")
+        )
         b.fail("E313", text, domain.span, remedy="class(10)" if domain.name == "class" else "")
     n = size(b, domain.size, scope, declare) if domain.size is not None else None
     return DomainType(domain.name, n)
@@ -170,8 +183,14 @@ def _wrong_domain(b: Build, node: Node, wanted: DomainType, span: Span, who: str
         scale = ", scaled to 0..1" if wanted.name == "prob" else ""
         of = "(10)" if wanted.name == "class" else ""
         remedy = f"declare the field: {node['name']}: {wanted.name}{of}{scale}"
-    b.fail("E310", f"{who} a {wanted.name}, not a {found.name}", span,
-           f"is a {tensors.domain_text(b, found)}", made, remedy=remedy)  # fmt: skip
+    b.fail(
+        "E310",
+        f"{who} a {wanted.name}, not a {found.name}",
+        span,
+        f"is a {tensors.domain_text(b, found)}",
+        made,
+        remedy=remedy,
+    )
 
 
 def _made(b: Build, node: Node, span: Span) -> tuple[Note, ...]:
@@ -188,8 +207,11 @@ def _squashed_twice(b: Build, node: Node, span: Span, who: str) -> Any:
     maker = tensors.short(made[0].span.text) if made else "the activation"
     line = f" on line {made[0].span.line}" if made else ""
     inside, other = SQUASHED.get(who, ("", ""))
-    message = f"{inside} is applied twice" if maker == inside else (
-        f"a {found} where {who} takes a logit")  # fmt: skip
+    message = (
+        f"{inside} is applied twice"
+        if maker == inside
+        else (f"a {found} where {who} takes a logit")
+    )
     does = f"{who} takes a logit and applies {inside} itself" if inside else f"{who} takes a logit"
     instead = f", or use {other}, which takes a prob" if other and found == "prob" else ""
     b.fail("E310", message, span, does, made, f"drop {maker}{line}{instead}")
@@ -199,8 +221,13 @@ def listed(b: Build, expr: s.Expr, scope: Scope, who: str = "for") -> list[Value
     """A static list, for `for`, comprehensions and `vary`."""
     value = static(b, expr, scope, f"the list of {who}")
     if not isinstance(value, list):
-        b.fail("E307", f"{who} runs over a list or a range", expr.span, f"is {describe(value)}",
-               remedy=f"{who} k in 0..2")  # fmt: skip
+        b.fail(
+            "E307",
+            f"{who} runs over a list or a range",
+            expr.span,
+            f"is {describe(value)}",
+            remedy=f"{who} k in 0..2",
+        )
     return value
 
 
@@ -220,8 +247,14 @@ def lookup(b: Build, name: str, span: Span, scope: Scope) -> Value:
     else:
         if binding.busy:
             notes = (Note(binding.span, "defined here"),) if binding.span else ()
-            b.fail("E331", f"{name} is defined by itself", span, "needs its own value", notes,
-                   facts=("an equation may not lead back to itself",))  # fmt: skip
+            b.fail(
+                "E331",
+                f"{name} is defined by itself",
+                span,
+                "needs its own value",
+                notes,
+                facts=("an equation may not lead back to itself",),
+            )
         binding.busy = True
         try:
             value = binding.find()

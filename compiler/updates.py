@@ -88,8 +88,13 @@ def shaped(b: Build, node: Node, like: TensorType, span: Span, what: str = "it")
         return b.at(span)("broadcast", node, axes=(), shape=like.shape, running=like.running)
 
     def complain(c: Conflict | None = None) -> Any:
-        b.fail("E202", "the new value has another shape", span, f"is {b.shown(node.type)}",
-               facts=(f"{what} is {b.shown(like)}",))  # fmt: skip
+        b.fail(
+            "E202",
+            "the new value has another shape",
+            span,
+            f"is {b.shown(node.type)}",
+            facts=(f"{what} is {b.shown(like)}",),
+        )
 
     if len(node.type.example) != len(like.example):
         complain()

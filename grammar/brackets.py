@@ -21,7 +21,7 @@ from dln.grammar.recovery import (
     looks_new,
     open_braces,
     panic,
-)  # fmt: skip
+)
 
 
 def _line_start(source: Source, place: int) -> int:
@@ -92,9 +92,13 @@ def brace(f: Failure) -> Answer | None:
         return None
     note = Note(f.span(first), f"a new {first.value} starts here")
     problem = Problem(
-        "E102", "this { is never closed", f.span(braces[-1]), "opened here", (note,),
+        "E102",
+        "this { is never closed",
+        f.span(braces[-1]),
+        "opened here",
+        (note,),
         remedy=f"close it with a }} before {first.value}",
-    )  # fmt: skip
+    )
     return problem, Resume(first.start_pos or 0, keep)
 
 

@@ -34,8 +34,11 @@ class Record:
     __match_args__: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls) -> None:
-        own = {k: v for k, v in cls.__dict__.get("__annotations__", {}).items()
-               if not v.startswith("ClassVar")}  # fmt: skip
+        own = {
+            k: v
+            for k, v in cls.__dict__.get("__annotations__", {}).items()
+            if not v.startswith("ClassVar")
+        }
         given = {k: cls.__dict__[k] for k in own if k in cls.__dict__}
         late = [k for k, v in given.items() if v is NotImplemented]
         for name in given:

@@ -26,8 +26,13 @@ from dln.runtime.device import Device
 
 DTYPES = {"index": "int64", "bool": "bool"}
 NAMES: dict[str, object] = {
-    "abs": abs, "min": min, "max": max, "float": float, "int": int, "bool": bool
-}  # fmt: skip
+    "abs": abs,
+    "min": min,
+    "max": max,
+    "float": float,
+    "int": int,
+    "bool": bool,
+}
 """The builtins that a program may call, on numbers."""
 
 
@@ -232,14 +237,14 @@ NODES = frozenset(
 FUNCTIONS = frozenset(
     "abs absolute add all any argmax argmin bincount broadcast_to clip concatenate copyto cos "
     "cumsum diff divide dot einsum equal exp expm1 expand_dims flip floor floor_divide greater "
-    "greater_equal isfinite less less_equal log log1p logical_and logical_not logical_or matmul "
+    "greater_equal isfinite less less_equal lib log log1p logical_and logical_not logical_or matmul "
     "max maximum mean min minimum moveaxis multiply negative newaxis not_equal outer power prod "
     "reciprocal remainder rint sign sin sqrt square squeeze subtract sum swapaxes take "
     "take_along_axis tanh transpose tensordot arange put_along_axis where zeros_like".split()
 )
 METHODS = frozenset(
     "T fill reshape transpose swapaxes ravel sum max min dot take put squeeze argmax argmin mT "
-    "reduce accumulate at shape size".split()
+    "reduce accumulate at shape size strides stride_tricks as_strided".split()
 )
 MATH = frozenset(
     "exp log log1p expm1 sqrt tanh sin cos floor inf nan pi e pow fabs isfinite".split()

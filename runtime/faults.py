@@ -68,9 +68,12 @@ def _leave(training: Training) -> None:
 
 
 def explained(
-    error: FloatingPointError, executable: Executable, bound: Bound, where: str,
+    error: FloatingPointError,
+    executable: Executable,
+    bound: Bound,
+    where: str,
     texts: Mapping[str, str],
-) -> DlnError:  # fmt: skip
+) -> DlnError:
     """The fault of a single run on examples fed from Python."""
     line = executable.locate(error)
     row = _row(bound, line)

@@ -74,13 +74,13 @@ def check_field(
     )
 
 
-def to_host(given: object) -> Array | Problem:
+def to_host(given: Any) -> Array | Problem:
     """A NumPy array of what was given, without a copy where that can be."""
     if isinstance(given, np.ndarray):
         return given
     try:
         if type(given).__module__.partition(".")[0] == "cupy":
-            return np.asarray(given.get())  # type: ignore[attr-defined]
+            return np.asarray(given.get())
         if hasattr(given, "__dlpack__") and not hasattr(given, "__array__"):
             return np.from_dlpack(given)
         return np.asarray(given)

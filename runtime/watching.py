@@ -108,9 +108,14 @@ class Watches:
         return total / part.n if watch.per_example and not watch.total else total
 
     def _run(
-        self, executable: Executable, n: int, part: Any, indices: Any,
-        clocks: Sequence[float], update: float,
-    ) -> float:  # fmt: skip
+        self,
+        executable: Executable,
+        n: int,
+        part: Any,
+        indices: Any,
+        clocks: Sequence[float],
+        update: float,
+    ) -> float:
         bound = executable.at(n)
         part.filler(bound, self.programs.device.xp)(indices, update)
         self.guard(executable, bound, (part, indices))

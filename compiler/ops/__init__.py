@@ -7,3 +7,4 @@ from dln.compiler.ops import pointwise as pointwise
 from dln.compiler.ops import reduce as reduce
 from dln.compiler.ops import source as source
 from dln.compiler.ops import symbolic as symbolic
+from dln.compiler.ops import window as window

@@ -53,8 +53,10 @@ def infer(attrs: Attrs, types: tuple[TensorType, ...]) -> TensorType:
     for labels, t in zip((attrs["left"], attrs["right"]), types, strict=True):
         for label, size in zip(labels, t.shape, strict=True):
             if label in sizes and differ(sizes[label], size):
-                raise Fault(f"a sum of products over {types[0]} and {types[1]}: "
-                            f"{sizes[label]} and {size} must be equal")  # fmt: skip
+                raise Fault(
+                    f"a sum of products over {types[0]} and {types[1]}: "
+                    f"{sizes[label]} and {size} must be equal"
+                )
             sizes.setdefault(label, size)
         names = dict(zip(labels, t.running, strict=False)) | names
     running: list[str] = []
@@ -173,26 +175,56 @@ def spread_view(slot: int, labels: Labels, out: Labels) -> str:
 
 
 def spell_matmul(node: Node) -> Spelling | None:
-    """A (batched) matrix product, or None where axes would have to be copied together."""
-    left, right, out = node["left"], node["right"], node["out"]
-    g = Groups.of(left, right, out)
+    """A (batched) matrix product, or None where axes would have to be copied together.
+
+    Leading labels of the result that only one operand has may count as batch: the array module
+    repeats the other operand along them.
+    """
+    g = Groups.of(node["left"], node["right"], node["out"])
     if g.batch and not (g.rows or g.cols):
         return None  # many short dot products: einsum runs them without a call for each
+    return matrix_product(node, g.batch) or spread_product(node, g)
+
+
+def spread_product(node: Node, g: Groups) -> Spelling | None:
+    """The product with the fewest leading labels as batch that is one; rows and columns stay."""
+    out = node["out"]
+    for k in range(len(g.batch) + 1, len(out) - 1):
+        lead = out[:k]
+        rest = [any(x not in lead for x in group) for group in (g.rows, g.cols)]
+        if set(g.batch) <= set(lead) and all(rest):
+            made = matrix_product(node, lead)
+            if made is not None:
+                return made
+    return None
+
+
+def leading(node: Node) -> bool:
+    """Whether a contraction is computed as several matrix products, not one."""
+    shared = set(node["left"]) & set(node["right"]) & set(node["out"])
+    return bool(shared) or matrix_product(node, ()) is None
+
+
+def matrix_product(node: Node, batch: Labels) -> Spelling | None:
+    """The matrix product with these labels as batch, or None where one is no view."""
+    left, right, out = node["left"], node["right"], node["out"]
+    g = Groups.of(left, right, out)
+    rows = tuple(x for x in g.rows if x not in batch)
+    cols = tuple(x for x in g.cols if x not in batch)
     inner = g.inner
     if len(inner) > 1 and follows(right, inner) is None:
         inner = tuple(x for x in right if x in g.inner)
-    a = matrix_view("{0}", node.operands[0], left, g.batch, g.rows, inner)
-    b = matrix_view("{1}", node.operands[1], right, g.batch, inner, g.cols)
+    a = matrix_view("{0}", node.operands[0], left, batch, rows, inner)
+    b = matrix_view("{1}", node.operands[1], right, batch, inner, cols)
     if a is None or b is None:
         return None
-    rows_first = g.batch + g.rows + g.cols
-    vectors = not g.batch and not (g.rows and g.cols)
-    c = matrix_view("{out}", node, out, g.batch, g.rows, g.cols, vectors)
-    if out != rows_first and not g.batch and follows(out, g.cols + g.rows) is not None:
+    vectors = not batch and not (rows and cols)
+    c = matrix_view("{out}", node, out, batch, rows, cols, vectors)
+    if out != batch + rows + cols and follows(out, cols + rows) is not None and not g.batch:
         # The result is wanted columns first: (A B)' = B' A'.
-        a = matrix_view("{0}", node.operands[0], left, (), inner, g.rows)
-        b = matrix_view("{1}", node.operands[1], right, (), g.cols, inner)
-        c = matrix_view("{out}", node, out, (), g.cols, g.rows)
+        a = matrix_view("{0}", node.operands[0], left, batch, inner, rows)
+        b = matrix_view("{1}", node.operands[1], right, batch, cols, inner)
+        c = matrix_view("{out}", node, out, batch, cols, rows)
         a, b = b, a
     if a is None or b is None or c is None:
         return None
@@ -220,7 +252,8 @@ def matrix_view(
 
     A group of several axes is joined by a reshape, which is a view only where they are neighbours
     of an array in C order. Without batch axes an empty group leaves a vector; with them it
-    becomes an axis of size 1. None where no view exists.
+    becomes an axis of size 1. Batch labels that the array lacks become axes of size 1 where others
+    stand before them. None where no view exists.
     """
     text, own = name, name == "{out}" or contiguous(node)
     merged: list[Labels] = []
@@ -232,12 +265,17 @@ def matrix_view(
         text += f".reshape({joined_shape(name, labels, merged)})"
     else:
         merged = [(x,) for x in labels]
-    wanted = [(x,) for x in batch] + [g for g in (first, second) if g]
+    wanted = [(x,) for x in batch if x in labels] + [g for g in (first, second) if g]
     order = tuple(merged.index(g) for g in wanted)
     if order == (1, 0):
         text += ".T"
     elif order != tuple(range(len(order))):
         text += f".transpose({order})"
+    if any(x not in labels for x in batch):
+        marks = [":" if x in labels else "None" for x in batch]
+        while marks and marks[0] == "None":
+            marks.pop(0)
+        text += f"[{', '.join(marks)}]" if "None" in marks else ""
     if batch and not (first and second):
         text += "[..., None, :]" if not first else "[..., None]"
     return text if text == name else f"[[{text}]]"

@@ -255,8 +255,16 @@ def cases(*rows: tuple[Types, dict[str, Any]]) -> Any:
     return lambda: rows
 
 
-def row(name: str, infer: Any, evaluate: Any, gradient: Any, spell: Any, examples: Any,
-        facts: tuple[str, ...] = ("view",), formula: str = "") -> Op:  # fmt: skip
+def row(
+    name: str,
+    infer: Any,
+    evaluate: Any,
+    gradient: Any,
+    spell: Any,
+    examples: Any,
+    facts: tuple[str, ...] = ("view",),
+    formula: str = "",
+) -> Op:
     spell = Spelling(spell) if isinstance(spell, str) else spell
     return Op(
         name,

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dln.compiler.graph import Node
 from dln.compiler.op import OPS, Spelling
+from dln.compiler.ops.contract import leading
 from dln.compiler.targets.target import Target, draw
 
 
@@ -19,9 +20,8 @@ def product(node: Node) -> Spelling:
     """A product of matrices or vectors as `dot`, which wants its result in C order."""
     spell = OPS["contract"].spell["array"]
     usual = spell if isinstance(spell, Spelling) else spell(node)
-    batched = set(node["left"]) & set(node["right"]) & set(node["out"])
     result = usual.form.rpartition("out=")[2]
-    if batched or ".T" in result or ".transpose" in result:
+    if leading(node) or ".T" in result or ".transpose" in result:
         return usual
     return Spelling(usual.form.replace("{xp}.matmul(", "{xp}.dot("), usual.scratch)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import dln.spec as spec
-from dln.compiler import tensors
+from dln.compiler import axes
 from dln.compiler.build import build
 from dln.grammar.diagnostics import DlnError, Fault, Source
 from dln.grammar.parser import parse_source
@@ -136,7 +136,7 @@ def test_what_an_operation_refuses_is_said_with_its_place(monkeypatch: pytest.Mo
     def refuse(*_: object) -> None:
         raise Fault("no matrix", "a matrix")
 
-    monkeypatch.setattr(tensors, "transpose", refuse)
+    monkeypatch.setattr(axes, "transpose", refuse)
     assert drawn("let a = [[1]]'\n").splitlines()[:2] == [
         "error[E299]: no matrix",
         "  --> net.dln:1:9",

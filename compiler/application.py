@@ -1,0 +1,122 @@
+"""Functions and instances applied to values.
+
+Applying an instance works its equations out for given ports. Using an instance twice shares its
+parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from dln.compiler import tensors
+from dln.compiler.equations import bind_statements
+from dln.compiler.graph import Node
+from dln.compiler.ports import dims_text, fit, port_sizes
+from dln.compiler.state import Build
+from dln.compiler.statics import domain_of, lookup, want_domain
+from dln.compiler.values import Function, Instance, Record, Scope, Value
+from dln.grammar import syntax as s
+from dln.grammar.diagnostics import Span
+
+# ---- functions ---------------------------------------------------------------------------------
+
+
+def call_function(
+    b: Build, target: Function, values: Mapping[str, tuple[Value, Span]], span: Span
+) -> Value:
+    """A `fn` applied: its ports say which shapes and domains it takes."""
+    scope = target.scope.child()
+    with b.call(span, target.syntax.name):
+        for port in target.syntax.ports:
+            value, at = values[port.name]
+            scope.value(port.name, _argument(b, port, value, at, scope, target.syntax.name), at)
+        result = b.evaluate(target.syntax.value, scope)
+        domain = domain_of(b, target.syntax.domain, scope)
+        if domain is None:
+            return result
+        node = tensors.as_tensor(b, result, span)
+        return b.at(span)("asserted", node, domain=domain) if node.type.domain != domain else node
+
+
+def _argument(b: Build, port: s.Port, value: Value, span: Span, scope: Scope, who: str) -> Value:
+    if port.dims is None and port.domain is None:
+        return value
+    node = tensors.as_tensor(b, value, span, f"{port.name} of {who}")
+    if port.dims is not None:
+        running, wanted = port_sizes(b, port, scope, {})
+        fit(b, node, running, wanted, span, f"{who} takes {port.name}{dims_text(port)}", port.span)
+    domain = domain_of(b, port.domain, scope, {})
+    return node if domain is None else want_domain(b, node, domain, span, who)
+
+
+# ---- instances ---------------------------------------------------------------------------------
+
+
+def apply_instance(
+    b: Build, made: Instance, given: Sequence[tuple[Value, Span]], span: Span
+) -> Value:
+    """The results of an instance for given ports."""
+    syntax = made.definition.syntax
+    if len(given) != len(syntax.ports):
+        names = ", ".join(p.name for p in syntax.ports) or "nothing"
+        count = f"{len(syntax.ports)} port{'s' * (len(syntax.ports) != 1)}"
+        b.fail("E322", f"{made.name} takes {count}, not {len(given)}", span, f"takes {names}")
+    with b.call(span, made.name):
+        nodes = [_port(b, made, i, value, at) for i, (value, at) in enumerate(given)]
+        key = (b.frame.version, *map(id, nodes))
+        if key not in made.memo:
+            made.memo[key] = (_body(b, made, nodes, span), nodes)
+        return made.memo[key][0]
+
+
+def _port(b: Build, made: Instance, i: int, value: Value, span: Span) -> Node:
+    port = made.definition.syntax.ports[i]
+    running, sizes, domain = made.ports[i]
+    node = tensors.as_tensor(b, value, span, f"{port.name} of {made.name}")
+    who = f"{made.name} takes {port.name}{dims_text(port)}"
+    fit(b, node, running, sizes, span, who, port.span)
+    return node if domain is None else want_domain(b, node, domain, span, made.name)
+
+
+def _body(b: Build, made: Instance, nodes: Sequence[Node], span: Span) -> Value:
+    """The equations of a block for given ports, all of them, and its results."""
+    syntax = made.definition.syntax
+    body = made.scope.child()
+    for port, node in zip(syntax.ports, nodes, strict=True):
+        body.value(port.name, node, port.span)
+    bind_statements(b, syntax.body, body)
+    made.bodies[b.frame] = made.last = body
+    for name in [*made.scope.names, *body.names]:
+        binding = made.scope.names.get(name) or body.names[name]
+        lookup(b, name, binding.span or span, body)
+    if not syntax.results:
+        b.unbuilt(f"{made.name}, a block without results (an energy)", span)
+    results = {p.name: _result(b, made, p, body) for p in syntax.results}
+    return next(iter(results.values())) if len(results) == 1 else Record(results)
+
+
+def _result(b: Build, made: Instance, port: s.Port, body: Scope) -> Node:
+    if port.name not in body.names:
+        b.fail(
+            "E301",
+            f"{made.name} has no equation for {port.name}",
+            port.span,
+            "is promised here",
+            remedy=f"{port.name} = ...",
+        )
+    node = tensors.as_tensor(b, lookup(b, port.name, port.span, body), port.span)
+    running, sizes = port_sizes(b, port, made.scope, made.sizes)
+    fit(
+        b,
+        node,
+        running,
+        sizes,
+        port.span,
+        f"{made.name} promises {port.name}{dims_text(port)}",
+        port.span,
+    )
+    domain = domain_of(b, port.domain, made.scope, made.sizes)
+    if domain is None or domain == node.type.domain:
+        return node
+    node = want_domain(b, node, domain, port.span, made.name, f"promises {port.name} as")
+    return b.mark(b.at(port.span)("asserted", node, domain=domain), port.span)

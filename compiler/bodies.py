@@ -1,0 +1,69 @@
+"""The body of a phase: the names it sees, and what its statements add up to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from dln.compiler.data import bind_fields
+from dln.compiler.equations import bind_statements
+from dln.compiler.graph import Node, ancestors
+from dln.compiler.model import DataSet, Keeping, Starting, Watching
+from dln.compiler.state import Build
+from dln.compiler.statics import listed, whole
+from dln.compiler.values import Scope
+from dln.grammar import syntax as s
+
+CLOCKS = ("epoch", "update", "progress")
+
+
+@dataclass
+class Collected:
+    """What the body of a phase adds up to."""
+
+    objectives: list[Node] = field(default_factory=list)
+    losses: list[Node] = field(default_factory=list)
+    updates: dict[str, Node] = field(default_factory=dict)
+    states: dict[str, Node] = field(default_factory=dict)
+    first: dict[str, Node] = field(default_factory=dict)
+    watches: list[Watching] = field(default_factory=list)
+    lost: list[s.Watch] = field(default_factory=list)
+    keeps: list[Keeping] = field(default_factory=list)
+    starts: list[Starting] = field(default_factory=list)
+    until: Node | None = None
+
+
+def phase_name(b: Build, name: s.NameIx, scope: Scope) -> str:
+    """`pre[l]` with its index worked out."""
+    if name.index is None:
+        return name.name
+    return f"{name.name}[{whole(b, name.index, scope, 'the index of a phase')}]"
+
+
+def phase_scope(b: Build, body: Sequence[s.Stmt], scope: Scope, name: str, data: DataSet) -> Scope:
+    """The names of a phase's body over the fields of a data set."""
+    inner = scope.child(name)
+    for clock in CLOCKS:
+        inner.value(clock, b.mark(b.make("clock", name=clock), data.span, clock), data.span)
+    bind_fields(b, data, inner)
+    bind_statements(b, [x for x in body if not isinstance(x, s.For)], inner)
+    return inner
+
+
+def fields(outputs: Sequence[Node]) -> tuple[str, ...]:
+    """The inputs that some nodes need, in order of use."""
+    return tuple(n["name"] for n in ancestors(outputs) if n.op == "input")
+
+
+def flat(b: Build, body: Sequence[Any], scope: Scope) -> Any:
+    """The statements of a body with their scopes, `for` unrolled."""
+    for st in body:
+        if isinstance(st, s.For):
+            for value in listed(b, st.range, scope):
+                inner = scope.child()
+                inner.value(st.name, value, st.span)
+                bind_statements(b, st.body, inner)
+                yield from flat(b, st.body, inner)
+        else:
+            yield st, scope

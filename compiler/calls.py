@@ -1,0 +1,278 @@
+"""Calls, pipelines and reductions: functions, blocks and instances on their arguments."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any, NoReturn
+
+from dln.compiler import application, asking, blocks, reductions, tensors
+from dln.compiler.sizes import Reason, Size, Var
+from dln.compiler.state import Build, Naming
+from dln.compiler.statics import listed, tensor, unknown, word
+from dln.compiler.values import (
+    BlockDef,
+    Builtin,
+    Chain,
+    Function,
+    IndexVar,
+    Instance,
+    OptimiserDef,
+    OptimiserUse,
+    PhaseVerb,
+    Scope,
+    Value,
+    describe,
+)
+from dln.grammar import syntax as s
+from dln.grammar.diagnostics import Span
+
+# ---- pipelines ---------------------------------------------------------------------------------
+
+
+def _flow(b: Build, expr: s.Flow, scope: Scope) -> Value:
+    """`x -> f -> g`. Several blocks made in one pipeline are numbered: `net.y[0]`, `net.y[1]`."""
+    steps: list[s.Expr] = []
+    source: s.Expr = expr
+    while isinstance(source, s.Flow):
+        steps.insert(0, source.target)
+        source = source.source
+    made = sum(_makes_block(step, scope) for step in steps)
+    naming = Naming(b.naming.path, many=True) if made > 1 else b.naming
+    value = b.evaluate(source, scope)
+    span = source.span
+    with b.within(naming=naming):
+        for step in steps:
+            value = _flow_step(b, value, span, step, scope)
+            span = expr.span
+    return value
+
+
+def _makes_block(step: s.Expr, scope: Scope) -> bool:
+    head = step.function if isinstance(step, s.Call) else step
+    binding = scope.lookup(head.id) if isinstance(head, s.Name) else None
+    return binding is not None and binding.static and isinstance(binding.find(), BlockDef)
+
+
+def _flow_step(b: Build, value: Value, span: Span, step: s.Expr, scope: Scope) -> Value:
+    if isinstance(step, s.Call):
+        target = b.evaluate(step.function, scope)
+        if isinstance(target, Function) or (isinstance(target, Builtin) and not target.makes):
+            return _call_with(b, target, step, scope, [(value, span)])
+    if isinstance(step, s.Binary | s.Unary | s.Choose):
+        remedy = ""
+        if isinstance(step, s.Binary):
+            parts = [tensors.short(p.text) for p in (span, step.left.span, step.right.span)]
+            remedy = f"({parts[0]} -> {parts[1]}) {step.op} {parts[2]}"
+        b.fail(
+            "E332",
+            "-> passes on to a function, block or instance",
+            step.span,
+            "is an expression; a pipeline binds loosest",
+            remedy=remedy,
+        )
+    target = b.evaluate(step, scope)
+    return apply(b, target, [(value, span)], step.span)
+
+
+# ---- calls -------------------------------------------------------------------------------------
+
+
+def _call(b: Build, expr: s.Call, scope: Scope) -> Value:
+    target = b.evaluate(expr.function, scope)
+    return _call_with(b, target, expr, scope, [])
+
+
+def _call_with(
+    b: Build, target: Value, expr: s.Call, scope: Scope, first: list[tuple[Value, Span]]
+) -> Value:
+    """A call whose arguments are still syntax; `first` are values that a pipeline passed in."""
+    if isinstance(target, BlockDef):
+        if expr.options:
+            instance = blocks.instance(b, target, expr.options, scope, expr.span)
+            return apply(b, instance, _arguments(b, expr, scope), expr.span)
+        return blocks.instance(b, target, expr.arguments, scope, expr.span)
+    if isinstance(target, OptimiserDef):
+        options = blocks.option_values(
+            b, target.syntax.options, expr.arguments, scope, target.syntax.name, expr.span
+        )
+        made = {k: b.evaluate(e, where) for k, (e, where, _) in options.items()}
+        return OptimiserUse(target, made, expr.span)
+    if isinstance(target, PhaseVerb):
+        return asking.ask(b, target, expr, scope)
+    if isinstance(target, Builtin) and target.lazy:
+        return target.call(b, expr, scope)
+    if expr.options:
+        b.fail(
+            "E321",
+            "only a block takes options behind a semicolon",
+            expr.span,
+            f"{tensors.short(expr.function.span.text)} is {describe(target)}",
+        )
+    if isinstance(target, Builtin):
+        named = {a.name: a for a in expr.arguments if isinstance(a, s.Named)}
+        given = [*first, *_arguments(b, expr, scope)]
+        values = {k: (b.evaluate(a.value, scope), a.value.span) for k, a in named.items()}
+        return call_builtin(b, target, given, expr.span, values)
+    if isinstance(target, Function):
+        return _call_function(b, target, expr, scope, first)
+    if not isinstance(target, Instance | Chain):
+        _not_applied(b, target, expr.function.span)
+    return apply(b, target, [*first, *_arguments(b, expr, scope)], expr.span)
+
+
+def _not_applied(b: Build, target: Value, span: Span) -> NoReturn:
+    b.fail(
+        "E324",
+        "only functions, blocks and instances can be applied",
+        span,
+        f"is {describe(target)}",
+    )
+
+
+def _called_at(b: Build, expr: s.Call, scope: Scope) -> Span:
+    """The place of a call; of `act(...)` in a library block, the activation that the user gave."""
+    if isinstance(expr.function, s.Name) and expr.span.source is not b.source:
+        binding = scope.lookup(expr.function.id)
+        if binding is not None and binding.span and binding.span.source is b.source:
+            return binding.span
+    return expr.span
+
+
+def _arguments(b: Build, expr: s.Call, scope: Scope) -> list[tuple[Value, Span]]:
+    """The positional arguments, worked out."""
+    return [
+        (b.evaluate(a, scope), a.span)
+        for a in expr.arguments
+        if not isinstance(a, s.Named | s.Ranged)
+    ]
+
+
+def _call_function(
+    b: Build, target: Function, expr: s.Call, scope: Scope, first: list[tuple[Value, Span]]
+) -> Value:
+    names = [p.name for p in target.syntax.ports]
+    given = [*first, *_arguments(b, expr, scope)]
+    values = dict(zip(names, given, strict=False))
+    for a in expr.arguments:
+        if isinstance(a, s.Named):
+            if a.name not in names:
+                unknown(b, "argument", a.name, word(a.span, a.name), names, target.syntax.name)
+            values[a.name] = (b.evaluate(a.value, scope), a.value.span)
+    if len(given) > len(names) or len(values) < len(names):
+        _wrong_count(b, target.syntax.name, names, len(given), expr.span)
+    return application.call_function(b, target, values, _called_at(b, expr, scope))
+
+
+def _wrong_count(b: Build, name: str, names: Sequence[str], found: int, span: Span) -> NoReturn:
+    takes = ", ".join(names) or "nothing"
+    b.fail(
+        "E322",
+        f"{name} takes {len(names)} argument{'s' * (len(names) != 1)}, not {found}",
+        span,
+        f"takes {takes}",
+    )
+
+
+def call_builtin(
+    b: Build,
+    target: Builtin,
+    given: Sequence[tuple[Value, Span]],
+    span: Span,
+    options: dict[str, tuple[Value, Span]] | None = None,
+) -> Value:
+    """A function of the language itself on worked-out arguments."""
+    named = {k: v for k, (v, _) in (options or {}).items()}
+    names, needed, many = arity(target.call)
+    given_names = [*names[: len(given)], *named]
+    unknown_names = [k for k in named if k not in names]
+    if (
+        (len(given) > len(names) and not many)
+        or unknown_names
+        or (len(set(given_names)) < len(given_names) or not needed <= set(given_names))
+    ):
+        _wrong_count(b, target.name, names, len(given), span)
+    outer, b.given = b.given, tuple(given)  # so that an error can point at the argument
+    try:
+        return target.call(b, span, *(v for v, _ in given), **named)
+    finally:
+        b.given = outer
+
+
+@cache
+def arity(call: Callable[..., Any]) -> tuple[list[str], set[str], bool]:
+    """The arguments of a function behind build and place: all, those needed, whether any number."""
+    all_of = list(inspect.signature(call).parameters.values())[2:]
+    plain = [p for p in all_of if p.kind is not p.VAR_POSITIONAL]
+    needed = {p.name for p in plain if p.default is p.empty}
+    return [p.name for p in plain], needed, len(plain) < len(all_of)
+
+
+def apply(b: Build, target: Value, given: Sequence[tuple[Value, Span]], span: Span) -> Value:
+    """A function, block, instance or chain on worked-out arguments."""
+    match target:
+        case BlockDef():
+            return apply(b, blocks.instance(b, target, (), target.scope, span), given, span)
+        case Instance():
+            return application.apply_instance(b, target, given, span)
+        case Chain():
+            value = given
+            for part in target.parts:
+                value = [(apply(b, part, value, span), span)]
+            return value[0][0]
+        case Function():
+            names = [p.name for p in target.syntax.ports]
+            if len(names) != len(given):
+                _wrong_count(b, target.syntax.name, names, len(given), span)
+            return application.call_function(b, target, dict(zip(names, given, strict=True)), span)
+        case Builtin():
+            return call_builtin(b, target, given, span)
+        case PhaseVerb():
+            b.fail("E323", describe(target), span, remedy=f"{target.phase}.{target.verb}(...)")
+    _not_applied(b, target, span)
+
+
+# ---- reductions --------------------------------------------------------------------------------
+
+
+def _reduce(b: Build, expr: s.Reduce, scope: Scope) -> Value:
+    """`sum(i, j: e)`, `mean(batch: h)`: a reduction over bound indices or a named running axis."""
+    target = b.evaluate(expr.function, scope)
+    if not (isinstance(target, Builtin) and target.reduces):
+        b.fail(
+            "E325",
+            "only sum, mean, max, min, argmax, argmin and norm bind an index",
+            expr.function.span,
+            f"is {describe(target)}",
+        )
+    inner, axes = scope.child(), []
+    for arg in expr.indices:
+        axes.append(_bind_index(b, arg, inner))
+    body = tensor(b, expr.body, inner)
+    return reductions.reduce(b, target.name, body, axes, expr.span)
+
+
+def _bind_index(b: Build, arg: s.Arg, scope: Scope) -> str:
+    """Bind an index of a reduction; the running axis it stands for."""
+    name = arg.name if isinstance(arg, s.Ranged) else arg.id if isinstance(arg, s.Name) else None
+    if name is None:
+        b.fail("E326", "an index is a name, or name in range", arg.span, remedy="sum(i: x[i])")
+    if name in ("batch", "time") and not isinstance(arg, s.Ranged):
+        return name
+    axis = f"{name}.{next(b.counter)}"
+    n = Size.of(Var(name, span=arg.span))
+    if isinstance(arg, s.Ranged):
+        values = listed(b, arg.range, scope)
+        if values != list(range(len(values))):
+            b.unbuilt("an index range that does not start at 0 and go up by 1", arg.span)
+        b.sizes.equate(n, len(values), Reason(arg.span, f"{name} in 0..{len(values) - 1}"))
+    scope.value(name, IndexVar(name, axis, n), arg.span)
+    return axis
+
+
+RULES: dict[type, Callable[..., Value]] = {
+    s.Flow: _flow,
+    s.Call: _call,
+    s.Reduce: _reduce,
+}

@@ -1,0 +1,123 @@
+"""The clauses of `train`: batch, duration, order, precision, seed, earlier phases."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dln.compiler import tensors
+from dln.compiler.bodies import phase_name
+from dln.compiler.model import DataSet
+from dln.compiler.state import Build, Poisoned
+from dln.compiler.statics import static, whole, word
+from dln.compiler.values import Scope
+from dln.grammar import syntax as s
+from dln.grammar.diagnostics import Note, Span, nearest
+
+ORDERS = ("shuffled", "file", "replacement", "balanced")
+DTYPES = ("float32", "float64")
+
+
+def read(b: Build, st: s.Train, scope: Scope, data: DataSet) -> dict[str, Any]:
+    out: dict[str, Any] = dict(
+        batch=100, duration=None, order="shuffled", balanced=None, dtype=None, seed=None, after=()
+    )
+    seen: dict[str, Span] = {}
+    for c in st.clauses:
+        kind = "after" if isinstance(c, s.After) else c.kind
+        if kind in seen:
+            b.fail(
+                "E334", f"{kind} stands twice", c.span, "again", (Note(seen[kind], "first here"),)
+            )
+        seen[kind] = c.span
+        out.update(_after(b, c, scope) if isinstance(c, s.After) else _clause(b, c, scope, data))
+    if out["duration"] is None:
+        b.fail("E360", f"how long is {st.name.name} trained?", st.name.span, remedy="for 20 epochs")
+    return out
+
+
+def _after(b: Build, c: s.After, scope: Scope) -> dict[str, Any]:
+    names = tuple(phase_name(b, n, scope) for n in c.phases)
+    for name, n in zip(names, c.phases, strict=True):
+        if name not in b.phases and name in b.tried:
+            raise Poisoned
+        if name not in b.phases:
+            hint = nearest(name, b.phases) or ""
+            b.fail("E301", f"there is no earlier phase {name}", n.span, "unknown", remedy=hint)
+    return {"after": names}
+
+
+def _clause(b: Build, c: s.Clause, scope: Scope, data: DataSet) -> dict[str, Any]:
+    match c.kind:
+        case "batch":
+            if isinstance(c.value, s.Name) and c.value.id == "all":
+                return {"batch": None}
+            return {"batch": _positive(b, c, scope, "a batch")}
+        case "for":
+            unit = c.unit or "epoch"
+            value = static(b, c.value, scope, "how long") if c.value else 0
+            if (
+                not isinstance(value, int | float)
+                or value < 0
+                or (unit != "second" and value != int(value))
+            ):
+                b.fail(
+                    "E305",
+                    f"the number of {unit}s must be a whole number",
+                    (c.value or c).span,
+                    f"is {tensors.short((c.value or c).span.text)}",
+                )
+            return {"duration": (int(value), "update" if unit == "step" else unit)}
+        case "order":
+            return _order(b, c, data)
+        case "dtype":
+            if c.word not in DTYPES:
+                b.fail(
+                    "E361",
+                    f"there is no precision {c.word}",
+                    word(c.span, c.word or ""),
+                    "unknown",
+                    remedy=nearest(c.word or "", DTYPES) or "float32 or float64",
+                )
+            return {"dtype": c.word}
+        case "seed":
+            assert c.value is not None
+            return {"seed": whole(b, c.value, scope, "a seed")}
+    b.unbuilt(f"the clause {c.kind}", c.span)
+
+
+def _positive(b: Build, c: s.Clause, scope: Scope, what: str) -> int:
+    assert c.value is not None
+    value = whole(b, c.value, scope, what)
+    if value < 1:
+        b.fail("E305", f"{what} has at least one example", c.value.span, f"is {value}")
+    return value
+
+
+def _order(b: Build, c: s.Clause, data: DataSet) -> dict[str, Any]:
+    """`order shuffled`, `file`, `replacement`, `balanced(label)`."""
+    value = c.value
+    head = value.function if isinstance(value, s.Call) else value
+    name = head.id if isinstance(head, s.Name) else ""
+    if name not in ORDERS:
+        at = value.span if value is not None else c.span
+        b.fail(
+            "E362",
+            f"there is no order {tensors.short(at.text)}",
+            at,
+            "unknown",
+            remedy=nearest(name, ORDERS) or "one of " + ", ".join(ORDERS),
+        )
+    if name != "balanced":
+        return {"order": name}
+    args = value.arguments if isinstance(value, s.Call) else ()
+    label = args[0].id if len(args) == 1 and isinstance(args[0], s.Name) else ""
+    if label not in data.fields or data.fields[label].node.type.domain.name != "class":
+        classes = [k for k, f in data.fields.items() if f.node.type.domain.name == "class"]
+        b.fail(
+            "E362",
+            "balanced takes the field that holds the class",
+            args[0].span if args else c.span,
+            "is no class",
+            remedy=f"order balanced({classes[0]})" if classes else "",
+        )
+    return {"order": name, "balanced": label}

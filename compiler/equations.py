@@ -1,0 +1,110 @@
+"""Equations: the names they bind, each worked out when it is first asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from dln.compiler import axes, tensors
+from dln.compiler.graph import Node
+from dln.compiler.sizes import Size, Var
+from dln.compiler.state import Build, Drawing, Naming
+from dln.compiler.statics import domain_of, listed, lookup, size, want_domain, word
+from dln.compiler.values import Binding, IndexVar, Scope, Value
+from dln.grammar import syntax as s
+from dln.grammar.diagnostics import Note, Span
+
+
+def bind_statements(b: Build, body: Sequence[s.Item | s.Stmt], scope: Scope) -> None:
+    """Bind the names that equations define; each is worked out when it is first asked for."""
+    for st in body:
+        match st:
+            case s.Define(target=target):
+                once(b, scope, target.name, target.span, partial(define, b, st, scope))
+            case s.Draw(target=target):
+                once(b, scope, target.name, target.span, partial(draw, b, st, scope))
+            case s.Let() if (
+                not isinstance(scope.parent, Scope) or st.name not in scope.parent.names
+            ):
+                path = f"{scope.path}.{st.name}" if scope.path else st.name
+                once(b, scope, st.name, st.span, partial(let, b, path, st.value, scope))
+            case s.Scan():
+                b.unbuilt("scan", st.span)
+            case s.Hidden() | s.Energy():
+                b.unbuilt("an energy", st.span)
+            case s.For():
+                _unroll(b, st, scope)
+
+
+def _unroll(b: Build, st: s.For, scope: Scope) -> None:
+    for i, value in enumerate(listed(b, st.range, scope)):
+        inner = scope.child(f"{scope.path}[{i}]" if scope.path else f"[{i}]")
+        inner.value(st.name, value, st.span)
+        bind_statements(b, [x for x in st.body if isinstance(x, s.Stmt)], inner)
+        for name, binding in list(inner.names.items()):
+            if name != st.name:
+                lookup(b, name, binding.span or st.span, inner)
+
+
+def once(
+    b: Build, scope: Scope, name: str, span: Span, find: Callable[[], Value], static: bool = False
+) -> None:
+    """Bind a name that is not bound in this scope yet."""
+    old = scope.names.get(name)
+    if old is not None:
+        notes = (Note(word(old.span, name), "first bound here"),) if old.span else ()
+        b.fail(
+            "E334",
+            f"{name} is bound twice",
+            word(span, name),
+            "bound again",
+            notes,
+            remedy="another name",
+        )
+    scope.names[name] = Binding(span, find, static)
+
+
+def let(b: Build, path: str, expr: s.Expr, scope: Scope) -> Value:
+    with b.within(naming=Naming(path)):
+        return b.evaluate(expr, scope)
+
+
+def define(b: Build, st: s.Define, scope: Scope) -> Value:
+    """`y = e`, or `y[i, j] = e` with bound indices."""
+    path = f"{scope.path}.{st.target.name}" if scope.path else st.target.name
+    with b.within(naming=Naming(path)):
+        if st.target.dims is None:
+            value = b.evaluate(st.value, scope)
+        else:
+            value = _indexed(b, st, scope)
+        domain = domain_of(b, st.target.domain, scope)
+        if domain is not None:
+            node = tensors.as_tensor(b, value, st.value.span)
+            want_domain(b, node, domain, st.value.span, st.target.name, "is said to be")
+            value = b.at(st.span)("asserted", node, domain=domain)
+    return b.mark(value, st.span, path) if isinstance(value, Node) else value
+
+
+def _indexed(b: Build, st: s.Define, scope: Scope) -> Node:
+    inner, indices = scope.child(), []
+    for d in st.target.dims or ():
+        if not isinstance(d, s.Name):
+            b.unbuilt("a value at one place of a sequence", d.span)
+        var = IndexVar(d.id, f"{d.id}.{next(b.counter)}", Size.of(Var(d.id, span=d.span)))
+        inner.value(d.id, var, d.span)
+        indices.append(var)
+    node = tensors.as_tensor(b, b.evaluate(st.value, inner), st.value.span)
+    return axes.axes_stop(b, tensors.quantity(b, node, st.value.span), indices, st.span)
+
+
+def draw(b: Build, st: s.Draw, scope: Scope) -> Node:
+    """`h ~ bernoulli(p)`: drawn at each evaluation; the shape is the distribution's or declared."""
+    path = f"{scope.path}.{st.target.name}" if scope.path else st.target.name
+    shape = None
+    if st.target.dims is not None:
+        shape = tuple(size(b, d, scope) for d in st.target.dims)
+    own = path.startswith(f"{b.frame.site}.")  # a phase's own equations bear its name already
+    site = path if own else f"{b.frame.site}.{path}"
+    with b.within(drawing=Drawing(site, shape), naming=Naming(path)):
+        node = tensors.as_tensor(b, b.evaluate(st.value, scope), st.value.span)
+    return b.mark(node, st.span, path)

@@ -1,0 +1,72 @@
+"""Instances as functions: what Python calls, over a batch of its own."""
+
+from __future__ import annotations
+
+from dln.compiler import tensors
+from dln.compiler.calls import apply
+from dln.compiler.graph import Node
+from dln.compiler.model import Applied
+from dln.compiler.sizes import BATCH_SIZE
+from dln.compiler.state import Build
+from dln.compiler.statics import lookup
+from dln.compiler.tensor import Kind, TensorType
+from dln.compiler.values import Chain, Instance, Record, Scope, Value
+from dln.grammar.diagnostics import Span
+
+
+def applied(b: Build, scope: Scope) -> dict[str, Applied]:
+    """Every instance of the spec that a phase applies, as a function for Python."""
+    found: dict[str, Applied] = {}
+    for name, binding in scope.names.items():
+        if binding.static or name not in scope.names or b.problems.found:
+            continue
+        value = lookup(b, name, binding.span or Span(b.source, 0, 0), scope)
+        for path, target in _targets(name, value):
+            made = _as_function(b, path, target)
+            if made is not None:
+                found[path] = made
+    return found
+
+
+def _targets(path: str, value: Value) -> list[tuple[str, Value]]:
+    if isinstance(value, Instance | Chain):
+        return [(path, value)]
+    if isinstance(value, list):
+        return [t for i, v in enumerate(value) for t in _targets(f"{path}[{i}]", v)]
+    return []
+
+
+def _first(target: Value) -> Instance | None:
+    while isinstance(target, Chain):
+        if not target.parts:
+            return None
+        target = target.parts[0]
+    return target if isinstance(target, Instance) and target.last is not None else None
+
+
+def _as_function(b: Build, path: str, target: Value) -> Applied | None:
+    first = _first(target)
+    if first is None:
+        return None
+    ports: dict[str, Node] = {}
+    for port, (_, sizes, domain) in zip(first.definition.syntax.ports, first.ports, strict=True):
+        kind: Kind = "index" if domain is not None and domain.name == "class" else "real"
+        shape = tuple(b.sizes.resolve(x) for x in sizes)
+        if any(x.value is None for x in shape):
+            return None
+        type = TensorType((BATCH_SIZE, *shape), ("batch",), kind)
+        type = type.like(domain=domain)
+        ports[port.name] = b.at(port.span)("input", name=port.name, type=type)
+    with b.within(frame=b.new_frame("apply", batched=True, site=path)):
+        given = [(n, first.span) for n in ports.values()]
+        result = apply(b, target, given, first.span)
+    values = result.values if isinstance(result, Record) else {_result_name(target): result}
+    results = {k: tensors.as_tensor(b, v, first.span) for k, v in values.items()}
+    return Applied(path, ports, results, tuple(p for p in b.params if p.startswith(path)))
+
+
+def _result_name(target: Value) -> str:
+    while isinstance(target, Chain):
+        target = target.parts[-1]
+    results = target.definition.syntax.results if isinstance(target, Instance) else ()
+    return results[0].name if results else "y"

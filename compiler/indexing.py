@@ -1,0 +1,136 @@
+"""Names, attributes and indices: the parts of instances, modules, lists and tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from dln.compiler import asking, axes, blocks, tensors
+from dln.compiler.graph import Node
+from dln.compiler.state import Build
+from dln.compiler.statics import lookup, unknown, whole
+from dln.compiler.values import (
+    DataValue,
+    IndexVar,
+    Instance,
+    Module,
+    PhaseValue,
+    Record,
+    Scope,
+    Value,
+    describe,
+)
+from dln.grammar import syntax as s
+
+
+def _name(b: Build, expr: s.Name, scope: Scope) -> Value:
+    return lookup(b, expr.id, expr.span, scope)
+
+
+# ---- attributes --------------------------------------------------------------------------------
+
+
+def _attr(b: Build, expr: s.Attr, scope: Scope) -> Value:
+    body = b.evaluate(expr.body, scope)
+    match body:
+        case Instance():
+            return blocks.attribute(b, body, expr.name, expr.name_span)
+        case Record():
+            if expr.name not in body.values:
+                of = tensors.short(expr.body.span.text)
+                kind = "field" if of == "raw" else "result"
+                unknown(b, kind, expr.name, expr.name_span, list(body.values), of)
+            return body.values[expr.name]
+        case Module():
+            if body.scope.lookup(expr.name) is None:
+                known = list(body.scope.names)
+                unknown(b, "name", expr.name, expr.name_span, known, body.name)
+            return lookup(b, expr.name, expr.name_span, body.scope)
+        case DataValue(part=None):
+            data = b.data[body.name]
+            if expr.name not in data.parts:
+                unknown(b, "part", expr.name, expr.name_span, list(data.parts), body.name)
+            return DataValue(body.name, expr.name)
+        case PhaseValue():
+            return asking.phase_attribute(b, body.name, expr.name, expr.name_span)
+    b.fail("E327", f"{describe(body)} has no parts", expr.name_span, "nothing is called so here")
+
+
+# ---- indices -----------------------------------------------------------------------------------
+
+
+def _index(b: Build, expr: s.Index, scope: Scope) -> Value:
+    body = b.evaluate(expr.body, scope)
+    if isinstance(body, list):
+        if any(
+            isinstance(b.evaluate(i, scope), Node | IndexVar)
+            for i in expr.indices
+            if not isinstance(i, s.Slice)
+        ):
+            return _tensor_index(b, tensors.as_tensor(b, body, expr.body.span), expr, scope)
+        for part in expr.indices:
+            body = _list_index(b, body, part, scope)
+        return body
+    if isinstance(body, PhaseValue | str):
+        b.fail("E328", f"{describe(body)} is not indexed", expr.span)
+    if not isinstance(body, Node):
+        b.fail("E328", f"{describe(body)} cannot be indexed", expr.span)
+    if body.op == "clock" and expr.indices and not isinstance(expr.indices[0], s.Slice):
+        at = whole(b, expr.indices[0], scope, "the number of a report")
+        return asking.history(b, body, at, expr.span)
+    return _tensor_index(b, body, expr, scope)
+
+
+def _list_index(b: Build, body: Value, part: s.Expr | s.Slice, scope: Scope) -> Value:
+    if not isinstance(body, list):
+        b.fail("E328", f"{describe(body)} cannot be indexed", part.span)
+    if isinstance(part, s.Slice):
+        start, stop = _bounds(b, part, scope)
+        return body[start:stop]
+    i = whole(b, part, scope, "the index of a list")
+    if not 0 <= i < len(body):
+        b.fail(
+            "E208",
+            f"the index {i} is outside 0..{len(body) - 1}",
+            part.span,
+            f"the list has {len(body)}",
+            remedy="indices count from 0",
+        )
+    return body[i]
+
+
+def _bounds(b: Build, part: s.Slice, scope: Scope) -> tuple[int | None, int | None]:
+    start = None if part.start is None else whole(b, part.start, scope, "the start of a slice")
+    stop = None if part.stop is None else whole(b, part.stop, scope, "the end of a slice")
+    return start, stop
+
+
+def _tensor_index(b: Build, node: Node, expr: s.Index, scope: Scope) -> Value:
+    """`x[i, 2, label, :5]`: bound indices run, numbers take, classes pick, slices cut."""
+    if len(expr.indices) > len(node.type.example):
+        b.fail(
+            "E213",
+            f"{len(expr.indices)} indices on a tensor with {len(node.type.example)} axes",
+            expr.span,
+            f"{tensors.short(expr.body.span.text)} is {b.shown(node.type)}",
+        )
+    axis = 0
+    for part in expr.indices:
+        if isinstance(part, s.Slice):
+            node = axes.cut(b, node, axis, *_bounds(b, part, scope), part.span)
+            axis += 1
+            continue
+        value = b.evaluate(part, scope)
+        if isinstance(value, IndexVar):
+            node = axes.axes_run(b, node, axis, value, part.span)
+        elif isinstance(value, Node):
+            node = axes.pick(b, node, axis, value, part.span)
+        else:
+            node = axes.take(b, node, axis, whole(b, part, scope, "an index"), part.span)
+    return b.mark(node, expr.span)
+
+
+RULES: dict[type, Callable[..., Value]] = {
+    s.Name: _name,
+    s.Attr: _attr,
+    s.Index: _index,
+}

@@ -1,0 +1,90 @@
+"""Functions of the language that make, join and reshape tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from dln.compiler import tensors
+from dln.compiler.graph import Node
+from dln.compiler.sizes import Size
+from dln.compiler.state import Build
+from dln.compiler.tensor import TensorType
+from dln.compiler.values import Value, describe
+from dln.grammar.diagnostics import Span
+
+
+def onehot(b: Build, span: Span, label: Value) -> Node:
+    node = tensors.as_tensor(b, label, span)
+    if node.type.domain.name != "class" or node.type.domain.size is None:
+        b.fail(
+            "E310",
+            "onehot takes a class",
+            b.blame(label, span),
+            f"is a {node.type.domain}",
+            remedy="declare its number of classes: label: class(10)",
+        )
+    return b.at(span)("onehot", node, size=node.type.domain.size)
+
+
+def filled(value: float) -> Callable[..., Node]:
+    def call(b: Build, span: Span, *sizes: Value) -> Node:
+        shape = []
+        for v in sizes:
+            if isinstance(v, float) or not isinstance(v, int | Size):
+                at = b.blame(v, span)
+                b.fail("E212", "a size must be a whole number", at, f"is {describe(v)}")
+            if isinstance(v, int) and v < 0:
+                b.fail("E212", "a size cannot be negative", b.blame(v, span), f"is {v}")
+            shape.append(Size.of(v))
+        return b.at(span)("broadcast", b.make.const(value), axes=(), shape=tuple(shape), running=())
+
+    return call
+
+
+def outer(b: Build, span: Span, x: Value, y: Value) -> Node:
+    """The matrix x[i] * y[j]."""
+    nodes = [tensors.quantity(b, tensors.as_tensor(b, v, span), span) for v in (x, y)]
+    for n in nodes:
+        if len(n.type.example) != 1:
+            b.fail("E206", "outer takes two vectors", b.blame(n, span), f"is {b.shown(n.type)}")
+    running = tensors.running_union(nodes)
+    lead = tensors.lead_sizes(b, nodes, running, span)
+    (p,), (q,) = (n.type.example for n in nodes)
+    like = TensorType((*lead, p, q), running)
+    k = len(running)
+    parts = []
+    for n, place in zip(nodes, (k, k + 1), strict=True):
+        axes = (*(running.index(a) for a in n.type.running), place)
+        parts.append(b.at(span).broadcast(n, like, axes))
+    return b.make.mul(*parts)
+
+
+def flatten(b: Build, span: Span, x: Value) -> Node:
+    """All axes of one example in one, the last running fastest."""
+    node = tensors.as_tensor(b, x, span)
+    total = 1
+    for size in node.type.example:
+        known = b.sizes.resolve(size).value
+        if known is None:
+            b.fail("E209", "flatten needs known sizes", span, f"is {b.shown(node.type)}")
+        total *= known
+    shape = (*node.type.lead, Size.of(total))
+    return b.at(span)("reshape", node, shape=shape, running=node.type.running)
+
+
+def concat(b: Build, span: Span, *parts: Value) -> Value:
+    """Lists joined, or vectors laid end to end."""
+    if parts and all(isinstance(p, list) for p in parts):
+        return [x for p in parts for x in p]
+    if not parts:
+        b.fail("E322", "concat takes at least one argument", span, "takes vectors, or lists")
+    nodes = [tensors.quantity(b, tensors.as_tensor(b, p, span), span) for p in parts]
+    running = tensors.running_union(nodes)
+    lead = tensors.lead_sizes(b, nodes, running, span)
+    for n in nodes:
+        if len(n.type.example) != 1:
+            b.fail("E206", "concat takes vectors", b.blame(n, span), f"is {b.shown(n.type)}")
+    spread = [
+        tensors.spread(b, n, TensorType((*lead, *n.type.example), running), span) for n in nodes
+    ]
+    return b.at(span)("concat", *spread, axis=len(running)) if len(spread) > 1 else spread[0]

@@ -1,0 +1,205 @@
+"""Steps: what is minimised over what, and what is updated.
+
+Several steps run in order on the same minibatch; each sees the parameters left by the one before.
+In the graph this is substitution: after a step, a parameter's name means its new value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from dln.compiler import pointwise, reductions, tensors
+from dln.compiler.blocks import option_values, owned
+from dln.compiler.bodies import Collected, flat
+from dln.compiler.equations import bind_statements
+from dln.compiler.graph import Node
+from dln.compiler.state import Build
+from dln.compiler.statics import lookup
+from dln.compiler.updates import optimise, shaped
+from dln.compiler.values import OptimiserDef, OptimiserUse, Scope, describe
+from dln.grammar import syntax as s
+from dln.grammar.diagnostics import Note, Span
+
+# ---- steps -------------------------------------------------------------------------------------
+
+
+def body(b: Build, statements: Sequence[tuple[Any, Scope]], name: str, got: Collected) -> None:
+    """Minimise and update lines, in runs; each `step` is a run of its own."""
+    run: list[tuple[Any, Scope]] = []
+    for st, scope in statements:
+        if isinstance(st, s.Minimize | s.Update):
+            run.append((st, scope))
+        elif isinstance(st, s.Step):
+            _step(b, run, name, got)
+            run = []
+            inner = scope.child()
+            bind_statements(b, st.body, inner)
+            _step(b, list(flat(b, st.body, inner)), f"{name}.{st.name}", got)
+        elif isinstance(st, s.Define | s.Draw):
+            with b.collecting():
+                lookup(b, st.target.name, st.span, scope)
+    _step(b, run, name, got)
+
+
+def _step(b: Build, run: Sequence[tuple[Any, Scope]], site: str, got: Collected) -> None:
+    """All updates of a step are worked out from the old parameters, then made together."""
+    new: dict[str, tuple[Node, Span]] = {}
+    for i, (st, scope) in enumerate(run):
+        with b.collecting():
+            if isinstance(st, s.Minimize):
+                where = (
+                    site if sum(isinstance(x, s.Minimize) for x, _ in run) == 1 else f"{site}#{i}"
+                )
+                _minimize(b, st, scope, where, new, got)
+            elif isinstance(st, s.Update):
+                _update(b, st, scope, new)
+    for path, (node, _) in new.items():
+        b.frame.params[path] = got.updates[path] = node
+    b.frame.version = next(b.counter)
+
+
+def _minimize(
+    b: Build,
+    st: s.Minimize,
+    scope: Scope,
+    site: str,
+    new: dict[str, tuple[Node, Span]],
+    got: Collected,
+) -> None:
+    loss = _loss(b, st, scope)
+    got.losses.append(loss)
+    use = b.evaluate(st.optimiser, scope)
+    if isinstance(use, OptimiserDef):
+        syntax, at = use.syntax, st.optimiser.span
+        option_values(b, syntax.options, (), scope, syntax.name, at)
+        use = OptimiserUse(use, {}, at)
+    if not isinstance(use, OptimiserUse):
+        b.fail(
+            "E354",
+            "with takes an optimiser",
+            st.optimiser.span,
+            f"is {describe(use)}",
+            remedy="with sgd(lr = 0.1)",
+        )
+    paths = [p for p in _over(b, st, scope) if b.params[p].trainable]
+    if not paths:
+        b.fail(
+            "E355",
+            "there is nothing to learn here",
+            st.over[0].span.to(st.over[-1].span),
+            "has no parameters",
+        )
+    for path in paths:
+        param = b.frame.params.get(path, b.params[path].node)
+        grad = b.at(st.span)("grad", loss, param)
+        done = (
+            optimise(b, use, param, grad, site)
+            if param.op == "param"
+            else _again(b, use, path, param, grad, site)
+        )
+        _set(b, path, done.value, st.span, new)
+        got.states.update(done.states)
+        got.first.update(done.first)
+
+
+def _again(b: Build, use: OptimiserUse, path: str, param: Node, grad: Node, site: str) -> Any:
+    """A parameter that an earlier step has moved: the optimiser starts from the moved value."""
+    done = optimise(b, use, b.params[path].node, grad, site)
+    if done.states:
+        b.fail(
+            "E356",
+            f"{path} is moved twice by optimisers with memory",
+            use.span,
+            "an earlier step moves it already",
+            remedy="minimise the sum of the losses in one step",
+        )
+    shift = b.make.sub(done.value, b.params[path].node)
+    done.value = b.make.add(param, shift)
+    return done
+
+
+def _over(b: Build, st: s.Minimize, scope: Scope) -> list[str]:
+    paths = [p for e in st.over for p in owned(b, b.evaluate(e, scope), e.span)]
+    return list(dict.fromkeys(paths))
+
+
+def _update(b: Build, st: s.Update, scope: Scope, new: dict[str, tuple[Node, Span]]) -> None:
+    """`update p += e`: e averaged over the batch (added up with `total`) is added to p."""
+    path = one_parameter(b, st.target, scope, "update changes")
+    value = tensors.as_tensor(b, b.evaluate(st.value, scope), st.value.span)
+    step = batch_reduced(b, tensors.quantity(b, value, st.value.span), st.total, st.value.span)
+    param = b.frame.params.get(path, b.params[path].node)
+    step = shaped(b, step, param.type, st.value.span, tensors.short(st.target.span.text))
+    spans = (st.target.span, st.value.span)
+    _set(b, path, pointwise.binary(b, "add", param, step, st.span, spans), st.span, new)
+
+
+def one_parameter(b: Build, expr: s.Expr, scope: Scope, who: str) -> str:
+    """The path of the one parameter that an expression names."""
+    value = b.evaluate(expr, scope)
+    paths = [k for k, p in b.params.items() if p.node is value or b.frame.params.get(k) is value]
+    if len(paths) != 1:
+        b.fail(
+            "E358",
+            f"{who} one parameter",
+            expr.span,
+            f"is {describe(value)}",
+            remedy="a parameter by its name: net.W",
+        )
+    return paths[0]
+
+
+def _set(b: Build, path: str, node: Node, span: Span, new: dict[str, tuple[Node, Span]]) -> None:
+    if path in new:
+        b.fail(
+            "E359",
+            f"{path} is changed twice in one step",
+            span,
+            "changed again",
+            (Note(new[path][1], "first here"),),
+            remedy="put the lines into two steps",
+        )
+    new[path] = (node, span)
+
+
+# ---- losses ------------------------------------------------------------------------------------
+
+
+def losses(b: Build, st: Sequence[Any], scope: Scope) -> list[tuple[Node, list[str]]]:
+    """The losses of a phase with what they are minimised over, worked out in this frame."""
+    found = []
+    for inner, where in flat(b, st, scope):
+        if isinstance(inner, s.Minimize):
+            found.append((_loss(b, inner, where), _over(b, inner, where)))
+        elif isinstance(inner, s.Step):
+            below = where.child()
+            bind_statements(b, inner.body, below)
+            found += losses(b, inner.body, below)
+    return found
+
+
+def _loss(b: Build, st: s.Minimize, scope: Scope) -> Node:
+    """One number: the mean over the batch, or the sum with `total`."""
+    node = tensors.as_tensor(b, b.evaluate(st.loss, scope), st.loss.span, "the loss")
+    return _over_batch(b, node, st.total, st.loss.span, "a loss")
+
+
+def _over_batch(b: Build, node: Node, total: bool, span: Span, what: str) -> Node:
+    node = tensors.quantity(b, node, span)
+    if node.type.example:
+        b.fail(
+            "E357",
+            f"{what} is one number for each example",
+            span,
+            f"is {b.shown(node.type)}",
+            remedy=f"sum({tensors.short(span.text)})",
+        )
+    return batch_reduced(b, node, total, span)
+
+
+def batch_reduced(b: Build, node: Node, total: bool, span: Span) -> Node:
+    """The mean (or sum) over the batch, where there is one."""
+    if "batch" not in node.type.running:
+        return node
+    return reductions.reduce(b, "sum" if total else "mean", node, ("batch",), span)

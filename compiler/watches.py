@@ -1,0 +1,110 @@
+"""What is watched in a phase, and what stands at its end: until, checkpoint, start."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dln.compiler import tensors
+from dln.compiler.bodies import CLOCKS, Collected, fields, phase_scope
+from dln.compiler.data import on_part
+from dln.compiler.graph import Node
+from dln.compiler.model import Keeping, On, Starting, Watching
+from dln.compiler.state import Build, poison
+from dln.compiler.statics import whole
+from dln.compiler.steps import batch_reduced, one_parameter
+from dln.compiler.updates import shaped
+from dln.compiler.values import Binding, Scope
+from dln.grammar import syntax as s
+from dln.grammar.diagnostics import Note
+
+# ---- watches -----------------------------------------------------------------------------------
+
+
+def watch(
+    b: Build, st: s.Watch, where: Scope, phase: s.Train, scope: Scope, name: str, got: Collected
+) -> Watching:
+    if any(w.name == st.name for w in got.watches):
+        first = next(w.span for w in got.watches if w.name == st.name)
+        b.fail(
+            "E334", f"{st.name} is watched twice", st.span, "again", (Note(first, "first here"),)
+        )
+    on = None
+    if st.on is not None:
+        data, part = on_part(b, st.on, scope)
+        on = On(data.name, part)
+        frame = b.new_frame("watch", batched=True, site=f"{name}.{st.name}")
+        where = _again_in(where, phase_scope(b, phase.body, scope, name, data))
+        with b.within(frame=frame):
+            node = tensors.as_tensor(b, b.evaluate(st.value, where), st.value.span)
+    else:
+        node = tensors.as_tensor(b, b.evaluate(st.value, where), st.value.span)
+    node = tensors.quantity(b, node, st.value.span)
+    if node.type.example:
+        b.fail(
+            "E357",
+            "a watch is one number",
+            st.value.span,
+            f"is {b.shown(node.type)}",
+            remedy=f"mean({tensors.short(st.value.span.text)})",
+        )
+    per_example = "batch" in node.type.running
+    value = batch_reduced(b, node, True, st.value.span)
+    b.mark(value, st.span, st.name)
+    every = (
+        None
+        if st.every is None
+        else (whole(b, st.every.count, where, "how often to watch"), st.every.unit)
+    )
+    return Watching(st.name, value, per_example, st.total, on, every, fields([value]), st.span)
+
+
+def _again_in(local: Scope, body: Scope) -> Scope:
+    """The loop variables around a watch, in front of a body over other data."""
+    inner = body.child()
+    scope: Scope | None = local
+    while scope is not None and scope.parent is not body.parent and scope is not body.parent:
+        for name, binding in scope.names.items():
+            inner.names.setdefault(name, binding)
+        scope = scope.parent
+    return inner
+
+
+# ---- the end of a phase ------------------------------------------------------------------------
+
+
+def closing(b: Build, st: Any, scope: Scope, got: Collected) -> None:
+    """until, checkpoint and start."""
+    match st:
+        case s.Until():
+            got.until = _over_watches(b, st.value, scope, got, "until")
+        case s.Checkpoint():
+            best = None if st.best is None else _over_watches(b, st.best, scope, got, "best")
+            every = (
+                None
+                if st.every is None
+                else (whole(b, st.every.count, scope, "how often to save"), st.every.unit)
+            )
+            got.keeps.append(Keeping(every, best, st.span))
+        case s.Start():
+            path = one_parameter(b, st.target, scope, "start sets")
+            with b.within(frame=b.new_frame("start")):
+                value = tensors.as_tensor(b, b.evaluate(st.value, scope), st.value.span)
+                value = tensors.quantity(b, value, st.value.span)
+                like = b.params[path].node.type
+                value = shaped(b, value, like, st.value.span, st.target.span.text)
+            got.starts.append(Starting(path, value, st.span))
+        case s.Expect():
+            b.unbuilt("expect inside train", st.span, "put it into a check block")
+
+
+def _over_watches(b: Build, expr: s.Expr, scope: Scope, got: Collected, what: str) -> Node:
+    """A condition over the watched values and the clocks."""
+    inner = Scope(scope.parent)
+    for clock in CLOCKS:
+        inner.value(clock, b.make("clock", name=clock), expr.span)
+    for lost in got.lost:
+        inner.names[lost.name] = Binding(lost.span, poison, static=True)
+    for w in got.watches:
+        inner.value(w.name, b.make("clock", name=f"watch:{w.name}"), w.span)
+    with b.within(frame=b.new_frame(what)):
+        return tensors.as_tensor(b, b.evaluate(expr, inner), expr.span, what)
