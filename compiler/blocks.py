@@ -263,6 +263,15 @@ def attribute(b: Build, made: Instance, name: str, span: Span) -> Value:
     unknown(b, "part", name, span, known, made.path)
 
 
+def made_in(b: Build, expr: s.Expr, scope: Scope) -> Instance | None:
+    """The instance that an equation of another one made: `net.h`, whose weights are `net.h.W`."""
+    if not isinstance(expr, s.Attr):
+        return None
+    body = b.evaluate(expr.body, scope)
+    owner = body if isinstance(body, Instance) else made_in(b, expr.body, scope)
+    return None if owner is None else b.instances.get(f"{owner.path}.{expr.name}")
+
+
 def owned(b: Build, value: Value, span: Span) -> list[str]:
     """The paths of the parameters that an instance, chain, list or parameter stands for."""
     match value:

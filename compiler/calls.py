@@ -267,7 +267,7 @@ def _bind_index(b: Build, arg: s.Arg, scope: Scope) -> str:
         if values != list(range(len(values))):
             b.unbuilt("an index range that does not start at 0 and go up by 1", arg.span)
         b.sizes.equate(n, len(values), Reason(arg.span, f"{name} in 0..{len(values) - 1}"))
-    scope.value(name, IndexVar(name, axis, n), arg.span)
+    scope.value(name, IndexVar(name, axis, n, isinstance(arg, s.Ranged)), arg.span)
     return axis
 
 

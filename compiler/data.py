@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +131,7 @@ def _field(b: Build, st: s.Field, scope: Scope) -> FieldOf:
             fit(
                 b, value, (), wanted, st.value.span, f"the field is declared {port.name}", port.span
             )
-        value = _flattened(b, value, wanted, st)
+        value = _laid_out(b, value, wanted, st)
         who = f"the field is declared {port.name}{dims_text(port)}"
         fit(b, value, (), wanted, st.value.span, who, port.span)
         domain = domain_of(b, port.domain, scope)
@@ -143,14 +144,16 @@ def _field(b: Build, st: s.Field, scope: Scope) -> FieldOf:
     return FieldOf(port.name, node, value, st.drawn, st.span)
 
 
-def _flattened(b: Build, value: Node, wanted: tuple[Size, ...], st: s.Field) -> Node:
-    """An image [28, 28] where `x[784]` is declared is laid out row by row."""
-    if len(wanted) != 1 or len(value.type.example) < 2:
+def _laid_out(b: Build, value: Node, wanted: tuple[Size, ...], st: s.Field) -> Node:
+    """An image [28, 28] where `x[784]` is declared is laid out row by row; where `x[1, 28, 28]`
+    is, it is one map."""
+    found = [b.sizes.resolve(size).value or 0 for size in value.type.example]
+    asked = [b.sizes.resolve(size).value or 0 for size in wanted]
+    if len(asked) == 1 and len(found) > 1:
+        asked = [prod(found)]
+    elif [n for n in asked if n != 1] != [n for n in found if n != 1] or asked == found:
         return value
-    total = 1
-    for size in value.type.example:
-        total *= size.constant
-    shape = (*value.type.lead, Size(total))
+    shape = (*value.type.lead, *map(Size, asked))
     return b.at(st.value.span)("reshape", value, shape=shape, running=value.type.running)
 
 

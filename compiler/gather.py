@@ -20,10 +20,11 @@ from math import prod
 
 from dln.compiler.graph import Graph, Node, Spans
 from dln.compiler.op import Make
-from dln.compiler.ops.contract import Groups, Labels, flops, spell_matmul, spell_outer
+from dln.compiler.ops.common import contiguous
+from dln.compiler.ops.contract import Groups, Labels, flops, matrix_product, spell_outer
 from dln.compiler.ops.window import places_of
 from dln.compiler.sizes import Size
-from dln.compiler.tensor import REAL, TensorType
+from dln.compiler.tensor import TensorType
 
 Sizes = dict[int, int]
 
@@ -35,7 +36,7 @@ PRODUCT = 200.0  # one of many matrix products of a call
 FLOP = 0.012
 CACHED = 2**18  # elements of one product beyond which it runs from memory, three times slower
 RUN, ELEMENT = 6.5, 0.1  # copying: for each contiguous run, and for each element
-TURNED = 0.2  # for each element of an operand that is read across its rows
+TURNED = 0.3  # for each element of an operand that the product reads across its rows
 
 
 def strides(node: Node, n: int) -> tuple[int, ...]:
@@ -106,7 +107,7 @@ class Search:
         self.steps = [
             dict(zip(ls, strides(o, n), strict=True)) for o, ls in zip(operands, sides, strict=True)
         ]
-        self.lie = [strides(o, n) == packed(o.type, n) for o in operands]
+        self.lie = [contiguous(o) for o in operands]
 
     def best(self) -> Form | None:
         return min(self.forms(), key=lambda f: f.time, default=None)
@@ -138,10 +139,19 @@ class Search:
         return prod(self.sizes[x] for x in labels)
 
     def form(
-        self, batch: Labels, partial: Labels, rows: Labels, cols: Labels, inner: Labels, turned: bool
+        self,
+        batch: Labels,
+        partial: Labels,
+        rows: Labels,
+        cols: Labels,
+        inner: Labels,
+        turned: bool,
     ) -> Form:
         """The form with these groups, its time estimated."""
-        ways = [self.read(0, batch, rows, inner), self.read(1, batch, inner, cols)]
+        ways = [
+            self.read(0, batch, rows, inner, turned),
+            self.read(1, batch, inner, cols, turned),
+        ]
         out = batch + (cols + rows if turned else rows + cols)
         m, k, n = map(self.count, (rows, inner, cols))
         times = self.count(batch)
@@ -156,18 +166,21 @@ class Search:
         return Form(time, (ways[0][1], ways[1][1]), (ways[0][2], ways[1][2]), out, partial)
 
     def read(
-        self, slot: int, batch: Labels, first: Labels, second: Labels
+        self, slot: int, batch: Labels, first: Labels, second: Labels, turned: bool
     ) -> tuple[float, Labels, bool]:
         """How an operand becomes `[batch..., first, second]`: the time, its labels, if copied."""
         labels, elements = self.sides[slot], self.count(self.sides[slot])
         if self.lie[slot] and all(neighbours(labels, g) for g in (first, second)):
             across = labels.index(first[0]) > labels.index(second[0])
-            batch_last = labels[-1] in batch
-            if not batch_last:
-                return (elements * TURNED * (across == (slot == 0)), labels, False)
+            if labels[-1] not in batch:  # BLAS wants neighbours along one of its two axes
+                return (elements * TURNED * (across != turned), labels, False)
         mine = tuple(x for x in batch if x in labels)
         return min(
-            (self.copied(slot, mine + a + b) + elements * TURNED * (k == 1), mine + a + b, True)
+            (
+                self.copied(slot, mine + a + b) + elements * TURNED * (k != turned),
+                mine + a + b,
+                True,
+            )
             for k, (a, b) in enumerate(((first, second), (second, first)))
         )
 
@@ -213,7 +226,8 @@ def gathered(
         base[slot], sides[slot] = unturned(base[slot], sides[slot])
     plain = Node("contract", tuple(base), {**node.attrs, "left": sides[0], "right": sides[1]},
                  node.type)  # fmt: skip
-    if not any(overlaps(o) for o in base) and spell_matmul(plain) is not None:
+    batch = Groups.of(sides[0], sides[1], node["out"]).batch
+    if not any(overlaps(o) for o in base) and matrix_product(plain, batch) is not None:
         return None
     form = Search(graph, node, base, sides, n).best()
     return None if form is None else build(Make(graph, spans), node, base, sides, form)
@@ -271,8 +285,14 @@ def unwound(graph: Graph, node: Node, operand: Node, spans: Spans) -> Node | Non
     long = max(range(k), key=lambda t: Size.of(node["terms"][t][1]).constant)
     order = [i for i in range(len(perm)) if i not in places or i == places[long]]
     m = Make(graph, spans)
-    bare = m("running", operand.operands[0], running=()) if operand.type.running else operand.operands[0]
-    made = m("unwindow", bare, **{**node.attrs, "axis": order.index(places[long]), "places": places})
+    bare = (
+        m("running", operand.operands[0], running=())
+        if operand.type.running
+        else operand.operands[0]
+    )
+    made = m(
+        "unwindow", bare, **{**node.attrs, "axis": order.index(places[long]), "places": places}
+    )
     wanted = [perm[p] for p in range(len(perm)) if not axis <= p < axis + k]
     wanted.insert(axis, places[long])
     if wanted != order:

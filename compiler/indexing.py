@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from dln.compiler import asking, axes, blocks, tensors
+from dln.compiler import asking, axes, blocks, tensors, windows
 from dln.compiler.graph import Node
 from dln.compiler.state import Build
 from dln.compiler.statics import lookup, unknown, whole
 from dln.compiler.values import (
     DataValue,
+    IndexForm,
     IndexVar,
     Instance,
     Module,
@@ -50,6 +51,8 @@ def _attr(b: Build, expr: s.Attr, scope: Scope) -> Value:
             if expr.name not in data.parts:
                 unknown(b, "part", expr.name, expr.name_span, list(data.parts), body.name)
             return DataValue(body.name, expr.name)
+        case Node() if (made := blocks.made_in(b, expr.body, scope)) is not None:
+            return blocks.attribute(b, made, expr.name, expr.name_span)
         case PhaseValue():
             return asking.phase_attribute(b, body.name, expr.name, expr.name_span)
     b.fail("E327", f"{describe(body)} has no parts", expr.name_span, "nothing is called so here")
@@ -62,7 +65,7 @@ def _index(b: Build, expr: s.Index, scope: Scope) -> Value:
     body = b.evaluate(expr.body, scope)
     if isinstance(body, list):
         if any(
-            isinstance(b.evaluate(i, scope), Node | IndexVar)
+            isinstance(b.evaluate(i, scope), Node | IndexVar | IndexForm)
             for i in expr.indices
             if not isinstance(i, s.Slice)
         ):
@@ -122,6 +125,8 @@ def _tensor_index(b: Build, node: Node, expr: s.Index, scope: Scope) -> Value:
         value = b.evaluate(part, scope)
         if isinstance(value, IndexVar):
             node = axes.axes_run(b, node, axis, value, part.span)
+        elif isinstance(value, IndexForm):
+            node = windows.look(b, node, axis, value, part.span)
         elif isinstance(value, Node):
             node = axes.pick(b, node, axis, value, part.span)
         else:

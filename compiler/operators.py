@@ -10,12 +10,12 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
-from dln.compiler import axes, pointwise, reductions, tensors
+from dln.compiler import axes, pointwise, reductions, tensors, windows
 from dln.compiler.graph import Node
 from dln.compiler.sizes import Size
 from dln.compiler.state import Build, Naming
 from dln.compiler.statics import domain_of, listed, static, tensor
-from dln.compiler.values import IndexVar, Scope, Value, describe
+from dln.compiler.values import Scope, Value, describe
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Span
 
@@ -100,8 +100,8 @@ def _binary(b: Build, expr: s.Binary, scope: Scope) -> Value:
     spans = (expr.left.span, expr.right.span)
     if expr.op == "@":
         return reductions.contract(b, left, right, expr.span, spans)
-    if isinstance(left, IndexVar) or isinstance(right, IndexVar):
-        b.unbuilt("arithmetic on an index (a window over an axis)", expr.span)
+    if windows.is_index(left) or windows.is_index(right):
+        return windows.arithmetic(b, expr.op, left, right, expr.span)
     if expr.op in COMPARISONS:
         return _compare(b, expr.op, left, right, expr.span, spans)
     if isinstance(left, list) or isinstance(right, list):

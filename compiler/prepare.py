@@ -7,7 +7,7 @@ cannot read where it lies.
 from __future__ import annotations
 
 from dln.compiler.gather import gathered, unwound
-from dln.compiler.graph import Graph, Node, Spans, ancestors, rewrite
+from dln.compiler.graph import Graph, Node, Spans, rewrite
 from dln.compiler.op import OPS
 from dln.compiler.ops.lowered import unfold
 from dln.compiler.targets import Target, spelling
@@ -102,7 +102,7 @@ def prepare(graph: Graph, target: Target, capacity: int = 1) -> tuple[Graph, Rol
             return [part for part in parts if roles.of(part)][-1]
         better = rearranged(new, node, operands, capacity, graph.spans.get(node, ()))
         if better is not None:
-            return [part for part in ancestors([better]) if roles.of(part)][-1]
+            return settled(roles, better)
         read = tuple(o if roles.accepts(node, o) else copy(new, roles, o) for o in operands)
         if read == node.operands:
             made = new.include(node)
@@ -123,6 +123,15 @@ def rearranged(
     if node.op == "contract":
         return gathered(graph, node, operands, n, spans)
     return unwound(graph, node, operands[0], spans) if node.op == "unwindow" else None
+
+
+def settled(roles: Roles, node: Node) -> Node:
+    """A node after its role has been asked for, and before it those of its operands."""
+    for operand in node.operands:
+        if operand not in roles.role:
+            settled(roles, operand)
+    roles.of(node)
+    return node
 
 
 def copy(graph: Graph, roles: Roles, node: Node, **attrs: object) -> Node:

@@ -88,3 +88,16 @@ def concat(b: Build, span: Span, *parts: Value) -> Value:
         tensors.spread(b, n, TensorType((*lead, *n.type.example), running), span) for n in nodes
     ]
     return b.at(span)("concat", *spread, axis=len(running)) if len(spread) > 1 else spread[0]
+
+
+def pad(b: Build, span: Span, x: Value, n: Value) -> Node:
+    """A border of `n` zeros around the last two axes (the image), or around a vector."""
+    node = tensors.quantity(b, tensors.as_tensor(b, x, span), span)
+    if isinstance(n, bool) or not isinstance(n, int) or n < 0:
+        b.fail("E305", "a border is a whole number", b.blame(n, span), f"is {describe(n)}")
+    if not node.type.example:
+        b.fail("E206", "pad takes an image or a vector", b.blame(x, span), "is a single number")
+    last = len(node.type.shape)
+    for axis in range(last - min(2, len(node.type.example)), last):
+        node = b.at(span)("pad", node, axis=axis, before=n, after=n)
+    return node

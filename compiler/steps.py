@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from dln.compiler import pointwise, reductions, tensors
-from dln.compiler.blocks import option_values, owned
+from dln.compiler.blocks import made_in, option_values, owned
 from dln.compiler.bodies import Collected, flat
 from dln.compiler.equations import bind_statements
 from dln.compiler.graph import Node
@@ -120,7 +120,12 @@ def _again(b: Build, use: OptimiserUse, path: str, param: Node, grad: Node, site
 
 
 def _over(b: Build, st: s.Minimize, scope: Scope) -> list[str]:
-    paths = [p for e in st.over for p in owned(b, b.evaluate(e, scope), e.span)]
+    """The paths of what is learned; `net.h` means the instance that the equation h made."""
+    paths = []
+    for e in st.over:
+        value = b.evaluate(e, scope)
+        made = made_in(b, e, scope) if isinstance(value, Node) and value.op != "param" else None
+        paths += owned(b, made or value, e.span)
     return list(dict.fromkeys(paths))
 
 

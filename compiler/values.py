@@ -148,11 +148,23 @@ class Record:
 
 @dataclass(frozen=True, eq=False)
 class IndexVar:
-    """A bound index: while it is bound, the axes it indexes are running axes of this name."""
+    """A bound index: while it is bound, the axes it indexes are running axes of this name.
+
+    `ranged` where its range is written (`u in 0..4`), so that it need not cover an axis.
+    """
 
     name: str
     axis: str
     size: Size
+    ranged: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class IndexForm:
+    """`2*i + u + 1`: an affine form in bound indices, which looks at an axis through windows."""
+
+    terms: tuple[tuple[IndexVar, int], ...]
+    offset: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -238,4 +250,6 @@ def describe(value: Value) -> str:
             return "several results: " + ", ".join(value.values)
         case IndexVar():
             return f"the index {value.name}"
+        case IndexForm():
+            return "an index"
     return "something else"

@@ -159,7 +159,7 @@ def run(terminal: Terminal, /, spec: str | None, **given: Any) -> int:
 @output_options
 @click.pass_obj
 def sweep(terminal: Terminal, /, spec: str, name: str | None, **given: Any) -> int:
-    """Run a spec for every combination of the constants that a sweep varies."""
+    """Run a spec for every combination of what a sweep varies."""
     from dln.sweeping import sweep
 
     gc.enable()

@@ -237,9 +237,9 @@ NODES = frozenset(
 FUNCTIONS = frozenset(
     "abs absolute add all any argmax argmin bincount broadcast_to clip concatenate copyto cos "
     "cumsum diff divide dot einsum equal exp expm1 expand_dims flip floor floor_divide greater "
-    "greater_equal isfinite less less_equal lib log log1p logical_and logical_not logical_or matmul "
-    "max maximum mean min minimum moveaxis multiply negative newaxis not_equal outer power prod "
-    "reciprocal remainder rint sign sin sqrt square squeeze subtract sum swapaxes take "
+    "greater_equal isfinite less less_equal lib log log1p logical_and logical_not logical_or "
+    "matmul max maximum mean min minimum moveaxis multiply negative newaxis not_equal outer power "
+    "prod reciprocal remainder rint sign sin sqrt square squeeze subtract sum swapaxes take "
     "take_along_axis tanh transpose tensordot arange put_along_axis where zeros_like".split()
 )
 METHODS = frozenset(

@@ -177,8 +177,8 @@ def spread_view(slot: int, labels: Labels, out: Labels) -> str:
 def spell_matmul(node: Node) -> Spelling | None:
     """A (batched) matrix product, or None where axes would have to be copied together.
 
-    Leading labels of the result that only one operand has may count as batch: the array module
-    repeats the other operand along them.
+    A leading label of the result that only one operand has may count as batch: the array module
+    repeats the other operand along it.
     """
     g = Groups.of(node["left"], node["right"], node["out"])
     if g.batch and not (g.rows or g.cols):
@@ -187,16 +187,10 @@ def spell_matmul(node: Node) -> Spelling | None:
 
 
 def spread_product(node: Node, g: Groups) -> Spelling | None:
-    """The product with the fewest leading labels as batch that is one; rows and columns stay."""
-    out = node["out"]
-    for k in range(len(g.batch) + 1, len(out) - 1):
-        lead = out[:k]
-        rest = [any(x not in lead for x in group) for group in (g.rows, g.cols)]
-        if set(g.batch) <= set(lead) and all(rest):
-            made = matrix_product(node, lead)
-            if made is not None:
-                return made
-    return None
+    """The product with one more leading label as batch; rows and columns stay."""
+    lead = node["out"][: len(g.batch) + 1]
+    rest = [any(x not in lead for x in group) for group in (g.rows, g.cols)]
+    return matrix_product(node, lead) if set(g.batch) < set(lead) and all(rest) else None
 
 
 def leading(node: Node) -> bool:

@@ -136,6 +136,19 @@ def slice_of_joined(m: Terms, node: Node) -> Node | None:
     return None
 
 
+@rule("window")
+def window_of_window(m: Terms, node: Node) -> Node | None:
+    """windows along two axes -> the later axis first: its derivative then adds up whole rows"""
+    (a,), axis = node.operands, node["axis"]
+    if not m.has(a, "window") or m.shared(a):
+        return None
+    behind = axis - len(a["terms"]) + 1
+    if behind <= a["axis"]:
+        return None
+    first = m("window", a.operands[0], **{**node.attrs, "axis": behind})
+    return m("window", first, **a.attrs)
+
+
 @rule("pad")
 def pad_by_nothing(m: Terms, node: Node) -> Node | None:
     """pad(x) by 0 before and after -> x"""
@@ -169,6 +182,7 @@ LAYOUT = (
     slice_of_all,
     slice_of_slice,
     slice_of_joined,
+    window_of_window,
     pad_by_nothing,
     concat_of_one,
     rearranged_number,

@@ -465,3 +465,13 @@ def test_the_graph_does_not_depend_on_the_seed_of_hashes() -> None:
         )
         found.add(done.stdout)
     assert len(found) == 1 and next(iter(found))
+
+
+def test_an_instance_made_in_an_equation_has_its_name() -> None:
+    text = (
+        "block two(x[n]) -> y[2] {\n  h = x -> dense(3)\n  y = h -> dense(2)\n}\n"
+        "let net = two()\ndata d = rows([[1, 2]]) {\n  x[2] = raw\n}\n"
+        "train t on d for 1 epoch {\n"
+        "  minimize sum(net(x)) + sum(net.h.W) over net.y with sgd(lr = 1)\n}\n"
+    )
+    assert list(built(text).phases["t"].updates) == ["net.y.W", "net.y.b"]

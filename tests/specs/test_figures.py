@@ -14,7 +14,7 @@ import pytest
 from dln.cli import main
 from dln.spec import LIBRARIES, shipped
 
-QUICK = ("activations", "backprop", "mlp", "perceptron", "tour")
+QUICK = ("activations", "backprop", "convolution", "mlp", "perceptron", "tour")
 SLOW = ("softmax", "vanishing")
 
 

@@ -1,0 +1,116 @@
+"""Affine indices: `x[q, 2*i + u]` looks at an axis through windows.
+
+An index that is a sum of bound indices turns one axis into several running axes: one for each.
+The windows must cover the axis exactly, which is how the number of windows is found; where every
+index has a written range they need only lie on it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dln.compiler.axes import axes_run
+from dln.compiler.graph import Node
+from dln.compiler.sizes import Conflict, Reason, Size
+from dln.compiler.state import Build
+from dln.compiler.tensors import short
+from dln.compiler.values import IndexForm, IndexVar, Value, describe
+from dln.grammar.diagnostics import Note, Span
+
+
+def is_index(value: Value) -> bool:
+    return isinstance(value, IndexVar | IndexForm)
+
+
+def as_form(value: Value) -> IndexForm | None:
+    """An index or a whole number as an affine form."""
+    match value:
+        case IndexForm():
+            return value
+        case IndexVar():
+            return IndexForm(((value, 1),))
+        case bool():
+            return None
+        case int():
+            return IndexForm((), value)
+    return None
+
+
+def arithmetic(b: Build, op: str, left: Value, right: Value, span: Span) -> IndexForm:
+    """`2*i + u`: indices added, and multiplied by whole numbers."""
+    left, right = (b.resolve(v) if isinstance(v, Size) else v for v in (left, right))
+    x, y = as_form(left), as_form(right)
+    if x is not None and y is not None:
+        if op in "+-":
+            return _sum(x, y, 1 if op == "+" else -1)
+        if op == "*" and not x.terms:
+            return _sum(IndexForm(()), y, x.offset)
+        if op == "*" and not y.terms:
+            return _sum(IndexForm(()), x, y.offset)
+    other = right if is_index(left) else left
+    b.fail(
+        "E217",
+        "an index is a sum of bound indices and whole numbers",
+        span,
+        f"{op} {describe(other)}",
+        remedy="2*i + u",
+    )
+
+
+def _sum(x: IndexForm, y: IndexForm, factor: int) -> IndexForm:
+    terms = dict(x.terms)
+    for index, c in y.terms:
+        terms[index] = terms.get(index, 0) + c * factor
+    return IndexForm(tuple((i, c) for i, c in terms.items() if c), x.offset + factor * y.offset)
+
+
+def look(b: Build, node: Node, axis: int, form: IndexForm, span: Span) -> Node:
+    """The example axis `axis` seen through an affine index: each of its indices runs."""
+    backwards = [index.name for index, c in form.terms if c < 0]
+    if backwards:
+        b.unbuilt(f"an index that runs backwards ({backwards[0]})", span)
+    at = len(node.type.running) + axis
+    _cover(b, node.type.shape[at], form, span)
+    terms = tuple((c, index.size) for index, c in form.terms)
+    node = b.at(span)("window", node, axis=at, terms=terms, offset=form.offset)
+    for index, _ in form.terms:
+        node = axes_run(b, node, axis, index, span)
+    return node
+
+
+def _cover(b: Build, size: Size, form: IndexForm, span: Span) -> None:
+    """The largest index is the axis's last; with written ranges it may be less."""
+    covered = Size(form.offset + 1)
+    for index, c in form.terms:
+        covered = covered + (index.size - 1) * c
+    least = form.offset
+    known = b.sizes.resolve(covered).value
+    whole = b.sizes.resolve(size).value
+    if form.offset >= 0 and all(index.ranged for index, _ in form.terms):
+        if known is None or whole is None or known <= whole:
+            return
+    if least < 0:
+        b.fail("E217", "the index starts before the axis", span, f"is {least} at first")
+
+    def fail(c: Conflict) -> Any:
+        notes = tuple(
+            Note(r.span, r.text) for r in b.sizes.proof(size)[:1] if r.span and r.span != span
+        )
+        facts = (_arithmetic_of(b, form, whole),) if whole is not None else ()
+        label = f"this axis has {b.sizes.resolve(size)}"
+        b.fail("E217", f"the windows {short(span.text)} do not fit", span, label, notes, "", facts)
+
+    b.equate(covered, size, Reason(span, f"{short(span.text)} covers the axis"), fail)
+
+
+def _arithmetic_of(b: Build, form: IndexForm, whole: int) -> str:
+    """`(7 - 3) / 3 + 1 = 2.33`: how many windows there would be."""
+    free = [(i, c) for i, c in form.terms if b.sizes.resolve(i.size).value is None]
+    rest = form.offset + 1
+    for index, c in form.terms:
+        known = b.sizes.resolve(index.size).value
+        rest += c * (known - 1) if known is not None else 0
+    if len(free) != 1:
+        return f"they reach {rest} of {whole}"
+    step = free[0][1]
+    return f"({whole} - {rest}) / {step} + 1 = {(whole - rest) / step + 1:.4g} windows"
