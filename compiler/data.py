@@ -26,6 +26,7 @@ READERS = ("idx", "npz", "table", "rows", "text", "synthetic")
 def declare(b: Build, st: s.Data, scope: Scope) -> None:
     """Bind a data set's name; it is looked into when it is first asked for."""
     once(b, scope, st.name, st.span, partial(_build, b, st, scope), static=True)
+    b.data_sets[scope.names[st.name]] = st
 
 
 def _build(b: Build, st: s.Data, scope: Scope) -> DataValue:
@@ -77,10 +78,10 @@ def _like(b: Build, st: s.Data, scope: Scope) -> tuple[Any, ...]:
     if st.like is None:
         return ()
     binding = scope.lookup(st.like)
-    if binding is None or not _is_data(binding):
-        known = [n for n in scope.visible() if _is_data(scope.lookup(n))]
+    model = None if binding is None else b.data_sets.get(binding)
+    if model is None:
+        known = [n for n in scope.visible() if _is_data(b, scope.lookup(n))]
         unknown(b, "data set", st.like, word(st.span, st.like, r"\blike\s+"), known)
-    model: s.Data = binding.find.args[1]  # type: ignore[attr-defined]
     return tuple(x for x in (*_like(b, model, scope), *model.body) if not isinstance(x, s.Split))
 
 
@@ -207,7 +208,7 @@ def on_part(b: Build, expr: s.Expr, scope: Scope) -> tuple[DataSet, str]:
     """A data set or one of its parts, where `on` stands."""
     value = b.evaluate(expr, scope)
     if not isinstance(value, DataValue):
-        known = [n for n in scope.visible() if _is_data(scope.lookup(n))]
+        known = [n for n in scope.visible() if _is_data(b, scope.lookup(n))]
         b.fail(
             "E353",
             "on takes a data set or a part of one",
@@ -218,8 +219,8 @@ def on_part(b: Build, expr: s.Expr, scope: Scope) -> tuple[DataSet, str]:
     return b.data[value.name], value.part or "all"
 
 
-def _is_data(binding: Binding | None) -> bool:
-    return binding is not None and getattr(binding.find, "func", None) is _build
+def _is_data(b: Build, binding: Binding | None) -> bool:
+    return binding is not None and binding in b.data_sets
 
 
 def bind_fields(b: Build, data: DataSet, scope: Scope) -> None:

@@ -17,7 +17,8 @@ from dln.compiler.model import DataSet, Parameter, Probe
 from dln.compiler.op import Make
 from dln.compiler.sizes import Reason, Size, Sizes
 from dln.compiler.tensor import TensorType
-from dln.compiler.values import Frame, Instance, Scope
+from dln.compiler.values import Binding, Frame, Instance, Scope
+from dln.grammar import syntax
 from dln.grammar.diagnostics import DlnError, Note, Problem, Problems, Source, Span
 
 
@@ -76,6 +77,7 @@ class Build:
     inits: list[Callable[[], None]] = field(default_factory=list)
     instances: dict[str, Instance] = field(default_factory=dict)
     data: dict[str, DataSet] = field(default_factory=dict)
+    data_sets: dict[Binding, syntax.Data] = field(default_factory=dict)
     phases: dict[str, Any] = field(default_factory=dict)
     tried: set[str] = field(default_factory=set)
     phase_groups: set[str] = field(default_factory=set)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from dln.grammar.diagnostics import DlnError, Problem, clean, nearest
 from dln.spec import Compiled
@@ -99,7 +99,7 @@ def firings(compiled: Compiled, name: str, only: str | None = None) -> list[dict
     from dln.compiler.pipeline import stages
     from dln.compiler.stages import optimise, part
 
-    programs: Programs = compiled.plan.programs  # type: ignore[assignment]
+    programs = cast("Programs", compiled.plan.programs)
     found: list[dict[str, Any]] = []
 
     def seen(stage: str, before: Any, after: Any, log: Any) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from dln.flags import Flags
 from dln.spec import Compiled
@@ -18,7 +18,7 @@ def trace(terminal: Terminal, compiled: Compiled, flags: Flags) -> None:
     from dln.compiler.pipeline import stages
     from dln.compiler.stages import optimise, part
 
-    programs: Programs = compiled.plan.programs  # type: ignore[assignment]
+    programs = cast("Programs", compiled.plan.programs)
     for name, recipe in programs.recipes.items():
         look = Look(terminal, name, flags)
         optimise(part(compiled.spec.model, recipe.outputs), stages(programs.target), look)
