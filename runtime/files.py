@@ -83,12 +83,12 @@ def locate(name: str, decl: Decl) -> Path:
 
 def _overridden(name: str, decl: Decl, override: str) -> Path:
     path = Path(override)
+    if not os.path.lexists(path):
+        raise _missing(override, [path.parent], str(path.parent))
     if not path.is_dir():
         if len(decl.args) > 1:
             message = f"--data gives one file, but {decl.reader} names {len(decl.args)} files"
             raise Fault(message, "give the folder that holds them", "E502")
-        if not os.path.lexists(path):
-            raise _missing(override, [path.parent], str(path.parent))
         return _regular(path)
     _refuse_escape(name)
     found = _first(name, [path])

@@ -255,6 +255,8 @@ def test_the_user_may_point_anywhere(tmp_path: Path) -> None:
     two = Decl("idx", TRAIN, {}, "nowhere", override=str(tmp_path / "my.csv"))
     fault(two, "E502", "folder")
     fault(Decl("idx", TRAIN, {}, "nowhere", override=str(tmp_path)), "E501", str(tmp_path))
+    nowhere = Decl("idx", TRAIN, {}, "nowhere", override=str(tmp_path / "none"))
+    fault(nowhere, "E501", "none")
     gone = Decl("table", ("a.csv",), {}, ".", override=str(tmp_path / "mi.csv"))
     fault(gone, "E501", '"my.csv"')
     out = Decl("table", ("../and.csv",), {}, ".", override=str(tmp_path))
