@@ -12,6 +12,7 @@ from dln.compiler import tensors
 from dln.compiler.equations import bind_statements
 from dln.compiler.graph import Node
 from dln.compiler.ports import dims_text, fit, port_sizes
+from dln.compiler.sizes import Size
 from dln.compiler.state import Build
 from dln.compiler.statics import domain_of, lookup, want_domain
 from dln.compiler.values import Function, Instance, Record, Scope, Value
@@ -26,7 +27,8 @@ def call_function(
 ) -> Value:
     """A `fn` applied: its ports say which shapes and domains it takes."""
     scope = target.scope.child()
-    with b.call(span, target.syntax.name):
+    mapped = maps_time(b, target.syntax.ports, [v for v, _ in values.values()])
+    with b.call(span, target.syntax.name), b.within(mapped=mapped):
         for port in target.syntax.ports:
             value, at = values[port.name]
             scope.value(port.name, _argument(b, port, value, at, scope, target.syntax.name), at)
@@ -36,6 +38,16 @@ def call_function(
             return result
         node = tensors.as_tensor(b, result, span)
         return b.at(span)("asserted", node, domain=domain) if node.type.domain != domain else node
+
+
+def maps_time(b: Build, ports: Sequence[s.Port], values: Sequence[Value]) -> bool:
+    """Whether equations written for one step are mapped over time: their ports say what one step
+    has, and none of them is a sequence. Ports without sizes leave it as it is outside."""
+    if not any(p.dims is not None for p in ports):
+        return b.mapped
+    if any(isinstance(d, s.Name) and d.id == "time" for p in ports for d in p.dims or ()):
+        return False
+    return any(isinstance(v, Node) and "time" in v.type.running for v in values)
 
 
 def _argument(b: Build, port: s.Port, value: Value, span: Span, scope: Scope, who: str) -> Value:
@@ -61,9 +73,12 @@ def apply_instance(
         names = ", ".join(p.name for p in syntax.ports) or "nothing"
         count = f"{len(syntax.ports)} port{'s' * (len(syntax.ports) != 1)}"
         b.fail("E322", f"{made.name} takes {count}, not {len(given)}", span, f"takes {names}")
-    with b.call(span, made.name):
+    mapped = maps_time(b, syntax.ports, [v for v, _ in given])
+    with b.call(span, made.name), b.within(mapped=mapped):
         nodes = [_port(b, made, i, value, at) for i, (value, at) in enumerate(given)]
         key = (b.frame.version, *map(id, nodes))
+        if b.stepping or b.reading:  # the same input may meet another state
+            return _body(b, made, nodes, span)
         if key not in made.memo:
             made.memo[key] = (_body(b, made, nodes, span), nodes)
         return made.memo[key][0]
@@ -74,18 +89,40 @@ def _port(b: Build, made: Instance, i: int, value: Value, span: Span) -> Node:
     running, sizes, domain = made.ports[i]
     node = tensors.as_tensor(b, value, span, f"{port.name} of {made.name}")
     who = f"{made.name} takes {port.name}{dims_text(port)}"
+    running = now(b, running)
+    node = as_sequence(b, node, running, sizes, span)
     fit(b, node, running, sizes, span, who, port.span)
+    if "time" in running and not b.reading:
+        made.steps = node.type.size_of("time")
     return node if domain is None else want_domain(b, node, domain, span, made.name)
+
+
+def as_sequence(
+    b: Build, node: Node, running: tuple[str, ...], sizes: Sequence[Size], span: Span
+) -> Node:
+    """A tensor with one axis more than the elements of a sequence is the sequence itself, where
+    one is asked for: `[[1, 0], [0, 1]]` for `x[time, 2]`."""
+    type = node.type
+    if "time" not in running or "time" in type.running or len(type.example) != len(sizes) + 1:
+        return node
+    return b.at(span)("running", node, running=(*type.running, "time"))
+
+
+def now(b: Build, running: tuple[str, ...]) -> tuple[str, ...]:
+    """The running axes of a port; one step of a sequence does not run over time."""
+    return tuple(a for a in running if a != "time") if b.stepping else running
 
 
 def _body(b: Build, made: Instance, nodes: Sequence[Node], span: Span) -> Value:
     """The equations of a block for given ports, all of them, and its results."""
     syntax = made.definition.syntax
     body = made.scope.child()
+    body.owner = made
     for port, node in zip(syntax.ports, nodes, strict=True):
         body.value(port.name, node, port.span)
     bind_statements(b, syntax.body, body)
-    made.bodies[b.frame] = made.last = body
+    if not b.stepping:
+        made.bodies[b.frame] = made.last = body
     for name in [*made.scope.names, *body.names]:
         binding = made.scope.names.get(name) or body.names[name]
         lookup(b, name, binding.span or span, body)
@@ -109,7 +146,7 @@ def _result(b: Build, made: Instance, port: s.Port, body: Scope) -> Node:
     fit(
         b,
         node,
-        running,
+        now(b, running),
         sizes,
         port.span,
         f"{made.name} promises {port.name}{dims_text(port)}",

@@ -52,7 +52,11 @@ def axes_stop(b: Build, node: Node, indices: Sequence[IndexVar], span: Span) -> 
     return b.at(span)("running", node, running=tuple(keep))
 
 
-def transpose(b: Build, value: Value, span: Span) -> Node:
+def transpose(b: Build, value: Value, span: Span) -> Value:
+    """A matrix with rows and columns exchanged; of a list of rows again such a list."""
+    if isinstance(value, list) and value and all(isinstance(row, list) for row in value):
+        if len({len(row) for row in value}) == 1 and value[0]:
+            return [list(column) for column in zip(*value, strict=True)]
     node = as_tensor(b, value, span)
     if len(node.type.example) != 2:
         b.fail("E204", "only a matrix has a transpose", span, f"is {b.shown(node.type)}")

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from dln.compiler import tensors
+from dln.compiler import joins, tensors
 from dln.compiler.equations import let
 from dln.compiler.graph import Node
 from dln.compiler.model import Parameter
@@ -19,7 +19,7 @@ from dln.compiler.sizes import Conflict, Reason, Size
 from dln.compiler.state import Build, Drawing, Naming, Poisoned
 from dln.compiler.statics import domain_of, lookup, size, unknown, word
 from dln.compiler.tensor import TensorType
-from dln.compiler.values import Binding, BlockDef, Chain, Instance, Scope, Value, describe
+from dln.compiler.values import Binding, BlockDef, Chain, Instance, InstanceVerb, Scope, Value, describe
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Note, Span
 
@@ -103,10 +103,8 @@ def instance(
 
 
 def _built(b: Build, syntax: s.Block) -> None:
-    """Sequences and energies parse, but no instance of such a block can be made yet."""
+    """Energies parse, but no instance of such a block can be made yet."""
     for st in syntax.body:
-        if isinstance(st, s.Scan):
-            b.unbuilt("scan", st.span)
         if isinstance(st, s.Hidden | s.Energy):
             what = "a block with hidden units" if isinstance(st, s.Hidden) else "an energy"
             b.unbuilt(what, st.span)
@@ -148,17 +146,17 @@ def _parameter(
 ) -> Node:
     """A parameter's node, or what the option of that name puts in its place."""
     wanted = tuple(size(b, e, made.scope) for e in d.dims or ())
+    table = joins.table(b, d, made.scope, wanted)
     if option is not None:
         node = tensors.as_tensor(b, option.find(), option.span or d.span, d.name)
         _fit_tied(b, made, d, node, wanted, option.span or d.span)
-        return node
+        return node if table is None else joins.cut(b.at(d.span), node, table)
     path = f"{made.path}.{d.name}"
-    node = b.at(d.span)("param", path=path, type=TensorType(wanted))
+    facts = {} if table is None else {"joins": table}
+    node = b.at(d.span)("param", path=path, type=TensorType(wanted), **facts)
     if path not in b.params:
-        if d.where is not None:
-            b.unbuilt("a table of dead links (where)", d.where.span)
         b.mark(node, d.span, path)
-        b.params[path] = Parameter(path, node, None, d.span, trainable)
+        b.params[path] = Parameter(path, node, None, d.span, trainable, table)
         b.inits.append(partial(_initial, b, path, d, made.scope, wanted))
     return node
 
@@ -232,8 +230,10 @@ def _initial(b: Build, path: str, d: s.Declared, scope: Scope, wanted: Sequence[
             why = f"the first value of {d.name} fills {d.name}[{', '.join(map(str, shape))}]"
             fit(b, node, (), shape, d.value.span, why, d.span)
         node = b.make.broadcast(node, TensorType(shape), tuple(range(len(node.type.shape))))
-    p = b.params[path]
-    b.params[path] = Parameter(path, p.node, node, p.span, p.trainable)
+        p = b.params[path]
+        if p.joins is not None:
+            node = joins.cut(b.make, node, p.joins)
+    b.params[path] = p.changed(init=node)
 
 
 # ---- parts of an instance ----------------------------------------------------------------------
@@ -243,6 +243,8 @@ def attribute(b: Build, made: Instance, name: str, span: Span) -> Value:
     """`net.W`, `net.m`, `net.n`, `net.enc`, or a tensor of its latest application here."""
     if name in made.scope.names:
         return lookup(b, name, span, made.scope)
+    if name in ("step", "read"):
+        return InstanceVerb(made, name)
     body = made.bodies.get(b.frame) or made.last
     if body is not None and name in body.names:
         return lookup(b, name, span, body)
@@ -270,6 +272,21 @@ def made_in(b: Build, expr: s.Expr, scope: Scope) -> Instance | None:
     body = b.evaluate(expr.body, scope)
     owner = body if isinstance(body, Instance) else made_in(b, expr.body, scope)
     return None if owner is None else b.instances.get(f"{owner.path}.{expr.name}")
+
+
+def owned_by(b: Build, expr: s.Expr, scope: Scope) -> list[str]:
+    """The paths of the parameters that an expression stands for; `net.h` means the instance that
+    the equation h made."""
+    value = b.evaluate(expr, scope)
+    made = made_in(b, expr, scope) if isinstance(value, Node) and value.op != "param" else None
+    return owned(b, made or value, expr.span)
+
+
+def live_only(b: Build, node: Node, param: Node) -> Node:
+    """A gradient or new value of a parameter, also of one moved in this step: 0 at its dead
+    entries. (By a parameter itself `differentiate` sees to that.)"""
+    paths = [k for k, moved in b.frame.params.items() if moved is param]
+    return joins.live_only(b.make, node, b.params[paths[0]].node) if paths else node
 
 
 def owned(b: Build, value: Value, span: Span) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 from dln.compiler.data import bind_fields
 from dln.compiler.equations import bind_statements
 from dln.compiler.graph import Node, ancestors
-from dln.compiler.model import DataSet, Keeping, Starting, Watching
+from dln.compiler.model import DataSet, Estimating, Keeping, Starting, Watching
 from dln.compiler.state import Build
 from dln.compiler.statics import listed, whole
 from dln.compiler.values import Scope
@@ -27,6 +27,7 @@ class Collected:
     updates: dict[str, Node] = field(default_factory=dict)
     states: dict[str, Node] = field(default_factory=dict)
     first: dict[str, Node] = field(default_factory=dict)
+    estimates: list[Estimating] = field(default_factory=list)
     watches: list[Watching] = field(default_factory=list)
     lost: list[s.Watch] = field(default_factory=list)
     keeps: list[Keeping] = field(default_factory=list)
@@ -49,6 +50,17 @@ def phase_scope(b: Build, body: Sequence[s.Stmt], scope: Scope, name: str, data:
     bind_fields(b, data, inner)
     bind_statements(b, [x for x in body if not isinstance(x, s.For)], inner)
     return inner
+
+
+def sequence_facts(data: DataSet) -> dict[str, Any]:
+    """What a frame should know of data whose sequences are of unequal lengths."""
+    if data.length is None:
+        return {}
+    running = [f.node for f in data.fields.values() if "time" in f.node.type.running]
+    return {
+        "lengths": data.fields[data.length].node,
+        "steps": running[0].type.size_of("time"),
+    }
 
 
 def fields(outputs: Sequence[Node]) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from functools import partial
 from types import MethodType
 from typing import Any
 
-from dln.compiler import checks, data, equations, phases
+from dln.compiler import checks, data, equations, phases, tasks
 from dln.compiler.expressions import evaluate
 from dln.compiler.functions import applied
 from dln.compiler.intrinsics import builtins
@@ -39,16 +39,20 @@ def build(
     constants: Mapping[str, object] | None = None,
     data_paths: Mapping[str, str] | None = None,
     functions: bool = True,
+    text_file: Callable[[str, str], Source] | None = None,
 ) -> Model:
     """The model of a parsed spec.
 
     `load(path, from)` finds and parses a used file; `probe` reads the header of a data set;
+    `text_file(name, folder)` finds and reads a file of drawings;
     `constants` are given from outside, `data_paths` take the place of files of data sets. Without
     `functions` the instances are not laid out as functions for Python.
     Raises DlnError with every problem found.
     """
     b = Build(source, dict(constants or {}), dict(data_paths or {}), probe)
     b.evaluate = MethodType(evaluate, b)  # a partial would take C stack at every level
+    if text_file is not None:
+        b.text_file = text_file
     files = Files(b, load)
     with deep_recursion():
         return _build(b, files, source, module, functions)
@@ -236,7 +240,7 @@ def _in_order(
             match item:
                 case s.Task():
                     _once_named(b, item, found["tasks"])
-                    found["tasks"][item.name] = checks.task(b, item, where)
+                    found["tasks"][item.name] = tasks.task(b, item, where)
                 case s.Sweep():
                     _once_named(b, item, found["sweeps"])
                     found["sweeps"][item.name] = checks.sweep(b, item, where)
@@ -308,4 +312,5 @@ def _model(b: Build, found: Mapping[str, Any], applied: Mapping[str, Applied]) -
         applied=applied,
         notes=tuple(b.notes),
         sizes=b.sizes,
+        drawings=tuple(b.drawings.values()),
     )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, NoReturn
 
-from dln.compiler import application, asking, blocks, reductions, tensors
+from dln.compiler import application, asking, blocks, reductions, stepwise, tensors
 from dln.compiler.sizes import Reason, Size, Var
 from dln.compiler.state import Build, Naming
 from dln.compiler.statics import listed, tensor, unknown, word
@@ -18,6 +18,7 @@ from dln.compiler.values import (
     Function,
     IndexVar,
     Instance,
+    InstanceVerb,
     OptimiserDef,
     OptimiserUse,
     PhaseVerb,
@@ -117,7 +118,7 @@ def _call_with(
         return call_builtin(b, target, given, expr.span, values)
     if isinstance(target, Function):
         return _call_function(b, target, expr, scope, first)
-    if not isinstance(target, Instance | Chain):
+    if not isinstance(target, Instance | Chain | InstanceVerb):
         _not_applied(b, target, expr.function.span)
     return apply(b, target, [*first, *_arguments(b, expr, scope)], expr.span)
 
@@ -228,6 +229,8 @@ def apply(b: Build, target: Value, given: Sequence[tuple[Value, Span]], span: Sp
             return application.call_function(b, target, dict(zip(names, given, strict=True)), span)
         case Builtin():
             return call_builtin(b, target, given, span)
+        case InstanceVerb():
+            return stepwise.call(b, target, given, span)
         case PhaseVerb():
             b.fail("E323", describe(target), span, remedy=f"{target.phase}.{target.verb}(...)")
     _not_applied(b, target, span)

@@ -1,4 +1,4 @@
-"""Checks, tasks and sweeps: what must hold, what is done with the result, what is varied."""
+"""Checks and sweeps: what must hold, and what is varied."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 from dln.compiler import tensors
 from dln.compiler.equations import bind_statements
 from dln.compiler.graph import Node, ancestors
-from dln.compiler.model import Checking, Emission, Expectation, Sweeping, Tasking
+from dln.compiler.model import Checking, Expectation, Sweeping
 from dln.compiler.sizes import Conflict, Reason
 from dln.compiler.state import Build, Poisoned
-from dln.compiler.statics import listed, lookup, static, unknown, word
+from dln.compiler.statics import listed, lookup, unknown, word
 from dln.compiler.values import Scope
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import DlnError, Note, Span
@@ -73,13 +73,13 @@ def expectation(b: Build, st: s.Expect, scope: Scope) -> Expectation:
         left, right, op = _side(b, value, scope), b.make.const(True, "bool"), "=="
     sides = [left, right] + ([within] if within is not None else [])
     for node in sides:
-        _no_data(b, node, st.value.span, "a check")
+        no_data(b, node, st.value.span, "a check")
     return Expectation(
         op, left, right, within, phases_of(b, sides), " ".join(st.value.span.text.split()), st.span
     )
 
 
-def _no_data(b: Build, node: Node, span: Span, who: str) -> None:
+def no_data(b: Build, node: Node, span: Span, who: str) -> None:
     """What stands outside every phase has no minibatch to be worked out on."""
     given = [n for n in ancestors([node]) if n.op == "input" and n["name"] not in b.probes]
     if given:
@@ -126,50 +126,6 @@ def phases_of(b: Build, nodes: Sequence[Node]) -> tuple[str, ...]:
 def _phase_in(b: Build, clock: str) -> str:
     """`pre[0]` of the clock `pre[0].error[3]`."""
     return max((p for p in b.phases if clock.startswith(p + ".")), key=len, default=clock)
-
-
-def task(b: Build, st: s.Task, scope: Scope) -> Tasking:
-    """A `task`: options are constants, turned from outside with `-D`."""
-    inner = scope.child(st.name)
-    options: dict[str, object] = {}
-    for o in st.options:
-        given = b.overrides.get(o.name)
-        if given is not None and o.name not in b.constants:
-            b.used_overrides.add(o.name)
-            value: object = given
-        elif o.default is None:
-            b.fail(
-                "E333",
-                f"the option {o.name} of a task needs a value",
-                o.span,
-                remedy=f"{o.name} = ...",
-            )
-        else:
-            value = static(b, o.default, scope, f"the option {o.name}")
-        options[o.name] = value
-        inner.value(o.name, value, o.span)
-    emits = []
-    with b.within(frame=b.new_frame("task", site=st.name)):
-        bind_statements(b, [x for x in st.body if not isinstance(x, s.For)], inner)
-        for e, where in _emits(b, st.body, inner):
-            node = tensors.as_tensor(b, b.evaluate(e.value, where), e.value.span, "what is emitted")
-            _no_data(b, node, e.value.span, "a task")
-            if e.to is not None and not e.to.endswith((".csv", ".txt", ".npy")):
-                b.unbuilt(f"emitting to {e.to.rsplit('.', 1)[-1]} files", e.span)
-            emits.append(Emission(node, e.to, e.span))
-    return Tasking(st.name, options, tuple(emits), st.span)
-
-
-def _emits(b: Build, body: Sequence[Any], scope: Scope) -> Iterator[tuple[s.Emit, Scope]]:
-    for st in body:
-        if isinstance(st, s.Emit):
-            yield st, scope
-        elif isinstance(st, s.For):
-            for value in listed(b, st.range, scope):
-                inner = scope.child()
-                inner.value(st.name, value, st.span)
-                bind_statements(b, [x for x in st.body if not isinstance(x, s.For)], inner)
-                yield from _emits(b, st.body, inner)
 
 
 def sweep(b: Build, st: s.Sweep, scope: Scope) -> Sweeping:

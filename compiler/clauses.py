@@ -1,4 +1,4 @@
-"""The clauses of `train`: batch, duration, order, precision, seed, earlier phases."""
+"""The clauses of `train`: batch or stream, duration, order, precision, seed, earlier phases."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Note, Span, nearest
 
 ORDERS = ("shuffled", "file", "replacement", "balanced")
+CLASHES = {"stream": ("batch", "order"), "batch": ("stream",), "order": ("stream",)}
 DTYPES = ("float32", "float64")
 
 
@@ -29,6 +30,7 @@ def read(b: Build, st: s.Train, scope: Scope, data: DataSet) -> dict[str, Any]:
                 "E334", f"{kind} stands twice", c.span, "again", (Note(seen[kind], "first here"),)
             )
         seen[kind] = c.span
+        _instead_of(b, kind, seen)
         out.update(_after(b, c, scope) if isinstance(c, s.After) else _clause(b, c, scope, data))
     if out["duration"] is None:
         b.fail("E360", f"how long is {st.name.name} trained?", st.name.span, remedy="for 20 epochs")
@@ -69,6 +71,8 @@ def _clause(b: Build, c: s.Clause, scope: Scope, data: DataSet) -> dict[str, Any
             return {"duration": (int(value), "update" if unit == "step" else unit)}
         case "order":
             return _order(b, c, data)
+        case "stream":
+            return {"batch": _positive(b, c, scope, "a stream", "row"), "order": "stream"}
         case "dtype":
             if c.word not in DTYPES:
                 b.fail(
@@ -85,11 +89,24 @@ def _clause(b: Build, c: s.Clause, scope: Scope, data: DataSet) -> dict[str, Any
     b.unbuilt(f"the clause {c.kind}", c.span)
 
 
-def _positive(b: Build, c: s.Clause, scope: Scope, what: str) -> int:
+def _instead_of(b: Build, kind: str, seen: dict[str, Span]) -> None:
+    """A stream says itself how many examples are read at once, and in which order."""
+    other = next((k for k in CLASHES.get(kind, ()) if k in seen), None)
+    if other is None:
+        return
+    left = other if kind == "stream" else kind
+    why = "takes as many examples at once as it has rows"
+    why = why if left == "batch" else "reads windows one after the other"
+    note = Note(seen[other], f"{other} stands here")
+    text = f"a stream {why}: {left} has nothing to say"
+    b.fail("E363", text, seen[kind], f"and {kind} here", (note,), f"leave out {left}, or stream")
+
+
+def _positive(b: Build, c: s.Clause, scope: Scope, what: str, of: str = "example") -> int:
     assert c.value is not None
     value = whole(b, c.value, scope, what)
     if value < 1:
-        b.fail("E305", f"{what} has at least one example", c.value.span, f"is {value}")
+        b.fail("E305", f"{what} has at least one {of}", c.value.span, f"is {value}")
     return value
 
 
@@ -121,3 +138,13 @@ def _order(b: Build, c: s.Clause, data: DataSet) -> dict[str, Any]:
             remedy=f"order balanced({classes[0]})" if classes else "",
         )
     return {"order": name, "balanced": label}
+
+
+def rows(b: Build, st: s.Train, scope: Scope) -> int | None:
+    """How many rows a `stream` reads side by side; None where the phase has no stream, or what it
+    says is wrong, which `read` reports."""
+    for c in st.clauses:
+        if isinstance(c, s.Clause) and c.kind == "stream" and c.value is not None:
+            found = b.evaluate(c.value, scope)
+            return found if isinstance(found, int) and found >= 1 else None
+    return None

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
-from math import prod
 from pathlib import Path
 from typing import Any
 
-from dln.compiler import tensors
+from dln.compiler import loops, tensors
 from dln.compiler.equations import once
+from dln.compiler.fields import field_of, lengths
 from dln.compiler.graph import Node
 from dln.compiler.model import DataSet, FieldOf
-from dln.compiler.ports import dims_text, fit, port_sizes
 from dln.compiler.sizes import BATCH_SIZE, Size
-from dln.compiler.state import Build, Drawing, poison
-from dln.compiler.statics import domain_of, static, unknown, word
-from dln.compiler.tensor import Domain, TensorType
+from dln.compiler.state import Build, poison
+from dln.compiler.statics import static, unknown, whole, word
+from dln.compiler.tensor import TensorType
 from dln.compiler.values import Binding, DataValue, Record, Scope, describe
 from dln.grammar import syntax as s
-from dln.grammar.diagnostics import Fault, Note, nearest
+from dln.grammar.diagnostics import Fault, Note, Span, nearest
 
 READERS = ("idx", "npz", "table", "rows", "text", "synthetic")
+SETTINGS = {"text": {"window": 50}}
+"""What `set` may say about the sets of a reader, with the defaults."""
 
 
 def declare(b: Build, st: s.Data, scope: Scope) -> None:
@@ -31,11 +33,13 @@ def declare(b: Build, st: s.Data, scope: Scope) -> None:
 
 def _build(b: Build, st: s.Data, scope: Scope) -> DataValue:
     reader, args, options = _reader(b, st, scope)
+    options |= _settings(b, st, reader, scope, options)
     base = str(Path(st.span.source.path).resolve().parent)
     override = b.data_paths.get(st.name)
     if override is not None:
         b.used_overrides.add(f"data:{st.name}")
-    data = DataSet(st.name, reader, args, options, base, override, {}, {}, {}, 0, st.reader.span)
+    said = (st.name, reader, args, options, base, override)
+    data = DataSet(*said, {}, {}, {}, 0, st.reader.span)
     try:
         schema = b.probe(data)
     except Fault as fault:
@@ -46,29 +50,25 @@ def _build(b: Build, st: s.Data, scope: Scope) -> DataValue:
     inner.value("raw", raw[""] if "" in raw else Record(raw), st.reader.span)
     if schema.classes is not None:
         inner.value("V", schema.classes, st.reader.span)
-    fields = {}
-    for field in statements:
-        if isinstance(field, s.Field):
+    fields: dict[str, FieldOf] = {}
+    for line in statements:
+        if isinstance(line, s.Field):
+            name = line.port.name
             with b.collecting():
-                fields[field.port.name] = _field(b, field, inner)
-            if field.port.name not in fields:
-                b.broken_fields.setdefault(st.name, []).append(field.port.name)
-        elif isinstance(field, s.Setting):
-            with b.collecting():
-                b.unbuilt(f"the setting {field.name} of a data set", field.span)
+                fields[name] = field_of(b, line, inner, fields.values())
+            if name not in fields:
+                b.broken_fields.setdefault(st.name, []).append(name)
+    length = lengths(b, raw, fields, st.reader.span)
     parts = _parts(b, statements, inner, schema.count)
     b.data[st.name] = DataSet(
-        st.name,
-        reader,
-        args,
-        options,
-        base,
-        override,
+        *said,
         raw,
         fields,
         parts,
         schema.count,
         st.reader.span,
+        schema.alphabet,
+        length,
     )
     return DataValue(st.name)
 
@@ -118,63 +118,61 @@ def _raw(b: Build, st: s.Data, key: str, shape: tuple[int, ...], kind: str) -> N
     return b.mark(node, st.reader.span, f"raw.{key}" if key else "raw")
 
 
-def _field(b: Build, st: s.Field, scope: Scope) -> FieldOf:
-    """`x[784]: prob = raw.image / 255`: the value from raw, and the input that phases see."""
-    port = st.port
-    running, wanted = port_sizes(b, port, scope, {})
-    if running:
-        b.unbuilt("data that runs over time", port.span)
-    frame = b.new_frame("data", batched=True, site=f"{scope.path}.{port.name}")
-    drawing = Drawing(frame.site, None) if st.drawn else None
-    with b.within(frame=frame, drawing=drawing):
-        value = tensors.as_tensor(b, b.evaluate(st.value, scope), st.value.span)
-        if port.dims is None and len(value.type.example) == 1 and len(wanted) == 0:
-            fit(
-                b, value, (), wanted, st.value.span, f"the field is declared {port.name}", port.span
-            )
-        value = _laid_out(b, value, wanted, st)
-        who = f"the field is declared {port.name}{dims_text(port)}"
-        fit(b, value, (), wanted, st.value.span, who, port.span)
-        domain = domain_of(b, port.domain, scope)
-        value = _in_domain(b, value, domain, st)
-    shape = (BATCH_SIZE, *value.type.example)
-    type = TensorType(shape, ("batch",), value.type.kind, value.type.domain)
-    node = b.at(port.span)("input", name=port.name, type=type)
-    b.mark(node, port.span, port.name)
-    scope.value(port.name, value, port.span)
-    return FieldOf(port.name, node, value, st.drawn, st.span)
+def _settings(
+    b: Build, st: s.Data, reader: str, scope: Scope, given: Mapping[str, object]
+) -> dict[str, object]:
+    """`set window = 25` as options of the reader, defaults included; a set that is like another
+    has its settings, but for those that it sets itself."""
+    known = SETTINGS.get(reader, {})
+    for name in known.keys() & given.keys():
+        b.fail(
+            "E349",
+            f"the {name} of a data set is set in its body",
+            st.reader.span,
+            f"{reader} takes no {name}",
+            remedy=f"set {name} = {known[name]}",
+        )
+    found: dict[str, object] = dict(known)
+    seen: dict[str, Span] = {}
+    for place, body in enumerate((_like(b, st, scope), st.body)):
+        for setting in body:
+            if isinstance(setting, s.Setting):
+                with b.collecting():
+                    if place == 1:
+                        _once_set(b, setting, seen)
+                    found[setting.name] = _setting(b, setting, reader, scope)
+    return found
 
 
-def _laid_out(b: Build, value: Node, wanted: tuple[Size, ...], st: s.Field) -> Node:
-    """An image [28, 28] where `x[784]` is declared is laid out row by row; where `x[1, 28, 28]`
-    is, it is one map."""
-    found = [b.sizes.resolve(size).value or 0 for size in value.type.example]
-    asked = [b.sizes.resolve(size).value or 0 for size in wanted]
-    if len(asked) == 1 and len(found) > 1:
-        asked = [prod(found)]
-    elif [n for n in asked if n != 1] != [n for n in found if n != 1] or asked == found:
-        return value
-    shape = (*value.type.lead, *map(Size, asked))
-    return b.at(st.value.span)("reshape", value, shape=shape, running=value.type.running)
+def _once_set(b: Build, st: s.Setting, seen: dict[str, Span]) -> None:
+    if st.name in seen:
+        notes = (Note(seen[st.name], "first here"),)
+        b.fail("E334", f"{st.name} is set twice", st.span, "again", notes)
+    seen[st.name] = st.span
 
 
-def _in_domain(b: Build, value: Node, domain: Domain | None, st: s.Field) -> Node:
-    """The declared domain: classes are whole numbers, truth values 0 and 1. The data are checked
-    against it when they are read."""
-    make = b.at(st.value.span)
-    if domain is None or domain.name != "class":
-        if value.type.kind == "bool" or (value.type.kind == "index" and domain is not None):
-            value = make("cast", value, kind="real")
-    elif value.type.kind != "index":
-        value = make("cast", value, kind="index")
-    if domain is None:
-        return value
-    return make("asserted", value, domain=domain)
+def _setting(b: Build, st: s.Setting, reader: str, scope: Scope) -> int:
+    """The value of a setting: a whole number of at least 1."""
+    known = SETTINGS.get(reader, {})
+    if st.name not in known:
+        owner = next((r for r, names in SETTINGS.items() if st.name in names), None)
+        if owner is not None:
+            text = f"{st.name} is a setting of {owner} sets"
+            b.fail("E349", text, st.span, f"this one is read by {reader}", remedy="leave it out")
+        listed = ", ".join(f"set {k} = {v}" for k, v in known.items())
+        label = "unknown" if known else f"{reader} sets have no settings"
+        remedy = nearest(st.name, known) or listed or "leave it out"
+        text = f"there is no setting {st.name}"
+        b.fail("E301", text, word(st.span, st.name), label, remedy=remedy)
+    value = whole(b, st.value, scope, f"the {st.name}")
+    if value < 1:
+        b.fail("E305", f"the {st.name} must be at least 1", st.value.span, f"is {value}")
+    return value
 
 
 def _parts(b: Build, body: tuple[Any, ...], scope: Scope, count: int) -> dict[str, tuple[int, int]]:
     """`split fit 50000, valid 10000`: stretches of the file, in order; fractions below 1."""
-    parts, start = {"all": (0, count)}, 0
+    parts, start, stop = {"all": (0, count)}, 0, 0.0
     for st in body:
         if not isinstance(st, s.Split):
             continue
@@ -187,7 +185,8 @@ def _parts(b: Build, body: tuple[Any, ...], scope: Scope, count: int) -> dict[st
                     part.size.span,
                     f"is {tensors.short(part.size.span.text)}",
                 )
-            number = round(size * count) if size < 1 else int(size)
+            stop += size * count if size < 1 else int(size)  # fractions are rounded once each
+            number = round(stop) - start
             if part.name in parts:
                 b.fail("E334", f"the part {part.name} stands twice", part.span, "again")
             if start + number > count:
@@ -226,6 +225,8 @@ def _is_data(b: Build, binding: Binding | None) -> bool:
 def bind_fields(b: Build, data: DataSet, scope: Scope) -> None:
     """The fields of a data set as names: the inputs of a phase or watch."""
     for name, field in data.fields.items():
-        scope.value(name, field.node, field.span)
+        node = field.node
+        runs = loops.TIME in node.type.running
+        scope.value(name, loops.time_first(b, node, field.span) if runs else node, field.span)
     for name in b.broken_fields.get(data.name, ()):
         scope.names[name] = Binding(data.span, poison, static=True)

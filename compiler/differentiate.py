@@ -11,11 +11,15 @@ come first in the order, and the inner gradient is written out before the outer 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import TypeAlias
 
 from dln.compiler.graph import Graph, Node, Spans, ancestors, rewrite
-from dln.compiler.op import Make, op_of
+from dln.compiler.joins import live_only
+from dln.compiler.op import DERIVATIVES, Make, op_of
 from dln.compiler.tensor import TensorType
+
+Walk: TypeAlias = tuple[str, Node]
 
 
 def differentiate(graph: Graph) -> Graph:
@@ -40,14 +44,15 @@ def derivatives(graph: Graph) -> tuple[Graph, dict[Node, Node]]:
     """
     new, to = Graph(), dict[Node, Node]()
     nodes = ancestors(graph.outputs.values())
-    wanted: dict[Node, list[Node]] = {}
+    wanted: dict[Walk, list[Node]] = {}
     for node in nodes:
-        if node.op == "grad":
-            wanted.setdefault(node.operands[0], []).append(node.operands[1])
-    walked: dict[Node, dict[Node, Node]] = {}
+        if node.op in DERIVATIVES:
+            wanted.setdefault((node.op, node.operands[0]), []).append(node.operands[1])
+    walked: dict[Walk, dict[Node, Node]] = {}
     for node in nodes:
         spans, name = graph.spans.get(node, ()), graph.names.get(node)
-        made = copy(new, node, to) if node.op != "grad" else expand(new, node, to, wanted, walked)
+        symbolic = node.op in DERIVATIVES
+        made = expand(new, node, to, wanted, walked) if symbolic else copy(new, node, to)
         new.mark(made, spans, name)
         to[node] = made
     new.outputs = {k: to[v] for k, v in graph.outputs.items()}
@@ -65,39 +70,80 @@ def expand(
     new: Graph,
     node: Node,
     to: dict[Node, Node],
-    wanted: dict[Node, list[Node]],
-    walked: dict[Node, dict[Node, Node]],
+    wanted: dict[Walk, list[Node]],
+    walked: dict[Walk, dict[Node, Node]],
 ) -> Node:
-    """The gradient that a `grad` node stands for; zeros where s does not depend on x."""
+    """What a `grad` (or `curvature`) node stands for; zeros where s does not depend on x, as at the
+    dead entries of a parameter."""
     s, x = node.operands
-    if s not in walked:
+    walk = node.op, s
+    if walk not in walked:
         # What is not mapped yet cannot be among the operands of s: its gradient is zero.
-        walked[s] = cotangents(new, to[s], [to[w] for w in wanted[s] if w in to])
-    bar = walked[s].get(to[x])
+        walked[walk] = walker(node.op)(new, to[s], [to[w] for w in wanted[walk] if w in to])
+    bar = walked[walk].get(to[x])
     if bar is None:
         return Make(new).zeros(to[x].type)
-    return same_running(Make(new), bar, to[x].type)
+    return live_only(Make(new), same_running(Make(new), bar, to[x].type), to[x])
+
+
+def walker(op: str) -> Callable[[Graph, Node, Iterable[Node]], dict[Node, Node]]:
+    """The walk that finds all derivatives of one kind of one s."""
+    if op == "grad":
+        return cotangents
+    from dln.compiler.curvature import curvatures  # it is made of what stands below
+
+    return curvatures
 
 
 def cotangents(new: Graph, s: Node, wanted: Iterable[Node]) -> dict[Node, Node]:
     """The derivative of s with respect to each wanted node that s depends on."""
+    wanted = list(wanted)
     order = ancestors([s])
     active = between(order, set(wanted))
     parts: dict[Node, list[Node]] = {s: [Make(new, new.spans.get(s, ())).ones(s.type)]}
     bars: dict[Node, Node] = {}
+    heard: dict[Node, dict[Node, Node]] = {}
     for node in reversed(order):
+        spans = new.spans.get(node, ())
+        if node.op == "scan" and node in active and node in heard:
+            through_loop(Make(new, spans), node, heard[node], active, parts, wanted, bars)
         if node not in active or node not in parts:
             continue
-        spans = new.spans.get(node, ())
         bars[node] = bar = total(new, parts.pop(node), spans)
-        if any(o in active for o in node.operands):
+        if node.op == "item":
+            heard.setdefault(node.operands[0], {})[node["value"]] = bar
+        elif any(o in active for o in node.operands):
             share(Make(new, spans), node, bar, active, parts)
     return {x: bars[x] for x in wanted if x in bars}
 
 
+def through_loop(
+    m: Make,
+    loop: Node,
+    heard: dict[Node, Node],
+    active: set[Node],
+    parts: dict[Node, list[Node]],
+    wanted: list[Node],
+    bars: dict[Node, Node],
+) -> None:
+    """Hand the cotangents of a loop's items on to its operands, and find those of the items that
+    are asked for: each is the whole derivative with respect to the value at its step, through all
+    the steps that follow."""
+    from dln.compiler.reverse import backward
+
+    asked = [x for x in wanted if x.op == "item" and x.operands[0] is loop]
+    done = backward(m, loop, heard, active, [x["value"] for x in asked])
+    for x in asked:
+        if x["value"] in done.values:
+            bars[x] = done.values[x["value"]]
+    for operand, part in zip(loop.operands, done.operands, strict=True):
+        if part is not None and operand in active:
+            parts.setdefault(operand, []).append(part)
+
+
 def between(order: list[Node], wanted: set[Node]) -> set[Node]:
     """The real nodes that depend on a wanted node, the wanted ones included."""
-    active: set[Node] = set()
+    active: set[Node] = {x.operands[0] for x in wanted if x.op == "item"} & set(order)
     for node in order:
         if node.type.kind == "real" and node.op != "stop":
             if node in wanted or any(o in active for o in node.operands):

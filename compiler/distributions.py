@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dln.compiler import pointwise, tensors
 from dln.compiler.graph import Node
-from dln.compiler.sizes import BATCH_SIZE
+from dln.compiler.sizes import BATCH_SIZE, Size
 from dln.compiler.state import Build
-from dln.compiler.tensor import BINARY, TensorType
-from dln.compiler.values import Value
+from dln.compiler.statics import want_domain
+from dln.compiler.tensor import BINARY, PROB, TensorType
+from dln.compiler.values import Value, describe
 from dln.grammar.diagnostics import Span
 
 
@@ -26,9 +27,16 @@ def _draws(b: Build, span: Span, name: str, *parameters: Value) -> tuple[str, Te
         like = tensors.align(b, nodes, span)[0].type
     else:
         like = TensorType(b.drawing.shape or ())
-    if b.frame.batched and "batch" not in like.running:
-        like = TensorType((BATCH_SIZE, *like.shape), ("batch", *like.running))
-    return b.drawing.take(), TensorType(like.shape, like.running)
+    return b.drawing.take(), _for_each(b, like)
+
+
+def _for_each(b: Build, like: TensorType) -> TensorType:
+    """The shape of numbers drawn for each example, where there are examples."""
+    if not b.frame.batched or "batch" in like.running:
+        return TensorType(like.shape, like.running)
+    sizes = dict(zip(like.running, like.lead, strict=True)) | {"batch": BATCH_SIZE}
+    running = tuple(sorted(sizes, key=lambda axis: tensors.ORDER.get(axis, 2)))
+    return TensorType((*(sizes[axis] for axis in running), *like.example), running)
 
 
 def _draw(b: Build, span: Span, kind: str, site: str, like: TensorType) -> Node:
@@ -66,5 +74,126 @@ def bernoulli(b: Build, span: Span, p: Value) -> Node:
     """1 with probability p, else 0."""
     site, like = _draws(b, span, "bernoulli", p)
     u = _draw(b, span, "uniform", site, like)
+    return _below(b, u, p, span)
+
+
+def _below(b: Build, u: Node, p: Value, span: Span) -> Node:
+    """1 where a uniform number lies below p, else 0."""
     node = pointwise.binary(b, "lt", u, p, span, (span, span))
     return b.make("asserted", b.make("cast", node, kind="real"), domain=BINARY)
+
+
+def categorical(b: Build, span: Span, p: Value) -> Node:
+    """A class with the probabilities p, the last axis: the first one at which their running sum
+    exceeds a uniform share of the total. One without probability is never drawn."""
+    node = tensors.quantity(b, tensors.as_tensor(b, p, span), span)
+    if not (isinstance(p, list) and all(isinstance(v, int | float) and v >= 0 for v in p)):
+        node = want_domain(b, node, PROB, b.blame(p, span), "categorical")
+    if not node.type.example:
+        at = b.blame(p, span)
+        b.fail("E206", "categorical takes a vector of probabilities", at, "is a single number")
+    axis = len(node.type.shape) - 1
+    rest = TensorType(node.type.shape[:-1], node.type.running)
+    if rest.shape == () and b.drawing is not None and b.drawing.shape:
+        rest = TensorType(b.drawing.shape)
+    site, like = _draws(b, span, "categorical", *_shaped(b, rest))
+    whole = TensorType((*like.shape, node.type.shape[-1]), like.running)
+    sums = tensors.spread(b, b.at(span)("cumsum", node, axis=axis), whole, span)
+    total, u = _last(b, sums), _draw(b, span, "uniform", site, like)
+    places = tuple(range(len(like.shape)))
+    share = b.make.broadcast(b.make.mul(u, total), whole, places)
+    most = b.make.broadcast(total, whole, places)
+    reached = b.make("or", b.make("gt", sums, share), b.make("ge", sums, most))
+    return b.make("argmax", reached, axis=len(places))
+
+
+def _shaped(b: Build, like: TensorType) -> tuple[Value, ...]:
+    """A parameter of a shape, or none for a single number."""
+    return (b.make.zeros(like),) if like.shape else ()
+
+
+def _last(b: Build, node: Node) -> Node:
+    """The last element along the last axis: there is one, whatever its size turns out to be."""
+    shape = node.type.shape
+    n = b.sizes.resolve(shape[-1]).value
+    if n is None:
+        return b.make("max", node, axes=(len(shape) - 1,))
+    cut = b.make("slice", node, axis=len(shape) - 1, start=n - 1, stop=n)
+    return b.make("reshape", cut, shape=shape[:-1], running=node.type.running)
+
+
+def mask(b: Build, span: Span, x: Value, p: Value) -> Node:
+    """1 with probability p, else 0, for each element of x, drawn afresh at each update.
+
+    What `dropout` is made of: a draw within an expression. Its place is the equation it stands in.
+    """
+    node = tensors.as_tensor(b, x, span)
+    if isinstance(p, int | float) and not 0 < p <= 1:
+        b.fail("E346", "the share that is kept lies above 0, up to 1", b.blame(p, span), f"is {p}")
+    like = _for_each(b, TensorType(node.type.shape, node.type.running))
+    return _below(b, _draw(b, span, "uniform", _mask_site(b, span), like), p, span)
+
+
+def _mask_site(b: Build, span: Span) -> str:
+    """The equation's path; masks at different places of one equation are numbered."""
+    path = b.naming.path
+    site = path if path.startswith(f"{b.frame.site}.") else f"{b.frame.site}.{path}"
+    known = b.frame.masks.setdefault(site, [])
+    place = (*(at for at, _ in b.calls), span)
+    if place not in known:
+        known.append(place)
+    number = known.index(place)
+    return f"{site}.mask" + (f"#{number + 1}" if number else "")
+
+
+# ---- distortions -------------------------------------------------------------------------------
+
+AT_MOST = {"shift": None, "scale": 0.9, "squeeze": 0.9, "shear": None}
+
+
+def distort(
+    b: Build,
+    span: Span,
+    image: Value,
+    shift: Value = 2,
+    scale: Value = 0.15,
+    squeeze: Value = 0.15,
+    shear: Value = 0.2,
+    background: Value = 0,
+) -> Node:
+    """`image ~ distort(raw.image)`: the image [h, w] or [maps, h, w] moved by chance.
+
+    Each is drawn evenly from its range: a shift of up to `shift` pixels in both directions; sides
+    1 - scale to 1 + scale times as long; one side 1 - squeeze to 1 + squeeze times as long, the
+    other as much shorter; columns slanted by -shear to shear pixels for each row. `background` is
+    what comes in from outside.
+    """
+    node = tensors.quantity(b, tensors.as_tensor(b, image, span), span)
+    if len(node.type.example) not in (2, 3):
+        at = b.blame(image, span)
+        message = "distort takes an image [h, w] or [maps, h, w]"
+        b.fail("E206", message, at, f"is {b.shown(node.type)}")
+    how = {"shift": shift, "scale": scale, "squeeze": squeeze, "shear": shear}
+    ranges = {k: _range(b, span, k, v) for k, v in how.items()}
+    if isinstance(background, bool) or not isinstance(background, int | float):
+        at = b.blame(background, span)
+        b.fail("E305", "background is a number known when the spec is read", at)
+    lead = TensorType(node.type.lead, node.type.running)
+    five = TensorType((*lead.shape, Size(5)), lead.running)
+    site, like = _draws(b, span, "distort", *_shaped(b, five))
+    whole = TensorType((*like.lead, *node.type.example), like.running)
+    u, spread = _draw(b, span, "uniform", site, like), tensors.spread(b, node, whole, span)
+    return b.at(span)("warp", spread, u, **ranges, background=float(background))
+
+
+def _range(b: Build, span: Span, name: str, value: Value) -> float:
+    """How far a distortion goes."""
+    most = AT_MOST[name]
+    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+        at = b.blame(value, span)
+        found = value if isinstance(value, int | float) else describe(value)
+        b.fail("E347", f"{name} is a number from 0 on", at, f"is {found}")
+    if most is not None and value > most:
+        at = b.blame(value, span)
+        b.fail("E347", f"{name} is a share from 0 to {most}", at, f"is {value}")
+    return float(value)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from dln.compiler import axes, tensors
+from dln.compiler import axes, loops, tensors
 from dln.compiler.graph import Node
+from dln.compiler.ports import port_sizes
 from dln.compiler.sizes import Size, Var
 from dln.compiler.state import Build, Drawing, Naming
 from dln.compiler.statics import domain_of, listed, lookup, size, want_domain, word
@@ -19,6 +20,10 @@ def bind_statements(b: Build, body: Sequence[s.Item | s.Stmt], scope: Scope) -> 
     """Bind the names that equations define; each is worked out when it is first asked for."""
     for st in body:
         match st:
+            case s.Define(target=target) if (lag := loops.first_value(target)) is not None:
+                name = loops.first_name(target.name, lag)
+                begins = st.changed(target=target.changed(dims=None))
+                once(b, scope, name, target.span, partial(define, b, begins, scope))
             case s.Define(target=target):
                 once(b, scope, target.name, target.span, partial(define, b, st, scope))
             case s.Draw(target=target):
@@ -29,7 +34,7 @@ def bind_statements(b: Build, body: Sequence[s.Item | s.Stmt], scope: Scope) -> 
                 path = f"{scope.path}.{st.name}" if scope.path else st.name
                 once(b, scope, st.name, st.span, partial(let, b, path, st.value, scope))
             case s.Scan():
-                b.unbuilt("scan", st.span)
+                loops.bind(b, st, scope)
             case s.Hidden() | s.Energy():
                 b.unbuilt("an energy", st.span)
             case s.For():
@@ -62,6 +67,20 @@ def once(
             remedy="another name",
         )
     scope.names[name] = Binding(span, find, static)
+
+
+def promised(b: Build, name: str, scope: Scope) -> tuple[Size, ...] | None:
+    """The sizes that the block of some equations promises for a result, if it is one."""
+    where: Scope | None = scope
+    while where is not None and where.owner is None:
+        where = where.parent
+    if where is None or where.owner is None:
+        return None
+    made = where.owner
+    for port in made.definition.syntax.results:
+        if port.name == name:
+            return port_sizes(b, port, made.scope, made.sizes)[1]
+    return None
 
 
 def let(b: Build, path: str, expr: s.Expr, scope: Scope) -> Value:

@@ -46,8 +46,9 @@ def evaluate_nodes(
     real: Any = float,
     sizes: Mapping[Var, int] | None = None,
     draw: Draw | None = None,
+    held: Mapping[Node, Array] | None = None,
 ) -> dict[Node, Array]:
-    """The value of every node that the outputs need."""
+    """The value of every node that the outputs need; those in `held` are known already."""
     import numpy as np
 
     nodes = ancestors(outputs)
@@ -56,13 +57,16 @@ def evaluate_nodes(
     def size(s: Size) -> int:
         return number_of(s, found)
 
-    values: dict[Node, Array] = {}
+    values: dict[Node, Array] = dict(held or {})
     for node in nodes:
+        if node in values:
+            continue
         value = given(np, node, env, real) if node.op in GIVEN else None
         shape = tuple(size(s) for s in node.type.shape)
         if value is None:
-            site = Site(np, node.attrs, shape, real, size, draw or no_draws)
-            value = np.asarray(op_of(node).evaluate(site, *(values[o] for o in node.operands)))
+            site = Site(np, node.attrs, shape, real, size, draw or no_draws, found)
+            value = op_of(node).evaluate(site, *(values[o] for o in node.operands))
+            value = value if node.op == "scan" else np.asarray(value)
         if value.shape != shape:
             raise Fault(f"{node!r} has shape {shape}, its value has {value.shape}")
         values[node] = value

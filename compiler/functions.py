@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dln.compiler import tensors
+from dln.compiler import loops, tensors
 from dln.compiler.calls import apply
 from dln.compiler.graph import Node
 from dln.compiler.model import Applied
@@ -49,19 +49,24 @@ def _as_function(b: Build, path: str, target: Value) -> Applied | None:
     if first is None:
         return None
     ports: dict[str, Node] = {}
-    for port, (_, sizes, domain) in zip(first.definition.syntax.ports, first.ports, strict=True):
+    for port, (running, sizes, domain) in zip(first.definition.syntax.ports, first.ports, strict=True):
         kind: Kind = "index" if domain is not None and domain.name == "class" else "real"
         shape = tuple(b.sizes.resolve(x) for x in sizes)
         if any(x.value is None for x in shape):
             return None
-        type = TensorType((BATCH_SIZE, *shape), ("batch",), kind)
+        if "time" in running:  # as many steps as the sequences it was applied to
+            shape = (b.sizes.resolve(first.steps), *shape)
+        type = TensorType((BATCH_SIZE, *shape), ("batch", *running), kind)
         type = type.like(domain=domain)
         ports[port.name] = b.at(port.span)("input", name=port.name, type=type)
     with b.within(frame=b.new_frame("apply", batched=True, site=path)):
         given = [(n, first.span) for n in ports.values()]
         result = apply(b, target, given, first.span)
     values = result.values if isinstance(result, Record) else {_result_name(target): result}
-    results = {k: tensors.as_tensor(b, v, first.span) for k, v in values.items()}
+    results = {
+        k: loops.batch_first(b, tensors.as_tensor(b, v, first.span), first.span)
+        for k, v in values.items()
+    }
     return Applied(path, ports, results, tuple(p for p in b.params if p.startswith(path)))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from dln.compiler import asking, axes, blocks, tensors, windows
+from dln.compiler import asking, axes, blocks, loops, tensors, windows
 from dln.compiler.graph import Node
 from dln.compiler.state import Build
 from dln.compiler.statics import lookup, unknown, whole
@@ -16,7 +16,9 @@ from dln.compiler.values import (
     Module,
     PhaseValue,
     Record,
+    Recurrence,
     Scope,
+    StepIndex,
     Value,
     describe,
 )
@@ -63,6 +65,9 @@ def _attr(b: Build, expr: s.Attr, scope: Scope) -> Value:
 
 def _index(b: Build, expr: s.Index, scope: Scope) -> Value:
     body = b.evaluate(expr.body, scope)
+    step = b.evaluate(expr.indices[0], scope) if _may_be_step(expr) else None
+    if isinstance(step, StepIndex) and isinstance(body, Node | Recurrence):
+        return _at_step(b, body, step, expr, scope)
     if isinstance(body, list):
         if any(
             isinstance(b.evaluate(i, scope), Node | IndexVar | IndexForm)
@@ -81,6 +86,45 @@ def _index(b: Build, expr: s.Index, scope: Scope) -> Value:
         at = whole(b, expr.indices[0], scope, "the number of a report")
         return asking.history(b, body, at, expr.span)
     return _tensor_index(b, body, expr, scope)
+
+
+def _may_be_step(expr: s.Index) -> bool:
+    """Whether the first index may be a step of a scan: `t`, `t-1`, `t+2`."""
+    first = expr.indices[0] if expr.indices else None
+    while isinstance(first, s.Group):
+        first = first.body
+    return isinstance(first, s.Name) or (isinstance(first, s.Binary) and first.op in "+-")
+
+
+def _at_step(
+    b: Build, body: Node | Recurrence, step: StepIndex, expr: s.Index, scope: Scope
+) -> Value:
+    """`x[t]`, `h[t-1]`, `x[t, 2]`: the element at a step, then the other indices."""
+    node = step.attempt.element(body, step, expr.span)
+    if len(expr.indices) == 1:
+        return b.mark(node, expr.span, tensors.short(expr.span.text))
+    rest = s.Index(expr.body, expr.indices[1:], span=expr.span)
+    return _tensor_index(b, node, rest, scope)
+
+
+def _in_time(b: Build, node: Node, part: s.Expr | s.Slice, scope: Scope) -> Node:
+    """`h[0]`, `h[1:]` of a sequence: the first index is the step."""
+    node = loops.time_first(b, node, part.span)
+    if isinstance(part, s.Slice):
+        plain = b.make("running", node, running=())
+        made = axes.cut(b, plain, 0, *_bounds(b, part, scope), part.span)
+        return b.make("running", made, running=node.type.running)
+    value = b.evaluate(part, scope)
+    if isinstance(value, IndexVar):
+        names = tuple(value.axis if a == loops.TIME else a for a in node.type.running)
+        tensors.equal(b, value.size, node.type.shape[0], part.span, f"{value.name} runs over time")
+        return b.make("running", node, running=names)
+    at = whole(b, part, scope, "a step")
+    length = b.sizes.resolve(node.type.shape[0]).value
+    if at < 0 or (length is not None and at >= length):
+        last = "last(...) is the last element" if at < 0 else "steps count from 0"
+        b.fail("E208", f"the step {at} is outside of the sequence", part.span, remedy=last)
+    return loops.element(b, node, at, part.span)
 
 
 def _list_index(b: Build, body: Value, part: s.Expr | s.Slice, scope: Scope) -> Value:
@@ -109,6 +153,11 @@ def _bounds(b: Build, part: s.Slice, scope: Scope) -> tuple[int | None, int | No
 
 def _tensor_index(b: Build, node: Node, expr: s.Index, scope: Scope) -> Value:
     """`x[i, 2, label, :5]`: bound indices run, numbers take, classes pick, slices cut."""
+    if loops.TIME in node.type.running and not b.mapped and expr.indices:
+        node = _in_time(b, node, expr.indices[0], scope)
+        if len(expr.indices) == 1:
+            return b.mark(node, expr.span)
+        expr = s.Index(expr.body, expr.indices[1:], span=expr.span)
     if len(expr.indices) > len(node.type.example):
         b.fail(
             "E213",

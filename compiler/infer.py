@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 from dln.compiler.graph import Graph, Node, ancestors
 from dln.compiler.model import Model, remap
 from dln.compiler.op import Make
+from dln.compiler.ops.loop import Body
 from dln.compiler.sizes import Size, Sizes
 from dln.compiler.tensor import Domain, TensorType
 from dln.grammar.diagnostics import Fault
@@ -22,11 +23,15 @@ def infer(model: Model) -> Model:
     Nodes of blocks that are never applied keep open sizes; nothing refers to them, and they go.
     """
     new, to = Graph(), dict[Node, Node]()
-    make = Make(new)
+    make, steps = Make(new), dict[Node, Node]()
     for node in model.graph.topological():
-        if any(o not in to for o in node.operands):
+        if any(o not in to for o in node.operands) or node.op in ("at", "slot"):
             continue
         attrs = {k: known(v, model.sizes) for k, v in node.attrs.items()}
+        if node.op == "scan":
+            attrs["body"] = known_body(node["body"], model.sizes, steps)
+        elif node.op == "item":
+            attrs["value"] = steps[node["value"]]
         try:
             made = make(node.op, *(to[o] for o in node.operands), **attrs)
         except Fault as fault:
@@ -43,6 +48,21 @@ def infer(model: Model) -> Model:
 
     kept: Model = remap(model.changed(graph=new, params=params), moved)
     return kept
+
+
+def known_body(body: Body, sizes: Sizes, to: dict[Node, Node]) -> Body:
+    """The body of a loop with its sizes resolved; `to` learns which node became which."""
+    graph = Graph()
+    make = Make(graph)
+    for node in body.graph.topological():
+        attrs = {k: known(v, sizes) for k, v in node.attrs.items()}
+        made = make(node.op, *(to[o] for o in node.operands), **attrs)
+        graph.mark(made, body.graph.spans.get(node, ()), body.graph.names.get(node))
+        to[node] = made
+    rows, fixed, carried, nexts = (
+        tuple(to[n] for n in part) for part in (body.rows, body.fixed, body.carried, body.nexts)
+    )
+    return Body(graph, rows, fixed, carried, nexts, sizes.resolve(body.length), body.reverse)
 
 
 def never_fixed(model: Model, node: Node) -> NoReturn:

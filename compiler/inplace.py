@@ -101,7 +101,10 @@ class InPlace:
 
     def needs(self, node: Node) -> Iterable[Node]:
         """The computed nodes that have to run before a node."""
-        yield from (n for n in self.reads[node] if n in self.reads)
+        for n in self.reads[node]:
+            filled = n.operands[0] if n.op == "left" else n
+            if filled in self.reads:
+                yield filled
         yield from self.before.get(node, ())
 
 

@@ -10,8 +10,17 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from dln.compiler import distributions, pointwise, reductions, shaping, tensors
-from dln.compiler.blocks import owned
+from dln.compiler import (
+    distributions,
+    emitting,
+    joins,
+    literals,
+    pointwise,
+    reductions,
+    shaping,
+    tensors,
+)
+from dln.compiler.blocks import live_only, owned_by
 from dln.compiler.graph import Node, ancestors
 from dln.compiler.sizes import Size
 from dln.compiler.state import Build
@@ -134,20 +143,30 @@ def gradient(b: Build, span: Span, s: Value, x: Value) -> Node:
     if found is None:
         of, by = (tensors.short(b.blame(v, span).text) for v in (s, x))
         b.fail("E345", f"{of} does not depend on {by}", b.blame(x, span), "takes no part in it")
-    return found
+    return live_only(b, found, at)
 
 
-VIEWS = ("slice", "reshape", "transpose", "running")
+VIEWS = ("slice", "reshape", "transpose", "running", "asserted")
+
+
+def _takes_part(at: Node, needed: set[Node]) -> bool:
+    """Whether a loss depends on a node; on a sequence, if it does on the scan that defines it."""
+    return at in needed or (at.op == "item" and at.operands[0] in needed)
 
 
 def _by(b: Build, span: Span, loss: Node, at: Node, needed: set[Node]) -> Node | None:
     """The gradient by a node, or by a part of one that the loss depends on: `grad(e, o[0])`."""
-    if at in needed:
+    if _takes_part(at, needed):
         return b.at(span)("grad", loss, at)
     if at.op not in VIEWS:
         return None
     whole = _by(b, span, loss, at.operands[0], needed)
     return None if whole is None else b.make(at.op, whole, **at.attrs)
+
+
+def _last(b: Build, span: Span, x: Value) -> Node:
+    """The last element of a sequence."""
+    return reductions.last(b, tensors.as_tensor(b, x, span), span)
 
 
 def _stop(b: Build, span: Span, x: Value) -> Node:
@@ -160,6 +179,17 @@ def _training(b: Build, expr: s.Call, scope: Scope) -> Value:
     if len(expr.arguments) != 2:
         b.fail("E322", f"training takes 2 arguments, not {len(expr.arguments)}", expr.span)
     return b.evaluate(expr.arguments[0 if b.frame.training else 1], scope)
+
+
+def _curvature(b: Build, expr: s.Call, scope: Scope) -> Value:
+    """`curvature(500)` has a meaning in the states of an optimiser only: `updates` reads it."""
+    b.fail(
+        "E363",
+        "curvature is estimated for a state of an optimiser",
+        expr.span,
+        "stands elsewhere",
+        remedy="state h = curvature(500) every 1 epoch",
+    )
 
 
 # ---- questions about the spec ------------------------------------------------------------------
@@ -177,15 +207,21 @@ def _length(b: Build, span: Span, x: Value) -> int:
 
 
 def _counted(trainable: bool) -> Callable[..., int]:
-    def call(b: Build, span: Span, what: Value) -> int:
+    """How many numbers an instance has that can be trained, or that cannot; `net.h` means the
+    instance that the equation h made. Dead entries do not count."""
+
+    def call(b: Build, expr: s.Call, scope: Scope) -> int:
+        if len(expr.arguments) != 1 or isinstance(expr.arguments[0], s.Named | s.Ranged):
+            what = tensors.short(expr.function.span.text)
+            b.fail("E322", f"{what} takes one instance or parameter", expr.span)
         total = 0
-        for path in owned(b, what, span):
+        for path in owned_by(b, expr.arguments[0], scope):
             p = b.params[path]
             if p.trainable == trainable:
                 sizes = [b.sizes.resolve(x) for x in p.node.type.shape]
                 if any(x.value is None for x in sizes):
-                    b.fail("E336", f"the size of {path} is not known", span)
-                total += math.prod(x.constant for x in sizes)
+                    b.fail("E336", f"the size of {path} is not known", expr.span)
+                total += joins.live_count(p.joins, [x.constant for x in sizes])
         return total
 
     return call
@@ -219,18 +255,16 @@ LATER = (
     "gibbs",
     "cd",
     "free",
-    "last",
-    "categorical",
-    "marks",
-    "glyphs",
-    "tiles",
-    "text",
-    "distort",
     "relaxed",
     "noise",
     "lbfgs",
-    "diagonal_lm",
 )
+LAZY = {
+    "text": emitting.text,
+    "plot": emitting.plot,
+    "log_plot": emitting.log_plot,
+    "examples": emitting.examples,
+}
 EAGER: dict[str, Callable[..., Any]] = {
     "exp": _pointwise("exp", math.exp),
     "log": _pointwise("log", math.log),
@@ -245,18 +279,24 @@ EAGER: dict[str, Callable[..., Any]] = {
     "zeros": shaping.filled(0.0),
     "ones": shaping.filled(1.0),
     "outer": shaping.outer,
+    "tiles": emitting.tiles,
     "flatten": shaping.flatten,
     "concat": shaping.concat,
     "pad": shaping.pad,
     "grad": gradient,
+    "last": _last,
     "stop": _stop,
     "uniform": distributions.uniform,
     "normal": distributions.normal,
     "bernoulli": distributions.bernoulli,
+    "categorical": distributions.categorical,
+    "mask": distributions.mask,
+    "distort": distributions.distort,
     "shape": _shape,
     "length": _length,
-    "params": _counted(True),
-    "fixed_values": _counted(False),
+    "inputs": joins.inputs,
+    "marks": literals.marks,
+    "glyphs": literals.glyphs,
     "chain": _chain,
     "id": _id,
 }
@@ -272,6 +312,11 @@ def builtins() -> Scope:
     for name, call in EAGER.items():
         scope.value(name, Builtin(name, call, makes=name == "chain"))
     scope.value("training", Builtin("training", _training, lazy=True))
+    scope.value("curvature", Builtin("curvature", _curvature, lazy=True))
+    scope.value("params", Builtin("params", _counted(True), lazy=True))
+    scope.value("fixed_values", Builtin("fixed_values", _counted(False), lazy=True))
+    for name, made in LAZY.items():
+        scope.value(name, Builtin(name, made, lazy=True))
     for name in LATER:
         scope.value(name, Builtin(name, _later(name), lazy=True))
     scope.value("pi", math.pi)

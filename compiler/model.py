@@ -10,19 +10,24 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from dln.compiler.graph import Graph, Node
-from dln.compiler.sizes import Sizes
+from dln.compiler.sizes import Size, Sizes
 from dln.grammar.diagnostics import Source, Span
 from dln.grammar.record import Record
 
 
 class Parameter(Record):
-    """A parameter or fixed value: its node, and the node of its initial value."""
+    """A parameter or fixed value: its node, and the node of its initial value.
+
+    `joins` is the table of 0 and 1 over its leading axes that says which entries exist; None
+    where all do.
+    """
 
     path: str
     node: Node
     init: Node | None
     span: Span
     trainable: bool = True
+    joins: tuple[Any, ...] | None = None
 
 
 class FieldOf(Record):
@@ -36,7 +41,11 @@ class FieldOf(Record):
 
 
 class DataSet(Record):
-    """A declared data set. `parts` are (start, count) in the file's order; `all` is among them."""
+    """A declared data set. `parts` are (start, count) in the file's order; `all` is among them.
+
+    `alphabet` is that of a text. `length` names the field that holds the lengths of sequences of
+    unequal length.
+    """
 
     name: str
     reader: str
@@ -49,6 +58,8 @@ class DataSet(Record):
     parts: Mapping[str, tuple[int, int]]
     count: int
     span: Span
+    alphabet: str | None = None
+    length: str | None = None
 
 
 class On(Record):
@@ -66,7 +77,8 @@ class Watching(Record):
 
     `value` is summed over the batch when `per_example`, else it is one number for a whole batch.
     `every` is (count, unit) or None for the end of the phase. Without `on` it is taken on the
-    phase's own minibatches.
+    phase's own minibatches. On the data of a `stream` of so many rows, `states` are what is
+    carried from window to window, `carried` their shapes.
     """
 
     name: str
@@ -77,6 +89,9 @@ class Watching(Record):
     every: tuple[int, str] | None
     fields: tuple[str, ...]
     span: Span
+    stream: int | None = None
+    states: Mapping[str, Node] = {}
+    carried: Mapping[str, tuple[Size, ...]] = {}
 
 
 class Keeping(Record):
@@ -92,6 +107,17 @@ class Starting(Record):
 
     path: str
     value: Node
+    span: Span
+
+
+class Estimating(Record):
+    """A state of an optimiser that is estimated: at the start of every `every` epochs, `value` is
+    worked out on the first `sample` examples of the epoch's order and put into the state `path`."""
+
+    path: str
+    value: Node
+    sample: int
+    every: int
     span: Span
 
 
@@ -124,6 +150,8 @@ class Phase(Record):
     until: Node | None
     slow: bool
     span: Span
+    carried: tuple[str, ...] = ()
+    estimates: tuple[Estimating, ...] = ()
 
 
 class Probe(Record):
@@ -156,10 +184,33 @@ class Checking(Record):
     span: Span
 
 
+class EmittedPart(Record):
+    """A part of what is emitted: a tensor, or a text.
+
+    A text stands for itself in a `text`; elsewhere it names a watch, whose history is meant.
+    `label` is what a person calls it, `axis` what its values are counted by; classes are letters
+    of an `alphabet`, where one is given.
+    """
+
+    value: Node | str
+    label: str = ""
+    axis: str = "index"
+    alphabet: str = ""
+
+
 class Emission(Record):
-    value: Node
+    """`emit e to "file"`: `form` is value, text, plot, log_plot or examples.
+
+    Examples are the first `count` of a part of a data set for which the second part, if there is
+    one, holds.
+    """
+
+    form: str
+    parts: tuple[EmittedPart, ...]
     to: str | None
     span: Span
+    on: On | None = None
+    count: int = 0
 
 
 class Tasking(Record):
@@ -193,7 +244,7 @@ class Applied(Record):
 
 
 class Model(Record):
-    """A built spec."""
+    """A built spec. `drawings` are the files of bitmaps it has read."""
 
     source: Source
     sources: Mapping[str, Source]
@@ -209,6 +260,7 @@ class Model(Record):
     applied: Mapping[str, Applied]
     notes: tuple[str, ...]
     sizes: Sizes
+    drawings: tuple[Source, ...] = ()
 
 
 def remap(value: Any, to: Callable[[Node], Node]) -> Any:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 Array: TypeAlias = Any
 Attrs: TypeAlias = Mapping[str, Any]
 Infer: TypeAlias = Callable[[Attrs, tuple[TensorType, ...]], TensorType]
+Curve: TypeAlias = "Callable[[Make, Node, Node | None, Node | None], tuple[Node | None, ...]]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,8 @@ class Site:
     """What the evaluator knows where it computes a node: the resolved sizes and the precision.
 
     `shape` is the node's shape in numbers, `real` the floating dtype, `size` turns any `Size`
-    into a number, and `draw(kind, site, shape)` gives the counter-based draws.
+    into a number, `draw(kind, site, shape)` gives the counter-based draws; `sizes` are the open
+    sizes (batch) in numbers.
     """
 
     np: ModuleType
@@ -40,6 +42,7 @@ class Site:
     real: Any
     size: Callable[[Size], int]
     draw: Callable[[str, str, tuple[int, ...]], Array]
+    sizes: Mapping[Any, int] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +100,17 @@ class Op:
     """One operation. See the module's docstring.
 
     `facts` are single words: `pointwise` (element by element, operands of one shape or single
-    numbers), `view` (no work: the operand's elements in another arrangement), `commutative`,
+    numbers), `view` (no work: the operand's elements in another arrangement), `moves` (elements are
+    only moved and added up, so that every derivative is 0 or 1), `squashing` (bends both ways: its
+    second derivative is left out of curvature), `commutative`,
     `source`, `random`, `symbolic` (must be gone before lowering), `inplace` (the spelling may
     write into the buffer of any operand), `inplace2` (of operand 2 only). `smooth` says that the
     evaluator's form is analytic, so that a complex step through it gives the derivative.
+
+    `curve(m, node, bar, bend)` is the rule of the second-order walk (`curvature`): what each
+    operand receives of `bend`, the second derivative with respect to the result (None for 0), and
+    of `bar`, the first one (None where the operation's own second derivative does not count).
+    Where a record has none, it follows from the gradient and the facts.
     """
 
     name: str
@@ -115,12 +125,15 @@ class Op:
     examples: Callable[[], Iterable[tuple[tuple[TensorType, ...], dict[str, Any]]]] = field(
         default=lambda: ()
     )
+    curve: Curve | None = None
 
     def is_(self, fact: str) -> bool:
         return fact in self.facts
 
 
 OPS: dict[str, Op] = {}
+DERIVATIVES = ("grad", "curvature")
+"""The operations that `differentiate` writes out: derivatives of operand 0 by operand 1."""
 
 
 def register(*ops: Op) -> None:

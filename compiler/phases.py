@@ -5,11 +5,19 @@ from __future__ import annotations
 from functools import partial
 
 from dln.compiler import clauses, steps, watches
-from dln.compiler.bodies import Collected, fields, flat, phase_name, phase_scope
+from dln.compiler.bodies import (
+    Collected,
+    fields,
+    flat,
+    phase_name,
+    phase_scope,
+    sequence_facts,
+)
 from dln.compiler.data import on_part
 from dln.compiler.model import On, Phase
 from dln.compiler.state import Build, poison
 from dln.compiler.statics import word
+from dln.compiler.streams import Carry
 from dln.compiler.values import Binding, PhaseValue, Scope
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Note
@@ -29,10 +37,15 @@ def train(b: Build, st: s.Train, scope: Scope) -> None:
     b.tried.add(name)
     data, part = on_part(b, st.on, scope)
     body = phase_scope(b, st.body, scope, name, data)
-    asked = b.new_frame("probe", batched=True, site=name)
+    rows, facts = clauses.rows(b, st, scope), sequence_facts(data)
+    asked = b.new_frame("probe", batched=True, site=name, **facts)
     b.phase_scopes[name] = (body, asked)
     # A phase that only looks is worked out once, in the frame in which checks ask it.
-    frame = b.new_frame("train", training=True, batched=True, site=name) if _learns(st) else asked
+    carry = None if rows is None else Carry(name, rows)
+    frame = asked
+    if _learns(st) or carry is not None:
+        again = dict(training=_learns(st), batched=True, site=name, carry=carry)
+        frame = b.new_frame("train", **again, **facts)
     b.phase_losses[name] = partial(steps.losses, st=st.body, scope=body)
     got, before = Collected(), b.failures
     with b.within(frame=frame):
@@ -41,7 +54,8 @@ def train(b: Build, st: s.Train, scope: Scope) -> None:
             if isinstance(watch, s.Watch):
                 with b.collecting():
                     got.lost.append(watch)
-                    got.watches.append(watches.watch(b, watch, where, st, scope, name, got))
+                    made = watches.watch(b, watch, where, st, scope, name, got, rows)
+                    got.watches.append(made)
                     got.lost.pop()
         with b.collecting():
             got.objectives = [loss for loss, _ in steps.losses(b, st.body, body)]
@@ -49,6 +63,9 @@ def train(b: Build, st: s.Train, scope: Scope) -> None:
         for inner, where in statements:
             with b.collecting():
                 watches.closing(b, inner, where, got)
+    if carry is not None:
+        got.states |= carry.after
+        got.first |= carry.first(b)
     said = clauses.read(b, st, scope, data)
     used = fields([*got.updates.values(), *got.losses, *(w.value for w in got.watches if not w.on)])
     b.phases[name] = Phase(
@@ -59,7 +76,9 @@ def train(b: Build, st: s.Train, scope: Scope) -> None:
         losses=tuple(got.losses),
         updates=got.updates,
         states=got.states,
+        carried=() if carry is None else tuple(carry.after),
         state_init=got.first,
+        estimates=tuple(got.estimates),
         watches=tuple(got.watches),
         keeps=tuple(got.keeps),
         starts=tuple(got.starts),

@@ -7,12 +7,21 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dln.compiler import plan as p
 from dln.compiler.graph import Node
+from dln.compiler.joins import live_count
 from dln.compiler.lower import lower
-from dln.compiler.model import DataSet, FieldOf, Model, Phase, Watching
+from dln.compiler.model import (
+    DataSet,
+    Emission,
+    FieldOf,
+    Model,
+    Parameter,
+    Phase,
+    Watching,
+)
 from dln.compiler.passes.fuse import fuse
 from dln.compiler.sizes import Size
 from dln.compiler.stages import STAGES, Stage, optimise, part
@@ -86,7 +95,7 @@ def compile_model(model: Model, target: str, dtype: str | None, name: str) -> p.
         dtype=base,
         programs=Programs(model, TARGETS[target], recipes),
         params={
-            k: p.ParamSpec(k, _numbers(v.node.type.shape), v.trainable, place(v.span))
+            k: _param(k, v)
             for k, v in model.params.items()
             if not k.startswith("check")
         },
@@ -100,6 +109,12 @@ def compile_model(model: Model, target: str, dtype: str | None, name: str) -> p.
     )
 
 
+def _param(path: str, v: Parameter) -> p.ParamSpec:
+    shape = _numbers(v.node.type.shape)
+    live = None if v.joins is None else live_count(v.joins, shape)
+    return p.ParamSpec(path, shape, v.trainable, place(v.span), v.joins, live)
+
+
 def _common_dtype(model: Model) -> str:
     """float64 where every phase asks for it, else float32."""
     asked = {ph.dtype for ph in model.phases.values()}
@@ -111,6 +126,8 @@ def fingerprint(model: Model) -> str:
     h = hashlib.sha256(model.source.text.encode())
     for path in sorted(model.sources):
         h.update(model.sources[path].text.encode())
+    for drawing in model.drawings:
+        h.update(drawing.text.encode())
     h.update(repr(sorted(model.constants.items(), key=lambda kv: kv[0])).encode())
     return h.hexdigest()
 
@@ -137,6 +154,7 @@ def _phase(model: Model, ph: Phase, dtype: str, recipes: dict[str, Recipe]) -> p
     if ph.state_init:
         first = {f"value:{k}": v for k, v in ph.state_init.items()}
         recipes[f"states:{ph.name}"] = Recipe(first, 1, dtype)
+    estimates = _estimates(ph, count, dtype, recipes)
     if ph.starts:
         recipes[f"start:{ph.name}"] = Recipe(
             {f"value:{s.path}": s.value for s in ph.starts}, 1, dtype
@@ -169,7 +187,24 @@ def _phase(model: Model, ph: Phase, dtype: str, recipes: dict[str, Recipe]) -> p
         until=None if ph.until is None else f"until:{ph.name}",
         slow=ph.slow,
         place=place(ph.span),
+        estimates=estimates,
     )
+
+
+def _estimates(
+    ph: Phase, count: int, dtype: str, recipes: dict[str, Recipe]
+) -> tuple[p.EstimateSpec, ...]:
+    """One program for all states of a phase that are estimated alike."""
+    alike: dict[tuple[int, int], dict[str, Node]] = {}
+    for e in ph.estimates:
+        alike.setdefault((e.sample, e.every), {})[e.path] = e.value
+    made = []
+    for i, ((sample, every), values) in enumerate(alike.items()):
+        name = f"estimate:{ph.name}" + (f".{i}" if i else "")
+        outputs = {f"value:{path}": value for path, value in values.items()}
+        recipes[name] = Recipe(outputs, max(1, min(sample, count, CHUNK)), dtype)
+        made.append(p.EstimateSpec(name, sample, every, tuple(values)))
+    return tuple(made)
 
 
 def in_step(w: Watching) -> bool:
@@ -231,11 +266,43 @@ def _applied(model: Model, path: str, dtype: str, recipes: dict[str, Recipe]) ->
 def _tasks(model: Model, dtype: str, recipes: dict[str, Recipe]) -> dict[str, p.TaskSpec]:
     out = {}
     for t in model.tasks.values():
-        outputs = {f"value:emit:{i}": e.value for i, e in enumerate(t.emits)}
+        outputs = {
+            f"value:emit:{i}.{k}": piece.value
+            for i, e in enumerate(t.emits)
+            for k, piece in enumerate(e.parts)
+            if isinstance(piece.value, Node) and e.on is None
+        }
         recipes[f"task:{t.name}"] = Recipe(outputs, 1, dtype)
-        kinds = tuple(e.value.type.kind for e in t.emits)
-        out[t.name] = p.TaskSpec(t.name, f"task:{t.name}", tuple(e.to for e in t.emits), kinds)
+        emits = []
+        for i, e in enumerate(t.emits):
+            made = _emit(e, i)
+            if e.on is not None:
+                made = replace(made, program=f"task:{t.name}.{i}")
+                capacity = min(max(model.data[e.on.data].parts[e.on.part][1], 1), CHUNK)
+                recipes[f"task:{t.name}.{i}"] = Recipe(_examples(e), capacity, dtype)
+            emits.append(made)
+        out[t.name] = p.TaskSpec(t.name, f"task:{t.name}", tuple(emits))
     return out
+
+
+def _examples(e: Emission) -> dict[str, Node]:
+    """What a program that picks examples leaves."""
+    nodes = [piece.value for piece in e.parts if isinstance(piece.value, Node)]
+    return {f"value:{k}": node for k, node in zip(("value", "where"), nodes, strict=False)}
+
+
+def _emit(e: Emission, number: int) -> p.EmitSpec:
+    """What is emitted, as plain data: tensors by the names of the task's values."""
+    parts = []
+    for k, piece in enumerate(e.parts):
+        if isinstance(piece.value, Node):
+            key = f"emit:{number}.{k}"
+            parts.append(p.PartSpec("value", key, piece.label, piece.alphabet, piece.axis))
+        else:
+            source = "text" if e.form == "text" else "history"
+            parts.append(p.PartSpec(source, piece.value, piece.label, axis=piece.axis))
+    on = None if e.on is None else (e.on.data, e.on.part)
+    return p.EmitSpec(e.form, tuple(parts), e.to, place(e.span), None, on, e.count)
 
 
 # ---- from the graph's types to plain data ------------------------------------------------------
@@ -255,12 +322,16 @@ def _numbers(shape: Iterable[Size]) -> tuple[int, ...]:
 def _field_spec(name: str, type: TensorType, span: Span | None) -> p.FieldSpec:
     size = type.domain.size
     classes = None if size is None else size.constant
-    shape = _numbers(type.example)
+    shape = _numbers(type.shape[1:] if type.running[:1] == ("batch",) else type.example)
     return p.FieldSpec(name, shape, type.kind, type.domain.name, classes, place(span))
 
 
 def _data(d: DataSet) -> p.DataSpec:
+    steps = [f.node.type.size_of("time").constant for f in d.fields.values() if _timed(f)]
+
     def spec(f: FieldOf) -> p.FieldSpec:
+        if f.name == d.length:  # one of 1 to the number of steps
+            return p.FieldSpec(f.name, (), "index", "length", steps[0], place(f.span))
         return _field_spec(f.name, f.node.type, f.span)
 
     raw = tuple(_field_spec(k, n.type, None) for k, n in d.raw.items())
@@ -278,3 +349,7 @@ def _data(d: DataSet) -> p.DataSpec:
         d.count,
         place(d.span),
     )
+
+
+def _timed(f: FieldOf) -> bool:
+    return "time" in f.node.type.running

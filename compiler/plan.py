@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from math import prod
 from typing import Any, TypeAlias
 
 Extent: TypeAlias = tuple[int, int]
@@ -40,10 +41,15 @@ def product(shape: tuple[Extent, ...]) -> Extent:
 
 
 def site_number(site: str) -> int:
-    """The number under which a place that draws random numbers is known: 64 bits of SHA-256."""
+    """The number under which a place that draws random numbers is known: 64 bits of SHA-256.
+
+    `name@t` is the place at step t of a loop: t places further.
+    """
     import hashlib
 
-    return int.from_bytes(hashlib.sha256(site.encode()).digest()[:8], "little")
+    name, _, step = site.partition("@")
+    number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "little")
+    return (number + int(step or 0)) % (1 << 64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +92,8 @@ class Buffer:
 class Line:
     """A statement of a program, with what it computes, where that was written and its cost.
 
-    `reads` and `writes` name buffers; `flops` and `bytes` are those of one execution.
+    `reads` and `writes` name buffers; `flops` and `bytes` are those of one execution, of which
+    there are `times` in a run (the steps of a loop).
     """
 
     code: str
@@ -96,6 +103,7 @@ class Line:
     writes: str = ""
     flops: Extent = (0, 0)
     bytes: Extent = (0, 0)
+    times: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +139,7 @@ class Program:
 
     def flops(self, n: int) -> int:
         """Floating-point operations of one run on n examples."""
-        return sum(at(line.flops, n) for line in self.lines)
+        return sum(at(line.flops, n) * line.times for line in self.lines)
 
     def largest(self, n: int) -> int:
         """The floating-point operations of its largest single operation on n examples."""
@@ -139,7 +147,7 @@ class Program:
 
     def traffic(self, n: int) -> int:
         """Bytes read and written by one run on n examples."""
-        return sum(at(line.bytes, n) for line in self.lines)
+        return sum(at(line.bytes, n) * line.times for line in self.lines)
 
     def line_at(self, number: int) -> Line | None:
         """The statement on a line of `text`, counted from 1; None outside of `run`."""
@@ -230,19 +238,32 @@ def _frozen(value: object) -> object:
 
 @dataclass(frozen=True, slots=True)
 class ParamSpec:
-    """A parameter: its path, shape, whether training may change it, and where it is declared."""
+    """A parameter: its path, shape, whether training may change it, and where it is declared.
+
+    `joins` is a table of 0 and 1 over its leading axes: dead entries, those at 0, are no
+    parameters and stay 0. `live` is the number of the others. Both are None where all exist.
+    """
 
     path: str
     shape: tuple[int, ...]
     trainable: bool
     place: Place | None
+    joins: tuple[Any, ...] | None = None
+    live: int | None = None
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers it has, dead entries left out."""
+        return prod(self.shape) if self.live is None else self.live
 
 
 @dataclass(frozen=True, slots=True)
 class FieldSpec:
     """A field of data, or a port: its shape for one example, kind (real, index) and domain.
 
-    `domain` is real, positive, prob, logit, binary or class; `classes` goes with class.
+    `domain` is real, positive, prob, logit, binary or class; `classes` goes with class. The
+    shape begins with the steps of what runs over time. The domain `length` is that of the lengths
+    of sequences, 1 to `classes` steps.
     """
 
     name: str
@@ -280,6 +301,10 @@ class WatchSpec:
 
     The value is a sum over the examples when `per_example` (the runner divides by their number
     unless `total`), else one number for the whole batch.
+
+    On a part of a stream phase, `stream` rows are read side by side as the phase does; the
+    program's states `carried` (paths with shapes) are the watch's own, zero at its start, kept
+    from window to window. What is no sum over examples is then averaged over the windows.
     """
 
     name: str
@@ -290,6 +315,8 @@ class WatchSpec:
     every: tuple[int, str] | None
     fields: tuple[str, ...]
     place: Place | None
+    stream: int | None = None
+    carried: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,11 +328,24 @@ class KeepSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class EstimateSpec:
+    """States that are estimated: at the start of every `every` epochs `program` runs on the first
+    `sample` examples of the epoch's order, and its values, means over the examples, go to `states`.
+    """
+
+    program: str
+    sample: int
+    every: int
+    states: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class PhaseSpec:
     """A phase: its step program, its data and order, how long, what is watched and kept.
 
     `states` are the optimiser states with their shapes; the program `states:<phase>` gives their
-    first values, `start:<phase>` what is handed over when the phase begins.
+    first values, `start:<phase>` what is handed over when the phase begins. Those that are
+    `carried` are set to zero at the start of each epoch.
     """
 
     name: str
@@ -327,6 +367,8 @@ class PhaseSpec:
     until: str | None
     slow: bool
     place: Place | None
+    carried: tuple[str, ...] = ()
+    estimates: tuple[EstimateSpec, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,13 +381,46 @@ class AppliedSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class PartSpec:
+    """A part of what a task emits: where it comes from, and what it is called.
+
+    `source` says what `key` is: a `value` of the task's program, the `history` of a watch
+    (`sse.error`), or a `text` itself. `axis` names the first axis of a value, and the unit
+    (epoch, update) by which a watch is taken.
+    """
+
+    source: str
+    key: str
+    label: str = ""
+    alphabet: str = ""
+    axis: str = "index"
+
+
+@dataclass(frozen=True, slots=True)
+class EmitSpec:
+    """What a task emits: a value, text, plot, log_plot or examples, into the file `to` (None
+    prints).
+
+    The first `count` examples of the part `on` are worked out by a `program` of their own, which
+    leaves `value`, and `where` if only those count for which it is not 0.
+    """
+
+    form: str
+    parts: tuple[PartSpec, ...]
+    to: str | None
+    place: Place | None = None
+    program: str | None = None
+    on: tuple[str, str] | None = None
+    count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class TaskSpec:
-    """A task: its program, whose values `emit:0`, ... go to files (None prints)."""
+    """A task: its program, and what it emits of the program's values."""
 
     name: str
     program: str
-    emits: tuple[str | None, ...]
-    kinds: tuple[str, ...]
+    emits: tuple[EmitSpec, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from dln.compiler.gather import gathered, unwound
 from dln.compiler.graph import Graph, Node, Spans, rewrite
-from dln.compiler.op import OPS
+from dln.compiler.op import OPS, Make
+from dln.compiler.ops.loop import body_of
 from dln.compiler.ops.lowered import unfold
 from dln.compiler.targets import Target, spelling
 
-SOURCES = frozenset({"input", "param", "state"})
+SOURCES = frozenset({"input", "param", "state", "slot"})
 SCALARS = frozenset({"clock", "size"})
 
 RENAMES = frozenset({"running", "stop", "asserted"})
@@ -27,7 +28,8 @@ class Roles:
 
     source: an input, a parameter or a state. const: a constant tensor. host: one number known
     without looking at a tensor, a Python number in the program. view: another look at its first
-    operand. compute: an array that the program fills.
+    operand. compute: an array that the program fills; a loop is one too. left: an array that a
+    loop fills row by row.
     """
 
     def __init__(self, target: Target) -> None:
@@ -49,6 +51,8 @@ class Roles:
             return "const" if node.type.shape else "host"
         if node.op in SCALARS or self._is_host(node):
             return "host"
+        if node.op in ("scan", "left"):
+            return "compute" if node.op == "scan" else "left"
         return "compute" if "{out}" in spelling(self.target, node).form else "view"
 
     def _is_host(self, node: Node) -> bool:
@@ -97,6 +101,8 @@ def prepare(graph: Graph, target: Target, capacity: int = 1) -> tuple[Graph, Rol
     roles = Roles(target)
 
     def rule(new: Graph, node: Node, operands: tuple[Node, ...]) -> Node:
+        if node.op == "item":
+            return settled(roles, left_by(new, node, operands[0]))
         if node.op == "fused" and "fused" not in target.spell:
             parts = unfold(new, node, operands)
             return [part for part in parts if roles.of(part)][-1]
@@ -123,6 +129,28 @@ def rearranged(
     if node.op == "contract":
         return gathered(graph, node, operands, n, spans)
     return unwound(graph, node, operands[0], spans) if node.op == "unwindow" else None
+
+
+def left_by(graph: Graph, item: Node, loop: Node) -> Node:
+    """An item as a view of what its loop leaves: the values carried, with the first one beside
+    them, or the rows of any other value."""
+    make, body, value = Make(graph, graph.spans.get(loop, ())), body_of(loop), item["value"]
+    length = body.length
+    if value.op == "slot" and value["role"] != "carried":
+        operand = body.operand(loop, value)
+        if value["role"] == "rows":
+            return make("running", operand, running=item.type.running)
+        axes = tuple(range(1, len(item.type.shape)))
+        like = item.type
+        return make("broadcast", operand, axes=axes, shape=like.shape, running=like.running)
+    if value not in body.carried and value not in body.nexts:
+        return make("left", loop, kind="item", of=value, type=item.type)
+    before = value in body.carried
+    j = (body.carried if before else body.nexts).index(value)
+    whole = item.type.like(shape=(length + 1, *item.type.shape[1:]))
+    left = make("left", loop, kind="carried", of=j, type=whole)
+    start = 0 if before != body.reverse else 1
+    return make("slice", left, axis=0, start=start, stop=start + length.constant)
 
 
 def settled(roles: Roles, node: Node) -> Node:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from dln.compiler import loops
 from dln.compiler.graph import Node
 from dln.compiler.sizes import Conflict, Reason, Size
 from dln.compiler.state import Build
-from dln.compiler.tensor import BINARY, POSITIVE, PROB, Domain
+from dln.compiler.tensor import BINARY, POSITIVE, PROB, Domain, TensorType
 from dln.compiler.tensors import as_tensor, lead_sizes, quantity, running_union, short
 from dln.compiler.values import Value
 from dln.grammar.diagnostics import Note, Span
@@ -75,16 +76,17 @@ def reduce(b: Build, name: str, value: Value, axes: Sequence[str] | None, span: 
     lead = len(type.running)
     if axes is None:
         places = tuple(range(lead, len(type.shape)))
+        if "time" in type.running and not b.mapped and name not in ("argmax", "argmin"):
+            places = (type.running.index("time"), *places)
     else:
         places = tuple(type.running.index(a) for a in axes if a in type.running)
     if not places and name in ("sum", "mean", "max", "min"):
         return _absent(b, name, node, axes, span)
     make = b.at(span)
+    if places and any(type.running[p] == "time" for p in places if p < lead):
+        node = within(b, node, name, span)
     if name == "mean":
-        total = make.size(Size.of(1))
-        for p in places:
-            total = make.mul(total, make.size(type.shape[p]))
-        mean = make.div(make.sum(node, places), total)
+        mean = make.div(make.sum(node, places), _number(b, node, places, span))
         return _domain(b, mean, type.domain) if type.domain in (PROB, POSITIVE, BINARY) else mean
     if name == "norm":
         return make("sqrt", make.sum(make("square", node), places))
@@ -93,6 +95,77 @@ def reduce(b: Build, name: str, value: Value, axes: Sequence[str] | None, span: 
             b.fail("E206", f"{name} takes a vector", b.blame(node, span), f"is {b.shown(type)}")
         return make(name, node, axis=places[0])
     return make(name, node, axes=places)
+
+
+def _number(b: Build, node: Node, places: Sequence[int], span: Span) -> Node:
+    """How many elements there are over some axes; over time, as many as each sequence has."""
+    make, type = b.at(span), node.type
+    total = make.size(Size.of(1))
+    for p in places:
+        if type.running[p : p + 1] == ("time",) and ragged(b, node):
+            assert b.frame.lengths is not None
+            total = make.mul(total, make("cast", b.frame.lengths, kind="real"))
+        else:
+            total = make.mul(total, make.size(type.shape[p]))
+    if not total.type.shape:
+        return total
+    rest = [i for i in range(len(type.shape)) if i not in places]
+    like = make.sum(node, places).type
+    return make.broadcast(total, like, (rest.index(type.running.index("batch")),))
+
+
+def ragged(b: Build, node: Node) -> bool:
+    """Whether the sequences of a tensor are those of the data, of unequal lengths."""
+    if b.frame.lengths is None or b.frame.steps is None or "batch" not in node.type.running:
+        return False
+    size = node.type.size_of("time")
+    return b.sizes.resolve(size) == b.sizes.resolve(b.frame.steps)
+
+
+def within(b: Build, node: Node, name: str, span: Span) -> Node:
+    """A tensor with what lies past the end of each sequence replaced by what does not count."""
+    if not ragged(b, node):
+        return node
+    make = b.at(span)
+    inside = make("lt", *_steps(b, node.type, span))
+    outside = {"max": -3e38, "min": 3e38}.get(name, 0.0)
+    return make("where", inside, node, make.const(outside))
+
+
+def _steps(b: Build, type: TensorType, span: Span, first: int = 0) -> tuple[Node, Node]:
+    """The number of each step, counted from `first`, and the length of its sequence, both in the
+    shape of a type."""
+    make = b.at(span)
+    assert b.frame.lengths is not None
+    length = b.sizes.resolve(type.size_of("time")).constant
+    steps = make.const(tuple(range(first, first + length)), "index")
+    like = type.like(kind="index")
+    at, batch = type.running.index("time"), type.running.index("batch")
+    return make.broadcast(steps, like, (at,)), make.broadcast(b.frame.lengths, like, (batch,))
+
+
+def last(b: Build, node: Node, span: Span) -> Node:
+    """The last element of each sequence."""
+    if "time" not in node.type.running:
+        b.fail(
+            "E214",
+            "last takes a sequence",
+            b.blame(node, span),
+            f"is {b.shown(node.type)}, which does not run over time",
+        )
+    node = loops.time_first(b, node, span)
+    if not ragged(b, node):
+        return loops.final(b, node, span)
+    if node.type.kind != "real":
+        b.unbuilt("the last class of sequences of unequal lengths", span)
+    make = b.at(span)
+    steps, lengths = _steps(b, node.type.like(shape=node.type.lead), span, first=1)
+    is_last = make("eq", steps, lengths)
+    at_end = make("cast", is_last, kind="real")
+    labels = tuple(range(len(node.type.shape)))
+    lead = labels[: len(at_end.type.shape)]
+    made = make("contract", at_end, node, left=lead, right=labels, out=labels[1:])
+    return make("asserted", made, domain=node.type.domain)
 
 
 def _absent(b: Build, name: str, node: Node, axes: Sequence[str] | None, span: Span) -> Node:

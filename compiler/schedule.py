@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from dln.compiler.graph import Graph, Node, ancestors
+from dln.compiler.ops.loop import body_of, with_outputs
 from dln.compiler.inplace import InPlace, may_overwrite
 from dln.compiler.plan import Buffer, Extent, at, product
 from dln.compiler.prepare import Roles, base, own_key, prepare
@@ -34,9 +36,43 @@ class Step:
     scratch: Mapping[str, str] = field(default_factory=dict)
 
 
+KEYS = {"input": "name", "param": "path", "state": "path", "slot": "number"}
+"""The attribute that a source is known by."""
+
+
+@dataclass
+class LoopSchedule:
+    """The schedule of one step of a loop, and where its buffers are in the whole program.
+
+    `left` gives the buffers that rows are written to, by kind (`carried`, `item`) and number or
+    node; `rings` are the carried values of which only the last two are kept. `names` says what
+    the step's own buffers are called outside.
+    """
+
+    step: Schedule
+    outputs: dict[str, tuple[str, Any]]
+    left: dict[tuple[str, Any], str] = field(default_factory=dict)
+    rings: set[int] = field(default_factory=set)
+    names: dict[str, str] = field(default_factory=dict)
+
+
+def scheduled_step(
+    graph: Graph, node: Node, target: Target, capacity: int, dtype: str
+) -> LoopSchedule:
+    """One step of a loop as a program of its own, whose outputs are rows: `row:0`, ..."""
+    body = body_of(node)
+    items = [u["of"] for u, _ in graph.users(node) if u.op == "left" and u["kind"] == "item"]
+    wanted: list[tuple[str, Any]] = [("carried", j) for j in range(len(body.nexts))]
+    wanted += [("item", v) for v in dict.fromkeys(items)]
+    outputs = {f"row:{i}": w for i, w in enumerate(wanted)}
+    nodes = {k: body.nexts[of] if kind == "carried" else of for k, (kind, of) in outputs.items()}
+    return LoopSchedule(schedule(with_outputs(body, nodes), target, capacity, dtype), outputs)
+
+
 @dataclass
 class Schedule:
-    """Steps in order; `home` names the buffer of every node that has one."""
+    """Steps in order; `home` names the buffer of every node that has one, `loops` holds the
+    schedule of a step of each loop."""
 
     graph: Graph
     target: Target
@@ -47,12 +83,19 @@ class Schedule:
     home: dict[Node, str] = field(default_factory=dict)
     buffers: dict[str, Buffer] = field(default_factory=dict)
     slots: list[Extent] = field(default_factory=list)
+    loops: dict[Node, LoopSchedule] = field(default_factory=dict)
 
     def add_buffer(self, place: str, key: str, type: TensorType, slot: int = -1) -> str:
         """A new buffer; its name."""
         name = f"v{len(self.buffers)}"
         shape = tuple(extent(s) for s in type.shape)
         self.buffers[name] = Buffer(name, place, key, type.kind, shape, slot)
+        return name
+
+    def adopt(self, buffer: Buffer, slot: int) -> str:
+        """A buffer of a loop's step among those of the program; its name."""
+        name = f"v{len(self.buffers)}"
+        self.buffers[name] = replace(buffer, name=name, slot=slot)
         return name
 
     def bytes_of(self, type: TensorType) -> Extent:
@@ -86,6 +129,9 @@ def schedule(graph: Graph, target: Target, capacity: int = 1, dtype: str = "floa
     """
     prepared, roles = prepare(graph, target, capacity)
     made = Schedule(prepared, target, roles, capacity, 8 if dtype == "float64" else 4)
+    for node in ancestors(prepared.outputs.values()):
+        if node.op == "scan":
+            made.loops[node] = scheduled_step(prepared, node, target, capacity, dtype)
     writes = InPlace(prepared, roles, target)
     writes.place_outputs()
     nodes = ancestors(prepared.outputs.values())
@@ -168,7 +214,7 @@ def _give_homes(made: Schedule, nodes: list[Node], dest: Mapping[Node, str]) -> 
     for node in nodes:
         role = made.roles.role[node]
         if role == "source":
-            key = node["name"] if node.op == "input" else node["path"]
+            key = str(node[KEYS[node.op]])
             made.home[node] = made.add_buffer(node.op, key, node.type)
         elif role == "const":
             made.home[node] = made.add_buffer("const", "", node.type)
@@ -187,7 +233,9 @@ def _needs_box(made: Schedule, node: Node) -> bool:
     """Whether a number known on the host is read as an array."""
     for user, _ in made.graph.users(node):
         role = made.roles.role.get(user)
-        if role == "view" or (role == "compute" and made.target.boxes and user.op != "copy"):
+        if role == "view" or user.op == "scan":
+            return True
+        if role == "compute" and made.target.boxes and user.op != "copy":
             return True
     return False
 
@@ -234,6 +282,11 @@ def _allocate(made: Schedule, order: list[Node], dest: Mapping[Node, str]) -> No
     arena = Arena(made)
     for i, node in enumerate(order):
         dying = [d for d in ends.get(i, ()) if d in made.home and _in_arena(made, d)]
+        if node.op == "scan":
+            made.steps.append(_loop_step(made, node, arena))
+            for name in [made.home[d] for d in dying]:
+                arena.give(name)
+            continue
         over = next((d for d in dying if may_overwrite(made.target, made.roles, node, d)), None)
         if node not in dest:
             made.home[node] = arena.buffer(node.type) if over is None else made.home[over]
@@ -243,6 +296,36 @@ def _allocate(made: Schedule, order: list[Node], dest: Mapping[Node, str]) -> No
         made.steps.append(Step(node, made.home[node], scratch))
         for name in [made.home[d] for d in dying] + list(scratch.values()):
             arena.give(name)
+
+
+# ---- loops -------------------------------------------------------------------------------------
+
+
+def _loop_step(made: Schedule, node: Node, arena: Arena) -> Step:
+    """Memory for a loop: what it leaves, the two last values of what is carried and not read
+    afterwards, and what one step needs, which is free again when the loop is done."""
+    loop, after = made.loops[node], []
+    body = body_of(node)
+    for user, _ in made.graph.users(node):
+        if user.op == "left":
+            made.home[user] = arena.buffer(user.type)
+            loop.left[user["kind"], user["of"]] = made.home[user]
+    for j, slot in enumerate(body.carried):
+        if ("carried", j) not in loop.left:
+            ring = slot.type.like(shape=(Size(2), *slot.type.shape))
+            loop.left["carried", j] = arena.buffer(ring, "the last two")
+            loop.rings.add(j)
+            after.append(loop.left["carried", j])
+    shared = {i: arena.take(extent) for i, extent in enumerate(loop.step.slots)}
+    for name, buffer in loop.step.buffers.items():
+        if buffer.place in ("arena", "const", "scalar"):
+            loop.names[name] = made.adopt(buffer, shared.get(buffer.slot, -1))
+    for name in after:
+        arena.give(name)
+    arena.free += list(shared.values())
+    inside = {f"step {k}": v for k, v in loop.names.items() if made.buffers[v].place == "arena"}
+    outside = {f"{kind} {i}": v for i, ((kind, _), v) in enumerate(loop.left.items())}
+    return Step(node, next(iter(outside.values())), {**outside, **inside})
 
 
 def _in_arena(made: Schedule, node: Node) -> bool:

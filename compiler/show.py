@@ -12,7 +12,7 @@ from dln.compiler.formula import label, number
 from dln.compiler.graph import Graph, Node, ancestors
 from dln.compiler.plan import Program, buffer_bytes, memory
 
-HIDDEN = frozenset({"type", "name", "path", "value", "site", "body"})
+HIDDEN = frozenset({"type", "name", "path", "value", "site", "body", "joins"})
 """Attributes that a drawing leaves out: they are in the label already, or long."""
 
 

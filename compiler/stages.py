@@ -18,6 +18,7 @@ from dln.compiler.differentiate import differentiate
 from dln.compiler.graph import Graph, Node, ancestors
 from dln.compiler.model import Model
 from dln.compiler.passes import PASSES, Log
+from dln.compiler.passes.bodies import inside
 
 Stage: TypeAlias = Callable[[Graph, "Log | None"], Graph]
 
@@ -31,7 +32,11 @@ BEFORE: tuple[tuple[str, Stage], ...] = tuple(
     x for x in PASSES if x[0] in ("simplify", "stabilise")
 )
 AFTER: tuple[tuple[str, Stage], ...] = PASSES
-STAGES: tuple[tuple[str, Stage], ...] = (*BEFORE, ("differentiate", _differentiate), *AFTER)
+STAGES: tuple[tuple[str, Stage], ...] = (
+    *BEFORE,
+    ("differentiate", inside(_differentiate)),
+    *AFTER,
+)
 
 
 def part(model: Model, outputs: Mapping[str, Node]) -> Graph:

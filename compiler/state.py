@@ -71,6 +71,7 @@ class Build:
     sizes: Sizes = field(default_factory=Sizes)
     problems: Problems = field(default_factory=Problems)
     sources: dict[str, Source] = field(default_factory=dict)
+    drawings: dict[str, Source] = field(default_factory=dict)
     constants: dict[str, object] = field(default_factory=dict)
     used_overrides: set[str] = field(default_factory=set)
     params: dict[str, Parameter] = field(default_factory=dict)
@@ -89,11 +90,16 @@ class Build:
     broken_fields: dict[str, list[str]] = field(default_factory=dict)
     probes: dict[str, Probe] = field(default_factory=dict)
     load: Callable[[str, Source, Span], tuple[Source, Any]] | None = None
+    text_file: Callable[[str, str], Source] = field(default=lambda name, base: Source(name, ""))
     notes: list[str] = field(default_factory=list)
     calls: list[tuple[Span, str]] = field(default_factory=list)
     naming: Naming = field(default_factory=lambda: Naming("anonymous"))
     drawing: Drawing | None = None
     given: tuple[tuple[Any, Span], ...] = ()
+    loop: Any = None
+    stepping: bool = False
+    reading: bool = False
+    mapped: bool = False
     work: int = 0
     failures: int = 0
     missing: set[str] = field(default_factory=set)

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from dln.compiler import pointwise, reductions, tensors
-from dln.compiler.blocks import made_in, option_values, owned
+from dln.compiler import joins, pointwise, reductions, tensors
+from dln.compiler.blocks import live_only, option_values, owned_by
 from dln.compiler.bodies import Collected, flat
 from dln.compiler.equations import bind_statements
 from dln.compiler.graph import Node
@@ -90,22 +90,33 @@ def _minimize(
             st.over[0].span.to(st.over[-1].span),
             "has no parameters",
         )
+    still = _still(b, st, loss, got)
     for path in paths:
         param = b.frame.params.get(path, b.params[path].node)
-        grad = b.at(st.span)("grad", loss, param)
+        grad = live_only(b, b.at(st.span)("grad", loss, param), param)
         done = (
-            optimise(b, use, param, grad, site)
+            optimise(b, use, param, grad, site, still)
             if param.op == "param"
-            else _again(b, use, path, param, grad, site)
+            else _again(b, use, path, grad, site, still)
         )
         _set(b, path, done.value, st.span, new)
         got.states.update(done.states)
         got.first.update(done.first)
+        got.estimates += done.estimates
 
 
-def _again(b: Build, use: OptimiserUse, path: str, param: Node, grad: Node, site: str) -> Any:
+def _still(b: Build, st: s.Minimize, loss: Node, got: Collected) -> Node:
+    """The loss that states are estimated on: no parameter moved by an earlier step, and the mean
+    over the examples also where `total` adds them up."""
+    if len(got.objectives) >= len(got.losses):
+        loss = got.objectives[len(got.losses) - 1]
+    summed = st.total and loss.op == "sum" and "batch" in loss.operands[0].type.running
+    return batch_reduced(b, loss.operands[0], False, st.loss.span) if summed else loss
+
+
+def _again(b: Build, use: OptimiserUse, path: str, grad: Node, site: str, still: Node) -> Any:
     """A parameter that an earlier step has moved: the optimiser starts from the moved value."""
-    done = optimise(b, use, b.params[path].node, grad, site)
+    done = optimise(b, use, b.params[path].node, grad, site, still)
     if done.states:
         b.fail(
             "E356",
@@ -114,19 +125,12 @@ def _again(b: Build, use: OptimiserUse, path: str, param: Node, grad: Node, site
             "an earlier step moves it already",
             remedy="minimise the sum of the losses in one step",
         )
-    shift = b.make.sub(done.value, b.params[path].node)
-    done.value = b.make.add(param, shift)
     return done
 
 
 def _over(b: Build, st: s.Minimize, scope: Scope) -> list[str]:
     """The paths of what is learned; `net.h` means the instance that the equation h made."""
-    paths = []
-    for e in st.over:
-        value = b.evaluate(e, scope)
-        made = made_in(b, e, scope) if isinstance(value, Node) and value.op != "param" else None
-        paths += owned(b, made or value, e.span)
-    return list(dict.fromkeys(paths))
+    return list(dict.fromkeys(path for e in st.over for path in owned_by(b, e, scope)))
 
 
 def _update(b: Build, st: s.Update, scope: Scope, new: dict[str, tuple[Node, Span]]) -> None:
@@ -165,7 +169,7 @@ def _set(b: Build, path: str, node: Node, span: Span, new: dict[str, tuple[Node,
             (Note(new[path][1], "first here"),),
             remedy="put the lines into two steps",
         )
-    new[path] = (node, span)
+    new[path] = (joins.live_only(b.at(span), node, b.params[path].node), span)
 
 
 # ---- losses ------------------------------------------------------------------------------------

@@ -16,7 +16,8 @@ from dln.compiler.tensor import Domain, TensorType
 from dln.compiler.values import Value, describe
 from dln.grammar.diagnostics import Note, Span
 
-ORDER = {"batch": 0, "time": 1}
+ORDER = {"time": 0, "batch": 1}
+"""Time runs first: what belongs to one step of a loop then lies together in memory."""
 
 
 # ---- from static values ------------------------------------------------------------------------

@@ -1,36 +1,44 @@
 """Optimisers: the equations of an `optimiser` block applied to a parameter and its gradient.
 
 The result is graph like everything else: the parameter's new value, and the new values of the
-optimiser's states.
+optimiser's states. A state may be estimated instead of carried along: `curvature(500) every 1
+epoch`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from dln.compiler import tensors
 from dln.compiler.graph import Node
+from dln.compiler.model import Estimating
 from dln.compiler.sizes import Conflict, Reason
 from dln.compiler.state import Build
-from dln.compiler.statics import lookup
+from dln.compiler.statics import lookup, whole
 from dln.compiler.tensor import TensorType
-from dln.compiler.values import OptimiserUse, Scope
+from dln.compiler.values import Builtin, OptimiserUse, Scope
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Span
 
 
 @dataclass
 class Updated:
-    """What an optimiser does to one parameter: its new value; states with first and new values."""
+    """What an optimiser does to one parameter: its new value; states with first and new values;
+    states that are estimated (their new value stands in `states` only where an equation gives it).
+    """
 
     value: Node
     states: dict[str, Node]
     first: dict[str, Node]
+    estimates: list[Estimating] = field(default_factory=list)
 
 
-def optimise(b: Build, use: OptimiserUse, param: Node, grad: Node, site: str) -> Updated:
-    """One parameter under an optimiser. `n` counts the updates from 1."""
+def optimise(
+    b: Build, use: OptimiserUse, param: Node, grad: Node, site: str, loss: Node
+) -> Updated:
+    """One parameter under an optimiser. `n` counts the updates from 1. States are estimated on
+    `loss`."""
     syntax = use.definition.syntax
     scope = use.definition.scope.child()
     target, gradient = syntax.names[0], syntax.names[1]
@@ -45,24 +53,33 @@ def optimise(b: Build, use: OptimiserUse, param: Node, grad: Node, site: str) ->
         for option in syntax.options:
             if option.name not in use.options and option.default is not None:
                 scope.value(option.name, b.evaluate(option.default, scope), option.span)
-        paths = _states(b, syntax, scope, param, site, out)
+        paths = _states(b, syntax, scope, param, site, loss, out)
         for st in syntax.body:
             if isinstance(st, s.SetTo | s.Define):
                 _assign(b, st, scope, param.type)
     out.value = lookup(b, target, use.span, scope)
-    out.states = {path: lookup(b, name, use.span, scope) for name, path in paths.items()}
+    fixed = {e.path for e in out.estimates}
+    for name, path in paths.items():
+        new = lookup(b, name, use.span, scope)
+        if path not in fixed or new.op != "state":
+            out.states[path] = new
     return out
 
 
 def _states(
-    b: Build, syntax: s.Optimiser, scope: Scope, param: Node, site: str, out: Updated
+    b: Build, syntax: s.Optimiser, scope: Scope, param: Node, site: str, loss: Node, out: Updated
 ) -> dict[str, str]:
     """The states of an optimiser for one parameter, of the parameter's shape."""
     paths = {}
     for st in syntax.body:
         if isinstance(st, s.State):
             path = f"{site}.{syntax.name}.{st.name}:{param['path']}"
-            first = tensors.as_tensor(b, b.evaluate(st.value, scope), st.span)
+            estimated = _estimated(b, st, scope)
+            if estimated is not None:
+                bend = b.at(st.span)("curvature", loss, param)
+                out.estimates.append(Estimating(path, bend, *estimated, st.span))
+            value = 0 if estimated is not None else b.evaluate(st.value, scope)
+            first = tensors.as_tensor(b, value, st.span)
             out.first[path] = tensors.spread(b, first, param.type, st.span)
             if not first.type.shape and param.type.shape:
                 shape = param.type.shape
@@ -70,6 +87,52 @@ def _states(
             scope.value(st.name, b.at(st.span)("state", path=path, type=param.type), st.span)
             paths[st.name] = path
     return paths
+
+
+# ---- states that are estimated -----------------------------------------------------------------
+
+
+def _estimated(b: Build, st: s.State, scope: Scope) -> tuple[int, int] | None:
+    """The sample and the number of epochs of `curvature(sample) every n epochs`; None for a state
+    that begins with a value."""
+    text = tensors.short(st.value.span.text)
+    call = _curvature_call(b, st.value, scope)
+    if call is None and st.every is None:
+        return None
+    if call is None:
+        b.evaluate(st.value, scope)  # curvature as a part of it has an error of its own
+        remedy = f"state {st.name} = {text}"
+        place = st.every.span if st.every is not None else st.span
+        b.fail("E364", "only curvature is estimated every so often", place, remedy=remedy)
+    if st.every is None:
+        remedy = f"state {st.name} = {text} every 1 epoch"
+        b.fail("E363", "it is not said how often curvature is estimated", call.span, remedy=remedy)
+    if st.every.unit != "epoch":
+        label, remedy = f"counts {st.every.unit}s", "every 1 epoch"
+        b.fail("E364", "curvature is estimated at the start of an epoch", st.every.span, label,
+               remedy=remedy)  # fmt: skip
+    if len(call.arguments) != 1 or isinstance(call.arguments[0], s.Named | s.Ranged):
+        b.fail("E322", "curvature takes the number of examples it is estimated on", call.span,
+               remedy="curvature(500)")  # fmt: skip
+    sample = _counted(b, call.arguments[0], scope, "a sample", "example")
+    return sample, _counted(b, st.every.count, scope, "the time between estimates", "epoch")
+
+
+def _curvature_call(b: Build, expr: s.Expr, scope: Scope) -> s.Call | None:
+    """The call of the language's own function `curvature`, if the expression is one."""
+    if not isinstance(expr, s.Call) or not isinstance(expr.function, s.Name):
+        return None
+    found = scope.lookup(expr.function.id)
+    value = found.find() if found is not None and found.static else None
+    return expr if isinstance(value, Builtin) and value.name == "curvature" else None
+
+
+def _counted(b: Build, expr: s.Expr, scope: Scope, what: str, unit: str) -> int:
+    """A whole number of at least 1."""
+    value = whole(b, expr, scope, what)
+    if value < 1:
+        b.fail("E305", f"{what} has at least one {unit}", expr.span, f"is {value}")
+    return value
 
 
 def _assign(b: Build, st: s.SetTo | s.Define, scope: Scope, like: TensorType) -> None:

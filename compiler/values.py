@@ -37,11 +37,13 @@ class Binding:
 
 @dataclass(eq=False)
 class Scope:
-    """Names bound here, then those of the parent. `path` prefixes the parameters made here."""
+    """Names bound here, then those of the parent. `path` prefixes the parameters made here;
+    `owner` is the instance whose equations these are."""
 
     parent: Scope | None
     path: str = ""
     names: dict[str, Binding] = field(default_factory=dict)
+    owner: Instance | None = None
 
     def lookup(self, name: str) -> Binding | None:
         scope: Scope | None = self
@@ -112,7 +114,8 @@ class Instance:
     """A block with its options: the owner of its parameters.
 
     `scope` holds options, sizes, parameters and lets; `sizes` its dimension variables. `bodies`
-    are its applications by frame, so `net.h` means the tensor of this phase.
+    are its applications by frame, so `net.h` means the tensor of this phase. `steps` is the
+    length of the sequences that it was last applied to.
     """
 
     definition: BlockDef
@@ -126,6 +129,7 @@ class Instance:
         default_factory=list
     )
     last: Scope | None = None
+    steps: Size = field(default_factory=lambda: Size.of(1))
 
     @property
     def name(self) -> str:
@@ -160,11 +164,62 @@ class IndexVar:
 
 
 @dataclass(frozen=True, eq=False)
+class StepIndex:
+    """`t`, `t-1` in a scan: a step, counted from the one at hand. `attempt` works the scan out."""
+
+    attempt: Any
+    offset: int
+
+
+@dataclass(frozen=True, eq=False)
+class Recurrence:
+    """A sequence inside the scan that defines it: `h`, of which `h[t]` and `h[t-1]` exist."""
+
+    attempt: Any
+    name: str
+
+
+@dataclass(frozen=True, eq=False)
+class InstanceVerb:
+    """`lm.step`, `lm.read`: an instance one step at a time, waiting for its argument."""
+
+    instance: Instance
+    verb: str
+
+
+@dataclass(frozen=True, eq=False)
 class IndexForm:
     """`2*i + u + 1`: an affine form in bound indices, which looks at an axis through windows."""
 
     terms: tuple[tuple[IndexVar, int], ...]
     offset: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Text:
+    """`text(prime, s)`: pieces joined, each a text or a tensor with the alphabet of its classes."""
+
+    pieces: tuple[tuple[str | Node, str], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Plot:
+    """`plot(a, b)`: curves with their labels; on a logarithmic scale where `log`."""
+
+    curves: tuple[tuple[str, Node, Span], ...]
+    log: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """`examples(e, on = part)`: e of the first `count` examples for which `where` holds."""
+
+    value: Node
+    where: Node | None
+    data: str
+    part: str
+    count: int
+    label: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,6 +258,10 @@ class Frame:
     """Where expressions are being worked out: a phase, a watch, a check, an initial value.
 
     `version` changes whenever a parameter gets a new value, so nothing stale is remembered.
+    `lengths` says how long each sequence of the data is where they differ, `steps` how many the
+    data have room for. `carry` takes what scans leave from one window of a stream to the next;
+    `memory` holds what one-step forms have left.
+    `masks` are the places that drew one, by the path of their equation, each with its calls.
     """
 
     kind: str
@@ -211,6 +270,11 @@ class Frame:
     batched: bool = False
     params: dict[str, Node] = field(default_factory=dict)
     site: str = ""
+    lengths: Node | None = None
+    steps: Size | None = None
+    carry: Any = None
+    memory: dict[Any, Node] = field(default_factory=dict)
+    masks: dict[str, list[tuple[Span, ...]]] = field(default_factory=dict)
 
 
 def describe(value: Value) -> str:
@@ -222,8 +286,12 @@ def describe(value: Value) -> str:
             return "a truth value"
         case int() | float() | Size():
             return "a number"
-        case str():
+        case str() | Text():
             return "a text"
+        case Plot():
+            return "a plot"
+        case Examples():
+            return "examples of data"
         case list() | range():
             return "a list"
         case Function() | Builtin():
@@ -252,4 +320,10 @@ def describe(value: Value) -> str:
             return f"the index {value.name}"
         case IndexForm():
             return "an index"
+        case StepIndex():
+            return "a step of the scan, which is an index"
+        case Recurrence():
+            return f"a sequence that is being defined: say {value.name}[t] or {value.name}[t-1]"
+        case InstanceVerb():
+            return f"{value.instance.path}.{value.verb}, which takes what comes next in brackets"
     return "something else"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from dln.compiler import tensors
-from dln.compiler.bodies import CLOCKS, Collected, fields, phase_scope
+from dln.compiler import joins, tensors
+from dln.compiler.bodies import CLOCKS, Collected, fields, phase_scope, sequence_facts
 from dln.compiler.data import on_part
 from dln.compiler.graph import Node
 from dln.compiler.model import Keeping, On, Starting, Watching
 from dln.compiler.state import Build, poison
 from dln.compiler.statics import whole
+from dln.compiler.streams import Carry
 from dln.compiler.steps import batch_reduced, one_parameter
 from dln.compiler.updates import shaped
 from dln.compiler.values import Binding, Scope
@@ -21,18 +22,21 @@ from dln.grammar.diagnostics import Note
 
 
 def watch(
-    b: Build, st: s.Watch, where: Scope, phase: s.Train, scope: Scope, name: str, got: Collected
+    b: Build, st: s.Watch, where: Scope, phase: s.Train, scope: Scope, name: str, got: Collected,
+    rows: int | None = None,
 ) -> Watching:
     if any(w.name == st.name for w in got.watches):
         first = next(w.span for w in got.watches if w.name == st.name)
         b.fail(
             "E334", f"{st.name} is watched twice", st.span, "again", (Note(first, "first here"),)
         )
-    on = None
+    on, carry = None, None
     if st.on is not None:
         data, part = on_part(b, st.on, scope)
         on = On(data.name, part)
-        frame = b.new_frame("watch", batched=True, site=f"{name}.{st.name}")
+        carry = None if rows is None else Carry(f"{name}.{st.name}", rows)
+        facts = dict(batched=True, site=f"{name}.{st.name}", carry=carry, **sequence_facts(data))
+        frame = b.new_frame("watch", **facts)
         where = _again_in(where, phase_scope(b, phase.body, scope, name, data))
         with b.within(frame=frame):
             node = tensors.as_tensor(b, b.evaluate(st.value, where), st.value.span)
@@ -55,7 +59,10 @@ def watch(
         if st.every is None
         else (whole(b, st.every.count, where, "how often to watch"), st.every.unit)
     )
-    return Watching(st.name, value, per_example, st.total, on, every, fields([value]), st.span)
+    said = (st.name, value, per_example, st.total, on, every, fields([value]), st.span)
+    if carry is None:
+        return Watching(*said)
+    return Watching(*said, rows, carry.after, carry.shapes())
 
 
 def _again_in(local: Scope, body: Scope) -> Scope:
@@ -92,6 +99,7 @@ def closing(b: Build, st: Any, scope: Scope, got: Collected) -> None:
                 value = tensors.quantity(b, value, st.value.span)
                 like = b.params[path].node.type
                 value = shaped(b, value, like, st.value.span, st.target.span.text)
+                value = joins.live_only(b.at(st.span), value, b.params[path].node)
             got.starts.append(Starting(path, value, st.span))
         case s.Expect():
             b.unbuilt("expect inside train", st.span, "put it into a check block")

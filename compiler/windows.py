@@ -14,12 +14,12 @@ from dln.compiler.graph import Node
 from dln.compiler.sizes import Conflict, Reason, Size
 from dln.compiler.state import Build
 from dln.compiler.tensors import short
-from dln.compiler.values import IndexForm, IndexVar, Value, describe
+from dln.compiler.values import IndexForm, IndexVar, StepIndex, Value, describe
 from dln.grammar.diagnostics import Note, Span
 
 
 def is_index(value: Value) -> bool:
-    return isinstance(value, IndexVar | IndexForm)
+    return isinstance(value, IndexVar | IndexForm | StepIndex)
 
 
 def as_form(value: Value) -> IndexForm | None:
@@ -36,9 +36,13 @@ def as_form(value: Value) -> IndexForm | None:
     return None
 
 
-def arithmetic(b: Build, op: str, left: Value, right: Value, span: Span) -> IndexForm:
-    """`2*i + u`: indices added, and multiplied by whole numbers."""
+def arithmetic(
+    b: Build, op: str, left: Value, right: Value, span: Span
+) -> IndexForm | StepIndex:
+    """`2*i + u`: indices added, and multiplied by whole numbers; `t - 1`, a step of a scan."""
     left, right = (b.resolve(v) if isinstance(v, Size) else v for v in (left, right))
+    if isinstance(left, StepIndex) or isinstance(right, StepIndex):
+        return _step(b, op, left, right, span)
     x, y = as_form(left), as_form(right)
     if x is not None and y is not None:
         if op in "+-":
@@ -55,6 +59,22 @@ def arithmetic(b: Build, op: str, left: Value, right: Value, span: Span) -> Inde
         f"{op} {describe(other)}",
         remedy="2*i + u",
     )
+
+
+def _step(b: Build, op: str, left: Value, right: Value, span: Span) -> StepIndex:
+    """`t - 1`, `t + 2`, `1 + t`."""
+    if op == "+" and isinstance(right, StepIndex):
+        left, right = right, left
+    whole_number = isinstance(right, int) and not isinstance(right, bool)
+    if op not in "+-" or not isinstance(left, StepIndex) or not whole_number:
+        b.fail(
+            "E217",
+            "a step is the index of the scan, and a whole number more or less",
+            span,
+            f"{op} {describe(right)}",
+            remedy="h[t-1]",
+        )
+    return StepIndex(left.attempt, left.offset + (right if op == "+" else -right))
 
 
 def _sum(x: IndexForm, y: IndexForm, factor: int) -> IndexForm:

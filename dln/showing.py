@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 from dln import checking, reporting
+from dln.compiler.joins import live_count
 from dln.compiler.model import DataSet, Model, Phase
 from dln.grammar.diagnostics import clean
 from dln.spec import Spec
@@ -19,25 +21,20 @@ def numbers_of(shape: Any) -> tuple[int, ...]:
     return tuple(size.constant for size in shape)
 
 
-def product(shape: tuple[int, ...]) -> int:
-    total = 1
-    for n in shape:
-        total *= n
-    return total
-
-
-def shapes(model: Model) -> dict[str, tuple[tuple[int, ...], bool]]:
-    """Each parameter of the spec with its shape and whether it may be trained."""
-    return {
-        path: (numbers_of(p.node.type.shape), p.trainable)
-        for path, p in model.params.items()
-        if not path.startswith("check")
-    }
+def shapes(model: Model) -> dict[str, tuple[tuple[int, ...], int, bool]]:
+    """Each parameter of the spec with its shape, how many numbers it has (dead entries left out)
+    and whether it may be trained."""
+    found = {}
+    for path, p in model.params.items():
+        if not path.startswith("check"):
+            shape = numbers_of(p.node.type.shape)
+            found[path] = (shape, live_count(p.joins, shape), p.trainable)
+    return found
 
 
 def parameters(model: Model) -> int:
     """How many numbers can be trained."""
-    return sum(product(shape) for shape, trainable in shapes(model).values() if trainable)
+    return sum(count for _, count, trainable in shapes(model).values() if trainable)
 
 
 # ---- check -------------------------------------------------------------------------------------
@@ -102,10 +99,14 @@ def sections(spec: Spec, plan: Plan) -> list[tuple[str, str]]:
 def parameter_table(model: Model) -> str:
     """Path, shape, how many numbers, and whether they stay as they are."""
     rows = [
-        (path, str(list(shape)), f"{product(shape):,}", "" if trainable else "fixed")
-        for path, (shape, trainable) in shapes(model).items()
+        (path, str(list(shape)), f"{count:,}", _remarks(count < prod(shape), trainable))
+        for path, (shape, count, trainable) in shapes(model).items()
     ]
     return columns(rows, right=[2])
+
+
+def _remarks(partly: bool, trainable: bool) -> str:
+    return ", ".join(["partly joined"] * partly + ["fixed"] * (not trainable))
 
 
 def instance_table(model: Model) -> str:
@@ -193,7 +194,7 @@ def as_data(spec: Spec, plan: Plan) -> dict[str, Any]:
         "text": resolved(spec),
         "constants": dict(model.constants),
         "parameters": parameters(model),
-        "tensors": {k: list(shape) for k, (shape, _) in shapes(model).items()},
+        "tensors": {k: list(shape) for k, (shape, *_) in shapes(model).items()},
         "data": {d.name: {"examples": d.count, "fields": {k: str(f.node.type) for k, f in
                  d.fields.items()}, "parts": dict(d.parts)} for d in model.data.values()},
         "phases": {p.name: {"on": str(p.on), "batch": p.batch, "order": p.order, "for": p.duration,

@@ -85,6 +85,13 @@ def header(data: DataSet) -> Any:
     return probe(Decl(data.reader, data.args, data.options, data.base, data.override))
 
 
+def text_file(name: str, base: str) -> Source:
+    """A file of drawings, looked for where data files are."""
+    from dln.runtime.readers import drawing
+
+    return Source(*drawing(name, base))
+
+
 @dataclass(frozen=True)
 class Spec:
     """A spec that has been read: resolved, typed, ready to be compiled.
@@ -184,5 +191,5 @@ def from_source(
     Without `functions` it can be checked and trained; its instances cannot be called.
     """
     module = parse_source(source)
-    model = build(source, module, load_used, header, constants, data_paths, functions)
+    model = build(source, module, load_used, header, constants, data_paths, functions, text_file)
     return Spec(name, source, module, infer(model))

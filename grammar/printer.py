@@ -187,6 +187,14 @@ def _time(count: s.Expr, unit: str) -> str:
     return f"{expr_text(count)} {unit if one else unit + 's'}"
 
 
+def _every(every: s.Every | None) -> str:
+    return "" if every is None else f" every {_time(every.count, every.unit)}"
+
+
+def _state(state: s.State) -> str:
+    return f"{state.name} = {expr_text(state.value)}{_every(state.every)}"
+
+
 def _total(total: bool) -> str:
     return "total " if total else ""
 
@@ -209,7 +217,7 @@ def _body(node: s.Syntax) -> list[str]:
     states: s.State | None = None  # the last statement, where it was a state
     for part in getattr(node, "body", ()):
         if isinstance(part, s.State) and states and part.span.line == states.span.line:
-            lines[-1] += f", {part.name} = {expr_text(part.value)}"
+            lines[-1] += f", {_state(part)}"
         else:
             lines += [INDENT + line if line else line for line in _statement(part)]
         states = part if isinstance(part, s.State) else None
@@ -275,8 +283,8 @@ def _line(node: s.Syntax) -> str:
             return f"{_port(port)} {'~' if drawn else '='} {expr_text(value)}"
         case s.Energy(value):
             return f"energy = {expr_text(value)}"
-        case s.State(name, value):
-            return f"state {name} = {expr_text(value)}"
+        case s.State():
+            return f"state {_state(node)}"
         case s.SetTo(name, value):
             return f"{name} := {expr_text(value)}"
         case s.Let(name, value):
@@ -314,8 +322,7 @@ def _act(node: s.Syntax) -> str:
             return f"start {expr_text(target)} := {expr_text(value)}"
         case s.Watch(total, name, value, on, every):
             where = "" if on is None else f" on {expr_text(on)}"
-            when = "" if every is None else f" every {_time(every.count, every.unit)}"
-            return f"watch {_total(total)}{name} = {expr_text(value)}{where}{when}"
+            return f"watch {_total(total)}{name} = {expr_text(value)}{where}{_every(every)}"
         case s.Checkpoint(every, best):
             if every is not None:
                 return f"checkpoint every {_time(every.count, every.unit)}"

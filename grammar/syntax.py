@@ -289,8 +289,11 @@ class Block(Syntax):
 
 
 class State(Syntax):
+    """`name = value`, in an optimiser; `every` where it is estimated again and again."""
+
     name: str
     value: Expr
+    every: Every | None = None
 
 
 class SetTo(Syntax):

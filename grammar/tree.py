@@ -142,7 +142,7 @@ class Builder:
         return self.piece(c)
 
     def init_value_of(self, c: Kids) -> s.State:
-        return self.make(s.State, c, c[0].value, c[2])
+        return self.make(s.State, c, c[0].value, c[2], c[3] and self.every(c[3:6]))
 
     def set_to(self, c: Kids) -> s.SetTo:
         return self.make(s.SetTo, c, c[0].value, c[2])

@@ -216,7 +216,8 @@ class Datasets:
     def _in_order(self, spec: DataSpec, given: Any) -> dict[str, Any]:
         """Arrays in the order of the fields, or a single array for the only field."""
         values: Sequence[Any] = given if isinstance(given, tuple | list) else (given,)
-        names = [f.name for f in spec.fields]
+        names = [f.name for f in spec.fields if f.domain != "length"]
+        names += [f.name for f in spec.fields if f.domain == "length"][: len(values) - len(names)]
         if len(values) != len(names):
             message = f"{spec.name} has the fields {', '.join(names)}, but {len(values)} were given"
             raise DlnError([Problem("E557", message, remedy=f"({', '.join(names)})")])

@@ -24,7 +24,7 @@ class Device(Protocol):
     """One place to compute. `Any` stands for its buffers and arrays.
 
     `xp` is the array module handed to programs, `helpers` their named helpers (`uniform`,
-    `normal`), the same bits on every device; `threads` is the number of threads of the host's
+    `normal`, `warp`), the same bits on every device; `threads` is the number of threads of the host's
     linear algebra, None where it cannot be told.
     """
 

@@ -7,6 +7,7 @@ functions, arithmetic on numbers and views are let through, and it sees no built
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Callable, Mapping
 from functools import cache
 from types import CodeType
@@ -32,6 +33,8 @@ NAMES: dict[str, object] = {
     "float": float,
     "int": int,
     "bool": bool,
+    "range": range,
+    "zip": zip,
 }
 """The builtins that a program may call, on numbers."""
 
@@ -107,12 +110,13 @@ class Executable:
         return [b for b in self.program.buffers if b.place == place]
 
     def _reserve(self, n: int) -> None:
-        """Take memory for n examples: the arena, and one piece for each input and value."""
+        """Take memory for n examples: the arena, and one piece for each input and value. Numbers
+        (`scalar`) are taken at each binding."""
         check_memory(self.program, self.device, n)
         self._bounds.clear()
         self._storage.clear()
         self._storage["arena"] = self.device.empty(arena_bytes(self.program, n))
-        for buffer in self._own("input") + self._own("value") + self._own("scalar"):
+        for buffer in self._own("input") + self._own("value"):
             size = buffer_bytes(self.program, buffer, n)
             self._storage[buffer.name] = self.device.empty(size)
         self._held = n
@@ -134,6 +138,9 @@ class Executable:
             return self._array(buffer)
         if buffer.place == "const":
             return self._constants[buffer.name]
+        if buffer.place == "scalar":  # filled once at binding, perhaps from n: no two may share it
+            size = buffer_bytes(self.program, buffer, n)
+            return self.device.view(self.device.empty(size), 0, shape, dtype)
         return self.device.view(self._storage[buffer.name], 0, shape, dtype)
 
     def _array(self, buffer: Buffer) -> Any:
@@ -232,7 +239,7 @@ def compiled(text: str, name: str) -> CodeType:
 NODES = frozenset(
     "Module FunctionDef arguments arg Assign Expr Return Pass Call keyword Attribute Name Load "
     "Store Constant Tuple Subscript Slice BinOp UnaryOp BoolOp Compare IfExp Add Sub Mult Div Pow "
-    "Mod FloorDiv USub UAdd Not And Or Eq NotEq Lt LtE Gt GtE".split()
+    "Mod FloorDiv USub UAdd Not And Or Eq NotEq Lt LtE Gt GtE For ListComp comprehension".split()
 )
 FUNCTIONS = frozenset(
     "abs absolute add all any argmax argmin bincount broadcast_to clip concatenate copyto cos "
@@ -263,6 +270,10 @@ def check(tree: ast.AST) -> None:
             _check_function(node)
         if isinstance(node, ast.Attribute):
             _check_attribute(node)
+        if isinstance(node, ast.For):
+            _check_loop(node)
+        if isinstance(node, ast.comprehension):
+            _check_rows(node)
 
 
 def _check_function(node: ast.FunctionDef) -> None:
@@ -270,6 +281,23 @@ def _check_function(node: ast.FunctionDef) -> None:
     plain = not (node.decorator_list or node.args.defaults or node.args.kw_defaults or node.returns)
     if node.name not in ("bind", "run") or not plain:
         raise Fault(f"a program text may not define {node.name} (line {node.lineno})")
+
+
+def _check_loop(node: ast.For) -> None:
+    """A loop goes over a range of numbers, known when the text is written."""
+    over = node.iter
+    named = isinstance(over, ast.Call) and isinstance(over.func, ast.Name) and over.func.id
+    if named != "range" or node.orelse or not isinstance(node.target, ast.Name):
+        raise Fault(f"a program text loops over a range of numbers only (line {node.lineno})")
+
+
+def _check_rows(node: ast.comprehension) -> None:
+    """A list has a view for each number of a range, or for each view of other lists."""
+    over = node.iter
+    called = isinstance(over, ast.Call) and isinstance(over.func, ast.Name) and over.func.id
+    listed = isinstance(over, ast.Name) and re.fullmatch(r"w\d+", over.id)
+    if not (called in ("range", "zip") or listed) or node.ifs or node.is_async:
+        raise Fault("a program text may not contain a list of anything but views")
 
 
 def _check_attribute(node: ast.Attribute) -> None:

@@ -25,6 +25,7 @@ WANTED = {
     "positive": "a number of at least 0",
     "binary": "0 or 1",
     "class": "a class, 0 to {last}",
+    "length": "a length, 1 to {most} steps",
 }
 
 
@@ -37,17 +38,20 @@ def check_fields(
     """Host arrays by field, first axis the example, or a `DlnError` with a problem for each field.
 
     `owner` is what the fields belong to, for messages: `the phase "sse"`. Arrays may be anything
-    that NumPy understands, or that has DLPack's or CuPy's way out.
+    that NumPy understands, or that has DLPack's or CuPy's way out. Lengths of sequences that are
+    not given are full.
     """
     texts = texts or {}
     problems = list(_names(specs, given, owner))
     arrays: Arrays = {}
-    for spec in specs:
+    for spec in sorted(specs, key=lambda spec: spec.domain == "length"):
         if spec.name in given:
             try:
                 arrays[spec.name] = check_field(spec, given[spec.name], texts)
             except DlnError as e:
                 problems += e.problems
+        elif spec.domain == "length" and arrays:
+            arrays[spec.name] = np.full(len(next(iter(arrays.values()))), spec.classes)
     if len({len(a) for a in arrays.values()}) > 1:
         counts = ", ".join(f"{name} {len(a):,}" for name, a in arrays.items())
         remedy = "feed the same examples to every field"
@@ -98,7 +102,7 @@ def _names(
 ) -> Iterable[Problem]:
     known = [s.name for s in specs]
     unknown = [name for name in given if name not in known]
-    missing = [name for name in known if name not in given]
+    missing = [s.name for s in specs if s.name not in given and s.domain != "length"]
     listed = ", ".join(known) or "no fields"
     for name in unknown:
         near = nearest(name, missing or known) or f"{owner} takes {listed}"
@@ -152,6 +156,8 @@ def _wrong_value(spec: FieldSpec, array: Array, first: int) -> Problem | None:
     low, high = BOUNDS.get(spec.domain, (-np.inf, np.inf))
     if spec.domain == "class" and spec.classes is not None:
         low, high = 0, spec.classes - 1
+    elif spec.domain == "length" and spec.classes is not None:
+        low, high = 1, spec.classes
     if not array[0].size:
         return None
     least, most = array.min(), array.max()
@@ -169,7 +175,7 @@ def _bad_value(spec: FieldSpec, array: Array, first: int, low: float, high: floa
     code, wanted = "E553", "a finite number"
     if not bad.any():
         code = "E554"
-        wanted = WANTED[spec.domain].format(last=(spec.classes or 1) - 1)
+        wanted = WANTED[spec.domain].format(last=(spec.classes or 1) - 1, most=spec.classes)
         bad = (array < low) | (array > high)
         if not bad.any():
             bad = (array != 0) & (array != 1)

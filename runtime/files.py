@@ -49,11 +49,15 @@ class RawField:
 
 @dataclass(frozen=True)
 class Schema:
-    """What a set holds. The nameless `raw` of rows, table and text has the key ""."""
+    """What a set holds. The nameless `raw` of rows, table and text has the key "".
+
+    `alphabet` is that of a text: index i stands for character i.
+    """
 
     fields: dict[str, RawField]
     count: int
     classes: int | None = None
+    alphabet: str | None = None
 
 
 # ---- where a file is ---------------------------------------------------------------------------

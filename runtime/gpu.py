@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from dln.grammar.diagnostics import Fault
-from dln.runtime.helpers import normal, uniform
+from dln.runtime.helpers import normal, uniform, warp
 from dln.runtime.host import set_threads, threads_in_use
 
 
@@ -34,6 +34,7 @@ class Gpu:
         self.helpers: Mapping[str, Callable[..., None]] = {
             "uniform": self._drawn(uniform),
             "normal": self._drawn(normal),
+            "warp": self._warp,
         }
 
     def suit(self, flops: int) -> None:
@@ -75,6 +76,12 @@ class Gpu:
             out.set(host)
 
         return helper
+
+    def _warp(self, image: Any, u: Any, out: Any, *how: float) -> None:
+        """Images distorted on the host, where they come from."""
+        host = np.empty(out.shape, out.dtype)
+        warp(self.to_host(image), self.to_host(u), host, *how)
+        out.set(host)
 
 
 def open_gpu(threads: int | None = None) -> Gpu:

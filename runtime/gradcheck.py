@@ -23,10 +23,10 @@ from dln.runtime.batches import Batches
 from dln.runtime.executable import Bound, Executable
 from dln.runtime.helpers import normal
 from dln.runtime.places import span_of
-from dln.runtime.programs import paths_of, put
+from dln.runtime.programs import joined, paths_of, put
 from dln.runtime.session import Session
 
-STEPS = (1e-4, 1e-5, 1e-6, 1e-7)
+STEPS = (1e-3, 1e-4, 1e-5, 1e-6, 1e-7)
 FLOOR = 1e-6  # slopes smaller than this share of the loss drown in its rounding
 KINK = 1e-3  # slopes on both sides that differ by this share of the larger are a kink
 Host = NDArray[Any]
@@ -122,7 +122,9 @@ def _minibatch(session: Session, spec: PhaseSpec, examples: int | None) -> Mappi
 
 
 def _check(probe: _Probe, path: str, points: int) -> Row:
-    rows = [_along(probe, path, _direction(probe.start[path], path, i)) for i in range(points)]
+    live = joined(probe.session.plan.params[path])
+    directions = (_direction(probe.start[path], path, i, live) for i in range(points))
+    rows = [_along(probe, path, direction) for direction in directions]
     kept = [r for r in rows if r is not None]
     skipped = points - len(kept)
     if not kept:
@@ -131,10 +133,12 @@ def _check(probe: _Probe, path: str, points: int) -> Row:
     return Row(path, analytic, numeric, error, points, skipped)
 
 
-def _direction(like: Host, path: str, number: int) -> Host:
-    """A random unit vector of a parameter's shape, the same at each check."""
+def _direction(like: Host, path: str, number: int, live: Host | None) -> Host:
+    """A random unit vector of a parameter's shape, 0 at dead entries, the same at each check."""
     drawn = np.empty(max(like.size, 1))
     normal(drawn, number, site_number(f"gradcheck.{path}"), 0)
+    if live is not None and live.any():
+        drawn *= live.ravel()
     return (drawn / np.linalg.norm(drawn))[: like.size].reshape(like.shape)
 
 

@@ -1,10 +1,10 @@
 """The helpers that generated programs call.
 
 Each function is copied as text into a program that stands alone, so each is self-contained, leans
-on NumPy alone (as `np`) and works on arrays. Draws are pure functions of (seed, site, update,
-element): Philox4x64-10 with key (seed, 0) and counter (block, update, site, 0); NumPy counts the
-block up before it is used, so the first one is number 1. A draw of k numbers is the head of any
-longer draw, so a short last batch sees what it would have seen in a full one.
+on NumPy alone (as `np`) and works on arrays of the host. Draws are pure functions of (seed, site,
+update, element): Philox4x64-10 with key (seed, 0) and counter (block, update, site, 0); NumPy
+counts the block up before it is used, so the first one is number 1. A draw of k numbers is the
+head of any longer draw, so a short last batch sees what it would have seen in a full one.
 """
 
 from __future__ import annotations
@@ -54,3 +54,54 @@ def normal(out: NDArray[Any], seed: int, site: int, update: int) -> None:
         np.multiply(u[:half], r, out=part[0::2])
         np.sin(a, out=a)
         np.multiply(a[: part.size // 2], r[: part.size // 2], out=part[1::2])
+
+
+def warp(
+    image: NDArray[Any],
+    u: NDArray[Any],
+    out: NDArray[Any],
+    shift: float,
+    scale: float,
+    squeeze: float,
+    shear: float,
+    background: float,
+) -> None:
+    """Images (the last two axes) shifted, scaled, squeezed and sheared, written to `out`.
+
+    `u` holds five numbers in [0, 1) for each image, its leading axes those of `image`; the rest of
+    the axes are maps of one image, moved alike. With a = 2u - 1, the pixel (i, j), counted from
+    the centre, takes the bilinear value at y = (i - shift a1) / (size ratio) and
+    x = (j - shift a0) ratio / size + shear a4 y, with size = 1 + scale a2 and
+    ratio = 1 + squeeze a3. As y depends on i alone, rows are mixed first, then columns. A border
+    of background is laid around, and every point beyond it is brought to it.
+    """
+    h, w = image.shape[-2:]
+    n = u.size // 5
+    maps = image.size // max(n * h * w, 1)
+    a = (2 * u.reshape(n, 5) - 1).T[:, :, None]
+    size, ratio = 1 + scale * a[2], 1 + squeeze * a[3]
+    y = (np.arange(h) - (h - 1) / 2 - shift * a[1]) / (size * ratio)
+    x = (np.arange(w) - (w - 1) / 2 - shift * a[0]) / (size / ratio)
+    x = x[:, None, :] + (shear * a[4] * y + (w + 1) / 2)[:, :, None]
+    y += (h + 1) / 2  # from here on both count from the corner of the border
+    np.minimum(np.maximum(y, 0, out=y), h + 1, out=y)
+    np.minimum(np.maximum(x, 0, out=x), w + 1, out=x)
+    top = np.minimum(y.astype(np.int64), h)
+    left = np.minimum(x.astype(np.int64), w)
+    y -= top
+    x -= left
+
+    bordered = np.full((n * maps, h + 2, w + 2), background, out.dtype)
+    bordered[:, 1:-1, 1:-1] = image.reshape(n * maps, h, w)
+    first = np.arange(n * maps).reshape(n, maps, 1) * (h + 2)
+    at = first + top[:, None, :]
+    upper, lower = (bordered.reshape(-1, w + 2).take(k, axis=0) for k in (at, at + 1))
+    lower -= upper
+    lower *= y[:, None, :, None]
+    lower += upper  # [n, maps, h, w + 2]
+    lines = np.arange(n * maps * h).reshape(n, maps, h, 1) * (w + 2)
+    at = lines + left[:, None]
+    before, after = (lower.reshape(-1).take(k) for k in (at, at + 1))
+    after -= before
+    after *= x[:, None]
+    np.add(before, after, out=out.reshape(before.shape))

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from dln.runtime.helpers import normal, uniform
+from dln.runtime.helpers import normal, uniform, warp
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector register
 WORTH_A_POOL = 50_000_000  # operations of a product: about half a millisecond on one core
@@ -25,7 +25,11 @@ class Host:
 
     name = "numpy"
     xp: ModuleType = np
-    helpers: Mapping[str, Callable[..., None]] = {"uniform": uniform, "normal": normal}
+    helpers: Mapping[str, Callable[..., None]] = {
+        "uniform": uniform,
+        "normal": normal,
+        "warp": warp,
+    }
 
     def __init__(self, threads: int | None = None) -> None:
         self.asked = threads

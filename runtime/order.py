@@ -32,6 +32,18 @@ def file_order(n: int) -> Indices:
     return np.arange(n, dtype=np.int64)
 
 
+def stream(n: int, rows: int) -> Indices:
+    """`rows` equal stretches of 0..n-1 side by side: the first of each, the second of each, ....
+
+    What is left over at the end is left out.
+
+    >>> stream(7, 2).tolist()
+    [0, 3, 1, 4, 2, 5]
+    """
+    each = n // rows
+    return np.arange(rows * each, dtype=np.int64).reshape(rows, each).T.reshape(-1)
+
+
 def permutation(n: int, seed: int, site: int, epoch: int) -> Indices:
     """A uniform shuffle of 0..n-1: the stable order of n random words."""
     return np.argsort(words(n, seed, site, epoch), kind="stable").astype(np.int64, copy=False)

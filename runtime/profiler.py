@@ -122,11 +122,15 @@ class _Marks:
 
 
 def _marked(program: Program) -> str:
-    """The text with a call of `mark` before the first statement and after each one."""
+    """The text with a call of `mark` before the first statement and after each one, inside a loop
+    as well; what opens a loop is not marked."""
     text = program.text.split("\n")
     for i in reversed(range(len(program.lines))):
         number = program.first + i  # counted from 1, so this is the place after the statement
-        text.insert(number, f"        mark({i})")
+        code = program.lines[i].code
+        if not code.endswith(":"):
+            indent = " " * (8 + len(code) - len(code.lstrip()))
+            text.insert(number, f"{indent}mark({i})")
     text.insert(program.first - 1, "        mark(-1)")
     return "\n".join(text)
 
@@ -143,7 +147,7 @@ def _by_place(program: Program, spent: list[float], n: int) -> tuple[LineTime, .
 
 def _line_time(group: list[tuple[Line, float]], n: int) -> LineTime:
     slowest = max(group, key=lambda pair: pair[1])[0]
-    flops = sum(at(line.flops, n) for line, _ in group)
-    moved = sum(at(line.bytes, n) for line, _ in group)
+    flops = sum(at(line.flops, n) * line.times for line, _ in group)
+    moved = sum(at(line.bytes, n) * line.times for line, _ in group)
     time = sum(t for _, t in group) * 1e3
     return LineTime(slowest.place, slowest.formula, time, len(group), flops, moved)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dln.compiler.plan import PhaseSpec, Plan, Program
+from dln.compiler.plan import ParamSpec, PhaseSpec, Plan, Program
 from dln.runtime.device import Device
 from dln.runtime.executable import Bound, Executable
 from dln.runtime.places import unknown
@@ -36,6 +36,15 @@ def paths_of(program: Program, place: str = "param") -> list[str]:
     return [b.key for b in program.buffers if b.place == place]
 
 
+def joined(spec: ParamSpec) -> Host | None:
+    """Which entries of a parameter exist, as truth values over its shape; None where all do."""
+    if spec.joins is None:
+        return None
+    table = np.asarray(spec.joins) > 0
+    rest = (1,) * (len(spec.shape) - table.ndim)
+    return np.broadcast_to(table.reshape(*table.shape, *rest), spec.shape)
+
+
 class Programs:
     """Parameters, optimiser states and bound programs of one session."""
 
@@ -46,23 +55,29 @@ class Programs:
         self._made: dict[str, tuple[int, Executable]] = {}
         self._mirrors: dict[tuple[str, str], Any] = {}
         self._generation = 0
+        live = {path: joined(spec) for path, spec in plan.params.items()}
+        self._live = {k: device.array(a, "bool") for k, a in live.items() if a is not None}
         self.params = self._first_params()
 
     # ---- programs ------------------------------------------------------------------------------
 
-    def executable(self, name: str, phase: str | None = None) -> Executable:
-        """A program ready to run on the parameters as they are now."""
+    def executable(
+        self, name: str, phase: str | None = None, states: dict[str, Any] | None = None
+    ) -> Executable:
+        """A program ready to run on the parameters as they are now.
+
+        Its states are those of the phase, unless it has `states` of its own.
+        """
+        own, states = states, self._states(phase) if states is None else states
         program = self.plan.programs[name]
         if name.startswith("step:"):
             self.device.suit(program.largest(program.capacity))
         arrays = self._in_precision(program)
         generation, found = self._made.get(name, (-1, None))
         if found is None:
-            found = Executable(
-                program, self.device, arrays, self._states(phase), self.seed_of(phase)
-            )
-        elif generation != self._generation:
-            found.rebind(arrays, self._states(phase))
+            found = Executable(program, self.device, arrays, states, self.seed_of(phase))
+        elif generation != self._generation or (own is not None and own is not found.states):
+            found.rebind(arrays, states)
         self._made[name] = (self._generation, found)
         return found
 
@@ -115,7 +130,14 @@ class Programs:
     def replace(self, path: str, values: Any, dtype: str) -> None:
         """Give a parameter a new array."""
         self.params[path] = self.device.array(values, dtype)
+        self.clear_dead(path)
         self._generation += 1
+
+    def clear_dead(self, path: str) -> None:
+        """Put the dead entries of a parameter back to 0, whatever was written there."""
+        if path in self._live:
+            array = self.params[path]
+            array[...] = self.device.xp.where(self._live[path], array, 0.0)
 
     def cast(self, paths: Iterable[str], dtype: str) -> None:
         """Bring parameters into a precision; those that have it keep their arrays."""
@@ -132,6 +154,7 @@ class Programs:
         return {path: self._mirror(path, program.dtype) for path in paths_of(program)}
 
     def _mirror(self, path: str, dtype: str) -> Any:
+        self.clear_dead(path)
         array = self.params[path]
         if str(array.dtype) == dtype:
             return array
@@ -160,7 +183,8 @@ class Params(Mapping[str, Any]):
     """The parameters by path, as `session.params`.
 
     With NumPy the arrays are those that the programs use; on another device each is a `Handle`.
-    Assigning to a path copies into its array.
+    Assigning to a path copies into its array. Dead entries stay 0: what is written into the array
+    itself is put right before a program is run.
     """
 
     def __init__(self, programs: Programs) -> None:
@@ -175,6 +199,7 @@ class Params(Mapping[str, Any]):
 
     def __setitem__(self, path: str, values: Any) -> None:
         self[path][...] = values
+        self._programs.clear_dead(path)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._programs.params)

@@ -84,6 +84,7 @@ def load(session: Session, arrays: Mapping[str, NDArray[Any]], meta: Mapping[str
     check_params(session, arrays)
     for path, array in session.programs.params.items():
         put(session.programs.device, array, arrays[path])
+        session.programs.clear_dead(path)
     for phase in _take_states(session, arrays, strict=False):
         session.updates[phase] = int(meta.get("updates", {}).get(phase, 0))
 

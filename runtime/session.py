@@ -13,6 +13,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Unpack, overload
 
+import numpy as np
 from numpy.typing import NDArray
 
 from dln.compiler.plan import AppliedSpec, FieldSpec, PhaseSpec, Plan
@@ -21,11 +22,12 @@ from dln.runtime import checkpoint
 from dln.runtime import resume as resuming
 from dln.runtime.datasets import Datasets
 from dln.runtime.device import Device
+from dln.runtime.estimates import before_step
 from dln.runtime.executable import Bound, Executable
 from dln.runtime.faults import explained, strict
 from dln.runtime.feeds import check_fields
 from dln.runtime.places import placed, unknown
-from dln.runtime.programs import Params, Programs, paths_of, put
+from dln.runtime.programs import Params, Programs, joined, paths_of, put
 from dln.runtime.results import PhaseResult
 from dln.runtime.running import TrainOptions, begin, train_phases
 from dln.runtime.train import Interrupted as Interrupted
@@ -63,6 +65,7 @@ class Session:
             executable = self.programs.executable(spec.step, phase)
             now = self._times(spec, update)
             where = f"phase {phase}, update {update}"
+            before_step(self, spec, update, now)
             bound = self._run(executable, self._fields(spec, fields), now, where)
         self.updates[phase] = update + 1
         return float(bound.values["loss"]) if "loss" in bound.values else 0.0
@@ -126,7 +129,11 @@ class Session:
 
     def _with_params(self, program: str, params: Mapping[str, Host]) -> Executable:
         spec = self.plan.programs[program]
-        arrays = {p: self.device.array(params[p], spec.dtype) for p in paths_of(spec)}
+        arrays = {}
+        for path in paths_of(spec):
+            live = joined(self.plan.params[path])
+            given = params[path] if live is None else np.where(live, params[path], 0)
+            arrays[path] = self.device.array(given, spec.dtype)
         return Executable(spec, self.device, arrays, {}, self.seed)
 
     def _run(
@@ -242,7 +249,7 @@ class Session:
         return Instance(self, name)
 
     def __repr__(self) -> str:
-        numbers = sum(a.size for a in self.programs.params.values())
+        numbers = sum(p.numbers for p in self.plan.params.values())
         return f"Session({self.plan.name}, {numbers:,} parameters, {self.device.name})"
 
 

@@ -2,41 +2,31 @@
 
 A set is a record in `SETS`: its parameters with their defaults, the shapes it makes (known
 without NumPy) and the function that makes them. A spec writes `synthetic("gaussians", 3, 2, 600)`
-or names the parameters; `seed` is a parameter of every set, 0 unless given.
+or names the parameters; `seed` is a parameter of every set, 0 unless given. The sets of sequences
+stand in `sequences`. Faults are E508 (too large) and E510 (no such set, wrong parameters).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, cast
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 from dln.grammar.diagnostics import Fault, nearest
+from dln.runtime.generators import Set, Shapes, Values
+from dln.runtime.sequences import SEQUENCES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-Field = tuple[tuple[int, ...], Literal["real", "index"]]
-Shapes = tuple[dict[str, Field], int, int | None]
-Values = Mapping[str, Any]
-SEQUENCES = ("adding", "copy", "first-symbol", "latch", "reversal")
 MOST = 1 << 28  # numbers in one set
-
-
-@dataclass(frozen=True)
-class Set:
-    """One synthetic set: `shapes` gives fields, count and classes; `make` the arrays."""
-
-    about: str
-    parameters: Mapping[str, int | float]
-    shapes: Callable[[Values], Shapes]
-    make: Callable[[Values], dict[str, Any]]
 
 
 def shapes(args: Sequence[object], options: Mapping[str, object]) -> Shapes:
     """Fields as (shape, kind), the number of examples, the number of classes if there are any."""
     found, values = _bind(args, options)
     fields, count, classes = found.shapes(values)
+    if count < 1:
+        raise Fault(f'"{args[0]}" with count = {count} has no examples', "ask for some", "E510")
     numbers = count * sum(_size(shape) for shape, _ in fields.values())
     if numbers > MOST:
         message = f"the synthetic set would hold {numbers:,} numbers, more than {MOST:,}"
@@ -87,11 +77,8 @@ def _check(name: str, key: str, value: object, default: int | float) -> None:
 
 
 def _unknown(name: str) -> Fault:
-    if name in SEQUENCES:
-        message = f'the synthetic set "{name}" makes sequences, which are not built yet'
-        return Fault(message, f"one of {', '.join(SETS)}", "E510")
     near = nearest(name, SETS)
-    remedy = f'"{near}"' if near else f"one of {', '.join(SETS)}"
+    remedy = f'"{near}"' if near else f"one of {', '.join(sorted(SETS))}"
     return Fault(f'there is no synthetic set "{name}"', remedy, "E510")
 
 
@@ -167,4 +154,5 @@ SETS: dict[str, Set] = {
         _parity,
     ),
     "xor": Set("parity of two inputs: 00, 01, 10, 11", {}, _xor_shapes, _xor),
+    **SEQUENCES,
 }

@@ -17,6 +17,7 @@ from dln.runtime.batches import Batches
 from dln.runtime.conditions import Conditions
 from dln.runtime.datasets import Datasets, Part
 from dln.runtime.duration import Duration
+from dln.runtime.estimates import Estimates
 from dln.runtime.faults import Watchman, strict
 from dln.runtime.hooks import Hooks, Report, Started
 from dln.runtime.loop import Loop
@@ -70,6 +71,7 @@ class Training:
         self.watches.prepare()
         self.update = 0
         guard = self.watchman.running
+        self.estimates = Estimates(self.programs, spec, self.part, self.batches, guard)
         self.conditions = Conditions(self.programs, spec, self.watches, guard)
         self.result = PhaseResult(spec.name, shortened=self.duration.shortened or self._fewer())
         self._improved = False
@@ -109,6 +111,8 @@ class Training:
         self.options.hooks.call("phase_start", self._started())
         with self.watchman.over(self), strict(self.programs.device):
             while not self.duration.over(self.update):
+                self._clear_carried()
+                self.estimates.take(self.update, self.now())
                 if self._before_update():
                     break
                 self.loop.run(self._next_event())
@@ -129,6 +133,12 @@ class Training:
 
     def _stopped(self) -> bool:
         return self.options.stop is not None and self.options.stop.is_set()
+
+    def _clear_carried(self) -> None:
+        """At the start of an epoch, what is carried from window to window begins at zero."""
+        if self.update % self.per_epoch == 0:
+            for path in self.spec.carried:
+                self.programs.states[self.spec.name][path][...] = 0.0
 
     def _before_update(self) -> bool:
         """Watches on the minibatch at hand, before it is learned from; True at the end.

@@ -3,7 +3,8 @@
 Without `on`, a watch of every k epochs (or of the whole phase) adds up what the step itself leaves
 at each minibatch; one of every k updates is taken on the minibatch at hand before its update, at
 updates 0, k, 2k, .... With `on` it is taken over that part of a data set, after k, 2k, ... updates
-or epochs, or at the end of the phase. A watch that was never due is taken at the end.
+or epochs, or at the end of the phase. A watch that was never due is taken at the end. In a phase
+that is a stream, a part is read as a stream too, with states of the watch's own.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ from typing import Any
 import numpy as np
 
 from dln.compiler.plan import PhaseSpec, WatchSpec
+from dln.runtime.batches import windows_of_row
 from dln.runtime.datasets import Datasets
 from dln.runtime.executable import Bound, Executable
+from dln.runtime.order import stream
 from dln.runtime.programs import Programs
 
 Sums = list[tuple[Any, Any]]
@@ -53,13 +56,22 @@ class Watches:
         one = programs.device.array
         self.sums: dict[str, Any] = {w.name: one(0.0, "float64") for w in self.summed}
         self.since: dict[str, tuple[int, int]] = {w.name: (0, 0) for w in self.summed}
+        self.carried: dict[str, dict[str, Any]] = {}
 
     def prepare(self) -> None:
         """Read the data of all watches, so that what is wrong with them is known at the start."""
         for watch in self.over:
             assert watch.program is not None and watch.on is not None
             dtype = self.programs.plan.programs[watch.program].dtype
-            self.datasets.part(*watch.on, dtype)
+            part = self.datasets.part(*watch.on, dtype)
+            if watch.stream is not None:
+                windows_of_row(part.n, watch.stream, part.name)
+                self.carried[watch.name] = self._zeros(watch, dtype)
+
+    def _zeros(self, watch: WatchSpec, dtype: str) -> dict[str, Any]:
+        """What a watch carries from window to window, on the device."""
+        array = self.programs.device.array
+        return {path: array(np.zeros(shape), dtype) for path, shape in watch.carried.items()}
 
     # ---- what the step leaves ------------------------------------------------------------------
 
@@ -95,6 +107,8 @@ class Watches:
     def on_part(self, watch: WatchSpec, now: Mapping[str, float]) -> float:
         """A watch over a part of a data set, in chunks of what its program is laid out for."""
         assert watch.program is not None and watch.on is not None
+        if watch.stream is not None:
+            return self._on_stream(watch, watch.stream, now)
         executable = self.programs.executable(watch.program, self.phase.name)
         clocks = self.programs.clocks(executable.program, now)
         part = self.datasets.part(*watch.on, executable.program.dtype)
@@ -106,6 +120,28 @@ class Watches:
             indices = order[low : low + size]
             total += self._run(executable, len(indices), part, indices, clocks, now["update"])
         return total / part.n if watch.per_example and not watch.total else total
+
+    def _on_stream(self, watch: WatchSpec, rows: int, now: Mapping[str, float]) -> float:
+        """A watch over a part of which `rows` stretches are read side by side, window by window,
+        from states that are zero at the start.
+
+        Without `total` it is a mean over the examples, or over the windows where it is no sum.
+        """
+        assert watch.program is not None and watch.on is not None
+        own = self.carried[watch.name]
+        for state in own.values():
+            state[...] = 0.0
+        executable = self.programs.executable(watch.program, self.phase.name, own)
+        clocks = self.programs.clocks(executable.program, now)
+        part = self.datasets.part(*watch.on, executable.program.dtype)
+        every = self.programs.device.array(stream(part.n, rows), "int64")
+        total = 0.0
+        for low in range(0, len(every), rows):
+            indices = every[low : low + rows]
+            total += self._run(executable, rows, part, indices, clocks, now["update"])
+        if watch.total:
+            return total
+        return total / len(every) if watch.per_example else total / (len(every) // rows)
 
     def _run(
         self,

@@ -135,7 +135,9 @@ def contiguous(node: Node) -> bool:
     """Whether a node's elements lie in C order in a buffer of its own (a view may not)."""
     from dln.compiler.op import op_of
 
-    while node.op in ("running", "stop", "asserted", "reshape"):
+    while node.op in ("running", "stop", "asserted", "reshape") or (
+        node.op == "slice" and node["axis"] == 0
+    ):
         node = node.operands[0]
     return not op_of(node).is_("view")
 

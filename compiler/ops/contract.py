@@ -20,6 +20,7 @@ from typing import Any
 from dln.compiler.graph import Node
 from dln.compiler.op import Array, Attrs, Make, Op, Site, Spelling, register
 from dln.compiler.ops.common import contiguous, count, differ, need_real, real
+from dln.compiler.ops.curves import c_contract
 from dln.compiler.sizes import Size
 from dln.compiler.tensor import REAL, TensorType
 from dln.grammar.diagnostics import Fault
@@ -342,5 +343,6 @@ register(
         flops=flops,
         formula="{0} @ {1}",
         examples=cases,
+        curve=c_contract,
     )
 )

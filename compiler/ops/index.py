@@ -187,6 +187,7 @@ register(
         pick,
         d_pick,
         MappingProxyType({"array": spell_pick(CLIP), "cupy": spell_pick("")}),
+        facts=frozenset({"moves"}),
         formula="{0}[{1}]",
         examples=cases(
             ((real(2, 4, 5), AT), {}),
@@ -201,6 +202,7 @@ register(
         d_gather,
         MappingProxyType({"array": Spelling(TAKE.format(CLIP)), "cupy": Spelling(TAKE.format(""))}),
         flops=lambda node: 0,
+        facts=frozenset({"moves"}),
         formula="{0}[{1}]",
         examples=cases(((TABLE, AT), {}), ((real(5), index(3, size=5)), {})),
     ),
@@ -211,6 +213,7 @@ register(
         d_scatter,
         MappingProxyType({"array": Spelling("{out}.fill(0)\n{xp}.add.at({out}, {1}, {0})")}),
         flops=lambda node: 0,
+        facts=frozenset({"moves"}),
         formula="scatter({0}, {1})",
         examples=cases(((ROWS, AT), {"size": Size(5)}), ((real(4), index(4, size=3)), {"size": 3})),
     ),

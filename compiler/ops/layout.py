@@ -211,9 +211,15 @@ def spell_broadcast(node: Node) -> Spelling:
     return Spelling(f"{{xp}}.broadcast_to({{0}}{subscript}, {{shape}})")
 
 
+def thin(type: TensorType) -> tuple[Size, ...]:
+    """A shape without the axes of size 1."""
+    return tuple(s for s in type.shape if s.value != 1)
+
+
 def spell_reshape(node: Node) -> Spelling:
-    """A view where the operand lies in C order, else a copy through a view of the result."""
-    if contiguous(node.operands[0]):
+    """A view where the operand lies in C order or only axes of size 1 come or go, else a copy
+    through a view of the result."""
+    if contiguous(node.operands[0]) or thin(node.operands[0].type) == thin(node.type):
         return Spelling("{0}.reshape({shape})")
     return Spelling("{xp}.copyto([[{out}.reshape({0}.shape)]], {0})")
 
@@ -302,11 +308,12 @@ register(
               ((X,), {"axis": 2, "start": 0, "stop": 1})), formula="{0}[{start}:{stop}]"),
     row("pad", pad_type, pad, d_pad, spell_pad,
         cases(((X,), {"axis": 1, "before": 1, "after": 0}),
-              ((X,), {"axis": 2, "before": 0, "after": 2})), ()),
+              ((X,), {"axis": 2, "before": 0, "after": 2})), ("moves",)),
     row("concat", concat_type,
         lambda site, *parts: site.np.concatenate(parts, axis=site.attrs["axis"]),
         d_concat, spell_concat,
-        cases(((X, real(2, 1, 4)), {"axis": 1}), ((real(2), real(3), real(1)), {"axis": 0})), ()),
+        cases(((X, real(2, 1, 4)), {"axis": 1}), ((real(2), real(3), real(1)), {"axis": 0})),
+        ("moves",)),
     row("running", running_type, lambda site, a: a, d_running, "{0}",
         cases(((X,), {"running": ()}), ((X,), {"running": ("batch", "time")})), formula="{0}"),
     row("flip", keep_type("flip"),

@@ -1,4 +1,5 @@
-"""Operations that no spec writes and only the compiler makes: copies and fused regions."""
+"""Operations that no spec writes and only the compiler makes: copies, fused regions, and the
+arrays that a loop fills row by row."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from dln.compiler.graph import Attrs, Graph, Node, Spans
 from dln.compiler.op import OPS, Array, Op, Site, Spelling, register
 from dln.compiler.sizes import Size
 from dln.compiler.tensor import TensorType
+from dln.grammar.diagnostics import Fault
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,23 @@ register(
         flops=fused_flops,
         facts=frozenset({"pointwise"}),
     ),
+)
+
+
+def left_type(attrs: Mapping[str, Any], types: tuple[TensorType, ...]) -> TensorType:
+    """The type stands among the attributes."""
+    type: TensorType = attrs["type"]
+    return type
+
+
+def not_alone(site: Site, *operands: Array) -> Array:
+    raise Fault("what a loop leaves is read through its items")
+
+
+register(
+    # What a loop fills: the values of `carried` slot number `of` with the first one before them
+    # (or behind, in a reverse loop), or those of the body's output number `of`.
+    Op("left", left_type, not_alone, facts=frozenset({"loop"}), formula="{kind} {of}"),
 )
 
 

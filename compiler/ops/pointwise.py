@@ -12,6 +12,18 @@ from __future__ import annotations
 
 from dln.compiler.op import no_gradient, register
 from dln.compiler.ops.common import always, index, join, real, truth
+from dln.compiler.ops.curves import (
+    c_div,
+    c_exp,
+    c_expm1,
+    c_log,
+    c_log1p,
+    c_pow,
+    c_reciprocal,
+    c_softplus,
+    c_sqrt,
+    c_square,
+)
 from dln.compiler.ops.elementwise import (
     arithmetic,
     asserted_type,
@@ -71,6 +83,7 @@ WHERE = """\
 {xp}.copyto({out}, {2})
 {xp}.copyto({out}, {1}, where={0})"""
 
+SQUASHES = ("inplace", "squashing")
 AWAY = one(ABOVE, real(domain=POSITIVE))  # logarithms, roots, reciprocals: away from 0
 
 # The tables below read best with a row to a line or two.
@@ -78,23 +91,25 @@ AWAY = one(ABOVE, real(domain=POSITIVE))  # logarithms, roots, reciprocals: away
 register(
     function("neg", unary(lambda m, x, y, bar: m.neg(bar)), "(-{0})", "negative", formula="-{0}"),
     function("exp", unary(lambda m, x, y, bar: m.mul(bar, y)), "math.exp({0})",
-             narrow=always(POSITIVE)),
-    function("log", unary(lambda m, x, y, bar: m.div(bar, x)), "math.log({0})", examples=AWAY),
+             narrow=always(POSITIVE), curve=c_exp),
+    function("log", unary(lambda m, x, y, bar: m.div(bar, x)), "math.log({0})", examples=AWAY,
+             curve=c_log),
     function("log1p", unary(lambda m, x, y, bar: m.div(bar, m.add(m.const(1.0), x))),
-             "math.log1p({0})", examples=AWAY),
+             "math.log1p({0})", examples=AWAY, curve=c_log1p),
     function("expm1", unary(lambda m, x, y, bar: m.mul(bar, m.add(m.const(1.0), y))),
-             "math.expm1({0})"),
+             "math.expm1({0})", curve=c_expm1),
     function("sqrt", unary(lambda m, x, y, bar: m.div(m.scale(bar, 0.5), y)),
-             "math.sqrt({0})", narrow=root, examples=AWAY),
+             "math.sqrt({0})", narrow=root, examples=AWAY, curve=c_sqrt),
     function("tanh", unary(lambda m, x, y, bar: m.mul(bar, m.sub(m.const(1.0), m("square", y)))),
-             "math.tanh({0})"),
-    function("sin", unary(lambda m, x, y, bar: m.mul(bar, m("cos", x))), "math.sin({0})"),
+             "math.tanh({0})", facts=SQUASHES),
+    function("sin", unary(lambda m, x, y, bar: m.mul(bar, m("cos", x))), "math.sin({0})",
+             facts=SQUASHES),
     function("cos", unary(lambda m, x, y, bar: m.neg(m.mul(bar, m("sin", x)))),
-             "math.cos({0})"),
+             "math.cos({0})", facts=SQUASHES),
     function("square", unary(lambda m, x, y, bar: m.mul(bar, m.scale(x, 2.0))),
-             "({0} * {0})", narrow=squared, formula="{0}^2"),
+             "({0} * {0})", narrow=squared, formula="{0}^2", curve=c_square),
     function("reciprocal", unary(lambda m, x, y, bar: m.neg(m.mul(bar, m("square", y)))),
-             "(1.0 / {0})", narrow=root, examples=AWAY, formula="1 / {0}"),
+             "(1.0 / {0})", narrow=root, examples=AWAY, formula="1 / {0}", curve=c_reciprocal),
     function("abs", unary(lambda m, x, y, bar: m.mul(bar, m("sign", x))), "abs({0})", "absolute",
              narrow=squared, smooth=False, evaluate=lambda site, a: side(site.np, a) * a),
     function("sign", no_gradient, "float(({0} > 0) - ({0} < 0))",
@@ -104,10 +119,10 @@ register(
     function("sigmoid",
              unary(lambda m, x, y, bar: m.mul(bar, m.mul(y, m.sub(m.const(1.0), y)))),
              "(0.5 * math.tanh(0.5 * {0}) + 0.5)",
-             narrow=always(PROB), evaluate=sigmoid, array=SIGMOID),
+             narrow=always(PROB), evaluate=sigmoid, array=SIGMOID, facts=SQUASHES),
     row("softplus", 1, arithmetic("softplus", 1, always(POSITIVE)), softplus,
         unary(lambda m, x, y, bar: m.mul(bar, m("sigmoid", x))), one(), SOFTPLUS,
-        "(max({0}, 0.0) + math.log1p(math.exp(-abs({0}))))", scratch=("top",)),
+        "(max({0}, 0.0) + math.log1p(math.exp(-abs({0}))))", scratch=("top",), curve=c_softplus),
 )
 
 register(
@@ -117,10 +132,11 @@ register(
              lambda m, node, bar: (m.mul(bar, node.operands[1]), m.mul(bar, node.operands[0])),
              product, facts=("commutative",)),
     operator("div", "divide", "/", d_div, total,
-             two((real(2, 3), ABOVE), (real(), ABOVE), (RUNNING, real(domain=POSITIVE)))),
+             two((real(2, 3), ABOVE), (real(), ABOVE), (RUNNING, real(domain=POSITIVE))),
+             curve=c_div),
     operator("pow", "power", "^", d_pow, root,
              two((ABOVE, real(2, 3)), (ABOVE, real()), (real(domain=POSITIVE), real(3))),
-             host="({0} ** {1})"),
+             host="({0} ** {1})", curve=c_pow),
     operator("maximum", "maximum", "", d_choice("gt"), upper, smooth=False,
              host="max({0}, {1})", formula="max({0}, {1})", facts=("commutative",),
              evaluate=lambda site, a, b: site.np.where(a.real > b.real, a, b)),

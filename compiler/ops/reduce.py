@@ -23,8 +23,13 @@ from dln.compiler.op import (
     register,
 )
 from dln.compiler.ops.common import check_axes, count, need_real, real, without
+from dln.compiler.ops.curves import c_extreme, c_log_softmax, c_log_sum_exp, c_softmax
 from dln.compiler.sizes import Size
 from dln.compiler.tensor import POSITIVE, PROB, REAL, Domain, TensorType
+
+FEW = 4
+"""Positions up to which NumPy takes an axis one by one."""
+
 
 # ---- rules of types ----------------------------------------------------------------------------
 
@@ -225,13 +230,33 @@ def over_axis() -> list[tuple[tuple[TensorType, ...], dict[str, Any]]]:
 
 def row(name: str, infer: Infer, evaluate: Any, gradient: Any, spell: Any, **rest: Any) -> Op:
     rest = {"flops": per_element(1), "examples": over_axes, "formula": f"{name}({{0}})"} | rest
-    spell = Spelling(spell) if isinstance(spell, str) else spell
+    spells = {"array": Spelling(spell) if isinstance(spell, str) else spell}
+    if "numpy" in rest:
+        spells["numpy"] = rest.pop("numpy")
     rest["facts"] = frozenset(rest.get("facts", ()))
-    return Op(name, infer, evaluate, gradient, MappingProxyType({"array": spell}), **rest)
+    return Op(name, infer, evaluate, gradient, MappingProxyType(spells), **rest)
 
 
 def reduced(name: str) -> str:
     return f"{{xp}}.{name}.reduce({{0}}, axis={{axes}}, out={{out}})"
+
+
+def one_by_one(name: str) -> Any:
+    """The spelling for NumPy: an axis of few positions is taken position by position. Its own
+    reduction runs along the axis, entry by entry, and takes ten times as long for pairs."""
+
+    def spell(node: Node) -> Spelling:
+        axes, shape = node["axes"], node.operands[0].type.shape
+        few = shape[axes[0]].value if len(axes) == 1 and node.type.shape else None
+        if few is None or not 2 <= few <= FEW:
+            return Spelling(reduced(name))
+        before = ":, " * axes[0]
+        parts = [f"[[{{0}}[{before}{i}]]]" for i in range(few)]
+        first = f"{{xp}}.{name}({parts[0]}, {parts[1]}, out={{out}})"
+        more = (f"{{xp}}.{name}({{out}}, {part}, out={{out}})" for part in parts[2:])
+        return Spelling("\n".join([first, *more]))
+
+    return spell
 
 
 def place(name: str) -> str:
@@ -241,11 +266,12 @@ def place(name: str) -> str:
 # fmt: off
 register(
     row("sum", reduction("sum", summed),
-        lambda site, a: site.np.sum(a, axis=site.attrs["axes"]), d_sum, reduced("add")),
+        lambda site, a: site.np.sum(a, axis=site.attrs["axes"]), d_sum, reduced("add"),
+        facts=("moves",), numpy=one_by_one("add")),
     row("max", reduction("max", same), extreme("argmax"), d_extreme, reduced("maximum"),
-        smooth=False),
+        smooth=False, curve=c_extreme, numpy=one_by_one("maximum")),
     row("min", reduction("min", same), extreme("argmin"), d_extreme, reduced("minimum"),
-        smooth=False),
+        smooth=False, curve=c_extreme, numpy=one_by_one("minimum")),
     row("argmax", position("argmax"),
         lambda site, a: site.np.argmax(a.real, axis=site.attrs["axis"]), no_gradient,
         place("argmax"), examples=over_axis, smooth=False),
@@ -253,10 +279,10 @@ register(
         lambda site, a: site.np.argmin(a.real, axis=site.attrs["axis"]), no_gradient,
         place("argmin"), examples=over_axis, smooth=False),
     row("log_sum_exp", reduction("log_sum_exp", lambda a: REAL), log_sum_exp, d_log_sum_exp,
-        spell_log_sum_exp, flops=per_element(4)),
+        spell_log_sum_exp, flops=per_element(4), curve=c_log_sum_exp),
     row("softmax", normalised("softmax", PROB), softmax, d_softmax, SOFTMAX,
-        flops=per_element(5), facts=("inplace",)),
+        flops=per_element(5), facts=("inplace", "squashing"), curve=c_softmax),
     row("log_softmax", normalised("log_softmax", REAL), log_softmax, d_log_softmax, LOG_SOFTMAX,
-        flops=per_element(5), facts=("inplace",)),
+        flops=per_element(5), facts=("inplace",), curve=c_log_softmax),
 )
 # fmt: on

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dln.compiler.op import Array, Attrs, Op, Site, register
 from dln.compiler.ops.common import count, need_real
-from dln.compiler.tensor import REAL, TensorType
+from dln.compiler.tensor import POSITIVE, REAL, TensorType
 from dln.grammar.diagnostics import Fault
 
 
@@ -22,8 +22,13 @@ def grad_type(attrs: Attrs, types: tuple[TensorType, ...]) -> TensorType:
     return x.like(domain=REAL)
 
 
+def curvature_type(attrs: Attrs, types: tuple[TensorType, ...]) -> TensorType:
+    """The diagonal of the second derivative has the shape of x and is not negative."""
+    return grad_type(attrs, types).like(domain=POSITIVE)
+
+
 def not_expanded(site: Site, *arrays: Array) -> Array:
-    raise Fault("grad is written out by `differentiate` and has no value before that")
+    raise Fault("a derivative is written out by `differentiate` and has no value before that")
 
 
 register(
@@ -33,5 +38,12 @@ register(
         not_expanded,
         facts=frozenset({"symbolic"}),
         formula="grad({0}, {1})",
-    )
+    ),
+    Op(
+        "curvature",
+        curvature_type,
+        not_expanded,
+        facts=frozenset({"symbolic"}),
+        formula="curvature({0}, {1})",
+    ),
 )

@@ -23,6 +23,9 @@ from dln.compiler.sizes import Size
 from dln.compiler.tensor import REAL, TensorType
 from dln.grammar.diagnostics import Fault
 
+FEW = 4
+"""Taps up to which NumPy writes windows one tap at a time."""
+
 Types = tuple[TensorType, ...]
 Term = tuple[int, Size]
 
@@ -186,6 +189,22 @@ def spell_unwindow(node: Node) -> Spelling:
     return Spelling(copied if len(values) == size else "{out}.fill(0)\n" + copied)
 
 
+def spell_unwindow_by_tap(node: Node) -> Spelling:
+    """For NumPy: windows along the last axis that do not overlap are written one tap at a time.
+    A copy through the window would run along the taps, which are few."""
+    terms, size = numbers(node), known(Size.of(node["size"]), "a window")
+    values, longest = values_of(terms), max(range(len(terms)), key=lambda k: terms[k][1])
+    (step, n), taps = terms[longest], len(values) // terms[longest][1]
+    apart = len(set(values)) == len(values) and step > 1 < taps <= FEW
+    if not apart or node["axis"] != len(node.type.shape) - 1:
+        return spell_unwindow(node)
+    lines = [] if len(values) == size else ["{out}.fill(0)"]
+    for start, view in short_values(node, terms, longest):
+        place = index_text(len(node.type.shape), node["axis"], span(start + node["offset"], step, n))
+        lines.append(f"{{xp}}.copyto([[{{out}}{place}]], [[{view}]])")
+    return Spelling("\n".join(lines))
+
+
 def moved(rank: int, axis: int, places: tuple[int, ...]) -> tuple[int, ...] | None:
     """The order of axes that brings those of the terms to `axis`; None where they stand there."""
     order = [i for i in range(rank) if i not in places]
@@ -299,8 +318,9 @@ register(
         unwindow_type,
         unwindow,
         d_unwindow,
-        MappingProxyType({"array": spell_unwindow}),
+        MappingProxyType({"array": spell_unwindow, "numpy": spell_unwindow_by_tap}),
         flops=unwindow_flops,
+        facts=frozenset({"moves"}),
         formula="unwindow({0})",
         examples=sums,
     ),

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from dln.compiler.graph import Graph
+from dln.compiler.passes.bodies import inside
+from dln.compiler.passes.fission import fission
 from dln.compiler.passes.fold import fold
 from dln.compiler.passes.prune import prune
 from dln.compiler.passes.rewriting import Firing as Firing
@@ -18,8 +20,9 @@ from dln.compiler.passes.stabilise import stabilise
 Pass: TypeAlias = Callable[[Graph, Log | None], Graph]
 
 PASSES: tuple[tuple[str, Pass], ...] = (
-    ("simplify", simplify),
-    ("stabilise", stabilise),
-    ("fold", fold),
-    ("prune", prune),
+    ("simplify", inside(simplify)),
+    ("stabilise", inside(stabilise)),
+    ("fission", fission),
+    ("fold", inside(fold)),
+    ("prune", inside(prune)),
 )

@@ -11,7 +11,7 @@ from typing import Any
 
 from dln.compiler.evaluate import evaluate_nodes
 from dln.compiler.graph import Graph, Node, rewrite
-from dln.compiler.op import Make, op_of
+from dln.compiler.op import DERIVATIVES, Make, op_of
 from dln.compiler.passes.rewriting import Log, Rule, Terms, clean, firing, rebuild
 
 LIMIT = 4096  # elements
@@ -68,7 +68,7 @@ def fold(graph: Graph, log: Log | None = None) -> Graph:
     """The graph with the values of its constant parts."""
     fired: list[tuple[Node, Node]] = []
     terms = Terms(Graph())
-    wanted = {n.operands[1] for n in graph.topological() if n.op == "grad"}
+    wanted = {n.operands[1] for n in graph.topological() if n.op in DERIVATIVES}
 
     def choose(new: Graph, node: Node, operands: tuple[Node, ...]) -> Node:
         terms.graph, terms.spans = new, graph.spans.get(node, ())

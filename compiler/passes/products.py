@@ -40,6 +40,22 @@ def sum_of_sum(m: Terms, node: Node) -> Node | None:
 
 
 @rule("sum", exact=False)
+def sum_of_windows(m: Terms, node: Node) -> Node | None:
+    """sum(window(x)) -> sum(window(sum(x))): what lies beside the window's axes is summed first"""
+    (a,), over = node.operands, node["axes"]
+    if not m.has(a, "window") or m.shared(a):
+        return None
+    axis, k = a["axis"], len(a["terms"])
+    beside = [i for i in over if not axis <= i < axis + k]
+    if not beside:
+        return None
+    inner = m.sum(a.operands[0], (i if i < axis else i - k + 1 for i in beside))
+    left = sum(i < axis for i in beside)
+    made = m("window", inner, **{**a.attrs, "axis": axis - left})
+    return m.sum(made, (i - left for i in over if i not in beside))
+
+
+@rule("sum", exact=False)
 def sum_of_multiple(m: Terms, node: Node) -> Node | None:
     """sum(c * x) -> c * sum(x), and sum(-x) -> -sum(x)"""
     (a,) = node.operands
@@ -72,6 +88,19 @@ def sum_with_onehot(m: Terms, node: Node) -> Node | None:
                 return m.broadcast(x.operands[0], node.type, x["axes"])
             return m("pick", x, hot.operands[0])
     return None
+
+
+@rule("sum", exact=False)
+def sum_of_contract(m: Terms, node: Node) -> Node | None:
+    """sum(contract(x, y)) -> contract(x, y), which sums over those axes too"""
+    (a,), over = node.operands, node["axes"]
+    if not m.has(a, "contract") or m.shared(a):
+        return None
+    out = tuple(x for i, x in enumerate(a["out"]) if i not in over)
+    (x, y), left, right = a.operands, a["left"], a["right"]
+    x, left = sum_alone(m, x, left, (*right, *out))
+    y, right = sum_alone(m, y, right, (*left, *out))
+    return m("contract", x, y, left=left, right=right, out=out)
 
 
 @rule("sum", exact=False)
@@ -224,8 +253,10 @@ RULES = (
     sum_of_broadcast,
     sum_of_sum,
     sum_with_onehot,
+    sum_of_windows,
     sum_of_multiple,
     sum_of_products,
+    sum_of_contract,
     contract_transposed,
     transposed_contract,
     contract_broadcast,

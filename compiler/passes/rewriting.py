@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from dln.compiler.formula import formula
 from dln.compiler.graph import Graph, Node, Spans, ancestors, rewrite
-from dln.compiler.op import Make, elements
+from dln.compiler.op import DERIVATIVES, Make, elements
 from dln.compiler.tensor import TensorType
 
 ROUNDS = 20  # sweeps over a graph; a chain of rules that is longer is a loop
@@ -152,9 +152,9 @@ def sweep(
 ) -> tuple[Graph, int]:
     """One walk, operands first; the new graph and how often a rule fired."""
     nodes = ancestors(graph.outputs.values())
-    sealed = {n.operands[1] for n in nodes if n.op == "grad"}
+    sealed = {n.operands[1] for n in nodes if n.op in DERIVATIVES}
     counts = readers(graph, nodes)
-    final = not any(n.op == "grad" for n in nodes)
+    final = not any(n.op in DERIVATIVES for n in nodes)
     terms, fired = Terms(Graph()), 0
 
     def choose(new: Graph, node: Node, operands: tuple[Node, ...]) -> Node:

@@ -6,6 +6,7 @@ import dln.compiler.ops  # noqa: F401  (the pointwise operations are asked for b
 from dln.compiler.graph import Node
 from dln.compiler.op import OPS
 from dln.compiler.passes.rewriting import Terms, rule
+from dln.compiler.sizes import Size
 
 # Those that compute with numbers too; what lowering makes (`copy`, `fused`) comes later.
 POINTWISE_OPS = tuple(n for n, op in OPS.items() if op.is_("pointwise") and "host" in op.spell)
@@ -155,6 +156,31 @@ def pad_by_nothing(m: Terms, node: Node) -> Node | None:
     return node.operands[0] if node["before"] == node["after"] == 0 else None
 
 
+@rule("add")
+def pads_side_by_side(m: Terms, node: Node) -> Node | None:
+    """pad(x) + pad(y) -> concat(x, y), where they lie side by side and leave nothing out"""
+    terms, sums = [], [node]
+    while sums:
+        for part in sums.pop().operands:
+            if m.has(part, "add") and not m.shared(part):
+                sums.append(part)
+            else:
+                terms.append(part)
+    axes = {t["axis"] for t in terms if m.has(t, "pad")}
+    if len(axes) != 1 or not all(m.has(t, "pad") for t in terms):
+        return None
+    (axis,) = axes
+    terms.sort(key=lambda t: int(t["before"]))
+    at: Size | int = 0
+    for t in terms:
+        if at != t["before"]:
+            return None
+        at = t["before"] + t.operands[0].type.shape[axis].constant
+    if at != node.type.shape[axis].value:
+        return None
+    return m("concat", *(t.operands[0] for t in terms), axis=axis)
+
+
 @rule("concat")
 def concat_of_one(m: Terms, node: Node) -> Node | None:
     """concat(x) -> x"""
@@ -184,6 +210,7 @@ LAYOUT = (
     slice_of_joined,
     window_of_window,
     pad_by_nothing,
+    pads_side_by_side,
     concat_of_one,
     rearranged_number,
 )

@@ -106,6 +106,24 @@ def test_given_parts_keep_their_shares(plan: Any) -> None:
         datasets(plan(), given={"d": {"x": np.ones((4, 2))}})
 
 
+def test_arrays_in_order_may_leave_out_lengths(plan: Any) -> None:
+    made = plan()
+    x, t, c = made.data["d"].fields
+    data = replace(made.data["d"], fields=(replace(c, domain="length", classes=7), x, t))
+    made = replace(made, data={"d": data})
+    x_, t_ = np.ones((11, 2)), np.arange(11.0)
+    for given, want in [
+        ((x_, t_), [7] * 8),
+        ((x_, t_, np.arange(1, 12) % 7 + 1), [2, 3, 4, 5, 6, 7, 1, 2]),
+    ]:
+        part = datasets(made, given={"d": given}).part("d", "fit", "float64")
+        assert part.arrays["c"].tolist() == want
+    with pytest.raises(DlnError, match="has the fields x, t, but 1 were given"):
+        datasets(made, given={"d": (x_,)})
+    with pytest.raises(DlnError, match="example 0 has 0, expected a length, 1 to 7"):
+        datasets(made, given={"d": {"x": x_, "t": t_, "c": np.zeros(11, int)}})
+
+
 def test_drawn_fields_are_drawn_at_each_visit(plan: Any, hand_program: Any, table: Any) -> None:
     made, two = plan(), ((0, 1), (2, 0))
     data = hand_program(

@@ -121,3 +121,29 @@ def test_the_quick_check_finds_what_the_slow_one_finds(values: list[float]) -> N
         check_field(spec, values)
     first = next((i for i, v in enumerate(values) if not np.isfinite(v)), wrong[0])
     assert f"example {first} has" in e.value.problems[0].message
+
+
+STEPS = FieldSpec("c", (5,), "index", "class", 10)
+LENGTH = FieldSpec("length", (), "index", "length", 5)
+
+
+def test_lengths_are_full_unless_given() -> None:
+    c = np.zeros((3, 5), int)
+    found = check_fields([STEPS, LENGTH], {"c": c}, "the phase sse")
+    assert found["length"].tolist() == [5, 5, 5]
+    found = check_fields([STEPS, LENGTH], {"length": [1, 5, 2], "c": c}, "the phase sse")
+    assert found["length"].tolist() == [1, 5, 2]
+    assert problems([STEPS, LENGTH], {"c": 3})[0][0] == "E551"
+    assert problems([STEPS, LENGTH], {})[0][1] == "the phase sse lacks c"
+
+
+@pytest.mark.parametrize("wrong", [0, 6, -1])
+def test_lengths_lie_within_the_steps(wrong: int) -> None:
+    fed = {"c": np.zeros((2, 5), int), "length": [3, wrong]}
+    said = f"length: example 1 has {wrong}, expected a length, 1 to 5 steps"
+    assert problems([STEPS, LENGTH], fed) == [("E554", said, "")]
+
+
+def test_lengths_are_whole_numbers() -> None:
+    fed = {"c": np.zeros((2, 5), int), "length": [3.0, 2.0]}
+    assert problems([STEPS, LENGTH], fed)[0][0] == "E552"

@@ -199,6 +199,8 @@ class FakeCupy(types.ModuleType):
         self.array = lambda a: np.array(a).view(OnDevice)
         self.asnumpy = np.asarray
         self.newaxis = None
+        windows = types.SimpleNamespace(as_strided=guarded(np.lib.stride_tricks.as_strided))
+        self.lib = types.SimpleNamespace(stride_tricks=windows)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):

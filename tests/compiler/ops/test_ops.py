@@ -21,6 +21,7 @@ from dln.compiler.sizes import Size
 from dln.compiler.tensor import TensorType
 from dln.compiler.verify import verify
 from dln.grammar.diagnostics import Fault
+from dln.runtime.helpers import warp
 
 LOWERED = {"copy", "fused"}  # made by lowering, over programs; tested there
 BASIS = {name: op for name, op in OPS.items() if name not in LOWERED}
@@ -31,7 +32,7 @@ CASES = [
     for i, (types, attrs) in enumerate(op.examples())
 ]
 OPERATING = [c for c in CASES if not OPS[c.values[0]].is_("source")]
-SLOPED = [c for c in OPERATING if c.values[0] != "stop"]
+SLOPED = [c for c in OPERATING if c.values[0] not in ("stop", "warp")]
 REAL, INDEX, TRUTH = "real", "index", "bool"
 
 
@@ -217,6 +218,8 @@ def run_spelling(node, buffers, values, target):
     scope |= {name: buffer(type(node)) for name, type in spelling.scratch.items()}
     for name in ("out", *spelling.scratch):
         scope[name].fill(7)  # nothing may lean on a fresh buffer
+    if "warp(" in spelling.form:
+        scope["warp"] = warp
     if "draw_" in spelling.form:
         scope["draw_uniform"] = lambda site, out: np.copyto(out, draw("uniform", site, out.shape))
     names = plain_attrs(node) | {name: name for name in (*spelling.scratch, "out")}
@@ -240,12 +243,12 @@ def run_spelling(node, buffers, values, target):
 SPELLED = [c for c in CASES if {"array", "cupy"} & set(OPS[c.values[0]].spell)]
 
 
-@pytest.mark.parametrize("target", ["array", "cupy"])
+@pytest.mark.parametrize("target", ["array", "cupy", "numpy"])
 @pytest.mark.parametrize("turned", [False, True], ids=["plain", "turned"])
 @pytest.mark.parametrize(("name", "types", "attrs"), SPELLED)
 def test_spelled_lines_equal_the_evaluator(name, types, attrs, turned, target):
     """Also on operands that are views in another order of axes."""
-    if target == "cupy" and "cupy" not in OPS[name].spell:
+    if target != "array" and target not in OPS[name].spell:
         return
     graph, make, nodes, values = arguments(types)
     buffers = [buffer(t) for t in types]

@@ -1,0 +1,262 @@
+"""Loop fission: a loop keeps only what one step needs of the step before.
+
+What does not depend on what is carried is worked out before the loop, for all steps at once: the
+input's product with its matrix is one product over the whole sequence. What the steps do not need
+is worked out after it: the gradient of a matrix, summed over time, becomes one product of whole
+sequences. What is left inside are the recurrent products and what stands between them.
+
+The values are the same to the last bits of the sums: an ordinary product of larger matrices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import count
+
+from dln.compiler.formula import formula
+from dln.compiler.graph import Graph, Node, ancestors, keep, rewrite
+from dln.compiler.lift import lifted, may_lift, repeated
+from dln.compiler.op import Make, op_of
+from dln.compiler.ops.loop import (
+    Body,
+    body_of,
+    item,
+    outputs_of,
+    rebuilt,
+    requested,
+    sequence_type,
+    slot,
+    with_outputs,
+)
+from dln.compiler.passes.rewriting import Firing, Log, readers
+from dln.compiler.passes.simplify import simplify
+
+
+def fission(graph: Graph, log: Log | None = None) -> Graph:
+    """The graph with every loop cut down to its recurrence."""
+    asked = requested(ancestors(graph.outputs.values()))
+    if not asked:
+        return graph
+    splits: dict[Node, Split] = {}
+
+    def rule(new: Graph, node: Node, operands: tuple[Node, ...]) -> Node | None:
+        make = Make(new, graph.spans.get(node, ()))
+        if node.op == "scan":
+            splits[node] = split = Split(make, node, operands, asked[node])
+            if log is not None:
+                log.append(split.firing())
+            return split.loop or make.const(0.0)
+        if node.op == "item":
+            return splits[node.operands[0]].value(make, node["value"])
+        return None
+
+    # A product and the sum over time that it is taken into are one product: said here and now.
+    return simplify(rewrite(graph, rule)[0], log)
+
+
+class Split:
+    """One loop taken apart. `kept` are the nodes of its body that stay inside."""
+
+    def __init__(
+        self, m: Make, node: Node, operands: Sequence[Node], values: Sequence[Node]
+    ) -> None:
+        self.m, self.body = m, body_of(node)
+        self.given = dict(zip(self.body.slots, operands, strict=True))
+        self.asked = {v: v for v in values}
+        nexts = self._look(values)
+        if self._regroup(values):
+            nexts = self._look(list(self.asked.values()))
+        roots = [*nexts, *(n for n in self.order if n in self.stuck)]
+        self.kept = [n for n in ancestors(roots) if n in self.moving]
+        self.outer: dict[Node, tuple[Node, bool]] = {}
+        self.to: dict[Node, Node] = {}
+        self.loop = self._loop(nexts) if self.kept or self.live else None
+
+    def _look(self, values: Sequence[Node]) -> list[Node]:
+        """What the body does; the nodes that live slots hold after a step."""
+        self.live = self._live(values)
+        nexts = [n for s, n in self._pairs() if s in self.live]
+        self.order = ancestors([*nexts, *values])
+        self.moving, self.stuck = self._moving()
+        return nexts
+
+    def _regroup(self, values: Sequence[Node]) -> bool:
+        """Sums of which several terms do not wait for the step before: those are added first, so
+        that they can go out together. W x + U h + b becomes (W x + b) + U h."""
+        graph = with_outputs(self.body, outputs_of(self.body, values))
+        uses, moving, done = readers(graph, graph.topological()), self.moving, False
+        inner = {
+            o for n in graph.topological() if n.op == "add" and n in moving
+            for o in n.operands if o.op == "add" and uses[o] == 1
+        }  # fmt: skip
+
+        def rule(new: Graph, node: Node, operands: tuple[Node, ...]) -> Node | None:
+            nonlocal done
+            if node.op != "add" or node not in moving or node in inner:
+                return None
+            terms = self._terms(node, inner)
+            still = [t for t in terms if t not in moving and t.type.shape == node.type.shape]
+            if len(still) < 2 or any(t.type.shape != node.type.shape for t in terms):
+                return None
+            done, make = True, Make(new, graph.spans.get(node, ()))
+            order = [*still, *(t for t in terms if t in moving)]
+            total = moved[order[0]]
+            for term in order[1:]:
+                total = make.add(total, moved[term])
+            return total
+
+        moved: dict[Node, Node] = {}
+
+        def noted(new: Graph, node: Node, operands: tuple[Node, ...]) -> Node:
+            moved[node] = rule(new, node, operands) or keep(new, node, operands)
+            return moved[node]
+
+        better = rewrite(graph, noted)[0]
+        if done:
+            self.asked = {v: better.outputs[f"item:{i}"] for i, v in enumerate(values)}
+            self.body = rebuilt(self.body, better)
+        return done
+
+    @staticmethod
+    def _terms(node: Node, inner: set[Node]) -> list[Node]:
+        """The terms of a sum of sums, from left to right."""
+        terms = [node]
+        while any(t is node or t in inner for t in terms):
+            terms = [
+                part for t in terms for part in (t.operands if t is node or t in inner else (t,))
+            ]
+        return terms
+
+    def _pairs(self) -> Iterable[tuple[Node, Node]]:
+        return zip(self.body.carried, self.body.nexts, strict=True)
+
+    def firing(self) -> Firing:
+        size, kept = len(self.order), len(self.kept)
+        text = f"{self.body.length} steps of {size} operations"
+        return Firing("fission", False, text, f"{kept} stay inside the loop", self.m.spans)
+
+    # ---- what stays ----------------------------------------------------------------------------
+
+    def _live(self, values: Sequence[Node]) -> set[Node]:
+        """The slots of what is carried that some value needs, from step to step."""
+        live: set[Node] = set()
+        while True:
+            needed = set(ancestors([*values, *(n for s, n in self._pairs() if s in live)]))
+            more = {s for s in self.body.carried if s in needed} - live
+            if not more:
+                return live
+            live |= more
+
+    def _moving(self) -> tuple[set[Node], set[Node]]:
+        """What depends on the step before, and what cannot be done for all steps at once."""
+        moving, stuck, seq = set(self.live), set[Node](), dict[Node, bool]()
+        for n in self.order:
+            flags = [seq[o] for o in n.operands]
+            seq[n] = n in moving or any(flags) or (n.op == "slot" and n["role"] == "rows")
+            if n.op == "slot" or self.constant(n):
+                continue
+            if op_of(n).is_("random") or (any(flags) and not may_lift(n, flags)):
+                stuck.add(n)
+            if n in stuck or any(o in moving for o in n.operands):
+                moving.add(n)
+                seq[n] = True
+        return moving, stuck
+
+    @staticmethod
+    def constant(node: Node) -> bool:
+        """A constant, or one spread over a shape: it costs nothing anywhere."""
+        while node.operands and op_of(node).is_("view") or node.op == "broadcast":
+            node = node.operands[0]
+        return node.op == "const"
+
+    # ---- the loop ------------------------------------------------------------------------------
+
+    def _loop(self, nexts: Sequence[Node]) -> Node:
+        """The loop over what is kept; everything else that it reads comes in through slots."""
+        self.graph = Graph()
+        self.rows: dict[Node, Node] = {}
+        self.fixed: dict[Node, Node] = {}
+        self.numbers = count(1 + max((s["number"] for s in self.body.slots), default=0))
+        carried = [s for s in self.body.carried if s in self.live]
+        for s in carried:
+            self.to[s] = self._marked(self.graph.include(s), s)
+        for n in self.kept:
+            if n not in self.to:
+                operands = tuple(self._inside(o) for o in n.operands)
+                made = self.graph.add(n.op, operands, n.type, **n.attrs)
+                self.to[n] = self._marked(made, n)
+        inside = tuple(self._inside(n) for n in nexts)
+        rows, fixed = tuple(self.rows), tuple(self.fixed)
+        body = Body(
+            self.graph, rows, fixed, tuple(carried), inside, self.body.length, self.body.reverse
+        )
+        firsts = [self.given[s] for s in carried]
+        return self.m("scan", *self.rows.values(), *self.fixed.values(), *firsts, body=body)
+
+    def _marked(self, made: Node, node: Node) -> Node:
+        self.graph.mark(made, self.body.graph.spans.get(node, ()), self.body.graph.names.get(node))
+        return made
+
+    def _inside(self, node: Node) -> Node:
+        """A node as an operand inside the loop."""
+        if node in self.to:
+            return self.to[node]
+        if self.constant(node):
+            for n in ancestors([node]):
+                if n not in self.to:
+                    operands = tuple(self.to[o] for o in n.operands)
+                    self.to[n] = self.graph.add(n.op, operands, n.type, **n.attrs)
+            return self.to[node]
+        outside, is_seq = self._outside(self.m, node)
+        held = self.rows if is_seq else self.fixed
+        same = [s for s, o in held.items() if o is outside]
+        role = "rows" if is_seq else "fixed"
+        made = same[0] if same else slot(self.graph, node.type, next(self.numbers), role)
+        held[made] = outside
+        self.to[node] = self._marked(made, node)
+        self.graph.mark(made, (), formula(self.body.graph, node, 2))
+        return made
+
+    # ---- what goes out -------------------------------------------------------------------------
+
+    def value(self, m: Make, wanted: Node) -> Node:
+        """The sequence of a value of the old body."""
+        node, is_seq = self._outside(m, self.asked[wanted])
+        like = sequence_type(wanted.type, self.body.length)
+        if not is_seq:
+            return repeated(m, node, like)
+        if node.type.running != like.running:
+            node = m("running", node, running=like.running)
+        return node
+
+    def _outside(self, m: Make, wanted: Node) -> tuple[Node, bool]:
+        """The value of a node of the body for all steps, and whether it changes from step to
+        step. Nodes that stay inside give an item of the loop."""
+        stack = [(wanted, False)]
+        while stack:
+            node, ready = stack.pop()
+            if node in self.outer:
+                continue
+            if node in self.to and node in self.moving:
+                assert self.loop is not None
+                self.outer[node] = item(m, self.loop, self.to[node]), True
+            elif node.op == "slot":
+                self.outer[node] = self.given[node], node["role"] == "rows"
+            elif ready or not node.operands:
+                self.outer[node] = self._again(m, node)
+            else:
+                stack.append((node, True))
+                stack.extend((o, False) for o in node.operands if o not in self.outer)
+        return self.outer[wanted]
+
+    def _again(self, m: Make, node: Node) -> tuple[Node, bool]:
+        """The operation of a step, done for all steps where an operand changes."""
+        pairs = [self.outer[o] for o in node.operands]
+        operands, seq = [n for n, _ in pairs], [s for _, s in pairs]
+        m = Make(m.graph, self.body.graph.spans.get(node, m.spans))
+        if any(seq):
+            made = lifted(m, node, operands, seq, self.body.length)
+        else:
+            made = m(node.op, *operands, **node.attrs)
+        m.graph.mark(made, (), self.body.graph.names.get(node))
+        return made, any(seq)

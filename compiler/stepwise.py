@@ -1,0 +1,82 @@
+"""The one-step forms of an instance with a scan: `lm.step(x)` and `lm.read(xs)`.
+
+`step` takes what comes next and moves every scan inside the instance on by one step; what they
+carry is remembered from call to call. `read` takes a sequence from its beginning, all but its last
+element, and gives that element back: it is what the first `step` takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dln.compiler import application, loops, tensors
+from dln.compiler.graph import Node
+from dln.compiler.sizes import Size
+from dln.compiler.state import Build
+from dln.compiler.tensor import Domain
+from dln.compiler.values import Instance, InstanceVerb, Value
+from dln.grammar.diagnostics import Span
+
+
+def call(
+    b: Build, target: InstanceVerb, given: Sequence[tuple[Value, Span]], span: Span
+) -> Value:
+    """`lm.step(x)` or `lm.read(xs)`."""
+    made = target.instance
+    if target.verb == "step":
+        with b.within(stepping=True):
+            return application.apply_instance(b, made, given, span)
+    if len(given) != 1:
+        b.fail("E322", f"{made.path}.read takes one sequence, not {len(given)}", span)
+    return _read(b, made, *given[0], span)
+
+
+def _read(b: Build, made: Instance, value: Value, at: Span, span: Span) -> Node:
+    sequence = _sequence(b, made, value, at)
+    length = b.sizes.resolve(sequence.type.shape[0]).value
+    if length is None:
+        b.fail("E209", "the length of this sequence is not known", at)
+    if length > 1:
+        before = b.at(span)("slice", sequence, axis=0, start=0, stop=length - 1)
+        with b.within(reading=True, loop=None, stepping=False):
+            application.apply_instance(b, made, [(before, at)], span)
+    return b.mark(loops.element(b, sequence, length - 1, span), at)
+
+
+def _sequence(b: Build, made: Instance, value: Value, at: Span) -> Node:
+    """What is read: a tensor that runs over time, a text, or a list of elements."""
+    if isinstance(value, str):
+        return written(b, made, value, at)
+    node = tensors.as_tensor(b, value, at)
+    if loops.TIME in node.type.running:
+        return loops.time_first(b, node, at)
+    if not node.type.example:
+        b.fail("E302", "a sequence is read", at, f"is {b.shown(node.type)}")
+    return b.at(at)("running", node, running=(loops.TIME, *node.type.running))
+
+
+def written(b: Build, made: Instance, text: str, at: Span) -> Node:
+    """A text as the classes that its characters are in the alphabet of a text data set."""
+    _, _, domain = made.ports[0]
+    if domain is None or domain.name != "class":
+        b.fail("E302", f"{made.name} reads no text", at, "is a text")
+    letters = alphabet(b, domain, at)
+    strange = [c for c in text if c not in letters]
+    if strange or not text:
+        label = f"{strange[0]!r} is not in it" if strange else "is empty"
+        b.fail("E388", "a text is read in the alphabet of the data", at, label)
+    value = tuple(letters.index(c) for c in text)
+    made_of = b.at(at).const(value, "index")
+    node = b.make("asserted", made_of, domain=domain)
+    return b.make("running", node, running=(loops.TIME,))
+
+
+def alphabet(b: Build, domain: Domain, at: Span) -> str:
+    """The alphabet with as many characters as a class has values."""
+    size = b.sizes.resolve(Size.of(domain.size if domain.size is not None else 0)).value
+    found = {d.alphabet for d in b.data.values() if d.alphabet and len(d.alphabet) == size}
+    if len(found) != 1:
+        why = "no text data set has" if not found else "several text data sets have"
+        b.fail("E388", f"{why} an alphabet of {size} characters", at, "is a text")
+    letters: str = found.pop()
+    return letters

@@ -1,0 +1,227 @@
+"""Tasks that emit text and pictures: which files come out, and what is in them.
+
+Pictures are looked at by kind, size and a few pixels, never by bytes.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dln import pictures
+
+HEAD = """# A line through four points.
+data points = rows([[0, 1, 0], [1, 3, 1], [2, 5, 1], [3, 7, 0]]) {
+  x[1] = raw[:1]
+  t[1] = raw[1:2]
+  odd: class(2) = raw[2]
+}
+let line = dense(1, init = zero)
+train fit on points.all batch 2 for 3 epochs {
+  y = line(x)
+  minimize sum((y - t)^2) / 2 over line with sgd(lr = 0.1)
+  watch error = sum((y - t)^2) every 1 epoch
+  watch cost = sum((y - t)^2) every 2 updates
+}
+"""
+SHOW = """task show() {
+  emit fit.error to "error.png"
+  emit plot(train = fit.cost, valid = fit.error) to "both.svg"
+  emit log_plot(fit.cost, [1, 2, 3]) to "log.pdf"
+  emit outer([1, 2], [1, -1, 0]) to "matrix.png"
+  emit tiles([[1, 2, 3, 4], [5, 6, 7, 8]], 2, 2) to "tiles.png"
+  emit examples(tiles(concat(x, t), 1, 2), on = points, where = odd == 1) to "odd.png"
+}
+"""
+with_matplotlib = pytest.mark.skipif(not pictures.available(), reason="needs matplotlib")
+
+
+def spec(folder: Path, tail: str) -> Path:
+    path = folder / "line.dln"
+    path.write_text(HEAD + tail, encoding="utf-8")
+    return path
+
+
+def task(lines: str) -> str:
+    return f"task show() {{\n{lines}}}\n"
+
+
+def size(png: bytes) -> tuple[int, int]:
+    """Width and height, from the header of a PNG file (ISO/IEC 15948, 11.2.2)."""
+    assert png[:8] == b"\x89PNG\r\n\x1a\n"
+    wide, high = struct.unpack(">II", png[16:24])
+    return wide, high
+
+
+# ---- pictures ------------------------------------------------------------------------------------
+
+
+@with_matplotlib
+def test_every_kind_of_picture_is_written(dln: Any, tmp_path: Path) -> None:
+    found = dln("run", spec(tmp_path, SHOW), "--json", "--out", "here")
+    assert found.code == 0, found.err
+    names = ["error.png", "both.svg", "log.pdf", "matrix.png", "tiles.png", "odd.png"]
+    assert [e["file"] for e in found.data["tasks"]["show"]] == [f"here/{n}" for n in names]
+    for name in names:
+        start = Path("here", name).read_bytes()
+        if name.endswith(".png"):
+            assert min(size(start)) > 40
+    assert Path("here/log.pdf").read_bytes().startswith(b"%PDF")
+    drawing = Path("here/both.svg").read_text()
+    assert ">train<" in drawing and ">valid<" in drawing and ">update<" in drawing
+
+
+@with_matplotlib
+def test_a_watch_by_epoch_is_drawn_over_epochs(dln: Any, tmp_path: Path) -> None:
+    path = spec(tmp_path, task('  emit fit.error to "e.svg"\n  emit fit.cost to "c.svg"\n'))
+    assert dln("run", path, "--out", "here").code == 0
+    assert ">epoch<" in Path("here/e.svg").read_text()
+    assert ">update<" in Path("here/c.svg").read_text()
+
+
+@with_matplotlib
+@pytest.mark.parametrize("kind", pictures.KINDS)
+def test_the_same_array_gives_the_same_picture(kind: str) -> None:
+    array = np.linspace(-1, 1, 12)
+    for shape in ((12,), (3, 4), (3, 2, 2), (3, 1, 2, 2), (2, 3, 1, 2)):
+        once = pictures.of_array(array.reshape(shape), "w", kind)
+        assert once == pictures.of_array(array.reshape(shape), "w", kind)
+
+
+@with_matplotlib
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_what_is_no_number_is_drawn_all_the_same(bad: float) -> None:
+    for shape in ((4,), (2, 2), (1, 2, 2)):
+        array = np.full(shape, bad)
+        assert pictures.of_array(array, "w", ".png")
+        assert pictures.of_array(np.zeros((0, 2, 2)), "none", ".png")
+
+
+def test_tiles_stand_in_rows_and_columns() -> None:
+    """Four images of 2 x 2 pixels, each 48 wide in the picture, 6 apart; each in its own range."""
+    images = np.array([[[0, 1], [2, 3]], [[5, 5], [5, 9]], [[-1, 0], [0, 1]], [[0, 0], [0, 0]]])
+    grid = pictures.tiled(images.astype(float))
+    assert grid.shape == (96, 4 * 96 + 3 * 6)
+    assert grid[0, 96] == 1  # the gap
+    first, second, third = (grid[::95, left : left + 96 : 95] for left in (0, 102, 204))
+    assert np.allclose(first, [[0, 1 / 3], [2 / 3, 1]])
+    assert np.allclose(second, [[0, 0], [0, 1]])
+    assert np.allclose(third, [[0, 0.5], [0.5, 1]])
+    assert pictures.tiled(images.reshape(2, 2, 2, 2).astype(float)).shape == (198, 198)
+
+
+# ---- without matplotlib --------------------------------------------------------------------------
+
+
+def test_without_matplotlib_the_numbers_are_saved(
+    dln: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pictures, "find_spec", lambda name: None)
+    found = dln("run", spec(tmp_path, SHOW), "--out", "here")
+    assert found.code == 0, found.err
+    said = [line for line in found.err.splitlines() if "error.png" in line]
+    assert said == ["show: error.png needs matplotlib: pip install 'dln[plot]'"]
+    assert not list(Path("here").glob("*.png"))
+    error = np.load("here/error.npy")
+    assert error[:, :2].tolist() == [[0, 1], [0, 2], [0, 3]]
+    assert np.load("here/matrix.npy").tolist() == [[1, -1, 0], [2, -2, 0]]
+    assert np.load("here/tiles.npy").shape == (2, 2, 2)
+    assert np.load("here/odd.npy").tolist() == [[[1, 3]], [[2, 5]]]
+
+
+def test_nothing_but_a_picture_imports_matplotlib() -> None:
+    texts = {p.name: p.read_text() for p in Path(pictures.__file__).parent.rglob("*.py")}
+    assert {n for n, t in texts.items() if '"matplotlib' in t} == {"pictures.py"}
+    assert not [n for n, t in texts.items() if "import matplotlib" in t]
+
+
+# ---- text and tables -----------------------------------------------------------------------------
+
+
+def test_text_is_printed_and_written(dln: Any, tmp_path: Path) -> None:
+    lines = '  emit text("two\\t", 1.5, " of ", sum([2, 3]))\n  emit "a" to "a.txt"\n'
+    found = dln("run", spec(tmp_path, task(lines)), "--out", "here")
+    assert found.code == 0, found.err
+    assert "1.5 of 5" in found.out
+    assert Path("here/a.txt").read_text() == "a"
+
+
+def letters(folder: Path, second: str = "") -> str:
+    (folder / "a.txt").write_text("abcabcabcabc", encoding="utf-8")
+    return f"""
+data one = text("a.txt") {{
+  c[time]: class(V) = raw[:-1]
+  next[time]: class(V) = raw[1:]
+  set window = 2
+}}
+{second}
+let bias = dense(3)
+train p on one batch 1 for 1 update {{
+  minimize mean(time: cross_entropy(bias(onehot(c)), next)) over bias with sgd(lr = 0)
+}}
+"""
+
+
+def test_classes_are_spelled_in_the_alphabet_of_their_text(dln: Any, tmp_path: Path) -> None:
+    lines = '  s[4] ~ categorical([0, 1, 0])\n  emit text(">", s, argmax(0 * bias.b)) to "s.txt"\n'
+    found = dln("run", spec(tmp_path, letters(tmp_path) + task(lines)), "--out", "here")
+    assert found.code == 0, found.err
+    assert Path("here/s.txt").read_text() == ">bbbba"
+
+
+def test_two_alphabets_of_one_size_are_an_error(dln: Any, tmp_path: Path) -> None:
+    (tmp_path / "b.txt").write_text("xyzxyzxyz", encoding="utf-8")
+    second = """
+data two = text("b.txt") like one
+train q on two batch 1 for 1 update {
+  minimize mean(time: cross_entropy(bias(onehot(c)), next)) over bias with sgd(lr = 0)
+}"""
+    body = letters(tmp_path, second) + task("  emit text(argmax(bias.b))\n")
+    found = dln("check", spec(tmp_path, body))
+    assert found.code == 2
+    assert "error[E391]: 2 texts have 3 characters" in found.err
+    assert "one has 3 characters" in found.err and "two has 3 characters" in found.err
+
+
+def test_curves_as_a_table(dln: Any, tmp_path: Path) -> None:
+    lines = '  emit plot(a = [1, 2], b = [3]) to "c.csv"\n  emit plot(a = [1, 2]) to "c.npy"\n'
+    assert dln("run", spec(tmp_path, task(lines)), "--out", "here").code == 0
+    assert Path("here/c.csv").read_text() == "curve,x,y\na,0,1.0\na,1,2.0\nb,0,3.0\n"
+    assert np.load("here/c.npy").tolist() == [[0, 0, 1], [0, 1, 2]]
+
+
+def test_examples_are_those_that_a_condition_holds_for(dln: Any, tmp_path: Path) -> None:
+    lines = """  emit examples(x, on = points, where = odd == 1) to "odd.csv"
+  emit examples(odd, on = points, n = 3) to "odd.txt"
+"""
+    assert dln("run", spec(tmp_path, task(lines)), "--out", "here").code == 0
+    assert Path("here/odd.csv").read_text() == "1.0\n2.0\n"
+    assert Path("here/odd.txt").read_text() == "0\n1\n1\n"
+
+
+def test_a_file_used_in_a_loop_is_numbered(dln: Any, tmp_path: Path) -> None:
+    lines = '  for i in 1..2 {\n    emit [i] to "v.csv"\n  }\n  emit [3] to "w.csv"\n'
+    assert dln("run", spec(tmp_path, task(lines)), "--out", "here").code == 0
+    found = {p.name: p.read_text() for p in Path("here").glob("*.csv")}
+    assert found == {"v-0.csv": "1.0\n", "v-1.csv": "2.0\n", "w.csv": "3.0\n"}
+
+
+def test_a_task_of_a_phase_that_was_left_out_is_left_out(dln: Any, tmp_path: Path) -> None:
+    later = """train more on points.all batch 2 for 1 epoch {
+  minimize sum((line(x) - t)^2) over line with sgd(lr = 0)
+  watch error = sum((line(x) - t)^2) every 1 epoch
+}
+"""
+    path = spec(tmp_path, later + task('  emit plot(more.error) to "m.csv"\n'))
+    found = dln("run", path, "--phase", "fit")
+    assert found.code == 0
+    assert 'show: not run: more.error is not known before the phase "more" has run' in found.err
+
+
+def test_the_extra_is_what_is_looked_for() -> None:
+    assert pictures.available() == (importlib.util.find_spec("matplotlib") is not None)
