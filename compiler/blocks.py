@@ -19,7 +19,16 @@ from dln.compiler.sizes import Conflict, Reason, Size
 from dln.compiler.state import Build, Drawing, Naming, Poisoned
 from dln.compiler.statics import domain_of, lookup, size, unknown, word
 from dln.compiler.tensor import TensorType
-from dln.compiler.values import Binding, BlockDef, Chain, Instance, InstanceVerb, Scope, Value, describe
+from dln.compiler.values import (
+    Binding,
+    BlockDef,
+    Chain,
+    Instance,
+    InstanceVerb,
+    Scope,
+    Value,
+    describe,
+)
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Note, Span
 

@@ -15,7 +15,7 @@ from dln.compiler.model import DataSet, FieldOf
 from dln.compiler.sizes import BATCH_SIZE, Size
 from dln.compiler.state import Build, poison
 from dln.compiler.statics import static, unknown, whole, word
-from dln.compiler.tensor import TensorType
+from dln.compiler.tensor import TIME, TensorType
 from dln.compiler.values import Binding, DataValue, Record, Scope, describe
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Fault, Note, Span, nearest
@@ -226,7 +226,7 @@ def bind_fields(b: Build, data: DataSet, scope: Scope) -> None:
     """The fields of a data set as names: the inputs of a phase or watch."""
     for name, field in data.fields.items():
         node = field.node
-        runs = loops.TIME in node.type.running
+        runs = TIME in node.type.running
         scope.value(name, loops.time_first(b, node, field.span) if runs else node, field.span)
     for name in b.broken_fields.get(data.name, ()):
         scope.names[name] = Binding(data.span, poison, static=True)

@@ -49,7 +49,8 @@ def _as_function(b: Build, path: str, target: Value) -> Applied | None:
     if first is None:
         return None
     ports: dict[str, Node] = {}
-    for port, (running, sizes, domain) in zip(first.definition.syntax.ports, first.ports, strict=True):
+    syntax = first.definition.syntax
+    for port, (running, sizes, domain) in zip(syntax.ports, first.ports, strict=True):
         kind: Kind = "index" if domain is not None and domain.name == "class" else "real"
         shape = tuple(b.sizes.resolve(x) for x in sizes)
         if any(x.value is None for x in shape):

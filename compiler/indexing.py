@@ -8,6 +8,7 @@ from dln.compiler import asking, axes, blocks, loops, tensors, windows
 from dln.compiler.graph import Node
 from dln.compiler.state import Build
 from dln.compiler.statics import lookup, unknown, whole
+from dln.compiler.tensor import TIME
 from dln.compiler.values import (
     DataValue,
     IndexForm,
@@ -116,7 +117,7 @@ def _in_time(b: Build, node: Node, part: s.Expr | s.Slice, scope: Scope) -> Node
         return b.make("running", made, running=node.type.running)
     value = b.evaluate(part, scope)
     if isinstance(value, IndexVar):
-        names = tuple(value.axis if a == loops.TIME else a for a in node.type.running)
+        names = tuple(value.axis if a == TIME else a for a in node.type.running)
         tensors.equal(b, value.size, node.type.shape[0], part.span, f"{value.name} runs over time")
         return b.make("running", node, running=names)
     at = whole(b, part, scope, "a step")
@@ -153,7 +154,7 @@ def _bounds(b: Build, part: s.Slice, scope: Scope) -> tuple[int | None, int | No
 
 def _tensor_index(b: Build, node: Node, expr: s.Index, scope: Scope) -> Value:
     """`x[i, 2, label, :5]`: bound indices run, numbers take, classes pick, slices cut."""
-    if loops.TIME in node.type.running and not b.mapped and expr.indices:
+    if TIME in node.type.running and not b.mapped and expr.indices:
         node = _in_time(b, node, expr.indices[0], scope)
         if len(expr.indices) == 1:
             return b.mark(node, expr.span)

@@ -13,9 +13,9 @@ from typing import TypeAlias
 
 from dln.compiler.graph import Node
 from dln.compiler.op import Make, op_of
-from dln.compiler.ops.loop import TIME, sequence_type
+from dln.compiler.ops.loop import sequence_type
 from dln.compiler.sizes import Size
-from dln.compiler.tensor import TensorType
+from dln.compiler.tensor import TIME, TensorType
 
 Flags: TypeAlias = Sequence[bool]
 Lift: TypeAlias = Callable[[Make, Node, Sequence[Node], Flags, Size], Node]
@@ -58,9 +58,7 @@ def repeated(m: Make, node: Node, like: TensorType, first: int = 1) -> Node:
     return m("broadcast", node, axes=axes, shape=like.shape, running=like.running)
 
 
-def _pointwise(
-    m: Make, node: Node, operands: Sequence[Node], seq: Flags, length: Size
-) -> Node:
+def _pointwise(m: Make, node: Node, operands: Sequence[Node], seq: Flags, length: Size) -> Node:
     """Equal shapes and single numbers: a number of each step is spread over what it goes with."""
     wide = sequence_type(node.type, length)
     made = []
@@ -83,9 +81,7 @@ def _along(m: Make, node: Node, operands: Sequence[Node], seq: Flags, length: Si
     return m(node.op, *_all(m, node, operands, seq, length), **attrs)
 
 
-def _all(
-    m: Make, node: Node, operands: Sequence[Node], seq: Flags, length: Size
-) -> list[Node]:
+def _all(m: Make, node: Node, operands: Sequence[Node], seq: Flags, length: Size) -> list[Node]:
     """Every operand as a sequence."""
     return [
         new if is_seq else repeated(m, new, sequence_type(old.type, length))
@@ -136,4 +132,3 @@ RULES: dict[str, Lift] = {
     "pick": _pick,
     "gather": _gather,
 }
-

@@ -16,11 +16,11 @@ from typing import Any
 
 from dln.compiler import equations, tensors
 from dln.compiler.graph import Graph, Node, ancestors
-from dln.compiler.ops.loop import TIME, Body, item, row_type, slot
+from dln.compiler.ops.loop import Body, item, row_type, slot
 from dln.compiler.sizes import BATCH_SIZE, Conflict, Reason, Size, Var
 from dln.compiler.state import Build
 from dln.compiler.statics import lookup, whole
-from dln.compiler.tensor import TensorType
+from dln.compiler.tensor import TIME, TensorType
 from dln.compiler.values import Recurrence, Scope, StepIndex
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Note, Span
@@ -198,13 +198,13 @@ class Attempt:
             equations.once(b, inner, f"{name}[{st.name}]", line.target.span, find)
         equations.bind_statements(b, self.loop.others, inner)
         with b.within(loop=self if not b.stepping else b.loop):
-            for line in st.body:
-                if isinstance(line, s.Define | s.Draw):
-                    name = line.target.name
-                    if name in self.loop.recurrences:
-                        self.current(name)
-                    else:
-                        lookup(b, name, line.span, inner)
+            for stated in st.body:
+                if not isinstance(stated, s.Define | s.Draw):
+                    continue
+                if (name := stated.target.name) in self.loop.recurrences:
+                    self.current(name)
+                else:
+                    lookup(b, name, stated.span, inner)
 
     def _define(self, line: s.Define | s.Draw) -> Node:
         """The value of `h[t] = ...` at the step at hand."""
@@ -219,8 +219,7 @@ class Attempt:
     def current(self, name: str) -> Node:
         """`h[t]`."""
         key = f"{name}[{self.loop.st.name}]"
-        value = lookup(self.b, key, self.loop.recurrences[name].span, self.scope)
-        assert isinstance(value, Node)
+        value: Node = lookup(self.b, key, self.loop.recurrences[name].span, self.scope)
         return value
 
     def element(self, value: Any, index: StepIndex, span: Span) -> Node:
@@ -347,7 +346,9 @@ class Attempt:
             return self._filled(said, type)
         carried = b.frame.carry
         if carried is not None and not b.stepping:
-            return carried.begin(b, f"{self.loop.scope.path}.{name}-{lag}", type, span)
+            path = f"{self.loop.scope.path}.{name}-{lag}"
+            begun: Node = carried.begin(b, path, type, span)
+            return begun
         zero = b.at(span).const(0 if type.kind == "index" else 0.0, type.kind)
         return b.make("asserted", self._filled(zero, type), domain=type.domain)
 
@@ -492,9 +493,7 @@ class BodyMaker:
         self.graph.mark(made, spans, name)
 
     def body(self, nexts: tuple[Node, ...], length: Size) -> Body:
-        return Body(
-            self.graph, tuple(self.rows), tuple(self.fixed), self.carried, nexts, length
-        )
+        return Body(self.graph, tuple(self.rows), tuple(self.fixed), self.carried, nexts, length)
 
 
 # ---- sequences ---------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from dln.compiler import plan as p
-from dln.compiler.graph import Node
+from dln.compiler.graph import Node, ancestors
 from dln.compiler.joins import live_count
 from dln.compiler.lower import lower
 from dln.compiler.model import (
@@ -187,6 +187,7 @@ def _phase(model: Model, ph: Phase, dtype: str, recipes: dict[str, Recipe]) -> p
         until=None if ph.until is None else f"until:{ph.name}",
         slow=ph.slow,
         place=place(ph.span),
+        carried=ph.carried,
         estimates=estimates,
     )
 
@@ -249,16 +250,38 @@ def _watch(
         if w.on is not None:
             count = model.data[w.on.data].parts[w.on.part][1]
             capacity = min(count, CHUNK) if w.per_example else count
-        recipes[program] = Recipe({"value:watch": w.value}, capacity, dtype)
+        capacity = w.stream or _fewer(capacity, [w.value])
+        outputs = {"value:watch": w.value} | {f"state:{k}": v for k, v in w.states.items()}
+        recipes[program] = Recipe(outputs, capacity, dtype)
     on = None if w.on is None else (w.on.data, w.on.part)
     return p.WatchSpec(
-        w.name, program, w.per_example, w.total, on, w.every, w.fields, place(w.span)
+        w.name,
+        program,
+        w.per_example,
+        w.total,
+        on,
+        w.every,
+        w.fields,
+        place(w.span),
+        w.stream,
+        {k: _numbers(shape) for k, shape in w.carried.items()},
     )
+
+
+def _fewer(count: int, values: Iterable[Node]) -> int:
+    """So many examples at a time that sequences take no more memory than single examples do."""
+    steps = [n.type.size_of("time").constant for n in ancestors(values) if runs_over_time(n)]
+    return max(1, min(count, CHUNK // max(steps, default=1) + 1)) if steps else count
+
+
+def runs_over_time(node: Node) -> bool:
+    return node.op == "input" and "time" in node.type.running
 
 
 def _applied(model: Model, path: str, dtype: str, recipes: dict[str, Recipe]) -> p.AppliedSpec:
     a = model.applied[path]
-    recipes[f"apply:{path}"] = Recipe({f"value:{k}": v for k, v in a.results.items()}, CHUNK, dtype)
+    outputs = {f"value:{k}": v for k, v in a.results.items()}
+    recipes[f"apply:{path}"] = Recipe(outputs, _fewer(CHUNK, a.results.values()), dtype)
     ports = tuple(_field_spec(k, v.type, None) for k, v in a.ports.items())
     return p.AppliedSpec(f"apply:{path}", ports, tuple(a.results))
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dln.compiler.graph import Graph, Node, ancestors
-from dln.compiler.ops.loop import body_of, with_outputs
 from dln.compiler.inplace import InPlace, may_overwrite
+from dln.compiler.ops.loop import body_of, with_outputs
 from dln.compiler.plan import Buffer, Extent, at, product
 from dln.compiler.prepare import Roles, base, own_key, prepare
 from dln.compiler.sizes import BATCH, Size

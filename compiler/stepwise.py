@@ -13,14 +13,12 @@ from dln.compiler import application, loops, tensors
 from dln.compiler.graph import Node
 from dln.compiler.sizes import Size
 from dln.compiler.state import Build
-from dln.compiler.tensor import Domain
+from dln.compiler.tensor import TIME, Domain
 from dln.compiler.values import Instance, InstanceVerb, Value
 from dln.grammar.diagnostics import Span
 
 
-def call(
-    b: Build, target: InstanceVerb, given: Sequence[tuple[Value, Span]], span: Span
-) -> Value:
+def call(b: Build, target: InstanceVerb, given: Sequence[tuple[Value, Span]], span: Span) -> Value:
     """`lm.step(x)` or `lm.read(xs)`."""
     made = target.instance
     if target.verb == "step":
@@ -48,11 +46,11 @@ def _sequence(b: Build, made: Instance, value: Value, at: Span) -> Node:
     if isinstance(value, str):
         return written(b, made, value, at)
     node = tensors.as_tensor(b, value, at)
-    if loops.TIME in node.type.running:
+    if TIME in node.type.running:
         return loops.time_first(b, node, at)
     if not node.type.example:
         b.fail("E302", "a sequence is read", at, f"is {b.shown(node.type)}")
-    return b.at(at)("running", node, running=(loops.TIME, *node.type.running))
+    return b.at(at)("running", node, running=(TIME, *node.type.running))
 
 
 def written(b: Build, made: Instance, text: str, at: Span) -> Node:
@@ -68,7 +66,7 @@ def written(b: Build, made: Instance, text: str, at: Span) -> Node:
     value = tuple(letters.index(c) for c in text)
     made_of = b.at(at).const(value, "index")
     node = b.make("asserted", made_of, domain=domain)
-    return b.make("running", node, running=(loops.TIME,))
+    return b.make("running", node, running=(TIME,))
 
 
 def alphabet(b: Build, domain: Domain, at: Span) -> str:

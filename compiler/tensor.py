@@ -11,6 +11,9 @@ from typing import Literal
 
 from dln.compiler.sizes import BATCH, Size
 
+TIME = "time"
+"""The running axis of a sequence."""
+
 Kind = Literal["real", "index", "bool"]
 
 

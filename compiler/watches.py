@@ -11,8 +11,8 @@ from dln.compiler.graph import Node
 from dln.compiler.model import Keeping, On, Starting, Watching
 from dln.compiler.state import Build, poison
 from dln.compiler.statics import whole
-from dln.compiler.streams import Carry
 from dln.compiler.steps import batch_reduced, one_parameter
+from dln.compiler.streams import Carry
 from dln.compiler.updates import shaped
 from dln.compiler.values import Binding, Scope
 from dln.grammar import syntax as s
@@ -22,7 +22,13 @@ from dln.grammar.diagnostics import Note
 
 
 def watch(
-    b: Build, st: s.Watch, where: Scope, phase: s.Train, scope: Scope, name: str, got: Collected,
+    b: Build,
+    st: s.Watch,
+    where: Scope,
+    phase: s.Train,
+    scope: Scope,
+    name: str,
+    got: Collected,
     rows: int | None = None,
 ) -> Watching:
     if any(w.name == st.name for w in got.watches):

@@ -36,9 +36,7 @@ def as_form(value: Value) -> IndexForm | None:
     return None
 
 
-def arithmetic(
-    b: Build, op: str, left: Value, right: Value, span: Span
-) -> IndexForm | StepIndex:
+def arithmetic(b: Build, op: str, left: Value, right: Value, span: Span) -> IndexForm | StepIndex:
     """`2*i + u`: indices added, and multiplied by whole numbers; `t - 1`, a step of a scan."""
     left, right = (b.resolve(v) if isinstance(v, Size) else v for v in (left, right))
     if isinstance(left, StepIndex) or isinstance(right, StepIndex):

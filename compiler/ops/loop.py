@@ -18,11 +18,10 @@ from dln.compiler.graph import Graph, Node, ancestors
 from dln.compiler.op import Array, Attrs, Make, Op, Site, register
 from dln.compiler.ops.common import count, differ
 from dln.compiler.sizes import Size
-from dln.compiler.tensor import TensorType, scalar
+from dln.compiler.tensor import TIME, TensorType, scalar
 from dln.grammar.diagnostics import Fault
 
 Types = tuple[TensorType, ...]
-TIME = "time"
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -138,9 +137,7 @@ def evaluate_scan(site: Site, *operands: Array) -> History:
     return History(tuple(steps))
 
 
-def one_step(
-    site: Site, wanted: Sequence[Node], now: Mapping[Node, Array], t: int
-) -> list[Array]:
+def one_step(site: Site, wanted: Sequence[Node], now: Mapping[Node, Array], t: int) -> list[Array]:
     """The values of some nodes of a body at step t."""
     from dln.compiler.evaluate import evaluate_nodes
 
