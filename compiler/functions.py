@@ -11,7 +11,7 @@ from dln.compiler.state import Build
 from dln.compiler.statics import lookup
 from dln.compiler.tensor import Kind, TensorType
 from dln.compiler.values import Chain, Instance, Record, Scope, Value
-from dln.grammar.diagnostics import Span
+from dln.grammar.diagnostics import DlnError, Span
 
 
 def applied(b: Build, scope: Scope) -> dict[str, Applied]:
@@ -49,12 +49,15 @@ def _as_function(b: Build, path: str, target: Value) -> Applied | None:
     if first is None:
         return None
     ports: dict[str, Node] = {}
+    single: dict[str, Node] = {}
     syntax = first.definition.syntax
     for port, (running, sizes, domain) in zip(syntax.ports, first.ports, strict=True):
         kind: Kind = "index" if domain is not None and domain.name == "class" else "real"
         shape = tuple(b.sizes.resolve(x) for x in sizes)
         if any(x.value is None for x in shape):
             return None
+        alone = TensorType((BATCH_SIZE, *shape), ("batch",), kind).like(domain=domain)
+        single[port.name] = b.at(port.span)("input", name=port.name, type=alone)
         if "time" in running:  # as many steps as the sequences it was applied to
             shape = (b.sizes.resolve(first.steps), *shape)
         type = TensorType((BATCH_SIZE, *shape), ("batch", *running), kind)
@@ -68,7 +71,30 @@ def _as_function(b: Build, path: str, target: Value) -> Applied | None:
         k: loops.batch_first(b, tensors.as_tensor(b, v, first.span), first.span)
         for k, v in values.items()
     }
-    return Applied(path, ports, results, tuple(p for p in b.params if p.startswith(path)))
+    params = tuple(p for p in b.params if p.startswith(path))
+    sequences = any("time" in n.type.running for n in ports.values())
+    step = _one_step(b, path, target, first, single) if sequences else None
+    return Applied(path, ports, results, params, step)
+
+
+def _one_step(
+    b: Build, path: str, target: Value, first: Instance, ports: dict[str, Node]
+) -> Applied | None:
+    """The one-step form of an instance: what it remembers is given, and given back. None where its
+    equations look at a sequence as a whole."""
+    frame = b.new_frame("apply", batched=True, site=path, asked={})
+    try:
+        with b.within(frame=frame, stepping=True):
+            result = apply(b, target, [(n, first.span) for n in ports.values()], first.span)
+    except DlnError:
+        return None
+    values = result.values if isinstance(result, Record) else {_result_name(target): result}
+    results = {k: tensors.as_tensor(b, v, first.span) for k, v in values.items()}
+    carried = {
+        held["name"]: (begun, held, frame.memory[key])
+        for key, (begun, held) in (frame.asked or {}).items()
+    }
+    return Applied(path, ports, results, (), None, carried)
 
 
 def _result_name(target: Value) -> str:

@@ -552,6 +552,11 @@ def recall(b: Build, key: Key, type: TensorType, begun: Callable[[], Node]) -> N
     """What was remembered under a key. In a loop around it this is one more thing carried."""
     loop: Attempt | None = b.loop
     held = b.frame.memory.get(key)
+    if held is None and b.frame.asked is not None:
+        if key not in b.frame.asked or b.frame.asked[key][1].type != type:
+            name = f"{key[0]}.{key[1]}-{key[2]}"
+            b.frame.asked[key] = (begun(), b.make("input", name=name, type=type))
+        return b.frame.asked[key][1]
     if loop is None:
         return begun() if held is None else held
     known = loop.memory.get(key)

@@ -235,12 +235,18 @@ class Sweeping(Record):
 
 
 class Applied(Record):
-    """An instance as a function from Python: port nodes (inputs) and result nodes."""
+    """An instance as a function from Python: port nodes (inputs) and result nodes.
+
+    Of one that takes sequences, `step` is the form for one step; `carried` are then its memory by
+    name: the value before the first step, the input that holds the last, and the value after.
+    """
 
     path: str
     ports: Mapping[str, Node]
     results: Mapping[str, Node]
     params: tuple[str, ...]
+    step: Any = None
+    carried: Mapping[str, tuple[Node, Node, Node]] = {}
 
 
 class Model(Record):

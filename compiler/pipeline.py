@@ -14,6 +14,7 @@ from dln.compiler.graph import Node, ancestors
 from dln.compiler.joins import live_count
 from dln.compiler.lower import lower
 from dln.compiler.model import (
+    Applied,
     DataSet,
     Emission,
     FieldOf,
@@ -264,7 +265,7 @@ def _watch(
         w.fields,
         place(w.span),
         w.stream,
-        {k: _numbers(shape) for k, shape in w.carried.items()},
+        {k: _numbers(tuple(map(model.sizes.resolve, shape))) for k, shape in w.carried.items()},
     )
 
 
@@ -283,7 +284,19 @@ def _applied(model: Model, path: str, dtype: str, recipes: dict[str, Recipe]) ->
     outputs = {f"value:{k}": v for k, v in a.results.items()}
     recipes[f"apply:{path}"] = Recipe(outputs, _fewer(CHUNK, a.results.values()), dtype)
     ports = tuple(_field_spec(k, v.type, None) for k, v in a.ports.items())
-    return p.AppliedSpec(f"apply:{path}", ports, tuple(a.results))
+    step = None if a.step is None else _step(a.step, dtype, recipes)
+    return p.AppliedSpec(f"apply:{path}", ports, tuple(a.results), step)
+
+
+def _step(a: Applied, dtype: str, recipes: dict[str, Recipe]) -> p.AppliedSpec:
+    """One step of an instance: what it carries goes in and comes out."""
+    name, first = f"step of {a.path}", f"first of {a.path}"
+    after = {f"value:{k}": v for k, (_, _, v) in a.carried.items()}
+    outputs = {f"value:{k}": v for k, v in a.results.items()} | after
+    recipes[name] = Recipe(outputs, 1, dtype)
+    recipes[first] = Recipe({f"value:{k}": v for k, (v, _, _) in a.carried.items()}, 1, dtype)
+    ports = tuple(_field_spec(k, v.type, None) for k, v in a.ports.items())
+    return p.AppliedSpec(name, ports, tuple(a.results), None, tuple(a.carried), first)
 
 
 def _tasks(model: Model, dtype: str, recipes: dict[str, Recipe]) -> dict[str, p.TaskSpec]:

@@ -142,8 +142,10 @@ class Program:
         return sum(at(line.flops, n) * line.times for line in self.lines)
 
     def largest(self, n: int) -> int:
-        """The floating-point operations of its largest single operation on n examples."""
-        return max((at(line.flops, n) for line in self.lines), default=0)
+        """The floating-point operations of its largest single operation on n examples; where it
+        has loops, of the largest inside one: that is what is called again and again."""
+        looped = [line for line in self.lines if line.times > 1 and line.flops != (0, 0)]
+        return max((at(line.flops, n) for line in looped or self.lines), default=0)
 
     def traffic(self, n: int) -> int:
         """Bytes read and written by one run on n examples."""
@@ -373,11 +375,19 @@ class PhaseSpec:
 
 @dataclass(frozen=True, slots=True)
 class AppliedSpec:
-    """An instance as a function: its program, ports and the names of its results."""
+    """An instance as a function: its program, ports and the names of its results.
+
+    Of one that takes sequences, `step` is the form for one step. Its program has an input for each
+    name in `carried`, beside the ports, and a value of that name: what the next step is given. The
+    program `first` gives them before the first step.
+    """
 
     program: str
     ports: tuple[FieldSpec, ...]
     results: tuple[str, ...]
+    step: AppliedSpec | None = None
+    carried: tuple[str, ...] = ()
+    first: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -260,7 +260,8 @@ class Frame:
     `version` changes whenever a parameter gets a new value, so nothing stale is remembered.
     `lengths` says how long each sequence of the data is where they differ, `steps` how many the
     data have room for. `carry` takes what scans leave from one window of a stream to the next;
-    `memory` holds what one-step forms have left.
+    `memory` holds what one-step forms have left; what of it is not there yet is `asked` for, where
+    Python keeps it: its first value and the input that will hold it.
     `masks` are the places that drew one, by the path of their equation, each with its calls.
     """
 
@@ -274,6 +275,7 @@ class Frame:
     steps: Size | None = None
     carry: Any = None
     memory: dict[Any, Node] = field(default_factory=dict)
+    asked: dict[Any, tuple[Node, Node]] | None = None
     masks: dict[str, list[tuple[Span, ...]]] = field(default_factory=dict)
 
 

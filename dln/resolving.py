@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from dln.compiler.data import SETTINGS
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Span
 from dln.grammar.parser import parse_source
@@ -31,6 +32,8 @@ def resolved(spec: Spec) -> str:
                 return _call(node, options)
             case s.Train():
                 return _train(node)
+            case s.Data():
+                return _data(node)
             case _:
                 return node
 
@@ -148,8 +151,8 @@ def _train(train: s.Train) -> s.Train:
     """A `train` with all its clauses, in their usual order."""
     there = {_kind(c) for c in train.clauses}
     added = [c for c in _defaults(train.span) if c.kind not in there]
-    if "stream" in there:
-        added = [c for c in added if c.kind != "batch"]
+    if "stream" in there:  # it says itself what is read, and in which order
+        added = [c for c in added if c.kind not in ("batch", "order")]
     clauses = sorted([*train.clauses, *added], key=lambda c: CLAUSES.index(_kind(c)))
     return train.changed(clauses=tuple(clauses))
 
@@ -164,3 +167,20 @@ def _defaults(span: Span) -> list[s.Clause]:
         s.Clause("order", s.Name("shuffled", span=span), span=span),
         s.Clause("dtype", word="float32", span=span),
     ]
+
+
+def _data(data: s.Data) -> s.Data:
+    """A data set with its reader's settings; one that is like another has the other's."""
+    there = {part.name for part in data.body if isinstance(part, s.Setting)}
+    known = {} if data.like is not None else SETTINGS.get(_reader(data), {})
+    added = [
+        s.Setting(name, s.Number(value, span=data.span), span=data.span)
+        for name, value in known.items()
+        if name not in there
+    ]
+    return data.changed(body=(*data.body, *added)) if added else data
+
+
+def _reader(data: s.Data) -> str:
+    call = data.reader
+    return call.function.id if isinstance(call, s.Call) and isinstance(call.function, s.Name) else ""

@@ -153,9 +153,7 @@ def phase_table(model: Model, plan: Plan) -> str:
 def phase_lines(phase: Phase) -> list[str]:
     """What a phase does, defaults included, and how many updates that is where it is known."""
     count, unit = phase.duration or (1, "epoch")
-    batch = "all" if phase.batch is None else str(phase.batch)
-    order = f"balanced({phase.balanced})" if phase.balanced else phase.order
-    lines = [f"on {phase.on} batch {batch} order {order} for {plural(count, unit)}"]
+    lines = [f"on {phase.on} {_reading(phase)} for {plural(count, unit)}"]
     facts = [f"dtype {phase.dtype or 'float32'}"]
     facts.append("the run's seed" if phase.seed is None else f"seed {phase.seed}")
     facts += [f"after {', '.join(phase.after)}"] if phase.after else []
@@ -165,6 +163,15 @@ def phase_lines(phase: Phase) -> list[str]:
         lines.append(f"changes {', '.join(phase.updates)}")
     lines += [_watch_line(w) for w in phase.watches]
     return lines
+
+
+def _reading(phase: Phase) -> str:
+    """How many examples are read at once, and in which order."""
+    if phase.order == "stream":
+        return f"stream {phase.batch}"
+    batch = "all" if phase.batch is None else str(phase.batch)
+    order = f"balanced({phase.balanced})" if phase.balanced else phase.order
+    return f"batch {batch} order {order}"
 
 
 def _watch_line(w: Any) -> str:

@@ -8,11 +8,11 @@ arguments, E564 nothing to take the gradient of; those of `feeds`, `resume` and 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import ceil
 from os import PathLike
 from pathlib import Path
 from typing import Any, Unpack, overload
 
+import numpy as np
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,6 +20,7 @@ from dln.compiler.plan import AppliedSpec, FieldSpec, PhaseSpec, Plan
 from dln.grammar.diagnostics import DlnError, Problem, nearest
 from dln.runtime import checkpoint
 from dln.runtime import resume as resuming
+from dln.runtime.batches import updates_of_epoch
 from dln.runtime.datasets import Datasets
 from dln.runtime.device import Device
 from dln.runtime.estimates import before_step
@@ -93,6 +94,43 @@ class Session:
         One result is an array, several are a dictionary by name.
         """
         spec = self.applied(path)
+        checked, owner = self._ports(path, spec, arrays, named)
+        with placed(self.plan.texts):
+            executable = self.programs.executable(spec.program)
+            bound = self._run(executable, checked, {}, owner)
+        return self._results(spec, bound)
+
+    def apply_step(
+        self, path: str, held: dict[str, Host], arrays: Sequence[object], named: Mapping[str, object]
+    ) -> Any:
+        """One step of an instance that takes sequences, on examples; `held` is what it carries
+        from step to step, empty before the first one, and is changed."""
+        step = self.applied(path).step
+        if step is None:
+            message = f"{path} takes no sequence, so there are no steps"
+            raise DlnError([Problem("E563", message, remedy=f"call {path} itself")])
+        checked, owner = self._ports(f"{path}.step", step, arrays, named)
+        n = len(next(iter(checked.values())))
+        if held and len(next(iter(held.values()))) != n:
+            message = f"{owner} has gone through sequences of another number of examples than {n}"
+            raise DlnError([Problem("E563", message, remedy=f"{path}.reset() begins anew")])
+        with placed(self.plan.texts):
+            if not held:
+                bound = self.programs.executable(step.first).at(n)
+                bound.run(*self.programs.clocks(self.plan.programs[step.first]))
+                held.update(self.programs.values(bound))
+            bound = self._run(self.programs.executable(step.program), {**checked, **held}, {}, owner)
+        held.update({key: self.device.to_host(bound.values[key]) for key in step.carried})
+        return self._results(step, bound)
+
+    def _results(self, spec: AppliedSpec, bound: Bound) -> Any:
+        found = {name: self.device.to_host(bound.values[name]) for name in spec.results}
+        return found[spec.results[0]] if len(spec.results) == 1 else found
+
+    def _ports(
+        self, path: str, spec: AppliedSpec, arrays: Sequence[object], named: Mapping[str, object]
+    ) -> tuple[Mapping[str, Host], str]:
+        """The arrays for the ports of an instance, checked, and how the call reads."""
         owner = f"{path}({', '.join(p.name for p in spec.ports)})"
         if len(arrays) > len(spec.ports):
             found = f"{owner} takes {len(spec.ports)} arrays, not {len(arrays)}"
@@ -101,12 +139,7 @@ class Session:
         twice = sorted(given.keys() & named.keys())
         if twice:
             raise DlnError([Problem("E563", f"{owner} is given {twice[0]} twice")])
-        checked = check_fields(spec.ports, {**given, **named}, owner, self.plan.texts)
-        with placed(self.plan.texts):
-            executable = self.programs.executable(spec.program)
-            bound = self._run(executable, checked, {}, owner)
-        found_values = {name: self.device.to_host(bound.values[name]) for name in spec.results}
-        return found_values[spec.results[0]] if len(spec.results) == 1 else found_values
+        return check_fields(spec.ports, {**given, **named}, owner, self.plan.texts), owner
 
     def evaluate(
         self,
@@ -169,7 +202,7 @@ class Session:
     def _times(self, spec: PhaseSpec, update: int) -> dict[str, float]:
         """The clocks of a single step, as they would be in training on the spec's own data."""
         count = self.plan.data[spec.data].parts[spec.part][1]
-        per_epoch = ceil(count / min(spec.batch or count, count))
+        per_epoch = updates_of_epoch(spec, count)
         length, unit = spec.duration[0], unit_of(spec.duration[1])
         total = {"epoch": length * per_epoch, "update": length}.get(unit, 0)
         progress = min(1.0, update / total) if total else 0.0
@@ -254,13 +287,39 @@ class Session:
 
 
 class Instance:
-    """An instance of a block, called with arrays: `session.net(images)`."""
+    """An instance of a block, called with arrays: `session.net(images)`.
+
+    One that takes sequences also goes step by step: `lm = session.lm; lm.step(x)` takes the next
+    element of each sequence and remembers, `lm.reset()` begins anew.
+    """
 
     def __init__(self, session: Session, path: str) -> None:
         self._session, self._path = session, path
+        self._held: dict[str, Host] = {}
 
     def __call__(self, *arrays: object, **named: object) -> Any:
         return self._session.apply(self._path, *arrays, **named)
+
+    def step(self, *arrays: object, **named: object) -> Any:
+        """The results for the next element of each sequence, first axis the sequence."""
+        return self._session.apply_step(self._path, self._held, arrays, named)
+
+    def read(self, elements: object) -> Host:
+        """Go through sequences [example, time, ...] from their beginning, but for the last element
+        of each, which is given back: it is what the first `step` takes."""
+        rows = np.asarray(elements)
+        if rows.ndim < 2 or not rows.shape[1]:
+            message = f"{self._path}.read takes sequences: [example, time, ...]"
+            shape = f"this has the shape {list(rows.shape)}"
+            raise DlnError([Problem("E563", message, facts=(shape,))])
+        self.reset()
+        for t in range(rows.shape[1] - 1):
+            self.step(rows[:, t])
+        return rows[:, -1]
+
+    def reset(self) -> None:
+        """Forget all steps."""
+        self._held.clear()
 
     def __getattr__(self, name: str) -> Instance:
         if name.startswith("_") or f"{self._path}.{name}" not in self._session.plan.applied:
