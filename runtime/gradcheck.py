@@ -49,7 +49,8 @@ def gradcheck(
 ) -> list[Row]:
     """Check every gradient of a phase on its first minibatch; the session is left as it was.
 
-    The plan must be compiled in float64. `examples` takes fewer of the minibatch.
+    The plan must be compiled in float64. `examples` takes fewer of the minibatch,
+    but not of a stream.
     """
     spec = session.phase(phase)
     _refuse(session.plan, spec)
@@ -117,7 +118,8 @@ class _Probe:
 def _minibatch(session: Session, spec: PhaseSpec, examples: int | None) -> Mapping[str, Host]:
     part = session.datasets.part(spec.data, spec.part, "float64")
     seed = session.programs.seed_of(spec.name)
-    indices = Batches(spec, part, session.device, seed).indices(0)[:examples]
+    indices = Batches(spec, part, session.device, seed).indices(0)
+    indices = indices if spec.order == "stream" else indices[:examples]  # a stream has its rows
     return {k: session.device.to_host(a) for k, a in part.fields(indices, 0.0).items()}
 
 

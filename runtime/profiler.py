@@ -20,7 +20,7 @@ from dln.runtime.batches import Batches
 from dln.runtime.device import Device
 from dln.runtime.executable import Bound, Executable
 from dln.runtime.programs import paths_of
-from dln.runtime.session import Session
+from dln.runtime.session import Session, check_rows
 
 ROUNDS = 5
 
@@ -54,6 +54,8 @@ def profile(
 ) -> Profile:
     """Time the step of a phase on its first minibatch, for about `seconds`."""
     spec = session.phase(phase)
+    if batch is not None:
+        check_rows(spec, batch)
     program = session.plan.programs[spec.step]
     part = session.datasets.part(spec.data, spec.part, program.dtype)
     sized = replace(spec, batch=spec.batch if batch is None else batch)

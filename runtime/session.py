@@ -197,7 +197,10 @@ class Session:
         unused = known.keys() - set(spec.fields)
         wanted: Sequence[FieldSpec] = [known[name] for name in spec.fields]
         used = {k: v for k, v in given.items() if k not in unused}
-        return check_fields(wanted, used, f"the phase {spec.name}", self.plan.texts)
+        checked = check_fields(wanted, used, f"the phase {spec.name}", self.plan.texts)
+        for array in checked.values():
+            check_rows(spec, len(array))
+        return checked
 
     def _times(self, spec: PhaseSpec, update: int) -> dict[str, float]:
         """The clocks of a single step, as they would be in training on the spec's own data."""
@@ -329,6 +332,14 @@ class Instance:
     def __repr__(self) -> str:
         ports = ", ".join(p.name for p in self._session.applied(self._path).ports)
         return f"{self._path}({ports})"
+
+
+def check_rows(spec: PhaseSpec, n: int) -> None:
+    """Raise `DlnError` E563 where a minibatch of a stream is not one window of each row."""
+    if spec.order == "stream" and n != spec.batch:
+        message = f"{spec.name} is a stream of {spec.batch} rows: a minibatch has {spec.batch}"
+        message += f" windows, not {n}"
+        raise DlnError([Problem("E563", message)])
 
 
 def _inputs(executable: Executable) -> list[str]:

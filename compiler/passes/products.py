@@ -6,6 +6,8 @@ from dln.compiler.graph import Node
 from dln.compiler.passes.rewriting import Terms, rule, work
 
 Labels = tuple[int, ...]
+MANY_DIFFERENCES = 1 << 20
+"""Elements beyond which squared distances are worked out from products."""
 
 # ---- sums --------------------------------------------------------------------------------------
 
@@ -119,6 +121,35 @@ def sum_of_products(m: Terms, node: Node) -> Node | None:
     x, left = sum_alone(m, x, left, (*right, *out))
     y, right = sum_alone(m, y, right, (*left, *out))
     return m("contract", x, y, left=left, right=right, out=out)
+
+
+@rule("sum", exact=False)
+def squared_distances(m: Terms, node: Node) -> Node | None:
+    """sum((x - y)^2) -> sum(x^2) + sum(y^2) - 2 * contract(x, y), between many x and many y
+
+    Only where all the differences would be a large array: the sum loses digits where x and y are
+    close, and may not become negative.
+    """
+    (a,), over = node.operands, node["axes"]
+    (d,) = a.operands if m.has(a, "square") and not m.shared(a) else (a,)
+    if not m.has(d, "sub") or d is a or m.shared(d) or work(d.type) < MANY_DIFFERENCES:
+        return None
+    (x, left), (y, right) = (placed_axes(m, o) for o in d.operands)
+    rest = [i for i in range(len(d.type.shape)) if i not in over]
+    apart = [i for i in rest if (i in left) != (i in right)]
+    if not set(over) <= set(left) & set(right) or set(left) <= set(right) or not apart:
+        return None
+    if set(right) <= set(left) or set(rest) - set(left) - set(right):
+        return None
+    total = None
+    for part, labels in ((x, left), (y, right)):
+        norm = m.sum(m("square", part), [k for k, i in enumerate(labels) if i in over])
+        placed = tuple(rest.index(i) for i in labels if i not in over)
+        wide = m.broadcast(norm, node.type, placed)
+        total = wide if total is None else m.add(total, wide)
+    assert total is not None
+    products = m("contract", x, y, left=left, right=right, out=tuple(rest))
+    return m("maximum", m.sub(total, m.scale(products, 2.0)), m.const(0.0))
 
 
 def placed_axes(m: Terms, node: Node) -> tuple[Node, Labels]:
@@ -250,6 +281,7 @@ def lightest(m: Terms, node: Node, slot: int, bare: Node, put: object) -> Node |
 
 
 RULES = (
+    squared_distances,
     sum_of_broadcast,
     sum_of_sum,
     sum_with_onehot,

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from dln.grammar.parser import parse
+from dln.spec import LIBRARIES
 
-LIBRARIES = {"std", "mnist"}
 SHIPPED = sorted(p.stem for p in (Path(__file__).parents[2] / "specs").glob("*.dln"))
 
 
@@ -66,13 +66,42 @@ def test_show_writes_out_every_default(dln, line):
     assert "line.W" in got.out and "[1, 1]" in got.out and "# parameters: 2" in got.out
 
 
+STREAM = """
+use "shakespeare.dln"
+data lines = text("tinyshakespeare.txt") {
+  c[time]: class(V) = raw[:-1]
+}
+data short = text("tinyshakespeare.txt") like bard {
+  set window = 20
+}
+train a on lines stream 50 for 1 epoch {
+  watch w = mean(onehot(c))
+}
+train b on bard.fit batch all for 1 epoch {
+  watch w = mean(onehot(c))
+}
+"""
+
+
+def test_show_writes_out_a_window_and_no_order_of_a_stream(dln, tmp_path):
+    path = tmp_path / "s.dln"
+    path.write_text(STREAM)
+    got = dln("show", path)
+    assert got.out.count("set window = 50") == 1 and got.out.count("set window = 20") == 1
+    assert "train a on lines stream 50 for 1 epoch dtype float32 {" in got.out
+    assert "train b on bard.fit batch all order shuffled for 1 epoch dtype float32 {" in got.out
+    assert "a  on lines.all stream 50 for 1 epoch" in got.out
+    assert "b  on bard.fit batch all order shuffled for 1 epoch" in got.out
+
+
 @pytest.mark.parametrize("spec", [s for s in SHIPPED if s not in LIBRARIES])
 def test_what_show_prints_means_the_same(dln, spec, tmp_path):
     shown = dln("show", spec, "--json").data
     parse(shown["text"])
     again = tmp_path / "again.dln"
     again.write_text(shown["text"], encoding="utf-8")
-    for table in (Path(__file__).parents[2] / "specs" / "data").glob("*.csv"):
+    data = Path(__file__).parents[2] / "specs" / "data"
+    for table in (*data.glob("*.csv"), *data.glob("*.txt")):
         (tmp_path / table.name).write_bytes(table.read_bytes())
     other = dln("show", again, "--json").data
     for key in ("text", "tensors", "parameters", "phases", "constants"):

@@ -20,7 +20,7 @@ from dln.compiler.op import Make
 from dln.compiler.ops.loop import Body, body_of, item, slot
 from dln.compiler.passes.fission import fission
 from dln.compiler.pipeline import stages
-from dln.compiler.plan import program_from_json, program_to_json
+from dln.compiler.plan import program_from_json, program_to_json, site_number
 from dln.compiler.schedule import overlaps, schedule
 from dln.compiler.sizes import Size
 from dln.compiler.stages import STAGES, optimise
@@ -30,10 +30,10 @@ from dln.compiler.verify import verify
 from dln.grammar.diagnostics import DlnError
 from dln.runtime.executable import Executable
 from dln.runtime.gradcheck import gradcheck
+from dln.runtime.helpers import uniform
 from dln.runtime.host import Host
 from dln.runtime.rundir import RunDirectory
 
-NUMPY = TARGETS["numpy"]
 T, B, N, M = 6, 3, 2, 4
 
 
@@ -200,17 +200,17 @@ block rnn(x[time, n]; m) -> h[time, m] {
 # ---- programs ------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
 @pytest.mark.parametrize("reverse", [False, True])
-def test_a_program_runs_a_loop_and_its_reverse_as_they_are_evaluated(reverse):
+def test_a_program_runs_a_loop_and_its_reverse_as_they_are_evaluated(reverse, target):
     graph, given = recurrence(reverse)
     m = Make(graph)
     loss = graph.outputs["loss"]
     grads = {f"value:d{k}": m("grad", loss, x) for k, x in given.items()}
     graph.outputs = {f"value:{k}": n for k, n in graph.outputs.items()} | grads
-    made = optimise(graph, stages(NUMPY))
-    schedule_of = schedule(made, NUMPY)
-    assert not overlaps(schedule_of)
-    program = lower("loop", made, NUMPY, "float64")
+    made = optimise(graph, stages(target))
+    assert not overlaps(schedule(made, target))
+    program = lower("loop", made, target, "float64")
     assert program_from_json(json.loads(json.dumps(program_to_json(program)))) == program
     bound = Executable(program, Host(), {}, {}).at(1)
     values = numbers()
@@ -221,6 +221,31 @@ def test_a_program_runs_a_loop_and_its_reverse_as_they_are_evaluated(reverse):
         bound.run()
         for name, array in bound.values.items():
             np.testing.assert_allclose(array, wanted[f"value:{name}"], rtol=1e-10, err_msg=name)
+
+
+def test_every_step_of_a_loop_draws_for_itself():
+    graph, inner = Graph(), Graph()
+    m, s = Make(graph), Make(inner)
+    start = m("input", name="start", type=TensorType((Size(B),), ("batch",)))
+    before = slot(inner, start.type, 0, "carried")
+    u = s("draw", kind="uniform", site="walk", shape=(Size(B),), running=("batch",))
+    body = Body(inner, (), (), (before,), (s.add(before, u),), Size(T))
+    loop = m("scan", start, body=body)
+    graph.outputs = {"value:u": item(m, loop, u), "value:walk": item(m, loop, body.nexts[0])}
+    made = optimise(graph)
+    bound = Executable(lower("walk", made, TARGETS["numpy"], "float64"), Host(), {}, {}, 5).at(1)
+    bound.inputs["start"][...] = 0.0
+    bound.run(3.0)
+
+    def draw(kind, site, shape):
+        out = np.empty(shape)
+        uniform(out, 5, site_number(site), 3)
+        return out
+
+    wanted = evaluate(graph, {("input", "start"): np.zeros(B)}, draw=draw)
+    np.testing.assert_array_equal(bound.values["u"], wanted["value:u"])
+    np.testing.assert_allclose(bound.values["walk"], np.cumsum(wanted["value:u"], 0), rtol=1e-14)
+    assert len(np.unique(wanted["value:u"])) == T * B
 
 
 def test_compile_time_does_not_depend_on_the_number_of_steps():

@@ -17,6 +17,7 @@ from dln.compiler.plan import KeepSpec, Plan, WatchSpec
 from dln.grammar.diagnostics import DlnError
 from dln.runtime import order
 from dln.runtime.host import Host
+from dln.runtime.profiler import profile
 from dln.runtime.rundir import RunDirectory
 from dln.runtime.session import Interrupted, Session
 
@@ -181,3 +182,19 @@ def test_more_rows_than_windows(streaming: Any) -> None:
             Session(plan, Host(), 1).train("fit", **options)
         (problem,) = e.value.problems
         assert problem.code == "E557" and problem.remedy.startswith("stream ")
+
+
+def test_single_steps_go_along_the_rows(streaming: Any, table: Any) -> None:
+    """One step from Python is one window of each row; the clocks count whole rows."""
+    s, t = Session(streaming(), Host(), 1), table(17)[:10, 2]
+    for batch in walk(t):
+        s.step("fit", t=t[batch])
+    trained = Session(streaming(), Host(), 1)
+    trained.train("fit", epochs=1)
+    np.testing.assert_array_equal(s.params["net.w"], trained.params["net.w"])
+    assert s._times(s.phase("fit"), 3)["epoch"] == 1.0
+    with pytest.raises(DlnError, match="has 3 windows, not 2") as e:
+        s.step("fit", t=t[:2])
+    assert e.value.problems[0].code == "E563"
+    with pytest.raises(DlnError, match="has 3 windows, not 8"):
+        profile(s, "fit", batch=8)
