@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from itertools import count
 from typing import Any
 
 from dln.compiler import joins, tensors
@@ -86,9 +87,11 @@ def instance(
     b: Build, definition: BlockDef, given: Sequence[s.Arg], scope: Scope, span: Span
 ) -> Instance:
     """A block with its options, named by where it stands; the same place gives the same one."""
-    path = b.naming.take()
-    old = b.instances.get(path)
-    if old is not None and old.span == span:
+    path = base = b.naming.take()
+    others = count(2)
+    while (old := b.instances.get(path)) is not None and old.span != span:
+        path = f"{base}_{next(others)}"  # two places of one line: a list, and what is made of it
+    if old is not None:
         return old
     syntax = definition.syntax
     _built(b, syntax)
@@ -235,7 +238,9 @@ def _initial(b: Build, path: str, d: s.Declared, scope: Scope, wanted: Sequence[
         node = tensors.quantity(b, node, d.value.span)
         if node.type.running:
             b.fail("E304", "a first value depends on no data", d.value.span)
-        if node.type.example:
+        if 0 < len(node.type.example) < len(shape):
+            _fills(b, d, node, shape)
+        elif node.type.example:
             why = f"the first value of {d.name} fills {d.name}[{', '.join(map(str, shape))}]"
             fit(b, node, (), shape, d.value.span, why, d.span)
         node = b.make.broadcast(node, TensorType(shape), tuple(range(len(node.type.shape))))
@@ -243,6 +248,13 @@ def _initial(b: Build, path: str, d: s.Declared, scope: Scope, wanted: Sequence[
         if p.joins is not None:
             node = joins.cut(b.make, node, p.joins)
     b.params[path] = p.changed(init=node)
+
+
+def _fills(b: Build, d: s.Declared, node: Node, shape: Sequence[Size]) -> None:
+    """A first value with fewer axes gives one number to each row: `b[4, m] = [0, 1, 0, 0]`."""
+    why = f"the first value of {d.name} has one number for each row of it"
+    rows = tuple(shape[: len(node.type.example)])
+    fit(b, node, (), rows, d.value.span, why, d.span)
 
 
 # ---- parts of an instance ----------------------------------------------------------------------
@@ -308,7 +320,8 @@ def owned(b: Build, value: Value, span: Span) -> list[str]:
                 b.fail(
                     "E336", f"the sizes of {value.path} are not known: it is never applied", span
                 )
-            return [p for p in b.params if p.startswith(value.path + ".")]
+            mine = [p for p in b.params if p.startswith(value.path + ".")]
+            return _joined([mine, *(owned(b, part, span) for part in _given_parts(b, value))])
         case Chain():
             return _joined([owned(b, p, span) for p in value.parts if isinstance(p, Instance)])
         case list():
@@ -324,6 +337,20 @@ def owned(b: Build, value: Value, span: Span) -> list[str]:
         f"is {describe(value)}",
         remedy="net, or net.W, net.b",
     )
+
+
+def _given_parts(b: Build, made: Instance) -> list[Value]:
+    """The instances that an instance was made with: `reader(cell)` learns with its cell."""
+    values = (
+        lookup(b, o.name, made.span, made.scope)
+        for o in made.definition.syntax.options
+        if o.name in made.scope.names
+    )
+    return [v for v in values if isinstance(v, Instance | Chain) or _is_made_of(v)]
+
+
+def _is_made_of(value: Value) -> bool:
+    return isinstance(value, list) and any(isinstance(v, Instance | Chain) for v in value)
 
 
 def _joined(parts: Sequence[list[str]]) -> list[str]:

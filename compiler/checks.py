@@ -89,7 +89,10 @@ def no_data(b: Build, node: Node, span: Span, who: str) -> None:
 
 
 def _side(b: Build, expr: s.Expr, scope: Scope) -> Node:
-    return tensors.as_tensor(b, b.evaluate(expr, scope), expr.span, "what is expected")
+    node = tensors.as_tensor(b, b.evaluate(expr, scope), expr.span, "what is expected")
+    if node.type.running == ("time",):  # a sequence is compared as the list of its elements
+        node = b.at(expr.span)("running", node, running=())
+    return node
 
 
 def _comparable(b: Build, left: Node, right: Node, value: s.Binary) -> None:

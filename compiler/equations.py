@@ -11,7 +11,7 @@ from dln.compiler.ports import port_sizes
 from dln.compiler.sizes import Size, Var
 from dln.compiler.state import Build, Drawing, Naming
 from dln.compiler.statics import domain_of, listed, lookup, size, want_domain, word
-from dln.compiler.values import Binding, IndexVar, Scope, Value
+from dln.compiler.values import Binding, IndexVar, Instance, Scope, Value
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Note, Span
 
@@ -69,14 +69,19 @@ def once(
     scope.names[name] = Binding(span, find, static)
 
 
-def promised(b: Build, name: str, scope: Scope) -> tuple[Size, ...] | None:
-    """The sizes that the block of some equations promises for a result, if it is one."""
+def owner_of(scope: Scope) -> Instance | None:
+    """The instance whose equations a scope belongs to."""
     where: Scope | None = scope
     while where is not None and where.owner is None:
         where = where.parent
-    if where is None or where.owner is None:
+    return None if where is None else where.owner
+
+
+def promised(b: Build, name: str, scope: Scope) -> tuple[Size, ...] | None:
+    """The sizes that the block of some equations promises for a result, if it is one."""
+    made = owner_of(scope)
+    if made is None:
         return None
-    made = where.owner
     for port in made.definition.syntax.results:
         if port.name == name:
             return port_sizes(b, port, made.scope, made.sizes)[1]

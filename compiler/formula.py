@@ -6,6 +6,7 @@ import re
 
 from dln.compiler.graph import Graph, Node
 from dln.compiler.op import OPS
+from dln.compiler.ops.loop import Body, body_of
 
 TIGHT = 9
 BINDING = {
@@ -71,9 +72,11 @@ class _Writer:
         name = None if root else self.graph.names.get(node)
         name = name or _source(node)
         if name is not None:
-            return name, 7 if name.startswith("-") else TIGHT
+            return name, binding(name)
         if node.op in TRANSPARENT and node.operands:
             return self.write(node.operands[0], depth, root)
+        if (step := of_step(node)) is not None:  # a sequence reads like the value of a step
+            return _Writer(step[0].graph).write(step[1], depth)
         if depth <= 0:
             return "...", TIGHT
         if node.op == "fused":
@@ -104,6 +107,30 @@ class _Writer:
     def bracket(part: tuple[str, int], tight: int, slot: int) -> str:
         text, own = part
         return f"({text})" if own < tight + (slot > 0) else text
+
+
+def of_step(node: Node) -> tuple[Body, Node] | None:
+    """The value of a loop's step that a node holds for all steps: an item, or the array that a
+    program leaves it in, which has a place more for the value before the first step."""
+    held = node.operands[0] if node.op == "slice" else node
+    if node.op == "item":
+        return body_of(node), node["value"]
+    if held.op != "left" or (held is not node and held["kind"] == "item"):
+        return None
+    body = body_of(held.operands[0])
+    if held["kind"] == "item":
+        return body, held["of"]
+    before = held is not node and (node["start"] == 0) != body.reverse
+    return body, (body.carried if before else body.nexts)[held["of"]]
+
+
+def binding(name: str) -> int:
+    """How tightly a name binds: what stands in a loop for a formula outside is called by it."""
+    if re.search(r" [-+] ", name):
+        return BINDING["add"]
+    if re.search(r" [*/@] ", name):
+        return BINDING["mul"]
+    return BINDING["neg"] if name.startswith("-") else TIGHT
 
 
 def fill(node: Node, texts: list[str]) -> str:

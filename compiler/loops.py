@@ -421,6 +421,9 @@ class Attempt:
                 length = size
             else:
                 tensors.equal(b, length, size, span, "both run over time")
+        owner = equations.owner_of(self.loop.scope)
+        if length is None and owner is not None and owner.timed:
+            length = owner.steps  # as many steps as come in, though none is looked at
         if length is None:
             b.fail(
                 "E338",

@@ -209,6 +209,8 @@ def _asserted(b: Build, expr: s.Asserted, scope: Scope) -> Value:
     node = tensor(b, expr.body, scope)
     domain = domain_of(b, expr.domain, scope)
     assert domain is not None
+    if domain.name == "class" and node.type.kind != "index":
+        node = b.at(expr.span)("cast", node, kind="index")
     return b.at(expr.span)("asserted", node, domain=domain)
 
 

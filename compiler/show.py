@@ -1,18 +1,20 @@
 """Programs and graphs as text and drawings, the same in every process.
 
-Names of nodes in a drawing are n0, n1, ... in the order the graph was built; all that comes from
-a spec stands inside quoted labels, made safe.
+Names of nodes in a drawing are n0, n1, ... in the order the graph was built; the nodes of one step
+of a loop n7 are n7_0, n7_1, .... All that comes from a spec stands inside quoted labels, made safe.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from dln.compiler.formula import label, number
 from dln.compiler.graph import Graph, Node, ancestors
+from dln.compiler.ops.loop import Body, body_of, requested
 from dln.compiler.plan import Program, buffer_bytes, memory
 
-HIDDEN = frozenset({"type", "name", "path", "value", "site", "body", "joins"})
+HIDDEN = frozenset({"type", "name", "path", "value", "site", "body", "joins", "number", "role"})
 """Attributes that a drawing leaves out: they are in the label already, or long."""
 
 
@@ -78,30 +80,81 @@ def table(rows: Iterable[tuple[str, ...]], right: Iterable[int] = ()) -> str:
 # ---- graphs ------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, eq=False)
+class Loop:
+    """One step of a loop as it is drawn: its nodes with their names, operands first."""
+
+    body: Body
+    ids: dict[Node, str]
+
+    def role(self, node: Node, ids: dict[Node, str], operands: tuple[Node, ...]) -> str:
+        """What a slot stands for: `row(n3)`, `fixed(n4)`, `carried(n5; then n7_8)`."""
+        body, given = self.body, ids[operands[self.body.slots.index(node)]]
+        if node["role"] == "carried":
+            return f"carried({given}; then {self.ids[body.nexts[body.carried.index(node)]]})"
+        return f"{node['role'].removesuffix('s')}({given})"
+
+
+def loops(ids: dict[Node, str]) -> dict[Node, Loop]:
+    """The loops among some nodes, with the names of what is inside."""
+    found = {}
+    for node, values in requested(list(ids)).items():
+        body = body_of(node)
+        inside = dict.fromkeys([*body.slots, *ancestors([*body.nexts, *values])])
+        found[node] = Loop(body, {n: f"{ids[node]}_{i}" for i, n in enumerate(inside)})
+    return found
+
+
 def graph_text(graph: Graph) -> str:
-    """One line for each node that the outputs need, operands first, then the outputs."""
-    ids = identify(graph)
-    rows = []
-    for node, name in ids.items():
-        operands = ", ".join(ids[o] for o in node.operands)
-        call = f"{node.op}({operands}{attributes(node, '; ' if operands else '')})"
+    """One line for each node that the outputs need, operands first, then the outputs. The step of a
+    loop stands below the loop."""
+    ids, rows = identify(graph), []
+    steps = loops(ids)
+
+    def row(graph: Graph, ids: dict[Node, str], node: Node, call: str = "") -> tuple[str, ...]:
         known = label(graph, node)
-        what = plain(known, 60) if known != node.op else ""
+        what = plain(known, 60) if known not in (node.op, node.attrs.get("role")) else ""
         where = next((str(s) for s in graph.spans.get(node, ())), "")
-        rows.append((name, call, str(node.type), what, where))
+        return ids[node], call or written(ids, node, steps), str(node.type), what, where
+
+    for node in ids:
+        rows.append(row(graph, ids, node))
+        step = steps.get(node)
+        for n in step.ids if step is not None else ():
+            assert step is not None
+            call = step.role(n, ids, node.operands) if n.op == "slot" else ""
+            rows.append(row(step.body.graph, step.ids, n, call))
     body = table(rows) if rows else ""
     outputs = [f"{plain(key, 80)} = {ids[node]}" for key, node in graph.outputs.items()]
     return "\n".join([body, "", *outputs])
 
 
+def written(ids: dict[Node, str], node: Node, steps: dict[Node, Loop]) -> str:
+    """A node as a call: `sum(n3; axes=(0,))`; `item(n7; value=n7_4)` of a loop."""
+    operands = ", ".join(ids[o] for o in node.operands)
+    if node.op == "item":
+        return f"item({operands}; value={steps[node.operands[0]].ids[node['value']]})"
+    return f"{node.op}({operands}{attributes(node, '; ' if operands else '')})"
+
+
 def graph_dot(graph: Graph) -> str:
-    """The graph for Graphviz."""
+    """The graph for Graphviz; the step of a loop is a box of its own."""
     ids = identify(graph)
+    steps = loops(ids)
     lines = ["digraph dln {", "  rankdir=LR;", '  node [shape=box, fontname="monospace"];']
-    for node, name in ids.items():
+
+    def box(graph: Graph, node: Node, name: str) -> str:
         text = r"\n".join(quoted(part) for part in caption(graph, node))
-        lines.append(f'  {name} [label="{text}"{" style=bold" if node.op == "param" else ""}];')
-    for a, b, slot in edges(ids):
+        return f'  {name} [label="{text}"{" style=bold" if node.op == "param" else ""}];'
+
+    for node, name in ids.items():
+        lines.append(box(graph, node, name))
+        if node in steps:
+            step = steps[node]
+            lines.append(f'  subgraph cluster_{name} {{ label="one step of {name}";')
+            lines += ["  " + box(step.body.graph, n, k) for n, k in step.ids.items()]
+            lines.append("  }")
+    for a, b, slot in edges(ids, steps):
         lines.append(f'  {a} -> {b} [label="{slot}"];' if slot else f"  {a} -> {b};")
     for i, (key, node) in enumerate(graph.outputs.items()):
         lines.append(f'  out{i} [label="{quoted(plain(key, 60))}", shape=plaintext];')
@@ -110,12 +163,22 @@ def graph_dot(graph: Graph) -> str:
 
 
 def graph_mermaid(graph: Graph) -> str:
-    """The graph for Mermaid."""
+    """The graph for Mermaid; the step of a loop is a box of its own."""
     ids = identify(graph)
+    steps = loops(ids)
     lines = ["flowchart LR"]
+
+    def box(graph: Graph, node: Node, name: str) -> str:
+        return f'  {name}["{"<br>".join(escaped(part) for part in caption(graph, node))}"]'
+
     for node, name in ids.items():
-        lines.append(f'  {name}["{"<br>".join(escaped(part) for part in caption(graph, node))}"]')
-    for a, b, slot in edges(ids):
+        lines.append(box(graph, node, name))
+        if node in steps:
+            step = steps[node]
+            lines.append(f'  subgraph {name}_step ["one step of {name}"]')
+            lines += ["  " + box(step.body.graph, n, k) for n, k in step.ids.items()]
+            lines.append("  end")
+    for a, b, slot in edges(ids, steps):
         lines.append(f"  {a} -->|{slot}| {b}" if slot else f"  {a} --> {b}")
     for i, (key, node) in enumerate(graph.outputs.items()):
         lines.append(f'  out{i}(["{escaped(plain(key, 60))}"])')
@@ -129,11 +192,22 @@ def identify(graph: Graph) -> dict[Node, str]:
     return {node: f"n{i}" for i, node in enumerate(nodes)}
 
 
-def edges(ids: dict[Node, str]) -> Iterable[tuple[str, str, str]]:
-    """From operand to user; the slot is said only where there are several."""
+def edges(ids: dict[Node, str], steps: dict[Node, Loop]) -> Iterable[tuple[str, str, str]]:
+    """From operand to user; the slot is said only where there are several. Of a loop also from what
+    comes in to its place in the step, from what is carried to where the next step finds it, and
+    from a value of the step to its sequence."""
     for node, name in ids.items():
         for slot, operand in enumerate(node.operands):
             yield ids[operand], name, str(slot) if len(node.operands) > 1 else ""
+        if node.op == "item" and node.operands[0] in steps:
+            yield steps[node.operands[0]].ids[node["value"]], name, "each"
+    for node, step in steps.items():
+        body = step.body
+        for operand, held in zip(node.operands, body.slots, strict=True):
+            yield ids[operand], step.ids[held], held["role"]
+        for new, held in zip(body.nexts, body.carried, strict=True):
+            yield step.ids[new], step.ids[held], "next"
+        yield from edges(step.ids, {})
 
 
 def caption(graph: Graph, node: Node) -> list[str]:

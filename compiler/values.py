@@ -135,6 +135,11 @@ class Instance:
     def name(self) -> str:
         return self.definition.syntax.name
 
+    @property
+    def timed(self) -> bool:
+        """Whether it has been applied to sequences."""
+        return any("time" in running for running, _, _ in self.ports)
+
 
 @dataclass(frozen=True, eq=False)
 class Chain:

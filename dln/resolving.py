@@ -182,5 +182,8 @@ def _data(data: s.Data) -> s.Data:
 
 
 def _reader(data: s.Data) -> str:
-    call = data.reader
-    return call.function.id if isinstance(call, s.Call) and isinstance(call.function, s.Name) else ""
+    match data.reader:
+        case s.Call(s.Name(name)):
+            return name
+        case _:
+            return ""

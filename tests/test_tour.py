@@ -58,6 +58,34 @@ def test_parameters_are_arrays_and_files(tmp_path: Path):
     assert second.params["line.W"] == 7
 
 
+RUNNING = """
+data d = synthetic("adding", 4, 8) {
+  x[time, 2] = raw.x
+  t = raw.t
+}
+block sums(x[time, n]) -> s[time, n] {
+  param w = 1
+  scan k in time {
+    s[k] = s[k-1] + w * x[k]
+  }
+}
+let running = sums()
+train fit on d batch 4 for 1 epoch dtype float64 {
+  minimize (sum(last(running(x))) - t)^2 over running with sgd(lr = 0.01)
+}
+"""
+
+
+def test_sequences_are_arrays_of_examples_by_steps():
+    s = dln.load(RUNNING).compile(dtype="float64").session(seed=0)
+    x = np.arange(16.0).reshape(2, 4, 2)  # [example, time, 2]
+    assert np.array_equal(s.running(x), x.cumsum(axis=1))
+    running = s.running  # remembers what its scan carries
+    assert np.array_equal([running.step(x[:, k]) for k in range(4)], x.cumsum(1).swapaxes(0, 1))
+    sums, t = x.sum((1, 2)), np.array([1.0, 2.0])
+    assert s.grad("fit", "running.w", x=x, t=t) == pytest.approx(np.mean(2 * (sums - t) * sums))
+
+
 def test_a_mistake_is_an_error_with_its_place():
     with pytest.raises(dln.DlnError) as caught:
         dln.load(SPEC.replace("dense(1,", "dence(1,"))

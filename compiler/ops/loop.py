@@ -24,7 +24,7 @@ from dln.grammar.diagnostics import Fault
 Types = tuple[TensorType, ...]
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False, repr=False, slots=True)
 class Body:
     """One step of a loop: a graph, and what its slots stand for.
 
@@ -40,6 +40,10 @@ class Body:
     nexts: tuple[Node, ...]
     length: Size
     reverse: bool = False
+
+    def __repr__(self) -> str:
+        steps = f"{self.length} steps, {len(self.graph)} operations"
+        return f"<{steps}, backwards>" if self.reverse else f"<{steps}>"
 
     @property
     def slots(self) -> tuple[Node, ...]:

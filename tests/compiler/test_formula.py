@@ -8,6 +8,7 @@ import dln.compiler.ops  # noqa: F401  fills the table of operations
 from dln.compiler.formula import formula, label
 from dln.compiler.graph import Graph, Node
 from dln.compiler.op import Make
+from dln.compiler.ops.loop import Body, item, slot
 from dln.compiler.sizes import BATCH_SIZE, Size
 from dln.compiler.tensor import TensorType
 
@@ -64,6 +65,21 @@ def test_it_stops_at_names_and_at_the_depth(m: Make):
     assert formula(m.graph, y) == "tanh(h)"
     assert formula(m.graph, h) == "exp(a)"
     assert formula(m.graph, m("abs", m("neg", m("tanh", y))), 2) == "abs(-...)"
+
+
+def test_a_sequence_reads_like_the_value_of_a_step(m: Make):
+    inner = Make(Graph())
+    x = vector(m, "x")
+    start = m("input", name="h0", type=real())
+    row = slot(inner.graph, real(), 0, "rows")
+    before = slot(inner.graph, real(), 1, "carried")
+    inner.graph.mark(row, name="a - b")
+    inner.graph.mark(before, name="h before")
+    h = inner.mul(before, row)
+    body = Body(inner.graph, (row,), (), (before,), (h,), Size(3))
+    sequence = m("running", x, running=("time",))
+    values = item(m, m("scan", sequence, start, body=body), h)
+    assert formula(m.graph, m("exp", values)) == "exp(h before * (a - b))"
 
 
 def test_layout_is_not_mentioned(m: Make):

@@ -13,6 +13,7 @@ import dln.compiler.ops  # noqa: F401  fills the table of operations
 from dln.compiler.graph import Graph
 from dln.compiler.lower import lower
 from dln.compiler.op import Make
+from dln.compiler.ops.loop import Body, item, slot
 from dln.compiler.show import graph_dot, graph_mermaid, graph_text, plan_text
 from dln.compiler.sizes import BATCH_SIZE, Size
 from dln.compiler.targets import TARGETS
@@ -43,6 +44,45 @@ n5  sum(n4; axes=(0, 1))                                     []
 
 value:loss = n5""".splitlines()
     ]
+
+
+def loop() -> Graph:
+    """h[t] = h[t-1] + x[t], and the squares of it."""
+    graph, inner = Graph(), Graph()
+    m, s = Make(graph), Make(inner)
+    sequence = TensorType((Size(4), BATCH_SIZE), ("time", "batch"))
+    number = TensorType((BATCH_SIZE,), ("batch",))
+    x, h0 = m("input", name="x", type=sequence), m("input", name="h0", type=number)
+    xt, before = slot(inner, number, 0, "rows"), slot(inner, number, 1, "carried")
+    h = s.add(before, xt)
+    inner.mark(h, name="h")
+    body = Body(inner, (xt,), (), (before,), (h,), Size(4))
+    made = m("scan", x, h0, body=body)
+    graph.outputs = {"y": m("exp", item(m, made, s("square", h)))}
+    return graph
+
+
+def test_the_step_of_a_loop_stands_below_it():
+    assert [line.split() for line in graph_text(loop()).splitlines()] == [
+        line.split()
+        for line in """\
+n0    input()                  [time=4, batch]  x
+n1    input()                  [batch]          h0
+n2    scan(n0, n1)             []
+n2_0  row(n0)                  [batch]
+n2_1  carried(n1; then n2_2)   [batch]
+n2_2  add(n2_1, n2_0)          [batch]          h
+n2_3  square(n2_2)             [batch]: positive
+n3    item(n2; value=n2_3)     [time=4, batch]: positive
+n4    exp(n3)                  [time=4, batch]: positive
+
+y = n4""".splitlines()
+    ]
+    dot, mermaid = graph_dot(loop()), graph_mermaid(loop())
+    for edge in ("n0 -> n2_0", "n2_2 -> n2_1", "n2_3 -> n3", "n2_1 -> n2_2"):
+        assert f"  {edge} [label=" in dot
+        assert re.search(edge.replace("->", r"-->\|\w+\|"), mermaid)
+    assert dot.count("subgraph") == mermaid.count("subgraph") == 1
 
 
 def test_drawings_have_every_node_and_both_edges_of_a_square():

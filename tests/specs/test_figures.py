@@ -14,7 +14,10 @@ import pytest
 from dln.cli import main
 from dln.spec import LIBRARIES, shipped
 
-QUICK = ("activations", "backprop", "convolution", "mlp", "perceptron", "tour")
+QUICK = (
+    "activations", "backprop", "convolution", "hello", "lenet5", "lstm_variants", "mlp", "perceptron",
+    "rnn_modes", "tour",
+)  # fmt: skip
 SLOW = ("softmax", "vanishing")
 
 
@@ -40,7 +43,7 @@ def test_the_figures(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[st
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [*SLOW, "tour"])
+@pytest.mark.parametrize("name", [*SLOW, "lenet5", "tour"])
 def test_the_full_recipe(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data, _ = run(name, tmp_path, capsys, "--slow")
     assert {c["status"] for c in data["checks"]} == {"passed"}
