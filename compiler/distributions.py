@@ -40,7 +40,9 @@ def _for_each(b: Build, like: TensorType) -> TensorType:
 
 
 def _draw(b: Build, span: Span, kind: str, site: str, like: TensorType) -> Node:
-    return b.at(span)("draw", kind=kind, site=site, shape=like.shape, running=like.running)
+    node = b.at(span)("draw", kind=kind, site=site, shape=like.shape, running=like.running)
+    b.drawn[node] = b.loop  # in a scan each step draws anew
+    return node
 
 
 def uniform(b: Build, span: Span, low: Value = 0.0, high: Value = 1.0) -> Value:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 from dln.compiler import axes, loops, tensors
 from dln.compiler.graph import Node
@@ -66,7 +67,15 @@ def once(
             notes,
             remedy="another name",
         )
-    scope.names[name] = Binding(span, find, static)
+    # An equation is worked out where it stands, in a scan or outside, whoever asks for it first.
+    scope.names[name] = Binding(span, partial(_where_it_stands, b, b.loop, find), static)
+
+
+def _where_it_stands(b: Build, loop: Any, find: Callable[[], Value]) -> Value:
+    if b.loop is loop:
+        return find()
+    with b.within(loop=loop):
+        return find()
 
 
 def owner_of(scope: Scope) -> Instance | None:

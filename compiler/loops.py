@@ -191,13 +191,8 @@ class Attempt:
     def work_out(self) -> None:
         """Bind the names of a step and ask for every one."""
         b, st, inner = self.b, self.loop.st, self.scope
-        inner.value(st.name, StepIndex(self, 0), st.span)
-        for name, line in self.loop.recurrences.items():
-            inner.value(name, Recurrence(self, name), line.target.span)
-            find = partial(self._define, line)
-            equations.once(b, inner, f"{name}[{st.name}]", line.target.span, find)
-        equations.bind_statements(b, self.loop.others, inner)
-        with b.within(loop=self if not b.stepping else b.loop):
+        with b.within(loop=b.loop if b.stepping else self):
+            self._bind()
             for stated in st.body:
                 if not isinstance(stated, s.Define | s.Draw):
                     continue
@@ -205,6 +200,15 @@ class Attempt:
                     self.current(name)
                 else:
                     lookup(b, name, stated.span, inner)
+
+    def _bind(self) -> None:
+        b, st, inner = self.b, self.loop.st, self.scope
+        inner.value(st.name, StepIndex(self, 0), st.span)
+        for name, line in self.loop.recurrences.items():
+            inner.value(name, Recurrence(self, name), line.target.span)
+            find = partial(self._define, line)
+            equations.once(b, inner, f"{name}[{st.name}]", line.target.span, find)
+        equations.bind_statements(b, self.loop.others, inner)
 
     def _define(self, line: s.Define | s.Draw) -> Node:
         """The value of `h[t] = ...` at the step at hand."""
@@ -464,12 +468,17 @@ class BodyMaker:
                 self.to[node] = self._slot(self.rows, node.operands[0], node.type, "rows", node)
             elif node.op == "scan" and any(o in self.inside for o in node.operands):
                 self.b.unbuilt("a scan inside a scan", self.b.graph.spans[node][0])
-            elif any(o in self.inside for o in node.operands) or node.op == "draw":
+            elif any(o in self.inside for o in node.operands) or self._drawn_here(node):
                 self.inside.add(node)
                 operands = tuple(self._operand(o) for o in node.operands)
                 self.to[node] = self.graph.add(node.op, operands, node.type, **node.attrs)
                 self._mark(node, self.to[node])
         return self._operand(wanted)
+
+    def _drawn_here(self, node: Node) -> bool:
+        """Whether a draw is one of the step, so that each step draws anew."""
+        owner = self.b.drawn.get(node) if node.op == "draw" else None
+        return owner is not None and owner.number == self.number
 
     def _operand(self, node: Node) -> Node:
         """A node as an operand inside: what does not change from step to step is a slot."""

@@ -97,6 +97,7 @@ class Build:
     drawing: Drawing | None = None
     given: tuple[tuple[Any, Span], ...] = ()
     loop: Any = None
+    drawn: dict[Node, Any] = field(default_factory=dict)
     stepping: bool = False
     reading: bool = False
     mapped: bool = False

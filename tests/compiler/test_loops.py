@@ -381,6 +381,31 @@ check "shares are those of each step" {
 """)
 
 
+def test_a_draw_belongs_to_the_step_or_to_the_sequence_where_it_stands():
+    """A mask drawn over a whole sequence stays outside; one of the step is drawn at each step."""
+    spec = dln.load("""
+block noisy(x[time]) -> y[time], z[time] {
+  scan t in time {
+    u[t] ~ uniform(0, 1)
+    y[t] = x[t] + u[t]
+  }
+  e ~ uniform(0 * x, 1)
+  scan t in time {
+    z[t] = z[t-1] + e[t]
+  }
+}
+let f = noisy()
+task both() {
+  emit f([0, 0, 0, 0, 0]).y
+  emit f([0, 0, 0, 0, 0]).z
+}
+""")
+    y, z = run_task(spec, "both")
+    assert len(np.unique(y)) == 5
+    steps = np.diff(z)
+    assert len(np.unique(steps)) == 4 and 0 < steps.min() and steps.max() < 1
+
+
 def test_one_step_forms_do_what_the_scan_does():
     spec = dln.load(
         RNN

@@ -15,8 +15,8 @@ from dln.cli import main
 from dln.spec import LIBRARIES, shipped
 
 QUICK = (
-    "activations", "backprop", "convolution", "hello", "lenet5", "lstm_variants", "mlp", "perceptron",
-    "rnn_modes", "tour",
+    "activations", "backprop", "convolution", "hello", "lenet5", "lstm_variants", "mlp",
+    "perceptron", "rnn_modes", "tour",
 )  # fmt: skip
 SLOW = ("softmax", "vanishing")
 
