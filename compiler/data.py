@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from dln.compiler import loops, tensors
+from dln.compiler import sequences, tensors
 from dln.compiler.equations import once
 from dln.compiler.fields import field_of, lengths
 from dln.compiler.graph import Node
@@ -227,6 +227,6 @@ def bind_fields(b: Build, data: DataSet, scope: Scope) -> None:
     for name, field in data.fields.items():
         node = field.node
         runs = TIME in node.type.running
-        scope.value(name, loops.time_first(b, node, field.span) if runs else node, field.span)
+        scope.value(name, sequences.time_first(b, node, field.span) if runs else node, field.span)
     for name in b.broken_fields.get(data.name, ()):
         scope.names[name] = Binding(data.span, poison, static=True)

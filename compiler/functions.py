@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dln.compiler import loops, tensors
+from dln.compiler import sequences, tensors
 from dln.compiler.calls import apply
 from dln.compiler.graph import Node
 from dln.compiler.model import Applied
@@ -68,12 +68,12 @@ def _as_function(b: Build, path: str, target: Value) -> Applied | None:
         result = apply(b, target, given, first.span)
     values = result.values if isinstance(result, Record) else {_result_name(target): result}
     results = {
-        k: loops.batch_first(b, tensors.as_tensor(b, v, first.span), first.span)
+        k: sequences.batch_first(b, tensors.as_tensor(b, v, first.span), first.span)
         for k, v in values.items()
     }
     params = tuple(p for p in b.params if p.startswith(path))
-    sequences = any("time" in n.type.running for n in ports.values())
-    step = _one_step(b, path, target, first, single) if sequences else None
+    timed = any("time" in n.type.running for n in ports.values())
+    step = _one_step(b, path, target, first, single) if timed else None
     return Applied(path, ports, results, params, step)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from dln.compiler import asking, axes, blocks, loops, tensors, windows
+from dln.compiler import asking, axes, blocks, sequences, tensors, windows
 from dln.compiler.graph import Node
 from dln.compiler.state import Build
 from dln.compiler.statics import lookup, unknown, whole
@@ -110,7 +110,7 @@ def _at_step(
 
 def _in_time(b: Build, node: Node, part: s.Expr | s.Slice, scope: Scope) -> Node:
     """`h[0]`, `h[1:]` of a sequence: the first index is the step."""
-    node = loops.time_first(b, node, part.span)
+    node = sequences.time_first(b, node, part.span)
     if isinstance(part, s.Slice):
         plain = b.make("running", node, running=())
         made = axes.cut(b, plain, 0, *_bounds(b, part, scope), part.span)
@@ -125,7 +125,7 @@ def _in_time(b: Build, node: Node, part: s.Expr | s.Slice, scope: Scope) -> Node
     if at < 0 or (length is not None and at >= length):
         last = "last(...) is the last element" if at < 0 else "steps count from 0"
         b.fail("E208", f"the step {at} is outside of the sequence", part.span, remedy=last)
-    return loops.element(b, node, at, part.span)
+    return sequences.element(b, node, at, part.span)
 
 
 def _list_index(b: Build, body: Value, part: s.Expr | s.Slice, scope: Scope) -> Value:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from dln.compiler import loops
+from dln.compiler import sequences
 from dln.compiler.graph import Node
 from dln.compiler.sizes import Conflict, Reason, Size
 from dln.compiler.state import Build
@@ -155,9 +155,9 @@ def last(b: Build, node: Node, span: Span) -> Node:
             b.blame(node, span),
             f"is {b.shown(node.type)}, which does not run over time",
         )
-    node = loops.time_first(b, node, span)
+    node = sequences.time_first(b, node, span)
     if not ragged(b, node):
-        return loops.final(b, node, span)
+        return sequences.final(b, node, span)
     if node.type.kind != "real":
         b.unbuilt("the last class of sequences of unequal lengths", span)
     make = b.at(span)

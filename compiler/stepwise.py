@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dln.compiler import application, loops, tensors
+from dln.compiler import application, sequences, tensors
 from dln.compiler.graph import Node
 from dln.compiler.sizes import Size
 from dln.compiler.state import Build
@@ -38,7 +38,7 @@ def _read(b: Build, made: Instance, value: Value, at: Span, span: Span) -> Node:
         before = b.at(span)("slice", sequence, axis=0, start=0, stop=length - 1)
         with b.within(reading=True, loop=None, stepping=False):
             application.apply_instance(b, made, [(before, at)], span)
-    return b.mark(loops.element(b, sequence, length - 1, span), at)
+    return b.mark(sequences.element(b, sequence, length - 1, span), at)
 
 
 def _sequence(b: Build, made: Instance, value: Value, at: Span) -> Node:
@@ -47,7 +47,7 @@ def _sequence(b: Build, made: Instance, value: Value, at: Span) -> Node:
         return written(b, made, value, at)
     node = tensors.as_tensor(b, value, at)
     if TIME in node.type.running:
-        return loops.time_first(b, node, at)
+        return sequences.time_first(b, node, at)
     if not node.type.example:
         b.fail("E302", "a sequence is read", at, f"is {b.shown(node.type)}")
     return b.at(at)("running", node, running=(TIME, *node.type.running))

@@ -1,0 +1,290 @@
+"""A step of a scan worked out, with what is carried taken to be of some types."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from dln.compiler import equations, sequences, tensors
+from dln.compiler.graph import Node
+from dln.compiler.memory import Key, recall, remember
+from dln.compiler.ops.loop import Body, item, slot
+from dln.compiler.sizes import Conflict, Reason, Size
+from dln.compiler.statics import lookup, whole
+from dln.compiler.stepbody import BodyMaker
+from dln.compiler.tensor import TIME, TensorType
+from dln.compiler.values import Recurrence, StepIndex
+from dln.grammar import syntax as s
+from dln.grammar.diagnostics import Span
+
+if TYPE_CHECKING:
+    from dln.compiler.loops import Loop
+
+
+class Attempt:
+    """One working out of a step, with what is carried taken to be of some types."""
+
+    def __init__(self, loop: Loop, types: dict[str, TensorType]) -> None:
+        self.loop, self.b, self.types = loop, loop.b, types
+        self.number = next(loop.b.counter)
+        self.slots: dict[tuple[str, int], Node] = {}
+        self.lengths: list[tuple[Size, Span]] = []
+        self.memory: dict[Key, tuple[Node, Node]] = {}
+        self.now: dict[Key, Node] = {}
+        self.scope = loop.scope.child()
+
+    # ---- the equations of a step ---------------------------------------------------------------
+
+    def work_out(self) -> None:
+        """Bind the names of a step and ask for every one."""
+        b, st, inner = self.b, self.loop.st, self.scope
+        with b.within(loop=b.loop if b.stepping else self):
+            self._bind()
+            for stated in st.body:
+                if not isinstance(stated, s.Define | s.Draw):
+                    continue
+                if (name := stated.target.name) in self.loop.recurrences:
+                    self.current(name)
+                else:
+                    lookup(b, name, stated.span, inner)
+
+    def _bind(self) -> None:
+        b, st, inner = self.b, self.loop.st, self.scope
+        inner.value(st.name, StepIndex(self, 0), st.span)
+        for name, line in self.loop.recurrences.items():
+            inner.value(name, Recurrence(self, name), line.target.span)
+            find = partial(self._define, line)
+            equations.once(b, inner, f"{name}[{st.name}]", line.target.span, find)
+        equations.bind_statements(b, self.loop.others, inner)
+
+    def _define(self, line: s.Define | s.Draw) -> Node:
+        """The value of `h[t] = ...` at the step at hand."""
+        rest = (line.target.dims or ())[1:]
+        here = line.changed(target=line.target.changed(dims=rest or None))
+        if isinstance(here, s.Draw):
+            return equations.draw(self.b, here, self.scope)
+        span = here.value.span
+        node = tensors.as_tensor(self.b, equations.define(self.b, here, self.scope), span)
+        return node if node.type.kind == "index" else tensors.quantity(self.b, node, span)
+
+    def current(self, name: str) -> Node:
+        """`h[t]`."""
+        key = f"{name}[{self.loop.st.name}]"
+        value: Node = lookup(self.b, key, self.loop.recurrences[name].span, self.scope)
+        return value
+
+    def element(self, value: Any, index: StepIndex, span: Span) -> Node:
+        """`x[t]`, `h[t-1]`: of a sequence from outside, or of one that this scan defines."""
+        if isinstance(value, Recurrence):
+            return self._own(value.name, index, span)
+        return self._given(value, index, span)
+
+    def _own(self, name: str, index: StepIndex, span: Span) -> Node:
+        if index.offset > 0:
+            t = self.loop.st.name
+            self.b.fail(
+                "E330",
+                f"{name} needs its own future",
+                span,
+                f"scan runs {t} upwards, so only {name}[{t}-1], {name}[{t}-2], ... exist here",
+                remedy=f"{name}[{t}-{index.offset}]",
+            )
+        if index.offset == 0:
+            return self.current(name)
+        return self.carried(name, -index.offset)
+
+    def carried(self, name: str, lag: int) -> Node:
+        """The slot that holds what `name` was `lag` steps ago."""
+        if lag > 1:
+            self.carried(name, lag - 1)
+        key = (name, lag)
+        if key not in self.slots:
+            if self.b.stepping:
+                self.slots[key] = self._remembered(name, lag)
+            else:
+                made = slot(self.b.graph, self.types[name], next(self.b.counter), "carried")
+                self.slots[key] = self.b.mark(made, self.loop.st.span, f"{name} before")
+        return self.slots[key]
+
+    def _given(self, node: Node, index: StepIndex, span: Span) -> Node:
+        """The element of a sequence from outside the scan."""
+        b = self.b
+        if TIME not in node.type.running:
+            if b.stepping:
+                return self._given_now(node, index, span)
+            b.fail(
+                "E214",
+                f"{tensors.short(span.text)} is no element of a sequence",
+                span,
+                f"{b.shown(node.type)} does not run over time",
+                remedy="x[time, n] in the block's ports says that x is a sequence",
+            )
+        node = sequences.time_first(b, node, span)
+        self.lengths.append((node.type.shape[0], span))
+        if index.offset:
+            node = sequences.shifted(b, node, index.offset, span)
+        return b.at(span)("at", node, loop=self.number)
+
+    def _given_now(self, node: Node, index: StepIndex, span: Span) -> Node:
+        if index.offset == 0:
+            return node
+        self.b.unbuilt("one step of a block that looks at other steps of its input", span)
+
+    # ---- types ---------------------------------------------------------------------------------
+
+    def found_types(self) -> tuple[dict[str, TensorType], bool]:
+        """The types that the equations give, and whether those of any slot are others."""
+        found, changed = dict(self.types), False
+        used = {name for name, _ in self.slots}
+        for name in self.loop.recurrences:
+            node = self.current(name)
+            type = TensorType(node.type.shape, node.type.running, node.type.kind)
+            if node.type.kind == "index":
+                type = type.like(domain=node.type.domain)
+            if name in used and not self._same(name, self.types[name], type):
+                changed = True
+            found[name] = self._joined(name, type)
+        return found, changed
+
+    def _joined(self, name: str, type: TensorType) -> TensorType:
+        """The type of an equation, running at least over what its first value does."""
+        lost = [a for a in self.types[name].running if a not in type.running]
+        if not lost or len(self.types[name].example) != len(type.example):
+            return type
+        return self.types[name]
+
+    def _same(self, name: str, taken: TensorType, found: TensorType) -> bool:
+        if len(taken.example) != len(found.example) or taken.kind != found.kind:
+            return False
+        if any(a not in taken.running for a in found.running):
+            return False
+        line = self.loop.recurrences[name]
+
+        def complain(c: Conflict) -> Any:
+            self.b.fail(
+                "E202",
+                f"{name} changes its shape from step to step",
+                line.target.span,
+                f"was {self.b.shown(taken)}, becomes {self.b.shown(found)}",
+            )
+
+        for old, new in zip(taken.example, found.example, strict=True):
+            self.b.equate(old, new, Reason(line.span, f"{name} keeps its shape"), complain)
+        return True
+
+    # ---- one step only -------------------------------------------------------------------------
+
+    def _remembered(self, name: str, lag: int) -> Node:
+        """What the memory holds of a sequence; its first value before the first step."""
+        type = self.types[name]
+        begun = partial(self.begun, name, lag, type)
+        return recall(self.b, (self.loop.scope.path, name, lag), type, begun)
+
+    def remember(self) -> None:
+        """Leave in the memory what the next step needs."""
+        for name, lag in sorted(self.slots, key=lambda k: -k[1]):
+            key = (self.loop.scope.path, name, lag)
+            value = self.current(name) if lag == 1 else self.slots[name, lag - 1]
+            remember(self.b, key, self._filled(value, self.types[name]))
+
+    # ---- the loop ------------------------------------------------------------------------------
+
+    def begun(self, name: str, lag: int, type: TensorType) -> Node:
+        """The value before the first step: what is said, what a stream carries over, or zeros."""
+        b, span = self.b, self.loop.st.span
+        said = self.loop.first(name, lag)
+        if said is not None:
+            return self._filled(said, type)
+        carried = b.frame.carry
+        if carried is not None and not b.stepping:
+            path = f"{self.loop.scope.path}.{name}-{lag}"
+            begun: Node = carried.begin(b, path, type, span)
+            return begun
+        zero = b.at(span).const(0 if type.kind == "index" else 0.0, type.kind)
+        return b.make("asserted", self._filled(zero, type), domain=type.domain)
+
+    def _filled(self, node: Node, type: TensorType) -> Node:
+        """A value spread over the type of what is carried."""
+        if node.type.shape == type.shape and node.type.running == type.running:
+            return node
+        make = self.b.at(self.loop.st.span)
+        if not node.type.shape:
+            return make("broadcast", node, axes=(), shape=type.shape, running=type.running)
+        return tensors.spread(self.b, node, type, self.loop.st.span)
+
+    def close(self) -> dict[str, Node]:
+        """The loop in the graph; the sequence of each name."""
+        b = self.b
+        wanted = {name: self.current(name) for name in self.loop.recurrences}
+        carried, nexts, firsts = self._carried()
+        maker = BodyMaker(b, self.number, carried)
+        inside = [maker.inner(n) for n in (*nexts, *wanted.values())]
+        body = maker.body(tuple(inside[: len(nexts)]), self._length())
+        make = b.at(self.loop.st.span)
+        scan = make("scan", *maker.rows.values(), *maker.fixed.values(), *firsts, body=body)
+        self._leave(scan, body)
+        out = {}
+        for (name, node), value in zip(wanted.items(), inside[len(nexts) :], strict=True):
+            made = item(make, scan, value)
+            path = f"{self.loop.scope.path}.{name}" if self.loop.scope.path else name
+            if made.type.domain != node.type.domain:
+                made = make("asserted", made, domain=node.type.domain)
+            out[name] = b.mark(made, self.loop.recurrences[name].span, path)
+        return out
+
+    def _carried(self) -> tuple[list[Node], list[Node], list[Node]]:
+        """The slots, what they hold after a step, and what before the first."""
+        slots, nexts, firsts = [], [], []
+        for (name, lag), held in self.slots.items():
+            new = self.current(name) if lag == 1 else self.slots[name, lag - 1]
+            slots.append(held)
+            nexts.append(self._filled(new, held.type))
+            firsts.append(self.begun(name, lag, held.type))
+        for key, (held, first) in self.memory.items():
+            slots.append(held)
+            nexts.append(self._filled(self.now[key], held.type))
+            firsts.append(first)
+        return slots, nexts, firsts
+
+    def _leave(self, scan: Node, body: Body) -> None:
+        """What the loop has carried at its end, for who goes on from there."""
+        b = self.b
+        keys: list[Key] = [(self.loop.scope.path, n, lag) for n, lag in self.slots]
+        keys += list(self.memory)
+        if not (b.reading or self.memory or b.frame.carry):
+            return
+        for key, value in zip(keys, body.nexts, strict=True):
+            last = sequences.final(b, item(b.make, scan, value), self.loop.st.span)
+            if b.reading or key in self.memory:
+                remember(b, key, last)
+            if b.frame.carry is not None and key not in self.memory:
+                b.frame.carry.end(b, f"{key[0]}.{key[1]}-{key[2]}", last)
+
+    def _length(self) -> Size:
+        """The number of steps: of the sequences it runs along, or as the scan says."""
+        b, st = self.b, self.loop.st
+        length: Size | None = None
+        if not (st.range is None or (isinstance(st.range, s.Name) and st.range.id == TIME)):
+            length = Size.of(whole(b, st.range, self.loop.scope, "the number of steps"))
+            self._positive(length, st.range.span)
+        for size, span in self.lengths:
+            if length is None:
+                length = size
+            else:
+                tensors.equal(b, length, size, span, "both run over time")
+        owner = equations.owner_of(self.loop.scope)
+        if length is None and owner is not None and owner.timed:
+            length = owner.steps  # as many steps as come in, though none is looked at
+        if length is None:
+            b.fail(
+                "E338",
+                "how many steps does this scan have?",
+                st.span,
+                "nothing in it runs over time",
+                remedy=f"scan {st.name} in 100 {{ ... }}",
+            )
+        return b.sizes.resolve(length)
+
+    def _positive(self, length: Size, span: Span) -> None:
+        if length.constant < 1:
+            self.b.fail("E305", "a scan has at least one step", span, f"is {length}")
