@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from dln.compiler.plan import Plan
     from dln.runtime.session import Session
 
-LIBRARIES = ("std", "mnist", "shakespeare")  # shipped files that others use; nothing runs in them
+LIBRARIES = ("std", "mnist", "mnist32", "shakespeare")  # shipped files that others use; nothing runs in them
 
 
 def shipped() -> dict[str, Path]:

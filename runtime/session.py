@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Unpack, overload
 
 import numpy as np
-import numpy as np
 from numpy.typing import NDArray
 
 from dln.compiler.plan import AppliedSpec, FieldSpec, PhaseSpec, Plan

@@ -200,7 +200,8 @@ def spell_unwindow_by_tap(node: Node) -> Spelling:
         return spell_unwindow(node)
     lines = [] if len(values) == size else ["{out}.fill(0)"]
     for start, view in short_values(node, terms, longest):
-        place = index_text(len(node.type.shape), node["axis"], span(start + node["offset"], step, n))
+        at = span(start + node["offset"], step, n)
+        place = index_text(len(node.type.shape), node["axis"], at)
         lines.append(f"{{xp}}.copyto([[{{out}}{place}]], [[{view}]])")
     return Spelling("\n".join(lines))
 

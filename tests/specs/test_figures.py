@@ -15,10 +15,11 @@ from dln.cli import main
 from dln.spec import LIBRARIES, shipped
 
 QUICK = (
-    "activations", "backprop", "convolution", "hello", "lenet5", "lstm_variants", "mlp",
-    "perceptron", "rnn_modes", "tour",
+    "activations", "adding1997", "backprop", "convolution", "hello", "lenet5", "long_lag",
+    "lstm_variants", "min_char_rnn", "mlp", "perceptron", "rnn_modes", "tour",
 )  # fmt: skip
 SLOW = ("softmax", "vanishing")
+LONG = ("char_rnn",)  # minutes without, and hours with all that the spec calls slow
 
 
 def run(
@@ -43,7 +44,15 @@ def test_the_figures(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[st
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [*SLOW, "lenet5", "tour"])
+@pytest.mark.parametrize("name", LONG)
+def test_the_figures_that_take_minutes(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    test_the_figures(name, tmp_path, capsys)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*SLOW, "adding1997", "lenet5", "tour"])
 def test_the_full_recipe(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data, _ = run(name, tmp_path, capsys, "--slow")
     assert {c["status"] for c in data["checks"]} == {"passed"}
@@ -65,4 +74,4 @@ def test_stutz_tables(
 
 
 def test_every_shipped_spec_is_run_here() -> None:
-    assert sorted(QUICK + SLOW) == [name for name in shipped() if name not in LIBRARIES]
+    assert sorted(QUICK + SLOW + LONG) == [name for name in shipped() if name not in LIBRARIES]
