@@ -11,6 +11,7 @@ carried comes from the memory of the frame.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -23,7 +24,7 @@ from dln.compiler.statics import lookup
 from dln.compiler.tensor import TensorType
 from dln.compiler.values import Scope
 from dln.grammar import syntax as s
-from dln.grammar.diagnostics import Note
+from dln.grammar.diagnostics import DlnError, Note
 
 ROUNDS = 6  # what is carried has its final type after two or three
 
@@ -92,7 +93,10 @@ class Loop:
         types = self._first_types()
         for _ in range(ROUNDS):
             attempt = Attempt(self, types)
-            attempt.work_out()
+            try:
+                attempt.work_out()
+            except DlnError as error:
+                raise self._explained(error) from None
             types, changed = attempt.found_types()
             if not changed:
                 return attempt
@@ -104,6 +108,23 @@ class Loop:
             "grows from step to step",
             remedy=f"say how it begins: {name}[-1] = zeros(...)",
         )
+
+    def _explained(self, error: DlnError) -> DlnError:
+        """An error in a step, with the sequences of which nobody says how they begin: what they
+        hold is then a guess."""
+        unsaid = [n for n in self.recurrences if self._guessed(n)]
+        first = error.problems[0]
+        if not unsaid or first.facts or first.remedy:
+            return error
+        name = unsaid[0]
+        fact = f"nothing says what {name} holds before the first step"
+        said = replace(first, facts=(fact,), remedy=f"{name}[-1] = ...")
+        return DlnError([said, *error.problems[1:]])
+
+    def _guessed(self, name: str) -> bool:
+        begun = first_name(name, 1) in self.scope.names
+        looks_back = any(is_lagged(part, name) for part in self.st.body)
+        return looks_back and not begun and equations.promised(self.b, name, self.scope) is None
 
     def _first_types(self) -> dict[str, TensorType]:
         """What each sequence is taken for at first: from its first value or the block's ports,
@@ -141,6 +162,11 @@ class Loop:
         step = {name: attempt.current(name) for name in self.recurrences}
         attempt.remember()
         return step
+
+
+def is_lagged(part: Any, name: str) -> bool:
+    """Whether `name[...]` stands anywhere in a piece of syntax."""
+    return _is_lagged(part, name) or any(is_lagged(p, name) for p in _parts(part))
 
 
 def is_vector(part: Any, name: str) -> bool:

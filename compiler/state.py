@@ -228,9 +228,9 @@ class Build:
 
     def shown(self, type: TensorType) -> str:
         """A type as the user should read it: sizes resolved, batch left unsaid."""
-        shape = ", ".join(str(self.sizes.resolve(s)) for s in type.example)
-        lead = "".join(f"{r}, " for r in type.running if r != "batch")
-        return f"[{lead}{shape}]" if shape or lead else "a single number"
+        axes = [r.split(".")[0] for r in type.running if r != "batch"]
+        axes += [str(self.sizes.resolve(s)) for s in type.example]
+        return f"[{', '.join(axes)}]" if axes else "a single number"
 
     def resolve(self, size: Size) -> Size | int:
         """A size as a number where it is known."""

@@ -196,7 +196,7 @@ def _loss(b: Build, st: s.Minimize, scope: Scope) -> Node:
 
 def _over_batch(b: Build, node: Node, total: bool, span: Span, what: str) -> Node:
     node = tensors.quantity(b, node, span)
-    if node.type.example:
+    if node.type.example or "time" in node.type.running:
         b.fail(
             "E357",
             f"{what} is one number for each example",

@@ -49,7 +49,7 @@ def watch(
     else:
         node = tensors.as_tensor(b, b.evaluate(st.value, where), st.value.span)
     node = tensors.quantity(b, node, st.value.span)
-    if node.type.example:
+    if node.type.example or "time" in node.type.running:
         b.fail(
             "E357",
             "a watch is one number",

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from dln.compiler.plan import Plan
     from dln.runtime.session import Session
 
-LIBRARIES = ("std", "mnist", "mnist32", "shakespeare")  # shipped files that others use; nothing runs in them
+# Shipped files that others use; nothing runs in them.
+LIBRARIES = ("std", "lstms", "mnist", "mnist32", "shakespeare")
 
 
 def shipped() -> dict[str, Path]:

@@ -251,8 +251,7 @@ def test_sequence_to_sequence() -> None:
     x, label = np.eye(10)[source], source[:, ::-1].copy()
 
     def loss(params: Params) -> Any:
-        p = of(params, "modes[3][0].")
-        h = rnn({"Wx": p["W"], "Wh": p["U"], "b": p["b"]}, x)
+        h = rnn(of(params, "modes[3][0]."), x)
         return spelled(spoken(of(params, "modes[3][2]."), h, 5), label)
 
     session = session_of(dln.load("rnn_modes", hidden=4))
