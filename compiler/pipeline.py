@@ -95,11 +95,7 @@ def compile_model(model: Model, target: str, dtype: str | None, name: str) -> p.
         target=target,
         dtype=base,
         programs=Programs(model, TARGETS[target], recipes),
-        params={
-            k: _param(k, v)
-            for k, v in model.params.items()
-            if not k.startswith("check")
-        },
+        params={k: _param(k, v) for k, v in model.params.items() if not k.startswith("check")},
         data={n: _data(d) for n, d in model.data.items()},
         phases=phases,
         applied=applied,

@@ -9,7 +9,7 @@ import click
 from dln.spec import LIBRARIES, shipped
 from dln.terminal import columns
 
-WIDTH = 64
+WIDTH = 62
 
 
 def overview(group: click.Group) -> str:

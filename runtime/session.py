@@ -100,7 +100,11 @@ class Session:
         return self._results(spec, bound)
 
     def apply_step(
-        self, path: str, held: dict[str, Host], arrays: Sequence[object], named: Mapping[str, object]
+        self,
+        path: str,
+        held: dict[str, Host],
+        arrays: Sequence[object],
+        named: Mapping[str, object],
     ) -> Any:
         """One step of an instance that takes sequences, on examples; `held` is what it carries
         from step to step, empty before the first one, and is changed."""
@@ -118,7 +122,9 @@ class Session:
                 bound = self.programs.executable(step.first).at(n)
                 bound.run(*self.programs.clocks(self.plan.programs[step.first]))
                 held.update(self.programs.values(bound))
-            bound = self._run(self.programs.executable(step.program), {**checked, **held}, {}, owner)
+            bound = self._run(
+                self.programs.executable(step.program), {**checked, **held}, {}, owner
+            )
         held.update({key: self.device.to_host(bound.values[key]) for key in step.carried})
         return self._results(step, bound)
 

@@ -16,8 +16,7 @@ from dln.spec import LIBRARIES, shipped
 
 QUICK = (
     "activations", "adding1997", "backprop", "convolution", "hello", "lenet5", "long_lag",
-    "lstm_variants", "min_char_rnn", "mlp", "perceptron", "rnn_modes", "tour",
-    "unfolding",
+    "lstm_variants", "min_char_rnn", "mlp", "perceptron", "rnn_modes", "tour", "unfolding",
 )  # fmt: skip
 SLOW = ("softmax", "vanishing")
 LONG = ("char_rnn",)  # minutes without, and hours with all that the spec calls slow

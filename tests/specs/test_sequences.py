@@ -337,11 +337,18 @@ def printed(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     return got.out
 
 
-@pytest.mark.parametrize("name", SPECS)
+@pytest.mark.parametrize("name", [*SPECS, "unfolding"])
 def test_it_can_be_looked_at(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "passed" in printed(capsys, "check", name)
-    assert "scan t in" in printed(capsys, "show", name)
+    known = {"hello": 3, "rnn_modes": 0, "lstm_variants": 4, "unfolding": 8}[name]  # untrained
+    assert printed(capsys, "check", name).count("passed") >= bool(known)
+    assert "scan t in" in printed(capsys, "show", "lstms" if name == "lstm_variants" else name)
     assert "def bind" in printed(capsys, "plan", name)
+
+
+def test_in_the_library_of_variants_there_is_nothing_to_check(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert "lstms: 0 parameters" in printed(capsys, "check", "lstms")
 
 
 @pytest.mark.parametrize("name", SPECS)
