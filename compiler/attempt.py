@@ -228,7 +228,8 @@ class Attempt:
             made = item(make, scan, value)
             path = f"{self.loop.scope.path}.{name}" if self.loop.scope.path else name
             if made.type.domain != node.type.domain:
-                made = make("asserted", made, domain=node.type.domain)
+                at = b.at(self.loop.recurrences[name].span)
+                made = at("asserted", made, domain=node.type.domain)
             out[name] = b.mark(made, self.loop.recurrences[name].span, path)
         return out
 

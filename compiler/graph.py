@@ -66,11 +66,16 @@ class Node:
 
 
 class Graph:
-    """Nodes with their spans and names, and the outputs that keep them alive."""
+    """Nodes with their spans and names, and the outputs that keep them alive.
+
+    `asked` is known of the body of a loop as long as derivatives outside are still to be written
+    out: the nodes that they ask for.
+    """
 
     def __init__(self) -> None:
         self._nx: networkx.MultiDiGraph[Node] | None = None
         self.outputs: dict[str, Node] = {}
+        self.asked: frozenset[Node] | None = None
         self.spans: dict[Node, Spans] = {}
         self.names: dict[Node, str] = {}
         self._unique: dict[Content, Node] = {}
@@ -210,6 +215,8 @@ def rewrite(graph: Graph, rule: Rule) -> tuple[Graph, dict[Node, Node]]:
         new.mark(made, spans, name)
         to[node] = made
     new.outputs = {k: to[v] for k, v in graph.outputs.items()}
+    if graph.asked is not None:
+        new.asked = frozenset(to[n] for n in graph.asked)
     return new, to
 
 

@@ -75,6 +75,7 @@ def alphabet(b: Build, domain: Domain, at: Span) -> str:
     found = {d.alphabet for d in b.data.values() if d.alphabet and len(d.alphabet) == size}
     if len(found) != 1:
         why = "no text data set has" if not found else "several text data sets have"
-        b.fail("E388", f"{why} an alphabet of {size} characters", at, "is a text")
+        many = "the block's alphabet" if size is None else f"an alphabet of {size} characters"
+        b.fail("E388", f"{why} {many}", at, "is a text")
     letters: str = found.pop()
     return letters

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from dln.compiler.graph import Graph, Node, ancestors, rewrite
-from dln.compiler.op import Make
+from dln.compiler.op import DERIVATIVES, Make
 from dln.compiler.ops.loop import body_of, item, outputs_of, rebuilt, requested, with_outputs
 
 if TYPE_CHECKING:
@@ -28,16 +28,21 @@ def bodies(
     graph: Graph, stage: Callable[[Graph, Log | None], Graph], log: Log | None = None
 ) -> Graph:
     """The graph with every body rewritten. What its items ask for is followed."""
-    asked = requested(ancestors(graph.outputs.values()))
+    nodes = ancestors(graph.outputs.values())
+    asked = requested(nodes)
     if not asked:
         return graph
+    derived = [n.operands[1] for n in nodes if n.op in DERIVATIVES]
     moved: dict[Node, dict[Node, Node]] = {}
 
     def rule(new: Graph, node: Node, operands: tuple[Node, ...]) -> Node | None:
         make = Make(new, graph.spans.get(node, ()))
         if node.op == "scan":
             body, values = body_of(node), asked[node]
-            better = stage(with_outputs(body, outputs_of(body, values)), log)
+            inner = with_outputs(body, outputs_of(body, values))
+            if derived:  # what `stop` stops is still to come, and these nodes must stay themselves
+                inner.asked = frozenset(n["value"] for n in derived if n.operands[:1] == (node,))
+            better = stage(inner, log)
             moved[node] = {v: better.outputs[f"item:{i}"] for i, v in enumerate(values)}
             return make("scan", *operands, body=rebuilt(body, better))
         if node.op == "item":

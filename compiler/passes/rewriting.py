@@ -152,9 +152,9 @@ def sweep(
 ) -> tuple[Graph, int]:
     """One walk, operands first; the new graph and how often a rule fired."""
     nodes = ancestors(graph.outputs.values())
-    sealed = {n.operands[1] for n in nodes if n.op in DERIVATIVES}
+    sealed = {n.operands[1] for n in nodes if n.op in DERIVATIVES} | (graph.asked or set())
     counts = readers(graph, nodes)
-    final = not any(n.op in DERIVATIVES for n in nodes)
+    final = graph.asked is None and not any(n.op in DERIVATIVES for n in nodes)
     terms, fired = Terms(Graph()), 0
 
     def choose(new: Graph, node: Node, operands: tuple[Node, ...]) -> Node:

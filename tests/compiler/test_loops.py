@@ -586,3 +586,29 @@ def test_wrong_steps_are_refused(line, code):
     with pytest.raises(DlnError) as caught:
         dln.load(SEQUENCES + text + ADDING.removeprefix(RNN))
     assert code in [p.code for p in caught.value.problems]
+def test_what_is_stopped_in_a_step_stays_stopped():
+    """Errors are cut between the steps, though every pass runs on the step by itself."""
+    cut = RNN.replace("Wh @ h[t-1]", "Wh @ stop(h[t-1])")
+    session = dln.load(SEQUENCES + ADDING.replace(RNN, cut)).compile().session(seed=2)
+    reaches = [value for _, _, value in session.train("p").history["reach"]]
+    assert reaches == [0.0, 0.0, 0.0]
+
+
+def test_a_derivative_is_taken_at_the_value_that_the_spec_names():
+    """y is h, but what reaches h on its other ways does not reach y."""
+    expectations("""
+block twice(x[time]) -> y[time], z[time] {
+  param w = 2
+  scan t in time {
+    h[t] = w * x[t]
+    y[t] = h[t] + 0
+    z[t] = 3 * h[t] + y[t]
+  }
+}
+let f = twice()
+check "by hand" {
+  r = f([1, 2])
+  expect grad(sum(r.z), f.y[0]) == 1
+  expect grad(sum(r.z), f.h[0]) == 4
+}
+""")

@@ -337,18 +337,20 @@ def printed(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     return got.out
 
 
-@pytest.mark.parametrize("name", [*SPECS, "unfolding"])
-def test_it_can_be_looked_at(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    known = {"hello": 3, "rnn_modes": 0, "lstm_variants": 4, "unfolding": 8}[name]  # untrained
-    assert printed(capsys, "check", name).count("passed") >= bool(known)
-    assert "scan t in" in printed(capsys, "show", "lstms" if name == "lstm_variants" else name)
-    assert "def bind" in printed(capsys, "plan", name)
-
-
-def test_in_the_library_of_variants_there_is_nothing_to_check(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    assert "lstms: 0 parameters" in printed(capsys, "check", "lstms")
+@pytest.mark.parametrize(
+    ("name", "checked"),
+    [
+        ("hello", "4 passed, 1 not run"),
+        ("rnn_modes", "1 not run"),
+        ("unfolding", "8 passed"),
+        ("lstm_variants", "4 passed, 1 not run"),
+        ("lstms", "lstms: 0 parameters in 0 tensors, 0 phases, 0 data sets"),
+    ],
+)
+def test_it_can_be_looked_at(name: str, checked: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert printed(capsys, "check", name).splitlines()[-1] == checked
+    assert "def bind" in printed(capsys, "plan", name) or name == "lstms"
+    assert "scan t in" in printed(capsys, "show", name) or name == "lstm_variants"  # in lstms
 
 
 @pytest.mark.parametrize("name", SPECS)
