@@ -77,6 +77,8 @@ def of_curves(curves: Sequence[Curve], kind: str, log: bool = False) -> bytes:
                       marker="o" if len(curve.x) <= 30 else None, markersize=3.5)  # fmt: skip
         if log:
             axes.set_yscale("log", nonpositive="mask")
+            # A name may hold a $, so mathematics is not typeset: powers of ten are written out.
+            axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axes.margins(x=0.02)
         names = list(dict.fromkeys(c.axis for c in curves))
         axes.set_xlabel(", ".join(names))
