@@ -185,6 +185,7 @@ def _phase(model: Model, ph: Phase, dtype: str, recipes: dict[str, Recipe]) -> p
         slow=ph.slow,
         place=place(ph.span),
         carried=ph.carried,
+        stops=_stops(ph.objectives),
         estimates=estimates,
     )
 
@@ -203,6 +204,14 @@ def _estimates(
         recipes[name] = Recipe(outputs, max(1, min(sample, count, CHUNK)), dtype)
         made.append(p.EstimateSpec(name, sample, every, tuple(values)))
     return tuple(made)
+
+
+def _stops(values: Iterable[Node]) -> bool:
+    """Whether a `stop` takes part in some values, in a loop or outside."""
+    nodes = ancestors(values)
+    inner = (v for n in nodes if n.op == "scan" for v in ancestors(n["body"].nexts))
+    asked = (v for n in nodes if n.op == "item" for v in ancestors([n["value"]]))
+    return any(n.op == "stop" for part in (nodes, inner, asked) for n in part)
 
 
 def in_step(w: Watching) -> bool:
@@ -231,8 +240,11 @@ def _gradients(model: Model, ph: Phase) -> dict[str, Node]:
     if not ph.objectives:
         return {}
     loss, out = _sum(model, ph.objectives), {}
+    needed = set(ancestors([loss]))
     for path in ph.updates:
         x = model.params[path].node
+        if x not in needed:
+            continue  # moved by `update` alone
         out[f"value:{path}"] = model.graph.add("grad", (loss, x), x.type)
     return out
 

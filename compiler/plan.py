@@ -347,7 +347,8 @@ class PhaseSpec:
 
     `states` are the optimiser states with their shapes; the program `states:<phase>` gives their
     first values, `start:<phase>` what is handed over when the phase begins. Those that are
-    `carried` are set to zero at the start of each epoch.
+    `carried` are set to zero at the start of each epoch. `stops`: the loss holds a `stop`, so that
+    its gradient is not the slope of its value, on purpose.
     """
 
     name: str
@@ -370,6 +371,7 @@ class PhaseSpec:
     slow: bool
     place: Place | None
     carried: tuple[str, ...] = ()
+    stops: bool = False
     estimates: tuple[EstimateSpec, ...] = ()
 
 

@@ -85,6 +85,10 @@ def gradcheck(terminal: Terminal, compiled: Compiled, given: Settings) -> int:
     if not names:
         text = f"{compiled.spec.name} minimises nothing, so it has no gradients"
         raise DlnError([Problem("E570", text)])
+    cut = [n for n in names if compiled.plan.phases[n].stops and given.phase is None]
+    for name in cut:
+        terminal.result(f"{name}\n  not compared: stop(...) cuts its gradients on purpose\n")
+    names = [n for n in names if n not in cut]
     found = {name: gradcheck(session, name, examples=EXAMPLES) for name in names}
     for name, rows in found.items():
         terminal.result(f"{name}\n{_table(rows)}\n")

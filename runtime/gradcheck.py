@@ -6,7 +6,8 @@ the best agreement counts. Two neighbouring h also give a slope without the erro
 (Richardson 1911), so that a small slope can be measured at a large h, away from rounding. Where
 none agrees and the slopes on both sides differ however small h is, the loss has a kink there
 (relu, max): such directions are counted and skipped, as in Caffe's checker. The relative error is
-|a - n| / max(|a|, |n|, 1e-6 f). Faults: E570 a phase without gradients, E571 a plan in single
+|a - n| / max(|a|, |n|, 1e-6 f). Faults: E570 a phase without gradients, E572 one that stops
+gradients on purpose, E571 a plan in single
 precision.
 """
 
@@ -67,6 +68,10 @@ def _refuse(plan: Plan, spec: PhaseSpec) -> None:
     if name not in plan.programs or not plan.programs[name].values:
         message = f"{spec.name} minimises nothing, so it has no gradients"
         raise DlnError([Problem("E570", message, span)])
+    if spec.stops:
+        message = f"{spec.name} stops gradients: they are not the slopes of its loss, on purpose"
+        remedy = "take stop(...) out to compare them with differences"
+        raise DlnError([Problem("E572", message, span, remedy=remedy)])
     if plan.programs[name].dtype != "float64":
         message = f"the gradients of {spec.name} are in {plan.programs[name].dtype}"
         remedy = "compile it with dtype float64 to check them"

@@ -612,3 +612,9 @@ check "by hand" {
   expect grad(sum(r.z), f.h[0]) == 4
 }
 """)
+
+
+def test_gradients_that_are_stopped_on_purpose_are_not_compared():
+    text = SEQUENCES + ADDING.replace("Wh @ h[t-1]", "Wh @ stop(h[t-1])")
+    with pytest.raises(DlnError, match="p stops gradients"):
+        gradcheck(dln.load(text).compile().session(), "p")
