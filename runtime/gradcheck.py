@@ -6,9 +6,8 @@ the best agreement counts. Two neighbouring h also give a slope without the erro
 (Richardson 1911), so that a small slope can be measured at a large h, away from rounding. Where
 none agrees and the slopes on both sides differ however small h is, the loss has a kink there
 (relu, max): such directions are counted and skipped, as in Caffe's checker. The relative error is
-|a - n| / max(|a|, |n|, 1e-6 f). Faults: E570 a phase without gradients, E572 one that stops
-gradients on purpose, E571 a plan in single
-precision.
+|a - n| / max(|a|, |n|, 1e-6 f). Faults: E570 a phase without gradients, E571 a plan in single
+precision, E572 a phase that stops gradients on purpose.
 """
 
 from __future__ import annotations
