@@ -586,6 +586,8 @@ def test_wrong_steps_are_refused(line, code):
     with pytest.raises(DlnError) as caught:
         dln.load(SEQUENCES + text + ADDING.removeprefix(RNN))
     assert code in [p.code for p in caught.value.problems]
+
+
 def test_what_is_stopped_in_a_step_stays_stopped():
     """Errors are cut between the steps, though every pass runs on the step by itself."""
     cut = RNN.replace("Wh @ h[t-1]", "Wh @ stop(h[t-1])")
