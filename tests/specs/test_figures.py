@@ -15,12 +15,11 @@ from dln.cli import main
 from dln.spec import LIBRARIES, shipped
 
 QUICK = (
-    "activations", "adding1997", "backprop", "convolution", "hello", "lenet5", "lenet5_by_hand",
-    "long_lag", "lstm_variants", "min_char_rnn", "mlp", "perceptron", "rnn_modes", "tour",
-    "unfolding",
+    "activations", "adding1997", "backprop", "convolution", "hello", "lenet5_by_hand",
+    "lstm_variants", "min_char_rnn", "mlp", "perceptron", "rnn_modes", "tour", "unfolding",
 )  # fmt: skip
 SLOW = ("softmax", "vanishing")
-LONG = ("char_rnn",)  # minutes without, and hours with all that the spec calls slow
+LONG = ("char_rnn", "lenet5", "long_lag")  # up to minutes, without what the spec calls slow
 
 
 def run(
