@@ -43,8 +43,8 @@ def _expects(b: Build, body: Sequence[Any], scope: Scope) -> Iterator[tuple[s.Ex
         if isinstance(st, s.Expect):
             yield st, scope
         elif isinstance(st, s.For):
-            for value in listed(b, st.range, scope):
-                inner = scope.child()
+            for i, value in enumerate(listed(b, st.range, scope)):
+                inner = scope.child(f"{scope.path}[{i}]")
                 inner.value(st.name, value, st.span)
                 bind_statements(b, [x for x in st.body if not isinstance(x, s.For)], inner)
                 yield from _expects(b, st.body, inner)

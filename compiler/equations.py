@@ -29,9 +29,7 @@ def bind_statements(b: Build, body: Sequence[s.Item | s.Stmt], scope: Scope) -> 
                 once(b, scope, target.name, target.span, partial(define, b, st, scope))
             case s.Draw(target=target):
                 once(b, scope, target.name, target.span, partial(draw, b, st, scope))
-            case s.Let() if (
-                not isinstance(scope.parent, Scope) or st.name not in scope.parent.names
-            ):
+            case s.Let() if scope.owner is None:  # those of a block belong to its instance
                 path = f"{scope.path}.{st.name}" if scope.path else st.name
                 once(b, scope, st.name, st.span, partial(let, b, path, st.value, scope))
             case s.Scan():

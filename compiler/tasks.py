@@ -50,8 +50,8 @@ def _emits(b: Build, body: Sequence[Any], scope: Scope) -> Iterator[tuple[s.Emit
         if isinstance(st, s.Emit):
             yield st, scope
         elif isinstance(st, s.For):
-            for value in listed(b, st.range, scope):
-                inner = scope.child()
+            for i, value in enumerate(listed(b, st.range, scope)):
+                inner = scope.child(f"{scope.path}[{i}]")
                 inner.value(st.name, value, st.span)
                 bind_statements(b, [x for x in st.body if not isinstance(x, s.For)], inner)
                 yield from _emits(b, st.body, inner)

@@ -11,11 +11,12 @@ Only the front-end makes `at`, the element of a sequence at the step at hand.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from dln.compiler.graph import Graph, Node, ancestors
-from dln.compiler.op import Array, Attrs, Make, Op, Site, register
+from dln.compiler.op import OPS, Array, Attrs, Make, Op, Site, register
 from dln.compiler.ops.common import count, differ
 from dln.compiler.sizes import Size
 from dln.compiler.tensor import TIME, TensorType, scalar
@@ -120,41 +121,66 @@ def item_type(attrs: Attrs, types: Types) -> TensorType:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What the evaluator knows of a loop it has run: the slots of each step, by number."""
+    """What the evaluator knows of a loop it has run: of each step, the values of its nodes."""
 
-    steps: Sequence[Mapping[Node, Array]]
+    steps: Sequence[dict[Node, Array]]
     shape: tuple[int, ...] = ()
 
 
+class Stepper:
+    """Works out some nodes of a body, step by step; what is the same in every step is found once:
+    the order, the shapes, the records."""
+
+    def __init__(self, site: Site, wanted: Sequence[Node]) -> None:
+        self.np, self.t = site.np, 0
+        self.nodes = []
+        for node in ancestors(wanted):
+            if node.op != "slot":
+                shape = tuple(site.size(s) for s in node.type.shape)
+                here = replace(site, attrs=node.attrs, shape=shape, draw=partial(self.draw, site))
+                self.nodes.append((node, OPS[node.op].evaluate, here))
+
+    def draw(self, site: Site, kind: str, where: str, shape: tuple[int, ...]) -> Array:
+        """Each step draws for itself."""
+        return site.draw(kind, f"{where}@{self.t}", shape)
+
+    def fill(self, values: dict[Node, Array], t: int) -> None:
+        """Add to the values of a step those that are wanted and not known yet."""
+        self.t = t
+        for node, evaluate, site in self.nodes:
+            if node in values:
+                continue
+            value = self.np.asarray(evaluate(site, *(values[o] for o in node.operands)))
+            if value.shape != site.shape:
+                raise Fault(f"{node!r} has shape {site.shape}, its value has {value.shape}")
+            values[node] = value
+
+
 def evaluate_scan(site: Site, *operands: Array) -> History:
-    """Step after step; of each, the values of its slots are kept."""
+    """Step after step; the values of each are kept."""
     body: Body = site.attrs["body"]
-    n = site.size(body.length)
+    n, stepper = site.size(body.length), Stepper(site, body.nexts)
     given = dict(zip(body.slots, operands, strict=True))
+    fixed = {s: given[s] for s in body.fixed}
     held = {s: given[s] for s in body.carried}
-    steps: list[Mapping[Node, Array]] = [{}] * n
+    steps: list[dict[Node, Array]] = [{} for _ in range(n)]
     for t in body.steps(n):
-        now = {s: given[s][t] for s in body.rows} | {s: given[s] for s in body.fixed} | held
-        steps[t] = now
-        values = one_step(site, body.nexts, now, t)
-        held = dict(zip(body.carried, values, strict=True))
+        now = steps[t]
+        now.update(fixed)
+        now.update((s, given[s][t]) for s in body.rows)
+        now.update(held)
+        stepper.fill(now, t)
+        held = {s: now[new] for s, new in zip(body.carried, body.nexts, strict=True)}
     return History(tuple(steps))
-
-
-def one_step(site: Site, wanted: Sequence[Node], now: Mapping[Node, Array], t: int) -> list[Array]:
-    """The values of some nodes of a body at step t."""
-    from dln.compiler.evaluate import evaluate_nodes
-
-    def draw(kind: str, where: str, shape: tuple[int, ...]) -> Array:
-        return site.draw(kind, f"{where}@{t}", shape)
-
-    found = evaluate_nodes(wanted, {}, site.real, site.sizes, draw, now)
-    return [found[n] for n in wanted]
 
 
 def evaluate_item(site: Site, loop: History) -> Array:
     value: Node = site.attrs["value"]
-    rows = [one_step(site, [value], now, t)[0] for t, now in enumerate(loop.steps)]
+    if any(value not in now for now in loop.steps):
+        stepper = Stepper(site, [value])
+        for t, now in enumerate(loop.steps):
+            stepper.fill(now, t)
+    rows = [now[value] for now in loop.steps]
     return site.np.stack(rows) if rows else site.np.zeros(site.shape)
 
 

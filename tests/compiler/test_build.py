@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+import dln
 import dln.spec as spec
+from dln.checking import verdicts
 from dln.compiler.differentiate import differentiate
 from dln.compiler.evaluate import evaluate
 from dln.compiler.graph import Node, ancestors
@@ -475,3 +477,22 @@ def test_an_instance_made_in_an_equation_has_its_name() -> None:
         "  minimize sum(net(x)) + sum(net.h.W) over net.y with sgd(lr = 1)\n}\n"
     )
     assert list(built(text).phases["t"].updates) == ["net.y.W", "net.y.b"]
+
+
+def test_a_let_in_a_check_is_its_own_and_one_in_a_for_is_made_each_time() -> None:
+    spec = dln.load("""
+let f = dense(2)
+check "the inner f has another size, and each round its own" {
+  let f = dense(3)
+  expect shape(f([1, 2])) == [3]
+  for m in 4..5 {
+    let g = dense(m)
+    expect shape(g([1, 2])) == [m]
+  }
+}
+check "the outer f" {
+  expect shape(f([1, 2])) == [2]
+}
+""")
+    found = verdicts(spec.model)
+    assert [v.status for v in found] == ["passed"] * 4
