@@ -45,7 +45,7 @@ def as_tensor(b: Build, value: Value, span: Span, what: str = "this") -> Node:
 
 def _list_tensor(b: Build, value: Sequence[Value], span: Span, what: str) -> Node:
     """A list of numbers is a constant; a list of tensors of one shape is stacked."""
-    if any(isinstance(v, Node) for v in value):
+    if any(_holds_tensor(v) for v in value):
         parts = [as_tensor(b, v, span, what) for v in value]
         _same_entries(b, parts, span)
         parts = align(b, parts, span)
@@ -57,6 +57,13 @@ def _list_tensor(b: Build, value: Sequence[Value], span: Span, what: str) -> Nod
             lifted.append(make("reshape", p, shape=shape, running=p.type.running))
         return make("concat", *lifted, axis=lead) if len(lifted) > 1 else lifted[0]
     return b.at(span).const(_numbers(b, value, span, what))
+
+
+def _holds_tensor(value: Value) -> bool:
+    """Whether a value is a tensor, or a list with one somewhere inside."""
+    return isinstance(value, Node) or (
+        isinstance(value, list) and any(_holds_tensor(v) for v in value)
+    )
 
 
 def _same_entries(b: Build, parts: Sequence[Node], span: Span) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from numpy.lib.stride_tricks import sliding_window_view
 
+import dln
 from dln.compiler.evaluate import evaluate
 from dln.compiler.graph import Graph, Node
 from dln.compiler.infer import known
@@ -235,3 +236,27 @@ def test_any_contraction_equals_einsum(seed: int, target: Target):
         bound.inputs[name][...] = value
     bound.run()
     np.testing.assert_allclose(bound.values["y"], want, rtol=1e-11, atol=1e-11)
+
+
+OWN = """
+block own(x[c, h, w]; k, size) -> y[k, rows, columns] {
+  param K[k, c, size, size] ~ normal(0, 1), b[k] = 0
+  y[o, i, j] = sum(q, u, v: K[o, q, u, v] * x[q, i + u, j + v]) + b[o]
+}
+let net = MADE
+data d = rows([[1, 2, 3, 4, 5, 6, 7, 8, 9, 1]]) {
+  x[1, 3, 3] = [[raw[0:3], raw[3:6], raw[6:9]]]
+}
+train p on d for 1 update {
+  minimize sum(net(x)^2) over net with sgd(lr = 0.1)
+}
+"""
+
+
+def test_a_convolution_of_one_s_own_gets_the_plan_of_the_library_s() -> None:
+    plans = []
+    for made in ("own(2, 2)", "conv(2, 2)"):
+        plan = dln.load(OWN.replace("MADE", made)).compile().plan
+        plans.append([line.code for line in plan.programs["step:p"].lines])
+    assert plans[0] == plans[1]
+    assert not any("einsum" in code for code in plans[0])
