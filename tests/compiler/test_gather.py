@@ -244,8 +244,8 @@ block own(x[c, h, w]; k, size) -> y[k, rows, columns] {
   y[o, i, j] = sum(q, u, v: K[o, q, u, v] * x[q, i + u, j + v]) + b[o]
 }
 let net = MADE
-data d = rows([[1, 2, 3, 4, 5, 6, 7, 8, 9, 1]]) {
-  x[1, 3, 3] = [[raw[0:3], raw[3:6], raw[6:9]]]
+data d = rows([[1, 2, 3, 4, 5, 6, 7, 8, 9]]) {
+  x[1, 27, 27] = [pad([raw[0:3], raw[3:6], raw[6:9]], 12)]
 }
 train p on d for 1 update {
   minimize sum(net(x)^2) over net with sgd(lr = 0.1)
@@ -255,7 +255,7 @@ train p on d for 1 update {
 
 def test_a_convolution_of_one_s_own_gets_the_plan_of_the_library_s() -> None:
     plans = []
-    for made in ("own(2, 2)", "conv(2, 2)"):
+    for made in ("own(8, 5)", "conv(8, 5)"):
         plan = dln.load(OWN.replace("MADE", made)).compile().plan
         plans.append([line.code for line in plan.programs["step:p"].lines])
     assert plans[0] == plans[1]
