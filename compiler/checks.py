@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from dln.compiler import tensors
-from dln.compiler.equations import bind_statements
+from dln.compiler.equations import bind_statements, unrolled
 from dln.compiler.graph import Node, ancestors
 from dln.compiler.model import Checking, Expectation, Sweeping
 from dln.compiler.sizes import Conflict, Reason
@@ -39,18 +39,12 @@ def check(b: Build, st: s.Check, scope: Scope, number: int) -> Checking:
 
 
 def _expects(b: Build, body: Sequence[Any], scope: Scope) -> Iterator[tuple[s.Expect, Scope]]:
-    for st in body:
+    for st, where in unrolled(b, body, scope):
         if isinstance(st, s.Expect):
-            yield st, scope
-        elif isinstance(st, s.For):
-            for i, value in enumerate(listed(b, st.range, scope)):
-                inner = scope.child(f"{scope.path}[{i}]")
-                inner.value(st.name, value, st.span)
-                bind_statements(b, [x for x in st.body if not isinstance(x, s.For)], inner)
-                yield from _expects(b, st.body, inner)
+            yield st, where
         elif isinstance(st, s.Define | s.Draw):
             with b.collecting():
-                lookup(b, st.target.name, st.span, scope)
+                lookup(b, st.target.name, st.span, where)
 
 
 def expectation(b: Build, st: s.Expect, scope: Scope) -> Expectation:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -38,6 +38,20 @@ def bind_statements(b: Build, body: Sequence[s.Item | s.Stmt], scope: Scope) -> 
                 b.unbuilt("an energy", st.span)
             case s.For():
                 _unroll(b, st, scope)
+
+
+def unrolled(b: Build, body: Sequence[Any], scope: Scope) -> Iterator[tuple[Any, Scope]]:
+    """The statements of a check or task with their scopes, `for` unrolled; each round of one binds
+    names and makes instances of its own."""
+    for st in body:
+        if not isinstance(st, s.For):
+            yield st, scope
+            continue
+        for i, value in enumerate(listed(b, st.range, scope)):
+            inner = scope.child(f"{scope.path}[{i}]")
+            inner.value(st.name, value, st.span)
+            bind_statements(b, [x for x in st.body if not isinstance(x, s.For)], inner)
+            yield from unrolled(b, st.body, inner)
 
 
 def _unroll(b: Build, st: s.For, scope: Scope) -> None:

@@ -10,11 +10,11 @@ from typing import Any, NoReturn
 from dln.compiler import tensors
 from dln.compiler.checks import no_data, phases_of
 from dln.compiler.emitting import label_of
-from dln.compiler.equations import bind_statements
+from dln.compiler.equations import bind_statements, unrolled
 from dln.compiler.graph import Node
 from dln.compiler.model import Emission, EmittedPart, On, Tasking
 from dln.compiler.state import Build
-from dln.compiler.statics import listed, static
+from dln.compiler.statics import static
 from dln.compiler.values import Examples, Plot, Scope, Text, Value
 from dln.grammar import syntax as s
 
@@ -46,15 +46,7 @@ def _option(b: Build, o: s.Option, scope: Scope) -> object:
 
 
 def _emits(b: Build, body: Sequence[Any], scope: Scope) -> Iterator[tuple[s.Emit, Scope]]:
-    for st in body:
-        if isinstance(st, s.Emit):
-            yield st, scope
-        elif isinstance(st, s.For):
-            for i, value in enumerate(listed(b, st.range, scope)):
-                inner = scope.child(f"{scope.path}[{i}]")
-                inner.value(st.name, value, st.span)
-                bind_statements(b, [x for x in st.body if not isinstance(x, s.For)], inner)
-                yield from _emits(b, st.body, inner)
+    return ((st, where) for st, where in unrolled(b, body, scope) if isinstance(st, s.Emit))
 
 
 def _numbered(emits: Sequence[Emission]) -> tuple[Emission, ...]:

@@ -10,7 +10,7 @@ Only the front-end makes `at`, the element of a sequence at the step at hand.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -53,10 +53,6 @@ class Body:
     def operand(self, node: Node, slot: Node) -> Node:
         """The operand of a loop with this body that a slot stands for."""
         return node.operands[self.slots.index(slot)]
-
-    def first(self, node: Node, slot: Node) -> Node:
-        """The first value of what is carried."""
-        return self.operand(node, slot)
 
     def steps(self, n: int) -> range:
         """The numbers of n steps in the order they are run."""
@@ -229,10 +225,6 @@ def rebuilt(body: Body, graph: Graph) -> Body:
 def item(m: Make, loop: Node, value: Node) -> Node:
     """The values of a node of a loop's body, step by step."""
     return m("item", loop, value=value, length=body_of(loop).length)
-
-
-def loops_in(nodes: Sequence[Node]) -> Iterator[Node]:
-    return (n for n in nodes if n.op == "scan")
 
 
 # ---- records -----------------------------------------------------------------------------------
