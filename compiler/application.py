@@ -69,6 +69,10 @@ def apply_instance(
 ) -> Value:
     """The results of an instance for given ports."""
     syntax = made.definition.syntax
+    if made.groups:
+        ports = ", ".join(p.name for p in syntax.ports)
+        b.fail("E415", f"{made.path} is an energy, which has no outputs", span, "is applied",
+               remedy=f"{made.path}.up({ports}) for the hidden units, {made.path}.free({ports})")  # fmt: skip
     if len(given) != len(syntax.ports):
         names = ", ".join(p.name for p in syntax.ports) or "nothing"
         count = f"{len(syntax.ports)} port{'s' * (len(syntax.ports) != 1)}"
@@ -76,7 +80,8 @@ def apply_instance(
     mapped = maps_time(b, syntax.ports, [v for v, _ in given])
     with b.call(span, made.name), b.within(mapped=mapped):
         nodes = [_port(b, made, i, value, at) for i, (value, at) in enumerate(given)]
-        key = (b.frame.version, *map(id, nodes))
+        loop = 0 if b.loop is None else b.loop.number  # each draws for itself
+        key = (b.frame.version, loop, *b.round, *map(id, nodes))
         if b.stepping or b.reading:  # the same input may meet another state
             return _body(b, made, nodes, span)
         if key not in made.memo:
@@ -127,7 +132,8 @@ def _body(b: Build, made: Instance, nodes: Sequence[Node], span: Span) -> Value:
         binding = made.scope.names.get(name) or body.names[name]
         lookup(b, name, binding.span or span, body)
     if not syntax.results:
-        b.unbuilt(f"{made.name}, a block without results (an energy)", span)
+        b.fail("E415", f"{made.name} promises no result", span, "has no value",
+               remedy=f"block {made.name}(...) -> y[m] {{ ... }}")  # fmt: skip
     results = {p.name: _result(b, made, p, body) for p in syntax.results}
     return next(iter(results.values())) if len(results) == 1 else Record(results)
 

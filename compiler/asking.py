@@ -13,7 +13,7 @@ from dln.compiler.model import Probe
 from dln.compiler.state import Build, Poisoned
 from dln.compiler.statics import unknown
 from dln.compiler.tensor import TensorType
-from dln.compiler.values import PhaseVerb, Scope, Value
+from dln.compiler.values import PhaseBest, PhaseVerb, Scope, Value
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Span
 
@@ -26,11 +26,32 @@ def phase_attribute(b: Build, phase: str, name: str, span: Span) -> Value:
     if name in VERBS:
         return PhaseVerb(phase, name)
     watched = [w.name for w in b.phases[phase].watches]
+    if name == "best" and name not in watched:
+        return _best(b, phase, span)
     if name not in watched and name not in COUNTS:
         if phase in b.broken:
             raise Poisoned
         unknown(b, "watch or count", name, span, [*watched, *COUNTS, *VERBS], phase)
     return b.mark(b.at(span)("clock", name=f"{phase}.{name}"), span, f"{phase}.{name}")
+
+
+def _best(b: Build, phase: str, span: Span) -> PhaseBest:
+    """`sse.best`, of a phase that says what is best."""
+    if any(keep.best is not None for keep in b.phases[phase].keeps):
+        return PhaseBest(phase)
+    if phase in b.broken:
+        raise Poisoned
+    watched = [w.name for w in b.phases[phase].watches]
+    remedy = f"checkpoint best by {watched[-1] if watched else 'error'}, in the phase"
+    b.fail("E377", f"{phase} does not say what is best", span, "has no meaning", remedy=remedy)
+
+
+def best_attribute(b: Build, phase: str, name: str, span: Span) -> Node:
+    """`sse.best.error`, `sse.best.epochs`: a watch or count at the best report so far."""
+    known = [*(w.name for w in b.phases[phase].watches), "epochs", "updates"]
+    if name not in known:
+        unknown(b, "watch or count", name, span, known, f"{phase}.best")
+    return b.mark(b.at(span)("clock", name=f"{phase}.best.{name}"), span, f"{phase}.best.{name}")
 
 
 def history(b: Build, clock: Node, at: int, span: Span) -> Node:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from dln.compiler import equations, sequences, tensors
-from dln.compiler.graph import Node
+from dln.compiler.graph import Node, ancestors
 from dln.compiler.memory import Key, recall, remember
-from dln.compiler.ops.loop import Body, item, slot
+from dln.compiler.ops.loop import Body, item, row_type, slot
 from dln.compiler.sizes import Conflict, Reason, Size
 from dln.compiler.statics import lookup, whole
 from dln.compiler.stepbody import BodyMaker
@@ -31,6 +32,10 @@ class Attempt:
         self.lengths: list[tuple[Size, Span]] = []
         self.memory: dict[Key, tuple[Node, Node]] = {}
         self.now: dict[Key, Node] = {}
+        self.looked: dict[Key, Node] = {}
+        self.stepping, self.around = loop.b.stepping, loop.b.loop
+        self.holds = False  # whether there is a scan inside the step
+        self.scan: Node | None = None
         self.scope = loop.scope.child()
 
     # ---- the equations of a step ---------------------------------------------------------------
@@ -38,15 +43,37 @@ class Attempt:
     def work_out(self) -> None:
         """Bind the names of a step and ask for every one."""
         b, st, inner = self.b, self.loop.st, self.scope
-        with b.within(loop=b.loop if b.stepping else self):
+        with b.within(loop=self.within(), in_step=True):
             self._bind()
             for stated in st.body:
+                if isinstance(stated, s.Scan):
+                    self._inside(stated)
                 if not isinstance(stated, s.Define | s.Draw):
                     continue
                 if (name := stated.target.name) in self.loop.recurrences:
                     self.current(name)
                 else:
                     lookup(b, name, stated.span, inner)
+
+    def within(self) -> Any:
+        """The loop that a step belongs to."""
+        return self.around if self.stepping else self
+
+    def _inside(self, st: s.Scan) -> None:
+        """Ask for the sequences of a scan inside the step, so that what is wrong is found."""
+        for line in st.body:
+            if isinstance(line, s.Define | s.Draw) and line.target.name in self.scope.names:
+                lookup(self.b, line.target.name, line.span, self.scope)
+
+    def touches(self, nodes: Iterable[Node]) -> bool:
+        """Whether some values belong to the step at hand."""
+        own = {*self.slots.values(), *(held for held, _ in self.memory.values())}
+        return any(
+            n in own
+            or (n.op == "at" and n["loop"] == self.number)
+            or (n.op == "draw" and self.b.drawn.get(n) is self)
+            for n in ancestors(nodes)
+        )
 
     def _bind(self) -> None:
         b, st, inner = self.b, self.loop.st, self.scope
@@ -65,6 +92,11 @@ class Attempt:
             return equations.draw(self.b, here, self.scope)
         span = here.value.span
         node = tensors.as_tensor(self.b, equations.define(self.b, here, self.scope), span)
+        if TIME in node.type.running:
+            name, t = line.target.name, self.loop.st.name
+            text = f"{name}[{t}] is what {name} is at one step"
+            remedy = f"last(...), or {name}[{t}, i] = ...[i]"
+            self.b.fail("E214", text, span, "is a whole sequence", remedy=remedy)
         return node if node.type.kind == "index" else tensors.quantity(self.b, node, span)
 
     def current(self, name: str) -> Node:
@@ -75,9 +107,20 @@ class Attempt:
 
     def element(self, value: Any, index: StepIndex, span: Span) -> Node:
         """`x[t]`, `h[t-1]`: of a sequence from outside, or of one that this scan defines."""
-        if isinstance(value, Recurrence):
+        if isinstance(value, Recurrence) and value.name in self.loop.recurrences:
             return self._own(value.name, index, span)
+        if isinstance(value, Recurrence) or (
+            not self.stepping and self.holds and self.touches([value])
+        ):
+            self._other(value, span)
         return self._given(value, index, span)
+
+    def _other(self, value: Any, span: Span) -> NoReturn:
+        """A sequence of the outer scan with the inner index, or the other way round."""
+        name, t = span.text.partition("[")[0].strip(), self.loop.st.name
+        other = value.attempt.loop.st.name if isinstance(value, Recurrence) else "a scan inside"
+        label = f"{name} runs over {other}" if isinstance(value, Recurrence) else f"is of {other}"
+        self.b.fail("E214", f"{t} is no step of {name}", span, label)
 
     def _own(self, name: str, index: StepIndex, span: Span) -> Node:
         if index.offset > 0:
@@ -99,7 +142,7 @@ class Attempt:
             self.carried(name, lag - 1)
         key = (name, lag)
         if key not in self.slots:
-            if self.b.stepping:
+            if self.stepping:
                 self.slots[key] = self._remembered(name, lag)
             else:
                 made = slot(self.b.graph, self.types[name], next(self.b.counter), "carried")
@@ -110,7 +153,7 @@ class Attempt:
         """The element of a sequence from outside the scan."""
         b = self.b
         if TIME not in node.type.running:
-            if b.stepping:
+            if self.stepping:
                 return self._given_now(node, index, span)
             b.fail(
                 "E214",
@@ -121,14 +164,39 @@ class Attempt:
             )
         node = sequences.time_first(b, node, span)
         self.lengths.append((node.type.shape[0], span))
+        for lag in range(1, 1 - index.offset):
+            self.looked[self._seen_key(span, lag)] = node
         if index.offset:
             node = sequences.shifted(b, node, index.offset, span)
         return b.at(span)("at", node, loop=self.number)
 
     def _given_now(self, node: Node, index: StepIndex, span: Span) -> Node:
-        if index.offset == 0:
-            return node
-        self.b.unbuilt("one step of a block that looks at other steps of its input", span)
+        """In a one-step form: what comes in now, or what came in some steps ago."""
+        b, lag = self.b, -index.offset
+        if lag < 0:
+            b.fail(
+                "E319",
+                "a single step cannot look at what comes later",
+                span,
+                f"is known {-lag} step{'s' * (lag < -1)} from now only",
+                remedy="apply the block to the whole sequence",
+            )
+        type, before = node.type, node
+        for k in range(1, lag + 1):
+            key = self._seen_key(span, k)
+            self.looked[key] = before
+            before = self._recall(key, type, partial(self._nothing, type))
+        return before
+
+    def _seen_key(self, span: Span, lag: int) -> Key:
+        """Under which key a scan remembers what it saw of a sequence from outside."""
+        seen = span.text.partition("[")[0].strip()
+        return (self.loop.scope.path, f"{seen} for {next(iter(self.loop.recurrences))}", lag)
+
+    def _nothing(self, type: TensorType) -> Node:
+        """What stands before the beginning of a sequence."""
+        zero = self.b.at(self.loop.st.span).const(0 if type.kind == "index" else 0.0, type.kind)
+        return self.b.make("asserted", self._filled(zero, type), domain=type.domain)
 
     # ---- types ---------------------------------------------------------------------------------
 
@@ -178,7 +246,11 @@ class Attempt:
         """What the memory holds of a sequence; its first value before the first step."""
         type = self.types[name]
         begun = partial(self.begun, name, lag, type)
-        return recall(self.b, (self.loop.scope.path, name, lag), type, begun)
+        return self._recall((self.loop.scope.path, name, lag), type, begun)
+
+    def _recall(self, key: Key, type: TensorType, begun: Callable[[], Node]) -> Node:
+        with self.b.within(loop=self.around):  # whichever scan inside the step asks
+            return recall(self.b, key, type, begun)
 
     def remember(self) -> None:
         """Leave in the memory what the next step needs."""
@@ -186,6 +258,8 @@ class Attempt:
             key = (self.loop.scope.path, name, lag)
             value = self.current(name) if lag == 1 else self.slots[name, lag - 1]
             remember(self.b, key, self._filled(value, self.types[name]))
+        for key, node in self.looked.items():
+            remember(self.b, key, node)
 
     # ---- the loop ------------------------------------------------------------------------------
 
@@ -195,13 +269,12 @@ class Attempt:
         said = self.loop.first(name, lag)
         if said is not None:
             return self._filled(said, type)
-        carried = b.frame.carry
-        if carried is not None and not b.stepping:
+        carried = None if self.loop.inside else b.frame.carry
+        if carried is not None and not self.stepping:
             path = f"{self.loop.scope.path}.{name}-{lag}"
             begun: Node = carried.begin(b, path, type, span)
             return begun
-        zero = b.at(span).const(0 if type.kind == "index" else 0.0, type.kind)
-        return b.make("asserted", self._filled(zero, type), domain=type.domain)
+        return self._nothing(type)
 
     def _filled(self, node: Node, type: TensorType) -> Node:
         """A value spread over the type of what is carried."""
@@ -219,9 +292,10 @@ class Attempt:
         carried, nexts, firsts = self._carried()
         maker = BodyMaker(b, self.number, carried)
         inside = [maker.inner(n) for n in (*nexts, *wanted.values())]
-        body = maker.body(tuple(inside[: len(nexts)]), self._length())
+        body = maker.body(tuple(inside[: len(nexts)]), self.length())
         make = b.at(self.loop.st.span)
         scan = make("scan", *maker.rows.values(), *maker.fixed.values(), *firsts, body=body)
+        self.scan = scan
         self._leave(scan, body)
         out = {}
         for (name, node), value in zip(wanted.items(), inside[len(nexts) :], strict=True):
@@ -255,13 +329,25 @@ class Attempt:
         if not (b.reading or self.memory or b.frame.carry):
             return
         for key, value in zip(keys, body.nexts, strict=True):
+            if self.loop.inside and key not in self.memory:
+                continue  # it begins anew in each step around it
             last = sequences.final(b, item(b.make, scan, value), self.loop.st.span)
             if b.reading or key in self.memory:
                 remember(b, key, last)
             if b.frame.carry is not None and key not in self.memory:
                 b.frame.carry.end(b, f"{key[0]}.{key[1]}-{key[2]}", last)
+        if b.reading and not self.loop.inside:
+            for key, node in self.looked.items():
+                remember(b, key, self._seen(node, key[2]))
 
-    def _length(self) -> Size:
+    def _seen(self, node: Node, lag: int) -> Node:
+        """The last element but `lag - 1` of a sequence that was read."""
+        length = self.b.sizes.resolve(node.type.shape[0]).constant
+        if lag > length:
+            return self._nothing(row_type(node.type))
+        return sequences.element(self.b, node, length - lag, self.loop.st.span)
+
+    def length(self) -> Size:
         """The number of steps: of the sequences it runs along, or as the scan says."""
         b, st = self.b, self.loop.st
         length: Size | None = None

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dln.compiler.graph import Node
+from dln.compiler.sizes import Size
 from dln.compiler.state import Build
 from dln.compiler.tensor import TensorType
-from dln.compiler.tensors import as_tensor, domain_text, equal, lead_sizes, running_union, spread
+from dln.compiler.tensors import as_tensor, domain_text, equal, lead_sizes, running_union
 from dln.compiler.values import IndexVar, Value
 from dln.grammar.diagnostics import Span
 
@@ -16,18 +17,38 @@ from dln.grammar.diagnostics import Span
 
 def axes_run(b: Build, node: Node, axis: int, index: IndexVar, span: Span) -> Node:
     """The example axis `axis` made a running axis by a bound index."""
-    size = node.type.example[axis]
-    shown = b.sizes.resolve(size)
-    equal(b, index.size, size, span, f"{index.name} runs over {shown} here")
     lead = len(node.type.running)
+    size = node.type.example[axis]
+    known, shown = (b.sizes.resolve(x) for x in (index.size, size))
+    if index.ranged and known.value is not None and known.value < (shown.value or 0):
+        node = b.at(span)("slice", node, axis=lead + axis, start=0, stop=known.value)
+    else:
+        equal(b, index.size, size, span, f"{index.name} runs over {shown} here")
     if index.axis in node.type.running:
-        b.unbuilt("an index that stands twice in one tensor (a diagonal)", span)
+        return _diagonal(b, node, node.type.running.index(index.axis), lead + axis, span)
     order = [*range(lead), lead + axis]
     order += [i for i in range(lead, len(node.type.shape)) if i != lead + axis]
     running = (*node.type.running, index.axis)
     if order != sorted(order):
         node = b.at(span)("transpose", node, perm=tuple(order))
     return b.at(span)("running", node, running=running)
+
+
+def _diagonal(b: Build, node: Node, first: int, second: int, span: Span) -> Node:
+    """The entries at which two axes of one size have the same index: every (n + 1)-th, where both
+    are laid out as one axis. It stands in the place of the first."""
+    make, type = b.at(span), node.type
+    n = b.sizes.resolve(type.shape[first]).value
+    if n is None:
+        b.fail("E209", "the size of this axis is not known where its diagonal is taken", span)
+    rest = [i for i in range(first + 1, len(type.shape)) if i != second]
+    plain = make("running", node, running=())
+    if second != first + 1:
+        plain = make("transpose", plain, perm=(*range(first + 1), second, *rest))
+    shape = (*type.shape[:first], Size(n * n), *(type.shape[i] for i in rest))
+    flat = make("reshape", plain, shape=shape, running=())
+    entries = make("window", flat, axis=first, terms=((n + 1, Size(n)),), offset=0)
+    return make("running", entries, running=type.running)
 
 
 def axes_stop(b: Build, node: Node, indices: Sequence[IndexVar], span: Span) -> Node:
@@ -107,7 +128,8 @@ def cut(b: Build, node: Node, axis: int, start: int | None, stop: int | None, sp
 
 
 def pick(b: Build, node: Node, axis: int, index: Node, span: Span) -> Node:
-    """The entry that a class names: `d[label]`, or a row of a table: `U[label]`."""
+    """The entry that a class names: `d[label]`, or a row of a table: `U[label]`, `U[:, label]`; of
+    a vector of classes one for each: `d[near]`."""
     if index.type.kind != "index":
         b.fail(
             "E210",
@@ -118,12 +140,55 @@ def pick(b: Build, node: Node, axis: int, index: Node, span: Span) -> Node:
     size = node.type.example[axis]
     if index.type.domain.size is not None:
         equal(b, size, index.type.domain.size, span, "the class has another number of values")
-    if not node.type.running and axis == 0:
-        return b.at(span)("gather", node, index)
-    if len(node.type.example) != 1:
-        b.unbuilt("picking by class inside a tensor with several axes", span)
+    many, before, behind = (
+        index.type.example,
+        node.type.example[:axis],
+        node.type.example[axis + 1 :],
+    )
+    if not node.type.running:
+        rows = _moved(b, node, axis, 0, span)
+        made = b.at(span)("gather", rows, index)  # [running, many, before, behind]
+        first = len(index.type.shape)
+        order = (*range(first, first + axis), *range(len(index.type.running), first))
+        return _after_running(b, made, order, span)
     running = running_union([node, index])
     lead = lead_sizes(b, [node, index], running, span)
-    node = spread(b, node, TensorType((*lead, size), running), span)
-    index = spread(b, index, TensorType(tuple(lead), running), span)
-    return b.at(span)("pick", node, index)
+    last = _moved(b, node, axis, len(node.type.example) - 1, span)
+    shape = (*lead, *many, *before, *behind)
+    places = tuple(map(running.index, node.type.running))
+    rest = range(len(lead) + len(many), len(shape) + 1)
+    last = _placed(b, last, TensorType((*shape, size), running), (*places, *rest), span)
+    places = tuple(map(running.index, index.type.running))
+    rest = range(len(lead), len(lead) + len(many))
+    index = _placed(b, index, TensorType(shape, running), (*places, *rest), span)
+    made = b.at(span)("pick", last, index)
+    first = len(lead) + len(many)
+    return _after_running(b, made, (*range(first, first + axis), *range(len(lead), first)), span)
+
+
+def _moved(b: Build, node: Node, axis: int, to: int, span: Span) -> Node:
+    """An example axis put into another place among the example axes."""
+    lead = len(node.type.running)
+    order = [i for i in range(len(node.type.shape)) if i != lead + axis]
+    order.insert(lead + to, lead + axis)
+    if order == sorted(order):
+        return node
+    return b.at(span)("transpose", node, perm=tuple(order))
+
+
+def _after_running(b: Build, node: Node, first: Sequence[int], span: Span) -> Node:
+    """Some axes put right behind the running ones, the others after them as they stand."""
+    lead = len(node.type.running)
+    rest = [i for i in range(lead, len(node.type.shape)) if i not in first]
+    order = [*range(lead), *first, *rest]
+    if order == sorted(order):
+        return node
+    return b.at(span)("transpose", node, perm=tuple(order))
+
+
+def _placed(b: Build, node: Node, like: TensorType, places: Sequence[int], span: Span) -> Node:
+    """A tensor broadcast to a full shape, its axes at these places, in any order."""
+    order = sorted(range(len(places)), key=lambda i: places[i])
+    if order != sorted(order):
+        node = b.at(span)("transpose", node, perm=tuple(order))
+    return b.at(span).broadcast(node, like, tuple(sorted(places)))

@@ -11,7 +11,7 @@ from functools import partial
 from itertools import count
 from typing import Any
 
-from dln.compiler import joins, tensors
+from dln.compiler import joins, machines, tensors
 from dln.compiler.equations import let
 from dln.compiler.graph import Node
 from dln.compiler.model import Parameter
@@ -94,7 +94,7 @@ def instance(
     if old is not None:
         return old
     syntax = definition.syntax
-    _built(b, syntax)
+    machines.check_block(b, syntax)
     made = Instance(definition, path, Scope(definition.scope, path), span)
     own = [d.name for st in syntax.body if isinstance(st, s.Param | s.Fixed) for d in st.declared]
     options = option_values(b, syntax.options, given, scope, syntax.name, span, own)
@@ -110,16 +110,10 @@ def instance(
         running, sizes = port_sizes(b, port, made.scope, made.sizes)
         made.ports.append((running, sizes, domain_of(b, port.domain, made.scope, made.sizes)))
     _bind_owned(b, made, syntax, set(options))
+    if machines.machine_of(syntax) is not None:
+        machines.find_groups(b, made)
     b.instances[path] = made
     return made
-
-
-def _built(b: Build, syntax: s.Block) -> None:
-    """Energies parse, but no instance of such a block can be made yet."""
-    for st in syntax.body:
-        if isinstance(st, s.Hidden | s.Energy):
-            what = "a block with hidden units" if isinstance(st, s.Hidden) else "an energy"
-            b.unbuilt(what, st.span)
 
 
 def _option(
@@ -264,12 +258,14 @@ def attribute(b: Build, made: Instance, name: str, span: Span) -> Value:
     """`net.W`, `net.m`, `net.n`, `net.enc`, or a tensor of its latest application here."""
     if name in made.scope.names:
         return lookup(b, name, span, made.scope)
-    if name in ("step", "read"):
+    if name in (machines.VERBS if made.groups else ("step", "read")):
         return InstanceVerb(made, name)
     body = made.bodies.get(b.frame) or made.last
     if body is not None and name in body.names:
-        return lookup(b, name, span, body)
-    known = [*made.scope.names, *(body.names if body else ())]
+        found = lookup(b, name, span, body)
+        return _known(b, made, name, found, span) if made.groups else found
+    verbs = machines.VERBS if made.groups else ()
+    known = [*made.scope.names, *(body.names if body else ()), *verbs]
     if body is None and any(
         isinstance(st, s.Define | s.Draw) and st.target.name == name
         for st in made.definition.syntax.body
@@ -284,6 +280,17 @@ def attribute(b: Build, made: Instance, name: str, span: Span) -> Value:
             (Note(made.span, "is applied nowhere before"),),
         )
     unknown(b, "part", name, span, known, made.path)
+
+
+def _known(b: Build, made: Instance, name: str, value: Value, span: Span) -> Value:
+    """A tensor of an energy, if it has a value for the groups that are given."""
+    from dln.compiler.energies import needs_unknown  # most specs have none
+
+    if not needs_unknown(value):
+        return value
+    ports = ", ".join(g.name for g in made.groups)
+    b.fail("E335", f"{name} has no value where some groups are unknown", span, "has no value",
+           remedy=f"{made.path}.energy({ports}) gives all of them")  # fmt: skip
 
 
 def made_in(b: Build, expr: s.Expr, scope: Scope) -> Instance | None:
@@ -317,9 +324,9 @@ def owned(b: Build, value: Value, span: Span) -> list[str]:
             if made_never(value) and b.problems.found:
                 raise Poisoned
             if made_never(value):
-                b.fail(
-                    "E336", f"the sizes of {value.path} are not known: it is never applied", span
-                )
+                used = "asked for anything" if value.groups else "applied"
+                text = f"the sizes of {value.path} are not known: it is never {used}"
+                b.fail("E336", text, span)
             mine = [p for p in b.params if p.startswith(value.path + ".")]
             return _joined([mine, *(owned(b, part, span) for part in _given_parts(b, value))])
         case Chain():

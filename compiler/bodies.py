@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from dln.compiler import kept
 from dln.compiler.data import bind_fields
 from dln.compiler.equations import bind_statements
 from dln.compiler.graph import Node, ancestors
-from dln.compiler.model import DataSet, Estimating, Keeping, Starting, Watching
+from dln.compiler.model import DataSet, Descending, Estimating, Keeping, Starting, Watching
 from dln.compiler.state import Build
 from dln.compiler.statics import listed, whole
 from dln.compiler.values import Scope
@@ -33,6 +34,7 @@ class Collected:
     keeps: list[Keeping] = field(default_factory=list)
     starts: list[Starting] = field(default_factory=list)
     until: Node | None = None
+    descent: Descending | None = None
 
 
 def phase_name(b: Build, name: s.NameIx, scope: Scope) -> str:
@@ -48,8 +50,14 @@ def phase_scope(b: Build, body: Sequence[s.Stmt], scope: Scope, name: str, data:
     for clock in CLOCKS:
         inner.value(clock, b.mark(b.make("clock", name=clock), data.span, clock), data.span)
     bind_fields(b, data, inner)
-    bind_statements(b, [x for x in body if not isinstance(x, s.For)], inner)
+    bind(b, body, inner)
     return inner
+
+
+def bind(b: Build, body: Sequence[Any], scope: Scope) -> None:
+    """Bind the names that some statements of a phase define, but for those in a `for`."""
+    kept.bind(b, body, scope)
+    bind_statements(b, [x for x in body if not isinstance(x, s.For)], scope)
 
 
 def sequence_facts(data: DataSet) -> dict[str, Any]:
@@ -69,13 +77,14 @@ def fields(outputs: Sequence[Node]) -> tuple[str, ...]:
 
 
 def flat(b: Build, body: Sequence[Any], scope: Scope) -> Any:
-    """The statements of a body with their scopes, `for` unrolled."""
+    """The statements of a body with their scopes, `for` unrolled; each round of one binds names,
+    draws and makes instances of its own."""
     for st in body:
         if isinstance(st, s.For):
-            for value in listed(b, st.range, scope):
-                inner = scope.child()
+            for i, value in enumerate(listed(b, st.range, scope)):
+                inner = scope.child(f"{scope.path}[{i}]")
                 inner.value(st.name, value, st.span)
-                bind_statements(b, st.body, inner)
+                bind(b, st.body, inner)
                 yield from flat(b, st.body, inner)
         else:
             yield st, scope

@@ -40,16 +40,18 @@ def build(
     data_paths: Mapping[str, str] | None = None,
     functions: bool = True,
     text_file: Callable[[str, str], Source] | None = None,
+    limit: int | None = None,
 ) -> Model:
     """The model of a parsed spec.
 
     `load(path, from)` finds and parses a used file; `probe` reads the header of a data set;
     `text_file(name, folder)` finds and reads a file of drawings;
     `constants` are given from outside, `data_paths` take the place of files of data sets. Without
-    `functions` the instances are not laid out as functions for Python.
+    `functions` the instances are not laid out as functions for Python. Of each part of a data set
+    so many examples as `limit` says are taken, where one stands whole.
     Raises DlnError with every problem found.
     """
-    b = Build(source, dict(constants or {}), dict(data_paths or {}), probe)
+    b = Build(source, dict(constants or {}), dict(data_paths or {}), probe, limit=limit)
     b.evaluate = MethodType(evaluate, b)  # a partial would take C stack at every level
     if text_file is not None:
         b.text_file = text_file
@@ -246,6 +248,8 @@ def _in_order(
                     found["sweeps"][item.name] = checks.sweep(b, item, where)
                 case s.Check():
                     found["checks"].append(checks.check(b, item, where, len(found["checks"])))
+                case s.Train():
+                    found["checks"] += checks.of_phase(b, item, where, len(found["checks"]))
     return found
 
 
@@ -287,15 +291,28 @@ def _unused(b: Build) -> None:
             b.problems.found.append(Problem("E383", text, None, remedy=f"it uses {known}"))
 
 
+def only_before(phases: Mapping[str, Any], slowly: set[str], asked: set[str]) -> set[str]:
+    """The phases that only slow checks ask for, and those that come before no others."""
+    found = set(slowly)
+    for name in reversed(list(phases)):
+        later = {other for other, phase in phases.items() if name in phase.after}
+        if later and later <= found and name not in asked:
+            found.add(name)
+    return found
+
+
 # ---- the model ---------------------------------------------------------------------------------
 
 
 def _model(b: Build, found: Mapping[str, Any], applied: Mapping[str, Applied]) -> Model:
     made: tuple[Checking, ...] = tuple(found["checks"])
-    asked = {p for c in made if not c.slow for e in c.expects for p in e.phases}
-    slowly = {p for c in made if c.slow for e in c.expects for p in e.phases} - asked
-    for name in slowly:
+    stated = [c for c in made if not c.phase]
+    asked = {p for c in stated if not c.slow for e in c.expects for p in e.phases}
+    slowly = {p for c in stated if c.slow for e in c.expects for p in e.phases} - asked
+    shown = {p for t in found["tasks"].values() for p in t.after}
+    for name in only_before(b.phases, slowly, asked | shown):
         b.phases[name] = b.phases[name].changed(slow=True)
+    made = tuple(c.changed(slow=b.phases[c.phase].slow) if c.phase else c for c in made)
     own = {p: v for p, v in b.params.items() if not p.startswith("check")}
     return Model(
         source=b.source,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from functools import cache
+from itertools import pairwise
 from typing import Any, NoReturn
 
 from dln.compiler import application, asking, blocks, reductions, stepwise, tensors
@@ -16,6 +17,7 @@ from dln.compiler.values import (
     Builtin,
     Chain,
     Function,
+    IndexForm,
     IndexVar,
     Instance,
     InstanceVerb,
@@ -229,6 +231,10 @@ def apply(b: Build, target: Value, given: Sequence[tuple[Value, Span]], span: Sp
             return application.call_function(b, target, dict(zip(names, given, strict=True)), span)
         case Builtin():
             return call_builtin(b, target, given, span)
+        case InstanceVerb(instance=made, verb=verb) if made.groups:
+            from dln.compiler import energies  # most specs have none
+
+            return energies.call(b, made, verb, given, span)
         case InstanceVerb():
             return stepwise.call(b, target, given, span)
         case PhaseVerb():
@@ -265,13 +271,30 @@ def _bind_index(b: Build, arg: s.Arg, scope: Scope) -> str:
         return name
     axis = f"{name}.{next(b.counter)}"
     n = Size.of(Var(name, span=arg.span))
+    index = IndexVar(name, axis, n, isinstance(arg, s.Ranged))
+    scope.value(name, index, arg.span)
     if isinstance(arg, s.Ranged):
-        values = listed(b, arg.range, scope)
-        if values != list(range(len(values))):
-            b.unbuilt("an index range that does not start at 0 and go up by 1", arg.span)
-        b.sizes.equate(n, len(values), Reason(arg.span, f"{name} in 0..{len(values) - 1}"))
-    scope.value(name, IndexVar(name, axis, n, isinstance(arg, s.Ranged)), arg.span)
+        first, step, count = _progression(b, arg, scope)
+        b.sizes.equate(n, count, Reason(arg.span, arg.span.text))
+        if (first, step) != (0, 1):
+            scope.value(name, IndexForm(((index, step),), first), arg.span)
     return axis
+
+
+def _progression(b: Build, arg: s.Ranged, scope: Scope) -> tuple[int, int, int]:
+    """What an index runs over: the first number, the step and how many there are."""
+    values = listed(b, arg.range, scope)
+    numbers = [v for v in values if isinstance(v, int) and not isinstance(v, bool)]
+    steps = {q - p for p, q in pairwise(numbers)} or {1}
+    if not values or len(numbers) < len(values) or len(steps) > 1 or 0 in steps:
+        b.fail(
+            "E326",
+            "an index runs over whole numbers in equal steps",
+            arg.range.span,
+            "is empty" if not values else f"is {tensors.short(str(list(values)))}",
+            remedy=f"{arg.name} in 2..8, {arg.name} in 0..8 by 2",
+        )
+    return numbers[0], steps.pop(), len(numbers)
 
 
 RULES: dict[type, Callable[..., Value]] = {

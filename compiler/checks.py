@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
-from dln.compiler import tensors
+from dln.compiler import asking, tensors
+from dln.compiler.bodies import flat, phase_name
 from dln.compiler.equations import bind_statements, unrolled
 from dln.compiler.graph import Node, ancestors
 from dln.compiler.model import Checking, Expectation, Sweeping
 from dln.compiler.sizes import Conflict, Reason
 from dln.compiler.state import Build, Poisoned
 from dln.compiler.statics import listed, lookup, unknown, word
-from dln.compiler.values import Scope
+from dln.compiler.values import Binding, Frame, PhaseBest, PhaseVerb, Scope, Value
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import DlnError, Note, Span
 
@@ -45,6 +47,62 @@ def _expects(b: Build, body: Sequence[Any], scope: Scope) -> Iterator[tuple[s.Ex
         elif isinstance(st, s.Define | s.Draw):
             with b.collecting():
                 lookup(b, st.target.name, st.span, where)
+
+
+# ---- what a phase expects at its end -----------------------------------------------------------
+
+
+def of_phase(b: Build, st: s.Train, scope: Scope, number: int) -> list[Checking]:
+    """The `expect` lines of a phase as one check, named after it; none where it has none."""
+    name = phase_name(b, st.name, scope)
+    if name not in b.phases:  # it went wrong, which is said already
+        return []
+    body, _ = b.phase_scopes[name]
+    stated = [(e, at) for e, at in flat(b, st.body, body) if isinstance(e, s.Expect)]
+    expects: list[Expectation] = []
+    with b.within(frame=b.new_frame("check", site=f"check{number}")):
+        for e, at in stated:
+            with b.collecting():
+                inner = _at_the_end(b, name, e, at, scope.child(f"check{number}"))
+                expects.append(expectation(b, e, inner))
+    return [Checking(f"phase {name}", False, tuple(expects), st.name.span, name)] if stated else []
+
+
+def _at_the_end(b: Build, phase: str, st: s.Expect, where: Scope, scope: Scope) -> Scope:
+    """The names for an `expect` in a phase: its watches and counts, `before` and `after`, and the
+    variables of the `for` around it. Its equations belong to minibatches."""
+    body, asked = b.phase_scopes[phase]
+    local: Scope | None = where
+    while local is not None and local is not body.parent:
+        for name, binding in local.names.items():
+            if local is not body and binding.static:
+                scope.names.setdefault(name, binding)
+            else:
+                find = partial(_of_minibatch, b, name, where, asked, st)
+                scope.names.setdefault(name, Binding(binding.span, find))
+        local = local.parent
+    span = b.phases[phase].span
+    for verb in asking.VERBS:
+        scope.value(verb, PhaseVerb(phase, verb), span)
+    named = [w.name for w in b.phases[phase].watches]
+    if any(keep.best is not None for keep in b.phases[phase].keeps):
+        scope.value("best", PhaseBest(phase), span)
+    for name in (*asking.COUNTS, *named):
+        scope.value(name, asking.phase_attribute(b, phase, name, span), span)
+    return scope
+
+
+def _of_minibatch(b: Build, name: str, where: Scope, asked: Frame, st: s.Expect) -> Value:
+    """A name of a phase's equations: at its end it has a value in `before(...)` and `after(...)`
+    only."""
+    at = word(st.span, name)
+    if b.frame is asked:
+        return lookup(b, name, at, where)
+    label = "has a value for each minibatch"
+    b.fail("E371", f"at its end a phase has no {name}", at, label, (), f"after({name})")
+
+
+# ---- expectations ------------------------------------------------------------------------------
 
 
 def expectation(b: Build, st: s.Expect, scope: Scope) -> Expectation:

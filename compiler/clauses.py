@@ -31,21 +31,25 @@ def read(b: Build, st: s.Train, scope: Scope, data: DataSet) -> dict[str, Any]:
             )
         seen[kind] = c.span
         _instead_of(b, kind, seen)
-        out.update(_after(b, c, scope) if isinstance(c, s.After) else _clause(b, c, scope, data))
+        if isinstance(c, s.After):
+            out["after"] = earlier(b, c.phases, scope)
+        else:
+            out.update(_clause(b, c, scope, data))
     if out["duration"] is None:
         b.fail("E360", f"how long is {st.name.name} trained?", st.name.span, remedy="for 20 epochs")
     return out
 
 
-def _after(b: Build, c: s.After, scope: Scope) -> dict[str, Any]:
-    names = tuple(phase_name(b, n, scope) for n in c.phases)
-    for name, n in zip(names, c.phases, strict=True):
+def earlier(b: Build, phases: tuple[s.NameIx, ...], scope: Scope) -> tuple[str, ...]:
+    """The names of the phases that something comes after."""
+    names = tuple(phase_name(b, n, scope) for n in phases)
+    for name, n in zip(names, phases, strict=True):
         if name not in b.phases and name in b.tried:
             raise Poisoned
         if name not in b.phases:
             hint = nearest(name, b.phases) or ""
             b.fail("E301", f"there is no earlier phase {name}", n.span, "unknown", remedy=hint)
-    return {"after": names}
+    return names
 
 
 def _clause(b: Build, c: s.Clause, scope: Scope, data: DataSet) -> dict[str, Any]:
@@ -83,10 +87,8 @@ def _clause(b: Build, c: s.Clause, scope: Scope, data: DataSet) -> dict[str, Any
                     remedy=nearest(c.word or "", DTYPES) or "float32 or float64",
                 )
             return {"dtype": c.word}
-        case "seed":
-            assert c.value is not None
-            return {"seed": whole(b, c.value, scope, "a seed")}
-    b.unbuilt(f"the clause {c.kind}", c.span)
+    assert c.kind == "seed" and c.value is not None
+    return {"seed": whole(b, c.value, scope, "a seed")}
 
 
 def _instead_of(b: Build, kind: str, seen: dict[str, Span]) -> None:

@@ -205,6 +205,12 @@ def _parts(b: Build, body: tuple[Any, ...], scope: Scope, count: int) -> dict[st
 
 def on_part(b: Build, expr: s.Expr, scope: Scope) -> tuple[DataSet, str]:
     """A data set or one of its parts, where `on` stands."""
+    if isinstance(expr, s.Attr):
+        whole = b.evaluate(expr.body, scope)
+        if isinstance(whole, DataValue) and whole.part is None:
+            parts = b.data[whole.name].parts
+            if expr.name not in parts:
+                unknown(b, "part", expr.name, expr.name_span, list(parts), whole.name)
     value = b.evaluate(expr, scope)
     if not isinstance(value, DataValue):
         known = [n for n in scope.visible() if _is_data(b, scope.lookup(n))]

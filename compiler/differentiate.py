@@ -163,7 +163,7 @@ def share(m: Make, node: Node, bar: Node, active: set[Node], parts: dict[Node, l
 def undo_spread(m: Make, part: Node, like: TensorType) -> Node:
     """A number that went with a whole tensor gets the sum over it; a number that stands for the
     cotangent of a whole tensor is spread."""
-    if part.type.shape == like.shape:
+    if len(part.type.shape) == len(like.shape):  # sizes may still be open
         return part
     if like.shape == ():
         return m.sum(part, range(len(part.type.shape)))

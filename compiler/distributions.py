@@ -11,6 +11,9 @@ from dln.compiler.tensor import BINARY, PROB, TensorType
 from dln.compiler.values import Value, describe
 from dln.grammar.diagnostics import Span
 
+LEAST = 2.0**-26
+"""Stands for a uniform number that is 0, where its logarithm is taken."""
+
 
 def _draws(b: Build, span: Span, name: str, *parameters: Value) -> tuple[str, TensorType]:
     """The site and the shape of a draw: declared, or that of the distribution's parameters."""
@@ -40,6 +43,7 @@ def _for_each(b: Build, like: TensorType) -> TensorType:
 
 
 def _draw(b: Build, span: Span, kind: str, site: str, like: TensorType) -> Node:
+    site += "".join(f"~{s}" for s in b.round)  # steps that are written out
     node = b.at(span)("draw", kind=kind, site=site, shape=like.shape, running=like.running)
     b.drawn[node] = b.loop  # in a scan each step draws anew
     return node
@@ -83,6 +87,38 @@ def _below(b: Build, u: Node, p: Value, span: Span) -> Node:
     """1 where a uniform number lies below p, else 0."""
     node = pointwise.binary(b, "lt", u, p, span, (span, span))
     return b.make("asserted", b.make("cast", node, kind="real"), domain=BINARY)
+
+
+def relaxed(b: Build, span: Span, p: Value, temperature: Value = 0.5) -> Node:
+    """A number between 0 and 1 in place of a bit, through which the gradient runs: the concrete
+    distribution sigmoid((logit(p) - logit(u)) / temperature) (Maddison, Mnih and Teh 2017)."""
+    node = tensors.as_tensor(b, p, span)
+    if not _numbers_between(b, p, b.blame(p, span)):
+        node = want_domain(b, node, PROB, b.blame(p, span), "relaxed")
+    if isinstance(temperature, int | float) and temperature <= 0:
+        at = b.blame(temperature, span)
+        b.fail("E346", "a temperature lies above 0", at, f"is {temperature}")
+    site, like = _draws(b, span, "relaxed", node)
+    u = _draw(b, span, "uniform", site, like)
+    u = b.make("maximum", u, b.make.const(LEAST))
+    make, spans = b.at(span), (span, span)
+    odds = pointwise.binary(b, "sub", _log_odds(b, node, span), _log_odds(b, u, span), span, spans)
+    cool = pointwise.binary(b, "div", odds, temperature, span, spans)
+    return make("sigmoid", cool)
+
+
+def _numbers_between(b: Build, p: Value, at: Span) -> bool:
+    """Whether p is a number or a list of numbers; they lie between 0 and 1."""
+    if isinstance(p, list):
+        return all([_numbers_between(b, v, at) for v in p])
+    if isinstance(p, int | float) and not 0 < p < 1:
+        b.fail("E346", "what is relaxed lies between 0 and 1", at, f"is {p}")
+    return isinstance(p, int | float)
+
+
+def _log_odds(b: Build, p: Node, span: Span) -> Node:
+    make = b.at(span)
+    return make.sub(make("log", p), make("log", make.complement(p)))
 
 
 def categorical(b: Build, span: Span, p: Value) -> Node:
@@ -133,19 +169,21 @@ def mask(b: Build, span: Span, x: Value, p: Value) -> Node:
     if isinstance(p, int | float) and not 0 < p <= 1:
         b.fail("E346", "the share that is kept lies above 0, up to 1", b.blame(p, span), f"is {p}")
     like = _for_each(b, TensorType(node.type.shape, node.type.running))
-    return _below(b, _draw(b, span, "uniform", _mask_site(b, span), like), p, span)
+    return _below(b, _draw(b, span, "uniform", place_site(b, span, "mask"), like), p, span)
 
 
-def _mask_site(b: Build, span: Span) -> str:
-    """The equation's path; masks at different places of one equation are numbered."""
+def place_site(b: Build, span: Span, what: str) -> str:
+    """The path of a draw within an expression: that of its equation; places of the same kind in
+    one equation are numbered."""
     path = b.naming.path
-    site = path if path.startswith(f"{b.frame.site}.") else f"{b.frame.site}.{path}"
-    known = b.frame.masks.setdefault(site, [])
+    own = path.startswith((f"{b.frame.site}.", f"{b.frame.site}["))
+    site = path if own else f"{b.frame.site}.{path}"
+    known = b.frame.masks.setdefault(f"{site}.{what}", [])
     place = (*(at for at, _ in b.calls), span)
     if place not in known:
         known.append(place)
     number = known.index(place)
-    return f"{site}.mask" + (f"#{number + 1}" if number else "")
+    return f"{site}.{what}" + (f"#{number + 1}" if number else "")
 
 
 # ---- distortions -------------------------------------------------------------------------------

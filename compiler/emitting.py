@@ -5,7 +5,7 @@ All but `tiles` take their arguments unread, for the places and the names of the
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from math import prod
 
 from dln.compiler import tensors
@@ -148,14 +148,19 @@ def tiles(b: Build, span: Span, x: Value, h: Value, w: Value) -> Node:
 
 def examples(b: Build, expr: s.Call, scope: Scope) -> Examples:
     """`examples(x, on = mnist_test, where = argmax(net(x)) != label, n = 20)`: an expression over
-    the fields of a data set, for its first n examples that a condition holds for."""
+    the fields of a data set, for its first n examples that a condition holds for.
+
+    `examples(seen = x, made = net(x), on = mnist_test)`: several of one shape, with their names.
+    """
     named = {a.name: a.value for a in expr.arguments if isinstance(a, s.Named)}
+    rows = {name: value for name, value in named.items() if name not in OPTIONS}
     plain = [a for a in expr.arguments if not isinstance(a, s.Named | s.Ranged)]
-    extra = [a for a in expr.arguments if isinstance(a, s.Named) and a.name not in OPTIONS]
-    if len(plain) != 1 or extra or "on" not in named:
-        at = extra[0].span if extra else expr.span
-        label, remedy = "takes one expression, on, where and n", "examples(x, on = mnist_test)"
-        b.fail("E322", "examples takes an expression over a data set", at, label, remedy=remedy)
+    ranged = [a for a in expr.arguments if isinstance(a, s.Ranged)]
+    if ranged or "on" not in named or (len(plain) != 1 if not rows else plain):
+        at = ranged[0].span if ranged else plain[-1].span if len(plain) > 1 or rows else expr.span
+        label = "takes one expression, or several with names, and on, where, n"
+        remedy = "examples(x, on = mnist_test)"
+        b.fail("E322", "examples takes expressions over a data set", at, label, remedy=remedy)
     data, part = on_part(b, named["on"], scope)
     count = whole(b, named["n"], scope, "the number of examples") if "n" in named else 20
     if count < 1:
@@ -163,14 +168,26 @@ def examples(b: Build, expr: s.Call, scope: Scope) -> Examples:
     inner = scope.child()
     bind_fields(b, data, inner)
     with b.within(frame=b.new_frame("examples", batched=True, site=f"{scope.path}.examples")):
-        value = _of_each(b, tensor(b, plain[0], inner), plain[0].span)
-        where = None
-        if "where" in named:
-            where = _of_each(b, tensor(b, named["where"], inner), named["where"].span)
-            if len(where.type.shape) > 1:
-                at, label = named["where"].span, f"is {b.shown(where.type)}"
-                b.fail("E396", "a condition is one truth value for each example", at, label)
-    return Examples(value, where, data.name, part, count, label_of(plain[0]))
+        value = _rows(b, rows, inner) if rows else tensor(b, plain[0], inner)
+        value = _of_each(b, value, expr.span if rows else plain[0].span)
+        where = _condition(b, named["where"], inner) if "where" in named else None
+    label = ", ".join(rows) or label_of(plain[0])
+    return Examples(value, where, data.name, part, count, label, tuple(rows))
+
+
+def _rows(b: Build, rows: Mapping[str, s.Expr], scope: Scope) -> Node:
+    """Several values of an example, one above the other."""
+    exprs = list(rows.values())
+    span = exprs[0].span.to(exprs[-1].span)
+    return tensors.as_tensor(b, [tensor(b, e, scope) for e in exprs], span)
+
+
+def _condition(b: Build, expr: s.Expr, scope: Scope) -> Node:
+    where = _of_each(b, tensor(b, expr, scope), expr.span)
+    if len(where.type.shape) > 1:
+        label = f"is {b.shown(where.type)}"
+        b.fail("E396", "a condition is one truth value for each example", expr.span, label)
+    return where
 
 
 def _of_each(b: Build, node: Node, span: Span) -> Node:

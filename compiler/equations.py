@@ -34,8 +34,6 @@ def bind_statements(b: Build, body: Sequence[s.Item | s.Stmt], scope: Scope) -> 
                 once(b, scope, st.name, st.span, partial(let, b, path, st.value, scope))
             case s.Scan():
                 loops.bind(b, st, scope)
-            case s.Hidden() | s.Energy():
-                b.unbuilt("an energy", st.span)
             case s.For():
                 _unroll(b, st, scope)
 
@@ -80,13 +78,14 @@ def once(
             remedy="another name",
         )
     # An equation is worked out where it stands, in a scan or outside, whoever asks for it first.
-    scope.names[name] = Binding(span, partial(_where_it_stands, b, b.loop, find), static)
+    where = {k: getattr(b, k) for k in ("loop", "in_step", "stepping", "round")}
+    scope.names[name] = Binding(span, partial(_where_it_stands, b, where, find), static)
 
 
-def _where_it_stands(b: Build, loop: Any, find: Callable[[], Value]) -> Value:
-    if b.loop is loop:
+def _where_it_stands(b: Build, where: dict[str, Any], find: Callable[[], Value]) -> Value:
+    if all(getattr(b, k) is v for k, v in where.items()):
         return find()
-    with b.within(loop=loop):
+    with b.within(**where):
         return find()
 
 
@@ -134,7 +133,15 @@ def _indexed(b: Build, st: s.Define, scope: Scope) -> Node:
     inner, indices = scope.child(), []
     for d in st.target.dims or ():
         if not isinstance(d, s.Name):
-            b.unbuilt("a value at one place of a sequence", d.span)
+            name = st.target.name
+            b.fail(
+                "E318",
+                f"an equation gives all elements of {name}, not one of them",
+                d.span,
+                "is one place",
+                remedy=f"{name}[i] = ..., with an index; {name}[-1] = ... above a scan says what"
+                " was before its first step",
+            )
         var = IndexVar(d.id, f"{d.id}.{next(b.counter)}", Size.of(Var(d.id, span=d.span)))
         inner.value(d.id, var, d.span)
         indices.append(var)
@@ -148,7 +155,7 @@ def draw(b: Build, st: s.Draw, scope: Scope) -> Node:
     shape = None
     if st.target.dims is not None:
         shape = tuple(size(b, d, scope) for d in st.target.dims)
-    own = path.startswith(f"{b.frame.site}.")  # a phase's own equations bear its name already
+    own = path.startswith((f"{b.frame.site}.", f"{b.frame.site}["))  # those of the phase itself
     site = path if own else f"{b.frame.site}.{path}"
     with b.within(drawing=Drawing(site, shape), naming=Naming(path)):
         node = tensors.as_tensor(b, b.evaluate(st.value, scope), st.value.span)

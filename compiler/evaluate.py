@@ -18,7 +18,7 @@ Env: TypeAlias = Mapping[tuple[str, str], Any]
 Draw: TypeAlias = Callable[[str, str, tuple[int, ...]], Array]
 
 # Sources that the environment gives, and the attribute that names them there.
-GIVEN = {"input": "name", "param": "path", "state": "path", "clock": "name"}
+GIVEN = {"input": "name", "whole": "name", "param": "path", "state": "path", "clock": "name"}
 
 
 def evaluate(
@@ -30,10 +30,11 @@ def evaluate(
 ) -> dict[str, Array]:
     """The value of every output of a graph, by name.
 
-    `env` maps ("input", name), ("param", path), ("state", path) and ("clock", name) to numbers or
-    arrays. Sizes that are still open (batch) follow from the arrays of the inputs, or stand in
-    `sizes`. `real` is the floating type, complex for a complex step. `draw(kind, site, shape)`
-    gives the counter-based draws. Raises Fault for what is missing or has the wrong shape.
+    `env` maps ("input", name), ("whole", name), ("param", path), ("state", path) and
+    ("clock", name) to numbers or arrays. Sizes that are still open (batch) follow from the arrays
+    of the inputs, or stand in `sizes`. `real` is the floating type, complex for a complex step.
+    `draw(kind, site, shape)` gives the counter-based draws. Raises Fault for what is missing or has
+    the wrong shape.
     """
     outputs = what.outputs if isinstance(what, Graph) else what
     values = evaluate_nodes(outputs.values(), env or {}, real, sizes, draw)

@@ -44,6 +44,8 @@ def _source(node: Node) -> str | None:
     """The name that a source carries itself."""
     if node.op in ("input", "clock"):
         return str(node["name"])
+    if node.op == "whole":
+        return str(node["name"]).replace(".all.", ".")
     if node.op in ("param", "state"):
         return str(node["path"])
     if node.op == "const":

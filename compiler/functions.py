@@ -9,8 +9,8 @@ from dln.compiler.model import Applied
 from dln.compiler.sizes import BATCH_SIZE
 from dln.compiler.state import Build
 from dln.compiler.statics import lookup
-from dln.compiler.tensor import Kind, TensorType
-from dln.compiler.values import Chain, Instance, Record, Scope, Value
+from dln.compiler.tensor import PROB, Kind, TensorType
+from dln.compiler.values import Chain, Instance, InstanceVerb, Record, Scope, Value
 from dln.grammar.diagnostics import DlnError, Span
 
 
@@ -29,6 +29,9 @@ def applied(b: Build, scope: Scope) -> dict[str, Applied]:
 
 
 def _targets(path: str, value: Value) -> list[tuple[str, Value]]:
+    if isinstance(value, Instance) and value.groups:
+        asked = ("up", "down", "free") if value.last is not None else ()
+        return [(f"{path}.{verb}", InstanceVerb(value, verb)) for verb in asked]
     if isinstance(value, Instance | Chain):
         return [(path, value)]
     if isinstance(value, list):
@@ -45,6 +48,8 @@ def _first(target: Value) -> Instance | None:
 
 
 def _as_function(b: Build, path: str, target: Value) -> Applied | None:
+    if isinstance(target, InstanceVerb):
+        return _of_machine(b, path, target)
     first = _first(target)
     if first is None:
         return None
@@ -75,6 +80,35 @@ def _as_function(b: Build, path: str, target: Value) -> Applied | None:
     timed = any("time" in n.type.running for n in ports.values())
     step = _one_step(b, path, target, first, single) if timed else None
     return Applied(path, ports, results, params, step)
+
+
+REFUSED = ("E412", "E413")
+
+
+def _of_machine(b: Build, path: str, target: InstanceVerb) -> Applied | None:
+    """`session.R.up(v)`: what is asked of a machine, over a batch of one side of its units. None
+    where sizes are open, or where the energy joins units."""
+    made, ports = target.instance, dict[str, Node]()
+    for g in (g for g in made.groups if g.hidden == (target.verb == "down")):
+        shape = tuple(b.sizes.resolve(x) for x in g.sizes)
+        if any(x.value is None for x in shape):
+            return None
+        kind: Kind = "real" if g.classes is None else "index"
+        domain = PROB if g.domain.name == "binary" else g.domain
+        type = TensorType((BATCH_SIZE, *shape), ("batch",), kind, domain)
+        ports[g.name] = b.at(g.span)("input", name=g.name, type=type)
+    try:
+        with b.within(frame=b.new_frame("apply", batched=True, site=path)):
+            result = apply(b, target, [(n, made.span) for n in ports.values()], made.span)
+    except DlnError as e:
+        if any(p.code not in REFUSED for p in e.problems):
+            raise
+        return None  # the energy has no such conditional, and the spec does not ask for it
+    others = [g.name for g in made.groups if g.name not in ports]
+    name = "energy" if target.verb == "free" else others[0]
+    values = result.values if isinstance(result, Record) else {name: result}
+    params = tuple(p for p in b.params if p.startswith(f"{made.path}."))
+    return Applied(path, ports, dict(values), params)
 
 
 def _one_step(

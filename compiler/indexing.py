@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from dln.compiler import asking, axes, blocks, sequences, tensors, windows
+from dln.compiler import asking, axes, blocks, sequences, tensors, wholes, windows
 from dln.compiler.graph import Node
 from dln.compiler.state import Build
 from dln.compiler.statics import lookup, unknown, whole
@@ -15,6 +15,7 @@ from dln.compiler.values import (
     IndexVar,
     Instance,
     Module,
+    PhaseBest,
     PhaseValue,
     Record,
     Recurrence,
@@ -24,6 +25,7 @@ from dln.compiler.values import (
     describe,
 )
 from dln.grammar import syntax as s
+from dln.grammar.diagnostics import Span
 
 
 def _name(b: Build, expr: s.Name, scope: Scope) -> Value:
@@ -49,13 +51,12 @@ def _attr(b: Build, expr: s.Attr, scope: Scope) -> Value:
                 known = list(body.scope.names)
                 unknown(b, "name", expr.name, expr.name_span, known, body.name)
             return lookup(b, expr.name, expr.name_span, body.scope)
-        case DataValue(part=None):
-            data = b.data[body.name]
-            if expr.name not in data.parts:
-                unknown(b, "part", expr.name, expr.name_span, list(data.parts), body.name)
-            return DataValue(body.name, expr.name)
+        case DataValue():
+            return wholes.of_data(b, body, expr.name, expr.name_span)
         case Node() if (made := blocks.made_in(b, expr.body, scope)) is not None:
             return blocks.attribute(b, made, expr.name, expr.name_span)
+        case PhaseBest():
+            return asking.best_attribute(b, body.phase, expr.name, expr.name_span)
         case PhaseValue():
             return asking.phase_attribute(b, body.name, expr.name, expr.name_span)
     b.fail("E327", f"{describe(body)} has no parts", expr.name_span, "nothing is called so here")
@@ -116,16 +117,29 @@ def _in_time(b: Build, node: Node, part: s.Expr | s.Slice, scope: Scope) -> Node
         made = axes.cut(b, plain, 0, *_bounds(b, part, scope), part.span)
         return b.make("running", made, running=node.type.running)
     value = b.evaluate(part, scope)
-    if isinstance(value, IndexVar):
-        names = tuple(value.axis if a == TIME else a for a in node.type.running)
-        tensors.equal(b, value.size, node.type.shape[0], part.span, f"{value.name} runs over time")
-        return b.make("running", node, running=names)
+    if isinstance(value, IndexVar | IndexForm):
+        return _over_time(b, node, value, part.span)
     at = whole(b, part, scope, "a step")
     length = b.sizes.resolve(node.type.shape[0]).value
     if at < 0 or (length is not None and at >= length):
         last = "last(...) is the last element" if at < 0 else "steps count from 0"
         b.fail("E208", f"the step {at} is outside of the sequence", part.span, remedy=last)
     return sequences.element(b, node, at, part.span)
+
+
+def _over_time(b: Build, node: Node, index: IndexVar | IndexForm, span: Span) -> Node:
+    """`h[i]`, `h[2*i + 1]` of a sequence: its time runs under an index."""
+    if isinstance(index, IndexVar) and not (index.ranged and index.size != node.type.shape[0]):
+        names = tuple(index.axis if a == TIME else a for a in node.type.running)
+        tensors.equal(b, index.size, node.type.shape[0], span, f"{index.name} runs over time")
+        return b.make("running", node, running=names)
+    rest = node.type.running[1:]
+    last = (*range(1, len(rest) + 1), 0, *range(len(rest) + 1, len(node.type.shape)))
+    turned = b.make("transpose", node, perm=last) if rest else node
+    plain = b.make("running", turned, running=rest)
+    if isinstance(index, IndexVar):
+        return axes.axes_run(b, plain, 0, index, span)
+    return windows.look(b, plain, 0, index, span)
 
 
 def _list_index(b: Build, body: Value, part: s.Expr | s.Slice, scope: Scope) -> Value:
@@ -179,6 +193,7 @@ def _tensor_index(b: Build, node: Node, expr: s.Index, scope: Scope) -> Value:
             node = windows.look(b, node, axis, value, part.span)
         elif isinstance(value, Node):
             node = axes.pick(b, node, axis, value, part.span)
+            axis += len(value.type.example)
         else:
             node = axes.take(b, node, axis, whole(b, part, scope, "an index"), part.span)
     return b.mark(node, expr.span)

@@ -192,6 +192,17 @@ def _curvature(b: Build, expr: s.Call, scope: Scope) -> Value:
     )
 
 
+def _descent(b: Build, expr: s.Call, scope: Scope) -> Value:
+    """`p := descent(p, g, ...)` is all that an optimiser may consist of: `descent` reads it."""
+    b.fail(
+        "E368",
+        "descent is the whole body of an optimiser",
+        expr.span,
+        "stands elsewhere",
+        remedy="minimize ... with lbfgs()",
+    )
+
+
 # ---- questions about the spec ------------------------------------------------------------------
 
 
@@ -243,23 +254,31 @@ def _id(b: Build, span: Span, x: Value) -> Value:
     return x
 
 
-def _later(name: str) -> Callable[..., Value]:
-    def call(b: Build, expr: s.Call, scope: Scope) -> Value:
-        b.unbuilt(name, expr.span)
+def _noise(b: Build, span: Span, n: Value, *sizes: Value) -> Node:
+    from dln.compiler import chains
+
+    return chains.noise(b, span, n, *sizes)
+
+
+REDUCE = ("sum", "mean", "norm", "argmax", "argmin")
+
+
+def _of_machines(module: str, name: str) -> Callable[..., Value]:
+    """A function of machines, found when it is called: most specs have none."""
+
+    def call(b: Build, *given: Any) -> Value:
+        from importlib import import_module
+
+        return getattr(import_module(f"dln.compiler.{module}"), name)(b, *given)
 
     return call
 
 
-REDUCE = ("sum", "mean", "norm", "argmax", "argmin")
-LATER = (
-    "gibbs",
-    "cd",
-    "free",
-    "relaxed",
-    "noise",
-    "lbfgs",
-)
 LAZY = {
+    "gibbs": _of_machines("chains", "gibbs"),
+    "cd": _of_machines("chains", "cd"),
+    "log_z": _of_machines("enumerating", "log_z"),
+    "log_likelihood": _of_machines("enumerating", "log_likelihood"),
     "text": emitting.text,
     "plot": emitting.plot,
     "log_plot": emitting.log_plot,
@@ -285,12 +304,15 @@ EAGER: dict[str, Callable[..., Any]] = {
     "pad": shaping.pad,
     "grad": gradient,
     "last": _last,
+    "lowest": reductions.lowest,
     "stop": _stop,
     "uniform": distributions.uniform,
     "normal": distributions.normal,
     "bernoulli": distributions.bernoulli,
     "categorical": distributions.categorical,
     "mask": distributions.mask,
+    "relaxed": distributions.relaxed,
+    "noise": _noise,
     "distort": distributions.distort,
     "shape": _shape,
     "length": _length,
@@ -313,11 +335,10 @@ def builtins() -> Scope:
         scope.value(name, Builtin(name, call, makes=name == "chain"))
     scope.value("training", Builtin("training", _training, lazy=True))
     scope.value("curvature", Builtin("curvature", _curvature, lazy=True))
+    scope.value("descent", Builtin("descent", _descent, lazy=True))
     scope.value("params", Builtin("params", _counted(True), lazy=True))
     scope.value("fixed_values", Builtin("fixed_values", _counted(False), lazy=True))
     for name, made in LAZY.items():
         scope.value(name, Builtin(name, made, lazy=True))
-    for name in LATER:
-        scope.value(name, Builtin(name, _later(name), lazy=True))
     scope.value("pi", math.pi)
     return scope

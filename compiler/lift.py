@@ -26,8 +26,8 @@ ALONG = frozenset(
 )
 """What works along the attributes `axis`, `axes` and `places`."""
 
-SAME = frozenset("onehot cast stop asserted".split())
-"""What has one operand and no axes."""
+SAME = frozenset("onehot lowest cast stop asserted".split())
+"""What has one operand, and names no axes: it works on elements, or along the last axis."""
 
 
 def may_lift(node: Node, seq: Flags) -> bool:

@@ -15,7 +15,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from dln.compiler import equations, tensors
+from dln.compiler import equations, inner, tensors
 from dln.compiler.attempt import Attempt
 from dln.compiler.graph import Node
 from dln.compiler.sizes import BATCH_SIZE, Size, Var
@@ -65,6 +65,7 @@ class Loop:
             else:
                 self.others.append(line)
         self.made: dict[int, dict[str, Node]] = {}
+        self.inside = b.in_step  # in a step of another scan
 
     def _is_step(self, target: s.Port) -> bool:
         first = target.dims[0] if target.dims else None
@@ -79,16 +80,18 @@ class Loop:
         """The whole sequence of a name, for the current frame."""
         b, version = self.b, self.b.frame.version
         if version not in self.made:
-            if b.stepping:
+            if b.stepping and not self.inside:
                 self.made[version] = self._stepped()
+            elif self.inside and b.loop is not None:
+                self.made[version] = inner.settled(self, b.loop)
             else:
-                with b.within(loop=None):
-                    self.made[version] = self._settled().close()
+                with b.within(loop=None, stepping=False):
+                    self.made[version] = self.settled().close()
         return self.made[version][name]
 
     # ---- rounds until the types fit ------------------------------------------------------------
 
-    def _settled(self) -> Attempt:
+    def settled(self) -> Attempt:
         """The step worked out with the types that it gives itself."""
         types = self._first_types()
         for _ in range(ROUNDS):
@@ -114,7 +117,8 @@ class Loop:
         hold is then a guess."""
         unsaid = [n for n in self.recurrences if self._guessed(n)]
         first = error.problems[0]
-        if not unsaid or first.facts or first.remedy:
+        of_sizes = first.code.startswith("E2") and first.code != "E214"
+        if not unsaid or not of_sizes or first.facts or first.remedy:
             return error
         name = unsaid[0]
         fact = f"nothing says what {name} holds before the first step"
@@ -158,7 +162,7 @@ class Loop:
 
     def _stepped(self) -> dict[str, Node]:
         """The values of one step; what is carried comes from the frame's memory."""
-        attempt = self._settled()
+        attempt = self.settled()
         step = {name: attempt.current(name) for name in self.recurrences}
         attempt.remember()
         return step

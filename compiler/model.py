@@ -121,12 +121,31 @@ class Estimating(Record):
     span: Span
 
 
+class Descending(Record):
+    """A descent with a line search, as L-BFGS is: the optimiser's name and its numbers.
+
+    `history` pairs of differences are kept; `c1` and `c2` are the constants of the Wolfe
+    conditions, `trials` the looks along one line; it ends where no slope is above `grad_tol` or
+    the loss changes by less than `change_tol` of itself.
+    """
+
+    name: str
+    history: int
+    c1: float
+    c2: float
+    trials: int
+    grad_tol: float
+    change_tol: float
+    span: Span
+
+
 class Phase(Record):
     """A `train`: what is learned, from which data, for how long.
 
     `updates` maps parameter paths to their new values, `states` optimiser states to theirs (with
-    their first values in `state_init`). `losses` are the values of the `minimize` lines as the
-    steps meet them, `objectives` the same with no parameter moved.
+    their first values in `state_init`); of those the `kept` have a row for each example. `losses`
+    are the values of the `minimize` lines as the steps meet them, `objectives` the same with no
+    parameter moved.
     """
 
     name: str
@@ -151,7 +170,9 @@ class Phase(Record):
     slow: bool
     span: Span
     carried: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
     estimates: tuple[Estimating, ...] = ()
+    descent: Descending | None = None
 
 
 class Probe(Record):
@@ -176,26 +197,30 @@ class Expectation(Record):
 
 
 class Checking(Record):
-    """A `check` block: its sentence and what it expects."""
+    """A `check` block: its sentence and what it expects. The `expect` lines of a `phase` are one
+    as well, slow where the phase is."""
 
     text: str
     slow: bool
     expects: tuple[Expectation, ...]
     span: Span
+    phase: str = ""
 
 
 class EmittedPart(Record):
     """A part of what is emitted: a tensor, or a text.
 
     A text stands for itself in a `text`; elsewhere it names a watch, whose history is meant.
-    `label` is what a person calls it, `axis` what its values are counted by; classes are letters
-    of an `alphabet`, where one is given.
+    `label` is what a person calls it, `axis` what its values are counted by, `rows` what the
+    several values of an example are called; classes are letters of an `alphabet`, where one is
+    given.
     """
 
     value: Node | str
     label: str = ""
     axis: str = "index"
     alphabet: str = ""
+    rows: tuple[str, ...] = ()
 
 
 class Emission(Record):
@@ -214,12 +239,14 @@ class Emission(Record):
 
 
 class Tasking(Record):
-    """A `task`: what it emits; its options are constants by name."""
+    """A `task`: what it emits; its options are constants by name. It means something `after` some
+    phases only."""
 
     name: str
     options: Mapping[str, object]
     emits: tuple[Emission, ...]
     span: Span
+    after: tuple[str, ...] = ()
 
 
 class Sweeping(Record):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from dln.compiler import clauses, steps, watches
+from dln.compiler import clauses, descent, kept, steps, watches
 from dln.compiler.bodies import (
     Collected,
     fields,
@@ -38,35 +38,45 @@ def train(b: Build, st: s.Train, scope: Scope) -> None:
     data, part = on_part(b, st.on, scope)
     body = phase_scope(b, st.body, scope, name, data)
     rows, facts = clauses.rows(b, st, scope), sequence_facts(data)
-    asked = b.new_frame("probe", batched=True, site=name, **facts)
+    held = kept.Kept()
+    asked = b.new_frame("probe", batched=True, site=name, kept=held, **facts)
     b.phase_scopes[name] = (body, asked)
     # A phase that only looks is worked out once, in the frame in which checks ask it.
     carry = None if rows is None else Carry(name, rows)
     frame = asked
     if _learns(st) or carry is not None:
-        again = dict(training=_learns(st), batched=True, site=name, carry=carry)
+        again = dict(training=_learns(st), batched=True, site=name, carry=carry, kept=held)
         frame = b.new_frame("train", **again, **facts)
     b.phase_losses[name] = partial(steps.losses, st=st.body, scope=body)
     got, before = Collected(), b.failures
     with b.within(frame=frame):
         statements = list(flat(b, st.body, body))
-        for watch, where in statements:
+        for place, (watch, where) in enumerate(statements):
             if isinstance(watch, s.Watch):
                 with b.collecting():
                     got.lost.append(watch)
-                    made = watches.watch(b, watch, where, st, scope, name, got, rows)
+                    made = watches.watch(b, watch, where, place, st, scope, name, got, rows)
                     got.watches.append(made)
                     got.lost.pop()
         with b.collecting():
             got.objectives = [loss for loss, _ in steps.losses(b, st.body, body)]
         steps.body(b, statements, name, got)
+        kept.complete(b, held)
+        with b.collecting():
+            kept.estimated(b, got.estimates)
         for inner, where in statements:
             with b.collecting():
                 watches.closing(b, inner, where, got)
     if carry is not None:
         got.states |= carry.after
         got.first |= carry.first(b)
+    got.states |= held.after
+    got.first |= held.first
     said = clauses.read(b, st, scope, data)
+    if got.descent is not None:
+        with b.collecting():
+            descent.check(b, st, statements, got, said, data)
+        said["order"] = "file"  # every look is at all of it
     used = fields([*got.updates.values(), *got.losses, *(w.value for w in got.watches if not w.on)])
     b.phases[name] = Phase(
         name,
@@ -77,8 +87,10 @@ def train(b: Build, st: s.Train, scope: Scope) -> None:
         updates=got.updates,
         states=got.states,
         carried=() if carry is None else tuple(carry.after),
+        kept=tuple(held.first),
         state_init=got.first,
         estimates=tuple(got.estimates),
+        descent=got.descent,
         watches=tuple(got.watches),
         keeps=tuple(got.keeps),
         starts=tuple(got.starts),

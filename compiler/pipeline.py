@@ -8,9 +8,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from math import prod
 
 from dln.compiler import plan as p
-from dln.compiler.graph import Node, ancestors
+from dln.compiler.graph import Graph, Node, ancestors
 from dln.compiler.joins import live_count
 from dln.compiler.lower import lower
 from dln.compiler.model import (
@@ -23,7 +24,9 @@ from dln.compiler.model import (
     Phase,
     Watching,
 )
+from dln.compiler.op import elements
 from dln.compiler.passes.fuse import fuse
+from dln.compiler.schedule import extent
 from dln.compiler.sizes import Size
 from dln.compiler.stages import STAGES, Stage, optimise, part
 from dln.compiler.targets import TARGETS, Target
@@ -31,6 +34,7 @@ from dln.compiler.tensor import TensorType
 from dln.grammar.diagnostics import Fault, Span
 
 CHUNK = 1000  # examples that data, watches and applied instances take at a time
+LARGEST = 1 << 24  # elements that examples held against whole data may fill at a time
 
 
 def stages(target: Target) -> tuple[tuple[str, Stage], ...]:
@@ -43,11 +47,15 @@ def stages(target: Target) -> tuple[tuple[str, Stage], ...]:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a program is made of: its outputs, for how many examples, in which precision."""
+    """What a program is made of: its outputs, for how many examples, in which precision.
+
+    Of `chunked` examples fewer may be taken at a time.
+    """
 
     outputs: Mapping[str, Node]
     capacity: int
     dtype: str
+    chunked: bool = False
 
 
 class Programs(Mapping[str, p.Program]):
@@ -66,13 +74,24 @@ class Programs(Mapping[str, p.Program]):
 
     def _compile(self, name: str, recipe: Recipe) -> p.Program:
         graph = optimise(part(self.model, recipe.outputs), stages(self.target))
-        return lower(name, graph, self.target, recipe.dtype, recipe.capacity)
+        capacity = bearable(graph, recipe.capacity) if recipe.chunked else recipe.capacity
+        return lower(name, graph, self.target, recipe.dtype, capacity)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.recipes)
 
     def __len__(self) -> int:
         return len(self.recipes)
+
+
+def bearable(graph: Graph, count: int) -> int:
+    """So many examples at a time that what holds each against whole data stays of a size."""
+    nodes = ancestors(graph.outputs.values())
+    if not any(node.op == "whole" for node in nodes):
+        return count
+    each = (elements(n.type) for n in nodes if "batch" in n.type.running)
+    most = max((c for size in each for _, c in size.terms), default=1)
+    return max(1, min(count, LARGEST // most))
 
 
 def compile_model(model: Model, target: str, dtype: str | None, name: str) -> p.Plan:
@@ -103,6 +122,7 @@ def compile_model(model: Model, target: str, dtype: str | None, name: str) -> p.
         texts={path: s.text for path, s in model.sources.items()},
         constants=dict(model.constants),
         fingerprint=fingerprint(model),
+        wholes=tuple(sorted({n["name"] for n in model.graph.topological() if n.op == "whole"})),
     )
 
 
@@ -141,16 +161,18 @@ def _init_recipes(model: Model, recipes: dict[str, Recipe]) -> None:
 
 def _phase(model: Model, ph: Phase, dtype: str, recipes: dict[str, Recipe]) -> p.PhaseSpec:
     count = model.data[ph.on.data].parts[ph.on.part][1]
-    batch = min(ph.batch or count, max(count, 1))
-    recipes[f"step:{ph.name}"] = Recipe(_step_outputs(model, ph), batch, dtype)
+    rows = ph.batch or max(count, 1)
+    batch = min(rows, max(count, 1))
     grads = _gradients(model, ph)
+    recipes[f"step:{ph.name}"] = Recipe(_step_outputs(model, ph, grads), batch, dtype)
+    descent = _descent(ph, grads)
     if grads:
         recipes[f"grad:{ph.name}"] = Recipe(grads, batch, dtype)
         loss = {"value:loss": _sum(model, ph.objectives)}
         recipes[f"loss:{ph.name}"] = Recipe(loss, batch, dtype)
     if ph.state_init:
         first = {f"value:{k}": v for k, v in ph.state_init.items()}
-        recipes[f"states:{ph.name}"] = Recipe(first, 1, dtype)
+        recipes[f"states:{ph.name}"] = Recipe(first, rows if ph.kept else 1, dtype)
     estimates = _estimates(ph, count, dtype, recipes)
     if ph.starts:
         recipes[f"start:{ph.name}"] = Recipe(
@@ -177,7 +199,8 @@ def _phase(model: Model, ph: Phase, dtype: str, recipes: dict[str, Recipe]) -> p
         seed=ph.seed,
         after=ph.after,
         fields=ph.fields,
-        states={k: _numbers(v.type.shape) for k, v in ph.state_init.items()},
+        states={k: _for_rows(v.type.shape, rows) for k, v in ph.state_init.items()}
+        | _pairs(model, descent),
         watches=watches,
         keeps=tuple(keeps),
         starts=tuple(s.path for s in ph.starts),
@@ -185,8 +208,10 @@ def _phase(model: Model, ph: Phase, dtype: str, recipes: dict[str, Recipe]) -> p
         slow=ph.slow,
         place=place(ph.span),
         carried=ph.carried,
+        kept=ph.kept,
         stops=_stops(ph.objectives),
         estimates=estimates,
+        descent=descent,
     )
 
 
@@ -219,8 +244,26 @@ def in_step(w: Watching) -> bool:
     return w.on is None and (w.every is None or w.every[1] == "epoch")
 
 
-def _step_outputs(model: Model, ph: Phase) -> dict[str, Node]:
+def _descent(ph: Phase, grads: Mapping[str, Node]) -> p.DescentSpec | None:
+    """The rules of a descent, over the parameters that its loss depends on."""
+    d, params = ph.descent, tuple(k.removeprefix("value:") for k in grads)
+    if d is None:
+        return None
+    return p.DescentSpec(params, d.history, d.c1, d.c2, d.trials, d.grad_tol, d.change_tol)
+
+
+def _pairs(model: Model, descent: p.DescentSpec | None) -> dict[str, tuple[int, ...]]:
+    """The states of a descent: differences of points and of gradients, and how many there were."""
+    if descent is None:
+        return {}
+    n = sum(prod(_numbers(model.params[path].node.type.shape)) for path in descent.params)
+    return {p.POINTS: (descent.history, n), p.SLOPES: (descent.history, n), p.COUNT: ()}
+
+
+def _step_outputs(model: Model, ph: Phase, grads: Mapping[str, Node]) -> dict[str, Node]:
     outputs = {f"param:{k}": v for k, v in ph.updates.items()}
+    if ph.descent is not None:
+        outputs = {k.replace("value:", "value:grad:", 1): v for k, v in grads.items()}
     outputs |= {f"state:{k}": v for k, v in ph.states.items()}
     outputs |= {f"value:watch:{w.name}": w.value for w in ph.watches if in_step(w)}
     if ph.losses:
@@ -261,7 +304,7 @@ def _watch(
             capacity = min(count, CHUNK) if w.per_example else count
         capacity = w.stream or _fewer(capacity, [w.value])
         outputs = {"value:watch": w.value} | {f"state:{k}": v for k, v in w.states.items()}
-        recipes[program] = Recipe(outputs, capacity, dtype)
+        recipes[program] = Recipe(outputs, capacity, dtype, w.per_example and w.stream is None)
     on = None if w.on is None else (w.on.data, w.on.part)
     return p.WatchSpec(
         w.name,
@@ -323,9 +366,9 @@ def _tasks(model: Model, dtype: str, recipes: dict[str, Recipe]) -> dict[str, p.
             if e.on is not None:
                 made = replace(made, program=f"task:{t.name}.{i}")
                 capacity = min(max(model.data[e.on.data].parts[e.on.part][1], 1), CHUNK)
-                recipes[f"task:{t.name}.{i}"] = Recipe(_examples(e), capacity, dtype)
+                recipes[f"task:{t.name}.{i}"] = Recipe(_examples(e), capacity, dtype, chunked=True)
             emits.append(made)
-        out[t.name] = p.TaskSpec(t.name, f"task:{t.name}", tuple(emits))
+        out[t.name] = p.TaskSpec(t.name, f"task:{t.name}", tuple(emits), t.after)
     return out
 
 
@@ -341,7 +384,8 @@ def _emit(e: Emission, number: int) -> p.EmitSpec:
     for k, piece in enumerate(e.parts):
         if isinstance(piece.value, Node):
             key = f"emit:{number}.{k}"
-            parts.append(p.PartSpec("value", key, piece.label, piece.alphabet, piece.axis))
+            facts = (piece.label, piece.alphabet, piece.axis, piece.rows)
+            parts.append(p.PartSpec("value", key, *facts))
         else:
             source = "text" if e.form == "text" else "history"
             parts.append(p.PartSpec(source, piece.value, piece.label, axis=piece.axis))
@@ -361,6 +405,11 @@ def place(span: Span | None) -> p.Place | None:
 
 def _numbers(shape: Iterable[Size]) -> tuple[int, ...]:
     return tuple(s.constant for s in shape)
+
+
+def _for_rows(shape: Iterable[Size], rows: int) -> tuple[int, ...]:
+    """A shape for so many examples."""
+    return tuple(p.at(extent(s), rows) for s in shape)
 
 
 def _field_spec(name: str, type: TensorType, span: Span | None) -> p.FieldSpec:

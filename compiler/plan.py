@@ -70,9 +70,10 @@ class Place:
 class Buffer:
     """A named array of a program.
 
-    `place` is input, param, state, value, const, scalar (one number that the program fills in) or
-    arena; `key` is the input's name, the parameter's or state's path, the value's name. Arena
-    buffers share `slot`s. `kind` is real, index or bool.
+    `place` is input, whole, param, state, value, const, scalar (one number that the program fills
+    in) or arena; `key` is the input's name, the parameter's or state's path, the value's name, or
+    `data.part.field` for a field of a whole part. Arena buffers share `slot`s. `kind` is real,
+    index or bool.
     """
 
     name: str
@@ -181,9 +182,9 @@ def arena_bytes(program: Program, n: int) -> int:
 
 
 def memory(program: Program, n: int) -> dict[str, int]:
-    """Bytes by place for n examples: arena, param, state, input, value, const, scalar."""
+    """Bytes by place for n examples: arena, whole, param, state, input, value, const, scalar."""
     found = {"arena": arena_bytes(program, n)}
-    for place in ("param", "state", "input", "value", "const", "scalar"):
+    for place in ("whole", "param", "state", "input", "value", "const", "scalar"):
         mine = (b for b in program.buffers if b.place == place)
         found[place] = sum(buffer_bytes(program, b, n) for b in mine)
     return found
@@ -341,14 +342,38 @@ class EstimateSpec:
     states: tuple[str, ...]
 
 
+POINTS, SLOPES, COUNT = "descent.points", "descent.slopes", "descent.count"
+"""The states of a descent: the differences of points and gradients, and how many there were."""
+
+
+@dataclass(frozen=True, slots=True)
+class DescentSpec:
+    """A descent along lines (L-BFGS) over the parameters `params`, taken as one vector.
+
+    The step program then moves nothing: it leaves the `loss`, and each parameter's gradient as
+    `grad:<path>`. `history` pairs of differences are kept in states, `c1` and `c2` are the
+    constants of the strong Wolfe conditions, a line is looked at `trials` times. The phase ends
+    where no slope is above `grad_tol`, or the loss changes by less than `change_tol` of itself.
+    """
+
+    params: tuple[str, ...]
+    history: int
+    c1: float
+    c2: float
+    trials: int
+    grad_tol: float
+    change_tol: float
+
+
 @dataclass(frozen=True, slots=True)
 class PhaseSpec:
     """A phase: its step program, its data and order, how long, what is watched and kept.
 
     `states` are the optimiser states with their shapes; the program `states:<phase>` gives their
     first values, `start:<phase>` what is handed over when the phase begins. Those that are
-    `carried` are set to zero at the start of each epoch. `stops`: the loss holds a `stop`, so that
-    its gradient is not the slope of its value, on purpose.
+    `carried` are set to zero at the start of each epoch; the `kept` have a row for each example of
+    a full minibatch. `stops`: the loss holds a `stop`, so that its gradient is not the slope of its
+    value, on purpose.
     """
 
     name: str
@@ -371,8 +396,15 @@ class PhaseSpec:
     slow: bool
     place: Place | None
     carried: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
     stops: bool = False
     estimates: tuple[EstimateSpec, ...] = ()
+    descent: DescentSpec | None = None
+
+    @property
+    def rows(self) -> int | None:
+        """The most examples that a minibatch may have: so many rows its states have."""
+        return self.states[self.kept[0]][0] if self.kept else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -398,7 +430,7 @@ class PartSpec:
 
     `source` says what `key` is: a `value` of the task's program, the `history` of a watch
     (`sse.error`), or a `text` itself. `axis` names the first axis of a value, and the unit
-    (epoch, update) by which a watch is taken.
+    (epoch, update) by which a watch is taken, `rows` the several values of an example.
     """
 
     source: str
@@ -406,6 +438,7 @@ class PartSpec:
     label: str = ""
     alphabet: str = ""
     axis: str = "index"
+    rows: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -428,18 +461,20 @@ class EmitSpec:
 
 @dataclass(frozen=True, slots=True)
 class TaskSpec:
-    """A task: its program, and what it emits of the program's values."""
+    """A task: its program, what it emits of the program's values, and after which phases."""
 
     name: str
     program: str
     emits: tuple[EmitSpec, ...]
+    after: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """Everything a runtime needs: programs by name, and what to do with them.
 
-    `programs` may make a program when it is first asked for.
+    `programs` may make a program when it is first asked for. `wholes` names the fields of whole
+    parts that programs read, `data.part.field`.
     """
 
     name: str
@@ -454,3 +489,4 @@ class Plan:
     texts: Mapping[str, str]
     constants: Mapping[str, object]
     fingerprint: str
+    wholes: tuple[str, ...] = ()

@@ -13,7 +13,7 @@ from dln.compiler.ops.loop import body_of
 from dln.compiler.ops.lowered import unfold
 from dln.compiler.targets import Target, spelling
 
-SOURCES = frozenset({"input", "param", "state", "slot"})
+SOURCES = frozenset({"input", "whole", "param", "state", "slot"})
 SCALARS = frozenset({"clock", "size"})
 
 RENAMES = frozenset({"running", "stop", "asserted"})
@@ -26,10 +26,10 @@ KEEPS = RENAMES | {"reshape"}
 class Roles:
     """The part each node of a graph plays, worked out operands first.
 
-    source: an input, a parameter or a state. const: a constant tensor. host: one number known
-    without looking at a tensor, a Python number in the program. view: another look at its first
-    operand. compute: an array that the program fills; a loop is one too. left: an array that a
-    loop fills row by row.
+    source: an input, a whole field, a parameter or a state. const: a constant tensor. host: one
+    number known without looking at a tensor, a Python number in the program. view: another look at
+    its first operand. compute: an array that the program fills; a loop is one too. left: an array
+    that a loop fills row by row.
     """
 
     def __init__(self, target: Target) -> None:

@@ -11,7 +11,7 @@ from dln.compiler.sizes import Conflict, Reason, Size
 from dln.compiler.state import Build
 from dln.compiler.tensor import BINARY, POSITIVE, PROB, Domain, TensorType
 from dln.compiler.tensors import as_tensor, lead_sizes, quantity, running_union, short
-from dln.compiler.values import Value
+from dln.compiler.values import Value, describe
 from dln.grammar.diagnostics import Note, Span
 
 # ---- contraction -------------------------------------------------------------------------------
@@ -97,6 +97,22 @@ def reduce(b: Build, name: str, value: Value, axes: Sequence[str] | None, span: 
     return make(name, node, axes=places)
 
 
+def lowest(b: Build, span: Span, x: Value, k: Value) -> Node:
+    """The places of the k lowest entries of a vector, the lowest first; of equal ones the smaller
+    place."""
+    node = quantity(b, as_tensor(b, x, span), span)
+    if len(node.type.example) != 1:
+        b.fail("E206", "lowest takes a vector", b.blame(x, span), f"is {b.shown(node.type)}")
+    size = b.sizes.resolve(node.type.example[0])
+    k = b.resolve(k) if isinstance(k, Size) else k
+    most = size.value
+    if isinstance(k, bool) or not isinstance(k, int) or k < 1 or (most is not None and k > most):
+        of = "" if most is None else f" from 1 to {most}"
+        found = f"is {k}" if isinstance(k, int | float) else f"is {describe(k)}"
+        b.fail("E305", f"how many are lowest is a whole number{of}", b.blame(k, span), found)
+    return b.at(span)("lowest", node, k=k)
+
+
 def _number(b: Build, node: Node, places: Sequence[int], span: Span) -> Node:
     """How many elements there are over some axes; over time, as many as each sequence has."""
     make, type = b.at(span), node.type
@@ -159,7 +175,7 @@ def last(b: Build, node: Node, span: Span) -> Node:
     if not ragged(b, node):
         return sequences.final(b, node, span)
     if node.type.kind != "real":
-        b.unbuilt("the last class of sequences of unequal lengths", span)
+        return _last_class(b, node, span)
     make = b.at(span)
     steps, lengths = _steps(b, node.type.like(shape=node.type.lead), span, first=1)
     is_last = make("eq", steps, lengths)
@@ -168,6 +184,19 @@ def last(b: Build, node: Node, span: Span) -> Node:
     lead = labels[: len(at_end.type.shape)]
     made = make("contract", at_end, node, left=lead, right=labels, out=labels[1:])
     return make("asserted", made, domain=node.type.domain)
+
+
+def _last_class(b: Build, node: Node, span: Span) -> Node:
+    """The last class of each sequence: at the place that its length names, where one stands in
+    front of the first."""
+    make, type = b.at(span), node.type
+    assert b.frame.lengths is not None
+    longer = make("pad", node, axis=0, before=1, after=0)
+    turned = make("transpose", longer, perm=(*range(1, len(type.shape)), 0))
+    like = TensorType(type.shape[1:], type.running[1:], "index")
+    at = make.broadcast(b.frame.lengths, like, (like.running.index("batch"),))
+    made = make("pick", turned, at)
+    return make("asserted", made, domain=type.domain)
 
 
 def _absent(b: Build, name: str, node: Node, axes: Sequence[str] | None, span: Span) -> Node:

@@ -36,7 +36,7 @@ class Step:
     scratch: Mapping[str, str] = field(default_factory=dict)
 
 
-KEYS = {"input": "name", "param": "path", "state": "path", "slot": "number"}
+KEYS = {"input": "name", "whole": "name", "param": "path", "state": "path", "slot": "number"}
 """The attribute that a source is known by."""
 
 

@@ -29,6 +29,9 @@ def batch_first(b: Build, node: Node, span: Span) -> Node:
 def shifted(b: Build, node: Node, offset: int, span: Span) -> Node:
     """The sequence x[t + offset]; zeros where there is no such element."""
     length = b.sizes.resolve(node.type.shape[0]).value
+    if b.reading and length is not None and -offset >= length:  # what is read may be short
+        longer = b.at(span)("pad", node, axis=0, before=-offset, after=0)
+        return b.at(span)("slice", longer, axis=0, start=0, stop=length)
     if length is None or abs(offset) >= length:
         b.fail("E208", f"the sequence is not {abs(offset) + 1} steps long", span)
     make, k = b.at(span), abs(offset)

@@ -9,11 +9,16 @@ from dln.compiler.graph import Node
 from dln.compiler.sizes import Size
 from dln.compiler.state import Build
 from dln.compiler.tensor import TensorType
-from dln.compiler.values import Value, describe
+from dln.compiler.values import IndexVar, Value, describe
 from dln.grammar.diagnostics import Span
 
 
 def onehot(b: Build, span: Span, label: Value) -> Node:
+    """1 at a class and 0 elsewhere; for an index one such row at each of its values."""
+    if isinstance(label, IndexVar):
+        values = b.at(span)("classes", size=label.size)
+        node = b.make("running", values, running=(label.axis,))
+        return b.at(span)("onehot", node, size=label.size)
     node = tensors.as_tensor(b, label, span)
     if node.type.domain.name != "class" or node.type.domain.size is None:
         b.fail(

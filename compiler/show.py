@@ -53,6 +53,7 @@ def totals(program: Program, n: int) -> str:
         ("parameters", f"{parts['param']:,} bytes"),
         ("states", f"{parts['state']:,} bytes"),
         ("inputs, values", f"{parts['input'] + parts['value']:,} bytes"),
+        *([("whole data", f"{parts['whole']:,} bytes")] if parts["whole"] else ()),
         ("arena", f"{parts['arena']:,} bytes in {len(program.slots)} slots"),
         ("without sharing", f"{alone:,} bytes"),
         ("calls", f"{len(program.lines)}"),

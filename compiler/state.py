@@ -97,6 +97,8 @@ class Build:
     drawing: Drawing | None = None
     given: tuple[tuple[Any, Span], ...] = ()
     loop: Any = None
+    in_step: bool = False
+    round: tuple[int, ...] = ()
     drawn: dict[Node, Any] = field(default_factory=dict)
     stepping: bool = False
     reading: bool = False
@@ -104,6 +106,7 @@ class Build:
     work: int = 0
     failures: int = 0
     missing: set[str] = field(default_factory=set)
+    limit: int | None = None
     counter: Iterator[int] = field(default_factory=lambda: count(1))
     evaluate: Callable[[Any, Scope], Any] = field(default=lambda expr, scope: None)
 
@@ -178,11 +181,6 @@ class Build:
     def blame(self, value: Any, span: Span) -> Span:
         """The argument of the innermost call that brought a value, else the place itself."""
         return next((at for v, at in self.given if v is value), span)
-
-    def unbuilt(self, what: str, span: Span, remedy: str = "") -> NoReturn:
-        """The one answer to what parses but is not built yet."""
-        label = "understood, but not compiled"
-        self.fail("E900", f"{what} is not built yet", span, label, remedy=remedy)
 
     @contextlib.contextmanager
     def collecting(self) -> Iterator[None]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from dln.compiler.graph import Graph, Node, ancestors
 from dln.compiler.ops.loop import Body, slot
 from dln.compiler.sizes import Size
 from dln.compiler.state import Build
-from dln.compiler.tensor import TensorType
+from dln.compiler.tensor import TIME, TensorType
 
 
 class BodyMaker:
@@ -34,12 +35,13 @@ class BodyMaker:
             if node.op == "at" and node["loop"] == self.number:
                 self.inside.add(node)
                 self.to[node] = self._slot(self.rows, node.operands[0], node.type, "rows", node)
-            elif node.op == "scan" and any(o in self.inside for o in node.operands):
-                self.b.unbuilt("a scan inside a scan", self.b.graph.spans[node][0])
             elif any(o in self.inside for o in node.operands) or self._drawn_here(node):
                 self.inside.add(node)
+                assert node.op != "scan", "written out by inner.py"
                 operands = tuple(self._operand(o) for o in node.operands)
-                self.to[node] = self.graph.add(node.op, operands, node.type, **node.attrs)
+                self.to[node] = self.graph.add(
+                    node.op, operands, self._named(node.type), **self._attrs(node)
+                )
                 self._mark(node, self.to[node])
         return self._operand(wanted)
 
@@ -49,10 +51,12 @@ class BodyMaker:
         return owner is not None and owner.number == self.number
 
     def _operand(self, node: Node) -> Node:
-        """A node as an operand inside: what does not change from step to step is a slot."""
+        """A node as an operand inside: what does not change from step to step is a slot, but for
+        constants, which the rules inside should see."""
         if node not in self.to:
-            if node.op == "const":
-                self.to[node] = self.graph.include(node)
+            if _constant(node):
+                for part in ancestors([node]):
+                    self.to[part] = self.graph.include(part)
             else:
                 self.to[node] = self._slot(self.fixed, node, node.type, "fixed", node)
         return self.to[node]
@@ -63,10 +67,26 @@ class BodyMaker:
         known = [k for k, v in held.items() if v is operand]
         if known:
             return known[0]
-        made = slot(self.graph, type, next(self.b.counter), role)
+        made = slot(self.graph, self._named(type), next(self.b.counter), role)
         held[made] = operand
         self._mark(of, made)
         return made
+
+    def _named(self, type: TensorType) -> TensorType:
+        """A type in which a time of its own, of a sequence that a step sees as a whole, has
+        another name than the time of the loop."""
+        if TIME not in type.running:
+            return type
+        return type.like(running=self._axes(type.running))
+
+    def _axes(self, running: Sequence[str]) -> tuple[str, ...]:
+        return tuple(f"{TIME}.{self.number}" if a == TIME else a for a in running)
+
+    def _attrs(self, node: Node) -> dict[str, Any]:
+        attrs = dict(node.attrs)
+        if TIME in attrs.get("running", ()):
+            attrs["running"] = self._axes(attrs["running"])
+        return attrs
 
     def _mark(self, node: Node, made: Node) -> None:
         spans, name = self.b.graph.spans.get(node, ()), self.b.graph.names.get(node)
@@ -74,3 +94,10 @@ class BodyMaker:
 
     def body(self, nexts: tuple[Node, ...], length: Size) -> Body:
         return Body(self.graph, tuple(self.rows), tuple(self.fixed), self.carried, nexts, length)
+
+
+def _constant(node: Node) -> bool:
+    """Whether a node is a constant, or one spread or with a sign."""
+    if node.op in ("broadcast", "neg", "asserted"):
+        return _constant(node.operands[0])
+    return node.op == "const"

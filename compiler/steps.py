@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from dln.compiler import joins, pointwise, reductions, tensors
+from dln.compiler import descent, joins, kept, pointwise, reductions, tensors
 from dln.compiler.blocks import live_only, option_values, owned_by
-from dln.compiler.bodies import Collected, flat
-from dln.compiler.equations import bind_statements
-from dln.compiler.graph import Node
+from dln.compiler.bodies import Collected, bind, flat
+from dln.compiler.graph import Node, ancestors
+from dln.compiler.model import Descending
 from dln.compiler.state import Build
 from dln.compiler.statics import lookup
 from dln.compiler.updates import optimise, shaped
@@ -28,18 +28,30 @@ def body(b: Build, statements: Sequence[tuple[Any, Scope]], name: str, got: Coll
     """Minimise and update lines, in runs; each `step` is a run of its own."""
     run: list[tuple[Any, Scope]] = []
     for st, scope in statements:
-        if isinstance(st, s.Minimize | s.Update):
+        if isinstance(st, s.Minimize | s.Update | s.SetTo):
             run.append((st, scope))
         elif isinstance(st, s.Step):
             _step(b, run, name, got)
             run = []
-            inner = scope.child()
-            bind_statements(b, st.body, inner)
-            _step(b, list(flat(b, st.body, inner)), f"{name}.{st.name}", got)
-        elif isinstance(st, s.Define | s.Draw):
+            inner = in_step(b, st, scope)
+            _step(b, list(flat(b, st.body, inner)), inner.path, got)
+        else:
             with b.collecting():
-                lookup(b, st.target.name, st.span, scope)
+                _look(b, st, scope)
     _step(b, run, name, got)
+
+
+def in_step(b: Build, st: s.Step, scope: Scope) -> Scope:
+    """The names of a step: its equations draw and make instances of their own."""
+    inner = scope.child(f"{scope.path}.{st.name}")
+    bind(b, st.body, inner)
+    return inner
+
+
+def _look(b: Build, st: Any, scope: Scope) -> None:
+    """Work out what nobody may ask for, so that what is wrong with it is found."""
+    if isinstance(st, s.Define | s.Draw | s.Kept):
+        lookup(b, st.target.name, st.span, scope)
 
 
 def _step(b: Build, run: Sequence[tuple[Any, Scope]], site: str, got: Collected) -> None:
@@ -54,6 +66,13 @@ def _step(b: Build, run: Sequence[tuple[Any, Scope]], site: str, got: Collected)
                 _minimize(b, st, scope, where, new, got)
             elif isinstance(st, s.Update):
                 _update(b, st, scope, new)
+            elif isinstance(st, s.SetTo):
+                kept.assign(b, st, scope)
+            elif isinstance(st, s.Let | s.Define | s.Draw | s.Kept):
+                _look(b, st, scope)
+            else:
+                word = st.span.text.split()[0]
+                b.fail("E406", f"{word} stands in the phase, not in one of its steps", st.span)
     for path, (node, _) in new.items():
         b.frame.params[path] = got.updates[path] = node
     b.frame.version = next(b.counter)
@@ -90,6 +109,9 @@ def _minimize(
             st.over[0].span.to(st.over[-1].span),
             "has no parameters",
         )
+    rules = descent.asked(b, use)
+    if rules is not None:
+        return _descend(b, rules, loss, paths, got)
     still = _still(b, st, loss, got)
     for path in paths:
         param = b.frame.params.get(path, b.params[path].node)
@@ -103,6 +125,14 @@ def _minimize(
         got.states.update(done.states)
         got.first.update(done.first)
         got.estimates += done.estimates
+
+
+def _descend(b: Build, rules: Descending, loss: Node, paths: list[str], got: Collected) -> None:
+    """The runtime searches, then moves the parameters that the loss depends on: they stay here."""
+    needed = set(ancestors([loss]))
+    nodes = {path: b.params[path].node for path in paths}
+    got.updates |= {path: node for path, node in nodes.items() if node in needed}
+    got.descent = rules
 
 
 def _still(b: Build, st: s.Minimize, loss: Node, got: Collected) -> Node:
@@ -182,9 +212,7 @@ def losses(b: Build, st: Sequence[Any], scope: Scope) -> list[tuple[Node, list[s
         if isinstance(inner, s.Minimize):
             found.append((_loss(b, inner, where), _over(b, inner, where)))
         elif isinstance(inner, s.Step):
-            below = where.child()
-            bind_statements(b, inner.body, below)
-            found += losses(b, inner.body, below)
+            found += losses(b, inner.body, in_step(b, inner, where))
     return found
 
 

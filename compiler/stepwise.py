@@ -22,7 +22,7 @@ def call(b: Build, target: InstanceVerb, given: Sequence[tuple[Value, Span]], sp
     """`lm.step(x)` or `lm.read(xs)`."""
     made = target.instance
     if target.verb == "step":
-        with b.within(stepping=True):
+        with b.within(stepping=True, in_step=False):
             return application.apply_instance(b, made, given, span)
     if len(given) != 1:
         b.fail("E322", f"{made.path}.read takes one sequence, not {len(given)}", span)
@@ -36,7 +36,7 @@ def _read(b: Build, made: Instance, value: Value, at: Span, span: Span) -> Node:
         b.fail("E209", "the length of this sequence is not known", at)
     if length > 1:
         before = b.at(span)("slice", sequence, axis=0, start=0, stop=length - 1)
-        with b.within(reading=True, loop=None, stepping=False):
+        with b.within(reading=True, loop=None, stepping=False, in_step=False):
             application.apply_instance(b, made, [(before, at)], span)
     return b.mark(sequences.element(b, sequence, length - 1, span), at)
 

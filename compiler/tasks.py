@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import PurePath
 from typing import Any, NoReturn
 
-from dln.compiler import tensors
+from dln.compiler import clauses, tensors
 from dln.compiler.checks import no_data, phases_of
 from dln.compiler.emitting import label_of
 from dln.compiler.equations import bind_statements, unrolled
@@ -31,7 +31,8 @@ def task(b: Build, st: s.Task, scope: Scope) -> Tasking:
     with b.within(frame=b.new_frame("task", site=st.name)):
         bind_statements(b, [x for x in st.body if not isinstance(x, s.For)], inner)
         emits = [_emission(b, e, where) for e, where in _emits(b, st.body, inner)]
-    return Tasking(st.name, options, _numbered(emits), st.span)
+    after = clauses.earlier(b, st.after, scope)
+    return Tasking(st.name, options, _numbered(emits), st.span, after)
 
 
 def _option(b: Build, o: s.Option, scope: Scope) -> object:
@@ -138,7 +139,7 @@ def _examples(b: Build, st: s.Emit, value: Examples, kind: str | None) -> Emissi
     rank = len(value.value.type.shape)
     if kind in PICTURES and rank > 4:
         _no_file(b, st, f"a tensor with {rank} axes", "value.npy")
-    parts = [EmittedPart(value.value, value.label, "example")]
+    parts = [EmittedPart(value.value, value.label, "example", rows=value.rows)]
     if value.where is not None:
         parts.append(EmittedPart(value.where))
     on = On(value.data, value.part)

@@ -115,7 +115,7 @@ class Instance:
 
     `scope` holds options, sizes, parameters and lets; `sizes` its dimension variables. `bodies`
     are its applications by frame, so `net.h` means the tensor of this phase. `steps` is the
-    length of the sequences that it was last applied to.
+    length of the sequences that it was last applied to; `groups` are the units of an energy.
     """
 
     definition: BlockDef
@@ -130,6 +130,7 @@ class Instance:
     )
     last: Scope | None = None
     steps: Size = field(default_factory=lambda: Size.of(1))
+    groups: list[Any] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -186,7 +187,7 @@ class Recurrence:
 
 @dataclass(frozen=True, eq=False)
 class InstanceVerb:
-    """`lm.step`, `lm.read`: an instance one step at a time, waiting for its argument."""
+    """`lm.step`, `R.up`: what is asked of an instance, waiting for its argument."""
 
     instance: Instance
     verb: str
@@ -217,7 +218,8 @@ class Plot:
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """`examples(e, on = part)`: e of the first `count` examples for which `where` holds."""
+    """`examples(e, on = part)`: e of the first `count` examples for which `where` holds; with
+    names of `rows`, as many values stacked."""
 
     value: Node
     where: Node | None
@@ -225,6 +227,7 @@ class Examples:
     part: str
     count: int
     label: str
+    rows: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -240,6 +243,13 @@ class PhaseValue:
     """A phase as a value: `sse.error`, `first.after(w)`."""
 
     name: str
+
+
+@dataclass(frozen=True, eq=False)
+class PhaseBest:
+    """`sse.best`: a phase as it was when what `checkpoint best by` says was smallest."""
+
+    phase: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -264,7 +274,8 @@ class Frame:
 
     `version` changes whenever a parameter gets a new value, so nothing stale is remembered.
     `lengths` says how long each sequence of the data is where they differ, `steps` how many the
-    data have room for. `carry` takes what scans leave from one window of a stream to the next;
+    data have room for. `carry` takes what scans leave from one window of a stream to the next,
+    `kept` holds the states of the phase;
     `memory` holds what one-step forms have left; what of it is not there yet is `asked` for, where
     Python keeps it: its first value and the input that will hold it.
     `masks` are the places that drew one, by the path of their equation, each with its calls.
@@ -279,6 +290,7 @@ class Frame:
     lengths: Node | None = None
     steps: Size | None = None
     carry: Any = None
+    kept: Any = None
     memory: dict[Any, Node] = field(default_factory=dict)
     asked: dict[Any, tuple[Node, Node]] | None = None
     masks: dict[str, list[tuple[Span, ...]]] = field(default_factory=dict)
@@ -317,6 +329,8 @@ def describe(value: Value) -> str:
             return f"the data set {value.name}"
         case PhaseValue():
             return f"the phase {value.name}"
+        case PhaseBest():
+            return f"the best of the phase {value.phase}"
         case PhaseVerb():
             return f"{value.phase}.{value.verb}, which takes an expression in brackets"
         case Module():

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from dln.compiler import joins, tensors
-from dln.compiler.bodies import CLOCKS, Collected, fields, phase_scope, sequence_facts
+from dln.compiler import joins, kept, tensors
+from dln.compiler.bodies import CLOCKS, Collected, fields, flat, phase_scope, sequence_facts
 from dln.compiler.data import on_part
 from dln.compiler.graph import Node
 from dln.compiler.model import Keeping, On, Starting, Watching
@@ -25,12 +25,14 @@ def watch(
     b: Build,
     st: s.Watch,
     where: Scope,
+    place: int,
     phase: s.Train,
     scope: Scope,
     name: str,
     got: Collected,
     rows: int | None = None,
 ) -> Watching:
+    """One `watch` line, statement number `place` of the phase's body."""
     if any(w.name == st.name for w in got.watches):
         first = next(w.span for w in got.watches if w.name == st.name)
         b.fail(
@@ -41,11 +43,13 @@ def watch(
         data, part = on_part(b, st.on, scope)
         on = On(data.name, part)
         carry = None if rows is None else Carry(f"{name}.{st.name}", rows)
-        facts = dict(batched=True, site=f"{name}.{st.name}", carry=carry, **sequence_facts(data))
-        frame = b.new_frame("watch", **facts)
-        where = _again_in(where, phase_scope(b, phase.body, scope, name, data))
+        facts = dict(site=f"{name}.{st.name}", carry=carry, **sequence_facts(data))
+        frame = b.new_frame("watch", batched=True, kept=b.frame.kept, **facts)
+        body = phase_scope(b, phase.body, scope, name, data)
         with b.within(frame=frame):
+            where = list(flat(b, phase.body, body))[place][1]  # the same round of the same loops
             node = tensors.as_tensor(b, b.evaluate(st.value, where), st.value.span)
+        kept.refuse(b, node, st.value.span, "a watch on other data")
     else:
         node = tensors.as_tensor(b, b.evaluate(st.value, where), st.value.span)
     node = tensors.quantity(b, node, st.value.span)
@@ -71,22 +75,11 @@ def watch(
     return Watching(*said, rows, carry.after, carry.shapes())
 
 
-def _again_in(local: Scope, body: Scope) -> Scope:
-    """The loop variables around a watch, in front of a body over other data."""
-    inner = body.child()
-    scope: Scope | None = local
-    while scope is not None and scope.parent is not body.parent and scope is not body.parent:
-        for name, binding in scope.names.items():
-            inner.names.setdefault(name, binding)
-        scope = scope.parent
-    return inner
-
-
 # ---- the end of a phase ------------------------------------------------------------------------
 
 
 def closing(b: Build, st: Any, scope: Scope, got: Collected) -> None:
-    """until, checkpoint and start."""
+    """until, checkpoint and start. What is expected at the end is read with the checks."""
     match st:
         case s.Until():
             got.until = _over_watches(b, st.value, scope, got, "until")
@@ -100,15 +93,14 @@ def closing(b: Build, st: Any, scope: Scope, got: Collected) -> None:
             got.keeps.append(Keeping(every, best, st.span))
         case s.Start():
             path = one_parameter(b, st.target, scope, "start sets")
-            with b.within(frame=b.new_frame("start")):
+            with b.within(frame=b.new_frame("start", kept=b.frame.kept)):
                 value = tensors.as_tensor(b, b.evaluate(st.value, scope), st.value.span)
+                kept.refuse(b, value, st.value.span, "what a phase starts with")
                 value = tensors.quantity(b, value, st.value.span)
                 like = b.params[path].node.type
                 value = shaped(b, value, like, st.value.span, st.target.span.text)
                 value = joins.live_only(b.at(st.span), value, b.params[path].node)
             got.starts.append(Starting(path, value, st.span))
-        case s.Expect():
-            b.unbuilt("expect inside train", st.span, "put it into a check block")
 
 
 def _over_watches(b: Build, expr: s.Expr, scope: Scope, got: Collected, what: str) -> Node:

@@ -2,14 +2,15 @@
 
 An index that is a sum of bound indices turns one axis into several running axes: one for each.
 The windows must cover the axis exactly, which is how the number of windows is found; where every
-index has a written range they need only lie on it.
+index has a written range they need only lie on it. An index with a written range that does not
+begin at 0 and go up by 1 is such a form from the start, in an index that does.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from dln.compiler.axes import axes_run
+from dln.compiler.axes import axes_run, take
 from dln.compiler.graph import Node
 from dln.compiler.sizes import Conflict, Reason, Size
 from dln.compiler.state import Build
@@ -84,31 +85,52 @@ def _sum(x: IndexForm, y: IndexForm, factor: int) -> IndexForm:
 
 def look(b: Build, node: Node, axis: int, form: IndexForm, span: Span) -> Node:
     """The example axis `axis` seen through an affine index: each of its indices runs."""
-    backwards = [index.name for index, c in form.terms if c < 0]
-    if backwards:
-        b.unbuilt(f"an index that runs backwards ({backwards[0]})", span)
+    if not form.terms:  # the indices cancel out: `x[i - i]`
+        return take(b, node, axis, form.offset, span)
     at = len(node.type.running) + axis
     _cover(b, node.type.shape[at], form, span)
-    terms = tuple((c, index.size) for index, c in form.terms)
-    node = b.at(span)("window", node, axis=at, terms=terms, offset=form.offset)
+    terms = tuple((abs(c), index.size) for index, c in form.terms)
+    node = b.at(span)("window", node, axis=at, terms=terms, offset=_lowest(b, form, span))
+    for place, (_, c) in enumerate(form.terms, at):
+        if c < 0:
+            node = b.at(span)("flip", node, axis=place)
     for index, _ in form.terms:
         node = axes_run(b, node, axis, index, span)
     return node
 
 
-def _cover(b: Build, size: Size, form: IndexForm, span: Span) -> None:
-    """The largest index is the axis's last; with written ranges it may be less."""
-    covered = Size(form.offset + 1)
+def _lowest(b: Build, form: IndexForm, span: Span) -> int:
+    """The lowest place that an affine index reaches: there an index that runs backwards is at its
+    end."""
+    lowest = form.offset
     for index, c in form.terms:
-        covered = covered + (index.size - 1) * c
-    least = form.offset
+        if c < 0:
+            size = b.sizes.resolve(index.size).value
+            if size is None:
+                text = f"how far {index.name} runs is not known where it runs backwards"
+                b.fail("E209", text, span, remedy=f"sum({index.name} in 0..2: ...)")
+            lowest += c * (size - 1)
+    return lowest
+
+
+def _cover(b: Build, size: Size, form: IndexForm, span: Span) -> None:
+    """The largest index is the axis's last; with written ranges it may be less. One that runs
+    backwards over nobody knows how many ends where the axis begins."""
+    lowest, covered = Size(form.offset), Size(form.offset + 1)
+    for index, c in form.terms:
+        if c > 0:
+            covered = covered + (index.size - 1) * c
+        else:
+            lowest = lowest + (index.size - 1) * c
+    least = b.sizes.resolve(lowest).value
     known = b.sizes.resolve(covered).value
     whole = b.sizes.resolve(size).value
-    if form.offset >= 0 and all(index.ranged for index, _ in form.terms):
+    if least is not None and least >= 0 and all(index.ranged for index, _ in form.terms):
         if known is None or whole is None or known <= whole:
             return
-    if least < 0:
-        b.fail("E217", "the index starts before the axis", span, f"is {least} at first")
+    if least is not None and least < 0:
+        when = "first" if form.offset < 0 else "last"
+        b.fail("E217", "the index starts before the axis", span, f"is {least} at {when}")
 
     def fail(c: Conflict) -> Any:
         notes = tuple(
@@ -116,18 +138,27 @@ def _cover(b: Build, size: Size, form: IndexForm, span: Span) -> None:
         )
         facts = (_arithmetic_of(b, form, whole),) if whole is not None else ()
         label = f"this axis has {b.sizes.resolve(size)}"
-        b.fail("E217", f"the windows {short(span.text)} do not fit", span, label, notes, "", facts)
+        text = f"the windows {short(span.text)} do not fit"
+        if len(form.terms) == 1:
+            text = f"the index {short(span.text)} does not fit"
+        b.fail("E217", text, span, label, notes, "", facts)
 
-    b.equate(covered, size, Reason(span, f"{short(span.text)} covers the axis"), fail)
+    why = Reason(span, f"{short(span.text)} covers the axis")
+    b.equate(covered, size, why, fail)
+    if least is None:
+        b.equate(lowest, Size(0), why, fail)
 
 
 def _arithmetic_of(b: Build, form: IndexForm, whole: int) -> str:
     """`(7 - 3) / 3 + 1 = 2.33`: how many windows there would be."""
-    free = [(i, c) for i, c in form.terms if b.sizes.resolve(i.size).value is None]
+    upwards = [(i, c) for i, c in form.terms if c > 0]
+    free = [(i, c) for i, c in upwards if b.sizes.resolve(i.size).value is None]
     rest = form.offset + 1
-    for index, c in form.terms:
+    for index, c in upwards:
         known = b.sizes.resolve(index.size).value
         rest += c * (known - 1) if known is not None else 0
+    if len(form.terms) == 1 and not free:
+        return f"it goes up to {rest - 1}"
     if len(free) != 1:
         return f"they reach {rest} of {whole}"
     step = free[0][1]

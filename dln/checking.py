@@ -39,13 +39,21 @@ class Verdict:
     reason: str = ""
     op: str = "=="
     span: Span | None = None
+    phases: tuple[str, ...] = ()
 
     def as_data(self) -> dict[str, Any]:
         """The fields that `--json` prints."""
         return {
             "text": self.check, "expect": self.text, "status": self.status, "value": self.value,
             "expected": self.expected, "within": self.within, "reason": self.reason,
+            "op": self.op, "phases": list(self.phases),
         }  # fmt: skip
+
+
+def of_data(data: Mapping[str, Any]) -> Verdict:
+    """The verdict that `as_data` wrote, without its place in the file."""
+    rest = {k: data[k] for k in ("status", "value", "expected", "within", "reason", "op")}
+    return Verdict(data["text"], data["expect"], phases=tuple(data["phases"]), **rest)
 
 
 def verdicts(
@@ -66,9 +74,16 @@ class Worker:
     def verdict(self, check: Checking, e: Expectation, slow: bool = True) -> Verdict:
         """One expectation, or why it was not run."""
         reason = self.missing(check, e, slow)
-        if reason:
-            return Verdict(check.text, e.text, "not run", reason=reason, op=e.op, span=e.span)
-        return self.judge(check.text, e)
+        return self.waiting(check.text, e, reason) if reason else self.judge(check.text, e)
+
+    def waiting(self, title: str, e: Expectation, reason: str) -> Verdict:
+        """An expectation that was not reached: what is expected, as far as constants say."""
+        known = {k: n["value"] for k, n in (("right", e.right), ("within", e.within))
+                 if n is not None and n.op == "const"}  # fmt: skip
+        right, within = (plain(known.get(k)) for k in ("right", "within"))
+        return Verdict(
+            title, e.text, "not run", None, right, within, reason, e.op, e.span, e.phases
+        )
 
     def judge(self, title: str, e: Expectation) -> Verdict:
         """An expectation whose phases are all there."""
@@ -78,10 +93,11 @@ class Worker:
         try:
             found = {k: plain(v) for k, v in self.values(nodes).items()}
         except Fault as fault:
-            return Verdict(title, e.text, "failed", reason=fault.message, op=e.op, span=e.span)
+            return Verdict(title, e.text, "failed", reason=fault.message, op=e.op, span=e.span,
+                           phases=e.phases)  # fmt: skip
         left, right, within = found["left"], found["right"], found.get("within")
         status = "passed" if holds(e.op, left, right, within) else "failed"
-        return Verdict(title, e.text, status, left, right, within, "", e.op, e.span)
+        return Verdict(title, e.text, status, left, right, within, "", e.op, e.span, e.phases)
 
     def missing(self, check: Checking, e: Expectation, slow: bool) -> str:
         """Why an expectation cannot be tested now, or nothing."""
@@ -93,7 +109,23 @@ class Worker:
                 return f"the phase {phase} was not run"
             if result.shortened:
                 return f"the phase {phase} was shortened"
+        wholes = [n for n in ancestors(self.stands_on(e)) if n.op == "whole"]
+        if wholes and self.session is None:
+            return "needs the data: dln run"
+        if any(self.cut(node) for node in wholes):
+            return "the data were limited"
         return ""
+
+    def stands_on(self, e: Expectation) -> list[Node]:
+        """The sides of an expectation, and what the phases that it asks watched and learned."""
+        phases = [self.model.phases[p] for p in e.phases if p in self.model.phases]
+        seen = [[*p.updates.values(), *(w.value for w in p.watches)] for p in phases]
+        return [e.left, e.right, *(node for nodes in seen for node in nodes)]
+
+    def cut(self, whole: Node) -> bool:
+        """Whether a field of a whole part has fewer examples than the part."""
+        data, part, _ = whole["name"].split(".")
+        return whole.type.shape[0].constant < self.model.data[data].parts[part][1]
 
     # ---- values --------------------------------------------------------------------------------
 
@@ -109,6 +141,8 @@ class Worker:
                 env["input", node["name"]] = self.probe(node["name"])
             elif node.op == "param":
                 env["param", node["path"]] = self.param(node["path"])
+            elif node.op == "whole":
+                env["whole", node["name"]] = self.whole(node)
         return evaluate(self.model, nodes, env, self.seed)
 
     def clock(self, name: str) -> float:
@@ -116,6 +150,13 @@ class Worker:
         from dln.runtime.results import number_of
 
         return float(number_of({} if self.session is None else self.session.results, name))
+
+    def whole(self, node: Node) -> Any:
+        """A field of a whole part, as the session has it."""
+        assert self.session is not None
+        rows = node.type.shape[0].constant
+        datasets, to_host = self.session.datasets, self.session.device.to_host
+        return to_host(datasets.whole(node["name"], rows, "float64"))
 
     def param(self, path: str) -> Any:
         """A parameter of the session; of a check's own instance, its first value."""
@@ -144,23 +185,32 @@ class Worker:
         assert self.session is not None
         result = self.session.results[phase]
         params = (result.before if when == "before" else result.after) or {}
+        n = next((len(a) for a in (result.first or {}).values()), 0)
         env: dict[tuple[str, str], Any] = {("param", k): v for k, v in params.items()}
+        for key in [k for k in params if k.startswith("state:")]:  # rows beside the first minibatch
+            env["state", key.removeprefix("state:")] = params[key][: n or None]
         env |= {("input", k): v for k, v in (result.first or {}).items()}
         for node in ancestors(asked.values()):
             if node.op == "clock":
                 own = "." not in node["name"]
                 env["clock", node["name"]] = 0.0 if own else self.clock(node["name"])
+            elif node.op == "whole":
+                env["whole", node["name"]] = self.whole(node)
         self.probed |= evaluate(self.model, asked, env, self.seed)
 
 
 def evaluate(model: Model, nodes: Mapping[str, Node], env: Any, seed: int) -> dict[str, Any]:
     """Nodes through the graph passes (stable forms, gradients written out), then the evaluator."""
+    import numpy as np
+
     from dln.compiler.evaluate import evaluate as run
     from dln.compiler.stages import BEFORE, STAGES, optimise, part
 
     graph = part(model, nodes)
     symbolic = any(n.op == "grad" for n in graph.topological())
-    return run(optimise(graph, STAGES if symbolic else BEFORE), env, draw=drawing(seed))
+    graph = optimise(graph, STAGES if symbolic else BEFORE)
+    with np.errstate(all="ignore"):  # the verdict says what is not a number
+        return run(graph, env, draw=drawing(seed))
 
 
 def drawing(seed: int) -> Callable[[str, str, tuple[int, ...]], Any]:

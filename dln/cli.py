@@ -19,6 +19,7 @@ from dln.grammar.diagnostics import DlnError, Fault, Problem
 from dln.options import (
     Settings,
     device_options,
+    jobs_option,
     output_options,
     settings_of,
     spec_options,
@@ -30,7 +31,7 @@ from dln.terminal import Terminal
 if TYPE_CHECKING:
     from dln.spec import Compiled, Spec
 
-LATER = ("derive", "step", "emit", "import", "fmt", "lint", "doc", "verify", "results")
+LATER = ("derive", "step", "emit", "import", "fmt", "lint", "doc", "verify")
 """Planned commands: their names are taken, and answered in one line."""
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -152,6 +153,9 @@ def run(terminal: Terminal, /, spec: str | None, **given: Any) -> int:
 @cli.command()
 @click.argument("spec")
 @click.argument("name", required=False)
+@click.option("--out", metavar="DIR", help="The sweep's directory [runs/SPEC-sweep-N].")
+@click.option("--resume", metavar="DIR", help="Go on with the sweep that DIR holds.")
+@jobs_option
 @training_options
 @device_options
 @target_options
@@ -209,6 +213,29 @@ def gradcheck(terminal: Terminal, /, spec: str, **given: Any) -> int:
 
     found = settings(terminal, {**given, "dtype": "float64"})
     return gradcheck(terminal, compiled(terminal, spec, found), found)
+
+
+@cli.command()
+@click.argument("specs", nargs=-1, metavar="[SPEC]...")
+@click.option("--slow", is_flag=True, help="The full recipes, and the sweeps.")
+@click.option("--svm", is_flag=True, help="The support vector machine of the comparison.")
+@click.option("--table", is_flag=True, help="Run nothing: only write the table anew.")
+@click.option("--take", metavar="DIR", multiple=True, help="Take the figures of a finished run.")
+@click.option("--to", metavar="FILE", default="docs/results.md", help="[docs/results.md]")
+@click.option("--specs", "folder", metavar="DIR", help="The specs of a folder [those shipped].")
+@jobs_option
+@device_options
+@target_options
+@output_options
+@click.pass_obj
+def results(terminal: Terminal, /, specs: tuple[str, ...], **given: Any) -> int:
+    """Run the recipes of the specs, and write the table of results."""
+    from dln.results import Wanted, results
+
+    wanted = Wanted(
+        specs, given["folder"], given["to"], given["table"], given["svm"], given["take"]
+    )
+    return results(terminal, wanted, settings(terminal, given))
 
 
 # ---- what the commands share -------------------------------------------------------------------

@@ -33,3 +33,34 @@ def interruptible(terminal: Terminal) -> Iterator[threading.Event]:
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """SIGTERM as a KeyboardInterrupt too, for commands that tidy up after one."""
+
+    def stopped(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt("terminated")
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stopped)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def at_once() -> Iterator[None]:
+    """Signals kill, for a long call into a library that would not hear of them before its end."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {each: signal.signal(each, signal.SIG_DFL) for each in SIGNALS}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)

@@ -87,7 +87,8 @@ def gradcheck(terminal: Terminal, compiled: Compiled, given: Settings) -> int:
         raise DlnError([Problem("E570", text)])
     cut = [n for n in names if compiled.plan.phases[n].stops and given.phase is None]
     for name in cut:
-        terminal.result(f"{name}\n  not compared: stop(...) cuts its gradients on purpose\n")
+        text = "not compared: stop(...) or a chain cuts its gradients on purpose"
+        terminal.result(f"{name}\n  {text}\n")
     names = [n for n in names if n not in cut]
     found = {name: gradcheck(session, name, examples=EXAMPLES) for name in names}
     for name, rows in found.items():

@@ -31,6 +31,7 @@ class Settings:
     slow: bool = False
     out: str | None = None
     resume: str | None = None
+    jobs: int | None = None
 
 
 # ---- words to values ---------------------------------------------------------------------------
@@ -132,6 +133,13 @@ def training_options(command: Command) -> Command:
     )(command)
     return click.option(
         "--epochs", type=click.IntRange(0), metavar="N", help="Train each phase for N epochs."
+    )(command)
+
+
+def jobs_option(command: Command) -> Command:
+    """`--jobs`, for commands that do several things side by side."""
+    return click.option(
+        "--jobs", type=click.IntRange(1), metavar="N", help="Run N side by side [all cores]."
     )(command)
 
 

@@ -13,16 +13,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
-from math import ceil, sqrt
 from typing import TYPE_CHECKING, Any
+
+from dln.tiling import enlarged, largest, tiled
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 KINDS = (".png", ".svg", ".pdf")
 DPI = 150
-SIDE = 96  # pixels that a tile's longer side is drawn with, or a little less
-GAP = 6  # pixels between tiles
+WIDE = 100  # a scale of panels goes by powers of ten where values span more than that
 INK, PALE = "#333333", "#dddddd"
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 """Colours that colour-blind readers can tell apart (Okabe and Ito 2008)."""
@@ -51,12 +51,32 @@ STYLE: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Curve:
-    """Numbers over `x`, which is called `axis`."""
+    """Numbers over `x`, which is called `axis`, perhaps with the standard deviation of each.
+
+    `what` they are, where a label only says of what: curves of one thing share an axis with its
+    name.
+    """
 
     label: str
     x: NDArray[Any]
     y: NDArray[Any]
     axis: str
+    error: NDArray[Any] | None = None
+    dashed: bool = False
+    what: str = ""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Curves of one thing, over `axis`. Where `words` are given x counts them, from 0.
+
+    A dashed curve has the colour of the one before it.
+    """
+
+    label: str
+    axis: str
+    curves: tuple[Curve, ...]
+    words: tuple[str, ...] = ()
 
 
 def available() -> bool:
@@ -86,17 +106,65 @@ def of_curves(curves: Sequence[Curve], kind: str, log: bool = False) -> bytes:
             axes.xaxis.get_major_locator().set_params(integer=True)
         if len(curves) > 1:
             axes.legend()
+            axes.set_ylabel(curves[0].what if len({c.what for c in curves}) == 1 else "")
         else:
             axes.set_ylabel(curves[0].label)
         return _encoded(figure, kind)
 
 
+# ---- panels ------------------------------------------------------------------------------------
+
+
+def of_panels(panels: Sequence[Panel], kind: str) -> bytes:
+    """Panels below one another, over one axis; a scale goes by powers of ten where it must."""
+    with _matplotlib():
+        figure = _figure(6.4, 0.6 + 2.6 * len(panels))
+        for axes, panel in zip(
+            figure.subplots(len(panels), sharex=True, squeeze=False)[:, 0], panels, strict=True
+        ):
+            _draw_panel(axes, panel)
+        axes.set_xlabel(panels[-1].axis)
+        return _encoded(figure, kind)
+
+
+def _draw_panel(axes: Any, panel: Panel) -> None:
+    colour = -1
+    for curve in panel.curves:
+        colour += not curve.dashed
+        line = "none" if panel.words else "--" if curve.dashed else "-"
+        marker = "o" if not curve.dashed else "_" if panel.words else None
+        axes.errorbar(curve.x, curve.y, yerr=curve.error, label=curve.label, capsize=3,
+                      color=COLOURS[colour % len(COLOURS)], marker=marker, linestyle=line,
+                      markersize=12 if marker == "_" else 3.5,
+                      linewidth=1.0 if curve.dashed else 1.6)  # fmt: skip
+    axes.set_ylabel(panel.label)
+    axes.margins(x=0.04)
+    if panel.words:
+        axes.set_xticks(range(len(panel.words)), panel.words)
+    else:
+        _scale(axes, "x", [c.x for c in panel.curves])
+    _scale(axes, "y", [c.y for c in panel.curves])
+    if len(panel.curves) > 1:
+        axes.legend()
+
+
+def _scale(axes: Any, which: str, values: Sequence[NDArray[Any]]) -> None:
+    """Powers of ten where positive numbers span more than a hundredfold."""
+    low, high = min(v.min() for v in values), max(v.max() for v in values)
+    if low > 0 and high > WIDE * low:
+        getattr(axes, f"set_{which}scale")("log", nonpositive="mask")
+        axis = axes.xaxis if which == "x" else axes.yaxis
+        axis.set_major_formatter(lambda value, _: f"{value:g}")
+
+
 # ---- arrays ------------------------------------------------------------------------------------
 
 
-def of_array(array: NDArray[Any], label: str, kind: str, axis: str = "index") -> bytes:
+def of_array(
+    array: NDArray[Any], label: str, kind: str, axis: str = "index", rows: Sequence[str] = ()
+) -> bytes:
     """A picture by shape: a vector as a curve, a matrix as an image, [n, h, w] as n tiles,
-    [k, n, h, w] as k rows of n tiles."""
+    [k, n, h, w] as k rows of n tiles; with the names of `rows`, [n, k, h, w] as n columns of k."""
     import numpy as np
 
     array = np.asarray(array, float)
@@ -106,14 +174,16 @@ def of_array(array: NDArray[Any], label: str, kind: str, axis: str = "index") ->
         return of_curves([Curve(label, np.arange(len(array)), array, axis)], kind)
     if array.ndim == 2:
         return _of_matrix(array, label, kind)
-    if array.ndim == 4 and 1 in array.shape[:2]:
+    if array.ndim != 4:
+        rows = ()
+    elif 1 in array.shape[:2] and not rows:
         array = array.reshape(-1, *array.shape[2:])
-    return _of_tiles(array, label, kind)
+    return _of_tiles(array, label, kind, rows)
 
 
 def _of_matrix(array: NDArray[Any], label: str, kind: str) -> bytes:
     """An image in grey; with both signs in two colours, white at 0, with their scale."""
-    most = _most(array)
+    most = largest(array)
     signed = bool((array < 0).any())
     with _matplotlib():
         h, w = array.shape
@@ -133,69 +203,26 @@ def _of_matrix(array: NDArray[Any], label: str, kind: str) -> bytes:
         return _encoded(figure, kind, bbox_inches="tight", pad_inches=0.08)
 
 
-def _of_tiles(array: NDArray[Any], label: str, kind: str) -> bytes:
-    """A grid of small images with thin gaps, each in its own range of greys."""
-    grid = tiled(array)
+def _of_tiles(array: NDArray[Any], label: str, kind: str, rows: Sequence[str] = ()) -> bytes:
+    """A grid of small images with thin gaps, each in its own range of greys, drawn pixel by pixel
+    up to 12 inches. Named rows are named on their left, and have no title."""
+    grid, tops = tiled(array, len(rows))
     with _matplotlib():
         h, w = grid.shape
-        wide = max(1.6, min(12.0, w / DPI))
-        figure = _figure(wide, wide * h / w + 0.4)
-        axes = figure.add_subplot()
-        axes.imshow(grid, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-        axes.set_axis_off()
-        axes.set_title(label)
+        scale = min(1.0, 12.0 * DPI / w) / DPI
+        figure = _figure(w * scale, h * scale, layout="none")
+        axes = figure.add_axes((0, 0, 1, 1))
+        axes.imshow(grid, cmap="gray", vmin=0, vmax=1, interpolation="nearest", aspect="auto")
+        axes.grid(False)
+        axes.spines[:].set_visible(False)
+        axes.set_xticks([])
+        middle = enlarged(array) * array.shape[-2] / 2 - 0.5
+        names = [rows[i % len(rows)] for i in range(len(tops))] if rows else []
+        axes.set_yticks([top + middle for top in tops] if rows else [], names)
+        axes.tick_params(length=0)
+        if not rows:
+            axes.set_title(label)
         return _encoded(figure, kind, bbox_inches="tight", pad_inches=0.08)
-
-
-def tiled(array: NDArray[Any]) -> NDArray[Any]:
-    """The pixels of a grid of tiles from [n, h, w] or [rows, columns, h, w], in 0 to 1.
-
-    A tile of both signs has 0 in the middle of its greys; the gaps are white.
-    """
-    import numpy as np
-
-    if array.ndim == 3:
-        rows, columns = arranged(len(array))
-    else:
-        rows, columns = array.shape[:2]
-    h, w = array.shape[-2:]
-    enlarged = max(1, SIDE // max(h, w, 1))
-    high, wide = h * enlarged + GAP, w * enlarged + GAP
-    grid = np.ones((rows * high - GAP, columns * wide - GAP))
-    for i, tile in enumerate(array.reshape(-1, h, w)):
-        top, left = i // columns * high, i % columns * wide
-        large = np.repeat(np.repeat(_greys(tile), enlarged, 0), enlarged, 1)
-        grid[top : top + h * enlarged, left : left + w * enlarged] = large
-    return grid
-
-
-def arranged(n: int) -> tuple[int, int]:
-    """Rows and columns for n tiles: a single row of few, else about a square.
-
-    >>> arranged(6), arranged(20), arranged(100)
-    ((1, 6), (4, 5), (10, 10))
-    """
-    columns = n if n <= 8 else ceil(sqrt(n))
-    return -(-n // max(columns, 1)), columns
-
-
-def _greys(tile: NDArray[Any]) -> NDArray[Any]:
-    """A tile's numbers from 0 to 1; what is not a number is 0."""
-    import numpy as np
-
-    tile = np.nan_to_num(tile, nan=0.0, posinf=0.0, neginf=0.0)
-    low, high = tile.min(), tile.max()
-    if low < -abs(high) / 4:  # not a picture with a background a little below 0
-        return np.asarray(tile / (2 * _most(tile)) + 0.5)
-    return np.asarray((tile - low) / ((high - low) or 1.0))
-
-
-def _most(array: NDArray[Any]) -> float:
-    """The largest absolute value, 1 where there is none."""
-    import numpy as np
-
-    finite = np.abs(array[np.isfinite(array)])
-    return float(finite.max(initial=0.0)) or 1.0
 
 
 # ---- matplotlib --------------------------------------------------------------------------------
@@ -214,11 +241,12 @@ def _matplotlib() -> Iterator[None]:
         yield
 
 
-def _figure(wide: float, high: float) -> Any:
+def _figure(wide: float, high: float, layout: str = "constrained") -> Any:
     """An empty figure, in inches."""
     module: Any = import_module("matplotlib.figure")
-    figure = module.Figure(figsize=(wide, high), dpi=DPI, layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.1, h_pad=0.08)
+    figure = module.Figure(figsize=(wide, high), dpi=DPI, layout=layout)
+    if layout == "constrained":
+        figure.get_layout_engine().set(w_pad=0.1, h_pad=0.08)
     return figure
 
 

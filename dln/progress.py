@@ -34,6 +34,12 @@ def watched(values: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {number(value)}" for name, value in values.items())
 
 
+def _took(result: PhaseResult) -> str:
+    """`69 updates in 6.6 s: the gradient is flat`."""
+    why = f": {result.ended}" if result.ended else ""
+    return f"{plural(result.updates, 'update')} in {result.seconds:.1f} s{why}"
+
+
 class Lines(Hook):
     """A line when a phase starts, one now and then, one when it ends."""
 
@@ -71,8 +77,7 @@ class Lines(Hook):
 
     def phase_end(self, result: PhaseResult) -> None:
         values = f", {watched(result.watch)}" if result.watch else ""
-        took = f"{plural(result.updates, 'update')} in {result.seconds:.1f} s"
-        self._say(f"{result.name}: {took}{values}")
+        self._say(f"{result.name}: {_took(result)}{values}")
 
 
 class Bar(Hook):
@@ -118,8 +123,7 @@ class Bar(Hook):
         self._draw(event.fraction, facts)
 
     def phase_end(self, result: PhaseResult) -> None:
-        took = f"{plural(result.updates, 'update')} in {result.seconds:.1f} s"
-        self._draw(1.0, f"{took}  {watched(result.watch)}")
+        self._draw(1.0, f"{_took(result)}  {watched(result.watch)}")
 
     def _draw(self, fraction: float, facts: str) -> None:
         self.bars.update(self.task, completed=fraction, facts=clean(facts))

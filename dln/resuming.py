@@ -89,4 +89,6 @@ def remembered(rundir: RunDirectory, given: Settings | None = None) -> tuple[str
     )  # fmt: skip
     if given is not None and given.slow:
         settings = replace(settings, slow=True)
+    if given is not None and given.phase is not None:
+        settings = replace(settings, phase=given.phase)
     return started["spec"], settings

@@ -48,7 +48,7 @@ def run(terminal: Terminal, name: str | None, given: Settings, debug: int = 0) -
     if name is None:
         raise DlnError([_no_spec()])
     path = find(name)
-    spec = from_source(read(path), path.stem, given.constants, given.data, functions=False)
+    spec = from_source(read(path), path.stem, given.constants, given.data, False, given.limit)
     compiled = spec.compile(given.backend, given.dtype, given.threads)
     selection = select(spec, given)
     session = opened(compiled, given.seed)
@@ -79,11 +79,12 @@ def _run(
         rundir.log(event="failed", problems=[p.as_data() for p in error.problems])
         raise Failed(error.problems) from None
     found = checking.verdicts(spec.model, session, slow=given.slow, seed=given.seed)
-    rundir.log(event="finished", checks=reporting.as_data(found))
+    told = facts(spec, session, found, rundir)
+    rundir.log(event="finished", checks=told["checks"], phases=told["phases"])
     report(terminal, spec, session, selection, found)
     terminal.result(f"\nrun directory: {rundir.path}")
     left = {"left_out": list(selection.left_out)} if selection.left_out else {}
-    terminal.data({**facts(spec, session, found, rundir), **emitted, **left})
+    terminal.data({**told, **emitted, **left})
     return 1 if reporting.failed(found) else 0
 
 
@@ -189,7 +190,8 @@ def phase_table(results: Mapping[str, PhaseResult]) -> str:
     """Phase, epochs, updates, seconds, last watched values."""
     rows = [("phase", "epochs", "updates", "seconds", "watched")]
     for r in results.values():
-        rows.append((r.name, str(r.epochs), f"{r.updates:,}", f"{r.seconds:.2f}", watched(r.watch)))
+        said = "; ".join(filter(None, [watched(r.watch), r.ended]))
+        rows.append((r.name, str(r.epochs), f"{r.updates:,}", f"{r.seconds:.2f}", said))
     return columns(rows, right=[1, 2, 3])
 
 
@@ -198,8 +200,11 @@ def facts(
 ) -> dict[str, Any]:
     """What `--json` prints of a run."""
     phases = {
-        r.name: {"epochs": r.epochs, "updates": r.updates, "seconds": r.seconds, "watch": r.watch}
+        r.name: {"epochs": r.epochs, "updates": r.updates, "seconds": r.seconds, "watch": r.watch,
+                 **({"ended": r.ended} if r.ended else {}),
+                 "after": list(spec.model.phases[r.name].after)}
         for r in session.results.values()
-    }
+    }  # fmt: skip
     return {"spec": spec.name, "parameters": parameters(spec.model), "phases": phases,
-            "checks": reporting.as_data(found), "run_dir": str(rundir.path)}  # fmt: skip
+            "checks": reporting.as_data(found), "seed": session.seed,
+            "run_dir": str(rundir.path)}  # fmt: skip

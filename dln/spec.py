@@ -186,11 +186,14 @@ def from_source(
     constants: Mapping[str, object] | None = None,
     data_paths: Mapping[str, str] | None = None,
     functions: bool = True,
+    limit: int | None = None,
 ) -> Spec:
     """A spec from its source, through parse, build and infer.
 
-    Without `functions` it can be checked and trained; its instances cannot be called.
+    Without `functions` it can be checked and trained; its instances cannot be called. What stands
+    whole of a data set has at most `limit` examples.
     """
     module = parse_source(source)
-    model = build(source, module, load_used, header, constants, data_paths, functions, text_file)
+    outside = (constants, data_paths, functions, text_file, limit)
+    model = build(source, module, load_used, header, *outside)
     return Spec(name, source, module, infer(model))

@@ -1,95 +1,49 @@
-"""`dln sweep`: a spec for every combination of the constants it varies, one after another.
+"""`dln sweep`: a spec for every combination of the constants it varies.
 
-`row` is a function from plain values to a plain row, so that rows can be worked out elsewhere.
+Runs go side by side in processes, with one thread each; rows are printed in the order of the
+sweep, each as soon as all before it are there, and kept in a directory.
 """
 
 from __future__ import annotations
 
-import sys
+import statistics
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dln import checking
-from dln.checking import Verdict
-from dln.compiler.model import Checking, Model, Sweeping
+from dln import pictures, sweepplot, working
 from dln.grammar.diagnostics import DlnError, Fault, Problem
 from dln.inspecting import chosen
+from dln.interrupts import terminable
 from dln.options import Settings
 from dln.reporting import comparison, tally
-from dln.running import Failed, opened, select, train
-from dln.spec import find, from_source, read
-from dln.terminal import Terminal, columns, number, plain, plural, verdict
+from dln.rowing import Row, load, named
+from dln.spec import Spec, find
+from dln.sweepdir import SweepDirectory, table
+from dln.terminal import Terminal, columns, number, painted, plural, verdict
 
 if TYPE_CHECKING:
-    from dln.runtime.session import Session
-    from dln.spec import Spec
-
-
-@dataclass
-class Row:
-    """One run of a sweep: what was varied, what it reports, what it expects."""
-
-    constants: dict[str, Any]
-    reports: dict[str, Any] = field(default_factory=dict)
-    verdicts: list[Verdict] = field(default_factory=list)
-    seconds: float = 0.0
-    interrupted: str = ""
-
-    def as_data(self) -> dict[str, Any]:
-        checks = [v.as_data() for v in self.verdicts]
-        return {"constants": self.constants, "reports": self.reports, "checks": checks,
-                "seconds": self.seconds}  # fmt: skip
+    from dln.compiler.model import Sweeping
 
 
 def sweep(terminal: Terminal, name: str, only: str | None, given: Settings) -> int:
-    """Run one sweep of a spec, or all; 1 if an expectation failed."""
+    """Run one sweep of a spec, or all; 1 if a run or an expectation failed, 130 if interrupted."""
     path = find(name)
-    sweeps = _load(path, given).model.sweeps
-    if not sweeps:
+    spec = load(path, given)
+    if not spec.model.sweeps:
         raise DlnError([Problem("E016", f"{name} has no sweep", remedy="sweep width { ... }")])
-    found: dict[str, list[Row]] = {}
-    for wanted in chosen(only, sweeps, "sweep"):
-        found[wanted] = rows = []
-        for row in _rows(terminal, path, sweeps[wanted], given):
-            rows.append(row)
-        if rows and rows[-1].interrupted:
-            break
-    return _closing(terminal, name, found)
-
-
-def _closing(terminal: Terminal, name: str, found: Mapping[str, Sequence[Row]]) -> int:
-    rows = [r for some in found.values() for r in some]
-    verdicts = [v for r in rows for v in r.verdicts]
-    interrupted = any(r.interrupted for r in rows)
-    terminal.result()
-    tally(terminal, verdicts)
-    data = {k: [r.as_data() for r in some if not r.interrupted] for k, some in found.items()}
-    terminal.data({"spec": Path(name).stem, "sweeps": data,
-                   **({"interrupted": True} if interrupted else {})})  # fmt: skip
-    if interrupted:
-        return 130
-    return 1 if any(v.status == "failed" for v in verdicts) else 0
-
-
-def _rows(terminal: Terminal, path: Path, swept: Sweeping, given: Settings) -> Iterator[Row]:
-    """The runs of a sweep, each printed when it is done."""
-    varied = combinations(swept)
-    terminal.say(f"{swept.name}: {plural(len(varied), 'run')}")
-    table = Table(terminal, swept, varied)
-    for constants in varied:
-        shown = ", ".join(f"{k} = {number(v)}" for k, v in constants.items())
-        terminal.say(f"{swept.name}: {shown}")
+    try:
+        folder = _folder(spec, path, only, given)
+        interrupted = False
         try:
-            row = run_one(terminal, path, swept.name, constants, given)
-        except DlnError as error:
-            raise Failed(error.problems) from None
-        if not row.interrupted:
-            table.add(row)
-        yield row
-        if row.interrupted:
-            return
+            with terminable():
+                _all(terminal, path, spec, folder)
+        except KeyboardInterrupt:
+            interrupted = True
+        return _closing(terminal, name, spec, folder, interrupted)
+    except Fault as fault:
+        raise fault.at(None) from None
 
 
 def combinations(swept: Sweeping) -> list[dict[str, Any]]:
@@ -97,47 +51,186 @@ def combinations(swept: Sweeping) -> list[dict[str, Any]]:
     return [dict(run) for run in swept.runs]
 
 
-def _load(path: Path, given: Settings, constants: Mapping[str, object] | None = None) -> Spec:
-    values = {**given.constants, **(constants or {})}
-    return from_source(read(path), path.stem, values, given.data, functions=False)
+def _folder(spec: Spec, path: Path, only: str | None, given: Settings) -> SweepDirectory:
+    """A new directory, or that of `--resume`."""
+    text, sweeps = spec.source.text, spec.model.sweeps
+    wanted = {name: combinations(sweeps[name]) for name in chosen(only, sweeps, "sweep")}
+    if given.resume is not None:
+        return SweepDirectory.reopen(path.stem, text, only, given, wanted)
+    runs = sum(map(len, wanted.values()))
+    if _processes(given, runs) > 1 and given.threads is None:
+        given = replace(given, threads=1)
+    return SweepDirectory.create(path.stem, text, only, given)
 
 
-def run_one(
-    terminal: Terminal, path: Path, name: str, constants: Mapping[str, Any], given: Settings
-) -> Row:
-    """Run a spec with some constants; `seed` is the run's seed where the spec has no such."""
-    base = _load(path, given)
-    own = {k: v for k, v in constants.items() if k in base.constants}
-    given = replace(given, seed=int(constants.get("seed", given.seed)))
-    spec = _load(path, given, own)
-    session = opened(spec.compile(given.backend, given.dtype, given.threads), given.seed)
-    silent = replace(terminal, quiet=terminal.quiet or not sys.stderr.isatty())
-    interrupted = train(silent, session, select(spec, given), given)
-    row = Row(dict(constants), interrupted=interrupted)
-    if not interrupted:
-        swept = spec.model.sweeps[name]
-        row.reports = reported(spec.model, session, swept, given.seed)
-        row.verdicts = judged(spec.model, session, swept, given.seed)
-        row.seconds = sum(r.seconds for r in session.results.values())
-    return row
+# ---- the runs ----------------------------------------------------------------------------------
 
 
-def reported(model: Model, session: Session, swept: Sweeping, seed: int) -> dict[str, Any]:
-    """The values of the report lines; None where one cannot be had."""
-    worker, found = checking.Worker(model, session, seed), {}
-    for text, node in swept.reports:
-        try:
-            found[text] = plain(worker.values({"x": node})["x"])
-        except Fault:
-            found[text] = None
-    return found
+def _all(terminal: Terminal, path: Path, spec: Spec, folder: SweepDirectory) -> None:
+    """Run what is not done yet of each sweep."""
+    sweeps, first = spec.model.sweeps, True
+    for name in chosen(folder.only, sweeps, "sweep"):
+        varied = combinations(sweeps[name])
+        done = folder.rows.setdefault(name, {})
+        jobs = [working.Job(i, path, name, c) for i, c in enumerate(varied) if i not in done]
+        processes = _processes(folder.settings, len(jobs))
+        terminal.say(f"{name}: {_how(folder.settings, len(varied), len(jobs), processes)}")
+        if first:
+            _hint(terminal, folder.settings, len(jobs), processes)
+            first = False
+        _one(terminal, sweeps[name], folder, jobs, processes)
 
 
-def judged(model: Model, session: Session, swept: Sweeping, seed: int) -> list[Verdict]:
-    """The verdicts on what the sweep expects of this run."""
-    worker = checking.Worker(model, session, seed)
-    check = Checking(swept.name, False, swept.expects, swept.span)
-    return [worker.verdict(check, e) for e in swept.expects]
+def _processes(given: Settings, runs: int) -> int:
+    """How many runs go side by side. A GPU is one, and threads that nobody fixed are the
+    machine's: there the runs go one after another unless `--jobs` says otherwise."""
+    if not working.available():
+        return 1
+    if given.jobs is None and given.backend != "numpy":
+        return 1
+    if given.resume is not None and given.threads is None:
+        return 1
+    return max(1, min(given.jobs or working.cores(), runs))
+
+
+def _how(given: Settings, runs: int, left: int, processes: int) -> str:
+    """`5 runs, 2 side by side with one thread each`."""
+    text = plural(runs, "run") + (f", {left} of them left" if left < runs else "")
+    if processes < 2:
+        return text
+    threads = "one thread" if given.threads == 1 else plural(given.threads or 1, "thread")
+    return f"{text}, {processes} side by side with {threads} each"
+
+
+def _hint(terminal: Terminal, given: Settings, runs: int, processes: int) -> None:
+    """Why runs go one after another, and how more go at once."""
+    if runs < 2 or processes > 1:
+        return
+    if given.jobs != 1 and not working.available():
+        terminal.say("one after another: pip install 'dln[sweep]' to run them side by side")
+    elif given.resume is not None and given.threads is None and given.jobs != 1:
+        terminal.say("one after another, for it was begun with the threads of the machine")
+    elif working.cores() > 1:
+        terminal.say("one after another: --jobs N runs N side by side, with one thread each")
+
+
+def _one(
+    terminal: Terminal, swept: Sweeping, folder: SweepDirectory, jobs: Sequence[working.Job],
+    processes: int,
+) -> None:  # fmt: skip
+    """The runs of one sweep: each is kept as it is done, and printed when its turn has come."""
+    varied = combinations(swept)
+    shown = Table(terminal, swept, varied)
+    done = folder.rows[swept.name]
+    printed = _print(shown, done, 0)
+    for index, row in _rows(terminal, jobs, folder.settings, processes):
+        folder.add(swept.name, index, row)
+        if row.problems:
+            _explain(terminal, row)
+        if processes > 1:
+            terminal.say(f"{swept.name}: {len(done)} of {len(varied)} done: {named(row.constants)}")
+        printed = _print(shown, done, printed)
+    _summary(terminal, swept, folder.done(swept.name))
+
+
+def _rows(
+    terminal: Terminal, jobs: Sequence[working.Job], given: Settings, processes: int
+) -> Iterator[tuple[int, Row]]:
+    if processes > 1:
+        return working.side_by_side(jobs, given, processes)
+    return working.one_by_one(terminal, jobs, given)
+
+
+def _print(shown: Table, done: Mapping[int, Row], printed: int) -> int:
+    """Print the rows whose turn has come; how many are printed then."""
+    while printed in done:
+        shown.add(done[printed])
+        printed += 1
+    return printed
+
+
+def _explain(terminal: Terminal, row: Row) -> None:
+    """What went wrong in a run, and in which."""
+    terminal.say(f"with {named(row.constants)}:\n{row.error}")
+
+
+# ---- what came out -----------------------------------------------------------------------------
+
+
+def _closing(
+    terminal: Terminal, name: str, spec: Spec, folder: SweepDirectory, interrupted: bool
+) -> int:
+    """The tally, the table and the pictures; the exit code."""
+    found = {swept: folder.done(swept) for swept in folder.rows}
+    rows = [r for some in found.values() for r in some]
+    folder.put("table.csv", table(found).encode())
+    plots = _plots(terminal, spec, folder)
+    terminal.result()
+    tally(terminal, [v for r in rows for v in r.verdicts])
+    broken = sum(bool(r.problems) for r in rows)
+    if broken:
+        terminal.result(f"{plural(broken, 'run')} broke off")
+    terminal.result(f"sweep directory: {folder.path}")
+    if interrupted:
+        terminal.say(f"interrupted; go on with: dln sweep {name} --resume {folder.path}")
+    data = {k: [r.as_data() for r in some] for k, some in found.items()}
+    terminal.data({"spec": folder.spec, "sweeps": data, "sweep_dir": str(folder.path),
+                   "plots": plots, **({"interrupted": True} if interrupted else {})})  # fmt: skip
+    if interrupted:
+        return 130
+    return 1 if any(r.status == "failed" for r in rows) else 0
+
+
+def _plots(terminal: Terminal, spec: Spec, folder: SweepDirectory) -> list[str]:
+    """A picture of each sweep that has something to draw."""
+    drawn = {}
+    for name in folder.rows:
+        known = sweepplot.references(spec.syntax, spec.model.sweeps[name].vary)
+        panels = sweepplot.panels(folder.done(name), known)
+        if panels:
+            drawn[f"{name}.png"] = panels
+    if drawn and not pictures.available():
+        terminal.say("plots need matplotlib: pip install 'dln[plot]'")
+        return []
+    return [str(folder.put(name, pictures.of_panels(panels, ".png")))
+            for name, panels in drawn.items()]  # fmt: skip
+
+
+def _summary(terminal: Terminal, swept: Sweeping, rows: Sequence[Row]) -> None:
+    """Where seeds are varied: mean and standard deviation of each report over them."""
+    groups = over_seeds(rows)
+    if not groups:
+        return
+    others = [k for k in swept.vary if k != "seed"]
+    texts = [text for text, _ in swept.reports]
+    lines = [[*others, "seeds", *texts]]
+    for some in groups:
+        values = [[r.reports[t] for r in some] for t in texts]
+        same = [number(some[0].constants[k]) for k in others]
+        lines.append([*same, str(len(some)), *(spread(v) for v in values)])
+    terminal.result("\nmean over the seeds, and standard deviation\n"
+                    + columns(lines, right=range(len(lines[0]))))  # fmt: skip
+
+
+def over_seeds(rows: Sequence[Row]) -> list[list[Row]]:
+    """Rows that differ in their seed alone, group by group; nothing if no two do."""
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        if "seed" in row.constants and not row.problems:
+            key = named({k: v for k, v in row.constants.items() if k != "seed"})
+            groups.setdefault(key, []).append(row)
+    return list(groups.values()) if any(len(g) > 1 for g in groups.values()) else []
+
+
+def spread(values: Sequence[Any]) -> str:
+    """
+    >>> spread([1.0, 2.0, 3.0]), spread([4.0]), spread([None, 1.0])
+    ('2 ± 1', '4', '')
+    """
+    if not all(isinstance(v, int | float) for v in values):
+        return ""
+    mean = number(float(f"{statistics.fmean(values):.6g}"))
+    return f"{mean} ± {statistics.stdev(values):.2g}" if len(values) > 1 else mean
 
 
 class Table:
@@ -147,21 +240,22 @@ class Table:
         self, terminal: Terminal, swept: Sweeping, varied: Sequence[Mapping[str, Any]]
     ) -> None:
         self.terminal = terminal
-        heads = [*swept.vary, *(text for text, _ in swept.reports)]
+        self.texts = [text for text, _ in swept.reports]
         values = [[number(v[k]) for v in varied] for k in swept.vary]
         self.widths = [max(map(len, [k, *v])) for k, v in zip(swept.vary, values, strict=True)]
-        self.widths += [max(10, len(text)) for text, _ in swept.reports]
-        self._line(heads)
+        self.widths += [max(10, len(text)) for text in self.texts]
+        self._line([*swept.vary, *self.texts])
 
     def _line(self, cells: Sequence[str], after: str = "") -> None:
         padded = [c.rjust(w) for c, w in zip(cells, self.widths, strict=True)]
         self.terminal.result(columns([padded]) + after)
 
     def add(self, row: Row) -> None:
-        cells = [number(v) for v in [*row.constants.values(), *row.reports.values()]]
-        states = {v.status for v in row.verdicts}
-        worst = next((s for s in ("failed", "not run", "passed") if s in states), "")
-        self._line(cells, f"  {verdict(worst)}" if worst else "")
+        cells = [number(v) for v in row.constants.values()]
+        cells += [number(row.reports.get(text)) for text in self.texts]
+        self._line(cells, f"  {verdict(row.status, 0)}" if row.status else "")
+        for problem in row.problems:
+            self.terminal.result(painted(f"  {problem['code']}: {problem['message']}", "red"))
         for v in row.verdicts:
             if v.status == "failed":
                 self.terminal.result(f"  {v.text}: {comparison(v)}")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +42,12 @@ def run_all(terminal: Terminal, session: Session, spec: Spec, folder: Path) -> d
 def run_one(
     terminal: Terminal, session: Session, task: TaskSpec, folder: Path
 ) -> list[dict[str, Any]]:
-    """One task: values to files of `folder`, or printed."""
+    """One task: values to files of `folder`, or printed. Raises E562 where a phase that it comes
+    after has not run."""
+    for phase in task.after:
+        if phase not in session.results:
+            message = f"{task.name} comes after the phase {phase}, which has not run"
+            raise DlnError([Problem("E562", message)])
     values = session.evaluate(task.program)
     emitted: list[dict[str, Any]] = []
     for emit in task.emits:
@@ -70,7 +75,7 @@ def made(session: Session, emit: EmitSpec, values: Mapping[str, Any]) -> Any:
 
         return examples(session.programs, session.datasets, emit)
     by_epoch = all(part.axis == "epoch" for part in emit.parts)
-    return [curve(session, part, values, by_epoch) for part in emit.parts]
+    return [curve(session, part, values, by_epoch, emit.parts) for part in emit.parts]
 
 
 def spelled(part: PartSpec, values: Mapping[str, Any]) -> str:
@@ -83,8 +88,15 @@ def spelled(part: PartSpec, values: Mapping[str, Any]) -> str:
     return "".join(part.alphabet[int(i)] for i in value.reshape(-1))
 
 
-def curve(session: Session, part: PartSpec, values: Mapping[str, Any], by_epoch: bool) -> Curve:
-    """A vector over its positions, or a watch over epochs or updates."""
+def curve(
+    session: Session,
+    part: PartSpec,
+    values: Mapping[str, Any],
+    by_epoch: bool,
+    beside: Sequence[PartSpec] = (),
+) -> Curve:
+    """A vector over its positions, or a watch over epochs or updates: from where the phases end
+    that its own comes after, if the picture shows those too."""
     import numpy as np
 
     from dln.pictures import Curve
@@ -93,8 +105,26 @@ def curve(session: Session, part: PartSpec, values: Mapping[str, Any], by_epoch:
         y = values[part.key]
         return Curve(part.label, np.arange(len(y)), y, part.axis)
     updates, epochs, y = map(np.array, zip(*history(session, part.key), strict=True))
+    shown = {phase_of(session, p.key) for p in beside if p.source == "history"}
+    start = began(session, phase_of(session, part.key), shown, by_epoch)
     x, axis = (epochs, "epoch") if by_epoch else (updates, "update")
-    return Curve(part.label, x, y, axis)
+    return Curve(part.label, x + start, y, axis, what=part.key.rpartition(".")[2])
+
+
+def phase_of(session: Session, watch: str) -> str:
+    """The phase of a watch called `sse.error`, "" if it has not run."""
+    return next((name for name in session.results if watch.startswith(f"{name}.")), "")
+
+
+def began(session: Session, phase: str, shown: set[str], by_epoch: bool) -> int:
+    """How many epochs or updates lie before a phase, in the phases shown that it comes after."""
+    before = [name for name in session.plan.phases[phase].after if name in shown]
+    ends = []
+    for name in before:
+        result = session.results[name]
+        length = result.epochs if by_epoch else result.updates
+        ends.append(length + began(session, name, shown, by_epoch))
+    return max(ends, default=0)
 
 
 def history(session: Session, watch: str) -> list[Report]:
@@ -158,7 +188,7 @@ def encoded(emit: EmitSpec, kind: str, value: Any) -> bytes:
     part = emit.parts[0]
     if kind in pictures.KINDS:
         if emit.form in ("value", "examples"):
-            return pictures.of_array(value, part.label, kind, part.axis)
+            return pictures.of_array(value, part.label, kind, part.axis, part.rows)
         return pictures.of_curves(value, kind, emit.form == "log_plot")
     return _curves(kind, value) if "plot" in emit.form else _array(kind, value)
 
@@ -213,7 +243,8 @@ def repeat(terminal: Terminal, run_dir: str, name: str, given: Settings) -> int:
         rundir = RunDirectory.reopen(run_dir)
         path, before = remembered(rundir)
         constants: Mapping[str, object] = {**before.constants, **given.constants}
-        spec = from_source(read(find(path)), Path(path).stem, constants, before.data)
+        outside = constants, before.data, True, before.limit
+        spec = from_source(read(find(path)), Path(path).stem, *outside)
         [wanted] = chosen(name, spec.model.tasks, "task")
         compiled = spec.compile(before.backend, before.dtype, before.threads)
         session = opened(compiled, before.seed)

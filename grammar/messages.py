@@ -21,14 +21,16 @@ from dln.grammar.tables import parser_state
 # Where a statement belongs, for one that stands elsewhere.
 HOMES = {
     "block": "param fixed hidden energy",
-    "train": "minimize update start step watch checkpoint until",
+    "train": "minimize update start step watch checkpoint until state",
     "data": "split set",
     "sweep": "vary report",
     "task": "emit",
     "optimiser": "state",
 }
 VALUE_ENDS = frozenset({"NAME", "NUMBER", "RPAR", "RSQB", "STRING", "QUOTE"})
-_HOME = {word: home for home, words in HOMES.items() for word in words.split()}
+_HOME: dict[str, tuple[str, ...]] = {}
+for _home, _words in HOMES.items():
+    _HOME |= {word: (*_HOME.get(word, ()), _home) for word in _words.split()}
 
 
 def explain(failure: Failure) -> Answer:
@@ -142,8 +144,8 @@ def _out_of_place(f: Failure) -> Answer | None:
     if f.token is not f.first and f.before is not f.first:
         return None
     here = _surrounding(f)
-    if word in _HOME and here != _HOME[word]:
-        message = f"{word} belongs in {_HOME[word]}, not {_where(here)}"
+    if word in _HOME and here not in _HOME[word]:
+        message = f"{word} belongs in {' or '.join(_HOME[word])}, not {_where(here)}"
     elif word in ITEMS and here:
         message = f"{word} stands at the top of a file, not {_where(here)}"
     else:

@@ -237,8 +237,9 @@ def _head(node: s.Syntax) -> str | None:
             return " ".join([f"train {_name_ix(name)} on {expr_text(on)}", *map(_clause, clauses)])
         case s.Data(body=body) if body:
             return _data(node)
-        case s.Task(name, options):
-            return f"task {name}({_options(options)})"
+        case s.Task(name, options, phases):
+            after = f" after {', '.join(map(_name_ix, phases))}" if phases else ""
+            return f"task {name}({_options(options)}){after}"
         case s.Sweep(name) | s.Step(name):
             return f"{type(node).__name__.lower()} {name}"
         case s.Check(text, slow):
@@ -318,6 +319,8 @@ def _act(node: s.Syntax) -> str:
     match node:
         case s.Update(total, target, value):
             return f"update {_total(total)}{expr_text(target)} += {expr_text(value)}"
+        case s.Kept(target, value, drawn):
+            return f"state {_port(target)} {'~' if drawn else '='} {expr_text(value)}"
         case s.Start(target, value):
             return f"start {expr_text(target)} := {expr_text(value)}"
         case s.Watch(total, name, value, on, every):

@@ -297,7 +297,7 @@ class State(Syntax):
 
 
 class SetTo(Syntax):
-    """`name := value`."""
+    """`name := value`, in an optimiser or a phase."""
 
     name: str
     value: Expr
@@ -379,6 +379,14 @@ class Start(Syntax):
     value: Expr
 
 
+class Kept(Syntax):
+    """`state name[dims]: domain = value` in a phase, or drawn with `~`: kept for each row."""
+
+    target: Port
+    value: Expr
+    drawn: bool
+
+
 class Step(Syntax):
     name: str
     body: tuple[Stmt, ...]
@@ -423,8 +431,11 @@ class Emit(Syntax):
 
 
 class Task(Syntax):
+    """`task name(options) after phases { body }`."""
+
     name: str
     options: tuple[Option, ...]
+    after: tuple[NameIx, ...]
     body: tuple[Stmt, ...]
 
 
@@ -452,7 +463,7 @@ class Check(Syntax):
 
 Stmt: TypeAlias = (
     Param | Fixed | Hidden | Let | Define | Draw | Energy | Scan | For | Expect
-    | Minimize | Update | Start | Step | Watch | Checkpoint | Until | Emit
+    | Kept | SetTo | Minimize | Update | Start | Step | Watch | Checkpoint | Until | Emit
 )  # fmt: skip
 Item: TypeAlias = (
     Use | Const | Fn | Block | Optimiser | Let | Data | Train | Task | Sweep | Check | For

@@ -255,6 +255,10 @@ class Builder:
     def after(self, c: Kids) -> s.After:
         return self.make(s.After, c, tuple(filter(_is_node, c)))
 
+    def kept(self, c: Kids) -> s.Kept:
+        mark, value = c[2]
+        return self.make(s.Kept, c, c[1], value, mark == "~")
+
     def minimize(self, c: Kids) -> s.Minimize:
         return self.make(s.Minimize, c, c[1] is not None, c[2], tuple(c[4]), c[6])
 
@@ -290,7 +294,8 @@ class Builder:
     # ---- tasks, sweeps, checks -----------------------------------------------------------------
 
     def task(self, c: Kids) -> s.Task:
-        return self.make(s.Task, c, c[1].value, tuple(c[3] or ()), _body(c[4:]))
+        options, after = tuple(c[3] or ()), c[5].phases if c[5] is not None else ()
+        return self.make(s.Task, c, c[1].value, options, after, _body(c[6:]))
 
     def emit(self, c: Kids) -> s.Emit:
         return self.make(s.Emit, c, c[1], c[3] and c[3].value[1:-1])

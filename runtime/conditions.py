@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import inf
+from typing import Any
 
 from dln.compiler.plan import PhaseSpec
 from dln.runtime.programs import Programs
@@ -19,18 +20,23 @@ class Conditions:
     def __init__(self, programs: Programs, spec: PhaseSpec, watches: Watches, guard: Guard) -> None:
         self.programs, self.spec, self.watches, self.guard = programs, spec, watches, guard
         self.best: list[float] = [inf] * len(spec.keeps)
+        self.at_best: dict[str, float] = {}
 
     def until(self, now: Mapping[str, float]) -> bool:
         """Whether the phase is to end."""
         return self.spec.until is not None and bool(self._value(self.spec.until, "until", now))
 
-    def better(self, now: Mapping[str, float]) -> bool:
-        """Whether a value that checkpoints are kept by is the smallest yet."""
+    def better(self, now: Mapping[str, float], epochs: int) -> bool:
+        """Whether a value that checkpoints are kept by is the smallest yet; what else is known then
+        is remembered."""
         found = False
         for i, keep in enumerate(self.spec.keeps):
             value = self._value(keep.program, "best", now) if keep.program else None
             if value is not None and value < self.best[i]:
                 self.best[i], found = value, True
+        if found:
+            counts = {"epochs": float(epochs), "updates": now["update"]}
+            self.at_best = {**self.watches.values, **counts}
         return found
 
     def _value(self, program: str, key: str, now: Mapping[str, float]) -> float | None:
@@ -48,9 +54,11 @@ class Conditions:
         asked = (c.removeprefix("watch:") for c in clocks if c.startswith("watch:"))
         return all(name in self.watches.values for name in asked)
 
-    def state(self) -> list[float | None]:
-        """The smallest values as plain data."""
-        return [None if b == inf else b for b in self.best]
+    def state(self) -> dict[str, Any]:
+        """The smallest values as plain data, and what was known then."""
+        smallest = [None if b == inf else b for b in self.best]
+        return {"smallest": smallest, "then": dict(self.at_best)}
 
-    def restore(self, state: list[float | None]) -> None:
-        self.best = [inf if b is None else float(b) for b in state]
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.best = [inf if b is None else float(b) for b in state["smallest"]]
+        self.at_best = dict(state["then"])

@@ -20,6 +20,7 @@ from dln.grammar.diagnostics import DlnError, Fault, Problem
 from dln.runtime import readers
 from dln.runtime.executable import Bound
 from dln.runtime.feeds import Arrays, check_field, check_fields
+from dln.runtime.keeping import Kept
 from dln.runtime.places import placed, unknown
 from dln.runtime.programs import Programs, put
 
@@ -82,8 +83,11 @@ class Datasets:
     """The data sets of a session, read when they are first asked for.
 
     `given` replaces examples of the file: by data set or by part, arrays by field or in the order
-    of the fields. `limit` takes that many examples of each part.
+    of the fields. `limit` takes that many examples of each part. `kept` holds what other sessions
+    of this process have read.
     """
+
+    kept: Kept | None = None
 
     def __init__(
         self, programs: Programs, given: Mapping[str, Any] | None = None, limit: int | None = None
@@ -92,6 +96,7 @@ class Datasets:
         self.limit = limit
         self._raw: dict[str, dict[str, NDArray[Any]]] = {}
         self._parts: dict[tuple[str, str, str], Part] = {}
+        self._still: dict[tuple[str, str], Any] = {}
         self._given = {
             name: self._check_given(name, arrays) for name, arrays in (given or {}).items()
         }
@@ -100,8 +105,9 @@ class Datasets:
         """These data sets with others in their place, or with fewer examples."""
         if not given and limit == self.limit:
             return self
+        self._refuse_wholes(given or {})
         other = Datasets(self.programs, given, limit)
-        other._raw = self._raw
+        other._raw, other.kept = self._raw, self.kept
         return other
 
     def part(self, data: str, part: str, dtype: str) -> Part:
@@ -112,6 +118,31 @@ class Datasets:
             with placed(self.plan.texts, spec.place):
                 self._parts[key] = self._load(spec, part, dtype)
         return self._parts[key]
+
+    def whole(self, key: str, rows: int, dtype: str) -> Any:
+        """The first `rows` examples of a field of a part, called `data.part.field`, as one array
+        of the device. Where the part is in memory in that precision already it is that array."""
+        data, name, field = key.split(".")
+        part = self.part(data, name, dtype)
+        if part.drawn is None:
+            return part.arrays[field][:rows]
+        if (key, dtype) not in self._still:
+            spec = self.plan.data[data]
+            arrays = self._convert(spec, self._read(spec), part.first, rows, dtype)
+            kind = _kinds(spec, dtype)[field]
+            self._still[key, dtype] = self.programs.device.array(arrays[field], kind)
+        return self._still[key, dtype]
+
+    def _refuse_wholes(self, given: Mapping[str, Any]) -> None:
+        """Examples from Python do not take the place of those that stand whole in the spec."""
+        for name in given:
+            data = name.partition(".")[0]
+            found = [key for key in self.plan.wholes if key.startswith(f"{data}.")]
+            if found:
+                shown = found[0].replace(".all.", ".")
+                message = f"{shown} stands whole in the spec, so its examples are those of the file"
+                remedy = f'data_paths={{"{data}": ...}} when the spec is loaded'
+                raise Fault(message, remedy, "E557")
 
     def _load(self, spec: DataSpec, part: str, dtype: str) -> Part:
         for name in (f"{spec.name}.{part}", spec.name):
@@ -141,7 +172,7 @@ class Datasets:
     def _read(self, spec: DataSpec) -> dict[str, NDArray[Any]]:
         if spec.name not in self._raw:
             decl = readers.Decl(spec.reader, spec.args, spec.options, spec.base, spec.override)
-            raw = readers.read(decl)
+            raw = readers.read(decl) if self.kept is None else self.kept.read(decl)
             count = len(next(iter(raw.values())))
             if count != spec.count:
                 message = f"{spec.name} holds {count:,} examples, but held {spec.count:,} before"

@@ -24,8 +24,8 @@ class Device(Protocol):
     """One place to compute. `Any` stands for its buffers and arrays.
 
     `xp` is the array module handed to programs, `helpers` their named helpers (`uniform`,
-    `normal`, `warp`), the same bits on every device; `threads` is the number of threads of the
-    host's linear algebra, None where it cannot be told.
+    `normal`, `warp`, `lowest`), the same bits on every device; `threads` is the number of threads
+    of the host's linear algebra, None where it cannot be told.
     """
 
     name: str

@@ -56,8 +56,9 @@ class Bound:
 class Executable:
     """A program with its parameters on a device.
 
-    `params` and `states` are arrays of the device, by path, updated in place. Raises `Fault` where
-    one is missing or has another shape or precision, or where memory would not suffice.
+    `params` and `states` are arrays of the device, by path, updated in place; `wholes` are fields
+    of whole parts of data, only read. Raises `Fault` where one is missing or has another shape or
+    precision, or where memory would not suffice.
     """
 
     def __init__(
@@ -67,15 +68,16 @@ class Executable:
         params: dict[str, Any],
         states: dict[str, Any],
         seed: int = 0,
+        wholes: Mapping[str, Any] | None = None,
     ) -> None:
         self.program, self.device, self.seed = program, device, seed
-        self.params, self.states = params, states
+        self.params, self.states, self.wholes = params, states, wholes or {}
         self._bind = load(program, device)
         self._constants = self._make_constants()
         self._bounds: dict[int, Bound] = {}
         self._held = 0
         self._storage: dict[str, Any] = {}
-        for buffer in self._own("param") + self._own("state"):
+        for buffer in self._own("param") + self._own("state") + self._own("whole"):
             self._array(buffer)
 
     def at(self, n: int) -> Bound:
@@ -134,8 +136,8 @@ class Executable:
         if buffer.place == "arena":
             start = offsets[buffer.slot]
             return self.device.view(self._storage["arena"], start, shape, dtype)
-        if buffer.place in ("param", "state"):
-            return self._array(buffer)
+        if buffer.place in ("param", "state", "whole"):
+            return self._array(buffer, n)
         if buffer.place == "const":
             return self._constants[buffer.name]
         if buffer.place == "scalar":  # filled once at binding, perhaps from n: no two may share it
@@ -143,12 +145,16 @@ class Executable:
             return self.device.view(self.device.empty(size), 0, shape, dtype)
         return self.device.view(self._storage[buffer.name], 0, shape, dtype)
 
-    def _array(self, buffer: Buffer) -> Any:
-        """The caller's array of a parameter or state. Raises `Fault` where it does not fit."""
-        held = self.params if buffer.place == "param" else self.states
+    def _array(self, buffer: Buffer, n: int = 0) -> Any:
+        """The caller's array of a parameter, state or whole field; of a state with a row for each
+        example the first n rows. Raises `Fault` where it does not fit."""
+        places = {"param": self.params, "state": self.states, "whole": self.wholes}
+        held = places[buffer.place]
         if buffer.key not in held:
             raise Fault(f'the {buffer.place} "{buffer.key}" is missing')
-        array, shape = held[buffer.key], buffer.shape_at(0)
+        array, shape = held[buffer.key], buffer.shape_at(n)
+        if buffer.shape and buffer.shape[0][1]:
+            array = array[:n]
         dtype = dtype_of(self.program, buffer)
         if tuple(array.shape) != shape or str(array.dtype) != dtype:
             raise Fault(

@@ -35,6 +35,7 @@ class Gpu:
             "uniform": self._drawn(uniform),
             "normal": self._drawn(normal),
             "warp": self._warp,
+            "lowest": self._lowest,
         }
 
     def suit(self, flops: int) -> None:
@@ -82,6 +83,19 @@ class Gpu:
         host = np.empty(out.shape, out.dtype)
         warp(self.to_host(image), self.to_host(u), host, *how)
         out.set(host)
+
+    def _lowest(self, values: Any, out: Any) -> None:
+        """A few are taken one by one, rows side by side; for many the rows are sorted. CuPy's
+        sort is stable, and its argmin gives the first of equal numbers."""
+        n, k = values.shape[-1], out.shape[-1]
+        rows, places = values.reshape(-1, n), out.reshape(-1, k)
+        if k > 16:
+            places[...] = self._cupy.argsort(rows, axis=-1)[:, :k]
+            return
+        left, every = rows.copy(), self._cupy.arange(len(rows))
+        for i in range(k):
+            places[:, i] = left.argmin(axis=-1)
+            left[every, places[:, i]] = np.inf
 
 
 def open_gpu(threads: int | None = None) -> Gpu:

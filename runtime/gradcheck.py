@@ -92,8 +92,12 @@ class _Probe:
         held = session.programs.params
         self.start = {p: device.to_host(held[p]).astype(np.float64) for p in used}
         self.params = {p: device.array(a, "float64") for p, a in self.start.items()}
-        zeros = {p: np.zeros(shape) for p, shape in spec.states.items()}
-        self.states = {p: device.array(a, "float64") for p, a in zeros.items()}
+        self._first = {p: np.zeros(shape) for p, shape in spec.states.items()}
+        if spec.kept:
+            first = session.programs.run(f"states:{spec.name}", spec.name, spec.rows or 1)
+            self._first |= first
+        kinds = {p: str(a.dtype) for p, a in self._first.items()}
+        self.states = {p: device.array(a, kinds[p]) for p, a in self._first.items()}
         self.minibatch = _minibatch(session, spec, examples)
         self._loss = self._bound(name)
         bound, clocks = self._bound(f"grad:{spec.name}")
@@ -104,7 +108,8 @@ class _Probe:
         plan, device = self.session.plan, self.session.device
         seed = self.session.programs.seed_of(self.spec.name)
         program = plan.programs[name]
-        executable = Executable(program, device, self.params, self.states, seed)
+        wholes = self.session.programs.wholes(program)
+        executable = Executable(program, device, self.params, self.states, seed, wholes)
         bound = executable.at(len(next(iter(self.minibatch.values()))))
         for key, target in bound.inputs.items():
             put(device, target, self.minibatch[key])
@@ -114,8 +119,8 @@ class _Probe:
         """The loss with other values of one parameter."""
         for p, start in self.start.items():
             put(self.session.device, self.params[p], values if p == path else start)
-        for state in self.states.values():
-            state[...] = 0.0
+        for p, state in self.states.items():
+            put(self.session.device, state, self._first[p])
         bound, clocks = self._loss
         bound.run(*clocks)
         return float(bound.values["loss"])

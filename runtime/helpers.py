@@ -105,3 +105,23 @@ def warp(
     after -= before
     after *= x[:, None]
     np.add(before, after, out=out.reshape(before.shape))
+
+
+def lowest(values: NDArray[Any], out: NDArray[Any]) -> None:
+    """The places of the lowest numbers along the last axis, as many as `out` has room for, the
+    lowest first; of equal numbers the smaller place. The numbers are finite.
+
+    A few are taken one by one, each time the lowest of what is left; for many the row is
+    partitioned, and only what is not above the last of them is sorted. A row fits into the cache.
+    """
+    n, k = values.shape[-1], out.shape[-1]
+    for row, places in zip(values.reshape(-1, n), out.reshape(-1, k), strict=True):
+        if k <= 16:
+            left = row.copy()
+            for i in range(k):
+                places[i] = at = left.argmin()
+                left[at] = np.inf
+        else:
+            most = np.partition(row, k - 1)[k - 1]
+            within = np.flatnonzero(row <= most)
+            places[:] = within[np.argsort(row[within], kind="stable")[:k]]

@@ -100,4 +100,5 @@ class Log(Hook):
 
     def phase_end(self, result: PhaseResult) -> None:
         counts = {"epochs": result.epochs, "updates": result.updates}
-        self._log("end", phase=result.name, **counts, seconds=round(result.seconds, 3))
+        why = {"ended": result.ended} if result.ended else {}
+        self._log("end", phase=result.name, **counts, seconds=round(result.seconds, 3), **why)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from dln.runtime.helpers import normal, uniform, warp
+from dln.runtime.helpers import lowest, normal, uniform, warp
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector register
 WORTH_A_POOL = 50_000_000  # operations of a product: about half a millisecond on one core
@@ -29,6 +29,7 @@ class Host:
         "uniform": uniform,
         "normal": normal,
         "warp": warp,
+        "lowest": lowest,
     }
 
     def __init__(self, threads: int | None = None) -> None:

@@ -21,12 +21,24 @@ PAUSE = 0.1  # seconds between two looks at the progress
 
 @dataclass
 class Feed:
-    """The step bound for minibatches of n examples."""
+    """The step bound for minibatches of n examples: fill in their fields, then run."""
 
     bound: Bound
     fill: Callable[[Any, float], None]
+    run: Callable[..., None]
     clocks: list[float]
     sums: Sums
+
+
+def once(fill: Callable[[Any, float], None]) -> Callable[[Any, float], None]:
+    """Fills in the first time only."""
+    left = [fill]
+
+    def filled(indices: Any, update: float) -> None:
+        while left:
+            left.pop()(indices, update)
+
+    return filled
 
 
 class Loop:
@@ -52,7 +64,7 @@ class Loop:
         feed = self._feed(len(t.minibatch()))
         indices, update = t.batches.of_epoch(t.epoch), t.update
         low = update % t.per_epoch * n
-        fill, run, clocks, sums = feed.fill, feed.bound.run, feed.clocks, feed.sums
+        fill, run, clocks, sums = feed.fill, feed.run, feed.clocks, feed.sums
         at_update, at_progress = self._at("update"), self._at("progress")
         self._set_epoch(clocks)
         fraction, add = t.duration.fraction, t.programs.device.xp.add
@@ -99,8 +111,10 @@ class Loop:
             t.step.at(t.batches.size)
             bound = t.step.at(n)
             clocks = t.programs.clocks(self.program, t.now())
-            fill = t.part.filler(bound, t.programs.device.xp)
-            self._feeds[n] = Feed(bound, fill, clocks, t.watches.pairs(bound))
+            fill, run = t.part.filler(bound, t.programs.device.xp), bound.run
+            if t.descent is not None:  # all its looks are at the same examples
+                fill, run = once(fill), t.descent.over(t.step.params, bound)
+            self._feeds[n] = Feed(bound, fill, run, clocks, t.watches.pairs(bound))
         return self._feeds[n]
 
     def _look(self, feed: Feed) -> bool:

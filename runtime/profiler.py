@@ -18,7 +18,7 @@ import numpy as np
 from dln.compiler.plan import Line, Place, Program, at
 from dln.runtime.batches import Batches
 from dln.runtime.device import Device
-from dln.runtime.executable import Bound, Executable
+from dln.runtime.executable import Bound, Executable, dtype_of
 from dln.runtime.programs import paths_of
 from dln.runtime.session import Session, check_rows
 
@@ -82,8 +82,9 @@ def _bound(session: Session, program: Program, phase: str, device: Any, n: int) 
     copied = {p: session.device.to_host(held.params[p]) for p in paths_of(program)}
     params = {p: device.array(a, program.dtype) for p, a in copied.items()}
     buffers = (b for b in program.buffers if b.place == "state")
-    states = {b.key: device.array(np.zeros(b.shape_at(0)), program.dtype) for b in buffers}
-    return Executable(program, device, params, states, held.seed_of(phase)).at(n)
+    states = {b.key: device.array(np.zeros(b.shape_at(n)), dtype_of(program, b)) for b in buffers}
+    made = Executable(program, device, params, states, held.seed_of(phase), held.wholes(program))
+    return made.at(n)
 
 
 def _mean(bound: Bound, clocks: list[float], seconds: float, wait: Callable[[], None]) -> float:

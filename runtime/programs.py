@@ -8,7 +8,8 @@ precision for good. A wrong name is E560.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,9 @@ from dln.runtime.device import Device
 from dln.runtime.executable import Bound, Executable
 from dln.runtime.places import unknown
 from dln.runtime.results import PhaseResult, number_of
+
+if TYPE_CHECKING:
+    from dln.runtime.datasets import Datasets
 
 Host = NDArray[Any]
 
@@ -75,7 +79,8 @@ class Programs:
         arrays = self._in_precision(program)
         generation, found = self._made.get(name, (-1, None))
         if found is None:
-            found = Executable(program, self.device, arrays, states, self.seed_of(phase))
+            seed = self.seed_of(phase)
+            found = Executable(program, self.device, arrays, states, seed, self.wholes(program))
         elif generation != self._generation or (own is not None and own is not found.states):
             found.rebind(arrays, states)
         self._made[name] = (self._generation, found)
@@ -86,10 +91,10 @@ class Programs:
         own = self.plan.phases[phase].seed if phase is not None else None
         return self.seed if own is None else own
 
-    def run(self, name: str) -> dict[str, Host]:
-        """The values of a program without inputs, on the host."""
-        executable = self.executable(name)
-        bound = executable.at(1)
+    def run(self, name: str, phase: str | None = None, n: int = 1) -> dict[str, Host]:
+        """The values of a program without inputs, on the host; of a phase's with its seed."""
+        executable = self.executable(name, phase)
+        bound = executable.at(n)
         bound.run(*self.clocks(executable.program))
         return self.values(bound)
 
@@ -112,6 +117,21 @@ class Programs:
         return [
             float(known[c] if c in known else number_of(self.results, c)) for c in program.clocks
         ]
+
+    # ---- data ----------------------------------------------------------------------------------
+
+    @cached_property
+    def datasets(self) -> Datasets:
+        """The data sets of the spec, from their files."""
+        from dln.runtime.datasets import Datasets  # which stands on this class
+
+        return Datasets(self)
+
+    def wholes(self, program: Program) -> dict[str, Any]:
+        """The fields of whole parts that a program reads, in its precision: one array for all."""
+        asked = [b for b in program.buffers if b.place == "whole"]
+        whole = self.datasets.whole if asked else None
+        return {b.key: whole(b.key, b.shape_at(0)[0], program.dtype) for b in asked if whole}
 
     # ---- parameters ----------------------------------------------------------------------------
 
@@ -171,12 +191,22 @@ class Programs:
 
     def start_states(self, phase: PhaseSpec, dtype: str) -> None:
         """The first values of a phase's optimiser states."""
-        values = self.run(f"states:{phase.name}") if phase.states else {}
+        name = f"states:{phase.name}"
+        values = {path: np.zeros(shape) for path, shape in phase.states.items()}
+        if values and name in self.plan.programs:
+            values |= self.run(name, phase.name, phase.rows or 1)
         self.set_states(phase.name, values, dtype)
 
     def set_states(self, phase: str, values: Mapping[str, Host], dtype: str) -> None:
-        self.states[phase] = {path: self.device.array(a, dtype) for path, a in values.items()}
+        """Take over states: numbers in the precision of the phase, classes as they are."""
+        kinds = {path: dtype if a.dtype.kind == "f" else str(a.dtype) for path, a in values.items()}
+        self.states[phase] = {p: self.device.array(a, kinds[p]) for p, a in values.items()}
         self._generation += 1
+
+    def snapshot(self, phase: str) -> dict[str, Host]:
+        """Copies of all parameters, and of what a phase keeps as `state:<path>`, on the host."""
+        held, kept = self._states(phase), self.plan.phases[phase].kept
+        return self.host_params() | {f"state:{k}": self.device.to_host(held[k]) for k in kept}
 
 
 class Params(Mapping[str, Any]):

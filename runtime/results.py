@@ -24,7 +24,8 @@ class PhaseResult:
 
     `first` is the first minibatch by field, `before` and `after` the parameters at both ends: kept
     where the session was asked for them. `shortened` says that fewer epochs or examples were used
-    than the spec says.
+    than the spec says, `ended` why a descent went no further. `best` are the watched values and
+    counts when what checkpoints are kept by was smallest.
     """
 
     name: str
@@ -35,6 +36,8 @@ class PhaseResult:
     history: dict[str, list[Report]] = field(default_factory=dict)
     complete: bool = False
     shortened: bool = False
+    ended: str = ""
+    best: dict[str, float] = field(default_factory=dict)
     first: dict[str, NDArray[Any]] | None = None
     before: dict[str, NDArray[Any]] | None = None
     after: dict[str, NDArray[Any]] | None = None
@@ -43,10 +46,10 @@ class PhaseResult:
         """All but the arrays, as plain data."""
         plain = {k: getattr(self, k) for k in PLAIN}
         history = {k: [list(r) for r in rows] for k, rows in self.history.items()}
-        return {**plain, "watch": dict(self.watch), "history": history}
+        return {**plain, "watch": dict(self.watch), "history": history, "best": dict(self.best)}
 
 
-PLAIN = ("name", "epochs", "updates", "seconds", "complete", "shortened")
+PLAIN = ("name", "epochs", "updates", "seconds", "complete", "shortened", "ended")
 KEPT = ("first", "before", "after")
 
 
@@ -55,8 +58,9 @@ def result_from(facts: Mapping[str, Any]) -> PhaseResult:
     history = {
         k: [(int(u), int(e), float(v)) for u, e, v in r] for k, r in facts["history"].items()
     }
-    plain = {k: facts[k] for k in PLAIN}
-    return PhaseResult(**plain, watch=dict(facts["watch"]), history=history)
+    plain = {k: facts[k] for k in PLAIN if k in facts}
+    best = dict(facts.get("best", {}))
+    return PhaseResult(**plain, watch=dict(facts["watch"]), history=history, best=best)
 
 
 def number_of(results: Mapping[str, PhaseResult], clock: str) -> float:
@@ -78,6 +82,8 @@ def number_of(results: Mapping[str, PhaseResult], clock: str) -> float:
 def _attribute(result: PhaseResult, name: str) -> float | None:
     if name in result.watch:
         return result.watch[name]
+    if name.startswith("best."):
+        return result.best.get(name.removeprefix("best."))
     indexed = re.fullmatch(r"(.+)\[(\d+)\]", name)
     if indexed is not None:
         rows, at = result.history.get(indexed[1], []), int(indexed[2])

@@ -108,7 +108,8 @@ def _take_states(session: Session, arrays: Mapping[str, NDArray[Any]], strict: b
         if strict and found and not fits:
             raise Fault(f"the optimiser of {name} has other states", "start a new run", "E561")
         if fits:
-            dtype = str(next(iter(found.values())).dtype) if found else session.plan.dtype
+            real = (str(a.dtype) for a in found.values() if a.dtype.kind == "f")
+            dtype = next(real, session.plan.dtype)
             session.programs.set_states(name, found, dtype)
             taken.append(name)
     return taken

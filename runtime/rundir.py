@@ -55,7 +55,7 @@ class RunDirectory:
     def create(cls, spec: str, out: str | None = None, root: str = "runs") -> RunDirectory:
         """A new directory: `out` if given (it must not hold a run), else `root/<spec>-<n>`."""
         try:
-            path = _claim(Path(out)) if out is not None else _next(Path(root), spec)
+            path = _claim(Path(out)) if out is not None else next_free(Path(root), spec)
             (path / "checkpoints").mkdir(exist_ok=True)
         except OSError as e:
             raise _refused("make", out or root, e) from e
@@ -241,7 +241,7 @@ def _claim(path: Path) -> Path:
     return path
 
 
-def _next(root: Path, spec: str) -> Path:
+def next_free(root: Path, spec: str) -> Path:
     """The first free `root/<spec>-<n>`; `mkdir` decides between two that ask at once."""
     root.mkdir(parents=True, exist_ok=True)
     stem = re.sub(r"[^A-Za-z0-9_.-]+", "_", spec).strip(".") or "run"

@@ -24,8 +24,9 @@ class TrainOptions(TypedDict, total=False):
     """How `Session.train` may differ from the spec, and who is told of it.
 
     `epochs` takes the place of the duration (a phase said in updates is cut short by it, not made
-    longer); `limit` uses that many examples of each part; `data` takes the place of the spec's
-    data, by set or part: `{"mnist": (x, label)}`. With `rundir` checkpoints and a log are written.
+    longer); `limit` uses that many examples of each part, though what stands whole in the spec
+    keeps the size that it was read with; `data` takes the place of the spec's data, by set or part:
+    `{"mnist": (x, label)}`. With `rundir` checkpoints and a log are written.
     `stop.is_set()` ends it after the update at hand with `Interrupted`. `resume` is a checkpoint
     to go on from: phases that are complete in it are passed over.
     """
@@ -77,7 +78,7 @@ def _train(
             resuming.restore_kept(training.result, restored.arrays)
         elif spec.name in session.keep_before:
             training.keep_first()
-            training.result.before = session.programs.host_params()
+            training.result.before = session.programs.snapshot(spec.name)
         training.run()
 
 

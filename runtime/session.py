@@ -15,12 +15,12 @@ from typing import Any, Unpack, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from dln.compiler.plan import AppliedSpec, FieldSpec, PhaseSpec, Plan
+from dln.compiler.plan import AppliedSpec, DescentSpec, FieldSpec, PhaseSpec, Plan
 from dln.grammar.diagnostics import DlnError, Problem, nearest
 from dln.runtime import checkpoint
 from dln.runtime import resume as resuming
 from dln.runtime.batches import updates_of_epoch
-from dln.runtime.datasets import Datasets
+from dln.runtime.descent import Descent
 from dln.runtime.device import Device
 from dln.runtime.estimates import before_step
 from dln.runtime.executable import Bound, Executable
@@ -51,7 +51,7 @@ class Session:
         self.results = self.programs.results
         self.updates: dict[str, int] = {}
         self.keep_before: set[str] = set()
-        self.datasets = Datasets(self.programs)
+        self.datasets = self.programs.datasets
 
     # ---- one minibatch -------------------------------------------------------------------------
 
@@ -66,9 +66,27 @@ class Session:
             now = self._times(spec, update)
             where = f"phase {phase}, update {update}"
             before_step(self, spec, update, now)
-            bound = self._run(executable, self._fields(spec, fields), now, where)
+            arrays = self._fields(spec, fields)
+            bound = self._run(executable, arrays, now, where, spec.rows or 1)
+            loss = float(bound.values["loss"]) if "loss" in bound.values else 0.0
+            if spec.descent is not None:
+                self._descend(spec, spec.descent, executable, bound, now)
         self.updates[phase] = update + 1
-        return float(bound.values["loss"]) if "loss" in bound.values else 0.0
+        return loss
+
+    def _descend(
+        self,
+        spec: PhaseSpec,
+        rules: DescentSpec,
+        executable: Executable,
+        bound: Bound,
+        now: Mapping[str, float],
+    ) -> None:
+        """One iteration of a descent on the minibatch that a step has been bound to."""
+        descent = Descent(rules, self.device.xp, self.programs.states[spec.name])
+        clocks = self.programs.clocks(executable.program, now)
+        with strict(self.device):
+            descent.over(executable.params, bound)(*clocks)
 
     def grad(self, phase: str, path: str, **fields: object) -> Host:
         """The gradient of a phase's loss with respect to a parameter, on one minibatch."""
@@ -84,7 +102,8 @@ class Session:
             executable = self.programs.executable(name, phase)
             now = self._times(spec, self.updates.get(phase, 0))
             arrays = self._fields(spec, fields)
-            bound = self._run(executable, arrays, now, f"the gradient of {phase}")
+            where = f"the gradient of {phase}"
+            bound = self._run(executable, arrays, now, where, spec.rows or 1)
         return self.device.to_host(bound.values[path])
 
     def apply(self, path: str, *arrays: object, **named: object) -> Any:
@@ -96,7 +115,8 @@ class Session:
         checked, owner = self._ports(path, spec, arrays, named)
         with placed(self.plan.texts):
             executable = self.programs.executable(spec.program)
-            bound = self._run(executable, checked, {}, owner)
+            rows = max(map(len, checked.values()), default=1)
+            bound = self._run(executable, checked, {}, owner, rows)
         return self._results(spec, bound)
 
     def apply_step(
@@ -172,7 +192,8 @@ class Session:
             live = joined(self.plan.params[path])
             given = params[path] if live is None else np.where(live, params[path], 0)
             arrays[path] = self.device.array(given, spec.dtype)
-        return Executable(spec, self.device, arrays, {}, self.seed)
+        wholes = self.programs.wholes(spec)
+        return Executable(spec, self.device, arrays, {}, self.seed, wholes)
 
     def _run(
         self,
@@ -180,10 +201,12 @@ class Session:
         arrays: Mapping[str, Any],
         now: Mapping[str, float],
         where: str,
+        rows: int = 1,
     ) -> Bound:
-        """Fill in the inputs and run once; numerical faults become errors with their line."""
+        """Fill in the inputs and run once; numerical faults become errors with their line. Without
+        inputs it runs on so many `rows`."""
         batched = [b.key for b in executable.program.inputs if (0, 1) in b.shape[:1]]
-        n = len(arrays[batched[0]]) if batched else 1
+        n = len(arrays[batched[0]]) if batched else rows
         bound = executable.at(n)
         for key, target in bound.inputs.items():
             put(self.device, target, arrays[key])
@@ -246,7 +269,7 @@ class Session:
         self.results.pop(result.name, None)
         self.results[result.name] = result
         if result.complete and result.name in self.keep_before:
-            result.after = self.programs.host_params()
+            result.after = self.programs.snapshot(result.name)
 
     # ---- files ---------------------------------------------------------------------------------
 
@@ -270,6 +293,9 @@ class Session:
 
     def applied(self, path: str) -> AppliedSpec:
         """The instance at a path, as a function."""
+        if self._is_machine(path):
+            asked = " or ".join(f"{path}.{verb}" for verb in self._asked_of(path))
+            raise DlnError([Problem("E563", f"{path} is a machine: ask for {asked}")])
         if path not in self.plan.applied:
             raise unknown("E560", "instance", str(path), list(self.plan.applied))
         return self.plan.applied[path]
@@ -278,12 +304,24 @@ class Session:
         return [b.key for b in self.plan.programs[program].values]
 
     def __getitem__(self, path: str) -> Instance:
-        self.applied(path)
+        if not self._is_machine(path):
+            self.applied(path)
         return Instance(self, path)
 
+    def _is_machine(self, path: str) -> bool:
+        """Whether what stands at a path is asked for by name: `R.up`, `R.free`."""
+        return f"{path}.free" in self.plan.applied and path not in self.plan.applied
+
+    def _asked_of(self, path: str) -> list[str]:
+        """What a machine can be asked for."""
+        return [v for v in ("up", "down", "free") if f"{path}.{v}" in self.plan.applied]
+
     def __getattr__(self, name: str) -> Instance:
-        if name.startswith("_") or name == "plan" or name not in self.plan.applied:
-            known = [] if name.startswith("_") or name == "plan" else self.plan.applied
+        hidden = name.startswith("_") or name == "plan"
+        if not hidden and self._is_machine(name):
+            return Instance(self, name)
+        if hidden or name not in self.plan.applied:
+            known = [] if hidden else self.plan.applied
             near = nearest(name, known)
             hint = f'; the nearest instance is "{near}"' if near else ""
             raise AttributeError(f'a session has no attribute or instance "{name}"{hint}')
@@ -335,16 +373,25 @@ class Instance:
         return Instance(self._session, f"{self._path}.{name}")
 
     def __repr__(self) -> str:
+        if self._session._is_machine(self._path):
+            asked = ", ".join(self._session._asked_of(self._path))
+            return f"{self._path} (a machine: {asked})"
         ports = ", ".join(p.name for p in self._session.applied(self._path).ports)
         return f"{self._path}({ports})"
 
 
 def check_rows(spec: PhaseSpec, n: int) -> None:
-    """Raise `DlnError` E563 where a minibatch of a stream is not one window of each row."""
+    """Raise `DlnError` E563 where a minibatch of a stream is not one window of each row, or has
+    more examples than the phase keeps rows."""
     if spec.order == "stream" and n != spec.batch:
         message = f"{spec.name} is a stream of {spec.batch} rows: a minibatch has {spec.batch}"
         message += f" windows, not {n}"
         raise DlnError([Problem("E563", message)])
+    if spec.rows is not None and n > spec.rows:
+        message = f"{spec.name} keeps {spec.rows} rows from update to update"
+        remedy = f"a minibatch of at most {spec.rows}"
+        found = f"a minibatch of {n} examples is too many"
+        raise DlnError([Problem("E563", message, facts=(found,), remedy=remedy)])
 
 
 def _inputs(executable: Executable) -> list[str]:

@@ -16,6 +16,7 @@ from dln.grammar.diagnostics import Fault
 from dln.runtime.batches import Batches
 from dln.runtime.conditions import Conditions
 from dln.runtime.datasets import Datasets, Part
+from dln.runtime.descent import Descent
 from dln.runtime.duration import Duration
 from dln.runtime.estimates import Estimates
 from dln.runtime.faults import Watchman, strict
@@ -53,6 +54,13 @@ class Options:
     rundir: RunDirectory | None = None
 
 
+def check_kept(spec: PhaseSpec, size: int, part: Part) -> None:
+    """Raise `Fault` E557 where minibatches have more examples than the phase keeps rows."""
+    if spec.rows is not None and size > spec.rows:
+        message = f"{spec.name} keeps {spec.rows:,} rows, and {part.name} has {size:,} examples"
+        raise Fault(message, f"at most {spec.rows:,} examples, or a spec with a batch", "E557")
+
+
 class Training:
     """One phase under way."""
 
@@ -64,6 +72,7 @@ class Training:
         self.part: Part = options.datasets.part(spec.data, spec.part, program.dtype)
         seed = self.programs.seed_of(spec.name)
         self.batches = Batches(spec, self.part, self.programs.device, seed)
+        check_kept(spec, self.batches.size, self.part)
         self.per_epoch = self.batches.per_epoch
         self.duration = Duration(spec, self.per_epoch, options.epochs)
         self.watchman = Watchman(self.programs.plan.texts)
@@ -75,6 +84,10 @@ class Training:
         self.conditions = Conditions(self.programs, spec, self.watches, guard)
         self.result = PhaseResult(spec.name, shortened=self.duration.shortened or self._fewer())
         self._improved = False
+        self.descent: Descent | None = None
+        if spec.descent is not None:
+            states = self.programs.states[spec.name]
+            self.descent = Descent(spec.descent, self.programs.device.xp, states)
         self.loop = Loop(self)
 
     def _fewer(self) -> bool:
@@ -162,14 +175,17 @@ class Training:
     def _after_update(self) -> bool:
         """Watches, `until` and checkpoints that are due now; True where the phase is over.
 
-        Nothing is saved once `until` holds: resumed from there, the phase would go on. Its end
-        is saved in a moment.
+        Nothing is saved once `until` holds or a descent has ended: resumed from there, the phase
+        would go on. Its end is saved in a moment.
         """
         ends_epoch = self.update % self.per_epoch == 0
         values = self._taken(lambda w: due(w.every, "update", self.update))
         if ends_epoch:
             values |= self._taken(lambda w: due(w.every, "epoch", self.epoch))
         self._improved = bool(values) and self._report(values)
+        if self.descent is not None and self.descent.ended:
+            self.result.ended = self.descent.ended
+            return True
         if (values or ends_epoch) and self.conditions.until(self.now()):
             return True
         if self._improved or self._keep_due(ends_epoch):
@@ -209,7 +225,7 @@ class Training:
         result.epochs, result.updates = self.epoch, self.update
         result.seconds = self.duration.seconds
         result.watch, result.history = dict(self.watches.values), self.watches.history
-        result.complete = complete
+        result.complete, result.best = complete, dict(self.conditions.at_best)
         self.session.updates[self.spec.name] = self.update
 
     def _next_event(self) -> int:
@@ -225,7 +241,7 @@ class Training:
         """Make values known; True where a checkpoint is kept by one that is the best yet."""
         self.watches.record(values, self.update, self.epoch)
         self.options.hooks.call("report", Report(self.spec.name, self.epoch, self.update, values))
-        return self.conditions.better(self.now())
+        return self.conditions.better(self.now(), self.epoch)
 
     def _keep_due(self, ends_epoch: bool) -> bool:
         every = [k.every for k in self.spec.keeps]

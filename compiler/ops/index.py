@@ -1,4 +1,5 @@
-"""By position: one-hot rows, picking along the last axis, rows of a table and their reverse."""
+"""By position: one-hot rows, picking along the last axis, rows of a table and their reverse, and
+the places of the lowest elements."""
 
 from __future__ import annotations
 
@@ -6,7 +7,17 @@ from types import MappingProxyType
 from typing import Any
 
 from dln.compiler.graph import Node
-from dln.compiler.op import Array, Attrs, Make, Op, Site, Spelling, register
+from dln.compiler.op import (
+    Array,
+    Attrs,
+    Make,
+    Op,
+    Site,
+    Spelling,
+    elements,
+    no_gradient,
+    register,
+)
 from dln.compiler.ops.common import (
     contiguous,
     count,
@@ -19,7 +30,7 @@ from dln.compiler.ops.common import (
     show,
 )
 from dln.compiler.sizes import Size
-from dln.compiler.tensor import BINARY, REAL, TensorType
+from dln.compiler.tensor import BINARY, REAL, Domain, TensorType
 from dln.grammar.diagnostics import Fault
 
 Types = tuple[TensorType, ...]
@@ -80,6 +91,20 @@ def scatter_type(attrs: Attrs, types: Types) -> TensorType:
     return TensorType(shape, (), "real", REAL)
 
 
+def lowest_type(attrs: Attrs, types: Types) -> TensorType:
+    """The last axis becomes k places of it."""
+    count("lowest", types, 1)
+    need_real("lowest", types)
+    (a,), k = types, attrs["k"]
+    if not a.shape:
+        raise Fault("lowest takes a vector, found a single number")
+    size = a.shape[-1]
+    if k < 1 or (size.value is not None and k > size.value):
+        raise Fault(f"there are no {k} lowest of {size} elements", f"from 1 to {size}")
+    running = a.running[: len(a.shape) - 1]
+    return TensorType((*a.shape[:-1], Size(k)), running, "index", Domain("class", size))
+
+
 # ---- meaning -----------------------------------------------------------------------------------
 
 
@@ -99,6 +124,11 @@ def scatter_add(site: Site, rows: Array, at: Array) -> Array:
     out = site.np.zeros(site.shape, dtype=rows.dtype)
     site.np.add.at(out, at, rows)
     return out
+
+
+def lowest(site: Site, a: Array) -> Array:
+    """A stable sort puts the smaller of two places with equal elements first."""
+    return site.np.argsort(a.real, axis=-1, kind="stable")[..., : site.attrs["k"]]
 
 
 # ---- derivatives -------------------------------------------------------------------------------
@@ -216,5 +246,20 @@ register(
         facts=frozenset({"moves"}),
         formula="scatter({0}, {1})",
         examples=cases(((ROWS, AT), {"size": Size(5)}), ((real(4), index(4, size=3)), {"size": 3})),
+    ),
+    Op(
+        "lowest",
+        lowest_type,
+        lowest,
+        no_gradient,
+        MappingProxyType({"array": Spelling("lowest({0}, {out})")}),
+        flops=lambda node: elements(node.operands[0].type) * node["k"],
+        formula="lowest({0}, {k})",
+        smooth=False,
+        examples=cases(
+            ((real(2, 3, 9, running=("batch",)),), {"k": 4}),
+            ((real(7),), {"k": 1}),
+            ((real(3, 70),), {"k": 70}),
+        ),
     ),
 )

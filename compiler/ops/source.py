@@ -1,4 +1,5 @@
-"""Where values come from: inputs, parameters, states, clocks, constants, sizes, draws."""
+"""Where values come from: inputs, whole data sets, parameters, states, clocks, constants, sizes,
+draws."""
 
 from __future__ import annotations
 
@@ -75,10 +76,30 @@ def source(name: str, infer: Infer, example: dict[str, Any], **rest: Any) -> Op:
     return Op(name, infer, facts=facts, examples=number(example), **rest)
 
 
+def states_type(attrs: Attrs, types: tuple[TensorType, ...]) -> TensorType:
+    """All states of some bits, a row each."""
+    n = int(attrs["units"])
+    return TensorType((Size(1 << n), Size(n)), (), "real", BINARY)
+
+
+def states(site: Site) -> Array:
+    """The number of a row, bit by bit, the lowest first."""
+    np, n = site.np, site.attrs["units"]
+    return ((np.arange(1 << n)[:, None] >> np.arange(n)) & 1).astype(site.real)
+
+
+def classes_type(attrs: Attrs, types: tuple[TensorType, ...]) -> TensorType:
+    """All values of a class, in order."""
+    size = Size.of(attrs["size"])
+    return TensorType((size,), (), "index", Domain("class", size))
+
+
+COUNTED = "{xp}.arange(2**{units})[:, None] // 2**{xp}.arange({units}) % 2"
 X = real(4, 3, running=("batch",))
 
 register(
     source("input", given, {"name": "x", "type": X}, formula="{name}"),
+    source("whole", given, {"name": "d.all.x", "type": real(5, 3)}, formula="{name}"),
     source("param", given, {"path": "net.W", "type": real(3, 2)}, formula="{path}"),
     source("state", given, {"path": "net.v", "type": real(3, 2)}, formula="{path}"),
     source(
@@ -105,6 +126,24 @@ register(
         spell=MappingProxyType({"host": Spelling("{size}")}),
         formula="{size}",
         facts={"host"},
+    ),
+    source(
+        "states",
+        states_type,
+        {"units": 3},
+        evaluate=states,
+        spell=MappingProxyType(
+            {"array": Spelling(f'{{xp}}.copyto({{out}}, [[{COUNTED}]], casting="unsafe")')}
+        ),
+        formula="states({units})",
+    ),
+    source(
+        "classes",
+        classes_type,
+        {"size": Size(3)},
+        evaluate=lambda site: site.np.arange(site.size(site.attrs["size"])),
+        spell=MappingProxyType({"array": Spelling("{xp}.copyto({out}, {xp}.arange({size}))")}),
+        formula="classes({size})",
     ),
     source(
         "draw",

@@ -15,7 +15,7 @@ from dln.compiler.op import DERIVATIVES, Make, op_of
 from dln.compiler.passes.rewriting import Log, Rule, Terms, clean, firing, rebuild
 
 LIMIT = 4096  # elements
-KEPT = ("source", "random", "symbolic")
+KEPT = ("source", "random", "symbolic", "loop")
 
 
 def constants(m: Terms, node: Node) -> Node | None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dln.compiler.graph import Node
 from dln.compiler.passes.rewriting import Terms, rule, work
+from dln.compiler.sizes import Size
 
 Labels = tuple[int, ...]
 MANY_DIFFERENCES = 1 << 20
 """Elements beyond which squared distances are worked out from products."""
+FEW_ROWS, LONG_ROW = 128, 16
+"""A table as small and rows as long as this take what is scattered from a product."""
 
 # ---- sums --------------------------------------------------------------------------------------
 
@@ -152,6 +155,22 @@ def squared_distances(m: Terms, node: Node) -> Node | None:
     return m("maximum", m.sub(total, m.scale(products, 2.0)), m.const(0.0))
 
 
+@rule("scatter_add", exact=False)
+def scatter_into_few(m: Terms, node: Node) -> Node | None:
+    """scatter(x, i) -> contract(onehot(i), x), for long rows x into a small table: a matrix product
+    is faster than adding row by row"""
+    x, at = node.operands
+    size, lead = Size.of(node["size"]), len(at.type.shape)
+    width = work(x.type) // max(work(at.type), 1)
+    if not m.final or size.value is None or not lead:
+        return None
+    if size.value > FEW_ROWS or width < LONG_ROW:
+        return None
+    hot, labels = m("onehot", at, size=size), tuple(range(len(x.type.shape)))
+    row, rest = len(labels), labels[lead:]
+    return m("contract", hot, x, left=(*labels[:lead], row), right=labels, out=(row, *rest))
+
+
 def placed_axes(m: Terms, node: Node) -> tuple[Node, Labels]:
     """What a node spreads, and which axes of the result its own axes are."""
     if m.has(node, "broadcast"):
@@ -207,6 +226,21 @@ def contract_broadcast(m: Terms, node: Node) -> Node | None:
         sides[slot] = inner
         pair = (o.operands[0], rest) if slot == 0 else (rest, o.operands[0])
         return m("contract", *pair, left=sides[0], right=sides[1], out=node["out"])
+    return None
+
+
+@rule("contract", exact=False)
+def contract_filled(m: Terms, node: Node) -> Node | None:
+    """contract(broadcast(c), y) -> c * broadcast(y), for a number c that repeats in the result"""
+    for slot, o in enumerate(node.operands):
+        if not m.has(o, "broadcast") or o["axes"]:
+            continue
+        labels = (node["left"], node["right"])[1 - slot]
+        y, kept = sum_alone(m, node.operands[1 - slot], labels, node["out"])
+        places = tuple(node["out"].index(i) for i in kept)
+        if list(places) != sorted(places):
+            y = m("transpose", y, perm=tuple(sorted(range(len(places)), key=places.__getitem__)))
+        return m.mul(o.operands[0], m.broadcast(y, node.type, tuple(sorted(places))))
     return None
 
 
@@ -281,6 +315,7 @@ def lightest(m: Terms, node: Node, slot: int, bare: Node, put: object) -> Node |
 
 
 RULES = (
+    scatter_into_few,
     squared_distances,
     sum_of_broadcast,
     sum_of_sum,
@@ -292,6 +327,7 @@ RULES = (
     contract_transposed,
     transposed_contract,
     contract_broadcast,
+    contract_filled,
     contract_numbers,
     contract_with_number,
     contract_multiple,

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dln import pictures
+from dln import pictures, tiling
 
 HEAD = """# A line through four points.
 data points = rows([[0, 1, 0], [1, 3, 1], [2, 5, 1], [3, 7, 0]]) {
@@ -105,14 +105,51 @@ def test_what_is_no_number_is_drawn_all_the_same(bad: float) -> None:
 def test_tiles_stand_in_rows_and_columns() -> None:
     """Four images of 2 x 2 pixels, each 48 wide in the picture, 6 apart; each in its own range."""
     images = np.array([[[0, 1], [2, 3]], [[5, 5], [5, 9]], [[-1, 0], [0, 1]], [[0, 0], [0, 0]]])
-    grid = pictures.tiled(images.astype(float))
+    grid, tops = tiling.tiled(images.astype(float))
+    assert tops == [0]
     assert grid.shape == (96, 4 * 96 + 3 * 6)
     assert grid[0, 96] == 1  # the gap
     first, second, third = (grid[::95, left : left + 96 : 95] for left in (0, 102, 204))
     assert np.allclose(first, [[0, 1 / 3], [2 / 3, 1]])
     assert np.allclose(second, [[0, 0], [0, 1]])
     assert np.allclose(third, [[0, 0.5], [0.5, 1]])
-    assert pictures.tiled(images.reshape(2, 2, 2, 2).astype(float)).shape == (198, 198)
+    square, tops = tiling.tiled(images.reshape(2, 2, 2, 2).astype(float))
+    assert square.shape == (198, 198) and tops == [0, 102]
+
+
+def test_pairs_stand_above_one_another_ten_across() -> None:
+    """Twelve pairs of 1 x 1 pixel, black and 96 wide in the picture, 6 apart on white."""
+    pairs = np.zeros((12, 2, 1, 1))
+    grid, tops = tiling.tiled(pairs, band=2)
+    assert tops == [0, 102, 216, 318]  # a wider gap between the bands
+    assert grid.shape == (318 + 96, 10 * 96 + 9 * 6)
+    rows = [(grid[top, ::102] == 0).tolist() for top in tops]
+    assert rows == [[True] * 10] * 2 + [[True] * 2 + [False] * 8] * 2
+
+
+def test_a_curve_goes_on_where_the_phase_before_it_ended(dln: Any, tmp_path: Path) -> None:
+    later = """train more on points.all batch 2 for 2 epochs after fit {
+  minimize sum((line(x) - t)^2) over line with sgd(lr = 0)
+  watch error = sum((line(x) - t)^2) every 1 epoch
+}
+"""
+    lines = '  emit plot(fit.error, more.error) to "b.csv"\n  emit plot(more.error) to "a.csv"\n'
+    assert dln("run", spec(tmp_path, later + task(lines)), "--out", "here").code == 0
+    assert places(Path("here/b.csv")) == [1, 2, 3, 4, 5]
+    assert places(Path("here/a.csv")) == [1, 2]
+
+
+def places(table: Path) -> list[int]:
+    return [int(line.split(",")[1]) for line in table.read_text().splitlines()[1:]]
+
+
+@with_matplotlib
+def test_curves_of_one_thing_name_it_on_their_axis(dln: Any, tmp_path: Path) -> None:
+    both = '  emit plot(fit.error, again = fit.error) to "one.svg"\n'
+    lines = both + '  emit plot(error = fit.error, cost = fit.cost) to "two.svg"\n'
+    assert dln("run", spec(tmp_path, task(lines)), "--out", "here").code == 0
+    assert Path("here/one.svg").read_text().count(">error<") == 1
+    assert Path("here/two.svg").read_text().count(">error<") == 1  # in the legend alone
 
 
 # ---- without matplotlib --------------------------------------------------------------------------
@@ -202,6 +239,18 @@ def test_examples_are_those_that_a_condition_holds_for(dln: Any, tmp_path: Path)
     assert dln("run", spec(tmp_path, task(lines)), "--out", "here").code == 0
     assert Path("here/odd.csv").read_text() == "1.0\n2.0\n"
     assert Path("here/odd.txt").read_text() == "0\n1\n1\n"
+
+
+def test_several_values_of_an_example_go_together(dln: Any, tmp_path: Path) -> None:
+    """By hand: x is 0, 1, 2, 3 and t 1, 3, 5, 7; the second and third are odd."""
+    rows = "first = tiles(x, 1, 1), second = tiles(t, 1, 1)"
+    call = f"examples({rows}, on = points, where = odd == 1)"
+    lines = f'  emit {call} to "pairs.npy"\n  emit {call} to "pairs.svg"\n'
+    assert dln("run", spec(tmp_path, task(lines)), "--out", "here").code == 0
+    assert np.load("here/pairs.npy").reshape(2, 2).tolist() == [[1, 3], [2, 5]]
+    if pictures.available():
+        drawing = Path("here/pairs.svg").read_text()
+        assert ">first<" in drawing and ">second<" in drawing
 
 
 def test_a_file_used_in_a_loop_is_numbered(dln: Any, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""run, resume, sweep, task: commands that train."""
+"""run, resume, task: commands that train."""
 
 import json
 import os
@@ -44,7 +44,7 @@ def test_the_object_that_json_prints(dln, line):
     data = got.data
     assert data.keys() >= {"spec", "parameters", "phases", "checks", "run_dir"}
     fit = data["phases"]["fit"]
-    assert fit.keys() == {"epochs", "updates", "seconds", "watch"}
+    assert fit.keys() == {"epochs", "updates", "seconds", "watch", "after"}
     assert (fit["epochs"], fit["updates"]) == (60, 120) and fit["watch"]["error"] < 0.01
     assert {"text", "status", "value", "expected", "within"} <= data["checks"][0].keys()
     assert data["left_out"] == ["again"] and data["run_dir"] == "runs/line-1"
@@ -176,29 +176,7 @@ def test_resume_of_a_changed_spec_is_refused(dln, line):
     assert got.code in (1, 2) and "another spec" in got.err
 
 
-# ---- sweeps and tasks ----------------------------------------------------------------------------
-
-
-def test_a_sweep_prints_a_row_for_each_combination(dln, line):
-    got = dln("sweep", line, "rates")
-    assert got.code == 0, got.err
-    rows = [x.split() for x in got.out.splitlines()]
-    assert rows[0] == ["rate", "seed", "fit.error", "params(line)"]
-    assert [r[:2] for r in rows[1:5]] == [["0.05", "1"], ["0.05", "2"], ["0.1", "1"], ["0.1", "2"]]
-    assert all(r[-1] == "passed" for r in rows[1:5])
-
-
-def test_a_sweep_as_json(dln, line):
-    rows = dln("sweep", line, "--json", "-q").data["sweeps"]["rates"]
-    assert [r["constants"]["rate"] for r in rows] == [0.05, 0.05, 0.1, 0.1]
-    assert all(r["reports"]["params(line)"] == 2 for r in rows)
-    assert rows[0]["checks"][0]["status"] == "passed"
-    assert rows[0]["reports"]["fit.error"] != rows[2]["reports"]["fit.error"]
-
-
-def test_a_sweep_cut_short_does_not_claim(dln, line):
-    got = dln("sweep", line, "--epochs", "1")
-    assert got.code == 0 and got.out.endswith("4 not run\n")
+# ---- tasks ---------------------------------------------------------------------------------------
 
 
 def test_a_task_runs_and_can_be_repeated(dln, line):

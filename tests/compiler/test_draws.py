@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import dln
+from dln.compiler.evaluate import evaluate
 from dln.compiler.graph import ancestors
 from dln.compiler.plan import site_number
 from dln.grammar.diagnostics import DlnError
@@ -78,6 +79,46 @@ def test_a_class_is_drawn_for_each_example() -> None:
     assert 0 <= shares[0] <= 1
     # cross entropy of a uniform guess, whatever was drawn
     assert session.step("p", x=np.zeros((7, 3))) == pytest.approx(np.log(4), rel=1e-6)
+
+
+# ---- relaxed bits --------------------------------------------------------------------------------
+
+
+def test_a_relaxed_bit_leans_as_often_as_it_should() -> None:
+    """It is above 1/2 where its uniform number is below p, and nearly a bit when it is cold."""
+    text = "task t() {\n  y[20000] ~ relaxed(0.3)\n  z[20000] ~ relaxed(0.3, 0.01)\n"
+    session = dln.load(text + "  emit y\n  emit z\n}\n").compile().session()
+    y, z = (session.evaluate("task:t")[f"emit:{i}.0"] for i in (0, 1))
+    for found in (y, z):
+        assert ((found >= 0) & (found <= 1)).all()
+        assert abs((found > 0.5).mean() - 0.3) < 0.015
+    assert ((y > 0.1) & (y < 0.9)).mean() > 0.3 > 0.05 > ((z > 0.1) & (z < 0.9)).mean()
+
+
+def test_a_uniform_number_of_0_is_harmless() -> None:
+    """One in 16 million is, in single precision."""
+    spec = dln.load("task t() {\n  y ~ relaxed([0.3, 0.9], temperature = 2)\n  emit y\n}\n")
+    nodes = {"y": spec.model.tasks["t"].emits[0].parts[0].value}
+    [y] = evaluate(nodes, draw=lambda kind, site, shape: np.zeros(shape)).values()
+    u = 2.0**-26
+    wanted = [1 / (1 + np.sqrt((1 - p) / p * u / (1 - u))) for p in (0.3, 0.9)]
+    np.testing.assert_allclose(y, wanted, rtol=1e-12)
+
+
+def test_the_gradient_passes_a_relaxed_bit() -> None:
+    """d y / d p = y (1 - y) / (T p (1 - p)), y the value itself."""
+    text = DATA + (
+        "block net(x[n]) -> y[2] {\n  param w[2] = 0.2\n  p = sigmoid(w) as prob\n"
+        "  s ~ relaxed(p, 0.7)\n  y = s\n}\nlet m = net()\n"
+        "train q on d batch 1 for 1 epoch dtype float64 {\n"
+        "  minimize sum(m(x) * [1, 10]) over m with sgd(lr = 1)\n}\n"
+    )
+    session = dln.load(text).compile().session(seed=9)
+    loss = session.step("q", x=np.zeros((1, 3)))  # y0 + 10 y1, from the weights before
+    moved = 0.2 - session.params["m.w"]  # lr = 1: the slopes, y (1 - y) / 0.7 each
+    y = [(1 + sign * np.sqrt(1 - 4 * 0.7 * g / k)) / 2
+         for g, k in zip(moved, (1, 10), strict=True) for sign in (1, -1)]  # fmt: skip
+    assert min(abs(a + 10 * c - loss) for a in y[:2] for c in y[2:]) < 1e-9
 
 
 # ---- dropout -------------------------------------------------------------------------------------

@@ -68,12 +68,13 @@ def test_every_operation_runs_as_it_is_evaluated(
     graph.outputs = {"value:out": out}
     rng = np.random.default_rng(1)
     env = {("input", f"x{i}"): numbers(t, rng) for i, t in enumerate(types)}
-    if op in ("input", "param", "state", "clock"):
+    if op in ("input", "whole", "param", "state", "clock"):
         env = {(op, attrs.get("name") or attrs["path"]): numbers(out.type, rng)}
     want = evaluate(graph, env, draw=draw)["value:out"]
     held = {place: {k: v for (p, k), v in env.items() if p == place} for place in OPS}
     program = lower("t", graph, target, "float64")
-    executable = Executable(program, Host(), held["param"], held["state"], SEED)
+    own = held["param"], held["state"]
+    executable = Executable(program, Host(), *own, SEED, held["whole"])
     bound = executable.at(1)
     for name, value in held["input"].items():
         bound.inputs[name][...] = value

@@ -40,6 +40,8 @@ def fake_cupy(available: bool = True, broken: bool = False) -> Any:
     cupy.empty = lambda n, dtype: np.full(n, 255, dtype).view(FakeArray)
     cupy.array = lambda a: np.array(a).view(FakeArray)
     cupy.asnumpy = lambda a: np.asarray(a)
+    cupy.arange = np.arange
+    cupy.argsort = lambda a, axis: np.argsort(a, axis, kind="stable")  # as CuPy's is
     stream = types.SimpleNamespace(synchronize=wait)
     runtime = types.SimpleNamespace(memGetInfo=lambda: (1000, 5000), getDeviceCount=count)
     cupy.cuda = types.SimpleNamespace(
@@ -90,6 +92,15 @@ def test_helpers_draw_the_same_bits(device: Device) -> None:
         device.helpers[name](out, 1, 2, 3)
         host.Host.helpers[name](expected, 1, 2, 3)
         assert np.array_equal(device.to_host(out), expected)
+
+
+@pytest.mark.parametrize("k", [1, 5, 17, 30])
+def test_helpers_find_the_same_places(device: Device, k: int) -> None:
+    values = np.random.default_rng(k).integers(0, 12, (3, 2, 30)).astype(np.float32)
+    out = device.array(np.zeros((3, 2, k)), "int64")
+    device.helpers["lowest"](device.array(values, "float32"), out)
+    wanted = np.argsort(values, axis=-1, kind="stable")[..., :k]
+    assert np.array_equal(device.to_host(out), wanted)
 
 
 def test_facts(device: Device) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from dln.runtime import helpers
-from dln.runtime.helpers import normal, uniform
+from dln.runtime.helpers import lowest, normal, uniform
 
 DTYPES = [np.float32, np.float64]
 SIZES = [0, 1, 2, 3, 7, 8, 9, 31, 32, 33, 255, 257, 8191, 8192, 8193, 16385]
@@ -125,3 +125,29 @@ def test_the_text_stands_alone(draw: Callable[..., None]) -> None:
     getattr(helpers, name)(ours, 1, 2, 3)
     names[name](theirs, 1, 2, 3)
     assert np.array_equal(ours, theirs)
+
+
+# ---- the lowest --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("k", [1, 3, 16, 17, 40, 60])
+def test_the_lowest_come_in_order_and_the_first_of_equals_first(k: int, dtype: type) -> None:
+    rng = np.random.default_rng(k)
+    values = rng.integers(0, 9, (4, 5, 60)).astype(dtype)  # many are equal
+    out = np.full((4, 5, k), -1)
+    lowest(values, out)
+    for row, places in zip(values.reshape(-1, 60), out.reshape(-1, k), strict=True):
+        pairs = sorted((v, i) for i, v in enumerate(row.tolist()))
+        assert places.tolist() == [i for _, i in pairs[:k]]
+
+
+def test_the_lowest_of_a_view_and_of_one_vector() -> None:
+    values = np.random.default_rng(1).normal(size=(60, 7))
+    kept, out = values.copy(), np.empty((7, 5), np.int64)
+    lowest(values.T, out)
+    assert np.array_equal(out, np.argsort(values.T, axis=-1)[:, :5])
+    alone = np.empty(60, np.int64)
+    lowest(values[:, 2], alone)
+    assert np.array_equal(alone, np.argsort(values[:, 2]))
+    assert np.array_equal(values, kept)

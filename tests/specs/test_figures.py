@@ -16,10 +16,14 @@ from dln.spec import LIBRARIES, shipped
 
 QUICK = (
     "activations", "adding1997", "backprop", "convolution", "hello", "lenet5_by_hand",
-    "lstm_variants", "min_char_rnn", "mlp", "perceptron", "rnn_modes", "tour", "unfolding",
+    "lstm_variants", "min_char_rnn", "mlp", "perceptron", "rnn_modes",
+    "sparse_autoencoder", "tour", "unfolding",
 )  # fmt: skip
 SLOW = ("softmax", "vanishing")
-LONG = ("char_rnn", "lenet5", "long_lag")  # up to minutes, without what the spec calls slow
+LONG = (  # up to minutes, without what the spec calls slow
+    "autoencoder", "baselines", "char_rnn", "dbn", "dbn_finetuned", "feedforward", "lenet5",
+    "long_lag", "rbm", "stacked_autoencoder", "stacked_denoising",
+)  # fmt: skip
 
 
 def run(
@@ -52,7 +56,9 @@ def test_the_figures_that_take_minutes(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [*SLOW, "lenet5", "tour"])
+@pytest.mark.parametrize(
+    "name", [*SLOW, "baselines", "lenet5", "sparse_autoencoder", "stacked_autoencoder", "tour"]
+)
 def test_the_full_recipe(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data, _ = run(name, tmp_path, capsys, "--slow")
     assert {c["status"] for c in data["checks"]} == {"passed"}

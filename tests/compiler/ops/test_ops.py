@@ -21,7 +21,7 @@ from dln.compiler.sizes import Size
 from dln.compiler.tensor import TensorType
 from dln.compiler.verify import verify
 from dln.grammar.diagnostics import Fault
-from dln.runtime.helpers import warp
+from dln.runtime.helpers import lowest, warp
 
 LOWERED = {"copy", "fused"}  # made by lowering, over programs; tested there
 # A loop means nothing without its body: tests/compiler/test_loops.py unrolls it, differentiates
@@ -84,7 +84,7 @@ def test_rule_agrees_with_the_value(name, types, attrs):
     node = graph.outputs["y"] = make(name, *nodes, **attrs)
     verify(graph)
     env = env_of(values)
-    if name in ("input", "param", "state", "clock"):
+    if name in ("input", "whole", "param", "state", "clock"):
         array = np.ones(numbers(node.type.shape))
         env[name, attrs.get("name") or attrs["path"]] = array
     y = evaluate(graph, env, draw=draw)["y"]  # raises where the shapes differ
@@ -220,8 +220,7 @@ def run_spelling(node, buffers, values, target):
     scope |= {name: buffer(type(node)) for name, type in spelling.scratch.items()}
     for name in ("out", *spelling.scratch):
         scope[name].fill(7)  # nothing may lean on a fresh buffer
-    if "warp(" in spelling.form:
-        scope["warp"] = warp
+    scope |= {"warp": warp, "lowest": lowest}
     if "draw_" in spelling.form:
         scope["draw_uniform"] = lambda site, out: np.copyto(out, draw("uniform", site, out.shape))
     names = plain_attrs(node) | {name: name for name in (*spelling.scratch, "out")}
@@ -273,7 +272,7 @@ def turn(make, i, type):
 
 
 def test_every_operation_is_spelled():
-    sources = {"input", "param", "state", "const", "clock", "size"}
+    sources = {"input", "whole", "param", "state", "const", "clock", "size"}
     unspelled = [n for n, op in BASIS.items() if "array" not in op.spell and not op.is_("symbolic")]
     assert set(unspelled) == sources
 

@@ -1,0 +1,99 @@
+"""Commands of dln in processes of their own, some side by side.
+
+Each is this Python with `-m dln` and a list of words; no shell reads them. A process does not see
+the Ctrl-C of the terminal: it is told to stop, which ends its update and saves.
+"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from time import perf_counter, sleep
+from typing import IO, Any
+
+PATIENCE = 120.0  # seconds that a process has to end its update and save
+PAUSE = 0.05
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A command that has ended: its key, exit code, output and wall-clock seconds."""
+
+    key: str
+    code: int
+    out: str
+    err: str
+    seconds: float
+
+
+class Running:
+    """A command at work. What it prints goes to files without a name, so that no pipe fills."""
+
+    def __init__(self, key: str, words: Sequence[str]) -> None:
+        self.key, self.start = key, perf_counter()
+        self.out: IO[bytes] = tempfile.TemporaryFile()
+        self.err: IO[bytes] = tempfile.TemporaryFile()
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "dln", *words], stdin=subprocess.DEVNULL, stdout=self.out,
+            stderr=self.err, start_new_session=True,
+        )  # fmt: skip
+
+    def finished(self) -> Finished | None:
+        """What came of it, once it has ended."""
+        code = self.process.poll()
+        if code is None:
+            return None
+        said = [_text(file) for file in (self.out, self.err)]
+        return Finished(self.key, code, said[0], said[1], perf_counter() - self.start)
+
+    def ask(self) -> None:
+        """Ask it to end: once, for a second signal kills it before it has saved."""
+        with suppress(ProcessLookupError):
+            self.process.send_signal(signal.SIGTERM)
+
+    def wait(self) -> None:
+        """Wait until it has ended, and end it if it does not, or where that takes too long."""
+        try:
+            self.process.wait(PATIENCE)
+        except (subprocess.TimeoutExpired, KeyboardInterrupt):
+            self.process.kill()
+            self.process.wait()
+
+
+def side_by_side(commands: Sequence[tuple[str, Sequence[str]]], jobs: int) -> Iterator[Finished]:
+    """Run commands (each with a key), at most `jobs` at once, giving each as it ends.
+
+    If this is interrupted or given up, those at work are stopped; what they had to say is lost.
+    """
+    waiting, working = list(commands), list[Running]()
+    try:
+        while waiting or working:
+            while waiting and len(working) < jobs:
+                working.append(Running(*waiting.pop(0)))
+            for running in list(working):
+                done = running.finished()
+                if done is not None:
+                    working.remove(running)
+                    yield done
+            sleep(PAUSE)
+    finally:
+        _stop(working)
+
+
+def _stop(working: Sequence[Running]) -> None:
+    for running in working:
+        running.ask()
+    for running in working:
+        running.wait()
+
+
+def _text(file: Any) -> str:
+    file.seek(0)
+    found = file.read().decode("utf-8", "replace")
+    file.close()
+    return str(found)

@@ -1,0 +1,80 @@
+"""Grids of small images: where each stands, and in which greys."""
+
+from __future__ import annotations
+
+from math import ceil, sqrt
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+SIDE = 96  # pixels that a tile's longer side is drawn with, or a little less
+GAP = 6  # pixels between tiles
+ACROSS = 10  # examples side by side, where each has several tiles
+
+
+def tiled(array: NDArray[Any], band: int = 0) -> tuple[NDArray[Any], list[int]]:
+    """The pixels of a grid of tiles from [n, h, w] or [rows, columns, h, w], in 0 to 1, and where
+    its rows begin. With a band of k rows [n, k, h, w] are n columns of k tiles, `ACROSS` of them
+    side by side and then a band below.
+
+    A tile of both signs has 0 in the middle of its greys; the gaps are white.
+    """
+    import numpy as np
+
+    at = places(array, band)
+    h, w = array.shape[-2:]
+    times = enlarged(array)
+    high, wide = h * times + GAP, w * times + GAP
+    rows, columns = (1 + max(place[i] for place in at) for i in (0, 1))
+    tops = [row * high + (2 * GAP * (row // band) if band else 0) for row in range(rows)]
+    grid = np.ones((tops[-1] + h * times, columns * wide - GAP))
+    for (row, column), tile in zip(at, array.reshape(-1, h, w), strict=True):
+        large = np.repeat(np.repeat(greys(tile), times, 0), times, 1)
+        left = column * wide
+        grid[tops[row] : tops[row] + h * times, left : left + w * times] = large
+    return grid, tops
+
+
+def places(array: NDArray[Any], band: int) -> list[tuple[int, int]]:
+    """Row and column of each tile."""
+    if band:
+        n, k = array.shape[:2]
+        return [(i // ACROSS * band + j, i % ACROSS) for i in range(n) for j in range(k)]
+    columns = array.shape[1] if array.ndim == 4 else arranged(len(array))[1]
+    return [divmod(i, columns) for i in range(array.size // (array.shape[-2] * array.shape[-1]))]
+
+
+def enlarged(array: NDArray[Any]) -> int:
+    """How many pixels across a number of a tile is."""
+    side: int = max(*array.shape[-2:], 1)
+    return max(1, SIDE // side)
+
+
+def arranged(n: int) -> tuple[int, int]:
+    """Rows and columns for n tiles: a single row of few, else about a square.
+
+    >>> arranged(6), arranged(20), arranged(100)
+    ((1, 6), (4, 5), (10, 10))
+    """
+    columns = n if n <= 8 else ceil(sqrt(n))
+    return -(-n // max(columns, 1)), columns
+
+
+def greys(tile: NDArray[Any]) -> NDArray[Any]:
+    """A tile's numbers from 0 to 1; what is not a number is 0."""
+    import numpy as np
+
+    tile = np.nan_to_num(tile, nan=0.0, posinf=0.0, neginf=0.0)
+    low, high = tile.min(), tile.max()
+    if low < -abs(high) / 4:  # not a picture with a background a little below 0
+        return np.asarray(tile / (2 * largest(tile)) + 0.5)
+    return np.asarray((tile - low) / ((high - low) or 1.0))
+
+
+def largest(array: NDArray[Any]) -> float:
+    """The largest absolute value, 1 where there is none."""
+    import numpy as np
+
+    finite = np.abs(array[np.isfinite(array)])
+    return float(finite.max(initial=0.0)) or 1.0

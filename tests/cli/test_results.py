@@ -1,0 +1,346 @@
+"""dln results: what is kept from run to run, and the page that is made of it."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from dln.facts import Facts
+from dln.processes import Finished
+from dln.records import Record, in_words, read
+from dln.results import printed, problem_of
+from dln.tabling import Known, beyond, document, drawn_together, verdict
+
+QUICK = """# A sum: of two numbers. More is not said.
+# Slides 3, 7-9. Source: Euclid, 300 B.C., book 7.
+const one = 1
+data points = rows([[0, 1], [1, 3], [2, 5], [3, 7]]) {
+  x[1] = raw[:1]
+  t[1] = raw[1:]
+}
+let line = dense(1, init = zero)
+train fit on points.all batch 2 for 60 epochs {
+  minimize sum((line(x) - t)^2) / 2 over line with sgd(lr = 0.1)
+  watch error = sum((line(x) - t)^2) every 1 epoch
+}
+train again on points.all batch all for 3 updates after fit {
+  minimize sum((line(x) - t)^2) over line with sgd(lr = 0.01)
+}
+check "two numbers" {
+  expect params(line) == 2
+}
+check "it is found" {
+  expect fit.error == 0.001 within 0.01
+}
+check "again" slow {
+  expect again.updates == 3
+}
+sweep sums {
+  vary one in 1..2
+  report fit.error
+  expect fit.error < 1
+}
+"""
+
+MISSED = """# A wrong claim.
+check "two and two" {
+  expect 2 + 2 == 5 within 0.25
+}
+"""
+
+ONE = ("--jobs", "1", "--threads", "1")
+
+
+@pytest.fixture
+def specs(tmp_path):
+    """A folder with a spec that passes and one that does not."""
+    folder = tmp_path / "specs"
+    folder.mkdir()
+    (folder / "quick.dln").write_text(QUICK)
+    (folder / "missed.dln").write_text(MISSED)
+    return folder
+
+
+def of(name):
+    return json.loads(Path(f"page/{name}.json").read_text())
+
+
+def page():
+    return Path("page.md").read_text()
+
+
+def test_it_runs_every_spec_and_writes_the_page(dln, specs):
+    got = dln("results", "--specs", specs, "--to", "page.md", "--jobs", 2)
+    assert got.code == 1
+    assert "page.md: 2 specs\nmissed or failed: missed\n" in got.out
+    assert "quick: 2 of 3 passed" in got.err and "missed: 0 of 1 passed" in got.err
+    text = page()
+    assert "| [`quick`](#quick) | 3, 7-9 | A sum | Euclid, 300 B.C., book 7 | 2 of 3 passed" in text
+    assert "A sum. Slides 3, 7-9. Source: Euclid, 300 B.C., book 7.\n" in text
+    assert "| two numbers: `params(line)` | 2 | 2 | exact |  |  | passed |" in text
+    assert "| again: `again.updates` | 3 | not run | exact |  |  | not run (slow) |" in text
+    assert "| two and two: `2 + 2` | 5 | 4 | ± 0.25 |  |  | **missed by 0.75** |" in text
+    assert "Sweep `sums`: 2 runs, not run (`dln sweep quick sums`)." in text
+    assert text.index("## quick") < text.index("## missed")
+    assert str(specs) not in text + json.dumps(of("quick"))
+
+
+def test_a_slow_figure_stays_until_it_is_measured_again(dln, specs):
+    words = ("results", "quick", "--specs", specs, "--to", "page.md", "-q", *ONE)
+    assert dln(*words, "--slow", "--seed", 5).code == 0
+    slow = page()
+    assert "| again: `again.updates` | 3 | 3 | exact | 0.1 s | 5 | passed |" in slow
+    assert "| 1 | " in slow and "| 2 | " in slow and "Sweep `sums`: 2 runs." in slow
+    assert dln(*words).code == 0
+    both = of("quick")
+    assert [r["seed"] for r in both["runs"]] == [5, 5, 0]  # the first run, its sweep, the second
+    assert [f["run"] for f in both["figures"]] == [2, 2, 0]
+    assert "| 3 | 3 | exact | 0.1 s | 5 | passed |" in page() and "[^older]" not in page()
+
+    changed = QUICK.replace("lr = 0.1)", "lr = 0.11)")
+    (specs / "quick.dln").write_text("# Said otherwise.\n" + QUICK)
+    dln("results", "--table", "--specs", specs, "--to", "page.md")
+    assert "[^older]" not in page()  # a comment decides nothing
+    (specs / "quick.dln").write_text(changed)
+    dln("results", "--table", "--specs", specs, "--to", "page.md")
+    assert page().count("passed[^older] |") == 5
+    assert "[^older]: Measured before the last change of the spec's text." in page()
+
+
+def test_the_figures_of_a_run_directory_can_be_taken(dln, specs):
+    assert dln("run", specs / "quick.dln", "--slow", "--seed", 3, "-q").code == 0
+    assert dln("sweep", specs / "quick.dln", "-q", "--jobs", 1).code == 0
+    got = dln("results", "--take", "runs/quick-1", "--take", "runs/quick-sweep-1",
+              "--specs", specs, "--to", "page.md")  # fmt: skip
+    assert got.code == 0, got.err
+    assert "quick: 3 of 3 passed, from runs/quick-1" in got.err
+    assert "| again: `again.updates` | 3 | 3 | exact | 0.1 s | 3 | passed |" in page()
+    assert "[^older]" not in page() and "`one` | `fit.error`" in page()
+    assert dln("results", "--take", "nowhere", "--to", "page.md").code == 2
+
+
+def test_a_spec_that_cannot_be_read_does_not_hide_the_others(dln, specs):
+    (specs / "broken.dln").write_text("let x = nothing(3)\n")
+    got = dln("results", "broken", "missed", "--specs", specs, "--to", "page.md", *ONE, "--json")
+    assert got.code == 1 and got.data["failed"] == ["broken", "missed"]
+    assert "**It cannot be read: " in page() and "## missed" in page()
+
+
+def test_names_are_checked(dln, specs):
+    got = dln("results", "quik", "--specs", specs)
+    assert got.code == 2 and "no such spec: quik" in got.err and "quick" in got.err
+
+
+def test_interrupted_it_keeps_what_is_done(specs):
+    (specs / "slow.dln").write_text(QUICK.replace("60 epochs", "1000000000 epochs"))
+    words = ["results", "missed", "slow", "--specs", "specs", "--to", "page.md", "--jobs", "2"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dln", *words], cwd=specs.parent, text=True,
+        stderr=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
+    waited = time.monotonic() + 60
+    logs = [specs.parent / "page/missed.json", specs.parent / "runs/slow-1/log.jsonl"]
+    while time.monotonic() < waited and not all(p.exists() for p in logs):
+        time.sleep(0.05)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=90)
+    assert process.returncode == 130, err
+    assert "interrupted; what was finished is kept" in err and "Traceback" not in err
+    assert "missed by 0.75" in (specs.parent / "page.md").read_text()
+    assert list((specs.parent / "runs/slow-1/checkpoints").iterdir())  # it can be resumed
+
+
+# ---- records -------------------------------------------------------------------------------------
+
+
+def check(text, expect, status, value=None, phases=(), **more):
+    found = {"text": text, "expect": expect, "op": "==", "status": status, "value": value,
+             "expected": None, "within": None, "reason": "", "phases": list(phases)}  # fmt: skip
+    return {**found, **more}
+
+
+def run(seed=0, text="t"):
+    return {"date": "2026-01-02", "seed": seed, "seconds": 9.0, "dln": "1", "python": "3",
+            "numpy": "2", "machine": "2 cores", "options": "", "text": text}  # fmt: skip
+
+
+def test_the_time_of_a_figure_is_that_of_its_phases_and_those_before():
+    record = Record("a")
+    phases = {"p": {"seconds": 1.0, "after": []}, "q": {"seconds": 2.0, "after": ["p"]},
+              "r": {"seconds": 4.0, "after": []}}  # fmt: skip
+    record.take_run(
+        {"checks": [check("c", "q.x == 1", "passed", 1, ["q"])], "phases": phases}, run()
+    )
+    assert record.figures[0]["seconds"] == 3.0
+
+
+def test_figures_of_a_loop_are_told_apart_by_their_turn():
+    record = Record("a")
+    both = [check("c", "x[i] == 1", "passed", 1), check("c", "x[i] == 1", "passed", 2)]
+    record.take_run({"checks": both, "phases": {}}, run())
+    waiting = [check("c", "x[i] == 1", "not run"), check("c", "x[i] == 1", "passed", 5)]
+    record.take_run({"checks": waiting, "phases": {}}, run(1))
+    assert [f["value"] for f in record.figures] == [1, 5]
+    assert [f["run"] for f in record.figures] == [0, 1]
+
+
+def test_an_expectation_that_is_gone_is_forgotten_and_so_is_its_run():
+    record = Record("a")
+    record.take_run({"checks": [check("c", "old == 1", "passed", 1)], "phases": {}}, run())
+    record.take_run({"checks": [check("c", "new == 1", "not run")], "phases": {}}, run(1))
+    assert [f["expect"] for f in record.figures] == ["new == 1"]
+    assert [r["seed"] for r in record.runs] == [1]
+
+
+def test_long_lists_are_not_written_down():
+    record = Record("a")
+    long = check("c", "x == y", "passed", [float(i) for i in range(100)], within=0.5,
+                 expected=[i + 0.25 for i in range(100)])  # fmt: skip
+    record.take_run({"checks": [long], "phases": {}}, run())
+    [figure] = record.figures
+    assert (figure["value"], figure["count"], figure["off"]) == (None, 100, 0.25)
+
+
+def test_a_damaged_record_says_so(dln, specs):
+    Path("page").mkdir()
+    Path("page/quick.json").write_text("[]")
+    got = dln("results", "--table", "--specs", specs, "--to", "page.md")
+    assert got.code == 2 and "page/quick.json is damaged" in got.err
+    assert read(Path("nowhere"), "x") == Record("x")
+
+
+def test_machines_are_told_without_names():
+    facts = {"cpus": 8, "simd": ["NEON", "ASIMD"], "cpu": "Secret 9000", "platform": "host"}
+    assert in_words(facts, "numpy") == "8 cores, NEON CPU"
+    assert in_words({"cpus": 1, "simd": []}, "cupy") == "1 core, CPU, CUDA GPU"
+
+
+def test_why_a_command_gave_nothing():
+    said = Finished("a", 1, '{"problems": [{"message": "no memory"}]}', "", 1.0)
+    assert problem_of(printed(said), said) == "the last run failed: no memory"
+    died = Finished("a", -9, "", "first\nlast\n", 1.0)
+    assert problem_of(printed(died), died) == "the last run failed: last"
+
+
+# ---- the page ------------------------------------------------------------------------------------
+
+
+def figure(expect, status="passed", value=None, expected=None, within=None, op="==", **more):
+    found = {"check": "c", "expect": expect, "op": op, "status": status, "value": value,
+             "expected": expected, "within": within, "reason": "", "phases": [], "seconds": 0.0,
+             "run": 0}  # fmt: skip
+    return {**found, **more}
+
+
+GOLDEN = """\
+## net
+
+A net. Slide 4. Source: Them 1999.
+
+| figure | published or bound | measured | tolerance | time | seed | verdict |
+| --- | --- | --- | --- | --- | --- | --- |
+| sizes: `params(net)` | 100 | 100 | exact |  |  | passed |
+| the error: `sse.error` | 2.5 | 3.25 | ± 0.5 | 1 min 5 s | 7 | **missed by 0.25** |
+| `sse.worst` | < 9 | 4 | bound | 1 min 5 s | 7 | passed |
+| 3 cases of `sse.rate[i]` | 1, 2, 3 | 1, 2, 3.5 | ± 1 | 1 min 5 s | 7 | all 3 passed |
+| later: `full.error` | 1.25 | not run | ± 0.2 |  |  | not run (slow) |
+
+Sweep `width`: tolerance ± 0.8.
+
+| `hidden` | `want` | `sse.accuracy` | time | seed | verdict |
+| --- | --- | --- | --- | --- | --- |
+| 100 | 94.81 | 94.76 | 5.2 s | 7 | passed |
+| 300 | 95.43 |  |  |  | not run |
+
+Run: 2026-01-02, 2 cores, NumPy 2, Python 3, dln 1.
+"""
+
+
+def test_the_section_of_a_spec():
+    trained = {"phases": ["sse"], "seconds": 65.0}
+    slow = {"reason": "slow: needs --slow", "phases": ["full"], "check": "later"}
+    figures = [
+        figure("params(net) == 100", value=100.0, expected=100.0, check="sizes"),
+        figure("sse.error == 2.5", "failed", 3.25, 2.5, 0.5, check="the error", **trained),
+        figure("sse.worst < 9", value=4.0, expected=9.0, op="<", check="the error", **trained),
+        *(figure("sse.rate[i] == r[i]", value=v, expected=e, within=1, check="the error", **trained)
+          for v, e in [(1.0, 1.0), (2.0, 2.0), (3.5, 3.0)]),
+        figure("full.error == 1.25", "not run", None, 1.25, 0.2, **slow),
+    ]  # fmt: skip
+    row = {"constants": {"hidden": 100, "want": 94.81},
+           "reports": {"sse.accuracy": 94.76, "sse.seconds": 5.2}, "seconds": 5.2, "run": 0,
+           "checks": [figure("sse.accuracy == want", value=94.76, expected=94.81, within=0.8)],
+           }  # fmt: skip
+    record = Record("net", [run(7)], figures, {"width": [row]})
+    runs = [{"hidden": 100, "want": 94.81}, {"hidden": 300, "want": 95.43}]
+    known = Known(Facts("net", "A net", "4", "Them 1999"), "t", [], {"width": runs})
+    text = document({"net": known}, {"net": record})
+    assert text.endswith(GOLDEN)
+    assert "| [`net`](#net) | 4 | A net | Them 1999 | 6 of 8 passed, 1 missed, 1 not run |" in text
+
+
+def test_the_lectures_table_has_ours_beside_it():
+    known = {n: Known(Facts(n), "t", [], {}) for n in ("dbn", "baselines")}
+    dbn = Record("dbn", [run()], [figure("top.error == 2.49", value=2.51, expected=2.49)])
+    near = [figure("nearest.squares == 3.09", value=3.09, expected=3.09),
+            figure("full[0].error == 1.6", "not run", None, 1.6)]  # fmt: skip
+    svm = Record("svm", [run()], [figure("error == 1.4", value=1.40, expected=1.4)])
+    text = document(
+        known, {"dbn": dbn, "baselines": Record("baselines", [run()], near), "svm": svm}
+    )
+    lines = {row.split(" | ")[0][2:]: row for row in text.splitlines() if row.count(" | ") == 3}
+    assert (
+        "| 1.25 | Hinton, Osindero and Teh 2006 | 2.51 (`top.error` of dbn) |"
+        in (lines["generative model of RBMs"])
+    )
+    assert lines["support vector machine"].endswith("| 1.4 (`error` of svm) |")
+    assert lines["backpropagation, 1000 hidden units"].endswith("| not run |")
+    assert lines["k nearest neighbours"].endswith("| 3.09 (`nearest.squares` of baselines) |")
+
+
+def test_many_expectations_are_drawn_together_but_for_those_a_training_is_known_by():
+    exact = [figure(f"a{i} == {i}", value=i, expected=i, check="sizes") for i in range(9)]
+    known = [figure(f"t.e{i} == 2", value=2.1, expected=2.0, within=0.5, check="errors",
+                    phases=["t"]) for i in range(3)]  # fmt: skip
+    extra = [figure(f"t.f{i} < 2", value=1, expected=2, op="<", check="errors", phases=["t"])
+             for i in range(4)]  # fmt: skip
+    groups = drawn_together([*exact, *known, *extra])
+    assert [(g.title, len(g.figures)) for g in groups] == [
+        ("sizes", 9), ("errors", 1), ("", 1), ("", 1), ("", 4),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("op", "value", "expected", "within", "amount"),
+    [
+        ("==", 93.5, 94.81, 0.8, 0.51), ("==", [1, 5], [1, 2], 1, 2), ("<=", 7, 6, None, 1),
+        (">", [3, 1], 2, None, 1), ("==", True, True, None, None), ("!=", 1, 1, None, None),
+    ],
+)  # fmt: skip
+def test_by_how_much_it_is_missed(op, value, expected, within, amount):
+    found = beyond({"op": op, "value": value, "expected": expected, "within": within})
+    assert found == (amount if amount is None else pytest.approx(amount))
+
+
+def test_the_verdict_of_several():
+    cases = [
+        figure("x == 1", "passed"),
+        figure("x == 1", "failed", 3, 1),
+        figure("x == 1", "not run"),
+    ]
+    assert verdict(cases) == "1 of 3 passed, **missed by 2**, 1 not run"
+
+
+@pytest.mark.skipif(find_spec("sklearn") is None, reason="needs scikit-learn")
+def test_the_support_vector_machine_on_few_images():
+    from dln import svm
+
+    found, _ = svm.measured(600)
+    assert found["status"] == "not run"  # the claim is about all images
+    assert found["value"] < 15

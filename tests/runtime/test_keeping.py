@@ -1,0 +1,47 @@
+"""Files read once: the same arrays as the readers give, and no second look at the file."""
+
+import numpy as np
+import pytest
+
+from dln.runtime import readers
+from dln.runtime.keeping import MOST, Kept
+from dln.runtime.readers import Decl
+
+
+def decl(tmp_path, name="a.csv"):
+    path = tmp_path / name
+    path.write_text("1,2\n3,4\n", encoding="utf-8")
+    return Decl("table", (name,), {}, str(tmp_path))
+
+
+def test_it_gives_what_the_reader_gives(tmp_path):
+    wanted = readers.read(decl(tmp_path))
+    found = Kept().read(decl(tmp_path))
+    assert found.keys() == wanted.keys()
+    assert all(np.array_equal(found[k], wanted[k]) for k in wanted)
+
+
+def test_a_file_is_read_once(tmp_path):
+    kept, asked = Kept(), decl(tmp_path)
+    first = kept.read(asked)
+    (tmp_path / "a.csv").unlink()
+    assert kept.read(asked) is first
+
+
+def test_what_is_shared_cannot_be_written_to(tmp_path):
+    [array] = Kept().read(decl(tmp_path)).values()
+    with pytest.raises(ValueError, match="read-only"):
+        array[0] = 0
+
+
+def test_the_oldest_goes_first(tmp_path):
+    kept = Kept()
+    first = kept.read(decl(tmp_path))
+    for i in range(MOST):
+        kept.read(decl(tmp_path, f"b{i}.csv"))
+    assert kept.read(decl(tmp_path)) is not first
+
+
+def test_what_no_file_holds_is_made_anew():
+    kept, rows = Kept(), Decl("rows", ([[1, 2]],), {}, ".")
+    assert kept.read(rows) is not kept.read(rows)
