@@ -71,8 +71,9 @@ def apply_instance(
     syntax = made.definition.syntax
     if made.groups:
         ports = ", ".join(p.name for p in syntax.ports)
-        b.fail("E415", f"{made.path} is an energy, which has no outputs", span, "is applied",
-               remedy=f"{made.path}.up({ports}) for the hidden units, {made.path}.free({ports})")  # fmt: skip
+        remedy = f"{made.path}.up({ports}) for the hidden units, {made.path}.free({ports})"
+        text = f"{made.path} is an energy, which has no outputs"
+        b.fail("E415", text, span, "is applied", remedy=remedy)
     if len(given) != len(syntax.ports):
         names = ", ".join(p.name for p in syntax.ports) or "nothing"
         count = f"{len(syntax.ports)} port{'s' * (len(syntax.ports) != 1)}"

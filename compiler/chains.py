@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from dln.compiler import distributions, energies, sequences, tensors
-from dln.compiler.energies import Units
 from dln.compiler.graph import Node
 from dln.compiler.machines import Group
 from dln.compiler.ops.loop import item, slot
@@ -23,6 +22,7 @@ from dln.compiler.state import Build, Drawing
 from dln.compiler.statics import whole
 from dln.compiler.stepbody import BodyMaker
 from dln.compiler.tensor import BINARY, PROB, TIME, TensorType
+from dln.compiler.units import Units, lead_of, sides, units_of
 from dln.compiler.values import Instance, Record, Scope, Value, describe
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Span
@@ -75,7 +75,7 @@ def _asked(
             label = f"by name: {' and '.join(known)}"
             b.fail("E322", f"{name} takes no {key}", arg.span, label)
     made = machine(b, plain[0] if plain else None, scope, expr, name)
-    visible, _ = energies.sides(made)
+    visible, _ = sides(made)
     if len(plain) == len(visible) + 2 and "k" not in named:
         steps = whole(b, plain.pop(), scope, "the number of steps")
     elif "k" in named:
@@ -85,7 +85,7 @@ def _asked(
     if steps < 1:
         b.fail("E305", "a chain has at least one step", expr.span, f"has {steps}")
     given = [(b.evaluate(a, scope), a.span) for a in plain[1:]]
-    start = energies.units_of(b, made, visible, given, expr.span, name)
+    start = units_of(b, made, visible, given, expr.span, name)
     clamped = _clamped(b, named["clamp"].value, scope, visible) if "clamp" in named else ()
     return Asked(made, start, steps, frozenset(clamped), expr.span)
 
@@ -132,7 +132,7 @@ def _clamped(b: Build, expr: s.Expr, scope: Scope, visible: Sequence[Group]) -> 
 
 def run(b: Build, asked: Asked) -> Units:
     """The visible groups after the steps of a chain."""
-    visible, hidden = energies.sides(asked.machine)
+    visible, hidden = sides(asked.machine)
     moving = [g for g in visible if g.name not in asked.clamped]
     site = distributions.place_site(b, asked.span, "gibbs")
     drawings = {g.name: Drawing(f"{site}.{g.name}", None) for g in (*moving, *hidden)}
@@ -200,7 +200,7 @@ class Chain:
 
 def _begun(b: Build, group: Group, asked: Asked) -> Node:
     """The start of a group, over all axes that a chain runs over."""
-    lead = energies.lead_of(b, asked.start, asked.span)
+    lead = lead_of(b, asked.start, asked.span)
     running, sizes = lead.running, dict(zip(lead.running, lead.shape, strict=True))
     if b.frame.batched and "batch" not in sizes:
         sizes["batch"] = BATCH_SIZE
@@ -226,7 +226,7 @@ def drawn(
     span: Span,
 ) -> Units:
     """A draw of each group of one side, given the other side."""
-    visible, hidden = energies.sides(made)
+    visible, hidden = sides(made)
     side = hidden if groups and groups[0].hidden else visible
     found = energies.conditionals(b, made, side, given, span)
     out: Units = {}

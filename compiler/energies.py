@@ -20,8 +20,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 from dln.compiler import tensors
 from dln.compiler.axes import axes_stop
@@ -29,16 +28,13 @@ from dln.compiler.differentiate import cotangents
 from dln.compiler.equations import bind_statements
 from dln.compiler.graph import Node, ancestors
 from dln.compiler.machines import Group, groups_of, machine_of
-from dln.compiler.op import Make, op_of
-from dln.compiler.ports import fit
+from dln.compiler.op import Make
+from dln.compiler.restrictions import Open, curvature, joins_none
 from dln.compiler.state import Build
-from dln.compiler.statics import want_domain
-from dln.compiler.tensor import PROB, TensorType, fits
-from dln.compiler.values import IndexVar, Instance, Record, Value
+from dln.compiler.tensor import PROB, TensorType
+from dln.compiler.units import Units, choice, lead_of, one_or_all, sides, units_of
+from dln.compiler.values import IndexVar, Instance, Value
 from dln.grammar.diagnostics import Note, Span
-
-Units = dict[str, Value]  # a value for each group: a tensor, or an index that runs over a class
-
 
 # ---- what is asked of a machine ----------------------------------------------------------------
 
@@ -60,71 +56,6 @@ def call(
 
 def _maps_time(given: Sequence[tuple[Value, Span]]) -> bool:
     return any(isinstance(v, Node) and "time" in v.type.running for v, _ in given)
-
-
-def sides(made: Instance) -> tuple[list[Group], list[Group]]:
-    """The visible and the hidden groups."""
-    found = groups_of(made)
-    return [g for g in found if not g.hidden], [g for g in found if g.hidden]
-
-
-def one_or_all(values: Mapping[str, Node]) -> Value:
-    """The value of the only group, or those of all by name."""
-    return next(iter(values.values())) if len(values) == 1 else Record(values)
-
-
-def units_of(
-    b: Build,
-    made: Instance,
-    takes: Sequence[Group],
-    given: Sequence[tuple[Value, Span]],
-    span: Span,
-    who: str,
-) -> Units:
-    """The given values as units of these groups, in order."""
-    if len(given) != len(takes):
-        names = ", ".join(g.name for g in takes)
-        many = "s" * (len(takes) > 1)
-        b.fail("E322", f"{who} takes the group{many} {names} of {made.name}", span,
-               f"is given {len(given)}")  # fmt: skip
-    pairs = zip(takes, given, strict=True)
-    return {g.name: as_units(b, g, value, at, who) for g, (value, at) in pairs}
-
-
-def as_units(b: Build, group: Group, value: Value, at: Span, who: str) -> Value:
-    """A value of one group. Probabilities may stand for binary units: their mean."""
-    if group.classes is not None:
-        return _as_class(b, group, value, at, who)
-    node = tensors.quantity(b, tensors.as_tensor(b, value, at, group.name), at)
-    fit(b, node, (), group.sizes, at, f"{who} takes {group.text}", group.span)
-    if group.domain.name == "binary" and (fits(node.type.domain, PROB) or _is_share(value)):
-        return node
-    return want_domain(b, node, group.domain, at, who)
-
-
-def _is_share(value: Value) -> bool:
-    """Whether a value is a number from 0 to 1, or a list of such."""
-    if isinstance(value, list):
-        return all(map(_is_share, value))
-    return isinstance(value, int | float) and 0 <= value <= 1
-
-
-def _as_class(b: Build, group: Group, value: Value, at: Span, who: str) -> Value:
-    """A class: a tensor of classes, an index bound outside, or its number."""
-    assert group.classes is not None
-    if isinstance(value, IndexVar):
-        tensors.equal(b, value.size, group.classes, at, f"{value.name} runs over {group.text}")
-        return value
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        known = b.sizes.resolve(group.classes).value
-        if value != int(value) or value < 0 or (known is not None and value >= known):
-            last = "" if known is None else f", 0 to {known - 1}"
-            b.fail("E208", f"{group.name} is a class{last}", at, f"is {value:g}")
-        plain = b.at(at).const(int(value), "index")
-        return b.make("asserted", plain, domain=group.domain)
-    node = tensors.as_tensor(b, value, at, group.name)
-    fit(b, node, (), group.sizes, at, f"{who} takes {group.text}", group.span)
-    return want_domain(b, node, group.domain, at, who)
 
 
 # ---- the energy itself -------------------------------------------------------------------------
@@ -184,21 +115,8 @@ def needs_unknown(value: Value) -> bool:
 # ---- unknown units -----------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, eq=False)
-class Open:
-    """The energy with some groups unknown: a `symbol` for each of them, and the pull on its units,
-    -dE/dg (for all but classes)."""
-
-    energy: Node
-    symbols: Mapping[str, Node]
-    pulls: Mapping[str, Node]
-
-
-def opened(
-    b: Build, made: Instance, unknown: Sequence[Group], units: Units, span: Span, apart: bool = True
-) -> Open:
-    """The energy over unknown groups, differentiated by each. They must not join one another; with
-    `apart` that includes classes."""
+def opened(b: Build, made: Instance, unknown: Sequence[Group], units: Units, span: Span) -> Open:
+    """The energy over unknown groups, differentiated by each. They must not join one another."""
     lead = lead_of(b, units, span)
     symbols = {g.name: _symbol(b, g, lead) for g in unknown}
     node = energy(b, made, {**units, **symbols}, span)
@@ -208,19 +126,8 @@ def opened(
     pulls = {k: bars.get(x) or b.make.zeros(x.type) for k, x in wanted.items()}
     for group in unknown:
         if group.classes is None:
-            _joins_none(b, group, unknown, Open(node, symbols, pulls), span, apart)
+            joins_none(b, group, unknown, Open(node, symbols, pulls), span)
     return Open(node, symbols, pulls)
-
-
-def lead_of(b: Build, units: Units, span: Span) -> TensorType:
-    """The axes over which the given units run."""
-    nodes = [v for v in units.values() if isinstance(v, Node)]
-    running = tensors.running_union(nodes)
-    sizes = tensors.lead_sizes(b, nodes, running, span)
-    for v in units.values():
-        if isinstance(v, IndexVar) and v.axis not in running:
-            running, sizes = (*running, v.axis), [*sizes, v.size]
-    return TensorType(tuple(sizes), running)
 
 
 def _symbol(b: Build, group: Group, lead: TensorType) -> Node:
@@ -260,129 +167,6 @@ def at_zero(b: Build, node: Node, symbols: Mapping[str, Node]) -> Node:
             zero = b.make("asserted", zero, domain=x.type.domain)
         zeros[x] = zero
     return substituted(b, node, zeros)
-
-
-# ---- restrictions ------------------------------------------------------------------------------
-
-
-def _joins_none(
-    b: Build,
-    group: Group,
-    unknown: Sequence[Group],
-    found: Open,
-    span: Span,
-    apart: bool,
-) -> None:
-    """Refuse an energy that joins units of a group with one another, or two groups of one side."""
-    pull, inside = found.pulls[group.name], set(ancestors([found.pulls[group.name]]))
-    for other in unknown:
-        if found.symbols[other.name] not in inside or (other.classes is not None and not apart):
-            continue
-        if other is group and group.domain.name == "real":
-            _quadratic(b, group, found, pull, span)
-        else:
-            _refuse(b, group, other, found)
-
-
-def _quadratic(b: Build, group: Group, found: Open, pull: Node, span: Span) -> None:
-    """The energy of real units is quadratic, and joins none of them with another."""
-    symbol = found.symbols[group.name]
-    for n in _through(pull, symbol):
-        if not _each_alone(n, symbol):
-            _refuse_joined(b, group, found, n)
-    if symbol in ancestors([curvature(b, pull, symbol, span)]):
-        place = _place(b, _culprits(b, pull, symbol, symbol))
-        notes = (Note(group.span, f"{group.name} is declared here"),)
-        b.fail("E413", f"no Gibbs step for {group.name}: the energy is not quadratic in it", place,
-               "is no square", notes,
-               facts=("real units need a Gauss curve: squares, and nothing higher",))  # fmt: skip
-
-
-def _each_alone(node: Node, symbol: Node) -> bool:
-    """Whether an operation takes the units one by one, each to its own place."""
-    if node.op == "contract":  # v @ v gives its pull as a product with a number
-        sides = (node["left"], node["right"])
-        pairs = zip(node.operands, sides, strict=True)
-        return all(labels == node["out"] for o, labels in pairs if _depends(o, symbol))
-    alone = op_of(node).is_("pointwise") or node.op in ("asserted", "running", "broadcast")
-    deep = len(symbol.type.shape)
-    ranks = [len(n.type.shape) for n in (node, *node.operands) if n.type.shape]
-    return alone and all(rank == deep for rank in ranks)
-
-
-def _mixed(node: Node, symbol: Node) -> bool:
-    """Whether an operation takes what is made of several units."""
-    return any(not _each_alone(m, symbol) for o in node.operands for m in _through(o, symbol))
-
-
-def curvature(b: Build, pull: Node, symbol: Node, span: Span) -> Node:
-    """The second derivative of an energy by each unit of its own."""
-    lead = len(symbol.type.running)
-    total = b.make.neg(b.at(span).sum(pull, range(lead, len(pull.type.shape))))
-    return cotangents(b.graph, total, [symbol]).get(symbol) or b.make.zeros(symbol.type)
-
-
-def _refuse(b: Build, group: Group, other: Group, found: Open) -> NoReturn:
-    """Refuse an energy whose derivative by one group holds a group of its own side."""
-    notes = (Note(group.span, f"{group.name} is declared here"),)
-    symbol, held = found.symbols[group.name], found.symbols[other.name]
-    guilty = _culprits(b, found.energy, symbol, held) or [found.energy]
-    if other is not group:
-        side = "hidden" if group.hidden else "visible"
-        message = f"no Gibbs step for {group.name} without {other.name}: the energy joins them"
-        fact = f"a restricted machine has no links between its {side} groups"
-        label = f"joins {group.name} with {other.name}"
-        b.fail("E412", message, _place(b, guilty), label, notes, facts=(fact,))
-    if _mixed(guilty[0], symbol):
-        _refuse_joined(b, group, found, guilty[0])
-    message = f"no Gibbs step for {group.name}: the energy is not linear in {group.name}"
-    fact = "binary units stand in products with what is outside of their group"
-    b.fail("E412", message, _place(b, guilty), f"is not linear in {group.name}", notes,
-           facts=(fact,))  # fmt: skip
-
-
-def _refuse_joined(b: Build, group: Group, found: Open, node: Node) -> NoReturn:
-    """Refuse an energy with links inside a group: where they are, or else at a node of the pull."""
-    symbol = found.symbols[group.name]
-    guilty = [n for n in _culprits(b, found.energy, symbol, symbol) if _mixed(n, symbol)]
-    how = f"is not linear in {group.name}" if group.domain.name != "real" else "joins its units"
-    notes = (Note(group.span, f"{group.name} is declared here"),)
-    b.fail("E412", f"no Gibbs step for {group.name}: the energy {how}", _place(b, guilty or [node]),
-           f"joins units of {group.name} with one another", notes,
-           facts=("a restricted machine has no links inside a group",))  # fmt: skip
-
-
-def _depends(node: Node, symbol: Node) -> bool:
-    return symbol in ancestors([node])
-
-
-def _through(node: Node, symbol: Node) -> list[Node]:
-    """The nodes on the way from a symbol to a value."""
-    reached, found = {symbol}, []
-    for n in ancestors([node]):
-        if any(o in reached for o in n.operands):
-            reached.add(n)
-            found.append(n)
-    return found
-
-
-def _culprits(b: Build, node: Node, symbol: Node, held: Node) -> list[Node]:
-    """The operations whose own derivative on the way from a symbol still holds one, the first of
-    them first."""
-    found = []
-    for n in _through(node, symbol):
-        bar = b.graph.add("input", (), n.type, name=f"bar?{next(b.counter)}", type=n.type)
-        rows = op_of(n).gradient(Make(b.graph), n, bar)
-        for operand, row in zip(n.operands, rows, strict=True):
-            if row is not None and _depends(operand, symbol) and _depends(row, held):
-                found.append(n)
-                break
-    return found
-
-
-def _place(b: Build, nodes: Sequence[Node]) -> Span | None:
-    spans = [b.graph.spans.get(n, ()) for n in nodes]
-    return next((at[-1] for at in spans if at), None)
 
 
 # ---- conditionals ------------------------------------------------------------------------------
@@ -465,12 +249,6 @@ def _class_mean(
     kept = tuple(range(last))
     share = b.make.div(top, b.make.broadcast(total, top.type, kept))
     return b.make("asserted", share, domain=PROB)
-
-
-def choice(b: Build, group: Group) -> IndexVar:
-    """An index that runs over the values of a class."""
-    assert group.classes is not None
-    return IndexVar(group.name, f"{group.name}.{next(b.counter)}", group.classes)
 
 
 # ---- groups summed out -------------------------------------------------------------------------

@@ -11,12 +11,12 @@ from math import prod
 from typing import NoReturn
 
 from dln.compiler import chains, energies, tensors
-from dln.compiler.energies import Units
 from dln.compiler.graph import Node
 from dln.compiler.machines import Group
 from dln.compiler.sizes import Size
 from dln.compiler.state import Build
 from dln.compiler.tensor import BINARY
+from dln.compiler.units import Units, choice, sides, units_of
 from dln.compiler.values import IndexVar, Instance, Scope
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Span
@@ -38,9 +38,9 @@ def log_likelihood(b: Build, expr: s.Call, scope: Scope) -> Node:
     """`log_likelihood(R, v)`: log p(v), the hidden units added up too."""
     plain = [a for a in expr.arguments if not isinstance(a, s.Named | s.Ranged)]
     made = chains.machine(b, plain[0] if plain else None, scope, expr, "log_likelihood")
-    visible, hidden = energies.sides(made)
+    visible, hidden = sides(made)
     given = [(b.evaluate(a, scope), a.span) for a in plain[1:]]
-    units = energies.units_of(b, made, visible, given, expr.span, "log_likelihood")
+    units = units_of(b, made, visible, given, expr.span, "log_likelihood")
     few = (states(b, hidden) or MOST + 1) <= MOST
     with b.call(expr.span, "log_likelihood"):
         closed = energies.free if not few else _enumerated
@@ -50,12 +50,12 @@ def log_likelihood(b: Build, expr: s.Call, scope: Scope) -> Node:
 
 
 def _enumerated(b: Build, made: Instance, units: Units, span: Span) -> Node:
-    return added_up(b, made, energies.sides(made)[1], units, span)
+    return added_up(b, made, sides(made)[1], units, span)
 
 
 def partition(b: Build, made: Instance, span: Span) -> Node:
     """log Z by all states of all units, or of one side where the other has a closed form."""
-    visible, hidden = energies.sides(made)
+    visible, hidden = sides(made)
     for side in ([*visible, *hidden], visible, hidden):
         count = states(b, side)
         if count is not None and count <= MOST:
@@ -118,7 +118,7 @@ def _over(b: Build, node: Node, units: Units, span: Span) -> Node:
 def every(b: Build, group: Group, span: Span) -> Node | IndexVar:
     """All states of a group, over an axis of their own."""
     if group.classes is not None:
-        return energies.choice(b, group)
+        return choice(b, group)
     shape = [b.sizes.resolve(x).constant for x in group.sizes]
     n = prod(shape)
     bits = b.at(span)("states", units=n)

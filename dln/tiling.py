@@ -18,11 +18,12 @@ def tiled(array: NDArray[Any], band: int = 0) -> tuple[NDArray[Any], list[int]]:
     its rows begin. With a band of k rows [n, k, h, w] are n columns of k tiles, `ACROSS` of them
     side by side and then a band below.
 
-    A tile of both signs has 0 in the middle of its greys; the gaps are white.
+    Each tile has its own range of greys, with 0 in the middle if the numbers of all are of both
+    signs; the gaps are white.
     """
     import numpy as np
 
-    at = places(array, band)
+    at, signed = places(array, band), is_signed(array)
     h, w = array.shape[-2:]
     times = enlarged(array)
     high, wide = h * times + GAP, w * times + GAP
@@ -30,7 +31,7 @@ def tiled(array: NDArray[Any], band: int = 0) -> tuple[NDArray[Any], list[int]]:
     tops = [row * high + (2 * GAP * (row // band) if band else 0) for row in range(rows)]
     grid = np.ones((tops[-1] + h * times, columns * wide - GAP))
     for (row, column), tile in zip(at, array.reshape(-1, h, w), strict=True):
-        large = np.repeat(np.repeat(greys(tile), times, 0), times, 1)
+        large = np.repeat(np.repeat(greys(tile, signed), times, 0), times, 1)
         left = column * wide
         grid[tops[row] : tops[row] + h * times, left : left + w * times] = large
     return grid, tops
@@ -61,15 +62,23 @@ def arranged(n: int) -> tuple[int, int]:
     return -(-n // max(columns, 1)), columns
 
 
-def greys(tile: NDArray[Any]) -> NDArray[Any]:
-    """A tile's numbers from 0 to 1; what is not a number is 0."""
+def greys(tile: NDArray[Any], signed: bool) -> NDArray[Any]:
+    """A tile's numbers from 0 to 1, 0 in the middle if they are signed; what is no number is 0."""
     import numpy as np
 
     tile = np.nan_to_num(tile, nan=0.0, posinf=0.0, neginf=0.0)
-    low, high = tile.min(), tile.max()
-    if low < -abs(high) / 4:  # not a picture with a background a little below 0
+    if signed:
         return np.asarray(tile / (2 * largest(tile)) + 0.5)
+    low, high = tile.min(), tile.max()
     return np.asarray((tile - low) / ((high - low) or 1.0))
+
+
+def is_signed(array: NDArray[Any]) -> bool:
+    """Whether numbers go both ways, as weights do: not a background a little below 0."""
+    import numpy as np
+
+    finite = array[np.isfinite(array)]
+    return bool(finite.min(initial=0.0) < -finite.max(initial=0.0) / 4)
 
 
 def largest(array: NDArray[Any]) -> float:

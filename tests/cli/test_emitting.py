@@ -104,7 +104,7 @@ def test_what_is_no_number_is_drawn_all_the_same(bad: float) -> None:
 
 def test_tiles_stand_in_rows_and_columns() -> None:
     """Four images of 2 x 2 pixels, each 48 wide in the picture, 6 apart; each in its own range."""
-    images = np.array([[[0, 1], [2, 3]], [[5, 5], [5, 9]], [[-1, 0], [0, 1]], [[0, 0], [0, 0]]])
+    images = np.array([[[0, 1], [2, 3]], [[5, 5], [5, 9]], [[1, 2], [1, 1]], [[0, 0], [0, 0]]])
     grid, tops = tiling.tiled(images.astype(float))
     assert tops == [0]
     assert grid.shape == (96, 4 * 96 + 3 * 6)
@@ -112,9 +112,18 @@ def test_tiles_stand_in_rows_and_columns() -> None:
     first, second, third = (grid[::95, left : left + 96 : 95] for left in (0, 102, 204))
     assert np.allclose(first, [[0, 1 / 3], [2 / 3, 1]])
     assert np.allclose(second, [[0, 0], [0, 1]])
-    assert np.allclose(third, [[0, 0.5], [0.5, 1]])
+    assert np.allclose(third, [[0, 1], [0, 0]])
     square, tops = tiling.tiled(images.reshape(2, 2, 2, 2).astype(float))
     assert square.shape == (198, 198) and tops == [0, 102]
+
+
+def test_numbers_of_both_signs_are_grey_at_0_in_every_tile() -> None:
+    weights = np.array([[[-1, 0], [0, 2]], [[0, 1], [0, 2]]]).astype(float)
+    grid, _ = tiling.tiled(weights)
+    first, second = (grid[::95, left : left + 96 : 95] for left in (0, 102))
+    assert np.allclose(first, [[0.25, 0.5], [0.5, 1]])
+    assert np.allclose(second, [[0.5, 0.75], [0.5, 1]])
+    assert not tiling.is_signed(np.array([-0.1, 1.175]))  # paper and ink of LeNet-5
 
 
 def test_pairs_stand_above_one_another_ten_across() -> None:

@@ -233,3 +233,53 @@ def test_the_longest_that_is_written_out() -> None:
         dln.load(text)
 
 
+
+
+LOOKS_BACK = """
+block smooth(x[time, n]) -> h[time, n], g[time, n] {
+  param a[n] = 0.5
+  scan t in time {
+    h[t] = a * h[t-1] + x[t] - 2 * x[t-1] + 3 * x[t-3]
+  }
+  scan s in time {
+    g[s] = x[s-1] * x[s-2]
+  }
+}
+let net = smooth()
+let used = net([[1, 2], [3, 4], [5, 6], [7, 8], [9, 11]])
+task show() {
+  u[-1] = net.read([[1, 2], [3, 4], [5, 6]])
+  scan t in 4 {
+    u[t] = net.step(u[t-1]).h / 10
+  }
+  emit u
+}
+"""
+
+
+def looks_back(x: np.ndarray) -> np.ndarray:
+    """The sequence h of the block `smooth`."""
+    seen = np.concatenate([np.zeros((3, *x.shape[1:])), x])
+    h = np.zeros(x.shape[1:])
+    rows = []
+    for t in range(len(x)):
+        h = h / 2 + seen[t + 3] - 2 * seen[t + 2] + 3 * seen[t]
+        rows.append(h)
+    return np.array(rows)
+
+
+def test_one_step_remembers_what_came_in() -> None:
+    """Each of two scans over one input for itself; what was read counts, however short it is."""
+    made = session(LOOKS_BACK)
+    whole, net = made.net(X), made.net
+    np.testing.assert_allclose(whole["h"][1], looks_back(X[1]), rtol=1e-12)
+    for t in range(5):
+        step = net.step(X[:, t])
+        for name in ("h", "g"):
+            np.testing.assert_allclose(step[name], whole[name][:, t], rtol=1e-12, atol=1e-14)
+    (u,) = task(LOOKS_BACK)
+    seen, now = [np.array([1.0, 2]), np.array([3.0, 4])], np.array([5.0, 6])
+    for found in u:
+        seen.append(now)
+        now = looks_back(np.array(seen))[-1] / 10
+        np.testing.assert_allclose(found, now, rtol=1e-12)
