@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from dln.compiler import equations, sequences, tensors
+from dln.compiler import equations, requirements, sequences, tensors
 from dln.compiler.graph import Node, ancestors
 from dln.compiler.memory import Key, recall, remember
 from dln.compiler.ops.loop import Body, item, row_type, slot
@@ -54,6 +54,7 @@ class Attempt:
                     self.current(name)
                 else:
                     lookup(b, name, stated.span, inner)
+            requirements.ask(b, inner)
 
     def within(self) -> Any:
         """The loop that a step belongs to."""
@@ -82,6 +83,7 @@ class Attempt:
             inner.value(name, Recurrence(self, name), line.target.span)
             find = partial(self._define, line)
             equations.once(b, inner, f"{name}[{st.name}]", line.target.span, find)
+        equations.refuse_misplaced(b, self.loop.others, "scan")
         equations.bind_statements(b, self.loop.others, inner)
 
     def _define(self, line: s.Define | s.Draw) -> Node:

@@ -210,6 +210,8 @@ def _unrolled(
     for item in items:
         if isinstance(item, s.For):
             with b.collecting():
+                for used in (x for x in item.body if isinstance(x, s.Use)):
+                    b.fail("E374", "use stands at the top of a file, not in a for", used.span)
                 for value in listed(b, item.range, scope):
                     inner = scope.child()
                     inner.value(item.name, value, item.span)
@@ -264,6 +266,9 @@ def _initial_values(b: Build) -> None:
     while b.inits:
         with b.collecting():
             b.inits.pop(0)()
+    for required in b.requirements:
+        with b.collecting():
+            required()
     for path, p in b.params.items():
         loose = [x for x in p.node.type.shape if b.sizes.resolve(x).value is None]
         if loose and not b.problems.found:

@@ -22,7 +22,7 @@ import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from dln.compiler import tensors
+from dln.compiler import requirements, tensors
 from dln.compiler.axes import axes_stop
 from dln.compiler.differentiate import cotangents
 from dln.compiler.equations import bind_statements
@@ -80,6 +80,7 @@ def _energy(b: Build, made: Instance, units: Units) -> Node:
     if b.frame not in made.bodies or not any(map(unknown, units.values())):
         made.bodies[b.frame] = made.last = body
     value = b.evaluate(st.value, body)
+    requirements.ask(b, body)
     node = tensors.quantity(b, tensors.as_tensor(b, value, st.value.span), st.value.span)
     if node.type.example:
         remedy = f"sum({tensors.short(st.value.span.text)})"

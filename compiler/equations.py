@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
-from dln.compiler import axes, loops, tensors
+from dln.compiler import axes, loops, requirements, tensors
 from dln.compiler.graph import Node
 from dln.compiler.ports import port_sizes
 from dln.compiler.sizes import Size, Var
@@ -34,6 +34,9 @@ def bind_statements(b: Build, body: Sequence[s.Item | s.Stmt], scope: Scope) -> 
                 once(b, scope, st.name, st.span, partial(let, b, path, st.value, scope))
             case s.Scan():
                 loops.bind(b, st, scope)
+            case s.Expect() if owner_of(scope) is not None:
+                required = partial(requirements.require, b, st, scope)
+                once(b, scope, requirements.name_of(st), st.span, required)
             case s.For():
                 _unroll(b, st, scope)
 
@@ -52,7 +55,24 @@ def unrolled(b: Build, body: Sequence[Any], scope: Scope) -> Iterator[tuple[Any,
             yield from unrolled(b, st.body, inner)
 
 
+OF_BLOCKS: dict[type, str] = {
+    s.Param: "param", s.Fixed: "fixed", s.Hidden: "hidden", s.Energy: "energy",
+}  # fmt: skip
+
+
+def refuse_misplaced(b: Build, body: Sequence[Any], around: str) -> None:
+    """What belongs to an instance as a whole stands directly in its block."""
+    for st in body:
+        if type(st) in OF_BLOCKS:
+            word = OF_BLOCKS[type(st)]
+            remedy = f"put it above the {around}"
+            if around == "for":
+                remedy = f"let part = ..., of a block that has this {word}"
+            b.fail("E374", f"{word} stands in a block, not in a {around}", st.span, remedy=remedy)
+
+
 def _unroll(b: Build, st: s.For, scope: Scope) -> None:
+    refuse_misplaced(b, st.body, "for")
     for i, value in enumerate(listed(b, st.range, scope)):
         inner = scope.child(f"{scope.path}[{i}]" if scope.path else f"[{i}]")
         inner.value(st.name, value, st.span)
@@ -159,4 +179,8 @@ def draw(b: Build, st: s.Draw, scope: Scope) -> Node:
     site = path if own else f"{b.frame.site}.{path}"
     with b.within(drawing=Drawing(site, shape), naming=Naming(path)):
         node = tensors.as_tensor(b, b.evaluate(st.value, scope), st.value.span)
+        domain = domain_of(b, st.target.domain, scope)
+        if domain is not None:
+            want_domain(b, node, domain, st.value.span, st.target.name, "is said to be")
+            node = b.at(st.span)("asserted", node, domain=domain)
     return b.mark(node, st.span, path)

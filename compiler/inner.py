@@ -2,8 +2,8 @@
 
 A loop is one node with a graph of its own; there are no loops inside that graph. Where the steps
 of an inner scan need nothing of the outer one it is a loop of its own, done once, outside. Else
-each of its steps becomes equations of the outer step, which is the same to the last bit: it reads
-what the steps before it have given, and draws for itself. See decision 19.
+each of its steps becomes equations of the outer step: it reads what the steps before it have given,
+and draws for itself. See decision 19.
 """
 
 from __future__ import annotations

@@ -76,6 +76,7 @@ class Build:
     used_overrides: set[str] = field(default_factory=set)
     params: dict[str, Parameter] = field(default_factory=dict)
     inits: list[Callable[[], None]] = field(default_factory=list)
+    requirements: list[Callable[[], None]] = field(default_factory=list)
     instances: dict[str, Instance] = field(default_factory=dict)
     data: dict[str, DataSet] = field(default_factory=dict)
     data_sets: dict[Binding, syntax.Data] = field(default_factory=dict)

@@ -44,7 +44,9 @@ def test_best_is_what_was_watched_when_the_cost_was_smallest(dln, tmp_path):
     rows = steps()
     at = min(range(5), key=lambda i: rows[i][0])
     assert at != 4
-    text = LINE + f"""
+    text = (
+        LINE
+        + f"""
     check "best" {{
       expect fit.best.cost == {rows[at][0]!r} within 1e-4
       expect fit.best.size == {rows[at][1]!r} within 1e-4
@@ -53,6 +55,7 @@ def test_best_is_what_was_watched_when_the_cost_was_smallest(dln, tmp_path):
       expect fit.cost == {rows[4][0]!r} within 1e-3
     }}
     """
+    )
     got, data = checked(dln, tmp_path, text)
     assert got.code == 0, data
 

@@ -15,7 +15,7 @@ block line(x[n]) -> y {
   y = w @ x
 }
 let net = line()
-let limit = 2
+let limit = 1.5
 train t on d batch 1 for 5 epochs order file dtype float64 {
   e = (net(x) - 1)^2
   minimize e over net with sgd(lr = 0.01)
@@ -55,5 +55,7 @@ def test_they_are_slow_where_the_phase_is() -> None:
     quick, slow = model().checks, model(TEXT + 'check "s" slow {\n  expect t.error < 1\n}\n').checks
     assert [(c.text, c.slow, c.phase) for c in quick] == [("phase t", False, "t")]
     assert [(c.text, c.slow) for c in slow] == [("phase t", True), ("s", True)]
-    both = TEXT + 'check "s" slow {\n  expect t.error < 1\n}\ncheck "q" {\n  expect t.error < 1\n}\n'
+    both = (
+        TEXT + 'check "s" slow {\n  expect t.error < 1\n}\ncheck "q" {\n  expect t.error < 1\n}\n'
+    )
     assert not model(both).checks[0].slow

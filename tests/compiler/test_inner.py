@@ -233,8 +233,6 @@ def test_the_longest_that_is_written_out() -> None:
         dln.load(text)
 
 
-
-
 LOOKS_BACK = """
 block smooth(x[time, n]) -> h[time, n], g[time, n] {
   param a[n] = 0.5
@@ -283,3 +281,43 @@ def test_one_step_remembers_what_came_in() -> None:
         seen.append(now)
         now = looks_back(np.array(seen))[-1] / 10
         np.testing.assert_allclose(found, now, rtol=1e-12)
+
+
+STREAM = """
+data word = text("hello.txt") {
+  c[time]: class(4) = raw[:-1]
+  next[time]: class(4) = raw[1:]
+  set window = 2
+}
+block speller(c[time]: class(V); m) -> z[time, V]: logit {
+  param W[m, V] ~ normal(0, 1), U[m, m] ~ normal(0, 1), B[V, m] ~ normal(0, 1)
+  scan t in time {
+    INNER
+    z[t] = B @ h[t]
+  }
+}
+let lm = speller(m = 3)
+train spell on word stream 1 for 5 epochs dtype float64 {
+  minimize sum(cross_entropy(lm(c), next)) over lm with sgd(lr = 0.1)
+}
+"""
+WRITTEN = ["b0 = tanh(U @ h[t-1] + W @ onehot(c[t]))", "b1 = tanh(U @ b0 + W @ onehot(c[t]))"]
+SCANNED = """b[-1] = h[t-1]
+    scan s in 2 {
+      b[s] = tanh(U @ b[s-1] + W @ onehot(c[t]))
+    }
+    h[t] = last(b)"""
+
+
+def test_a_stream_carries_what_the_outer_scan_leaves() -> None:
+    """The inner one begins anew in each step, whatever window it is in."""
+    by_hand = "\n    ".join([*WRITTEN, "h[t] = b1"])
+    found = []
+    for inner in (by_hand, SCANNED):
+        made = session(STREAM.replace("INNER", inner))
+        made.train("spell")
+        held = [p for p in made.programs.states["spell"] if "carried" in p]
+        assert held == ["spell.carried:lm.h-1"]
+        found.append({k: np.array(v) for k, v in made.params.items()})
+    for path, value in found[0].items():
+        np.testing.assert_allclose(found[1][path], value, rtol=1e-10, err_msg=path)

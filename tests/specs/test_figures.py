@@ -15,8 +15,8 @@ from dln.cli import main
 from dln.spec import LIBRARIES, shipped
 
 QUICK = (
-    "activations", "adding1997", "backprop", "convolution", "hello", "lenet5_by_hand",
-    "lstm_variants", "min_char_rnn", "mlp", "perceptron", "rnn_modes",
+    "activations", "adding1997", "backprop", "convolution", "dbn_updown", "hello",
+    "lenet5_by_hand", "lstm_variants", "min_char_rnn", "mlp", "perceptron", "rnn_modes",
     "sparse_autoencoder", "tour", "unfolding",
 )  # fmt: skip
 SLOW = ("softmax", "vanishing")
