@@ -65,8 +65,22 @@ def parts(v: Verdict) -> tuple[str, str]:
         return ("holds" if v.value is True else "does not hold"), ""
     within = "" if v.within is None else f" within {number(v.within)}"
     sign = "" if v.op == "==" else f"{v.op} "
-    expected = f"expected {sign}{number(v.expected, v.within)}{within}"
-    return f"measured {number(v.value, v.within)}", expected
+    measured, expected = number(v.value, v.within), number(v.expected, v.within)
+    if (
+        v.status == "passed"
+        and isinstance(v.value, list)
+        and max(len(measured), len(expected)) > MANY
+    ):
+        measured = expected = plural(_count(v.value), "number")
+    return f"measured {measured}", f"expected {sign}{expected}{within}"
+
+
+MANY = 48  # characters beyond which numbers that have passed are only counted
+
+
+def _count(value: Any) -> int:
+    """How many numbers a list of lists holds."""
+    return sum(map(_count, value)) if isinstance(value, list) else 1
 
 
 MOST = 12  # expectations of one check that are printed one by one

@@ -111,3 +111,14 @@ check "last" slow {
     assert got.code == 0 and set(data["phases"]) == {"fit"}
     got, data = checked(dln, tmp_path, LINE + more, "--slow")
     assert set(data["phases"]) == {"fit", "middle", "last"}
+
+
+def test_many_numbers_that_passed_are_counted_and_those_that_failed_are_shown(dln, tmp_path):
+    path = tmp_path / "spec.dln"
+    rows = "[1.25, 2.5, 3.75, 4.125, 5.0625, 6.03125, 7.015625, 8.0078125, 9.5, 10.5]"
+    text = f'check "ten" {{\n  x = {rows}\n  expect x == {rows}\n  expect x == zeros(10)\n}}\n'
+    path.write_text(text, encoding="utf-8")
+    got = dln("run", path)
+    passed, failed = (line for line in got.out.split("\n") if line.startswith("  "))
+    assert "measured 10 numbers" in passed and "1.25" not in passed.partition("measured")[2]
+    assert "7.01562" in failed
