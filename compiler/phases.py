@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 from dln.compiler import clauses, descent, kept, steps, watches
 from dln.compiler.bodies import (
@@ -51,13 +53,7 @@ def train(b: Build, st: s.Train, scope: Scope) -> None:
     got, before = Collected(), b.failures
     with b.within(frame=frame):
         statements = list(flat(b, st.body, body))
-        for place, (watch, where) in enumerate(statements):
-            if isinstance(watch, s.Watch):
-                with b.collecting():
-                    got.lost.append(watch)
-                    made = watches.watch(b, watch, where, place, st, scope, name, got, rows)
-                    got.watches.append(made)
-                    got.lost.pop()
+        _watched(b, st, statements, scope, name, got, rows)
         with b.collecting():
             got.objectives = [loss for loss, _ in steps.losses(b, st.body, body)]
         steps.body(b, statements, name, got)
@@ -101,6 +97,25 @@ def train(b: Build, st: s.Train, scope: Scope) -> None:
     )
     if b.failures > before:
         b.broken.add(name)
+
+
+def _watched(
+    b: Build,
+    st: s.Train,
+    statements: Sequence[tuple[Any, Scope]],
+    scope: Scope,
+    name: str,
+    got: Collected,
+    rows: int | None,
+) -> None:
+    """The watches of a phase; one that fails is `lost`, so that what asks for it is not blamed."""
+    for place, (watch, where) in enumerate(statements):
+        if isinstance(watch, s.Watch):
+            with b.collecting():
+                got.lost.append(watch)
+                made = watches.watch(b, watch, where, place, st, scope, name, got, rows)
+                got.watches.append(made)
+                got.lost.pop()
 
 
 def _learns(st: s.Train | s.Step | s.For) -> bool:

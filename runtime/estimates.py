@@ -15,7 +15,7 @@ from dln.compiler.plan import EstimateSpec, PhaseSpec
 from dln.runtime.batches import Batches, updates_of_epoch
 from dln.runtime.datasets import Part
 from dln.runtime.executable import Bound, Executable
-from dln.runtime.faults import explained, strict
+from dln.runtime.faults import explained, numerical, strict
 from dln.runtime.programs import Programs
 from dln.runtime.watching import Guard
 
@@ -72,6 +72,8 @@ def before_step(session: Session, spec: PhaseSpec, update: int, now: Now) -> Non
     try:
         with strict(programs.device):
             estimates.take(update, now)
-    except FloatingPointError as e:
+    except (ArithmeticError, ValueError) as e:
+        if not numerical(e):
+            raise
         where = f"phase {spec.name}, the estimate before update {update}"
         raise explained(e, *running[-1], where, texts) from e

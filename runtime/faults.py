@@ -37,12 +37,14 @@ class Watchman:
         """Numerical faults inside become a `DlnError`; a checkpoint is left where one can be."""
         try:
             yield
-        except FloatingPointError as e:
+        except (ArithmeticError, ValueError) as e:
+            if not numerical(e):
+                raise
             error = self._explained(e, training)
             _leave(training)
             raise error from e
 
-    def _explained(self, error: FloatingPointError, training: Training) -> DlnError:
+    def _explained(self, error: Exception, training: Training) -> DlnError:
         where = f"phase {training.spec.name}, update {training.update}, epoch {training.epoch}"
         if self._at is None:
             return _error(str(error), None, where, (), self._texts)
@@ -67,8 +69,22 @@ def _leave(training: Training) -> None:
             checkpoint.save(path, *resume.pack(training.session, training))
 
 
+def numerical(error: Exception) -> bool:
+    """Whether an error is one of numbers: NumPy's own kind, or what Python says of a single number
+    of a program, as of `lr = 1 / epoch` at epoch 0."""
+    if isinstance(error, FloatingPointError):
+        return True
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    name = "" if trace is None else trace.tb_frame.f_code.co_filename
+    domain = ("math domain error", "expected a")  # the second from Python 3.14 on
+    of_math = not isinstance(error, ValueError) or str(error).startswith(domain)
+    return of_math and name.startswith("<dln program ")
+
+
 def explained(
-    error: FloatingPointError,
+    error: Exception,
     executable: Executable,
     bound: Bound,
     where: str,

@@ -24,7 +24,7 @@ from dln.runtime.descent import Descent
 from dln.runtime.device import Device
 from dln.runtime.estimates import before_step
 from dln.runtime.executable import Bound, Executable
-from dln.runtime.faults import explained, strict
+from dln.runtime.faults import explained, numerical, strict
 from dln.runtime.feeds import check_fields
 from dln.runtime.places import placed, unknown
 from dln.runtime.programs import Params, Programs, joined, paths_of, put
@@ -214,7 +214,9 @@ class Session:
         try:
             with strict(self.device):
                 bound.run(*clocks)
-        except FloatingPointError as e:
+        except (ArithmeticError, ValueError) as e:
+            if not numerical(e):
+                raise
             raise explained(e, executable, bound, where, self.plan.texts) from e
         self.device.wait()
         return bound

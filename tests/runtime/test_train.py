@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import dln
 from dln.compiler.plan import KeepSpec, WatchSpec, site_number
 from dln.grammar.diagnostics import DlnError
 from dln.runtime import order
@@ -274,3 +275,27 @@ def test_numbers_of_past_phases_are_clocks(plan: Any, hand_program: Any) -> None
     np.testing.assert_array_equal(s.evaluate("check:0")["a"], want)
     with pytest.raises(DlnError, match="E562"):
         s.evaluate("check:1")
+
+
+@pytest.mark.parametrize(
+    ("rate", "says"),
+    [("1 / epoch", "division by zero"), ("log(epoch)", ""), ("exp(1000 * (epoch + 1))", "")],
+)
+def test_a_schedule_that_leaves_the_numbers_is_said_with_its_line(rate, says):
+    spec = dln.load(f"""
+let f = dense(1)
+data d = rows([[1, 2, 3]]) {{
+  x[3] = raw
+}}
+train t on d batch 1 for 3 epochs {{
+  minimize sum(f(x)^2) over f with sgd(lr = {rate})
+}}
+""")
+    session = spec.compile().session()
+    with pytest.raises(DlnError) as error:
+        session.train("t")
+    (problem,) = error.value.problems
+    assert problem.code == "E600" and says in problem.message
+    assert problem.span is not None and problem.span.line == 7
+    with pytest.raises(DlnError, match="E600"):
+        spec.compile().session().step("t", x=[[1, 2, 3]])
