@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from dln.grammar.diagnostics import Fault
+from dln.running import closure
 from dln.terminal import plain
 
 Data = dict[str, Any]
@@ -43,10 +44,11 @@ class Record:
         number = self._enter(run)
         before = _by_key(self.figures)
         seconds = _seconds(found["phases"])
+        after = {name: p.get("after", ()) for name, p in found["phases"].items()}
         new = []
         for check in found["checks"]:
             figure = {"check": check["text"], **{k: check[k] for k in OF_FIGURE}}
-            took = sum(seconds.get(p, 0.0) for p in _closure(check["phases"], found["phases"]))
+            took = sum(seconds.get(p, 0.0) for p in closure(check["phases"], after))
             figure |= {"seconds": round(took, 3), "run": number}
             new.append(_shortened(figure))
         for key, figure in _by_key(new).items():
@@ -109,18 +111,6 @@ def _by_key(figures: Iterable[Data]) -> dict[tuple[str, str, int], Data]:
 
 def _seconds(phases: Mapping[str, Any]) -> dict[str, float]:
     return {name: p["seconds"] for name, p in phases.items()}
-
-
-def _closure(names: Iterable[str], phases: Mapping[str, Any]) -> set[str]:
-    """Some phases and all that they came after."""
-    found: set[str] = set()
-    waiting = list(names)
-    while waiting:
-        name = waiting.pop()
-        if name not in found:
-            found.add(name)
-            waiting += phases.get(name, {}).get("after", ())
-    return found
 
 
 def _row(row: Mapping[str, Any]) -> Data:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,6 @@ from dln.spec import Compiled, Spec, find, from_source, read
 from dln.terminal import Terminal, columns
 
 if TYPE_CHECKING:
-    from dln.compiler.model import Phase
     from dln.runtime.results import PhaseResult
     from dln.runtime.session import Session
 
@@ -94,25 +93,26 @@ def _run(
 def select(spec: Spec, given: Settings) -> Selection:
     """All phases; or the one asked for with what it comes after; slow ones only with --slow."""
     phases = spec.model.phases
+    after = {name: phase.after for name, phase in phases.items()}
     if given.phase is not None:
-        wanted = closure(chosen(given.phase, phases, "phase"), phases)
+        wanted = closure(chosen(given.phase, phases, "phase"), after)
         return Selection(tuple(n for n in phases if n in wanted), ())
     quick = phases if given.slow else [n for n, p in phases.items() if not p.slow]
-    wanted = closure(quick, phases)
+    wanted = closure(quick, after)
     return Selection(
         tuple(n for n in phases if n in wanted), tuple(n for n in phases if n not in wanted)
     )
 
 
-def closure(names: Iterable[str], phases: Mapping[str, Phase]) -> set[str]:
-    """Some phases and all that they come after."""
+def closure(names: Iterable[str], after: Mapping[str, Sequence[str]]) -> set[str]:
+    """Some phases and all that they come after; `after` names those of each."""
     found: set[str] = set()
     waiting = list(names)
     while waiting:
         name = waiting.pop()
         if name not in found:
             found.add(name)
-            waiting += phases[name].after
+            waiting += after.get(name, ())
     return found
 
 
