@@ -9,7 +9,7 @@ from __future__ import annotations
 from dln.compiler.gather import gathered, unwound
 from dln.compiler.graph import Graph, Node, Spans, rewrite
 from dln.compiler.op import OPS, Make
-from dln.compiler.ops.loop import body_of
+from dln.compiler.ops.loop import body_of, sequence_type
 from dln.compiler.ops.lowered import unfold
 from dln.compiler.targets import Target, spelling
 
@@ -133,24 +133,39 @@ def rearranged(
 
 def left_by(graph: Graph, item: Node, loop: Node) -> Node:
     """An item as a view of what its loop leaves: the values carried, with the first one beside
-    them, or the rows of any other value."""
+    them, or the rows of any other value.
+
+    There is one array for each value that a loop carries and for each that is asked of it, with
+    the type that it has in the body. What an item calls its axes is a matter of the view.
+    """
     make, body, value = Make(graph, graph.spans.get(loop, ())), body_of(loop), item["value"]
-    length = body.length
     if value.op == "slot" and value["role"] != "carried":
         operand = body.operand(loop, value)
         if value["role"] == "rows":
-            return make("running", operand, running=item.type.running)
+            return renamed(make, operand, item)
         axes = tuple(range(1, len(item.type.shape)))
         like = item.type
         return make("broadcast", operand, axes=axes, shape=like.shape, running=like.running)
     if value not in body.carried and value not in body.nexts:
-        return make("left", loop, kind="item", of=value, type=item.type)
+        return renamed(make, left(make, loop, "item", value), item)
     before = value in body.carried
-    j = (body.carried if before else body.nexts).index(value)
-    whole = item.type.like(shape=(length + 1, *item.type.shape[1:]))
-    left = make("left", loop, kind="carried", of=j, type=whole)
+    whole = left(make, loop, "carried", (body.carried if before else body.nexts).index(value))
     start = 0 if before != body.reverse else 1
-    return make("slice", left, axis=0, start=start, stop=start + length.constant)
+    stop = start + body.length.constant
+    return renamed(make, make("slice", whole, axis=0, start=start, stop=stop), item)
+
+
+def left(make: Make, loop: Node, kind: str, of: int | Node) -> Node:
+    """The array that a loop fills with a value of its body: the same node whoever reads it."""
+    body = body_of(loop)
+    steps, value = (body.length, of) if isinstance(of, Node) else (body.length + 1, body.carried[of])
+    return make("left", loop, kind=kind, of=of, type=sequence_type(value.type, steps))
+
+
+def renamed(make: Make, node: Node, like: Node) -> Node:
+    """A view under the names that another node has for its axes."""
+    running = like.type.running
+    return node if node.type.running == running else make("running", node, running=running)
 
 
 def settled(roles: Roles, node: Node) -> Node:

@@ -55,6 +55,14 @@ class LoopSchedule:
     rings: set[int] = field(default_factory=set)
     names: dict[str, str] = field(default_factory=dict)
 
+    def keep(self, row: tuple[str, Any], buffer: str) -> str:
+        """The buffer for the rows of a value: one, and one that each step writes to."""
+        if row in self.left or row not in self.outputs.values():
+            kind, of = row
+            raise Fault(f"no step of the loop would write the buffer for {kind} {of!r}")
+        self.left[row] = buffer
+        return buffer
+
 
 def scheduled_step(
     graph: Graph, node: Node, target: Target, capacity: int, dtype: str
@@ -308,14 +316,12 @@ def _loop_step(made: Schedule, node: Node, arena: Arena) -> Step:
     body = body_of(node)
     for user, _ in made.graph.users(node):
         if user.op == "left":
-            made.home[user] = arena.buffer(user.type)
-            loop.left[user["kind"], user["of"]] = made.home[user]
+            made.home[user] = loop.keep((user["kind"], user["of"]), arena.buffer(user.type))
     for j, slot in enumerate(body.carried):
         if ("carried", j) not in loop.left:
             ring = slot.type.like(shape=(Size(2), *slot.type.shape))
-            loop.left["carried", j] = arena.buffer(ring, "the last two")
+            after.append(loop.keep(("carried", j), arena.buffer(ring, "the last two")))
             loop.rings.add(j)
-            after.append(loop.left["carried", j])
     shared = {i: arena.take(extent) for i, extent in enumerate(loop.step.slots)}
     for name, buffer in loop.step.buffers.items():
         if buffer.place in ("arena", "const", "scalar"):
