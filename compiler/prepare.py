@@ -86,6 +86,14 @@ class Roles:
         return layout == "turned" and ".einsum(" not in spelling(self.target, node).form
 
 
+def scattered(roles: Roles, loop: Node) -> frozenset[int]:
+    """The slots of a loop that stand for what does not lie in C order. What is carried does."""
+    slots = zip(body_of(loop).slots, loop.operands, strict=True)
+    return frozenset(
+        s["number"] for s, o in slots if s["role"] != "carried" and roles.layout[o] != "rows"
+    )
+
+
 def base(roles: Roles, node: Node) -> Node:
     """The node whose buffer a view looks into; any other node itself."""
     while roles.role[node] == "view":

@@ -15,9 +15,9 @@ from typing import Any
 
 from dln.compiler.graph import Graph, Node, ancestors
 from dln.compiler.inplace import InPlace, may_overwrite
-from dln.compiler.ops.loop import body_of, with_outputs
+from dln.compiler.ops.loop import body_of, strided, with_outputs
 from dln.compiler.plan import Buffer, Extent, at, product
-from dln.compiler.prepare import Roles, base, own_key, prepare
+from dln.compiler.prepare import Roles, base, scattered, own_key, prepare
 from dln.compiler.sizes import BATCH, Size
 from dln.compiler.targets import Target, spelling
 from dln.compiler.tensor import TensorType
@@ -64,17 +64,16 @@ class LoopSchedule:
         return buffer
 
 
-def scheduled_step(
-    graph: Graph, node: Node, target: Target, capacity: int, dtype: str
-) -> LoopSchedule:
+def scheduled_step(made: Schedule, node: Node, dtype: str) -> LoopSchedule:
     """One step of a loop as a program of its own, whose outputs are rows: `row:0`, ..."""
-    body = body_of(node)
-    items = [u["of"] for u, _ in graph.users(node) if u.op == "left" and u["kind"] == "item"]
+    body, users = body_of(node), made.graph.users(node)
+    items = [u["of"] for u, _ in users if u.op == "left" and u["kind"] == "item"]
     wanted: list[tuple[str, Any]] = [("carried", j) for j in range(len(body.nexts))]
     wanted += [("item", v) for v in dict.fromkeys(items)]
     outputs = {f"row:{i}": w for i, w in enumerate(wanted)}
     nodes = {k: body.nexts[of] if kind == "carried" else of for k, (kind, of) in outputs.items()}
-    return LoopSchedule(schedule(with_outputs(body, nodes), target, capacity, dtype), outputs)
+    step = strided(with_outputs(body, nodes), scattered(made.roles, node))
+    return LoopSchedule(schedule(step, made.target, made.capacity, dtype), outputs)
 
 
 @dataclass
@@ -139,7 +138,7 @@ def schedule(graph: Graph, target: Target, capacity: int = 1, dtype: str = "floa
     made = Schedule(prepared, target, roles, capacity, 8 if dtype == "float64" else 4)
     for node in ancestors(prepared.outputs.values()):
         if node.op == "scan":
-            made.loops[node] = scheduled_step(prepared, node, target, capacity, dtype)
+            made.loops[node] = scheduled_step(made, node, dtype)
     writes = InPlace(prepared, roles, target)
     writes.place_outputs()
     nodes = ancestors(prepared.outputs.values())

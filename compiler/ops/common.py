@@ -132,14 +132,15 @@ def keep_type(name: str) -> Callable[[Attrs, tuple[TensorType, ...]], TensorType
 
 
 def contiguous(node: Node) -> bool:
-    """Whether a node's elements lie in C order in a buffer of its own (a view may not)."""
+    """Whether a node's elements lie in C order in a buffer of its own (a view may not, nor a slot
+    of a loop that stands for one)."""
     from dln.compiler.op import op_of
 
     while node.op in ("running", "stop", "asserted", "reshape") or (
         node.op == "slice" and node["axis"] == 0
     ):
         node = node.operands[0]
-    return not op_of(node).is_("view")
+    return not op_of(node).is_("view") and not node.attrs.get("strided", False)
 
 
 # ---- example types -----------------------------------------------------------------------------

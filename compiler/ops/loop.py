@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from dln.compiler.graph import Graph, Node, ancestors
+from dln.compiler.graph import Graph, Node, ancestors, rewrite
 from dln.compiler.op import OPS, Array, Attrs, Make, Op, Site, register
 from dln.compiler.ops.common import count, differ
 from dln.compiler.sizes import Size
@@ -211,6 +211,17 @@ def with_outputs(body: Body, outputs: Mapping[str, Node]) -> Graph:
         graph.include(n, body.graph.spans.get(n, ()), body.graph.names.get(n))
     graph.outputs = dict(outputs)
     return graph
+
+
+def strided(graph: Graph, slots: frozenset[int]) -> Graph:
+    """The graph of a step in which these slots are known not to lie in C order."""
+
+    def rule(new: Graph, node: Node, operands: tuple[Node, ...]) -> Node | None:
+        if node.op != "slot" or node["number"] not in slots:
+            return None
+        return new.add("slot", (), node.type, **node.attrs, strided=True)
+
+    return rewrite(graph, rule)[0] if slots else graph
 
 
 def rebuilt(body: Body, graph: Graph) -> Body:

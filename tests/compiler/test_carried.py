@@ -145,8 +145,8 @@ def gates_from_the_input(p, x):
 
 @case(
     """
-    param M[2, 4] = [[0.3, -0.2, 0.1, 0.4], [0.2, 0.5, -0.3, 0.1]]
-    K[i, j] = M[i, j] * x[0, j] + M[j, i + 2] * x[1, i]
+    param M[2, 2] = [[0.3, -0.2], [0.2, 0.5]], N[2, 2] = [[0.1, 0.4], [-0.3, 0.1]]
+    K[i, j] = M[i, j] * x[0, j] + N[j, i] * x[1, i]
     h[-1] = [0.5, 1]
     scan t in time {
       h[t] = tanh(K @ h[t-1] + x[t])
@@ -155,8 +155,7 @@ def gates_from_the_input(p, x):
     """
 )
 def weights_and_sequence_from_the_input(p, x):
-    m = p["M"]
-    k = m[:, :2] * x[0] + m[:, 2:].T * x[1][:, None]
+    k = p["M"] * x[0] + p["N"].T * x[1][:, None]
     h, seen = np.array([0.5, 1]), []
     for now in x:
         h = np.tanh(k @ h + now)
