@@ -166,7 +166,9 @@ def left_by(graph: Graph, item: Node, loop: Node) -> Node:
 def left(make: Make, loop: Node, kind: str, of: int | Node) -> Node:
     """The array that a loop fills with a value of its body: the same node whoever reads it."""
     body = body_of(loop)
-    steps, value = (body.length, of) if isinstance(of, Node) else (body.length + 1, body.carried[of])
+    steps, value = (
+        (body.length, of) if isinstance(of, Node) else (body.length + 1, body.carried[of])
+    )
     return make("left", loop, kind=kind, of=of, type=sequence_type(value.type, steps))
 
 

@@ -17,7 +17,7 @@ from dln.compiler.graph import Graph, Node, ancestors
 from dln.compiler.inplace import InPlace, may_overwrite
 from dln.compiler.ops.loop import body_of, strided, with_outputs
 from dln.compiler.plan import Buffer, Extent, at, product
-from dln.compiler.prepare import Roles, base, scattered, own_key, prepare
+from dln.compiler.prepare import Roles, base, own_key, prepare, scattered
 from dln.compiler.sizes import BATCH, Size
 from dln.compiler.targets import Target, spelling
 from dln.compiler.tensor import TensorType
