@@ -12,7 +12,6 @@ from itertools import count
 from typing import Any
 
 from dln.compiler import joins, machines, tensors
-from dln.compiler.equations import let
 from dln.compiler.graph import Node
 from dln.compiler.model import Parameter
 from dln.compiler.ports import dims_text, fit, port_sizes
@@ -87,7 +86,8 @@ def instance(
     b: Build, definition: BlockDef, given: Sequence[s.Arg], scope: Scope, span: Span
 ) -> Instance:
     """A block with its options, named by where it stands; the same place gives the same one."""
-    path = base = b.naming.take()
+    naming = b.naming
+    path = base = naming.take()
     others = count(2)
     while (old := b.instances.get(path)) is not None and old.span != span:
         path = f"{base}_{next(others)}"  # two places of one line: a list, and what is made of it
@@ -95,7 +95,8 @@ def instance(
         return old
     syntax = definition.syntax
     machines.check_block(b, syntax)
-    made = Instance(definition, path, Scope(definition.scope, path), span)
+    inner = Scope(definition.scope, path, space=naming.space)
+    made = Instance(definition, path, inner, span, naming.path, naming.owner)
     own = [d.name for st in syntax.body if isinstance(st, s.Param | s.Fixed) for d in st.declared]
     options = option_values(b, syntax.options, given, scope, syntax.name, span, own)
     declared = {o.name: o for o in syntax.options}
@@ -120,7 +121,7 @@ def _option(
     b: Build, made: Instance, name: str, expr: s.Expr, scope: Scope, declared: s.Option | None
 ) -> Value:
     """An option's value; one declared with sizes, as `W[m, n]`, is a tensor of that shape."""
-    with b.within(naming=Naming(f"{made.path}.{name}")):
+    with b.within(naming=Naming(f"{made.path}.{name}", made, made.scope.space)):
         value = b.evaluate(expr, scope)
     if declared is None or declared.dims is None:
         return value
@@ -143,8 +144,13 @@ def _bind_owned(b: Build, made: Instance, syntax: s.Block, given: set[str]) -> N
                 find = partial(_parameter, b, made, d, isinstance(st, s.Param), option)
                 made.scope.names[d.name] = Binding(d.span, find)
         elif isinstance(st, s.Let):
-            find = partial(let, b, f"{made.path}.{st.name}", st.value, made.scope)
-            made.scope.names[st.name] = Binding(st.span, find)
+            made.scope.names[st.name] = Binding(st.span, partial(_let, b, made, st))
+
+
+def _let(b: Build, made: Instance, st: s.Let) -> Value:
+    """A `let` of a block, worked out before there are ports."""
+    with b.within(naming=Naming(f"{made.path}.{st.name}", made, made.scope.space)):
+        return b.evaluate(st.value, made.scope)
 
 
 def _parameter(
@@ -162,7 +168,9 @@ def _parameter(
     node = b.at(d.span)("param", path=path, type=TensorType(wanted), **facts)
     if path not in b.params:
         b.mark(node, d.span, path)
-        b.params[path] = Parameter(path, node, None, d.span, trainable, table)
+        kind = made.scope.space.kind
+        b.params[path] = Parameter(path, node, None, d.span, trainable, table, kind)
+        b.owners[path] = made
         b.inits.append(partial(_initial, b, path, d, made.scope, wanted))
     return node
 
@@ -192,7 +200,7 @@ def _tie_notes(
 ) -> tuple[Note, ...]:
     """What fixed both shapes: the instance that owns the one, the ports of the other."""
     notes: list[Note] = []
-    owner = b.instances.get(node["path"].rsplit(".", 1)[0]) if node.op == "param" else None
+    owner = b.owners.get(node["path"]) if node.op == "param" else None
     if owner is not None and owner.span.source is span.source:
         text = f"{tensors.short(span.text)} is {b.shown(node.type)}: {_facts(b, owner)}"
         notes.append(Note(owner.span, text))
@@ -299,7 +307,11 @@ def made_in(b: Build, expr: s.Expr, scope: Scope) -> Instance | None:
         return None
     body = b.evaluate(expr.body, scope)
     owner = body if isinstance(body, Instance) else made_in(b, expr.body, scope)
-    return None if owner is None else b.instances.get(f"{owner.path}.{expr.name}")
+    if owner is None:
+        return None
+    place = f"{owner.path}.{expr.name}"
+    found = (i for i in b.instances.values() if i.owner is owner and i.place == place)
+    return next(found, None)
 
 
 def owned_by(b: Build, expr: s.Expr, scope: Scope) -> list[str]:
@@ -327,7 +339,7 @@ def owned(b: Build, value: Value, span: Span) -> list[str]:
                 used = "asked for anything" if value.groups else "applied"
                 text = f"the sizes of {value.path} are not known: it is never {used}"
                 b.fail("E336", text, span)
-            mine = [p for p in b.params if p.startswith(value.path + ".")]
+            mine = [p for p in b.params if b.owners[p].within(value)]
             return _joined([mine, *(owned(b, part, span) for part in _given_parts(b, value))])
         case Chain():
             return _joined([owned(b, p, span) for p in value.parts if isinstance(p, Instance)])

@@ -13,8 +13,9 @@ from dln.compiler.graph import Node, ancestors
 from dln.compiler.model import DataSet, Descending, Estimating, Keeping, Starting, Watching
 from dln.compiler.state import Build
 from dln.compiler.statics import listed, whole
-from dln.compiler.values import Scope
+from dln.compiler.values import Scope, Space
 from dln.grammar import syntax as s
+from dln.grammar.diagnostics import Span
 
 CLOCKS = ("epoch", "update", "progress")
 
@@ -46,12 +47,18 @@ def phase_name(b: Build, name: s.NameIx, scope: Scope) -> str:
 
 def phase_scope(b: Build, body: Sequence[s.Stmt], scope: Scope, name: str, data: DataSet) -> Scope:
     """The names of a phase's body over the fields of a data set."""
-    inner = scope.child(name)
-    for clock in CLOCKS:
-        inner.value(clock, b.mark(b.make("clock", name=clock), data.span, clock), data.span)
+    inner = scope.child(name, Space("phase", name))
+    clocks(b, inner, data.span)
     bind_fields(b, data, inner)
     bind(b, body, inner)
     return inner
+
+
+def clocks(b: Build, scope: Scope, span: Span) -> None:
+    """How far a phase has come, by names that the spec does not use for something else."""
+    for name in CLOCKS:
+        if scope.lookup(name) is None:
+            scope.value(name, b.mark(b.make("clock", name=name), span, name), span)
 
 
 def bind(b: Build, body: Sequence[Any], scope: Scope) -> None:

@@ -273,7 +273,7 @@ def _initial_values(b: Build) -> None:
         loose = [x for x in p.node.type.shape if b.sizes.resolve(x).value is None]
         if loose and not b.problems.found:
             with b.collecting():
-                made = b.instances.get(path.rsplit(".", 1)[0])
+                made = b.owners.get(path)
                 b.fail(
                     "E336",
                     f"the size {loose[0]} of {path} is never fixed",
@@ -318,7 +318,7 @@ def _model(b: Build, found: Mapping[str, Any], applied: Mapping[str, Applied]) -
     for name in only_before(b.phases, slowly, asked | shown):
         b.phases[name] = b.phases[name].changed(slow=True)
     made = tuple(c.changed(slow=b.phases[c.phase].slow) if c.phase else c for c in made)
-    own = {p: v for p, v in b.params.items() if not p.startswith("check")}
+    own = {p: v for p, v in b.params.items() if not v.checks}
     return Model(
         source=b.source,
         sources=b.sources,

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 from dln.compiler import application, asking, blocks, reductions, stepwise, tensors
 from dln.compiler.sizes import Reason, Size, Var
-from dln.compiler.state import Build, Naming
+from dln.compiler.state import Build
 from dln.compiler.statics import listed, tensor, unknown, word
 from dln.compiler.values import (
     BlockDef,
@@ -42,7 +42,7 @@ def _flow(b: Build, expr: s.Flow, scope: Scope) -> Value:
         steps.insert(0, source.target)
         source = source.source
     made = sum(_makes_block(step, scope) for step in steps)
-    naming = Naming(b.naming.path, many=True) if made > 1 else b.naming
+    naming = b.naming.part(many=True) if made > 1 else b.naming
     value = b.evaluate(source, scope)
     span = source.span
     with b.within(naming=naming):

@@ -12,9 +12,9 @@ from dln.compiler.equations import bind_statements, unrolled
 from dln.compiler.graph import Node, ancestors
 from dln.compiler.model import Checking, Expectation, Sweeping
 from dln.compiler.sizes import Conflict, Reason
-from dln.compiler.state import Build, Poisoned
+from dln.compiler.state import Build, Naming, Poisoned
 from dln.compiler.statics import listed, lookup, unknown, word
-from dln.compiler.values import Binding, Frame, PhaseBest, PhaseVerb, Scope, Value
+from dln.compiler.values import Binding, Frame, PhaseBest, PhaseVerb, Scope, Space, Value
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import DlnError, Note, Span
 
@@ -23,10 +23,10 @@ COMPARISONS = ("==", "!=", "<", "<=", ">", ">=")
 
 def check(b: Build, st: s.Check, scope: Scope, number: int) -> Checking:
     """A `check` block: its lines are read in a frame of their own, without data."""
-    inner = scope.child(f"check{number}")
-    frame = b.new_frame("check", site=f"check{number}")
+    inner = _inside(scope, number)
+    frame = b.new_frame("check", site=inner.path)
     expects: list[Expectation] = []
-    with b.within(frame=frame):
+    with b.within(frame=frame, naming=Naming.unnamed(inner.space)):
         with b.collecting():
             bind_statements(b, [x for x in st.body if not isinstance(x, s.For)], inner)
         for e, where in _expects(b, st.body, inner):
@@ -38,6 +38,12 @@ def check(b: Build, st: s.Check, scope: Scope, number: int) -> Checking:
             except Poisoned:
                 pass
     return Checking(st.text, st.slow, tuple(expects), st.span)
+
+
+def _inside(scope: Scope, number: int) -> Scope:
+    """The scope of a check: what is made in it is its own."""
+    path = f"check{number}"
+    return scope.child(path, Space("check", path))
 
 
 def _expects(b: Build, body: Sequence[Any], scope: Scope) -> Iterator[tuple[s.Expect, Scope]]:
@@ -60,10 +66,11 @@ def of_phase(b: Build, st: s.Train, scope: Scope, number: int) -> list[Checking]
     body, _ = b.phase_scopes[name]
     stated = [(e, at) for e, at in flat(b, st.body, body) if isinstance(e, s.Expect)]
     expects: list[Expectation] = []
-    with b.within(frame=b.new_frame("check", site=f"check{number}")):
+    own = _inside(scope, number)
+    with b.within(frame=b.new_frame("check", site=own.path), naming=Naming.unnamed(own.space)):
         for e, at in stated:
             with b.collecting():
-                inner = _at_the_end(b, name, e, at, scope.child(f"check{number}"))
+                inner = _at_the_end(b, name, e, at, _inside(scope, number))
                 expects.append(expectation(b, e, inner))
     return [Checking(f"phase {name}", False, tuple(expects), st.name.span, name)] if stated else []
 

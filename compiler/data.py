@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -35,18 +36,19 @@ def _build(b: Build, st: s.Data, scope: Scope) -> DataValue:
     reader, args, options = _reader(b, st, scope)
     options |= _settings(b, st, reader, scope, options)
     base = str(Path(st.span.source.path).resolve().parent)
-    override = b.data_paths.get(st.name)
+    key = _key(b, scope.names[st.name])
+    override = b.data_paths.get(key)
     if override is not None:
-        b.used_overrides.add(f"data:{st.name}")
-    said = (st.name, reader, args, options, base, override)
+        b.used_overrides.add(f"data:{key}")
+    said = (key, reader, args, options, base, override)
     data = DataSet(*said, {}, {}, {}, 0, st.reader.span)
     try:
         schema = b.probe(data)
     except Fault as fault:
         raise fault.at(st.reader.span) from None
     statements = (*_like(b, st, scope), *st.body)
-    raw = {k: _raw(b, st, k, f.shape, f.kind) for k, f in schema.fields.items()}
-    inner = scope.child(st.name)
+    raw = {k: _raw(b, st, f"{key}.{k}", k, f) for k, f in schema.fields.items()}
+    inner = scope.child(key)
     inner.value("raw", raw[""] if "" in raw else Record(raw), st.reader.span)
     if schema.classes is not None:
         inner.value("V", schema.classes, st.reader.span)
@@ -57,10 +59,10 @@ def _build(b: Build, st: s.Data, scope: Scope) -> DataValue:
             with b.collecting():
                 fields[name] = field_of(b, line, inner, fields.values())
             if name not in fields:
-                b.broken_fields.setdefault(st.name, []).append(name)
+                b.broken_fields.setdefault(key, []).append(name)
     length = lengths(b, raw, fields, st.reader.span)
     parts = _parts(b, statements, inner, schema.count)
-    b.data[st.name] = DataSet(
+    b.data[key] = DataSet(
         *said,
         raw,
         fields,
@@ -70,7 +72,18 @@ def _build(b: Build, st: s.Data, scope: Scope) -> DataValue:
         schema.alphabet,
         length,
     )
-    return DataValue(st.name)
+    return DataValue(key)
+
+
+def _key(b: Build, binding: Binding) -> str:
+    """What a data set is called in the plan: its name, numbered where another file or another
+    round of a `for` has one of that name. Those of the spec itself come first."""
+    sets = sorted(b.data_sets.items(), key=lambda known: known[1].span.source is not b.source)
+    taken: dict[str, Binding] = {}
+    for known, st in sets:
+        names = chain([st.name], (f"{st.name}_{i}" for i in count(2)))
+        taken[next(name for name in names if name not in taken)] = known
+    return next(name for name, known in taken.items() if known is binding)
 
 
 def _like(b: Build, st: s.Data, scope: Scope) -> tuple[Any, ...]:
@@ -110,11 +123,11 @@ def _reader(
     return name, args, {a.name: static(b, a.value, scope, a.name) for a in named}
 
 
-def _raw(b: Build, st: s.Data, key: str, shape: tuple[int, ...], kind: str) -> Node:
-    name = f"raw:{st.name}.{key}"
-    sizes = (BATCH_SIZE, *(Size(n) for n in shape))
-    type = TensorType(sizes, ("batch",), "index" if kind == "index" else "real")
-    node = b.at(st.reader.span)("input", name=name, type=type)
+def _raw(b: Build, st: s.Data, path: str, key: str, found: Any) -> Node:
+    """A field of the file, as its header says it is."""
+    sizes = (BATCH_SIZE, *(Size(n) for n in found.shape))
+    type = TensorType(sizes, ("batch",), "index" if found.kind == "index" else "real")
+    node = b.at(st.reader.span)("input", name=f"raw:{path}", type=type)
     return b.mark(node, st.reader.span, f"raw.{key}" if key else "raw")
 
 

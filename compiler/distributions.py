@@ -175,9 +175,7 @@ def mask(b: Build, span: Span, x: Value, p: Value) -> Node:
 def place_site(b: Build, span: Span, what: str) -> str:
     """The path of a draw within an expression: that of its equation; places of the same kind in
     one equation are numbered."""
-    path = b.naming.path
-    own = path.startswith((f"{b.frame.site}.", f"{b.frame.site}["))
-    site = path if own else f"{b.frame.site}.{path}"
+    site = b.site(b.naming.path)
     known = b.frame.masks.setdefault(f"{site}.{what}", [])
     place = (*(at for at, _ in b.calls), span)
     if place not in known:

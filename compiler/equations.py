@@ -128,15 +128,20 @@ def promised(b: Build, name: str, scope: Scope) -> tuple[Size, ...] | None:
     return None
 
 
+def naming(path: str, scope: Scope) -> Naming:
+    """How instances are called that an equation at a path makes."""
+    return Naming(path, owner_of(scope), scope.space)
+
+
 def let(b: Build, path: str, expr: s.Expr, scope: Scope) -> Value:
-    with b.within(naming=Naming(path)):
+    with b.within(naming=naming(path, scope)):
         return b.evaluate(expr, scope)
 
 
 def define(b: Build, st: s.Define, scope: Scope) -> Value:
     """`y = e`, or `y[i, j] = e` with bound indices."""
     path = f"{scope.path}.{st.target.name}" if scope.path else st.target.name
-    with b.within(naming=Naming(path)):
+    with b.within(naming=naming(path, scope)):
         if st.target.dims is None:
             value = b.evaluate(st.value, scope)
         else:
@@ -175,9 +180,7 @@ def draw(b: Build, st: s.Draw, scope: Scope) -> Node:
     shape = None
     if st.target.dims is not None:
         shape = tuple(size(b, d, scope) for d in st.target.dims)
-    own = path.startswith((f"{b.frame.site}.", f"{b.frame.site}["))  # those of the phase itself
-    site = path if own else f"{b.frame.site}.{path}"
-    with b.within(drawing=Drawing(site, shape), naming=Naming(path)):
+    with b.within(naming=naming(path, scope)), b.within(drawing=Drawing(b.site(path), shape)):
         node = tensors.as_tensor(b, b.evaluate(st.value, scope), st.value.span)
         domain = domain_of(b, st.target.domain, scope)
         if domain is not None:

@@ -55,7 +55,8 @@ def field_of(b: Build, st: s.Field, scope: Scope, others: Iterable[FieldOf] = ()
         domain = domain_of(b, port.domain, scope)
         value = _in_domain(b, value, domain, st)
     node = _seen(b, port.name, value, port.span)
-    scope.value(port.name, value, port.span)
+    if port.name not in scope.names:  # `raw` stays what the reader gives
+        scope.value(port.name, value, port.span)
     return FieldOf(port.name, node, value, st.drawn, st.span)
 
 

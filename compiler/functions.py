@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dln.compiler import sequences, tensors
+from dln.compiler.blocks import owned
 from dln.compiler.calls import apply
 from dln.compiler.graph import Node
 from dln.compiler.model import Applied
@@ -76,7 +77,7 @@ def _as_function(b: Build, path: str, target: Value) -> Applied | None:
         k: sequences.batch_first(b, tensors.as_tensor(b, v, first.span), first.span)
         for k, v in values.items()
     }
-    params = tuple(p for p in b.params if p.startswith(path))
+    params = tuple(owned(b, target, first.span))
     timed = any("time" in n.type.running for n in ports.values())
     step = _one_step(b, path, target, first, single) if timed else None
     return Applied(path, ports, results, params, step)
@@ -107,7 +108,7 @@ def _of_machine(b: Build, path: str, target: InstanceVerb) -> Applied | None:
     others = [g.name for g in made.groups if g.name not in ports]
     name = "energy" if target.verb == "free" else others[0]
     values = result.values if isinstance(result, Record) else {name: result}
-    params = tuple(p for p in b.params if p.startswith(f"{made.path}."))
+    params = tuple(owned(b, made, made.span))
     return Applied(path, ports, dict(values), params)
 
 

@@ -16,6 +16,7 @@ from dln.compiler.values import (
     Instance,
     Module,
     PhaseBest,
+    PhaseGroup,
     PhaseValue,
     Record,
     Recurrence,
@@ -80,6 +81,8 @@ def _index(b: Build, expr: s.Index, scope: Scope) -> Value:
         for part in expr.indices:
             body = _list_index(b, body, part, scope)
         return body
+    if isinstance(body, PhaseGroup):
+        return _phase_of(b, body, expr, scope)
     if isinstance(body, PhaseValue | str):
         b.fail("E328", f"{describe(body)} is not indexed", expr.span)
     if not isinstance(body, Node):
@@ -88,6 +91,19 @@ def _index(b: Build, expr: s.Index, scope: Scope) -> Value:
         at = whole(b, expr.indices[0], scope, "the number of a report")
         return asking.history(b, body, at, expr.span)
     return _tensor_index(b, body, expr, scope)
+
+
+def _phase_of(b: Build, group: PhaseGroup, expr: s.Index, scope: Scope) -> PhaseValue:
+    """`pre[1]`: the phase of that number, wherever in the file it stands."""
+    part = expr.indices[0] if len(expr.indices) == 1 else None
+    if part is None or isinstance(part, s.Slice):
+        b.fail("E328", f"{group.name} has one number, of a phase", expr.span)
+    at = whole(b, part, scope, "the index of a phase")
+    if at not in group.phases:
+        known = [p.name for p in group.phases.values()]
+        b.fail("E301", f"there is no phase {group.name}[{at}]", part.span, "unknown",
+               remedy=("one of " if len(known) > 1 else "") + ", ".join(known[:12]))  # fmt: skip
+    return group.phases[at]
 
 
 def _may_be_step(expr: s.Index) -> bool:

@@ -17,11 +17,11 @@ from functools import partial
 from typing import Any
 
 from dln.compiler import tensors
-from dln.compiler.equations import once
+from dln.compiler.equations import naming, once
 from dln.compiler.graph import Node, ancestors
 from dln.compiler.model import Estimating
 from dln.compiler.sizes import BATCH_SIZE, Conflict, Reason, Size
-from dln.compiler.state import Build, Drawing, Naming
+from dln.compiler.state import Build, Drawing
 from dln.compiler.statics import domain_of, lookup, size, want_domain, word
 from dln.compiler.tensor import REAL, TensorType, fits
 from dln.compiler.values import Scope, Value, describe
@@ -89,7 +89,7 @@ def _begins(b: Build, st: s.Kept, scope: Scope, path: str, dims: tuple[Size, ...
     name, span = st.target.name, st.value.span
     frame = b.new_frame("first", batched=True, site=scope.path, kept=b.frame.kept)
     drawing = Drawing(path, dims) if st.drawn else None
-    with b.within(frame=frame, drawing=drawing, naming=Naming(path)):
+    with b.within(frame=frame, drawing=drawing, naming=naming(path, scope)):
         value = b.evaluate(st.value, scope)
     if drawing is not None and not drawing.used:
         remedy = f"state {st.target.span.text} = {tensors.short(span.text)}"

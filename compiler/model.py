@@ -19,7 +19,8 @@ class Parameter(Record):
     """A parameter or fixed value: its node, and the node of its initial value.
 
     `joins` is the table of 0 and 1 over its leading axes that says which entries exist; None
-    where all do.
+    where all do. `space` is the kind of place that made it: one that a check has made for itself is
+    no parameter of the network.
     """
 
     path: str
@@ -28,6 +29,12 @@ class Parameter(Record):
     span: Span
     trainable: bool = True
     joins: tuple[Any, ...] | None = None
+    space: str = "spec"
+
+    @property
+    def checks(self) -> bool:
+        """Whether a check has made it for itself."""
+        return self.space == "check"
 
 
 class FieldOf(Record):

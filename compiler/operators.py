@@ -13,7 +13,7 @@ from typing import Any
 from dln.compiler import axes, pointwise, reductions, tensors, windows
 from dln.compiler.graph import Node
 from dln.compiler.sizes import Size
-from dln.compiler.state import Build, Naming
+from dln.compiler.state import Build
 from dln.compiler.statics import domain_of, listed, static, tensor
 from dln.compiler.values import Scope, Value, describe
 from dln.grammar import syntax as s
@@ -86,7 +86,7 @@ def _comprehension(b: Build, expr: s.Comprehension, scope: Scope) -> Value:
 
 
 def _item(b: Build, expr: s.Expr, scope: Scope, suffix: str) -> Value:
-    with b.within(naming=Naming(b.naming.path + suffix)):
+    with b.within(naming=b.naming.part(suffix)):
         return b.evaluate(expr, scope)
 
 

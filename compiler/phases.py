@@ -18,9 +18,9 @@ from dln.compiler.bodies import (
 from dln.compiler.data import on_part
 from dln.compiler.model import On, Phase
 from dln.compiler.state import Build, poison
-from dln.compiler.statics import word
+from dln.compiler.statics import whole, word
 from dln.compiler.streams import Carry
-from dln.compiler.values import Binding, PhaseValue, Scope
+from dln.compiler.values import Binding, PhaseGroup, PhaseValue, Scope
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Note
 
@@ -127,10 +127,10 @@ def _learns(st: s.Train | s.Step | s.For) -> bool:
 
 
 def bind_phase(b: Build, st: s.Train, scope: Scope, outer: Scope) -> None:
-    """Make a phase's name a value for what follows: `sse`, or `pre[0]` through a list."""
-    name = phase_name(b, st.name, scope)
+    """Make a phase's name a value for what follows: `sse`, or `pre[0]` of a group."""
+    name, index = phase_name(b, st.name, scope), st.name.index
     old = outer.names.get(st.name.name)
-    if old is not None and st.name.name not in b.phase_groups:
+    if old is not None and (index is None or st.name.name not in b.phase_groups):
         notes = (Note(word(old.span, st.name.name), "first bound here"),) if old.span else ()
         outer.names[st.name.name] = Binding(st.name.span, poison, static=True)
         b.fail(
@@ -141,14 +141,14 @@ def bind_phase(b: Build, st: s.Train, scope: Scope, outer: Scope) -> None:
             notes,
             remedy="another name for the phase",
         )
-    b.phase_groups.add(st.name.name)
+    if index is not None:
+        b.phase_groups.add(st.name.name)
     if name not in b.phases:
         outer.names[st.name.name] = Binding(st.name.span, poison, static=True)
-        return
-    if st.name.index is None:
+    elif index is None:
         outer.value(name, PhaseValue(name), st.name.span)
-        return
-    group = outer.names.get(st.name.name)
-    phases = group.find() if group is not None else []
-    phases.append(PhaseValue(name))
-    outer.value(st.name.name, phases, st.name.span)
+    else:
+        known = old.find().phases if old is not None else {}
+        at = whole(b, index, scope, "the index of a phase")
+        phases = {**known, at: PhaseValue(name)}
+        outer.value(st.name.name, PhaseGroup(st.name.name, phases), st.name.span)

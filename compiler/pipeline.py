@@ -114,7 +114,7 @@ def compile_model(model: Model, target: str, dtype: str | None, name: str) -> p.
         target=target,
         dtype=base,
         programs=Programs(model, TARGETS[target], recipes),
-        params={k: _param(k, v) for k, v in model.params.items() if not k.startswith("check")},
+        params={k: _param(k, v) for k, v in model.params.items() if not v.checks},
         data={n: _data(d) for n, d in model.data.items()},
         phases=phases,
         applied=applied,
@@ -151,9 +151,7 @@ def fingerprint(model: Model) -> str:
 
 def _init_recipes(model: Model, recipes: dict[str, Recipe]) -> None:
     outputs = {
-        f"value:{k}": v.init
-        for k, v in model.params.items()
-        if v.init is not None and not k.startswith("check")
+        f"value:{k}": v.init for k, v in model.params.items() if v.init is not None and not v.checks
     }
     recipe = Recipe(outputs, 1, "float64")
     recipes.update({"init:float32": recipe, "init:float64": recipe})

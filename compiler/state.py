@@ -17,7 +17,7 @@ from dln.compiler.model import DataSet, Parameter, Probe
 from dln.compiler.op import Make
 from dln.compiler.sizes import Reason, Size, Sizes
 from dln.compiler.tensor import TensorType
-from dln.compiler.values import Binding, Frame, Instance, Scope
+from dln.compiler.values import SPEC, Binding, Frame, Instance, Scope, Space
 from dln.grammar import syntax
 from dln.grammar.diagnostics import DlnError, Note, Problem, Problems, Source, Span
 
@@ -33,9 +33,12 @@ def poison() -> NoReturn:
 
 @dataclass
 class Naming:
-    """The path that the next instance made here gets: `net.h`, or `net.y[0]`, `net.y[1]`."""
+    """The path that the next instance made here gets: `net.h`, or `net.y[0]`, `net.y[1]`; the
+    instance in whose equations that is, and where these stand."""
 
     path: str
+    owner: Instance | None = None
+    space: Space = SPEC
     many: bool = False
     used: int = 0
 
@@ -44,6 +47,15 @@ class Naming:
         if self.many:
             return f"{self.path}[{self.used - 1}]"
         return self.path if self.used == 1 else f"{self.path}_{self.used}"
+
+    @staticmethod
+    def unnamed(space: Space) -> Naming:
+        """The naming of a statement that binds no name, such as `minimize`."""
+        return Naming("anonymous", None, space)
+
+    def part(self, suffix: str = "", many: bool = False) -> Naming:
+        """The naming of a part of what stands here."""
+        return Naming(self.path + suffix, self.owner, self.space, many)
 
 
 @dataclass
@@ -75,6 +87,7 @@ class Build:
     constants: dict[str, object] = field(default_factory=dict)
     used_overrides: set[str] = field(default_factory=set)
     params: dict[str, Parameter] = field(default_factory=dict)
+    owners: dict[str, Instance] = field(default_factory=dict)
     inits: list[Callable[[], None]] = field(default_factory=list)
     requirements: list[Callable[[], None]] = field(default_factory=list)
     instances: dict[str, Instance] = field(default_factory=dict)
@@ -94,7 +107,7 @@ class Build:
     text_file: Callable[[str, str], Source] = field(default=lambda name, base: Source(name, ""))
     notes: list[str] = field(default_factory=list)
     calls: list[tuple[Span, str]] = field(default_factory=list)
-    naming: Naming = field(default_factory=lambda: Naming("anonymous"))
+    naming: Naming = field(default_factory=lambda: Naming.unnamed(SPEC))
     drawing: Drawing | None = None
     given: tuple[tuple[Any, Span], ...] = ()
     loop: Any = None
@@ -154,6 +167,15 @@ class Build:
             return (span,)
         mine = [s for s, _ in self.calls if s.source is self.source]
         return (mine[-1], span) if mine else (span,)
+
+    def site(self, path: str) -> str:
+        """The place of a draw in an equation at a path. A phase, task or check has its own draws
+        under its own name; what is drawn in an instance is told apart by where it is used."""
+        home, space = self.frame.site, self.naming.space
+        own = self.frame.kind == "apply"
+        if space != SPEC:
+            own = home == space.path or home.startswith(f"{space.path}[")
+        return path if own and path.startswith((f"{home}.", f"{home}[")) else f"{home}.{path}"
 
     def new_frame(self, kind: str, **facts: Any) -> Frame:
         return Frame(kind, next(self.counter), **facts)

@@ -14,7 +14,7 @@ from dln.compiler.sizes import Conflict, Reason, Size, Var
 from dln.compiler.state import Build, Poisoned
 from dln.compiler.tensor import DOMAINS, fits
 from dln.compiler.tensor import Domain as DomainType
-from dln.compiler.values import Scope, Value, describe
+from dln.compiler.values import PhaseGroup, Scope, Value, describe
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Note, Span, nearest
 
@@ -220,6 +220,8 @@ def _squashed_twice(b: Build, node: Node, span: Span, who: str) -> Any:
 def listed(b: Build, expr: s.Expr, scope: Scope, who: str = "for") -> list[Value]:
     """A static list, for `for`, comprehensions and `vary`."""
     value = static(b, expr, scope, f"the list of {who}")
+    if isinstance(value, PhaseGroup):
+        value = [value.phases[number] for number in sorted(value.phases)]
     if not isinstance(value, list):
         b.fail(
             "E307",

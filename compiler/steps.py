@@ -14,7 +14,7 @@ from dln.compiler.blocks import live_only, option_values, owned_by
 from dln.compiler.bodies import Collected, bind, flat
 from dln.compiler.graph import Node, ancestors
 from dln.compiler.model import Descending
-from dln.compiler.state import Build
+from dln.compiler.state import Build, Naming
 from dln.compiler.statics import lookup
 from dln.compiler.updates import optimise, shaped
 from dln.compiler.values import OptimiserDef, OptimiserUse, Scope, describe
@@ -218,7 +218,8 @@ def losses(b: Build, st: Sequence[Any], scope: Scope) -> list[tuple[Node, list[s
 
 def _loss(b: Build, st: s.Minimize, scope: Scope) -> Node:
     """One number: the mean over the batch, or the sum with `total`."""
-    node = tensors.as_tensor(b, b.evaluate(st.loss, scope), st.loss.span, "the loss")
+    with b.within(naming=Naming.unnamed(scope.space)):  # the same instances, whoever asks
+        node = tensors.as_tensor(b, b.evaluate(st.loss, scope), st.loss.span, "the loss")
     return _over_batch(b, node, st.total, st.loss.span, "a loss")
 
 

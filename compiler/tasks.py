@@ -13,9 +13,9 @@ from dln.compiler.emitting import label_of
 from dln.compiler.equations import bind_statements, unrolled
 from dln.compiler.graph import Node
 from dln.compiler.model import Emission, EmittedPart, On, Tasking
-from dln.compiler.state import Build
+from dln.compiler.state import Build, Naming
 from dln.compiler.statics import static
-from dln.compiler.values import Examples, Plot, Scope, Text, Value
+from dln.compiler.values import Examples, Plot, Scope, Space, Text, Value
 from dln.grammar import syntax as s
 
 PICTURES = (".png", ".svg", ".pdf")
@@ -24,11 +24,12 @@ NUMBERS = (".npy", ".csv", ".txt")
 
 def task(b: Build, st: s.Task, scope: Scope) -> Tasking:
     """A `task`: options are constants, turned from outside with `-D`."""
-    inner = scope.child(st.name)
+    inner = scope.child(st.name, Space("task", st.name))
     options = {o.name: _option(b, o, scope) for o in st.options}
     for o in st.options:
         inner.value(o.name, options[o.name], o.span)
-    with b.within(frame=b.new_frame("task", site=st.name)):
+    frame, naming = b.new_frame("task", site=st.name), Naming.unnamed(inner.space)
+    with b.within(frame=frame, naming=naming):
         bind_statements(b, [x for x in st.body if not isinstance(x, s.For)], inner)
         emits = [_emission(b, e, where) for e, where in _emits(b, st.body, inner)]
     after = clauses.earlier(b, st.after, scope)

@@ -20,6 +20,17 @@ from dln.grammar.diagnostics import Span
 Value: TypeAlias = Any
 
 
+@dataclass(frozen=True)
+class Space:
+    """Where equations stand: in the spec's definitions, or in a phase, task or check of a name."""
+
+    kind: str = "spec"
+    path: str = ""
+
+
+SPEC = Space()
+
+
 @dataclass(eq=False)
 class Binding:
     """A name's meaning: a value, or a rule that finds it for the current frame.
@@ -38,12 +49,13 @@ class Binding:
 @dataclass(eq=False)
 class Scope:
     """Names bound here, then those of the parent. `path` prefixes the parameters made here;
-    `owner` is the instance whose equations these are."""
+    `owner` is the instance whose equations these are, `space` where they stand."""
 
     parent: Scope | None
     path: str = ""
     names: dict[str, Binding] = field(default_factory=dict)
     owner: Instance | None = None
+    space: Space = SPEC
 
     def lookup(self, name: str) -> Binding | None:
         scope: Scope | None = self
@@ -64,8 +76,8 @@ class Scope:
         number = isinstance(value, int | Size)
         self.names[name] = Binding(span, lambda: value, static=True, constant=number)
 
-    def child(self, path: str | None = None) -> Scope:
-        return Scope(self, self.path if path is None else path)
+    def child(self, path: str | None = None, space: Space | None = None) -> Scope:
+        return Scope(self, self.path if path is None else path, space=space or self.space)
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,12 +128,15 @@ class Instance:
     `scope` holds options, sizes, parameters and lets; `sizes` its dimension variables. `bodies`
     are its applications by frame, so `net.h` means the tensor of this phase. `steps` is the
     length of the sequences that it was last applied to; `groups` are the units of an energy.
+    It was made in the equations or options of `owner`, if any, where `place` stands.
     """
 
     definition: BlockDef
     path: str
     scope: Scope
     span: Span
+    place: str = ""
+    owner: Instance | None = None
     sizes: dict[str, Var] = field(default_factory=dict)
     bodies: dict[Frame, Scope] = field(default_factory=dict)
     memo: dict[tuple[int, ...], Value] = field(default_factory=dict)
@@ -135,6 +150,13 @@ class Instance:
     @property
     def name(self) -> str:
         return self.definition.syntax.name
+
+    def within(self, other: Instance) -> bool:
+        """Whether this is another instance, or one that was made in it."""
+        made: Instance | None = self
+        while made is not None and made is not other:
+            made = made.owner
+        return made is not None
 
     @property
     def timed(self) -> bool:
@@ -246,6 +268,14 @@ class PhaseValue:
 
 
 @dataclass(frozen=True, eq=False)
+class PhaseGroup:
+    """`pre` of the phases `pre[1]`, `pre[2]`: by their numbers."""
+
+    name: str
+    phases: Mapping[int, PhaseValue]
+
+
+@dataclass(frozen=True, eq=False)
 class PhaseBest:
     """`sse.best`: a phase as it was when what `checkpoint best by` says was smallest."""
 
@@ -329,6 +359,8 @@ def describe(value: Value) -> str:
             return f"the data set {value.name}"
         case PhaseValue():
             return f"the phase {value.name}"
+        case PhaseGroup():
+            return f"the phases {', '.join(p.name for p in value.phases.values())}"
         case PhaseBest():
             return f"the best of the phase {value.phase}"
         case PhaseVerb():

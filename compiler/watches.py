@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from dln.compiler import joins, kept, tensors
-from dln.compiler.bodies import CLOCKS, Collected, fields, flat, phase_scope, sequence_facts
+from dln.compiler.bodies import Collected, clocks, fields, flat, phase_scope, sequence_facts
 from dln.compiler.data import on_part
 from dln.compiler.graph import Node
 from dln.compiler.model import Keeping, On, Starting, Watching
-from dln.compiler.state import Build, poison
+from dln.compiler.state import Build, Naming, poison
 from dln.compiler.statics import whole
 from dln.compiler.steps import batch_reduced, one_parameter
 from dln.compiler.streams import Carry
@@ -46,12 +46,13 @@ def watch(
         facts = dict(site=f"{name}.{st.name}", carry=carry, **sequence_facts(data))
         frame = b.new_frame("watch", batched=True, kept=b.frame.kept, **facts)
         body = phase_scope(b, phase.body, scope, name, data)
-        with b.within(frame=frame):
+        with b.within(frame=frame, naming=Naming.unnamed(body.space)):
             where = list(flat(b, phase.body, body))[place][1]  # the same round of the same loops
             node = tensors.as_tensor(b, b.evaluate(st.value, where), st.value.span)
         kept.refuse(b, node, st.value.span, "a watch on other data")
     else:
-        node = tensors.as_tensor(b, b.evaluate(st.value, where), st.value.span)
+        with b.within(naming=Naming.unnamed(where.space)):
+            node = tensors.as_tensor(b, b.evaluate(st.value, where), st.value.span)
     node = tensors.quantity(b, node, st.value.span)
     if node.type.example or "time" in node.type.running:
         b.fail(
@@ -106,8 +107,7 @@ def closing(b: Build, st: Any, scope: Scope, got: Collected) -> None:
 def _over_watches(b: Build, expr: s.Expr, scope: Scope, got: Collected, what: str) -> Node:
     """A condition over the watched values and the clocks."""
     inner = Scope(scope.parent)
-    for clock in CLOCKS:
-        inner.value(clock, b.make("clock", name=clock), expr.span)
+    clocks(b, inner, expr.span)
     for lost in got.lost:
         inner.names[lost.name] = Binding(lost.span, poison, static=True)
     for w in got.watches:

@@ -26,7 +26,7 @@ def shapes(model: Model) -> dict[str, tuple[tuple[int, ...], int, bool]]:
     and whether it may be trained."""
     found = {}
     for path, p in model.params.items():
-        if not path.startswith("check"):
+        if not p.checks:
             shape = numbers_of(p.node.type.shape)
             found[path] = (shape, live_count(p.joins, shape), p.trainable)
     return found

@@ -36,7 +36,7 @@ class Conditions:
                 self.best[i], found = value, True
         if found:
             counts = {"epochs": float(epochs), "updates": now["update"]}
-            self.at_best = {**self.watches.values, **counts}
+            self.at_best = {**counts, **self.watches.values}  # as `sse.epochs` reads them
         return found
 
     def _value(self, program: str, key: str, now: Mapping[str, float]) -> float | None:
