@@ -81,17 +81,7 @@ class _Writer:
             return _Writer(step[0].graph).write(step[1], depth)
         if depth <= 0:
             return "...", TIGHT
-        if node.op == "fused":
-            return self.write_body(node, depth)
         return self.combine(node, [self.write(o, depth - 1) for o in node.operands])
-
-    def write_body(self, node: Node, depth: int) -> tuple[str, int]:
-        """A fused region reads like the operations that it replaced."""
-        done = [self.write(o, depth - 1) for o in node.operands]
-        for step in node["body"]:
-            done.append(self.combine(step.as_node(node.type), [done[i] for i in step.operands]))
-        text, tight = done[-1]
-        return (text, tight) if len(text) <= 200 else (text[:197] + "...", tight)
 
     def combine(self, node: Node, parts: list[tuple[str, int]]) -> tuple[str, int]:
         """An operation over operands that are text already."""

@@ -1,6 +1,6 @@
 """Model to plan: which programs there are, and the stages that each goes through.
 
-The graph stages stand in `stages`; here the target's own follow: fuse, schedule, lower.
+The graph stages stand in `stages`; here the target's own follow: schedule, lower.
 """
 
 from __future__ import annotations
@@ -25,21 +25,15 @@ from dln.compiler.model import (
     Watching,
 )
 from dln.compiler.op import elements
-from dln.compiler.passes.fuse import fuse
 from dln.compiler.schedule import extent
 from dln.compiler.sizes import Size
-from dln.compiler.stages import STAGES, Stage, optimise, part
+from dln.compiler.stages import optimise, part
 from dln.compiler.targets import TARGETS, Target
 from dln.compiler.tensor import TensorType
 from dln.grammar.diagnostics import Fault, Span
 
 CHUNK = 1000  # examples that data, watches and applied instances take at a time
 LARGEST = 1 << 24  # elements that examples held against whole data may fill at a time
-
-
-def stages(target: Target) -> tuple[tuple[str, Stage], ...]:
-    """The graph stages for a target, in order; a name may stand twice."""
-    return (*STAGES, ("fuse", lambda graph, log: fuse(graph, target, log)))
 
 
 # ---- programs ----------------------------------------------------------------------------------
@@ -73,7 +67,7 @@ class Programs(Mapping[str, p.Program]):
         return self.made[name]
 
     def _compile(self, name: str, recipe: Recipe) -> p.Program:
-        graph = optimise(part(self.model, recipe.outputs), stages(self.target))
+        graph = optimise(part(self.model, recipe.outputs))
         capacity = bearable(graph, recipe.capacity) if recipe.chunked else recipe.capacity
         return lower(name, graph, self.target, recipe.dtype, capacity)
 

@@ -10,7 +10,6 @@ from dln.compiler.gather import gathered, unwound
 from dln.compiler.graph import Graph, Node, Spans, rewrite
 from dln.compiler.op import OPS, Make
 from dln.compiler.ops.loop import body_of, sequence_type
-from dln.compiler.ops.lowered import unfold
 from dln.compiler.targets import Target, spelling
 
 SOURCES = frozenset({"input", "whole", "param", "state", "slot"})
@@ -111,9 +110,6 @@ def prepare(graph: Graph, target: Target, capacity: int = 1) -> tuple[Graph, Rol
     def rule(new: Graph, node: Node, operands: tuple[Node, ...]) -> Node:
         if node.op == "item":
             return settled(roles, left_by(new, node, operands[0]))
-        if node.op == "fused" and "fused" not in target.spell:
-            parts = unfold(new, node, operands)
-            return [part for part in parts if roles.of(part)][-1]
         better = rearranged(new, node, operands, capacity, graph.spans.get(node, ()))
         if better is not None:
             return settled(roles, better)

@@ -1,9 +1,9 @@
 """The column of graph stages, each named, in the order they run.
 
     build -> infer -> simplify, stabilise -> differentiate -> simplify, stabilise, fold, prune
-    -> fuse -> schedule -> lower
+    -> schedule -> lower
 
-`build` and `infer` work on a whole spec; fusing, scheduling and lowering are the target's and
+`build` and `infer` work on a whole spec; scheduling and lowering are the target's and
 stand in `pipeline`. What is here runs once for each program, on the part of the graph that its
 outputs need. The same column prepares the expectations of checks for the evaluator.
 """

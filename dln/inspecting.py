@@ -76,10 +76,9 @@ def explain(
     terminal: Terminal, compiled: Compiled, only: str | None = None, program: str | None = None
 ) -> int:
     """Each use of a rule by a pass: which rule, exact or not, where, before and after."""
-    from dln.compiler.pipeline import stages
-    from dln.compiler.targets import TARGETS
+    from dln.compiler.stages import STAGES
 
-    names = list(dict.fromkeys(n for n, _ in stages(TARGETS[compiled.backend])))
+    names = list(dict.fromkeys(n for n, _ in STAGES))
     chosen(only, [*names, *LAID_OUT], "pass")
     programs = chosen(program, compiled.plan.programs, "program")
     if only in LAID_OUT:
@@ -96,7 +95,6 @@ def explain(
 
 def firings(compiled: Compiled, name: str, only: str | None = None) -> list[dict[str, Any]]:
     """What the passes did to the graph of one program, in order."""
-    from dln.compiler.pipeline import stages
     from dln.compiler.stages import optimise, part
 
     programs = cast("Programs", compiled.plan.programs)
@@ -107,7 +105,7 @@ def firings(compiled: Compiled, name: str, only: str | None = None) -> list[dict
             found.extend(_firing_data(name, stage, firing) for firing in log)
 
     recipe = programs.recipes[name]
-    optimise(part(compiled.spec.model, recipe.outputs), stages(programs.target), seen)
+    optimise(part(compiled.spec.model, recipe.outputs), seen=seen)
     return found
 
 

@@ -15,13 +15,12 @@ if TYPE_CHECKING:
 
 def trace(terminal: Terminal, compiled: Compiled, flags: Flags) -> None:
     """Take every program through the column, and say or verify what each stage leaves."""
-    from dln.compiler.pipeline import stages
     from dln.compiler.stages import optimise, part
 
     programs = cast("Programs", compiled.plan.programs)
     for name, recipe in programs.recipes.items():
         look = Look(terminal, name, flags)
-        optimise(part(compiled.spec.model, recipe.outputs), stages(programs.target), look)
+        optimise(part(compiled.spec.model, recipe.outputs), seen=look)
         if flags.debug >= 4:
             terminal.say(programs[name].text)
 

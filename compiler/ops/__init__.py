@@ -4,6 +4,7 @@ from dln.compiler.ops import contract as contract
 from dln.compiler.ops import index as index
 from dln.compiler.ops import layout as layout
 from dln.compiler.ops import loop as loop
+from dln.compiler.ops import lowered as lowered
 from dln.compiler.ops import noise as noise
 from dln.compiler.ops import pointwise as pointwise
 from dln.compiler.ops import reduce as reduce

@@ -8,7 +8,7 @@ from dln.compiler.op import OPS
 from dln.compiler.passes.rewriting import Terms, rule
 from dln.compiler.sizes import Size
 
-# Those that compute with numbers too; what lowering makes (`copy`, `fused`) comes later.
+# Those that compute with numbers too; what lowering makes (`copy`) comes later.
 POINTWISE_OPS = tuple(n for n, op in OPS.items() if op.is_("pointwise") and "host" in op.spell)
 MOVES = ("transpose", "reshape", "slice", "flip")
 

@@ -1,8 +1,8 @@
 """The CuPy target, the plain one: the same program on device arrays, call by call.
 
 A number known on the host is passed as an argument of the kernel, which costs nothing; a 0-d
-array would have to be brought to the device. Regions stay unfused until kernels are generated.
-CuPy's ufuncs reduce only by `add` and `multiply`, and its `einsum` takes no `out`.
+array would have to be brought to the device. CuPy's ufuncs reduce only by `add` and `multiply`,
+and its `einsum` takes no `out`.
 """
 
 from __future__ import annotations
@@ -24,11 +24,8 @@ def product(node: Node) -> Spelling:
 
 CUPY = Target(
     name="cupy",
-    module="cupy",
     keys=("cupy", "array"),
     boxes=False,
-    fuses=False,
-    registers=2,
     spell={"draw": draw, "contract": product},
     words={
         "{xp}.add.reduce(": "{xp}.sum(",

@@ -3,8 +3,8 @@
 0-d arrays are preferred to Python numbers: a pointwise call on a small array then takes 0.4
 instead of 0.8 microseconds. `dot` is preferred to `matmul` where both compute the same: it is
 0.5 microseconds quicker to call, and for a sum over one example (100 x 784, the gradient of a
-weight) it takes 14 microseconds where `matmul` takes 140. Fused regions are straight lines of
-calls over few buffers, not run in blocks: measured on updates of a million weights, blocks small
+weight) it takes 14 microseconds where `matmul` takes 140. Lines of
+pointwise calls are not run in blocks: measured on updates of a million weights, blocks small
 enough for the cache lose in calls what they save in traffic.
 """
 
@@ -28,10 +28,7 @@ def product(node: Node) -> Spelling:
 
 NUMPY = Target(
     name="numpy",
-    module="numpy",
     keys=("numpy", "array"),
     boxes=True,
-    fuses=True,
-    registers=2,
     spell={"draw": draw, "contract": product},
 )

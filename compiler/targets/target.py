@@ -17,16 +17,12 @@ class Target:
 
     `keys` are looked up in an operation's spellings, in this order; `spell` overrides them for
     some operations, and `words` replaces calls in any spelling. `boxes`: single numbers are
-    handed to array operations as 0-d arrays, not as Python numbers. `fuses`: regions of pointwise
-    operations become one `fused` node, with at most `registers` arrays for what is in between.
+    handed to array operations as 0-d arrays, not as Python numbers.
     """
 
     name: str
-    module: str
     keys: tuple[str, ...]
     boxes: bool
-    fuses: bool
-    registers: int
     spell: Mapping[str, Spell] = field(default_factory=dict)
     words: Mapping[str, str] = field(default_factory=dict)
     dtypes: tuple[str, ...] = ("float32", "float64")

@@ -19,7 +19,6 @@ from dln.compiler.lower import lower
 from dln.compiler.op import Make
 from dln.compiler.ops.loop import Body, body_of, item, slot
 from dln.compiler.passes.fission import fission
-from dln.compiler.pipeline import stages
 from dln.compiler.plan import program_from_json, program_to_json, site_number
 from dln.compiler.schedule import overlaps, schedule
 from dln.compiler.sizes import Size
@@ -208,7 +207,7 @@ def test_a_program_runs_a_loop_and_its_reverse_as_they_are_evaluated(reverse, ta
     loss = graph.outputs["loss"]
     grads = {f"value:d{k}": m("grad", loss, x) for k, x in given.items()}
     graph.outputs = {f"value:{k}": n for k, n in graph.outputs.items()} | grads
-    made = optimise(graph, stages(target))
+    made = optimise(graph)
     assert not overlaps(schedule(made, target))
     program = lower("loop", made, target, "float64")
     assert program_from_json(json.loads(json.dumps(program_to_json(program)))) == program

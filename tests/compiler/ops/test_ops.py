@@ -23,7 +23,7 @@ from dln.compiler.verify import verify
 from dln.grammar.diagnostics import Fault
 from dln.runtime.helpers import lowest, warp
 
-LOWERED = {"copy", "fused"}  # made by lowering, over programs; tested there
+LOWERED = {"copy"}  # made by lowering, over programs; tested there
 # A loop means nothing without its body: tests/compiler/test_loops.py unrolls it, differentiates
 # it and runs its program.
 BASIS = {name: op for name, op in OPS.items() if name not in LOWERED and not op.is_("loop")}
