@@ -81,6 +81,7 @@ def apply_instance(
     mapped = maps_time(b, syntax.ports, [v for v, _ in given])
     with b.call(span, made.name), b.within(mapped=mapped):
         nodes = [_port(b, made, i, value, at) for i, (value, at) in enumerate(given)]
+        made.uses[tuple((n.type.kind, n.type.domain) for n in nodes)] = None
         loop = 0 if b.loop is None else b.loop.number  # each draws for itself
         key = (b.frame.version, loop, *b.round, *map(id, nodes))
         if b.stepping or b.reading:  # the same input may meet another state

@@ -16,9 +16,9 @@ from typing import Any
 
 from dln.compiler import checks, data, equations, phases, tasks
 from dln.compiler.expressions import evaluate
-from dln.compiler.functions import applied
+from dln.compiler.functions import functions as as_functions
 from dln.compiler.intrinsics import builtins
-from dln.compiler.model import Applied, Checking, Model
+from dln.compiler.model import Checking, Functions, Model
 from dln.compiler.state import Build, Naming
 from dln.compiler.statics import listed, lookup, static, word
 from dln.compiler.values import BlockDef, Function, Module, OptimiserDef, Scope, Value, describe
@@ -47,8 +47,9 @@ def build(
     `load(path, from)` finds and parses a used file; `probe` reads the header of a data set;
     `text_file(name, folder)` finds and reads a file of drawings;
     `constants` are given from outside, `data_paths` take the place of files of data sets. Without
-    `functions` the instances are not laid out as functions for Python. Of each part of a data set
-    so many examples as `limit` says are taken, where one stands whole.
+    `functions` the instances are not laid out as functions for Python, and nothing else is
+    different. Of each part of a data set so many examples as `limit` says are taken, where one
+    stands whole.
     Raises DlnError with every problem found.
     """
     b = Build(source, dict(constants or {}), dict(data_paths or {}), probe, limit=limit)
@@ -78,10 +79,9 @@ def _build(b: Build, files: Files, source: Source, module: s.Module, functions: 
         _read_all(b, scope)
     found = _in_order(b, declarations, scope)
     _initial_values(b)
-    made = applied(b, scope) if functions else {}
     _unused(b)
     b.problems.raise_if_any()
-    return _model(b, found, made)
+    return _model(b, found, as_functions(b, scope) if functions else Functions())
 
 
 class Files:
@@ -309,7 +309,7 @@ def only_before(phases: Mapping[str, Any], slowly: set[str], asked: set[str]) ->
 # ---- the model ---------------------------------------------------------------------------------
 
 
-def _model(b: Build, found: Mapping[str, Any], applied: Mapping[str, Applied]) -> Model:
+def _model(b: Build, found: Mapping[str, Any], functions: Functions) -> Model:
     made: tuple[Checking, ...] = tuple(found["checks"])
     stated = [c for c in made if not c.phase]
     asked = {p for c in stated if not c.slow for e in c.expects for p in e.phases}
@@ -331,7 +331,7 @@ def _model(b: Build, found: Mapping[str, Any], applied: Mapping[str, Applied]) -
         checks=made,
         tasks=found["tasks"],
         sweeps=found["sweeps"],
-        applied=applied,
+        functions=functions,
         notes=tuple(b.notes),
         sizes=b.sizes,
         drawings=tuple(b.drawings.values()),

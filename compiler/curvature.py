@@ -30,7 +30,7 @@ PRODUCTS = frozenset({"mul", "div", "pow", "contract"})
 def curvatures(new: Graph, s: Node, wanted: Iterable[Node]) -> dict[Node, Node]:
     """The curvature of s for each wanted node that has one, at least 0.
 
-    Raises Fault where the way to a wanted node goes through an operation without a rule.
+    Raises DlnError where the way to a wanted node goes through an operation without a rule.
     """
     wanted, order = list(wanted), ancestors([s])
     active = between(order, set(wanted))
@@ -94,4 +94,5 @@ def rows(m: Make, node: Node, bar: Node | None, bend: Node | None) -> Rows:
         return by_slopes(m, node, bend)
     name = "scan" if node.op == "item" else node.op
     remedy = "an optimiser without curvature: with sgd(lr = 0.1)"
-    raise Fault(f"curvature has no rule for {name}", remedy)
+    fault = Fault(f"curvature has no rule for {name}", remedy, "E379")
+    raise fault.at(next(iter(m.spans), None))

@@ -18,6 +18,7 @@ from dln.compiler.graph import Graph, Node, Spans, ancestors, rewrite
 from dln.compiler.joins import live_only
 from dln.compiler.op import DERIVATIVES, Make, op_of
 from dln.compiler.tensor import TensorType
+from dln.grammar.diagnostics import Fault
 
 Walk: TypeAlias = tuple[str, Node]
 
@@ -25,7 +26,7 @@ Walk: TypeAlias = tuple[str, Node]
 def differentiate(graph: Graph) -> Graph:
     """The same outputs without any `grad`.
 
-    Gradient nodes carry the spans of the node they are the derivative of. Raises Fault where a
+    Gradient nodes carry the spans of the node they are the derivative of. Raises DlnError where a
     path from x to s goes through an operation that has no gradient.
     """
     return derivatives(graph)[0]
@@ -153,7 +154,10 @@ def between(order: list[Node], wanted: set[Node]) -> set[Node]:
 
 def share(m: Make, node: Node, bar: Node, active: set[Node], parts: dict[Node, list[Node]]) -> None:
     """Hand a node's cotangent to those operands that lie on the way."""
-    rows = op_of(node).gradient(m, node, bar)
+    try:
+        rows = op_of(node).gradient(m, node, bar)
+    except Fault as fault:
+        raise fault.at(m.spans[0] if m.spans else None) from None
     for operand, part in zip(node.operands, rows, strict=True):
         if part is not None and operand in active:
             fitted = same_running(m, undo_spread(m, part, operand.type), operand.type)

@@ -33,7 +33,7 @@ from dln.compiler.restrictions import Open, curvature, joins_none
 from dln.compiler.state import Build
 from dln.compiler.tensor import PROB, TensorType
 from dln.compiler.units import Units, choice, lead_of, one_or_all, sides, units_of
-from dln.compiler.values import IndexVar, Instance, Value
+from dln.compiler.values import IndexVar, Instance, Scope, Value
 from dln.grammar.diagnostics import Note, Span
 
 # ---- what is asked of a machine ----------------------------------------------------------------
@@ -86,16 +86,18 @@ def _energy(b: Build, made: Instance, units: Units) -> Node:
         remedy = f"sum({tensors.short(st.value.span.text)})"
         b.fail("E410", "an energy is one number for each example", st.value.span,
                f"is {b.shown(node.type)}", remedy=remedy)  # fmt: skip
-    _holds_all(b, made, units, node, st.span)
+    _holds_all(b, made, units, body, node, st.span)
     return b.mark(node, st.span, f"{made.path}.energy")
 
 
-def _holds_all(b: Build, made: Instance, units: Units, node: Node, span: Span) -> None:
-    """Every group takes part in the energy; one that does not is a slip of the pen."""
+def _holds_all(b: Build, made: Instance, units: Units, body: Scope, node: Node, span: Span) -> None:
+    """Every group takes part in the energy; one that does not is a slip of the pen. Of an index
+    over a class, whose axis other units have too, it is asked whether anything has named it."""
     inside = set(ancestors([node]))
     for group in groups_of(made):
         value = units[group.name]
-        if value in inside or (isinstance(value, IndexVar) and value.axis in node.type.running):
+        named = isinstance(value, IndexVar) and body.names[group.name].cache
+        if named or value in inside:
             continue
         message = f"the energy of {made.name} does not depend on {group.name}"
         notes = (Note(group.span, f"{group.name} is declared here"),)

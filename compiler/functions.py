@@ -1,32 +1,51 @@
-"""Instances as functions: what Python calls, over a batch of its own."""
+"""Instances as functions: what Python calls, over a batch of its own.
+
+They are laid out when the spec has been read and nothing is wrong with it. An instance that is no
+function on its own is refused here with its reason, which is told when it is called; the spec
+means the same with it and without it.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 from dln.compiler import sequences, tensors
 from dln.compiler.blocks import owned
 from dln.compiler.calls import apply
 from dln.compiler.graph import Node
-from dln.compiler.model import Applied
+from dln.compiler.model import Applied, Functions
 from dln.compiler.sizes import BATCH_SIZE
-from dln.compiler.state import Build
+from dln.compiler.state import Build, Poisoned
 from dln.compiler.statics import lookup
-from dln.compiler.tensor import PROB, Kind, TensorType
+from dln.compiler.tensor import PROB, Domain, Kind, TensorType
 from dln.compiler.values import Chain, Instance, InstanceVerb, Record, Scope, Value
-from dln.grammar.diagnostics import DlnError, Span
+from dln.grammar.diagnostics import DlnError, Fault, Problem, Span
+
+Use = tuple[tuple[Kind, Domain | None], ...]
+"""The kind and the domain of every port."""
 
 
-def applied(b: Build, scope: Scope) -> dict[str, Applied]:
-    """Every instance of the spec that a phase applies, as a function for Python."""
-    found: dict[str, Applied] = {}
-    for name, binding in scope.names.items():
-        if binding.static or name not in scope.names or b.problems.found:
-            continue
-        value = lookup(b, name, binding.span or Span(b.source, 0, 0), scope)
-        for path, target in _targets(name, value):
-            made = _as_function(b, path, target)
-            if made is not None:
-                found[path] = made
-    return found
+def functions(b: Build, scope: Scope) -> Functions:
+    """Every instance of the spec that is applied somewhere, as a function for Python."""
+    before = set(b.graph.topological())
+    laid: dict[str, Applied] = {}
+    refused: dict[str, Problem] = {}
+    for path, target, span in _instances(b, scope):
+        try:
+            laid[path] = _as_function(b, path, target, span, refused)
+        except DlnError as error:
+            refused[path] = error.problems[0]
+    own = frozenset(n for n in b.graph.topological() if n not in before)
+    return Functions(laid, refused, own)
+
+
+def _instances(b: Build, scope: Scope) -> Iterator[tuple[str, Value, Span]]:
+    """The instances with their paths and the places of their names."""
+    for name, binding in list(scope.names.items()):
+        if not binding.static:
+            span = binding.span or Span(b.source, 0, 0)
+            for path, target in _targets(name, lookup(b, name, span, scope)):
+                yield path, target, span
 
 
 def _targets(path: str, value: Value) -> list[tuple[str, Value]]:
@@ -40,71 +59,114 @@ def _targets(path: str, value: Value) -> list[tuple[str, Value]]:
     return []
 
 
-def _first(target: Value) -> Instance | None:
-    while isinstance(target, Chain):
-        if not target.parts:
-            return None
+def _first(target: Value, path: str, span: Span) -> Instance:
+    """The instance whose ports are those of the function. Raises DlnError where there is none, or
+    where nothing says how large they are."""
+    while isinstance(target, Chain) and target.parts:
         target = target.parts[0]
-    return target if isinstance(target, Instance) and target.last is not None else None
+    if not isinstance(target, Instance):
+        raise Fault(f"{path} begins with a function, which has no sizes").at(span)
+    if target.last is None:
+        text = f"{path} is applied nowhere, so nothing says how large its ports are"
+        raise Fault(text).at(span)
+    return target
 
 
-def _as_function(b: Build, path: str, target: Value) -> Applied | None:
+def _as_function(
+    b: Build, path: str, target: Value, span: Span, refused: dict[str, Problem]
+) -> Applied:
     if isinstance(target, InstanceVerb):
         return _of_machine(b, path, target)
-    first = _first(target)
-    if first is None:
-        return None
-    ports: dict[str, Node] = {}
-    single: dict[str, Node] = {}
-    syntax = first.definition.syntax
-    for port, (running, sizes, domain) in zip(syntax.ports, first.ports, strict=True):
-        kind: Kind = "index" if domain is not None and domain.name == "class" else "real"
-        shape = tuple(b.sizes.resolve(x) for x in sizes)
-        if any(x.value is None for x in shape):
-            return None
-        alone = TensorType((BATCH_SIZE, *shape), ("batch",), kind).like(domain=domain)
-        single[port.name] = b.at(port.span)("input", name=port.name, type=alone)
-        if "time" in running:  # as many steps as the sequences it was applied to
-            shape = (b.sizes.resolve(first.steps), *shape)
-        type = TensorType((BATCH_SIZE, *shape), ("batch", *running), kind)
-        type = type.like(domain=domain)
-        ports[port.name] = b.at(port.span)("input", name=port.name, type=type)
-    with b.within(frame=b.new_frame("apply", batched=True, site=path)):
-        given = [(n, first.span) for n in ports.values()]
-        result = apply(b, target, given, first.span)
-    values = result.values if isinstance(result, Record) else {_result_name(target): result}
+    first = _first(target, path, span)
+    general = tuple(_general(domain) for _, _, domain in first.ports)
+    made, use = _fitting(b, path, target, first, general)
+    if not first.timed:
+        return made
+    try:
+        step = _one_step(b, path, target, first, use)
+    except DlnError as error:
+        refused[f"{path}.step"] = error.problems[0]
+        return made
+    done: Applied = made.changed(step=step)
+    return done
+
+
+def _general(domain: Domain | None) -> tuple[Kind, Domain | None]:
+    """A port as it is declared: without a domain it takes any number."""
+    return "index" if domain is not None and domain.name == "class" else "real", domain
+
+
+def _fitting(
+    b: Build, path: str, target: Value, first: Instance, general: Use
+) -> tuple[Applied, Use]:
+    """The function for ports as they are declared; where its equations ask for more, as for a
+    probability, for ports of what the spec itself hands them. Raises the first refusal."""
+    refusal: DlnError | None = None
+    for use in dict.fromkeys([general, *first.uses]):
+        try:
+            return _whole(b, path, target, first, use), use
+        except DlnError as error:
+            refusal = refusal or error
+    assert refusal is not None
+    raise refusal
+
+
+def _whole(b: Build, path: str, target: Value, first: Instance, use: Use) -> Applied:
+    """The function over whole sequences, where the ports take any."""
+    ports = _ports(b, path, first, use, stepping=False)
+    values = _results(b, path, target, first, ports)
     results = {
         k: sequences.batch_first(b, tensors.as_tensor(b, v, first.span), first.span)
         for k, v in values.items()
     }
-    params = tuple(owned(b, target, first.span))
-    timed = any("time" in n.type.running for n in ports.values())
-    step = _one_step(b, path, target, first, single) if timed else None
-    return Applied(path, ports, results, params, step)
+    return Applied(path, ports, results, tuple(owned(b, target, first.span)))
 
 
-REFUSED = ("E412", "E413")
+def _ports(b: Build, path: str, first: Instance, use: Use, stepping: bool) -> dict[str, Node]:
+    """The inputs of a function; in one step, without time."""
+    ports: dict[str, Node] = {}
+    declared = zip(first.definition.syntax.ports, first.ports, use, strict=True)
+    for port, (running, sizes, _), (kind, domain) in declared:
+        shape = tuple(b.sizes.resolve(x) for x in sizes)
+        if any(x.value is None for x in shape):
+            text = f"{path} has no fixed size: nothing says how large {port.name} is"
+            raise Fault(text).at(port.span)
+        axes = () if stepping else running
+        if "time" in axes:  # as many steps as the sequences it was applied to
+            shape = (b.sizes.resolve(first.steps), *shape)
+        type = TensorType((BATCH_SIZE, *shape), ("batch", *axes), kind).like(domain=domain)
+        ports[port.name] = b.at(port.span)("input", name=port.name, type=type)
+    return ports
 
 
-def _of_machine(b: Build, path: str, target: InstanceVerb) -> Applied | None:
-    """`session.R.up(v)`: what is asked of a machine, over a batch of one side of its units. None
-    where sizes are open, or where the energy joins units."""
+def _results(
+    b: Build, path: str, target: Value, first: Instance, ports: dict[str, Node]
+) -> dict[str, Value]:
+    """The results by name; an equation that failed before is a problem by now."""
+    frame = b.frame if b.stepping else b.new_frame("apply", batched=True, site=path)
+    given = [(n, first.span) for n in ports.values()]
+    try:
+        with b.within(frame=frame):
+            result = apply(b, target, given, first.span)
+    except Poisoned:
+        raise Fault(f"{path} has no value on its own").at(first.span) from None
+    return dict(result.values) if isinstance(result, Record) else {_result_name(target): result}
+
+
+def _of_machine(b: Build, path: str, target: InstanceVerb) -> Applied:
+    """`session.R.up(v)`: what is asked of a machine, over a batch of one side of its units."""
     made, ports = target.instance, dict[str, Node]()
     for g in (g for g in made.groups if g.hidden == (target.verb == "down")):
         shape = tuple(b.sizes.resolve(x) for x in g.sizes)
         if any(x.value is None for x in shape):
-            return None
+            text = f"{path} has no fixed size: nothing says how large {g.name} is"
+            raise Fault(text).at(g.span)
         kind: Kind = "real" if g.classes is None else "index"
         domain = PROB if g.domain.name == "binary" else g.domain
         type = TensorType((BATCH_SIZE, *shape), ("batch",), kind, domain)
         ports[g.name] = b.at(g.span)("input", name=g.name, type=type)
-    try:
-        with b.within(frame=b.new_frame("apply", batched=True, site=path)):
-            result = apply(b, target, [(n, made.span) for n in ports.values()], made.span)
-    except DlnError as e:
-        if any(p.code not in REFUSED for p in e.problems):
-            raise
-        return None  # the energy has no such conditional, and the spec does not ask for it
+    with b.within(frame=b.new_frame("apply", batched=True, site=path)):
+        result = apply(b, target, [(n, made.span) for n in ports.values()], made.span)
     others = [g.name for g in made.groups if g.name not in ports]
     name = "energy" if target.verb == "free" else others[0]
     values = result.values if isinstance(result, Record) else {name: result}
@@ -112,18 +174,13 @@ def _of_machine(b: Build, path: str, target: InstanceVerb) -> Applied | None:
     return Applied(path, ports, dict(values), params)
 
 
-def _one_step(
-    b: Build, path: str, target: Value, first: Instance, ports: dict[str, Node]
-) -> Applied | None:
-    """The one-step form of an instance: what it remembers is given, and given back. None where its
-    equations look at a sequence as a whole."""
+def _one_step(b: Build, path: str, target: Value, first: Instance, use: Use) -> Applied:
+    """The one-step form of an instance: what it remembers is given, and given back. Raises
+    DlnError where its equations look at a sequence as a whole."""
     frame = b.new_frame("apply", batched=True, site=path, asked={})
-    try:
-        with b.within(frame=frame, stepping=True):
-            result = apply(b, target, [(n, first.span) for n in ports.values()], first.span)
-    except DlnError:
-        return None
-    values = result.values if isinstance(result, Record) else {_result_name(target): result}
+    ports = _ports(b, path, first, use, stepping=True)
+    with b.within(frame=frame, stepping=True):
+        values = _results(b, path, target, first, ports)
     results = {k: tensors.as_tensor(b, v, first.span) for k, v in values.items()}
     carried = {
         held["name"]: (begun, held, frame.memory[key])

@@ -6,15 +6,16 @@ type rule of its own operation, so two nodes that turn out to be the same become
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from dln.compiler.graph import Graph, Node, ancestors
-from dln.compiler.model import Model, remap
+from dln.compiler.model import Functions, Model, remap
 from dln.compiler.op import Make
 from dln.compiler.ops.loop import Body
 from dln.compiler.sizes import Size, Sizes
 from dln.compiler.tensor import Domain, TensorType
-from dln.grammar.diagnostics import Fault
+from dln.grammar.diagnostics import DlnError, Fault
 
 
 def infer(model: Model) -> Model:
@@ -24,6 +25,7 @@ def infer(model: Model) -> Model:
     """
     new, to = Graph(), dict[Node, Node]()
     make, steps = Make(new), dict[Node, Node]()
+    broken: dict[Node, DlnError] = {}
     for node in model.graph.topological():
         if any(o not in to for o in node.operands) or node.op in ("at", "slot"):
             continue
@@ -36,7 +38,11 @@ def infer(model: Model) -> Model:
             made = make(node.op, *(to[o] for o in node.operands), **attrs)
         except Fault as fault:
             place = model.graph.spans.get(node, (None,))[0]
-            raise Fault(fault.message, fault.remedy, "E299").at(place) from None
+            problem = Fault(fault.message, fault.remedy, "E299").at(place)
+            if node not in model.functions.own:
+                raise problem from None
+            broken[node] = problem
+            continue
         if is_open(made.type):
             continue
         new.mark(made, model.graph.spans.get(node, ()), model.graph.names.get(node))
@@ -44,10 +50,11 @@ def infer(model: Model) -> Model:
     params = {k: p for k, p in model.params.items() if p.node in to}
 
     def moved(node: Node) -> Node:
-        return to[node] if node in to else never_fixed(model, node)
+        return to[node] if node in to else never_fixed(model, node, broken)
 
-    kept: Model = remap(model.changed(graph=new, params=params), moved)
-    return kept
+    found = model.changed(graph=new, params=params, functions=model.functions.each(moved))
+    kept: Model = remap(found.changed(functions=Functions()), moved)
+    return kept.changed(functions=found.functions)
 
 
 def known_body(body: Body, sizes: Sizes, to: dict[Node, Node]) -> Body:
@@ -65,9 +72,12 @@ def known_body(body: Body, sizes: Sizes, to: dict[Node, Node]) -> Body:
     return Body(graph, rows, fixed, carried, nexts, sizes.resolve(body.length), body.reverse)
 
 
-def never_fixed(model: Model, node: Node) -> NoReturn:
-    """A value is asked for whose size no equation fixes. Raises DlnError at the open size."""
+def never_fixed(model: Model, node: Node, broken: Mapping[Node, DlnError]) -> NoReturn:
+    """A value is asked for whose size no equation fixes, or of which an operation has refused a
+    part. Raises DlnError at the open size."""
     for n in ancestors([node]):
+        if n in broken:
+            raise broken[n]
         for s in n.type.shape:
             for v, _ in model.sizes.resolve(s).terms:
                 if not v.running:

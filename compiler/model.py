@@ -11,7 +11,7 @@ from typing import Any
 
 from dln.compiler.graph import Graph, Node
 from dln.compiler.sizes import Size, Sizes
-from dln.grammar.diagnostics import Source, Span
+from dln.grammar.diagnostics import DlnError, Problem, Source, Span
 from dln.grammar.record import Record
 
 
@@ -283,6 +283,31 @@ class Applied(Record):
     carried: Mapping[str, tuple[Node, Node, Node]] = {}
 
 
+class Functions(Record):
+    """The instances as functions from Python. Those that cannot be called on their own are
+    `refused`, each with the reason: the spec is none the worse for it. `own` are the nodes that
+    only functions need."""
+
+    applied: Mapping[str, Applied] = {}
+    refused: Mapping[str, Problem] = {}
+    own: frozenset[Node] = frozenset()
+
+    def each(self, to: Callable[[Node], Node]) -> Functions:
+        """The functions with every node replaced; one where that fails is refused."""
+        applied, refused = dict[str, Applied](), dict(self.refused)
+        for path, function in self.applied.items():
+            try:
+                applied[path] = remap(function.changed(step=None), to)
+            except DlnError as error:
+                refused[path] = error.problems[0]
+                continue
+            try:
+                applied[path] = applied[path].changed(step=remap(function.step, to))
+            except DlnError as error:
+                refused[f"{path}.step"] = error.problems[0]
+        return Functions(applied, refused)
+
+
 class Model(Record):
     """A built spec. `drawings` are the files of bitmaps it has read."""
 
@@ -297,7 +322,7 @@ class Model(Record):
     checks: tuple[Checking, ...]
     tasks: Mapping[str, Tasking]
     sweeps: Mapping[str, Sweeping]
-    applied: Mapping[str, Applied]
+    functions: Functions
     notes: tuple[str, ...]
     sizes: Sizes
     drawings: tuple[Source, ...] = ()

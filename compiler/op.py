@@ -76,6 +76,7 @@ def missing_gradient(m: Make, node: Node, bar: Node) -> tuple[Node | None, ...]:
     raise Fault(
         f"{node.op} has no gradient",
         f"wrap it in stop(...) where no gradient is meant to pass through {node.op}",
+        "E378",
     )
 
 
@@ -102,7 +103,7 @@ class Op:
     `facts` are single words: `pointwise` (element by element, operands of one shape or single
     numbers), `view` (no work: the operand's elements in another arrangement), `moves` (elements are
     only moved and added up, so that every derivative is 0 or 1), `squashing` (bends both ways: its
-    second derivative is left out of curvature), `commutative`,
+    second derivative is left out of curvature), `opaque` (it has no gradient), `commutative`,
     `source`, `random`, `symbolic` (must be gone before lowering), `inplace` (the spelling may
     write into the buffer of any operand), `inplace2` (of operand 2 only). `smooth` says that the
     evaluator's form is analytic, so that a complex step through it gives the derivative.

@@ -102,7 +102,7 @@ def compile_model(model: Model, target: str, dtype: str | None, name: str) -> p.
     phases = {
         n: _phase(model, ph, dtype or ph.dtype or base, recipes) for n, ph in model.phases.items()
     }
-    applied = {path: _applied(model, path, base, recipes) for path in model.applied}
+    applied = {path: _applied(a, base, recipes) for path, a in model.functions.applied.items()}
     return p.Plan(
         name=name,
         target=target,
@@ -112,6 +112,7 @@ def compile_model(model: Model, target: str, dtype: str | None, name: str) -> p.
         data={n: _data(d) for n, d in model.data.items()},
         phases=phases,
         applied=applied,
+        refused=model.functions.refused,
         tasks=_tasks(model, base, recipes),
         texts={path: s.text for path, s in model.sources.items()},
         constants=dict(model.constants),
@@ -322,13 +323,12 @@ def runs_over_time(node: Node) -> bool:
     return node.op == "input" and "time" in node.type.running
 
 
-def _applied(model: Model, path: str, dtype: str, recipes: dict[str, Recipe]) -> p.AppliedSpec:
-    a = model.applied[path]
+def _applied(a: Applied, dtype: str, recipes: dict[str, Recipe]) -> p.AppliedSpec:
     outputs = {f"value:{k}": v for k, v in a.results.items()}
-    recipes[f"apply:{path}"] = Recipe(outputs, _fewer(CHUNK, a.results.values()), dtype)
+    recipes[f"apply:{a.path}"] = Recipe(outputs, _fewer(CHUNK, a.results.values()), dtype)
     ports = tuple(_field_spec(k, v.type, None) for k, v in a.ports.items())
     step = None if a.step is None else _step(a.step, dtype, recipes)
-    return p.AppliedSpec(f"apply:{path}", ports, tuple(a.results), step)
+    return p.AppliedSpec(f"apply:{a.path}", ports, tuple(a.results), step)
 
 
 def _step(a: Applied, dtype: str, recipes: dict[str, Recipe]) -> p.AppliedSpec:

@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass, field
 from math import prod
 from typing import Any, TypeAlias
 
+from dln.grammar.diagnostics import Problem
+
 Extent: TypeAlias = tuple[int, int]
 
 ALIGNMENT = 256
@@ -474,7 +476,8 @@ class Plan:
     """Everything a runtime needs: programs by name, and what to do with them.
 
     `programs` may make a program when it is first asked for. `wholes` names the fields of whole
-    parts that programs read, `data.part.field`.
+    parts that programs read, `data.part.field`. `refused` are the instances that are no functions
+    on their own, each with the reason.
     """
 
     name: str
@@ -490,3 +493,4 @@ class Plan:
     constants: Mapping[str, object]
     fingerprint: str
     wholes: tuple[str, ...] = ()
+    refused: Mapping[str, Problem] = field(default_factory=dict)

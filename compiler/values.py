@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 from dln.compiler.graph import Node
 from dln.compiler.sizes import Size, Var
-from dln.compiler.tensor import Domain
+from dln.compiler.tensor import Domain, Kind
 from dln.grammar import syntax
 from dln.grammar.diagnostics import Span
 
@@ -127,7 +127,8 @@ class Instance:
 
     `scope` holds options, sizes, parameters and lets; `sizes` its dimension variables. `bodies`
     are its applications by frame, so `net.h` means the tensor of this phase. `steps` is the
-    length of the sequences that it was last applied to; `groups` are the units of an energy.
+    length of the sequences that it was last applied to; `groups` are the units of an energy. `uses`
+    are what the ports were given, kind and domain, for each way in which they were.
     It was made in the equations or options of `owner`, if any, where `place` stands.
     """
 
@@ -146,6 +147,7 @@ class Instance:
     last: Scope | None = None
     steps: Size = field(default_factory=lambda: Size.of(1))
     groups: list[Any] = field(default_factory=list)
+    uses: dict[tuple[tuple[Kind, Domain | None], ...], None] = field(default_factory=dict)
 
     @property
     def name(self) -> str:

@@ -111,7 +111,7 @@ def _remarks(partly: bool, trainable: bool) -> str:
 
 def instance_table(model: Model) -> str:
     rows = []
-    for path, applied in model.applied.items():
+    for path, applied in model.functions.applied.items():
         ports = ", ".join(f"{k}{v.type}" for k, v in applied.ports.items())
         results = ", ".join(f"{k}{v.type}" for k, v in applied.results.items())
         rows.append((path, f"{ports} -> {results}"))

@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dln.compiler.ops  # noqa: F401  (fills the table of operations)
-from dln.compiler.build import build
-from dln.compiler.infer import infer
 from dln.compiler.model import DataSet, Model
+from dln.compiler.reading import read as understood
 from dln.grammar import syntax
 from dln.grammar.diagnostics import DlnError, Fault, Problem, Source, nearest
 from dln.grammar.parser import parse_source
@@ -195,5 +194,4 @@ def from_source(
     """
     module = parse_source(source)
     outside = (constants, data_paths, functions, text_file, limit)
-    model = build(source, module, load_used, header, *outside)
-    return Spec(name, source, module, infer(model))
+    return Spec(name, source, module, understood(source, module, load_used, header, *outside))

@@ -2,12 +2,14 @@
 
 The only mutable object of a run. It is not to be used by two threads at once. Everything a user
 can get wrong here is a `DlnError`: E560 no such phase, parameter or instance, E563 wrong
-arguments, E564 nothing to take the gradient of; those of `feeds`, `resume` and `faults` besides.
+arguments, E564 nothing to take the gradient of, E565 an instance that is no function; those of
+`feeds`, `resume` and `faults` besides.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any, Unpack, overload
@@ -129,6 +131,8 @@ class Session:
         """One step of an instance that takes sequences, on examples; `held` is what it carries
         from step to step, empty before the first one, and is changed."""
         step = self.applied(path).step
+        if step is None and f"{path}.step" in self.plan.refused:
+            raise self._refused(f"{path}.step")
         if step is None:
             message = f"{path} takes no sequence, so there are no steps"
             raise DlnError([Problem("E563", message, remedy=f"call {path} itself")])
@@ -298,6 +302,8 @@ class Session:
         if self._is_machine(path):
             asked = " or ".join(f"{path}.{verb}" for verb in self._asked_of(path))
             raise DlnError([Problem("E563", f"{path} is a machine: ask for {asked}")])
+        if path in self.plan.refused:
+            raise self._refused(path)
         if path not in self.plan.applied:
             raise unknown("E560", "instance", str(path), list(self.plan.applied))
         return self.plan.applied[path]
@@ -312,17 +318,26 @@ class Session:
 
     def _is_machine(self, path: str) -> bool:
         """Whether what stands at a path is asked for by name: `R.up`, `R.free`."""
-        return f"{path}.free" in self.plan.applied and path not in self.plan.applied
+        return bool(self._asked_of(path)) and not self._known(path)
 
     def _asked_of(self, path: str) -> list[str]:
-        """What a machine can be asked for."""
-        return [v for v in ("up", "down", "free") if f"{path}.{v}" in self.plan.applied]
+        """What a machine can be asked for, or is refused with a reason."""
+        return [v for v in ("up", "down", "free") if self._known(f"{path}.{v}")]
+
+    def _known(self, path: str) -> bool:
+        return path in self.plan.applied or path in self.plan.refused
+
+    def _refused(self, path: str) -> DlnError:
+        """Why an instance is no function on its own: E565."""
+        reason = self.plan.refused[path]
+        message = f"{path} cannot be called on its own: {reason.message}"
+        return DlnError([replace(reason, code="E565", message=message)])
 
     def __getattr__(self, name: str) -> Instance:
         hidden = name.startswith("_") or name == "plan"
         if not hidden and self._is_machine(name):
             return Instance(self, name)
-        if hidden or name not in self.plan.applied:
+        if hidden or not self._known(name):
             known = [] if hidden else self.plan.applied
             near = nearest(name, known)
             hint = f'; the nearest instance is "{near}"' if near else ""
@@ -370,7 +385,7 @@ class Instance:
         self._held.clear()
 
     def __getattr__(self, name: str) -> Instance:
-        if name.startswith("_") or f"{self._path}.{name}" not in self._session.plan.applied:
+        if name.startswith("_") or not self._session._known(f"{self._path}.{name}"):
             raise AttributeError(f'{self._path} has no instance "{name}"')
         return Instance(self._session, f"{self._path}.{name}")
 
@@ -378,6 +393,8 @@ class Instance:
         if self._session._is_machine(self._path):
             asked = ", ".join(self._session._asked_of(self._path))
             return f"{self._path} (a machine: {asked})"
+        if self._path in self._session.plan.refused:
+            return f"{self._path} (cannot be called on its own)"
         ports = ", ".join(p.name for p in self._session.applied(self._path).ports)
         return f"{self._path}({ports})"
 

@@ -104,7 +104,7 @@ def between(site: Site, image: Array, y: float, x: float) -> Any:
 
 def no_slope(m: Make, node: Node, bar: Node) -> tuple[Node | None, ...]:
     """Images come from data, and no gradient passes a draw."""
-    raise Fault("no gradient passes distort", "wrap it in stop(...)")
+    raise Fault("no gradient passes distort", "stop(...) around what is distorted", "E378")
 
 
 # ---- records -----------------------------------------------------------------------------------
@@ -145,6 +145,7 @@ register(
         no_slope,
         MappingProxyType({"array": Spelling(WARP)}),
         flops=lambda node: elements(node.type) * 12,
+        facts=frozenset({"opaque"}),
         formula="distort({0})",
         smooth=False,
         examples=warps,

@@ -442,7 +442,7 @@ def test_an_own_block_takes_the_place_of_a_library_one() -> None:
 
 def test_instances_are_functions_for_python() -> None:
     model = built(LINE + "let a = p([1, 2])")
-    applied = model.applied["p"]
+    applied = model.functions.applied["p"]
     found = worked_out(model, applied.results, **{"x": X})
     close(found["y"], X.sum(1))
     assert applied.params == ("p.w", "p.b")

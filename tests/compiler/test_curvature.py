@@ -18,7 +18,7 @@ from dln.compiler.op import OPS, Make
 from dln.compiler.sizes import Size
 from dln.compiler.tensor import TensorType
 from dln.compiler.verify import verify
-from dln.grammar.diagnostics import Fault
+from dln.grammar.diagnostics import DlnError
 
 RULED = [
     name
@@ -111,7 +111,7 @@ def test_no_rule():
     mute = OPS["sum"].__class__("mute", lambda a, t: t[0], lambda site, a: a)
     OPS["mute"] = mute
     try:
-        with pytest.raises(Fault, match="no rule for mute"):
+        with pytest.raises(DlnError, match="no rule for mute"):
             rows(m, m("mute", x), None, x)
     finally:
         del OPS["mute"]

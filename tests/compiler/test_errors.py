@@ -15,7 +15,7 @@ import pytest
 
 import dln.spec as spec
 from dln.compiler import axes
-from dln.compiler.build import build
+from dln.compiler.reading import read
 from dln.grammar.diagnostics import DlnError, Fault, Source
 from dln.grammar.parser import parse_source
 from dln.grammar.syntax import Module
@@ -68,7 +68,7 @@ def drawn(text: str) -> str:
 
     source = Source("net.dln", text)
     with pytest.raises(DlnError) as caught:
-        build(source, parse_source(source), load, spec.header, constants, places)
+        read(source, parse_source(source), load, spec.header, constants, places)
     return str(caught.value).replace(SHIPPED, "").replace(str(Path.cwd()), "here")
 
 

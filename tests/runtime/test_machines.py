@@ -106,7 +106,7 @@ def test_names_that_it_has_not(session: Session) -> None:
         session.R  # noqa: B018
 
 
-def test_what_an_energy_refuses_is_not_there() -> None:
+def test_what_an_energy_refuses_says_why() -> None:
     """A free energy needs no `down`: links between visible units are no error until it is asked."""
     text = """block linked(v[n]: binary; m) {
   hidden h[m]: binary
@@ -117,12 +117,15 @@ let T = linked(2)
 let z = T.free([1, 0, 1])
 """
     session = dln.load(text).compile(dtype="float64").session()
-    assert repr(session.T) == "T (a machine: up, free)"
+    assert repr(session.T) == "T (a machine: up, down, free)"
     p, v = session.params, np.array([[1.0, 0, 1], [0, 1, 1]])
     wanted = -np.log1p(np.exp(v @ p["T.W"])).sum(1) - np.einsum("bi,ij,bj->b", v, p["T.L"], v)
     np.testing.assert_allclose(session.T.free(v), wanted, rtol=1e-12)
-    with pytest.raises(AttributeError, match='T has no instance "down"'):
-        session.T.down  # noqa: B018
+    with pytest.raises(dln.DlnError) as caught:
+        session.T.down(np.ones((1, 2)))
+    (problem,) = caught.value.problems
+    assert (problem.code, problem.span and problem.span.line) == ("E565", 4)
+    assert problem.message.startswith("T.down cannot be called on its own: no Gibbs step for v")
 
 
 @pytest.mark.parametrize("units", ["a hidden class", "real units"])

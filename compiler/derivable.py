@@ -1,0 +1,69 @@
+"""Derivatives that cannot be written out, found when a spec is read.
+
+A derivative is written out for each program, when it is first needed: too late to say that it has
+no rule. So those that may lack one are written out here once, by the stages that programs go
+through, and thrown away. Most specs have none of them, and then nothing is done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from dln.compiler.graph import Node, ancestors
+from dln.compiler.model import Functions, Model, remap
+from dln.compiler.op import DERIVATIVES, op_of
+from dln.compiler.stages import BEFORE, STAGES, optimise, part
+from dln.grammar.diagnostics import DlnError
+
+DERIVED = STAGES[: len(BEFORE) + 1]
+
+
+def derivable(model: Model) -> Model:
+    """The same model. Raises DlnError at the operation that a derivative cannot pass; a function
+    for Python that holds such a derivative is refused instead."""
+    asked: dict[Node, None] = {}
+
+    def seen(node: Node) -> Node:
+        asked[node] = None
+        return node
+
+    remap(model.changed(functions=Functions()), seen)
+    write_out(model, asked)
+    applied, refused = dict(model.functions.applied), dict(model.functions.refused)
+    for path, function in model.functions.applied.items():
+        try:
+            write_out(model, function.results.values())
+        except DlnError as error:
+            refused[path] = error.problems[0]
+            del applied[path]
+    checked: Model = model.changed(functions=Functions(applied, refused))
+    return checked
+
+
+def write_out(model: Model, nodes: Iterable[Node]) -> None:
+    """Write out the derivatives among some nodes that may not have one."""
+    doubtful = {str(i): n for i, n in enumerate(ancestors(nodes)) if may_fail(n)}
+    if not doubtful:
+        return
+    graph = part(model, doubtful)
+    try:
+        optimise(graph, DERIVED[-1:])
+    except DlnError:
+        optimise(graph, DERIVED)  # what simplifying takes away need not be differentiated
+
+
+def may_fail(node: Node) -> bool:
+    """Whether a node is a derivative that need not exist: not every operation has a rule for a
+    curvature, and through some no gradient runs."""
+    if node.op == "scan":
+        return any(may_fail(n) for n in node["body"].graph.topological())
+    if node.op not in DERIVATIVES:
+        return False
+    return node.op == "curvature" or any(map(opaque, ancestors(node.operands[:1])))
+
+
+def opaque(node: Node) -> bool:
+    """Whether no gradient runs through an operation, or through a step of a loop."""
+    if node.op == "scan":
+        return any(map(opaque, node["body"].graph.topological()))
+    return op_of(node).is_("opaque")
