@@ -209,7 +209,9 @@ def sweep(b: Build, st: s.Sweep, scope: Scope) -> Sweeping:
                             reports.append((tensors.short(e.span.text), node))
                     case s.Expect():
                         expects.append(expectation(b, line, scope))
-    return Sweeping(st.name, tuple(names), tuple(runs), tuple(reports), tuple(expects), st.span)
+    asked = [*phases_of(b, [node for _, node in reports]), *(p for e in expects for p in e.phases)]
+    found = tuple(names), tuple(runs), tuple(reports), tuple(expects), st.span
+    return Sweeping(st.name, *found, tuple(dict.fromkeys(asked)))
 
 
 def _varied(b: Build, line: s.Vary, scope: Scope) -> list[dict[str, object]]:

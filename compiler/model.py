@@ -257,8 +257,8 @@ class Tasking(Record):
 
 
 class Sweeping(Record):
-    """A `sweep`: the constants it varies, their values run by run, and what each run reports and
-    expects."""
+    """A `sweep`: the constants it varies, their values run by run, what each run reports and
+    expects, and the phases of which it asks something."""
 
     name: str
     vary: tuple[str, ...]
@@ -266,6 +266,7 @@ class Sweeping(Record):
     reports: tuple[tuple[str, Node], ...]
     expects: tuple[Expectation, ...]
     span: Span
+    phases: tuple[str, ...] = ()
 
 
 class Applied(Record):

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from itertools import takewhile
+from itertools import dropwhile, takewhile
 from pathlib import Path
 
 _RANGE = r"\d+(?:\s*-\s*\d+)?"
@@ -21,6 +21,10 @@ _SOURCE = re.compile(r"\bSources?:\s+(.+?)\.?(?=(?<!\b[A-Z])\.\s+[A-Z]|$)")
 _DATED = re.compile(r"\(([^()]*\b(?:19|20)\d\d\b[^()]*)\)")
 _END = re.compile(r":\s|\.\s|\.$|:$")
 LAST = (10**6,)
+
+_ABOUT = re.compile(
+    r"""(?:check\s+"(?P<check>[^"]*)"|sweep\s+(?P<sweep>\w+))[^#]*(?:#(?P<rest>.*))?"""
+)
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,30 @@ def facts_of(path: Path) -> Facts:
     with path.open(encoding="utf-8", errors="replace") as text:
         lines = list(takewhile(lambda line: line.startswith("#"), text))
     return read_facts(path.stem, " ".join(line.lstrip("#").strip() for line in lines))
+
+
+def remarks_of(text: str) -> dict[tuple[str, str], str]:
+    """What a spec says of its checks and sweeps, in the comment right above or beside each; that at
+    the head of the file is about the whole.
+
+    >>> remarks_of('# A net.\\n\\n# One run.\\n# Seed 6.\\nsweep width {  # wide\\n}\\ncheck "a" {')
+    {('sweep', 'width'): 'One run. Seed 6. Wide.'}
+    """
+    found: dict[tuple[str, str], str] = {}
+    above: list[str] = []
+    for line in dropwhile(lambda line: line.startswith("#"), text.splitlines()):
+        about = _ABOUT.match(line)
+        if about is not None:
+            said = [" ".join(above), (about["rest"] or "").strip()]
+            key = ("check", about["check"]) if about["sweep"] is None else ("sweep", about["sweep"])
+            found |= {key: remark} if (remark := " ".join(_sentence(s) for s in said if s)) else {}
+        above = [*above, line.lstrip("#").strip()] if line.startswith("#") else []
+    return found
+
+
+def _sentence(said: str) -> str:
+    """A remark with a capital and a full stop, as the page has them."""
+    return said[:1].upper() + said[1:] + ("" if said.endswith((".", "!", "?")) else ".")
 
 
 def read_facts(name: str, said: str) -> Facts:

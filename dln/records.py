@@ -2,7 +2,8 @@
 
     spec             whose figures they are
     runs             when, seed, versions, machine, the digest of the spec: those still referred to
-    figures          one for each expectation: what was found, how long it took, in which run
+    figures          one for each expectation: what was found, how long it took, in which run; with
+                     `seeds` that phases fix, and of one that was not reached how far it `reached`
     sweeps           rows by sweep: constants, reports, expectations, and in which run
     problem          why the last run gave nothing, where it did not
 
@@ -45,15 +46,20 @@ class Record:
         before = _by_key(self.figures)
         seconds = _seconds(found["phases"])
         after = {name: p.get("after", ()) for name, p in found["phases"].items()}
+        seeds = {name: p["seed"] for name, p in found["phases"].items() if "seed" in p}
         new = []
         for check in found["checks"]:
             figure = {"check": check["text"], **{k: check[k] for k in OF_FIGURE}}
-            took = sum(seconds.get(p, 0.0) for p in closure(check["phases"], after))
+            rests_on = closure(check["phases"], after)
+            took = sum(seconds.get(p, 0.0) for p in rests_on)
             figure |= {"seconds": round(took, 3), "run": number}
+            fixed = {p: seeds[p] for p in sorted(rests_on & seeds.keys())}
+            figure |= {"seeds": fixed} if fixed else {}
+            figure |= {"reached": check["reached"]} if "reached" in check else {}
             new.append(_shortened(figure))
         for key, figure in _by_key(new).items():
             earlier = before.get(key)
-            if figure["status"] == "not run" and earlier and earlier["status"] != "not run":
+            if figure["status"] == "not run" and earlier and _tells_more(earlier, figure):
                 figure |= earlier
         self.figures, self.problem = new, ""
         self._tidy()
@@ -78,6 +84,26 @@ class Record:
         for each in kept:
             each["run"] = used.index(each["run"])
         self.runs = [self.runs[i] for i in used]
+
+    # ---- misses --------------------------------------------------------------------------------
+
+    def changes(self, found: Mapping[str, Any], sweep: str = "") -> list[str]:
+        """Where the misses of a new run, or of a new row of a sweep, are not those recorded: one
+        that is new, one that is met at last. What the new one has not measured is passed over."""
+        before = self._rows(sweep, found["constants"]) if sweep else self.figures
+        old = {k: f["status"] for k, f in _by_key(before).items()}
+        new = _by_key({**c, "check": "" if sweep else c["text"]} for c in found["checks"])
+        where = f" with {_constants(found)}" if sweep else ""
+        said = {"failed": "newly missed", "passed": "no longer missed"}
+        return [f"{said[f['status']]}: {f['expect']}{where}" for k, f in new.items()
+                if f["status"] != "not run"
+                and (f["status"] == "failed") != (old.get(k) == "failed")]  # fmt: skip
+
+    def _rows(self, sweep: str, constants: Data) -> list[Data]:
+        """The figures of the row of a sweep that has these constants."""
+        same = json.dumps(constants, sort_keys=True)
+        rows = [r for r in self.sweeps.get(sweep, ()) if _constants(r) == same]
+        return [{**c, "check": ""} for r in rows for c in r["checks"]]
 
     # ---- what it holds -------------------------------------------------------------------------
 
@@ -109,6 +135,11 @@ def _by_key(figures: Iterable[Data]) -> dict[tuple[str, str, int], Data]:
     return found
 
 
+def _tells_more(earlier: Data, figure: Data) -> bool:
+    """Whether a figure that was not reached stays as it was: measured, or come further."""
+    return earlier["status"] != "not run" or ("reached" in earlier and "reached" not in figure)
+
+
 def _seconds(phases: Mapping[str, Any]) -> dict[str, float]:
     return {name: p["seconds"] for name, p in phases.items()}
 
@@ -117,6 +148,7 @@ def _row(row: Mapping[str, Any]) -> Data:
     checks = [{k: c[k] for k in OF_FIGURE if k != "phases"} for c in row["checks"]]
     found = {"constants": row["constants"], "reports": row["reports"],
              "seconds": round(row["seconds"], 3), "checks": checks}  # fmt: skip
+    found |= {"seeds": row["seeds"]} if row.get("seeds") else {}
     problems = row.get("problems")
     return {**found, "problem": problems[0]["message"]} if problems else found
 

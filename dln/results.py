@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from dln import processes, records
-from dln.facts import facts_of
+from dln.facts import facts_of, remarks_of
 from dln.grammar.diagnostics import DlnError, Fault, Problem, nearest
 from dln.interrupts import at_once, terminable
+from dln.naming import seeds
 from dln.options import Settings
 from dln.records import Record
 from dln.spec import LIBRARIES, Spec, from_source, read, shipped
@@ -96,7 +97,9 @@ def known_of(path: Path) -> Known:
     worker = Worker(spec.model, None, 0)
     waiting = [worker.waiting(c.text, e, _reason(c.slow)).as_data()
                for c in spec.model.checks for e in c.expects]  # fmt: skip
-    return Known(facts_of(path), records.digest(spec.syntax), waiting, _sweeps(spec))
+    turned = {name: spec.constants.get(name) for name in sorted(seeds(spec.syntax))}
+    return Known(facts_of(path), records.digest(spec.syntax), waiting, _sweeps(spec),
+                 seeds=turned, remarks=remarks_of(spec.source.text))  # fmt: skip
 
 
 def _reason(slow: bool) -> str:
@@ -170,13 +173,24 @@ class _Runner:
                 self.known[done.key].digest, self.given.seed, done.seconds, self.given.backend,
                 "--slow" if self.given.slow else "",
             )  # fmt: skip
-            if kind == "run":
-                record.take_run(found[kind], run)
-            else:
-                record.take_sweeps(found[kind], run)
+            changed = taken_into(record, kind, found[kind], run)
             self.terminal.say(f"{done.key}: {tally(found[kind])}, {done.seconds:.0f} s")
+            for change in changed:
+                self.terminal.say(f"{done.key}: {change}")
         record.only(self.known[done.key].sweeps)
         records.save(self.folder, record)
+
+
+def taken_into(record: Record, kind: str, data: Any, run: dict[str, Any]) -> list[str]:
+    """Put what a run or a sweep has measured into a record; how the misses have changed by it."""
+    if kind == "run":
+        changed = record.changes(data) if record.figures else []
+        record.take_run(data, run)
+        return changed
+    rows = [(name, row) for name, some in data["sweeps"].items() for row in some]
+    changed = [c for name, row in rows if name in record.sweeps for c in record.changes(row, name)]
+    record.take_sweeps(data, run)
+    return changed
 
 
 def _take(terminal: Terminal, known: Mapping[str, Known], wanted: Wanted, folder: Path) -> str:
@@ -188,13 +202,12 @@ def _take(terminal: Terminal, known: Mapping[str, Known], wanted: Wanted, folder
     if found.spec not in known:
         raise Fault(f"{folder} is a run of {found.spec}, which is not among the specs", code="E541")
     record = records.read(wanted.folder, found.spec)
-    if found.kind == "run":
-        record.take_run(found.data, found.run)
-    else:
-        record.take_sweeps(found.data, found.run)
+    changed = taken_into(record, found.kind, found.data, found.run)
     record.only(known[found.spec].sweeps)
     records.save(wanted.folder, record)
     terminal.say(f"{found.spec}: {tally(found.data)}, from {folder}")
+    for change in changed:
+        terminal.say(f"{found.spec}: {change}")
     return found.spec
 
 

@@ -12,8 +12,9 @@ from dln import checking
 from dln.checking import Verdict
 from dln.compiler.model import Checking, Model, Sweeping
 from dln.grammar.diagnostics import DlnError, Fault
+from dln.naming import SEED
 from dln.options import Settings
-from dln.running import opened, select, train
+from dln.running import fixed, opened, select, train
 from dln.runtime.keeping import Kept
 from dln.spec import from_source, read
 from dln.terminal import Terminal, number, plain
@@ -30,13 +31,15 @@ KEPT = Kept()
 class Row:
     """One run of a sweep: what was varied, what it reports, what it expects, or what went wrong.
 
-    `problems` are plain data, `error` is how a person reads them.
+    `seeds` are those that phases fix for themselves. `problems` are plain data, `error` is how a
+    person reads them.
     """
 
     constants: dict[str, Any]
     reports: dict[str, Any] = field(default_factory=dict)
     verdicts: list[Verdict] = field(default_factory=list)
     seconds: float = 0.0
+    seeds: dict[str, int] = field(default_factory=dict)
     problems: list[dict[str, Any]] = field(default_factory=list)
     error: str = ""
     interrupted: str = ""
@@ -51,7 +54,8 @@ class Row:
         """The row as plain data; `problems` only where there are such."""
         checks = [v.as_data() for v in self.verdicts]
         found = {"constants": self.constants, "reports": self.reports, "checks": checks,
-                 "seconds": self.seconds}  # fmt: skip
+                 "seconds": self.seconds,
+                 **({"seeds": self.seeds} if self.seeds else {})}  # fmt: skip
         return {**found, "problems": self.problems} if self.problems else found
 
     @classmethod
@@ -59,7 +63,7 @@ class Row:
         """The row that `as_data` wrote."""
         checks = [checking.of_data(v) for v in data["checks"]]
         return cls(dict(data["constants"]), dict(data["reports"]), checks, data["seconds"],
-                   list(data.get("problems", ())))  # fmt: skip
+                   dict(data.get("seeds", {})), list(data.get("problems", ())))  # fmt: skip
 
 
 def named(constants: Mapping[str, Any]) -> str:
@@ -92,16 +96,18 @@ def run_one(
 def _fill(row: Row, terminal: Terminal, path: Path, name: str, given: Settings) -> None:
     base = load(path, given)
     own = {k: v for k, v in row.constants.items() if k in base.constants}
-    given = replace(given, seed=int(row.constants.get("seed", given.seed)))
+    if SEED not in own:
+        given = replace(given, seed=int(row.constants.get(SEED, given.seed)))
     spec = load(path, given, own)
     session = opened(spec.compile(given.backend, given.dtype, given.threads), given.seed)
     session.datasets.kept = KEPT
     silent = replace(terminal, quiet=terminal.quiet or not sys.stderr.isatty())
-    row.interrupted = train(silent, session, select(spec, given), given)
+    swept = spec.model.sweeps[name]
+    row.interrupted = train(silent, session, select(spec, given, swept.phases), given)
     if not row.interrupted:
-        swept = spec.model.sweeps[name]
         row.reports = reported(spec.model, session, swept, given.seed)
         row.verdicts = judged(spec.model, session, swept, given.seed)
+        row.seeds = fixed(spec.model, session.results)
         row.seconds = sum(r.seconds for r in session.results.values())
 
 

@@ -21,6 +21,7 @@ from dln.spec import Compiled, Spec, find, from_source, read
 from dln.terminal import Terminal, columns
 
 if TYPE_CHECKING:
+    from dln.compiler.model import Model
     from dln.runtime.results import PhaseResult
     from dln.runtime.session import Session
 
@@ -90,15 +91,16 @@ def _run(
 # ---- phases ------------------------------------------------------------------------------------
 
 
-def select(spec: Spec, given: Settings) -> Selection:
-    """All phases; or the one asked for with what it comes after; slow ones only with --slow."""
+def select(spec: Spec, given: Settings, asked: Sequence[str] = ()) -> Selection:
+    """All phases; or the one asked for with what it comes after; slow ones only with --slow, but
+    for those that a sweep asks something of."""
     phases = spec.model.phases
     after = {name: phase.after for name, phase in phases.items()}
     if given.phase is not None:
         wanted = closure(chosen(given.phase, phases, "phase"), after)
         return Selection(tuple(n for n in phases if n in wanted), ())
     quick = phases if given.slow else [n for n, p in phases.items() if not p.slow]
-    wanted = closure(quick, after)
+    wanted = closure([*quick, *asked], after)
     return Selection(
         tuple(n for n in phases if n in wanted), tuple(n for n in phases if n not in wanted)
     )
@@ -195,13 +197,21 @@ def phase_table(results: Mapping[str, PhaseResult]) -> str:
     return columns(rows, right=[1, 2, 3])
 
 
+def fixed(model: Model, names: Iterable[str]) -> dict[str, int]:
+    """The seeds that some phases fix for themselves, by phase."""
+    found = {name: model.phases[name].seed for name in names}
+    return {name: seed for name, seed in found.items() if seed is not None}
+
+
 def facts(
     spec: Spec, session: Session, found: list[Verdict], rundir: RunDirectory
 ) -> dict[str, Any]:
     """What `--json` prints of a run."""
+    seeds = fixed(spec.model, session.results)
     phases = {
         r.name: {"epochs": r.epochs, "updates": r.updates, "seconds": r.seconds, "watch": r.watch,
                  **({"ended": r.ended} if r.ended else {}),
+                 **({"seed": seeds[r.name]} if r.name in seeds else {}),
                  "after": list(spec.model.phases[r.name].after)}
         for r in session.results.values()
     }  # fmt: skip

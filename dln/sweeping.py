@@ -7,12 +7,12 @@ sweep, each as soon as all before it are there, and kept in a directory.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dln import pictures, sweepplot, working
+from dln import naming, pictures, sweepplot, working
 from dln.grammar.diagnostics import DlnError, Fault, Problem
 from dln.inspecting import chosen
 from dln.interrupts import terminable
@@ -68,7 +68,7 @@ def _folder(spec: Spec, path: Path, only: str | None, given: Settings) -> SweepD
 
 def _all(terminal: Terminal, path: Path, spec: Spec, folder: SweepDirectory) -> None:
     """Run what is not done yet of each sweep."""
-    sweeps, first = spec.model.sweeps, True
+    sweeps, seeds, first = spec.model.sweeps, naming.seeds(spec.syntax), True
     for name in chosen(folder.only, sweeps, "sweep"):
         varied = combinations(sweeps[name])
         done = folder.rows.setdefault(name, {})
@@ -78,7 +78,7 @@ def _all(terminal: Terminal, path: Path, spec: Spec, folder: SweepDirectory) -> 
         if first:
             _hint(terminal, folder.settings, len(jobs), processes)
             first = False
-        _one(terminal, sweeps[name], folder, jobs, processes)
+        _one(terminal, sweeps[name], folder, jobs, processes, seeds)
 
 
 def _processes(given: Settings, runs: int) -> int:
@@ -116,7 +116,7 @@ def _hint(terminal: Terminal, given: Settings, runs: int, processes: int) -> Non
 
 def _one(
     terminal: Terminal, swept: Sweeping, folder: SweepDirectory, jobs: Sequence[working.Job],
-    processes: int,
+    processes: int, seeds: Collection[str],
 ) -> None:  # fmt: skip
     """The runs of one sweep: each is kept as it is done, and printed when its turn has come."""
     varied = combinations(swept)
@@ -130,7 +130,7 @@ def _one(
         if processes > 1:
             terminal.say(f"{swept.name}: {len(done)} of {len(varied)} done: {named(row.constants)}")
         printed = _print(shown, done, printed)
-    _summary(terminal, swept, folder.done(swept.name))
+    _summary(terminal, swept, folder.done(swept.name), seeds)
 
 
 def _rows(
@@ -186,7 +186,7 @@ def _plots(terminal: Terminal, spec: Spec, folder: SweepDirectory) -> list[str]:
     drawn = {}
     for name in folder.rows:
         known = sweepplot.references(spec.syntax, spec.model.sweeps[name].vary)
-        panels = sweepplot.panels(folder.done(name), known)
+        panels = sweepplot.panels(folder.done(name), known, naming.seeds(spec.syntax))
         if panels:
             drawn[f"{name}.png"] = panels
     if drawn and not pictures.available():
@@ -196,12 +196,14 @@ def _plots(terminal: Terminal, spec: Spec, folder: SweepDirectory) -> list[str]:
             for name, panels in drawn.items()]  # fmt: skip
 
 
-def _summary(terminal: Terminal, swept: Sweeping, rows: Sequence[Row]) -> None:
+def _summary(
+    terminal: Terminal, swept: Sweeping, rows: Sequence[Row], seeds: Collection[str]
+) -> None:
     """Where seeds are varied: mean and standard deviation of each report over them."""
-    groups = over_seeds(rows)
+    groups = over_seeds(rows, seeds)
     if not groups:
         return
-    others = [k for k in swept.vary if k != "seed"]
+    others = [k for k in swept.vary if k not in seeds]
     texts = [text for text, _ in swept.reports]
     lines = [[*others, "seeds", *texts]]
     for some in groups:
@@ -212,12 +214,12 @@ def _summary(terminal: Terminal, swept: Sweeping, rows: Sequence[Row]) -> None:
                     + columns(lines, right=range(len(lines[0]))))  # fmt: skip
 
 
-def over_seeds(rows: Sequence[Row]) -> list[list[Row]]:
-    """Rows that differ in their seed alone, group by group; nothing if no two do."""
+def over_seeds(rows: Sequence[Row], seeds: Collection[str] = (naming.SEED,)) -> list[list[Row]]:
+    """Rows that differ in their seeds alone, group by group; nothing if no two do."""
     groups: dict[str, list[Row]] = {}
     for row in rows:
-        if "seed" in row.constants and not row.problems:
-            key = named({k: v for k, v in row.constants.items() if k != "seed"})
+        if row.constants.keys() & set(seeds) and not row.problems:
+            key = named({k: v for k, v in row.constants.items() if k not in seeds})
             groups.setdefault(key, []).append(row)
     return list(groups.values()) if any(len(g) > 1 for g in groups.values()) else []
 

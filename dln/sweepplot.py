@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from dln.grammar import syntax
+from dln.naming import SEED, names
 from dln.pictures import Curve, Panel
 from dln.rowing import Row, named
 from dln.terminal import number
@@ -23,31 +24,18 @@ Point = tuple[float, list[Row]]
 def references(module: syntax.Module, varied: Sequence[str]) -> set[str]:
     """Those of the constants varied that no equation uses: published values to compare with."""
     claims = syntax.Check | syntax.Sweep
-    used = set(_names([item for item in module.items if not isinstance(item, claims)]))
-    return set(varied) - used - {"seed"}
+    used = set(names([item for item in module.items if not isinstance(item, claims)]))
+    return set(varied) - used - {SEED}
 
 
-def _names(node: Any) -> Iterator[str]:
-    if isinstance(node, syntax.Name):
-        yield node.id
-    elif isinstance(node, tuple | list):
-        for each in node:
-            yield from _names(each)
-    elif isinstance(node, Mapping):
-        yield from _names(list(node.values()))
-    elif isinstance(node, syntax.Syntax):
-        for field in node._fields:
-            yield from _names(getattr(node, field))
-
-
-def panels(rows: Sequence[Row], known: set[str]) -> list[Panel]:
+def panels(rows: Sequence[Row], known: set[str], seeds: Collection[str] = (SEED,)) -> list[Panel]:
     """A panel for each report that is a number somewhere; none where nothing was varied."""
     rows = [r for r in rows if not r.problems]
-    over = _over(rows, known)
+    over = _over(rows, known, seeds)
     if over is None:
         return []
     words = _words(rows, over)
-    groups = _groups(rows, over, known)
+    groups = _groups(rows, over, known | set(seeds))
     made = []
     for report in dict.fromkeys(text for r in rows for text in r.reports):
         curves = [c for name, points in groups.items() for c in _curves(name, points, report, over)]
@@ -56,11 +44,11 @@ def panels(rows: Sequence[Row], known: set[str]) -> list[Panel]:
     return made
 
 
-def _over(rows: Sequence[Row], known: set[str]) -> str | None:
-    """The constant with most values; the seed only where nothing else is varied."""
+def _over(rows: Sequence[Row], known: set[str], seeds: Collection[str]) -> str | None:
+    """The constant with most values; a seed only where nothing else is varied."""
     counts = {k: len({number(r.constants[k]) for r in rows})
               for k in (rows[0].constants if rows else ()) if k not in known}  # fmt: skip
-    found = {k: n for k, n in counts.items() if n > 1 and k != "seed"} or counts
+    found = {k: n for k, n in counts.items() if n > 1 and k not in seeds} or counts
     best = max(found, key=lambda k: found[k], default=None)
     return best if best is not None and found[best] > 1 else None
 
@@ -81,7 +69,7 @@ def _groups(rows: Sequence[Row], over: str, known: set[str]) -> dict[str, list[P
     """The points of each curve, by what tells it from the others, in the order of x."""
     words = _words(rows, over)
     apart = [k for k in rows[0].constants
-             if k not in known | {over, "seed"} and not _follows(rows, k, over)]  # fmt: skip
+             if k not in known | {over} and not _follows(rows, k, over)]  # fmt: skip
     found: dict[str, dict[float, list[Row]]] = {}
     for row in rows:
         value = row.constants[over]

@@ -8,13 +8,16 @@ expectations has its checks drawn together, a row each, with the last figure of 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from dln.facts import Facts
 from dln.lecture import comparison
-from dln.records import Data, Record, largest, numbers
+from dln.naming import SEED
+from dln.records import Data, Record, numbers
+from dln.sweeptable import Table, same, seeds_of, title
 from dln.terminal import number, plural
+from dln.verdicts import beyond, duration, verdict
 
 MOST = 6  # rows of one spec
 WIDE = 34  # characters of a value that is printed whole
@@ -25,7 +28,15 @@ HEAD = """# Results
 
 What the specs measure, beside what was published. `dln results` runs them and writes this page;
 with `--slow` it runs the full recipes and the sweeps. A figure that is *missed by* some amount lies
-that far outside of its tolerance. A time is that of the training which a figure rests on.
+that far outside of its tolerance. A time is that of the training which a figure rests on. A seed is
+that of the run, then that of each phase which fixes its own.
+"""
+
+MISSES = """## What is missed
+
+Every published figure or bound that was run and is not met. The tests expect these misses and no
+others: one that is new fails, and so does one that is met after all, until it is recorded.
+
 """
 
 FOOT = """
@@ -36,13 +47,16 @@ FOOT = """
 @dataclass(frozen=True)
 class Known:
     """What a spec's text says: facts, digest, expectations as yet without values, and the runs of
-    its sweeps; `problem` where it cannot be read."""
+    its sweeps; `problem` where it cannot be read. `seeds` are the constants that are seeds, each
+    with its value; `remarks` what comments say of a check or a sweep."""
 
     facts: Facts
     digest: str
     waiting: list[Data]
     sweeps: dict[str, list[Data]]
     problem: str = ""
+    seeds: Mapping[str, Any] = field(default_factory=lambda: {SEED: None})
+    remarks: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
 
 def document(known: Mapping[str, Known], records: Mapping[str, Record]) -> str:
@@ -50,6 +64,7 @@ def document(known: Mapping[str, Known], records: Mapping[str, Record]) -> str:
     rows = {name: figures_of(k, records[name]) for name, k in known.items()}
     others = {name: r.figures for name, r in records.items() if name not in known}
     parts = [HEAD, overview(known, records, rows), comparison({**rows, **others})]
+    parts += [misses(known, records)]
     parts += [section(k, records[name], rows[name]) for name, k in known.items()]
     text = "\n".join(part for part in parts if part)
     return text + FOOT if OLDER in text else text
@@ -115,9 +130,17 @@ def section(known: Known, record: Record, figures: Sequence[Data]) -> str:
     head = ["figure", "published or bound", "measured", "tolerance", "time", "seed", "verdict"]
     if figures:
         parts.append(table(head, (_row(r, known, record) for r in drawn_together(figures))))
+        parts.append(_remarks(known, figures))
     parts += [swept(name, runs, known, record) for name, runs in known.sweeps.items()]
     parts.append(origins(record))
     return "\n".join(p for p in parts if p)
+
+
+def _remarks(known: Known, figures: Sequence[Data]) -> str:
+    """What the spec says of its checks, beside their figures."""
+    checks = dict.fromkeys(f["check"] for f in figures)
+    said = {text: known.remarks.get(("check", text), "") for text in checks}
+    return "".join(f"- {text}: {remark}\n" for text, remark in said.items() if remark)
 
 
 def origins(record: Record) -> str:
@@ -163,8 +186,8 @@ def _by_text(title: str, figures: Sequence[Data]) -> Iterator[Group]:
     found: dict[str, list[Data]] = {}
     for f in figures:
         found.setdefault(f["expect"], []).append(f)
-    for i, same in enumerate(found.values()):
-        yield Group(title if i == 0 else "", same)
+    for i, alike in enumerate(found.values()):
+        yield Group(title if i == 0 else "", alike)
 
 
 def _minor(groups: Sequence[Group]) -> int:
@@ -189,10 +212,18 @@ def is_key(f: Data) -> bool:
 def _row(group: Group, known: Known, record: Record) -> list[str]:
     seconds = max(f["seconds"] for f in group.figures)
     ran = [f for f in group.figures if f["status"] != "not run"]
-    seeds = {record.run_of(f)["seed"] for f in ran}
     return [_named(group), *_values(group), _tolerance(group), duration(seconds) if ran else "",
-            ", ".join(str(s) for s in sorted(seeds)) if seconds else "",
+            _seeds(ran, record) if seconds else "",
             verdict(group.figures) + older(ran, known, record)]  # fmt: skip
+
+
+def _seeds(figures: Sequence[Data], record: Record) -> str:
+    """The seeds of the runs that figures come from, and those that phases fix."""
+    fixed: dict[str, list[int]] = {}
+    for figure in figures:
+        for phase, seed in figure.get("seeds", {}).items():
+            fixed.setdefault(phase, []).append(seed)
+    return seeds_of([record.run_of(f)["seed"] for f in figures], fixed)
 
 
 def older(figures: Iterable[Data], known: Known, record: Record) -> str:
@@ -284,98 +315,62 @@ def _tolerance(group: Group) -> str:
     return "± " + number(widths[-1]).replace("e-0", "e-")
 
 
-# ---- verdicts ----------------------------------------------------------------------------------
-
-
-def verdict(figures: Sequence[Data]) -> str:
-    """`passed`, `missed by 0.12`, `not run`; of several `5 of 6 passed, ...` where they differ."""
-    states = [f["status"] for f in figures]
-    failed = [f for f in figures if f["status"] == "failed"]
-    waiting = [f for f in figures if f["status"] == "not run"]
-    if len(waiting) == len(figures):
-        return _not_run(waiting)
-    if not failed and not waiting:
-        return f"all {len(figures)} passed" if len(figures) > 1 else "passed"
-    parts = [f"{states.count('passed')} of {len(figures)} passed"] if len(figures) > 1 else []
-    parts += [f"**{missed(failed)}**"] if failed else []
-    parts += [f"{len(waiting)} {_not_run(waiting)}"] if waiting else []
-    return ", ".join(parts)
-
-
-def _not_run(figures: Sequence[Data]) -> str:
-    slow = any(f["reason"].startswith("slow") for f in figures)
-    return "not run (slow)" if slow else "not run"
-
-
-def missed(figures: Iterable[Data]) -> str:
-    """By how much the worst lies outside of its tolerance."""
-    amounts = [a for f in figures if (a := beyond(f)) is not None]
-    return f"missed by {max(amounts):.3g}" if amounts else "missed"
-
-
-def beyond(f: Data) -> float | None:
-    """How far a figure lies outside of its tolerance or bound; None where that is no number.
-
-    >>> beyond({"op": "==", "value": 93.5, "expected": 94.81, "within": 0.8}) > 0.5
-    True
-    """
-    value, expected = numbers(f["value"]), numbers(f["expected"])
-    if not value or not expected or f["expected"] is True:
-        return None
-    if f["op"] == "==":
-        return max(0.0, largest(value, expected) - max(numbers(f.get("within")), default=0.0))
-    if f["op"] in ("<", "<="):
-        return max(0.0, max(value) - min(expected))
-    if f["op"] in (">", ">="):
-        return max(0.0, max(expected) - min(value))
-    return None
-
-
-def duration(seconds: float) -> str:
-    """
-    >>> duration(0.31), duration(12), duration(200), duration(3900), duration(0)
-    ('0.3 s', '12 s', '3 min 20 s', '1 h 5 min', '')
-    """
-    if seconds < 10:
-        return f"{seconds:.1f} s" if seconds >= 0.05 else "0.1 s" if seconds else ""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min" + (f" {whole % 60} s" if whole % 60 else "")
-    return f"{whole // 3600} h" + (f" {whole % 3600 // 60} min" if whole % 3600 >= 60 else "")
-
-
 # ---- sweeps ------------------------------------------------------------------------------------
 
 
 def swept(name: str, runs: Sequence[Data], known: Known, record: Record) -> str:
-    """The table of a sweep, a row for each of its runs."""
-    title = f"Sweep `{name}`: "
-    rows = {_same(r["constants"]): r for r in record.sweeps.get(name, ())}
+    """The table of a sweep, and what the spec says of it."""
+    rows = record.sweeps.get(name, [])
     if not rows:
         command = f"`dln sweep {known.facts.name} {name}`"
-        return f"{title}{plural(len(runs), 'run')}, not run ({command}).\n"
-    reports = list(dict.fromkeys(k for r in rows.values() for k in r["reports"]))
-    reports = [k for k in reports if not k.endswith(".seconds")]
+        return f"Sweep `{name}`: {plural(len(runs), 'run')}, not run ({command}).\n"
+    found = Table(runs, known.seeds, rows)
+    lines = found.lines(record, lambda some: older(some, known, record))
+    remark = known.remarks.get(("sweep", name), "")
+    said = f"{title(name, runs, known.seeds, rows)} {remark}".strip()
+    return f"{said}\n\n" + table(found.head(), lines)
+
+
+# ---- misses ------------------------------------------------------------------------------------
+
+
+def misses(known: Mapping[str, Known], records: Mapping[str, Record]) -> str:
+    """Every figure that was missed, and of each sweep the runs that missed one."""
     lines = []
+    for name, k in known.items():
+        link = f"[`{name}`](#{name})"
+        lines += [[link, *_missed(f, "")] for f in records[name].figures if f["status"] == "failed"]
+        for sweep, runs in k.sweeps.items():
+            lines += [[link, *cells] for cells in _missed_in(sweep, runs, k, records[name])]
+    head = ["spec", "figure", "published or bound", "measured", "tolerance", "missed"]
+    return MISSES + table(head, lines) if lines else ""
+
+
+def _missed(f: Data, where: str) -> list[str]:
+    """A figure that was missed, and by how much."""
+    group = Group("", [f])
+    by = beyond(f)
+    amount = "" if by is None else f"by {by:.3g}" if by else "just at the bound"
+    return [_left(f) + where, *_values(group), _tolerance(group), amount]
+
+
+def _missed_in(
+    sweep: str, runs: Sequence[Data], known: Known, record: Record
+) -> Iterator[list[str]]:
+    """What the runs of a sweep missed: those of one cell together, the worst of them in figures."""
+    rows = {same(r["constants"]): r for r in record.sweeps.get(sweep, ())}
+    cells: dict[str, list[Data]] = {}
     for run in runs:
-        row = rows.get(_same(run))
-        values = [number(v) for v in run.values()]
-        if row is None:
-            lines.append([*values, *("" for _ in reports), "", "", "not run"])
-            continue
-        found = [number(row["reports"].get(k)) for k in reports]
-        outcome = verdict(row["checks"]) if row["checks"] else "reported only"
-        outcome = f"**failed: {row['problem']}**" if "problem" in row else outcome
-        seed = run.get("seed", record.run_of(row)["seed"])
-        lines.append([*values, *found, duration(row["seconds"]), str(seed),
-                      outcome + older([row], known, record)])  # fmt: skip
-    widths = sorted({w for r in rows.values() for c in r["checks"] for w in numbers(c["within"])})
-    within = f"tolerance ± {number(widths[-1])}" if widths else plural(len(runs), "run")
-    head = [*(f"`{k}`" for k in runs[0]), *(f"`{k}`" for k in reports), "time", "seed", "verdict"]
-    return f"{title}{within}.\n\n" + table(head, lines)
-
-
-def _same(constants: Mapping[str, Any]) -> str:
-    return ", ".join(f"{k}={number(v)}" for k, v in constants.items())
+        if row := rows.get(same(run)):
+            cells.setdefault(
+                same({k: v for k, v in run.items() if k not in known.seeds}), []
+            ).append(row)
+    for cell, found in cells.items():
+        for i in range(max(len(r["checks"]) for r in found)):
+            checks = [r["checks"][i] for r in found if i < len(r["checks"])]
+            failed = [c for c in checks if c["status"] == "failed"]
+            if failed:
+                worst = max(failed, key=lambda c: beyond(c) or 0.0)
+                many = f", {len(failed)} of {len(checks)} runs" if len(checks) > 1 else ""
+                where = f" of `{sweep}`{': ' if cell else ''}{cell}{many}"
+                yield _missed(worst, where)

@@ -124,6 +124,103 @@ def test_the_figures_of_a_run_directory_can_be_taken(dln, specs):
     assert dln("results", "--take", "nowhere", "--to", "page.md").code == 2
 
 
+SEEDED = """# A line by three orders. Slide 4.
+const order_seed = 1
+data points = rows([[0, 1], [1, 3], [2, 5], [3, 7]]) {
+  x[1] = raw[:1]
+  t[1] = raw[1:]
+}
+let line = dense(1, init = zero)
+train fit on points.all batch 1 order replacement for 9 updates seed order_seed {
+  minimize sum((line(x) - t)^2) / 2 over line with sgd(lr = 0.1)
+  watch error = sum((line(x) - t)^2) on points.all
+}
+train long on points.all for 1000000000 updates after fit {
+  minimize sum((line(x) - t)^2) / 2 over line with sgd(lr = 0.01)
+  watch error = sum((line(x) - t)^2) on points.all every 10 updates
+}
+# The order was chosen.
+check "after nine" {
+  expect fit.error < 100
+}
+check "at the end" slow {
+  expect long.error < 1e-30
+}
+sweep orders {               # of three
+  vary order_seed in [0, 1, 2]
+  report fit.error
+  expect fit.error < BOUND
+}
+sweep asks {
+  vary seed in [3, 4]
+  report 2 * fit.updates
+}
+"""
+
+
+@pytest.fixture
+def seeded(tmp_path):
+    """A spec whose phase takes its seed from a constant; BOUND parts the orders in two."""
+    folder = tmp_path / "seeded"
+    folder.mkdir()
+    (folder / "seeded.dln").write_text(SEEDED.replace("BOUND", "100"))
+    return folder
+
+
+def rows_of(name, sweep):
+    return [r["reports"]["fit.error"] for r in of(name)["sweeps"][sweep]]
+
+
+def test_seeds_that_phases_fix_stand_beside_figures_with_the_spread_over_them(dln, seeded):
+    path = seeded / "seeded.dln"
+    words = ("--specs", seeded, "--to", "page.md")
+    dln("sweep", path, "orders", "-q", "--jobs", 1, "--out", "swept")
+    dln("results", "--take", "swept", *words)
+    low, middle, high = sorted(rows_of("seeded", "orders"))
+    path.write_text(SEEDED.replace("BOUND", f"{(low + middle) / 2}"))
+    for out in ("again", "asked"):
+        dln("sweep", path, "orders" if out == "again" else "asks", "-q", "--jobs", 1, "--out", out)
+    assert dln("run", path, "-q", "--phase", "fit", "--seed", 5, "--out", "ran").code == 0
+    got = dln("results", "--take", "ran", "--take", "again", "--take", "asked", *words)
+    assert got.code == 1
+    assert got.err.count("newly missed: fit.error < ") == 2
+    own = rows_of("seeded", "orders")[1]
+    text = page()
+    assert "| 0.1 s | 5; `fit`: 1 | passed |" in text
+    assert "- after nine: The order was chosen.\n" in text
+    assert "Sweep `orders`: 3 runs; `order_seed` 0 to 2. Of three.\n" in text
+    [line] = [row for row in text.splitlines() if "1 of 3 passed" in row]
+    cells = line.strip("| ").split(" | ")
+    assert float(cells[0]) == pytest.approx(own, rel=1e-4)
+    mean, _, ends = cells[1].partition(", ")
+    assert float(mean) == pytest.approx((low + middle + high) / 3, rel=1e-3)
+    assert [float(v) for v in ends.split(" to ")] == pytest.approx([low, high], rel=1e-4)
+    assert cells[3] == "0; `fit`: 1" and f"missed by {high - (low + middle) / 2:.3g}" in cells[5]
+    assert "`fit.error` of `orders`, 2 of 3 runs | < " in text
+    assert "| 18 | 0.1 s | 3, 4; `fit`: 1 | 2 runs |" in text
+
+
+def test_of_a_run_that_was_stopped_what_is_finished_is_taken_and_how_far_it_came(dln, seeded):
+    words = [sys.executable, "-m", "dln", "run", str(seeded / "seeded.dln"), "--slow", "-q"]
+    process = subprocess.Popen([*words, "--out", "stopped"], cwd=seeded.parent)
+    log, waited = seeded.parent / "stopped/log.jsonl", time.monotonic() + 60
+    while time.monotonic() < waited and not (log.exists() and '"long"' in log.read_text()):
+        time.sleep(0.05)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(90) == 130
+    got = dln("results", "--take", "stopped", "--specs", seeded, "--to", "page.md")
+    assert got.code == 0, got.err
+    first, last = of("seeded")["figures"]
+    assert (first["status"], first["seeds"], last["status"]) == ("passed", {"fit": 1}, "not run")
+    assert last["reached"].startswith("long stopped at update ")
+    assert " of 1,000,000,000: error " in last["reached"]
+    assert f"not run to its end: {last['reached']} |" in page()
+    assert dln("run", seeded / "seeded.dln", "-q", "--phase", "fit", "--out", "less").code == 0
+    dln("results", "--take", "less", "--specs", seeded, "--to", "page.md")
+    assert of("seeded")["figures"][1]["reached"] == last["reached"]  # it had come further
+
+
 def test_a_spec_that_cannot_be_read_does_not_hide_the_others(dln, specs):
     (specs / "broken.dln").write_text("let x = nothing(3)\n")
     got = dln("results", "broken", "missed", "--specs", specs, "--to", "page.md", *ONE, "--json")
@@ -205,6 +302,28 @@ def test_long_lists_are_not_written_down():
     record.take_run({"checks": [long], "phases": {}}, run())
     [figure] = record.figures
     assert (figure["value"], figure["count"], figure["off"]) == (None, 100, 0.25)
+
+
+def test_what_is_newly_missed_and_what_no_longer():
+    record = Record("a")
+    old = [check("c", "a == 1", "failed", 2), check("c", "b == 1", "passed", 1),
+           check("c", "d == 1", "failed", 2), check("c", "d == 1", "passed", 1)]  # fmt: skip
+    record.take_run({"checks": old, "phases": {}}, run())
+    assert record.changes({"checks": old}) == []
+    new = [check("c", "a == 1", "passed", 1), check("c", "b == 1", "failed", 2),
+           check("c", "d == 1", "not run"), check("c", "d == 1", "failed", 2)]  # fmt: skip
+    assert record.changes({"checks": new}) == [
+        "no longer missed: a == 1", "newly missed: b == 1", "newly missed: d == 1",
+    ]  # fmt: skip
+    row = {"constants": {"n": 1}, "reports": {}, "seconds": 1.0, "checks": old[:1]}
+    record.take_sweeps({"sweeps": {"s": [row]}}, run())
+    assert record.changes(row, "s") == []
+    assert record.changes({**row, "checks": new[:1]}, "s") == [
+        'no longer missed: a == 1 with {"n": 1}'
+    ]
+    assert record.changes({**row, "constants": {"n": 2}}, "s") == [
+        'newly missed: a == 1 with {"n": 2}'
+    ]
 
 
 def test_a_damaged_record_says_so(dln, specs):
