@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from dln.compiler import tensors
-from dln.compiler.equations import bind_statements
-from dln.compiler.graph import Node
+from dln.compiler.equations import bind_statements, substituted
+from dln.compiler.graph import Node, ancestors
 from dln.compiler.ports import dims_text, fit, port_sizes
 from dln.compiler.sizes import Size
 from dln.compiler.state import Build
 from dln.compiler.statics import domain_of, lookup, want_domain
-from dln.compiler.values import Function, Instance, Record, Scope, Value
+from dln.compiler.values import Application, Function, Instance, Record, Scope, Value
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Span
 
@@ -62,6 +62,20 @@ def _argument(b: Build, port: s.Port, value: Value, span: Span, scope: Scope, wh
 
 
 # ---- instances ---------------------------------------------------------------------------------
+
+
+def latest(b: Build, made: Instance, span: Span) -> Scope | None:
+    """The names of an instance's latest application in this frame, with the parameters as they are
+    now: where a step has moved some since then, it is applied again."""
+    last = made.latest.get(b.frame)
+    if last is not None and last.version != b.frame.version:
+        now = b.frame.params
+        to = {last.params.get(path, b.params[path].node): node for path, node in now.items()}
+        ports = [(substituted(b, node, to), span) for node in last.ports]
+        inner = any(n.op in ("at", "slot") for n in ancestors(node for node, _ in ports))
+        if not inner:  # of a scan, which works its steps out itself
+            apply_instance(b, made, ports, span)
+    return made.bodies.get(b.frame) or made.last
 
 
 def apply_instance(
@@ -130,6 +144,8 @@ def _body(b: Build, made: Instance, nodes: Sequence[Node], span: Span) -> Value:
     bind_statements(b, syntax.body, body)
     if not b.stepping:
         made.bodies[b.frame] = made.last = body
+        frame = b.frame
+        made.latest[frame] = Application(tuple(nodes), frame.version, dict(frame.params))
     for name in [*made.scope.names, *body.names]:
         binding = made.scope.names.get(name) or body.names[name]
         lookup(b, name, binding.span or span, body)

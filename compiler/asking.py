@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from dln.compiler import reductions, tensors
 from dln.compiler.blocks import owned
-from dln.compiler.graph import Node
-from dln.compiler.model import Probe
+from dln.compiler.equations import substituted
+from dln.compiler.graph import Node, ancestors
+from dln.compiler.model import Phase, Probe
 from dln.compiler.state import Build, Poisoned
 from dln.compiler.statics import unknown
 from dln.compiler.tensor import TensorType
 from dln.compiler.values import PhaseBest, PhaseVerb, Scope, Value
 from dln.grammar import syntax as s
-from dln.grammar.diagnostics import Span
+from dln.grammar.diagnostics import Note, Span
 
 VERBS = ("before", "after", "grad")
 COUNTS = ("epochs", "updates", "seconds")
@@ -94,7 +95,7 @@ def _merged(body: Scope, scope: Scope) -> Scope:
 
 
 def _gradient(b: Build, phase: str, expr: s.Expr, scope: Scope) -> Node:
-    """The gradient of the phase's loss with respect to a parameter or an entry of one."""
+    """The gradient that the phase's first update moves a parameter by, or an entry of one."""
     if isinstance(expr, s.Index):
         inner = scope.child()
         inner.value("gradient ", _gradient(b, phase, expr.body, scope), expr.body.span)
@@ -104,10 +105,13 @@ def _gradient(b: Build, phase: str, expr: s.Expr, scope: Scope) -> Node:
         )
     node = tensors.as_tensor(b, b.evaluate(expr, scope), expr.span)
     (path,) = owned(b, node, expr.span)
-    losses = [loss for loss, paths in b.phase_losses[phase](b) if path in paths]
-    if not losses:
-        learned = [p for _, paths in b.phase_losses[phase](b) for p in paths]
-        facts = (f"it learns {', '.join(dict.fromkeys(learned))}",) if learned else ()
+    made = b.phases[phase]
+    slopes = made.slopes(path)
+    if not slopes and phase in b.broken:
+        raise Poisoned
+    if not slopes:
+        learned = dict.fromkeys(p for line in made.lines for p in line.slopes)
+        facts = (f"it learns {', '.join(learned)}",) if learned else ()
         b.fail(
             "E344",
             f"{phase} does not minimise anything over {path}",
@@ -115,7 +119,21 @@ def _gradient(b: Build, phase: str, expr: s.Expr, scope: Scope) -> Node:
             "is not learned there",
             facts=facts,
         )
-    total = losses[0]
-    for loss in losses[1:]:
-        total = b.make.add(total, loss)
-    return b.at(expr.span)("grad", total, b.params[path].node)
+    total = slopes[0]
+    for slope in slopes[1:]:
+        total = b.at(expr.span).add(total, slope)
+    return _at_first(b, made, total, expr.span)
+
+
+def _at_first(b: Build, phase: Phase, node: Node, span: Span) -> Node:
+    """A value of an update, as it is in the first one: with the first values of what optimisers
+    and scans keep. What the phase keeps row by row is known of its first minibatch."""
+    held = [n for n in ancestors([node]) if n.op == "state" and n["path"] not in phase.kept]
+    estimated = {e.path: e.span for e in phase.estimates}
+    for n in held:
+        if n["path"] in estimated:
+            note = Note(estimated[n["path"]], "is estimated on a sample")
+            b.fail("E379", f"an earlier step of {phase.name} moves by an estimated curvature", span,
+                   "is known in the update alone", (note,),
+                   "a phase of its own for the step before")  # fmt: skip
+    return substituted(b, node, {n: phase.state_init[n["path"]] for n in held})

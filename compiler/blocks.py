@@ -11,7 +11,7 @@ from functools import partial
 from itertools import count
 from typing import Any
 
-from dln.compiler import joins, machines, tensors
+from dln.compiler import application, joins, machines, tensors
 from dln.compiler.graph import Node
 from dln.compiler.model import Parameter
 from dln.compiler.ports import dims_text, fit, port_sizes
@@ -268,7 +268,7 @@ def attribute(b: Build, made: Instance, name: str, span: Span) -> Value:
         return lookup(b, name, span, made.scope)
     if name in (machines.VERBS if made.groups else ("step", "read")):
         return InstanceVerb(made, name)
-    body = made.bodies.get(b.frame) or made.last
+    body = application.latest(b, made, span)
     if body is not None and name in body.names:
         found = lookup(b, name, span, body)
         return _known(b, made, name, found, span) if made.groups else found

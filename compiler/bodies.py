@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from dln.compiler import kept
 from dln.compiler.data import bind_fields
 from dln.compiler.equations import bind_statements
 from dln.compiler.graph import Node, ancestors
-from dln.compiler.model import DataSet, Descending, Estimating, Keeping, Starting, Watching
+from dln.compiler.model import DataSet, Descending, Estimating, Keeping, Line, Starting, Watching
 from dln.compiler.state import Build
 from dln.compiler.statics import listed, whole
-from dln.compiler.values import Scope, Space
+from dln.compiler.updates import Updated
+from dln.compiler.values import Binding, Scope, Space, Value
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Span
 
@@ -25,10 +27,11 @@ class Collected:
     """What the body of a phase adds up to."""
 
     objectives: list[Node] = field(default_factory=list)
-    losses: list[Node] = field(default_factory=list)
+    lines: list[Line] = field(default_factory=list)
     updates: dict[str, Node] = field(default_factory=dict)
     states: dict[str, Node] = field(default_factory=dict)
     first: dict[str, Node] = field(default_factory=dict)
+    optimised: dict[str, list[Updated]] = field(default_factory=dict)
     estimates: list[Estimating] = field(default_factory=list)
     watches: list[Watching] = field(default_factory=list)
     lost: list[s.Watch] = field(default_factory=list)
@@ -91,7 +94,15 @@ def flat(b: Build, body: Sequence[Any], scope: Scope) -> Any:
             for i, value in enumerate(listed(b, st.range, scope)):
                 inner = scope.child(f"{scope.path}[{i}]")
                 inner.value(st.name, value, st.span)
+                if isinstance(value, Node):  # each step has the parameters of its own time
+                    find = partial(_round, b, st.range, scope, i)
+                    inner.names[st.name] = Binding(st.span, find)
                 bind(b, st.body, inner)
                 yield from flat(b, st.body, inner)
         else:
             yield st, scope
+
+
+def _round(b: Build, values: s.Expr, scope: Scope, number: int) -> Value:
+    """The value of one round of a `for`."""
+    return listed(b, values, scope)[number]

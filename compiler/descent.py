@@ -99,7 +99,7 @@ def check(
     line = next(x for x, _ in body if isinstance(x, s.Minimize | s.Step))
     _alone(b, name, line, [x for x, _ in body])
     _whole_set(b, st, name, said)
-    _function(b, name, got.losses, data, line.span)
+    _function(b, name, [x.loss for x in got.lines], data, line.span)
 
 
 def _alone(b: Build, name: str, line: Any, body: Iterable[Any]) -> None:

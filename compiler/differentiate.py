@@ -143,13 +143,14 @@ def through_loop(
 
 
 def between(order: list[Node], wanted: set[Node]) -> set[Node]:
-    """The real nodes that depend on a wanted node, the wanted ones included."""
+    """The real nodes that depend on a wanted node, the wanted ones included: also a stopped one,
+    such as the value that an earlier step has left."""
     active: set[Node] = {x.operands[0] for x in wanted if x.op == "item"} & set(order)
     for node in order:
-        if node.type.kind == "real" and node.op != "stop":
-            if node in wanted or any(o in active for o in node.operands):
-                active.add(node)
-    return active | {n for n in order if n in wanted}
+        passes = node.type.kind == "real" and node.op != "stop"
+        if node in wanted or (passes and any(o in active for o in node.operands)):
+            active.add(node)
+    return active
 
 
 def share(m: Make, node: Node, bar: Node, active: set[Node], parts: dict[Node, list[Node]]) -> None:

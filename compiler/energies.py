@@ -25,10 +25,9 @@ from typing import Any
 from dln.compiler import requirements, tensors
 from dln.compiler.axes import axes_stop
 from dln.compiler.differentiate import cotangents
-from dln.compiler.equations import bind_statements
+from dln.compiler.equations import bind_statements, substituted
 from dln.compiler.graph import Node, ancestors
 from dln.compiler.machines import Group, groups_of, machine_of
-from dln.compiler.op import Make
 from dln.compiler.restrictions import Open, curvature, joins_none
 from dln.compiler.state import Build
 from dln.compiler.tensor import PROB, TensorType
@@ -144,17 +143,6 @@ def _symbol(b: Build, group: Group, lead: TensorType) -> Node:
 def _spread(b: Build, node: Node, lead: TensorType, span: Span) -> Node:
     """An energy over all axes of the units, so that each gets a pull of its own."""
     return tensors.spread(b, node, lead, span) if lead.shape and node.type.shape else node
-
-
-def substituted(b: Build, node: Node, to: Mapping[Node, Node]) -> Node:
-    """A value with other nodes in place of some."""
-    new = dict(to)
-    for n in ancestors([node]):
-        if n not in new:
-            operands = [new.get(o, o) for o in n.operands]
-            if any(o is not p for o, p in zip(operands, n.operands, strict=True)):
-                new[n] = Make(b.graph, b.graph.spans.get(n, ()))(n.op, *operands, **n.attrs)
-    return new.get(node, node)
 
 
 def at_zero(b: Build, node: Node, symbols: Mapping[str, Node]) -> Node:

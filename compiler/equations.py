@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from dln.compiler import axes, loops, requirements, tensors
-from dln.compiler.graph import Node
+from dln.compiler.graph import Node, ancestors
+from dln.compiler.op import Make
 from dln.compiler.ports import port_sizes
 from dln.compiler.sizes import Size, Var
 from dln.compiler.state import Build, Drawing, Naming
@@ -187,3 +188,14 @@ def draw(b: Build, st: s.Draw, scope: Scope) -> Node:
             want_domain(b, node, domain, st.value.span, st.target.name, "is said to be")
             node = b.at(st.span)("asserted", node, domain=domain)
     return b.mark(node, st.span, path)
+
+
+def substituted(b: Build, node: Node, to: Mapping[Node, Node]) -> Node:
+    """A value with other nodes in place of some."""
+    new = dict(to)
+    for n in ancestors([node]):
+        if n not in new:
+            operands = [new.get(o, o) for o in n.operands]
+            if any(o is not p for o, p in zip(operands, n.operands, strict=True)):
+                new[n] = Make(b.graph, b.graph.spans.get(n, ()))(n.op, *operands, **n.attrs)
+    return new.get(node, node)

@@ -146,13 +146,21 @@ class Descending(Record):
     span: Span
 
 
+class Line(Record):
+    """A `minimize` line: its `loss` as its step meets it, the gradients by the parameters that it
+    moves, and what earlier steps have `left` in parameters by then."""
+
+    loss: Node
+    slopes: Mapping[str, Node]
+    left: Mapping[str, Node]
+
+
 class Phase(Record):
     """A `train`: what is learned, from which data, for how long.
 
     `updates` maps parameter paths to their new values, `states` optimiser states to theirs (with
-    their first values in `state_init`); of those the `kept` have a row for each example. `losses`
-    are the values of the `minimize` lines as the steps meet them, `objectives` the same with no
-    parameter moved.
+    their first values in `state_init`); of those the `kept` have a row for each example.
+    `objectives` are the losses of the `minimize` lines with no parameter moved.
     """
 
     name: str
@@ -166,7 +174,7 @@ class Phase(Record):
     after: tuple[str, ...]
     fields: tuple[str, ...]
     objectives: tuple[Node, ...]
-    losses: tuple[Node, ...]
+    lines: tuple[Line, ...]
     updates: Mapping[str, Node]
     states: Mapping[str, Node]
     state_init: Mapping[str, Node]
@@ -180,6 +188,15 @@ class Phase(Record):
     kept: tuple[str, ...] = ()
     estimates: tuple[Estimating, ...] = ()
     descent: Descending | None = None
+
+    @property
+    def losses(self) -> tuple[Node, ...]:
+        """The losses as the steps meet them."""
+        return tuple(line.loss for line in self.lines)
+
+    def slopes(self, path: str) -> list[Node]:
+        """The gradients by a parameter that its updates use, line by line."""
+        return [line.slopes[path] for line in self.lines if path in line.slopes]
 
 
 class Probe(Record):

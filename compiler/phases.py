@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 from dln.compiler import clauses, descent, kept, steps, watches
@@ -49,13 +48,12 @@ def train(b: Build, st: s.Train, scope: Scope) -> None:
     if _learns(st) or carry is not None:
         again = dict(training=_learns(st), batched=True, site=name, carry=carry, kept=held)
         frame = b.new_frame("train", **again, **facts)
-    b.phase_losses[name] = partial(steps.losses, st=st.body, scope=body)
     got, before = Collected(), b.failures
     with b.within(frame=frame):
         statements = list(flat(b, st.body, body))
         _watched(b, st, statements, scope, name, got, rows)
         with b.collecting():
-            got.objectives = [loss for loss, _ in steps.losses(b, st.body, body)]
+            got.objectives = steps.losses(b, st.body, body)
         steps.body(b, statements, name, got)
         kept.complete(b, held)
         with b.collecting():
@@ -73,13 +71,15 @@ def train(b: Build, st: s.Train, scope: Scope) -> None:
         with b.collecting():
             descent.check(b, st, statements, got, said, data)
         said["order"] = "file"  # every look is at all of it
-    used = fields([*got.updates.values(), *got.losses, *(w.value for w in got.watches if not w.on)])
+    watched = (w.value for w in got.watches if not w.on)
+    losses = (line.loss for line in got.lines)
+    used = fields([*got.updates.values(), *got.states.values(), *losses, *watched])
     b.phases[name] = Phase(
         name,
         On(data.name, part),
         fields=used,
         objectives=tuple(got.objectives),
-        losses=tuple(got.losses),
+        lines=tuple(got.lines),
         updates=got.updates,
         states=got.states,
         carried=() if carry is None else tuple(carry.after),

@@ -6,7 +6,7 @@ The graph stages stand in `stages`; here the target's own follow: schedule, lowe
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
@@ -159,10 +159,9 @@ def _phase(model: Model, ph: Phase, dtype: str, recipes: dict[str, Recipe]) -> p
     grads = _gradients(model, ph)
     recipes[f"step:{ph.name}"] = Recipe(_step_outputs(model, ph, grads), batch, dtype)
     descent = _descent(ph, grads)
+    lines = _lines(model, ph, batch, dtype, recipes)
     if grads:
         recipes[f"grad:{ph.name}"] = Recipe(grads, batch, dtype)
-        loss = {"value:loss": _sum(model, ph.objectives)}
-        recipes[f"loss:{ph.name}"] = Recipe(loss, batch, dtype)
     if ph.state_init:
         first = {f"value:{k}": v for k, v in ph.state_init.items()}
         recipes[f"states:{ph.name}"] = Recipe(first, rows if ph.kept else 1, dtype)
@@ -205,7 +204,30 @@ def _phase(model: Model, ph: Phase, dtype: str, recipes: dict[str, Recipe]) -> p
         stops=_stops(ph.objectives),
         estimates=estimates,
         descent=descent,
+        lines=lines,
     )
+
+
+def _lines(
+    model: Model, ph: Phase, batch: int, dtype: str, recipes: dict[str, Recipe]
+) -> tuple[p.LineSpec, ...]:
+    """The `minimize` lines, and the programs of their losses: at given parameters, and of what
+    earlier steps leave in parameters."""
+    if not any(line.slopes for line in ph.lines):
+        return ()
+    loss = {"value:loss": _sum(model, _once(ph.objectives))}
+    left, made = dict[str, Node](), list[p.LineSpec]()
+    alone = len(set(ph.objectives)) == 1
+    for i, (objective, line) in enumerate(zip(ph.objectives, ph.lines, strict=True)):
+        value, needed = "loss" if alone else f"line:{i}", set(ancestors([objective]))
+        loss[f"value:{value}"] = objective
+        found = {k: v for k, v in line.left.items() if model.params[k].node in needed}
+        left |= {f"value:{i}:{path}": node for path, node in found.items()}
+        made.append(p.LineSpec(value, tuple(line.slopes), tuple(found)))
+    recipes[f"loss:{ph.name}"] = Recipe(loss, batch, dtype)
+    if left:
+        recipes[f"left:{ph.name}"] = Recipe(left, batch, dtype)
+    return tuple(made)
 
 
 def _estimates(
@@ -260,11 +282,24 @@ def _step_outputs(model: Model, ph: Phase, grads: Mapping[str, Node]) -> dict[st
     outputs |= {f"state:{k}": v for k, v in ph.states.items()}
     outputs |= {f"value:watch:{w.name}": w.value for w in ph.watches if in_step(w)}
     if ph.losses:
-        outputs["value:loss"] = _sum(model, ph.losses)
+        outputs["value:loss"] = _sum(model, _reported(ph))
     return outputs
 
 
-def _sum(model: Model, nodes: tuple[Node, ...]) -> Node:
+def _reported(ph: Phase) -> list[Node]:
+    """The losses that the reported loss adds up, as the steps meet them: an objective of several
+    lines counts once."""
+    first: dict[Node, Node] = {}
+    for objective, loss in zip(ph.objectives, ph.losses, strict=True):
+        first.setdefault(objective, loss)
+    return list(first.values())
+
+
+def _once(nodes: Iterable[Node]) -> list[Node]:
+    return list(dict.fromkeys(nodes))
+
+
+def _sum(model: Model, nodes: Sequence[Node]) -> Node:
     total = nodes[0]
     for node in nodes[1:]:
         total = model.graph.add("add", (total, node), total.type)
@@ -272,17 +307,9 @@ def _sum(model: Model, nodes: tuple[Node, ...]) -> Node:
 
 
 def _gradients(model: Model, ph: Phase) -> dict[str, Node]:
-    """The gradient of the phase's loss with respect to each parameter that it moves."""
-    if not ph.objectives:
-        return {}
-    loss, out = _sum(model, ph.objectives), {}
-    needed = set(ancestors([loss]))
-    for path in ph.updates:
-        x = model.params[path].node
-        if x not in needed:
-            continue  # moved by `update` alone
-        out[f"value:{path}"] = model.graph.add("grad", (loss, x), x.type)
-    return out
+    """The gradient that moves each parameter: that of the lines over it, as its updates use it."""
+    slopes = {path: ph.slopes(path) for path in ph.updates}
+    return {f"value:{path}": _sum(model, found) for path, found in slopes.items() if found}
 
 
 def _watch(

@@ -368,6 +368,19 @@ class DescentSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class LineSpec:
+    """A `minimize` line: the value of the program `loss:<phase>` that is its loss, the parameters
+    that it moves, and those of its loss that earlier steps have `left` other values in.
+
+    The program `left:<phase>` gives these as `<number of the line>:<path>`.
+    """
+
+    value: str
+    moves: tuple[str, ...]
+    left: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class PhaseSpec:
     """A phase: its step program, its data and order, how long, what is watched and kept.
 
@@ -402,6 +415,7 @@ class PhaseSpec:
     stops: bool = False
     estimates: tuple[EstimateSpec, ...] = ()
     descent: DescentSpec | None = None
+    lines: tuple[LineSpec, ...] = ()
 
     @property
     def rows(self) -> int | None:

@@ -97,9 +97,6 @@ class Build:
     tried: set[str] = field(default_factory=set)
     phase_groups: set[str] = field(default_factory=set)
     phase_scopes: dict[str, tuple[Scope, Frame]] = field(default_factory=dict)
-    phase_losses: dict[str, Callable[[Build], list[tuple[Node, list[str]]]]] = field(
-        default_factory=dict
-    )
     broken: set[str] = field(default_factory=set)
     broken_fields: dict[str, list[str]] = field(default_factory=dict)
     probes: dict[str, Probe] = field(default_factory=dict)

@@ -1,7 +1,8 @@
 """Steps: what is minimised over what, and what is updated.
 
 Several steps run in order on the same minibatch; each sees the parameters left by the one before.
-In the graph this is substitution: after a step, a parameter's name means its new value.
+In the graph this is substitution: after a step, a parameter's name means its new value. It is a
+value as any other parameter is: no gradient runs into the update that it came from.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ from dln.compiler import descent, joins, kept, pointwise, reductions, tensors
 from dln.compiler.blocks import live_only, option_values, owned_by
 from dln.compiler.bodies import Collected, bind, flat
 from dln.compiler.graph import Node, ancestors
-from dln.compiler.model import Descending
+from dln.compiler.model import Descending, Line
 from dln.compiler.state import Build, Naming
 from dln.compiler.statics import lookup
-from dln.compiler.updates import optimise, shaped
+from dln.compiler.updates import Updated, optimise, remembers, shaped
 from dln.compiler.values import OptimiserDef, OptimiserUse, Scope, describe
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Note, Span
@@ -73,9 +74,16 @@ def _step(b: Build, run: Sequence[tuple[Any, Scope]], site: str, got: Collected)
             else:
                 word = st.span.text.split()[0]
                 b.fail("E406", f"{word} stands in the phase, not in one of its steps", st.span)
-    for path, (node, _) in new.items():
-        b.frame.params[path] = got.updates[path] = node
+    for path, (node, span) in new.items():
+        got.updates[path] = node
+        b.frame.params[path] = _left(b, path, node, span)
     b.frame.version = next(b.counter)
+
+
+def _left(b: Build, path: str, node: Node, span: Span) -> Node:
+    """A parameter's new value as the steps to come see it: one node for each parameter, so that
+    two with equal values stay two, and gradients end there."""
+    return b.mark(b.at(span)("stop", node, path=path), span, path)
 
 
 def _minimize(
@@ -87,7 +95,6 @@ def _minimize(
     got: Collected,
 ) -> None:
     loss = _loss(b, st, scope)
-    got.losses.append(loss)
     use = b.evaluate(st.optimiser, scope)
     if isinstance(use, OptimiserDef):
         syntax, at = use.syntax, st.optimiser.span
@@ -111,43 +118,47 @@ def _minimize(
         )
     rules = descent.asked(b, use)
     if rules is not None:
-        return _descend(b, rules, loss, paths, got)
-    still = _still(b, st, loss, got)
+        return _descend(b, st, rules, loss, paths, got)
+    still, slopes = _still(b, st, loss, got), dict[str, Node]()
     for path in paths:
         param = b.frame.params.get(path, b.params[path].node)
-        grad = live_only(b, b.at(st.span)("grad", loss, param), param)
-        done = (
-            optimise(b, use, param, grad, site, still)
-            if param.op == "param"
-            else _again(b, use, path, grad, site, still)
-        )
+        grad = slopes[path] = live_only(b, b.at(st.span)("grad", loss, param), param)
+        done = optimise(b, use, b.params[path].node, param, grad, site, still)
+        _one_memory(b, use, path, done, got)
         _set(b, path, done.value, st.span, new)
         got.states.update(done.states)
         got.first.update(done.first)
         got.estimates += done.estimates
+    got.lines.append(Line(loss, slopes, dict(b.frame.params)))
 
 
-def _descend(b: Build, rules: Descending, loss: Node, paths: list[str], got: Collected) -> None:
+def _descend(
+    b: Build, st: s.Minimize, rules: Descending, loss: Node, paths: list[str], got: Collected
+) -> None:
     """The runtime searches, then moves the parameters that the loss depends on: they stay here."""
     needed = set(ancestors([loss]))
     nodes = {path: b.params[path].node for path in paths}
-    got.updates |= {path: node for path, node in nodes.items() if node in needed}
+    moved = {path: node for path, node in nodes.items() if node in needed}
+    slopes = {path: b.at(st.span)("grad", loss, node) for path, node in moved.items()}
+    got.updates |= moved
+    got.lines.append(Line(loss, slopes, {}))
     got.descent = rules
 
 
 def _still(b: Build, st: s.Minimize, loss: Node, got: Collected) -> Node:
     """The loss that states are estimated on: no parameter moved by an earlier step, and the mean
     over the examples also where `total` adds them up."""
-    if len(got.objectives) >= len(got.losses):
-        loss = got.objectives[len(got.losses) - 1]
+    if len(got.objectives) > len(got.lines):
+        loss = got.objectives[len(got.lines)]
     summed = st.total and loss.op == "sum" and "batch" in loss.operands[0].type.running
     return batch_reduced(b, loss.operands[0], False, st.loss.span) if summed else loss
 
 
-def _again(b: Build, use: OptimiserUse, path: str, grad: Node, site: str, still: Node) -> Any:
-    """A parameter that an earlier step has moved: the optimiser starts from the moved value."""
-    done = optimise(b, use, b.params[path].node, grad, site, still)
-    if done.states:
+def _one_memory(b: Build, use: OptimiserUse, path: str, done: Updated, got: Collected) -> None:
+    """What an optimiser remembers of a parameter is of all its moves: of two optimisers with memory
+    none would know what the other does."""
+    before = got.optimised.setdefault(path, [])
+    if any(map(remembers, before)) and remembers(done):
         b.fail(
             "E356",
             f"{path} is moved twice by optimisers with memory",
@@ -155,7 +166,7 @@ def _again(b: Build, use: OptimiserUse, path: str, grad: Node, site: str, still:
             "an earlier step moves it already",
             remedy="minimise the sum of the losses in one step",
         )
-    return done
+    before.append(done)
 
 
 def _over(b: Build, st: s.Minimize, scope: Scope) -> list[str]:
@@ -205,12 +216,12 @@ def _set(b: Build, path: str, node: Node, span: Span, new: dict[str, tuple[Node,
 # ---- losses ------------------------------------------------------------------------------------
 
 
-def losses(b: Build, st: Sequence[Any], scope: Scope) -> list[tuple[Node, list[str]]]:
-    """The losses of a phase with what they are minimised over, worked out in this frame."""
+def losses(b: Build, st: Sequence[Any], scope: Scope) -> list[Node]:
+    """The losses of a phase, worked out with the parameters of this frame."""
     found = []
     for inner, where in flat(b, st, scope):
         if isinstance(inner, s.Minimize):
-            found.append((_loss(b, inner, where), _over(b, inner, where)))
+            found.append(_loss(b, inner, where))
         elif isinstance(inner, s.Step):
             found += losses(b, inner.body, in_step(b, inner, where))
     return found

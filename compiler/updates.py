@@ -35,20 +35,20 @@ class Updated:
 
 
 def optimise(
-    b: Build, use: OptimiserUse, param: Node, grad: Node, site: str, loss: Node
+    b: Build, use: OptimiserUse, param: Node, held: Node, grad: Node, site: str, loss: Node
 ) -> Updated:
-    """One parameter under an optimiser. `n` counts the updates from 1. States are estimated on
-    `loss`."""
+    """One parameter under an optimiser. It holds the parameter itself, or what earlier steps have
+    left in it. `n` counts the updates from 1. States are estimated on `loss`."""
     syntax = use.definition.syntax
     scope = use.definition.scope.child()
     target, gradient = syntax.names[0], syntax.names[1]
-    scope.value(target, param, use.span)
+    scope.value(target, held, use.span)
     scope.value(gradient, grad, use.span)
     n = b.at(use.span).add(b.make("clock", name="update"), b.make.const(1.0))
     scope.value("n", n, use.span)
     for name, value in use.options.items():
         scope.value(name, value, use.span)
-    out = Updated(param, {}, {})
+    out = Updated(held, {}, {})
     with b.call(use.span, syntax.name):
         for option in syntax.options:
             if option.name not in use.options and option.default is not None:
@@ -87,6 +87,27 @@ def _states(
             scope.value(st.name, b.at(st.span)("state", path=path, type=param.type), st.span)
             paths[st.name] = path
     return paths
+
+
+def remembers(done: Updated) -> bool:
+    """Whether an optimiser's new value depends on what it keeps. What is multiplied by the number
+    0 does not count: `sgd` without momentum."""
+    seen, front = set[Node](), [done.value]
+    while front:
+        node = front.pop()
+        if node.op == "state" and node["path"] in done.first:
+            return True
+        nothing = node.op == "mul" and any(map(_is_zero, node.operands))
+        if not nothing and node.op not in ("grad", "stop"):
+            front += (o for o in node.operands if o not in seen)
+        seen.add(node)
+    return False
+
+
+def _is_zero(node: Node) -> bool:
+    while node.op in ("broadcast", "asserted", "running"):
+        node = node.operands[0]
+    return node.op == "const" and node["value"] == 0
 
 
 # ---- states that are estimated -----------------------------------------------------------------

@@ -126,10 +126,11 @@ class Instance:
     """A block with its options: the owner of its parameters.
 
     `scope` holds options, sizes, parameters and lets; `sizes` its dimension variables. `bodies`
-    are its applications by frame, so `net.h` means the tensor of this phase. `steps` is the
-    length of the sequences that it was last applied to; `groups` are the units of an energy. `uses`
-    are what the ports were given, kind and domain, for each way in which they were.
-    It was made in the equations or options of `owner`, if any, where `place` stands.
+    are its applications by frame, so `net.h` means the tensor of this phase; `latest` says with
+    what they were made. `steps` is the length of the sequences that it was last applied to;
+    `groups` are the units of an energy. `uses` are what the ports were given, kind and domain, for
+    each way in which they were. It was made in the equations or options of `owner`, if any, where
+    `place` stands.
     """
 
     definition: BlockDef
@@ -140,6 +141,7 @@ class Instance:
     owner: Instance | None = None
     sizes: dict[str, Var] = field(default_factory=dict)
     bodies: dict[Frame, Scope] = field(default_factory=dict)
+    latest: dict[Frame, Application] = field(default_factory=dict)
     memo: dict[tuple[int, ...], Value] = field(default_factory=dict)
     ports: list[tuple[tuple[str, ...], tuple[Size, ...], Domain | None]] = field(
         default_factory=list
@@ -164,6 +166,15 @@ class Instance:
     def timed(self) -> bool:
         """Whether it has been applied to sequences."""
         return any("time" in running for running, _, _ in self.ports)
+
+
+@dataclass(frozen=True, eq=False)
+class Application:
+    """An instance applied to ports, with the parameters that steps had moved by then."""
+
+    ports: tuple[Node, ...]
+    version: int
+    params: Mapping[str, Node]
 
 
 @dataclass(frozen=True, eq=False)

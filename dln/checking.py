@@ -196,7 +196,8 @@ class Worker:
                 env["clock", node["name"]] = 0.0 if own else self.clock(node["name"])
             elif node.op == "whole":
                 env["whole", node["name"]] = self.whole(node)
-        self.probed |= evaluate(self.model, asked, env, self.seed)
+        own_seed = self.model.phases[phase].seed
+        self.probed |= evaluate(self.model, asked, env, self.seed if own_seed is None else own_seed)
 
 
 def evaluate(model: Model, nodes: Mapping[str, Node], env: Any, seed: int) -> dict[str, Any]:

@@ -3,6 +3,7 @@ is right."""
 
 from __future__ import annotations
 
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -93,32 +94,43 @@ def gradcheck(terminal: Terminal, compiled: Compiled, given: Settings) -> int:
     found = {name: gradcheck(session, name, examples=EXAMPLES) for name in names}
     for name, rows in found.items():
         terminal.result(f"{name}\n{_table(rows)}\n")
-    wrong = sum(_wrong(r) for rows in found.values() for r in rows)
-    count = plural(sum(map(len, found.values())), "gradient")
-    terminal.result(f"{count} checked, {wrong} wrong (relative error above {WRONG:g})")
+    rows = [r for of_phase in found.values() for r in of_phase]
+    wrong, out = sum(map(_wrong, rows)), sum(bool(r.reason) for r in rows)
+    text = f"{plural(len(rows) - out, 'gradient')} checked, {wrong} wrong"
+    text += f" (relative error above {WRONG:g})" + (f", {out} not compared" if out else "")
+    terminal.result(text)
     phases = {n: [_row_data(r) for r in rows] for n, rows in found.items()}
     terminal.data({"spec": compiled.spec.name, "tolerance": WRONG, "phases": phases})
     return 1 if wrong else 0
 
 
 def _wrong(row: Row) -> bool:
-    return not row.error <= WRONG
+    return not row.reason and not row.error <= WRONG
 
 
 def _table(rows: list[Row]) -> str:
     head = ("parameter", "analytic", "numeric", "relative error", "directions")
-    cells = [(r.parameter, number(r.analytic), number(r.numeric), f"{r.error:.1e}", _points(r))
-             for r in rows]  # fmt: skip
+    cells = [(r.parameter, *_compared(r), _points(r)) for r in rows]
     lines = columns([head, *cells], right=[1, 2, 3], lead="  ").split("\n")
     marks = ["", *(painted("  wrong", "red") if _wrong(r) else "" for r in rows)]
     return "\n".join(line + mark for line, mark in zip(lines, marks, strict=True))
 
 
+def _compared(row: Row) -> tuple[str, str, str]:
+    if row.reason:
+        return "", "", ""
+    return number(row.analytic), number(row.numeric), f"{row.error:.1e}"
+
+
 def _points(row: Row) -> str:
-    return f"{row.points}" + (f", {row.skipped} at a kink" if row.skipped else "")
+    if row.reason:
+        return f"not compared: {row.reason}"
+    kinks = f", {row.skipped} at a kink" if row.skipped else ""
+    return f"{row.points}{kinks}" + (f", {row.beyond} without numbers" if row.beyond else "")
 
 
 def _row_data(row: Row) -> dict[str, object]:
-    return {"parameter": row.parameter, "analytic": row.analytic, "numeric": row.numeric,
-            "error": row.error, "points": row.points, "skipped": row.skipped,
-            "wrong": _wrong(row)}  # fmt: skip
+    found = {"analytic": row.analytic, "numeric": row.numeric, "error": row.error}
+    numbers = {k: v if isfinite(v) and not row.reason else None for k, v in found.items()}
+    return {"parameter": row.parameter, **numbers, "points": row.points, "skipped": row.skipped,
+            "beyond": row.beyond, "wrong": _wrong(row), "reason": row.reason}  # fmt: skip

@@ -5,21 +5,27 @@ For a direction r (a unit vector over one parameter) the derivative of the loss 
 the best agreement counts. Two neighbouring h also give a slope without the error in h^2
 (Richardson 1911), so that a small slope can be measured at a large h, away from rounding. Where
 none agrees and the slopes on both sides differ however small h is, the loss has a kink there
-(relu, max): such directions are counted and skipped, as in Caffe's checker. The relative error is
-|a - n| / max(|a|, |n|, 1e-6 f). Faults: E570 a phase without gradients, E571 a plan in single
-precision, E572 a phase that stops gradients on purpose.
+(relu, max): such directions are counted and skipped, as in Caffe's checker. So are those along
+which the loss is no number. A parameter without any other direction is not compared, and says why.
+The relative error is |a - n| / max(|a|, |n|, 1e-6 f); that of a gradient that is no number is
+infinite. Faults: E570 a phase without gradients, E571 a plan in single precision, E572 a phase that
+stops gradients on purpose.
+
+A gradient is that of the `minimize` lines which move the parameter, with what earlier steps have
+left in the others; so is the loss that it is compared with.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf, isfinite, nan
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dln.compiler.plan import PhaseSpec, Plan, site_number
+from dln.compiler.plan import LineSpec, PhaseSpec, Plan, site_number
 from dln.grammar.diagnostics import DlnError, Problem
 from dln.runtime.batches import Batches
 from dln.runtime.executable import Bound, Executable
@@ -31,12 +37,14 @@ from dln.runtime.session import Session
 STEPS = (1e-3, 1e-4, 1e-5, 1e-6, 1e-7)
 FLOOR = 1e-6  # slopes smaller than this share of the loss drown in its rounding
 KINK = 1e-3  # slopes on both sides that differ by this share of the larger are a kink
+KINKED, BEYOND = "at a kink", "no number on one side or both"  # directions not compared
 Host = NDArray[Any]
 
 
 @dataclass(frozen=True)
 class Row:
-    """The worst of the directions tried over one parameter; `skipped` of `points` were kinks."""
+    """The worst of the directions tried over one parameter; of `points`, `skipped` were kinks, and
+    along `beyond` the loss was no number. `reason` says why nothing was compared, if so."""
 
     parameter: str
     analytic: float
@@ -44,6 +52,8 @@ class Row:
     error: float
     points: int
     skipped: int
+    beyond: int = 0
+    reason: str = ""
 
 
 def gradcheck(
@@ -56,7 +66,7 @@ def gradcheck(
     """
     spec = session.phase(phase)
     _refuse(session.plan, spec)
-    with np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(all="ignore"):
         probe = _Probe(session, spec, examples)
         return [_check(probe, path, points) for path in probe.gradients]
 
@@ -78,9 +88,9 @@ def _refuse(plan: Plan, spec: PhaseSpec) -> None:
 
 
 class _Probe:
-    """The loss of a phase on one minibatch as a function of its parameters.
+    """The losses of a phase on one minibatch as functions of its parameters.
 
-    Works on copies. The loss is that of the program `loss:<phase>` where the plan has one, else
+    Works on copies. The losses are those of the program `loss:<phase>` where the plan has one, else
     what the step leaves: its value before the update.
     """
 
@@ -88,21 +98,22 @@ class _Probe:
         self.session, self.spec = session, spec
         plan, device = session.plan, session.device
         name = f"loss:{spec.name}" if f"loss:{spec.name}" in plan.programs else spec.step
-        used = {*paths_of(plan.programs[name]), *paths_of(plan.programs[f"grad:{spec.name}"])}
-        held = session.programs.params
+        gradients = plan.programs[f"grad:{spec.name}"]
+        lines = spec.lines or (LineSpec("loss", tuple(b.key for b in gradients.values)),)
+        self.lines = dict(enumerate(lines))
+        held, moved = session.programs.params, {p for line in lines for p in line.moves}
+        left = plan.programs.get(f"left:{spec.name}")
+        programs = [plan.programs[name], gradients, *([] if left is None else [left])]
+        used = {*(p for program in programs for p in paths_of(program)), *moved}
         self.start = {p: device.to_host(held[p]).astype(np.float64) for p in used}
         self.params = {p: device.array(a, "float64") for p, a in self.start.items()}
-        self._first = {p: np.zeros(shape) for p, shape in spec.states.items()}
-        if spec.kept:
-            first = session.programs.run(f"states:{spec.name}", spec.name, spec.rows or 1)
-            self._first |= first
+        self._first = session.programs.first_states(spec)
         kinds = {p: str(a.dtype) for p, a in self._first.items()}
         self.states = {p: device.array(a, kinds[p]) for p, a in self._first.items()}
         self.minibatch = _minibatch(session, spec, examples)
         self._loss = self._bound(name)
-        bound, clocks = self._bound(f"grad:{spec.name}")
-        bound.run(*clocks)
-        self.gradients = session.programs.values(bound)
+        self.gradients = self._values(f"grad:{spec.name}")
+        self.left = {} if left is None else self._values(f"left:{spec.name}")
 
     def _bound(self, name: str) -> tuple[Bound, list[float]]:
         plan, device = self.session.plan, self.session.device
@@ -115,15 +126,34 @@ class _Probe:
             put(device, target, self.minibatch[key])
         return bound, self.session.programs.clocks(program)
 
-    def loss(self, path: str, values: Host) -> float:
-        """The loss with other values of one parameter."""
+    def _values(self, name: str) -> dict[str, Host]:
+        bound, clocks = self._bound(name)
+        bound.run(*clocks)
+        return self.session.programs.values(bound)
+
+    def loss(self, path: str, shift: Host | float = 0.0) -> float:
+        """The losses of the lines that move a parameter, added up, with the parameter shifted."""
+        found, done = 0.0, dict[tuple[str, ...], Mapping[str, float]]()
+        for number, line in self.lines.items():
+            if path not in line.moves:
+                continue
+            key = tuple(f"{number}:{p}" for p in line.left)
+            if key not in done:  # lines of the first step share one look
+                done[key] = self._look(path, shift, dict(zip(line.left, key, strict=True)))
+            found += done[key][line.value]
+        return found
+
+    def _look(self, path: str, shift: Host | float, left: Mapping[str, str]) -> dict[str, float]:
+        """All losses, with parameters as earlier steps have left them."""
+        device = self.session.device
         for p, start in self.start.items():
-            put(self.session.device, self.params[p], values if p == path else start)
+            values = self.left[left[p]] if p in left else start
+            put(device, self.params[p], values + shift if p == path else values)
         for p, state in self.states.items():
-            put(self.session.device, state, self._first[p])
+            put(device, state, self._first[p])
         bound, clocks = self._loss
         bound.run(*clocks)
-        return float(bound.values["loss"])
+        return {key: float(value) for key, value in bound.values.items() if not value.shape}
 
 
 def _minibatch(session: Session, spec: PhaseSpec, examples: int | None) -> Mapping[str, Host]:
@@ -135,15 +165,17 @@ def _minibatch(session: Session, spec: PhaseSpec, examples: int | None) -> Mappi
 
 
 def _check(probe: _Probe, path: str, points: int) -> Row:
+    if not isfinite(probe.loss(path)):
+        return Row(path, nan, nan, 0.0, points, 0, points, "its loss is no number here")
     live = joined(probe.session.plan.params[path])
     directions = (_direction(probe.start[path], path, i, live) for i in range(points))
-    rows = [_along(probe, path, direction) for direction in directions]
-    kept = [r for r in rows if r is not None]
-    skipped = points - len(kept)
+    found = [_along(probe, path, direction) for direction in directions]
+    kept = [r for r in found if not isinstance(r, str)]
+    skipped, beyond = found.count(KINKED), found.count(BEYOND)
     if not kept:
-        return Row(path, float("nan"), float("nan"), 0.0, points, skipped)
-    analytic, numeric, error = max(kept, key=lambda r: r[2])
-    return Row(path, analytic, numeric, error, points, skipped)
+        reason = KINKED if not beyond else BEYOND if not skipped else f"{KINKED}, or {BEYOND}"
+        return Row(path, nan, nan, 0.0, points, skipped, beyond, f"{reason} in every direction")
+    return Row(path, *max(kept, key=lambda r: r[2]), points, skipped, beyond)
 
 
 def _direction(like: Host, path: str, number: int, live: Host | None) -> Host:
@@ -155,27 +187,28 @@ def _direction(like: Host, path: str, number: int, live: Host | None) -> Host:
     return (drawn / np.linalg.norm(drawn))[: like.size].reshape(like.shape)
 
 
-def _along(probe: _Probe, path: str, direction: Host) -> tuple[float, float, float] | None:
-    """Analytic and numeric slope with their relative error; None at a kink."""
+def _along(probe: _Probe, path: str, direction: Host) -> tuple[float, float, float] | str:
+    """Analytic and numeric slope with their relative error, or why there is nothing to compare."""
     start = probe.start[path]
     analytic = float(np.sum(probe.gradients[path] * direction))
     scale = max(1.0, float(np.sqrt(np.mean(start * start)))) if start.size else 1.0
-    middle = probe.loss(path, start)
+    middle = probe.loss(path)
     level = max(abs(middle), 1e-3)
     best: tuple[float, float] | None = None
-    coarse: float | None = None
-    kink = False
+    coarse, kink = nan, False
     for h in (scale * s for s in STEPS):
-        ahead = (probe.loss(path, start + h * direction) - middle) / h
-        behind = (middle - probe.loss(path, start - h * direction)) / h
+        ahead = (probe.loss(path, h * direction) - middle) / h
+        behind = (middle - probe.loss(path, -h * direction)) / h
         central = (ahead + behind) / 2
-        slopes = [central] if coarse is None else [central, central + (central - coarse) / 99]
+        slopes = [central, central + (central - coarse) / 99]
         coarse = central  # with an h ten times as large, and so 100 times the error in h^2
         rounding = 8 * np.finfo(np.float64).eps * level / h
         kink = bool(abs(ahead - behind) > KINK * max(abs(ahead), abs(behind)) + rounding)
-        for numeric in slopes:
+        for numeric in filter(isfinite, slopes):
             error = abs(analytic - numeric) / max(abs(analytic), abs(numeric), FLOOR * level)
+            error = error if isfinite(analytic) else inf
             if best is None or error < best[1]:
                 best = (numeric, error)
-    assert best is not None
-    return None if best[1] > KINK and kink else (analytic, *best)
+    if best is None:
+        return BEYOND
+    return KINKED if best[1] > KINK and kink else (analytic, *best)

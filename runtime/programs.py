@@ -190,18 +190,26 @@ class Programs:
         return self.states.get(phase, {}) if phase is not None else {}
 
     def start_states(self, phase: PhaseSpec, dtype: str) -> None:
-        """The first values of a phase's optimiser states."""
+        """Put the first values into the states of a phase."""
+        self.set_states(phase.name, self.first_states(phase), dtype)
+
+    def first_states(self, phase: PhaseSpec) -> dict[str, Host]:
+        """The values that the states of a phase begin with: of its optimisers, and its own."""
         name = f"states:{phase.name}"
-        values = {path: np.zeros(shape) for path, shape in phase.states.items()}
+        values: dict[str, Host] = {path: np.zeros(shape) for path, shape in phase.states.items()}
         if values and name in self.plan.programs:
             values |= self.run(name, phase.name, phase.rows or 1)
-        self.set_states(phase.name, values, dtype)
+        return values
 
     def set_states(self, phase: str, values: Mapping[str, Host], dtype: str) -> None:
         """Take over states: numbers in the precision of the phase, classes as they are."""
-        kinds = {path: dtype if a.dtype.kind == "f" else str(a.dtype) for path, a in values.items()}
-        self.states[phase] = {p: self.device.array(a, kinds[p]) for p, a in values.items()}
+        self.states[phase] = self.held(values, dtype)
         self._generation += 1
+
+    def held(self, values: Mapping[str, Host], dtype: str) -> dict[str, Any]:
+        """Values on the device: numbers in a precision, classes as they are."""
+        kinds = {path: dtype if a.dtype.kind == "f" else str(a.dtype) for path, a in values.items()}
+        return {p: self.device.array(a, kinds[p]) for p, a in values.items()}
 
     def snapshot(self, phase: str) -> dict[str, Host]:
         """Copies of all parameters, and of what a phase keeps as `state:<path>`, on the host."""

@@ -91,7 +91,8 @@ class Session:
             descent.over(executable.params, bound)(*clocks)
 
     def grad(self, phase: str, path: str, **fields: object) -> Host:
-        """The gradient of a phase's loss with respect to a parameter, on one minibatch."""
+        """The gradient that an update of a phase on one minibatch moves a parameter by: that of the
+        lines which minimise over it, in a step after others with what these leave."""
         spec = self.phase(phase)
         if path not in self.plan.params:
             raise unknown("E560", "parameter", path, list(self.plan.params))
@@ -101,7 +102,11 @@ class Session:
             message = f"{phase} does not minimise anything over {path}"
             raise DlnError([Problem("E564", message, remedy=f"one of {', '.join(known[:8])}")])
         with placed(self.plan.texts, spec.place):
-            executable = self.programs.executable(name, phase)
+            first = None
+            if phase not in self.programs.states:  # it has not begun
+                dtype = self.plan.programs[name].dtype
+                first = self.programs.held(self.programs.first_states(spec), dtype)
+            executable = self.programs.executable(name, phase, first)
             now = self._times(spec, self.updates.get(phase, 0))
             arrays = self._fields(spec, fields)
             where = f"the gradient of {phase}"
