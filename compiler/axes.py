@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NoReturn
 
 from dln.compiler.graph import Node
 from dln.compiler.sizes import Size
 from dln.compiler.state import Build
 from dln.compiler.tensor import TensorType
-from dln.compiler.tensors import as_tensor, domain_text, equal, lead_sizes, running_union
+from dln.compiler.tensors import as_tensor, domain_text, equal, lead_sizes, running_union, short
 from dln.compiler.values import IndexVar, Value
 from dln.grammar.diagnostics import Span
 
@@ -138,8 +139,9 @@ def pick(b: Build, node: Node, axis: int, index: Node, span: Span) -> Node:
             f"is a {domain_text(b, index.type.domain)}",
         )
     size = node.type.example[axis]
-    if index.type.domain.size is not None:
-        equal(b, size, index.type.domain.size, span, "the class has another number of values")
+    if index.type.domain.size is None:
+        _unbounded(b, index, size, span)
+    equal(b, size, index.type.domain.size, span, "the class has another number of values")
     many, before, behind = (
         index.type.example,
         node.type.example[:axis],
@@ -164,6 +166,14 @@ def pick(b: Build, node: Node, axis: int, index: Node, span: Span) -> Node:
     made = b.at(span)("pick", last, index)
     first = len(lead) + len(many)
     return _after_running(b, made, (*range(first, first + axis), *range(len(lead), first)), span)
+
+
+def _unbounded(b: Build, index: Node, size: Size, span: Span) -> NoReturn:
+    """A whole number that may be any: what it names may lie outside of the table."""
+    of, said = f"class({b.sizes.resolve(size)})", short(span.text)
+    field = index.op == "input" and not index["name"].startswith("raw:")
+    remedy = f"declare the field: {index['name']}: {of} = ..." if field else f"{said} as {of}"
+    b.fail("E210", "an index must be a class", span, "is a whole number without bounds", (), remedy)
 
 
 def _moved(b: Build, node: Node, axis: int, to: int, span: Span) -> Node:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import partial
 from itertools import chain, count
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from dln.compiler import sequences, tensors
+from dln.compiler import origins, sequences, tensors
 from dln.compiler.equations import once
 from dln.compiler.fields import field_of, lengths
-from dln.compiler.graph import Node
+from dln.compiler.graph import Node, ancestors
 from dln.compiler.model import DataSet, FieldOf
 from dln.compiler.sizes import BATCH_SIZE, Size
 from dln.compiler.state import Build, poison
@@ -48,7 +49,7 @@ def _build(b: Build, st: s.Data, scope: Scope) -> DataValue:
         raise fault.at(st.reader.span) from None
     statements = (*_like(b, st, scope), *st.body)
     raw = {k: _raw(b, st, f"{key}.{k}", k, f) for k, f in schema.fields.items()}
-    inner = scope.child(key)
+    inner, claims = scope.child(key), list[FieldOf]()
     inner.value("raw", raw[""] if "" in raw else Record(raw), st.reader.span)
     if schema.classes is not None:
         inner.value("V", schema.classes, st.reader.span)
@@ -56,12 +57,15 @@ def _build(b: Build, st: s.Data, scope: Scope) -> DataValue:
     for line in statements:
         if isinstance(line, s.Field):
             name = line.port.name
-            with b.collecting():
+            with b.collecting(), b.within(claims=claims):
                 fields[name] = field_of(b, line, inner, fields.values())
             if name not in fields:
                 b.broken_fields.setdefault(key, []).append(name)
+    if schema.odd:
+        _only_numbers(b, schema, raw[""], fields)
     length = lengths(b, raw, fields, st.reader.span)
     parts = _parts(b, statements, inner, schema.count)
+    needed = set(ancestors(f.value for f in fields.values()))
     b.data[key] = DataSet(
         *said,
         raw,
@@ -71,6 +75,7 @@ def _build(b: Build, st: s.Data, scope: Scope) -> DataValue:
         st.reader.span,
         schema.alphabet,
         length,
+        tuple(c for c in claims if c.node in needed),
     )
     return DataValue(key)
 
@@ -84,6 +89,43 @@ def _key(b: Build, binding: Binding) -> str:
         names = chain([st.name], (f"{st.name}_{i}" for i in count(2)))
         taken[next(name for name in names if name not in taken)] = known
     return next(name for name, known in taken.items() if known is binding)
+
+
+def _only_numbers(b: Build, schema: Any, raw: Node, fields: Mapping[str, FieldOf]) -> None:
+    """A column that a field reads holds numbers; what others hold does not matter."""
+    for f in fields.values():
+        for column in sorted(origins.columns([f.value], raw) & schema.odd.keys()):
+            with b.collecting():
+                _odd_column(b, f, schema.odd[column], column, schema.count)
+
+
+def _odd_column(b: Build, f: FieldOf, odd: Any, column: int, count: int) -> NoReturn:
+    """Words, nothing, or a number without end, where a field reads numbers."""
+    domain, place = f.node.type.domain, f"column {column + 1}"
+    label = f"reads {place}"
+    if odd.value is not None and domain.size is not None:
+        said = f"{f.name}: example {odd.example} ({odd.where}, {place}) has {odd.text}"
+        last = b.sizes.resolve(domain.size) - 1
+        b.fail("E554", f"{said}, expected a class, 0 to {last}", f.span, label)
+    kind = "number" if odd.value is None else "finite number"
+    text = f'"{odd.text}"' if odd.text else "an empty cell"
+    remedy = _in_numbers(odd, column, count, domain.name == "class")
+    b.fail("E507", f"{odd.where}, {place}: {text} is not a {kind}", f.span, label, (), remedy)
+
+
+def _in_numbers(odd: Any, column: int, count: int, classes: bool) -> str:
+    """What to write in a column of words, or where a number is missing."""
+    place = f"column {column + 1}"
+    words = list(dict.fromkeys(odd.words))
+    if classes and len(odd.words) == count and len(words) <= 10:
+        numbered = ", ".join(f'{i} for "{w}"' for i, w in enumerate(words))
+        return f"write numbers into {place}: {numbered}"
+    if len(odd.words) == count:
+        return f"read other columns (raw[{column}] is {place}), or write numbers into it"
+    if re.fullmatch(r"[+-]?\d+[.,]\d+", odd.text):
+        return "write a point before all decimals of the file, or a comma before all"
+    where = odd.where.rpartition(", ")[2]
+    return f"write a number into {where}, {place}, or leave the line out"
 
 
 def _like(b: Build, st: s.Data, scope: Scope) -> tuple[Any, ...]:

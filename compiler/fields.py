@@ -53,11 +53,13 @@ def field_of(b: Build, st: s.Field, scope: Scope, others: Iterable[FieldOf] = ()
         who = f"the field is declared {port.name}{dims_text(port)}"
         fit(b, value, (), wanted, st.value.span, who, port.span)
         domain = domain_of(b, port.domain, scope)
-        value = _in_domain(b, value, domain, st)
+        value, checked = _in_domain(b, value, domain, st)
     node = _seen(b, port.name, value, port.span)
     if port.name not in scope.names:  # `raw` stays what the reader gives
         scope.value(port.name, value, port.span)
-    return FieldOf(port.name, node, value, st.drawn, st.span)
+    if checked is not value and b.claims is not None:
+        b.claims.append(FieldOf(port.name, value, checked, st.drawn, st.span))
+    return FieldOf(port.name, node, checked, st.drawn, st.span)
 
 
 def _seen(b: Build, name: str, value: Node, span: Span) -> Node:
@@ -89,18 +91,20 @@ def _laid_out(b: Build, value: Node, wanted: tuple[Size, ...], st: s.Field) -> N
     return b.at(st.value.span)("reshape", value, shape=shape, running=value.type.running)
 
 
-def _in_domain(b: Build, value: Node, domain: Domain | None, st: s.Field) -> Node:
-    """The declared domain: classes are whole numbers, truth values 0 and 1. The data are checked
-    against it when they are read."""
-    make = b.at(st.value.span)
-    if domain is None or domain.name != "class":
-        if value.type.kind == "bool" or (value.type.kind == "index" and domain is not None):
-            value = make("cast", value, kind="real")
-    elif value.type.kind != "index":
-        value = make("cast", value, kind="index")
-    if domain is None:
-        return value
-    return make("asserted", value, domain=domain)
+def _in_domain(b: Build, value: Node, domain: Domain | None, st: s.Field) -> tuple[Node, Node]:
+    """The value in its declared domain, as other fields see it, and what the data are checked by
+    when they are read: of a class made of numbers the numbers themselves, for a cast would cut off
+    their fractions."""
+    make, checked = b.at(st.value.span), None
+    if domain is not None and domain.name == "class":
+        if value.type.kind != "index":
+            checked = value
+            value = make("cast", value, kind="index")
+    elif value.type.kind == "bool" or (value.type.kind == "index" and domain is not None):
+        value = make("cast", value, kind="real")
+    if domain is not None:
+        value = make("asserted", value, domain=domain)
+    return value, value if checked is None else checked
 
 
 # ---- time --------------------------------------------------------------------------------------

@@ -51,7 +51,8 @@ class DataSet(Record):
     """A declared data set. `parts` are (start, count) in the file's order; `all` is among them.
 
     `alphabet` is that of a text. `length` names the field that holds the lengths of sequences of
-    unequal length.
+    unequal length. `claims` are the values inside of fields of which a domain is asserted (`node`),
+    with the numbers that it is asserted of (`value`): these are checked before a field is made.
     """
 
     name: str
@@ -67,6 +68,7 @@ class DataSet(Record):
     span: Span
     alphabet: str | None = None
     length: str | None = None
+    claims: tuple[FieldOf, ...] = ()
 
 
 class On(Record):

@@ -10,11 +10,11 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
-from dln.compiler import axes, pointwise, reductions, tensors, windows
+from dln.compiler import assertions, axes, pointwise, reductions, tensors, windows
 from dln.compiler.graph import Node
 from dln.compiler.sizes import Size
 from dln.compiler.state import Build
-from dln.compiler.statics import domain_of, listed, static, tensor
+from dln.compiler.statics import listed, static, tensor
 from dln.compiler.values import Scope, Value, describe
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Span
@@ -206,12 +206,7 @@ def _choose(b: Build, expr: s.Choose, scope: Scope) -> Value:
 
 
 def _asserted(b: Build, expr: s.Asserted, scope: Scope) -> Value:
-    node = tensor(b, expr.body, scope)
-    domain = domain_of(b, expr.domain, scope)
-    assert domain is not None
-    if domain.name == "class" and node.type.kind != "index":
-        node = b.at(expr.span)("cast", node, kind="index")
-    return b.at(expr.span)("asserted", node, domain=domain)
+    return assertions.asserted(b, tensor(b, expr.body, scope), expr, scope)
 
 
 def _transpose(b: Build, expr: s.Transpose, scope: Scope) -> Value:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
+from dln.compiler import origins
 from dln.compiler import plan as p
 from dln.compiler.graph import Graph, Node, ancestors
 from dln.compiler.joins import live_count
@@ -99,6 +100,9 @@ def compile_model(model: Model, target: str, dtype: str | None, name: str) -> p.
         outputs = {f"value:{f.name}": f.value for f in data.fields.values()}
         # In double precision: a phase may ask for it, and casting down is exact enough.
         recipes[f"data:{data.name}"] = Recipe(outputs, min(CHUNK, max(data.count, 1)), "float64")
+        if asked := claimed(data):
+            outputs = {f"value:{name}": f.value for name, f in asked.items()}
+            recipes[f"claims:{data.name}"] = Recipe(outputs, min(CHUNK, data.count), "float64")
     phases = {
         n: _phase(model, ph, dtype or ph.dtype or base, recipes) for n, ph in model.phases.items()
     }
@@ -109,7 +113,7 @@ def compile_model(model: Model, target: str, dtype: str | None, name: str) -> p.
         dtype=base,
         programs=Programs(model, TARGETS[target], recipes),
         params={k: _param(k, v) for k, v in model.params.items() if not v.checks},
-        data={n: _data(d) for n, d in model.data.items()},
+        data={n: data_spec(d) for n, d in model.data.items()},
         phases=phases,
         applied=applied,
         refused=model.functions.refused,
@@ -119,6 +123,15 @@ def compile_model(model: Model, target: str, dtype: str | None, name: str) -> p.
         fingerprint=fingerprint(model),
         wholes=tuple(sorted({n["name"] for n in model.graph.topological() if n.op == "whole"})),
     )
+
+
+def claimed(data: DataSet) -> dict[str, FieldOf]:
+    """What is checked before the fields are made: what is asserted inside of them, and where some
+    are drawn at each visit, those that stay as they are."""
+    found = {f"{i}": c for i, c in enumerate(data.claims)}
+    if any(f.drawn for f in data.fields.values()):
+        found |= {f.name: f for f in data.fields.values() if not f.drawn}
+    return found
 
 
 def _param(path: str, v: Parameter) -> p.ParamSpec:
@@ -438,13 +451,15 @@ def _field_spec(name: str, type: TensorType, span: Span | None) -> p.FieldSpec:
     return p.FieldSpec(name, shape, type.kind, type.domain.name, classes, place(span))
 
 
-def _data(d: DataSet) -> p.DataSpec:
+def data_spec(d: DataSet) -> p.DataSpec:
+    """A data set as plain data."""
     steps = [f.node.type.size_of("time").constant for f in d.fields.values() if _timed(f)]
 
     def spec(f: FieldOf) -> p.FieldSpec:
         if f.name == d.length:  # one of 1 to the number of steps
             return p.FieldSpec(f.name, (), "index", "length", steps[0], place(f.span))
-        return _field_spec(f.name, f.node.type, f.span)
+        made = _field_spec(f.name, f.node.type, f.span)
+        return replace(made, cells=origins.cells(f.value, d))
 
     raw = tuple(_field_spec(k, n.type, None) for k, n in d.raw.items())
     return p.DataSpec(
@@ -460,6 +475,7 @@ def _data(d: DataSet) -> p.DataSpec:
         d.parts,
         d.count,
         place(d.span),
+        {name: spec(f) for name, f in claimed(d).items()},
     )
 
 

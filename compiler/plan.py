@@ -268,7 +268,8 @@ class FieldSpec:
 
     `domain` is real, positive, prob, logit, binary or class; `classes` goes with class. The
     shape begins with the steps of what runs over time. The domain `length` is that of the lengths
-    of sequences, 1 to `classes` steps.
+    of sequences, 1 to `classes` steps. `cells` are the columns of a table that the numbers of an
+    example come from, -1 where it is not one; empty where that is not known.
     """
 
     name: str
@@ -277,6 +278,7 @@ class FieldSpec:
     domain: str = "real"
     classes: int | None = None
     place: Place | None = None
+    cells: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,6 +286,7 @@ class DataSpec:
     """A data set: its reader with what that is given, and its parts as (start, count).
 
     The program `data:<name>` takes inputs `raw:<name>.<key>` and leaves the fields as values.
+    `claims` are what is to be checked before it runs, the values of the program `claims:<name>`.
     """
 
     name: str
@@ -298,6 +301,7 @@ class DataSpec:
     parts: Mapping[str, tuple[int, int]]
     count: int
     place: Place | None
+    claims: Mapping[str, FieldSpec] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ def compare(
                 equal(b, s, t, span, "the two are classes of different sets")
     elif any(classes):
         nodes = [_as_class(b, n, s) for n, s in zip(nodes, spans, strict=True)]
-    elif {n.type.kind for n in nodes} == {"bool", "real"}:
+    elif len({n.type.kind for n in nodes}) > 1:
         nodes = [quantity(b, n, s) for n, s in zip(nodes, spans, strict=True)]
     return b.at(span)(COMPARE[sign], *align(b, nodes, span, spans))
 

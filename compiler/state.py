@@ -13,7 +13,7 @@ from itertools import count
 from typing import Any, NoReturn
 
 from dln.compiler.graph import Graph, Node
-from dln.compiler.model import DataSet, Parameter, Probe
+from dln.compiler.model import DataSet, FieldOf, Parameter, Probe
 from dln.compiler.op import Make
 from dln.compiler.sizes import Reason, Size, Sizes
 from dln.compiler.tensor import TensorType
@@ -106,6 +106,7 @@ class Build:
     calls: list[tuple[Span, str]] = field(default_factory=list)
     naming: Naming = field(default_factory=lambda: Naming.unnamed(SPEC))
     drawing: Drawing | None = None
+    claims: list[FieldOf] | None = None
     given: tuple[tuple[Any, Span], ...] = ()
     loop: Any = None
     in_step: bool = False

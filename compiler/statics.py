@@ -181,7 +181,7 @@ def _wrong_domain(b: Build, node: Node, wanted: DomainType, span: Span, who: str
     }[wanted.name]
     if node.op == "input" and found.name == "real":
         scale = ", scaled to 0..1" if wanted.name == "prob" else ""
-        of = "(10)" if wanted.name == "class" else ""
+        of = "" if wanted.size is None else f"({b.sizes.resolve(wanted.size)})"
         remedy = f"declare the field: {node['name']}: {wanted.name}{of}{scale}"
     b.fail(
         "E310",

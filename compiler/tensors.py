@@ -104,8 +104,9 @@ def _depth(rows: Any) -> tuple[int, ...]:
 
 
 def quantity(b: Build, node: Node, span: Span) -> Node:
-    """A tensor that arithmetic may take: truth values become 0 and 1, classes are refused."""
-    if node.type.kind == "index" or node.type.domain.name == "class":
+    """A tensor that arithmetic may take: truth values become 0 and 1, whole numbers reals; classes
+    are refused."""
+    if node.type.domain.name == "class":
         b.fail(
             "E311",
             "a class is a name, not a quantity",
@@ -113,7 +114,7 @@ def quantity(b: Build, node: Node, span: Span) -> Node:
             f"is a {domain_text(b, node.type.domain)}",
             remedy="onehot(...) turns a class into numbers; == compares classes",
         )
-    if node.type.kind == "bool":
+    if node.type.kind != "real":
         return b.at(span)("cast", node, kind="real")
     return node
 

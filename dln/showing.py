@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-from dln import checking, reporting
+from dln import checking, reading, reporting
 from dln.compiler.joins import live_count
 from dln.compiler.model import DataSet, Model, Phase
 from dln.grammar.diagnostics import clean
@@ -43,6 +43,7 @@ def parameters(model: Model) -> int:
 def check(terminal: Terminal, spec: Spec, seed: int = 0) -> int:
     """Test what needs no training; 1 if an expectation failed."""
     model = spec.model
+    reading.check_tables(model)
     found = checking.verdicts(model, None, seed=seed)
     for note in model.notes:
         terminal.say(f"note: {note}")

@@ -32,9 +32,10 @@ from dln.runtime.files import (
 )
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
+
+EXACT = 1 << 53  # whole numbers up to here are numbers of double precision
 
 # ---- idx (LeCun, Cortes and Burges: the format of the MNIST files) ------------------------------
 
@@ -187,10 +188,21 @@ def npz_read(decl: Decl) -> dict[str, NDArray[Any]]:
             found = {name: z[name] for name in schema.fields}
     except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, KeyError) as e:
         raise damaged(path, e) from e
-    return {n: _as_index(a) if schema.fields[n].kind == "index" else a for n, a in found.items()}
+    for name, array in found.items():
+        _exact(path, name, array)
+    kinds = {n: f.kind for n, f in schema.fields.items()}
+    return {n: a.astype(np.int64) if kinds[n] == "index" else a for n, a in found.items()}
 
 
-def _as_index(values: NDArray[Any]) -> NDArray[np.int64]:
+def _exact(path: Path, name: str, values: NDArray[Any]) -> None:
+    """Whole numbers that double precision does not have would come out as others."""
     import numpy as np
 
-    return values.astype(np.int64)
+    if values.dtype.kind not in "iu" or values.dtype.itemsize < 8:
+        return
+    bad = (values > EXACT) | (values < -EXACT) if values.dtype.kind == "i" else values > EXACT
+    if bad.any():
+        place = np.unravel_index(int(np.argmax(bad)), values.shape)
+        message = f"raw.{name}: example {place[0]} of {path.name} has {values[place]}"
+        remedy = "store smaller numbers, for instance differences from the smallest"
+        raise Fault(f"{message}, which double precision does not have", remedy, "E554")

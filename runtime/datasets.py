@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dln.compiler.plan import DataSpec, Program
+from dln.compiler.plan import DataSpec, FieldSpec, Program
 from dln.grammar.diagnostics import DlnError, Fault, Problem
 from dln.runtime import readers
 from dln.runtime.executable import Bound
@@ -171,7 +172,7 @@ class Datasets:
 
     def _read(self, spec: DataSpec) -> dict[str, NDArray[Any]]:
         if spec.name not in self._raw:
-            decl = readers.Decl(spec.reader, spec.args, spec.options, spec.base, spec.override)
+            decl = _decl(spec)
             raw = readers.read(decl) if self.kept is None else self.kept.read(decl)
             count = len(next(iter(raw.values())))
             if count != spec.count:
@@ -182,18 +183,33 @@ class Datasets:
 
     def _convert(self, spec: DataSpec, raw: Arrays, start: int, count: int, dtype: str) -> Arrays:
         """The fields of a stretch of the file, worked out in chunks and checked."""
+        self._check_claims(spec, raw, start, count)
         kinds = _kinds(spec, dtype)
         done: Arrays = {f.name: np.empty((count, *f.shape), kinds[f.name]) for f in spec.fields}
-        for low, values in self._chunks(spec, raw, start, count):
+        for low, values in self._chunks(spec, f"data:{spec.name}", raw, start, count):
             for f in spec.fields:
-                chunk = check_field(f, values[f.name], self.plan.texts, start + low)
+                chunk = self._checked(spec, f, values[f.name], start + low, dtype)
                 done[f.name][low : low + len(chunk)] = chunk
         return done
 
+    def _checked(
+        self, spec: DataSpec, f: FieldSpec, values: Any, first: int, dtype: str
+    ) -> NDArray[Any]:
+        """Some values of a field; what is wrong has the place in the file where that is known."""
+        where = partial(readers.origin, _decl(spec))
+        return check_field(f, values, self.plan.texts, first, where, dtype)
+
+    def _check_claims(self, spec: DataSpec, raw: Arrays, start: int, count: int) -> None:
+        """What is asserted inside of fields, before they are made of it."""
+        if spec.claims:
+            for low, values in self._chunks(spec, f"claims:{spec.name}", raw, start, count):
+                for key, f in spec.claims.items():
+                    self._checked(spec, f, values[key], start + low, "float64")
+
     def _chunks(
-        self, spec: DataSpec, raw: Arrays, start: int, count: int
+        self, spec: DataSpec, name: str, raw: Arrays, start: int, count: int
     ) -> Iterator[tuple[int, Arrays]]:
-        executable = self.programs.executable(f"data:{spec.name}")
+        executable = self.programs.executable(name)
         clocks = self.programs.clocks(executable.program)
         size = max(executable.program.capacity, CHUNK)
         executable.at(min(size, count))  # the most first, so that memory is taken once
@@ -226,10 +242,11 @@ class Datasets:
             bound.run(*programs.clocks(program, {"update": update}))
             return bound.values
 
+        self._check_claims(spec, raw, start, count)
         few = device.array(np.arange(min(count, CHUNK)), "int64")
         found = {key: device.to_host(a) for key, a in drawn(few, 0.0).items()}
         for f in spec.fields:
-            check_field(f, found[f.name], self.plan.texts, start)
+            self._checked(spec, f, found[f.name], start, program.dtype)
         return Part(f"{spec.name}.{part}", start, count, held, drawn)
 
     # ---- from Python ---------------------------------------------------------------------------
@@ -270,6 +287,10 @@ class Datasets:
             raise Fault(f"{n} examples leave none for {spec.name}.{part}", remedy, "E557")
         cut = {key: a[start:stop] for key, a in arrays.items()}
         return self._made(spec, part, start, cut, dtype)
+
+
+def _decl(spec: DataSpec) -> readers.Decl:
+    return readers.Decl(spec.reader, spec.args, spec.options, spec.base, spec.override)
 
 
 def _placed(device: Any, array: NDArray[Any], dtype: str) -> Any:

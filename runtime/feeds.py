@@ -7,7 +7,8 @@ E555 numbers of examples that differ, E556 no examples.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,11 +30,16 @@ WANTED = {
 }
 
 
+Where = Callable[[FieldSpec, int, int], str]
+"""What says where the number `element` of an example comes from: a file, a line, a column."""
+
+
 def check_fields(
     specs: Sequence[FieldSpec],
     given: Mapping[str, object],
     owner: str,
     texts: Mapping[str, str] | None = None,
+    dtype: str = "float64",
 ) -> Arrays:
     """Host arrays by field, first axis the example, or a `DlnError` with a problem for each field.
 
@@ -47,7 +53,7 @@ def check_fields(
     for spec in sorted(specs, key=lambda spec: spec.domain == "length"):
         if spec.name in given:
             try:
-                arrays[spec.name] = check_field(spec, given[spec.name], texts)
+                arrays[spec.name] = check_field(spec, given[spec.name], texts, dtype=dtype)
             except DlnError as e:
                 problems += e.problems
         elif spec.domain == "length" and arrays:
@@ -62,20 +68,33 @@ def check_fields(
 
 
 def check_field(
-    spec: FieldSpec, given: object, texts: Mapping[str, str] | None = None, first: int = 0
+    spec: FieldSpec,
+    given: object,
+    texts: Mapping[str, str] | None = None,
+    first: int = 0,
+    where: Where | None = None,
+    dtype: str = "float64",
 ) -> Array:
-    """One array checked; `first` is the number of its first example, for messages."""
+    """One array checked, classes and lengths as integers; `first` is the number of its first
+    example, for messages. Real numbers must be such in the precision `dtype`."""
     array = to_host(given)
-    problem = array if isinstance(array, Problem) else _wrong(spec, array, first)
+    problem = array if isinstance(array, Problem) else _wrong(spec, array, first, where, dtype)
     if problem is None:
         assert not isinstance(array, Problem)
-        return array
+        whole = spec.kind == "index" and array.dtype.kind not in "iu"
+        return np.rint(array).astype(np.int64) if whole else array
     span = span_of(texts or {}, spec.place)
     label = f"{spec.name} is declared here" if span else ""
-    message = f"{spec.name}: {problem.message}"
-    raise DlnError(
-        [Problem(problem.code, message, span, label, facts=problem.facts, remedy=problem.remedy)]
-    )
+    message, remedy = f"{spec.name}: {problem.message}", problem.remedy
+    if span is not None and where is not None and remedy.startswith(spec.name):
+        remedy = _of_raw(span.text) + remedy.removeprefix(spec.name)
+    raise DlnError([Problem(problem.code, message, span, label, (), problem.facts, remedy)])
+
+
+def _of_raw(text: str) -> str:
+    """What stands for a field in its own line: `raw.image` of `x[784]: prob = raw.image`."""
+    value = text.partition("=")[2].strip() or text
+    return value if re.fullmatch(r"[\w.\[\], :]+", value) else f"({value})"
 
 
 def to_host(given: Any) -> Array | Problem:
@@ -112,26 +131,39 @@ def _names(
         yield Problem("E550", f"{owner} lacks {names}", remedy=f"feed {listed}")
 
 
-def _wrong(spec: FieldSpec, array: Array, first: int) -> Problem | None:
+def _wrong(
+    spec: FieldSpec, array: Array, first: int, where: Where | None, dtype: str
+) -> Problem | None:
     """The first thing that is wrong with an array, if anything is."""
-    return _wrong_type(spec, array) or _wrong_shape(spec, array) or _wrong_value(spec, array, first)
+    return (
+        _wrong_type(spec, array)
+        or _wrong_shape(spec, array)
+        or wrong_value(spec, array, first, where, dtype)
+    )
 
 
 def _wrong_type(spec: FieldSpec, array: Array) -> Problem | None:
+    """Truth values are 0 and 1, and whole numbers may be written as real ones."""
     kind = array.dtype.kind
-    allowed = "iu" if spec.kind == "index" else "iufb" if spec.domain == "binary" else "iuf"
-    if kind in allowed:
+    if kind in "iufb":
         return None
     found = "text" if kind in "US" else str(array.dtype)
-    wanted = "integers" if spec.kind == "index" else "real numbers"
-    remedy = f"{spec.name}.astype({'int' if spec.kind == 'index' else 'float'})"
-    return Problem("E552", f"is {found}, expected {wanted}", remedy="" if kind in "OUS" else remedy)
+    classes = spec.domain in ("class", "length")
+    wanted = "whole numbers" if classes else "real numbers"
+    remedy = f"{spec.name}.real" if kind == "c" else ""
+    if kind in "US" and spec.domain == "class":
+        remedy = f"numpy.unique({spec.name}, return_inverse=True)[1]"
+    return Problem("E552", f"is {found}, expected {wanted}", remedy=remedy)
 
 
 def _wrong_shape(spec: FieldSpec, array: Array) -> Problem | None:
     want, found = spec.shape, array.shape
     if found[1:] == want and found:
         return None if found[0] else Problem("E556", "there are no examples")
+    if spec.domain == "class" and found[1:-1] == want and len(found) > 1:
+        several = _onehot(spec, array)
+        if several is not None:
+            return several
     remedy = ""
     if found == want:
         remedy = f"{spec.name}[None] (an axis for the examples, first)"
@@ -144,53 +176,127 @@ def _wrong_shape(spec: FieldSpec, array: Array) -> Problem | None:
     return Problem("E551", message, remedy=remedy)
 
 
+def _onehot(spec: FieldSpec, array: Array) -> Problem | None:
+    """Rows of 0 with a single 1, where the number of the class is meant."""
+    if array.shape[-1] < 2 or not array.size or not _is_onehot(array):
+        return None
+    message = f"is one-hot, {array.shape[-1]} numbers for each class, expected the class itself"
+    return Problem("E551", message, remedy=f"{spec.name}.argmax(axis=-1)")
+
+
+def _is_onehot(array: Array) -> bool:
+    return bool(((array == 0) | (array == 1)).all() and (array.sum(axis=-1) == 1).all())
+
+
 def _shape_text(want: tuple[int, ...]) -> str:
     return f"(examples{''.join(f', {n}' for n in want)}{'' if want else ','})"
 
 
-def _wrong_value(spec: FieldSpec, array: Array, first: int) -> Problem | None:
+# ---- values ------------------------------------------------------------------------------------
+
+ROUNDING = 4 * float(np.finfo(np.float64).eps)
+EXACT = 1 << 53  # whole numbers up to here are numbers of double precision
+
+
+def bounds(spec: FieldSpec) -> tuple[float, float]:
+    """The smallest and the largest value of a domain."""
+    if spec.domain == "class" and spec.classes is not None:
+        return 0, spec.classes - 1
+    if spec.domain == "length" and spec.classes is not None:
+        return 1, spec.classes
+    if spec.kind == "index":
+        return -EXACT, EXACT
+    return BOUNDS.get(spec.domain, (-np.inf, np.inf))
+
+
+def wrong_value(
+    spec: FieldSpec, array: Array, first: int, where: Where | None = None, dtype: str = "float64"
+) -> Problem | None:
     """A value that is not finite or lies outside of the domain: which, and in which example.
 
     Minimum and maximum carry NaN along, so two passes over the array are enough to be sure.
     """
-    low, high = BOUNDS.get(spec.domain, (-np.inf, np.inf))
-    if spec.domain == "class" and spec.classes is not None:
-        low, high = 0, spec.classes - 1
-    elif spec.domain == "length" and spec.classes is not None:
-        low, high = 1, spec.classes
+    low, high = bounds(spec)
     if not array[0].size:
         return None
+    if array.dtype.kind == "b":
+        array = array.astype(np.int64)
     least, most = array.min(), array.max()
-    if array.dtype.kind != "f":
-        fine = low <= least and most <= high
-    else:
-        fine = low <= least <= most <= high and bool(np.isfinite(least) and np.isfinite(most))
-    if fine and spec.domain == "binary" and array.dtype.kind == "f":
+    real = array.dtype.kind == "f"
+    fine = bool(low <= least <= most <= high)
+    if fine and real:
+        fine = bool(np.isfinite(least) and np.isfinite(most))
+        if spec.kind == "index":
+            fine = fine and bool(_whole(array).all())
+        elif fine and dtype != "float64":
+            fine = -_largest(dtype) <= float(least) and float(most) <= _largest(dtype)
+    elif fine and spec.kind != "index":
+        fine = -EXACT <= int(least) and int(most) <= EXACT
+    if fine and spec.domain == "binary" and real:
         fine = bool(((array == 0) | (array == 1)).all())
-    return None if fine else _bad_value(spec, array, first, low, high)
+    return None if fine else _bad_value(spec, array, first, where, dtype)
 
 
-def _bad_value(spec: FieldSpec, array: Array, first: int, low: float, high: float) -> Problem:
-    bad = ~np.isfinite(array)
-    code, wanted = "E553", "a finite number"
-    if not bad.any():
-        code = "E554"
-        wanted = WANTED[spec.domain].format(last=(spec.classes or 1) - 1, most=spec.classes)
+def _whole(array: Array) -> Array:
+    """Which numbers are whole, but for the rounding of a division."""
+    found: Array = np.abs(array - np.rint(array)) <= ROUNDING * np.maximum(1, np.abs(array))
+    return found
+
+
+def _largest(dtype: str) -> float:
+    return float(np.finfo(dtype).max)
+
+
+def _bad_value(
+    spec: FieldSpec, array: Array, first: int, where: Where | None, dtype: str
+) -> Problem:
+    (low, high), bad = bounds(spec), ~np.isfinite(array)
+    code, wanted = "E554", _wanted(spec)
+    if bad.any():
+        code, wanted = (code, wanted) if spec.kind == "index" else ("E553", "a finite number")
+    else:
         bad = (array < low) | (array > high)
+        if spec.kind == "index" and array.dtype.kind == "f":
+            bad |= ~_whole(array)
+        elif spec.domain == "binary":
+            bad |= (array != 0) & (array != 1)
         if not bad.any():
-            bad = (array != 0) & (array != 1)
+            most = EXACT if array.dtype.kind != "f" else _largest(dtype)
+            bad, wanted = (array < -most) | (array > most), f"a number that {dtype} has"
     place = np.unravel_index(int(np.argmax(bad)), array.shape)
     inside = f"[{', '.join(str(int(i)) for i in place[1:])}]" if len(place) > 1 else ""
     value = array[place].item()
-    shown = f"{value:.6g}" if isinstance(value, float) else value
+    shown = _shown(value) if isinstance(value, float) else value
     more = int(bad.sum()) - 1
     facts = (f"{more:,} more {'value' if more == 1 else 'values'} like it",) if more else ()
-    message = f"example {first + int(place[0])} has {shown}{inside and ' at ' + inside}, "
-    return Problem(code, f"{message}expected {wanted}", facts=facts, remedy=_scaled(spec, array))
+    example = first + int(place[0])
+    said = f"example {example}"
+    if where is not None:
+        element = int(np.ravel_multi_index(place[1:], array.shape[1:])) if len(place) > 1 else 0
+        at = where(spec, example, element)
+        said += f" ({at})" if at else ""
+    message = f"{said} has {shown}{inside and ' at ' + inside}, expected {wanted}"
+    return Problem(code, message, facts=facts, remedy=_remedy(spec, array))
 
 
-def _scaled(spec: FieldSpec, array: Array) -> str:
-    """Bytes where probabilities are expected are the commonest slip."""
-    if spec.domain == "prob" and array.min() >= 0 and 1 < array.max() <= 255:
+def _shown(value: float) -> str:
+    """A number as it is read, with all its digits where six would hide what is wrong."""
+    short = f"{value:.6g}"
+    hides = float(short) != value and float(short).is_integer()
+    return repr(value) if hides else short
+
+
+def _wanted(spec: FieldSpec) -> str:
+    if spec.domain in WANTED:
+        return WANTED[spec.domain].format(last=(spec.classes or 1) - 1, most=spec.classes)
+    return "a whole number"
+
+
+def _remedy(spec: FieldSpec, array: Array) -> str:
+    """The commonest slips: bytes where probabilities are expected, classes counted from 1."""
+    least, most = array.min(), array.max()
+    if spec.domain == "prob" and least >= 0 and 1 < most <= 255:
         return f"{spec.name} / 255"
+    if spec.domain == "class" and least >= 1 and most == spec.classes and _whole(array).all():
+        return f"{spec.name} - 1, if classes are counted from 1"
     return ""

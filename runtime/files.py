@@ -10,7 +10,7 @@ import os
 import stat
 import zlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -48,16 +48,30 @@ class RawField:
 
 
 @dataclass(frozen=True)
+class Oddity:
+    """What stands in a column of a table in place of finite numbers: first `where` (file and line),
+    in which example, as `text`, which may be a number without end (`value`); and all of it."""
+
+    where: str
+    example: int
+    text: str
+    value: float | None
+    words: list[str]
+
+
+@dataclass(frozen=True)
 class Schema:
     """What a set holds. The nameless `raw` of rows, table and text has the key "".
 
-    `alphabet` is that of a text: index i stands for character i.
+    `alphabet` is that of a text: index i stands for character i. `odd` are the columns of a table
+    that do not hold numbers alone.
     """
 
     fields: dict[str, RawField]
     count: int
     classes: int | None = None
     alphabet: str | None = None
+    odd: Mapping[int, Oddity] = field(default_factory=dict, repr=False)
 
 
 # ---- where a file is ---------------------------------------------------------------------------
@@ -164,6 +178,18 @@ def whole(path: Path, limit: int) -> bytes:
     with open(path, "rb") as f:
         data = f.read(size)
     return _inflate(path, data, limit) if data.startswith(GZIP) else data[: limit + 1]
+
+
+def decoded(path: Path) -> str:
+    """The contents of a file of text."""
+    data = whole(path, LIMIT)
+    if len(data) > LIMIT:
+        raise too_large(path, len(data))
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as e:
+        line = data.count(b"\n", 0, e.start) + 1
+        raise Fault(f"{path}, line {line}: not UTF-8 text", "save it as UTF-8", "E503") from e
 
 
 def _inflate(path: Path, data: bytes, limit: int) -> bytes:

@@ -11,23 +11,24 @@ E509 wrong arguments, E510 synthetic sets, E511 the system refuses to read.
 
 from __future__ import annotations
 
-import math
-from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dln.grammar.diagnostics import Fault, nearest
 from dln.runtime.binary import idx_probe, idx_read, npz_probe, npz_read
-from dln.runtime.files import LIMIT, file_of, too_large, whole
 from dln.runtime.files import Decl as Decl
 from dln.runtime.files import RawField as RawField
 from dln.runtime.files import Schema as Schema
+from dln.runtime.files import decoded as _decoded
+from dln.runtime.files import file_of
 from dln.runtime.files import locate as locate
+from dln.runtime.tables import cells_probe, cells_read, place_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from dln.compiler.plan import FieldSpec
 
 DRAWING = 1_000_000  # bytes of a file of drawings
 WINDOW = 50  # characters that a window of a text foretells, where nothing else is said
@@ -48,6 +49,15 @@ def read(decl: Decl) -> dict[str, NDArray[Any]]:
     """The whole arrays by field, first axis the example; idx images stay uint8, indices int64."""
     with _readable(decl):
         return _reader(decl)[1](decl)
+
+
+def origin(decl: Decl, spec: FieldSpec, example: int, element: int) -> str:
+    """Where a number of a table stands: `points.csv, line 12, column 3`; nothing for other sets."""
+    if decl.reader not in ("table", "rows"):
+        return ""
+    column = spec.cells[element] if element < len(spec.cells) else -1
+    place = place_of(decl, example)
+    return f"{place}, column {column + 1}" if place and column >= 0 else place
 
 
 def alphabet(decl: Decl) -> str:
@@ -90,97 +100,6 @@ def _readable(decl: Decl) -> Iterator[None]:
         what = e.filename or f"the data of {decl.reader}"
         remedy = "check that the file exists and that you may read it"
         raise Fault(f"cannot read {what}: {e.strerror or e}", remedy, "E511") from e
-
-
-# ---- table and rows ----------------------------------------------------------------------------
-
-
-def _decoded(path: Path) -> str:
-    data = whole(path, LIMIT)
-    if len(data) > LIMIT:
-        raise too_large(path, len(data))
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as e:
-        line = data.count(b"\n", 0, e.start) + 1
-        raise Fault(f"{path}, line {line}: not UTF-8 text", "save it as UTF-8", "E503") from e
-
-
-def _number(cell: str) -> float | None:
-    """The number a cell holds, or None."""
-    try:
-        return None if "_" in cell else float(cell)
-    except ValueError:
-        return None
-
-
-def _table(path: Path) -> tuple[int, array[float]]:
-    """Columns and cells, row by row. A first line without any number is a heading."""
-    cells, columns, first = array("d"), 0, True
-    for number, line in enumerate(_decoded(path).split("\n"), 1):
-        if not line.strip() or line.lstrip().startswith("#"):
-            continue
-        row = line.split(",")
-        values = [_number(c) for c in row]
-        heading, first = first and all(v is None for v in values), False
-        if heading:
-            columns = len(row)
-            continue
-        columns = columns or len(row)
-        if len(row) != columns:
-            message = f"{path}, line {number}: {len(row)} cells, but {columns} above"
-            raise Fault(message, "give every row the same number of cells", "E506")
-        cells.extend(_checked(values, row, f"{path}, line {number}"))
-    if not cells:
-        raise Fault(f"{path} holds no rows of numbers", code="E503")
-    return columns, cells
-
-
-def _checked(values: Sequence[float | None], row: Sequence[str], where: str) -> Iterator[float]:
-    for column, (value, cell) in enumerate(zip(values, row, strict=True), 1):
-        if value is None or not math.isfinite(value):
-            message = f'{where}, column {column}: "{cell.strip()[:40]}" is not a finite number'
-            raise Fault(message, "write numbers separated by commas", "E507")
-        yield value
-
-
-def _rows(decl: Decl) -> tuple[int, array[float]]:
-    """Columns and cells of a list of lists written in the spec."""
-    rows: Any = decl.args[0] if len(decl.args) == 1 else None
-    if not _is_list(rows) or not rows or not all(_is_list(r) and r for r in rows):
-        message = "rows takes a list of rows, as in rows([[0, 1], [1, 0]])"
-        raise Fault(message, code="E509")
-    cells, columns = array("d"), len(rows[0])
-    for number, row in enumerate(rows, 1):
-        if len(row) != columns:
-            message = f"row {number} has {len(row)} numbers, but row 1 has {columns}"
-            raise Fault(message, "give every row the same length", "E506")
-        for column, value in enumerate(row, 1):
-            if not isinstance(value, int | float) or not math.isfinite(value):
-                message = f"row {number}, column {column}: {value!r} is not a finite number"
-                raise Fault(message, code="E507")
-        cells.extend(row)
-    return columns, cells
-
-
-def _is_list(value: object) -> bool:
-    return isinstance(value, list | tuple)
-
-
-def _cells(decl: Decl) -> tuple[int, array[float]]:
-    return _rows(decl) if decl.reader == "rows" else _table(file_of(decl))
-
-
-def _cells_probe(decl: Decl) -> Schema:
-    columns, cells = _cells(decl)
-    return Schema({"": RawField((columns,), "real")}, len(cells) // columns)
-
-
-def _cells_read(decl: Decl) -> dict[str, NDArray[Any]]:
-    import numpy as np
-
-    columns, cells = _cells(decl)
-    return {"": np.array(cells, np.float64).reshape(-1, columns)}
 
 
 # ---- text --------------------------------------------------------------------------------------
@@ -260,8 +179,8 @@ def _synthetic_read(decl: Decl) -> dict[str, NDArray[Any]]:
 READERS: dict[str, tuple[Callable[[Decl], Schema], Callable[[Decl], dict[str, Any]]]] = {
     "idx": (idx_probe, idx_read),
     "npz": (npz_probe, npz_read),
-    "rows": (_cells_probe, _cells_read),
+    "rows": (cells_probe, cells_read),
     "synthetic": (_synthetic_probe, _synthetic_read),
-    "table": (_cells_probe, _cells_read),
+    "table": (cells_probe, cells_read),
     "text": (_text_probe, _text_read),
 }

@@ -2,7 +2,7 @@
 
 Pairs of a wrong spec and its messages in golden/*.txt: `==== name`, the text, `----`, the
 messages. After the text, `++++ other.dln` starts another file, `++++ name = value` gives a
-constant from outside, `++++ data: name = path` a place for a data set.
+constant from outside, `++++ data: name = path` a place for a data set, `++++ points.csv` a table.
 """
 
 import json
@@ -45,13 +45,18 @@ def library(path: str) -> tuple[Source, Module]:
     return spec.load_used(path, Source("net.dln", ""))
 
 
-def drawn(text: str) -> str:
-    """The messages that a spec gets, without the place where the library is installed."""
+def drawn(text: str, folder: Path) -> str:
+    """The messages that a spec gets, without the place where the library is installed; tables are
+    written to a folder."""
+    path = "net.dln"
     text, *more = re.split(r"^\+\+\+\+ (.*)\n", text, flags=re.MULTILINE)
     files, constants, places = {}, {}, {}
     for head, body in zip(more[::2], more[1::2], strict=True):
         if head.endswith(".dln"):
             files[head] = body
+        elif head.endswith(".csv"):
+            (folder / head).write_text(body)
+            path = f"{folder}/net.dln"
         elif head.startswith("data: "):
             places.update([head.removeprefix("data: ").split(" = ")])
         else:
@@ -66,15 +71,16 @@ def drawn(text: str) -> str:
         source = Source(path, files[path])
         return source, parse_source(source)
 
-    source = Source("net.dln", text)
+    source = Source(path, text)
     with pytest.raises(DlnError) as caught:
         read(source, parse_source(source), load, spec.header, constants, places)
-    return str(caught.value).replace(SHIPPED, "").replace(str(Path.cwd()), "here")
+    said = str(caught.value).replace(f"{folder}/", "")
+    return said.replace(SHIPPED, "").replace(str(Path.cwd()), "here")
 
 
 @pytest.mark.parametrize(("name", "text", "expected"), CASES, ids=[c[0] for c in CASES])
-def test_golden(name: str, text: str, expected: str) -> None:
-    assert drawn(text) == expected
+def test_golden(name: str, text: str, expected: str, tmp_path: Path) -> None:
+    assert drawn(text, tmp_path) == expected
 
 
 def test_there_are_many() -> None:
@@ -132,12 +138,14 @@ def test_a_backend_that_is_not_there() -> None:
     assert (code, message) == ("E522", "there is no backend tpu")
 
 
-def test_what_an_operation_refuses_is_said_with_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_an_operation_refuses_is_said_with_its_place(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     def refuse(*_: object) -> None:
         raise Fault("no matrix", "a matrix")
 
     monkeypatch.setattr(axes, "transpose", refuse)
-    assert drawn("let a = [[1]]'\n").splitlines()[:2] == [
+    assert drawn("let a = [[1]]'\n", tmp_path).splitlines()[:2] == [
         "error[E299]: no matrix",
         "  --> net.dln:1:9",
     ]

@@ -67,10 +67,21 @@ def test_names() -> None:
         (T, np.zeros((5, 1)), "E551", "one number for each example: (examples,)", "t[:, 0]"),
         (T, 3.0, "E551", "the array has shape ()", "t[None] ("),
         (T, ["a"], "E552", "t: is text, expected real numbers", ""),
-        (T, np.zeros(2, complex), "E552", "t: is complex128, expected real", "t.astype(float)"),
-        (T, np.zeros(2, bool), "E552", "t: is bool", "t.astype(float)"),
+        (T, np.zeros(2, complex), "E552", "t: is complex128, expected real", "t.real"),
         (T, [[1], [1, 2]], "E552", "t: is no array of numbers", "pass a NumPy array"),
-        (C, np.array([1.0]), "E552", "is float64, expected integers", "label.astype(int)"),
+        (C, ["a"], "E552", "is text, expected whole", "numpy.unique(label, return_inverse=True)"),
+        (C, np.eye(10), "E551", "is one-hot, 10 numbers for each class", "label.argmax(axis=-1)"),
+        (C, np.eye(10, dtype=int)[:3], "E551", "expected the class", "label.argmax(axis=-1)"),
+        (C, [0.5, 1], "E554", "label: example 0 has 0.5, expected a class, 0 to 9", ""),
+        (C, [1, 0.99999999], "E554", "example 1 has 0.99999999, expected a class", ""),
+        (C, np.float32([2, 1.7]), "E554", "example 1 has 1.7, expected a class", ""),
+        (C, [-0.4], "E554", "example 0 has -0.4", ""),
+        (C, [2, np.inf], "E554", "example 1 has inf, expected a class", ""),
+        (C, [np.nan], "E554", "example 0 has nan, expected a class", ""),
+        (C, np.uint8([1, 255]), "E554", "example 1 has 255, expected a class", ""),
+        (C, np.uint64([1, 2**64 - 1]), "E554", "example 1 has 18446744073709551615", ""),
+        (C, np.arange(1, 11), "E554", "example 9 has 10", "label - 1, if"),
+        (T, [2**53, -(2**60)], "E554", "1 has -1152921504606846976, expected a number that", ""),
         (T, [0, np.nan], "E553", "t: example 1 has nan, expected a finite number", ""),
         (T, [-np.inf], "E553", "t: example 0 has -inf", ""),
         (C, [3, 10], "E554", "label: example 1 has 10, expected a class, 0 to 9", ""),
@@ -90,6 +101,7 @@ def test_domains() -> None:
     check_field(binary, np.array([True, False]))
     check_field(binary, [0.0, 1.0])
     check_field(positive, [0, 3])
+    check_field(T, np.array([True, False]))
     for spec, fed in [(binary, [0, 0.5]), (binary, [2]), (positive, [-1e-9])]:
         with pytest.raises(DlnError, match="E554"):
             check_field(spec, fed)
@@ -102,7 +114,7 @@ def test_several_problems_at_once_and_the_number_of_examples() -> None:
         "the numbers of examples differ: x 3, label 2",
     )
     codes = [p[0] for p in problems([X, C], {"x": np.ones((3, 7)), "label": [1.5]})]
-    assert codes == ["E551", "E552"]
+    assert codes == ["E551", "E554"]
 
 
 def test_the_example_is_numbered_as_in_the_file() -> None:
@@ -145,5 +157,31 @@ def test_lengths_lie_within_the_steps(wrong: int) -> None:
 
 
 def test_lengths_are_whole_numbers() -> None:
-    fed = {"c": np.zeros((2, 5), int), "length": [3.0, 2.0]}
-    assert problems([STEPS, LENGTH], fed)[0][0] == "E552"
+    fed = {"c": np.zeros((2, 5), int), "length": [3.0, 2.5]}
+    said = "length: example 1 has 2.5, expected a length, 1 to 5 steps"
+    assert problems([STEPS, LENGTH], fed) == [("E554", said, "")]
+
+
+@pytest.mark.parametrize("given", [[3.0, 0.0], np.float32([3, 0]), np.array([3, 0], "f2")])
+def test_whole_numbers_are_classes_however_they_are_written(given: Any) -> None:
+    found = check_field(C, given)
+    assert found.dtype == np.int64 and found.tolist() == [3, 0]
+
+
+def test_truth_values_are_classes() -> None:
+    found = check_field(FieldSpec("label", (), "index", "class", 2), np.array([True, False]))
+    assert found.dtype == np.int64 and found.tolist() == [1, 0]
+
+
+def test_the_rounding_of_a_division_is_no_fraction() -> None:
+    given = 0.1 * np.arange(10) / 0.1
+    assert (given != np.arange(10)).any() and check_field(C, given).tolist() == list(range(10))
+
+
+def test_numbers_that_the_precision_does_not_have() -> None:
+    check_field(T, [1e300])
+    check_field(T, [3e38], dtype="float32")
+    with pytest.raises(
+        DlnError, match="example 1 has 1e\\+300, expected a number that float32 has"
+    ):
+        check_field(T, [0.0, 1e300], dtype="float32")

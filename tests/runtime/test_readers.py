@@ -12,6 +12,7 @@ import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -375,13 +376,8 @@ def test_wrong_tables(tmp_path: Path) -> None:
     cases = [
         (b"a,b\n1,2\n1,2,3\n", "E506", "line 3: 3 cells, but 2 above"),
         (b"a,b\n1,2,3\n", "E506", "line 2"),
-        (b"1,2\n\n3,x y\n", "E507", 'line 3, column 2: "x y"'),
-        (b"1,x\n", "E507", "line 1, column 2"),
-        (b"1,nan\n", "E507", "nan"),
-        (b"nan,inf\n", "E507", "column 1"),
-        (b"1,1e999\n", "E507", "1e999"),
-        (b"1,1_0\n", "E507", "1_0"),
-        (b"1,\n", "E507", "column 2"),
+        (b"a;b\n1;2\n1,5;2;3\n", "E506", "3 cells, but 2 above, separated by semicolons"),
+        (b'a,b\n1,"2\n', "E503", "close every quote"),
         (b"a,b\n", "E503", "no rows"),
         (b"", "E503", "no rows"),
         (b"1\n\xff\n", "E503", "line 2"),
@@ -389,6 +385,52 @@ def test_wrong_tables(tmp_path: Path) -> None:
     for i, (data, code, part) in enumerate(cases):
         (tmp_path / f"{i}.csv").write_bytes(data)
         fault(decl("table", f"{i}.csv", base=tmp_path), code, part)
+
+
+@pytest.mark.parametrize(
+    ("text", "where", "column", "example", "said", "value"),
+    [
+        ("1,2\n\n3,x y\n", 3, 1, 1, "x y", None),
+        ("1,x\n", 1, 1, 0, "x", None),
+        ("a,b\n1,nan\n", 2, 1, 0, "nan", np.nan),
+        ("nan,inf\n", 1, 0, 0, "nan", np.nan),
+        ("1,1e999\n", 1, 1, 0, "1e999", np.inf),
+        ("1,1_0\n", 1, 1, 0, "1_0", None),
+        ("1,\n", 1, 1, 0, "", None),
+        ('1,"2,5"\n', 1, 1, 0, "2,5", None),
+        ("1.5;2\n2,5;3\n", 2, 0, 1, "2,5", None),
+        ("1,5;2\n2.5;3\n", 2, 0, 1, "2.5", None),
+        ("1.234,5;2\n", 1, 0, 0, "1.234,5", None),
+    ],
+)
+def test_what_is_no_number_is_remembered_with_its_place(
+    tmp_path: Path, text: str, where: int, column: int, example: int, said: str, value: Any
+) -> None:
+    """It is an error where a field reads its column: so `test_fields` has it."""
+    (tmp_path / "t.csv").write_text(text)
+    d = decl("table", "t.csv", base=tmp_path)
+    odd = probe(d).odd[column]
+    found = (odd.where, odd.example, odd.text)
+    assert found == (f"{tmp_path / 't.csv'}, line {where}", example, said)
+    assert odd.value is value is None or np.array_equal(odd.value, value, equal_nan=True)
+    assert np.isnan(read(d)[""][example, column])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a,b,name\n1.5,-2,robin\n3,4e1,wren\n",
+        "a;b;name\n1,5;-2;robin\n3;4e1;wren\n",
+        "1,5;-2;robin\n3,0;40;wren\n",
+        "a\tb\tname\n1.5\t-2\trobin\n3\t40\twren\n",
+        '"a","b, in cm","name"\n"1.5","-2","robin, a"\n"3", "40" ,wren\n',
+        "a;b;name\n1.5;-2;a robin, grey\n3;40;wren\n",
+    ],
+)
+def test_separators_quotes_and_words(tmp_path: Path, text: str) -> None:
+    (tmp_path / "t.csv").write_text(text)
+    found = read(decl("table", "t.csv", base=tmp_path))[""]
+    assert found[:, :2].tolist() == [[1.5, -2], [3, 40]] and np.isnan(found[:, 2]).all()
 
 
 def test_wrong_arguments() -> None:
@@ -413,7 +455,7 @@ def test_wrong_arguments() -> None:
 def test_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.csv").write_text("1,2\n" * 100)
     (tmp_path / "b.csv").write_bytes(gzip.compress(b"1,2\n" * 100))
-    for module in ("files", "readers", "binary"):
+    for module in ("files", "binary"):
         monkeypatch.setattr(f"dln.runtime.{module}.LIMIT", 300)
     fault(decl("table", "a.csv", base=tmp_path), "E508")
     fault(decl("table", "b.csv", base=tmp_path), "E508")
