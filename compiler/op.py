@@ -112,6 +112,11 @@ class Op:
     operand receives of `bend`, the second derivative with respect to the result (None for 0), and
     of `bar`, the first one (None where the operation's own second derivative does not count).
     Where a record has none, it follows from the gradient and the facts.
+
+    `refuge` is (slot, number) of an operation that can leave the numbers (log of 0, exp of 1000):
+    the operand by which it does, and a number for it with which the result and every derivative
+    are finite. The slot is None where any operand will do. The fact `grows` says that it leaves
+    them by size alone.
     """
 
     name: str
@@ -127,6 +132,7 @@ class Op:
         default=lambda: ()
     )
     curve: Curve | None = None
+    refuge: tuple[int | None, float] | None = None
 
     def is_(self, fact: str) -> bool:
         return fact in self.facts

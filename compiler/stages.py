@@ -1,6 +1,7 @@
 """The column of graph stages, each named, in the order they run.
 
-    build -> infer -> simplify, stabilise -> differentiate -> simplify, stabilise, fold, prune
+    build -> infer -> simplify, stabilise, guard -> differentiate
+    -> simplify, stabilise, fission, fold, prune
     -> schedule -> lower
 
 `build` and `infer` work on a whole spec; scheduling and lowering are the target's and
@@ -29,9 +30,10 @@ def _differentiate(graph: Graph, log: Log | None) -> Graph:
 
 # Constants are folded only when no gradient is left: a derivative may be asked for at a constant.
 BEFORE: tuple[tuple[str, Stage], ...] = tuple(
-    x for x in PASSES if x[0] in ("simplify", "stabilise")
+    x for x in PASSES if x[0] in ("simplify", "stabilise", "guard")
 )
-AFTER: tuple[tuple[str, Stage], ...] = PASSES
+# What a choice drops is guarded once: derivatives are those of the guarded forms.
+AFTER: tuple[tuple[str, Stage], ...] = tuple(x for x in PASSES if x[0] != "guard")
 STAGES: tuple[tuple[str, Stage], ...] = (
     *BEFORE,
     ("differentiate", inside(_differentiate)),

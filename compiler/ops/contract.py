@@ -341,8 +341,10 @@ register(
         gradient,
         MappingProxyType({"array": spell}),
         flops=flops,
+        facts=frozenset({"grows"}),
         formula="{0} @ {1}",
         examples=cases,
         curve=c_contract,
+        refuge=(None, 0.0),
     )
 )

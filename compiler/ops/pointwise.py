@@ -10,6 +10,8 @@ At a kink one value is chosen: `abs'(0) = 0`; `maximum(a, b)` and `minimum(a, b)
 
 from __future__ import annotations
 
+from typing import Any
+
 from dln.compiler.op import no_gradient, register
 from dln.compiler.ops.common import always, index, join, real, truth
 from dln.compiler.ops.curves import (
@@ -84,6 +86,7 @@ WHERE = """\
 {xp}.copyto({out}, {1}, where={0})"""
 
 SQUASHES = ("inplace", "squashing")
+GROWS: dict[str, Any] = {"facts": ("inplace", "grows"), "refuge": (0, 0.0)}
 AWAY = one(ABOVE, real(domain=POSITIVE))  # logarithms, roots, reciprocals: away from 0
 
 # The tables below read best with a row to a line or two.
@@ -91,15 +94,16 @@ AWAY = one(ABOVE, real(domain=POSITIVE))  # logarithms, roots, reciprocals: away
 register(
     function("neg", unary(lambda m, x, y, bar: m.neg(bar)), "(-{0})", "negative", formula="-{0}"),
     function("exp", unary(lambda m, x, y, bar: m.mul(bar, y)), "math.exp({0})",
-             narrow=always(POSITIVE), curve=c_exp),
+             narrow=always(POSITIVE), curve=c_exp, **GROWS),
     function("log", unary(lambda m, x, y, bar: m.div(bar, x)), "math.log({0})", examples=AWAY,
-             curve=c_log),
+             curve=c_log, refuge=(0, 1.0)),
     function("log1p", unary(lambda m, x, y, bar: m.div(bar, m.add(m.const(1.0), x))),
-             "math.log1p({0})", examples=AWAY, curve=c_log1p),
+             "math.log1p({0})", examples=AWAY, curve=c_log1p, refuge=(0, 0.0)),
     function("expm1", unary(lambda m, x, y, bar: m.mul(bar, m.add(m.const(1.0), y))),
-             "math.expm1({0})", curve=c_expm1),
+             "math.expm1({0})", curve=c_expm1, **GROWS),
     function("sqrt", unary(lambda m, x, y, bar: m.div(m.scale(bar, 0.5), y)),
-             "math.sqrt({0})", narrow=root, examples=AWAY, curve=c_sqrt),
+             "math.sqrt({0})", narrow=root, examples=AWAY, curve=c_sqrt,
+             refuge=(0, 1.0)),
     function("tanh", unary(lambda m, x, y, bar: m.mul(bar, m.sub(m.const(1.0), m("square", y)))),
              "math.tanh({0})", facts=SQUASHES),
     function("sin", unary(lambda m, x, y, bar: m.mul(bar, m("cos", x))), "math.sin({0})",
@@ -107,9 +111,11 @@ register(
     function("cos", unary(lambda m, x, y, bar: m.neg(m.mul(bar, m("sin", x)))),
              "math.cos({0})", facts=SQUASHES),
     function("square", unary(lambda m, x, y, bar: m.mul(bar, m.scale(x, 2.0))),
-             "({0} * {0})", narrow=squared, formula="{0}^2", curve=c_square),
+             "({0} * {0})", narrow=squared, formula="{0}^2", curve=c_square,
+             **GROWS),
     function("reciprocal", unary(lambda m, x, y, bar: m.neg(m.mul(bar, m("square", y)))),
-             "(1.0 / {0})", narrow=root, examples=AWAY, formula="1 / {0}", curve=c_reciprocal),
+             "(1.0 / {0})", narrow=root, examples=AWAY, formula="1 / {0}", curve=c_reciprocal,
+             refuge=(0, 1.0)),
     function("abs", unary(lambda m, x, y, bar: m.mul(bar, m("sign", x))), "abs({0})", "absolute",
              narrow=squared, smooth=False, evaluate=lambda site, a: side(site.np, a) * a),
     function("sign", no_gradient, "float(({0} > 0) - ({0} < 0))",
@@ -126,17 +132,19 @@ register(
 )
 
 register(
-    operator("add", "add", "+", lambda m, node, bar: (bar, bar), total, facts=("commutative",)),
-    operator("sub", "subtract", "-", lambda m, node, bar: (bar, m.neg(bar))),
+    operator("add", "add", "+", lambda m, node, bar: (bar, bar), total,
+             facts=("commutative", "grows"), refuge=(None, 0.0)),
+    operator("sub", "subtract", "-", lambda m, node, bar: (bar, m.neg(bar)), facts=("grows",),
+             refuge=(None, 0.0)),
     operator("mul", "multiply", "*",
              lambda m, node, bar: (m.mul(bar, node.operands[1]), m.mul(bar, node.operands[0])),
-             product, facts=("commutative",)),
+             product, facts=("commutative", "grows"), refuge=(None, 0.0)),
     operator("div", "divide", "/", d_div, total,
              two((real(2, 3), ABOVE), (real(), ABOVE), (RUNNING, real(domain=POSITIVE))),
-             curve=c_div),
+             curve=c_div, refuge=(1, 1.0)),
     operator("pow", "power", "^", d_pow, root,
              two((ABOVE, real(2, 3)), (ABOVE, real()), (real(domain=POSITIVE), real(3))),
-             host="({0} ** {1})", curve=c_pow),
+             host="({0} ** {1})", curve=c_pow, refuge=(0, 1.0)),
     operator("maximum", "maximum", "", d_choice("gt"), upper, smooth=False,
              host="max({0}, {1})", formula="max({0}, {1})", facts=("commutative",),
              evaluate=lambda site, a, b: site.np.where(a.real > b.real, a, b)),

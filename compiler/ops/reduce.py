@@ -267,7 +267,7 @@ def place(name: str) -> str:
 register(
     row("sum", reduction("sum", summed),
         lambda site, a: site.np.sum(a, axis=site.attrs["axes"]), d_sum, reduced("add"),
-        facts=("moves",), numpy=one_by_one("add")),
+        facts=("moves", "grows"), numpy=one_by_one("add"), refuge=(0, 0.0)),
     row("max", reduction("max", same), extreme("argmax"), d_extreme, reduced("maximum"),
         smooth=False, curve=c_extreme, numpy=one_by_one("maximum")),
     row("min", reduction("min", same), extreme("argmin"), d_extreme, reduced("minimum"),
@@ -279,10 +279,13 @@ register(
         lambda site, a: site.np.argmin(a.real, axis=site.attrs["axis"]), no_gradient,
         place("argmin"), examples=over_axis, smooth=False),
     row("log_sum_exp", reduction("log_sum_exp", lambda a: REAL), log_sum_exp, d_log_sum_exp,
-        spell_log_sum_exp, flops=per_element(4), curve=c_log_sum_exp),
+        spell_log_sum_exp, flops=per_element(4), facts=("grows",), curve=c_log_sum_exp,
+        refuge=(0, 0.0)),
     row("softmax", normalised("softmax", PROB), softmax, d_softmax, SOFTMAX,
-        flops=per_element(5), facts=("inplace", "squashing"), curve=c_softmax),
+        flops=per_element(5), facts=("inplace", "squashing", "grows"), curve=c_softmax,
+        refuge=(0, 0.0)),
     row("log_softmax", normalised("log_softmax", REAL), log_softmax, d_log_softmax, LOG_SOFTMAX,
-        flops=per_element(5), facts=("inplace",), curve=c_log_softmax),
+        flops=per_element(5), facts=("inplace", "grows"), curve=c_log_softmax,
+        refuge=(0, 0.0)),
 )
 # fmt: on

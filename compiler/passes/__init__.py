@@ -1,7 +1,7 @@
 """Graph to graph, each pass a pure function; `PASSES` is their order.
 
-The column runs before `differentiate`, so that derivatives are taken of stable forms, and again
-after it.
+The first ones run before `differentiate`, so that derivatives are taken of stable and guarded
+forms; all but `guard` run again after it.
 """
 
 from collections.abc import Callable
@@ -11,6 +11,7 @@ from dln.compiler.graph import Graph
 from dln.compiler.passes.bodies import inside
 from dln.compiler.passes.fission import fission
 from dln.compiler.passes.fold import fold
+from dln.compiler.passes.guard import guard
 from dln.compiler.passes.prune import prune
 from dln.compiler.passes.rewriting import Firing as Firing
 from dln.compiler.passes.rewriting import Log as Log
@@ -22,6 +23,7 @@ Pass: TypeAlias = Callable[[Graph, Log | None], Graph]
 PASSES: tuple[tuple[str, Pass], ...] = (
     ("simplify", inside(simplify)),
     ("stabilise", inside(stabilise)),
+    ("guard", inside(guard)),
     ("fission", fission),
     ("fold", inside(fold)),
     ("prune", inside(prune)),
