@@ -17,6 +17,7 @@ from typing import TypeAlias
 
 from dln.compiler.graph import Node, ancestors
 from dln.compiler.op import op_of
+from dln.compiler.ops.loop import Body
 from dln.compiler.sizes import Size
 
 MOST = 16
@@ -24,7 +25,7 @@ MOST = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Test:
+class Outcome:
     """That `node` holds, or does not. Its axes `over` count as a whole: somewhere along them; the
     others are the axes `axes` of the tensor that the test is about."""
 
@@ -34,7 +35,7 @@ class Test:
     over: tuple[int, ...] = ()
 
 
-Term: TypeAlias = frozenset[Test]
+Term: TypeAlias = frozenset[Outcome]
 Need: TypeAlias = frozenset[Term]
 Places: TypeAlias = Mapping[int, int]
 ALWAYS: Need = frozenset({frozenset()})
@@ -69,7 +70,7 @@ def shortest(terms: Iterable[Term]) -> Need:
     return frozenset(found) if len(found) <= MOST else ALWAYS
 
 
-def opposite(test: Test) -> Test | None:
+def opposite(test: Outcome) -> Outcome | None:
     """The test that holds where this one does not; None where axes count as a whole."""
     return None if test.over else replace(test, holds=not test.holds)
 
@@ -83,7 +84,7 @@ def tested(test: Node, holds: bool, axes: tuple[int, ...]) -> Need:
     if test.op in ("and", "or"):
         parts = [tested(o, holds, axes if o.type.shape else ()) for o in test.operands]
         return reduce(both if (test.op == "and") == holds else either, parts)
-    return frozenset({frozenset({Test(test, axes, holds)})})
+    return frozenset({frozenset({Outcome(test, axes, holds)})})
 
 
 # ---- from a node to what it reads --------------------------------------------------------------
@@ -103,7 +104,7 @@ def moved(need: Need, places: Places) -> tuple[Need, bool]:
     return shortest(terms), exact
 
 
-def _moved(test: Test, places: Places) -> Test:
+def _moved(test: Outcome, places: Places) -> Outcome:
     kept = [i for i in range(len(test.node.type.shape)) if i not in test.over]
     pairs = [(i, places.get(a)) for i, a in zip(kept, test.axes, strict=True)]
     gone = {i for i, at in pairs if at is None}
@@ -201,14 +202,32 @@ def _grad(node: Node, slot: int) -> Places:
     operand, running = node.operands[slot], node.type.running
     if slot == 1:
         return same(operand)
-    mixed = any(
-        "batch" in o.type.running and "batch" not in n.type.running
-        for n in ancestors([operand])
-        for o in n.operands
-    )
-    if mixed or "batch" not in operand.type.running or "batch" not in running:
+    if mixes([operand]) or "batch" not in operand.type.running or "batch" not in running:
         return {}
     return {running.index("batch"): operand.type.running.index("batch")}
+
+
+def mixes(values: Iterable[Node]) -> bool:
+    """Whether something is taken over all examples on the way to some values."""
+    return any(
+        "batch" in o.type.running and "batch" not in n.type.running and n.op != "scan"
+        for n in ancestors(values)
+        for o in n.operands
+    )
+
+
+def _item(node: Node, slot: int) -> Places:
+    """Of a loop itself it is asked for which examples it is needed: axis 0."""
+    body: Body = node.operands[0]["body"]
+    running = node.type.running
+    if "batch" not in running or mixes([*body.nexts, node["value"]]):
+        return {}
+    return {running.index("batch"): 0}
+
+
+def _scan(node: Node, slot: int) -> Places:
+    running = node.operands[slot].type.running
+    return {0: running.index("batch")} if "batch" in running else {}
 
 
 PLACES: Mapping[str, Callable[[Node, int], Places]] = {
@@ -219,15 +238,15 @@ PLACES: Mapping[str, Callable[[Node, int], Places]] = {
     "window": _window,
     "gather": _gather,
     "grad": _grad,
+    "item": _item,
+    "scan": _scan,
 }
 
 
-def needs(outputs: Iterable[Node]) -> dict[Node, Need]:
-    """Where each node is needed by outputs that are needed always. Operands come before users."""
-    outputs = list(outputs)
+def needs(outputs: Mapping[Node, Need]) -> dict[Node, Need]:
+    """Where each node is needed, given that of the outputs. Operands come before users."""
     order = ancestors(outputs)
-    found: dict[Node, Need] = dict.fromkeys(order, NEVER)
-    found.update(dict.fromkeys(outputs, ALWAYS))
+    found: dict[Node, Need] = dict.fromkeys(order, NEVER) | dict(outputs)
     for node in reversed(order):
         for slot, operand in enumerate(node.operands):
             if found[operand] != ALWAYS:

@@ -89,7 +89,7 @@ def reduce(b: Build, name: str, value: Value, axes: Sequence[str] | None, span: 
         mean = make.div(make.sum(node, places), _number(b, node, places, span))
         return _domain(b, mean, type.domain) if type.domain in (PROB, POSITIVE, BINARY) else mean
     if name == "norm":
-        return make("sqrt", make.sum(make("square", node), places))
+        return make("distance", make.sum(make("square", node), places))
     if name in ("argmax", "argmin"):
         if len(places) != 1:
             b.fail("E206", f"{name} takes a vector", b.blame(node, span), f"is {b.shown(type)}")

@@ -16,6 +16,7 @@ from collections.abc import Callable
 
 from dln.compiler.graph import Node
 from dln.compiler.op import Curve, Make, op_of
+from dln.compiler.ops.elementwise import away
 
 Rows = tuple[Node | None, ...]
 Second = Callable[[Make, Node, Node], Node]
@@ -70,6 +71,7 @@ c_expm1 = bent(lambda m, x, y: m.add(m.const(1.0), y))
 c_log = bent(lambda m, x, y: m.neg(m("reciprocal", m("square", x))))
 c_log1p = bent(lambda m, x, y: m.neg(m("reciprocal", m("square", m.add(m.const(1.0), x)))))
 c_sqrt = bent(lambda m, x, y: m.div(m.const(-0.25), m.mul(x, y)))
+c_distance = bent(lambda m, x, y: m.div(m.const(-0.25), away(m, y, m.mul(x, y))))
 c_reciprocal = bent(lambda m, x, y: m.scale(m.mul(y, m("square", y)), 2.0))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -193,6 +194,11 @@ def d_choice(test: str) -> Gradient:
         return pass_where(m, first, bar), pass_where(m, m("not", first), bar)
 
     return gradient
+
+
+def away(m: Make, y: Node, x: Node) -> Node:
+    """x as a divisor where y is above 0; elsewhere the quotient is 0."""
+    return m("where", m("gt", y, m.const(0.0)), x, m.const(math.inf))
 
 
 def d_cast(m: Make, node: Node, bar: Node) -> tuple[Node | None, ...]:

@@ -4,8 +4,9 @@ A row gives the name, the derivative and the form for single numbers on the host
 usual about it. In a derivative `x` is the operand, `y` the result and `bar` its cotangent; there
 is one expression for each operand.
 
-At a kink one value is chosen: `abs'(0) = 0`; `maximum(a, b)` and `minimum(a, b)` hand a tie to
-`b`, so that relu, `max(a, 0)`, has slope 0 at 0. `floor`, `sign` and comparisons are flat.
+At a kink one value is chosen: `abs'(0) = 0`, and `norm` has slope 0 at 0; `maximum(a, b)` and
+`minimum(a, b)` hand a tie to `b`, so that relu, `max(a, 0)`, has slope 0 at 0. `floor`, `sign` and
+comparisons are flat.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 from dln.compiler.op import no_gradient, register
 from dln.compiler.ops.common import always, index, join, real, truth
 from dln.compiler.ops.curves import (
+    c_distance,
     c_div,
     c_exp,
     c_expm1,
@@ -29,6 +31,7 @@ from dln.compiler.ops.curves import (
 from dln.compiler.ops.elementwise import (
     arithmetic,
     asserted_type,
+    away,
     by_numpy,
     cast,
     cast_type,
@@ -104,6 +107,10 @@ register(
     function("sqrt", unary(lambda m, x, y, bar: m.div(m.scale(bar, 0.5), y)),
              "math.sqrt({0})", narrow=root, examples=AWAY, curve=c_sqrt,
              refuge=(0, 1.0)),
+    # What `norm` takes of a sum of squares: a root whose slope at 0 is 0.
+    function("distance", unary(lambda m, x, y, bar: m.div(m.scale(bar, 0.5), away(m, y, y))),
+             "math.sqrt({0})", "sqrt", narrow=root, examples=AWAY, formula="sqrt({0})",
+             curve=c_distance),
     function("tanh", unary(lambda m, x, y, bar: m.mul(bar, m.sub(m.const(1.0), m("square", y)))),
              "math.tanh({0})", facts=SQUASHES),
     function("sin", unary(lambda m, x, y, bar: m.mul(bar, m("cos", x))), "math.sin({0})",

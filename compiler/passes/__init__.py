@@ -23,7 +23,7 @@ Pass: TypeAlias = Callable[[Graph, Log | None], Graph]
 PASSES: tuple[tuple[str, Pass], ...] = (
     ("simplify", inside(simplify)),
     ("stabilise", inside(stabilise)),
-    ("guard", inside(guard)),
+    ("guard", guard),
     ("fission", fission),
     ("fold", inside(fold)),
     ("prune", inside(prune)),

@@ -15,7 +15,7 @@ LARGE = 1e15
 UNIT = frozenset("tanh sin cos sigmoid sign softmax onehot".split())
 SAME = frozenset(
     "neg abs asserted running stop broadcast reshape transpose slice pad flip concat window pick "
-    "gather max min maximum minimum sqrt".split()
+    "gather max min maximum minimum sqrt distance".split()
 )
 """What is no larger than 1, or than the largest operand."""
 

@@ -1,0 +1,149 @@
+"""What must be guarded: by which operand a node may leave the numbers where it is not needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from dln.compiler.graph import Node, ancestors
+from dln.compiler.needs import ALWAYS, Need, asked, moved, needs, places_of, shortest
+from dln.compiler.op import op_of
+from dln.compiler.passes.bounds import bound, overflows, whole_power
+from dln.compiler.passes.fold import evaluated
+
+HARMLESS = ("log", "sqrt", "reciprocal", "div")
+"""What nothing can happen to where its operand is known now, and at least 1."""
+
+
+class Finder:
+    """Finds the guards: for a node, its operand and where that is needed; and of the loops that are
+    not needed always, where they are.
+
+    `wide` bounds the values of each node anywhere, `tame` where the node is not needed.
+    """
+
+    def __init__(self, outputs: Mapping[Node, Need]) -> None:
+        order = ancestors(outputs)
+        self.need = needs(outputs)
+        self.order = {n: i for i, n in enumerate(order)}
+        self.wide: dict[Node, float] = {}
+        self.tame: dict[Node, float] = {}
+        self.found: dict[Node, tuple[Node, Need, float]] = {}
+        self.loops: dict[Node, Need] = {}
+        self.waits: dict[Node, set[Node]] = {}
+        self.fixed: set[Node] = set()
+        for node in order:
+            self._look(node)
+
+    def _look(self, node: Node) -> None:
+        if node.op == "const" or node.operands and all(o in self.fixed for o in node.operands):
+            self.fixed.add(node)
+        self.wide[node] = bound(node, [self.wide[o] for o in node.operands])
+        if self.need[node] == ALWAYS:
+            self.tame[node] = self.wide[node]
+            return
+        if node.op == "scan":
+            self._enter_loop(node)
+        seen = [self._seen(node, slot) for slot in range(len(node.operands))]
+        guarded = False
+        for slot, value in refuges(node, seen):
+            if self._enter(node, slot, value):
+                here, guarded = node.operands[slot], True
+                seen = [
+                    abs(value) if o is here else s for o, s in zip(node.operands, seen, strict=True)
+                ]
+                break
+        self.tame[node] = bound(node, seen, guarded)
+
+    def _seen(self, node: Node, slot: int) -> float:
+        """The bound of an operand where the node is not needed."""
+        operand = node.operands[slot]
+        need, exact = asked(node, slot, self.need[node])
+        same = exact and need == self.need[operand]
+        return (self.tame if same else self.wide)[operand]
+
+    def _enter(self, node: Node, slot: int, value: float) -> bool:
+        """Guard an operand, if there is a test that says where and does not wait for the node."""
+        need, operand = self.need[node], node.operands[slot]
+        if node.op in HARMLESS and operand in self.fixed:
+            if all(v >= 1.0 for v in flat(evaluated(operand))):
+                return False
+        if op_of(node).is_("grows"):
+            need = without_padding(need)
+        if not op_of(node).is_("pointwise"):
+            places = places_of(node, slot)
+            need, exact = (ALWAYS, False) if places is None else moved(need, places)
+            if not exact:
+                return False
+        tests = {t.node for term in need for t in term}
+        if need == ALWAYS or any(self._reaches(t, node) for t in tests):
+            return False
+        self.waits[node] = tests
+        self.found[node] = operand, need, value
+        return True
+
+    def _enter_loop(self, node: Node) -> None:
+        """Note where a loop is needed, for its steps to know."""
+        need = without_padding(self.need[node])
+        tests = {t.node for term in need for t in term}
+        if need != ALWAYS and not any(self._reaches(t, node) for t in tests):
+            self.waits[node] = tests
+            self.loops[node] = need
+
+    def _reaches(self, start: Node, goal: Node) -> bool:
+        """Whether a node is worked out from another one, guards included."""
+        stack, done = [start], {start}
+        while stack:
+            node = stack.pop()
+            if node is goal:
+                return True
+            for o in (*node.operands, *self.waits.get(node, ())):
+                if o not in done:
+                    done.add(o)
+                    stack.append(o)
+        return False
+
+
+def refuges(node: Node, seen: Sequence[float]) -> list[tuple[int, float]]:
+    """The operands by which a node may leave the numbers, each with the number to put there."""
+    record = op_of(node)
+    if record.refuge is None or not may_leave(node, seen):
+        return []
+    slot, value = record.refuge
+    if slot is not None:
+        return [(slot, value)]
+    slots = [i for i, s in enumerate(seen) if s > 1.0]
+    return [(i, value) for i in sorted(slots, key=lambda i: -len(node.operands[i].type.shape))]
+
+
+def flat(value: Any) -> Iterator[float]:
+    """The numbers in nested lists."""
+    if isinstance(value, list):
+        for part in value:
+            yield from flat(part)
+    else:
+        yield value
+
+
+def may_leave(node: Node, seen: Sequence[float]) -> bool:
+    """Whether a node with operands within such bounds may leave the numbers."""
+    if op_of(node).is_("grows") or (node.op == "pow" and whole_power(node) is not None):
+        return overflows(node, seen)
+    if node.op == "div" and node.operands[1].op == "const":
+        return not node.operands[1]["value"]
+    return True
+
+
+def without_padding(need: Need) -> Need:
+    """A need without the tests of which steps a sequence has: what stands past its end is 0."""
+    return shortest({frozenset(t for t in term if not counts_steps(t.node)) for term in need})
+
+
+def counts_steps(test: Node) -> bool:
+    """Whether a test compares the numbers of steps."""
+    for o in test.operands:
+        while o.op in ("broadcast", "running"):
+            o = o.operands[0]
+        if o.op == "const" and o.type.kind == "index" and o.type.shape:
+            return True
+    return False
