@@ -47,7 +47,7 @@ def maps_time(b: Build, ports: Sequence[s.Port], values: Sequence[Value]) -> boo
         return b.mapped
     if any(isinstance(d, s.Name) and d.id == "time" for p in ports for d in p.dims or ()):
         return False
-    return any(isinstance(v, Node) and "time" in v.type.running for v in values)
+    return any(map(tensors.runs_over_time, values))
 
 
 def _argument(b: Build, port: s.Port, value: Value, span: Span, scope: Scope, who: str) -> Value:

@@ -21,7 +21,7 @@ from dln.compiler.sizes import BATCH_SIZE, Size
 from dln.compiler.state import Build, Drawing
 from dln.compiler.statics import whole
 from dln.compiler.stepbody import BodyMaker
-from dln.compiler.tensor import BINARY, PROB, TIME, TensorType
+from dln.compiler.tensor import BINARY, PROB, TensorType
 from dln.compiler.units import Units, lead_of, sides, units_of
 from dln.compiler.values import Instance, Record, Scope, Value, describe
 from dln.grammar import syntax as s
@@ -156,7 +156,7 @@ def run(b: Build, asked: Asked) -> Units:
 def _runs_over_time(units: Units) -> bool:
     """Whether chains start at each step of a sequence: their own steps are written out then, as
     those inside a scan are."""
-    return any(isinstance(v, Node) and TIME in v.type.running for v in units.values())
+    return any(map(tensors.runs_over_time, units.values()))
 
 
 def _real(value: Value) -> bool:

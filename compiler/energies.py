@@ -54,7 +54,7 @@ def call(
 
 
 def _maps_time(given: Sequence[tuple[Value, Span]]) -> bool:
-    return any(isinstance(v, Node) and "time" in v.type.running for v, _ in given)
+    return any(tensors.runs_over_time(v) for v, _ in given)
 
 
 # ---- the energy itself -------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from dln.compiler import asking, axes, blocks, sequences, tensors, wholes, windows
 from dln.compiler.graph import Node
@@ -78,9 +78,7 @@ def _index(b: Build, expr: s.Index, scope: Scope) -> Value:
             if not isinstance(i, s.Slice)
         ):
             return _tensor_index(b, tensors.as_tensor(b, body, expr.body.span), expr, scope)
-        for part in expr.indices:
-            body = _list_index(b, body, part, scope)
-        return body
+        return _list_index(b, body, expr.indices, expr, scope)
     if isinstance(body, PhaseGroup):
         return _phase_of(b, body, expr, scope)
     if isinstance(body, PhaseValue | str):
@@ -158,12 +156,25 @@ def _over_time(b: Build, node: Node, index: IndexVar | IndexForm, span: Span) ->
     return windows.look(b, plain, 0, index, span)
 
 
-def _list_index(b: Build, body: Value, part: s.Expr | s.Slice, scope: Scope) -> Value:
+def _list_index(
+    b: Build, body: Value, indices: tuple[s.Expr | s.Slice, ...], expr: s.Index, scope: Scope
+) -> Value:
+    """`M[1, 0]`, `M[:, 0]` of a list of lists, or of a list of tensors."""
+    if not indices:
+        return body
+    if isinstance(body, Node):
+        return _tensor_index(b, body, s.Index(expr.body, indices, span=expr.span), scope)
+    part, rest = indices[0], indices[1:]
     if not isinstance(body, list):
         b.fail("E328", f"{describe(body)} cannot be indexed", part.span)
     if isinstance(part, s.Slice):
         start, stop = _bounds(b, part, scope)
-        return body[start:stop]
+        return [_list_index(b, entry, rest, expr, scope) for entry in body[start:stop]]
+    entry = body[_list_place(b, body, part, scope)]
+    return _list_index(b, entry, rest, expr, scope)
+
+
+def _list_place(b: Build, body: Sequence[Value], part: s.Expr, scope: Scope) -> int:
     i = whole(b, part, scope, "the index of a list")
     if not 0 <= i < len(body):
         b.fail(
@@ -173,7 +184,7 @@ def _list_index(b: Build, body: Value, part: s.Expr | s.Slice, scope: Scope) -> 
             f"the list has {len(body)}",
             remedy="indices count from 0",
         )
-    return body[i]
+    return i
 
 
 def _bounds(b: Build, part: s.Slice, scope: Scope) -> tuple[int | None, int | None]:

@@ -79,7 +79,7 @@ def _of_list(b: Build, span: Span, name: str, items: list[Value]) -> Value:
         b.fail("E315", f"{name} of an empty list has no value", span)
     if all(isinstance(i, int | float) for i in items):
         return ON_NUMBERS[name](items)
-    if name not in ("sum", "mean", "max", "min"):
+    if name not in ("sum", "mean", "max", "min") or _is_table(items):
         return reductions.reduce(b, name, items, None, span)
     op = {"sum": "add", "mean": "add", "max": "maximum", "min": "minimum"}[name]
     total = items[0]
@@ -88,6 +88,12 @@ def _of_list(b: Build, span: Span, name: str, items: list[Value]) -> Value:
     if name == "mean":
         return pointwise.binary(b, "div", total, len(items), span, (span, span))
     return total
+
+
+def _is_table(items: Value) -> bool:
+    """Whether a list holds lists of numbers: a tensor that is written out."""
+    number = isinstance(items, int | float)
+    return number or (isinstance(items, list) and all(map(_is_table, items)))
 
 
 def _extreme(name: str) -> Callable[..., Value]:

@@ -138,9 +138,9 @@ class Loop:
         lead = (BATCH_SIZE,) if running else ()
         found = {}
         for name, line in self.recurrences.items():
-            begun = self.first(name, 1)
+            begun = self._begun(name)
             if begun is not None:
-                found[name] = begun.type
+                found[name] = begun
                 continue
             promised = equations.promised(b, name, self.scope)
             if promised is None:
@@ -148,6 +148,17 @@ class Loop:
                 promised = (Size.of(Var(name, span=line.target.span)),) if vector else ()
             found[name] = TensorType((*lead, *promised), running)
         return found
+
+    def _begun(self, name: str) -> TensorType | None:
+        """The type of what a sequence is said to begin with: `h[-1]`, `h[-2]`, together."""
+        keys = (k for k in self.scope.names if k.startswith(f"{name}[-"))
+        lags = sorted(int(k[len(name) + 2 : -1]) for k in keys)
+        found = [(node, lag) for lag in lags if (node := self.first(name, lag)) is not None]
+        if not found:
+            return None
+        nodes, at = [node for node, _ in found], self.recurrences[name].target.span
+        said = [self.scope.names[first_name(name, lag)].span or at for _, lag in found]
+        return tensors.full(self.b, tensors.align(self.b, nodes, at, said), at)[0].type
 
     def first(self, name: str, lag: int) -> Node | None:
         """The value that a sequence is said to have before the first step."""

@@ -12,7 +12,7 @@ from typing import Any
 from dln.compiler.graph import Node
 from dln.compiler.sizes import Conflict, Reason, Size
 from dln.compiler.state import Build
-from dln.compiler.tensor import Domain, TensorType
+from dln.compiler.tensor import TIME, Domain, TensorType
 from dln.compiler.values import Value, describe
 from dln.grammar.diagnostics import Note, Span
 
@@ -47,12 +47,13 @@ def _list_tensor(b: Build, value: Sequence[Value], span: Span, what: str) -> Nod
     """A list of numbers is a constant; a list of tensors of one shape is stacked."""
     if any(_holds_tensor(v) for v in value):
         parts = [as_tensor(b, v, span, what) for v in value]
+        if any(p.type.kind != "index" for p in parts):  # classes may stand among classes
+            parts = [quantity(b, p, span) for p in parts]
         _same_entries(b, parts, span)
-        parts = align(b, parts, span)
+        parts = full(b, align(b, parts, span), span)
         make = b.at(span)
-        lifted = []
+        lifted, lead = [], len(parts[0].type.running)
         for p in parts:
-            lead = len(p.type.running)
             shape = (*p.type.lead, Size.of(1), *p.type.example)
             lifted.append(make("reshape", p, shape=shape, running=p.type.running))
         return make("concat", *lifted, axis=lead) if len(lifted) > 1 else lifted[0]
@@ -64,6 +65,13 @@ def _holds_tensor(value: Value) -> bool:
     return isinstance(value, Node) or (
         isinstance(value, list) and any(_holds_tensor(v) for v in value)
     )
+
+
+def runs_over_time(value: Value) -> bool:
+    """Whether a value is a sequence, or a list that becomes one."""
+    if isinstance(value, list):
+        return any(map(runs_over_time, value))
+    return isinstance(value, Node) and TIME in value.type.running
 
 
 def _same_entries(b: Build, parts: Sequence[Node], span: Span) -> None:
@@ -197,6 +205,15 @@ def align(b: Build, nodes: Sequence[Node], span: Span, spans: Sequence[Span] = (
     lead = lead_sizes(b, nodes, running, span)
     like = TensorType((*lead, *example), running)
     return [spread(b, n, like, span) for n in nodes]
+
+
+def full(b: Build, nodes: Sequence[Node], span: Span) -> list[Node]:
+    """Aligned tensors with the single numbers among them repeated as well, as they must be where
+    they are joined."""
+    like = next((n.type for n in nodes if n.type.shape), None)
+    if like is None:
+        return list(nodes)
+    return [n if n.type.shape else b.at(span).broadcast(n, like, ()) for n in nodes]
 
 
 def _same_example(
