@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 import dln
@@ -24,7 +25,7 @@ def sigmoid(a: Numbers) -> Numbers:
     return 1 / (1 + np.exp(-a))
 
 
-def forwards(p: dict[str, Numbers], x: Numbers, t: float) -> dict[str, Numbers]:
+def forwards(p: dict[str, Numbers], x: Numbers, t: float, logistic: int) -> dict[str, Numbers]:
     """The gradient of half the squared error after one sequence x[time, 2]."""
     i, o, y, c = np.zeros(2), np.zeros(2), np.zeros((2, 2)), np.zeros((2, 2))
     by_cell, by_gate = np.zeros((2, 2, 11)), np.zeros((2, 2, 11))  # cell, block, source and bias
@@ -37,8 +38,9 @@ def forwards(p: dict[str, Numbers], x: Numbers, t: float) -> dict[str, Numbers]:
         by_gate += ((4 * s - 2) * i * (1 - i))[..., None] * u
         squashed = 2 * sigmoid(c) - 1
         y = o * squashed
-    z = sigmoid(p["W"] @ y.ravel() + p["b"])
-    at_z = (z - t) * z * (1 - z)
+    a = p["W"] @ y.ravel() + p["b"]
+    z = sigmoid(a) if logistic else a
+    at_z = (z - t) * z * (1 - z) if logistic else z - t
     at_y = (at_z @ p["W"]).reshape(2, 2)
     at_c = at_y * o * 2 * sigmoid(c) * (1 - sigmoid(c))
     gate = (at_y * squashed).sum(0) * o * (1 - o)
@@ -51,8 +53,10 @@ def forwards(p: dict[str, Numbers], x: Numbers, t: float) -> dict[str, Numbers]:
     }  # fmt: skip
 
 
-def test_errors_are_cut_as_in_the_paper() -> None:
-    session = Session(dln.load("adding1997").compile(dtype="float64").plan, Host(), seed=3)
+@pytest.mark.parametrize("logistic", [0, 1])
+def test_errors_are_cut_as_in_the_paper(logistic: int) -> None:
+    plan = dln.load("adding1997", logistic=logistic).compile(dtype="float64").plan
+    session = Session(plan, Host(), seed=3)
     rng = np.random.default_rng(4)
     paths = {p.rsplit(".", 1)[1]: p for p in session.params if p.startswith("net.")}
     for path in paths.values():
@@ -60,7 +64,7 @@ def test_errors_are_cut_as_in_the_paper() -> None:
     params = {name: np.array(session.params[path]) for name, path in paths.items()}
     raw = generate(["adding1997", 100, 3], {})
     fields = {"x": raw["x"][:1], "t": raw["t"][:1], "length": raw["length"][:1]}
-    wanted = forwards(params, raw["x"][0][: raw["length"][0]], raw["t"][0])
+    wanted = forwards(params, raw["x"][0][: raw["length"][0]], raw["t"][0], logistic)
     assert set(wanted) == set(paths)
     for name, path in paths.items():
         found = session.grad("online", path, **fields)

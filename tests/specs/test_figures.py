@@ -68,7 +68,16 @@ def test_the_figures_that_take_minutes(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", [*SLOW, "baselines", "lenet5", "sparse_autoencoder", "stacked_autoencoder", "tour"]
+    "name",
+    [
+        *SLOW,
+        "adding1997",
+        "baselines",
+        "lenet5",
+        "sparse_autoencoder",
+        "stacked_autoencoder",
+        "tour",
+    ],
 )
 def test_the_full_recipe(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data, _ = run(name, tmp_path, capsys, "--slow")
