@@ -6,7 +6,7 @@ The graph stages stand in `stages`; here the target's own follow: schedule, lowe
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
@@ -56,8 +56,14 @@ class Recipe:
 class Programs(Mapping[str, p.Program]):
     """The programs of a plan, each compiled when it is first asked for."""
 
-    def __init__(self, model: Model, target: Target, recipes: Mapping[str, Recipe]) -> None:
-        self.model, self.target, self.recipes = model, target, recipes
+    def __init__(
+        self,
+        model: Model,
+        target: Target,
+        recipes: Mapping[str, Recipe],
+        seen: Sequence[Callable[[p.Program], None]] = (),
+    ) -> None:
+        self.model, self.target, self.recipes, self.seen = model, target, recipes, seen
         self.made: dict[str, p.Program] = {}
 
     def __getitem__(self, name: str) -> p.Program:
@@ -70,7 +76,10 @@ class Programs(Mapping[str, p.Program]):
     def _compile(self, name: str, recipe: Recipe) -> p.Program:
         graph = optimise(part(self.model, recipe.outputs))
         capacity = bearable(graph, recipe.capacity) if recipe.chunked else recipe.capacity
-        return lower(name, graph, self.target, recipe.dtype, capacity)
+        made = lower(name, graph, self.target, recipe.dtype, capacity)
+        for look in self.seen:
+            look(made)
+        return made
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.recipes)
@@ -89,8 +98,15 @@ def bearable(graph: Graph, count: int) -> int:
     return max(1, min(count, LARGEST // most))
 
 
-def compile_model(model: Model, target: str, dtype: str | None, name: str) -> p.Plan:
-    """The plan of an inferred model. `dtype` overrides what the phases say."""
+def compile_model(
+    model: Model,
+    target: str,
+    dtype: str | None,
+    name: str,
+    seen: Sequence[Callable[[p.Program], None]] = (),
+) -> p.Plan:
+    """The plan of an inferred model. `dtype` overrides what the phases say; those in `seen` are
+    shown each program when it is compiled."""
     if target not in TARGETS:
         raise Fault(f"there is no backend {target}", "one of " + ", ".join(TARGETS), "E522")
     base = dtype or _common_dtype(model)
@@ -111,7 +127,7 @@ def compile_model(model: Model, target: str, dtype: str | None, name: str) -> p.
         name=name,
         target=target,
         dtype=base,
-        programs=Programs(model, TARGETS[target], recipes),
+        programs=Programs(model, TARGETS[target], recipes, seen),
         params={k: _param(k, v) for k, v in model.params.items() if not v.checks},
         data={n: data_spec(d) for n, d in model.data.items()},
         phases=phases,

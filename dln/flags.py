@@ -4,7 +4,9 @@
                  part of a command took; 2 also the size of the graph after each stage; 3 also the
                  graphs; 4 also the program texts. All of it goes to stderr.
     DLN_TARGET   the backend where none is asked for: numpy (the default) or cupy.
-    DLN_VERIFY   1 checks every invariant of the graph after each stage.
+    DLN_VERIFY   1 checks every invariant of the graph after each stage, and proves of each program
+                 that it reads no memory before it has written it.
+    DLN_POISON   1 fills the memory of a program with NaN before each step.
 
 An option of the command line comes before its variable.
 """
@@ -27,18 +29,20 @@ class Flags:
     debug: int = 0
     target: str = "numpy"
     verify: bool = False
+    poison: bool = False
 
 
 def read_flags(environment: Mapping[str, str] | None = None) -> Flags:
     """The flags as the environment sets them. Raises Fault E012 for what is no such value.
 
     >>> read_flags({"DLN_DEBUG": "2"})
-    Flags(debug=2, target='numpy', verify=False)
+    Flags(debug=2, target='numpy', verify=False, poison=False)
     """
     env = os.environ if environment is None else environment
     debug = _number(env, "DLN_DEBUG", DEEPEST)
     target = env.get("DLN_TARGET") or "numpy"
-    return Flags(debug, target, _number(env, "DLN_VERIFY", 1) == 1)
+    verify, poison = (_number(env, name, 1) == 1 for name in ("DLN_VERIFY", "DLN_POISON"))
+    return Flags(debug, target, verify, poison)
 
 
 def _number(env: Mapping[str, str], name: str, most: int) -> int:

@@ -7,7 +7,7 @@ the runtime the compiler's plan.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.resources import files
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import dln.compiler.ops  # noqa: F401  (fills the table of operations)
 from dln.compiler.model import DataSet, Model
 from dln.compiler.reading import read as understood
+from dln.flags import read_flags
 from dln.grammar import syntax
 from dln.grammar.diagnostics import DlnError, Fault, Problem, Source, nearest
 from dln.grammar.parser import parse_source
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     import networkx as nx
 
     from dln.compiler.graph import Node
-    from dln.compiler.plan import Plan
+    from dln.compiler.plan import Plan, Program
     from dln.runtime.session import Session
 
 # Shipped files that others use; nothing runs in them.
@@ -125,7 +126,7 @@ class Spec:
         from dln.compiler.pipeline import compile_model
 
         try:
-            plan = compile_model(self.model, backend, dtype, self.name)
+            plan = compile_model(self.model, backend, dtype, self.name, shown())
         except Fault as fault:
             raise fault.at(None) from None
         return Compiled(self, plan, backend, threads)
@@ -149,7 +150,8 @@ class Compiled:
         from dln.runtime.session import Session
 
         try:
-            return Session(self.plan, open_device(self.backend, self.threads), seed=seed)
+            device = open_device(self.backend, self.threads, read_flags().poison)
+            return Session(self.plan, device, seed=seed)
         except Fault as fault:
             raise fault.at(None) from None
 
@@ -159,6 +161,15 @@ class Compiled:
 
         names = [program] if program is not None else list(self.plan.programs)
         return "\n\n".join(plan_text(self.plan.programs[n]) for n in names)
+
+
+def shown() -> tuple[Callable[[Program], None], ...]:
+    """Who is shown each program that is compiled: the verifier of texts, where it is asked for."""
+    if not read_flags().verify:
+        return ()
+    from dln.compiler.definite import verify_program
+
+    return (verify_program,)
 
 
 def load(

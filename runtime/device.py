@@ -25,13 +25,15 @@ class Device(Protocol):
 
     `xp` is the array module handed to programs, `helpers` their named helpers (`uniform`,
     `normal`, `warp`, `lowest`), the same bits on every device; `threads` is the number of threads
-    of the host's linear algebra, None where it cannot be told.
+    of the host's linear algebra, None where it cannot be told. Where it `poisons`, the memory of a
+    program holds no numbers before each run, so that none can depend on the run before.
     """
 
     name: str
     xp: ModuleType
     helpers: Mapping[str, Callable[..., None]]
     threads: int | None
+    poisons: bool
 
     def empty(self, nbytes: int) -> Any:
         """Uninitialised memory, aligned to 64 bytes or more."""
@@ -62,8 +64,14 @@ class Device(Protocol):
         ...
 
 
-def open_device(backend: str, threads: int | None = None) -> Device:
+def open_device(backend: str, threads: int | None = None, poisons: bool = False) -> Device:
     """The device of a backend. Its packages are imported here, when asked for."""
+    device = _open(backend, threads)
+    device.poisons = device.poisons or poisons
+    return device
+
+
+def _open(backend: str, threads: int | None) -> Device:
     if threads is not None and threads < 1:
         raise Fault(f"threads must be at least 1, not {threads}", code="E522")
     if backend == "numpy":

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, partial
 from types import CodeType
 from typing import Any
 
@@ -26,6 +26,8 @@ from dln.grammar.diagnostics import Fault
 from dln.runtime.device import Device
 
 DTYPES = {"index": "int64", "bool": "bool"}
+POISON = {"float32": (4, 0x7FA5A5A5), "float64": (8, 0x7FF4A5A5A5A5A5A5)}
+"""A signalling NaN of each precision: its bytes, and what they are as a whole number."""
 NAMES: dict[str, object] = {
     "abs": abs,
     "min": min,
@@ -102,9 +104,18 @@ class Executable:
         self._bounds.clear()
 
     def poison(self) -> None:
-        """Overwrite the arena with bytes that read as NaN: no step may depend on the last one."""
-        if "arena" in self._storage:
-            self._storage["arena"].fill(255)
+        """Overwrite what a run must write before it reads it: the arena and the values.
+
+        Whatever is made of a signalling NaN is an error or a NaN; as a place it is out of any
+        bounds, as a truth value neither true nor false.
+        """
+        width, word = POISON[self.program.dtype]
+        for name in ("arena", *(b.name for b in self._own("value"))):
+            raw = self._storage.get(name)
+            if raw is not None and raw.size % width == 0:
+                raw.view(f"uint{8 * width}").fill(word)
+            elif raw is not None:  # truth values
+                raw.fill(word % 256)
 
     # ---- memory --------------------------------------------------------------------------------
 
@@ -129,7 +140,13 @@ class Executable:
         arrays = {b.name: self._view(b, n, offsets) for b in self.program.buffers}
         bound = Bound(n, self.program, arrays)
         bound.run = self._bind(self.device.xp, n, self.seed, arrays)
+        if self.device.poisons:
+            bound.run = partial(self._run_poisoned, bound.run)
         return bound
+
+    def _run_poisoned(self, run: Callable[..., None], *clocks: float) -> None:
+        self.poison()
+        run(*clocks)
 
     def _view(self, buffer: Buffer, n: int, offsets: list[int]) -> Any:
         shape, dtype = buffer.shape_at(n), dtype_of(self.program, buffer)

@@ -24,6 +24,7 @@ class Gpu:
     """The current CUDA device through CuPy."""
 
     name = "cupy"
+    poisons = False
 
     def __init__(self, cupy: Any, threads: int | None = None) -> None:
         if threads is not None:

@@ -24,6 +24,7 @@ class Host:
     """The machine itself."""
 
     name = "numpy"
+    poisons = False
     xp: ModuleType = np
     helpers: Mapping[str, Callable[..., None]] = {
         "uniform": uniform,

@@ -1,6 +1,32 @@
-"""What all tests share: the option `--slow`, without which tests marked slow are skipped."""
+"""What all tests share.
+
+The option `--slow`, without which tests marked slow are skipped. And two nets under every test:
+each program that is compiled is proved to read no memory that it has not written, and the memory
+of each is filled with NaN before every run.
+"""
+
+import os
 
 import pytest
+
+import dln.compiler.ops  # noqa: F401  fills the table of operations
+from dln.compiler.definite import verify_program
+from dln.compiler.lower import Writer
+from dln.compiler.plan import Program
+from dln.runtime.host import Host
+
+os.environ["DLN_POISON"] = "1"  # for the processes that tests start
+Host.poisons = True  # for devices that tests make themselves
+
+
+def proved(self: Writer, name: str, dtype: str) -> Program:
+    """The program of a schedule, if its text stands up to the verifier."""
+    made = written(self, name, dtype)
+    verify_program(made)
+    return made
+
+
+written, Writer.program = Writer.program, proved
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -98,6 +98,32 @@ def test_any_number_of_examples(params: dict[str, np.ndarray]):
         assert bound.values["y"] == pytest.approx(6.0 * np.arange(1, n + 1))
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_poison_is_no_number_no_place_and_no_truth_value(dtype: str):
+    shape = ((4, 0),)
+    buffers = [Buffer(k, "arena", "", k, shape, i) for i, k in enumerate(("real", "index", "bool"))]
+    buffers += [Buffer("y", "value", "y", "real", shape), Buffer("z", "value", "z", "bool", shape)]
+    text = "def bind(xp, n, seed, v):\n    def run():\n        pass\n\n    return run\n"
+    made = program(
+        dtype=dtype, buffers=tuple(buffers), constants={}, clocks=(), lines=(), text=text,
+        slots=((32, 0), (32, 0), (4, 0)),
+    )  # fmt: skip
+    device = Host()
+    device.poisons = True
+    bound = Executable(made, device, {}, {}).at(1)
+    for array in bound.buffers.values():
+        array.fill(0)
+    bound.run()
+    for name in ("real", "y"):
+        assert np.isnan(bound.buffers[name]).all()
+        with np.errstate(invalid="raise"), pytest.raises(FloatingPointError):
+            np.add(bound.buffers[name], 1.0)
+    with pytest.raises(IndexError):
+        np.arange(9).take(bound.buffers["index"])
+    truths = [bound.buffers[k].view("uint8") for k in ("bool", "z")]
+    assert all((a > 1).all() for a in truths)
+
+
 def test_bounds_are_kept_and_share_their_memory(params: dict[str, np.ndarray]):
     executable = Executable(program(), Host(), params, {})
     four, two = executable.at(4), executable.at(2)
