@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from dln.compiler import tensors
+from dln.compiler import lengths, tensors
 from dln.compiler.equations import bind_statements, substituted
 from dln.compiler.graph import Node, ancestors
 from dln.compiler.ports import dims_text, fit, port_sizes
@@ -115,6 +115,7 @@ def _port(b: Build, made: Instance, i: int, value: Value, span: Span) -> Node:
     fit(b, node, running, sizes, span, who, port.span)
     if "time" in running and not b.reading:
         made.steps = node.type.size_of("time")
+        made.uneven = made.uneven or lengths.extent(b, made.steps) is not None
     return node if domain is None else want_domain(b, node, domain, span, made.name)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from dln.compiler import tensors
+from dln.compiler import lengths, tensors
 from dln.compiler.graph import Node
 from dln.compiler.model import FieldOf
 from dln.compiler.state import Build
@@ -49,7 +49,8 @@ def _claim(b: Build, made: Node, value: Node, expr: s.Asserted) -> FieldOf:
         rest = (i for i in range(len(value.type.shape)) if i != at)
         value = b.at(expr.span)("transpose", value, perm=(at, *rest))
         value = b.at(expr.span)("running", value, running=("batch",))
-    return FieldOf(text, made, value, False, expr.span)
+    timed = 1 in lengths.uneven(b, value.type)
+    return FieldOf(text, made, value, False, expr.span, timed)
 
 
 def _may_be_class(b: Build, node: Node, domain: Domain, expr: s.Asserted) -> None:

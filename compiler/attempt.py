@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from dln.compiler import equations, requirements, sequences, tensors
+from dln.compiler import equations, lengths, requirements, sequences, tensors
 from dln.compiler.graph import Node, ancestors
 from dln.compiler.memory import Key, recall, remember
 from dln.compiler.ops.loop import Body, item, row_type, slot
@@ -361,6 +361,7 @@ class Attempt:
                 length = size
             else:
                 tensors.equal(b, length, size, span, "both run over time")
+                length = lengths.merged(b, length, size)
         owner = equations.owner_of(self.loop.scope)
         if length is None and owner is not None and owner.timed:
             length = owner.steps  # as many steps as come in, though none is looked at
@@ -372,7 +373,7 @@ class Attempt:
                 "nothing in it runs over time",
                 remedy=f"scan {st.name} in 100 {{ ... }}",
             )
-        return b.sizes.resolve(length)
+        return length if lengths.extent(b, length) is not None else b.sizes.resolve(length)
 
     def _positive(self, length: Size, span: Span) -> None:
         if length.constant < 1:

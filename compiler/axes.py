@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NoReturn
 
+from dln.compiler import lengths
 from dln.compiler.graph import Node
 from dln.compiler.sizes import Size
 from dln.compiler.state import Build
@@ -22,7 +23,9 @@ def axes_run(b: Build, node: Node, axis: int, index: IndexVar, span: Span) -> No
     size = node.type.example[axis]
     known, shown = (b.sizes.resolve(x) for x in (index.size, size))
     if index.ranged and known.value is not None and known.value < (shown.value or 0):
+        found = lengths.stepped(b, lengths.extent(b, size), 0, 1, known.value)
         node = b.at(span)("slice", node, axis=lead + axis, start=0, stop=known.value)
+        node = lengths.ended(b, node, lead + axis, found)
     else:
         equal(b, index.size, size, span, f"{index.name} runs over {shown} here")
     if index.axis in node.type.running:
@@ -49,6 +52,10 @@ def _diagonal(b: Build, node: Node, first: int, second: int, span: Span) -> Node
     shape = (*type.shape[:first], Size(n * n), *(type.shape[i] for i in rest))
     flat = make("reshape", plain, shape=shape, running=())
     entries = make("window", flat, axis=first, terms=((n + 1, Size(n)),), offset=0)
+    both = lengths.merged(b, type.shape[first], type.shape[second])
+    sizes = dict(enumerate(type.shape[:first])) | {first: both}
+    sizes |= {first + 1 + i: type.shape[j] for i, j in enumerate(rest)}
+    entries = lengths.resized(b, entries, sizes)
     return make("running", entries, running=type.running)
 
 
@@ -106,7 +113,8 @@ def take(b: Build, node: Node, axis: int, index: int, span: Span) -> Node:
     make = b.at(span)
     part = make("slice", node, axis=axis_at, start=index, stop=index + 1)
     shape = tuple(s for i, s in enumerate(node.type.shape) if i != axis_at)
-    return make("reshape", part, shape=shape, running=node.type.running)
+    made = make("reshape", part, shape=shape, running=node.type.running)
+    return lengths.there(b, made, lengths.extent(b, node.type.shape[axis_at]), index, span)
 
 
 def cut(b: Build, node: Node, axis: int, start: int | None, stop: int | None, span: Span) -> Node:
@@ -125,7 +133,10 @@ def cut(b: Build, node: Node, axis: int, start: int | None, stop: int | None, sp
         )
     if (first, last) == (0, size):
         return node
-    return b.at(span)("slice", node, axis=axis_at, start=first, stop=last)
+    found = lengths.extent(b, node.type.shape[axis_at])
+    found = lengths.stepped(b, found, first, 1, last - first)
+    made = b.at(span)("slice", node, axis=axis_at, start=first, stop=last)
+    return lengths.ended(b, made, axis_at, found)
 
 
 def pick(b: Build, node: Node, axis: int, index: Node, span: Span) -> Node:
@@ -142,6 +153,7 @@ def pick(b: Build, node: Node, axis: int, index: Node, span: Span) -> Node:
     if index.type.domain.size is None:
         _unbounded(b, index, size, span)
     equal(b, size, index.type.domain.size, span, "the class has another number of values")
+    node = lengths.filled(b, node, (len(node.type.running) + axis,), 0.0, span)
     many, before, behind = (
         index.type.example,
         node.type.example[:axis],

@@ -70,17 +70,6 @@ def bind(b: Build, body: Sequence[Any], scope: Scope) -> None:
     bind_statements(b, [x for x in body if not isinstance(x, s.For)], scope)
 
 
-def sequence_facts(data: DataSet) -> dict[str, Any]:
-    """What a frame should know of data whose sequences are of unequal lengths."""
-    if data.length is None:
-        return {}
-    running = [f.node for f in data.fields.values() if "time" in f.node.type.running]
-    return {
-        "lengths": data.fields[data.length].node,
-        "steps": running[0].type.size_of("time"),
-    }
-
-
 def fields(outputs: Sequence[Node]) -> tuple[str, ...]:
     """The inputs that some nodes need, in order of use."""
     return tuple(n["name"] for n in ancestors(outputs) if n.op == "input")

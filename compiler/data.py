@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 from dln.compiler import origins, sequences, tensors
 from dln.compiler.equations import once
-from dln.compiler.fields import field_of, lengths
+from dln.compiler.fields import field_of, lengths, said_length, with_ends
 from dln.compiler.graph import Node, ancestors
 from dln.compiler.model import DataSet, FieldOf
 from dln.compiler.sizes import BATCH_SIZE, Size
@@ -49,8 +49,10 @@ def _build(b: Build, st: s.Data, scope: Scope) -> DataValue:
         raise fault.at(st.reader.span) from None
     statements = (*_like(b, st, scope), *st.body)
     raw = {k: _raw(b, st, f"{key}.{k}", k, f) for k, f in schema.fields.items()}
+    length = said_length(raw)
+    given = raw if length is None else with_ends(b, raw, length, statements)
     inner, claims = scope.child(key), list[FieldOf]()
-    inner.value("raw", raw[""] if "" in raw else Record(raw), st.reader.span)
+    inner.value("raw", raw[""] if "" in raw else Record(given), st.reader.span)
     if schema.classes is not None:
         inner.value("V", schema.classes, st.reader.span)
     fields: dict[str, FieldOf] = {}
@@ -58,12 +60,12 @@ def _build(b: Build, st: s.Data, scope: Scope) -> DataValue:
         if isinstance(line, s.Field):
             name = line.port.name
             with b.collecting(), b.within(claims=claims):
-                fields[name] = field_of(b, line, inner, fields.values())
+                fields[name] = field_of(b, line, inner, fields.values(), length)
             if name not in fields:
                 b.broken_fields.setdefault(key, []).append(name)
     if schema.odd:
         _only_numbers(b, schema, raw[""], fields)
-    length = lengths(b, raw, fields, st.reader.span)
+    named = lengths(b, raw, fields, st.reader.span)
     parts = _parts(b, statements, inner, schema.count)
     needed = set(ancestors(f.value for f in fields.values()))
     b.data[key] = DataSet(
@@ -74,7 +76,7 @@ def _build(b: Build, st: s.Data, scope: Scope) -> DataValue:
         schema.count,
         st.reader.span,
         schema.alphabet,
-        length,
+        named,
         tuple(c for c in claims if c.node in needed),
     )
     return DataValue(key)

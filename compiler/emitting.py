@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from math import prod
 
-from dln.compiler import tensors
+from dln.compiler import lengths, tensors
 from dln.compiler.data import bind_fields, on_part
 from dln.compiler.graph import Node
 from dln.compiler.sizes import Size
@@ -137,6 +137,7 @@ def tiles(b: Build, span: Span, x: Value, h: Value, w: Value) -> Node:
     if h * w not in [prod(known[i:]) for i in range(len(known))]:
         message = f"tiles of {h} x {w} need {h * w} numbers each"
         b.fail("E392", message, at, f"is {b.shown(node.type)}")
+    node = lengths.even(b, lengths.filled(b, node, lengths.uneven(b, node.type), 0.0, span))
     n = prod(known) // (h * w)
     many = (Size(n),) if n > 1 or not node.type.running else ()
     shape = (*node.type.lead, *many, Size(h), Size(w))

@@ -7,11 +7,13 @@ then are a field of the set, whether it is written or not.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import prod
+from typing import Any
 
 from dln.compiler import tensors
 from dln.compiler.graph import Node
+from dln.compiler.lengths import of_data, resized
 from dln.compiler.model import FieldOf
 from dln.compiler.ports import dims_text, fit, port_sizes
 from dln.compiler.sizes import BATCH_SIZE, Size
@@ -26,10 +28,17 @@ LENGTH = "length"
 TIMED = ("batch", "time")
 
 
-def field_of(b: Build, st: s.Field, scope: Scope, others: Iterable[FieldOf] = ()) -> FieldOf:
+def field_of(
+    b: Build,
+    st: s.Field,
+    scope: Scope,
+    others: Iterable[FieldOf] = (),
+    length: Node | None = None,
+) -> FieldOf:
     """`x[784]: prob = raw.image / 255`: the value from raw, and the input that phases see.
 
-    `others` are the fields before it: those that run over time have one number of steps.
+    `others` are the fields before it: those that run over time have one number of steps. `length`
+    is what the set has in raw for how long its sequences are.
     """
     port = st.port
     running, wanted = port_sizes(b, port, scope, {})
@@ -54,7 +63,7 @@ def field_of(b: Build, st: s.Field, scope: Scope, others: Iterable[FieldOf] = ()
         fit(b, value, (), wanted, st.value.span, who, port.span)
         domain = domain_of(b, port.domain, scope)
         value, checked = _in_domain(b, value, domain, st)
-    node = _seen(b, port.name, value, port.span)
+    node = _seen(b, port.name, value, port.span, length if running else None)
     if port.name not in scope.names:  # `raw` stays what the reader gives
         scope.value(port.name, value, port.span)
     if checked is not value and b.claims is not None:
@@ -62,9 +71,14 @@ def field_of(b: Build, st: s.Field, scope: Scope, others: Iterable[FieldOf] = ()
     return FieldOf(port.name, node, checked, st.drawn, st.span)
 
 
-def _seen(b: Build, name: str, value: Node, span: Span) -> Node:
-    """The input of phases that stands for the value of a field."""
-    shape = (BATCH_SIZE, *value.type.shape[1:])
+def _seen(b: Build, name: str, value: Node, span: Span, length: Node | None = None) -> Node:
+    """The input of phases that stands for the value of a field. Where it runs over time, and raw
+    says how long the sequences are, so does the type of the input."""
+    sizes = [b.sizes.resolve(size) for size in value.type.shape[1:]]
+    if length is not None and sizes[0].value is not None:
+        lengths = _seen(b, LENGTH, length, span)
+        sizes[0] = of_data(b, sizes[0].constant, lengths)
+    shape = (BATCH_SIZE, *sizes)
     type = TensorType(shape, value.type.running, value.type.kind, value.type.domain)
     return b.mark(b.at(span)("input", name=name, type=type), span, name)
 
@@ -165,6 +179,48 @@ def _one_length(b: Build, value: Node, st: s.Field, others: Iterable[FieldOf]) -
                 (Note(other.span, f"has {theirs} steps"),),
                 facts=("all that runs over time in a data set has one number of steps",),
             )
+
+
+def said_length(raw: Mapping[str, Node]) -> Node | None:
+    """What raw has for how long each sequence is: one whole number for each."""
+    value = raw.get(LENGTH)
+    if value is None or value.type.kind != "index" or value.type.example:
+        return None
+    return value
+
+
+def with_ends(
+    b: Build, raw: Mapping[str, Node], length: Node, statements: Sequence[Any]
+) -> dict[str, Node]:
+    """What raw has, where each sequence ends known: of arrays that have as many rows as those that
+    become fields over time."""
+    timed = [x for x in statements if isinstance(x, s.Field) and _is_timed(x.port)]
+    rows = {n for line in timed for n in _rows_of(b, line.value, raw)}
+    if len(rows) != 1 or not (steps := rows.pop()):
+        return dict(raw)
+    size = of_data(b, steps, length)
+    return {
+        k: resized(b, node, {1: size}) if node.type.example[:1] == (Size(steps),) else node
+        for k, node in raw.items()
+    }
+
+
+def _is_timed(port: s.Port) -> bool:
+    first = port.dims[0] if port.dims else None
+    return isinstance(first, s.Name) and first.id == "time"
+
+
+def _rows_of(b: Build, part: Any, raw: Mapping[str, Node]) -> Iterator[int]:
+    """How many rows the arrays of raw have that stand in a piece of syntax."""
+    if isinstance(part, s.Attr) and isinstance(part.body, s.Name) and part.body.id == "raw":
+        if part.name in raw and raw[part.name].type.example:
+            yield raw[part.name].type.example[0].constant
+        return
+    for name in getattr(part, "_fields", ()):
+        value = getattr(part, name)
+        for inner in value if isinstance(value, tuple) else (value,):
+            if isinstance(inner, s.Syntax):
+                yield from _rows_of(b, inner, raw)
 
 
 def lengths(

@@ -12,7 +12,9 @@ from collections.abc import Iterator
 from dln.compiler import sequences, tensors
 from dln.compiler.blocks import owned
 from dln.compiler.calls import apply
+from dln.compiler.fields import LENGTH
 from dln.compiler.graph import Node
+from dln.compiler.lengths import lengths_type, of_data
 from dln.compiler.model import Applied, Functions
 from dln.compiler.sizes import BATCH_SIZE
 from dln.compiler.state import Build, Poisoned
@@ -113,17 +115,33 @@ def _fitting(
 
 def _whole(b: Build, path: str, target: Value, first: Instance, use: Use) -> Applied:
     """The function over whole sequences, where the ports take any."""
-    ports = _ports(b, path, first, use, stepping=False)
+    ends = _ends(b, first)
+    ports = _ports(b, path, first, use, stepping=False, ends=ends)
     values = _results(b, path, target, first, ports)
     results = {
         k: sequences.batch_first(b, tensors.as_tensor(b, v, first.span), first.span)
         for k, v in values.items()
     }
-    return Applied(path, ports, results, tuple(owned(b, target, first.span)))
+    if ends is not None:
+        ports[LENGTH] = ends
+    made = Applied(path, ports, results, tuple(owned(b, target, first.span)))
+    done: Applied = made.changed(length=None if ends is None else LENGTH)
+    return done
 
 
-def _ports(b: Build, path: str, first: Instance, use: Use, stepping: bool) -> dict[str, Node]:
-    """The inputs of a function; in one step, without time."""
+def _ends(b: Build, first: Instance) -> Node | None:
+    """The input that says how long each sequence is, where an instance takes such of unequal
+    lengths."""
+    names = [port.name for port in first.definition.syntax.ports]
+    if not first.uneven or LENGTH in names:
+        return None
+    return b.at(first.span)("input", name=LENGTH, type=lengths_type())
+
+
+def _ports(
+    b: Build, path: str, first: Instance, use: Use, stepping: bool, ends: Node | None = None
+) -> dict[str, Node]:
+    """The inputs of a function; in one step, without time. `ends` says where sequences end."""
     ports: dict[str, Node] = {}
     declared = zip(first.definition.syntax.ports, first.ports, use, strict=True)
     for port, (running, sizes, _), (kind, domain) in declared:
@@ -133,7 +151,8 @@ def _ports(b: Build, path: str, first: Instance, use: Use, stepping: bool) -> di
             raise Fault(text).at(port.span)
         axes = () if stepping else running
         if "time" in axes:  # as many steps as the sequences it was applied to
-            shape = (b.sizes.resolve(first.steps), *shape)
+            steps = b.sizes.resolve(first.steps)
+            shape = (steps if ends is None else of_data(b, steps.constant, ends), *shape)
         type = TensorType((BATCH_SIZE, *shape), ("batch", *axes), kind).like(domain=domain)
         ports[port.name] = b.at(port.span)("input", name=port.name, type=type)
     return ports

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from dln.compiler import sequences, tensors
+from dln.compiler import lengths, sequences, tensors
 from dln.compiler.attempt import Attempt
 from dln.compiler.graph import Node
 from dln.compiler.ops.loop import body_of, row_type
@@ -70,12 +70,12 @@ def _written_out(loop: Loop, attempt: Attempt, number: int, outer: Attempt) -> d
             step.work_out()
         steps.append(step)
     return {
-        name: _joined(loop, name, [step.current(name) for step in steps])
+        name: _joined(loop, name, [step.current(name) for step in steps], attempt.length())
         for name in loop.recurrences
     }
 
 
-def _joined(loop: Loop, name: str, elements: Sequence[Node]) -> Node:
+def _joined(loop: Loop, name: str, elements: Sequence[Node], number: Size) -> Node:
     """The sequence of some elements."""
     b, span = loop.b, loop.recurrences[name].span
     aligned = tensors.align(b, elements, span)
@@ -83,6 +83,8 @@ def _joined(loop: Loop, name: str, elements: Sequence[Node]) -> Node:
     shape = (Size(1), *type.shape)
     rows = [make("reshape", e, shape=shape, running=()) for e in aligned]
     whole = make("concat", *rows, axis=0) if len(rows) > 1 else rows[0]
+    if lengths.extent(b, number) is not None:
+        whole = lengths.resized(b, whole, {0: number})
     made = make("running", whole, running=(TIME, *type.running))
     path = f"{loop.scope.path}.{name}" if loop.scope.path else name
     return b.mark(made, span, path)

@@ -14,6 +14,7 @@ from dln.compiler import (
     distributions,
     emitting,
     joins,
+    lengths,
     literals,
     pointwise,
     reductions,
@@ -164,6 +165,10 @@ def _by(b: Build, span: Span, loss: Node, at: Node, needed: set[Node]) -> Node |
     """The gradient by a node, or by a part of one that the loss depends on: `grad(e, o[0])`."""
     if _takes_part(at, needed):
         return b.at(span)("grad", loss, at)
+    if lengths.is_element(b, at):
+        inner = _by(b, span, loss, at.operands[1], needed)
+        zero = b.make.const(0.0)
+        return None if inner is None else b.make("where", at.operands[0], inner, zero)
     if at.op not in VIEWS:
         return None
     whole = _by(b, span, loss, at.operands[0], needed)

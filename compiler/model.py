@@ -38,13 +38,17 @@ class Parameter(Record):
 
 
 class FieldOf(Record):
-    """A field of a data set: what phases see (`node`, an input), and how it follows from raw."""
+    """A field of a data set: what phases see (`node`, an input), and how it follows from raw.
+
+    `timed` is what runs over time though its type does not say so.
+    """
 
     name: str
     node: Node
     value: Node
     drawn: bool
     span: Span
+    timed: bool = False
 
 
 class DataSet(Record):
@@ -293,6 +297,7 @@ class Applied(Record):
 
     Of one that takes sequences, `step` is the form for one step; `carried` are then its memory by
     name: the value before the first step, the input that holds the last, and the value after.
+    `length` is the port that says how long each sequence is, where they are of unequal lengths.
     """
 
     path: str
@@ -301,6 +306,7 @@ class Applied(Record):
     params: tuple[str, ...]
     step: Any = None
     carried: Mapping[str, tuple[Node, Node, Node]] = {}
+    length: str | None = None
 
 
 class Functions(Record):

@@ -6,14 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from dln.compiler import clauses, descent, kept, steps, watches
-from dln.compiler.bodies import (
-    Collected,
-    fields,
-    flat,
-    phase_name,
-    phase_scope,
-    sequence_facts,
-)
+from dln.compiler.bodies import Collected, fields, flat, phase_name, phase_scope
 from dln.compiler.data import on_part
 from dln.compiler.model import On, Phase
 from dln.compiler.state import Build, poison
@@ -38,16 +31,16 @@ def train(b: Build, st: s.Train, scope: Scope) -> None:
     b.tried.add(name)
     data, part = on_part(b, st.on, scope)
     body = phase_scope(b, st.body, scope, name, data)
-    rows, facts = clauses.rows(b, st, scope), sequence_facts(data)
+    rows = clauses.rows(b, st, scope)
     held = kept.Kept()
-    asked = b.new_frame("probe", batched=True, site=name, kept=held, **facts)
+    asked = b.new_frame("probe", batched=True, site=name, kept=held)
     b.phase_scopes[name] = (body, asked)
     # A phase that only looks is worked out once, in the frame in which checks ask it.
     carry = None if rows is None else Carry(name, rows)
     frame = asked
     if _learns(st) or carry is not None:
         again = dict(training=_learns(st), batched=True, site=name, carry=carry, kept=held)
-        frame = b.new_frame("train", **again, **facts)
+        frame = b.new_frame("train", **again)
     got, before = Collected(), b.failures
     with b.within(frame=frame):
         statements = list(flat(b, st.body, body))

@@ -382,7 +382,13 @@ def runs_over_time(node: Node) -> bool:
 def _applied(a: Applied, dtype: str, recipes: dict[str, Recipe]) -> p.AppliedSpec:
     outputs = {f"value:{k}": v for k, v in a.results.items()}
     recipes[f"apply:{a.path}"] = Recipe(outputs, _fewer(CHUNK, a.results.values()), dtype)
-    ports = tuple(_field_spec(k, v.type, None) for k, v in a.ports.items())
+    steps = [v.type.size_of("time").constant for v in a.ports.values() if runs_over_time(v)]
+    ports = tuple(
+        p.FieldSpec(k, (), "index", "length", steps[0])
+        if k == a.length
+        else _field_spec(k, v.type, None)
+        for k, v in a.ports.items()
+    )
     step = None if a.step is None else _step(a.step, dtype, recipes)
     return p.AppliedSpec(f"apply:{a.path}", ports, tuple(a.results), step)
 
@@ -464,7 +470,8 @@ def _field_spec(name: str, type: TensorType, span: Span | None) -> p.FieldSpec:
     size = type.domain.size
     classes = None if size is None else size.constant
     shape = _numbers(type.shape[1:] if type.running[:1] == ("batch",) else type.example)
-    return p.FieldSpec(name, shape, type.kind, type.domain.name, classes, place(span))
+    timed = "time" in type.running
+    return p.FieldSpec(name, shape, type.kind, type.domain.name, classes, place(span), timed=timed)
 
 
 def data_spec(d: DataSet) -> p.DataSpec:
@@ -475,7 +482,7 @@ def data_spec(d: DataSet) -> p.DataSpec:
         if f.name == d.length:  # one of 1 to the number of steps
             return p.FieldSpec(f.name, (), "index", "length", steps[0], place(f.span))
         made = _field_spec(f.name, f.node.type, f.span)
-        return replace(made, cells=origins.cells(f.value, d))
+        return replace(made, cells=origins.cells(f.value, d), timed=made.timed or f.timed)
 
     raw = tuple(_field_spec(k, n.type, None) for k, n in d.raw.items())
     return p.DataSpec(

@@ -269,7 +269,8 @@ class FieldSpec:
     `domain` is real, positive, prob, logit, binary or class; `classes` goes with class. The
     shape begins with the steps of what runs over time. The domain `length` is that of the lengths
     of sequences, 1 to `classes` steps. `cells` are the columns of a table that the numbers of an
-    example come from, -1 where it is not one; empty where that is not known.
+    example come from, -1 where it is not one; empty where that is not known. `timed` is what runs
+    over time.
     """
 
     name: str
@@ -279,6 +280,7 @@ class FieldSpec:
     classes: int | None = None
     place: Place | None = None
     cells: tuple[int, ...] = ()
+    timed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

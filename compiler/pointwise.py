@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from dln.compiler import lengths
 from dln.compiler.graph import Node
 from dln.compiler.state import Build
 from dln.compiler.tensors import align, as_tensor, equal, quantity
@@ -23,7 +24,10 @@ def binary(
 ) -> Node:
     """An arithmetic operation on two values of which at least one is a tensor."""
     nodes = [quantity(b, as_tensor(b, v, s), s) for v, s in zip((left, right), spans, strict=True)]
-    return b.at(span)(op, *align(b, nodes, span, spans))
+    nodes = align(b, nodes, span, spans)
+    if op == "div":
+        nodes[0] = lengths.numerator(b, *nodes)
+    return b.at(span)(op, *nodes)
 
 
 def compare(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
-from dln.compiler import sequences
+from dln.compiler import lengths, sequences
 from dln.compiler.graph import Node
 from dln.compiler.sizes import Conflict, Reason, Size
 from dln.compiler.state import Build
-from dln.compiler.tensor import BINARY, POSITIVE, PROB, Domain, TensorType
+from dln.compiler.tensor import BINARY, POSITIVE, PROB, Domain
 from dln.compiler.tensors import as_tensor, lead_sizes, quantity, running_union, short
 from dln.compiler.values import Value, describe
 from dln.grammar.diagnostics import Note, Span
@@ -40,7 +42,9 @@ def contract(b: Build, left: Value, right: Value, span: Span, spans: tuple[Span,
 
     b.equate(p, q, Reason(span, f"{short(spans[0].text)} @ {short(spans[1].text)}"), fail)
     running = running_union([x, y])
-    lead_sizes(b, [x, y], running, span)
+    lead = lead_sizes(b, [x, y], running, span)
+    x = lengths.zeroed(b, x, (len(x.type.shape) - 1,), span)
+    y = lengths.zeroed(b, y, (len(y.type.running),), span)
     label = {a: i for i, a in enumerate(running)}
     fresh = len(running)
     xl = [label[a] for a in x.type.running]
@@ -51,7 +55,7 @@ def contract(b: Build, left: Value, right: Value, span: Span, spans: tuple[Span,
     node = b.at(span)("contract", x, y, left=tuple(xl + xe), right=tuple(yl + ye), out=tuple(out))
     if node.type.running != running:
         node = b.make("running", node, running=running)
-    return node
+    return lengths.resized(b, node, dict(enumerate(lead)))
 
 
 def _transposed(b: Build, x: Node, y: Node, spans: tuple[Span, Span]) -> str:
@@ -82,19 +86,90 @@ def reduce(b: Build, name: str, value: Value, axes: Sequence[str] | None, span: 
         places = tuple(type.running.index(a) for a in axes if a in type.running)
     if not places and name in ("sum", "mean", "max", "min"):
         return _absent(b, name, node, axes, span)
-    make = b.at(span)
-    if places and any(type.running[p] == "time" for p in places if p < lead):
-        node = within(b, node, name, span)
-    if name == "mean":
-        mean = make.div(make.sum(node, places), _number(b, node, places, span))
-        return _domain(b, mean, type.domain) if type.domain in (PROB, POSITIVE, BINARY) else mean
-    if name == "norm":
-        return make("distance", make.sum(make("square", node), places))
     if name in ("argmax", "argmin"):
         if len(places) != 1:
             b.fail("E206", f"{name} takes a vector", b.blame(node, span), f"is {b.shown(type)}")
-        return make(name, node, axis=places[0])
+        if lengths.extent(b, type.shape[places[0]]) is not None:
+            node = lengths.filled(b, quantity(b, node, span), places, OUTSIDE[name], span)
+        return b.at(span)(name, node, axis=places[0])
+    if lengths.uneven(b, type):
+        return _uneven(b, name, node, places, span)
+    return _even(b, name, node, places, span)
+
+
+OUTSIDE = {
+    "max": -lengths.LARGE,
+    "argmax": -lengths.LARGE,
+    "min": lengths.LARGE,
+    "argmin": lengths.LARGE,
+}
+"""What is put past the end of a sequence for what looks for an extreme."""
+
+
+def _even(b: Build, name: str, node: Node, places: Sequence[int], span: Span) -> Node:
+    """A reduction over axes that all examples have all of."""
+    make, domain = b.at(span), node.type.domain
+    if name == "mean":
+        mean = make.div(make.sum(node, places), lengths.number(b, node, places, span))
+        return _domain(b, mean, domain) if domain in (PROB, POSITIVE, BINARY) else mean
+    if name == "norm":
+        return make("distance", make.sum(make("square", node), places))
     return make(name, node, axes=places)
+
+
+def _uneven(b: Build, name: str, node: Node, places: Sequence[int], span: Span) -> Node:
+    """A reduction of a tensor with axes of which each example has a part of its own."""
+    type = node.type
+    if any(type.running[p : p + 1] == ("batch",) for p in places):
+        return _over_examples(b, name, node, places, span)
+    make, like = b.at(span), lengths.uneven(b, type)
+    gone = [p for p in places if p in like]
+    if not gone:
+        return _even(b, name, node, places, span)
+    if name in OUTSIDE:
+        least = make(name, lengths.filled(b, node, gone, OUTSIDE[name], span), axes=places)
+        some = lengths.some(b, type, gone, least.type, span)
+        least = least if some is None else make("where", some, least, make.const(0.0))
+        return _kept_domain(b, least, type.domain)
+    node = lengths.zeroed(b, node, gone, span)
+    if name != "mean":
+        return _even(b, name, node, places, span)
+    total = make.sum(node, places)
+    count = lengths.number(b, node, places, span)
+    at = total.type.running.index("batch")
+    mean = make.div(total, make.broadcast(count, total.type, (at,)))
+    return _domain(b, mean, type.domain) if type.domain in (PROB, POSITIVE, BINARY) else mean
+
+
+def _over_examples(b: Build, name: str, node: Node, places: Sequence[int], span: Span) -> Node:
+    """A reduction over the examples too: of each place, over those that have it."""
+    make, type = b.at(span), node.type
+    axes = lengths.uneven(b, type)
+    tests = [lengths.inside(b, type, axis, span) for axis in axes]
+    has = make.sum(make("cast", functools.reduce(partial(make, "and"), tests), kind="real"), places)
+    some = make("gt", has, make.const(0.0))
+    if name in OUTSIDE:
+        made = make(name, lengths.filled(b, node, axes, OUTSIDE[name], span), axes=places)
+    else:
+        made = make.sum(lengths.zeroed(b, _squared(b, name, node), axes, span), places)
+    if name == "norm":
+        made = make("distance", made)
+    elif name == "mean":
+        made = make.div(made, make("maximum", has, make.const(1.0)))
+    elif name in OUTSIDE:
+        made = make("where", some, made, make.const(0.0))
+    made = _kept_domain(b, made, PROB if type.domain == BINARY and name == "mean" else type.domain)
+    return lengths.even(b, made)
+
+
+def _squared(b: Build, name: str, node: Node) -> Node:
+    return b.make("square", node) if name == "norm" else node
+
+
+def _kept_domain(b: Build, node: Node, domain: Domain) -> Node:
+    if domain not in (PROB, POSITIVE, BINARY) or node.type.domain == domain:
+        return node
+    return b.make("asserted", node, domain=domain)
 
 
 def lowest(b: Build, span: Span, x: Value, k: Value) -> Node:
@@ -110,54 +185,8 @@ def lowest(b: Build, span: Span, x: Value, k: Value) -> Node:
         of = "" if most is None else f" from 1 to {most}"
         found = f"is {k}" if isinstance(k, int | float) else f"is {describe(k)}"
         b.fail("E305", f"how many are lowest is a whole number{of}", b.blame(k, span), found)
+    node = lengths.filled(b, node, (len(node.type.running),), lengths.LARGE, span)
     return b.at(span)("lowest", node, k=k)
-
-
-def _number(b: Build, node: Node, places: Sequence[int], span: Span) -> Node:
-    """How many elements there are over some axes; over time, as many as each sequence has."""
-    make, type = b.at(span), node.type
-    total = make.size(Size.of(1))
-    for p in places:
-        if type.running[p : p + 1] == ("time",) and ragged(b, node):
-            assert b.frame.lengths is not None
-            total = make.mul(total, make("cast", b.frame.lengths, kind="real"))
-        else:
-            total = make.mul(total, make.size(type.shape[p]))
-    if not total.type.shape:
-        return total
-    rest = [i for i in range(len(type.shape)) if i not in places]
-    like = make.sum(node, places).type
-    return make.broadcast(total, like, (rest.index(type.running.index("batch")),))
-
-
-def ragged(b: Build, node: Node) -> bool:
-    """Whether the sequences of a tensor are those of the data, of unequal lengths."""
-    if b.frame.lengths is None or b.frame.steps is None or "batch" not in node.type.running:
-        return False
-    size = node.type.size_of("time")
-    return b.sizes.resolve(size) == b.sizes.resolve(b.frame.steps)
-
-
-def within(b: Build, node: Node, name: str, span: Span) -> Node:
-    """A tensor with what lies past the end of each sequence replaced by what does not count."""
-    if not ragged(b, node):
-        return node
-    make = b.at(span)
-    inside = make("lt", *_steps(b, node.type, span))
-    outside = {"max": -3e38, "min": 3e38}.get(name, 0.0)
-    return make("where", inside, node, make.const(outside))
-
-
-def _steps(b: Build, type: TensorType, span: Span, first: int = 0) -> tuple[Node, Node]:
-    """The number of each step, counted from `first`, and the length of its sequence, both in the
-    shape of a type."""
-    make = b.at(span)
-    assert b.frame.lengths is not None
-    length = b.sizes.resolve(type.size_of("time")).constant
-    steps = make.const(tuple(range(first, first + length)), "index")
-    like = type.like(kind="index")
-    at, batch = type.running.index("time"), type.running.index("batch")
-    return make.broadcast(steps, like, (at,)), make.broadcast(b.frame.lengths, like, (batch,))
 
 
 def last(b: Build, node: Node, span: Span) -> Node:
@@ -171,32 +200,7 @@ def last(b: Build, node: Node, span: Span) -> Node:
             b.blame(node, span),
             f"is {b.shown(node.type)}, which does not run over time",
         )
-    node = sequences.time_first(b, node, span)
-    if not ragged(b, node):
-        return sequences.final(b, node, span)
-    if node.type.kind != "real":
-        return _last_class(b, node, span)
-    make = b.at(span)
-    steps, lengths = _steps(b, node.type.like(shape=node.type.lead), span, first=1)
-    is_last = make("eq", steps, lengths)
-    at_end = make("cast", is_last, kind="real")
-    labels = tuple(range(len(node.type.shape)))
-    lead = labels[: len(at_end.type.shape)]
-    made = make("contract", at_end, node, left=lead, right=labels, out=labels[1:])
-    return make("asserted", made, domain=node.type.domain)
-
-
-def _last_class(b: Build, node: Node, span: Span) -> Node:
-    """The last class of each sequence: at the place that its length names, where one stands in
-    front of the first."""
-    make, type = b.at(span), node.type
-    assert b.frame.lengths is not None
-    longer = make("pad", node, axis=0, before=1, after=0)
-    turned = make("transpose", longer, perm=(*range(1, len(type.shape)), 0))
-    like = TensorType(type.shape[1:], type.running[1:], "index")
-    at = make.broadcast(b.frame.lengths, like, (like.running.index("batch"),))
-    made = make("pick", turned, at)
-    return make("asserted", made, domain=type.domain)
+    return sequences.final(b, sequences.time_first(b, node, span), span)
 
 
 def _absent(b: Build, name: str, node: Node, axes: Sequence[str] | None, span: Span) -> Node:

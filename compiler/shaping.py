@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NoReturn
 
-from dln.compiler import tensors
+from dln.compiler import lengths, tensors
 from dln.compiler.graph import Node
 from dln.compiler.sizes import Size
 from dln.compiler.state import Build
@@ -73,8 +74,27 @@ def flatten(b: Build, span: Span, x: Value) -> Node:
         if known is None:
             b.fail("E209", "flatten needs known sizes", span, f"is {b.shown(node.type)}")
         total *= known
-    shape = (*node.type.lead, Size.of(total))
-    return b.at(span)("reshape", node, shape=shape, running=node.type.running)
+    lead, running = len(node.type.lead), node.type.running
+    if len(node.type.example) == 1:
+        return node
+    parts = [i for i in lengths.uneven(b, node.type) if i >= lead]
+    if any(i > lead for i in parts):
+        remedy = "put the axis of the steps first: y[t, i] = x[i, t]"
+        if len(node.type.example) == 2:
+            remedy = f"flatten(({tensors.short(b.blame(x, span).text)})')"
+        _refuse_inside(b, span, x, "flatten", remedy)
+    found = lengths.extent(b, node.type.shape[lead]) if parts else None
+    made = b.at(span)("reshape", node, shape=(*node.type.lead, Size.of(total)), running=running)
+    if found is None:
+        return made
+    each = total // b.sizes.resolve(node.type.shape[lead]).constant
+    return lengths.ended(b, made, lead, lengths.longer(b, found, 0, each))
+
+
+def _refuse_inside(b: Build, span: Span, x: Value, who: str, remedy: str) -> NoReturn:
+    """Sequences of unequal lengths may end nowhere but at the end of what is made of them."""
+    text = f"{who} would leave what stands past the end of a sequence in the middle"
+    b.fail("E220", text, b.blame(x, span), "has sequences of unequal lengths", remedy=remedy)
 
 
 def concat(b: Build, span: Span, *parts: Value) -> Value:
@@ -92,7 +112,22 @@ def concat(b: Build, span: Span, *parts: Value) -> Value:
     spread = [
         tensors.spread(b, n, TensorType((*lead, *n.type.example), running), span) for n in nodes
     ]
-    return b.at(span)("concat", *spread, axis=len(running)) if len(spread) > 1 else spread[0]
+    if len(spread) == 1:
+        return spread[0]
+    axis = len(running)
+    founds = [lengths.extent(b, n.type.shape[axis]) for n in spread]
+    for part, found in zip(parts[:-1], founds, strict=False):
+        if found is not None:
+            others = [tensors.short(b.blame(p, span).text) for p in parts if p is not part]
+            last_of_all = ", ".join([*others, tensors.short(b.blame(part, span).text)])
+            _refuse_inside(b, span, part, "concat", f"concat({last_of_all})")
+    made = b.at(span)("concat", *spread, axis=axis)
+    if (last := founds[-1]) is None:
+        return made
+    before = [b.sizes.resolve(n.type.shape[axis]).value for n in spread[:-1]]
+    if any(n is None for n in before):
+        b.fail("E209", "concat needs known sizes before a sequence", span)
+    return lengths.ended(b, made, axis, lengths.longer(b, last, sum(n or 0 for n in before)))
 
 
 def pad(b: Build, span: Span, x: Value, n: Value) -> Node:
@@ -104,5 +139,9 @@ def pad(b: Build, span: Span, x: Value, n: Value) -> Node:
         b.fail("E206", "pad takes an image or a vector", b.blame(x, span), "is a single number")
     last = len(node.type.shape)
     for axis in range(last - min(2, len(node.type.example)), last):
+        found = lengths.extent(b, node.type.shape[axis])
+        node = lengths.filled(b, node, (axis,), 0.0, span)
         node = b.at(span)("pad", node, axis=axis, before=n, after=n)
+        if found is not None:
+            node = lengths.ended(b, node, axis, lengths.longer(b, found, 2 * n))
     return node

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 from dln.compiler.graph import Graph, Node
 from dln.compiler.model import DataSet, FieldOf, Parameter, Probe
 from dln.compiler.op import Make
-from dln.compiler.sizes import Reason, Size, Sizes
+from dln.compiler.sizes import Reason, Size, Sizes, Var
 from dln.compiler.tensor import TensorType
 from dln.compiler.values import SPEC, Binding, Frame, Instance, Scope, Space
 from dln.grammar import syntax
@@ -119,6 +119,8 @@ class Build:
     failures: int = 0
     missing: set[str] = field(default_factory=set)
     limit: int | None = None
+    extents: dict[Var, Any] = field(default_factory=dict)
+    extent_sizes: dict[tuple[Node, int], Size] = field(default_factory=dict)
     counter: Iterator[int] = field(default_factory=lambda: count(1))
     evaluate: Callable[[Any, Scope], Any] = field(default=lambda expr, scope: None)
 

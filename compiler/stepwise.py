@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dln.compiler import application, sequences, tensors
+from dln.compiler import application, lengths, sequences, tensors
 from dln.compiler.graph import Node
 from dln.compiler.sizes import Size
 from dln.compiler.state import Build
@@ -36,9 +36,12 @@ def _read(b: Build, made: Instance, value: Value, at: Span, span: Span) -> Node:
         b.fail("E209", "the length of this sequence is not known", at)
     if length > 1:
         before = b.at(span)("slice", sequence, axis=0, start=0, stop=length - 1)
+        found = lengths.extent(b, sequence.type.shape[0])
+        if found is not None:
+            before = lengths.ended(b, before, 0, lengths.longer(b, found, -1))
         with b.within(reading=True, loop=None, stepping=False, in_step=False):
             application.apply_instance(b, made, [(before, at)], span)
-    return b.mark(sequences.element(b, sequence, length - 1, span), at)
+    return b.mark(sequences.final(b, sequence, span), at)
 
 
 def _sequence(b: Build, made: Instance, value: Value, at: Span) -> Node:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from dln.compiler import lengths
 from dln.compiler.graph import Node
 from dln.compiler.sizes import Conflict, Reason, Size
 from dln.compiler.state import Build
@@ -157,7 +158,7 @@ def lead_sizes(b: Build, nodes: Sequence[Node], axes: tuple[str, ...], span: Spa
         for axis, size in zip(n.type.running, n.type.lead, strict=True):
             if axis in sizes:
                 equal(b, sizes[axis], size, span, f"both run over {axis.split('.')[0]}")
-            sizes.setdefault(axis, size)
+            sizes[axis] = lengths.merged(b, sizes.get(axis, size), size)
     return [sizes[a] for a in axes]
 
 
@@ -199,6 +200,8 @@ def align(b: Build, nodes: Sequence[Node], span: Span, spans: Sequence[Span] = (
             example, first = n.type.example, i
             continue
         _same_example(b, nodes[first], n, span, spans, (first, i))
+        pairs = zip(example, n.type.example, strict=True)
+        example = tuple(lengths.merged(b, x, y) for x, y in pairs)
     running = running_union(nodes)
     if not running and not example:
         return list(nodes)

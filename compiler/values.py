@@ -127,10 +127,10 @@ class Instance:
 
     `scope` holds options, sizes, parameters and lets; `sizes` its dimension variables. `bodies`
     are its applications by frame, so `net.h` means the tensor of this phase; `latest` says with
-    what they were made. `steps` is the length of the sequences that it was last applied to;
-    `groups` are the units of an energy. `uses` are what the ports were given, kind and domain, for
-    each way in which they were. It was made in the equations or options of `owner`, if any, where
-    `place` stands.
+    what they were made. `steps` is the length of the sequences that it was last applied to,
+    `uneven` whether any were of unequal lengths; `groups` are the units of an energy. `uses` are
+    what the ports were given, kind and domain, for each way in which they were. It was made in the
+    equations or options of `owner`, if any, where `place` stands.
     """
 
     definition: BlockDef
@@ -148,6 +148,7 @@ class Instance:
     )
     last: Scope | None = None
     steps: Size = field(default_factory=lambda: Size.of(1))
+    uneven: bool = False
     groups: list[Any] = field(default_factory=list)
     uses: dict[tuple[tuple[Kind, Domain | None], ...], None] = field(default_factory=dict)
 
@@ -316,9 +317,8 @@ class Frame:
     """Where expressions are being worked out: a phase, a watch, a check, an initial value.
 
     `version` changes whenever a parameter gets a new value, so nothing stale is remembered.
-    `lengths` says how long each sequence of the data is where they differ, `steps` how many the
-    data have room for. `carry` takes what scans leave from one window of a stream to the next,
-    `kept` holds the states of the phase;
+    `carry` takes what scans leave from one window of a stream to the next, `kept` holds the states
+    of the phase;
     `memory` holds what one-step forms have left; what of it is not there yet is `asked` for, where
     Python keeps it: its first value and the input that will hold it.
     `masks` are the places that drew one, by the path of their equation, each with its calls.
@@ -330,8 +330,6 @@ class Frame:
     batched: bool = False
     params: dict[str, Node] = field(default_factory=dict)
     site: str = ""
-    lengths: Node | None = None
-    steps: Size | None = None
     carry: Any = None
     kept: Any = None
     memory: dict[Any, Node] = field(default_factory=dict)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dln.compiler import joins, kept, tensors
-from dln.compiler.bodies import Collected, clocks, fields, flat, phase_scope, sequence_facts
+from dln.compiler.bodies import Collected, clocks, fields, flat, phase_scope
 from dln.compiler.data import on_part
 from dln.compiler.graph import Node
 from dln.compiler.model import Keeping, On, Starting, Watching
@@ -43,8 +43,8 @@ def watch(
         data, part = on_part(b, st.on, scope)
         on = On(data.name, part)
         carry = None if rows is None else Carry(f"{name}.{st.name}", rows)
-        facts = dict(site=f"{name}.{st.name}", carry=carry, **sequence_facts(data))
-        frame = b.new_frame("watch", batched=True, kept=b.frame.kept, **facts)
+        site = f"{name}.{st.name}"
+        frame = b.new_frame("watch", batched=True, kept=b.frame.kept, site=site, carry=carry)
         body = phase_scope(b, phase.body, scope, name, data)
         with b.within(frame=frame, naming=Naming.unnamed(body.space)):
             where = list(flat(b, phase.body, body))[place][1]  # the same round of the same loops

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from dln.compiler import lengths
 from dln.compiler.axes import axes_run, take
 from dln.compiler.graph import Node
 from dln.compiler.sizes import Conflict, Reason, Size
@@ -89,14 +90,43 @@ def look(b: Build, node: Node, axis: int, form: IndexForm, span: Span) -> Node:
         return take(b, node, axis, form.offset, span)
     at = len(node.type.running) + axis
     _cover(b, node.type.shape[at], form, span)
+    found = lengths.extent(b, node.type.shape[at])
+    ends = None if found is None else _ends(b, found, form)
+    if found is not None and ends is None:
+        node = lengths.filled(b, node, (at,), 0.0, span)
     terms = tuple((abs(c), index.size) for index, c in form.terms)
     node = b.at(span)("window", node, axis=at, terms=terms, offset=_lowest(b, form, span))
     for place, (_, c) in enumerate(form.terms, at):
         if c < 0:
             node = b.at(span)("flip", node, axis=place)
+    if ends is not None:
+        node = lengths.ended(b, node, at + ends[0], ends[1])
     for index, _ in form.terms:
         node = axes_run(b, node, axis, index, span)
     return node
+
+
+def _ends(
+    b: Build, found: lengths.Extent, form: IndexForm
+) -> tuple[int, lengths.Extent | None] | None:
+    """Where an axis ends that is looked at through windows: which of the indices ends earlier for
+    it, and where. None where none of them does; places past the end are then 0.
+
+    Of `x[2*i + u]` with `u in 0..2` there are as many windows as lie before the end.
+    """
+    free = [k for k, (index, _) in enumerate(form.terms) if not index.ranged]
+    if len(form.terms) == 1:
+        free = [0]
+    if len(free) != 1 or any(c < 0 for _, c in form.terms):
+        return None
+    index, step = form.terms[free[0]]
+    sizes = [b.sizes.resolve(i.size).value for i, _ in form.terms]
+    numbers = [n for n in sizes if n is not None]
+    if len(numbers) < len(sizes):
+        return None
+    wide = sum(c * (n - 1) for n, (_, c) in zip(numbers, form.terms, strict=True))
+    wide -= step * (numbers[free[0]] - 1)
+    return free[0], lengths.stepped(b, found, form.offset + wide, step, numbers[free[0]])
 
 
 def _lowest(b: Build, form: IndexForm, span: Span) -> int:

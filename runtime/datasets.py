@@ -22,6 +22,8 @@ from dln.runtime import readers
 from dln.runtime.executable import Bound
 from dln.runtime.feeds import Arrays, check_field, check_fields
 from dln.runtime.keeping import Kept
+from dln.runtime.lengths import held as held_at
+from dln.runtime.lengths import settled
 from dln.runtime.places import placed, unknown
 from dln.runtime.programs import Programs, put
 
@@ -186,7 +188,8 @@ class Datasets:
         self._check_claims(spec, raw, start, count)
         kinds = _kinds(spec, dtype)
         done: Arrays = {f.name: np.empty((count, *f.shape), kinds[f.name]) for f in spec.fields}
-        for low, values in self._chunks(spec, f"data:{spec.name}", raw, start, count):
+        for low, found in self._chunks(spec, f"data:{spec.name}", raw, start, count):
+            values = settled(spec.fields, found)
             for f in spec.fields:
                 chunk = self._checked(spec, f, values[f.name], start + low, dtype)
                 done[f.name][low : low + len(chunk)] = chunk
@@ -202,7 +205,13 @@ class Datasets:
     def _check_claims(self, spec: DataSpec, raw: Arrays, start: int, count: int) -> None:
         """What is asserted inside of fields, before they are made of it."""
         if spec.claims:
+            ends = [f for f in spec.fields if f.domain == "length"]
+            specs = [*spec.claims.values(), *ends]
             for low, values in self._chunks(spec, f"claims:{spec.name}", raw, start, count):
+                n = len(next(iter(values.values())))
+                for f in ends:
+                    length = raw[f"raw:{spec.name}.{f.name}"][start + low : start + low + n]
+                    values = settled(specs, {**values, f.name: length})
                 for key, f in spec.claims.items():
                     self._checked(spec, f, values[key], start + low, "float64")
 
@@ -232,6 +241,8 @@ class Datasets:
         source = Part(f"{spec.name}.{part}", start, count, held)
         fillers: dict[int, tuple[Bound, Fill]] = {}
         executable = programs.executable(f"data:{spec.name}")
+        ends = next((f.name for f in spec.fields if f.domain == "length"), None)
+        over_time = [f.name for f in spec.fields if f.timed]
 
         def drawn(indices: Any, update: float) -> dict[str, Any]:
             n = len(indices)
@@ -240,7 +251,11 @@ class Datasets:
                 fillers[n] = (bound, source.filler(bound, device.xp))
             fillers[n][1](indices, update)
             bound.run(*programs.clocks(program, {"update": update}))
-            return bound.values
+            if ends is None:
+                return bound.values
+            each = bound.values[ends]
+            timed = {f: held_at(bound.values[f], each, device.xp) for f in over_time}
+            return {**bound.values, **timed}
 
         self._check_claims(spec, raw, start, count)
         few = device.array(np.arange(min(count, CHUNK)), "int64")

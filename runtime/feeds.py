@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from dln.compiler.plan import FieldSpec
 from dln.grammar.diagnostics import DlnError, Problem, nearest
+from dln.runtime.lengths import settled
 from dln.runtime.places import span_of
 
 Array = NDArray[Any]
@@ -49,6 +50,7 @@ def check_fields(
     """
     texts = texts or {}
     problems = list(_names(specs, given, owner))
+    given = settled(specs, given)
     arrays: Arrays = {}
     for spec in sorted(specs, key=lambda spec: spec.domain == "length"):
         if spec.name in given:

@@ -28,6 +28,7 @@ from dln.runtime.estimates import before_step
 from dln.runtime.executable import Bound, Executable
 from dln.runtime.faults import explained, numerical, strict
 from dln.runtime.feeds import check_fields
+from dln.runtime.lengths import settled
 from dln.runtime.places import placed, unknown
 from dln.runtime.programs import Params, Programs, joined, paths_of, put
 from dln.runtime.results import PhaseResult
@@ -235,6 +236,7 @@ class Session:
         known = {f.name: f for f in self.plan.data[spec.data].fields}
         unused = known.keys() - set(spec.fields)
         wanted: Sequence[FieldSpec] = [known[name] for name in spec.fields]
+        given = settled(list(known.values()), given)
         used = {k: v for k, v in given.items() if k not in unused}
         checked = check_fields(wanted, used, f"the phase {spec.name}", self.plan.texts)
         for array in checked.values():

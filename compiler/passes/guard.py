@@ -196,7 +196,12 @@ class Writer:
 
     @staticmethod
     def _spread(m: Make, bit: Node, test: Outcome, like: TensorType) -> Node:
-        return m.broadcast(bit, like.like(kind="bool"), test.axes) if bit.type.shape else bit
+        if not bit.type.shape:
+            return bit
+        order = sorted(range(len(test.axes)), key=test.axes.__getitem__)
+        if order != sorted(order):
+            bit = m("transpose", bit, perm=tuple(order))
+        return m.broadcast(bit, like.like(kind="bool"), tuple(sorted(test.axes)))
 
 
 def _told(test: Node, output: Node) -> Need:
