@@ -10,9 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
-from dln.compiler.formula import formula
-from dln.compiler.graph import Graph, Node, ancestors
+from dln.compiler.formula import TRANSPARENT, formula
+from dln.compiler.graph import Graph, Node, Spans, ancestors
 from dln.compiler.op import OPS
 from dln.compiler.ops.loop import body_of
 from dln.compiler.plan import Buffer, Extent, Line, Place, Program
@@ -105,7 +106,8 @@ class Writer:
 
     def host_line(self, node: Node, code: str, writes: str) -> None:
         lines = self.lines if node in self.at_run else self.setup
-        lines.append(Line(code, formula(self.graph, node), self.place(node), writes=writes))
+        said, where = formula(self.graph, node), self.place(node)
+        lines.append(Line(code, said, where, writes=writes, **about(self.graph, node)))
 
     def clock(self, name: str) -> str:
         """A clock is an argument of `run`: `epoch` by its name, what a spec named as c0, c1, ..."""
@@ -184,7 +186,8 @@ class Writer:
         flops, moved = cost(self.made, node)
         said, where, reads = formula(self.graph, node), self.place(node), self.reads(step)
         for code in filter(None, map(str.strip, text.splitlines())):
-            self.lines.append(Line(code, said, where, reads, step.out, flops, moved))
+            line = Line(code, said, where, reads, step.out, flops, moved)
+            self.lines.append(replace(line, **about(self.graph, node)))
             flops = moved = (0, 0)
 
     def form(self, node: Node) -> str:
@@ -254,6 +257,33 @@ class Writer:
         for f in bound:
             code = code.replace(f"xp.{f}(", f"{f.replace('.', '_')}(")
         return replace(line, code=code)
+
+
+ASKED = {"div": (1,), "pow": (0, 1), "log": (0,), "sqrt": (0,), "exp": (0,), "reciprocal": (0,)}
+"""Operands by which an operation leaves the numbers. In a derivative too they are values of the
+spec, so that its own text may stand for them."""
+STEEP = ("sqrt", "pow")
+"""Functions whose slope is a quotient by their value."""
+
+
+def about(graph: Graph, node: Node) -> dict[str, Any]:
+    """What a line says of its operation, for when it fails."""
+    first = graph.spans.get(node, ())[:1]
+    slope = any(o.op in STEEP and graph.spans.get(o, ())[:1] == first for o in node.operands)
+    asked = ASKED.get(node.op, ())
+    names = tuple(named(graph, o, first, i in asked) for i, o in enumerate(node.operands))
+    return {"op": node.op, "operands": names, "axes": node.type.running, "slope": slope}
+
+
+def named(graph: Graph, node: Node, whole: Spans, in_the_text: bool) -> str:
+    """What an operand is called, else how the spec writes it or how it is worked out."""
+    while node.op in TRANSPARENT and node.operands and node not in graph.names:
+        (node,) = node.operands
+    first = graph.spans.get(node, ())[:1]
+    if node in graph.names or not (in_the_text and node.operands and first and first != whole):
+        return graph.names.get(node) or formula(graph, node, 3)
+    text = first[0].text
+    return text if len(text) <= 60 and "\n" not in text else formula(graph, node, 3)
 
 
 def functions(lines: list[Line]) -> list[str]:

@@ -96,7 +96,9 @@ class Line:
     """A statement of a program, with what it computes, where that was written and its cost.
 
     `reads` and `writes` name buffers; `flops` and `bytes` are those of one execution, of which
-    there are `times` in a run (the steps of a loop).
+    there are `times` in a run (the steps of a loop). `operands` are what the operation `op` is done
+    to, in the user's words, `axes` the running axes of the result; `slope` says that it seems to be
+    part of the derivative of a root or power.
     """
 
     code: str
@@ -107,6 +109,10 @@ class Line:
     flops: Extent = (0, 0)
     bytes: Extent = (0, 0)
     times: int = 1
+    op: str = ""
+    operands: tuple[str, ...] = ()
+    axes: tuple[str, ...] = ()
+    slope: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,8 +161,10 @@ class Program:
         return sum(at(line.bytes, n) * line.times for line in self.lines)
 
     def line_at(self, number: int) -> Line | None:
-        """The statement on a line of `text`, counted from 1; None outside of `run`."""
-        index = number - self.first
+        """The statement on a line of `text`, counted from 1; None where there is none of a spec."""
+        index, early = number - self.first, number - self.first + 2 + len(self.setup)
+        if 0 <= early < len(self.setup):
+            return self.setup[early]
         return self.lines[index] if 0 <= index < len(self.lines) else None
 
 
@@ -230,8 +238,8 @@ def _buffer(data: Mapping[str, Any]) -> Buffer:
 def _line(data: Mapping[str, Any]) -> Line:
     flops, bytes_ = _extents([data["flops"], data["bytes"]])
     place = Place(**data["place"]) if data["place"] else None
-    reads = tuple(data["reads"])
-    return Line(**{**data, "place": place, "reads": reads, "flops": flops, "bytes": bytes_})
+    names = {key: tuple(data[key]) for key in ("reads", "operands", "axes")}
+    return Line(**{**data, **names, "place": place, "flops": flops, "bytes": bytes_})
 
 
 def _frozen(value: object) -> object:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import cache, partial
 from types import CodeType
 from typing import Any
@@ -136,8 +138,7 @@ class Executable:
 
     def _make(self, n: int) -> Bound:
         """Views of the memory in the shapes for n examples, and the text bound to them."""
-        offsets = slot_offsets(self.program, n)
-        arrays = {b.name: self._view(b, n, offsets) for b in self.program.buffers}
+        arrays = self._arrays(n)
         bound = Bound(n, self.program, arrays)
         bound.run = self._bind(self.device.xp, n, self.seed, arrays)
         if self.device.poisons:
@@ -147,6 +148,10 @@ class Executable:
     def _run_poisoned(self, run: Callable[..., None], *clocks: float) -> None:
         self.poison()
         run(*clocks)
+
+    def _arrays(self, n: int) -> dict[str, Any]:
+        offsets = slot_offsets(self.program, n)
+        return {b.name: self._view(b, n, offsets) for b in self.program.buffers}
 
     def _view(self, buffer: Buffer, n: int, offsets: list[int]) -> Any:
         shape, dtype = buffer.shape_at(n), dtype_of(self.program, buffer)
@@ -187,14 +192,76 @@ class Executable:
 
     # ---- when a step fails ---------------------------------------------------------------------
 
-    def locate(self, error: BaseException) -> Line | None:
-        """The statement of the program that an error came out of, if it did."""
+    def stopped(self, error: BaseException) -> Stopped | None:
+        """Where in the program an error came out of it, if it did."""
         found, trace = None, error.__traceback__
         while trace is not None:
             if trace.tb_frame.f_code.co_filename == filename(self.program):
-                found = self.program.line_at(trace.tb_lineno) or found
+                line = self.program.line_at(trace.tb_lineno)
+                if line is not None:
+                    code, held = trace.tb_frame.f_code, trace.tb_frame.f_locals
+                    clocks = [held[v] for v in code.co_varnames[: code.co_argcount]]
+                    step = held.get("t") if line.times > 1 else None
+                    found = Stopped(line, trace.tb_lineno, clocks, step)
             trace = trace.tb_next
         return found
+
+    def operands(self, n: int, stopped: Stopped) -> list[Any] | None:
+        """What the statement was given that stopped a run on n examples, found by running once more
+        up to there. None where that is no longer the same run, as parameters have changed in it."""
+        names = operands_of(stopped.line.code)[1]
+        places = {b.name: b.place for b in self.program.buffers}
+        text = self.program.text.split("\n")
+        before = self.program.lines[: max(0, stopped.number - self.program.first)]
+        if not names or any(places.get(x.writes) in ("param", "state") for x in before):
+            return None
+        code = text[stopped.number - 1]
+        space = code[: len(code) - len(code.lstrip())]
+        text.insert(stopped.number - 1, f"{space}keep({', '.join(names)})")
+        kept: list[Any] = []
+
+        def keep(*values: Any) -> None:
+            kept[:] = [v.copy() if hasattr(v, "copy") else v for v in values]
+
+        held = self._bounds.get(n)
+        arrays = held.buffers if held is not None else self._arrays(n)
+        bind = loaded("\n".join(text), filename(self.program), self.device, {"keep": keep})
+        with suppress(ArithmeticError, ValueError):
+            bind(self.device.xp, n, self.seed, arrays)(*stopped.clocks)
+        return kept or None
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """Where a run has stopped: the statement, its line of the text, the clocks of the run, and the
+    step of the loop that it stands in."""
+
+    line: Line
+    number: int
+    clocks: list[float]
+    step: int | None
+
+
+SIGNS = {"Add": "add", "Sub": "subtract", "Mult": "multiply", "Div": "divide", "Pow": "power"}
+
+
+def operands_of(code: str) -> tuple[str, list[str]]:
+    """The function that a statement calls, or that its sign stands for, and the operands.
+
+    >>> operands_of("divide(w1[t], v3, out=v2)"), operands_of("s1 = (1.0 / s0)")
+    (('divide', ['w1[t]', 'v3']), ('divide', ['1.0', 's0']))
+    """
+    try:
+        value = getattr(ast.parse(code.strip()).body[0], "value", None)
+    except SyntaxError:  # the head of a loop
+        return "", []
+    if isinstance(value, ast.BinOp):
+        sign = SIGNS.get(type(value.op).__name__, "")
+        return sign, [ast.unparse(value.left), ast.unparse(value.right)]
+    if isinstance(value, ast.Call):
+        name = ast.unparse(value.func).rpartition(".")[2]
+        return name, [ast.unparse(a) for a in value.args]
+    return "", []
 
 
 def culprit(bound: Bound, line: Line) -> int | None:
@@ -243,10 +310,17 @@ def filename(program: Program) -> str:
 
 def load(program: Program, device: Device) -> Callable[..., Callable[..., None]]:
     """The function `bind` of a program's text. Raises `Fault` if the text is not of the kind."""
+    return loaded(program.text, filename(program), device, {})
+
+
+def loaded(
+    text: str, name: str, device: Device, more: Mapping[str, object]
+) -> Callable[..., Callable[..., None]]:
+    """`load` of a text, which sees some names more."""
     import math
 
-    space: dict[str, Any] = {"__builtins__": {}, "math": math, **NAMES, **device.helpers}
-    exec(compiled(program.text, filename(program)), space)
+    space: dict[str, Any] = {"__builtins__": {}, "math": math, **NAMES, **device.helpers, **more}
+    exec(compiled(text, name), space)
     bind: Callable[..., Callable[..., None]] = space["bind"]
     return bind
 

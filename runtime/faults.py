@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from dln.compiler.plan import Line
 from dln.grammar.diagnostics import DlnError, Fault, Problem
+from dln.runtime.causes import RATE, Cause, diagnosed, ranges
 from dln.runtime.device import Device
 from dln.runtime.executable import Bound, Executable, culprit
 from dln.runtime.places import span_of
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from dln.runtime.train import Training
 
 CODE = "E600"
-REMEDY = "a smaller learning rate, or smaller first values"
 
 
 class Watchman:
@@ -46,16 +46,14 @@ class Watchman:
 
     def _explained(self, error: Exception, training: Training) -> DlnError:
         where = f"phase {training.spec.name}, update {training.update}, epoch {training.epoch}"
-        if self._at is None:
-            return _error(str(error), None, where, (), self._texts)
-        executable, bound, examples = self._at
-        line = executable.locate(error)
+        executable, bound, examples = self._at or (training.step, None, None)
         part, indices = examples or (training.part, training.minibatch())
-        row = _row(bound, line)
-        if row is not None:
-            where += f", example {part.first + int(indices[row])} of {part.name}"
-        facts = _read(bound, line) if line is not None else ()
-        return _error(str(error), line, where, facts, self._texts)
+
+        def example(row: int) -> str:
+            return f"example {part.first + int(indices[row])} of {part.name}"
+
+        n = len(indices) if bound is None else bound.n
+        return _explained(error, executable, bound, n, where, example, self._texts)
 
 
 def _leave(training: Training) -> None:
@@ -86,16 +84,48 @@ def numerical(error: Exception) -> bool:
 def explained(
     error: Exception,
     executable: Executable,
-    bound: Bound,
+    bound: Bound | None,
     where: str,
     texts: Mapping[str, str],
+    n: int = 1,
 ) -> DlnError:
-    """The fault of a single run on examples fed from Python."""
-    line = executable.locate(error)
+    """The fault of a single run on examples fed from Python; of `n` where it failed before."""
+    n = n if bound is None else bound.n
+    return _explained(error, executable, bound, n, where, lambda row: f"example {row}", texts)
+
+
+def _explained(
+    error: Exception,
+    executable: Executable,
+    bound: Bound | None,
+    n: int,
+    where: str,
+    example: Callable[[int], str],
+    texts: Mapping[str, str],
+) -> DlnError:
+    """The fault of a run, at its line, with what caused it as far as that shows."""
+    stopped = executable.stopped(error)
+    line = None if stopped is None else stopped.line
     row = _row(bound, line)
+    facts = _read(bound, line)  # before the program runs again
+    with strict(executable.device):
+        values = None if stopped is None else executable.operands(n, stopped)
+    span = None if line is None else span_of(texts, line.place)
+    cause = None if line is None else diagnosed(line, "" if span is None else span.text, values)
+    if line is not None and cause is None:
+        facts = ranges(line, values) or facts
+    step = None if stopped is None else stopped.step
+    if line is not None and cause is not None and len(cause.at) >= len(line.axes):
+        place = dict(zip(line.axes, cause.at, strict=False))
+        row, step = place.get("batch", row), place.get("time", step)
+        inner = list(cause.at[len(line.axes) :])
+        found = cause.found + (f" at {inner}" if inner and cause.found else "")
+        facts = (found,) if found else ()
     if row is not None:
-        where += f", example {row}"
-    return _error(str(error), line, where, _read(bound, line) if line else (), texts)
+        where += f", {example(row)}"
+    if step is not None:
+        where += f", step {step}"
+    return _error(str(error), cause, line, (*facts, where), texts)
 
 
 def strict(device: Device) -> AbstractContextManager[object]:
@@ -108,28 +138,37 @@ def strict(device: Device) -> AbstractContextManager[object]:
 def not_finite(phase: str, update: int, epoch: int) -> DlnError:
     """The loss itself is not a number, and no line of the program said so."""
     message = f"the loss of {phase} is not a finite number (update {update}, epoch {epoch})"
-    return DlnError([Problem(CODE, message, remedy=REMEDY)])
+    return DlnError([Problem(CODE, message, remedy=RATE)])
 
 
-def _row(bound: Bound, line: Line | None) -> int | None:
-    found = culprit(bound, line) if line is not None else None
+def _row(bound: Bound | None, line: Line | None) -> int | None:
+    if bound is None or line is None:
+        return None
+    found = culprit(bound, line)
     return 0 if found is None and bound.n == 1 else found
 
 
 def _error(
-    what: str, line: Line | None, where: str, facts: tuple[str, ...], texts: Mapping[str, str]
+    what: str,
+    cause: Cause | None,
+    line: Line | None,
+    facts: tuple[str, ...],
+    texts: Mapping[str, str],
 ) -> DlnError:
-    kind = what.replace(" encountered", "")
+    kind = what.replace(" encountered", "") if cause is None else cause.what
     message = f"the computation left the numbers: {kind}"
     span = span_of(texts, line.place) if line is not None else None
     label = f"{line.formula[:80]}" if line is not None and span is not None else ""
-    return DlnError([Problem(CODE, message, span, label, facts=(where, *facts), remedy=REMEDY)])
+    remedy = RATE if cause is None else cause.remedy
+    return DlnError([Problem(CODE, message, span, label, facts=facts, remedy=remedy)])
 
 
-def _read(bound: Bound, line: Line | None) -> tuple[str, ...]:
+def _read(bound: Bound | None, line: Line | None) -> tuple[str, ...]:
     """What a line read: the range of each array, without its numbers that are not finite."""
     facts = []
-    for name in line.reads if line is not None else ():
+    if bound is None or line is None:
+        return ()
+    for name in line.reads:
         array = bound.buffers.get(name)
         if array is None or array.dtype.kind != "f" or not array.size:
             continue

@@ -217,17 +217,18 @@ class Session:
         inputs it runs on so many `rows`."""
         batched = [b.key for b in executable.program.inputs if (0, 1) in b.shape[:1]]
         n = len(arrays[batched[0]]) if batched else rows
-        bound = executable.at(n)
-        for key, target in bound.inputs.items():
-            put(self.device, target, arrays[key])
-        clocks = self.programs.clocks(executable.program, now)
+        bound = None
         try:
+            bound = executable.at(n)
+            for key, target in bound.inputs.items():
+                put(self.device, target, arrays[key])
+            clocks = self.programs.clocks(executable.program, now)
             with strict(self.device):
                 bound.run(*clocks)
         except (ArithmeticError, ValueError) as e:
             if not numerical(e):
                 raise
-            raise explained(e, executable, bound, where, self.plan.texts) from e
+            raise explained(e, executable, bound, where, self.plan.texts, n) from e
         self.device.wait()
         return bound
 

@@ -232,9 +232,11 @@ def test_a_numerical_fault_is_found_in_line_and_example(params: dict[str, np.nda
     bound.inputs["x"][1, 2] = -1.0
     with np.errstate(all="raise"), pytest.raises(FloatingPointError) as caught:
         bound.run(0.5)
-    line = executable.locate(caught.value)
-    assert line == program().lines[0]
-    assert culprit(bound, line) == 1
+    stopped = executable.stopped(caught.value)
+    assert stopped is not None and stopped.line == program().lines[0]
+    assert culprit(bound, stopped.line) == 1
+    (x,) = executable.operands(3, stopped) or ()  # as they were: the result took their place
+    assert x[1].tolist() == [1.0, 1.0, -1.0]
 
 
 def test_errors_from_elsewhere_have_no_line(params: dict[str, np.ndarray]):
@@ -242,7 +244,7 @@ def test_errors_from_elsewhere_have_no_line(params: dict[str, np.ndarray]):
     try:
         raise FloatingPointError
     except FloatingPointError as e:
-        assert executable.locate(e) is None
+        assert executable.stopped(e) is None
 
 
 def test_finite_numbers_have_no_culprit(params: dict[str, np.ndarray]):
