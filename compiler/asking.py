@@ -7,10 +7,10 @@ that name, a tensor an `input` that the session fills in from a `Probe`.
 from __future__ import annotations
 
 from dln.compiler import reductions, tensors
-from dln.compiler.blocks import owned
 from dln.compiler.equations import substituted
 from dln.compiler.graph import Node, ancestors
 from dln.compiler.model import Phase, Probe
+from dln.compiler.owning import owned
 from dln.compiler.state import Build, Poisoned
 from dln.compiler.statics import unknown
 from dln.compiler.tensor import TensorType

@@ -22,12 +22,10 @@ from dln.compiler.tensor import TensorType
 from dln.compiler.values import (
     Binding,
     BlockDef,
-    Chain,
     Instance,
     InstanceVerb,
     Scope,
     Value,
-    describe,
 )
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Note, Span
@@ -314,68 +312,8 @@ def made_in(b: Build, expr: s.Expr, scope: Scope) -> Instance | None:
     return next(found, None)
 
 
-def owned_by(b: Build, expr: s.Expr, scope: Scope) -> list[str]:
-    """The paths of the parameters that an expression stands for; `net.h` means the instance that
-    the equation h made."""
-    value = b.evaluate(expr, scope)
-    made = made_in(b, expr, scope) if isinstance(value, Node) and value.op != "param" else None
-    return owned(b, made or value, expr.span)
-
-
 def live_only(b: Build, node: Node, param: Node) -> Node:
     """A gradient or new value of a parameter, also of one moved in this step: 0 at its dead
     entries. (By a parameter itself `differentiate` sees to that.)"""
     paths = [k for k, moved in b.frame.params.items() if moved is param]
     return joins.live_only(b.make, node, b.params[paths[0]].node) if paths else node
-
-
-def owned(b: Build, value: Value, span: Span) -> list[str]:
-    """The paths of the parameters that an instance, chain, list or parameter stands for."""
-    match value:
-        case Instance():
-            if made_never(value) and b.problems.found:
-                raise Poisoned
-            if made_never(value):
-                used = "asked for anything" if value.groups else "applied"
-                text = f"the sizes of {value.path} are not known: it is never {used}"
-                b.fail("E336", text, span)
-            mine = [p for p in b.params if b.owners[p].within(value)]
-            return _joined([mine, *(owned(b, part, span) for part in _given_parts(b, value))])
-        case Chain():
-            return _joined([owned(b, p, span) for p in value.parts if isinstance(p, Instance)])
-        case list():
-            return _joined([owned(b, p, span) for p in value])
-        case Node():
-            for path, p in b.params.items():
-                if p.node is value or b.frame.params.get(path) is value:
-                    return [path]
-    b.fail(
-        "E337",
-        "parameters are meant here: an instance, or one of its parameters",
-        span,
-        f"is {describe(value)}",
-        remedy="net, or net.W, net.b",
-    )
-
-
-def _given_parts(b: Build, made: Instance) -> list[Value]:
-    """The instances that an instance was made with: `reader(cell)` learns with its cell."""
-    values = (
-        lookup(b, o.name, made.span, made.scope)
-        for o in made.definition.syntax.options
-        if o.name in made.scope.names
-    )
-    return [v for v in values if isinstance(v, Instance | Chain) or _is_made_of(v)]
-
-
-def _is_made_of(value: Value) -> bool:
-    return isinstance(value, list) and any(isinstance(v, Instance | Chain) for v in value)
-
-
-def _joined(parts: Sequence[list[str]]) -> list[str]:
-    return list(dict.fromkeys(p for part in parts for p in part))
-
-
-def made_never(made: Instance) -> bool:
-    """Whether an instance has not been applied anywhere."""
-    return made.last is None

@@ -14,7 +14,7 @@ from functools import partial
 from types import MethodType
 from typing import Any
 
-from dln.compiler import checks, data, equations, phases, tasks
+from dln.compiler import checks, data, equations, phases, tasks, untrained
 from dln.compiler.expressions import evaluate
 from dln.compiler.functions import functions as as_functions
 from dln.compiler.intrinsics import builtins
@@ -334,5 +334,6 @@ def _model(b: Build, found: Mapping[str, Any], functions: Functions) -> Model:
         functions=functions,
         notes=tuple(b.notes),
         sizes=b.sizes,
+        warnings=tuple(untrained.warnings(b)),
         drawings=tuple(b.drawings.values()),
     )

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 from dln.compiler import application, asking, blocks, reductions, stepwise, tensors
 from dln.compiler.sizes import Reason, Size, Var
-from dln.compiler.state import Build
+from dln.compiler.state import Build, Naming
 from dln.compiler.statics import listed, tensor, unknown, word
 from dln.compiler.values import (
     BlockDef,
@@ -220,10 +220,7 @@ def apply(b: Build, target: Value, given: Sequence[tuple[Value, Span]], span: Sp
         case Instance():
             return application.apply_instance(b, target, given, span)
         case Chain():
-            value = given
-            for part in target.parts:
-                value = [(apply(b, part, value, span), span)]
-            return value[0][0]
+            return _apply_chain(b, target, given, span)
         case Function():
             names = [p.name for p in target.syntax.ports]
             if len(names) != len(given):
@@ -240,6 +237,16 @@ def apply(b: Build, target: Value, given: Sequence[tuple[Value, Span]], span: Sp
         case PhaseVerb():
             b.fail("E323", describe(target), span, remedy=f"{target.phase}.{target.verb}(...)")
     _not_applied(b, target, span)
+
+
+def _apply_chain(b: Build, chain: Chain, given: Sequence[tuple[Value, Span]], span: Span) -> Value:
+    """One part after the other; what a function among them makes is the chain's."""
+    values = given
+    for i, part in enumerate(chain.parts):
+        with b.within(naming=Naming(f"{chain.path}[{i}]", chain.owner, chain.space)):
+            values = [(apply(b, part, values, span), span)]
+    chain.applied.append((tuple(v for v, _ in given), values[0][0]))
+    return values[0][0]
 
 
 # ---- reductions --------------------------------------------------------------------------------

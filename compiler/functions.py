@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dln.compiler import sequences, tensors
-from dln.compiler.blocks import owned
 from dln.compiler.calls import apply
 from dln.compiler.fields import LENGTH
 from dln.compiler.graph import Node
 from dln.compiler.lengths import lengths_type, of_data
 from dln.compiler.model import Applied, Functions
+from dln.compiler.owning import owned
 from dln.compiler.sizes import BATCH_SIZE
 from dln.compiler.state import Build, Poisoned
 from dln.compiler.statics import lookup

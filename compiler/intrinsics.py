@@ -21,8 +21,9 @@ from dln.compiler import (
     shaping,
     tensors,
 )
-from dln.compiler.blocks import live_only, owned_by
+from dln.compiler.blocks import live_only
 from dln.compiler.graph import Node, ancestors
+from dln.compiler.owning import owned_by
 from dln.compiler.sizes import Size
 from dln.compiler.state import Build
 from dln.compiler.values import Builtin, Chain, Scope, Value, describe
@@ -258,7 +259,14 @@ def _chain(b: Build, span: Span, parts: Value) -> Chain:
             f"is {describe(parts)}",
             remedy="chain([f, g])",
         )
-    return Chain(tuple(parts))
+    naming = b.naming
+    made = Chain(tuple(parts), naming.chain(), naming.owner, naming.space, span)
+    known = b.chains.setdefault(made.path, [])
+    same = (old for old in known if old.is_as(made))  # worked out before, in another frame
+    found = next(same, made)
+    if found is made:
+        known.append(made)
+    return found
 
 
 def _id(b: Build, span: Span, x: Value) -> Value:

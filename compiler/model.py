@@ -154,11 +154,13 @@ class Descending(Record):
 
 class Line(Record):
     """A `minimize` line: its `loss` as its step meets it, the gradients by the parameters that it
-    moves, and what earlier steps have `left` in parameters by then."""
+    moves, and what earlier steps have `left` in parameters by then; `span` is what stands behind
+    `over`."""
 
     loss: Node
     slopes: Mapping[str, Node]
     left: Mapping[str, Node]
+    span: Span
 
 
 class Phase(Record):
@@ -351,6 +353,7 @@ class Model(Record):
     functions: Functions
     notes: tuple[str, ...]
     sizes: Sizes
+    warnings: tuple[Problem, ...] = ()
     drawings: tuple[Source, ...] = ()
 
 

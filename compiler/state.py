@@ -17,7 +17,7 @@ from dln.compiler.model import DataSet, FieldOf, Parameter, Probe
 from dln.compiler.op import Make
 from dln.compiler.sizes import Reason, Size, Sizes, Var
 from dln.compiler.tensor import TensorType
-from dln.compiler.values import SPEC, Binding, Frame, Instance, Scope, Space
+from dln.compiler.values import SPEC, Binding, Chain, Frame, Instance, Scope, Space
 from dln.grammar import syntax
 from dln.grammar.diagnostics import DlnError, Note, Problem, Problems, Source, Span
 
@@ -41,12 +41,18 @@ class Naming:
     space: Space = SPEC
     many: bool = False
     used: int = 0
+    chains: int = 0
 
     def take(self) -> str:
         self.used += 1
         if self.many:
             return f"{self.path}[{self.used - 1}]"
         return self.path if self.used == 1 else f"{self.path}_{self.used}"
+
+    def chain(self) -> str:
+        """The path of the next chain made here, of which what it makes has a part."""
+        self.chains += 1
+        return self.path if self.chains == 1 else f"{self.path}_{self.chains}"
 
     @staticmethod
     def unnamed(space: Space) -> Naming:
@@ -91,6 +97,7 @@ class Build:
     inits: list[Callable[[], None]] = field(default_factory=list)
     requirements: list[Callable[[], None]] = field(default_factory=list)
     instances: dict[str, Instance] = field(default_factory=dict)
+    chains: dict[str, list[Chain]] = field(default_factory=dict)
     data: dict[str, DataSet] = field(default_factory=dict)
     data_sets: dict[Binding, syntax.Data] = field(default_factory=dict)
     phases: dict[str, Any] = field(default_factory=dict)

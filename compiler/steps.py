@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from dln.compiler import descent, joins, kept, pointwise, reductions, tensors
-from dln.compiler.blocks import live_only, option_values, owned_by
+from dln.compiler.blocks import live_only, option_values
 from dln.compiler.bodies import Collected, bind, flat
 from dln.compiler.graph import Node, ancestors
 from dln.compiler.model import Descending, Line
+from dln.compiler.owning import owned_by
 from dln.compiler.state import Build, Naming
 from dln.compiler.statics import lookup
 from dln.compiler.updates import Updated, optimise, remembers, shaped
@@ -113,7 +114,7 @@ def _minimize(
         b.fail(
             "E355",
             "there is nothing to learn here",
-            st.over[0].span.to(st.over[-1].span),
+            _named(st),
             "has no parameters",
         )
     rules = descent.asked(b, use)
@@ -129,7 +130,7 @@ def _minimize(
         got.states.update(done.states)
         got.first.update(done.first)
         got.estimates += done.estimates
-    got.lines.append(Line(loss, slopes, dict(b.frame.params)))
+    got.lines.append(Line(loss, slopes, dict(b.frame.params), _named(st)))
 
 
 def _descend(
@@ -141,7 +142,7 @@ def _descend(
     moved = {path: node for path, node in nodes.items() if node in needed}
     slopes = {path: b.at(st.span)("grad", loss, node) for path, node in moved.items()}
     got.updates |= moved
-    got.lines.append(Line(loss, slopes, {}))
+    got.lines.append(Line(loss, slopes, {}, _named(st)))
     got.descent = rules
 
 
@@ -167,6 +168,11 @@ def _one_memory(b: Build, use: OptimiserUse, path: str, done: Updated, got: Coll
             remedy="minimise the sum of the losses in one step",
         )
     before.append(done)
+
+
+def _named(st: s.Minimize) -> Span:
+    """What stands behind `over`."""
+    return st.over[0].span.to(st.over[-1].span)
 
 
 def _over(b: Build, st: s.Minimize, scope: Scope) -> list[str]:

@@ -180,9 +180,24 @@ class Application:
 
 @dataclass(frozen=True, eq=False)
 class Chain:
-    """`chain([f, g])`: g after f."""
+    """`chain([f, g])`: g after f.
+
+    What its functions make when it is applied belongs to it: it is named by where the chain was
+    made, and the same wherever it is applied. `applied` are its inputs and outputs so far.
+    """
 
     parts: tuple[Value, ...]
+    path: str
+    owner: Instance | None
+    space: Space
+    span: Span
+    applied: list[tuple[tuple[Value, ...], Value]] = field(default_factory=list)
+
+    def is_as(self, other: Chain) -> bool:
+        """Whether the same place made both, of the same parts."""
+        mine, others = ((c.path, c.space, c.span, len(c.parts)) for c in (self, other))
+        pairs = zip(self.parts, other.parts, strict=False)
+        return mine == others and self.owner is other.owner and all(p is q for p, q in pairs)
 
 
 @dataclass(frozen=True, eq=False)

@@ -50,6 +50,7 @@ def run(terminal: Terminal, name: str | None, given: Settings, debug: int = 0) -
     path = find(name)
     spec = from_source(read(path), path.stem, given.constants, given.data, False, given.limit)
     compiled = spec.compile(given.backend, given.dtype, given.threads)
+    terminal.warn(spec.model.warnings)
     selection = select(spec, given)
     session = opened(compiled, given.seed)
     with recorded(spec, compiled, given, str(path), before) as rundir:
@@ -216,5 +217,6 @@ def facts(
         for r in session.results.values()
     }  # fmt: skip
     return {"spec": spec.name, "parameters": parameters(spec.model), "phases": phases,
+            "warnings": [w.as_data() for w in spec.model.warnings],
             "checks": reporting.as_data(found), "seed": session.seed,
             "run_dir": str(rundir.path)}  # fmt: skip

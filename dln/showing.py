@@ -47,6 +47,7 @@ def check(terminal: Terminal, spec: Spec, seed: int = 0) -> int:
     found = checking.verdicts(model, None, seed=seed)
     for note in model.notes:
         terminal.say(f"note: {note}")
+    terminal.warn(model.warnings)
     reporting.brief(terminal, model, found)
     terminal.result(headline(spec))
     reporting.tally(terminal, found)
@@ -56,6 +57,7 @@ def check(terminal: Terminal, spec: Spec, seed: int = 0) -> int:
             "parameters": parameters(model),
             "phases": list(model.phases),
             "notes": list(model.notes),
+            "warnings": [w.as_data() for w in model.warnings],
             "checks": reporting.as_data(found),
         }
     )

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TextIO
 
-from dln.grammar.diagnostics import DlnError, clean
+from dln.grammar.diagnostics import DlnError, Problem, clean
 
 COLOURS = {"passed": "green", "failed": "red", "not run": "yellow"}
 
@@ -41,6 +41,12 @@ class Terminal:
         """A message on the way; left out with --quiet."""
         if not self.quiet:
             print(clean(text), file=sys.stderr, flush=True)
+
+    def warn(self, problems: Iterable[Problem]) -> None:
+        """What may be wrong, each with its place and remedy; left out with --quiet."""
+        for problem in problems if not self.quiet else ():
+            head, _, rest = str(problem).partition("\n")
+            print(painted(head, "yellow", sys.stderr), rest, "", sep="\n", file=sys.stderr)
 
     def error(self, error: DlnError) -> None:
         """Everything that is wrong, each with its place and remedy."""

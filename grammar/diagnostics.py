@@ -82,7 +82,7 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong.
+    """One thing that is wrong, or, with the `word` warning, that may be.
 
     `label` stands at the caret, `facts` and `remedy` (printed as `try: ...`) below the frame.
     """
@@ -94,6 +94,7 @@ class Problem:
     notes: tuple[Note, ...] = ()
     facts: tuple[str, ...] = ()
     remedy: str = ""
+    word: str = "error"
 
     def __str__(self) -> str:
         return render(self)
@@ -231,7 +232,7 @@ def _frame(span: Span, mark: str, text: str, width: int) -> list[str]:
 
 def render(problem: Problem) -> str:
     """Draw a problem as a person should read it: code, place, lines with marks, remedy."""
-    head = f"error[{problem.code}]: {clean(problem.message)}"
+    head = f"{problem.word}[{problem.code}]: {clean(problem.message)}"
     tail = [*problem.facts]
     if problem.remedy:
         tail.append(f"try: {problem.remedy}")

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -247,3 +248,25 @@ def test_a_closed_pipe_is_no_defect():
     command = f"{sys.executable} -m dln plan mlp | head -n 1"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
     assert "rror" not in done.stderr and done.stdout.count("\n") == 1
+
+
+UNTRAINED = """
+data d = rows([[1]]) {
+  x[1] = raw
+}
+let first = dense(1)
+let second = dense(1)
+train fit on d for 1 update {
+  minimize sum(second(first(x))) over second with sgd(lr = 1)
+}
+"""
+
+
+@pytest.mark.parametrize("command", ["check", "run"])
+def test_what_no_phase_trains_is_warned_of(dln: Any, tmp_path: Path, command: str) -> None:
+    (tmp_path / "a.dln").write_text(UNTRAINED)
+    said = dln(command, "a.dln", "--json")
+    assert said.code == 0 and said.err.startswith("warning[W300]: no phase trains first.W, first.b")
+    (found,) = said.data["warnings"]
+    assert found["code"] == "W300" and found["at"]["path"] == "a.dln" and found["at"]["line"] == 8
+    assert "warning" not in dln(command, "a.dln", "--quiet").err
