@@ -35,8 +35,8 @@ def verify_program(program: Program) -> None:
     """Raise a Fault that lists what cannot be proved of a program's memory."""
     found = list(faults(program))
     if found:
-        text = "\n  ".join(found[:20])
-        raise Fault(f"{program.name} reads memory that it has not written:\n  {text}")
+        more = f"; and {len(found) - 3} more" if len(found) > 3 else ""
+        raise Fault(f"the memory of {program.name} is not sound: {'; '.join(found[:3])}{more}")
 
 
 def faults(program: Program) -> Iterable[str]:
