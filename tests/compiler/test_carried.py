@@ -345,6 +345,30 @@ def slopes_of_slopes(p, x):
     return y
 
 
+@case(
+    """
+    param F[4, 2] = 0.3, U[3, 4] = 0.2
+    w[-1] = F
+    h[-1] = zeros(3)
+    scan t in time {
+      w[t] = tanh(1.5 * w[t-1])
+      z[j, i] = sum(k: w[t-1, i, k] * x[t, j, k])
+      h[t, j] = tanh(sum(i: z[j, i] * U[j, i]) + h[t-1, j])
+    }
+    y = sum(last(h)^2) + sum(last(w))
+    """,
+    4,
+    3,
+    2,
+)
+def weights_that_change_by_themselves(p, x):
+    w, h = p["F"], np.zeros(3)
+    for now in x:
+        h = np.tanh(np.sum((now @ w.T) * p["U"], axis=1) + h)
+        w = np.tanh(1.5 * w)
+    return np.sum(h**2) + np.sum(w)
+
+
 TEXT = """
 data d = rows([[ZEROS]]) {
   x[SIZES] = FIELD
