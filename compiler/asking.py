@@ -6,10 +6,10 @@ that name, a tensor an `input` that the session fills in from a `Probe`.
 
 from __future__ import annotations
 
-from dln.compiler import reductions, tensors
+from dln.compiler import reductions, reports, tensors
 from dln.compiler.equations import substituted
 from dln.compiler.graph import Node, ancestors
-from dln.compiler.model import Phase, Probe
+from dln.compiler.model import Phase, Probe, Watching
 from dln.compiler.owning import owned
 from dln.compiler.state import Build, Poisoned
 from dln.compiler.statics import unknown
@@ -56,9 +56,26 @@ def best_attribute(b: Build, phase: str, name: str, span: Span) -> Node:
 
 
 def history(b: Build, clock: Node, at: int, span: Span) -> Node:
-    """`curve.reach[10]`: the value of a watch at its report number 10, counted from 0."""
+    """`curve.reach[10]`: the value of a watch at its report number 10, counted from 0;
+    `valid[-1]`: at the report before the latest, `valid[-2]` at the one before that."""
+    own = clock["name"].startswith("watch:") and not clock["name"].endswith("]")
+    phase, watch = (None, None) if own else _watch_of(b, clock["name"])
+    if not own and watch is None:
+        what = clock["name"].removeprefix("watch:")
+        b.fail("E328", f"{what} is one number: only a watch has earlier reports", span)
+    if phase is not None and watch is not None:
+        reports.check_number(b, b.phases[phase], watch, at, span)
     name = f"{clock['name']}[{at}]"
-    return b.mark(b.at(span)("clock", name=name), span, name)
+    return b.mark(b.at(span)("clock", name=name), span, name.removeprefix("watch:"))
+
+
+def _watch_of(b: Build, clock: str) -> tuple[str, Watching] | tuple[None, None]:
+    """The phase and the watch that a number `sse.error` is of."""
+    for name, phase in b.phases.items():
+        for w in phase.watches:
+            if clock == f"{name}.{w.name}":
+                return name, w
+    return None, None
 
 
 def ask(b: Build, verb: PhaseVerb, expr: s.Call, scope: Scope) -> Node:

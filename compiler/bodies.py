@@ -37,7 +37,7 @@ class Collected:
     lost: list[s.Watch] = field(default_factory=list)
     keeps: list[Keeping] = field(default_factory=list)
     starts: list[Starting] = field(default_factory=list)
-    until: Node | None = None
+    until: list[Node] = field(default_factory=list)
     descent: Descending | None = None
 
 

@@ -85,7 +85,7 @@ def _index(b: Build, expr: s.Index, scope: Scope) -> Value:
         b.fail("E328", f"{describe(body)} is not indexed", expr.span)
     if not isinstance(body, Node):
         b.fail("E328", f"{describe(body)} cannot be indexed", expr.span)
-    if body.op == "clock" and expr.indices and not isinstance(expr.indices[0], s.Slice):
+    if body.op == "clock" and len(expr.indices) == 1 and not isinstance(expr.indices[0], s.Slice):
         at = whole(b, expr.indices[0], scope, "the number of a report")
         return asking.history(b, body, at, expr.span)
     return _tensor_index(b, body, expr, scope)

@@ -168,7 +168,8 @@ class Phase(Record):
 
     `updates` maps parameter paths to their new values, `states` optimiser states to theirs (with
     their first values in `state_init`); of those the `kept` have a row for each example.
-    `objectives` are the losses of the `minimize` lines with no parameter moved.
+    `objectives` are the losses of the `minimize` lines with no parameter moved. It ends where
+    any of `until` holds.
     """
 
     name: str
@@ -189,7 +190,7 @@ class Phase(Record):
     watches: tuple[Watching, ...]
     keeps: tuple[Keeping, ...]
     starts: tuple[Starting, ...]
-    until: Node | None
+    until: tuple[Node, ...]
     slow: bool
     span: Span
     carried: tuple[str, ...] = ()

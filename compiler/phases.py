@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from dln.compiler import clauses, descent, kept, steps, watches
+from dln.compiler import clauses, descent, kept, reports, steps, watches
 from dln.compiler.bodies import Collected, fields, flat, phase_name, phase_scope
 from dln.compiler.data import on_part
 from dln.compiler.model import On, Phase
@@ -53,7 +53,7 @@ def train(b: Build, st: s.Train, scope: Scope) -> None:
             kept.estimated(b, got.estimates)
         for inner, where in statements:
             with b.collecting():
-                watches.closing(b, inner, where, got)
+                watches.closing(b, inner, where, name, got)
     if carry is not None:
         got.states |= carry.after
         got.first |= carry.first(b)
@@ -83,11 +83,14 @@ def train(b: Build, st: s.Train, scope: Scope) -> None:
         watches=tuple(got.watches),
         keeps=tuple(got.keeps),
         starts=tuple(got.starts),
-        until=got.until,
+        until=tuple(got.until),
         slow=False,
         span=st.name.span,
         **said,
     )
+    if b.failures == before:
+        with b.collecting():
+            reports.check_conditions(b, b.phases[name])
     if b.failures > before:
         b.broken.add(name)
 

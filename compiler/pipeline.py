@@ -199,8 +199,10 @@ def _phase(model: Model, ph: Phase, dtype: str, recipes: dict[str, Recipe]) -> p
         recipes[f"start:{ph.name}"] = Recipe(
             {f"value:{s.path}": s.value for s in ph.starts}, 1, dtype
         )
-    if ph.until is not None:
-        recipes[f"until:{ph.name}"] = Recipe({"value:until": ph.until}, 1, "float64")
+    until = []
+    for i, condition in enumerate(ph.until):
+        until.append(f"until:{ph.name}" + (f".{i}" if i else ""))
+        recipes[until[-1]] = Recipe({"value:until": condition}, 1, "float64")
     keeps = []
     for i, k in enumerate(ph.keeps):
         if k.best is not None:
@@ -225,7 +227,8 @@ def _phase(model: Model, ph: Phase, dtype: str, recipes: dict[str, Recipe]) -> p
         watches=watches,
         keeps=tuple(keeps),
         starts=tuple(s.path for s in ph.starts),
-        until=None if ph.until is None else f"until:{ph.name}",
+        until=next(iter(until), None),
+        or_until=tuple(until[1:]),
         slow=ph.slow,
         place=place(ph.span),
         carried=ph.carried,

@@ -399,7 +399,8 @@ class PhaseSpec:
     """A phase: its step program, its data and order, how long, what is watched and kept.
 
     `states` are the optimiser states with their shapes; the program `states:<phase>` gives their
-    first values, `start:<phase>` what is handed over when the phase begins. Those that are
+    first values, `start:<phase>` what is handed over when the phase begins. It ends where the value
+    of the program `until`, or of one in `or_until`, is not 0. Those that are
     `carried` are set to zero at the start of each epoch; the `kept` have a row for each example of
     a full minibatch. `stops`: the loss holds a `stop`, so that its gradient is not the slope of its
     value, on purpose.
@@ -430,6 +431,7 @@ class PhaseSpec:
     estimates: tuple[EstimateSpec, ...] = ()
     descent: DescentSpec | None = None
     lines: tuple[LineSpec, ...] = ()
+    or_until: tuple[str, ...] = ()
 
     @property
     def rows(self) -> int | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from functools import partial
+from typing import Any, NoReturn
 
 from dln.compiler import joins, kept, tensors
 from dln.compiler.bodies import Collected, clocks, fields, flat, phase_scope
@@ -10,7 +12,7 @@ from dln.compiler.data import on_part
 from dln.compiler.graph import Node
 from dln.compiler.model import Keeping, On, Starting, Watching
 from dln.compiler.state import Build, Naming, poison
-from dln.compiler.statics import whole
+from dln.compiler.statics import whole, word
 from dln.compiler.steps import batch_reduced, one_parameter
 from dln.compiler.streams import Carry
 from dln.compiler.updates import shaped
@@ -65,32 +67,34 @@ def watch(
     per_example = "batch" in node.type.running
     value = batch_reduced(b, node, True, st.value.span)
     b.mark(value, st.span, st.name)
-    every = (
-        None
-        if st.every is None
-        else (whole(b, st.every.count, where, "how often to watch"), st.every.unit)
-    )
+    every = _every(b, st.every, where, "how often to watch")
     said = (st.name, value, per_example, st.total, on, every, fields([value]), st.span)
     if carry is None:
         return Watching(*said)
     return Watching(*said, rows, carry.after, carry.shapes())
 
 
+def _every(b: Build, every: s.Every | None, scope: Scope, what: str) -> tuple[int, str] | None:
+    """`every 2 epochs`, as the number and the unit."""
+    if every is None:
+        return None
+    count = whole(b, every.count, scope, what)
+    if count < 1:
+        b.fail("E305", f"{what} is a number of at least 1", every.count.span, f"is {count}")
+    return count, every.unit
+
+
 # ---- the end of a phase ------------------------------------------------------------------------
 
 
-def closing(b: Build, st: Any, scope: Scope, got: Collected) -> None:
+def closing(b: Build, st: Any, scope: Scope, name: str, got: Collected) -> None:
     """until, checkpoint and start. What is expected at the end is read with the checks."""
     match st:
         case s.Until():
-            got.until = _over_watches(b, st.value, scope, got, "until")
+            got.until += [_over_watches(b, e, scope, name, got, "until") for e in either(st.value)]
         case s.Checkpoint():
-            best = None if st.best is None else _over_watches(b, st.best, scope, got, "best")
-            every = (
-                None
-                if st.every is None
-                else (whole(b, st.every.count, scope, "how often to save"), st.every.unit)
-            )
+            best = None if st.best is None else _over_watches(b, st.best, scope, name, got, "best")
+            every = _every(b, st.every, scope, "how often to save")
             got.keeps.append(Keeping(every, best, st.span))
         case s.Start():
             path = one_parameter(b, st.target, scope, "start sets")
@@ -104,13 +108,46 @@ def closing(b: Build, st: Any, scope: Scope, got: Collected) -> None:
             got.starts.append(Starting(path, value, st.span))
 
 
-def _over_watches(b: Build, expr: s.Expr, scope: Scope, got: Collected, what: str) -> Node:
+def either(expr: s.Expr) -> Iterator[s.Expr]:
+    """The sides of an `or`: each is looked at by itself, as soon as its own reports are there."""
+    while isinstance(expr, s.Group):
+        expr = expr.body
+    if isinstance(expr, s.Binary) and expr.op == "or":
+        yield from either(expr.left)
+        yield from either(expr.right)
+    else:
+        yield expr
+
+
+def _over_watches(
+    b: Build, expr: s.Expr, scope: Scope, phase: str, got: Collected, what: str
+) -> Node:
     """A condition over the watched values and the clocks."""
-    inner = Scope(scope.parent)
+    body, _ = b.phase_scopes[phase]
+    inner = Scope(body.parent)
     clocks(b, inner, expr.span)
+    local: Scope | None = scope
+    while local is not body.parent and local is not None:
+        for name, binding in local.names.items():
+            known = local is not body and binding.static  # the variable of a `for`
+            find = partial(_of_minibatch, b, name, expr, what)
+            inner.names.setdefault(name, binding if known else Binding(binding.span, find))
+        local = local.parent
     for lost in got.lost:
         inner.names[lost.name] = Binding(lost.span, poison, static=True)
     for w in got.watches:
         inner.value(w.name, b.make("clock", name=f"watch:{w.name}"), w.span)
     with b.within(frame=b.new_frame(what)):
         return tensors.as_tensor(b, b.evaluate(expr, inner), expr.span, what)
+
+
+def _of_minibatch(b: Build, name: str, expr: s.Expr, what: str) -> NoReturn:
+    """A name of the equations, where only what is watched has a value."""
+    who = "until" if what == "until" else "best by"
+    b.fail(
+        "E371",
+        f"{who} sees what is watched, and {name} is not",
+        word(expr.span, name),
+        "has a value for each minibatch",
+        remedy=f"watch the_{name} = {name} every 1 epoch",
+    )

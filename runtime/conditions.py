@@ -14,7 +14,8 @@ from dln.runtime.watching import Guard, Watches
 class Conditions:
     """`until` and the smallest values so far by which checkpoints are kept.
 
-    An expression is not looked at before every watch in it has been taken once.
+    An expression is not looked at before every report in it is there: `valid` after the first one,
+    `valid[-1]` after the second.
     """
 
     def __init__(self, programs: Programs, spec: PhaseSpec, watches: Watches, guard: Guard) -> None:
@@ -24,7 +25,8 @@ class Conditions:
 
     def until(self, now: Mapping[str, float]) -> bool:
         """Whether the phase is to end."""
-        return self.spec.until is not None and bool(self._value(self.spec.until, "until", now))
+        programs = (self.spec.until, *self.spec.or_until)
+        return any(self._value(p, "until", now) for p in programs if p is not None)
 
     def better(self, now: Mapping[str, float], epochs: int) -> bool:
         """Whether a value that checkpoints are kept by is the smallest yet; what else is known then
@@ -40,19 +42,23 @@ class Conditions:
         return found
 
     def _value(self, program: str, key: str, now: Mapping[str, float]) -> float | None:
-        if not self._known(program):
+        reports = self._reports(program)
+        if reports is None:
             return None
         executable = self.programs.executable(program, self.spec.name)
         bound = executable.at(1)
-        clocks = self.programs.clocks(executable.program, now, self.watches.values)
+        clocks = self.programs.clocks(executable.program, now, reports)
         self.guard(executable, bound, None)
         bound.run(*clocks)
         return float(bound.values[key])
 
-    def _known(self, program: str) -> bool:
+    def _reports(self, program: str) -> dict[str, float] | None:
+        """The reports that a program asks for, by name; None where one is not there yet."""
         clocks = self.programs.plan.programs[program].clocks
         asked = (c.removeprefix("watch:") for c in clocks if c.startswith("watch:"))
-        return all(name in self.watches.values for name in asked)
+        found = {name: self.watches.report(name) for name in asked}
+        known = {name: value for name, value in found.items() if value is not None}
+        return known if len(known) == len(found) else None
 
     def state(self) -> dict[str, Any]:
         """The smallest values as plain data, and what was known then."""

@@ -1,12 +1,12 @@
 """What a phase leaves behind, and its numbers under the names by which programs ask for them.
 
-Faults: E562 a number of a phase that has not run.
+Faults: E562 a number of a phase that has not run, or a report that it has not made.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -73,10 +73,34 @@ def number_of(results: Mapping[str, PhaseResult], clock: str) -> float:
             found = _attribute(result, clock[len(name) + 1 :])
             if found is not None:
                 return found
+            _no_report(result, clock, clock[len(name) + 1 :])
     phase = clock.rpartition(".")[0] or clock
     raise Fault(
         f'{clock} is not known before the phase "{phase}" has run', "train it first", "E562"
     )
+
+
+def _no_report(result: PhaseResult, clock: str, name: str) -> None:
+    """Raise `Fault` where a phase has reported a watch less often than is asked."""
+    report = indexed(name)
+    if report is not None and report[0] in result.history:
+        times = len(result.history[report[0]])
+        often = "once" if times == 1 else f"{times} times"
+        message = f"there is no {clock}: {result.name} has reported {report[0]} {often}"
+        raise Fault(message, f"{clock.rpartition('[')[0]}[0] is the first report", "E562")
+
+
+def report_at(rows: Sequence[Report], at: int) -> float | None:
+    """The value of report number `at`, or of so many before the latest where it is negative; None
+    where there is no such report yet."""
+    index = len(rows) - 1 + at if at < 0 else at
+    return rows[index][2] if 0 <= index < len(rows) else None
+
+
+def indexed(name: str) -> tuple[str, int] | None:
+    """The name and the number in `error[3]`, `error[-1]`."""
+    found = re.fullmatch(r"(.+)\[(-?\d+)\]", name)
+    return None if found is None else (found[1], int(found[2]))
 
 
 def _attribute(result: PhaseResult, name: str) -> float | None:
@@ -84,9 +108,8 @@ def _attribute(result: PhaseResult, name: str) -> float | None:
         return result.watch[name]
     if name.startswith("best."):
         return result.best.get(name.removeprefix("best."))
-    indexed = re.fullmatch(r"(.+)\[(\d+)\]", name)
-    if indexed is not None:
-        rows, at = result.history.get(indexed[1], []), int(indexed[2])
-        return rows[at][2] if at < len(rows) else None
+    report = indexed(name)
+    if report is not None:
+        return report_at(result.history.get(report[0], []), report[1])
     counts = {"epochs": result.epochs, "updates": result.updates, "seconds": result.seconds}
     return float(counts[name]) if name in counts else None

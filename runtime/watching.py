@@ -20,6 +20,7 @@ from dln.runtime.datasets import Datasets
 from dln.runtime.executable import Bound, Executable
 from dln.runtime.order import stream
 from dln.runtime.programs import Programs
+from dln.runtime.results import indexed, report_at
 
 Sums = list[tuple[Any, Any]]
 Guard = Callable[[Executable, Bound, Any], None]
@@ -164,6 +165,14 @@ class Watches:
         self.values.update(values)
         for name, value in values.items():
             self.history.setdefault(name, []).append((update, epoch, value))
+
+    def report(self, name: str) -> float | None:
+        """The latest value of a watch, or with a number that of another report: `error[0]` is the
+        first, `error[-1]` the one before the latest. None where there is none yet."""
+        earlier = indexed(name)
+        if earlier is None:
+            return self.values.get(name)
+        return report_at(self.history.get(earlier[0], []), earlier[1])
 
     def taken_at(self, name: str, update: int) -> bool:
         """Whether the latest value of a watch is of this update."""
