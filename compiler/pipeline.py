@@ -5,13 +5,13 @@ The graph stages stand in `stages`; here the target's own follow: schedule, lowe
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
 from dln.compiler import origins
 from dln.compiler import plan as p
+from dln.compiler.fingerprint import fingerprint
 from dln.compiler.graph import Graph, Node, ancestors
 from dln.compiler.joins import live_count
 from dln.compiler.lower import lower
@@ -160,17 +160,6 @@ def _common_dtype(model: Model) -> str:
     """float64 where every phase asks for it, else float32."""
     asked = {ph.dtype for ph in model.phases.values()}
     return asked.pop() or "float32" if len(asked) == 1 else "float32"
-
-
-def fingerprint(model: Model) -> str:
-    """A hash of the spec's text, its files and its constants."""
-    h = hashlib.sha256(model.source.text.encode())
-    for path in sorted(model.sources):
-        h.update(model.sources[path].text.encode())
-    for drawing in model.drawings:
-        h.update(drawing.text.encode())
-    h.update(repr(sorted(model.constants.items(), key=lambda kv: kv[0])).encode())
-    return h.hexdigest()
 
 
 def _init_recipes(model: Model, recipes: dict[str, Recipe]) -> None:

@@ -32,6 +32,8 @@ class Settings:
     out: str | None = None
     resume: str | None = None
     jobs: int | None = None
+    asked: frozenset[str] = frozenset()
+    """The names of those that were given."""
 
 
 # ---- words to values ---------------------------------------------------------------------------
@@ -147,4 +149,5 @@ def settings_of(given: Mapping[str, Any], target: str) -> Settings:
     """The settings of a command from its options; `target` is the backend where none is given."""
     known = {k: v for k, v in given.items() if k in Settings.__dataclass_fields__}
     chosen = {k: v for k, v in known.items() if v is not None}
-    return Settings(**{"backend": target, **chosen})
+    asked = frozenset(k for k, v in chosen.items() if v is not False and v != {})
+    return Settings(**{"backend": target, **chosen}, asked=asked)

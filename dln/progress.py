@@ -79,6 +79,9 @@ class Lines(Hook):
         values = f", {watched(result.watch)}" if result.watch else ""
         self._say(f"{result.name}: {_took(result)}{values}")
 
+    def note(self, text: str) -> None:
+        self._say(f"note: {text}")
+
 
 class Bar(Hook):
     """A bar for each phase, with its rate and its watched values; drawn only when told.
@@ -124,6 +127,9 @@ class Bar(Hook):
 
     def phase_end(self, result: PhaseResult) -> None:
         self._draw(1.0, f"{_took(result)}  {watched(result.watch)}")
+
+    def note(self, text: str) -> None:
+        self.bars.console.print(f"note: {clean(text)}")
 
     def _draw(self, fraction: float, facts: str) -> None:
         self.bars.update(self.task, completed=fraction, facts=clean(facts))

@@ -1,20 +1,21 @@
 """Going on with an earlier run: which directory, with which options.
 
-The options that decide bits are those of the first run, written in its directory; what the new
-command line says about them is not asked again.
+What the command line does not say is as in the first run, written in its directory. What it says
+is done where that has a meaning, and refused where it has none (`differing`).
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dln import differing
 from dln.grammar.diagnostics import DlnError, Fault, Problem
 from dln.options import Settings
 from dln.runtime.rundir import RunDirectory
-from dln.spec import shipped
+from dln.spec import find, shipped
 
 if TYPE_CHECKING:
     from dln.runtime.rundir import Restored
@@ -24,16 +25,19 @@ ROOT = "runs"
 
 @dataclass(frozen=True)
 class Earlier:
-    """An earlier run: its directory, spec and settings, and the checkpoint to go on from."""
+    """An earlier run: its directory, spec and settings as they are to be now, and the checkpoint
+    to go on from. `notes` are what is to be said of the difference."""
 
     rundir: RunDirectory
     spec: str
     settings: Settings
     restored: Restored | None
+    first: Settings
+    notes: tuple[str, ...] = ()
 
 
 def earlier(name: str | None, given: Settings) -> Earlier:
-    """The run to go on with. Raises DlnError where there is none."""
+    """The run to go on with. Raises DlnError where there is none, or it cannot be gone on with."""
     try:
         folder = given.resume or given.out
         if folder and name is None and not Path(folder).is_dir() and _is_spec(folder):
@@ -41,8 +45,11 @@ def earlier(name: str | None, given: Settings) -> Earlier:
         if not folder:
             folder = newest(Path(name).stem if name else "")
         rundir = RunDirectory.reopen(folder)
-        spec, settings = remembered(rundir, given)
-        return Earlier(rundir, spec, settings, rundir.newest())
+        spec, first = remembered(rundir)
+        differing.refuse_options(folder, first, given)
+        settings, notes = differing.joined(first, given)
+        path = spec if name is None else str(find(name))
+        return Earlier(rundir, path, settings, rundir.newest(), first, notes)
     except Fault as fault:
         raise fault.at(None) from None
 
@@ -73,11 +80,11 @@ def _age(path: Path) -> tuple[float, int]:
     return started, int(path.name.rpartition("-")[2])
 
 
-def remembered(rundir: RunDirectory, given: Settings | None = None) -> tuple[str, Settings]:
-    """The spec of a run and the settings it was started with."""
+def remembered(rundir: RunDirectory) -> tuple[str, Settings]:
+    """The spec of a run and the settings that it was started with, or gone on with last."""
     facts = rundir.manifest()
     started: dict[str, Any] = next(
-        (r for r in rundir.records() if r.get("event") == "run"), {}
+        (r for r in reversed(rundir.records()) if r.get("event") == "run"), {}
     )  # fmt: skip
     if "spec" not in started:
         raise Fault(f"{rundir.path} does not say which spec it ran", "start a new run", "E541")
@@ -87,8 +94,4 @@ def remembered(rundir: RunDirectory, given: Settings | None = None) -> tuple[str
         epochs=started["epochs"], limit=started["limit"], phase=started["phase"],
         slow=started["slow"], out=str(rundir.path),
     )  # fmt: skip
-    if given is not None and given.slow:
-        settings = replace(settings, slow=True)
-    if given is not None and given.phase is not None:
-        settings = replace(settings, phase=given.phase)
     return started["spec"], settings

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dln import checking, reporting, tasks
+from dln import checking, differing, reporting, tasks
 from dln.checking import Verdict
 from dln.grammar.diagnostics import DlnError, Fault, Problem
 from dln.inspecting import chosen
@@ -45,6 +45,8 @@ def run(terminal: Terminal, name: str | None, given: Settings, debug: int = 0) -
     before = None if given.resume is None else earlier(name, given)
     if before is not None:
         name, given = before.spec, before.settings
+        for note in before.notes:
+            terminal.say(f"note: {note}")
     if name is None:
         raise DlnError([_no_spec()])
     path = find(name)
@@ -52,6 +54,8 @@ def run(terminal: Terminal, name: str | None, given: Settings, debug: int = 0) -
     compiled = spec.compile(given.backend, given.dtype, given.threads)
     terminal.warn(spec.model.warnings)
     selection = select(spec, given)
+    if before is not None:
+        differing.refuse_spec(before, spec, compiled, selection.names)
     session = opened(compiled, given.seed)
     with recorded(spec, compiled, given, str(path), before) as rundir:
         return _run(terminal, spec, session, selection, given, rundir, before)
@@ -153,10 +157,10 @@ def recorded(
 ) -> RunDirectory:
     """The directory of a run, with all that the run depends on written down."""
     try:
-        if before is not None:
+        if before is not None and not _changed(before, spec, path):
             return before.rundir
         text = resolved(spec)
-        rundir = RunDirectory.create(spec.name, given.out)
+        rundir = RunDirectory.create(spec.name, given.out) if before is None else before.rundir
         rundir.write_spec(spec.source.text, text)
         rundir.write_manifest(seed=given.seed, threads=given.threads, backend=given.backend,
                               dtype=compiled.plan.dtype, constants=spec.constants)  # fmt: skip
@@ -166,6 +170,12 @@ def recorded(
     except Fault as fault:
         raise fault.at(None) from None
     return rundir
+
+
+def _changed(before: Earlier, spec: Spec, path: str) -> bool:
+    """Whether a run goes on with other settings, or another text, than it had."""
+    same = before.settings == before.first and before.spec == path
+    return not same or before.rundir.spec_text() != spec.source.text
 
 
 # ---- what came out -----------------------------------------------------------------------------
@@ -178,6 +188,9 @@ def report(
     terminal.result(headline(spec))
     if session.results:
         terminal.result("\n" + phase_table(session.results))
+        for result in session.results.values():
+            if result.note:
+                terminal.result(f"\nnote: {result.note}")
     if selection.left_out:
         names = ", ".join(selection.left_out)
         only = "only slow checks ask for it" if len(selection.left_out) == 1 else (
@@ -213,6 +226,7 @@ def facts(
         r.name: {"epochs": r.epochs, "updates": r.updates, "seconds": r.seconds, "watch": r.watch,
                  **({"ended": r.ended} if r.ended else {}),
                  **({"seed": seeds[r.name]} if r.name in seeds else {}),
+                 **({"note": r.note} if r.note else {}),
                  "after": list(spec.model.phases[r.name].after)}
         for r in session.results.values()
     }  # fmt: skip

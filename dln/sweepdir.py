@@ -16,8 +16,9 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+from dln import differing
 from dln.grammar.diagnostics import Fault
 from dln.options import Settings
 from dln.rowing import Row
@@ -68,12 +69,11 @@ class SweepDirectory:
         path = Path(given.resume or "")
         data = _read(path / FILE)
         if data["spec"] != spec or data["text"] != digest(text):
-            remedy = f"begin a new one: dln sweep {spec}"
-            raise Fault(f"{path} holds a sweep of another spec, or of another text of it", remedy,
-                        "E541")  # fmt: skip
+            _refuse_text(path, spec, text)
         if only is not None and data["only"] not in (None, only):
             raise Fault(f"{path} holds the sweep {data['only']}, not {only}", code="E541")
         settings = replace(given, **data["settings"])
+        _refuse_options(path, spec, settings, given)
         found = cls(path, spec, text, data["only"], settings)
         for name, rows in data["sweeps"].items():
             done = [Row.of_data(r) for r in rows if not r.get("problems")]
@@ -109,6 +109,33 @@ class SweepDirectory:
         except OSError as e:
             raise _refused("write", self.path / name, e) from e
         return self.path / name
+
+
+def _refuse_text(path: Path, spec: str, text: str) -> NoReturn:
+    """Another text has other runs; which line of it differs."""
+    try:
+        found = differing.changed_lines((path / "spec.dln").read_text("utf-8"), text)
+    except OSError:
+        found = []
+    message = f"{path} holds a sweep of another spec, or of another text of it"
+    remedy = f"begin a new one: dln sweep {spec}"
+    raise Fault("; ".join([message, *found]), remedy, "E541")
+
+
+def _refuse_options(path: Path, spec: str, settings: Settings, given: Settings) -> None:
+    """The rows of a sweep are of the same settings; a row that is done cannot go on."""
+    found = []
+    for name in KEPT:
+        was, now = getattr(settings, name), getattr(given, name)
+        if name in given.asked and was != now:
+            found.append(
+                f"{name} is {plain(now)}, was {'not given' if was is None else plain(was)}"
+            )
+    if given.out and given.out != given.resume:
+        found.append(f"--out {given.out}, but a sweep goes on in its own directory")
+    if found:
+        message = f"{path} cannot go on: " + "; ".join(found)
+        raise Fault(message, f"leave that out, or begin a new one: dln sweep {spec}", "E541")
 
 
 Varied = Mapping[str, Sequence[Mapping[str, Any]]]

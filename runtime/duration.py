@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from math import inf
 from time import perf_counter
+from typing import Any
 
 from dln.compiler.plan import PhaseSpec
 from dln.runtime.watching import unit_of
@@ -19,6 +20,8 @@ class Duration:
 
     def __init__(self, spec: PhaseSpec, per_epoch: int, epochs: int | None = None) -> None:
         count, unit = spec.duration[0], unit_of(spec.duration[1])
+        self.asked = (count, unit, epochs)
+        self.per_epoch = per_epoch
         said = {"epoch": count * per_epoch, "update": count}.get(unit)
         self.total = said
         if epochs is not None:
@@ -28,6 +31,12 @@ class Duration:
         self.limit = float(count) if unit == "second" else inf
         self._before = 0.0
         self._began = perf_counter()
+
+    def facts(self) -> dict[str, Any]:
+        """What was asked for, as plain data."""
+        count, unit, epochs = self.asked
+        asked = {"count": count, "unit": unit, "epochs": epochs}
+        return {**asked, "per_epoch": self.per_epoch, "total": self.total}
 
     def start(self) -> None:
         """Seconds count from here, on top of what an earlier run has spent."""

@@ -51,7 +51,7 @@ class Report:
 
 
 class Hook:
-    """The five points. Override what is of interest."""
+    """The five points, and what is said of a run that goes on. Override what is of interest."""
 
     def phase_start(self, event: Started) -> None: ...
 
@@ -62,6 +62,8 @@ class Hook:
     def checkpoint(self, path: Path, best: bool) -> None: ...
 
     def phase_end(self, result: PhaseResult) -> None: ...
+
+    def note(self, text: str) -> None: ...
 
 
 class Hooks:
@@ -102,3 +104,6 @@ class Log(Hook):
         counts = {"epochs": result.epochs, "updates": result.updates}
         why = {"ended": result.ended} if result.ended else {}
         self._log("end", phase=result.name, **counts, seconds=round(result.seconds, 3), **why)
+
+    def note(self, text: str) -> None:
+        self._log("note", text=text)

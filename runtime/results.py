@@ -25,7 +25,8 @@ class PhaseResult:
     `first` is the first minibatch by field, `before` and `after` the parameters at both ends: kept
     where the session was asked for them. `shortened` says that fewer epochs or examples were used
     than the spec says, `ended` why a descent went no further. `best` are the watched values and
-    counts when what checkpoints are kept by was smallest.
+    counts when what checkpoints are kept by was smallest. `length` is how long it was to be
+    (`Duration.facts`), `note` what a reader of the numbers should know.
     """
 
     name: str
@@ -38,6 +39,8 @@ class PhaseResult:
     shortened: bool = False
     ended: str = ""
     best: dict[str, float] = field(default_factory=dict)
+    length: dict[str, Any] = field(default_factory=dict)
+    note: str = ""
     first: dict[str, NDArray[Any]] | None = None
     before: dict[str, NDArray[Any]] | None = None
     after: dict[str, NDArray[Any]] | None = None
@@ -49,7 +52,7 @@ class PhaseResult:
         return {**plain, "watch": dict(self.watch), "history": history, "best": dict(self.best)}
 
 
-PLAIN = ("name", "epochs", "updates", "seconds", "complete", "shortened", "ended")
+PLAIN = ("name", "epochs", "updates", "seconds", "complete", "shortened", "ended", "length", "note")
 KEPT = ("first", "before", "after")
 
 

@@ -2,7 +2,8 @@
 
 Parameters go under their paths, optimiser states under `state:<phase>:<path>`, what checks may ask
 of a phase under `first:`, `before:` and `after:`. Counters, results and the place in the running
-phase are plain facts. Faults: E561 a checkpoint that this session cannot go on with.
+phase are plain facts; so is the end of the phase that has just ended, from where it may go on for
+longer. Faults: E561 a checkpoint that this session cannot go on with.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ def pack(session: Session, training: Training | None = None) -> tuple[Arrays, di
         "updates": dict(session.updates),
         "results": {name: r.facts() for name, r in session.results.items()},
         "running": None if training is None or training.result.complete else training.state(),
+        "ended": None if training is None else training.before_end,
     }
     return arrays, meta
 
@@ -59,7 +61,8 @@ def restore(session: Session, arrays: Mapping[str, NDArray[Any]], meta: Mapping[
     _take_states(session, arrays, strict=True)
     session.updates.update(meta["updates"])
     session.results.clear()
-    for name, facts in meta["results"].items():
+    order = list(session.plan.phases)
+    for name, facts in sorted(meta["results"].items(), key=lambda r: order.index(r[0])):
         session.results[name] = result_from(facts)
         restore_kept(session.results[name], arrays)
 

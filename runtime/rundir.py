@@ -78,6 +78,13 @@ class RunDirectory:
         self._write("spec.dln", source)
         self._write("resolved.dln", resolved)
 
+    def spec_text(self) -> str:
+        """The spec as it was read."""
+        try:
+            return (self.path / "spec.dln").read_text("utf-8")
+        except OSError as e:
+            raise _refused("read", self.path / "spec.dln", e) from e
+
     def write_manifest(
         self,
         *,

@@ -10,6 +10,7 @@ from dln.compiler.plan import PhaseSpec
 from dln.grammar.diagnostics import DlnError, Problem
 from dln.runtime import resume as resuming
 from dln.runtime.datasets import Datasets
+from dln.runtime.further import going_further, say_mixed
 from dln.runtime.hooks import Hooks, Log
 from dln.runtime.places import placed
 from dln.runtime.programs import paths_of, put
@@ -58,6 +59,11 @@ def train_phases(
     for spec in specs:
         if restored is None or not _complete(session, spec.name):
             _train(session, spec, options, running, restored)
+            continue
+        with placed(session.plan.texts, spec.place):
+            further = going_further(session, spec, options, restored.meta)
+        if further is not None:
+            _train(session, spec, options, further, restored)
 
 
 def _train(
@@ -75,7 +81,9 @@ def _train(
         if going_on:
             assert restored is not None
             training.restore(running)
+            say_mixed(training, running.get("length"))
             resuming.restore_kept(training.result, restored.arrays)
+            training.result.after = None
         elif spec.name in session.keep_before:
             training.keep_first()
             training.result.before = session.programs.snapshot(spec.name)

@@ -83,6 +83,8 @@ class Training:
         self.estimates = Estimates(self.programs, spec, self.part, self.batches, guard)
         self.conditions = Conditions(self.programs, spec, self.watches, guard)
         self.result = PhaseResult(spec.name, shortened=self.duration.shortened or self._fewer())
+        self.result.length = self.duration.facts()
+        self.before_end: dict[str, Any] | None = None
         self._improved = False
         self.descent: Descent | None = None
         if spec.descent is not None:
@@ -207,6 +209,7 @@ class Training:
 
     def _end(self) -> None:
         """Watches of the whole phase, and those that were never due; then the result."""
+        self.before_end = self.state()
         known = self.watches.values
         values = self._taken(lambda w: w.every is None or w.name not in known)
         for w in self.watches.before:
@@ -266,7 +269,9 @@ class Training:
         place = {"phase": self.spec.name, "update": self.update, "seconds": self.duration.seconds}
         best = self.conditions.state()
         sizes = {"examples": self.part.n, "batch": self.batches.size}
-        return {**place, **sizes, "best": best, "watches": self.watches.state()}
+        length, note = self.duration.facts(), self.result.note
+        told = {"length": length, "note": note, "watches": self.watches.state()}
+        return {**place, **sizes, "best": best, **told}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on where another run of the phase was. Raises `Fault` where the data differ."""
@@ -276,5 +281,6 @@ class Training:
                 raise Fault(message, "resume with the options of the first run", "E561")
         self.update = int(state["update"])
         self.duration.restore(float(state["seconds"]))
+        self.result.note = str(state.get("note", ""))
         self.conditions.restore(state["best"])
         self.watches.restore(state["watches"])
