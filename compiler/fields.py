@@ -54,6 +54,8 @@ def field_of(
             _one_length(b, value, st, others)
         else:
             _time_forgotten(b, value, wanted, st)
+        if port.domain is not None and port.domain.name == "class" and not wanted:
+            _one_class(b, value, st)
         if port.dims is None and len(value.type.example) == 1 and len(wanted) == 0:
             fit(
                 b, value, (), wanted, st.value.span, f"the field is declared {port.name}", port.span
@@ -161,6 +163,17 @@ def _time_forgotten(b: Build, value: Node, wanted: tuple[Size, ...], st: s.Field
             f"is {b.shown(value.type)}",
             remedy=f"{st.port.name}[time, {dims[1:]} where the first axis is the time",
         )
+
+
+def _one_class(b: Build, value: Node, st: s.Field) -> None:
+    """A row of numbers where the number of a class is meant: one-hot, or an axis of one entry."""
+    found = [b.sizes.resolve(size).value for size in value.type.example]
+    if len(found) != 1:
+        return
+    text = tensors.short(st.value.span.text)
+    what = f"{text}[0]" if found[0] == 1 else f"argmax({text}), where it is one-hot"
+    message = f"the field is declared {st.port.name}: a class, one number"
+    b.fail("E215", message, st.value.span, f"is {b.shown(value.type)}", remedy=what)
 
 
 def _one_length(b: Build, value: Node, st: s.Field, others: Iterable[FieldOf]) -> None:

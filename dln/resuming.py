@@ -33,6 +33,7 @@ class Earlier:
     settings: Settings
     restored: Restored | None
     first: Settings
+    first_spec: str
     notes: tuple[str, ...] = ()
 
 
@@ -49,7 +50,7 @@ def earlier(name: str | None, given: Settings) -> Earlier:
         differing.refuse_options(folder, first, given)
         settings, notes = differing.joined(first, given)
         path = spec if name is None else str(find(name))
-        return Earlier(rundir, path, settings, rundir.newest(), first, notes)
+        return Earlier(rundir, path, settings, rundir.newest(), first, spec, notes)
     except Fault as fault:
         raise fault.at(None) from None
 

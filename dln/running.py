@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from dln import checking, differing, reporting, tasks
@@ -164,6 +164,8 @@ def recorded(
         rundir.write_spec(spec.source.text, text)
         rundir.write_manifest(seed=given.seed, threads=given.threads, backend=given.backend,
                               dtype=compiled.plan.dtype, constants=spec.constants)  # fmt: skip
+        if before is not None:  # which phases are trained is asked anew each time
+            given = replace(given, phase=before.first.phase, slow=before.first.slow)
         words = {k: getattr(given, k) for k in ("epochs", "limit", "phase", "slow", "dtype")}
         rundir.log(event="run", spec=path, constants=dict(given.constants),
                    data=dict(given.data), **words)  # fmt: skip
@@ -174,7 +176,8 @@ def recorded(
 
 def _changed(before: Earlier, spec: Spec, path: str) -> bool:
     """Whether a run goes on with other settings, or another text, than it had."""
-    same = before.settings == before.first and before.spec == path
+    now = replace(before.settings, phase=before.first.phase, slow=before.first.slow)
+    same = now == before.first and before.first_spec == path
     return not same or before.rundir.spec_text() != spec.source.text
 
 

@@ -240,6 +240,8 @@ class Datasets:
         held = {key: device.array(raw[key][start : start + count], kinds[key]) for key in kinds}
         source = Part(f"{spec.name}.{part}", start, count, held)
         fillers: dict[int, tuple[Bound, Fill]] = {}
+        made = {b.key: b.kind for b in program.values}
+        whole = [f.name for f in spec.fields if f.kind == "index" and made[f.name] == "real"]
         executable = programs.executable(f"data:{spec.name}")
         ends = next((f.name for f in spec.fields if f.domain == "length"), None)
         over_time = [f.name for f in spec.fields if f.timed]
@@ -251,11 +253,11 @@ class Datasets:
                 fillers[n] = (bound, source.filler(bound, device.xp))
             fillers[n][1](indices, update)
             bound.run(*programs.clocks(program, {"update": update}))
+            values = {**bound.values, **{k: device.xp.rint(bound.values[k]) for k in whole}}
             if ends is None:
-                return bound.values
-            each = bound.values[ends]
-            timed = {f: held_at(bound.values[f], each, device.xp) for f in over_time}
-            return {**bound.values, **timed}
+                return values
+            timed = {f: held_at(values[f], values[ends], device.xp) for f in over_time}
+            return {**values, **timed}
 
         self._check_claims(spec, raw, start, count)
         few = device.array(np.arange(min(count, CHUNK)), "int64")
@@ -301,6 +303,8 @@ class Datasets:
             remedy = f'give its examples themselves: data={{"{spec.name}.{part}": ...}}'
             raise Fault(f"{n} examples leave none for {spec.name}.{part}", remedy, "E557")
         cut = {key: a[start:stop] for key, a in arrays.items()}
+        for f in spec.fields:
+            check_field(f, cut[f.name], self.plan.texts, start, None, dtype)
         return self._made(spec, part, start, cut, dtype)
 
 

@@ -297,7 +297,7 @@ def _wanted(spec: FieldSpec) -> str:
 def _remedy(spec: FieldSpec, array: Array) -> str:
     """The commonest slips: bytes where probabilities are expected, classes counted from 1."""
     least, most = array.min(), array.max()
-    if spec.domain == "prob" and least >= 0 and 1 < most <= 255:
+    if spec.domain == "prob" and least >= 0 and 1 < most <= 255 and _whole(array).all():
         return f"{spec.name} / 255"
     if spec.domain == "class" and least >= 1 and most == spec.classes and _whole(array).all():
         return f"{spec.name} - 1, if classes are counted from 1"

@@ -29,7 +29,8 @@ class TrainOptions(TypedDict, total=False):
     keeps the size that it was read with; `data` takes the place of the spec's data, by set or part:
     `{"mnist": (x, label)}`. With `rundir` checkpoints and a log are written.
     `stop.is_set()` ends it after the update at hand with `Interrupted`. `resume` is a checkpoint
-    to go on from: phases that are complete in it are passed over.
+    to go on from: phases that are complete in it are passed over, but for the last one where it
+    is to be longer now.
     """
 
     epochs: int | None

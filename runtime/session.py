@@ -239,7 +239,8 @@ class Session:
         wanted: Sequence[FieldSpec] = [known[name] for name in spec.fields]
         given = settled(list(known.values()), given)
         used = {k: v for k, v in given.items() if k not in unused}
-        checked = check_fields(wanted, used, f"the phase {spec.name}", self.plan.texts)
+        dtype = self.plan.programs[spec.step].dtype
+        checked = check_fields(wanted, used, f"the phase {spec.name}", self.plan.texts, dtype)
         for array in checked.values():
             check_rows(spec, len(array))
         return checked

@@ -241,6 +241,31 @@ def test_numbers_beyond_single_precision(tmp_path: Path) -> None:
     )
 
 
+def test_arrays_from_python_beyond_single_precision(tmp_path: Path) -> None:
+    x, labels = np.array([[0, 1e300], [0, 1]]), np.array([0, 1])
+    np.savez(tmp_path / "a.npz", x=x, label=labels)
+    text = 'data d = npz("a.npz") {\n  x[2] = raw.x\n  label: class(2) = raw.label\n}\n'
+    session = spec(tmp_path, text + TRAIN % 2).compile().session()
+    said = {
+        problem(lambda: session.train("fit")),
+        problem(lambda: session.train("fit", data={"d": (x, labels)})),
+        problem(lambda: session.step("fit", x=x, label=labels)),
+    }
+    (found,) = said
+    assert found[:2] == (
+        "E554", "x: example 0 has 1e+300 at [1], expected a number that float32 has",
+    )  # fmt: skip
+
+
+def test_drawn_sets_leave_whole_classes(tmp_path: Path) -> None:
+    """The same numbers as where nothing is drawn: 0.1 * 30 is a little more than 3."""
+    np.savez(tmp_path / "a.npz", c=10 * np.arange(8.0))
+    line = "  c: class(8) = 0.1 * raw.c\n"
+    drawn = 'data d = npz("a.npz") {\n  x ~ normal(raw.c, 1)\n' + line + "}\n"
+    part = spec(tmp_path, drawn).compile().session().datasets.part("d", "all", "float64")
+    assert part.fields(np.arange(8), 0.0)["c"].tolist() == list(range(8))
+
+
 @pytest.mark.parametrize("labels", [[0.5, 1.7], [0, 3], [-1, 0], [np.inf, 0], [np.nan, 0]])
 def test_python_says_the_same(tmp_path: Path, labels: list[float]) -> None:
     """A file, arrays for a training and arrays for a step."""
