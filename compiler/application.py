@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dln.compiler import lengths, tensors
 from dln.compiler.equations import bind_statements, substituted
 from dln.compiler.graph import Node, ancestors
+from dln.compiler.pairing import refuse_pairs
 from dln.compiler.ports import dims_text, fit, port_sizes
 from dln.compiler.sizes import Size
 from dln.compiler.state import Build
@@ -32,6 +33,7 @@ def call_function(
         for port in target.syntax.ports:
             value, at = values[port.name]
             scope.value(port.name, _argument(b, port, value, at, scope, target.syntax.name), at)
+        _one_for_each_step(b, target.syntax.ports, values)
         result = b.evaluate(target.syntax.value, scope)
         domain = domain_of(b, target.syntax.domain, scope)
         if domain is None:
@@ -48,6 +50,17 @@ def maps_time(b: Build, ports: Sequence[s.Port], values: Sequence[Value]) -> boo
     if any(isinstance(d, s.Name) and d.id == "time" for p in ports for d in p.dims or ()):
         return False
     return any(map(tensors.runs_over_time, values))
+
+
+def _one_for_each_step(
+    b: Build, ports: Sequence[s.Port], values: Mapping[str, tuple[Value, Span]]
+) -> None:
+    """Arguments of which one runs over time go together step by step, not each with each."""
+    found = [(v, at, len(p.dims or ())) for p in ports if p.dims is not None or p.domain is not None
+             for v, at in [values[p.name]] if isinstance(v, Node)]  # fmt: skip
+    if len(found) > 1:
+        nodes, spans, axes = zip(*found, strict=True)
+        refuse_pairs(b, nodes, spans, axes)
 
 
 def _argument(b: Build, port: s.Port, value: Value, span: Span, scope: Scope, who: str) -> Value:

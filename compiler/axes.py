@@ -7,6 +7,7 @@ from typing import NoReturn
 
 from dln.compiler import lengths
 from dln.compiler.graph import Node
+from dln.compiler.pairing import refuse_pairs
 from dln.compiler.sizes import Size
 from dln.compiler.state import Build
 from dln.compiler.tensor import TensorType
@@ -159,6 +160,7 @@ def pick(b: Build, node: Node, axis: int, index: Node, span: Span) -> Node:
         node.type.example[:axis],
         node.type.example[axis + 1 :],
     )
+    refuse_pairs(b, [node, index], (span, span), (len(node.type.example), 0))
     if not node.type.running:
         rows = _moved(b, node, axis, 0, span)
         made = b.at(span)("gather", rows, index)  # [running, many, before, behind]

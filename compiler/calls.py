@@ -41,6 +41,8 @@ def _flow(b: Build, expr: s.Flow, scope: Scope) -> Value:
     while isinstance(source, s.Flow):
         steps.insert(0, source.target)
         source = source.source
+    if isinstance(source, s.Choose):
+        _say_both_readings(b, source, expr.span)
     made = sum(_makes_block(step, scope) for step in steps)
     naming = b.naming.part(many=True) if made > 1 else b.naming
     value = b.evaluate(source, scope)
@@ -50,6 +52,18 @@ def _flow(b: Build, expr: s.Flow, scope: Scope) -> Value:
             value = _flow_step(b, value, span, step, scope)
             span = expr.span
     return value
+
+
+def _say_both_readings(b: Build, choice: s.Choose, span: Span) -> None:
+    """`x if c else y -> f` passes on what is chosen; whoever reads it may take it otherwise."""
+    steps = span.source.text[choice.span.stop : span.stop]
+    whole, steps = " ".join(choice.span.text.split()), " ".join(steps.split())
+    head = whole.removesuffix(" ".join(choice.other.span.text.split()))
+    other = " ".join(choice.other.span.text.split())
+    b.note(
+        f"{span}: -> passes on whatever is chosen in front of it, as in ({whole}) {steps}: "
+        f"write it so; or {head}({other} {steps}) for the other reading"
+    )
 
 
 def _makes_block(step: s.Expr, scope: Scope) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 
 from dln.compiler import lengths
 from dln.compiler.graph import Node
+from dln.compiler.pairing import refuse_pairs
 from dln.compiler.state import Build
 from dln.compiler.tensors import align, as_tensor, equal, quantity
 from dln.compiler.values import Value
@@ -24,6 +25,7 @@ def binary(
 ) -> Node:
     """An arithmetic operation on two values of which at least one is a tensor."""
     nodes = [quantity(b, as_tensor(b, v, s), s) for v, s in zip((left, right), spans, strict=True)]
+    refuse_pairs(b, nodes, spans)
     nodes = align(b, nodes, span, spans)
     if op == "div":
         nodes[0] = lengths.numerator(b, *nodes)
@@ -46,6 +48,7 @@ def compare(
         nodes = [_as_class(b, n, s) for n, s in zip(nodes, spans, strict=True)]
     elif len({n.type.kind for n in nodes}) > 1:
         nodes = [quantity(b, n, s) for n, s in zip(nodes, spans, strict=True)]
+    refuse_pairs(b, nodes, spans)
     return b.at(span)(COMPARE[sign], *align(b, nodes, span, spans))
 
 
@@ -64,5 +67,6 @@ def choose(b: Build, test: Value, then: Value, other: Value, span: Span, spans: 
     if t.type.kind != "bool":
         t = b.at(span)("ne", quantity(b, t, spans[0]), b.make.const(0.0))
     x, y = quantity(b, x, spans[1]), quantity(b, y, spans[2])
+    refuse_pairs(b, [t, x, y], spans)
     nodes = align(b, [t, x, y], span, spans)
     return b.at(span)("where", *nodes)

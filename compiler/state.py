@@ -208,6 +208,11 @@ class Build:
                 span, label = mine[-1], f"in {name}, called here"
         raise DlnError([Problem(code, message, span, label, notes, facts, remedy)])
 
+    def note(self, text: str) -> None:
+        """Something that `dln check` tells, once."""
+        if text not in self.notes:
+            self.notes.append(text)
+
     def blame(self, value: Any, span: Span) -> Span:
         """The argument of the innermost call that brought a value, else the place itself."""
         return next((at for v, at in self.given if v is value), span)

@@ -51,6 +51,8 @@ def run(terminal: Terminal, name: str | None, given: Settings, debug: int = 0) -
         raise DlnError([_no_spec()])
     path = find(name)
     spec = from_source(read(path), path.stem, given.constants, given.data, False, given.limit)
+    for note in spec.model.notes:
+        terminal.say(f"note: {note}")
     compiled = spec.compile(given.backend, given.dtype, given.threads)
     terminal.warn(spec.model.warnings)
     selection = select(spec, given)

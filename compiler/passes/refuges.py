@@ -144,6 +144,10 @@ def counts_steps(test: Node) -> bool:
     for o in test.operands:
         while o.op in ("broadcast", "running"):
             o = o.operands[0]
-        if o.op == "const" and o.type.kind == "index" and o.type.shape:
+        if (
+            o.op == "const"
+            and len(o.type.shape) == 1
+            and o["value"] == tuple(range(len(o["value"])))
+        ):
             return True
     return False

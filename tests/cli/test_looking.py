@@ -270,3 +270,37 @@ def test_what_no_phase_trains_is_warned_of(dln: Any, tmp_path: Path, command: st
     (found,) = said.data["warnings"]
     assert found["code"] == "W300" and found["at"]["path"] == "a.dln" and found["at"]["line"] == 8
     assert "warning" not in dln(command, "a.dln", "--quiet").err
+
+
+# ---- what may be read in two ways ---------------------------------------------------------------
+
+TWO_WAYS = """\
+data d = rows([[1, 2, 3]]) {{
+  x[3] = raw
+}}
+block f(x[n]; same) -> y {{
+  y = sum({})
+}}
+let m = f(same = 1)
+let k = f(same = 0)
+train one on d batch all for 1 update {{
+  minimize m(x) + k(x) over k with sgd(lr = 0.1)
+}}
+"""
+
+
+def test_a_flow_behind_a_choice_is_told_with_both_readings(dln, tmp_path):
+    (tmp_path / "s.dln").write_text(TWO_WAYS.format("x if same == 1 else 2 * x -> dense(2)"))
+    first = "(x if same == 1 else 2 * x) -> dense(2)"
+    other = "x if same == 1 else (2 * x -> dense(2))"
+    said = (
+        f"passes on whatever is chosen in front of it, as in {first}: write it so; or {other} for"
+    )
+    for command in ("check", "run"):
+        got = dln(command, "s.dln")
+        assert got.code == 0 and got.err.count(said) == 1 and "s.dln:5:11: ->" in got.err
+    assert said in dln("check", "s.dln", "--json").data["notes"][0]
+    for text, parameters in ((first, 16), (other, 8)):
+        (tmp_path / "s.dln").write_text(TWO_WAYS.format(text))
+        got = dln("check", "s.dln")
+        assert "note" not in got.err and f"{parameters} parameters" in got.out
