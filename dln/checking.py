@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from dln.compiler.graph import Node, ancestors
 from dln.compiler.model import Checking, Expectation, Model
+from dln.compiler.sizes import BATCH, Var
 from dln.grammar.diagnostics import Fault, Span
 
 if TYPE_CHECKING:
@@ -197,11 +198,19 @@ class Worker:
             elif node.op == "whole":
                 env["whole", node["name"]] = self.whole(node)
         own_seed = self.model.phases[phase].seed
-        self.probed |= evaluate(self.model, asked, env, self.seed if own_seed is None else own_seed)
+        seed = self.seed if own_seed is None else own_seed
+        self.probed |= evaluate(self.model, asked, env, seed, {BATCH: n} if n else {})
 
 
-def evaluate(model: Model, nodes: Mapping[str, Node], env: Any, seed: int) -> dict[str, Any]:
-    """Nodes through the graph passes (stable forms, gradients written out), then the evaluator."""
+def evaluate(
+    model: Model,
+    nodes: Mapping[str, Node],
+    env: Any,
+    seed: int,
+    sizes: Mapping[Var, int] | None = None,
+) -> dict[str, Any]:
+    """Nodes through the graph passes (stable forms, gradients written out), then the evaluator.
+    `sizes` are those that no value may be left to tell."""
     import numpy as np
 
     from dln.compiler.evaluate import evaluate as run
@@ -211,7 +220,7 @@ def evaluate(model: Model, nodes: Mapping[str, Node], env: Any, seed: int) -> di
     symbolic = any(n.op == "grad" for n in graph.topological())
     graph = optimise(graph, STAGES if symbolic else BEFORE)
     with np.errstate(all="ignore"):  # the verdict says what is not a number
-        return run(graph, env, draw=drawing(seed))
+        return run(graph, env, sizes=sizes, draw=drawing(seed))
 
 
 def drawing(seed: int) -> Callable[[str, str, tuple[int, ...]], Any]:

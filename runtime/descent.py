@@ -133,7 +133,8 @@ class Descent:
         self.ended = ""
 
     def over(self, params: Arrays, bound: Bound) -> Callable[..., None]:
-        """One iteration on what a program is bound to, as a function of the clocks."""
+        """One iteration on what a program is bound to, as a function of the clocks. Of the `params`
+        the program reads those that its loss has a slope by; the others stay."""
         surface = Surface(self.xp, self.rules.params, params, bound)
 
         def run(*clocks: float) -> None:

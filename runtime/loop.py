@@ -113,7 +113,7 @@ class Loop:
             clocks = t.programs.clocks(self.program, t.now())
             fill, run = t.part.filler(bound, t.programs.device.xp), bound.run
             if t.descent is not None:  # all its looks are at the same examples
-                fill, run = once(fill), t.descent.over(t.step.params, bound)
+                fill, run = once(fill), t.descent.over(t.programs.params | t.step.params, bound)
             self._feeds[n] = Feed(bound, fill, run, clocks, t.watches.pairs(bound))
         return self._feeds[n]
 

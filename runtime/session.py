@@ -70,7 +70,7 @@ class Session:
             where = f"phase {phase}, update {update}"
             before_step(self, spec, update, now)
             arrays = self._fields(spec, fields)
-            bound = self._run(executable, arrays, now, where, spec.rows or 1)
+            bound = self._run(executable, arrays, now, where, self._rows(spec, arrays, fields))
             loss = float(bound.values["loss"]) if "loss" in bound.values else 0.0
             if spec.descent is not None:
                 self._descend(spec, spec.descent, executable, bound, now)
@@ -89,7 +89,7 @@ class Session:
         descent = Descent(rules, self.device.xp, self.programs.states[spec.name])
         clocks = self.programs.clocks(executable.program, now)
         with strict(self.device):
-            descent.over(executable.params, bound)(*clocks)
+            descent.over(self.programs.params | executable.params, bound)(*clocks)
 
     def grad(self, phase: str, path: str, **fields: object) -> Host:
         """The gradient that an update of a phase on one minibatch moves a parameter by: that of the
@@ -111,7 +111,7 @@ class Session:
             now = self._times(spec, self.updates.get(phase, 0))
             arrays = self._fields(spec, fields)
             where = f"the gradient of {phase}"
-            bound = self._run(executable, arrays, now, where, spec.rows or 1)
+            bound = self._run(executable, arrays, now, where, self._rows(spec, arrays, fields))
         return self.device.to_host(bound.values[path])
 
     def apply(self, path: str, *arrays: object, **named: object) -> Any:
@@ -152,9 +152,8 @@ class Session:
                 bound = self.programs.executable(step.first).at(n)
                 bound.run(*self.programs.clocks(self.plan.programs[step.first]))
                 held.update(self.programs.values(bound))
-            bound = self._run(
-                self.programs.executable(step.program), {**checked, **held}, {}, owner
-            )
+            executable = self.programs.executable(step.program)
+            bound = self._run(executable, {**checked, **held}, {}, owner, n)
         held.update({key: self.device.to_host(bound.values[key]) for key in step.carried})
         return self._results(step, bound)
 
@@ -193,7 +192,10 @@ class Session:
             else:
                 executable = self._with_params(program, params)
             arrays = {k: fields[k] for k in _inputs(executable)} if fields else {}
-            return self.programs.values(self._run(executable, arrays, now, program))
+            rows = max(
+                (len(np.atleast_1d(np.asarray(a))) for a in (fields or {}).values()), default=1
+            )
+            return self.programs.values(self._run(executable, arrays, now, program, rows))
 
     def _with_params(self, program: str, params: Mapping[str, Host]) -> Executable:
         spec = self.plan.programs[program]
@@ -213,8 +215,8 @@ class Session:
         where: str,
         rows: int = 1,
     ) -> Bound:
-        """Fill in the inputs and run once; numerical faults become errors with their line. Without
-        inputs it runs on so many `rows`."""
+        """Fill in the inputs and run once; numerical faults become errors with their line. One that
+        reads no examples, as all that did was simplified away, still stands for so many `rows`."""
         batched = [b.key for b in executable.program.inputs if (0, 1) in b.shape[:1]]
         n = len(arrays[batched[0]]) if batched else rows
         bound = None
@@ -231,6 +233,17 @@ class Session:
             raise explained(e, executable, bound, where, self.plan.texts, n) from e
         self.device.wait()
         return bound
+
+    def _rows(
+        self, spec: PhaseSpec, arrays: Mapping[str, Host], given: Mapping[str, object]
+    ) -> int:
+        """How many examples a minibatch has: as many as any field that was given, used or not;
+        without any, a minibatch of the phase's own."""
+        known = {f.name for f in self.plan.data[spec.data].fields}
+        lengths = [len(a) for a in arrays.values()]
+        lengths += [len(np.atleast_1d(np.asarray(a))) for k, a in given.items() if k in known]
+        count = max(1, self.plan.data[spec.data].parts[spec.part][1])
+        return lengths[0] if lengths else spec.rows or min(spec.batch or count, count)
 
     def _fields(self, spec: PhaseSpec, given: Mapping[str, object]) -> dict[str, Host]:
         """The fields a phase uses, checked; others of its data set may be given as well."""

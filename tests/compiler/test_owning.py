@@ -136,6 +136,20 @@ let net0 = head()
     assert set(made.phases["fit"].updates) == {"net0.b"} and not made.warnings
 
 
+def test_parameters_alone_are_a_net_too() -> None:
+    text = """
+block pair() {
+  param a = 2, b[3] = 1
+}
+let p = pair()
+train more on d for 1 update {
+  minimize p.a^2 over p with sgd(lr = 1)
+}
+"""
+    made = model("dense(1)", more=text)
+    assert set(made.phases["more"].updates) == {"p.a", "p.b"}
+
+
 # ---- the warning ---------------------------------------------------------------------------------
 
 TWO = "chain([first, second])\nlet second = dense(1)"

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dln import load
 from dln.compiler.plan import Plan, Program
 from dln.grammar.diagnostics import DlnError
-from dln.runtime.gradcheck import gradcheck
+from dln.runtime.gradcheck import Row, gradcheck
 from dln.runtime.host import Host
 from dln.runtime.profiler import profile
 from dln.runtime.session import Session
@@ -70,3 +71,57 @@ def test_the_profile_adds_up_by_line_of_the_spec(session: Any) -> None:
     assert line.milliseconds == pytest.approx(found.milliseconds)
     assert profile(s, "fit", batch=8, seconds=0.02).examples == 8
     np.testing.assert_array_equal(s.params["net.w"], before)
+
+
+# ---- what is not compared ------------------------------------------------------------------------
+
+ONE = """
+data d = rows([[1], [2]]) {
+  x = raw[0]
+}
+block one() {
+  param w = FIRST, v = 2
+}
+let p = one()
+train t on d batch 2 for 1 update dtype float64 {
+  minimize LOSS over p with sgd(lr = 0.1)
+}
+"""
+
+
+def rows(loss: str, first: str = "0") -> dict[str, Row]:
+    text = ONE.replace("LOSS", loss).replace("FIRST", first)
+    return {r.parameter: r for r in gradcheck(load(text).compile().session(seed=1), "t")}
+
+
+@pytest.mark.parametrize("new", ["1e308 * 1e308 / n", "(1e308 * 1e308 - 1e308 * 1e308) / n"])
+def test_a_gradient_that_is_no_number_is_wrong(plan: Any, new: str) -> None:
+    (row,) = gradcheck(changed(plan(), "grad:fit", "1 / n", new), "fit")
+    assert row.error == float("inf") and not row.reason
+
+
+@pytest.mark.parametrize(
+    ("loss", "first", "reason"),
+    [
+        ("max(p.w, 0) + p.v^2", "0", "at a kink in every direction"),
+        ("sqrt(p.w) + p.v^2", "0", "no number on one side or both in every direction"),
+    ],
+)
+def test_a_direction_without_a_slope_is_not_compared(loss: str, first: str, reason: str) -> None:
+    found = rows(loss, first)
+    assert found["p.w"].reason == reason and found["p.w"].analytic != found["p.w"].analytic
+    assert found["p.v"].error < 1e-8 and not found["p.v"].reason
+
+
+def test_nothing_is_compared_where_the_loss_is_no_number() -> None:
+    found = rows("log(p.w) + p.v^2", "-1")
+    assert {r.reason for r in found.values()} == {"its loss is no number here"}
+    assert all(r.beyond == r.points and r.skipped == 0 for r in found.values())
+
+
+def test_an_overflow_far_away_does_not_matter() -> None:
+    """exp(709.7) is a number, exp(710.4) is none: only the widest difference leaves the numbers."""
+    found = rows("exp(1000 * p.w) / exp(700) + p.v", "0.7097")
+    assert found["p.w"].error < 1e-6 and found["p.w"].analytic == pytest.approx(
+        found["p.w"].numeric, rel=1e-6
+    )
