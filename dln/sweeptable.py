@@ -96,7 +96,9 @@ class Table:
             return f"{plural(len(found), 'run')}{left}"
         failed = [c for r in found for c in _missed(r)]
         met = [r for r in found if "problem" not in r and not _missed(r)]
-        more = f", **{missed(failed)}**" if failed else ""
+        broken = next((f"failed: {r['problem']}" for r in found if "problem" in r), "")
+        said = ", ".join(f"**{s}**" for s in (broken, missed(failed) if failed else "") if s)
+        more = f", {said}" if said else ""
         return f"{len(met)} of {len(found)} passed{more}{left}"
 
 
@@ -112,12 +114,13 @@ def outcome(rows: Sequence[Data]) -> str:
 
 
 def spread(values: Sequence[Any]) -> str:
-    """
-    >>> spread([1.0, 2.0, 6.0]), spread([4.0, 4.0]), spread([None])
-    ('3, 1 to 6', '4', '')
+    """The mean, the least and the most of single numbers; nothing where one is a list.
+
+    >>> spread([1.0, 2.0, 6.0]), spread([4.0, 4.0]), spread([None]), spread([[1.0, 2.0]])
+    ('3, 1 to 6', '4', '', '')
     """
     found = [x for v in values for x in numbers(v)]
-    if not found:
+    if not found or len(found) > len(values):
         return ""
     mean = number(float(f"{statistics.fmean(found):.4g}"))
     return (

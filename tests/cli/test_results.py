@@ -456,6 +456,24 @@ def test_the_verdict_of_several():
     assert verdict(cases) == "1 of 3 passed, **missed by 2**, 1 not run"
 
 
+def test_runs_over_seeds_that_broke_off_or_report_lists():
+    seeds = {"seed": None, "order": 1}
+    rows = [{"constants": {"rate": 1, "order": k}, "reports": {"a": float(k), "w": [1.0, k]},
+             "seconds": 2.0, "checks": [], "run": 0, "seeds": {"p": k}}
+            for k in (0, 1, 2)]  # fmt: skip
+    del rows[2]["reports"]["a"]
+    rows[2]["problem"] = "no numbers"
+    runs = [{"rate": 1, "order": k} for k in range(4)]
+    record = Record("net", [run(7)], [], {"s": rows})
+    known = Known(Facts("net"), "t", [], {"s": runs}, seeds=seeds)
+    text = document({"net": known}, {"net": record})
+    assert "Sweep `s`: 4 runs; `order` 0 to 3.\n" in text
+    assert (
+        "| 1 | 1 | [1, 1] | 0.5, 0 to 1 |  | 2.0 s | 7; `p`: 1 | reported only | "
+        "2 of 3 passed, **failed: no numbers**, 1 not run |\n"
+    ) in text
+
+
 @pytest.mark.skipif(find_spec("sklearn") is None, reason="needs scikit-learn")
 def test_the_support_vector_machine_on_few_images():
     from dln import svm
