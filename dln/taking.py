@@ -90,8 +90,8 @@ def _stopped(rundir: RunDirectory, said: list[Data]) -> Data:
 
 
 def _reached(running: Data | None, said: list[Data]) -> str:
-    """`refine[1] stopped at update 10,120 of 44,000: error 1.9`, by its last watched values; between
-    two phases `stopped after layer[0]`."""
+    """`refine[1] stopped at update 10,120 of 44,000: error 1.9`, by its last watched values; or,
+    between two phases, `stopped after layer[0]`."""
     if running is None:
         done = [r["phase"] for r in said if r.get("event") == "end"]
         return f"stopped after {done[-1]}" if done else ""
