@@ -7,72 +7,73 @@ the layout of the text, which no update depends on. Constants count where they s
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from dln.compiler.graph import Node, ancestors
 from dln.compiler.model import Model
 from dln.compiler.ops.loop import Body
+from dln.compiler.sizes import Size
+from dln.compiler.tensor import TensorType
 from dln.grammar.diagnostics import Span
 from dln.grammar.record import Record
 
 LEFT_OUT = frozenset({"span", "duration", "slow", "base", "override", "source", "fields"})
 """Parts of records that decide no number: places, folders, lengths."""
+PLAIN = frozenset({str, int, float, bool, type(None), Size})
 
 
 def fingerprint(model: Model) -> str:
     """The hash of a model."""
     found = Digests()
     fields = {
-        name: {f.name: (f.value, f.drawn, str(f.node.type)) for f in data.fields.values()}
+        name: {f.name: (f.value, f.drawn, f.node.type) for f in data.fields.values()}
         for name, data in model.data.items()
     }
     params = {path: p for path, p in model.params.items() if not p.checks}
-    return found.of((params, dict(model.data), fields, tuple(model.phases.values()))).hex()
+    said = found.text((params, model.data, fields, tuple(model.phases.values())))
+    return hashlib.sha256(said.encode()).hexdigest()
 
 
 class Digests:
-    """The digests of values, each node's worked out once."""
+    """Values as texts, equal for equal contents; each node's is a digest, worked out once."""
 
     def __init__(self) -> None:
-        self.known: dict[Node, bytes] = {}
+        self.known: dict[Node, str] = {}
+        self.types: dict[TensorType, str] = {}
 
-    def of(self, value: Any) -> bytes:
-        """The digest of a value: equal for equal contents, whatever they are kept in."""
+    def text(self, value: Any) -> str:
+        """A value as a text."""
+        if type(value) in PLAIN:
+            return repr(value)
+        if isinstance(value, tuple | list):
+            return f"({','.join(map(self.text, value))})"
         if isinstance(value, Node):
             return self._node(value)
-        h = hashlib.blake2b(digest_size=16)
-        for part in self._parts(value):
-            h.update(len(part).to_bytes(4, "little") + part)
-        return h.digest()
-
-    def _parts(self, value: Any) -> Iterator[bytes]:
+        if isinstance(value, TensorType):
+            return self._type(value)
         if isinstance(value, Record):
-            yield type(value).__name__.encode()
-            for name in value._fields:
-                if name not in LEFT_OUT and not isinstance(getattr(value, name), Span):
-                    yield name.encode()
-                    yield self.of(getattr(value, name))
-        elif isinstance(value, Mapping):
-            for key in sorted(value, key=str):
-                yield str(key).encode()
-                yield self.of(value[key])
-        elif isinstance(value, tuple | list):
-            yield b"list"
-            yield from map(self.of, value)
-        elif isinstance(value, Body):
+            parts = {k: getattr(value, k) for k in value._fields if k not in LEFT_OUT}
+            said = {k: v for k, v in parts.items() if not isinstance(v, Span)}
+            return type(value).__name__ + self.text(said)
+        if isinstance(value, Mapping):
+            return f"{{{','.join(f'{k}:{self.text(value[k])}' for k in sorted(value, key=str))}}}"
+        if isinstance(value, Body):
             ends = (value.rows, value.fixed, value.carried, value.nexts)
-            yield from map(self.of, (*ends, str(value.length), value.reverse))
-        elif hasattr(value, "tolist"):
-            yield repr(value.tolist()).encode()
-        else:
-            yield repr(value).encode()
+            return self.text((*ends, value.length, value.reverse))
+        return repr(value.tolist()) if hasattr(value, "tolist") else repr(value)
 
-    def _node(self, node: Node) -> bytes:
+    def _type(self, type: TensorType) -> str:
+        if type not in self.types:
+            self.types[type] = f"{type.kind}{type}"
+        return self.types[type]
+
+    def _node(self, node: Node) -> str:
         """Operands before users, so that no depth is too much."""
         if node not in self.known:
             for n in ancestors([node]):
                 if n not in self.known:
-                    operands = tuple(self.known[o] for o in n.operands)
-                    self.known[n] = self.of((n.op, operands, n.attrs, str(n.type)))
+                    operands = ",".join(self.known[o] for o in n.operands)
+                    said = f"{n.op}({operands};{self.text(n.attrs)}){self._type(n.type)}"
+                    self.known[n] = hashlib.blake2b(said.encode(), digest_size=16).hexdigest()
         return self.known[node]

@@ -35,16 +35,25 @@ def going_further(
         return None
     if _early(result):
         why = result.ended or "until"
-        said = f"it ended by itself at update {result.updates:,} ({why})"
-        options.hooks.call("note", f"{spec.name}: nothing to do, {said}")
+        _nothing(result, options, f"it ended by itself at update {result.updates:,} ({why})")
         return None
     if _enough(result, wanted):
         said = f"{said_length(wanted.facts())} asked for, {said_length(result.length)} are done"
-        options.hooks.call("note", f"{spec.name}: nothing to do, {said}")
+        _nothing(result, options, said)
         return None
     place = _end_of(spec, meta, result, wanted)
     del session.results[spec.name]
     return place
+
+
+def _nothing(result: PhaseResult, options: Options, why: str) -> None:
+    """Say why a phase is left as it is."""
+    _note(result, options, f"{result.name}: nothing to do, {why}")
+
+
+def _note(result: PhaseResult, options: Options, text: str) -> None:
+    options.hooks.call("note", text)
+    result.note = ". ".join(filter(None, [result.note, text]))
 
 
 def refuse(
@@ -78,10 +87,7 @@ def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 def _early(result: PhaseResult) -> bool:
     """Whether a phase ended before its time."""
-    total, unit = result.length["total"], result.length["unit"]
-    if total is not None:
-        return bool(result.ended) or result.updates < int(total)
-    return unit == "second" and result.seconds < float(result.length["count"])
+    return bool(result.ended or result.length.get("until"))
 
 
 def _end_of(
@@ -118,8 +124,7 @@ def say_mixed(training: Training, before: Mapping[str, Any] | None) -> None:
     was, is_now = said_length(before), said_length(now)
     text = f"{training.spec.name} reads progress: {done} went by that of {was}, the others by that"
     text = f"{text} of {is_now}; an unbroken run of {is_now} gives other numbers"
-    training.options.hooks.call("note", text)
-    training.result.note = ". ".join(filter(None, [training.result.note, text]))
+    _note(training.result, training.options, text)
 
 
 def _reads_progress(training: Training) -> bool:

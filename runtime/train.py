@@ -166,7 +166,7 @@ class Training:
             return False
         at = (self.part, self.minibatch(), self.now())
         better = self._report({w.name: self.watches.on_minibatch(w, *at) for w in wanted})
-        if self.conditions.until(self.now()):
+        if self._until():
             self._improved |= better
             return True
         if better:
@@ -188,11 +188,18 @@ class Training:
         if self.descent is not None and self.descent.ended:
             self.result.ended = self.descent.ended
             return True
-        if (values or ends_epoch) and self.conditions.until(self.now()):
+        if (values or ends_epoch) and self._until():
             return True
         if self._improved or self._keep_due(ends_epoch):
             self._keep()
         return False
+
+    def _until(self) -> bool:
+        """Whether the phase is to end here; the result then says so, for runs that go on."""
+        holds = self.conditions.until(self.now())
+        if holds:
+            self.result.length["until"] = True
+        return holds
 
     def _taken(self, wanted: Callable[[WatchSpec], bool]) -> dict[str, float]:
         """The values of the watches that are wanted, but for those on the minibatch."""

@@ -151,18 +151,21 @@ def test_fewer_epochs_than_are_done(dln, spec) -> None:
     before = newest("r")[0]
     got = dln("run", "a.dln", "--resume", "r", "--epochs", "2")
     assert got.code == 0
-    assert "note: fit: nothing to do, 2 epochs asked for, 4 epochs are done" in got.err
+    said = "note: fit: nothing to do, 2 epochs asked for, 4 epochs are done"
+    assert said in got.err and said in got.out
     assert all(np.array_equal(a, before[k]) for k, a in newest("r")[0].items())
 
 
 def test_a_phase_that_ended_by_itself_does_not_go_on(dln, spec) -> None:
-    spec(SPEC.replace("  expect updates", "  until e[-1] > 0\n  expect 1 <"))
-    spec(SPEC.replace("  checkpoint best by e\n  expect updates == 4 * n\n", "  until e > 0\n"))
-    dln("run", "a.dln", "-q", "--out", "r")
-    got = dln("run", "a.dln", "--resume", "r", "--epochs", "8")
-    assert got.code == 0 and "ended by itself at update 4 (until)" in got.err
-    dln("run", "a.dln", "-q", "--out", "whole", "--epochs", "8")
-    same("r", "whole")
+    """Nor where it did so at its very last update."""
+    for k, update in [(0, 4), (3, 16)]:
+        rule = f"  until e > 0 and epoch > {k}\n"
+        spec(SPEC.replace("  checkpoint best by e\n  expect updates == 4 * n\n", rule))
+        dln("run", "a.dln", "-q", "--out", f"r{k}")
+        got = dln("run", "a.dln", "--resume", f"r{k}", "--epochs", "8")
+        assert got.code == 0 and f"ended by itself at update {update} (until)" in got.err
+        dln("run", "a.dln", "-q", "--out", f"whole{k}", "--epochs", "8")
+        same(f"r{k}", f"whole{k}")
 
 
 def test_progress_is_said_to_be_of_two_lengths(dln, spec) -> None:
