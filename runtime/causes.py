@@ -46,7 +46,7 @@ class Given:
     def short(self, i: int, other: str = "x") -> str:
         """An operand's name where it can be put into a line of text."""
         name = self.names[i]
-        return name if fits(name) else other
+        return name if fits(name) and not re.fullmatch(r"[-+.\de]+", name) else other
 
     def said(self, i: int) -> str:
         value = number(self.values[i])
@@ -71,6 +71,10 @@ def diagnosed(line: Line, text: str, values: Sequence[Any] | None) -> Cause | No
     """The cause of a failure of a line that was given these values; None where it does not show."""
     name = operands_of(line.code)[0]
     if values is None or name not in WORDS or line.op not in PLAIN or len(values) > 2:
+        return None
+    if name == "divide" and values[0] is None:  # the quotient stands in its place
+        values = [1.0, values[1]]
+    if any(v is None for v in values):
         return None
     arrays = [np.asarray(v) for v in values]
     with np.errstate(all="ignore"):
@@ -97,6 +101,8 @@ def ranges(line: Line, values: Sequence[Any] | None) -> tuple[str, ...]:
         return ()
     facts = []
     for name, value in zip(line.operands, values, strict=True):
+        if value is None:
+            continue
         array = np.asarray(value)
         fine = array[np.isfinite(array)] if array.dtype.kind == "f" else array[:0]
         lost = f", {array.size - fine.size} not finite" if fine.size < array.size else ""
@@ -127,6 +133,15 @@ def _worst(name: str, numbers: Sequence[float]) -> int:
     if name in ("multiply", "add", "subtract"):
         return max(range(len(numbers)), key=lambda i: abs(numbers[i]))
     return 0
+
+
+def general(kind: str) -> str:
+    """A remedy where no cause shows, for what NumPy calls such a failure."""
+    if "divide by zero" in kind or "division by zero" in kind:
+        return "look for a divisor that is 0 there, or the logarithm of one"
+    if "invalid" in kind or "domain" in kind:
+        return "look for a root or logarithm of what is not positive there, or for 0 / 0"
+    return RATE
 
 
 def number(value: float) -> str:
@@ -201,7 +216,7 @@ def _sqrt(given: Given) -> Words:
 def _power(given: Given) -> Words:
     base, power = given.values
     x, what = given.short(0), f"{number(base)} to the power {number(power)}"
-    if base < 0.0:
+    if base < 0.0 and not power.is_integer():
         return what, f"a base that is not negative: max({x}, 0), or abs({x})"
     if base:
         return _too_large(given, "power", f"{number(base)}^{number(power)}")

@@ -202,18 +202,21 @@ class Executable:
                     code, held = trace.tb_frame.f_code, trace.tb_frame.f_locals
                     clocks = [held[v] for v in code.co_varnames[: code.co_argcount]]
                     step = held.get("t") if line.times > 1 else None
-                    found = Stopped(line, trace.tb_lineno, clocks, step)
+                    found = Stopped(line, trace.tb_lineno, clocks, step, held)
             trace = trace.tb_next
         return found
 
     def operands(self, n: int, stopped: Stopped) -> list[Any] | None:
         """What the statement was given that stopped a run on n examples, found by running once more
-        up to there. None where that is no longer the same run, as parameters have changed in it."""
+        up to there. Where that would not be the same run, as parameters have changed in it, what
+        stands there still; None in place of what the result has overwritten."""
         names = operands_of(stopped.line.code)[1]
         places = {b.name: b.place for b in self.program.buffers}
         text = self.program.text.split("\n")
         before = self.program.lines[: max(0, stopped.number - self.program.first)]
-        if not names or any(places.get(x.writes) in ("param", "state") for x in before):
+        if any(places.get(x.writes) in ("param", "state") for x in before):
+            return [stopped.value(name) for name in names] or None
+        if not names:
             return None
         code = text[stopped.number - 1]
         space = code[: len(code) - len(code.lstrip())]
@@ -233,13 +236,27 @@ class Executable:
 
 @dataclass(frozen=True)
 class Stopped:
-    """Where a run has stopped: the statement, its line of the text, the clocks of the run, and the
-    step of the loop that it stands in."""
+    """Where a run has stopped: the statement, its line of the text, the clocks of the run, the step
+    of the loop that it stands in, and what its names are."""
 
     line: Line
     number: int
     clocks: list[float]
     step: int | None
+    names: Mapping[str, Any]
+
+    def value(self, operand: str) -> Any:
+        """An operand of the statement as it stands there now; None where the result has taken its
+        place, or where it is no plain name or number."""
+        if f"out={operand})" in self.line.code:
+            return None
+        name, at, _ = operand.partition("[t]")
+        found = self.names.get(name)
+        if at and found is not None and self.step is not None:
+            return found[self.step]
+        with suppress(ValueError):
+            return float(operand) if found is None else found
+        return None
 
 
 SIGNS = {"Add": "add", "Sub": "subtract", "Mult": "multiply", "Div": "divide", "Pow": "power"}

@@ -10,7 +10,7 @@ import numpy as np
 
 from dln.compiler.plan import Line
 from dln.grammar.diagnostics import DlnError, Fault, Problem
-from dln.runtime.causes import RATE, Cause, diagnosed, ranges
+from dln.runtime.causes import RATE, Cause, diagnosed, general, ranges
 from dln.runtime.device import Device
 from dln.runtime.executable import Bound, Executable, culprit
 from dln.runtime.places import span_of
@@ -145,7 +145,7 @@ def _row(bound: Bound | None, line: Line | None) -> int | None:
     if bound is None or line is None:
         return None
     found = culprit(bound, line)
-    return 0 if found is None and bound.n == 1 else found
+    return 0 if found is None and bound.n == 1 and bound.inputs else found
 
 
 def _error(
@@ -159,7 +159,7 @@ def _error(
     message = f"the computation left the numbers: {kind}"
     span = span_of(texts, line.place) if line is not None else None
     label = f"{line.formula[:80]}" if line is not None and span is not None else ""
-    remedy = RATE if cause is None else cause.remedy
+    remedy = general(what) if cause is None else cause.remedy
     return DlnError([Problem(CODE, message, span, label, facts=facts, remedy=remedy)])
 
 

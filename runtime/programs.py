@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from dln.compiler.plan import ParamSpec, PhaseSpec, Plan, Program
 from dln.runtime.device import Device
 from dln.runtime.executable import Bound, Executable
+from dln.runtime.faults import explained, numerical, strict
 from dln.runtime.places import unknown
 from dln.runtime.results import PhaseResult, number_of
 
@@ -93,9 +94,17 @@ class Programs:
 
     def run(self, name: str, phase: str | None = None, n: int = 1) -> dict[str, Host]:
         """The values of a program without inputs, on the host; of a phase's with its seed."""
-        executable = self.executable(name, phase)
-        bound = executable.at(n)
-        bound.run(*self.clocks(executable.program))
+        executable, bound = self.executable(name, phase), None
+        try:
+            with strict(self.device):
+                bound = executable.at(n)
+                bound.run(*self.clocks(executable.program))
+        except (ArithmeticError, ValueError) as e:
+            if not numerical(e):
+                raise
+            kind, _, of = name.partition(":")
+            where = "the first values" if kind == "init" else f"{kind} {of}"
+            raise explained(e, executable, bound, where, self.plan.texts, n) from e
         return self.values(bound)
 
     def values(self, bound: Bound) -> dict[str, Host]:

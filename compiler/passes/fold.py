@@ -52,11 +52,19 @@ def evaluated(node: Node) -> Any:
 
 
 def tensor(m: Make, node: Node) -> Node | None:
-    """A small tensor by the evaluator."""
+    """A small tensor by the evaluator; None where some of it is not finite."""
     sizes = [s.value for s in node.type.shape]
     if None in sizes or math.prod(s for s in sizes if s is not None) > LIMIT:
         return None
-    return m.const(nested(evaluated(node)), node.type.kind)
+    value = nested(evaluated(node))
+    return m.const(value, node.type.kind) if finite(value) else None
+
+
+def finite(value: object) -> bool:
+    """Whether nested tuples hold numbers only: what does not, the run will say."""
+    if isinstance(value, tuple):
+        return all(map(finite, value))
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def nested(value: object) -> object:

@@ -76,7 +76,7 @@ CASES = [
     ),
     (
         "y = w[0] * exp(1000)", [1, 1], [1, 1], "exp of 1000", "phase one, update 0",
-        "min(1000, 701)",
+        "min(x, 701)",
     ),
 ]  # fmt: skip
 
@@ -100,7 +100,7 @@ def test_the_operand_its_value_and_a_remedy(case, dtype):
     assert problem.code == "E600" and problem.span is not None
     assert problem.message.startswith(f"the computation left the numbers: {what}")
     assert any(found in fact for fact in problem.facts)
-    assert remedy in problem.remedy.replace("min(1000, 80)", "min(1000, 701)")
+    assert remedy in problem.remedy.replace("min(x, 80)", "min(x, 701)")
 
 
 @pytest.mark.parametrize(
@@ -141,3 +141,50 @@ def test_what_python_asks_is_told_alike():
         assert "log of 0" in problem.message
         assert problem.facts[0] == "x is 0 at [1]" and problem.facts[1].endswith("example 1")
     assert session.params["m.w"].tolist() == [1, 1]
+
+
+WATCHED = """\
+optimiser plain(p, g; lr) {{
+  p := p - lr * g{}
+}}
+block f(x[n]) -> y {{
+  param w[n] ~ normal(0, 1) / {}
+  y = sum(w * x)
+}}
+data d = rows([[0, 0], [0, 2]]) {{
+  x[2] = raw
+}}
+let m = f()
+train one on d batch all for 2 updates {{
+  minimize m(x)^2 over m with plain(lr = 0.1)
+  watch a = sum({})
+}}
+task t() {{
+  emit {}
+}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("parts", "what", "found", "where"),
+    [
+        # what the optimiser has changed already keeps the step from being run once more
+        (("", 2, "1 / x", 1), "a division by 0", "x is 0 at [0]", "update 0"),
+        ((" / sqrt(g^2)", 2, "x", 1), "0 / 0", "sqrt(g^2) is 0 at [0]", "update 0"),
+        (("", "(n - 2)", "x", 1), "a division by 0", None, "the first values"),
+        (("", 2, "x", "log([1, 0])"), "log of 0", "[1, 0] is 0 at [1]", "task t"),
+    ],
+)
+def test_optimisers_watches_first_values_and_tasks(parts, what, found, where):
+    text = WATCHED.format(*parts)
+    with pytest.raises(dln.DlnError) as e:
+        session = dln.load(text).compile(dtype="float64").session()
+        session.train("one")
+        session.programs.run("task:t")
+    (problem,) = e.value.problems
+    assert problem.message == f"the computation left the numbers: {what}"
+    assert found is None or problem.facts[0] == found
+    assert where in problem.facts[-1] and "example" not in problem.facts[-1].replace(
+        "example 0 of", ""
+    )
+    assert "learning rate" not in problem.remedy
