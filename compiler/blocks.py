@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from itertools import count
-from typing import Any
+from typing import Any, NoReturn
 
 from dln.compiler import application, joins, machines, tensors
 from dln.compiler.graph import Node
@@ -187,10 +187,26 @@ def _fit_tied(
         label = f"is {b.shown(node.type)}, but {made.path.rsplit('.')[-1]} needs {d.name}[{sizes}]"
         b.fail("E203", "the tied weights have the wrong shape", span, label, notes, remedy)
 
-    if len(node.type.example) != len(wanted) or node.type.running:
+    if node.type.running:
+        _runs(b, made, d, node, span)
+    if len(node.type.example) != len(wanted):
         complain()
     for w, f in zip(wanted, node.type.example, strict=True):
         b.equate(w, f, Reason(span, f"{d.name} = {tensors.short(span.text)}"), complain)
+
+
+def _runs(b: Build, made: Instance, d: s.Declared, node: Node, span: Span) -> NoReturn:
+    """A parameter is the same for all examples; what is given in its place is not."""
+    axes = [a.split(".")[0] for a in node.type.running]
+    each = {"batch": "example", "time": "step"}
+    one = " and ".join(each.get(a, f"value of {a}") for a in axes)
+    it, text = made.path.rsplit(".", maxsplit=1)[-1], tensors.whole_text(span.text)
+    remedy = (
+        f"a port of {made.name} in place of {d.name}, or {d.name} = mean({', '.join(axes)}: {text})"
+    )
+    label = f"is {b.shown(node.type)} for each {one}, but {it} has one {d.name}"
+    notes = (Note(d.span, "the parameter"),) if d.span.source is span.source else ()
+    b.fail("E203", f"a parameter is the same for every {one}", span, label, notes, remedy)
 
 
 def _tie_notes(

@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import Any, NoReturn
 
 from dln.compiler import application, asking, blocks, reductions, stepwise, tensors
+from dln.compiler.graph import Node
 from dln.compiler.sizes import Reason, Size, Var
 from dln.compiler.state import Build, Naming
 from dln.compiler.statics import listed, tensor, unknown, word
@@ -80,7 +81,7 @@ def _flow_step(b: Build, value: Value, span: Span, step: s.Expr, scope: Scope) -
     if isinstance(step, s.Binary | s.Unary | s.Choose):
         remedy = ""
         if isinstance(step, s.Binary):
-            parts = [tensors.short(p.text) for p in (span, step.left.span, step.right.span)]
+            parts = [tensors.whole_text(p.text) for p in (span, step.left.span, step.right.span)]
             remedy = f"({parts[0]} -> {parts[1]}) {step.op} {parts[2]}"
         b.fail(
             "E332",
@@ -106,24 +107,26 @@ def _call_with(
 ) -> Value:
     """A call whose arguments are still syntax; `first` are values that a pipeline passed in."""
     if isinstance(target, BlockDef):
-        if expr.options:
+        if expr.options and not _made_only(b, target, expr, scope):
             instance = blocks.instance(b, target, expr.options, scope, expr.span)
             return apply(b, instance, _arguments(b, expr, scope), expr.span)
-        return blocks.instance(b, target, expr.arguments, scope, expr.span)
+        written = (*expr.arguments, *expr.options)
+        return blocks.instance(b, target, written, scope, expr.span)
     if isinstance(target, OptimiserDef):
+        written = (*expr.arguments, *expr.options)
         options = blocks.option_values(
-            b, target.syntax.options, expr.arguments, scope, target.syntax.name, expr.span
+            b, target.syntax.options, written, scope, target.syntax.name, expr.span
         )
         made = {k: b.evaluate(e, where) for k, (e, where, _) in options.items()}
         return OptimiserUse(target, made, expr.span)
     if isinstance(target, PhaseVerb):
         return asking.ask(b, target, expr, scope)
-    if isinstance(target, Builtin) and target.lazy:
+    if isinstance(target, Builtin) and target.lazy and not expr.options:
         return target.call(b, expr, scope)
     if expr.options:
         b.fail(
             "E321",
-            "only a block takes options behind a semicolon",
+            "only a block or an optimiser takes options behind a semicolon",
             expr.span,
             f"{tensors.short(expr.function.span.text)} is {describe(target)}",
         )
@@ -137,6 +140,29 @@ def _call_with(
     if not isinstance(target, Instance | Chain | InstanceVerb):
         _not_applied(b, target, expr.function.span)
     return apply(b, target, [*first, *_arguments(b, expr, scope)], expr.span)
+
+
+def _made_only(b: Build, target: BlockDef, expr: s.Call, scope: Scope) -> bool:
+    """Whether all that stands in a call with a semicolon are options, `dense(10; act = tanh)`, and
+    not what the ports are given, `dense(x; 10)`: where the ports have another number, where an
+    option would be left out, or where what stands first is no tensor."""
+    syntax, given = target.syntax, expr.arguments
+    if any(isinstance(a, s.Named | s.Ranged) for a in given) or len(given) != len(syntax.ports):
+        return True
+    named = {a.name for a in expr.options if isinstance(a, s.Named)}
+    free = sum(not isinstance(a, s.Named) for a in expr.options)
+    if any(o.default is None and o.name not in named for o in syntax.options[free:]):
+        return True
+    return any(
+        not _may_go_in(b, b.evaluate(a, scope), port)
+        for a, port in zip(given, syntax.ports, strict=True)
+    )
+
+
+def _may_go_in(b: Build, value: Value, port: s.Port) -> bool:
+    """Whether a value may be given to a port; a plain number to one without axes."""
+    number = isinstance(value, int | float | Size)
+    return isinstance(value, Node | list) or (number and not port.dims)
 
 
 def _not_applied(b: Build, target: Value, span: Span) -> NoReturn:

@@ -23,7 +23,7 @@ from dln.compiler.statics import whole
 from dln.compiler.stepbody import BodyMaker
 from dln.compiler.tensor import BINARY, PROB, TensorType
 from dln.compiler.units import Units, lead_of, sides, units_of
-from dln.compiler.values import Instance, Record, Scope, Value, describe
+from dln.compiler.values import Instance, Record, Scope, Value, describe, shown
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Span
 
@@ -76,6 +76,7 @@ def _asked(
             b.fail("E322", f"{name} takes no {key}", arg.span, label)
     made = machine(b, plain[0] if plain else None, scope, expr, name)
     visible, _ = sides(made)
+    said = named["k"].value if "k" in named else plain[-1] if plain else expr
     if len(plain) == len(visible) + 2 and "k" not in named:
         steps = whole(b, plain.pop(), scope, "the number of steps")
     elif "k" in named:
@@ -83,7 +84,7 @@ def _asked(
     if len(plain) != len(visible) + 1 or steps is None:
         _usage(b, name, made, visible, len(plain) - 1, expr)
     if steps < 1:
-        b.fail("E305", "a chain has at least one step", expr.span, f"has {steps}")
+        b.fail("E305", "a chain has at least one step", said.span, f"is {steps}")
     given = [(b.evaluate(a, scope), a.span) for a in plain[1:]]
     start = units_of(b, made, visible, given, expr.span, name)
     clamped = _clamped(b, named["clamp"].value, scope, visible) if "clamp" in named else ()
@@ -139,7 +140,8 @@ def run(b: Build, asked: Asked) -> Units:
 
     def step(units: Units) -> Units:
         over = drawn(b, asked.machine, hidden, _of(visible, units), drawings, asked.span)
-        new = drawn(b, asked.machine, moving, over, drawings, asked.span)
+        still = {k: v for k, v in units.items() if k in asked.clamped}
+        new = drawn(b, asked.machine, moving, {**over, **still}, drawings, asked.span)
         return {**units, **new}
 
     with b.call(asked.span, "gibbs"):
@@ -225,10 +227,9 @@ def drawn(
     drawings: Mapping[str, Drawing],
     span: Span,
 ) -> Units:
-    """A draw of each group of one side, given the other side."""
-    visible, hidden = sides(made)
-    side = hidden if groups and groups[0].hidden else visible
-    found = energies.conditionals(b, made, side, given, span)
+    """A draw of each of some groups of one side, given all others: those that a clamp holds may be
+    joined to the ones that move."""
+    found = energies.conditionals(b, made, groups, given, span)
     out: Units = {}
     for group in groups:
         mean, width = found[group.name]
@@ -256,7 +257,7 @@ def noise(b: Build, span: Span, n: Value, *sizes: Value) -> Node:
     made of them has a value for each."""
     for v in (n, *sizes):
         if isinstance(v, bool) or not isinstance(v, int | Size):
-            b.fail("E212", "a size must be a whole number", b.blame(v, span), f"is {describe(v)}")
+            b.fail("E212", "a size must be a whole number", b.blame(v, span), f"is {shown(v)}")
     if isinstance(n, int) and n < 1:
         b.fail("E305", "noise has at least one row", b.blame(n, span), f"is {n}")
     axis = f"noise.{next(b.counter)}"

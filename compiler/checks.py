@@ -142,7 +142,7 @@ def no_data(b: Build, node: Node, span: Span, who: str) -> None:
     """What stands outside every phase has no minibatch to be worked out on."""
     given = [n for n in ancestors([node]) if n.op == "input" and n["name"] not in b.probes]
     if given:
-        ask = f"{next(iter(b.phases))}.after({tensors.short(span.text)})" if b.phases else ""
+        ask = f"{next(iter(b.phases))}.after({tensors.whole_text(span.text)})" if b.phases else ""
         label = f"depends on the data {given[0]['name']}"
         b.fail("E371", f"{who} has no minibatch", span, label, remedy=ask)
 

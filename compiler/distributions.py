@@ -23,7 +23,7 @@ def _draws(b: Build, span: Span, name: str, *parameters: Value) -> tuple[str, Te
             f"{name} draws, and is written with ~",
             span,
             f"a draw from {name}",
-            remedy=f"noise ~ {tensors.short(span.text)}",
+            remedy=f"noise ~ {tensors.whole_text(span.text)}",
         )
     nodes = [p for p in parameters if isinstance(p, Node) and p.type.shape]
     if nodes:

@@ -14,7 +14,7 @@ from dln.compiler.graph import Node
 from dln.compiler.sizes import Size
 from dln.compiler.state import Build
 from dln.compiler.statics import tensor, whole
-from dln.compiler.values import Examples, Plot, Scope, Text, Value, describe
+from dln.compiler.values import Examples, Plot, Scope, Text, Value, describe, shown
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Note, Span
 
@@ -129,7 +129,8 @@ def tiles(b: Build, span: Span, x: Value, h: Value, w: Value) -> Node:
     at = b.blame(x, span)
     for v in (h, w):
         if isinstance(v, bool) or not isinstance(v, int) or v < 1:
-            b.fail("E305", "the sides of a tile are whole numbers", b.blame(v, span), describe(v))
+            b.fail("E305", "the sides of a tile are whole numbers", b.blame(v, span),
+                   f"is {shown(v)}")  # fmt: skip
     sizes = [b.sizes.resolve(size).value for size in node.type.example]
     known = [n for n in sizes if n is not None]
     if len(known) < len(sizes):

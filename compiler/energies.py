@@ -82,7 +82,7 @@ def _energy(b: Build, made: Instance, units: Units) -> Node:
     requirements.ask(b, body)
     node = tensors.quantity(b, tensors.as_tensor(b, value, st.value.span), st.value.span)
     if node.type.example:
-        remedy = f"sum({tensors.short(st.value.span.text)})"
+        remedy = f"sum({tensors.whole_text(st.value.span.text)})"
         b.fail("E410", "an energy is one number for each example", st.value.span,
                f"is {b.shown(node.type)}", remedy=remedy)  # fmt: skip
     _holds_all(b, made, units, body, node, st.span)

@@ -68,7 +68,7 @@ def _attr(b: Build, expr: s.Attr, scope: Scope) -> Value:
 
 def _index(b: Build, expr: s.Index, scope: Scope) -> Value:
     body = b.evaluate(expr.body, scope)
-    step = b.evaluate(expr.indices[0], scope) if _may_be_step(expr) else None
+    step = _place(b, expr.indices[0], expr, scope) if _may_be_step(expr) else None
     if isinstance(step, StepIndex) and isinstance(body, Node | Recurrence):
         return _at_step(b, body, step, expr, scope)
     if isinstance(body, list):
@@ -104,6 +104,14 @@ def _phase_of(b: Build, group: PhaseGroup, expr: s.Index, scope: Scope) -> Phase
     return group.phases[at]
 
 
+def _place(b: Build, part: s.Expr | s.Slice, expr: s.Index, scope: Scope) -> Value:
+    """What stands in the brackets of an index; what is wrong there is told as such."""
+    if isinstance(part, s.Name | s.Number):
+        return b.evaluate(part, scope)
+    with b.within(bracket=expr):
+        return b.evaluate(part, scope)
+
+
 def _may_be_step(expr: s.Index) -> bool:
     """Whether the first index may be a step of a scan: `t`, `t-1`, `t+2`."""
     first = expr.indices[0] if expr.indices else None
@@ -123,14 +131,15 @@ def _at_step(
     return _tensor_index(b, node, rest, scope)
 
 
-def _in_time(b: Build, node: Node, part: s.Expr | s.Slice, scope: Scope) -> Node:
+def _in_time(b: Build, node: Node, expr: s.Index, scope: Scope) -> Node:
     """`h[0]`, `h[1:]` of a sequence: the first index is the step."""
+    part = expr.indices[0]
     node = sequences.time_first(b, node, part.span)
     if isinstance(part, s.Slice):
         plain = b.make("running", node, running=())
         made = axes.cut(b, plain, 0, *_bounds(b, part, scope), part.span)
         return b.make("running", made, running=node.type.running)
-    value = b.evaluate(part, scope)
+    value = _place(b, part, expr, scope)
     if isinstance(value, IndexVar | IndexForm):
         return _over_time(b, node, value, part.span)
     at = whole(b, part, scope, "a step")
@@ -196,7 +205,7 @@ def _bounds(b: Build, part: s.Slice, scope: Scope) -> tuple[int | None, int | No
 def _tensor_index(b: Build, node: Node, expr: s.Index, scope: Scope) -> Value:
     """`x[i, 2, label, :5]`: bound indices run, numbers take, classes pick, slices cut."""
     if TIME in node.type.running and not b.mapped and expr.indices:
-        node = _in_time(b, node, expr.indices[0], scope)
+        node = _in_time(b, node, expr, scope)
         if len(expr.indices) == 1:
             return b.mark(node, expr.span)
         expr = s.Index(expr.body, expr.indices[1:], span=expr.span)
@@ -213,7 +222,7 @@ def _tensor_index(b: Build, node: Node, expr: s.Index, scope: Scope) -> Value:
             node = axes.cut(b, node, axis, *_bounds(b, part, scope), part.span)
             axis += 1
             continue
-        value = b.evaluate(part, scope)
+        value = _place(b, part, expr, scope)
         if isinstance(value, IndexVar):
             node = axes.axes_run(b, node, axis, value, part.span)
         elif isinstance(value, IndexForm):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from dln.compiler import (
     distributions,
@@ -128,18 +128,11 @@ def gradient(b: Build, span: Span, s: Value, x: Value) -> Node:
             "grad differentiates a single number for each example",
             at_loss,
             f"is {b.shown(loss.type)}",
-            remedy=f"sum({tensors.short(at_loss.text)})",
+            remedy=f"sum({tensors.whole_text(at_loss.text)})",
         )
     extra = [a for a in loss.type.running if a not in at.type.running]
     if extra:
-        of, by = (tensors.short(b.blame(v, span).text) for v in (s, x))
-        axis = extra[0].split(".")[0]
-        b.fail(
-            "E341",
-            f"{of} has a value for each example of the {axis}, {by} has not",
-            b.blame(s, span),
-            remedy=f"say how the {axis} is reduced: grad(mean({axis}: {of}), {by})",
-        )
+        _not_by_each(b, extra[0].split(".")[0], s, x, span)
     for node, value in ((loss, s), (at, x)):
         if node.type.kind != "real":
             domain = tensors.domain_text(b, node.type.domain)
@@ -152,6 +145,20 @@ def gradient(b: Build, span: Span, s: Value, x: Value) -> Node:
         of, by = (tensors.short(b.blame(v, span).text) for v in (s, x))
         b.fail("E345", f"{of} does not depend on {by}", b.blame(x, span), "takes no part in it")
     return live_only(b, found, at)
+
+
+def _not_by_each(b: Build, axis: str, s: Value, x: Value, span: Span) -> NoReturn:
+    """Slopes of single examples by what all of them share: there is their mean, or their sum."""
+    of, by = (tensors.whole_text(b.blame(v, span).text) for v in (s, x))
+    each = "example of the batch" if axis == "batch" else f"value of {axis}"
+    said = (tensors.short(b.blame(v, span).text) for v in (s, x))
+    b.fail(
+        "E341",
+        f"{next(said)} has a value for each {each}, {next(said)} has not",
+        b.blame(s, span),
+        facts=(f"what each slope is multiplied by goes inside: mean({axis}: stop(c) * {of})",),
+        remedy=f"grad(mean({axis}: {of}), {by}) is the mean of the slopes",
+    )
 
 
 VIEWS = ("slice", "reshape", "transpose", "running", "asserted")

@@ -19,7 +19,7 @@ from dln.compiler.state import Build
 from dln.compiler.statics import static
 from dln.compiler.tensor import TensorType
 from dln.compiler.tensors import short
-from dln.compiler.values import Scope, Value, describe
+from dln.compiler.values import Scope, Value, shown
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Span
 
@@ -39,7 +39,7 @@ def table(b: Build, d: s.Declared, scope: Scope, wanted: Sequence[Size]) -> Tabl
         return None
     span = _given_at(b, d.where, scope)
     if not isinstance(value, list):
-        label = f"is {value}" if isinstance(value, int | float) else f"is {describe(value)}"
+        label = f"is {shown(value)}"
         text = "a table of joins is a list of 0 and 1, or 1, which joins everything"
         b.fail("E218", text, span, label, remedy="[[1, 0], [0, 1]]")
     found = _entries(b, value, span)
@@ -60,7 +60,7 @@ def _entries(b: Build, rows: list[Value], span: Span) -> Table:
     found = tuple(_entries(b, r, span) if isinstance(r, list) else r for r in rows)
     for entry in found:
         if not isinstance(entry, tuple) and entry not in (0, 1):
-            label = f"holds {entry}" if isinstance(entry, int | float) else describe(entry)
+            label = f"holds {shown(entry)}"
             b.fail("E218", "a table of joins is made of 0 and 1", span, label)
     if len({shape(entry) for entry in found}) != 1:
         b.fail("E218", "the rows of a table of joins are of one length", span)

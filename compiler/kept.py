@@ -92,7 +92,7 @@ def _begins(b: Build, st: s.Kept, scope: Scope, path: str, dims: tuple[Size, ...
     with b.within(frame=frame, drawing=drawing, naming=naming(path, scope)):
         value = b.evaluate(st.value, scope)
     if drawing is not None and not drawing.used:
-        remedy = f"state {st.target.span.text} = {tensors.short(span.text)}"
+        remedy = f"state {st.target.span.text} = {tensors.whole_text(span.text)}"
         b.fail("E343", "what stands after ~ is drawn", span, "is no draw", remedy=remedy)
     node = tensors.as_tensor(b, value, span, "a first value")
     given = [n for n in ancestors([node]) if n.op == "input"]
@@ -110,7 +110,7 @@ def _in_rows(b: Build, node: Node, like: TensorType, span: Span, name: str, at: 
     else:
         if "time" in node.type.running:
             b.fail("E357", f"{name} holds one value for each row", span, "runs over time",
-                   remedy=f"last({tensors.short(span.text)})")  # fmt: skip
+                   remedy=f"last({tensors.whole_text(span.text)})")  # fmt: skip
         _fit(b, node, like, span, name, at)
         node = tensors.spread(b, node, like, span)
     if node.type.domain != like.domain:

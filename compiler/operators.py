@@ -10,12 +10,12 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
-from dln.compiler import assertions, axes, pointwise, reductions, tensors, windows
+from dln.compiler import assertions, axes, counting, pointwise, reductions, tensors, windows
 from dln.compiler.graph import Node
 from dln.compiler.sizes import Size
 from dln.compiler.state import Build
 from dln.compiler.statics import listed, static, tensor
-from dln.compiler.values import Scope, Value, describe
+from dln.compiler.values import Scope, Value, describe, shown
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Span
 
@@ -58,7 +58,7 @@ def _range(b: Build, expr: s.RangeOf, scope: Scope) -> Value:
     step = 1 if expr.step is None else static(b, expr.step, scope, "the step of a range")
     for value, part in ((first, expr.first), (last, expr.last), (step, expr.step or expr.last)):
         if not isinstance(value, int | float):
-            b.fail("E305", "a range goes from number to number", part.span, describe(value))
+            b.fail("E305", "a range goes from number to number", part.span, f"is {shown(value)}")
     if step <= 0:
         b.fail("E306", "the step of a range must be positive", (expr.step or expr).span)
     n = math.floor((last - first) / step + 1e-9) + 1
@@ -100,8 +100,8 @@ def _binary(b: Build, expr: s.Binary, scope: Scope) -> Value:
     spans = (expr.left.span, expr.right.span)
     if expr.op == "@":
         return reductions.contract(b, left, right, expr.span, spans)
-    if windows.is_index(left) or windows.is_index(right):
-        return windows.arithmetic(b, expr.op, left, right, expr.span)
+    if counting.is_index(left) or counting.is_index(right):
+        return windows.arithmetic(b, expr.op, left, right, expr.span, spans)
     if expr.op in COMPARISONS:
         return _compare(b, expr.op, left, right, expr.span, spans)
     if isinstance(left, list) or isinstance(right, list):
@@ -189,6 +189,8 @@ def _unary(b: Build, expr: s.Unary, scope: Scope) -> Value:
         if isinstance(value, bool):
             return not value
         return b.at(expr.span)("not", _truth(b, value, expr.body.span))
+    if counting.is_index(value):
+        counting.refuse_value(b, value, expr.body.span)
     if isinstance(value, bool | str) or not (_plain(value) or isinstance(value, Node | list)):
         b.fail("E302", "only numbers have a minus", expr.body.span, f"is {describe(value)}")
     if isinstance(value, Node | list):

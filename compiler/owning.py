@@ -52,13 +52,15 @@ def owned(b: Build, value: Value, span: Span) -> list[str]:
 
 
 def _refuse_unknown(b: Build, made: Instance, span: Span) -> None:
-    """An instance that is never applied has no sizes, unless it takes nothing. One that another was
-    given, of which only parameters are used, is a part like any other."""
+    """An instance that is never applied has no sizes, unless it takes nothing. One of which only
+    parameters are used is a part like any other, as one that another was given."""
     if made.last is not None:
         return
     if not made.definition.syntax.ports:
         for name, binding in list(made.scope.names.items()):
             lookup(b, name, binding.span or span, made.scope)
+        return
+    if _declared(b, made):
         return
     if b.problems.found:
         raise Poisoned

@@ -54,7 +54,9 @@ def fit(
     if len(found) != len(wanted):
         many = f"a tensor with {len(wanted)} ax{'i' if len(wanted) == 1 else 'e'}s"
         many = many if wanted else "a single number"
-        remedy = "flatten puts all axes into one" if len(wanted) == 1 < len(found) else ""
+        _refuse_whole(b, node, wanted, span, who)
+        text = tensors.whole_text(span.text)
+        remedy = f"flatten({text})" if len(wanted) == 1 < len(found) else ""
         b.fail(
             "E215",
             f"{who}: {many}",
@@ -75,6 +77,20 @@ def fit(
     for w, f in zip(wanted, found, strict=True):
         reason = Reason(span, f"{tensors.short(span.text)} is {b.shown(node.type)}")
         b.equate(w, f, reason, fail)
+
+
+def _refuse_whole(b: Build, node: Node, wanted: Sequence[Size], span: Span, who: str) -> None:
+    """A field of all examples where one example is meant."""
+    set_of = node
+    while set_of.op in ("asserted", "running"):
+        set_of = set_of.operands[0]
+    if set_of.op != "whole" or len(set_of.type.example) != len(wanted) + 1:
+        return
+    data, part, field = set_of["name"].rsplit(".", 2)
+    text, on = tensors.whole_text(span.text), data if part == "all" else f"{data}.{part}"
+    remedy = f"{text}[i], with i an index; in a watch {field}, and on {on} behind it"
+    label = f"is {b.shown(node.type)}: every example of {on}"
+    b.fail("E215", f"{who} of one example", span, label, remedy=remedy)
 
 
 def _where(b: Build, sizes: Sequence[Size]) -> str:

@@ -12,8 +12,15 @@ from dln.compiler.graph import Node
 from dln.compiler.sizes import Conflict, Reason, Size
 from dln.compiler.state import Build
 from dln.compiler.tensor import BINARY, POSITIVE, PROB, Domain
-from dln.compiler.tensors import as_tensor, lead_sizes, quantity, running_union, short
-from dln.compiler.values import Value, describe
+from dln.compiler.tensors import (
+    as_tensor,
+    lead_sizes,
+    quantity,
+    running_union,
+    short,
+    whole_text,
+)
+from dln.compiler.values import Value, shown
 from dln.grammar.diagnostics import Note, Span
 
 # ---- contraction -------------------------------------------------------------------------------
@@ -62,9 +69,9 @@ def _transposed(b: Build, x: Node, y: Node, spans: tuple[Span, Span]) -> str:
     """The transpose that would fit, if one would."""
     a, c = x.type.example, y.type.example
     if len(a) == 2 and b.sizes.resolve(a[0]) == b.sizes.resolve(c[0]):
-        return f"{short(spans[0].text)}' @ {short(spans[1].text)}"
+        return f"{whole_text(spans[0].text)}' @ {whole_text(spans[1].text)}"
     if len(c) == 2 and b.sizes.resolve(a[-1]) == b.sizes.resolve(c[1]):
-        return f"{short(spans[0].text)} @ {short(spans[1].text)}'"
+        return f"{whole_text(spans[0].text)} @ {whole_text(spans[1].text)}'"
     return ""
 
 
@@ -183,7 +190,7 @@ def lowest(b: Build, span: Span, x: Value, k: Value) -> Node:
     most = size.value
     if isinstance(k, bool) or not isinstance(k, int) or k < 1 or (most is not None and k > most):
         of = "" if most is None else f" from 1 to {most}"
-        found = f"is {k}" if isinstance(k, int | float) else f"is {describe(k)}"
+        found = f"is {shown(k)}"
         b.fail("E305", f"how many are lowest is a whole number{of}", b.blame(k, span), found)
     node = lengths.filled(b, node, (len(node.type.running),), lengths.LARGE, span)
     return b.at(span)("lowest", node, k=k)

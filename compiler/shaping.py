@@ -10,7 +10,7 @@ from dln.compiler.graph import Node
 from dln.compiler.sizes import Size
 from dln.compiler.state import Build
 from dln.compiler.tensor import TensorType
-from dln.compiler.values import IndexVar, Value, describe
+from dln.compiler.values import IndexVar, Value, shown
 from dln.grammar.diagnostics import Span
 
 
@@ -38,7 +38,7 @@ def filled(value: float) -> Callable[..., Node]:
         for v in sizes:
             if isinstance(v, float) or not isinstance(v, int | Size):
                 at = b.blame(v, span)
-                b.fail("E212", "a size must be a whole number", at, f"is {describe(v)}")
+                b.fail("E212", "a size must be a whole number", at, f"is {shown(v)}")
             if isinstance(v, int) and v < 0:
                 b.fail("E212", "a size cannot be negative", b.blame(v, span), f"is {v}")
             shape.append(Size.of(v))
@@ -134,7 +134,7 @@ def pad(b: Build, span: Span, x: Value, n: Value) -> Node:
     """A border of `n` zeros around the last two axes (the image), or around a vector."""
     node = tensors.quantity(b, tensors.as_tensor(b, x, span), span)
     if isinstance(n, bool) or not isinstance(n, int) or n < 0:
-        b.fail("E305", "a border is a whole number", b.blame(n, span), f"is {describe(n)}")
+        b.fail("E305", "a border is a whole number", b.blame(n, span), f"is {shown(n)}")
     if not node.type.example:
         b.fail("E206", "pad takes an image or a vector", b.blame(x, span), "is a single number")
     last = len(node.type.shape)

@@ -117,6 +117,7 @@ class Build:
     given: tuple[tuple[Any, Span], ...] = ()
     loop: Any = None
     in_step: bool = False
+    bracket: syntax.Index | None = None
     round: tuple[int, ...] = ()
     drawn: dict[Node, Any] = field(default_factory=dict)
     stepping: bool = False

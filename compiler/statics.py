@@ -10,11 +10,20 @@ from typing import Any, NoReturn
 
 from dln.compiler import tensors
 from dln.compiler.graph import Node
+from dln.compiler.otherwise import OTHERWISE
 from dln.compiler.sizes import Conflict, Reason, Size, Var
 from dln.compiler.state import Build, Poisoned
 from dln.compiler.tensor import DOMAINS, fits
 from dln.compiler.tensor import Domain as DomainType
-from dln.compiler.values import PhaseGroup, Scope, Value, describe
+from dln.compiler.values import (
+    PhaseGroup,
+    Scope,
+    Value,
+    callable_value,
+    describe,
+    known_value,
+    shown,
+)
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Note, Span, nearest
 
@@ -42,8 +51,7 @@ def whole(b: Build, expr: s.Expr, scope: Scope, what: str) -> int:
     """A static whole number."""
     value = static(b, expr, scope, what)
     if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
-        shown = value if isinstance(value, int | float) else describe(value)
-        b.fail("E305", f"{what} must be a whole number", expr.span, f"is {shown}")
+        b.fail("E305", f"{what} must be a whole number", expr.span, f"is {shown(value)}")
     return int(value)
 
 
@@ -82,8 +90,7 @@ def size(b: Build, expr: s.Expr, scope: Scope, declare: dict[str, Var] | None = 
         if value < 0:
             b.fail("E212", "a size cannot be negative", at, f"is {int(value)}")
         return Size(int(value))
-    label = f"is {value}" if isinstance(value, int | float) else f"is {describe(value)}"
-    b.fail("E212", "a size must be a whole number", at, label)
+    b.fail("E212", "a size must be a whole number", at, f"is {shown(value)}")
 
 
 def _given_at(b: Build, expr: s.Name, scope: Scope) -> Span:
@@ -240,7 +247,7 @@ def lookup(b: Build, name: str, span: Span, scope: Scope) -> Value:
     """What a name stands for, found on first use for the current frame."""
     binding = scope.lookup(name)
     if binding is None:
-        unknown(b, "name", name, span, list(scope.visible()))
+        unknown(b, "name", name, span, [k for k in scope.visible() if _fits(k, span, scope)])
     version = 0 if binding.static else b.frame.version
     if version in binding.cache:
         value = binding.cache[version]
@@ -271,6 +278,22 @@ def lookup(b: Build, name: str, span: Span, scope: Scope) -> Value:
     return value
 
 
+def _fits(name: str, span: Span, scope: Scope) -> bool:
+    """Whether what a name stands for is of the kind that is meant at a place: a function where it
+    is called, none where it is reckoned with."""
+    binding = scope.lookup(name)
+    value = None if binding is None else known_value(binding)
+    if value is None:
+        return True
+    before, after = span.source.text[: span.start].rstrip(), span.source.text[span.stop :].lstrip()
+    if after[:1] == "(" or before[-2:] == "->":
+        return callable_value(value)
+    reckoned = after.startswith(tuple("[*/@^'+-<>") + ("==", "!=")) or before.endswith(
+        tuple("*/@^+-<>") + ("==", "!=")
+    )
+    return not (reckoned and callable_value(value))
+
+
 def unknown(
     b: Build, kind: str, name: str, span: Span, known: Sequence[str], of: str = ""
 ) -> NoReturn:
@@ -280,7 +303,8 @@ def unknown(
             raise Poisoned
         b.missing.add(name)
     known = [k for k in dict.fromkeys(known) if not k.startswith("_")]
-    hint = nearest(name, known) or ""
+    hint = OTHERWISE.get(name, "") if kind == "name" and not of else ""
+    hint = hint or nearest(name, known) or ""
     if of and not hint and 0 < len(known) <= 12:
         hint = ("one of " if len(known) > 1 else "") + ", ".join(known)
     message = f"{of} has no {kind} {name}" if of else f"there is no {kind} {name}"

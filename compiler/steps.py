@@ -248,7 +248,7 @@ def _over_batch(b: Build, node: Node, total: bool, span: Span, what: str) -> Nod
             f"{what} is one number for each example",
             span,
             f"is {b.shown(node.type)}",
-            remedy=f"sum({tensors.short(span.text)})",
+            remedy=f"sum({tensors.whole_text(span.text)})",
         )
     return batch_reduced(b, node, total, span)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from dln.compiler import lengths
+from dln.compiler import counting, lengths
 from dln.compiler.graph import Node
 from dln.compiler.sizes import Conflict, Reason, Size
 from dln.compiler.state import Build
@@ -36,6 +36,8 @@ def as_tensor(b: Build, value: Value, span: Span, what: str = "this") -> Node:
         return b.at(span).size(value)
     if isinstance(value, list | range):
         return _list_tensor(b, value, span, what)
+    if counting.is_index(value):
+        counting.refuse_value(b, value, b.blame(value, span))
     need = (
         "a tensor or a number is needed here"
         if what == "this"
@@ -138,6 +140,11 @@ def short(text: str) -> str:
     """A piece of source fit for the middle of a sentence."""
     text = " ".join(text.split())
     return text if len(text) <= 40 else text[:37] + "..."
+
+
+def whole_text(text: str) -> str:
+    """A piece of source on one line, as it may be pasted into a remedy."""
+    return " ".join(text.split())
 
 
 # ---- alignment ---------------------------------------------------------------------------------

@@ -352,6 +352,30 @@ class Frame:
     masks: dict[str, list[tuple[Span, ...]]] = field(default_factory=dict)
 
 
+def known_value(binding: Binding) -> Value | None:
+    """What a name is bound to, if that is known without working anything out."""
+    if binding.cache:
+        return next(iter(binding.cache.values()))
+    if not binding.static or binding.busy:
+        return None
+    try:
+        return binding.find()
+    except Exception:  # a definition that is wrong itself: its problem is told at its place
+        return None
+
+
+def callable_value(value: Value) -> bool:
+    """Whether a value may stand before brackets, or behind an arrow."""
+    callables = Function | Builtin | BlockDef | OptimiserDef | Instance | Chain | PhaseVerb
+    return isinstance(value, callables | InstanceVerb)
+
+
+def shown(value: Value) -> str:
+    """A number itself; of anything else, what kind of thing it is."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return str(value) if number else describe(value)
+
+
 def describe(value: Value) -> str:
     """What kind of thing a value is, in the language's own words."""
     match value:

@@ -62,7 +62,7 @@ def watch(
             "a watch is one number",
             st.value.span,
             f"is {b.shown(node.type)}",
-            remedy=f"mean({tensors.short(st.value.span.text)})",
+            remedy=f"mean({tensors.whole_text(st.value.span.text)})",
         )
     per_example = "batch" in node.type.running
     value = batch_reduced(b, node, True, st.value.span)

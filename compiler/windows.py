@@ -10,18 +10,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from dln.compiler import lengths
+from dln.compiler import counting, lengths
 from dln.compiler.axes import axes_run, take
 from dln.compiler.graph import Node
 from dln.compiler.sizes import Conflict, Reason, Size
 from dln.compiler.state import Build
 from dln.compiler.tensors import short
-from dln.compiler.values import IndexForm, IndexVar, StepIndex, Value, describe
+from dln.compiler.values import IndexForm, IndexVar, StepIndex, Value
 from dln.grammar.diagnostics import Note, Span
-
-
-def is_index(value: Value) -> bool:
-    return isinstance(value, IndexVar | IndexForm | StepIndex)
 
 
 def as_form(value: Value) -> IndexForm | None:
@@ -38,11 +34,14 @@ def as_form(value: Value) -> IndexForm | None:
     return None
 
 
-def arithmetic(b: Build, op: str, left: Value, right: Value, span: Span) -> IndexForm | StepIndex:
+def arithmetic(
+    b: Build, op: str, left: Value, right: Value, span: Span, spans: tuple[Span, Span]
+) -> IndexForm | StepIndex:
     """`2*i + u`: indices added, and multiplied by whole numbers; `t - 1`, a step of a scan."""
     left, right = (b.resolve(v) if isinstance(v, Size) else v for v in (left, right))
+    parts = (left, spans[0]), (right, spans[1])
     if isinstance(left, StepIndex) or isinstance(right, StepIndex):
-        return _step(b, op, left, right, span)
+        return _step(b, op, *parts, span)
     x, y = as_form(left), as_form(right)
     if x is not None and y is not None:
         if op in "+-":
@@ -51,29 +50,17 @@ def arithmetic(b: Build, op: str, left: Value, right: Value, span: Span) -> Inde
             return _sum(IndexForm(()), y, x.offset)
         if op == "*" and not y.terms:
             return _sum(IndexForm(()), x, y.offset)
-    other = right if is_index(left) else left
-    b.fail(
-        "E217",
-        "an index is a sum of bound indices and whole numbers",
-        span,
-        f"{op} {describe(other)}",
-        remedy="2*i + u",
-    )
+    counting.refuse_operation(b, op, *parts, span)
 
 
-def _step(b: Build, op: str, left: Value, right: Value, span: Span) -> StepIndex:
+def _step(b: Build, op: str, first: counting.Part, second: counting.Part, span: Span) -> StepIndex:
     """`t - 1`, `t + 2`, `1 + t`."""
+    left, right = first[0], second[0]
     if op == "+" and isinstance(right, StepIndex):
         left, right = right, left
     whole_number = isinstance(right, int) and not isinstance(right, bool)
     if op not in "+-" or not isinstance(left, StepIndex) or not whole_number:
-        b.fail(
-            "E217",
-            "a step is the index of the scan, and a whole number more or less",
-            span,
-            f"{op} {describe(right)}",
-            remedy="h[t-1]",
-        )
+        counting.refuse_operation(b, op, first, second, span)
     return StepIndex(left.attempt, left.offset + (right if op == "+" else -right))
 
 

@@ -118,7 +118,9 @@ def _call(call: s.Call, options: Options) -> s.Call:
     """A call with the options it leaves out."""
     known = options.get(call.function.id, ()) if isinstance(call.function, s.Name) else ()
     given = call.options or call.arguments
-    added = tuple(_left_out(known, given))
+    # What stands before a semicolon may be options or ports: options are left out only behind both.
+    before = sum(not isinstance(a, s.Named) for a in call.arguments) if call.options else 0
+    added = tuple(_left_out(known, (*call.arguments[:before], *given)))
     if not added:
         return call
     if call.options:

@@ -173,19 +173,48 @@ class Problems:
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that `name` most likely meant, if one is close enough.
+    """The known name that `name` most likely meant, if one is a slip of the pen away: a mark in
+    four may be wrong, one at least. Another word that looks alike is no help.
 
-    >>> nearest("sigmod", ["sigmoid", "tanh"])
-    'sigmoid'
+    >>> nearest("sigmod", ["sigmoid", "tanh"]), nearest("reshape", ["shape"])
+    ('sigmoid', None)
     """
-    import difflib
-
     known = sorted(set(known))
     by_fold = {k.casefold(): k for k in reversed(known)}
     if name.casefold() in by_fold:
         return by_fold[name.casefold()]
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    return close[0] if close else None
+    most = max(1, len(name) // 4)
+    if len(name) < 3:  # one mark more or less, behind the first
+        known = [k for k in known if len(k) != len(name) and k[:1] == name[:1]]
+    found = [(slips(name, k), k) for k in known if abs(len(k) - len(name)) <= most]
+    best = min((n for n, _ in found), default=most + 1)
+    close = [k for n, k in found if n == best <= most]
+    return max(close, key=lambda k: _alike(name, k)) if close else None
+
+
+def _alike(a: str, b: str) -> float:
+    from difflib import SequenceMatcher
+
+    return SequenceMatcher(None, a, b).ratio()
+
+
+def slips(a: str, b: str) -> int:
+    """How many marks must be changed, left out, put in or exchanged with the next to come from one
+    word to another.
+
+    >>> slips("sofmtax", "softmax"), slips("best", "lowest")
+    (1, 3)
+    """
+    rows = [list(range(len(b) + 1))]
+    for i, x in enumerate(a, 1):
+        row = [i]
+        for j, y in enumerate(b, 1):
+            cost = min(rows[-1][j] + 1, row[-1] + 1, rows[-1][j - 1] + (x != y))
+            if i > 1 and j > 1 and x == b[j - 2] and a[i - 2] == y:
+                cost = min(cost, rows[-2][j - 2] + 1)
+            row.append(cost)
+        rows.append(row)
+    return rows[-1][-1]
 
 
 # ---- drawing -----------------------------------------------------------------------------------
