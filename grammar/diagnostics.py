@@ -174,7 +174,8 @@ class Problems:
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """The known name that `name` most likely meant, if one is a slip of the pen away: a mark in
-    four may be wrong, one at least. Another word that looks alike is no help.
+    four may be wrong, one at least. Another word that looks alike is no help, nor one of two that
+    are as close.
 
     >>> nearest("sigmod", ["sigmoid", "tanh"]), nearest("reshape", ["shape"])
     ('sigmoid', None)
@@ -189,7 +190,9 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     found = [(slips(name, k), k) for k in known if abs(len(k) - len(name)) <= most]
     best = min((n for n, _ in found), default=most + 1)
     close = [k for n, k in found if n == best <= most]
-    return max(close, key=lambda k: _alike(name, k)) if close else None
+    close.sort(key=lambda k: _alike(name, k))
+    tie = len(close) > 1 and _alike(name, close[-1]) == _alike(name, close[-2])
+    return None if tie or not close else close[-1]
 
 
 def _alike(a: str, b: str) -> float:
