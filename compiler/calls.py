@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 from dln.compiler import application, asking, blocks, reductions, stepwise, tensors
 from dln.compiler.graph import Node
 from dln.compiler.sizes import Reason, Size, Var
-from dln.compiler.state import Build, Naming
+from dln.compiler.state import Build
 from dln.compiler.statics import listed, tensor, unknown, word
 from dln.compiler.values import (
     BlockDef,
@@ -281,9 +281,9 @@ def apply(b: Build, target: Value, given: Sequence[tuple[Value, Span]], span: Sp
 
 def _apply_chain(b: Build, chain: Chain, given: Sequence[tuple[Value, Span]], span: Span) -> Value:
     """One part after the other; what a function among them makes is the chain's."""
-    values = given
+    values, naming = given, b.naming
     for i, part in enumerate(chain.parts):
-        with b.within(naming=Naming(f"{chain.path}[{i}]", chain.owner, chain.space)):
+        with b.within(naming=naming.of_chain(chain, i)):
             values = [(apply(b, part, values, span), span)]
     chain.applied.append((tuple(v for v, _ in given), values[0][0]))
     return values[0][0]

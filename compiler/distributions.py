@@ -175,7 +175,7 @@ def mask(b: Build, span: Span, x: Value, p: Value) -> Node:
 def place_site(b: Build, span: Span, what: str) -> str:
     """The path of a draw within an expression: that of its equation; places of the same kind in
     one equation are numbered."""
-    site = b.site(b.naming.path)
+    site = b.site(b.naming.site)
     known = b.frame.masks.setdefault(f"{site}.{what}", [])
     place = (*(at for at, _ in b.calls), span)
     if place not in known:

@@ -40,6 +40,7 @@ class Naming:
     owner: Instance | None = None
     space: Space = SPEC
     many: bool = False
+    drawn: str = ""
     used: int = 0
     chains: int = 0
 
@@ -61,7 +62,18 @@ class Naming:
 
     def part(self, suffix: str = "", many: bool = False) -> Naming:
         """The naming of a part of what stands here."""
-        return Naming(self.path + suffix, self.owner, self.space, many)
+        drawn = self.drawn and self.drawn + suffix
+        return Naming(self.path + suffix, self.owner, self.space, many, drawn)
+
+    def of_chain(self, chain: Chain, number: int) -> Naming:
+        """The naming of what a part of a chain makes, where the chain is applied: each place draws
+        for itself."""
+        return Naming(f"{chain.path}[{number}]", chain.owner, chain.space, drawn=self.site)
+
+    @property
+    def site(self) -> str:
+        """The path of what is drawn here."""
+        return self.drawn or self.path
 
 
 @dataclass

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import dln
+from dln.compiler.graph import ancestors
 from dln.compiler.model import Model
 
 HEAD = """
@@ -116,6 +117,20 @@ let net = first
 """
     made = dln.load(text.replace("sum(y^2)", "sum(y^2) + sum(first(x))")).model
     assert len([p for p in made.params if p.endswith(".W")]) == 3
+
+
+def test_each_place_that_applies_a_chain_draws_for_itself() -> None:
+    text = f"""{HEAD}
+fn dropped(x) = dropout(x, 0.5)
+let net = chain([first, dropped])
+train fit on d batch 2 for 1 update {{
+  y = net(x)
+  z = net(2 * x)
+  minimize sum(y + z) over net with sgd(lr = 0.01)
+}}
+"""
+    (line,) = dln.load(text).model.phases["fit"].lines
+    assert len({n["site"] for n in ancestors([line.loss]) if n.op == "draw"}) == 2
 
 
 def test_a_tied_weight_is_a_weight_of_both() -> None:
