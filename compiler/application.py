@@ -110,7 +110,7 @@ def apply_instance(
         nodes = [_port(b, made, i, value, at) for i, (value, at) in enumerate(given)]
         made.uses[tuple((n.type.kind, n.type.domain) for n in nodes)] = None
         loop = 0 if b.loop is None else b.loop.number  # each draws for itself
-        key = (b.frame.version, loop, *b.round, *map(id, nodes))
+        key = (b.frame.version, loop, b.stretch, *b.round, *map(id, nodes))
         if b.stepping or b.reading:  # the same input may meet another state
             return _body(b, made, nodes, span)
         if key not in made.memo:

@@ -86,7 +86,8 @@ def flat(b: Build, body: Sequence[Any], scope: Scope) -> Any:
                 if isinstance(value, Node):  # each step has the parameters of its own time
                     find = partial(_round, b, st.range, scope, i)
                     inner.names[st.name] = Binding(st.span, find)
-                bind(b, st.body, inner)
+                with b.within(stretch=inner.path):
+                    bind(b, st.body, inner)
                 yield from flat(b, st.body, inner)
         else:
             yield st, scope

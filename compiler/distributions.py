@@ -174,10 +174,10 @@ def mask(b: Build, span: Span, x: Value, p: Value) -> Node:
 
 def place_site(b: Build, span: Span, what: str) -> str:
     """The path of a draw within an expression: that of its equation; places of the same kind in
-    one equation are numbered."""
-    site = b.site(b.naming.site)
+    one equation are numbered, and so are the rounds and steps that come there."""
+    site = b.site((b.naming.drawn or b.naming).path)
     known = b.frame.masks.setdefault(f"{site}.{what}", [])
-    place = (*(at for at, _ in b.calls), span)
+    place = (b.stretch, *(at for at, _ in b.calls), span)
     if place not in known:
         known.append(place)
     number = known.index(place)

@@ -40,7 +40,7 @@ class Naming:
     owner: Instance | None = None
     space: Space = SPEC
     many: bool = False
-    drawn: str = ""
+    drawn: Naming | None = None
     used: int = 0
     chains: int = 0
 
@@ -62,18 +62,14 @@ class Naming:
 
     def part(self, suffix: str = "", many: bool = False) -> Naming:
         """The naming of a part of what stands here."""
-        drawn = self.drawn and self.drawn + suffix
+        drawn = None if self.drawn is None else self.drawn.part(suffix)
         return Naming(self.path + suffix, self.owner, self.space, many, drawn)
 
     def of_chain(self, chain: Chain, number: int) -> Naming:
         """The naming of what a part of a chain makes, where the chain is applied: each place draws
         for itself."""
-        return Naming(f"{chain.path}[{number}]", chain.owner, chain.space, drawn=self.site)
-
-    @property
-    def site(self) -> str:
-        """The path of what is drawn here."""
-        return self.drawn or self.path
+        drawn = self.drawn or self
+        return Naming(f"{chain.path}[{number}]", chain.owner, chain.space, drawn=drawn)
 
 
 @dataclass
@@ -131,6 +127,7 @@ class Build:
     in_step: bool = False
     bracket: syntax.Index | None = None
     round: tuple[int, ...] = ()
+    stretch: str = ""
     drawn: dict[Node, Any] = field(default_factory=dict)
     stepping: bool = False
     reading: bool = False
@@ -191,7 +188,7 @@ class Build:
     def site(self, path: str) -> str:
         """The place of a draw in an equation at a path. A phase, task or check has its own draws
         under its own name; what is drawn in an instance is told apart by where it is used."""
-        home, space = self.frame.site, self.naming.space
+        home, space = self.frame.site, (self.naming.drawn or self.naming).space
         own = self.frame.kind == "apply"
         if space != SPEC:
             own = home == space.path or home.startswith(f"{space.path}[")

@@ -46,7 +46,8 @@ def body(b: Build, statements: Sequence[tuple[Any, Scope]], name: str, got: Coll
 def in_step(b: Build, st: s.Step, scope: Scope) -> Scope:
     """The names of a step: its equations draw and make instances of their own."""
     inner = scope.child(f"{scope.path}.{st.name}")
-    bind(b, st.body, inner)
+    with b.within(stretch=inner.path):
+        bind(b, st.body, inner)
     return inner
 
 
@@ -60,7 +61,7 @@ def _step(b: Build, run: Sequence[tuple[Any, Scope]], site: str, got: Collected)
     """All updates of a step are worked out from the old parameters, then made together."""
     new: dict[str, tuple[Node, Span]] = {}
     for i, (st, scope) in enumerate(run):
-        with b.collecting():
+        with b.collecting(), b.within(stretch=_stretch(b, scope)):
             if isinstance(st, s.Minimize):
                 where = (
                     site if sum(isinstance(x, s.Minimize) for x, _ in run) == 1 else f"{site}#{i}"
@@ -79,6 +80,11 @@ def _step(b: Build, run: Sequence[tuple[Any, Scope]], site: str, got: Collected)
         got.updates[path] = node
         b.frame.params[path] = _left(b, path, node, span)
     b.frame.version = next(b.counter)
+
+
+def _stretch(b: Build, scope: Scope) -> str:
+    """The step or round that a line belongs to; none for those of the phase itself."""
+    return "" if scope.path == b.frame.site else scope.path
 
 
 def _left(b: Build, path: str, node: Node, span: Span) -> Node:
@@ -227,7 +233,8 @@ def losses(b: Build, st: Sequence[Any], scope: Scope) -> list[Node]:
     found = []
     for inner, where in flat(b, st, scope):
         if isinstance(inner, s.Minimize):
-            found.append(_loss(b, inner, where))
+            with b.within(stretch=_stretch(b, where)):
+                found.append(_loss(b, inner, where))
         elif isinstance(inner, s.Step):
             found += losses(b, inner.body, in_step(b, inner, where))
     return found

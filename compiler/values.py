@@ -142,7 +142,7 @@ class Instance:
     sizes: dict[str, Var] = field(default_factory=dict)
     bodies: dict[Frame, Scope] = field(default_factory=dict)
     latest: dict[Frame, Application] = field(default_factory=dict)
-    memo: dict[tuple[int, ...], Value] = field(default_factory=dict)
+    memo: dict[tuple[Any, ...], Value] = field(default_factory=dict)
     ports: list[tuple[tuple[str, ...], tuple[Size, ...], Domain | None]] = field(
         default_factory=list
     )
@@ -336,7 +336,8 @@ class Frame:
     of the phase;
     `memory` holds what one-step forms have left; what of it is not there yet is `asked` for, where
     Python keeps it: its first value and the input that will hold it.
-    `masks` are the places that drew one, by the path of their equation, each with its calls.
+    `masks` are the places that drew one, by the path of their equation, each with the step or round
+    and its calls.
     """
 
     kind: str
@@ -349,7 +350,7 @@ class Frame:
     kept: Any = None
     memory: dict[Any, Node] = field(default_factory=dict)
     asked: dict[Any, tuple[Node, Node]] | None = None
-    masks: dict[str, list[tuple[Span, ...]]] = field(default_factory=dict)
+    masks: dict[str, list[tuple[Any, ...]]] = field(default_factory=dict)
 
 
 def known_value(binding: Binding) -> Value | None:

@@ -338,6 +338,44 @@ check "c" {
     assert [v.status for v in verdicts(spec.model, s, seed=1)] == ["passed", "passed"]
 
 
+DROPPED = """
+data d = rows([[1, 2, 3], [2, 0, 1]]) {
+  x[3] = raw
+}
+block thinned(x[n]) -> y[2] {
+  h = dropout(x, 0.5)
+  y = h -> dense(2)
+}
+let net = thinned()
+let nets = [dense(2), dense(2)]
+train t on d batch 2 for 1 update {
+BODY
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "masks"),
+    [
+        ("for n in nets {\nminimize sum(net(x)) + sum(n(x)) over n with sgd(lr = K)\n}", 2),
+        ("for k in 0..2 {\nstep s {\nminimize sum(net(x)^2) over net with sgd(lr = K)\n}\n}", 3),
+        ("y = net(x)\n" + steps(*2 * ["minimize sum(y^2) over net with sgd(lr = K)"]), 1),
+        (steps("y = net(x); minimize sum(y^2) over net with sgd(lr = K)",
+               "y = net(x); minimize sum(y^2) over net with sgd(lr = K)"), 2),
+    ],
+)  # fmt: skip
+def test_steps_and_rounds_draw_what_blocks_drop_for_themselves(body: str, masks: int) -> None:
+    """But what stands outside of them is drawn once."""
+    text = DROPPED.replace("BODY", body).replace("K", "0.1")
+    made = dln.load(text).model.phases["t"]
+    for losses in (made.losses, made.objectives):
+        sites = {n["site"] for n in ancestors(losses) if n.op == "draw"}
+        assert len(sites) == masks
+    assert {n["site"] for n in ancestors(made.losses) if n.op == "draw"} == {
+        n["site"] for n in ancestors(made.objectives) if n.op == "draw"
+    }
+
+
 def test_no_gradient_of_a_phase_goes_back_through_a_step() -> None:
     """In the graph: what a later line differentiates ends at what the step before left."""
     phase = dln.load(
