@@ -218,10 +218,12 @@ class Attempt:
 
     def _joined(self, name: str, type: TensorType) -> TensorType:
         """The type of an equation, running at least over what its first value does."""
-        lost = [a for a in self.types[name].running if a not in type.running]
-        if not lost or len(self.types[name].example) != len(type.example):
+        taken = self.types[name]
+        lost = [a for a in taken.running if a not in type.running]
+        if not lost or any(a not in taken.running for a in type.running):
             return type
-        return self.types[name]
+        lead = taken.shape[: len(taken.running)]
+        return type.like(shape=(*lead, *type.example), running=taken.running)
 
     def _same(self, name: str, taken: TensorType, found: TensorType) -> bool:
         if len(taken.example) != len(found.example) or taken.kind != found.kind:

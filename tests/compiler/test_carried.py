@@ -369,6 +369,24 @@ def weights_that_change_by_themselves(p, x):
     return np.sum(h**2) + np.sum(w)
 
 
+@case(
+    """
+    param p[2] = [0.6, -0.3]
+    a[-1] = x[0, 1]
+    scan t in time {
+      a[t] = tanh(p)
+      c[t] = sum(a[t-1] * p) + c[t-1] * x[t, 0]
+    }
+    y = last(c)
+    """
+)
+def a_number_of_each_example_before_vectors_of_none(p, x):
+    a, c = np.array([x[0, 1], x[0, 1]]), 0
+    for now in x:
+        a, c = np.tanh(p["p"]), np.sum(a * p["p"]) + c * now[0]
+    return c
+
+
 TEXT = """
 data d = rows([[ZEROS]]) {
   x[SIZES] = FIELD
