@@ -129,7 +129,7 @@ def _port(b: Build, made: Instance, i: int, value: Value, span: Span) -> Node:
     if "time" in running and not b.reading:
         made.steps = node.type.size_of("time")
         made.uneven = made.uneven or lengths.extent(b, made.steps) is not None
-    return node if domain is None else want_domain(b, node, domain, span, made.name)
+    return node if domain is None else want_domain(b, node, domain, span, made.name, absent=True)
 
 
 def as_sequence(

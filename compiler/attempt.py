@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from dln.compiler import equations, lengths, requirements, sequences, tensors
+from dln.compiler import absences, equations, lengths, requirements, sequences, tensors
 from dln.compiler.graph import Node, ancestors
 from dln.compiler.memory import Key, recall, remember
 from dln.compiler.ops.loop import Body, item, row_type, slot
@@ -147,9 +147,15 @@ class Attempt:
             if self.stepping:
                 self.slots[key] = self._remembered(name, lag)
             else:
-                made = slot(self.b.graph, self.types[name], next(self.b.counter), "carried")
+                type = self._held(name, lag)
+                made = slot(self.b.graph, type, next(self.b.counter), "carried")
                 self.slots[key] = self.b.mark(made, self.loop.st.span, f"{name} before")
         return self.slots[key]
+
+    def _held(self, name: str, lag: int) -> TensorType:
+        """The type of what `name` was: of classes perhaps none, where nobody says the first."""
+        type = self.types[name]
+        return type if self.loop.first(name, lag) is not None else absences.held(type)
 
     def _given(self, node: Node, index: StepIndex, span: Span) -> Node:
         """The element of a sequence from outside the scan."""
@@ -183,7 +189,7 @@ class Attempt:
                 f"is known {-lag} step{'s' * (lag < -1)} from now only",
                 remedy="apply the block to the whole sequence",
             )
-        type, before = node.type, node
+        type, before = absences.held(node.type), node
         for k in range(1, lag + 1):
             key = self._seen_key(span, k)
             self.looked[key] = before
@@ -197,7 +203,9 @@ class Attempt:
 
     def _nothing(self, type: TensorType) -> Node:
         """What stands before the beginning of a sequence."""
-        zero = self.b.at(self.loop.st.span).const(0 if type.kind == "index" else 0.0, type.kind)
+        type = absences.held(type)
+        nothing = absences.NONE if type.kind == "index" else 0.0
+        zero = self.b.at(self.loop.st.span).const(nothing, type.kind)
         return self.b.make("asserted", self._filled(zero, type), domain=type.domain)
 
     # ---- types ---------------------------------------------------------------------------------
@@ -248,7 +256,7 @@ class Attempt:
 
     def _remembered(self, name: str, lag: int) -> Node:
         """What the memory holds of a sequence; its first value before the first step."""
-        type = self.types[name]
+        type = self._held(name, lag)
         begun = partial(self.begun, name, lag, type)
         return self._recall((self.loop.scope.path, name, lag), type, begun)
 
@@ -274,11 +282,20 @@ class Attempt:
         if said is not None:
             return self._filled(said, type)
         carried = None if self.loop.inside else b.frame.carry
+        if carried is not None and type.kind == "index":
+            self._no_class_carried(name, lag)
         if carried is not None and not self.stepping:
             path = f"{self.loop.scope.path}.{name}-{lag}"
             begun: Node = carried.begin(b, path, type, span)
             return begun
         return self._nothing(type)
+
+    def _no_class_carried(self, name: str, lag: int) -> NoReturn:
+        """What a stream carries is 0 where an epoch begins, which is no class."""
+        line = self.loop.recurrences[name]
+        text = f"{name} is a class, and a stream carries numbers from window to window"
+        label, remedy = "begins as no class", f"{name}[-{lag}] = ..., or onehot({name}[...])"
+        self.b.fail("E385", text, line.target.span, label, remedy=remedy)
 
     def _filled(self, node: Node, type: TensorType) -> Node:
         """A value spread over the type of what is carried."""

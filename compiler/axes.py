@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NoReturn
 
-from dln.compiler import lengths
+from dln.compiler import absences, lengths
 from dln.compiler.graph import Node
 from dln.compiler.pairing import refuse_pairs
 from dln.compiler.sizes import Size
@@ -150,6 +150,9 @@ def pick(b: Build, node: Node, axis: int, index: Node, span: Span) -> Node:
             span,
             f"is a {domain_text(b, index.type.domain)}",
         )
+    index, has = absences.split(b, index, span)
+    if has is not None:
+        return _where_there(b, pick(b, node, axis, index, span), axis, has, span)
     size = node.type.example[axis]
     if index.type.domain.size is None:
         _unbounded(b, index, size, span)
@@ -188,6 +191,15 @@ def _unbounded(b: Build, index: Node, size: Size, span: Span) -> NoReturn:
     field = index.op == "input" and not index["name"].startswith("raw:")
     remedy = f"declare the field: {index['name']}: {of} = ..." if field else f"{said} as {of}"
     b.fail("E210", "an index must be a class", span, "is a whole number without bounds", (), remedy)
+
+
+def _where_there(b: Build, made: Node, axis: int, has: Node, span: Span) -> Node:
+    """What classes have picked along an axis; nothing where there is no class."""
+    first = len(made.type.running) + axis
+    many = range(first, first + len(has.type.example))
+    places = (*map(made.type.running.index, has.type.running), *many)
+    test = _placed(b, has, made.type.like(kind="bool"), places, span)
+    return absences.nothing(b, made, test, span)
 
 
 def _moved(b: Build, node: Node, axis: int, to: int, span: Span) -> Node:

@@ -138,7 +138,7 @@ def tiles(b: Build, span: Span, x: Value, h: Value, w: Value) -> Node:
     if h * w not in [prod(known[i:]) for i in range(len(known))]:
         message = f"tiles of {h} x {w} need {h * w} numbers each"
         b.fail("E392", message, at, f"is {b.shown(node.type)}")
-    node = lengths.even(b, lengths.filled(b, node, lengths.uneven(b, node.type), 0.0, span))
+    node = lengths.cleared(b, node, span)
     n = prod(known) // (h * w)
     many = (Size(n),) if n > 1 or not node.type.running else ()
     shape = (*node.type.lead, *many, Size(h), Size(w))
@@ -197,6 +197,8 @@ def _of_each(b: Build, node: Node, span: Span) -> Node:
     running = node.type.running
     if "batch" not in running:
         b.fail("E396", "examples shows what differs from example to example", span, "is one value")
+    if node.type.kind != "bool":
+        node = lengths.cleared(b, node, span)
     k = running.index("batch")
     perm = (k, *(i for i in range(len(node.type.shape)) if i != k))
     return node if k == 0 else b.at(span)("transpose", node, perm=perm)

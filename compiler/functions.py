@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dln.compiler import sequences, tensors
+from dln.compiler import lengths, sequences, tensors
 from dln.compiler.calls import apply
 from dln.compiler.fields import LENGTH
 from dln.compiler.graph import Node
-from dln.compiler.lengths import lengths_type, of_data
 from dln.compiler.model import Applied, Functions
 from dln.compiler.owning import owned
 from dln.compiler.sizes import BATCH_SIZE
@@ -118,10 +117,10 @@ def _whole(b: Build, path: str, target: Value, first: Instance, use: Use) -> App
     ends = _ends(b, first)
     ports = _ports(b, path, first, use, stepping=False, ends=ends)
     values = _results(b, path, target, first, ports)
-    results = {
-        k: sequences.batch_first(b, tensors.as_tensor(b, v, first.span), first.span)
-        for k, v in values.items()
-    }
+    results = {}
+    for k, v in values.items():
+        node = lengths.cleared(b, tensors.as_tensor(b, v, first.span), first.span)
+        results[k] = sequences.batch_first(b, node, first.span)
     if ends is not None:
         ports[LENGTH] = ends
     made = Applied(path, ports, results, tuple(owned(b, target, first.span)))
@@ -135,7 +134,7 @@ def _ends(b: Build, first: Instance) -> Node | None:
     names = [port.name for port in first.definition.syntax.ports]
     if not first.uneven or LENGTH in names:
         return None
-    return b.at(first.span)("input", name=LENGTH, type=lengths_type())
+    return b.at(first.span)("input", name=LENGTH, type=lengths.lengths_type())
 
 
 def _ports(
@@ -152,7 +151,7 @@ def _ports(
         axes = () if stepping else running
         if "time" in axes:  # as many steps as the sequences it was applied to
             steps = b.sizes.resolve(first.steps)
-            shape = (steps if ends is None else of_data(b, steps.constant, ends), *shape)
+            shape = (steps if ends is None else lengths.of_data(b, steps.constant, ends), *shape)
         type = TensorType((BATCH_SIZE, *shape), ("batch", *axes), kind).like(domain=domain)
         ports[port.name] = b.at(port.span)("input", name=port.name, type=type)
     return ports

@@ -7,6 +7,7 @@ type rule of its own operation, so two nodes that turn out to be the same become
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, NoReturn
 
 from dln.compiler.graph import Graph, Node, ancestors
@@ -96,7 +97,7 @@ def known(value: Any, sizes: Sizes) -> Any:
         shape = tuple(sizes.resolve(s) for s in value.shape)
         return value.like(shape=shape, domain=known(value.domain, sizes))
     if isinstance(value, Domain):
-        return value if value.size is None else Domain(value.name, sizes.resolve(value.size))
+        return value if value.size is None else replace(value, size=sizes.resolve(value.size))
     if isinstance(value, tuple) and any(isinstance(v, Size) for v in value):
         return tuple(known(v, sizes) for v in value)
     if isinstance(value, tuple) and value and has_sizes(value[0]):

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import reduce
 
+from dln.compiler import absences
 from dln.compiler.graph import Node
 from dln.compiler.sizes import BATCH_SIZE, Reason, Size, Var
 from dln.compiler.state import Build
@@ -166,12 +167,23 @@ def filled(b: Build, node: Node, axes: Iterable[int], value: float, span: Span) 
     for axis in axes:
         if extent(b, node.type.shape[axis]) is not None and "batch" in node.type.running:
             test = inside(b, node.type, axis, span)
-            number = int(value) if node.type.kind == "index" else value
-            constant = b.make.const(number, node.type.kind)
-            node = b.at(span)("where", test, node, constant)
+            if node.type.kind == "index":
+                node = absences.nothing(b, node, test, span)
+                continue
+            node = b.at(span)("where", test, node, b.make.const(value))
     if value == 0.0 and node.type.domain != domain and domain.name != "logit":
         node = b.make("asserted", node, domain=domain)
     return node
+
+
+def cleared(b: Build, node: Node, span: Span) -> Node:
+    """A tensor for all to see: with nothing past its ends, all of which counts from here on."""
+    axes = uneven(b, node.type)
+    if not axes:
+        return node
+    if node.type.kind == "bool":
+        node = b.at(span)("cast", node, kind="real")
+    return even(b, filled(b, node, axes, 0.0, span))
 
 
 def zeroed(b: Build, node: Node, axes: Sequence[int], span: Span) -> Node:
@@ -267,10 +279,9 @@ def there(b: Build, node: Node, found: Extent | None, at: int, span: Span) -> No
     make = b.at(span)
     kind = found.count.type.kind
     has = make("gt", found.count, make.const(at if kind == "index" else float(at), kind))
-    test = make.broadcast(has, node.type, (node.type.running.index("batch"),))
-    zero = make.const(0 if node.type.kind == "index" else 0.0, node.type.kind)
-    made = make("where", test, node, zero)
-    return make("asserted", made, domain=node.type.domain)
+    batch = node.type.running.index("batch")
+    test = make.broadcast(has, node.type.like(kind="bool"), (batch,))
+    return absences.nothing(b, node, test, span)
 
 
 def is_element(b: Build, node: Node) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dln.compiler import lengths
+from dln.compiler import absences, lengths
 from dln.compiler.graph import Node
 from dln.compiler.ops.loop import row_type
 from dln.compiler.state import Build
@@ -29,16 +29,38 @@ def batch_first(b: Build, node: Node, span: Span) -> Node:
 
 def shifted(b: Build, node: Node, offset: int, span: Span) -> Node:
     """The sequence x[t + offset]; zeros where there is no such element."""
-    steps = node.type.shape[0]
-    length = b.sizes.resolve(steps).value
+    length = b.sizes.resolve(node.type.shape[0]).value
     if b.reading and length is not None and -offset >= length:  # what is read may be short
         longer = b.at(span)("pad", node, axis=0, before=-offset, after=0)
-        return b.at(span)("slice", longer, axis=0, start=0, stop=length)
+        nothing = b.at(span)("slice", longer, axis=0, start=0, stop=length)
+        if node.type.kind != "index":
+            return nothing
+        never = b.make.const(False, "bool")
+        test = b.make.broadcast(never, node.type.like(kind="bool"), ())
+        return absences.nothing(b, nothing, test, span)
     if length is None or abs(offset) >= length:
         b.fail("E208", f"the sequence is not {abs(offset) + 1} steps long", span)
+    if node.type.kind == "index":
+        return _shifted_classes(b, node, offset, length, span)
     if offset > 0:
         node = lengths.filled(b, node, (0,), 0.0, span)
-    make, k = b.at(span), abs(offset)
+    return _moved(b, node, offset, length, span)
+
+
+def _shifted_classes(b: Build, node: Node, offset: int, length: int, span: Span) -> Node:
+    """A sequence of classes, of which there is none before the first step and past the end."""
+    make, type = b.at(span), node.type
+    has = [0 <= t + offset < length for t in range(length)]
+    test = make.broadcast(make.const(tuple(has), "bool"), type.like(kind="bool"), (0,))
+    if offset > 0 and lengths.extent(b, type.shape[0]) is not None and "batch" in type.running:
+        before = _moved(b, lengths.inside(b, type, 0, span), offset, length, span)
+        test = make("and", test, before)
+    return absences.nothing(b, _moved(b, node, offset, length, span), test, span)
+
+
+def _moved(b: Build, node: Node, offset: int, length: int, span: Span) -> Node:
+    """The elements of a sequence some steps earlier or later; 0 where there is none."""
+    steps, make, k = node.type.shape[0], b.at(span), abs(offset)
     start, stop = (0, length - k) if offset < 0 else (k, length)
     cut = make("slice", node, axis=0, start=start, stop=stop)
     before, after = (k, 0) if offset < 0 else (0, k)
@@ -86,8 +108,11 @@ def _class_at_end(b: Build, node: Node, found: lengths.Extent, span: Span) -> No
     count = found.count
     count = count if count.type.kind == "index" else make("cast", count, kind="index")
     at = make.broadcast(count, like, (like.running.index("batch"),))
-    made = make("pick", turned, at)
-    return make("asserted", made, domain=type.domain)
+    made = make("asserted", make("pick", turned, at), domain=type.domain)
+    if found.least:
+        return made
+    some = make("gt", at, make.const(0, "index"))
+    return absences.nothing(b, made, some, span)
 
 
 def element(b: Build, node: Node, at: int, span: Span) -> Node:

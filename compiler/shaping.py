@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NoReturn
 
-from dln.compiler import lengths, tensors
+from dln.compiler import absences, lengths, tensors
 from dln.compiler.graph import Node
 from dln.compiler.sizes import Size
 from dln.compiler.state import Build
@@ -29,7 +29,12 @@ def onehot(b: Build, span: Span, label: Value) -> Node:
             f"is a {node.type.domain}",
             remedy="declare its number of classes: label: class(10)",
         )
-    return b.at(span)("onehot", node, size=node.type.domain.size)
+    node, has = absences.split(b, node, span)
+    made = b.at(span)("onehot", node, size=node.type.domain.size)
+    if has is None:
+        return made
+    test = b.make.broadcast(has, made.type.like(kind="bool"), tuple(range(len(has.type.shape))))
+    return absences.nothing(b, made, test, span)
 
 
 def filled(value: float) -> Callable[..., Node]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from dln.compiler import tensors
+from dln.compiler import absences, tensors
 from dln.compiler.graph import Node
 from dln.compiler.otherwise import OTHERWISE
 from dln.compiler.sizes import Conflict, Reason, Size, Var
@@ -139,11 +139,20 @@ def domain_of(
 
 
 def want_domain(
-    b: Build, node: Node, wanted: DomainType, span: Span, who: str, verb: str = "takes"
+    b: Build,
+    node: Node,
+    wanted: DomainType,
+    span: Span,
+    who: str,
+    verb: str = "takes",
+    absent: bool = False,
 ) -> Node:
-    """A tensor where a domain is asked for; the error says what would mend it."""
+    """A tensor where a domain is asked for; the error says what would mend it. Of classes perhaps
+    none, where that may be `absent`."""
     found = node.type.domain
     if wanted.name == "class" and found.name == "class":
+        if not absent:
+            absences.refuse(b, node, span, who)
         if wanted.size is not None and found.size is not None:
             _same_classes(b, node, wanted, span, who)
         return node

@@ -19,10 +19,14 @@ Kind = Literal["real", "index", "bool"]
 
 @dataclass(frozen=True, slots=True)
 class Domain:
-    """What values mean: real, positive, prob, logit, binary, or class with its number `size`."""
+    """What values mean: real, positive, prob, logit, binary, or class with its number `size`.
+
+    What is `partial` may be no class at all (`absences.py`).
+    """
 
     name: str = "real"
     size: Size | None = None
+    partial: bool = False
 
     def __str__(self) -> str:
         return f"class({self.size})" if self.size is not None else self.name

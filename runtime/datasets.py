@@ -9,7 +9,7 @@ of the example in the file, and E557 data given from Python that do not fit the 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -206,7 +206,7 @@ class Datasets:
         """What is asserted inside of fields, before they are made of it."""
         if spec.claims:
             ends = [f for f in spec.fields if f.domain == "length"]
-            specs = [*spec.claims.values(), *ends]
+            specs = [*(replace(f, name=key) for key, f in spec.claims.items()), *ends]
             for low, values in self._chunks(spec, f"claims:{spec.name}", raw, start, count):
                 n = len(next(iter(values.values())))
                 for f in ends:

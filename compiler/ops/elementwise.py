@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from dln.compiler.graph import Node
@@ -78,6 +79,8 @@ def asserted_type(attrs: Attrs, types: tuple[TensorType, ...]) -> TensorType:
     domain: Domain = attrs["domain"]
     if domain.name not in DOMAINS:
         raise Fault(f"there is no domain {domain.name}")
+    if types[0].domain.partial and domain.name == "class":  # saying so makes no class of none
+        domain = replace(domain, partial=True)
     return types[0].like(domain=domain)
 
 

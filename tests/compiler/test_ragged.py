@@ -85,6 +85,8 @@ scan t in time { s[t] = x[t+1] * x[t] + x[t-1] }; y = sum(s) + sum(last(s))
 a[q, i] = x[i, q]; z[o, i] = tanh(sum(q, u in 0..1: W[o, q] * a[q, i+u]));
   g[o] = max(i: z[o, i]); y = sum(g)
 e = sum(x^2); y = sum(grad(e, x[1])) + w @ x[1] + sum(E[c[1]])
+scan t in time { s[t] = E[c[t-1]] * x[t] + onehot(c[t-1]) @ E + E[c[t+1]] }; y = sum(s)
+scan t in time { s[t] = 1 if c[t-1] == c[t] or c[t+1] == 0 else w[0] }; y = sum(s)
 """
 FROM_THREE = """
 z[i] = sum(u in 0..2: K[u] * x[i+u, 0]); y = mean(tanh(z)) + max(z)
