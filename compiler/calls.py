@@ -318,7 +318,7 @@ def _bind_index(b: Build, arg: s.Arg, scope: Scope) -> str:
         return name
     axis = f"{name}.{next(b.counter)}"
     n = Size.of(Var(name, span=arg.span))
-    index = IndexVar(name, axis, n, isinstance(arg, s.Ranged))
+    index = IndexVar(name, axis, n, isinstance(arg, s.Ranged), reduced=True)
     scope.value(name, index, arg.span)
     if isinstance(arg, s.Ranged):
         first, step, count = _progression(b, arg, scope)

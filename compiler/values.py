@@ -211,13 +211,15 @@ class Record:
 class IndexVar:
     """A bound index: while it is bound, the axes it indexes are running axes of this name.
 
-    `ranged` where its range is written (`u in 0..4`), so that it need not cover an axis.
+    `ranged` where its range is written (`u in 0..4`), so that it need not cover an axis; `reduced`
+    where a reduction binds it, not an equation.
     """
 
     name: str
     axis: str
     size: Size
     ranged: bool = False
+    reduced: bool = False
 
 
 @dataclass(frozen=True, eq=False)

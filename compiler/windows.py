@@ -78,7 +78,7 @@ def look(b: Build, node: Node, axis: int, form: IndexForm, span: Span) -> Node:
     at = len(node.type.running) + axis
     _cover(b, node.type.shape[at], form, span)
     found = lengths.extent(b, node.type.shape[at])
-    ends = None if found is None else _ends(b, found, form)
+    ends = None if found is None else _ends(b, found, form, span)
     if found is not None and ends is None:
         node = lengths.filled(b, node, (at,), 0.0, span)
     terms = tuple((abs(c), index.size) for index, c in form.terms)
@@ -94,26 +94,52 @@ def look(b: Build, node: Node, axis: int, form: IndexForm, span: Span) -> Node:
 
 
 def _ends(
-    b: Build, found: lengths.Extent, form: IndexForm
+    b: Build, found: lengths.Extent, form: IndexForm, span: Span
 ) -> tuple[int, lengths.Extent | None] | None:
     """Where an axis ends that is looked at through windows: which of the indices ends earlier for
     it, and where. None where none of them does; places past the end are then 0.
 
-    Of `x[2*i + u]` with `u in 0..2` there are as many windows as lie before the end.
+    Of `x[2*i + u]` there are as many windows i as lie before the end, all of each window.
     """
-    free = [k for k, (index, _) in enumerate(form.terms) if not index.ranged]
+    k = _counting(b, form, span)
+    if k is None or form.terms[k][1] < 0:
+        return None
+    index, step = form.terms[k]
+    others = [(_known(b, i, span), c) for i, c in form.terms if i is not index]
+    furthest = form.offset + sum(c * (n - 1) for n, c in others if c > 0)
+    return k, lengths.stepped(b, found, furthest, step, _known(b, index, span))
+
+
+def _counting(b: Build, form: IndexForm, span: Span) -> int | None:
+    """Which index counts windows, where the others go through each: the one with no range, that of
+    the equation before those of reductions, else the one that no other tensor fixes."""
     if len(form.terms) == 1:
-        free = [0]
-    if len(free) != 1 or any(c < 0 for _, c in form.terms):
-        return None
-    index, step = form.terms[free[0]]
-    sizes = [b.sizes.resolve(i.size).value for i, _ in form.terms]
-    numbers = [n for n in sizes if n is not None]
-    if len(numbers) < len(sizes):
-        return None
-    wide = sum(c * (n - 1) for n, (_, c) in zip(numbers, form.terms, strict=True))
-    wide -= step * (numbers[free[0]] - 1)
-    return free[0], lengths.stepped(b, found, form.offset + wide, step, numbers[free[0]])
+        return 0
+    free = [k for k, (index, _) in enumerate(form.terms) if not index.ranged]
+    if len(free) > 1:
+        free = [k for k in free if not form.terms[k][0].reduced] or free
+    if len(free) > 1:
+        inner = form.terms[free[-1]][0]
+        text = f"which of the indices of {short(span.text)} counts windows is not clear"
+        label = "has sequences of unequal lengths"
+        b.fail("E220", text, span, label, remedy=_range_of(b, inner))
+    return free[0] if free else None
+
+
+def _known(b: Build, index: IndexVar, span: Span) -> int:
+    """How far an index goes, which the end of a sequence asks for."""
+    number = b.sizes.resolve(index.size).value
+    if number is None:
+        text = f"nothing says by now how far {index.name} goes in {short(span.text)}"
+        label = "has sequences of unequal lengths"
+        b.fail("E220", text, span, label, remedy=_range_of(b, index))
+    return number
+
+
+def _range_of(b: Build, index: IndexVar) -> str:
+    """What to write for an index that goes through each window."""
+    wide = b.sizes.resolve(index.size).value
+    return f"{index.name} in 0..{'n - 1, for windows n wide' if wide is None else wide - 1}"
 
 
 def _lowest(b: Build, form: IndexForm, span: Span) -> int:

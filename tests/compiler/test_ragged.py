@@ -89,6 +89,10 @@ scan t in time { s[t] = E[c[t-1]] * x[t] + onehot(c[t-1]) @ E + E[c[t+1]] }; y =
 scan t in time { s[t] = 1 if c[t-1] == c[t] or c[t+1] == 0 else w[0] }; y = sum(s)
 """
 FROM_THREE = """
+z[i, j] = sum(u: K[u] * x[i+u, j]); y = mean(tanh(z)) + max(z)
+z[j, i] = sum(o, u: K[u] * W[j, o] * x[i+u, o]); y = sum(z^2)
+z[i] = sum(u: K[u] * x[i-u+2, 0]); y = mean(z) + sum(z) + z[0]
+y = sum(i, u in 0..2: K[u] * x[i+u, 0])
 z[i] = sum(u in 0..2: K[u] * x[i+u, 0]); y = mean(tanh(z)) + max(z)
 y = mean(x[:3]) + max(x[:3]) + sum(last(x[:3])) + mean(x[1:][1:])
 z[i] = x[i, 0]; y = z[2] + w @ x[2] + mean(z[1:3])
