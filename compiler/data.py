@@ -122,10 +122,10 @@ def _in_numbers(odd: Any, column: int, count: int, classes: bool) -> str:
     if classes and len(odd.words) == count and len(words) <= 10:
         numbered = ", ".join(f'{i} for "{w}"' for i, w in enumerate(words))
         return f"write numbers into {place}: {numbered}"
+    if re.fullmatch(r"[+-]?\d+[.,]\d+", odd.text):
+        return "a point before all decimals, or a comma before all and semicolons between cells"
     if len(odd.words) == count:
         return f"read other columns (raw[{column}] is {place}), or write numbers into it"
-    if re.fullmatch(r"[+-]?\d+[.,]\d+", odd.text):
-        return "write a point before all decimals of the file, or a comma before all"
     where = odd.where.rpartition(", ")[2]
     return f"write a number into {where}, {place}, or leave the line out"
 

@@ -104,6 +104,9 @@ def read_table(path: Path) -> Table:
             table.cells.extend(list(_noted(table, values, row, f"{path}, line {line}")))
     if not table.cells:
         raise Fault(f"{path} holds no rows of numbers", code="E503")
+    if table.columns == 1 and len(table.odd[0].words if table.odd else ()) == len(table.cells):
+        message = f'{table.odd[0].where}: "{table.odd[0].text}" is not a number'
+        raise Fault(message, "separate cells by commas, semicolons or tabs", "E507")
     return table
 
 
