@@ -75,7 +75,9 @@ def refuse_spec(before: Earlier, spec: Spec, compiled: Compiled, phases: Sequenc
         with placed(plan.texts):
             further.refuse(plan.phases, restored.meta, phases, before.settings.epochs)
         return
-    facts = tuple(differences(before, spec)) or ("a file that it uses, or its data, are others",)
+    facts = tuple(differences(before, spec)) or (
+        "a file that it uses, its data, or the version of dln is another",
+    )
     message = f"{before.rundir.path} cannot go on: it is a run of another spec, or other constants"
     remedy = f"start a new run: dln run {before.spec}"
     raise DlnError([Problem("E544", message, None, "", (), facts, remedy)])
