@@ -75,8 +75,10 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize("reader", RAW)
-@pytest.mark.parametrize(("labels", "at", "shown"), WRONG)
+@pytest.mark.parametrize(
+    ("reader", "labels", "at", "shown"),
+    [(r, *w) for r in ("table", "npz") for w in WRONG] + [(r, *WRONG[0]) for r in ("idx", "rows")],
+)
 def test_a_label_that_is_no_class(
     tmp_path: Path, reader: str, labels: list[float], at: int, shown: str
 ) -> None:
