@@ -17,7 +17,6 @@ from dln.compiler.sizes import BATCH
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-TABLES = ("table", "rows")
 MOST = 4096  # numbers of an example that are traced
 SEVERAL, NONE = -1, -2  # not one column; of a constant
 ARRANGED = ("broadcast", "concat")
@@ -27,7 +26,7 @@ def cells(value: Node, data: DataSet) -> tuple[int, ...]:
     """The column of a table that each number of a field of one example comes from, -1 where that
     is not one; nothing where the set is no table."""
     raw = data.raw.get("")
-    if data.reader not in TABLES or raw is None or "batch" not in value.type.running:
+    if data.reader != "table" or raw is None or "batch" not in value.type.running:
         return ()
     shape = _shape(value)
     if any(n > MOST for n in (raw.type.shape[1].constant, _product(shape))):

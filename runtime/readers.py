@@ -53,7 +53,7 @@ def read(decl: Decl) -> dict[str, NDArray[Any]]:
 
 def origin(decl: Decl, spec: FieldSpec, example: int, element: int) -> str:
     """Where a number of a table stands: `points.csv, line 12, column 3`; nothing for other sets."""
-    if decl.reader not in ("table", "rows"):
+    if decl.reader != "table":
         return ""
     column = spec.cells[element] if element < len(spec.cells) else -1
     place = place_of(decl, example)

@@ -161,9 +161,7 @@ def _noted(
 
 
 def place_of(decl: Decl, example: int) -> str:
-    """Where an example of a table stands: `points.csv, line 12`, or `row 3`."""
-    if decl.reader == "rows":
-        return f"row {example + 1}"
+    """Where an example of a table stands: `points.csv, line 12`."""
     path = file_of(decl)
     mark, rows = rows_of(path, decoded(path))
     numbers, first = Numbers(mark), True

@@ -64,7 +64,7 @@ def labelled(folder: Path, reader: str, labels: Any) -> str:
 
 
 RAW = {"table": "raw[2]", "rows": "raw[2]", "npz": "raw.label", "idx": "raw.label"}
-PLACE = {"table": " (a.csv, line {line}, column 3)", "rows": " (row {row}, column 3)"}
+PLACE = {"table": " (a.csv, line {line}, column 3)"}
 WRONG = [
     ([0.0, 1.7, 2.0], 1, "1.7"),
     ([0.0, 1.0, 0.99999999], 2, "0.99999999"),
@@ -83,7 +83,7 @@ def test_a_label_that_is_no_class(
     tmp_path: Path, reader: str, labels: list[float], at: int, shown: str
 ) -> None:
     found = spec(tmp_path, labelled(tmp_path, reader, labels) % RAW[reader] + TRAIN % 3)
-    place = PLACE.get(reader, "").format(line=at + 3, row=at + 1)
+    place = PLACE.get(reader, "").format(line=at + 3)
     said = f"label: example {at}{place} has {shown}, expected a class, 0 to 2"
     assert problem(lambda: held(found))[:2] == ("E554", said)
     if reader in ("table", "rows"):
@@ -125,7 +125,7 @@ def test_assertions_are_checked_when_the_data_are_read(tmp_path: Path, reader: s
     for labels, shown in [([2, 7, 1], "7"), ([2.0, 1.5, 1.0], "1.5"), ([0, -5, 1], "-5")]:
         bad = spec(tmp_path, labelled(tmp_path, reader, labels) % body)
         code, said, _ = problem(lambda found=bad: held(found))
-        place = PLACE.get(reader, "").format(line=4, row=2)
+        place = PLACE.get(reader, "").format(line=4)
         assert (code, said) == (
             "E554", f"{raw}: example 1{place} has {shown}, expected a class, 0 to 2",
         )  # fmt: skip
