@@ -10,7 +10,7 @@ counts as a whole, and of an operation that nothing is known of every element is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import reduce
 from typing import TypeAlias
@@ -19,9 +19,18 @@ from dln.compiler.graph import Node, ancestors
 from dln.compiler.op import op_of
 from dln.compiler.ops.loop import Body
 from dln.compiler.sizes import Size
+from dln.compiler.tensor import TensorType
 
 MOST = 16
 """Terms of a need; with more of them a node counts as needed always."""
+
+
+@dataclass(frozen=True, slots=True)
+class All:
+    """Several tests of the elements of a tensor of this type, as one test."""
+
+    term: Term
+    type: TensorType
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +38,13 @@ class Outcome:
     """That `node` holds, or does not. Its axes `over` count as a whole: somewhere along them; the
     others are the axes `axes` of the tensor that the test is about."""
 
-    node: Node
+    node: Node | All
     axes: tuple[int, ...]
     holds: bool
     over: tuple[int, ...] = ()
 
 
-Term: TypeAlias = frozenset[Outcome]
+Term: TypeAlias = "frozenset[Outcome]"
 Need: TypeAlias = frozenset[Term]
 Places: TypeAlias = Mapping[int, int]
 ALWAYS: Need = frozenset({frozenset()})
@@ -90,18 +99,37 @@ def tested(test: Node, holds: bool, axes: tuple[int, ...]) -> Need:
 # ---- from a node to what it reads --------------------------------------------------------------
 
 
-def moved(need: Need, places: Places) -> tuple[Need, bool]:
-    """A need over other axes: axis i becomes axis `places[i]`, or counts as a whole where it has no
-    place. True beside it where all axes have one."""
+def moved(need: Need, places: Places, like: TensorType) -> tuple[Need, bool]:
+    """A need of a tensor of type `like` over other axes: axis i becomes axis `places[i]`, or counts
+    as a whole where it has no place. True beside it where all axes have one."""
     exact, terms = True, []
     for term in need:
         tests = []
-        for test in term:
+        for test in together(term, places, like):
             made = _moved(test, places)
             exact = exact and made.over == test.over
             tests.append(made)
         terms.append(frozenset(tests))
     return shortest(terms), exact
+
+
+def together(term: Term, places: Places, like: TensorType) -> Term:
+    """A term with the tests that lose axes as one more: they must hold at one element. Each stays
+    too, for a term that has fewer of them to hold it."""
+    losing = frozenset(t for t in term if any(a not in places for a in t.axes))
+    if len(losing) < 2:
+        return term
+    axes = tuple(range(len(like.shape)))
+    return term | {Outcome(All(losing, like.like(kind="bool")), axes, True)}
+
+
+def nodes_of(test: Outcome) -> Iterator[Node]:
+    """The nodes that a test is made of."""
+    if isinstance(test.node, Node):
+        yield test.node
+    else:
+        for part in test.node.term:
+            yield from nodes_of(part)
 
 
 def _moved(test: Outcome, places: Places) -> Outcome:
@@ -121,7 +149,7 @@ def asked(node: Node, slot: int, need: Need) -> tuple[Need, bool]:
     if need == ALWAYS:
         return ALWAYS, True
     places = places_of(node, slot)
-    return (ALWAYS, False) if places is None else moved(need, places)
+    return (ALWAYS, False) if places is None else moved(need, places, node.type)
 
 
 def places_of(node: Node, slot: int) -> Places | None:

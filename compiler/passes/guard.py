@@ -17,6 +17,7 @@ runs once, before derivatives are written out: they are taken of the guarded for
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import reduce
 
 from dln.compiler.formula import formula
@@ -163,10 +164,9 @@ class Writer:
         m = Make(self.new, self.old.spans.get(operand, ()))
         node = self.to[operand]
         like = node.type if node.type.shape else like
-        (term, *more) = need
-        tests = list(term)
-        if not more and len(tests) == 1 and not tests[0].holds and not tests[0].over:
-            bit = self._spread(m, self.to[tests[0].node], tests[0], like)
+        tests = [t for term in need for t in term]
+        if len(need) == len(tests) == 1 and not tests[0].holds and not tests[0].over:
+            bit = self._bit(m, replace(tests[0], holds=True), like)
             made = m("where", bit, m.const(value), node)
         else:
             made = m("where", self._test(m, need, like), node, m.const(value))
@@ -175,20 +175,30 @@ class Writer:
 
     def _test(self, m: Make, need: Need, like: TensorType) -> Node:
         """The truth of a need at each element of a tensor."""
+        if not need:
+            return m.const(False, "bool")
 
-        def key(test: Outcome) -> tuple[int, bool, tuple[int, ...]]:
-            return self._place(test.node), test.holds, test.over
-
-        terms = sorted(sorted(map(key, term)) for term in need)
-        known = {key(t): t for term in need for t in term}
+        terms = sorted(sorted(map(self._key, term)) for term in need)
+        known = {self._key(t): t for term in need for t in term}
         made = [
             reduce(lambda a, b: m("and", a, b), [self._bit(m, known[k], like) for k in t])
             for t in terms
         ]
         return reduce(lambda a, b: m("or", a, b), made)
 
+    def _key(self, test: Outcome) -> str:
+        """What tells a test from all others, the same in every run."""
+        if isinstance(test.node, Node):
+            what = str(self._place(test.node))
+        else:
+            what = f"({' '.join(sorted(map(self._key, test.node.term)))})"
+        return f"{what}/{test.holds}/{test.axes}/{test.over}"
+
     def _bit(self, m: Make, test: Outcome, like: TensorType) -> Node:
-        node = self.to[test.node]
+        if isinstance(test.node, Node):
+            node = self.to[test.node]
+        else:
+            node = self._test(m, frozenset({test.node.term}), test.node.type)
         bit = node if test.holds else m("not", node)
         if test.over:
             bit = m("ne", m.sum(m("cast", bit, kind="real"), test.over), m.const(0.0))

@@ -6,7 +6,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from dln.compiler.graph import Node, ancestors
-from dln.compiler.needs import ALWAYS, Need, asked, moved, needs, places_of, shortest
+from dln.compiler.needs import (
+    ALWAYS,
+    Need,
+    Outcome,
+    asked,
+    moved,
+    needs,
+    nodes_of,
+    places_of,
+    shortest,
+)
 from dln.compiler.op import op_of
 from dln.compiler.passes.bounds import bound, overflows, whole_power
 from dln.compiler.passes.fold import evaluated
@@ -72,10 +82,10 @@ class Finder:
             need = without_padding(need)
         if not op_of(node).is_("pointwise"):
             places = places_of(node, slot)
-            need, exact = (ALWAYS, False) if places is None else moved(need, places)
+            need, exact = (ALWAYS, False) if places is None else moved(need, places, node.type)
             if not exact:
                 return False
-        tests = {t.node for term in need for t in term}
+        tests = {n for term in need for t in term for n in nodes_of(t)}
         if need == ALWAYS or any(self._reaches(t, node) for t in tests):
             return False
         self.waits[node] = tests
@@ -85,7 +95,7 @@ class Finder:
     def _enter_loop(self, node: Node) -> None:
         """Note where a loop is needed, for its steps to know."""
         need = without_padding(self.need[node])
-        tests = {t.node for term in need for t in term}
+        tests = {n for term in need for t in term for n in nodes_of(t)}
         if need != ALWAYS and not any(self._reaches(t, node) for t in tests):
             self.waits[node] = tests
             self.loops[node] = need
@@ -136,7 +146,12 @@ def may_leave(node: Node, seen: Sequence[float]) -> bool:
 
 def without_padding(need: Need) -> Need:
     """A need without the tests of which steps a sequence has: what stands past its end is 0."""
-    return shortest({frozenset(t for t in term if not counts_steps(t.node)) for term in need})
+    return shortest({frozenset(t for t in term if not padding(t)) for term in need})
+
+
+def padding(test: Outcome) -> bool:
+    """Whether a test, or one of those that it is made of, is of the steps of a sequence."""
+    return any(map(counts_steps, nodes_of(test)))
 
 
 def counts_steps(test: Node) -> bool:

@@ -94,6 +94,32 @@ CASES = {
         [3, 2],
         lambda w, x: sum(log(w) if x[0] > 0 else w * x),
     ),
+    "a number that no element needs, under two tests that hold apart": (
+        "y = sum((log(w[2]) if w > 1 and x > 1 else w) * x)",
+        [[0, 3, 1], [0.5, 2, 3]],
+        [2, 0.5, 0],
+        lambda w, x: sum(
+            (log(w[2]) if a.real > 1 and b > 1 else a) * b for a, b in zip(w, x, strict=True)
+        ),
+    ),
+    "a number that both branches of one choice need": (
+        "y = sum((exp((w + 1) * w) if x < 0 else w + (w + 1) * w) if w < x else log(w))",
+        [[5, 2], [1, -3]],
+        [3, 2],
+        lambda w, x: sum(
+            (exp((a + 1) * a) if b < 0 else a + (a + 1) * a) if a.real < b else log(a)
+            for a, b in zip(w, x, strict=True)
+        ),
+    ),
+    "a number that the test of a choice inside needs": (
+        "y = sum((x - log(w) if log(w) > x else w) if x > 0 else x)",
+        [[-5, 0.1], [-1, 3]],
+        [0, 2],
+        lambda w, x: sum(
+            (b - log(a) if log(a).real > b else a) if b > 0 else b
+            for a, b in zip(w, x, strict=True)
+        ),
+    ),
     "a ratio of sums": (
         "y = sum(w * x / sum(w * x) if sum(w * x) > 0 else w)",
         [[-2, 1], [2, 2]],
