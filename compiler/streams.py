@@ -30,7 +30,8 @@ class Carry:
         path = f"{self.site}.carried:{key}"
         held = TensorType(tuple(self.fixed(s) for s in type.shape), (), type.kind, type.domain)
         if path not in self.before:
-            self.before[path] = b.mark(b.at(span)("state", path=path, type=held), span, path)
+            node = b.at(span)("state", path=path, type=held, asked=True)  # by watches too
+            self.before[path] = b.mark(node, span, path)
         make = b.at(span)
         return make("reshape", self.before[path], shape=type.shape, running=type.running)
 

@@ -2,8 +2,8 @@
 
 A state is a value carried from step to step; its new value is the output "state:<path>". Where
 its old value is read by nothing but its own new value (or by other such states), the whole circle
-goes: nobody would see a difference. States with a row for each example are those that a phase
-declares: watches and checks may ask for them, so they stay.
+goes: nobody would see a difference. What other programs of the phase ask for stays: states with a
+row for each example, which a phase declares, and what a stream carries from window to window.
 """
 
 from __future__ import annotations
@@ -32,9 +32,11 @@ def prune(graph: Graph, log: Log | None = None) -> Graph:
 
 def live_outputs(graph: Graph) -> dict[str, Node]:
     """The outputs that are seen: all but states, the states that those read, and so on; and those
-    with a row for each example."""
-    seen = (k for k, v in graph.outputs.items() if not k.startswith(STATE) or v.type.running)
-    live = {k: graph.outputs[k] for k in seen}
+    that are asked for elsewhere."""
+    held = (n for n in ancestors(graph.outputs.values()) if n.op == "state")
+    asked = {STATE + n["path"] for n in held if n.attrs.get("asked")}
+    seen = {k for k, v in graph.outputs.items() if not k.startswith(STATE) or v.type.running}
+    live = {k: v for k, v in graph.outputs.items() if k in seen | asked}
     while True:
         read = {n["path"] for n in ancestors(live.values()) if n.op == "state"}
         more = [k for k in graph.outputs if k not in live and k[len(STATE) :] in read]

@@ -539,6 +539,32 @@ def test_a_stream_carries_its_state_from_window_to_window(tmp_path):
         np.testing.assert_allclose(result.watch[name], np.mean(losses), rtol=1e-10)
 
 
+def test_a_stream_carries_what_only_a_watch_reads(tmp_path):
+    """Sums over rows of 8 numbers, two at a time, of which the loss asks nothing."""
+    x = np.arange(1.0, 17.0).reshape(8, 2, 1)
+    np.savez(tmp_path / "d.npz", x=x)
+    (tmp_path / "s.dln").write_text("""
+data d = npz("d.npz") {
+  x[time, 1] = raw.x
+}
+block adding(x[time, n]) -> y {
+  param w = 1
+  scan t in time {
+    s[t] = s[t-1] + x[t, 0]
+  }
+  y = last(s)
+}
+let f = adding()
+train p on d stream 2 for 1 epoch dtype float64 {
+  minimize f.w^2 + 0 * f(x) over f with sgd(lr = 0.1)
+  watch level = f(x) every 1 update
+}
+""")
+    result = dln.load(tmp_path / "s.dln").compile().session(seed=1).train("p")
+    sums = x.reshape(2, 8).cumsum(axis=1)[:, 1::2].mean(axis=0)
+    assert [value for _, _, value in result.history["level"]] == sums.tolist()
+
+
 def test_a_stream_resumes_bit_for_bit(tmp_path):
     (tmp_path / "t.txt").write_text("to be or not to be, that is the question. " * 6)
     (tmp_path / "s.dln").write_text(RNN + STREAM.replace("RATE", "0.5"))
