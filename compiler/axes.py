@@ -11,7 +11,15 @@ from dln.compiler.pairing import refuse_pairs
 from dln.compiler.sizes import Size
 from dln.compiler.state import Build
 from dln.compiler.tensor import TensorType
-from dln.compiler.tensors import as_tensor, domain_text, equal, lead_sizes, running_union, short
+from dln.compiler.tensors import (
+    as_tensor,
+    domain_text,
+    equal,
+    lead_sizes,
+    placed,
+    running_union,
+    short,
+)
 from dln.compiler.values import IndexVar, Value
 from dln.grammar.diagnostics import Span
 
@@ -176,10 +184,10 @@ def pick(b: Build, node: Node, axis: int, index: Node, span: Span) -> Node:
     shape = (*lead, *many, *before, *behind)
     places = tuple(map(running.index, node.type.running))
     rest = range(len(lead) + len(many), len(shape) + 1)
-    last = _placed(b, last, TensorType((*shape, size), running), (*places, *rest), span)
+    last = placed(b, last, TensorType((*shape, size), running), (*places, *rest), span)
     places = tuple(map(running.index, index.type.running))
     rest = range(len(lead), len(lead) + len(many))
-    index = _placed(b, index, TensorType(shape, running), (*places, *rest), span)
+    index = placed(b, index, TensorType(shape, running), (*places, *rest), span)
     made = b.at(span)("pick", last, index)
     first = len(lead) + len(many)
     return _after_running(b, made, (*range(first, first + axis), *range(len(lead), first)), span)
@@ -220,11 +228,3 @@ def _after_running(b: Build, node: Node, first: Sequence[int], span: Span) -> No
     if order == sorted(order):
         return node
     return b.at(span)("transpose", node, perm=tuple(order))
-
-
-def _placed(b: Build, node: Node, like: TensorType, places: Sequence[int], span: Span) -> Node:
-    """A tensor broadcast to a full shape, its axes at these places, in any order."""
-    order = sorted(range(len(places)), key=lambda i: places[i])
-    if order != sorted(order):
-        node = b.at(span)("transpose", node, perm=tuple(order))
-    return b.at(span).broadcast(node, like, tuple(sorted(places)))

@@ -66,7 +66,7 @@ def outer(b: Build, span: Span, x: Value, y: Value) -> Node:
     parts = []
     for n, place in zip(nodes, (k, k + 1), strict=True):
         axes = (*(running.index(a) for a in n.type.running), place)
-        parts.append(b.at(span).broadcast(n, like, axes))
+        parts.append(tensors.placed(b, n, like, axes, span))
     return b.make.mul(*parts)
 
 

@@ -188,12 +188,15 @@ def spread(b: Build, node: Node, like: TensorType, span: Span) -> Node:
             return node
     lead = [like.running.index(a) for a in node.type.running]
     first = len(like.shape) - len(node.type.example)
-    axes = (*lead, *range(first, len(like.shape)))
-    if list(axes) != sorted(axes):
-        order = sorted(range(len(axes)), key=lambda i: axes[i])
+    return placed(b, node, like, (*lead, *range(first, len(like.shape))), span)
+
+
+def placed(b: Build, node: Node, like: TensorType, places: Sequence[int], span: Span) -> Node:
+    """A tensor broadcast to a full shape, its axes at these places, in any order."""
+    order = sorted(range(len(places)), key=lambda i: places[i])
+    if order != sorted(order):
         node = b.at(span)("transpose", node, perm=tuple(order))
-        axes = tuple(sorted(axes))
-    return b.at(span).broadcast(node, like, axes)
+    return b.at(span).broadcast(node, like, tuple(sorted(places)))
 
 
 def align(b: Build, nodes: Sequence[Node], span: Span, spans: Sequence[Span] = ()) -> list[Node]:
