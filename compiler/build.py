@@ -263,6 +263,7 @@ def _once_named(b: Build, item: s.Task | s.Sweep, found: Mapping[str, Any]) -> N
 
 def _initial_values(b: Build) -> None:
     """The first values of all parameters, now that every size is known."""
+    b.settle_sizes()
     while b.inits:
         with b.collecting():
             b.inits.pop(0)()

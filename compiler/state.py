@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 from dln.compiler.graph import Graph, Node
 from dln.compiler.model import DataSet, FieldOf, Parameter, Probe
 from dln.compiler.op import Make
-from dln.compiler.sizes import Reason, Size, Sizes, Var
+from dln.compiler.sizes import Conflict, Reason, Size, Sizes, Var
 from dln.compiler.tensor import TensorType
 from dln.compiler.values import SPEC, Binding, Chain, Frame, Instance, Scope, Space
 from dln.grammar import syntax
@@ -253,10 +253,25 @@ class Build:
         reason: Reason,
         fail: Callable[[Any], NoReturn],
     ) -> None:
-        """Demand equal sizes; `fail` turns the conflict into a problem."""
-        conflict = self.sizes.equate(left, right, reason)
+        """Demand equal sizes; `fail` turns the conflict into a problem. It may be found later, by
+        another equation or at the end: it is then said as it would have been here."""
+        calls, given = list(self.calls), self.given
+
+        def said(conflict: Conflict) -> NoReturn:
+            with self.within(calls=calls, given=given):
+                fail(conflict)
+            raise AssertionError("a conflict of sizes is a problem")
+
+        conflict = self.sizes.equate(left, right, reason, said)
         if conflict is not None:
-            fail(conflict)
+            (conflict.said or fail)(conflict)
+
+    def settle_sizes(self) -> None:
+        """Say which sizes no whole numbers solve, now that all equations are known."""
+        for conflict in self.sizes.settle():
+            with self.collecting():
+                assert conflict.said is not None
+                conflict.said(conflict)
 
     def proof_notes(self, *sizes: Size, skip: Span | None = None) -> tuple[Note, ...]:
         """The places that fixed some sizes, as notes; at most one for each line."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -124,3 +125,74 @@ def test_systems_with_a_solution_never_clash(numbers, rows):
         assert sizes.equate(size, at(size, values), WHY) is None
     for v in VARS:
         assert at(sizes.resolve(Size.of(v)), values) == values[v]
+
+
+# ---- what is left at the end -------------------------------------------------------------------
+
+rows = st.tuples(st.lists(st.integers(-3, 4), min_size=3, max_size=3), st.integers(-4, 14))
+BOX = np.indices((40, 40, 40)).reshape(3, -1)
+
+
+@given(st.lists(rows, min_size=1, max_size=4))
+def test_at_the_end_a_system_is_solved_refused_or_open(system):
+    """Against every point with whole numbers below 40: none is refused that has a solution there,
+    what is fixed is so in all of them, and the only one is found."""
+    sizes, clash = Sizes(), None
+    holds = np.ones(BOX.shape[1], bool)
+    for factors, number in system:
+        holds &= np.array(factors) @ BOX == number
+        clash = clash or sizes.equate(form((0, factors)), number, WHY)
+    clash = clash or next(iter(sizes.settle()), None)
+    points = BOX[:, holds]
+    if clash is not None:
+        assert not points.size
+        return
+    values = [sizes.resolve(Size.of(v)).value for v in VARS]
+    for value, found in zip(values, points, strict=True):
+        assert value is None or value >= 40 or (found == value).all()
+    if all(value is not None and value < 40 for value in values):
+        assert points.shape[1] == 1
+
+
+@pytest.mark.parametrize(
+    ("equations", "remainder"),
+    [
+        ([((0, [2, 2, 0]), 7)], "2*a + 2*b is a multiple of 2, 7 is not"),
+        ([((0, [3, 5, 0]), 7)], "no whole a, b make 3*a + 5*b = 7"),
+        ([((0, [1, 1, 0]), 4), ((0, [0, 1, 0]), 7)], "a would be -3"),
+        ([((0, [2, 3, 0]), 12), ((0, [2, 5, 0]), 13)], "1 is not a multiple of 2"),
+        ([((0, [1, 1, 0]), 4), ((0, [0, 1, -1]), 6)], "no whole b, c make b - c = 6"),
+    ],
+)
+def test_what_no_whole_numbers_solve(equations, remainder):
+    sizes, found = Sizes(), []
+    for parts, number in equations:
+        clash = sizes.equate(form(parts), number, WHY)
+        found += [clash] if clash else []
+    found += sizes.settle()
+    assert [c.remainder for c in found] == [remainder]
+
+
+def test_what_one_choice_of_whole_numbers_solves_is_solved():
+    sizes = Sizes()
+    assert sizes.equate(2 * Size.of(A) + 3 * Size.of(B), 5, WHY) is None
+    assert sizes.equate(4 * Size.of(C), 2 * Size.of(A) + 2, WHY) is None
+    assert sizes.settle() == []
+    assert [sizes.resolve(Size.of(v)).value for v in VARS] == [1, 1, 1]
+
+
+def test_what_many_solve_stays_open():
+    sizes = Sizes()
+    assert sizes.equate(2 * Size.of(A) + 2 * Size.of(B), 8, WHY) is None
+    assert sizes.settle() == []
+    assert sizes.resolve(Size.of(A)).value is None
+
+
+def test_a_conflict_found_late_is_said_by_its_own_equation():
+    sizes = Sizes()
+    said = []
+    assert sizes.equate(2 * Size.of(A), 3 * Size.of(B), WHY, said.append) is None
+    clash = sizes.equate(Size.of(B), 3, WHY)
+    clash.said(clash)
+    assert said == [clash]
+    assert clash.left == 2 * Size.of(A)
