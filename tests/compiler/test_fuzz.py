@@ -113,6 +113,7 @@ def limited(seconds: int) -> Iterator[None]:
 def sound(problem: Problem) -> None:
     """A problem says something, at places that exist, and can be drawn."""
     assert problem.message
+    assert problem.code not in ("E299", "E999")  # the words of the compiler to itself
     for span in [problem.span, *(n.span for n in problem.notes)]:
         assert span is None or 0 <= span.start <= span.stop <= len(span.source.text)
     assert "object at 0x" not in render(problem)
