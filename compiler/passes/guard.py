@@ -111,6 +111,8 @@ class Writer:
         for which examples it is."""
         body, values = body_of(node), self.asked[node]
         need = self.finder.loops.get(node, ALWAYS)
+        if not any("batch" in o.type.running for o in node.operands):
+            need = ALWAYS  # it is the same for all examples, and some may need it
         inner = with_outputs(body, outputs_of(body, values))
         if self.derived:
             inner.asked = frozenset(n["value"] for n in self.derived if n.operands[:1] == (node,))
