@@ -206,7 +206,7 @@ def _where_there(b: Build, made: Node, axis: int, has: Node, span: Span) -> Node
     first = len(made.type.running) + axis
     many = range(first, first + len(has.type.example))
     places = (*map(made.type.running.index, has.type.running), *many)
-    test = _placed(b, has, made.type.like(kind="bool"), places, span)
+    test = placed(b, has, made.type.like(kind="bool"), places, span)
     return absences.nothing(b, made, test, span)
 
 

@@ -10,7 +10,7 @@ import math
 from typing import Any
 
 from dln.compiler.evaluate import evaluate_nodes
-from dln.compiler.graph import Graph, Node, rewrite
+from dln.compiler.graph import Graph, Node, ancestors, rewrite
 from dln.compiler.op import DERIVATIVES, Make, op_of
 from dln.compiler.passes.rewriting import Log, Rule, Terms, clean, firing, rebuild
 
@@ -44,11 +44,14 @@ def number(m: Make, node: Node) -> Node | None:
 
 
 def evaluated(node: Node) -> Any:
-    """The value of a node over constants, as Python numbers."""
+    """The value of a node over constants, as Python numbers: for one example, where it is repeated
+    for all."""
     import numpy as np
 
+    shapes = (s for n in ancestors([node]) for s in n.type.shape)
+    one = {v: 1 for s in shapes for v, _ in s.terms}
     with np.errstate(all="ignore"):
-        return evaluate_nodes([node], {})[node].tolist()
+        return evaluate_nodes([node], {}, sizes=one)[node].tolist()
 
 
 def tensor(m: Make, node: Node) -> Node | None:
