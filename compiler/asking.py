@@ -150,7 +150,7 @@ def _at_first(b: Build, phase: Phase, node: Node, span: Span) -> Node:
     for n in held:
         if n["path"] in estimated:
             note = Note(estimated[n["path"]], "is estimated on a sample")
-            b.fail("E379", f"an earlier step of {phase.name} moves by an estimated curvature", span,
+            b.fail("E387", f"an earlier step of {phase.name} moves by an estimated curvature", span,
                    "is known in the update alone", (note,),
                    "a phase of its own for the step before")  # fmt: skip
     return substituted(b, node, {n: phase.state_init[n["path"]] for n in held})

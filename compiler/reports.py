@@ -37,7 +37,7 @@ def _only_at_the_end(b: Build, phase: Phase, watch: Watching, span: Span) -> Non
     unit = "update" if phase.duration is not None and phase.duration[1] == "update" else "epoch"
     text = f"{watch.name} is reported at the end of the phase only, too late for until"
     remedy = f"watch {watch.name} = ... every 1 {unit}"
-    b.fail("E378", text, watch.span, "does not say how often", (), remedy)
+    b.fail("E386", text, watch.span, "does not say how often", (), remedy)
 
 
 def check_number(b: Build, phase: Phase, watch: Watching, at: int, span: Span) -> None:
@@ -52,7 +52,7 @@ def check_number(b: Build, phase: Phase, watch: Watching, at: int, span: Span) -
     facts = (f"{said} and reports {watch.name} {times}",)
     last = f"{watch.name}[{most - 1}] is the last report" if most else ""
     notes = (Note(watch.span, "is watched here"),) if watch.span != span else ()
-    b.fail("E378", f"there is no {watch.name}[{at}]", span, "is never reported", notes, last, facts)
+    b.fail("E386", f"there is no {watch.name}[{at}]", span, "is never reported", notes, last, facts)
 
 
 def most_reports(b: Build, phase: Phase, watch: Watching) -> int | None:

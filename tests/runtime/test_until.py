@@ -170,5 +170,5 @@ def test_epochs_from_outside_may_leave_reports_out() -> None:
 
 
 def test_an_end_over_what_is_never_reported_is_refused() -> None:
-    with pytest.raises(DlnError, match="E378"):
+    with pytest.raises(DlnError, match="E386"):
         spec("watch late = cross_entropy(z, label)\n  until late < 1")
