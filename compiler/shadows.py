@@ -105,10 +105,18 @@ def leaves(node: ast.AST) -> set[str]:
         part = stack.pop()
         if isinstance(part, ast.Name):
             found.add(part.id)
+        elif isinstance(part, ast.ListComp) and not leaves(part.elt) & bound(part):
+            found |= leaves(part.elt)  # of its elements no more than shape and strides
         elif not isinstance(part, ast.Constant | ast.expr_context):
             if not (isinstance(part, ast.Attribute) and part.attr in FACTS):
                 stack += ast.iter_child_nodes(part)
     return found
+
+
+def bound(made: ast.ListComp) -> set[str]:
+    """The names that a list binds for its elements."""
+    targets = (n for g in made.generators for n in ast.walk(g.target))
+    return {n.id for n in targets if isinstance(n, ast.Name)}
 
 
 class Looking:
