@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from dln.compiler import lengths, tensors
+from dln.compiler import lengths, standing, tensors
 from dln.compiler.equations import bind_statements, substituted
 from dln.compiler.graph import Node, ancestors
 from dln.compiler.pairing import refuse_pairs
@@ -49,7 +49,7 @@ def maps_time(b: Build, ports: Sequence[s.Port], values: Sequence[Value]) -> boo
         return b.mapped
     if any(isinstance(d, s.Name) and d.id == "time" for p in ports for d in p.dims or ()):
         return False
-    return any(map(tensors.runs_over_time, values))
+    return any(tensors.runs_over_time(b, v) for v in values)
 
 
 def _one_for_each_step(
@@ -69,6 +69,8 @@ def _argument(b: Build, port: s.Port, value: Value, span: Span, scope: Scope, wh
     node = tensors.as_tensor(b, value, span, f"{port.name} of {who}")
     if port.dims is not None:
         running, wanted = port_sizes(b, port, scope, {})
+        if standing.is_sequence(b, node):
+            running = tuple(a for a in running if a != "time")
         fit(b, node, running, wanted, span, f"{who} takes {port.name}{dims_text(port)}", port.span)
     domain = domain_of(b, port.domain, scope, {})
     return node if domain is None else want_domain(b, node, domain, span, who)
@@ -106,16 +108,34 @@ def apply_instance(
         count = f"{len(syntax.ports)} port{'s' * (len(syntax.ports) != 1)}"
         b.fail("E322", f"{made.name} takes {count}, not {len(given)}", span, f"takes {names}")
     mapped = maps_time(b, syntax.ports, [v for v, _ in given])
-    with b.call(span, made.name), b.within(mapped=mapped):
+    own = {}
+    if b.stepping and _of_its_own(b, made, given, span):
+        own = {"stepping": False, "in_step": b.loop is not None or b.in_step}
+    with b.call(span, made.name), b.within(mapped=mapped, **own):
+        before = made.steps, made.uneven
         nodes = [_port(b, made, i, value, at) for i, (value, at) in enumerate(given)]
         made.uses[tuple((n.type.kind, n.type.domain) for n in nodes)] = None
         loop = 0 if b.loop is None else b.loop.number  # each draws for itself
         key = (b.frame.version, loop, b.stretch, *b.round, *map(id, nodes))
         if b.stepping or b.reading:  # the same input may meet another state
-            return _body(b, made, nodes, span)
+            result = _body(b, made, nodes, span)
+            if b.reading:  # what is read says nothing of how long other sequences are
+                made.steps, made.uneven = before
+            return result
         if key not in made.memo:
             made.memo[key] = (_body(b, made, nodes, span), nodes)
         return made.memo[key][0]
+
+
+def _of_its_own(b: Build, made: Instance, given: Sequence[tuple[Value, Span]], span: Span) -> bool:
+    """Whether an instance inside a one-step form takes whole sequences, of each step its own. One
+    along the sequence that steps moves on with it."""
+    timed = zip(given, made.ports, strict=True)
+    found = [tensors.as_tensor(b, v, at) for (v, at), (running, *_) in timed if "time" in running]
+    along = [standing.is_sequence(b, node) for node in found]
+    if any(along) and not all(along):
+        standing.refuse(b, span, "takes a sequence of its own with the one that steps")
+    return bool(found) and not any(along)
 
 
 def _port(b: Build, made: Instance, i: int, value: Value, span: Span) -> Node:
@@ -126,7 +146,7 @@ def _port(b: Build, made: Instance, i: int, value: Value, span: Span) -> Node:
     running = now(b, running)
     node = as_sequence(b, node, running, sizes, span)
     fit(b, node, running, sizes, span, who, port.span)
-    if "time" in running and not b.reading:
+    if "time" in running:
         made.steps = node.type.size_of("time")
         made.uneven = made.uneven or lengths.extent(b, made.steps) is not None
     return node if domain is None else want_domain(b, node, domain, span, made.name, absent=True)
@@ -181,6 +201,13 @@ def _result(b: Build, made: Instance, port: s.Port, body: Scope) -> Node:
         )
     node = tensors.as_tensor(b, lookup(b, port.name, port.span, body), port.span)
     running, sizes = port_sizes(b, port, made.scope, made.sizes)
+    if b.stepping and "time" in running and not standing.runs(b, node):
+        b.fail(
+            "E214",
+            f"{made.name} promises {port.name}{dims_text(port)}, which runs over time",
+            port.span,
+            f"is {b.shown(node.type)}, which does not run over time",
+        )
     fit(
         b,
         node,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from dln.compiler import absences, equations, lengths, requirements, sequences, tensors
+from dln.compiler import absences, equations, lengths, requirements, sequences, standing, tensors
 from dln.compiler.graph import Node, ancestors
 from dln.compiler.memory import Key, recall, remember
 from dln.compiler.ops.loop import Body, item, row_type, slot
@@ -34,6 +34,7 @@ class Attempt:
         self.now: dict[Key, Node] = {}
         self.looked: dict[Key, Node] = {}
         self.stepping, self.around = loop.b.stepping, loop.b.loop
+        self.along = False  # in a one-step form: whether it looks at a sequence
         self.holds = False  # whether there is a scan inside the step
         self.scan: Node | None = None
         self.scope = loop.scope.child()
@@ -94,7 +95,7 @@ class Attempt:
             return equations.draw(self.b, here, self.scope)
         span = here.value.span
         node = tensors.as_tensor(self.b, equations.define(self.b, here, self.scope), span)
-        if TIME in node.type.running:
+        if standing.runs(self.b, node):
             name, t = line.target.name, self.loop.st.name
             text = f"{name}[{t}] is what {name} is at one step"
             remedy = f"last(...), or {name}[{t}, i] = ...[i]"
@@ -160,9 +161,13 @@ class Attempt:
     def _given(self, node: Node, index: StepIndex, span: Span) -> Node:
         """The element of a sequence from outside the scan."""
         b = self.b
+        if self.stepping:
+            standing.refuse_both(b, node, span)
         if TIME not in node.type.running:
-            if self.stepping:
-                return self._given_now(node, index, span)
+            if standing.is_sequence(b, node):
+                if self.stepping:
+                    return self._given_now(node, index, span)
+                standing.refuse(b, span, "is of a sequence, of which it has one step")
             b.fail(
                 "E214",
                 f"{tensors.short(span.text)} is no element of a sequence",
@@ -189,7 +194,9 @@ class Attempt:
                 f"is known {-lag} step{'s' * (lag < -1)} from now only",
                 remedy="apply the block to the whole sequence",
             )
-        type, before = absences.held(node.type), node
+        self.along = True
+        before = standing.marked(b, node, "element", span)
+        type = absences.held(node.type)
         for k in range(1, lag + 1):
             key = self._seen_key(span, k)
             self.looked[key] = before
@@ -262,16 +269,30 @@ class Attempt:
 
     def _recall(self, key: Key, type: TensorType, begun: Callable[[], Node]) -> Node:
         with self.b.within(loop=self.around):  # whichever scan inside the step asks
-            return recall(self.b, key, type, begun)
+            held = recall(self.b, key, type, begun)
+        return standing.marked(self.b, held, "memory", self.loop.st.span)
 
     def remember(self) -> None:
         """Leave in the memory what the next step needs."""
+        self._refuse_own_steps()
         for name, lag in sorted(self.slots, key=lambda k: -k[1]):
             key = (self.loop.scope.path, name, lag)
             value = self.current(name) if lag == 1 else self.slots[name, lag - 1]
+            standing.refuse_end(self.b, value, self.loop.recurrences[name].span, name)
             remember(self.b, key, self._filled(value, self.types[name]))
         for key, node in self.looked.items():
+            standing.refuse_end(self.b, node, self.loop.st.span, key[1].partition(" ")[0])
             remember(self.b, key, node)
+
+    def _refuse_own_steps(self) -> None:
+        """A scan that has a number of steps of its own and runs along no sequence does not move on
+        with those that do."""
+        st, entered = self.loop.st, self.b.entered
+        own = not (st.range is None or (isinstance(st.range, s.Name) and st.range.id == TIME))
+        owner = equations.owner_of(self.loop.scope)
+        if own and not self.along and (entered.timed or owner is not entered):
+            text = "a scan along no sequence does not move on with a single step"
+            standing.refuse(self.b, st.span, "has steps of its own", text)
 
     # ---- the loop ------------------------------------------------------------------------------
 

@@ -145,7 +145,7 @@ def run(b: Build, asked: Asked) -> Units:
         return {**units, **new}
 
     with b.call(asked.span, "gibbs"):
-        if asked.steps == 1 or b.loop is not None or _runs_over_time(asked.start):
+        if asked.steps == 1 or b.loop is not None or _runs_over_time(b, asked.start):
             units = asked.start
             for _ in range(asked.steps):
                 units = step(units)
@@ -155,10 +155,10 @@ def run(b: Build, asked: Asked) -> Units:
     return {k: make("stop", v) if _real(v) else v for k, v in units.items()}
 
 
-def _runs_over_time(units: Units) -> bool:
+def _runs_over_time(b: Build, units: Units) -> bool:
     """Whether chains start at each step of a sequence: their own steps are written out then, as
     those inside a scan are."""
-    return any(map(tensors.runs_over_time, units.values()))
+    return any(tensors.runs_over_time(b, v) for v in units.values())
 
 
 def _real(value: Value) -> bool:

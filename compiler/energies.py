@@ -44,7 +44,7 @@ def call(
     """`R.up(v)`, `R.down(h)`, `R.free(v)`, `R.energy(v, h)`."""
     visible, hidden = sides(made)
     takes = {"up": visible, "free": visible, "down": hidden}.get(verb, [*visible, *hidden])
-    with b.call(span, f"{made.name}.{verb}"), b.within(mapped=_maps_time(given)):
+    with b.call(span, f"{made.name}.{verb}"), b.within(mapped=_maps_time(b, given)):
         units = units_of(b, made, takes, given, span, f"{made.path}.{verb}")
         if verb == "energy":
             return energy(b, made, units, span)
@@ -53,8 +53,8 @@ def call(
         return one_or_all(means(b, made, hidden if verb == "up" else visible, units, span))
 
 
-def _maps_time(given: Sequence[tuple[Value, Span]]) -> bool:
-    return any(tensors.runs_over_time(v) for v, _ in given)
+def _maps_time(b: Build, given: Sequence[tuple[Value, Span]]) -> bool:
+    return any(tensors.runs_over_time(b, v) for v, _ in given)
 
 
 # ---- the energy itself -------------------------------------------------------------------------

@@ -99,7 +99,9 @@ def once(
             remedy="another name",
         )
     # An equation is worked out where it stands, in a scan or outside, whoever asks for it first.
-    where = {k: getattr(b, k) for k in ("loop", "in_step", "stepping", "round", "stretch")}
+    where = {
+        k: getattr(b, k) for k in ("loop", "in_step", "stepping", "entered", "round", "stretch")
+    }
     scope.names[name] = Binding(span, partial(_where_it_stands, b, where, find), static)
 
 

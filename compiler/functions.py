@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dln.compiler import lengths, sequences, tensors
+from dln.compiler import lengths, sequences, stepwise, tensors
 from dln.compiler.calls import apply
 from dln.compiler.fields import LENGTH
 from dln.compiler.graph import Node
@@ -197,9 +197,13 @@ def _one_step(b: Build, path: str, target: Value, first: Instance, use: Use) -> 
     DlnError where its equations look at a sequence as a whole."""
     frame = b.new_frame("apply", batched=True, site=path, asked={})
     ports = _ports(b, path, first, use, stepping=True)
-    with b.within(frame=frame, stepping=True):
-        values = _results(b, path, target, first, ports)
-    results = {k: tensors.as_tensor(b, v, first.span) for k, v in values.items()}
+    with b.within(frame=frame, stepping=True, entered=first):
+        given = [(n, first.span) for n in ports.values()]
+        entries = stepwise.entering(b, first, given, first.span)
+        entering = {k: v for k, (v, _) in zip(ports, entries, strict=True)}
+        values = _results(b, path, target, first, entering)
+    found = {k: tensors.as_tensor(b, v, first.span) for k, v in values.items()}
+    results = {k: stepwise.stepped(b, v, first.span) for k, v in found.items()}
     carried = {
         held["name"]: (begun, held, frame.memory[key])
         for key, (begun, held) in (frame.asked or {}).items()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from dln.compiler import asking, axes, blocks, sequences, tensors, wholes, windows
+from dln.compiler import asking, axes, blocks, sequences, standing, tensors, wholes, windows
 from dln.compiler.graph import Node
 from dln.compiler.state import Build
 from dln.compiler.statics import lookup, unknown, whole
@@ -204,6 +204,9 @@ def _bounds(b: Build, part: s.Slice, scope: Scope) -> tuple[int | None, int | No
 
 def _tensor_index(b: Build, node: Node, expr: s.Index, scope: Scope) -> Value:
     """`x[i, 2, label, :5]`: bound indices run, numbers take, classes pick, slices cut."""
+    if not b.mapped and expr.indices and standing.is_sequence(b, node):
+        name = tensors.short(expr.body.span.text)
+        standing.refuse(b, expr.span, f"{name} is a sequence, of which it has one step")
     if TIME in node.type.running and not b.mapped and expr.indices:
         node = _in_time(b, node, expr, scope)
         if len(expr.indices) == 1:

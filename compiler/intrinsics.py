@@ -19,6 +19,7 @@ from dln.compiler import (
     pointwise,
     reductions,
     shaping,
+    standing,
     tensors,
 )
 from dln.compiler.blocks import live_only
@@ -140,6 +141,10 @@ def gradient(b: Build, span: Span, s: Value, x: Value) -> Node:
             b.fail(
                 "E342", "only real numbers have a gradient", b.blame(value, span), f"is a {kind}"
             )
+    if standing.is_end(b, loss) and not (standing.runs(b, at) or standing.is_end(b, at)):
+        standing.refuse(b, span, "is taken over all steps")
+    if b.stepping:
+        standing.refuse_beyond(b, loss, at, span)
     found = _by(b, span, loss, at, set(ancestors([loss])))
     if found is None:
         of, by = (tensors.short(b.blame(v, span).text) for v in (s, x))

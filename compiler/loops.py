@@ -15,7 +15,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from dln.compiler import equations, inner, tensors
+from dln.compiler import equations, inner, standing, tensors
 from dln.compiler.attempt import Attempt
 from dln.compiler.graph import Node
 from dln.compiler.sizes import BATCH_SIZE, Size, Var
@@ -167,6 +167,10 @@ class Loop:
             return None
         span = self.scope.names[key].span or self.st.span
         node = tensors.as_tensor(self.b, lookup(self.b, key, span, self.scope), span)
+        if self.b.stepping and (
+            standing.is_sequence(self.b, node) or standing.is_end(self.b, node)
+        ):
+            standing.refuse(self.b, span, f"{name} would begin with another value at each step")
         return node if node.type.kind == "index" else tensors.quantity(self.b, node, span)
 
     # ---- one step only -------------------------------------------------------------------------
@@ -176,7 +180,8 @@ class Loop:
         attempt = self.settled()
         step = {name: attempt.current(name) for name in self.recurrences}
         attempt.remember()
-        return step
+        spans = {name: line.span for name, line in self.recurrences.items()}
+        return {k: standing.marked(self.b, v, "sequence", spans[k]) for k, v in step.items()}
 
 
 def is_lagged(part: Any, name: str) -> bool:

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from dln.compiler.graph import Node
 from dln.compiler.sizes import Size
 from dln.compiler.state import Build
-from dln.compiler.tensors import runs_over_time, short
+from dln.compiler.tensor import TIME
+from dln.compiler.tensors import short
 from dln.grammar.diagnostics import Note, Span
 
 
@@ -27,10 +28,10 @@ def refuse_pairs(
             whole = axes[i] if axes else 0
             mine.append((node, span, node.type.example[: len(node.type.example) - whole]))
     for x, at, single in mine:
-        if not runs_over_time(x) or single:
+        if TIME not in x.type.running or single:
             continue
         for y, other, many in mine:
-            if len(many) == 1 and not runs_over_time(y) and _suspicious(b, x, y, many[0]):
+            if len(many) == 1 and TIME not in y.type.running and _suspicious(b, x, y, many[0]):
                 _refuse(b, x, y, many[0], (at, other))
 
 

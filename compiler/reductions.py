@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from dln.compiler import lengths, sequences
+from dln.compiler import lengths, sequences, standing
 from dln.compiler.graph import Node
 from dln.compiler.sizes import Conflict, Reason, Size
 from dln.compiler.state import Build
@@ -85,6 +85,7 @@ def reduce(b: Build, name: str, value: Value, axes: Sequence[str] | None, span: 
         node = quantity(b, node, span)
     type = node.type
     lead = len(type.running)
+    _refuse_in_step(b, name, node, axes, span)
     if axes is None:
         places = tuple(range(lead, len(type.shape)))
         if "time" in type.running and not b.mapped and name not in ("argmax", "argmin"):
@@ -102,6 +103,15 @@ def reduce(b: Build, name: str, value: Value, axes: Sequence[str] | None, span: 
     if lengths.uneven(b, type):
         return _uneven(b, name, node, places, span)
     return _even(b, name, node, places, span)
+
+
+def _refuse_in_step(
+    b: Build, name: str, node: Node, axes: Sequence[str] | None, span: Span
+) -> None:
+    """A single step has one element of what would be reduced over time."""
+    over = not b.mapped and name not in ("argmax", "argmin") if axes is None else "time" in axes
+    if over and standing.is_sequence(b, node):
+        standing.refuse(b, span, "is taken over all steps")
 
 
 OUTSIDE = {
@@ -198,8 +208,9 @@ def lowest(b: Build, span: Span, x: Value, k: Value) -> Node:
 
 def last(b: Build, node: Node, span: Span) -> Node:
     """The last element of each sequence."""
-    if "time" not in node.type.running and b.stepping:
-        return node  # the step at hand is the last so far
+    if standing.is_sequence(b, node):
+        standing.refuse_both(b, node, span)
+        return standing.marked(b, node, "end", span)  # the step at hand is the last so far
     if "time" not in node.type.running:
         b.fail(
             "E214",

@@ -131,6 +131,8 @@ class Build:
     drawn: dict[Node, Any] = field(default_factory=dict)
     stepping: bool = False
     reading: bool = False
+    entered: Any = None
+    standing: dict[Node, tuple[bool, bool]] = field(default_factory=dict)
     mapped: bool = False
     work: int = 0
     failures: int = 0

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dln.compiler import application, lengths, sequences, tensors
+from dln.compiler import application, lengths, sequences, standing, tensors
 from dln.compiler.graph import Node
 from dln.compiler.sizes import Size
 from dln.compiler.state import Build
 from dln.compiler.tensor import TIME, Domain
-from dln.compiler.values import Instance, InstanceVerb, Value
+from dln.compiler.values import Instance, InstanceVerb, Record, Value
 from dln.grammar.diagnostics import Span
 
 
@@ -22,11 +22,37 @@ def call(b: Build, target: InstanceVerb, given: Sequence[tuple[Value, Span]], sp
     """`lm.step(x)` or `lm.read(xs)`."""
     made = target.instance
     if target.verb == "step":
-        with b.within(stepping=True, in_step=False):
-            return application.apply_instance(b, made, given, span)
+        with b.within(stepping=True, in_step=False, entered=made):
+            entries = entering(b, made, given, span)
+            return stepped(b, application.apply_instance(b, made, entries, span), span)
     if len(given) != 1:
         b.fail("E322", f"{made.path}.read takes one sequence, not {len(given)}", span)
     return _read(b, made, *given[0], span)
+
+
+def entering(
+    b: Build, made: Instance, given: Sequence[tuple[Value, Span]], span: Span
+) -> list[tuple[Value, Span]]:
+    """What a one-step form is given: for a port that takes a sequence, a step of one."""
+    entries: list[tuple[Value, Span]] = []
+    for i, (value, at) in enumerate(given):
+        if i < len(made.ports) and TIME in made.ports[i][0]:
+            node = tensors.as_tensor(b, value, at)
+            if standing.runs(b, node):
+                text = f"{made.path}.step takes one element of a sequence"
+                whole = tensors.whole_text(span.text).replace(".step(", "(", 1)
+                b.fail("E214", text, at, "is a whole sequence", remedy=whole)
+            value = standing.marked(b, node, "input", at)
+        entries.append((value, at))
+    return entries
+
+
+def stepped(b: Build, value: Value, span: Span) -> Value:
+    """What a one-step form gives: the element at hand, which no longer stands for a sequence."""
+    results = value.values.values() if isinstance(value, Record) else [value]
+    if any(TIME in tensors.as_tensor(b, v, span).type.running for v in results):
+        standing.refuse(b, span, "gives a whole sequence at each step")
+    return standing.given(b, value, "value", span)
 
 
 def _read(b: Build, made: Instance, value: Value, at: Span, span: Span) -> Node:
@@ -51,6 +77,8 @@ def _sequence(b: Build, made: Instance, value: Value, at: Span) -> Node:
     node = tensors.as_tensor(b, value, at)
     if TIME in node.type.running:
         return sequences.time_first(b, node, at)
+    if standing.is_sequence(b, node):
+        standing.refuse(b, at, "is a sequence, of which it has one step")
     if not node.type.example:
         b.fail("E302", "a sequence is read", at, f"is {b.shown(node.type)}")
     return b.at(at)("running", node, running=(TIME, *node.type.running))

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from dln.compiler import counting, lengths
+from dln.compiler import counting, lengths, standing
 from dln.compiler.graph import Node
 from dln.compiler.sizes import Conflict, Reason, Size
 from dln.compiler.state import Build
-from dln.compiler.tensor import TIME, Domain, TensorType
+from dln.compiler.tensor import Domain, TensorType
 from dln.compiler.values import Value, describe
 from dln.grammar.diagnostics import Note, Span
 
@@ -70,11 +70,11 @@ def _holds_tensor(value: Value) -> bool:
     )
 
 
-def runs_over_time(value: Value) -> bool:
-    """Whether a value is a sequence, or a list that becomes one."""
+def runs_over_time(b: Build, value: Value) -> bool:
+    """Whether a value is a sequence or stands for one, or a list that becomes one."""
     if isinstance(value, list):
-        return any(map(runs_over_time, value))
-    return isinstance(value, Node) and TIME in value.type.running
+        return any(runs_over_time(b, v) for v in value)
+    return isinstance(value, Node) and standing.runs(b, value)
 
 
 def _same_entries(b: Build, parts: Sequence[Node], span: Span) -> None:
