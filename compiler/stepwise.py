@@ -27,6 +27,10 @@ def call(b: Build, target: InstanceVerb, given: Sequence[tuple[Value, Span]], sp
             return stepped(b, application.apply_instance(b, made, entries, span), span)
     if len(given) != 1:
         b.fail("E322", f"{made.path}.read takes one sequence, not {len(given)}", span)
+    if b.loop is not None:  # what it leaves would be carried on, and not begin anew
+        name, t = made.path.rpartition(".")[2], b.loop.loop.st.name
+        text = f"{name}.read begins anew, where {name} goes on from step to step"
+        b.fail("E319", text, span, f"is done at each {t}", remedy="put it above the scan")
     return _read(b, made, *given[0], span)
 
 
