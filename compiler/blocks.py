@@ -41,8 +41,10 @@ def option_values(
     who: str,
     span: Span,
     also: Sequence[str] = (),
+    applied: bool = False,
 ) -> dict[str, tuple[s.Expr, Scope, Span]]:
-    """Which expression each option has been given, with the scope it is read in."""
+    """Which expression each option has been given, with the scope it is read in. `applied`: who is
+    made by them, and applied to what its ports take."""
     names = [o.name for o in options]
     found: dict[str, tuple[s.Expr, Scope, Span]] = {}
     free = iter(names)
@@ -63,6 +65,7 @@ def option_values(
                     arg.span,
                     "one too many",
                     facts=(f"its options are {', '.join(names)}",) if names else (),
+                    remedy=f"{who}()({arg.span.text})" if applied and not names else "",
                 )
         if name in found:
             notes = (Note(found[name][2], "first here"),)
@@ -96,7 +99,7 @@ def instance(
     inner = Scope(definition.scope, path, space=naming.space)
     made = Instance(definition, path, inner, span, naming.path, naming.owner)
     own = [d.name for st in syntax.body if isinstance(st, s.Param | s.Fixed) for d in st.declared]
-    options = option_values(b, syntax.options, given, scope, syntax.name, span, own)
+    options = option_values(b, syntax.options, given, scope, syntax.name, span, own, True)
     declared = {o.name: o for o in syntax.options}
     for name, (expr, where, at) in options.items():
         find = partial(_option, b, made, name, expr, where, declared.get(name))

@@ -19,7 +19,7 @@ from dln.compiler.machines import Group
 from dln.compiler.ops.loop import item, slot
 from dln.compiler.sizes import BATCH_SIZE, Size
 from dln.compiler.state import Build, Drawing
-from dln.compiler.statics import whole
+from dln.compiler.statics import whole, whole_size
 from dln.compiler.stepbody import BodyMaker
 from dln.compiler.tensor import BINARY, PROB, TensorType
 from dln.compiler.units import Units, lead_of, sides, units_of
@@ -255,13 +255,11 @@ def _result(b: Build, units: Units, asked: Asked) -> Value:
 def noise(b: Build, span: Span, n: Value, *sizes: Value) -> Node:
     """`noise(n, 784)`: n vectors of bits, each 1 with probability 1/2, where chains begin. What is
     made of them has a value for each."""
-    for v in (n, *sizes):
-        if isinstance(v, bool) or not isinstance(v, int | Size):
-            b.fail("E212", "a size must be a whole number", b.blame(v, span), f"is {shown(v)}")
-    if isinstance(n, int) and n < 1:
-        b.fail("E305", "noise has at least one row", b.blame(n, span), f"is {n}")
+    rows, *each = (whole_size(b, v, span) for v in (n, *sizes))
+    if rows.value == 0:
+        b.fail("E305", "noise has at least one row", b.blame(n, span), f"is {shown(n)}")
     axis = f"noise.{next(b.counter)}"
-    like: Any = TensorType((Size.of(n), *map(Size.of, sizes)), (axis,), "real", PROB)
+    like: Any = TensorType((rows, *each), (axis,), "real", PROB)
     half = b.make("broadcast", b.at(span).const(0.5), axes=(), shape=like.shape, running=(axis,))
     half = b.make("asserted", half, domain=PROB)
     with b.within(drawing=Drawing(distributions.place_site(b, span, "noise"), None)):

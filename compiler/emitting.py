@@ -14,7 +14,7 @@ from dln.compiler.graph import Node
 from dln.compiler.sizes import Size
 from dln.compiler.state import Build
 from dln.compiler.statics import tensor, whole
-from dln.compiler.values import Examples, Plot, Scope, Text, Value, describe, shown
+from dln.compiler.values import Examples, Plot, Scope, Text, Value, describe, shown, whole_number
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Note, Span
 
@@ -127,10 +127,7 @@ def tiles(b: Build, span: Span, x: Value, h: Value, w: Value) -> Node:
     """The numbers of one example as images of h x w: one, or n of them, [n, h, w]."""
     node = tensors.as_tensor(b, x, span)
     at = b.blame(x, span)
-    for v in (h, w):
-        if isinstance(v, bool) or not isinstance(v, int) or v < 1:
-            b.fail("E305", "the sides of a tile are whole numbers", b.blame(v, span),
-                   f"is {shown(v)}")  # fmt: skip
+    h, w = (_side(b, v, span) for v in (h, w))
     sizes = [b.sizes.resolve(size).value for size in node.type.example]
     known = [n for n in sizes if n is not None]
     if len(known) < len(sizes):
@@ -143,6 +140,14 @@ def tiles(b: Build, span: Span, x: Value, h: Value, w: Value) -> Node:
     many = (Size(n),) if n > 1 or not node.type.running else ()
     shape = (*node.type.lead, *many, Size(h), Size(w))
     return b.at(span)("reshape", node, shape=shape, running=node.type.running)
+
+
+def _side(b: Build, side: Value, span: Span) -> int:
+    number = whole_number(side)
+    if number is None or number < 1:
+        label = f"is {shown(side)}"
+        b.fail("E305", "the sides of a tile are whole numbers", b.blame(side, span), label)
+    return number
 
 
 # ---- examples of data --------------------------------------------------------------------------

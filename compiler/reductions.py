@@ -20,7 +20,7 @@ from dln.compiler.tensors import (
     short,
     whole_text,
 )
-from dln.compiler.values import Value, shown
+from dln.compiler.values import Value, shown, whole_number
 from dln.grammar.diagnostics import Note, Span
 
 # ---- contraction -------------------------------------------------------------------------------
@@ -198,12 +198,13 @@ def lowest(b: Build, span: Span, x: Value, k: Value) -> Node:
     size = b.sizes.resolve(node.type.example[0])
     k = b.resolve(k) if isinstance(k, Size) else k
     most = size.value
-    if isinstance(k, bool) or not isinstance(k, int) or k < 1 or (most is not None and k > most):
+    number = whole_number(k)
+    if number is None or number < 1 or (most is not None and number > most):
         of = "" if most is None else f" from 1 to {most}"
         found = f"is {shown(k)}"
         b.fail("E305", f"how many are lowest is a whole number{of}", b.blame(k, span), found)
     node = lengths.filled(b, node, (len(node.type.running),), lengths.LARGE, span)
-    return b.at(span)("lowest", node, k=k)
+    return b.at(span)("lowest", node, k=number)
 
 
 def last(b: Build, node: Node, span: Span) -> Node:

@@ -9,8 +9,9 @@ from dln.compiler import absences, lengths, tensors
 from dln.compiler.graph import Node
 from dln.compiler.sizes import Size
 from dln.compiler.state import Build
+from dln.compiler.statics import whole_size
 from dln.compiler.tensor import TensorType
-from dln.compiler.values import IndexVar, Value, shown
+from dln.compiler.values import IndexVar, Value, shown, whole_number
 from dln.grammar.diagnostics import Span
 
 
@@ -39,15 +40,8 @@ def onehot(b: Build, span: Span, label: Value) -> Node:
 
 def filled(value: float) -> Callable[..., Node]:
     def call(b: Build, span: Span, *sizes: Value) -> Node:
-        shape = []
-        for v in sizes:
-            if isinstance(v, float) or not isinstance(v, int | Size):
-                at = b.blame(v, span)
-                b.fail("E212", "a size must be a whole number", at, f"is {shown(v)}")
-            if isinstance(v, int) and v < 0:
-                b.fail("E212", "a size cannot be negative", b.blame(v, span), f"is {v}")
-            shape.append(Size.of(v))
-        return b.at(span)("broadcast", b.make.const(value), axes=(), shape=tuple(shape), running=())
+        shape = tuple(whole_size(b, v, span) for v in sizes)
+        return b.at(span)("broadcast", b.make.const(value), axes=(), shape=shape, running=())
 
     return call
 
@@ -138,7 +132,8 @@ def concat(b: Build, span: Span, *parts: Value) -> Value:
 def pad(b: Build, span: Span, x: Value, n: Value) -> Node:
     """A border of `n` zeros around the last two axes (the image), or around a vector."""
     node = tensors.quantity(b, tensors.as_tensor(b, x, span), span)
-    if isinstance(n, bool) or not isinstance(n, int) or n < 0:
+    border = whole_number(n)
+    if border is None or border < 0:
         b.fail("E305", "a border is a whole number", b.blame(n, span), f"is {shown(n)}")
     if not node.type.example:
         b.fail("E206", "pad takes an image or a vector", b.blame(x, span), "is a single number")
@@ -146,7 +141,7 @@ def pad(b: Build, span: Span, x: Value, n: Value) -> Node:
     for axis in range(last - min(2, len(node.type.example)), last):
         found = lengths.extent(b, node.type.shape[axis])
         node = lengths.filled(b, node, (axis,), 0.0, span)
-        node = b.at(span)("pad", node, axis=axis, before=n, after=n)
+        node = b.at(span)("pad", node, axis=axis, before=border, after=border)
         if found is not None:
-            node = lengths.ended(b, node, axis, lengths.longer(b, found, 2 * n))
+            node = lengths.ended(b, node, axis, lengths.longer(b, found, 2 * border))
     return node

@@ -23,6 +23,7 @@ from dln.compiler.values import (
     describe,
     known_value,
     shown,
+    whole_number,
 )
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Note, Span, nearest
@@ -50,9 +51,10 @@ def static(b: Build, expr: s.Expr, scope: Scope, what: str) -> Value:
 def whole(b: Build, expr: s.Expr, scope: Scope, what: str) -> int:
     """A static whole number."""
     value = static(b, expr, scope, what)
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
+    number = whole_number(value)
+    if number is None:
         b.fail("E305", f"{what} must be a whole number", expr.span, f"is {shown(value)}")
-    return int(value)
+    return number
 
 
 def tensor(b: Build, expr: s.Expr, scope: Scope, what: str = "this") -> Node:
@@ -83,14 +85,23 @@ def size(b: Build, expr: s.Expr, scope: Scope, declare: dict[str, Var] | None = 
             if y.value is not None:
                 return x * y.value
             b.fail("E211", "a size may be multiplied by a number only", expr.span)
-    value = b.evaluate(expr, scope)
+    return _size_of(b, b.evaluate(expr, scope), at)
+
+
+def whole_size(b: Build, value: Value, span: Span) -> Size:
+    """A value as a size: of what a function is given."""
+    return value if isinstance(value, Size) else _size_of(b, value, b.blame(value, span))
+
+
+def _size_of(b: Build, value: Value, at: Span) -> Size:
     if isinstance(value, Size):
         return value
-    if isinstance(value, int | float) and not isinstance(value, bool) and value == int(value):
-        if value < 0:
-            b.fail("E212", "a size cannot be negative", at, f"is {int(value)}")
-        return Size(int(value))
-    b.fail("E212", "a size must be a whole number", at, f"is {shown(value)}")
+    number = whole_number(value)
+    if number is None:
+        b.fail("E212", "a size must be a whole number", at, f"is {shown(value)}")
+    if number < 0:
+        b.fail("E212", "a size cannot be negative", at, f"is {number}")
+    return Size(number)
 
 
 def _given_at(b: Build, expr: s.Name, scope: Scope) -> Span:

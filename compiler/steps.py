@@ -220,7 +220,7 @@ def _set(b: Build, path: str, node: Node, span: Span, new: dict[str, tuple[Node,
             span,
             "changed again",
             (Note(new[path][1], "first here"),),
-            remedy="put the lines into two steps",
+            remedy="put the lines into two steps; of two losses, minimise the sum in one line",
         )
     new[path] = (joins.live_only(b.at(span), node, b.params[path].node), span)
 

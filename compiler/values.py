@@ -373,6 +373,13 @@ def callable_value(value: Value) -> bool:
     return isinstance(value, callables | InstanceVerb)
 
 
+def whole_number(value: Value) -> int | None:
+    """A number without a fraction, whether it is written 2, 2.0 or 4 / 2; None of anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return int(value) if value == int(value) else None
+
+
 def shown(value: Value) -> str:
     """A number itself; of anything else, what kind of thing it is."""
     number = isinstance(value, int | float) and not isinstance(value, bool)

@@ -16,7 +16,7 @@ from dln.compiler.graph import Node
 from dln.compiler.sizes import Conflict, Reason, Size
 from dln.compiler.state import Build
 from dln.compiler.tensors import short
-from dln.compiler.values import IndexForm, IndexVar, StepIndex, Value
+from dln.compiler.values import IndexForm, IndexVar, StepIndex, Value, whole_number
 from dln.grammar.diagnostics import Note, Span
 
 
@@ -38,7 +38,7 @@ def arithmetic(
     b: Build, op: str, left: Value, right: Value, span: Span, spans: tuple[Span, Span]
 ) -> IndexForm | StepIndex:
     """`2*i + u`: indices added, and multiplied by whole numbers; `t - 1`, a step of a scan."""
-    left, right = (b.resolve(v) if isinstance(v, Size) else v for v in (left, right))
+    left, right = (_plain(b, v) for v in (left, right))
     parts = (left, spans[0]), (right, spans[1])
     if isinstance(left, StepIndex) or isinstance(right, StepIndex):
         return _step(b, op, *parts, span)
@@ -51,6 +51,13 @@ def arithmetic(
         if op == "*" and not y.terms:
             return _sum(IndexForm(()), x, y.offset)
     counting.refuse_operation(b, op, *parts, span)
+
+
+def _plain(b: Build, value: Value) -> Value:
+    """A size as the number that it is, and a whole number as such: `c / 2 * i`."""
+    value = b.resolve(value) if isinstance(value, Size) else value
+    found = whole_number(value)
+    return value if found is None else found
 
 
 def _step(b: Build, op: str, first: counting.Part, second: counting.Part, span: Span) -> StepIndex:

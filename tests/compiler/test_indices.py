@@ -181,3 +181,36 @@ train t on d batch 16 for 1 epoch {{
     history = made.train("t").history
     assert history["differ"][-1][2] == 0
     assert history["one"][-1][2] == float(seen == "argmin")  # the last marker is -1
+
+
+WHOLE = """
+const n = 2
+block fold(x[c]; k) -> z[k, c / k] {
+  z[a, e] = x[c / k * a + e]
+}
+block strides(x[c]) -> y[m] {
+  y[i] = sum(u in 0..1: x[n*i + u])
+}
+block before(x[time, k]) -> y[time, k] {
+  scan t in time {
+    y[t] = x[t] + y[t-n]
+  }
+}
+let four = fold(2 * n)
+let sums = strides()
+let late = before()
+check "c" {
+  expect sum(zeros(n, 3) + ones(n, 3)) == 6
+  expect lowest([5, 3, 9], n) == [1, 0]
+  expect pad([1, 2], n) == [0, 0, 1, 2, 0, 0]
+  expect four([1, 2, 3, 4, 5, 6, 7, 8])[1] == [3, 4]
+  expect sums([1, 2, 3, 4, 5, 6]) == [3, 7, 11]
+  expect late([[1], [2], [3], [4]]) == [[1], [2], [4], [6]]
+  expect shape(noise(n, n)) == [n]
+}
+"""
+
+
+@pytest.mark.parametrize("n", ["2", "2.0", "4 / 2", "0.5 * 4", "sqrt(4)"])
+def test_a_whole_number_is_one_however_it_is_written(n: str) -> None:
+    expectations(WHOLE.replace("const n = 2", f"const n = {n}"))
