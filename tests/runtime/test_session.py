@@ -68,7 +68,7 @@ def test_gradients(session: Any, table: Any) -> None:
 def test_wrong_names(session: Any) -> None:
     s = session()
     for wrong, remedy in [
-        (lambda: s.params["net.v"], "one of net.b, net.w"),
+        (lambda: s.params["net.v"], "one of net.w, net.b"),
         (lambda: s.step("fti"), "fit"),
         (lambda: s.grad("fit", "net.ww"), "net.w"),
         (lambda: s["nett"], "net"),
