@@ -149,7 +149,19 @@ def asked(node: Node, slot: int, need: Need) -> tuple[Need, bool]:
     if need == ALWAYS:
         return ALWAYS, True
     places = places_of(node, slot)
-    return (ALWAYS, False) if places is None else moved(need, places, node.type)
+    return (ALWAYS, False) if places is None else moved(need, places, _asked_of(node))
+
+
+def _asked_of(node: Node) -> TensorType:
+    """What a need of a node has axes of: its elements, but of a loop the examples."""
+    return examples(node) if node.op == "scan" else node.type
+
+
+def examples(loop: Node) -> TensorType:
+    """Whether each example needs a loop, as a tensor."""
+    running = [o.type for o in loop.operands if "batch" in o.type.running]
+    lead = [(t.size_of("batch"),) for t in running[:1]]
+    return TensorType(lead[0], ("batch",), "bool") if lead else TensorType((), (), "bool")
 
 
 def places_of(node: Node, slot: int) -> Places | None:

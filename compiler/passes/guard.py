@@ -22,7 +22,7 @@ from functools import reduce
 
 from dln.compiler.formula import formula
 from dln.compiler.graph import Graph, Node, ancestors
-from dln.compiler.needs import ALWAYS, Need, Outcome, either
+from dln.compiler.needs import ALWAYS, Need, Outcome, either, examples
 from dln.compiler.op import DERIVATIVES, Make
 from dln.compiler.ops.loop import (
     Body,
@@ -118,9 +118,7 @@ class Writer:
             inner.asked = frozenset(n["value"] for n in self.derived if n.operands[:1] == (node,))
         wanted, told = dict.fromkeys(inner.outputs, ALWAYS), tuple[Node, ...]()
         if need != ALWAYS:
-            size = next(o.type for o in node.operands if "batch" in o.type.running)
-            like = TensorType((size.size_of("batch"),), ("batch",), "bool")
-            test = self._test(m, need, like)
+            test = self._test(m, need, examples(node))
             number = 1 + max((s["number"] for s in body.slots), default=0)
             made = slot(inner, test.type, number, "fixed")
             body = Body(

@@ -51,6 +51,7 @@ def by_step(body):
 
 LOOP = "h[-1] = w[0] * x[0]\n  scan t in 3 {{\n    h[t] = {}\n  }}\n  y = {}"
 ROWS = [[0, 1], [3, 1], [1000, 2]]
+LEARNT = by_step(lambda h, w, x: np.tanh(h * x[0] + log(w[1])))
 
 CASES = {
     "p log p": (
@@ -171,6 +172,22 @@ CASES = {
         ROWS,
         [0.5, 2],
         lambda w, x: by_step(lambda h, w, x: exp(h) * w[1])(w, x) if x[0] < 1 else w[1] * x[1],
+    ),
+    "two tests around a loop": (
+        LOOP.format(
+            "tanh(h[t-1] * x[0] + k)", "(last(h) if x[1] > 0 else w[0]) if x[0] > 0 else 1"
+        ).replace("h[-1]", "k = log(w[1])\n  h[-1]"),
+        [[1, 2], [-1, 1], [1, -1]],
+        [0.5, 2],
+        lambda w, x: LEARNT(w, x) if min(x) > 0 else w[0] if x[0] > 0 else 1,
+    ),
+    "two tests around a loop, never both": (
+        LOOP.format(
+            "tanh(h[t-1] * x[0] + k)", "(last(h) if x[1] > 0 else w[0]) if x[0] > 0 else 1"
+        ).replace("h[-1]", "k = log(w[1])\n  h[-1]"),
+        [[-1, 1], [1, -1]],
+        [0.5, -2],
+        lambda w, x: w[0] if x[0] > 0 else 1,
     ),
 }
 
