@@ -241,12 +241,23 @@ def lengths(
 ) -> str | None:
     """The field that holds the lengths of the sequences; added where it is not written.
 
-    None where no field runs over time, or the raw data hold no lengths.
+    None where no field runs over time, or the raw data hold no lengths and no field is called so.
     """
     timed = any("time" in f.node.type.running for f in fields.values())
-    if not timed or LENGTH not in raw:
+    mine = fields.get(LENGTH)
+    if not timed or (LENGTH not in raw and mine is None):
         return None
-    value, mine = raw[LENGTH], fields.get(LENGTH)
+    if LENGTH not in raw:
+        assert mine is not None
+        b.fail(
+            "E348",
+            f"{LENGTH} is how long each sequence is, and raw has none",
+            mine.span,
+            "is a field like any other",
+            facts=(f'lengths are an array "{LENGTH}" beside the sequences, as npz(...) reads it',),
+            remedy=mine.span.text.replace(LENGTH, "steps", 1),
+        )
+    value = raw[LENGTH]
     if mine is not None and mine.value is not value:
         text = "length is how long each sequence is"
         b.fail("E348", text, mine.span, "is something else", remedy=f"{LENGTH} = raw.{LENGTH}")
