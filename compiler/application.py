@@ -201,22 +201,13 @@ def _result(b: Build, made: Instance, port: s.Port, body: Scope) -> Node:
         )
     node = tensors.as_tensor(b, lookup(b, port.name, port.span, body), port.span)
     running, sizes = port_sizes(b, port, made.scope, made.sizes)
+    who = f"{made.name} promises {port.name}{dims_text(port)}"
     if b.stepping and "time" in running and not standing.runs(b, node):
-        b.fail(
-            "E214",
-            f"{made.name} promises {port.name}{dims_text(port)}, which runs over time",
-            port.span,
-            f"is {b.shown(node.type)}, which does not run over time",
-        )
-    fit(
-        b,
-        node,
-        now(b, running),
-        sizes,
-        port.span,
-        f"{made.name} promises {port.name}{dims_text(port)}",
-        port.span,
-    )
+        label = f"is {b.shown(node.type)}, which does not run over time"
+        b.fail("E214", f"{who}, which runs over time", port.span, label)
+    running = now(b, running)
+    node = as_sequence(b, node, running, sizes, port.span)
+    fit(b, node, running, sizes, port.span, who, port.span)
     domain = domain_of(b, port.domain, made.scope, made.sizes)
     if domain is None or domain == node.type.domain:
         return node

@@ -150,19 +150,31 @@ def _in_time(b: Build, node: Node, expr: s.Index, scope: Scope) -> Node:
     return sequences.element(b, node, at, part.span)
 
 
+def _is_class(b: Build, expr: s.Index, scope: Scope) -> bool:
+    """Whether the first index is a class, `x[label]`: it picks from the steps as from any axis."""
+    part = expr.indices[0]
+    value = None if isinstance(part, s.Slice) else _place(b, part, expr, scope)
+    return isinstance(value, Node) and value.type.kind == "index"
+
+
 def _over_time(b: Build, node: Node, index: IndexVar | IndexForm, span: Span) -> Node:
     """`h[i]`, `h[2*i + 1]` of a sequence: its time runs under an index."""
     if isinstance(index, IndexVar) and not (index.ranged and index.size != node.type.shape[0]):
         names = tuple(index.axis if a == TIME else a for a in node.type.running)
         tensors.equal(b, index.size, node.type.shape[0], span, f"{index.name} runs over time")
         return b.make("running", node, running=names)
-    rest = node.type.running[1:]
-    last = (*range(1, len(rest) + 1), 0, *range(len(rest) + 1, len(node.type.shape)))
-    turned = b.make("transpose", node, perm=last) if rest else node
-    plain = b.make("running", turned, running=rest)
+    plain = _by_steps(b, node)
     if isinstance(index, IndexVar):
         return axes.axes_run(b, plain, 0, index, span)
     return windows.look(b, plain, 0, index, span)
+
+
+def _by_steps(b: Build, node: Node) -> Node:
+    """A sequence with time first as a tensor of which the steps are the first axis."""
+    rest = node.type.running[1:]
+    last = (*range(1, len(rest) + 1), 0, *range(len(rest) + 1, len(node.type.shape)))
+    turned = b.make("transpose", node, perm=last) if rest else node
+    return b.make("running", turned, running=rest)
 
 
 def _list_index(
@@ -208,10 +220,13 @@ def _tensor_index(b: Build, node: Node, expr: s.Index, scope: Scope) -> Value:
         name = tensors.short(expr.body.span.text)
         standing.refuse(b, expr.span, f"{name} is a sequence, of which it has one step")
     if TIME in node.type.running and not b.mapped and expr.indices:
-        node = _in_time(b, node, expr, scope)
-        if len(expr.indices) == 1:
-            return b.mark(node, expr.span)
-        expr = s.Index(expr.body, expr.indices[1:], span=expr.span)
+        if _is_class(b, expr, scope):
+            node = _by_steps(b, sequences.time_first(b, node, expr.span))
+        else:
+            node = _in_time(b, node, expr, scope)
+            if len(expr.indices) == 1:
+                return b.mark(node, expr.span)
+            expr = s.Index(expr.body, expr.indices[1:], span=expr.span)
     if len(expr.indices) > len(node.type.example):
         b.fail(
             "E213",

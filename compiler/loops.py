@@ -10,6 +10,7 @@ carried comes from the memory of the frame.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -24,7 +25,7 @@ from dln.compiler.statics import lookup
 from dln.compiler.tensor import TensorType
 from dln.compiler.values import Scope
 from dln.grammar import syntax as s
-from dln.grammar.diagnostics import DlnError, Note
+from dln.grammar.diagnostics import DlnError, Note, Problem
 
 ROUNDS = 6  # what is carried has its final type after two or three
 
@@ -118,11 +119,11 @@ class Loop:
         unsaid = [n for n in self.recurrences if self._guessed(n)]
         first = error.problems[0]
         of_sizes = first.code.startswith("E2") and first.code != "E214"
-        if not unsaid or not of_sizes or first.facts or first.remedy:
+        if not unsaid or not of_sizes or first.remedy:
             return error
-        name = unsaid[0]
+        name = next((n for n in unsaid if is_in(first, n)), unsaid[0])
         fact = f"nothing says what {name} holds before the first step"
-        said = replace(first, facts=(fact,), remedy=f"{name}[-1] = ...")
+        said = replace(first, facts=(*first.facts, fact), remedy=f"{name}[-1] = ...")
         return DlnError([said, *error.problems[1:]])
 
     def _guessed(self, name: str) -> bool:
@@ -132,7 +133,8 @@ class Loop:
 
     def _first_types(self) -> dict[str, TensorType]:
         """What each sequence is taken for at first: from its first value or the block's ports,
-        a vector where the equations multiply it with a matrix or pass it on, else a number."""
+        a tensor with as many axes as it has indices, at least a vector where the equations multiply
+        it with a matrix or pass it on, else a number."""
         b = self.b
         running = ("batch",) if b.frame.batched else ()
         lead = (BATCH_SIZE,) if running else ()
@@ -145,12 +147,14 @@ class Loop:
             promised = equations.promised(b, name, self.scope)
             if promised is None:
                 vector = any(is_vector(part, name) for part in self.st.body)
-                promised = (Size.of(Var(name, span=line.target.span)),) if vector else ()
+                axes = max(int(vector), *(indices(part, name) for part in self.st.body))
+                promised = tuple(Size.of(Var(name, span=line.target.span)) for _ in range(axes))
             found[name] = TensorType((*lead, *promised), running)
         return found
 
     def _begun(self, name: str) -> TensorType | None:
-        """The type of what a sequence is said to begin with: `h[-1]`, `h[-2]`, together."""
+        """The type of what a sequence is said to begin with: `h[-1]`, `h[-2]`, together. What the
+        numbers are is for the equation to say: zeros may become anything."""
         keys = (k for k in self.scope.names if k.startswith(f"{name}[-"))
         lags = sorted(int(k[len(name) + 2 : -1]) for k in keys)
         found = [(node, lag) for lag in lags if (node := self.first(name, lag)) is not None]
@@ -158,7 +162,8 @@ class Loop:
             return None
         nodes, at = [node for node, _ in found], self.recurrences[name].target.span
         said = [self.scope.names[first_name(name, lag)].span or at for _, lag in found]
-        return tensors.full(self.b, tensors.align(self.b, nodes, at, said), at)[0].type
+        type = tensors.full(self.b, tensors.align(self.b, nodes, at, said), at)[0].type
+        return type if type.kind == "index" else TensorType(type.shape, type.running, type.kind)
 
     def first(self, name: str, lag: int) -> Node | None:
         """The value that a sequence is said to have before the first step."""
@@ -186,7 +191,12 @@ class Loop:
 
 def is_lagged(part: Any, name: str) -> bool:
     """Whether `name[...]` stands anywhere in a piece of syntax."""
-    return _is_lagged(part, name) or any(is_lagged(p, name) for p in _parts(part))
+    return _names(part, name) or any(is_lagged(p, name) for p in _parts(part))
+
+
+def is_in(problem: Problem, name: str) -> bool:
+    """Whether a name stands where a problem is."""
+    return problem.span is not None and name in re.findall(r"[A-Za-z_]\w*", problem.span.text)
 
 
 def is_vector(part: Any, name: str) -> bool:
@@ -201,13 +211,25 @@ def is_vector(part: Any, name: str) -> bool:
     return any(is_vector(p, name) for p in _parts(part))
 
 
+def indices(part: Any, name: str) -> int:
+    """How many indices stand behind the step of `name[t, i, j]`, wherever most stand."""
+    here = max(0, len(part.indices) - 1) if _names(part, name) else 0
+    if isinstance(part, s.Define | s.Draw) and part.target.name == name:
+        here = max(0, len(part.target.dims or ()) - 1)
+    return max(here, *(indices(p, name) for p in _parts(part)), 0)
+
+
 NUMBERWISE = frozenset("exp log sqrt tanh sin cos abs sign sigmoid relu softplus max min".split())
 """Functions that say nothing about the shape of what they take."""
 
 
 def _is_lagged(expr: Any, name: str) -> bool:
+    return _names(expr, name) and len(expr.indices) == 1
+
+
+def _names(expr: Any, name: str) -> bool:
     body = expr.body if isinstance(expr, s.Index) else None
-    return isinstance(body, s.Name) and body.id == name and len(expr.indices) == 1
+    return isinstance(body, s.Name) and body.id == name
 
 
 def _parts(part: Any) -> Iterator[Any]:

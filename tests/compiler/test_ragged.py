@@ -41,6 +41,10 @@ h = x -> dense(2, act = tanh); y = sum(h * h) + mean(h -> softmax)
 z[i] = x[i, 0]^2; y = sum(z) / mean(z) + max(z) + z[0]
 z[i] = -1 - x[i, 0]^2; y = sum(onehot(argmax(z)) * z) + z[argmin(z)] + z[argmax(z)]
 z[i] = x[i, 0]; y = sum(z[lowest(z, 1)])
+z[i] = x[i, 0]; s = x[argmax(z), 1] + sum(x[argmin(z)]) + sum(x[lowest(z, 1), 1]);
+  y = s + sum(E[c[argmax(z)]])
+scan t in time { e[i] = s[t-1, 0] * x[i, 0] + x[i, 1];
+  s[t] = tanh(x[argmax(e)] + x[t]) }; y = sum(s)
 z[i] = w @ x[i]; a = softmax(z); y = sum(i: a[i] * x[i, 0])
 z[i] = 1000 * (w @ x[i]); a = softmax(z); y = sum(i: a[i] * x[i, 0])
 z[i] = w @ x[i]; y = log(sum(exp(z)))
