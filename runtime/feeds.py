@@ -89,18 +89,31 @@ def check_field(
     label = f"{spec.name} is declared here" if span else ""
     message, remedy = f"{spec.name}: {problem.message}", problem.remedy
     if span is not None and where is not None and remedy.startswith(spec.name):
-        remedy = _of_raw(span.text) + remedy.removeprefix(spec.name)
+        remedy = _in_its_line(span.text, remedy.removeprefix(spec.name))
     raise DlnError([Problem(problem.code, message, span, label, (), problem.facts, remedy)])
 
 
-def _of_raw(text: str) -> str:
-    """What stands for a field in its own line: `raw.image` of `x[784]: prob = raw.image`."""
-    value = text.partition("=")[2].strip() or text
-    return value if re.fullmatch(r"[\w.\[\], :]+", value) else f"({value})"
+HEAD = re.compile(r"\w+\s*(\[[^\]=]*\])?\s*(:[^=]*)?=(?!=)\s*")
+"""What stands before the value of a field, as in `x[784]: prob = raw.image`."""
+
+
+def _in_its_line(text: str, remedy: str) -> str:
+    """A remedy that goes on from the value of a field, written with what stands for that value in
+    the line of the field: `raw.label - 1`. An assertion is made of what comes out."""
+    head = HEAD.match(text)
+    value, said, domain = (text[head.end() :], "", "") if head else text.rpartition(" as ")
+    change, comma, reason = remedy.partition(",")
+    value = value if re.fullmatch(r"[\w.\[\], :]+", value) else f"({value})"
+    return value + change + said + domain + comma + reason
 
 
 def to_host(given: Any) -> Array | Problem:
     """A NumPy array of what was given, without a copy where that can be."""
+    if isinstance(given, np.ma.MaskedArray) and np.ma.is_masked(given):
+        count = int(np.ma.count_masked(given))
+        message = f"has {count:,} masked value" + "s" * (count > 1)
+        remedy = "give the examples of which all numbers are known"
+        return Problem("E552", message, remedy=remedy)
     if isinstance(given, np.ndarray):
         return given
     try:

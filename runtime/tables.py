@@ -41,7 +41,8 @@ class Lines:
     the one that opens a quote which is not closed there."""
 
     def __init__(self, text: str) -> None:
-        self.text, self.number, self.opened = text, 0, 0
+        self.text = text.replace("\r\n", "\n").replace("\r", "\n")
+        self.number, self.opened = 0, 0
 
     def __iter__(self) -> Iterator[str]:
         for number, line in enumerate(self.text.split("\n"), 1):
@@ -49,7 +50,7 @@ class Lines:
             if line.strip() and not line.lstrip().startswith("#"):
                 if line.count('"') % 2:
                     self.opened = 0 if self.opened else number
-                yield line.rstrip("\r")
+                yield line
 
 
 def separator(lines: Sequence[str]) -> str:

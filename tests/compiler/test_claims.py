@@ -131,6 +131,26 @@ def test_assertions_are_checked_when_the_data_are_read(tmp_path: Path, reader: s
         )  # fmt: skip
 
 
+@pytest.mark.parametrize("reader", RAW)
+def test_the_remedy_of_an_assertion_is_one(tmp_path: Path, reader: str) -> None:
+    """Classes counted from 1: what is written in place of the assertion makes them classes."""
+    text, raw = labelled(tmp_path, reader, [3, 1, 2]), RAW[reader]
+    wrong = text.replace("label: class(3)", "label") % f"{raw} as class(3)"
+    _, _, remedy = problem(lambda: held(spec(tmp_path, wrong)))
+    right, _, reason = remedy.partition(", ")
+    assert reason == "if classes are counted from 1"
+    found = spec(tmp_path, wrong.replace(f"{raw} as class(3)", right))
+    assert held(found)["label"].tolist() == [2, 0, 1]
+
+
+def test_the_remedy_of_an_asserted_comparison_keeps_it_whole(tmp_path: Path) -> None:
+    text = labelled(tmp_path, "table", [0, 200, 255])
+    wrong = text.replace("label: class(3)", "label") % "(raw[2] + 0 * (raw[2] == 1)) as prob"
+    _, _, remedy = problem(lambda: held(spec(tmp_path, wrong)))
+    found = spec(tmp_path, text.replace("label: class(3)", "label") % remedy)
+    np.testing.assert_allclose(held(found)["label"], [0, 200 / 255, 1])
+
+
 def test_a_declared_class_is_checked_before_other_fields_use_it(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", c=np.array([0.0, 9.0]), W=np.ones((2, 3)))
     text = 'data d = npz("a.npz") {\n  c: class(3) = raw.c\n  y = raw.W[c]\n}\n'

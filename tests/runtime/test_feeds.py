@@ -47,6 +47,13 @@ def test_dlpack_and_cupy_have_ways_in() -> None:
     assert check_field(T, there) is held
 
 
+def test_masked_values_are_not_taken_for_numbers() -> None:
+    held = np.ma.array([1.0, 2.0, 3.0], mask=[False, True, False])
+    remedy = "give the examples of which all numbers are known"
+    assert problems([T], {"t": held}) == [("E552", "t: has 1 masked value", remedy)]
+    assert check_field(T, np.ma.array([1.0, 2.0], mask=False)).tolist() == [1, 2]
+
+
 def test_names() -> None:
     fed = {"x": np.zeros((1, 2, 3)), "lable": [1]}
     assert problems([X, C], fed) == [("E550", 'the phase sse has no field "lable"', "label")]

@@ -149,8 +149,9 @@ def test_npz(tmp_path: Path, write: Callable[..., None]) -> None:
     assert found["y"].tolist() == [1, 0] and found["y"].dtype == np.int64
 
 
-def test_table_headings_comments_and_line_ends(tmp_path: Path) -> None:
-    text = "\ufeffa,b\r\n# a note\r\n1, 2\r\n\r\n-3e1,4.5\r\n"
+@pytest.mark.parametrize("end", ["\r\n", "\n", "\r"])
+def test_table_headings_comments_and_line_ends(tmp_path: Path, end: str) -> None:
+    text = "\ufeffa,b\r\n# a note\r\n1, 2\r\n\r\n-3e1,4.5\r\n".replace("\r\n", end)
     (tmp_path / "t.csv").write_bytes(text.encode())
     d = decl("table", "t.csv", base=tmp_path)
     assert read(d)[""].tolist() == [[1, 2], [-30, 4.5]]
