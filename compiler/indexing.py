@@ -85,10 +85,22 @@ def _index(b: Build, expr: s.Index, scope: Scope) -> Value:
         b.fail("E328", f"{describe(body)} is not indexed", expr.span)
     if not isinstance(body, Node):
         b.fail("E328", f"{describe(body)} cannot be indexed", expr.span)
-    if body.op == "clock" and len(expr.indices) == 1 and not isinstance(expr.indices[0], s.Slice):
-        at = whole(b, expr.indices[0], scope, "the number of a report")
-        return asking.history(b, body, at, expr.span)
+    if body.op == "clock" and len(expr.indices) == 1:
+        return _report(b, body, expr, scope)
     return _tensor_index(b, body, expr, scope)
+
+
+def _report(b: Build, clock: Node, expr: s.Index, scope: Scope) -> Node:
+    """`valid[-1]`: a report by its number. Counting back to 0 would come to the first one."""
+    part, name = expr.indices[0], expr.body.span.text
+    if isinstance(part, s.Slice):
+        b.fail("E305", f"{name} has one number, of a report", expr.span, "is several",
+               remedy=f"[for k in 1..3: {name}[-k]]")  # fmt: skip
+    at = whole(b, part, scope, "the number of a report")
+    if at == 0 and isinstance(part, s.Unary):
+        b.fail("E305", f"{name}[0] is the first report, and has no other number", part.span,
+               "counts back 0 reports", remedy=f"{name}, for the latest report")  # fmt: skip
+    return asking.history(b, clock, at, expr.span)
 
 
 def _phase_of(b: Build, group: PhaseGroup, expr: s.Index, scope: Scope) -> PhaseValue:

@@ -166,20 +166,15 @@ def _logic(b: Build, expr: s.Binary, scope: Scope) -> Value:
     right = b.evaluate(expr.right, scope)
     if isinstance(left, bool):
         return right
-    nodes = [_truth(b, v, e.span) for v, e in ((left, expr.left), (right, expr.right))]
+    nodes = [truth(b, v, e.span) for v, e in ((left, expr.left), (right, expr.right))]
     return b.at(expr.span)(expr.op, *tensors.align(b, nodes, expr.span))
 
 
-def _truth(b: Build, value: Value, span: Span) -> Node:
+def truth(b: Build, value: Value, span: Span, what: str = "and, or and not take") -> Node:
+    """A value as one that holds or does not; a number is none."""
     node = tensors.as_tensor(b, value, span)
     if node.type.kind != "bool":
-        b.fail(
-            "E314",
-            "and, or and not take truth values",
-            span,
-            "is a number",
-            remedy="compare it: x > 0",
-        )
+        b.fail("E314", f"{what} truth values", span, "is a number", remedy="compare it: x > 0")
     return node
 
 
@@ -188,7 +183,7 @@ def _unary(b: Build, expr: s.Unary, scope: Scope) -> Value:
     if expr.op == "not":
         if isinstance(value, bool):
             return not value
-        return b.at(expr.span)("not", _truth(b, value, expr.body.span))
+        return b.at(expr.span)("not", truth(b, value, expr.body.span))
     if counting.is_index(value):
         counting.refuse_value(b, value, expr.body.span)
     if isinstance(value, bool | str) or not (_plain(value) or isinstance(value, Node | list)):

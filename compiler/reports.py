@@ -51,6 +51,8 @@ def check_number(b: Build, phase: Phase, watch: Watching, at: int, span: Span) -
     said = f"{phase.name} goes on for {count} {unit}{'s' * (count != 1)}"
     facts = (f"{said} and reports {watch.name} {times}",)
     last = f"{watch.name}[{most - 1}] is the last report" if most else ""
+    if at < 0 and most > 1:
+        last = f"{watch.name}[{1 - most}] at most"
     notes = (Note(watch.span, "is watched here"),) if watch.span != span else ()
     b.fail("E386", f"there is no {watch.name}[{at}]", span, "is never reported", notes, last, facts)
 

@@ -11,6 +11,7 @@ from dln.compiler.bodies import Collected, clocks, fields, flat, phase_scope
 from dln.compiler.data import on_part
 from dln.compiler.graph import Node
 from dln.compiler.model import Keeping, On, Starting, Watching
+from dln.compiler.operators import truth
 from dln.compiler.state import Build, Naming, poison
 from dln.compiler.statics import whole, word
 from dln.compiler.steps import batch_reduced, one_parameter
@@ -137,8 +138,19 @@ def _over_watches(
         inner.names[lost.name] = Binding(lost.span, poison, static=True)
     for w in got.watches:
         inner.value(w.name, b.make("clock", name=f"watch:{w.name}"), w.span)
+    inner.names.setdefault(phase, Binding(expr.span, partial(_of_itself, b, phase, expr, what)))
     with b.within(frame=b.new_frame(what)):
-        return tensors.as_tensor(b, b.evaluate(expr, inner), expr.span, what)
+        value = b.evaluate(expr, inner)
+        if what == "until" and not isinstance(value, bool):
+            return truth(b, value, expr.span, "until takes")
+        return tensors.as_tensor(b, value, expr.span, what)
+
+
+def _of_itself(b: Build, phase: str, expr: s.Expr, what: str) -> NoReturn:
+    """The phase's own name, before there is anything to ask of it."""
+    said = f"{what if what == 'until' else 'best by'} has the watches of {phase} by their names alone"
+    where = word(expr.span, phase)
+    b.fail("E301", said, where, "is the phase itself", remedy=f"leave {phase}. out")
 
 
 def _of_minibatch(b: Build, name: str, expr: s.Expr, what: str) -> NoReturn:
