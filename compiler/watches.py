@@ -148,7 +148,8 @@ def _over_watches(
 
 def _of_itself(b: Build, phase: str, expr: s.Expr, what: str) -> NoReturn:
     """The phase's own name, before there is anything to ask of it."""
-    said = f"{what if what == 'until' else 'best by'} has the watches of {phase} by their names alone"
+    who = "until" if what == "until" else "best by"
+    said = f"{who} has the watches of {phase} by their names alone"
     where = word(expr.span, phase)
     b.fail("E301", said, where, "is the phase itself", remedy=f"leave {phase}. out")
 

@@ -4,8 +4,9 @@ For a direction r (a unit vector over one parameter) the derivative of the loss 
 <gradient, r>; it is compared with (f(p + h r) - f(p - h r)) / 2h for several h, in float64, and
 the best agreement counts. Two neighbouring h also give a slope without the error in h^2
 (Richardson 1911), so that a small slope can be measured at a large h, away from rounding. Where
-none agrees and the slopes on both sides differ however small h is, the loss has a kink there
-(relu, max): such directions are counted and skipped, as in Caffe's checker. So are those along
+the slopes on both sides differ however small h is, the loss has a kink there (relu, max), though
+the mean of both may agree, as that of abs at 0: such directions are counted and skipped, as in
+Caffe's checker. So are those along
 which the loss is no number. A parameter without any other direction is not compared, and says why.
 The relative error is |a - n| / max(|a|, |n|, 1e-6 f); that of a gradient that is no number is
 infinite. Faults: E570 a phase without gradients, E571 a plan in single precision, E572 a phase that
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from math import inf, isfinite, nan
 from typing import Any
 
@@ -196,6 +198,7 @@ def _along(probe: _Probe, path: str, direction: Host) -> tuple[float, float, flo
     level = max(abs(middle), 1e-3)
     best: tuple[float, float] | None = None
     coarse, kink = nan, False
+    bends: list[float] = []
     for h in (scale * s for s in STEPS):
         ahead = (probe.loss(path, h * direction) - middle) / h
         behind = (middle - probe.loss(path, -h * direction)) / h
@@ -203,7 +206,9 @@ def _along(probe: _Probe, path: str, direction: Host) -> tuple[float, float, flo
         slopes = [central, central + (central - coarse) / 99]
         coarse = central  # with an h ten times as large, and so 100 times the error in h^2
         rounding = 8 * np.finfo(np.float64).eps * level / h
-        kink = bool(abs(ahead - behind) > KINK * max(abs(ahead), abs(behind)) + rounding)
+        bend = abs(ahead - behind)
+        kink = bool(bend > KINK * max(abs(ahead), abs(behind)) + rounding)
+        bends.append(bend if bend > 10 * rounding else 0.0)
         for numeric in filter(isfinite, slopes):
             error = abs(analytic - numeric) / max(abs(analytic), abs(numeric), FLOOR * level)
             error = error if isfinite(analytic) else inf
@@ -211,4 +216,12 @@ def _along(probe: _Probe, path: str, direction: Host) -> tuple[float, float, flo
                 best = (numeric, error)
     if best is None:
         return BEYOND
-    return KINKED if best[1] > KINK and kink else (analytic, *best)
+    kinked = (best[1] > KINK and kink) or _sharp(bends)
+    return KINKED if kinked and isfinite(analytic) else (analytic, *best)
+
+
+def _sharp(bends: list[float]) -> bool:
+    """Whether slopes ahead and behind differ by as much at the smallest h as at larger ones. Where
+    the loss is smooth a tenth of h has a tenth of the difference, and rounding has ten times it."""
+    last = bends[-3:]
+    return all(0.5 * wide < narrow < 2 * wide for wide, narrow in pairwise(last))

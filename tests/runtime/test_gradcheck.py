@@ -104,6 +104,10 @@ def test_a_gradient_that_is_no_number_is_wrong(plan: Any, new: str) -> None:
     ("loss", "first", "reason"),
     [
         ("max(p.w, 0) + p.v^2", "0", "at a kink in every direction"),
+        ("abs(p.w) + p.v^2", "0", "at a kink in every direction"),
+        ("norm([p.w, 2 * p.w]) + p.v^2", "0", "at a kink in every direction"),
+        ("max([p.w, 2 - p.w]) + p.v^2", "1", "at a kink in every direction"),
+        ("1e-4 * max(p.w, 0) + p.w + p.v^2", "0", "at a kink in every direction"),
         ("sqrt(p.w) + p.v^2", "0", "no number on one side or both in every direction"),
     ],
 )
@@ -111,6 +115,12 @@ def test_a_direction_without_a_slope_is_not_compared(loss: str, first: str, reas
     found = rows(loss, first)
     assert found["p.w"].reason == reason and found["p.w"].analytic != found["p.w"].analytic
     assert found["p.v"].error < 1e-8 and not found["p.v"].reason
+
+
+@pytest.mark.parametrize("loss", ["p.w^2", "cos(p.w)", "1e4 * p.w^2 + p.w", "p.w^3"])
+def test_what_bends_smoothly_is_compared(loss: str) -> None:
+    found = rows(f"{loss} + p.v^2", "0")
+    assert found["p.w"].error < 1e-6 and not found["p.w"].skipped
 
 
 def test_nothing_is_compared_where_the_loss_is_no_number() -> None:
