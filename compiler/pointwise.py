@@ -8,6 +8,7 @@ from dln.compiler import lengths
 from dln.compiler.graph import Node
 from dln.compiler.pairing import refuse_pairs
 from dln.compiler.state import Build
+from dln.compiler.tensor import Domain
 from dln.compiler.tensors import align, as_tensor, equal, quantity
 from dln.compiler.values import Value
 from dln.grammar.diagnostics import Span
@@ -45,19 +46,26 @@ def compare(
             if s is not None and t is not None:
                 equal(b, s, t, span, "the two are classes of different sets")
     elif any(classes):
-        nodes = [_as_class(b, n, s) for n, s in zip(nodes, spans, strict=True)]
+        of = nodes[classes.index(True)].type.domain
+        nodes = [_as_class(b, n, of, s) for n, s in zip(nodes, spans, strict=True)]
     elif len({n.type.kind for n in nodes}) > 1:
         nodes = [quantity(b, n, s) for n, s in zip(nodes, spans, strict=True)]
     refuse_pairs(b, nodes, spans)
     return b.at(span)(COMPARE[sign], *align(b, nodes, span, spans))
 
 
-def _as_class(b: Build, node: Node, span: Span) -> Node:
-    """A whole number beside a class."""
+def _as_class(b: Build, node: Node, of: Domain, span: Span) -> Node:
+    """A whole number beside a class: one of its numbers, as no other would ever be equal."""
     if node.type.domain.name == "class":
         return node
     if node.op == "const" and float(node["value"]).is_integer():
-        return b.at(span).const(int(node["value"]), "index")
+        number = int(node["value"])
+        size = None if of.size is None else b.sizes.resolve(of.size).value
+        if number < 0 or (size is not None and number >= size):
+            last = "" if size is None else f", 0 to {size - 1}"
+            b.fail("E317", f"{number} is no class{last}", span, f"is {number}",
+                   remedy="classes count from 0")  # fmt: skip
+        return b.at(span).const(number, "index")
     b.fail("E311", "a class is compared with a class or a whole number", span, "is neither")
 
 
