@@ -110,7 +110,7 @@ def _in_its_line(text: str, remedy: str) -> str:
 def to_host(given: Any) -> Array | Problem:
     """A NumPy array of what was given, without a copy where that can be."""
     if isinstance(given, np.ma.MaskedArray) and np.ma.is_masked(given):
-        count = int(np.ma.count_masked(given))
+        count = int(np.sum(np.ma.getmaskarray(given)))
         message = f"has {count:,} masked value" + "s" * (count > 1)
         remedy = "give the examples of which all numbers are known"
         return Problem("E552", message, remedy=remedy)
