@@ -86,3 +86,4 @@ class World:
 
     functions: list[Function] = field(default_factory=list)
     blocks: list[Block] = field(default_factory=list)
+    ragged: bool = False

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from drawing.choices import Shape
-from drawing.terms import REDUCTIONS, Env, Term, at_indices, lift
+from drawing.terms import REDUCTIONS, Env, Term, along, at_indices, element, lift
 from drawing.writer import Writer, rule
 
 
@@ -50,13 +50,13 @@ def over_time(w: Writer, n: int, depth: int) -> Term:
     x = w.term(w.c.pick([(), (2,)]), n, depth)
     time = "time: " if x.shape == () and w.c.below(2) else ""
     plus = " + 0" if x.shape else ""
-    return Term(f"{name}({time}{x.text}{plus})", (), lambda env: fn(x.run(env)))
+    return Term(f"{name}({time}{x.text}{plus})", (), along(fn, x.run))
 
 
 def one_step(w: Writer, shape: Shape, n: int, depth: int) -> Term:
     x, at = w.term(shape, n, depth), w.c.below(n + 1)
     text = f"last({x.text})" if at == n else f"({x.text} + 0)[{at}]"
-    return Term(text, shape, lambda env: x.run(env)[min(at, n - 1)])
+    return Term(text, shape, lambda env: element(x.run(env), -1 if at == n else at))
 
 
 def summed(w: Writer, depth: int) -> Term:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from drawing.statements import equation, indexed_equation
-from drawing.terms import Env, Run, Var, lift
+from drawing.terms import Env, Run, Var, element, lift
 from drawing.writer import Writer
 
 
@@ -23,7 +23,9 @@ class Scan:
         self.w, self.c, self.depth = w, w.c, depth
         over = [0] if w.depth else [0, *sorted({v.steps for v in w.vars if v.steps})]
         self.over = self.c.pick(over)
-        self.n = self.over or self.c.pick([2, 3, 4, 1])
+        counts = [n for n in (2, 3, 4, 1, 5, 6) if not (w.ragged and n in w.lengths())]
+        self.n = self.over or self.c.pick(counts[:4])
+        self.of = next((v for v in w.vars if self.over and v.steps == self.n), None)
         self.t = w.name("t")
         names = [w.name("h") for _ in range(1 + self.c.below(2))]
         self.own = [Var(h, h, self.c.pick([(), (2,), (3,), (2, 2)]), self.n) for h in names]
@@ -69,7 +71,7 @@ class Scan:
 
     def beside(self, v: Var) -> Var:
         """What nobody says the shape of, beside a parameter that does."""
-        if self.c.below(2):
+        if self.c.below(2) or len(v.shape) > 1:  # a matrix may be applied to either
             w = self.w.param(v.shape)
             text = f"({w.text} * {v.text})"
             return Var(text, v.key, v.shape, run=lambda env: env[w.key] * env[v.key])
@@ -87,16 +89,17 @@ class Scan:
     def run(self, env: Env, runs: list[Callable[[Env], None]]) -> None:
         begun = {k: first(env) for k, first in self.firsts.items()}
         rows: dict[str, list[Any]] = {h.key: [] for h in self.own}
-        for s in range(self.n):
+        n = len(env[self.of.key]) if self.of else self.n
+        for s in range(n):
             now = dict(env)
             for key, h, lag in self.pasts:
                 begins = begun.get((h.key, lag - s), np.zeros(h.shape))
                 now[key] = rows[h.key][s - lag] if s >= lag else begins
             for key, v, shift in self.looks:
-                inside = 0 <= s + shift < self.n
-                now[key] = env[v.key][s + shift] if inside else 0 * env[v.key][0]
+                at = s + shift
+                now[key] = element(env[v.key], at if at >= 0 else n)
             for run in runs:
                 run(now)
             for h in self.own:
                 rows[h.key].append(now[f"{h.key}[{self.t}]"])
-        env |= {k: np.stack(v) for k, v in rows.items()}
+        env |= {h.key: np.reshape(rows[h.key], (n, *h.shape)) for h in self.own}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -67,8 +68,21 @@ class Drawn:
 
     def outputs(self, params: Env) -> Any:
         n = len(next(iter(self.fields.values())))
-        rows = ({k: v[b] for k, v in self.fields.items()} for b in range(n))
-        return np.stack([self.net.apply(row, params, "net") for row in rows])
+        return np.stack([self.net.apply(self.example(b), params, "net") for b in range(n)])
+
+    def example(self, b: int) -> Env:
+        """The fields of one example, its sequences cut to its length."""
+        row = {k: v[b] for k, v in self.fields.items()}
+        timed = [p.key for p in self.net.ports if p.steps]
+        return row | {k: row[k][: row.get("length")] for k in timed}
+
+    def save(self, folder: Path) -> Path:
+        """Write the spec, and the file that it reads its data from."""
+        if "length" in self.fields:
+            np.savez(folder / FILE, **self.fields)
+        path = folder / "net.dln"
+        path.write_text(self.text)
+        return path
 
     def loss(self, params: Env) -> Any:
         y = self.outputs(params)
@@ -80,6 +94,7 @@ class Drawn:
         return found
 
 
+FILE = "d.npz"
 LOSSES = {
     "mean": "minimize sum((o - 0.3)^2)",
     "total": "minimize total sum((o - 0.3)^2)",
@@ -93,30 +108,29 @@ def part(c: Choices, world: World, number: int, steps: int) -> Block:
     out = Var("r", "r", c.pick([(), (2,), (3,)]))
     if c.below(4) == 3:
         ports = [Var("p0", "p0", c.pick([(2,), (3,), ()]), steps)]
-    w = Writer(c, World(world.functions, list(world.blocks)), ports)
+    w = Writer(c, World(world.functions, list(world.blocks), world.ragged), ports)
     return write(w, f"part{number}", ports, out, 2, 2)
 
 
 def draw(c: Choices) -> Drawn:
     """A spec: functions, blocks, a data set, a phase."""
-    world, batch, steps = World(), 1 + c.below(3), 2 + c.below(3)
+    world, batch, steps = World(ragged=c.below(2) > 0), 1 + c.below(3), 2 + c.below(3)
     world.functions += [function(c, world, k) for k in range(c.below(3))]
     for k in range(c.below(3)):
         world.blocks.append(part(c, world, k, steps))
     ports = [Var("x", "x", (2,)), Var("q", "q", ()), Var("A", "A", (2, 3)), Var("c", "c", (), 0, 3)]
-    if c.below(2):
+    timed = c.below(2)
+    if timed:
         ports += [Var("s", "s", (2,), steps), Var("e", "e", (), steps, 3)]
     out = Var("y", "y", c.pick([(), (2,), (3,), (2, 3)]))
-    net = write(Writer(c, world, ports), "model", ports, out, 4, 3)
+    net = write(Writer(c, world, ports), "model", ports, out, c.pick([4, 2, 3]), c.pick([3, 2]))
     fields = {v.key: field_of(c, v, batch) for v in ports}
+    if timed and world.ragged:
+        fields["length"] = np.array([1 + c.below(steps) for _ in range(batch)])
+        past = np.arange(steps) >= fields["length"][:, None]
+        fields["s"][past], fields["e"][past] = 1e9, 7  # nobody may see it
     first, kind = net.params("net"), c.pick(["mean", "mean", *LOSSES])
-    rows = np.concatenate([a.reshape(batch, -1) for a in fields.values()], axis=1)
-    lines, at = [], 0
-    for v in ports:
-        shape = fields[v.key].shape[1:]
-        lines.append(f"  {port(v, {})} = {laid(shape, at)}\n")
-        at += int(np.prod(shape))
-    text = f"data d = rows({literal(rows)}) {{\n{''.join(lines)}}}\n"
+    text = data(ports, fields)
     text += "".join(f.text for f in world.functions) + "".join(b.text() for b in world.blocks)
     decay = " + ".join(f"sum({path}^2)" for path in first)
     phase = (
@@ -124,6 +138,20 @@ def draw(c: Choices) -> Drawn:
     )
     text += f"{net.text()}let net = model()\ntrain t on d batch all for 1 update dtype float64 {{\n"
     return Drawn(f"{text}{phase} with sgd(lr = 0.1)\n}}\n", net, fields, first, kind)
+
+
+def data(ports: list[Var], fields: Env) -> str:
+    """The data set: a table in the spec, or, where sequences have lengths, a file."""
+    if "length" in fields:
+        lines = "".join(f"  {port(v, {})} = raw.{v.key}\n" for v in ports)
+        return f'data d = npz("{FILE}") {{\n{lines}}}\n'
+    rows = np.concatenate([a.reshape(len(a), -1) for a in fields.values()], axis=1)
+    lines, at = "", 0
+    for v in ports:
+        shape = fields[v.key].shape[1:]
+        lines += f"  {port(v, {})} = {laid(shape, at)}\n"
+        at += int(np.prod(shape))
+    return f"data d = rows({literal(rows)}) {{\n{lines}}}\n"
 
 
 def field_of(c: Choices, v: Var, batch: int) -> Any:

@@ -38,7 +38,8 @@ def stretch(w: Writer, depth: int) -> None:
     if not lengths:
         return equation(w, depth)
     n = w.c.pick(lengths)
-    x, name, end = w.term(w.c.pick([(), (2,)]), n, depth), w.name("v"), w.c.below(2)
+    x, name = w.term(w.c.pick([(), (2,)]), n, depth), w.name("v")
+    end = w.c.below(2) and not w.ragged
     text = f"{name} = ({x.text} + 0)[{':' + str(n - 1) if end else '1:'}]"
     part = slice(0, n - 1) if end else slice(1, n)
     w.define(Var(name, name, x.shape, n - 1), text, lambda env: x.run(env)[part])

@@ -17,7 +17,7 @@ Run = Callable[[Env], Any]
 @dataclass
 class Term:
     """An expression, the shape of its value for one example (at one step), and its value; with
-    `steps` it is a sequence of so many."""
+    `steps` it is a sequence of so many, or where lengths differ of so many at most."""
 
     text: str
     shape: Shape
@@ -50,12 +50,15 @@ def literal(value: Any) -> str:
 
 def lift(fn: Callable[..., Any], *kids: Term) -> Run:
     """A function of what one step has, at every step of the sequences among its arguments."""
-    steps = max((k.steps for k in kids), default=0)
+    timed = any(k.steps for k in kids)
 
     def run(env: Env) -> Any:
         values = [k.run(env) for k in kids]
-        if not steps:
+        if not timed:
             return fn(*values)
+        steps = max(len(v) for v, k in zip(values, kids, strict=True) if k.steps)
+        if not steps:
+            return np.zeros((0, *np.shape(fn(*(np.zeros(k.shape) for k in kids)))))
         rows = (
             [v[t] if k.steps else v for v, k in zip(values, kids, strict=True)]
             for t in range(steps)
@@ -63,6 +66,22 @@ def lift(fn: Callable[..., Any], *kids: Term) -> Run:
         return np.stack([fn(*row) for row in rows])
 
     return run
+
+
+def element(sequence: Any, at: int) -> Any:
+    """Of a sequence; past its end 0."""
+    inside = -len(sequence) <= at < len(sequence)
+    return sequence[at] if inside else np.zeros(np.shape(sequence)[1:])
+
+
+def along(fn: Callable[..., Any], run: Run, **options: int) -> Run:
+    """A reduction of a sequence; of one that has no step it is 0."""
+
+    def reduced(env: Env) -> Any:
+        x = run(env)
+        return fn(x, **options) if len(x) else np.zeros(np.shape(x)[1:] if options else ())
+
+    return reduced
 
 
 def at_indices(run: Run, names: list[str], sizes: Shape) -> Run:

@@ -7,7 +7,7 @@ import numpy as np
 from drawing.anywhere import binary
 from drawing.choices import Shape
 from drawing.scalars import one_step
-from drawing.terms import Term, lift, real, softmax
+from drawing.terms import Term, along, lift, real, softmax
 from drawing.writer import Writer, rule
 
 
@@ -96,7 +96,7 @@ def along_time(w: Writer, shape: Shape, steps: int, depth: int) -> Term:
     if not name:
         return one_step(w, shape, n, depth)
     x = w.term(shape, n, depth)
-    return Term(f"{name}(time: {x.text})", shape, lambda env: fn(x.run(env), axis=0))
+    return Term(f"{name}(time: {x.text})", shape, along(fn, x.run, axis=0))
 
 
 @rule(rank=2)

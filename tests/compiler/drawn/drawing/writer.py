@@ -9,7 +9,7 @@ import numpy as np
 
 from drawing.blocks import Block, World
 from drawing.choices import Choices, Shape
-from drawing.terms import Env, Run, Term, Var, lift, literal, real
+from drawing.terms import Env, Run, Term, Var, element, lift, literal, real
 
 SIZES = (2, 3, 2, 3, 4, 1)
 Rule = Callable[["Writer", Shape, int, int], Term]
@@ -66,6 +66,11 @@ class Writer:
     def size(self) -> int:
         return self.c.pick(SIZES)
 
+    @property
+    def ragged(self) -> bool:
+        """Whether each sequence of the data has a length of its own."""
+        return self.world.ragged
+
     def lengths(self) -> list[int]:
         return sorted({v.steps for v in self.vars if v.steps and not v.classes})
 
@@ -115,11 +120,16 @@ class Writer:
         lead = full[: len(full) - len(shape)]
         places = [self.place(n, k == 0 and v.steps > 0) for k, n in enumerate(lead)]
         text = v.at([text for text, _ in places])
-        return Term(text, shape, lambda env: env[v.key][tuple(run(env) for _, run in places)])
+
+        def run(env: Env) -> Any:
+            value, at = env[v.key], tuple(place(env) for _, place in places)
+            return element(value, at[0])[at[1:]] if v.steps else value[at]
+
+        return Term(text, shape, run)
 
     def place(self, size: int, time: bool = False) -> tuple[str, Run]:
         """An index into an axis: a number, a bound index, a class that is no step."""
-        bound = [i for i, n in self.indices.items() if n == size]
+        bound = [i for i, n in self.indices.items() if n == size and not (time and self.ragged)]
         still = [v for v in self.vars if not (v.steps or v.run or time)]
         classes = [v for v in still if v.classes == size]
         tops = [v for v in still if v.shape == (size,)]
