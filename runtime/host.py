@@ -66,7 +66,10 @@ class Host:
         return buffer[offset:stop].view(kind).reshape(shape)
 
     def array(self, values: ArrayLike, dtype: DTypeLike) -> NDArray[Any]:
-        return np.array(values, dtype, order="C")
+        # A number that float32 lacks, as -1e300 for what a softmax leaves out, is infinite there.
+        # Where that does not vanish again, what is made of it is told of as no number.
+        with np.errstate(over="ignore"):
+            return np.array(values, dtype, order="C")
 
     def to_host(self, array: NDArray[Any]) -> NDArray[Any]:
         return np.array(array)

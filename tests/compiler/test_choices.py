@@ -299,3 +299,35 @@ def test_the_slope_of_norm_is_0_at_0(name):
     x = np.array(rows, float)
     assert session.grad("one", "m.w", x=x) == pytest.approx(np.array(slope), abs=1e-12)
     assert np.isfinite(session.grad("two", "m.w", x=x)).all()
+
+
+# ---- numbers that float32 lacks ----------------------------------------------------------------
+
+MASKED = """\
+data d = rows([[1, 2, 3], [0.5, -1, 2]]) {
+  x[3] = raw
+}
+block f(x[n]) -> y[n] {
+  param w[n] = 1
+  z = w * x if x > 0 else -1e300
+  y = exp(z) / sum(exp(z))
+}
+let m = f()
+train t on d batch 2 for 1 epoch {
+  minimize m(x)[2] over m with sgd(lr = 1)
+}
+"""
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_what_a_mask_leaves_out_of_a_softmax_is_0_in_either_precision(dtype):
+    x = np.array([[1, 2, 3], [0.5, -1, 2]])
+    weight = np.where(x > 0, np.exp(x), 0)
+    p = weight / weight.sum(1, keepdims=True)
+    session = dln.load(MASKED).compile(dtype=dtype).session(seed=0)
+    assert session.m(x) == pytest.approx(p, rel=1e-6)
+    slope = (p[:, 2:] * ((np.arange(3) == 2) - p) * x).mean(0)
+    assert session.grad("t", "m.w", x=x) == pytest.approx(slope, rel=1e-5, abs=1e-7)
+    assert session.step("t", x=x) == pytest.approx(p[:, 2].mean(), rel=1e-6)
+    assert session.params["m.w"] == pytest.approx(1 - slope, rel=1e-5)
