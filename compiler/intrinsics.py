@@ -27,7 +27,7 @@ from dln.compiler.graph import Node, ancestors
 from dln.compiler.owning import owned_by
 from dln.compiler.sizes import Size
 from dln.compiler.state import Build
-from dln.compiler.values import Builtin, Chain, Scope, Value, describe
+from dln.compiler.values import Builtin, Chain, Scope, Value, callable_value, describe
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Span
 
@@ -271,6 +271,11 @@ def _chain(b: Build, span: Span, parts: Value) -> Chain:
             f"is {describe(parts)}",
             remedy="chain([f, g])",
         )
+    for k, part in enumerate(parts):
+        if not callable_value(part):
+            label = f"its entry {k} is {describe(part)}"
+            remedy = "chain([chain(fs), g]), of the list fs" if isinstance(part, list) else ""
+            b.fail("E302", "a chain is of blocks and functions", span, label, remedy=remedy)
     naming = b.naming
     made = Chain(tuple(parts), naming.chain(), naming.owner, naming.space, span)
     known = b.chains.setdefault(made.path, [])
