@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dln.compiler.graph import Node, ancestors
-from dln.compiler.model import Checking, Expectation, Model
+from dln.compiler.model import Checking, Expectation, Model, Probe
 from dln.compiler.sizes import BATCH, Var
 from dln.grammar.diagnostics import Fault, Span
 
@@ -110,12 +110,30 @@ class Worker:
                 return f"the phase {phase} was not run"
             if result.shortened:
                 return f"the phase {phase} was shortened"
+        for probe in self.asked(e):
+            if self.unkept(probe):
+                return f"{probe.phase} was trained before this was asked of it: train it anew"
         wholes = [n for n in ancestors(self.stands_on(e)) if n.op == "whole"]
         if wholes and self.session is None:
             return "needs the data: dln run"
         if any(self.cut(node) for node in wholes):
             return "the data were limited"
         return ""
+
+    def asked(self, e: Expectation) -> list[Probe]:
+        """What an expectation asks of phases at their first or last update."""
+        sides = [e.left, e.right, *([] if e.within is None else [e.within])]
+        names = [n["name"] for n in ancestors(sides) if n.op == "input"]
+        return [self.model.probes[name] for name in names if name in self.model.probes]
+
+    def unkept(self, probe: Probe) -> bool:
+        """Whether what it stands on is not known, as in a run that an earlier text began."""
+        if self.session is None:
+            return False
+        result = self.session.results[probe.phase]
+        params = result.before if probe.when == "before" else result.after
+        kept = {"param": bool(params), "input": bool(result.first)}
+        return any(not kept.get(node.op, True) for node in ancestors([probe.node]))
 
     def stands_on(self, e: Expectation) -> list[Node]:
         """The sides of an expectation, and what the phases that it asks watched and learned."""

@@ -221,6 +221,20 @@ CHANGED = [
 ]
 
 
+def test_a_new_check_of_what_was_not_kept_is_not_run(dln, spec) -> None:
+    """Nobody asked for the first values when the phase began."""
+    plain = SPEC.partition("check ")[0]
+    spec(plain)
+    assert dln("run", "a.dln", "-q", "--out", "r").code == 0
+    spec(plain + 'check "it began at 0" {\n  expect fit.before(net.b) == [0, 0]\n}\n')
+    got = dln("run", "a.dln", "--resume", "r", "--json")
+    (found,) = [c for c in got.data["checks"] if c["text"] == "it began at 0"]
+    reason = "fit was trained before this was asked of it: train it anew"
+    assert (got.code, found["status"], found["reason"]) == (0, "not run", reason)
+    again = dln("run", "a.dln", "--out", "anew", "--json")
+    assert [c["status"] for c in again.data["checks"]] == ["passed", "passed"]
+
+
 def test_what_does_not_fit_is_refused_with_both_values(dln, spec) -> None:
     dln("run", "a.dln", "-q", "--out", "r")
     for words, said in REFUSED:
