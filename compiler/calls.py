@@ -8,7 +8,7 @@ from functools import cache
 from itertools import pairwise
 from typing import Any, NoReturn
 
-from dln.compiler import application, asking, blocks, reductions, stepwise, tensors
+from dln.compiler import application, asking, blocks, reductions, stepwise, tensors, updates
 from dln.compiler.graph import Node
 from dln.compiler.sizes import Reason, Size, Var
 from dln.compiler.state import Build
@@ -117,7 +117,7 @@ def _call_with(
         options = blocks.option_values(
             b, target.syntax.options, written, scope, target.syntax.name, expr.span
         )
-        made = {k: b.evaluate(e, where) for k, (e, where, _) in options.items()}
+        made = {k: _for_all(b, k, e, where) for k, (e, where, _) in options.items()}
         return OptimiserUse(target, made, expr.span)
     if isinstance(target, PhaseVerb):
         return asking.ask(b, target, expr, scope)
@@ -140,6 +140,14 @@ def _call_with(
     if not isinstance(target, Instance | Chain | InstanceVerb):
         _not_applied(b, target, expr.function.span)
     return apply(b, target, [*first, *_arguments(b, expr, scope)], expr.span)
+
+
+def _for_all(b: Build, name: str, expr: s.Expr, scope: Scope) -> Value:
+    """An option of an optimiser, which moves a parameter once for all examples."""
+    value = b.evaluate(expr, scope)
+    if isinstance(value, Node) and value.type.running:
+        updates.refuse_running(b, value, expr.span, name)
+    return value
 
 
 def _made_only(b: Build, target: BlockDef, expr: s.Call, scope: Scope) -> bool:

@@ -8,7 +8,7 @@ epoch`.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 from dln.compiler import tensors
 from dln.compiler.graph import Node
@@ -166,8 +166,19 @@ def _assign(b: Build, st: s.SetTo | s.Define, scope: Scope, like: TensorType) ->
     scope.value(name, node, st.span)
 
 
+def refuse_running(b: Build, node: Node, span: Span, what: str) -> NoReturn:
+    """Of what is one for all examples and steps, a value for each of them."""
+    axes = [a for a in node.type.running if a in ("batch", "time")]
+    each = " and ".join({"batch": "example of the batch", "time": "step"}[a] for a in axes)
+    text = f"mean({', '.join(axes)}: {tensors.short(span.text)})"
+    b.fail("E202", f"{what} is one for all examples", span, f"has a value for each {each or 'row'}",
+           remedy=text if axes else "")  # fmt: skip
+
+
 def shaped(b: Build, node: Node, like: TensorType, span: Span, what: str = "it") -> Node:
     """A new value in the shape of what it replaces; a single number fills it."""
+    if node.type.running != like.running:
+        refuse_running(b, node, span, "the new value" if what == "it" else what)
     if not node.type.shape and like.shape:
         return b.at(span)("broadcast", node, axes=(), shape=like.shape, running=like.running)
 

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 from dln.compiler import joins, kept, tensors
 from dln.compiler.bodies import Collected, clocks, fields, flat, phase_scope
 from dln.compiler.data import on_part
-from dln.compiler.graph import Node
+from dln.compiler.graph import Node, ancestors
 from dln.compiler.model import Keeping, On, Starting, Watching
 from dln.compiler.operators import truth
 from dln.compiler.state import Build, Naming, poison
@@ -102,11 +102,21 @@ def closing(b: Build, st: Any, scope: Scope, name: str, got: Collected) -> None:
             with b.within(frame=b.new_frame("start", kept=b.frame.kept)):
                 value = tensors.as_tensor(b, b.evaluate(st.value, scope), st.value.span)
                 kept.refuse(b, value, st.value.span, "what a phase starts with")
+                _refuse_fields(b, value, st)
                 value = tensors.quantity(b, value, st.value.span)
                 like = b.params[path].node.type
                 value = shaped(b, value, like, st.value.span, st.target.span.text)
                 value = joins.live_only(b.at(st.span), value, b.params[path].node)
             got.starts.append(Starting(path, value, st.span))
+
+
+def _refuse_fields(b: Build, value: Node, st: s.Start) -> None:
+    """When a phase begins there is no minibatch yet: a field of it would be read as empty."""
+    for node in ancestors([value]):
+        if node.op == "input":
+            text = f"{st.target.span.text} starts before there is a minibatch"
+            b.fail("E401", text, st.value.span, f"depends on the data {node['name']}",
+                   remedy="a field of the whole set, as mnist.x")  # fmt: skip
 
 
 def either(expr: s.Expr) -> Iterator[s.Expr]:
