@@ -15,7 +15,7 @@ from dln.compiler.op import OPS, Make, Op
 from dln.compiler.sizes import BATCH_SIZE, Size
 from dln.compiler.tensor import Domain, TensorType
 from dln.compiler.verify import verify
-from dln.grammar.diagnostics import Fault, Source, Span
+from dln.grammar.diagnostics import DlnError, Fault, Source, Span
 
 
 @pytest.fixture
@@ -163,7 +163,7 @@ def test_a_missing_row_is_named(make):
     try:
         x = vector(make)
         make.graph.outputs = {"g": make("grad", make("mystery", x), x)}
-        with pytest.raises(Fault, match="mystery has no gradient"):
+        with pytest.raises(DlnError, match="mystery has no gradient"):
             differentiate(make.graph)
     finally:
         del OPS["mystery"]
