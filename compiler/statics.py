@@ -267,6 +267,7 @@ def lookup(b: Build, name: str, span: Span, scope: Scope) -> Value:
     """What a name stands for, found on first use for the current frame."""
     binding = scope.lookup(name)
     if binding is None:
+        _refuse_early(b, name, span, scope)
         unknown(b, "name", name, span, [k for k in scope.visible() if _fits(k, span, scope)])
     version = 0 if binding.static else b.frame.version
     if version in binding.cache:
@@ -296,6 +297,30 @@ def lookup(b: Build, name: str, span: Span, scope: Scope) -> Value:
     if isinstance(value, Node) and value.op == "param":
         return b.frame.params.get(value["path"], value)
     return value
+
+
+def _refuse_early(b: Build, name: str, span: Span, scope: Scope) -> None:
+    """A port or an equation of a block, in what the block is made of before it is applied."""
+    where: Scope | None = scope
+    made = b.instances.get(scope.path)
+    while where is not None and (made is None or made.scope is not where):
+        where = where.parent
+        made = None if where is None else b.instances.get(where.path)
+    if made is None or name in b.missing:
+        return
+    syntax = made.definition.syntax
+    given = {p.name for p in syntax.ports}
+    found = {st.target.name for st in syntax.body if isinstance(st, s.Define)}
+    if name in given | found:
+        what = "is given" if name in given else "works out"
+        b.missing.add(name)
+        b.fail(
+            "E301",
+            f"there is no {name} yet: it is what {made.name} {what} where it is applied",
+            span,
+            "is needed before",
+            facts=("a let and a parameter are made once; an equation, without let, comes later",),
+        )
 
 
 def _fits(name: str, span: Span, scope: Scope) -> bool:
