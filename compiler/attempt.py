@@ -13,7 +13,7 @@ from dln.compiler.ops.loop import Body, item, row_type, slot
 from dln.compiler.sizes import Conflict, Reason, Size
 from dln.compiler.statics import lookup, whole
 from dln.compiler.stepbody import BodyMaker
-from dln.compiler.tensor import TIME, TensorType
+from dln.compiler.tensor import TIME, TensorType, fits
 from dln.compiler.values import Recurrence, StepIndex
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Span
@@ -226,6 +226,10 @@ class Attempt:
             type = TensorType(node.type.shape, node.type.running, node.type.kind)
             if node.type.kind == "index":
                 type = type.like(domain=node.type.domain)
+            elif fits(node.type.domain, taken := self.types[name].domain):
+                type = type.like(domain=taken)  # what it begins with, and the equation too
+            elif name in used:
+                changed = True
             if name in used and not self._same(name, self.types[name], type):
                 changed = True
             found[name] = self._joined(name, type)

@@ -20,9 +20,9 @@ from dln.compiler import equations, inner, standing, tensors
 from dln.compiler.attempt import Attempt
 from dln.compiler.graph import Node
 from dln.compiler.sizes import BATCH_SIZE, Size, Var
-from dln.compiler.state import Build
+from dln.compiler.state import Build, Poisoned
 from dln.compiler.statics import lookup
-from dln.compiler.tensor import TensorType
+from dln.compiler.tensor import BINARY, REAL, TensorType
 from dln.compiler.values import Scope
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import DlnError, Note, Problem
@@ -93,8 +93,22 @@ class Loop:
     # ---- rounds until the types fit ------------------------------------------------------------
 
     def settled(self) -> Attempt:
-        """The step worked out with the types that it gives itself."""
-        types = self._first_types()
+        """The step worked out with the types that it gives itself. Zeros and ones at the beginning
+        are bits by chance: they are taken for such only where nothing else fits."""
+        types, first = self._first_types(), None
+        for chance in (BINARY, REAL):
+            begun = {n: t.like(domain=REAL) if t.domain == chance else t for n, t in types.items()}
+            try:
+                return self._rounds(begun)
+            except (DlnError, Poisoned) as error:
+                if first is None and isinstance(error, DlnError):
+                    first = error
+                if first is None or first.problems[0].code != "E310":
+                    raise
+        assert first is not None
+        raise first
+
+    def _rounds(self, types: dict[str, TensorType]) -> Attempt:
         for _ in range(ROUNDS):
             attempt = Attempt(self, types)
             try:
@@ -153,8 +167,7 @@ class Loop:
         return found
 
     def _begun(self, name: str) -> TensorType | None:
-        """The type of what a sequence is said to begin with: `h[-1]`, `h[-2]`, together. What the
-        numbers are is for the equation to say: zeros may become anything."""
+        """The type of what a sequence is said to begin with: `h[-1]`, `h[-2]`, together."""
         keys = (k for k in self.scope.names if k.startswith(f"{name}[-"))
         lags = sorted(int(k[len(name) + 2 : -1]) for k in keys)
         found = [(node, lag) for lag in lags if (node := self.first(name, lag)) is not None]
@@ -162,8 +175,7 @@ class Loop:
             return None
         nodes, at = [node for node, _ in found], self.recurrences[name].target.span
         said = [self.scope.names[first_name(name, lag)].span or at for _, lag in found]
-        type = tensors.full(self.b, tensors.align(self.b, nodes, at, said), at)[0].type
-        return type if type.kind == "index" else TensorType(type.shape, type.running, type.kind)
+        return tensors.full(self.b, tensors.align(self.b, nodes, at, said), at)[0].type
 
     def first(self, name: str, lag: int) -> Node | None:
         """The value that a sequence is said to have before the first step."""

@@ -147,3 +147,34 @@ block net(x[time, n]) -> y {
         b = b + 0.7 * np.exp(b) / np.exp(b).sum(1, keepdims=True) * p
         p = 3 * p - 1
     assert session.step("fit", x=X) == pytest.approx(np.mean(np.sum(b**2, axis=1)), rel=1e-12)
+
+
+CARRIED = """
+block net(x[time, n]) -> y {
+  param w = 1
+  p[-1] = START
+  scan k in time {
+    e[k] = sum(binary_cross_entropy(p[k-1], sigmoid(x[k])))
+    p[k] = NEXT
+  }
+  y = w * sum(e)
+}
+"""
+
+
+@pytest.mark.parametrize("start", ["0.5 * ones(n) as prob", "softmax(x[0])"])
+def test_a_probability_is_carried_as_one_where_beginning_and_equation_are(start):
+    session = learning(CARRIED.replace("START", start).replace("NEXT", "sigmoid(x[k])"))
+    first = np.exp(X[:, 0]) / np.exp(X[:, 0]).sum(1, keepdims=True)
+    p, total = 0.5 * np.ones((4, 2)) if "ones" in start else first, 0.0
+    for t in range(5):
+        q = 1 / (1 + np.exp(-X[:, t]))
+        total -= np.mean(np.sum(q * np.log(p) + (1 - q) * np.log(1 - p), axis=1))
+        p = q
+    assert session.step("fit", x=X) == pytest.approx(total, rel=1e-12)
+
+
+@pytest.mark.parametrize("start", ["0.5 * ones(n) as prob", "softmax(x[0])", "ones(n)"])
+def test_what_leaves_the_probabilities_is_none(start):
+    with pytest.raises(dln.DlnError, match="E310.*prob"):
+        learning(CARRIED.replace("START", start).replace("NEXT", "3 * p[k-1] - 1"))
