@@ -42,10 +42,13 @@ def call_function(
         return b.at(span)("asserted", node, domain=domain) if node.type.domain != domain else node
 
 
-def maps_time(b: Build, ports: Sequence[s.Port], values: Sequence[Value]) -> bool:
+def maps_time(
+    b: Build, ports: Sequence[s.Port], values: Sequence[Value], block: bool = False
+) -> bool:
     """Whether equations written for one step are mapped over time: their ports say what one step
-    has, and none of them is a sequence. Ports without sizes leave it as it is outside."""
-    if not any(p.dims is not None for p in ports):
+    has, and none of them is a sequence. A port of a block without sizes is a single number; those
+    of a function take anything, and leave it as it is outside."""
+    if not ports or not (block or any(p.dims is not None for p in ports)):
         return b.mapped
     if any(isinstance(d, s.Name) and d.id == "time" for p in ports for d in p.dims or ()):
         return False
@@ -107,7 +110,7 @@ def apply_instance(
         names = ", ".join(p.name for p in syntax.ports) or "nothing"
         count = f"{len(syntax.ports)} port{'s' * (len(syntax.ports) != 1)}"
         b.fail("E322", f"{made.name} takes {count}, not {len(given)}", span, f"takes {names}")
-    mapped = maps_time(b, syntax.ports, [v for v, _ in given])
+    mapped = maps_time(b, syntax.ports, [v for v, _ in given], block=True)
     own = {}
     if b.stepping and _of_its_own(b, made, given, span):
         own = {"stepping": False, "in_step": b.loop is not None or b.in_step}

@@ -355,6 +355,22 @@ check "by hand" {
 """)
 
 
+@pytest.mark.parametrize(
+    ("body", "right"),
+    [("2 * sum(p)", [6, 14]), ("p + mean(p)", [6, 14]), ("[5, p] @ [1, 2] - max(p)", [8, 12])],
+)
+def test_a_block_for_single_numbers_is_mapped_over_time_as_well(body, right):
+    """A port without sizes is a single number: of each step, as its text says."""
+    text = (
+        f"block one(p) -> r {{\n  r = {body}\n}}\n"
+        "block net(s[time, n]) -> y[2] {\n  let f = one()\n  z = f(s @ [1, 1])\n"
+        "  y = [z[0], last(z)]\n}\nlet m = net()\n"
+        'check "each" {\n  y = m([[1, 2], [3, 4]])\n'
+        f"  expect y[0] == {right[0]}\n  expect y[1] == {right[1]}\n}}\n"
+    )
+    assert {v.status for v in verdicts(dln.load(text).model)} == {"passed"}
+
+
 def test_a_block_for_one_step_is_mapped_over_time_and_reduces_by_step():
     expectations("""
 block share(x[n]) -> y[n] {
