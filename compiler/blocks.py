@@ -11,7 +11,7 @@ from functools import partial
 from itertools import count
 from typing import Any, NoReturn
 
-from dln.compiler import application, joins, machines, tensors
+from dln.compiler import application, joins, machines, masks, tensors
 from dln.compiler.graph import Node
 from dln.compiler.model import Parameter
 from dln.compiler.ports import dims_text, fit, port_sizes
@@ -163,7 +163,7 @@ def _parameter(
     if option is not None:
         node = tensors.as_tensor(b, option.find(), option.span or d.span, d.name)
         _fit_tied(b, made, d, node, wanted, option.span or d.span)
-        return node if table is None else joins.cut(b.at(d.span), node, table)
+        return node if table is None else masks.cut(b.at(d.span), node, table)
     path = f"{made.path}.{d.name}"
     facts = {} if table is None else {"joins": table}
     node = b.at(d.span)("param", path=path, type=TensorType(wanted), **facts)
@@ -265,7 +265,7 @@ def _initial(b: Build, path: str, d: s.Declared, scope: Scope, wanted: Sequence[
         node = b.make.broadcast(node, TensorType(shape), tuple(range(len(node.type.shape))))
         p = b.params[path]
         if p.joins is not None:
-            node = joins.cut(b.make, node, p.joins)
+            node = masks.cut(b.make, node, p.joins)
     b.params[path] = p.changed(init=node)
 
 
@@ -335,4 +335,4 @@ def live_only(b: Build, node: Node, param: Node) -> Node:
     """A gradient or new value of a parameter, also of one moved in this step: 0 at its dead
     entries. (By a parameter itself `differentiate` sees to that.)"""
     paths = [k for k, moved in b.frame.params.items() if moved is param]
-    return joins.live_only(b.make, node, b.params[paths[0]].node) if paths else node
+    return masks.live_only(b.make, node, b.params[paths[0]].node) if paths else node

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
 from dln.compiler.graph import Graph, Node, Spans, ancestors, rewrite
-from dln.compiler.joins import live_only
+from dln.compiler.masks import live_only
 from dln.compiler.op import DERIVATIVES, Make, op_of
 from dln.compiler.tensor import TensorType
 from dln.grammar.diagnostics import Fault

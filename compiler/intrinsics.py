@@ -14,6 +14,7 @@ from dln.compiler import (
     distributions,
     emitting,
     joins,
+    masks,
     lengths,
     literals,
     pointwise,
@@ -256,7 +257,7 @@ def _counted(trainable: bool) -> Callable[..., int]:
                 sizes = [b.sizes.resolve(x) for x in p.node.type.shape]
                 if any(x.value is None for x in sizes):
                     b.fail("E336", f"the size of {path} is not known", expr.span)
-                total += joins.live_count(p.joins, [x.constant for x in sizes])
+                total += masks.live_count(p.joins, [x.constant for x in sizes])
         return total
 
     return call

@@ -1,19 +1,11 @@
-"""Tables of joins: which entries of a parameter exist, `param K[k, c, 5, 5] ~ ... where joins`.
-
-A table is a static list of 0 and 1 over the leading axes of the parameter. A dead entry is no
-parameter: it starts at 0, no gradient reaches it and nothing moves it. Forwards nothing is
-multiplied, since 0 times an input is 0 already; the runtime keeps dead entries at 0 when values
-come from outside.
-"""
+"""Tables of joins as a spec writes them: the list after `where`, and `inputs(n, joins)`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import prod
 from typing import Any
 
-from dln.compiler.graph import Node
-from dln.compiler.op import Make
+from dln.compiler.masks import Table, flat, shape
 from dln.compiler.sizes import Conflict, Reason, Size
 from dln.compiler.state import Build
 from dln.compiler.statics import static
@@ -22,13 +14,6 @@ from dln.compiler.tensors import short
 from dln.compiler.values import Scope, Value, shown
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Span
-
-Table = tuple[Any, ...]
-"""Nested tuples of 0.0 and 1.0: the value of a constant of the graph."""
-
-
-# ---- the table after `where` -------------------------------------------------------------------
-
 
 def table(b: Build, d: s.Declared, scope: Scope, wanted: Sequence[Size]) -> Table | None:
     """The table of a parameter of these sizes; None where every entry is joined."""
@@ -44,7 +29,7 @@ def table(b: Build, d: s.Declared, scope: Scope, wanted: Sequence[Size]) -> Tabl
         b.fail("E218", text, span, label, remedy="[[1, 0], [0, 1]]")
     found = _entries(b, value, span)
     _fits(b, d, found, wanted, span)
-    return found if 0.0 in _flat(found) else None
+    return found if 0.0 in flat(found) else None
 
 
 def _given_at(b: Build, where: s.Expr, scope: Scope) -> Span:
@@ -67,19 +52,6 @@ def _entries(b: Build, rows: list[Value], span: Span) -> Table:
     return tuple(e if isinstance(e, tuple) else float(e) for e in found)
 
 
-def shape(table: Any) -> tuple[int, ...]:
-    """The sizes of a table whose rows are equally long.
-
-    >>> shape(((1.0, 0.0, 1.0), (1.0, 1.0, 1.0)))
-    (2, 3)
-    """
-    return (len(table), *shape(table[0])) if isinstance(table, tuple) and table else ()
-
-
-def _flat(table: Any) -> list[float]:
-    return [x for t in table for x in _flat(t)] if isinstance(table, tuple) else [table]
-
-
 def _fits(b: Build, d: s.Declared, table: Table, wanted: Sequence[Size], span: Span) -> None:
     """The axes of a table are the leading axes of the parameter."""
     sizes = shape(table)
@@ -100,39 +72,6 @@ def _fits(b: Build, d: s.Declared, table: Table, wanted: Sequence[Size], span: S
         b.equate(size, Size.of(found), reason, complain)
 
 
-# ---- what it means in the graph ----------------------------------------------------------------
-
-
-def spread(m: Make, table: Table, like: TensorType) -> Node:
-    """The table over the whole shape of its parameter."""
-    axes = tuple(range(len(shape(table))))
-    return m.broadcast(m.const(table), TensorType(like.shape), axes)
-
-
-def live_only(m: Make, node: Node, param: Node) -> Node:
-    """A gradient or new value of a parameter, 0 at its dead entries."""
-    if "joins" not in param.attrs:
-        return node
-    return m.mul(node, spread(m, param["joins"], param.type))
-
-
-def cut(m: Make, node: Node, table: Table) -> Node:
-    """A value with 0 (and not -0) at the dead entries of a table."""
-    live = m("gt", spread(m, table, node.type), m.const(0.0))
-    return m("where", live, node, m.const(0.0))
-
-
-def live_count(table: Table | None, sizes: Sequence[int]) -> int:
-    """How many entries of a parameter of these sizes exist.
-
-    >>> live_count(((1.0, 0.0), (1.0, 1.0)), (2, 2, 5, 5))
-    75
-    """
-    if table is None:
-        return prod(sizes)
-    return int(sum(_flat(table))) * prod(sizes[len(shape(table)) :])
-
-
 def inputs(b: Build, span: Span, n: Value, joins: Value = 1) -> Value:
     """`inputs(n, joins)`: how many of n inputs each unit has. All n where `joins` is 1.
 
@@ -141,7 +80,7 @@ def inputs(b: Build, span: Span, n: Value, joins: Value = 1) -> Value:
     """
     if not isinstance(joins, list):
         return b.resolve(n) if isinstance(n, Size) else n
-    counts = [sum(_flat(row)) for row in _entries(b, joins, b.blame(joins, span))]
+    counts = [sum(flat(row)) for row in _entries(b, joins, b.blame(joins, span))]
     if b.drawing is None or b.drawing.shape is None:
         return [int(count) for count in counts]
     like = TensorType(b.drawing.shape)

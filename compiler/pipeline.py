@@ -13,7 +13,7 @@ from dln.compiler import origins
 from dln.compiler import plan as p
 from dln.compiler.fingerprint import fingerprint
 from dln.compiler.graph import Graph, Node, ancestors
-from dln.compiler.joins import live_count
+from dln.compiler.masks import live_count
 from dln.compiler.lower import lower
 from dln.compiler.model import (
     Applied,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from dln.compiler import descent, joins, kept, pointwise, reductions, tensors
+from dln.compiler import descent, kept, masks, pointwise, reductions, tensors
 from dln.compiler.blocks import live_only, option_values
 from dln.compiler.bodies import Collected, bind, flat
 from dln.compiler.graph import Node, ancestors
@@ -222,7 +222,7 @@ def _set(b: Build, path: str, node: Node, span: Span, new: dict[str, tuple[Node,
             (Note(new[path][1], "first here"),),
             remedy="put the lines into two steps; of two losses, minimise the sum in one line",
         )
-    new[path] = (joins.live_only(b.at(span), node, b.params[path].node), span)
+    new[path] = (masks.live_only(b.at(span), node, b.params[path].node), span)
 
 
 # ---- losses ------------------------------------------------------------------------------------

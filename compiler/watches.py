@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any, NoReturn
 
-from dln.compiler import joins, kept, tensors
+from dln.compiler import kept, masks, tensors
 from dln.compiler.bodies import Collected, clocks, fields, flat, phase_scope
 from dln.compiler.data import on_part
 from dln.compiler.graph import Node, ancestors
@@ -106,7 +106,7 @@ def closing(b: Build, st: Any, scope: Scope, name: str, got: Collected) -> None:
                 value = tensors.quantity(b, value, st.value.span)
                 like = b.params[path].node.type
                 value = shaped(b, value, like, st.value.span, st.target.span.text)
-                value = joins.live_only(b.at(st.span), value, b.params[path].node)
+                value = masks.live_only(b.at(st.span), value, b.params[path].node)
             got.starts.append(Starting(path, value, st.span))
 
 

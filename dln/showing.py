@@ -6,7 +6,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from dln import checking, reading, reporting
-from dln.compiler.joins import live_count
+from dln.compiler.masks import live_count
 from dln.compiler.model import DataSet, Model, Phase
 from dln.grammar.diagnostics import clean
 from dln.spec import Spec
