@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from dln.compiler.graph import Node, ancestors
+from dln.compiler.ir.graph import Node, ancestors
+from dln.compiler.ir.op import DERIVATIVES, op_of
 from dln.compiler.model import Functions, Model, remap
-from dln.compiler.op import DERIVATIVES, op_of
 from dln.compiler.stages import BEFORE, STAGES, optimise, part
 from dln.grammar.diagnostics import DlnError
 

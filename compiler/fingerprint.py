@@ -10,11 +10,11 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from dln.compiler.graph import Node, ancestors
+from dln.compiler.ir.graph import Node, ancestors
+from dln.compiler.ir.ops.loop import Body
+from dln.compiler.ir.sizes import Size
+from dln.compiler.ir.tensor_type import TensorType
 from dln.compiler.model import Model
-from dln.compiler.ops.loop import Body
-from dln.compiler.sizes import Size
-from dln.compiler.tensor import TensorType
 from dln.grammar.diagnostics import Span
 from dln.grammar.record import Record
 

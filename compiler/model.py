@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from dln.compiler.graph import Graph, Node
-from dln.compiler.sizes import Size, Sizes
+from dln.compiler.ir.graph import Graph, Node
+from dln.compiler.ir.sizes import Size, Sizes
 from dln.grammar.diagnostics import DlnError, Problem, Source, Span
 from dln.grammar.record import Record
 

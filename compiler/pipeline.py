@@ -9,12 +9,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
-from dln.compiler import origins
 from dln.compiler import plan as p
 from dln.compiler.fingerprint import fingerprint
-from dln.compiler.graph import Graph, Node, ancestors
-from dln.compiler.masks import live_count
-from dln.compiler.lower import lower
+from dln.compiler.frontend.data import origins
+from dln.compiler.ir.graph import Graph, Node, ancestors
+from dln.compiler.ir.masks import live_count
+from dln.compiler.ir.op import elements
+from dln.compiler.ir.sizes import Size
+from dln.compiler.ir.tensor_type import TensorType
+from dln.compiler.lower.emit import lower
+from dln.compiler.lower.schedule import extent
+from dln.compiler.lower.targets import TARGETS, Target
 from dln.compiler.model import (
     Applied,
     DataSet,
@@ -25,12 +30,7 @@ from dln.compiler.model import (
     Phase,
     Watching,
 )
-from dln.compiler.op import elements
-from dln.compiler.schedule import extent
-from dln.compiler.sizes import Size
 from dln.compiler.stages import optimise, part
-from dln.compiler.targets import TARGETS, Target
-from dln.compiler.tensor import TensorType
 from dln.grammar.diagnostics import Fault, Span
 
 CHUNK = 1000  # examples that data, watches and applied instances take at a time

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from dln.compiler.build import Loader, build
 from dln.compiler.derivable import derivable
-from dln.compiler.infer import infer
+from dln.compiler.frontend.build import Loader, build
+from dln.compiler.frontend.infer import infer
 from dln.compiler.model import Model
 from dln.grammar.diagnostics import Source
 from dln.grammar.syntax import Module

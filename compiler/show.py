@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from dln.compiler.formula import label, number
-from dln.compiler.graph import Graph, Node, ancestors
-from dln.compiler.ops.loop import Body, body_of, requested
+from dln.compiler.ir.formula import label, number
+from dln.compiler.ir.graph import Graph, Node, ancestors
+from dln.compiler.ir.ops.loop import Body, body_of, requested
 from dln.compiler.plan import Program, buffer_bytes, memory
 
 HIDDEN = frozenset({"type", "name", "path", "value", "site", "body", "joins", "number", "role"})

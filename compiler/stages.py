@@ -14,12 +14,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeAlias
 
-import dln.compiler.ops  # noqa: F401  (fills the table of operations)
-from dln.compiler.differentiate import differentiate
-from dln.compiler.graph import Graph, Node, ancestors
+import dln.compiler.ir.ops  # noqa: F401  (fills the table of operations)
+from dln.compiler.autodiff.reverse_mode import differentiate
+from dln.compiler.ir.graph import Graph, Node, ancestors
 from dln.compiler.model import Model
 from dln.compiler.passes import PASSES, Log
-from dln.compiler.passes.bodies import inside
+from dln.compiler.passes.scan_bodies import inside
 
 Stage: TypeAlias = Callable[[Graph, "Log | None"], Graph]
 

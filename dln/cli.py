@@ -14,9 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dln.flags import read_flags
-from dln.grammar.diagnostics import DlnError, Fault, Problem
-from dln.options import (
+from dln.commands.options import (
     Settings,
     device_options,
     jobs_option,
@@ -26,7 +24,9 @@ from dln.options import (
     target_options,
     training_options,
 )
-from dln.terminal import Terminal
+from dln.flags import read_flags
+from dln.grammar.diagnostics import DlnError, Fault, Problem
+from dln.printing.terminal import Terminal
 
 if TYPE_CHECKING:
     from dln.spec import Compiled, Spec
@@ -58,7 +58,7 @@ def cli(ctx: click.Context) -> None:
     A SPEC is a .dln file, or the name of a shipped one.
     """
     if ctx.invoked_subcommand is None:
-        from dln.overview import overview
+        from dln.printing.overview import overview
 
         ctx.obj.result(overview(cli))
 
@@ -73,7 +73,7 @@ def cli(ctx: click.Context) -> None:
 @click.pass_obj
 def check(terminal: Terminal, /, spec: str, **given: Any) -> int:
     """Read a spec and test what needs no training."""
-    from dln.showing import check
+    from dln.commands.show import check
 
     return check(terminal, loaded(spec, settings(terminal, given), functions=False))
 
@@ -88,7 +88,7 @@ def check(terminal: Terminal, /, spec: str, **given: Any) -> int:
 @click.pass_obj
 def show(terminal: Terminal, /, spec: str, form: str | None, **given: Any) -> int:
     """Print a spec with every default written out and every size."""
-    from dln.showing import draw, show
+    from dln.commands.show import draw, show
 
     found = loaded(spec, settings(terminal, given))
     return draw(terminal, found, form) if form else show(terminal, found)
@@ -103,7 +103,7 @@ def show(terminal: Terminal, /, spec: str, form: str | None, **given: Any) -> in
 @click.pass_obj
 def plan(terminal: Terminal, /, spec: str, program: str | None, **given: Any) -> int:
     """Print the programs, their buffers, memory and arithmetic."""
-    from dln.inspecting import plan
+    from dln.commands.plan import plan
 
     return plan(terminal, compiled(terminal, spec, settings(terminal, given)), program)
 
@@ -120,7 +120,7 @@ def explain(
     terminal: Terminal, /, spec: str, only: str | None, program: str | None, **given: Any
 ) -> int:
     """Print what each pass rewrote: rule, place, before, after."""
-    from dln.inspecting import explain
+    from dln.commands.plan import explain
 
     return explain(terminal, compiled(terminal, spec, settings(terminal, given)), only, program)
 
@@ -144,7 +144,7 @@ def explain(
 @click.pass_obj
 def run(terminal: Terminal, /, spec: str | None, **given: Any) -> int:
     """Train the phases, run the tasks, test the checks."""
-    from dln.running import run
+    from dln.running.run import run
 
     gc.enable()
     return run(terminal, spec, settings(terminal, given), flags().debug)
@@ -164,7 +164,7 @@ def run(terminal: Terminal, /, spec: str | None, **given: Any) -> int:
 @click.pass_obj
 def sweep(terminal: Terminal, /, spec: str, name: str | None, **given: Any) -> int:
     """Run a spec for every combination of what a sweep varies."""
-    from dln.sweeping import sweep
+    from dln.sweep.grid import sweep
 
     gc.enable()
     return sweep(terminal, spec, name, settings(terminal, given))
@@ -179,7 +179,7 @@ def sweep(terminal: Terminal, /, spec: str, name: str | None, **given: Any) -> i
 @click.pass_obj
 def task(terminal: Terminal, /, run_dir: str, name: str, **given: Any) -> int:
     """Repeat a task on the run directory of a finished run."""
-    from dln.tasks import repeat
+    from dln.running.tasks import repeat
 
     return repeat(terminal, run_dir, name, settings(terminal, given))
 
@@ -194,7 +194,7 @@ def task(terminal: Terminal, /, run_dir: str, name: str, **given: Any) -> int:
 @click.pass_obj
 def time(terminal: Terminal, /, spec: str, **given: Any) -> int:
     """Time a step of each phase, line by line of the spec."""
-    from dln.measuring import time
+    from dln.commands.measure import time
 
     found = settings(terminal, given)
     return time(terminal, compiled(terminal, spec, found), found)
@@ -209,7 +209,7 @@ def time(terminal: Terminal, /, spec: str, **given: Any) -> int:
 @click.pass_obj
 def gradcheck(terminal: Terminal, /, spec: str, **given: Any) -> int:
     """Compare each gradient with differences of the loss."""
-    from dln.measuring import gradcheck
+    from dln.commands.measure import gradcheck
 
     found = settings(terminal, {**given, "dtype": "float64"})
     return gradcheck(terminal, compiled(terminal, spec, found), found)
@@ -230,7 +230,7 @@ def gradcheck(terminal: Terminal, /, spec: str, **given: Any) -> int:
 @click.pass_obj
 def results(terminal: Terminal, /, specs: tuple[str, ...], **given: Any) -> int:
     """Run the recipes of the specs, and write the table of results."""
-    from dln.results import Wanted, results
+    from dln.results.recipes import Wanted, results
 
     wanted = Wanted(
         specs, given["folder"], given["to"], given["table"], given["svm"], given["take"]
@@ -266,7 +266,7 @@ def compiled(terminal: Terminal, name: str, given: Settings) -> Compiled:
     """The spec of a command, compiled for the backend asked for."""
     found = loaded(name, given).compile(given.backend, given.dtype, given.threads)
     if flags().debug >= 2 or flags().verify:
-        from dln.tracing import trace
+        from dln.printing.tracing import trace
 
         trace(terminal, found, flags())
     return found

@@ -14,7 +14,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import dln.compiler.ops  # noqa: F401  (fills the table of operations)
+import dln.compiler.ir.ops  # noqa: F401  (fills the table of operations)
 from dln.compiler.model import DataSet, Model
 from dln.compiler.reading import read as understood
 from dln.flags import read_flags
@@ -25,7 +25,7 @@ from dln.grammar.parser import parse_source
 if TYPE_CHECKING:
     import networkx as nx
 
-    from dln.compiler.graph import Node
+    from dln.compiler.ir.graph import Node
     from dln.compiler.plan import Plan, Program
     from dln.runtime.session import Session
 
@@ -81,14 +81,14 @@ def load_used(path: str, user: Source) -> tuple[Source, syntax.Module]:
 
 def header(data: DataSet) -> Any:
     """The header of a data set's files."""
-    from dln.runtime.readers import Decl, probe
+    from dln.runtime.readers.readers import Decl, probe
 
     return probe(Decl(data.reader, data.args, data.options, data.base, data.override))
 
 
 def text_file(name: str, base: str) -> Source:
     """A file of drawings, looked for where data files are."""
-    from dln.runtime.readers import drawing
+    from dln.runtime.readers.readers import drawing
 
     return Source(*drawing(name, base))
 
@@ -146,7 +146,7 @@ class Compiled:
 
     def session(self, seed: int = 0) -> Session:
         """Parameters with their first values, and the verbs on them: the only mutable object."""
-        from dln.runtime.device import open_device
+        from dln.runtime.device.device import open_device
         from dln.runtime.session import Session
 
         try:
@@ -167,7 +167,7 @@ def shown() -> tuple[Callable[[Program], None], ...]:
     """Who is shown each program that is compiled: the verifier of texts, where it is asked for."""
     if not read_flags().verify:
         return ()
-    from dln.compiler.definite import verify_program
+    from dln.compiler.lower.definite import verify_program
 
     return (verify_program,)
 

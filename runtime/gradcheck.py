@@ -29,12 +29,12 @@ from numpy.typing import NDArray
 
 from dln.compiler.plan import LineSpec, PhaseSpec, Plan, site_number
 from dln.grammar.diagnostics import DlnError, Problem
-from dln.runtime.batches import Batches
-from dln.runtime.executable import Bound, Executable
-from dln.runtime.helpers import normal
-from dln.runtime.places import span_of
-from dln.runtime.programs import joined, paths_of, put
+from dln.runtime.device.kernels import normal
+from dln.runtime.device.source_map import span_of
+from dln.runtime.execution.executable import Bound, Executable
+from dln.runtime.execution.store import joined, paths_of, put
 from dln.runtime.session import Session
+from dln.runtime.training.minibatches import Batches
 
 STEPS = (1e-3, 1e-4, 1e-5, 1e-6, 1e-7)
 FLOOR = 1e-6  # slopes smaller than this share of the loss drown in its rounding

@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 
 from dln.compiler.plan import Line, Place, Program, at
-from dln.runtime.batches import Batches
-from dln.runtime.device import Device
-from dln.runtime.executable import Bound, Executable, dtype_of
-from dln.runtime.programs import paths_of
+from dln.runtime.device.device import Device
+from dln.runtime.execution.executable import Bound, Executable, dtype_of
+from dln.runtime.execution.store import paths_of
 from dln.runtime.session import Session, check_rows
+from dln.runtime.training.minibatches import Batches
 
 ROUNDS = 5
 

@@ -19,22 +19,22 @@ from numpy.typing import NDArray
 
 from dln.compiler.plan import AppliedSpec, DescentSpec, FieldSpec, PhaseSpec, Plan
 from dln.grammar.diagnostics import DlnError, Problem, nearest
-from dln.runtime import checkpoint
-from dln.runtime import resume as resuming
-from dln.runtime.batches import updates_of_epoch
-from dln.runtime.descent import Descent
-from dln.runtime.device import Device
-from dln.runtime.estimates import before_step
-from dln.runtime.executable import Bound, Executable
-from dln.runtime.faults import explained, numerical, strict
-from dln.runtime.feeds import check_fields
-from dln.runtime.lengths import settled
-from dln.runtime.places import placed, unknown
-from dln.runtime.programs import Params, Programs, joined, paths_of, put
-from dln.runtime.results import PhaseResult
-from dln.runtime.running import TrainOptions, begin, train_phases
-from dln.runtime.train import Interrupted as Interrupted
-from dln.runtime.watching import unit_of
+from dln.runtime.checkpoint import checkpoint
+from dln.runtime.device.device import Device
+from dln.runtime.device.source_map import placed, unknown
+from dln.runtime.execution.executable import Bound, Executable
+from dln.runtime.execution.phase_result import PhaseResult
+from dln.runtime.execution.store import Params, Programs, joined, paths_of, put
+from dln.runtime.readers.lengths import settled
+from dln.runtime.readers.validation import check_fields
+from dln.runtime.training import resume as resuming
+from dln.runtime.training.curvature_estimates import before_step
+from dln.runtime.training.lbfgs import Descent
+from dln.runtime.training.minibatches import updates_of_epoch
+from dln.runtime.training.numeric_faults import explained, numerical, strict
+from dln.runtime.training.orchestrate import TrainOptions, begin, train_phases
+from dln.runtime.training.phase_trainer import Interrupted as Interrupted
+from dln.runtime.training.watching import unit_of
 
 Host = NDArray[Any]
 

@@ -9,11 +9,11 @@ import os
 
 import pytest
 
-import dln.compiler.ops  # noqa: F401  fills the table of operations
-from dln.compiler.definite import verify_program
-from dln.compiler.lower import Writer
+import dln.compiler.ir.ops  # noqa: F401  fills the table of operations
+from dln.compiler.lower.definite import verify_program
+from dln.compiler.lower.emit import Writer
 from dln.compiler.plan import Program
-from dln.runtime.host import Host
+from dln.runtime.device.host import Host
 
 os.environ["DLN_POISON"] = "1"  # for the processes that tests start
 Host.poisons = True  # for devices that tests make themselves

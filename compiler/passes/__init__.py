@@ -7,14 +7,14 @@ forms; all but `guard` run again after it.
 from collections.abc import Callable
 from typing import TypeAlias
 
-from dln.compiler.graph import Graph
-from dln.compiler.passes.bodies import inside
+from dln.compiler.ir.graph import Graph
 from dln.compiler.passes.fission import fission
 from dln.compiler.passes.fold import fold
 from dln.compiler.passes.guard import guard
 from dln.compiler.passes.prune import prune
 from dln.compiler.passes.rewriting import Firing as Firing
 from dln.compiler.passes.rewriting import Log as Log
+from dln.compiler.passes.scan_bodies import inside
 from dln.compiler.passes.simplify import simplify
 from dln.compiler.passes.stabilise import stabilise
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 
-from dln.compiler.graph import Node
+from dln.compiler.ir.graph import Node
 
 ANY = math.inf
 """No bound: as large as a number may be."""

@@ -13,11 +13,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import count
 
-from dln.compiler.formula import formula
-from dln.compiler.graph import Graph, Node, ancestors, keep, rewrite
-from dln.compiler.lift import lifted, may_lift, repeated
-from dln.compiler.op import Make, op_of
-from dln.compiler.ops.loop import (
+from dln.compiler.ir.formula import formula
+from dln.compiler.ir.graph import Graph, Node, ancestors, keep, rewrite
+from dln.compiler.ir.op import Make, op_of
+from dln.compiler.ir.ops.loop import (
     Body,
     body_of,
     item,
@@ -28,6 +27,7 @@ from dln.compiler.ops.loop import (
     slot,
     with_outputs,
 )
+from dln.compiler.passes.batching import lifted, may_lift, repeated
 from dln.compiler.passes.rewriting import Firing, Log, readers
 from dln.compiler.passes.simplify import simplify
 

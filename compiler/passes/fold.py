@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from dln.compiler.evaluate import evaluate_nodes
-from dln.compiler.graph import Graph, Node, ancestors, rewrite
-from dln.compiler.op import DERIVATIVES, Make, op_of
+from dln.compiler.ir.evaluate import evaluate_nodes
+from dln.compiler.ir.graph import Graph, Node, ancestors, rewrite
+from dln.compiler.ir.op import DERIVATIVES, Make, op_of
 from dln.compiler.passes.rewriting import Log, Rule, Terms, clean, firing, rebuild
 
 LIMIT = 4096  # elements

@@ -20,11 +20,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import reduce
 
-from dln.compiler.formula import formula
-from dln.compiler.graph import Graph, Node, ancestors
-from dln.compiler.needs import ALWAYS, Need, Outcome, either, examples
-from dln.compiler.op import DERIVATIVES, Make
-from dln.compiler.ops.loop import (
+from dln.compiler.ir.formula import formula
+from dln.compiler.ir.graph import Graph, Node, ancestors
+from dln.compiler.ir.op import DERIVATIVES, Make
+from dln.compiler.ir.ops.loop import (
     Body,
     body_of,
     item,
@@ -34,9 +33,10 @@ from dln.compiler.ops.loop import (
     slot,
     with_outputs,
 )
+from dln.compiler.ir.tensor_type import TensorType
+from dln.compiler.passes.needs import ALWAYS, Need, Outcome, either, examples
 from dln.compiler.passes.refuges import Finder
 from dln.compiler.passes.rewriting import Firing, Log
-from dln.compiler.tensor import TensorType
 
 
 def guard(graph: Graph, log: Log | None = None) -> Graph:

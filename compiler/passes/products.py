@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dln.compiler.graph import Node
+from dln.compiler.ir.graph import Node
+from dln.compiler.ir.sizes import Size
 from dln.compiler.passes.rewriting import Terms, rule, work
-from dln.compiler.sizes import Size
 
 Labels = tuple[int, ...]
 MANY_DIFFERENCES = 1 << 20

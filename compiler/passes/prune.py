@@ -8,7 +8,7 @@ row for each example, which a phase declares, and what a stream carries from win
 
 from __future__ import annotations
 
-from dln.compiler.graph import Graph, Node, ancestors, rewrite
+from dln.compiler.ir.graph import Graph, Node, ancestors, rewrite
 from dln.compiler.passes.rewriting import Firing, Log
 
 STATE = "state:"

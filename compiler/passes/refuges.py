@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from dln.compiler.graph import Node, ancestors
-from dln.compiler.needs import (
+from dln.compiler.ir.graph import Node, ancestors
+from dln.compiler.ir.op import op_of
+from dln.compiler.passes.bounds import bound, overflows, whole_power
+from dln.compiler.passes.fold import evaluated
+from dln.compiler.passes.needs import (
     ALWAYS,
     Need,
     Outcome,
@@ -17,9 +20,6 @@ from dln.compiler.needs import (
     places_of,
     shortest,
 )
-from dln.compiler.op import op_of
-from dln.compiler.passes.bounds import bound, overflows, whole_power
-from dln.compiler.passes.fold import evaluated
 
 HARMLESS = ("log", "sqrt", "reciprocal", "div")
 """What nothing can happen to where its operand is known now, and at least 1."""

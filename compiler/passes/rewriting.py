@@ -14,10 +14,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from dln.compiler.formula import formula
-from dln.compiler.graph import Graph, Node, Spans, ancestors, rewrite
-from dln.compiler.op import DERIVATIVES, Make, elements
-from dln.compiler.tensor import TensorType
+from dln.compiler.ir.formula import formula
+from dln.compiler.ir.graph import Graph, Node, Spans, ancestors, rewrite
+from dln.compiler.ir.op import DERIVATIVES, Make, elements
+from dln.compiler.ir.tensor_type import TensorType
 
 ROUNDS = 20  # sweeps over a graph; a chain of rules that is longer is a loop
 AT_ONE_NODE = 12  # firings in a row at one node, for the same reason

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dln.compiler.ops  # noqa: F401  (the pointwise operations are asked for below)
-from dln.compiler.graph import Node
-from dln.compiler.op import OPS
+import dln.compiler.ir.ops  # noqa: F401  (the pointwise operations are asked for below)
+from dln.compiler.ir.graph import Node
+from dln.compiler.ir.op import OPS
+from dln.compiler.ir.sizes import Size
 from dln.compiler.passes.rewriting import Terms, rule
-from dln.compiler.sizes import Size
 
 # Those that compute with numbers too; what lowering makes (`copy`) comes later.
 POINTWISE_OPS = tuple(n for n, op in OPS.items() if op.is_("pointwise") and "host" in op.spell)

@@ -7,8 +7,8 @@ the order of floating-point operations.
 
 from __future__ import annotations
 
-from dln.compiler.graph import Graph, Node
-from dln.compiler.op import OPS
+from dln.compiler.ir.graph import Graph, Node
+from dln.compiler.ir.op import OPS
 from dln.compiler.passes import products
 from dln.compiler.passes.rewriting import Log, Terms, apply, by_operation, rule
 from dln.compiler.passes.shapes import LAYOUT, POINTWISE

@@ -10,7 +10,7 @@ and what follows from these: the cross entropy `-(t log(s) + (1 - t) log(1 - s))
 
 from __future__ import annotations
 
-from dln.compiler.graph import Graph, Node
+from dln.compiler.ir.graph import Graph, Node
 from dln.compiler.passes.rewriting import Log, Terms, apply, by_operation, rule
 
 

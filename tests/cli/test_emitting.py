@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dln import pictures, tiling
+from dln.printing import pictures, tiling
 
 HEAD = """# A line through four points.
 data points = rows([[0, 1, 0], [1, 3, 1], [2, 5, 1], [3, 7, 0]]) {
@@ -181,7 +181,7 @@ def test_without_matplotlib_the_numbers_are_saved(
 
 
 def test_nothing_but_a_picture_imports_matplotlib() -> None:
-    texts = {p.name: p.read_text() for p in Path(pictures.__file__).parent.rglob("*.py")}
+    texts = {p.name: p.read_text() for p in Path(pictures.__file__).parents[1].rglob("*.py")}
     assert {n for n, t in texts.items() if '"matplotlib' in t} == {"pictures.py"}
     assert not [n for n, t in texts.items() if "import matplotlib" in t]
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dln.runtime import checkpoint
+from dln.runtime.checkpoint import checkpoint
 
 SPEC = """# noise, an optimiser with states, watches of every kind
 const n = 4
@@ -72,7 +72,7 @@ def stopped(monkeypatch: pytest.MonkeyPatch):
         def interruptible(_: object) -> Iterator[Countdown]:
             yield Countdown(looks)
 
-        monkeypatch.setattr("dln.running.interruptible", interruptible)
+        monkeypatch.setattr("dln.running.run.interruptible", interruptible)
 
     return after
 

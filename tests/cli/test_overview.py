@@ -2,8 +2,8 @@
 
 import pytest
 
-from dln.facts import LAST, Facts, facts_of, read_facts
-from dln.overview import listed
+from dln.printing.overview import listed
+from dln.reading.facts import LAST, Facts, facts_of, read_facts
 from dln.spec import LIBRARIES, shipped
 
 SPECS = {name: path for name, path in shipped().items() if name not in LIBRARIES}

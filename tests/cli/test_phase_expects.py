@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dln
-from dln.checking import verdicts
 from dln.compiler.model import Model
+from dln.running.expectations import verdicts
 
 TEXT = """
 data d = rows([[1, 2], [3, 4], [0, 1]]) {

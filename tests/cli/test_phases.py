@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dln.runtime import checkpoint
+from dln.runtime.checkpoint import checkpoint
 
 SPEC = """
 data points = rows([[0.5, -1], [1.5, 2], [-0.5, 0.25], [2, 1], [1, -2]]) {
@@ -73,7 +73,7 @@ def stopped(monkeypatch: pytest.MonkeyPatch):
         def interruptible(_: object) -> Iterator[Countdown]:
             yield Countdown(looks)
 
-        monkeypatch.setattr("dln.running.interruptible", interruptible)
+        monkeypatch.setattr("dln.running.run.interruptible", interruptible)
 
     return after
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from dln.facts import Facts
-from dln.processes import Finished
-from dln.records import Record, in_words, read
-from dln.results import printed, problem_of
-from dln.tabling import Known, beyond, document, drawn_together, verdict
+from dln.reading.facts import Facts
+from dln.results.page import Known, beyond, document, drawn_together, verdict
+from dln.results.recipes import printed, problem_of
+from dln.results.records import Record, in_words, read
+from dln.running.processes import Finished
 
 QUICK = """# A sum: of two numbers. More is not said.
 # Slides 3, 7-9. Source: Euclid, 300 B.C., book 7.
@@ -476,7 +476,7 @@ def test_runs_over_seeds_that_broke_off_or_report_lists():
 
 @pytest.mark.skipif(find_spec("sklearn") is None, reason="needs scikit-learn")
 def test_the_support_vector_machine_on_few_images():
-    from dln import svm
+    from dln.results import svm
 
     found, _ = svm.measured(600)
     assert found["status"] == "not run"  # the claim is about all images

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dln.runtime import checkpoint
+from dln.runtime.checkpoint import checkpoint
 
 
 def test_a_run_trains_then_tests_then_says_so(dln, line):

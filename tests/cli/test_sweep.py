@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dln import working
-from dln.checking import Verdict
-from dln.rowing import Row
+from dln.running.expectations import Verdict
 from dln.spec import load
-from dln.sweepplot import panels, references
+from dln.sweep import workers
+from dln.sweep.plot import panels, references
+from dln.sweep.row import Row
 
 side_by_side = pytest.mark.skipif(find_spec("joblib") is None, reason="needs joblib")
 drawn = pytest.mark.skipif(find_spec("matplotlib") is None, reason="needs matplotlib")
@@ -65,7 +65,7 @@ def test_the_same_bits_whatever_number_of_processes(dln, line):
 
 
 def test_without_joblib_one_after_another(dln, line, monkeypatch):
-    monkeypatch.setattr(working, "available", lambda: False)
+    monkeypatch.setattr(workers, "available", lambda: False)
     got = dln("sweep", line)
     assert got.code == 0
     assert "pip install 'dln[sweep]' to run them side by side" in got.err
@@ -187,7 +187,7 @@ def test_a_picture_of_each_sweep(dln, line):
 
 
 def test_without_matplotlib_a_line_says_so(dln, line, monkeypatch):
-    monkeypatch.setattr("dln.pictures.available", lambda: False)
+    monkeypatch.setattr("dln.printing.pictures.available", lambda: False)
     got = dln("sweep", line, "--jobs", 1, "--out", "there")
     assert got.code == 0 and "plots need matplotlib: pip install 'dln[plot]'" in got.err
     assert not list(Path("there").glob("*.png"))

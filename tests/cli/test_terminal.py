@@ -4,9 +4,9 @@ import io
 
 import pytest
 
-from dln.runtime.hooks import Progress, Report, Started
-from dln.runtime.results import PhaseResult
-from dln.terminal import Terminal, coloured, columns, number, plain
+from dln.printing.terminal import Terminal, coloured, columns, number, plain
+from dln.runtime.execution.phase_result import PhaseResult
+from dln.runtime.training.callbacks import Progress, Report, Started
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_the_bar_reads_no_markup(monkeypatch):
     screen = Screen()
     monkeypatch.setattr("sys.stderr", screen)
     monkeypatch.setenv("TERM", "xterm")
-    from dln.progress import progress
+    from dln.printing.progress import progress
 
     with progress(Terminal()) as bar:
         bar.phase_start(Started("[relu]", 0, 10, 5, 5, 1))

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 import dln
 import dln.spec as spec
-from dln.checking import verdicts
-from dln.compiler.differentiate import differentiate
-from dln.compiler.evaluate import evaluate
-from dln.compiler.graph import Node, ancestors
+from dln.compiler.autodiff.reverse_mode import differentiate
+from dln.compiler.ir.evaluate import evaluate
+from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.model import Model
 from dln.grammar.diagnostics import DlnError
+from dln.running.expectations import verdicts
 
 ROWS = """
 data d = rows([[1, 2, 0], [3, 4, 1], [5, 6, 1], [7, 8, 0]]) {

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 import dln
-from dln.compiler.graph import ancestors
-from dln.runtime.gpu import Gpu
+from dln.compiler.ir.graph import ancestors
+from dln.runtime.device.gpu import Gpu
 from dln.runtime.session import Session
 
 N = 20000

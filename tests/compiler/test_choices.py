@@ -14,10 +14,10 @@ import pytest
 from numpy import exp, log
 
 import dln
-from dln.compiler.graph import Graph
-from dln.compiler.needs import ALWAYS, Outcome, shortest
-from dln.compiler.op import Make
-from dln.compiler.ops.source import scalar
+from dln.compiler.ir.graph import Graph
+from dln.compiler.ir.op import Make
+from dln.compiler.ir.ops.source import scalar
+from dln.compiler.passes.needs import ALWAYS, Outcome, shortest
 
 SPEC = """\
 data d = rows({rows}) {{

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 import dln
-from dln import reading
 from dln.grammar.diagnostics import DlnError
+from dln.reading import tables
 
 TRAIN = "let net = dense(%d)\ntrain fit on d batch 2 for 1 epoch {\n" + (
     "  minimize cross_entropy(net(x), label) over net with sgd(lr = 0.1)\n}\n"
@@ -87,7 +87,7 @@ def test_a_label_that_is_no_class(
     said = f"label: example {at}{place} has {shown}, expected a class, 0 to 2"
     assert problem(lambda: held(found))[:2] == ("E554", said)
     if reader in ("table", "rows"):
-        assert problem(lambda: reading.check_tables(found.model))[:2] == ("E554", said)
+        assert problem(lambda: tables.check_tables(found.model))[:2] == ("E554", said)
 
 
 @pytest.mark.parametrize("reader", RAW)
@@ -97,7 +97,7 @@ def test_whole_numbers_are_classes(tmp_path: Path, reader: str, kind: type) -> N
     found = spec(tmp_path, labelled(tmp_path, reader, labels) % RAW[reader] + TRAIN % 3)
     got = held(found)["label"]
     assert got.dtype == np.int64 and got.tolist() == [2, 0, 1]
-    reading.check_tables(found.model)
+    tables.check_tables(found.model)
 
 
 @pytest.mark.parametrize("reader", RAW)
@@ -319,7 +319,7 @@ def test_whole_floats_from_python_train_as_their_classes(tmp_path: Path) -> None
 def test_checking_a_spec_without_tables_loads_no_numpy(tmp_path: Path) -> None:
     spec(tmp_path, 'data d = synthetic("gaussians", 2, 2, 9) {\n  x[2] = raw.x\n}\n')
     code = (
-        "import sys, dln, dln.reading as r\n"
+        "import sys, dln, dln.reading.tables as r\n"
         "r.check_tables(dln.load(sys.argv[1]).model)\nassert 'numpy' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "a.dln")], check=True)

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 import dln
-from dln.compiler.curvature import rows
-from dln.compiler.differentiate import differentiate, undo_spread
-from dln.compiler.evaluate import evaluate
-from dln.compiler.graph import Graph
-from dln.compiler.op import OPS, Make
-from dln.compiler.sizes import Size
-from dln.compiler.tensor import TensorType
-from dln.compiler.verify import verify
+from dln.compiler.autodiff.gauss_newton import rows
+from dln.compiler.autodiff.reverse_mode import differentiate, undo_spread
+from dln.compiler.ir.evaluate import evaluate
+from dln.compiler.ir.graph import Graph
+from dln.compiler.ir.op import OPS, Make
+from dln.compiler.ir.sizes import Size
+from dln.compiler.ir.tensor_type import TensorType
+from dln.compiler.ir.verify import verify
 from dln.grammar.diagnostics import DlnError
 
 RULED = [

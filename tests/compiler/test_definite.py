@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 import dln
-from dln.compiler.definite import faults, verify_program
+from dln.compiler.lower.definite import faults, verify_program
 from dln.compiler.plan import Buffer, Program, product
 from dln.grammar.diagnostics import Fault
-from dln.runtime.executable import Executable
-from dln.runtime.host import Host
+from dln.runtime.device.host import Host
+from dln.runtime.execution.executable import Executable
 
 SPECS = {
     "loops": """

@@ -6,7 +6,7 @@ from typing import Any
 
 import dln
 from dln.compiler.plan import COUNT, POINTS, SLOPES, DescentSpec
-from dln.resolving import resolved
+from dln.reading.resolved import resolved
 
 SPEC = """\
 data d = rows([[1, 2, 3], [4, 5, 6]]) {

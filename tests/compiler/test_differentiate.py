@@ -7,14 +7,14 @@ from collections import Counter
 import numpy as np
 import pytest
 
-import dln.compiler.ops  # noqa: F401  (fills OPS)
-from dln.compiler.differentiate import derivatives, differentiate
-from dln.compiler.evaluate import evaluate
-from dln.compiler.graph import Graph, ancestors
-from dln.compiler.op import OPS, Make, Op
-from dln.compiler.sizes import BATCH_SIZE, Size
-from dln.compiler.tensor import Domain, TensorType
-from dln.compiler.verify import verify
+import dln.compiler.ir.ops  # noqa: F401  (fills OPS)
+from dln.compiler.autodiff.reverse_mode import derivatives, differentiate
+from dln.compiler.ir.evaluate import evaluate
+from dln.compiler.ir.graph import Graph, ancestors
+from dln.compiler.ir.op import OPS, Make, Op
+from dln.compiler.ir.sizes import BATCH_SIZE, Size
+from dln.compiler.ir.tensor_type import Domain, TensorType
+from dln.compiler.ir.verify import verify
 from dln.grammar.diagnostics import DlnError, Fault, Source, Span
 
 

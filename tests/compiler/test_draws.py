@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 import dln
-from dln.compiler.evaluate import evaluate
-from dln.compiler.graph import ancestors
+from dln.compiler.ir.evaluate import evaluate
+from dln.compiler.ir.graph import ancestors
 from dln.compiler.plan import site_number
 from dln.grammar.diagnostics import DlnError
-from dln.runtime.helpers import uniform
+from dln.runtime.device.kernels import uniform
 from dln.runtime.session import Session
 
 DATA = """

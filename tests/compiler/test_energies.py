@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import dln
-from dln.compiler.evaluate import evaluate
+from dln.compiler.ir.evaluate import evaluate
 from dln.grammar.diagnostics import DlnError
 from dln.runtime.session import Session
 

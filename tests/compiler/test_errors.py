@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import dln.spec as spec
-from dln.compiler import axes
+from dln.compiler.frontend.tensors import axes
 from dln.compiler.reading import read
 from dln.grammar.diagnostics import DlnError, Fault, Source
 from dln.grammar.parser import parse_source

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-import dln.compiler.ops  # noqa: F401  (fills OPS)
-from dln.compiler.evaluate import evaluate
-from dln.compiler.graph import Graph
-from dln.compiler.op import Make
-from dln.compiler.sizes import BATCH, BATCH_SIZE, Size
-from dln.compiler.tensor import Domain, TensorType
+import dln.compiler.ir.ops  # noqa: F401  (fills OPS)
+from dln.compiler.ir.evaluate import evaluate
+from dln.compiler.ir.graph import Graph
+from dln.compiler.ir.op import Make
+from dln.compiler.ir.sizes import BATCH, BATCH_SIZE, Size
+from dln.compiler.ir.tensor_type import Domain, TensorType
 from dln.grammar.diagnostics import Fault
 
 

@@ -10,7 +10,7 @@ import pytest
 
 import dln.spec as specs
 from dln.grammar.diagnostics import DlnError
-from dln.runtime.feeds import Arrays
+from dln.runtime.readers.validation import Arrays
 
 
 def spec(tmp_path: Path, text: str) -> specs.Spec:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-import dln.compiler.ops  # noqa: F401  fills the table of operations
-from dln.compiler.formula import formula, label
-from dln.compiler.graph import Graph, Node
-from dln.compiler.op import Make
-from dln.compiler.ops.loop import Body, item, slot
-from dln.compiler.sizes import BATCH_SIZE, Size
-from dln.compiler.tensor import TensorType
+import dln.compiler.ir.ops  # noqa: F401  fills the table of operations
+from dln.compiler.ir.formula import formula, label
+from dln.compiler.ir.graph import Graph, Node
+from dln.compiler.ir.op import Make
+from dln.compiler.ir.ops.loop import Body, item, slot
+from dln.compiler.ir.sizes import BATCH_SIZE, Size
+from dln.compiler.ir.tensor_type import TensorType
 
 
 @pytest.fixture

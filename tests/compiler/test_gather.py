@@ -12,20 +12,20 @@ import pytest
 from numpy.lib.stride_tricks import sliding_window_view
 
 import dln
-from dln.compiler.evaluate import evaluate
-from dln.compiler.graph import Graph, Node
-from dln.compiler.infer import known
-from dln.compiler.lower import lower
-from dln.compiler.op import Make
-from dln.compiler.ops.contract import subscripts
+from dln.compiler.frontend.infer import known
+from dln.compiler.ir.evaluate import evaluate
+from dln.compiler.ir.graph import Graph, Node
+from dln.compiler.ir.op import Make
+from dln.compiler.ir.ops.contract import subscripts
+from dln.compiler.ir.sizes import BATCH_SIZE, Reason, Size, Sizes, Var
+from dln.compiler.ir.tensor_type import TensorType
+from dln.compiler.lower.emit import lower
+from dln.compiler.lower.schedule import overlaps, schedule
+from dln.compiler.lower.targets import TARGETS, Target
 from dln.compiler.plan import Program
-from dln.compiler.schedule import overlaps, schedule
-from dln.compiler.sizes import BATCH_SIZE, Reason, Size, Sizes, Var
 from dln.compiler.stages import optimise
-from dln.compiler.targets import TARGETS, Target
-from dln.compiler.tensor import TensorType
-from dln.runtime.executable import Bound, Executable
-from dln.runtime.host import Host
+from dln.runtime.device.host import Host
+from dln.runtime.execution.executable import Bound, Executable
 
 BOTH = pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
 

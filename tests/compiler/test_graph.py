@@ -5,12 +5,12 @@ from __future__ import annotations
 import networkx as nx
 import pytest
 
-import dln.compiler.ops  # noqa: F401  (fills OPS)
-from dln.compiler.graph import Graph, ancestors, keep, rewrite
-from dln.compiler.op import Make
-from dln.compiler.sizes import Size, Var
-from dln.compiler.tensor import Domain, TensorType
-from dln.compiler.verify import faults, verify
+import dln.compiler.ir.ops  # noqa: F401  (fills OPS)
+from dln.compiler.ir.graph import Graph, ancestors, keep, rewrite
+from dln.compiler.ir.op import Make
+from dln.compiler.ir.sizes import Size, Var
+from dln.compiler.ir.tensor_type import Domain, TensorType
+from dln.compiler.ir.verify import faults, verify
 from dln.grammar.diagnostics import Fault, Source, Span
 
 V3 = TensorType((Size(3),))

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 import dln
-from dln.checking import verdicts
-from dln.compiler.evaluate import evaluate
+from dln.compiler.ir.evaluate import evaluate
 from dln.compiler.stages import optimise, part
+from dln.running.expectations import verdicts
 from dln.runtime.gradcheck import gradcheck
 from dln.runtime.session import Session
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 import dln
-from dln.checking import verdicts
-from dln.compiler.evaluate import evaluate
+from dln.compiler.ir.evaluate import evaluate
 from dln.compiler.stages import optimise, part
+from dln.running.expectations import verdicts
 
 TABLE = np.array([[1, 0, 1], [0, 1, 1]])
 SPEC = """

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 import dln
-from dln.checking import verdicts
 from dln.compiler.plan import site_number
 from dln.grammar.diagnostics import DlnError
+from dln.running.expectations import verdicts
+from dln.runtime.checkpoint.rundir import RunDirectory
+from dln.runtime.device.kernels import uniform
 from dln.runtime.gradcheck import gradcheck
-from dln.runtime.helpers import uniform
 from dln.runtime.profiler import profile
-from dln.runtime.rundir import RunDirectory
 from dln.runtime.session import Interrupted, Session
 
 ROWS = [[0.5, -1.0], [1.5, 2.0], [-0.5, 0.25], [2.0, 1.0], [1.0, -2.0]]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import dln
-from dln.checking import verdicts
+from dln.running.expectations import verdicts
 
 ROWS = np.array([[1.0, 2.0, 0.5, -1.0], [3.0, 5.0, 2.0, 0.25]])
 

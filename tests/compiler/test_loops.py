@@ -11,27 +11,27 @@ import numpy as np
 import pytest
 
 import dln
-from dln.checking import verdicts
-from dln.compiler.differentiate import differentiate
-from dln.compiler.evaluate import evaluate
-from dln.compiler.graph import Graph, ancestors
-from dln.compiler.lower import lower
-from dln.compiler.op import Make
-from dln.compiler.ops.loop import Body, body_of, item, slot
+from dln.compiler.autodiff.reverse_mode import differentiate
+from dln.compiler.ir.evaluate import evaluate
+from dln.compiler.ir.graph import Graph, ancestors
+from dln.compiler.ir.op import Make
+from dln.compiler.ir.ops.loop import Body, body_of, item, slot
+from dln.compiler.ir.sizes import Size
+from dln.compiler.ir.tensor_type import TensorType
+from dln.compiler.ir.verify import verify
+from dln.compiler.lower.emit import lower
+from dln.compiler.lower.schedule import overlaps, schedule
+from dln.compiler.lower.targets import TARGETS
 from dln.compiler.passes.fission import fission
 from dln.compiler.plan import program_from_json, program_to_json, site_number
-from dln.compiler.schedule import overlaps, schedule
-from dln.compiler.sizes import Size
 from dln.compiler.stages import STAGES, optimise
-from dln.compiler.targets import TARGETS
-from dln.compiler.tensor import TensorType
-from dln.compiler.verify import verify
 from dln.grammar.diagnostics import DlnError
-from dln.runtime.executable import Executable
+from dln.running.expectations import verdicts
+from dln.runtime.checkpoint.rundir import RunDirectory
+from dln.runtime.device.host import Host
+from dln.runtime.device.kernels import uniform
+from dln.runtime.execution.executable import Executable
 from dln.runtime.gradcheck import gradcheck
-from dln.runtime.helpers import uniform
-from dln.runtime.host import Host
-from dln.runtime.rundir import RunDirectory
 
 T, B, N, M = 6, 3, 2, 4
 

@@ -9,19 +9,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-import dln.compiler.ops  # noqa: F401  fills the table of operations
-from dln.compiler.evaluate import evaluate
-from dln.compiler.graph import Graph, Node
-from dln.compiler.lower import commented, literal, lower
-from dln.compiler.op import OPS, Make
+import dln.compiler.ir.ops  # noqa: F401  fills the table of operations
+from dln.compiler.ir.evaluate import evaluate
+from dln.compiler.ir.graph import Graph, Node
+from dln.compiler.ir.op import OPS, Make
+from dln.compiler.ir.sizes import BATCH_SIZE, Size, Var
+from dln.compiler.ir.tensor_type import TensorType
+from dln.compiler.lower.emit import commented, literal, lower
+from dln.compiler.lower.targets import TARGETS, Target
 from dln.compiler.plan import site_number
-from dln.compiler.sizes import BATCH_SIZE, Size, Var
-from dln.compiler.targets import TARGETS, Target
-from dln.compiler.tensor import TensorType
 from dln.grammar.diagnostics import Fault, Source, Span
-from dln.runtime.executable import Executable
-from dln.runtime.helpers import normal, uniform
-from dln.runtime.host import Host
+from dln.runtime.device.host import Host
+from dln.runtime.device.kernels import normal, uniform
+from dln.runtime.execution.executable import Executable
 
 NUMPY = TARGETS["numpy"]
 BOTH = pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import dln
-from dln.checking import verdicts
 from dln.grammar.diagnostics import DlnError
+from dln.running.expectations import verdicts
 
 SPEC = """
 const {C} = 3

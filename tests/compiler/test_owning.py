@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import dln
-from dln.compiler.graph import ancestors
+from dln.compiler.ir.graph import ancestors
 from dln.compiler.model import Model
 
 HEAD = """

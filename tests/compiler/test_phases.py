@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import dln
-from dln.compiler.graph import ancestors
+from dln.compiler.ir.graph import ancestors
 from dln.compiler.plan import site_number
-from dln.runtime.helpers import uniform
+from dln.runtime.device.kernels import uniform
 from dln.runtime.session import Session
 
 ROWS = [[0.5, -1.0], [1.5, 2.0], [-0.5, 0.25], [2.0, 1.0], [1.0, -2.0]]

@@ -6,10 +6,13 @@ import json
 
 import pytest
 
-import dln.compiler.ops  # noqa: F401  fills the table of operations
-from dln.compiler.graph import Graph
-from dln.compiler.lower import lower
-from dln.compiler.op import Make
+import dln.compiler.ir.ops  # noqa: F401  fills the table of operations
+from dln.compiler.ir.graph import Graph
+from dln.compiler.ir.op import Make
+from dln.compiler.ir.sizes import BATCH_SIZE, Size
+from dln.compiler.ir.tensor_type import TensorType
+from dln.compiler.lower.emit import lower
+from dln.compiler.lower.targets import TARGETS
 from dln.compiler.plan import (
     ALIGNMENT,
     Program,
@@ -22,9 +25,6 @@ from dln.compiler.plan import (
     site_number,
     slot_offsets,
 )
-from dln.compiler.sizes import BATCH_SIZE, Size
-from dln.compiler.targets import TARGETS
-from dln.compiler.tensor import TensorType
 from dln.grammar.diagnostics import Source, Span
 
 

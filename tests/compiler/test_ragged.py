@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import dln
-from dln.compiler.evaluate import evaluate
+from dln.compiler.ir.evaluate import evaluate
 from dln.compiler.stages import BEFORE, STAGES, optimise, part
 
 LENGTH = np.array([3, 5, 1, 2])

@@ -9,9 +9,9 @@ stands is guarded by the golden messages.
 import pytest
 
 import dln
-from dln.checking import verdicts
 from dln.grammar.diagnostics import DlnError
-from dln.resolving import resolved
+from dln.reading.resolved import resolved
+from dln.running.expectations import verdicts
 
 Change = tuple[str, str]
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-import dln.compiler.ops  # noqa: F401  fills the table of operations
-from dln.compiler.evaluate import evaluate
-from dln.compiler.graph import Graph, Node
-from dln.compiler.lower import lower
-from dln.compiler.op import Make
-from dln.compiler.schedule import Schedule, overlaps, schedule
-from dln.compiler.sizes import BATCH, BATCH_SIZE, Size
-from dln.compiler.targets import TARGETS, Target
-from dln.compiler.tensor import TensorType
-from dln.runtime.executable import Executable
-from dln.runtime.host import Host
+import dln.compiler.ir.ops  # noqa: F401  fills the table of operations
+from dln.compiler.ir.evaluate import evaluate
+from dln.compiler.ir.graph import Graph, Node
+from dln.compiler.ir.op import Make
+from dln.compiler.ir.sizes import BATCH, BATCH_SIZE, Size
+from dln.compiler.ir.tensor_type import TensorType
+from dln.compiler.lower.emit import lower
+from dln.compiler.lower.schedule import Schedule, overlaps, schedule
+from dln.compiler.lower.targets import TARGETS, Target
+from dln.runtime.device.host import Host
+from dln.runtime.execution.executable import Executable
 
 NUMPY = TARGETS["numpy"]
 BOTH = pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)

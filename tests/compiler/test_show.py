@@ -9,15 +9,15 @@ import sys
 
 import pytest
 
-import dln.compiler.ops  # noqa: F401  fills the table of operations
-from dln.compiler.graph import Graph
-from dln.compiler.lower import lower
-from dln.compiler.op import Make
-from dln.compiler.ops.loop import Body, item, slot
+import dln.compiler.ir.ops  # noqa: F401  fills the table of operations
+from dln.compiler.ir.graph import Graph
+from dln.compiler.ir.op import Make
+from dln.compiler.ir.ops.loop import Body, item, slot
+from dln.compiler.ir.sizes import BATCH_SIZE, Size
+from dln.compiler.ir.tensor_type import TensorType
+from dln.compiler.lower.emit import lower
+from dln.compiler.lower.targets import TARGETS
 from dln.compiler.show import graph_dot, graph_mermaid, graph_text, plan_text
-from dln.compiler.sizes import BATCH_SIZE, Size
-from dln.compiler.targets import TARGETS
-from dln.compiler.tensor import TensorType
 
 
 def example(name: str = "W") -> Graph:

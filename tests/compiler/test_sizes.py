@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dln.compiler.sizes import BATCH_SIZE, Reason, Size, Sizes, Var
+from dln.compiler.ir.sizes import BATCH_SIZE, Reason, Size, Sizes, Var
 
 WHY = Reason(None, "because")
 A, B, C = Var("a"), Var("b"), Var("c")

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import dln
-from dln.compiler.graph import ancestors
+from dln.compiler.ir.graph import ancestors
 from dln.runtime.gradcheck import gradcheck
 from dln.runtime.session import Session
 
@@ -333,7 +333,7 @@ check "c" {
     s = spec.compile().session(seed=1)
     s.keep_before = {"t"}
     s.train("t")
-    from dln.checking import verdicts
+    from dln.running.expectations import verdicts
 
     assert [v.status for v in verdicts(spec.model, s, seed=1)] == ["passed", "passed"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from dln.compiler.sizes import BATCH_SIZE, Size, Var
-from dln.compiler.tensor import (
+from dln.compiler.ir.sizes import BATCH_SIZE, Size, Var
+from dln.compiler.ir.tensor_type import (
     BINARY,
     DOMAINS,
     LOGIT,

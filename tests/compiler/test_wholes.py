@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import dln.spec as specs
-from dln.compiler.graph import ancestors
+from dln.compiler.ir.graph import ancestors
 from dln.compiler.plan import Program, memory
 from dln.grammar.diagnostics import DlnError, Source
 
@@ -109,7 +109,7 @@ check "places" {
   expect mean(j: onehot(lowest(z, 2))[j, 3]) == 0.5
 }
 """
-    from dln.checking import verdicts
+    from dln.running.expectations import verdicts
 
     spec = load(text)
     assert [v.status for v in verdicts(spec.model)] == ["passed"] * 3

@@ -24,7 +24,7 @@ ALLOWED = {  # what each layer may import of the others
 }
 SHARED = {"dln.grammar.diagnostics"}  # errors are everybody's
 PLAN = "dln.compiler.plan"  # all that the runtime sees of the compiler
-LOADER = "runtime/executable.py"  # the one file that turns a program text into a function
+LOADER = "runtime/execution/executable.py"  # the one file that turns a program text into a function
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 SETUP = PROJECT["tool"]["setuptools"]
 
@@ -32,7 +32,14 @@ SETUP = PROJECT["tool"]["setuptools"]
 def sources() -> list[Path]:
     """The Python files that are shipped."""
     found = [p for layer in LAYERS for p in (ROOT / layer).rglob("*.py")]
-    return sorted([*found, *(ROOT / "dln").glob("*.py")])
+    return sorted([*found, *face("*.py")])
+
+
+def face(pattern: str) -> list[Path]:
+    """Files of `dln/` itself, without what its links lead to."""
+    links = {*LAYERS, "specs"}
+    found = (ROOT / "dln").rglob(pattern)
+    return [p for p in found if p.relative_to(ROOT / "dln").parts[0] not in links]
 
 
 def named(path: Path) -> str:
@@ -54,6 +61,7 @@ def test_every_package_is_listed():
     for layer in LAYERS:
         for init in (ROOT / layer).rglob("__init__.py"):
             there.add(".".join(("dln", *init.parent.relative_to(ROOT).parts)))
+    there.update(".".join(init.parent.relative_to(ROOT).parts) for init in face("__init__.py"))
     assert set(SETUP["packages"]) == there
 
 
@@ -156,8 +164,8 @@ FORBIDDEN_MODULES = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "ctyp
 FORBIDDEN_CALLS = {"eval", "exec", "compile", "__import__"}
 FORBIDDEN_ATTRIBUTES = {"os.system", "os.popen", "pickle.loads", "marshal.loads", "yaml.load"}
 APART = {  # asks a loaded library for its threads; starts this Python with a list of words
-    "ctypes": {"runtime/host.py", "runtime/threads.py"},
-    "subprocess": {"dln/processes.py"},
+    "ctypes": {"runtime/device/host.py", "runtime/device/threads.py"},
+    "subprocess": {"dln/running/processes.py"},
 }
 
 
@@ -182,11 +190,12 @@ def test_nothing_runs_text_but_the_one_loader(path):
 HEAVY = {"numpy", "rich", "safetensors", "cupy", "matplotlib", "scipy", "onnx", "joblib",
          "sklearn"}  # fmt: skip
 EARLY = ("grammar", "compiler")  # what `dln check` loads, with the files below
-EARLY_FILES = {"runtime/readers.py", "runtime/binary.py", "runtime/files.py", "dln/cli.py",
-               "dln/options.py", "dln/terminal.py", "dln/flags.py", "dln/spec.py",
-               "dln/showing.py", "dln/checking.py", "dln/reporting.py", "dln/overview.py",
-               "dln/__init__.py", "dln/resolving.py", "dln/inspecting.py",
-               "dln/facts.py"}  # fmt: skip
+EARLY_FILES = {"runtime/readers/readers.py", "runtime/readers/binary.py",
+               "runtime/readers/files.py", "dln/cli.py", "dln/commands/options.py",
+               "dln/printing/terminal.py", "dln/flags.py", "dln/spec.py", "dln/commands/show.py",
+               "dln/running/expectations.py", "dln/printing/verdict_text.py",
+               "dln/printing/overview.py", "dln/__init__.py", "dln/reading/resolved.py",
+               "dln/commands/plan.py", "dln/reading/facts.py"}  # fmt: skip
 
 
 @EACH
@@ -199,7 +208,7 @@ def test_start_up_loads_nothing_heavy(path):
 @EACH
 def test_cupy_is_named_in_one_file(path):
     names = {name.split(".")[0] for name, _ in imports(path)}
-    assert "cupy" not in names or named(path) == "runtime/gpu.py"
+    assert "cupy" not in names or named(path) == "runtime/device/gpu.py"
 
 
 def test_files_keep_a_readable_length():

@@ -29,8 +29,8 @@ from dln.compiler.plan import (
     Program,
     WatchSpec,
 )
-from dln.runtime.helpers import normal
-from dln.runtime.host import Host
+from dln.runtime.device.host import Host
+from dln.runtime.device.kernels import normal
 from dln.runtime.session import Session
 
 SPEC = "data d = rows(...)\n  x[2]: real\n  t: real\nlet net = linear()\n"

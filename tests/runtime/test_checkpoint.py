@@ -18,8 +18,8 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from dln.grammar.diagnostics import Fault
-from dln.runtime import checkpoint
-from dln.runtime.checkpoint import atomic_write, compare_keys, load, save
+from dln.runtime.checkpoint import checkpoint
+from dln.runtime.checkpoint.checkpoint import atomic_write, compare_keys, load, save
 
 META: dict[str, object] = {"update": 12, "best": 0.5, "phase": "sse", "nested": {"a": [1, "é"]}}
 
@@ -66,7 +66,7 @@ def test_bytes_are_stable_over_order_and_hash_seeds(tmp_path: Path) -> None:
     backward = checkpoint.encode(dict(reversed(arrays().items())), dict(reversed(META.items())))
     assert forward == backward
     code = (
-        "import hashlib, numpy as np; from dln.runtime.checkpoint import encode\n"
+        "import hashlib, numpy as np; from dln.runtime.checkpoint.checkpoint import encode\n"
         "a = {f't{i}': np.full(i, i) for i in range(9)}\n"
         "m = {k: 1 for k in {'x', 'y', 'z', 'u', 'v'}}\n"
         "print(hashlib.sha256(encode(a, m)).hexdigest())"

@@ -10,12 +10,12 @@ import pytest
 
 from dln.compiler.plan import Plan
 from dln.grammar.diagnostics import DlnError
-from dln.runtime import readers
-from dln.runtime.datasets import CHUNK, Datasets
-from dln.runtime.executable import Executable
-from dln.runtime.helpers import normal
-from dln.runtime.host import Host
-from dln.runtime.programs import Programs
+from dln.runtime.data.datasets import CHUNK, Datasets
+from dln.runtime.device.host import Host
+from dln.runtime.device.kernels import normal
+from dln.runtime.execution.executable import Executable
+from dln.runtime.execution.store import Programs
+from dln.runtime.readers import readers
 
 
 def datasets(plan: Plan, **options: Any) -> Datasets:

@@ -16,10 +16,10 @@ import pytest
 import dln
 from dln.compiler.plan import COUNT, POINTS, SLOPES
 from dln.grammar.diagnostics import DlnError
-from dln.runtime.descent import Pairs
+from dln.runtime.checkpoint.rundir import RunDirectory
 from dln.runtime.gradcheck import gradcheck
-from dln.runtime.rundir import RunDirectory
 from dln.runtime.session import Interrupted, Session
+from dln.runtime.training.lbfgs import Pairs
 
 RNG = np.random.default_rng(3)
 X = RNG.normal(size=(40, 6)) * [1, 2, 3, 4, 5, 6]
@@ -246,7 +246,7 @@ def test_until_and_epochs_end_it_too() -> None:
 
 
 def test_the_examples_are_gathered_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    from dln.runtime.datasets import Part
+    from dln.runtime.data.datasets import Part
 
     filled: list[int] = []
     filler = Part.filler

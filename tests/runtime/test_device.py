@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from dln.grammar.diagnostics import Fault
-from dln.runtime import host
-from dln.runtime.device import Device, open_device
+from dln.runtime.device import host
+from dln.runtime.device.device import Device, open_device
 
 
 class FakeArray(np.ndarray):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import dln
-from dln.checking import verdicts
+from dln.running.expectations import verdicts
 from dln.runtime.gradcheck import gradcheck
 
 HEAD = """

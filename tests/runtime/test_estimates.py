@@ -14,11 +14,11 @@ import pytest
 
 import dln
 from dln.compiler.plan import site_number
-from dln.runtime import order
+from dln.runtime.checkpoint.rundir import RunDirectory
 from dln.runtime.gradcheck import gradcheck
-from dln.runtime.rundir import RunDirectory
-from dln.runtime.running import begin
+from dln.runtime.readers import sampling_order
 from dln.runtime.session import Interrupted, Session
+from dln.runtime.training.orchestrate import begin
 
 N, SEED = 23, 4
 RNG = np.random.default_rng(8)
@@ -57,7 +57,7 @@ def session(every: str = "1 epoch", sample: int = 9, text: str = SPEC) -> Sessio
 
 def wanted(epoch: int, sample: int = 9) -> Any:
     """mean(x^2) over the first examples of an epoch's order."""
-    first = order.permutation(N, SEED, site_number("s.order"), epoch)[:sample]
+    first = sampling_order.permutation(N, SEED, site_number("s.order"), epoch)[:sample]
     return np.mean(DATA["d"][0][first] ** 2, 0)[None]
 
 

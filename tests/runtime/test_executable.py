@@ -11,8 +11,8 @@ import pytest
 
 from dln.compiler.plan import Buffer, Line, Place, Program, arena_bytes
 from dln.grammar.diagnostics import Fault
-from dln.runtime.executable import Executable, check, culprit
-from dln.runtime.host import Host
+from dln.runtime.device.host import Host
+from dln.runtime.execution.executable import Executable, check, culprit
 
 TEXT = """\
 def bind(xp, n, seed, v):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from dln.compiler.plan import FieldSpec
 from dln.grammar.diagnostics import DlnError
-from dln.runtime.feeds import check_field, check_fields
+from dln.runtime.readers.validation import check_field, check_fields
 
 X = FieldSpec("x", (2, 3), "real", "prob")
 T = FieldSpec("t", (), "real")

@@ -11,8 +11,8 @@ import pytest
 from dln import load
 from dln.compiler.plan import Plan, Program
 from dln.grammar.diagnostics import DlnError
+from dln.runtime.device.host import Host
 from dln.runtime.gradcheck import Row, gradcheck
-from dln.runtime.host import Host
 from dln.runtime.profiler import profile
 from dln.runtime.session import Session
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dln.runtime import helpers
-from dln.runtime.helpers import lowest, normal, uniform
+from dln.runtime.device import kernels
+from dln.runtime.device.kernels import lowest, normal, uniform
 
 DTYPES = [np.float32, np.float64]
 SIZES = [0, 1, 2, 3, 7, 8, 9, 31, 32, 33, 255, 257, 8191, 8192, 8193, 16385]
@@ -122,7 +122,7 @@ def test_the_text_stands_alone(draw: Callable[..., None]) -> None:
     exec(compile(text, "copy", "exec"), names)
     ours, theirs = np.empty(99, np.float32), np.empty(99, np.float32)
     name = draw.__name__
-    getattr(helpers, name)(ours, 1, 2, 3)
+    getattr(kernels, name)(ours, 1, 2, 3)
     names[name](theirs, 1, 2, 3)
     assert np.array_equal(ours, theirs)
 

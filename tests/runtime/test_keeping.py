@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from dln.runtime import readers
-from dln.runtime.keeping import MOST, Kept
-from dln.runtime.readers import Decl
+from dln.runtime.readers import readers
+from dln.runtime.readers.read_cache import MOST, Kept
+from dln.runtime.readers.readers import Decl
 
 
 def decl(tmp_path, name="a.csv"):

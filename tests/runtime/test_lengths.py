@@ -15,9 +15,9 @@ import pytest
 
 from dln.compiler.plan import FieldSpec, KeepSpec, Plan, site_number
 from dln.grammar.diagnostics import DlnError
-from dln.runtime import order
-from dln.runtime.host import Host
-from dln.runtime.rundir import RunDirectory
+from dln.runtime.checkpoint.rundir import RunDirectory
+from dln.runtime.device.host import Host
+from dln.runtime.readers import sampling_order
 from dln.runtime.session import Interrupted, Session
 
 RATE, N = 0.01, 8
@@ -52,7 +52,7 @@ def padded(plan: Any, hand_program: Any) -> Callable[[], Plan]:
 
 def by_hand(w: float, length: np.ndarray) -> float:
     for epoch in range(4):
-        drawn = order.permutation(N, 1, site_number("fit.order"), epoch)
+        drawn = sampling_order.permutation(N, 1, site_number("fit.order"), epoch)
         for low in range(0, N, 3):
             i = drawn[low : low + 3]
             w += RATE * float(np.sum(X[i, 0] * length[i]))

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from dln.runtime.linesearch import Search, Trial, between, cubic
+from dln.runtime.training.linesearch import Search, Trial, between, cubic
 
 Curve = Callable[[float], tuple[float, float]]
 RULES = SimpleNamespace(c1=1e-4, c2=0.1, trials=40)

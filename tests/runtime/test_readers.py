@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 
 from dln.grammar.diagnostics import Fault
-from dln.runtime import files
-from dln.runtime.readers import Decl, RawField, Schema, alphabet, locate, probe, read
+from dln.runtime.readers import files
+from dln.runtime.readers.readers import Decl, RawField, Schema, alphabet, locate, probe, read
 
 TRAIN = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte")
 TEST = ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
@@ -104,7 +104,7 @@ def test_sums_in_the_readme_are_true() -> None:
 
 def test_probe_needs_no_numpy() -> None:
     code = (
-        "import sys; from dln.runtime.readers import Decl, probe\n"
+        "import sys; from dln.runtime.readers.readers import Decl, probe\n"
         f"probe(Decl('idx', {TRAIN!r}, {{}}, '.')); probe(Decl('table', ('and.csv',), {{}}, '.'))\n"
         "probe(Decl('text', ('tinyshakespeare.txt',), {}, '.'))\n"
         "probe(Decl('synthetic', ('parity', 4), {}, '.'))\n"
@@ -268,8 +268,8 @@ def test_nothing_outside_is_opened(tmp_path: Path) -> None:
     code = f"""
 import sys
 from dln.grammar.diagnostics import Fault
-from dln.runtime.readers import Decl, read
-import dln.runtime.synthetic, numpy, importlib.resources
+from dln.runtime.readers.readers import Decl, read
+import dln.runtime.readers.synthetic, numpy, importlib.resources
 opened = []
 sys.addaudithook(lambda e, a: opened.append(str(a[0])) if e == "open" else None)
 for name in ["l0", "l1", "l2", "../secret", "{tmp_path}/secret", "/etc/passwd", "/dev/zero"]:
@@ -460,7 +460,7 @@ def test_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.csv").write_text("1,2\n" * 100)
     (tmp_path / "b.csv").write_bytes(gzip.compress(b"1,2\n" * 100))
     for module in ("files", "binary"):
-        monkeypatch.setattr(f"dln.runtime.{module}.LIMIT", 300)
+        monkeypatch.setattr(f"dln.runtime.readers.{module}.LIMIT", 300)
     fault(decl("table", "a.csv", base=tmp_path), "E508")
     fault(decl("table", "b.csv", base=tmp_path), "E508")
     fault(decl("idx", *TEST), "E508")

@@ -11,8 +11,8 @@ import pytest
 
 from dln.compiler.plan import KeepSpec
 from dln.grammar.diagnostics import DlnError
-from dln.runtime.results import PhaseResult
-from dln.runtime.rundir import RunDirectory
+from dln.runtime.checkpoint.rundir import RunDirectory
+from dln.runtime.execution.phase_result import PhaseResult
 from dln.runtime.session import Interrupted, Session
 
 KEEPS = (KeepSpec((5, "update"), None), KeepSpec((2, "epoch"), None), KeepSpec(None, "best:fit.0"))

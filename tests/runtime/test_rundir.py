@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from dln.grammar.diagnostics import Fault
-from dln.runtime.rundir import RunDirectory
+from dln.runtime.checkpoint.rundir import RunDirectory
 
 
 def filled(tmp_path: Path) -> RunDirectory:

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from dln.grammar.diagnostics import Fault
-from dln.runtime.readers import Decl, probe, read
-from dln.runtime.sequences import SEQUENCES
+from dln.runtime.readers.readers import Decl, probe, read
+from dln.runtime.readers.synthetic_sequences import SEQUENCES
 
 Example = dict[str, Any]
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from dln.grammar.diagnostics import DlnError
-from dln.runtime.device import open_device
+from dln.runtime.device.device import open_device
 from dln.runtime.session import Session
 
 
@@ -132,7 +132,7 @@ def test_saving_and_loading(session: Any, tmp_path: Path, table: Any) -> None:
 
 
 def test_loading_what_does_not_fit(session: Any, tmp_path: Path) -> None:
-    from dln.runtime import checkpoint
+    from dln.runtime.checkpoint import checkpoint
 
     path = tmp_path / "other.safetensors"
     checkpoint.save(path, {"net.w": np.zeros(3), "net.bb": np.zeros(())}, {})

@@ -15,10 +15,10 @@ import pytest
 
 from dln.compiler.plan import KeepSpec, Plan, WatchSpec
 from dln.grammar.diagnostics import DlnError
-from dln.runtime import order
-from dln.runtime.host import Host
+from dln.runtime.checkpoint.rundir import RunDirectory
+from dln.runtime.device.host import Host
 from dln.runtime.profiler import profile
-from dln.runtime.rundir import RunDirectory
+from dln.runtime.readers import sampling_order
 from dln.runtime.session import Interrupted, Session
 
 ROWS, RATE, PATH = 3, 0.01, "fit.carried:net.h"
@@ -73,11 +73,11 @@ def walk(t: np.ndarray, rows: int = ROWS) -> list[list[int]]:
 
 def test_stream_order() -> None:
     """The whole text in reading order within each row; 2 of 17 are left out."""
-    found = order.stream(17, 3).reshape(5, 3)
+    found = sampling_order.stream(17, 3).reshape(5, 3)
     assert found.T.tolist() == [list(range(5)), list(range(5, 10)), list(range(10, 15))]
     for n in range(1, 20):
         for rows in range(1, n + 1):
-            batches = order.stream(n, rows).reshape(-1, rows).tolist()
+            batches = sampling_order.stream(n, rows).reshape(-1, rows).tolist()
             assert batches == walk(np.zeros(n), rows)
 
 

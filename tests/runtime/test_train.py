@@ -12,10 +12,10 @@ import pytest
 import dln
 from dln.compiler.plan import KeepSpec, WatchSpec, site_number
 from dln.grammar.diagnostics import DlnError
-from dln.runtime import order
-from dln.runtime.hooks import Hook, Progress, Report
-from dln.runtime.rundir import RunDirectory
+from dln.runtime.checkpoint.rundir import RunDirectory
+from dln.runtime.readers import sampling_order
 from dln.runtime.session import Interrupted
+from dln.runtime.training.callbacks import Hook, Progress, Report
 
 
 def batches(n: int, size: int, epochs: int, seed: int, phase: str, **how: Any) -> list[np.ndarray]:
@@ -23,11 +23,11 @@ def batches(n: int, size: int, epochs: int, seed: int, phase: str, **how: Any) -
     for epoch in range(epochs):
         key = site_number(f"{phase}.order")
         if how.get("order") == "replacement":
-            drawn = order.replacement(n, n, seed, key, epoch)
+            drawn = sampling_order.replacement(n, n, seed, key, epoch)
         elif how.get("order") == "file":
-            drawn = order.file_order(n)
+            drawn = sampling_order.file_order(n)
         else:
-            drawn = order.permutation(n, seed, key, epoch)
+            drawn = sampling_order.permutation(n, seed, key, epoch)
         found += [drawn[i : i + size] for i in range(0, n, size)]
     return found
 
@@ -104,7 +104,7 @@ def test_orders(session: Any, table: Any, by_hand: Any, how: str) -> None:
     want = batches(8, 3, 4, 1, "fit", order=how)
     if how == "balanced":
         key = site_number("fit.order")
-        drawn = [order.balanced(d[:8, 3].astype(int), 1, key, e) for e in range(4)]
+        drawn = [sampling_order.balanced(d[:8, 3].astype(int), 1, key, e) for e in range(4)]
         want = [o[i : i + 3] for o in drawn for i in range(0, 8, 3)]
     w, _ = by_hand[0](s.params["net.w"], 0.25, d[:, :2], d[:, 2], want, 3)
     s.train("fit")
@@ -260,7 +260,7 @@ def test_wrong_arguments(session: Any) -> None:
 
 
 def test_numbers_of_past_phases_are_clocks(plan: Any, hand_program: Any) -> None:
-    from dln.runtime.host import Host
+    from dln.runtime.device.host import Host
     from dln.runtime.session import Session
 
     made = plan()

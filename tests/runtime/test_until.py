@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 import dln
-from dln.checking import verdicts
 from dln.grammar.diagnostics import DlnError
-from dln.runtime.rundir import RunDirectory
+from dln.running.expectations import verdicts
+from dln.runtime.checkpoint.rundir import RunDirectory
 from dln.runtime.session import Interrupted
 
 TEXT = """

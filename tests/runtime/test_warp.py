@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dln.runtime.helpers import warp
+from dln.runtime.device.kernels import warp
 
 STILL = {"shift": 0.0, "scale": 0.0, "squeeze": 0.0, "shear": 0.0, "background": 0.0}
 

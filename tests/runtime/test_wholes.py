@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import dln.spec as specs
-from dln.checking import verdicts
 from dln.grammar.diagnostics import DlnError
 from dln.grammar.diagnostics import Source as Text
+from dln.running.expectations import verdicts
 
 X = np.random.default_rng(0).normal(size=(9, 3))
 C = np.array([0, 1, 2, 1, 0, 2, 2, 1, 0])

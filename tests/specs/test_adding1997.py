@@ -14,9 +14,9 @@ import pytest
 from numpy.typing import NDArray
 
 import dln
-from dln.runtime.host import Host
+from dln.runtime.device.host import Host
+from dln.runtime.readers.synthetic import generate
 from dln.runtime.session import Session
-from dln.runtime.synthetic import generate
 
 Numbers = NDArray[Any]
 

@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 
 from dln.cli import main
-from dln.options import Settings
-from dln.records import read
-from dln.rowing import run_one
+from dln.commands.options import Settings
+from dln.printing.terminal import Terminal
+from dln.results.records import read
 from dln.spec import LIBRARIES, load, shipped
-from dln.terminal import Terminal
+from dln.sweep.row import run_one
 
 RECORDS = Path(__file__).parents[2] / "docs" / "results"
 

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 import dln
 from dln.cli import main
-from dln.runtime.host import Host
-from dln.runtime.rundir import RunDirectory
+from dln.runtime.checkpoint.rundir import RunDirectory
+from dln.runtime.device.host import Host
 from dln.runtime.session import Interrupted, Session
 
 SPECS = ("hello", "rnn_modes", "lstm_variants")

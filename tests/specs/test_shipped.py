@@ -18,23 +18,23 @@ import pytest
 
 import dln
 from dln.cli import main
-from dln.compiler.differentiate import differentiate
-from dln.compiler.evaluate import evaluate
+from dln.compiler.autodiff.reverse_mode import differentiate
+from dln.compiler.ir.evaluate import evaluate
+from dln.compiler.ir.verify import verify
+from dln.compiler.lower.targets import TARGETS
 from dln.compiler.plan import site_number
 from dln.compiler.stages import part
-from dln.compiler.targets import TARGETS
-from dln.compiler.verify import verify
 from dln.grammar.diagnostics import Fault
 from dln.grammar.parser import parse
 from dln.grammar.printer import to_text
-from dln.runtime import helpers
-from dln.runtime.device import open_device
-from dln.runtime.estimates import before_step
-from dln.runtime.gpu import Gpu
-from dln.runtime.host import Host
-from dln.runtime.programs import paths_of
-from dln.runtime.running import begin
+from dln.runtime.device import kernels
+from dln.runtime.device.device import open_device
+from dln.runtime.device.gpu import Gpu
+from dln.runtime.device.host import Host
+from dln.runtime.execution.store import paths_of
 from dln.runtime.session import Session
+from dln.runtime.training.curvature_estimates import before_step
+from dln.runtime.training.orchestrate import begin
 from dln.spec import LIBRARIES, shipped
 
 SPECS = [name for name in shipped() if name not in LIBRARIES]
@@ -108,7 +108,7 @@ def draws(seed: int) -> Any:
 
     def draw(kind: str, site: str, shape: tuple[int, ...]) -> np.ndarray:
         out = np.empty(shape)
-        getattr(helpers, kind)(out, seed, site_number(site), 0)
+        getattr(kernels, kind)(out, seed, site_number(site), 0)
         return out
 
     return draw

@@ -22,7 +22,7 @@ import pytest
 
 import dln
 import dln.spec
-from dln.compiler.evaluate import evaluate
+from dln.compiler.ir.evaluate import evaluate
 from dln.compiler.stages import part
 from dln.grammar.diagnostics import DlnError, Source
 

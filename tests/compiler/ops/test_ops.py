@@ -12,16 +12,16 @@ import re
 import numpy as np
 import pytest
 
-import dln.compiler.ops  # noqa: F401  (fills OPS)
-from dln.compiler.differentiate import differentiate
-from dln.compiler.evaluate import evaluate
-from dln.compiler.graph import Graph
-from dln.compiler.op import OPS, Make, Spelling, op_of
-from dln.compiler.sizes import Size
-from dln.compiler.tensor import TensorType
-from dln.compiler.verify import verify
+import dln.compiler.ir.ops  # noqa: F401  (fills OPS)
+from dln.compiler.autodiff.reverse_mode import differentiate
+from dln.compiler.ir.evaluate import evaluate
+from dln.compiler.ir.graph import Graph
+from dln.compiler.ir.op import OPS, Make, Spelling, op_of
+from dln.compiler.ir.sizes import Size
+from dln.compiler.ir.tensor_type import TensorType
+from dln.compiler.ir.verify import verify
 from dln.grammar.diagnostics import Fault
-from dln.runtime.helpers import lowest, warp
+from dln.runtime.device.kernels import lowest, warp
 
 LOWERED = {"copy"}  # made by lowering, over programs; tested there
 # A loop means nothing without its body: tests/compiler/test_loops.py unrolls it, differentiates

@@ -31,19 +31,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import dln.compiler.ops  # noqa: F401  (fills OPS)
-from dln.compiler.differentiate import differentiate
-from dln.compiler.evaluate import evaluate
-from dln.compiler.graph import Graph, ancestors
-from dln.compiler.op import Make
-from dln.compiler.ops.loop import Body, body_of, item, row_type, slot
+import dln.compiler.ir.ops  # noqa: F401  (fills OPS)
+from dln.compiler.autodiff.reverse_mode import differentiate
+from dln.compiler.ir.evaluate import evaluate
+from dln.compiler.ir.graph import Graph, ancestors
+from dln.compiler.ir.op import Make
+from dln.compiler.ir.ops.loop import Body, body_of, item, row_type, slot
+from dln.compiler.ir.sizes import BATCH_SIZE, Size
+from dln.compiler.ir.tensor_type import BINARY, Domain, TensorType
+from dln.compiler.ir.verify import verify
 from dln.compiler.passes import PASSES, simplify, stabilise
 from dln.compiler.passes.fold import FOLD
 from dln.compiler.passes.simplify import TABLE as SIMPLIFY
 from dln.compiler.passes.stabilise import TABLE as STABILISE
-from dln.compiler.sizes import BATCH_SIZE, Size
-from dln.compiler.tensor import BINARY, Domain, TensorType
-from dln.compiler.verify import verify
 from dln.grammar.diagnostics import Source, Span
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -252,7 +252,7 @@ def environment(*graphs, seed=0):
 
 
 def values(graph, env):
-    from dln.compiler.sizes import BATCH
+    from dln.compiler.ir.sizes import BATCH
 
     return evaluate(differentiate(graph), env, sizes={BATCH: 5})
 

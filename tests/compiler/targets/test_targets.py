@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-import dln.compiler.ops  # noqa: F401  fills the table of operations
-from dln.compiler.graph import Graph, Node
-from dln.compiler.lower import lower
-from dln.compiler.op import OPS, Make
-from dln.compiler.sizes import BATCH_SIZE, Size
-from dln.compiler.targets import TARGETS, spelling
-from dln.compiler.tensor import Domain, TensorType
+import dln.compiler.ir.ops  # noqa: F401  fills the table of operations
+from dln.compiler.ir.graph import Graph, Node
+from dln.compiler.ir.op import OPS, Make
+from dln.compiler.ir.sizes import BATCH_SIZE, Size
+from dln.compiler.ir.tensor_type import Domain, TensorType
+from dln.compiler.lower.emit import lower
+from dln.compiler.lower.targets import TARGETS, spelling
 from dln.grammar.diagnostics import Fault, Source, Span
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -1,0 +1,201 @@
+"""The reverse of a loop: back-propagation through time as another loop, from the last step to the
+first.
+
+The body of the reverse holds the derivative of one step. Its slots are the cotangents that come
+from outside (rows), what the later step hands back (carried), and the values of the forward step
+that the derivative mentions: rows of the forward loop's own items. Nothing is unrolled, and what
+the cotangents of a matrix add up to over time is left to `fission`, which takes it out of the loop.
+
+Werbos 1990, "Backpropagation through time: what it does and how to do it".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+
+from dln.compiler.autodiff import reverse_mode as d
+from dln.compiler.ir.graph import Graph, Node, ancestors
+from dln.compiler.ir.op import Make, op_of
+from dln.compiler.ir.ops.loop import Body, body_of, item, row_type, slot
+
+
+@dataclass
+class Backward:
+    """The reverse of one loop: cotangents of its operands, and of the values asked for."""
+
+    operands: list[Node | None]
+    values: dict[Node, Node]
+
+
+def backward(
+    m: Make,
+    loop: Node,
+    bars: Mapping[Node, Node],
+    active: set[Node],
+    wanted: Sequence[Node],
+) -> Backward:
+    """The cotangents of a loop's active operands, given those of its items (by body node).
+
+    `wanted` are nodes of the body whose total derivative at each step is asked for.
+    """
+    body = body_of(loop)
+    walk = Walk(body, bars, {s for s in body.slots if body.operand(loop, s) in active}, wanted)
+    walk.run(m)
+    maker = Reverse(m, loop, body, walk)
+    made = maker.loop()
+    out: list[Node | None] = []
+    for s, operand in zip(body.slots, loop.operands, strict=True):
+        part = maker.cotangent(made, s) if operand in active else None
+        out.append(None if part is None else d.same_running(m, part, operand.type))
+    values = {v: item(m, made, maker.to[walk.bars[v]]) for v in wanted if v in walk.bars}
+    return Backward(out, values)
+
+
+@dataclass
+class Walk:
+    """The derivative of one step, written out in `graph` beside the step itself."""
+
+    body: Body
+    given: Mapping[Node, Node]
+    active_slots: set[Node]
+    wanted: Sequence[Node]
+    graph: Graph = field(default_factory=Graph)
+    bars: dict[Node, Node] = field(default_factory=dict)
+    rows: dict[Node, Node] = field(default_factory=dict)
+    carried: dict[Node, Node] = field(default_factory=dict)
+    numbers: Iterator[int] = field(default_factory=count)
+
+    def run(self, m: Make) -> None:
+        body = self.body
+        order = ancestors([*body.nexts, *self.given, *self.wanted])
+        for n in (*body.slots, *order):
+            self.graph.include(n, body.graph.spans.get(n, ()), body.graph.names.get(n))
+        self.numbers = count(1 + max((n["number"] for n in body.slots), default=0))
+        active = self._active(order)
+        parts: dict[Node, list[Node]] = {}
+        for value, bar in self.given.items():
+            made = slot(self.graph, row_type(bar.type), next(self.numbers), "rows")
+            self.rows[made] = bar
+            parts.setdefault(value, []).append(made)
+        for held, new in zip(body.carried, body.nexts, strict=True):
+            if held in active:
+                made = slot(self.graph, held.type, next(self.numbers), "carried")
+                self.carried[held] = made
+                parts.setdefault(new, []).append(made)
+        for node in reversed(order):
+            if node in active and node in parts:
+                spans = body.graph.spans.get(node, m.spans)
+                self.bars[node] = bar = d.total(self.graph, parts.pop(node), spans)
+                if any(o in active for o in node.operands):
+                    d.share(Make(self.graph, spans), node, bar, active, parts)
+
+    def _active(self, order: Sequence[Node]) -> set[Node]:
+        """The nodes of a step through which a derivative flows, from step to step as well."""
+        roots = self.active_slots | set(self.wanted)
+        while True:
+            active = d.between(list(order), roots) | roots
+            pairs = zip(self.body.carried, self.body.nexts, strict=True)
+            more = {s for s, n in pairs if n in active and s not in roots and is_real(s)}
+            if not more:
+                return active
+            roots = roots | more
+
+
+def is_real(node: Node) -> bool:
+    return node.type.kind == "real"
+
+
+class Reverse:
+    """Makes the reverse loop: a body whose slots are rows of what the forward loop has left."""
+
+    def __init__(self, m: Make, forward: Node, body: Body, walk: Walk) -> None:
+        self.m, self.forward, self.body, self.walk = m, forward, body, walk
+        self.graph = Graph()
+        self.to: dict[Node, Node] = {}
+        self.rows: dict[Node, Node] = {}
+        self.fixed: dict[Node, Node] = {}
+        self.steps = set(body.graph.topological()) | set(body.slots)
+
+    def loop(self) -> Node:
+        """The reverse loop in the outer graph."""
+        walk, body = self.walk, self.body
+        for s, bar in walk.rows.items():
+            self.to[s] = self.graph.include(s)
+            self.rows[s] = bar
+        for s in walk.carried.values():
+            self.to[s] = self.graph.include(s)
+        make = Make(walk.graph)
+        nexts = [walk.bars.get(held) or make.zeros(held.type) for held in walk.carried]
+        self._move([*nexts, *walk.bars.values()])
+        zeros = [self.m.zeros(s.type) for s in walk.carried.values()]
+        made = Body(
+            self.graph,
+            tuple(self.rows),
+            tuple(self.fixed),
+            tuple(walk.carried.values()),
+            tuple(self.to[n] for n in nexts),
+            body.length,
+            not body.reverse,
+        )
+        return self.m("scan", *self.rows.values(), *self.fixed.values(), *zeros, body=made)
+
+    def cotangent(self, made: Node, s: Node) -> Node | None:
+        """The cotangent of the operand of a forward slot, from the items of the reverse loop."""
+        m, walk = self.m, self.walk
+        if s["role"] == "carried":
+            return self._first(made, s) if s in walk.carried else None
+        if s not in walk.bars:
+            return None
+        sequence = item(m, made, self.to[walk.bars[s]])
+        return sequence if s["role"] == "rows" else m.sum(sequence, (0,))
+
+    def _first(self, made: Node, s: Node) -> Node:
+        """What reaches the value before the first step: the reverse loop's last result."""
+        body = body_of(made)
+        new = body.nexts[list(self.walk.carried).index(s)]
+        sequence = item(self.m, made, new)
+        at = 0 if body.reverse else body.length.constant - 1
+        cut = self.m("slice", sequence, axis=0, start=at, stop=at + 1)
+        return self.m("reshape", cut, shape=s.type.shape, running=s.type.running)
+
+    # ---- from the walk's graph into the body ---------------------------------------------------
+
+    def _move(self, wanted: Iterable[Node]) -> None:
+        """The nodes that the derivative needs, operands first; those of the forward step as rows
+        of its items, but for views and constants, which cost nothing to make again."""
+        stack = [(n, False) for n in wanted]
+        while stack:
+            node, ready = stack.pop()
+            if node in self.to:
+                continue
+            if node in self.steps and not self._again(node):
+                self.to[node] = self._stored(node)
+            elif ready:
+                operands = tuple(self.to[o] for o in node.operands)
+                made = self.graph.add(node.op, operands, node.type, **node.attrs)
+                spans = self.walk.graph.spans.get(node, ())
+                self.graph.mark(made, spans, self.walk.graph.names.get(node))
+                self.to[node] = made
+            else:
+                stack.append((node, True))
+                stack.extend((o, False) for o in node.operands if o not in self.to)
+
+    @staticmethod
+    def _again(node: Node) -> bool:
+        return node.op == "const" or (bool(node.operands) and op_of(node).is_("view"))
+
+    def _stored(self, node: Node) -> Node:
+        """A value of the forward step as a slot."""
+        if node.op == "slot" and node["role"] != "carried":
+            held = self.rows if node["role"] == "rows" else self.fixed
+            held[node] = self.body.operand(self.forward, node)
+            return self._named(self.graph.include(node), node)
+        made = slot(self.graph, node.type, next(self.walk.numbers), "rows")
+        self.rows[made] = item(self.m, self.forward, node)
+        return self._named(made, node)
+
+    def _named(self, made: Node, node: Node) -> Node:
+        self.graph.mark(made, self.body.graph.spans.get(node, ()), self.body.graph.names.get(node))
+        return made

@@ -1,0 +1,1 @@
+"""Syntax to model: names bound, blocks expanded, phases laid out, sizes solved."""

@@ -1,0 +1,351 @@
+"""Module to model: `build(module, ...)`. Names are bound, blocks expanded, phases laid out.
+
+The items of a file are bound first and worked out when they are asked for, so their order does not
+matter; then data, phases, tasks, sweeps and checks are read in the order of the file. Every
+independent problem is reported, not the first alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from types import MethodType
+from typing import Any
+
+from dln.compiler.frontend.context.build_context import Build, Naming
+from dln.compiler.frontend.context.static_values import listed, lookup, static, word
+from dln.compiler.frontend.context.values import (
+    BlockDef,
+    Function,
+    Module,
+    OptimiserDef,
+    Scope,
+    Value,
+    describe,
+)
+from dln.compiler.frontend.data import datasets
+from dln.compiler.frontend.expressions.builtin_functions import builtins
+from dln.compiler.frontend.expressions.evaluate import evaluate
+from dln.compiler.frontend.python_functions import functions as as_functions
+from dln.compiler.frontend.results import checks, tasks
+from dln.compiler.frontend.scan import equations
+from dln.compiler.frontend.training import phases, untrained
+from dln.compiler.model import Checking, Functions, Model
+from dln.grammar import syntax as s
+from dln.grammar.diagnostics import Fault, Note, Problem, Source, nearest
+
+Loader = Callable[[str, Source], tuple[Source, s.Module]]
+STANDARD = "std.dln"
+DEEPEST_USE = 16
+DEEPEST_STACK = 6000
+
+
+def build(
+    source: Source,
+    module: s.Module,
+    load: Loader,
+    probe: Callable[[Any], Any],
+    constants: Mapping[str, object] | None = None,
+    data_paths: Mapping[str, str] | None = None,
+    functions: bool = True,
+    text_file: Callable[[str, str], Source] | None = None,
+    limit: int | None = None,
+) -> Model:
+    """The model of a parsed spec.
+
+    `load(path, from)` finds and parses a used file; `probe` reads the header of a data set;
+    `text_file(name, folder)` finds and reads a file of drawings;
+    `constants` are given from outside, `data_paths` take the place of files of data sets. Without
+    `functions` the instances are not laid out as functions for Python, and nothing else is
+    different. Of each part of a data set so many examples as `limit` says are taken, where one
+    stands whole.
+    Raises DlnError with every problem found.
+    """
+    b = Build(source, dict(constants or {}), dict(data_paths or {}), probe, limit=limit)
+    b.evaluate = MethodType(evaluate, b)  # a partial would take C stack at every level
+    if text_file is not None:
+        b.text_file = text_file
+    files = Files(b, load)
+    with deep_recursion():
+        return _build(b, files, source, module, functions)
+
+
+@contextlib.contextmanager
+def deep_recursion() -> Iterator[None]:
+    """Room for 200 calls within each other, each of a dozen frames."""
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(limit, DEEPEST_STACK))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(limit)
+
+
+def _build(b: Build, files: Files, source: Source, module: s.Module, functions: bool) -> Model:
+    scope = files.open(source, module, [])
+    declarations = list(_unrolled(b, module.items, scope))
+    with b.collecting():
+        _read_all(b, scope)
+    found = _in_order(b, declarations, scope)
+    _initial_values(b)
+    _unused(b)
+    b.problems.raise_if_any()
+    return _model(b, found, as_functions(b, scope) if functions else Functions())
+
+
+class Files:
+    """The used files, each read once; their definitions are shared."""
+
+    def __init__(self, b: Build, load: Loader) -> None:
+        self.b, self.load = b, load
+        self.scopes: dict[str, Scope] = {}
+        self.outer = builtins()
+        self.standard = self.outer
+
+    def open(self, source: Source, module: s.Module, trail: list[str]) -> Scope:
+        """The scope of a file, over the standard library and the files it uses."""
+        b = self.b
+        if not trail and not source.path.endswith(STANDARD):
+            self.standard = self._library()
+        scope = Scope(self.standard.child())
+        for item in module.items:
+            if isinstance(item, s.Use):
+                with b.collecting():
+                    self._use(item, source, scope, [*trail, source.path])
+        bind_items(b, module.items, scope)
+        return scope
+
+    def _library(self) -> Scope:
+        library, module = self.load(STANDARD, self.b.source)
+        self.b.sources[library.path] = library
+        scope = Scope(self.outer)
+        bind_items(self.b, module.items, scope)
+        self.scopes[library.path] = scope
+        return scope
+
+    def _use(self, item: s.Use, source: Source, scope: Scope, trail: list[str]) -> None:
+        b = self.b
+        try:
+            found, module = self.load(item.path, source)
+        except Fault as fault:
+            raise fault.at(item.span) from None
+        if found.path in trail:
+            b.fail(
+                "E380",
+                "files use each other in a circle",
+                item.span,
+                facts=(" -> ".join([*trail, found.path]),),
+            )
+        if len(trail) > DEEPEST_USE:
+            b.fail("E381", "files use each other too deeply", item.span)
+        if found.path not in self.scopes:
+            b.sources[found.path] = found
+            self.scopes[found.path] = self.open(found, module, trail)
+        used = self.scopes[found.path]
+        if item.alias is not None:
+            scope.value(item.alias, Module(item.alias, used), item.span)
+        elif used is not self.standard and scope.parent is not None:
+            scope.parent.names.update(used.names)
+
+
+# ---- items -------------------------------------------------------------------------------------
+
+
+def bind_items(b: Build, items: Sequence[s.Item | s.Stmt], scope: Scope) -> None:
+    """Bind what a file defines."""
+    for item in items:
+        with b.collecting():
+            match item:
+                case s.Const():
+                    equations.once(
+                        b, scope, item.name, item.span, partial(_const, b, item, scope), True
+                    )
+                    scope.names[item.name].constant = True
+                    _outside(b, item, scope)
+                case s.Fn():
+                    equations.once(
+                        b, scope, item.name, item.span, partial(Function, item, scope), True
+                    )
+                case s.Block():
+                    equations.once(
+                        b, scope, item.name, item.span, partial(BlockDef, item, scope), True
+                    )
+                case s.Optimiser():
+                    made = partial(OptimiserDef, item, scope)
+                    equations.once(b, scope, item.name, item.span, made, True)
+                case s.Let():
+                    equations.once(b, scope, item.name, item.span, partial(_named, b, item, scope))
+                case s.Data():
+                    datasets.declare(b, item, scope)
+
+
+def _named(b: Build, item: s.Let, scope: Scope) -> Value:
+    with b.within(naming=Naming(item.name)):
+        return b.evaluate(item.value, scope)
+
+
+def _outside(b: Build, item: s.Const, scope: Scope) -> None:
+    """Constants of the spec itself are known by name, so that `-D` and `vary` find them."""
+    if item.span.source is b.source:
+        b.constants[item.name] = lookup(b, item.name, item.span, scope)
+
+
+def _const(b: Build, item: s.Const, scope: Scope) -> Value:
+    """A constant's value: what was given from outside, else what is written."""
+    written = static(b, item.value, scope, f"the constant {item.name}")
+    if item.name not in b.overrides or item.span.source is not b.source:
+        return written
+    given = b.overrides[item.name]
+    b.used_overrides.add(item.name)
+    number = isinstance(written, int | float) and not isinstance(written, bool)
+    if (
+        number
+        and not isinstance(given, int | float)
+        or (isinstance(written, str) != isinstance(given, str))
+    ):
+        b.fail(
+            "E382",
+            f"{item.name} is {describe(written)}",
+            item.span,
+            f"was given {given!r} from outside",
+        )
+    return given
+
+
+def _unrolled(
+    b: Build, items: Iterable[s.Item | s.Stmt], scope: Scope
+) -> Iterable[tuple[s.Item | s.Stmt, Scope]]:
+    """The items with their scopes, `for` worked out."""
+    for item in items:
+        if isinstance(item, s.For):
+            with b.collecting():
+                for used in (x for x in item.body if isinstance(x, s.Use)):
+                    b.fail("E374", "use stands at the top of a file, not in a for", used.span)
+                for value in listed(b, item.range, scope):
+                    inner = scope.child()
+                    inner.value(item.name, value, item.span)
+                    bind_items(b, item.body, inner)
+                    yield from _unrolled(b, item.body, inner)
+        else:
+            yield item, scope
+
+
+def _read_all(b: Build, scope: Scope) -> None:
+    """Look at every definition of the spec once, used or not."""
+    for name, binding in list(scope.names.items()):
+        with b.collecting():
+            if binding.span is not None and binding.span.source is b.source:
+                lookup(b, name, binding.span, scope)
+
+
+def _in_order(
+    b: Build, items: Sequence[tuple[s.Item | s.Stmt, Scope]], scope: Scope
+) -> dict[str, Any]:
+    found: dict[str, Any] = {"checks": [], "tasks": {}, "sweeps": {}}
+    for item, where in items:
+        if isinstance(item, s.Train):
+            with b.collecting():
+                phases.train(b, item, where)
+            with b.collecting():
+                phases.bind_phase(b, item, where, scope)
+    for item, where in items:
+        with b.collecting():
+            match item:
+                case s.Task():
+                    _once_named(b, item, found["tasks"])
+                    found["tasks"][item.name] = tasks.task(b, item, where)
+                case s.Sweep():
+                    _once_named(b, item, found["sweeps"])
+                    found["sweeps"][item.name] = checks.sweep(b, item, where)
+                case s.Check():
+                    found["checks"].append(checks.check(b, item, where, len(found["checks"])))
+                case s.Train():
+                    found["checks"] += checks.of_phase(b, item, where, len(found["checks"]))
+    return found
+
+
+def _once_named(b: Build, item: s.Task | s.Sweep, found: Mapping[str, Any]) -> None:
+    if item.name in found:
+        notes = (Note(word(found[item.name].span, item.name), "first here"),)
+        b.fail("E334", f"{item.name} stands twice", word(item.span, item.name), "again", notes)
+
+
+def _initial_values(b: Build) -> None:
+    """The first values of all parameters, now that every size is known."""
+    b.settle_sizes()
+    while b.inits:
+        with b.collecting():
+            b.inits.pop(0)()
+    for required in b.requirements:
+        with b.collecting():
+            required()
+    for path, p in b.params.items():
+        loose = [x for x in p.node.type.shape if b.sizes.resolve(x).value is None]
+        if loose and not b.problems.found:
+            with b.collecting():
+                made = b.owners.get(path)
+                b.fail(
+                    "E336",
+                    f"the size {loose[0]} of {path} is never fixed",
+                    made.span if made else p.span,
+                    "no equation says how large it is",
+                )
+
+
+def _unused(b: Build) -> None:
+    """What was given from outside and meant nothing is an error, with the nearest name."""
+    for name in b.overrides:
+        if name not in b.used_overrides:
+            hint = nearest(name, b.constants) or "it has " + (", ".join(b.constants) or "none")
+            text = f"the spec has no constant {name}"
+            b.problems.found.append(Problem("E383", text, None, remedy=hint))
+    for name in b.data_paths:
+        if f"data:{name}" not in b.used_overrides:
+            known = ", ".join(b.data) or "none"
+            text = f"the spec uses no data set {name}"
+            b.problems.found.append(Problem("E383", text, None, remedy=f"it uses {known}"))
+
+
+def only_before(phases: Mapping[str, Any], slowly: set[str], asked: set[str]) -> set[str]:
+    """The phases that only slow checks ask for, and those that come before no others."""
+    found = set(slowly)
+    for name in reversed(list(phases)):
+        later = {other for other, phase in phases.items() if name in phase.after}
+        if later and later <= found and name not in asked:
+            found.add(name)
+    return found
+
+
+# ---- the model ---------------------------------------------------------------------------------
+
+
+def _model(b: Build, found: Mapping[str, Any], functions: Functions) -> Model:
+    made: tuple[Checking, ...] = tuple(found["checks"])
+    stated = [c for c in made if not c.phase]
+    asked = {p for c in stated if not c.slow for e in c.expects for p in e.phases}
+    slowly = {p for c in stated if c.slow for e in c.expects for p in e.phases} - asked
+    shown = {p for t in found["tasks"].values() for p in t.after}
+    for name in only_before(b.phases, slowly, asked | shown):
+        b.phases[name] = b.phases[name].changed(slow=True)
+    made = tuple(c.changed(slow=b.phases[c.phase].slow) if c.phase else c for c in made)
+    own = {p: v for p, v in b.params.items() if not v.checks}
+    return Model(
+        source=b.source,
+        sources=b.sources,
+        graph=b.graph,
+        constants=dict(b.constants),
+        params={**own, **{p: v for p, v in b.params.items() if p not in own}},
+        data=b.data,
+        phases=b.phases,
+        probes=b.probes,
+        checks=made,
+        tasks=found["tasks"],
+        sweeps=found["sweeps"],
+        functions=functions,
+        notes=tuple(b.notes),
+        sizes=b.sizes,
+        warnings=tuple(untrained.warnings(b)),
+        drawings=tuple(b.drawings.values()),
+    )

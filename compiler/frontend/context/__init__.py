@@ -1,0 +1,1 @@
+"""What building carries along, and values between syntax and graph."""

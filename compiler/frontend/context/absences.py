@@ -1,0 +1,64 @@
+"""No class: what stands before the first step of a sequence of classes, and past its end.
+
+A number is 0 there. Class 0 is a class like the others, so what stands there is none of them: its
+row of a table is 0 and learns nothing, `onehot` of it is 0, and it equals no class. It is held as
+-1, and its type says that it may be so (`Domain.partial`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from dln.compiler.frontend.context.build_context import Build
+from dln.compiler.ir.graph import Node
+from dln.compiler.ir.tensor_type import Domain, TensorType
+from dln.grammar.diagnostics import Span
+
+NONE = -1
+
+
+def partial(domain: Domain) -> Domain:
+    """The classes, or none of them."""
+    return replace(domain, partial=True)
+
+
+def held(type: TensorType) -> TensorType:
+    """The type of what a sequence holds before its first step, where nobody says what."""
+    return type.like(domain=partial(type.domain)) if type.kind == "index" else type
+
+
+def nothing(b: Build, node: Node, test: Node, span: Span) -> Node:
+    """A tensor where a test of its shape holds; elsewhere nothing: 0, or no class."""
+    make, index = b.at(span), node.type.kind == "index"
+    zero = make.const(NONE, "index") if index else make.const(0.0)
+    domain = node.type.domain
+    made = make("where", test, node, zero)
+    return make("asserted", made, domain=partial(domain) if index else domain)
+
+
+def split(b: Build, index: Node, span: Span) -> tuple[Node, Node | None]:
+    """A class in any case, and whether there is one; None where there always is."""
+    domain = index.type.domain
+    if not domain.partial:
+        return index, None
+    make, none = b.at(span), b.make.const(0, "index")
+    there = make("ge", index, none)
+    sure = make("where", there, index, none)
+    return make("asserted", sure, domain=replace(domain, partial=False)), there
+
+
+def refuse(b: Build, node: Node, span: Span, who: str) -> None:
+    """What needs a class in any case does not take what may be none."""
+    if node.type.kind != "index" or not node.type.domain.partial:
+        return
+    size = node.type.domain.size
+    classes = "n" if size is None else b.sizes.resolve(size)
+    remedy = f"p[-1] = 0 as class({classes}) above the scan and p[t] = c[t] in it, for p[t-1]"
+    b.fail(
+        "E385",
+        f"{who} takes a class, and there may be none here",
+        span,
+        "is no class before the first step, or past the end",
+        facts=("a row of a table is 0 there, and so is onehot(...)",),
+        remedy=f"{remedy}; or sum(i in 0..8: ...) over the steps that have one",
+    )

@@ -1,0 +1,263 @@
+"""Values as tensors, and tensors brought to one shape.
+
+Everything is written for one example and mapped over the running axes. Scalars and equal shapes
+combine freely; every other combination asks for an index.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from dln.compiler.frontend.context import counting, lengths, standing
+from dln.compiler.frontend.context.build_context import Build
+from dln.compiler.frontend.context.values import Value, describe
+from dln.compiler.ir.graph import Node
+from dln.compiler.ir.sizes import Conflict, Reason, Size
+from dln.compiler.ir.tensor_type import Domain, TensorType
+from dln.grammar.diagnostics import Note, Span
+
+ORDER = {"time": 0, "batch": 1}
+"""Time runs first: what belongs to one step of a loop then lies together in memory."""
+
+
+# ---- from static values ------------------------------------------------------------------------
+
+
+def as_tensor(b: Build, value: Value, span: Span, what: str = "this") -> Node:
+    """A value as a tensor: numbers and lists of numbers become constants."""
+    if isinstance(value, Node):
+        return value
+    if isinstance(value, bool):
+        return b.at(span).const(value, "bool")
+    if isinstance(value, int | float):
+        return b.at(span).const(float(value))
+    if isinstance(value, Size):
+        return b.at(span).size(value)
+    if isinstance(value, list | range):
+        return _list_tensor(b, value, span, what)
+    if counting.is_index(value):
+        counting.refuse_value(b, value, b.blame(value, span))
+    need = (
+        "a tensor or a number is needed here"
+        if what == "this"
+        else f"{what} must be a tensor or a number"
+    )
+    b.fail("E302", need, b.blame(value, span), f"is {describe(value)}")
+
+
+def _list_tensor(b: Build, value: Sequence[Value], span: Span, what: str) -> Node:
+    """A list of numbers is a constant; a list of tensors of one shape is stacked."""
+    if any(_holds_tensor(v) for v in value):
+        parts = [as_tensor(b, v, span, what) for v in value]
+        if any(p.type.kind != "index" for p in parts):  # classes may stand among classes
+            parts = [quantity(b, p, span) for p in parts]
+        _same_entries(b, parts, span)
+        parts = full(b, align(b, parts, span), span)
+        make = b.at(span)
+        lifted, lead = [], len(parts[0].type.running)
+        for p in parts:
+            shape = (*p.type.lead, Size.of(1), *p.type.example)
+            lifted.append(make("reshape", p, shape=shape, running=p.type.running))
+        return make("concat", *lifted, axis=lead) if len(lifted) > 1 else lifted[0]
+    return b.at(span).const(_numbers(b, value, span, what))
+
+
+def _holds_tensor(value: Value) -> bool:
+    """Whether a value is a tensor, or a list with one somewhere inside."""
+    return isinstance(value, Node) or (
+        isinstance(value, list) and any(_holds_tensor(v) for v in value)
+    )
+
+
+def runs_over_time(b: Build, value: Value) -> bool:
+    """Whether a value is a sequence or stands for one, or a list that becomes one."""
+    if isinstance(value, list):
+        return any(runs_over_time(b, v) for v in value)
+    return isinstance(value, Node) and standing.runs(b, value)
+
+
+def _same_entries(b: Build, parts: Sequence[Node], span: Span) -> None:
+    """The entries of a list that becomes one tensor have one shape."""
+    first = parts[0]
+    for p in parts[1:]:
+
+        def complain(c: Conflict | None = None, other: Node = p) -> Any:
+            label = f"is {b.shown(first.type)} and {b.shown(other.type)}"
+            b.fail("E303", "the entries of this list have different shapes", span, label)
+
+        if len(p.type.example) != len(first.type.example):
+            complain()
+        for s, t in zip(first.type.example, p.type.example, strict=True):
+            b.equate(s, t, Reason(span, "the entries of one list"), complain)
+
+
+def _numbers(b: Build, value: Value, span: Span, what: str) -> Any:
+    if isinstance(value, list | range):
+        rows = tuple(_numbers(b, v, span, what) for v in value)
+        shapes = {_depth(r) for r in rows}
+        if len(shapes) > 1:
+            b.fail("E303", "the rows of this list have different lengths", b.blame(value, span))
+        return rows
+    if isinstance(value, bool | int | float):
+        return float(value)
+    if isinstance(value, Size) and b.sizes.resolve(value).value is not None:
+        return float(b.sizes.resolve(value).constant)
+    need = (
+        "a list of numbers is needed here" if what == "this" else f"{what} must be made of numbers"
+    )
+    at = next((s for v, s in b.given if isinstance(v, list) and value in v), span)
+    b.fail("E302", need, at, f"holds {describe(value)}")
+
+
+def _depth(rows: Any) -> tuple[int, ...]:
+    return (len(rows), *_depth(rows[0])) if isinstance(rows, tuple) and rows else ()
+
+
+def quantity(b: Build, node: Node, span: Span) -> Node:
+    """A tensor that arithmetic may take: truth values become 0 and 1, whole numbers reals; classes
+    are refused."""
+    if node.type.domain.name == "class":
+        b.fail(
+            "E311",
+            "a class is a name, not a quantity",
+            b.blame(node, span),
+            f"is a {domain_text(b, node.type.domain)}",
+            remedy="onehot(...) turns a class into numbers; == compares classes",
+        )
+    if node.type.kind != "real":
+        return b.at(span)("cast", node, kind="real")
+    return node
+
+
+def domain_text(b: Build, domain: Domain) -> str:
+    if domain.size is None:
+        return domain.name
+    return f"{domain.name}({b.sizes.resolve(domain.size)})"
+
+
+def short(text: str) -> str:
+    """A piece of source fit for the middle of a sentence."""
+    text = " ".join(text.split())
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
+def whole_text(text: str) -> str:
+    """A piece of source on one line, as it may be pasted into a remedy."""
+    return " ".join(text.split())
+
+
+# ---- alignment ---------------------------------------------------------------------------------
+
+
+def running_union(nodes: Sequence[Node]) -> tuple[str, ...]:
+    """The running axes of several tensors, batch and time first, then in order of appearance."""
+    seen: dict[str, None] = {}
+    for n in nodes:
+        seen.update(dict.fromkeys(n.type.running))
+    return tuple(sorted(seen, key=lambda a: ORDER.get(a, 2)))
+
+
+def lead_sizes(b: Build, nodes: Sequence[Node], axes: tuple[str, ...], span: Span) -> list[Size]:
+    """The sizes of running axes; where two tensors share one, the sizes must agree."""
+    sizes: dict[str, Size] = {}
+    for n in nodes:
+        for axis, size in zip(n.type.running, n.type.lead, strict=True):
+            if axis in sizes:
+                equal(b, sizes[axis], size, span, f"both run over {axis.split('.')[0]}")
+            sizes[axis] = lengths.merged(b, sizes.get(axis, size), size)
+    return [sizes[a] for a in axes]
+
+
+def equal(b: Build, left: Size, right: Size, span: Span, why: str) -> None:
+    """Demand that two sizes agree at a place."""
+
+    def fail(c: Conflict) -> Any:
+        left, right = b.sizes.resolve(c.left), b.sizes.resolve(c.right)
+        facts = (c.remainder,) if c.remainder else ()
+        notes = b.proof_notes(c.left, c.right, skip=span)
+        b.fail("E201", f"the sizes {left} and {right} do not agree", span, why, notes, facts=facts)
+
+    b.equate(left, right, Reason(span, why), fail)
+
+
+def spread(b: Build, node: Node, like: TensorType, span: Span) -> Node:
+    """A tensor broadcast to a full shape: its running axes go to theirs, its example to the end."""
+    if node.type.shape == () or node.type.shape == like.shape:
+        if node.type.running == like.running or node.type.shape == ():
+            return node
+    lead = [like.running.index(a) for a in node.type.running]
+    first = len(like.shape) - len(node.type.example)
+    return placed(b, node, like, (*lead, *range(first, len(like.shape))), span)
+
+
+def placed(b: Build, node: Node, like: TensorType, places: Sequence[int], span: Span) -> Node:
+    """A tensor broadcast to a full shape, its axes at these places, in any order."""
+    order = sorted(range(len(places)), key=lambda i: places[i])
+    if order != sorted(order):
+        node = b.at(span)("transpose", node, perm=tuple(order))
+    return b.at(span).broadcast(node, like, tuple(sorted(places)))
+
+
+def align(b: Build, nodes: Sequence[Node], span: Span, spans: Sequence[Span] = ()) -> list[Node]:
+    """Tensors brought to one shape, as a pointwise operation needs them."""
+    example: tuple[Size, ...] = ()
+    first: int | None = None
+    for i, n in enumerate(nodes):
+        if not n.type.example:
+            continue
+        if first is None:
+            example, first = n.type.example, i
+            continue
+        _same_example(b, nodes[first], n, span, spans, (first, i))
+        pairs = zip(example, n.type.example, strict=True)
+        example = tuple(lengths.merged(b, x, y) for x, y in pairs)
+    running = running_union(nodes)
+    if not running and not example:
+        return list(nodes)
+    lead = lead_sizes(b, nodes, running, span)
+    like = TensorType((*lead, *example), running)
+    return [spread(b, n, like, span) for n in nodes]
+
+
+def full(b: Build, nodes: Sequence[Node], span: Span) -> list[Node]:
+    """Aligned tensors with the single numbers among them repeated as well, as they must be where
+    they are joined."""
+    like = next((n.type for n in nodes if n.type.shape), None)
+    if like is None:
+        return list(nodes)
+    return [n if n.type.shape else b.at(span).broadcast(n, like, ()) for n in nodes]
+
+
+def _same_example(
+    b: Build, x: Node, y: Node, span: Span, spans: Sequence[Span], which: tuple[int, int]
+) -> None:
+    """Two tensors of a pointwise operation have the same shape for one example."""
+
+    def complain() -> Any:
+        facts: tuple[str, ...] = ()
+        places = [spans[i] if spans else span for i in which]
+        places = [b.blame(n, p) if p == span else p for n, p in zip((x, y), places, strict=True)]
+        names = [
+            p.text if p != span else f"operand {i + 1}" for i, p in zip(which, places, strict=True)
+        ]
+        shown = [b.shown(n.type) for n in (x, y)]
+        notes: tuple[Note, ...] = ()
+        if places[0] != places[1]:
+            notes = (Note(places[0], f"is {shown[0]}"),)
+        notes += b.proof_notes(*x.type.example, *y.type.example, skip=span)
+        if len(x.type.example) != len(y.type.example):
+            facts = ("only single numbers and equal shapes combine; an index says what is meant",)
+        b.fail(
+            "E202",
+            f"{short(names[0])} and {short(names[1])} have different shapes",
+            places[1],
+            f"is {shown[1]}",
+            notes,
+            facts=facts,
+        )
+
+    if len(x.type.example) != len(y.type.example):
+        complain()
+    for s, t in zip(x.type.example, y.type.example, strict=True):
+        b.equate(s, t, Reason(span, "both sides of one equation"), lambda c: complain())

@@ -1,0 +1,100 @@
+"""Ports: which shapes functions, blocks and fields take, and whether a tensor fits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from dln.compiler.frontend.context import broadcasting
+from dln.compiler.frontend.context.build_context import Build
+from dln.compiler.frontend.context.static_values import size
+from dln.compiler.frontend.context.values import Scope
+from dln.compiler.ir.graph import Node
+from dln.compiler.ir.sizes import Conflict, Reason, Size, Var
+from dln.grammar import syntax as s
+from dln.grammar.diagnostics import Note, Span
+
+
+def port_sizes(
+    b: Build, port: s.Port, scope: Scope, declare: dict[str, Var]
+) -> tuple[tuple[str, ...], tuple[Size, ...]]:
+    """The running axes and the sizes of a port; new names are dimension variables."""
+    dims = list(port.dims or ())
+    running = []
+    while dims and isinstance(first := dims[0], s.Name) and first.id in ("batch", "time"):
+        running.append(first.id)
+        dims.pop(0)
+    return tuple(running), tuple(size(b, d, scope, declare) for d in dims)
+
+
+def dims_text(port: s.Port) -> str:
+    """`[n, m]` as it is written."""
+    return "[" + ", ".join(d.span.text for d in port.dims) + "]" if port.dims else ""
+
+
+def fit(
+    b: Build,
+    node: Node,
+    running: tuple[str, ...],
+    wanted: Sequence[Size],
+    span: Span,
+    who: str,
+    port_span: Span,
+) -> None:
+    """A tensor where a port with these sizes stands."""
+    found = node.type.example
+    for axis in running:
+        if axis not in node.type.running:
+            b.fail(
+                "E214",
+                f"{who}, which runs over {axis}",
+                span,
+                f"is {b.shown(node.type)}, which does not run over {axis}",
+            )
+    if len(found) != len(wanted):
+        many = f"a tensor with {len(wanted)} ax{'i' if len(wanted) == 1 else 'e'}s"
+        many = many if wanted else "a single number"
+        _refuse_whole(b, node, wanted, span, who)
+        text = broadcasting.whole_text(span.text)
+        remedy = f"flatten({text})" if len(wanted) == 1 < len(found) else ""
+        b.fail(
+            "E215",
+            f"{who}: {many}",
+            span,
+            f"is {b.shown(node.type)}",
+            (Note(port_span, "the port"),) if port_span.source is span.source else (),
+            remedy,
+        )
+
+    def fail(c: Conflict) -> Any:
+        notes = b.proof_notes(*wanted, *found, skip=span)
+        if span == port_span:
+            notes += tuple(Note(p, f"is {b.shown(node.type)}") for p in b.graph.spans[node][:1])
+        facts = (f"{c.left} = {b.sizes.resolve(c.right)}: {c.remainder}",) if c.remainder else ()
+        message = who + _where(b, wanted)
+        b.fail("E216", message, span, f"is {b.shown(node.type)}", notes, "", facts)
+
+    for w, f in zip(wanted, found, strict=True):
+        reason = Reason(span, f"{broadcasting.short(span.text)} is {b.shown(node.type)}")
+        b.equate(w, f, reason, fail)
+
+
+def _refuse_whole(b: Build, node: Node, wanted: Sequence[Size], span: Span, who: str) -> None:
+    """A field of all examples where one example is meant."""
+    set_of = node
+    while set_of.op in ("asserted", "running"):
+        set_of = set_of.operands[0]
+    if set_of.op != "whole" or len(set_of.type.example) != len(wanted) + 1:
+        return
+    data, part, field = set_of["name"].rsplit(".", 2)
+    text, on = broadcasting.whole_text(span.text), data if part == "all" else f"{data}.{part}"
+    remedy = f"{text}[i], with i an index; in a watch {field}, and on {on} behind it"
+    label = f"is {b.shown(node.type)}: every example of {on}"
+    b.fail("E215", f"{who} of one example", span, label, remedy=remedy)
+
+
+def _where(b: Build, sizes: Sequence[Size]) -> str:
+    """`, where n = 2`: the dimension variables of some sizes that are known."""
+    names = dict.fromkeys(v for size in sizes for v, _ in size.terms)
+    known = [f"{v} = {n}" for v in names if isinstance(n := b.resolve(Size.of(v)), int)]
+    return f", where {', '.join(known)}" if known else ""

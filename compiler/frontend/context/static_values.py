@@ -1,0 +1,369 @@
+"""Values that must be known when the spec is read: numbers, sizes, domains, names.
+
+These helpers stand below blocks and expressions; they reach expressions through `b.evaluate`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from dln.compiler.frontend.context import absences, broadcasting
+from dln.compiler.frontend.context.build_context import Build, Poisoned
+from dln.compiler.frontend.context.otherwise import OTHERWISE
+from dln.compiler.frontend.context.values import (
+    PhaseGroup,
+    Scope,
+    Value,
+    callable_value,
+    describe,
+    known_value,
+    shown,
+    whole_number,
+)
+from dln.compiler.ir.graph import Node
+from dln.compiler.ir.sizes import Conflict, Reason, Size, Var
+from dln.compiler.ir.tensor_type import DOMAINS, fits
+from dln.compiler.ir.tensor_type import Domain as DomainType
+from dln.grammar import syntax as s
+from dln.grammar.diagnostics import Note, Span, nearest
+
+
+def static(b: Build, expr: s.Expr, scope: Scope, what: str) -> Value:
+    """A value that must be known when the spec is read."""
+    value = b.evaluate(expr, scope)
+    if isinstance(value, Size):
+        value = b.resolve(value)
+    if isinstance(value, Node):
+        made = b.graph.spans.get(value, ())[:1]
+        notes = tuple(Note(m, "is made here") for m in made if not _overlap(m, expr.span))
+        b.fail(
+            "E304",
+            f"{what} must be known when the spec is read",
+            expr.span,
+            f"{broadcasting.short(expr.span.text)} is a tensor",
+            notes,
+            "use a const, a number or a size here",
+        )
+    return value
+
+
+def whole(b: Build, expr: s.Expr, scope: Scope, what: str) -> int:
+    """A static whole number."""
+    value = static(b, expr, scope, what)
+    number = whole_number(value)
+    if number is None:
+        b.fail("E305", f"{what} must be a whole number", expr.span, f"is {shown(value)}")
+    return number
+
+
+def tensor(b: Build, expr: s.Expr, scope: Scope, what: str = "this") -> Node:
+    """An expression as a tensor."""
+    return broadcasting.as_tensor(b, b.evaluate(expr, scope), expr.span, what)
+
+
+def size(b: Build, expr: s.Expr, scope: Scope, declare: dict[str, Var] | None = None) -> Size:
+    """An expression in a size: a linear form. Unknown names are declared where that is allowed."""
+    at = expr.span
+    match expr:
+        case s.Name(id=name) if declare is not None and _is_variable(name, scope):
+            var = Var(name, span=expr.span)
+            declare[name] = var
+            scope.value(name, Size.of(var), expr.span)
+            return Size.of(var)
+        case s.Name(id=name):
+            at = _given_at(b, expr, scope)
+        case s.Group(body=body):
+            return size(b, body, scope, declare)
+        case s.Binary(op="+" | "-" | "*" as op, left=left, right=right):
+            x, y = size(b, left, scope, declare), size(b, right, scope, declare)
+            if op != "*":
+                return x + y if op == "+" else x - y
+            x, y = b.sizes.resolve(x), b.sizes.resolve(y)
+            if x.value is not None:
+                return y * x.value
+            if y.value is not None:
+                return x * y.value
+            b.fail("E211", "a size may be multiplied by a number only", expr.span)
+    return _size_of(b, b.evaluate(expr, scope), at)
+
+
+def whole_size(b: Build, value: Value, span: Span) -> Size:
+    """A value as a size: of what a function is given."""
+    return value if isinstance(value, Size) else _size_of(b, value, b.blame(value, span))
+
+
+def _size_of(b: Build, value: Value, at: Span) -> Size:
+    if isinstance(value, Size):
+        return value
+    number = whole_number(value)
+    if number is None:
+        b.fail("E212", "a size must be a whole number", at, f"is {shown(value)}")
+    if number < 0:
+        b.fail("E212", "a size cannot be negative", at, f"is {number}")
+    return Size(number)
+
+
+def _given_at(b: Build, expr: s.Name, scope: Scope) -> Span:
+    """Where the user gave the size that a library block calls by this name."""
+    binding = scope.lookup(expr.id)
+    if binding is None:
+        known = [n for n in scope.visible() if (x := scope.lookup(n)) is not None and x.constant]
+        hint = nearest(expr.id, known) or f"name it in a port or an option: ...; {expr.id})"
+        b.fail("E301", f"there is no size {expr.id}", expr.span, "unknown", remedy=hint)
+    if expr.span.source is b.source or binding.span is None:
+        return expr.span
+    return binding.span if binding.span.source is b.source else expr.span
+
+
+def _is_variable(name: str, scope: Scope) -> bool:
+    """Whether a name in a port is a dimension variable: no option, constant or number is called
+    so. What else the file defines under that name does not matter here."""
+    binding = scope.lookup(name)
+    return binding is None or not (binding.constant or name in scope.names)
+
+
+def domain_of(
+    b: Build, domain: s.Domain | None, scope: Scope, declare: dict[str, Var] | None = None
+) -> DomainType | None:
+    """A domain as it is written, its size worked out."""
+    if domain is None:
+        return None
+    if domain.name not in DOMAINS:
+        hint = nearest(domain.name, DOMAINS)
+        b.fail(
+            "E312",
+            f"there is no domain {domain.name}",
+            domain.span,
+            "unknown",
+            remedy=hint or "one of " + ", ".join(DOMAINS),
+        )
+    if (domain.name == "class") != (domain.size is not None):
+        text = (
+            "class needs its number of classes"
+            if domain.name == "class"
+            else (f"{domain.name} takes no number")
+        )
+        b.fail("E313", text, domain.span, remedy="class(10)" if domain.name == "class" else "")
+    n = size(b, domain.size, scope, declare) if domain.size is not None else None
+    return DomainType(domain.name, n)
+
+
+def want_domain(
+    b: Build,
+    node: Node,
+    wanted: DomainType,
+    span: Span,
+    who: str,
+    verb: str = "takes",
+    absent: bool = False,
+) -> Node:
+    """A tensor where a domain is asked for; the error says what would mend it. Of classes perhaps
+    none, where that may be `absent`."""
+    found = node.type.domain
+    if wanted.name == "class" and found.name == "class":
+        if not absent:
+            absences.refuse(b, node, span, who)
+        if wanted.size is not None and found.size is not None:
+            _same_classes(b, node, wanted, span, who)
+        return node
+    if fits(found, wanted):
+        return node
+    if wanted.name == "logit" and found.name in ("prob", "binary"):
+        _squashed_twice(b, node, span, who)
+    return _wrong_domain(b, node, wanted, span, f"{who} {verb}")
+
+
+def _same_classes(b: Build, node: Node, wanted: DomainType, span: Span, who: str) -> None:
+    """A class of as many values as are asked for."""
+
+    def fail(c: Conflict) -> Any:
+        asked, found = (broadcasting.domain_text(b, d) for d in (wanted, node.type.domain))
+        notes = b.proof_notes(c.left, c.right, skip=span)
+        b.fail("E217", f"{who} takes a {asked}, not a {found}", span, f"is a {found}", notes)
+
+    left, right = wanted.size, node.type.domain.size
+    assert left is not None and right is not None
+    b.equate(
+        left, right, Reason(span, f"{broadcasting.short(span.text)} is a {node.type.domain}"), fail
+    )
+
+
+def _overlap(a: Span, b: Span) -> bool:
+    return a.source is b.source and a.start < b.stop and b.start < a.stop
+
+
+# What a loss squashes itself, and the loss that takes what is squashed already.
+SQUASHED = {"cross_entropy": ("softmax", "nll")}
+
+
+def _wrong_domain(b: Build, node: Node, wanted: DomainType, span: Span, who: str) -> Node:
+    found = node.type.domain
+    made = _made(b, node, span)
+    remedy = {
+        "prob": "apply sigmoid or softmax, or assert it with `as prob`",
+        "binary": "assert it with `as binary`",
+        "positive": "apply exp or softplus, or assert it with `as positive`",
+        "class": "a class comes from data, argmax or categorical",
+        "real": "onehot(...) turns a class into numbers",
+        "logit": "onehot(...) turns a class into numbers",
+    }[wanted.name]
+    if node.op == "input" and found.name == "real":
+        scale = ", scaled to 0..1" if wanted.name == "prob" else ""
+        of = "" if wanted.size is None else f"({b.sizes.resolve(wanted.size)})"
+        remedy = f"declare the field: {node['name']}: {wanted.name}{of}{scale}"
+    b.fail(
+        "E310",
+        f"{who} a {wanted.name}, not a {found.name}",
+        span,
+        f"is a {broadcasting.domain_text(b, found)}",
+        made,
+        remedy=remedy,
+    )
+
+
+def _made(b: Build, node: Node, span: Span) -> tuple[Note, ...]:
+    """The place that gave a tensor its domain."""
+    found = b.graph.spans.get(node, ())[:1]
+    text = "is declared here" if node.op == "input" else f"makes it a {node.type.domain.name}"
+    said = node.op == "input" or node.type.domain.name != "real"
+    return tuple(Note(p, text) for p in found if said and not _overlap(p, span))
+
+
+def _squashed_twice(b: Build, node: Node, span: Span, who: str) -> Any:
+    """A probability where a logit is taken: the activation stands twice."""
+    found, made = node.type.domain.name, _made(b, node, span)
+    maker = broadcasting.short(made[0].span.text) if made else "the activation"
+    line = f" on line {made[0].span.line}" if made else ""
+    inside, other = SQUASHED.get(who, ("", ""))
+    message = (
+        f"{inside} is applied twice"
+        if maker == inside
+        else (f"a {found} where {who} takes a logit")
+    )
+    does = f"{who} takes a logit and applies {inside} itself" if inside else f"{who} takes a logit"
+    instead = f", or use {other}, which takes a prob" if other and found == "prob" else ""
+    b.fail("E310", message, span, does, made, f"drop {maker}{line}{instead}")
+
+
+def listed(b: Build, expr: s.Expr, scope: Scope, who: str = "for") -> list[Value]:
+    """A static list, for `for`, comprehensions and `vary`."""
+    value = static(b, expr, scope, f"the list of {who}")
+    if isinstance(value, PhaseGroup):
+        value = [value.phases[number] for number in sorted(value.phases)]
+    if not isinstance(value, list):
+        b.fail(
+            "E307",
+            f"{who} runs over a list or a range",
+            expr.span,
+            f"is {describe(value)}",
+            remedy=f"{who} k in 0..2",
+        )
+    return value
+
+
+# ---- names -------------------------------------------------------------------------------------
+
+
+def lookup(b: Build, name: str, span: Span, scope: Scope) -> Value:
+    """What a name stands for, found on first use for the current frame."""
+    binding = scope.lookup(name)
+    if binding is None:
+        _refuse_early(b, name, span, scope)
+        unknown(b, "name", name, span, [k for k in scope.visible() if _fits(k, span, scope)])
+    version = 0 if binding.static else b.frame.version
+    if version in binding.cache:
+        value = binding.cache[version]
+        if value is Poisoned:
+            raise Poisoned
+    else:
+        if binding.busy:
+            notes = (Note(binding.span, "defined here"),) if binding.span else ()
+            b.fail(
+                "E331",
+                f"{name} is defined by itself",
+                span,
+                "needs its own value",
+                notes,
+                facts=("an equation may not lead back to itself",),
+            )
+        binding.busy = True
+        try:
+            value = binding.find()
+            binding.cache[version] = value
+        except Exception:
+            binding.cache[version] = Poisoned
+            raise
+        finally:
+            binding.busy = False
+    if isinstance(value, Node) and value.op == "param":
+        return b.frame.params.get(value["path"], value)
+    return value
+
+
+def _refuse_early(b: Build, name: str, span: Span, scope: Scope) -> None:
+    """A port or an equation of a block, in what the block is made of before it is applied."""
+    where: Scope | None = scope
+    made = b.instances.get(scope.path)
+    while where is not None and (made is None or made.scope is not where):
+        where = where.parent
+        made = None if where is None else b.instances.get(where.path)
+    if made is None or name in b.missing:
+        return
+    syntax = made.definition.syntax
+    given = {p.name for p in syntax.ports}
+    found = {st.target.name for st in syntax.body if isinstance(st, s.Define)}
+    if name in given | found:
+        what = "is given" if name in given else "works out"
+        b.missing.add(name)
+        b.fail(
+            "E301",
+            f"there is no {name} yet: it is what {made.name} {what} where it is applied",
+            span,
+            "is needed before",
+            facts=("a let and a parameter are made once; an equation, without let, comes later",),
+        )
+
+
+def _fits(name: str, span: Span, scope: Scope) -> bool:
+    """Whether what a name stands for is of the kind that is meant at a place: a function where it
+    is called, none where it is reckoned with."""
+    binding = scope.lookup(name)
+    value = None if binding is None else known_value(binding)
+    if value is None:
+        return True
+    before, after = span.source.text[: span.start].rstrip(), span.source.text[span.stop :].lstrip()
+    if after[:1] == "(" or before[-2:] == "->":
+        return callable_value(value)
+    reckoned = after.startswith(tuple("[*/@^'+-<>") + ("==", "!=")) or before.endswith(
+        tuple("*/@^+-<>") + ("==", "!=")
+    )
+    return not (reckoned and callable_value(value))
+
+
+def unknown(
+    b: Build, kind: str, name: str, span: Span, known: Sequence[str], of: str = ""
+) -> NoReturn:
+    """Nothing is called so; the nearest name that exists is the remedy, or the few there are."""
+    if not of and kind in ("name", "constant"):
+        if name in b.missing:  # said once
+            raise Poisoned
+        b.missing.add(name)
+    known = [k for k in dict.fromkeys(known) if not k.startswith("_")]
+    hint = OTHERWISE.get(name, "") if kind == "name" and not of else ""
+    hint = hint or nearest(name, known) or ""
+    if of and not hint and 0 < len(known) <= 12:
+        hint = ("one of " if len(known) > 1 else "") + ", ".join(known)
+    message = f"{of} has no {kind} {name}" if of else f"there is no {kind} {name}"
+    b.fail("E301", message, span, "unknown", remedy=hint)
+
+
+def word(span: Span, name: str, after: str = "") -> Span:
+    """The place of a name inside a longer span."""
+    import re
+
+    found = re.search(rf"{after}(?<!\w){re.escape(name)}(?!\w)", span.text)
+    if found is None:
+        return span
+    stop = span.start + found.end()
+    return Span(span.source, stop - len(name), stop)

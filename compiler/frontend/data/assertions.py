@@ -1,0 +1,104 @@
+"""`x as prob`, `n as real`, `raw[2] as class(3)`: a domain said by the one who knows.
+
+In a data set it is checked when the data are read: what is asserted goes to `b.claims`. Elsewhere
+nothing looks at the values, so no class is made there of numbers, whose fractions would be lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from dln.compiler.frontend.context import broadcasting, lengths
+from dln.compiler.frontend.context.build_context import Build
+from dln.compiler.frontend.context.static_values import domain_of
+from dln.compiler.frontend.context.values import Scope
+from dln.compiler.ir.graph import Node
+from dln.compiler.ir.tensor_type import Domain
+from dln.compiler.model import FieldOf
+from dln.grammar import syntax as s
+
+UNBOUNDED = ("real", "logit")
+
+
+def asserted(b: Build, node: Node, expr: s.Asserted, scope: Scope) -> Node:
+    """A tensor in the domain that is said."""
+    domain = domain_of(b, expr.domain, scope)
+    assert domain is not None
+    value = node
+    if domain.name == "class":
+        _may_be_class(b, node, domain, expr)
+        if node.type.kind != "index":
+            node = b.at(expr.span)("cast", node, kind="index")
+    elif node.type.kind == "index":
+        if domain.name != "real":
+            node = broadcasting.quantity(b, node, expr.body.span)
+        else:
+            node = b.at(expr.span)("cast", node, kind="real")
+    made = b.at(expr.span)("asserted", node, domain=domain)
+    if b.claims is not None and domain.name not in UNBOUNDED and "batch" in made.type.running:
+        b.claims.append(_claim(b, made, value, expr))
+    return made
+
+
+def _claim(b: Build, made: Node, value: Node, expr: s.Asserted) -> FieldOf:
+    """What is to be checked: the numbers, with all axes but that of the examples as they stand."""
+    text = broadcasting.short(expr.body.span.text)
+    if value.type.running != ("batch",):
+        at = value.type.running.index("batch")
+        rest = (i for i in range(len(value.type.shape)) if i != at)
+        value = b.at(expr.span)("transpose", value, perm=(at, *rest))
+        value = b.at(expr.span)("running", value, running=("batch",))
+    timed = 1 in lengths.uneven(b, value.type)
+    return FieldOf(text, made, value, False, expr.span, timed)
+
+
+def _may_be_class(b: Build, node: Node, domain: Domain, expr: s.Asserted) -> None:
+    """A class may be made of what is checked: of data where they are read, of constants here; and
+    of what can be nothing else, truth values and other classes."""
+    found = node.type.domain
+    if node.op == "const":
+        _constant(b, node, domain, expr)
+    elif found.name == "class" or node.type.kind == "bool" or found.name == "binary":
+        _wide_enough(b, node, domain, expr)
+    elif b.claims is None:
+        size = "" if domain.size is None else b.resolve(domain.size)
+        name = node["name"] if node.op == "input" else "label"
+        b.fail(
+            "E317",
+            "numbers become a class where the data are read",
+            expr.body.span,
+            "may have a fraction, or lie outside of the classes: nothing checks it here",
+            remedy=f"declare the field in the data set, {name}: class({size}) = ..., "
+            "or take an argmax(...)",
+        )
+
+
+def _constant(b: Build, node: Node, domain: Domain, expr: s.Asserted) -> None:
+    """Constants are checked now."""
+    size = None if domain.size is None else b.sizes.resolve(domain.size).value
+    for value in _flat(node["value"]):
+        if value != int(value) or value < 0 or (size is not None and value >= size):
+            shown = f"{value:g}" if isinstance(value, float) else value
+            last = "" if size is None else f", 0 to {size - 1}"
+            b.fail("E317", f"{shown} is no class{last}", expr.body.span, f"holds {shown}")
+
+
+def _flat(value: Any) -> Iterator[Any]:
+    if isinstance(value, tuple | list):
+        for part in value:
+            yield from _flat(part)
+    elif hasattr(value, "tolist"):
+        yield from _flat(value.tolist())
+    else:
+        yield value
+
+
+def _wide_enough(b: Build, node: Node, domain: Domain, expr: s.Asserted) -> None:
+    """As many classes as the values may need."""
+    found = node.type.domain
+    size = None if domain.size is None else b.sizes.resolve(domain.size).value
+    need = 2 if found.size is None else b.sizes.resolve(found.size).value
+    if size is not None and need is not None and size < need:
+        text = f"{broadcasting.domain_text(b, found)} has {need} values"
+        b.fail("E317", text, expr.body.span, f"more than class({size}) names")

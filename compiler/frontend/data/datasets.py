@@ -1,0 +1,296 @@
+"""Data sets: what the reader's header says, the fields that follow from it, and the splits."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import partial
+from itertools import chain, count
+from pathlib import Path
+from typing import Any, NoReturn
+
+from dln.compiler.frontend.context import broadcasting, time_axis
+from dln.compiler.frontend.context.build_context import Build, poison
+from dln.compiler.frontend.context.static_values import static, unknown, whole, word
+from dln.compiler.frontend.context.values import Binding, DataValue, Record, Scope, describe
+from dln.compiler.frontend.data import origins
+from dln.compiler.frontend.data.fields import field_of, lengths, said_length, with_ends
+from dln.compiler.frontend.scan.equations import once
+from dln.compiler.ir.graph import Node, ancestors
+from dln.compiler.ir.sizes import BATCH_SIZE, Size
+from dln.compiler.ir.tensor_type import TIME, TensorType
+from dln.compiler.model import DataSet, FieldOf
+from dln.grammar import syntax as s
+from dln.grammar.diagnostics import Fault, Note, Span, nearest
+
+READERS = ("idx", "npz", "table", "rows", "text", "synthetic")
+SETTINGS = {"text": {"window": 50}}
+"""What `set` may say about the sets of a reader, with the defaults."""
+
+
+def declare(b: Build, st: s.Data, scope: Scope) -> None:
+    """Bind a data set's name; it is looked into when it is first asked for."""
+    once(b, scope, st.name, st.span, partial(_build, b, st, scope), static=True)
+    b.data_sets[scope.names[st.name]] = st
+
+
+def _build(b: Build, st: s.Data, scope: Scope) -> DataValue:
+    reader, args, options = _reader(b, st, scope)
+    options |= _settings(b, st, reader, scope, options)
+    base = str(Path(st.span.source.path).resolve().parent)
+    key = _key(b, scope.names[st.name])
+    override = b.data_paths.get(key)
+    if override is not None:
+        b.used_overrides.add(f"data:{key}")
+    said = (key, reader, args, options, base, override)
+    data = DataSet(*said, {}, {}, {}, 0, st.reader.span)
+    try:
+        schema = b.probe(data)
+    except Fault as fault:
+        raise fault.at(st.reader.span) from None
+    statements = (*_like(b, st, scope), *st.body)
+    raw = {k: _raw(b, st, f"{key}.{k}", k, f) for k, f in schema.fields.items()}
+    length = said_length(raw)
+    given = raw if length is None else with_ends(b, raw, length, statements)
+    inner, claims = scope.child(key), list[FieldOf]()
+    inner.value("raw", raw[""] if "" in raw else Record(given), st.reader.span)
+    if schema.classes is not None:
+        inner.value("V", schema.classes, st.reader.span)
+    fields: dict[str, FieldOf] = {}
+    for line in statements:
+        if isinstance(line, s.Field):
+            name = line.port.name
+            with b.collecting(), b.within(claims=claims):
+                fields[name] = field_of(b, line, inner, fields.values(), length)
+            if name not in fields:
+                b.broken_fields.setdefault(key, []).append(name)
+    if schema.odd:
+        _only_numbers(b, schema, raw[""], fields)
+    named = lengths(b, raw, fields, st.reader.span)
+    parts = _parts(b, statements, inner, schema.count)
+    needed = set(ancestors(f.value for f in fields.values()))
+    b.data[key] = DataSet(
+        *said,
+        raw,
+        fields,
+        parts,
+        schema.count,
+        st.reader.span,
+        schema.alphabet,
+        named,
+        tuple(c for c in claims if c.node in needed),
+    )
+    return DataValue(key)
+
+
+def _key(b: Build, binding: Binding) -> str:
+    """What a data set is called in the plan: its name, numbered where another file or another
+    round of a `for` has one of that name. Those of the spec itself come first."""
+    sets = sorted(b.data_sets.items(), key=lambda known: known[1].span.source is not b.source)
+    taken: dict[str, Binding] = {}
+    for known, st in sets:
+        names = chain([st.name], (f"{st.name}_{i}" for i in count(2)))
+        taken[next(name for name in names if name not in taken)] = known
+    return next(name for name, known in taken.items() if known is binding)
+
+
+def _only_numbers(b: Build, schema: Any, raw: Node, fields: Mapping[str, FieldOf]) -> None:
+    """A column that a field reads holds numbers; what others hold does not matter."""
+    for f in fields.values():
+        for column in sorted(origins.columns([f.value], raw) & schema.odd.keys()):
+            with b.collecting():
+                _odd_column(b, f, schema.odd[column], column, schema.count)
+
+
+def _odd_column(b: Build, f: FieldOf, odd: Any, column: int, count: int) -> NoReturn:
+    """Words, nothing, or a number without end, where a field reads numbers."""
+    domain, place = f.node.type.domain, f"column {column + 1}"
+    label = f"reads {place}"
+    if odd.value is not None and domain.size is not None:
+        said = f"{f.name}: example {odd.example} ({odd.where}, {place}) has {odd.text}"
+        last = b.sizes.resolve(domain.size) - 1
+        b.fail("E554", f"{said}, expected a class, 0 to {last}", f.span, label)
+    kind = "number" if odd.value is None else "finite number"
+    text = f'"{odd.text}"' if odd.text else "an empty cell"
+    remedy = _in_numbers(odd, column, count, domain.name == "class")
+    b.fail("E507", f"{odd.where}, {place}: {text} is not a {kind}", f.span, label, (), remedy)
+
+
+def _in_numbers(odd: Any, column: int, count: int, classes: bool) -> str:
+    """What to write in a column of words, or where a number is missing."""
+    place = f"column {column + 1}"
+    words = list(dict.fromkeys(odd.words))
+    if classes and len(odd.words) == count and len(words) <= 10:
+        numbered = ", ".join(f'{i} for "{w}"' for i, w in enumerate(words))
+        return f"write numbers into {place}: {numbered}"
+    if re.fullmatch(r"[+-]?\d+[.,]\d+", odd.text):
+        return "a point before all decimals, or a comma before all and semicolons between cells"
+    if len(odd.words) == count:
+        return f"read other columns (raw[{column}] is {place}), or write numbers into it"
+    where = odd.where.rpartition(", ")[2]
+    return f"write a number into {where}, {place}, or leave the line out"
+
+
+def _like(b: Build, st: s.Data, scope: Scope) -> tuple[Any, ...]:
+    """The fields of the data set that this one is like; splits are each file's own."""
+    if st.like is None:
+        return ()
+    binding = scope.lookup(st.like)
+    model = None if binding is None else b.data_sets.get(binding)
+    if model is None:
+        known = [n for n in scope.visible() if _is_data(b, scope.lookup(n))]
+        unknown(b, "data set", st.like, word(st.span, st.like, r"\blike\s+"), known)
+    return tuple(x for x in (*_like(b, model, scope), *model.body) if not isinstance(x, s.Split))
+
+
+def _reader(
+    b: Build, st: s.Data, scope: Scope
+) -> tuple[str, tuple[object, ...], dict[str, object]]:
+    """The reader's name and its arguments, all static."""
+    call = st.reader
+    if not (isinstance(call, s.Call) and isinstance(call.function, s.Name)):
+        b.fail(
+            "E350",
+            "a data set comes from a reader",
+            st.reader.span,
+            remedy='one of idx("..."), npz, table, rows, text, synthetic',
+        )
+    name = call.function.id
+    if name not in READERS:
+        hint = nearest(name, READERS) or "one of " + ", ".join(READERS)
+        b.fail("E301", f"there is no reader {name}", call.function.span, "unknown", remedy=hint)
+    positional = [a for a in call.arguments if not isinstance(a, s.Named | s.Ranged)]
+    args = tuple(static(b, a, scope, f"an argument of {name}") for a in positional)
+    for a, value in zip(positional, args, strict=True):
+        if not isinstance(value, str | int | float | list):
+            b.fail("E302", f"{name} takes texts, numbers and lists", a.span, describe(value))
+    named = [a for a in call.arguments if isinstance(a, s.Named)]
+    return name, args, {a.name: static(b, a.value, scope, a.name) for a in named}
+
+
+def _raw(b: Build, st: s.Data, path: str, key: str, found: Any) -> Node:
+    """A field of the file, as its header says it is."""
+    sizes = (BATCH_SIZE, *(Size(n) for n in found.shape))
+    type = TensorType(sizes, ("batch",), "index" if found.kind == "index" else "real")
+    node = b.at(st.reader.span)("input", name=f"raw:{path}", type=type)
+    return b.mark(node, st.reader.span, f"raw.{key}" if key else "raw")
+
+
+def _settings(
+    b: Build, st: s.Data, reader: str, scope: Scope, given: Mapping[str, object]
+) -> dict[str, object]:
+    """`set window = 25` as options of the reader, defaults included; a set that is like another
+    has its settings, but for those that it sets itself."""
+    known = SETTINGS.get(reader, {})
+    for name in known.keys() & given.keys():
+        b.fail(
+            "E349",
+            f"the {name} of a data set is set in its body",
+            st.reader.span,
+            f"{reader} takes no {name}",
+            remedy=f"set {name} = {known[name]}",
+        )
+    found: dict[str, object] = dict(known)
+    seen: dict[str, Span] = {}
+    for place, body in enumerate((_like(b, st, scope), st.body)):
+        for setting in body:
+            if isinstance(setting, s.Setting):
+                with b.collecting():
+                    if place == 1:
+                        _once_set(b, setting, seen)
+                    found[setting.name] = _setting(b, setting, reader, scope)
+    return found
+
+
+def _once_set(b: Build, st: s.Setting, seen: dict[str, Span]) -> None:
+    if st.name in seen:
+        notes = (Note(seen[st.name], "first here"),)
+        b.fail("E334", f"{st.name} is set twice", st.span, "again", notes)
+    seen[st.name] = st.span
+
+
+def _setting(b: Build, st: s.Setting, reader: str, scope: Scope) -> int:
+    """The value of a setting: a whole number of at least 1."""
+    known = SETTINGS.get(reader, {})
+    if st.name not in known:
+        owner = next((r for r, names in SETTINGS.items() if st.name in names), None)
+        if owner is not None:
+            text = f"{st.name} is a setting of {owner} sets"
+            b.fail("E349", text, st.span, f"this one is read by {reader}", remedy="leave it out")
+        listed = ", ".join(f"set {k} = {v}" for k, v in known.items())
+        label = "unknown" if known else f"{reader} sets have no settings"
+        remedy = nearest(st.name, known) or listed or "leave it out"
+        text = f"there is no setting {st.name}"
+        b.fail("E301", text, word(st.span, st.name), label, remedy=remedy)
+    value = whole(b, st.value, scope, f"the {st.name}")
+    if value < 1:
+        b.fail("E305", f"the {st.name} must be at least 1", st.value.span, f"is {value}")
+    return value
+
+
+def _parts(b: Build, body: tuple[Any, ...], scope: Scope, count: int) -> dict[str, tuple[int, int]]:
+    """`split fit 50000, valid 10000`: stretches of the file, in order; fractions below 1."""
+    parts, start, stop = {"all": (0, count)}, 0, 0.0
+    for st in body:
+        if not isinstance(st, s.Split):
+            continue
+        for part in st.parts:
+            size = static(b, part.size, scope, "the size of a part")
+            if not isinstance(size, int | float) or size <= 0:
+                b.fail(
+                    "E351",
+                    "a part is a number of examples, or a fraction below 1",
+                    part.size.span,
+                    f"is {broadcasting.short(part.size.span.text)}",
+                )
+            stop += size * count if size < 1 else int(size)  # fractions are rounded once each
+            number = round(stop) - start
+            if part.name in parts:
+                b.fail("E334", f"the part {part.name} stands twice", part.span, "again")
+            if start + number > count:
+                number_left = count - start
+                b.fail(
+                    "E352",
+                    f"the parts ask for {start + number} examples of {count}",
+                    part.size.span,
+                    f"only {number_left} are left",
+                    (Note(st.span, "the split"),) if st.span != part.size.span else (),
+                )
+            parts[part.name] = (start, number)
+            start += number
+    return parts
+
+
+def on_part(b: Build, expr: s.Expr, scope: Scope) -> tuple[DataSet, str]:
+    """A data set or one of its parts, where `on` stands."""
+    if isinstance(expr, s.Attr):
+        whole = b.evaluate(expr.body, scope)
+        if isinstance(whole, DataValue) and whole.part is None:
+            parts = b.data[whole.name].parts
+            if expr.name not in parts:
+                unknown(b, "part", expr.name, expr.name_span, list(parts), whole.name)
+    value = b.evaluate(expr, scope)
+    if not isinstance(value, DataValue):
+        known = [n for n in scope.visible() if _is_data(b, scope.lookup(n))]
+        b.fail(
+            "E353",
+            "on takes a data set or a part of one",
+            expr.span,
+            f"is {describe(value)}",
+            remedy=", ".join(known[:3]),
+        )
+    return b.data[value.name], value.part or "all"
+
+
+def _is_data(b: Build, binding: Binding | None) -> bool:
+    return binding is not None and binding in b.data_sets
+
+
+def bind_fields(b: Build, data: DataSet, scope: Scope) -> None:
+    """The fields of a data set as names: the inputs of a phase or watch."""
+    for name, field in data.fields.items():
+        node = field.node
+        runs = TIME in node.type.running
+        scope.value(name, time_axis.time_first(b, node, field.span) if runs else node, field.span)
+    for name in b.broken_fields.get(data.name, ()):
+        scope.names[name] = Binding(data.span, poison, static=True)

@@ -1,0 +1,274 @@
+"""The fields of a data set: how each follows from raw, and what phases see of it.
+
+A field that runs over time, `x[time, 2] = raw.x`, takes the first axis of its value for the time.
+Where the raw data hold a field `length`, sequences are of unequal length and padded; the lengths
+then are a field of the set, whether it is written or not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from math import prod
+from typing import Any
+
+from dln.compiler.frontend.context import broadcasting
+from dln.compiler.frontend.context.build_context import Build, Drawing
+from dln.compiler.frontend.context.lengths import of_data, resized
+from dln.compiler.frontend.context.ports import dims_text, fit, port_sizes
+from dln.compiler.frontend.context.static_values import domain_of
+from dln.compiler.frontend.context.values import Scope
+from dln.compiler.ir.graph import Node
+from dln.compiler.ir.sizes import BATCH_SIZE, Size
+from dln.compiler.ir.tensor_type import Domain, TensorType
+from dln.compiler.model import FieldOf
+from dln.grammar import syntax as s
+from dln.grammar.diagnostics import Note, Span
+
+LENGTH = "length"
+TIMED = ("batch", "time")
+
+
+def field_of(
+    b: Build,
+    st: s.Field,
+    scope: Scope,
+    others: Iterable[FieldOf] = (),
+    length: Node | None = None,
+) -> FieldOf:
+    """`x[784]: prob = raw.image / 255`: the value from raw, and the input that phases see.
+
+    `others` are the fields before it: those that run over time have one number of steps. `length`
+    is what the set has in raw for how long its sequences are.
+    """
+    port = st.port
+    running, wanted = port_sizes(b, port, scope, {})
+    if running not in ((), ("time",)):
+        _not_over_batch(b, port)
+    frame = b.new_frame("data", batched=True, site=f"{scope.path}.{port.name}")
+    drawing = Drawing(frame.site, None) if st.drawn else None
+    with b.within(frame=frame, drawing=drawing):
+        value = broadcasting.as_tensor(b, b.evaluate(st.value, scope), st.value.span)
+        value = _each_example(b, value, st.value.span)
+        if running:
+            value = _over_time(b, value, st)
+            _one_length(b, value, st, others)
+        else:
+            _time_forgotten(b, value, wanted, st)
+        if port.domain is not None and port.domain.name == "class" and not wanted:
+            _one_class(b, value, st)
+        if port.dims is None and len(value.type.example) == 1 and len(wanted) == 0:
+            fit(
+                b, value, (), wanted, st.value.span, f"the field is declared {port.name}", port.span
+            )
+        value = _laid_out(b, value, wanted, st)
+        who = f"the field is declared {port.name}{dims_text(port)}"
+        fit(b, value, (), wanted, st.value.span, who, port.span)
+        domain = domain_of(b, port.domain, scope)
+        value, checked = _in_domain(b, value, domain, st)
+    node = _seen(b, port.name, value, port.span, length if running else None)
+    if port.name not in scope.names:  # `raw` stays what the reader gives
+        scope.value(port.name, value, port.span)
+    if checked is not value and b.claims is not None:
+        b.claims.append(FieldOf(port.name, value, checked, st.drawn, st.span))
+    return FieldOf(port.name, node, checked, st.drawn, st.span)
+
+
+def _seen(b: Build, name: str, value: Node, span: Span, length: Node | None = None) -> Node:
+    """The input of phases that stands for the value of a field. Where it runs over time, and raw
+    says how long the sequences are, so does the type of the input."""
+    sizes = [b.sizes.resolve(size) for size in value.type.shape[1:]]
+    if length is not None and sizes[0].value is not None:
+        lengths = _seen(b, LENGTH, length, span)
+        sizes[0] = of_data(b, sizes[0].constant, lengths)
+    shape = (BATCH_SIZE, *sizes)
+    type = TensorType(shape, value.type.running, value.type.kind, value.type.domain)
+    return b.mark(b.at(span)("input", name=name, type=type), span, name)
+
+
+def _each_example(b: Build, value: Node, span: Span) -> Node:
+    """A value that is the same for all examples, once for each."""
+    if "batch" in value.type.running:
+        return value
+    lead = len(value.type.running)
+    like = value.type.like((BATCH_SIZE, *value.type.shape), ("batch", *value.type.running))
+    return b.at(span).broadcast(value, like, tuple(range(1, lead + len(value.type.example) + 1)))
+
+
+def _laid_out(b: Build, value: Node, wanted: tuple[Size, ...], st: s.Field) -> Node:
+    """An image [28, 28] where `x[784]` is declared is laid out row by row; where `x[1, 28, 28]`
+    is, it is one map."""
+    found = [b.sizes.resolve(size).value or 0 for size in value.type.example]
+    asked = [b.sizes.resolve(size).value or 0 for size in wanted]
+    if len(asked) == 1 and len(found) > 1:
+        asked = [prod(found)]
+    elif [n for n in asked if n != 1] != [n for n in found if n != 1] or asked == found:
+        return value
+    shape = (*value.type.lead, *map(Size, asked))
+    return b.at(st.value.span)("reshape", value, shape=shape, running=value.type.running)
+
+
+def _in_domain(b: Build, value: Node, domain: Domain | None, st: s.Field) -> tuple[Node, Node]:
+    """The value in its declared domain, as other fields see it, and what the data are checked by
+    when they are read: of a class made of numbers the numbers themselves, for a cast would cut off
+    their fractions."""
+    make, checked = b.at(st.value.span), None
+    if domain is not None and domain.name == "class":
+        if value.type.kind != "index":
+            checked = value
+            value = make("cast", value, kind="index")
+    elif value.type.kind == "bool" or (value.type.kind == "index" and domain is not None):
+        value = make("cast", value, kind="real")
+    if domain is not None:
+        value = make("asserted", value, domain=domain)
+    return value, value if checked is None else checked
+
+
+# ---- time --------------------------------------------------------------------------------------
+
+
+def _not_over_batch(b: Build, port: s.Port) -> None:
+    b.fail(
+        "E346",
+        f"the field {port.name} is written for one example",
+        port.span,
+        "names the axis of the examples",
+        remedy=f"{port.name}[time, n], or {port.name}[n] where it does not run over time",
+    )
+
+
+def _over_time(b: Build, value: Node, st: s.Field) -> Node:
+    """The first axis of each example as the time; what runs over time already stays as it is."""
+    span, running = st.value.span, value.type.running
+    if "time" in running:
+        if running == TIMED:
+            return value
+        perm = (*(running.index(a) for a in TIMED), *range(2, len(value.type.shape)))
+        value = b.at(span)("transpose", value, perm=perm)
+    elif not value.type.example:
+        who = f"the field is declared {st.port.name}{dims_text(st.port)}"
+        label = "is a single number for each example, which does not run over time"
+        b.fail("E214", f"{who}, which runs over time", span, label)
+    return b.at(span)("running", value, running=TIMED)
+
+
+def _time_forgotten(b: Build, value: Node, wanted: tuple[Size, ...], st: s.Field) -> None:
+    """A value with the declared axes and one more before them may be meant to run over time."""
+    found = [b.sizes.resolve(size) for size in value.type.example]
+    if wanted and found[1:] == [b.sizes.resolve(size) for size in wanted]:
+        dims = dims_text(st.port)
+        b.fail(
+            "E215",
+            f"the field is declared {st.port.name}{dims}",
+            st.value.span,
+            f"is {b.shown(value.type)}",
+            remedy=f"{st.port.name}[time, {dims[1:]} where the first axis is the time",
+        )
+
+
+def _one_class(b: Build, value: Node, st: s.Field) -> None:
+    """A row of numbers where the number of a class is meant: one-hot, or an axis of one entry."""
+    found = [b.sizes.resolve(size).value for size in value.type.example]
+    if len(found) != 1:
+        return
+    text = broadcasting.short(st.value.span.text)
+    what = f"{text}[0]" if found[0] == 1 else f"argmax({text}), where it is one-hot"
+    message = f"the field is declared {st.port.name}: a class, one number"
+    b.fail("E215", message, st.value.span, f"is {b.shown(value.type)}", remedy=what)
+
+
+def _one_length(b: Build, value: Node, st: s.Field, others: Iterable[FieldOf]) -> None:
+    """All fields of a set that run over time have one number of steps."""
+    steps = b.sizes.resolve(value.type.size_of("time"))
+    for other in others:
+        if "time" not in other.node.type.running:
+            continue
+        theirs = b.sizes.resolve(other.node.type.size_of("time"))
+        if steps != theirs:
+            b.fail(
+                "E347",
+                f"{other.name} runs over {theirs} steps, {st.port.name} over {steps}",
+                st.value.span,
+                f"has {steps} steps",
+                (Note(other.span, f"has {theirs} steps"),),
+                facts=("all that runs over time in a data set has one number of steps",),
+            )
+
+
+def said_length(raw: Mapping[str, Node]) -> Node | None:
+    """What raw has for how long each sequence is: one whole number for each."""
+    value = raw.get(LENGTH)
+    if value is None or value.type.kind != "index" or value.type.example:
+        return None
+    return value
+
+
+def with_ends(
+    b: Build, raw: Mapping[str, Node], length: Node, statements: Sequence[Any]
+) -> dict[str, Node]:
+    """What raw has, where each sequence ends known: of arrays that have as many rows as those that
+    become fields over time."""
+    timed = [x for x in statements if isinstance(x, s.Field) and _is_timed(x.port)]
+    rows = {n for line in timed for n in _rows_of(b, line.value, raw)}
+    if len(rows) != 1 or not (steps := rows.pop()):
+        return dict(raw)
+    size = of_data(b, steps, length)
+    return {
+        k: resized(b, node, {1: size}) if node.type.example[:1] == (Size(steps),) else node
+        for k, node in raw.items()
+    }
+
+
+def _is_timed(port: s.Port) -> bool:
+    first = port.dims[0] if port.dims else None
+    return isinstance(first, s.Name) and first.id == "time"
+
+
+def _rows_of(b: Build, part: Any, raw: Mapping[str, Node]) -> Iterator[int]:
+    """How many rows the arrays of raw have that stand in a piece of syntax."""
+    if isinstance(part, s.Attr) and isinstance(part.body, s.Name) and part.body.id == "raw":
+        if part.name in raw and raw[part.name].type.example:
+            yield raw[part.name].type.example[0].constant
+        return
+    for name in getattr(part, "_fields", ()):
+        value = getattr(part, name)
+        for inner in value if isinstance(value, tuple) else (value,):
+            if isinstance(inner, s.Syntax):
+                yield from _rows_of(b, inner, raw)
+
+
+def lengths(
+    b: Build, raw: Mapping[str, Node], fields: dict[str, FieldOf], span: Span
+) -> str | None:
+    """The field that holds the lengths of the sequences; added where it is not written.
+
+    None where no field runs over time, or the raw data hold no lengths and no field is called so.
+    """
+    timed = any("time" in f.node.type.running for f in fields.values())
+    mine = fields.get(LENGTH)
+    if not timed or (LENGTH not in raw and mine is None):
+        return None
+    if LENGTH not in raw:
+        assert mine is not None
+        b.fail(
+            "E348",
+            f"{LENGTH} is how long each sequence is, and raw has none",
+            mine.span,
+            "is a field like any other",
+            facts=(f'lengths are an array "{LENGTH}" beside the sequences, as npz(...) reads it',),
+            remedy=mine.span.text.replace(LENGTH, "steps", 1),
+        )
+    value = raw[LENGTH]
+    if mine is not None and mine.value is not value:
+        text = "length is how long each sequence is"
+        b.fail("E348", text, mine.span, "is something else", remedy=f"{LENGTH} = raw.{LENGTH}")
+    if value.type.kind != "index" or value.type.example:
+        what = b.shown(value.type) if value.type.example else "a real number"
+        b.fail(
+            "E348",
+            "length is how long each sequence is: one whole number for each",
+            span,
+            f"holds {what}",
+        )
+    if mine is None:
+        fields[LENGTH] = FieldOf(LENGTH, _seen(b, LENGTH, value, span), value, False, span)
+    return LENGTH

@@ -1,0 +1,65 @@
+"""What a data set is made of: `mnist.fit`, a part, and `mnist.fit.x`, a field as one tensor.
+
+Such a tensor has all the examples, its first axis: [50000, 784]. It depends on no minibatch and on
+no parameter. In the graph it is a source of its own, `whole`, called `mnist.fit.x` (`mnist.all.x`
+without a part), which a runtime fills once.
+"""
+
+from __future__ import annotations
+
+from dln.compiler.frontend.context.build_context import Build, Poisoned
+from dln.compiler.frontend.context.static_values import unknown
+from dln.compiler.frontend.context.values import DataValue, Value
+from dln.compiler.ir.graph import Node
+from dln.compiler.ir.sizes import Size
+from dln.compiler.ir.tensor_type import TensorType
+from dln.compiler.model import DataSet, FieldOf
+from dln.grammar.diagnostics import Note, Span
+
+
+def of_data(b: Build, value: DataValue, name: str, span: Span) -> Value:
+    """A part of a data set, or a field of it or of a part."""
+    data = b.data[value.name]
+    if value.part is None and name in data.parts:
+        return DataValue(data.name, name)
+    if name in data.fields:
+        return _whole(b, data, value.part or "all", data.fields[name], span)
+    if name in b.broken_fields.get(data.name, ()):
+        raise Poisoned
+    if value.part is None:
+        unknown(b, "part or field", name, span, [*data.parts, *data.fields], data.name)
+    unknown(b, "field", name, span, list(data.fields), f"{data.name}.{value.part}")
+
+
+def _whole(b: Build, data: DataSet, part: str, field: FieldOf, span: Span) -> Node:
+    """The field of all examples of a part; of as many as are read, where they are limited."""
+    _stands_still(b, data, field, span)
+    count = data.parts[part][1]
+    rows = Size(count if b.limit is None else min(count, b.limit))
+    old = field.node.type
+    type = TensorType((rows, *old.shape[1:]), (), old.kind, old.domain)
+    node = b.at(span)("whole", name=f"{data.name}.{part}.{field.name}", type=type)
+    called = data.name if part == "all" else f"{data.name}.{part}"
+    return b.mark(node, span, f"{called}.{field.name}")
+
+
+def _stands_still(b: Build, data: DataSet, field: FieldOf, span: Span) -> None:
+    """A field is one tensor if it is the same at every visit, and as long in every example."""
+    if field.drawn:
+        b.fail(
+            "E376",
+            f"the field {field.name} is drawn anew at each visit, so it is no fixed tensor",
+            span,
+            "is drawn",
+            (Note(field.span, "is declared here"),),
+            f"another field, or data set, with = in place of ~ after {field.name}",
+        )
+    if data.length is not None and "time" in field.node.type.running:
+        b.fail(
+            "E376",
+            f"the sequences of {field.name} are of unequal lengths, so they are no one tensor",
+            span,
+            f"runs over time, up to the {data.length} of each example",
+            (Note(field.span, "is declared here"),),
+            "take it in a phase, example by example",
+        )

@@ -1,0 +1,92 @@
+"""Where the numbers of a field come from in a table: for messages about the data.
+
+Columns are counted from 0, as in the spec.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from dln.compiler.ir.evaluate import no_draws, number_of
+from dln.compiler.ir.graph import Node, ancestors
+from dln.compiler.ir.op import Site, op_of
+from dln.compiler.ir.sizes import BATCH
+from dln.compiler.model import DataSet
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+MOST = 4096  # numbers of an example that are traced
+SEVERAL, NONE = -1, -2  # not one column; of a constant
+ARRANGED = ("broadcast", "concat")
+
+
+def cells(value: Node, data: DataSet) -> tuple[int, ...]:
+    """The column of a table that each number of a field of one example comes from, -1 where that
+    is not one; nothing where the set is no table."""
+    raw = data.raw.get("")
+    if data.reader != "table" or raw is None or "batch" not in value.type.running:
+        return ()
+    shape = _shape(value)
+    if any(n > MOST for n in (raw.type.shape[1].constant, _product(shape))):
+        return ()
+    found = traced(value, raw)
+    return tuple(max(int(i), SEVERAL) for i in found.reshape(-1))
+
+
+def traced(value: Node, raw: Node) -> NDArray[Any]:
+    """The columns, as an array of the shape that the value has for a single example."""
+    import numpy as np
+
+    at: dict[Node, NDArray[Any]] = {}
+    for node in ancestors([value]):
+        shape, parts = _shape(node), [at[o] for o in node.operands]
+        if node is raw:
+            at[node] = np.arange(shape[1]).reshape(shape)
+        elif not node.operands:
+            at[node] = np.full(shape, NONE if node.op == "const" else SEVERAL)
+        elif op_of(node).is_("view") or node.op in ARRANGED:
+            site = Site(np, node.attrs, shape, int, lambda s: number_of(s, {BATCH: 1}), no_draws)
+            at[node] = np.asarray(op_of(node).evaluate(site, *parts))
+        elif op_of(node).is_("pointwise"):
+            at[node] = _merged(parts, shape)
+        else:
+            at[node] = np.full(shape, SEVERAL)
+    return at[value]
+
+
+def _merged(parts: Iterable[NDArray[Any]], shape: tuple[int, ...]) -> NDArray[Any]:
+    """The column of what is worked out number by number: that of the one operand that has one."""
+    import numpy as np
+
+    made = np.full(shape, NONE)
+    for part in parts:
+        both = np.where((part == NONE) | (part == made), made, SEVERAL)
+        made = np.where(made == NONE, part, both)
+    return made
+
+
+def columns(values: Iterable[Node], raw: Node) -> frozenset[int]:
+    """The columns of a table that some values are worked out from."""
+    found: set[int] = set()
+    for node in ancestors(values):
+        for operand in node.operands:
+            if operand is raw and node.op == "slice" and node["axis"] == 1:
+                found.update(range(node["start"], node["stop"]))
+            elif operand is raw:
+                found.update(range(raw.type.shape[1].constant))
+    if raw in values:
+        found.update(range(raw.type.shape[1].constant))
+    return frozenset(found)
+
+
+def _shape(node: Node) -> tuple[int, ...]:
+    return tuple(number_of(s, {BATCH: 1}) for s in node.type.shape)
+
+
+def _product(shape: tuple[int, ...]) -> int:
+    total = 1
+    for n in shape:
+        total *= n
+    return total

@@ -1,0 +1,297 @@
+"""Energies: what a machine is, derived from one equation.
+
+A block with an `energy` has groups of units: its ports are visible, `hidden` declares the rest.
+With E the energy and g a group, everything follows by differentiating E:
+
+    binary   p(g = 1 | others) = sigmoid(-dE/dg), and sum over g of exp(-E) = exp(-E(g = 0)) *
+             prod(1 + exp(-dE/dg)), where dE/dg does not hold g
+    real     a Gauss curve around -dE/dg(g = 0) / d with variance 1 / d, where d = d2E/dg2 holds no
+             unit of g, and joins none to another
+    class    softmax over -E, one value after the other
+
+(Smolensky 1986; Hinton, Osindero and Teh 2006; Welling, Rosen-Zvi and Hinton 2005 for real and
+class units.) `free` is F(v) = -log(sum over the hidden of exp(-E)).
+
+Gradients are written out here and now: it is the way to see whether a group is gone from them.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from dln.compiler.autodiff.reverse_mode import cotangents
+from dln.compiler.frontend.context import broadcasting
+from dln.compiler.frontend.context.build_context import Build
+from dln.compiler.frontend.context.values import IndexVar, Instance, Scope, Value
+from dln.compiler.frontend.energy.groups import Group, groups_of, machine_of
+from dln.compiler.frontend.energy.separability import Open, curvature, joins_none
+from dln.compiler.frontend.energy.unit_values import (
+    Units,
+    choice,
+    lead_of,
+    one_or_all,
+    sides,
+    units_of,
+)
+from dln.compiler.frontend.scan import preconditions
+from dln.compiler.frontend.scan.equations import bind_statements, substituted
+from dln.compiler.frontend.tensors.axes import axes_stop
+from dln.compiler.ir.graph import Node, ancestors
+from dln.compiler.ir.tensor_type import PROB, TensorType
+from dln.grammar.diagnostics import Note, Span
+
+# ---- what is asked of a machine ----------------------------------------------------------------
+
+
+def call(
+    b: Build, made: Instance, verb: str, given: Sequence[tuple[Value, Span]], span: Span
+) -> Value:
+    """`R.up(v)`, `R.down(h)`, `R.free(v)`, `R.energy(v, h)`."""
+    visible, hidden = sides(made)
+    takes = {"up": visible, "free": visible, "down": hidden}.get(verb, [*visible, *hidden])
+    with b.call(span, f"{made.name}.{verb}"), b.within(mapped=_maps_time(b, given)):
+        units = units_of(b, made, takes, given, span, f"{made.path}.{verb}")
+        if verb == "energy":
+            return energy(b, made, units, span)
+        if verb == "free":
+            return free(b, made, units, span)
+        return one_or_all(means(b, made, hidden if verb == "up" else visible, units, span))
+
+
+def _maps_time(b: Build, given: Sequence[tuple[Value, Span]]) -> bool:
+    return any(broadcasting.runs_over_time(b, v) for v, _ in given)
+
+
+# ---- the energy itself -------------------------------------------------------------------------
+
+
+def energy(b: Build, made: Instance, units: Units, span: Span) -> Node:
+    """E for a value of every group: one number for each example."""
+    key = (b.frame.version, *map(id, units.values()))
+    if key not in made.memo:
+        made.memo[key] = (_energy(b, made, units), list(units.values()))
+    found: Node = made.memo[key][0]
+    return found
+
+
+def _energy(b: Build, made: Instance, units: Units) -> Node:
+    body, st = made.scope.child(), machine_of(made.definition.syntax)
+    assert st is not None
+    body.owner = made
+    for group in groups_of(made):
+        body.value(group.name, units[group.name], group.span)
+    bind_statements(b, made.definition.syntax.body, body)
+    if b.frame not in made.bodies or not any(map(unknown, units.values())):
+        made.bodies[b.frame] = made.last = body
+    value = b.evaluate(st.value, body)
+    preconditions.ask(b, body)
+    node = broadcasting.quantity(b, broadcasting.as_tensor(b, value, st.value.span), st.value.span)
+    if node.type.example:
+        remedy = f"sum({broadcasting.whole_text(st.value.span.text)})"
+        b.fail("E410", "an energy is one number for each example", st.value.span,
+               f"is {b.shown(node.type)}", remedy=remedy)  # fmt: skip
+    _holds_all(b, made, units, body, node, st.span)
+    return b.mark(node, st.span, f"{made.path}.energy")
+
+
+def _holds_all(b: Build, made: Instance, units: Units, body: Scope, node: Node, span: Span) -> None:
+    """Every group takes part in the energy; one that does not is a slip of the pen. Of an index
+    over a class, whose axis other units have too, it is asked whether anything has named it."""
+    inside = set(ancestors([node]))
+    for group in groups_of(made):
+        value = units[group.name]
+        named = isinstance(value, IndexVar) and body.names[group.name].cache
+        if named or value in inside:
+            continue
+        message = f"the energy of {made.name} does not depend on {group.name}"
+        notes = (Note(group.span, f"{group.name} is declared here"),)
+        b.fail("E414", message, span, f"holds no {group.name}", notes)
+
+
+def unknown(value: Value) -> bool:
+    """Whether a value is a symbol for unknown units, or an index over a class."""
+    symbol = isinstance(value, Node) and value.op == "input" and "?" in value["name"]
+    return symbol or isinstance(value, IndexVar)
+
+
+def needs_unknown(value: Value) -> bool:
+    """Whether a value is made of unknown units, and so none at all."""
+    return isinstance(value, Node) and any(map(unknown, ancestors([value])))
+
+
+# ---- unknown units -----------------------------------------------------------------------------
+
+
+def opened(b: Build, made: Instance, unknown: Sequence[Group], units: Units, span: Span) -> Open:
+    """The energy over unknown groups, differentiated by each. They must not join one another."""
+    lead = lead_of(b, units, span)
+    symbols = {g.name: _symbol(b, g, lead) for g in unknown}
+    node = energy(b, made, {**units, **symbols}, span)
+    wanted = {g.name: symbols[g.name] for g in unknown if g.classes is None}
+    whole = b.make.neg(_spread(b, node, lead, span))
+    bars = cotangents(b.graph, whole, wanted.values())
+    pulls = {k: bars.get(x) or b.make.zeros(x.type) for k, x in wanted.items()}
+    for group in unknown:
+        if group.classes is None:
+            joins_none(b, group, unknown, Open(node, symbols, pulls), span)
+    return Open(node, symbols, pulls)
+
+
+def _symbol(b: Build, group: Group, lead: TensorType) -> Node:
+    """A source that stands for unknown units; none is left when the derivation is done."""
+    name = f"{group.name}?{next(b.counter)}"
+    kind: Any = "real" if group.classes is None else "index"
+    type = TensorType((*lead.shape, *group.sizes), lead.running, kind, group.domain)
+    return b.mark(b.at(group.span)("input", name=name, type=type), group.span, group.name)
+
+
+def _spread(b: Build, node: Node, lead: TensorType, span: Span) -> Node:
+    """An energy over all axes of the units, so that each gets a pull of its own."""
+    return broadcasting.spread(b, node, lead, span) if lead.shape and node.type.shape else node
+
+
+def at_zero(b: Build, node: Node, symbols: Mapping[str, Node]) -> Node:
+    """A value where the unknown units are off; of a class the first value is taken."""
+    zeros = {}
+    for x in symbols.values():
+        zero = b.make.zeros(x.type)
+        if x.type.kind == "index":
+            flat = b.make.const(0, "index")
+            zero = b.make(
+                "broadcast", flat, axes=(), shape=x.type.shape, running=x.type.running
+            )  # fmt: skip
+            zero = b.make("asserted", zero, domain=x.type.domain)
+        zeros[x] = zero
+    return substituted(b, node, zeros)
+
+
+# ---- conditionals ------------------------------------------------------------------------------
+
+
+def means(
+    b: Build, made: Instance, wanted: Sequence[Group], units: Units, span: Span
+) -> dict[str, Node]:
+    """The conditional mean of each group of one side, given the other: probabilities of binary
+    units and of the values of a class, the mean of real units."""
+    found = conditionals(b, made, wanted, units, span)
+    return {k: b.mark(mean, span, f"{made.path}.{k}") for k, (mean, _) in found.items()}
+
+
+def conditionals(
+    b: Build, made: Instance, wanted: Sequence[Group], units: Units, span: Span
+) -> dict[str, tuple[Node, Node | None]]:
+    """The conditional means, for real units with the standard deviation."""
+    found, out = opened(b, made, wanted, units, span), dict[str, tuple[Node, Node | None]]()
+    make = b.at(span)
+    for group in wanted:
+        if group.classes is not None:
+            out[group.name] = _class_mean(b, made, group, wanted, units, span), None
+        elif group.domain.name == "binary":
+            out[group.name] = make("sigmoid", found.pulls[group.name]), None
+        else:
+            pull, bend = gauss(b, group, found, span)
+            out[group.name] = make.div(pull, bend), make("sqrt", make("reciprocal", bend))
+    return out
+
+
+def gauss(b: Build, group: Group, found: Open, span: Span) -> tuple[Node, Node]:
+    """The pull on real units where they are 0, and the curvature of the energy."""
+    pull = found.pulls[group.name]
+    bend = curvature(b, pull, found.symbols[group.name], span)
+    known = _number(bend)
+    if known is not None and known <= 0:
+        square = "a square" if known == 0 else "a positive square"
+        b.fail("E413", f"no Gibbs step for {group.name}: the energy is not quadratic in it",
+               group.span, "is real", facts=(f"without {square} its units have no bound",),
+               remedy=f"energy = sum({group.name}^2) / 2 - ...")  # fmt: skip
+    return at_zero(b, pull, found.symbols), bend
+
+
+ARITHMETIC: dict[str, Callable[..., float]] = {
+    "neg": operator.neg,
+    "add": operator.add,
+    "sub": operator.sub,
+    "mul": operator.mul,
+}
+
+
+def _number(node: Node) -> float | None:
+    """The number that a curvature is everywhere, None where it is no plain number."""
+    if node.op == "const":
+        return float(node["value"]) if isinstance(node["value"], int | float) else None
+    parts = [_number(o) for o in node.operands]
+    if node.op in ("broadcast", "asserted", "running") and parts:
+        return parts[0]
+    if node.op not in ARITHMETIC or None in parts:
+        return None
+    return ARITHMETIC[node.op](*parts)
+
+
+def _class_mean(
+    b: Build, made: Instance, group: Group, wanted: Sequence[Group], units: Units, span: Span
+) -> Node:
+    """softmax(-E) over the values of a class; other groups of its side do not matter."""
+    index = choice(b, group)
+    others = [g for g in wanted if g is not group]
+    lead = lead_of(b, {**units, group.name: index}, span)
+    symbols = {g.name: _symbol(b, g, lead) for g in others}
+    node = energy(b, made, {**units, **symbols, group.name: index}, span)
+    scores = axes_stop(b, b.make.neg(at_zero(b, node, symbols)), [index], span)
+    rest = lead_of(b, units, span)
+    scores = broadcasting.spread(
+        b, scores, TensorType((*rest.shape, index.size), rest.running), span
+    )
+    last = len(scores.type.shape) - 1
+    top = b.at(span)("exp", scores)
+    total = b.make.sum(top, (last,))
+    kept = tuple(range(last))
+    share = b.make.div(top, b.make.broadcast(total, top.type, kept))
+    return b.make("asserted", share, domain=PROB)
+
+
+# ---- groups summed out -------------------------------------------------------------------------
+
+
+def free(b: Build, made: Instance, units: Units, span: Span) -> Node:
+    """The free energy of the visible groups: -log(sum over the hidden of exp(-E))."""
+    return summed_out(b, made, sides(made)[1], units, span)
+
+
+def summed_out(b: Build, made: Instance, out: Sequence[Group], units: Units, span: Span) -> Node:
+    """-log(sum of exp(-E)) over some groups, in closed form for binary and real units given the
+    values of classes, and over those one by one."""
+    choices = {g.name: choice(b, g) for g in out if g.classes is not None}
+    rest = [g for g in out if g.classes is None]
+    found = opened(b, made, rest, {**units, **choices}, span)
+    total = at_zero(b, found.energy, found.symbols)
+    for group in rest:
+        total = _added(b, total, _log_sum(b, group, found, span), span)
+    for index in choices.values():
+        total = soft_minimum(b, total, index.axis, span)
+    return b.mark(total, span, f"{made.path}.free")
+
+
+def _log_sum(b: Build, group: Group, found: Open, span: Span) -> Node:
+    """What summing a group out adds to the energy where it is off."""
+    lead, make = len(found.symbols[group.name].type.running), b.at(span)
+    if group.domain.name == "binary":
+        each = make("softplus", found.pulls[group.name])
+        return make.neg(make.sum(each, range(lead, len(each.type.shape))))
+    pull, bend = gauss(b, group, found, span)
+    square = make.div(make("square", pull), make.scale(bend, 2.0))
+    width = make.scale(make("log", make.scale(bend, 1 / (2 * math.pi))), 0.5)
+    return make.sum(make.sub(width, square), range(lead, len(pull.type.shape)))
+
+
+def _added(b: Build, x: Node, y: Node, span: Span) -> Node:
+    return b.at(span).add(*broadcasting.align(b, [x, y], span))
+
+
+def soft_minimum(b: Build, node: Node, axis: str, span: Span) -> Node:
+    """-log(sum(exp(-e))) over a running axis."""
+    make = b.at(span)
+    at = node.type.running.index(axis)
+    return make.neg(make("log", make.sum(make("exp", make.neg(node)), (at,))))

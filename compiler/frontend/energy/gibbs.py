@@ -1,0 +1,273 @@
+"""Gibbs chains: `gibbs(R, v, k)`, contrastive divergence `cd(R, v, k)`, `noise(n, m)`.
+
+A step draws all hidden groups given the visible ones, then all visible groups given the hidden
+ones; a clamped group stays. Every group is drawn, the last time too: the statistics of `cd` are
+those of samples, with the hidden units summed out (F(v) - F(v_k); Hinton 2002). No gradient runs
+through a chain. More than one step is a loop in the graph, as large for a thousand as for two; but
+inside of another loop, and over sequences, the steps are written out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from dln.compiler.frontend.context import broadcasting, time_axis
+from dln.compiler.frontend.context.build_context import Build, Drawing
+from dln.compiler.frontend.context.static_values import whole, whole_size
+from dln.compiler.frontend.context.values import Instance, Record, Scope, Value, describe, shown
+from dln.compiler.frontend.energy import derivation
+from dln.compiler.frontend.energy.groups import Group
+from dln.compiler.frontend.energy.unit_values import Units, lead_of, sides, units_of
+from dln.compiler.frontend.scan.body_builder import BodyMaker
+from dln.compiler.frontend.tensors import distributions
+from dln.compiler.ir.graph import Node
+from dln.compiler.ir.ops.loop import item, slot
+from dln.compiler.ir.sizes import BATCH_SIZE, Size
+from dln.compiler.ir.tensor_type import BINARY, PROB, TensorType
+from dln.grammar import syntax as s
+from dln.grammar.diagnostics import Span
+
+TAKES = {"log_z": "R", "log_likelihood": "R, v"}
+
+# ---- calls -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """A call understood: a machine, a start for each visible group, steps, what is clamped."""
+
+    machine: Instance
+    start: Units
+    steps: int
+    clamped: frozenset[str]
+    span: Span
+
+
+def gibbs(b: Build, expr: s.Call, scope: Scope) -> Value:
+    """`gibbs(R, v, k)`: the visible groups after k steps; with several groups all by name."""
+    asked = _asked(b, expr, scope, "gibbs", clamps=True)
+    return _result(b, run(b, asked), asked)
+
+
+def cd(b: Build, expr: s.Call, scope: Scope) -> Node:
+    """`cd(R, v, k)`: F(v) - F(v_k), whose gradient is the rule of contrastive divergence."""
+    asked = _asked(b, expr, scope, "cd", steps=1)
+    after = run(b, asked)
+    start = derivation.free(b, asked.machine, asked.start, asked.span)
+    end = derivation.free(b, asked.machine, after, asked.span)
+    return b.at(asked.span).sub(*broadcasting.align(b, [start, end], asked.span))
+
+
+def _asked(
+    b: Build,
+    expr: s.Call,
+    scope: Scope,
+    name: str,
+    steps: int | None = None,
+    clamps: bool = False,
+) -> Asked:
+    """The arguments: a machine, its visible groups, then `k`, and `clamp` by name."""
+    named = {a.name: a for a in expr.arguments if isinstance(a, s.Named)}
+    plain = [a for a in expr.arguments if not isinstance(a, s.Named | s.Ranged)]
+    known = ("k", "clamp")[: 1 + clamps]
+    for key, arg in named.items():
+        if key not in known:
+            label = f"by name: {' and '.join(known)}"
+            b.fail("E322", f"{name} takes no {key}", arg.span, label)
+    made = machine(b, plain[0] if plain else None, scope, expr, name)
+    visible, _ = sides(made)
+    said = named["k"].value if "k" in named else plain[-1] if plain else expr
+    if len(plain) == len(visible) + 2 and "k" not in named:
+        steps = whole(b, plain.pop(), scope, "the number of steps")
+    elif "k" in named:
+        steps = whole(b, named["k"].value, scope, "the number of steps")
+    if len(plain) != len(visible) + 1 or steps is None:
+        _usage(b, name, made, visible, len(plain) - 1, expr)
+    if steps < 1:
+        b.fail("E305", "a chain has at least one step", said.span, f"is {steps}")
+    given = [(b.evaluate(a, scope), a.span) for a in plain[1:]]
+    start = units_of(b, made, visible, given, expr.span, name)
+    clamped = _clamped(b, named["clamp"].value, scope, visible) if "clamp" in named else ()
+    return Asked(made, start, steps, frozenset(clamped), expr.span)
+
+
+def machine(b: Build, expr: s.Expr | None, scope: Scope, call: s.Call, name: str) -> Instance:
+    """The first argument of a function of machines."""
+    made = b.evaluate(expr, scope) if expr is not None else None
+    if not isinstance(made, Instance) or not made.groups:
+        at = expr.span if expr is not None else call.span
+        found = f"is {describe(made)}" if expr is not None else "is missing"
+        if isinstance(made, Instance):
+            found = f"{made.name} has no energy"
+        b.fail("E416", f"{name} takes a machine: an instance of a block with an energy", at, found,
+               remedy=f"{name}({TAKES.get(name, 'R, v, k')}) with let R = rbm(500)")  # fmt: skip
+    return made
+
+
+def _usage(
+    b: Build, name: str, made: Instance, visible: Sequence[Group], given: int, expr: s.Call
+) -> NoReturn:
+    takes = ", ".join([made.path, *(g.name for g in visible), "k"])
+    missing = [g.name for g in visible[given:]] or ["the number of steps"]
+    label = f"lacks {', '.join(missing)}" if given <= len(visible) else "has too many arguments"
+    b.fail("E322", f"{name} takes the visible groups of {made.name}, then the number of steps",
+           expr.span, label, remedy=f"{name}({takes})")  # fmt: skip
+
+
+def _clamped(b: Build, expr: s.Expr, scope: Scope, visible: Sequence[Group]) -> list[str]:
+    found = b.evaluate(expr, scope)
+    names = found if isinstance(found, list) else [found]
+    known = [g.name for g in visible]
+    for name in names:
+        if name not in known:
+            shown = f'"{name}"' if isinstance(name, str) else describe(name)
+            b.fail("E417", "only visible groups can be clamped", expr.span, f"is {shown}",
+                   remedy=f'clamp = "{known[-1]}"')  # fmt: skip
+    if len(set(names)) == len(known):
+        b.fail("E417", "a chain in which all is clamped does not move", expr.span, "clamps all")
+    return names
+
+
+# ---- chains ------------------------------------------------------------------------------------
+
+
+def run(b: Build, asked: Asked) -> Units:
+    """The visible groups after the steps of a chain."""
+    visible, hidden = sides(asked.machine)
+    moving = [g for g in visible if g.name not in asked.clamped]
+    site = distributions.place_site(b, asked.span, "gibbs")
+    drawings = {g.name: Drawing(f"{site}.{g.name}", None) for g in (*moving, *hidden)}
+
+    def step(units: Units) -> Units:
+        over = drawn(b, asked.machine, hidden, _of(visible, units), drawings, asked.span)
+        still = {k: v for k, v in units.items() if k in asked.clamped}
+        new = drawn(b, asked.machine, moving, {**over, **still}, drawings, asked.span)
+        return {**units, **new}
+
+    with b.call(asked.span, "gibbs"):
+        if asked.steps == 1 or b.loop is not None or _runs_over_time(b, asked.start):
+            units = asked.start
+            for _ in range(asked.steps):
+                units = step(units)
+        else:
+            units = _looped(b, asked, moving, step)
+    make = b.at(asked.span)
+    return {k: make("stop", v) if _real(v) else v for k, v in units.items()}
+
+
+def _runs_over_time(b: Build, units: Units) -> bool:
+    """Whether chains start at each step of a sequence: their own steps are written out then, as
+    those inside a scan are."""
+    return any(broadcasting.runs_over_time(b, v) for v in units.values())
+
+
+def _real(value: Value) -> bool:
+    return isinstance(value, Node) and value.type.kind == "real"
+
+
+def _of(groups: Sequence[Group], units: Mapping[str, Value]) -> Units:
+    return {g.name: units[g.name] for g in groups}
+
+
+def _looped(
+    b: Build, asked: Asked, moving: Sequence[Group], step: Callable[[Units], Units]
+) -> Units:
+    """The steps as one loop, which carries the groups that move."""
+    start = {g.name: _begun(b, g, asked) for g in moving}
+    number = next(b.counter)
+    slots = {
+        k: b.mark(slot(b.graph, n.type, next(b.counter), "carried"), asked.span, f"{k} before")
+        for k, n in start.items()
+    }
+    with b.within(loop=Chain(number)):
+        after = step({**asked.start, **slots})
+    maker = BodyMaker(b, number, tuple(slots.values()))
+    nexts = tuple(maker.inner(_fitted(b, after[k], slots[k], asked.span)) for k in slots)
+    body = maker.body(nexts, Size(asked.steps))
+    make = b.at(asked.span)
+    loop = make("scan", *maker.rows.values(), *maker.fixed.values(), *start.values(), body=body)
+    ends = (time_axis.final(b, item(make, loop, n), asked.span) for n in nexts)
+    done = {
+        g.name: make("asserted", end, domain=g.domain) for g, end in zip(moving, ends, strict=True)
+    }
+    return {**asked.start, **done}
+
+
+@dataclass(frozen=True, eq=False)
+class Chain:
+    """The loop that draws belong to, by its number."""
+
+    number: int
+
+
+def _begun(b: Build, group: Group, asked: Asked) -> Node:
+    """The start of a group, over all axes that a chain runs over."""
+    lead = lead_of(b, asked.start, asked.span)
+    running, sizes = lead.running, dict(zip(lead.running, lead.shape, strict=True))
+    if b.frame.batched and "batch" not in sizes:
+        sizes["batch"] = BATCH_SIZE
+        running = tuple(sorted(sizes, key=lambda axis: broadcasting.ORDER.get(axis, 2)))
+    node: Node = asked.start[group.name]
+    shape = (*(sizes[a] for a in running), *node.type.example)
+    like = TensorType(shape, running, node.type.kind, node.type.domain)
+    if not node.type.shape and like.shape:
+        return b.at(asked.span)("broadcast", node, axes=(), shape=like.shape, running=running)
+    return broadcasting.spread(b, node, like, asked.span)
+
+
+def _fitted(b: Build, node: Node, held: Node, span: Span) -> Node:
+    return (
+        node
+        if node.type.shape == held.type.shape
+        else broadcasting.spread(b, node, held.type, span)
+    )
+
+
+def drawn(
+    b: Build,
+    made: Instance,
+    groups: Sequence[Group],
+    given: Units,
+    drawings: Mapping[str, Drawing],
+    span: Span,
+) -> Units:
+    """A draw of each of some groups of one side, given all others: those that a clamp holds may be
+    joined to the ones that move."""
+    found = derivation.conditionals(b, made, groups, given, span)
+    out: Units = {}
+    for group in groups:
+        mean, width = found[group.name]
+        with b.within(drawing=drawings[group.name], given=()):
+            if group.classes is not None:
+                plain = distributions.categorical(b, span, mean)
+                out[group.name] = b.make("asserted", plain, domain=group.domain)
+            elif width is None:
+                out[group.name] = distributions.bernoulli(b, span, mean)
+            else:
+                out[group.name] = distributions.normal(b, span, mean, width)
+    return out
+
+
+def _result(b: Build, units: Units, asked: Asked) -> Value:
+    """The visible groups: the only one, or all by name."""
+    return next(iter(units.values())) if len(units) == 1 else Record(units)
+
+
+# ---- noise -------------------------------------------------------------------------------------
+
+
+def noise(b: Build, span: Span, n: Value, *sizes: Value) -> Node:
+    """`noise(n, 784)`: n vectors of bits, each 1 with probability 1/2, where chains begin. What is
+    made of them has a value for each."""
+    rows, *each = (whole_size(b, v, span) for v in (n, *sizes))
+    if rows.value == 0:
+        b.fail("E305", "noise has at least one row", b.blame(n, span), f"is {shown(n)}")
+    axis = f"noise.{next(b.counter)}"
+    like: Any = TensorType((rows, *each), (axis,), "real", PROB)
+    half = b.make("broadcast", b.at(span).const(0.5), axes=(), shape=like.shape, running=(axis,))
+    half = b.make("asserted", half, domain=PROB)
+    with b.within(drawing=Drawing(distributions.place_site(b, span, "noise"), None)):
+        bits = distributions.bernoulli(b, span, half)
+    return b.make("asserted", bits, domain=BINARY)

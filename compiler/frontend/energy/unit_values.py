@@ -1,0 +1,100 @@
+"""Values of the groups of a machine: what may stand for binary, class and real units."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from dln.compiler.frontend.context import broadcasting
+from dln.compiler.frontend.context.build_context import Build
+from dln.compiler.frontend.context.ports import fit
+from dln.compiler.frontend.context.static_values import want_domain
+from dln.compiler.frontend.context.values import IndexVar, Instance, Record, Value
+from dln.compiler.frontend.energy.groups import Group, groups_of
+from dln.compiler.ir.graph import Node
+from dln.compiler.ir.tensor_type import PROB, TensorType, fits
+from dln.grammar.diagnostics import Span
+
+Units = dict[str, Value]
+"""A value for each group: a tensor, or an index that runs over a class."""
+
+
+def sides(made: Instance) -> tuple[list[Group], list[Group]]:
+    """The visible and the hidden groups."""
+    found = groups_of(made)
+    return [g for g in found if not g.hidden], [g for g in found if g.hidden]
+
+
+def one_or_all(values: Mapping[str, Node]) -> Value:
+    """The value of the only group, or those of all by name."""
+    return next(iter(values.values())) if len(values) == 1 else Record(values)
+
+
+def units_of(
+    b: Build,
+    made: Instance,
+    takes: Sequence[Group],
+    given: Sequence[tuple[Value, Span]],
+    span: Span,
+    who: str,
+) -> Units:
+    """The given values as units of these groups, in order."""
+    if len(given) != len(takes):
+        names = ", ".join(g.name for g in takes)
+        many = "s" * (len(takes) > 1)
+        b.fail("E322", f"{who} takes the group{many} {names} of {made.name}", span,
+               f"is given {len(given)}")  # fmt: skip
+    pairs = zip(takes, given, strict=True)
+    return {g.name: as_units(b, g, value, at, who) for g, (value, at) in pairs}
+
+
+def as_units(b: Build, group: Group, value: Value, at: Span, who: str) -> Value:
+    """A value of one group. Probabilities may stand for binary units: their mean."""
+    if group.classes is not None:
+        return _as_class(b, group, value, at, who)
+    node = broadcasting.quantity(b, broadcasting.as_tensor(b, value, at, group.name), at)
+    fit(b, node, (), group.sizes, at, f"{who} takes {group.text}", group.span)
+    if group.domain.name == "binary" and (fits(node.type.domain, PROB) or _is_share(value)):
+        return node
+    return want_domain(b, node, group.domain, at, who)
+
+
+def _is_share(value: Value) -> bool:
+    """Whether a value is a number from 0 to 1, or a list of such."""
+    if isinstance(value, list):
+        return all(map(_is_share, value))
+    return isinstance(value, int | float) and 0 <= value <= 1
+
+
+def _as_class(b: Build, group: Group, value: Value, at: Span, who: str) -> Value:
+    """A class: a tensor of classes, an index bound outside, or its number."""
+    assert group.classes is not None
+    if isinstance(value, IndexVar):
+        broadcasting.equal(b, value.size, group.classes, at, f"{value.name} runs over {group.text}")
+        return value
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        known = b.sizes.resolve(group.classes).value
+        if value != int(value) or value < 0 or (known is not None and value >= known):
+            last = "" if known is None else f", 0 to {known - 1}"
+            b.fail("E208", f"{group.name} is a class{last}", at, f"is {value:g}")
+        plain = b.at(at).const(int(value), "index")
+        return b.make("asserted", plain, domain=group.domain)
+    node = broadcasting.as_tensor(b, value, at, group.name)
+    fit(b, node, (), group.sizes, at, f"{who} takes {group.text}", group.span)
+    return want_domain(b, node, group.domain, at, who)
+
+
+def lead_of(b: Build, units: Units, span: Span) -> TensorType:
+    """The axes over which the given units run."""
+    nodes = [v for v in units.values() if isinstance(v, Node)]
+    running = broadcasting.running_union(nodes)
+    sizes = broadcasting.lead_sizes(b, nodes, running, span)
+    for v in units.values():
+        if isinstance(v, IndexVar) and v.axis not in running:
+            running, sizes = (*running, v.axis), [*sizes, v.size]
+    return TensorType(tuple(sizes), running)
+
+
+def choice(b: Build, group: Group) -> IndexVar:
+    """An index that runs over the values of a class."""
+    assert group.classes is not None
+    return IndexVar(group.name, f"{group.name}.{next(b.counter)}", group.classes)

@@ -1,0 +1,1 @@
+"""Expressions: operators, calls, indices, the functions of the language."""

@@ -1,0 +1,386 @@
+"""The functions of the language itself, one row each; all others are written in `std.dln`.
+
+A row's function gets the build, the place and the values. Numbers are worked out at once; tensors
+become nodes. Rows marked `lazy` get their arguments unread.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from dln.compiler.frontend.context import broadcasting, lengths, standing
+from dln.compiler.frontend.context.build_context import Build
+from dln.compiler.frontend.context.values import (
+    Builtin,
+    Chain,
+    Scope,
+    Value,
+    callable_value,
+    describe,
+)
+from dln.compiler.frontend.expressions import emit_functions
+from dln.compiler.frontend.instances.instances import live_only
+from dln.compiler.frontend.instances.owning import owned_by
+from dln.compiler.frontend.tensors import (
+    distributions,
+    drawings,
+    mask_tables,
+    pointwise,
+    reductions,
+    shape_functions,
+)
+from dln.compiler.ir import masks
+from dln.compiler.ir.graph import Node, ancestors
+from dln.compiler.ir.sizes import Size
+from dln.grammar import syntax as s
+from dln.grammar.diagnostics import Span
+
+# ---- mathematics -------------------------------------------------------------------------------
+
+
+def _pointwise(op: str, number: Callable[[float], float]) -> Callable[..., Value]:
+    def call(b: Build, span: Span, x: Value) -> Value:
+        if isinstance(x, Size):
+            x = b.resolve(x)
+        if isinstance(x, int | float) and not isinstance(x, bool):
+            try:
+                return number(x)
+            except OverflowError:  # softplus(1000) is in range once the graph is stabilised
+                return pointwise.unary(b, op, x, span)
+            except ValueError:
+                b.fail("E308", f"{op}({x}) is not a finite number", span)
+        return pointwise.unary(b, op, x, span)
+
+    return call
+
+
+def _sign(x: float) -> float:
+    return float((x > 0) - (x < 0))
+
+
+def _reduction(name: str) -> Callable[..., Value]:
+    def call(b: Build, span: Span, x: Value) -> Value:
+        if isinstance(x, list):
+            return _of_list(b, span, name, x)
+        return reductions.reduce(b, name, x, None, span)
+
+    return call
+
+
+ON_NUMBERS: dict[str, Callable[[list[Any]], Any]] = {
+    "sum": sum,
+    "mean": lambda v: sum(v) / len(v),
+    "max": max,
+    "min": min,
+    "norm": lambda v: math.sqrt(sum(x * x for x in v)),
+    "argmax": lambda v: v.index(max(v)),
+    "argmin": lambda v: v.index(min(v)),
+}
+
+
+def _of_list(b: Build, span: Span, name: str, items: list[Value]) -> Value:
+    """A reduction over a static list: of numbers at once, of tensors element by element."""
+    if not items:
+        if name == "sum":
+            return 0
+        b.fail("E315", f"{name} of an empty list has no value", span)
+    if all(isinstance(i, int | float) for i in items):
+        return ON_NUMBERS[name](items)
+    if name not in ("sum", "mean", "max", "min") or _is_table(items):
+        return reductions.reduce(b, name, items, None, span)
+    op = {"sum": "add", "mean": "add", "max": "maximum", "min": "minimum"}[name]
+    total = items[0]
+    for item in items[1:]:
+        total = pointwise.binary(b, op, total, item, span, (span, span))
+    if name == "mean":
+        return pointwise.binary(b, "div", total, len(items), span, (span, span))
+    return total
+
+
+def _is_table(items: Value) -> bool:
+    """Whether a list holds lists of numbers: a tensor that is written out."""
+    number = isinstance(items, int | float)
+    return number or (isinstance(items, list) and all(map(_is_table, items)))
+
+
+def _extreme(name: str) -> Callable[..., Value]:
+    """max and min: of one tensor or list, or of several values element by element."""
+    pair = "maximum" if name == "max" else "minimum"
+
+    def call(b: Build, span: Span, x: Value, *more: Value) -> Value:
+        if not more:
+            return _reduction(name)(b, span, x)
+        for y in more:
+            if isinstance(x, int | float) and isinstance(y, int | float):
+                x = max(x, y) if name == "max" else min(x, y)
+            else:
+                x = pointwise.binary(b, pair, x, y, span, (span, span))
+        return x
+
+    return call
+
+
+# ---- gradients ---------------------------------------------------------------------------------
+
+
+def gradient(b: Build, span: Span, s: Value, x: Value) -> Node:
+    """The gradient of a scalar (for each example) with respect to a tensor."""
+    loss, at = broadcasting.as_tensor(b, s, span), broadcasting.as_tensor(b, x, span)
+    if loss.type.example:
+        at_loss = b.blame(s, span)
+        b.fail(
+            "E340",
+            "grad differentiates a single number for each example",
+            at_loss,
+            f"is {b.shown(loss.type)}",
+            remedy=f"sum({broadcasting.whole_text(at_loss.text)})",
+        )
+    extra = [a for a in loss.type.running if a not in at.type.running]
+    if extra:
+        _not_by_each(b, extra[0].split(".")[0], s, x, span)
+    for node, value in ((loss, s), (at, x)):
+        if node.type.kind != "real":
+            domain = broadcasting.domain_text(b, node.type.domain)
+            kind = "truth value" if node.type.kind == "bool" else domain
+            b.fail(
+                "E342", "only real numbers have a gradient", b.blame(value, span), f"is a {kind}"
+            )
+    if standing.is_end(b, loss) and not (standing.runs(b, at) or standing.is_end(b, at)):
+        standing.refuse(b, span, "is taken over all steps")
+    if b.stepping:
+        standing.refuse_beyond(b, loss, at, span)
+    found = _by(b, span, loss, at, set(ancestors([loss])))
+    if found is None:
+        of, by = (broadcasting.short(b.blame(v, span).text) for v in (s, x))
+        b.fail("E345", f"{of} does not depend on {by}", b.blame(x, span), "takes no part in it")
+    return live_only(b, found, at)
+
+
+def _not_by_each(b: Build, axis: str, s: Value, x: Value, span: Span) -> NoReturn:
+    """Slopes of single examples by what all of them share: there is their mean, or their sum."""
+    of, by = (broadcasting.whole_text(b.blame(v, span).text) for v in (s, x))
+    each = "example of the batch" if axis == "batch" else f"value of {axis}"
+    said = (broadcasting.short(b.blame(v, span).text) for v in (s, x))
+    b.fail(
+        "E341",
+        f"{next(said)} has a value for each {each}, {next(said)} has not",
+        b.blame(s, span),
+        facts=(f"what each slope is multiplied by goes inside: mean({axis}: stop(c) * {of})",),
+        remedy=f"grad(mean({axis}: {of}), {by}) is the mean of the slopes",
+    )
+
+
+VIEWS = ("slice", "reshape", "transpose", "running", "asserted")
+
+
+def _takes_part(at: Node, needed: set[Node]) -> bool:
+    """Whether a loss depends on a node; on a sequence, if it does on the scan that defines it."""
+    return at in needed or (at.op == "item" and at.operands[0] in needed)
+
+
+def _by(b: Build, span: Span, loss: Node, at: Node, needed: set[Node]) -> Node | None:
+    """The gradient by a node, or by a part of one that the loss depends on: `grad(e, o[0])`."""
+    if _takes_part(at, needed):
+        return b.at(span)("grad", loss, at)
+    if lengths.is_element(b, at):
+        inner = _by(b, span, loss, at.operands[1], needed)
+        zero = b.make.const(0.0)
+        return None if inner is None else b.make("where", at.operands[0], inner, zero)
+    if at.op not in VIEWS:
+        return None
+    whole = _by(b, span, loss, at.operands[0], needed)
+    return None if whole is None else b.make(at.op, whole, **at.attrs)
+
+
+def _last(b: Build, span: Span, x: Value) -> Node:
+    """The last element of a sequence."""
+    return reductions.last(b, broadcasting.as_tensor(b, x, span), span)
+
+
+def _stop(b: Build, span: Span, x: Value) -> Node:
+    """The same value, through which no gradient runs."""
+    return b.at(span)("stop", broadcasting.as_tensor(b, x, span))
+
+
+def _training(b: Build, expr: s.Call, scope: Scope) -> Value:
+    """`training(a, b)`: a where a phase learns, b in watches, tasks, checks and from Python."""
+    if len(expr.arguments) != 2:
+        b.fail("E322", f"training takes 2 arguments, not {len(expr.arguments)}", expr.span)
+    return b.evaluate(expr.arguments[0 if b.frame.training else 1], scope)
+
+
+def _curvature(b: Build, expr: s.Call, scope: Scope) -> Value:
+    """`curvature(500)` has a meaning in the states of an optimiser only: `updates` reads it."""
+    b.fail(
+        "E363",
+        "curvature is estimated for a state of an optimiser",
+        expr.span,
+        "stands elsewhere",
+        remedy="state h = curvature(500) every 1 epoch",
+    )
+
+
+def _descent(b: Build, expr: s.Call, scope: Scope) -> Value:
+    """`p := descent(p, g, ...)` is all that an optimiser may consist of: `descent` reads it."""
+    b.fail(
+        "E368",
+        "descent is the whole body of an optimiser",
+        expr.span,
+        "stands elsewhere",
+        remedy="minimize ... with lbfgs()",
+    )
+
+
+# ---- questions about the spec ------------------------------------------------------------------
+
+
+def _shape(b: Build, span: Span, x: Value) -> list[Value]:
+    node = broadcasting.as_tensor(b, x, span)
+    return [b.resolve(size) for size in node.type.example]
+
+
+def _length(b: Build, span: Span, x: Value) -> int:
+    if not isinstance(x, list):
+        b.fail("E302", "length takes a list", b.blame(x, span), f"is {describe(x)}")
+    return len(x)
+
+
+def _counted(trainable: bool) -> Callable[..., int]:
+    """How many numbers an instance has that can be trained, or that cannot; `net.h` means the
+    instance that the equation h made. Dead entries do not count."""
+
+    def call(b: Build, expr: s.Call, scope: Scope) -> int:
+        if len(expr.arguments) != 1 or isinstance(expr.arguments[0], s.Named | s.Ranged):
+            what = broadcasting.short(expr.function.span.text)
+            b.fail("E322", f"{what} takes one instance or parameter", expr.span)
+        total = 0
+        for path in owned_by(b, expr.arguments[0], scope):
+            p = b.params[path]
+            if p.trainable == trainable:
+                sizes = [b.sizes.resolve(x) for x in p.node.type.shape]
+                if any(x.value is None for x in sizes):
+                    b.fail("E336", f"the size of {path} is not known", expr.span)
+                total += masks.live_count(p.joins, [x.constant for x in sizes])
+        return total
+
+    return call
+
+
+def _chain(b: Build, span: Span, parts: Value) -> Chain:
+    if not isinstance(parts, list):
+        b.fail(
+            "E302",
+            "chain takes a list of blocks",
+            b.blame(parts, span),
+            f"is {describe(parts)}",
+            remedy="chain([f, g])",
+        )
+    for k, part in enumerate(parts):
+        if not callable_value(part):
+            label = f"its entry {k} is {describe(part)}"
+            remedy = "chain([chain(fs), g]), of the list fs" if isinstance(part, list) else ""
+            b.fail("E302", "a chain is of blocks and functions", span, label, remedy=remedy)
+    naming = b.naming
+    made = Chain(tuple(parts), naming.chain(), naming.owner, naming.space, span)
+    known = b.chains.setdefault(made.path, [])
+    same = (old for old in known if old.is_as(made))  # worked out before, in another frame
+    found = next(same, made)
+    if found is made:
+        known.append(made)
+    return found
+
+
+def _id(b: Build, span: Span, x: Value) -> Value:
+    return x
+
+
+def _noise(b: Build, span: Span, n: Value, *sizes: Value) -> Node:
+    from dln.compiler.frontend.energy import gibbs
+
+    return gibbs.noise(b, span, n, *sizes)
+
+
+REDUCE = ("sum", "mean", "norm", "argmax", "argmin")
+
+
+def _of_machines(module: str, name: str) -> Callable[..., Value]:
+    """A function of machines, found when it is called: most specs have none."""
+
+    def call(b: Build, *given: Any) -> Value:
+        from importlib import import_module
+
+        return getattr(import_module(f"dln.compiler.frontend.energy.{module}"), name)(b, *given)
+
+    return call
+
+
+LAZY = {
+    "gibbs": _of_machines("gibbs", "gibbs"),
+    "cd": _of_machines("gibbs", "cd"),
+    "log_z": _of_machines("exact", "log_z"),
+    "log_likelihood": _of_machines("exact", "log_likelihood"),
+    "text": emit_functions.text,
+    "plot": emit_functions.plot,
+    "log_plot": emit_functions.log_plot,
+    "examples": emit_functions.examples,
+}
+EAGER: dict[str, Callable[..., Any]] = {
+    "exp": _pointwise("exp", math.exp),
+    "log": _pointwise("log", math.log),
+    "sqrt": _pointwise("sqrt", math.sqrt),
+    "tanh": _pointwise("tanh", math.tanh),
+    "sin": _pointwise("sin", math.sin),
+    "cos": _pointwise("cos", math.cos),
+    "abs": _pointwise("abs", abs),
+    "floor": _pointwise("floor", math.floor),
+    "sign": _pointwise("sign", _sign),
+    "onehot": shape_functions.onehot,
+    "zeros": shape_functions.filled(0.0),
+    "ones": shape_functions.filled(1.0),
+    "outer": shape_functions.outer,
+    "tiles": emit_functions.tiles,
+    "flatten": shape_functions.flatten,
+    "concat": shape_functions.concat,
+    "pad": shape_functions.pad,
+    "grad": gradient,
+    "last": _last,
+    "lowest": reductions.lowest,
+    "stop": _stop,
+    "uniform": distributions.uniform,
+    "normal": distributions.normal,
+    "bernoulli": distributions.bernoulli,
+    "categorical": distributions.categorical,
+    "mask": distributions.mask,
+    "relaxed": distributions.relaxed,
+    "noise": _noise,
+    "distort": distributions.distort,
+    "shape": _shape,
+    "length": _length,
+    "inputs": mask_tables.inputs,
+    "marks": drawings.marks,
+    "glyphs": drawings.glyphs,
+    "chain": _chain,
+    "id": _id,
+}
+
+
+def builtins() -> Scope:
+    """The outermost scope: every function of the language, and pi."""
+    scope = Scope(None)
+    for name in REDUCE:
+        scope.value(name, Builtin(name, _reduction(name), reduces=True))
+    for name in ("max", "min"):
+        scope.value(name, Builtin(name, _extreme(name), reduces=True))
+    for name, call in EAGER.items():
+        scope.value(name, Builtin(name, call, makes=name == "chain"))
+    scope.value("training", Builtin("training", _training, lazy=True))
+    scope.value("curvature", Builtin("curvature", _curvature, lazy=True))
+    scope.value("descent", Builtin("descent", _descent, lazy=True))
+    scope.value("params", Builtin("params", _counted(True), lazy=True))
+    scope.value("fixed_values", Builtin("fixed_values", _counted(False), lazy=True))
+    for name, made in LAZY.items():
+        scope.value(name, Builtin(name, made, lazy=True))
+    scope.value("pi", math.pi)
+    return scope

@@ -1,0 +1,365 @@
+"""Calls, pipelines and reductions: functions, blocks and instances on their arguments."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from functools import cache
+from itertools import pairwise
+from typing import Any, NoReturn
+
+from dln.compiler.frontend.context import broadcasting
+from dln.compiler.frontend.context.build_context import Build
+from dln.compiler.frontend.context.static_values import listed, tensor, unknown, word
+from dln.compiler.frontend.context.values import (
+    BlockDef,
+    Builtin,
+    Chain,
+    Function,
+    IndexForm,
+    IndexVar,
+    Instance,
+    InstanceVerb,
+    OptimiserDef,
+    OptimiserUse,
+    PhaseVerb,
+    Scope,
+    Value,
+    describe,
+)
+from dln.compiler.frontend.expressions import phase_queries
+from dln.compiler.frontend.instances import application, instances, one_step
+from dln.compiler.frontend.tensors import reductions
+from dln.compiler.frontend.training import optimisers
+from dln.compiler.ir.graph import Node
+from dln.compiler.ir.sizes import Reason, Size, Var
+from dln.grammar import syntax as s
+from dln.grammar.diagnostics import Span
+
+# ---- pipelines ---------------------------------------------------------------------------------
+
+
+def _flow(b: Build, expr: s.Flow, scope: Scope) -> Value:
+    """`x -> f -> g`. Several blocks made in one pipeline are numbered: `net.y[0]`, `net.y[1]`."""
+    steps: list[s.Expr] = []
+    source: s.Expr = expr
+    while isinstance(source, s.Flow):
+        steps.insert(0, source.target)
+        source = source.source
+    if isinstance(source, s.Choose):
+        _say_both_readings(b, source, expr.span)
+    made = sum(_makes_block(step, scope) for step in steps)
+    naming = b.naming.part(many=True) if made > 1 else b.naming
+    value = b.evaluate(source, scope)
+    span = source.span
+    with b.within(naming=naming):
+        for step in steps:
+            value = _flow_step(b, value, span, step, scope)
+            span = expr.span
+    return value
+
+
+def _say_both_readings(b: Build, choice: s.Choose, span: Span) -> None:
+    """`x if c else y -> f` passes on what is chosen; whoever reads it may take it otherwise."""
+    steps = span.source.text[choice.span.stop : span.stop]
+    whole, steps = " ".join(choice.span.text.split()), " ".join(steps.split())
+    head = whole.removesuffix(" ".join(choice.other.span.text.split()))
+    other = " ".join(choice.other.span.text.split())
+    b.note(
+        f"{span}: -> passes on whatever is chosen in front of it, as in ({whole}) {steps}: "
+        f"write it so; or {head}({other} {steps}) for the other reading"
+    )
+
+
+def _makes_block(step: s.Expr, scope: Scope) -> bool:
+    head = step.function if isinstance(step, s.Call) else step
+    binding = scope.lookup(head.id) if isinstance(head, s.Name) else None
+    return binding is not None and binding.static and isinstance(binding.find(), BlockDef)
+
+
+def _flow_step(b: Build, value: Value, span: Span, step: s.Expr, scope: Scope) -> Value:
+    if isinstance(step, s.Call):
+        target = b.evaluate(step.function, scope)
+        if isinstance(target, Function) or (isinstance(target, Builtin) and not target.makes):
+            return _call_with(b, target, step, scope, [(value, span)])
+    if isinstance(step, s.Binary | s.Unary | s.Choose):
+        remedy = ""
+        if isinstance(step, s.Binary):
+            parts = [
+                broadcasting.whole_text(p.text) for p in (span, step.left.span, step.right.span)
+            ]
+            remedy = f"({parts[0]} -> {parts[1]}) {step.op} {parts[2]}"
+        b.fail(
+            "E332",
+            "-> passes on to a function, block or instance",
+            step.span,
+            "is an expression; a pipeline binds loosest",
+            remedy=remedy,
+        )
+    target = b.evaluate(step, scope)
+    return apply(b, target, [(value, span)], step.span)
+
+
+# ---- calls -------------------------------------------------------------------------------------
+
+
+def _call(b: Build, expr: s.Call, scope: Scope) -> Value:
+    target = b.evaluate(expr.function, scope)
+    return _call_with(b, target, expr, scope, [])
+
+
+def _call_with(
+    b: Build, target: Value, expr: s.Call, scope: Scope, first: list[tuple[Value, Span]]
+) -> Value:
+    """A call whose arguments are still syntax; `first` are values that a pipeline passed in."""
+    if isinstance(target, BlockDef):
+        if expr.options and not _made_only(b, target, expr, scope):
+            instance = instances.instance(b, target, expr.options, scope, expr.span)
+            return apply(b, instance, _arguments(b, expr, scope), expr.span)
+        written = (*expr.arguments, *expr.options)
+        return instances.instance(b, target, written, scope, expr.span)
+    if isinstance(target, OptimiserDef):
+        written = (*expr.arguments, *expr.options)
+        options = instances.option_values(
+            b, target.syntax.options, written, scope, target.syntax.name, expr.span
+        )
+        made = {k: _for_all(b, k, e, where) for k, (e, where, _) in options.items()}
+        return OptimiserUse(target, made, expr.span)
+    if isinstance(target, PhaseVerb):
+        return phase_queries.ask(b, target, expr, scope)
+    if isinstance(target, Builtin) and target.lazy and not expr.options:
+        return target.call(b, expr, scope)
+    if expr.options:
+        b.fail(
+            "E321",
+            "only a block or an optimiser takes options behind a semicolon",
+            expr.span,
+            f"{broadcasting.short(expr.function.span.text)} is {describe(target)}",
+        )
+    if isinstance(target, Builtin):
+        named = {a.name: a for a in expr.arguments if isinstance(a, s.Named)}
+        given = [*first, *_arguments(b, expr, scope)]
+        values = {k: (b.evaluate(a.value, scope), a.value.span) for k, a in named.items()}
+        return call_builtin(b, target, given, expr.span, values)
+    if isinstance(target, Function):
+        return _call_function(b, target, expr, scope, first)
+    if not isinstance(target, Instance | Chain | InstanceVerb):
+        _not_applied(b, target, expr.function.span)
+    return apply(b, target, [*first, *_arguments(b, expr, scope)], expr.span)
+
+
+def _for_all(b: Build, name: str, expr: s.Expr, scope: Scope) -> Value:
+    """An option of an optimiser, which moves a parameter once for all examples."""
+    value = b.evaluate(expr, scope)
+    if isinstance(value, Node) and value.type.running:
+        optimisers.refuse_running(b, value, expr.span, name)
+    return value
+
+
+def _made_only(b: Build, target: BlockDef, expr: s.Call, scope: Scope) -> bool:
+    """Whether all that stands in a call with a semicolon are options, `dense(10; act = tanh)`, and
+    not what the ports are given, `dense(x; 10)`: where the ports have another number, where an
+    option would be left out, or where what stands first is no tensor."""
+    syntax, given = target.syntax, expr.arguments
+    if any(isinstance(a, s.Named | s.Ranged) for a in given) or len(given) != len(syntax.ports):
+        return True
+    named = {a.name for a in expr.options if isinstance(a, s.Named)}
+    free = sum(not isinstance(a, s.Named) for a in expr.options)
+    if any(o.default is None and o.name not in named for o in syntax.options[free:]):
+        return True
+    return any(
+        not _may_go_in(b, b.evaluate(a, scope), port)
+        for a, port in zip(given, syntax.ports, strict=True)
+    )
+
+
+def _may_go_in(b: Build, value: Value, port: s.Port) -> bool:
+    """Whether a value may be given to a port; a plain number to one without axes."""
+    number = isinstance(value, int | float | Size)
+    return isinstance(value, Node | list) or (number and not port.dims)
+
+
+def _not_applied(b: Build, target: Value, span: Span) -> NoReturn:
+    b.fail(
+        "E324",
+        "only functions, blocks and instances can be applied",
+        span,
+        f"is {describe(target)}",
+    )
+
+
+def _called_at(b: Build, expr: s.Call, scope: Scope) -> Span:
+    """The place of a call; of `act(...)` in a library block, the activation that the user gave."""
+    if isinstance(expr.function, s.Name) and expr.span.source is not b.source:
+        binding = scope.lookup(expr.function.id)
+        if binding is not None and binding.span and binding.span.source is b.source:
+            return binding.span
+    return expr.span
+
+
+def _arguments(b: Build, expr: s.Call, scope: Scope) -> list[tuple[Value, Span]]:
+    """The positional arguments, worked out."""
+    return [
+        (b.evaluate(a, scope), a.span)
+        for a in expr.arguments
+        if not isinstance(a, s.Named | s.Ranged)
+    ]
+
+
+def _call_function(
+    b: Build, target: Function, expr: s.Call, scope: Scope, first: list[tuple[Value, Span]]
+) -> Value:
+    names = [p.name for p in target.syntax.ports]
+    given = [*first, *_arguments(b, expr, scope)]
+    values = dict(zip(names, given, strict=False))
+    for a in expr.arguments:
+        if isinstance(a, s.Named):
+            if a.name not in names:
+                unknown(b, "argument", a.name, word(a.span, a.name), names, target.syntax.name)
+            values[a.name] = (b.evaluate(a.value, scope), a.value.span)
+    if len(given) > len(names) or len(values) < len(names):
+        _wrong_count(b, target.syntax.name, names, len(given), expr.span)
+    return application.call_function(b, target, values, _called_at(b, expr, scope))
+
+
+def _wrong_count(b: Build, name: str, names: Sequence[str], found: int, span: Span) -> NoReturn:
+    takes = ", ".join(names) or "nothing"
+    b.fail(
+        "E322",
+        f"{name} takes {len(names)} argument{'s' * (len(names) != 1)}, not {found}",
+        span,
+        f"takes {takes}",
+    )
+
+
+def call_builtin(
+    b: Build,
+    target: Builtin,
+    given: Sequence[tuple[Value, Span]],
+    span: Span,
+    options: dict[str, tuple[Value, Span]] | None = None,
+) -> Value:
+    """A function of the language itself on worked-out arguments."""
+    named = {k: v for k, (v, _) in (options or {}).items()}
+    names, needed, many = arity(target.call)
+    given_names = [*names[: len(given)], *named]
+    unknown_names = [k for k in named if k not in names]
+    if (
+        (len(given) > len(names) and not many)
+        or unknown_names
+        or (len(set(given_names)) < len(given_names) or not needed <= set(given_names))
+    ):
+        _wrong_count(b, target.name, names, len(given), span)
+    outer, b.given = b.given, tuple(given)  # so that an error can point at the argument
+    try:
+        return target.call(b, span, *(v for v, _ in given), **named)
+    finally:
+        b.given = outer
+
+
+@cache
+def arity(call: Callable[..., Any]) -> tuple[list[str], set[str], bool]:
+    """The arguments of a function behind build and place: all, those needed, whether any number."""
+    all_of = list(inspect.signature(call).parameters.values())[2:]
+    plain = [p for p in all_of if p.kind is not p.VAR_POSITIONAL]
+    needed = {p.name for p in plain if p.default is p.empty}
+    return [p.name for p in plain], needed, len(plain) < len(all_of)
+
+
+def apply(b: Build, target: Value, given: Sequence[tuple[Value, Span]], span: Span) -> Value:
+    """A function, block, instance or chain on worked-out arguments."""
+    match target:
+        case BlockDef():
+            return apply(b, instances.instance(b, target, (), target.scope, span), given, span)
+        case Instance():
+            return application.apply_instance(b, target, given, span)
+        case Chain():
+            return _apply_chain(b, target, given, span)
+        case Function():
+            names = [p.name for p in target.syntax.ports]
+            if len(names) != len(given):
+                _wrong_count(b, target.syntax.name, names, len(given), span)
+            return application.call_function(b, target, dict(zip(names, given, strict=True)), span)
+        case Builtin():
+            return call_builtin(b, target, given, span)
+        case InstanceVerb(instance=made, verb=verb) if made.groups:
+            from dln.compiler.frontend.energy import derivation  # most specs have none
+
+            return derivation.call(b, made, verb, given, span)
+        case InstanceVerb():
+            return one_step.call(b, target, given, span)
+        case PhaseVerb():
+            b.fail("E323", describe(target), span, remedy=f"{target.phase}.{target.verb}(...)")
+    _not_applied(b, target, span)
+
+
+def _apply_chain(b: Build, chain: Chain, given: Sequence[tuple[Value, Span]], span: Span) -> Value:
+    """One part after the other; what a function among them makes is the chain's."""
+    values, naming = given, b.naming
+    for i, part in enumerate(chain.parts):
+        with b.within(naming=naming.of_chain(chain, i)):
+            values = [(apply(b, part, values, span), span)]
+    chain.applied.append((tuple(v for v, _ in given), values[0][0]))
+    return values[0][0]
+
+
+# ---- reductions --------------------------------------------------------------------------------
+
+
+def _reduce(b: Build, expr: s.Reduce, scope: Scope) -> Value:
+    """`sum(i, j: e)`, `mean(batch: h)`: a reduction over bound indices or a named running axis."""
+    target = b.evaluate(expr.function, scope)
+    if not (isinstance(target, Builtin) and target.reduces):
+        b.fail(
+            "E325",
+            "only sum, mean, max, min, argmax, argmin and norm bind an index",
+            expr.function.span,
+            f"is {describe(target)}",
+        )
+    inner, axes = scope.child(), []
+    for arg in expr.indices:
+        axes.append(_bind_index(b, arg, inner))
+    body = tensor(b, expr.body, inner)
+    return reductions.reduce(b, target.name, body, axes, expr.span)
+
+
+def _bind_index(b: Build, arg: s.Arg, scope: Scope) -> str:
+    """Bind an index of a reduction; the running axis it stands for."""
+    name = arg.name if isinstance(arg, s.Ranged) else arg.id if isinstance(arg, s.Name) else None
+    if name is None:
+        b.fail("E326", "an index is a name, or name in range", arg.span, remedy="sum(i: x[i])")
+    if name in ("batch", "time") and not isinstance(arg, s.Ranged):
+        return name
+    axis = f"{name}.{next(b.counter)}"
+    n = Size.of(Var(name, span=arg.span))
+    index = IndexVar(name, axis, n, isinstance(arg, s.Ranged), reduced=True)
+    scope.value(name, index, arg.span)
+    if isinstance(arg, s.Ranged):
+        first, step, count = _progression(b, arg, scope)
+        b.sizes.equate(n, count, Reason(arg.span, arg.span.text))
+        if (first, step) != (0, 1):
+            scope.value(name, IndexForm(((index, step),), first), arg.span)
+    return axis
+
+
+def _progression(b: Build, arg: s.Ranged, scope: Scope) -> tuple[int, int, int]:
+    """What an index runs over: the first number, the step and how many there are."""
+    values = listed(b, arg.range, scope)
+    numbers = [v for v in values if isinstance(v, int) and not isinstance(v, bool)]
+    steps = {q - p for p, q in pairwise(numbers)} or {1}
+    if not values or len(numbers) < len(values) or len(steps) > 1 or 0 in steps:
+        b.fail(
+            "E326",
+            "an index runs over whole numbers in equal steps",
+            arg.range.span,
+            "is empty" if not values else f"is {broadcasting.short(str(list(values)))}",
+            remedy=f"{arg.name} in 2..8, {arg.name} in 0..8 by 2",
+        )
+    return numbers[0], steps.pop(), len(numbers)
+
+
+RULES: dict[type, Callable[..., Value]] = {
+    s.Flow: _flow,
+    s.Call: _call,
+    s.Reduce: _reduce,
+}

@@ -1,0 +1,276 @@
+"""Names, attributes and indices: the parts of instances, modules, lists and tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from dln.compiler.frontend.context import broadcasting, standing, time_axis
+from dln.compiler.frontend.context.build_context import Build
+from dln.compiler.frontend.context.static_values import lookup, unknown, whole
+from dln.compiler.frontend.context.values import (
+    DataValue,
+    IndexForm,
+    IndexVar,
+    Instance,
+    Module,
+    PhaseBest,
+    PhaseGroup,
+    PhaseValue,
+    Record,
+    Recurrence,
+    Scope,
+    StepIndex,
+    Value,
+    describe,
+)
+from dln.compiler.frontend.data import full_data
+from dln.compiler.frontend.expressions import phase_queries
+from dln.compiler.frontend.instances import instances
+from dln.compiler.frontend.tensors import affine_index, axes
+from dln.compiler.ir.graph import Node
+from dln.compiler.ir.tensor_type import TIME
+from dln.grammar import syntax as s
+from dln.grammar.diagnostics import Span
+
+
+def _name(b: Build, expr: s.Name, scope: Scope) -> Value:
+    return lookup(b, expr.id, expr.span, scope)
+
+
+# ---- attributes --------------------------------------------------------------------------------
+
+
+def _attr(b: Build, expr: s.Attr, scope: Scope) -> Value:
+    body = b.evaluate(expr.body, scope)
+    match body:
+        case Instance():
+            return instances.attribute(b, body, expr.name, expr.name_span)
+        case Record():
+            if expr.name not in body.values:
+                of = broadcasting.short(expr.body.span.text)
+                kind = "field" if of == "raw" else "result"
+                unknown(b, kind, expr.name, expr.name_span, list(body.values), of)
+            return body.values[expr.name]
+        case Module():
+            if body.scope.lookup(expr.name) is None:
+                known = list(body.scope.names)
+                unknown(b, "name", expr.name, expr.name_span, known, body.name)
+            return lookup(b, expr.name, expr.name_span, body.scope)
+        case DataValue():
+            return full_data.of_data(b, body, expr.name, expr.name_span)
+        case Node() if (made := instances.made_in(b, expr.body, scope)) is not None:
+            return instances.attribute(b, made, expr.name, expr.name_span)
+        case PhaseBest():
+            return phase_queries.best_attribute(b, body.phase, expr.name, expr.name_span)
+        case PhaseValue():
+            return phase_queries.phase_attribute(b, body.name, expr.name, expr.name_span)
+    b.fail("E327", f"{describe(body)} has no parts", expr.name_span, "nothing is called so here")
+
+
+# ---- indices -----------------------------------------------------------------------------------
+
+
+def _index(b: Build, expr: s.Index, scope: Scope) -> Value:
+    body = b.evaluate(expr.body, scope)
+    step = _place(b, expr.indices[0], expr, scope) if _may_be_step(expr) else None
+    if isinstance(step, StepIndex) and isinstance(body, Node | Recurrence):
+        return _at_step(b, body, step, expr, scope)
+    if isinstance(body, list):
+        if any(
+            isinstance(b.evaluate(i, scope), Node | IndexVar | IndexForm)
+            for i in expr.indices
+            if not isinstance(i, s.Slice)
+        ):
+            return _tensor_index(b, broadcasting.as_tensor(b, body, expr.body.span), expr, scope)
+        return _list_index(b, body, expr.indices, expr, scope)
+    if isinstance(body, PhaseGroup):
+        return _phase_of(b, body, expr, scope)
+    if isinstance(body, PhaseValue | str):
+        b.fail("E328", f"{describe(body)} is not indexed", expr.span)
+    if not isinstance(body, Node):
+        b.fail("E328", f"{describe(body)} cannot be indexed", expr.span)
+    if body.op == "clock" and len(expr.indices) == 1:
+        return _report(b, body, expr, scope)
+    return _tensor_index(b, body, expr, scope)
+
+
+def _report(b: Build, clock: Node, expr: s.Index, scope: Scope) -> Node:
+    """`valid[-1]`: a report by its number. Counting back to 0 would come to the first one."""
+    part, name = expr.indices[0], expr.body.span.text
+    if isinstance(part, s.Slice):
+        b.fail("E305", f"{name} has one number, of a report", expr.span, "is several",
+               remedy=f"[for k in 1..3: {name}[-k]]")  # fmt: skip
+    at = whole(b, part, scope, "the number of a report")
+    if at == 0 and isinstance(part, s.Unary):
+        b.fail("E305", f"{name}[0] is the first report, and has no other number", part.span,
+               "counts back 0 reports", remedy=f"{name}, for the latest report")  # fmt: skip
+    return phase_queries.history(b, clock, at, expr.span)
+
+
+def _phase_of(b: Build, group: PhaseGroup, expr: s.Index, scope: Scope) -> PhaseValue:
+    """`pre[1]`: the phase of that number, wherever in the file it stands."""
+    part = expr.indices[0] if len(expr.indices) == 1 else None
+    if part is None or isinstance(part, s.Slice):
+        b.fail("E328", f"{group.name} has one number, of a phase", expr.span)
+    at = whole(b, part, scope, "the index of a phase")
+    if at not in group.phases:
+        known = [p.name for p in group.phases.values()]
+        b.fail("E301", f"there is no phase {group.name}[{at}]", part.span, "unknown",
+               remedy=("one of " if len(known) > 1 else "") + ", ".join(known[:12]))  # fmt: skip
+    return group.phases[at]
+
+
+def _place(b: Build, part: s.Expr | s.Slice, expr: s.Index, scope: Scope) -> Value:
+    """What stands in the brackets of an index; what is wrong there is told as such."""
+    if isinstance(part, s.Name | s.Number):
+        return b.evaluate(part, scope)
+    with b.within(bracket=expr):
+        return b.evaluate(part, scope)
+
+
+def _may_be_step(expr: s.Index) -> bool:
+    """Whether the first index may be a step of a scan: `t`, `t-1`, `t+2`."""
+    first = expr.indices[0] if expr.indices else None
+    while isinstance(first, s.Group):
+        first = first.body
+    return isinstance(first, s.Name) or (isinstance(first, s.Binary) and first.op in "+-")
+
+
+def _at_step(
+    b: Build, body: Node | Recurrence, step: StepIndex, expr: s.Index, scope: Scope
+) -> Value:
+    """`x[t]`, `h[t-1]`, `x[t, 2]`: the element at a step, then the other indices."""
+    node = step.attempt.element(body, step, expr.span)
+    if len(expr.indices) == 1:
+        return b.mark(node, expr.span, broadcasting.short(expr.span.text))
+    rest = s.Index(expr.body, expr.indices[1:], span=expr.span)
+    return _tensor_index(b, node, rest, scope)
+
+
+def _in_time(b: Build, node: Node, expr: s.Index, scope: Scope) -> Node:
+    """`h[0]`, `h[1:]` of a sequence: the first index is the step."""
+    part = expr.indices[0]
+    node = time_axis.time_first(b, node, part.span)
+    if isinstance(part, s.Slice):
+        plain = b.make("running", node, running=())
+        made = axes.cut(b, plain, 0, *_bounds(b, part, scope), part.span)
+        return b.make("running", made, running=node.type.running)
+    value = _place(b, part, expr, scope)
+    if isinstance(value, IndexVar | IndexForm):
+        return _over_time(b, node, value, part.span)
+    at = whole(b, part, scope, "a step")
+    length = b.sizes.resolve(node.type.shape[0]).value
+    if at < 0 or (length is not None and at >= length):
+        last = "last(...) is the last element" if at < 0 else "steps count from 0"
+        b.fail("E208", f"the step {at} is outside of the sequence", part.span, remedy=last)
+    return time_axis.element(b, node, at, part.span)
+
+
+def _is_class(b: Build, expr: s.Index, scope: Scope) -> bool:
+    """Whether the first index is a class, `x[label]`: it picks from the steps as from any axis."""
+    part = expr.indices[0]
+    value = None if isinstance(part, s.Slice) else _place(b, part, expr, scope)
+    return isinstance(value, Node) and value.type.kind == "index"
+
+
+def _over_time(b: Build, node: Node, index: IndexVar | IndexForm, span: Span) -> Node:
+    """`h[i]`, `h[2*i + 1]` of a sequence: its time runs under an index."""
+    if isinstance(index, IndexVar) and not (index.ranged and index.size != node.type.shape[0]):
+        names = tuple(index.axis if a == TIME else a for a in node.type.running)
+        broadcasting.equal(b, index.size, node.type.shape[0], span, f"{index.name} runs over time")
+        return b.make("running", node, running=names)
+    plain = _by_steps(b, node)
+    if isinstance(index, IndexVar):
+        return axes.axes_run(b, plain, 0, index, span)
+    return affine_index.look(b, plain, 0, index, span)
+
+
+def _by_steps(b: Build, node: Node) -> Node:
+    """A sequence with time first as a tensor of which the steps are the first axis."""
+    rest = node.type.running[1:]
+    last = (*range(1, len(rest) + 1), 0, *range(len(rest) + 1, len(node.type.shape)))
+    turned = b.make("transpose", node, perm=last) if rest else node
+    return b.make("running", turned, running=rest)
+
+
+def _list_index(
+    b: Build, body: Value, indices: tuple[s.Expr | s.Slice, ...], expr: s.Index, scope: Scope
+) -> Value:
+    """`M[1, 0]`, `M[:, 0]` of a list of lists, or of a list of tensors."""
+    if not indices:
+        return body
+    if isinstance(body, Node):
+        return _tensor_index(b, body, s.Index(expr.body, indices, span=expr.span), scope)
+    part, rest = indices[0], indices[1:]
+    if not isinstance(body, list):
+        b.fail("E328", f"{describe(body)} cannot be indexed", part.span)
+    if isinstance(part, s.Slice):
+        start, stop = _bounds(b, part, scope)
+        return [_list_index(b, entry, rest, expr, scope) for entry in body[start:stop]]
+    entry = body[_list_place(b, body, part, scope)]
+    return _list_index(b, entry, rest, expr, scope)
+
+
+def _list_place(b: Build, body: Sequence[Value], part: s.Expr, scope: Scope) -> int:
+    i = whole(b, part, scope, "the index of a list")
+    if not 0 <= i < len(body):
+        b.fail(
+            "E208",
+            f"the index {i} is outside 0..{len(body) - 1}",
+            part.span,
+            f"the list has {len(body)}",
+            remedy="indices count from 0",
+        )
+    return i
+
+
+def _bounds(b: Build, part: s.Slice, scope: Scope) -> tuple[int | None, int | None]:
+    start = None if part.start is None else whole(b, part.start, scope, "the start of a slice")
+    stop = None if part.stop is None else whole(b, part.stop, scope, "the end of a slice")
+    return start, stop
+
+
+def _tensor_index(b: Build, node: Node, expr: s.Index, scope: Scope) -> Value:
+    """`x[i, 2, label, :5]`: bound indices run, numbers take, classes pick, slices cut."""
+    if not b.mapped and expr.indices and standing.is_sequence(b, node):
+        name = broadcasting.short(expr.body.span.text)
+        standing.refuse(b, expr.span, f"{name} is a sequence, of which it has one step")
+    if TIME in node.type.running and not b.mapped and expr.indices:
+        if _is_class(b, expr, scope):
+            node = _by_steps(b, time_axis.time_first(b, node, expr.span))
+        else:
+            node = _in_time(b, node, expr, scope)
+            if len(expr.indices) == 1:
+                return b.mark(node, expr.span)
+            expr = s.Index(expr.body, expr.indices[1:], span=expr.span)
+    if len(expr.indices) > len(node.type.example):
+        b.fail(
+            "E213",
+            f"{len(expr.indices)} indices on a tensor with {len(node.type.example)} axes",
+            expr.span,
+            f"{broadcasting.short(expr.body.span.text)} is {b.shown(node.type)}",
+        )
+    axis = 0
+    for part in expr.indices:
+        if isinstance(part, s.Slice):
+            node = axes.cut(b, node, axis, *_bounds(b, part, scope), part.span)
+            axis += 1
+            continue
+        value = _place(b, part, expr, scope)
+        if isinstance(value, IndexVar):
+            node = axes.axes_run(b, node, axis, value, part.span)
+        elif isinstance(value, IndexForm):
+            node = affine_index.look(b, node, axis, value, part.span)
+        elif isinstance(value, Node):
+            node = axes.pick(b, node, axis, value, part.span)
+            axis += len(value.type.example)
+        else:
+            node = axes.take(b, node, axis, whole(b, part, scope, "an index"), part.span)
+    return b.mark(node, expr.span)
+
+
+RULES: dict[type, Callable[..., Value]] = {
+    s.Name: _name,
+    s.Attr: _attr,
+    s.Index: _index,
+}

@@ -1,0 +1,227 @@
+"""Literals, lists and operators.
+
+What is known when the spec is read is worked out here and now; tensors become nodes.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable
+from typing import Any
+
+from dln.compiler.frontend.context import broadcasting, counting
+from dln.compiler.frontend.context.build_context import Build
+from dln.compiler.frontend.context.static_values import listed, static, tensor
+from dln.compiler.frontend.context.values import Scope, Value, describe, shown
+from dln.compiler.frontend.data import assertions
+from dln.compiler.frontend.tensors import affine_index, axes, pointwise, reductions
+from dln.compiler.ir.graph import Node
+from dln.compiler.ir.sizes import Size
+from dln.grammar import syntax as s
+from dln.grammar.diagnostics import Span
+
+LONGEST = 100_000  # entries of a range
+ARITHMETIC: dict[str, tuple[str, Callable[[Any, Any], Any]]] = {
+    "+": ("add", operator.add),
+    "-": ("sub", operator.sub),
+    "*": ("mul", operator.mul),
+    "/": ("div", operator.truediv),
+    "^": ("pow", operator.pow),
+}
+COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+
+
+# ---- literals, lists, ranges -------------------------------------------------------------------
+
+
+def _number(b: Build, expr: s.Number, scope: Scope) -> Value:
+    return expr.value
+
+
+def _string(b: Build, expr: s.String, scope: Scope) -> Value:
+    return expr.value
+
+
+def _group(b: Build, expr: s.Group, scope: Scope) -> Value:
+    return b.evaluate(expr.body, scope)
+
+
+def _range(b: Build, expr: s.RangeOf, scope: Scope) -> Value:
+    first = static(b, expr.first, scope, "the start of a range")
+    last = static(b, expr.last, scope, "the end of a range")
+    step = 1 if expr.step is None else static(b, expr.step, scope, "the step of a range")
+    for value, part in ((first, expr.first), (last, expr.last), (step, expr.step or expr.last)):
+        if not isinstance(value, int | float):
+            b.fail("E305", "a range goes from number to number", part.span, f"is {shown(value)}")
+    if step <= 0:
+        b.fail("E306", "the step of a range must be positive", (expr.step or expr).span)
+    n = math.floor((last - first) / step + 1e-9) + 1
+    if n > LONGEST:
+        b.fail(
+            "E309",
+            f"a list of {n} numbers is too long",
+            expr.span,
+            f"at most {LONGEST} are worked out while a spec is read",
+        )
+    return [first + i * step for i in range(n)]
+
+
+def _list(b: Build, expr: s.ListOf, scope: Scope) -> Value:
+    return [_item(b, e, scope, f"[{i}]") for i, e in enumerate(expr.items)]
+
+
+def _comprehension(b: Build, expr: s.Comprehension, scope: Scope) -> Value:
+    out = []
+    for i, value in enumerate(listed(b, expr.range, scope)):
+        inner = scope.child()
+        inner.value(expr.name, value, expr.span)
+        out.append(_item(b, expr.body, inner, f"[{i}]"))
+    return out
+
+
+def _item(b: Build, expr: s.Expr, scope: Scope, suffix: str) -> Value:
+    with b.within(naming=b.naming.part(suffix)):
+        return b.evaluate(expr, scope)
+
+
+# ---- operators ---------------------------------------------------------------------------------
+
+
+def _binary(b: Build, expr: s.Binary, scope: Scope) -> Value:
+    if expr.op in ("and", "or"):
+        return _logic(b, expr, scope)
+    left, right = b.evaluate(expr.left, scope), b.evaluate(expr.right, scope)
+    spans = (expr.left.span, expr.right.span)
+    if expr.op == "@":
+        return reductions.contract(b, left, right, expr.span, spans)
+    if counting.is_index(left) or counting.is_index(right):
+        return affine_index.arithmetic(b, expr.op, left, right, expr.span, spans)
+    if expr.op in COMPARISONS:
+        return _compare(b, expr.op, left, right, expr.span, spans)
+    if isinstance(left, list) or isinstance(right, list):
+        left, right = (_listed_tensor(b, v, p) for v, p in zip((left, right), spans, strict=True))
+    if _plain(left) and _plain(right):
+        return _arithmetic(b, expr, left, right)
+    return pointwise.binary(b, ARITHMETIC[expr.op][0], left, right, expr.span, spans)
+
+
+def _listed_tensor(b: Build, value: Value, span: Span) -> Value:
+    return broadcasting.as_tensor(b, value, span) if isinstance(value, list) else value
+
+
+def _plain(value: Value) -> bool:
+    return isinstance(value, int | float | str | Size)
+
+
+def _arithmetic(b: Build, expr: s.Binary, left: Value, right: Value) -> Value:
+    """Arithmetic on numbers and sizes, here and now."""
+    for v, e in ((left, expr.left), (right, expr.right)):
+        if isinstance(v, str):
+            b.fail("E302", "a text is no number", e.span, "is a text")
+    left, right = (b.resolve(v) if isinstance(v, Size) else v for v in (left, right))
+    if isinstance(left, Size) or isinstance(right, Size):
+        whole_numbers = all(isinstance(v, int | Size) for v in (left, right))
+        if expr.op in "+-" and whole_numbers:
+            return left + right if expr.op == "+" else left - right
+        if expr.op == "*" and whole_numbers and not all(isinstance(v, Size) for v in (left, right)):
+            return left * right
+        spans = (expr.left.span, expr.right.span)
+        return pointwise.binary(b, ARITHMETIC[expr.op][0], left, right, expr.span, spans)
+    try:
+        if expr.op == "^" and right * math.log2(max(abs(left), 1)) > 1024:
+            raise OverflowError
+        value = ARITHMETIC[expr.op][1](left, right)
+        if isinstance(value, complex) or not math.isfinite(value):
+            raise OverflowError
+        return value
+    except (ZeroDivisionError, OverflowError, ValueError):
+        b.fail("E308", f"{left} {expr.op} {right} is not a finite number", expr.span)
+
+
+def _compare(
+    b: Build, op: str, left: Value, right: Value, span: Span, spans: tuple[Span, Span]
+) -> Value:
+    left, right = (b.resolve(v) if isinstance(v, Size) else v for v in (left, right))
+    if isinstance(left, list) and isinstance(right, list) and op in ("==", "!="):
+        if not any(isinstance(v, Node) for v in [*left, *right]):
+            same = [b.resolve(v) if isinstance(v, Size) else v for v in left] == right
+            return same == (op == "==")
+    if _plain(left) and _plain(right) and not isinstance(left, Size | Node):
+        if isinstance(left, str) != isinstance(right, str):
+            b.fail("E302", "a text and a number cannot be compared", span)
+        return COMPARISONS[op](left, right)
+    return pointwise.compare(b, op, left, right, span, spans)
+
+
+def _logic(b: Build, expr: s.Binary, scope: Scope) -> Value:
+    left = b.evaluate(expr.left, scope)
+    if isinstance(left, bool) and left == (expr.op == "or"):
+        return left
+    right = b.evaluate(expr.right, scope)
+    if isinstance(left, bool):
+        return right
+    nodes = [truth(b, v, e.span) for v, e in ((left, expr.left), (right, expr.right))]
+    return b.at(expr.span)(expr.op, *broadcasting.align(b, nodes, expr.span))
+
+
+def truth(b: Build, value: Value, span: Span, what: str = "and, or and not take") -> Node:
+    """A value as one that holds or does not; a number is none."""
+    node = broadcasting.as_tensor(b, value, span)
+    if node.type.kind != "bool":
+        b.fail("E314", f"{what} truth values", span, "is a number", remedy="compare it: x > 0")
+    return node
+
+
+def _unary(b: Build, expr: s.Unary, scope: Scope) -> Value:
+    value = b.evaluate(expr.body, scope)
+    if expr.op == "not":
+        if isinstance(value, bool):
+            return not value
+        return b.at(expr.span)("not", truth(b, value, expr.body.span))
+    if counting.is_index(value):
+        counting.refuse_value(b, value, expr.body.span)
+    if isinstance(value, bool | str) or not (_plain(value) or isinstance(value, Node | list)):
+        b.fail("E302", "only numbers have a minus", expr.body.span, f"is {describe(value)}")
+    if isinstance(value, Node | list):
+        return pointwise.unary(b, "neg", value, expr.span)
+    return -value
+
+
+def _choose(b: Build, expr: s.Choose, scope: Scope) -> Value:
+    test = b.evaluate(expr.test, scope)
+    if isinstance(test, bool):
+        return b.evaluate(expr.then if test else expr.other, scope)
+    then, other = b.evaluate(expr.then, scope), b.evaluate(expr.other, scope)
+    spans = (expr.test.span, expr.then.span, expr.other.span)
+    return pointwise.choose(b, test, then, other, expr.span, spans)
+
+
+def _asserted(b: Build, expr: s.Asserted, scope: Scope) -> Value:
+    return assertions.asserted(b, tensor(b, expr.body, scope), expr, scope)
+
+
+def _transpose(b: Build, expr: s.Transpose, scope: Scope) -> Value:
+    return axes.transpose(b, b.evaluate(expr.body, scope), expr.span)
+
+
+RULES: dict[type, Callable[..., Value]] = {
+    s.Number: _number,
+    s.String: _string,
+    s.Group: _group,
+    s.Binary: _binary,
+    s.Unary: _unary,
+    s.Choose: _choose,
+    s.Asserted: _asserted,
+    s.RangeOf: _range,
+    s.Transpose: _transpose,
+    s.ListOf: _list,
+    s.Comprehension: _comprehension,
+}

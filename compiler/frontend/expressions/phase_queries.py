@@ -1,0 +1,157 @@
+"""Phases as values: `sse.error`, `sse.seconds`, `first.before(e)`, `first.after(w)`.
+
+What a phase will say is not known while the spec is read: a number becomes a `clock` source of
+that name, a tensor an `input` that the session fills in from a `Probe`.
+"""
+
+from __future__ import annotations
+
+from dln.compiler.frontend.context import broadcasting, reports
+from dln.compiler.frontend.context.build_context import Build, Poisoned
+from dln.compiler.frontend.context.static_values import unknown
+from dln.compiler.frontend.context.values import PhaseBest, PhaseVerb, Scope, Value
+from dln.compiler.frontend.instances.owning import owned
+from dln.compiler.frontend.scan.equations import substituted
+from dln.compiler.frontend.tensors import reductions
+from dln.compiler.ir.graph import Node, ancestors
+from dln.compiler.ir.tensor_type import TensorType
+from dln.compiler.model import Phase, Probe, Watching
+from dln.grammar import syntax as s
+from dln.grammar.diagnostics import Note, Span
+
+VERBS = ("before", "after", "grad")
+COUNTS = ("epochs", "updates", "seconds")
+
+
+def phase_attribute(b: Build, phase: str, name: str, span: Span) -> Value:
+    """A verb waiting for its expression, or a number the phase leaves behind."""
+    if name in VERBS:
+        return PhaseVerb(phase, name)
+    watched = [w.name for w in b.phases[phase].watches]
+    if name == "best" and name not in watched:
+        return _best(b, phase, span)
+    if name not in watched and name not in COUNTS:
+        if phase in b.broken:
+            raise Poisoned
+        unknown(b, "watch or count", name, span, [*watched, *COUNTS, *VERBS], phase)
+    return b.mark(b.at(span)("clock", name=f"{phase}.{name}"), span, f"{phase}.{name}")
+
+
+def _best(b: Build, phase: str, span: Span) -> PhaseBest:
+    """`sse.best`, of a phase that says what is best."""
+    if any(keep.best is not None for keep in b.phases[phase].keeps):
+        return PhaseBest(phase)
+    if phase in b.broken:
+        raise Poisoned
+    watched = [w.name for w in b.phases[phase].watches]
+    remedy = f"checkpoint best by {watched[-1] if watched else 'error'}, in the phase"
+    b.fail("E377", f"{phase} does not say what is best", span, "has no meaning", remedy=remedy)
+
+
+def best_attribute(b: Build, phase: str, name: str, span: Span) -> Node:
+    """`sse.best.error`, `sse.best.epochs`: a watch or count at the best report so far."""
+    known = [*(w.name for w in b.phases[phase].watches), "epochs", "updates"]
+    if name not in known:
+        unknown(b, "watch or count", name, span, known, f"{phase}.best")
+    return b.mark(b.at(span)("clock", name=f"{phase}.best.{name}"), span, f"{phase}.best.{name}")
+
+
+def history(b: Build, clock: Node, at: int, span: Span) -> Node:
+    """`curve.reach[10]`: the value of a watch at its report number 10, counted from 0;
+    `valid[-1]`: at the report before the latest, `valid[-2]` at the one before that."""
+    own = clock["name"].startswith("watch:") and not clock["name"].endswith("]")
+    phase, watch = (None, None) if own else _watch_of(b, clock["name"])
+    if not own and watch is None:
+        what = clock["name"].removeprefix("watch:")
+        b.fail("E328", f"{what} is one number: only a watch has earlier reports", span)
+    if phase is not None and watch is not None:
+        reports.check_number(b, b.phases[phase], watch, at, span)
+    name = f"{clock['name']}[{at}]"
+    return b.mark(b.at(span)("clock", name=name), span, name.removeprefix("watch:"))
+
+
+def _watch_of(b: Build, clock: str) -> tuple[str, Watching] | tuple[None, None]:
+    """The phase and the watch that a number `sse.error` is of."""
+    for name, phase in b.phases.items():
+        for w in phase.watches:
+            if clock == f"{name}.{w.name}":
+                return name, w
+    return None, None
+
+
+def ask(b: Build, verb: PhaseVerb, expr: s.Call, scope: Scope) -> Node:
+    """An expression of a phase's body, on its first minibatch, before or after its updates."""
+    if len(expr.arguments) != 1 or isinstance(expr.arguments[0], s.Named | s.Ranged):
+        b.fail("E322", f"{verb.phase}.{verb.verb} takes one expression of the phase", expr.span)
+    body, frame = b.phase_scopes[verb.phase]
+    merged = _merged(body, scope)
+    with b.within(frame=frame):
+        if verb.verb == "grad":
+            node = _gradient(b, verb.phase, expr.arguments[0], merged)
+        else:
+            node = broadcasting.as_tensor(b, b.evaluate(expr.arguments[0], merged), expr.span)
+        if "batch" in node.type.running:
+            node = reductions.reduce(b, "mean", node, ("batch",), expr.span)
+    when = "after" if verb.verb == "after" else "before"
+    key = f"probe:{len(b.probes)}"
+    b.probes[key] = Probe(verb.phase, when, node)
+    type = TensorType(node.type.shape, node.type.running, node.type.kind, node.type.domain)
+    text = broadcasting.short(expr.span.text)
+    return b.mark(b.at(expr.span)("input", name=key, type=type), expr.span, text)
+
+
+def _merged(body: Scope, scope: Scope) -> Scope:
+    """The phase's names, and behind them the loop variables and lets of where it is asked."""
+    inner = body.child()
+    local: Scope | None = scope
+    while local is not None and local.parent is not None:
+        for name, binding in local.names.items():
+            if body.lookup(name) is None and name not in inner.names:
+                inner.names[name] = binding
+        local = local.parent
+    return inner
+
+
+def _gradient(b: Build, phase: str, expr: s.Expr, scope: Scope) -> Node:
+    """The gradient that the phase's first update moves a parameter by, or an entry of one."""
+    if isinstance(expr, s.Index):
+        inner = scope.child()
+        inner.value("gradient ", _gradient(b, phase, expr.body, scope), expr.body.span)
+        whole = s.Name("gradient ", span=expr.body.span)
+        return broadcasting.as_tensor(
+            b, b.evaluate(s.Index(whole, expr.indices, span=expr.span), inner), expr.span
+        )
+    node = broadcasting.as_tensor(b, b.evaluate(expr, scope), expr.span)
+    (path,) = owned(b, node, expr.span)
+    made = b.phases[phase]
+    slopes = made.slopes(path)
+    if not slopes and phase in b.broken:
+        raise Poisoned
+    if not slopes:
+        learned = dict.fromkeys(p for line in made.lines for p in line.slopes)
+        facts = (f"it learns {', '.join(learned)}",) if learned else ()
+        b.fail(
+            "E344",
+            f"{phase} does not minimise anything over {path}",
+            expr.span,
+            "is not learned there",
+            facts=facts,
+        )
+    total = slopes[0]
+    for slope in slopes[1:]:
+        total = b.at(expr.span).add(total, slope)
+    return _at_first(b, made, total, expr.span)
+
+
+def _at_first(b: Build, phase: Phase, node: Node, span: Span) -> Node:
+    """A value of an update, as it is in the first one: with the first values of what optimisers
+    and scans keep. What the phase keeps row by row is known of its first minibatch."""
+    held = [n for n in ancestors([node]) if n.op == "state" and n["path"] not in phase.kept]
+    estimated = {e.path: e.span for e in phase.estimates}
+    for n in held:
+        if n["path"] in estimated:
+            note = Note(estimated[n["path"]], "is estimated on a sample")
+            b.fail("E387", f"an earlier step of {phase.name} moves by an estimated curvature", span,
+                   "is known in the update alone", (note,),
+                   "a phase of its own for the step before")  # fmt: skip
+    return substituted(b, node, {n: phase.state_init[n["path"]] for n in held})

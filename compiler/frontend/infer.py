@@ -1,0 +1,115 @@
+"""Sizes into the graph: every axis that the equations fix becomes a number.
+
+Building works with open sizes; here each node is made again with what the solver found, by the
+type rule of its own operation, so two nodes that turn out to be the same become one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, NoReturn
+
+from dln.compiler.ir.graph import Graph, Node, ancestors
+from dln.compiler.ir.op import Make
+from dln.compiler.ir.ops.loop import Body
+from dln.compiler.ir.sizes import Size, Sizes
+from dln.compiler.ir.tensor_type import Domain, TensorType
+from dln.compiler.model import Functions, Model, remap
+from dln.grammar.diagnostics import DlnError, Fault
+
+
+def infer(model: Model) -> Model:
+    """The same model over a graph whose sizes are numbers, batch apart.
+
+    Nodes of blocks that are never applied keep open sizes; nothing refers to them, and they go.
+    """
+    new, to = Graph(), dict[Node, Node]()
+    make, steps = Make(new), dict[Node, Node]()
+    broken: dict[Node, DlnError] = {}
+    for node in model.graph.topological():
+        if any(o not in to for o in node.operands) or node.op in ("at", "slot"):
+            continue
+        attrs = {k: known(v, model.sizes) for k, v in node.attrs.items()}
+        if node.op == "scan":
+            attrs["body"] = known_body(node["body"], model.sizes, steps)
+        elif node.op == "item":
+            attrs["value"] = steps[node["value"]]
+        try:
+            made = make(node.op, *(to[o] for o in node.operands), **attrs)
+        except Fault as fault:
+            place = model.graph.spans.get(node, (None,))[0]
+            problem = Fault(fault.message, fault.remedy, "E299").at(place)
+            if node not in model.functions.own:
+                raise problem from None
+            broken[node] = problem
+            continue
+        if is_open(made.type):
+            continue
+        new.mark(made, model.graph.spans.get(node, ()), model.graph.names.get(node))
+        to[node] = made
+    params = {k: p for k, p in model.params.items() if p.node in to}
+
+    def moved(node: Node) -> Node:
+        return to[node] if node in to else never_fixed(model, node, broken)
+
+    found = model.changed(graph=new, params=params, functions=model.functions.each(moved))
+    kept: Model = remap(found.changed(functions=Functions()), moved)
+    return kept.changed(functions=found.functions)
+
+
+def known_body(body: Body, sizes: Sizes, to: dict[Node, Node]) -> Body:
+    """The body of a loop with its sizes resolved; `to` learns which node became which."""
+    graph = Graph()
+    make = Make(graph)
+    for node in body.graph.topological():
+        attrs = {k: known(v, sizes) for k, v in node.attrs.items()}
+        made = make(node.op, *(to[o] for o in node.operands), **attrs)
+        graph.mark(made, body.graph.spans.get(node, ()), body.graph.names.get(node))
+        to[node] = made
+    rows, fixed, carried, nexts = (
+        tuple(to[n] for n in part) for part in (body.rows, body.fixed, body.carried, body.nexts)
+    )
+    return Body(graph, rows, fixed, carried, nexts, sizes.resolve(body.length), body.reverse)
+
+
+def never_fixed(model: Model, node: Node, broken: Mapping[Node, DlnError]) -> NoReturn:
+    """A value is asked for whose size no equation fixes, or of which an operation has refused a
+    part. Raises DlnError at the open size."""
+    for n in ancestors([node]):
+        if n in broken:
+            raise broken[n]
+        for s in n.type.shape:
+            for v, _ in model.sizes.resolve(s).terms:
+                if not v.running:
+                    text = f"the size of {v} is never fixed"
+                    spans = model.graph.spans.get(n, ())
+                    at = v.span or (spans[0] if spans else None)
+                    raise Fault(text, code="E336").at(at, "no tensor says how large it is")
+    raise AssertionError(f"{node!r} has no place in the inferred graph")
+
+
+def known(value: Any, sizes: Sizes) -> Any:
+    """An attribute with its sizes resolved."""
+    if isinstance(value, Size):
+        return sizes.resolve(value)
+    if isinstance(value, TensorType):
+        shape = tuple(sizes.resolve(s) for s in value.shape)
+        return value.like(shape=shape, domain=known(value.domain, sizes))
+    if isinstance(value, Domain):
+        return value if value.size is None else replace(value, size=sizes.resolve(value.size))
+    if isinstance(value, tuple) and any(isinstance(v, Size) for v in value):
+        return tuple(known(v, sizes) for v in value)
+    if isinstance(value, tuple) and value and has_sizes(value[0]):
+        return tuple(known(v, sizes) for v in value)
+    return value
+
+
+def has_sizes(value: Any) -> bool:
+    """Whether a tuple, such as a term of an index, holds a size."""
+    return isinstance(value, tuple) and any(isinstance(v, Size) for v in value)
+
+
+def is_open(type: TensorType) -> bool:
+    """Whether a size that should be a number is not."""
+    return any(not v.running for s in type.shape for v, _ in s.terms)

@@ -1,0 +1,1 @@
+"""Blocks made into instances, applied, and taken one step at a time."""

@@ -1,0 +1,227 @@
+"""Functions and instances applied to values.
+
+Applying an instance works its equations out for given ports. Using an instance twice shares its
+parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from dln.compiler.frontend.context import broadcasting, lengths, standing
+from dln.compiler.frontend.context.build_context import Build
+from dln.compiler.frontend.context.ports import dims_text, fit, port_sizes
+from dln.compiler.frontend.context.static_values import domain_of, lookup, want_domain
+from dln.compiler.frontend.context.values import (
+    Application,
+    Function,
+    Instance,
+    Record,
+    Scope,
+    Value,
+)
+from dln.compiler.frontend.scan.equations import bind_statements, substituted
+from dln.compiler.frontend.tensors.pairing import refuse_pairs
+from dln.compiler.ir.graph import Node, ancestors
+from dln.compiler.ir.sizes import Size
+from dln.grammar import syntax as s
+from dln.grammar.diagnostics import Span
+
+# ---- functions ---------------------------------------------------------------------------------
+
+
+def call_function(
+    b: Build, target: Function, values: Mapping[str, tuple[Value, Span]], span: Span
+) -> Value:
+    """A `fn` applied: its ports say which shapes and domains it takes."""
+    scope = target.scope.child()
+    mapped = maps_time(b, target.syntax.ports, [v for v, _ in values.values()])
+    with b.call(span, target.syntax.name), b.within(mapped=mapped):
+        for port in target.syntax.ports:
+            value, at = values[port.name]
+            scope.value(port.name, _argument(b, port, value, at, scope, target.syntax.name), at)
+        _one_for_each_step(b, target.syntax.ports, values)
+        result = b.evaluate(target.syntax.value, scope)
+        domain = domain_of(b, target.syntax.domain, scope)
+        if domain is None:
+            return result
+        node = broadcasting.as_tensor(b, result, span)
+        return b.at(span)("asserted", node, domain=domain) if node.type.domain != domain else node
+
+
+def maps_time(
+    b: Build, ports: Sequence[s.Port], values: Sequence[Value], block: bool = False
+) -> bool:
+    """Whether equations written for one step are mapped over time: their ports say what one step
+    has, and none of them is a sequence. A port of a block without sizes is a single number; those
+    of a function take anything, and leave it as it is outside."""
+    if not ports or not (block or any(p.dims is not None for p in ports)):
+        return b.mapped
+    if any(isinstance(d, s.Name) and d.id == "time" for p in ports for d in p.dims or ()):
+        return False
+    return any(broadcasting.runs_over_time(b, v) for v in values)
+
+
+def _one_for_each_step(
+    b: Build, ports: Sequence[s.Port], values: Mapping[str, tuple[Value, Span]]
+) -> None:
+    """Arguments of which one runs over time go together step by step, not each with each."""
+    found = [(v, at, len(p.dims or ())) for p in ports if p.dims is not None or p.domain is not None
+             for v, at in [values[p.name]] if isinstance(v, Node)]  # fmt: skip
+    if len(found) > 1:
+        nodes, spans, axes = zip(*found, strict=True)
+        refuse_pairs(b, nodes, spans, axes)
+
+
+def _argument(b: Build, port: s.Port, value: Value, span: Span, scope: Scope, who: str) -> Value:
+    if port.dims is None and port.domain is None:
+        return value
+    node = broadcasting.as_tensor(b, value, span, f"{port.name} of {who}")
+    if port.dims is not None:
+        running, wanted = port_sizes(b, port, scope, {})
+        if standing.is_sequence(b, node):
+            running = tuple(a for a in running if a != "time")
+        fit(b, node, running, wanted, span, f"{who} takes {port.name}{dims_text(port)}", port.span)
+    domain = domain_of(b, port.domain, scope, {})
+    return node if domain is None else want_domain(b, node, domain, span, who)
+
+
+# ---- instances ---------------------------------------------------------------------------------
+
+
+def latest(b: Build, made: Instance, span: Span) -> Scope | None:
+    """The names of an instance's latest application in this frame, with the parameters as they are
+    now: where a step has moved some since then, it is applied again."""
+    last = made.latest.get(b.frame)
+    if last is not None and last.version != b.frame.version:
+        now = b.frame.params
+        to = {last.params.get(path, b.params[path].node): node for path, node in now.items()}
+        ports = [(substituted(b, node, to), span) for node in last.ports]
+        inner = any(n.op in ("at", "slot") for n in ancestors(node for node, _ in ports))
+        if not inner:  # of a scan, which works its steps out itself
+            apply_instance(b, made, ports, span)
+    return made.bodies.get(b.frame) or made.last
+
+
+def apply_instance(
+    b: Build, made: Instance, given: Sequence[tuple[Value, Span]], span: Span
+) -> Value:
+    """The results of an instance for given ports."""
+    syntax = made.definition.syntax
+    if made.groups:
+        ports = ", ".join(p.name for p in syntax.ports)
+        remedy = f"{made.path}.up({ports}) for the hidden units, {made.path}.free({ports})"
+        text = f"{made.path} is an energy, which has no outputs"
+        b.fail("E415", text, span, "is applied", remedy=remedy)
+    if len(given) != len(syntax.ports):
+        names = ", ".join(p.name for p in syntax.ports) or "nothing"
+        count = f"{len(syntax.ports)} port{'s' * (len(syntax.ports) != 1)}"
+        b.fail("E322", f"{made.name} takes {count}, not {len(given)}", span, f"takes {names}")
+    mapped = maps_time(b, syntax.ports, [v for v, _ in given], block=True)
+    own = {}
+    if b.stepping and _of_its_own(b, made, given, span):
+        own = {"stepping": False, "in_step": b.loop is not None or b.in_step}
+    with b.call(span, made.name), b.within(mapped=mapped, **own):
+        before = made.steps, made.uneven
+        nodes = [_port(b, made, i, value, at) for i, (value, at) in enumerate(given)]
+        made.uses[tuple((n.type.kind, n.type.domain) for n in nodes)] = None
+        loop = 0 if b.loop is None else b.loop.number  # each draws for itself
+        key = (b.frame.version, loop, b.stretch, *b.round, *map(id, nodes))
+        if b.stepping or b.reading:  # the same input may meet another state
+            result = _body(b, made, nodes, span)
+            if b.reading:  # what is read says nothing of how long other sequences are
+                made.steps, made.uneven = before
+            return result
+        if key not in made.memo:
+            made.memo[key] = (_body(b, made, nodes, span), nodes)
+        return made.memo[key][0]
+
+
+def _of_its_own(b: Build, made: Instance, given: Sequence[tuple[Value, Span]], span: Span) -> bool:
+    """Whether an instance inside a one-step form takes whole sequences, of each step its own. One
+    along the sequence that steps moves on with it."""
+    timed = zip(given, made.ports, strict=True)
+    found = [
+        broadcasting.as_tensor(b, v, at) for (v, at), (running, *_) in timed if "time" in running
+    ]
+    along = [standing.is_sequence(b, node) for node in found]
+    if any(along) and not all(along):
+        standing.refuse(b, span, "takes a sequence of its own with the one that steps")
+    return bool(found) and not any(along)
+
+
+def _port(b: Build, made: Instance, i: int, value: Value, span: Span) -> Node:
+    port = made.definition.syntax.ports[i]
+    running, sizes, domain = made.ports[i]
+    node = broadcasting.as_tensor(b, value, span, f"{port.name} of {made.name}")
+    who = f"{made.name} takes {port.name}{dims_text(port)}"
+    running = now(b, running)
+    node = as_sequence(b, node, running, sizes, span)
+    fit(b, node, running, sizes, span, who, port.span)
+    if "time" in running:
+        made.steps = node.type.size_of("time")
+        made.uneven = made.uneven or lengths.extent(b, made.steps) is not None
+    return node if domain is None else want_domain(b, node, domain, span, made.name, absent=True)
+
+
+def as_sequence(
+    b: Build, node: Node, running: tuple[str, ...], sizes: Sequence[Size], span: Span
+) -> Node:
+    """A tensor with one axis more than the elements of a sequence is the sequence itself, where
+    one is asked for: `[[1, 0], [0, 1]]` for `x[time, 2]`."""
+    type = node.type
+    if "time" not in running or "time" in type.running or len(type.example) != len(sizes) + 1:
+        return node
+    return b.at(span)("running", node, running=(*type.running, "time"))
+
+
+def now(b: Build, running: tuple[str, ...]) -> tuple[str, ...]:
+    """The running axes of a port; one step of a sequence does not run over time."""
+    return tuple(a for a in running if a != "time") if b.stepping else running
+
+
+def _body(b: Build, made: Instance, nodes: Sequence[Node], span: Span) -> Value:
+    """The equations of a block for given ports, all of them, and its results."""
+    syntax = made.definition.syntax
+    body = made.scope.child()
+    body.owner = made
+    for port, node in zip(syntax.ports, nodes, strict=True):
+        body.value(port.name, node, port.span)
+    bind_statements(b, syntax.body, body)
+    if not b.stepping:
+        made.bodies[b.frame] = made.last = body
+        frame = b.frame
+        made.latest[frame] = Application(tuple(nodes), frame.version, dict(frame.params))
+    for name in [*made.scope.names, *body.names]:
+        binding = made.scope.names.get(name) or body.names[name]
+        lookup(b, name, binding.span or span, body)
+    if not syntax.results:
+        b.fail("E415", f"{made.name} promises no result", span, "has no value",
+               remedy=f"block {made.name}(...) -> y[m] {{ ... }}")  # fmt: skip
+    results = {p.name: _result(b, made, p, body) for p in syntax.results}
+    return next(iter(results.values())) if len(results) == 1 else Record(results)
+
+
+def _result(b: Build, made: Instance, port: s.Port, body: Scope) -> Node:
+    if port.name not in body.names:
+        b.fail(
+            "E301",
+            f"{made.name} has no equation for {port.name}",
+            port.span,
+            "is promised here",
+            remedy=f"{port.name} = ...",
+        )
+    node = broadcasting.as_tensor(b, lookup(b, port.name, port.span, body), port.span)
+    running, sizes = port_sizes(b, port, made.scope, made.sizes)
+    who = f"{made.name} promises {port.name}{dims_text(port)}"
+    if b.stepping and "time" in running and not standing.runs(b, node):
+        label = f"is {b.shown(node.type)}, which does not run over time"
+        b.fail("E214", f"{who}, which runs over time", port.span, label)
+    running = now(b, running)
+    node = as_sequence(b, node, running, sizes, port.span)
+    fit(b, node, running, sizes, port.span, who, port.span)
+    domain = domain_of(b, port.domain, made.scope, made.sizes)
+    if domain is None or domain == node.type.domain:
+        return node
+    node = want_domain(b, node, domain, port.span, made.name, f"promises {port.name} as")
+    return b.mark(b.at(port.span)("asserted", node, domain=domain), port.span)

@@ -1,0 +1,342 @@
+"""Blocks: making instances with their options and parameters, and asking for their parts.
+
+Calling a block with options makes an *instance*, which owns its parameters. A parameter is also an
+option: what is given there takes its place, which ties or fixes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from itertools import count
+from typing import Any, NoReturn
+
+from dln.compiler.frontend.context import broadcasting
+from dln.compiler.frontend.context.build_context import Build, Drawing, Naming, Poisoned
+from dln.compiler.frontend.context.ports import dims_text, fit, port_sizes
+from dln.compiler.frontend.context.static_values import domain_of, lookup, size, unknown, word
+from dln.compiler.frontend.context.values import (
+    Binding,
+    BlockDef,
+    Instance,
+    InstanceVerb,
+    Scope,
+    Value,
+)
+from dln.compiler.frontend.energy import groups
+from dln.compiler.frontend.instances import application
+from dln.compiler.frontend.tensors import mask_tables
+from dln.compiler.ir import masks
+from dln.compiler.ir.graph import Node
+from dln.compiler.ir.sizes import Conflict, Reason, Size
+from dln.compiler.ir.tensor_type import TensorType
+from dln.compiler.model import Parameter
+from dln.grammar import syntax as s
+from dln.grammar.diagnostics import Note, Span
+
+# ---- instances ---------------------------------------------------------------------------------
+
+
+def option_values(
+    b: Build,
+    options: Sequence[s.Option],
+    given: Sequence[s.Arg],
+    scope: Scope,
+    who: str,
+    span: Span,
+    also: Sequence[str] = (),
+    applied: bool = False,
+) -> dict[str, tuple[s.Expr, Scope, Span]]:
+    """Which expression each option has been given, with the scope it is read in. `applied`: who is
+    made by them, and applied to what its ports take."""
+    names = [o.name for o in options]
+    found: dict[str, tuple[s.Expr, Scope, Span]] = {}
+    free = iter(names)
+    for arg in given:
+        if isinstance(arg, s.Ranged):
+            b.fail("E326", "an index stands in reductions only", arg.span)
+        if isinstance(arg, s.Named):
+            name, expr = arg.name, arg.value
+            if name not in names and name not in also:
+                unknown(b, "option", name, word(arg.span, name), [*names, *also], who)
+        else:
+            name, expr = next(free, ""), arg
+            if not name:
+                count = f"{len(names)} option{'s' * (len(names) != 1)}" if names else "no options"
+                b.fail(
+                    "E322",
+                    f"{who} takes {count}",
+                    arg.span,
+                    "one too many",
+                    facts=(f"its options are {', '.join(names)}",) if names else (),
+                    remedy=f"{who}()({arg.span.text})" if applied and not names else "",
+                )
+        if name in found:
+            notes = (Note(found[name][2], "first here"),)
+            b.fail("E329", f"{name} is given twice", arg.span, "again", notes)
+        found[name] = (expr, scope, expr.span)
+    missing = [o.name for o in options if o.default is None and o.name not in found]
+    if missing:
+        b.fail(
+            "E333",
+            f"{who} needs {', '.join(missing)}",
+            span,
+            "not given",
+            remedy=f"{who}({', '.join(f'{m} = ...' for m in missing)})",
+        )
+    return found
+
+
+def instance(
+    b: Build, definition: BlockDef, given: Sequence[s.Arg], scope: Scope, span: Span
+) -> Instance:
+    """A block with its options, named by where it stands; the same place gives the same one."""
+    naming = b.naming
+    path = base = naming.take()
+    others = count(2)
+    while (old := b.instances.get(path)) is not None and old.span != span:
+        path = f"{base}_{next(others)}"  # two places of one line: a list, and what is made of it
+    if old is not None:
+        return old
+    syntax = definition.syntax
+    groups.check_block(b, syntax)
+    inner = Scope(definition.scope, path, space=naming.space)
+    made = Instance(definition, path, inner, span, naming.path, naming.owner)
+    own = [d.name for st in syntax.body if isinstance(st, s.Param | s.Fixed) for d in st.declared]
+    options = option_values(b, syntax.options, given, scope, syntax.name, span, own, True)
+    declared = {o.name: o for o in syntax.options}
+    for name, (expr, where, at) in options.items():
+        find = partial(_option, b, made, name, expr, where, declared.get(name))
+        made.scope.names[name] = Binding(at, find)
+    for option in syntax.options:
+        if option.name not in options and option.default is not None:
+            find = partial(_option, b, made, option.name, option.default, made.scope, option)
+            made.scope.names[option.name] = Binding(option.span, find)
+    for port in syntax.ports:
+        running, sizes = port_sizes(b, port, made.scope, made.sizes)
+        made.ports.append((running, sizes, domain_of(b, port.domain, made.scope, made.sizes)))
+    _bind_owned(b, made, syntax, set(options))
+    if groups.machine_of(syntax) is not None:
+        groups.find_groups(b, made)
+    b.instances[path] = made
+    return made
+
+
+def _option(
+    b: Build, made: Instance, name: str, expr: s.Expr, scope: Scope, declared: s.Option | None
+) -> Value:
+    """An option's value; one declared with sizes, as `W[m, n]`, is a tensor of that shape."""
+    with b.within(naming=Naming(f"{made.path}.{name}", made, made.scope.space)):
+        value = b.evaluate(expr, scope)
+    if declared is None or declared.dims is None:
+        return value
+    node = broadcasting.as_tensor(b, value, expr.span, name)
+    port = s.Port(name, declared.dims, None, span=declared.span)
+    _, wanted = port_sizes(b, port, made.scope, made.sizes)
+    fit(b, node, (), wanted, expr.span, f"{made.name} takes {name}{dims_text(port)}", declared.span)
+    return node
+
+
+# ---- parameters --------------------------------------------------------------------------------
+
+
+def _bind_owned(b: Build, made: Instance, syntax: s.Block, given: set[str]) -> None:
+    """The parameters and lets of a block: what an instance has before it is applied."""
+    for st in syntax.body:
+        if isinstance(st, s.Param | s.Fixed):
+            for d in st.declared:
+                option = made.scope.names.get(d.name) if d.name in given else None
+                find = partial(_parameter, b, made, d, isinstance(st, s.Param), option)
+                made.scope.names[d.name] = Binding(d.span, find)
+        elif isinstance(st, s.Let):
+            made.scope.names[st.name] = Binding(st.span, partial(_let, b, made, st))
+
+
+def _let(b: Build, made: Instance, st: s.Let) -> Value:
+    """A `let` of a block, worked out before there are ports."""
+    with b.within(naming=Naming(f"{made.path}.{st.name}", made, made.scope.space)):
+        return b.evaluate(st.value, made.scope)
+
+
+def _parameter(
+    b: Build, made: Instance, d: s.Declared, trainable: bool, option: Binding | None
+) -> Node:
+    """A parameter's node, or what the option of that name puts in its place."""
+    wanted = tuple(size(b, e, made.scope) for e in d.dims or ())
+    table = mask_tables.table(b, d, made.scope, wanted)
+    if option is not None:
+        node = broadcasting.as_tensor(b, option.find(), option.span or d.span, d.name)
+        _fit_tied(b, made, d, node, wanted, option.span or d.span)
+        return node if table is None else masks.cut(b.at(d.span), node, table)
+    path = f"{made.path}.{d.name}"
+    facts = {} if table is None else {"joins": table}
+    node = b.at(d.span)("param", path=path, type=TensorType(wanted), **facts)
+    if path not in b.params:
+        b.mark(node, d.span, path)
+        kind = made.scope.space.kind
+        b.params[path] = Parameter(path, node, None, d.span, trainable, table, kind)
+        b.owners[path] = made
+        b.inits.append(partial(_initial, b, path, d, made.scope, wanted))
+    return node
+
+
+def _fit_tied(
+    b: Build, made: Instance, d: s.Declared, node: Node, wanted: Sequence[Size], span: Span
+) -> None:
+    """What is given in place of a parameter has its shape."""
+
+    def complain(c: Conflict | None = None) -> Any:
+        sizes = ", ".join(str(b.sizes.resolve(w)) for w in wanted)
+        found = node.type.example
+        notes = _tie_notes(b, made, node, wanted, span)
+        flipped = [b.sizes.resolve(f) for f in found] == [b.sizes.resolve(w) for w in wanted][::-1]
+        remedy = f"{d.name} = {span.text}'" if flipped and len(found) == 2 else ""
+        label = f"is {b.shown(node.type)}, but {made.path.rsplit('.')[-1]} needs {d.name}[{sizes}]"
+        b.fail("E203", "the tied weights have the wrong shape", span, label, notes, remedy)
+
+    if node.type.running:
+        _runs(b, made, d, node, span)
+    if len(node.type.example) != len(wanted):
+        complain()
+    for w, f in zip(wanted, node.type.example, strict=True):
+        b.equate(w, f, Reason(span, f"{d.name} = {broadcasting.short(span.text)}"), complain)
+
+
+def _runs(b: Build, made: Instance, d: s.Declared, node: Node, span: Span) -> NoReturn:
+    """A parameter is the same for all examples; what is given in its place is not."""
+    axes = [a.split(".")[0] for a in node.type.running]
+    each = {"batch": "example", "time": "step"}
+    one = " and ".join(each.get(a, f"value of {a}") for a in axes)
+    it, text = made.path.rsplit(".", maxsplit=1)[-1], broadcasting.whole_text(span.text)
+    remedy = (
+        f"a port of {made.name} in place of {d.name}, or {d.name} = mean({', '.join(axes)}: {text})"
+    )
+    label = f"is {b.shown(node.type)} for each {one}, but {it} has one {d.name}"
+    notes = (Note(d.span, "the parameter"),) if d.span.source is span.source else ()
+    b.fail("E203", f"a parameter is the same for every {one}", span, label, notes, remedy)
+
+
+def _tie_notes(
+    b: Build, made: Instance, node: Node, wanted: Sequence[Size], span: Span
+) -> tuple[Note, ...]:
+    """What fixed both shapes: the instance that owns the one, the ports of the other."""
+    notes: list[Note] = []
+    owner = b.owners.get(node["path"]) if node.op == "param" else None
+    if owner is not None and owner.span.source is span.source:
+        text = f"{broadcasting.short(span.text)} is {b.shown(node.type)}: {_facts(b, owner)}"
+        notes.append(Note(owner.span, text))
+    for var in dict.fromkeys(v for w in wanted for v, _ in w.terms):
+        for reason in b.sizes.proof(Size.of(var))[:1]:
+            if reason.span is not None and all(n.span != reason.span for n in notes):
+                it = made.path.rsplit(".")[-1]
+                text = f"{reason.text}, so {it} has {var} = {b.resolve(Size.of(var))}"
+                notes.append(Note(reason.span, text))
+    return tuple(notes)
+
+
+def _facts(b: Build, made: Instance) -> str:
+    """`m = 500, n = 784 from x (line 3)`: the sizes of an instance and where they come from."""
+    facts = []
+    for option in made.definition.syntax.options:
+        value = lookup(b, option.name, made.span, made.scope)
+        if isinstance(value, int | Size):
+            facts.append(f"{option.name} = {b.resolve(Size.of(value))}")
+    for name, var in made.sizes.items():
+        reason = b.sizes.proof(Size.of(var))[:1]
+        at = reason[0].span if reason else None
+        origin = f" from {broadcasting.short(at.text)} (line {at.line})" if at else ""
+        facts.append(f"{name} = {b.resolve(Size.of(var))}{origin}")
+    return ", ".join(facts)
+
+
+def _initial(b: Build, path: str, d: s.Declared, scope: Scope, wanted: Sequence[Size]) -> None:
+    """The first value of a parameter, worked out when all sizes are known."""
+    shape = tuple(b.sizes.resolve(w) for w in wanted)
+    if any(x.value is None for x in shape):
+        return
+    frame = b.new_frame("initial", site=path)
+    drawing = Drawing(path, shape) if d.drawn else None
+    with b.within(frame=frame, drawing=drawing):
+        node = broadcasting.as_tensor(b, b.evaluate(d.value, scope), d.value.span, d.name)
+        node = broadcasting.quantity(b, node, d.value.span)
+        if node.type.running:
+            b.fail("E304", "a first value depends on no data", d.value.span)
+        if 0 < len(node.type.example) < len(shape):
+            _fills(b, d, node, shape)
+        elif node.type.example:
+            why = f"the first value of {d.name} fills {d.name}[{', '.join(map(str, shape))}]"
+            fit(b, node, (), shape, d.value.span, why, d.span)
+        node = b.make.broadcast(node, TensorType(shape), tuple(range(len(node.type.shape))))
+        p = b.params[path]
+        if p.joins is not None:
+            node = masks.cut(b.make, node, p.joins)
+    b.params[path] = p.changed(init=node)
+
+
+def _fills(b: Build, d: s.Declared, node: Node, shape: Sequence[Size]) -> None:
+    """A first value with fewer axes gives one number to each row: `b[4, m] = [0, 1, 0, 0]`."""
+    why = f"the first value of {d.name} has one number for each row of it"
+    rows = tuple(shape[: len(node.type.example)])
+    fit(b, node, (), rows, d.value.span, why, d.span)
+
+
+# ---- parts of an instance ----------------------------------------------------------------------
+
+
+def attribute(b: Build, made: Instance, name: str, span: Span) -> Value:
+    """`net.W`, `net.m`, `net.n`, `net.enc`, or a tensor of its latest application here."""
+    if name in made.scope.names:
+        return lookup(b, name, span, made.scope)
+    if name in (groups.VERBS if made.groups else ("step", "read")):
+        return InstanceVerb(made, name)
+    body = application.latest(b, made, span)
+    if body is not None and name in body.names:
+        found = lookup(b, name, span, body)
+        return _known(b, made, name, found, span) if made.groups else found
+    verbs = groups.VERBS if made.groups else ()
+    known = [*made.scope.names, *(body.names if body else ()), *verbs]
+    if body is None and any(
+        isinstance(st, s.Define | s.Draw) and st.target.name == name
+        for st in made.definition.syntax.body
+    ):
+        if b.problems.found:
+            raise Poisoned
+        b.fail(
+            "E335",
+            f"{name} has no value before {made.path} is applied",
+            span,
+            "has no value",
+            (Note(made.span, "is applied nowhere before"),),
+        )
+    unknown(b, "part", name, span, known, made.path)
+
+
+def _known(b: Build, made: Instance, name: str, value: Value, span: Span) -> Value:
+    """A tensor of an energy, if it has a value for the groups that are given."""
+    from dln.compiler.frontend.energy.derivation import needs_unknown  # most specs have none
+
+    if not needs_unknown(value):
+        return value
+    ports = ", ".join(g.name for g in made.groups)
+    b.fail("E335", f"{name} has no value where some groups are unknown", span, "has no value",
+           remedy=f"{made.path}.energy({ports}) gives all of them")  # fmt: skip
+
+
+def made_in(b: Build, expr: s.Expr, scope: Scope) -> Instance | None:
+    """The instance that an equation of another one made: `net.h`, whose weights are `net.h.W`."""
+    if not isinstance(expr, s.Attr):
+        return None
+    body = b.evaluate(expr.body, scope)
+    owner = body if isinstance(body, Instance) else made_in(b, expr.body, scope)
+    if owner is None:
+        return None
+    place = f"{owner.path}.{expr.name}"
+    found = (i for i in b.instances.values() if i.owner is owner and i.place == place)
+    return next(found, None)
+
+
+def live_only(b: Build, node: Node, param: Node) -> Node:
+    """A gradient or new value of a parameter, also of one moved in this step: 0 at its dead
+    entries. (By a parameter itself `differentiate` sees to that.)"""
+    paths = [k for k, moved in b.frame.params.items() if moved is param]
+    return masks.live_only(b.make, node, b.params[paths[0]].node) if paths else node

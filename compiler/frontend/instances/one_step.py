@@ -1,0 +1,117 @@
+"""The one-step forms of an instance with a scan: `lm.step(x)` and `lm.read(xs)`.
+
+`step` takes what comes next and moves every scan inside the instance on by one step; what they
+carry is remembered from call to call. `read` takes a sequence from its beginning, all but its last
+element, and gives that element back: it is what the first `step` takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dln.compiler.frontend.context import broadcasting, lengths, standing, time_axis
+from dln.compiler.frontend.context.build_context import Build
+from dln.compiler.frontend.context.values import Instance, InstanceVerb, Record, Value
+from dln.compiler.frontend.instances import application
+from dln.compiler.ir.graph import Node
+from dln.compiler.ir.sizes import Size
+from dln.compiler.ir.tensor_type import TIME, Domain
+from dln.grammar.diagnostics import Span
+
+
+def call(b: Build, target: InstanceVerb, given: Sequence[tuple[Value, Span]], span: Span) -> Value:
+    """`lm.step(x)` or `lm.read(xs)`."""
+    made = target.instance
+    if target.verb == "step":
+        with b.within(stepping=True, in_step=False, entered=made):
+            entries = entering(b, made, given, span)
+            return stepped(b, application.apply_instance(b, made, entries, span), span)
+    if len(given) != 1:
+        b.fail("E322", f"{made.path}.read takes one sequence, not {len(given)}", span)
+    if b.loop is not None:  # what it leaves would be carried on, and not begin anew
+        name, t = made.path.rpartition(".")[2], b.loop.loop.st.name
+        text = f"{name}.read begins anew, where {name} goes on from step to step"
+        b.fail("E319", text, span, f"is done at each {t}", remedy="put it above the scan")
+    return _read(b, made, *given[0], span)
+
+
+def entering(
+    b: Build, made: Instance, given: Sequence[tuple[Value, Span]], span: Span
+) -> list[tuple[Value, Span]]:
+    """What a one-step form is given: for a port that takes a sequence, a step of one."""
+    entries: list[tuple[Value, Span]] = []
+    for i, (value, at) in enumerate(given):
+        if i < len(made.ports) and TIME in made.ports[i][0]:
+            node = broadcasting.as_tensor(b, value, at)
+            if standing.runs(b, node):
+                text = f"{made.path}.step takes one element of a sequence"
+                whole = broadcasting.whole_text(span.text).replace(".step(", "(", 1)
+                b.fail("E214", text, at, "is a whole sequence", remedy=whole)
+            value = standing.marked(b, node, "input", at)
+        entries.append((value, at))
+    return entries
+
+
+def stepped(b: Build, value: Value, span: Span) -> Value:
+    """What a one-step form gives: the element at hand, which no longer stands for a sequence."""
+    results = value.values.values() if isinstance(value, Record) else [value]
+    if any(TIME in broadcasting.as_tensor(b, v, span).type.running for v in results):
+        standing.refuse(b, span, "gives a whole sequence at each step")
+    return standing.given(b, value, "value", span)
+
+
+def _read(b: Build, made: Instance, value: Value, at: Span, span: Span) -> Node:
+    sequence = _sequence(b, made, value, at)
+    length = b.sizes.resolve(sequence.type.shape[0]).value
+    if length is None:
+        b.fail("E209", "the length of this sequence is not known", at)
+    if length > 1:
+        before = b.at(span)("slice", sequence, axis=0, start=0, stop=length - 1)
+        found = lengths.extent(b, sequence.type.shape[0])
+        if found is not None:
+            before = lengths.ended(b, before, 0, lengths.longer(b, found, -1))
+        with b.within(reading=True, loop=None, stepping=False, in_step=False):
+            application.apply_instance(b, made, [(before, at)], span)
+    return b.mark(time_axis.final(b, sequence, span), at)
+
+
+def _sequence(b: Build, made: Instance, value: Value, at: Span) -> Node:
+    """What is read: a tensor that runs over time, a text, or a list of elements."""
+    if isinstance(value, str):
+        return written(b, made, value, at)
+    node = broadcasting.as_tensor(b, value, at)
+    if TIME in node.type.running:
+        return time_axis.time_first(b, node, at)
+    if standing.is_sequence(b, node):
+        standing.refuse(b, at, "is a sequence, of which it has one step")
+    if not node.type.example:
+        b.fail("E302", "a sequence is read", at, f"is {b.shown(node.type)}")
+    return b.at(at)("running", node, running=(TIME, *node.type.running))
+
+
+def written(b: Build, made: Instance, text: str, at: Span) -> Node:
+    """A text as the classes that its characters are in the alphabet of a text data set."""
+    _, _, domain = made.ports[0]
+    if domain is None or domain.name != "class":
+        b.fail("E302", f"{made.name} reads no text", at, "is a text")
+    letters = alphabet(b, domain, at)
+    strange = [c for c in text if c not in letters]
+    if strange or not text:
+        label = f"{strange[0]!r} is not in it" if strange else "is empty"
+        b.fail("E388", "a text is read in the alphabet of the data", at, label)
+    value = tuple(letters.index(c) for c in text)
+    made_of = b.at(at).const(value, "index")
+    node = b.make("asserted", made_of, domain=domain)
+    return b.make("running", node, running=(TIME,))
+
+
+def alphabet(b: Build, domain: Domain, at: Span) -> str:
+    """The alphabet with as many characters as a class has values."""
+    size = b.sizes.resolve(Size.of(domain.size if domain.size is not None else 0)).value
+    found = {d.alphabet for d in b.data.values() if d.alphabet and len(d.alphabet) == size}
+    if len(found) != 1:
+        why = "no text data set has" if not found else "several text data sets have"
+        many = "the block's alphabet" if size is None else f"an alphabet of {size} characters"
+        b.fail("E388", f"{why} {many}", at, "is a text")
+    letters: str = found.pop()
+    return letters

@@ -1,0 +1,143 @@
+"""Of which parameters something is made: what `over net` and `params(net)` mean.
+
+An instance is made of the parameters that it and the instances made in it declare, of the instances
+that it was given, however deep in lists and chains, and of whatever else its equations take part
+of: an instance or a parameter that stands outside, weights that are tied. A chain is made of its
+parts and of what they use. The last is read off the graph: the parameters between what was put in
+and what came out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from dln.compiler.frontend.context.build_context import Build, Poisoned
+from dln.compiler.frontend.context.static_values import lookup
+from dln.compiler.frontend.context.values import (
+    Chain,
+    Instance,
+    InstanceVerb,
+    Scope,
+    Value,
+    describe,
+)
+from dln.compiler.frontend.instances.instances import made_in
+from dln.compiler.ir.graph import Node
+from dln.grammar import syntax as s
+from dln.grammar.diagnostics import Span
+
+
+def owned_by(b: Build, expr: s.Expr, scope: Scope) -> list[str]:
+    """The paths of the parameters that an expression stands for; `net.h` means the instance that
+    the equation h made."""
+    value = b.evaluate(expr, scope)
+    made = made_in(b, expr, scope) if isinstance(value, Node) and value.op != "param" else None
+    return owned(b, made or value, expr.span)
+
+
+def owned(b: Build, value: Value, span: Span) -> list[str]:
+    """The paths of the parameters that an instance, chain, list or parameter stands for."""
+    match value:
+        case Instance():
+            _refuse_unknown(b, value, span)
+            return _part(b, value)
+        case Chain():
+            return _part(b, value)
+        case list():
+            return _joined([owned(b, p, span) for p in value])
+        case Node():
+            path = _path_of(b, value)
+            if path is not None:
+                return [path]
+    b.fail(
+        "E337",
+        "parameters are meant here: an instance, or one of its parameters",
+        span,
+        f"is {describe(value)}",
+        remedy="net, or net.W, net.b",
+    )
+
+
+def _refuse_unknown(b: Build, made: Instance, span: Span) -> None:
+    """An instance that is never applied has no sizes, unless it takes nothing. One of which only
+    parameters are used is a part like any other, as one that another was given."""
+    if made.last is not None:
+        return
+    if not made.definition.syntax.ports:
+        for name, binding in list(made.scope.names.items()):
+            lookup(b, name, binding.span or span, made.scope)
+        return
+    if _declared(b, made):
+        return
+    if b.problems.found:
+        raise Poisoned
+    used = "asked for anything" if made.groups else "applied"
+    b.fail("E336", f"the sizes of {made.path} are not known: it is never {used}", span)
+
+
+def _part(b: Build, value: Value) -> list[str]:
+    """What a part is made of; what is no part, such as a number among the options, of nothing."""
+    match value:
+        case Instance():
+            given = [_part(b, v) for v in _options(b, value)]
+            return _joined([_declared(b, value), *given, _used(b, *_equations(value))])
+        case Chain():
+            each = [_part(b, v) for v in value.parts]
+            ends = value.applied
+            used = _used(b, [out for _, out in ends], [x for given, _ in ends for x in given])
+            return _joined([*each, used])
+        case InstanceVerb():
+            return _part(b, value.instance)
+        case list():
+            return _joined([_part(b, v) for v in value])
+    return []
+
+
+def _declared(b: Build, made: Instance) -> list[str]:
+    """The parameters of an instance, and of the instances made in it."""
+    return [p for p in b.params if b.owners[p].within(made)]
+
+
+def _options(b: Build, made: Instance) -> Iterator[Value]:
+    """What an instance was made with: `reader(cell)` learns with its cell."""
+    for option in made.definition.syntax.options:
+        if option.name in made.scope.names:
+            yield lookup(b, option.name, made.span, made.scope)
+
+
+def _equations(made: Instance) -> tuple[list[Value], list[Value]]:
+    """The values in the equations of an instance, wherever it was applied; those of its ports."""
+    ports = [p.name for p in made.definition.syntax.ports]
+    scopes = [made.scope, *made.bodies.values()]
+    known = [v for sc in scopes for n in sc.names.values() for v in n.cache.values()]
+    given = [sc.names[p].find() for sc in scopes for p in ports if p in sc.names]
+    return known, given
+
+
+def _used(b: Build, outputs: Iterable[Value], inputs: Iterable[Value]) -> list[str]:
+    """The parameters from which outputs are worked out, but for those behind the inputs. What a
+    `stop` keeps from learning is none of them."""
+    found: set[str] = set()
+    seen = {v for v in inputs if isinstance(v, Node)}
+    front = [v for v in outputs if isinstance(v, Node)]
+    while front:
+        node = front.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        path = _path_of(b, node) if node.op in ("param", "stop") else None
+        if path is not None:
+            found.add(path)
+        elif node.op != "stop":
+            front.extend(node.operands)
+    return [path for path in b.params if path in found]
+
+
+def _path_of(b: Build, node: Node) -> str | None:
+    """The path of the parameter that a node is, as it was or as a step has left it."""
+    path = node.attrs.get("path") if node.op in ("param", "stop") else None
+    return path if path in b.params else None
+
+
+def _joined(parts: Sequence[list[str]]) -> list[str]:
+    return list(dict.fromkeys(p for part in parts for p in part))

@@ -1,0 +1,219 @@
+"""Instances as functions: what Python calls, over a batch of its own.
+
+They are laid out when the spec has been read and nothing is wrong with it. An instance that is no
+function on its own is refused here with its reason, which is told when it is called; the spec
+means the same with it and without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dln.compiler.frontend.context import broadcasting, lengths, time_axis
+from dln.compiler.frontend.context.build_context import Build, Poisoned
+from dln.compiler.frontend.context.static_values import lookup
+from dln.compiler.frontend.context.values import Chain, Instance, InstanceVerb, Record, Scope, Value
+from dln.compiler.frontend.data.fields import LENGTH
+from dln.compiler.frontend.expressions.calls import apply
+from dln.compiler.frontend.instances import one_step
+from dln.compiler.frontend.instances.owning import owned
+from dln.compiler.ir.graph import Node
+from dln.compiler.ir.sizes import BATCH_SIZE
+from dln.compiler.ir.tensor_type import PROB, Domain, Kind, TensorType
+from dln.compiler.model import Applied, Functions
+from dln.grammar.diagnostics import DlnError, Fault, Problem, Span
+
+Use = tuple[tuple[Kind, Domain | None], ...]
+"""The kind and the domain of every port."""
+
+
+def functions(b: Build, scope: Scope) -> Functions:
+    """Every instance of the spec that is applied somewhere, as a function for Python."""
+    before = set(b.graph.topological())
+    laid: dict[str, Applied] = {}
+    refused: dict[str, Problem] = {}
+    for path, target, span in _instances(b, scope):
+        try:
+            laid[path] = _as_function(b, path, target, span, refused)
+        except DlnError as error:
+            refused[path] = error.problems[0]
+    own = frozenset(n for n in b.graph.topological() if n not in before)
+    return Functions(laid, refused, own)
+
+
+def _instances(b: Build, scope: Scope) -> Iterator[tuple[str, Value, Span]]:
+    """The instances with their paths and the places of their names."""
+    for name, binding in list(scope.names.items()):
+        if not binding.static:
+            span = binding.span or Span(b.source, 0, 0)
+            for path, target in _targets(name, lookup(b, name, span, scope)):
+                yield path, target, span
+
+
+def _targets(path: str, value: Value) -> list[tuple[str, Value]]:
+    if isinstance(value, Instance) and value.groups:
+        asked = ("up", "down", "free") if value.last is not None else ()
+        return [(f"{path}.{verb}", InstanceVerb(value, verb)) for verb in asked]
+    if isinstance(value, Instance | Chain):
+        return [(path, value)]
+    if isinstance(value, list):
+        return [t for i, v in enumerate(value) for t in _targets(f"{path}[{i}]", v)]
+    return []
+
+
+def _first(target: Value, path: str, span: Span) -> Instance:
+    """The instance whose ports are those of the function. Raises DlnError where there is none, or
+    where nothing says how large they are."""
+    while isinstance(target, Chain) and target.parts:
+        target = target.parts[0]
+    if not isinstance(target, Instance):
+        raise Fault(f"{path} begins with a function, which has no sizes").at(span)
+    if target.last is None:
+        text = f"{path} is applied nowhere, so nothing says how large its ports are"
+        raise Fault(text).at(span)
+    return target
+
+
+def _as_function(
+    b: Build, path: str, target: Value, span: Span, refused: dict[str, Problem]
+) -> Applied:
+    if isinstance(target, InstanceVerb):
+        return _of_machine(b, path, target)
+    first = _first(target, path, span)
+    general = tuple(_general(domain) for _, _, domain in first.ports)
+    made, use = _fitting(b, path, target, first, general)
+    if not first.timed:
+        return made
+    try:
+        step = _one_step(b, path, target, first, use)
+    except DlnError as error:
+        refused[f"{path}.step"] = error.problems[0]
+        return made
+    done: Applied = made.changed(step=step)
+    return done
+
+
+def _general(domain: Domain | None) -> tuple[Kind, Domain | None]:
+    """A port as it is declared: without a domain it takes any number."""
+    return "index" if domain is not None and domain.name == "class" else "real", domain
+
+
+def _fitting(
+    b: Build, path: str, target: Value, first: Instance, general: Use
+) -> tuple[Applied, Use]:
+    """The function for ports as they are declared; where its equations ask for more, as for a
+    probability, for ports of what the spec itself hands them. Raises the first refusal."""
+    refusal: DlnError | None = None
+    for use in dict.fromkeys([general, *first.uses]):
+        try:
+            return _whole(b, path, target, first, use), use
+        except DlnError as error:
+            refusal = refusal or error
+    assert refusal is not None
+    raise refusal
+
+
+def _whole(b: Build, path: str, target: Value, first: Instance, use: Use) -> Applied:
+    """The function over whole sequences, where the ports take any."""
+    ends = _ends(b, first)
+    ports = _ports(b, path, first, use, stepping=False, ends=ends)
+    values = _results(b, path, target, first, ports)
+    results = {}
+    for k, v in values.items():
+        node = lengths.cleared(b, broadcasting.as_tensor(b, v, first.span), first.span)
+        results[k] = time_axis.batch_first(b, node, first.span)
+    if ends is not None:
+        ports[LENGTH] = ends
+    made = Applied(path, ports, results, tuple(owned(b, target, first.span)))
+    done: Applied = made.changed(length=None if ends is None else LENGTH)
+    return done
+
+
+def _ends(b: Build, first: Instance) -> Node | None:
+    """The input that says how long each sequence is, where an instance takes such of unequal
+    lengths."""
+    names = [port.name for port in first.definition.syntax.ports]
+    if not first.uneven or LENGTH in names:
+        return None
+    return b.at(first.span)("input", name=LENGTH, type=lengths.lengths_type())
+
+
+def _ports(
+    b: Build, path: str, first: Instance, use: Use, stepping: bool, ends: Node | None = None
+) -> dict[str, Node]:
+    """The inputs of a function; in one step, without time. `ends` says where sequences end."""
+    ports: dict[str, Node] = {}
+    declared = zip(first.definition.syntax.ports, first.ports, use, strict=True)
+    for port, (running, sizes, _), (kind, domain) in declared:
+        shape = tuple(b.sizes.resolve(x) for x in sizes)
+        if any(x.value is None for x in shape):
+            text = f"{path} has no fixed size: nothing says how large {port.name} is"
+            raise Fault(text).at(port.span)
+        axes = () if stepping else running
+        if "time" in axes:  # as many steps as the sequences it was applied to
+            steps = b.sizes.resolve(first.steps)
+            shape = (steps if ends is None else lengths.of_data(b, steps.constant, ends), *shape)
+        type = TensorType((BATCH_SIZE, *shape), ("batch", *axes), kind).like(domain=domain)
+        ports[port.name] = b.at(port.span)("input", name=port.name, type=type)
+    return ports
+
+
+def _results(
+    b: Build, path: str, target: Value, first: Instance, ports: dict[str, Node]
+) -> dict[str, Value]:
+    """The results by name; an equation that failed before is a problem by now."""
+    frame = b.frame if b.stepping else b.new_frame("apply", batched=True, site=path)
+    given = [(n, first.span) for n in ports.values()]
+    try:
+        with b.within(frame=frame):
+            result = apply(b, target, given, first.span)
+    except Poisoned:
+        raise Fault(f"{path} has no value on its own").at(first.span) from None
+    return dict(result.values) if isinstance(result, Record) else {_result_name(target): result}
+
+
+def _of_machine(b: Build, path: str, target: InstanceVerb) -> Applied:
+    """`session.R.up(v)`: what is asked of a machine, over a batch of one side of its units."""
+    made, ports = target.instance, dict[str, Node]()
+    for g in (g for g in made.groups if g.hidden == (target.verb == "down")):
+        shape = tuple(b.sizes.resolve(x) for x in g.sizes)
+        if any(x.value is None for x in shape):
+            text = f"{path} has no fixed size: nothing says how large {g.name} is"
+            raise Fault(text).at(g.span)
+        kind: Kind = "real" if g.classes is None else "index"
+        domain = PROB if g.domain.name == "binary" else g.domain
+        type = TensorType((BATCH_SIZE, *shape), ("batch",), kind, domain)
+        ports[g.name] = b.at(g.span)("input", name=g.name, type=type)
+    with b.within(frame=b.new_frame("apply", batched=True, site=path)):
+        result = apply(b, target, [(n, made.span) for n in ports.values()], made.span)
+    others = [g.name for g in made.groups if g.name not in ports]
+    name = "energy" if target.verb == "free" else others[0]
+    values = result.values if isinstance(result, Record) else {name: result}
+    params = tuple(owned(b, made, made.span))
+    return Applied(path, ports, dict(values), params)
+
+
+def _one_step(b: Build, path: str, target: Value, first: Instance, use: Use) -> Applied:
+    """The one-step form of an instance: what it remembers is given, and given back. Raises
+    DlnError where its equations look at a sequence as a whole."""
+    frame = b.new_frame("apply", batched=True, site=path, asked={})
+    ports = _ports(b, path, first, use, stepping=True)
+    with b.within(frame=frame, stepping=True, entered=first):
+        given = [(n, first.span) for n in ports.values()]
+        entries = one_step.entering(b, first, given, first.span)
+        entering = {k: v for k, (v, _) in zip(ports, entries, strict=True)}
+        values = _results(b, path, target, first, entering)
+    found = {k: broadcasting.as_tensor(b, v, first.span) for k, v in values.items()}
+    results = {k: one_step.stepped(b, v, first.span) for k, v in found.items()}
+    carried = {
+        held["name"]: (begun, held, frame.memory[key])
+        for key, (begun, held) in (frame.asked or {}).items()
+    }
+    return Applied(path, ports, results, (), None, carried)
+
+
+def _result_name(target: Value) -> str:
+    while isinstance(target, Chain):
+        target = target.parts[-1]
+    results = target.definition.syntax.results if isinstance(target, Instance) else ()
+    return results[0].name if results else "y"

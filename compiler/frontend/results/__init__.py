@@ -1,0 +1,1 @@
+"""Checks, sweeps and tasks: what is asked once a spec is trained."""

@@ -1,0 +1,250 @@
+"""Checks and sweeps: what must hold, and what is varied."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
+
+from dln.compiler.frontend.context import broadcasting
+from dln.compiler.frontend.context.build_context import Build, Naming, Poisoned
+from dln.compiler.frontend.context.static_values import listed, lookup, unknown, word
+from dln.compiler.frontend.context.values import (
+    Binding,
+    Frame,
+    PhaseBest,
+    PhaseVerb,
+    Scope,
+    Space,
+    Value,
+)
+from dln.compiler.frontend.expressions import phase_queries
+from dln.compiler.frontend.scan.equations import bind_statements, unrolled
+from dln.compiler.frontend.training.phase_scope import flat, phase_name
+from dln.compiler.ir.graph import Node, ancestors
+from dln.compiler.ir.sizes import Conflict, Reason
+from dln.compiler.model import Checking, Expectation, Sweeping
+from dln.grammar import syntax as s
+from dln.grammar.diagnostics import DlnError, Note, Span
+
+COMPARISONS = ("==", "!=", "<", "<=", ">", ">=")
+
+
+def check(b: Build, st: s.Check, scope: Scope, number: int) -> Checking:
+    """A `check` block: its lines are read in a frame of their own, without data."""
+    inner = _inside(scope, number)
+    frame = b.new_frame("check", site=inner.path)
+    expects: list[Expectation] = []
+    with b.within(frame=frame, naming=Naming.unnamed(inner.space)):
+        with b.collecting():
+            bind_statements(b, [x for x in st.body if not isinstance(x, s.For)], inner)
+        for e, where in _expects(b, st.body, inner):
+            try:
+                expects.append(expectation(b, e, where))
+            except DlnError as error:
+                b.failures += 1
+                b.report(error)
+            except Poisoned:
+                pass
+    return Checking(st.text, st.slow, tuple(expects), st.span)
+
+
+def _inside(scope: Scope, number: int) -> Scope:
+    """The scope of a check: what is made in it is its own."""
+    path = f"check{number}"
+    return scope.child(path, Space("check", path))
+
+
+def _expects(b: Build, body: Sequence[Any], scope: Scope) -> Iterator[tuple[s.Expect, Scope]]:
+    for st, where in unrolled(b, body, scope):
+        if isinstance(st, s.Expect):
+            yield st, where
+        elif isinstance(st, s.Define | s.Draw):
+            with b.collecting():
+                lookup(b, st.target.name, st.span, where)
+
+
+# ---- what a phase expects at its end -----------------------------------------------------------
+
+
+def of_phase(b: Build, st: s.Train, scope: Scope, number: int) -> list[Checking]:
+    """The `expect` lines of a phase as one check, named after it; none where it has none."""
+    name = phase_name(b, st.name, scope)
+    if name not in b.phases:  # it went wrong, which is said already
+        return []
+    body, _ = b.phase_scopes[name]
+    stated = [(e, at) for e, at in flat(b, st.body, body) if isinstance(e, s.Expect)]
+    expects: list[Expectation] = []
+    own = _inside(scope, number)
+    with b.within(frame=b.new_frame("check", site=own.path), naming=Naming.unnamed(own.space)):
+        for e, at in stated:
+            with b.collecting():
+                inner = _at_the_end(b, name, e, at, _inside(scope, number))
+                expects.append(expectation(b, e, inner))
+    return [Checking(f"phase {name}", False, tuple(expects), st.name.span, name)] if stated else []
+
+
+def _at_the_end(b: Build, phase: str, st: s.Expect, where: Scope, scope: Scope) -> Scope:
+    """The names for an `expect` in a phase: its watches and counts, `before` and `after`, and the
+    variables of the `for` around it. Its equations belong to minibatches."""
+    body, asked = b.phase_scopes[phase]
+    local: Scope | None = where
+    while local is not None and local is not body.parent:
+        for name, binding in local.names.items():
+            if local is not body and binding.static:
+                scope.names.setdefault(name, binding)
+            else:
+                find = partial(_of_minibatch, b, name, where, asked, st)
+                scope.names.setdefault(name, Binding(binding.span, find))
+        local = local.parent
+    span = b.phases[phase].span
+    for verb in phase_queries.VERBS:
+        scope.value(verb, PhaseVerb(phase, verb), span)
+    named = [w.name for w in b.phases[phase].watches]
+    if any(keep.best is not None for keep in b.phases[phase].keeps):
+        scope.value("best", PhaseBest(phase), span)
+    for name in (*phase_queries.COUNTS, *named):
+        scope.value(name, phase_queries.phase_attribute(b, phase, name, span), span)
+    return scope
+
+
+def _of_minibatch(b: Build, name: str, where: Scope, asked: Frame, st: s.Expect) -> Value:
+    """A name of a phase's equations: at its end it has a value in `before(...)` and `after(...)`
+    only."""
+    at = word(st.span, name)
+    if b.frame is asked:
+        return lookup(b, name, at, where)
+    label = "has a value for each minibatch"
+    b.fail("E371", f"at its end a phase has no {name}", at, label, (), f"after({name})")
+
+
+# ---- expectations ------------------------------------------------------------------------------
+
+
+def expectation(b: Build, st: s.Expect, scope: Scope) -> Expectation:
+    """`expect a == b within tol`; a plain truth value is compared with true."""
+    value = st.value
+    while isinstance(value, s.Group):
+        value = value.body
+    within = None
+    if st.within is not None:
+        within = broadcasting.as_tensor(
+            b, b.evaluate(st.within, scope), st.within.span, "a tolerance"
+        )
+    if isinstance(value, s.Binary) and value.op in COMPARISONS:
+        left = _side(b, value.left, scope)
+        right = _side(b, value.right, scope)
+        op = value.op
+        if within is not None and op != "==":
+            at = st.within.span if st.within is not None else st.span
+            b.fail("E370", "within goes with ==", at, f"a tolerance beside {op}")
+        _comparable(b, left, right, value)
+    else:
+        left, right, op = _side(b, value, scope), b.make.const(True, "bool"), "=="
+    sides = [left, right] + ([within] if within is not None else [])
+    for node in sides:
+        no_data(b, node, st.value.span, "a check")
+    return Expectation(
+        op, left, right, within, phases_of(b, sides), " ".join(st.value.span.text.split()), st.span
+    )
+
+
+def no_data(b: Build, node: Node, span: Span, who: str) -> None:
+    """What stands outside every phase has no minibatch to be worked out on."""
+    given = [n for n in ancestors([node]) if n.op == "input" and n["name"] not in b.probes]
+    if given:
+        ask = (
+            f"{next(iter(b.phases))}.after({broadcasting.whole_text(span.text)})"
+            if b.phases
+            else ""
+        )
+        label = f"depends on the data {given[0]['name']}"
+        b.fail("E371", f"{who} has no minibatch", span, label, remedy=ask)
+
+
+def _side(b: Build, expr: s.Expr, scope: Scope) -> Node:
+    node = broadcasting.as_tensor(b, b.evaluate(expr, scope), expr.span, "what is expected")
+    if node.type.running == ("time",):  # a sequence is compared as the list of its elements
+        node = b.at(expr.span)("running", node, running=())
+    return node
+
+
+def _comparable(b: Build, left: Node, right: Node, value: s.Binary) -> None:
+    """Two sides of one shape, or one of them a single number."""
+    shapes = [n.type.example for n in (left, right)]
+
+    def complain(c: Conflict | None = None) -> Any:
+        b.fail(
+            "E202",
+            "the two sides have different shapes",
+            value.right.span,
+            f"is {b.shown(right.type)}",
+            (Note(value.left.span, f"is {b.shown(left.type)}"),),
+        )
+
+    if all(shapes) and len(shapes[0]) != len(shapes[1]):
+        complain()
+    if all(shapes):
+        for p, q in zip(*shapes, strict=True):
+            b.equate(p, q, Reason(value.span, "the two sides of an expectation"), complain)
+
+
+def phases_of(b: Build, nodes: Sequence[Node]) -> tuple[str, ...]:
+    """The phases whose results some nodes need."""
+    found: dict[str, None] = {}
+    for n in ancestors(nodes):
+        if n.op == "clock" and "." in n["name"]:
+            found[_phase_in(b, n["name"])] = None
+        elif n.op == "input" and n["name"] in b.probes:
+            found[b.probes[n["name"]].phase] = None
+    return tuple(found)
+
+
+def _phase_in(b: Build, clock: str) -> str:
+    """`pre[0]` of the clock `pre[0].error[3]`."""
+    return max((p for p in b.phases if clock.startswith(p + ".")), key=len, default=clock)
+
+
+def sweep(b: Build, st: s.Sweep, scope: Scope) -> Sweeping:
+    """A `sweep`: every combination of the varied constants is a run of the spec."""
+    names: list[str] = []
+    runs: list[dict[str, object]] = [{}]
+    reports, expects = [], []
+    with b.within(frame=b.new_frame("sweep", site=st.name)):
+        for line in st.body:
+            with b.collecting():
+                match line:
+                    case s.Vary():
+                        rows = _varied(b, line, scope)
+                        names += line.names
+                        runs = [{**run, **row} for run in runs for row in rows]
+                    case s.Report():
+                        for e in line.values:
+                            node = broadcasting.as_tensor(
+                                b, b.evaluate(e, scope), e.span, "a report"
+                            )
+                            reports.append((broadcasting.short(e.span.text), node))
+                    case s.Expect():
+                        expects.append(expectation(b, line, scope))
+    asked = [*phases_of(b, [node for _, node in reports]), *(p for e in expects for p in e.phases)]
+    found = tuple(names), tuple(runs), tuple(reports), tuple(expects), st.span
+    return Sweeping(st.name, *found, tuple(dict.fromkeys(asked)))
+
+
+def _varied(b: Build, line: s.Vary, scope: Scope) -> list[dict[str, object]]:
+    """The values of one `vary` line; several names take the values of a row together."""
+    for name in line.names:
+        if name != "seed" and name not in b.constants:
+            unknown(b, "constant", name, word(line.span, name), [*b.constants, "seed"])
+    rows = []
+    for value in listed(b, line.range, scope, "vary"):
+        row = value if len(line.names) > 1 else [value]
+        if not isinstance(row, list) or len(row) != len(line.names):
+            b.fail(
+                "E372",
+                f"each row has {len(line.names)} values: {', '.join(line.names)}",
+                line.range.span,
+                f"one is {row}",
+            )
+        rows.append(dict(zip(line.names, row, strict=True)))
+    return rows

@@ -1,0 +1,164 @@
+"""Tasks: what is done with the result of a spec, and whether it fits into the files named."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import PurePath
+from typing import Any, NoReturn
+
+from dln.compiler.frontend.context import broadcasting
+from dln.compiler.frontend.context.build_context import Build, Naming
+from dln.compiler.frontend.context.static_values import static
+from dln.compiler.frontend.context.values import Examples, Plot, Scope, Space, Text, Value
+from dln.compiler.frontend.expressions.emit_functions import label_of
+from dln.compiler.frontend.results.checks import no_data, phases_of
+from dln.compiler.frontend.scan.equations import bind_statements, unrolled
+from dln.compiler.frontend.training import phase_clauses
+from dln.compiler.ir.graph import Node
+from dln.compiler.model import Emission, EmittedPart, On, Tasking
+from dln.grammar import syntax as s
+
+PICTURES = (".png", ".svg", ".pdf")
+NUMBERS = (".npy", ".csv", ".txt")
+
+
+def task(b: Build, st: s.Task, scope: Scope) -> Tasking:
+    """A `task`: options are constants, turned from outside with `-D`."""
+    inner = scope.child(st.name, Space("task", st.name))
+    options = {o.name: _option(b, o, scope) for o in st.options}
+    for o in st.options:
+        inner.value(o.name, options[o.name], o.span)
+    frame, naming = b.new_frame("task", site=st.name), Naming.unnamed(inner.space)
+    with b.within(frame=frame, naming=naming):
+        bind_statements(b, [x for x in st.body if not isinstance(x, s.For)], inner)
+        emits = [_emission(b, e, where) for e, where in _emits(b, st.body, inner)]
+    after = phase_clauses.earlier(b, st.after, scope)
+    return Tasking(st.name, options, _numbered(emits), st.span, after)
+
+
+def _option(b: Build, o: s.Option, scope: Scope) -> object:
+    given = b.overrides.get(o.name)
+    if given is not None and o.name not in b.constants:
+        b.used_overrides.add(o.name)
+        return given
+    if o.default is not None:
+        return static(b, o.default, scope, f"the option {o.name}")
+    message = f"the option {o.name} of a task needs a value"
+    b.fail("E333", message, o.span, remedy=f"{o.name} = ...")
+
+
+def _emits(b: Build, body: Sequence[Any], scope: Scope) -> Iterator[tuple[s.Emit, Scope]]:
+    return ((st, where) for st, where in unrolled(b, body, scope) if isinstance(st, s.Emit))
+
+
+def _numbered(emits: Sequence[Emission]) -> tuple[Emission, ...]:
+    """Names that a `for` uses again get numbers: curve-0.png, curve-1.png."""
+    times, seen = Counter(e.to for e in emits), Counter[str]()
+    made = []
+    for e in emits:
+        if e.to is not None and times[e.to] > 1:
+            path = PurePath(e.to)
+            number, seen[e.to] = seen[e.to], seen[e.to] + 1
+            e = e.changed(to=str(path.with_name(f"{path.stem}-{number}{path.suffix}")))
+        made.append(e)
+    return tuple(made)
+
+
+# ---- what is emitted ---------------------------------------------------------------------------
+
+
+def _emission(b: Build, st: s.Emit, scope: Scope) -> Emission:
+    """One `emit`. What it holds must fit into the kind of file that it goes to."""
+    value, span = b.evaluate(st.value, scope), st.value.span
+    kind = None if st.to is None else PurePath(st.to).suffix
+    if kind is not None and kind not in (*PICTURES, *NUMBERS):
+        known = ", ".join((*PICTURES, *NUMBERS))
+        b.fail("E393", f"a task writes no {kind or 'file without a suffix'}", st.span, remedy=known)
+    if isinstance(value, str | Text):
+        form, parts = "text", _text_parts(value)
+        if kind not in (None, ".txt"):
+            _no_file(b, st, "a text", "sample.txt")
+    elif isinstance(value, Plot):
+        form, parts = "log_plot" if value.log else "plot", _curve_parts(b, value)
+        if kind is None or kind == ".txt":
+            _no_file(b, st, "a plot", "curve.png")
+    elif isinstance(value, Examples):
+        return _examples(b, st, value, kind)
+    else:
+        form, parts = _value_parts(b, st, value, kind)
+    for part in parts:
+        if isinstance(part.value, Node):
+            no_data(b, part.value, span, "a task")
+    return Emission(form, parts, st.to, st.span)
+
+
+def _no_file(b: Build, st: s.Emit, what: str, better: str) -> NoReturn:
+    where = "be printed" if st.to is None else f"go into a {PurePath(st.to).suffix} file"
+    short = broadcasting.short(st.value.span.text)
+    remedy = f'emit {short} to "{better}"'
+    b.fail("E394", f"{what} cannot {where}", st.value.span, f"is {what}", remedy=remedy)
+
+
+def _text_parts(value: str | Text) -> tuple[EmittedPart, ...]:
+    pieces = ((value, ""),) if isinstance(value, str) else value.pieces
+    return tuple(EmittedPart(piece, alphabet=alphabet) for piece, alphabet in pieces)
+
+
+def _curve_parts(b: Build, value: Plot) -> tuple[EmittedPart, ...]:
+    """Curves are vectors, or watches, whose history is drawn."""
+    parts = []
+    for label, node, span in value.curves:
+        if len(node.type.shape) == 1:
+            parts.append(EmittedPart(node, label, _axis(node)))
+        elif (watch := _watch(b, node)) is not None:
+            parts.append(EmittedPart(watch[0], label, watch[1]))
+        else:
+            message = "a curve is a vector, or a watch of a phase"
+            b.fail("E395", message, span, f"is {b.shown(node.type)}")
+    return tuple(parts)
+
+
+def _value_parts(
+    b: Build, st: s.Emit, value: Value, kind: str | None
+) -> tuple[str, tuple[EmittedPart, ...]]:
+    """A tensor; a watch in a picture is its history."""
+    node = broadcasting.as_tensor(b, value, st.value.span, "what is emitted")
+    label = label_of(st.value)
+    if kind not in PICTURES:
+        return "value", (EmittedPart(node, label),)
+    watch, rank = _watch(b, node), len(node.type.shape)
+    if watch is not None:
+        return "plot", (EmittedPart(watch[0], label, watch[1]),)
+    if not 1 <= rank <= 4:
+        found = "a single number" if rank == 0 else f"a tensor with {rank} axes"
+        _no_file(b, st, found, "value.csv" if rank == 0 else "value.npy")
+    return "value", (EmittedPart(node, label, _axis(node)),)
+
+
+def _examples(b: Build, st: s.Emit, value: Examples, kind: str | None) -> Emission:
+    """Values of examples, their first axis; a condition is the second part."""
+    rank = len(value.value.type.shape)
+    if kind in PICTURES and rank > 4:
+        _no_file(b, st, f"a tensor with {rank} axes", "value.npy")
+    parts = [EmittedPart(value.value, value.label, "example", rows=value.rows)]
+    if value.where is not None:
+        parts.append(EmittedPart(value.where))
+    on = On(value.data, value.part)
+    return Emission("examples", tuple(parts), st.to, st.span, on, value.count)
+
+
+def _axis(node: Node) -> str:
+    """What the first axis of a tensor is called."""
+    return node.type.running[0].split(".")[0] if node.type.running else "index"
+
+
+def _watch(b: Build, node: Node) -> tuple[str, str] | None:
+    """`sse.error`, where a number is the last value of a watch, and the unit that it goes by."""
+    if node.op != "clock" or not (phase := phases_of(b, [node])):
+        return None
+    for w in b.phases[phase[0]].watches:
+        if node["name"] == f"{phase[0]}.{w.name}":
+            by_epoch = w.every is not None and w.every[1].startswith("epoch")
+            return node["name"], "epoch" if by_epoch else "update"
+    return None

@@ -1,0 +1,1 @@
+"""Equations and recurrences: names bound, a step worked out, the loop node made."""

@@ -1,0 +1,103 @@
+"""The body of a loop: the nodes of one step, moved into a graph of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from dln.compiler.frontend.context.build_context import Build
+from dln.compiler.ir.graph import Graph, Node, ancestors
+from dln.compiler.ir.ops.loop import Body, slot
+from dln.compiler.ir.sizes import Size
+from dln.compiler.ir.tensor_type import TIME, TensorType
+
+
+class BodyMaker:
+    """Moves the nodes of a step into a graph of their own."""
+
+    def __init__(self, b: Build, number: int, carried: Sequence[Node]) -> None:
+        self.b, self.number, self.carried = b, number, tuple(carried)
+        self.graph = Graph()
+        self.rows: dict[Node, Node] = {}
+        self.fixed: dict[Node, Node] = {}
+        self.to: dict[Node, Node] = {}
+        self.inside: set[Node] = set()
+        for held in carried:
+            self.graph.include(held, b.graph.spans.get(held, ()), b.graph.names.get(held))
+            self.to[held] = held
+            self.inside.add(held)
+
+    def inner(self, wanted: Node) -> Node:
+        """The node of the body for a node of a step."""
+        for node in ancestors([wanted]):
+            if node in self.to or node in self.inside:
+                continue
+            if node.op == "at" and node["loop"] == self.number:
+                self.inside.add(node)
+                self.to[node] = self._slot(self.rows, node.operands[0], node.type, "rows", node)
+            elif any(o in self.inside for o in node.operands) or self._drawn_here(node):
+                self.inside.add(node)
+                assert node.op != "scan", "written out by inner.py"
+                operands = tuple(self._operand(o) for o in node.operands)
+                self.to[node] = self.graph.add(
+                    node.op, operands, self._named(node.type), **self._attrs(node)
+                )
+                self._mark(node, self.to[node])
+        return self._operand(wanted)
+
+    def _drawn_here(self, node: Node) -> bool:
+        """Whether a draw is one of the step, so that each step draws anew."""
+        owner = self.b.drawn.get(node) if node.op == "draw" else None
+        return owner is not None and owner.number == self.number
+
+    def _operand(self, node: Node) -> Node:
+        """A node as an operand inside: what does not change from step to step is a slot, but for
+        constants, which the rules inside should see."""
+        if node not in self.to:
+            if _constant(node):
+                for part in ancestors([node]):
+                    self.to[part] = self.graph.include(part)
+            else:
+                self.to[node] = self._slot(self.fixed, node, node.type, "fixed", node)
+        return self.to[node]
+
+    def _slot(
+        self, held: dict[Node, Node], operand: Node, type: TensorType, role: str, of: Node
+    ) -> Node:
+        known = [k for k, v in held.items() if v is operand]
+        if known:
+            return known[0]
+        made = slot(self.graph, self._named(type), next(self.b.counter), role)
+        held[made] = operand
+        self._mark(of, made)
+        return made
+
+    def _named(self, type: TensorType) -> TensorType:
+        """A type in which a time of its own, of a sequence that a step sees as a whole, has
+        another name than the time of the loop."""
+        if TIME not in type.running:
+            return type
+        return type.like(running=self._axes(type.running))
+
+    def _axes(self, running: Sequence[str]) -> tuple[str, ...]:
+        return tuple(f"{TIME}.{self.number}" if a == TIME else a for a in running)
+
+    def _attrs(self, node: Node) -> dict[str, Any]:
+        attrs = dict(node.attrs)
+        if TIME in attrs.get("running", ()):
+            attrs["running"] = self._axes(attrs["running"])
+        return attrs
+
+    def _mark(self, node: Node, made: Node) -> None:
+        spans, name = self.b.graph.spans.get(node, ()), self.b.graph.names.get(node)
+        self.graph.mark(made, spans, name)
+
+    def body(self, nexts: tuple[Node, ...], length: Size) -> Body:
+        return Body(self.graph, tuple(self.rows), tuple(self.fixed), self.carried, nexts, length)
+
+
+def _constant(node: Node) -> bool:
+    """Whether a node is a constant, or one spread or with a sign."""
+    if node.op in ("broadcast", "neg", "asserted"):
+        return _constant(node.operands[0])
+    return node.op == "const"

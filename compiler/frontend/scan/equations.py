@@ -1,0 +1,212 @@
+"""Equations: the names they bind, each worked out when it is first asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from dln.compiler.frontend.context import broadcasting
+from dln.compiler.frontend.context.build_context import Build, Drawing, Naming
+from dln.compiler.frontend.context.ports import port_sizes
+from dln.compiler.frontend.context.static_values import (
+    domain_of,
+    listed,
+    lookup,
+    size,
+    want_domain,
+    word,
+)
+from dln.compiler.frontend.context.values import Binding, IndexVar, Instance, Scope, Value
+from dln.compiler.frontend.scan import preconditions, scan
+from dln.compiler.frontend.tensors import axes
+from dln.compiler.ir.graph import Node, ancestors
+from dln.compiler.ir.op import Make
+from dln.compiler.ir.sizes import Size, Var
+from dln.grammar import syntax as s
+from dln.grammar.diagnostics import Note, Span
+
+
+def bind_statements(b: Build, body: Sequence[s.Item | s.Stmt], scope: Scope) -> None:
+    """Bind the names that equations define; each is worked out when it is first asked for."""
+    for st in body:
+        match st:
+            case s.Define(target=target) if (lag := scan.first_value(target)) is not None:
+                name = scan.first_name(target.name, lag)
+                begins = st.changed(target=target.changed(dims=None))
+                once(b, scope, name, target.span, partial(define, b, begins, scope))
+            case s.Define(target=target):
+                once(b, scope, target.name, target.span, partial(define, b, st, scope))
+            case s.Draw(target=target):
+                once(b, scope, target.name, target.span, partial(draw, b, st, scope))
+            case s.Let() if scope.owner is None:  # those of a block belong to its instance
+                path = f"{scope.path}.{st.name}" if scope.path else st.name
+                once(b, scope, st.name, st.span, partial(let, b, path, st.value, scope))
+            case s.Scan():
+                scan.bind(b, st, scope)
+            case s.Expect() if owner_of(scope) is not None:
+                required = partial(preconditions.require, b, st, scope)
+                once(b, scope, preconditions.name_of(st), st.span, required)
+            case s.For():
+                _unroll(b, st, scope)
+
+
+def unrolled(b: Build, body: Sequence[Any], scope: Scope) -> Iterator[tuple[Any, Scope]]:
+    """The statements of a check or task with their scopes, `for` unrolled; each round of one binds
+    names and makes instances of its own."""
+    for st in body:
+        if not isinstance(st, s.For):
+            yield st, scope
+            continue
+        for i, value in enumerate(listed(b, st.range, scope)):
+            inner = scope.child(f"{scope.path}[{i}]")
+            inner.value(st.name, value, st.span)
+            bind_statements(b, [x for x in st.body if not isinstance(x, s.For)], inner)
+            yield from unrolled(b, st.body, inner)
+
+
+OF_BLOCKS: dict[type, str] = {
+    s.Param: "param", s.Fixed: "fixed", s.Hidden: "hidden", s.Energy: "energy",
+}  # fmt: skip
+
+
+def refuse_misplaced(b: Build, body: Sequence[Any], around: str) -> None:
+    """What belongs to an instance as a whole stands directly in its block."""
+    for st in body:
+        if type(st) in OF_BLOCKS:
+            word = OF_BLOCKS[type(st)]
+            remedy = f"put it above the {around}"
+            if around == "for":
+                remedy = f"let part = ..., of a block that has this {word}"
+            b.fail("E374", f"{word} stands in a block, not in a {around}", st.span, remedy=remedy)
+
+
+def _unroll(b: Build, st: s.For, scope: Scope) -> None:
+    refuse_misplaced(b, st.body, "for")
+    for i, value in enumerate(listed(b, st.range, scope)):
+        inner = scope.child(f"{scope.path}[{i}]" if scope.path else f"[{i}]")
+        inner.value(st.name, value, st.span)
+        bind_statements(b, [x for x in st.body if isinstance(x, s.Stmt)], inner)
+        for name, binding in list(inner.names.items()):
+            if name != st.name:
+                lookup(b, name, binding.span or st.span, inner)
+
+
+def once(
+    b: Build, scope: Scope, name: str, span: Span, find: Callable[[], Value], static: bool = False
+) -> None:
+    """Bind a name that is not bound in this scope yet."""
+    old = scope.names.get(name)
+    if old is not None:
+        notes = (Note(word(old.span, name), "first bound here"),) if old.span else ()
+        b.fail(
+            "E334",
+            f"{name} is bound twice",
+            word(span, name),
+            "bound again",
+            notes,
+            remedy="another name",
+        )
+    # An equation is worked out where it stands, in a scan or outside, whoever asks for it first.
+    where = {
+        k: getattr(b, k) for k in ("loop", "in_step", "stepping", "entered", "round", "stretch")
+    }
+    scope.names[name] = Binding(span, partial(_where_it_stands, b, where, find), static)
+
+
+def _where_it_stands(b: Build, where: dict[str, Any], find: Callable[[], Value]) -> Value:
+    if all(getattr(b, k) is v for k, v in where.items()):
+        return find()
+    with b.within(**where):
+        return find()
+
+
+def owner_of(scope: Scope) -> Instance | None:
+    """The instance whose equations a scope belongs to."""
+    where: Scope | None = scope
+    while where is not None and where.owner is None:
+        where = where.parent
+    return None if where is None else where.owner
+
+
+def promised(b: Build, name: str, scope: Scope) -> tuple[Size, ...] | None:
+    """The sizes that the block of some equations promises for a result, if it is one."""
+    made = owner_of(scope)
+    if made is None:
+        return None
+    for port in made.definition.syntax.results:
+        if port.name == name:
+            return port_sizes(b, port, made.scope, made.sizes)[1]
+    return None
+
+
+def naming(path: str, scope: Scope) -> Naming:
+    """How instances are called that an equation at a path makes."""
+    return Naming(path, owner_of(scope), scope.space)
+
+
+def let(b: Build, path: str, expr: s.Expr, scope: Scope) -> Value:
+    with b.within(naming=naming(path, scope)):
+        return b.evaluate(expr, scope)
+
+
+def define(b: Build, st: s.Define, scope: Scope) -> Value:
+    """`y = e`, or `y[i, j] = e` with bound indices."""
+    path = f"{scope.path}.{st.target.name}" if scope.path else st.target.name
+    with b.within(naming=naming(path, scope)):
+        if st.target.dims is None:
+            value = b.evaluate(st.value, scope)
+        else:
+            value = _indexed(b, st, scope)
+        domain = domain_of(b, st.target.domain, scope)
+        if domain is not None:
+            node = broadcasting.as_tensor(b, value, st.value.span)
+            want_domain(b, node, domain, st.value.span, st.target.name, "is said to be")
+            value = b.at(st.span)("asserted", node, domain=domain)
+    return b.mark(value, st.span, path) if isinstance(value, Node) else value
+
+
+def _indexed(b: Build, st: s.Define, scope: Scope) -> Node:
+    inner, indices = scope.child(), []
+    for d in st.target.dims or ():
+        if not isinstance(d, s.Name):
+            name = st.target.name
+            b.fail(
+                "E318",
+                f"an equation gives all elements of {name}, not one of them",
+                d.span,
+                "is one place",
+                remedy=f"{name}[i] = ..., with an index; {name}[-1] = ... above a scan says what"
+                " was before its first step",
+            )
+        var = IndexVar(d.id, f"{d.id}.{next(b.counter)}", Size.of(Var(d.id, span=d.span)))
+        inner.value(d.id, var, d.span)
+        indices.append(var)
+    node = broadcasting.as_tensor(b, b.evaluate(st.value, inner), st.value.span)
+    return axes.axes_stop(b, broadcasting.quantity(b, node, st.value.span), indices, st.span)
+
+
+def draw(b: Build, st: s.Draw, scope: Scope) -> Node:
+    """`h ~ bernoulli(p)`: drawn at each evaluation; the shape is the distribution's or declared."""
+    path = f"{scope.path}.{st.target.name}" if scope.path else st.target.name
+    shape = None
+    if st.target.dims is not None:
+        shape = tuple(size(b, d, scope) for d in st.target.dims)
+    with b.within(naming=naming(path, scope)), b.within(drawing=Drawing(b.site(path), shape)):
+        node = broadcasting.as_tensor(b, b.evaluate(st.value, scope), st.value.span)
+        domain = domain_of(b, st.target.domain, scope)
+        if domain is not None:
+            want_domain(b, node, domain, st.value.span, st.target.name, "is said to be")
+            node = b.at(st.span)("asserted", node, domain=domain)
+    return b.mark(node, st.span, path)
+
+
+def substituted(b: Build, node: Node, to: Mapping[Node, Node]) -> Node:
+    """A value with other nodes in place of some."""
+    new = dict(to)
+    for n in ancestors([node]):
+        if n not in new:
+            operands = [new.get(o, o) for o in n.operands]
+            if any(o is not p for o, p in zip(operands, n.operands, strict=True)):
+                new[n] = Make(b.graph, b.graph.spans.get(n, ()))(n.op, *operands, **n.attrs)
+    return new.get(node, node)

@@ -1,0 +1,119 @@
+"""`expect` in a block: what must hold of its sizes and options wherever it is applied.
+
+It is tested when the spec is read, where every size is known; what needs numbers of a run belongs
+into a `check`.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+from dln.compiler.frontend.context.build_context import Build
+from dln.compiler.frontend.context.static_values import lookup, static
+from dln.compiler.frontend.context.values import Scope, Value
+from dln.compiler.ir.sizes import Size
+from dln.grammar import syntax as s
+
+COMPARED: dict[str, Callable[[Any, Any], Any]] = {
+    "==": operator.eq, "!=": operator.ne, "<": operator.lt,
+    "<=": operator.le, ">": operator.gt, ">=": operator.ge,
+}  # fmt: skip
+
+
+def name_of(st: s.Expect) -> str:
+    """Under which name a scope holds a requirement; no spec can say it."""
+    return f"_expect {st.span.start}"
+
+
+def ask(b: Build, scope: Scope) -> None:
+    """Test what is required in a scope."""
+    for name, binding in list(scope.names.items()):
+        if name.startswith("_expect ") and binding.span is not None:
+            lookup(b, name, binding.span, scope)
+
+
+def require(b: Build, st: s.Expect, scope: Scope) -> bool:
+    """Read a requirement, and test it as soon as the sizes in it are known."""
+    value = st.value
+    while isinstance(value, s.Group):
+        value = value.body
+    op, within = "==", 0.0
+    if isinstance(value, s.Binary) and value.op in COMPARED:
+        op, left, right = value.op, _known(b, value.left, scope), _known(b, value.right, scope)
+    else:
+        left, right = _known(b, value, scope), True
+    if st.within is not None:
+        within = static(b, st.within, scope, "a tolerance")
+        if op != "==":
+            b.fail("E370", "within goes with ==", st.within.span, f"a tolerance beside {op}")
+    test = partial(_test, b, st, op, left, right, within)
+    if any(isinstance(v, Size) and b.sizes.resolve(v).value is None for v in _flat([left, right])):
+        calls = list(b.calls)
+        b.requirements.append(lambda: _later(b, calls, test))
+    else:
+        test()
+    return True
+
+
+def _known(b: Build, expr: s.Expr, scope: Scope) -> Value:
+    """A number, text or truth value, a size that will be known, or a list of such."""
+    value = b.evaluate(expr, scope)
+    if isinstance(value, Size):
+        return value
+    for part in _flat(value):
+        if not isinstance(part, Size | int | float | str):
+            b.fail(
+                "E304",
+                "what a block requires must be known when the spec is read",
+                expr.span,
+                "is worked out in a run",
+                remedy="expect it in a check",
+            )
+    return value
+
+
+def _flat(value: Value) -> Iterator[Value]:
+    if isinstance(value, list | range):
+        for part in value:
+            yield from _flat(part)
+    else:
+        yield value
+
+
+def _later(b: Build, calls: list[Any], test: Callable[[], None]) -> None:
+    with b.within(calls=calls):
+        test()
+
+
+def _test(b: Build, st: s.Expect, op: str, left: Value, right: Value, within: float) -> None:
+    found, wanted = _resolved(b, left), _resolved(b, right)
+    if _holds(op, found, wanted, within):
+        return
+    sizes = [v for v in _flat([left, right]) if isinstance(v, Size)]
+    text = " ".join(st.value.span.text.split())
+    label = "is false" if wanted is True else f"{found} {op} {wanted} is false"
+    b.fail("E373", f"{text} is required", st.span, label, b.proof_notes(*sizes, skip=st.span))
+
+
+def _resolved(b: Build, value: Value) -> Value:
+    if isinstance(value, list | range):
+        return [_resolved(b, v) for v in value]
+    return b.resolve(value) if isinstance(value, Size) else value
+
+
+def _holds(op: str, left: Value, right: Value, within: float) -> bool:
+    """Whether two values compare as required; lists element by element."""
+    if isinstance(left, list) and isinstance(right, list):
+        pairs = zip(left, right, strict=False)
+        return len(left) == len(right) and all(_holds(op, a, c, within) for a, c in pairs)
+    if isinstance(left, list) or isinstance(right, list):
+        return False
+    if within and not isinstance(left, str) and not isinstance(right, str):
+        return bool(abs(left - right) <= within)
+    try:
+        return bool(COMPARED[op](left, right))
+    except TypeError:
+        return False

@@ -1,0 +1,1 @@
+"""Equations between tensors: arithmetic, axes, indices, reductions, drawings."""

@@ -1,0 +1,215 @@
+"""Affine indices: `x[q, 2*i + u]` looks at an axis through windows.
+
+An index that is a sum of bound indices turns one axis into several running axes: one for each.
+The windows must cover the axis exactly, which is how the number of windows is found; where every
+index has a written range they need only lie on it. An index with a written range that does not
+begin at 0 and go up by 1 is such a form from the start, in an index that does.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dln.compiler.frontend.context import counting, lengths
+from dln.compiler.frontend.context.broadcasting import short
+from dln.compiler.frontend.context.build_context import Build
+from dln.compiler.frontend.context.values import IndexForm, IndexVar, StepIndex, Value, whole_number
+from dln.compiler.frontend.tensors.axes import axes_run, take
+from dln.compiler.ir.graph import Node
+from dln.compiler.ir.sizes import Conflict, Reason, Size
+from dln.grammar.diagnostics import Note, Span
+
+
+def as_form(value: Value) -> IndexForm | None:
+    """An index or a whole number as an affine form."""
+    match value:
+        case IndexForm():
+            return value
+        case IndexVar():
+            return IndexForm(((value, 1),))
+        case bool():
+            return None
+        case int():
+            return IndexForm((), value)
+    return None
+
+
+def arithmetic(
+    b: Build, op: str, left: Value, right: Value, span: Span, spans: tuple[Span, Span]
+) -> IndexForm | StepIndex:
+    """`2*i + u`: indices added, and multiplied by whole numbers; `t - 1`, a step of a scan."""
+    left, right = (_plain(b, v) for v in (left, right))
+    parts = (left, spans[0]), (right, spans[1])
+    if isinstance(left, StepIndex) or isinstance(right, StepIndex):
+        return _step(b, op, *parts, span)
+    x, y = as_form(left), as_form(right)
+    if x is not None and y is not None:
+        if op in "+-":
+            return _sum(x, y, 1 if op == "+" else -1)
+        if op == "*" and not x.terms:
+            return _sum(IndexForm(()), y, x.offset)
+        if op == "*" and not y.terms:
+            return _sum(IndexForm(()), x, y.offset)
+    counting.refuse_operation(b, op, *parts, span)
+
+
+def _plain(b: Build, value: Value) -> Value:
+    """A size as the number that it is, and a whole number as such: `c / 2 * i`."""
+    value = b.resolve(value) if isinstance(value, Size) else value
+    found = whole_number(value)
+    return value if found is None else found
+
+
+def _step(b: Build, op: str, first: counting.Part, second: counting.Part, span: Span) -> StepIndex:
+    """`t - 1`, `t + 2`, `1 + t`."""
+    left, right = first[0], second[0]
+    if op == "+" and isinstance(right, StepIndex):
+        left, right = right, left
+    whole_number = isinstance(right, int) and not isinstance(right, bool)
+    if op not in "+-" or not isinstance(left, StepIndex) or not whole_number:
+        counting.refuse_operation(b, op, first, second, span)
+    return StepIndex(left.attempt, left.offset + (right if op == "+" else -right))
+
+
+def _sum(x: IndexForm, y: IndexForm, factor: int) -> IndexForm:
+    terms = dict(x.terms)
+    for index, c in y.terms:
+        terms[index] = terms.get(index, 0) + c * factor
+    return IndexForm(tuple((i, c) for i, c in terms.items() if c), x.offset + factor * y.offset)
+
+
+def look(b: Build, node: Node, axis: int, form: IndexForm, span: Span) -> Node:
+    """The example axis `axis` seen through an affine index: each of its indices runs."""
+    if not form.terms:  # the indices cancel out: `x[i - i]`
+        return take(b, node, axis, form.offset, span)
+    at = len(node.type.running) + axis
+    _cover(b, node.type.shape[at], form, span)
+    found = lengths.extent(b, node.type.shape[at])
+    ends = None if found is None else _ends(b, found, form, span)
+    if found is not None and ends is None:
+        node = lengths.filled(b, node, (at,), 0.0, span)
+    terms = tuple((abs(c), index.size) for index, c in form.terms)
+    node = b.at(span)("window", node, axis=at, terms=terms, offset=_lowest(b, form, span))
+    for place, (_, c) in enumerate(form.terms, at):
+        if c < 0:
+            node = b.at(span)("flip", node, axis=place)
+    if ends is not None:
+        node = lengths.ended(b, node, at + ends[0], ends[1])
+    for index, _ in form.terms:
+        node = axes_run(b, node, axis, index, span)
+    return node
+
+
+def _ends(
+    b: Build, found: lengths.Extent, form: IndexForm, span: Span
+) -> tuple[int, lengths.Extent | None] | None:
+    """Where an axis ends that is looked at through windows: which of the indices ends earlier for
+    it, and where. None where none of them does; places past the end are then 0.
+
+    Of `x[2*i + u]` there are as many windows i as lie before the end, all of each window.
+    """
+    k = _counting(b, form, span)
+    if k is None or form.terms[k][1] < 0:
+        return None
+    index, step = form.terms[k]
+    others = [(_known(b, i, span), c) for i, c in form.terms if i is not index]
+    furthest = form.offset + sum(c * (n - 1) for n, c in others if c > 0)
+    return k, lengths.stepped(b, found, furthest, step, _known(b, index, span))
+
+
+def _counting(b: Build, form: IndexForm, span: Span) -> int | None:
+    """Which index counts windows, where the others go through each: the one with no range, that of
+    the equation before those of reductions, else the one that no other tensor fixes."""
+    if len(form.terms) == 1:
+        return 0
+    free = [k for k, (index, _) in enumerate(form.terms) if not index.ranged]
+    if len(free) > 1:
+        free = [k for k in free if not form.terms[k][0].reduced] or free
+    if len(free) > 1:
+        inner = form.terms[free[-1]][0]
+        text = f"which of the indices of {short(span.text)} counts windows is not clear"
+        label = "has sequences of unequal lengths"
+        b.fail("E220", text, span, label, remedy=_range_of(b, inner))
+    return free[0] if free else None
+
+
+def _known(b: Build, index: IndexVar, span: Span) -> int:
+    """How far an index goes, which the end of a sequence asks for."""
+    number = b.sizes.resolve(index.size).value
+    if number is None:
+        text = f"nothing says by now how far {index.name} goes in {short(span.text)}"
+        label = "has sequences of unequal lengths"
+        b.fail("E220", text, span, label, remedy=_range_of(b, index))
+    return number
+
+
+def _range_of(b: Build, index: IndexVar) -> str:
+    """What to write for an index that goes through each window."""
+    wide = b.sizes.resolve(index.size).value
+    return f"{index.name} in 0..{'n - 1, for windows n wide' if wide is None else wide - 1}"
+
+
+def _lowest(b: Build, form: IndexForm, span: Span) -> int:
+    """The lowest place that an affine index reaches: there an index that runs backwards is at its
+    end."""
+    lowest = form.offset
+    for index, c in form.terms:
+        if c < 0:
+            size = b.sizes.resolve(index.size).value
+            if size is None:
+                text = f"how far {index.name} runs is not known where it runs backwards"
+                b.fail("E209", text, span, remedy=f"sum({index.name} in 0..2: ...)")
+            lowest += c * (size - 1)
+    return lowest
+
+
+def _cover(b: Build, size: Size, form: IndexForm, span: Span) -> None:
+    """The largest index is the axis's last; with written ranges it may be less. One that runs
+    backwards over nobody knows how many ends where the axis begins."""
+    lowest, covered = Size(form.offset), Size(form.offset + 1)
+    for index, c in form.terms:
+        if c > 0:
+            covered = covered + (index.size - 1) * c
+        else:
+            lowest = lowest + (index.size - 1) * c
+    least = b.sizes.resolve(lowest).value
+    known = b.sizes.resolve(covered).value
+    whole = b.sizes.resolve(size).value
+    if least is not None and least >= 0 and all(index.ranged for index, _ in form.terms):
+        if known is None or whole is None or known <= whole:
+            return
+    if least is not None and least < 0:
+        when = "first" if form.offset < 0 else "last"
+        b.fail("E217", "the index starts before the axis", span, f"is {least} at {when}")
+
+    def fail(c: Conflict) -> Any:
+        notes = tuple(
+            Note(r.span, r.text) for r in b.sizes.proof(size)[:1] if r.span and r.span != span
+        )
+        facts = (_arithmetic_of(b, form, whole),) if whole is not None else ()
+        label = f"this axis has {b.sizes.resolve(size)}"
+        text = f"the windows {short(span.text)} do not fit"
+        if len(form.terms) == 1:
+            text = f"the index {short(span.text)} does not fit"
+        b.fail("E217", text, span, label, notes, "", facts)
+
+    why = Reason(span, f"{short(span.text)} covers the axis")
+    b.equate(covered, size, why, fail)
+    if least is None:
+        b.equate(lowest, Size(0), why, fail)
+
+
+def _arithmetic_of(b: Build, form: IndexForm, whole: int) -> str:
+    """`(7 - 3) / 3 + 1 = 2.33`: how many windows there would be."""
+    upwards = [(i, c) for i, c in form.terms if c > 0]
+    free = [(i, c) for i, c in upwards if b.sizes.resolve(i.size).value is None]
+    rest = form.offset + 1
+    for index, c in upwards:
+        known = b.sizes.resolve(index.size).value
+        rest += c * (known - 1) if known is not None else 0
+    if len(form.terms) == 1 and not free:
+        return f"it goes up to {rest - 1}"
+    if len(free) != 1:
+        return f"they reach {rest} of {whole}"
+    step = free[0][1]
+    return f"({whole} - {rest}) / {step} + 1 = {(whole - rest) / step + 1:.4g} windows"

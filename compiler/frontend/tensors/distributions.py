@@ -1,0 +1,238 @@
+"""The distributions of the language: what stands behind `~`."""
+
+from __future__ import annotations
+
+from dln.compiler.frontend.context import broadcasting
+from dln.compiler.frontend.context.build_context import Build
+from dln.compiler.frontend.context.static_values import want_domain
+from dln.compiler.frontend.context.values import Value, describe
+from dln.compiler.frontend.tensors import pointwise
+from dln.compiler.ir.graph import Node
+from dln.compiler.ir.sizes import BATCH_SIZE, Size
+from dln.compiler.ir.tensor_type import BINARY, PROB, TensorType
+from dln.grammar.diagnostics import Span
+
+LEAST = 2.0**-26
+"""Stands for a uniform number that is 0, where its logarithm is taken."""
+
+
+def _draws(b: Build, span: Span, name: str, *parameters: Value) -> tuple[str, TensorType]:
+    """The site and the shape of a draw: declared, or that of the distribution's parameters."""
+    if b.drawing is None:
+        b.fail(
+            "E343",
+            f"{name} draws, and is written with ~",
+            span,
+            f"a draw from {name}",
+            remedy=f"noise ~ {broadcasting.whole_text(span.text)}",
+        )
+    nodes = [p for p in parameters if isinstance(p, Node) and p.type.shape]
+    if nodes:
+        like = broadcasting.align(b, nodes, span)[0].type
+    else:
+        like = TensorType(b.drawing.shape or ())
+    return b.drawing.take(), _for_each(b, like)
+
+
+def _for_each(b: Build, like: TensorType) -> TensorType:
+    """The shape of numbers drawn for each example, where there are examples."""
+    if not b.frame.batched or "batch" in like.running:
+        return TensorType(like.shape, like.running)
+    sizes = dict(zip(like.running, like.lead, strict=True)) | {"batch": BATCH_SIZE}
+    running = tuple(sorted(sizes, key=lambda axis: broadcasting.ORDER.get(axis, 2)))
+    return TensorType((*(sizes[axis] for axis in running), *like.example), running)
+
+
+def _draw(b: Build, span: Span, kind: str, site: str, like: TensorType) -> Node:
+    site += "".join(f"~{s}" for s in b.round)  # steps that are written out
+    node = b.at(span)("draw", kind=kind, site=site, shape=like.shape, running=like.running)
+    b.drawn[node] = b.loop  # in a scan each step draws anew
+    return node
+
+
+def uniform(b: Build, span: Span, low: Value = 0.0, high: Value = 1.0) -> Value:
+    site, like = _draws(b, span, "uniform", low, high)
+    u = _draw(b, span, "uniform", site, like)
+    if low == 0 and high == 1:
+        return u
+    spans = (span, span)
+    width = _minus(b, high, low, span)
+    return pointwise.binary(
+        b, "add", low, pointwise.binary(b, "mul", width, u, span, spans), span, spans
+    )
+
+
+def _minus(b: Build, x: Value, y: Value, span: Span) -> Value:
+    if isinstance(x, int | float) and isinstance(y, int | float):
+        return x - y
+    return pointwise.binary(b, "sub", x, y, span, (span, span))
+
+
+def normal(b: Build, span: Span, mean: Value = 0.0, deviation: Value = 1.0) -> Value:
+    """Mean and standard deviation; the gradient runs through both."""
+    site, like = _draws(b, span, "normal", mean, deviation)
+    z = _draw(b, span, "normal", site, like)
+    spans = (span, span)
+    scaled = pointwise.binary(b, "mul", deviation, z, span, spans) if deviation != 1 else z
+    return pointwise.binary(b, "add", mean, scaled, span, spans) if mean != 0 else scaled
+
+
+def bernoulli(b: Build, span: Span, p: Value) -> Node:
+    """1 with probability p, else 0."""
+    site, like = _draws(b, span, "bernoulli", p)
+    u = _draw(b, span, "uniform", site, like)
+    return _below(b, u, p, span)
+
+
+def _below(b: Build, u: Node, p: Value, span: Span) -> Node:
+    """1 where a uniform number lies below p, else 0."""
+    node = pointwise.binary(b, "lt", u, p, span, (span, span))
+    return b.make("asserted", b.make("cast", node, kind="real"), domain=BINARY)
+
+
+def relaxed(b: Build, span: Span, p: Value, temperature: Value = 0.5) -> Node:
+    """A number between 0 and 1 in place of a bit, through which the gradient runs: the concrete
+    distribution sigmoid((logit(p) - logit(u)) / temperature) (Maddison, Mnih and Teh 2017)."""
+    node = broadcasting.as_tensor(b, p, span)
+    if not _numbers_between(b, p, b.blame(p, span)):
+        node = want_domain(b, node, PROB, b.blame(p, span), "relaxed")
+    if isinstance(temperature, int | float) and temperature <= 0:
+        at = b.blame(temperature, span)
+        b.fail("E346", "a temperature lies above 0", at, f"is {temperature}")
+    site, like = _draws(b, span, "relaxed", node)
+    u = _draw(b, span, "uniform", site, like)
+    u = b.make("maximum", u, b.make.const(LEAST))
+    make, spans = b.at(span), (span, span)
+    odds = pointwise.binary(b, "sub", _log_odds(b, node, span), _log_odds(b, u, span), span, spans)
+    cool = pointwise.binary(b, "div", odds, temperature, span, spans)
+    return make("sigmoid", cool)
+
+
+def _numbers_between(b: Build, p: Value, at: Span) -> bool:
+    """Whether p is a number or a list of numbers; they lie between 0 and 1."""
+    if isinstance(p, list):
+        return all([_numbers_between(b, v, at) for v in p])
+    if isinstance(p, int | float) and not 0 < p < 1:
+        b.fail("E346", "what is relaxed lies between 0 and 1", at, f"is {p}")
+    return isinstance(p, int | float)
+
+
+def _log_odds(b: Build, p: Node, span: Span) -> Node:
+    make = b.at(span)
+    return make.sub(make("log", p), make("log", make.complement(p)))
+
+
+def categorical(b: Build, span: Span, p: Value) -> Node:
+    """A class with the probabilities p, the last axis: the first one at which their running sum
+    exceeds a uniform share of the total. One without probability is never drawn."""
+    node = broadcasting.quantity(b, broadcasting.as_tensor(b, p, span), span)
+    if not (isinstance(p, list) and all(isinstance(v, int | float) and v >= 0 for v in p)):
+        node = want_domain(b, node, PROB, b.blame(p, span), "categorical")
+    if not node.type.example:
+        at = b.blame(p, span)
+        b.fail("E206", "categorical takes a vector of probabilities", at, "is a single number")
+    axis = len(node.type.shape) - 1
+    rest = TensorType(node.type.shape[:-1], node.type.running)
+    if rest.shape == () and b.drawing is not None and b.drawing.shape:
+        rest = TensorType(b.drawing.shape)
+    site, like = _draws(b, span, "categorical", *_shaped(b, rest))
+    whole = TensorType((*like.shape, node.type.shape[-1]), like.running)
+    sums = broadcasting.spread(b, b.at(span)("cumsum", node, axis=axis), whole, span)
+    total, u = _last(b, sums), _draw(b, span, "uniform", site, like)
+    places = tuple(range(len(like.shape)))
+    share = b.make.broadcast(b.make.mul(u, total), whole, places)
+    most = b.make.broadcast(total, whole, places)
+    reached = b.make("or", b.make("gt", sums, share), b.make("ge", sums, most))
+    return b.make("argmax", reached, axis=len(places))
+
+
+def _shaped(b: Build, like: TensorType) -> tuple[Value, ...]:
+    """A parameter of a shape, or none for a single number."""
+    return (b.make.zeros(like),) if like.shape else ()
+
+
+def _last(b: Build, node: Node) -> Node:
+    """The last element along the last axis: there is one, whatever its size turns out to be."""
+    shape = node.type.shape
+    n = b.sizes.resolve(shape[-1]).value
+    if n is None:
+        return b.make("max", node, axes=(len(shape) - 1,))
+    cut = b.make("slice", node, axis=len(shape) - 1, start=n - 1, stop=n)
+    return b.make("reshape", cut, shape=shape[:-1], running=node.type.running)
+
+
+def mask(b: Build, span: Span, x: Value, p: Value) -> Node:
+    """1 with probability p, else 0, for each element of x, drawn afresh at each update.
+
+    What `dropout` is made of: a draw within an expression. Its place is the equation it stands in.
+    """
+    node = broadcasting.as_tensor(b, x, span)
+    if isinstance(p, int | float) and not 0 < p <= 1:
+        b.fail("E346", "the share that is kept lies above 0, up to 1", b.blame(p, span), f"is {p}")
+    like = _for_each(b, TensorType(node.type.shape, node.type.running))
+    return _below(b, _draw(b, span, "uniform", place_site(b, span, "mask"), like), p, span)
+
+
+def place_site(b: Build, span: Span, what: str) -> str:
+    """The path of a draw within an expression: that of its equation; places of the same kind in
+    one equation are numbered, and so are the rounds and steps that come there."""
+    site = b.site((b.naming.drawn or b.naming).path)
+    known = b.frame.masks.setdefault(f"{site}.{what}", [])
+    place = (b.stretch, *(at for at, _ in b.calls), span)
+    if place not in known:
+        known.append(place)
+    number = known.index(place)
+    return f"{site}.{what}" + (f"#{number + 1}" if number else "")
+
+
+# ---- distortions -------------------------------------------------------------------------------
+
+AT_MOST = {"shift": None, "scale": 0.9, "squeeze": 0.9, "shear": None}
+
+
+def distort(
+    b: Build,
+    span: Span,
+    image: Value,
+    shift: Value = 2,
+    scale: Value = 0.15,
+    squeeze: Value = 0.15,
+    shear: Value = 0.2,
+    background: Value = 0,
+) -> Node:
+    """`image ~ distort(raw.image)`: the image [h, w] or [maps, h, w] moved by chance.
+
+    Each is drawn evenly from its range: a shift of up to `shift` pixels in both directions; sides
+    1 - scale to 1 + scale times as long; one side 1 - squeeze to 1 + squeeze times as long, the
+    other as much shorter; columns slanted by -shear to shear pixels for each row. `background` is
+    what comes in from outside.
+    """
+    node = broadcasting.quantity(b, broadcasting.as_tensor(b, image, span), span)
+    if len(node.type.example) not in (2, 3):
+        at = b.blame(image, span)
+        message = "distort takes an image [h, w] or [maps, h, w]"
+        b.fail("E206", message, at, f"is {b.shown(node.type)}")
+    how = {"shift": shift, "scale": scale, "squeeze": squeeze, "shear": shear}
+    ranges = {k: _range(b, span, k, v) for k, v in how.items()}
+    if isinstance(background, bool) or not isinstance(background, int | float):
+        at = b.blame(background, span)
+        b.fail("E305", "background is a number known when the spec is read", at)
+    lead = TensorType(node.type.lead, node.type.running)
+    five = TensorType((*lead.shape, Size(5)), lead.running)
+    site, like = _draws(b, span, "distort", *_shaped(b, five))
+    whole = TensorType((*like.lead, *node.type.example), like.running)
+    u, spread = _draw(b, span, "uniform", site, like), broadcasting.spread(b, node, whole, span)
+    return b.at(span)("warp", spread, u, **ranges, background=float(background))
+
+
+def _range(b: Build, span: Span, name: str, value: Value) -> float:
+    """How far a distortion goes."""
+    most = AT_MOST[name]
+    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+        at = b.blame(value, span)
+        found = value if isinstance(value, int | float) else describe(value)
+        b.fail("E347", f"{name} is a number from 0 on", at, f"is {found}")
+    if most is not None and value > most:
+        at = b.blame(value, span)
+        b.fail("E347", f"{name} is a share from 0 to {most}", at, f"is {value}")
+    return float(value)

@@ -1,0 +1,80 @@
+"""Pointwise operations on aligned tensors: arithmetic, comparison, choice."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dln.compiler.frontend.context import lengths
+from dln.compiler.frontend.context.broadcasting import align, as_tensor, equal, quantity
+from dln.compiler.frontend.context.build_context import Build
+from dln.compiler.frontend.context.values import Value
+from dln.compiler.frontend.tensors.pairing import refuse_pairs
+from dln.compiler.ir.graph import Node
+from dln.compiler.ir.tensor_type import Domain
+from dln.grammar.diagnostics import Span
+
+COMPARE = {"==": "eq", "!=": "ne", "<": "lt", "<=": "le", ">": "gt", ">=": "ge"}
+
+
+def unary(b: Build, op: str, value: Value, span: Span) -> Node:
+    node = quantity(b, as_tensor(b, value, span), span)
+    return b.at(span)(op, node)
+
+
+def binary(
+    b: Build, op: str, left: Value, right: Value, span: Span, spans: tuple[Span, Span]
+) -> Node:
+    """An arithmetic operation on two values of which at least one is a tensor."""
+    nodes = [quantity(b, as_tensor(b, v, s), s) for v, s in zip((left, right), spans, strict=True)]
+    refuse_pairs(b, nodes, spans)
+    nodes = align(b, nodes, span, spans)
+    if op == "div":
+        nodes[0] = lengths.numerator(b, *nodes)
+    return b.at(span)(op, *nodes)
+
+
+def compare(
+    b: Build, sign: str, left: Value, right: Value, span: Span, spans: tuple[Span, Span]
+) -> Node:
+    """A comparison. Classes compare with classes (and whole numbers) by == and != only."""
+    nodes = [as_tensor(b, v, s) for v, s in zip((left, right), spans, strict=True)]
+    classes = [n.type.domain.name == "class" for n in nodes]
+    if any(classes) and sign not in ("==", "!="):
+        b.fail("E311", "classes have no order", span, remedy="compare them with == or !=")
+    if all(classes):
+        for s, t in [(nodes[0].type.domain.size, nodes[1].type.domain.size)]:
+            if s is not None and t is not None:
+                equal(b, s, t, span, "the two are classes of different sets")
+    elif any(classes):
+        of = nodes[classes.index(True)].type.domain
+        nodes = [_as_class(b, n, of, s) for n, s in zip(nodes, spans, strict=True)]
+    elif len({n.type.kind for n in nodes}) > 1:
+        nodes = [quantity(b, n, s) for n, s in zip(nodes, spans, strict=True)]
+    refuse_pairs(b, nodes, spans)
+    return b.at(span)(COMPARE[sign], *align(b, nodes, span, spans))
+
+
+def _as_class(b: Build, node: Node, of: Domain, span: Span) -> Node:
+    """A whole number beside a class: one of its numbers, as no other would ever be equal."""
+    if node.type.domain.name == "class":
+        return node
+    if node.op == "const" and float(node["value"]).is_integer():
+        number = int(node["value"])
+        size = None if of.size is None else b.sizes.resolve(of.size).value
+        if number < 0 or (size is not None and number >= size):
+            last = "" if size is None else f", 0 to {size - 1}"
+            b.fail("E317", f"{number} is no class{last}", span, f"is {number}",
+                   remedy="classes count from 0")  # fmt: skip
+        return b.at(span).const(number, "index")
+    b.fail("E311", "a class is compared with a class or a whole number", span, "is neither")
+
+
+def choose(b: Build, test: Value, then: Value, other: Value, span: Span, spans: Any) -> Node:
+    """`then if test else other` on tensors, element by element."""
+    t, x, y = (as_tensor(b, v, s) for v, s in zip((test, then, other), spans, strict=True))
+    if t.type.kind != "bool":
+        t = b.at(span)("ne", quantity(b, t, spans[0]), b.make.const(0.0))
+    x, y = quantity(b, x, spans[1]), quantity(b, y, spans[2])
+    refuse_pairs(b, [t, x, y], spans)
+    nodes = align(b, [t, x, y], span, spans)
+    return b.at(span)("where", *nodes)

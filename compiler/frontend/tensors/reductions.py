@@ -1,0 +1,243 @@
+"""Contraction with `@`, and reductions over running axes or over the whole example."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from dln.compiler.frontend.context import lengths, standing, time_axis
+from dln.compiler.frontend.context.broadcasting import (
+    as_tensor,
+    lead_sizes,
+    quantity,
+    running_union,
+    short,
+    whole_text,
+)
+from dln.compiler.frontend.context.build_context import Build
+from dln.compiler.frontend.context.values import Value, shown, whole_number
+from dln.compiler.ir.graph import Node
+from dln.compiler.ir.sizes import Conflict, Reason, Size
+from dln.compiler.ir.tensor_type import BINARY, POSITIVE, PROB, Domain
+from dln.grammar.diagnostics import Note, Span
+
+# ---- contraction -------------------------------------------------------------------------------
+
+
+def contract(b: Build, left: Value, right: Value, span: Span, spans: tuple[Span, Span]) -> Node:
+    """`left @ right`: the last axis of the left with the first of the right."""
+    x, y = (quantity(b, as_tensor(b, v, s), s) for v, s in zip((left, right), spans, strict=True))
+    for n, s in zip((x, y), spans, strict=True):
+        if not n.type.example:
+            b.fail("E205", "@ takes vectors and matrices", s, "is a single number", remedy="use *")
+    p, q = x.type.example[-1], y.type.example[0]
+
+    def fail(c: Conflict) -> Any:
+        shown = [b.shown(n.type) for n in (x, y)]
+        first = Note(spans[0], f"is {shown[0]}: its last axis has {b.sizes.resolve(p)}")
+        notes = (first, *b.proof_notes(p, q, skip=spans[1]))
+        b.fail(
+            "E205",
+            f"the sizes of {short(spans[0].text)} @ {short(spans[1].text)} do not fit",
+            spans[1],
+            f"is {shown[1]}: its first axis has {b.sizes.resolve(q)}",
+            notes,
+            _transposed(b, x, y, spans),
+        )
+
+    b.equate(p, q, Reason(span, f"{short(spans[0].text)} @ {short(spans[1].text)}"), fail)
+    running = running_union([x, y])
+    lead = lead_sizes(b, [x, y], running, span)
+    x = lengths.zeroed(b, x, (len(x.type.shape) - 1,), span)
+    y = lengths.zeroed(b, y, (len(y.type.running),), span)
+    label = {a: i for i, a in enumerate(running)}
+    fresh = len(running)
+    xl = [label[a] for a in x.type.running]
+    yl = [label[a] for a in y.type.running]
+    xe = list(range(fresh, fresh + len(x.type.example)))
+    ye = list(range(xe[-1], xe[-1] + len(y.type.example)))
+    out = [*label.values(), *xe[:-1], *ye[1:]]
+    node = b.at(span)("contract", x, y, left=tuple(xl + xe), right=tuple(yl + ye), out=tuple(out))
+    if node.type.running != running:
+        node = b.make("running", node, running=running)
+    return lengths.resized(b, node, dict(enumerate(lead)))
+
+
+def _transposed(b: Build, x: Node, y: Node, spans: tuple[Span, Span]) -> str:
+    """The transpose that would fit, if one would."""
+    a, c = x.type.example, y.type.example
+    if len(a) == 2 and b.sizes.resolve(a[0]) == b.sizes.resolve(c[0]):
+        return f"{whole_text(spans[0].text)}' @ {whole_text(spans[1].text)}"
+    if len(c) == 2 and b.sizes.resolve(a[-1]) == b.sizes.resolve(c[1]):
+        return f"{whole_text(spans[0].text)} @ {whole_text(spans[1].text)}'"
+    return ""
+
+
+# ---- reductions --------------------------------------------------------------------------------
+
+
+def reduce(b: Build, name: str, value: Value, axes: Sequence[str] | None, span: Span) -> Node:
+    """sum, mean, max, min, argmax, argmin or norm over running axes by name, or the example."""
+    node = as_tensor(b, value, span)
+    if name not in ("argmax", "argmin"):
+        node = quantity(b, node, span)
+    type = node.type
+    lead = len(type.running)
+    _refuse_in_step(b, name, node, axes, span)
+    if axes is None:
+        places = tuple(range(lead, len(type.shape)))
+        if "time" in type.running and not b.mapped and name not in ("argmax", "argmin"):
+            places = (type.running.index("time"), *places)
+    else:
+        places = tuple(type.running.index(a) for a in axes if a in type.running)
+    if not places and name in ("sum", "mean", "max", "min"):
+        return _absent(b, name, node, axes, span)
+    if name in ("argmax", "argmin"):
+        if len(places) != 1:
+            b.fail("E206", f"{name} takes a vector", b.blame(node, span), f"is {b.shown(type)}")
+        if lengths.extent(b, type.shape[places[0]]) is not None:
+            node = lengths.filled(b, quantity(b, node, span), places, OUTSIDE[name], span)
+        return b.at(span)(name, node, axis=places[0])
+    if lengths.uneven(b, type):
+        return _uneven(b, name, node, places, span)
+    return _even(b, name, node, places, span)
+
+
+def _refuse_in_step(
+    b: Build, name: str, node: Node, axes: Sequence[str] | None, span: Span
+) -> None:
+    """A single step has one element of what would be reduced over time."""
+    over = not b.mapped and name not in ("argmax", "argmin") if axes is None else "time" in axes
+    if over and standing.is_sequence(b, node):
+        standing.refuse(b, span, "is taken over all steps")
+
+
+OUTSIDE = {
+    "max": -lengths.LARGE,
+    "argmax": -lengths.LARGE,
+    "min": lengths.LARGE,
+    "argmin": lengths.LARGE,
+}
+"""What is put past the end of a sequence for what looks for an extreme."""
+
+
+def _even(b: Build, name: str, node: Node, places: Sequence[int], span: Span) -> Node:
+    """A reduction over axes that all examples have all of."""
+    make, domain = b.at(span), node.type.domain
+    if name == "mean":
+        mean = make.div(make.sum(node, places), lengths.number(b, node, places, span))
+        return _domain(b, mean, domain) if domain in (PROB, POSITIVE, BINARY) else mean
+    if name == "norm":
+        return make("distance", make.sum(make("square", node), places))
+    return make(name, node, axes=places)
+
+
+def _uneven(b: Build, name: str, node: Node, places: Sequence[int], span: Span) -> Node:
+    """A reduction of a tensor with axes of which each example has a part of its own."""
+    type = node.type
+    if any(type.running[p : p + 1] == ("batch",) for p in places):
+        return _over_examples(b, name, node, places, span)
+    make, like = b.at(span), lengths.uneven(b, type)
+    gone = [p for p in places if p in like]
+    if not gone:
+        return _even(b, name, node, places, span)
+    if name in OUTSIDE:
+        least = make(name, lengths.filled(b, node, gone, OUTSIDE[name], span), axes=places)
+        some = lengths.some(b, type, gone, least.type, span)
+        least = least if some is None else make("where", some, least, make.const(0.0))
+        return _kept_domain(b, least, type.domain)
+    node = lengths.zeroed(b, node, gone, span)
+    if name != "mean":
+        return _even(b, name, node, places, span)
+    total = make.sum(node, places)
+    count = lengths.number(b, node, places, span)
+    at = total.type.running.index("batch")
+    mean = make.div(total, make.broadcast(count, total.type, (at,)))
+    return _domain(b, mean, type.domain) if type.domain in (PROB, POSITIVE, BINARY) else mean
+
+
+def _over_examples(b: Build, name: str, node: Node, places: Sequence[int], span: Span) -> Node:
+    """A reduction over the examples too: of each place, over those that have it."""
+    make, type = b.at(span), node.type
+    axes = lengths.uneven(b, type)
+    tests = [lengths.inside(b, type, axis, span) for axis in axes]
+    has = make.sum(make("cast", functools.reduce(partial(make, "and"), tests), kind="real"), places)
+    some = make("gt", has, make.const(0.0))
+    if name in OUTSIDE:
+        made = make(name, lengths.filled(b, node, axes, OUTSIDE[name], span), axes=places)
+    else:
+        made = make.sum(lengths.zeroed(b, _squared(b, name, node), axes, span), places)
+    if name == "norm":
+        made = make("distance", made)
+    elif name == "mean":
+        made = make.div(made, make("maximum", has, make.const(1.0)))
+    elif name in OUTSIDE:
+        made = make("where", some, made, make.const(0.0))
+    made = _kept_domain(b, made, PROB if type.domain == BINARY and name == "mean" else type.domain)
+    return lengths.even(b, made)
+
+
+def _squared(b: Build, name: str, node: Node) -> Node:
+    return b.make("square", node) if name == "norm" else node
+
+
+def _kept_domain(b: Build, node: Node, domain: Domain) -> Node:
+    if domain not in (PROB, POSITIVE, BINARY) or node.type.domain == domain:
+        return node
+    return b.make("asserted", node, domain=domain)
+
+
+def lowest(b: Build, span: Span, x: Value, k: Value) -> Node:
+    """The places of the k lowest entries of a vector, the lowest first; of equal ones the smaller
+    place."""
+    node = quantity(b, as_tensor(b, x, span), span)
+    if len(node.type.example) != 1:
+        b.fail("E206", "lowest takes a vector", b.blame(x, span), f"is {b.shown(node.type)}")
+    size = b.sizes.resolve(node.type.example[0])
+    k = b.resolve(k) if isinstance(k, Size) else k
+    most = size.value
+    number = whole_number(k)
+    if number is None or number < 1 or (most is not None and number > most):
+        of = "" if most is None else f" from 1 to {most}"
+        found = f"is {shown(k)}"
+        b.fail("E305", f"how many are lowest is a whole number{of}", b.blame(k, span), found)
+    node = lengths.filled(b, node, (len(node.type.running),), lengths.LARGE, span)
+    return b.at(span)("lowest", node, k=number)
+
+
+def last(b: Build, node: Node, span: Span) -> Node:
+    """The last element of each sequence."""
+    if standing.is_sequence(b, node):
+        standing.refuse_both(b, node, span)
+        return standing.marked(b, node, "end", span)  # the step at hand is the last so far
+    if "time" not in node.type.running:
+        b.fail(
+            "E214",
+            "last takes a sequence",
+            b.blame(node, span),
+            f"is {b.shown(node.type)}, which does not run over time",
+        )
+    return time_axis.final(b, time_axis.time_first(b, node, span), span)
+
+
+def _absent(b: Build, name: str, node: Node, axes: Sequence[str] | None, span: Span) -> Node:
+    """A reduction over axes that the tensor does not run over."""
+    if axes is None:
+        return node
+    if name == "sum":
+        missing = [a.split(".")[0] for a in axes]
+        b.fail(
+            "E207",
+            f"nothing here runs over {', '.join(missing)}",
+            span,
+            f"is {b.shown(node.type)}",
+        )
+    return node
+
+
+def _domain(b: Build, node: Node, domain: Domain) -> Node:
+    """A mean of probabilities is one; a mean of 0s and 1s is a probability."""
+    wanted = PROB if domain == BINARY else domain
+    return b.make("asserted", node, domain=wanted)

@@ -1,0 +1,148 @@
+"""Functions of the language that make, join and reshape tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NoReturn
+
+from dln.compiler.frontend.context import absences, broadcasting, lengths
+from dln.compiler.frontend.context.build_context import Build
+from dln.compiler.frontend.context.static_values import whole_size
+from dln.compiler.frontend.context.values import IndexVar, Value, shown, whole_number
+from dln.compiler.ir.graph import Node
+from dln.compiler.ir.sizes import Size
+from dln.compiler.ir.tensor_type import TensorType
+from dln.grammar.diagnostics import Span
+
+
+def onehot(b: Build, span: Span, label: Value) -> Node:
+    """1 at a class and 0 elsewhere; for an index one such row at each of its values."""
+    if isinstance(label, IndexVar):
+        values = b.at(span)("classes", size=label.size)
+        node = b.make("running", values, running=(label.axis,))
+        return b.at(span)("onehot", node, size=label.size)
+    node = broadcasting.as_tensor(b, label, span)
+    if node.type.domain.name != "class" or node.type.domain.size is None:
+        b.fail(
+            "E310",
+            "onehot takes a class",
+            b.blame(label, span),
+            f"is a {node.type.domain}",
+            remedy="declare its number of classes: label: class(10)",
+        )
+    node, has = absences.split(b, node, span)
+    made = b.at(span)("onehot", node, size=node.type.domain.size)
+    if has is None:
+        return made
+    test = b.make.broadcast(has, made.type.like(kind="bool"), tuple(range(len(has.type.shape))))
+    return absences.nothing(b, made, test, span)
+
+
+def filled(value: float) -> Callable[..., Node]:
+    def call(b: Build, span: Span, *sizes: Value) -> Node:
+        shape = tuple(whole_size(b, v, span) for v in sizes)
+        return b.at(span)("broadcast", b.make.const(value), axes=(), shape=shape, running=())
+
+    return call
+
+
+def outer(b: Build, span: Span, x: Value, y: Value) -> Node:
+    """The matrix x[i] * y[j]."""
+    nodes = [broadcasting.quantity(b, broadcasting.as_tensor(b, v, span), span) for v in (x, y)]
+    for n in nodes:
+        if len(n.type.example) != 1:
+            b.fail("E206", "outer takes two vectors", b.blame(n, span), f"is {b.shown(n.type)}")
+    running = broadcasting.running_union(nodes)
+    lead = broadcasting.lead_sizes(b, nodes, running, span)
+    (p,), (q,) = (n.type.example for n in nodes)
+    like = TensorType((*lead, p, q), running)
+    k = len(running)
+    parts = []
+    for n, place in zip(nodes, (k, k + 1), strict=True):
+        axes = (*(running.index(a) for a in n.type.running), place)
+        parts.append(broadcasting.placed(b, n, like, axes, span))
+    return b.make.mul(*parts)
+
+
+def flatten(b: Build, span: Span, x: Value) -> Node:
+    """All axes of one example in one, the last running fastest."""
+    node = broadcasting.as_tensor(b, x, span)
+    total = 1
+    for size in node.type.example:
+        known = b.sizes.resolve(size).value
+        if known is None:
+            b.fail("E209", "flatten needs known sizes", span, f"is {b.shown(node.type)}")
+        total *= known
+    lead, running = len(node.type.lead), node.type.running
+    if len(node.type.example) == 1:
+        return node
+    parts = [i for i in lengths.uneven(b, node.type) if i >= lead]
+    if any(i > lead for i in parts):
+        remedy = "put the axis of the steps first: y[t, i] = x[i, t]"
+        if len(node.type.example) == 2:
+            remedy = f"flatten(({broadcasting.short(b.blame(x, span).text)})')"
+        _refuse_inside(b, span, x, "flatten", remedy)
+    found = lengths.extent(b, node.type.shape[lead]) if parts else None
+    made = b.at(span)("reshape", node, shape=(*node.type.lead, Size.of(total)), running=running)
+    if found is None:
+        return made
+    each = total // b.sizes.resolve(node.type.shape[lead]).constant
+    return lengths.ended(b, made, lead, lengths.longer(b, found, 0, each))
+
+
+def _refuse_inside(b: Build, span: Span, x: Value, who: str, remedy: str) -> NoReturn:
+    """Sequences of unequal lengths may end nowhere but at the end of what is made of them."""
+    text = f"{who} would leave what stands past the end of a sequence in the middle"
+    b.fail("E220", text, b.blame(x, span), "has sequences of unequal lengths", remedy=remedy)
+
+
+def concat(b: Build, span: Span, *parts: Value) -> Value:
+    """Lists joined, or vectors laid end to end."""
+    if parts and all(isinstance(p, list) for p in parts):
+        return [x for p in parts for x in p]
+    if not parts:
+        b.fail("E322", "concat takes at least one argument", span, "takes vectors, or lists")
+    nodes = [broadcasting.quantity(b, broadcasting.as_tensor(b, p, span), span) for p in parts]
+    running = broadcasting.running_union(nodes)
+    lead = broadcasting.lead_sizes(b, nodes, running, span)
+    for n in nodes:
+        if len(n.type.example) != 1:
+            b.fail("E206", "concat takes vectors", b.blame(n, span), f"is {b.shown(n.type)}")
+    spread = [
+        broadcasting.spread(b, n, TensorType((*lead, *n.type.example), running), span)
+        for n in nodes
+    ]
+    if len(spread) == 1:
+        return spread[0]
+    axis = len(running)
+    founds = [lengths.extent(b, n.type.shape[axis]) for n in spread]
+    for part, found in zip(parts[:-1], founds, strict=False):
+        if found is not None:
+            others = [broadcasting.short(b.blame(p, span).text) for p in parts if p is not part]
+            last_of_all = ", ".join([*others, broadcasting.short(b.blame(part, span).text)])
+            _refuse_inside(b, span, part, "concat", f"concat({last_of_all})")
+    made = b.at(span)("concat", *spread, axis=axis)
+    if (last := founds[-1]) is None:
+        return made
+    before = [b.sizes.resolve(n.type.shape[axis]).value for n in spread[:-1]]
+    if any(n is None for n in before):
+        b.fail("E209", "concat needs known sizes before a sequence", span)
+    return lengths.ended(b, made, axis, lengths.longer(b, last, sum(n or 0 for n in before)))
+
+
+def pad(b: Build, span: Span, x: Value, n: Value) -> Node:
+    """A border of `n` zeros around the last two axes (the image), or around a vector."""
+    node = broadcasting.quantity(b, broadcasting.as_tensor(b, x, span), span)
+    border = whole_number(n)
+    if border is None or border < 0:
+        b.fail("E305", "a border is a whole number", b.blame(n, span), f"is {shown(n)}")
+    if not node.type.example:
+        b.fail("E206", "pad takes an image or a vector", b.blame(x, span), "is a single number")
+    last = len(node.type.shape)
+    for axis in range(last - min(2, len(node.type.example)), last):
+        found = lengths.extent(b, node.type.shape[axis])
+        node = lengths.filled(b, node, (axis,), 0.0, span)
+        node = b.at(span)("pad", node, axis=axis, before=border, after=border)
+        if found is not None:
+            node = lengths.ended(b, node, axis, lengths.longer(b, found, 2 * border))
+    return node

@@ -1,0 +1,1 @@
+"""`train`: what is minimised, by which optimiser, for how long, watched how."""

@@ -1,0 +1,154 @@
+"""Optimisers that search along lines, as L-BFGS does: what they ask of the runtime.
+
+No equation here can say that a loss is worked out again and again until a step is good enough. So
+the body of such an optimiser is one line, `p := descent(p, g, ...)`. The phase then has a program
+for the loss and its gradients, and a record of the rules by which the runtime moves all parameters
+together. A line search needs a function: the loss of the whole set, the same at every look.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from dln.compiler.frontend.context.build_context import Build
+from dln.compiler.frontend.context.static_values import static, whole
+from dln.compiler.frontend.context.values import Builtin, OptimiserUse, Scope
+from dln.compiler.ir.graph import Node, ancestors
+from dln.compiler.model import DataSet, Descending
+from dln.grammar import syntax as s
+from dln.grammar.diagnostics import Note, Span
+
+if TYPE_CHECKING:
+    from dln.compiler.frontend.training.phase_scope import Collected
+
+CLOCKS = ("epoch", "update", "progress")
+RULES = ("history", "c1", "c2", "trials", "grad_tol", "change_tol")
+REALS = ("c1", "c2", "grad_tol", "change_tol")
+
+
+def asked(b: Build, use: OptimiserUse) -> Descending | None:
+    """The rules of a descent, if that is what the body of an optimiser consists of."""
+    syntax = use.definition.syntax
+    call = _descent_call(use)
+    if call is None:
+        return None
+    scope = use.definition.scope.child()
+    for name, value in use.options.items():
+        scope.value(name, value, use.span)
+    with b.call(use.span, syntax.name):
+        for option in syntax.options:
+            if option.name not in use.options and option.default is not None:
+                scope.value(option.name, b.evaluate(option.default, scope), option.span)
+        return _rules(b, use, call, scope)
+
+
+def _descent_call(use: OptimiserUse) -> s.Call | None:
+    """The call of the language's own `descent`, where it is all that an optimiser does."""
+    syntax = use.definition.syntax
+    if len(syntax.body) != 1 or not isinstance(syntax.body[0], s.SetTo):
+        return None
+    call = syntax.body[0].value
+    if not isinstance(call, s.Call) or not isinstance(call.function, s.Name):
+        return None
+    found = use.definition.scope.lookup(call.function.id)
+    value = found.find() if found is not None and found.static else None
+    own = isinstance(value, Builtin) and value.name == "descent"
+    return call if own and syntax.body[0].name == syntax.names[0] else None
+
+
+def _rules(b: Build, use: OptimiserUse, call: s.Call, scope: Scope) -> Descending:
+    """`descent(p, g, history, c1, c2, trials, grad_tol, change_tol)`, its numbers worked out."""
+    syntax = use.definition.syntax
+    first = [a.id if isinstance(a, s.Name) else "" for a in call.arguments[:2]]
+    if len(call.arguments) != 2 + len(RULES) or first != list(syntax.names):
+        b.fail("E322", f"descent takes {', '.join([*syntax.names, *RULES])}", call.span)
+    given = dict(zip(RULES, call.arguments[2:], strict=True))
+    history, trials = (_count(b, use, given[k], scope, k) for k in ("history", "trials"))
+    c1, c2, grad_tol, change_tol = (_real(b, use, given[k], scope, k) for k in REALS)
+    if not 0 < c1 < c2 < 1:
+        b.fail("E369", "a line search needs 0 < c1 < c2 < 1", use.span,
+               f"c1 is {c1:g}, c2 is {c2:g}", remedy="c1 = 1e-4, c2 = 0.9")  # fmt: skip
+    return Descending(syntax.name, history, c1, c2, trials, grad_tol, change_tol, call.span)
+
+
+def _count(b: Build, use: OptimiserUse, expr: Any, scope: Scope, what: str) -> int:
+    value = whole(b, expr, scope, what)
+    if value < 1:
+        b.fail("E305", f"{what} is at least 1", use.span, f"{what} is {value}")
+    return value
+
+
+def _real(b: Build, use: OptimiserUse, expr: Any, scope: Scope, what: str) -> float:
+    value = static(b, expr, scope, what)
+    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+        b.fail("E305", f"{what} is a number, 0 or more", use.span, f"{what} is {value}")
+    return float(value)
+
+
+# ---- what such a phase may hold ----------------------------------------------------------------
+
+
+def check(
+    b: Build, st: s.Train, body: Sequence[tuple[Any, Scope]], got: Collected, said: dict[str, Any],
+    data: DataSet,
+) -> None:  # fmt: skip
+    """Refuse a phase in which the loss is no function that a search could follow."""
+    assert got.descent is not None
+    name = got.descent.name
+    line = next(x for x, _ in body if isinstance(x, s.Minimize | s.Step))
+    _alone(b, name, line, [x for x, _ in body])
+    _whole_set(b, st, name, said)
+    _function(b, name, [x.loss for x in got.lines], data, line.span)
+
+
+def _alone(b: Build, name: str, line: Any, body: Iterable[Any]) -> None:
+    """Nothing else changes anything while it searches."""
+    text = f"{name} moves parameters alone in its phase"
+    if isinstance(line, s.Step):
+        b.fail("E366", text, line.span, "is one of several steps, or may be",
+               remedy="minimize in the phase itself, without step")  # fmt: skip
+    others = (x for x in body if isinstance(x, s.Minimize | s.Update | s.Step | s.SetTo))
+    for other in others:
+        if other is not line:
+            notes = (Note(line.optimiser.span, "searches here"),)
+            b.fail("E366", text, other.span, "something else changes here", notes,
+                   "two phases, one after the other")  # fmt: skip
+
+
+def _whole_set(b: Build, st: s.Train, name: str, said: dict[str, Any]) -> None:
+    """Each look is at all examples, each once."""
+    at: dict[str, Span] = {c.kind: c.span for c in st.clauses if isinstance(c, s.Clause)}
+    if said["batch"] is not None:
+        read = "stream" if "stream" in at else "batch"
+        few = "1 example" if said["batch"] == 1 else f"{said['batch']:,} examples"
+        label = f"reads {few} at a time"
+        b.fail("E365", f"{name} needs the loss of the whole set", at.get(read, st.name.span), label,
+               remedy="batch all")  # fmt: skip
+    if said["order"] not in ("shuffled", "file"):
+        b.fail("E365", f"{name} needs the loss of the whole set, each example once", at["order"],
+               "picks other examples every time", remedy="leave out order")  # fmt: skip
+
+
+def _function(b: Build, name: str, losses: Iterable[Node], data: DataSet, span: Span) -> None:
+    """The loss depends on parameters and data alone: on no draw, and not on the time."""
+    for node in everything(losses):
+        drawn = node.op == "draw"
+        if node.op == "input" and node["name"] in data.fields:
+            drawn = data.fields[node["name"]].drawn
+        clock = node.op == "clock" and node["name"] in CLOCKS
+        if drawn or clock:
+            what = "draws at random" if drawn else f"depends on {node['name']}"
+            notes = tuple(Note(at, "here") for at in b.graph.spans.get(node, ())[:1] if drawn)
+            b.fail("E367", f"{name} needs a loss that is the same at every look", span,
+                   f"this one {what}", notes, "sgd, or a loss without it")  # fmt: skip
+
+
+def everything(nodes: Iterable[Node]) -> Iterator[Node]:
+    """All that some nodes need, the insides of loops too."""
+    for node in ancestors(nodes):
+        yield node
+        if node.op == "scan":
+            yield from everything(node["body"].nexts)
+        elif node.op == "item":
+            yield from everything([node["value"]])

@@ -1,0 +1,270 @@
+"""Steps: what is minimised over what, and what is updated.
+
+Several steps run in order on the same minibatch; each sees the parameters left by the one before.
+In the graph this is substitution: after a step, a parameter's name means its new value. It is a
+value as any other parameter is: no gradient runs into the update that it came from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from dln.compiler.frontend.context import broadcasting
+from dln.compiler.frontend.context.build_context import Build, Naming
+from dln.compiler.frontend.context.static_values import lookup
+from dln.compiler.frontend.context.values import OptimiserDef, OptimiserUse, Scope, describe
+from dln.compiler.frontend.instances.instances import live_only, option_values
+from dln.compiler.frontend.instances.owning import owned_by
+from dln.compiler.frontend.tensors import pointwise, reductions
+from dln.compiler.frontend.training import line_search, persistent_state
+from dln.compiler.frontend.training.optimisers import Updated, optimise, remembers, shaped
+from dln.compiler.frontend.training.phase_scope import Collected, bind, flat
+from dln.compiler.ir import masks
+from dln.compiler.ir.graph import Node, ancestors
+from dln.compiler.model import Descending, Line
+from dln.grammar import syntax as s
+from dln.grammar.diagnostics import Note, Span
+
+# ---- steps -------------------------------------------------------------------------------------
+
+
+def body(b: Build, statements: Sequence[tuple[Any, Scope]], name: str, got: Collected) -> None:
+    """Minimise and update lines, in runs; each `step` is a run of its own."""
+    run: list[tuple[Any, Scope]] = []
+    for st, scope in statements:
+        if isinstance(st, s.Minimize | s.Update | s.SetTo):
+            run.append((st, scope))
+        elif isinstance(st, s.Step):
+            _step(b, run, name, got)
+            run = []
+            inner = in_step(b, st, scope)
+            _step(b, list(flat(b, st.body, inner)), inner.path, got)
+        else:
+            with b.collecting():
+                _look(b, st, scope)
+    _step(b, run, name, got)
+
+
+def in_step(b: Build, st: s.Step, scope: Scope) -> Scope:
+    """The names of a step: its equations draw and make instances of their own."""
+    inner = scope.child(f"{scope.path}.{st.name}")
+    with b.within(stretch=inner.path):
+        bind(b, st.body, inner)
+    return inner
+
+
+def _look(b: Build, st: Any, scope: Scope) -> None:
+    """Work out what nobody may ask for, so that what is wrong with it is found."""
+    if isinstance(st, s.Define | s.Draw | s.Kept):
+        lookup(b, st.target.name, st.span, scope)
+
+
+def _step(b: Build, run: Sequence[tuple[Any, Scope]], site: str, got: Collected) -> None:
+    """All updates of a step are worked out from the old parameters, then made together."""
+    new: dict[str, tuple[Node, Span]] = {}
+    for i, (st, scope) in enumerate(run):
+        with b.collecting(), b.within(stretch=_stretch(b, scope)):
+            if isinstance(st, s.Minimize):
+                where = (
+                    site if sum(isinstance(x, s.Minimize) for x, _ in run) == 1 else f"{site}#{i}"
+                )
+                _minimize(b, st, scope, where, new, got)
+            elif isinstance(st, s.Update):
+                _update(b, st, scope, new)
+            elif isinstance(st, s.SetTo):
+                persistent_state.assign(b, st, scope)
+            elif isinstance(st, s.Let | s.Define | s.Draw | s.Kept):
+                _look(b, st, scope)
+            else:
+                word = st.span.text.split()[0]
+                b.fail("E406", f"{word} stands in the phase, not in one of its steps", st.span)
+    for path, (node, span) in new.items():
+        got.updates[path] = node
+        b.frame.params[path] = _left(b, path, node, span)
+    b.frame.version = next(b.counter)
+
+
+def _stretch(b: Build, scope: Scope) -> str:
+    """The step or round that a line belongs to; none for those of the phase itself."""
+    return "" if scope.path == b.frame.site else scope.path
+
+
+def _left(b: Build, path: str, node: Node, span: Span) -> Node:
+    """A parameter's new value as the steps to come see it: one node for each parameter, so that
+    two with equal values stay two, and gradients end there."""
+    return b.mark(b.at(span)("stop", node, path=path), span, path)
+
+
+def _minimize(
+    b: Build,
+    st: s.Minimize,
+    scope: Scope,
+    site: str,
+    new: dict[str, tuple[Node, Span]],
+    got: Collected,
+) -> None:
+    loss = _loss(b, st, scope)
+    use = b.evaluate(st.optimiser, scope)
+    if isinstance(use, OptimiserDef):
+        syntax, at = use.syntax, st.optimiser.span
+        option_values(b, syntax.options, (), scope, syntax.name, at)
+        use = OptimiserUse(use, {}, at)
+    if not isinstance(use, OptimiserUse):
+        b.fail(
+            "E354",
+            "with takes an optimiser",
+            st.optimiser.span,
+            f"is {describe(use)}",
+            remedy="with sgd(lr = 0.1)",
+        )
+    paths = [p for p in _over(b, st, scope) if b.params[p].trainable]
+    if not paths:
+        b.fail(
+            "E355",
+            "there is nothing to learn here",
+            _named(st),
+            "has no parameters",
+        )
+    rules = line_search.asked(b, use)
+    if rules is not None:
+        return _descend(b, st, rules, loss, paths, got)
+    still, slopes = _still(b, st, loss, got), dict[str, Node]()
+    for path in paths:
+        param = b.frame.params.get(path, b.params[path].node)
+        grad = slopes[path] = live_only(b, b.at(st.span)("grad", loss, param), param)
+        done = optimise(b, use, b.params[path].node, param, grad, site, still)
+        _one_memory(b, use, path, done, got)
+        _set(b, path, done.value, st.span, new)
+        got.states.update(done.states)
+        got.first.update(done.first)
+        got.estimates += done.estimates
+    got.lines.append(Line(loss, slopes, dict(b.frame.params), _named(st)))
+
+
+def _descend(
+    b: Build, st: s.Minimize, rules: Descending, loss: Node, paths: list[str], got: Collected
+) -> None:
+    """The runtime searches, then moves the parameters that the loss depends on: they stay here."""
+    needed = set(ancestors([loss]))
+    nodes = {path: b.params[path].node for path in paths}
+    moved = {path: node for path, node in nodes.items() if node in needed}
+    slopes = {path: b.at(st.span)("grad", loss, node) for path, node in moved.items()}
+    got.updates |= moved
+    got.lines.append(Line(loss, slopes, {}, _named(st)))
+    got.descent = rules
+
+
+def _still(b: Build, st: s.Minimize, loss: Node, got: Collected) -> Node:
+    """The loss that states are estimated on: no parameter moved by an earlier step, and the mean
+    over the examples also where `total` adds them up."""
+    if len(got.objectives) > len(got.lines):
+        loss = got.objectives[len(got.lines)]
+    summed = st.total and loss.op == "sum" and "batch" in loss.operands[0].type.running
+    return batch_reduced(b, loss.operands[0], False, st.loss.span) if summed else loss
+
+
+def _one_memory(b: Build, use: OptimiserUse, path: str, done: Updated, got: Collected) -> None:
+    """What an optimiser remembers of a parameter is of all its moves: of two optimisers with memory
+    none would know what the other does."""
+    before = got.optimised.setdefault(path, [])
+    if any(map(remembers, before)) and remembers(done):
+        b.fail(
+            "E356",
+            f"{path} is moved twice by optimisers with memory",
+            use.span,
+            "an earlier step moves it already",
+            remedy="minimise the sum of the losses in one step",
+        )
+    before.append(done)
+
+
+def _named(st: s.Minimize) -> Span:
+    """What stands behind `over`."""
+    return st.over[0].span.to(st.over[-1].span)
+
+
+def _over(b: Build, st: s.Minimize, scope: Scope) -> list[str]:
+    """The paths of what is learned; `net.h` means the instance that the equation h made."""
+    return list(dict.fromkeys(path for e in st.over for path in owned_by(b, e, scope)))
+
+
+def _update(b: Build, st: s.Update, scope: Scope, new: dict[str, tuple[Node, Span]]) -> None:
+    """`update p += e`: e averaged over the batch (added up with `total`) is added to p."""
+    path = one_parameter(b, st.target, scope, "update changes")
+    value = broadcasting.as_tensor(b, b.evaluate(st.value, scope), st.value.span)
+    step = batch_reduced(b, broadcasting.quantity(b, value, st.value.span), st.total, st.value.span)
+    param = b.frame.params.get(path, b.params[path].node)
+    step = shaped(b, step, param.type, st.value.span, broadcasting.short(st.target.span.text))
+    spans = (st.target.span, st.value.span)
+    _set(b, path, pointwise.binary(b, "add", param, step, st.span, spans), st.span, new)
+
+
+def one_parameter(b: Build, expr: s.Expr, scope: Scope, who: str) -> str:
+    """The path of the one parameter that an expression names."""
+    value = b.evaluate(expr, scope)
+    paths = [k for k, p in b.params.items() if p.node is value or b.frame.params.get(k) is value]
+    if len(paths) != 1:
+        b.fail(
+            "E358",
+            f"{who} one parameter",
+            expr.span,
+            f"is {describe(value)}",
+            remedy="a parameter by its name: net.W",
+        )
+    return paths[0]
+
+
+def _set(b: Build, path: str, node: Node, span: Span, new: dict[str, tuple[Node, Span]]) -> None:
+    if path in new:
+        b.fail(
+            "E359",
+            f"{path} is changed twice in one step",
+            span,
+            "changed again",
+            (Note(new[path][1], "first here"),),
+            remedy="put the lines into two steps; of two losses, minimise the sum in one line",
+        )
+    new[path] = (masks.live_only(b.at(span), node, b.params[path].node), span)
+
+
+# ---- losses ------------------------------------------------------------------------------------
+
+
+def losses(b: Build, st: Sequence[Any], scope: Scope) -> list[Node]:
+    """The losses of a phase, worked out with the parameters of this frame."""
+    found = []
+    for inner, where in flat(b, st, scope):
+        if isinstance(inner, s.Minimize):
+            with b.within(stretch=_stretch(b, where)):
+                found.append(_loss(b, inner, where))
+        elif isinstance(inner, s.Step):
+            found += losses(b, inner.body, in_step(b, inner, where))
+    return found
+
+
+def _loss(b: Build, st: s.Minimize, scope: Scope) -> Node:
+    """One number: the mean over the batch, or the sum with `total`."""
+    with b.within(naming=Naming.unnamed(scope.space)):  # the same instances, whoever asks
+        node = broadcasting.as_tensor(b, b.evaluate(st.loss, scope), st.loss.span, "the loss")
+    return _over_batch(b, node, st.total, st.loss.span, "a loss")
+
+
+def _over_batch(b: Build, node: Node, total: bool, span: Span, what: str) -> Node:
+    node = broadcasting.quantity(b, node, span)
+    if node.type.example or "time" in node.type.running:
+        b.fail(
+            "E357",
+            f"{what} is one number for each example",
+            span,
+            f"is {b.shown(node.type)}",
+            remedy=f"sum({broadcasting.whole_text(span.text)})",
+        )
+    return batch_reduced(b, node, total, span)
+
+
+def batch_reduced(b: Build, node: Node, total: bool, span: Span) -> Node:
+    """The mean (or sum) over the batch, where there is one."""
+    if "batch" not in node.type.running:
+        return node
+    return reductions.reduce(b, "sum" if total else "mean", node, ("batch",), span)

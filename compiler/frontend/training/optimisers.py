@@ -1,0 +1,198 @@
+"""Optimisers: the equations of an `optimiser` block applied to a parameter and its gradient.
+
+The result is graph like everything else: the parameter's new value, and the new values of the
+optimiser's states. A state may be estimated instead of carried along: `curvature(500) every 1
+epoch`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+from dln.compiler.frontend.context import broadcasting
+from dln.compiler.frontend.context.build_context import Build
+from dln.compiler.frontend.context.static_values import lookup, whole
+from dln.compiler.frontend.context.values import Builtin, OptimiserUse, Scope
+from dln.compiler.ir.graph import Node
+from dln.compiler.ir.sizes import Conflict, Reason
+from dln.compiler.ir.tensor_type import TensorType
+from dln.compiler.model import Estimating
+from dln.grammar import syntax as s
+from dln.grammar.diagnostics import Span
+
+
+@dataclass
+class Updated:
+    """What an optimiser does to one parameter: its new value; states with first and new values;
+    states that are estimated (their new value stands in `states` only where an equation gives it).
+    """
+
+    value: Node
+    states: dict[str, Node]
+    first: dict[str, Node]
+    estimates: list[Estimating] = field(default_factory=list)
+
+
+def optimise(
+    b: Build, use: OptimiserUse, param: Node, held: Node, grad: Node, site: str, loss: Node
+) -> Updated:
+    """One parameter under an optimiser. It holds the parameter itself, or what earlier steps have
+    left in it. `n` counts the updates from 1. States are estimated on `loss`."""
+    syntax = use.definition.syntax
+    scope = use.definition.scope.child()
+    target, gradient = syntax.names[0], syntax.names[1]
+    scope.value(target, held, use.span)
+    scope.value(gradient, grad, use.span)
+    n = b.at(use.span).add(b.make("clock", name="update"), b.make.const(1.0))
+    scope.value("n", n, use.span)
+    for name, value in use.options.items():
+        scope.value(name, value, use.span)
+    out = Updated(held, {}, {})
+    with b.call(use.span, syntax.name):
+        for option in syntax.options:
+            if option.name not in use.options and option.default is not None:
+                scope.value(option.name, b.evaluate(option.default, scope), option.span)
+        paths = _states(b, syntax, scope, param, site, loss, out)
+        for st in syntax.body:
+            if isinstance(st, s.SetTo | s.Define):
+                _assign(b, st, scope, param.type)
+    out.value = lookup(b, target, use.span, scope)
+    fixed = {e.path for e in out.estimates}
+    for name, path in paths.items():
+        new = lookup(b, name, use.span, scope)
+        if path not in fixed or new.op != "state":
+            out.states[path] = new
+    return out
+
+
+def _states(
+    b: Build, syntax: s.Optimiser, scope: Scope, param: Node, site: str, loss: Node, out: Updated
+) -> dict[str, str]:
+    """The states of an optimiser for one parameter, of the parameter's shape."""
+    paths = {}
+    for st in syntax.body:
+        if isinstance(st, s.State):
+            path = f"{site}.{syntax.name}.{st.name}:{param['path']}"
+            estimated = _estimated(b, st, scope)
+            if estimated is not None:
+                bend = b.at(st.span)("curvature", loss, param)
+                out.estimates.append(Estimating(path, bend, *estimated, st.span))
+            value = 0 if estimated is not None else b.evaluate(st.value, scope)
+            first = broadcasting.as_tensor(b, value, st.span)
+            out.first[path] = broadcasting.spread(b, first, param.type, st.span)
+            if not first.type.shape and param.type.shape:
+                shape = param.type.shape
+                out.first[path] = b.make("broadcast", first, axes=(), shape=shape, running=())
+            scope.value(st.name, b.at(st.span)("state", path=path, type=param.type), st.span)
+            paths[st.name] = path
+    return paths
+
+
+def remembers(done: Updated) -> bool:
+    """Whether an optimiser's new value depends on what it keeps. What is multiplied by the number
+    0 does not count: `sgd` without momentum."""
+    seen, front = set[Node](), [done.value]
+    while front:
+        node = front.pop()
+        if node.op == "state" and node["path"] in done.first:
+            return True
+        nothing = node.op == "mul" and any(map(_is_zero, node.operands))
+        if not nothing and node.op not in ("grad", "stop"):
+            front += (o for o in node.operands if o not in seen)
+        seen.add(node)
+    return False
+
+
+def _is_zero(node: Node) -> bool:
+    while node.op in ("broadcast", "asserted", "running"):
+        node = node.operands[0]
+    return node.op == "const" and node["value"] == 0
+
+
+# ---- states that are estimated -----------------------------------------------------------------
+
+
+def _estimated(b: Build, st: s.State, scope: Scope) -> tuple[int, int] | None:
+    """The sample and the number of epochs of `curvature(sample) every n epochs`; None for a state
+    that begins with a value."""
+    text = broadcasting.short(st.value.span.text)
+    call = _curvature_call(b, st.value, scope)
+    if call is None and st.every is None:
+        return None
+    if call is None:
+        b.evaluate(st.value, scope)  # curvature as a part of it has an error of its own
+        remedy = f"state {st.name} = {text}"
+        place = st.every.span if st.every is not None else st.span
+        b.fail("E364", "only curvature is estimated every so often", place, remedy=remedy)
+    if st.every is None:
+        remedy = f"state {st.name} = {text} every 1 epoch"
+        b.fail("E363", "it is not said how often curvature is estimated", call.span, remedy=remedy)
+    if st.every.unit != "epoch":
+        label, remedy = f"counts {st.every.unit}s", "every 1 epoch"
+        b.fail("E364", "curvature is estimated at the start of an epoch", st.every.span, label,
+               remedy=remedy)  # fmt: skip
+    if len(call.arguments) != 1 or isinstance(call.arguments[0], s.Named | s.Ranged):
+        b.fail("E322", "curvature takes the number of examples it is estimated on", call.span,
+               remedy="curvature(500)")  # fmt: skip
+    sample = _counted(b, call.arguments[0], scope, "a sample", "example")
+    return sample, _counted(b, st.every.count, scope, "the time between estimates", "epoch")
+
+
+def _curvature_call(b: Build, expr: s.Expr, scope: Scope) -> s.Call | None:
+    """The call of the language's own function `curvature`, if the expression is one."""
+    if not isinstance(expr, s.Call) or not isinstance(expr.function, s.Name):
+        return None
+    found = scope.lookup(expr.function.id)
+    value = found.find() if found is not None and found.static else None
+    return expr if isinstance(value, Builtin) and value.name == "curvature" else None
+
+
+def _counted(b: Build, expr: s.Expr, scope: Scope, what: str, unit: str) -> int:
+    """A whole number of at least 1."""
+    value = whole(b, expr, scope, what)
+    if value < 1:
+        b.fail("E305", f"{what} has at least one {unit}", expr.span, f"is {value}")
+    return value
+
+
+def _assign(b: Build, st: s.SetTo | s.Define, scope: Scope, like: TensorType) -> None:
+    """`p := e` gives the name a new value for the lines that follow; the shape stays."""
+    name = st.name if isinstance(st, s.SetTo) else st.target.name
+    node = broadcasting.as_tensor(b, b.evaluate(st.value, scope), st.value.span, name)
+    node = broadcasting.quantity(b, node, st.value.span)
+    if isinstance(st, s.SetTo):
+        node = shaped(b, node, like, st.value.span)
+    scope.value(name, node, st.span)
+
+
+def refuse_running(b: Build, node: Node, span: Span, what: str) -> NoReturn:
+    """Of what is one for all examples and steps, a value for each of them."""
+    axes = [a for a in node.type.running if a in ("batch", "time")]
+    each = " and ".join({"batch": "example of the batch", "time": "step"}[a] for a in axes)
+    text = f"mean({', '.join(axes)}: {broadcasting.short(span.text)})"
+    b.fail("E202", f"{what} is one for all examples", span, f"has a value for each {each or 'row'}",
+           remedy=text if axes else "")  # fmt: skip
+
+
+def shaped(b: Build, node: Node, like: TensorType, span: Span, what: str = "it") -> Node:
+    """A new value in the shape of what it replaces; a single number fills it."""
+    if node.type.running != like.running:
+        refuse_running(b, node, span, "the new value" if what == "it" else what)
+    if not node.type.shape and like.shape:
+        return b.at(span)("broadcast", node, axes=(), shape=like.shape, running=like.running)
+
+    def complain(c: Conflict | None = None) -> Any:
+        b.fail(
+            "E202",
+            "the new value has another shape",
+            span,
+            f"is {b.shown(node.type)}",
+            facts=(f"{what} is {b.shown(like)}",),
+        )
+
+    if len(node.type.example) != len(like.example):
+        complain()
+    for old, new in zip(like.example, node.type.example, strict=True):
+        b.equate(old, new, Reason(span, "the new value of a parameter"), complain)
+    return node

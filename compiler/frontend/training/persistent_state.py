@@ -1,0 +1,212 @@
+"""States of a phase: what it keeps from update to update, beside the minibatch.
+
+    state chain[784] ~ bernoulli(0.5)
+    chain := gibbs(R, chain, 15)
+
+There is one row for each example of a full minibatch; a shorter minibatch reads and sets the first
+rows. In the graph a state is a source that runs over the batch, so an equation takes it as it takes
+a field, and no gradient runs into the update before. Its name means the old value all through an
+update.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from dln.compiler.frontend.context import broadcasting
+from dln.compiler.frontend.context.build_context import Build, Drawing
+from dln.compiler.frontend.context.static_values import domain_of, lookup, size, want_domain, word
+from dln.compiler.frontend.context.values import Scope, Value, describe
+from dln.compiler.frontend.scan.equations import naming, once
+from dln.compiler.ir.graph import Node, ancestors
+from dln.compiler.ir.sizes import BATCH_SIZE, Conflict, Reason, Size
+from dln.compiler.ir.tensor_type import REAL, TensorType, fits
+from dln.compiler.model import Estimating
+from dln.grammar import syntax as s
+from dln.grammar.diagnostics import Note, Span
+
+RUNNING = ("batch",)
+
+
+@dataclass(eq=False)
+class Kept:
+    """The states of one phase by path: first values, new values, and where each is declared and
+    set."""
+
+    first: dict[str, Node] = field(default_factory=dict)
+    after: dict[str, Node] = field(default_factory=dict)
+    declared: dict[str, Span] = field(default_factory=dict)
+    places: dict[str, Span] = field(default_factory=dict)
+
+
+def bind(b: Build, body: Sequence[Any], scope: Scope) -> None:
+    """Bind the states that some statements of a phase declare."""
+    for st in body:
+        if isinstance(st, s.Kept):
+            once(b, scope, st.target.name, st.target.span, partial(_before, b, st, scope))
+    for st in body:
+        if isinstance(st, s.Define | s.Draw) and st.target.name in scope.names:
+            note = Note(scope.names[st.target.name].span or st.span, "declared here")
+            name, text = st.target.name, broadcasting.short(st.value.span.text)
+            b.fail("E402", f"{name} is a state of the phase, which is set with :=", st.span,
+                   "is an equation", (note,), f"{name} := {text}")  # fmt: skip
+
+
+def _before(b: Build, st: s.Kept, scope: Scope) -> Node:
+    """What a state holds before the update, for each example of the minibatch."""
+    name, kept = st.target.name, b.frame.kept
+    if kept is None:
+        b.fail("E400", f"what stands outside of updates cannot use {name}", st.target.span,
+               "is a state of the phase")  # fmt: skip
+    path = f"{scope.path}.{name}"
+    if path not in kept.first:
+        kept.first[path] = _first(b, st, scope, path)
+        kept.declared[path] = st.target.span
+    like = kept.first[path].type
+    return b.mark(b.at(st.target.span)("state", path=path, type=like), st.target.span, path)
+
+
+def _first(b: Build, st: s.Kept, scope: Scope, path: str) -> Node:
+    """The first value of a state: for as many rows as there will be."""
+    dims = tuple(size(b, d, scope) for d in st.target.dims or ())
+    node = _begins(b, st, scope, path, dims)
+    domain = domain_of(b, st.target.domain, scope)
+    if domain is not None:
+        node = want_domain(b, node, domain, st.value.span, st.target.name, "is said to be")
+    elif node.type.kind != "index":
+        node = broadcasting.quantity(b, node, st.value.span)
+    if domain is None:  # a number like 0 is a beginning, and says nothing of what follows
+        domain = REAL if node.op == "const" else node.type.domain
+    like = TensorType((BATCH_SIZE, *dims), RUNNING, node.type.kind, domain)
+    return _in_rows(b, node, like, st.value.span, st.target.name, st.target.span)
+
+
+def _begins(b: Build, st: s.Kept, scope: Scope, path: str, dims: tuple[Size, ...]) -> Node:
+    """What stands behind = or ~, worked out where there is no minibatch yet."""
+    name, span = st.target.name, st.value.span
+    frame = b.new_frame("first", batched=True, site=scope.path, kept=b.frame.kept)
+    drawing = Drawing(path, dims) if st.drawn else None
+    with b.within(frame=frame, drawing=drawing, naming=naming(path, scope)):
+        value = b.evaluate(st.value, scope)
+    if drawing is not None and not drawing.used:
+        remedy = f"state {st.target.span.text} = {broadcasting.whole_text(span.text)}"
+        b.fail("E343", "what stands after ~ is drawn", span, "is no draw", remedy=remedy)
+    node = broadcasting.as_tensor(b, value, span, "a first value")
+    given = [n for n in ancestors([node]) if n.op == "input"]
+    if given:
+        label, remedy = f"depends on the data {given[0]['name']}", "begin with a number or a draw"
+        b.fail("E401", f"{name} begins before there is a minibatch", span, label, remedy=remedy)
+    refuse(b, node, span, f"the first value of {name}")
+    return node
+
+
+def _in_rows(b: Build, node: Node, like: TensorType, span: Span, name: str, at: Span) -> Node:
+    """A value for each row of a state; a single number fills it."""
+    if not node.type.shape:
+        node = b.at(span)("broadcast", node, axes=(), shape=like.shape, running=like.running)
+    else:
+        if "time" in node.type.running:
+            b.fail("E357", f"{name} holds one value for each row", span, "runs over time",
+                   remedy=f"last({broadcasting.whole_text(span.text)})")  # fmt: skip
+        _fit(b, node, like, span, name, at)
+        node = broadcasting.spread(b, node, like, span)
+    if node.type.domain != like.domain:
+        node = b.at(span)("asserted", node, domain=like.domain)
+    return node
+
+
+def _fit(b: Build, node: Node, like: TensorType, span: Span, name: str, at: Span) -> None:
+    """The shape of a value is that of the state."""
+
+    def complain(c: Conflict | None = None) -> Any:
+        held = f"holds {b.shown(like)} for each row"
+        b.fail("E202", f"{name} has another shape", span, f"is {b.shown(node.type)}",
+               (Note(at, held),))  # fmt: skip
+
+    if len(node.type.example) != len(like.example):
+        complain()
+    for old, new in zip(like.example, node.type.example, strict=True):
+        b.equate(old, new, Reason(span, f"what the state {name} holds"), complain)
+
+
+def refuse(b: Build, node: Node, span: Span, who: str) -> None:
+    """What is not worked out in an update, on the phase's own minibatch, can use no state."""
+    for n in ancestors([node]):
+        if n.op == "state" and n.type.running:
+            notes = tuple(Note(p, "is a state of the phase") for p in b.graph.spans[n][:1])
+            name = n["path"].rpartition(".")[2]
+            b.fail("E400", f"{who} cannot use {name}", span, "uses it", notes)
+
+
+def assign(b: Build, st: s.SetTo, scope: Scope) -> None:
+    """`chain := e`: what is kept after the update."""
+    held, kept = lookup(b, st.name, word(st.span, st.name), scope), b.frame.kept
+    if not isinstance(held, Node) or held.op != "state" or held["path"] not in kept.first:
+        b.fail("E402", ":= sets a state of the phase", word(st.span, st.name),
+               f"is {_described(held)}", remedy=_instead(st, held))  # fmt: skip
+    path, like = held["path"], held.type
+    if path in kept.after:
+        again = kept.places[path] == st.span
+        notes = () if again else (Note(kept.places[path], "first here"),)
+        label = "set in every round" if again else "set again"
+        b.fail("E404", f"{st.name} is set twice in one update", st.span, label, notes,
+               "one := for each state")  # fmt: skip
+    kept.places[path] = st.span
+    node = broadcasting.as_tensor(b, b.evaluate(st.value, scope), st.value.span)
+    declared = kept.declared[path]
+    node = _in_domain(b, node, like, st, declared)
+    node = _in_rows(b, node, like, st.value.span, st.name, declared)
+    kept.after[path] = b.mark(
+        node, st.span, f"{st.name} := {broadcasting.short(st.value.span.text)}"
+    )
+
+
+def _in_domain(b: Build, node: Node, like: TensorType, st: s.SetTo, declared: Span) -> Node:
+    """A new value in the domain of the state."""
+    if like.kind == "index" or node.type.kind == "index":
+        return want_domain(b, node, like.domain, st.value.span, st.name, "holds")
+    node = broadcasting.quantity(b, node, st.value.span)
+    if not fits(node.type.domain, like.domain):
+        found = node.type.domain.name
+        remedy = f"state {declared.text.partition(':')[0].strip()}: {found} ..."
+        b.fail("E310", f"{st.name} holds a {like.domain}, not a {found}", st.value.span,
+               f"is a {found}", (Note(declared, f"begins as a {like.domain}"),),
+               f"{remedy}, or assert the value with `as {like.domain}`")  # fmt: skip
+    return node
+
+
+def _described(value: Value) -> str:
+    param = isinstance(value, Node) and value.op == "param"
+    return "a parameter" if param else describe(value)
+
+
+def _instead(st: s.SetTo, value: Value) -> str:
+    """What someone may have meant who sets what is no state."""
+    text, op = broadcasting.short(st.value.span.text), value.op if isinstance(value, Node) else ""
+    by_op = {"param": f"update {st.name} += ...", "input": "a state has a name of its own"}
+    return by_op.get(op, f"state {st.name} = 0, or {st.name} = {text}")
+
+
+def complete(b: Build, kept: Kept) -> None:
+    """Every state is set once in an update."""
+    for path, span in kept.declared.items():
+        if path not in kept.places:
+            with b.collecting():
+                name = path.rpartition(".")[2]
+                b.fail("E403", f"it is not said what is kept in {name}", span, "is never set",
+                       remedy=f"{name} := ...")  # fmt: skip
+
+
+def estimated(b: Build, estimates: Iterable[Estimating]) -> None:
+    """What is estimated on other examples than the minibatch cannot use a state."""
+    for e in estimates:
+        for node in ancestors([e.value]):
+            if node.op == "state" and node.type.running:
+                name = node["path"].rpartition(".")[2]
+                b.fail("E405", f"{name} goes with the minibatch, curvature does not",
+                       b.graph.spans[node][0], "the loss uses this state",
+                       (Note(e.span, "is estimated on a sample"),),
+                       "an optimiser without curvature")  # fmt: skip

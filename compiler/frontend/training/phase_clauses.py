@@ -1,0 +1,152 @@
+"""The clauses of `train`: batch or stream, duration, order, precision, seed, earlier phases."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dln.compiler.frontend.context import broadcasting
+from dln.compiler.frontend.context.build_context import Build, Poisoned
+from dln.compiler.frontend.context.static_values import static, whole, word
+from dln.compiler.frontend.context.values import Scope
+from dln.compiler.frontend.training.phase_scope import phase_name
+from dln.compiler.model import DataSet
+from dln.grammar import syntax as s
+from dln.grammar.diagnostics import Note, Span, nearest
+
+ORDERS = ("shuffled", "file", "replacement", "balanced")
+CLASHES = {"stream": ("batch", "order"), "batch": ("stream",), "order": ("stream",)}
+DTYPES = ("float32", "float64")
+
+
+def read(b: Build, st: s.Train, scope: Scope, data: DataSet) -> dict[str, Any]:
+    out: dict[str, Any] = dict(
+        batch=100, duration=None, order="shuffled", balanced=None, dtype=None, seed=None, after=()
+    )
+    seen: dict[str, Span] = {}
+    for c in st.clauses:
+        kind = "after" if isinstance(c, s.After) else c.kind
+        if kind in seen:
+            b.fail(
+                "E334", f"{kind} stands twice", c.span, "again", (Note(seen[kind], "first here"),)
+            )
+        seen[kind] = c.span
+        _instead_of(b, kind, seen)
+        if isinstance(c, s.After):
+            out["after"] = earlier(b, c.phases, scope)
+        else:
+            out.update(_clause(b, c, scope, data))
+    if out["duration"] is None:
+        b.fail("E360", f"how long is {st.name.name} trained?", st.name.span, remedy="for 20 epochs")
+    return out
+
+
+def earlier(b: Build, phases: tuple[s.NameIx, ...], scope: Scope) -> tuple[str, ...]:
+    """The names of the phases that something comes after."""
+    names = tuple(phase_name(b, n, scope) for n in phases)
+    for name, n in zip(names, phases, strict=True):
+        if name not in b.phases and name in b.tried:
+            raise Poisoned
+        if name not in b.phases:
+            hint = nearest(name, b.phases) or ""
+            b.fail("E301", f"there is no earlier phase {name}", n.span, "unknown", remedy=hint)
+    return names
+
+
+def _clause(b: Build, c: s.Clause, scope: Scope, data: DataSet) -> dict[str, Any]:
+    match c.kind:
+        case "batch":
+            if isinstance(c.value, s.Name) and c.value.id == "all":
+                return {"batch": None}
+            return {"batch": _positive(b, c, scope, "a batch")}
+        case "for":
+            unit = c.unit or "epoch"
+            value = static(b, c.value, scope, "how long") if c.value else 0
+            if (
+                not isinstance(value, int | float)
+                or value < 0
+                or (unit != "second" and value != int(value))
+            ):
+                b.fail(
+                    "E305",
+                    f"the number of {unit}s must be a whole number",
+                    (c.value or c).span,
+                    f"is {broadcasting.short((c.value or c).span.text)}",
+                )
+            return {"duration": (int(value), "update" if unit == "step" else unit)}
+        case "order":
+            return _order(b, c, data)
+        case "stream":
+            return {"batch": _positive(b, c, scope, "a stream", "row"), "order": "stream"}
+        case "dtype":
+            if c.word not in DTYPES:
+                b.fail(
+                    "E361",
+                    f"there is no precision {c.word}",
+                    word(c.span, c.word or ""),
+                    "unknown",
+                    remedy=nearest(c.word or "", DTYPES) or "float32 or float64",
+                )
+            return {"dtype": c.word}
+    assert c.kind == "seed" and c.value is not None
+    return {"seed": whole(b, c.value, scope, "a seed")}
+
+
+def _instead_of(b: Build, kind: str, seen: dict[str, Span]) -> None:
+    """A stream says itself how many examples are read at once, and in which order."""
+    other = next((k for k in CLASHES.get(kind, ()) if k in seen), None)
+    if other is None:
+        return
+    left = other if kind == "stream" else kind
+    why = "takes as many examples at once as it has rows"
+    why = why if left == "batch" else "reads windows one after the other"
+    note = Note(seen[other], f"{other} stands here")
+    text = f"a stream {why}: {left} has nothing to say"
+    b.fail("E363", text, seen[kind], f"and {kind} here", (note,), f"leave out {left}, or stream")
+
+
+def _positive(b: Build, c: s.Clause, scope: Scope, what: str, of: str = "example") -> int:
+    assert c.value is not None
+    value = whole(b, c.value, scope, what)
+    if value < 1:
+        b.fail("E305", f"{what} has at least one {of}", c.value.span, f"is {value}")
+    return value
+
+
+def _order(b: Build, c: s.Clause, data: DataSet) -> dict[str, Any]:
+    """`order shuffled`, `file`, `replacement`, `balanced(label)`."""
+    value = c.value
+    head = value.function if isinstance(value, s.Call) else value
+    name = head.id if isinstance(head, s.Name) else ""
+    if name not in ORDERS:
+        at = value.span if value is not None else c.span
+        b.fail(
+            "E362",
+            f"there is no order {broadcasting.short(at.text)}",
+            at,
+            "unknown",
+            remedy=nearest(name, ORDERS) or "one of " + ", ".join(ORDERS),
+        )
+    if name != "balanced":
+        return {"order": name}
+    args = value.arguments if isinstance(value, s.Call) else ()
+    label = args[0].id if len(args) == 1 and isinstance(args[0], s.Name) else ""
+    if label not in data.fields or data.fields[label].node.type.domain.name != "class":
+        classes = [k for k, f in data.fields.items() if f.node.type.domain.name == "class"]
+        b.fail(
+            "E362",
+            "balanced takes the field that holds the class",
+            args[0].span if args else c.span,
+            "is no class",
+            remedy=f"order balanced({classes[0]})" if classes else "",
+        )
+    return {"order": name, "balanced": label}
+
+
+def rows(b: Build, st: s.Train, scope: Scope) -> int | None:
+    """How many rows a `stream` reads side by side; None where the phase has no stream, or what it
+    says is wrong, which `read` reports."""
+    for c in st.clauses:
+        if isinstance(c, s.Clause) and c.kind == "stream" and c.value is not None:
+            found = b.evaluate(c.value, scope)
+            return found if isinstance(found, int) and found >= 1 else None
+    return None

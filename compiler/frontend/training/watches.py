@@ -1,0 +1,178 @@
+"""What is watched in a phase, and what stands at its end: until, checkpoint, start."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any, NoReturn
+
+from dln.compiler.frontend.context import broadcasting
+from dln.compiler.frontend.context.build_context import Build, Naming, poison
+from dln.compiler.frontend.context.static_values import whole, word
+from dln.compiler.frontend.context.values import Binding, Scope
+from dln.compiler.frontend.data.datasets import on_part
+from dln.compiler.frontend.expressions.operators import truth
+from dln.compiler.frontend.training import persistent_state
+from dln.compiler.frontend.training.objectives import batch_reduced, one_parameter
+from dln.compiler.frontend.training.optimisers import shaped
+from dln.compiler.frontend.training.phase_scope import Collected, clocks, fields, flat, phase_scope
+from dln.compiler.frontend.training.stream_state import Carry
+from dln.compiler.ir import masks
+from dln.compiler.ir.graph import Node, ancestors
+from dln.compiler.model import Keeping, On, Starting, Watching
+from dln.grammar import syntax as s
+from dln.grammar.diagnostics import Note
+
+# ---- watches -----------------------------------------------------------------------------------
+
+
+def watch(
+    b: Build,
+    st: s.Watch,
+    where: Scope,
+    place: int,
+    phase: s.Train,
+    scope: Scope,
+    name: str,
+    got: Collected,
+    rows: int | None = None,
+) -> Watching:
+    """One `watch` line, statement number `place` of the phase's body."""
+    if any(w.name == st.name for w in got.watches):
+        first = next(w.span for w in got.watches if w.name == st.name)
+        b.fail(
+            "E334", f"{st.name} is watched twice", st.span, "again", (Note(first, "first here"),)
+        )
+    on, carry = None, None
+    if st.on is not None:
+        data, part = on_part(b, st.on, scope)
+        on = On(data.name, part)
+        carry = None if rows is None else Carry(f"{name}.{st.name}", rows)
+        site = f"{name}.{st.name}"
+        frame = b.new_frame("watch", batched=True, kept=b.frame.kept, site=site, carry=carry)
+        body = phase_scope(b, phase.body, scope, name, data)
+        with b.within(frame=frame, naming=Naming.unnamed(body.space)):
+            where = list(flat(b, phase.body, body))[place][1]  # the same round of the same loops
+            node = broadcasting.as_tensor(b, b.evaluate(st.value, where), st.value.span)
+        persistent_state.refuse(b, node, st.value.span, "a watch on other data")
+    else:
+        with b.within(naming=Naming.unnamed(where.space)):
+            node = broadcasting.as_tensor(b, b.evaluate(st.value, where), st.value.span)
+    node = broadcasting.quantity(b, node, st.value.span)
+    if node.type.example or "time" in node.type.running:
+        b.fail(
+            "E357",
+            "a watch is one number",
+            st.value.span,
+            f"is {b.shown(node.type)}",
+            remedy=f"mean({broadcasting.whole_text(st.value.span.text)})",
+        )
+    per_example = "batch" in node.type.running
+    value = batch_reduced(b, node, True, st.value.span)
+    b.mark(value, st.span, st.name)
+    every = _every(b, st.every, where, "how often to watch")
+    said = (st.name, value, per_example, st.total, on, every, fields([value]), st.span)
+    if carry is None:
+        return Watching(*said)
+    return Watching(*said, rows, carry.after, carry.shapes())
+
+
+def _every(b: Build, every: s.Every | None, scope: Scope, what: str) -> tuple[int, str] | None:
+    """`every 2 epochs`, as the number and the unit."""
+    if every is None:
+        return None
+    count = whole(b, every.count, scope, what)
+    if count < 1:
+        b.fail("E305", f"{what} is a number of at least 1", every.count.span, f"is {count}")
+    return count, every.unit
+
+
+# ---- the end of a phase ------------------------------------------------------------------------
+
+
+def closing(b: Build, st: Any, scope: Scope, name: str, got: Collected) -> None:
+    """until, checkpoint and start. What is expected at the end is read with the checks."""
+    match st:
+        case s.Until():
+            got.until += [_over_watches(b, e, scope, name, got, "until") for e in either(st.value)]
+        case s.Checkpoint():
+            best = None if st.best is None else _over_watches(b, st.best, scope, name, got, "best")
+            every = _every(b, st.every, scope, "how often to save")
+            got.keeps.append(Keeping(every, best, st.span))
+        case s.Start():
+            path = one_parameter(b, st.target, scope, "start sets")
+            with b.within(frame=b.new_frame("start", kept=b.frame.kept)):
+                value = broadcasting.as_tensor(b, b.evaluate(st.value, scope), st.value.span)
+                persistent_state.refuse(b, value, st.value.span, "what a phase starts with")
+                _refuse_fields(b, value, st)
+                value = broadcasting.quantity(b, value, st.value.span)
+                like = b.params[path].node.type
+                value = shaped(b, value, like, st.value.span, st.target.span.text)
+                value = masks.live_only(b.at(st.span), value, b.params[path].node)
+            got.starts.append(Starting(path, value, st.span))
+
+
+def _refuse_fields(b: Build, value: Node, st: s.Start) -> None:
+    """When a phase begins there is no minibatch yet: a field of it would be read as empty."""
+    for node in ancestors([value]):
+        if node.op == "input":
+            text = f"{st.target.span.text} starts before there is a minibatch"
+            b.fail("E401", text, st.value.span, f"depends on the data {node['name']}",
+                   remedy="a field of the whole set, as mnist.x")  # fmt: skip
+
+
+def either(expr: s.Expr) -> Iterator[s.Expr]:
+    """The sides of an `or`: each is looked at by itself, as soon as its own reports are there."""
+    while isinstance(expr, s.Group):
+        expr = expr.body
+    if isinstance(expr, s.Binary) and expr.op == "or":
+        yield from either(expr.left)
+        yield from either(expr.right)
+    else:
+        yield expr
+
+
+def _over_watches(
+    b: Build, expr: s.Expr, scope: Scope, phase: str, got: Collected, what: str
+) -> Node:
+    """A condition over the watched values and the clocks."""
+    body, _ = b.phase_scopes[phase]
+    inner = Scope(body.parent)
+    clocks(b, inner, expr.span)
+    local: Scope | None = scope
+    while local is not body.parent and local is not None:
+        for name, binding in local.names.items():
+            known = local is not body and binding.static  # the variable of a `for`
+            find = partial(_of_minibatch, b, name, expr, what)
+            inner.names.setdefault(name, binding if known else Binding(binding.span, find))
+        local = local.parent
+    for lost in got.lost:
+        inner.names[lost.name] = Binding(lost.span, poison, static=True)
+    for w in got.watches:
+        inner.value(w.name, b.make("clock", name=f"watch:{w.name}"), w.span)
+    inner.names.setdefault(phase, Binding(expr.span, partial(_of_itself, b, phase, expr, what)))
+    with b.within(frame=b.new_frame(what)):
+        value = b.evaluate(expr, inner)
+        if what == "until" and not isinstance(value, bool):
+            return truth(b, value, expr.span, "until takes")
+        return broadcasting.as_tensor(b, value, expr.span, what)
+
+
+def _of_itself(b: Build, phase: str, expr: s.Expr, what: str) -> NoReturn:
+    """The phase's own name, before there is anything to ask of it."""
+    who = "until" if what == "until" else "best by"
+    said = f"{who} has the watches of {phase} by their names alone"
+    where = word(expr.span, phase)
+    b.fail("E301", said, where, "is the phase itself", remedy=f"leave {phase}. out")
+
+
+def _of_minibatch(b: Build, name: str, expr: s.Expr, what: str) -> NoReturn:
+    """A name of the equations, where only what is watched has a value."""
+    who = "until" if what == "until" else "best by"
+    b.fail(
+        "E371",
+        f"{who} sees what is watched, and {name} is not",
+        word(expr.span, name),
+        "has a value for each minibatch",
+        remedy=f"watch the_{name} = {name} every 1 epoch",
+    )

@@ -1,0 +1,106 @@
+"""The slow, obvious evaluator. It defines what a graph means.
+
+Every pass, schedule and target is compared with it, and constant folding uses it. Each node is
+computed by its own record, in a fresh array; the shape found is held against the shape inferred.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeAlias
+
+from dln.compiler.ir.graph import Graph, Node, ancestors
+from dln.compiler.ir.op import Array, Site, op_of
+from dln.compiler.ir.sizes import Size, Var
+from dln.grammar.diagnostics import Fault
+
+Env: TypeAlias = Mapping[tuple[str, str], Any]
+Draw: TypeAlias = Callable[[str, str, tuple[int, ...]], Array]
+
+# Sources that the environment gives, and the attribute that names them there.
+GIVEN = {"input": "name", "whole": "name", "param": "path", "state": "path", "clock": "name"}
+
+
+def evaluate(
+    what: Graph | Mapping[str, Node],
+    env: Env | None = None,
+    real: Any = float,
+    sizes: Mapping[Var, int] | None = None,
+    draw: Draw | None = None,
+) -> dict[str, Array]:
+    """The value of every output of a graph, by name.
+
+    `env` maps ("input", name), ("whole", name), ("param", path), ("state", path) and
+    ("clock", name) to numbers or arrays. Sizes that are still open (batch) follow from the arrays
+    of the inputs, or stand in `sizes`. `real` is the floating type, complex for a complex step.
+    `draw(kind, site, shape)` gives the counter-based draws. Raises Fault for what is missing or has
+    the wrong shape.
+    """
+    outputs = what.outputs if isinstance(what, Graph) else what
+    values = evaluate_nodes(outputs.values(), env or {}, real, sizes, draw)
+    return {name: values[node] for name, node in outputs.items()}
+
+
+def evaluate_nodes(
+    outputs: Iterable[Node],
+    env: Env,
+    real: Any = float,
+    sizes: Mapping[Var, int] | None = None,
+    draw: Draw | None = None,
+    held: Mapping[Node, Array] | None = None,
+) -> dict[Node, Array]:
+    """The value of every node that the outputs need; those in `held` are known already."""
+    import numpy as np
+
+    nodes = ancestors(outputs)
+    found = open_sizes(nodes, env, sizes or {})
+
+    def size(s: Size) -> int:
+        return number_of(s, found)
+
+    values: dict[Node, Array] = dict(held or {})
+    for node in nodes:
+        if node in values:
+            continue
+        value = given(np, node, env, real) if node.op in GIVEN else None
+        shape = tuple(size(s) for s in node.type.shape)
+        if value is None:
+            site = Site(np, node.attrs, shape, real, size, draw or no_draws, found)
+            value = op_of(node).evaluate(site, *(values[o] for o in node.operands))
+            value = value if node.op == "scan" else np.asarray(value)
+        if value.shape != shape:
+            raise Fault(f"{node!r} has shape {shape}, its value has {value.shape}")
+        values[node] = value
+    return values
+
+
+def given(np: Any, node: Node, env: Env, real: Any) -> Array:
+    """A source's value from the environment, in the kind of the node."""
+    key = (node.op, node[GIVEN[node.op]])
+    if key not in env:
+        raise Fault(f"no value is given for the {key[0]} {key[1]}")
+    kinds = {"real": real, "index": np.int64, "bool": np.bool_}
+    return np.asarray(env[key]).astype(kinds[node.type.kind])
+
+
+def open_sizes(nodes: Iterable[Node], env: Env, sizes: Mapping[Var, int]) -> dict[Var, int]:
+    """The open sizes (batch) as the arrays of the environment have them."""
+    found = dict(sizes)
+    for node in nodes:
+        array = env.get((node.op, node[GIVEN[node.op]])) if node.op in GIVEN else None
+        for size, n in zip(node.type.shape, getattr(array, "shape", ()), strict=False):
+            if len(size.terms) == 1 and size.constant == 0 and size.terms[0][1] == 1:
+                found.setdefault(size.terms[0][0], n)
+    return found
+
+
+def number_of(size: Size, found: Mapping[Var, int]) -> int:
+    """The number of a size when the open ones are known."""
+    for v, _ in size.terms:
+        if v not in found:
+            raise Fault(f"the size {v} is not known: give an input that has it, or `sizes`")
+    return size.constant + sum(c * found[v] for v, c in size.terms)
+
+
+def no_draws(kind: str, site: str, shape: tuple[int, ...]) -> Array:
+    raise Fault(f"the draw at {site} needs a source of random numbers")

@@ -1,0 +1,172 @@
+"""The formula of a node in the user's words, as one line of infix text."""
+
+from __future__ import annotations
+
+import re
+
+from dln.compiler.ir.graph import Graph, Node
+from dln.compiler.ir.op import OPS
+from dln.compiler.ir.ops.loop import Body, body_of
+
+TIGHT = 9
+BINDING = {
+    "or": 1,
+    "and": 2,
+    "not": 3,
+    **dict.fromkeys(("eq", "ne", "lt", "le", "gt", "ge"), 4),
+    **dict.fromkeys(("add", "sub"), 5),
+    **dict.fromkeys(("mul", "div", "contract", "reciprocal"), 6),
+    "neg": 7,
+    **dict.fromkeys(("pow", "square"), 8),
+}
+"""How tightly an operation's sign binds; what is not here is written as a call."""
+
+TRANSPARENT = frozenset(
+    {"broadcast", "running", "reshape", "stop", "asserted", "copy", "cast", "transpose"}
+)
+"""Layout, which an equation for one example does not mention."""
+
+
+def formula(graph: Graph, node: Node, depth: int = 4) -> str:
+    """`node` as text, `depth` operations deep, stopping at nodes that have a name.
+
+    A named node itself is spelled out; deeper ones stand by name. What is cut off reads `...`.
+    """
+    return _Writer(graph).write(node, depth, root=True)[0]
+
+
+def label(graph: Graph, node: Node) -> str:
+    """What a node is called: its name in the spec, else its operation."""
+    return graph.names.get(node) or _source(node) or node.op
+
+
+def _source(node: Node) -> str | None:
+    """The name that a source carries itself."""
+    if node.op in ("input", "clock"):
+        return str(node["name"])
+    if node.op == "whole":
+        return str(node["name"]).replace(".all.", ".")
+    if node.op in ("param", "state"):
+        return str(node["path"])
+    if node.op == "const":
+        return number(node["value"])
+    return str(node["size"]) if node.op == "size" else None
+
+
+def number(value: object) -> str:
+    """A constant, short: a tensor is an ellipsis in brackets.
+
+    >>> number(2.0), number(0.1), number(((1.0, 2.0),))
+    ('2', '0.1', '[...]')
+    """
+    if isinstance(value, tuple):
+        return "[...]"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+class _Writer:
+    """Text with the tightness of its outermost sign, so that brackets stand where needed."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+
+    def write(self, node: Node, depth: int, root: bool = False) -> tuple[str, int]:
+        name = None if root else self.graph.names.get(node)
+        name = name or _source(node)
+        if name is not None:
+            return name, binding(name)
+        if node.op in TRANSPARENT and node.operands:
+            return self.write(node.operands[0], depth, root)
+        if (step := of_step(node)) is not None:  # a sequence reads like the value of a step
+            return _Writer(step[0].graph).write(step[1], depth)
+        if depth <= 0:
+            return "...", TIGHT
+        return self.combine(node, [self.write(o, depth - 1) for o in node.operands])
+
+    def combine(self, node: Node, parts: list[tuple[str, int]]) -> tuple[str, int]:
+        """An operation over operands that are text already."""
+        tight = BINDING.get(node.op, TIGHT)
+        if node.op == "contract":
+            bracketed = [self.bracket(p, tight, 1) for p in parts]
+            return contract_text(node, [text for text, _ in parts], bracketed)
+        if node.op in BINDING:
+            texts = [self.bracket(p, tight, i) for i, p in enumerate(parts)]
+        else:
+            texts = [text for text, _ in parts]
+        return fill(node, texts), tight
+
+    @staticmethod
+    def bracket(part: tuple[str, int], tight: int, slot: int) -> str:
+        text, own = part
+        return f"({text})" if own < tight + (slot > 0) else text
+
+
+def of_step(node: Node) -> tuple[Body, Node] | None:
+    """The value of a loop's step that a node holds for all steps: an item, or the array that a
+    program leaves it in, which has a place more for the value before the first step."""
+    held = node.operands[0] if node.op == "slice" else node
+    if node.op == "item":
+        return body_of(node), node["value"]
+    if held.op != "left" or (held is not node and held["kind"] == "item"):
+        return None
+    body = body_of(held.operands[0])
+    if held["kind"] == "item":
+        return body, held["of"]
+    before = held is not node and (node["start"] == 0) != body.reverse
+    return body, (body.carried if before else body.nexts)[held["of"]]
+
+
+def binding(name: str) -> int:
+    """How tightly a name binds: what stands in a loop for a formula outside is called by it."""
+    if re.search(r" [-+] ", name):
+        return BINDING["add"]
+    if re.search(r" [*/@] ", name):
+        return BINDING["mul"]
+    return BINDING["neg"] if name.startswith("-") else TIGHT
+
+
+def fill(node: Node, texts: list[str]) -> str:
+    """The formula of an operation's record with its operands and attributes put in."""
+    record = OPS.get(node.op)
+    form = record.formula if record is not None else ""
+    if not form:
+        return f"{node.op}({', '.join(texts)})"
+
+    def value(match: re.Match[str]) -> str:
+        key = match[1]
+        return texts[int(key)] if key.isdigit() else str(node.attrs.get(key, key))
+
+    return re.sub(r"\{(\w+)\}", value, form)
+
+
+def contract_text(node: Node, bare: list[str], texts: list[str]) -> tuple[str, int]:
+    """A contraction as it would be written for one example: `W @ x`, `outer(a, b)`, `dot(a, b)`.
+
+    `bare` are the operands as arguments of a call, `texts` as operands of a sign.
+    """
+    left, right, out = node["left"], node["right"], node["out"]
+    lead = out[: len(node.type.running)]
+    summed = [k for k in left if k in right and k not in out]
+    mine = [k for k in left if k not in lead and k not in summed]
+    theirs = [k for k in right if k not in lead and k not in summed]
+    if not mine and not theirs:
+        return f"dot({', '.join(bare)})", TIGHT
+    if mine and theirs and all(_runs(node, k) for k in summed):
+        bare = bare if out.index(mine[0]) < out.index(theirs[0]) else bare[::-1]
+        return f"outer({', '.join(bare)})", TIGHT
+    if not mine:
+        turned = right.index(theirs[0]) > _first(right, summed)
+        texts = [f"{texts[1]}.T" if turned else texts[1], texts[0]]
+    return " @ ".join(texts), BINDING["contract"]
+
+
+def _first(labels: tuple[int, ...], summed: list[int]) -> int:
+    return min((labels.index(k) for k in summed), default=-1)
+
+
+def _runs(node: Node, key: int) -> bool:
+    """Whether a summed label is a running axis of an operand."""
+    for side, operand in zip((node["left"], node["right"]), node.operands, strict=True):
+        if key in side and side.index(key) < len(operand.type.running):
+            return True
+    return False

@@ -1,0 +1,227 @@
+"""The graph: a NetworkX `MultiDiGraph` of immutable nodes, unique by content.
+
+Edges run from an operand to its user, with the operand's slot as edge key, so `x * x` has two
+edges. A node is `(op, operands, attrs)`; adding an equal one returns the node that exists, so
+shared work is shared by construction and equality is identity. The type of a node follows from
+its operands by the rule of its operation.
+
+What is *about* a node without being part of it lives beside it in the graph: `spans` (the places
+of the spec it came from; merging joins them) and `names` (what the user calls it). Attribute
+dictionaries of NetworkX are touched in this file only.
+
+The graphs between two rewrites of a pass are many and short-lived, and `dln check` asks none of
+them: the MultiDiGraph is made when it is first asked for, and kept in step from then on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from dln.compiler.ir.tensor_type import TensorType
+from dln.grammar.diagnostics import Span
+
+if TYPE_CHECKING:
+    import networkx
+
+Attrs: TypeAlias = tuple[tuple[str, Any], ...]
+Spans: TypeAlias = tuple[Span, ...]
+
+
+Content: TypeAlias = tuple[str, tuple[int, ...], Attrs]
+
+
+def content(op: str, operands: tuple[Node, ...], attrs: Mapping[str, Any]) -> Content:
+    """What makes a node the node it is. The type follows from it."""
+    items = tuple(attrs.items()) if len(attrs) < 2 else tuple(sorted(attrs.items()))
+    return op, tuple(map(id, operands)), items
+
+
+class Node:
+    """One value: `op(*operands, **attrs)` of type `type`. Immutable; compared by identity."""
+
+    __slots__ = ("attrs", "op", "operands", "type")
+    op: str
+    operands: tuple[Node, ...]
+    attrs: Mapping[str, Any]
+    type: TensorType
+
+    def __init__(
+        self, op: str, operands: tuple[Node, ...], attrs: Mapping[str, Any], type: TensorType
+    ) -> None:
+        object.__setattr__(self, "op", op)
+        object.__setattr__(self, "operands", operands)
+        object.__setattr__(self, "attrs", attrs)
+        object.__setattr__(self, "type", type)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"a node is immutable: {name} cannot be set")
+
+    def __getitem__(self, attr: str) -> Any:
+        return self.attrs[attr]
+
+    def __repr__(self) -> str:
+        attrs = "".join(f", {k}={v}" for k, v in self.attrs.items())
+        return f"{self.op}({', '.join(o.op for o in self.operands)}{attrs}){self.type}"
+
+
+class Graph:
+    """Nodes with their spans and names, and the outputs that keep them alive.
+
+    `asked` is known of the body of a loop as long as derivatives outside are still to be written
+    out: the nodes that they ask for.
+    """
+
+    def __init__(self) -> None:
+        self._nx: networkx.MultiDiGraph[Node] | None = None
+        self.outputs: dict[str, Node] = {}
+        self.asked: frozenset[Node] | None = None
+        self.spans: dict[Node, Spans] = {}
+        self.names: dict[Node, str] = {}
+        self._unique: dict[Content, Node] = {}
+        self._nodes: dict[Node, None] = {}
+
+    @property
+    def nx(self) -> networkx.MultiDiGraph[Node]:
+        """The NetworkX graph itself."""
+        if self._nx is None:
+            import networkx
+
+            self._nx = networkx.MultiDiGraph()
+            for node in self._nodes:
+                self._join(self._nx, node)
+        return self._nx
+
+    # ---- building ------------------------------------------------------------------------------
+
+    def add(
+        self,
+        op: str,
+        operands: Iterable[Node],
+        type: TensorType,
+        spans: Spans = (),
+        /,
+        **attrs: Any,
+    ) -> Node:
+        """The node with this content: a new one, or the one that exists (its spans grow)."""
+        operands = tuple(operands)
+        key = content(op, operands, attrs)
+        node = self._unique.get(key)
+        if node is None:
+            node = Node(op, operands, dict(key[2]), type)
+            self._insert(key, node)
+        self.mark(node, spans)
+        return node
+
+    def find(self, op: str, operands: tuple[Node, ...], attrs: Mapping[str, Any]) -> Node | None:
+        """The node with this content, if it is here. Its type need not be known."""
+        return self._unique.get(content(op, operands, attrs))
+
+    def include(self, node: Node, spans: Spans = (), name: str | None = None) -> Node:
+        """A node of another graph whose operands are here already, as it is."""
+        if node in self._nodes:
+            self.mark(node, spans, name)
+            return node
+        key = content(node.op, node.operands, node.attrs)
+        found = self._unique.get(key)
+        if found is None:
+            self._insert(key, node)
+            found = node
+        self.mark(found, spans, name)
+        return found
+
+    def _insert(self, key: Content, node: Node) -> None:
+        self._unique[key] = node
+        self._nodes[node] = None
+        if self._nx is not None:
+            self._join(self._nx, node)
+
+    @staticmethod
+    def _join(made: networkx.MultiDiGraph[Node], node: Node) -> None:
+        made.add_node(node, op=node.op, type=node.type, attrs=node.attrs)
+        for slot, operand in enumerate(node.operands):
+            made.add_edge(operand, node, key=slot)
+
+    def mark(self, node: Node, spans: Spans = (), name: str | None = None) -> None:
+        """Join spans to a node, and name it if it has no name yet."""
+        if spans:
+            old = self.spans.get(node)
+            if old is None:
+                self.spans[node] = spans
+            elif old is not spans:
+                self.spans[node] = tuple(dict.fromkeys(old + spans))
+        if name is not None:
+            self.names.setdefault(node, name)
+
+    # ---- asking --------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return len(self._nodes)
+
+    def __contains__(self, node: object) -> bool:
+        return node in self._nodes
+
+    def users(self, node: Node) -> list[tuple[Node, int]]:
+        """Who reads a node, each with the slot."""
+        return [(user, slot) for _, user, slot in self.nx.out_edges(node, keys=True)]
+
+    def topological(self) -> Iterator[Node]:
+        """Operands before users; insertion order is such an order, and stays stable."""
+        return iter(self._nodes)
+
+    def annotated(self) -> networkx.MultiDiGraph[Node]:
+        """The NetworkX graph with `spans`, `name` and `shape` among the node attributes."""
+        for node, data in self.nx.nodes(data=True):
+            data["spans"] = self.spans.get(node, ())
+            data["name"] = self.names.get(node)
+            data["shape"] = tuple(map(str, node.type.shape))
+        return self.nx
+
+
+def ancestors(outputs: Iterable[Node]) -> list[Node]:
+    """Everything that the outputs need, operands before users, without recursion."""
+    done: dict[Node, None] = {}
+    for output in outputs:
+        stack = [(output, False)]
+        while stack:
+            node, ready = stack.pop()
+            if node in done:
+                continue
+            if ready:
+                done[node] = None
+            else:
+                stack.append((node, True))
+                stack.extend((o, False) for o in reversed(node.operands) if o not in done)
+    return list(done)
+
+
+Rule: TypeAlias = Callable[["Graph", Node, tuple[Node, ...]], "Node | None"]
+
+
+def rewrite(graph: Graph, rule: Rule) -> tuple[Graph, dict[Node, Node]]:
+    """A new graph in which `rule(new, node, operands)` chose each node; None keeps the node.
+
+    Only what the outputs need is visited. The spans and the name of a replaced node go to its
+    replacement. The mapping from old to new nodes is the way back.
+    """
+    new = Graph()
+    to: dict[Node, Node] = {}
+    for node in ancestors(graph.outputs.values()):
+        operands = tuple(to[o] for o in node.operands)
+        spans, name = graph.spans.get(node, ()), graph.names.get(node)
+        made = rule(new, node, operands)
+        if made is None:
+            made = keep(new, node, operands)
+        new.mark(made, spans, name)
+        to[node] = made
+    new.outputs = {k: to[v] for k, v in graph.outputs.items()}
+    if graph.asked is not None:
+        new.asked = frozenset(to[n] for n in graph.asked)
+    return new, to
+
+
+def keep(new: Graph, node: Node, operands: tuple[Node, ...]) -> Node:
+    """The same operation on perhaps other operands."""
+    if operands == node.operands:
+        return new.include(node)
+    return new.add(node.op, operands, node.type, **node.attrs)

@@ -1,0 +1,252 @@
+"""An operation is one record in one place; everything else asks the record.
+
+`OPS` holds them all, by name. A record says: how the type of the result follows from the operands
+(shape, kind and domain), what it computes (the evaluator's meaning), its gradient as graph, how a
+target spells it, what it costs, and the facts that rewrites, scheduling and lowering ask for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from dln.compiler.ir.graph import Graph, Node, Spans
+from dln.compiler.ir.sizes import Size
+from dln.compiler.ir.tensor_type import Kind, TensorType, scalar
+from dln.grammar.diagnostics import Fault, nearest
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+# An array of whichever module a target computes with: they share no base class.
+Array: TypeAlias = Any
+Attrs: TypeAlias = Mapping[str, Any]
+Infer: TypeAlias = Callable[[Attrs, tuple[TensorType, ...]], TensorType]
+Curve: TypeAlias = "Callable[[Make, Node, Node | None, Node | None], tuple[Node | None, ...]]"
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What the evaluator knows where it computes a node: the resolved sizes and the precision.
+
+    `shape` is the node's shape in numbers, `real` the floating dtype, `size` turns any `Size`
+    into a number, `draw(kind, site, shape)` gives the counter-based draws; `sizes` are the open
+    sizes (batch) in numbers.
+    """
+
+    np: ModuleType
+    attrs: Attrs
+    shape: tuple[int, ...]
+    real: Any
+    size: Callable[[Size], int]
+    draw: Callable[[str, str, tuple[int, ...]], Array]
+    sizes: Mapping[Any, int] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True)
+class Spelling:
+    """How a node reads in a program.
+
+    `form` is a template. `{0}`, `{1}` are the operands, `{out}` the result's buffer, `{name}` an
+    attribute, `{xp}` the array module. What stands in `[[...]]` is a view or a constant array,
+    bound once, outside the step; a form without `{out}` is a view as a whole. Several lines are
+    several statements; `scratch` names extra buffers they need, each with its shape and kind as
+    functions of the node. In the form for the target `host`, operands and result are Python
+    numbers.
+    """
+
+    form: str
+    scratch: Mapping[str, Callable[[Node], TensorType]] = field(
+        default_factory=lambda: MappingProxyType({})
+    )
+
+
+Spell: TypeAlias = "Spelling | Callable[[Node], Spelling]"
+
+
+def no_gradient(m: Make, node: Node, bar: Node) -> tuple[None, ...]:
+    """The gradient of what is piecewise constant: none, said aloud."""
+    return tuple(None for _ in node.operands)
+
+
+def missing_gradient(m: Make, node: Node, bar: Node) -> tuple[Node | None, ...]:
+    """What stands where a record gives no gradient: a Fault that names the operation."""
+    raise Fault(
+        f"{node.op} has no gradient",
+        f"wrap it in stop(...) where no gradient is meant to pass through {node.op}",
+        "E378",
+    )
+
+
+def one_flop(node: Node) -> Size | int:
+    """One operation for each element of the result."""
+    return elements(node.type)
+
+
+def elements(type: TensorType) -> Size:
+    """The number of elements of a type: at most one factor may be unknown (batch)."""
+    total, open_size = 1, Size.of(1)
+    for s in type.shape:
+        if s.value is None:
+            open_size = s
+        else:
+            total *= s.value
+    return open_size * total
+
+
+@dataclass(frozen=True, slots=True)
+class Op:
+    """One operation. See the module's docstring.
+
+    `facts` are single words: `pointwise` (element by element, operands of one shape or single
+    numbers), `view` (no work: the operand's elements in another arrangement), `moves` (elements are
+    only moved and added up, so that every derivative is 0 or 1), `squashing` (bends both ways: its
+    second derivative is left out of curvature), `opaque` (it has no gradient), `commutative`,
+    `source`, `random`, `symbolic` (must be gone before lowering), `inplace` (the spelling may
+    write into the buffer of any operand), `inplace2` (of operand 2 only). `smooth` says that the
+    evaluator's form is analytic, so that a complex step through it gives the derivative.
+
+    `curve(m, node, bar, bend)` is the rule of the second-order walk (`curvature`): what each
+    operand receives of `bend`, the second derivative with respect to the result (None for 0), and
+    of `bar`, the first one (None where the operation's own second derivative does not count).
+    Where a record has none, it follows from the gradient and the facts.
+
+    `refuge` is (slot, number) of an operation that can leave the numbers (log of 0, exp of 1000):
+    the operand by which it does, and a number for it with which the result and every derivative
+    are finite. The slot is None where any operand will do. The fact `grows` says that it leaves
+    them by size alone.
+    """
+
+    name: str
+    infer: Infer
+    evaluate: Callable[..., Array]
+    gradient: Callable[[Make, Node, Node], tuple[Node | None, ...]] = missing_gradient
+    spell: Mapping[str, Spell] = field(default_factory=lambda: MappingProxyType({}))
+    flops: Callable[[Node], Size | int] = one_flop
+    facts: frozenset[str] = frozenset()
+    formula: str = ""
+    smooth: bool = True
+    examples: Callable[[], Iterable[tuple[tuple[TensorType, ...], dict[str, Any]]]] = field(
+        default=lambda: ()
+    )
+    curve: Curve | None = None
+    refuge: tuple[int | None, float] | None = None
+
+    def is_(self, fact: str) -> bool:
+        return fact in self.facts
+
+
+OPS: dict[str, Op] = {}
+DERIVATIVES = ("grad", "curvature")
+"""The operations that `differentiate` writes out: derivatives of operand 0 by operand 1."""
+
+
+def register(*ops: Op) -> None:
+    """Enter operations in the table; a name is taken once."""
+    for op in ops:
+        assert op.name not in OPS, f"two operations are called {op.name}"
+        OPS[op.name] = op
+
+
+def op_of(node: Node) -> Op:
+    """The record of a node's operation."""
+    return OPS[node.op]
+
+
+class Make:
+    """Adds nodes to a graph with their types inferred: the one way passes and rules build.
+
+    Every node made gets `spans`, the places of the spec that it is made for.
+    """
+
+    def __init__(self, graph: Graph, spans: Spans = ()) -> None:
+        self.graph = graph
+        self.spans = spans
+
+    def __call__(self, op: str, *operands: Node, **attrs: Any) -> Node:
+        """The node `op(*operands, **attrs)`, its type by the operation's rule."""
+        record = OPS.get(op)
+        if record is None:
+            hint = nearest(op, OPS)
+            raise Fault(f"there is no operation {op}", f"{hint}" if hint else "")
+        found = self.graph.find(op, operands, attrs)
+        if found is not None:
+            self.graph.mark(found, self.spans)
+            return found
+        type = record.infer(attrs, tuple(o.type for o in operands))
+        return self.graph.add(op, operands, type, self.spans, **attrs)
+
+    # ---- sources -------------------------------------------------------------------------------
+
+    def const(self, value: Any, kind: Kind = "real") -> Node:
+        """A constant: a number, or nested tuples of numbers for a tensor."""
+        return self("const", value=value, kind=kind)
+
+    def size(self, size: Size) -> Node:
+        """A size as a number: a constant where it is known, else (batch) what it is at run time."""
+        known = size.value
+        return self.const(float(known)) if known is not None else self("size", size=size)
+
+    # ---- arithmetic ----------------------------------------------------------------------------
+
+    def pointwise(self, op: str, *operands: Node) -> Node:
+        """A pointwise operation on operands of one shape; single numbers go with any shape."""
+        return self(op, *operands)
+
+    def add(self, a: Node, b: Node) -> Node:
+        return self("add", a, b)
+
+    def sub(self, a: Node, b: Node) -> Node:
+        return self("sub", a, b)
+
+    def mul(self, a: Node, b: Node) -> Node:
+        return self("mul", a, b)
+
+    def div(self, a: Node, b: Node) -> Node:
+        return self("div", a, b)
+
+    def neg(self, a: Node) -> Node:
+        return self("neg", a)
+
+    def scale(self, a: Node, factor: float) -> Node:
+        """`factor * a`."""
+        return self("mul", self.const(factor), a)
+
+    def complement(self, a: Node) -> Node:
+        """`1 - a`: of a probability again a probability."""
+        rest = self("sub", self.const(1.0), a)
+        if a.type.domain.name not in ("prob", "binary"):
+            return rest
+        return self("asserted", rest, domain=a.type.domain)
+
+    # ---- layout --------------------------------------------------------------------------------
+
+    def broadcast(self, a: Node, like: TensorType, axes: tuple[int, ...]) -> Node:
+        """`a` spread over the shape of `like`; axis i of `a` becomes axis `axes[i]`."""
+        if a.type.shape == like.shape and axes == tuple(range(len(axes))):
+            return a
+        return self("broadcast", a, axes=axes, shape=like.shape, running=like.running)
+
+    def sum(self, a: Node, axes: Iterable[int]) -> Node:
+        """The sum over some axes of the full shape; `a` itself for none."""
+        axes = tuple(sorted(axes))
+        return self("sum", a, axes=axes) if axes else a
+
+    def zeros(self, like: TensorType) -> Node:
+        """Zeros of a shape."""
+        zero = self.const(0.0)
+        return self("broadcast", zero, axes=(), shape=like.shape, running=like.running)
+
+    def ones(self, like: TensorType) -> Node:
+        """Ones of a shape."""
+        one = self.const(1.0)
+        if like.shape == ():
+            return one
+        return self("broadcast", one, axes=(), shape=like.shape, running=like.running)
+
+
+def number(kind: Kind = "real") -> TensorType:
+    """The type of a single number."""
+    return scalar(kind)

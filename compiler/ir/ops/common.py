@@ -1,0 +1,159 @@
+"""What the families of operations share: shape rules, domain rules, example types."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from dln.compiler.ir.graph import Node
+from dln.compiler.ir.op import Attrs
+from dln.compiler.ir.sizes import Size
+from dln.compiler.ir.tensor_type import BINARY, REAL, Domain, Kind, TensorType
+from dln.grammar.diagnostics import Fault
+
+Shape = tuple[Size, ...]
+WIDTH = {"binary": 0, "prob": 1, "positive": 2, "real": 3, "logit": 3}
+
+
+# ---- shapes ------------------------------------------------------------------------------------
+
+
+def differ(a: Size, b: Size) -> bool:
+    """Whether two sizes are numbers and differ: what is not known yet may still turn out equal."""
+    return a.value is not None and b.value is not None and a.value != b.value
+
+
+def show(shape: Iterable[Size]) -> str:
+    return "[" + ", ".join(map(str, shape)) + "]"
+
+
+def check_axes(name: str, axes: Iterable[int], rank: int) -> None:
+    """Every axis names a position of a shape of that rank, once."""
+    axes = tuple(axes)
+    if len(set(axes)) != len(axes) or any(not 0 <= a < rank for a in axes):
+        raise Fault(f"{name}: axes {axes} do not fit a tensor with {rank} axes")
+
+
+def without(type: TensorType, axes: Iterable[int]) -> TensorType:
+    """A type with some axes removed; a running axis that goes takes its name along."""
+    gone = set(axes)
+    return type.like(
+        shape=tuple(s for i, s in enumerate(type.shape) if i not in gone),
+        running=tuple(r for i, r in enumerate(type.running) if i not in gone),
+    )
+
+
+def is_known(type: TensorType) -> bool:
+    return all(s.value is not None for s in type.shape)
+
+
+def known(size: Size, what: str) -> int:
+    """The number of a size that must be known by now."""
+    if size.value is None:
+        raise Fault(f"{what} needs a fixed size, but this axis has size {size}")
+    return size.value
+
+
+def index_text(rank: int, at: int, text: str) -> str:
+    """The subscript that applies `text` at one axis.
+
+    >>> index_text(3, 1, "2:5")
+    '[:, 2:5]'
+    """
+    return "[" + ", ".join([":"] * at + [text]) + "]"
+
+
+# ---- kinds and domains -------------------------------------------------------------------------
+
+
+def need_real(name: str, types: Sequence[TensorType]) -> None:
+    """Arithmetic takes real numbers; truth values and indices are cast on purpose."""
+    for t in types:
+        if t.kind != "real":
+            what = "an index" if t.kind == "index" else "a truth value"
+            raise Fault(f"{name} takes numbers, found {what}", "real(...) turns it into a number")
+
+
+def need_kind(name: str, kind: Kind, type: TensorType) -> None:
+    """One operand must be of one kind."""
+    if type.kind != kind:
+        raise Fault(f"{name} takes a tensor of kind {kind}, found kind {type.kind}")
+
+
+def join(a: Domain, b: Domain) -> Domain:
+    """The narrowest domain that holds values of both.
+
+    >>> str(join(Domain("binary"), Domain("prob")))
+    'prob'
+    """
+    if a == b:
+        return a
+    if a.name not in WIDTH or b.name not in WIDTH:
+        return REAL
+    wide = a if WIDTH[a.name] >= WIDTH[b.name] else b
+    return REAL if wide.name == "logit" else wide
+
+
+def spread(name: str, types: Sequence[TensorType]) -> TensorType:
+    """The type of a pointwise result before its kind and domain: equal shapes, or numbers."""
+    if not types:
+        raise Fault(f"{name} takes at least one operand")
+    widest = max(types, key=lambda t: (len(t.shape), len(t.running)))
+    for t in types:
+        if t.shape and (
+            len(t.shape) != len(widest.shape) or any(map(differ, t.shape, widest.shape))
+        ):
+            raise Fault(f"{name} takes tensors of one shape, found {widest} and {t}")
+    return widest.like(domain=REAL)
+
+
+def count(name: str, types: Sequence[TensorType], wanted: int) -> None:
+    if len(types) != wanted:
+        raise Fault(f"{name} takes {wanted} operands, found {len(types)}")
+
+
+Narrow = Callable[..., Domain]
+
+
+def always(domain: Domain) -> Narrow:
+    return lambda *_: domain
+
+
+def keep_type(name: str) -> Callable[[Attrs, tuple[TensorType, ...]], TensorType]:
+    """The rule of an operation whose result is typed like its one operand."""
+
+    def infer(attrs: Attrs, types: tuple[TensorType, ...]) -> TensorType:
+        count(name, types, 1)
+        return types[0]
+
+    return infer
+
+
+# ---- spelling ----------------------------------------------------------------------------------
+
+
+def contiguous(node: Node) -> bool:
+    """Whether a node's elements lie in C order in a buffer of its own (a view may not, nor a slot
+    of a loop that stands for one)."""
+    from dln.compiler.ir.op import op_of
+
+    while node.op in ("running", "stop", "asserted", "reshape") or (
+        node.op == "slice" and node["axis"] == 0
+    ):
+        node = node.operands[0]
+    return not op_of(node).is_("view") and not node.attrs.get("strided", False)
+
+
+# ---- example types -----------------------------------------------------------------------------
+
+
+def real(*shape: int, domain: Domain = REAL, running: tuple[str, ...] = ()) -> TensorType:
+    """A type of real numbers, for examples."""
+    return TensorType(tuple(map(Size, shape)), running, "real", domain)
+
+
+def truth(*shape: int) -> TensorType:
+    return TensorType(tuple(map(Size, shape)), (), "bool", BINARY)
+
+
+def index(*shape: int, size: int) -> TensorType:
+    return TensorType(tuple(map(Size, shape)), (), "index", Domain("class", Size(size)))

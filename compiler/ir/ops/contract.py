@@ -1,0 +1,350 @@
+"""Sums of products: `contract(a, b; left, right, out)`.
+
+`left`, `right` and `out` give each axis a label (a small integer); no label stands twice in one of
+them, and labels that `out` lacks are summed, as in einsum. A label of one operand only must be in
+`out`: what is summed alone is summed before. Matrix products, outer products and batched products
+are all this one operation; which call of the array module computes it is decided by `spell`, from
+the four groups of labels:
+
+    batch  in left, right and out        rows  in left and out
+    inner  in left and right only        cols  in right and out
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from string import ascii_letters
+from types import MappingProxyType
+from typing import Any
+
+from dln.compiler.ir.graph import Node
+from dln.compiler.ir.op import Array, Attrs, Make, Op, Site, Spelling, register
+from dln.compiler.ir.ops.common import contiguous, count, differ, need_real, real
+from dln.compiler.ir.ops.second_order import c_contract
+from dln.compiler.ir.sizes import Size
+from dln.compiler.ir.tensor_type import REAL, TensorType
+from dln.grammar.diagnostics import Fault
+
+Labels = tuple[int, ...]
+
+
+# ---- rule of types -----------------------------------------------------------------------------
+
+
+def check_labels(attrs: Attrs, types: tuple[TensorType, ...]) -> None:
+    left, right, out = attrs["left"], attrs["right"], attrs["out"]
+    for labels, t in zip((left, right), types, strict=True):
+        if len(labels) != len(t.shape):
+            raise Fault(f"contract: labels {labels} do not fit {t}")
+    for labels in (left, right, out):
+        if len(set(labels)) != len(labels):
+            raise Fault(f"contract: a label stands twice in {labels}")
+    alone = (set(left) ^ set(right)) - set(out)
+    if alone or set(out) - set(left) - set(right):
+        raise Fault(f"contract: labels {left}, {right} -> {out} leave one of them alone")
+
+
+def infer(attrs: Attrs, types: tuple[TensorType, ...]) -> TensorType:
+    """Sizes by label; running are the leading labels of `out` that are running in an operand."""
+    count("contract", types, 2)
+    need_real("contract", types)
+    check_labels(attrs, types)
+    sizes: dict[int, Size] = {}
+    names: dict[int, str] = {}
+    for labels, t in zip((attrs["left"], attrs["right"]), types, strict=True):
+        for label, size in zip(labels, t.shape, strict=True):
+            if label in sizes and differ(sizes[label], size):
+                raise Fault(
+                    f"a sum of products over {types[0]} and {types[1]}: "
+                    f"{sizes[label]} and {size} must be equal"
+                )
+            sizes.setdefault(label, size)
+        names = dict(zip(labels, t.running, strict=False)) | names
+    running: list[str] = []
+    for label in attrs["out"]:
+        if label not in names:
+            break
+        running.append(names[label])
+    shape = tuple(sizes[label] for label in attrs["out"])
+    return TensorType(shape, tuple(running), "real", REAL)
+
+
+# ---- meaning and derivative --------------------------------------------------------------------
+
+
+def subscripts(left: Labels, right: Labels, out: Labels) -> str:
+    """The labels as einsum writes them.
+
+    >>> subscripts((0, 1), (1, 2), (0, 2))
+    'ab,bc->ac'
+    """
+    a, b, c = ("".join(ascii_letters[label] for label in ls) for ls in (left, right, out))
+    return f"{a},{b}->{c}"
+
+
+def evaluate(site: Site, a: Array, b: Array) -> Array:
+    attrs = site.attrs
+    return site.np.einsum(subscripts(attrs["left"], attrs["right"], attrs["out"]), a, b)
+
+
+def gradient(m: Make, node: Node, bar: Node) -> tuple[Node | None, ...]:
+    """Each operand's cotangent is the contraction of `bar` with the other operand."""
+    (a, b), left, right, out = node.operands, node["left"], node["right"], node["out"]
+    return (
+        m("contract", bar, b, left=out, right=right, out=left),
+        m("contract", a, bar, left=left, right=out, out=right),
+    )
+
+
+def flops(node: Node) -> Size | int:
+    """One product and one sum for each combination of labels."""
+    sizes = dict(zip(node["left"], node.operands[0].type.shape, strict=True))
+    sizes |= dict(zip(node["right"], node.operands[1].type.shape, strict=True))
+    total, open_size = 2, Size.of(1)
+    for s in sizes.values():
+        if s.value is None:
+            open_size = s
+        else:
+            total *= s.value
+    return open_size * total
+
+
+# ---- spelling ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """The labels of a contraction by their part in it, each in the order of its operand."""
+
+    batch: Labels
+    rows: Labels
+    cols: Labels
+    inner: Labels
+
+    @staticmethod
+    def of(left: Labels, right: Labels, out: Labels) -> Groups:
+        return Groups(
+            tuple(x for x in out if x in left and x in right),
+            tuple(x for x in out if x not in right),
+            tuple(x for x in out if x not in left),
+            tuple(x for x in left if x in right and x not in out),
+        )
+
+
+def spell(node: Node) -> Spelling:
+    """The call that computes a contraction: an outer product, a matrix product, or einsum."""
+    return spell_outer(node) or spell_matmul(node) or spell_einsum(node)
+
+
+def spell_einsum(node: Node) -> Spelling:
+    text = subscripts(node["left"], node["right"], node["out"])
+    return Spelling(f'{{xp}}.einsum("{text}", {{0}}, {{1}}, out={{out}})')
+
+
+def spell_outer(node: Node) -> Spelling | None:
+    """Nothing is summed, or only over axes of size 1: a product with broadcasting."""
+    left, right, out = node["left"], node["right"], node["out"]
+    sizes = dict(zip(left, node.operands[0].type.shape, strict=True))
+    if any(sizes[x].value != 1 for x in left if x not in out):
+        return None
+    views = [spread_view(slot, ls, out) for slot, ls in enumerate((left, right))]
+    return Spelling(f"{{xp}}.multiply({views[0]}, {views[1]}, out={{out}})")
+
+
+def spread_view(slot: int, labels: Labels, out: Labels) -> str:
+    """The view of an operand whose axes stand in the order of `out`, new axes between them.
+
+    >>> spread_view(0, (1, 0), (0, 2, 1))
+    '[[{0}.transpose((1, 0))[:, None, :]]]'
+    """
+    summed = [x for x in labels if x not in out]
+    order = tuple(labels.index(x) for x in out if x in labels)
+    text = f"{{{slot}}}"
+    if summed:
+        marks = ["0" if x in summed else ":" for x in labels] + ["..."]
+        text += "[" + ", ".join(marks) + "]"
+        kept = [x for x in labels if x in out]
+        order = tuple(kept.index(x) for x in out if x in labels)
+    if order != tuple(range(len(order))):
+        text += f".transpose({order})"
+    marks = [":" if x in labels else "None" for x in out]
+    while marks and marks[0] == "None":  # the array module adds leading axes by itself
+        marks.pop(0)
+    if "None" in marks:
+        text += "[" + ", ".join(marks) + "]"
+    return text if text == f"{{{slot}}}" else f"[[{text}]]"
+
+
+def spell_matmul(node: Node) -> Spelling | None:
+    """A (batched) matrix product, or None where axes would have to be copied together.
+
+    A leading label of the result that only one operand has may count as batch: the array module
+    repeats the other operand along it.
+    """
+    g = Groups.of(node["left"], node["right"], node["out"])
+    if g.batch and not (g.rows or g.cols):
+        return None  # many short dot products: einsum runs them without a call for each
+    return matrix_product(node, g.batch) or spread_product(node, g)
+
+
+def spread_product(node: Node, g: Groups) -> Spelling | None:
+    """The product with one more leading label as batch; rows and columns stay."""
+    lead = node["out"][: len(g.batch) + 1]
+    rest = [any(x not in lead for x in group) for group in (g.rows, g.cols)]
+    return matrix_product(node, lead) if set(g.batch) < set(lead) and all(rest) else None
+
+
+def leading(node: Node) -> bool:
+    """Whether a contraction is computed as several matrix products, not one."""
+    shared = set(node["left"]) & set(node["right"]) & set(node["out"])
+    return bool(shared) or matrix_product(node, ()) is None
+
+
+def matrix_product(node: Node, batch: Labels) -> Spelling | None:
+    """The matrix product with these labels as batch, or None where one is no view."""
+    left, right, out = node["left"], node["right"], node["out"]
+    g = Groups.of(left, right, out)
+    rows = tuple(x for x in g.rows if x not in batch)
+    cols = tuple(x for x in g.cols if x not in batch)
+    inner = g.inner
+    if len(inner) > 1 and follows(right, inner) is None:
+        inner = tuple(x for x in right if x in g.inner)
+    a = matrix_view("{0}", node.operands[0], left, batch, rows, inner)
+    b = matrix_view("{1}", node.operands[1], right, batch, inner, cols)
+    if a is None or b is None:
+        return None
+    vectors = not batch and not (rows and cols)
+    c = matrix_view("{out}", node, out, batch, rows, cols, vectors)
+    if out != batch + rows + cols and follows(out, cols + rows) is not None and not g.batch:
+        # The result is wanted columns first: (A B)' = B' A'.
+        a = matrix_view("{0}", node.operands[0], left, batch, inner, rows)
+        b = matrix_view("{1}", node.operands[1], right, batch, cols, inner)
+        c = matrix_view("{out}", node, out, batch, cols, rows)
+        a, b = b, a
+    if a is None or b is None or c is None:
+        return None
+    return Spelling(f"{{xp}}.matmul({a}, {b}, out={c})")
+
+
+def follows(labels: Labels, group: Labels) -> int | None:
+    """Where a group stands as neighbours, in its order, among labels; None if it does not."""
+    for start in range(len(labels) - len(group) + 1):
+        if labels[start : start + len(group)] == group:
+            return start
+    return None
+
+
+def matrix_view(
+    name: str,
+    node: Node,
+    labels: Labels,
+    batch: Labels,
+    first: Labels,
+    second: Labels,
+    vector: bool = False,
+) -> str | None:
+    """The view of an array as [batch..., first, second], each group joined to one axis.
+
+    A group of several axes is joined by a reshape, which is a view only where they are neighbours
+    of an array in C order. Without batch axes an empty group leaves a vector; with them it
+    becomes an axis of size 1. Batch labels that the array lacks become axes of size 1 where others
+    stand before them. None where no view exists.
+    """
+    text, own = name, name == "{out}" or contiguous(node)
+    merged: list[Labels] = []
+    for group in (first, second):
+        if len(group) > 1 and (not own or follows(labels, group) is None):
+            return None
+    if any(len(g) > 1 for g in (first, second)):
+        merged = merge(labels, [g for g in (first, second) if len(g) > 1])
+        text += f".reshape({joined_shape(name, labels, merged)})"
+    else:
+        merged = [(x,) for x in labels]
+    wanted = [(x,) for x in batch if x in labels] + [g for g in (first, second) if g]
+    order = tuple(merged.index(g) for g in wanted)
+    if order == (1, 0):
+        text += ".T"
+    elif order != tuple(range(len(order))):
+        text += f".transpose({order})"
+    if any(x not in labels for x in batch):
+        marks = [":" if x in labels else "None" for x in batch]
+        while marks and marks[0] == "None":
+            marks.pop(0)
+        text += f"[{', '.join(marks)}]" if "None" in marks else ""
+    if batch and not (first and second):
+        text += "[..., None, :]" if not first else "[..., None]"
+    return text if text == name else f"[[{text}]]"
+
+
+def merge(labels: Labels, groups: list[Labels]) -> list[Labels]:
+    """Labels with neighbours of one group joined."""
+    out: list[Labels] = []
+    at = 0
+    while at < len(labels):
+        here = next((g for g in groups if labels[at : at + len(g)] == g), (labels[at],))
+        out.append(here)
+        at += len(here)
+    return out
+
+
+def joined_shape(name: str, labels: Labels, merged: list[Labels]) -> str:
+    """The shape after joining, in terms of the array's own shape."""
+
+    def size(group: Labels) -> str:
+        return " * ".join(f"{name}.shape[{labels.index(x)}]" for x in group)
+
+    return "(" + "".join(f"{size(g)}, " for g in merged).rstrip() + ")"
+
+
+def cases() -> list[tuple[tuple[TensorType, ...], dict[str, Any]]]:
+    """Matrix and vector products, outer, batched, dot, with several rows or inner labels."""
+    n: dict[int, int] = {0: 2, 1: 3, 2: 4, 3: 5, 4: 1}
+    rows: list[tuple[Labels, Labels, Labels]] = [
+        ((0, 1), (1, 2), (0, 2)),
+        ((0, 1), (2, 1), (0, 2)),
+        ((1, 0), (1, 2), (0, 2)),
+        ((0, 1), (1, 2), (2, 0)),
+        ((0, 1), (1,), (0,)),
+        ((1,), (0, 1), (0,)),
+        ((1,), (1,), ()),
+        ((0, 1), (0, 1), ()),
+        ((0,), (1,), (0, 1)),
+        ((0,), (1,), (1, 0)),
+        ((0, 4), (4, 1), (0, 1)),
+        ((4, 0), (4, 1), (1, 0)),
+        ((0, 1, 2), (0, 2, 3), (0, 1, 3)),
+        ((4,), (4,), ()),
+        ((0, 1, 2), (0, 2), (0, 1)),
+        ((0, 2), (0, 1, 2), (0, 1)),
+        ((0, 1), (0, 1), (0,)),
+        ((0, 1, 2), (2, 3), (0, 1, 3)),
+        ((0, 1, 2), (1, 2, 3), (0, 3)),
+        ((0, 1, 2), (3, 0, 1), (2, 3)),
+        ((0, 1, 2), (0, 1, 3), (3, 2)),
+        ((0, 2, 1), (1, 2, 3), (0, 3)),
+        ((), (0, 1), (0, 1)),
+    ]
+    return [
+        (
+            (real(*(n[x] for x in left)), real(*(n[x] for x in right))),
+            {"left": left, "right": right, "out": out},
+        )
+        for left, right, out in rows
+    ]
+
+
+register(
+    Op(
+        "contract",
+        infer,
+        evaluate,
+        gradient,
+        MappingProxyType({"array": spell}),
+        flops=flops,
+        facts=frozenset({"grows"}),
+        formula="{0} @ {1}",
+        examples=cases,
+        curve=c_contract,
+        refuge=(None, 0.0),
+    )
+)

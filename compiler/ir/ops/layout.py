@@ -1,0 +1,323 @@
+"""Where elements lie: spreading, reshaping, reordering, cutting, joining. Nothing is computed.
+
+Each derivative is the reverse move. Most of these are views of the operand's buffer; what must
+copy (joining, padding, reshaping what is not in C order) says so by writing `{out}`.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import Any
+
+from dln.compiler.ir.graph import Node
+from dln.compiler.ir.op import Array, Attrs, Make, Op, Site, Spelling, register
+from dln.compiler.ir.ops.common import (
+    check_axes,
+    contiguous,
+    count,
+    differ,
+    index_text,
+    join,
+    keep_type,
+    known,
+    real,
+    show,
+)
+from dln.compiler.ir.sizes import Size
+from dln.compiler.ir.tensor_type import TensorType
+from dln.grammar.diagnostics import Fault
+
+Types = tuple[TensorType, ...]
+
+
+def resized(type: TensorType, axis: int, size: Size) -> TensorType:
+    """A type with another size along one axis."""
+    shape = type.shape
+    return type.like(shape=(*shape[:axis], size, *shape[axis + 1 :]))
+
+
+def at_axis(site: Site, a: Array, part: slice) -> Array:
+    """The elements of a slice along the attribute `axis`."""
+    return a[(slice(None),) * site.attrs["axis"] + (part,)]
+
+
+# ---- rules of types ----------------------------------------------------------------------------
+
+
+def broadcast_type(attrs: Attrs, types: Types) -> TensorType:
+    """Axis i of the operand becomes axis `axes[i]`; the other axes repeat it."""
+    count("broadcast", types, 1)
+    (a,), axes, shape = types, attrs["axes"], attrs["shape"]
+    check_axes("broadcast", axes, len(shape))
+    if len(axes) != len(a.shape) or list(axes) != sorted(axes):
+        raise Fault(f"broadcast: axes {axes} do not place the {len(a.shape)} axes of {a}")
+    for size, axis in zip(a.shape, axes, strict=True):
+        if differ(size, shape[axis]):
+            raise Fault(f"broadcast: an axis of size {size} cannot become one of {shape[axis]}")
+    return a.like(shape=tuple(shape), running=tuple(attrs["running"]))
+
+
+def reshape_type(attrs: Attrs, types: Types) -> TensorType:
+    """As many elements in another shape."""
+    count("reshape", types, 1)
+    (a,), shape = types, tuple(attrs["shape"])
+    if all(s.value is not None for s in (*a.shape, *shape)) and volume(a.shape) != volume(shape):
+        raise Fault(f"{show(a.shape)} cannot be reshaped to {show(shape)}")
+    return a.like(shape=shape, running=tuple(attrs["running"]))
+
+
+def volume(shape: tuple[Size, ...]) -> int:
+    total = 1
+    for s in shape:
+        total *= s.constant
+    return total
+
+
+def transpose_type(attrs: Attrs, types: Types) -> TensorType:
+    """Axis i of the result is axis `perm[i]` of the operand; running are the leading axes that
+    were running before."""
+    count("transpose", types, 1)
+    (a,), perm = types, attrs["perm"]
+    if sorted(perm) != list(range(len(a.shape))):
+        raise Fault(f"transpose: {perm} is not an order of the axes of {a}")
+    running: list[str] = []
+    for p in perm:
+        if p >= len(a.running):
+            break
+        running.append(a.running[p])
+    return a.like(shape=tuple(a.shape[p] for p in perm), running=tuple(running))
+
+
+def slice_type(attrs: Attrs, types: Types) -> TensorType:
+    """Positions `start` to `stop` (excluded) of one axis."""
+    count("slice", types, 1)
+    (a,), axis, start, stop = types, attrs["axis"], attrs["start"], attrs["stop"]
+    check_axes("slice", (axis,), len(a.shape))
+    size = a.shape[axis].value
+    if not 0 <= start <= stop or (size is not None and stop > size):
+        raise Fault(f"slice {start}:{stop} does not fit an axis of size {a.shape[axis]}")
+    return resized(a, axis, Size(stop - start))
+
+
+def pad_type(attrs: Attrs, types: Types) -> TensorType:
+    """Zeros before and after, along one axis."""
+    count("pad", types, 1)
+    (a,), axis = types, attrs["axis"]
+    check_axes("pad", (axis,), len(a.shape))
+    return resized(a, axis, a.shape[axis] + attrs["before"] + attrs["after"])
+
+
+def concat_type(attrs: Attrs, types: Types) -> TensorType:
+    """One after the other along one axis; the other axes agree."""
+    if not types:
+        raise Fault("concat takes at least one operand")
+    first, axis = types[0], attrs["axis"]
+    check_axes("concat", (axis,), len(first.shape))
+    domain, length = first.domain, first.shape[axis]
+    for t in types[1:]:
+        rest = [s for i, s in enumerate(t.shape) if i != axis]
+        mine = [s for i, s in enumerate(first.shape) if i != axis]
+        unlike = len(rest) != len(mine) or any(map(differ, rest, mine))
+        if unlike or t.kind != first.kind:
+            raise Fault(f"concat joins tensors that agree but for one axis, found {first} and {t}")
+        domain, length = join(domain, t.domain), length + t.shape[axis]
+    return resized(first, axis, length).like(domain=domain)
+
+
+def running_type(attrs: Attrs, types: Types) -> TensorType:
+    """The same data with other running axes."""
+    count("running", types, 1)
+    names = tuple(attrs["running"])
+    if len(names) > len(types[0].shape):
+        raise Fault(f"{types[0]} has no {len(names)} axes to be running")
+    return types[0].like(running=names)
+
+
+# ---- meaning -----------------------------------------------------------------------------------
+
+
+def broadcast(site: Site, a: Array) -> Array:
+    axes = site.attrs["axes"]
+    thin = tuple(a.shape[axes.index(i)] if i in axes else 1 for i in range(len(site.shape)))
+    return site.np.broadcast_to(a.reshape(thin), site.shape)
+
+
+def pad(site: Site, a: Array) -> Array:
+    out = site.np.zeros(site.shape, dtype=a.dtype)
+    before = site.attrs["before"]
+    at_axis(site, out, slice(before, before + a.shape[site.attrs["axis"]]))[...] = a
+    return out
+
+
+# ---- derivatives -------------------------------------------------------------------------------
+
+
+def d_broadcast(m: Make, node: Node, bar: Node) -> tuple[Node]:
+    """The sum over the axes that repeat."""
+    return (m.sum(bar, set(range(len(node.type.shape))) - set(node["axes"])),)
+
+
+def d_reshape(m: Make, node: Node, bar: Node) -> tuple[Node]:
+    a = node.operands[0].type
+    return (m("reshape", bar, shape=a.shape, running=a.running),)
+
+
+def d_transpose(m: Make, node: Node, bar: Node) -> tuple[Node]:
+    perm = node["perm"]
+    return (m("transpose", bar, perm=tuple(perm.index(i) for i in range(len(perm)))),)
+
+
+def d_slice(m: Make, node: Node, bar: Node) -> tuple[Node]:
+    axis, start, stop = node["axis"], node["start"], node["stop"]
+    size = known(node.operands[0].type.shape[axis], "the derivative of a slice")
+    return (m("pad", bar, axis=axis, before=start, after=size - stop),)
+
+
+def d_pad(m: Make, node: Node, bar: Node) -> tuple[Node]:
+    axis, before = node["axis"], node["before"]
+    size = known(node.operands[0].type.shape[axis], "the derivative of padding")
+    return (m("slice", bar, axis=axis, start=before, stop=before + size),)
+
+
+def d_concat(m: Make, node: Node, bar: Node) -> tuple[Node, ...]:
+    axis, parts, start = node["axis"], [], 0
+    for a in node.operands:
+        stop = start + known(a.type.shape[axis], "the derivative of concat")
+        parts.append(m("slice", bar, axis=axis, start=start, stop=stop))
+        start = stop
+    return tuple(parts)
+
+
+def d_running(m: Make, node: Node, bar: Node) -> tuple[Node]:
+    return (m("running", bar, running=node.operands[0].type.running),)
+
+
+def d_flip(m: Make, node: Node, bar: Node) -> tuple[Node]:
+    return (m("flip", bar, axis=node["axis"]),)
+
+
+# ---- spelling ----------------------------------------------------------------------------------
+
+
+def spell_broadcast(node: Node) -> Spelling:
+    """A view with stride 0. A single number may change from step to step on the host, so it is
+    copied into the buffer."""
+    axes, rank = node["axes"], len(node.type.shape)
+    if not axes:
+        return Spelling("{xp}.copyto({out}, {0})")
+    first = axes[0]
+    marks = [":" if i in axes else "None" for i in range(first, rank)]
+    subscript = "[" + ", ".join(marks) + "]" if "None" in marks else ""
+    return Spelling(f"{{xp}}.broadcast_to({{0}}{subscript}, {{shape}})")
+
+
+def thin(type: TensorType) -> tuple[Size, ...]:
+    """A shape without the axes of size 1."""
+    return tuple(s for s in type.shape if s.value != 1)
+
+
+def spell_reshape(node: Node) -> Spelling:
+    """A view where the operand lies in C order or only axes of size 1 come or go, else a copy
+    through a view of the result."""
+    if contiguous(node.operands[0]) or thin(node.operands[0].type) == thin(node.type):
+        return Spelling("{0}.reshape({shape})")
+    return Spelling("{xp}.copyto([[{out}.reshape({0}.shape)]], {0})")
+
+
+def spell_slice(node: Node) -> Spelling:
+    part = f"{node['start']}:{node['stop']}"
+    return Spelling("{0}" + index_text(len(node.type.shape), node["axis"], part))
+
+
+def spell_pad(node: Node) -> Spelling:
+    """Zeros, then the operand in its place."""
+    axis, before = node["axis"], node["before"]
+    inside = f"{before}:{before + known(node.operands[0].type.shape[axis], 'padding')}"
+    view = "{out}" + index_text(len(node.type.shape), axis, inside)
+    return Spelling(f"{{out}}.fill(0)\n{{xp}}.copyto([[{view}]], {{0}})")
+
+
+def spell_concat(node: Node) -> Spelling:
+    """Each operand into its own part of the result."""
+    axis, start, lines = node["axis"], 0, []
+    for slot, a in enumerate(node.operands):
+        stop = start + known(a.type.shape[axis], "concat")
+        view = "{out}" + index_text(len(node.type.shape), axis, f"{start}:{stop}")
+        lines.append(f"{{xp}}.copyto([[{view}]], {{{slot}}})")
+        start = stop
+    return Spelling("\n".join(lines))
+
+
+def spell_flip(node: Node) -> Spelling:
+    return Spelling("{0}" + index_text(len(node.type.shape), node["axis"], "::-1"))
+
+
+# ---- records -----------------------------------------------------------------------------------
+
+X = real(2, 3, 4, running=("batch",))
+
+
+def cases(*rows: tuple[Types, dict[str, Any]]) -> Any:
+    return lambda: rows
+
+
+def row(
+    name: str,
+    infer: Any,
+    evaluate: Any,
+    gradient: Any,
+    spell: Any,
+    examples: Any,
+    facts: tuple[str, ...] = ("view",),
+    formula: str = "",
+) -> Op:
+    spell = Spelling(spell) if isinstance(spell, str) else spell
+    return Op(
+        name,
+        infer,
+        evaluate,
+        gradient,
+        MappingProxyType({"array": spell}),
+        flops=lambda node: 0,
+        facts=frozenset(facts),
+        formula=formula or f"{name}({{0}})",
+        examples=examples,
+    )
+
+
+SHAPE = tuple(map(Size, (2, 3, 4)))
+
+# fmt: off
+register(
+    row("broadcast", broadcast_type, broadcast, d_broadcast, spell_broadcast,
+        cases(((real(3),), {"axes": (1,), "shape": SHAPE, "running": ("batch",)}),
+              ((real(2, 4),), {"axes": (0, 2), "shape": SHAPE, "running": ()}),
+              ((real(4),), {"axes": (2,), "shape": SHAPE, "running": ()}),
+              ((real(),), {"axes": (), "shape": SHAPE, "running": ()})), formula="{0}"),
+    row("reshape", reshape_type,
+        lambda site, a: a.reshape(site.shape), d_reshape, spell_reshape,
+        cases(((X,), {"shape": (Size(2), Size(12)), "running": ("batch",)}),
+              ((X,), {"shape": (Size(24),), "running": ()}))),
+    row("transpose", transpose_type,
+        lambda site, a: a.transpose(site.attrs["perm"]), d_transpose, "{0}.transpose({perm})",
+        cases(((X,), {"perm": (0, 2, 1)}), ((X,), {"perm": (2, 0, 1)})), formula="{0}'"),
+    row("slice", slice_type,
+        lambda site, a: at_axis(site, a, slice(site.attrs["start"], site.attrs["stop"])),
+        d_slice, spell_slice,
+        cases(((X,), {"axis": 1, "start": 1, "stop": 3}),
+              ((X,), {"axis": 2, "start": 0, "stop": 1})), formula="{0}[{start}:{stop}]"),
+    row("pad", pad_type, pad, d_pad, spell_pad,
+        cases(((X,), {"axis": 1, "before": 1, "after": 0}),
+              ((X,), {"axis": 2, "before": 0, "after": 2})), ("moves",)),
+    row("concat", concat_type,
+        lambda site, *parts: site.np.concatenate(parts, axis=site.attrs["axis"]),
+        d_concat, spell_concat,
+        cases(((X, real(2, 1, 4)), {"axis": 1}), ((real(2), real(3), real(1)), {"axis": 0})),
+        ("moves",)),
+    row("running", running_type, lambda site, a: a, d_running, "{0}",
+        cases(((X,), {"running": ()}), ((X,), {"running": ("batch", "time")})), formula="{0}"),
+    row("flip", keep_type("flip"),
+        lambda site, a: site.np.flip(a, axis=site.attrs["axis"]), d_flip, spell_flip,
+        cases(((X,), {"axis": 1}), ((X,), {"axis": 2}))),
+)
+# fmt: on

@@ -1,0 +1,258 @@
+"""Loops: one step written as a graph of its own, and what the steps leave behind.
+
+`scan` runs its body for t = 0, 1, ... (or backwards). The body's sources are *slots*: a row of a
+sequence, a value that stays, or what the step before left. `item(scan, value)` is the sequence of
+the values that one node of the body has had, time first; several items share one loop. The body is
+data of the node, so a loop over a thousand steps is as large a graph as one over ten.
+
+Only the front-end makes `at`, the element of a sequence at the step at hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from dln.compiler.ir.graph import Graph, Node, ancestors, rewrite
+from dln.compiler.ir.op import OPS, Array, Attrs, Make, Op, Site, register
+from dln.compiler.ir.ops.common import count, differ
+from dln.compiler.ir.sizes import Size
+from dln.compiler.ir.tensor_type import TIME, TensorType, scalar
+from dln.grammar.diagnostics import Fault
+
+Types = tuple[TensorType, ...]
+
+
+@dataclass(frozen=True, eq=False, repr=False, slots=True)
+class Body:
+    """One step of a loop: a graph, and what its slots stand for.
+
+    The operands of the loop are the sequences for `rows`, the values for `fixed` and the first
+    values for `carried`, in this order. `nexts` are the nodes whose values the next step finds in
+    the slots `carried`. A `reverse` loop runs from the last step to the first.
+    """
+
+    graph: Graph
+    rows: tuple[Node, ...]
+    fixed: tuple[Node, ...]
+    carried: tuple[Node, ...]
+    nexts: tuple[Node, ...]
+    length: Size
+    reverse: bool = False
+
+    def __repr__(self) -> str:
+        steps = f"{self.length} steps, {len(self.graph)} operations"
+        return f"<{steps}, backwards>" if self.reverse else f"<{steps}>"
+
+    @property
+    def slots(self) -> tuple[Node, ...]:
+        return (*self.rows, *self.fixed, *self.carried)
+
+    def operand(self, node: Node, slot: Node) -> Node:
+        """The operand of a loop with this body that a slot stands for."""
+        return node.operands[self.slots.index(slot)]
+
+    def steps(self, n: int) -> range:
+        """The numbers of n steps in the order they are run."""
+        return range(n - 1, -1, -1) if self.reverse else range(n)
+
+
+def slot(graph: Graph, type: TensorType, number: int, role: str) -> Node:
+    """A source of a body: `rows`, `fixed` or `carried`, told apart by its number."""
+    return graph.add("slot", (), type, number=number, role=role, type=type)
+
+
+def body_of(node: Node) -> Body:
+    """The body of a loop, or of the loop that an item belongs to."""
+    body: Body = (node if node.op == "scan" else node.operands[0])["body"]
+    return body
+
+
+# ---- rules of types ----------------------------------------------------------------------------
+
+
+def row_type(type: TensorType) -> TensorType:
+    """The type of one element of a sequence, whose first axis is time."""
+    return type.like(shape=type.shape[1:], running=tuple(a for a in type.running if a != TIME))
+
+
+def sequence_type(type: TensorType, length: Size) -> TensorType:
+    """The type of a sequence of such elements."""
+    return type.like(shape=(length, *type.shape), running=(TIME, *type.running))
+
+
+def at_type(attrs: Attrs, types: Types) -> TensorType:
+    count("at", types, 1)
+    if types[0].running[:1] != (TIME,):
+        raise Fault(f"{types[0]} does not run over time first")
+    return row_type(types[0])
+
+
+def scan_type(attrs: Attrs, types: Types) -> TensorType:
+    """Every operand fits its slot. The loop itself has no value; its items have."""
+    body: Body = attrs["body"]
+    count("scan", types, len(body.slots))
+    for s, t in zip(body.slots, types, strict=True):
+        found = t.shape[1:] if s["role"] == "rows" else t.shape
+        if len(found) != len(s.type.shape) or any(map(differ, found, s.type.shape)):
+            raise Fault(f"scan: {t} does not fit the slot {s.type}")
+        if s["role"] == "rows" and differ(t.shape[0], body.length):
+            raise Fault(f"scan: {t.shape[0]} rows for {body.length} steps")
+    for s, n in zip(body.carried, body.nexts, strict=True):
+        if len(n.type.shape) != len(s.type.shape) or any(map(differ, n.type.shape, s.type.shape)):
+            raise Fault(f"scan: what is carried changes from {s.type} to {n.type}")
+    return scalar()
+
+
+def item_type(attrs: Attrs, types: Types) -> TensorType:
+    value: Node = attrs["value"]
+    length: Size = attrs["length"]
+    return sequence_type(value.type, length)
+
+
+# ---- meaning -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What the evaluator knows of a loop it has run: of each step, the values of its nodes."""
+
+    steps: Sequence[dict[Node, Array]]
+    shape: tuple[int, ...] = ()
+
+
+class Stepper:
+    """Works out some nodes of a body, step by step; what is the same in every step is found once:
+    the order, the shapes, the records."""
+
+    def __init__(self, site: Site, wanted: Sequence[Node]) -> None:
+        self.np, self.t = site.np, 0
+        self.nodes = []
+        for node in ancestors(wanted):
+            if node.op != "slot":
+                shape = tuple(site.size(s) for s in node.type.shape)
+                here = replace(site, attrs=node.attrs, shape=shape, draw=partial(self.draw, site))
+                self.nodes.append((node, OPS[node.op].evaluate, here))
+
+    def draw(self, site: Site, kind: str, where: str, shape: tuple[int, ...]) -> Array:
+        """Each step draws for itself."""
+        return site.draw(kind, f"{where}@{self.t}", shape)
+
+    def fill(self, values: dict[Node, Array], t: int) -> None:
+        """Add to the values of a step those that are wanted and not known yet."""
+        self.t = t
+        for node, evaluate, site in self.nodes:
+            if node in values:
+                continue
+            value = self.np.asarray(evaluate(site, *(values[o] for o in node.operands)))
+            if value.shape != site.shape:
+                raise Fault(f"{node!r} has shape {site.shape}, its value has {value.shape}")
+            values[node] = value
+
+
+def evaluate_scan(site: Site, *operands: Array) -> History:
+    """Step after step; the values of each are kept."""
+    body: Body = site.attrs["body"]
+    n, stepper = site.size(body.length), Stepper(site, body.nexts)
+    given = dict(zip(body.slots, operands, strict=True))
+    fixed = {s: given[s] for s in body.fixed}
+    held = {s: given[s] for s in body.carried}
+    steps: list[dict[Node, Array]] = [{} for _ in range(n)]
+    for t in body.steps(n):
+        now = steps[t]
+        now.update(fixed)
+        now.update((s, given[s][t]) for s in body.rows)
+        now.update(held)
+        stepper.fill(now, t)
+        held = {s: now[new] for s, new in zip(body.carried, body.nexts, strict=True)}
+    return History(tuple(steps))
+
+
+def evaluate_item(site: Site, loop: History) -> Array:
+    value: Node = site.attrs["value"]
+    if any(value not in now for now in loop.steps):
+        stepper = Stepper(site, [value])
+        for t, now in enumerate(loop.steps):
+            stepper.fill(now, t)
+    rows = [now[value] for now in loop.steps]
+    return site.np.stack(rows) if rows else site.np.zeros(site.shape)
+
+
+def no_value(site: Site, *operands: Array) -> Array:
+    raise Fault("a step of a loop has no value outside of it")
+
+
+# ---- walking through bodies --------------------------------------------------------------------
+
+
+def requested(nodes: Sequence[Node]) -> dict[Node, list[Node]]:
+    """The values of its body that are asked of each loop among some nodes."""
+    found: dict[Node, dict[Node, None]] = {n: {} for n in nodes if n.op == "scan"}
+    for n in nodes:
+        if n.op == "item":
+            found.setdefault(n.operands[0], {})[n["value"]] = None
+    return {loop: list(values) for loop, values in found.items()}
+
+
+def outputs_of(body: Body, values: Sequence[Node]) -> dict[str, Node]:
+    """What a body must work out: what it carries, and the values that are asked of it."""
+    nexts = {f"next:{i}": n for i, n in enumerate(body.nexts)}
+    return nexts | {f"item:{i}": v for i, v in enumerate(values)}
+
+
+def with_outputs(body: Body, outputs: Mapping[str, Node]) -> Graph:
+    """The graph of a body with these outputs: all that they need, with places and names."""
+    graph = Graph()
+    for s in body.slots:
+        graph.include(s, body.graph.spans.get(s, ()), body.graph.names.get(s))
+    for n in ancestors(outputs.values()):
+        graph.include(n, body.graph.spans.get(n, ()), body.graph.names.get(n))
+    graph.outputs = dict(outputs)
+    return graph
+
+
+def strided(graph: Graph, slots: frozenset[int]) -> Graph:
+    """The graph of a step in which these slots are known not to lie in C order."""
+
+    def rule(new: Graph, node: Node, operands: tuple[Node, ...]) -> Node | None:
+        if node.op != "slot" or node["number"] not in slots:
+            return None
+        return new.add("slot", (), node.type, **node.attrs, strided=True)
+
+    return rewrite(graph, rule)[0] if slots else graph
+
+
+def rebuilt(body: Body, graph: Graph) -> Body:
+    """The body after a rewriting of its graph that kept the slots, or made equal ones."""
+    rows, fixed, carried = (
+        tuple(graph.include(s) for s in part) for part in (body.rows, body.fixed, body.carried)
+    )
+    nexts = tuple(graph.outputs[f"next:{i}"] for i in range(len(body.nexts)))
+    return Body(graph, rows, fixed, carried, nexts, body.length, body.reverse)
+
+
+def item(m: Make, loop: Node, value: Node) -> Node:
+    """The values of a node of a loop's body, step by step."""
+    return m("item", loop, value=value, length=body_of(loop).length)
+
+
+# ---- records -----------------------------------------------------------------------------------
+
+
+def slot_type(attrs: Attrs, types: Types) -> TensorType:
+    type: TensorType = attrs["type"]
+    return type
+
+
+def row(name: str, infer: Any, evaluate: Any, facts: set[str], formula: str) -> Op:
+    return Op(name, infer, evaluate, flops=lambda n: 0, facts=frozenset(facts), formula=formula)
+
+
+register(
+    row("slot", slot_type, no_value, {"source", "loop"}, "{role}"),
+    row("at", at_type, no_value, {"symbolic"}, "{0}[t]"),
+    row("scan", scan_type, evaluate_scan, {"loop"}, "scan"),
+    row("item", item_type, evaluate_item, {"loop"}, "{value}"),
+)

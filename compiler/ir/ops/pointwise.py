@@ -1,0 +1,190 @@
+"""Element by element: arithmetic, elementary functions, comparisons, choice.
+
+A row gives the name, the derivative and the form for single numbers on the host, then what is not
+usual about it. In a derivative `x` is the operand, `y` the result and `bar` its cotangent; there
+is one expression for each operand.
+
+At a kink one value is chosen: `abs'(0) = 0`, and `norm` has slope 0 at 0; `maximum(a, b)` and
+`minimum(a, b)` hand a tie to `b`, so that relu, `max(a, 0)`, has slope 0 at 0. `floor`, `sign` and
+comparisons are flat.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dln.compiler.ir.op import no_gradient, register
+from dln.compiler.ir.ops.common import always, index, join, real, truth
+from dln.compiler.ir.ops.elementwise import (
+    arithmetic,
+    asserted_type,
+    away,
+    by_numpy,
+    cast,
+    cast_type,
+    d_cast,
+    d_choice,
+    d_div,
+    d_pow,
+    d_where,
+    logic,
+    on_reals,
+    product,
+    root,
+    side,
+    sigmoid,
+    softplus,
+    squared,
+    stop_type,
+    total,
+    unary,
+    upper,
+    where_type,
+)
+from dln.compiler.ir.ops.record_helpers import (
+    ABOVE,
+    RUNNING,
+    SPREAD,
+    compare,
+    connective,
+    function,
+    one,
+    operator,
+    row,
+    two,
+    ufunc,
+)
+from dln.compiler.ir.ops.second_order import (
+    c_distance,
+    c_div,
+    c_exp,
+    c_expm1,
+    c_log,
+    c_log1p,
+    c_pow,
+    c_reciprocal,
+    c_softplus,
+    c_sqrt,
+    c_square,
+)
+from dln.compiler.ir.tensor_type import POSITIVE, PROB
+
+SIGMOID = """\
+{xp}.multiply({0}, 0.5, out={out})
+{xp}.tanh({out}, out={out})
+{xp}.multiply({out}, 0.5, out={out})
+{xp}.add({out}, 0.5, out={out})"""
+
+# max(a, 0) + log(1 + exp(-|a|)): no exponential of a large number.
+SOFTPLUS = """\
+{xp}.maximum({0}, 0.0, out={top})
+{xp}.absolute({0}, out={out})
+{xp}.negative({out}, out={out})
+{xp}.exp({out}, out={out})
+{xp}.log1p({out}, out={out})
+{xp}.add({out}, {top}, out={out})"""
+
+WHERE = """\
+{xp}.copyto({out}, {2})
+{xp}.copyto({out}, {1}, where={0})"""
+
+SQUASHES = ("inplace", "squashing")
+GROWS: dict[str, Any] = {"facts": ("inplace", "grows"), "refuge": (0, 0.0)}
+AWAY = one(ABOVE, real(domain=POSITIVE))  # logarithms, roots, reciprocals: away from 0
+
+# The tables below read best with a row to a line or two.
+# fmt: off
+register(
+    function("neg", unary(lambda m, x, y, bar: m.neg(bar)), "(-{0})", "negative", formula="-{0}"),
+    function("exp", unary(lambda m, x, y, bar: m.mul(bar, y)), "math.exp({0})",
+             narrow=always(POSITIVE), curve=c_exp, **GROWS),
+    function("log", unary(lambda m, x, y, bar: m.div(bar, x)), "math.log({0})", examples=AWAY,
+             curve=c_log, refuge=(0, 1.0)),
+    function("log1p", unary(lambda m, x, y, bar: m.div(bar, m.add(m.const(1.0), x))),
+             "math.log1p({0})", examples=AWAY, curve=c_log1p, refuge=(0, 0.0)),
+    function("expm1", unary(lambda m, x, y, bar: m.mul(bar, m.add(m.const(1.0), y))),
+             "math.expm1({0})", curve=c_expm1, **GROWS),
+    function("sqrt", unary(lambda m, x, y, bar: m.div(m.scale(bar, 0.5), y)),
+             "math.sqrt({0})", narrow=root, examples=AWAY, curve=c_sqrt,
+             refuge=(0, 1.0)),
+    # What `norm` takes of a sum of squares: a root whose slope at 0 is 0.
+    function("distance", unary(lambda m, x, y, bar: m.div(m.scale(bar, 0.5), away(m, y, y))),
+             "math.sqrt({0})", "sqrt", narrow=root, examples=AWAY, formula="sqrt({0})",
+             curve=c_distance),
+    function("tanh", unary(lambda m, x, y, bar: m.mul(bar, m.sub(m.const(1.0), m("square", y)))),
+             "math.tanh({0})", facts=SQUASHES),
+    function("sin", unary(lambda m, x, y, bar: m.mul(bar, m("cos", x))), "math.sin({0})",
+             facts=SQUASHES),
+    function("cos", unary(lambda m, x, y, bar: m.neg(m.mul(bar, m("sin", x)))),
+             "math.cos({0})", facts=SQUASHES),
+    function("square", unary(lambda m, x, y, bar: m.mul(bar, m.scale(x, 2.0))),
+             "({0} * {0})", narrow=squared, formula="{0}^2", curve=c_square,
+             **GROWS),
+    function("reciprocal", unary(lambda m, x, y, bar: m.neg(m.mul(bar, m("square", y)))),
+             "(1.0 / {0})", narrow=root, examples=AWAY, formula="1 / {0}", curve=c_reciprocal,
+             refuge=(0, 1.0)),
+    function("abs", unary(lambda m, x, y, bar: m.mul(bar, m("sign", x))), "abs({0})", "absolute",
+             narrow=squared, smooth=False, evaluate=lambda site, a: side(site.np, a) * a),
+    function("sign", no_gradient, "float(({0} > 0) - ({0} < 0))",
+             smooth=False, evaluate=on_reals("sign")),
+    function("floor", no_gradient, "float(math.floor({0}))",
+             smooth=False, evaluate=on_reals("floor")),
+    function("sigmoid",
+             unary(lambda m, x, y, bar: m.mul(bar, m.mul(y, m.sub(m.const(1.0), y)))),
+             "(0.5 * math.tanh(0.5 * {0}) + 0.5)",
+             narrow=always(PROB), evaluate=sigmoid, array=SIGMOID, facts=SQUASHES),
+    row("softplus", 1, arithmetic("softplus", 1, always(POSITIVE)), softplus,
+        unary(lambda m, x, y, bar: m.mul(bar, m("sigmoid", x))), one(), SOFTPLUS,
+        "(max({0}, 0.0) + math.log1p(math.exp(-abs({0}))))", scratch=("top",), curve=c_softplus),
+)
+
+register(
+    operator("add", "add", "+", lambda m, node, bar: (bar, bar), total,
+             facts=("commutative", "grows"), refuge=(None, 0.0)),
+    operator("sub", "subtract", "-", lambda m, node, bar: (bar, m.neg(bar)), facts=("grows",),
+             refuge=(None, 0.0)),
+    operator("mul", "multiply", "*",
+             lambda m, node, bar: (m.mul(bar, node.operands[1]), m.mul(bar, node.operands[0])),
+             product, facts=("commutative", "grows"), refuge=(None, 0.0)),
+    operator("div", "divide", "/", d_div, total,
+             two((real(2, 3), ABOVE), (real(), ABOVE), (RUNNING, real(domain=POSITIVE))),
+             curve=c_div, refuge=(1, 1.0)),
+    operator("pow", "power", "^", d_pow, root,
+             two((ABOVE, real(2, 3)), (ABOVE, real()), (real(domain=POSITIVE), real(3))),
+             host="({0} ** {1})", curve=c_pow, refuge=(0, 1.0)),
+    operator("maximum", "maximum", "", d_choice("gt"), upper, smooth=False,
+             host="max({0}, {1})", formula="max({0}, {1})", facts=("commutative",),
+             evaluate=lambda site, a, b: site.np.where(a.real > b.real, a, b)),
+    operator("minimum", "minimum", "", d_choice("lt"), join, smooth=False,
+             host="min({0}, {1})", formula="min({0}, {1})", facts=("commutative",),
+             evaluate=lambda site, a, b: site.np.where(a.real < b.real, a, b)),
+)
+
+register(
+    compare("eq", "equal", "==", ("commutative",)),
+    compare("ne", "not_equal", "!=", ("commutative",)),
+    compare("lt", "less", "<"),
+    compare("le", "less_equal", "<="),
+    compare("gt", "greater", ">"),
+    compare("ge", "greater_equal", ">="),
+    connective("and", "logical_and"),
+    connective("or", "logical_or"),
+    row("not", 1, logic("not", 1), by_numpy("logical_not"), no_gradient,
+        one(truth(2, 3), truth()), ufunc("logical_not", 1), "(not {0})", "not {0}"),
+)
+
+register(
+    row("where", 3, where_type, by_numpy("where"), d_where,
+        lambda: [((truth(2, 3), *SPREAD), {}), ((truth(3), real(), real(3)), {}),
+                 ((truth(), real(3), real()), {})],
+        WHERE, "({1} if {0} else {2})", facts=("inplace2",)),
+    row("cast", 1, cast_type, cast, d_cast,
+        lambda: [((truth(2, 3),), {"kind": "real"}), ((index(3, size=4),), {"kind": "real"})],
+        '{xp}.copyto({out}, {0}, casting="unsafe")', "float({0})", "{0}", facts=()),
+    row("stop", 1, stop_type, lambda site, a: a.real.astype(site.real), no_gradient, one(),
+        "{0}", "{0}", "stop({0})", ("view",), smooth=False, flops=lambda node: 0),
+    row("asserted", 1, asserted_type, lambda site, a: a,
+        lambda m, node, bar: (bar,), lambda: [((real(3),), {"domain": PROB})],
+        "{0}", "{0}", "{0} as {domain}", ("view",), flops=lambda node: 0),
+)
+# fmt: on

@@ -1,0 +1,291 @@
+"""Over axes: sums, extremes and where they are, and the normalised exponentials.
+
+`axes` are positions of the full shape; running axes may be among them. An extreme shares its
+cotangent equally among the elements that attain it, so the derivative of `max` is symmetric.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import Any
+
+from dln.compiler.ir.graph import Node
+from dln.compiler.ir.op import (
+    Array,
+    Attrs,
+    Infer,
+    Make,
+    Op,
+    Site,
+    Spelling,
+    elements,
+    no_gradient,
+    register,
+)
+from dln.compiler.ir.ops.common import check_axes, count, need_real, real, without
+from dln.compiler.ir.ops.second_order import c_extreme, c_log_softmax, c_log_sum_exp, c_softmax
+from dln.compiler.ir.sizes import Size
+from dln.compiler.ir.tensor_type import POSITIVE, PROB, REAL, Domain, TensorType
+
+FEW = 4
+"""Positions up to which NumPy takes an axis one by one."""
+
+
+# ---- rules of types ----------------------------------------------------------------------------
+
+
+def summed(a: Domain) -> Domain:
+    return POSITIVE if a.name in ("positive", "prob", "binary") else REAL
+
+
+def same(a: Domain) -> Domain:
+    return a
+
+
+def reduction(name: str, narrow: Any) -> Infer:
+    """The axes go; `narrow` finds the domain."""
+
+    def infer(attrs: Attrs, types: tuple[TensorType, ...]) -> TensorType:
+        count(name, types, 1)
+        need_real(name, types)
+        check_axes(name, attrs["axes"], len(types[0].shape))
+        return without(types[0], attrs["axes"]).like(domain=narrow(types[0].domain))
+
+    return infer
+
+
+def position(name: str) -> Infer:
+    """The axis goes; the result counts its positions."""
+
+    def infer(attrs: Attrs, types: tuple[TensorType, ...]) -> TensorType:
+        count(name, types, 1)
+        check_axes(name, (attrs["axis"],), len(types[0].shape))
+        domain = Domain("class", types[0].shape[attrs["axis"]])
+        return without(types[0], (attrs["axis"],)).like(kind="index", domain=domain)
+
+    return infer
+
+
+def normalised(name: str, domain: Domain) -> Infer:
+    """The shape stays."""
+
+    def infer(attrs: Attrs, types: tuple[TensorType, ...]) -> TensorType:
+        count(name, types, 1)
+        need_real(name, types)
+        check_axes(name, attrs["axes"], len(types[0].shape))
+        return types[0].like(domain=domain)
+
+    return infer
+
+
+# ---- meaning -----------------------------------------------------------------------------------
+
+
+def extreme(name: str) -> Any:
+    """The element whose real part is extreme: the branch a complex step stays on."""
+
+    def evaluate(site: Site, a: Array) -> Array:
+        np, axes = site.np, site.attrs["axes"]
+        kept = tuple(i for i in range(a.ndim) if i not in axes)
+        flat = a.transpose(kept + axes).reshape(tuple(a.shape[i] for i in kept) + (-1,))
+        at = getattr(np, name)(flat.real, axis=-1)
+        return np.take_along_axis(flat, at[..., None], axis=-1)[..., 0]
+
+    return evaluate
+
+
+def top(site: Site, a: Array) -> Array:
+    """The largest real part along the axes, kept as axes of size 1."""
+    return site.np.max(a.real, axis=site.attrs["axes"], keepdims=True)
+
+
+def log_sum_exp(site: Site, a: Array) -> Array:
+    np, axes, most = site.np, site.attrs["axes"], top(site, a)
+    return np.log(np.sum(np.exp(a - most), axis=axes)) + np.squeeze(most, axes)
+
+
+def softmax(site: Site, a: Array) -> Array:
+    e = site.np.exp(a - top(site, a))
+    return e / e.sum(axis=site.attrs["axes"], keepdims=True)
+
+
+def log_softmax(site: Site, a: Array) -> Array:
+    np, shifted = site.np, a - top(site, a)
+    return shifted - np.log(np.sum(np.exp(shifted), axis=site.attrs["axes"], keepdims=True))
+
+
+# ---- derivatives -------------------------------------------------------------------------------
+
+
+def kept_axes(node: Node) -> tuple[int, ...]:
+    """The axes of the operand that a reduction keeps."""
+    return tuple(i for i in range(len(node.operands[0].type.shape)) if i not in node["axes"])
+
+
+def spread_back(m: Make, node: Node, part: Node) -> Node:
+    """A reduced tensor over the shape of the operand again."""
+    return m.broadcast(part, node.operands[0].type, kept_axes(node))
+
+
+def d_sum(m: Make, node: Node, bar: Node) -> tuple[Node]:
+    return (spread_back(m, node, bar),)
+
+
+def d_extreme(m: Make, node: Node, bar: Node) -> tuple[Node]:
+    """bar / (number of ties) at each element that attains the extreme."""
+    hit = m("cast", m("eq", node.operands[0], spread_back(m, node, node)), kind="real")
+    share = m.div(bar, m.sum(hit, node["axes"]))
+    return (m.mul(hit, spread_back(m, node, share)),)
+
+
+def d_log_sum_exp(m: Make, node: Node, bar: Node) -> tuple[Node]:
+    """softmax(x) bar, with the sum that is known already: exp(x - log_sum_exp(x)) bar."""
+    weight = m("exp", m.sub(node.operands[0], spread_back(m, node, node)))
+    return (m.mul(weight, spread_back(m, node, bar)),)
+
+
+def d_softmax(m: Make, node: Node, bar: Node) -> tuple[Node]:
+    """y (bar - sum(y bar))."""
+    inner = m.sum(m.mul(node, bar), node["axes"])
+    return (m.mul(node, m.sub(bar, spread_back(m, node, inner))),)
+
+
+def d_log_softmax(m: Make, node: Node, bar: Node) -> tuple[Node]:
+    """bar - exp(y) sum(bar)."""
+    sums = spread_back(m, node, m.sum(bar, node["axes"]))
+    return (m.sub(bar, m.mul(m("exp", node), sums)),)
+
+
+# ---- spelling ----------------------------------------------------------------------------------
+
+
+def thin(node: Node) -> TensorType:
+    """The operand's type with the reduced axes kept at size 1."""
+    a, axes = node.operands[0].type, node["axes"]
+    return a.like(shape=tuple(Size(1) if i in axes else s for i, s in enumerate(a.shape)))
+
+
+def full(node: Node) -> TensorType:
+    return node.operands[0].type.like(domain=REAL)
+
+
+def pick_text(node: Node) -> str:
+    """The subscript that drops the axes of size 1; `...` keeps it a view where none is left."""
+    axes = node["axes"]
+    rank = len(node.operands[0].type.shape)
+    return "[" + ", ".join(["0" if i in axes else ":" for i in range(rank)] + ["..."]) + "]"
+
+
+def spell_log_sum_exp(node: Node) -> Spelling:
+    """max + log(sum(exp(x - max)))."""
+    form = f"""\
+{{xp}}.maximum.reduce({{0}}, axis={{axes}}, keepdims=True, out={{top}})
+{{xp}}.subtract({{0}}, {{top}}, out={{shifted}})
+{{xp}}.exp({{shifted}}, out={{shifted}})
+{{xp}}.add.reduce({{shifted}}, axis={{axes}}, out={{out}})
+{{xp}}.log({{out}}, out={{out}})
+{{xp}}.add({{out}}, [[{{top}}{pick_text(node)}]], out={{out}})"""
+    return Spelling(form, MappingProxyType({"top": thin, "shifted": full}))
+
+
+SOFTMAX = Spelling(
+    """\
+{xp}.maximum.reduce({0}, axis={axes}, keepdims=True, out={top})
+{xp}.subtract({0}, {top}, out={out})
+{xp}.exp({out}, out={out})
+{xp}.add.reduce({out}, axis={axes}, keepdims=True, out={top})
+{xp}.divide({out}, {top}, out={out})""",
+    MappingProxyType({"top": thin}),
+)
+
+LOG_SOFTMAX = Spelling(
+    """\
+{xp}.maximum.reduce({0}, axis={axes}, keepdims=True, out={top})
+{xp}.subtract({0}, {top}, out={out})
+{xp}.exp({out}, out={powers})
+{xp}.add.reduce({powers}, axis={axes}, keepdims=True, out={top})
+{xp}.log({top}, out={top})
+{xp}.subtract({out}, {top}, out={out})""",
+    MappingProxyType({"top": thin, "powers": full}),
+)
+
+
+# ---- records -----------------------------------------------------------------------------------
+
+
+def per_element(factor: int) -> Any:
+    """Operations counted on the elements of the operand."""
+    return lambda node: elements(node.operands[0].type) * factor
+
+
+def over_axes() -> list[tuple[tuple[TensorType, ...], dict[str, Any]]]:
+    x = real(2, 3, 4, running=("batch",))
+    return [((x,), {"axes": axes}) for axes in ((2,), (0,), (0, 2), (1, 2), (0, 1, 2))]
+
+
+def over_axis() -> list[tuple[tuple[TensorType, ...], dict[str, Any]]]:
+    x = real(2, 3, 4, running=("batch",))
+    return [((x,), {"axis": axis}) for axis in (0, 1, 2)]
+
+
+def row(name: str, infer: Infer, evaluate: Any, gradient: Any, spell: Any, **rest: Any) -> Op:
+    rest = {"flops": per_element(1), "examples": over_axes, "formula": f"{name}({{0}})"} | rest
+    spells = {"array": Spelling(spell) if isinstance(spell, str) else spell}
+    if "numpy" in rest:
+        spells["numpy"] = rest.pop("numpy")
+    rest["facts"] = frozenset(rest.get("facts", ()))
+    return Op(name, infer, evaluate, gradient, MappingProxyType(spells), **rest)
+
+
+def reduced(name: str) -> str:
+    return f"{{xp}}.{name}.reduce({{0}}, axis={{axes}}, out={{out}})"
+
+
+def one_by_one(name: str) -> Any:
+    """The spelling for NumPy: an axis of few positions is taken position by position. Its own
+    reduction runs along the axis, entry by entry, and takes ten times as long for pairs."""
+
+    def spell(node: Node) -> Spelling:
+        axes, shape = node["axes"], node.operands[0].type.shape
+        few = shape[axes[0]].value if len(axes) == 1 and node.type.shape else None
+        if few is None or not 2 <= few <= FEW:
+            return Spelling(reduced(name))
+        before = ":, " * axes[0]
+        parts = [f"[[{{0}}[{before}{i}]]]" for i in range(few)]
+        first = f"{{xp}}.{name}({parts[0]}, {parts[1]}, out={{out}})"
+        more = (f"{{xp}}.{name}({{out}}, {part}, out={{out}})" for part in parts[2:])
+        return Spelling("\n".join([first, *more]))
+
+    return spell
+
+
+def place(name: str) -> str:
+    return f"{{xp}}.{name}({{0}}, axis={{axis}}, out={{out}})"
+
+
+# fmt: off
+register(
+    row("sum", reduction("sum", summed),
+        lambda site, a: site.np.sum(a, axis=site.attrs["axes"]), d_sum, reduced("add"),
+        facts=("moves", "grows"), numpy=one_by_one("add"), refuge=(0, 0.0)),
+    row("max", reduction("max", same), extreme("argmax"), d_extreme, reduced("maximum"),
+        smooth=False, curve=c_extreme, numpy=one_by_one("maximum")),
+    row("min", reduction("min", same), extreme("argmin"), d_extreme, reduced("minimum"),
+        smooth=False, curve=c_extreme, numpy=one_by_one("minimum")),
+    row("argmax", position("argmax"),
+        lambda site, a: site.np.argmax(a.real, axis=site.attrs["axis"]), no_gradient,
+        place("argmax"), examples=over_axis, smooth=False),
+    row("argmin", position("argmin"),
+        lambda site, a: site.np.argmin(a.real, axis=site.attrs["axis"]), no_gradient,
+        place("argmin"), examples=over_axis, smooth=False),
+    row("log_sum_exp", reduction("log_sum_exp", lambda a: REAL), log_sum_exp, d_log_sum_exp,
+        spell_log_sum_exp, flops=per_element(4), facts=("grows",), curve=c_log_sum_exp,
+        refuge=(0, 0.0)),
+    row("softmax", normalised("softmax", PROB), softmax, d_softmax, SOFTMAX,
+        flops=per_element(5), facts=("inplace", "squashing", "grows"), curve=c_softmax,
+        refuge=(0, 0.0)),
+    row("log_softmax", normalised("log_softmax", REAL), log_softmax, d_log_softmax, LOG_SOFTMAX,
+        flops=per_element(5), facts=("inplace", "grows"), curve=c_log_softmax,
+        refuge=(0, 0.0)),
+)
+# fmt: on

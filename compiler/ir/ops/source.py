@@ -1,0 +1,157 @@
+"""Where values come from: inputs, whole data sets, parameters, states, clocks, constants, sizes,
+draws."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import MappingProxyType
+from typing import Any
+
+from dln.compiler.ir.op import Array, Attrs, Infer, Op, Site, Spelling, no_gradient, register
+from dln.compiler.ir.ops.common import real
+from dln.compiler.ir.sizes import Size
+from dln.compiler.ir.tensor_type import BINARY, POSITIVE, PROB, REAL, Domain, TensorType, scalar
+from dln.grammar.diagnostics import Fault
+
+
+def given(attrs: Attrs, types: tuple[TensorType, ...]) -> TensorType:
+    """The type stands among the attributes."""
+    type: TensorType = attrs["type"]
+    return type
+
+
+def const_type(attrs: Attrs, types: tuple[TensorType, ...]) -> TensorType:
+    """The shape follows from the nesting, the domain of real numbers from their sign."""
+    value, kind, shape = attrs["value"], attrs["kind"], []
+    while isinstance(value, tuple):
+        shape.append(Size(len(value)))
+        value = value[0] if value else 0.0
+    domain = BINARY if kind == "bool" else REAL
+    if kind == "real" and not shape and isinstance(value, int | float):
+        domain = number_domain(float(value))
+    return TensorType(tuple(shape), (), kind, domain)
+
+
+def number_domain(value: float) -> Domain:
+    """The narrowest of binary, prob, positive and real that holds a number."""
+    if value in (0.0, 1.0):
+        return BINARY
+    return PROB if 0.0 <= value <= 1.0 else POSITIVE if value > 0.0 else REAL
+
+
+def const_value(site: Site) -> Array:
+    dtype = {"real": site.real, "index": site.np.int64, "bool": site.np.bool_}
+    return site.np.asarray(site.attrs["value"], dtype=dtype[site.attrs["kind"]])
+
+
+def draw_type(attrs: Attrs, types: tuple[TensorType, ...]) -> TensorType:
+    """Uniform draws lie in [0, 1); normal ones have mean 0 and deviation 1."""
+    if attrs["kind"] not in ("uniform", "normal"):
+        raise Fault(f"a draw is uniform or normal, found {attrs['kind']}")
+    domain = PROB if attrs["kind"] == "uniform" else REAL
+    return TensorType(tuple(attrs["shape"]), tuple(attrs["running"]), "real", domain)
+
+
+def drawn(site: Site) -> Array:
+    return site.draw(site.attrs["kind"], site.attrs["site"], site.shape).astype(site.real)
+
+
+def unknown(site: Site) -> Array:
+    """The evaluator takes these from its environment and never comes here."""
+    raise Fault("a value of the environment is missing")
+
+
+def fixed(type: TensorType) -> Infer:
+    return lambda attrs, types: type
+
+
+def number(attrs: dict[str, Any]) -> Callable[[], list[tuple[tuple[TensorType, ...], Any]]]:
+    return lambda: [((), attrs)]
+
+
+def source(name: str, infer: Infer, example: dict[str, Any], **rest: Any) -> Op:
+    """A record without operands."""
+    facts = frozenset({"source"} | rest.pop("facts", set()))
+    rest = {"evaluate": unknown, "gradient": no_gradient, "flops": lambda node: 0} | rest
+    return Op(name, infer, facts=facts, examples=number(example), **rest)
+
+
+def states_type(attrs: Attrs, types: tuple[TensorType, ...]) -> TensorType:
+    """All states of some bits, a row each."""
+    n = int(attrs["units"])
+    return TensorType((Size(1 << n), Size(n)), (), "real", BINARY)
+
+
+def states(site: Site) -> Array:
+    """The number of a row, bit by bit, the lowest first."""
+    np, n = site.np, site.attrs["units"]
+    return ((np.arange(1 << n)[:, None] >> np.arange(n)) & 1).astype(site.real)
+
+
+def classes_type(attrs: Attrs, types: tuple[TensorType, ...]) -> TensorType:
+    """All values of a class, in order."""
+    size = Size.of(attrs["size"])
+    return TensorType((size,), (), "index", Domain("class", size))
+
+
+COUNTED = "{xp}.arange(2**{units})[:, None] // 2**{xp}.arange({units}) % 2"
+X = real(4, 3, running=("batch",))
+
+register(
+    source("input", given, {"name": "x", "type": X}, formula="{name}"),
+    source("whole", given, {"name": "d.all.x", "type": real(5, 3)}, formula="{name}"),
+    source("param", given, {"path": "net.W", "type": real(3, 2)}, formula="{path}"),
+    source("state", given, {"path": "net.v", "type": real(3, 2)}, formula="{path}"),
+    source(
+        "clock",
+        fixed(scalar("real", POSITIVE)),
+        {"name": "epoch"},
+        spell=MappingProxyType({"host": Spelling("{name}")}),
+        formula="{name}",
+        facts={"host"},
+    ),
+    source(
+        "const",
+        const_type,
+        {"value": ((1.0, 2.0), (3.0, 4.0)), "kind": "real"},
+        evaluate=const_value,
+        spell=MappingProxyType({"host": Spelling("{value}")}),
+        formula="{value}",
+    ),
+    source(
+        "size",
+        fixed(scalar("real", POSITIVE)),
+        {"size": Size(3)},
+        evaluate=lambda site: site.np.asarray(site.size(site.attrs["size"]), dtype=site.real),
+        spell=MappingProxyType({"host": Spelling("{size}")}),
+        formula="{size}",
+        facts={"host"},
+    ),
+    source(
+        "states",
+        states_type,
+        {"units": 3},
+        evaluate=states,
+        spell=MappingProxyType(
+            {"array": Spelling(f'{{xp}}.copyto({{out}}, [[{COUNTED}]], casting="unsafe")')}
+        ),
+        formula="states({units})",
+    ),
+    source(
+        "classes",
+        classes_type,
+        {"size": Size(3)},
+        evaluate=lambda site: site.np.arange(site.size(site.attrs["size"])),
+        spell=MappingProxyType({"array": Spelling("{xp}.copyto({out}, {xp}.arange({size}))")}),
+        formula="classes({size})",
+    ),
+    source(
+        "draw",
+        draw_type,
+        {"kind": "uniform", "site": "a/1", "shape": (Size(3),), "running": ()},
+        evaluate=drawn,
+        spell=MappingProxyType({"array": Spelling("draw_{kind}({site!r}, {out})")}),
+        formula="{kind}()",
+        facts={"random"},
+    ),
+)

@@ -1,0 +1,49 @@
+"""What stands for a graph that is not written out yet. Gone before anything is lowered."""
+
+from __future__ import annotations
+
+from dln.compiler.ir.op import Array, Attrs, Op, Site, register
+from dln.compiler.ir.ops.common import count, need_real
+from dln.compiler.ir.tensor_type import POSITIVE, REAL, TensorType
+from dln.grammar.diagnostics import Fault
+
+
+def grad_type(attrs: Attrs, types: tuple[TensorType, ...]) -> TensorType:
+    """d s / d x has the shape of x; s is one number for each example (and its gradients with
+    respect to what has no running axes add up over the examples)."""
+    count("grad", types, 2)
+    s, x = types
+    need_real("grad", types)
+    if s.example:
+        raise Fault(
+            f"grad takes a single number for each example, found {s}",
+            "sum(...) or mean(...) makes one number of it",
+        )
+    return x.like(domain=REAL)
+
+
+def curvature_type(attrs: Attrs, types: tuple[TensorType, ...]) -> TensorType:
+    """The diagonal of the second derivative has the shape of x and is not negative."""
+    return grad_type(attrs, types).like(domain=POSITIVE)
+
+
+def not_expanded(site: Site, *arrays: Array) -> Array:
+    raise Fault("a derivative is written out by `differentiate` and has no value before that")
+
+
+register(
+    Op(
+        "grad",
+        grad_type,
+        not_expanded,
+        facts=frozenset({"symbolic"}),
+        formula="grad({0}, {1})",
+    ),
+    Op(
+        "curvature",
+        curvature_type,
+        not_expanded,
+        facts=frozenset({"symbolic"}),
+        formula="curvature({0}, {1})",
+    ),
+)

@@ -1,0 +1,1 @@
+"""Graph to program text: copies made explicit, order, memory, lines."""

@@ -1,0 +1,133 @@
+"""Which results are computed straight into the buffer of a parameter, a state or a value.
+
+The new value of a parameter is written over the old one as soon as nobody reads that any more;
+what feeds only the new value is computed there too. Where readers cannot all come first, the new
+value is copied at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from dln.compiler.ir.graph import Graph, Node, ancestors
+from dln.compiler.ir.op import OPS
+from dln.compiler.lower.materialise import RENAMES, Roles, base, copy, own_key
+from dln.compiler.lower.targets import Target, spelling
+
+
+class InPlace:
+    """Which nodes are computed straight into the buffer of a parameter, a state or a value.
+
+    `before[node]` are nodes that must run first because they read what `node` overwrites;
+    `dest[node]` is the output's key (`param:path`, `state:path`, `value:name`).
+    """
+
+    def __init__(self, graph: Graph, roles: Roles, target: Target) -> None:
+        self.graph, self.roles, self.target = graph, roles, target
+        self.before: dict[Node, set[Node]] = {}
+        self.dest: dict[Node, str] = {}
+        self.readers: dict[Node, list[Node]] = {}
+        self.reads: dict[Node, list[Node]] = {}
+        for node in ancestors(graph.outputs.values()):
+            self.enter(node)
+
+    def enter(self, node: Node) -> None:
+        """Note which arrays a computed node reads, through views."""
+        if self.roles.role[node] != "compute":
+            return
+        read = (base(self.roles, o) for o in node.operands if self.roles.role[o] != "host")
+        self.reads[node] = list(dict.fromkeys(read))
+        for source in self.reads[node]:
+            self.readers.setdefault(source, []).append(node)
+
+    def place_outputs(self) -> None:
+        """Find a place for each output; copy at the end where it cannot be computed in place."""
+        sources = {own_key(n): n for n in ancestors(self.graph.outputs.values())}
+        for key, node in list(self.graph.outputs.items()):
+            if key.startswith("value:"):
+                self.dest[node] = key
+            elif key not in sources or self.overwrite(node, sources[key]):
+                self.dest[node] = key
+                self.extend(node, sources.get(key), key)
+            else:
+                last = copy(self.graph, self.roles, node, output=key)
+                self.graph.outputs[key] = last
+                self.enter(last)
+                self.overwrite(last, sources[key])
+                self.dest[last] = key
+
+    def overwrite(self, node: Node, source: Node) -> bool:
+        """Let `node` be computed over `source`, if no reader of it has to come later."""
+        readers = [r for r in self.readers.get(source, ()) if r is not node]
+        if source in self.reads[node] and not may_overwrite(self.target, self.roles, node, source):
+            return False
+        if self.comes_before(node, readers):
+            return False
+        self.before.setdefault(node, set()).update(readers)
+        return True
+
+    def extend(self, node: Node, source: Node | None, key: str) -> None:
+        """Compute what feeds only `node` in the same buffer, as far back as that goes."""
+        while source is not None and source not in self.reads[node]:
+            for feed in node.operands:
+                if self.may_extend(feed, node) and self.overwrite(feed, source):
+                    self.dest[feed] = key
+                    node = feed
+                    break
+            else:
+                return
+
+    def may_extend(self, feed: Node, node: Node) -> bool:
+        """Whether `node` can be computed over its operand `feed`, which nobody else reads."""
+        return (
+            self.roles.role[feed] == "compute"
+            and feed not in self.dest
+            and feed not in self.graph.outputs.values()
+            and self.readers[feed] == [node]
+            and may_overwrite(self.target, self.roles, node, feed)
+        )
+
+    def comes_before(self, node: Node, others: list[Node]) -> bool:
+        """Whether one of `others` needs `node`, so far as the order is fixed already."""
+        seen, stack = set(others), list(others)
+        while stack:
+            for needed in self.needs(stack.pop()):
+                if needed is node:
+                    return True
+                if needed not in seen:
+                    seen.add(needed)
+                    stack.append(needed)
+        return False
+
+    def needs(self, node: Node) -> Iterable[Node]:
+        """The computed nodes that have to run before a node."""
+        for n in self.reads[node]:
+            filled = n.operands[0] if n.op == "left" else n
+            if filled in self.reads:
+                yield filled
+        yield from self.before.get(node, ())
+
+
+def may_overwrite(target: Target, roles: Roles, node: Node, held: Node) -> bool:
+    """Whether a node may be computed into the array that holds one of its operands.
+
+    It must work element by element; it must read that array as it lies, not through a view that
+    moves elements; and after the first statement that writes the result it must not read it again.
+    """
+    if not OPS[node.op].is_("pointwise"):
+        return False
+    if held.type.shape != node.type.shape or held.type.kind != node.type.kind:
+        return False
+    slots = [i for i, o in enumerate(node.operands) if base(roles, o) is held]
+    if any(not still(node.operands[i], held) for i in slots):
+        return False
+    statements = spelling(target, node).form.strip().splitlines()
+    first = next(i for i, s in enumerate(statements) if "{out}" in s)
+    return not any(f"{{{i}}}" in s for s in statements[first + 1 :] for i in slots)
+
+
+def still(operand: Node, held: Node) -> bool:
+    """Whether an operand is an array itself, or that array under other names of its axes."""
+    while operand is not held and operand.op in RENAMES:
+        operand = operand.operands[0]
+    return operand is held

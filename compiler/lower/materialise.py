@@ -1,0 +1,208 @@
+"""Makes explicit what a program must copy, and says what part each node plays in it.
+
+After `prepare`, every output is a computed node of its own, and no operation meets a view that it
+cannot read where it lies.
+"""
+
+from __future__ import annotations
+
+from dln.compiler.ir.graph import Graph, Node, Spans, rewrite
+from dln.compiler.ir.op import OPS, Make
+from dln.compiler.ir.ops.loop import body_of, sequence_type
+from dln.compiler.lower.im2col import gathered, unwound
+from dln.compiler.lower.targets import Target, spelling
+
+SOURCES = frozenset({"input", "whole", "param", "state", "slot"})
+SCALARS = frozenset({"clock", "size"})
+
+RENAMES = frozenset({"running", "stop", "asserted"})
+"""Views that are the same array, elements, axes and all."""
+
+KEEPS = RENAMES | {"reshape"}
+"""Views that leave the elements where and in the order they are."""
+
+
+class Roles:
+    """The part each node of a graph plays, worked out operands first.
+
+    source: an input, a whole field, a parameter or a state. const: a constant tensor. host: one
+    number known without looking at a tensor, a Python number in the program. view: another look at
+    its first operand. compute: an array that the program fills; a loop is one too. left: an array
+    that a loop fills row by row.
+    """
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self.role: dict[Node, str] = {}
+        self.layout: dict[Node, str] = {}
+
+    def of(self, node: Node) -> str:
+        """The role of a node whose operands have been asked for before."""
+        if node not in self.role:
+            self.role[node] = self._role(node)
+            self.layout[node] = self._layout(node)
+        return self.role[node]
+
+    def _role(self, node: Node) -> str:
+        if node.op in SOURCES:
+            return "source"
+        if node.op == "const":
+            return "const" if node.type.shape else "host"
+        if node.op in SCALARS or self._is_host(node):
+            return "host"
+        if node.op in ("scan", "left"):
+            return "compute" if node.op == "scan" else "left"
+        return "compute" if "{out}" in spelling(self.target, node).form else "view"
+
+    def _is_host(self, node: Node) -> bool:
+        if node.type.shape or not node.operands or "host" not in OPS[node.op].spell:
+            return False
+        return all(self.of(o) == "host" for o in node.operands)
+
+    def _layout(self, node: Node) -> str:
+        """rows: contiguous. turned: contiguous in another order of axes. loose: neither."""
+        if self.role[node] != "view":
+            return "rows"
+        below = self.layout[node.operands[0]]
+        if node.op in KEEPS:
+            return below
+        if node.op == "transpose":
+            return "loose" if below == "loose" else "turned"
+        if node.op == "slice" and node["axis"] == 0:
+            return below if below == "rows" else "loose"
+        return "loose"
+
+    def accepts(self, node: Node, operand: Node) -> bool:
+        """Whether an operation can read an operand where it lies.
+
+        A product reads rows, or rows turned where that is still a matrix product: anything else
+        would make the array module copy it in every step.
+        """
+        self.of(operand)
+        layout = self.layout[operand]
+        if layout == "rows" or node.op != "contract":
+            return True
+        return layout == "turned" and ".einsum(" not in spelling(self.target, node).form
+
+
+def scattered(roles: Roles, loop: Node) -> frozenset[int]:
+    """The slots of a loop that stand for what does not lie in C order. What is carried does."""
+    slots = zip(body_of(loop).slots, loop.operands, strict=True)
+    return frozenset(
+        s["number"] for s, o in slots if s["role"] != "carried" and roles.layout[o] != "rows"
+    )
+
+
+def base(roles: Roles, node: Node) -> Node:
+    """The node whose buffer a view looks into; any other node itself."""
+    while roles.role[node] == "view":
+        node = node.operands[0]
+    return node
+
+
+def prepare(graph: Graph, target: Target, capacity: int = 1) -> tuple[Graph, Roles]:
+    """The graph with `copy` nodes where a program needs them, and the roles of its nodes.
+
+    `capacity` is the usual number of examples, by which forms of products are compared.
+    """
+    roles = Roles(target)
+
+    def rule(new: Graph, node: Node, operands: tuple[Node, ...]) -> Node:
+        if node.op == "item":
+            return settled(roles, left_by(new, node, operands[0]))
+        better = rearranged(new, node, operands, capacity, graph.spans.get(node, ()))
+        if better is not None:
+            return settled(roles, better)
+        read = tuple(o if roles.accepts(node, o) else copy(new, roles, o) for o in operands)
+        if read == node.operands:
+            made = new.include(node)
+        else:
+            made = new.add(node.op, read, node.type, **node.attrs)
+        roles.of(made)
+        return made
+
+    new, _ = rewrite(graph, rule)
+    _own_outputs(new, roles)
+    return new, roles
+
+
+def rearranged(
+    graph: Graph, node: Node, operands: tuple[Node, ...], n: int, spans: Spans
+) -> Node | None:
+    """What computes a product or a sum of windows better than its own lines, if anything does."""
+    if node.op == "contract":
+        return gathered(graph, node, operands, n, spans)
+    return unwound(graph, node, operands[0], spans) if node.op == "unwindow" else None
+
+
+def left_by(graph: Graph, item: Node, loop: Node) -> Node:
+    """An item as a view of what its loop leaves: the values carried, with the first one beside
+    them, or the rows of any other value.
+
+    There is one array for each value that a loop carries and for each that is asked of it, with
+    the type that it has in the body. What an item calls its axes is a matter of the view.
+    """
+    make, body, value = Make(graph, graph.spans.get(loop, ())), body_of(loop), item["value"]
+    if value.op == "slot" and value["role"] != "carried":
+        operand = body.operand(loop, value)
+        if value["role"] == "rows":
+            return renamed(make, operand, item)
+        axes = tuple(range(1, len(item.type.shape)))
+        like = item.type
+        return make("broadcast", operand, axes=axes, shape=like.shape, running=like.running)
+    if value not in body.carried and value not in body.nexts:
+        return renamed(make, left(make, loop, "item", value), item)
+    before = value in body.carried
+    whole = left(make, loop, "carried", (body.carried if before else body.nexts).index(value))
+    start = 0 if before != body.reverse else 1
+    stop = start + body.length.constant
+    return renamed(make, make("slice", whole, axis=0, start=start, stop=stop), item)
+
+
+def left(make: Make, loop: Node, kind: str, of: int | Node) -> Node:
+    """The array that a loop fills with a value of its body: the same node whoever reads it."""
+    body = body_of(loop)
+    steps, value = (
+        (body.length, of) if isinstance(of, Node) else (body.length + 1, body.carried[of])
+    )
+    return make("left", loop, kind=kind, of=of, type=sequence_type(value.type, steps))
+
+
+def renamed(make: Make, node: Node, like: Node) -> Node:
+    """A view under the names that another node has for its axes."""
+    running = like.type.running
+    return node if node.type.running == running else make("running", node, running=running)
+
+
+def settled(roles: Roles, node: Node) -> Node:
+    """A node after its role has been asked for, and before it those of its operands."""
+    for operand in node.operands:
+        if operand not in roles.role:
+            settled(roles, operand)
+    roles.of(node)
+    return node
+
+
+def copy(graph: Graph, roles: Roles, node: Node, **attrs: object) -> Node:
+    """A node with the same values in an array of its own."""
+    made = graph.add("copy", (node,), node.type, graph.spans.get(node, ()), **attrs)
+    roles.of(made)
+    return made
+
+
+def _own_outputs(graph: Graph, roles: Roles) -> None:
+    """Give each output a computed node of its own; drop parameters that keep their value."""
+    taken: set[Node] = set()
+    for key in sorted(graph.outputs, key=lambda k: k.startswith("value:")):
+        node = graph.outputs[key]
+        if key == own_key(node):
+            del graph.outputs[key]
+            continue
+        if roles.role[node] != "compute" or node in taken:
+            graph.outputs[key] = node = copy(graph, roles, node, output=key)
+        taken.add(node)
+
+
+def own_key(node: Node) -> str:
+    """The output that would be the new value of a source: `param:path` or `state:path`."""
+    return f"{node.op}:{node['path']}" if node.op in ("param", "state") else ""

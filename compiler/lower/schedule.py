@@ -1,0 +1,379 @@
+"""The order of execution, how long values live, and which memory they share.
+
+The order keeps lifetimes short and puts every reader of a parameter's old value before the write
+of its new one, so that updates happen in the parameter's own buffer. What lives in the arena
+shares slots: best fit, by size at the nominal number of examples. Slots are affine in that number
+(componentwise maxima), so a schedule holds for any number of examples.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from dln.compiler.ir.graph import Graph, Node, ancestors
+from dln.compiler.ir.ops.loop import body_of, strided, with_outputs
+from dln.compiler.ir.sizes import BATCH, Size
+from dln.compiler.ir.tensor_type import TensorType
+from dln.compiler.lower.inplace import InPlace, may_overwrite
+from dln.compiler.lower.materialise import Roles, base, own_key, prepare, scattered
+from dln.compiler.lower.targets import Target, spelling
+from dln.compiler.plan import Buffer, Extent, at, product
+from dln.grammar.diagnostics import Fault
+
+GREEDY_LIMIT = 2000
+"""Nodes beyond which the order is not searched for short lifetimes (it takes quadratic time)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Compute `node` into the buffer `out`, with more buffers for what its spelling needs."""
+
+    node: Node
+    out: str
+    scratch: Mapping[str, str] = field(default_factory=dict)
+
+
+KEYS = {"input": "name", "whole": "name", "param": "path", "state": "path", "slot": "number"}
+"""The attribute that a source is known by."""
+
+
+@dataclass
+class LoopSchedule:
+    """The schedule of one step of a loop, and where its buffers are in the whole program.
+
+    `left` gives the buffers that rows are written to, by kind (`carried`, `item`) and number or
+    node; `rings` are the carried values of which only the last two are kept. `names` says what
+    the step's own buffers are called outside.
+    """
+
+    step: Schedule
+    outputs: dict[str, tuple[str, Any]]
+    left: dict[tuple[str, Any], str] = field(default_factory=dict)
+    rings: set[int] = field(default_factory=set)
+    names: dict[str, str] = field(default_factory=dict)
+
+    def keep(self, row: tuple[str, Any], buffer: str) -> str:
+        """The buffer for the rows of a value: one, and one that each step writes to."""
+        if row in self.left or row not in self.outputs.values():
+            kind, of = row
+            raise Fault(f"no step of the loop would write the buffer for {kind} {of!r}")
+        self.left[row] = buffer
+        return buffer
+
+
+def scheduled_step(made: Schedule, node: Node, dtype: str) -> LoopSchedule:
+    """One step of a loop as a program of its own, whose outputs are rows: `row:0`, ..."""
+    body, users = body_of(node), made.graph.users(node)
+    items = [u["of"] for u, _ in users if u.op == "left" and u["kind"] == "item"]
+    wanted: list[tuple[str, Any]] = [("carried", j) for j in range(len(body.nexts))]
+    wanted += [("item", v) for v in dict.fromkeys(items)]
+    outputs = {f"row:{i}": w for i, w in enumerate(wanted)}
+    nodes = {k: body.nexts[of] if kind == "carried" else of for k, (kind, of) in outputs.items()}
+    step = strided(with_outputs(body, nodes), scattered(made.roles, node))
+    return LoopSchedule(schedule(step, made.target, made.capacity, dtype), outputs)
+
+
+@dataclass
+class Schedule:
+    """Steps in order; `home` names the buffer of every node that has one, `loops` holds the
+    schedule of a step of each loop."""
+
+    graph: Graph
+    target: Target
+    roles: Roles
+    capacity: int
+    itemsize: int
+    steps: list[Step] = field(default_factory=list)
+    home: dict[Node, str] = field(default_factory=dict)
+    buffers: dict[str, Buffer] = field(default_factory=dict)
+    slots: list[Extent] = field(default_factory=list)
+    loops: dict[Node, LoopSchedule] = field(default_factory=dict)
+
+    def add_buffer(self, place: str, key: str, type: TensorType, slot: int = -1) -> str:
+        """A new buffer; its name."""
+        name = f"v{len(self.buffers)}"
+        shape = tuple(extent(s) for s in type.shape)
+        self.buffers[name] = Buffer(name, place, key, type.kind, shape, slot)
+        return name
+
+    def adopt(self, buffer: Buffer, slot: int) -> str:
+        """A buffer of a loop's step among those of the program; its name."""
+        name = f"v{len(self.buffers)}"
+        self.buffers[name] = replace(buffer, name=name, slot=slot)
+        return name
+
+    def bytes_of(self, type: TensorType) -> Extent:
+        """Bytes of a tensor, affine in the number of examples."""
+        item = {"index": 8, "bool": 1}.get(type.kind, self.itemsize)
+        a, b = count(type)
+        return a * item, b * item
+
+
+def extent(size: Size) -> Extent:
+    """A size as `(a, b)`, meaning `a + b * n`. Raises `Fault` for a size that is not known."""
+    grows = dict(size.terms)
+    batch = grows.pop(BATCH, 0)
+    if grows:
+        raise Fault(f"the size {size} is not known", "give it a number")
+    return size.constant, batch
+
+
+def count(type: TensorType) -> Extent:
+    """The number of elements of a tensor."""
+    shape = tuple(extent(s) for s in type.shape)
+    if sum(1 for _, b in shape if b) > 1:
+        raise Fault(f"two axes of {type} grow with the number of examples")
+    return product(shape)
+
+
+def schedule(graph: Graph, target: Target, capacity: int = 1, dtype: str = "float32") -> Schedule:
+    """Decide the order, the buffers and the slots of an optimised graph.
+
+    `capacity` is the number of examples that memory is laid out for; any other number works.
+    """
+    prepared, roles = prepare(graph, target, capacity)
+    made = Schedule(prepared, target, roles, capacity, 8 if dtype == "float64" else 4)
+    for node in ancestors(prepared.outputs.values()):
+        if node.op == "scan":
+            made.loops[node] = scheduled_step(made, node, dtype)
+    writes = InPlace(prepared, roles, target)
+    writes.place_outputs()
+    nodes = ancestors(prepared.outputs.values())
+    _give_homes(made, nodes, writes.dest)
+    order = _order(made, writes)
+    _allocate(made, order, writes.dest)
+    return made
+
+
+# ---- order -------------------------------------------------------------------------------------
+
+
+def _order(made: Schedule, writes: InPlace) -> list[Node]:
+    """The better of two orders by peak memory: as the graph was built, or greedily by bytes."""
+    nodes = [n for n in ancestors(made.graph.outputs.values()) if made.roles.role[n] == "compute"]
+    plain = _arrange(nodes, writes, lambda node, left: 0)
+    if len(nodes) > GREEDY_LIMIT:
+        return plain
+    size = {n: _arena_size(made, n, writes.dest) for n in nodes}
+
+    def growth(node: Node, left: Mapping[Node, int]) -> int:
+        freed = sum(size.get(r, 0) for r in writes.reads[node] if left[r] == 1)
+        return size[node] - freed
+
+    greedy = _arrange(nodes, writes, growth)
+    return min(plain, greedy, key=lambda order: _peak(order, writes, size))
+
+
+def _arena_size(made: Schedule, node: Node, dest: Mapping[Node, str]) -> int:
+    return 0 if node in dest else at(made.bytes_of(node.type), made.capacity)
+
+
+def _arrange(
+    nodes: list[Node], writes: InPlace, cost: Callable[[Node, Mapping[Node, int]], int]
+) -> list[Node]:
+    """A topological order that always takes the cheapest node that is ready."""
+    index = {n: i for i, n in enumerate(nodes)}
+    waits = {n: len(set(writes.needs(n))) for n in nodes}
+    then: dict[Node, list[Node]] = {}
+    for n in nodes:
+        for needed in dict.fromkeys(writes.needs(n)):
+            then.setdefault(needed, []).append(n)
+    left = {source: len(readers) for source, readers in writes.readers.items()}
+    ready = [(0, i) for n, i in index.items() if not waits[n]]
+    order: list[Node] = []
+    while ready:
+        ready = [(cost(nodes[i], left), i) for _, i in ready]
+        heapq.heapify(ready)
+        node = nodes[heapq.heappop(ready)[1]]
+        order.append(node)
+        for source in writes.reads[node]:
+            left[source] -= 1
+        for user in then.get(node, ()):
+            waits[user] -= 1
+            if not waits[user]:
+                ready.append((0, index[user]))
+    assert len(order) == len(nodes), "the order of writes has a cycle"
+    return order
+
+
+def _peak(order: list[Node], writes: InPlace, size: Mapping[Node, int]) -> int:
+    """The most bytes alive at once, without reuse inside a step."""
+    last = {source: i for i, n in enumerate(order) for source in writes.reads[n]}
+    ends: dict[int, list[Node]] = {}
+    for source, i in last.items():
+        ends.setdefault(i, []).append(source)
+    alive = peak = 0
+    for i, node in enumerate(order):
+        alive += size[node]
+        peak = max(peak, alive)
+        alive -= sum(size.get(dead, 0) for dead in ends.get(i, ()))
+    return peak
+
+
+# ---- buffers and slots -------------------------------------------------------------------------
+
+
+def _give_homes(made: Schedule, nodes: list[Node], dest: Mapping[Node, str]) -> None:
+    """Buffers for what does not live in the arena: sources, constants, boxes and outputs."""
+    for node in nodes:
+        role = made.roles.role[node]
+        if role == "source":
+            key = str(node[KEYS[node.op]])
+            made.home[node] = made.add_buffer(node.op, key, node.type)
+        elif role == "const":
+            made.home[node] = made.add_buffer("const", "", node.type)
+        elif role == "host" and _needs_box(made, node):
+            place = "const" if node.op == "const" else "scalar"
+            made.home[node] = made.add_buffer(place, "", node.type)
+    by_key = {own_key(n): name for n, name in made.home.items() if own_key(n)}
+    for node, output in dest.items():
+        place, _, key = output.partition(":")
+        if output not in by_key:
+            by_key[output] = made.add_buffer(place, key, node.type)
+        made.home[node] = by_key[output]
+
+
+def _needs_box(made: Schedule, node: Node) -> bool:
+    """Whether a number known on the host is read as an array."""
+    for user, _ in made.graph.users(node):
+        role = made.roles.role.get(user)
+        if role == "view" or user.op == "scan":
+            return True
+        if role == "compute" and made.target.boxes and user.op != "copy":
+            return True
+    return False
+
+
+class Arena:
+    """Slots that buffers share: those free now, and how large each has become."""
+
+    def __init__(self, made: Schedule) -> None:
+        self.made = made
+        self.free: list[int] = []
+
+    def take(self, need: Extent) -> int:
+        """The smallest free slot that is large enough, else the largest one, made larger."""
+        n, slots = self.made.capacity, self.made.slots
+        if not self.free:
+            slots.append(need)
+            return len(slots) - 1
+        wanted = at(need, n)
+        fitting = [s for s in self.free if at(slots[s], n) >= wanted]
+        if fitting:
+            slot = min(fitting, key=lambda s: (at(slots[s], n), s))
+        else:
+            slot = max(self.free, key=lambda s: (at(slots[s], n), -s))
+        self.free.remove(slot)
+        slots[slot] = (max(slots[slot][0], need[0]), max(slots[slot][1], need[1]))
+        return slot
+
+    def buffer(self, type: TensorType, note: str = "") -> str:
+        """A new buffer in the arena."""
+        slot = self.take(self.made.bytes_of(type))
+        return self.made.add_buffer("arena", note, type, slot)
+
+    def give(self, name: str) -> None:
+        """Let the slot of a buffer be used again."""
+        self.free.append(self.made.buffers[name].slot)
+
+
+def _allocate(made: Schedule, order: list[Node], dest: Mapping[Node, str]) -> None:
+    """Walk the order: take memory for each result, and give back what was read last."""
+    last = last_uses(made.roles, order)
+    ends: dict[int, list[Node]] = {}
+    for node, i in last.items():
+        ends.setdefault(i, []).append(node)
+    arena = Arena(made)
+    for i, node in enumerate(order):
+        dying = [d for d in ends.get(i, ()) if d in made.home and _in_arena(made, d)]
+        if node.op == "scan":
+            made.steps.append(_loop_step(made, node, arena))
+            for name in [made.home[d] for d in dying]:
+                arena.give(name)
+            continue
+        over = next((d for d in dying if may_overwrite(made.target, made.roles, node, d)), None)
+        if node not in dest:
+            made.home[node] = arena.buffer(node.type) if over is None else made.home[over]
+            dying = [d for d in dying if d is not over]
+        needs = spelling(made.target, node).scratch
+        scratch = {k: arena.buffer(shape(node), "scratch") for k, shape in needs.items()}
+        made.steps.append(Step(node, made.home[node], scratch))
+        for name in [made.home[d] for d in dying] + list(scratch.values()):
+            arena.give(name)
+
+
+# ---- loops -------------------------------------------------------------------------------------
+
+
+def _loop_step(made: Schedule, node: Node, arena: Arena) -> Step:
+    """Memory for a loop: what it leaves, the two last values of what is carried and not read
+    afterwards, and what one step needs, which is free again when the loop is done."""
+    loop, after = made.loops[node], []
+    body = body_of(node)
+    for user, _ in made.graph.users(node):
+        if user.op == "left":
+            made.home[user] = loop.keep((user["kind"], user["of"]), arena.buffer(user.type))
+    for j, slot in enumerate(body.carried):
+        if ("carried", j) not in loop.left:
+            ring = slot.type.like(shape=(Size(2), *slot.type.shape))
+            after.append(loop.keep(("carried", j), arena.buffer(ring, "the last two")))
+            loop.rings.add(j)
+    shared = {i: arena.take(extent) for i, extent in enumerate(loop.step.slots)}
+    for name, buffer in loop.step.buffers.items():
+        if buffer.place in ("arena", "const", "scalar"):
+            loop.names[name] = made.adopt(buffer, shared.get(buffer.slot, -1))
+    for name in after:
+        arena.give(name)
+    arena.free += list(shared.values())
+    inside = {f"step {k}": v for k, v in loop.names.items() if made.buffers[v].place == "arena"}
+    outside = {f"{kind} {i}": v for i, ((kind, _), v) in enumerate(loop.left.items())}
+    return Step(node, next(iter(outside.values())), {**outside, **inside})
+
+
+def _in_arena(made: Schedule, node: Node) -> bool:
+    return made.buffers[made.home[node]].place == "arena"
+
+
+def last_uses(roles: Roles, order: list[Node]) -> dict[Node, int]:
+    """The last position at which each array is read, through views; its own if it never is."""
+    last = {node: i for i, node in enumerate(order)}
+    for i, node in enumerate(order):
+        for operand in node.operands:
+            last[base(roles, operand)] = i
+    return last
+
+
+# ---- an independent check ----------------------------------------------------------------------
+
+
+def overlaps(made: Schedule) -> list[tuple[str, str]]:
+    """Pairs of arena buffers that are alive at once in one slot: none in a sound schedule.
+
+    Compares every pair, from the steps alone; used by the tests.
+    """
+    spans: dict[str, tuple[int, int]] = {}
+
+    def touch(name: str, i: int) -> None:
+        first, last = spans.get(name, (i, i))
+        spans[name] = (min(first, i), max(last, i))
+
+    for i, step in enumerate(made.steps):
+        for name in (step.out, *step.scratch.values()):
+            touch(name, i)
+        for operand in step.node.operands:
+            while made.roles.role[operand] == "view":
+                operand = operand.operands[0]
+            if operand in made.home:
+                touch(made.home[operand], i)
+    arena = [n for n in spans if made.buffers[n].place == "arena"]
+    return [
+        (a, b)
+        for k, a in enumerate(arena)
+        for b in arena[k + 1 :]
+        if made.buffers[a].slot == made.buffers[b].slot
+        and spans[a][0] <= spans[b][1]
+        and spans[b][0] <= spans[a][1]
+    ]

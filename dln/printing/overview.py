@@ -1,0 +1,40 @@
+"""`dln` alone: the commands, and the shipped specs in the order of the lecture's slides."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable
+
+import click
+
+from dln.printing.terminal import columns
+from dln.reading.facts import Facts, facts_of
+from dln.spec import LIBRARIES, shipped
+
+WIDTH = 80
+HELP = 62  # characters that a command is told in
+
+
+def overview(group: click.Group) -> str:
+    """How to call it, the commands, the shipped specs."""
+    commands = [(n, c.get_short_help_str(HELP)) for n, c in group.commands.items()]
+    specs = [facts_of(p) for n, p in shipped().items() if n not in LIBRARIES]
+    parts = [
+        "Usage: dln COMMAND SPEC [options]      (dln COMMAND --help tells more)",
+        "Commands:\n" + columns(commands, lead="  "),
+        "Shipped specs, by the slides of the lecture:\n" + listed(specs),
+        "A SPEC is one of these names, or the path of a .dln file.",
+    ]
+    return "\n\n".join(parts)
+
+
+def listed(specs: Iterable[Facts]) -> str:
+    """Name, slides and title of each, in the order of the slides; a long title goes on below."""
+    specs = sorted(specs, key=lambda f: f.order)
+    names, slides = (max((len(w) for w in words), default=0)
+                     for words in ([f.name for f in specs], [f.slides for f in specs]))  # fmt: skip
+    rows: list[tuple[str, str, str]] = []
+    for f in specs:
+        wrapped = textwrap.wrap(f.title, WIDTH - names - slides - 6) or [""]
+        rows += [(f.name, f.slides, wrapped[0]), *(("", "", more) for more in wrapped[1:])]
+    return columns(rows, lead="  ")

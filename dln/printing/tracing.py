@@ -1,0 +1,49 @@
+"""What DLN_DEBUG and DLN_VERIFY ask for: a look at the graph after each stage."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from dln.flags import Flags
+from dln.printing.terminal import Terminal, plural
+from dln.spec import Compiled
+
+if TYPE_CHECKING:
+    from dln.compiler.ir.graph import Graph
+    from dln.compiler.pipeline import Programs
+
+
+def trace(terminal: Terminal, compiled: Compiled, flags: Flags) -> None:
+    """Take every program through the column, and say or verify what each stage leaves."""
+    from dln.compiler.stages import optimise, part
+
+    programs = cast("Programs", compiled.plan.programs)
+    for name, recipe in programs.recipes.items():
+        look = Look(terminal, name, flags)
+        optimise(part(compiled.spec.model, recipe.outputs), seen=look)
+        if flags.debug >= 4:
+            terminal.say(programs[name].text)
+
+
+class Look:
+    """Is shown each stage of one program."""
+
+    def __init__(self, terminal: Terminal, name: str, flags: Flags) -> None:
+        self.terminal, self.name, self.flags = terminal, name, flags
+        self.reached = "infer"
+
+    def __call__(self, stage: str, before: Graph, after: Graph, log: Any) -> None:
+        if stage == "differentiate":
+            self.reached = stage
+        if self.flags.verify:
+            from dln.compiler.ir.verify import verify
+
+            verify(after, self.reached)
+        if self.flags.debug >= 2:
+            sizes = f"{before.nx.number_of_nodes()} to {after.nx.number_of_nodes()} nodes"
+            said = f"debug: {self.name}: {stage}: {sizes}, {plural(len(log), 'rewrite')}"
+            self.terminal.say(said)
+        if self.flags.debug >= 3:
+            from dln.compiler.show import graph_text
+
+            self.terminal.say(graph_text(after))

@@ -1,0 +1,132 @@
+"""Verdicts as text and as data: shared by `check`, `run` and `sweep`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from dln.compiler.model import Model
+from dln.grammar.diagnostics import clean
+from dln.printing.terminal import Terminal, columns, number, plural, verdict
+from dln.running.expectations import Verdict
+
+ORDER = ("passed", "failed", "not run")
+
+
+def grouped(model: Model, found: Sequence[Verdict]) -> Iterator[tuple[str, list[Verdict]]]:
+    """Each check of a model with its verdicts, in the order of the file."""
+    rest = list(found)
+    for check in model.checks:
+        count = len(check.expects)
+        yield check.text, rest[:count]
+        rest = rest[count:]
+
+
+def status_of(found: Sequence[Verdict]) -> str:
+    """A check has failed if one expectation has; has passed only if all have."""
+    states = {v.status for v in found}
+    return next((s for s in ("failed", "not run") if s in states), "passed")
+
+
+def brief(terminal: Terminal, model: Model, found: Sequence[Verdict]) -> None:
+    """One line for each check; below it what failed."""
+    for text, verdicts in grouped(model, found):
+        terminal.result(f"{verdict(status_of(verdicts))}  {clean(text)} ({_share(verdicts)})")
+        for v in verdicts:
+            if v.status == "failed":
+                terminal.result(_failure(v))
+
+
+def _share(found: Sequence[Verdict]) -> str:
+    """`3 expectations`, or how many of them could be tested and why not all."""
+    waiting = list(dict.fromkeys(v.reason for v in found if v.status == "not run"))
+    tested = sum(v.status != "not run" for v in found)
+    if not waiting:
+        return plural(len(found), "expectation")
+    more = f" and {len(waiting) - 1} more" if len(waiting) > 1 else ""
+    return f"{tested} of {plural(len(found), 'expectation')} tested: {waiting[0]}{more}"
+
+
+def _failure(v: Verdict) -> str:
+    return f"         {v.span}: {clean(v.text)}\n         {clean(comparison(v))}"
+
+
+def comparison(v: Verdict) -> str:
+    """What was measured, what was expected, and how near it must be."""
+    return ", ".join(part for part in parts(v) if part)
+
+
+def parts(v: Verdict) -> tuple[str, str]:
+    """`measured ...` and `expected ...`; the reason instead where there is one."""
+    if v.status == "not run" or v.reason:
+        return v.reason, ""
+    if v.expected is True and v.op == "==":
+        return ("holds" if v.value is True else "does not hold"), ""
+    within = "" if v.within is None else f" within {number(v.within)}"
+    sign = "" if v.op == "==" else f"{v.op} "
+    measured, expected = number(v.value, v.within), number(v.expected, v.within)
+    if (
+        v.status == "passed"
+        and isinstance(v.value, list)
+        and max(len(measured), len(expected)) > MANY
+    ):
+        measured = expected = plural(_count(v.value), "number")
+    return f"measured {measured}", f"expected {sign}{expected}{within}"
+
+
+MANY = 48  # characters beyond which numbers that have passed are only counted
+
+
+def _count(value: Any) -> int:
+    """How many numbers a list of lists holds."""
+    return sum(map(_count, value)) if isinstance(value, list) else 1
+
+
+MOST = 12  # expectations of one check that are printed one by one
+
+
+def full(terminal: Terminal, model: Model, found: Sequence[Verdict]) -> None:
+    """Each check sentence, and below it measured beside expected for each expectation."""
+    for text, verdicts in grouped(model, found):
+        terminal.result(f"\n{clean(text)}")
+        shown = verdicts if len(verdicts) <= MOST else _worst(verdicts)
+        for line, v in zip(_table(shown).split("\n"), shown, strict=True):
+            terminal.result(f"  {verdict(v.status)}  {line}")
+        if len(shown) < len(verdicts):
+            left = Counter(v.status for v in verdicts) - Counter(v.status for v in shown)
+            terminal.result(f"  and {_counts(left)} more")
+
+
+def _worst(found: Sequence[Verdict]) -> list[Verdict]:
+    """The first few, the failed ones before the others, in the order of the file."""
+    ranked = sorted(range(len(found)), key=lambda i: (found[i].status != "failed", i))
+    return [found[i] for i in sorted(ranked[:MOST])]
+
+
+def _table(found: Sequence[Verdict]) -> str:
+    return columns([(_short(v.text), *parts(v)) for v in found])
+
+
+def _short(text: str, most: int = 44) -> str:
+    return text if len(text) <= most else text[: most - 3] + "..."
+
+
+def tally(terminal: Terminal, found: Sequence[Verdict]) -> None:
+    """The last line: how many expectations passed, failed and were not run."""
+    if found:
+        terminal.result(_counts(Counter(v.status for v in found)))
+
+
+def _counts(counts: Counter[str]) -> str:
+    return ", ".join(f"{counts[s]} {s}" for s in ORDER if counts[s])
+
+
+def as_data(found: Sequence[Verdict]) -> list[dict[str, Any]]:
+    """The verdicts as `--json` prints them."""
+    return [v.as_data() for v in found]
+
+
+def failed(found: Sequence[Verdict]) -> bool:
+    """Whether an expectation failed: the exit code is then 1."""
+    return any(v.status == "failed" for v in found)

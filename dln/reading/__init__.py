@@ -1,0 +1,1 @@
+"""What a spec says of itself, read from its text: facts, names, defaults, tables."""

@@ -1,0 +1,376 @@
+"""The records of the specs as one readable page: an overview, the lecture's own table, and a
+section for each spec.
+
+A row is what one expectation says, with all its turns where a loop repeats it. A spec of many
+expectations has its checks drawn together, a row each, with the last figure of each as the key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from dln.printing.terminal import number, plural
+from dln.reading.facts import Facts
+from dln.reading.mentions import SEED
+from dln.results.lecture import comparison
+from dln.results.records import Data, Record, numbers
+from dln.results.sweep_table import Table, same, seeds_of, title
+from dln.results.verdicts import beyond, duration, verdict
+
+MOST = 6  # rows of one spec
+WIDE = 34  # characters of a value that is printed whole
+OLDER = "[^older]"
+SIGNS = {"==": "", "<=": "≤ ", ">=": "≥ ", "!=": "≠ "}
+
+HEAD = """# Results
+
+What the specs measure, beside what was published. `dln results` runs them and writes this page;
+with `--slow` it runs the full recipes and the sweeps. A figure that is *missed by* some amount lies
+that far outside of its tolerance. A time is that of the training which a figure rests on. A seed is
+that of the run, then that of each phase which fixes its own.
+"""
+
+MISSES = """## What is missed
+
+Every published figure or bound that was run and is not met. The tests expect these misses and no
+others: one that is new fails, and so does one that is met after all, until it is recorded.
+
+"""
+
+FOOT = """
+[^older]: Measured before the last change of the spec's text.
+"""
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a spec's text says: facts, digest, expectations as yet without values, and the runs of
+    its sweeps; `problem` where it cannot be read. `seeds` are the constants that are seeds, each
+    with its value; `remarks` what comments say of a check or a sweep."""
+
+    facts: Facts
+    digest: str
+    waiting: list[Data]
+    sweeps: dict[str, list[Data]]
+    problem: str = ""
+    seeds: Mapping[str, Any] = field(default_factory=lambda: {SEED: None})
+    remarks: Mapping[tuple[str, str], str] = field(default_factory=dict)
+
+
+def document(known: Mapping[str, Known], records: Mapping[str, Record]) -> str:
+    """The whole page."""
+    rows = {name: figures_of(k, records[name]) for name, k in known.items()}
+    others = {name: r.figures for name, r in records.items() if name not in known}
+    parts = [HEAD, overview(known, records, rows), comparison({**rows, **others})]
+    parts += [misses(known, records)]
+    parts += [section(k, records[name], rows[name]) for name, k in known.items()]
+    text = "\n".join(part for part in parts if part)
+    return text + FOOT if OLDER in text else text
+
+
+def figures_of(known: Known, record: Record) -> list[Data]:
+    """The figures of a record; of a spec that was never run, what it expects."""
+    if record.figures:
+        return record.figures
+    return [{"check": v["text"], **v, "seconds": 0.0, "run": None} for v in known.waiting]
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join("| " + " | ".join(_cell(c) for c in line) + " |\n" for line in lines)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+# ---- the overview ------------------------------------------------------------------------------
+
+
+def overview(
+    known: Mapping[str, Known], records: Mapping[str, Record], rows: Mapping[str, Sequence[Data]]
+) -> str:
+    """A line for each spec."""
+    lines = []
+    for name, k in known.items():
+        swept = [c for some in records[name].sweeps.values() for r in some for c in r["checks"]]
+        lines.append([f"[`{name}`](#{name})", k.facts.slides or "–", k.facts.title, k.facts.source,
+                      counts([*rows[name], *swept], records[name])])  # fmt: skip
+    return table(["spec", "slide", "network", "source", "expectations"], lines)
+
+
+def counts(figures: Sequence[Data], record: Record) -> str:
+    """`4 of 5 passed, 1 not run`."""
+    if record.problem and not record.runs:
+        return "failed"
+    found = {s: sum(f["status"] == s for f in figures) for s in ("passed", "failed", "not run")}
+    if found["not run"] == len(figures):
+        return "not run"
+    more = [f"{found[s]} {word}" for s, word in (("failed", "missed"), ("not run", "not run"))
+            if found[s]]  # fmt: skip
+    return ", ".join([f"{found['passed']} of {len(figures)} passed", *more])
+
+
+# ---- a spec ------------------------------------------------------------------------------------
+
+
+def section(known: Known, record: Record, figures: Sequence[Data]) -> str:
+    """Title, slide and source of a spec, its figures, its sweeps, when and where they were run."""
+    facts = known.facts
+    slides = f"Slide{'s' if len(facts.slides.split(', ')) > 1 or '-' in facts.slides else ''}"
+    where = f"{slides} {facts.slides}." if facts.slides else "Beyond the lecture."
+    source = f" Source: {facts.source}." if facts.source else ""
+    parts = [f"## {facts.name}\n", f"{facts.title}. {where}{source}\n"]
+    problem = known.problem or record.problem
+    if problem:
+        parts.append(f"**{problem[:1].upper()}{problem[1:]}.**\n")
+    head = ["figure", "published or bound", "measured", "tolerance", "time", "seed", "verdict"]
+    if figures:
+        parts.append(table(head, (_row(r, known, record) for r in drawn_together(figures))))
+        parts.append(_remarks(known, figures))
+    parts += [swept(name, runs, known, record) for name, runs in known.sweeps.items()]
+    parts.append(origins(record))
+    return "\n".join(p for p in parts if p)
+
+
+def _remarks(known: Known, figures: Sequence[Data]) -> str:
+    """What the spec says of its checks, beside their figures."""
+    checks = dict.fromkeys(f["check"] for f in figures)
+    said = {text: known.remarks.get(("check", text), "") for text in checks}
+    return "".join(f"- {text}: {remark}\n" for text, remark in said.items() if remark)
+
+
+def origins(record: Record) -> str:
+    """The runs that the figures come from, each once."""
+    found = dict.fromkeys(
+        f"{r['date']}, {r['machine']}, NumPy {r['numpy']}, Python {r['python']}, dln {r['dln']}"
+        for r in record.runs
+    )
+    return f"Run: {'; '.join(found)}.\n" if found else ""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Figures that share a row: of one expectation, or of a whole check. `key` is the last."""
+
+    title: str
+    figures: list[Data]
+    whole: bool = False
+
+    @property
+    def key(self) -> Data:
+        return self.figures[-1]
+
+
+def drawn_together(figures: Sequence[Data]) -> list[Group]:
+    """The rows of a spec: expectation by expectation; then, check by check until there are few
+    enough, what is no published figure of a training in one row."""
+    checks: dict[str, list[Data]] = {}
+    for f in figures:
+        checks.setdefault(f["check"], []).append(f)
+    rows = {text: list(_by_text(text, found)) for text, found in checks.items()}
+    whole: set[str] = set()
+    while sum(map(len, rows.values())) > MOST and len(whole) < len(rows):
+        longest = max(rows.keys() - whole, key=lambda t: (_minor(rows[t]), t))
+        whole.add(longest)
+        if _minor(rows[longest]) > 1:
+            rows[longest] = _in_one(longest, rows[longest])
+    return [group for text in checks for group in rows[text]]
+
+
+def _by_text(title: str, figures: Sequence[Data]) -> Iterator[Group]:
+    """The figures of a check by expectation."""
+    found: dict[str, list[Data]] = {}
+    for f in figures:
+        found.setdefault(f["expect"], []).append(f)
+    for i, alike in enumerate(found.values()):
+        yield Group(title if i == 0 else "", alike)
+
+
+def _minor(groups: Sequence[Group]) -> int:
+    return sum(not is_key(g.key) for g in groups)
+
+
+def _in_one(title: str, groups: Sequence[Group]) -> list[Group]:
+    """The key figures of a check, then all others in one row."""
+    keys = [g for g in groups if is_key(g.key)]
+    others = [f for g in groups if not is_key(g.key) for f in g.figures]
+    named = [Group(title if i == 0 else "", g.figures) for i, g in enumerate(keys)]
+    return [*named, Group("" if keys else title, others, whole=True)]
+
+
+def is_key(f: Data) -> bool:
+    """Whether a training is known by a figure: equal, within a tolerance worth saying."""
+    expected, within = numbers(f["expected"]), numbers(f["within"])
+    wide = bool(expected and within) and max(within) > 1e-4 * max(map(abs, expected))
+    return bool(f["phases"]) and f["op"] == "==" and wide
+
+
+def _row(group: Group, known: Known, record: Record) -> list[str]:
+    seconds = max(f["seconds"] for f in group.figures)
+    ran = [f for f in group.figures if f["status"] != "not run"]
+    return [_named(group), *_values(group), _tolerance(group), duration(seconds) if ran else "",
+            _seeds(ran, record) if seconds else "",
+            verdict(group.figures) + older(ran, known, record)]  # fmt: skip
+
+
+def _seeds(figures: Sequence[Data], record: Record) -> str:
+    """The seeds of the runs that figures come from, and those that phases fix."""
+    fixed: dict[str, list[int]] = {}
+    for figure in figures:
+        for phase, seed in figure.get("seeds", {}).items():
+            fixed.setdefault(phase, []).append(seed)
+    return seeds_of([record.run_of(f)["seed"] for f in figures], fixed)
+
+
+def older(figures: Iterable[Data], known: Known, record: Record) -> str:
+    """The footnote of a figure that an earlier text of the spec gave."""
+    return OLDER if any(record.run_of(f)["text"] != known.digest for f in figures) else ""
+
+
+def _named(group: Group) -> str:
+    """The sentence of the check, and what is measured, in the words of the spec."""
+    n = len(group.figures)
+    if group.whole:
+        what = f"{n} figures, the last is" if group.title else f"{n} further figures, the last is"
+    else:
+        what = "" if n == 1 else f"{n} cases of"
+    what = f"{what} {_left(group.key)}".strip()
+    return f"{group.title}: {what}" if group.title else what
+
+
+def _left(figure: Data) -> str:
+    text: str = figure["expect"].split(f" {figure['op']} ")[0].strip()
+    return f"`{text if len(text) <= 60 else text[:57] + '...'}`"
+
+
+def _values(group: Group) -> list[str]:
+    """What was published and what was measured, case by case where that is short."""
+    figures = group.figures[-1:] if group.whole else group.figures
+    wanted, found = [_expected(f) for f in figures], [_measured(f) for f in figures]
+    off = max((f["off"] for f in figures if "off" in f), default=None)
+    more = "" if off is None else ", equal" if off == 0 else f", off by {off:.2g} at most"
+    return [_joined(wanted, [f["expected"] for f in figures], _sign(figures[0])),
+            _joined(found, [f["value"] for f in figures], "", more)]  # fmt: skip
+
+
+def _joined(cells: Sequence[str], values: Sequence[Any], sign: str, more: str = "") -> str:
+    """Cells one after another; where that is too long, their range or number, and `more`."""
+    text = cells[0] if len(set(cells)) == 1 else ", ".join(cells)
+    if text.endswith(" numbers") and len(set(cells)) == 1:
+        return text + more
+    if len(text) <= WIDE or len(cells) == 1:
+        return text
+    found = [x for v in values for x in numbers(v)]
+    single = len(found) == len(cells) and not more
+    if single:
+        return f"{sign}{number(min(found))} to {number(max(found))}"
+    return f"{len(cells)} cases{more}"
+
+
+def _expected(f: Data) -> str:
+    if f["expected"] is None:
+        return f"{f['count']} numbers" if f.get("count") else f"{_sign(f)}`{_right(f)}`"
+    if f["expected"] is True and f["op"] == "==":
+        return "holds"
+    return _sign(f) + _short(f["expected"], f["within"])
+
+
+def _sign(f: Data) -> str:
+    return SIGNS.get(f["op"], f"{f['op']} ")
+
+
+def _right(f: Data) -> str:
+    """What the spec compares with, where its value is not known yet."""
+    right: str = f["expect"].partition(f" {f['op']} ")[2].split(" within ")[0]
+    return right if len(right) <= WIDE else right[: WIDE - 3] + "..."
+
+
+def _measured(f: Data) -> str:
+    if f["status"] == "not run":
+        return "not run"
+    if f["expected"] is True and f["op"] == "==":
+        return "holds" if f["value"] is True else "does not hold"
+    return f"{f['count']} numbers" if f["value"] is None else _short(f["value"], f["within"])
+
+
+def _short(value: Any, within: float | None) -> str:
+    within = max(numbers(within), default=None)
+    if not isinstance(value, list):
+        return number(value, within)
+    text = number(value, within)
+    return text if len(text) <= WIDE and "..." not in text else f"{len(numbers(value))} numbers"
+
+
+def _tolerance(group: Group) -> str:
+    equal = [f for f in group.figures if f["op"] == "=="]
+    if not equal:
+        return "bound"
+    widths = sorted({w for f in equal for w in numbers(f["within"])})
+    if not widths:
+        return "exact"
+    return "± " + number(widths[-1]).replace("e-0", "e-")
+
+
+# ---- sweeps ------------------------------------------------------------------------------------
+
+
+def swept(name: str, runs: Sequence[Data], known: Known, record: Record) -> str:
+    """The table of a sweep, and what the spec says of it."""
+    rows = record.sweeps.get(name, [])
+    if not rows:
+        command = f"`dln sweep {known.facts.name} {name}`"
+        return f"Sweep `{name}`: {plural(len(runs), 'run')}, not run ({command}).\n"
+    found = Table(runs, known.seeds, rows)
+    lines = found.lines(record, lambda some: older(some, known, record))
+    remark = known.remarks.get(("sweep", name), "")
+    said = f"{title(name, runs, known.seeds, rows)} {remark}".strip()
+    return f"{said}\n\n" + table(found.head(), lines)
+
+
+# ---- misses ------------------------------------------------------------------------------------
+
+
+def misses(known: Mapping[str, Known], records: Mapping[str, Record]) -> str:
+    """Every figure that was missed, and of each sweep the runs that missed one."""
+    lines = []
+    for name, k in known.items():
+        link = f"[`{name}`](#{name})"
+        lines += [[link, *_missed(f, "")] for f in records[name].figures if f["status"] == "failed"]
+        for sweep, runs in k.sweeps.items():
+            lines += [[link, *cells] for cells in _missed_in(sweep, runs, k, records[name])]
+    head = ["spec", "figure", "published or bound", "measured", "tolerance", "missed"]
+    return MISSES + table(head, lines) if lines else ""
+
+
+def _missed(f: Data, where: str) -> list[str]:
+    """A figure that was missed, and by how much."""
+    group = Group("", [f])
+    by = beyond(f)
+    amount = "" if by is None else f"by {by:.3g}" if by else "just at the bound"
+    return [_left(f) + where, *_values(group), _tolerance(group), amount]
+
+
+def _missed_in(
+    sweep: str, runs: Sequence[Data], known: Known, record: Record
+) -> Iterator[list[str]]:
+    """What the runs of a sweep missed: those of one cell together, the worst of them in figures."""
+    rows = {same(r["constants"]): r for r in record.sweeps.get(sweep, ())}
+    cells: dict[str, list[Data]] = {}
+    for run in runs:
+        if row := rows.get(same(run)):
+            cells.setdefault(
+                same({k: v for k, v in run.items() if k not in known.seeds}), []
+            ).append(row)
+    for cell, found in cells.items():
+        for i in range(max(len(r["checks"]) for r in found)):
+            checks = [r["checks"][i] for r in found if i < len(r["checks"])]
+            failed = [c for c in checks if c["status"] == "failed"]
+            if failed:
+                worst = max(failed, key=lambda c: beyond(c) or 0.0)
+                many = f", {len(failed)} of {len(checks)} runs" if len(checks) > 1 else ""
+                where = f" of `{sweep}`{': ' if cell else ''}{cell}{many}"
+                yield _missed(worst, where)

@@ -1,0 +1,272 @@
+"""What was measured of a spec, in one small JSON file, from one run to the next.
+
+    spec             whose figures they are
+    runs             when, seed, versions, machine, the digest of the spec: those still referred to
+    figures          one for each expectation: what was found, how long it took, in which run; with
+                     `seeds` that phases fix, and of one that was not reached how far it `reached`
+    sweeps           rows by sweep: constants, reports, expectations, and in which run
+    problem          why the last run gave nothing, where it did not
+
+A run takes the place of what it measured again, and of nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dln.grammar.diagnostics import Fault
+from dln.printing.terminal import plain
+from dln.running.run import closure
+
+Data = dict[str, Any]
+MOST = 64  # numbers of a value that are written down
+OF_FIGURE = ("expect", "op", "status", "value", "expected", "within", "reason", "phases")
+
+
+@dataclass
+class Record:
+    """The measurements of one spec."""
+
+    spec: str
+    runs: list[Data] = field(default_factory=list)
+    figures: list[Data] = field(default_factory=list)
+    sweeps: dict[str, list[Data]] = field(default_factory=dict)
+    problem: str = ""
+
+    # ---- new measurements ----------------------------------------------------------------------
+
+    def take_run(self, found: Mapping[str, Any], run: Data) -> None:
+        """The figures that `dln run --json` printed; one that it did not reach stays as it was."""
+        number = self._enter(run)
+        before = _by_key(self.figures)
+        seconds = _seconds(found["phases"])
+        after = {name: p.get("after", ()) for name, p in found["phases"].items()}
+        seeds = {name: p["seed"] for name, p in found["phases"].items() if "seed" in p}
+        new = []
+        for check in found["checks"]:
+            figure = {"check": check["text"], **{k: check[k] for k in OF_FIGURE}}
+            rests_on = closure(check["phases"], after)
+            took = sum(seconds.get(p, 0.0) for p in rests_on)
+            figure |= {"seconds": round(took, 3), "run": number}
+            fixed = {p: seeds[p] for p in sorted(rests_on & seeds.keys())}
+            figure |= {"seeds": fixed} if fixed else {}
+            figure |= {"reached": check["reached"]} if "reached" in check else {}
+            new.append(_shortened(figure))
+        for key, figure in _by_key(new).items():
+            earlier = before.get(key)
+            if figure["status"] == "not run" and earlier and _tells_more(earlier, figure):
+                figure |= earlier
+        self.figures, self.problem = new, ""
+        self._tidy()
+
+    def take_sweeps(self, found: Mapping[str, Any], run: Data) -> None:
+        """The rows that `dln sweep --json` printed."""
+        number = self._enter(run)
+        for name, rows in found["sweeps"].items():
+            new = {_constants(r): {**_row(r), "run": number} for r in rows}
+            kept = {_constants(r): r for r in self.sweeps.get(name, ())}
+            self.sweeps[name] = list({**kept, **new}.values())
+        self._tidy()
+
+    def _enter(self, run: Data) -> int:
+        self.runs.append(run)
+        return len(self.runs) - 1
+
+    def _tidy(self) -> None:
+        """Drop the runs that nothing refers to, and count the others anew."""
+        kept = [*self.figures, *(r for rows in self.sweeps.values() for r in rows)]
+        used = sorted({k["run"] for k in kept})
+        for each in kept:
+            each["run"] = used.index(each["run"])
+        self.runs = [self.runs[i] for i in used]
+
+    # ---- misses --------------------------------------------------------------------------------
+
+    def changes(self, found: Mapping[str, Any], sweep: str = "") -> list[str]:
+        """Where the misses of a new run, or of a new row of a sweep, are not those recorded: one
+        that is new, one that is met at last. What the new one has not measured is passed over."""
+        before = self._rows(sweep, found["constants"]) if sweep else self.figures
+        old = {k: f["status"] for k, f in _by_key(before).items()}
+        new = _by_key({**c, "check": "" if sweep else c["text"]} for c in found["checks"])
+        where = f" with {_constants(found)}" if sweep else ""
+        said = {"failed": "newly missed", "passed": "no longer missed"}
+        return [f"{said[f['status']]}: {f['expect']}{where}" for k, f in new.items()
+                if f["status"] != "not run"
+                and (f["status"] == "failed") != (old.get(k) == "failed")]  # fmt: skip
+
+    def _rows(self, sweep: str, constants: Data) -> list[Data]:
+        """The figures of the row of a sweep that has these constants."""
+        same = json.dumps(constants, sort_keys=True)
+        rows = [r for r in self.sweeps.get(sweep, ()) if _constants(r) == same]
+        return [{**c, "check": ""} for r in rows for c in r["checks"]]
+
+    # ---- what it holds -------------------------------------------------------------------------
+
+    def run_of(self, figure: Mapping[str, Any]) -> Data:
+        """The run that a figure or a row comes from."""
+        found: Data = self.runs[figure["run"]]
+        return found
+
+    def only(self, sweeps: Iterable[str]) -> None:
+        """Forget the sweeps that the spec no longer has."""
+        wanted = set(sweeps)
+        self.sweeps = {k: v for k, v in self.sweeps.items() if k in wanted}
+        self._tidy()
+
+    def as_data(self) -> Data:
+        found = {"spec": self.spec, "runs": self.runs, "figures": self.figures,
+                 "sweeps": self.sweeps}  # fmt: skip
+        return {**found, "problem": self.problem} if self.problem else found
+
+
+def _by_key(figures: Iterable[Data]) -> dict[tuple[str, str, int], Data]:
+    """Figures by check, expectation and, where a loop repeats it, its turn."""
+    turns: dict[tuple[str, str], int] = defaultdict(int)
+    found = {}
+    for f in figures:
+        pair = f["check"], f["expect"]
+        found[*pair, turns[pair]] = f
+        turns[pair] += 1
+    return found
+
+
+def _tells_more(earlier: Data, figure: Data) -> bool:
+    """Whether a figure that was not reached stays as it was: measured, or come further."""
+    return earlier["status"] != "not run" or ("reached" in earlier and "reached" not in figure)
+
+
+def _seconds(phases: Mapping[str, Any]) -> dict[str, float]:
+    return {name: p["seconds"] for name, p in phases.items()}
+
+
+def _row(row: Mapping[str, Any]) -> Data:
+    checks = [{k: c[k] for k in OF_FIGURE if k != "phases"} for c in row["checks"]]
+    found = {"constants": row["constants"], "reports": row["reports"],
+             "seconds": round(row["seconds"], 3), "checks": checks}  # fmt: skip
+    found |= {"seeds": row["seeds"]} if row.get("seeds") else {}
+    problems = row.get("problems")
+    return {**found, "problem": problems[0]["message"]} if problems else found
+
+
+def _constants(row: Mapping[str, Any]) -> str:
+    return json.dumps(row["constants"], sort_keys=True)
+
+
+def _shortened(figure: Data) -> Data:
+    """A figure whose long lists are replaced by how far apart they are at most."""
+    value, expected = numbers(figure["value"]), numbers(figure["expected"])
+    if isinstance(figure["value"], list):
+        figure["count"] = len(value)
+        if figure["op"] == "==" and value and expected:
+            figure["off"] = largest(value, expected)
+        if len(value) > MOST:
+            figure["value"] = None
+    if len(expected) > MOST:
+        figure["expected"] = None
+    return figure
+
+
+def numbers(value: Any) -> list[float]:
+    """The numbers of a value, row by row; nothing where there is none.
+
+    >>> numbers([[1, 2], [3.5]]), numbers("nan")[0] != numbers("nan")[0], numbers(None)
+    ([1.0, 2.0, 3.5], True, [])
+    """
+    if isinstance(value, list | tuple):
+        return [x for v in value for x in numbers(v)]
+    if value in ("nan", "inf", "-inf") or isinstance(value, int | float):
+        return [float(value)]
+    return []
+
+
+def largest(value: list[float], expected: list[float]) -> float:
+    """The largest difference of two lists, or of a list and a number."""
+    long = max(len(value), len(expected))
+    pairs = zip(value * (long // len(value)), expected * (long // len(expected)), strict=False)
+    return max(abs(a - b) for a, b in pairs)
+
+
+# ---- files -------------------------------------------------------------------------------------
+
+
+def read(folder: Path, spec: str) -> Record:
+    """The record of a spec; an empty one where there is none."""
+    path = folder / f"{spec}.json"
+    try:
+        data = json.loads(path.read_text("utf-8"))
+        return Record(spec, data["runs"], data["figures"], data["sweeps"], data.get("problem", ""))
+    except FileNotFoundError:
+        return Record(spec)
+    except OSError as e:
+        raise _refused("read", path, e) from e
+    except (ValueError, KeyError, TypeError) as e:
+        raise Fault(f"{path} is damaged: {e!r}", "remove it, and run the spec again") from e
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file, whole or not at all."""
+    from dln.runtime.checkpoint.checkpoint import atomic_write
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        atomic_write(path, text.encode())
+    except OSError as e:
+        raise _refused("write", path, e) from e
+
+
+def save(folder: Path, record: Record) -> None:
+    text = json.dumps(plain(record.as_data()), indent=1, ensure_ascii=False, allow_nan=False)
+    write(folder / f"{record.spec}.json", text + "\n")
+
+
+def _refused(verb: str, path: object, e: OSError) -> Fault:
+    return Fault(f"cannot {verb} {path}: {e.strerror or e}", "give another file by --to", "E542")
+
+
+# ---- a run in words ----------------------------------------------------------------------------
+
+
+def provenance(
+    text: str, seed: int, seconds: float, backend: str, options: str,
+    facts: Mapping[str, Any] | None = None, day: str = "",
+) -> Data:  # fmt: skip
+    """When and where a run was, in neutral words: now and here, where nothing else is said."""
+    from datetime import date
+
+    from dln.runtime.checkpoint.rundir import machine
+
+    facts = facts or machine()
+    versions = {k: facts[k] for k in ("dln", "python", "numpy")}
+    return {"date": day or date.today().isoformat(), "seed": seed, "seconds": round(seconds, 1),
+            **versions, "machine": in_words(facts, backend), "options": options,
+            "text": text}  # fmt: skip
+
+
+WIDEST = (("AVX512", "AVX-512"), ("AVX2", "AVX2"), ("AVX", "AVX"), ("SVE", "SVE"),
+          ("ASIMD", "NEON"), ("NEON", "NEON"), ("VSX", "VSX"))  # fmt: skip
+
+
+def in_words(facts: Mapping[str, Any], backend: str) -> str:
+    """
+    >>> in_words({"cpus": 2, "simd": ["SSE42", "AVX2", "AVX512F"]}, "numpy")
+    '2 cores, AVX-512 CPU'
+    """
+    found = " ".join(facts["simd"])
+    widest = next((f"{name} " for word, name in WIDEST if word in found), "")
+    cores = f"{facts['cpus']} cores" if facts["cpus"] != 1 else "1 core"
+    gpu = ", CUDA GPU" if backend == "cupy" else ""
+    return f"{cores}, {widest}CPU{gpu}"
+
+
+def digest(module: Any) -> str:
+    """The digest of a spec's text, whatever its comments and its layout."""
+    from hashlib import sha256
+
+    from dln.grammar.printer import to_text
+
+    return sha256(to_text(module).encode()).hexdigest()[:16]

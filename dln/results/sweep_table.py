@@ -1,0 +1,151 @@
+"""A sweep on the page of results: a row for each of its runs, those that differ in their seeds
+alone drawn together with their mean, least and most.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dln.printing.terminal import number, plural
+from dln.reading.mentions import SEED
+from dln.results.records import Data, Record, numbers
+from dln.results.verdicts import duration, missed, verdict
+
+Seeds = Mapping[str, Any]
+"""The constants that are seeds, each with the value that the spec gives it; `seed` has none."""
+
+
+def title(name: str, runs: Sequence[Data], seeds: Seeds, rows: Sequence[Data]) -> str:
+    """``Sweep `width`: tolerance ± 0.8; `order_seed` 0 to 9.``"""
+    widths = sorted({w for r in rows for c in r["checks"] for w in numbers(c["within"])})
+    parts = [f"tolerance ± {number(widths[-1])}" if widths else plural(len(runs), "run")]
+    parts += [f"`{k}` {_range([r[k] for r in runs])}" for k in runs[0] if k in seeds]
+    return f"Sweep `{name}`: {'; '.join(parts)}."
+
+
+class Table:
+    """The table of a sweep that was run. `older` marks a row that an earlier text gave."""
+
+    def __init__(self, runs: Sequence[Data], seeds: Seeds, rows: Sequence[Data]) -> None:
+        self.rows = {same(r["constants"]): r for r in rows}
+        self.turned = [k for k in runs[0] if k in seeds]
+        self.others = [k for k in runs[0] if k not in seeds]
+        reports = dict.fromkeys(k for r in rows for k in r["reports"])
+        self.reports = [k for k in reports if not k.endswith(".seconds")]
+        self.own = {k: seeds[k] for k in self.turned}
+        self.groups: dict[str, list[Data]] = {}
+        for run in runs:
+            key = same({k: run[k] for k in self.others})
+            self.groups.setdefault(key, []).append(run)
+        self.shown = any(self._of_spec(runs) is not None for runs in self.groups.values())
+
+    def head(self) -> list[str]:
+        """The names of the columns."""
+        found = [f"`{k}`" for k in self.others]
+        found += [f"`{k}`" for k in self.reports] if self.shown or not self.turned else []
+        if self.turned:
+            of = "" if self.shown else "`{}`, "
+            found += [of.format(k) + "mean over the seeds, least to most" for k in self.reports]
+        found += ["time", "seed", "verdict"]
+        return [*found, "of the seeds"] if self.turned and self.shown else found
+
+    def lines(self, record: Record, older: Any) -> list[list[str]]:
+        """The rows, in the order of the sweep."""
+        return [self._line(runs, record, older) for runs in self.groups.values()]
+
+    def _line(self, runs: Sequence[Data], record: Record, older: Any) -> list[str]:
+        values = [number(runs[0][k]) for k in self.others]
+        found = [r for run in runs if (r := self.rows.get(same(run)))]
+        shown = self._of_spec(runs) if self.turned else self.rows.get(same(runs[0]))
+        if self.shown or not self.turned:
+            reports = shown["reports"] if shown else {}
+            values += [number(reports[k]) if k in reports else "" for k in self.reports]
+        if self.turned:
+            values += [spread([r["reports"].get(k) for r in found]) for k in self.reports]
+        timed = [shown] if shown else found
+        seconds = statistics.fmean(r["seconds"] for r in timed) if timed else 0.0
+        values += [duration(seconds), self._seeds(timed, record)]
+        if self.shown or not self.turned:
+            values.append(outcome([shown]) + older([shown]) if shown else "not run")
+        if self.turned:
+            values.append(self._of_all(found, len(runs)) + (older(found) if found else ""))
+        return values
+
+    def _of_spec(self, runs: Sequence[Data]) -> Data | None:
+        """The row that the spec gives without the sweep: its own seeds."""
+        own = [r for r in runs if self.turned and all(r[k] == self.own[k] for k in self.turned)]
+        return self.rows.get(same(own[0])) if own else None
+
+    def _seeds(self, found: Sequence[Data], record: Record) -> str:
+        """The seeds of the run, and those that phases fix."""
+        run = [r["constants"].get(SEED, record.run_of(r)["seed"]) for r in found]
+        fixed: dict[str, list[int]] = {}
+        for row in found:
+            for phase, seed in row.get("seeds", {}).items():
+                fixed.setdefault(phase, []).append(seed)
+        return seeds_of(run, fixed)
+
+    def _of_all(self, found: Sequence[Data], wanted: int) -> str:
+        """`7 of 10 passed, missed by 0.4`, the worst, counting runs."""
+        if not found:
+            return "not run"
+        left = f", {wanted - len(found)} not run" if len(found) < wanted else ""
+        if not any(r["checks"] or "problem" in r for r in found):
+            return f"{plural(len(found), 'run')}{left}"
+        failed = [c for r in found for c in _missed(r)]
+        met = [r for r in found if "problem" not in r and not _missed(r)]
+        broken = next((f"failed: {r['problem']}" for r in found if "problem" in r), "")
+        said = ", ".join(f"**{s}**" for s in (broken, missed(failed) if failed else "") if s)
+        more = f", {said}" if said else ""
+        return f"{len(met)} of {len(found)} passed{more}{left}"
+
+
+def _missed(row: Data) -> list[Data]:
+    return [c for c in row["checks"] if c["status"] == "failed"]
+
+
+def outcome(rows: Sequence[Data]) -> str:
+    """The verdict of a row, or of several."""
+    broken = next((r["problem"] for r in rows if "problem" in r), "")
+    checks = [c for r in rows for c in r["checks"]]
+    return f"**failed: {broken}**" if broken else verdict(checks) if checks else "reported only"
+
+
+def spread(values: Sequence[Any]) -> str:
+    """The mean, the least and the most of single numbers; nothing where one is a list.
+
+    >>> spread([1.0, 2.0, 6.0]), spread([4.0, 4.0]), spread([None]), spread([[1.0, 2.0]])
+    ('3, 1 to 6', '4', '', '')
+    """
+    found = [x for v in values for x in numbers(v)]
+    if not found or len(found) > len(values):
+        return ""
+    mean = number(float(f"{statistics.fmean(found):.4g}"))
+    return (
+        mean
+        if min(found) == max(found)
+        else f"{mean}, {number(min(found))} to {number(max(found))}"
+    )
+
+
+def seeds_of(run: Sequence[int], fixed: Mapping[str, Sequence[int]]) -> str:
+    """The seeds of runs, then those that a phase fixed for itself.
+
+    >>> seeds_of([0], {}), seeds_of([0, 0], {"sse": [6]}), seeds_of([0, 1, 2], {"a": [3, 5]})
+    ('0', '0; `sse`: 6', '0 to 2; `a`: 3, 5')
+    """
+    return "; ".join([_range(run), *(f"`{k}`: {_range(v)}" for k, v in sorted(fixed.items()))])
+
+
+def _range(values: Sequence[Any]) -> str:
+    found = sorted(set(values))
+    if len(found) > 2 and found == list(range(found[0], found[-1] + 1)):
+        return f"{found[0]} to {found[-1]}"
+    return ", ".join(map(str, found))
+
+
+def same(constants: Mapping[str, Any]) -> str:
+    """Constants as one key, however their numbers were written."""
+    return ", ".join(f"{k}={number(v)}" for k, v in constants.items())

@@ -1,0 +1,1 @@
+"""A run and what follows it: expectations, tasks, going on, processes."""

@@ -1,0 +1,295 @@
+"""`check` blocks: what is expected against what was found.
+
+An expectation that needs no phase is worked out at once, by the evaluator in float64. One that
+needs a phase is worked out from what the session kept of it; a check that was not reached is
+reported as not run, never as passed. Where all sides are constants nothing is evaluated, so that
+`dln check` need not load NumPy.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dln.compiler.ir.graph import Node, ancestors
+from dln.compiler.ir.sizes import BATCH, Var
+from dln.compiler.model import Checking, Expectation, Model, Probe
+from dln.grammar.diagnostics import Fault, Span
+
+if TYPE_CHECKING:
+    from dln.runtime.session import Session
+
+OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
+    "==": operator.eq, "!=": operator.ne, "<": operator.lt,
+    "<=": operator.le, ">": operator.gt, ">=": operator.ge,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One expectation with its outcome: `passed`, `failed` or `not run` (with the reason)."""
+
+    check: str
+    text: str
+    status: str
+    value: Any = None
+    expected: Any = None
+    within: float | None = None
+    reason: str = ""
+    op: str = "=="
+    span: Span | None = None
+    phases: tuple[str, ...] = ()
+
+    def as_data(self) -> dict[str, Any]:
+        """The fields that `--json` prints."""
+        return {
+            "text": self.check, "expect": self.text, "status": self.status, "value": self.value,
+            "expected": self.expected, "within": self.within, "reason": self.reason,
+            "op": self.op, "phases": list(self.phases),
+        }  # fmt: skip
+
+
+def of_data(data: Mapping[str, Any]) -> Verdict:
+    """The verdict that `as_data` wrote, without its place in the file."""
+    rest = {k: data[k] for k in ("status", "value", "expected", "within", "reason", "op")}
+    return Verdict(data["text"], data["expect"], phases=tuple(data["phases"]), **rest)
+
+
+def verdicts(
+    model: Model, session: Session | None = None, *, slow: bool = True, seed: int = 0
+) -> list[Verdict]:
+    """The verdict of every expectation of a model, as far as the session's phases allow."""
+    worker = Worker(model, session, seed)
+    return [worker.verdict(c, e, slow) for c in model.checks for e in c.expects]
+
+
+class Worker:
+    """Evaluates the sides of expectations, each phase's snapshots at hand."""
+
+    def __init__(self, model: Model, session: Session | None, seed: int) -> None:
+        self.model, self.session, self.seed = model, session, seed
+        self.probed: dict[str, Any] = {}
+
+    def verdict(self, check: Checking, e: Expectation, slow: bool = True) -> Verdict:
+        """One expectation, or why it was not run."""
+        reason = self.missing(check, e, slow)
+        return self.waiting(check.text, e, reason) if reason else self.judge(check.text, e)
+
+    def waiting(self, title: str, e: Expectation, reason: str) -> Verdict:
+        """An expectation that was not reached: what is expected, as far as constants say."""
+        known = {k: n["value"] for k, n in (("right", e.right), ("within", e.within))
+                 if n is not None and n.op == "const"}  # fmt: skip
+        right, within = (plain(known.get(k)) for k in ("right", "within"))
+        return Verdict(
+            title, e.text, "not run", None, right, within, reason, e.op, e.span, e.phases
+        )
+
+    def judge(self, title: str, e: Expectation) -> Verdict:
+        """An expectation whose phases are all there."""
+        nodes = {"left": e.left, "right": e.right}
+        if e.within is not None:
+            nodes["within"] = e.within
+        try:
+            found = {k: plain(v) for k, v in self.values(nodes).items()}
+        except Fault as fault:
+            return Verdict(title, e.text, "failed", reason=fault.message, op=e.op, span=e.span,
+                           phases=e.phases)  # fmt: skip
+        left, right, within = found["left"], found["right"], found.get("within")
+        status = "passed" if holds(e.op, left, right, within) else "failed"
+        return Verdict(title, e.text, status, left, right, within, "", e.op, e.span, e.phases)
+
+    def missing(self, check: Checking, e: Expectation, slow: bool) -> str:
+        """Why an expectation cannot be tested now, or nothing."""
+        if check.slow and e.phases and not slow:
+            return "slow: needs --slow"
+        for phase in e.phases:
+            result = None if self.session is None else self.session.results.get(phase)
+            if result is None or not result.complete:
+                return f"the phase {phase} was not run"
+            if result.shortened:
+                return f"the phase {phase} was shortened"
+        for probe in self.asked(e):
+            if self.unkept(probe):
+                return f"{probe.phase} was trained before this was asked of it: train it anew"
+        wholes = [n for n in ancestors(self.stands_on(e)) if n.op == "whole"]
+        if wholes and self.session is None:
+            return "needs the data: dln run"
+        if any(self.cut(node) for node in wholes):
+            return "the data were limited"
+        return ""
+
+    def asked(self, e: Expectation) -> list[Probe]:
+        """What an expectation asks of phases at their first or last update."""
+        sides = [e.left, e.right, *([] if e.within is None else [e.within])]
+        names = [n["name"] for n in ancestors(sides) if n.op == "input"]
+        return [self.model.probes[name] for name in names if name in self.model.probes]
+
+    def unkept(self, probe: Probe) -> bool:
+        """Whether what it stands on is not known, as in a run that an earlier text began."""
+        if self.session is None:
+            return False
+        result = self.session.results[probe.phase]
+        params = result.before if probe.when == "before" else result.after
+        kept = {"param": bool(params), "input": bool(result.first)}
+        return any(not kept.get(node.op, True) for node in ancestors([probe.node]))
+
+    def stands_on(self, e: Expectation) -> list[Node]:
+        """The sides of an expectation, and what the phases that it asks watched and learned."""
+        phases = [self.model.phases[p] for p in e.phases if p in self.model.phases]
+        seen = [[*p.updates.values(), *(w.value for w in p.watches)] for p in phases]
+        return [e.left, e.right, *(node for nodes in seen for node in nodes)]
+
+    def cut(self, whole: Node) -> bool:
+        """Whether a field of a whole part has fewer examples than the part."""
+        data, part, _ = whole["name"].split(".")
+        return whole.type.shape[0].constant < self.model.data[data].parts[part][1]
+
+    # ---- values --------------------------------------------------------------------------------
+
+    def values(self, nodes: Mapping[str, Node]) -> dict[str, Any]:
+        """The values of nodes over constants, clocks, probes and parameters, in float64."""
+        if all(node.op == "const" for node in nodes.values()):
+            return {name: node["value"] for name, node in nodes.items()}
+        env: dict[tuple[str, str], Any] = {}
+        for node in ancestors(nodes.values()):
+            if node.op == "clock":
+                env["clock", node["name"]] = self.clock(node["name"])
+            elif node.op == "input":
+                env["input", node["name"]] = self.probe(node["name"])
+            elif node.op == "param":
+                env["param", node["path"]] = self.param(node["path"])
+            elif node.op == "whole":
+                env["whole", node["name"]] = self.whole(node)
+        return evaluate(self.model, nodes, env, self.seed)
+
+    def clock(self, name: str) -> float:
+        """A number that a finished phase left behind."""
+        from dln.runtime.execution.phase_result import number_of
+
+        return float(number_of({} if self.session is None else self.session.results, name))
+
+    def whole(self, node: Node) -> Any:
+        """A field of a whole part, as the session has it."""
+        assert self.session is not None
+        rows = node.type.shape[0].constant
+        datasets, to_host = self.session.datasets, self.session.device.to_host
+        return to_host(datasets.whole(node["name"], rows, "float64"))
+
+    def param(self, path: str) -> Any:
+        """A parameter of the session; of a check's own instance, its first value."""
+        if self.session is not None and path in self.session.plan.params:
+            return self.session.params[path]
+        init = self.model.params[path].init
+        if init is None:
+            raise Fault(f"{path} has no first value")
+        return evaluate(self.model, {"init": init}, {}, self.seed)["init"]
+
+    def probe(self, name: str) -> Any:
+        """A value asked of a phase: on its first minibatch, with the parameters of then."""
+        if name not in self.model.probes:
+            raise Fault(
+                f"{name} is data, which a check does not have", "ask a phase: first.after(...)"
+            )
+        if name not in self.probed:
+            self.probe_all(self.model.probes[name].phase, self.model.probes[name].when)
+        return self.probed[name]
+
+    def probe_all(self, phase: str, when: str) -> None:
+        """Every value asked of a phase at one time, worked out together: they share work."""
+        asked = {
+            k: p.node for k, p in self.model.probes.items() if (p.phase, p.when) == (phase, when)
+        }
+        assert self.session is not None
+        result = self.session.results[phase]
+        params = (result.before if when == "before" else result.after) or {}
+        n = next((len(a) for a in (result.first or {}).values()), 0)
+        env: dict[tuple[str, str], Any] = {("param", k): v for k, v in params.items()}
+        for key in [k for k in params if k.startswith("state:")]:  # rows beside the first minibatch
+            env["state", key.removeprefix("state:")] = params[key][: n or None]
+        env |= {("input", k): v for k, v in (result.first or {}).items()}
+        for node in ancestors(asked.values()):
+            if node.op == "clock":
+                own = "." not in node["name"]
+                env["clock", node["name"]] = 0.0 if own else self.clock(node["name"])
+            elif node.op == "whole":
+                env["whole", node["name"]] = self.whole(node)
+        own_seed = self.model.phases[phase].seed
+        seed = self.seed if own_seed is None else own_seed
+        self.probed |= evaluate(self.model, asked, env, seed, {BATCH: n} if n else {})
+
+
+def evaluate(
+    model: Model,
+    nodes: Mapping[str, Node],
+    env: Any,
+    seed: int,
+    sizes: Mapping[Var, int] | None = None,
+) -> dict[str, Any]:
+    """Nodes through the graph passes (stable forms, gradients written out), then the evaluator.
+    `sizes` are those that no value may be left to tell."""
+    import numpy as np
+
+    from dln.compiler.ir.evaluate import evaluate as run
+    from dln.compiler.stages import BEFORE, STAGES, optimise, part
+
+    graph = part(model, nodes)
+    symbolic = any(n.op == "grad" for n in graph.topological())
+    graph = optimise(graph, STAGES if symbolic else BEFORE)
+    with np.errstate(all="ignore"):  # the verdict says what is not a number
+        return run(graph, env, sizes=sizes, draw=drawing(seed))
+
+
+def drawing(seed: int) -> Callable[[str, str, tuple[int, ...]], Any]:
+    """The counter-based draws of update 0."""
+
+    def draw(kind: str, site: str, shape: tuple[int, ...]) -> Any:
+        import numpy as np
+
+        from dln.compiler.plan import site_number
+        from dln.runtime.device import kernels
+
+        out = np.empty(shape)
+        getattr(kernels, kind)(out, seed, site_number(site), 0)
+        return out
+
+    return draw
+
+
+def wanted_snapshots(model: Model) -> dict[str, set[str]]:
+    """The phases of which checks ask a value before or after: what a session must keep."""
+    keep: dict[str, set[str]] = {"before": set(), "after": set()}
+    for probe in model.probes.values():
+        keep[probe.when].add(probe.phase)
+    return keep
+
+
+def holds(op: str, left: Any, right: Any, within: Any = None) -> bool:
+    """Whether two plain values compare as expected, element by element; a number goes with all.
+
+    >>> holds("==", [1.0, 2.0], [1.0, 2.5], 0.5), holds("<", [1, 2], 2)
+    (True, False)
+    """
+    pairs = list(_paired(left, right))
+    if within is not None:
+        return all(abs(a - b) <= within for a, b in pairs)
+    return all(OPERATORS[op](a, b) for a, b in pairs)
+
+
+def _paired(left: Any, right: Any) -> Iterator[tuple[Any, Any]]:
+    lists = [isinstance(v, list) for v in (left, right)]
+    if not any(lists):
+        yield left, right
+        return
+    rows = len(left if lists[0] else right)
+    lefts = left if lists[0] else [left] * rows
+    rights = right if lists[1] else [right] * rows
+    for a, b in zip(lefts, rights, strict=True):
+        yield from _paired(a, b)
+
+
+def plain(value: Any) -> Any:
+    """A value as plain data: a number, or nested lists."""
+    items = value.tolist() if hasattr(value, "tolist") else value
+    return [plain(v) for v in items] if isinstance(items, list | tuple) else items

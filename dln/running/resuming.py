@@ -1,0 +1,98 @@
+"""Going on with an earlier run: which directory, with which options.
+
+What the command line does not say is as in the first run, written in its directory. What it says
+is done where that has a meaning, and refused where it has none (`differing`).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dln.commands.options import Settings
+from dln.grammar.diagnostics import DlnError, Fault, Problem
+from dln.running import differences
+from dln.runtime.checkpoint.rundir import RunDirectory
+from dln.spec import find, shipped
+
+if TYPE_CHECKING:
+    from dln.runtime.checkpoint.rundir import Restored
+
+ROOT = "runs"
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """An earlier run: its directory, spec and settings as they are to be now, and the checkpoint
+    to go on from. `notes` are what is to be said of the difference."""
+
+    rundir: RunDirectory
+    spec: str
+    settings: Settings
+    restored: Restored | None
+    first: Settings
+    first_spec: str
+    notes: tuple[str, ...] = ()
+
+
+def earlier(name: str | None, given: Settings) -> Earlier:
+    """The run to go on with. Raises DlnError where there is none, or it cannot be gone on with."""
+    try:
+        folder = given.resume or given.out
+        if folder and name is None and not Path(folder).is_dir() and _is_spec(folder):
+            folder, name = None, folder  # `--resume mlp`: the spec, not a directory
+        if not folder:
+            folder = newest(Path(name).stem if name else "")
+        rundir = RunDirectory.reopen(folder)
+        spec, first = remembered(rundir)
+        differences.refuse_options(folder, first, given)
+        settings, notes = differences.joined(first, given)
+        path = spec if name is None else str(find(name))
+        return Earlier(rundir, path, settings, rundir.newest(), first, spec, notes)
+    except Fault as fault:
+        raise fault.at(None) from None
+
+
+def _holds_run(folder: str) -> bool:
+    return (Path(folder) / "manifest.json").is_file()
+
+
+def _is_spec(name: str) -> bool:
+    return Path(name).is_file() or name.removesuffix(".dln") in shipped()
+
+
+def newest(spec: str, root: str = ROOT) -> str:
+    """The newest run directory of a spec (of any, without a name) that is not finished."""
+    wanted = re.compile(re.escape(spec) + r"-(\d+)" if spec else r".*-(\d+)")
+    runs = [p for p in Path(root).glob("*") if wanted.fullmatch(p.name) and _holds_run(str(p))]
+    for path in sorted(runs, key=_age, reverse=True):
+        if not any(r.get("event") == "finished" for r in RunDirectory(path).records()):
+            return str(path)
+    whose = f"unfinished run of {spec}" if spec else "unfinished run"
+    remedy = "dln run SPEC --resume DIR" if runs else f"dln run {spec or 'SPEC'}"
+    raise DlnError([Problem("E541", f"there is no {whose} in {root}/", remedy=remedy)])
+
+
+def _age(path: Path) -> tuple[float, int]:
+    """When a run was started, and its number."""
+    started = (path / "manifest.json").stat().st_mtime
+    return started, int(path.name.rpartition("-")[2])
+
+
+def remembered(rundir: RunDirectory) -> tuple[str, Settings]:
+    """The spec of a run and the settings that it was started with, or gone on with last."""
+    facts = rundir.manifest()
+    started: dict[str, Any] = next(
+        (r for r in reversed(rundir.records()) if r.get("event") == "run"), {}
+    )  # fmt: skip
+    if "spec" not in started:
+        raise Fault(f"{rundir.path} does not say which spec it ran", "start a new run", "E541")
+    settings = Settings(
+        constants=started["constants"], data=started["data"], backend=facts["backend"],
+        dtype=started["dtype"], threads=facts["threads"], seed=facts["seed"],
+        epochs=started["epochs"], limit=started["limit"], phase=started["phase"],
+        slow=started["slow"], out=str(rundir.path),
+    )  # fmt: skip
+    return started["spec"], settings

@@ -1,0 +1,1 @@
+"""A spec for every combination of the constants it varies."""

@@ -1,0 +1,188 @@
+"""The directory of a sweep: what is done of it, for people, programs and `--resume`.
+
+    spec.dln      the spec as it was read
+    machine.json  versions, and the parts of the machine that decide bits
+    sweep.json    settings and rows, written anew after each run
+    table.csv     all rows; NAME.png for each sweep: written at the end
+
+Problems: E540 an occupied directory, E541 nothing to go on with, E542 the system refuses.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+from dln.commands.options import Settings
+from dln.grammar.diagnostics import Fault
+from dln.printing.terminal import plain
+from dln.running import differences
+from dln.sweep.row import Row
+
+FILE = "sweep.json"
+KEPT = ("constants", "data", "backend", "dtype", "threads", "seed", "epochs", "limit", "phase",
+        "slow")  # fmt: skip
+"""The settings that decide a row: a sweep that goes on has those it was begun with."""
+
+
+@dataclass
+class SweepDirectory:
+    """A sweep on disk. `rows` are those done, by sweep and number of the run."""
+
+    path: Path
+    spec: str
+    text: str
+    only: str | None
+    settings: Settings
+    rows: dict[str, dict[int, Row]] = field(default_factory=dict)
+
+    @classmethod
+    def create(cls, spec: str, text: str, only: str | None, given: Settings) -> SweepDirectory:
+        """A new directory: that of `--out`, which must not hold a sweep, or runs/SPEC-sweep-N."""
+        from dln.runtime.checkpoint.rundir import machine, next_free
+
+        try:
+            path = Path(given.out) if given.out else next_free(Path("runs"), f"{spec}-sweep")
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as e:
+            raise _refused("make", given.out or "runs", e) from e
+        if (path / FILE).exists():
+            remedy = "go on with it by --resume, or give another --out"
+            raise Fault(f"{path} already holds a sweep", remedy, "E540")
+        found = cls(path, spec, text, only, given)
+        found.put("spec.dln", text.encode())
+        found.put("machine.json", (json.dumps(plain(machine()), indent=1) + "\n").encode())
+        found.save()
+        return found
+
+    @classmethod
+    def reopen(
+        cls, spec: str, text: str, only: str | None, given: Settings, varied: Varied
+    ) -> SweepDirectory:
+        """The directory of `--resume`, with its settings and its rows; those that failed are left
+        to be run again. `varied` are the runs of each sweep as the spec has them."""
+        path = Path(given.resume or "")
+        data = _read(path / FILE)
+        if data["spec"] != spec or data["text"] != digest(text):
+            _refuse_text(path, spec, text)
+        if only is not None and data["only"] not in (None, only):
+            raise Fault(f"{path} holds the sweep {data['only']}, not {only}", code="E541")
+        settings = replace(given, **data["settings"])
+        _refuse_options(path, spec, settings, given)
+        found = cls(path, spec, text, data["only"], settings)
+        for name, rows in data["sweeps"].items():
+            done = [Row.of_data(r) for r in rows if not r.get("problems")]
+            numbers = {_key(c): i for i, c in enumerate(varied.get(name, ()))}
+            kept = {numbers.get(_key(r.constants)): r for r in done}
+            found.rows[name] = {i: r for i, r in kept.items() if i is not None}
+        return found
+
+    # ---- writing -------------------------------------------------------------------------------
+
+    def add(self, name: str, index: int, row: Row) -> None:
+        """Keep a row that is done, on disk too."""
+        self.rows.setdefault(name, {})[index] = row
+        self.save()
+
+    def done(self, name: str) -> list[Row]:
+        """The rows of a sweep that are done, in order."""
+        return [row for _, row in sorted(self.rows.get(name, {}).items())]
+
+    def save(self) -> None:
+        settings = {k: getattr(self.settings, k) for k in KEPT}
+        rows = {name: [r.as_data() for r in self.done(name)] for name in self.rows}
+        facts = {"spec": self.spec, "text": digest(self.text), "only": self.only,
+                 "settings": settings, "sweeps": rows}  # fmt: skip
+        self.put(FILE, (json.dumps(plain(facts), indent=1, allow_nan=False) + "\n").encode())
+
+    def put(self, name: str, content: bytes) -> Path:
+        """Write a file, whole or not at all."""
+        from dln.runtime.checkpoint.checkpoint import atomic_write
+
+        try:
+            atomic_write(self.path / name, content)
+        except OSError as e:
+            raise _refused("write", self.path / name, e) from e
+        return self.path / name
+
+
+def _refuse_text(path: Path, spec: str, text: str) -> NoReturn:
+    """Another text has other runs; which line of it differs."""
+    try:
+        found = differences.changed_lines((path / "spec.dln").read_text("utf-8"), text)
+    except OSError:
+        found = []
+    message = f"{path} holds a sweep of another spec, or of another text of it"
+    remedy = f"begin a new one: dln sweep {spec}"
+    raise Fault("; ".join([message, *found]), remedy, "E541")
+
+
+def _refuse_options(path: Path, spec: str, settings: Settings, given: Settings) -> None:
+    """The rows of a sweep are of the same settings; a row that is done cannot go on."""
+    found = []
+    for name in KEPT:
+        was, now = getattr(settings, name), getattr(given, name)
+        if name in given.asked and was != now:
+            found.append(
+                f"{name} is {plain(now)}, was {'not given' if was is None else plain(was)}"
+            )
+    if given.out and given.out != given.resume:
+        found.append(f"--out {given.out}, but a sweep goes on in its own directory")
+    if found:
+        message = f"{path} cannot go on: " + "; ".join(found)
+        raise Fault(message, f"leave that out, or begin a new one: dln sweep {spec}", "E541")
+
+
+Varied = Mapping[str, Sequence[Mapping[str, Any]]]
+
+
+def table(found: Mapping[str, Sequence[Row]]) -> str:
+    """All rows as CSV: sweep, constants, reports, seconds, outcome; blank where there is none."""
+    rows = [row for some in found.values() for row in some]
+    constants = list(dict.fromkeys(k for r in rows for k in r.constants))
+    reports = list(dict.fromkeys(k for r in rows for k in r.reports))
+    out = io.StringIO()
+    write = csv.writer(out, lineterminator="\n").writerow
+    write(["sweep", *constants, *reports, "seconds", "outcome"])
+    for name, some in found.items():
+        for row in some:
+            values = [plain(row.constants.get(k)) for k in constants]
+            values += [plain(row.reports.get(k)) for k in reports]
+            write([name, *values, f"{row.seconds:.3f}", row.status])
+    return out.getvalue()
+
+
+def digest(text: str) -> str:
+    """The SHA-256 of a text."""
+    from hashlib import sha256
+
+    return sha256(text.encode()).hexdigest()
+
+
+def _key(constants: Mapping[str, Any]) -> str:
+    return json.dumps(plain(constants), sort_keys=True)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        if not {"spec", "text", "only", "settings", "sweeps"} <= found.keys():
+            raise ValueError("something is missing")
+        return found
+    except FileNotFoundError:
+        remedy = "name the directory that `dln sweep` printed"
+        raise Fault(f"{path.parent} holds no sweep to go on with", remedy, "E541") from None
+    except OSError as e:
+        raise _refused("read", path, e) from e
+    except ValueError as e:
+        raise Fault(f"{path} is damaged: {e}", "start a new sweep", "E541") from e
+
+
+def _refused(verb: str, path: object, e: OSError) -> Fault:
+    remedy = "free some space, or choose another directory with --out"
+    return Fault(f"cannot {verb} {path}: {e.strerror or e}", remedy, "E542")

@@ -1,0 +1,265 @@
+"""`dln sweep`: a spec for every combination of the constants it varies.
+
+Runs go side by side in processes, with one thread each; rows are printed in the order of the
+sweep, each as soon as all before it are there, and kept in a directory.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dln.commands.options import Settings
+from dln.commands.plan import chosen
+from dln.grammar.diagnostics import DlnError, Fault, Problem
+from dln.printing import pictures
+from dln.printing.terminal import Terminal, columns, number, painted, plural, verdict
+from dln.printing.verdict_text import comparison, tally
+from dln.reading import mentions
+from dln.running.interrupts import terminable
+from dln.spec import Spec, find
+from dln.sweep import plot, workers
+from dln.sweep.directory import SweepDirectory, table
+from dln.sweep.row import Row, load, named
+
+if TYPE_CHECKING:
+    from dln.compiler.model import Sweeping
+
+
+def sweep(terminal: Terminal, name: str, only: str | None, given: Settings) -> int:
+    """Run one sweep of a spec, or all; 1 if a run or an expectation failed, 130 if interrupted."""
+    path = find(name)
+    spec = load(path, given)
+    if not spec.model.sweeps:
+        raise DlnError([Problem("E016", f"{name} has no sweep", remedy="sweep width { ... }")])
+    try:
+        folder = _folder(spec, path, only, given)
+        interrupted = False
+        try:
+            with terminable():
+                _all(terminal, path, spec, folder)
+        except KeyboardInterrupt:
+            interrupted = True
+        return _closing(terminal, name, spec, folder, interrupted)
+    except Fault as fault:
+        raise fault.at(None) from None
+
+
+def combinations(swept: Sweeping) -> list[dict[str, Any]]:
+    """Every combination of the values varied, the last constant fastest."""
+    return [dict(run) for run in swept.runs]
+
+
+def _folder(spec: Spec, path: Path, only: str | None, given: Settings) -> SweepDirectory:
+    """A new directory, or that of `--resume`."""
+    text, sweeps = spec.source.text, spec.model.sweeps
+    wanted = {name: combinations(sweeps[name]) for name in chosen(only, sweeps, "sweep")}
+    if given.resume is not None:
+        return SweepDirectory.reopen(path.stem, text, only, given, wanted)
+    runs = sum(map(len, wanted.values()))
+    if _processes(given, runs) > 1 and given.threads is None:
+        given = replace(given, threads=1)
+    return SweepDirectory.create(path.stem, text, only, given)
+
+
+# ---- the runs ----------------------------------------------------------------------------------
+
+
+def _all(terminal: Terminal, path: Path, spec: Spec, folder: SweepDirectory) -> None:
+    """Run what is not done yet of each sweep."""
+    sweeps, seeds, first = spec.model.sweeps, mentions.seeds(spec.syntax), True
+    for name in chosen(folder.only, sweeps, "sweep"):
+        varied = combinations(sweeps[name])
+        done = folder.rows.setdefault(name, {})
+        jobs = [workers.Job(i, path, name, c) for i, c in enumerate(varied) if i not in done]
+        processes = _processes(folder.settings, len(jobs))
+        terminal.say(f"{name}: {_how(folder.settings, len(varied), len(jobs), processes)}")
+        if first:
+            _hint(terminal, folder.settings, len(jobs), processes)
+            first = False
+        _one(terminal, sweeps[name], folder, jobs, processes, seeds)
+
+
+def _processes(given: Settings, runs: int) -> int:
+    """How many runs go side by side. A GPU is one, and threads that nobody fixed are the
+    machine's: there the runs go one after another unless `--jobs` says otherwise."""
+    if not workers.available():
+        return 1
+    if given.jobs is None and given.backend != "numpy":
+        return 1
+    if given.resume is not None and given.threads is None:
+        return 1
+    return max(1, min(given.jobs or workers.cores(), runs))
+
+
+def _how(given: Settings, runs: int, left: int, processes: int) -> str:
+    """`5 runs, 2 side by side with one thread each`."""
+    text = plural(runs, "run") + (f", {left} of them left" if left < runs else "")
+    if processes < 2:
+        return text
+    threads = "one thread" if given.threads == 1 else plural(given.threads or 1, "thread")
+    return f"{text}, {processes} side by side with {threads} each"
+
+
+def _hint(terminal: Terminal, given: Settings, runs: int, processes: int) -> None:
+    """Why runs go one after another, and how more go at once."""
+    if runs < 2 or processes > 1:
+        return
+    if given.jobs != 1 and not workers.available():
+        terminal.say("one after another: pip install 'dln[sweep]' to run them side by side")
+    elif given.resume is not None and given.threads is None and given.jobs != 1:
+        terminal.say("one after another, for it was begun with the threads of the machine")
+    elif workers.cores() > 1:
+        terminal.say("one after another: --jobs N runs N side by side, with one thread each")
+
+
+def _one(
+    terminal: Terminal, swept: Sweeping, folder: SweepDirectory, jobs: Sequence[workers.Job],
+    processes: int, seeds: Collection[str],
+) -> None:  # fmt: skip
+    """The runs of one sweep: each is kept as it is done, and printed when its turn has come."""
+    varied = combinations(swept)
+    shown = Table(terminal, swept, varied)
+    done = folder.rows[swept.name]
+    printed = _print(shown, done, 0)
+    for index, row in _rows(terminal, jobs, folder.settings, processes):
+        folder.add(swept.name, index, row)
+        if row.problems:
+            _explain(terminal, row)
+        if processes > 1:
+            terminal.say(f"{swept.name}: {len(done)} of {len(varied)} done: {named(row.constants)}")
+        printed = _print(shown, done, printed)
+    _summary(terminal, swept, folder.done(swept.name), seeds)
+
+
+def _rows(
+    terminal: Terminal, jobs: Sequence[workers.Job], given: Settings, processes: int
+) -> Iterator[tuple[int, Row]]:
+    if processes > 1:
+        return workers.side_by_side(jobs, given, processes)
+    return workers.one_by_one(terminal, jobs, given)
+
+
+def _print(shown: Table, done: Mapping[int, Row], printed: int) -> int:
+    """Print the rows whose turn has come; how many are printed then."""
+    while printed in done:
+        shown.add(done[printed])
+        printed += 1
+    return printed
+
+
+def _explain(terminal: Terminal, row: Row) -> None:
+    """What went wrong in a run, and in which."""
+    terminal.say(f"with {named(row.constants)}:\n{row.error}")
+
+
+# ---- what came out -----------------------------------------------------------------------------
+
+
+def _closing(
+    terminal: Terminal, name: str, spec: Spec, folder: SweepDirectory, interrupted: bool
+) -> int:
+    """The tally, the table and the pictures; the exit code."""
+    found = {swept: folder.done(swept) for swept in folder.rows}
+    rows = [r for some in found.values() for r in some]
+    folder.put("table.csv", table(found).encode())
+    plots = _plots(terminal, spec, folder)
+    terminal.result()
+    tally(terminal, [v for r in rows for v in r.verdicts])
+    broken = sum(bool(r.problems) for r in rows)
+    if broken:
+        terminal.result(f"{plural(broken, 'run')} broke off")
+    terminal.result(f"sweep directory: {folder.path}")
+    if interrupted:
+        terminal.say(f"interrupted; go on with: dln sweep {name} --resume {folder.path}")
+    data = {k: [r.as_data() for r in some] for k, some in found.items()}
+    terminal.data({"spec": folder.spec, "sweeps": data, "sweep_dir": str(folder.path),
+                   "plots": plots, **({"interrupted": True} if interrupted else {})})  # fmt: skip
+    if interrupted:
+        return 130
+    return 1 if any(r.status == "failed" for r in rows) else 0
+
+
+def _plots(terminal: Terminal, spec: Spec, folder: SweepDirectory) -> list[str]:
+    """A picture of each sweep that has something to draw."""
+    drawn = {}
+    for name in folder.rows:
+        known = plot.references(spec.syntax, spec.model.sweeps[name].vary)
+        panels = plot.panels(folder.done(name), known, mentions.seeds(spec.syntax))
+        if panels:
+            drawn[f"{name}.png"] = panels
+    if drawn and not pictures.available():
+        terminal.say("plots need matplotlib: pip install 'dln[plot]'")
+        return []
+    return [str(folder.put(name, pictures.of_panels(panels, ".png")))
+            for name, panels in drawn.items()]  # fmt: skip
+
+
+def _summary(
+    terminal: Terminal, swept: Sweeping, rows: Sequence[Row], seeds: Collection[str]
+) -> None:
+    """Where seeds are varied: mean and standard deviation of each report over them."""
+    groups = over_seeds(rows, seeds)
+    if not groups:
+        return
+    others = [k for k in swept.vary if k not in seeds]
+    texts = [text for text, _ in swept.reports]
+    lines = [[*others, "seeds", *texts]]
+    for some in groups:
+        values = [[r.reports[t] for r in some] for t in texts]
+        same = [number(some[0].constants[k]) for k in others]
+        lines.append([*same, str(len(some)), *(spread(v) for v in values)])
+    terminal.result("\nmean over the seeds, and standard deviation\n"
+                    + columns(lines, right=range(len(lines[0]))))  # fmt: skip
+
+
+def over_seeds(rows: Sequence[Row], seeds: Collection[str] = (mentions.SEED,)) -> list[list[Row]]:
+    """Rows that differ in their seeds alone, group by group; nothing if no two do."""
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        if row.constants.keys() & set(seeds) and not row.problems:
+            key = named({k: v for k, v in row.constants.items() if k not in seeds})
+            groups.setdefault(key, []).append(row)
+    return list(groups.values()) if any(len(g) > 1 for g in groups.values()) else []
+
+
+def spread(values: Sequence[Any]) -> str:
+    """
+    >>> spread([1.0, 2.0, 3.0]), spread([4.0]), spread([None, 1.0])
+    ('2 ± 1', '4', '')
+    """
+    if not all(isinstance(v, int | float) for v in values):
+        return ""
+    mean = number(float(f"{statistics.fmean(values):.6g}"))
+    return f"{mean} ± {statistics.stdev(values):.2g}" if len(values) > 1 else mean
+
+
+class Table:
+    """The rows of a sweep, printed as they come; columns are as wide as they must be by then."""
+
+    def __init__(
+        self, terminal: Terminal, swept: Sweeping, varied: Sequence[Mapping[str, Any]]
+    ) -> None:
+        self.terminal = terminal
+        self.texts = [text for text, _ in swept.reports]
+        values = [[number(v[k]) for v in varied] for k in swept.vary]
+        self.widths = [max(map(len, [k, *v])) for k, v in zip(swept.vary, values, strict=True)]
+        self.widths += [max(10, len(text)) for text in self.texts]
+        self._line([*swept.vary, *self.texts])
+
+    def _line(self, cells: Sequence[str], after: str = "") -> None:
+        padded = [c.rjust(w) for c, w in zip(cells, self.widths, strict=True)]
+        self.terminal.result(columns([padded]) + after)
+
+    def add(self, row: Row) -> None:
+        cells = [number(v) for v in row.constants.values()]
+        cells += [number(row.reports.get(text)) for text in self.texts]
+        self._line(cells, f"  {verdict(row.status, 0)}" if row.status else "")
+        for problem in row.problems:
+            self.terminal.result(painted(f"  {problem['code']}: {problem['message']}", "red"))
+        for v in row.verdicts:
+            if v.status == "failed":
+                self.terminal.result(f"  {v.text}: {comparison(v)}")

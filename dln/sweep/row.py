@@ -1,0 +1,129 @@
+"""One run of a sweep: from plain values to a plain row, so that it can be worked out anywhere."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dln.commands.options import Settings
+from dln.compiler.model import Checking, Model, Sweeping
+from dln.grammar.diagnostics import DlnError, Fault
+from dln.printing.terminal import Terminal, number, plain
+from dln.reading.mentions import SEED
+from dln.running import expectations
+from dln.running.expectations import Verdict
+from dln.running.run import fixed, opened, select, train
+from dln.runtime.readers.read_cache import Kept
+from dln.spec import from_source, read
+
+if TYPE_CHECKING:
+    from dln.runtime.session import Session
+    from dln.spec import Spec
+
+KEPT = Kept()
+"""What this process has read of data files: its runs share it."""
+
+
+@dataclass
+class Row:
+    """One run of a sweep: what was varied, what it reports, what it expects, or what went wrong.
+
+    `seeds` are those that phases fix for themselves. `problems` are plain data, `error` is how a
+    person reads them.
+    """
+
+    constants: dict[str, Any]
+    reports: dict[str, Any] = field(default_factory=dict)
+    verdicts: list[Verdict] = field(default_factory=list)
+    seconds: float = 0.0
+    seeds: dict[str, int] = field(default_factory=dict)
+    problems: list[dict[str, Any]] = field(default_factory=list)
+    error: str = ""
+    interrupted: str = ""
+
+    @property
+    def status(self) -> str:
+        """`failed` if the run or an expectation failed, `passed` if all did pass."""
+        states = {"failed"} if self.problems else {v.status for v in self.verdicts}
+        return next((s for s in ("failed", "not run", "passed") if s in states), "")
+
+    def as_data(self) -> dict[str, Any]:
+        """The row as plain data; `problems` only where there are such."""
+        checks = [v.as_data() for v in self.verdicts]
+        found = {"constants": self.constants, "reports": self.reports, "checks": checks,
+                 "seconds": self.seconds,
+                 **({"seeds": self.seeds} if self.seeds else {})}  # fmt: skip
+        return {**found, "problems": self.problems} if self.problems else found
+
+    @classmethod
+    def of_data(cls, data: Mapping[str, Any]) -> Row:
+        """The row that `as_data` wrote."""
+        checks = [expectations.of_data(v) for v in data["checks"]]
+        return cls(dict(data["constants"]), dict(data["reports"]), checks, data["seconds"],
+                   dict(data.get("seeds", {})), list(data.get("problems", ())))  # fmt: skip
+
+
+def named(constants: Mapping[str, Any]) -> str:
+    """`hidden = 300, rate = 0.1`."""
+    return ", ".join(f"{k} = {number(v)}" for k, v in constants.items())
+
+
+def load(path: Path, given: Settings, constants: Mapping[str, object] | None = None) -> Spec:
+    """A spec with the constants of the command and those of one run."""
+    values = {**given.constants, **(constants or {})}
+    return from_source(read(path), path.stem, values, given.data, False, given.limit)
+
+
+def run_one(
+    terminal: Terminal, path: Path, name: str, constants: Mapping[str, Any], given: Settings
+) -> Row:
+    """Run a spec with some constants; `seed` is the run's seed where the spec has no such.
+
+    What a user can do wrong is in the row, so that the other runs of the sweep go on.
+    """
+    row = Row(dict(constants))
+    try:
+        _fill(row, terminal, path, name, given)
+    except DlnError as error:
+        row.problems = [plain(p.as_data()) for p in error.problems]
+        row.error = str(error)
+    return row
+
+
+def _fill(row: Row, terminal: Terminal, path: Path, name: str, given: Settings) -> None:
+    base = load(path, given)
+    own = {k: v for k, v in row.constants.items() if k in base.constants}
+    if SEED not in own:
+        given = replace(given, seed=int(row.constants.get(SEED, given.seed)))
+    spec = load(path, given, own)
+    session = opened(spec.compile(given.backend, given.dtype, given.threads), given.seed)
+    session.datasets.kept = KEPT
+    silent = replace(terminal, quiet=terminal.quiet or not sys.stderr.isatty())
+    swept = spec.model.sweeps[name]
+    row.interrupted = train(silent, session, select(spec, given, swept.phases), given)
+    if not row.interrupted:
+        row.reports = reported(spec.model, session, swept, given.seed)
+        row.verdicts = judged(spec.model, session, swept, given.seed)
+        row.seeds = fixed(spec.model, session.results)
+        row.seconds = sum(r.seconds for r in session.results.values())
+
+
+def reported(model: Model, session: Session, swept: Sweeping, seed: int) -> dict[str, Any]:
+    """The values of the report lines; None where one cannot be had."""
+    worker, found = expectations.Worker(model, session, seed), {}
+    for text, node in swept.reports:
+        try:
+            found[text] = expectations.plain(worker.values({"x": node})["x"])
+        except Fault:
+            found[text] = None
+    return found
+
+
+def judged(model: Model, session: Session, swept: Sweeping, seed: int) -> list[Verdict]:
+    """The verdicts on what the sweep expects of this run."""
+    worker = expectations.Worker(model, session, seed)
+    check = Checking(swept.name, False, swept.expects, swept.span)
+    return [worker.verdict(check, e) for e in swept.expects]

@@ -1,0 +1,1 @@
+"""What programs run on: NumPy and CuPy, kernels, and places in the spec."""

@@ -1,0 +1,138 @@
+"""The CuPy device: the only file that imports cupy, and only when asked.
+
+Random draws are made on the host and copied, so that they are the same bits as the NumPy
+device's. All work of the device is in the order of its current stream.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from dln.grammar.diagnostics import Fault
+from dln.runtime.device.host import set_threads, threads_in_use
+from dln.runtime.device.kernels import normal, uniform, warp
+
+
+class Gpu:
+    """The current CUDA device through CuPy."""
+
+    name = "cupy"
+    poisons = False
+
+    def __init__(self, cupy: Any, threads: int | None = None) -> None:
+        if threads is not None:
+            set_threads(threads)
+        self.threads = threads_in_use()
+        self.xp: ModuleType = cupy
+        self._cupy = cupy
+        self.helpers: Mapping[str, Callable[..., None]] = {
+            "uniform": self._drawn(uniform),
+            "normal": self._drawn(normal),
+            "warp": self._warp,
+            "lowest": self._lowest,
+        }
+
+    def suit(self, flops: int) -> None:
+        """The host's threads do not matter here."""
+
+    def empty(self, nbytes: int) -> Any:
+        """CuPy's pool hands out multiples of 512 bytes, so the start is aligned."""
+        return self._cupy.empty(nbytes, np.uint8)
+
+    def view(self, buffer: Any, offset: int, shape: tuple[int, ...], dtype: DTypeLike) -> Any:
+        kind = np.dtype(dtype)
+        stop = offset + math.prod(shape) * kind.itemsize
+        if not 0 <= offset <= stop <= buffer.size:
+            raise ValueError(f"bytes {offset} to {stop} lie outside a buffer of {buffer.size}")
+        return buffer[offset:stop].view(kind).reshape(shape)
+
+    def array(self, values: ArrayLike, dtype: DTypeLike) -> Any:
+        """A copy. `reshape` since NumPy makes a 0-d array 1-d on the way."""
+        host = np.asarray(values, dtype)
+        return self._cupy.array(np.ascontiguousarray(host).reshape(host.shape))
+
+    def to_host(self, array: Any) -> NDArray[Any]:
+        return np.array(self._cupy.asnumpy(array))
+
+    def wait(self) -> None:
+        self._cupy.cuda.get_current_stream().synchronize()
+
+    def memory_available(self) -> int | None:
+        """Free on the device, and what CuPy's pool holds but does not use."""
+        free, _ = self._cupy.cuda.runtime.memGetInfo()
+        return int(free) + int(self._cupy.get_default_memory_pool().free_bytes())
+
+    def _drawn(self, draw: Callable[..., None]) -> Callable[..., None]:
+        """The helper for arrays of the device: drawn on the host, then copied into `out`."""
+
+        def helper(out: Any, seed: int, site: int, update: int) -> None:
+            host = np.empty(out.shape, out.dtype)
+            draw(host, seed, site, update)
+            out.set(host)
+
+        return helper
+
+    def _warp(self, image: Any, u: Any, out: Any, *how: float) -> None:
+        """Images distorted on the host, where they come from."""
+        host = np.empty(out.shape, out.dtype)
+        warp(self.to_host(image), self.to_host(u), host, *how)
+        out.set(host)
+
+    def _lowest(self, values: Any, out: Any) -> None:
+        """A few are taken one by one, rows side by side; for many the rows are sorted. CuPy's
+        sort is stable, and its argmin gives the first of equal numbers."""
+        n, k = values.shape[-1], out.shape[-1]
+        rows, places = values.reshape(-1, n), out.reshape(-1, k)
+        if k > 16:
+            places[...] = self._cupy.argsort(rows, axis=-1)[:, :k]
+            return
+        left, every = rows.copy(), self._cupy.arange(len(rows))
+        for i in range(k):
+            places[:, i] = left.argmin(axis=-1)
+            left[every, places[:, i]] = np.inf
+
+
+def open_gpu(threads: int | None = None) -> Gpu:
+    """The device, or a one-line fault that says what is missing and what to do."""
+    cupy = _import()
+    try:
+        there = bool(cupy.cuda.is_available()) and cupy.cuda.runtime.getDeviceCount() > 0
+    except Exception as e:  # CuPy's own error classes cannot be named without importing it
+        raise _no_gpu(f": {_first_line(e)}") from e
+    if not there:
+        raise _no_gpu("")
+    return Gpu(cupy, threads)
+
+
+def _import() -> Any:
+    try:
+        return import_module("cupy")
+    except ModuleNotFoundError as e:
+        if e.name == "cupy":
+            remedy = 'pip install "dln[cuda]", or --backend numpy'
+            raise Fault("CuPy is not installed", remedy, "E520") from e
+        raise _broken(e) from e
+    except Exception as e:  # a package that is present but broken fails in many ways
+        raise _broken(e) from e
+
+
+def _broken(e: Exception) -> Fault:
+    remedy = "install the CuPy that fits your CUDA, or use --backend numpy"
+    return Fault(f"CuPy is installed but does not load: {_first_line(e)}", remedy, "E520")
+
+
+def _no_gpu(why: str) -> Fault:
+    remedy = "check the driver with nvidia-smi, or use --backend numpy"
+    return Fault(f"CuPy finds no usable GPU{why}", remedy, "E521")
+
+
+def _first_line(e: Exception) -> str:
+    lines = [line.strip() for line in str(e).splitlines() if line.strip(" =\t")]
+    return lines[0] if lines else type(e).__name__

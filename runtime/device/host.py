@@ -1,0 +1,164 @@
+"""The NumPy device: aligned memory, and the number of threads of NumPy's own OpenBLAS."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from dln.runtime.device.kernels import lowest, normal, uniform, warp
+
+ALIGNMENT = 64  # bytes: a cache line, and the widest vector register
+WORTH_A_POOL = 50_000_000  # operations of a product: about half a millisecond on one core
+
+
+class Host:
+    """The machine itself."""
+
+    name = "numpy"
+    poisons = False
+    xp: ModuleType = np
+    helpers: Mapping[str, Callable[..., None]] = {
+        "uniform": uniform,
+        "normal": normal,
+        "warp": warp,
+        "lowest": lowest,
+    }
+
+    def __init__(self, threads: int | None = None) -> None:
+        self.asked = threads
+        if threads is not None:
+            default_threads()  # what the machine had before anybody asked
+            set_threads(threads)
+        self.threads = threads_in_use()
+
+    def suit(self, flops: int) -> None:
+        """The threads for a program whose largest product takes so many operations.
+
+        A thread pool pays for itself in large products only, and where the cores are shared it
+        can cost a hundred times what it saves. The choice follows from the spec alone, so a run
+        can be repeated; `threads` given by the user overrides it.
+        """
+        if self.asked is None:
+            set_threads(1 if flops < WORTH_A_POOL else default_threads() or 1)
+            self.threads = threads_in_use()
+
+    def empty(self, nbytes: int) -> NDArray[np.uint8]:
+        raw = np.empty(nbytes + ALIGNMENT, np.uint8)
+        start = -raw.ctypes.data % ALIGNMENT
+        return raw[start : start + nbytes]
+
+    def view(
+        self, buffer: NDArray[np.uint8], offset: int, shape: tuple[int, ...], dtype: DTypeLike
+    ) -> NDArray[Any]:
+        kind = np.dtype(dtype)
+        stop = offset + math.prod(shape) * kind.itemsize
+        if not 0 <= offset <= stop <= buffer.size:
+            raise ValueError(f"bytes {offset} to {stop} lie outside a buffer of {buffer.size}")
+        return buffer[offset:stop].view(kind).reshape(shape)
+
+    def array(self, values: ArrayLike, dtype: DTypeLike) -> NDArray[Any]:
+        # A number that float32 lacks, as -1e300 for what a softmax leaves out, is infinite there.
+        # Where that does not vanish again, what is made of it is told of as no number.
+        with np.errstate(over="ignore"):
+            return np.array(values, dtype, order="C")
+
+    def to_host(self, array: NDArray[Any]) -> NDArray[Any]:
+        return np.array(array)
+
+    def wait(self) -> None:
+        """NumPy has finished when it returns."""
+
+    def memory_available(self) -> int | None:
+        return memory_available()
+
+
+def memory_available() -> int | None:
+    """Free bytes of the machine, or of the group of processes this one is confined to."""
+    known = [n for n in (_free_of_machine(), _free_of_group()) if n is not None]
+    return min(known, default=None)
+
+
+def _free_of_machine() -> int | None:
+    try:
+        for line in Path("/proc/meminfo").read_text("ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except (OSError, ValueError, IndexError):
+        pass
+    return None
+
+
+def _free_of_group() -> int | None:
+    """What a Linux control group (version 2) leaves, if it sets a limit."""
+    group = Path("/sys/fs/cgroup")
+    try:
+        limit = int((group / "memory.max").read_text("ascii"))
+        return max(0, limit - int((group / "memory.current").read_text("ascii")))
+    except (OSError, ValueError):
+        return None
+
+
+# ---- threads of OpenBLAS -----------------------------------------------------------------------
+
+_SPELLINGS = (
+    "scipy_openblas_{}_num_threads64_",
+    "scipy_openblas_{}_num_threads",
+    "openblas_{}_num_threads64_",
+    "openblas_{}_num_threads",
+)
+
+
+def _libraries() -> Iterator[ctypes.CDLL]:
+    """NumPy's core, through which its libraries are found, then libraries shipped beside it."""
+    core = str(import_module("numpy._core._multiarray_umath").__file__)
+    beside = Path(np.__file__).parent
+    shipped = sorted(p for d in ("../numpy.libs", ".dylibs") for p in (beside / d).glob("*blas*"))
+    for path in [core, *map(str, shipped)]:
+        try:
+            yield ctypes.CDLL(path)
+        except OSError:
+            continue
+
+
+@cache
+def _openblas() -> tuple[Callable[[], int], Callable[[int], None]] | None:
+    """OpenBLAS's functions that get and set the number of threads, if NumPy uses OpenBLAS."""
+    for library in _libraries():
+        for spelling in _SPELLINGS:
+            try:
+                get = getattr(library, spelling.format("get"))
+                put = getattr(library, spelling.format("set"))
+            except AttributeError:
+                continue
+            get.restype, get.argtypes = ctypes.c_int, []
+            put.restype, put.argtypes = None, [ctypes.c_int]
+            return get, put
+    return None
+
+
+def threads_in_use() -> int | None:
+    """Threads of matrix products, for the whole process; None if NumPy's BLAS does not tell."""
+    found = _openblas()
+    return found[0]() if found else None
+
+
+@cache
+def default_threads() -> int | None:
+    """The threads that NumPy's BLAS takes when nobody says otherwise."""
+    return threads_in_use()
+
+
+def set_threads(count: int) -> None:
+    """Set that number where NumPy's BLAS is OpenBLAS; leave any other BLAS as it is."""
+    found = _openblas()
+    if found:
+        found[1](count)

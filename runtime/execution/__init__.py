@@ -1,0 +1,1 @@
+"""A program's text made ready to run, and the arrays it works on."""

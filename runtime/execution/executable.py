@@ -1,0 +1,426 @@
+"""A program made ready to run: its text checked and compiled, its buffers in memory.
+
+The text is code, so it is looked at before it is run: only straight-line calls of known array
+functions, arithmetic on numbers and views are let through, and it sees no builtins.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache, partial
+from types import CodeType
+from typing import Any
+
+from dln.compiler.plan import (
+    Buffer,
+    Line,
+    Program,
+    arena_bytes,
+    buffer_bytes,
+    memory,
+    slot_offsets,
+)
+from dln.grammar.diagnostics import Fault
+from dln.runtime.device.device import Device
+
+DTYPES = {"index": "int64", "bool": "bool"}
+POISON = {"float32": (4, 0x7FA5A5A5), "float64": (8, 0x7FF4A5A5A5A5A5A5)}
+"""A signalling NaN of each precision: its bytes, and what they are as a whole number."""
+NAMES: dict[str, object] = {
+    "abs": abs,
+    "min": min,
+    "max": max,
+    "float": float,
+    "int": int,
+    "bool": bool,
+    "range": range,
+    "zip": zip,
+}
+"""The builtins that a program may call, on numbers."""
+
+
+class Bound:
+    """A program bound to buffers for n examples.
+
+    Fill `inputs`, call `run(*clocks)`, read `values`; new parameters are in their own arrays.
+    """
+
+    def __init__(self, n: int, program: Program, buffers: dict[str, Any]) -> None:
+        self.n = n
+        self.buffers = buffers
+        self.inputs = {b.key: buffers[b.name] for b in program.inputs}
+        self.values = {b.key: buffers[b.name] for b in program.values}
+        self.run: Callable[..., None]
+
+
+class Executable:
+    """A program with its parameters on a device.
+
+    `params` and `states` are arrays of the device, by path, updated in place; `wholes` are fields
+    of whole parts of data, only read. Raises `Fault` where one is missing or has another shape or
+    precision, or where memory would not suffice.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        device: Device,
+        params: dict[str, Any],
+        states: dict[str, Any],
+        seed: int = 0,
+        wholes: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.program, self.device, self.seed = program, device, seed
+        self.params, self.states, self.wholes = params, states, wholes or {}
+        self._bind = load(program, device)
+        self._constants = self._make_constants()
+        self._bounds: dict[int, Bound] = {}
+        self._held = 0
+        self._storage: dict[str, Any] = {}
+        for buffer in self._own("param") + self._own("state") + self._own("whole"):
+            self._array(buffer)
+
+    def at(self, n: int) -> Bound:
+        """The program bound for n examples; made once for each n.
+
+        Memory is taken for the program's capacity, and anew when more examples come.
+        """
+        if n not in self._bounds:
+            if n < 1:
+                raise Fault(f"a program runs on at least one example, not {n}")
+            if n > self._held:
+                self._reserve(max(n, self.program.capacity))
+            self._bounds[n] = self._make(n)
+        return self._bounds[n]
+
+    def rebind(
+        self, params: dict[str, Any] | None = None, states: dict[str, Any] | None = None
+    ) -> None:
+        """Use other arrays for parameters and states, or the same dictionaries changed."""
+        self.params = self.params if params is None else params
+        self.states = self.states if states is None else states
+        self._bounds.clear()
+
+    def poison(self) -> None:
+        """Overwrite what a run must write before it reads it: the arena and the values.
+
+        Whatever is made of a signalling NaN is an error or a NaN; as a place it is out of any
+        bounds, as a truth value neither true nor false.
+        """
+        width, word = POISON[self.program.dtype]
+        for name in ("arena", *(b.name for b in self._own("value"))):
+            raw = self._storage.get(name)
+            if raw is not None and raw.size % width == 0:
+                raw.view(f"uint{8 * width}").fill(word)
+            elif raw is not None:  # truth values
+                raw.fill(word % 256)
+
+    # ---- memory --------------------------------------------------------------------------------
+
+    def _own(self, place: str) -> list[Buffer]:
+        return [b for b in self.program.buffers if b.place == place]
+
+    def _reserve(self, n: int) -> None:
+        """Take memory for n examples: the arena, and one piece for each input and value. Numbers
+        (`scalar`) are taken at each binding."""
+        check_memory(self.program, self.device, n)
+        self._bounds.clear()
+        self._storage.clear()
+        self._storage["arena"] = self.device.empty(arena_bytes(self.program, n))
+        for buffer in self._own("input") + self._own("value"):
+            size = buffer_bytes(self.program, buffer, n)
+            self._storage[buffer.name] = self.device.empty(size)
+        self._held = n
+
+    def _make(self, n: int) -> Bound:
+        """Views of the memory in the shapes for n examples, and the text bound to them."""
+        arrays = self._arrays(n)
+        bound = Bound(n, self.program, arrays)
+        bound.run = self._bind(self.device.xp, n, self.seed, arrays)
+        if self.device.poisons:
+            bound.run = partial(self._run_poisoned, bound.run)
+        return bound
+
+    def _run_poisoned(self, run: Callable[..., None], *clocks: float) -> None:
+        self.poison()
+        run(*clocks)
+
+    def _arrays(self, n: int) -> dict[str, Any]:
+        offsets = slot_offsets(self.program, n)
+        return {b.name: self._view(b, n, offsets) for b in self.program.buffers}
+
+    def _view(self, buffer: Buffer, n: int, offsets: list[int]) -> Any:
+        shape, dtype = buffer.shape_at(n), dtype_of(self.program, buffer)
+        if buffer.place == "arena":
+            start = offsets[buffer.slot]
+            return self.device.view(self._storage["arena"], start, shape, dtype)
+        if buffer.place in ("param", "state", "whole"):
+            return self._array(buffer, n)
+        if buffer.place == "const":
+            return self._constants[buffer.name]
+        if buffer.place == "scalar":  # filled once at binding, perhaps from n: no two may share it
+            size = buffer_bytes(self.program, buffer, n)
+            return self.device.view(self.device.empty(size), 0, shape, dtype)
+        return self.device.view(self._storage[buffer.name], 0, shape, dtype)
+
+    def _array(self, buffer: Buffer, n: int = 0) -> Any:
+        """The caller's array of a parameter, state or whole field; of a state with a row for each
+        example the first n rows. Raises `Fault` where it does not fit."""
+        places = {"param": self.params, "state": self.states, "whole": self.wholes}
+        held = places[buffer.place]
+        if buffer.key not in held:
+            raise Fault(f'the {buffer.place} "{buffer.key}" is missing')
+        array, shape = held[buffer.key], buffer.shape_at(n)
+        if buffer.shape and buffer.shape[0][1]:
+            array = array[:n]
+        dtype = dtype_of(self.program, buffer)
+        if tuple(array.shape) != shape or str(array.dtype) != dtype:
+            raise Fault(
+                f'the {buffer.place} "{buffer.key}" has shape {tuple(array.shape)} and type '
+                f"{array.dtype}, not {shape} and {dtype}"
+            )
+        return array
+
+    def _make_constants(self) -> dict[str, Any]:
+        kinds = {b.name: dtype_of(self.program, b) for b in self._own("const")}
+        given: Mapping[str, Any] = self.program.constants
+        return {name: self.device.array(given[name], kind) for name, kind in kinds.items()}
+
+    # ---- when a step fails ---------------------------------------------------------------------
+
+    def stopped(self, error: BaseException) -> Stopped | None:
+        """Where in the program an error came out of it, if it did."""
+        found, trace = None, error.__traceback__
+        while trace is not None:
+            if trace.tb_frame.f_code.co_filename == filename(self.program):
+                line = self.program.line_at(trace.tb_lineno)
+                if line is not None:
+                    code, held = trace.tb_frame.f_code, trace.tb_frame.f_locals
+                    clocks = [held[v] for v in code.co_varnames[: code.co_argcount]]
+                    step = held.get("t") if line.times > 1 else None
+                    found = Stopped(line, trace.tb_lineno, clocks, step, held)
+            trace = trace.tb_next
+        return found
+
+    def operands(self, n: int, stopped: Stopped) -> list[Any] | None:
+        """What the statement was given that stopped a run on n examples, found by running once more
+        up to there. Where that would not be the same run, as parameters have changed in it, what
+        stands there still; None in place of what the result has overwritten."""
+        names = operands_of(stopped.line.code)[1]
+        places = {b.name: b.place for b in self.program.buffers}
+        text = self.program.text.split("\n")
+        before = self.program.lines[: max(0, stopped.number - self.program.first)]
+        if any(places.get(x.writes) in ("param", "state") for x in before):
+            return [stopped.value(name) for name in names] or None
+        if not names:
+            return None
+        code = text[stopped.number - 1]
+        space = code[: len(code) - len(code.lstrip())]
+        text.insert(stopped.number - 1, f"{space}keep({', '.join(names)})")
+        kept: list[Any] = []
+
+        def keep(*values: Any) -> None:
+            kept[:] = [v.copy() if hasattr(v, "copy") else v for v in values]
+
+        held = self._bounds.get(n)
+        arrays = held.buffers if held is not None else self._arrays(n)
+        bind = loaded("\n".join(text), filename(self.program), self.device, {"keep": keep})
+        with suppress(ArithmeticError, ValueError):
+            bind(self.device.xp, n, self.seed, arrays)(*stopped.clocks)
+        return kept or None
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """Where a run has stopped: the statement, its line of the text, the clocks of the run, the step
+    of the loop that it stands in, and what its names are."""
+
+    line: Line
+    number: int
+    clocks: list[float]
+    step: int | None
+    names: Mapping[str, Any]
+
+    def value(self, operand: str) -> Any:
+        """An operand of the statement as it stands there now; None where the result has taken its
+        place, or where it is no plain name or number."""
+        if f"out={operand})" in self.line.code:
+            return None
+        name, at, _ = operand.partition("[t]")
+        found = self.names.get(name)
+        if at and found is not None and self.step is not None:
+            return found[self.step]
+        with suppress(ValueError):
+            return float(operand) if found is None else found
+        return None
+
+
+SIGNS = {"Add": "add", "Sub": "subtract", "Mult": "multiply", "Div": "divide", "Pow": "power"}
+
+
+def operands_of(code: str) -> tuple[str, list[str]]:
+    """The function that a statement calls, or that its sign stands for, and the operands.
+
+    >>> operands_of("divide(w1[t], v3, out=v2)"), operands_of("s1 = (1.0 / s0)")
+    (('divide', ['w1[t]', 'v3']), ('divide', ['1.0', 's0']))
+    """
+    try:
+        value = getattr(ast.parse(code.strip()).body[0], "value", None)
+    except SyntaxError:  # the head of a loop
+        return "", []
+    if isinstance(value, ast.BinOp):
+        sign = SIGNS.get(type(value.op).__name__, "")
+        return sign, [ast.unparse(value.left), ast.unparse(value.right)]
+    if isinstance(value, ast.Call):
+        name = ast.unparse(value.func).rpartition(".")[2]
+        return name, [ast.unparse(a) for a in value.args]
+    return "", []
+
+
+def culprit(bound: Bound, line: Line) -> int | None:
+    """The first example with a number that is not finite, in what a line writes or reads.
+
+    None where no array that has one row for each example holds such a number.
+    """
+    import numpy as np
+
+    for name in (line.writes, *line.reads):
+        array = bound.buffers.get(name)
+        if array is None or array.dtype.kind != "f" or array.shape[:1] != (bound.n,):
+            continue
+        host = array.get() if hasattr(array, "get") else array
+        bad = np.flatnonzero(~np.isfinite(host.reshape(bound.n, -1)).all(axis=1))
+        if bad.size:
+            return int(bad[0])
+    return None
+
+
+def dtype_of(program: Program, buffer: Buffer) -> str:
+    """The type of a buffer's elements, in NumPy's words."""
+    return DTYPES.get(buffer.kind, program.dtype)
+
+
+def check_memory(program: Program, device: Device, n: int) -> None:
+    """Raise `Fault` if a run on n examples would take more memory than there is."""
+    free = device.memory_available()
+    parts = memory(program, n)
+    need = sum(parts[place] for place in ("arena", "input", "value", "scalar"))
+    if free is not None and need > free:
+        raise Fault(
+            f"{program.name} on {n} examples takes {need / 2**20:.0f} MiB, "
+            f"and {free / 2**20:.0f} MiB are free",
+            "use a smaller batch",
+        )
+
+
+# ---- the text ----------------------------------------------------------------------------------
+
+
+def filename(program: Program) -> str:
+    """The name under which a program's text appears in tracebacks."""
+    return f"<dln program {program.name}>"
+
+
+def load(program: Program, device: Device) -> Callable[..., Callable[..., None]]:
+    """The function `bind` of a program's text. Raises `Fault` if the text is not of the kind."""
+    return loaded(program.text, filename(program), device, {})
+
+
+def loaded(
+    text: str, name: str, device: Device, more: Mapping[str, object]
+) -> Callable[..., Callable[..., None]]:
+    """`load` of a text, which sees some names more."""
+    import math
+
+    space: dict[str, Any] = {"__builtins__": {}, "math": math, **NAMES, **device.helpers, **more}
+    exec(compiled(text, name), space)
+    bind: Callable[..., Callable[..., None]] = space["bind"]
+    return bind
+
+
+@cache
+def compiled(text: str, name: str) -> CodeType:
+    """Checked and compiled text."""
+    tree = ast.parse(text, name)
+    check(tree)
+    return compile(tree, name, "exec", dont_inherit=True)
+
+
+NODES = frozenset(
+    "Module FunctionDef arguments arg Assign Expr Return Pass Call keyword Attribute Name Load "
+    "Store Constant Tuple Subscript Slice BinOp UnaryOp BoolOp Compare IfExp Add Sub Mult Div Pow "
+    "Mod FloorDiv USub UAdd Not And Or Eq NotEq Lt LtE Gt GtE For ListComp comprehension".split()
+)
+FUNCTIONS = frozenset(
+    "abs absolute add all any argmax argmin bincount broadcast_to clip concatenate copyto cos "
+    "cumsum diff divide dot einsum equal exp expm1 expand_dims flip floor floor_divide greater "
+    "greater_equal isfinite less less_equal lib log log1p logical_and logical_not logical_or "
+    "matmul max maximum mean min minimum moveaxis multiply negative newaxis not_equal outer power "
+    "prod reciprocal remainder rint sign sin sqrt square squeeze subtract sum swapaxes take "
+    "take_along_axis tanh transpose tensordot arange put_along_axis where zeros_like".split()
+)
+METHODS = frozenset(
+    "T fill reshape transpose swapaxes ravel sum max min dot take put squeeze argmax argmin mT "
+    "reduce accumulate at shape size strides stride_tricks as_strided".split()
+)
+MATH = frozenset(
+    "exp log log1p expm1 sqrt tanh sin cos floor inf nan pi e pow fabs isfinite".split()
+)
+
+
+def check(tree: ast.AST) -> None:
+    """Raise `Fault` for anything that a program text does not consist of."""
+    for node in ast.walk(tree):
+        kind = type(node).__name__
+        if kind not in NODES:
+            raise Fault(f"a program text may not contain {kind} (line {_line(node)})")
+        if isinstance(node, ast.Name) and node.id.startswith("_"):
+            raise Fault(f"a program text may not use {node.id} (line {_line(node)})")
+        if isinstance(node, ast.FunctionDef):
+            _check_function(node)
+        if isinstance(node, ast.Attribute):
+            _check_attribute(node)
+        if isinstance(node, ast.For):
+            _check_loop(node)
+        if isinstance(node, ast.comprehension):
+            _check_rows(node)
+
+
+def _check_function(node: ast.FunctionDef) -> None:
+    """`bind` and `run`, with plain arguments."""
+    plain = not (node.decorator_list or node.args.defaults or node.args.kw_defaults or node.returns)
+    if node.name not in ("bind", "run") or not plain:
+        raise Fault(f"a program text may not define {node.name} (line {node.lineno})")
+
+
+def _check_loop(node: ast.For) -> None:
+    """A loop goes over a range of numbers, known when the text is written."""
+    over = node.iter
+    named = isinstance(over, ast.Call) and isinstance(over.func, ast.Name) and over.func.id
+    if named != "range" or node.orelse or not isinstance(node.target, ast.Name):
+        raise Fault(f"a program text loops over a range of numbers only (line {node.lineno})")
+
+
+def _check_rows(node: ast.comprehension) -> None:
+    """A list has a view for each number of a range, or for each view of other lists."""
+    over = node.iter
+    called = isinstance(over, ast.Call) and isinstance(over.func, ast.Name) and over.func.id
+    listed = isinstance(over, ast.Name) and re.fullmatch(r"w\d+", over.id)
+    if not (called in ("range", "zip") or listed) or node.ifs or node.is_async:
+        raise Fault("a program text may not contain a list of anything but views")
+
+
+def _check_attribute(node: ast.Attribute) -> None:
+    """Attributes are functions of the array module, of `math`, or a few methods of arrays."""
+    owner = node.value.id if isinstance(node.value, ast.Name) else ""
+    allowed: Mapping[str, frozenset[str]] = {"xp": FUNCTIONS, "math": MATH}
+    if isinstance(node.value, ast.Constant) or node.attr not in allowed.get(owner, METHODS):
+        raise Fault(f"a program text may not use .{node.attr} (line {_line(node)})")
+
+
+def _line(node: ast.AST) -> int:
+    return getattr(node, "lineno", 0)

@@ -1,0 +1,208 @@
+"""The binary formats, idx and npz: headers without NumPy, then whole arrays.
+
+A header states the length of what follows. The length is worked out in Python integers, which do
+not wrap, and compared with the file before anything is allocated.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dln.grammar.diagnostics import Fault
+from dln.runtime.readers.files import (
+    EXPANSION,
+    LIMIT,
+    Decl,
+    RawField,
+    Schema,
+    check_length,
+    damaged,
+    file_of,
+    files_of,
+    head,
+    too_large,
+    whole,
+    wrong_length,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+EXACT = 1 << 53  # whole numbers up to here are numbers of double precision
+
+# ---- idx (LeCun, Cortes and Burges: the format of the MNIST files) ------------------------------
+
+_IDX_TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+_IDX_AXES = 8
+
+
+@dataclass(frozen=True)
+class _Idx:
+    path: Path
+    dtype: str
+    shape: tuple[int, ...]
+
+    @property
+    def start(self) -> int:
+        return 4 + 4 * len(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        return self.start + math.prod(self.shape) * int(self.dtype[-1])
+
+    @property
+    def field(self) -> RawField:
+        index = len(self.shape) == 1 and "f" not in self.dtype
+        return RawField(self.shape[1:], "index" if index else "real")
+
+
+def _idx_header(path: Path) -> _Idx:
+    begin = head(path, 4 + 4 * _IDX_AXES)
+    axes = begin[3] if len(begin) > 3 else 0
+    if begin[:2] != b"\0\0" or len(begin) < 4 or begin[2] not in _IDX_TYPES:
+        begins = begin[:4].hex(" ") or "nothing"
+        message = f"{path} is not an IDX file: it begins with {begins}, not with 00 00 08"
+        raise Fault(message, "fetch it again, or use the reader for its format", "E503")
+    if not 1 <= axes <= _IDX_AXES or len(begin) < 4 + 4 * axes:
+        raise Fault(f"{path} has a broken IDX header", "fetch it again", "E503")
+    found = _Idx(path, _IDX_TYPES[begin[2]], struct.unpack_from(f">{axes}I", begin, 4))
+    check_length(path, found.nbytes)
+    return found
+
+
+def _idx_headers(decl: Decl) -> dict[str, _Idx]:
+    """Headers by field: one axis is `label`, more are `image`; a second one is `image2`."""
+    found: dict[str, _Idx] = {}
+    for header in map(_idx_header, files_of(decl)):
+        stem = "label" if len(header.shape) == 1 else "image"
+        same = sum(name.rstrip("0123456789") == stem for name in found)
+        found[stem if not same else f"{stem}{same + 1}"] = header
+    return found
+
+
+def idx_probe(decl: Decl) -> Schema:
+    headers = _idx_headers(decl)
+    count = same_count({h.path.name: h.shape[0] for h in headers.values()})
+    return Schema({name: h.field for name, h in headers.items()}, count)
+
+
+def idx_read(decl: Decl) -> dict[str, NDArray[Any]]:
+    headers = _idx_headers(decl)
+    same_count({h.path.name: h.shape[0] for h in headers.values()})
+    return {name: _idx_array(h) for name, h in headers.items()}
+
+
+def _idx_array(header: _Idx) -> NDArray[Any]:
+    import numpy as np
+
+    data = whole(header.path, header.nbytes)
+    if len(data) != header.nbytes:
+        found = "it holds more" if len(data) > header.nbytes else f"it holds {len(data):,}"
+        raise wrong_length(header.path, header.nbytes, found)
+    values = np.frombuffer(data, header.dtype, offset=header.start).reshape(header.shape)
+    kept = np.int64 if header.field.kind == "index" else values.dtype.newbyteorder("=")
+    return values.astype(kept, copy=False)
+
+
+def same_count(counts: Mapping[str, int]) -> int:
+    """The number of examples that all parts agree on."""
+    if len(set(counts.values())) > 1:
+        listed = ", ".join(f"{name} {n:,}" for name, n in counts.items())
+        remedy = "name files that belong together"
+        raise Fault(f"the numbers of examples differ: {listed}", remedy, "E505")
+    count = next(iter(counts.values()), 0)
+    if not count:
+        raise Fault(f"{', '.join(counts) or 'the set'} holds no examples", code="E503")
+    return count
+
+
+# ---- npz ---------------------------------------------------------------------------------------
+
+
+def npz_probe(decl: Decl) -> Schema:
+    headers = _npz_headers(file_of(decl))
+    count = same_count({name: shape[0] for name, (_, shape) in headers.items()})
+    return Schema({name: _npz_field(*h) for name, h in headers.items()}, count)
+
+
+def _npz_field(dtype: str, shape: tuple[int, ...]) -> RawField:
+    index = len(shape) == 1 and dtype.lstrip("<>|=")[0] in "iu"
+    return RawField(shape[1:], "index" if index else "real")
+
+
+def _npz_headers(path: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Type and shape of each array, from the header of each member of the zip."""
+    import zipfile
+
+    if not zipfile.is_zipfile(path):
+        raise Fault(f"{path} is not an NPZ file", "write it with numpy.savez", "E503")
+    try:
+        with zipfile.ZipFile(path) as z:
+            return {i.filename.removesuffix(".npy"): _npy_header(path, z, i) for i in z.infolist()}
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as e:
+        raise damaged(path, e) from e
+
+
+def _npy_header(path: Path, z: Any, info: Any) -> tuple[str, tuple[int, ...]]:
+    """Read the header of one array and check it against the length the zip gives."""
+    import ast
+
+    with z.open(info) as f:
+        begin = f.read(12)
+        wide = begin[6:7] > b"\1"
+        start, length = (12, begin[8:12]) if wide else (10, begin[8:10])
+        size = int.from_bytes(length, "little")
+        text = (begin[start:] + f.read(min(size, 10_000)))[:size].decode("latin-1")
+    try:
+        facts = ast.literal_eval(text.strip())
+        dtype, shape = str(facts["descr"]), tuple(int(n) for n in facts["shape"])
+        itemsize = int(dtype.lstrip("<>|=biuf"))
+    except (ValueError, SyntaxError, TypeError, KeyError, RecursionError, MemoryError) as e:
+        remedy = "store plain numbers, with numpy.savez"
+        raise Fault(f'"{info.filename}" in {path} is no array of numbers', remedy, "E503") from e
+    expected = start + size + math.prod(shape) * itemsize
+    if expected > LIMIT:
+        raise too_large(path, expected)
+    if not shape or min(shape) < 0 or info.compress_type not in (0, 8):
+        raise Fault(f'"{info.filename}" in {path} has no axis of examples', code="E503")
+    if expected != info.file_size or expected > info.compress_size * EXPANSION + 65536:
+        raise wrong_length(path, expected, f'"{info.filename}" has {info.file_size:,}')
+    return dtype, shape
+
+
+def npz_read(decl: Decl) -> dict[str, NDArray[Any]]:
+    import zipfile
+
+    import numpy as np
+
+    schema, path = npz_probe(decl), file_of(decl)
+    try:
+        with np.load(path, allow_pickle=False) as z:
+            found = {name: z[name] for name in schema.fields}
+    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, KeyError) as e:
+        raise damaged(path, e) from e
+    for name, array in found.items():
+        _exact(path, name, array)
+    kinds = {n: f.kind for n, f in schema.fields.items()}
+    return {n: a.astype(np.int64) if kinds[n] == "index" else a for n, a in found.items()}
+
+
+def _exact(path: Path, name: str, values: NDArray[Any]) -> None:
+    """Whole numbers that double precision does not have would come out as others."""
+    import numpy as np
+
+    if values.dtype.kind not in "iu" or values.dtype.itemsize < 8:
+        return
+    bad = (values > EXACT) | (values < -EXACT) if values.dtype.kind == "i" else values > EXACT
+    if bad.any():
+        place = np.unravel_index(int(np.argmax(bad)), values.shape)
+        message = f"raw.{name}: example {place[0]} of {path.name} has {values[place]}"
+        remedy = "store smaller numbers, for instance differences from the smallest"
+        raise Fault(f"{message}, which double precision does not have", remedy, "E554")

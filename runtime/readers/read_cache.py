@@ -1,0 +1,37 @@
+"""Files of data read once by a process, whatever number of sessions asks for them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numpy.typing import NDArray
+
+from dln.runtime.readers import readers
+
+FILES = ("idx", "npz", "table", "text")
+MOST = 8  # sets kept; the one asked for least recently goes first
+
+
+class Kept:
+    """The arrays of the sets read last, by how they were declared; they cannot be written to.
+
+    A file that changes meanwhile is not read again. What no file holds is made anew each time.
+    """
+
+    def __init__(self) -> None:
+        self._sets: dict[str, dict[str, NDArray[Any]]] = {}
+
+    def read(self, decl: readers.Decl) -> dict[str, NDArray[Any]]:
+        """What `readers.read` gives. Raises its faults."""
+        if decl.reader not in FILES:
+            return readers.read(decl)
+        key = repr(decl)
+        found = self._sets.pop(key, None)
+        if found is None:
+            found = readers.read(decl)
+            for array in found.values():
+                array.flags.writeable = False
+        self._sets[key] = found
+        if len(self._sets) > MOST:
+            del self._sets[next(iter(self._sets))]
+        return found

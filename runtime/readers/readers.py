@@ -1,0 +1,186 @@
+"""Readers of the data a spec names: idx, npz, table, rows, text, synthetic.
+
+`probe` answers what a set holds (fields, count, classes) from headers, without NumPy, so that
+`dln check` stays quick. `read` gives whole arrays. Lengths are worked out in Python integers and
+compared with the file before anything is allocated; `files.py` says where files may lie.
+
+Every wrong file is a `Fault`: E501 not found, E502 refused name or kind of file, E503 wrong
+format, E504 wrong length, E505 counts differ, E506 ragged row, E507 not a number, E508 too large,
+E509 wrong arguments, E510 synthetic sets, E511 the system refuses to read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from dln.grammar.diagnostics import Fault, nearest
+from dln.runtime.readers.binary import idx_probe, idx_read, npz_probe, npz_read
+from dln.runtime.readers.files import Decl as Decl
+from dln.runtime.readers.files import RawField as RawField
+from dln.runtime.readers.files import Schema as Schema
+from dln.runtime.readers.files import decoded as _decoded
+from dln.runtime.readers.files import file_of
+from dln.runtime.readers.files import locate as locate
+from dln.runtime.readers.tables import cells_probe, cells_read, place_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from dln.compiler.plan import FieldSpec
+
+DRAWING = 1_000_000  # bytes of a file of drawings
+WINDOW = 50  # characters that a window of a text foretells, where nothing else is said
+OPTIONS = {"text": ("window",)}
+
+
+def probe(decl: Decl) -> Schema:
+    """The fields and the number of examples, read from headers.
+
+    >>> probe(Decl("rows", ([[0.05, 0.1, 0.99]],), {}, "."))
+    Schema(fields={'': RawField(shape=(3,), kind='real')}, count=1, classes=None, alphabet=None)
+    """
+    with _readable(decl):
+        return _reader(decl)[0](decl)
+
+
+def read(decl: Decl) -> dict[str, NDArray[Any]]:
+    """The whole arrays by field, first axis the example; idx images stay uint8, indices int64."""
+    with _readable(decl):
+        return _reader(decl)[1](decl)
+
+
+def origin(decl: Decl, spec: FieldSpec, example: int, element: int) -> str:
+    """Where a number of a table stands: `points.csv, line 12, column 3`; nothing for other sets."""
+    if decl.reader != "table":
+        return ""
+    column = spec.cells[element] if element < len(spec.cells) else -1
+    place = place_of(decl, example)
+    return f"{place}, column {column + 1}" if place and column >= 0 else place
+
+
+def alphabet(decl: Decl) -> str:
+    """The distinct characters of a `text` set, sorted: index i stands for character i."""
+    with _readable(decl):
+        return _distinct(_text(decl))
+
+
+def drawing(name: str, base: str) -> tuple[str, str]:
+    """The path and the text of a file of drawings, looked for where data files are."""
+    decl = Decl("glyphs", (name,), {}, base)
+    with _readable(decl):
+        try:
+            path = file_of(decl)
+        except Fault as fault:
+            remedy = "put the file beside the spec" if "--data" in fault.remedy else fault.remedy
+            raise Fault(fault.message, remedy, fault.code) from None
+        if path.stat().st_size > DRAWING:
+            raise Fault(f"{path} is too long for a drawing", "at most a million bytes", "E508")
+        return str(path), _decoded(path)
+
+
+def _reader(decl: Decl) -> tuple[Callable[[Decl], Schema], Callable[[Decl], dict[str, Any]]]:
+    found = READERS.get(decl.reader)
+    if found is None:
+        near = nearest(decl.reader, READERS) or f"one of {', '.join(sorted(READERS))}"
+        raise Fault(f'there is no reader "{decl.reader}"', near, "E509")
+    for option in decl.options:
+        if option not in OPTIONS.get(decl.reader, ()) and decl.reader != "synthetic":
+            raise Fault(f'{decl.reader} has no option "{option}"', code="E509")
+    return found
+
+
+@contextmanager
+def _readable(decl: Decl) -> Iterator[None]:
+    """Refusals of the operating system as faults."""
+    try:
+        yield
+    except OSError as e:
+        what = e.filename or f"the data of {decl.reader}"
+        remedy = "check that the file exists and that you may read it"
+        raise Fault(f"cannot read {what}: {e.strerror or e}", remedy, "E511") from e
+
+
+# ---- text --------------------------------------------------------------------------------------
+
+
+def _text(decl: Decl) -> str:
+    path = file_of(decl)
+    text = _decoded(path)
+    if not text:
+        raise Fault(f"{path} is empty", code="E503")
+    return text
+
+
+def _distinct(text: str) -> str:
+    """The distinct characters of a text, sorted.
+
+    What a first stretch holds is taken out of the rest in one pass over its bytes, which is ten
+    times as quick as looking at every character.
+    """
+    seen = set(text[:4096])
+    if text.isascii():
+        text = text.encode().translate(None, "".join(seen).encode()).decode()
+    return "".join(sorted(seen | set(text)))
+
+
+def _windows(decl: Decl, text: str) -> tuple[int, int]:
+    """Windows in a text, and the characters that each goes on by: the next one begins with its
+    last character, so that every character is once foretold."""
+    window = decl.options.get("window", WINDOW)
+    if not isinstance(window, int) or isinstance(window, bool) or window < 1:
+        message = f"window must be a whole number of at least 1, not {window!r}"
+        raise Fault(message, "set window = 50", "E509")
+    if len(text) <= window:
+        message = f"the text has {len(text):,} characters, a window of {window:,} takes one more"
+        remedy = f"set window = {len(text) - 1}" if len(text) > 1 else "a longer text"
+        raise Fault(message, remedy, "E504")
+    return (len(text) - 1) // window, window
+
+
+def _text_probe(decl: Decl) -> Schema:
+    text = _text(decl)
+    count, window = _windows(decl, text)
+    alphabet = _distinct(text)
+    return Schema({"": RawField((window + 1,), "index")}, count, len(alphabet), alphabet)
+
+
+def _text_read(decl: Decl) -> dict[str, NDArray[Any]]:
+    """Stretches of window + 1 characters as indices into the alphabet: looks into one array."""
+    import numpy as np
+
+    text = _text(decl)
+    count, window = _windows(decl, text)
+    codes = np.frombuffer(text.encode("utf-32-le"), "<u4")
+    present = np.unique(codes)
+    index = np.zeros(int(present[-1]) + 1, np.int64)
+    index[present] = np.arange(len(present))
+    every = np.lib.stride_tricks.sliding_window_view(index[codes], window + 1)
+    return {"": every[: count * window : window]}
+
+
+# ---- synthetic ---------------------------------------------------------------------------------
+
+
+def _synthetic_probe(decl: Decl) -> Schema:
+    from dln.runtime.readers import synthetic
+
+    shapes, count, classes = synthetic.shapes(decl.args, decl.options)
+    return Schema({n: RawField(*f) for n, f in shapes.items()}, count, classes)
+
+
+def _synthetic_read(decl: Decl) -> dict[str, NDArray[Any]]:
+    from dln.runtime.readers import synthetic
+
+    return synthetic.generate(decl.args, decl.options)
+
+
+READERS: dict[str, tuple[Callable[[Decl], Schema], Callable[[Decl], dict[str, Any]]]] = {
+    "idx": (idx_probe, idx_read),
+    "npz": (npz_probe, npz_read),
+    "rows": (cells_probe, cells_read),
+    "synthetic": (_synthetic_probe, _synthetic_read),
+    "table": (cells_probe, cells_read),
+    "text": (_text_probe, _text_read),
+}

@@ -1,0 +1,158 @@
+"""Synthetic sets: named generators, each a pure function of its parameters and its seed.
+
+A set is a record in `SETS`: its parameters with their defaults, the shapes it makes (known
+without NumPy) and the function that makes them. A spec writes `synthetic("gaussians", 3, 2, 600)`
+or names the parameters; `seed` is a parameter of every set, 0 unless given. The sets of sequences
+stand in `sequences`. Faults are E508 (too large) and E510 (no such set, wrong parameters).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+from dln.grammar.diagnostics import Fault, nearest
+from dln.runtime.readers.generators import Set, Shapes, Values
+from dln.runtime.readers.synthetic_sequences import SEQUENCES
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+MOST = 1 << 28  # numbers in one set
+
+
+def shapes(args: Sequence[object], options: Mapping[str, object]) -> Shapes:
+    """Fields as (shape, kind), the number of examples, the number of classes if there are any."""
+    found, values = _bind(args, options)
+    fields, count, classes = found.shapes(values)
+    if count < 1:
+        raise Fault(f'"{args[0]}" with count = {count} has no examples', "ask for some", "E510")
+    numbers = count * sum(_size(shape) for shape, _ in fields.values())
+    if numbers > MOST:
+        message = f"the synthetic set would hold {numbers:,} numbers, more than {MOST:,}"
+        raise Fault(message, "ask for fewer examples", "E508")
+    return fields, count, classes
+
+
+def generate(args: Sequence[object], options: Mapping[str, object]) -> dict[str, NDArray[Any]]:
+    """The arrays of a set, first axis the example."""
+    shapes(args, options)
+    found, values = _bind(args, options)
+    return found.make(values)
+
+
+def _size(shape: tuple[int, ...]) -> int:
+    size = 1
+    for n in shape:
+        size *= n
+    return size
+
+
+def _bind(args: Sequence[object], options: Mapping[str, object]) -> tuple[Set, Values]:
+    """The set that is meant and a value for each of its parameters."""
+    name = args[0] if args else None
+    if not isinstance(name, str) or name not in SETS:
+        raise _unknown(str(name or ""))
+    known = {**SETS[name].parameters, "seed": 0}
+    if len(args) - 1 > len(known):
+        raise Fault(f'"{name}" takes at most {len(known)} parameters', _usage(name), "E510")
+    given = dict(zip(known, args[1:], strict=False))
+    for key, value in options.items():
+        if key not in known:
+            near = nearest(key, known) or _usage(name)
+            raise Fault(f'"{name}" has no parameter "{key}"', near, "E510")
+        given[key] = value
+    for key, value in given.items():
+        _check(name, key, value, known[key])
+    return SETS[name], {**known, **given}
+
+
+def _check(name: str, key: str, value: object, default: int | float) -> None:
+    whole = isinstance(default, int)
+    least = 0 if key in ("seed", "count") or not whole else 1
+    right = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
+    if not right or not least <= cast(float, value) < float("inf"):
+        wanted = f"a whole number of at least {least}" if whole else "a number of at least 0"
+        raise Fault(f'"{name}": {key} must be {wanted}, not {value!r}', _usage(name), "E510")
+
+
+def _unknown(name: str) -> Fault:
+    near = nearest(name, SETS)
+    remedy = f'"{near}"' if near else f"one of {', '.join(sorted(SETS))}"
+    return Fault(f'there is no synthetic set "{name}"', remedy, "E510")
+
+
+def _usage(name: str) -> str:
+    defaults = ", ".join(f"{k} = {v}" for k, v in {**SETS[name].parameters, "seed": 0}.items())
+    return f'synthetic("{name}", {defaults})'
+
+
+# ---- the sets ----------------------------------------------------------------------------------
+
+
+def _parity_shapes(v: Values) -> Shapes:
+    if v["n"] > 62:
+        raise Fault(f'"parity": n must be at most 62, not {v["n"]}', code="E510")
+    return {"x": ((v["n"],), "real"), "t": ((), "real")}, v["count"] or 1 << v["n"], None
+
+
+def _parity(v: Values) -> dict[str, Any]:
+    """All 2^n patterns in counting order, or `count` drawn ones; t = 1 where the sum is odd."""
+    import numpy as np
+
+    from dln.compiler.plan import site_number
+    from dln.runtime.readers.sampling_order import replacement
+
+    n, count = v["n"], v["count"]
+    codes = (
+        replacement(1 << n, count, v["seed"], site_number("synthetic.parity"), 0)
+        if count
+        else np.arange(1 << n)
+    )
+    bits = (codes[:, None] >> np.arange(n - 1, -1, -1)) & 1
+    return {"x": bits.astype(np.float64), "t": (bits.sum(1) % 2).astype(np.float64)}
+
+
+def _xor_shapes(v: Values) -> Shapes:
+    return _parity_shapes({**v, "n": 2, "count": 0})
+
+
+def _xor(v: Values) -> dict[str, Any]:
+    return _parity({**v, "n": 2, "count": 0})
+
+
+def _gaussians_shapes(v: Values) -> Shapes:
+    return {"x": ((v["dim"],), "real"), "label": ((), "index")}, v["count"], v["classes"]
+
+
+def _gaussians(v: Values) -> dict[str, Any]:
+    """Classes in turn; x = centre of its class (standard normal) + spread times normal noise."""
+    import numpy as np
+
+    from dln.compiler.plan import site_number
+    from dln.runtime.device.kernels import normal
+
+    centres = np.empty((v["classes"], v["dim"]))
+    x = np.empty((v["count"], v["dim"]))
+    normal(centres, v["seed"], site_number("synthetic.gaussians.centres"), 0)
+    normal(x, v["seed"], site_number("synthetic.gaussians.noise"), 0)
+    label = np.arange(v["count"]) % v["classes"]
+    return {"x": centres[label] + v["spread"] * x, "label": label.astype(np.int64)}
+
+
+SETS: dict[str, Set] = {
+    "gaussians": Set(
+        "clouds around one centre for each class",
+        {"classes": 3, "dim": 2, "count": 300, "spread": 0.5},
+        _gaussians_shapes,
+        _gaussians,
+    ),
+    "parity": Set(
+        "is the number of ones odd? count = 0 gives every pattern once",
+        {"n": 3, "count": 0},
+        _parity_shapes,
+        _parity,
+    ),
+    "xor": Set("parity of two inputs: 00, 01, 10, 11", {}, _xor_shapes, _xor),
+    **SEQUENCES,
+}

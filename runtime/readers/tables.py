@@ -1,0 +1,220 @@
+"""Tables: numbers in rows and columns, in a file or written in the spec.
+
+Cells of a file are separated by commas, semicolons or tabs, whichever its first lines have; where
+it is not the comma, `5,1` is a number. A cell may be quoted. What is no number is remembered with
+its place, and is an error only where a field reads its column: so a table may have names in it.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dln.grammar.diagnostics import Fault
+from dln.runtime.readers.files import Decl, Oddity, RawField, Schema, decoded, file_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+SEPARATORS = {"\t": "tabs", ";": "semicolons", ",": "commas"}
+
+
+@dataclass
+class Table:
+    """The cells of a table row by row, NaN where there is no number, and what stands there."""
+
+    columns: int
+    cells: array[float]
+    odd: dict[int, Oddity] = field(default_factory=dict)
+
+
+# ---- files -------------------------------------------------------------------------------------
+
+
+class Lines:
+    """The lines of a text that hold rows; `number` is that of the line read last, `opened` that of
+    the one that opens a quote which is not closed there."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text.replace("\r\n", "\n").replace("\r", "\n")
+        self.number, self.opened = 0, 0
+
+    def __iter__(self) -> Iterator[str]:
+        for number, line in enumerate(self.text.split("\n"), 1):
+            self.number = number
+            if line.strip() and not line.lstrip().startswith("#"):
+                if line.count('"') % 2:
+                    self.opened = 0 if self.opened else number
+                yield line
+
+
+def separator(lines: Sequence[str]) -> str:
+    """What separates the cells: that of which the first two lines have equally many."""
+    counts = {mark: [_unquoted(line).count(mark) for line in lines] for mark in SEPARATORS}
+    alike = [mark for mark, n in counts.items() if n and n[0] and len(set(n)) == 1]
+    some = [mark for mark, n in counts.items() if any(n)]
+    return (alike or some or [","])[0]
+
+
+def _unquoted(line: str) -> str:
+    """A line without what stands in quotes."""
+    return "".join(line.split('"')[::2])
+
+
+def rows_of(path: Path, text: str) -> tuple[str, Iterator[tuple[int, list[str]]]]:
+    """What separates the cells, and the rows with the numbers of their lines."""
+    first = [line for line, _ in zip(Lines(text), range(2), strict=False)]
+    mark, lines = separator(first), Lines(text)
+    reader = csv.reader(lines, delimiter=mark, skipinitialspace=mark != "\t")
+
+    def rows() -> Iterator[tuple[int, list[str]]]:
+        try:
+            for row in reader:
+                yield lines.number, row
+        except csv.Error as e:
+            raise Fault(f"{path}, line {lines.number}: {e}", "shorter cells", "E503") from e
+        if lines.opened:
+            message = f"{path}, line {lines.opened}: a quote is never closed"
+            raise Fault(message, 'close every quote, as in "a, b"', "E503")
+
+    return mark, rows()
+
+
+def read_table(path: Path) -> Table:
+    """The table of a file. A first line without any number is a heading."""
+    mark, rows = rows_of(path, decoded(path))
+    numbers = Numbers(mark)
+    table, first = Table(0, array("d")), True
+    for line, row in rows:
+        values = numbers.of(row)
+        heading, first = first and all(v is None for v in values), False
+        table.columns = table.columns or len(row)
+        if heading:
+            continue
+        if len(row) != table.columns:
+            raise _ragged(path, line, row, table.columns, mark)
+        numeric = [v for v in values if v is not None]
+        if len(numeric) == len(row) and math.isfinite(sum(numeric)):
+            table.cells.extend(numeric)
+        else:
+            table.cells.extend(list(_noted(table, values, row, f"{path}, line {line}")))
+    if not table.cells:
+        raise Fault(f"{path} holds no rows of numbers", code="E503")
+    if table.columns == 1 and len(table.odd[0].words if table.odd else ()) == len(table.cells):
+        message = f'{table.odd[0].where}: "{table.odd[0].text}" is not a number'
+        raise Fault(message, "separate cells by commas, semicolons or tabs", "E507")
+    return table
+
+
+def _ragged(path: Path, line: int, row: list[str], columns: int, mark: str) -> Fault:
+    cells = f"{len(row)} cell" + "s" * (len(row) != 1)
+    message = f"{path}, line {line}: {cells}, but {columns} above, separated by {SEPARATORS[mark]}"
+    remedy = "give every row the same number of cells, and put a cell with such a mark in quotes"
+    return Fault(message, remedy, "E506")
+
+
+class Numbers:
+    """Cells as numbers, None for what is none. Where cells are not separated by commas, a comma
+    may stand before the decimals: then it does so in the whole file."""
+
+    def __init__(self, mark: str) -> None:
+        self.commas: bool | None = False if mark == "," else None
+
+    def of(self, row: Sequence[str]) -> list[float | None]:
+        return [self.number(cell) for cell in row]
+
+    def number(self, cell: str) -> float | None:
+        """The number of a cell, if it has one."""
+        try:
+            if "_" in cell:
+                return None
+            if "," not in cell:
+                value = float(cell)
+                if "." in cell:
+                    self.commas = bool(self.commas)
+                return None if self.commas and "." in cell else value
+            if self.commas is False or "." in cell:
+                return None
+            value = float(cell.replace(",", "."))
+            self.commas = True
+            return value
+        except ValueError:
+            return None
+
+
+def _noted(
+    table: Table, values: Sequence[float | None], row: Sequence[str], where: str
+) -> Iterator[float]:
+    """The numbers of a row, NaN in place of what is none, which is remembered by its column."""
+    for column, (value, cell) in enumerate(zip(values, row, strict=True)):
+        if value is not None and math.isfinite(value):
+            yield value
+            continue
+        example = len(table.cells) // table.columns
+        found = table.odd.setdefault(column, Oddity(where, example, cell.strip()[:40], value, []))
+        found.words.append(cell.strip()[:40])
+        yield math.nan
+
+
+def place_of(decl: Decl, example: int) -> str:
+    """Where an example of a table stands: `points.csv, line 12`."""
+    path = file_of(decl)
+    mark, rows = rows_of(path, decoded(path))
+    numbers, first = Numbers(mark), True
+    for line, row in rows:
+        heading, first = first and all(v is None for v in numbers.of(row)), False
+        example -= not heading
+        if example < 0:
+            return f"{path.name}, line {line}"
+    return ""
+
+
+# ---- rows written in the spec ------------------------------------------------------------------
+
+
+def _rows(decl: Decl) -> Table:
+    """The cells of a list of lists."""
+    rows: Any = decl.args[0] if len(decl.args) == 1 else None
+    if not _is_list(rows) or not rows or not all(_is_list(r) and r for r in rows):
+        message = "rows takes a list of rows, as in rows([[0, 1], [1, 0]])"
+        raise Fault(message, code="E509")
+    cells, columns = array("d"), len(rows[0])
+    for number, row in enumerate(rows, 1):
+        if len(row) != columns:
+            message = f"row {number} has {len(row)} numbers, but row 1 has {columns}"
+            raise Fault(message, "give every row the same length", "E506")
+        for column, value in enumerate(row, 1):
+            if not isinstance(value, int | float) or not math.isfinite(value):
+                message = f"row {number}, column {column}: {value!r} is not a finite number"
+                raise Fault(message, code="E507")
+        cells.extend(row)
+    return Table(columns, cells)
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, list | tuple)
+
+
+# ---- as data -----------------------------------------------------------------------------------
+
+
+def _cells(decl: Decl) -> Table:
+    return _rows(decl) if decl.reader == "rows" else read_table(file_of(decl))
+
+
+def cells_probe(decl: Decl) -> Schema:
+    found = _cells(decl)
+    fields = {"": RawField((found.columns,), "real")}
+    return Schema(fields, len(found.cells) // found.columns, odd=found.odd)
+
+
+def cells_read(decl: Decl) -> dict[str, NDArray[Any]]:
+    import numpy as np
+
+    found = _cells(decl)
+    return {"": np.array(found.cells, np.float64).reshape(-1, found.columns)}

@@ -1,0 +1,1 @@
+"""Phases in order: minibatches, watches, stopping, faults, going on."""

@@ -1,0 +1,109 @@
+"""Five points of a training run at which a caller is told what happened.
+
+A hook is an object with some of these methods; `Hook` has them all and does nothing. Progress is
+told at most ten times a second, the rest when it happens. Hooks look; they do not change the run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dln.runtime.execution.phase_result import PhaseResult
+
+
+@dataclass(frozen=True)
+class Started:
+    """A phase begins, or goes on at `update`. Totals are None where only time ends it."""
+
+    phase: str
+    update: int
+    updates: int | None
+    updates_per_epoch: int
+    examples: int
+    batch: int
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a phase is: `fraction` of its way, `rate` in examples a second, latest loss."""
+
+    phase: str
+    epoch: int
+    update: int
+    fraction: float
+    rate: float
+    seconds: float
+    loss: float
+    watch: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Report:
+    """Watched values that were taken together."""
+
+    phase: str
+    epoch: int
+    update: int
+    values: Mapping[str, float]
+
+
+class Hook:
+    """The five points, and what is said of a run that goes on. Override what is of interest."""
+
+    def phase_start(self, event: Started) -> None: ...
+
+    def report(self, event: Report) -> None: ...
+
+    def progress(self, event: Progress) -> None: ...
+
+    def checkpoint(self, path: Path, best: bool) -> None: ...
+
+    def phase_end(self, result: PhaseResult) -> None: ...
+
+    def note(self, text: str) -> None: ...
+
+
+class Hooks:
+    """Several hooks as one; a method that a hook lacks is passed over."""
+
+    def __init__(self, hooks: Iterable[object] = ()) -> None:
+        self._hooks = list(hooks)
+
+    def call(self, point: str, *arguments: Any) -> None:
+        for hook in self._hooks:
+            method = getattr(hook, point, None)
+            if method is not None:
+                method(*arguments)
+
+
+class Log(Hook):
+    """Writes what happens into the log of a run directory (anything with `log`).
+
+    Its records are numbered from `written` on, so that those after a checkpoint can be dropped.
+    """
+
+    def __init__(self, rundir: Any, written: int = 0) -> None:
+        self._rundir = rundir
+        self.written = written
+
+    def _log(self, event: str, **facts: object) -> None:
+        self._rundir.log(event=event, n=self.written, **facts)
+        self.written += 1
+
+    def phase_start(self, event: Started) -> None:
+        self._log("start", phase=event.phase, update=event.update, updates=event.updates)
+
+    def report(self, event: Report) -> None:
+        at = {"epoch": event.epoch, "update": event.update}
+        self._log("report", phase=event.phase, **at, watch=dict(event.values))
+
+    def phase_end(self, result: PhaseResult) -> None:
+        counts = {"epochs": result.epochs, "updates": result.updates}
+        why = {"ended": result.ended} if result.ended else {}
+        self._log("end", phase=result.name, **counts, seconds=round(result.seconds, 3), **why)
+
+    def note(self, text: str) -> None:
+        self._log("note", text=text)

@@ -1,0 +1,70 @@
+"""Expressions over watched values: `until` and what `checkpoint best by` says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import inf
+from typing import Any
+
+from dln.compiler.plan import PhaseSpec
+from dln.runtime.execution.store import Programs
+from dln.runtime.training.watching import Guard, Watches
+
+
+class Conditions:
+    """`until` and the smallest values so far by which checkpoints are kept.
+
+    An expression is not looked at before every report in it is there: `valid` after the first one,
+    `valid[-1]` after the second.
+    """
+
+    def __init__(self, programs: Programs, spec: PhaseSpec, watches: Watches, guard: Guard) -> None:
+        self.programs, self.spec, self.watches, self.guard = programs, spec, watches, guard
+        self.best: list[float] = [inf] * len(spec.keeps)
+        self.at_best: dict[str, float] = {}
+
+    def until(self, now: Mapping[str, float]) -> bool:
+        """Whether the phase is to end."""
+        programs = (self.spec.until, *self.spec.or_until)
+        return any(self._value(p, "until", now) for p in programs if p is not None)
+
+    def better(self, now: Mapping[str, float], epochs: int) -> bool:
+        """Whether a value that checkpoints are kept by is the smallest yet; what else is known then
+        is remembered."""
+        found = False
+        for i, keep in enumerate(self.spec.keeps):
+            value = self._value(keep.program, "best", now) if keep.program else None
+            if value is not None and value < self.best[i]:
+                self.best[i], found = value, True
+        if found:
+            counts = {"epochs": float(epochs), "updates": now["update"]}
+            self.at_best = {**counts, **self.watches.values}  # as `sse.epochs` reads them
+        return found
+
+    def _value(self, program: str, key: str, now: Mapping[str, float]) -> float | None:
+        reports = self._reports(program)
+        if reports is None:
+            return None
+        executable = self.programs.executable(program, self.spec.name)
+        bound = executable.at(1)
+        clocks = self.programs.clocks(executable.program, now, reports)
+        self.guard(executable, bound, None)
+        bound.run(*clocks)
+        return float(bound.values[key])
+
+    def _reports(self, program: str) -> dict[str, float] | None:
+        """The reports that a program asks for, by name; None where one is not there yet."""
+        clocks = self.programs.plan.programs[program].clocks
+        asked = (c.removeprefix("watch:") for c in clocks if c.startswith("watch:"))
+        found = {name: self.watches.report(name) for name in asked}
+        known = {name: value for name, value in found.items() if value is not None}
+        return known if len(known) == len(found) else None
+
+    def state(self) -> dict[str, Any]:
+        """The smallest values as plain data, and what was known then."""
+        smallest = [None if b == inf else b for b in self.best]
+        return {"smallest": smallest, "then": dict(self.at_best)}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.best = [inf if b is None else float(b) for b in state["smallest"]]
+        self.at_best = dict(state["then"])

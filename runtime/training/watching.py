@@ -1,0 +1,198 @@
+"""Watched values of a phase: when each is taken, on what, and what it has been.
+
+Without `on`, a watch of every k epochs (or of the whole phase) adds up what the step itself leaves
+at each minibatch; one of every k updates is taken on the minibatch at hand before its update, at
+updates 0, k, 2k, .... With `on` it is taken over that part of a data set, after k, 2k, ... updates
+or epochs, or at the end of the phase. A watch that was never due is taken at the end. In a phase
+that is a stream, a part is read as a stream too, with states of the watch's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from dln.compiler.plan import PhaseSpec, WatchSpec
+from dln.runtime.data.datasets import Datasets
+from dln.runtime.execution.executable import Bound, Executable
+from dln.runtime.execution.phase_result import indexed, report_at
+from dln.runtime.execution.store import Programs
+from dln.runtime.readers.sampling_order import stream
+from dln.runtime.training.minibatches import windows_of_row
+
+Sums = list[tuple[Any, Any]]
+Guard = Callable[[Executable, Bound, Any], None]
+
+
+def unit_of(unit: str) -> str:
+    """`epoch`, `update` or `second`, however it was written."""
+    found = unit.rstrip("s")
+    return "update" if found == "step" else found
+
+
+def due(every: tuple[int, str] | None, unit: str, count: int) -> bool:
+    """Whether something of every k units is due when `count` of them are done."""
+    return every is not None and unit_of(every[1]) == unit and count % every[0] == 0
+
+
+class Watches:
+    """The watches of one phase.
+
+    `values` are the latest, `history` all with (update, epoch). `guard` is told which program is
+    about to run on which examples, so that a numerical fault can be traced.
+    """
+
+    def __init__(
+        self, programs: Programs, datasets: Datasets, phase: PhaseSpec, guard: Guard
+    ) -> None:
+        self.programs, self.datasets, self.phase = programs, datasets, phase
+        self.guard = guard
+        self.values: dict[str, float] = {}
+        self.history: dict[str, list[tuple[int, int, float]]] = {}
+        self.summed = [w for w in phase.watches if w.on is None and w.program is None]
+        self.before = [w for w in phase.watches if w.on is None and w.program is not None]
+        self.over = [w for w in phase.watches if w.on is not None]
+        one = programs.device.array
+        self.sums: dict[str, Any] = {w.name: one(0.0, "float64") for w in self.summed}
+        self.since: dict[str, tuple[int, int]] = {w.name: (0, 0) for w in self.summed}
+        self.carried: dict[str, dict[str, Any]] = {}
+
+    def prepare(self) -> None:
+        """Read the data of all watches, so that what is wrong with them is known at the start."""
+        for watch in self.over:
+            assert watch.program is not None and watch.on is not None
+            dtype = self.programs.plan.programs[watch.program].dtype
+            part = self.datasets.part(*watch.on, dtype)
+            if watch.stream is not None:
+                windows_of_row(part.n, watch.stream, part.name)
+                self.carried[watch.name] = self._zeros(watch, dtype)
+
+    def _zeros(self, watch: WatchSpec, dtype: str) -> dict[str, Any]:
+        """What a watch carries from window to window, on the device."""
+        array = self.programs.device.array
+        return {path: array(np.zeros(shape), dtype) for path, shape in watch.carried.items()}
+
+    # ---- what the step leaves ------------------------------------------------------------------
+
+    def pairs(self, bound: Bound) -> Sums:
+        """Sums with what is to be added to them after each update."""
+        return [(self.sums[w.name], bound.values[f"watch:{w.name}"]) for w in self.summed]
+
+    def add(self, examples: int, batches: int, name: str) -> float | None:
+        """The value of a sum since it was last taken, given what was seen in all."""
+        watch = next(w for w in self.summed if w.name == name)
+        n, b = self.since[name]
+        seen = (examples - n) if watch.per_example else (batches - b)
+        if not seen:
+            return None
+        total = float(self.sums[name])
+        self.sums[name][...] = 0.0
+        self.since[name] = (examples, batches)
+        return total if watch.total else total / seen
+
+    # ---- programs of their own -----------------------------------------------------------------
+
+    def on_minibatch(
+        self, watch: WatchSpec, part: Any, indices: Any, now: Mapping[str, float]
+    ) -> float:
+        """A watch on the minibatch at hand."""
+        assert watch.program is not None
+        executable = self.programs.executable(watch.program, self.phase.name)
+        clocks = self.programs.clocks(executable.program, now)
+        n = len(indices)
+        found = self._run(executable, n, part, indices, clocks, now["update"])
+        return found / n if watch.per_example and not watch.total else found
+
+    def on_part(self, watch: WatchSpec, now: Mapping[str, float]) -> float:
+        """A watch over a part of a data set, in chunks of what its program is laid out for."""
+        assert watch.program is not None and watch.on is not None
+        if watch.stream is not None:
+            return self._on_stream(watch, watch.stream, now)
+        executable = self.programs.executable(watch.program, self.phase.name)
+        clocks = self.programs.clocks(executable.program, now)
+        part = self.datasets.part(*watch.on, executable.program.dtype)
+        size = min(part.n, executable.program.capacity) if watch.per_example else part.n
+        order = self.programs.device.array(np.arange(part.n), "int64")
+        executable.at(size)  # the most first, so that memory is taken once
+        total = 0.0
+        for low in range(0, part.n, size):
+            indices = order[low : low + size]
+            total += self._run(executable, len(indices), part, indices, clocks, now["update"])
+        return total / part.n if watch.per_example and not watch.total else total
+
+    def _on_stream(self, watch: WatchSpec, rows: int, now: Mapping[str, float]) -> float:
+        """A watch over a part of which `rows` stretches are read side by side, window by window,
+        from states that are zero at the start.
+
+        Without `total` it is a mean over the examples, or over the windows where it is no sum.
+        """
+        assert watch.program is not None and watch.on is not None
+        own = self.carried[watch.name]
+        for state in own.values():
+            state[...] = 0.0
+        executable = self.programs.executable(watch.program, self.phase.name, own)
+        clocks = self.programs.clocks(executable.program, now)
+        part = self.datasets.part(*watch.on, executable.program.dtype)
+        every = self.programs.device.array(stream(part.n, rows), "int64")
+        total = 0.0
+        for low in range(0, len(every), rows):
+            indices = every[low : low + rows]
+            total += self._run(executable, rows, part, indices, clocks, now["update"])
+        if watch.total:
+            return total
+        return total / len(every) if watch.per_example else total / (len(every) // rows)
+
+    def _run(
+        self,
+        executable: Executable,
+        n: int,
+        part: Any,
+        indices: Any,
+        clocks: Sequence[float],
+        update: float,
+    ) -> float:
+        bound = executable.at(n)
+        part.filler(bound, self.programs.device.xp)(indices, update)
+        self.guard(executable, bound, (part, indices))
+        bound.run(*clocks)
+        return float(bound.values["watch"])
+
+    # ---- what has been seen --------------------------------------------------------------------
+
+    def record(self, values: Mapping[str, float], update: int, epoch: int) -> None:
+        self.values.update(values)
+        for name, value in values.items():
+            self.history.setdefault(name, []).append((update, epoch, value))
+
+    def report(self, name: str) -> float | None:
+        """The latest value of a watch, or with a number that of another report: `error[0]` is the
+        first, `error[-1]` the one before the latest. None where there is none yet."""
+        earlier = indexed(name)
+        if earlier is None:
+            return self.values.get(name)
+        return report_at(self.history.get(earlier[0], []), earlier[1])
+
+    def taken_at(self, name: str, update: int) -> bool:
+        """Whether the latest value of a watch is of this update."""
+        return name in self.history and self.history[name][-1][0] == update
+
+    def state(self) -> dict[str, Any]:
+        """All that a resumed phase needs, as plain data."""
+        return {
+            "values": dict(self.values),
+            "history": {k: [list(r) for r in rows] for k, rows in self.history.items()},
+            "sums": {k: float(v) for k, v in self.sums.items()},
+            "since": {k: list(v) for k, v in self.since.items()},
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.values = dict(state["values"])
+        self.history = {
+            k: [(int(u), int(e), float(v)) for u, e, v in rows]
+            for k, rows in state["history"].items()
+        }
+        for name in self.sums.keys() & state["sums"].keys():
+            self.sums[name][...] = state["sums"][name]
+            self.since[name] = tuple(state["since"][name])
