@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,7 +75,14 @@ def load_used(path: str, user: Source) -> tuple[Source, syntax.Module]:
     if found is None or not found.resolve().is_file():
         hint = nearest(path, known) or ""
         raise Fault(f'there is no file "{path}"', hint and f'use "{hint}"', "E384")
-    source = read(found)
+    text = read(found)
+    return parsed(text.path, text.text)
+
+
+@lru_cache(maxsize=32)
+def parsed(path: str, text: str) -> tuple[Source, syntax.Module]:
+    """A used file with its tree, which is frozen: specs that use the same text share it."""
+    source = Source(path, text)
     return source, parse_source(source)
 
 

@@ -83,11 +83,13 @@ def show(terminal: Terminal, spec: Spec) -> int:
     from dln.reading.resolved import resolved
 
     plan = spec.compile().plan
+    if terminal.json:
+        terminal.data(as_data(spec, plan))
+        return 0
     terminal.result(resolved(spec).rstrip())
-    for title, body in sections(spec, plan):
+    for title, body in sections(spec, plan):  # compiles the steps, to say what they cost
         if body:
             terminal.result(f"\n# {title}\n{body}")
-    terminal.data(as_data(spec, plan))
     return 0
 
 

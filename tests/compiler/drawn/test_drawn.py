@@ -13,7 +13,6 @@ import os
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +20,13 @@ import numpy as np
 import pytest
 
 import dln
-import dln.spec
 from dln.compiler.ir.evaluate import evaluate
 from dln.compiler.stages import part
-from dln.grammar.diagnostics import DlnError, Source
+from dln.grammar.diagnostics import DlnError
 
 GROUPS, EACH = 8, 25
 RATE = 0.1  # of the one update, by which the slopes are known
 LARGEST = 1e6
-LOAD = dln.spec.load_used
 NEVER = ("E299", "E999")
 
 
@@ -165,17 +162,11 @@ def hold(drawn: Callable[..., Any], seeds: range) -> Counter[str]:
 
 
 @pytest.fixture(autouse=True)
-def library(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The standard library is parsed once; what is left over is cleared away between tests only."""
-    monkeypatch.setattr(dln.spec, "load_used", lambda path, user: parsed(path))
+def collected() -> Iterator[None]:
+    """What is left over is cleared away between tests only."""
     gc.disable()
     yield
     gc.enable()
-
-
-@cache
-def parsed(path: str) -> Any:
-    return LOAD(path, Source("net.dln", ""))
 
 
 @pytest.mark.parametrize("group", range(GROUPS))
