@@ -106,13 +106,13 @@ def _mean(bound: Bound, clocks: list[float], seconds: float, wait: Callable[[], 
 
 
 class _Marks:
-    """A device that hands programs one helper more, `mark`, and adds up the time between calls."""
+    """A device that hands programs one kernel more, `mark`, and adds up the time between calls."""
 
     def __init__(self, device: Device, count: int) -> None:
         self._device = device
         self.spent = [0.0] * count
         self._last = 0.0
-        self.helpers = {**device.helpers, "mark": self._mark}
+        self.kernels = {**device.kernels, "mark": self._mark}
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._device, name)

@@ -23,7 +23,7 @@ from collections.abc import Iterable, Mapping
 from itertools import count
 from typing import Any, TypeAlias
 
-from dln.compiler.lower.effects import CALLS, FACTS, FILLS, NUMBERS, Effect
+from dln.compiler.lower.effects import CALLS, FACTS, NUMBERS, Effect, fills
 from dln.compiler.lower.shadows import Looking, Misfit, Region, Shadow, Unclear, dotted, leaves
 from dln.compiler.plan import Buffer, Program, at, item_size, product
 from dln.grammar.diagnostics import Fault
@@ -235,7 +235,7 @@ class Walk:
             return [] if found is None else [found]
         if isinstance(node, ast.Call):
             name = self.called(node)
-            if name not in FILLS and name.partition(".")[0] not in NUMBERS | {"arange"}:
+            if not fills(name) and name.partition(".")[0] not in NUMBERS | {"arange"}:
                 raise Unclear(f"line {statement.lineno}: nothing is known of {name}")
             parts: list[ast.expr] = [*node.args, *(k.value for k in node.keywords)]
         elif isinstance(node, ast.Attribute):
@@ -252,6 +252,12 @@ class Walk:
         """The full name of the function that is called."""
         name = dotted(call.func)
         return self.aliases.get(name, name.removeprefix("xp."))
+
+    def is_kernel(self, call: ast.Call) -> bool:
+        """Whether the function is handed in by the device: a plain name that the text does not
+        bind."""
+        name = call.func.id if isinstance(call.func, ast.Name) else ""
+        return bool(name) and name not in self.aliases and name not in NUMBERS
 
     def say(self, what: str, statement: ast.stmt | None) -> None:
         if statement is not None:
@@ -272,7 +278,7 @@ class Access:
             self.fill(call.func.value)
             effect = Effect()
         else:
-            effect = self.effect(walk.called(call), keywords)
+            effect = self.effect(walk.called(call), walk.is_kernel(call), keywords)
         for i, argument in enumerate(call.args):
             if i in effect.fills:
                 self.fill(argument)
@@ -284,8 +290,8 @@ class Access:
             else:
                 self.reads += walk.reads(value, statement)
 
-    def effect(self, name: str, keywords: Mapping[str, ast.expr]) -> Effect:
-        if name in FILLS and "out" in keywords and "where" not in keywords:
+    def effect(self, name: str, kernel: bool, keywords: Mapping[str, ast.expr]) -> Effect:
+        if (kernel or fills(name)) and "out" in keywords and "where" not in keywords:
             return Effect()
         if name not in CALLS:
             raise Unclear(f"line {self.statement.lineno}: nothing is known of {name}")

@@ -9,16 +9,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 FILLS = frozenset(
-    "abs absolute add argmax argmin clip cos cumsum divide dot einsum equal exp expm1 floor "
-    "floor_divide greater greater_equal less less_equal log log1p logical_and logical_not "
-    "logical_or matmul maximum minimum multiply negative not_equal outer power reciprocal "
-    "remainder rint sign sin sqrt square subtract take tanh "
-    "all any max mean min prod sum "
-    "add.reduce multiply.reduce maximum.reduce minimum.reduce "
-    "logical_and.reduce logical_or.reduce".split()
+    "argmax argmin clip cumsum dot einsum outer take all any max mean min prod sum".split()
 )
-"""Functions that read all their arguments and fill the whole of `out=`; without it they give a new
-array, which another call reads."""
+"""Functions beside the ufuncs that read all their arguments and fill the whole of `out=`; without
+it they give a new array, which another call reads."""
+
+
+def fills(name: str) -> bool:
+    """Whether a function is one of these: a ufunc with one result, or its reduction, is."""
+    import numpy as np  # late: NumPy
+
+    plain, _, method = name.partition(".")
+    ufunc = getattr(np, plain, None)
+    return name in FILLS or (
+        isinstance(ufunc, np.ufunc) and ufunc.nout == 1 and method in ("", "reduce")
+    )
+
 
 VIEWS = frozenset({"broadcast_to", "lib.stride_tricks.as_strided"})
 """Functions that give a view of their first argument."""
@@ -53,4 +59,5 @@ CALLS = {
     "lowest": Effect(fills=(1,)),
     "add.at": Effect(changes=(0,)),
 }
-"""Functions that write to an argument. With `where=` what was to be filled is only changed."""
+"""Functions that write to an argument. With `where=` what was to be filled is only changed.
+A kernel called with `out=` needs no entry: it fills the whole of it and reads the others."""

@@ -23,15 +23,15 @@ BACKENDS = ("cupy", "numpy")
 class Device(Protocol):
     """One place to compute. `Any` stands for its buffers and arrays.
 
-    `xp` is the array module handed to programs, `helpers` their named helpers (`uniform`,
-    `normal`, `warp`, `lowest`), the same bits on every device; `threads` is the number of threads
-    of the host's linear algebra, None where it cannot be told. Where it `poisons`, the memory of a
-    program holds no numbers before each run, so that none can depend on the run before.
+    `xp` is the array module handed to programs, `kernels` what they call by name beside it
+    (`dln.runtime.device.kernels`), the same bits on every device; `threads` is the number of
+    threads of the host's linear algebra, None where it cannot be told. Where it `poisons`, the
+    memory of a program holds no numbers before each run, so that none can depend on the run before.
     """
 
     name: str
     xp: ModuleType
-    helpers: Mapping[str, Callable[..., None]]
+    kernels: Mapping[str, Callable[..., None]]
     threads: int | None
     poisons: bool
 

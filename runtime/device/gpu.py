@@ -1,7 +1,8 @@
 """The CuPy device: the only file that imports cupy, and only when asked.
 
-Random draws are made on the host and copied, so that they are the same bits as the NumPy
-device's. All work of the device is in the order of its current stream.
+Kernels that the device has no function for run on the host and are copied; random draws among
+them, so that they are the same bits as the NumPy device's. All work of the device is in the order
+of its current stream.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from importlib import import_module
+from inspect import signature
 from types import ModuleType
 from typing import Any
 
@@ -17,7 +19,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from dln.grammar.diagnostics import Fault
 from dln.runtime.device.host import set_threads, threads_in_use
-from dln.runtime.device.kernels import normal, uniform, warp
+from dln.runtime.device.kernels import KERNELS
 
 
 class Gpu:
@@ -32,12 +34,9 @@ class Gpu:
         self.threads = threads_in_use()
         self.xp: ModuleType = cupy
         self._cupy = cupy
-        self.helpers: Mapping[str, Callable[..., None]] = {
-            "uniform": self._drawn(uniform),
-            "normal": self._drawn(normal),
-            "warp": self._warp,
-            "lowest": self._lowest,
-        }
+        own = {"lowest": self._lowest}
+        shared = {name: self._on_host(k) for name, k in KERNELS.items()}
+        self.kernels: Mapping[str, Callable[..., None]] = shared | own
 
     def suit(self, flops: int) -> None:
         """The host's threads do not matter here."""
@@ -69,21 +68,19 @@ class Gpu:
         free, _ = self._cupy.cuda.runtime.memGetInfo()
         return int(free) + int(self._cupy.get_default_memory_pool().free_bytes())
 
-    def _drawn(self, draw: Callable[..., None]) -> Callable[..., None]:
-        """The helper for arrays of the device: drawn on the host, then copied into `out`."""
+    def _on_host(self, kernel: Callable[..., None]) -> Callable[..., None]:
+        """A kernel for arrays of the device: run on the host, then copied into `out`."""
+        given = signature(kernel)
 
-        def helper(out: Any, seed: int, site: int, update: int) -> None:
-            host = np.empty(out.shape, out.dtype)
-            draw(host, seed, site, update)
+        def run(*args: Any, **named: Any) -> None:
+            held = given.bind(*args, **named).arguments
+            out = held["out"]
+            arrays = {k: self.to_host(a) for k, a in held.items() if hasattr(a, "shape")}
+            arrays["out"] = host = np.empty(out.shape, out.dtype)
+            kernel(**{**held, **arrays})
             out.set(host)
 
-        return helper
-
-    def _warp(self, image: Any, u: Any, out: Any, *how: float) -> None:
-        """Images distorted on the host, where they come from."""
-        host = np.empty(out.shape, out.dtype)
-        warp(self.to_host(image), self.to_host(u), host, *how)
-        out.set(host)
+        return run
 
     def _lowest(self, values: Any, out: Any) -> None:
         """A few are taken one by one, rows side by side; for many the rows are sorted. CuPy's

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from dln.runtime.device.kernels import lowest, normal, uniform, warp
+from dln.runtime.device.kernels import KERNELS
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector register
 WORTH_A_POOL = 50_000_000  # operations of a product: about half a millisecond on one core
@@ -26,12 +26,7 @@ class Host:
     name = "numpy"
     poisons = False
     xp: ModuleType = np
-    helpers: Mapping[str, Callable[..., None]] = {
-        "uniform": uniform,
-        "normal": normal,
-        "warp": warp,
-        "lowest": lowest,
-    }
+    kernels: Mapping[str, Callable[..., None]] = KERNELS
 
     def __init__(self, threads: int | None = None) -> None:
         self.asked = threads

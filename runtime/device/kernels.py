@@ -1,4 +1,8 @@
-"""The helpers that generated programs call.
+"""The kernels: what generated programs call that NumPy lacks, one function each.
+
+A function of this file that stands in `KERNELS` is all that a new one takes: an operation names it
+(`kernel("erf", ...)` in its record), and every device runs it, on the host where it has no
+function of its own. It fills the whole of its argument `out` and only reads the others.
 
 Each function is copied as text into a program that stands alone, so each is self-contained, leans
 on NumPy alone (as `np`) and works on arrays of the host. Draws are pure functions of (seed, site,
@@ -9,6 +13,7 @@ head of any longer draw, so a short last batch sees what it would have seen in a
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -125,3 +130,8 @@ def lowest(values: NDArray[Any], out: NDArray[Any]) -> None:
             most = np.partition(row, k - 1)[k - 1]
             within = np.flatnonzero(row <= most)
             places[:] = within[np.argsort(row[within], kind="stable")[:k]]
+
+
+KERNELS: Mapping[str, Callable[..., None]] = {
+    kernel.__name__: kernel for kernel in (uniform, normal, warp, lowest)
+}

@@ -1,19 +1,15 @@
-"""A program made ready to run: its text checked and compiled, its buffers in memory.
-
-The text is code, so it is looked at before it is run: only straight-line calls of known array
-functions, arithmetic on numbers and views are let through, and it sees no builtins.
-"""
+"""A program made ready to run: its text checked and compiled, its buffers in memory."""
 
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache, partial
-from types import CodeType
+from functools import partial
 from typing import Any
+
+import numpy as np
 
 from dln.compiler.plan import (
     Buffer,
@@ -26,21 +22,11 @@ from dln.compiler.plan import (
 )
 from dln.grammar.diagnostics import Fault
 from dln.runtime.device.device import Device
+from dln.runtime.execution.sandbox import filename, load, loaded
 
 DTYPES = {"index": "int64", "bool": "bool"}
 POISON = {"float32": (4, 0x7FA5A5A5), "float64": (8, 0x7FF4A5A5A5A5A5A5)}
 """A signalling NaN of each precision: its bytes, and what they are as a whole number."""
-NAMES: dict[str, object] = {
-    "abs": abs,
-    "min": min,
-    "max": max,
-    "float": float,
-    "int": int,
-    "bool": bool,
-    "range": range,
-    "zip": zip,
-}
-"""The builtins that a program may call, on numbers."""
 
 
 class Bound:
@@ -286,8 +272,6 @@ def culprit(bound: Bound, line: Line) -> int | None:
 
     None where no array that has one row for each example holds such a number.
     """
-    import numpy as np
-
     for name in (line.writes, *line.reads):
         array = bound.buffers.get(name)
         if array is None or array.dtype.kind != "f" or array.shape[:1] != (bound.n,):
@@ -315,112 +299,3 @@ def check_memory(program: Program, device: Device, n: int) -> None:
             f"and {free / 2**20:.0f} MiB are free",
             "use a smaller batch",
         )
-
-
-# ---- the text ----------------------------------------------------------------------------------
-
-
-def filename(program: Program) -> str:
-    """The name under which a program's text appears in tracebacks."""
-    return f"<dln program {program.name}>"
-
-
-def load(program: Program, device: Device) -> Callable[..., Callable[..., None]]:
-    """The function `bind` of a program's text. Raises `Fault` if the text is not of the kind."""
-    return loaded(program.text, filename(program), device, {})
-
-
-def loaded(
-    text: str, name: str, device: Device, more: Mapping[str, object]
-) -> Callable[..., Callable[..., None]]:
-    """`load` of a text, which sees some names more."""
-    import math
-
-    space: dict[str, Any] = {"__builtins__": {}, "math": math, **NAMES, **device.helpers, **more}
-    exec(compiled(text, name), space)
-    bind: Callable[..., Callable[..., None]] = space["bind"]
-    return bind
-
-
-@cache
-def compiled(text: str, name: str) -> CodeType:
-    """Checked and compiled text."""
-    tree = ast.parse(text, name)
-    check(tree)
-    return compile(tree, name, "exec", dont_inherit=True)
-
-
-NODES = frozenset(
-    "Module FunctionDef arguments arg Assign Expr Return Pass Call keyword Attribute Name Load "
-    "Store Constant Tuple Subscript Slice BinOp UnaryOp BoolOp Compare IfExp Add Sub Mult Div Pow "
-    "Mod FloorDiv USub UAdd Not And Or Eq NotEq Lt LtE Gt GtE For ListComp comprehension".split()
-)
-FUNCTIONS = frozenset(
-    "abs absolute add all any argmax argmin bincount broadcast_to clip concatenate copyto cos "
-    "cumsum diff divide dot einsum equal exp expm1 expand_dims flip floor floor_divide greater "
-    "greater_equal isfinite less less_equal lib log log1p logical_and logical_not logical_or "
-    "matmul max maximum mean min minimum moveaxis multiply negative newaxis not_equal outer power "
-    "prod reciprocal remainder rint sign sin sqrt square squeeze subtract sum swapaxes take "
-    "take_along_axis tanh transpose tensordot arange put_along_axis where zeros_like".split()
-)
-METHODS = frozenset(
-    "T fill reshape transpose swapaxes ravel sum max min dot take put squeeze argmax argmin mT "
-    "reduce accumulate at shape size strides stride_tricks as_strided".split()
-)
-MATH = frozenset(
-    "exp log log1p expm1 sqrt tanh sin cos floor inf nan pi e pow fabs isfinite".split()
-)
-
-
-def check(tree: ast.AST) -> None:
-    """Raise `Fault` for anything that a program text does not consist of."""
-    for node in ast.walk(tree):
-        kind = type(node).__name__
-        if kind not in NODES:
-            raise Fault(f"a program text may not contain {kind} (line {_line(node)})")
-        if isinstance(node, ast.Name) and node.id.startswith("_"):
-            raise Fault(f"a program text may not use {node.id} (line {_line(node)})")
-        if isinstance(node, ast.FunctionDef):
-            _check_function(node)
-        if isinstance(node, ast.Attribute):
-            _check_attribute(node)
-        if isinstance(node, ast.For):
-            _check_loop(node)
-        if isinstance(node, ast.comprehension):
-            _check_rows(node)
-
-
-def _check_function(node: ast.FunctionDef) -> None:
-    """`bind` and `run`, with plain arguments."""
-    plain = not (node.decorator_list or node.args.defaults or node.args.kw_defaults or node.returns)
-    if node.name not in ("bind", "run") or not plain:
-        raise Fault(f"a program text may not define {node.name} (line {node.lineno})")
-
-
-def _check_loop(node: ast.For) -> None:
-    """A loop goes over a range of numbers, known when the text is written."""
-    over = node.iter
-    named = isinstance(over, ast.Call) and isinstance(over.func, ast.Name) and over.func.id
-    if named != "range" or node.orelse or not isinstance(node.target, ast.Name):
-        raise Fault(f"a program text loops over a range of numbers only (line {node.lineno})")
-
-
-def _check_rows(node: ast.comprehension) -> None:
-    """A list has a view for each number of a range, or for each view of other lists."""
-    over = node.iter
-    called = isinstance(over, ast.Call) and isinstance(over.func, ast.Name) and over.func.id
-    listed = isinstance(over, ast.Name) and re.fullmatch(r"w\d+", over.id)
-    if not (called in ("range", "zip") or listed) or node.ifs or node.is_async:
-        raise Fault("a program text may not contain a list of anything but views")
-
-
-def _check_attribute(node: ast.Attribute) -> None:
-    """Attributes are functions of the array module, of `math`, or a few methods of arrays."""
-    owner = node.value.id if isinstance(node.value, ast.Name) else ""
-    allowed: Mapping[str, frozenset[str]] = {"xp": FUNCTIONS, "math": MATH}
-    if isinstance(node.value, ast.Constant) or node.attr not in allowed.get(owner, METHODS):
-        raise Fault(f"a program text may not use .{node.attr} (line {_line(node)})")
-
-
-def _line(node: ast.AST) -> int:
-    return getattr(node, "lineno", 0)

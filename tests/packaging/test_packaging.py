@@ -25,7 +25,7 @@ ALLOWED = {  # what each layer may import of the others
 }
 SHARED = {"dln.grammar.diagnostics"}  # errors are everybody's
 PLAN = "dln.compiler.plan"  # all that the runtime sees of the compiler
-LOADER = "runtime/execution/executable.py"  # the one file that turns a program text into a function
+LOADER = "runtime/execution/sandbox.py"  # the one file that turns a program text into a function
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 SETUP = PROJECT["tool"]["setuptools"]
 

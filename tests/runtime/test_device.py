@@ -89,8 +89,8 @@ def test_arrays_are_copies(device: Device) -> None:
 def test_helpers_draw_the_same_bits(device: Device) -> None:
     for name in ("uniform", "normal"):
         out, expected = device.array(np.zeros((5, 7)), "float32"), np.zeros((5, 7), np.float32)
-        device.helpers[name](out, 1, 2, 3)
-        host.Host.helpers[name](expected, 1, 2, 3)
+        device.kernels[name](out, 1, 2, 3)
+        host.Host.kernels[name](expected, 1, 2, 3)
         assert np.array_equal(device.to_host(out), expected)
 
 
@@ -98,7 +98,7 @@ def test_helpers_draw_the_same_bits(device: Device) -> None:
 def test_helpers_find_the_same_places(device: Device, k: int) -> None:
     values = np.random.default_rng(k).integers(0, 12, (3, 2, 30)).astype(np.float32)
     out = device.array(np.zeros((3, 2, k)), "int64")
-    device.helpers["lowest"](device.array(values, "float32"), out)
+    device.kernels["lowest"](device.array(values, "float32"), out)
     wanted = np.argsort(values, axis=-1, kind="stable")[..., :k]
     assert np.array_equal(device.to_host(out), wanted)
 

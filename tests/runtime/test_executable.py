@@ -12,7 +12,8 @@ import pytest
 from dln.compiler.plan import Buffer, Line, Place, Program, arena_bytes
 from dln.grammar.diagnostics import Fault
 from dln.runtime.device.host import Host
-from dln.runtime.execution.executable import Executable, check, culprit
+from dln.runtime.execution.executable import Executable, culprit
+from dln.runtime.execution.sandbox import check
 
 TEXT = """\
 def bind(xp, n, seed, v):
