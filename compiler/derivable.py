@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from dln.compiler.ir.graph import Node, ancestors
-from dln.compiler.ir.op import DERIVATIVES, op_of
+from dln.compiler.ir.op import op_of
+from dln.compiler.ir.structure import is_derivative, is_scan
 from dln.compiler.model import Functions, Model, remap
 from dln.compiler.stages import BEFORE, STAGES, optimise, part
 from dln.grammar.diagnostics import DlnError
@@ -55,15 +56,15 @@ def write_out(model: Model, nodes: Iterable[Node]) -> None:
 def may_fail(node: Node) -> bool:
     """Whether a node is a derivative that need not exist: not every operation has a rule for a
     curvature, and through some no gradient runs."""
-    if node.op == "scan":
+    if is_scan(node):
         return any(may_fail(n) for n in node["body"].graph.topological())
-    if node.op not in DERIVATIVES:
+    if not is_derivative(node):
         return False
     return node.op == "curvature" or any(map(opaque, ancestors(node.operands[:1])))
 
 
 def opaque(node: Node) -> bool:
     """Whether no gradient runs through an operation, or through a step of a loop."""
-    if node.op == "scan":
+    if is_scan(node):
         return any(map(opaque, node["body"].graph.topological()))
     return op_of(node).is_("opaque")

@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeAlias
 
-import dln.compiler.ir.ops  # noqa: F401  (fills the table of operations)
 from dln.compiler.autodiff.reverse_mode import differentiate
 from dln.compiler.ir.graph import Graph, Node, ancestors
 from dln.compiler.model import Model

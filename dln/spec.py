@@ -14,7 +14,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import dln.compiler.ir.ops  # noqa: F401  (fills the table of operations)
 from dln.compiler.model import DataSet, Model
 from dln.compiler.reading import read as understood
 from dln.flags import read_flags

@@ -16,7 +16,8 @@ from typing import TypeAlias
 
 from dln.compiler.ir.graph import Graph, Node, Spans, ancestors, rewrite
 from dln.compiler.ir.masks import live_only
-from dln.compiler.ir.op import DERIVATIVES, Make, op_of
+from dln.compiler.ir.op import Make, op_of
+from dln.compiler.ir.structure import is_derivative
 from dln.compiler.ir.tensor_type import TensorType
 from dln.grammar.diagnostics import Fault
 
@@ -47,12 +48,12 @@ def derivatives(graph: Graph) -> tuple[Graph, dict[Node, Node]]:
     nodes = ancestors(graph.outputs.values())
     wanted: dict[Walk, list[Node]] = {}
     for node in nodes:
-        if node.op in DERIVATIVES:
+        if is_derivative(node):
             wanted.setdefault((node.op, node.operands[0]), []).append(node.operands[1])
     walked: dict[Walk, dict[Node, Node]] = {}
     for node in nodes:
         spans, name = graph.spans.get(node, ()), graph.names.get(node)
-        symbolic = node.op in DERIVATIVES
+        symbolic = is_derivative(node)
         made = expand(new, node, to, wanted, walked) if symbolic else copy(new, node, to)
         new.mark(made, spans, name)
         to[node] = made

@@ -14,6 +14,7 @@ from dln.compiler.ir.graph import Graph, Node, ancestors
 from dln.compiler.ir.op import Make
 from dln.compiler.ir.ops.loop import Body
 from dln.compiler.ir.sizes import Size, Sizes
+from dln.compiler.ir.structure import in_step, is_item, is_scan
 from dln.compiler.ir.tensor_type import Domain, TensorType
 from dln.compiler.model import Functions, Model, remap
 from dln.grammar.diagnostics import DlnError, Fault
@@ -28,12 +29,12 @@ def infer(model: Model) -> Model:
     make, steps = Make(new), dict[Node, Node]()
     broken: dict[Node, DlnError] = {}
     for node in model.graph.topological():
-        if any(o not in to for o in node.operands) or node.op in ("at", "slot"):
+        if any(o not in to for o in node.operands) or in_step(node):
             continue
         attrs = {k: known(v, model.sizes) for k, v in node.attrs.items()}
-        if node.op == "scan":
+        if is_scan(node):
             attrs["body"] = known_body(node["body"], model.sizes, steps)
-        elif node.op == "item":
+        elif is_item(node):
             attrs["value"] = steps[node["value"]]
         try:
             made = make(node.op, *(to[o] for o in node.operands), **attrs)

@@ -1,1 +1,3 @@
-"""Values before they have values: sizes, types, the graph, its operations and their meaning."""
+"""The intermediate representation: typed nodes in a graph, and the records of their operations."""
+
+from dln.compiler.ir import ops as ops

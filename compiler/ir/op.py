@@ -103,10 +103,17 @@ class Op:
     `facts` are single words: `pointwise` (element by element, operands of one shape or single
     numbers), `view` (no work: the operand's elements in another arrangement), `moves` (elements are
     only moved and added up, so that every derivative is 0 or 1), `squashing` (bends both ways: its
-    second derivative is left out of curvature), `opaque` (it has no gradient), `commutative`,
-    `source`, `random`, `symbolic` (must be gone before lowering), `inplace` (the spelling may
-    write into the buffer of any operand), `inplace2` (of operand 2 only). `smooth` says that the
-    evaluator's form is analytic, so that a complex step through it gives the derivative.
+    second derivative is left out of curvature), `product` (multiplies operands with one another, so
+    that each derivative holds the other operand), `bilinear` (such a product, 0 where an operand
+    is 0), `identity` (the operand itself: something is said of it), `copies` (elements of operands,
+    each perhaps many times), `opaque` (it has no gradient), `source`, `random`, `loop`, `symbolic`
+    (must be gone before lowering), `inplace` (the spelling may write into the buffer of any
+    operand), `inplace2` (of operand 2 only). `smooth` says that the evaluator's form is analytic,
+    so that a complex step through it gives the derivative.
+
+    `number` works it out over plain numbers, while a spec is read; `function` among the facts says
+    that users write it, as a function of the operation's name. `key` is the attribute by which a
+    source is known outside of the graph.
 
     `curve(m, node, bar, bend)` is the rule of the second-order walk (`curvature`): what each
     operand receives of `bend`, the second derivative with respect to the result (None for 0), and
@@ -132,6 +139,8 @@ class Op:
         default=lambda: ()
     )
     curve: Curve | None = None
+    number: Callable[..., float] | None = None
+    key: str = ""
     refuge: tuple[int | None, float] | None = None
 
     def is_(self, fact: str) -> bool:
@@ -139,8 +148,6 @@ class Op:
 
 
 OPS: dict[str, Op] = {}
-DERIVATIVES = ("grad", "curvature")
-"""The operations that `differentiate` writes out: derivatives of operand 0 by operand 1."""
 
 
 def register(*ops: Op) -> None:

@@ -11,7 +11,8 @@ from typing import Any
 
 from dln.compiler.ir.evaluate import evaluate_nodes
 from dln.compiler.ir.graph import Graph, Node, ancestors, rewrite
-from dln.compiler.ir.op import DERIVATIVES, Make, op_of
+from dln.compiler.ir.op import Make, op_of
+from dln.compiler.ir.structure import is_derivative
 from dln.compiler.passes.rewriting import Log, Rule, Terms, clean, firing, rebuild
 
 LIMIT = 4096  # elements
@@ -79,7 +80,7 @@ def fold(graph: Graph, log: Log | None = None) -> Graph:
     """The graph with the values of its constant parts."""
     fired: list[tuple[Node, Node]] = []
     terms = Terms(Graph())
-    wanted = {n.operands[1] for n in graph.topological() if n.op in DERIVATIVES}
+    wanted = {n.operands[1] for n in graph.topological() if is_derivative(n)}
 
     def choose(new: Graph, node: Node, operands: tuple[Node, ...]) -> Node:
         terms.graph, terms.spans = new, graph.spans.get(node, ())

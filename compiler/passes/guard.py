@@ -22,7 +22,7 @@ from functools import reduce
 
 from dln.compiler.ir.formula import formula
 from dln.compiler.ir.graph import Graph, Node, ancestors
-from dln.compiler.ir.op import DERIVATIVES, Make
+from dln.compiler.ir.op import Make
 from dln.compiler.ir.ops.loop import (
     Body,
     body_of,
@@ -33,6 +33,7 @@ from dln.compiler.ir.ops.loop import (
     slot,
     with_outputs,
 )
+from dln.compiler.ir.structure import is_derivative
 from dln.compiler.ir.tensor_type import TensorType
 from dln.compiler.passes.needs import ALWAYS, Need, Outcome, either, examples
 from dln.compiler.passes.refuges import Finder
@@ -69,7 +70,7 @@ class Writer:
         self.old, self.finder, self.log = old, finder, log
         nodes = ancestors(old.outputs.values())
         self.asked = requested(nodes)
-        self.derived = [n.operands[1] for n in nodes if n.op in DERIVATIVES]
+        self.derived = [n.operands[1] for n in nodes if is_derivative(n)]
         self.steps: dict[Node, dict[Node, Node]] = {}
         self.new = Graph()
         self.to: dict[Node, Node] = {}

@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 
 from dln.compiler.ir.formula import formula
 from dln.compiler.ir.graph import Graph, Node, Spans, ancestors, rewrite
-from dln.compiler.ir.op import DERIVATIVES, Make, elements
+from dln.compiler.ir.op import Make, elements
+from dln.compiler.ir.structure import is_derivative
 from dln.compiler.ir.tensor_type import TensorType
 
 ROUNDS = 20  # sweeps over a graph; a chain of rules that is longer is a loop
@@ -152,9 +153,9 @@ def sweep(
 ) -> tuple[Graph, int]:
     """One walk, operands first; the new graph and how often a rule fired."""
     nodes = ancestors(graph.outputs.values())
-    sealed = {n.operands[1] for n in nodes if n.op in DERIVATIVES} | (graph.asked or set())
+    sealed = {n.operands[1] for n in nodes if is_derivative(n)} | (graph.asked or set())
     counts = readers(graph, nodes)
-    final = graph.asked is None and not any(n.op in DERIVATIVES for n in nodes)
+    final = graph.asked is None and not any(is_derivative(n) for n in nodes)
     terms, fired = Terms(Graph()), 0
 
     def choose(new: Graph, node: Node, operands: tuple[Node, ...]) -> Node:

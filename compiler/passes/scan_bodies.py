@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from dln.compiler.ir.graph import Graph, Node, ancestors, rewrite
-from dln.compiler.ir.op import DERIVATIVES, Make
+from dln.compiler.ir.op import Make
 from dln.compiler.ir.ops.loop import body_of, item, outputs_of, rebuilt, requested, with_outputs
+from dln.compiler.ir.structure import is_derivative
 
 if TYPE_CHECKING:
     from dln.compiler.passes.rewriting import Log
@@ -32,7 +33,7 @@ def bodies(
     asked = requested(nodes)
     if not asked:
         return graph
-    derived = [n.operands[1] for n in nodes if n.op in DERIVATIVES]
+    derived = [n.operands[1] for n in nodes if is_derivative(n)]
     moved: dict[Node, dict[Node, Node]] = {}
 
     def rule(new: Graph, node: Node, operands: tuple[Node, ...]) -> Node | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dln.compiler.ir.ops  # noqa: F401  (the pointwise operations are asked for below)
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.op import OPS
 from dln.compiler.ir.sizes import Size

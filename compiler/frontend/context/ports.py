@@ -10,7 +10,9 @@ from dln.compiler.frontend.context.build_context import Build
 from dln.compiler.frontend.context.static_values import size
 from dln.compiler.frontend.context.values import Scope
 from dln.compiler.ir.graph import Node
+from dln.compiler.ir.op import op_of
 from dln.compiler.ir.sizes import Conflict, Reason, Size, Var
+from dln.compiler.ir.structure import is_full_data
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Note, Span
 
@@ -82,9 +84,9 @@ def fit(
 def _refuse_whole(b: Build, node: Node, wanted: Sequence[Size], span: Span, who: str) -> None:
     """A field of all examples where one example is meant."""
     set_of = node
-    while set_of.op in ("asserted", "running"):
+    while op_of(set_of).is_("identity"):
         set_of = set_of.operands[0]
-    if set_of.op != "whole" or len(set_of.type.example) != len(wanted) + 1:
+    if not is_full_data(set_of) or len(set_of.type.example) != len(wanted) + 1:
         return
     data, part, field = set_of["name"].rsplit(".", 2)
     text, on = broadcasting.whole_text(span.text), data if part == "all" else f"{data}.{part}"

@@ -11,6 +11,7 @@ from math import ceil
 
 from dln.compiler.frontend.context.build_context import Build
 from dln.compiler.ir.graph import ancestors
+from dln.compiler.ir.structure import is_clock
 from dln.compiler.model import Phase, Watching
 from dln.grammar.diagnostics import Note, Span
 
@@ -20,7 +21,7 @@ def check_conditions(b: Build, phase: Phase) -> None:
     own = {w.name: w for w in phase.watches}
     best = [keep.best for keep in phase.keeps if keep.best is not None]
     for node in ancestors([*phase.until, *best]):
-        name = node["name"] if node.op == "clock" else ""
+        name = node["name"] if is_clock(node) else ""
         found = re.fullmatch(r"watch:(.+?)(?:\[(-?\d+)\])?", name)
         if found is None or found[1] not in own:
             continue

@@ -23,6 +23,7 @@ from dln.compiler.frontend.context.values import (
 )
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.sizes import Conflict, Reason, Size, Var
+from dln.compiler.ir.structure import is_input, is_param
 from dln.compiler.ir.tensor_type import DOMAINS, fits
 from dln.compiler.ir.tensor_type import Domain as DomainType
 from dln.grammar import syntax as s
@@ -208,7 +209,7 @@ def _wrong_domain(b: Build, node: Node, wanted: DomainType, span: Span, who: str
         "real": "onehot(...) turns a class into numbers",
         "logit": "onehot(...) turns a class into numbers",
     }[wanted.name]
-    if node.op == "input" and found.name == "real":
+    if is_input(node) and found.name == "real":
         scale = ", scaled to 0..1" if wanted.name == "prob" else ""
         of = "" if wanted.size is None else f"({b.sizes.resolve(wanted.size)})"
         remedy = f"declare the field: {node['name']}: {wanted.name}{of}{scale}"
@@ -225,8 +226,8 @@ def _wrong_domain(b: Build, node: Node, wanted: DomainType, span: Span, who: str
 def _made(b: Build, node: Node, span: Span) -> tuple[Note, ...]:
     """The place that gave a tensor its domain."""
     found = b.graph.spans.get(node, ())[:1]
-    text = "is declared here" if node.op == "input" else f"makes it a {node.type.domain.name}"
-    said = node.op == "input" or node.type.domain.name != "real"
+    text = "is declared here" if is_input(node) else f"makes it a {node.type.domain.name}"
+    said = is_input(node) or node.type.domain.name != "real"
     return tuple(Note(p, text) for p in found if said and not _overlap(p, span))
 
 
@@ -296,7 +297,7 @@ def lookup(b: Build, name: str, span: Span, scope: Scope) -> Value:
             raise
         finally:
             binding.busy = False
-    if isinstance(value, Node) and value.op == "param":
+    if isinstance(value, Node) and is_param(value):
         return b.frame.params.get(value["path"], value)
     return value
 

@@ -14,6 +14,7 @@ from dln.compiler.frontend.context.build_context import Build
 from dln.compiler.frontend.context.static_values import domain_of
 from dln.compiler.frontend.context.values import Scope
 from dln.compiler.ir.graph import Node
+from dln.compiler.ir.structure import is_const, is_input
 from dln.compiler.ir.tensor_type import Domain
 from dln.compiler.model import FieldOf
 from dln.grammar import syntax as s
@@ -57,13 +58,13 @@ def _may_be_class(b: Build, node: Node, domain: Domain, expr: s.Asserted) -> Non
     """A class may be made of what is checked: of data where they are read, of constants here; and
     of what can be nothing else, truth values and other classes."""
     found = node.type.domain
-    if node.op == "const":
+    if is_const(node):
         _constant(b, node, domain, expr)
     elif found.name == "class" or node.type.kind == "bool" or found.name == "binary":
         _wide_enough(b, node, domain, expr)
     elif b.claims is None:
         size = "" if domain.size is None else b.resolve(domain.size)
-        name = node["name"] if node.op == "input" else "label"
+        name = node["name"] if is_input(node) else "label"
         b.fail(
             "E317",
             "numbers become a class where the data are read",

@@ -12,6 +12,7 @@ from dln.compiler.ir.evaluate import no_draws, number_of
 from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.op import Site, op_of
 from dln.compiler.ir.sizes import BATCH
+from dln.compiler.ir.structure import is_const
 from dln.compiler.model import DataSet
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 MOST = 4096  # numbers of an example that are traced
 SEVERAL, NONE = -1, -2  # not one column; of a constant
-ARRANGED = ("broadcast", "concat")
 
 
 def cells(value: Node, data: DataSet) -> tuple[int, ...]:
@@ -45,8 +45,8 @@ def traced(value: Node, raw: Node) -> NDArray[Any]:
         if node is raw:
             at[node] = np.arange(shape[1]).reshape(shape)
         elif not node.operands:
-            at[node] = np.full(shape, NONE if node.op == "const" else SEVERAL)
-        elif op_of(node).is_("view") or node.op in ARRANGED:
+            at[node] = np.full(shape, NONE if is_const(node) else SEVERAL)
+        elif op_of(node).is_("view") or op_of(node).is_("copies"):
             site = Site(np, node.attrs, shape, int, lambda s: number_of(s, {BATCH: 1}), no_draws)
             at[node] = np.asarray(op_of(node).evaluate(site, *parts))
         elif op_of(node).is_("pointwise"):

@@ -18,8 +18,7 @@ Gradients are written out here and now: it is the way to see whether a group is 
 from __future__ import annotations
 
 import math
-import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dln.compiler.autodiff.reverse_mode import cotangents
@@ -40,6 +39,7 @@ from dln.compiler.frontend.scan import preconditions
 from dln.compiler.frontend.scan.equations import bind_statements, substituted
 from dln.compiler.frontend.tensors.axes import axes_stop
 from dln.compiler.ir.graph import Node, ancestors
+from dln.compiler.ir.structure import is_input, number
 from dln.compiler.ir.tensor_type import PROB, TensorType
 from dln.grammar.diagnostics import Note, Span
 
@@ -113,7 +113,7 @@ def _holds_all(b: Build, made: Instance, units: Units, body: Scope, node: Node, 
 
 def unknown(value: Value) -> bool:
     """Whether a value is a symbol for unknown units, or an index over a class."""
-    symbol = isinstance(value, Node) and value.op == "input" and "?" in value["name"]
+    symbol = isinstance(value, Node) and is_input(value) and "?" in value["name"]
     return symbol or isinstance(value, IndexVar)
 
 
@@ -201,33 +201,13 @@ def gauss(b: Build, group: Group, found: Open, span: Span) -> tuple[Node, Node]:
     """The pull on real units where they are 0, and the curvature of the energy."""
     pull = found.pulls[group.name]
     bend = curvature(b, pull, found.symbols[group.name], span)
-    known = _number(bend)
+    known = number(bend)
     if known is not None and known <= 0:
         square = "a square" if known == 0 else "a positive square"
         b.fail("E413", f"no Gibbs step for {group.name}: the energy is not quadratic in it",
                group.span, "is real", facts=(f"without {square} its units have no bound",),
                remedy=f"energy = sum({group.name}^2) / 2 - ...")  # fmt: skip
     return at_zero(b, pull, found.symbols), bend
-
-
-ARITHMETIC: dict[str, Callable[..., float]] = {
-    "neg": operator.neg,
-    "add": operator.add,
-    "sub": operator.sub,
-    "mul": operator.mul,
-}
-
-
-def _number(node: Node) -> float | None:
-    """The number that a curvature is everywhere, None where it is no plain number."""
-    if node.op == "const":
-        return float(node["value"]) if isinstance(node["value"], int | float) else None
-    parts = [_number(o) for o in node.operands]
-    if node.op in ("broadcast", "asserted", "running") and parts:
-        return parts[0]
-    if node.op not in ARITHMETIC or None in parts:
-        return None
-    return ARITHMETIC[node.op](*parts)
 
 
 def _class_mean(

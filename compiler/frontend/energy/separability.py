@@ -16,6 +16,7 @@ from dln.compiler.frontend.context.build_context import Build
 from dln.compiler.frontend.energy.groups import Group
 from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.op import Make, op_of
+from dln.compiler.ir.structure import is_contraction, is_spread
 from dln.grammar.diagnostics import Note, Span
 
 
@@ -57,11 +58,12 @@ def _quadratic(b: Build, group: Group, found: Open, pull: Node, span: Span) -> N
 
 def _each_alone(node: Node, symbol: Node) -> bool:
     """Whether an operation takes the units one by one, each to its own place."""
-    if node.op == "contract":  # v @ v gives its pull as a product with a number
+    if is_contraction(node):  # v @ v gives its pull as a product with a number
         sides = (node["left"], node["right"])
         pairs = zip(node.operands, sides, strict=True)
         return all(labels == node["out"] for o, labels in pairs if _depends(o, symbol))
-    alone = op_of(node).is_("pointwise") or node.op in ("asserted", "running", "broadcast")
+    record = op_of(node)
+    alone = record.is_("pointwise") or record.is_("identity") or is_spread(node)
     deep = len(symbol.type.shape)
     ranks = [len(n.type.shape) for n in (node, *node.operands) if n.type.shape]
     return alone and all(rank == deep for rank in ranks)

@@ -33,14 +33,20 @@ from dln.compiler.frontend.tensors import (
 )
 from dln.compiler.ir import masks
 from dln.compiler.ir.graph import Node, ancestors
+from dln.compiler.ir.op import OPS, op_of
 from dln.compiler.ir.sizes import Size
+from dln.compiler.ir.structure import is_item, is_stop
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Span
 
 # ---- mathematics -------------------------------------------------------------------------------
 
 
-def _pointwise(op: str, number: Callable[[float], float]) -> Callable[..., Value]:
+def _pointwise(op: str) -> Callable[..., Value]:
+    """A function of the language that an operation is: its record works it out over numbers."""
+    number = OPS[op].number
+    assert number is not None, f"{op} has no number"
+
     def call(b: Build, span: Span, x: Value) -> Value:
         if isinstance(x, Size):
             x = b.resolve(x)
@@ -54,10 +60,6 @@ def _pointwise(op: str, number: Callable[[float], float]) -> Callable[..., Value
         return pointwise.unary(b, op, x, span)
 
     return call
-
-
-def _sign(x: float) -> float:
-    return float((x > 0) - (x < 0))
 
 
 def _reduction(name: str) -> Callable[..., Value]:
@@ -172,12 +174,9 @@ def _not_by_each(b: Build, axis: str, s: Value, x: Value, span: Span) -> NoRetur
     )
 
 
-VIEWS = ("slice", "reshape", "transpose", "running", "asserted")
-
-
 def _takes_part(at: Node, needed: set[Node]) -> bool:
     """Whether a loss depends on a node; on a sequence, if it does on the scan that defines it."""
-    return at in needed or (at.op == "item" and at.operands[0] in needed)
+    return at in needed or (is_item(at) and at.operands[0] in needed)
 
 
 def _by(b: Build, span: Span, loss: Node, at: Node, needed: set[Node]) -> Node | None:
@@ -188,7 +187,8 @@ def _by(b: Build, span: Span, loss: Node, at: Node, needed: set[Node]) -> Node |
         inner = _by(b, span, loss, at.operands[1], needed)
         zero = b.make.const(0.0)
         return None if inner is None else b.make("where", at.operands[0], inner, zero)
-    if at.op not in VIEWS:
+    record = op_of(at)
+    if not record.is_("view") or record.is_("copies") or is_stop(at):
         return None
     whole = _by(b, span, loss, at.operands[0], needed)
     return None if whole is None else b.make(at.op, whole, **at.attrs)
@@ -327,15 +327,7 @@ LAZY = {
     "examples": emit_functions.examples,
 }
 EAGER: dict[str, Callable[..., Any]] = {
-    "exp": _pointwise("exp", math.exp),
-    "log": _pointwise("log", math.log),
-    "sqrt": _pointwise("sqrt", math.sqrt),
-    "tanh": _pointwise("tanh", math.tanh),
-    "sin": _pointwise("sin", math.sin),
-    "cos": _pointwise("cos", math.cos),
-    "abs": _pointwise("abs", abs),
-    "floor": _pointwise("floor", math.floor),
-    "sign": _pointwise("sign", _sign),
+    **{name: _pointwise(name) for name, op in OPS.items() if op.is_("function")},
     "onehot": shape_functions.onehot,
     "zeros": shape_functions.filled(0.0),
     "ones": shape_functions.filled(1.0),

@@ -24,6 +24,7 @@ from dln.compiler.frontend.context.values import (
 from dln.compiler.frontend.data.datasets import bind_fields, on_part
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.sizes import Size
+from dln.compiler.ir.structure import is_clock
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Note, Span
 
@@ -129,7 +130,7 @@ def _curves(b: Build, arg: s.Arg, scope: Scope) -> Iterator[tuple[str, Node, Spa
 def _is_several(value: Value) -> bool:
     """Whether a list is one of curves (vectors, watches), not of the numbers of one curve."""
     nodes = [v for v in value if isinstance(v, Node)] if isinstance(value, list) else []
-    return any(n.type.shape or n.op == "clock" for n in nodes)
+    return any(n.type.shape or is_clock(n) for n in nodes)
 
 
 def tiles(b: Build, span: Span, x: Value, h: Value, w: Value) -> Node:

@@ -28,6 +28,7 @@ from dln.compiler.frontend.expressions import phase_queries
 from dln.compiler.frontend.instances import instances
 from dln.compiler.frontend.tensors import affine_index, axes
 from dln.compiler.ir.graph import Node
+from dln.compiler.ir.structure import is_clock
 from dln.compiler.ir.tensor_type import TIME
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Span
@@ -89,7 +90,7 @@ def _index(b: Build, expr: s.Index, scope: Scope) -> Value:
         b.fail("E328", f"{describe(body)} is not indexed", expr.span)
     if not isinstance(body, Node):
         b.fail("E328", f"{describe(body)} cannot be indexed", expr.span)
-    if body.op == "clock" and len(expr.indices) == 1:
+    if is_clock(body) and len(expr.indices) == 1:
         return _report(b, body, expr, scope)
     return _tensor_index(b, body, expr, scope)
 

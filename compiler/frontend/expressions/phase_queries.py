@@ -14,6 +14,7 @@ from dln.compiler.frontend.instances.owning import owned
 from dln.compiler.frontend.scan.equations import substituted
 from dln.compiler.frontend.tensors import reductions
 from dln.compiler.ir.graph import Node, ancestors
+from dln.compiler.ir.structure import is_state
 from dln.compiler.ir.tensor_type import TensorType
 from dln.compiler.model import Phase, Probe, Watching
 from dln.grammar import syntax as s
@@ -146,7 +147,7 @@ def _gradient(b: Build, phase: str, expr: s.Expr, scope: Scope) -> Node:
 def _at_first(b: Build, phase: Phase, node: Node, span: Span) -> Node:
     """A value of an update, as it is in the first one: with the first values of what optimisers
     and scans keep. What the phase keeps row by row is known of its first minibatch."""
-    held = [n for n in ancestors([node]) if n.op == "state" and n["path"] not in phase.kept]
+    held = [n for n in ancestors([node]) if is_state(n) and n["path"] not in phase.kept]
     estimated = {e.path: e.span for e in phase.estimates}
     for n in held:
         if n["path"] in estimated:

@@ -24,6 +24,7 @@ from dln.compiler.frontend.scan.equations import bind_statements, substituted
 from dln.compiler.frontend.tensors.pairing import refuse_pairs
 from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.sizes import Size
+from dln.compiler.ir.structure import in_step
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Span
 
@@ -97,7 +98,7 @@ def latest(b: Build, made: Instance, span: Span) -> Scope | None:
         now = b.frame.params
         to = {last.params.get(path, b.params[path].node): node for path, node in now.items()}
         ports = [(substituted(b, node, to), span) for node in last.ports]
-        inner = any(n.op in ("at", "slot") for n in ancestors(node for node, _ in ports))
+        inner = any(map(in_step, ancestors(node for node, _ in ports)))
         if not inner:  # of a scan, which works its steps out itself
             apply_instance(b, made, ports, span)
     return made.bodies.get(b.frame) or made.last

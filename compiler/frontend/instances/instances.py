@@ -29,6 +29,7 @@ from dln.compiler.frontend.tensors import mask_tables
 from dln.compiler.ir import masks
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.sizes import Conflict, Reason, Size
+from dln.compiler.ir.structure import is_param
 from dln.compiler.ir.tensor_type import TensorType
 from dln.compiler.model import Parameter
 from dln.grammar import syntax as s
@@ -221,7 +222,7 @@ def _tie_notes(
 ) -> tuple[Note, ...]:
     """What fixed both shapes: the instance that owns the one, the ports of the other."""
     notes: list[Note] = []
-    owner = b.owners.get(node["path"]) if node.op == "param" else None
+    owner = b.owners.get(node["path"]) if is_param(node) else None
     if owner is not None and owner.span.source is span.source:
         text = f"{broadcasting.short(span.text)} is {b.shown(node.type)}: {_facts(b, owner)}"
         notes.append(Note(owner.span, text))

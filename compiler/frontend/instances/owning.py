@@ -23,6 +23,7 @@ from dln.compiler.frontend.context.values import (
 )
 from dln.compiler.frontend.instances.instances import made_in
 from dln.compiler.ir.graph import Node
+from dln.compiler.ir.structure import is_param, is_stop
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Span
 
@@ -31,7 +32,7 @@ def owned_by(b: Build, expr: s.Expr, scope: Scope) -> list[str]:
     """The paths of the parameters that an expression stands for; `net.h` means the instance that
     the equation h made."""
     value = b.evaluate(expr, scope)
-    made = made_in(b, expr, scope) if isinstance(value, Node) and value.op != "param" else None
+    made = made_in(b, expr, scope) if isinstance(value, Node) and not is_param(value) else None
     return owned(b, made or value, expr.span)
 
 
@@ -125,17 +126,17 @@ def _used(b: Build, outputs: Iterable[Value], inputs: Iterable[Value]) -> list[s
         if node in seen:
             continue
         seen.add(node)
-        path = _path_of(b, node) if node.op in ("param", "stop") else None
+        path = _path_of(b, node)
         if path is not None:
             found.add(path)
-        elif node.op != "stop":
+        elif not is_stop(node):
             front.extend(node.operands)
     return [path for path in b.params if path in found]
 
 
 def _path_of(b: Build, node: Node) -> str | None:
     """The path of the parameter that a node is, as it was or as a step has left it."""
-    path = node.attrs.get("path") if node.op in ("param", "stop") else None
+    path = node.attrs.get("path") if is_param(node) or is_stop(node) else None
     return path if path in b.params else None
 
 

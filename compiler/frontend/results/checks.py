@@ -23,6 +23,7 @@ from dln.compiler.frontend.scan.equations import bind_statements, unrolled
 from dln.compiler.frontend.training.phase_scope import flat, phase_name
 from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.sizes import Conflict, Reason
+from dln.compiler.ir.structure import is_clock, is_input
 from dln.compiler.model import Checking, Expectation, Sweeping
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import DlnError, Note, Span
@@ -151,7 +152,7 @@ def expectation(b: Build, st: s.Expect, scope: Scope) -> Expectation:
 
 def no_data(b: Build, node: Node, span: Span, who: str) -> None:
     """What stands outside every phase has no minibatch to be worked out on."""
-    given = [n for n in ancestors([node]) if n.op == "input" and n["name"] not in b.probes]
+    given = [n for n in ancestors([node]) if is_input(n) and n["name"] not in b.probes]
     if given:
         ask = (
             f"{next(iter(b.phases))}.after({broadcasting.whole_text(span.text)})"
@@ -193,9 +194,9 @@ def phases_of(b: Build, nodes: Sequence[Node]) -> tuple[str, ...]:
     """The phases whose results some nodes need."""
     found: dict[str, None] = {}
     for n in ancestors(nodes):
-        if n.op == "clock" and "." in n["name"]:
+        if is_clock(n) and "." in n["name"]:
             found[_phase_in(b, n["name"])] = None
-        elif n.op == "input" and n["name"] in b.probes:
+        elif is_input(n) and n["name"] in b.probes:
             found[b.probes[n["name"]].phase] = None
     return tuple(found)
 

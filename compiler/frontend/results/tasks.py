@@ -16,6 +16,7 @@ from dln.compiler.frontend.results.checks import no_data, phases_of
 from dln.compiler.frontend.scan.equations import bind_statements, unrolled
 from dln.compiler.frontend.training import phase_clauses
 from dln.compiler.ir.graph import Node
+from dln.compiler.ir.structure import is_clock
 from dln.compiler.model import Emission, EmittedPart, On, Tasking
 from dln.grammar import syntax as s
 
@@ -155,7 +156,7 @@ def _axis(node: Node) -> str:
 
 def _watch(b: Build, node: Node) -> tuple[str, str] | None:
     """`sse.error`, where a number is the last value of a watch, and the unit that it goes by."""
-    if node.op != "clock" or not (phase := phases_of(b, [node])):
+    if not is_clock(node) or not (phase := phases_of(b, [node])):
         return None
     for w in b.phases[phase[0]].watches:
         if node["name"] == f"{phase[0]}.{w.name}":

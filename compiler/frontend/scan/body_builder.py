@@ -7,8 +7,10 @@ from typing import Any
 
 from dln.compiler.frontend.context.build_context import Build
 from dln.compiler.ir.graph import Graph, Node, ancestors
+from dln.compiler.ir.op import op_of
 from dln.compiler.ir.ops.loop import Body, slot
 from dln.compiler.ir.sizes import Size
+from dln.compiler.ir.structure import is_const, is_draw, is_element, is_scan, is_spread
 from dln.compiler.ir.tensor_type import TIME, TensorType
 
 
@@ -32,12 +34,12 @@ class BodyMaker:
         for node in ancestors([wanted]):
             if node in self.to or node in self.inside:
                 continue
-            if node.op == "at" and node["loop"] == self.number:
+            if is_element(node) and node["loop"] == self.number:
                 self.inside.add(node)
                 self.to[node] = self._slot(self.rows, node.operands[0], node.type, "rows", node)
             elif any(o in self.inside for o in node.operands) or self._drawn_here(node):
                 self.inside.add(node)
-                assert node.op != "scan", "written out by inner.py"
+                assert not is_scan(node), "written out by inner.py"
                 operands = tuple(self._operand(o) for o in node.operands)
                 self.to[node] = self.graph.add(
                     node.op, operands, self._named(node.type), **self._attrs(node)
@@ -47,7 +49,7 @@ class BodyMaker:
 
     def _drawn_here(self, node: Node) -> bool:
         """Whether a draw is one of the step, so that each step draws anew."""
-        owner = self.b.drawn.get(node) if node.op == "draw" else None
+        owner = self.b.drawn.get(node) if is_draw(node) else None
         return owner is not None and owner.number == self.number
 
     def _operand(self, node: Node) -> Node:
@@ -97,7 +99,7 @@ class BodyMaker:
 
 
 def _constant(node: Node) -> bool:
-    """Whether a node is a constant, or one spread or with a sign."""
-    if node.op in ("broadcast", "neg", "asserted"):
+    """Whether a node is a constant, or worked out from one, number by number."""
+    if len(node.operands) == 1 and (op_of(node).is_("pointwise") or is_spread(node)):
         return _constant(node.operands[0])
-    return node.op == "const"
+    return is_const(node)

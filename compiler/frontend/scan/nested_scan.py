@@ -17,6 +17,7 @@ from dln.compiler.frontend.scan.scan_step import Attempt
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.ops.loop import body_of, row_type
 from dln.compiler.ir.sizes import Size
+from dln.compiler.ir.structure import is_draw
 from dln.compiler.ir.tensor_type import TIME
 from dln.grammar.diagnostics import Span
 
@@ -43,7 +44,7 @@ def settled(loop: Loop, outer: Attempt) -> dict[str, Node]:
 def _draws(attempt: Attempt) -> bool:
     """Whether the steps of a loop draw, which they shall do anew in each step around it."""
     assert attempt.scan is not None
-    return any(n.op == "draw" for n in body_of(attempt.scan).graph.topological())
+    return any(map(is_draw, body_of(attempt.scan).graph.topological()))
 
 
 def _few(loop: Loop, number: Size) -> int:

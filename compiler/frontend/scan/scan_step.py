@@ -15,6 +15,7 @@ from dln.compiler.frontend.scan.step_memory import Key, recall, remember
 from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.ops.loop import Body, item, row_type, slot
 from dln.compiler.ir.sizes import Conflict, Reason, Size
+from dln.compiler.ir.structure import is_draw, is_element
 from dln.compiler.ir.tensor_type import TIME, TensorType, fits
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Span
@@ -73,8 +74,8 @@ class Attempt:
         own = {*self.slots.values(), *(held for held, _ in self.memory.values())}
         return any(
             n in own
-            or (n.op == "at" and n["loop"] == self.number)
-            or (n.op == "draw" and self.b.drawn.get(n) is self)
+            or (is_element(n) and n["loop"] == self.number)
+            or (is_draw(n) and self.b.drawn.get(n) is self)
             for n in ancestors(nodes)
         )
 

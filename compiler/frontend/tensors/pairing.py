@@ -13,6 +13,7 @@ from dln.compiler.frontend.context.broadcasting import short
 from dln.compiler.frontend.context.build_context import Build
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.sizes import Size
+from dln.compiler.ir.structure import is_input
 from dln.compiler.ir.tensor_type import TIME
 from dln.grammar.diagnostics import Note, Span
 
@@ -46,7 +47,7 @@ def _refuse(b: Build, x: Node, y: Node, many: Size, spans: tuple[Span, Span]) ->
     pairs = ""
     if steps.value is not None and entries.value is not None:
         pairs = f": {steps.value * entries.value} pairs"
-    name = y["name"] if y.op == "input" else short(places[1].text)
+    name = y["name"] if is_input(y) else short(places[1].text)
     notes = () if places[0] == places[1] else (Note(places[0], f"runs over time, {steps} steps"),)
     b.fail(
         "E222",

@@ -10,6 +10,7 @@ from dln.compiler.frontend.context.build_context import Build
 from dln.compiler.frontend.context.values import Value
 from dln.compiler.frontend.tensors.pairing import refuse_pairs
 from dln.compiler.ir.graph import Node
+from dln.compiler.ir.structure import is_const
 from dln.compiler.ir.tensor_type import Domain
 from dln.grammar.diagnostics import Span
 
@@ -58,7 +59,7 @@ def _as_class(b: Build, node: Node, of: Domain, span: Span) -> Node:
     """A whole number beside a class: one of its numbers, as no other would ever be equal."""
     if node.type.domain.name == "class":
         return node
-    if node.op == "const" and float(node["value"]).is_integer():
+    if is_const(node) and float(node["value"]).is_integer():
         number = int(node["value"])
         size = None if of.size is None else b.sizes.resolve(of.size).value
         if number < 0 or (size is not None and number >= size):

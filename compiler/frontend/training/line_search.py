@@ -8,13 +8,15 @@ together. A line search needs a function: the loss of the whole set, the same at
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dln.compiler.frontend.context.build_context import Build
 from dln.compiler.frontend.context.static_values import static, whole
 from dln.compiler.frontend.context.values import Builtin, OptimiserUse, Scope
-from dln.compiler.ir.graph import Node, ancestors
+from dln.compiler.ir.graph import Node
+from dln.compiler.ir.ops.loop import everything
+from dln.compiler.ir.structure import is_clock, is_draw, is_input
 from dln.compiler.model import DataSet, Descending
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Note, Span
@@ -133,22 +135,12 @@ def _whole_set(b: Build, st: s.Train, name: str, said: dict[str, Any]) -> None:
 def _function(b: Build, name: str, losses: Iterable[Node], data: DataSet, span: Span) -> None:
     """The loss depends on parameters and data alone: on no draw, and not on the time."""
     for node in everything(losses):
-        drawn = node.op == "draw"
-        if node.op == "input" and node["name"] in data.fields:
+        drawn = is_draw(node)
+        if is_input(node) and node["name"] in data.fields:
             drawn = data.fields[node["name"]].drawn
-        clock = node.op == "clock" and node["name"] in CLOCKS
+        clock = is_clock(node) and node["name"] in CLOCKS
         if drawn or clock:
             what = "draws at random" if drawn else f"depends on {node['name']}"
             notes = tuple(Note(at, "here") for at in b.graph.spans.get(node, ())[:1] if drawn)
             b.fail("E367", f"{name} needs a loss that is the same at every look", span,
                    f"this one {what}", notes, "sgd, or a loss without it")  # fmt: skip
-
-
-def everything(nodes: Iterable[Node]) -> Iterator[Node]:
-    """All that some nodes need, the insides of loops too."""
-    for node in ancestors(nodes):
-        yield node
-        if node.op == "scan":
-            yield from everything(node["body"].nexts)
-        elif node.op == "item":
-            yield from everything([node["value"]])

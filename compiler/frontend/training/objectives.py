@@ -22,6 +22,7 @@ from dln.compiler.frontend.training.optimisers import Updated, optimise, remembe
 from dln.compiler.frontend.training.phase_scope import Collected, bind, flat
 from dln.compiler.ir import masks
 from dln.compiler.ir.graph import Node, ancestors
+from dln.compiler.ir.op import op_of
 from dln.compiler.model import Descending, Line
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Note, Span
@@ -160,7 +161,7 @@ def _still(b: Build, st: s.Minimize, loss: Node, got: Collected) -> Node:
     over the examples also where `total` adds them up."""
     if len(got.objectives) > len(got.lines):
         loss = got.objectives[len(got.lines)]
-    summed = st.total and loss.op == "sum" and "batch" in loss.operands[0].type.running
+    summed = st.total and op_of(loss).is_("moves") and "batch" in loss.operands[0].type.running
     return batch_reduced(b, loss.operands[0], False, st.loss.span) if summed else loss
 
 

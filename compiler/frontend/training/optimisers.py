@@ -15,7 +15,9 @@ from dln.compiler.frontend.context.build_context import Build
 from dln.compiler.frontend.context.static_values import lookup, whole
 from dln.compiler.frontend.context.values import Builtin, OptimiserUse, Scope
 from dln.compiler.ir.graph import Node
+from dln.compiler.ir.op import op_of
 from dln.compiler.ir.sizes import Conflict, Reason
+from dln.compiler.ir.structure import is_derivative, is_state, is_stop, number
 from dln.compiler.ir.tensor_type import TensorType
 from dln.compiler.model import Estimating
 from dln.grammar import syntax as s
@@ -61,7 +63,7 @@ def optimise(
     fixed = {e.path for e in out.estimates}
     for name, path in paths.items():
         new = lookup(b, name, use.span, scope)
-        if path not in fixed or new.op != "state":
+        if path not in fixed or not is_state(new):
             out.states[path] = new
     return out
 
@@ -95,19 +97,13 @@ def remembers(done: Updated) -> bool:
     seen, front = set[Node](), [done.value]
     while front:
         node = front.pop()
-        if node.op == "state" and node["path"] in done.first:
+        if is_state(node) and node["path"] in done.first:
             return True
-        nothing = node.op == "mul" and any(map(_is_zero, node.operands))
-        if not nothing and node.op not in ("grad", "stop"):
+        nothing = op_of(node).is_("bilinear") and any(number(o) == 0 for o in node.operands)
+        if not nothing and not is_derivative(node) and not is_stop(node):
             front += (o for o in node.operands if o not in seen)
         seen.add(node)
     return False
-
-
-def _is_zero(node: Node) -> bool:
-    while node.op in ("broadcast", "asserted", "running"):
-        node = node.operands[0]
-    return node.op == "const" and node["value"] == 0
 
 
 # ---- states that are estimated -----------------------------------------------------------------

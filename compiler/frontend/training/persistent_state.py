@@ -23,6 +23,7 @@ from dln.compiler.frontend.context.values import Scope, Value, describe
 from dln.compiler.frontend.scan.equations import naming, once
 from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.sizes import BATCH_SIZE, Conflict, Reason, Size
+from dln.compiler.ir.structure import is_const, is_input, is_param, is_state
 from dln.compiler.ir.tensor_type import REAL, TensorType, fits
 from dln.compiler.model import Estimating
 from dln.grammar import syntax as s
@@ -79,7 +80,7 @@ def _first(b: Build, st: s.Kept, scope: Scope, path: str) -> Node:
     elif node.type.kind != "index":
         node = broadcasting.quantity(b, node, st.value.span)
     if domain is None:  # a number like 0 is a beginning, and says nothing of what follows
-        domain = REAL if node.op == "const" else node.type.domain
+        domain = REAL if is_const(node) else node.type.domain
     like = TensorType((BATCH_SIZE, *dims), RUNNING, node.type.kind, domain)
     return _in_rows(b, node, like, st.value.span, st.target.name, st.target.span)
 
@@ -95,7 +96,7 @@ def _begins(b: Build, st: s.Kept, scope: Scope, path: str, dims: tuple[Size, ...
         remedy = f"state {st.target.span.text} = {broadcasting.whole_text(span.text)}"
         b.fail("E343", "what stands after ~ is drawn", span, "is no draw", remedy=remedy)
     node = broadcasting.as_tensor(b, value, span, "a first value")
-    given = [n for n in ancestors([node]) if n.op == "input"]
+    given = [n for n in ancestors([node]) if is_input(n)]
     if given:
         label, remedy = f"depends on the data {given[0]['name']}", "begin with a number or a draw"
         b.fail("E401", f"{name} begins before there is a minibatch", span, label, remedy=remedy)
@@ -135,7 +136,7 @@ def _fit(b: Build, node: Node, like: TensorType, span: Span, name: str, at: Span
 def refuse(b: Build, node: Node, span: Span, who: str) -> None:
     """What is not worked out in an update, on the phase's own minibatch, can use no state."""
     for n in ancestors([node]):
-        if n.op == "state" and n.type.running:
+        if is_state(n) and n.type.running:
             notes = tuple(Note(p, "is a state of the phase") for p in b.graph.spans[n][:1])
             name = n["path"].rpartition(".")[2]
             b.fail("E400", f"{who} cannot use {name}", span, "uses it", notes)
@@ -144,7 +145,7 @@ def refuse(b: Build, node: Node, span: Span, who: str) -> None:
 def assign(b: Build, st: s.SetTo, scope: Scope) -> None:
     """`chain := e`: what is kept after the update."""
     held, kept = lookup(b, st.name, word(st.span, st.name), scope), b.frame.kept
-    if not isinstance(held, Node) or held.op != "state" or held["path"] not in kept.first:
+    if not isinstance(held, Node) or not is_state(held) or held["path"] not in kept.first:
         b.fail("E402", ":= sets a state of the phase", word(st.span, st.name),
                f"is {_described(held)}", remedy=_instead(st, held))  # fmt: skip
     path, like = held["path"], held.type
@@ -179,15 +180,17 @@ def _in_domain(b: Build, node: Node, like: TensorType, st: s.SetTo, declared: Sp
 
 
 def _described(value: Value) -> str:
-    param = isinstance(value, Node) and value.op == "param"
+    param = isinstance(value, Node) and is_param(value)
     return "a parameter" if param else describe(value)
 
 
 def _instead(st: s.SetTo, value: Value) -> str:
     """What someone may have meant who sets what is no state."""
-    text, op = broadcasting.short(st.value.span.text), value.op if isinstance(value, Node) else ""
-    by_op = {"param": f"update {st.name} += ...", "input": "a state has a name of its own"}
-    return by_op.get(op, f"state {st.name} = 0, or {st.name} = {text}")
+    if isinstance(value, Node) and is_param(value):
+        return f"update {st.name} += ..."
+    if isinstance(value, Node) and is_input(value):
+        return "a state has a name of its own"
+    return f"state {st.name} = 0, or {st.name} = {broadcasting.short(st.value.span.text)}"
 
 
 def complete(b: Build, kept: Kept) -> None:
@@ -204,7 +207,7 @@ def estimated(b: Build, estimates: Iterable[Estimating]) -> None:
     """What is estimated on other examples than the minibatch cannot use a state."""
     for e in estimates:
         for node in ancestors([e.value]):
-            if node.op == "state" and node.type.running:
+            if is_state(node) and node.type.running:
                 name = node["path"].rpartition(".")[2]
                 b.fail("E405", f"{name} goes with the minibatch, curvature does not",
                        b.graph.spans[node][0], "the loss uses this state",

@@ -15,6 +15,7 @@ from dln.compiler.frontend.scan.equations import bind_statements
 from dln.compiler.frontend.training import persistent_state
 from dln.compiler.frontend.training.optimisers import Updated
 from dln.compiler.ir.graph import Node, ancestors
+from dln.compiler.ir.structure import is_input
 from dln.compiler.model import DataSet, Descending, Estimating, Keeping, Line, Starting, Watching
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Span
@@ -72,7 +73,7 @@ def bind(b: Build, body: Sequence[Any], scope: Scope) -> None:
 
 def fields(outputs: Sequence[Node]) -> tuple[str, ...]:
     """The inputs that some nodes need, in order of use."""
-    return tuple(n["name"] for n in ancestors(outputs) if n.op == "input")
+    return tuple(n["name"] for n in ancestors(outputs) if is_input(n))
 
 
 def flat(b: Build, body: Sequence[Any], scope: Scope) -> Any:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from dln.compiler.frontend.context.build_context import Build
 from dln.compiler.ir.graph import Node
+from dln.compiler.ir.structure import is_param, is_stop
 from dln.compiler.model import Phase
 from dln.grammar.diagnostics import Note, Problem, Span
 
@@ -51,10 +52,10 @@ def uses(values: Iterable[Node]) -> list[str]:
     found, seen, front = dict[str, None](), set[Node](), list(values)
     while front:
         node = front.pop()
-        if node in seen or node.op == "stop":
+        if node in seen or is_stop(node):
             continue
         seen.add(node)
-        if node.op == "param":
+        if is_param(node):
             found[node["path"]] = None
         front.extend(node.operands)
     return list(found)

@@ -19,6 +19,7 @@ from dln.compiler.frontend.training.phase_scope import Collected, clocks, fields
 from dln.compiler.frontend.training.stream_state import Carry
 from dln.compiler.ir import masks
 from dln.compiler.ir.graph import Node, ancestors
+from dln.compiler.ir.structure import is_input
 from dln.compiler.model import Keeping, On, Starting, Watching
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Note
@@ -115,7 +116,7 @@ def closing(b: Build, st: Any, scope: Scope, name: str, got: Collected) -> None:
 def _refuse_fields(b: Build, value: Node, st: s.Start) -> None:
     """When a phase begins there is no minibatch yet: a field of it would be read as empty."""
     for node in ancestors([value]):
-        if node.op == "input":
+        if is_input(node):
             text = f"{st.target.span.text} starts before there is a minibatch"
             b.fail("E401", text, st.value.span, f"depends on the data {node['name']}",
                    remedy="a field of the whole set, as mnist.x")  # fmt: skip

@@ -341,7 +341,7 @@ register(
         gradient,
         MappingProxyType({"array": spell}),
         flops=flops,
-        facts=frozenset({"grows"}),
+        facts=frozenset({"bilinear", "grows", "product"}),
         formula="{0} @ {1}",
         examples=cases,
         curve=c_contract,

@@ -149,6 +149,11 @@ def softplus(site: Site, a: Array) -> Array:
     return np.where(s > 0, a, 0.0) + np.log1p(np.exp(-s * a))
 
 
+def sign(x: float) -> float:
+    """Of a plain number: -1, 0 or 1."""
+    return float((x > 0) - (x < 0))
+
+
 def by_numpy(name: str) -> Callable[..., Array]:
     return lambda site, *arrays: getattr(site.np, name)(*arrays)
 

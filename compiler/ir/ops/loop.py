@@ -10,7 +10,7 @@ Only the front-end makes `at`, the element of a sequence at the step at hand.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -194,6 +194,16 @@ def requested(nodes: Sequence[Node]) -> dict[Node, list[Node]]:
         if n.op == "item":
             found.setdefault(n.operands[0], {})[n["value"]] = None
     return {loop: list(values) for loop, values in found.items()}
+
+
+def everything(nodes: Iterable[Node]) -> Iterator[Node]:
+    """All that some nodes need, the steps of loops too."""
+    for node in ancestors(nodes):
+        yield node
+        if node.op == "scan":
+            yield from everything(node["body"].nexts)
+        elif node.op == "item":
+            yield from everything([node["value"]])
 
 
 def outputs_of(body: Body, values: Sequence[Node]) -> dict[str, Node]:

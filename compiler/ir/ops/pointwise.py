@@ -11,6 +11,8 @@ comparisons are flat.
 
 from __future__ import annotations
 
+import math
+import operator as op
 from typing import Any
 
 from dln.compiler.ir.op import no_gradient, register
@@ -33,6 +35,7 @@ from dln.compiler.ir.ops.elementwise import (
     root,
     side,
     sigmoid,
+    sign,
     softplus,
     squared,
     stop_type,
@@ -95,28 +98,29 @@ AWAY = one(ABOVE, real(domain=POSITIVE))  # logarithms, roots, reciprocals: away
 # The tables below read best with a row to a line or two.
 # fmt: off
 register(
-    function("neg", unary(lambda m, x, y, bar: m.neg(bar)), "(-{0})", "negative", formula="-{0}"),
+    function("neg", unary(lambda m, x, y, bar: m.neg(bar)), "(-{0})", "negative", formula="-{0}",
+             number=op.neg),
     function("exp", unary(lambda m, x, y, bar: m.mul(bar, y)), "math.exp({0})",
-             narrow=always(POSITIVE), curve=c_exp, **GROWS),
+             user=math.exp, narrow=always(POSITIVE), curve=c_exp, **GROWS),
     function("log", unary(lambda m, x, y, bar: m.div(bar, x)), "math.log({0})", examples=AWAY,
-             curve=c_log, refuge=(0, 1.0)),
+             user=math.log, curve=c_log, refuge=(0, 1.0)),
     function("log1p", unary(lambda m, x, y, bar: m.div(bar, m.add(m.const(1.0), x))),
              "math.log1p({0})", examples=AWAY, curve=c_log1p, refuge=(0, 0.0)),
     function("expm1", unary(lambda m, x, y, bar: m.mul(bar, m.add(m.const(1.0), y))),
              "math.expm1({0})", curve=c_expm1, **GROWS),
     function("sqrt", unary(lambda m, x, y, bar: m.div(m.scale(bar, 0.5), y)),
-             "math.sqrt({0})", narrow=root, examples=AWAY, curve=c_sqrt,
+             "math.sqrt({0})", narrow=root, examples=AWAY, curve=c_sqrt, user=math.sqrt,
              refuge=(0, 1.0)),
     # What `norm` takes of a sum of squares: a root whose slope at 0 is 0.
     function("distance", unary(lambda m, x, y, bar: m.div(m.scale(bar, 0.5), away(m, y, y))),
              "math.sqrt({0})", "sqrt", narrow=root, examples=AWAY, formula="sqrt({0})",
              curve=c_distance),
     function("tanh", unary(lambda m, x, y, bar: m.mul(bar, m.sub(m.const(1.0), m("square", y)))),
-             "math.tanh({0})", facts=SQUASHES),
+             "math.tanh({0})", facts=SQUASHES, user=math.tanh),
     function("sin", unary(lambda m, x, y, bar: m.mul(bar, m("cos", x))), "math.sin({0})",
-             facts=SQUASHES),
+             facts=SQUASHES, user=math.sin),
     function("cos", unary(lambda m, x, y, bar: m.neg(m.mul(bar, m("sin", x)))),
-             "math.cos({0})", facts=SQUASHES),
+             "math.cos({0})", facts=SQUASHES, user=math.cos),
     function("square", unary(lambda m, x, y, bar: m.mul(bar, m.scale(x, 2.0))),
              "({0} * {0})", narrow=squared, formula="{0}^2", curve=c_square,
              **GROWS),
@@ -124,11 +128,11 @@ register(
              "(1.0 / {0})", narrow=root, examples=AWAY, formula="1 / {0}", curve=c_reciprocal,
              refuge=(0, 1.0)),
     function("abs", unary(lambda m, x, y, bar: m.mul(bar, m("sign", x))), "abs({0})", "absolute",
-             narrow=squared, smooth=False, evaluate=lambda site, a: side(site.np, a) * a),
+             narrow=squared, smooth=False, evaluate=lambda site, a: side(site.np, a) * a, user=abs),
     function("sign", no_gradient, "float(({0} > 0) - ({0} < 0))",
-             smooth=False, evaluate=on_reals("sign")),
+             smooth=False, evaluate=on_reals("sign"), user=sign),
     function("floor", no_gradient, "float(math.floor({0}))",
-             smooth=False, evaluate=on_reals("floor")),
+             smooth=False, evaluate=on_reals("floor"), user=math.floor),
     function("sigmoid",
              unary(lambda m, x, y, bar: m.mul(bar, m.mul(y, m.sub(m.const(1.0), y)))),
              "(0.5 * math.tanh(0.5 * {0}) + 0.5)",
@@ -140,18 +144,19 @@ register(
 
 register(
     operator("add", "add", "+", lambda m, node, bar: (bar, bar), total,
-             facts=("commutative", "grows"), refuge=(None, 0.0)),
+             facts=("commutative", "grows"), refuge=(None, 0.0), number=op.add),
     operator("sub", "subtract", "-", lambda m, node, bar: (bar, m.neg(bar)), facts=("grows",),
-             refuge=(None, 0.0)),
+             refuge=(None, 0.0), number=op.sub),
     operator("mul", "multiply", "*",
              lambda m, node, bar: (m.mul(bar, node.operands[1]), m.mul(bar, node.operands[0])),
-             product, facts=("commutative", "grows"), refuge=(None, 0.0)),
+             product, facts=("bilinear", "commutative", "grows", "product"), refuge=(None, 0.0),
+             number=op.mul),
     operator("div", "divide", "/", d_div, total,
              two((real(2, 3), ABOVE), (real(), ABOVE), (RUNNING, real(domain=POSITIVE))),
-             curve=c_div, refuge=(1, 1.0)),
+             facts=("product",), curve=c_div, refuge=(1, 1.0), number=op.truediv),
     operator("pow", "power", "^", d_pow, root,
              two((ABOVE, real(2, 3)), (ABOVE, real()), (real(domain=POSITIVE), real(3))),
-             host="({0} ** {1})", curve=c_pow, refuge=(0, 1.0)),
+             host="({0} ** {1})", facts=("product",), curve=c_pow, refuge=(0, 1.0)),
     operator("maximum", "maximum", "", d_choice("gt"), upper, smooth=False,
              host="max({0}, {1})", formula="max({0}, {1})", facts=("commutative",),
              evaluate=lambda site, a, b: site.np.where(a.real > b.real, a, b)),
@@ -182,9 +187,9 @@ register(
         lambda: [((truth(2, 3),), {"kind": "real"}), ((index(3, size=4),), {"kind": "real"})],
         '{xp}.copyto({out}, {0}, casting="unsafe")', "float({0})", "{0}", facts=()),
     row("stop", 1, stop_type, lambda site, a: a.real.astype(site.real), no_gradient, one(),
-        "{0}", "{0}", "stop({0})", ("view",), smooth=False, flops=lambda node: 0),
+        "{0}", "{0}", "stop({0})", ("view", "identity"), smooth=False, flops=lambda node: 0),
     row("asserted", 1, asserted_type, lambda site, a: a,
         lambda m, node, bar: (bar,), lambda: [((real(3),), {"domain": PROB})],
-        "{0}", "{0}", "{0} as {domain}", ("view",), flops=lambda node: 0),
+        "{0}", "{0}", "{0} as {domain}", ("view", "identity"), flops=lambda node: 0),
 )
 # fmt: on

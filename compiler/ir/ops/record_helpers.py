@@ -87,11 +87,17 @@ def function(
     np_name: str = "",
     narrow: Narrow = REALS,
     examples: Examples | None = None,
+    facts: Iterable[str] = ("inplace",),
+    user: Callable[[float], float] | None = None,
     **given: Any,
 ) -> Op:
-    """A function of one real number that NumPy has."""
+    """A function of one real number that NumPy has. Users write it where `user` says what it is of
+    a plain number."""
     np_name = np_name or name
+    if user is not None:
+        facts, given = (*facts, "function"), {"number": user, **given}
     rest: dict[str, Any] = {
+        "facts": facts,
         "evaluate": by_numpy(np_name),
         "array": ufunc(np_name, 1),
         "host": host,

@@ -98,14 +98,15 @@ COUNTED = "{xp}.arange(2**{units})[:, None] // 2**{xp}.arange({units}) % 2"
 X = real(4, 3, running=("batch",))
 
 register(
-    source("input", given, {"name": "x", "type": X}, formula="{name}"),
-    source("whole", given, {"name": "d.all.x", "type": real(5, 3)}, formula="{name}"),
-    source("param", given, {"path": "net.W", "type": real(3, 2)}, formula="{path}"),
-    source("state", given, {"path": "net.v", "type": real(3, 2)}, formula="{path}"),
+    source("input", given, {"name": "x", "type": X}, key="name", formula="{name}"),
+    source("whole", given, {"name": "d.all.x", "type": real(5, 3)}, key="name", formula="{name}"),
+    source("param", given, {"path": "net.W", "type": real(3, 2)}, key="path", formula="{path}"),
+    source("state", given, {"path": "net.v", "type": real(3, 2)}, key="path", formula="{path}"),
     source(
         "clock",
         fixed(scalar("real", POSITIVE)),
         {"name": "epoch"},
+        key="name",
         spell=MappingProxyType({"host": Spelling("{name}")}),
         formula="{name}",
         facts={"host"},

@@ -310,7 +310,7 @@ register(
         d_window,
         MappingProxyType({"array": spell_window}),
         flops=lambda node: 0,
-        facts=frozenset({"view"}),
+        facts=frozenset({"view", "copies"}),
         formula="window({0})",
         examples=windows,
     ),

@@ -1,0 +1,80 @@
+"""What the graph's own grammar is made of: one question for each operation that is part of it.
+
+Sources, loops, choices and what only says something of a value are met everywhere, and asked for
+here. Of all other operations one asks what is true of them: the facts and rules of their record
+(`op_of`). What an operation is called is then said in `ops/`, and by the rules that rewrite it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+from dln.compiler.ir.graph import Node
+from dln.compiler.ir.op import op_of
+
+Question: TypeAlias = Callable[[Node], bool]
+
+
+def _called(*ops: str) -> Question:
+    return lambda node: node.op in ops
+
+
+# ---- sources -----------------------------------------------------------------------------------
+
+is_const = _called("const")  # a number, or a tensor of numbers, that the spec or a pass has said
+is_input = _called("input")  # what a caller gives: a field of the minibatch, a symbol
+is_full_data = _called("whole")  # a field of all examples of a data set
+is_param = _called("param")
+is_state = _called("state")  # what is kept from update to update
+is_clock = _called("clock")  # a number of the run: epoch, update, a report
+is_size = _called("size")  # a size that is known when the program runs, as a number
+is_draw = _called("draw")
+
+# ---- loops -------------------------------------------------------------------------------------
+
+is_scan = _called("scan")
+is_item = _called("item")  # the sequence of what a node of a scan's body has been
+is_slot = _called("slot")  # a source of a body
+is_left = _called("left")  # the array that a lowered loop fills
+is_element = _called("at")  # the element of a sequence at the step at hand
+in_step = _called("at", "slot")  # what has a value in a step of a loop only
+
+# ---- what other nodes are arranged by ----------------------------------------------------------
+
+is_choice = _called("where")  # one of two values by a test, element by element
+is_spread = _called("broadcast")
+is_contraction = _called("contract")  # a sum of products, over axes that carry labels
+is_stop = _called("stop")
+is_derivative = _called("grad", "curvature")  # of operand 0 by operand 1; `differentiate` writes it
+
+
+def is_named(node: Node) -> bool:
+    """Whether a value comes from outside of the graph, by a name."""
+    return bool(op_of(node).key)
+
+
+def bare(node: Node) -> Node:
+    """The value itself, of one that is spread over a shape or of which something is only said."""
+    while is_spread(node) or op_of(node).is_("identity"):
+        node = node.operands[0]
+    return node
+
+
+def number(node: Node) -> float | None:
+    """The number that a node is everywhere, worked out from constants; None where it is none."""
+    if is_const(node):
+        return float(node["value"]) if isinstance(node["value"], int | float) else None
+    if is_spread(node) or op_of(node).is_("identity"):
+        return number(node.operands[0])
+    rule, parts = op_of(node).number, list[float]()
+    for operand in node.operands if rule is not None else ():
+        if (part := number(operand)) is None:
+            return None  # at once: what is read by many is not looked at again and again
+        parts.append(part)
+    if rule is None:
+        return None
+    try:
+        return rule(*parts)
+    except (ArithmeticError, ValueError):
+        return None
