@@ -32,10 +32,14 @@ if TYPE_CHECKING:
 LIBRARIES = ("std", "lstms", "mnist", "mnist32", "shakespeare")
 
 
+def specs_folder() -> Path:
+    """Where the shipped specs are."""
+    return Path(str(files("dln").joinpath("specs")))
+
+
 def shipped() -> dict[str, Path]:
     """The shipped specs by name, libraries included."""
-    folder = Path(str(files("dln").joinpath("specs")))
-    return {p.stem: p for p in sorted(folder.glob("*.dln"))}
+    return {p.stem: p for p in sorted(specs_folder().glob("*.dln"))}
 
 
 def find(name: str) -> Path:

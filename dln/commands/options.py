@@ -1,39 +1,23 @@
-"""The options that commands share, and how their words become values."""
+"""What commands share: their options, how the words become values, and the spec that is meant."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import click
 
+from dln.flags import Flags, read_flags
+from dln.grammar.diagnostics import Fault
+from dln.printing.terminal import Terminal
+from dln.printing.tracing import trace
+from dln.settings import Settings
+from dln.spec import Compiled, Spec, find, from_source, read
+
 Command = TypeVar("Command", bound=Callable[..., Any])
-PHASE_SEED = 0
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 NAME = re.compile(r"[A-Za-z_]\w*")
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What the options of a command say."""
-
-    constants: Mapping[str, object] = field(default_factory=dict)
-    data: Mapping[str, str] = field(default_factory=dict)
-    backend: str = "numpy"
-    dtype: str | None = None
-    threads: int | None = None
-    seed: int = PHASE_SEED
-    epochs: int | None = None
-    limit: int | None = None
-    phase: str | None = None
-    slow: bool = False
-    out: str | None = None
-    resume: str | None = None
-    jobs: int | None = None
-    asked: frozenset[str] = frozenset()
-    """The names of those that were given."""
 
 
 # ---- words to values ---------------------------------------------------------------------------
@@ -115,6 +99,18 @@ def target_options(command: Command) -> Command:
     )(command)
 
 
+def program_option(command: Command) -> Command:
+    """`--program`, for commands that print programs."""
+    return click.option(
+        "--program", metavar="NAME", help="Only this program, for instance step:sse."
+    )(command)
+
+
+def phase_option(command: Command) -> Command:
+    """`--phase`, for commands that look at phases one by one."""
+    return click.option("--phase", metavar="NAME", help="Only this phase.")(command)
+
+
 def device_options(command: Command) -> Command:
     """`--seed` and `--threads`, for commands that run programs."""
     command = click.option(
@@ -145,9 +141,35 @@ def jobs_option(command: Command) -> Command:
     )(command)
 
 
-def settings_of(given: Mapping[str, Any], target: str) -> Settings:
-    """The settings of a command from its options; `target` is the backend where none is given."""
+# ---- what a command is given -------------------------------------------------------------------
+
+
+def flags() -> Flags:
+    """The environment's flags. Raises DlnError E012."""
+    try:
+        return read_flags()
+    except Fault as fault:
+        raise fault.at(None) from None
+
+
+def settings(terminal: Terminal, given: Mapping[str, Any]) -> Settings:
+    """The settings of a command from its options; `--json` and `--quiet` go to the terminal."""
+    terminal.json, terminal.quiet = given["json"], given["quiet"]
     known = {k: v for k, v in given.items() if k in Settings.__dataclass_fields__}
     chosen = {k: v for k, v in known.items() if v is not None}
     asked = frozenset(k for k, v in chosen.items() if v is not False and v != {})
-    return Settings(**{"backend": target, **chosen}, asked=asked)
+    return Settings(**{"backend": flags().target, **chosen}, asked=asked)
+
+
+def loaded(name: str, given: Settings, functions: bool = True) -> Spec:
+    """The spec of a command, with its constants and data paths."""
+    path = find(name)
+    return from_source(read(path), path.stem, given.constants, given.data, functions)
+
+
+def compiled(terminal: Terminal, name: str, given: Settings) -> Compiled:
+    """The spec of a command, compiled for the backend asked for."""
+    found = loaded(name, given).compile(given.backend, given.dtype, given.threads)
+    if flags().debug >= 2 or flags().verify:
+        trace(terminal, found, flags())
+    return found

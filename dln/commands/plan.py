@@ -1,37 +1,46 @@
-"""`dln plan`, `explain`, `time` and `gradcheck`: what the compiler made of a spec."""
+"""Print the programs, their buffers, memory and arithmetic."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
-from dln.grammar.diagnostics import DlnError, Problem, clean, nearest
-from dln.printing.terminal import Terminal, columns, plural
+import click
+
+from dln.commands.options import (
+    compiled,
+    output_options,
+    program_option,
+    settings,
+    spec_options,
+    target_options,
+)
+from dln.compiler.plan import memory, program_to_json
+from dln.compiler.show import plan_text
+from dln.printing.terminal import Terminal, columns
+from dln.settings import chosen
 from dln.spec import Compiled
 
 if TYPE_CHECKING:
-    from dln.compiler.pipeline import Programs
     from dln.compiler.plan import Program
 
-
-def chosen(name: str | None, known: Iterable[str], what: str) -> list[str]:
-    """The names asked for: all of them, or the one given. Raises DlnError with the nearest name."""
-    known = list(known)
-    if name is None:
-        return known
-    if name in known:
-        return [name]
-    remedy = nearest(name, known) or ("one of " + ", ".join(known) if known else "")
-    raise DlnError([Problem("E013", f"there is no {what} {name}", remedy=remedy)])
+ORDER = 30
 
 
-# ---- plan --------------------------------------------------------------------------------------
+@click.command(help=__doc__)
+@click.argument("spec")
+@program_option
+@target_options
+@spec_options
+@output_options
+@click.pass_obj
+def command(terminal: Terminal, /, spec: str, program: str | None, **given: Any) -> int:
+    """The programs of a spec, or one of them."""
+    return plan(terminal, compiled(terminal, spec, settings(terminal, given)), program)
 
 
 def plan(terminal: Terminal, compiled: Compiled, program: str | None = None) -> int:
     """The program texts with their buffer tables, and what each costs."""
-    from dln.compiler.show import plan_text
-
     programs = compiled.plan.programs
     names = chosen(program, programs, "program")
     shown = names if program else [n for n in names if not _twin(n, names)]
@@ -50,8 +59,6 @@ def _twin(name: str, names: list[str]) -> bool:
 
 def summary(programs: Mapping[str, Program], names: list[str]) -> str:
     """One row for each program: examples, calls, memory, arithmetic."""
-    from dln.compiler.plan import memory
-
     rows = [("program", "examples", "calls", "bytes", "operations")]
     for name in names:
         p = programs[name]
@@ -62,114 +69,6 @@ def summary(programs: Mapping[str, Program], names: list[str]) -> str:
 
 
 def program_data(program: Program) -> dict[str, Any]:
-    from dln.compiler.plan import memory, program_to_json
-
     n = program.capacity
     cost = {"memory": memory(program, n), "flops": program.flops(n), "traffic": program.traffic(n)}
     return {**program_to_json(program), **cost}
-
-
-# ---- explain -----------------------------------------------------------------------------------
-
-
-def explain(
-    terminal: Terminal, compiled: Compiled, only: str | None = None, program: str | None = None
-) -> int:
-    """Each use of a rule by a pass: which rule, exact or not, where, before and after."""
-    from dln.compiler.stages import STAGES
-
-    names = list(dict.fromkeys(n for n, _ in STAGES))
-    chosen(only, [*names, *LAID_OUT], "pass")
-    programs = chosen(program, compiled.plan.programs, "program")
-    if only in LAID_OUT:
-        found = [row for name in programs for row in LAID_OUT[only](compiled.plan.programs[name])]
-    else:
-        found = [row for name in programs for row in firings(compiled, name, only)]
-        found = found if program is not None else _merged(found)
-    for row in found:
-        terminal.result(_firing_text(row) + "\n")
-    terminal.result(plural(len(found), "row" if only in LAID_OUT else "rewrite"))
-    terminal.data({"spec": compiled.spec.name, "rewrites": found})
-    return 0
-
-
-def firings(compiled: Compiled, name: str, only: str | None = None) -> list[dict[str, Any]]:
-    """What the passes did to the graph of one program, in order."""
-    from dln.compiler.stages import optimise, part
-
-    programs = cast("Programs", compiled.plan.programs)
-    found: list[dict[str, Any]] = []
-
-    def seen(stage: str, before: Any, after: Any, log: Any) -> None:
-        if only is None or stage == only:
-            found.extend(_firing_data(name, stage, firing) for firing in log)
-
-    recipe = programs.recipes[name]
-    optimise(part(compiled.spec.model, recipe.outputs), seen=seen)
-    return found
-
-
-def scheduled(program: Program) -> list[dict[str, Any]]:
-    """The order of a program: what each step computes, where it was written, and the step."""
-    return [
-        {"programs": [program.name], "pass": "schedule", "rule": f"step {i}", "exact": True,
-         "at": [str(line.place)] if line.place else [], "before": line.formula, "after": line.code}
-        for i, line in enumerate(program.lines, 1)
-    ]  # fmt: skip
-
-
-def allocated(program: Program) -> list[dict[str, Any]]:
-    """The arena: which buffers share a slot, and from which step to which each is in use."""
-    from dln.compiler.plan import at
-
-    rows = []
-    for slot, size in enumerate(program.slots):
-        held = [b for b in program.buffers if b.place == "arena" and b.slot == slot]
-        lives = [f"{b.name} {_life(program, b.name)}: {b.note}" for b in held]
-        rows.append(
-            {"programs": [program.name], "pass": "allocate", "rule": f"slot {slot}", "exact": True,
-             "at": [], "before": "\n    ".join(lives),
-             "after": f"{at(size, program.capacity):,} bytes"}
-        )  # fmt: skip
-    return rows
-
-
-def _life(program: Program, name: str) -> str:
-    """The first and the last step that touch a buffer; the names of views stand for theirs."""
-    views = {name}
-    for line in program.setup:
-        if line.writes and name in line.reads:
-            views.add(line.writes)
-    steps = [i for i, line in enumerate(program.lines, 1)
-             if views & {*line.reads, line.writes}]  # fmt: skip
-    return f"steps {steps[0]} to {steps[-1]}" if steps else "unused"
-
-
-LAID_OUT = {"schedule": scheduled, "allocate": allocated}
-
-
-def _firing_data(program: str, stage: str, firing: Any) -> dict[str, Any]:
-    return {"programs": [program], "pass": stage, "rule": firing.rule, "exact": firing.exact,
-            "at": [str(s) for s in firing.spans], "before": firing.before,
-            "after": firing.after}  # fmt: skip
-
-
-def _merged(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The same rewrite in several programs is told once."""
-    rows: dict[str, dict[str, Any]] = {}
-    for row in found:
-        key = repr([row[k] for k in ("pass", "rule", "at", "before", "after")])
-        old = rows.setdefault(key, row)
-        if old is not row:
-            old["programs"] += [p for p in row["programs"] if p not in old["programs"]]
-    return list(rows.values())
-
-
-def _firing_text(row: dict[str, Any]) -> str:
-    kind = "exact" if row["exact"] else "equal up to rounding"
-    programs = row["programs"]
-    where = ", ".join(programs[:3]) + (f" and {len(programs) - 3} more" if programs[3:] else "")
-    lines = [f"{row['pass']}: {row['rule']} ({kind}) in {where}"]
-    lines += [f"  at {place}" for place in row["at"][:3]]
-    lines += [f"  - {row['before']}", f"  + {row['after']}"]
-    return clean("\n".join(lines))

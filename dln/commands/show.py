@@ -1,87 +1,44 @@
-"""`dln check` and `dln show`: what a spec is, without training it."""
+"""Print a spec with every default written out and every size."""
 
 from __future__ import annotations
 
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-from dln.compiler.ir.masks import live_count
-from dln.compiler.model import DataSet, Model, Phase
-from dln.grammar.diagnostics import clean
-from dln.printing import verdict_text
+import click
+
+from dln.commands.options import loaded, output_options, settings, spec_options
+from dln.compiler.plan import memory
+from dln.compiler.show import graph_dot, graph_mermaid, graph_text
 from dln.printing.terminal import Terminal, columns, plural
-from dln.reading import tables
-from dln.running import expectations
+from dln.reading.counts import parameters, shapes
+from dln.reading.resolved import resolved
 from dln.spec import Spec
 
 if TYPE_CHECKING:
+    from dln.compiler.model import DataSet, Model, Phase
     from dln.compiler.plan import Plan
 
-
-def numbers_of(shape: Any) -> tuple[int, ...]:
-    """The sizes of a parameter, which are all known."""
-    return tuple(size.constant for size in shape)
+ORDER = 20
+FORMS = {"graph": graph_text, "dot": graph_dot, "mermaid": graph_mermaid}
 
 
-def shapes(model: Model) -> dict[str, tuple[tuple[int, ...], int, bool]]:
-    """Each parameter of the spec with its shape, how many numbers it has (dead entries left out)
-    and whether it may be trained."""
-    found = {}
-    for path, p in model.params.items():
-        if not p.checks:
-            shape = numbers_of(p.node.type.shape)
-            found[path] = (shape, live_count(p.joins, shape), p.trainable)
-    return found
-
-
-def parameters(model: Model) -> int:
-    """How many numbers can be trained."""
-    return sum(count for _, count, trainable in shapes(model).values() if trainable)
-
-
-# ---- check -------------------------------------------------------------------------------------
-
-
-def check(terminal: Terminal, spec: Spec, seed: int = 0) -> int:
-    """Test what needs no training; 1 if an expectation failed."""
-    model = spec.model
-    tables.check_tables(model)
-    found = expectations.verdicts(model, None, seed=seed)
-    for note in model.notes:
-        terminal.say(f"note: {note}")
-    terminal.warn(model.warnings)
-    verdict_text.brief(terminal, model, found)
-    terminal.result(headline(spec))
-    verdict_text.tally(terminal, found)
-    terminal.data(
-        {
-            "spec": spec.name,
-            "parameters": parameters(model),
-            "phases": list(model.phases),
-            "notes": list(model.notes),
-            "warnings": [w.as_data() for w in model.warnings],
-            "checks": verdict_text.as_data(found),
-        }
-    )
-    return 1 if verdict_text.failed(found) else 0
-
-
-def headline(spec: Spec) -> str:
-    """`mlp: 79,400 parameters in 2 tensors, 1 phase, 2 data sets`."""
-    model = spec.model
-    tensors = plural(len(shapes(model)), "tensor")
-    parts = [f"{plural(parameters(model), 'parameter')} in {tensors}"]
-    parts += [plural(len(model.phases), "phase"), plural(len(model.data), "data set")]
-    return f"{clean(spec.name)}: {', '.join(parts)}"
-
-
-# ---- show --------------------------------------------------------------------------------------
+@click.command(help=__doc__)
+@click.argument("spec")
+@click.option("--graph", "form", flag_value="graph", help="The graph as text.")
+@click.option("--dot", "form", flag_value="dot", help="The graph for Graphviz.")
+@click.option("--mermaid", "form", flag_value="mermaid", help="The graph for Mermaid.")
+@spec_options
+@output_options
+@click.pass_obj
+def command(terminal: Terminal, /, spec: str, form: str | None, **given: Any) -> int:
+    """The spec, or its graph in one of the forms."""
+    found = loaded(spec, settings(terminal, given))
+    return draw(terminal, found, form) if form else show(terminal, found)
 
 
 def show(terminal: Terminal, spec: Spec) -> int:
     """The spec with all its defaults, then every size that follows from it."""
-    from dln.reading.resolved import resolved
-
     plan = spec.compile().plan
     if terminal.json:
         terminal.data(as_data(spec, plan))
@@ -189,8 +146,6 @@ def _watch_line(w: Any) -> str:
 
 def step_line(plan: Plan, phase: Phase) -> str:
     """Memory and arithmetic of one update."""
-    from dln.compiler.plan import memory
-
     program = plan.programs[f"step:{phase.name}"]
     n = program.capacity
     total, flops = sum(memory(program, n).values()), program.flops(n)
@@ -200,8 +155,6 @@ def step_line(plan: Plan, phase: Phase) -> str:
 
 def as_data(spec: Spec, plan: Plan) -> dict[str, Any]:
     """What `show --json` prints."""
-    from dln.reading.resolved import resolved
-
     model = spec.model
     return {
         "spec": spec.name,
@@ -218,10 +171,8 @@ def as_data(spec: Spec, plan: Plan) -> dict[str, Any]:
 
 
 def draw(terminal: Terminal, spec: Spec, form: str) -> int:
-    """The graph of the spec: `graph` as text, `dot` and `mermaid` as drawings."""
-    from dln.compiler import show as drawing
-
-    text = getattr(drawing, f"graph_{'text' if form == 'graph' else form}")(spec.model.graph)
+    """The graph of the spec, as text or as a drawing."""
+    text = FORMS[form](spec.model.graph)
     terminal.result(text)
     terminal.data({"spec": spec.name, form: text})
     return 0

@@ -1,4 +1,4 @@
-"""The records of the specs as one readable page: an overview, the lecture's own table, and a
+"""The records of the specs as one readable page: an overview, tables of published figures, and a
 section for each spec.
 
 A row is what one expectation says, with all its turns where a loop repeats it. A spec of many
@@ -14,7 +14,8 @@ from typing import Any
 from dln.printing.terminal import number, plural
 from dln.reading.facts import Facts
 from dln.reading.mentions import SEED
-from dln.results.lecture import comparison
+from dln.results.markdown import table
+from dln.results.published import About, comparison
 from dln.results.records import Data, Record, numbers
 from dln.results.sweep_table import Table, same, seeds_of, title
 from dln.results.verdicts import beyond, duration, verdict
@@ -59,13 +60,17 @@ class Known:
     remarks: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
 
-def document(known: Mapping[str, Known], records: Mapping[str, Record]) -> str:
-    """The whole page."""
+def document(
+    known: Mapping[str, Known], records: Mapping[str, Record], about: About | None = None
+) -> str:
+    """The whole page; `about` is what is said of all specs together."""
+    about = about or About()
     rows = {name: figures_of(k, records[name]) for name, k in known.items()}
     others = {name: r.figures for name, r in records.items() if name not in known}
-    parts = [HEAD, overview(known, records, rows), comparison({**rows, **others})]
+    parts = [HEAD, overview(known, records, rows)]
+    parts += [comparison(t, {**rows, **others}) for t in about.tables]
     parts += [misses(known, records)]
-    parts += [section(k, records[name], rows[name]) for name, k in known.items()]
+    parts += [section(k, records[name], rows[name], about) for name, k in known.items()]
     text = "\n".join(part for part in parts if part)
     return text + FOOT if OLDER in text else text
 
@@ -77,29 +82,20 @@ def figures_of(known: Known, record: Record) -> list[Data]:
     return [{"check": v["text"], **v, "seconds": 0.0, "run": None} for v in known.waiting]
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table in Markdown."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "".join("| " + " | ".join(_cell(c) for c in line) + " |\n" for line in lines)
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
-
-
 # ---- the overview ------------------------------------------------------------------------------
 
 
 def overview(
     known: Mapping[str, Known], records: Mapping[str, Record], rows: Mapping[str, Sequence[Data]]
 ) -> str:
-    """A line for each spec."""
+    """A line for each spec; with its slides, where some have such."""
+    slides = any(k.facts.slides for k in known.values())
     lines = []
     for name, k in known.items():
         swept = [c for some in records[name].sweeps.values() for r in some for c in r["checks"]]
-        lines.append([f"[`{name}`](#{name})", k.facts.slides or "–", k.facts.title, k.facts.source,
-                      counts([*rows[name], *swept], records[name])])  # fmt: skip
-    return table(["spec", "slide", "network", "source", "expectations"], lines)
+        lines.append([f"[`{name}`](#{name})", *([k.facts.slides or "–"] * slides), k.facts.title,
+                      k.facts.source, counts([*rows[name], *swept], records[name])])  # fmt: skip
+    return table(["spec", *(["slide"] * slides), "network", "source", "expectations"], lines)
 
 
 def counts(figures: Sequence[Data], record: Record) -> str:
@@ -117,13 +113,14 @@ def counts(figures: Sequence[Data], record: Record) -> str:
 # ---- a spec ------------------------------------------------------------------------------------
 
 
-def section(known: Known, record: Record, figures: Sequence[Data]) -> str:
+def section(known: Known, record: Record, figures: Sequence[Data], about: About) -> str:
     """Title, slide and source of a spec, its figures, its sweeps, when and where they were run."""
     facts = known.facts
     slides = f"Slide{'s' if len(facts.slides.split(', ')) > 1 or '-' in facts.slides else ''}"
-    where = f"{slides} {facts.slides}." if facts.slides else "Beyond the lecture."
-    source = f" Source: {facts.source}." if facts.source else ""
-    parts = [f"## {facts.name}\n", f"{facts.title}. {where}{source}\n"]
+    where = f"{slides} {facts.slides}." if facts.slides else about.beyond
+    source = f"Source: {facts.source}." if facts.source else ""
+    said = " ".join(filter(None, [f"{facts.title}.", where, source]))
+    parts = [f"## {facts.name}\n", f"{said}\n"]
     problem = known.problem or record.problem
     if problem:
         parts.append(f"**{problem[:1].upper()}{problem[1:]}.**\n")

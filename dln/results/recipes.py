@@ -12,20 +12,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dln.commands.options import Settings
 from dln.grammar.diagnostics import DlnError, Fault, Problem, nearest
 from dln.printing.terminal import Terminal, plural
 from dln.reading.facts import facts_of, remarks_of
 from dln.reading.mentions import seeds
-from dln.results import records
+from dln.results import published, records
 from dln.results.page import Known, document
+from dln.results.published import About
 from dln.results.records import Record
 from dln.running import processes
-from dln.running.interrupts import at_once, terminable
-from dln.spec import LIBRARIES, Spec, from_source, read, shipped
+from dln.running.interrupts import terminable
+from dln.settings import Settings
+from dln.spec import LIBRARIES, Spec, from_source, read, shipped, specs_folder
 from dln.sweep.workers import cores
-
-SVM = "svm"
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,6 @@ class Wanted:
     specs: str | None
     to: str
     table: bool
-    svm: bool
     taken: tuple[str, ...] = ()
 
     @property
@@ -49,9 +47,8 @@ def results(terminal: Terminal, wanted: Wanted, given: Settings) -> int:
     """Run, record, and write the table; 1 if something failed, 130 if interrupted."""
     paths = found_specs(wanted.specs)
     names = _chosen(wanted.names, paths)
-    if wanted.svm:
-        names = [*wanted.names, SVM]
     try:
+        about = published.about(specs_folder() if wanted.specs is None else Path(wanted.specs))
         known = {name: known_of(path) for name, path in paths.items()}
         interrupted = False
         try:
@@ -59,12 +56,10 @@ def results(terminal: Terminal, wanted: Wanted, given: Settings) -> int:
                 if wanted.taken:
                     names = [_take(terminal, known, wanted, Path(p)) for p in wanted.taken]
                 elif not wanted.table:
-                    if wanted.svm:
-                        _svm(terminal, wanted)
-                    _all(terminal, {n: known[n] for n in names if n != SVM}, paths, wanted, given)
+                    _all(terminal, {n: known[n] for n in names}, paths, wanted, given)
         except KeyboardInterrupt:
             interrupted = True
-        return _closing(terminal, known, wanted, names, interrupted)
+        return _closing(terminal, known, about, wanted, names, interrupted)
     except Fault as fault:
         raise fault.at(None) from None
 
@@ -242,34 +237,18 @@ def tally(found: Mapping[str, Any]) -> str:
     return f"{sum(c['status'] == 'passed' for c in checks)} of {len(checks)} passed"
 
 
-def _svm(terminal: Terminal, wanted: Wanted) -> None:
-    """The polynomial support vector machine of the lecture's comparison."""
-    from dln.results import svm
-
-    terminal.say("svm: 60,000 images, some minutes")
-    with at_once():
-        figure, seconds = svm.measured()
-    record = records.read(wanted.folder, SVM)
-    run = records.provenance(svm.SETTINGS, 0, seconds, "numpy", "--svm")
-    check = {"text": svm.TITLE, **figure, "phases": ["fit"]}
-    phases = {"fit": {"seconds": seconds, "after": []}}
-    record.take_run({"checks": [check], "phases": phases}, run)
-    records.save(wanted.folder, record)
-    terminal.say(f"svm: {figure['value']:.2f} % wrong, {seconds:.0f} s")
-
-
 # ---- what came out -----------------------------------------------------------------------------
 
 
 def _closing(
-    terminal: Terminal, known: Mapping[str, Known], wanted: Wanted, names: Sequence[str],
-    interrupted: bool,
+    terminal: Terminal, known: Mapping[str, Known], about: About, wanted: Wanted,
+    names: Sequence[str], interrupted: bool,
 ) -> int:  # fmt: skip
     """Write the table; the exit code."""
-    found = {name: records.read(wanted.folder, name) for name in [*known, SVM]}
-    text = document(known, found)
+    found = {name: records.read(wanted.folder, name) for name in {*known, *about.specs}}
+    text = document(known, found, about)
     records.write(Path(wanted.to), text)
-    missed = [n for n in names if _failed(found[n]) or (n in known and known[n].problem)]
+    missed = [n for n in names if _failed(found[n]) or known[n].problem]
     terminal.result(f"{wanted.to}: {plural(len(known), 'spec')}")
     if missed:
         terminal.result("missed or failed: " + ", ".join(missed))

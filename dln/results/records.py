@@ -21,7 +21,7 @@ from typing import Any
 
 from dln.grammar.diagnostics import Fault
 from dln.printing.terminal import plain
-from dln.running.run import closure
+from dln.running.training import closure
 
 Data = dict[str, Any]
 MOST = 64  # numbers of a value that are written down

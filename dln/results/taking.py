@@ -65,8 +65,9 @@ def _run(folder: Path) -> Taken:
 def _stopped(rundir: RunDirectory, said: list[Data]) -> Data:
     """What a run that was stopped has come to, from its newest checkpoint."""
     from dln.running import expectations
+    from dln.running.report import facts
     from dln.running.resuming import remembered
-    from dln.running.run import facts, opened
+    from dln.running.training import opened
     from dln.runtime.training import resume
     from dln.spec import from_source
 

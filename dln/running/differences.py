@@ -1,4 +1,4 @@
-"""What a run that goes on may change, and what is refused with both values.
+"""An earlier run, what one that goes on from it may change, and what is refused with both values.
 
 How long phases last may change, and what decides no number: tasks, checks, which phases are
 trained. Whatever else differs would make it a run that nobody could repeat: E544.
@@ -9,23 +9,37 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from dln.commands.options import Settings
 from dln.grammar.diagnostics import DlnError, Fault, Problem
 from dln.printing.terminal import plain
 from dln.runtime.device.source_map import placed
 from dln.runtime.training import further
+from dln.settings import Settings
 
 if TYPE_CHECKING:
-    from dln.running.resuming import Earlier
+    from dln.runtime.checkpoint.rundir import Restored, RunDirectory
     from dln.spec import Compiled, Spec
 
 FIXED = ("seed", "dtype", "backend", "limit")
 """Options that decide numbers from the first update on."""
 SAID = {"dtype": "that of the spec", "limit": "all examples", "threads": "those of the machine"}
 SHOWN = 3  # lines of a text that are shown
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """An earlier run: its directory, spec and settings as they are to be now, and the checkpoint
+    to go on from. `notes` are what is to be said of the difference."""
+
+    rundir: RunDirectory
+    spec: str
+    settings: Settings
+    restored: Restored | None
+    first: Settings
+    first_spec: str
+    notes: tuple[str, ...] = ()
 
 
 def refuse_options(folder: str, first: Settings, given: Settings) -> None:

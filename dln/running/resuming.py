@@ -1,40 +1,23 @@
 """Going on with an earlier run: which directory, with which options.
 
 What the command line does not say is as in the first run, written in its directory. What it says
-is done where that has a meaning, and refused where it has none (`differing`).
+is done where that has a meaning, and refused where it has none (`differences`).
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from dln.commands.options import Settings
 from dln.grammar.diagnostics import DlnError, Fault, Problem
 from dln.running import differences
+from dln.running.differences import Earlier
 from dln.runtime.checkpoint.rundir import RunDirectory
+from dln.settings import Settings
 from dln.spec import find, shipped
 
-if TYPE_CHECKING:
-    from dln.runtime.checkpoint.rundir import Restored
-
 ROOT = "runs"
-
-
-@dataclass(frozen=True)
-class Earlier:
-    """An earlier run: its directory, spec and settings as they are to be now, and the checkpoint
-    to go on from. `notes` are what is to be said of the difference."""
-
-    rundir: RunDirectory
-    spec: str
-    settings: Settings
-    restored: Restored | None
-    first: Settings
-    first_spec: str
-    notes: tuple[str, ...] = ()
 
 
 def earlier(name: str | None, given: Settings) -> Earlier:

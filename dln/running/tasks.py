@@ -11,8 +11,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dln.commands.options import Settings
-from dln.commands.plan import chosen
 from dln.grammar.diagnostics import DlnError, Fault, Problem, clean
 from dln.printing.terminal import Terminal, number
 from dln.runtime.device.source_map import placed
@@ -226,34 +224,3 @@ def _npy(value: Any) -> bytes:
     out = io.BytesIO()
     np.save(out, value, allow_pickle=False)
     return out.getvalue()
-
-
-# ---- again, on a finished run ------------------------------------------------------------------
-
-
-def repeat(terminal: Terminal, run_dir: str, name: str, given: Settings) -> int:
-    """`dln task RUN NAME`: a task with the parameters that a run ended with."""
-    from dln.running.resuming import remembered
-    from dln.running.run import opened
-    from dln.runtime.checkpoint.rundir import RunDirectory
-    from dln.runtime.training import resume
-    from dln.spec import find, from_source, read
-
-    try:
-        rundir = RunDirectory.reopen(run_dir)
-        path, before = remembered(rundir)
-        constants: Mapping[str, object] = {**before.constants, **given.constants}
-        outside = constants, before.data, True, before.limit
-        spec = from_source(read(find(path)), Path(path).stem, *outside)
-        [wanted] = chosen(name, spec.model.tasks, "task")
-        compiled = spec.compile(before.backend, before.dtype, before.threads)
-        session = opened(compiled, before.seed)
-        restored = rundir.newest()
-        if restored is not None:
-            resume.restore(session, restored.arrays, restored.meta)
-    except Fault as fault:
-        raise fault.at(None) from None
-    folder = Path(given.out) if given.out else rundir.path
-    emitted = run_one(terminal, session, compiled.plan.tasks[wanted], folder)
-    terminal.data({"spec": spec.name, "task": wanted, "emitted": emitted, "run_dir": run_dir})
-    return 0

@@ -18,10 +18,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
-from dln.commands.options import Settings
 from dln.grammar.diagnostics import Fault
 from dln.printing.terminal import plain
 from dln.running import differences
+from dln.settings import Settings
 from dln.sweep.row import Row
 
 FILE = "sweep.json"

@@ -12,14 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dln.commands.options import Settings
-from dln.commands.plan import chosen
 from dln.grammar.diagnostics import DlnError, Fault, Problem
 from dln.printing import pictures
 from dln.printing.terminal import Terminal, columns, number, painted, plural, verdict
-from dln.printing.verdict_text import comparison, tally
 from dln.reading import mentions
 from dln.running.interrupts import terminable
+from dln.running.verdict_text import comparison, tally
+from dln.settings import Settings, chosen
 from dln.spec import Spec, find
 from dln.sweep import plot, workers
 from dln.sweep.directory import SweepDirectory, table

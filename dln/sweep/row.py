@@ -8,15 +8,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dln.commands.options import Settings
 from dln.compiler.model import Checking, Model, Sweeping
 from dln.grammar.diagnostics import DlnError, Fault
 from dln.printing.terminal import Terminal, number, plain
 from dln.reading.mentions import SEED
 from dln.running import expectations
 from dln.running.expectations import Verdict
-from dln.running.run import fixed, opened, select, train
+from dln.running.training import fixed, opened, select, train
 from dln.runtime.readers.read_cache import Kept
+from dln.settings import Settings
 from dln.spec import from_source, read
 
 if TYPE_CHECKING:

@@ -16,9 +16,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from dln.commands.options import Settings
 from dln.grammar.diagnostics import Fault
 from dln.printing.terminal import Terminal
+from dln.settings import Settings
 from dln.sweep.row import Row, named, run_one
 
 

@@ -72,7 +72,7 @@ def stopped(monkeypatch: pytest.MonkeyPatch):
         def interruptible(_: object) -> Iterator[Countdown]:
             yield Countdown(looks)
 
-        monkeypatch.setattr("dln.running.run.interruptible", interruptible)
+        monkeypatch.setattr("dln.running.training.interruptible", interruptible)
 
     return after
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dln.printing.overview import listed
+from dln.reading.overview import listed
 from dln.reading.facts import LAST, Facts, facts_of, read_facts
 from dln.spec import LIBRARIES, shipped
 

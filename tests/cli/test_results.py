@@ -1,6 +1,7 @@
 """dln results: what is kept from run to run, and the page that is made of it."""
 
 import json
+import runpy
 import signal
 import subprocess
 import sys
@@ -12,9 +13,11 @@ import pytest
 
 from dln.reading.facts import Facts
 from dln.results.page import Known, beyond, document, drawn_together, verdict
+from dln.results.published import about
 from dln.results.recipes import printed, problem_of
 from dln.results.records import Record, in_words, read
 from dln.running.processes import Finished
+from dln.spec import specs_folder
 
 QUICK = """# A sum: of two numbers. More is not said.
 # Slides 3, 7-9. Source: Euclid, 300 B.C., book 7.
@@ -410,9 +413,10 @@ def test_the_lectures_table_has_ours_beside_it():
     near = [figure("nearest.squares == 3.09", value=3.09, expected=3.09),
             figure("full[0].error == 1.6", "not run", None, 1.6)]  # fmt: skip
     svm = Record("svm", [run()], [figure("error == 1.4", value=1.40, expected=1.4)])
-    text = document(
-        known, {"dbn": dbn, "baselines": Record("baselines", [run()], near), "svm": svm}
-    )
+    records = {"dbn": dbn, "baselines": Record("baselines", [run()], near), "svm": svm}
+    said = about(specs_folder())
+    assert said.specs == {"dbn", "dbn_updown", "svm", "baselines"}
+    text = document(known, records, said)
     lines = {row.split(" | ")[0][2:]: row for row in text.splitlines() if row.count(" | ") == 3}
     assert (
         "| 1.25 | Hinton, Osindero and Teh 2006 | 2.51 (`top.error` of dbn) |"
@@ -474,10 +478,43 @@ def test_runs_over_seeds_that_broke_off_or_report_lists():
     ) in text
 
 
-@pytest.mark.skipif(find_spec("sklearn") is None, reason="needs scikit-learn")
-def test_the_support_vector_machine_on_few_images():
-    from dln.results import svm
+def test_a_page_of_ones_own_specs_has_nothing_of_the_lecture(dln, specs):
+    assert dln("results", "--specs", specs, "--to", "page.md", "--table").code == 0
+    assert "lecture" not in page() and "MNIST" not in page()
+    (specs / "quick.dln").write_text(QUICK.replace("# Slides 3, 7-9. ", "# "))
+    assert dln("results", "--specs", specs, "--to", "page.md", "--table").code == 0
+    assert "slide" not in page().lower() and "Beyond" not in page()
 
-    found, _ = svm.measured(600)
+
+TABLE = """
+beyond = "Beyond Euclid."
+[[tables]]
+title = "Sums"
+head = ["which", "published", "ours"]
+[[tables.rows]]
+cells = ["of two", "5"]
+specs = ["missed"]
+figures = '2 . 2'
+"""
+
+
+def test_a_folder_may_have_a_table_of_its_own(dln, specs):
+    (specs / "results.toml").write_text(TABLE)
+    dln("results", "missed", "--specs", specs, "--to", "page.md", "--threads", 1)
+    assert "## Sums\n\n| which | published | ours |\n| --- | --- | --- |\n" in page()
+    assert "| of two | 5 | 4 (`2 + 2` of missed) |" in page()
+    assert "A wrong claim. Beyond Euclid.\n" in page()
+    (specs / "results.toml").write_text(TABLE.replace("cells", "sells"))
+    got = dln("results", "--specs", specs, "--to", "page.md", "--table")
+    assert got.code == 2 and "results.toml cannot be read: KeyError('cells')" in got.err
+
+
+@pytest.mark.skipif(find_spec("sklearn") is None, reason="needs scikit-learn")
+def test_the_support_vector_machine_on_few_images(tmp_path):
+    path = Path(__file__).parents[2] / "benchmarks" / "svm.py"
+    svm = runpy.run_path(str(path))
+    found, seconds = svm["measured"](600)
     assert found["status"] == "not run"  # the claim is about all images
     assert found["value"] < 15
+    svm["enter"](tmp_path, found, seconds)
+    assert read(tmp_path, "svm").figures[0]["expect"] == "error == 1.4 within 0.1"

@@ -198,11 +198,13 @@ HEAVY = {"numpy", "rich", "safetensors", "cupy", "matplotlib", "scipy", "onnx", 
          "sklearn"}  # fmt: skip
 EARLY = ("grammar", "compiler")  # what `dln check` loads, with the files below
 EARLY_FILES = {"runtime/readers/readers.py", "runtime/readers/binary.py",
-               "runtime/readers/files.py", "dln/cli.py", "dln/commands/options.py",
-               "dln/printing/terminal.py", "dln/flags.py", "dln/spec.py", "dln/commands/show.py",
-               "dln/running/expectations.py", "dln/printing/verdict_text.py",
-               "dln/printing/overview.py", "dln/__init__.py", "dln/reading/resolved.py",
-               "dln/commands/plan.py", "dln/reading/facts.py"}  # fmt: skip
+               "runtime/readers/files.py", "dln/__init__.py", "dln/cli.py", "dln/flags.py",
+               "dln/settings.py", "dln/spec.py", "dln/commands/options.py",
+               "dln/commands/check.py", "dln/commands/show.py", "dln/commands/plan.py",
+               "dln/commands/explain.py", "dln/printing/terminal.py", "dln/printing/tracing.py",
+               "dln/reading/counts.py", "dln/reading/facts.py", "dln/reading/overview.py",
+               "dln/reading/resolved.py", "dln/reading/tables.py", "dln/running/expectations.py",
+               "dln/running/verdict_text.py"}  # fmt: skip
 
 
 def test_start_up_loads_nothing_heavy():

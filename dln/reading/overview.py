@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable
-
-import click
+from collections.abc import Iterable, Sequence
 
 from dln.printing.terminal import columns
 from dln.reading.facts import Facts, facts_of
 from dln.spec import LIBRARIES, shipped
 
 WIDTH = 80
-HELP = 62  # characters that a command is told in
 
 
-def overview(group: click.Group) -> str:
-    """How to call it, the commands, the shipped specs."""
-    commands = [(n, c.get_short_help_str(HELP)) for n, c in group.commands.items()]
+def overview(commands: Sequence[tuple[str, str]]) -> str:
+    """How to call it, the commands with what each does, the shipped specs."""
     specs = [facts_of(p) for n, p in shipped().items() if n not in LIBRARIES]
     parts = [
         "Usage: dln COMMAND SPEC [options]      (dln COMMAND --help tells more)",

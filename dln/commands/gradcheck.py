@@ -1,0 +1,98 @@
+"""Compare each gradient with differences of the loss."""
+
+from __future__ import annotations
+
+from math import isfinite
+from typing import Any
+
+import click
+
+from dln.commands.options import (
+    compiled,
+    device_options,
+    output_options,
+    phase_option,
+    settings,
+    spec_options,
+)
+from dln.grammar.diagnostics import DlnError, Problem
+from dln.printing.terminal import Terminal, columns, number, painted, plural
+from dln.runtime.gradcheck import Row, gradcheck
+from dln.settings import Settings, chosen
+from dln.spec import Compiled
+
+ORDER = 90
+WRONG = 1e-6  # relative errors above this are a wrong gradient (float64, central differences)
+EXAMPLES = 32  # of a minibatch
+
+
+@click.command(help=__doc__)
+@click.argument("spec")
+@phase_option
+@device_options
+@spec_options
+@output_options
+@click.pass_obj
+def command(terminal: Terminal, /, spec: str, **given: Any) -> int:
+    """The gradients of all phases that minimise something, or of one, in double precision."""
+    found = settings(terminal, {**given, "dtype": "float64"})
+    return compare(terminal, compiled(terminal, spec, found), found)
+
+
+def compare(terminal: Terminal, compiled: Compiled, given: Settings) -> int:
+    """Each parameter's gradient against central differences; 1 if one is wrong."""
+    session = compiled.session(given.seed)
+    names = chosen(given.phase, compiled.plan.phases, "phase")
+    if given.phase is None:
+        names = [n for n in names if f"grad:{n}" in compiled.plan.programs]
+    if not names:
+        text = f"{compiled.spec.name} minimises nothing, so it has no gradients"
+        raise DlnError([Problem("E570", text)])
+    cut = [n for n in names if compiled.plan.phases[n].stops and given.phase is None]
+    for name in cut:
+        text = "not compared: stop(...) or a chain cuts its gradients on purpose"
+        terminal.result(f"{name}\n  {text}\n")
+    names = [n for n in names if n not in cut]
+    found = {name: gradcheck(session, name, examples=EXAMPLES) for name in names}
+    for name, rows in found.items():
+        terminal.result(f"{name}\n{_table(rows)}\n")
+    rows = [r for of_phase in found.values() for r in of_phase]
+    wrong, out = sum(map(_wrong, rows)), sum(bool(r.reason) for r in rows)
+    text = f"{plural(len(rows) - out, 'gradient')} checked, {wrong} wrong"
+    text += f" (relative error above {WRONG:g})" + (f", {out} not compared" if out else "")
+    terminal.result(text)
+    phases = {n: [_row_data(r) for r in rows] for n, rows in found.items()}
+    terminal.data({"spec": compiled.spec.name, "tolerance": WRONG, "phases": phases})
+    return 1 if wrong else 0
+
+
+def _wrong(row: Row) -> bool:
+    return not row.reason and not row.error <= WRONG
+
+
+def _table(rows: list[Row]) -> str:
+    head = ("parameter", "analytic", "numeric", "relative error", "directions")
+    cells = [(r.parameter, *_compared(r), _points(r)) for r in rows]
+    lines = columns([head, *cells], right=[1, 2, 3], lead="  ").split("\n")
+    marks = ["", *(painted("  wrong", "red") if _wrong(r) else "" for r in rows)]
+    return "\n".join(line + mark for line, mark in zip(lines, marks, strict=True))
+
+
+def _compared(row: Row) -> tuple[str, str, str]:
+    if row.reason:
+        return "", "", ""
+    return number(row.analytic), number(row.numeric), f"{row.error:.1e}"
+
+
+def _points(row: Row) -> str:
+    if row.reason:
+        return f"not compared: {row.reason}"
+    kinks = f", {row.skipped} at a kink" if row.skipped else ""
+    return f"{row.points}{kinks}" + (f", {row.beyond} without numbers" if row.beyond else "")
+
+
+def _row_data(row: Row) -> dict[str, object]:
+    found = {"analytic": row.analytic, "numeric": row.numeric, "error": row.error}
+    numbers = {k: v if isfinite(v) and not row.reason else None for k, v in found.items()}
+    return {"parameter": row.parameter, **numbers, "points": row.points, "skipped": row.skipped,
+            "beyond": row.beyond, "wrong": _wrong(row), "reason": row.reason}  # fmt: skip

@@ -1,0 +1,37 @@
+"""Run the recipes of the specs, and write the table of results."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from dln.commands.options import (
+    device_options,
+    jobs_option,
+    output_options,
+    settings,
+    target_options,
+)
+from dln.printing.terminal import Terminal
+from dln.results.recipes import Wanted, results
+
+ORDER = 100
+
+
+@click.command(help=__doc__)
+@click.argument("specs", nargs=-1, metavar="[SPEC]...")
+@click.option("--slow", is_flag=True, help="The full recipes, and the sweeps.")
+@click.option("--table", is_flag=True, help="Run nothing: only write the table anew.")
+@click.option("--take", metavar="DIR", multiple=True, help="Take the figures of a finished run.")
+@click.option("--to", metavar="FILE", default="docs/results.md", help="[docs/results.md]")
+@click.option("--specs", "folder", metavar="DIR", help="The specs of a folder [those shipped].")
+@jobs_option
+@device_options
+@target_options
+@output_options
+@click.pass_obj
+def command(terminal: Terminal, /, specs: tuple[str, ...], **given: Any) -> int:
+    """The specs named, or all of a folder."""
+    wanted = Wanted(specs, given["folder"], given["to"], given["table"], given["take"])
+    return results(terminal, wanted, settings(terminal, given))

@@ -1,0 +1,147 @@
+"""Train the phases, run the tasks, test the checks."""
+
+from __future__ import annotations
+
+import gc
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dln.commands.options import (
+    device_options,
+    output_options,
+    settings,
+    spec_options,
+    target_options,
+    training_options,
+)
+from dln.grammar.diagnostics import DlnError, Fault, Problem
+from dln.printing.terminal import Terminal
+from dln.reading.resolved import resolved
+from dln.running import differences, expectations, tasks, verdict_text
+from dln.running.differences import Earlier
+from dln.running.report import facts, report
+from dln.running.resuming import earlier
+from dln.running.training import Selection, opened, select, train
+from dln.runtime.checkpoint.rundir import RunDirectory
+from dln.settings import Settings
+from dln.spec import Compiled, Spec, find, from_source, read
+
+if TYPE_CHECKING:
+    from dln.runtime.session import Session
+
+ORDER = 50
+
+
+@click.command(help=__doc__)
+@click.argument("spec", required=False)
+@click.option("--phase", metavar="NAME", help="Only this phase, and those that it comes after.")
+@click.option("--out", metavar="DIR", help="The run directory [runs/SPEC-N].")
+@click.option(
+    "--resume", metavar="[DIR]", is_flag=False, flag_value="", default=None,
+    help="Go on with an interrupted run: of DIR, or the newest of the spec.",
+)  # fmt: skip
+@training_options
+@device_options
+@target_options
+@spec_options
+@output_options
+@click.pass_obj
+def command(terminal: Terminal, /, spec: str | None, **given: Any) -> int:
+    """A new run, or one that goes on."""
+    gc.enable()
+    return run(terminal, spec, settings(terminal, given))
+
+
+class Failed(DlnError):
+    """A run that began and could not be brought to its end."""
+
+    exit_code = 1
+
+
+def run(terminal: Terminal, name: str | None, given: Settings) -> int:
+    """Carry out a whole run; the exit code."""
+    before = None if given.resume is None else earlier(name, given)
+    if before is not None:
+        name, given = before.spec, before.settings
+        for note in before.notes:
+            terminal.say(f"note: {note}")
+    if name is None:
+        raise DlnError([_no_spec()])
+    path = find(name)
+    spec = from_source(read(path), path.stem, given.constants, given.data, False, given.limit)
+    for note in spec.model.notes:
+        terminal.say(f"note: {note}")
+    compiled = spec.compile(given.backend, given.dtype, given.threads)
+    terminal.warn(spec.model.warnings)
+    selection = select(spec, given)
+    if before is not None:
+        differences.refuse_spec(before, spec, compiled, selection.names)
+    session = opened(compiled, given.seed)
+    with recorded(spec, compiled, given, str(path), before) as rundir:
+        return _run(terminal, spec, session, selection, given, rundir, before)
+
+
+def _no_spec() -> Problem:
+    return Problem("E014", "which spec?", remedy="dln run SPEC, or dln run --resume DIR")
+
+
+def _run(
+    terminal: Terminal, spec: Spec, session: Session, selection: Selection, given: Settings,
+    rundir: RunDirectory, before: Earlier | None,
+) -> int:  # fmt: skip
+    """Train, then tasks, then checks. Raises `Failed`."""
+    restored = None if before is None else before.restored
+    try:
+        interrupted = train(terminal, session, selection, given, rundir, restored)
+        if interrupted:
+            rundir.log(event="interrupted")
+            terminal.say(f"{interrupted}; saved in {rundir.path}")
+            terminal.say(f"go on with: dln run {spec.name} --resume {rundir.path}")
+            terminal.data({**facts(spec, session, [], rundir), "interrupted": True})
+            return 130
+        emitted = tasks.run_all(terminal, session, spec, rundir.path)
+    except DlnError as error:
+        rundir.log(event="failed", problems=[p.as_data() for p in error.problems])
+        raise Failed(error.problems) from None
+    found = expectations.verdicts(spec.model, session, slow=given.slow, seed=given.seed)
+    told = facts(spec, session, found, rundir)
+    rundir.log(event="finished", checks=told["checks"], phases=told["phases"])
+    report(terminal, spec, session, selection, found)
+    terminal.result(f"\nrun directory: {rundir.path}")
+    left = {"left_out": list(selection.left_out)} if selection.left_out else {}
+    terminal.data({**told, **emitted, **left})
+    return 1 if verdict_text.failed(found) else 0
+
+
+# ---- the run directory -------------------------------------------------------------------------
+
+
+def recorded(
+    spec: Spec, compiled: Compiled, given: Settings, path: str, before: Earlier | None
+) -> RunDirectory:
+    """The directory of a run, with all that the run depends on written down."""
+    try:
+        if before is not None and not _changed(before, spec, path):
+            return before.rundir
+        text = resolved(spec)
+        rundir = RunDirectory.create(spec.name, given.out) if before is None else before.rundir
+        rundir.write_spec(spec.source.text, text)
+        rundir.write_manifest(seed=given.seed, threads=given.threads, backend=given.backend,
+                              dtype=compiled.plan.dtype, constants=spec.constants)  # fmt: skip
+        if before is not None:  # which phases are trained is asked anew each time
+            given = replace(given, phase=before.first.phase, slow=before.first.slow)
+        words = {k: getattr(given, k) for k in ("epochs", "limit", "phase", "slow", "dtype")}
+        rundir.log(event="run", spec=path, constants=dict(given.constants),
+                   data=dict(given.data), **words)  # fmt: skip
+    except Fault as fault:
+        raise fault.at(None) from None
+    return rundir
+
+
+def _changed(before: Earlier, spec: Spec, path: str) -> bool:
+    """Whether a run goes on with other settings, or another text, than it had."""
+    now = replace(before.settings, phase=before.first.phase, slow=before.first.slow)
+    same = now == before.first and before.first_spec == path
+    return not same or before.rundir.spec_text() != spec.source.text

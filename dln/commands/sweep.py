@@ -1,0 +1,40 @@
+"""Run a spec for every combination of what a sweep varies."""
+
+from __future__ import annotations
+
+import gc
+from typing import Any
+
+import click
+
+from dln.commands.options import (
+    device_options,
+    jobs_option,
+    output_options,
+    settings,
+    spec_options,
+    target_options,
+    training_options,
+)
+from dln.printing.terminal import Terminal
+from dln.sweep.grid import sweep
+
+ORDER = 60
+
+
+@click.command(help=__doc__)
+@click.argument("spec")
+@click.argument("name", required=False)
+@click.option("--out", metavar="DIR", help="The sweep's directory [runs/SPEC-sweep-N].")
+@click.option("--resume", metavar="DIR", help="Go on with the sweep that DIR holds.")
+@jobs_option
+@training_options
+@device_options
+@target_options
+@spec_options
+@output_options
+@click.pass_obj
+def command(terminal: Terminal, /, spec: str, name: str | None, **given: Any) -> int:
+    """One sweep, or all of a spec."""
+    gc.enable()
+    return sweep(terminal, spec, name, settings(terminal, given))

@@ -1,0 +1,46 @@
+"""What a model holds: its parameters, and how much of everything."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dln.compiler.ir.masks import live_count
+from dln.grammar.diagnostics import clean
+from dln.printing.terminal import plural
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from dln.compiler.ir.sizes import Size
+    from dln.compiler.model import Model
+    from dln.spec import Spec
+
+
+def numbers_of(shape: Iterable[Size]) -> tuple[int, ...]:
+    """The sizes of a parameter, which are all known."""
+    return tuple(size.constant for size in shape)
+
+
+def shapes(model: Model) -> dict[str, tuple[tuple[int, ...], int, bool]]:
+    """Each parameter of the spec with its shape, how many numbers it has (dead entries left out)
+    and whether it may be trained."""
+    found = {}
+    for path, p in model.params.items():
+        if not p.checks:
+            shape = numbers_of(p.node.type.shape)
+            found[path] = (shape, live_count(p.joins, shape), p.trainable)
+    return found
+
+
+def parameters(model: Model) -> int:
+    """How many numbers can be trained."""
+    return sum(count for _, count, trainable in shapes(model).values() if trainable)
+
+
+def headline(spec: Spec) -> str:
+    """`mlp: 79,400 parameters in 2 tensors, 1 phase, 2 data sets`."""
+    model = spec.model
+    tensors = plural(len(shapes(model)), "tensor")
+    parts = [f"{plural(parameters(model), 'parameter')} in {tensors}"]
+    parts += [plural(len(model.phases), "phase"), plural(len(model.data), "data set")]
+    return f"{clean(spec.name)}: {', '.join(parts)}"

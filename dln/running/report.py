@@ -1,0 +1,68 @@
+"""What came out of a run, for people and as data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from dln.printing.progress import watched
+from dln.printing.terminal import Terminal, columns
+from dln.reading.counts import headline, parameters
+from dln.running import verdict_text
+from dln.running.expectations import Verdict
+from dln.running.training import Selection, fixed
+from dln.spec import Spec
+
+if TYPE_CHECKING:
+    from dln.runtime.checkpoint.rundir import RunDirectory
+    from dln.runtime.execution.phase_result import PhaseResult
+    from dln.runtime.session import Session
+
+
+def report(
+    terminal: Terminal, spec: Spec, session: Session, selection: Selection, found: list[Verdict]
+) -> None:
+    """The phases as a table, then each check with what it expects."""
+    terminal.result(headline(spec))
+    if session.results:
+        terminal.result("\n" + phase_table(session.results))
+        for result in session.results.values():
+            if result.note:
+                terminal.result(f"\nnote: {result.note}")
+    if selection.left_out:
+        names = ", ".join(selection.left_out)
+        only = "only slow checks ask for it" if len(selection.left_out) == 1 else (
+            "only slow checks ask for them")  # fmt: skip
+        terminal.result(f"\nleft out: {names} ({only}; train with --slow)")
+    if found:
+        verdict_text.full(terminal, spec.model, found)
+        terminal.result()
+        verdict_text.tally(terminal, found)
+
+
+def phase_table(results: Mapping[str, PhaseResult]) -> str:
+    """Phase, epochs, updates, seconds, last watched values."""
+    rows = [("phase", "epochs", "updates", "seconds", "watched")]
+    for r in results.values():
+        said = "; ".join(filter(None, [watched(r.watch), r.ended]))
+        rows.append((r.name, str(r.epochs), f"{r.updates:,}", f"{r.seconds:.2f}", said))
+    return columns(rows, right=[1, 2, 3])
+
+
+def facts(
+    spec: Spec, session: Session, found: list[Verdict], rundir: RunDirectory
+) -> dict[str, Any]:
+    """What `--json` prints of a run."""
+    seeds = fixed(spec.model, session.results)
+    phases = {
+        r.name: {"epochs": r.epochs, "updates": r.updates, "seconds": r.seconds, "watch": r.watch,
+                 **({"ended": r.ended} if r.ended else {}),
+                 **({"seed": seeds[r.name]} if r.name in seeds else {}),
+                 **({"note": r.note} if r.note else {}),
+                 "after": list(spec.model.phases[r.name].after)}
+        for r in session.results.values()
+    }  # fmt: skip
+    return {"spec": spec.name, "parameters": parameters(spec.model), "phases": phases,
+            "warnings": [w.as_data() for w in spec.model.warnings],
+            "checks": verdict_text.as_data(found), "seed": session.seed,
+            "run_dir": str(rundir.path)}  # fmt: skip

@@ -1,0 +1,40 @@
+"""What a command was asked for: the values of its options, and names chosen among those known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from dln.grammar.diagnostics import DlnError, Problem, nearest
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the options of a command say."""
+
+    constants: Mapping[str, object] = field(default_factory=dict)
+    data: Mapping[str, str] = field(default_factory=dict)
+    backend: str = "numpy"
+    dtype: str | None = None
+    threads: int | None = None
+    seed: int = 0
+    epochs: int | None = None
+    limit: int | None = None
+    phase: str | None = None
+    slow: bool = False
+    out: str | None = None
+    resume: str | None = None
+    jobs: int | None = None
+    asked: frozenset[str] = frozenset()
+    """The names of those that were given."""
+
+
+def chosen(name: str | None, known: Iterable[str], what: str) -> list[str]:
+    """The names asked for: all of them, or the one given. Raises DlnError with the nearest name."""
+    known = list(known)
+    if name is None:
+        return known
+    if name in known:
+        return [name]
+    remedy = nearest(name, known) or ("one of " + ", ".join(known) if known else "")
+    raise DlnError([Problem("E013", f"there is no {what} {name}", remedy=remedy)])
