@@ -24,6 +24,6 @@ def __getattr__(name: str) -> Any:
     """The rest on first use, so that `dln --help` does not read the compiler."""
     if name not in __all__:
         raise AttributeError(f"module 'dln' has no attribute {name!r}")
-    from dln import spec
+    from dln import spec  # late: `dln --help` needs no compiler
 
     return getattr(spec, name)

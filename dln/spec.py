@@ -91,14 +91,14 @@ def parsed(path: str, text: str) -> tuple[Source, syntax.Module]:
 
 def header(data: DataSet) -> Any:
     """The header of a data set's files."""
-    from dln.runtime.readers.readers import Decl, probe
+    from dln.runtime.readers.readers import Decl, probe  # late: many specs have no files
 
     return probe(Decl(data.reader, data.args, data.options, data.base, data.override))
 
 
 def text_file(name: str, base: str) -> Source:
     """A file of drawings, looked for where data files are."""
-    from dln.runtime.readers.readers import drawing
+    from dln.runtime.readers.readers import drawing  # late: few specs have drawings
 
     return Source(*drawing(name, base))
 
@@ -133,7 +133,7 @@ class Spec:
         `dtype` overrides the precision the phases ask for, `threads` the number of threads of the
         linear algebra. Raises DlnError where the backend cannot be had.
         """
-        from dln.compiler.pipeline import compile_model
+        from dln.compiler.pipeline import compile_model  # late: `dln check` compiles nothing
 
         try:
             plan = compile_model(self.model, backend, dtype, self.name, shown())
@@ -156,8 +156,8 @@ class Compiled:
 
     def session(self, seed: int = 0) -> Session:
         """Parameters with their first values, and the verbs on them: the only mutable object."""
-        from dln.runtime.device.device import open_device
-        from dln.runtime.session import Session
+        from dln.runtime.device.device import open_device  # late: NumPy
+        from dln.runtime.session import Session  # late: NumPy
 
         try:
             device = open_device(self.backend, self.threads, read_flags().poison)
@@ -167,7 +167,7 @@ class Compiled:
 
     def text(self, program: str | None = None) -> str:
         """The text of one program, or of all, with buffer tables and totals."""
-        from dln.compiler.show import plan_text
+        from dln.compiler.show import plan_text  # late: seldom asked for
 
         names = [program] if program is not None else list(self.plan.programs)
         return "\n\n".join(plan_text(self.plan.programs[n]) for n in names)
@@ -177,7 +177,7 @@ def shown() -> tuple[Callable[[Program], None], ...]:
     """Who is shown each program that is compiled: the verifier of texts, where it is asked for."""
     if not read_flags().verify:
         return ()
-    from dln.compiler.lower.definite import verify_program
+    from dln.compiler.lower.definite import verify_program  # late: seldom asked for
 
     return (verify_program,)
 

@@ -40,7 +40,7 @@ def value_of(text: str) -> object:
 
 
 def _json(text: str) -> object:
-    import json
+    import json  # late: constants are seldom lists
 
     try:
         found: object = json.loads(text)

@@ -8,12 +8,15 @@ of matplotlib.
 from __future__ import annotations
 
 import io
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from dln.printing.tiling import enlarged, largest, tiled
 
@@ -165,8 +168,6 @@ def of_array(
 ) -> bytes:
     """A picture by shape: a vector as a curve, a matrix as an image, [n, h, w] as n tiles,
     [k, n, h, w] as k rows of n tiles; with the names of `rows`, [n, k, h, w] as n columns of k."""
-    import numpy as np
-
     array = np.asarray(array, float)
     if array.size == 0:
         return _of_tiles(np.ones((1, 1, 1)), f"{label}: none", kind)
@@ -231,8 +232,6 @@ def _of_tiles(array: NDArray[Any], label: str, kind: str, rows: Sequence[str] = 
 @contextmanager
 def _matplotlib() -> Iterator[None]:
     """matplotlib with its own defaults and our style, and nothing said about fonts or folders."""
-    import logging
-
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     matplotlib = import_module("matplotlib")
     style = import_module("matplotlib.style")

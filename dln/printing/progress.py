@@ -90,18 +90,18 @@ class Bar(Hook):
     """
 
     def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich import progress as rich  # late: on a terminal alone
+        from rich.console import Console  # late: on a terminal alone
 
         console = Console(stderr=True, markup=False, highlight=False)
         columns: list[Any] = [
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=24),
-            TextColumn("{task.percentage:>3.0f}%", markup=False),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[facts]}", markup=False),
+            rich.TextColumn("{task.description}", markup=False),
+            rich.BarColumn(bar_width=24),
+            rich.TextColumn("{task.percentage:>3.0f}%", markup=False),
+            rich.TimeRemainingColumn(),
+            rich.TextColumn("{task.fields[facts]}", markup=False),
         ]
-        self.bars = Progress(*columns, console=console, auto_refresh=False)
+        self.bars = rich.Progress(*columns, console=console, auto_refresh=False)
         self.task: Any = None
         self.values: dict[str, float] = {}
 

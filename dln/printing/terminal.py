@@ -11,7 +11,10 @@ import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil, isfinite, log10
 from typing import Any, TextIO
+
+import click
 
 from dln.grammar.diagnostics import DlnError, Problem, clean
 
@@ -33,7 +36,7 @@ class Terminal:
     def data(self, found: Mapping[str, Any]) -> None:
         """The result for programs: one JSON object, printed with --json only."""
         if self.json:
-            import json
+            import json  # late: with --json alone
 
             print(json.dumps(plain(found), allow_nan=False), file=sys.stdout)
 
@@ -68,8 +71,6 @@ def painted(text: str, colour: str, stream: TextIO | None = None) -> str:
     """A text in a colour, where the stream (stdout) takes colours."""
     if not colour or not coloured(stream or sys.stdout):
         return text
-    import click
-
     return click.style(text, fg=colour, bold=True)
 
 
@@ -122,8 +123,6 @@ def number(value: Any, within: float | None = None) -> str:
 
 
 def _digits(value: float, within: float | None) -> str:
-    from math import ceil, isfinite, log10
-
     short = f"{value:.6g}"
     if not within or not isfinite(value):
         return short

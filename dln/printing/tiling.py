@@ -5,6 +5,8 @@ from __future__ import annotations
 from math import ceil, sqrt
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -21,8 +23,6 @@ def tiled(array: NDArray[Any], band: int = 0) -> tuple[NDArray[Any], list[int]]:
     Each tile has its own range of greys, with 0 in the middle if the numbers of all are of both
     signs; the gaps are white.
     """
-    import numpy as np
-
     at, signed = places(array, band), is_signed(array)
     h, w = array.shape[-2:]
     times = enlarged(array)
@@ -64,8 +64,6 @@ def arranged(n: int) -> tuple[int, int]:
 
 def greys(tile: NDArray[Any], signed: bool) -> NDArray[Any]:
     """A tile's numbers from 0 to 1, 0 in the middle if they are signed; what is no number is 0."""
-    import numpy as np
-
     tile = np.nan_to_num(tile, nan=0.0, posinf=0.0, neginf=0.0)
     if signed:
         return np.asarray(tile / (2 * largest(tile)) + 0.5)
@@ -75,15 +73,11 @@ def greys(tile: NDArray[Any], signed: bool) -> NDArray[Any]:
 
 def is_signed(array: NDArray[Any]) -> bool:
     """Whether numbers go both ways, as weights do: not a background a little below 0."""
-    import numpy as np
-
     finite = array[np.isfinite(array)]
     return bool(finite.min(initial=0.0) < -finite.max(initial=0.0) / 4)
 
 
 def largest(array: NDArray[Any]) -> float:
     """The largest absolute value, 1 where there is none."""
-    import numpy as np
-
     finite = np.abs(array[np.isfinite(array)])
     return float(finite.max(initial=0.0)) or 1.0

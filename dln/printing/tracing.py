@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def trace(terminal: Terminal, compiled: Compiled, flags: Flags) -> None:
     """Take every program through the column, and say or verify what each stage leaves."""
-    from dln.compiler.stages import optimise, part
+    from dln.compiler.stages import optimise, part  # late: seldom asked for
 
     programs = cast("Programs", compiled.plan.programs)
     for name, recipe in programs.recipes.items():
@@ -36,7 +36,7 @@ class Look:
         if stage == "differentiate":
             self.reached = stage
         if self.flags.verify:
-            from dln.compiler.ir.verify import verify
+            from dln.compiler.ir.verify import verify  # late: seldom asked for
 
             verify(after, self.reached)
         if self.flags.debug >= 2:
@@ -44,6 +44,6 @@ class Look:
             said = f"debug: {self.name}: {stage}: {sizes}, {plural(len(log), 'rewrite')}"
             self.terminal.say(said)
         if self.flags.debug >= 3:
-            from dln.compiler.show import graph_text
+            from dln.compiler.show import graph_text  # late: seldom asked for
 
             self.terminal.say(graph_text(after))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dln.compiler.ir.graph import Node, ancestors
+from dln.compiler.ir.op import op_of
 from dln.compiler.model import DataSet, FieldOf, Model
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 TABLES = ("table", "rows")
 FREE = ("real", "logit")
@@ -27,10 +26,10 @@ def _bounded(f: FieldOf) -> bool:
 
 
 def _check_table(model: Model, data: DataSet) -> None:
-    from dln.compiler.pipeline import claimed, data_spec
-    from dln.runtime.device.source_map import placed
-    from dln.runtime.readers import readers
-    from dln.runtime.readers.validation import check_field
+    from dln.compiler.pipeline import claimed, data_spec  # late: few specs have tables
+    from dln.runtime.device.source_map import placed  # late: few specs have tables
+    from dln.runtime.readers import readers  # late: few specs have tables
+    from dln.runtime.readers.validation import check_field  # late: few specs have tables
 
     spec = data_spec(data)
     texts = {path: s.text for path, s in model.sources.items()}
@@ -49,10 +48,9 @@ def _check_table(model: Model, data: DataSet) -> None:
 
 def _values(nodes: Mapping[str, Node], data: DataSet, raw: Any) -> dict[str, Any]:
     """The values of what is not drawn, in double precision."""
-    import numpy as np
+    import numpy as np  # late: NumPy
 
-    from dln.compiler.ir.evaluate import evaluate
-    from dln.compiler.ir.op import op_of
+    from dln.compiler.ir.evaluate import evaluate  # late: NumPy
 
     still = {
         key: node

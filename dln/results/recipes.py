@@ -20,7 +20,9 @@ from dln.results import published, records
 from dln.results.page import Known, document
 from dln.results.published import About
 from dln.results.records import Record
+from dln.results.taking import taken
 from dln.running import processes
+from dln.running.expectations import Worker
 from dln.running.interrupts import terminable
 from dln.settings import Settings
 from dln.spec import LIBRARIES, Spec, from_source, read, shipped, specs_folder
@@ -84,8 +86,6 @@ def _chosen(names: Sequence[str], paths: Mapping[str, Path]) -> list[str]:
 
 def known_of(path: Path) -> Known:
     """What the text of a spec says: its facts, its digest, its expectations, its sweeps."""
-    from dln.running.expectations import Worker
-
     try:
         spec = from_source(read(path), path.stem, functions=False)
     except DlnError as error:
@@ -192,8 +192,6 @@ def taken_into(record: Record, kind: str, data: Any, run: dict[str, Any]) -> lis
 def _take(terminal: Terminal, known: Mapping[str, Known], wanted: Wanted, folder: Path) -> str:
     """The figures of a run directory, or of a sweep's, as if they had been measured now; the name
     of the spec."""
-    from dln.results.taking import taken
-
     found = taken(folder)
     if found.spec not in known:
         raise Fault(f"{folder} is a run of {found.spec}, which is not among the specs", code="E541")

@@ -16,12 +16,17 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import date
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from dln.grammar.diagnostics import Fault
+from dln.grammar.printer import to_text
 from dln.printing.terminal import plain
 from dln.running.training import closure
+from dln.runtime.checkpoint.checkpoint import atomic_write
+from dln.runtime.checkpoint.rundir import machine
 
 Data = dict[str, Any]
 MOST = 64  # numbers of a value that are written down
@@ -210,8 +215,6 @@ def read(folder: Path, spec: str) -> Record:
 
 def write(path: Path, text: str) -> None:
     """Write a file, whole or not at all."""
-    from dln.runtime.checkpoint.checkpoint import atomic_write
-
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         atomic_write(path, text.encode())
@@ -236,10 +239,6 @@ def provenance(
     facts: Mapping[str, Any] | None = None, day: str = "",
 ) -> Data:  # fmt: skip
     """When and where a run was, in neutral words: now and here, where nothing else is said."""
-    from datetime import date
-
-    from dln.runtime.checkpoint.rundir import machine
-
     facts = facts or machine()
     versions = {k: facts[k] for k in ("dln", "python", "numpy")}
     return {"date": day or date.today().isoformat(), "seed": seed, "seconds": round(seconds, 1),
@@ -265,8 +264,4 @@ def in_words(facts: Mapping[str, Any], backend: str) -> str:
 
 def digest(module: Any) -> str:
     """The digest of a spec's text, whatever its comments and its layout."""
-    from hashlib import sha256
-
-    from dln.grammar.printer import to_text
-
     return sha256(to_text(module).encode()).hexdigest()[:16]

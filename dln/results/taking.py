@@ -15,7 +15,13 @@ from dln.grammar.diagnostics import Fault, Source
 from dln.grammar.parser import parse_source
 from dln.printing.terminal import number
 from dln.results import records
-from dln.spec import read
+from dln.running import expectations
+from dln.running.report import facts
+from dln.running.resuming import remembered
+from dln.running.training import opened
+from dln.runtime.checkpoint.rundir import RunDirectory
+from dln.runtime.training import resume
+from dln.spec import from_source, read
 
 if TYPE_CHECKING:
     from dln.runtime.checkpoint.rundir import RunDirectory
@@ -43,8 +49,6 @@ def taken(folder: Path) -> Taken:
 
 
 def _run(folder: Path) -> Taken:
-    from dln.runtime.checkpoint.rundir import RunDirectory
-
     rundir = RunDirectory(folder)
     said = rundir.records()
     begun = next((r for r in said if r.get("event") == "run"), None)
@@ -64,13 +68,6 @@ def _run(folder: Path) -> Taken:
 
 def _stopped(rundir: RunDirectory, said: list[Data]) -> Data:
     """What a run that was stopped has come to, from its newest checkpoint."""
-    from dln.running import expectations
-    from dln.running.report import facts
-    from dln.running.resuming import remembered
-    from dln.running.training import opened
-    from dln.runtime.training import resume
-    from dln.spec import from_source
-
     restored = rundir.newest()
     if restored is None:
         remedy = f"dln run --resume {rundir.path}"

@@ -166,7 +166,7 @@ class Worker:
 
     def clock(self, name: str) -> float:
         """A number that a finished phase left behind."""
-        from dln.runtime.execution.phase_result import number_of
+        from dln.runtime.execution.phase_result import number_of  # late: NumPy
 
         return float(number_of({} if self.session is None else self.session.results, name))
 
@@ -229,10 +229,10 @@ def evaluate(
 ) -> dict[str, Any]:
     """Nodes through the graph passes (stable forms, gradients written out), then the evaluator.
     `sizes` are those that no value may be left to tell."""
-    import numpy as np
+    import numpy as np  # late: NumPy
 
-    from dln.compiler.ir.evaluate import evaluate as run
-    from dln.compiler.stages import BEFORE, STAGES, optimise, part
+    from dln.compiler.ir.evaluate import evaluate as run  # late: NumPy
+    from dln.compiler.stages import BEFORE, STAGES, optimise, part  # late: seldom asked
 
     graph = part(model, nodes)
     symbolic = any(n.op == "grad" for n in graph.topological())
@@ -245,10 +245,10 @@ def drawing(seed: int) -> Callable[[str, str, tuple[int, ...]], Any]:
     """The counter-based draws of update 0."""
 
     def draw(kind: str, site: str, shape: tuple[int, ...]) -> Any:
-        import numpy as np
+        import numpy as np  # late: NumPy
 
-        from dln.compiler.plan import site_number
-        from dln.runtime.device import kernels
+        from dln.compiler.plan import site_number  # late: few checks draw
+        from dln.runtime.device import kernels  # late: NumPy
 
         out = np.empty(shape)
         getattr(kernels, kind)(out, seed, site_number(site), 0)

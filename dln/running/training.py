@@ -10,6 +10,7 @@ from dln.printing.progress import progress
 from dln.printing.terminal import Terminal
 from dln.running import expectations
 from dln.running.interrupts import interruptible
+from dln.runtime.training.phase_trainer import Interrupted
 from dln.settings import Settings, chosen
 from dln.spec import Compiled, Spec
 
@@ -67,8 +68,6 @@ def train(
     rundir: RunDirectory | None = None, restored: Restored | None = None,
 ) -> str:  # fmt: skip
     """Train the phases selected; what interrupted it, or nothing."""
-    from dln.runtime.training.phase_trainer import Interrupted
-
     with interruptible(terminal) as stop, progress(terminal) as hook:
         try:
             session.train(

@@ -15,12 +15,15 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, NoReturn
 
 from dln.grammar.diagnostics import Fault
 from dln.printing.terminal import plain
 from dln.running import differences
+from dln.runtime.checkpoint.checkpoint import atomic_write
+from dln.runtime.checkpoint.rundir import machine, next_free
 from dln.settings import Settings
 from dln.sweep.row import Row
 
@@ -44,8 +47,6 @@ class SweepDirectory:
     @classmethod
     def create(cls, spec: str, text: str, only: str | None, given: Settings) -> SweepDirectory:
         """A new directory: that of `--out`, which must not hold a sweep, or runs/SPEC-sweep-N."""
-        from dln.runtime.checkpoint.rundir import machine, next_free
-
         try:
             path = Path(given.out) if given.out else next_free(Path("runs"), f"{spec}-sweep")
             path.mkdir(parents=True, exist_ok=True)
@@ -102,8 +103,6 @@ class SweepDirectory:
 
     def put(self, name: str, content: bytes) -> Path:
         """Write a file, whole or not at all."""
-        from dln.runtime.checkpoint.checkpoint import atomic_write
-
         try:
             atomic_write(self.path / name, content)
         except OSError as e:
@@ -159,8 +158,6 @@ def table(found: Mapping[str, Sequence[Row]]) -> str:
 
 def digest(text: str) -> str:
     """The SHA-256 of a text."""
-    from hashlib import sha256
-
     return sha256(text.encode()).hexdigest()
 
 

@@ -12,6 +12,8 @@ import statistics
 from collections.abc import Collection, Sequence
 from typing import Any
 
+import numpy as np
+
 from dln.grammar import syntax
 from dln.printing.pictures import Curve, Panel
 from dln.printing.terminal import number
@@ -87,8 +89,6 @@ def _follows(rows: Sequence[Row], constant: str, over: str) -> bool:
 
 def _curves(name: str, points: Sequence[Point], report: str, over: str) -> list[Curve]:
     """A curve of a report, and what is expected of it."""
-    import numpy as np
-
     made = []
     measured = [(x, *_spread([r.reports.get(report) for r in rows])) for x, rows in points]
     expected = [(x, *_spread([_expected(r, report) for r in rows])) for x, rows in points]

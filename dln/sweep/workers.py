@@ -6,6 +6,7 @@ travel as plain data. An interruption is a KeyboardInterrupt, wherever it came f
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterator, Sequence
@@ -39,8 +40,6 @@ def available() -> bool:
 
 def cores() -> int:
     """The cores that this process may use."""
-    import os
-
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -2,8 +2,8 @@
 
 import pytest
 
-from dln.reading.overview import listed
 from dln.reading.facts import LAST, Facts, facts_of, read_facts
+from dln.reading.overview import listed
 from dln.spec import LIBRARIES, shipped
 
 SPECS = {name: path for name, path in shipped().items() if name not in LIBRARIES}
