@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.op import op_of
-from dln.compiler.ir.structure import is_derivative, is_scan
+from dln.compiler.ir.structure import is_curvature, is_derivative, is_scan
 from dln.compiler.model import Functions, Model, remap
 from dln.compiler.stages import BEFORE, STAGES, optimise, part
 from dln.grammar.diagnostics import DlnError
@@ -60,7 +60,7 @@ def may_fail(node: Node) -> bool:
         return any(may_fail(n) for n in node["body"].graph.topological())
     if not is_derivative(node):
         return False
-    return node.op == "curvature" or any(map(opaque, ancestors(node.operands[:1])))
+    return is_curvature(node) or any(map(opaque, ancestors(node.operands[:1])))
 
 
 def opaque(node: Node) -> bool:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeAlias
 
-from dln.compiler.autodiff.reverse_mode import differentiate
+from dln.compiler.autodiff.differentiate import differentiate
 from dln.compiler.ir.graph import Graph, Node, ancestors
 from dln.compiler.model import Model
 from dln.compiler.passes import PASSES, Log

@@ -1,1 +1,1 @@
-"""Gradients written out as graph: reverse mode, the reverse of a loop, Gauss-Newton curvature."""
+"""Derivatives written out as graph: walks, the reverse of a loop, reverse mode, Gauss-Newton."""

@@ -18,13 +18,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from dln.compiler.autodiff.reverse_mode import between, cotangents, same_running, total, undo_spread
+from dln.compiler.autodiff.reverse_mode import cotangents
+from dln.compiler.autodiff.walks import between, hand_on, total
 from dln.compiler.ir.graph import Graph, Node, ancestors
 from dln.compiler.ir.op import Make, op_of
 from dln.compiler.ir.ops.second_order import Rows, by_slopes
+from dln.compiler.ir.structure import is_item
 from dln.grammar.diagnostics import Fault
-
-PRODUCTS = frozenset({"mul", "div", "pow", "contract"})
 
 
 def curvatures(new: Graph, s: Node, wanted: Iterable[Node]) -> dict[Node, Node]:
@@ -61,7 +61,7 @@ def begins_network(node: Node, active: set[Node]) -> bool:
     """Whether the operands of a node belong to the network and no longer to the loss."""
     if op_of(node).is_("squashing"):
         return True
-    return node.op in PRODUCTS and len({o for o in node.operands if o in active}) > 1
+    return op_of(node).is_("product") and len({o for o in node.operands if o in active}) > 1
 
 
 def share(
@@ -73,12 +73,8 @@ def share(
     parts: dict[Node, list[Node]],
 ) -> None:
     """Hand a node's second derivative to those operands that lie on the way."""
-    if bar is None and bend is None:
-        return
-    for operand, part in zip(node.operands, rows(m, node, bar, bend), strict=True):
-        if part is not None and operand in active:
-            fitted = same_running(m, undo_spread(m, part, operand.type), operand.type)
-            parts.setdefault(operand, []).append(fitted)
+    if bar is not None or bend is not None:
+        hand_on(m, node, rows(m, node, bar, bend), active, parts)
 
 
 def rows(m: Make, node: Node, bar: Node | None, bend: Node | None) -> Rows:
@@ -92,7 +88,7 @@ def rows(m: Make, node: Node, bar: Node | None, bend: Node | None) -> Rows:
         return record.gradient(m, node, bend)  # derivatives are 0 or 1, their own squares
     if record.is_("pointwise"):
         return by_slopes(m, node, bend)
-    name = "scan" if node.op == "item" else node.op
+    name = (node.operands[0] if is_item(node) else node).op
     remedy = "an optimiser without curvature: with sgd(lr = 0.1)"
     fault = Fault(f"curvature has no rule for {name}", remedy, "E379")
     raise fault.at(next(iter(m.spans), None))

@@ -15,10 +15,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
-from dln.compiler.autodiff import reverse_mode as d
+from dln.compiler.autodiff.walks import between, same_running, share, total
 from dln.compiler.ir.graph import Graph, Node, ancestors
 from dln.compiler.ir.op import Make, op_of
 from dln.compiler.ir.ops.loop import Body, body_of, item, row_type, slot
+from dln.compiler.ir.structure import is_const, is_slot
 
 
 @dataclass
@@ -48,7 +49,7 @@ def backward(
     out: list[Node | None] = []
     for s, operand in zip(body.slots, loop.operands, strict=True):
         part = maker.cotangent(made, s) if operand in active else None
-        out.append(None if part is None else d.same_running(m, part, operand.type))
+        out.append(None if part is None else same_running(m, part, operand.type))
     values = {v: item(m, made, maker.to[walk.bars[v]]) for v in wanted if v in walk.bars}
     return Backward(out, values)
 
@@ -87,15 +88,15 @@ class Walk:
         for node in reversed(order):
             if node in active and node in parts:
                 spans = body.graph.spans.get(node, m.spans)
-                self.bars[node] = bar = d.total(self.graph, parts.pop(node), spans)
+                self.bars[node] = bar = total(self.graph, parts.pop(node), spans)
                 if any(o in active for o in node.operands):
-                    d.share(Make(self.graph, spans), node, bar, active, parts)
+                    share(Make(self.graph, spans), node, bar, active, parts)
 
     def _active(self, order: Sequence[Node]) -> set[Node]:
         """The nodes of a step through which a derivative flows, from step to step as well."""
         roots = self.active_slots | set(self.wanted)
         while True:
-            active = d.between(list(order), roots) | roots
+            active = between(order, roots) | roots
             pairs = zip(self.body.carried, self.body.nexts, strict=True)
             more = {s for s, n in pairs if n in active and s not in roots and is_real(s)}
             if not more:
@@ -184,11 +185,11 @@ class Reverse:
 
     @staticmethod
     def _again(node: Node) -> bool:
-        return node.op == "const" or (bool(node.operands) and op_of(node).is_("view"))
+        return is_const(node) or (bool(node.operands) and op_of(node).is_("view"))
 
     def _stored(self, node: Node) -> Node:
         """A value of the forward step as a slot."""
-        if node.op == "slot" and node["role"] != "carried":
+        if is_slot(node) and node["role"] != "carried":
             held = self.rows if node["role"] == "rows" else self.fixed
             held[node] = self.body.operand(self.forward, node)
             return self._named(self.graph.include(node), node)

@@ -46,7 +46,8 @@ is_choice = _called("where")  # one of two values by a test, element by element
 is_spread = _called("broadcast")
 is_contraction = _called("contract")  # a sum of products, over axes that carry labels
 is_stop = _called("stop")
-is_derivative = _called("grad", "curvature")  # of operand 0 by operand 1; `differentiate` writes it
+is_derivative = _called("grad", "curvature")  # of operand 0 by operand 1, not yet written out
+is_curvature = _called("curvature")
 
 
 def is_named(node: Node) -> bool:

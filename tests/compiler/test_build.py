@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 import dln
 import dln.spec as spec
-from dln.compiler.autodiff.reverse_mode import differentiate
+from dln.compiler.autodiff.differentiate import differentiate
 from dln.compiler.ir.evaluate import evaluate
 from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.model import Model

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 import dln
+from dln.compiler.autodiff.differentiate import differentiate
 from dln.compiler.autodiff.gauss_newton import rows
-from dln.compiler.autodiff.reverse_mode import differentiate, undo_spread
+from dln.compiler.autodiff.walks import undo_spread
 from dln.compiler.ir.evaluate import evaluate
 from dln.compiler.ir.graph import Graph
 from dln.compiler.ir.op import OPS, Make

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import dln.compiler.ir.ops  # noqa: F401  (fills OPS)
-from dln.compiler.autodiff.reverse_mode import derivatives, differentiate
+from dln.compiler.autodiff.differentiate import derivatives, differentiate
 from dln.compiler.ir.evaluate import evaluate
 from dln.compiler.ir.graph import Graph, ancestors
 from dln.compiler.ir.op import OPS, Make, Op

@@ -18,7 +18,7 @@ import pytest
 
 import dln
 from dln.cli import main
-from dln.compiler.autodiff.reverse_mode import differentiate
+from dln.compiler.autodiff.differentiate import differentiate
 from dln.compiler.ir.evaluate import evaluate
 from dln.compiler.ir.verify import verify
 from dln.compiler.lower.targets import TARGETS
