@@ -12,13 +12,11 @@ from typing import Any, TypeAlias
 from dln.compiler.ir.graph import Graph, Node, ancestors
 from dln.compiler.ir.op import Array, Site, op_of
 from dln.compiler.ir.sizes import Size, Var
+from dln.compiler.ir.structure import is_scan
 from dln.grammar.diagnostics import Fault
 
 Env: TypeAlias = Mapping[tuple[str, str], Any]
 Draw: TypeAlias = Callable[[str, str, tuple[int, ...]], Array]
-
-# Sources that the environment gives, and the attribute that names them there.
-GIVEN = {"input": "name", "whole": "name", "param": "path", "state": "path", "clock": "name"}
 
 
 def evaluate(
@@ -62,21 +60,26 @@ def evaluate_nodes(
     for node in nodes:
         if node in values:
             continue
-        value = given(np, node, env, real) if node.op in GIVEN else None
+        value = given(np, node, env, real) if op_of(node).key else None
         shape = tuple(size(s) for s in node.type.shape)
         if value is None:
             site = Site(np, node.attrs, shape, real, size, draw or no_draws, found)
             value = op_of(node).evaluate(site, *(values[o] for o in node.operands))
-            value = value if node.op == "scan" else np.asarray(value)
+            value = value if is_scan(node) else np.asarray(value)
         if value.shape != shape:
             raise Fault(f"{node!r} has shape {shape}, its value has {value.shape}")
         values[node] = value
     return values
 
 
+def name_of(node: Node) -> tuple[str, str]:
+    """What a source is called in the environment."""
+    return node.op, node[op_of(node).key]
+
+
 def given(np: Any, node: Node, env: Env, real: Any) -> Array:
     """A source's value from the environment, in the kind of the node."""
-    key = (node.op, node[GIVEN[node.op]])
+    key = name_of(node)
     if key not in env:
         raise Fault(f"no value is given for the {key[0]} {key[1]}")
     kinds = {"real": real, "index": np.int64, "bool": np.bool_}
@@ -87,7 +90,7 @@ def open_sizes(nodes: Iterable[Node], env: Env, sizes: Mapping[Var, int]) -> dic
     """The open sizes (batch) as the arrays of the environment have them."""
     found = dict(sizes)
     for node in nodes:
-        array = env.get((node.op, node[GIVEN[node.op]])) if node.op in GIVEN else None
+        array = env.get(name_of(node)) if op_of(node).key else None
         for size, n in zip(node.type.shape, getattr(array, "shape", ()), strict=False):
             if len(size.terms) == 1 and size.constant == 0 and size.terms[0][1] == 1:
                 found.setdefault(size.terms[0][0], n)

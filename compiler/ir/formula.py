@@ -5,26 +5,17 @@ from __future__ import annotations
 import re
 
 from dln.compiler.ir.graph import Graph, Node
-from dln.compiler.ir.op import OPS
+from dln.compiler.ir.op import Tight, op_of
 from dln.compiler.ir.ops.loop import Body, body_of
-
-TIGHT = 9
-BINDING = {
-    "or": 1,
-    "and": 2,
-    "not": 3,
-    **dict.fromkeys(("eq", "ne", "lt", "le", "gt", "ge"), 4),
-    **dict.fromkeys(("add", "sub"), 5),
-    **dict.fromkeys(("mul", "div", "contract", "reciprocal"), 6),
-    "neg": 7,
-    **dict.fromkeys(("pow", "square"), 8),
-}
-"""How tightly an operation's sign binds; what is not here is written as a call."""
-
-TRANSPARENT = frozenset(
-    {"broadcast", "running", "reshape", "stop", "asserted", "copy", "cast", "transpose"}
+from dln.compiler.ir.structure import (
+    is_const,
+    is_contraction,
+    is_full_data,
+    is_item,
+    is_left,
+    is_size,
+    is_slice,
 )
-"""Layout, which an equation for one example does not mention."""
 
 
 def formula(graph: Graph, node: Node, depth: int = 4) -> str:
@@ -42,15 +33,19 @@ def label(graph: Graph, node: Node) -> str:
 
 def _source(node: Node) -> str | None:
     """The name that a source carries itself."""
-    if node.op in ("input", "clock"):
-        return str(node["name"])
-    if node.op == "whole":
-        return str(node["name"]).replace(".all.", ".")
-    if node.op in ("param", "state"):
-        return str(node["path"])
-    if node.op == "const":
+    if is_const(node):
         return number(node["value"])
-    return str(node["size"]) if node.op == "size" else None
+    if is_size(node):
+        return str(node["size"])
+    key = op_of(node).key
+    name = str(node[key]) if key else None
+    return name.replace(".all.", ".") if name and is_full_data(node) else name
+
+
+def transparent(node: Node) -> bool:
+    """Whether an equation for one example does not mention an operation: layout, and what is only
+    said."""
+    return op_of(node).formula == "{0}"
 
 
 def number(value: object) -> str:
@@ -75,21 +70,21 @@ class _Writer:
         name = name or _source(node)
         if name is not None:
             return name, binding(name)
-        if node.op in TRANSPARENT and node.operands:
+        if transparent(node):
             return self.write(node.operands[0], depth, root)
         if (step := of_step(node)) is not None:  # a sequence reads like the value of a step
             return _Writer(step[0].graph).write(step[1], depth)
         if depth <= 0:
-            return "...", TIGHT
+            return "...", Tight.CALL
         return self.combine(node, [self.write(o, depth - 1) for o in node.operands])
 
     def combine(self, node: Node, parts: list[tuple[str, int]]) -> tuple[str, int]:
         """An operation over operands that are text already."""
-        tight = BINDING.get(node.op, TIGHT)
-        if node.op == "contract":
+        tight = op_of(node).tight
+        if is_contraction(node):
             bracketed = [self.bracket(p, tight, 1) for p in parts]
             return contract_text(node, [text for text, _ in parts], bracketed)
-        if node.op in BINDING:
+        if tight < Tight.CALL:
             texts = [self.bracket(p, tight, i) for i, p in enumerate(parts)]
         else:
             texts = [text for text, _ in parts]
@@ -104,10 +99,10 @@ class _Writer:
 def of_step(node: Node) -> tuple[Body, Node] | None:
     """The value of a loop's step that a node holds for all steps: an item, or the array that a
     program leaves it in, which has a place more for the value before the first step."""
-    held = node.operands[0] if node.op == "slice" else node
-    if node.op == "item":
+    if is_item(node):
         return body_of(node), node["value"]
-    if held.op != "left" or (held is not node and held["kind"] == "item"):
+    held = node.operands[0] if is_slice(node) else node
+    if not is_left(held) or (held is not node and held["kind"] == "item"):
         return None
     body = body_of(held.operands[0])
     if held["kind"] == "item":
@@ -119,16 +114,15 @@ def of_step(node: Node) -> tuple[Body, Node] | None:
 def binding(name: str) -> int:
     """How tightly a name binds: what stands in a loop for a formula outside is called by it."""
     if re.search(r" [-+] ", name):
-        return BINDING["add"]
+        return Tight.SUM
     if re.search(r" [*/@] ", name):
-        return BINDING["mul"]
-    return BINDING["neg"] if name.startswith("-") else TIGHT
+        return Tight.PRODUCT
+    return Tight.SIGN if name.startswith("-") else Tight.CALL
 
 
 def fill(node: Node, texts: list[str]) -> str:
     """The formula of an operation's record with its operands and attributes put in."""
-    record = OPS.get(node.op)
-    form = record.formula if record is not None else ""
+    form = op_of(node).formula
     if not form:
         return f"{node.op}({', '.join(texts)})"
 
@@ -150,14 +144,14 @@ def contract_text(node: Node, bare: list[str], texts: list[str]) -> tuple[str, i
     mine = [k for k in left if k not in lead and k not in summed]
     theirs = [k for k in right if k not in lead and k not in summed]
     if not mine and not theirs:
-        return f"dot({', '.join(bare)})", TIGHT
+        return f"dot({', '.join(bare)})", Tight.CALL
     if mine and theirs and all(_runs(node, k) for k in summed):
         bare = bare if out.index(mine[0]) < out.index(theirs[0]) else bare[::-1]
-        return f"outer({', '.join(bare)})", TIGHT
+        return f"outer({', '.join(bare)})", Tight.CALL
     if not mine:
         turned = right.index(theirs[0]) > _first(right, summed)
         texts = [f"{texts[1]}.T" if turned else texts[1], texts[0]]
-    return " @ ".join(texts), BINDING["contract"]
+    return " @ ".join(texts), Tight.PRODUCT
 
 
 def _first(labels: tuple[int, ...], summed: list[int]) -> int:

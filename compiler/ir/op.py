@@ -7,8 +7,10 @@ target spells it, what it costs, and the facts that rewrites, scheduling and low
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import IntEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -24,6 +26,10 @@ if TYPE_CHECKING:
 Array: TypeAlias = Any
 Attrs: TypeAlias = Mapping[str, Any]
 Infer: TypeAlias = Callable[[Attrs, tuple[TensorType, ...]], TensorType]
+Gradient: TypeAlias = "Callable[[Make, Node, Node], tuple[Node | None, ...]]"
+Bound: TypeAlias = Callable[[Node, Sequence[float], bool], float]
+Places: TypeAlias = Mapping[int, int]
+Vmap: TypeAlias = "Callable[[Make, Node, Sequence[Node], Sequence[bool], Size], Node]"
 Curve: TypeAlias = "Callable[[Make, Node, Node | None, Node | None], tuple[Node | None, ...]]"
 
 
@@ -96,6 +102,41 @@ def elements(type: TensorType) -> Size:
     return open_size * total
 
 
+class Tight(IntEnum):
+    """How tightly the sign of an operation binds in a formula; CALL is written as a call."""
+
+    OR = 1
+    AND = 2
+    NOT = 3
+    COMPARISON = 4
+    SUM = 5
+    PRODUCT = 6
+    SIGN = 7
+    POWER = 8
+    CALL = 9
+
+
+ANY = math.inf
+"""The bound of a value that may be of any size."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refuge:
+    """How an operation can leave the numbers (log of 0, exp of 1000), and what keeps it among them.
+
+    `slot` is the operand by which it does, None where any will do; `value` a number for it with
+    which the result and every derivative are finite. `leaves(node, seen, found)` says whether it
+    may, over operands within the bounds `seen`, its own bound being `found`. `by_size` says that
+    0 is harmless to it, `safe_from` that a constant operand at least as large is.
+    """
+
+    slot: int | None
+    value: float
+    leaves: Callable[[Node, Sequence[float], float], bool] = lambda node, seen, found: True
+    by_size: bool = False
+    safe_from: float = ANY
+
+
 @dataclass(frozen=True, slots=True)
 class Op:
     """One operation. See the module's docstring.
@@ -106,10 +147,11 @@ class Op:
     second derivative is left out of curvature), `product` (multiplies operands with one another, so
     that each derivative holds the other operand), `bilinear` (such a product, 0 where an operand
     is 0), `identity` (the operand itself: something is said of it), `copies` (elements of operands,
-    each perhaps many times), `opaque` (it has no gradient), `source`, `random`, `loop`, `symbolic`
-    (must be gone before lowering), `inplace` (the spelling may write into the buffer of any
-    operand), `inplace2` (of operand 2 only). `smooth` says that the evaluator's form is analytic,
-    so that a complex step through it gives the derivative.
+    each perhaps many times), `lookup` (operand 0 is a table that the others point into), `opaque`
+    (it has no gradient), `source`, `random`, `loop`, `symbolic` (must be gone before lowering),
+    `inplace` (the spelling may write into the buffer of any operand), `inplace2` (of operand 2
+    only). `smooth` says that the evaluator's form is analytic, so that a complex step through it
+    gives the derivative.
 
     `number` works it out over plain numbers, while a spec is read; `function` among the facts says
     that users write it, as a function of the operation's name. `key` is the attribute by which a
@@ -120,16 +162,17 @@ class Op:
     of `bar`, the first one (None where the operation's own second derivative does not count).
     Where a record has none, it follows from the gradient and the facts.
 
-    `refuge` is (slot, number) of an operation that can leave the numbers (log of 0, exp of 1000):
-    the operand by which it does, and a number for it with which the result and every derivative
-    are finite. The slot is None where any operand will do. The fact `grows` says that it leaves
-    them by size alone.
+    `formula` is the way a person writes it, `{0}` where an equation for one example does not
+    mention it; `tight` how its sign binds. `bound` says how large it may be (`ops/bounds.py`),
+    `refuge` how it may leave the numbers. `places(node, slot)` says which axis of an operand each
+    axis of the result is, `vmap` how it is done for all steps of a sequence at once
+    (`ops/axes.py`); both follow for what is pointwise, and where they are missing nothing is known.
     """
 
     name: str
     infer: Infer
     evaluate: Callable[..., Array]
-    gradient: Callable[[Make, Node, Node], tuple[Node | None, ...]] = missing_gradient
+    gradient: Gradient = missing_gradient
     spell: Mapping[str, Spell] = field(default_factory=lambda: MappingProxyType({}))
     flops: Callable[[Node], Size | int] = one_flop
     facts: frozenset[str] = frozenset()
@@ -141,7 +184,11 @@ class Op:
     curve: Curve | None = None
     number: Callable[..., float] | None = None
     key: str = ""
-    refuge: tuple[int | None, float] | None = None
+    tight: Tight = Tight.CALL
+    bound: Bound | None = None
+    refuge: Refuge | None = None
+    places: Callable[[Node, int], Places] | None = None
+    vmap: Vmap | None = None
 
     def is_(self, fact: str) -> bool:
         return fact in self.facts

@@ -43,6 +43,10 @@ in_step = _called("at", "slot")  # what has a value in a step of a loop only
 # ---- what other nodes are arranged by ----------------------------------------------------------
 
 is_choice = _called("where")  # one of two values by a test, element by element
+is_not = _called("not")
+is_and = _called("and")
+is_or = _called("or")
+is_slice = _called("slice")
 is_spread = _called("broadcast")
 is_contraction = _called("contract")  # a sum of products, over axes that carry labels
 is_stop = _called("stop")

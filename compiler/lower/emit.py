@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from dln.compiler.ir.formula import TRANSPARENT, formula
+from dln.compiler.ir.formula import formula, transparent
 from dln.compiler.ir.graph import Graph, Node, Spans, ancestors
 from dln.compiler.ir.op import OPS
 from dln.compiler.ir.ops.loop import body_of
@@ -277,7 +277,7 @@ def about(graph: Graph, node: Node) -> dict[str, Any]:
 
 def named(graph: Graph, node: Node, whole: Spans, in_the_text: bool) -> str:
     """What an operand is called, else how the spec writes it or how it is worked out."""
-    while node.op in TRANSPARENT and node.operands and node not in graph.names:
+    while transparent(node) and node not in graph.names:
         (node,) = node.operands
     first = graph.spans.get(node, ())[:1]
     if node in graph.names or not (in_the_text and node.operands and first and first != whole):

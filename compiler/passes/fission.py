@@ -16,6 +16,7 @@ from itertools import count
 from dln.compiler.ir.formula import formula
 from dln.compiler.ir.graph import Graph, Node, ancestors, keep, rewrite
 from dln.compiler.ir.op import Make, op_of
+from dln.compiler.ir.ops.axes import repeated
 from dln.compiler.ir.ops.loop import (
     Body,
     body_of,
@@ -27,7 +28,8 @@ from dln.compiler.ir.ops.loop import (
     slot,
     with_outputs,
 )
-from dln.compiler.passes.batching import lifted, may_lift, repeated
+from dln.compiler.ir.structure import is_const, is_item, is_scan, is_slot
+from dln.compiler.passes.batching import lifted, may_lift
 from dln.compiler.passes.rewriting import Firing, Log, readers
 from dln.compiler.passes.simplify import simplify
 
@@ -41,12 +43,12 @@ def fission(graph: Graph, log: Log | None = None) -> Graph:
 
     def rule(new: Graph, node: Node, operands: tuple[Node, ...]) -> Node | None:
         make = Make(new, graph.spans.get(node, ()))
-        if node.op == "scan":
+        if is_scan(node):
             splits[node] = split = Split(make, node, operands, asked[node])
             if log is not None:
                 log.append(split.firing())
             return split.loop or make.const(0.0)
-        if node.op == "item":
+        if is_item(node):
             return splits[node.operands[0]].value(make, node["value"])
         return None
 
@@ -152,8 +154,8 @@ class Split:
         moving, stuck, seq = set(self.live), set[Node](), dict[Node, bool]()
         for n in self.order:
             flags = [seq[o] for o in n.operands]
-            seq[n] = n in moving or any(flags) or (n.op == "slot" and n["role"] == "rows")
-            if n.op == "slot" or self.constant(n):
+            seq[n] = n in moving or any(flags) or (is_slot(n) and n["role"] == "rows")
+            if is_slot(n) or self.constant(n):
                 continue
             if op_of(n).is_("random") or (any(flags) and not may_lift(n, flags)):
                 stuck.add(n)
@@ -165,9 +167,9 @@ class Split:
     @staticmethod
     def constant(node: Node) -> bool:
         """A constant, or one spread over a shape: it costs nothing anywhere."""
-        while node.operands and op_of(node).is_("view") or node.op == "broadcast":
+        while node.operands and op_of(node).is_("view"):
             node = node.operands[0]
-        return node.op == "const"
+        return is_const(node)
 
     # ---- the loop ------------------------------------------------------------------------------
 
@@ -240,7 +242,7 @@ class Split:
             if node in self.to and node in self.moving:
                 assert self.loop is not None
                 self.outer[node] = item(m, self.loop, self.to[node]), True
-            elif node.op == "slot":
+            elif is_slot(node):
                 self.outer[node] = self.given[node], node["role"] == "rows"
             elif ready or not node.operands:
                 self.outer[node] = self._again(m, node)

@@ -12,7 +12,7 @@ from typing import Any
 from dln.compiler.ir.evaluate import evaluate_nodes
 from dln.compiler.ir.graph import Graph, Node, ancestors, rewrite
 from dln.compiler.ir.op import Make, op_of
-from dln.compiler.ir.structure import is_derivative
+from dln.compiler.ir.structure import is_const, is_derivative, is_size, is_spread
 from dln.compiler.passes.rewriting import Log, Rule, Terms, clean, firing, rebuild
 
 LIMIT = 4096  # elements
@@ -21,12 +21,12 @@ KEPT = ("source", "random", "symbolic", "loop")
 
 def constants(m: Terms, node: Node) -> Node | None:
     """2 * 3 -> 6"""
-    if node.op == "size":
+    if is_size(node):
         known = node["size"].value
         return None if known is None else m.const(float(known))
-    if not node.operands or any(o.op != "const" for o in node.operands):
+    if not node.operands or not all(map(is_const, node.operands)):
         return None
-    if node.op == "broadcast" or any(op_of(node).is_(fact) for fact in KEPT):
+    if is_spread(node) or any(op_of(node).is_(fact) for fact in KEPT):
         return None
     if node.type.shape == () and all(o.type.shape == () for o in node.operands):
         return number(m, node)

@@ -33,7 +33,7 @@ from dln.compiler.ir.ops.loop import (
     slot,
     with_outputs,
 )
-from dln.compiler.ir.structure import is_derivative
+from dln.compiler.ir.structure import is_choice, is_derivative, is_item, is_scan
 from dln.compiler.ir.tensor_type import TensorType
 from dln.compiler.passes.needs import ALWAYS, Need, Outcome, either, examples
 from dln.compiler.passes.refuges import Finder
@@ -50,7 +50,7 @@ def guard(graph: Graph, log: Log | None = None) -> Graph:
 def chooses(nodes: Iterable[Node]) -> bool:
     """Whether something is chosen among some nodes, or in a step of their loops."""
     for n in nodes:
-        if n.op == "where" or (n.op == "scan" and chooses(n["body"].graph.topological())):
+        if is_choice(n) or (is_scan(n) and chooses(n["body"].graph.topological())):
             return True
     return False
 
@@ -92,9 +92,9 @@ class Writer:
 
     def _made(self, m: Make, node: Node) -> Node:
         operands = tuple(self.to[o] for o in node.operands)
-        if node.op == "scan":
+        if is_scan(node):
             return self._loop(m, node, operands)
-        if node.op == "item":
+        if is_item(node):
             made = item(m, operands[0], self.steps[node.operands[0]][node["value"]])
             same = made.type.running == node.type.running
             return made if same else m("running", made, running=node.type.running)

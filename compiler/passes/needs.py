@@ -10,15 +10,15 @@ counts as a whole, and of an operation that nothing is known of every element is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import reduce
 from typing import TypeAlias
 
 from dln.compiler.ir.graph import Node, ancestors
-from dln.compiler.ir.op import op_of
-from dln.compiler.ir.ops.loop import Body
-from dln.compiler.ir.sizes import Size
+from dln.compiler.ir.op import Places, op_of
+from dln.compiler.ir.ops.axes import same
+from dln.compiler.ir.structure import is_and, is_choice, is_not, is_or, is_scan, is_spread
 from dln.compiler.ir.tensor_type import TensorType
 
 MOST = 16
@@ -46,7 +46,6 @@ class Outcome:
 
 Term: TypeAlias = "frozenset[Outcome]"
 Need: TypeAlias = frozenset[Term]
-Places: TypeAlias = Mapping[int, int]
 ALWAYS: Need = frozenset({frozenset()})
 NEVER: Need = frozenset()
 
@@ -86,13 +85,13 @@ def opposite(test: Outcome) -> Outcome | None:
 
 def tested(test: Node, holds: bool, axes: tuple[int, ...]) -> Need:
     """The need of what is chosen where a test holds, or where it does not."""
-    if test.op == "broadcast":
+    if is_spread(test):
         return tested(test.operands[0], holds, tuple(axes[i] for i in test["axes"]))
-    if test.op == "not":
+    if is_not(test):
         return tested(test.operands[0], not holds, axes)
-    if test.op in ("and", "or"):
+    if is_and(test) or is_or(test):
         parts = [tested(o, holds, axes if o.type.shape else ()) for o in test.operands]
-        return reduce(both if (test.op == "and") == holds else either, parts)
+        return reduce(both if is_and(test) == holds else either, parts)
     return frozenset({frozenset({Outcome(test, axes, holds)})})
 
 
@@ -142,7 +141,7 @@ def _moved(test: Outcome, places: Places) -> Outcome:
 
 def asked(node: Node, slot: int, need: Need) -> tuple[Need, bool]:
     """Where an operand is needed by a node that is needed itself so; and whether that is exact."""
-    if node.op == "where" and slot > 0:
+    if is_choice(node) and slot > 0:
         test = node.operands[0]
         axes = tuple(range(len(test.type.shape)))
         need = both(need, tested(test, slot == 1, axes))
@@ -154,7 +153,7 @@ def asked(node: Node, slot: int, need: Need) -> tuple[Need, bool]:
 
 def _asked_of(node: Node) -> TensorType:
     """What a need of a node has axes of: its elements, but of a loop the examples."""
-    return examples(node) if node.op == "scan" else node.type
+    return examples(node) if is_scan(node) else node.type
 
 
 def examples(loop: Node) -> TensorType:
@@ -166,121 +165,10 @@ def examples(loop: Node) -> TensorType:
 
 def places_of(node: Node, slot: int) -> Places | None:
     """Which axis of an operand each axis of the result is; None where nothing is known."""
-    operand, rule = node.operands[slot], PLACES.get(node.op)
-    if rule is not None:
-        return rule(node, slot)
-    if op_of(node).is_("pointwise") or node.op in SAME:
-        return same(operand) if operand.type.shape else {}
-    if node.op in ALONG:
-        along = {node["axis"]} if "axis" in node.attrs else set(node["axes"])
-        return {i: i for i in same(operand) if i not in along}
-    if node.op in REDUCE:
-        gone = {node["axis"]} if "axis" in node.attrs else set(node["axes"])
-        kept = [i for i in same(operand) if i not in gone]
-        return dict(enumerate(kept))
-    return None
-
-
-def same(node: Node) -> dict[int, int]:
-    return {i: i for i in range(len(node.type.shape))}
-
-
-SAME = frozenset("running asserted stop cast onehot pick".split())
-"""The axes of the result are the first ones of the operand."""
-ALONG = frozenset("softmax log_softmax slice pad flip concat cumsum".split())
-"""The axes of the operand; along `axis` or `axes` elements are mixed or moved."""
-REDUCE = frozenset("sum max min argmax argmin log_sum_exp".split())
-"""The axes of the operand without `axis` or `axes`."""
-
-
-def _broadcast(node: Node, slot: int) -> Places:
-    return {place: i for i, place in enumerate(node["axes"])}
-
-
-def _transpose(node: Node, slot: int) -> Places:
-    return dict(enumerate(node["perm"]))
-
-
-def _contract(node: Node, slot: int) -> Places:
-    labels = node["left" if slot == 0 else "right"]
-    return {i: labels.index(x) for i, x in enumerate(node["out"]) if x in labels}
-
-
-def _reshape(node: Node, slot: int) -> Places:
-    """Axes that are the same from the front, and from the back."""
-    shape, inner = node.type.shape, node.operands[0].type.shape
-    front = _equal(shape, inner)
-    back = _equal(shape[front:][::-1], inner[front:][::-1])
-    places = {i: i for i in range(front)}
-    return places | {len(shape) - 1 - i: len(inner) - 1 - i for i in range(back)}
-
-
-def _equal(a: tuple[Size, ...], b: tuple[Size, ...]) -> int:
-    """How many sizes are the same from the front."""
-    n = 0
-    while n < min(len(a), len(b)) and a[n] == b[n]:
-        n += 1
-    return n
-
-
-def _window(node: Node, slot: int) -> Places:
-    """The axis gives way to several."""
-    axis, more = node["axis"], len(node["terms"]) - 1
-    return {
-        i if i < axis else i + more: i for i in range(len(node.operands[0].type.shape)) if i != axis
-    }
-
-
-def _gather(node: Node, slot: int) -> Places:
-    """Rows of a table: which ones is not known."""
-    return same(node.operands[1]) if slot == 1 else {}
-
-
-def _grad(node: Node, slot: int) -> Places:
-    """A derivative by x of a number for each example: each example for itself, unless something is
-    taken over all of them."""
-    operand, running = node.operands[slot], node.type.running
-    if slot == 1:
-        return same(operand)
-    if mixes([operand]) or "batch" not in operand.type.running or "batch" not in running:
-        return {}
-    return {running.index("batch"): operand.type.running.index("batch")}
-
-
-def mixes(values: Iterable[Node]) -> bool:
-    """Whether something is taken over all examples on the way to some values."""
-    return any(
-        "batch" in o.type.running and "batch" not in n.type.running and n.op != "scan"
-        for n in ancestors(values)
-        for o in n.operands
-    )
-
-
-def _item(node: Node, slot: int) -> Places:
-    """Of a loop itself it is asked for which examples it is needed: axis 0."""
-    body: Body = node.operands[0]["body"]
-    running = node.type.running
-    if "batch" not in running or mixes([*body.nexts, node["value"]]):
-        return {}
-    return {running.index("batch"): 0}
-
-
-def _scan(node: Node, slot: int) -> Places:
-    running = node.operands[slot].type.running
-    return {0: running.index("batch")} if "batch" in running else {}
-
-
-PLACES: Mapping[str, Callable[[Node, int], Places]] = {
-    "broadcast": _broadcast,
-    "transpose": _transpose,
-    "contract": _contract,
-    "reshape": _reshape,
-    "window": _window,
-    "gather": _gather,
-    "grad": _grad,
-    "item": _item,
-    "scan": _scan,
-}
+    record = op_of(node)
+    if record.places is not None:
+        return record.places(node, slot)
+    return same(node, slot) if record.is_("pointwise") else None
 
 
 def needs(outputs: Mapping[Node, Need]) -> dict[Node, Need]:

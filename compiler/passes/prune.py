@@ -9,6 +9,7 @@ row for each example, which a phase declares, and what a stream carries from win
 from __future__ import annotations
 
 from dln.compiler.ir.graph import Graph, Node, ancestors, rewrite
+from dln.compiler.ir.structure import is_state
 from dln.compiler.passes.rewriting import Firing, Log
 
 STATE = "state:"
@@ -33,12 +34,12 @@ def prune(graph: Graph, log: Log | None = None) -> Graph:
 def live_outputs(graph: Graph) -> dict[str, Node]:
     """The outputs that are seen: all but states, the states that those read, and so on; and those
     that are asked for elsewhere."""
-    held = (n for n in ancestors(graph.outputs.values()) if n.op == "state")
+    held = (n for n in ancestors(graph.outputs.values()) if is_state(n))
     asked = {STATE + n["path"] for n in held if n.attrs.get("asked")}
     seen = {k for k, v in graph.outputs.items() if not k.startswith(STATE) or v.type.running}
     live = {k: v for k, v in graph.outputs.items() if k in seen | asked}
     while True:
-        read = {n["path"] for n in ancestors(live.values()) if n.op == "state"}
+        read = {n["path"] for n in ancestors(live.values()) if is_state(n)}
         more = [k for k in graph.outputs if k not in live and k[len(STATE) :] in read]
         if not more:
             return {k: v for k, v in graph.outputs.items() if k in live}

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from dln.compiler.ir.graph import Node, ancestors
-from dln.compiler.ir.op import op_of
-from dln.compiler.passes.bounds import bound, overflows, whole_power
+from dln.compiler.ir.op import ANY, op_of
+from dln.compiler.ir.structure import bare, is_const, is_scan
+from dln.compiler.passes.bounds import bound
 from dln.compiler.passes.fold import evaluated
 from dln.compiler.passes.needs import (
     ALWAYS,
@@ -20,9 +21,6 @@ from dln.compiler.passes.needs import (
     places_of,
     shortest,
 )
-
-HARMLESS = ("log", "sqrt", "reciprocal", "div")
-"""What nothing can happen to where its operand is known now, and at least 1."""
 
 
 class Finder:
@@ -46,13 +44,13 @@ class Finder:
             self._look(node)
 
     def _look(self, node: Node) -> None:
-        if node.op == "const" or node.operands and all(o in self.fixed for o in node.operands):
+        if is_const(node) or node.operands and all(o in self.fixed for o in node.operands):
             self.fixed.add(node)
         self.wide[node] = bound(node, [self.wide[o] for o in node.operands])
         if self.need[node] == ALWAYS:
             self.tame[node] = self.wide[node]
             return
-        if node.op == "scan":
+        if is_scan(node):
             self._enter_loop(node)
         seen = [self._seen(node, slot) for slot in range(len(node.operands))]
         guarded = False
@@ -74,11 +72,12 @@ class Finder:
 
     def _enter(self, node: Node, slot: int, value: float) -> bool:
         """Guard an operand, if there is a test that says where and does not wait for the node."""
-        need, operand = self.need[node], node.operands[slot]
-        if node.op in HARMLESS and operand in self.fixed:
-            if all(v >= 1.0 for v in flat(evaluated(operand))):
+        need, operand, refuge = self.need[node], node.operands[slot], op_of(node).refuge
+        assert refuge is not None
+        if refuge.safe_from < ANY and operand in self.fixed:
+            if all(v >= refuge.safe_from for v in flat(evaluated(operand))):
                 return False
-        if op_of(node).is_("grows"):
+        if refuge.by_size:
             need = without_padding(need)
         if not op_of(node).is_("pointwise"):
             places = places_of(node, slot)
@@ -116,14 +115,14 @@ class Finder:
 
 def refuges(node: Node, seen: Sequence[float]) -> list[tuple[int, float]]:
     """The operands by which a node may leave the numbers, each with the number to put there."""
-    record = op_of(node)
-    if record.refuge is None or not may_leave(node, seen):
+    refuge = op_of(node).refuge
+    if refuge is None or not refuge.leaves(node, seen, bound(node, seen)):
         return []
-    slot, value = record.refuge
-    if slot is not None:
-        return [(slot, value)]
+    if refuge.slot is not None:
+        return [(refuge.slot, refuge.value)]
     slots = [i for i, s in enumerate(seen) if s > 1.0]
-    return [(i, value) for i in sorted(slots, key=lambda i: -len(node.operands[i].type.shape))]
+    wide = sorted(slots, key=lambda i: -len(node.operands[i].type.shape))
+    return [(i, refuge.value) for i in wide]
 
 
 def flat(value: Any) -> Iterator[float]:
@@ -133,15 +132,6 @@ def flat(value: Any) -> Iterator[float]:
             yield from flat(part)
     else:
         yield value
-
-
-def may_leave(node: Node, seen: Sequence[float]) -> bool:
-    """Whether a node with operands within such bounds may leave the numbers."""
-    if op_of(node).is_("grows") or (node.op == "pow" and whole_power(node) is not None):
-        return overflows(node, seen)
-    if node.op == "div" and node.operands[1].op == "const":
-        return not node.operands[1]["value"]
-    return True
 
 
 def without_padding(need: Need) -> Need:
@@ -157,12 +147,8 @@ def padding(test: Outcome) -> bool:
 def counts_steps(test: Node) -> bool:
     """Whether a test compares the numbers of steps."""
     for o in test.operands:
-        while o.op in ("broadcast", "running"):
-            o = o.operands[0]
-        if (
-            o.op == "const"
-            and len(o.type.shape) == 1
-            and o["value"] == tuple(range(len(o["value"])))
-        ):
-            return True
+        o = bare(o)
+        if is_const(o) and len(o.type.shape) == 1:
+            if o["value"] == tuple(range(len(o["value"]))):
+                return True
     return False

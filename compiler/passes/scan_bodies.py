@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from dln.compiler.ir.graph import Graph, Node, ancestors, rewrite
 from dln.compiler.ir.op import Make
 from dln.compiler.ir.ops.loop import body_of, item, outputs_of, rebuilt, requested, with_outputs
-from dln.compiler.ir.structure import is_derivative
+from dln.compiler.ir.structure import is_derivative, is_item, is_scan
 
 if TYPE_CHECKING:
     from dln.compiler.passes.rewriting import Log
@@ -38,7 +38,7 @@ def bodies(
 
     def rule(new: Graph, node: Node, operands: tuple[Node, ...]) -> Node | None:
         make = Make(new, graph.spans.get(node, ()))
-        if node.op == "scan":
+        if is_scan(node):
             body, values = body_of(node), asked[node]
             inner = with_outputs(body, outputs_of(body, values))
             if derived:  # what `stop` stops is still to come, and these nodes must stay themselves
@@ -46,7 +46,7 @@ def bodies(
             better = stage(inner, log)
             moved[node] = {v: better.outputs[f"item:{i}"] for i, v in enumerate(values)}
             return make("scan", *operands, body=rebuilt(body, better))
-        if node.op == "item":
+        if is_item(node):
             value = moved[node.operands[0]][node["value"]]
             made = item(make, operands[0], value)
             same = made.type.running == node.type.running

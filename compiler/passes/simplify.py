@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dln.compiler.ir.graph import Graph, Node
 from dln.compiler.ir.op import OPS
+from dln.compiler.ir.structure import is_const, is_spread
 from dln.compiler.passes import products
 from dln.compiler.passes.rewriting import Log, Terms, apply, by_operation, rule
 from dln.compiler.passes.shapes import LAYOUT, POINTWISE
@@ -228,7 +229,7 @@ def on_host(node: Node) -> bool:
         return False
     record = OPS[node.op]
     if not node.operands:
-        return record.is_("host") or node.op == "const"
+        return record.is_("host") or is_const(node)
     return "host" in record.spell and all(map(on_host, node.operands))
 
 
@@ -279,9 +280,9 @@ def where_settled(m: Terms, node: Node) -> Node | None:
     test, a, b = node.operands
     if a is b:
         return m.shaped(a, node)
-    if test.op == "broadcast" and not test["axes"]:
+    if is_spread(test) and not test["axes"]:
         test = test.operands[0]
-    if test.op == "const" and test.type.shape == ():
+    if is_const(test) and test.type.shape == ():
         return m.shaped(a if test["value"] else b, node)
     return None
 

@@ -42,10 +42,6 @@ def without(type: TensorType, axes: Iterable[int]) -> TensorType:
     )
 
 
-def is_known(type: TensorType) -> bool:
-    return all(s.value is not None for s in type.shape)
-
-
 def known(size: Size, what: str) -> int:
     """The number of a size that must be known by now."""
     if size.value is None:

@@ -12,13 +12,26 @@ the four groups of labels:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from string import ascii_letters
 from types import MappingProxyType
 from typing import Any
 
 from dln.compiler.ir.graph import Node
-from dln.compiler.ir.op import Array, Attrs, Make, Op, Site, Spelling, register
+from dln.compiler.ir.op import (
+    Array,
+    Attrs,
+    Make,
+    Op,
+    Places,
+    Refuge,
+    Site,
+    Spelling,
+    Tight,
+    register,
+)
+from dln.compiler.ir.ops import bounds
 from dln.compiler.ir.ops.common import contiguous, count, differ, need_real, real
 from dln.compiler.ir.ops.second_order import c_contract
 from dln.compiler.ir.sizes import Size
@@ -333,6 +346,19 @@ def cases() -> list[tuple[tuple[TensorType, ...], dict[str, Any]]]:
     ]
 
 
+def places(node: Node, slot: int) -> Places:
+    labels = node["left" if slot == 0 else "right"]
+    return {i: labels.index(x) for i, x in enumerate(node["out"]) if x in labels}
+
+
+def vmap(m: Make, node: Node, operands: Sequence[Node], seq: Sequence[bool], length: Size) -> Node:
+    """One label more, for time."""
+    sides = [node["left"], node["right"]]
+    t = 1 + max((*sides[0], *sides[1]), default=-1)
+    sides = [(t, *labels) if is_seq else labels for labels, is_seq in zip(sides, seq, strict=True)]
+    return m("contract", *operands, left=sides[0], right=sides[1], out=(t, *node["out"]))
+
+
 register(
     Op(
         "contract",
@@ -341,10 +367,14 @@ register(
         gradient,
         MappingProxyType({"array": spell}),
         flops=flops,
-        facts=frozenset({"bilinear", "grows", "product"}),
+        facts=frozenset({"bilinear", "product"}),
         formula="{0} @ {1}",
         examples=cases,
         curve=c_contract,
-        refuge=(None, 0.0),
+        tight=Tight.PRODUCT,
+        bound=bounds.contracted,
+        refuge=Refuge(None, 0.0, bounds.both_unbounded, by_size=True),
+        places=places,
+        vmap=vmap,
     )
 )

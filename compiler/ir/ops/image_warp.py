@@ -1,4 +1,4 @@
-"""What draws are turned into: running sums, from which classes are drawn, and warped images.
+"""Images warped by draws.
 
 A warp moves an image (its last two axes) as LeCun, Bottou, Bengio and Haffner (1998, section III)
 distort digits: shifted, scaled, squeezed (one side shrinks as the other grows) and sheared
@@ -18,31 +18,13 @@ from typing import Any
 
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.op import Array, Attrs, Make, Op, Site, Spelling, elements, register
-from dln.compiler.ir.ops.common import check_axes, count, differ, need_real, real, show
+from dln.compiler.ir.ops.common import count, differ, need_real, real, show
 from dln.compiler.ir.sizes import Size
 from dln.compiler.ir.tensor_type import POSITIVE, PROB, REAL, Domain, TensorType
 from dln.grammar.diagnostics import Fault
 
 Types = tuple[TensorType, ...]
 DRAWS = 5  # numbers that a warp is made of
-
-
-# ---- running sums ------------------------------------------------------------------------------
-
-
-def cumsum_type(attrs: Attrs, types: Types) -> TensorType:
-    """The shape stays; sums of what is not negative are not negative."""
-    count("cumsum", types, 1)
-    need_real("cumsum", types)
-    check_axes("cumsum", (attrs["axis"],), len(types[0].shape))
-    above = types[0].domain.name in ("positive", "prob", "binary")
-    return types[0].like(domain=POSITIVE if above else REAL)
-
-
-def d_cumsum(m: Make, node: Node, bar: Node) -> tuple[Node]:
-    """The running sum from the other end."""
-    axis = node["axis"]
-    return (m("flip", m("cumsum", m("flip", bar, axis=axis), axis=axis), axis=axis),)
 
 
 # ---- warps -------------------------------------------------------------------------------------
@@ -113,11 +95,6 @@ WARP = "warp({0}, {1}, {out}, {shift}, {scale}, {squeeze}, {shear}, {background}
 HOW = {"shift": 1.5, "scale": 0.25, "squeeze": 0.25, "shear": 0.3, "background": -0.1}
 
 
-def sums() -> list[tuple[Types, dict[str, Any]]]:
-    x = real(2, 3, 4, running=("batch",))
-    return [((x,), {"axis": axis}) for axis in (0, 1, 2)]
-
-
 def warps() -> list[tuple[Types, dict[str, Any]]]:
     batch, maps = real(3, 4, 5, running=("batch",)), real(2, 3, 5, 4, running=("batch",))
     still = {**HOW, "shift": 0.0, "scale": 0.0, "squeeze": 0.0, "shear": 0.0}
@@ -130,14 +107,6 @@ def warps() -> list[tuple[Types, dict[str, Any]]]:
 
 
 register(
-    Op(
-        "cumsum",
-        cumsum_type,
-        lambda site, a: site.np.cumsum(a, axis=site.attrs["axis"]),
-        d_cumsum,
-        MappingProxyType({"array": Spelling("{xp}.cumsum({0}, axis={axis}, out={out})")}),
-        examples=sums,
-    ),
     Op(
         "warp",
         warp_type,

@@ -18,6 +18,7 @@ from dln.compiler.ir.op import (
     no_gradient,
     register,
 )
+from dln.compiler.ir.ops import axes, bounds
 from dln.compiler.ir.ops.common import (
     contiguous,
     count,
@@ -209,6 +210,9 @@ register(
         d_onehot,
         MappingProxyType({"array": spell_onehot}),
         formula="onehot({0})",
+        bound=bounds.at_most(1.0),
+        places=axes.same,
+        vmap=axes.unchanged,
         examples=cases(((AT,), {"size": Size(5)}), ((index(3, size=2),), {"size": Size(2)})),
     ),
     Op(
@@ -219,6 +223,9 @@ register(
         MappingProxyType({"array": spell_pick(CLIP), "cupy": spell_pick("")}),
         facts=frozenset({"moves"}),
         formula="{0}[{1}]",
+        bound=bounds.no_larger,
+        places=axes.same,
+        vmap=lambda m, node, *given: m("pick", *axes.as_sequences(m, node, *given)),
         examples=cases(
             ((real(2, 4, 5), AT), {}),
             ((real(3, 2, running=("batch",)), index(3, size=2)), {}),
@@ -232,8 +239,11 @@ register(
         d_gather,
         MappingProxyType({"array": Spelling(TAKE.format(CLIP)), "cupy": Spelling(TAKE.format(""))}),
         flops=lambda node: 0,
-        facts=frozenset({"moves"}),
+        facts=frozenset({"moves", "lookup"}),
         formula="{0}[{1}]",
+        bound=bounds.no_larger,
+        places=lambda node, slot: axes.same(node, slot) if slot == 1 else {},  # which rows, is open
+        vmap=axes.unchanged,
         examples=cases(((TABLE, AT), {}), ((real(5), index(3, size=5)), {})),
     ),
     Op(
@@ -255,6 +265,7 @@ register(
         MappingProxyType({"array": Spelling("lowest({0}, {out})")}),
         flops=lambda node: elements(node.operands[0].type) * node["k"],
         formula="lowest({0}, {k})",
+        vmap=axes.unchanged,
         smooth=False,
         examples=cases(
             ((real(2, 3, 9, running=("batch",)),), {"k": 4}),

@@ -6,11 +6,13 @@ copy (joining, padding, reshaping what is not in C order) says so by writing `{o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import MappingProxyType
 from typing import Any
 
 from dln.compiler.ir.graph import Node
-from dln.compiler.ir.op import Array, Attrs, Make, Op, Site, Spelling, register
+from dln.compiler.ir.op import Array, Attrs, Make, Op, Places, Site, Spelling, register
+from dln.compiler.ir.ops import axes, bounds
 from dln.compiler.ir.ops.common import (
     check_axes,
     contiguous,
@@ -24,10 +26,12 @@ from dln.compiler.ir.ops.common import (
     show,
 )
 from dln.compiler.ir.sizes import Size
-from dln.compiler.ir.tensor_type import TensorType
+from dln.compiler.ir.tensor_type import TIME, TensorType
 from dln.grammar.diagnostics import Fault
 
 Types = tuple[TensorType, ...]
+Operands = Sequence[Node]
+Flags = Sequence[bool]
 
 
 def resized(type: TensorType, axis: int, size: Size) -> TensorType:
@@ -196,6 +200,52 @@ def d_flip(m: Make, node: Node, bar: Node) -> tuple[Node]:
     return (m("flip", bar, axis=node["axis"]),)
 
 
+# ---- along axes --------------------------------------------------------------------------------
+
+
+def broadcast_places(node: Node, slot: int) -> Places:
+    return {place: i for i, place in enumerate(node["axes"])}
+
+
+def reshape_places(node: Node, slot: int) -> Places:
+    """Axes that are the same from the front, and from the back."""
+    shape, inner = node.type.shape, node.operands[0].type.shape
+    front = equal(shape, inner)
+    back = equal(shape[front:][::-1], inner[front:][::-1])
+    places = {i: i for i in range(front)}
+    return places | {len(shape) - 1 - i: len(inner) - 1 - i for i in range(back)}
+
+
+def equal(a: tuple[Size, ...], b: tuple[Size, ...]) -> int:
+    """How many sizes are the same from the front."""
+    n = 0
+    while n < min(len(a), len(b)) and a[n] == b[n]:
+        n += 1
+    return n
+
+
+def broadcast_vmap(m: Make, node: Node, operands: Operands, seq: Flags, length: Size) -> Node:
+    places = (0, *(a + 1 for a in node["axes"]))
+    return m("broadcast", *operands, axes=places, **wider(node, length))
+
+
+def reshape_vmap(m: Make, node: Node, operands: Operands, seq: Flags, length: Size) -> Node:
+    return m("reshape", *operands, **wider(node, length))
+
+
+def wider(node: Node, length: Size) -> dict[str, Any]:
+    """The attributes of a shape with time in front of it."""
+    return {"shape": (length, *node["shape"]), "running": (TIME, *node["running"])}
+
+
+def transpose_vmap(m: Make, node: Node, operands: Operands, seq: Flags, length: Size) -> Node:
+    return m("transpose", *operands, perm=(0, *(p + 1 for p in node["perm"])))
+
+
+def running_vmap(m: Make, node: Node, operands: Operands, seq: Flags, length: Size) -> Node:
+    return m("running", *operands, running=(TIME, *node["running"]))
+
+
 # ---- spelling ----------------------------------------------------------------------------------
 
 
@@ -270,6 +320,7 @@ def row(
     examples: Any,
     facts: tuple[str, ...] = ("view",),
     formula: str = "",
+    **rest: Any,
 ) -> Op:
     spell = Spelling(spell) if isinstance(spell, str) else spell
     return Op(
@@ -282,10 +333,13 @@ def row(
         facts=frozenset(facts),
         formula=formula or f"{name}({{0}})",
         examples=examples,
+        bound=bounds.no_larger,
+        **rest,
     )
 
 
 SHAPE = tuple(map(Size, (2, 3, 4)))
+ALONG: dict[str, Any] = {"places": axes.along, "vmap": axes.one_further}
 
 # fmt: off
 register(
@@ -294,32 +348,35 @@ register(
               ((real(2, 4),), {"axes": (0, 2), "shape": SHAPE, "running": ()}),
               ((real(4),), {"axes": (2,), "shape": SHAPE, "running": ()}),
               ((real(),), {"axes": (), "shape": SHAPE, "running": ()})), ("view", "copies"),
-        formula="{0}"),
+        formula="{0}", places=broadcast_places, vmap=broadcast_vmap),
     row("reshape", reshape_type,
         lambda site, a: a.reshape(site.shape), d_reshape, spell_reshape,
         cases(((X,), {"shape": (Size(2), Size(12)), "running": ("batch",)}),
-              ((X,), {"shape": (Size(24),), "running": ()}))),
+              ((X,), {"shape": (Size(24),), "running": ()})),
+        formula="{0}", places=reshape_places, vmap=reshape_vmap),
     row("transpose", transpose_type,
         lambda site, a: a.transpose(site.attrs["perm"]), d_transpose, "{0}.transpose({perm})",
-        cases(((X,), {"perm": (0, 2, 1)}), ((X,), {"perm": (2, 0, 1)})), formula="{0}'"),
+        cases(((X,), {"perm": (0, 2, 1)}), ((X,), {"perm": (2, 0, 1)})), formula="{0}",
+        places=lambda node, slot: dict(enumerate(node["perm"])), vmap=transpose_vmap),
     row("slice", slice_type,
         lambda site, a: at_axis(site, a, slice(site.attrs["start"], site.attrs["stop"])),
         d_slice, spell_slice,
         cases(((X,), {"axis": 1, "start": 1, "stop": 3}),
-              ((X,), {"axis": 2, "start": 0, "stop": 1})), formula="{0}[{start}:{stop}]"),
+              ((X,), {"axis": 2, "start": 0, "stop": 1})), formula="{0}[{start}:{stop}]",
+        **ALONG),
     row("pad", pad_type, pad, d_pad, spell_pad,
         cases(((X,), {"axis": 1, "before": 1, "after": 0}),
-              ((X,), {"axis": 2, "before": 0, "after": 2})), ("moves",)),
+              ((X,), {"axis": 2, "before": 0, "after": 2})), ("moves",), **ALONG),
     row("concat", concat_type,
         lambda site, *parts: site.np.concatenate(parts, axis=site.attrs["axis"]),
         d_concat, spell_concat,
         cases(((X, real(2, 1, 4)), {"axis": 1}), ((real(2), real(3), real(1)), {"axis": 0})),
-        ("moves", "copies")),
+        ("moves", "copies"), **ALONG),
     row("running", running_type, lambda site, a: a, d_running, "{0}",
         cases(((X,), {"running": ()}), ((X,), {"running": ("batch", "time")})),
-        ("view", "identity"), formula="{0}"),
+        ("view", "identity"), formula="{0}", places=axes.same, vmap=running_vmap),
     row("flip", keep_type("flip"),
         lambda site, a: site.np.flip(a, axis=site.attrs["axis"]), d_flip, spell_flip,
-        cases(((X,), {"axis": 1}), ((X,), {"axis": 2}))),
+        cases(((X,), {"axis": 1}), ((X,), {"axis": 2})), **ALONG),
 )
 # fmt: on

@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any
 
 from dln.compiler.ir.graph import Graph, Node, ancestors, rewrite
-from dln.compiler.ir.op import OPS, Array, Attrs, Make, Op, Site, register
+from dln.compiler.ir.op import OPS, Array, Attrs, Make, Op, Places, Site, register
 from dln.compiler.ir.ops.common import count, differ
 from dln.compiler.ir.sizes import Size
 from dln.compiler.ir.tensor_type import TIME, TensorType, scalar
@@ -248,6 +248,31 @@ def item(m: Make, loop: Node, value: Node) -> Node:
     return m("item", loop, value=value, length=body_of(loop).length)
 
 
+# ---- along axes --------------------------------------------------------------------------------
+
+
+def mixes(values: Iterable[Node]) -> bool:
+    """Whether something is taken over all examples on the way to some values."""
+    return any(
+        "batch" in o.type.running and "batch" not in n.type.running and n.op != "scan"
+        for n in ancestors(values)
+        for o in n.operands
+    )
+
+
+def item_places(node: Node, slot: int) -> Places:
+    """Of a loop itself it is asked for which examples it is needed: axis 0."""
+    running = node.type.running
+    if "batch" not in running or mixes([*body_of(node).nexts, node["value"]]):
+        return {}
+    return {running.index("batch"): 0}
+
+
+def scan_places(node: Node, slot: int) -> Places:
+    running = node.operands[slot].type.running
+    return {0: running.index("batch")} if "batch" in running else {}
+
+
 # ---- records -----------------------------------------------------------------------------------
 
 
@@ -256,13 +281,23 @@ def slot_type(attrs: Attrs, types: Types) -> TensorType:
     return type
 
 
-def row(name: str, infer: Any, evaluate: Any, facts: set[str], formula: str) -> Op:
-    return Op(name, infer, evaluate, flops=lambda n: 0, facts=frozenset(facts), formula=formula)
+def row(
+    name: str, infer: Any, evaluate: Any, facts: set[str], formula: str, places: Any = None
+) -> Op:
+    return Op(
+        name,
+        infer,
+        evaluate,
+        flops=lambda n: 0,
+        facts=frozenset(facts),
+        formula=formula,
+        places=places,
+    )
 
 
 register(
     row("slot", slot_type, no_value, {"source", "loop"}, "{role}"),
     row("at", at_type, no_value, {"symbolic"}, "{0}[t]"),
-    row("scan", scan_type, evaluate_scan, {"loop"}, "scan"),
-    row("item", item_type, evaluate_item, {"loop"}, "{value}"),
+    row("scan", scan_type, evaluate_scan, {"loop"}, "scan", scan_places),
+    row("item", item_type, evaluate_item, {"loop"}, "{value}", item_places),
 )

@@ -15,7 +15,8 @@ import math
 import operator as op
 from typing import Any
 
-from dln.compiler.ir.op import no_gradient, register
+from dln.compiler.ir.op import Refuge, Tight, no_gradient, register
+from dln.compiler.ir.ops import bounds
 from dln.compiler.ir.ops.common import always, index, join, real, truth
 from dln.compiler.ir.ops.elementwise import (
     arithmetic,
@@ -92,76 +93,92 @@ WHERE = """\
 {xp}.copyto({out}, {1}, where={0})"""
 
 SQUASHES = ("inplace", "squashing")
-GROWS: dict[str, Any] = {"facts": ("inplace", "grows"), "refuge": (0, 0.0)}
+GROWS: dict[str, Any] = {"refuge": Refuge(0, 0.0, bounds.too_large, by_size=True)}
+AT_ZERO: dict[str, Any] = {"refuge": Refuge(0, 1.0, safe_from=1.0)}
+SUM: dict[str, Any] = {
+    "tight": Tight.SUM,
+    "bound": bounds.added,
+    "refuge": Refuge(None, 0.0, bounds.both_unbounded, by_size=True),
+}
 AWAY = one(ABOVE, real(domain=POSITIVE))  # logarithms, roots, reciprocals: away from 0
 
 # The tables below read best with a row to a line or two.
 # fmt: off
 register(
     function("neg", unary(lambda m, x, y, bar: m.neg(bar)), "(-{0})", "negative", formula="-{0}",
-             number=op.neg),
+             number=op.neg, tight=Tight.SIGN, bound=bounds.no_larger),
     function("exp", unary(lambda m, x, y, bar: m.mul(bar, y)), "math.exp({0})",
-             user=math.exp, narrow=always(POSITIVE), curve=c_exp, **GROWS),
+             user=math.exp, narrow=always(POSITIVE), curve=c_exp, bound=bounds.exponential,
+             **GROWS),
     function("log", unary(lambda m, x, y, bar: m.div(bar, x)), "math.log({0})", examples=AWAY,
-             user=math.log, curve=c_log, refuge=(0, 1.0)),
+             user=math.log, curve=c_log, bound=bounds.logarithm, **AT_ZERO),
     function("log1p", unary(lambda m, x, y, bar: m.div(bar, m.add(m.const(1.0), x))),
-             "math.log1p({0})", examples=AWAY, curve=c_log1p, refuge=(0, 0.0)),
+             "math.log1p({0})", examples=AWAY, curve=c_log1p,
+             bound=bounds.logarithm, refuge=Refuge(0, 0.0)),
     function("expm1", unary(lambda m, x, y, bar: m.mul(bar, m.add(m.const(1.0), y))),
-             "math.expm1({0})", curve=c_expm1, **GROWS),
+             "math.expm1({0})", curve=c_expm1, bound=bounds.exponential, **GROWS),
     function("sqrt", unary(lambda m, x, y, bar: m.div(m.scale(bar, 0.5), y)),
              "math.sqrt({0})", narrow=root, examples=AWAY, curve=c_sqrt, user=math.sqrt,
-             refuge=(0, 1.0)),
+             bound=bounds.no_larger, **AT_ZERO),
     # What `norm` takes of a sum of squares: a root whose slope at 0 is 0.
     function("distance", unary(lambda m, x, y, bar: m.div(m.scale(bar, 0.5), away(m, y, y))),
              "math.sqrt({0})", "sqrt", narrow=root, examples=AWAY, formula="sqrt({0})",
-             curve=c_distance),
+             curve=c_distance, bound=bounds.no_larger),
     function("tanh", unary(lambda m, x, y, bar: m.mul(bar, m.sub(m.const(1.0), m("square", y)))),
-             "math.tanh({0})", facts=SQUASHES, user=math.tanh),
+             "math.tanh({0})", facts=SQUASHES, user=math.tanh, bound=bounds.at_most(1.0)),
     function("sin", unary(lambda m, x, y, bar: m.mul(bar, m("cos", x))), "math.sin({0})",
-             facts=SQUASHES, user=math.sin),
+             facts=SQUASHES, user=math.sin, bound=bounds.at_most(1.0)),
     function("cos", unary(lambda m, x, y, bar: m.neg(m.mul(bar, m("sin", x)))),
-             "math.cos({0})", facts=SQUASHES, user=math.cos),
+             "math.cos({0})", facts=SQUASHES, user=math.cos, bound=bounds.at_most(1.0)),
     function("square", unary(lambda m, x, y, bar: m.mul(bar, m.scale(x, 2.0))),
              "({0} * {0})", narrow=squared, formula="{0}^2", curve=c_square,
-             **GROWS),
+             tight=Tight.POWER, bound=bounds.squared, **GROWS),
     function("reciprocal", unary(lambda m, x, y, bar: m.neg(m.mul(bar, m("square", y)))),
              "(1.0 / {0})", narrow=root, examples=AWAY, formula="1 / {0}", curve=c_reciprocal,
-             refuge=(0, 1.0)),
+             tight=Tight.PRODUCT, bound=bounds.reciprocal, **AT_ZERO),
     function("abs", unary(lambda m, x, y, bar: m.mul(bar, m("sign", x))), "abs({0})", "absolute",
-             narrow=squared, smooth=False, evaluate=lambda site, a: side(site.np, a) * a, user=abs),
+             narrow=squared, smooth=False, evaluate=lambda site, a: side(site.np, a) * a, user=abs,
+             bound=bounds.no_larger),
     function("sign", no_gradient, "float(({0} > 0) - ({0} < 0))",
-             smooth=False, evaluate=on_reals("sign"), user=sign),
+             smooth=False, evaluate=on_reals("sign"), user=sign,
+             bound=bounds.at_most(1.0)),
     function("floor", no_gradient, "float(math.floor({0}))",
              smooth=False, evaluate=on_reals("floor"), user=math.floor),
     function("sigmoid",
              unary(lambda m, x, y, bar: m.mul(bar, m.mul(y, m.sub(m.const(1.0), y)))),
              "(0.5 * math.tanh(0.5 * {0}) + 0.5)",
-             narrow=always(PROB), evaluate=sigmoid, array=SIGMOID, facts=SQUASHES),
+             narrow=always(PROB), evaluate=sigmoid, array=SIGMOID, facts=SQUASHES,
+             bound=bounds.at_most(1.0)),
     row("softplus", 1, arithmetic("softplus", 1, always(POSITIVE)), softplus,
         unary(lambda m, x, y, bar: m.mul(bar, m("sigmoid", x))), one(), SOFTPLUS,
-        "(max({0}, 0.0) + math.log1p(math.exp(-abs({0}))))", scratch=("top",), curve=c_softplus),
+        "(max({0}, 0.0) + math.log1p(math.exp(-abs({0}))))", scratch=("top",), curve=c_softplus,
+        bound=bounds.plus(1.0)),
 )
 
 register(
     operator("add", "add", "+", lambda m, node, bar: (bar, bar), total,
-             facts=("commutative", "grows"), refuge=(None, 0.0), number=op.add),
-    operator("sub", "subtract", "-", lambda m, node, bar: (bar, m.neg(bar)), facts=("grows",),
-             refuge=(None, 0.0), number=op.sub),
+             facts=("commutative",), number=op.add, **SUM),
+    operator("sub", "subtract", "-", lambda m, node, bar: (bar, m.neg(bar)), number=op.sub, **SUM),
     operator("mul", "multiply", "*",
              lambda m, node, bar: (m.mul(bar, node.operands[1]), m.mul(bar, node.operands[0])),
-             product, facts=("bilinear", "commutative", "grows", "product"), refuge=(None, 0.0),
-             number=op.mul),
+             product, facts=("bilinear", "commutative", "product"), number=op.mul,
+             tight=Tight.PRODUCT, bound=bounds.multiplied,
+             refuge=Refuge(None, 0.0, bounds.product_too_large, True)),
     operator("div", "divide", "/", d_div, total,
              two((real(2, 3), ABOVE), (real(), ABOVE), (RUNNING, real(domain=POSITIVE))),
-             facts=("product",), curve=c_div, refuge=(1, 1.0), number=op.truediv),
+             facts=("product",), curve=c_div, number=op.truediv, tight=Tight.PRODUCT,
+             bound=bounds.divided, refuge=Refuge(1, 1.0, bounds.quotient_leaves, safe_from=1.0)),
     operator("pow", "power", "^", d_pow, root,
              two((ABOVE, real(2, 3)), (ABOVE, real()), (real(domain=POSITIVE), real(3))),
-             host="({0} ** {1})", facts=("product",), curve=c_pow, refuge=(0, 1.0)),
+             host="({0} ** {1})", facts=("product",), curve=c_pow, tight=Tight.POWER,
+             bound=bounds.power, refuge=Refuge(0, 1.0, bounds.power_leaves)),
     operator("maximum", "maximum", "", d_choice("gt"), upper, smooth=False,
              host="max({0}, {1})", formula="max({0}, {1})", facts=("commutative",),
+             bound=bounds.no_larger,
              evaluate=lambda site, a, b: site.np.where(a.real > b.real, a, b)),
     operator("minimum", "minimum", "", d_choice("lt"), join, smooth=False,
              host="min({0}, {1})", formula="min({0}, {1})", facts=("commutative",),
+             bound=bounds.no_larger,
              evaluate=lambda site, a, b: site.np.where(a.real < b.real, a, b)),
 )
 
@@ -172,24 +189,26 @@ register(
     compare("le", "less_equal", "<="),
     compare("gt", "greater", ">"),
     compare("ge", "greater_equal", ">="),
-    connective("and", "logical_and"),
-    connective("or", "logical_or"),
+    connective("and", "logical_and", Tight.AND),
+    connective("or", "logical_or", Tight.OR),
     row("not", 1, logic("not", 1), by_numpy("logical_not"), no_gradient,
-        one(truth(2, 3), truth()), ufunc("logical_not", 1), "(not {0})", "not {0}"),
+        one(truth(2, 3), truth()), ufunc("logical_not", 1), "(not {0})", "not {0}",
+        tight=Tight.NOT),
 )
 
 register(
     row("where", 3, where_type, by_numpy("where"), d_where,
         lambda: [((truth(2, 3), *SPREAD), {}), ((truth(3), real(), real(3)), {}),
                  ((truth(), real(3), real()), {})],
-        WHERE, "({1} if {0} else {2})", facts=("inplace2",)),
+        WHERE, "({1} if {0} else {2})", facts=("inplace2",), bound=bounds.chosen),
     row("cast", 1, cast_type, cast, d_cast,
         lambda: [((truth(2, 3),), {"kind": "real"}), ((index(3, size=4),), {"kind": "real"})],
         '{xp}.copyto({out}, {0}, casting="unsafe")', "float({0})", "{0}", facts=()),
     row("stop", 1, stop_type, lambda site, a: a.real.astype(site.real), no_gradient, one(),
-        "{0}", "{0}", "stop({0})", ("view", "identity"), smooth=False, flops=lambda node: 0),
+        "{0}", "{0}", "{0}", ("view", "identity"), smooth=False,
+        flops=lambda node: 0, bound=bounds.no_larger),
     row("asserted", 1, asserted_type, lambda site, a: a,
         lambda m, node, bar: (bar,), lambda: [((real(3),), {"domain": PROB})],
-        "{0}", "{0}", "{0} as {domain}", ("view", "identity"), flops=lambda node: 0),
+        "{0}", "{0}", "{0}", ("view", "identity"), bound=bounds.no_larger, flops=lambda node: 0),
 )
 # fmt: on

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from dln.compiler.ir.graph import Node
-from dln.compiler.ir.op import Array, Infer, Op, Spelling, no_gradient
+from dln.compiler.ir.op import Array, Infer, Op, Spelling, Tight, no_gradient
 from dln.compiler.ir.ops.common import Narrow, always, index, real, truth
 from dln.compiler.ir.ops.elementwise import (
     Gradient,
@@ -155,10 +155,11 @@ def compare(name: str, np_name: str, sign: str, facts: Iterable[str] = ()) -> Op
         f"{{0}} {sign} {{1}}",
         facts,
         smooth=False,
+        tight=Tight.COMPARISON,
     )
 
 
-def connective(name: str, np_name: str) -> Op:
+def connective(name: str, np_name: str, tight: Tight) -> Op:
     return row(
         name,
         2,
@@ -170,4 +171,5 @@ def connective(name: str, np_name: str) -> Op:
         f"({{0}} {name} {{1}})",
         f"{{0}} {name} {{1}}",
         ("inplace", "commutative"),
+        tight=tight,
     )

@@ -16,12 +16,15 @@ from dln.compiler.ir.op import (
     Infer,
     Make,
     Op,
+    Refuge,
     Site,
     Spelling,
     elements,
     no_gradient,
+    one_flop,
     register,
 )
+from dln.compiler.ir.ops import axes, bounds
 from dln.compiler.ir.ops.common import check_axes, count, need_real, real, without
 from dln.compiler.ir.ops.second_order import c_extreme, c_log_softmax, c_log_sum_exp, c_softmax
 from dln.compiler.ir.sizes import Size
@@ -156,6 +159,24 @@ def d_log_softmax(m: Make, node: Node, bar: Node) -> tuple[Node]:
     return (m.sub(bar, m.mul(m("exp", node), sums)),)
 
 
+# ---- running sums ------------------------------------------------------------------------------
+
+
+def cumsum_type(attrs: Attrs, types: tuple[TensorType, ...]) -> TensorType:
+    """The shape stays; sums of what is not negative are not negative."""
+    count("cumsum", types, 1)
+    need_real("cumsum", types)
+    check_axes("cumsum", (attrs["axis"],), len(types[0].shape))
+    above = types[0].domain.name in ("positive", "prob", "binary")
+    return types[0].like(domain=POSITIVE if above else REAL)
+
+
+def d_cumsum(m: Make, node: Node, bar: Node) -> tuple[Node]:
+    """The running sum from the other end."""
+    axis = node["axis"]
+    return (m("flip", m("cumsum", m("flip", bar, axis=axis), axis=axis), axis=axis),)
+
+
 # ---- spelling ----------------------------------------------------------------------------------
 
 
@@ -230,6 +251,7 @@ def over_axis() -> list[tuple[tuple[TensorType, ...], dict[str, Any]]]:
 
 def row(name: str, infer: Infer, evaluate: Any, gradient: Any, spell: Any, **rest: Any) -> Op:
     rest = {"flops": per_element(1), "examples": over_axes, "formula": f"{name}({{0}})"} | rest
+    rest = {"places": axes.reduced, "vmap": axes.one_further} | rest
     spells = {"array": Spelling(spell) if isinstance(spell, str) else spell}
     if "numpy" in rest:
         spells["numpy"] = rest.pop("numpy")
@@ -263,15 +285,17 @@ def place(name: str) -> str:
     return f"{{xp}}.{name}({{0}}, axis={{axis}}, out={{out}})"
 
 
+GROWS: dict[str, Any] = {"refuge": Refuge(0, 0.0, bounds.too_large, by_size=True)}
+
 # fmt: off
 register(
     row("sum", reduction("sum", summed),
         lambda site, a: site.np.sum(a, axis=site.attrs["axes"]), d_sum, reduced("add"),
-        facts=("moves", "grows"), numpy=one_by_one("add"), refuge=(0, 0.0)),
+        facts=("moves",), numpy=one_by_one("add"), bound=bounds.summed, **GROWS),
     row("max", reduction("max", same), extreme("argmax"), d_extreme, reduced("maximum"),
-        smooth=False, curve=c_extreme, numpy=one_by_one("maximum")),
+        smooth=False, curve=c_extreme, numpy=one_by_one("maximum"), bound=bounds.no_larger),
     row("min", reduction("min", same), extreme("argmin"), d_extreme, reduced("minimum"),
-        smooth=False, curve=c_extreme, numpy=one_by_one("minimum")),
+        smooth=False, curve=c_extreme, numpy=one_by_one("minimum"), bound=bounds.no_larger),
     row("argmax", position("argmax"),
         lambda site, a: site.np.argmax(a.real, axis=site.attrs["axis"]), no_gradient,
         place("argmax"), examples=over_axis, smooth=False),
@@ -279,13 +303,16 @@ register(
         lambda site, a: site.np.argmin(a.real, axis=site.attrs["axis"]), no_gradient,
         place("argmin"), examples=over_axis, smooth=False),
     row("log_sum_exp", reduction("log_sum_exp", lambda a: REAL), log_sum_exp, d_log_sum_exp,
-        spell_log_sum_exp, flops=per_element(4), facts=("grows",), curve=c_log_sum_exp,
-        refuge=(0, 0.0)),
+        spell_log_sum_exp, flops=per_element(4), curve=c_log_sum_exp,
+        bound=bounds.plus(50.0, times=2.0), **GROWS),
     row("softmax", normalised("softmax", PROB), softmax, d_softmax, SOFTMAX,
-        flops=per_element(5), facts=("inplace", "squashing", "grows"), curve=c_softmax,
-        refuge=(0, 0.0)),
+        flops=per_element(5), facts=("inplace", "squashing"), curve=c_softmax, places=axes.along,
+        bound=bounds.at_most(1.0), **GROWS),
     row("log_softmax", normalised("log_softmax", REAL), log_softmax, d_log_softmax, LOG_SOFTMAX,
-        flops=per_element(5), facts=("inplace", "grows"), curve=c_log_softmax,
-        refuge=(0, 0.0)),
+        flops=per_element(5), facts=("inplace",), curve=c_log_softmax, places=axes.along,
+        bound=bounds.plus(50.0, times=2.0), **GROWS),
+    row("cumsum", cumsum_type, lambda site, a: site.np.cumsum(a, axis=site.attrs["axis"]), d_cumsum,
+        "{xp}.cumsum({0}, axis={axis}, out={out})", flops=one_flop, examples=over_axis, formula="",
+        places=axes.along, bound=bounds.summed),
 )
 # fmt: on

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from dln.compiler.ir.op import Array, Attrs, Infer, Op, Site, Spelling, no_gradient, register
+from dln.compiler.ir.ops import bounds
 from dln.compiler.ir.ops.common import real
 from dln.compiler.ir.sizes import Size
 from dln.compiler.ir.tensor_type import BINARY, POSITIVE, PROB, REAL, Domain, TensorType, scalar
@@ -98,8 +99,22 @@ COUNTED = "{xp}.arange(2**{units})[:, None] // 2**{xp}.arange({units}) % 2"
 X = real(4, 3, running=("batch",))
 
 register(
-    source("input", given, {"name": "x", "type": X}, key="name", formula="{name}"),
-    source("whole", given, {"name": "d.all.x", "type": real(5, 3)}, key="name", formula="{name}"),
+    source(
+        "input",
+        given,
+        {"name": "x", "type": X},
+        key="name",
+        bound=bounds.looked_at,
+        formula="{name}",
+    ),
+    source(
+        "whole",
+        given,
+        {"name": "d.all.x", "type": real(5, 3)},
+        key="name",
+        bound=bounds.looked_at,
+        formula="{name}",
+    ),
     source("param", given, {"path": "net.W", "type": real(3, 2)}, key="path", formula="{path}"),
     source("state", given, {"path": "net.v", "type": real(3, 2)}, key="path", formula="{path}"),
     source(
@@ -118,6 +133,7 @@ register(
         evaluate=const_value,
         spell=MappingProxyType({"host": Spelling("{value}")}),
         formula="{value}",
+        bound=bounds.constant,
     ),
     source(
         "size",
@@ -153,6 +169,7 @@ register(
         evaluate=drawn,
         spell=MappingProxyType({"array": Spelling("draw_{kind}({site!r}, {out})")}),
         formula="{kind}()",
+        bound=bounds.at_most(40.0),  # of a normal curve nothing lies further out
         facts={"random"},
     ),
 )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dln.compiler.ir.op import Array, Attrs, Op, Site, register
+from dln.compiler.ir.graph import Node
+from dln.compiler.ir.op import Array, Attrs, Op, Places, Site, register
+from dln.compiler.ir.ops import axes
 from dln.compiler.ir.ops.common import count, need_real
+from dln.compiler.ir.ops.loop import mixes
 from dln.compiler.ir.tensor_type import POSITIVE, REAL, TensorType
 from dln.grammar.diagnostics import Fault
 
@@ -31,6 +34,17 @@ def not_expanded(site: Site, *arrays: Array) -> Array:
     raise Fault("a derivative is written out by `differentiate` and has no value before that")
 
 
+def grad_places(node: Node, slot: int) -> Places:
+    """A derivative by x of a number for each example: each example for itself, unless something is
+    taken over all of them."""
+    operand, running = node.operands[slot], node.type.running
+    if slot == 1:
+        return axes.same(node, slot)
+    if mixes([operand]) or "batch" not in operand.type.running or "batch" not in running:
+        return {}
+    return {running.index("batch"): operand.type.running.index("batch")}
+
+
 register(
     Op(
         "grad",
@@ -38,6 +52,7 @@ register(
         not_expanded,
         facts=frozenset({"symbolic"}),
         formula="grad({0}, {1})",
+        places=grad_places,
     ),
     Op(
         "curvature",

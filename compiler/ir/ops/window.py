@@ -17,7 +17,8 @@ from types import MappingProxyType
 from typing import Any
 
 from dln.compiler.ir.graph import Node
-from dln.compiler.ir.op import Array, Attrs, Make, Op, Site, Spelling, elements, register
+from dln.compiler.ir.op import Array, Attrs, Make, Op, Places, Site, Spelling, elements, register
+from dln.compiler.ir.ops import axes, bounds
 from dln.compiler.ir.ops.common import check_axes, count, differ, index_text, known, need_real, real
 from dln.compiler.ir.sizes import Size
 from dln.compiler.ir.tensor_type import REAL, TensorType
@@ -122,6 +123,13 @@ def d_unwindow(m: Make, node: Node, bar: Node) -> tuple[Node]:
         axis + places.index(i) if i in places else rest.pop(0) for i in range(len(rest + [*places]))
     ]
     return (made if order == sorted(order) else m("transpose", made, perm=tuple(order)),)
+
+
+def window_places(node: Node, slot: int) -> Places:
+    """The axis gives way to several."""
+    axis, more = node["axis"], len(node["terms"]) - 1
+    rest = (i for i in range(len(node.operands[0].type.shape)) if i != axis)
+    return {i if i < axis else i + more: i for i in rest}
 
 
 def unwindow_flops(node: Node) -> Size | int:
@@ -312,6 +320,9 @@ register(
         flops=lambda node: 0,
         facts=frozenset({"view", "copies"}),
         formula="window({0})",
+        bound=bounds.no_larger,
+        places=window_places,
+        vmap=axes.one_further,
         examples=windows,
     ),
     Op(
@@ -323,6 +334,7 @@ register(
         flops=unwindow_flops,
         facts=frozenset({"moves"}),
         formula="unwindow({0})",
+        vmap=axes.one_further,
         examples=sums,
     ),
 )

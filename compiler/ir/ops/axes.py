@@ -1,0 +1,92 @@
+"""How operations work along axes: which axis of an operand an axis of the result is (`places`), and
+how what one step does is done for all steps of a sequence at once (`vmap`).
+
+A vmap rule gets the operands anew, of which some (`seq`) are sequences, time first, and gives the
+node over all `length` steps. An operation that works along axes does so one axis further on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dln.compiler.ir.graph import Node
+from dln.compiler.ir.op import Make, Places
+from dln.compiler.ir.ops.loop import sequence_type
+from dln.compiler.ir.sizes import Size
+from dln.compiler.ir.tensor_type import TensorType
+
+# ---- places ------------------------------------------------------------------------------------
+
+
+def same(node: Node, slot: int) -> Places:
+    """The axes of the result are the first ones of the operand."""
+    return {i: i for i in range(len(node.operands[slot].type.shape))}
+
+
+def along(node: Node, slot: int) -> Places:
+    """The axes of the operand; along `axis` or `axes` elements are mixed or moved."""
+    return {i: i for i in same(node, slot) if i not in worked_along(node)}
+
+
+def reduced(node: Node, slot: int) -> Places:
+    """The axes of the operand without `axis` or `axes`."""
+    return dict(enumerate(i for i in same(node, slot) if i not in worked_along(node)))
+
+
+def worked_along(node: Node) -> set[int]:
+    return {node["axis"]} if "axis" in node.attrs else set(node["axes"])
+
+
+# ---- all steps at once -------------------------------------------------------------------------
+
+
+def unchanged(
+    m: Make, node: Node, operands: Sequence[Node], seq: Sequence[bool], length: Size
+) -> Node:
+    """Of what has one operand and names no axes: it works on elements, or along the last axis."""
+    return m(node.op, *operands, **node.attrs)
+
+
+def one_further(
+    m: Make, node: Node, operands: Sequence[Node], seq: Sequence[bool], length: Size
+) -> Node:
+    """Of what works along the attributes `axis`, `axes` and `places`."""
+    attrs = dict(node.attrs)
+    if "axis" in attrs:
+        attrs["axis"] += 1
+    for key in ("axes", "places"):
+        if attrs.get(key) is not None:
+            attrs[key] = tuple(a + 1 for a in attrs[key])
+    return m(node.op, *as_sequences(m, node, operands, seq, length), **attrs)
+
+
+def elementwise(
+    m: Make, node: Node, operands: Sequence[Node], seq: Sequence[bool], length: Size
+) -> Node:
+    """Equal shapes and single numbers: a number of each step is spread over what it goes with, and
+    what stays is repeated."""
+    wide = sequence_type(node.type, length)
+    made = []
+    for old, new, is_seq in zip(node.operands, operands, seq, strict=True):
+        if is_seq and old.type.shape != node.type.shape:
+            new = m("broadcast", new, axes=(0,), shape=wide.shape, running=wide.running)
+        elif not is_seq and old.type.shape:
+            new = repeated(m, new, wide)
+        made.append(new)
+    return m(node.op, *made, **node.attrs)
+
+
+def as_sequences(
+    m: Make, node: Node, operands: Sequence[Node], seq: Sequence[bool], length: Size
+) -> list[Node]:
+    """Every operand as a sequence."""
+    return [
+        new if is_seq else repeated(m, new, sequence_type(old.type, length))
+        for old, new, is_seq in zip(node.operands, operands, seq, strict=True)
+    ]
+
+
+def repeated(m: Make, node: Node, like: TensorType, first: int = 1) -> Node:
+    """A value that stays, once for each step: its axes become those from `first` on."""
+    axes = tuple(range(first, first + len(node.type.shape)))
+    return m("broadcast", node, axes=axes, shape=like.shape, running=like.running)
