@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from dln.compiler.ir.graph import Node
     from dln.compiler.plan import Plan, Program
+    from dln.runtime.data.fields import Read
     from dln.runtime.session import Session
 
 # Shipped files that others use; nothing runs in them.
@@ -154,14 +155,17 @@ class Compiled:
     backend: str
     threads: int | None
 
-    def session(self, seed: int = 0) -> Session:
-        """Parameters with their first values, and the verbs on them: the only mutable object."""
+    def session(self, seed: int = 0, read: Read | None = None) -> Session:
+        """Parameters with their first values, and the verbs on them: the only mutable object.
+
+        `read` takes the place of reading the files of data.
+        """
         from dln.runtime.device.device import open_device  # late: NumPy
         from dln.runtime.session import Session  # late: NumPy
 
         try:
             device = open_device(self.backend, self.threads, read_flags().poison)
-            return Session(self.plan, device, seed=seed)
+            return Session(self.plan, device, seed, read)
         except Fault as fault:
             raise fault.at(None) from None
 

@@ -34,7 +34,7 @@ from dln.runtime.device.source_map import span_of
 from dln.runtime.execution.executable import Bound, Executable
 from dln.runtime.execution.store import joined, paths_of, put
 from dln.runtime.session import Session
-from dln.runtime.training.minibatches import Batches
+from dln.runtime.training.minibatches import Minibatches
 
 STEPS = (1e-3, 1e-4, 1e-5, 1e-6, 1e-7)
 FLOOR = 1e-6  # slopes smaller than this share of the loss drown in its rounding
@@ -103,7 +103,7 @@ class _Probe:
         gradients = plan.programs[f"grad:{spec.name}"]
         lines = spec.lines or (LineSpec("loss", tuple(b.key for b in gradients.values)),)
         self.lines = dict(enumerate(lines))
-        held, moved = session.programs.params, {p for line in lines for p in line.moves}
+        held, moved = session.state.store.params, {p for line in lines for p in line.moves}
         left = plan.programs.get(f"left:{spec.name}")
         programs = [plan.programs[name], gradients, *([] if left is None else [left])]
         used = {*(p for program in programs for p in paths_of(program)), *moved}
@@ -161,7 +161,7 @@ class _Probe:
 def _minibatch(session: Session, spec: PhaseSpec, examples: int | None) -> Mapping[str, Host]:
     part = session.datasets.part(spec.data, spec.part, "float64")
     seed = session.programs.seed_of(spec.name)
-    indices = Batches(spec, part, session.device, seed).indices(0)
+    indices = Minibatches(spec, part, session.device, seed).indices(0)
     indices = indices if spec.order == "stream" else indices[:examples]  # a stream has its rows
     return {k: session.device.to_host(a) for k, a in part.fields(indices, 0.0).items()}
 

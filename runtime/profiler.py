@@ -19,8 +19,9 @@ from dln.compiler.plan import Line, Place, Program, at
 from dln.runtime.device.device import Device
 from dln.runtime.execution.executable import Bound, Executable, dtype_of
 from dln.runtime.execution.store import paths_of
-from dln.runtime.session import Session, check_rows
-from dln.runtime.training.minibatches import Batches
+from dln.runtime.session import Session
+from dln.runtime.training.minibatches import Minibatches
+from dln.runtime.training.single_step import check_rows
 
 ROUNDS = 5
 
@@ -59,7 +60,7 @@ def profile(
     program = session.plan.programs[spec.step]
     part = session.datasets.part(spec.data, spec.part, program.dtype)
     sized = replace(spec, batch=spec.batch if batch is None else batch)
-    batches = Batches(sized, part, session.device, session.programs.seed_of(phase))
+    batches = Minibatches(sized, part, session.device, session.programs.seed_of(phase))
     indices = batches.indices(0)
     n = len(indices)
     clocks = session.programs.clocks(program)
@@ -79,7 +80,7 @@ def profile(
 def _bound(session: Session, program: Program, phase: str, device: Any, n: int) -> Bound:
     """The program on copies of the parameters, and on states that are zero."""
     held = session.programs
-    copied = {p: session.device.to_host(held.params[p]) for p in paths_of(program)}
+    copied = {p: session.device.to_host(session.state.store.params[p]) for p in paths_of(program)}
     params = {p: device.array(a, program.dtype) for p, a in copied.items()}
     buffers = (b for b in program.buffers if b.place == "state")
     states = {b.key: device.array(np.zeros(b.shape_at(n)), dtype_of(program, b)) for b in buffers}

@@ -15,7 +15,6 @@ from dln.running.resuming import remembered
 from dln.running.tasks import run_one
 from dln.running.training import opened
 from dln.runtime.checkpoint.rundir import RunDirectory
-from dln.runtime.training import resume
 from dln.settings import Settings, chosen
 from dln.spec import find, from_source, read
 
@@ -47,7 +46,7 @@ def repeat(terminal: Terminal, run_dir: str, name: str, given: Settings) -> int:
         session = opened(compiled, before.seed)
         restored = rundir.newest()
         if restored is not None:
-            resume.restore(session, restored.arrays, restored.meta)
+            session.restore(restored)
     except Fault as fault:
         raise fault.at(None) from None
     folder = Path(given.out) if given.out else rundir.path

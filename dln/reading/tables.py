@@ -33,7 +33,7 @@ def _check_table(model: Model, data: DataSet) -> None:
 
     spec = data_spec(data)
     texts = {path: s.text for path, s in model.sources.items()}
-    decl = readers.Decl(spec.reader, spec.args, spec.options, spec.base, spec.override)
+    decl = readers.declared(spec)
     where = partial(readers.origin, decl)
     still = {f.name: f for f in spec.fields}
     with placed(texts, spec.place):

@@ -20,7 +20,6 @@ from dln.running.report import facts
 from dln.running.resuming import remembered
 from dln.running.training import opened
 from dln.runtime.checkpoint.rundir import RunDirectory
-from dln.runtime.training import resume
 from dln.spec import from_source, read
 
 if TYPE_CHECKING:
@@ -76,7 +75,7 @@ def _stopped(rundir: RunDirectory, said: list[Data]) -> Data:
     source = Source(path, read(rundir.path / "spec.dln").text)
     spec = from_source(source, Path(path).stem, given.constants, given.data, False, given.limit)
     session = opened(spec.compile(given.backend, given.dtype, given.threads), given.seed)
-    resume.restore(session, restored.arrays, restored.meta)
+    session.restore(restored)
     found = expectations.verdicts(spec.model, session, slow=given.slow, seed=given.seed)
     data = facts(spec, session, found, rundir)
     reached = _reached(restored.meta["running"], said)

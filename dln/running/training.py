@@ -17,6 +17,7 @@ from dln.spec import Compiled, Spec
 if TYPE_CHECKING:
     from dln.compiler.model import Model
     from dln.runtime.checkpoint.rundir import Restored, RunDirectory
+    from dln.runtime.data.fields import Read
     from dln.runtime.session import Session
 
 
@@ -55,9 +56,9 @@ def closure(names: Iterable[str], after: Mapping[str, Sequence[str]]) -> set[str
     return found
 
 
-def opened(compiled: Compiled, seed: int) -> Session:
+def opened(compiled: Compiled, seed: int, read: Read | None = None) -> Session:
     """A session that keeps of each phase what the checks will ask."""
-    session = compiled.session(seed)
+    session = compiled.session(seed, read)
     wanted = expectations.wanted_snapshots(compiled.spec.model)
     session.keep_before |= wanted["before"] | wanted["after"]
     return session

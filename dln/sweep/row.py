@@ -15,7 +15,7 @@ from dln.reading.mentions import SEED
 from dln.running import expectations
 from dln.running.expectations import Verdict
 from dln.running.training import fixed, opened, select, train
-from dln.runtime.readers.read_cache import Kept
+from dln.runtime.readers.read_cache import ReadCache
 from dln.settings import Settings
 from dln.spec import from_source, read
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from dln.runtime.session import Session
     from dln.spec import Spec
 
-KEPT = Kept()
+CACHE = ReadCache()
 """What this process has read of data files: its runs share it."""
 
 
@@ -99,8 +99,8 @@ def _fill(row: Row, terminal: Terminal, path: Path, name: str, given: Settings) 
     if SEED not in own:
         given = replace(given, seed=int(row.constants.get(SEED, given.seed)))
     spec = load(path, given, own)
-    session = opened(spec.compile(given.backend, given.dtype, given.threads), given.seed)
-    session.datasets.kept = KEPT
+    compiled = spec.compile(given.backend, given.dtype, given.threads)
+    session = opened(compiled, given.seed, CACHE.read)
     silent = replace(terminal, quiet=terminal.quiet or not sys.stderr.isatty())
     swept = spec.model.sweeps[name]
     row.interrupted = train(silent, session, select(spec, given, swept.phases), given)

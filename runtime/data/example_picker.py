@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from dln.compiler.plan import EmitSpec
 from dln.runtime.data.datasets import Datasets
-from dln.runtime.execution.store import Programs
+from dln.runtime.execution.programs import Programs
 
 
 def examples(programs: Programs, datasets: Datasets, emit: EmitSpec) -> NDArray[Any]:

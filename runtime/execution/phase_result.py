@@ -56,14 +56,18 @@ PLAIN = ("name", "epochs", "updates", "seconds", "complete", "shortened", "ended
 KEPT = ("first", "before", "after")
 
 
-def result_from(facts: Mapping[str, Any]) -> PhaseResult:
-    """The result that `facts` described."""
+def result_from(
+    facts: Mapping[str, Any], kept: Mapping[str, dict[str, NDArray[Any]]]
+) -> PhaseResult:
+    """The result that `facts` described, with the arrays that were kept of it by `KEPT`."""
     history = {
         k: [(int(u), int(e), float(v)) for u, e, v in r] for k, r in facts["history"].items()
     }
     plain = {k: facts[k] for k in PLAIN if k in facts}
     best = dict(facts.get("best", {}))
-    return PhaseResult(**plain, watch=dict(facts["watch"]), history=history, best=best)
+    result = PhaseResult(**plain, watch=dict(facts["watch"]), history=history, best=best)
+    result.first, result.before, result.after = (kept.get(name) for name in KEPT)
+    return result
 
 
 def number_of(results: Mapping[str, PhaseResult], clock: str) -> float:

@@ -12,7 +12,7 @@ FILES = ("idx", "npz", "table", "text")
 MOST = 8  # sets kept; the one asked for least recently goes first
 
 
-class Kept:
+class ReadCache:
     """The arrays of the sets read last, by how they were declared; they cannot be written to.
 
     A file that changes meanwhile is not read again. What no file holds is made anew each time.

@@ -28,7 +28,7 @@ from dln.runtime.readers.tables import cells_probe, cells_read, place_of
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from dln.compiler.plan import FieldSpec
+    from dln.compiler.plan import DataSpec, FieldSpec
 
 DRAWING = 1_000_000  # bytes of a file of drawings
 WINDOW = 50  # characters that a window of a text foretells, where nothing else is said
@@ -49,6 +49,11 @@ def read(decl: Decl) -> dict[str, NDArray[Any]]:
     """The whole arrays by field, first axis the example; idx images stay uint8, indices int64."""
     with _readable(decl):
         return _reader(decl)[1](decl)
+
+
+def declared(spec: DataSpec) -> Decl:
+    """A data set of a plan as its reader is given it."""
+    return Decl(spec.reader, spec.args, spec.options, spec.base, spec.override)
 
 
 def origin(decl: Decl, spec: FieldSpec, example: int, element: int) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dln.runtime.checkpoint.rundir import RunDirectory
 from dln.runtime.execution.phase_result import PhaseResult
 
 
@@ -72,6 +73,10 @@ class Hooks:
     def __init__(self, hooks: Iterable[object] = ()) -> None:
         self._hooks = list(hooks)
 
+    def and_also(self, hook: object) -> Hooks:
+        """These, and one that is told after them."""
+        return Hooks([*self._hooks, hook])
+
     def call(self, point: str, *arguments: Any) -> None:
         for hook in self._hooks:
             method = getattr(hook, point, None)
@@ -80,12 +85,12 @@ class Hooks:
 
 
 class Log(Hook):
-    """Writes what happens into the log of a run directory (anything with `log`).
+    """Writes what happens into the log of a run directory.
 
     Its records are numbered from `written` on, so that those after a checkpoint can be dropped.
     """
 
-    def __init__(self, rundir: Any, written: int = 0) -> None:
+    def __init__(self, rundir: RunDirectory, written: int = 0) -> None:
         self._rundir = rundir
         self.written = written
 

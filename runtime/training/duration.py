@@ -1,61 +1,114 @@
-"""How long a phase lasts: in epochs, updates or seconds, as the spec says or as a caller asks."""
+"""How long a phase lasts: in epochs, updates or seconds, as the spec says or as a caller asks; and
+how far it has come."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import inf
 from time import perf_counter
 from typing import Any
 
 from dln.compiler.plan import PhaseSpec
-from dln.runtime.training.watching import unit_of
 
 
+def unit_of(unit: str) -> str:
+    """`epoch`, `update` or `second`, however it was written."""
+    found = unit.rstrip("s")
+    return "update" if found == "step" else found
+
+
+def due(every: tuple[int, str] | None, unit: str, count: int) -> bool:
+    """Whether something of every k units is due when `count` of them are done."""
+    return every is not None and unit_of(every[1]) == unit and count % every[0] == 0
+
+
+@dataclass(frozen=True)
 class Duration:
-    """The end of a phase of `per_epoch` updates an epoch.
+    """The end of a phase of `per_epoch` updates an epoch, said as `count` of a `unit`.
 
     `total` is the number of updates in all, None where time alone ends the phase; `limit` the
     seconds, infinite where only updates count. `epochs` takes the place of what the spec says; a
     phase said in updates it can only cut short. `shortened` says that it did.
     """
 
-    def __init__(self, spec: PhaseSpec, per_epoch: int, epochs: int | None = None) -> None:
+    count: int
+    unit: str
+    epochs: int | None
+    per_epoch: int
+    total: int | None
+    limit: float
+    shortened: bool
+
+    @classmethod
+    def of(cls, spec: PhaseSpec, per_epoch: int, epochs: int | None = None) -> Duration:
+        """As a phase says, or for so many epochs."""
         count, unit = spec.duration[0], unit_of(spec.duration[1])
-        self.asked = (count, unit, epochs)
-        self.per_epoch = per_epoch
         said = {"epoch": count * per_epoch, "update": count}.get(unit)
-        self.total = said
+        total = said
         if epochs is not None:
             wanted = epochs * per_epoch
-            self.total = min(count, wanted) if unit == "update" else wanted
-        self.shortened = self.total is not None and self.total < (inf if said is None else said)
-        self.limit = float(count) if unit == "second" else inf
-        self._before = 0.0
-        self._began = perf_counter()
+            total = min(count, wanted) if unit == "update" else wanted
+        shortened = total is not None and total < (inf if said is None else said)
+        limit = float(count) if unit == "second" else inf
+        return cls(count, unit, epochs, per_epoch, total, limit, shortened)
 
     def facts(self) -> dict[str, Any]:
         """What was asked for, as plain data."""
-        count, unit, epochs = self.asked
-        asked = {"count": count, "unit": unit, "epochs": epochs}
+        asked = {"count": self.count, "unit": self.unit, "epochs": self.epochs}
         return {**asked, "per_epoch": self.per_epoch, "total": self.total}
+
+    def over(self, updates: int, seconds: float) -> bool:
+        """Whether so many updates, or so much time, are enough."""
+        return (self.total is not None and updates >= self.total) or seconds >= self.limit
+
+
+class Clock:
+    """How far a phase has come: at `update`, the number of updates done. Epoch and place in the
+    epoch follow from it, so they are never stored."""
+
+    def __init__(self, duration: Duration) -> None:
+        self.duration = duration
+        self.update = 0
+        self._before = 0.0
+        self._began = perf_counter()
 
     def start(self) -> None:
         """Seconds count from here, on top of what an earlier run has spent."""
         self._began = perf_counter()
 
-    def restore(self, seconds: float) -> None:
-        """What an earlier run has spent."""
-        self._before = seconds
+    def restore(self, update: int, seconds: float) -> None:
+        """Take up how far an earlier run has come."""
+        self.update, self._before = update, seconds
 
     @property
     def seconds(self) -> float:
         return self._before + perf_counter() - self._began
 
-    def fraction(self, update: int) -> float:
-        """How much of the phase is done, 0 to 1."""
-        if self.limit < inf:
-            return min(1.0, self.seconds / self.limit) if self.limit else 1.0
-        return update / self.total if self.total else 1.0
+    @property
+    def epoch(self) -> int:
+        """How many epochs are done."""
+        return self.update // self.duration.per_epoch
 
-    def over(self, update: int) -> bool:
+    @property
+    def between_epochs(self) -> bool:
+        return self.update % self.duration.per_epoch == 0
+
+    @property
+    def over(self) -> bool:
         """Whether the phase has come to its end."""
-        return (self.total is not None and update >= self.total) or self.seconds >= self.limit
+        return self.duration.over(self.update, self.seconds)
+
+    def fraction(self, update: int) -> float:
+        """How much of the phase is done at an update, 0 to 1."""
+        limit, total = self.duration.limit, self.duration.total
+        if limit < inf:
+            return min(1.0, self.seconds / limit) if limit else 1.0
+        return update / total if total else 1.0
+
+    def now(self) -> dict[str, float]:
+        """The time as programs read it."""
+        return {
+            "epoch": float(self.epoch),
+            "update": float(self.update),
+            "progress": self.fraction(self.update),
+        }

@@ -8,51 +8,44 @@ E561 a phase that cannot go on.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dln.compiler.plan import PhaseSpec
 from dln.grammar.diagnostics import Fault
 from dln.runtime.execution.phase_result import PhaseResult, result_from
+from dln.runtime.training.callbacks import Hooks
 from dln.runtime.training.duration import Duration
-
-if TYPE_CHECKING:
-    from dln.runtime.session import Session
-    from dln.runtime.training.phase_trainer import Options, Training
+from dln.runtime.training.phase_run import Options, PhaseRun
 
 ASKED = ("count", "unit", "epochs")
 
 
 def going_further(
-    session: Session, spec: PhaseSpec, options: Options, meta: Mapping[str, Any]
+    result: PhaseResult, spec: PhaseSpec, options: Options, meta: Mapping[str, Any]
 ) -> Mapping[str, Any] | None:
-    """The place from which a phase that has ended goes on; None where there is nothing to do.
-
-    The result of the shorter phase is taken out of the session, which then has none.
-    """
-    result = session.results[spec.name]
+    """The place from which a phase that has ended with a result goes on; None where there is
+    nothing to do, which is said."""
     wanted = _wanted(spec, result, options.epochs)
     if wanted is None:
         return None
     if _early(result):
         why = result.ended or "until"
-        _nothing(result, options, f"it ended by itself at update {result.updates:,} ({why})")
+        _nothing(result, options.hooks, f"it ended by itself at update {result.updates:,} ({why})")
         return None
     if _enough(result, wanted):
         said = f"{said_length(wanted.facts())} asked for, {said_length(result.length)} are done"
-        _nothing(result, options, said)
+        _nothing(result, options.hooks, said)
         return None
-    place = _end_of(spec, meta, result, wanted)
-    del session.results[spec.name]
-    return place
+    return _end_of(spec, meta, result, wanted)
 
 
-def _nothing(result: PhaseResult, options: Options, why: str) -> None:
+def _nothing(result: PhaseResult, hooks: Hooks, why: str) -> None:
     """Say why a phase is left as it is."""
-    _note(result, options, f"{result.name}: nothing to do, {why}")
+    _note(result, hooks, f"{result.name}: nothing to do, {why}")
 
 
-def _note(result: PhaseResult, options: Options, text: str) -> None:
-    options.hooks.call("note", text)
+def _note(result: PhaseResult, hooks: Hooks, text: str) -> None:
+    hooks.call("note", text)
     result.note = ". ".join(filter(None, [result.note, text]))
 
 
@@ -63,7 +56,7 @@ def refuse(
     """Raise `Fault` where one of these phases is to be longer and cannot be, before any begins."""
     for name in names:
         if name in meta["results"]:
-            result = result_from(meta["results"][name])
+            result = result_from(meta["results"][name], {})
             wanted = _wanted(phases[name], result, epochs)
             if wanted is not None and not _early(result) and not _enough(result, wanted):
                 _end_of(phases[name], meta, result, wanted)
@@ -73,12 +66,12 @@ def _wanted(spec: PhaseSpec, result: PhaseResult, epochs: int | None) -> Duratio
     """How long a phase is to be, where that is not what it was asked for."""
     if not result.length or not result.complete:
         return None
-    wanted = Duration(spec, int(result.length["per_epoch"]), epochs)
+    wanted = Duration.of(spec, int(result.length["per_epoch"]), epochs)
     return None if _same(result.length, wanted.facts()) else wanted
 
 
 def _enough(result: PhaseResult, wanted: Duration) -> bool:
-    return wanted.over(result.updates) or result.seconds >= wanted.limit
+    return wanted.over(result.updates, result.seconds)
 
 
 def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
@@ -114,21 +107,21 @@ def said_length(length: Mapping[str, Any]) -> str:
     return f"{count:,} {unit}{'s' * (count != 1)}"
 
 
-def say_mixed(training: Training, before: Mapping[str, Any] | None) -> None:
+def say_mixed(phase: PhaseRun, result: PhaseResult, before: Mapping[str, Any] | None) -> None:
     """Say where a phase that reads `progress` went by another length up to here: no unbroken run
     gives these numbers."""
-    now = training.duration.facts()
-    if not before or _same(before, now) or not training.update or not _reads_progress(training):
+    now, update = phase.clock.duration.facts(), phase.clock.update
+    if not before or _same(before, now) or not update or not _reads_progress(phase):
         return
-    done = f"its first {training.update:,} updates"
+    done = f"its first {update:,} updates"
     was, is_now = said_length(before), said_length(now)
-    text = f"{training.spec.name} reads progress: {done} went by that of {was}, the others by that"
+    text = f"{phase.spec.name} reads progress: {done} went by that of {was}, the others by that"
     text = f"{text} of {is_now}; an unbroken run of {is_now} gives other numbers"
-    _note(training.result, training.options, text)
+    _note(result, phase.options.hooks, text)
 
 
-def _reads_progress(training: Training) -> bool:
-    spec, plan = training.spec, training.session.plan
+def _reads_progress(phase: PhaseRun) -> bool:
+    spec, programs = phase.spec, phase.state.plan.programs
     names = [spec.step, *(e.program for e in spec.estimates)]
     names += [w.program for w in spec.watches if w.program is not None]
-    return any("progress" in plan.programs[name].clocks for name in names)
+    return any("progress" in programs[name].clocks for name in names)

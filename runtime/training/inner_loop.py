@@ -6,15 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import isfinite
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from dln.grammar.diagnostics import DlnError, Problem
+from dln.runtime.data.part import Fill
+from dln.runtime.execution.causes import RATE
 from dln.runtime.execution.executable import Bound
 from dln.runtime.training.callbacks import Progress
-from dln.runtime.training.numeric_faults import not_finite
-from dln.runtime.training.watching import Sums
-
-if TYPE_CHECKING:
-    from dln.runtime.training.phase_trainer import Training
+from dln.runtime.training.lbfgs import Descent
+from dln.runtime.training.phase_run import PhaseRun
+from dln.runtime.training.watching import Sums, Watches
 
 PAUSE = 0.1  # seconds between two looks at the progress
 
@@ -24,13 +25,13 @@ class Feed:
     """The step bound for minibatches of n examples: fill in their fields, then run."""
 
     bound: Bound
-    fill: Callable[[Any, float], None]
+    fill: Fill
     run: Callable[..., None]
     clocks: list[float]
     sums: Sums
 
 
-def once(fill: Callable[[Any, float], None]) -> Callable[[Any, float], None]:
+def once(fill: Fill) -> Fill:
     """Fills in the first time only."""
     left = [fill]
 
@@ -41,35 +42,35 @@ def once(fill: Callable[[Any, float], None]) -> Callable[[Any, float], None]:
     return filled
 
 
-class Loop:
+class InnerLoop:
     """Runs stretches of updates for a phase and tells its hooks how far it is, now and then."""
 
-    def __init__(self, training: Training) -> None:
-        self.training = training
-        self.program = training.step.program
+    def __init__(self, phase: PhaseRun, watches: Watches, descent: Descent | None) -> None:
+        self.phase, self.watches, self.descent = phase, watches, descent
+        self.clock, self.program = phase.clock, phase.step.program
         self._feeds: dict[int, Feed] = {}
-        self._told, self._told_at = perf_counter(), training.update
+        self.start()
 
     def start(self) -> None:
         """The rate counts from here."""
-        self._told, self._told_at = perf_counter(), self.training.update
+        self._told, self._told_at = perf_counter(), self.clock.update
 
     def run(self, until: int) -> None:
         """Updates up to number `until`, within one epoch and all of one size.
 
         Ends earlier where it is asked to stop or the time is over. Costs about 2 microseconds an
-        update beyond the step itself.
+        update beyond the step itself. Raises `DlnError` E600 where the loss is no number.
         """
-        t, n = self.training, self.training.batches.size
-        feed = self._feed(len(t.minibatch()))
-        indices, update = t.batches.of_epoch(t.epoch), t.update
-        low = update % t.per_epoch * n
+        phase, clock, n = self.phase, self.clock, self.phase.minibatches.size
+        feed = self._feed(len(phase.minibatch()))
+        indices, update = phase.minibatches.of_epoch(clock.epoch), clock.update
+        low = update % clock.duration.per_epoch * n
         fill, run, clocks, sums = feed.fill, feed.run, feed.clocks, feed.sums
         at_update, at_progress = self._at("update"), self._at("progress")
         self._set_epoch(clocks)
-        fraction, add = t.duration.fraction, t.programs.device.xp.add
-        stopped = t.options.stop.is_set if t.options.stop is not None else bool
-        t.watchman.running(t.step, feed.bound, None)
+        fraction, add = clock.fraction, phase.state.device.xp.add
+        stopped = phase.options.stop.is_set if phase.options.stop is not None else bool
+        phase.watchman.running(phase.step, feed.bound.n, feed.bound, phase.example)
         look = self._told + PAUSE
         try:
             while update < until:
@@ -86,59 +87,62 @@ class Loop:
                 if stopped():
                     break
                 if perf_counter() >= look:
-                    t.update = update
+                    clock.update = update
                     if self._look(feed):
                         break
                     look = self._told + PAUSE
         finally:
-            t.update = update
+            clock.update = update
         self._loss(feed)
 
-    def _at(self, clock: str) -> int | None:
+    def _at(self, name: str) -> int | None:
         """Where a clock stands among the arguments of the step."""
         names = self.program.clocks
-        return names.index(clock) if clock in names else None
+        return names.index(name) if name in names else None
 
     def _set_epoch(self, clocks: list[float]) -> None:
         at = self._at("epoch")
         if at is not None:
-            clocks[at] = float(self.training.epoch)
+            clocks[at] = float(self.clock.epoch)
 
     def _feed(self, n: int) -> Feed:
         """The step for n examples, bound once: full minibatches first, so memory is taken once."""
         if n not in self._feeds:
-            t = self.training
-            t.step.at(t.batches.size)
-            bound = t.step.at(n)
-            clocks = t.programs.clocks(self.program, t.now())
-            fill, run = t.part.filler(bound, t.programs.device.xp), bound.run
-            if t.descent is not None:  # all its looks are at the same examples
-                fill, run = once(fill), t.descent.over(t.programs.params | t.step.params, bound)
-            self._feeds[n] = Feed(bound, fill, run, clocks, t.watches.pairs(bound))
+            phase, step, state = self.phase, self.phase.step, self.phase.state
+            phase.watchman.running(step, n, None, phase.example)
+            step.at(phase.minibatches.size)
+            bound = step.at(n)
+            clocks = state.programs.clocks(self.program, self.clock.now())
+            fill, run = phase.part.filler(bound, state.device.xp), bound.run
+            if self.descent is not None:  # all its looks are at the same examples
+                fill = once(fill)
+                run = self.descent.over(state.store.params | step.params, bound)
+            self._feeds[n] = Feed(bound, fill, run, clocks, self.watches.pairs(bound))
         return self._feeds[n]
 
     def _look(self, feed: Feed) -> bool:
         """Tell the progress; True where the time is over."""
-        t, passed = self.training, perf_counter() - self._told
-        done = (t.update - self._told_at) * t.batches.size
+        clock, passed = self.clock, perf_counter() - self._told
+        done = (clock.update - self._told_at) * self.phase.minibatches.size
         event = Progress(
-            phase=t.spec.name,
-            epoch=t.epoch,
-            update=t.update,
-            fraction=t.duration.fraction(t.update),
+            phase=self.phase.spec.name,
+            epoch=clock.epoch,
+            update=clock.update,
+            fraction=clock.fraction(clock.update),
             rate=done / max(passed, 1e-9),
-            seconds=t.duration.seconds,
+            seconds=clock.seconds,
             loss=self._loss(feed),
-            watch=t.watches.values,
+            watch=self.watches.values,
         )
-        t.options.hooks.call("progress", event)
+        self.phase.options.hooks.call("progress", event)
         self.start()
-        return t.duration.over(t.update)
+        return clock.over
 
     def _loss(self, feed: Feed) -> float:
         """The loss of the last minibatch; where it is not a number the run ends, on any device."""
-        t = self.training
         loss = float(feed.bound.values["loss"]) if "loss" in feed.bound.values else 0.0
         if not isfinite(loss):
-            raise not_finite(t.spec.name, t.update - 1, t.epoch)
+            at = f"update {self.clock.update - 1}, epoch {self.clock.epoch}"
+            message = f"the loss of {self.phase.spec.name} is not a finite number ({at})"
+            raise DlnError([Problem("E600", message, remedy=RATE)])
         return loss

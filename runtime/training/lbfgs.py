@@ -20,7 +20,7 @@ import numpy as np
 
 from dln.compiler.plan import COUNT, POINTS, SLOPES, DescentSpec
 from dln.runtime.execution.executable import Bound
-from dln.runtime.training.linesearch import Search, Trial
+from dln.runtime.training.linesearch import LineSearch, Trial, Wolfe
 
 Vector = Any  # a flat array of the device, in double precision
 Arrays = Mapping[str, Any]
@@ -191,7 +191,8 @@ class Descent:
             return False
         first = 1.0 if len(self.pairs) else min(1.0, 1 / float(abs(direction).sum()))
         precision = float(np.finfo(str(surface.params[0].dtype)).eps)
-        found = Search(look, start, self.rules, precision).run(first)
+        wolfe = Wolfe(self.rules.c1, self.rules.c2, self.rules.trials)
+        found = LineSearch(look, start, wolfe, precision).run(first)
         if found is not None and found.step != seen:
             look(found.step)
         return found is not None

@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf, isfinite, sqrt
-from typing import Protocol
 
 
 @dataclass(frozen=True)
@@ -26,17 +25,14 @@ class Trial:
     slope: float
 
 
-class Rules(Protocol):
-    """The constants of a search."""
+@dataclass(frozen=True)
+class Wolfe:
+    """The constants of the strong Wolfe conditions, 0 < c1 < c2 < 1, and how many steps are looked
+    at."""
 
-    @property
-    def c1(self) -> float: ...
-
-    @property
-    def c2(self) -> float: ...
-
-    @property
-    def trials(self) -> int: ...
+    c1: float
+    c2: float
+    trials: int
 
 
 FARTHEST = 10.0  # how many times as far the next step may lie, and no less than NEAREST farther
@@ -45,14 +41,14 @@ MARGIN = 0.1  # share of a bracket that the next step keeps from its ends
 ROUNDING = 4  # units in the last place by which a loss may be off
 
 
-class Search:
+class LineSearch:
     """One search. `look(step)` is asked at most `trials` times; `start` is step 0."""
 
     def __init__(
-        self, look: Callable[[float], Trial], start: Trial, rules: Rules, precision: float
+        self, look: Callable[[float], Trial], start: Trial, wolfe: Wolfe, precision: float
     ) -> None:
-        self.look, self.start, self.rules = look, start, rules
-        self.left = rules.trials
+        self.look, self.start, self.wolfe = look, start, wolfe
+        self.left = wolfe.trials
         self.slack = ROUNDING * precision * abs(start.loss)
 
     def run(self, first: float) -> Trial | None:
@@ -91,11 +87,11 @@ class Search:
 
     def _high(self, trial: Trial, other: Trial) -> bool:
         """Too little decrease, or less than at the other step."""
-        enough = self.start.loss + self.rules.c1 * trial.step * self.start.slope
+        enough = self.start.loss + self.wolfe.c1 * trial.step * self.start.slope
         return not trial.loss <= min(enough, other.loss) + self.slack
 
     def _flat(self, trial: Trial) -> bool:
-        return abs(trial.slope) <= -self.rules.c2 * self.start.slope
+        return abs(trial.slope) <= -self.wolfe.c2 * self.start.slope
 
     def _lower(self, trial: Trial) -> Trial | None:
         return trial if trial.loss < self.start.loss else None

@@ -9,12 +9,12 @@ import numpy as np
 
 from dln.compiler.plan import PhaseSpec, site_number
 from dln.grammar.diagnostics import Fault
-from dln.runtime.data.datasets import Part
+from dln.runtime.data.part import DataPart
 from dln.runtime.device.device import Device
 from dln.runtime.readers import sampling_order
 
 
-class Batches:
+class Minibatches:
     """The minibatches of a phase over a part of a data set.
 
     `size` examples each but for a short last one in the epoch, `per_epoch` of them in an epoch,
@@ -22,7 +22,7 @@ class Batches:
     part has windows.
     """
 
-    def __init__(self, spec: PhaseSpec, part: Part, device: Device, seed: int) -> None:
+    def __init__(self, spec: PhaseSpec, part: DataPart, device: Device, seed: int) -> None:
         self.spec, self.part, self.device, self.seed = spec, part, device, seed
         self.per_epoch = updates_of_epoch(spec, part.n, part.name)
         self.size = part.n if spec.batch is None else min(spec.batch, part.n)

@@ -1,24 +1,21 @@
-"""Running the phases of a session in order: fresh, or from a checkpoint of an earlier run."""
+"""Running the phases of a plan in order: fresh, or from a checkpoint of an earlier run."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import Any, TypedDict
 
 from dln.compiler.plan import PhaseSpec
 from dln.grammar.diagnostics import DlnError, Problem
 from dln.runtime.checkpoint.rundir import Restored, RunDirectory
 from dln.runtime.data.datasets import Datasets
 from dln.runtime.device.source_map import placed
-from dln.runtime.execution.store import paths_of, put
+from dln.runtime.execution.run_state import RunState
 from dln.runtime.training import resume as resuming
 from dln.runtime.training.callbacks import Hooks, Log
 from dln.runtime.training.further import going_further, say_mixed
-from dln.runtime.training.phase_trainer import Options, Stop, Training
-
-if TYPE_CHECKING:
-    from dln.runtime.session import Session
+from dln.runtime.training.phase_run import Options, Stop, begin, prepared
+from dln.runtime.training.phase_trainer import PhaseTrainer
 
 
 class TrainOptions(TypedDict, total=False):
@@ -43,95 +40,82 @@ class TrainOptions(TypedDict, total=False):
 
 
 def train_phases(
-    session: Session, specs: Sequence[PhaseSpec], datasets: Datasets, given: TrainOptions
+    state: RunState,
+    datasets: Datasets,
+    specs: Sequence[PhaseSpec],
+    given: TrainOptions,
+    keep: Iterable[str] = (),
 ) -> None:
-    """Train phases in order; `datasets` are the session's own."""
+    """Train phases in order, on the spec's `datasets` if no others are given; of those in `keep`
+    their results hold what checks ask."""
     _check_counts(epochs=given.get("epochs"), limit=given.get("limit"))
-    restored, rundir = given.get("resume"), given.get("rundir")
-    with placed(session.plan.texts):
+    restored = given.get("resume")
+    with placed(state.plan.texts):
         datasets = datasets.limited(given.get("data"), given.get("limit"))
-        running = _resumed(session, restored, rundir)
-        hooks = list(given.get("hooks") or ())
-        options = Options(datasets, given.get("epochs"), Hooks(hooks), given.get("stop"))
-        if rundir is not None:
-            log = Log(rundir, 0 if restored is None else int(restored.meta.get("log", 0)))
-            options = replace(options, hooks=Hooks([*hooks, log]), rundir=rundir)
-            options.save = _Saver(session, rundir, options.hooks, log)
+        running = _resumed(state, restored, given.get("rundir"))
+        options = _options(state, datasets, given, frozenset(keep))
     for spec in specs:
-        if restored is None or not _complete(session, spec.name):
-            _train(session, spec, options, running, restored)
+        if restored is None or not _complete(state, spec.name):
+            _train(state, spec, options, running, restored)
             continue
-        with placed(session.plan.texts, spec.place):
-            further = going_further(session, spec, options, restored.meta)
-        if further is not None:
-            _train(session, spec, options, further, restored)
+        result = state.results[spec.name]
+        with placed(state.plan.texts, spec.place):
+            further = going_further(result, spec, options, restored.meta)
+        if further is not None:  # until it has ended again there is no result
+            del state.results[spec.name]
+            _train(state, spec, options, further, restored)
+
+
+def _options(
+    state: RunState, datasets: Datasets, given: TrainOptions, keep: frozenset[str]
+) -> Options:
+    """The options of each phase, the log and the checkpoints of a run directory among them."""
+    hooks, saver = Hooks(given.get("hooks") or ()), None
+    rundir, restored = given.get("rundir"), given.get("resume")
+    if rundir is not None:
+        log = Log(rundir, 0 if restored is None else int(restored.meta.get("log", 0)))
+        hooks = hooks.and_also(log)
+        saver = resuming.Saver(state, rundir, hooks, log)
+    return Options(datasets, given.get("epochs"), hooks, given.get("stop"), saver, keep)
 
 
 def _train(
-    session: Session,
+    state: RunState,
     spec: PhaseSpec,
     options: Options,
     running: Mapping[str, Any],
     restored: Restored | None,
 ) -> None:
     going_on = restored is not None and running.get("phase") == spec.name
-    with placed(session.plan.texts, spec.place):
+    with placed(state.plan.texts, spec.place):
         if not going_on:
-            begin(session, spec)
-        training = Training(session, spec, options)
+            begin(state, spec)
+        phase = prepared(state, spec, options)
+        trainer = PhaseTrainer(phase)
         if going_on:
             assert restored is not None
-            training.restore(running)
-            say_mixed(training, running.get("length"))
-            resuming.restore_kept(training.result, restored.arrays)
-            training.result.after = None
-        elif spec.name in session.keep_before:
-            training.keep_first()
-            training.result.before = session.programs.snapshot(spec.name)
-        training.run()
+            trainer.restore(running, resuming.kept_of(spec.name, restored.arrays))
+            say_mixed(phase, trainer.result, running.get("length"))
+        elif spec.name in options.keep:
+            trainer.keep_first()
+        trainer.run()
 
 
-def begin(session: Session, spec: PhaseSpec) -> None:
-    """The start of a phase: precision, hand-over, fresh optimiser states, update 0."""
-    programs = session.programs
-    program = session.plan.programs[spec.step]
-    programs.cast(paths_of(program), program.dtype)
-    if spec.starts:
-        for path, values in programs.run(f"start:{spec.name}").items():
-            put(session.device, programs.params[path], values)
-    programs.start_states(spec, program.dtype)
-    session.updates[spec.name] = 0
-
-
-def _complete(session: Session, phase: str) -> bool:
-    return phase in session.results and session.results[phase].complete
+def _complete(state: RunState, phase: str) -> bool:
+    return phase in state.results and state.results[phase].complete
 
 
 def _resumed(
-    session: Session, restored: Restored | None, rundir: RunDirectory | None
+    state: RunState, restored: Restored | None, rundir: RunDirectory | None
 ) -> Mapping[str, Any]:
-    """Take the session back to a checkpoint; returns the place in the running phase."""
+    """Take a run back to a checkpoint; returns the place in the running phase."""
     if restored is None:
         return {}
-    resuming.restore(session, restored.arrays, restored.meta)
+    resuming.restore(state, restored.arrays, restored.meta)
     if rundir is not None:
         known = int(restored.meta.get("log", 0))
         rundir.trim_log(lambda record: int(record.get("n", -1)) < known)
     return restored.meta["running"] or {}
-
-
-class _Saver:
-    """Writes the checkpoints of a run, numbered by the updates of all its phases."""
-
-    def __init__(self, session: Session, rundir: RunDirectory, hooks: Hooks, log: Log) -> None:
-        self.session, self.rundir, self.hooks, self.log = session, rundir, hooks, log
-
-    def __call__(self, training: Training, best: bool) -> None:
-        arrays, meta = resuming.pack(self.session, training)
-        done = sum(r.updates for r in self.session.results.values())
-        update = done + (0 if training.result.complete else training.update)
-        path = self.rundir.save(update, arrays, {**meta, "log": self.log.written}, best)
-        self.hooks.call("checkpoint", path, best)
 
 
 def _check_counts(**counts: int | None) -> None:

@@ -1,133 +1,75 @@
 """Training: a phase's minibatches in order, with what happens between them.
 
-A phase is at `update`, the number of updates done; epoch and place in the epoch follow from it, so
-they are never stored. Between two events (a watch, a checkpoint, the end of an epoch) the loop of
-`loop.py` runs; the events are here.
+Between two events (a watch, a checkpoint, the end of an epoch) the loop of `inner_loop` runs; the
+events are here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
-from dln.compiler.plan import PhaseSpec, WatchSpec
+from dln.compiler.plan import WatchSpec
 from dln.grammar.diagnostics import Fault
-from dln.runtime.checkpoint.rundir import RunDirectory
-from dln.runtime.data.datasets import Datasets, Part
+from dln.runtime.checkpoint.checkpoint import Arrays
+from dln.runtime.execution.numeric_faults import strict
 from dln.runtime.execution.phase_result import PhaseResult
-from dln.runtime.training.callbacks import Hooks, Report, Started
+from dln.runtime.training.callbacks import Report, Started
 from dln.runtime.training.curvature_estimates import Estimates
-from dln.runtime.training.duration import Duration
-from dln.runtime.training.inner_loop import Loop
+from dln.runtime.training.duration import due, unit_of
+from dln.runtime.training.inner_loop import InnerLoop
 from dln.runtime.training.lbfgs import Descent
-from dln.runtime.training.minibatches import Batches
-from dln.runtime.training.numeric_faults import Watchman, strict
+from dln.runtime.training.phase_run import PhaseRun
+from dln.runtime.training.resume import PhaseAt
 from dln.runtime.training.stopping import Conditions
-from dln.runtime.training.watching import Watches, due, unit_of
-
-if TYPE_CHECKING:
-    from dln.runtime.session import Session
+from dln.runtime.training.watching import Watches
 
 NEVER = 1 << 62
-
-
-class Stop(Protocol):
-    """What `threading.Event` has: set from elsewhere to end training after the update at hand."""
-
-    def is_set(self) -> bool: ...
 
 
 class Interrupted(KeyboardInterrupt):
     """Training was asked to stop, and has stopped after an update; what was done is kept."""
 
 
-@dataclass
-class Options:
-    """How a run differs from what the spec says, and who is told of it."""
+class PhaseTrainer:
+    """Trains one phase. `result` is filled in as it goes."""
 
-    datasets: Datasets
-    epochs: int | None = None
-    hooks: Hooks = field(default_factory=Hooks)
-    stop: Stop | None = None
-    save: Callable[[Training, bool], None] | None = None
-    rundir: RunDirectory | None = None
-
-
-def check_kept(spec: PhaseSpec, size: int, part: Part) -> None:
-    """Raise `Fault` E557 where minibatches have more examples than the phase keeps rows."""
-    if spec.rows is not None and size > spec.rows:
-        message = f"{spec.name} keeps {spec.rows:,} rows, and {part.name} has {size:,} examples"
-        raise Fault(message, f"at most {spec.rows:,} examples, or a spec with a batch", "E557")
-
-
-class Training:
-    """One phase under way."""
-
-    def __init__(self, session: Session, spec: PhaseSpec, options: Options) -> None:
-        self.session, self.spec, self.options = session, spec, options
-        self.programs = session.programs
-        self.step = self.programs.executable(spec.step, spec.name)
-        program = self.step.program
-        self.part: Part = options.datasets.part(spec.data, spec.part, program.dtype)
-        seed = self.programs.seed_of(spec.name)
-        self.batches = Batches(spec, self.part, self.programs.device, seed)
-        check_kept(spec, self.batches.size, self.part)
-        self.per_epoch = self.batches.per_epoch
-        self.duration = Duration(spec, self.per_epoch, options.epochs)
-        self.watchman = Watchman(self.programs.plan.texts)
-        self.watches = Watches(self.programs, options.datasets, spec, self.watchman.running)
-        self.watches.prepare()
-        self.update = 0
-        guard = self.watchman.running
-        self.estimates = Estimates(self.programs, spec, self.part, self.batches, guard)
-        self.conditions = Conditions(self.programs, spec, self.watches, guard)
-        self.result = PhaseResult(spec.name, shortened=self.duration.shortened or self._fewer())
-        self.result.length = self.duration.facts()
-        self.before_end: dict[str, Any] | None = None
-        self._improved = False
+    def __init__(self, run: PhaseRun) -> None:
+        state, spec, watchman = run.state, run.spec, run.watchman
+        programs, device, duration = state.programs, state.device, run.clock.duration
+        self.phase, self.spec, self.clock, self.state = run, spec, run.clock, state
+        self.hooks, self.saver = run.options.hooks, run.options.saver
+        self.watches = Watches(programs, run.options.datasets, spec, watchman)
+        self.estimates = Estimates(programs, spec, run.part, run.minibatches, watchman)
+        self.conditions = Conditions(programs, spec, self.watches, watchman)
         self.descent: Descent | None = None
         if spec.descent is not None:
-            states = self.programs.states[spec.name]
-            self.descent = Descent(spec.descent, self.programs.device.xp, states)
-        self.loop = Loop(self)
+            self.descent = Descent(spec.descent, device.xp, state.store.states[spec.name])
+        self.loop = InnerLoop(run, self.watches, self.descent)
+        shortened = duration.shortened or self._fewer()
+        self.result = PhaseResult(spec.name, shortened=shortened, length=duration.facts())
+        self._ended: dict[str, Any] | None = None
+        self._improved = False
 
     def _fewer(self) -> bool:
         """Whether `limit` has left examples out."""
-        limited = self.options.datasets.limit is not None
-        said = self.session.plan.data[self.spec.data].parts[self.spec.part][1]
-        return limited and self.part.n < said
-
-    # ---- where it is ---------------------------------------------------------------------------
-
-    @property
-    def epoch(self) -> int:
-        return self.update // self.per_epoch
-
-    def now(self) -> dict[str, float]:
-        """The clocks."""
-        now = {"epoch": float(self.epoch), "update": float(self.update)}
-        return {**now, "progress": self.duration.fraction(self.update)}
-
-    def seen(self) -> tuple[int, int]:
-        """Examples and minibatches so far."""
-        return self.batches.seen(self.update), self.update
-
-    def minibatch(self) -> Any:
-        """The minibatch at hand, as indices into the part."""
-        return self.batches.indices(self.update)
+        limited = self.phase.options.datasets.limit is not None
+        said = self.state.plan.data[self.spec.data].parts[self.spec.part][1]
+        return limited and self.phase.part.n < said
 
     # ---- the phase -----------------------------------------------------------------------------
 
     def run(self) -> PhaseResult:
         """Train to the end of the phase. Raises `Interrupted`, and `DlnError` for bad numbers."""
-        self.duration.start()
+        self.clock.start()
         self.loop.start()
-        self.options.hooks.call("phase_start", self._started())
-        with self.watchman.over(self), strict(self.programs.device):
-            while not self.duration.over(self.update):
+        self.hooks.call("phase_start", self._started())
+        size = self.phase.minibatches.size
+        self.phase.watchman.running(self.phase.step, size, None, self.phase.example)
+        with self.phase.watchman.over(self._where, self._failed), strict(self.state.device):
+            while not self.clock.over:
                 self._clear_carried()
-                self.estimates.take(self.update, self.now())
+                self.estimates.take(self.clock.update, self.clock.now())
                 if self._before_update():
                     break
                 self.loop.run(self._next_event())
@@ -135,37 +77,49 @@ class Training:
                     break
                 if self._stopped():
                     self._keep()
-                    self.session.take_up(self.result)
-                    raise Interrupted(f"interrupted in {self.spec.name}, update {self.update}")
+                    self.state.take_up(self.result)
+                    at = f"{self.spec.name}, update {self.clock.update}"
+                    raise Interrupted(f"interrupted in {at}")
             self._end()
-        self.options.hooks.call("phase_end", self.result)
+        self.hooks.call("phase_end", self.result)
         return self.result
 
     def _started(self) -> Started:
-        sizes = {"examples": self.part.n, "batch": self.batches.size}
-        total, per_epoch = self.duration.total, self.per_epoch
-        return Started(self.spec.name, self.update, total, per_epoch, **sizes)
+        sizes = {"examples": self.phase.part.n, "batch": self.phase.minibatches.size}
+        total, per_epoch = self.clock.duration.total, self.clock.duration.per_epoch
+        return Started(self.spec.name, self.clock.update, total, per_epoch, **sizes)
 
     def _stopped(self) -> bool:
-        return self.options.stop is not None and self.options.stop.is_set()
+        stop = self.phase.options.stop
+        return stop is not None and stop.is_set()
+
+    def _where(self) -> str:
+        """Where the phase is, said of a fault."""
+        at = f"update {self.clock.update}, epoch {self.clock.epoch}"
+        return f"phase {self.spec.name}, {at}"
+
+    def _failed(self) -> None:
+        """The numbers are left: what they were is kept beside the checkpoints."""
+        if self.saver is not None:
+            self.saver.leave(self._at())
 
     def _clear_carried(self) -> None:
         """At the start of an epoch, what is carried from window to window begins at zero."""
-        if self.update % self.per_epoch == 0:
+        if self.clock.between_epochs:
             for path in self.spec.carried:
-                self.programs.states[self.spec.name][path][...] = 0.0
+                self.state.store.states[self.spec.name][path][...] = 0.0
 
     def _before_update(self) -> bool:
         """Watches on the minibatch at hand, before it is learned from; True at the end.
 
         After a resumption those that were taken before the checkpoint are not taken again.
         """
-        wanted = [w for w in self.watches.before if due(w.every, "update", self.update)]
-        wanted = [w for w in wanted if not self.watches.taken_at(w.name, self.update)]
+        update = self.clock.update
+        wanted = [w for w in self.watches.before if due(w.every, "update", update)]
+        wanted = [w for w in wanted if not self.watches.taken_at(w.name, update)]
         if not wanted:
             return False
-        at = (self.part, self.minibatch(), self.now())
-        better = self._report({w.name: self.watches.on_minibatch(w, *at) for w in wanted})
+        better = self._report({w.name: self._on_minibatch(w) for w in wanted})
         if self._until():
             self._improved |= better
             return True
@@ -180,10 +134,10 @@ class Training:
         Nothing is saved once `until` holds or a descent has ended: resumed from there, the phase
         would go on. Its end is saved in a moment.
         """
-        ends_epoch = self.update % self.per_epoch == 0
-        values = self._taken(lambda w: due(w.every, "update", self.update))
+        ends_epoch = self.clock.between_epochs
+        values = self._taken(lambda w: due(w.every, "update", self.clock.update))
         if ends_epoch:
-            values |= self._taken(lambda w: due(w.every, "epoch", self.epoch))
+            values |= self._taken(lambda w: due(w.every, "epoch", self.clock.epoch))
         self._improved = bool(values) and self._report(values)
         if self.descent is not None and self.descent.ended:
             self.result.ended = self.descent.ended
@@ -196,98 +150,115 @@ class Training:
 
     def _until(self) -> bool:
         """Whether the phase is to end here; the result then says so, for runs that go on."""
-        holds = self.conditions.until(self.now())
+        holds = self.conditions.until(self.clock.now())
         if holds:
             self.result.length["until"] = True
         return holds
 
+    def _on_minibatch(self, watch: WatchSpec) -> float:
+        run = self.phase
+        return self.watches.on_minibatch(watch, run.part, run.minibatch(), self.clock.now())
+
     def _taken(self, wanted: Callable[[WatchSpec], bool]) -> dict[str, float]:
         """The values of the watches that are wanted, but for those on the minibatch."""
-        values = {}
+        values, update = {}, self.clock.update
         for w in self.watches.summed:
             if wanted(w):
-                value = self.watches.add(*self.seen(), w.name)
+                value = self.watches.add(self.phase.minibatches.seen(update), update, w.name)
                 if value is not None:
                     values[w.name] = value
         for w in self.watches.over:
             if wanted(w):
-                values[w.name] = self.watches.on_part(w, self.now())
+                values[w.name] = self.watches.on_part(w, self.clock.now())
         return values
 
     def _end(self) -> None:
         """Watches of the whole phase, and those that were never due; then the result."""
-        self.before_end = self.state()
+        self._ended = self._place()
         known = self.watches.values
         values = self._taken(lambda w: w.every is None or w.name not in known)
         for w in self.watches.before:
-            if w.name not in known and self.update:
-                value = self.watches.on_minibatch(w, self.part, self.minibatch(), self.now())
-                values[w.name] = value
+            if w.name not in known and self.clock.update:
+                values[w.name] = self._on_minibatch(w)
         if values:
             self._improved |= self._report(values)
         self._fill_result(complete=True)
-        self.session.take_up(self.result)
-        if self.options.save is not None:
-            self.options.save(self, self._improved)
+        self.state.take_up(self.result)
+        if self.spec.name in self.phase.options.keep:
+            self.result.after = self.state.store.snapshot(self.spec.name)
+        if self.saver is not None:
+            self.saver.save(self._at(), self._improved)
 
     def _fill_result(self, complete: bool = False) -> None:
-        result = self.result
-        result.epochs, result.updates = self.epoch, self.update
-        result.seconds = self.duration.seconds
+        result, clock = self.result, self.clock
+        result.epochs, result.updates, result.seconds = clock.epoch, clock.update, clock.seconds
         result.watch, result.history = dict(self.watches.values), self.watches.history
         result.complete, result.best = complete, dict(self.conditions.at_best)
-        self.session.updates[self.spec.name] = self.update
+        self.state.updates[self.spec.name] = clock.update
 
     def _next_event(self) -> int:
         """The number of updates at which something is due next."""
-        found = [self.batches.alike(self.update)]
-        every = [w.every for w in self.spec.watches] + [k.every for k in self.spec.keeps]
-        for each in every:
-            if each is not None and unit_of(each[1]) == "update":
-                found.append((self.update // each[0] + 1) * each[0])
-        return min([*found, NEVER if self.duration.total is None else self.duration.total])
+        update, total = self.clock.update, self.clock.duration.total
+        found = [self.phase.minibatches.alike(update), NEVER if total is None else total]
+        for every in [w.every for w in self.spec.watches] + [k.every for k in self.spec.keeps]:
+            if every is not None and unit_of(every[1]) == "update":
+                found.append((update // every[0] + 1) * every[0])
+        return min(found)
 
     def _report(self, values: Mapping[str, float]) -> bool:
         """Make values known; True where a checkpoint is kept by one that is the best yet."""
-        self.watches.record(values, self.update, self.epoch)
-        self.options.hooks.call("report", Report(self.spec.name, self.epoch, self.update, values))
-        return self.conditions.better(self.now(), self.epoch)
+        clock = self.clock
+        self.watches.record(values, clock.update, clock.epoch)
+        self.hooks.call("report", Report(self.spec.name, clock.epoch, clock.update, values))
+        return self.conditions.better(clock.now(), clock.epoch)
 
     def _keep_due(self, ends_epoch: bool) -> bool:
         every = [k.every for k in self.spec.keeps]
-        by_epoch = ends_epoch and any(due(e, "epoch", self.epoch) for e in every)
-        return by_epoch or any(due(e, "update", self.update) for e in every)
+        by_epoch = ends_epoch and any(due(e, "epoch", self.clock.epoch) for e in every)
+        return by_epoch or any(due(e, "update", self.clock.update) for e in every)
 
     def _keep(self) -> None:
         self._fill_result()
-        if self.options.save is not None:
-            self.options.save(self, self._improved)
+        if self.saver is not None:
+            self.saver.save(self._at(), self._improved)
         self._improved = False
 
     def keep_first(self) -> None:
-        """Keep the fields of the first minibatch, for checks."""
-        fields = self.part.fields(self.minibatch(), 0.0)
-        self.result.first = {k: self.programs.device.to_host(a) for k, a in fields.items()}
+        """Keep the first minibatch and the parameters as they are, for checks."""
+        fields = self.phase.part.fields(self.phase.minibatch(), 0.0)
+        self.result.first = {k: self.state.device.to_host(a) for k, a in fields.items()}
+        self.result.before = self.state.store.snapshot(self.spec.name)
 
     # ---- going on ------------------------------------------------------------------------------
 
-    def state(self) -> dict[str, Any]:
-        """Where the phase is, as plain data; the arrays are the session's."""
-        place = {"phase": self.spec.name, "update": self.update, "seconds": self.duration.seconds}
-        best = self.conditions.state()
-        sizes = {"examples": self.part.n, "batch": self.batches.size}
-        length, note = self.duration.facts(), self.result.note
-        told = {"length": length, "note": note, "watches": self.watches.state()}
-        return {**place, **sizes, "best": best, **told}
+    def _at(self) -> PhaseAt:
+        """The phase as a checkpoint holds it."""
+        return PhaseAt(self.result, None if self.result.complete else self._place(), self._ended)
 
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on where another run of the phase was. Raises `Fault` where the data differ."""
-        for key, mine in {"examples": self.part.n, "batch": self.batches.size}.items():
-            if state[key] != mine:
-                message = f"the run used {key} {state[key]:,}, this one {mine:,}"
+    def _place(self) -> dict[str, Any]:
+        """Where the phase is, as plain data; the arrays are those of the run's state."""
+        return {
+            "phase": self.spec.name,
+            "update": self.clock.update,
+            "seconds": self.clock.seconds,
+            "examples": self.phase.part.n,
+            "batch": self.phase.minibatches.size,
+            "best": self.conditions.state(),
+            "length": self.clock.duration.facts(),
+            "note": self.result.note,
+            "watches": self.watches.state(),
+        }
+
+    def restore(self, place: Mapping[str, Any], kept: Mapping[str, Arrays]) -> None:
+        """Go on where another run of the phase was, with what was kept at its beginning. Raises
+        `Fault` E561 where the data differ."""
+        sizes = {"examples": self.phase.part.n, "batch": self.phase.minibatches.size}
+        for key, mine in sizes.items():
+            if place[key] != mine:
+                message = f"the run used {key} {place[key]:,}, this one {mine:,}"
                 raise Fault(message, "resume with the options of the first run", "E561")
-        self.update = int(state["update"])
-        self.duration.restore(float(state["seconds"]))
-        self.result.note = str(state.get("note", ""))
-        self.conditions.restore(state["best"])
-        self.watches.restore(state["watches"])
+        self.clock.restore(int(place["update"]), float(place["seconds"]))
+        self.result.note = str(place.get("note", ""))
+        self.result.first, self.result.before = kept.get("first"), kept.get("before")
+        self.conditions.restore(place["best"])
+        self.watches.restore(place["watches"])

@@ -7,8 +7,9 @@ from math import inf
 from typing import Any
 
 from dln.compiler.plan import PhaseSpec
-from dln.runtime.execution.store import Programs
-from dln.runtime.training.watching import Guard, Watches
+from dln.runtime.execution.numeric_faults import Watchman
+from dln.runtime.execution.programs import Programs
+from dln.runtime.training.watching import Watches
 
 
 class Conditions:
@@ -18,8 +19,10 @@ class Conditions:
     `valid[-1]` after the second.
     """
 
-    def __init__(self, programs: Programs, spec: PhaseSpec, watches: Watches, guard: Guard) -> None:
-        self.programs, self.spec, self.watches, self.guard = programs, spec, watches, guard
+    def __init__(
+        self, programs: Programs, spec: PhaseSpec, watches: Watches, watchman: Watchman
+    ) -> None:
+        self.programs, self.spec, self.watches, self.watchman = programs, spec, watches, watchman
         self.best: list[float] = [inf] * len(spec.keeps)
         self.at_best: dict[str, float] = {}
 
@@ -48,7 +51,7 @@ class Conditions:
         executable = self.programs.executable(program, self.spec.name)
         bound = executable.at(1)
         clocks = self.programs.clocks(executable.program, now, reports)
-        self.guard(executable, bound, None)
+        self.watchman.running(executable, 1, bound)
         bound.run(*clocks)
         return float(bound.values[key])
 

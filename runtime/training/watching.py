@@ -9,46 +9,37 @@ that is a stream, a part is read as a stream too, with states of the watch's own
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from dln.compiler.plan import PhaseSpec, WatchSpec
 from dln.runtime.data.datasets import Datasets
+from dln.runtime.data.part import DataPart
 from dln.runtime.execution.executable import Bound, Executable
+from dln.runtime.execution.numeric_faults import Watchman
 from dln.runtime.execution.phase_result import indexed, report_at
-from dln.runtime.execution.store import Programs
+from dln.runtime.execution.programs import Programs
 from dln.runtime.readers.sampling_order import stream
 from dln.runtime.training.minibatches import windows_of_row
 
 Sums = list[tuple[Any, Any]]
-Guard = Callable[[Executable, Bound, Any], None]
-
-
-def unit_of(unit: str) -> str:
-    """`epoch`, `update` or `second`, however it was written."""
-    found = unit.rstrip("s")
-    return "update" if found == "step" else found
-
-
-def due(every: tuple[int, str] | None, unit: str, count: int) -> bool:
-    """Whether something of every k units is due when `count` of them are done."""
-    return every is not None and unit_of(every[1]) == unit and count % every[0] == 0
+"""What the step leaves at each update, with what it is added to."""
 
 
 class Watches:
     """The watches of one phase.
 
-    `values` are the latest, `history` all with (update, epoch). `guard` is told which program is
-    about to run on which examples, so that a numerical fault can be traced.
+    `values` are the latest, `history` all with (update, epoch). Their data are read here, so that
+    what is wrong with them is known at the start.
     """
 
     def __init__(
-        self, programs: Programs, datasets: Datasets, phase: PhaseSpec, guard: Guard
+        self, programs: Programs, datasets: Datasets, phase: PhaseSpec, watchman: Watchman
     ) -> None:
         self.programs, self.datasets, self.phase = programs, datasets, phase
-        self.guard = guard
+        self.watchman = watchman
         self.values: dict[str, float] = {}
         self.history: dict[str, list[tuple[int, int, float]]] = {}
         self.summed = [w for w in phase.watches if w.on is None and w.program is None]
@@ -58,9 +49,9 @@ class Watches:
         self.sums: dict[str, Any] = {w.name: one(0.0, "float64") for w in self.summed}
         self.since: dict[str, tuple[int, int]] = {w.name: (0, 0) for w in self.summed}
         self.carried: dict[str, dict[str, Any]] = {}
+        self._prepare()
 
-    def prepare(self) -> None:
-        """Read the data of all watches, so that what is wrong with them is known at the start."""
+    def _prepare(self) -> None:
         for watch in self.over:
             assert watch.program is not None and watch.on is not None
             dtype = self.programs.plan.programs[watch.program].dtype
@@ -95,14 +86,14 @@ class Watches:
     # ---- programs of their own -----------------------------------------------------------------
 
     def on_minibatch(
-        self, watch: WatchSpec, part: Any, indices: Any, now: Mapping[str, float]
+        self, watch: WatchSpec, part: DataPart, indices: Any, now: Mapping[str, float]
     ) -> float:
         """A watch on the minibatch at hand."""
         assert watch.program is not None
         executable = self.programs.executable(watch.program, self.phase.name)
         clocks = self.programs.clocks(executable.program, now)
         n = len(indices)
-        found = self._run(executable, n, part, indices, clocks, now["update"])
+        found = self._run(executable, part, indices, clocks, now["update"])
         return found / n if watch.per_example and not watch.total else found
 
     def on_part(self, watch: WatchSpec, now: Mapping[str, float]) -> float:
@@ -119,7 +110,7 @@ class Watches:
         total = 0.0
         for low in range(0, part.n, size):
             indices = order[low : low + size]
-            total += self._run(executable, len(indices), part, indices, clocks, now["update"])
+            total += self._run(executable, part, indices, clocks, now["update"])
         return total / part.n if watch.per_example and not watch.total else total
 
     def _on_stream(self, watch: WatchSpec, rows: int, now: Mapping[str, float]) -> float:
@@ -139,7 +130,7 @@ class Watches:
         total = 0.0
         for low in range(0, len(every), rows):
             indices = every[low : low + rows]
-            total += self._run(executable, rows, part, indices, clocks, now["update"])
+            total += self._run(executable, part, indices, clocks, now["update"])
         if watch.total:
             return total
         return total / len(every) if watch.per_example else total / (len(every) // rows)
@@ -147,15 +138,14 @@ class Watches:
     def _run(
         self,
         executable: Executable,
-        n: int,
-        part: Any,
+        part: DataPart,
         indices: Any,
         clocks: Sequence[float],
         update: float,
     ) -> float:
-        bound = executable.at(n)
+        bound = executable.at(len(indices))
         part.filler(bound, self.programs.device.xp)(indices, update)
-        self.guard(executable, bound, (part, indices))
+        self.watchman.running(executable, bound.n, bound, part.called(indices))
         bound.run(*clocks)
         return float(bound.values["watch"])
 

@@ -10,16 +10,22 @@ import pytest
 
 from dln.compiler.plan import Plan
 from dln.grammar.diagnostics import DlnError
-from dln.runtime.data.datasets import CHUNK, Datasets
+from dln.runtime.data.datasets import Datasets
+from dln.runtime.data.fields import CHUNK, Fields, Read
 from dln.runtime.device.host import Host
 from dln.runtime.device.kernels import normal
 from dln.runtime.execution.executable import Executable
-from dln.runtime.execution.store import Programs
+from dln.runtime.execution.run_state import RunState
 from dln.runtime.readers import readers
+from dln.runtime.readers.validation import Arrays
 
 
-def datasets(plan: Plan, **options: Any) -> Datasets:
-    return Datasets(Programs(plan, Host(), 1), **options)
+def unasked(key: str, rows: int, dtype: str) -> Any:
+    raise AssertionError(f"no program reads {key}")
+
+
+def datasets(plan: Plan, read: Read = readers.read, **options: Any) -> Datasets:
+    return Datasets(Fields(RunState.begun(plan, Host(), 1, unasked).programs, read), **options)
 
 
 def test_fields_of_a_part(plan: Any, table: Any) -> None:
@@ -39,11 +45,14 @@ def test_more_than_one_chunk(plan: Any, table: Any) -> None:
     np.testing.assert_array_equal(found.arrays["x"], table(n)[:, :2])
 
 
-def test_a_file_is_read_once(plan: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = []
-    read = readers.read
-    monkeypatch.setattr(readers, "read", lambda decl: calls.append(decl) or read(decl))
-    d = datasets(plan())
+def test_a_file_is_read_once(plan: Any) -> None:
+    calls: list[readers.Decl] = []
+
+    def read(decl: readers.Decl) -> Arrays:
+        calls.append(decl)
+        return readers.read(decl)
+
+    d = datasets(plan(), read)
     assert d.part("d", "fit", "float64") is d.part("d", "fit", "float64")
     d.part("d", "valid", "float64")
     d.limited(None, 2).part("d", "valid", "float64")

@@ -246,16 +246,16 @@ def test_until_and_epochs_end_it_too() -> None:
 
 
 def test_the_examples_are_gathered_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    from dln.runtime.data.datasets import Part
+    from dln.runtime.data.part import DataPart
 
     filled: list[int] = []
-    filler = Part.filler
+    filler = DataPart.filler
 
-    def counting(part: Part, bound: Any, xp: Any) -> Any:
+    def counting(part: DataPart, bound: Any, xp: Any) -> Any:
         fill = filler(part, bound, xp)
         return lambda indices, update: (filled.append(len(indices)), fill(indices, update))
 
-    monkeypatch.setattr(Part, "filler", counting)
+    monkeypatch.setattr(DataPart, "filler", counting)
     _, result = trained(LINEAR)
     assert filled == [40] and result.updates > 3
 
@@ -327,8 +327,8 @@ class Countdown:
 def same(a: Session, b: Session) -> None:
     for path in a.params:
         np.testing.assert_array_equal(a.params[path], b.params[path])
-    for path, state in a.programs.states["s"].items():
-        np.testing.assert_array_equal(state, b.programs.states["s"][path])
+    for path, state in a.state.store.states["s"].items():
+        np.testing.assert_array_equal(state, b.state.store.states["s"][path])
     for name in a.results:
         assert a.results[name].history == b.results[name].history
         assert a.results[name].ended == b.results[name].ended

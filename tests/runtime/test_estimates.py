@@ -18,7 +18,7 @@ from dln.runtime.checkpoint.rundir import RunDirectory
 from dln.runtime.gradcheck import gradcheck
 from dln.runtime.readers import sampling_order
 from dln.runtime.session import Interrupted, Session
-from dln.runtime.training.orchestrate import begin
+from dln.runtime.training.phase_run import begin
 
 N, SEED = 23, 4
 RNG = np.random.default_rng(8)
@@ -62,7 +62,7 @@ def wanted(epoch: int, sample: int = 9) -> Any:
 
 
 def state(s: Session) -> Any:
-    return s.programs.states["s"][STATE]
+    return s.state.store.states["s"][STATE]
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 3])
@@ -103,7 +103,7 @@ def test_several_steps_and_a_total() -> None:
     """Each line has its own loss, at parameters that no step has moved; `total` is a mean here."""
     s = session(text=SPEC[: SPEC.index("  minimize")] + STEPS)
     s.train("s", data=DATA, epochs=1)
-    states = s.programs.states["s"]
+    states = s.state.store.states["s"]
     np.testing.assert_allclose(states["s.one.lm.h:net.W"], wanted(0), rtol=1e-12)
     np.testing.assert_allclose(states["s.two.lm.h:net.b"], [2.0], rtol=1e-12)
 
@@ -146,7 +146,7 @@ def test_within_an_epoch_nothing_is_estimated(monkeypatch: pytest.MonkeyPatch) -
 def test_bindings_do_not_share_their_numbers() -> None:
     """1 / n of a program bound for four examples stays what it is when it is bound for one."""
     s = session()
-    begin(s, s.phase("s"))
+    begin(s.state, s.phase("s"))
     program = s.programs.executable("estimate:s", "s")
     x, found = DATA["d"][0], []
     for n in (4, 1, 4):

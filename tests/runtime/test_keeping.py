@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dln.runtime.readers import readers
-from dln.runtime.readers.read_cache import MOST, Kept
+from dln.runtime.readers.read_cache import MOST, ReadCache
 from dln.runtime.readers.readers import Decl
 
 
@@ -16,26 +16,26 @@ def decl(tmp_path, name="a.csv"):
 
 def test_it_gives_what_the_reader_gives(tmp_path):
     wanted = readers.read(decl(tmp_path))
-    found = Kept().read(decl(tmp_path))
+    found = ReadCache().read(decl(tmp_path))
     assert found.keys() == wanted.keys()
     assert all(np.array_equal(found[k], wanted[k]) for k in wanted)
 
 
 def test_a_file_is_read_once(tmp_path):
-    kept, asked = Kept(), decl(tmp_path)
+    kept, asked = ReadCache(), decl(tmp_path)
     first = kept.read(asked)
     (tmp_path / "a.csv").unlink()
     assert kept.read(asked) is first
 
 
 def test_what_is_shared_cannot_be_written_to(tmp_path):
-    [array] = Kept().read(decl(tmp_path)).values()
+    [array] = ReadCache().read(decl(tmp_path)).values()
     with pytest.raises(ValueError, match="read-only"):
         array[0] = 0
 
 
 def test_the_oldest_goes_first(tmp_path):
-    kept = Kept()
+    kept = ReadCache()
     first = kept.read(decl(tmp_path))
     for i in range(MOST):
         kept.read(decl(tmp_path, f"b{i}.csv"))
@@ -43,5 +43,5 @@ def test_the_oldest_goes_first(tmp_path):
 
 
 def test_what_no_file_holds_is_made_anew():
-    kept, rows = Kept(), Decl("rows", ([[1, 2]],), {}, ".")
+    kept, rows = ReadCache(), Decl("rows", ([[1, 2]],), {}, ".")
     assert kept.read(rows) is not kept.read(rows)

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import cos, inf, log, pi, sin
-from types import SimpleNamespace
 
 import pytest
 
-from dln.runtime.training.linesearch import Search, Trial, between, cubic
+from dln.runtime.training.linesearch import LineSearch, Trial, Wolfe, between, cubic
 
 Curve = Callable[[float], tuple[float, float]]
-RULES = SimpleNamespace(c1=1e-4, c2=0.1, trials=40)
+RULES = Wolfe(c1=1e-4, c2=0.1, trials=40)
 
 
 def far(a: float) -> tuple[float, float]:
@@ -52,9 +51,9 @@ def asked(curve: Curve, seen: list[float]) -> Callable[[float], Trial]:
     return look
 
 
-def search(curve: Curve, first: float, rules: SimpleNamespace = RULES) -> Trial | None:
+def search(curve: Curve, first: float, rules: Wolfe = RULES) -> Trial | None:
     seen: list[float] = []
-    found = Search(asked(curve, seen), Trial(0.0, *curve(0.0)), rules, 2.2e-16).run(first)
+    found = LineSearch(asked(curve, seen), Trial(0.0, *curve(0.0)), rules, 2.2e-16).run(first)
     assert len(seen) <= rules.trials
     return found
 
@@ -76,7 +75,7 @@ def test_a_parabola_takes_two_looks() -> None:
     def curve(a: float) -> tuple[float, float]:
         return (a - 3) ** 2, 2 * (a - 3)
 
-    found = Search(asked(curve, seen), Trial(0.0, *curve(0.0)), RULES, 0.0).run(1.0)
+    found = LineSearch(asked(curve, seen), Trial(0.0, *curve(0.0)), RULES, 0.0).run(1.0)
     assert seen == [1.0, 3.0] and found == Trial(3.0, 0.0, 0.0)
 
 
@@ -87,9 +86,9 @@ def test_nothing_lower_is_nothing() -> None:
 
 def test_out_of_looks_the_lowest_is_taken() -> None:
     """It goes down for ever; and a bracket that is not narrow enough yet."""
-    few = SimpleNamespace(c1=1e-4, c2=0.1, trials=3)
+    few = Wolfe(c1=1e-4, c2=0.1, trials=3)
     assert search(lambda a: (-a, -1.0), 1.0, few).step > 1
-    found = search(ripples, 10.0, SimpleNamespace(c1=1e-4, c2=1e-9, trials=6))
+    found = search(ripples, 10.0, Wolfe(c1=1e-4, c2=1e-9, trials=6))
     assert found.loss < ripples(0.0)[0]
 
 
@@ -99,7 +98,7 @@ def test_rounding_does_not_stop_it() -> None:
     def curve(a: float) -> tuple[float, float]:
         return 1.0, 1e-6 * (a - 2)
 
-    found = Search(asked(curve, []), Trial(0.0, *curve(0.0)), RULES, 1e-7).run(1.0)
+    found = LineSearch(asked(curve, []), Trial(0.0, *curve(0.0)), RULES, 1e-7).run(1.0)
     assert found is not None and abs(found.slope) <= 2e-7
 
 

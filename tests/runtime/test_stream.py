@@ -20,6 +20,7 @@ from dln.runtime.device.host import Host
 from dln.runtime.profiler import profile
 from dln.runtime.readers import sampling_order
 from dln.runtime.session import Interrupted, Session
+from dln.runtime.training.single_step import times
 
 ROWS, RATE, PATH = 3, 0.01, "fit.carried:net.h"
 HELD = ((ROWS, 0),)
@@ -101,9 +102,9 @@ def test_a_stream_equals_the_loop_written_by_hand(streaming: Any, table: Any) ->
                 over.append((update, found / 6))
         level.append((update, total / 9))
     got = s.train("fit")
-    assert (got.updates, got.epochs, s.programs.states["fit"][PATH].shape) == (9, 3, (ROWS,))
+    assert (got.updates, got.epochs, s.state.store.states["fit"][PATH].shape) == (9, 3, (ROWS,))
     np.testing.assert_allclose(s.params["net.w"][0], w, rtol=1e-13)
-    np.testing.assert_allclose(s.programs.states["fit"][PATH], h, rtol=1e-13)
+    np.testing.assert_allclose(s.state.store.states["fit"][PATH], h, rtol=1e-13)
     over += [(9, over[-1][1])] if got.history["over"][-1][0] == 9 else []
     for name, want in (("level", level), ("now", now), ("over", over)):
         found = [(u, v) for u, _, v in got.history[name]]
@@ -166,7 +167,7 @@ def test_going_on_after_an_interruption(streaming: Any, tmp_path: Path, looks: i
     again.train(rundir=run, resume=run.newest())
     for path in ("net.w", "net.b"):
         np.testing.assert_array_equal(straight.params[path], again.params[path])
-    states = (s.programs.states["fit"][PATH] for s in (straight, again))
+    states = (s.state.store.states["fit"][PATH] for s in (straight, again))
     np.testing.assert_array_equal(*states)
     assert straight.results["fit"].history == again.results["fit"].history
 
@@ -192,7 +193,7 @@ def test_single_steps_go_along_the_rows(streaming: Any, table: Any) -> None:
     trained = Session(streaming(), Host(), 1)
     trained.train("fit", epochs=1)
     np.testing.assert_array_equal(s.params["net.w"], trained.params["net.w"])
-    assert s._times(s.phase("fit"), 3)["epoch"] == 1.0
+    assert times(s.plan, s.phase("fit"), 3)["epoch"] == 1.0
     with pytest.raises(DlnError, match="has 3 windows, not 2") as e:
         s.step("fit", t=t[:2])
     assert e.value.problems[0].code == "E563"

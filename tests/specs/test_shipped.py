@@ -34,7 +34,7 @@ from dln.runtime.device.host import Host
 from dln.runtime.execution.store import paths_of
 from dln.runtime.session import Session
 from dln.runtime.training.curvature_estimates import before_step
-from dln.runtime.training.orchestrate import begin
+from dln.runtime.training.phase_run import begin
 from dln.spec import LIBRARIES, shipped
 
 SPECS = [name for name in shipped() if name not in LIBRARIES]
@@ -123,7 +123,7 @@ def by_evaluator(session: Session, phase: str, fields: dict[str, Any]) -> dict[s
     env: dict[tuple[str, str], Any] = {("input", k): v for k, v in fields.items()}
     env |= {("param", k): np.array(v) for k, v in session.params.items()}
     kept, n = plan.phases[phase].kept, len(next(iter(fields.values())))
-    for k, v in session.programs.states[phase].items():
+    for k, v in session.state.store.states[phase].items():
         env["state", k] = host(v)[:n] if k in kept else host(v)  # a row for each example
     env |= {("clock", k): 0.0 for k in ("epoch", "update", "progress")}
     return evaluate(graph, env, draw=draws(session.programs.seed_of(phase)))
@@ -138,15 +138,17 @@ def left_behind(session: Session, phase: str, n: int) -> dict[str, Any]:
     step = session.programs.executable(session.plan.phases[phase].step, phase)
     kept = paths_of(step.program, "state")
     found = {f"param:{k}": np.array(v) for k, v in session.params.items()}
-    found |= {f"state:{k}": host(session.programs.states[phase][k]) for k in kept}
+    found |= {f"state:{k}": host(session.state.store.states[phase][k]) for k in kept}
     return found | {f"value:{k}": host(v) for k, v in step.at(n).values.items()}
 
 
 def assert_step(session: Session, phase: str, n: int) -> None:
     """The phase's first update, on n examples, gives what the evaluator gives."""
     ph = session.plan.phases[phase]
-    begin(session, ph)
-    before_step(session, ph, 0, {"epoch": 0.0, "update": 0.0, "progress": 0.0})
+    begin(session.state, ph)
+    before_step(
+        session.state, session.datasets, ph, 0, {"epoch": 0.0, "update": 0.0, "progress": 0.0}
+    )
     fields = first_minibatch(session, phase, ph.batch if ph.order == "stream" else n)
     n = len(next(iter(fields.values())))
     wanted = by_evaluator(session, phase, fields)

@@ -1,0 +1,147 @@
+"""The fields of data sets, made of what their readers give by a program of the plan, and checked.
+
+Problems: those of `readers.validation`, with the number of the example in the file; E557 a file
+that holds another number of examples than it did when the spec was read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dln.compiler.plan import DataSpec, FieldSpec
+from dln.grammar.diagnostics import Fault
+from dln.runtime.data.part import DataPart, Fill
+from dln.runtime.execution.executable import Bound
+from dln.runtime.execution.programs import Programs
+from dln.runtime.execution.store import put
+from dln.runtime.readers import readers
+from dln.runtime.readers.lengths import held, settled
+from dln.runtime.readers.validation import Arrays, check_field
+
+CHUNK = 1000  # examples turned into fields at a time
+Read = Callable[[readers.Decl], dict[str, NDArray[Any]]]
+
+
+class Fields:
+    """Makes the fields of data sets. Each set is read once, by `read`."""
+
+    def __init__(self, programs: Programs, read: Read) -> None:
+        self.programs, self.plan, self.device = programs, programs.plan, programs.device
+        self._read = read
+        self._raw: dict[str, Arrays] = {}
+
+    def still(self, spec: DataSpec, start: int, count: int, dtype: str) -> Arrays:
+        """The fields of `count` examples from `start` on, on the host, real ones in a precision:
+        worked out in chunks and checked. Of what is drawn it is one draw."""
+        raw = self._arrays(spec)
+        self._check_claims(spec, raw, start, count)
+        kinds = kinds_of(spec, dtype)
+        done: Arrays = {f.name: np.empty((count, *f.shape), kinds[f.name]) for f in spec.fields}
+        for low, found in self._chunks(spec, f"data:{spec.name}", raw, start, count):
+            values = settled(spec.fields, found)
+            for f in spec.fields:
+                chunk = self._checked(spec, f, values[f.name], start + low, dtype)
+                done[f.name][low : low + len(chunk)] = chunk
+        return done
+
+    def visited(self, spec: DataSpec, part: str, start: int, count: int) -> DataPart:
+        """A part whose fields are drawn at each visit: the first examples are checked."""
+        device, raw = self.device, self._arrays(spec)
+        program = self.plan.programs[f"data:{spec.name}"]
+        kinds = {b.key: "int64" if b.kind == "index" else program.dtype for b in program.inputs}
+        arrays = {key: device.array(raw[key][start : start + count], kinds[key]) for key in kinds}
+        source = DataPart(f"{spec.name}.{part}", start, count, arrays)
+        drawn = self._drawer(spec, source)
+        self._check_claims(spec, raw, start, count)
+        few = device.array(np.arange(min(count, CHUNK)), "int64")
+        found = {key: device.to_host(a) for key, a in drawn(few, 0.0).items()}
+        for f in spec.fields:
+            self._checked(spec, f, found[f.name], start, program.dtype)
+        return replace(source, drawn=drawn)
+
+    def _drawer(self, spec: DataSpec, source: DataPart) -> Callable[[Any, float], dict[str, Any]]:
+        """What gives the fields of some examples, as they are drawn at an update."""
+        programs, xp = self.programs, self.device.xp
+        executable = programs.executable(f"data:{spec.name}")
+        program = executable.program
+        made = {b.key: b.kind for b in program.values}
+        whole = [f.name for f in spec.fields if f.kind == "index" and made[f.name] == "real"]
+        ends = next((f.name for f in spec.fields if f.domain == "length"), None)
+        over_time = [f.name for f in spec.fields if f.timed]
+        fillers: dict[int, tuple[Bound, Fill]] = {}
+
+        def drawn(indices: Any, update: float) -> dict[str, Any]:
+            n = len(indices)
+            bound = executable.at(n)
+            if n not in fillers or fillers[n][0] is not bound:
+                fillers[n] = (bound, source.filler(bound, xp))
+            fillers[n][1](indices, update)
+            bound.run(*programs.clocks(program, {"update": update}))
+            values = {**bound.values, **{k: xp.rint(bound.values[k]) for k in whole}}
+            if ends is None:
+                return values
+            return {**values, **{f: held(values[f], values[ends], xp) for f in over_time}}
+
+        return drawn
+
+    # ---- read, worked out, checked -------------------------------------------------------------
+
+    def _arrays(self, spec: DataSpec) -> Arrays:
+        """What the reader of a set gives, by the inputs of its program."""
+        if spec.name not in self._raw:
+            raw = self._read(readers.declared(spec))
+            count = len(next(iter(raw.values())))
+            if count != spec.count:
+                message = f"{spec.name} holds {count:,} examples, but held {spec.count:,} before"
+                raise Fault(message, "compile the spec again", "E557")
+            self._raw[spec.name] = {f"raw:{spec.name}.{key}": a for key, a in raw.items()}
+        return self._raw[spec.name]
+
+    def _chunks(
+        self, spec: DataSpec, name: str, raw: Arrays, start: int, count: int
+    ) -> Iterator[tuple[int, Arrays]]:
+        """The values of a program over a stretch of the examples, with where each chunk begins."""
+        executable = self.programs.executable(name)
+        clocks = self.programs.clocks(executable.program)
+        size = max(executable.program.capacity, CHUNK)
+        executable.at(min(size, count))  # the most first, so that memory is taken once
+        for low in range(0, count, size):
+            n = min(size, count - low)
+            bound = executable.at(n)
+            for key, target in bound.inputs.items():
+                put(self.device, target, raw[key][start + low : start + low + n])
+            with np.errstate(all="ignore"):  # what is not finite is found by the checks
+                bound.run(*clocks)
+            yield low, self.programs.values(bound)
+
+    def _checked(
+        self, spec: DataSpec, f: FieldSpec, values: Any, first: int, dtype: str
+    ) -> NDArray[Any]:
+        """Some values of a field; what is wrong has the place in the file where that is known."""
+        where = partial(readers.origin, readers.declared(spec))
+        return check_field(f, values, self.plan.texts, first, where, dtype)
+
+    def _check_claims(self, spec: DataSpec, raw: Arrays, start: int, count: int) -> None:
+        """What is asserted inside of fields, before they are made of it."""
+        if not spec.claims:
+            return
+        ends = [f for f in spec.fields if f.domain == "length"]
+        specs = [*(replace(f, name=key) for key, f in spec.claims.items()), *ends]
+        for low, values in self._chunks(spec, f"claims:{spec.name}", raw, start, count):
+            n = len(next(iter(values.values())))
+            for f in ends:
+                length = raw[f"raw:{spec.name}.{f.name}"][start + low : start + low + n]
+                values = settled(specs, {**values, f.name: length})
+            for key, f in spec.claims.items():
+                self._checked(spec, f, values[key], start + low, "float64")
+
+
+def kinds_of(spec: DataSpec, dtype: str) -> dict[str, str]:
+    """The type of each field, real ones in a precision."""
+    return {f.name: "int64" if f.kind == "index" else dtype for f in spec.fields}

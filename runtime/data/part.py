@@ -1,0 +1,68 @@
+"""A part of a data set on the device, and how minibatches are gathered from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dln.runtime.execution.executable import Bound
+from dln.runtime.execution.numeric_faults import Example
+
+Fill = Callable[[Any, float], None]
+"""Fills the inputs of a program with the examples at some indices, as they are at an update."""
+
+
+@dataclass
+class DataPart:
+    """Examples `first`, `first + 1`, ... of a data set: `n` of them, as arrays by field.
+
+    Arrays have the first axis of the example. `drawn` gives the fields of some examples at an
+    update where they are drawn at each visit; `arrays` then holds what it starts from.
+    """
+
+    name: str
+    first: int
+    n: int
+    arrays: dict[str, Any]
+    drawn: Callable[[Any, float], dict[str, Any]] | None = None
+
+    def fields(self, indices: Any, update: float) -> dict[str, Any]:
+        """All fields of some examples, on the device."""
+        if self.drawn is not None:
+            return self.drawn(indices, update)
+        return {key: a[indices] for key, a in self.arrays.items()}
+
+    def called(self, indices: Any) -> Example:
+        """What the rows of a minibatch are called in messages: by the number in the file."""
+        return lambda row: f"example {self.first + int(indices[row])} of {self.name}"
+
+    def filler(self, bound: Bound, xp: Any) -> Fill:
+        """What copies the examples with given indices into the inputs of a program."""
+        if self.drawn is not None:
+            return _drawer(self.drawn, bound, xp)
+        pairs = [(self.arrays[key].take, out) for key, out in bound.inputs.items()]
+        if xp is not np:
+
+            def fill(indices: Any, update: float) -> None:
+                for take, out in pairs:
+                    take(indices, 0, out)
+
+            return fill
+
+        def fill_clipped(indices: Any, update: float) -> None:
+            for take, out in pairs:  # "clip" writes straight into `out`; indices are in range
+                take(indices, 0, out, "clip")
+
+        return fill_clipped
+
+
+def _drawer(drawn: Callable[[Any, float], dict[str, Any]], bound: Bound, xp: Any) -> Fill:
+    def fill(indices: Any, update: float) -> None:
+        values = drawn(indices, update)
+        for key, out in bound.inputs.items():
+            xp.copyto(out, values[key], casting="unsafe")
+
+    return fill

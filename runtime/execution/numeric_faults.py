@@ -1,0 +1,154 @@
+"""Numerical faults of a running program, as errors at the line of the spec they came from: E600."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+
+import numpy as np
+
+from dln.compiler.plan import Line
+from dln.grammar.diagnostics import DlnError, Problem
+from dln.runtime.device.device import Device
+from dln.runtime.device.source_map import span_of
+from dln.runtime.execution.causes import Cause, diagnosed, general, ranges
+from dln.runtime.execution.executable import Bound, Executable, culprit
+
+CODE = "E600"
+Example = Callable[[int], str]
+"""How the example in a row of a minibatch is called: `example 7 of mnist.fit`."""
+
+
+def fed(row: int) -> str:
+    """An example fed from Python, as it is called."""
+    return f"example {row}"
+
+
+def nothing() -> None:
+    """What is done beside where a computation fails, if nothing is asked for."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A program that runs on n examples; not `bound` yet where binding itself may fail."""
+
+    executable: Executable
+    n: int
+    bound: Bound | None
+    example: Example
+
+
+class Watchman:
+    """Is told which program runs on which examples, to say so when it fails."""
+
+    def __init__(self, texts: Mapping[str, str]) -> None:
+        self._texts = texts
+        self._ran: Run | None = None
+
+    def running(
+        self, executable: Executable, n: int, bound: Bound | None = None, example: Example = fed
+    ) -> None:
+        """A program is about to run, or to be bound, on n examples."""
+        self._ran = Run(executable, n, bound, example)
+
+    @contextmanager
+    def over(
+        self, where: Callable[[], str], failed: Callable[[], None] = nothing
+    ) -> Iterator[None]:
+        """Numerical faults inside become a `DlnError` E600 that says `where`; `failed` is called
+        before it is raised."""
+        try:
+            yield
+        except (ArithmeticError, ValueError) as e:
+            if self._ran is None or not numerical(e):
+                raise
+            error = explained(e, self._ran, where(), self._texts)
+            failed()
+            raise error from e
+
+
+def numerical(error: Exception) -> bool:
+    """Whether an error is one of numbers: NumPy's own kind, or what Python says of a single number
+    of a program, as of `lr = 1 / epoch` at epoch 0."""
+    if isinstance(error, FloatingPointError):
+        return True
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    name = "" if trace is None else trace.tb_frame.f_code.co_filename
+    domain = ("math domain error", "expected a")  # the second from Python 3.14 on
+    of_math = not isinstance(error, ValueError) or str(error).startswith(domain)
+    return of_math and name.startswith("<dln program ")
+
+
+def explained(error: Exception, run: Run, where: str, texts: Mapping[str, str]) -> DlnError:
+    """The fault of a run, at its line, with what caused it as far as that shows."""
+    stopped = run.executable.stopped(error)
+    if stopped is None:
+        return _error(str(error), None, None, (where,), texts)
+    line, step = stopped.line, stopped.step
+    row, facts = _row(run.bound, line), _read(run.bound, line)  # before the program runs again
+    with strict(run.executable.device):
+        values = run.executable.operands(run.n, stopped)
+    span = span_of(texts, line.place)
+    cause = diagnosed(line, "" if span is None else span.text, values)
+    if cause is None:
+        facts = ranges(line, values) or facts
+    elif len(cause.at) >= len(line.axes):
+        place = dict(zip(line.axes, cause.at, strict=False))
+        row, step = place.get("batch", row), place.get("time", step)
+        inner = list(cause.at[len(line.axes) :])
+        found = cause.found + (f" at {inner}" if inner and cause.found else "")
+        facts = (found,) if found else ()
+    if row is not None:
+        where += f", {run.example(row)}"
+    if step is not None:
+        where += f", step {step}"
+    return _error(str(error), cause, line, (*facts, where), texts)
+
+
+def strict(device: Device) -> AbstractContextManager[object]:
+    """NumPy raises where a number overflows or loses its meaning; underflow is harmless."""
+    if device.xp is np:
+        return np.errstate(over="raise", invalid="raise", divide="raise")
+    return nullcontext()
+
+
+def _row(bound: Bound | None, line: Line) -> int | None:
+    if bound is None:
+        return None
+    found = culprit(bound, line)
+    return 0 if found is None and bound.n == 1 and bound.inputs else found
+
+
+def _error(
+    what: str,
+    cause: Cause | None,
+    line: Line | None,
+    facts: tuple[str, ...],
+    texts: Mapping[str, str],
+) -> DlnError:
+    kind = what.replace(" encountered", "") if cause is None else cause.what
+    message = f"the computation left the numbers: {kind}"
+    span = span_of(texts, line.place) if line is not None else None
+    label = f"{line.formula[:80]}" if line is not None and span is not None else ""
+    remedy = general(what) if cause is None else cause.remedy
+    return DlnError([Problem(CODE, message, span, label, facts=facts, remedy=remedy)])
+
+
+def _read(bound: Bound | None, line: Line) -> tuple[str, ...]:
+    """What a line read: the range of each array, without its numbers that are not finite."""
+    if bound is None:
+        return ()
+    facts = []
+    for name in line.reads:
+        array = bound.buffers.get(name)
+        if array is None or array.dtype.kind != "f" or not array.size:
+            continue
+        host = np.asarray(array.get() if hasattr(array, "get") else array)
+        fine = host[np.isfinite(host)]
+        lost = host.size - fine.size
+        said = f"from {fine.min():.4g} to {fine.max():.4g}" if fine.size else "nothing finite"
+        facts.append(f"read {list(host.shape)}: {said}{f', {lost} not finite' if lost else ''}")
+    return tuple(dict.fromkeys(facts))

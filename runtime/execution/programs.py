@@ -1,0 +1,147 @@
+"""The programs of a session, made ready to run on its arrays as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from dln.compiler.plan import PhaseSpec, Program
+from dln.runtime.execution.executable import Bound, Executable
+from dln.runtime.execution.numeric_faults import Watchman, strict
+from dln.runtime.execution.phase_result import PhaseResult, number_of
+from dln.runtime.execution.store import HostArray, Store, put
+
+Whole = Callable[[str, int, str], Any]
+"""The first rows of a field `data.part.field`, on the device: by name, how many, precision."""
+
+
+class Programs:
+    """Programs by name, bound to the arrays of a store.
+
+    `results` are those of the phases that have run, whose numbers programs may ask for; `whole`
+    gives the fields of whole parts of data that they read.
+    """
+
+    def __init__(
+        self, store: Store, seed: int, results: Mapping[str, PhaseResult], whole: Whole
+    ) -> None:
+        self.store, self.plan, self.device = store, store.plan, store.device
+        self.seed, self.results = seed, results
+        self._whole = whole
+        self._made: dict[str, tuple[int, Executable]] = {}
+
+    def executable(
+        self, name: str, phase: str | None = None, states: dict[str, Any] | None = None
+    ) -> Executable:
+        """A program ready to run on the parameters as they are now.
+
+        Its states are those of the phase, unless it has `states` of its own.
+        """
+        own, states = states, self.store.states_of(phase) if states is None else states
+        program = self.plan.programs[name]
+        if name.startswith("step:"):
+            self.device.suit(program.largest(program.capacity))
+        arrays = self.store.in_precision(program)
+        generation, found = self._made.get(name, (-1, None))
+        if found is None:
+            seed = self.seed_of(phase)
+            found = Executable(program, self.device, arrays, states, seed, self.wholes(program))
+        elif generation != self.store.generation or (own is not None and own is not found.states):
+            found.rebind(arrays, states)
+        self._made[name] = (self.store.generation, found)
+        return found
+
+    def seed_of(self, phase: str | None) -> int:
+        """The seed of a phase's draws: its own, or the session's."""
+        own = self.plan.phases[phase].seed if phase is not None else None
+        return self.seed if own is None else own
+
+    def wholes(self, program: Program) -> dict[str, Any]:
+        """The fields of whole parts that a program reads, in its precision: one array for all."""
+        asked = [b for b in program.buffers if b.place == "whole"]
+        return {b.key: self._whole(b.key, b.shape_at(0)[0], program.dtype) for b in asked}
+
+    def clocks(
+        self,
+        program: Program,
+        now: Mapping[str, float] | None = None,
+        reports: Mapping[str, float] | None = None,
+    ) -> list[float]:
+        """The arguments of a program's `run`: the time, watched values, numbers of past phases.
+
+        Raises `Fault` for a number of a phase that has not run.
+        """
+        watched = {f"watch:{k}": v for k, v in (reports or {}).items()}
+        known = {"epoch": 0.0, "update": 0.0, "progress": 0.0, **(now or {}), **watched}
+        return [
+            float(known[c] if c in known else number_of(self.results, c)) for c in program.clocks
+        ]
+
+    # ---- run once ------------------------------------------------------------------------------
+
+    def run_once(
+        self,
+        executable: Executable,
+        arrays: Mapping[str, Any],
+        where: str,
+        now: Mapping[str, float] | None = None,
+        rows: int = 1,
+    ) -> Bound:
+        """Fill in the inputs and run; a numerical fault becomes a `DlnError` with its line.
+
+        Inputs have the first axis of the example. A program that reads no examples, as all that
+        did was simplified away, still stands for so many `rows`. `where` is said of a fault.
+        """
+        batched = [b.key for b in executable.program.inputs if (0, 1) in b.shape[:1]]
+        n = len(arrays[batched[0]]) if batched else rows
+        watchman = Watchman(self.plan.texts)
+        with watchman.over(lambda: where):
+            watchman.running(executable, n)
+            with strict(self.device):
+                bound = executable.at(n)
+            for key, target in bound.inputs.items():
+                put(self.device, target, arrays[key])
+            watchman.running(executable, n, bound)
+            clocks = self.clocks(executable.program, now)
+            with strict(self.device):
+                bound.run(*clocks)
+        self.device.wait()
+        return bound
+
+    def run(self, name: str, phase: str | None = None, n: int = 1) -> dict[str, HostArray]:
+        """The values of a program without inputs, on the host; of a phase's with its seed."""
+        kind, _, of = name.partition(":")
+        where = "the first values" if kind == "init" else f"{kind} {of}"
+        return self.values(self.run_once(self.executable(name, phase), {}, where, rows=n))
+
+    def values(self, bound: Bound) -> dict[str, HostArray]:
+        """Copies on the host of what a program has left."""
+        return {key: self.device.to_host(a) for key, a in bound.values.items()}
+
+    # ---- first values --------------------------------------------------------------------------
+
+    def draw_params(self) -> None:
+        """Give the parameters their first values, drawn or given, as wide as the widest phase
+        wants them."""
+        plan = self.plan
+        if not plan.params:
+            return
+        names = (f"init:{plan.dtype}", "init:float64", "init:float32")
+        values = self.run(next(n for n in names if n in plan.programs))
+        wide = any((p.dtype or plan.dtype) == "float64" for p in plan.phases.values())
+        dtype = "float64" if wide else plan.dtype
+        self.store.params = {path: self.device.array(values[path], dtype) for path in plan.params}
+
+    def first_states(self, phase: PhaseSpec) -> dict[str, HostArray]:
+        """The values that the states of a phase begin with: of its optimisers, and its own."""
+        name = f"states:{phase.name}"
+        values: dict[str, HostArray] = {p: np.zeros(shape) for p, shape in phase.states.items()}
+        if values and name in self.plan.programs:
+            values |= self.run(name, phase.name, phase.rows or 1)
+        return values
+
+    def start_states(self, phase: PhaseSpec, dtype: str) -> None:
+        """Put the first values into the states of a phase."""
+        self.store.set_states(phase.name, self.first_states(phase), dtype)

@@ -1,0 +1,93 @@
+"""What a phase trains with, made ready before its first update."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from dln.compiler.plan import PhaseSpec
+from dln.grammar.diagnostics import Fault
+from dln.runtime.data.datasets import Datasets
+from dln.runtime.data.part import DataPart
+from dln.runtime.execution.executable import Executable
+from dln.runtime.execution.numeric_faults import Watchman
+from dln.runtime.execution.run_state import RunState
+from dln.runtime.execution.store import paths_of, put
+from dln.runtime.training.callbacks import Hooks
+from dln.runtime.training.duration import Clock, Duration
+from dln.runtime.training.minibatches import Minibatches
+from dln.runtime.training.resume import Saver
+
+
+class Stop(Protocol):
+    """What `threading.Event` has: set from elsewhere to end training after the update at hand."""
+
+    def is_set(self) -> bool: ...
+
+
+@dataclass(frozen=True)
+class Options:
+    """How training differs from what the spec says, and who is told of it.
+
+    `keep` names the phases of which checks ask the first minibatch and the parameters at both ends.
+    """
+
+    datasets: Datasets
+    epochs: int | None = None
+    hooks: Hooks = field(default_factory=Hooks)
+    stop: Stop | None = None
+    saver: Saver | None = None
+    keep: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class PhaseRun:
+    """A phase with what it works on, the same from its start to its end; its `clock` goes on."""
+
+    state: RunState
+    spec: PhaseSpec
+    options: Options
+    step: Executable
+    part: DataPart
+    minibatches: Minibatches
+    clock: Clock
+    watchman: Watchman
+
+    def minibatch(self) -> Any:
+        """The minibatch at hand, as indices into the part."""
+        return self.minibatches.indices(self.clock.update)
+
+    def example(self, row: int) -> str:
+        """What an example of the minibatch at hand is called."""
+        return self.part.called(self.minibatch())(row)
+
+
+def begin(state: RunState, spec: PhaseSpec) -> None:
+    """The start of a phase: precision, hand-over, fresh optimiser states, update 0."""
+    store, programs = state.store, state.programs
+    program = state.plan.programs[spec.step]
+    store.cast(paths_of(program), program.dtype)
+    if spec.starts:
+        for path, values in programs.run(f"start:{spec.name}").items():
+            put(state.device, store.params[path], values)
+    programs.start_states(spec, program.dtype)
+    state.updates[spec.name] = 0
+
+
+def prepared(state: RunState, spec: PhaseSpec, options: Options) -> PhaseRun:
+    """A phase that has begun, with its data. Raises `DlnError` for data that are not as declared,
+    `Fault` E557 where they do not fit the phase."""
+    step = state.programs.executable(spec.step, spec.name)
+    part = options.datasets.part(spec.data, spec.part, step.program.dtype)
+    minibatches = Minibatches(spec, part, state.device, state.programs.seed_of(spec.name))
+    _check_rows(spec, minibatches.size, part)
+    clock = Clock(Duration.of(spec, minibatches.per_epoch, options.epochs))
+    watchman = Watchman(state.plan.texts)
+    return PhaseRun(state, spec, options, step, part, minibatches, clock, watchman)
+
+
+def _check_rows(spec: PhaseSpec, size: int, part: DataPart) -> None:
+    """Raise `Fault` E557 where minibatches have more examples than the phase keeps rows."""
+    if spec.rows is not None and size > spec.rows:
+        message = f"{spec.name} keeps {spec.rows:,} rows, and {part.name} has {size:,} examples"
+        raise Fault(message, f"at most {spec.rows:,} examples, or a spec with a batch", "E557")

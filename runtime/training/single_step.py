@@ -1,0 +1,128 @@
+"""One update of a phase, or its gradient, on a minibatch given from Python.
+
+Faults: E563 a minibatch that the phase cannot take, E564 nothing to take the gradient of; those of
+`readers.validation` for arrays that do not fit, E600 where the numbers are left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from dln.compiler.plan import FieldSpec, PhaseSpec, Plan
+from dln.grammar.diagnostics import DlnError, Problem
+from dln.runtime.data.datasets import Datasets
+from dln.runtime.device.source_map import placed
+from dln.runtime.execution.executable import Bound, Executable
+from dln.runtime.execution.numeric_faults import strict
+from dln.runtime.execution.run_state import RunState
+from dln.runtime.execution.store import HostArray
+from dln.runtime.readers.lengths import settled
+from dln.runtime.readers.validation import check_fields
+from dln.runtime.training.curvature_estimates import before_step
+from dln.runtime.training.duration import Duration
+from dln.runtime.training.lbfgs import Descent
+from dln.runtime.training.minibatches import updates_of_epoch
+from dln.runtime.training.phase_run import begin
+
+Given = Mapping[str, object]
+"""Arrays by field, first axis the example."""
+
+
+def step(state: RunState, datasets: Datasets, spec: PhaseSpec, given: Given) -> float:
+    """One update of a phase; returns the loss before it. A phase that has not begun begins."""
+    with placed(state.plan.texts, spec.place):
+        if spec.name not in state.store.states:
+            begin(state, spec)
+        update = state.updates[spec.name]
+        executable = state.programs.executable(spec.step, spec.name)
+        now = times(state.plan, spec, update)
+        before_step(state, datasets, spec, update, now)
+        bound = _run(state, spec, executable, given, f"phase {spec.name}, update {update}", now)
+        loss = float(bound.values["loss"]) if "loss" in bound.values else 0.0
+        if spec.descent is not None:
+            descent = Descent(spec.descent, state.device.xp, state.store.states[spec.name])
+            clocks = state.programs.clocks(executable.program, now)
+            with strict(state.device):
+                descent.over(state.store.params | executable.params, bound)(*clocks)
+    state.updates[spec.name] = update + 1
+    return loss
+
+
+def gradient(state: RunState, spec: PhaseSpec, path: str, given: Given) -> HostArray:
+    """The gradient that an update of a phase moves a parameter by: that of the lines which minimise
+    over it, in a step after others with what these leave."""
+    name, programs = f"grad:{spec.name}", state.plan.programs
+    known = [b.key for b in programs[name].values] if name in programs else []
+    if path not in known:
+        message = f"{spec.name} does not minimise anything over {path}"
+        raise DlnError([Problem("E564", message, remedy=f"one of {', '.join(known[:8])}")])
+    with placed(state.plan.texts, spec.place):
+        first = None
+        if spec.name not in state.store.states:  # it has not begun
+            values = state.programs.first_states(spec)
+            first = state.store.placed(values, programs[name].dtype)
+        executable = state.programs.executable(name, spec.name, first)
+        now = times(state.plan, spec, state.updates.get(spec.name, 0))
+        bound = _run(state, spec, executable, given, f"the gradient of {spec.name}", now)
+    return state.device.to_host(bound.values[path])
+
+
+def _run(
+    state: RunState,
+    spec: PhaseSpec,
+    executable: Executable,
+    given: Given,
+    where: str,
+    now: Mapping[str, float],
+) -> Bound:
+    arrays = _fields(state.plan, spec, given)
+    rows = _rows(state.plan, spec, arrays, given)
+    return state.programs.run_once(executable, arrays, where, now, rows)
+
+
+def _fields(plan: Plan, spec: PhaseSpec, given: Given) -> dict[str, HostArray]:
+    """The fields a phase uses, checked; others of its data set may be given as well."""
+    known = {f.name: f for f in plan.data[spec.data].fields}
+    unused = known.keys() - set(spec.fields)
+    wanted: Sequence[FieldSpec] = [known[name] for name in spec.fields]
+    given = settled(list(known.values()), given)
+    used = {k: v for k, v in given.items() if k not in unused}
+    dtype = plan.programs[spec.step].dtype
+    checked = check_fields(wanted, used, f"the phase {spec.name}", plan.texts, dtype)
+    for array in checked.values():
+        check_rows(spec, len(array))
+    return checked
+
+
+def _rows(plan: Plan, spec: PhaseSpec, arrays: Mapping[str, HostArray], given: Given) -> int:
+    """How many examples a minibatch has: as many as any field that was given, used or not;
+    without any, a minibatch of the phase's own."""
+    known = {f.name for f in plan.data[spec.data].fields}
+    lengths = [len(a) for a in arrays.values()]
+    lengths += [len(np.atleast_1d(np.asarray(a))) for k, a in given.items() if k in known]
+    count = max(1, plan.data[spec.data].parts[spec.part][1])
+    return lengths[0] if lengths else spec.rows or min(spec.batch or count, count)
+
+
+def check_rows(spec: PhaseSpec, n: int) -> None:
+    """Raise `DlnError` E563 where a minibatch of a stream is not one window of each row, or has
+    more examples than the phase keeps rows."""
+    if spec.order == "stream" and n != spec.batch:
+        message = f"{spec.name} is a stream of {spec.batch} rows: a minibatch has {spec.batch}"
+        message += f" windows, not {n}"
+        raise DlnError([Problem("E563", message)])
+    if spec.rows is not None and n > spec.rows:
+        message = f"{spec.name} keeps {spec.rows} rows from update to update"
+        remedy = f"a minibatch of at most {spec.rows}"
+        found = f"a minibatch of {n} examples is too many"
+        raise DlnError([Problem("E563", message, facts=(found,), remedy=remedy)])
+
+
+def times(plan: Plan, spec: PhaseSpec, update: int) -> dict[str, float]:
+    """The clocks of a single step, as they would be in training on the spec's own data."""
+    per_epoch = updates_of_epoch(spec, plan.data[spec.data].parts[spec.part][1])
+    total = Duration.of(spec, per_epoch).total
+    progress = min(1.0, update / total) if total else 0.0
+    return {"epoch": float(update // per_epoch), "update": float(update), "progress": progress}
