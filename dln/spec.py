@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dln.compiler.model import DataSet, Model
+from dln.compiler.reading import Outside
 from dln.compiler.reading import read as understood
 from dln.flags import read_flags
 from dln.grammar import syntax
@@ -218,5 +219,13 @@ def from_source(
     whole of a data set has at most `limit` examples.
     """
     module = parse_source(source)
-    outside = (constants, data_paths, functions, text_file, limit)
-    return Spec(name, source, module, understood(source, module, load_used, header, *outside))
+    outside = Outside(
+        load=load_used,
+        probe=header,
+        text_file=text_file,
+        constants=dict(constants or {}),
+        data_paths=dict(data_paths or {}),
+        functions=functions,
+        limit=limit,
+    )
+    return Spec(name, source, module, understood(source, module, outside))

@@ -9,67 +9,47 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
-from types import MethodType
 from typing import Any
 
-from dln.compiler.frontend.context.build_context import Build, Naming
-from dln.compiler.frontend.context.static_values import listed, lookup, static, word
-from dln.compiler.frontend.context.values import (
+from dln.compiler.frontend.context.build_context import (
+    SPEC,
     BlockDef,
-    Function,
-    Module,
-    OptimiserDef,
+    Build,
+    Built,
+    Naming,
     Scope,
     Value,
-    describe,
 )
+from dln.compiler.frontend.context.frame import Frame
+from dln.compiler.frontend.context.outside import Outside
+from dln.compiler.frontend.context.static_values import listed, lookup, static, word
+from dln.compiler.frontend.context.values import Function, Module, OptimiserDef, describe
 from dln.compiler.frontend.data import datasets
 from dln.compiler.frontend.expressions.builtin_functions import builtins
-from dln.compiler.frontend.expressions.evaluate import evaluate
+from dln.compiler.frontend.expressions.evaluate import RULES
 from dln.compiler.frontend.python_functions import functions as as_functions
 from dln.compiler.frontend.results import checks, tasks
 from dln.compiler.frontend.scan import equations
+from dln.compiler.frontend.scan.binders import BINDERS
 from dln.compiler.frontend.training import phases, untrained
 from dln.compiler.model import Checking, Functions, Model
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Fault, Note, Problem, Source, nearest
 
-Loader = Callable[[str, Source], tuple[Source, s.Module]]
 STANDARD = "std.dln"
 DEEPEST_USE = 16
 DEEPEST_STACK = 6000
 
 
-def build(
-    source: Source,
-    module: s.Module,
-    load: Loader,
-    probe: Callable[[Any], Any],
-    constants: Mapping[str, object] | None = None,
-    data_paths: Mapping[str, str] | None = None,
-    functions: bool = True,
-    text_file: Callable[[str, str], Source] | None = None,
-    limit: int | None = None,
-) -> Model:
-    """The model of a parsed spec.
-
-    `load(path, from)` finds and parses a used file; `probe` reads the header of a data set;
-    `text_file(name, folder)` finds and reads a file of drawings;
-    `constants` are given from outside, `data_paths` take the place of files of data sets. Without
-    `functions` the instances are not laid out as functions for Python, and nothing else is
-    different. Of each part of a data set so many examples as `limit` says are taken, where one
-    stands whole.
-    Raises DlnError with every problem found.
-    """
-    b = Build(source, dict(constants or {}), dict(data_paths or {}), probe, limit=limit)
-    b.evaluate = MethodType(evaluate, b)  # a partial would take C stack at every level
-    if text_file is not None:
-        b.text_file = text_file
-    files = Files(b, load)
+def build(source: Source, module: s.Module, outside: Outside) -> Model:
+    """The model of a parsed spec. Raises DlnError with every problem found."""
+    built = Built(source=source, outside=outside, rules=RULES, binders=BINDERS)
+    b = Build(built=built, frame=Frame(0), naming=Naming.unnamed(SPEC))
     with deep_recursion():
-        return _build(b, files, source, module, functions)
+        return _build(b, module)
 
 
 @contextlib.contextmanager
@@ -83,8 +63,8 @@ def deep_recursion() -> Iterator[None]:
         sys.setrecursionlimit(limit)
 
 
-def _build(b: Build, files: Files, source: Source, module: s.Module, functions: bool) -> Model:
-    scope = files.open(source, module, [])
+def _build(b: Build, module: s.Module) -> Model:
+    scope = Files(b).open(b.source, module, [])
     declarations = list(_unrolled(b, module.items, scope))
     with b.collecting():
         _read_all(b, scope)
@@ -92,14 +72,14 @@ def _build(b: Build, files: Files, source: Source, module: s.Module, functions: 
     _initial_values(b)
     _unused(b)
     b.problems.raise_if_any()
-    return _model(b, found, as_functions(b, scope) if functions else Functions())
+    return _model(b, found, as_functions(b, scope) if b.outside.functions else Functions())
 
 
 class Files:
     """The used files, each read once; their definitions are shared."""
 
-    def __init__(self, b: Build, load: Loader) -> None:
-        self.b, self.load = b, load
+    def __init__(self, b: Build) -> None:
+        self.b, self.load = b, b.outside.load
         self.scopes: dict[str, Scope] = {}
         self.outer = builtins()
         self.standard = self.outer
@@ -119,7 +99,7 @@ class Files:
 
     def _library(self) -> Scope:
         library, module = self.load(STANDARD, self.b.source)
-        self.b.sources[library.path] = library
+        self.b.built.sources[library.path] = library
         scope = Scope(self.outer)
         bind_items(self.b, module.items, scope)
         self.scopes[library.path] = scope
@@ -141,7 +121,7 @@ class Files:
         if len(trail) > DEEPEST_USE:
             b.fail("E381", "files use each other too deeply", item.span)
         if found.path not in self.scopes:
-            b.sources[found.path] = found
+            b.built.sources[found.path] = found
             self.scopes[found.path] = self.open(found, module, trail)
         used = self.scopes[found.path]
         if item.alias is not None:
@@ -159,46 +139,44 @@ def bind_items(b: Build, items: Sequence[s.Item | s.Stmt], scope: Scope) -> None
         with b.collecting():
             match item:
                 case s.Const():
-                    equations.once(
-                        b, scope, item.name, item.span, partial(_const, b, item, scope), True
-                    )
+                    find = partial(_const, item=item, scope=scope)
+                    equations.once(b, scope, item.name, item.span, find, True)
                     scope.names[item.name].constant = True
                     _outside(b, item, scope)
                 case s.Fn():
-                    equations.once(
-                        b, scope, item.name, item.span, partial(Function, item, scope), True
-                    )
+                    _definition(b, item, Function(item, scope), scope)
                 case s.Block():
-                    equations.once(
-                        b, scope, item.name, item.span, partial(BlockDef, item, scope), True
-                    )
+                    _definition(b, item, BlockDef(item, scope), scope)
                 case s.Optimiser():
-                    made = partial(OptimiserDef, item, scope)
-                    equations.once(b, scope, item.name, item.span, made, True)
+                    _definition(b, item, OptimiserDef(item, scope), scope)
                 case s.Let():
-                    equations.once(b, scope, item.name, item.span, partial(_named, b, item, scope))
+                    find = partial(_named, item=item, scope=scope)
+                    equations.once(b, scope, item.name, item.span, find)
                 case s.Data():
                     datasets.declare(b, item, scope)
 
 
+def _definition(b: Build, item: s.Fn | s.Block | s.Optimiser, made: Value, scope: Scope) -> None:
+    equations.once(b, scope, item.name, item.span, lambda _: made, True)
+
+
 def _named(b: Build, item: s.Let, scope: Scope) -> Value:
-    with b.within(naming=Naming(item.name)):
-        return b.evaluate(item.value, scope)
+    return replace(b, naming=Naming(item.name)).evaluate(item.value, scope)
 
 
 def _outside(b: Build, item: s.Const, scope: Scope) -> None:
     """Constants of the spec itself are known by name, so that `-D` and `vary` find them."""
     if item.span.source is b.source:
-        b.constants[item.name] = lookup(b, item.name, item.span, scope)
+        b.built.constants[item.name] = lookup(b, item.name, item.span, scope)
 
 
 def _const(b: Build, item: s.Const, scope: Scope) -> Value:
     """A constant's value: what was given from outside, else what is written."""
     written = static(b, item.value, scope, f"the constant {item.name}")
-    if item.name not in b.overrides or item.span.source is not b.source:
+    if item.name not in b.outside.constants or item.span.source is not b.source:
         return written
-    given = b.overrides[item.name]
-    b.used_overrides.add(item.name)
+    given = b.outside.constants[item.name]
+    b.built.used.add(item.name)
     number = isinstance(written, int | float) and not isinstance(written, bool)
     if (
         number
@@ -275,17 +253,17 @@ def _once_named(b: Build, item: s.Task | s.Sweep, found: Mapping[str, Any]) -> N
 def _initial_values(b: Build) -> None:
     """The first values of all parameters, now that every size is known."""
     b.settle_sizes()
-    while b.inits:
+    while b.owned.inits:
         with b.collecting():
-            b.inits.pop(0)()
-    for required in b.requirements:
+            b.owned.inits.pop(0)(b)
+    for required in b.owned.requirements:
         with b.collecting():
             required()
-    for path, p in b.params.items():
+    for path, p in b.owned.params.items():
         loose = [x for x in p.node.type.shape if b.sizes.resolve(x).value is None]
         if loose and not b.problems.found:
             with b.collecting():
-                made = b.owners.get(path)
+                made = b.owned.owners.get(path)
                 b.fail(
                     "E336",
                     f"the size {loose[0]} of {path} is never fixed",
@@ -296,14 +274,16 @@ def _initial_values(b: Build) -> None:
 
 def _unused(b: Build) -> None:
     """What was given from outside and meant nothing is an error, with the nearest name."""
-    for name in b.overrides:
-        if name not in b.used_overrides:
-            hint = nearest(name, b.constants) or "it has " + (", ".join(b.constants) or "none")
+    for name in b.outside.constants:
+        if name not in b.built.used:
+            hint = nearest(name, b.built.constants) or "it has " + (
+                ", ".join(b.built.constants) or "none"
+            )
             text = f"the spec has no constant {name}"
             b.problems.found.append(Problem("E383", text, None, remedy=hint))
-    for name in b.data_paths:
-        if f"data:{name}" not in b.used_overrides:
-            known = ", ".join(b.data) or "none"
+    for name in b.outside.data_paths:
+        if f"data:{name}" not in b.built.used:
+            known = ", ".join(b.data.sets) or "none"
             text = f"the spec uses no data set {name}"
             b.problems.found.append(Problem("E383", text, None, remedy=f"it uses {known}"))
 
@@ -327,25 +307,25 @@ def _model(b: Build, found: Mapping[str, Any], functions: Functions) -> Model:
     asked = {p for c in stated if not c.slow for e in c.expects for p in e.phases}
     slowly = {p for c in stated if c.slow for e in c.expects for p in e.phases} - asked
     shown = {p for t in found["tasks"].values() for p in t.after}
-    for name in only_before(b.phases, slowly, asked | shown):
-        b.phases[name] = b.phases[name].changed(slow=True)
-    made = tuple(c.changed(slow=b.phases[c.phase].slow) if c.phase else c for c in made)
-    own = {p: v for p, v in b.params.items() if not v.checks}
+    for name in only_before(b.phases.made, slowly, asked | shown):
+        b.phases.made[name] = b.phases.made[name].changed(slow=True)
+    made = tuple(c.changed(slow=b.phases.made[c.phase].slow) if c.phase else c for c in made)
+    own = {p: v for p, v in b.owned.params.items() if not v.checks}
     return Model(
         source=b.source,
-        sources=b.sources,
+        sources=b.built.sources,
         graph=b.graph,
-        constants=dict(b.constants),
-        params={**own, **{p: v for p, v in b.params.items() if p not in own}},
-        data=b.data,
-        phases=b.phases,
-        probes=b.probes,
+        constants=dict(b.built.constants),
+        params={**own, **{p: v for p, v in b.owned.params.items() if p not in own}},
+        data=b.data.sets,
+        phases=b.phases.made,
+        probes=b.phases.probes,
         checks=made,
         tasks=found["tasks"],
         sweeps=found["sweeps"],
         functions=functions,
-        notes=tuple(b.notes),
+        notes=tuple(b.built.notes),
         sizes=b.sizes,
         warnings=tuple(untrained.warnings(b)),
-        drawings=tuple(b.drawings.values()),
+        drawings=tuple(b.built.drawings.values()),
     )

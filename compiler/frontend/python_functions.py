@@ -8,11 +8,14 @@ means the same with it and without it.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from dln.compiler.frontend.context import broadcasting, lengths, time_axis
-from dln.compiler.frontend.context.build_context import Build, Poisoned
+from dln.compiler.frontend.context.build_context import Build, Chain, Instance, Scope, Value
+from dln.compiler.frontend.context.frame import Frame
+from dln.compiler.frontend.context.place import Poisoned
 from dln.compiler.frontend.context.static_values import lookup
-from dln.compiler.frontend.context.values import Chain, Instance, InstanceVerb, Record, Scope, Value
+from dln.compiler.frontend.context.values import InstanceVerb, Results
 from dln.compiler.frontend.data.fields import LENGTH
 from dln.compiler.frontend.expressions.calls import apply
 from dln.compiler.frontend.instances import one_step
@@ -158,18 +161,22 @@ def _ports(
     return ports
 
 
+def _alone(b: Build, path: str) -> Frame:
+    """The frame in which an instance is laid out by itself."""
+    return Frame(next(b.counter), path, batched=True, alone=True)
+
+
 def _results(
     b: Build, path: str, target: Value, first: Instance, ports: dict[str, Node]
 ) -> dict[str, Value]:
     """The results by name; an equation that failed before is a problem by now."""
-    frame = b.frame if b.stepping else b.new_frame("apply", batched=True, site=path)
+    b = b if b.time.stepping else replace(b, frame=_alone(b, path))
     given = [(n, first.span) for n in ports.values()]
     try:
-        with b.within(frame=frame):
-            result = apply(b, target, given, first.span)
+        result = apply(b, target, given, first.span)
     except Poisoned:
         raise Fault(f"{path} has no value on its own").at(first.span) from None
-    return dict(result.values) if isinstance(result, Record) else {_result_name(target): result}
+    return dict(result.values) if isinstance(result, Results) else {_result_name(target): result}
 
 
 def _of_machine(b: Build, path: str, target: InstanceVerb) -> Applied:
@@ -184,11 +191,11 @@ def _of_machine(b: Build, path: str, target: InstanceVerb) -> Applied:
         domain = PROB if g.domain.name == "binary" else g.domain
         type = TensorType((BATCH_SIZE, *shape), ("batch",), kind, domain)
         ports[g.name] = b.at(g.span)("input", name=g.name, type=type)
-    with b.within(frame=b.new_frame("apply", batched=True, site=path)):
-        result = apply(b, target, [(n, made.span) for n in ports.values()], made.span)
+    b = replace(b, frame=_alone(b, path))
+    result = apply(b, target, [(n, made.span) for n in ports.values()], made.span)
     others = [g.name for g in made.groups if g.name not in ports]
     name = "energy" if target.verb == "free" else others[0]
-    values = result.values if isinstance(result, Record) else {name: result}
+    values = result.values if isinstance(result, Results) else {name: result}
     params = tuple(owned(b, made, made.span))
     return Applied(path, ports, dict(values), params)
 
@@ -196,13 +203,13 @@ def _of_machine(b: Build, path: str, target: InstanceVerb) -> Applied:
 def _one_step(b: Build, path: str, target: Value, first: Instance, use: Use) -> Applied:
     """The one-step form of an instance: what it remembers is given, and given back. Raises
     DlnError where its equations look at a sequence as a whole."""
-    frame = b.new_frame("apply", batched=True, site=path, asked={})
+    frame = replace(_alone(b, path), asked={})
     ports = _ports(b, path, first, use, stepping=True)
-    with b.within(frame=frame, stepping=True, entered=first):
-        given = [(n, first.span) for n in ports.values()]
-        entries = one_step.entering(b, first, given, first.span)
-        entering = {k: v for k, (v, _) in zip(ports, entries, strict=True)}
-        values = _results(b, path, target, first, entering)
+    inner = replace(b, frame=frame, time=replace(b.time, stepping=True, entered=first))
+    given = [(n, first.span) for n in ports.values()]
+    entries = one_step.entering(inner, first, given, first.span)
+    entering = {k: v for k, (v, _) in zip(ports, entries, strict=True)}
+    values = _results(inner, path, target, first, entering)
     found = {k: broadcasting.as_tensor(b, v, first.span) for k, v in values.items()}
     results = {k: one_step.stepped(b, v, first.span) for k, v in found.items()}
     carried = {

@@ -15,7 +15,7 @@ import pytest
 
 import dln.spec as spec
 from dln.compiler.frontend.tensors import axes
-from dln.compiler.reading import read
+from dln.compiler.reading import Outside, read
 from dln.grammar.diagnostics import DlnError, Fault, Source
 from dln.grammar.parser import parse_source
 from dln.grammar.syntax import Module
@@ -73,7 +73,8 @@ def drawn(text: str, folder: Path) -> str:
 
     source = Source(path, text)
     with pytest.raises(DlnError) as caught:
-        read(source, parse_source(source), load, spec.header, constants, places)
+        outside = Outside(load=load, probe=spec.header, constants=constants, data_paths=places)
+        read(source, parse_source(source), outside)
     said = str(caught.value).replace(f"{folder}/", "")
     return said.replace(SHIPPED, "").replace(str(Path.cwd()), "here")
 

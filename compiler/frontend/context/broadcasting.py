@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from dln.compiler.frontend.context import counting, lengths, standing
-from dln.compiler.frontend.context.build_context import Build
-from dln.compiler.frontend.context.values import Value, describe
+from dln.compiler.frontend.context.build_context import Build, Value
+from dln.compiler.frontend.context.values import describe
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.sizes import Conflict, Reason, Size
 from dln.compiler.ir.tensor_type import Domain, TensorType

@@ -1,37 +1,273 @@
-"""What building carries along: the graph, the sizes, the problems found, and where we are.
+"""What building a spec carries along: the names in scope, what is being made, and where we are.
 
-`Build` is the only mutable object of the build stage. Its `fail` turns a fact into a `Problem`
-with the line of the user's own file first and the library's second.
+`Built` is what is being built. There is one of it, and it only grows. A `Build` says where we are
+in it: it is a value. Who works something out elsewhere, in another frame or in a step of a scan,
+hands on `replace(b, frame=...)`, and what he was given himself stays as it is.
+
+A name is bound once per scope. What it is bound to is worked out when it is first asked for, so
+equations may stand in any order; who asks hands over his own `Build`.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from itertools import count
-from typing import Any, NoReturn
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias
 
-from dln.compiler.frontend.context.values import SPEC, Binding, Chain, Frame, Instance, Scope, Space
-from dln.compiler.ir.graph import Graph, Node
-from dln.compiler.ir.op import Make
-from dln.compiler.ir.sizes import Conflict, Reason, Size, Sizes, Var
-from dln.compiler.ir.tensor_type import TensorType
-from dln.compiler.model import DataSet, FieldOf, Parameter, Probe
+from dln.compiler.frontend.context.frame import Drawing, Frame, OpenLoop
+from dln.compiler.frontend.context.outside import Outside
+from dln.compiler.frontend.context.place import Place, Shared
+from dln.compiler.ir.graph import Node
+from dln.compiler.ir.sizes import Size, Var
+from dln.compiler.ir.tensor_type import Domain, Kind
+from dln.compiler.model import DataSet, FieldOf, Parameter, Phase, Probe
 from dln.grammar import syntax
-from dln.grammar.diagnostics import DlnError, Note, Problem, Problems, Source, Span
+from dln.grammar.diagnostics import Fault, Source, Span
+
+Value: TypeAlias = Any
+"""What an expression may be: see `values`."""
+MOST_WORK = 500_000  # expressions worked out in one build
+DEEPEST_CALL = 200
+
+# ---- names -------------------------------------------------------------------------------------
 
 
-class Poisoned(Exception):
-    """Something that failed before is asked for again: its problem has been reported."""
+@dataclass(frozen=True)
+class Space:
+    """Where equations stand: in the spec's definitions, or in a phase, task or check of a name."""
+
+    kind: str = "spec"
+    path: str = ""
 
 
-def poison() -> NoReturn:
-    """The finder of a name whose meaning failed."""
-    raise Poisoned
+SPEC = Space()
 
 
-@dataclass
+@dataclass(eq=False)
+class Binding:
+    """A name's meaning: a value, or a rule that finds it for the frame of who asks.
+
+    A `constant` may stand for a size in a port; any other name there is a dimension variable.
+    """
+
+    span: Span | None
+    find: Callable[[Build], Value]
+    static: bool = False
+    constant: bool = False
+    cache: dict[int, Value] = field(default_factory=dict)
+    busy: bool = False
+
+
+@dataclass(eq=False)
+class Scope:
+    """Names bound here, then those of the parent. `path` prefixes the parameters made here;
+    `owner` is the instance whose equations these are, `space` where they stand."""
+
+    parent: Scope | None
+    path: str = ""
+    names: dict[str, Binding] = field(default_factory=dict)
+    owner: Instance | None = None
+    space: Space = SPEC
+
+    def lookup(self, name: str) -> Binding | None:
+        scope: Scope | None = self
+        while scope is not None:
+            if name in scope.names:
+                return scope.names[name]
+            scope = scope.parent
+        return None
+
+    def visible(self) -> Iterator[str]:
+        scope: Scope | None = self
+        while scope is not None:
+            yield from scope.names
+            scope = scope.parent
+
+    def value(self, name: str, value: Value, span: Span | None = None) -> None:
+        """Bind a name to a value that is known already."""
+        number = isinstance(value, int | Size)
+        self.names[name] = Binding(span, lambda _: value, static=True, constant=number)
+
+    def child(self, path: str | None = None, space: Space | None = None) -> Scope:
+        return Scope(self, self.path if path is None else path, space=space or self.space)
+
+
+# ---- what is defined and made ------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class BlockDef:
+    syntax: syntax.Block
+    scope: Scope
+
+
+@dataclass(frozen=True, eq=False)
+class UnitGroup:
+    """Units of one kind: a port (visible) or `hidden`. `text` is how it is declared."""
+
+    name: str
+    sizes: tuple[Size, ...]
+    domain: Domain
+    hidden: bool
+    text: str
+    span: Span
+
+    @property
+    def classes(self) -> Size | None:
+        """The number of values of a class, None for other units."""
+        return self.domain.size if self.domain.name == "class" else None
+
+
+@dataclass(eq=False)
+class Instance:
+    """A block with its options: the owner of its parameters.
+
+    `scope` holds options, sizes, parameters and lets; `sizes` its dimension variables. `bodies`
+    are its applications by frame, so `net.h` means the tensor of this phase; `latest` says with
+    what they were made. `steps` is the length of the sequences that it was last applied to,
+    `uneven` whether any were of unequal lengths; `groups` are the units of an energy. `uses` are
+    what the ports were given, kind and domain, for each way in which they were. It was made in the
+    equations or options of `owner`, if any, where `place` stands.
+    """
+
+    definition: BlockDef
+    path: str
+    scope: Scope
+    span: Span
+    place: str = ""
+    owner: Instance | None = None
+    sizes: dict[str, Var] = field(default_factory=dict)
+    bodies: dict[Frame, Scope] = field(default_factory=dict)
+    latest: dict[Frame, Application] = field(default_factory=dict)
+    memo: dict[tuple[object, ...], Value] = field(default_factory=dict)
+    ports: list[tuple[tuple[str, ...], tuple[Size, ...], Domain | None]] = field(
+        default_factory=list
+    )
+    last: Scope | None = None
+    steps: Size = field(default_factory=lambda: Size.of(1))
+    uneven: bool = False
+    groups: list[UnitGroup] = field(default_factory=list)
+    uses: dict[tuple[tuple[Kind, Domain | None], ...], None] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return self.definition.syntax.name
+
+    def within(self, other: Instance) -> bool:
+        """Whether this is another instance, or one that was made in it."""
+        made: Instance | None = self
+        while made is not None and made is not other:
+            made = made.owner
+        return made is not None
+
+    @property
+    def timed(self) -> bool:
+        """Whether it has been applied to sequences."""
+        return any("time" in running for running, _, _ in self.ports)
+
+
+@dataclass(frozen=True, eq=False)
+class Application:
+    """An instance applied to ports, with the parameters that steps had moved by then."""
+
+    ports: tuple[Node, ...]
+    version: int
+    params: Mapping[str, Node]
+
+
+@dataclass(frozen=True, eq=False)
+class Chain:
+    """`chain([f, g])`: g after f.
+
+    What its functions make when it is applied belongs to it: it is named by where the chain was
+    made, and the same wherever it is applied. `applied` are its inputs and outputs so far.
+    """
+
+    parts: tuple[Value, ...]
+    path: str
+    owner: Instance | None
+    space: Space
+    span: Span
+    applied: list[tuple[tuple[Value, ...], Value]] = field(default_factory=list)
+
+    def is_as(self, other: Chain) -> bool:
+        """Whether the same place made both, of the same parts."""
+        mine, others = ((c.path, c.space, c.span, len(c.parts)) for c in (self, other))
+        pairs = zip(self.parts, other.parts, strict=False)
+        return mine == others and self.owner is other.owner and all(p is q for p, q in pairs)
+
+
+# ---- what is being built -----------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class Owned:
+    """The instances made, by path, with the chains; their parameters and who owns each. `inits` and
+    `requirements` wait until all sizes are known."""
+
+    instances: dict[str, Instance] = field(default_factory=dict)
+    chains: dict[str, list[Chain]] = field(default_factory=dict)
+    params: dict[str, Parameter] = field(default_factory=dict)
+    owners: dict[str, Instance] = field(default_factory=dict)
+    inits: list[Callable[[Build], None]] = field(default_factory=list)
+    requirements: list[Callable[[], None]] = field(default_factory=list)
+
+
+@dataclass(eq=False)
+class DataSets:
+    """The data sets that have been looked into, all that are declared, and the fields of each that
+    failed."""
+
+    sets: dict[str, DataSet] = field(default_factory=dict)
+    declared: dict[Binding, syntax.Data] = field(default_factory=dict)
+    broken: dict[str, list[str]] = field(default_factory=dict)
+
+
+@dataclass(eq=False)
+class Phases:
+    """The phases made, by name, and all that were tried. `scopes` are the names of the body of each
+    with the frame in which it is asked; `probes` what is asked of them."""
+
+    made: dict[str, Phase] = field(default_factory=dict)
+    tried: set[str] = field(default_factory=set)
+    groups: set[str] = field(default_factory=set)
+    scopes: dict[str, tuple[Scope, Frame]] = field(default_factory=dict)
+    broken: set[str] = field(default_factory=set)
+    probes: dict[str, Probe] = field(default_factory=dict)
+
+
+@dataclass(eq=False, kw_only=True)
+class Built(Shared):
+    """What is being built. `rules` say what an expression means and `binders` what a statement
+    binds, by the class of the syntax: both come from rooms above.
+
+    `sources` and `drawings` are the files that were read. Of what was given from outside `used` is
+    what meant something; `missing` are names of which it has been said that there are none.
+    """
+
+    outside: Outside
+    rules: Mapping[type, Callable[..., Value]]
+    binders: Mapping[type, Callable[..., None]]
+    sources: dict[str, Source] = field(default_factory=dict)
+    drawings: dict[str, Source] = field(default_factory=dict)
+    constants: dict[str, object] = field(default_factory=dict)
+    used: set[str] = field(default_factory=set)
+    missing: set[str] = field(default_factory=set)
+    owned: Owned = field(default_factory=Owned)
+    data: DataSets = field(default_factory=DataSets)
+    phases: Phases = field(default_factory=Phases)
+    work: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.sources[self.source.path] = self.source
+
+
+# ---- where we are ------------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
 class Naming:
     """The path that the next instance made here gets: `net.h`, or `net.y[0]`, `net.y[1]`; the
     instance in whose equations that is, and where these stand."""
@@ -72,232 +308,95 @@ class Naming:
         return Naming(f"{chain.path}[{number}]", chain.owner, chain.space, drawn=drawn)
 
 
-@dataclass
-class Drawing:
-    """What a distribution in a `~` line draws: the place's path and, if declared, the shape."""
+@dataclass(frozen=True, eq=False, kw_only=True, slots=True)
+class TimeMode:
+    """How equations stand to time.
 
-    site: str
-    shape: tuple[Size, ...] | None
-    used: int = 0
+    `loop` is the one whose step is worked out here, and `in_step` says that there is any. In a
+    one-step form (`stepping`) equations see the element at hand of a sequence; `entered` is the
+    instance that moves on. One that is `reading` leaves what it carries for the first step.
+    `mapped` equations are written for one step, and done at each. `round` are the numbers of steps
+    that are written out; `stretch` is the step or round of a phase.
+    """
 
-    def take(self) -> str:
-        self.used += 1
-        return self.site if self.used == 1 else f"{self.site}#{self.used}"
-
-
-@dataclass
-class Build:
-    """The state of one build. See the module's docstring."""
-
-    source: Source
-    overrides: Mapping[str, object]
-    data_paths: Mapping[str, str]
-    probe: Callable[[Any], Any]
-    graph: Graph = field(default_factory=Graph)
-    sizes: Sizes = field(default_factory=Sizes)
-    problems: Problems = field(default_factory=Problems)
-    sources: dict[str, Source] = field(default_factory=dict)
-    drawings: dict[str, Source] = field(default_factory=dict)
-    constants: dict[str, object] = field(default_factory=dict)
-    used_overrides: set[str] = field(default_factory=set)
-    params: dict[str, Parameter] = field(default_factory=dict)
-    owners: dict[str, Instance] = field(default_factory=dict)
-    inits: list[Callable[[], None]] = field(default_factory=list)
-    requirements: list[Callable[[], None]] = field(default_factory=list)
-    instances: dict[str, Instance] = field(default_factory=dict)
-    chains: dict[str, list[Chain]] = field(default_factory=dict)
-    data: dict[str, DataSet] = field(default_factory=dict)
-    data_sets: dict[Binding, syntax.Data] = field(default_factory=dict)
-    phases: dict[str, Any] = field(default_factory=dict)
-    tried: set[str] = field(default_factory=set)
-    phase_groups: set[str] = field(default_factory=set)
-    phase_scopes: dict[str, tuple[Scope, Frame]] = field(default_factory=dict)
-    broken: set[str] = field(default_factory=set)
-    broken_fields: dict[str, list[str]] = field(default_factory=dict)
-    probes: dict[str, Probe] = field(default_factory=dict)
-    load: Callable[[str, Source, Span], tuple[Source, Any]] | None = None
-    text_file: Callable[[str, str], Source] = field(default=lambda name, base: Source(name, ""))
-    notes: list[str] = field(default_factory=list)
-    calls: list[tuple[Span, str]] = field(default_factory=list)
-    naming: Naming = field(default_factory=lambda: Naming.unnamed(SPEC))
-    drawing: Drawing | None = None
-    claims: list[FieldOf] | None = None
-    given: tuple[tuple[Any, Span], ...] = ()
-    loop: Any = None
+    loop: OpenLoop | None = None
     in_step: bool = False
-    bracket: syntax.Index | None = None
+    stepping: bool = False
+    entered: Instance | None = None
+    reading: bool = False
+    mapped: bool = False
     round: tuple[int, ...] = ()
     stretch: str = ""
-    drawn: dict[Node, Any] = field(default_factory=dict)
-    stepping: bool = False
-    reading: bool = False
-    entered: Any = None
-    standing: dict[Node, tuple[bool, bool]] = field(default_factory=dict)
-    mapped: bool = False
-    work: int = 0
-    failures: int = 0
-    missing: set[str] = field(default_factory=set)
-    limit: int | None = None
-    extents: dict[Var, Any] = field(default_factory=dict)
-    extent_sizes: dict[tuple[Node, int], Size] = field(default_factory=dict)
-    counter: Iterator[int] = field(default_factory=lambda: count(1))
-    evaluate: Callable[[Any, Scope], Any] = field(default=lambda expr, scope: None)
 
-    def __post_init__(self) -> None:
-        self.make = Make(self.graph)
-        self.frame = Frame("static", 0)
-        self.sources[self.source.path] = self.source
 
-    # ---- where we are --------------------------------------------------------------------------
+@dataclass(frozen=True, eq=False, kw_only=True, slots=True)
+class Build(Place):
+    """Where we are in a build. See the module's docstring.
 
-    @contextlib.contextmanager
-    def within(self, **changes: Any) -> Iterator[None]:
-        """Some of the state changed for a while: `with b.within(frame=...)`."""
-        old = {k: getattr(self, k) for k in changes}
-        for k, v in changes.items():
-            setattr(self, k, v)
+    `naming` is what instances are called that are made here, `drawing` what is drawn here;
+    `claims` takes what is asserted of data, `bracket` is the index around us.
+    """
+
+    built: Built
+    frame: Frame
+    naming: Naming
+    time: TimeMode = TimeMode()
+    drawing: Drawing | None = None
+    claims: list[FieldOf] | None = None
+    bracket: syntax.Index | None = None
+
+    @property
+    def outside(self) -> Outside:
+        return self.built.outside
+
+    @property
+    def owned(self) -> Owned:
+        return self.built.owned
+
+    @property
+    def data(self) -> DataSets:
+        return self.built.data
+
+    @property
+    def phases(self) -> Phases:
+        return self.built.phases
+
+    def evaluate(self, expr: syntax.Syntax, scope: Scope) -> Value:
+        """The value of an expression in a scope. What an operation refuses is said with its
+        place."""
+        built = self.built
+        built.work += 1
+        if built.work > MOST_WORK:
+            text = f"this spec takes more than {MOST_WORK:,} steps to read"
+            self.fail("E316", text, expr.span, "was worked out too often")
         try:
-            yield
-        finally:
-            for k, v in old.items():
-                setattr(self, k, v)
+            return built.rules[type(expr)](self, expr, scope)
+        except Fault as fault:
+            self.fail("E299", fault.message, expr.span, remedy=fault.remedy)
+
+    def bind(self, body: Sequence[syntax.Item | syntax.Stmt], scope: Scope) -> None:
+        """Bind the names that some statements define; each is worked out when it is first asked
+        for."""
+        for st in body:
+            binder = self.built.binders.get(type(st))
+            if binder is not None:
+                binder(self, st, scope)
 
     @contextlib.contextmanager
-    def call(self, span: Span, name: str) -> Iterator[None]:
-        """Inside a function or block that was called at `span`."""
-        if len(self.calls) >= 200:
+    def call(self, span: Span, name: str) -> Iterator[Build]:
+        """Inside a function or block that was called at a place."""
+        if len(self.calls) >= DEEPEST_CALL:
             self.fail("E320", f"{name} calls itself without end", span, "200 calls deep")
-        self.calls.append((span, name))
         try:
-            yield
+            yield replace(self, calls=(*self.calls, (span, name)))
         except RecursionError:
             self.fail("E320", f"{name} calls itself without end", span, "too many calls deep")
-        finally:
-            self.calls.pop()
-
-    def at(self, span: Span) -> Make:
-        """The graph's maker, set to a place: the user's own line first, then the library's."""
-        self.make.spans = self.places(span)
-        return self.make
-
-    def places(self, span: Span) -> tuple[Span, ...]:
-        """The user's line that led here, and the place itself."""
-        if span.source is self.source:
-            return (span,)
-        mine = [s for s, _ in self.calls if s.source is self.source]
-        return (mine[-1], span) if mine else (span,)
 
     def site(self, path: str) -> str:
         """The place of a draw in an equation at a path. A phase, task or check has its own draws
         under its own name; what is drawn in an instance is told apart by where it is used."""
         home, space = self.frame.site, (self.naming.drawn or self.naming).space
-        own = self.frame.kind == "apply"
+        own = self.frame.alone
         if space != SPEC:
             own = home == space.path or home.startswith(f"{space.path}[")
         return path if own and path.startswith((f"{home}.", f"{home}[")) else f"{home}.{path}"
-
-    def new_frame(self, kind: str, **facts: Any) -> Frame:
-        return Frame(kind, next(self.counter), **facts)
-
-    # ---- saying what is wrong ------------------------------------------------------------------
-
-    def fail(
-        self,
-        code: str,
-        message: str,
-        span: Span | None,
-        label: str = "",
-        notes: tuple[Note, ...] = (),
-        remedy: str = "",
-        facts: tuple[str, ...] = (),
-    ) -> NoReturn:
-        """Raise a problem at a place."""
-        if span is not None and span.source is not self.source:
-            mine = [s for s, _ in self.calls if s.source is self.source]
-            if mine:
-                notes = (Note(span, label or "here"), *notes)
-                name = [n for s, n in self.calls if s is mine[-1]][-1]
-                span, label = mine[-1], f"in {name}, called here"
-        raise DlnError([Problem(code, message, span, label, notes, facts, remedy)])
-
-    def note(self, text: str) -> None:
-        """Something that `dln check` tells, once."""
-        if text not in self.notes:
-            self.notes.append(text)
-
-    def blame(self, value: Any, span: Span) -> Span:
-        """The argument of the innermost call that brought a value, else the place itself."""
-        return next((at for v, at in self.given if v is value), span)
-
-    @contextlib.contextmanager
-    def collecting(self) -> Iterator[None]:
-        """Errors inside are collected, so that the rest of the spec is still read."""
-        try:
-            yield
-        except DlnError as error:
-            self.failures += 1
-            self.report(error)
-        except Poisoned:
-            self.failures += 1
-
-    def report(self, error: DlnError) -> None:
-        """Keep the problems of an error, one for each place: a fault inside a `for` or in a block
-        that is used often is found again and again."""
-        seen = {p.span for p in self.problems.found if p.span is not None}
-        self.problems.add(DlnError(p for p in error.problems if p.span not in seen))
-
-    # ---- sizes ---------------------------------------------------------------------------------
-
-    def equate(
-        self,
-        left: Size,
-        right: Size,
-        reason: Reason,
-        fail: Callable[[Any], NoReturn],
-    ) -> None:
-        """Demand equal sizes; `fail` turns the conflict into a problem. It may be found later, by
-        another equation or at the end: it is then said as it would have been here."""
-        calls, given = list(self.calls), self.given
-
-        def said(conflict: Conflict) -> NoReturn:
-            with self.within(calls=calls, given=given):
-                fail(conflict)
-            raise AssertionError("a conflict of sizes is a problem")
-
-        conflict = self.sizes.equate(left, right, reason, said)
-        if conflict is not None:
-            (conflict.said or fail)(conflict)
-
-    def settle_sizes(self) -> None:
-        """Say which sizes no whole numbers solve, now that all equations are known."""
-        for conflict in self.sizes.settle():
-            with self.collecting():
-                assert conflict.said is not None
-                conflict.said(conflict)
-
-    def proof_notes(self, *sizes: Size, skip: Span | None = None) -> tuple[Note, ...]:
-        """The places that fixed some sizes, as notes; at most one for each line."""
-        found: list[Note] = []
-        for size in sizes:
-            for reason in self.sizes.proof(size)[:2]:
-                span = reason.span
-                if span is None or span == skip or any(n.span == span for n in found):
-                    continue
-                found.append(Note(span, reason.text))
-        return tuple(found)
-
-    def shown(self, type: TensorType) -> str:
-        """A type as the user should read it: sizes resolved, batch left unsaid."""
-        axes = [r.split(".")[0] for r in type.running if r != "batch"]
-        axes += [str(self.sizes.resolve(s)) for s in type.example]
-        return f"[{', '.join(axes)}]" if axes else "a single number"
-
-    def resolve(self, size: Size) -> Size | int:
-        """A size as a number where it is known."""
-        size = self.sizes.resolve(size)
-        return size if size.value is None else size.value
-
-    def mark(self, node: Node, span: Span, name: str | None = None) -> Node:
-        """Remember where a node comes from and what it is called."""
-        self.graph.mark(node, self.places(span), name)
-        return node

@@ -11,15 +11,8 @@ import re
 from collections.abc import Sequence
 from typing import NoReturn
 
-from dln.compiler.frontend.context.build_context import Build
-from dln.compiler.frontend.context.values import (
-    IndexForm,
-    IndexVar,
-    StepIndex,
-    Value,
-    describe,
-    shown,
-)
+from dln.compiler.frontend.context.build_context import Build, Value
+from dln.compiler.frontend.context.values import IndexForm, IndexVar, StepIndex, describe, shown
 from dln.grammar.diagnostics import Span
 from dln.grammar.syntax import Index
 
@@ -52,7 +45,7 @@ def refuse_value(b: Build, value: Value, span: Span) -> NoReturn:
 def refuse_reading(b: Build, parts: Sequence[Part], whole: Index, op: str, span: Span) -> NoReturn:
     """`x[5 - t]`, `x[2*t]` in a scan."""
     how = "backwards" if op == "-" else "in other strides"
-    step = next(v.attempt.loop.st.name for v, _ in parts if isinstance(v, StepIndex))
+    step = next(v.scan.index for v, _ in parts if isinstance(v, StepIndex))
     text = re.sub(rf"\b{step}\b", "i", " ".join(whole.span.text.split()))
     said = "a scan reads a sequence at its own step, and so many before or after it"
     remedy = f"back[i] = {text} outside of the scan, which a block does whose port back[time] it is"
@@ -65,7 +58,7 @@ def is_index(value: Value) -> bool:
 
 def message(value: Value) -> str:
     if isinstance(value, StepIndex):
-        return f"{value.attempt.loop.st.name} says which step is meant, and is no number"
+        return f"{value.scan.index} says which step is meant, and is no number"
     names = " and ".join(i.name for i in indices(value))
     return f"{names} says which element is meant, and is no number"
 
@@ -83,7 +76,7 @@ def written(part: Part) -> str:
     for index in indices(value):
         text = re.sub(rf"\b{index.name}\b", f"place[{index.name}]", text)
     if isinstance(value, StepIndex):
-        name = value.attempt.loop.st.name
+        name = value.scan.index
         text = re.sub(rf"\b{name}\b", f"count[{name}]", text)
     return text
 
@@ -91,7 +84,7 @@ def written(part: Part) -> str:
 def remedy(b: Build, parts: Sequence[Part], text: str) -> str:
     """Where the numbers come from, then the text with them."""
     said = []
-    steps = [v.attempt.loop.st.name for v, _ in parts if isinstance(v, StepIndex)]
+    steps = [v.scan.index for v, _ in parts if isinstance(v, StepIndex)]
     if steps:
         t = steps[0]
         said.append(f"count[-1] = -1 above the scan, count[{t}] = count[{t}-1] + 1 in it")

@@ -13,11 +13,11 @@ What an axis holds past its extent may be anything. Nothing looks at it: it is l
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import reduce
 
 from dln.compiler.frontend.context import absences
 from dln.compiler.frontend.context.build_context import Build
+from dln.compiler.frontend.context.place import Extent
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.sizes import BATCH_SIZE, Reason, Size, Var
 from dln.compiler.ir.tensor_type import TensorType
@@ -30,45 +30,37 @@ NO_POWER = -1e30
 """exp of it is 0."""
 
 
-@dataclass(frozen=True, slots=True)
-class Extent:
-    """How many elements of an axis each example has, from its beginning; at least so many."""
-
-    count: Node
-    least: int
-
-
 # ---- which axes have an extent -----------------------------------------------------------------
 
 
 def extent(b: Build, size: Size) -> Extent | None:
     """The extent of an axis of this size; None where all examples have all of it."""
-    if not b.extents or len(size.terms) != 1 or size.constant:
+    if not b.facts.extents or len(size.terms) != 1 or size.constant:
         return None
-    return b.extents.get(size.terms[0][0])
+    return b.facts.extents.get(size.terms[0][0])
 
 
 def uneven(b: Build, type: TensorType) -> list[int]:
     """The axes of a tensor that have an extent."""
-    if not b.extents or "batch" not in type.running:
+    if not b.facts.extents or "batch" not in type.running:
         return []
     return [i for i, size in enumerate(type.shape) if extent(b, size) is not None]
 
 
 def sized(b: Build, number: int, found: Extent) -> Size:
     """A size for an axis of so many elements with an extent; the same one for the same extent."""
-    known = b.extent_sizes.get((found.count, number))
+    known = b.facts.extent_sizes.get((found.count, number))
     if known is None:
         var = Var("time")
-        known = b.extent_sizes[found.count, number] = Size.of(var)
+        known = b.facts.extent_sizes[found.count, number] = Size.of(var)
         b.sizes.equate(known, number, Reason(None, "as many as there are steps"))
-        b.extents[var] = found
+        b.facts.extents[var] = found
     return known
 
 
 def merged(b: Build, left: Size, right: Size) -> Size:
     """The size of an axis that two tensors share: the elements that both have."""
-    if left == right or not b.extents:
+    if left == right or not b.facts.extents:
         return left
     mine, theirs = extent(b, left), extent(b, right)
     if mine is None or theirs is None:
@@ -286,11 +278,11 @@ def there(b: Build, node: Node, found: Extent | None, at: int, span: Span) -> No
 
 def is_element(b: Build, node: Node) -> bool:
     """Whether a node is an element of an axis, 0 in the examples that end before it."""
-    if node.op != "where" or not b.extents:
+    if node.op != "where" or not b.facts.extents:
         return False
     test = node.operands[0]
     test = test.operands[0] if test.op == "broadcast" else test
-    counts = [found.count for found in b.extents.values()]
+    counts = [found.count for found in b.facts.extents.values()]
     return test.op == "gt" and test.operands[0] in counts
 
 

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from dln.compiler.frontend.context import broadcasting
-from dln.compiler.frontend.context.build_context import Build
+from dln.compiler.frontend.context.build_context import Build, Scope
 from dln.compiler.frontend.context.static_values import size
-from dln.compiler.frontend.context.values import Scope
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.op import op_of
 from dln.compiler.ir.sizes import Conflict, Reason, Size, Var

@@ -65,7 +65,7 @@ def most_reports(b: Build, phase: Phase, watch: Watching) -> int | None:
         return None
     if watch.every is None:
         return 1
-    per_epoch = _updates_of_epoch(phase, b.data[phase.on.data].parts[phase.on.part][1])
+    per_epoch = _updates_of_epoch(phase, b.data.sets[phase.on.data].parts[phase.on.part][1])
     updates = count * per_epoch if unit == "epoch" else count
     each, of = watch.every
     if of == "epoch":

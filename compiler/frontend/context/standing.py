@@ -10,17 +10,13 @@ A mark is an operation that changes nothing and is simplified away: `running`, w
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
-from dln.compiler.frontend.context.values import Record
-from dln.compiler.ir.graph import ancestors
+from dln.compiler.frontend.context.build_context import Build, Value
+from dln.compiler.frontend.context.values import Results
+from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.tensor_type import TIME
-
-if TYPE_CHECKING:
-    from dln.compiler.frontend.context.build_context import Build
-    from dln.compiler.frontend.context.values import Value
-    from dln.compiler.ir.graph import Node
-    from dln.grammar.diagnostics import Span
+from dln.grammar.diagnostics import Span
 
 MARKS = {
     "input": (True, False),  # what the one-step form is given
@@ -47,19 +43,19 @@ def marked(b: Build, node: Node, mark: str, span: Span) -> Node:
 
 def given(b: Build, value: Value, mark: str, span: Span) -> Value:
     """The same of all results of an instance."""
-    if isinstance(value, Record):
-        return Record({k: given(b, v, mark, span) for k, v in value.values.items()})
+    if isinstance(value, Results):
+        return Results({k: given(b, v, mark, span) for k, v in value.values.items()})
     return marked(b, value, mark, span)
 
 
 def is_sequence(b: Build, node: Node) -> bool:
     """Whether the value of a single step stands for a sequence."""
-    return bool(b.standing) and _found(b, node)[0]
+    return bool(b.facts.standing) and _found(b, node)[0]
 
 
 def is_end(b: Build, node: Node) -> bool:
     """Whether the value of a single step is that of the end: of a longer sequence, another one."""
-    return bool(b.standing) and _found(b, node)[1]
+    return bool(b.facts.standing) and _found(b, node)[1]
 
 
 def runs(b: Build, node: Node) -> bool:
@@ -69,7 +65,7 @@ def runs(b: Build, node: Node) -> bool:
 
 def _found(b: Build, node: Node) -> tuple[bool, bool]:
     """What a value stands for, which follows from its mark and from what it is made of."""
-    known, todo = b.standing, [node]
+    known, todo = b.facts.standing, [node]
     while todo:
         n = todo[-1]
         missing = [o for o in n.operands if o not in known]

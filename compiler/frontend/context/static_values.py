@@ -9,12 +9,11 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from dln.compiler.frontend.context import absences, broadcasting
-from dln.compiler.frontend.context.build_context import Build, Poisoned
+from dln.compiler.frontend.context.build_context import Build, Scope, Value
 from dln.compiler.frontend.context.otherwise import OTHERWISE
+from dln.compiler.frontend.context.place import Poisoned
 from dln.compiler.frontend.context.values import (
     PhaseGroup,
-    Scope,
-    Value,
     callable_value,
     describe,
     known_value,
@@ -271,7 +270,7 @@ def lookup(b: Build, name: str, span: Span, scope: Scope) -> Value:
     binding = scope.lookup(name)
     if binding is None:
         _refuse_early(b, name, span, scope)
-        unknown(b, "name", name, span, [k for k in scope.visible() if _fits(k, span, scope)])
+        unknown(b, "name", name, span, [k for k in scope.visible() if _fits(b, k, span, scope)])
     version = 0 if binding.static else b.frame.version
     if version in binding.cache:
         value = binding.cache[version]
@@ -290,7 +289,7 @@ def lookup(b: Build, name: str, span: Span, scope: Scope) -> Value:
             )
         binding.busy = True
         try:
-            value = binding.find()
+            value = binding.find(b)
             binding.cache[version] = value
         except Exception:
             binding.cache[version] = Poisoned
@@ -305,18 +304,18 @@ def lookup(b: Build, name: str, span: Span, scope: Scope) -> Value:
 def _refuse_early(b: Build, name: str, span: Span, scope: Scope) -> None:
     """A port or an equation of a block, in what the block is made of before it is applied."""
     where: Scope | None = scope
-    made = b.instances.get(scope.path)
+    made = b.owned.instances.get(scope.path)
     while where is not None and (made is None or made.scope is not where):
         where = where.parent
-        made = None if where is None else b.instances.get(where.path)
-    if made is None or name in b.missing:
+        made = None if where is None else b.owned.instances.get(where.path)
+    if made is None or name in b.built.missing:
         return
     syntax = made.definition.syntax
     given = {p.name for p in syntax.ports}
     found = {st.target.name for st in syntax.body if isinstance(st, s.Define)}
     if name in given | found:
         what = "is given" if name in given else "works out"
-        b.missing.add(name)
+        b.built.missing.add(name)
         b.fail(
             "E301",
             f"there is no {name} yet: it is what {made.name} {what} where it is applied",
@@ -326,11 +325,11 @@ def _refuse_early(b: Build, name: str, span: Span, scope: Scope) -> None:
         )
 
 
-def _fits(name: str, span: Span, scope: Scope) -> bool:
+def _fits(b: Build, name: str, span: Span, scope: Scope) -> bool:
     """Whether what a name stands for is of the kind that is meant at a place: a function where it
     is called, none where it is reckoned with."""
     binding = scope.lookup(name)
-    value = None if binding is None else known_value(binding)
+    value = None if binding is None else known_value(b, binding)
     if value is None:
         return True
     before, after = span.source.text[: span.start].rstrip(), span.source.text[span.stop :].lstrip()
@@ -347,9 +346,9 @@ def unknown(
 ) -> NoReturn:
     """Nothing is called so; the nearest name that exists is the remedy, or the few there are."""
     if not of and kind in ("name", "constant"):
-        if name in b.missing:  # said once
+        if name in b.built.missing:  # said once
             raise Poisoned
-        b.missing.add(name)
+        b.built.missing.add(name)
     known = [k for k in dict.fromkeys(known) if not k.startswith("_")]
     hint = OTHERWISE.get(name, "") if kind == "name" and not of else ""
     hint = hint or nearest(name, known) or ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dln.compiler.frontend.context import absences, lengths
 from dln.compiler.frontend.context.build_context import Build
+from dln.compiler.frontend.context.place import Extent
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.ops.loop import row_type
 from dln.compiler.ir.tensor_type import TIME, TensorType
@@ -30,7 +31,7 @@ def batch_first(b: Build, node: Node, span: Span) -> Node:
 def shifted(b: Build, node: Node, offset: int, span: Span) -> Node:
     """The sequence x[t + offset]; zeros where there is no such element."""
     length = b.sizes.resolve(node.type.shape[0]).value
-    if b.reading and length is not None and -offset >= length:  # what is read may be short
+    if b.time.reading and length is not None and -offset >= length:  # what is read may be short
         longer = b.at(span)("pad", node, axis=0, before=-offset, after=0)
         nothing = b.at(span)("slice", longer, axis=0, start=0, stop=length)
         if node.type.kind != "index":
@@ -78,7 +79,7 @@ def final(b: Build, node: Node, span: Span) -> Node:
     return element(b, node, length.value - 1, span)
 
 
-def _at_end(b: Build, node: Node, found: lengths.Extent, span: Span) -> Node:
+def _at_end(b: Build, node: Node, found: Extent, span: Span) -> Node:
     """The element at the end of each sequence; 0 of one without any."""
     make, type = b.at(span), node.type
     if type.kind != "real":
@@ -98,7 +99,7 @@ def _at_end(b: Build, node: Node, found: lengths.Extent, span: Span) -> Node:
     return make("asserted", made, domain=type.domain)
 
 
-def _class_at_end(b: Build, node: Node, found: lengths.Extent, span: Span) -> Node:
+def _class_at_end(b: Build, node: Node, found: Extent, span: Span) -> Node:
     """The class at the end of each sequence: at the place that its length names, where one stands
     in front of the first."""
     make, type = b.at(span), node.type

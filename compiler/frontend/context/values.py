@@ -7,77 +7,23 @@ worked out when it is first asked for, so equations may stand in any order.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
 
+from dln.compiler.frontend.context.build_context import (
+    Binding,
+    BlockDef,
+    Build,
+    Chain,
+    Instance,
+    Scope,
+    Value,
+)
 from dln.compiler.ir.graph import Node
-from dln.compiler.ir.sizes import Size, Var
-from dln.compiler.ir.tensor_type import Domain, Kind
+from dln.compiler.ir.sizes import Size
 from dln.grammar import syntax
 from dln.grammar.diagnostics import Span
-
-Value: TypeAlias = Any
-
-
-@dataclass(frozen=True)
-class Space:
-    """Where equations stand: in the spec's definitions, or in a phase, task or check of a name."""
-
-    kind: str = "spec"
-    path: str = ""
-
-
-SPEC = Space()
-
-
-@dataclass(eq=False)
-class Binding:
-    """A name's meaning: a value, or a rule that finds it for the current frame.
-
-    A `constant` may stand for a size in a port; any other name there is a dimension variable.
-    """
-
-    span: Span | None
-    find: Callable[[], Value]
-    static: bool = False
-    constant: bool = False
-    cache: dict[int, Value] = field(default_factory=dict)
-    busy: bool = False
-
-
-@dataclass(eq=False)
-class Scope:
-    """Names bound here, then those of the parent. `path` prefixes the parameters made here;
-    `owner` is the instance whose equations these are, `space` where they stand."""
-
-    parent: Scope | None
-    path: str = ""
-    names: dict[str, Binding] = field(default_factory=dict)
-    owner: Instance | None = None
-    space: Space = SPEC
-
-    def lookup(self, name: str) -> Binding | None:
-        scope: Scope | None = self
-        while scope is not None:
-            if name in scope.names:
-                return scope.names[name]
-            scope = scope.parent
-        return None
-
-    def visible(self) -> Iterator[str]:
-        scope: Scope | None = self
-        while scope is not None:
-            yield from scope.names
-            scope = scope.parent
-
-    def value(self, name: str, value: Value, span: Span | None = None) -> None:
-        """Bind a name to a value that is known already."""
-        number = isinstance(value, int | Size)
-        self.names[name] = Binding(span, lambda: value, static=True, constant=number)
-
-    def child(self, path: str | None = None, space: Space | None = None) -> Scope:
-        return Scope(self, self.path if path is None else path, space=space or self.space)
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,12 +47,6 @@ class Builtin:
 
 
 @dataclass(frozen=True, eq=False)
-class BlockDef:
-    syntax: syntax.Block
-    scope: Scope
-
-
-@dataclass(frozen=True, eq=False)
 class OptimiserDef:
     syntax: syntax.Optimiser
     scope: Scope
@@ -121,87 +61,8 @@ class OptimiserUse:
     span: Span
 
 
-@dataclass(eq=False)
-class Instance:
-    """A block with its options: the owner of its parameters.
-
-    `scope` holds options, sizes, parameters and lets; `sizes` its dimension variables. `bodies`
-    are its applications by frame, so `net.h` means the tensor of this phase; `latest` says with
-    what they were made. `steps` is the length of the sequences that it was last applied to,
-    `uneven` whether any were of unequal lengths; `groups` are the units of an energy. `uses` are
-    what the ports were given, kind and domain, for each way in which they were. It was made in the
-    equations or options of `owner`, if any, where `place` stands.
-    """
-
-    definition: BlockDef
-    path: str
-    scope: Scope
-    span: Span
-    place: str = ""
-    owner: Instance | None = None
-    sizes: dict[str, Var] = field(default_factory=dict)
-    bodies: dict[Frame, Scope] = field(default_factory=dict)
-    latest: dict[Frame, Application] = field(default_factory=dict)
-    memo: dict[tuple[Any, ...], Value] = field(default_factory=dict)
-    ports: list[tuple[tuple[str, ...], tuple[Size, ...], Domain | None]] = field(
-        default_factory=list
-    )
-    last: Scope | None = None
-    steps: Size = field(default_factory=lambda: Size.of(1))
-    uneven: bool = False
-    groups: list[Any] = field(default_factory=list)
-    uses: dict[tuple[tuple[Kind, Domain | None], ...], None] = field(default_factory=dict)
-
-    @property
-    def name(self) -> str:
-        return self.definition.syntax.name
-
-    def within(self, other: Instance) -> bool:
-        """Whether this is another instance, or one that was made in it."""
-        made: Instance | None = self
-        while made is not None and made is not other:
-            made = made.owner
-        return made is not None
-
-    @property
-    def timed(self) -> bool:
-        """Whether it has been applied to sequences."""
-        return any("time" in running for running, _, _ in self.ports)
-
-
 @dataclass(frozen=True, eq=False)
-class Application:
-    """An instance applied to ports, with the parameters that steps had moved by then."""
-
-    ports: tuple[Node, ...]
-    version: int
-    params: Mapping[str, Node]
-
-
-@dataclass(frozen=True, eq=False)
-class Chain:
-    """`chain([f, g])`: g after f.
-
-    What its functions make when it is applied belongs to it: it is named by where the chain was
-    made, and the same wherever it is applied. `applied` are its inputs and outputs so far.
-    """
-
-    parts: tuple[Value, ...]
-    path: str
-    owner: Instance | None
-    space: Space
-    span: Span
-    applied: list[tuple[tuple[Value, ...], Value]] = field(default_factory=list)
-
-    def is_as(self, other: Chain) -> bool:
-        """Whether the same place made both, of the same parts."""
-        mine, others = ((c.path, c.space, c.span, len(c.parts)) for c in (self, other))
-        pairs = zip(self.parts, other.parts, strict=False)
-        return mine == others and self.owner is other.owner and all(p is q for p, q in pairs)
-
-
-@dataclass(frozen=True, eq=False)
-class Record:
+class Results:
     """Several named results."""
 
     values: Mapping[str, Value]
@@ -222,11 +83,21 @@ class IndexVar:
     reduced: bool = False
 
 
+class ScanStep(Protocol):
+    """A step of a scan that is being worked out. `index` is what the spec calls it."""
+
+    @property
+    def index(self) -> str: ...
+
+    def element(self, b: Build, value: Node | Recurrence, index: StepIndex, span: Span) -> Node:
+        """`x[t]`, `h[t-1]`: of a sequence from outside, or of one that the scan defines."""
+
+
 @dataclass(frozen=True, eq=False)
 class StepIndex:
-    """`t`, `t-1` in a scan: a step, counted from the one at hand. `attempt` works the scan out."""
+    """`t`, `t-1` in a scan: a step, counted from the one at hand."""
 
-    attempt: Any
+    scan: ScanStep
     offset: int
 
 
@@ -234,7 +105,7 @@ class StepIndex:
 class Recurrence:
     """A sequence inside the scan that defines it: `h`, of which `h[t]` and `h[t-1]` exist."""
 
-    attempt: Any
+    scan: ScanStep
     name: str
 
 
@@ -329,40 +200,14 @@ class Module:
     scope: Scope
 
 
-@dataclass(eq=False)
-class Frame:
-    """Where expressions are being worked out: a phase, a watch, a check, an initial value.
-
-    `version` changes whenever a parameter gets a new value, so nothing stale is remembered.
-    `carry` takes what scans leave from one window of a stream to the next, `kept` holds the states
-    of the phase;
-    `memory` holds what one-step forms have left; what of it is not there yet is `asked` for, where
-    Python keeps it: its first value and the input that will hold it.
-    `masks` are the places that drew one, by the path of their equation, each with the step or round
-    and its calls.
-    """
-
-    kind: str
-    version: int
-    training: bool = False
-    batched: bool = False
-    params: dict[str, Node] = field(default_factory=dict)
-    site: str = ""
-    carry: Any = None
-    kept: Any = None
-    memory: dict[Any, Node] = field(default_factory=dict)
-    asked: dict[Any, tuple[Node, Node]] | None = None
-    masks: dict[str, list[tuple[Any, ...]]] = field(default_factory=dict)
-
-
-def known_value(binding: Binding) -> Value | None:
+def known_value(b: Build, binding: Binding) -> Value | None:
     """What a name is bound to, if that is known without working anything out."""
     if binding.cache:
         return next(iter(binding.cache.values()))
     if not binding.static or binding.busy:
         return None
     try:
-        return binding.find()
+        return binding.find(b)
     except Exception:  # a definition that is wrong itself: its problem is told at its place
         return None
 
@@ -427,7 +272,7 @@ def describe(value: Value) -> str:
             return f"{value.phase}.{value.verb}, which takes an expression in brackets"
         case Module():
             return f"the file used as {value.name}"
-        case Record():
+        case Results():
             return "several results: " + ", ".join(value.values)
         case IndexVar():
             return f"the index {value.name}"

@@ -10,9 +10,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from dln.compiler.frontend.context import broadcasting, lengths
-from dln.compiler.frontend.context.build_context import Build
+from dln.compiler.frontend.context.build_context import Build, Scope
 from dln.compiler.frontend.context.static_values import domain_of
-from dln.compiler.frontend.context.values import Scope
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.structure import is_const, is_input
 from dln.compiler.ir.tensor_type import Domain

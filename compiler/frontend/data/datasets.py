@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from itertools import chain, count
 from pathlib import Path
 from typing import Any, NoReturn
 
 from dln.compiler.frontend.context import broadcasting, time_axis
-from dln.compiler.frontend.context.build_context import Build, poison
+from dln.compiler.frontend.context.build_context import Binding, Build, Scope
+from dln.compiler.frontend.context.place import poison
 from dln.compiler.frontend.context.static_values import static, unknown, whole, word
-from dln.compiler.frontend.context.values import Binding, DataValue, Record, Scope, describe
+from dln.compiler.frontend.context.values import DataValue, Results, describe
 from dln.compiler.frontend.data import origins
 from dln.compiler.frontend.data.fields import field_of, lengths, said_length, with_ends
 from dln.compiler.frontend.scan.equations import once
@@ -30,8 +32,8 @@ SETTINGS = {"text": {"window": 50}}
 
 def declare(b: Build, st: s.Data, scope: Scope) -> None:
     """Bind a data set's name; it is looked into when it is first asked for."""
-    once(b, scope, st.name, st.span, partial(_build, b, st, scope), static=True)
-    b.data_sets[scope.names[st.name]] = st
+    once(b, scope, st.name, st.span, partial(_build, st=st, scope=scope), static=True)
+    b.data.declared[scope.names[st.name]] = st
 
 
 def _build(b: Build, st: s.Data, scope: Scope) -> DataValue:
@@ -39,13 +41,13 @@ def _build(b: Build, st: s.Data, scope: Scope) -> DataValue:
     options |= _settings(b, st, reader, scope, options)
     base = str(Path(st.span.source.path).resolve().parent)
     key = _key(b, scope.names[st.name])
-    override = b.data_paths.get(key)
+    override = b.outside.data_paths.get(key)
     if override is not None:
-        b.used_overrides.add(f"data:{key}")
+        b.built.used.add(f"data:{key}")
     said = (key, reader, args, options, base, override)
     data = DataSet(*said, {}, {}, {}, 0, st.reader.span)
     try:
-        schema = b.probe(data)
+        schema = b.outside.probe(data)
     except Fault as fault:
         raise fault.at(st.reader.span) from None
     statements = (*_like(b, st, scope), *st.body)
@@ -53,23 +55,24 @@ def _build(b: Build, st: s.Data, scope: Scope) -> DataValue:
     length = said_length(raw)
     given = raw if length is None else with_ends(b, raw, length, statements)
     inner, claims = scope.child(key), list[FieldOf]()
-    inner.value("raw", raw[""] if "" in raw else Record(given), st.reader.span)
+    inner.value("raw", raw[""] if "" in raw else Results(given), st.reader.span)
     if schema.classes is not None:
         inner.value("V", schema.classes, st.reader.span)
     fields: dict[str, FieldOf] = {}
     for line in statements:
         if isinstance(line, s.Field):
             name = line.port.name
-            with b.collecting(), b.within(claims=claims):
-                fields[name] = field_of(b, line, inner, fields.values(), length)
+            with b.collecting():
+                claiming = replace(b, claims=claims)
+                fields[name] = field_of(claiming, line, inner, fields.values(), length)
             if name not in fields:
-                b.broken_fields.setdefault(key, []).append(name)
+                b.data.broken.setdefault(key, []).append(name)
     if schema.odd:
         _only_numbers(b, schema, raw[""], fields)
     named = lengths(b, raw, fields, st.reader.span)
     parts = _parts(b, statements, inner, schema.count)
     needed = set(ancestors(f.value for f in fields.values()))
-    b.data[key] = DataSet(
+    b.data.sets[key] = DataSet(
         *said,
         raw,
         fields,
@@ -86,7 +89,7 @@ def _build(b: Build, st: s.Data, scope: Scope) -> DataValue:
 def _key(b: Build, binding: Binding) -> str:
     """What a data set is called in the plan: its name, numbered where another file or another
     round of a `for` has one of that name. Those of the spec itself come first."""
-    sets = sorted(b.data_sets.items(), key=lambda known: known[1].span.source is not b.source)
+    sets = sorted(b.data.declared.items(), key=lambda known: known[1].span.source is not b.source)
     taken: dict[str, Binding] = {}
     for known, st in sets:
         names = chain([st.name], (f"{st.name}_{i}" for i in count(2)))
@@ -136,7 +139,7 @@ def _like(b: Build, st: s.Data, scope: Scope) -> tuple[Any, ...]:
     if st.like is None:
         return ()
     binding = scope.lookup(st.like)
-    model = None if binding is None else b.data_sets.get(binding)
+    model = None if binding is None else b.data.declared.get(binding)
     if model is None:
         known = [n for n in scope.visible() if _is_data(b, scope.lookup(n))]
         unknown(b, "data set", st.like, word(st.span, st.like, r"\blike\s+"), known)
@@ -266,7 +269,7 @@ def on_part(b: Build, expr: s.Expr, scope: Scope) -> tuple[DataSet, str]:
     if isinstance(expr, s.Attr):
         whole = b.evaluate(expr.body, scope)
         if isinstance(whole, DataValue) and whole.part is None:
-            parts = b.data[whole.name].parts
+            parts = b.data.sets[whole.name].parts
             if expr.name not in parts:
                 unknown(b, "part", expr.name, expr.name_span, list(parts), whole.name)
     value = b.evaluate(expr, scope)
@@ -279,11 +282,11 @@ def on_part(b: Build, expr: s.Expr, scope: Scope) -> tuple[DataSet, str]:
             f"is {describe(value)}",
             remedy=", ".join(known[:3]),
         )
-    return b.data[value.name], value.part or "all"
+    return b.data.sets[value.name], value.part or "all"
 
 
 def _is_data(b: Build, binding: Binding | None) -> bool:
-    return binding is not None and binding in b.data_sets
+    return binding is not None and binding in b.data.declared
 
 
 def bind_fields(b: Build, data: DataSet, scope: Scope) -> None:
@@ -292,5 +295,5 @@ def bind_fields(b: Build, data: DataSet, scope: Scope) -> None:
         node = field.node
         runs = TIME in node.type.running
         scope.value(name, time_axis.time_first(b, node, field.span) if runs else node, field.span)
-    for name in b.broken_fields.get(data.name, ()):
+    for name in b.data.broken.get(data.name, ()):
         scope.names[name] = Binding(data.span, poison, static=True)

@@ -8,15 +8,16 @@ then are a field of the set, whether it is written or not.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from math import prod
 from typing import Any
 
 from dln.compiler.frontend.context import broadcasting
-from dln.compiler.frontend.context.build_context import Build, Drawing
+from dln.compiler.frontend.context.build_context import Build, Scope
+from dln.compiler.frontend.context.frame import Drawing, Frame
 from dln.compiler.frontend.context.lengths import of_data, resized
 from dln.compiler.frontend.context.ports import dims_text, fit, port_sizes
-from dln.compiler.frontend.context.static_values import domain_of
-from dln.compiler.frontend.context.values import Scope
+from dln.compiler.frontend.context.static_values import domain_of, tensor
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.sizes import BATCH_SIZE, Size
 from dln.compiler.ir.tensor_type import Domain, TensorType
@@ -44,27 +45,25 @@ def field_of(
     running, wanted = port_sizes(b, port, scope, {})
     if running not in ((), ("time",)):
         _not_over_batch(b, port)
-    frame = b.new_frame("data", batched=True, site=f"{scope.path}.{port.name}")
+    frame = Frame(next(b.counter), f"{scope.path}.{port.name}", batched=True)
     drawing = Drawing(frame.site, None) if st.drawn else None
-    with b.within(frame=frame, drawing=drawing):
-        value = broadcasting.as_tensor(b, b.evaluate(st.value, scope), st.value.span)
-        value = _each_example(b, value, st.value.span)
-        if running:
-            value = _over_time(b, value, st)
-            _one_length(b, value, st, others)
-        else:
-            _time_forgotten(b, value, wanted, st)
-        if port.domain is not None and port.domain.name == "class" and not wanted:
-            _one_class(b, value, st)
-        if port.dims is None and len(value.type.example) == 1 and len(wanted) == 0:
-            fit(
-                b, value, (), wanted, st.value.span, f"the field is declared {port.name}", port.span
-            )
-        value = _laid_out(b, value, wanted, st)
-        who = f"the field is declared {port.name}{dims_text(port)}"
-        fit(b, value, (), wanted, st.value.span, who, port.span)
-        domain = domain_of(b, port.domain, scope)
-        value, checked = _in_domain(b, value, domain, st)
+    b = replace(b, frame=frame, drawing=drawing)
+    value = tensor(b, st.value, scope)
+    value = _each_example(b, value, st.value.span)
+    if running:
+        value = _over_time(b, value, st)
+        _one_length(b, value, st, others)
+    else:
+        _time_forgotten(b, value, wanted, st)
+    if port.domain is not None and port.domain.name == "class" and not wanted:
+        _one_class(b, value, st)
+    if port.dims is None and len(value.type.example) == 1 and len(wanted) == 0:
+        fit(b, value, (), wanted, st.value.span, f"the field is declared {port.name}", port.span)
+    value = _laid_out(b, value, wanted, st)
+    who = f"the field is declared {port.name}{dims_text(port)}"
+    fit(b, value, (), wanted, st.value.span, who, port.span)
+    domain = domain_of(b, port.domain, scope)
+    value, checked = _in_domain(b, value, domain, st)
     node = _seen(b, port.name, value, port.span, length if running else None)
     if port.name not in scope.names:  # `raw` stays what the reader gives
         scope.value(port.name, value, port.span)

@@ -7,9 +7,10 @@ without a part), which a runtime fills once.
 
 from __future__ import annotations
 
-from dln.compiler.frontend.context.build_context import Build, Poisoned
+from dln.compiler.frontend.context.build_context import Build, Value
+from dln.compiler.frontend.context.place import Poisoned
 from dln.compiler.frontend.context.static_values import unknown
-from dln.compiler.frontend.context.values import DataValue, Value
+from dln.compiler.frontend.context.values import DataValue
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.sizes import Size
 from dln.compiler.ir.tensor_type import TensorType
@@ -19,12 +20,12 @@ from dln.grammar.diagnostics import Note, Span
 
 def of_data(b: Build, value: DataValue, name: str, span: Span) -> Value:
     """A part of a data set, or a field of it or of a part."""
-    data = b.data[value.name]
+    data = b.data.sets[value.name]
     if value.part is None and name in data.parts:
         return DataValue(data.name, name)
     if name in data.fields:
         return _whole(b, data, value.part or "all", data.fields[name], span)
-    if name in b.broken_fields.get(data.name, ()):
+    if name in b.data.broken.get(data.name, ()):
         raise Poisoned
     if value.part is None:
         unknown(b, "part or field", name, span, [*data.parts, *data.fields], data.name)
@@ -35,7 +36,7 @@ def _whole(b: Build, data: DataSet, part: str, field: FieldOf, span: Span) -> No
     """The field of all examples of a part; of as many as are read, where they are limited."""
     _stands_still(b, data, field, span)
     count = data.parts[part][1]
-    rows = Size(count if b.limit is None else min(count, b.limit))
+    rows = Size(count if b.outside.limit is None else min(count, b.outside.limit))
     old = field.node.type
     type = TensorType((rows, *old.shape[1:]), (), old.kind, old.domain)
     node = b.at(span)("whole", name=f"{data.name}.{part}.{field.name}", type=type)

@@ -19,13 +19,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from dln.compiler.autodiff.reverse_mode import cotangents
 from dln.compiler.frontend.context import broadcasting
-from dln.compiler.frontend.context.build_context import Build
-from dln.compiler.frontend.context.values import IndexVar, Instance, Scope, Value
-from dln.compiler.frontend.energy.groups import Group, groups_of, machine_of
+from dln.compiler.frontend.context.build_context import Build, Instance, Scope, UnitGroup, Value
+from dln.compiler.frontend.context.values import IndexVar
+from dln.compiler.frontend.energy.groups import machine_of
 from dln.compiler.frontend.energy.separability import Open, curvature, joins_none
 from dln.compiler.frontend.energy.unit_values import (
     Units,
@@ -36,7 +37,7 @@ from dln.compiler.frontend.energy.unit_values import (
     units_of,
 )
 from dln.compiler.frontend.scan import preconditions
-from dln.compiler.frontend.scan.equations import bind_statements, substituted
+from dln.compiler.frontend.scan.equations import substituted
 from dln.compiler.frontend.tensors.axes import axes_stop
 from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.structure import is_input, number
@@ -52,13 +53,14 @@ def call(
     """`R.up(v)`, `R.down(h)`, `R.free(v)`, `R.energy(v, h)`."""
     visible, hidden = sides(made)
     takes = {"up": visible, "free": visible, "down": hidden}.get(verb, [*visible, *hidden])
-    with b.call(span, f"{made.name}.{verb}"), b.within(mapped=_maps_time(b, given)):
-        units = units_of(b, made, takes, given, span, f"{made.path}.{verb}")
+    mapped = replace(b, time=replace(b.time, mapped=_maps_time(b, given)))
+    with mapped.call(span, f"{made.name}.{verb}") as inner:
+        units = units_of(inner, made, takes, given, span, f"{made.path}.{verb}")
         if verb == "energy":
-            return energy(b, made, units, span)
+            return energy(inner, made, units, span)
         if verb == "free":
-            return free(b, made, units, span)
-        return one_or_all(means(b, made, hidden if verb == "up" else visible, units, span))
+            return free(inner, made, units, span)
+        return one_or_all(means(inner, made, hidden if verb == "up" else visible, units, span))
 
 
 def _maps_time(b: Build, given: Sequence[tuple[Value, Span]]) -> bool:
@@ -81,9 +83,9 @@ def _energy(b: Build, made: Instance, units: Units) -> Node:
     body, st = made.scope.child(), machine_of(made.definition.syntax)
     assert st is not None
     body.owner = made
-    for group in groups_of(made):
+    for group in made.groups:
         body.value(group.name, units[group.name], group.span)
-    bind_statements(b, made.definition.syntax.body, body)
+    b.bind(made.definition.syntax.body, body)
     if b.frame not in made.bodies or not any(map(unknown, units.values())):
         made.bodies[b.frame] = made.last = body
     value = b.evaluate(st.value, body)
@@ -101,7 +103,7 @@ def _holds_all(b: Build, made: Instance, units: Units, body: Scope, node: Node, 
     """Every group takes part in the energy; one that does not is a slip of the pen. Of an index
     over a class, whose axis other units have too, it is asked whether anything has named it."""
     inside = set(ancestors([node]))
-    for group in groups_of(made):
+    for group in made.groups:
         value = units[group.name]
         named = isinstance(value, IndexVar) and body.names[group.name].cache
         if named or value in inside:
@@ -125,7 +127,9 @@ def needs_unknown(value: Value) -> bool:
 # ---- unknown units -----------------------------------------------------------------------------
 
 
-def opened(b: Build, made: Instance, unknown: Sequence[Group], units: Units, span: Span) -> Open:
+def opened(
+    b: Build, made: Instance, unknown: Sequence[UnitGroup], units: Units, span: Span
+) -> Open:
     """The energy over unknown groups, differentiated by each. They must not join one another."""
     lead = lead_of(b, units, span)
     symbols = {g.name: _symbol(b, g, lead) for g in unknown}
@@ -140,7 +144,7 @@ def opened(b: Build, made: Instance, unknown: Sequence[Group], units: Units, spa
     return Open(node, symbols, pulls)
 
 
-def _symbol(b: Build, group: Group, lead: TensorType) -> Node:
+def _symbol(b: Build, group: UnitGroup, lead: TensorType) -> Node:
     """A source that stands for unknown units; none is left when the derivation is done."""
     name = f"{group.name}?{next(b.counter)}"
     kind: Any = "real" if group.classes is None else "index"
@@ -172,7 +176,7 @@ def at_zero(b: Build, node: Node, symbols: Mapping[str, Node]) -> Node:
 
 
 def means(
-    b: Build, made: Instance, wanted: Sequence[Group], units: Units, span: Span
+    b: Build, made: Instance, wanted: Sequence[UnitGroup], units: Units, span: Span
 ) -> dict[str, Node]:
     """The conditional mean of each group of one side, given the other: probabilities of binary
     units and of the values of a class, the mean of real units."""
@@ -181,7 +185,7 @@ def means(
 
 
 def conditionals(
-    b: Build, made: Instance, wanted: Sequence[Group], units: Units, span: Span
+    b: Build, made: Instance, wanted: Sequence[UnitGroup], units: Units, span: Span
 ) -> dict[str, tuple[Node, Node | None]]:
     """The conditional means, for real units with the standard deviation."""
     found, out = opened(b, made, wanted, units, span), dict[str, tuple[Node, Node | None]]()
@@ -197,7 +201,7 @@ def conditionals(
     return out
 
 
-def gauss(b: Build, group: Group, found: Open, span: Span) -> tuple[Node, Node]:
+def gauss(b: Build, group: UnitGroup, found: Open, span: Span) -> tuple[Node, Node]:
     """The pull on real units where they are 0, and the curvature of the energy."""
     pull = found.pulls[group.name]
     bend = curvature(b, pull, found.symbols[group.name], span)
@@ -211,7 +215,12 @@ def gauss(b: Build, group: Group, found: Open, span: Span) -> tuple[Node, Node]:
 
 
 def _class_mean(
-    b: Build, made: Instance, group: Group, wanted: Sequence[Group], units: Units, span: Span
+    b: Build,
+    made: Instance,
+    group: UnitGroup,
+    wanted: Sequence[UnitGroup],
+    units: Units,
+    span: Span,
 ) -> Node:
     """softmax(-E) over the values of a class; other groups of its side do not matter."""
     index = choice(b, group)
@@ -240,7 +249,9 @@ def free(b: Build, made: Instance, units: Units, span: Span) -> Node:
     return summed_out(b, made, sides(made)[1], units, span)
 
 
-def summed_out(b: Build, made: Instance, out: Sequence[Group], units: Units, span: Span) -> Node:
+def summed_out(
+    b: Build, made: Instance, out: Sequence[UnitGroup], units: Units, span: Span
+) -> Node:
     """-log(sum of exp(-E)) over some groups, in closed form for binary and real units given the
     values of classes, and over those one by one."""
     choices = {g.name: choice(b, g) for g in out if g.classes is not None}
@@ -254,7 +265,7 @@ def summed_out(b: Build, made: Instance, out: Sequence[Group], units: Units, spa
     return b.mark(total, span, f"{made.path}.free")
 
 
-def _log_sum(b: Build, group: Group, found: Open, span: Span) -> Node:
+def _log_sum(b: Build, group: UnitGroup, found: Open, span: Span) -> Node:
     """What summing a group out adds to the energy where it is off."""
     lead, make = len(found.symbols[group.name].type.running), b.at(span)
     if group.domain.name == "binary":

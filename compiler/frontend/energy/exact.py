@@ -11,10 +11,9 @@ from math import prod
 from typing import NoReturn
 
 from dln.compiler.frontend.context import broadcasting
-from dln.compiler.frontend.context.build_context import Build
-from dln.compiler.frontend.context.values import IndexVar, Instance, Scope
+from dln.compiler.frontend.context.build_context import Build, Instance, Scope, UnitGroup
+from dln.compiler.frontend.context.values import IndexVar
 from dln.compiler.frontend.energy import derivation, gibbs
-from dln.compiler.frontend.energy.groups import Group
 from dln.compiler.frontend.energy.unit_values import Units, choice, sides, units_of
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.sizes import Size
@@ -43,11 +42,11 @@ def log_likelihood(b: Build, expr: s.Call, scope: Scope) -> Node:
     given = [(b.evaluate(a, scope), a.span) for a in plain[1:]]
     units = units_of(b, made, visible, given, expr.span, "log_likelihood")
     few = (states(b, hidden) or MOST + 1) <= MOST
-    with b.call(expr.span, "log_likelihood"):
+    with b.call(expr.span, "log_likelihood") as inner:
         closed = derivation.free if not few else _enumerated
-        up = closed(b, made, units, expr.span)
-        down = partition(b, made, expr.span)
-        return b.at(expr.span).neg(b.make.add(*broadcasting.align(b, [up, down], expr.span)))
+        up = closed(inner, made, units, expr.span)
+        down = partition(inner, made, expr.span)
+        return inner.at(expr.span).neg(b.make.add(*broadcasting.align(b, [up, down], expr.span)))
 
 
 def _enumerated(b: Build, made: Instance, units: Units, span: Span) -> Node:
@@ -69,11 +68,13 @@ def partition(b: Build, made: Instance, span: Span) -> Node:
     _too_large(b, made, [side for side in (visible, hidden) if not _any_real(side)], span)
 
 
-def _any_real(groups: Sequence[Group]) -> bool:
+def _any_real(groups: Sequence[UnitGroup]) -> bool:
     return any(g.domain.name == "real" for g in groups)
 
 
-def _too_large(b: Build, made: Instance, sides: Sequence[Sequence[Group]], span: Span) -> NoReturn:
+def _too_large(
+    b: Build, made: Instance, sides: Sequence[Sequence[UnitGroup]], span: Span
+) -> NoReturn:
     """Refuse to add up over the states of a machine; `sides` are those without real units."""
     if not sides:
         b.fail("E418", f"{made.path} has real units on both sides, and no states to add up over",
@@ -89,7 +90,7 @@ def _too_large(b: Build, made: Instance, sides: Sequence[Sequence[Group]], span:
            facts=("up to 20 units are added up over, on one side or in all",))  # fmt: skip
 
 
-def states(b: Build, groups: Sequence[Group]) -> int | None:
+def states(b: Build, groups: Sequence[UnitGroup]) -> int | None:
     """How many states some groups have; None where a size is open, or a unit real."""
     counts = []
     for g in groups:
@@ -101,7 +102,9 @@ def states(b: Build, groups: Sequence[Group]) -> int | None:
     return prod(counts)
 
 
-def added_up(b: Build, made: Instance, groups: Sequence[Group], given: Units, span: Span) -> Node:
+def added_up(
+    b: Build, made: Instance, groups: Sequence[UnitGroup], given: Units, span: Span
+) -> Node:
     """-log(sum of exp(-E)) over all states of some groups, with no use of a closed form."""
     units = {g.name: every(b, g, span) for g in groups}
     return _over(b, derivation.energy(b, made, {**given, **units}, span), units, span)
@@ -116,7 +119,7 @@ def _over(b: Build, node: Node, units: Units, span: Span) -> Node:
     return node
 
 
-def every(b: Build, group: Group, span: Span) -> Node | IndexVar:
+def every(b: Build, group: UnitGroup, span: Span) -> Node | IndexVar:
     """All states of a group, over an axis of their own."""
     if group.classes is not None:
         return choice(b, group)

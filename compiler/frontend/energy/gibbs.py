@@ -10,15 +10,15 @@ inside of another loop, and over sequences, the steps are written out.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 from dln.compiler.frontend.context import broadcasting, time_axis
-from dln.compiler.frontend.context.build_context import Build, Drawing
+from dln.compiler.frontend.context.build_context import Build, Instance, Scope, UnitGroup, Value
+from dln.compiler.frontend.context.frame import Drawing, OpenLoop
 from dln.compiler.frontend.context.static_values import whole, whole_size
-from dln.compiler.frontend.context.values import Instance, Record, Scope, Value, describe, shown
+from dln.compiler.frontend.context.values import Results, describe, shown
 from dln.compiler.frontend.energy import derivation
-from dln.compiler.frontend.energy.groups import Group
 from dln.compiler.frontend.energy.unit_values import Units, lead_of, sides, units_of
 from dln.compiler.frontend.scan.body_builder import BodyMaker
 from dln.compiler.frontend.tensors import distributions
@@ -107,7 +107,7 @@ def machine(b: Build, expr: s.Expr | None, scope: Scope, call: s.Call, name: str
 
 
 def _usage(
-    b: Build, name: str, made: Instance, visible: Sequence[Group], given: int, expr: s.Call
+    b: Build, name: str, made: Instance, visible: Sequence[UnitGroup], given: int, expr: s.Call
 ) -> NoReturn:
     takes = ", ".join([made.path, *(g.name for g in visible), "k"])
     missing = [g.name for g in visible[given:]] or ["the number of steps"]
@@ -116,7 +116,7 @@ def _usage(
            expr.span, label, remedy=f"{name}({takes})")  # fmt: skip
 
 
-def _clamped(b: Build, expr: s.Expr, scope: Scope, visible: Sequence[Group]) -> list[str]:
+def _clamped(b: Build, expr: s.Expr, scope: Scope, visible: Sequence[UnitGroup]) -> list[str]:
     found = b.evaluate(expr, scope)
     names = found if isinstance(found, list) else [found]
     known = [g.name for g in visible]
@@ -140,19 +140,19 @@ def run(b: Build, asked: Asked) -> Units:
     site = distributions.place_site(b, asked.span, "gibbs")
     drawings = {g.name: Drawing(f"{site}.{g.name}", None) for g in (*moving, *hidden)}
 
-    def step(units: Units) -> Units:
+    def step(b: Build, units: Units) -> Units:
         over = drawn(b, asked.machine, hidden, _of(visible, units), drawings, asked.span)
         still = {k: v for k, v in units.items() if k in asked.clamped}
         new = drawn(b, asked.machine, moving, {**over, **still}, drawings, asked.span)
         return {**units, **new}
 
-    with b.call(asked.span, "gibbs"):
-        if asked.steps == 1 or b.loop is not None or _runs_over_time(b, asked.start):
+    with b.call(asked.span, "gibbs") as inner:
+        if asked.steps == 1 or b.time.loop is not None or _runs_over_time(b, asked.start):
             units = asked.start
             for _ in range(asked.steps):
-                units = step(units)
+                units = step(inner, units)
         else:
-            units = _looped(b, asked, moving, step)
+            units = _looped(inner, asked, moving, step)
     make = b.at(asked.span)
     return {k: make("stop", v) if _real(v) else v for k, v in units.items()}
 
@@ -167,12 +167,12 @@ def _real(value: Value) -> bool:
     return isinstance(value, Node) and value.type.kind == "real"
 
 
-def _of(groups: Sequence[Group], units: Mapping[str, Value]) -> Units:
+def _of(groups: Sequence[UnitGroup], units: Mapping[str, Value]) -> Units:
     return {g.name: units[g.name] for g in groups}
 
 
 def _looped(
-    b: Build, asked: Asked, moving: Sequence[Group], step: Callable[[Units], Units]
+    b: Build, asked: Asked, moving: Sequence[UnitGroup], step: Callable[[Build, Units], Units]
 ) -> Units:
     """The steps as one loop, which carries the groups that move."""
     start = {g.name: _begun(b, g, asked) for g in moving}
@@ -181,28 +181,21 @@ def _looped(
         k: b.mark(slot(b.graph, n.type, next(b.counter), "carried"), asked.span, f"{k} before")
         for k, n in start.items()
     }
-    with b.within(loop=Chain(number)):
-        after = step({**asked.start, **slots})
+    loop = OpenLoop(number, "the chain", asked.span)
+    after = step(replace(b, time=replace(b.time, loop=loop)), {**asked.start, **slots})
     maker = BodyMaker(b, number, tuple(slots.values()))
     nexts = tuple(maker.inner(_fitted(b, after[k], slots[k], asked.span)) for k in slots)
     body = maker.body(nexts, Size(asked.steps))
     make = b.at(asked.span)
-    loop = make("scan", *maker.rows.values(), *maker.fixed.values(), *start.values(), body=body)
-    ends = (time_axis.final(b, item(make, loop, n), asked.span) for n in nexts)
+    scan = make("scan", *maker.rows.values(), *maker.fixed.values(), *start.values(), body=body)
+    ends = (time_axis.final(b, item(make, scan, n), asked.span) for n in nexts)
     done = {
         g.name: make("asserted", end, domain=g.domain) for g, end in zip(moving, ends, strict=True)
     }
     return {**asked.start, **done}
 
 
-@dataclass(frozen=True, eq=False)
-class Chain:
-    """The loop that draws belong to, by its number."""
-
-    number: int
-
-
-def _begun(b: Build, group: Group, asked: Asked) -> Node:
+def _begun(b: Build, group: UnitGroup, asked: Asked) -> Node:
     """The start of a group, over all axes that a chain runs over."""
     lead = lead_of(b, asked.start, asked.span)
     running, sizes = lead.running, dict(zip(lead.running, lead.shape, strict=True))
@@ -228,7 +221,7 @@ def _fitted(b: Build, node: Node, held: Node, span: Span) -> Node:
 def drawn(
     b: Build,
     made: Instance,
-    groups: Sequence[Group],
+    groups: Sequence[UnitGroup],
     given: Units,
     drawings: Mapping[str, Drawing],
     span: Span,
@@ -239,20 +232,20 @@ def drawn(
     out: Units = {}
     for group in groups:
         mean, width = found[group.name]
-        with b.within(drawing=drawings[group.name], given=()):
-            if group.classes is not None:
-                plain = distributions.categorical(b, span, mean)
-                out[group.name] = b.make("asserted", plain, domain=group.domain)
-            elif width is None:
-                out[group.name] = distributions.bernoulli(b, span, mean)
-            else:
-                out[group.name] = distributions.normal(b, span, mean, width)
+        inner = replace(b, drawing=drawings[group.name], given=())
+        if group.classes is not None:
+            plain = distributions.categorical(inner, span, mean)
+            out[group.name] = b.make("asserted", plain, domain=group.domain)
+        elif width is None:
+            out[group.name] = distributions.bernoulli(inner, span, mean)
+        else:
+            out[group.name] = distributions.normal(inner, span, mean, width)
     return out
 
 
 def _result(b: Build, units: Units, asked: Asked) -> Value:
     """The visible groups: the only one, or all by name."""
-    return next(iter(units.values())) if len(units) == 1 else Record(units)
+    return next(iter(units.values())) if len(units) == 1 else Results(units)
 
 
 # ---- noise -------------------------------------------------------------------------------------
@@ -268,6 +261,6 @@ def noise(b: Build, span: Span, n: Value, *sizes: Value) -> Node:
     like: Any = TensorType((rows, *each), (axis,), "real", PROB)
     half = b.make("broadcast", b.at(span).const(0.5), axes=(), shape=like.shape, running=(axis,))
     half = b.make("asserted", half, domain=PROB)
-    with b.within(drawing=Drawing(distributions.place_site(b, span, "noise"), None)):
-        bits = distributions.bernoulli(b, span, half)
+    drawing = Drawing(distributions.place_site(b, span, "noise"), None)
+    bits = distributions.bernoulli(replace(b, drawing=drawing), span, half)
     return b.make("asserted", bits, domain=BINARY)

@@ -2,37 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from dln.compiler.frontend.context.build_context import Build
+from dln.compiler.frontend.context.build_context import Build, Instance, UnitGroup
 from dln.compiler.frontend.context.ports import dims_text, port_sizes
 from dln.compiler.frontend.context.static_values import domain_of
-from dln.compiler.frontend.context.values import Instance
 from dln.compiler.ir.sizes import Size
 from dln.compiler.ir.tensor_type import REAL, Domain
 from dln.grammar import syntax as s
-from dln.grammar.diagnostics import Note, Span
+from dln.grammar.diagnostics import Note
 
 UNITS = ("binary", "class", "real")
 VERBS = ("up", "down", "free", "energy")
 """What is asked of an instance: `R.up(v)`."""
-
-
-@dataclass(frozen=True, eq=False)
-class Group:
-    """Units of one kind: a port (visible) or `hidden`. `text` is how it is declared."""
-
-    name: str
-    sizes: tuple[Size, ...]
-    domain: Domain
-    hidden: bool
-    text: str
-    span: Span
-
-    @property
-    def classes(self) -> Size | None:
-        """The number of values of a class, None for other units."""
-        return self.domain.size if self.domain.name == "class" else None
 
 
 def machine_of(syntax: s.Block) -> s.Energy | None:
@@ -87,7 +67,7 @@ def _group(
     sizes: tuple[Size, ...],
     domain: Domain,
     hidden: bool,
-) -> Group:
+) -> UnitGroup:
     if running:
         b.fail("E411", "units do not run over an axis", port.span, f"runs over {running[0]}")
     if domain.name not in UNITS:
@@ -97,10 +77,6 @@ def _group(
         b.fail("E411", "a class is one unit", port.span, f"is {dims_text(port)} of them",
                remedy=f"{port.name}: {domain}, for each a group of its own")  # fmt: skip
     kind = "" if domain == REAL else f": {domain}"
-    return Group(port.name, sizes, domain, hidden, f"{port.name}{dims_text(port)}{kind}", port.span)
-
-
-def groups_of(made: Instance) -> list[Group]:
-    """The groups of an instance: visible ones first, in the order of the ports."""
-    found: list[Group] = made.groups
-    return found
+    return UnitGroup(
+        port.name, sizes, domain, hidden, f"{port.name}{dims_text(port)}{kind}", port.span
+    )

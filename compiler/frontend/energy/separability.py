@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from dln.compiler.autodiff.reverse_mode import cotangents
-from dln.compiler.frontend.context.build_context import Build
-from dln.compiler.frontend.energy.groups import Group
+from dln.compiler.frontend.context.build_context import Build, UnitGroup
 from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.op import Make, op_of
 from dln.compiler.ir.structure import is_contraction, is_spread
@@ -30,7 +29,9 @@ class Open:
     pulls: Mapping[str, Node]
 
 
-def joins_none(b: Build, group: Group, unknown: Sequence[Group], found: Open, span: Span) -> None:
+def joins_none(
+    b: Build, group: UnitGroup, unknown: Sequence[UnitGroup], found: Open, span: Span
+) -> None:
     """Refuse an energy that joins units of a group with one another, or two groups of one side."""
     pull, inside = found.pulls[group.name], set(ancestors([found.pulls[group.name]]))
     for other in unknown:
@@ -42,7 +43,7 @@ def joins_none(b: Build, group: Group, unknown: Sequence[Group], found: Open, sp
             _refuse(b, group, other, found)
 
 
-def _quadratic(b: Build, group: Group, found: Open, pull: Node, span: Span) -> None:
+def _quadratic(b: Build, group: UnitGroup, found: Open, pull: Node, span: Span) -> None:
     """The energy of real units is quadratic, and joins none of them with another."""
     symbol = found.symbols[group.name]
     for n in _through(pull, symbol):
@@ -81,7 +82,7 @@ def curvature(b: Build, pull: Node, symbol: Node, span: Span) -> Node:
     return cotangents(b.graph, total, [symbol]).get(symbol) or b.make.zeros(symbol.type)
 
 
-def _refuse(b: Build, group: Group, other: Group, found: Open) -> NoReturn:
+def _refuse(b: Build, group: UnitGroup, other: UnitGroup, found: Open) -> NoReturn:
     """Refuse an energy whose derivative by one group holds a group of its own side."""
     notes = (Note(group.span, f"{group.name} is declared here"),)
     symbol, held = found.symbols[group.name], found.symbols[other.name]
@@ -100,7 +101,7 @@ def _refuse(b: Build, group: Group, other: Group, found: Open) -> NoReturn:
            facts=(fact,))  # fmt: skip
 
 
-def _refuse_joined(b: Build, group: Group, found: Open, node: Node) -> NoReturn:
+def _refuse_joined(b: Build, group: UnitGroup, found: Open, node: Node) -> NoReturn:
     """Refuse an energy with links inside a group: where they are, or else at a node of the pull."""
     symbol = found.symbols[group.name]
     guilty = [n for n in _culprits(b, found.energy, symbol, symbol) if _mixed(n, symbol)]

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from dln.compiler.frontend.context import broadcasting
-from dln.compiler.frontend.context.build_context import Build
+from dln.compiler.frontend.context.build_context import Build, Instance, UnitGroup, Value
 from dln.compiler.frontend.context.ports import fit
 from dln.compiler.frontend.context.static_values import want_domain
-from dln.compiler.frontend.context.values import IndexVar, Instance, Record, Value
-from dln.compiler.frontend.energy.groups import Group, groups_of
+from dln.compiler.frontend.context.values import IndexVar, Results
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.tensor_type import PROB, TensorType, fits
 from dln.grammar.diagnostics import Span
@@ -18,21 +17,21 @@ Units = dict[str, Value]
 """A value for each group: a tensor, or an index that runs over a class."""
 
 
-def sides(made: Instance) -> tuple[list[Group], list[Group]]:
+def sides(made: Instance) -> tuple[list[UnitGroup], list[UnitGroup]]:
     """The visible and the hidden groups."""
-    found = groups_of(made)
+    found = made.groups
     return [g for g in found if not g.hidden], [g for g in found if g.hidden]
 
 
 def one_or_all(values: Mapping[str, Node]) -> Value:
     """The value of the only group, or those of all by name."""
-    return next(iter(values.values())) if len(values) == 1 else Record(values)
+    return next(iter(values.values())) if len(values) == 1 else Results(values)
 
 
 def units_of(
     b: Build,
     made: Instance,
-    takes: Sequence[Group],
+    takes: Sequence[UnitGroup],
     given: Sequence[tuple[Value, Span]],
     span: Span,
     who: str,
@@ -47,7 +46,7 @@ def units_of(
     return {g.name: as_units(b, g, value, at, who) for g, (value, at) in pairs}
 
 
-def as_units(b: Build, group: Group, value: Value, at: Span, who: str) -> Value:
+def as_units(b: Build, group: UnitGroup, value: Value, at: Span, who: str) -> Value:
     """A value of one group. Probabilities may stand for binary units: their mean."""
     if group.classes is not None:
         return _as_class(b, group, value, at, who)
@@ -65,7 +64,7 @@ def _is_share(value: Value) -> bool:
     return isinstance(value, int | float) and 0 <= value <= 1
 
 
-def _as_class(b: Build, group: Group, value: Value, at: Span, who: str) -> Value:
+def _as_class(b: Build, group: UnitGroup, value: Value, at: Span, who: str) -> Value:
     """A class: a tensor of classes, an index bound outside, or its number."""
     assert group.classes is not None
     if isinstance(value, IndexVar):
@@ -94,7 +93,7 @@ def lead_of(b: Build, units: Units, span: Span) -> TensorType:
     return TensorType(tuple(sizes), running)
 
 
-def choice(b: Build, group: Group) -> IndexVar:
+def choice(b: Build, group: UnitGroup) -> IndexVar:
     """An index that runs over the values of a class."""
     assert group.classes is not None
     return IndexVar(group.name, f"{group.name}.{next(b.counter)}", group.classes)

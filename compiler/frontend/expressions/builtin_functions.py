@@ -11,15 +11,8 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from dln.compiler.frontend.context import broadcasting, lengths, standing
-from dln.compiler.frontend.context.build_context import Build
-from dln.compiler.frontend.context.values import (
-    Builtin,
-    Chain,
-    Scope,
-    Value,
-    callable_value,
-    describe,
-)
+from dln.compiler.frontend.context.build_context import Build, Chain, Scope, Value
+from dln.compiler.frontend.context.values import Builtin, callable_value, describe
 from dln.compiler.frontend.expressions import emit_functions
 from dln.compiler.frontend.instances.instances import live_only
 from dln.compiler.frontend.instances.owning import owned_by
@@ -151,7 +144,7 @@ def gradient(b: Build, span: Span, s: Value, x: Value) -> Node:
             )
     if standing.is_end(b, loss) and not (standing.runs(b, at) or standing.is_end(b, at)):
         standing.refuse(b, span, "is taken over all steps")
-    if b.stepping:
+    if b.time.stepping:
         standing.refuse_beyond(b, loss, at, span)
     found = _by(b, span, loss, at, set(ancestors([loss])))
     if found is None:
@@ -257,7 +250,7 @@ def _counted(trainable: bool) -> Callable[..., int]:
             b.fail("E322", f"{what} takes one instance or parameter", expr.span)
         total = 0
         for path in owned_by(b, expr.arguments[0], scope):
-            p = b.params[path]
+            p = b.owned.params[path]
             if p.trainable == trainable:
                 sizes = [b.sizes.resolve(x) for x in p.node.type.shape]
                 if any(x.value is None for x in sizes):
@@ -284,7 +277,7 @@ def _chain(b: Build, span: Span, parts: Value) -> Chain:
             b.fail("E302", "a chain is of blocks and functions", span, label, remedy=remedy)
     naming = b.naming
     made = Chain(tuple(parts), naming.chain(), naming.owner, naming.space, span)
-    known = b.chains.setdefault(made.path, [])
+    known = b.owned.chains.setdefault(made.path, [])
     same = (old for old in known if old.is_as(made))  # worked out before, in another frame
     found = next(same, made)
     if found is made:

@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache
 from itertools import pairwise
 from typing import Any, NoReturn
 
 from dln.compiler.frontend.context import broadcasting
-from dln.compiler.frontend.context.build_context import Build
+from dln.compiler.frontend.context.build_context import (
+    BlockDef,
+    Build,
+    Chain,
+    Instance,
+    Scope,
+    Value,
+)
 from dln.compiler.frontend.context.static_values import listed, tensor, unknown, word
 from dln.compiler.frontend.context.values import (
-    BlockDef,
     Builtin,
-    Chain,
     Function,
     IndexForm,
     IndexVar,
-    Instance,
     InstanceVerb,
     OptimiserDef,
     OptimiserUse,
     PhaseVerb,
-    Scope,
-    Value,
     describe,
 )
 from dln.compiler.frontend.expressions import phase_queries
@@ -48,14 +51,14 @@ def _flow(b: Build, expr: s.Flow, scope: Scope) -> Value:
         source = source.source
     if isinstance(source, s.Choose):
         _say_both_readings(b, source, expr.span)
-    made = sum(_makes_block(step, scope) for step in steps)
+    made = sum(_makes_block(b, step, scope) for step in steps)
     naming = b.naming.part(many=True) if made > 1 else b.naming
     value = b.evaluate(source, scope)
     span = source.span
-    with b.within(naming=naming):
-        for step in steps:
-            value = _flow_step(b, value, span, step, scope)
-            span = expr.span
+    inner = replace(b, naming=naming)
+    for step in steps:
+        value = _flow_step(inner, value, span, step, scope)
+        span = expr.span
     return value
 
 
@@ -71,10 +74,10 @@ def _say_both_readings(b: Build, choice: s.Choose, span: Span) -> None:
     )
 
 
-def _makes_block(step: s.Expr, scope: Scope) -> bool:
+def _makes_block(b: Build, step: s.Expr, scope: Scope) -> bool:
     head = step.function if isinstance(step, s.Call) else step
     binding = scope.lookup(head.id) if isinstance(head, s.Name) else None
-    return binding is not None and binding.static and isinstance(binding.find(), BlockDef)
+    return binding is not None and binding.static and isinstance(binding.find(b), BlockDef)
 
 
 def _flow_step(b: Build, value: Value, span: Span, step: s.Expr, scope: Scope) -> Value:
@@ -250,11 +253,8 @@ def call_builtin(
         or (len(set(given_names)) < len(given_names) or not needed <= set(given_names))
     ):
         _wrong_count(b, target.name, names, len(given), span)
-    outer, b.given = b.given, tuple(given)  # so that an error can point at the argument
-    try:
-        return target.call(b, span, *(v for v, _ in given), **named)
-    finally:
-        b.given = outer
+    inner = replace(b, given=tuple(given))  # so that an error can point at the argument
+    return target.call(inner, span, *(v for v, _ in given), **named)
 
 
 @cache
@@ -295,10 +295,10 @@ def apply(b: Build, target: Value, given: Sequence[tuple[Value, Span]], span: Sp
 
 def _apply_chain(b: Build, chain: Chain, given: Sequence[tuple[Value, Span]], span: Span) -> Value:
     """One part after the other; what a function among them makes is the chain's."""
-    values, naming = given, b.naming
+    values = given
     for i, part in enumerate(chain.parts):
-        with b.within(naming=naming.of_chain(chain, i)):
-            values = [(apply(b, part, values, span), span)]
+        inner = replace(b, naming=b.naming.of_chain(chain, i))
+        values = [(apply(inner, part, values, span), span)]
     chain.applied.append((tuple(v for v, _ in given), values[0][0]))
     return values[0][0]
 

@@ -6,21 +6,14 @@ All but `tiles` take their arguments unread, for the places and the names of the
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from math import prod
 
 from dln.compiler.frontend.context import broadcasting, lengths
-from dln.compiler.frontend.context.build_context import Build
+from dln.compiler.frontend.context.build_context import Build, Scope, Value
+from dln.compiler.frontend.context.frame import Frame
 from dln.compiler.frontend.context.static_values import tensor, whole
-from dln.compiler.frontend.context.values import (
-    Examples,
-    Plot,
-    Scope,
-    Text,
-    Value,
-    describe,
-    shown,
-    whole_number,
-)
+from dln.compiler.frontend.context.values import Examples, Plot, Text, describe, shown, whole_number
 from dln.compiler.frontend.data.datasets import bind_fields, on_part
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.sizes import Size
@@ -74,7 +67,7 @@ def _alphabet(b: Build, node: Node, span: Span) -> str:
     """The alphabet of the text data set that has so many classes."""
     size = node.type.domain.size
     count = None if size is None else b.sizes.resolve(size).value
-    sets = [d for d in b.data.values() if d.alphabet is not None]
+    sets = [d for d in b.data.sets.values() if d.alphabet is not None]
     fits = {d.alphabet: d for d in sets if d.alphabet and len(d.alphabet) == count}
     if len(fits) == 1:
         return next(iter(fits))
@@ -184,10 +177,10 @@ def examples(b: Build, expr: s.Call, scope: Scope) -> Examples:
         b.fail("E305", "the number of examples is at least 1", named["n"].span, f"is {count}")
     inner = scope.child()
     bind_fields(b, data, inner)
-    with b.within(frame=b.new_frame("examples", batched=True, site=f"{scope.path}.examples")):
-        value = _rows(b, rows, inner) if rows else tensor(b, plain[0], inner)
-        value = _of_each(b, value, expr.span if rows else plain[0].span)
-        where = _condition(b, named["where"], inner) if "where" in named else None
+    each = replace(b, frame=Frame(next(b.counter), batched=True, site=f"{scope.path}.examples"))
+    value = _rows(each, rows, inner) if rows else tensor(each, plain[0], inner)
+    value = _of_each(each, value, expr.span if rows else plain[0].span)
+    where = _condition(each, named["where"], inner) if "where" in named else None
     label = ", ".join(rows) or label_of(plain[0])
     return Examples(value, where, data.name, part, count, label, tuple(rows))
 

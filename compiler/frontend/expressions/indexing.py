@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from dln.compiler.frontend.context import broadcasting, standing, time_axis
-from dln.compiler.frontend.context.build_context import Build
+from dln.compiler.frontend.context.build_context import Build, Instance, Scope, Value
 from dln.compiler.frontend.context.static_values import lookup, unknown, whole
 from dln.compiler.frontend.context.values import (
     DataValue,
     IndexForm,
     IndexVar,
-    Instance,
     Module,
     PhaseBest,
     PhaseGroup,
     PhaseValue,
-    Record,
     Recurrence,
-    Scope,
+    Results,
     StepIndex,
-    Value,
     describe,
 )
 from dln.compiler.frontend.data import full_data
@@ -46,7 +44,7 @@ def _attr(b: Build, expr: s.Attr, scope: Scope) -> Value:
     match body:
         case Instance():
             return instances.attribute(b, body, expr.name, expr.name_span)
-        case Record():
+        case Results():
             if expr.name not in body.values:
                 of = broadcasting.short(expr.body.span.text)
                 kind = "field" if of == "raw" else "result"
@@ -125,8 +123,7 @@ def _place(b: Build, part: s.Expr | s.Slice, expr: s.Index, scope: Scope) -> Val
     """What stands in the brackets of an index; what is wrong there is told as such."""
     if isinstance(part, s.Name | s.Number):
         return b.evaluate(part, scope)
-    with b.within(bracket=expr):
-        return b.evaluate(part, scope)
+    return replace(b, bracket=expr).evaluate(part, scope)
 
 
 def _may_be_step(expr: s.Index) -> bool:
@@ -141,7 +138,7 @@ def _at_step(
     b: Build, body: Node | Recurrence, step: StepIndex, expr: s.Index, scope: Scope
 ) -> Value:
     """`x[t]`, `h[t-1]`, `x[t, 2]`: the element at a step, then the other indices."""
-    node = step.attempt.element(body, step, expr.span)
+    node = step.scan.element(b, body, step, expr.span)
     if len(expr.indices) == 1:
         return b.mark(node, expr.span, broadcasting.short(expr.span.text))
     rest = s.Index(expr.body, expr.indices[1:], span=expr.span)
@@ -233,10 +230,10 @@ def _bounds(b: Build, part: s.Slice, scope: Scope) -> tuple[int | None, int | No
 
 def _tensor_index(b: Build, node: Node, expr: s.Index, scope: Scope) -> Value:
     """`x[i, 2, label, :5]`: bound indices run, numbers take, classes pick, slices cut."""
-    if not b.mapped and expr.indices and standing.is_sequence(b, node):
+    if not b.time.mapped and expr.indices and standing.is_sequence(b, node):
         name = broadcasting.short(expr.body.span.text)
         standing.refuse(b, expr.span, f"{name} is a sequence, of which it has one step")
-    if TIME in node.type.running and not b.mapped and expr.indices:
+    if TIME in node.type.running and not b.time.mapped and expr.indices:
         if _is_class(b, expr, scope):
             node = _by_steps(b, time_axis.time_first(b, node, expr.span))
         else:

@@ -8,12 +8,13 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from dln.compiler.frontend.context import broadcasting, counting
-from dln.compiler.frontend.context.build_context import Build
+from dln.compiler.frontend.context.build_context import Build, Scope, Value
 from dln.compiler.frontend.context.static_values import listed, static, tensor
-from dln.compiler.frontend.context.values import Scope, Value, describe, shown
+from dln.compiler.frontend.context.values import describe, shown
 from dln.compiler.frontend.data import assertions
 from dln.compiler.frontend.tensors import affine_index, axes, pointwise, reductions
 from dln.compiler.ir.graph import Node
@@ -88,8 +89,7 @@ def _comprehension(b: Build, expr: s.Comprehension, scope: Scope) -> Value:
 
 
 def _item(b: Build, expr: s.Expr, scope: Scope, suffix: str) -> Value:
-    with b.within(naming=b.naming.part(suffix)):
-        return b.evaluate(expr, scope)
+    return replace(b, naming=b.naming.part(suffix)).evaluate(expr, scope)
 
 
 # ---- operators ---------------------------------------------------------------------------------

@@ -6,10 +6,13 @@ that name, a tensor an `input` that the session fills in from a `Probe`.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from dln.compiler.frontend.context import broadcasting, reports
-from dln.compiler.frontend.context.build_context import Build, Poisoned
+from dln.compiler.frontend.context.build_context import Build, Scope, Value
+from dln.compiler.frontend.context.place import Poisoned
 from dln.compiler.frontend.context.static_values import unknown
-from dln.compiler.frontend.context.values import PhaseBest, PhaseVerb, Scope, Value
+from dln.compiler.frontend.context.values import PhaseBest, PhaseVerb
 from dln.compiler.frontend.instances.owning import owned
 from dln.compiler.frontend.scan.equations import substituted
 from dln.compiler.frontend.tensors import reductions
@@ -28,11 +31,11 @@ def phase_attribute(b: Build, phase: str, name: str, span: Span) -> Value:
     """A verb waiting for its expression, or a number the phase leaves behind."""
     if name in VERBS:
         return PhaseVerb(phase, name)
-    watched = [w.name for w in b.phases[phase].watches]
+    watched = [w.name for w in b.phases.made[phase].watches]
     if name == "best" and name not in watched:
         return _best(b, phase, span)
     if name not in watched and name not in COUNTS:
-        if phase in b.broken:
+        if phase in b.phases.broken:
             raise Poisoned
         unknown(b, "watch or count", name, span, [*watched, *COUNTS, *VERBS], phase)
     return b.mark(b.at(span)("clock", name=f"{phase}.{name}"), span, f"{phase}.{name}")
@@ -40,18 +43,18 @@ def phase_attribute(b: Build, phase: str, name: str, span: Span) -> Value:
 
 def _best(b: Build, phase: str, span: Span) -> PhaseBest:
     """`sse.best`, of a phase that says what is best."""
-    if any(keep.best is not None for keep in b.phases[phase].keeps):
+    if any(keep.best is not None for keep in b.phases.made[phase].keeps):
         return PhaseBest(phase)
-    if phase in b.broken:
+    if phase in b.phases.broken:
         raise Poisoned
-    watched = [w.name for w in b.phases[phase].watches]
+    watched = [w.name for w in b.phases.made[phase].watches]
     remedy = f"checkpoint best by {watched[-1] if watched else 'error'}, in the phase"
     b.fail("E377", f"{phase} does not say what is best", span, "has no meaning", remedy=remedy)
 
 
 def best_attribute(b: Build, phase: str, name: str, span: Span) -> Node:
     """`sse.best.error`, `sse.best.epochs`: a watch or count at the best report so far."""
-    known = [*(w.name for w in b.phases[phase].watches), "epochs", "updates"]
+    known = [*(w.name for w in b.phases.made[phase].watches), "epochs", "updates"]
     if name not in known:
         unknown(b, "watch or count", name, span, known, f"{phase}.best")
     return b.mark(b.at(span)("clock", name=f"{phase}.best.{name}"), span, f"{phase}.best.{name}")
@@ -66,14 +69,14 @@ def history(b: Build, clock: Node, at: int, span: Span) -> Node:
         what = clock["name"].removeprefix("watch:")
         b.fail("E328", f"{what} is one number: only a watch has earlier reports", span)
     if phase is not None and watch is not None:
-        reports.check_number(b, b.phases[phase], watch, at, span)
+        reports.check_number(b, b.phases.made[phase], watch, at, span)
     name = f"{clock['name']}[{at}]"
     return b.mark(b.at(span)("clock", name=name), span, name.removeprefix("watch:"))
 
 
 def _watch_of(b: Build, clock: str) -> tuple[str, Watching] | tuple[None, None]:
     """The phase and the watch that a number `sse.error` is of."""
-    for name, phase in b.phases.items():
+    for name, phase in b.phases.made.items():
         for w in phase.watches:
             if clock == f"{name}.{w.name}":
                 return name, w
@@ -84,18 +87,18 @@ def ask(b: Build, verb: PhaseVerb, expr: s.Call, scope: Scope) -> Node:
     """An expression of a phase's body, on its first minibatch, before or after its updates."""
     if len(expr.arguments) != 1 or isinstance(expr.arguments[0], s.Named | s.Ranged):
         b.fail("E322", f"{verb.phase}.{verb.verb} takes one expression of the phase", expr.span)
-    body, frame = b.phase_scopes[verb.phase]
+    body, frame = b.phases.scopes[verb.phase]
     merged = _merged(body, scope)
-    with b.within(frame=frame):
-        if verb.verb == "grad":
-            node = _gradient(b, verb.phase, expr.arguments[0], merged)
-        else:
-            node = broadcasting.as_tensor(b, b.evaluate(expr.arguments[0], merged), expr.span)
-        if "batch" in node.type.running:
-            node = reductions.reduce(b, "mean", node, ("batch",), expr.span)
+    there = replace(b, frame=frame)
+    if verb.verb == "grad":
+        node = _gradient(there, verb.phase, expr.arguments[0], merged)
+    else:
+        node = broadcasting.as_tensor(there, there.evaluate(expr.arguments[0], merged), expr.span)
+    if "batch" in node.type.running:
+        node = reductions.reduce(there, "mean", node, ("batch",), expr.span)
     when = "after" if verb.verb == "after" else "before"
-    key = f"probe:{len(b.probes)}"
-    b.probes[key] = Probe(verb.phase, when, node)
+    key = f"probe:{len(b.phases.probes)}"
+    b.phases.probes[key] = Probe(verb.phase, when, node)
     type = TensorType(node.type.shape, node.type.running, node.type.kind, node.type.domain)
     text = broadcasting.short(expr.span.text)
     return b.mark(b.at(expr.span)("input", name=key, type=type), expr.span, text)
@@ -124,9 +127,9 @@ def _gradient(b: Build, phase: str, expr: s.Expr, scope: Scope) -> Node:
         )
     node = broadcasting.as_tensor(b, b.evaluate(expr, scope), expr.span)
     (path,) = owned(b, node, expr.span)
-    made = b.phases[phase]
+    made = b.phases.made[phase]
     slopes = made.slopes(path)
-    if not slopes and phase in b.broken:
+    if not slopes and phase in b.phases.broken:
         raise Poisoned
     if not slopes:
         learned = dict.fromkeys(p for line in made.lines for p in line.slopes)

@@ -7,20 +7,14 @@ parameters.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from dln.compiler.frontend.context import broadcasting, lengths, standing
-from dln.compiler.frontend.context.build_context import Build
+from dln.compiler.frontend.context.build_context import Application, Build, Instance, Scope, Value
 from dln.compiler.frontend.context.ports import dims_text, fit, port_sizes
 from dln.compiler.frontend.context.static_values import domain_of, lookup, want_domain
-from dln.compiler.frontend.context.values import (
-    Application,
-    Function,
-    Instance,
-    Record,
-    Scope,
-    Value,
-)
-from dln.compiler.frontend.scan.equations import bind_statements, substituted
+from dln.compiler.frontend.context.values import Function, Results
+from dln.compiler.frontend.scan.equations import substituted
 from dln.compiler.frontend.tensors.pairing import refuse_pairs
 from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.sizes import Size
@@ -37,17 +31,21 @@ def call_function(
     """A `fn` applied: its ports say which shapes and domains it takes."""
     scope = target.scope.child()
     mapped = maps_time(b, target.syntax.ports, [v for v, _ in values.values()])
-    with b.call(span, target.syntax.name), b.within(mapped=mapped):
+    time = b.time if mapped == b.time.mapped else replace(b.time, mapped=mapped)
+    with replace(b, time=time).call(span, target.syntax.name) as inner:
         for port in target.syntax.ports:
             value, at = values[port.name]
-            scope.value(port.name, _argument(b, port, value, at, scope, target.syntax.name), at)
-        _one_for_each_step(b, target.syntax.ports, values)
-        result = b.evaluate(target.syntax.value, scope)
-        domain = domain_of(b, target.syntax.domain, scope)
+            taken = _argument(inner, port, value, at, scope, target.syntax.name)
+            scope.value(port.name, taken, at)
+        _one_for_each_step(inner, target.syntax.ports, values)
+        result = inner.evaluate(target.syntax.value, scope)
+        domain = domain_of(inner, target.syntax.domain, scope)
         if domain is None:
             return result
-        node = broadcasting.as_tensor(b, result, span)
-        return b.at(span)("asserted", node, domain=domain) if node.type.domain != domain else node
+        node = broadcasting.as_tensor(inner, result, span)
+        return (
+            node if node.type.domain == domain else inner.at(span)("asserted", node, domain=domain)
+        )
 
 
 def maps_time(
@@ -57,7 +55,7 @@ def maps_time(
     has, and none of them is a sequence. A port of a block without sizes is a single number; those
     of a function take anything, and leave it as it is outside."""
     if not ports or not (block or any(p.dims is not None for p in ports)):
-        return b.mapped
+        return b.time.mapped
     if any(isinstance(d, s.Name) and d.id == "time" for p in ports for d in p.dims or ()):
         return False
     return any(broadcasting.runs_over_time(b, v) for v in values)
@@ -96,7 +94,7 @@ def latest(b: Build, made: Instance, span: Span) -> Scope | None:
     last = made.latest.get(b.frame)
     if last is not None and last.version != b.frame.version:
         now = b.frame.params
-        to = {last.params.get(path, b.params[path].node): node for path, node in now.items()}
+        to = {last.params.get(path, b.owned.params[path].node): node for path, node in now.items()}
         ports = [(substituted(b, node, to), span) for node in last.ports]
         inner = any(map(in_step, ancestors(node for node, _ in ports)))
         if not inner:  # of a scan, which works its steps out itself
@@ -118,19 +116,18 @@ def apply_instance(
         names = ", ".join(p.name for p in syntax.ports) or "nothing"
         count = f"{len(syntax.ports)} port{'s' * (len(syntax.ports) != 1)}"
         b.fail("E322", f"{made.name} takes {count}, not {len(given)}", span, f"takes {names}")
-    mapped = maps_time(b, syntax.ports, [v for v, _ in given], block=True)
-    own = {}
-    if b.stepping and _of_its_own(b, made, given, span):
-        own = {"stepping": False, "in_step": b.loop is not None or b.in_step}
-    with b.call(span, made.name), b.within(mapped=mapped, **own):
+    time = replace(b.time, mapped=maps_time(b, syntax.ports, [v for v, _ in given], block=True))
+    if time.stepping and _of_its_own(b, made, given, span):
+        time = replace(time, stepping=False, in_step=time.loop is not None or time.in_step)
+    with replace(b, time=time).call(span, made.name) as b:
         before = made.steps, made.uneven
         nodes = [_port(b, made, i, value, at) for i, (value, at) in enumerate(given)]
         made.uses[tuple((n.type.kind, n.type.domain) for n in nodes)] = None
-        loop = 0 if b.loop is None else b.loop.number  # each draws for itself
-        key = (b.frame.version, loop, b.stretch, *b.round, *map(id, nodes))
-        if b.stepping or b.reading:  # the same input may meet another state
+        loop = 0 if time.loop is None else time.loop.number  # each draws for itself
+        key = (b.frame.version, loop, b.time.stretch, *b.time.round, *map(id, nodes))
+        if b.time.stepping or b.time.reading:  # the same input may meet another state
             result = _body(b, made, nodes, span)
-            if b.reading:  # what is read says nothing of how long other sequences are
+            if b.time.reading:  # what is read says nothing of how long other sequences are
                 made.steps, made.uneven = before
             return result
         if key not in made.memo:
@@ -178,7 +175,7 @@ def as_sequence(
 
 def now(b: Build, running: tuple[str, ...]) -> tuple[str, ...]:
     """The running axes of a port; one step of a sequence does not run over time."""
-    return tuple(a for a in running if a != "time") if b.stepping else running
+    return tuple(a for a in running if a != "time") if b.time.stepping else running
 
 
 def _body(b: Build, made: Instance, nodes: Sequence[Node], span: Span) -> Value:
@@ -188,8 +185,8 @@ def _body(b: Build, made: Instance, nodes: Sequence[Node], span: Span) -> Value:
     body.owner = made
     for port, node in zip(syntax.ports, nodes, strict=True):
         body.value(port.name, node, port.span)
-    bind_statements(b, syntax.body, body)
-    if not b.stepping:
+    b.bind(syntax.body, body)
+    if not b.time.stepping:
         made.bodies[b.frame] = made.last = body
         frame = b.frame
         made.latest[frame] = Application(tuple(nodes), frame.version, dict(frame.params))
@@ -200,7 +197,7 @@ def _body(b: Build, made: Instance, nodes: Sequence[Node], span: Span) -> Value:
         b.fail("E415", f"{made.name} promises no result", span, "has no value",
                remedy=f"block {made.name}(...) -> y[m] {{ ... }}")  # fmt: skip
     results = {p.name: _result(b, made, p, body) for p in syntax.results}
-    return next(iter(results.values())) if len(results) == 1 else Record(results)
+    return next(iter(results.values())) if len(results) == 1 else Results(results)
 
 
 def _result(b: Build, made: Instance, port: s.Port, body: Scope) -> Node:
@@ -215,7 +212,7 @@ def _result(b: Build, made: Instance, port: s.Port, body: Scope) -> Node:
     node = broadcasting.as_tensor(b, lookup(b, port.name, port.span, body), port.span)
     running, sizes = port_sizes(b, port, made.scope, made.sizes)
     who = f"{made.name} promises {port.name}{dims_text(port)}"
-    if b.stepping and "time" in running and not standing.runs(b, node):
+    if b.time.stepping and "time" in running and not standing.runs(b, node):
         label = f"is {b.shown(node.type)}, which does not run over time"
         b.fail("E214", f"{who}, which runs over time", port.span, label)
     running = now(b, running)

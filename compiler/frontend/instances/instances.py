@@ -7,22 +7,26 @@ option: what is given there takes its place, which ties or fixes it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import count
 from typing import Any, NoReturn
 
 from dln.compiler.frontend.context import broadcasting
-from dln.compiler.frontend.context.build_context import Build, Drawing, Naming, Poisoned
-from dln.compiler.frontend.context.ports import dims_text, fit, port_sizes
-from dln.compiler.frontend.context.static_values import domain_of, lookup, size, unknown, word
-from dln.compiler.frontend.context.values import (
+from dln.compiler.frontend.context.build_context import (
     Binding,
     BlockDef,
+    Build,
     Instance,
-    InstanceVerb,
+    Naming,
     Scope,
     Value,
 )
+from dln.compiler.frontend.context.frame import Drawing, Frame
+from dln.compiler.frontend.context.place import Poisoned
+from dln.compiler.frontend.context.ports import dims_text, fit, port_sizes
+from dln.compiler.frontend.context.static_values import domain_of, lookup, size, unknown, word
+from dln.compiler.frontend.context.values import InstanceVerb
 from dln.compiler.frontend.energy import groups
 from dln.compiler.frontend.instances import application
 from dln.compiler.frontend.tensors import mask_tables
@@ -95,7 +99,7 @@ def instance(
     naming = b.naming
     path = base = naming.take()
     others = count(2)
-    while (old := b.instances.get(path)) is not None and old.span != span:
+    while (old := b.owned.instances.get(path)) is not None and old.span != span:
         path = f"{base}_{next(others)}"  # two places of one line: a list, and what is made of it
     if old is not None:
         return old
@@ -105,21 +109,20 @@ def instance(
     made = Instance(definition, path, inner, span, naming.path, naming.owner)
     own = [d.name for st in syntax.body if isinstance(st, s.Param | s.Fixed) for d in st.declared]
     options = option_values(b, syntax.options, given, scope, syntax.name, span, own, True)
-    declared = {o.name: o for o in syntax.options}
-    for name, (expr, where, at) in options.items():
-        find = partial(_option, b, made, name, expr, where, declared.get(name))
-        made.scope.names[name] = Binding(at, find)
+    said, declared = set(options), {o.name: o for o in syntax.options}
     for option in syntax.options:
         if option.name not in options and option.default is not None:
-            find = partial(_option, b, made, option.name, option.default, made.scope, option)
-            made.scope.names[option.name] = Binding(option.span, find)
+            options[option.name] = (option.default, made.scope, option.span)
+    for name, (expr, where, at) in options.items():
+        find = partial(_option, made=made, name=name, expr=expr, scope=where)
+        made.scope.names[name] = Binding(at, partial(find, declared=declared.get(name)))
     for port in syntax.ports:
         running, sizes = port_sizes(b, port, made.scope, made.sizes)
         made.ports.append((running, sizes, domain_of(b, port.domain, made.scope, made.sizes)))
-    _bind_owned(b, made, syntax, set(options))
+    _bind_owned(made, syntax, said)
     if groups.machine_of(syntax) is not None:
         groups.find_groups(b, made)
-    b.instances[path] = made
+    b.owned.instances[path] = made
     return made
 
 
@@ -127,8 +130,8 @@ def _option(
     b: Build, made: Instance, name: str, expr: s.Expr, scope: Scope, declared: s.Option | None
 ) -> Value:
     """An option's value; one declared with sizes, as `W[m, n]`, is a tensor of that shape."""
-    with b.within(naming=Naming(f"{made.path}.{name}", made, made.scope.space)):
-        value = b.evaluate(expr, scope)
+    naming = Naming(f"{made.path}.{name}", made, made.scope.space)
+    value = replace(b, naming=naming).evaluate(expr, scope)
     if declared is None or declared.dims is None:
         return value
     node = broadcasting.as_tensor(b, value, expr.span, name)
@@ -141,22 +144,23 @@ def _option(
 # ---- parameters --------------------------------------------------------------------------------
 
 
-def _bind_owned(b: Build, made: Instance, syntax: s.Block, given: set[str]) -> None:
+def _bind_owned(made: Instance, syntax: s.Block, given: set[str]) -> None:
     """The parameters and lets of a block: what an instance has before it is applied."""
     for st in syntax.body:
         if isinstance(st, s.Param | s.Fixed):
             for d in st.declared:
                 option = made.scope.names.get(d.name) if d.name in given else None
-                find = partial(_parameter, b, made, d, isinstance(st, s.Param), option)
+                train = isinstance(st, s.Param)
+                find = partial(_parameter, made=made, d=d, trainable=train, option=option)
                 made.scope.names[d.name] = Binding(d.span, find)
         elif isinstance(st, s.Let):
-            made.scope.names[st.name] = Binding(st.span, partial(_let, b, made, st))
+            made.scope.names[st.name] = Binding(st.span, partial(_let, made=made, st=st))
 
 
 def _let(b: Build, made: Instance, st: s.Let) -> Value:
     """A `let` of a block, worked out before there are ports."""
-    with b.within(naming=Naming(f"{made.path}.{st.name}", made, made.scope.space)):
-        return b.evaluate(st.value, made.scope)
+    naming = Naming(f"{made.path}.{st.name}", made, made.scope.space)
+    return replace(b, naming=naming).evaluate(st.value, made.scope)
 
 
 def _parameter(
@@ -166,18 +170,18 @@ def _parameter(
     wanted = tuple(size(b, e, made.scope) for e in d.dims or ())
     table = mask_tables.table(b, d, made.scope, wanted)
     if option is not None:
-        node = broadcasting.as_tensor(b, option.find(), option.span or d.span, d.name)
+        node = broadcasting.as_tensor(b, option.find(b), option.span or d.span, d.name)
         _fit_tied(b, made, d, node, wanted, option.span or d.span)
         return node if table is None else masks.cut(b.at(d.span), node, table)
     path = f"{made.path}.{d.name}"
     facts = {} if table is None else {"joins": table}
     node = b.at(d.span)("param", path=path, type=TensorType(wanted), **facts)
-    if path not in b.params:
+    if path not in b.owned.params:
         b.mark(node, d.span, path)
         kind = made.scope.space.kind
-        b.params[path] = Parameter(path, node, None, d.span, trainable, table, kind)
-        b.owners[path] = made
-        b.inits.append(partial(_initial, b, path, d, made.scope, wanted))
+        b.owned.params[path] = Parameter(path, node, None, d.span, trainable, table, kind)
+        b.owned.owners[path] = made
+        b.owned.inits.append(partial(_initial, path=path, d=d, scope=made.scope, wanted=wanted))
     return node
 
 
@@ -222,7 +226,7 @@ def _tie_notes(
 ) -> tuple[Note, ...]:
     """What fixed both shapes: the instance that owns the one, the ports of the other."""
     notes: list[Note] = []
-    owner = b.owners.get(node["path"]) if is_param(node) else None
+    owner = b.owned.owners.get(node["path"]) if is_param(node) else None
     if owner is not None and owner.span.source is span.source:
         text = f"{broadcasting.short(span.text)} is {b.shown(node.type)}: {_facts(b, owner)}"
         notes.append(Note(owner.span, text))
@@ -255,23 +259,22 @@ def _initial(b: Build, path: str, d: s.Declared, scope: Scope, wanted: Sequence[
     shape = tuple(b.sizes.resolve(w) for w in wanted)
     if any(x.value is None for x in shape):
         return
-    frame = b.new_frame("initial", site=path)
     drawing = Drawing(path, shape) if d.drawn else None
-    with b.within(frame=frame, drawing=drawing):
-        node = broadcasting.as_tensor(b, b.evaluate(d.value, scope), d.value.span, d.name)
-        node = broadcasting.quantity(b, node, d.value.span)
-        if node.type.running:
-            b.fail("E304", "a first value depends on no data", d.value.span)
-        if 0 < len(node.type.example) < len(shape):
-            _fills(b, d, node, shape)
-        elif node.type.example:
-            why = f"the first value of {d.name} fills {d.name}[{', '.join(map(str, shape))}]"
-            fit(b, node, (), shape, d.value.span, why, d.span)
-        node = b.make.broadcast(node, TensorType(shape), tuple(range(len(node.type.shape))))
-        p = b.params[path]
-        if p.joins is not None:
-            node = masks.cut(b.make, node, p.joins)
-    b.params[path] = p.changed(init=node)
+    b = replace(b, frame=Frame(next(b.counter), path), drawing=drawing)
+    node = broadcasting.as_tensor(b, b.evaluate(d.value, scope), d.value.span, d.name)
+    node = broadcasting.quantity(b, node, d.value.span)
+    if node.type.running:
+        b.fail("E304", "a first value depends on no data", d.value.span)
+    if 0 < len(node.type.example) < len(shape):
+        _fills(b, d, node, shape)
+    elif node.type.example:
+        why = f"the first value of {d.name} fills {d.name}[{', '.join(map(str, shape))}]"
+        fit(b, node, (), shape, d.value.span, why, d.span)
+    node = b.make.broadcast(node, TensorType(shape), tuple(range(len(node.type.shape))))
+    p = b.owned.params[path]
+    if p.joins is not None:
+        node = masks.cut(b.make, node, p.joins)
+    b.owned.params[path] = p.changed(init=node)
 
 
 def _fills(b: Build, d: s.Declared, node: Node, shape: Sequence[Size]) -> None:
@@ -332,7 +335,7 @@ def made_in(b: Build, expr: s.Expr, scope: Scope) -> Instance | None:
     if owner is None:
         return None
     place = f"{owner.path}.{expr.name}"
-    found = (i for i in b.instances.values() if i.owner is owner and i.place == place)
+    found = (i for i in b.owned.instances.values() if i.owner is owner and i.place == place)
     return next(found, None)
 
 
@@ -340,4 +343,4 @@ def live_only(b: Build, node: Node, param: Node) -> Node:
     """A gradient or new value of a parameter, also of one moved in this step: 0 at its dead
     entries. (By a parameter itself `differentiate` sees to that.)"""
     paths = [k for k, moved in b.frame.params.items() if moved is param]
-    return masks.live_only(b.make, node, b.params[paths[0]].node) if paths else node
+    return masks.live_only(b.make, node, b.owned.params[paths[0]].node) if paths else node

@@ -8,10 +8,11 @@ element, and gives that element back: it is what the first `step` takes.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from dln.compiler.frontend.context import broadcasting, lengths, standing, time_axis
-from dln.compiler.frontend.context.build_context import Build
-from dln.compiler.frontend.context.values import Instance, InstanceVerb, Record, Value
+from dln.compiler.frontend.context.build_context import Build, Instance, Value
+from dln.compiler.frontend.context.values import InstanceVerb, Results
 from dln.compiler.frontend.instances import application
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.sizes import Size
@@ -23,13 +24,14 @@ def call(b: Build, target: InstanceVerb, given: Sequence[tuple[Value, Span]], sp
     """`lm.step(x)` or `lm.read(xs)`."""
     made = target.instance
     if target.verb == "step":
-        with b.within(stepping=True, in_step=False, entered=made):
-            entries = entering(b, made, given, span)
-            return stepped(b, application.apply_instance(b, made, entries, span), span)
+        time = replace(b.time, stepping=True, in_step=False, entered=made)
+        inner = replace(b, time=time)
+        entries = entering(inner, made, given, span)
+        return stepped(inner, application.apply_instance(inner, made, entries, span), span)
     if len(given) != 1:
         b.fail("E322", f"{made.path}.read takes one sequence, not {len(given)}", span)
-    if b.loop is not None:  # what it leaves would be carried on, and not begin anew
-        name, t = made.path.rpartition(".")[2], b.loop.loop.st.name
+    if b.time.loop is not None:  # what it leaves would be carried on, and not begin anew
+        name, t = made.path.rpartition(".")[2], b.time.loop.index
         text = f"{name}.read begins anew, where {name} goes on from step to step"
         b.fail("E319", text, span, f"is done at each {t}", remedy="put it above the scan")
     return _read(b, made, *given[0], span)
@@ -54,7 +56,7 @@ def entering(
 
 def stepped(b: Build, value: Value, span: Span) -> Value:
     """What a one-step form gives: the element at hand, which no longer stands for a sequence."""
-    results = value.values.values() if isinstance(value, Record) else [value]
+    results = value.values.values() if isinstance(value, Results) else [value]
     if any(TIME in broadcasting.as_tensor(b, v, span).type.running for v in results):
         standing.refuse(b, span, "gives a whole sequence at each step")
     return standing.given(b, value, "value", span)
@@ -70,8 +72,8 @@ def _read(b: Build, made: Instance, value: Value, at: Span, span: Span) -> Node:
         found = lengths.extent(b, sequence.type.shape[0])
         if found is not None:
             before = lengths.ended(b, before, 0, lengths.longer(b, found, -1))
-        with b.within(reading=True, loop=None, stepping=False, in_step=False):
-            application.apply_instance(b, made, [(before, at)], span)
+        time = replace(b.time, reading=True, loop=None, stepping=False, in_step=False)
+        application.apply_instance(replace(b, time=time), made, [(before, at)], span)
     return b.mark(time_axis.final(b, sequence, span), at)
 
 
@@ -108,7 +110,7 @@ def written(b: Build, made: Instance, text: str, at: Span) -> Node:
 def alphabet(b: Build, domain: Domain, at: Span) -> str:
     """The alphabet with as many characters as a class has values."""
     size = b.sizes.resolve(Size.of(domain.size if domain.size is not None else 0)).value
-    found = {d.alphabet for d in b.data.values() if d.alphabet and len(d.alphabet) == size}
+    found = {d.alphabet for d in b.data.sets.values() if d.alphabet and len(d.alphabet) == size}
     if len(found) != 1:
         why = "no text data set has" if not found else "several text data sets have"
         many = "the block's alphabet" if size is None else f"an alphabet of {size} characters"

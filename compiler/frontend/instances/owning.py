@@ -11,16 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from dln.compiler.frontend.context.build_context import Build, Poisoned
+from dln.compiler.frontend.context.build_context import Build, Chain, Instance, Scope, Value
+from dln.compiler.frontend.context.place import Poisoned
 from dln.compiler.frontend.context.static_values import lookup
-from dln.compiler.frontend.context.values import (
-    Chain,
-    Instance,
-    InstanceVerb,
-    Scope,
-    Value,
-    describe,
-)
+from dln.compiler.frontend.context.values import InstanceVerb, describe
 from dln.compiler.frontend.instances.instances import made_in
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.structure import is_param, is_stop
@@ -81,7 +75,7 @@ def _part(b: Build, value: Value) -> list[str]:
     match value:
         case Instance():
             given = [_part(b, v) for v in _options(b, value)]
-            return _joined([_declared(b, value), *given, _used(b, *_equations(value))])
+            return _joined([_declared(b, value), *given, _used(b, *_equations(b, value))])
         case Chain():
             each = [_part(b, v) for v in value.parts]
             ends = value.applied
@@ -96,7 +90,7 @@ def _part(b: Build, value: Value) -> list[str]:
 
 def _declared(b: Build, made: Instance) -> list[str]:
     """The parameters of an instance, and of the instances made in it."""
-    return [p for p in b.params if b.owners[p].within(made)]
+    return [p for p in b.owned.params if b.owned.owners[p].within(made)]
 
 
 def _options(b: Build, made: Instance) -> Iterator[Value]:
@@ -106,12 +100,12 @@ def _options(b: Build, made: Instance) -> Iterator[Value]:
             yield lookup(b, option.name, made.span, made.scope)
 
 
-def _equations(made: Instance) -> tuple[list[Value], list[Value]]:
+def _equations(b: Build, made: Instance) -> tuple[list[Value], list[Value]]:
     """The values in the equations of an instance, wherever it was applied; those of its ports."""
     ports = [p.name for p in made.definition.syntax.ports]
     scopes = [made.scope, *made.bodies.values()]
     known = [v for sc in scopes for n in sc.names.values() for v in n.cache.values()]
-    given = [sc.names[p].find() for sc in scopes for p in ports if p in sc.names]
+    given = [sc.names[p].find(b) for sc in scopes for p in ports if p in sc.names]
     return known, given
 
 
@@ -131,13 +125,13 @@ def _used(b: Build, outputs: Iterable[Value], inputs: Iterable[Value]) -> list[s
             found.add(path)
         elif not is_stop(node):
             front.extend(node.operands)
-    return [path for path in b.params if path in found]
+    return [path for path in b.owned.params if path in found]
 
 
 def _path_of(b: Build, node: Node) -> str | None:
     """The path of the parameter that a node is, as it was or as a step has left it."""
     path = node.attrs.get("path") if is_param(node) or is_stop(node) else None
-    return path if path in b.params else None
+    return path if path in b.owned.params else None
 
 
 def _joined(parts: Sequence[list[str]]) -> list[str]:

@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from dln.compiler.frontend.context import broadcasting
-from dln.compiler.frontend.context.build_context import Build, Naming, Poisoned
-from dln.compiler.frontend.context.static_values import listed, lookup, unknown, word
-from dln.compiler.frontend.context.values import (
-    Binding,
-    Frame,
-    PhaseBest,
-    PhaseVerb,
-    Scope,
-    Space,
-    Value,
-)
+from dln.compiler.frontend.context.build_context import Binding, Build, Naming, Scope, Space, Value
+from dln.compiler.frontend.context.frame import Frame
+from dln.compiler.frontend.context.static_values import listed, lookup, tensor, unknown, word
+from dln.compiler.frontend.context.values import PhaseBest, PhaseVerb
 from dln.compiler.frontend.expressions import phase_queries
-from dln.compiler.frontend.scan.equations import bind_statements, unrolled
+from dln.compiler.frontend.scan.equations import unrolled
 from dln.compiler.frontend.training.phase_scope import flat, phase_name
 from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.sizes import Conflict, Reason
 from dln.compiler.ir.structure import is_clock, is_input
 from dln.compiler.model import Checking, Expectation, Sweeping
 from dln.grammar import syntax as s
-from dln.grammar.diagnostics import DlnError, Note, Span
+from dln.grammar.diagnostics import Note, Span
 
 COMPARISONS = ("==", "!=", "<", "<=", ">", ">=")
 
@@ -34,20 +28,20 @@ COMPARISONS = ("==", "!=", "<", "<=", ">", ">=")
 def check(b: Build, st: s.Check, scope: Scope, number: int) -> Checking:
     """A `check` block: its lines are read in a frame of their own, without data."""
     inner = _inside(scope, number)
-    frame = b.new_frame("check", site=inner.path)
+    own = _asking(b, inner)
     expects: list[Expectation] = []
-    with b.within(frame=frame, naming=Naming.unnamed(inner.space)):
-        with b.collecting():
-            bind_statements(b, [x for x in st.body if not isinstance(x, s.For)], inner)
-        for e, where in _expects(b, st.body, inner):
-            try:
-                expects.append(expectation(b, e, where))
-            except DlnError as error:
-                b.failures += 1
-                b.report(error)
-            except Poisoned:
-                pass
+    with own.collecting():
+        own.bind([x for x in st.body if not isinstance(x, s.For)], inner)
+    for e, where in _expects(own, st.body, inner):
+        with own.collecting():
+            expects.append(expectation(own, e, where))
     return Checking(st.text, st.slow, tuple(expects), st.span)
+
+
+def _asking(b: Build, scope: Scope) -> Build:
+    """In the frame of a check, where nothing has a name."""
+    frame = Frame(next(b.counter), scope.path)
+    return replace(b, frame=frame, naming=Naming.unnamed(scope.space))
 
 
 def _inside(scope: Scope, number: int) -> Scope:
@@ -71,38 +65,37 @@ def _expects(b: Build, body: Sequence[Any], scope: Scope) -> Iterator[tuple[s.Ex
 def of_phase(b: Build, st: s.Train, scope: Scope, number: int) -> list[Checking]:
     """The `expect` lines of a phase as one check, named after it; none where it has none."""
     name = phase_name(b, st.name, scope)
-    if name not in b.phases:  # it went wrong, which is said already
+    if name not in b.phases.made:  # it went wrong, which is said already
         return []
-    body, _ = b.phase_scopes[name]
+    body, _ = b.phases.scopes[name]
     stated = [(e, at) for e, at in flat(b, st.body, body) if isinstance(e, s.Expect)]
     expects: list[Expectation] = []
-    own = _inside(scope, number)
-    with b.within(frame=b.new_frame("check", site=own.path), naming=Naming.unnamed(own.space)):
-        for e, at in stated:
-            with b.collecting():
-                inner = _at_the_end(b, name, e, at, _inside(scope, number))
-                expects.append(expectation(b, e, inner))
+    own = _asking(b, _inside(scope, number))
+    for e, at in stated:
+        with own.collecting():
+            inner = _at_the_end(own, name, e, at, _inside(scope, number))
+            expects.append(expectation(own, e, inner))
     return [Checking(f"phase {name}", False, tuple(expects), st.name.span, name)] if stated else []
 
 
 def _at_the_end(b: Build, phase: str, st: s.Expect, where: Scope, scope: Scope) -> Scope:
     """The names for an `expect` in a phase: its watches and counts, `before` and `after`, and the
     variables of the `for` around it. Its equations belong to minibatches."""
-    body, asked = b.phase_scopes[phase]
+    body, asked = b.phases.scopes[phase]
     local: Scope | None = where
     while local is not None and local is not body.parent:
         for name, binding in local.names.items():
             if local is not body and binding.static:
                 scope.names.setdefault(name, binding)
             else:
-                find = partial(_of_minibatch, b, name, where, asked, st)
+                find = partial(_of_minibatch, name=name, where=where, asked=asked, st=st)
                 scope.names.setdefault(name, Binding(binding.span, find))
         local = local.parent
-    span = b.phases[phase].span
+    span = b.phases.made[phase].span
     for verb in phase_queries.VERBS:
         scope.value(verb, PhaseVerb(phase, verb), span)
-    named = [w.name for w in b.phases[phase].watches]
-    if any(keep.best is not None for keep in b.phases[phase].keeps):
+    named = [w.name for w in b.phases.made[phase].watches]
+    if any(keep.best is not None for keep in b.phases.made[phase].keeps):
         scope.value("best", PhaseBest(phase), span)
     for name in (*phase_queries.COUNTS, *named):
         scope.value(name, phase_queries.phase_attribute(b, phase, name, span), span)
@@ -152,11 +145,11 @@ def expectation(b: Build, st: s.Expect, scope: Scope) -> Expectation:
 
 def no_data(b: Build, node: Node, span: Span, who: str) -> None:
     """What stands outside every phase has no minibatch to be worked out on."""
-    given = [n for n in ancestors([node]) if is_input(n) and n["name"] not in b.probes]
+    given = [n for n in ancestors([node]) if is_input(n) and n["name"] not in b.phases.probes]
     if given:
         ask = (
-            f"{next(iter(b.phases))}.after({broadcasting.whole_text(span.text)})"
-            if b.phases
+            f"{next(iter(b.phases.made))}.after({broadcasting.whole_text(span.text)})"
+            if b.phases.made
             else ""
         )
         label = f"depends on the data {given[0]['name']}"
@@ -196,14 +189,14 @@ def phases_of(b: Build, nodes: Sequence[Node]) -> tuple[str, ...]:
     for n in ancestors(nodes):
         if is_clock(n) and "." in n["name"]:
             found[_phase_in(b, n["name"])] = None
-        elif is_input(n) and n["name"] in b.probes:
-            found[b.probes[n["name"]].phase] = None
+        elif is_input(n) and n["name"] in b.phases.probes:
+            found[b.phases.probes[n["name"]].phase] = None
     return tuple(found)
 
 
 def _phase_in(b: Build, clock: str) -> str:
     """`pre[0]` of the clock `pre[0].error[3]`."""
-    return max((p for p in b.phases if clock.startswith(p + ".")), key=len, default=clock)
+    return max((p for p in b.phases.made if clock.startswith(p + ".")), key=len, default=clock)
 
 
 def sweep(b: Build, st: s.Sweep, scope: Scope) -> Sweeping:
@@ -211,22 +204,20 @@ def sweep(b: Build, st: s.Sweep, scope: Scope) -> Sweeping:
     names: list[str] = []
     runs: list[dict[str, object]] = [{}]
     reports, expects = [], []
-    with b.within(frame=b.new_frame("sweep", site=st.name)):
-        for line in st.body:
-            with b.collecting():
-                match line:
-                    case s.Vary():
-                        rows = _varied(b, line, scope)
-                        names += line.names
-                        runs = [{**run, **row} for run in runs for row in rows]
-                    case s.Report():
-                        for e in line.values:
-                            node = broadcasting.as_tensor(
-                                b, b.evaluate(e, scope), e.span, "a report"
-                            )
-                            reports.append((broadcasting.short(e.span.text), node))
-                    case s.Expect():
-                        expects.append(expectation(b, line, scope))
+    own = replace(b, frame=Frame(next(b.counter), st.name))
+    for line in st.body:
+        with own.collecting():
+            match line:
+                case s.Vary():
+                    rows = _varied(own, line, scope)
+                    names += line.names
+                    runs = [{**run, **row} for run in runs for row in rows]
+                case s.Report():
+                    for e in line.values:
+                        node = tensor(own, e, scope, "a report")
+                        reports.append((broadcasting.short(e.span.text), node))
+                case s.Expect():
+                    expects.append(expectation(own, line, scope))
     asked = [*phases_of(b, [node for _, node in reports]), *(p for e in expects for p in e.phases)]
     found = tuple(names), tuple(runs), tuple(reports), tuple(expects), st.span
     return Sweeping(st.name, *found, tuple(dict.fromkeys(asked)))
@@ -235,8 +226,8 @@ def sweep(b: Build, st: s.Sweep, scope: Scope) -> Sweeping:
 def _varied(b: Build, line: s.Vary, scope: Scope) -> list[dict[str, object]]:
     """The values of one `vary` line; several names take the values of a row together."""
     for name in line.names:
-        if name != "seed" and name not in b.constants:
-            unknown(b, "constant", name, word(line.span, name), [*b.constants, "seed"])
+        if name != "seed" and name not in b.built.constants:
+            unknown(b, "constant", name, word(line.span, name), [*b.built.constants, "seed"])
     rows = []
     for value in listed(b, line.range, scope, "vary"):
         row = value if len(line.names) > 1 else [value]

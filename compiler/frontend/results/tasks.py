@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import PurePath
 from typing import Any, NoReturn
 
 from dln.compiler.frontend.context import broadcasting
-from dln.compiler.frontend.context.build_context import Build, Naming
+from dln.compiler.frontend.context.build_context import Build, Naming, Scope, Space, Value
+from dln.compiler.frontend.context.frame import Frame
 from dln.compiler.frontend.context.static_values import static
-from dln.compiler.frontend.context.values import Examples, Plot, Scope, Space, Text, Value
+from dln.compiler.frontend.context.values import Examples, Plot, Text
 from dln.compiler.frontend.expressions.emit_functions import label_of
 from dln.compiler.frontend.results.checks import no_data, phases_of
-from dln.compiler.frontend.scan.equations import bind_statements, unrolled
+from dln.compiler.frontend.scan.equations import unrolled
 from dln.compiler.frontend.training import phase_clauses
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.structure import is_clock
@@ -30,18 +32,18 @@ def task(b: Build, st: s.Task, scope: Scope) -> Tasking:
     options = {o.name: _option(b, o, scope) for o in st.options}
     for o in st.options:
         inner.value(o.name, options[o.name], o.span)
-    frame, naming = b.new_frame("task", site=st.name), Naming.unnamed(inner.space)
-    with b.within(frame=frame, naming=naming):
-        bind_statements(b, [x for x in st.body if not isinstance(x, s.For)], inner)
-        emits = [_emission(b, e, where) for e, where in _emits(b, st.body, inner)]
+    frame = Frame(next(b.counter), st.name)
+    own = replace(b, frame=frame, naming=Naming.unnamed(inner.space))
+    own.bind([x for x in st.body if not isinstance(x, s.For)], inner)
+    emits = [_emission(own, e, where) for e, where in _emits(own, st.body, inner)]
     after = phase_clauses.earlier(b, st.after, scope)
     return Tasking(st.name, options, _numbered(emits), st.span, after)
 
 
 def _option(b: Build, o: s.Option, scope: Scope) -> object:
-    given = b.overrides.get(o.name)
-    if given is not None and o.name not in b.constants:
-        b.used_overrides.add(o.name)
+    given = b.outside.constants.get(o.name)
+    if given is not None and o.name not in b.built.constants:
+        b.built.used.add(o.name)
         return given
     if o.default is not None:
         return static(b, o.default, scope, f"the option {o.name}")
@@ -158,7 +160,7 @@ def _watch(b: Build, node: Node) -> tuple[str, str] | None:
     """`sse.error`, where a number is the last value of a watch, and the unit that it goes by."""
     if not is_clock(node) or not (phase := phases_of(b, [node])):
         return None
-    for w in b.phases[phase[0]].watches:
+    for w in b.phases.made[phase[0]].watches:
         if node["name"] == f"{phase[0]}.{w.name}":
             by_epoch = w.every is not None and w.every[1].startswith("epoch")
             return node["name"], "epoch" if by_epoch else "update"

@@ -39,7 +39,7 @@ class BodyMaker:
                 self.to[node] = self._slot(self.rows, node.operands[0], node.type, "rows", node)
             elif any(o in self.inside for o in node.operands) or self._drawn_here(node):
                 self.inside.add(node)
-                assert not is_scan(node), "written out by inner.py"
+                assert not is_scan(node), "written out by nested_scan"
                 operands = tuple(self._operand(o) for o in node.operands)
                 self.to[node] = self.graph.add(
                     node.op, operands, self._named(node.type), **self._attrs(node)
@@ -49,8 +49,7 @@ class BodyMaker:
 
     def _drawn_here(self, node: Node) -> bool:
         """Whether a draw is one of the step, so that each step draws anew."""
-        owner = self.b.drawn.get(node) if is_draw(node) else None
-        return owner is not None and owner.number == self.number
+        return is_draw(node) and self.b.facts.drawn.get(node) == self.number
 
     def _operand(self, node: Node) -> Node:
         """A node as an operand inside: what does not change from step to step is a slot, but for

@@ -3,52 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from dataclasses import replace
 from typing import Any
 
 from dln.compiler.frontend.context import broadcasting
-from dln.compiler.frontend.context.build_context import Build, Drawing, Naming
+from dln.compiler.frontend.context.build_context import (
+    Binding,
+    Build,
+    Instance,
+    Naming,
+    Scope,
+    Value,
+)
+from dln.compiler.frontend.context.frame import Drawing
 from dln.compiler.frontend.context.ports import port_sizes
 from dln.compiler.frontend.context.static_values import (
     domain_of,
     listed,
-    lookup,
     size,
     want_domain,
     word,
 )
-from dln.compiler.frontend.context.values import Binding, IndexVar, Instance, Scope, Value
-from dln.compiler.frontend.scan import preconditions, scan
+from dln.compiler.frontend.context.values import IndexVar
 from dln.compiler.frontend.tensors import axes
 from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.op import Make
 from dln.compiler.ir.sizes import Size, Var
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Note, Span
-
-
-def bind_statements(b: Build, body: Sequence[s.Item | s.Stmt], scope: Scope) -> None:
-    """Bind the names that equations define; each is worked out when it is first asked for."""
-    for st in body:
-        match st:
-            case s.Define(target=target) if (lag := scan.first_value(target)) is not None:
-                name = scan.first_name(target.name, lag)
-                begins = st.changed(target=target.changed(dims=None))
-                once(b, scope, name, target.span, partial(define, b, begins, scope))
-            case s.Define(target=target):
-                once(b, scope, target.name, target.span, partial(define, b, st, scope))
-            case s.Draw(target=target):
-                once(b, scope, target.name, target.span, partial(draw, b, st, scope))
-            case s.Let() if scope.owner is None:  # those of a block belong to its instance
-                path = f"{scope.path}.{st.name}" if scope.path else st.name
-                once(b, scope, st.name, st.span, partial(let, b, path, st.value, scope))
-            case s.Scan():
-                scan.bind(b, st, scope)
-            case s.Expect() if owner_of(scope) is not None:
-                required = partial(preconditions.require, b, st, scope)
-                once(b, scope, preconditions.name_of(st), st.span, required)
-            case s.For():
-                _unroll(b, st, scope)
 
 
 def unrolled(b: Build, body: Sequence[Any], scope: Scope) -> Iterator[tuple[Any, Scope]]:
@@ -61,7 +43,7 @@ def unrolled(b: Build, body: Sequence[Any], scope: Scope) -> Iterator[tuple[Any,
         for i, value in enumerate(listed(b, st.range, scope)):
             inner = scope.child(f"{scope.path}[{i}]")
             inner.value(st.name, value, st.span)
-            bind_statements(b, [x for x in st.body if not isinstance(x, s.For)], inner)
+            b.bind([x for x in st.body if not isinstance(x, s.For)], inner)
             yield from unrolled(b, st.body, inner)
 
 
@@ -81,19 +63,13 @@ def refuse_misplaced(b: Build, body: Sequence[Any], around: str) -> None:
             b.fail("E374", f"{word} stands in a block, not in a {around}", st.span, remedy=remedy)
 
 
-def _unroll(b: Build, st: s.For, scope: Scope) -> None:
-    refuse_misplaced(b, st.body, "for")
-    for i, value in enumerate(listed(b, st.range, scope)):
-        inner = scope.child(f"{scope.path}[{i}]" if scope.path else f"[{i}]")
-        inner.value(st.name, value, st.span)
-        bind_statements(b, [x for x in st.body if isinstance(x, s.Stmt)], inner)
-        for name, binding in list(inner.names.items()):
-            if name != st.name:
-                lookup(b, name, binding.span or st.span, inner)
-
-
 def once(
-    b: Build, scope: Scope, name: str, span: Span, find: Callable[[], Value], static: bool = False
+    b: Build,
+    scope: Scope,
+    name: str,
+    span: Span,
+    find: Callable[[Build], Value],
+    static: bool = False,
 ) -> None:
     """Bind a name that is not bound in this scope yet."""
     old = scope.names.get(name)
@@ -107,18 +83,13 @@ def once(
             notes,
             remedy="another name",
         )
-    # An equation is worked out where it stands, in a scan or outside, whoever asks for it first.
-    where = {
-        k: getattr(b, k) for k in ("loop", "in_step", "stepping", "entered", "round", "stretch")
-    }
-    scope.names[name] = Binding(span, partial(_where_it_stands, b, where, find), static)
+    time = b.time
 
+    def where_it_stands(asker: Build) -> Value:
+        """An equation is worked out in the time in which it stands, whoever asks for it first."""
+        return find(asker if asker.time is time else replace(asker, time=time))
 
-def _where_it_stands(b: Build, where: dict[str, Any], find: Callable[[], Value]) -> Value:
-    if all(getattr(b, k) is v for k, v in where.items()):
-        return find()
-    with b.within(**where):
-        return find()
+    scope.names[name] = Binding(span, where_it_stands, static)
 
 
 def owner_of(scope: Scope) -> Instance | None:
@@ -146,23 +117,19 @@ def naming(path: str, scope: Scope) -> Naming:
 
 
 def let(b: Build, path: str, expr: s.Expr, scope: Scope) -> Value:
-    with b.within(naming=naming(path, scope)):
-        return b.evaluate(expr, scope)
+    return replace(b, naming=naming(path, scope)).evaluate(expr, scope)
 
 
 def define(b: Build, st: s.Define, scope: Scope) -> Value:
     """`y = e`, or `y[i, j] = e` with bound indices."""
     path = f"{scope.path}.{st.target.name}" if scope.path else st.target.name
-    with b.within(naming=naming(path, scope)):
-        if st.target.dims is None:
-            value = b.evaluate(st.value, scope)
-        else:
-            value = _indexed(b, st, scope)
-        domain = domain_of(b, st.target.domain, scope)
-        if domain is not None:
-            node = broadcasting.as_tensor(b, value, st.value.span)
-            want_domain(b, node, domain, st.value.span, st.target.name, "is said to be")
-            value = b.at(st.span)("asserted", node, domain=domain)
+    b = replace(b, naming=naming(path, scope))
+    value = b.evaluate(st.value, scope) if st.target.dims is None else _indexed(b, st, scope)
+    domain = domain_of(b, st.target.domain, scope)
+    if domain is not None:
+        node = broadcasting.as_tensor(b, value, st.value.span)
+        want_domain(b, node, domain, st.value.span, st.target.name, "is said to be")
+        value = b.at(st.span)("asserted", node, domain=domain)
     return b.mark(value, st.span, path) if isinstance(value, Node) else value
 
 
@@ -192,12 +159,13 @@ def draw(b: Build, st: s.Draw, scope: Scope) -> Node:
     shape = None
     if st.target.dims is not None:
         shape = tuple(size(b, d, scope) for d in st.target.dims)
-    with b.within(naming=naming(path, scope)), b.within(drawing=Drawing(b.site(path), shape)):
-        node = broadcasting.as_tensor(b, b.evaluate(st.value, scope), st.value.span)
-        domain = domain_of(b, st.target.domain, scope)
-        if domain is not None:
-            want_domain(b, node, domain, st.value.span, st.target.name, "is said to be")
-            node = b.at(st.span)("asserted", node, domain=domain)
+    b = replace(b, naming=naming(path, scope))
+    b = replace(b, drawing=Drawing(b.site(path), shape))
+    node = broadcasting.as_tensor(b, b.evaluate(st.value, scope), st.value.span)
+    domain = domain_of(b, st.target.domain, scope)
+    if domain is not None:
+        want_domain(b, node, domain, st.value.span, st.target.name, "is said to be")
+        node = b.at(st.span)("asserted", node, domain=domain)
     return b.mark(node, st.span, path)
 
 

@@ -9,11 +9,16 @@ and draws for itself. See decision 19.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
 
 from dln.compiler.frontend.context import broadcasting, lengths, time_axis
+from dln.compiler.frontend.context.build_context import Build
+from dln.compiler.frontend.context.frame import OpenLoop
 from dln.compiler.frontend.context.values import StepIndex
+from dln.compiler.frontend.scan.closing import closed, number_of_steps
+from dln.compiler.frontend.scan.recurrences import Recurrences
 from dln.compiler.frontend.scan.scan_step import Attempt
+from dln.compiler.frontend.scan.settling import settled
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.ops.loop import body_of, row_type
 from dln.compiler.ir.sizes import Size
@@ -21,64 +26,61 @@ from dln.compiler.ir.structure import is_draw
 from dln.compiler.ir.tensor_type import TIME
 from dln.grammar.diagnostics import Span
 
-if TYPE_CHECKING:
-    from dln.compiler.frontend.scan.scan import Loop
-
 MOST = 64
 """The number of steps of a scan inside a scan, which all become equations."""
 
 
-def settled(loop: Loop, outer: Attempt) -> dict[str, Node]:
+def inside(b: Build, scan: Recurrences, outer: OpenLoop) -> dict[str, Node]:
     """The sequences of a scan that stands in a step of another."""
-    b = loop.b
     outer.holds = True
-    with b.within(loop=None, stepping=False):
-        attempt = loop.settled()
-        made = {} if attempt.memory else attempt.close()
-        number = attempt.length()
-    if made and not (_draws(attempt) or outer.touches(made.values())):
-        return made
-    return _written_out(loop, attempt, _few(loop, number), outer)
+    apart = replace(b, time=replace(b.time, loop=None, stepping=False))
+    attempt = settled(apart, scan)
+    if not attempt.loop.memory:
+        loop, made = closed(attempt)
+        if not (_draws(loop) or outer.touches(made.values(), b.facts.drawn)):
+            return made
+    number = number_of_steps(attempt)
+    steps = _written_out(b, attempt, _few(apart, scan, number), outer)
+    return {
+        name: _joined(b, scan, name, [step.current(step.b, name) for step in steps], number)
+        for name in scan.lines
+    }
 
 
-def _draws(attempt: Attempt) -> bool:
+def _draws(loop: Node) -> bool:
     """Whether the steps of a loop draw, which they shall do anew in each step around it."""
-    assert attempt.scan is not None
-    return any(map(is_draw, body_of(attempt.scan).graph.topological()))
+    return any(map(is_draw, body_of(loop).graph.topological()))
 
 
-def _few(loop: Loop, number: Size) -> int:
+def _few(b: Build, scan: Recurrences, number: Size) -> int:
     """How many steps are written out."""
-    b, length = loop.b, loop.b.sizes.resolve(number).value
+    length = b.sizes.resolve(number).value
     if length is not None and length <= MOST:
         return length
     count = "an unknown number of steps" if length is None else str(length)
     b.fail(
         "E339",
         f"a scan inside a scan has at most {MOST} steps, where it needs the step around it",
-        loop.st.span,
+        scan.st.span,
         f"has {count}",
         facts=("its steps are written out as equations of the outer step",),
         remedy="put it outside, or exchange the two scans",
     )
 
 
-def _written_out(loop: Loop, attempt: Attempt, number: int, outer: Attempt) -> dict[str, Node]:
-    b, steps = loop.b, list[Step]()
-    for s in range(number):
-        step = Step(loop, attempt, steps)
-        with b.within(round=(*b.round, s), loop=outer, stepping=False):
-            step.work_out()
+def _written_out(b: Build, attempt: Attempt, number: int, outer: OpenLoop) -> list[UnrolledStep]:
+    steps: list[UnrolledStep] = []
+    for k in range(number):
+        time = replace(b.time, round=(*b.time.round, k), loop=outer, stepping=False)
+        step = UnrolledStep(replace(b, time=time), attempt, steps)
+        step.work_out()
         steps.append(step)
-    return {
-        name: _joined(loop, name, [step.current(name) for step in steps], attempt.length())
-        for name in loop.recurrences
-    }
+    return steps
 
 
-def _joined(loop: Loop, name: str, elements: Sequence[Node], number: Size) -> Node:
+def _joined(b: Build, scan: Recurrences, name: str, elements: Sequence[Node], number: Size) -> Node:
     """The sequence of some elements."""
-    b, span = loop.b, loop.recurrences[name].span
+    span = scan.lines[name].span
     aligned = broadcasting.align(b, elements, span)
     make, type = b.at(span), aligned[0].type
     shape = (Size(1), *type.shape)
@@ -87,30 +89,29 @@ def _joined(loop: Loop, name: str, elements: Sequence[Node], number: Size) -> No
     if lengths.extent(b, number) is not None:
         whole = lengths.resized(b, whole, {0: number})
     made = make("running", whole, running=(TIME, *type.running))
-    path = f"{loop.scope.path}.{name}" if loop.scope.path else name
-    return b.mark(made, span, path)
+    return b.mark(made, span, scan.path(name))
 
 
-class Step(Attempt):
-    """One step of a scan that is written out, after the `steps` before it."""
+class UnrolledStep(Attempt):
+    """One step of a scan that is written out, after the `steps` before it. It belongs to the step
+    of the loop around it."""
 
-    def __init__(self, loop: Loop, settled: Attempt, steps: Sequence[Step]) -> None:
-        super().__init__(loop, settled.types)
+    def __init__(self, b: Build, settled: Attempt, steps: Sequence[UnrolledStep]) -> None:
+        super().__init__(b, settled.scan, settled.types)
+        self.within = b.time.loop
         self.steps = tuple(steps)
 
-    def within(self) -> Any:
-        return self.b.loop
-
-    def carried(self, name: str, lag: int) -> Node:
+    def carried(self, b: Build, name: str, lag: int) -> Node:
         """What `name` was `lag` steps ago; before the first step, what is said."""
         behind, type = lag - len(self.steps), self.types[name]
         if behind > 0:
             return self.begun(name, behind, type)
-        return self._filled(self.steps[-lag].current(name), type)
+        before = self.steps[-lag]
+        return self.filled(before.current(before.b, name), type)
 
-    def _given(self, node: Node, index: StepIndex, span: Span) -> Node:
-        node = time_axis.time_first(self.b, node, span)
+    def _given(self, b: Build, node: Node, index: StepIndex, span: Span) -> Node:
+        node = time_axis.time_first(b, node, span)
         at, length = len(self.steps) + index.offset, node.type.shape[0]
-        if not 0 <= at < self.b.sizes.resolve(length).constant:
-            return self._nothing(row_type(node.type))
-        return time_axis.element(self.b, node, at, span)
+        if not 0 <= at < b.sizes.resolve(length).constant:
+            return self.nothing(row_type(node.type))
+        return time_axis.element(b, node, at, span)

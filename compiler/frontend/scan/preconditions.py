@@ -11,9 +11,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from dln.compiler.frontend.context.build_context import Build
+from dln.compiler.frontend.context.build_context import Build, Scope, Value
 from dln.compiler.frontend.context.static_values import lookup, static
-from dln.compiler.frontend.context.values import Scope, Value
 from dln.compiler.ir.sizes import Size
 from dln.grammar import syntax as s
 
@@ -51,8 +50,7 @@ def require(b: Build, st: s.Expect, scope: Scope) -> bool:
             b.fail("E370", "within goes with ==", st.within.span, f"a tolerance beside {op}")
     test = partial(_test, b, st, op, left, right, within)
     if any(isinstance(v, Size) and b.sizes.resolve(v).value is None for v in _flat([left, right])):
-        calls = list(b.calls)
-        b.requirements.append(lambda: _later(b, calls, test))
+        b.owned.requirements.append(test)
     else:
         test()
     return True
@@ -81,11 +79,6 @@ def _flat(value: Value) -> Iterator[Value]:
             yield from _flat(part)
     else:
         yield value
-
-
-def _later(b: Build, calls: list[Any], test: Callable[[], None]) -> None:
-    with b.within(calls=calls):
-        test()
 
 
 def _test(b: Build, st: s.Expect, op: str, left: Value, right: Value, within: float) -> None:

@@ -2,135 +2,127 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import NoReturn
 
-from dln.compiler.frontend.context import absences, broadcasting, lengths, standing, time_axis
-from dln.compiler.frontend.context.static_values import lookup, whole
+from dln.compiler.frontend.context import absences, broadcasting, standing, time_axis
+from dln.compiler.frontend.context.build_context import Build
+from dln.compiler.frontend.context.frame import Key, OpenLoop
+from dln.compiler.frontend.context.static_values import lookup
 from dln.compiler.frontend.context.values import Recurrence, StepIndex
 from dln.compiler.frontend.scan import equations, preconditions
-from dln.compiler.frontend.scan.body_builder import BodyMaker
-from dln.compiler.frontend.scan.step_memory import Key, recall, remember
-from dln.compiler.ir.graph import Node, ancestors
-from dln.compiler.ir.ops.loop import Body, item, row_type, slot
-from dln.compiler.ir.sizes import Conflict, Reason, Size
-from dln.compiler.ir.structure import is_draw, is_element
-from dln.compiler.ir.tensor_type import TIME, TensorType, fits
+from dln.compiler.frontend.scan.recurrences import Recurrences
+from dln.compiler.frontend.scan.step_memory import recall
+from dln.compiler.ir.graph import Node
+from dln.compiler.ir.ops.loop import slot
+from dln.compiler.ir.sizes import Size
+from dln.compiler.ir.tensor_type import TIME, TensorType
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Span
 
-if TYPE_CHECKING:
-    from dln.compiler.frontend.scan.scan import Loop
-
 
 class Attempt:
-    """One working out of a step, with what is carried taken to be of some types."""
+    """One working out of a step, with what is carried taken to be of some types.
 
-    def __init__(self, loop: Loop, types: dict[str, TensorType]) -> None:
-        self.loop, self.b, self.types = loop, loop.b, types
-        self.number = next(loop.b.counter)
-        self.slots: dict[tuple[str, int], Node] = {}
+    `b` is where the scan is worked out, `loop` what its step leaves; the step belongs to `within`,
+    which in a one-step form is the loop `around` it, if any. `lengths` are those of the sequences
+    that it runs along, `looked` what it has seen of them for the next step; `along` says that a
+    one-step form looks at any.
+    """
+
+    def __init__(self, b: Build, scan: Recurrences, types: dict[str, TensorType]) -> None:
+        self.b, self.scan, self.types = b, scan, types
+        self.loop = OpenLoop(next(b.counter), scan.st.name, scan.st.span)
+        self.around, self.stepping = b.time.loop, b.time.stepping
+        self.within = self.around if self.stepping else self.loop
         self.lengths: list[tuple[Size, Span]] = []
-        self.memory: dict[Key, tuple[Node, Node]] = {}
-        self.now: dict[Key, Node] = {}
         self.looked: dict[Key, Node] = {}
-        self.stepping, self.around = loop.b.stepping, loop.b.loop
-        self.along = False  # in a one-step form: whether it looks at a sequence
-        self.holds = False  # whether there is a scan inside the step
-        self.scan: Node | None = None
-        self.scope = loop.scope.child()
+        self.along = False
+        self.scope = scan.scope.child()
+
+    @property
+    def index(self) -> str:
+        return self.scan.st.name
 
     # ---- the equations of a step ---------------------------------------------------------------
 
     def work_out(self) -> None:
         """Bind the names of a step and ask for every one."""
-        b, st, inner = self.b, self.loop.st, self.scope
-        with b.within(loop=self.within(), in_step=True):
-            self._bind()
-            for stated in st.body:
-                if isinstance(stated, s.Scan):
-                    self._inside(stated)
-                if not isinstance(stated, s.Define | s.Draw):
-                    continue
-                if (name := stated.target.name) in self.loop.recurrences:
-                    self.current(name)
-                else:
-                    lookup(b, name, stated.span, inner)
-            preconditions.ask(b, inner)
+        st, b = self.scan.st, self.b
+        b = replace(b, time=replace(b.time, loop=self.within, in_step=True))
+        self._bind(b)
+        for stated in st.body:
+            if isinstance(stated, s.Scan):
+                self._inside(b, stated)
+            if not isinstance(stated, s.Define | s.Draw):
+                continue
+            if (name := stated.target.name) in self.scan.lines:
+                self.current(b, name)
+            else:
+                lookup(b, name, stated.span, self.scope)
+        preconditions.ask(b, self.scope)
 
-    def within(self) -> Any:
-        """The loop that a step belongs to."""
-        return self.around if self.stepping else self
-
-    def _inside(self, st: s.Scan) -> None:
+    def _inside(self, b: Build, st: s.Scan) -> None:
         """Ask for the sequences of a scan inside the step, so that what is wrong is found."""
         for line in st.body:
             if isinstance(line, s.Define | s.Draw) and line.target.name in self.scope.names:
-                lookup(self.b, line.target.name, line.span, self.scope)
+                lookup(b, line.target.name, line.span, self.scope)
 
-    def touches(self, nodes: Iterable[Node]) -> bool:
-        """Whether some values belong to the step at hand."""
-        own = {*self.slots.values(), *(held for held, _ in self.memory.values())}
-        return any(
-            n in own
-            or (is_element(n) and n["loop"] == self.number)
-            or (is_draw(n) and self.b.drawn.get(n) is self)
-            for n in ancestors(nodes)
-        )
-
-    def _bind(self) -> None:
-        b, st, inner = self.b, self.loop.st, self.scope
+    def _bind(self, b: Build) -> None:
+        st, inner = self.scan.st, self.scope
         inner.value(st.name, StepIndex(self, 0), st.span)
-        for name, line in self.loop.recurrences.items():
+        for name, line in self.scan.lines.items():
             inner.value(name, Recurrence(self, name), line.target.span)
-            find = partial(self._define, line)
+            find = partial(self._define, line=line)
             equations.once(b, inner, f"{name}[{st.name}]", line.target.span, find)
-        equations.refuse_misplaced(b, self.loop.others, "scan")
-        equations.bind_statements(b, self.loop.others, inner)
+        equations.refuse_misplaced(b, self.scan.others, "scan")
+        b.bind(self.scan.others, inner)
 
-    def _define(self, line: s.Define | s.Draw) -> Node:
+    def _define(self, b: Build, line: s.Define | s.Draw) -> Node:
         """The value of `h[t] = ...` at the step at hand."""
         rest = (line.target.dims or ())[1:]
         here = line.changed(target=line.target.changed(dims=rest or None))
         if isinstance(here, s.Draw):
-            return equations.draw(self.b, here, self.scope)
+            return equations.draw(b, here, self.scope)
         span = here.value.span
-        node = broadcasting.as_tensor(self.b, equations.define(self.b, here, self.scope), span)
-        if standing.runs(self.b, node):
-            name, t = line.target.name, self.loop.st.name
+        node = broadcasting.as_tensor(b, equations.define(b, here, self.scope), span)
+        if standing.runs(b, node):
+            name, t = line.target.name, self.index
             text = f"{name}[{t}] is what {name} is at one step"
             remedy = f"last(...), or {name}[{t}, i] = ...[i]"
-            self.b.fail("E214", text, span, "is a whole sequence", remedy=remedy)
-        return node if node.type.kind == "index" else broadcasting.quantity(self.b, node, span)
+            b.fail("E214", text, span, "is a whole sequence", remedy=remedy)
+        return node if node.type.kind == "index" else broadcasting.quantity(b, node, span)
 
-    def current(self, name: str) -> Node:
+    def current(self, b: Build, name: str) -> Node:
         """`h[t]`."""
-        key = f"{name}[{self.loop.st.name}]"
-        value: Node = lookup(self.b, key, self.loop.recurrences[name].span, self.scope)
+        key = f"{name}[{self.index}]"
+        value: Node = lookup(b, key, self.scan.lines[name].span, self.scope)
         return value
 
-    def element(self, value: Any, index: StepIndex, span: Span) -> Node:
+    # ---- elements of sequences -----------------------------------------------------------------
+
+    def element(self, b: Build, value: Node | Recurrence, index: StepIndex, span: Span) -> Node:
         """`x[t]`, `h[t-1]`: of a sequence from outside, or of one that this scan defines."""
-        if isinstance(value, Recurrence) and value.name in self.loop.recurrences:
-            return self._own(value.name, index, span)
-        if isinstance(value, Recurrence) or (
-            not self.stepping and self.holds and self.touches([value])
-        ):
-            self._other(value, span)
-        return self._given(value, index, span)
+        if isinstance(value, Recurrence):
+            if value.name not in self.scan.lines:
+                self._other(b, span, value.scan.index, "runs over")
+            return self._own(b, value.name, index, span)
+        if not self.stepping and self.loop.holds and self.loop.touches([value], b.facts.drawn):
+            self._other(b, span, "a scan inside", "is of")
+        return self._given(b, value, index, span)
 
-    def _other(self, value: Any, span: Span) -> NoReturn:
+    def _other(self, b: Build, span: Span, other: str, how: str) -> NoReturn:
         """A sequence of the outer scan with the inner index, or the other way round."""
-        name, t = span.text.partition("[")[0].strip(), self.loop.st.name
-        other = value.attempt.loop.st.name if isinstance(value, Recurrence) else "a scan inside"
-        label = f"{name} runs over {other}" if isinstance(value, Recurrence) else f"is of {other}"
-        self.b.fail("E214", f"{t} is no step of {name}", span, label)
+        name = span.text.partition("[")[0].strip()
+        who = f"{name} " if how == "runs over" else ""
+        b.fail("E214", f"{self.index} is no step of {name}", span, f"{who}{how} {other}")
 
-    def _own(self, name: str, index: StepIndex, span: Span) -> Node:
+    def _own(self, b: Build, name: str, index: StepIndex, span: Span) -> Node:
         if index.offset > 0:
-            t = self.loop.st.name
-            self.b.fail(
+            t = self.index
+            b.fail(
                 "E330",
                 f"{name} needs its own future",
                 span,
@@ -138,37 +130,33 @@ class Attempt:
                 remedy=f"{name}[{t}-{index.offset}]",
             )
         if index.offset == 0:
-            return self.current(name)
-        return self.carried(name, -index.offset)
+            return self.current(b, name)
+        return self.carried(b, name, -index.offset)
 
-    def carried(self, name: str, lag: int) -> Node:
+    def carried(self, b: Build, name: str, lag: int) -> Node:
         """The slot that holds what `name` was `lag` steps ago."""
         if lag > 1:
-            self.carried(name, lag - 1)
-        key = (name, lag)
-        if key not in self.slots:
+            self.carried(b, name, lag - 1)
+        key, slots = (name, lag), self.loop.slots
+        if key not in slots:
+            said = self.scan.first(b, name, lag) is not None
+            type = self.types[name] if said else absences.held(self.types[name])
             if self.stepping:
-                self.slots[key] = self._remembered(name, lag)
+                begun = partial(self.begun, name, lag, type)
+                slots[key] = self._recall(b, (self.scan.scope.path, name, lag), type, begun)
             else:
-                type = self._held(name, lag)
-                made = slot(self.b.graph, type, next(self.b.counter), "carried")
-                self.slots[key] = self.b.mark(made, self.loop.st.span, f"{name} before")
-        return self.slots[key]
+                made = slot(b.graph, type, next(b.counter), "carried")
+                slots[key] = b.mark(made, self.scan.st.span, f"{name} before")
+        return slots[key]
 
-    def _held(self, name: str, lag: int) -> TensorType:
-        """The type of what `name` was: of classes perhaps none, where nobody says the first."""
-        type = self.types[name]
-        return type if self.loop.first(name, lag) is not None else absences.held(type)
-
-    def _given(self, node: Node, index: StepIndex, span: Span) -> Node:
+    def _given(self, b: Build, node: Node, index: StepIndex, span: Span) -> Node:
         """The element of a sequence from outside the scan."""
-        b = self.b
         if self.stepping:
             standing.refuse_both(b, node, span)
         if TIME not in node.type.running:
             if standing.is_sequence(b, node):
                 if self.stepping:
-                    return self._given_now(node, index, span)
+                    return self._given_now(b, node, index, span)
                 standing.refuse(b, span, "is of a sequence, of which it has one step")
             b.fail(
                 "E214",
@@ -183,11 +171,11 @@ class Attempt:
             self.looked[self._seen_key(span, lag)] = node
         if index.offset:
             node = time_axis.shifted(b, node, index.offset, span)
-        return b.at(span)("at", node, loop=self.number)
+        return b.at(span)("at", node, loop=self.loop.number)
 
-    def _given_now(self, node: Node, index: StepIndex, span: Span) -> Node:
+    def _given_now(self, b: Build, node: Node, index: StepIndex, span: Span) -> Node:
         """In a one-step form: what comes in now, or what came in some steps ago."""
-        b, lag = self.b, -index.offset
+        lag = -index.offset
         if lag < 0:
             b.fail(
                 "E319",
@@ -202,225 +190,55 @@ class Attempt:
         for k in range(1, lag + 1):
             key = self._seen_key(span, k)
             self.looked[key] = before
-            before = self._recall(key, type, partial(self._nothing, type))
+            before = self._recall(b, key, type, partial(self.nothing, type))
         return before
 
     def _seen_key(self, span: Span, lag: int) -> Key:
         """Under which key a scan remembers what it saw of a sequence from outside."""
         seen = span.text.partition("[")[0].strip()
-        return (self.loop.scope.path, f"{seen} for {next(iter(self.loop.recurrences))}", lag)
+        return (self.scan.scope.path, f"{seen} for {next(iter(self.scan.lines))}", lag)
 
-    def _nothing(self, type: TensorType) -> Node:
-        """What stands before the beginning of a sequence."""
-        type = absences.held(type)
-        nothing = absences.NONE if type.kind == "index" else 0.0
-        zero = self.b.at(self.loop.st.span).const(nothing, type.kind)
-        return self.b.make("asserted", self._filled(zero, type), domain=type.domain)
+    def _recall(self, b: Build, key: Key, type: TensorType, begun: Callable[[], Node]) -> Node:
+        """What the memory holds; what it begins with before the first step."""
+        around = replace(b, time=replace(b.time, loop=self.around))  # whichever scan inside asks
+        held = recall(around, key, type, begun)
+        return standing.marked(b, held, "memory", self.scan.st.span)
 
-    # ---- types ---------------------------------------------------------------------------------
-
-    def found_types(self) -> tuple[dict[str, TensorType], bool]:
-        """The types that the equations give, and whether those of any slot are others."""
-        found, changed = dict(self.types), False
-        used = {name for name, _ in self.slots}
-        for name in self.loop.recurrences:
-            node = self.current(name)
-            type = TensorType(node.type.shape, node.type.running, node.type.kind)
-            if node.type.kind == "index":
-                type = type.like(domain=node.type.domain)
-            elif fits(node.type.domain, taken := self.types[name].domain):
-                type = type.like(domain=taken)  # what it begins with, and the equation too
-            elif name in used:
-                changed = True
-            if name in used and not self._same(name, self.types[name], type):
-                changed = True
-            found[name] = self._joined(name, type)
-        return found, changed
-
-    def _joined(self, name: str, type: TensorType) -> TensorType:
-        """The type of an equation, running at least over what its first value does."""
-        taken = self.types[name]
-        lost = [a for a in taken.running if a not in type.running]
-        if not lost or any(a not in taken.running for a in type.running):
-            return type
-        lead = taken.shape[: len(taken.running)]
-        return type.like(shape=(*lead, *type.example), running=taken.running)
-
-    def _same(self, name: str, taken: TensorType, found: TensorType) -> bool:
-        if len(taken.example) != len(found.example) or taken.kind != found.kind:
-            return False
-        if any(a not in taken.running for a in found.running):
-            return False
-        line = self.loop.recurrences[name]
-
-        def complain(c: Conflict) -> Any:
-            self.b.fail(
-                "E202",
-                f"{name} changes its shape from step to step",
-                line.target.span,
-                f"was {self.b.shown(taken)}, becomes {self.b.shown(found)}",
-            )
-
-        for old, new in zip(taken.example, found.example, strict=True):
-            self.b.equate(old, new, Reason(line.span, f"{name} keeps its shape"), complain)
-        return True
-
-    # ---- one step only -------------------------------------------------------------------------
-
-    def _remembered(self, name: str, lag: int) -> Node:
-        """What the memory holds of a sequence; its first value before the first step."""
-        type = self._held(name, lag)
-        begun = partial(self.begun, name, lag, type)
-        return self._recall((self.loop.scope.path, name, lag), type, begun)
-
-    def _recall(self, key: Key, type: TensorType, begun: Callable[[], Node]) -> Node:
-        with self.b.within(loop=self.around):  # whichever scan inside the step asks
-            held = recall(self.b, key, type, begun)
-        return standing.marked(self.b, held, "memory", self.loop.st.span)
-
-    def remember(self) -> None:
-        """Leave in the memory what the next step needs."""
-        self._refuse_own_steps()
-        for name, lag in sorted(self.slots, key=lambda k: -k[1]):
-            key = (self.loop.scope.path, name, lag)
-            value = self.current(name) if lag == 1 else self.slots[name, lag - 1]
-            standing.refuse_end(self.b, value, self.loop.recurrences[name].span, name)
-            remember(self.b, key, self._filled(value, self.types[name]))
-        for key, node in self.looked.items():
-            standing.refuse_end(self.b, node, self.loop.st.span, key[1].partition(" ")[0])
-            remember(self.b, key, node)
-
-    def _refuse_own_steps(self) -> None:
-        """A scan that has a number of steps of its own and runs along no sequence does not move on
-        with those that do."""
-        st, entered = self.loop.st, self.b.entered
-        own = not (st.range is None or (isinstance(st.range, s.Name) and st.range.id == TIME))
-        owner = equations.owner_of(self.loop.scope)
-        if own and not self.along and (entered.timed or owner is not entered):
-            text = "a scan along no sequence does not move on with a single step"
-            standing.refuse(self.b, st.span, "has steps of its own", text)
-
-    # ---- the loop ------------------------------------------------------------------------------
+    # ---- before the first step -----------------------------------------------------------------
 
     def begun(self, name: str, lag: int, type: TensorType) -> Node:
         """The value before the first step: what is said, what a stream carries over, or zeros."""
-        b, span = self.b, self.loop.st.span
-        said = self.loop.first(name, lag)
+        b, span = self.b, self.scan.st.span
+        said = self.scan.first(b, name, lag)
         if said is not None:
-            return self._filled(said, type)
-        carried = None if self.loop.inside else b.frame.carry
+            return self.filled(said, type)
+        carried = None if self.scan.inside else b.frame.carry
         if carried is not None and type.kind == "index":
             self._no_class_carried(name, lag)
         if carried is not None and not self.stepping:
-            path = f"{self.loop.scope.path}.{name}-{lag}"
-            begun: Node = carried.begin(b, path, type, span)
-            return begun
-        return self._nothing(type)
+            path = f"{self.scan.scope.path}.{name}-{lag}"
+            return carried.begin(b.at(span), path, type)
+        return self.nothing(type)
 
     def _no_class_carried(self, name: str, lag: int) -> NoReturn:
         """What a stream carries is 0 where an epoch begins, which is no class."""
-        line = self.loop.recurrences[name]
+        line = self.scan.lines[name]
         text = f"{name} is a class, and a stream carries numbers from window to window"
         label, remedy = "begins as no class", f"{name}[-{lag}] = ..., or onehot({name}[...])"
         self.b.fail("E385", text, line.target.span, label, remedy=remedy)
 
-    def _filled(self, node: Node, type: TensorType) -> Node:
+    def nothing(self, type: TensorType) -> Node:
+        """What stands before the beginning of a sequence."""
+        type = absences.held(type)
+        nothing = absences.NONE if type.kind == "index" else 0.0
+        zero = self.b.at(self.scan.st.span).const(nothing, type.kind)
+        return self.b.make("asserted", self.filled(zero, type), domain=type.domain)
+
+    def filled(self, node: Node, type: TensorType) -> Node:
         """A value spread over the type of what is carried."""
         if node.type.shape == type.shape and node.type.running == type.running:
             return node
-        make = self.b.at(self.loop.st.span)
+        make = self.b.at(self.scan.st.span)
         if not node.type.shape:
             return make("broadcast", node, axes=(), shape=type.shape, running=type.running)
-        return broadcasting.spread(self.b, node, type, self.loop.st.span)
-
-    def close(self) -> dict[str, Node]:
-        """The loop in the graph; the sequence of each name."""
-        b = self.b
-        wanted = {name: self.current(name) for name in self.loop.recurrences}
-        carried, nexts, firsts = self._carried()
-        maker = BodyMaker(b, self.number, carried)
-        inside = [maker.inner(n) for n in (*nexts, *wanted.values())]
-        body = maker.body(tuple(inside[: len(nexts)]), self.length())
-        make = b.at(self.loop.st.span)
-        scan = make("scan", *maker.rows.values(), *maker.fixed.values(), *firsts, body=body)
-        self.scan = scan
-        self._leave(scan, body)
-        out = {}
-        for (name, node), value in zip(wanted.items(), inside[len(nexts) :], strict=True):
-            made = item(make, scan, value)
-            path = f"{self.loop.scope.path}.{name}" if self.loop.scope.path else name
-            if made.type.domain != node.type.domain:
-                at = b.at(self.loop.recurrences[name].span)
-                made = at("asserted", made, domain=node.type.domain)
-            out[name] = b.mark(made, self.loop.recurrences[name].span, path)
-        return out
-
-    def _carried(self) -> tuple[list[Node], list[Node], list[Node]]:
-        """The slots, what they hold after a step, and what before the first."""
-        slots, nexts, firsts = [], [], []
-        for (name, lag), held in self.slots.items():
-            new = self.current(name) if lag == 1 else self.slots[name, lag - 1]
-            slots.append(held)
-            nexts.append(self._filled(new, held.type))
-            firsts.append(self.begun(name, lag, held.type))
-        for key, (held, first) in self.memory.items():
-            slots.append(held)
-            nexts.append(self._filled(self.now[key], held.type))
-            firsts.append(first)
-        return slots, nexts, firsts
-
-    def _leave(self, scan: Node, body: Body) -> None:
-        """What the loop has carried at its end, for who goes on from there."""
-        b = self.b
-        keys: list[Key] = [(self.loop.scope.path, n, lag) for n, lag in self.slots]
-        keys += list(self.memory)
-        if not (b.reading or self.memory or b.frame.carry):
-            return
-        for key, value in zip(keys, body.nexts, strict=True):
-            if self.loop.inside and key not in self.memory:
-                continue  # it begins anew in each step around it
-            last = time_axis.final(b, item(b.make, scan, value), self.loop.st.span)
-            if b.reading or key in self.memory:
-                remember(b, key, last)
-            if b.frame.carry is not None and key not in self.memory:
-                b.frame.carry.end(b, f"{key[0]}.{key[1]}-{key[2]}", last)
-        if b.reading and not self.loop.inside:
-            for key, node in self.looked.items():
-                remember(b, key, self._seen(node, key[2]))
-
-    def _seen(self, node: Node, lag: int) -> Node:
-        """The last element but `lag - 1` of a sequence that was read."""
-        length = self.b.sizes.resolve(node.type.shape[0]).constant
-        if lag > length:
-            return self._nothing(row_type(node.type))
-        return time_axis.element(self.b, node, length - lag, self.loop.st.span)
-
-    def length(self) -> Size:
-        """The number of steps: of the sequences it runs along, or as the scan says."""
-        b, st = self.b, self.loop.st
-        length: Size | None = None
-        if not (st.range is None or (isinstance(st.range, s.Name) and st.range.id == TIME)):
-            length = Size.of(whole(b, st.range, self.loop.scope, "the number of steps"))
-            self._positive(length, st.range.span)
-        for size, span in self.lengths:
-            if length is None:
-                length = size
-            else:
-                broadcasting.equal(b, length, size, span, "both run over time")
-                length = lengths.merged(b, length, size)
-        owner = equations.owner_of(self.loop.scope)
-        if length is None and owner is not None and owner.timed:
-            length = owner.steps  # as many steps as come in, though none is looked at
-        if length is None:
-            b.fail(
-                "E338",
-                "how many steps does this scan have?",
-                st.span,
-                "nothing in it runs over time",
-                remedy=f"scan {st.name} in 100 {{ ... }}",
-            )
-        return length if lengths.extent(b, length) is not None else b.sizes.resolve(length)
-
-    def _positive(self, length: Size, span: Span) -> None:
-        if length.constant < 1:
-            self.b.fail("E305", "a scan has at least one step", span, f"is {length}")
+        return broadcasting.spread(self.b, node, type, self.scan.st.span)

@@ -3,34 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeAlias
 
 from dln.compiler.frontend.context.build_context import Build
+from dln.compiler.frontend.context.frame import Key
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.ops.loop import slot
 from dln.compiler.ir.tensor_type import TensorType
 
-if TYPE_CHECKING:
-    from dln.compiler.frontend.scan.scan_step import Attempt
-
-Key: TypeAlias = "tuple[str, str, int]"
-"""A sequence, by the path of its equations and its name, and how many steps ago."""
-
 
 def recall(b: Build, key: Key, type: TensorType, begun: Callable[[], Node]) -> Node:
     """What was remembered under a key. In a loop around it this is one more thing carried."""
-    loop: Attempt | None = b.loop
+    loop, asked = b.time.loop, b.frame.asked
     held = b.frame.memory.get(key)
-    if held is None and b.frame.asked is not None:
-        if key not in b.frame.asked or b.frame.asked[key][1].type != type:
+    if held is None and asked is not None:
+        if key not in asked or asked[key][1].type != type:
             name = f"{key[0]}.{key[1]}-{key[2]}"
-            b.frame.asked[key] = (begun(), b.make("input", name=name, type=type))
-        return b.frame.asked[key][1]
+            asked[key] = (begun(), b.make("input", name=name, type=type))
+        return asked[key][1]
     if loop is None:
         return begun() if held is None else held
     known = loop.memory.get(key)
     if known is None or known[0].type.shape != type.shape:
-        made = b.mark(slot(b.graph, type, next(b.counter), "carried"), loop.loop.st.span, key[1])
+        made = b.mark(slot(b.graph, type, next(b.counter), "carried"), loop.span, key[1])
         loop.memory[key] = (made, begun() if held is None else held)
         loop.now[key] = made
     return loop.now[key]
@@ -38,7 +32,7 @@ def recall(b: Build, key: Key, type: TensorType, begun: Callable[[], Node]) -> N
 
 def remember(b: Build, key: Key, value: Node) -> None:
     """Keep a value for the next step."""
-    loop: Attempt | None = b.loop
+    loop = b.time.loop
     if loop is None:
         b.frame.memory[key] = value
     else:

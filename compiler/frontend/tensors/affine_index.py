@@ -12,8 +12,9 @@ from typing import Any
 
 from dln.compiler.frontend.context import counting, lengths
 from dln.compiler.frontend.context.broadcasting import short
-from dln.compiler.frontend.context.build_context import Build
-from dln.compiler.frontend.context.values import IndexForm, IndexVar, StepIndex, Value, whole_number
+from dln.compiler.frontend.context.build_context import Build, Value
+from dln.compiler.frontend.context.place import Extent
+from dln.compiler.frontend.context.values import IndexForm, IndexVar, StepIndex, whole_number
 from dln.compiler.frontend.tensors.axes import axes_run, take
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.sizes import Conflict, Reason, Size
@@ -68,7 +69,7 @@ def _step(b: Build, op: str, first: counting.Part, second: counting.Part, span: 
     whole_number = isinstance(right, int) and not isinstance(right, bool)
     if op not in "+-" or not isinstance(left, StepIndex) or not whole_number:
         counting.refuse_operation(b, op, first, second, span)
-    return StepIndex(left.attempt, left.offset + (right if op == "+" else -right))
+    return StepIndex(left.scan, left.offset + (right if op == "+" else -right))
 
 
 def _sum(x: IndexForm, y: IndexForm, factor: int) -> IndexForm:
@@ -100,9 +101,7 @@ def look(b: Build, node: Node, axis: int, form: IndexForm, span: Span) -> Node:
     return node
 
 
-def _ends(
-    b: Build, found: lengths.Extent, form: IndexForm, span: Span
-) -> tuple[int, lengths.Extent | None] | None:
+def _ends(b: Build, found: Extent, form: IndexForm, span: Span) -> tuple[int, Extent | None] | None:
     """Where an axis ends that is looked at through windows: which of the indices ends earlier for
     it, and where. None where none of them does; places past the end are then 0.
 

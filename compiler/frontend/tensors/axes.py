@@ -15,8 +15,8 @@ from dln.compiler.frontend.context.broadcasting import (
     running_union,
     short,
 )
-from dln.compiler.frontend.context.build_context import Build
-from dln.compiler.frontend.context.values import IndexVar, Value
+from dln.compiler.frontend.context.build_context import Build, Value
+from dln.compiler.frontend.context.values import IndexVar
 from dln.compiler.frontend.tensors.pairing import refuse_pairs
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.sizes import Size

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dln.compiler.frontend.context import broadcasting
-from dln.compiler.frontend.context.build_context import Build
+from dln.compiler.frontend.context.build_context import Build, Value
 from dln.compiler.frontend.context.static_values import want_domain
-from dln.compiler.frontend.context.values import Value, describe
+from dln.compiler.frontend.context.values import describe
 from dln.compiler.frontend.tensors import pointwise
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.sizes import BATCH_SIZE, Size
@@ -44,9 +44,10 @@ def _for_each(b: Build, like: TensorType) -> TensorType:
 
 
 def _draw(b: Build, span: Span, kind: str, site: str, like: TensorType) -> Node:
-    site += "".join(f"~{s}" for s in b.round)  # steps that are written out
+    site += "".join(f"~{s}" for s in b.time.round)  # steps that are written out
     node = b.at(span)("draw", kind=kind, site=site, shape=like.shape, running=like.running)
-    b.drawn[node] = b.loop  # in a scan each step draws anew
+    if b.time.loop is not None:  # in a scan each step draws anew
+        b.facts.drawn[node] = b.time.loop.number
     return node
 
 
@@ -178,7 +179,7 @@ def place_site(b: Build, span: Span, what: str) -> str:
     one equation are numbered, and so are the rounds and steps that come there."""
     site = b.site((b.naming.drawn or b.naming).path)
     known = b.frame.masks.setdefault(f"{site}.{what}", [])
-    place = (b.stretch, *(at for at, _ in b.calls), span)
+    place = (b.time.stretch, *(at for at, _ in b.calls), span)
     if place not in known:
         known.append(place)
     number = known.index(place)

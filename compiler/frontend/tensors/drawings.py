@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 from typing import NoReturn
 
-from dln.compiler.frontend.context.build_context import Build
-from dln.compiler.frontend.context.values import Value, describe
+from dln.compiler.frontend.context.build_context import Build, Value
+from dln.compiler.frontend.context.values import describe
 from dln.grammar.diagnostics import DlnError, Fault, Note, Problem, Source, Span
 
 MARKS = {"X": 1, "#": 1, "1": 1, ".": 0, "0": 0}
@@ -56,10 +56,10 @@ def glyphs(b: Build, span: Span, name: Value) -> list[list[int]]:
     if not isinstance(name, str):
         b.fail("E302", "glyphs takes a file name", b.blame(name, span), f"is {describe(name)}")
     try:
-        source = b.text_file(name, str(Path(span.source.path).resolve().parent))
+        source = b.outside.text_file(name, str(Path(span.source.path).resolve().parent))
     except Fault as fault:
         raise fault.at(b.blame(name, span)) from None
-    b.drawings[source.path] = source
+    b.built.drawings[source.path] = source
     found = [bitmap for band in _bands(source) for bitmap in _side_by_side(band, span)]
     if not found:
         b.fail("E219", f'"{name}" holds no bitmaps', b.blame(name, span), "is empty")

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from dln.compiler.frontend.context.broadcasting import short
-from dln.compiler.frontend.context.build_context import Build
+from dln.compiler.frontend.context.build_context import Build, Scope, Value
 from dln.compiler.frontend.context.static_values import static
-from dln.compiler.frontend.context.values import Scope, Value, shown
+from dln.compiler.frontend.context.values import shown
 from dln.compiler.ir.masks import Table, flat, shape
 from dln.compiler.ir.sizes import Conflict, Reason, Size
 from dln.compiler.ir.tensor_type import TensorType

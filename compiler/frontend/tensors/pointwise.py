@@ -6,8 +6,7 @@ from typing import Any
 
 from dln.compiler.frontend.context import lengths
 from dln.compiler.frontend.context.broadcasting import align, as_tensor, equal, quantity
-from dln.compiler.frontend.context.build_context import Build
-from dln.compiler.frontend.context.values import Value
+from dln.compiler.frontend.context.build_context import Build, Value
 from dln.compiler.frontend.tensors.pairing import refuse_pairs
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.structure import is_const

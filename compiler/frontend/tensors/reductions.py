@@ -16,8 +16,8 @@ from dln.compiler.frontend.context.broadcasting import (
     short,
     whole_text,
 )
-from dln.compiler.frontend.context.build_context import Build
-from dln.compiler.frontend.context.values import Value, shown, whole_number
+from dln.compiler.frontend.context.build_context import Build, Value
+from dln.compiler.frontend.context.values import shown, whole_number
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.sizes import Conflict, Reason, Size
 from dln.compiler.ir.tensor_type import BINARY, POSITIVE, PROB, Domain
@@ -88,7 +88,7 @@ def reduce(b: Build, name: str, value: Value, axes: Sequence[str] | None, span: 
     _refuse_in_step(b, name, node, axes, span)
     if axes is None:
         places = tuple(range(lead, len(type.shape)))
-        if "time" in type.running and not b.mapped and name not in ("argmax", "argmin"):
+        if "time" in type.running and not b.time.mapped and name not in ("argmax", "argmin"):
             places = (type.running.index("time"), *places)
     else:
         places = tuple(type.running.index(a) for a in axes if a in type.running)
@@ -109,7 +109,9 @@ def _refuse_in_step(
     b: Build, name: str, node: Node, axes: Sequence[str] | None, span: Span
 ) -> None:
     """A single step has one element of what would be reduced over time."""
-    over = not b.mapped and name not in ("argmax", "argmin") if axes is None else "time" in axes
+    over = (
+        not b.time.mapped and name not in ("argmax", "argmin") if axes is None else "time" in axes
+    )
     if over and standing.is_sequence(b, node):
         standing.refuse(b, span, "is taken over all steps")
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from dln.compiler.frontend.context import absences, broadcasting, lengths
-from dln.compiler.frontend.context.build_context import Build
+from dln.compiler.frontend.context.build_context import Build, Value
 from dln.compiler.frontend.context.static_values import whole_size
-from dln.compiler.frontend.context.values import IndexVar, Value, shown, whole_number
+from dln.compiler.frontend.context.values import IndexVar, shown, whole_number
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.sizes import Size
 from dln.compiler.ir.tensor_type import TensorType

@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from dln.compiler.frontend.context.build_context import Build
+from dln.compiler.frontend.context.build_context import Build, Scope
 from dln.compiler.frontend.context.static_values import static, whole
-from dln.compiler.frontend.context.values import Builtin, OptimiserUse, Scope
+from dln.compiler.frontend.context.values import Builtin, OptimiserUse
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.ops.loop import everything
 from dln.compiler.ir.structure import is_clock, is_draw, is_input
@@ -32,20 +32,20 @@ REALS = ("c1", "c2", "grad_tol", "change_tol")
 def asked(b: Build, use: OptimiserUse) -> Descending | None:
     """The rules of a descent, if that is what the body of an optimiser consists of."""
     syntax = use.definition.syntax
-    call = _descent_call(use)
+    call = _descent_call(b, use)
     if call is None:
         return None
     scope = use.definition.scope.child()
     for name, value in use.options.items():
         scope.value(name, value, use.span)
-    with b.call(use.span, syntax.name):
+    with b.call(use.span, syntax.name) as inner:
         for option in syntax.options:
             if option.name not in use.options and option.default is not None:
-                scope.value(option.name, b.evaluate(option.default, scope), option.span)
-        return _rules(b, use, call, scope)
+                scope.value(option.name, inner.evaluate(option.default, scope), option.span)
+        return _rules(inner, use, call, scope)
 
 
-def _descent_call(use: OptimiserUse) -> s.Call | None:
+def _descent_call(b: Build, use: OptimiserUse) -> s.Call | None:
     """The call of the language's own `descent`, where it is all that an optimiser does."""
     syntax = use.definition.syntax
     if len(syntax.body) != 1 or not isinstance(syntax.body[0], s.SetTo):
@@ -54,7 +54,7 @@ def _descent_call(use: OptimiserUse) -> s.Call | None:
     if not isinstance(call, s.Call) or not isinstance(call.function, s.Name):
         return None
     found = use.definition.scope.lookup(call.function.id)
-    value = found.find() if found is not None and found.static else None
+    value = found.find(b) if found is not None and found.static else None
     own = isinstance(value, Builtin) and value.name == "descent"
     return call if own and syntax.body[0].name == syntax.names[0] else None
 

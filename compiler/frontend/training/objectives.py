@@ -8,18 +8,19 @@ value as any other parameter is: no gradient runs into the update that it came f
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from dln.compiler.frontend.context import broadcasting
-from dln.compiler.frontend.context.build_context import Build, Naming
-from dln.compiler.frontend.context.static_values import lookup
-from dln.compiler.frontend.context.values import OptimiserDef, OptimiserUse, Scope, describe
+from dln.compiler.frontend.context.build_context import Build, Naming, Scope
+from dln.compiler.frontend.context.static_values import lookup, tensor
+from dln.compiler.frontend.context.values import OptimiserDef, OptimiserUse, describe
 from dln.compiler.frontend.instances.instances import live_only, option_values
 from dln.compiler.frontend.instances.owning import owned_by
 from dln.compiler.frontend.tensors import pointwise, reductions
 from dln.compiler.frontend.training import line_search, persistent_state
 from dln.compiler.frontend.training.optimisers import Updated, optimise, remembers, shaped
-from dln.compiler.frontend.training.phase_scope import Collected, bind, flat
+from dln.compiler.frontend.training.phase_scope import Collected, bind, flat, in_stretch
 from dln.compiler.ir import masks
 from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.op import op_of
@@ -50,8 +51,7 @@ def body(b: Build, statements: Sequence[tuple[Any, Scope]], name: str, got: Coll
 def in_step(b: Build, st: s.Step, scope: Scope) -> Scope:
     """The names of a step: its equations draw and make instances of their own."""
     inner = scope.child(f"{scope.path}.{st.name}")
-    with b.within(stretch=inner.path):
-        bind(b, st.body, inner)
+    bind(in_stretch(b, inner), st.body, inner)
     return inner
 
 
@@ -65,18 +65,19 @@ def _step(b: Build, run: Sequence[tuple[Any, Scope]], site: str, got: Collected)
     """All updates of a step are worked out from the old parameters, then made together."""
     new: dict[str, tuple[Node, Span]] = {}
     for i, (st, scope) in enumerate(run):
-        with b.collecting(), b.within(stretch=_stretch(b, scope)):
+        at = in_stretch(b, scope)
+        with b.collecting():
             if isinstance(st, s.Minimize):
                 where = (
                     site if sum(isinstance(x, s.Minimize) for x, _ in run) == 1 else f"{site}#{i}"
                 )
-                _minimize(b, st, scope, where, new, got)
+                _minimize(at, st, scope, where, new, got)
             elif isinstance(st, s.Update):
-                _update(b, st, scope, new)
+                _update(at, st, scope, new)
             elif isinstance(st, s.SetTo):
-                persistent_state.assign(b, st, scope)
+                persistent_state.assign(at, st, scope)
             elif isinstance(st, s.Let | s.Define | s.Draw | s.Kept):
-                _look(b, st, scope)
+                _look(at, st, scope)
             else:
                 word = st.span.text.split()[0]
                 b.fail("E406", f"{word} stands in the phase, not in one of its steps", st.span)
@@ -84,11 +85,6 @@ def _step(b: Build, run: Sequence[tuple[Any, Scope]], site: str, got: Collected)
         got.updates[path] = node
         b.frame.params[path] = _left(b, path, node, span)
     b.frame.version = next(b.counter)
-
-
-def _stretch(b: Build, scope: Scope) -> str:
-    """The step or round that a line belongs to; none for those of the phase itself."""
-    return "" if scope.path == b.frame.site else scope.path
 
 
 def _left(b: Build, path: str, node: Node, span: Span) -> Node:
@@ -119,7 +115,7 @@ def _minimize(
             f"is {describe(use)}",
             remedy="with sgd(lr = 0.1)",
         )
-    paths = [p for p in _over(b, st, scope) if b.params[p].trainable]
+    paths = [p for p in _over(b, st, scope) if b.owned.params[p].trainable]
     if not paths:
         b.fail(
             "E355",
@@ -132,9 +128,9 @@ def _minimize(
         return _descend(b, st, rules, loss, paths, got)
     still, slopes = _still(b, st, loss, got), dict[str, Node]()
     for path in paths:
-        param = b.frame.params.get(path, b.params[path].node)
+        param = b.frame.params.get(path, b.owned.params[path].node)
         grad = slopes[path] = live_only(b, b.at(st.span)("grad", loss, param), param)
-        done = optimise(b, use, b.params[path].node, param, grad, site, still)
+        done = optimise(b, use, b.owned.params[path].node, param, grad, site, still)
         _one_memory(b, use, path, done, got)
         _set(b, path, done.value, st.span, new)
         got.states.update(done.states)
@@ -148,7 +144,7 @@ def _descend(
 ) -> None:
     """The runtime searches, then moves the parameters that the loss depends on: they stay here."""
     needed = set(ancestors([loss]))
-    nodes = {path: b.params[path].node for path in paths}
+    nodes = {path: b.owned.params[path].node for path in paths}
     moved = {path: node for path, node in nodes.items() if node in needed}
     slopes = {path: b.at(st.span)("grad", loss, node) for path, node in moved.items()}
     got.updates |= moved
@@ -195,7 +191,7 @@ def _update(b: Build, st: s.Update, scope: Scope, new: dict[str, tuple[Node, Spa
     path = one_parameter(b, st.target, scope, "update changes")
     value = broadcasting.as_tensor(b, b.evaluate(st.value, scope), st.value.span)
     step = batch_reduced(b, broadcasting.quantity(b, value, st.value.span), st.total, st.value.span)
-    param = b.frame.params.get(path, b.params[path].node)
+    param = b.frame.params.get(path, b.owned.params[path].node)
     step = shaped(b, step, param.type, st.value.span, broadcasting.short(st.target.span.text))
     spans = (st.target.span, st.value.span)
     _set(b, path, pointwise.binary(b, "add", param, step, st.span, spans), st.span, new)
@@ -204,7 +200,9 @@ def _update(b: Build, st: s.Update, scope: Scope, new: dict[str, tuple[Node, Spa
 def one_parameter(b: Build, expr: s.Expr, scope: Scope, who: str) -> str:
     """The path of the one parameter that an expression names."""
     value = b.evaluate(expr, scope)
-    paths = [k for k, p in b.params.items() if p.node is value or b.frame.params.get(k) is value]
+    paths = [
+        k for k, p in b.owned.params.items() if p.node is value or b.frame.params.get(k) is value
+    ]
     if len(paths) != 1:
         b.fail(
             "E358",
@@ -226,7 +224,7 @@ def _set(b: Build, path: str, node: Node, span: Span, new: dict[str, tuple[Node,
             (Note(new[path][1], "first here"),),
             remedy="put the lines into two steps; of two losses, minimise the sum in one line",
         )
-    new[path] = (masks.live_only(b.at(span), node, b.params[path].node), span)
+    new[path] = (masks.live_only(b.at(span), node, b.owned.params[path].node), span)
 
 
 # ---- losses ------------------------------------------------------------------------------------
@@ -237,8 +235,7 @@ def losses(b: Build, st: Sequence[Any], scope: Scope) -> list[Node]:
     found = []
     for inner, where in flat(b, st, scope):
         if isinstance(inner, s.Minimize):
-            with b.within(stretch=_stretch(b, where)):
-                found.append(_loss(b, inner, where))
+            found.append(_loss(in_stretch(b, where), inner, where))
         elif isinstance(inner, s.Step):
             found += losses(b, inner.body, in_step(b, inner, where))
     return found
@@ -246,8 +243,8 @@ def losses(b: Build, st: Sequence[Any], scope: Scope) -> list[Node]:
 
 def _loss(b: Build, st: s.Minimize, scope: Scope) -> Node:
     """One number: the mean over the batch, or the sum with `total`."""
-    with b.within(naming=Naming.unnamed(scope.space)):  # the same instances, whoever asks
-        node = broadcasting.as_tensor(b, b.evaluate(st.loss, scope), st.loss.span, "the loss")
+    unnamed = replace(b, naming=Naming.unnamed(scope.space))  # the same instances, whoever asks
+    node = tensor(unnamed, st.loss, scope, "the loss")
     return _over_batch(b, node, st.total, st.loss.span, "a loss")
 
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from dln.compiler.frontend.context import broadcasting
-from dln.compiler.frontend.context.build_context import Build
+from dln.compiler.frontend.context.build_context import Build, Scope
 from dln.compiler.frontend.context.static_values import lookup, whole
-from dln.compiler.frontend.context.values import Builtin, OptimiserUse, Scope
+from dln.compiler.frontend.context.values import Builtin, OptimiserUse
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.op import op_of
 from dln.compiler.ir.sizes import Conflict, Reason
@@ -51,14 +51,14 @@ def optimise(
     for name, value in use.options.items():
         scope.value(name, value, use.span)
     out = Updated(held, {}, {})
-    with b.call(use.span, syntax.name):
+    with b.call(use.span, syntax.name) as inner:
         for option in syntax.options:
             if option.name not in use.options and option.default is not None:
-                scope.value(option.name, b.evaluate(option.default, scope), option.span)
-        paths = _states(b, syntax, scope, param, site, loss, out)
+                scope.value(option.name, inner.evaluate(option.default, scope), option.span)
+        paths = _states(inner, syntax, scope, param, site, loss, out)
         for st in syntax.body:
             if isinstance(st, s.SetTo | s.Define):
-                _assign(b, st, scope, param.type)
+                _assign(inner, st, scope, param.type)
     out.value = lookup(b, target, use.span, scope)
     fixed = {e.path for e in out.estimates}
     for name, path in paths.items():
@@ -140,7 +140,7 @@ def _curvature_call(b: Build, expr: s.Expr, scope: Scope) -> s.Call | None:
     if not isinstance(expr, s.Call) or not isinstance(expr.function, s.Name):
         return None
     found = scope.lookup(expr.function.id)
-    value = found.find() if found is not None and found.static else None
+    value = found.find(b) if found is not None and found.static else None
     return expr if isinstance(value, Builtin) and value.name == "curvature" else None
 
 

@@ -12,14 +12,15 @@ update.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from dln.compiler.frontend.context import broadcasting
-from dln.compiler.frontend.context.build_context import Build, Drawing
+from dln.compiler.frontend.context.build_context import Build, Scope, Value
+from dln.compiler.frontend.context.frame import Drawing, Frame, PhaseStates
 from dln.compiler.frontend.context.static_values import domain_of, lookup, size, want_domain, word
-from dln.compiler.frontend.context.values import Scope, Value, describe
+from dln.compiler.frontend.context.values import describe
 from dln.compiler.frontend.scan.equations import naming, once
 from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.sizes import BATCH_SIZE, Conflict, Reason, Size
@@ -32,22 +33,11 @@ from dln.grammar.diagnostics import Note, Span
 RUNNING = ("batch",)
 
 
-@dataclass(eq=False)
-class Kept:
-    """The states of one phase by path: first values, new values, and where each is declared and
-    set."""
-
-    first: dict[str, Node] = field(default_factory=dict)
-    after: dict[str, Node] = field(default_factory=dict)
-    declared: dict[str, Span] = field(default_factory=dict)
-    places: dict[str, Span] = field(default_factory=dict)
-
-
 def bind(b: Build, body: Sequence[Any], scope: Scope) -> None:
     """Bind the states that some statements of a phase declare."""
     for st in body:
         if isinstance(st, s.Kept):
-            once(b, scope, st.target.name, st.target.span, partial(_before, b, st, scope))
+            once(b, scope, st.target.name, st.target.span, partial(_before, st=st, scope=scope))
     for st in body:
         if isinstance(st, s.Define | s.Draw) and st.target.name in scope.names:
             note = Note(scope.names[st.target.name].span or st.span, "declared here")
@@ -88,10 +78,10 @@ def _first(b: Build, st: s.Kept, scope: Scope, path: str) -> Node:
 def _begins(b: Build, st: s.Kept, scope: Scope, path: str, dims: tuple[Size, ...]) -> Node:
     """What stands behind = or ~, worked out where there is no minibatch yet."""
     name, span = st.target.name, st.value.span
-    frame = b.new_frame("first", batched=True, site=scope.path, kept=b.frame.kept)
+    frame = Frame(next(b.counter), scope.path, batched=True, kept=b.frame.kept)
     drawing = Drawing(path, dims) if st.drawn else None
-    with b.within(frame=frame, drawing=drawing, naming=naming(path, scope)):
-        value = b.evaluate(st.value, scope)
+    begun = replace(b, frame=frame, drawing=drawing, naming=naming(path, scope))
+    value = begun.evaluate(st.value, scope)
     if drawing is not None and not drawing.used:
         remedy = f"state {st.target.span.text} = {broadcasting.whole_text(span.text)}"
         b.fail("E343", "what stands after ~ is drawn", span, "is no draw", remedy=remedy)
@@ -145,7 +135,8 @@ def refuse(b: Build, node: Node, span: Span, who: str) -> None:
 def assign(b: Build, st: s.SetTo, scope: Scope) -> None:
     """`chain := e`: what is kept after the update."""
     held, kept = lookup(b, st.name, word(st.span, st.name), scope), b.frame.kept
-    if not isinstance(held, Node) or not is_state(held) or held["path"] not in kept.first:
+    own = kept is not None and isinstance(held, Node) and is_state(held)
+    if kept is None or not own or held["path"] not in kept.first:
         b.fail("E402", ":= sets a state of the phase", word(st.span, st.name),
                f"is {_described(held)}", remedy=_instead(st, held))  # fmt: skip
     path, like = held["path"], held.type
@@ -193,7 +184,7 @@ def _instead(st: s.SetTo, value: Value) -> str:
     return f"state {st.name} = 0, or {st.name} = {broadcasting.short(st.value.span.text)}"
 
 
-def complete(b: Build, kept: Kept) -> None:
+def complete(b: Build, kept: PhaseStates) -> None:
     """Every state is set once in an update."""
     for path, span in kept.declared.items():
         if path not in kept.places:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from dln.compiler.frontend.context import broadcasting
-from dln.compiler.frontend.context.build_context import Build, Poisoned
+from dln.compiler.frontend.context.build_context import Build, Scope
+from dln.compiler.frontend.context.place import Poisoned
 from dln.compiler.frontend.context.static_values import static, whole, word
-from dln.compiler.frontend.context.values import Scope
 from dln.compiler.frontend.training.phase_scope import phase_name
 from dln.compiler.model import DataSet
 from dln.grammar import syntax as s
@@ -44,10 +44,10 @@ def earlier(b: Build, phases: tuple[s.NameIx, ...], scope: Scope) -> tuple[str, 
     """The names of the phases that something comes after."""
     names = tuple(phase_name(b, n, scope) for n in phases)
     for name, n in zip(names, phases, strict=True):
-        if name not in b.phases and name in b.tried:
+        if name not in b.phases.made and name in b.phases.tried:
             raise Poisoned
-        if name not in b.phases:
-            hint = nearest(name, b.phases) or ""
+        if name not in b.phases.made:
+            hint = nearest(name, b.phases.made) or ""
             b.fail("E301", f"there is no earlier phase {name}", n.span, "unknown", remedy=hint)
     return names
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from dln.compiler.frontend.context.build_context import Build
+from dln.compiler.frontend.context.build_context import Binding, Build, Scope, Space, Value
 from dln.compiler.frontend.context.static_values import listed, whole
-from dln.compiler.frontend.context.values import Binding, Scope, Space, Value
 from dln.compiler.frontend.data.datasets import bind_fields
-from dln.compiler.frontend.scan.equations import bind_statements
 from dln.compiler.frontend.training import persistent_state
 from dln.compiler.frontend.training.optimisers import Updated
 from dln.compiler.ir.graph import Node, ancestors
@@ -49,6 +47,12 @@ def phase_name(b: Build, name: s.NameIx, scope: Scope) -> str:
     return f"{name.name}[{whole(b, name.index, scope, 'the index of a phase')}]"
 
 
+def in_stretch(b: Build, scope: Scope) -> Build:
+    """In the step or round that a line belongs to; in none for those of the phase itself."""
+    stretch = "" if scope.path == b.frame.site else scope.path
+    return replace(b, time=replace(b.time, stretch=stretch))
+
+
 def phase_scope(b: Build, body: Sequence[s.Stmt], scope: Scope, name: str, data: DataSet) -> Scope:
     """The names of a phase's body over the fields of a data set."""
     inner = scope.child(name, Space("phase", name))
@@ -68,7 +72,7 @@ def clocks(b: Build, scope: Scope, span: Span) -> None:
 def bind(b: Build, body: Sequence[Any], scope: Scope) -> None:
     """Bind the names that some statements of a phase define, but for those in a `for`."""
     persistent_state.bind(b, body, scope)
-    bind_statements(b, [x for x in body if not isinstance(x, s.For)], scope)
+    b.bind([x for x in body if not isinstance(x, s.For)], scope)
 
 
 def fields(outputs: Sequence[Node]) -> tuple[str, ...]:
@@ -85,10 +89,9 @@ def flat(b: Build, body: Sequence[Any], scope: Scope) -> Any:
                 inner = scope.child(f"{scope.path}[{i}]")
                 inner.value(st.name, value, st.span)
                 if isinstance(value, Node):  # each step has the parameters of its own time
-                    find = partial(_round, b, st.range, scope, i)
+                    find = partial(_round, values=st.range, scope=scope, number=i)
                     inner.names[st.name] = Binding(st.span, find)
-                with b.within(stretch=inner.path):
-                    bind(b, st.body, inner)
+                bind(in_stretch(b, inner), st.body, inner)
                 yield from flat(b, st.body, inner)
         else:
             yield st, scope

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from dln.compiler.frontend.context import reports
-from dln.compiler.frontend.context.build_context import Build, poison
+from dln.compiler.frontend.context.build_context import Binding, Build, Scope
+from dln.compiler.frontend.context.frame import Frame, PhaseStates, StreamStates
+from dln.compiler.frontend.context.place import poison
 from dln.compiler.frontend.context.static_values import whole, word
-from dln.compiler.frontend.context.values import Binding, PhaseGroup, PhaseValue, Scope
+from dln.compiler.frontend.context.values import PhaseGroup, PhaseValue
 from dln.compiler.frontend.data.datasets import on_part
 from dln.compiler.frontend.training import (
     line_search,
@@ -24,7 +27,6 @@ from dln.compiler.frontend.training.phase_scope import (
     phase_name,
     phase_scope,
 )
-from dln.compiler.frontend.training.stream_state import Carry
 from dln.compiler.model import On, Phase
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Note
@@ -33,43 +35,44 @@ from dln.grammar.diagnostics import Note
 def train(b: Build, st: s.Train, scope: Scope) -> None:
     """Build one phase and bind its name."""
     name = phase_name(b, st.name, scope)
-    if name in b.phases:
+    if name in b.phases.made:
         b.fail(
             "E334",
             f"the phase {name} stands twice",
             st.name.span,
             "again",
-            (Note(b.phases[name].span, "first here"),),
+            (Note(b.phases.made[name].span, "first here"),),
         )
-    b.tried.add(name)
+    b.phases.tried.add(name)
     data, part = on_part(b, st.on, scope)
     body = phase_scope(b, st.body, scope, name, data)
     rows = phase_clauses.rows(b, st, scope)
-    held = persistent_state.Kept()
-    asked = b.new_frame("probe", batched=True, site=name, kept=held)
-    b.phase_scopes[name] = (body, asked)
+    held = PhaseStates()
+    asked = Frame(next(b.counter), name, batched=True, kept=held)
+    b.phases.scopes[name] = (body, asked)
     # A phase that only looks is worked out once, in the frame in which checks ask it.
-    carry = None if rows is None else Carry(name, rows)
+    carry = None if rows is None else StreamStates(name, rows)
     frame = asked
     if _learns(st) or carry is not None:
-        again = dict(training=_learns(st), batched=True, site=name, carry=carry, kept=held)
-        frame = b.new_frame("train", **again)
-    got, before = Collected(), b.failures
-    with b.within(frame=frame):
-        statements = list(flat(b, st.body, body))
-        _watched(b, st, statements, scope, name, got, rows)
+        frame = Frame(
+            next(b.counter), name, training=_learns(st), batched=True, carry=carry, kept=held
+        )
+    got, before = Collected(), b.built.failures
+    b = replace(b, frame=frame)
+    statements = list(flat(b, st.body, body))
+    _watched(b, st, statements, scope, name, got, rows)
+    with b.collecting():
+        got.objectives = objectives.losses(b, st.body, body)
+    objectives.body(b, statements, name, got)
+    persistent_state.complete(b, held)
+    with b.collecting():
+        persistent_state.estimated(b, got.estimates)
+    for inner, where in statements:
         with b.collecting():
-            got.objectives = objectives.losses(b, st.body, body)
-        objectives.body(b, statements, name, got)
-        persistent_state.complete(b, held)
-        with b.collecting():
-            persistent_state.estimated(b, got.estimates)
-        for inner, where in statements:
-            with b.collecting():
-                watches.closing(b, inner, where, name, got)
+            watches.closing(b, inner, where, name, got)
     if carry is not None:
         got.states |= carry.after
-        got.first |= carry.first(b)
+        got.first |= carry.first(b.make)
     got.states |= held.after
     got.first |= held.first
     said = phase_clauses.read(b, st, scope, data)
@@ -80,7 +83,7 @@ def train(b: Build, st: s.Train, scope: Scope) -> None:
     watched = (w.value for w in got.watches if not w.on)
     losses = (line.loss for line in got.lines)
     used = fields([*got.updates.values(), *got.states.values(), *losses, *watched])
-    b.phases[name] = Phase(
+    b.phases.made[name] = Phase(
         name,
         On(data.name, part),
         fields=used,
@@ -101,11 +104,11 @@ def train(b: Build, st: s.Train, scope: Scope) -> None:
         span=st.name.span,
         **said,
     )
-    if b.failures == before:
+    if b.built.failures == before:
         with b.collecting():
-            reports.check_conditions(b, b.phases[name])
-    if b.failures > before:
-        b.broken.add(name)
+            reports.check_conditions(b, b.phases.made[name])
+    if b.built.failures > before:
+        b.phases.broken.add(name)
 
 
 def _watched(
@@ -139,7 +142,7 @@ def bind_phase(b: Build, st: s.Train, scope: Scope, outer: Scope) -> None:
     """Make a phase's name a value for what follows: `sse`, or `pre[0]` of a group."""
     name, index = phase_name(b, st.name, scope), st.name.index
     old = outer.names.get(st.name.name)
-    if old is not None and (index is None or st.name.name not in b.phase_groups):
+    if old is not None and (index is None or st.name.name not in b.phases.groups):
         notes = (Note(word(old.span, st.name.name), "first bound here"),) if old.span else ()
         outer.names[st.name.name] = Binding(st.name.span, poison, static=True)
         b.fail(
@@ -151,13 +154,13 @@ def bind_phase(b: Build, st: s.Train, scope: Scope, outer: Scope) -> None:
             remedy="another name for the phase",
         )
     if index is not None:
-        b.phase_groups.add(st.name.name)
-    if name not in b.phases:
+        b.phases.groups.add(st.name.name)
+    if name not in b.phases.made:
         outer.names[st.name.name] = Binding(st.name.span, poison, static=True)
     elif index is None:
         outer.value(name, PhaseValue(name), st.name.span)
     else:
-        known = old.find().phases if old is not None else {}
+        known = old.find(b).phases if old is not None else {}
         at = whole(b, index, scope, "the index of a phase")
         phases = {**known, at: PhaseValue(name)}
         outer.value(st.name.name, PhaseGroup(st.name.name, phases), st.name.span)

@@ -21,8 +21,8 @@ SHOWN = 8  # paths in one message
 
 def warnings(b: Build) -> Iterator[Problem]:
     """One for each phase that uses such parameters and is the first to do so."""
-    known = {path for phase in b.phases.values() for path in moved(phase)}
-    for phase in b.phases.values():
+    known = {path for phase in b.phases.made.values() for path in moved(phase)}
+    for phase in b.phases.made.values():
         for span, over, values in _learns(phase):
             left = [p for p in uses(values) if p not in known and _meant_to_learn(b, p)]
             if left:
@@ -44,7 +44,7 @@ def _learns(phase: Phase) -> Iterator[tuple[Span, str, Sequence[Node]]]:
 
 
 def _meant_to_learn(b: Build, path: str) -> bool:
-    return path in b.params and b.params[path].trainable
+    return path in b.owned.params and b.owned.params[path].trainable
 
 
 def uses(values: Iterable[Node]) -> list[str]:
@@ -62,12 +62,12 @@ def uses(values: Iterable[Node]) -> list[str]:
 
 
 def _warning(b: Build, phase: Phase, left: list[str], span: Span, over: str) -> Problem:
-    paths = [p for p in b.params if p in left]
+    paths = [p for p in b.owned.params if p in left]
     few, rest = paths[:SHOWN], len(paths) - SHOWN
     text = ", ".join(few) + (f" and {rest} more" if rest > 0 else "")
     it, stay = ("it", "it stays as it is") if len(paths) == 1 else ("them", "they stay as they are")
     message = f"no phase trains {text}, though {phase.name} learns with {it}"
-    made = dict.fromkeys(b.owners[p] for p in paths)
+    made = dict.fromkeys(b.owned.owners[p] for p in paths)
     spans = dict.fromkeys(i.span for i in made if i.span.source is b.source)
     notes = tuple(Note(at, "is made here") for at in spans if at != span)
     names = ", ".join(_names(b, paths))
@@ -80,7 +80,7 @@ def _names(b: Build, paths: list[str]) -> list[str]:
     """What stands for some parameters: their instance, where these are all it has."""
     names: dict[str, None] = {}
     for path in paths:
-        owner = b.owners[path]
-        mine = [p for p in b.params if b.owners[p] is owner]
+        owner = b.owned.owners[path]
+        mine = [p for p in b.owned.params if b.owned.owners[p] is owner]
         names[owner.path if set(mine) <= set(paths) else path] = None
     return list(names)

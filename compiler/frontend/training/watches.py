@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any, NoReturn
 
 from dln.compiler.frontend.context import broadcasting
-from dln.compiler.frontend.context.build_context import Build, Naming, poison
+from dln.compiler.frontend.context.build_context import Binding, Build, Naming, Scope
+from dln.compiler.frontend.context.frame import Frame, StreamStates
+from dln.compiler.frontend.context.place import poison
 from dln.compiler.frontend.context.static_values import whole, word
-from dln.compiler.frontend.context.values import Binding, Scope
 from dln.compiler.frontend.data.datasets import on_part
 from dln.compiler.frontend.expressions.operators import truth
 from dln.compiler.frontend.training import persistent_state
 from dln.compiler.frontend.training.objectives import batch_reduced, one_parameter
 from dln.compiler.frontend.training.optimisers import shaped
 from dln.compiler.frontend.training.phase_scope import Collected, clocks, fields, flat, phase_scope
-from dln.compiler.frontend.training.stream_state import Carry
 from dln.compiler.ir import masks
 from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.structure import is_input
@@ -48,17 +49,17 @@ def watch(
     if st.on is not None:
         data, part = on_part(b, st.on, scope)
         on = On(data.name, part)
-        carry = None if rows is None else Carry(f"{name}.{st.name}", rows)
+        carry = None if rows is None else StreamStates(f"{name}.{st.name}", rows)
         site = f"{name}.{st.name}"
-        frame = b.new_frame("watch", batched=True, kept=b.frame.kept, site=site, carry=carry)
+        frame = Frame(next(b.counter), site, batched=True, kept=b.frame.kept, carry=carry)
         body = phase_scope(b, phase.body, scope, name, data)
-        with b.within(frame=frame, naming=Naming.unnamed(body.space)):
-            where = list(flat(b, phase.body, body))[place][1]  # the same round of the same loops
-            node = broadcasting.as_tensor(b, b.evaluate(st.value, where), st.value.span)
+        inner = replace(b, frame=frame, naming=Naming.unnamed(body.space))
+        where = list(flat(inner, phase.body, body))[place][1]  # the same round of the same loops
+        node = broadcasting.as_tensor(inner, inner.evaluate(st.value, where), st.value.span)
         persistent_state.refuse(b, node, st.value.span, "a watch on other data")
     else:
-        with b.within(naming=Naming.unnamed(where.space)):
-            node = broadcasting.as_tensor(b, b.evaluate(st.value, where), st.value.span)
+        inner = replace(b, naming=Naming.unnamed(where.space))
+        node = broadcasting.as_tensor(inner, inner.evaluate(st.value, where), st.value.span)
     node = broadcasting.quantity(b, node, st.value.span)
     if node.type.example or "time" in node.type.running:
         b.fail(
@@ -102,14 +103,14 @@ def closing(b: Build, st: Any, scope: Scope, name: str, got: Collected) -> None:
             got.keeps.append(Keeping(every, best, st.span))
         case s.Start():
             path = one_parameter(b, st.target, scope, "start sets")
-            with b.within(frame=b.new_frame("start", kept=b.frame.kept)):
-                value = broadcasting.as_tensor(b, b.evaluate(st.value, scope), st.value.span)
-                persistent_state.refuse(b, value, st.value.span, "what a phase starts with")
-                _refuse_fields(b, value, st)
-                value = broadcasting.quantity(b, value, st.value.span)
-                like = b.params[path].node.type
-                value = shaped(b, value, like, st.value.span, st.target.span.text)
-                value = masks.live_only(b.at(st.span), value, b.params[path].node)
+            begun = replace(b, frame=Frame(next(b.counter), kept=b.frame.kept))
+            value = broadcasting.as_tensor(begun, begun.evaluate(st.value, scope), st.value.span)
+            persistent_state.refuse(b, value, st.value.span, "what a phase starts with")
+            _refuse_fields(b, value, st)
+            value = broadcasting.quantity(b, value, st.value.span)
+            like = b.owned.params[path].node.type
+            value = shaped(b, value, like, st.value.span, st.target.span.text)
+            value = masks.live_only(b.at(st.span), value, b.owned.params[path].node)
             got.starts.append(Starting(path, value, st.span))
 
 
@@ -137,26 +138,27 @@ def _over_watches(
     b: Build, expr: s.Expr, scope: Scope, phase: str, got: Collected, what: str
 ) -> Node:
     """A condition over the watched values and the clocks."""
-    body, _ = b.phase_scopes[phase]
+    body, _ = b.phases.scopes[phase]
     inner = Scope(body.parent)
     clocks(b, inner, expr.span)
     local: Scope | None = scope
     while local is not body.parent and local is not None:
         for name, binding in local.names.items():
             known = local is not body and binding.static  # the variable of a `for`
-            find = partial(_of_minibatch, b, name, expr, what)
+            find = partial(_of_minibatch, name=name, expr=expr, what=what)
             inner.names.setdefault(name, binding if known else Binding(binding.span, find))
         local = local.parent
     for lost in got.lost:
         inner.names[lost.name] = Binding(lost.span, poison, static=True)
     for w in got.watches:
         inner.value(w.name, b.make("clock", name=f"watch:{w.name}"), w.span)
-    inner.names.setdefault(phase, Binding(expr.span, partial(_of_itself, b, phase, expr, what)))
-    with b.within(frame=b.new_frame(what)):
-        value = b.evaluate(expr, inner)
-        if what == "until" and not isinstance(value, bool):
-            return truth(b, value, expr.span, "until takes")
-        return broadcasting.as_tensor(b, value, expr.span, what)
+    inner.names.setdefault(
+        phase, Binding(expr.span, partial(_of_itself, phase=phase, expr=expr, what=what))
+    )
+    value = replace(b, frame=Frame(next(b.counter))).evaluate(expr, inner)
+    if what == "until" and not isinstance(value, bool):
+        return truth(b, value, expr.span, "until takes")
+    return broadcasting.as_tensor(b, value, expr.span, what)
 
 
 def _of_itself(b: Build, phase: str, expr: s.Expr, what: str) -> NoReturn:

@@ -1,0 +1,31 @@
+"""What a build is given from outside, as one record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from dln.compiler.model import DataSet
+from dln.grammar.diagnostics import Source
+from dln.grammar.syntax import Module
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outside:
+    """What a build is given from outside.
+
+    `load(path, from)` finds and parses a used file, `probe` reads the header of a data set,
+    `text_file(name, folder)` finds and reads a file of drawings. `constants` take the place of the
+    spec's, `data_paths` that of files of data sets. Of each part of a data set so many examples as
+    `limit` says are taken, where one stands whole. Without `functions` the instances are not laid
+    out as functions for Python, and nothing else is different.
+    """
+
+    load: Callable[[str, Source], tuple[Source, Module]]
+    probe: Callable[[DataSet], Any]
+    text_file: Callable[[str, str], Source] = lambda name, folder: Source(name, "")
+    constants: Mapping[str, object] = field(default_factory=dict)
+    data_paths: Mapping[str, str] = field(default_factory=dict)
+    functions: bool = True
+    limit: int | None = None

@@ -1,0 +1,212 @@
+"""A place in the text of a spec: what is made from there, and how a mistake is told.
+
+`Shared` is what all of a build works on and only grows: the graph, the sizes, the problems found.
+A `Place` is a value. It says by which calls one has come here, so that a `Problem` names the line
+of the user's own file first and the library's second, however late it is found.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import count
+from typing import NoReturn
+
+from dln.compiler.ir.graph import Graph, Node
+from dln.compiler.ir.op import Make
+from dln.compiler.ir.sizes import Conflict, Reason, Size, Sizes, Var
+from dln.compiler.ir.tensor_type import TensorType
+from dln.grammar.diagnostics import DlnError, Note, Problem, Problems, Source, Span
+
+
+class Poisoned(Exception):
+    """Something that failed before is asked for again: its problem has been reported."""
+
+
+def poison(asker: object) -> NoReturn:
+    """The finder of a name whose meaning failed."""
+    raise Poisoned
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """How many elements of an axis each example has, from its beginning; at least so many."""
+
+    count: Node
+    least: int
+
+
+@dataclass(eq=False)
+class NodeFacts:
+    """What is known of nodes and not written in the graph: the loop whose step made a draw, by its
+    number; what a value of a one-step form stands for; the extents of axes, and their sizes."""
+
+    drawn: dict[Node, int] = field(default_factory=dict)
+    standing: dict[Node, tuple[bool, bool]] = field(default_factory=dict)
+    extents: dict[Var, Extent] = field(default_factory=dict)
+    extent_sizes: dict[tuple[Node, int], Size] = field(default_factory=dict)
+
+
+@dataclass(eq=False, kw_only=True)
+class Shared:
+    """What all of a build works on. `failures` counts what has failed, reported or not."""
+
+    source: Source
+    graph: Graph = field(default_factory=Graph)
+    make: Make = field(init=False)
+    sizes: Sizes = field(default_factory=Sizes)
+    facts: NodeFacts = field(default_factory=NodeFacts)
+    problems: Problems = field(default_factory=Problems)
+    notes: list[str] = field(default_factory=list)
+    counter: Iterator[int] = field(default_factory=lambda: count(1))
+    failures: int = 0
+
+    def __post_init__(self) -> None:
+        self.make = Make(self.graph)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True, slots=True)
+class Place:
+    """Where we are in the text: `calls` led here, by place and name; `given` are the arguments of
+    the innermost one, with the places where they stand."""
+
+    built: Shared
+    calls: tuple[tuple[Span, str], ...] = ()
+    given: tuple[tuple[object, Span], ...] = ()
+
+    @property
+    def source(self) -> Source:
+        return self.built.source
+
+    @property
+    def graph(self) -> Graph:
+        return self.built.graph
+
+    @property
+    def make(self) -> Make:
+        return self.built.make
+
+    @property
+    def sizes(self) -> Sizes:
+        return self.built.sizes
+
+    @property
+    def facts(self) -> NodeFacts:
+        return self.built.facts
+
+    @property
+    def problems(self) -> Problems:
+        return self.built.problems
+
+    @property
+    def counter(self) -> Iterator[int]:
+        return self.built.counter
+
+    # ---- nodes ---------------------------------------------------------------------------------
+
+    def at(self, span: Span) -> Make:
+        """The graph's maker, set to a place: the user's own line first, then the library's."""
+        make = self.built.make
+        make.spans = self.places(span)
+        return make
+
+    def places(self, span: Span) -> tuple[Span, ...]:
+        """The user's line that led here, and the place itself."""
+        source = self.built.source
+        if span.source is source:
+            return (span,)
+        mine = [s for s, _ in self.calls if s.source is source]
+        return (mine[-1], span) if mine else (span,)
+
+    def mark(self, node: Node, span: Span, name: str | None = None) -> Node:
+        """Remember where a node comes from and what it is called."""
+        self.built.graph.mark(node, self.places(span), name)
+        return node
+
+    # ---- saying what is wrong ------------------------------------------------------------------
+
+    def fail(
+        self,
+        code: str,
+        message: str,
+        span: Span | None,
+        label: str = "",
+        notes: tuple[Note, ...] = (),
+        remedy: str = "",
+        facts: tuple[str, ...] = (),
+    ) -> NoReturn:
+        """Raise a problem at a place."""
+        if span is not None and span.source is not self.source:
+            mine = [(s, n) for s, n in self.calls if s.source is self.source]
+            if mine:
+                notes = (Note(span, label or "here"), *notes)
+                span, name = mine[-1]
+                label = f"in {name}, called here"
+        raise DlnError([Problem(code, message, span, label, notes, facts, remedy)])
+
+    def note(self, text: str) -> None:
+        """Something that `dln check` tells, once."""
+        if text not in self.built.notes:
+            self.built.notes.append(text)
+
+    def blame(self, value: object, span: Span) -> Span:
+        """The argument of the innermost call that brought a value, else the place itself."""
+        return next((at for v, at in self.given if v is value), span)
+
+    @contextlib.contextmanager
+    def collecting(self) -> Iterator[None]:
+        """Errors inside are collected, so that the rest of the spec is still read."""
+        try:
+            yield
+        except DlnError as error:
+            self.built.failures += 1
+            self.report(error)
+        except Poisoned:
+            self.built.failures += 1
+
+    def report(self, error: DlnError) -> None:
+        """Keep the problems of an error, one for each place: a fault inside a `for` or in a block
+        that is used often is found again and again."""
+        seen = {p.span for p in self.problems.found if p.span is not None}
+        self.problems.add(DlnError(p for p in error.problems if p.span not in seen))
+
+    # ---- sizes ---------------------------------------------------------------------------------
+
+    def equate(
+        self, left: Size, right: Size, reason: Reason, fail: Callable[[Conflict], NoReturn]
+    ) -> None:
+        """Demand equal sizes; `fail` turns the conflict into a problem. It may be found later, by
+        another equation or at the end: it is then said as it would have been here."""
+        conflict = self.sizes.equate(left, right, reason, fail)
+        if conflict is not None:
+            (conflict.said or fail)(conflict)
+
+    def settle_sizes(self) -> None:
+        """Say which sizes no whole numbers solve, now that all equations are known."""
+        for conflict in self.sizes.settle():
+            with self.collecting():
+                assert conflict.said is not None
+                conflict.said(conflict)
+
+    def proof_notes(self, *sizes: Size, skip: Span | None = None) -> tuple[Note, ...]:
+        """The places that fixed some sizes, as notes; at most one for each line."""
+        found: list[Note] = []
+        for size in sizes:
+            for reason in self.sizes.proof(size)[:2]:
+                span = reason.span
+                if span is None or span == skip or any(n.span == span for n in found):
+                    continue
+                found.append(Note(span, reason.text))
+        return tuple(found)
+
+    def shown(self, type: TensorType) -> str:
+        """A type as the user should read it: sizes resolved, batch left unsaid."""
+        axes = [r.split(".")[0] for r in type.running if r != "batch"]
+        axes += [str(self.sizes.resolve(s)) for s in type.example]
+        return f"[{', '.join(axes)}]" if axes else "a single number"
+
+    def resolve(self, size: Size) -> Size | int:
+        """A size as a number where it is known."""
+        size = self.sizes.resolve(size)
+        return size if size.value is None else size.value

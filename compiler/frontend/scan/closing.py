@@ -1,0 +1,160 @@
+"""A step that is worked out, closed: as a loop in the graph, or as one step of a one-step form."""
+
+from __future__ import annotations
+
+from dln.compiler.frontend.context import broadcasting, lengths, standing, time_axis
+from dln.compiler.frontend.context.frame import Key
+from dln.compiler.frontend.context.static_values import whole
+from dln.compiler.frontend.scan import equations
+from dln.compiler.frontend.scan.body_builder import BodyMaker
+from dln.compiler.frontend.scan.scan_step import Attempt
+from dln.compiler.frontend.scan.step_memory import remember
+from dln.compiler.ir.graph import Node
+from dln.compiler.ir.ops.loop import Body, item, row_type
+from dln.compiler.ir.sizes import Size
+from dln.compiler.ir.tensor_type import TIME
+from dln.grammar import syntax as s
+from dln.grammar.diagnostics import Span
+
+# ---- a loop ------------------------------------------------------------------------------------
+
+
+def closed(attempt: Attempt) -> tuple[Node, dict[str, Node]]:
+    """The loop in the graph, and the sequence of each name."""
+    b, scan = attempt.b, attempt.scan
+    wanted = {name: attempt.current(b, name) for name in scan.lines}
+    carried, nexts, firsts = _carried(attempt)
+    maker = BodyMaker(b, attempt.loop.number, carried)
+    inside = [maker.inner(n) for n in (*nexts, *wanted.values())]
+    body = maker.body(tuple(inside[: len(nexts)]), number_of_steps(attempt))
+    make = b.at(scan.st.span)
+    loop = make("scan", *maker.rows.values(), *maker.fixed.values(), *firsts, body=body)
+    _leave(attempt, loop, body)
+    out = {}
+    for (name, node), value in zip(wanted.items(), inside[len(nexts) :], strict=True):
+        made, span = item(make, loop, value), scan.lines[name].span
+        if made.type.domain != node.type.domain:
+            made = b.at(span)("asserted", made, domain=node.type.domain)
+        out[name] = b.mark(made, span, scan.path(name))
+    return loop, out
+
+
+def _carried(attempt: Attempt) -> tuple[list[Node], list[Node], list[Node]]:
+    """The slots, what they hold after a step, and what before the first."""
+    slots, nexts, firsts = [], [], []
+    loop = attempt.loop
+    for (name, lag), held in loop.slots.items():
+        slots.append(held)
+        nexts.append(attempt.filled(_next(attempt, name, lag), held.type))
+        firsts.append(attempt.begun(name, lag, held.type))
+    for key, (held, first) in loop.memory.items():
+        slots.append(held)
+        nexts.append(attempt.filled(loop.now[key], held.type))
+        firsts.append(first)
+    return slots, nexts, firsts
+
+
+def _next(attempt: Attempt, name: str, lag: int) -> Node:
+    """What `name` will have been `lag` steps ago, in the step to come."""
+    return attempt.current(attempt.b, name) if lag == 1 else attempt.loop.slots[name, lag - 1]
+
+
+def _leave(attempt: Attempt, loop: Node, body: Body) -> None:
+    """What the loop has carried at its end, for who goes on from there."""
+    b, scan, memory = attempt.b, attempt.scan, attempt.loop.memory
+    keys: list[Key] = [(scan.scope.path, n, lag) for n, lag in attempt.loop.slots]
+    keys += list(memory)
+    carry = b.frame.carry
+    if not (b.time.reading or memory or carry):
+        return
+    for key, value in zip(keys, body.nexts, strict=True):
+        if scan.inside and key not in memory:
+            continue  # it begins anew in each step around it
+        last = time_axis.final(b, item(b.make, loop, value), scan.st.span)
+        if b.time.reading or key in memory:
+            remember(b, key, last)
+        if carry is not None and key not in memory:
+            carry.end(b.make, f"{key[0]}.{key[1]}-{key[2]}", last)
+    if b.time.reading and not scan.inside:
+        for key, node in attempt.looked.items():
+            remember(b, key, _seen(attempt, node, key[2]))
+
+
+def _seen(attempt: Attempt, node: Node, lag: int) -> Node:
+    """The last element but `lag - 1` of a sequence that was read."""
+    steps = attempt.b.sizes.resolve(node.type.shape[0]).constant
+    if lag > steps:
+        return attempt.nothing(row_type(node.type))
+    return time_axis.element(attempt.b, node, steps - lag, attempt.scan.st.span)
+
+
+def number_of_steps(attempt: Attempt) -> Size:
+    """The number of steps: of the sequences it runs along, or as the scan says."""
+    b, st, scope = attempt.b, attempt.scan.st, attempt.scan.scope
+    length: Size | None = None
+    if st.range is not None and _of_its_own(st):
+        length = Size.of(whole(b, st.range, scope, "the number of steps"))
+        _positive(attempt, length, st.range.span)
+    for size, span in attempt.lengths:
+        if length is None:
+            length = size
+        else:
+            broadcasting.equal(b, length, size, span, "both run over time")
+            length = lengths.merged(b, length, size)
+    owner = equations.owner_of(scope)
+    if length is None and owner is not None and owner.timed:
+        length = owner.steps  # as many steps as come in, though none is looked at
+    if length is None:
+        b.fail(
+            "E338",
+            "how many steps does this scan have?",
+            st.span,
+            "nothing in it runs over time",
+            remedy=f"scan {st.name} in 100 {{ ... }}",
+        )
+    return length if lengths.extent(b, length) is not None else b.sizes.resolve(length)
+
+
+def _of_its_own(st: s.Scan) -> bool:
+    """Whether a scan says how many steps it has."""
+    return not (st.range is None or (isinstance(st.range, s.Name) and st.range.id == TIME))
+
+
+def _positive(attempt: Attempt, length: Size, span: Span) -> None:
+    if length.constant < 1:
+        attempt.b.fail("E305", "a scan has at least one step", span, f"is {length}")
+
+
+# ---- one step only -----------------------------------------------------------------------------
+
+
+def stepped(attempt: Attempt) -> dict[str, Node]:
+    """The values of one step; what is carried comes from the frame's memory, and is left there."""
+    b, lines = attempt.b, attempt.scan.lines
+    step = {name: attempt.current(b, name) for name in lines}
+    _remember(attempt)
+    return {k: standing.marked(b, v, "sequence", lines[k].span) for k, v in step.items()}
+
+
+def _remember(attempt: Attempt) -> None:
+    """Leave in the memory what the next step needs."""
+    _refuse_own_steps(attempt)
+    b, scan = attempt.b, attempt.scan
+    for name, lag in sorted(attempt.loop.slots, key=lambda k: -k[1]):
+        value = _next(attempt, name, lag)
+        standing.refuse_end(b, value, scan.lines[name].span, name)
+        remember(b, (scan.scope.path, name, lag), attempt.filled(value, attempt.types[name]))
+    for key, node in attempt.looked.items():
+        standing.refuse_end(b, node, scan.st.span, key[1].partition(" ")[0])
+        remember(b, key, node)
+
+
+def _refuse_own_steps(attempt: Attempt) -> None:
+    """A scan that has a number of steps of its own and runs along no sequence does not move on
+    with those that do."""
+    b, st, entered = attempt.b, attempt.scan.st, attempt.b.time.entered
+    assert entered is not None
+    owner = equations.owner_of(attempt.scan.scope)
+    if _of_its_own(st) and not attempt.along and (entered.timed or owner is not entered):
+        text = "a scan along no sequence does not move on with a single step"
+        standing.refuse(b, st.span, "has steps of its own", text)

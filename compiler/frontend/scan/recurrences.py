@@ -1,0 +1,132 @@
+"""What one `scan` says: its equations, and what can be read off them before any is worked out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dln.compiler.frontend.context import broadcasting, standing
+from dln.compiler.frontend.context.build_context import Build, Scope
+from dln.compiler.frontend.context.static_values import lookup
+from dln.compiler.ir.graph import Node
+from dln.grammar import syntax as s
+from dln.grammar.diagnostics import Note
+
+
+def first_value(target: s.Port) -> int | None:
+    """k of `h[-k] = ...`, which gives a sequence its value before the first step."""
+    dims = target.dims or ()
+    if len(dims) != 1 or not isinstance(dims[0], s.Unary) or dims[0].op != "-":
+        return None
+    number = dims[0].body
+    return number.value if isinstance(number, s.Number) and isinstance(number.value, int) else None
+
+
+def first_name(name: str, lag: int) -> str:
+    """Under which name the value before the first step is bound."""
+    return f"{name}[-{lag}]"
+
+
+class Recurrences:
+    """One scan in one scope. `lines` are the equations written with [t], `others` all else;
+    `inside` says that it stands in a step of another. `made` are its sequences, by the version of
+    a frame."""
+
+    def __init__(self, b: Build, st: s.Scan, scope: Scope) -> None:
+        self.st, self.scope = st, scope
+        self.lines: dict[str, s.Define | s.Draw] = {}
+        self.others: list[s.Stmt] = []
+        for line in st.body:
+            if isinstance(line, s.Define | s.Draw) and self._is_step(line.target):
+                if line.target.name in self.lines:
+                    self._twice(b, line)
+                self.lines[line.target.name] = line
+            else:
+                self.others.append(line)
+        self.made: dict[int, dict[str, Node]] = {}
+        self.inside = b.time.in_step
+
+    def _is_step(self, target: s.Port) -> bool:
+        first = target.dims[0] if target.dims else None
+        return isinstance(first, s.Name) and first.id == self.st.name
+
+    def _twice(self, b: Build, line: s.Define | s.Draw) -> None:
+        name = line.target.name
+        notes = (Note(self.lines[name].span, "first here"),)
+        b.fail("E334", f"{name}[{self.st.name}] is defined twice", line.span, "again", notes)
+
+    def path(self, name: str) -> str:
+        """What the sequence of a name is called."""
+        return f"{self.scope.path}.{name}" if self.scope.path else name
+
+    def first(self, b: Build, name: str, lag: int) -> Node | None:
+        """The value that a sequence is said to have before the first step."""
+        key = first_name(name, lag)
+        if key not in self.scope.names:
+            return None
+        span = self.scope.names[key].span or self.st.span
+        node = broadcasting.as_tensor(b, lookup(b, key, span, self.scope), span)
+        if b.time.stepping and (standing.is_sequence(b, node) or standing.is_end(b, node)):
+            standing.refuse(b, span, f"{name} would begin with another value at each step")
+        return node if node.type.kind == "index" else broadcasting.quantity(b, node, span)
+
+    def looks_back(self, name: str) -> bool:
+        """Whether `name[...]` stands anywhere in the step."""
+        return any(is_lagged(part, name) for part in self.st.body)
+
+    def axes(self, name: str) -> int:
+        """How many axes a sequence has at least at each step: as many as indices stand behind it; a
+        vector's where the equations multiply it with a matrix or pass it on."""
+        vector = any(is_vector(part, name) for part in self.st.body)
+        return max(int(vector), *(indices(part, name) for part in self.st.body))
+
+
+def is_lagged(part: s.Syntax, name: str) -> bool:
+    """Whether `name[...]` stands anywhere in a piece of syntax."""
+    return _indexed(part, name) is not None or any(is_lagged(p, name) for p in _parts(part))
+
+
+def is_vector(part: s.Syntax, name: str) -> bool:
+    """Whether `name[...]` is multiplied with `@`, or passed on to a block or function."""
+    if isinstance(part, s.Binary) and part.op == "@":
+        if any(_is_element(side, name) for side in (part.left, part.right)):
+            return True
+    if isinstance(part, s.Flow) and _is_element(part.source, name):
+        return True
+    if isinstance(part, s.Call) and any(_is_element(a, name) for a in part.arguments):
+        return not isinstance(part.function, s.Name) or part.function.id not in NUMBERWISE
+    return any(is_vector(p, name) for p in _parts(part))
+
+
+def indices(part: s.Syntax, name: str) -> int:
+    """How many indices stand behind the step of `name[t, i, j]`, wherever most stand."""
+    found = _indexed(part, name)
+    here = 0 if found is None else max(0, len(found.indices) - 1)
+    if isinstance(part, s.Define | s.Draw) and part.target.name == name:
+        here = max(0, len(part.target.dims or ()) - 1)
+    return max(here, *(indices(p, name) for p in _parts(part)), 0)
+
+
+NUMBERWISE = frozenset("exp log sqrt tanh sin cos abs sign sigmoid relu softplus max min".split())
+"""Functions that say nothing about the shape of what they take."""
+
+
+def _is_element(expr: s.Syntax, name: str) -> bool:
+    found = _indexed(expr, name)
+    return found is not None and len(found.indices) == 1
+
+
+def _indexed(part: s.Syntax, name: str) -> s.Index | None:
+    """The piece of syntax itself, where it is `name[...]`."""
+    if not isinstance(part, s.Index) or not isinstance(part.body, s.Name):
+        return None
+    return part if part.body.id == name else None
+
+
+def _parts(part: s.Syntax) -> Iterator[s.Syntax]:
+    """What a piece of syntax is made of."""
+    for field in part._fields:
+        value = getattr(part, field)
+        if isinstance(value, tuple):
+            yield from (v for v in value if isinstance(v, s.Syntax))
+        elif isinstance(value, s.Syntax):
+            yield value

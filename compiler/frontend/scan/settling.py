@@ -1,0 +1,162 @@
+"""The types of what a scan carries: its step is worked out until it gives what it was given."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import NoReturn
+
+from dln.compiler.frontend.context import broadcasting
+from dln.compiler.frontend.context.build_context import Build
+from dln.compiler.frontend.context.place import Poisoned
+from dln.compiler.frontend.scan.equations import promised
+from dln.compiler.frontend.scan.recurrences import Recurrences, first_name
+from dln.compiler.frontend.scan.scan_step import Attempt
+from dln.compiler.ir.sizes import BATCH_SIZE, Conflict, Reason, Size, Var
+from dln.compiler.ir.tensor_type import BINARY, REAL, TensorType, fits
+from dln.grammar.diagnostics import DlnError, Problem
+
+ROUNDS = 6  # what is carried has its final type after two or three
+
+
+def settled(b: Build, scan: Recurrences) -> Attempt:
+    """The step worked out with the types that it gives itself. Zeros and ones at the beginning
+    are bits by chance: they are taken for such only where nothing else fits."""
+    types, first = _first_types(b, scan), None
+    for chance in (BINARY, REAL):
+        begun = {n: t.like(domain=REAL) if t.domain == chance else t for n, t in types.items()}
+        try:
+            return _rounds(b, scan, begun)
+        except (DlnError, Poisoned) as error:
+            if first is None and isinstance(error, DlnError):
+                first = error
+            if first is None or first.problems[0].code != "E310":
+                raise
+    assert first is not None
+    raise first
+
+
+def _rounds(b: Build, scan: Recurrences, types: dict[str, TensorType]) -> Attempt:
+    for _ in range(ROUNDS):
+        attempt = Attempt(b, scan, types)
+        try:
+            attempt.work_out()
+        except DlnError as error:
+            raise _explained(b, scan, error) from None
+        types, changed = _found_types(attempt)
+        if not changed:
+            return attempt
+    name = next(iter(types))
+    b.fail(
+        "E336",
+        f"the shape of {name}[{scan.st.name}] is not clear from its equation",
+        scan.lines[name].target.span,
+        "grows from step to step",
+        remedy=f"say how it begins: {name}[-1] = zeros(...)",
+    )
+
+
+def _explained(b: Build, scan: Recurrences, error: DlnError) -> DlnError:
+    """An error in a step, with the sequences of which nobody says how they begin: what they
+    hold is then a guess."""
+    unsaid = [n for n in scan.lines if _guessed(b, scan, n)]
+    first = error.problems[0]
+    of_sizes = first.code.startswith("E2") and first.code != "E214"
+    if not unsaid or not of_sizes or first.remedy:
+        return error
+    name = next((n for n in unsaid if _is_in(first, n)), unsaid[0])
+    fact = f"nothing says what {name} holds before the first step"
+    said = replace(first, facts=(*first.facts, fact), remedy=f"{name}[-1] = ...")
+    return DlnError([said, *error.problems[1:]])
+
+
+def _guessed(b: Build, scan: Recurrences, name: str) -> bool:
+    begun = first_name(name, 1) in scan.scope.names
+    return scan.looks_back(name) and not begun and promised(b, name, scan.scope) is None
+
+
+def _is_in(problem: Problem, name: str) -> bool:
+    """Whether a name stands where a problem is."""
+    return problem.span is not None and name in re.findall(r"[A-Za-z_]\w*", problem.span.text)
+
+
+# ---- what is taken at first --------------------------------------------------------------------
+
+
+def _first_types(b: Build, scan: Recurrences) -> dict[str, TensorType]:
+    """What each sequence is taken for at first: from its first value or the block's ports, else a
+    tensor with as many axes as its equations ask for."""
+    running = ("batch",) if b.frame.batched else ()
+    lead = (BATCH_SIZE,) if running else ()
+    found = {}
+    for name, line in scan.lines.items():
+        begun = _begun(b, scan, name)
+        if begun is not None:
+            found[name] = begun
+            continue
+        sizes = promised(b, name, scan.scope)
+        if sizes is None:
+            axes = range(scan.axes(name))
+            sizes = tuple(Size.of(Var(name, span=line.target.span)) for _ in axes)
+        found[name] = TensorType((*lead, *sizes), running)
+    return found
+
+
+def _begun(b: Build, scan: Recurrences, name: str) -> TensorType | None:
+    """The type of what a sequence is said to begin with: `h[-1]`, `h[-2]`, together."""
+    keys = (k for k in scan.scope.names if k.startswith(f"{name}[-"))
+    lags = sorted(int(k[len(name) + 2 : -1]) for k in keys)
+    found = [(node, lag) for lag in lags if (node := scan.first(b, name, lag)) is not None]
+    if not found:
+        return None
+    nodes, at = [node for node, _ in found], scan.lines[name].target.span
+    said = [scan.scope.names[first_name(name, lag)].span or at for _, lag in found]
+    return broadcasting.full(b, broadcasting.align(b, nodes, at, said), at)[0].type
+
+
+# ---- what the equations give -------------------------------------------------------------------
+
+
+def _found_types(attempt: Attempt) -> tuple[dict[str, TensorType], bool]:
+    """The types that the equations give, and whether those of any slot are others."""
+    found, changed = dict(attempt.types), False
+    used = {name for name, _ in attempt.loop.slots}
+    for name in attempt.scan.lines:
+        node, taken = attempt.current(attempt.b, name), attempt.types[name]
+        type = TensorType(node.type.shape, node.type.running, node.type.kind)
+        if node.type.kind == "index":
+            type = type.like(domain=node.type.domain)
+        elif fits(node.type.domain, taken.domain):
+            type = type.like(domain=taken.domain)  # what it begins with, and the equation too
+        elif name in used:
+            changed = True
+        if name in used and not _same(attempt, name, taken, type):
+            changed = True
+        found[name] = _joined(taken, type)
+    return found, changed
+
+
+def _joined(taken: TensorType, type: TensorType) -> TensorType:
+    """The type of an equation, running at least over what its first value does."""
+    lost = [a for a in taken.running if a not in type.running]
+    if not lost or any(a not in taken.running for a in type.running):
+        return type
+    lead = taken.shape[: len(taken.running)]
+    return type.like(shape=(*lead, *type.example), running=taken.running)
+
+
+def _same(attempt: Attempt, name: str, taken: TensorType, found: TensorType) -> bool:
+    if len(taken.example) != len(found.example) or taken.kind != found.kind:
+        return False
+    if any(a not in taken.running for a in found.running):
+        return False
+    b, line = attempt.b, attempt.scan.lines[name]
+
+    def complain(c: Conflict) -> NoReturn:
+        text = f"{name} changes its shape from step to step"
+        label = f"was {b.shown(taken)}, becomes {b.shown(found)}"
+        b.fail("E202", text, line.target.span, label)
+
+    for old, new in zip(taken.example, found.example, strict=True):
+        b.equate(old, new, Reason(line.span, f"{name} keeps its shape"), complain)
+    return True
