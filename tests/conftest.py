@@ -10,8 +10,9 @@ import os
 import pytest
 
 import dln.compiler.ir.ops  # noqa: F401  fills the table of operations
+from dln.compiler.lower import emit
 from dln.compiler.lower.definite import verify_program
-from dln.compiler.lower.emit import Writer
+from dln.compiler.lower.writer import Writer
 from dln.compiler.plan import Program
 from dln.runtime.device.host import Host
 
@@ -19,9 +20,9 @@ os.environ["DLN_POISON"] = "1"  # for the processes that tests start
 Host.poisons = True  # for devices that tests make themselves
 
 
-def proved(self: Writer, name: str, dtype: str) -> Program:
+def proved(writer: Writer, name: str, dtype: str) -> Program:
     """The program of a schedule, if its text stands up to the verifier; each text once."""
-    made = written(self, name, dtype)
+    made = written(writer, name, dtype)
     key = hash((made.text, made.buffers, made.slots))
     if key not in sound:
         verify_program(made)
@@ -30,7 +31,7 @@ def proved(self: Writer, name: str, dtype: str) -> Program:
 
 
 sound: set[int] = set()
-written, Writer.program = Writer.program, proved
+written, emit.program = emit.program, proved
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from dln.compiler.ir.graph import Graph, Node, Spans
 from dln.compiler.ir.sizes import Size
+from dln.compiler.ir.spelling import Spell
 from dln.compiler.ir.tensor_type import Kind, TensorType, scalar
 from dln.grammar.diagnostics import Fault, nearest
 
@@ -49,27 +50,6 @@ class Site:
     size: Callable[[Size], int]
     draw: Callable[[str, str, tuple[int, ...]], Array]
     sizes: Mapping[Any, int] = field(default_factory=lambda: MappingProxyType({}))
-
-
-@dataclass(frozen=True, slots=True)
-class Spelling:
-    """How a node reads in a program.
-
-    `form` is a template. `{0}`, `{1}` are the operands, `{out}` the result's buffer, `{name}` an
-    attribute, `{xp}` the array module. What stands in `[[...]]` is a view or a constant array,
-    bound once, outside the step; a form without `{out}` is a view as a whole. Several lines are
-    several statements; `scratch` names extra buffers they need, each with its shape and kind as
-    functions of the node. In the form for the target `host`, operands and result are Python
-    numbers.
-    """
-
-    form: str
-    scratch: Mapping[str, Callable[[Node], TensorType]] = field(
-        default_factory=lambda: MappingProxyType({})
-    )
-
-
-Spell: TypeAlias = "Spelling | Callable[[Node], Spelling]"
 
 
 def no_gradient(m: Make, node: Node, bar: Node) -> tuple[None, ...]:
@@ -148,10 +128,13 @@ class Op:
     that each derivative holds the other operand), `bilinear` (such a product, 0 where an operand
     is 0), `identity` (the operand itself: something is said of it), `copies` (elements of operands,
     each perhaps many times), `lookup` (operand 0 is a table that the others point into), `opaque`
-    (it has no gradient), `source`, `random`, `loop`, `symbolic` (must be gone before lowering),
-    `inplace` (the spelling may write into the buffer of any operand), `inplace2` (of operand 2
-    only). `smooth` says that the evaluator's form is analytic, so that a complex step through it
-    gives the derivative.
+    (it has no gradient), `source`, `random`, `loop`, `symbolic` (must be gone before lowering).
+    `smooth` says that the evaluator's form is analytic, so that a complex step through it gives the
+    derivative.
+
+    `spell` says how a program computes it, for every target (`array`) or better for one, by its
+    name. `host` is the Python expression for single numbers, `{0}` for the first operand; it is
+    empty where a number is always an array.
 
     `number` works it out over plain numbers, while a spec is read; `function` among the facts says
     that users write it, as a function of the operation's name. `key` is the attribute by which a
@@ -174,6 +157,7 @@ class Op:
     evaluate: Callable[..., Array]
     gradient: Gradient = missing_gradient
     spell: Mapping[str, Spell] = field(default_factory=lambda: MappingProxyType({}))
+    host: str = ""
     flops: Callable[[Node], Size | int] = one_flop
     facts: frozenset[str] = frozenset()
     formula: str = ""

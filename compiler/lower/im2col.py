@@ -272,8 +272,11 @@ def build(m: Make, node: Node, operands: list[Node], sides: list[Labels], form: 
     return made
 
 
-def unwound(graph: Graph, node: Node, operand: Node, spans: Spans) -> Node | None:
+def unwound(
+    graph: Graph, node: Node, operands: tuple[Node, ...], n: int, spans: Spans
+) -> Node | None:
     """The sums of windows of a transposed view, taken in the order in which it lies in memory."""
+    (operand,) = operands
     while operand.op == "running":
         operand = operand.operands[0]
     if operand.op != "transpose":

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from dln.compiler.ir.graph import Graph, Node, ancestors
-from dln.compiler.ir.op import OPS
-from dln.compiler.lower.materialise import RENAMES, Roles, base, copy, own_key
-from dln.compiler.lower.targets import Target, spelling
+from dln.compiler.ir.op import op_of
+from dln.compiler.ir.spelling import Statements
+from dln.compiler.lower.materialise import Roles, base, copy, own_key
 
 
 class InPlace:
@@ -22,8 +22,8 @@ class InPlace:
     `dest[node]` is the output's key (`param:path`, `state:path`, `value:name`).
     """
 
-    def __init__(self, graph: Graph, roles: Roles, target: Target) -> None:
-        self.graph, self.roles, self.target = graph, roles, target
+    def __init__(self, graph: Graph, roles: Roles) -> None:
+        self.graph, self.roles = graph, roles
         self.before: dict[Node, set[Node]] = {}
         self.dest: dict[Node, str] = {}
         self.readers: dict[Node, list[Node]] = {}
@@ -59,7 +59,7 @@ class InPlace:
     def overwrite(self, node: Node, source: Node) -> bool:
         """Let `node` be computed over `source`, if no reader of it has to come later."""
         readers = [r for r in self.readers.get(source, ()) if r is not node]
-        if source in self.reads[node] and not may_overwrite(self.target, self.roles, node, source):
+        if source in self.reads[node] and not may_overwrite(self.roles, node, source):
             return False
         if self.comes_before(node, readers):
             return False
@@ -84,7 +84,7 @@ class InPlace:
             and feed not in self.dest
             and feed not in self.graph.outputs.values()
             and self.readers[feed] == [node]
-            and may_overwrite(self.target, self.roles, node, feed)
+            and may_overwrite(self.roles, node, feed)
         )
 
     def comes_before(self, node: Node, others: list[Node]) -> bool:
@@ -102,32 +102,31 @@ class InPlace:
     def needs(self, node: Node) -> Iterable[Node]:
         """The computed nodes that have to run before a node."""
         for n in self.reads[node]:
-            filled = n.operands[0] if n.op == "left" else n
+            filled = n.operands[0] if self.roles.role[n] == "left" else n
             if filled in self.reads:
                 yield filled
         yield from self.before.get(node, ())
 
 
-def may_overwrite(target: Target, roles: Roles, node: Node, held: Node) -> bool:
+def may_overwrite(roles: Roles, node: Node, held: Node) -> bool:
     """Whether a node may be computed into the array that holds one of its operands.
 
     It must work element by element; it must read that array as it lies, not through a view that
     moves elements; and after the first statement that writes the result it must not read it again.
     """
-    if not OPS[node.op].is_("pointwise"):
+    if not op_of(node).is_("pointwise"):
         return False
     if held.type.shape != node.type.shape or held.type.kind != node.type.kind:
         return False
     slots = [i for i, o in enumerate(node.operands) if base(roles, o) is held]
-    if any(not still(node.operands[i], held) for i in slots):
+    if any(not still(roles, node.operands[i], held) for i in slots):
         return False
-    statements = spelling(target, node).form.strip().splitlines()
-    first = next(i for i, s in enumerate(statements) if "{out}" in s)
-    return not any(f"{{{i}}}" in s for s in statements[first + 1 :] for i in slots)
+    spelled = roles.spelling(node)
+    return isinstance(spelled, Statements) and spelled.may_overwrite(slots)
 
 
-def still(operand: Node, held: Node) -> bool:
+def still(roles: Roles, operand: Node, held: Node) -> bool:
     """Whether an operand is an array itself, or that array under other names of its axes."""
-    while operand is not held and operand.op in RENAMES:
+    while operand is not held and roles.renames(operand):
         operand = operand.operands[0]
     return operand is held

@@ -7,34 +7,28 @@ cannot read where it lies.
 from __future__ import annotations
 
 from dln.compiler.ir.graph import Graph, Node, Spans, rewrite
-from dln.compiler.ir.op import OPS, Make
+from dln.compiler.ir.op import Make, op_of
 from dln.compiler.ir.ops.loop import body_of, sequence_type
+from dln.compiler.ir.spelling import Index, Lies, Move, Reshape, Spelling, Transpose, View
+from dln.compiler.ir.structure import is_const, is_item, is_left, is_scan, is_slot
 from dln.compiler.lower.im2col import gathered, unwound
 from dln.compiler.lower.targets import Target, spelling
 
-SOURCES = frozenset({"input", "whole", "param", "state", "slot"})
-SCALARS = frozenset({"clock", "size"})
-
-RENAMES = frozenset({"running", "stop", "asserted"})
-"""Views that are the same array, elements, axes and all."""
-
-KEEPS = RENAMES | {"reshape"}
-"""Views that leave the elements where and in the order they are."""
-
 
 class Roles:
-    """The part each node of a graph plays, worked out operands first.
+    """The part each node of a graph plays, worked out operands first, and how it is spelled.
 
-    source: an input, a whole field, a parameter or a state. const: a constant tensor. host: one
-    number known without looking at a tensor, a Python number in the program. view: another look at
-    its first operand. compute: an array that the program fills; a loop is one too. left: an array
-    that a loop fills row by row.
+    source: an input, a whole field, a parameter, a state or a slot. const: a constant tensor. host:
+    one number known without looking at a tensor, a Python number in the program. view: another look
+    at its first operand. compute: an array that the program fills; a loop is one too. left: an
+    array that a loop fills row by row.
     """
 
     def __init__(self, target: Target) -> None:
         self.target = target
         self.role: dict[Node, str] = {}
-        self.layout: dict[Node, str] = {}
+        self.layout: dict[Node, Lies] = {}
+        self._spelled: dict[Node, Spelling] = {}
 
     def of(self, node: Node) -> str:
         """The role of a node whose operands have been asked for before."""
@@ -43,34 +37,41 @@ class Roles:
             self.layout[node] = self._layout(node)
         return self.role[node]
 
+    def spelling(self, node: Node) -> Spelling:
+        """How a node is spelled for the target."""
+        if node not in self._spelled:
+            self._spelled[node] = spelling(self.target, node)
+        return self._spelled[node]
+
+    def view(self, node: Node) -> View:
+        """What a node whose role it is to be a view looks at."""
+        found = self.spelling(node)
+        assert isinstance(found, View)
+        return found
+
+    def renames(self, node: Node) -> bool:
+        """Whether a node is the array of its operand: elements, axes and all."""
+        return self.role[node] == "view" and not self.view(node).moves
+
     def _role(self, node: Node) -> str:
-        if node.op in SOURCES:
-            return "source"
-        if node.op == "const":
-            return "const" if node.type.shape else "host"
-        if node.op in SCALARS or self._is_host(node):
+        record = op_of(node)
+        if record.host and not node.type.shape and all(self.of(o) == "host" for o in node.operands):
             return "host"
-        if node.op in ("scan", "left"):
-            return "compute" if node.op == "scan" else "left"
-        return "compute" if "{out}" in spelling(self.target, node).form else "view"
+        if is_const(node):
+            return "const"
+        if record.key or is_slot(node):
+            return "source"
+        if is_scan(node) or is_left(node):
+            return "compute" if is_scan(node) else "left"
+        return "view" if isinstance(self.spelling(node), View) else "compute"
 
-    def _is_host(self, node: Node) -> bool:
-        if node.type.shape or not node.operands or "host" not in OPS[node.op].spell:
-            return False
-        return all(self.of(o) == "host" for o in node.operands)
-
-    def _layout(self, node: Node) -> str:
-        """rows: contiguous. turned: contiguous in another order of axes. loose: neither."""
+    def _layout(self, node: Node) -> Lies:
         if self.role[node] != "view":
             return "rows"
-        below = self.layout[node.operands[0]]
-        if node.op in KEEPS:
-            return below
-        if node.op == "transpose":
-            return "loose" if below == "loose" else "turned"
-        if node.op == "slice" and node["axis"] == 0:
-            return below if below == "rows" else "loose"
-        return "loose"
+        layout = self.layout[node.operands[0]]
+        for move in self.view(node).moves:
+            layout = moved(layout, move)
+        return layout
 
     def accepts(self, node: Node, operand: Node) -> bool:
         """Whether an operation can read an operand where it lies.
@@ -79,10 +80,22 @@ class Roles:
         would make the array module copy it in every step.
         """
         self.of(operand)
-        layout = self.layout[operand]
-        if layout == "rows" or node.op != "contract":
+        if self.layout[operand] == "rows" or not op_of(node).spell:
             return True
-        return layout == "turned" and ".einsum(" not in spelling(self.target, node).form
+        spelled = self.spelling(node)
+        return isinstance(spelled, View) or spelled.wants in ("anyhow", self.layout[operand])
+
+
+def moved(layout: Lies, move: Move) -> Lies:
+    """How an array lies after a move of its view."""
+    match move:
+        case Reshape():
+            return layout
+        case Transpose():
+            return "anyhow" if layout == "anyhow" else "turned"
+        case Index((slice(step=None),)):  # neighbouring rows
+            return layout if layout == "rows" else "anyhow"
+    return "anyhow"
 
 
 def scattered(roles: Roles, loop: Node) -> frozenset[int]:
@@ -108,7 +121,7 @@ def prepare(graph: Graph, target: Target, capacity: int = 1) -> tuple[Graph, Rol
     roles = Roles(target)
 
     def rule(new: Graph, node: Node, operands: tuple[Node, ...]) -> Node:
-        if node.op == "item":
+        if is_item(node):
             return settled(roles, left_by(new, node, operands[0]))
         better = rearranged(new, node, operands, capacity, graph.spans.get(node, ()))
         if better is not None:
@@ -130,9 +143,12 @@ def rearranged(
     graph: Graph, node: Node, operands: tuple[Node, ...], n: int, spans: Spans
 ) -> Node | None:
     """What computes a product or a sum of windows better than its own lines, if anything does."""
-    if node.op == "contract":
-        return gathered(graph, node, operands, n, spans)
-    return unwound(graph, node, operands[0], spans) if node.op == "unwindow" else None
+    rule = REARRANGED.get(node.op)
+    return None if rule is None else rule(graph, node, operands, n, spans)
+
+
+REARRANGED = {"contract": gathered, "unwindow": unwound}
+"""The rules of `im2col`, by the operation that they rewrite."""
 
 
 def left_by(graph: Graph, item: Node, loop: Node) -> Node:
@@ -143,7 +159,7 @@ def left_by(graph: Graph, item: Node, loop: Node) -> Node:
     the type that it has in the body. What an item calls its axes is a matter of the view.
     """
     make, body, value = Make(graph, graph.spans.get(loop, ())), body_of(loop), item["value"]
-    if value.op == "slot" and value["role"] != "carried":
+    if is_slot(value) and value["role"] != "carried":
         operand = body.operand(loop, value)
         if value["role"] == "rows":
             return renamed(make, operand, item)

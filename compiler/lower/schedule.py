@@ -14,12 +14,15 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dln.compiler.ir.graph import Graph, Node, ancestors
+from dln.compiler.ir.op import op_of
 from dln.compiler.ir.ops.loop import body_of, strided, with_outputs
 from dln.compiler.ir.sizes import BATCH, Size
+from dln.compiler.ir.spelling import Statements
+from dln.compiler.ir.structure import is_const, is_left, is_scan
 from dln.compiler.ir.tensor_type import TensorType
 from dln.compiler.lower.inplace import InPlace, may_overwrite
 from dln.compiler.lower.materialise import Roles, base, own_key, prepare, scattered
-from dln.compiler.lower.targets import Target, spelling
+from dln.compiler.lower.targets import Target
 from dln.compiler.plan import Buffer, Extent, at, product
 from dln.grammar.diagnostics import Fault
 
@@ -34,10 +37,6 @@ class Step:
     node: Node
     out: str
     scratch: Mapping[str, str] = field(default_factory=dict)
-
-
-KEYS = {"input": "name", "whole": "name", "param": "path", "state": "path", "slot": "number"}
-"""The attribute that a source is known by."""
 
 
 @dataclass
@@ -67,7 +66,7 @@ class LoopSchedule:
 def scheduled_step(made: Schedule, node: Node, dtype: str) -> LoopSchedule:
     """One step of a loop as a program of its own, whose outputs are rows: `row:0`, ..."""
     body, users = body_of(node), made.graph.users(node)
-    items = [u["of"] for u, _ in users if u.op == "left" and u["kind"] == "item"]
+    items = [u["of"] for u, _ in users if is_left(u) and u["kind"] == "item"]
     wanted: list[tuple[str, Any]] = [("carried", j) for j in range(len(body.nexts))]
     wanted += [("item", v) for v in dict.fromkeys(items)]
     outputs = {f"row:{i}": w for i, w in enumerate(wanted)}
@@ -137,9 +136,9 @@ def schedule(graph: Graph, target: Target, capacity: int = 1, dtype: str = "floa
     prepared, roles = prepare(graph, target, capacity)
     made = Schedule(prepared, target, roles, capacity, 8 if dtype == "float64" else 4)
     for node in ancestors(prepared.outputs.values()):
-        if node.op == "scan":
+        if is_scan(node):
             made.loops[node] = scheduled_step(made, node, dtype)
-    writes = InPlace(prepared, roles, target)
+    writes = InPlace(prepared, roles)
     writes.place_outputs()
     nodes = ancestors(prepared.outputs.values())
     _give_homes(made, nodes, writes.dest)
@@ -221,12 +220,12 @@ def _give_homes(made: Schedule, nodes: list[Node], dest: Mapping[Node, str]) -> 
     for node in nodes:
         role = made.roles.role[node]
         if role == "source":
-            key = str(node[KEYS[node.op]])
+            key = str(node[op_of(node).key or "number"])
             made.home[node] = made.add_buffer(node.op, key, node.type)
         elif role == "const":
             made.home[node] = made.add_buffer("const", "", node.type)
         elif role == "host" and _needs_box(made, node):
-            place = "const" if node.op == "const" else "scalar"
+            place = "const" if is_const(node) else "scalar"
             made.home[node] = made.add_buffer(place, "", node.type)
     by_key = {own_key(n): name for n, name in made.home.items() if own_key(n)}
     for node, output in dest.items():
@@ -238,12 +237,14 @@ def _give_homes(made: Schedule, nodes: list[Node], dest: Mapping[Node, str]) -> 
 
 def _needs_box(made: Schedule, node: Node) -> bool:
     """Whether a number known on the host is read as an array."""
-    for user, _ in made.graph.users(node):
+    for user, slot in made.graph.users(node):
         role = made.roles.role.get(user)
-        if role == "view" or user.op == "scan":
+        if role == "view" or is_scan(user):
             return True
-        if role == "compute" and made.target.boxes and user.op != "copy":
-            return True
+        if role == "compute" and made.target.boxes:
+            spelled = made.roles.spelling(user)
+            if isinstance(spelled, Statements) and spelled.boxes(slot):
+                return True
     return False
 
 
@@ -289,16 +290,17 @@ def _allocate(made: Schedule, order: list[Node], dest: Mapping[Node, str]) -> No
     arena = Arena(made)
     for i, node in enumerate(order):
         dying = [d for d in ends.get(i, ()) if d in made.home and _in_arena(made, d)]
-        if node.op == "scan":
+        if is_scan(node):
             made.steps.append(_loop_step(made, node, arena))
             for name in [made.home[d] for d in dying]:
                 arena.give(name)
             continue
-        over = next((d for d in dying if may_overwrite(made.target, made.roles, node, d)), None)
+        over = next((d for d in dying if may_overwrite(made.roles, node, d)), None)
         if node not in dest:
             made.home[node] = arena.buffer(node.type) if over is None else made.home[over]
             dying = [d for d in dying if d is not over]
-        needs = spelling(made.target, node).scratch
+        spelled = made.roles.spelling(node)
+        needs = spelled.scratch if isinstance(spelled, Statements) else {}
         scratch = {k: arena.buffer(shape(node), "scratch") for k, shape in needs.items()}
         made.steps.append(Step(node, made.home[node], scratch))
         for name in [made.home[d] for d in dying] + list(scratch.values()):
@@ -314,7 +316,7 @@ def _loop_step(made: Schedule, node: Node, arena: Arena) -> Step:
     loop, after = made.loops[node], []
     body = body_of(node)
     for user, _ in made.graph.users(node):
-        if user.op == "left":
+        if is_left(user):
             made.home[user] = loop.keep((user["kind"], user["of"]), arena.buffer(user.type))
     for j, slot in enumerate(body.carried):
         if ("carried", j) not in loop.left:

@@ -8,7 +8,7 @@ from dln.compiler.ir.sizes import Size
 from dln.compiler.passes.rewriting import Terms, rule
 
 # Those that compute with numbers too; what lowering makes (`copy`) comes later.
-POINTWISE_OPS = tuple(n for n, op in OPS.items() if op.is_("pointwise") and "host" in op.spell)
+POINTWISE_OPS = tuple(n for n, op in OPS.items() if op.is_("pointwise") and op.host)
 MOVES = ("transpose", "reshape", "slice", "flip")
 
 

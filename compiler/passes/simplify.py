@@ -225,12 +225,8 @@ def divide_by_number(m: Terms, node: Node) -> Node | None:
 
 def on_host(node: Node) -> bool:
     """Whether a node is a number that follows from clocks and sizes alone."""
-    if node.type.shape != ():
-        return False
-    record = OPS[node.op]
-    if not node.operands:
-        return record.is_("host") or is_const(node)
-    return "host" in record.spell and all(map(on_host, node.operands))
+    there = node.type.shape == () and bool(OPS[node.op].host)
+    return there and all(map(on_host, node.operands))
 
 
 @rule("div")

@@ -15,7 +15,8 @@ from dln.compiler.ir.graph import Graph, Node
 from dln.compiler.ir.op import OPS, Make
 from dln.compiler.ir.sizes import BATCH_SIZE, Size, Var
 from dln.compiler.ir.tensor_type import TensorType
-from dln.compiler.lower.emit import commented, literal, lower
+from dln.compiler.lower.emit import commented, lower
+from dln.compiler.lower.python_text import literal
 from dln.compiler.lower.targets import TARGETS, Target
 from dln.compiler.plan import site_number
 from dln.grammar.diagnostics import Fault, Source, Span

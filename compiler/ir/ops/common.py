@@ -49,15 +49,6 @@ def known(size: Size, what: str) -> int:
     return size.value
 
 
-def index_text(rank: int, at: int, text: str) -> str:
-    """The subscript that applies `text` at one axis.
-
-    >>> index_text(3, 1, "2:5")
-    '[:, 2:5]'
-    """
-    return "[" + ", ".join([":"] * at + [text]) + "]"
-
-
 # ---- kinds and domains -------------------------------------------------------------------------
 
 

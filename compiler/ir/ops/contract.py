@@ -27,7 +27,6 @@ from dln.compiler.ir.op import (
     Places,
     Refuge,
     Site,
-    Spelling,
     Tight,
     register,
 )
@@ -35,6 +34,21 @@ from dln.compiler.ir.ops import bounds
 from dln.compiler.ir.ops.common import contiguous, count, differ, need_real, real
 from dln.compiler.ir.ops.second_order import c_contract
 from dln.compiler.ir.sizes import Size
+from dln.compiler.ir.spelling import (
+    OUT,
+    A,
+    B,
+    Index,
+    Join,
+    L,
+    Move,
+    Operand,
+    Statements,
+    Transpose,
+    View,
+    call,
+    look,
+)
 from dln.compiler.ir.tensor_type import REAL, TensorType
 from dln.grammar.diagnostics import Fault
 
@@ -144,51 +158,52 @@ class Groups:
         )
 
 
-def spell(node: Node) -> Spelling:
+def spell(node: Node) -> Statements:
     """The call that computes a contraction: an outer product, a matrix product, or einsum."""
     return spell_outer(node) or spell_matmul(node) or spell_einsum(node)
 
 
-def spell_einsum(node: Node) -> Spelling:
+def spell_einsum(node: Node) -> Statements:
     text = subscripts(node["left"], node["right"], node["out"])
-    return Spelling(f'{{xp}}.einsum("{text}", {{0}}, {{1}}, out={{out}})')
+    return Statements((call("einsum", text, A, B),), wants="rows")
 
 
-def spell_outer(node: Node) -> Spelling | None:
+def spell_outer(node: Node) -> Statements | None:
     """Nothing is summed, or only over axes of size 1: a product with broadcasting."""
     left, right, out = node["left"], node["right"], node["out"]
     sizes = dict(zip(left, node.operands[0].type.shape, strict=True))
     if any(sizes[x].value != 1 for x in left if x not in out):
         return None
-    views = [spread_view(slot, ls, out) for slot, ls in enumerate((left, right))]
-    return Spelling(f"{{xp}}.multiply({views[0]}, {views[1]}, out={{out}})")
+    views = (spread_view(A, left, out), spread_view(B, right, out))
+    return Statements((call("multiply", *views),), wants="turned")
 
 
-def spread_view(slot: int, labels: Labels, out: Labels) -> str:
+def spread_view(of: Operand, labels: Labels, out: Labels) -> Operand | View:
     """The view of an operand whose axes stand in the order of `out`, new axes between them.
 
-    >>> spread_view(0, (1, 0), (0, 2, 1))
-    '[[{0}.transpose((1, 0))[:, None, :]]]'
+    >>> spread_view(A, (1, 0), (0, 2, 1)).moves
+    (Transpose(perm=(1, 0)), Index(parts=(slice(None, None, None), None, slice(None, None, None))))
     """
-    summed = [x for x in labels if x not in out]
-    order = tuple(labels.index(x) for x in out if x in labels)
-    text = f"{{{slot}}}"
-    if summed:
-        marks = ["0" if x in summed else ":" for x in labels] + ["..."]
-        text += "[" + ", ".join(marks) + "]"
-        kept = [x for x in labels if x in out]
-        order = tuple(kept.index(x) for x in out if x in labels)
+    moves: list[Move] = []
+    kept = [x for x in labels if x in out]
+    if len(kept) < len(labels):
+        moves.append(Index((*(slice(None) if x in out else 0 for x in labels), ...)))
+    order = tuple(kept.index(x) for x in out if x in labels)
     if order != tuple(range(len(order))):
-        text += f".transpose({order})"
-    marks = [":" if x in labels else "None" for x in out]
-    while marks and marks[0] == "None":  # the array module adds leading axes by itself
-        marks.pop(0)
-    if "None" in marks:
-        text += "[" + ", ".join(marks) + "]"
-    return text if text == f"{{{slot}}}" else f"[[{text}]]"
+        moves.append(Transpose(order))
+    return look(of, *moves, *new_axes(labels, out))
 
 
-def spell_matmul(node: Node) -> Spelling | None:
+def new_axes(labels: Labels, wanted: Labels) -> list[Move]:
+    """The move that puts new axes where labels are missing; leading ones the array module adds by
+    itself."""
+    parts: list[slice | None] = [slice(None) if x in labels else None for x in wanted]
+    while parts and parts[0] is None:
+        parts.pop(0)
+    return [Index(tuple(parts))] if None in parts else []
+
+
+def spell_matmul(node: Node) -> Statements | None:
     """A (batched) matrix product, or None where axes would have to be copied together.
 
     A leading label of the result that only one operand has may count as batch: the array module
@@ -200,21 +215,18 @@ def spell_matmul(node: Node) -> Spelling | None:
     return matrix_product(node, g.batch) or spread_product(node, g)
 
 
-def spread_product(node: Node, g: Groups) -> Spelling | None:
+def spread_product(node: Node, g: Groups) -> Statements | None:
     """The product with one more leading label as batch; rows and columns stay."""
     lead = node["out"][: len(g.batch) + 1]
     rest = [any(x not in lead for x in group) for group in (g.rows, g.cols)]
     return matrix_product(node, lead) if set(g.batch) < set(lead) and all(rest) else None
 
 
-def leading(node: Node) -> bool:
-    """Whether a contraction is computed as several matrix products, not one."""
-    shared = set(node["left"]) & set(node["right"]) & set(node["out"])
-    return bool(shared) or matrix_product(node, ()) is None
+def matrix_product(node: Node, batch: Labels) -> Statements | None:
+    """The matrix product with these labels as batch, or None where one is no view.
 
-
-def matrix_product(node: Node, batch: Labels) -> Spelling | None:
-    """The matrix product with these labels as batch, or None where one is no view."""
+    It is a `matmul`, or `dot` where there is one product alone and its result lies in C order.
+    """
     left, right, out = node["left"], node["right"], node["out"]
     g = Groups.of(left, right, out)
     rows = tuple(x for x in g.rows if x not in batch)
@@ -222,21 +234,22 @@ def matrix_product(node: Node, batch: Labels) -> Spelling | None:
     inner = g.inner
     if len(inner) > 1 and follows(right, inner) is None:
         inner = tuple(x for x in right if x in g.inner)
-    a = matrix_view("{0}", node.operands[0], left, batch, rows, inner)
-    b = matrix_view("{1}", node.operands[1], right, batch, inner, cols)
+    a = matrix_view(A, node.operands[0], left, batch, rows, inner)
+    b = matrix_view(B, node.operands[1], right, batch, inner, cols)
     if a is None or b is None:
         return None
-    vectors = not batch and not (rows and cols)
-    c = matrix_view("{out}", node, out, batch, rows, cols, vectors)
+    c = matrix_view(OUT, node, out, batch, rows, cols)
     if out != batch + rows + cols and follows(out, cols + rows) is not None and not g.batch:
         # The result is wanted columns first: (A B)' = B' A'.
-        a = matrix_view("{0}", node.operands[0], left, batch, inner, rows)
-        b = matrix_view("{1}", node.operands[1], right, batch, cols, inner)
-        c = matrix_view("{out}", node, out, batch, cols, rows)
+        a = matrix_view(A, node.operands[0], left, batch, inner, rows)
+        b = matrix_view(B, node.operands[1], right, batch, cols, inner)
+        c = matrix_view(OUT, node, out, batch, cols, rows)
         a, b = b, a
     if a is None or b is None or c is None:
         return None
-    return Spelling(f"{{xp}}.matmul({a}, {b}, out={c})")
+    turned = isinstance(c, View) and any(isinstance(m, Transpose) for m in c.moves)
+    function = "matmul" if batch or turned else "dot"
+    return Statements((call(function, a, b, out=c),), wants="turned")
 
 
 def follows(labels: Labels, group: Labels) -> int | None:
@@ -248,14 +261,13 @@ def follows(labels: Labels, group: Labels) -> int | None:
 
 
 def matrix_view(
-    name: str,
+    of: L,
     node: Node,
     labels: Labels,
     batch: Labels,
     first: Labels,
     second: Labels,
-    vector: bool = False,
-) -> str | None:
+) -> L | View | None:
     """The view of an array as [batch..., first, second], each group joined to one axis.
 
     A group of several axes is joined by a reshape, which is a view only where they are neighbours
@@ -263,30 +275,26 @@ def matrix_view(
     becomes an axis of size 1. Batch labels that the array lacks become axes of size 1 where others
     stand before them. None where no view exists.
     """
-    text, own = name, name == "{out}" or contiguous(node)
-    merged: list[Labels] = []
-    for group in (first, second):
-        if len(group) > 1 and (not own or follows(labels, group) is None):
-            return None
-    if any(len(g) > 1 for g in (first, second)):
-        merged = merge(labels, [g for g in (first, second) if len(g) > 1])
-        text += f".reshape({joined_shape(name, labels, merged)})"
-    else:
-        merged = [(x,) for x in labels]
+    moves: list[Move] = []
+    joined = [g for g in (first, second) if len(g) > 1]
+    if joined and not (of == OUT or contiguous(node)):
+        return None
+    if any(follows(labels, g) is None for g in joined):
+        return None
+    merged = merge(labels, joined)
+    if joined:
+        moves.append(Join(tuple(tuple(map(labels.index, g)) for g in merged)))
     wanted = [(x,) for x in batch if x in labels] + [g for g in (first, second) if g]
     order = tuple(merged.index(g) for g in wanted)
     if order == (1, 0):
-        text += ".T"
+        moves.append(Transpose())
     elif order != tuple(range(len(order))):
-        text += f".transpose({order})"
+        moves.append(Transpose(order))
     if any(x not in labels for x in batch):
-        marks = [":" if x in labels else "None" for x in batch]
-        while marks and marks[0] == "None":
-            marks.pop(0)
-        text += f"[{', '.join(marks)}]" if "None" in marks else ""
+        moves += new_axes(labels, batch)
     if batch and not (first and second):
-        text += "[..., None, :]" if not first else "[..., None]"
-    return text if text == name else f"[[{text}]]"
+        moves.append(Index((..., None) if first else (..., None, slice(None))))
+    return look(of, *moves)
 
 
 def merge(labels: Labels, groups: list[Labels]) -> list[Labels]:
@@ -298,15 +306,6 @@ def merge(labels: Labels, groups: list[Labels]) -> list[Labels]:
         out.append(here)
         at += len(here)
     return out
-
-
-def joined_shape(name: str, labels: Labels, merged: list[Labels]) -> str:
-    """The shape after joining, in terms of the array's own shape."""
-
-    def size(group: Labels) -> str:
-        return " * ".join(f"{name}.shape[{labels.index(x)}]" for x in group)
-
-    return "(" + "".join(f"{size(g)}, " for g in merged).rstrip() + ")"
 
 
 def cases() -> list[tuple[tuple[TensorType, ...], dict[str, Any]]]:

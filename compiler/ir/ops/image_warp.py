@@ -17,9 +17,10 @@ from types import MappingProxyType
 from typing import Any
 
 from dln.compiler.ir.graph import Node
-from dln.compiler.ir.op import Array, Attrs, Make, Op, Site, Spelling, elements, register
+from dln.compiler.ir.op import Array, Attrs, Make, Op, Site, elements, register
 from dln.compiler.ir.ops.common import count, differ, need_real, real, show
 from dln.compiler.ir.sizes import Size
+from dln.compiler.ir.spelling import A, Attr, B, kernel, steps
 from dln.compiler.ir.tensor_type import POSITIVE, PROB, REAL, Domain, TensorType
 from dln.grammar.diagnostics import Fault
 
@@ -91,7 +92,6 @@ def no_slope(m: Make, node: Node, bar: Node) -> tuple[Node | None, ...]:
 
 # ---- records -----------------------------------------------------------------------------------
 
-WARP = "warp({0}, {1}, {out}, {shift}, {scale}, {squeeze}, {shear}, {background})"
 HOW = {"shift": 1.5, "scale": 0.25, "squeeze": 0.25, "shear": 0.3, "background": -0.1}
 
 
@@ -112,7 +112,7 @@ register(
         warp_type,
         warp,
         no_slope,
-        MappingProxyType({"array": Spelling(WARP)}),
+        MappingProxyType({"array": steps(kernel("warp", A, B, *map(Attr, HOW)))}),
         flops=lambda node: elements(node.type) * 12,
         facts=frozenset({"opaque"}),
         formula="distort({0})",

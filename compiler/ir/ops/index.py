@@ -13,7 +13,6 @@ from dln.compiler.ir.op import (
     Make,
     Op,
     Site,
-    Spelling,
     elements,
     no_gradient,
     register,
@@ -31,6 +30,22 @@ from dln.compiler.ir.ops.common import (
     show,
 )
 from dln.compiler.ir.sizes import Size
+from dln.compiler.ir.spelling import (
+    A,
+    Attr,
+    B,
+    Index,
+    Memory,
+    Reshape,
+    ShapeOf,
+    SizeOf,
+    Statements,
+    Table,
+    View,
+    call,
+    kernel,
+    steps,
+)
 from dln.compiler.ir.tensor_type import BINARY, REAL, Domain, TensorType
 from dln.grammar.diagnostics import Fault
 
@@ -165,32 +180,26 @@ def x_like(node: Node) -> TensorType:
     return node.operands[0].type
 
 
-def spell_pick(clip: str) -> Any:
-    """`take` from x laid out flat, at index + row * (size of the last axis). A label outside the
-    classes was refused when the data was read, so the mode only avoids a copy of the result."""
-
-    def spell(node: Node) -> Spelling:
-        n = known(node.operands[0].type.shape[-1], "pick")
-        scratch, first, x = {"at": index_like}, "", "{0}"
-        if not contiguous(node.operands[0]):
-            scratch["copy"], first, x = x_like, "{xp}.copyto({copy}, {0})\n", "{copy}"
-        rows = f"[[{{xp}}.arange(0, {{0}}.size, {n}).reshape({{1}}.shape)]]"
-        form = f"""\
-{first}{{xp}}.add({{1}}, {rows}, out={{at}})
-{{xp}}.take([[{x}.reshape(-1)]], {{at}}, out={{out}}{clip})"""
-        return Spelling(form, MappingProxyType(scratch))
-
-    return spell
+AT, COPY = Memory("at"), Memory("copy")
 
 
-def spell_onehot(node: Node) -> Spelling:
+def spell_pick(node: Node) -> Statements:
+    """`take` from x laid out flat, at index + row * (size of the last axis)."""
+    n = known(node.operands[0].type.shape[-1], "pick")
+    rows = View(Table("range", (0, SizeOf(A), n)), (Reshape(ShapeOf(B)),))
+    at, flat = call("add", B, rows, out=AT), (Reshape(-1),)
+    if contiguous(node.operands[0]):
+        return steps(at, call("take", View(A, flat), AT), at=index_like)
+    taken = call("take", View(COPY, flat), AT)
+    return steps(call("copy", A, out=COPY), at, taken, at=index_like, copy=x_like)
+
+
+def spell_onehot(node: Node) -> Statements:
     """index == 0, 1, ..., size - 1."""
-    subscript = "[" + ", ".join([":"] * len(node.operands[0].type.shape) + ["None"]) + "]"
-    return Spelling(f"{{xp}}.equal([[{{0}}{subscript}]], [[{{xp}}.arange({{size}})]], out={{out}})")
+    rank = len(node.operands[0].type.shape)
+    each = View(A, (Index((*(slice(None),) * rank, None)),))
+    return steps(call("equal", each, Table("range", (Attr("size"),))))
 
-
-CLIP = ', mode="clip"'
-TAKE = "{{xp}}.take({{0}}, {{1}}, axis=0, out={{out}}{})"
 
 # ---- records -----------------------------------------------------------------------------------
 
@@ -200,7 +209,7 @@ def cases(*rows: tuple[Types, dict[str, Any]]) -> Any:
 
 
 TABLE, ROWS = real(5, 3), real(2, 4, 3)
-AT = index(2, 4, size=5)
+PLACES = index(2, 4, size=5)
 
 register(
     Op(
@@ -213,21 +222,21 @@ register(
         bound=bounds.at_most(1.0),
         places=axes.same,
         vmap=axes.unchanged,
-        examples=cases(((AT,), {"size": Size(5)}), ((index(3, size=2),), {"size": Size(2)})),
+        examples=cases(((PLACES,), {"size": Size(5)}), ((index(3, size=2),), {"size": Size(2)})),
     ),
     Op(
         "pick",
         pick_type,
         pick,
         d_pick,
-        MappingProxyType({"array": spell_pick(CLIP), "cupy": spell_pick("")}),
+        MappingProxyType({"array": spell_pick}),
         facts=frozenset({"moves"}),
         formula="{0}[{1}]",
         bound=bounds.no_larger,
         places=axes.same,
         vmap=lambda m, node, *given: m("pick", *axes.as_sequences(m, node, *given)),
         examples=cases(
-            ((real(2, 4, 5), AT), {}),
+            ((real(2, 4, 5), PLACES), {}),
             ((real(3, 2, running=("batch",)), index(3, size=2)), {}),
             ((real(5), index(size=5)), {}),
         ),
@@ -237,32 +246,34 @@ register(
         gather_type,
         gather,
         d_gather,
-        MappingProxyType({"array": Spelling(TAKE.format(CLIP)), "cupy": Spelling(TAKE.format(""))}),
+        MappingProxyType({"array": steps(call("take", A, B, axis=0))}),
         flops=lambda node: 0,
         facts=frozenset({"moves", "lookup"}),
         formula="{0}[{1}]",
         bound=bounds.no_larger,
         places=lambda node, slot: axes.same(node, slot) if slot == 1 else {},  # which rows, is open
         vmap=axes.unchanged,
-        examples=cases(((TABLE, AT), {}), ((real(5), index(3, size=5)), {})),
+        examples=cases(((TABLE, PLACES), {}), ((real(5), index(3, size=5)), {})),
     ),
     Op(
         "scatter_add",
         scatter_type,
         scatter_add,
         d_scatter,
-        MappingProxyType({"array": Spelling("{out}.fill(0)\n{xp}.add.at({out}, {1}, {0})")}),
+        MappingProxyType({"array": steps(call("fill", 0), call("add_at", B, A))}),
         flops=lambda node: 0,
         facts=frozenset({"moves"}),
         formula="scatter({0}, {1})",
-        examples=cases(((ROWS, AT), {"size": Size(5)}), ((real(4), index(4, size=3)), {"size": 3})),
+        examples=cases(
+            ((ROWS, PLACES), {"size": Size(5)}), ((real(4), index(4, size=3)), {"size": 3})
+        ),
     ),
     Op(
         "lowest",
         lowest_type,
         lowest,
         no_gradient,
-        MappingProxyType({"array": Spelling("lowest({0}, {out})")}),
+        MappingProxyType({"array": steps(kernel("lowest", A))}),
         flops=lambda node: elements(node.operands[0].type) * node["k"],
         formula="lowest({0}, {k})",
         vmap=axes.unchanged,

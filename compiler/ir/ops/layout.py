@@ -11,14 +11,13 @@ from types import MappingProxyType
 from typing import Any
 
 from dln.compiler.ir.graph import Node
-from dln.compiler.ir.op import Array, Attrs, Make, Op, Places, Site, Spelling, register
+from dln.compiler.ir.op import Array, Attrs, Make, Op, Places, Site, register
 from dln.compiler.ir.ops import axes, bounds
 from dln.compiler.ir.ops.common import (
     check_axes,
     contiguous,
     count,
     differ,
-    index_text,
     join,
     keep_type,
     known,
@@ -26,6 +25,24 @@ from dln.compiler.ir.ops.common import (
     show,
 )
 from dln.compiler.ir.sizes import Size
+from dln.compiler.ir.spelling import (
+    OUT,
+    A,
+    Attr,
+    Broadcast,
+    Index,
+    Operand,
+    Reshape,
+    ShapeOf,
+    Spell,
+    Spelling,
+    Statements,
+    Transpose,
+    View,
+    call,
+    part,
+    steps,
+)
 from dln.compiler.ir.tensor_type import TIME, TensorType
 from dln.grammar.diagnostics import Fault
 
@@ -254,11 +271,10 @@ def spell_broadcast(node: Node) -> Spelling:
     copied into the buffer."""
     axes, rank = node["axes"], len(node.type.shape)
     if not axes:
-        return Spelling("{xp}.copyto({out}, {0})")
-    first = axes[0]
-    marks = [":" if i in axes else "None" for i in range(first, rank)]
-    subscript = "[" + ", ".join(marks) + "]" if "None" in marks else ""
-    return Spelling(f"{{xp}}.broadcast_to({{0}}{subscript}, {{shape}})")
+        return steps(call("copy", A))
+    parts = tuple(slice(None) if i in axes else None for i in range(axes[0], rank))
+    spread = Broadcast(Attr("shape"))
+    return View(A, (Index(parts), spread) if None in parts else (spread,))
 
 
 def thin(type: TensorType) -> tuple[Size, ...]:
@@ -270,36 +286,37 @@ def spell_reshape(node: Node) -> Spelling:
     """A view where the operand lies in C order or only axes of size 1 come or go, else a copy
     through a view of the result."""
     if contiguous(node.operands[0]) or thin(node.operands[0].type) == thin(node.type):
-        return Spelling("{0}.reshape({shape})")
-    return Spelling("{xp}.copyto([[{out}.reshape({0}.shape)]], {0})")
+        return View(A, (Reshape(Attr("shape")),))
+    return steps(call("copy", A, out=View(OUT, (Reshape(ShapeOf(A)),))))
 
 
-def spell_slice(node: Node) -> Spelling:
-    part = f"{node['start']}:{node['stop']}"
-    return Spelling("{0}" + index_text(len(node.type.shape), node["axis"], part))
+def spell_slice(node: Node) -> View:
+    return part(A, node["axis"], slice(node["start"], node["stop"]))
 
 
-def spell_pad(node: Node) -> Spelling:
+def spell_pad(node: Node) -> Statements:
     """Zeros, then the operand in its place."""
     axis, before = node["axis"], node["before"]
-    inside = f"{before}:{before + known(node.operands[0].type.shape[axis], 'padding')}"
-    view = "{out}" + index_text(len(node.type.shape), axis, inside)
-    return Spelling(f"{{out}}.fill(0)\n{{xp}}.copyto([[{view}]], {{0}})")
+    inside = slice(before, before + known(node.operands[0].type.shape[axis], "padding"))
+    return steps(call("fill", 0), call("copy", A, out=part(OUT, axis, inside)))
 
 
-def spell_concat(node: Node) -> Spelling:
+def spell_concat(node: Node) -> Statements:
     """Each operand into its own part of the result."""
-    axis, start, lines = node["axis"], 0, []
+    axis, start, calls = node["axis"], 0, []
     for slot, a in enumerate(node.operands):
         stop = start + known(a.type.shape[axis], "concat")
-        view = "{out}" + index_text(len(node.type.shape), axis, f"{start}:{stop}")
-        lines.append(f"{{xp}}.copyto([[{view}]], {{{slot}}})")
+        calls.append(call("copy", Operand(slot), out=part(OUT, axis, slice(start, stop))))
         start = stop
-    return Spelling("\n".join(lines))
+    return steps(*calls)
 
 
-def spell_flip(node: Node) -> Spelling:
-    return Spelling("{0}" + index_text(len(node.type.shape), node["axis"], "::-1"))
+def spell_flip(node: Node) -> View:
+    return part(A, node["axis"], slice(None, None, -1))
+
+
+def spell_transpose(node: Node) -> View:
+    return View(A, (Transpose(node["perm"]),))
 
 
 # ---- records -----------------------------------------------------------------------------------
@@ -316,13 +333,12 @@ def row(
     infer: Any,
     evaluate: Any,
     gradient: Any,
-    spell: Any,
+    spell: Spell,
     examples: Any,
     facts: tuple[str, ...] = ("view",),
     formula: str = "",
     **rest: Any,
 ) -> Op:
-    spell = Spelling(spell) if isinstance(spell, str) else spell
     return Op(
         name,
         infer,
@@ -355,7 +371,7 @@ register(
               ((X,), {"shape": (Size(24),), "running": ()})),
         formula="{0}", places=reshape_places, vmap=reshape_vmap),
     row("transpose", transpose_type,
-        lambda site, a: a.transpose(site.attrs["perm"]), d_transpose, "{0}.transpose({perm})",
+        lambda site, a: a.transpose(site.attrs["perm"]), d_transpose, spell_transpose,
         cases(((X,), {"perm": (0, 2, 1)}), ((X,), {"perm": (2, 0, 1)})), formula="{0}",
         places=lambda node, slot: dict(enumerate(node["perm"])), vmap=transpose_vmap),
     row("slice", slice_type,
@@ -372,7 +388,7 @@ register(
         d_concat, spell_concat,
         cases(((X, real(2, 1, 4)), {"axis": 1}), ((real(2), real(3), real(1)), {"axis": 0})),
         ("moves", "copies"), **ALONG),
-    row("running", running_type, lambda site, a: a, d_running, "{0}",
+    row("running", running_type, lambda site, a: a, d_running, View(A),
         cases(((X,), {"running": ()}), ((X,), {"running": ("batch", "time")})),
         ("view", "identity"), formula="{0}", places=axes.same, vmap=running_vmap),
     row("flip", keep_type("flip"),

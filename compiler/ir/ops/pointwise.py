@@ -54,6 +54,7 @@ from dln.compiler.ir.ops.record_helpers import (
     function,
     one,
     operator,
+    result_type,
     row,
     two,
     ufunc,
@@ -71,28 +72,28 @@ from dln.compiler.ir.ops.second_order import (
     c_sqrt,
     c_square,
 )
+from dln.compiler.ir.spelling import OUT, A, B, C, Memory, View, call, steps
 from dln.compiler.ir.tensor_type import POSITIVE, PROB
 
-SIGMOID = """\
-{xp}.multiply({0}, 0.5, out={out})
-{xp}.tanh({out}, out={out})
-{xp}.multiply({out}, 0.5, out={out})
-{xp}.add({out}, 0.5, out={out})"""
+SIGMOID = steps(
+    call("multiply", A, 0.5), call("tanh", OUT), call("multiply", OUT, 0.5), call("add", OUT, 0.5)
+)
 
 # max(a, 0) + log(1 + exp(-|a|)): no exponential of a large number.
-SOFTPLUS = """\
-{xp}.maximum({0}, 0.0, out={top})
-{xp}.absolute({0}, out={out})
-{xp}.negative({out}, out={out})
-{xp}.exp({out}, out={out})
-{xp}.log1p({out}, out={out})
-{xp}.add({out}, {top}, out={out})"""
+TOP = Memory("top")
+SOFTPLUS = steps(
+    call("maximum", A, 0.0, out=TOP),
+    call("absolute", A),
+    call("negative", OUT),
+    call("exp", OUT),
+    call("log1p", OUT),
+    call("add", OUT, TOP),
+    top=result_type,
+)
 
-WHERE = """\
-{xp}.copyto({out}, {2})
-{xp}.copyto({out}, {1}, where={0})"""
+WHERE = steps(call("copy", C), call("copy", B, where=A))
 
-SQUASHES = ("inplace", "squashing")
+SQUASHES = ("squashing",)
 GROWS: dict[str, Any] = {"refuge": Refuge(0, 0.0, bounds.too_large, by_size=True)}
 AT_ZERO: dict[str, Any] = {"refuge": Refuge(0, 1.0, safe_from=1.0)}
 SUM: dict[str, Any] = {
@@ -151,7 +152,7 @@ register(
              bound=bounds.at_most(1.0)),
     row("softplus", 1, arithmetic("softplus", 1, always(POSITIVE)), softplus,
         unary(lambda m, x, y, bar: m.mul(bar, m("sigmoid", x))), one(), SOFTPLUS,
-        "(max({0}, 0.0) + math.log1p(math.exp(-abs({0}))))", scratch=("top",), curve=c_softplus,
+        "(max({0}, 0.0) + math.log1p(math.exp(-abs({0}))))", curve=c_softplus,
         bound=bounds.plus(1.0)),
 )
 
@@ -200,15 +201,15 @@ register(
     row("where", 3, where_type, by_numpy("where"), d_where,
         lambda: [((truth(2, 3), *SPREAD), {}), ((truth(3), real(), real(3)), {}),
                  ((truth(), real(3), real()), {})],
-        WHERE, "({1} if {0} else {2})", facts=("inplace2",), bound=bounds.chosen),
+        WHERE, "({1} if {0} else {2})", bound=bounds.chosen),
     row("cast", 1, cast_type, cast, d_cast,
         lambda: [((truth(2, 3),), {"kind": "real"}), ((index(3, size=4),), {"kind": "real"})],
-        '{xp}.copyto({out}, {0}, casting="unsafe")', "float({0})", "{0}", facts=()),
+        steps(call("cast", A)), "float({0})", "{0}"),
     row("stop", 1, stop_type, lambda site, a: a.real.astype(site.real), no_gradient, one(),
-        "{0}", "{0}", "{0}", ("view", "identity"), smooth=False,
+        View(A), "{0}", "{0}", ("view", "identity"), smooth=False,
         flops=lambda node: 0, bound=bounds.no_larger),
     row("asserted", 1, asserted_type, lambda site, a: a,
         lambda m, node, bar: (bar,), lambda: [((real(3),), {"domain": PROB})],
-        "{0}", "{0}", "{0}", ("view", "identity"), bound=bounds.no_larger, flops=lambda node: 0),
+        View(A), "{0}", "{0}", ("view", "identity"), bound=bounds.no_larger, flops=lambda node: 0),
 )
 # fmt: on

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from dln.compiler.ir.graph import Node
-from dln.compiler.ir.op import Array, Infer, Op, Spelling, Tight, no_gradient
+from dln.compiler.ir.op import Array, Infer, Op, Tight, no_gradient
 from dln.compiler.ir.ops.common import Narrow, always, index, real, truth
 from dln.compiler.ir.ops.elementwise import (
     Gradient,
@@ -17,6 +17,7 @@ from dln.compiler.ir.ops.elementwise import (
     logic,
     on_reals,
 )
+from dln.compiler.ir.spelling import A, B, Spelling, Statements, call, steps
 from dln.compiler.ir.tensor_type import POSITIVE, REAL, TensorType
 
 Examples = Callable[[], Iterable[tuple[tuple[TensorType, ...], dict[str, Any]]]]
@@ -37,20 +38,12 @@ def two(*pairs: tuple[TensorType, TensorType]) -> Examples:
     return lambda: [(p, {}) for p in (pairs or usual)]
 
 
-def spelled(array: str, host: str, scratch: tuple[str, ...]) -> MappingProxyType[str, Any]:
-    """The spellings of a row; scratch buffers are typed like the result."""
-    buffers = MappingProxyType({name: result_type for name in scratch})
-    table = {"array": Spelling(array, buffers)} | ({"host": Spelling(host)} if host else {})
-    return MappingProxyType(table)
-
-
 def result_type(node: Node) -> TensorType:
     return node.type
 
 
-def ufunc(name: str, arity: int) -> str:
-    operands = ", ".join(f"{{{i}}}" for i in range(arity))
-    return f"{{xp}}.{name}({operands}, out={{out}})"
+def ufunc(name: str, arity: int) -> Statements:
+    return steps(call(name, *(A, B)[:arity]))
 
 
 def row(
@@ -60,11 +53,10 @@ def row(
     evaluate: Callable[..., Array],
     gradient: Gradient,
     examples: Examples,
-    array: str,
+    array: Spelling,
     host: str = "",
     formula: str = "",
-    facts: Iterable[str] = ("inplace",),
-    scratch: tuple[str, ...] = (),
+    facts: Iterable[str] = (),
     **rest: Any,
 ) -> Op:
     return Op(
@@ -72,7 +64,8 @@ def row(
         infer,
         evaluate,
         gradient,
-        spelled(array, host, scratch),
+        MappingProxyType({"array": array}),
+        host,
         facts=frozenset({"pointwise", *facts}),
         formula=formula or f"{name}({', '.join(f'{{{i}}}' for i in range(arity))})",
         examples=examples,
@@ -87,7 +80,7 @@ def function(
     np_name: str = "",
     narrow: Narrow = REALS,
     examples: Examples | None = None,
-    facts: Iterable[str] = ("inplace",),
+    facts: Iterable[str] = (),
     user: Callable[[float], float] | None = None,
     **given: Any,
 ) -> Op:
@@ -137,7 +130,7 @@ def operator(
         arithmetic(name, 2, narrow),
         gradient=gradient,
         examples=examples or two(),
-        facts=("inplace", *facts),
+        facts=facts,
         **rest,
     )
 
@@ -170,6 +163,6 @@ def connective(name: str, np_name: str, tight: Tight) -> Op:
         ufunc(np_name, 2),
         f"({{0}} {name} {{1}})",
         f"{{0}} {name} {{1}}",
-        ("inplace", "commutative"),
+        ("commutative",),
         tight=tight,
     )

@@ -18,7 +18,6 @@ from dln.compiler.ir.op import (
     Op,
     Refuge,
     Site,
-    Spelling,
     elements,
     no_gradient,
     one_flop,
@@ -28,6 +27,18 @@ from dln.compiler.ir.ops import axes, bounds
 from dln.compiler.ir.ops.common import check_axes, count, need_real, real, without
 from dln.compiler.ir.ops.second_order import c_extreme, c_log_softmax, c_log_sum_exp, c_softmax
 from dln.compiler.ir.sizes import Size
+from dln.compiler.ir.spelling import (
+    OUT,
+    A,
+    Attr,
+    Index,
+    Memory,
+    Statements,
+    View,
+    call,
+    part,
+    steps,
+)
 from dln.compiler.ir.tensor_type import POSITIVE, PROB, REAL, Domain, TensorType
 
 FEW = 4
@@ -190,44 +201,48 @@ def full(node: Node) -> TensorType:
     return node.operands[0].type.like(domain=REAL)
 
 
-def pick_text(node: Node) -> str:
-    """The subscript that drops the axes of size 1; `...` keeps it a view where none is left."""
-    axes = node["axes"]
-    rank = len(node.operands[0].type.shape)
-    return "[" + ", ".join(["0" if i in axes else ":" for i in range(rank)] + ["..."]) + "]"
+AXES = Attr("axes")
+TOP, SHIFTED, POWERS = Memory("top"), Memory("shifted"), Memory("powers")
 
 
-def spell_log_sum_exp(node: Node) -> Spelling:
+def without_axes(node: Node, array: Memory) -> View:
+    """An array without the axes of size 1; `...` keeps it a view where no axis is left."""
+    axes, rank = node["axes"], len(node.operands[0].type.shape)
+    return View(array, (Index((*(0 if i in axes else slice(None) for i in range(rank)), ...)),))
+
+
+def spell_log_sum_exp(node: Node) -> Statements:
     """max + log(sum(exp(x - max)))."""
-    form = f"""\
-{{xp}}.maximum.reduce({{0}}, axis={{axes}}, keepdims=True, out={{top}})
-{{xp}}.subtract({{0}}, {{top}}, out={{shifted}})
-{{xp}}.exp({{shifted}}, out={{shifted}})
-{{xp}}.add.reduce({{shifted}}, axis={{axes}}, out={{out}})
-{{xp}}.log({{out}}, out={{out}})
-{{xp}}.add({{out}}, [[{{top}}{pick_text(node)}]], out={{out}})"""
-    return Spelling(form, MappingProxyType({"top": thin, "shifted": full}))
+    return steps(
+        call("max", A, axis=AXES, keepdims=True, out=TOP),
+        call("subtract", A, TOP, out=SHIFTED),
+        call("exp", SHIFTED, out=SHIFTED),
+        call("sum", SHIFTED, axis=AXES),
+        call("log", OUT),
+        call("add", OUT, without_axes(node, TOP)),
+        top=thin,
+        shifted=full,
+    )
 
 
-SOFTMAX = Spelling(
-    """\
-{xp}.maximum.reduce({0}, axis={axes}, keepdims=True, out={top})
-{xp}.subtract({0}, {top}, out={out})
-{xp}.exp({out}, out={out})
-{xp}.add.reduce({out}, axis={axes}, keepdims=True, out={top})
-{xp}.divide({out}, {top}, out={out})""",
-    MappingProxyType({"top": thin}),
+SOFTMAX = steps(
+    call("max", A, axis=AXES, keepdims=True, out=TOP),
+    call("subtract", A, TOP),
+    call("exp", OUT),
+    call("sum", OUT, axis=AXES, keepdims=True, out=TOP),
+    call("divide", OUT, TOP),
+    top=thin,
 )
 
-LOG_SOFTMAX = Spelling(
-    """\
-{xp}.maximum.reduce({0}, axis={axes}, keepdims=True, out={top})
-{xp}.subtract({0}, {top}, out={out})
-{xp}.exp({out}, out={powers})
-{xp}.add.reduce({powers}, axis={axes}, keepdims=True, out={top})
-{xp}.log({top}, out={top})
-{xp}.subtract({out}, {top}, out={out})""",
-    MappingProxyType({"top": thin, "powers": full}),
+LOG_SOFTMAX = steps(
+    call("max", A, axis=AXES, keepdims=True, out=TOP),
+    call("subtract", A, TOP),
+    call("exp", OUT, out=POWERS),
+    call("sum", POWERS, axis=AXES, keepdims=True, out=TOP),
+    call("log", TOP, out=TOP),
+    call("subtract", OUT, TOP),
+    top=thin,
+    powers=full,
 )
 
 
@@ -252,37 +267,34 @@ def over_axis() -> list[tuple[tuple[TensorType, ...], dict[str, Any]]]:
 def row(name: str, infer: Infer, evaluate: Any, gradient: Any, spell: Any, **rest: Any) -> Op:
     rest = {"flops": per_element(1), "examples": over_axes, "formula": f"{name}({{0}})"} | rest
     rest = {"places": axes.reduced, "vmap": axes.one_further} | rest
-    spells = {"array": Spelling(spell) if isinstance(spell, str) else spell}
+    spells = {"array": spell}
     if "numpy" in rest:
         spells["numpy"] = rest.pop("numpy")
     rest["facts"] = frozenset(rest.get("facts", ()))
     return Op(name, infer, evaluate, gradient, MappingProxyType(spells), **rest)
 
 
-def reduced(name: str) -> str:
-    return f"{{xp}}.{name}.reduce({{0}}, axis={{axes}}, out={{out}})"
+def reduced(name: str) -> Statements:
+    return steps(call(name, A, axis=AXES))
 
 
-def one_by_one(name: str) -> Any:
+def one_by_one(name: str, pairwise: str) -> Any:
     """The spelling for NumPy: an axis of few positions is taken position by position. Its own
     reduction runs along the axis, entry by entry, and takes ten times as long for pairs."""
 
-    def spell(node: Node) -> Spelling:
+    def spell(node: Node) -> Statements:
         axes, shape = node["axes"], node.operands[0].type.shape
         few = shape[axes[0]].value if len(axes) == 1 and node.type.shape else None
         if few is None or not 2 <= few <= FEW:
-            return Spelling(reduced(name))
-        before = ":, " * axes[0]
-        parts = [f"[[{{0}}[{before}{i}]]]" for i in range(few)]
-        first = f"{{xp}}.{name}({parts[0]}, {parts[1]}, out={{out}})"
-        more = (f"{{xp}}.{name}({{out}}, {part}, out={{out}})" for part in parts[2:])
-        return Spelling("\n".join([first, *more]))
+            return reduced(name)
+        first, second, *more = (part(A, axes[0], i) for i in range(few))
+        return steps(call(pairwise, first, second), *(call(pairwise, OUT, p) for p in more))
 
     return spell
 
 
-def place(name: str) -> str:
-    return f"{{xp}}.{name}({{0}}, axis={{axis}}, out={{out}})"
+def place(name: str) -> Statements:
+    return steps(call(name, A, axis=Attr("axis")))
 
 
 GROWS: dict[str, Any] = {"refuge": Refuge(0, 0.0, bounds.too_large, by_size=True)}
@@ -290,12 +302,12 @@ GROWS: dict[str, Any] = {"refuge": Refuge(0, 0.0, bounds.too_large, by_size=True
 # fmt: off
 register(
     row("sum", reduction("sum", summed),
-        lambda site, a: site.np.sum(a, axis=site.attrs["axes"]), d_sum, reduced("add"),
-        facts=("moves",), numpy=one_by_one("add"), bound=bounds.summed, **GROWS),
-    row("max", reduction("max", same), extreme("argmax"), d_extreme, reduced("maximum"),
-        smooth=False, curve=c_extreme, numpy=one_by_one("maximum"), bound=bounds.no_larger),
-    row("min", reduction("min", same), extreme("argmin"), d_extreme, reduced("minimum"),
-        smooth=False, curve=c_extreme, numpy=one_by_one("minimum"), bound=bounds.no_larger),
+        lambda site, a: site.np.sum(a, axis=site.attrs["axes"]), d_sum, reduced("sum"),
+        facts=("moves",), numpy=one_by_one("sum", "add"), bound=bounds.summed, **GROWS),
+    row("max", reduction("max", same), extreme("argmax"), d_extreme, reduced("max"),
+        smooth=False, curve=c_extreme, numpy=one_by_one("max", "maximum"), bound=bounds.no_larger),
+    row("min", reduction("min", same), extreme("argmin"), d_extreme, reduced("min"),
+        smooth=False, curve=c_extreme, numpy=one_by_one("min", "minimum"), bound=bounds.no_larger),
     row("argmax", position("argmax"),
         lambda site, a: site.np.argmax(a.real, axis=site.attrs["axis"]), no_gradient,
         place("argmax"), examples=over_axis, smooth=False),
@@ -306,13 +318,13 @@ register(
         spell_log_sum_exp, flops=per_element(4), curve=c_log_sum_exp,
         bound=bounds.plus(50.0, times=2.0), **GROWS),
     row("softmax", normalised("softmax", PROB), softmax, d_softmax, SOFTMAX,
-        flops=per_element(5), facts=("inplace", "squashing"), curve=c_softmax, places=axes.along,
+        flops=per_element(5), facts=("squashing",), curve=c_softmax, places=axes.along,
         bound=bounds.at_most(1.0), **GROWS),
     row("log_softmax", normalised("log_softmax", REAL), log_softmax, d_log_softmax, LOG_SOFTMAX,
-        flops=per_element(5), facts=("inplace",), curve=c_log_softmax, places=axes.along,
+        flops=per_element(5), curve=c_log_softmax, places=axes.along,
         bound=bounds.plus(50.0, times=2.0), **GROWS),
     row("cumsum", cumsum_type, lambda site, a: site.np.cumsum(a, axis=site.attrs["axis"]), d_cumsum,
-        "{xp}.cumsum({0}, axis={axis}, out={out})", flops=one_flop, examples=over_axis, formula="",
+        steps(call("cumsum", A, axis=Attr("axis"))), flops=one_flop, examples=over_axis, formula="",
         places=axes.along, bound=bounds.summed),
 )
 # fmt: on

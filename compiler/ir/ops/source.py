@@ -7,10 +7,12 @@ from collections.abc import Callable
 from types import MappingProxyType
 from typing import Any
 
-from dln.compiler.ir.op import Array, Attrs, Infer, Op, Site, Spelling, no_gradient, register
+from dln.compiler.ir.graph import Node
+from dln.compiler.ir.op import Array, Attrs, Infer, Op, Site, no_gradient, register
 from dln.compiler.ir.ops import bounds
 from dln.compiler.ir.ops.common import real
 from dln.compiler.ir.sizes import Size
+from dln.compiler.ir.spelling import Attr, Place, Statements, Table, call, kernel, steps
 from dln.compiler.ir.tensor_type import BINARY, POSITIVE, PROB, REAL, Domain, TensorType, scalar
 from dln.grammar.diagnostics import Fault
 
@@ -57,6 +59,11 @@ def drawn(site: Site) -> Array:
     return site.draw(site.attrs["kind"], site.attrs["site"], site.shape).astype(site.real)
 
 
+def spell_draw(node: Node) -> Statements:
+    """The kernel of its kind."""
+    return steps(kernel(node["kind"], Place(node["site"])))
+
+
 def unknown(site: Site) -> Array:
     """The evaluator takes these from its environment and never comes here."""
     raise Fault("a value of the environment is missing")
@@ -95,7 +102,6 @@ def classes_type(attrs: Attrs, types: tuple[TensorType, ...]) -> TensorType:
     return TensorType((size,), (), "index", Domain("class", size))
 
 
-COUNTED = "{xp}.arange(2**{units})[:, None] // 2**{xp}.arange({units}) % 2"
 X = real(4, 3, running=("batch",))
 
 register(
@@ -122,16 +128,15 @@ register(
         fixed(scalar("real", POSITIVE)),
         {"name": "epoch"},
         key="name",
-        spell=MappingProxyType({"host": Spelling("{name}")}),
+        host="{name}",
         formula="{name}",
-        facts={"host"},
     ),
     source(
         "const",
         const_type,
         {"value": ((1.0, 2.0), (3.0, 4.0)), "kind": "real"},
         evaluate=const_value,
-        spell=MappingProxyType({"host": Spelling("{value}")}),
+        host="{value}",
         formula="{value}",
         bound=bounds.constant,
     ),
@@ -140,18 +145,15 @@ register(
         fixed(scalar("real", POSITIVE)),
         {"size": Size(3)},
         evaluate=lambda site: site.np.asarray(site.size(site.attrs["size"]), dtype=site.real),
-        spell=MappingProxyType({"host": Spelling("{size}")}),
+        host="{size}",
         formula="{size}",
-        facts={"host"},
     ),
     source(
         "states",
         states_type,
         {"units": 3},
         evaluate=states,
-        spell=MappingProxyType(
-            {"array": Spelling(f'{{xp}}.copyto({{out}}, [[{COUNTED}]], casting="unsafe")')}
-        ),
+        spell=MappingProxyType({"array": steps(call("cast", Table("bits", (Attr("units"),))))}),
         formula="states({units})",
     ),
     source(
@@ -159,7 +161,7 @@ register(
         classes_type,
         {"size": Size(3)},
         evaluate=lambda site: site.np.arange(site.size(site.attrs["size"])),
-        spell=MappingProxyType({"array": Spelling("{xp}.copyto({out}, {xp}.arange({size}))")}),
+        spell=MappingProxyType({"array": steps(call("copy", Table("range", (Attr("size"),))))}),
         formula="classes({size})",
     ),
     source(
@@ -167,7 +169,7 @@ register(
         draw_type,
         {"kind": "uniform", "site": "a/1", "shape": (Size(3),), "running": ()},
         evaluate=drawn,
-        spell=MappingProxyType({"array": Spelling("draw_{kind}({site!r}, {out})")}),
+        spell=MappingProxyType({"array": spell_draw}),
         formula="{kind}()",
         bound=bounds.at_most(40.0),  # of a normal curve nothing lies further out
         facts={"random"},

@@ -17,13 +17,29 @@ from types import MappingProxyType
 from typing import Any
 
 from dln.compiler.ir.graph import Node
-from dln.compiler.ir.op import Array, Attrs, Make, Op, Places, Site, Spelling, elements, register
+from dln.compiler.ir.op import Array, Attrs, Make, Op, Places, Site, elements, register
 from dln.compiler.ir.ops import axes, bounds
-from dln.compiler.ir.ops.common import check_axes, count, differ, index_text, known, need_real, real
+from dln.compiler.ir.ops.common import check_axes, count, differ, known, need_real, real
 from dln.compiler.ir.sizes import Size
+from dln.compiler.ir.spelling import (
+    OUT,
+    A,
+    Call,
+    Index,
+    Leaf,
+    Memory,
+    Statements,
+    Transpose,
+    View,
+    Window,
+    call,
+    part,
+    steps,
+)
 from dln.compiler.ir.tensor_type import REAL, TensorType
 from dln.grammar.diagnostics import Fault
 
+PART = Memory("part")
 FEW = 4
 """Taps up to which NumPy writes windows one tap at a time."""
 
@@ -144,32 +160,13 @@ def numbers(node: Node) -> list[tuple[int, int]]:
     return [(c, known(Size.of(n), "a window")) for c, n in node["terms"]]
 
 
-def window_text(name: str, rank: int, axis: int, offset: int, terms: list[tuple[int, int]]) -> str:
-    """The view of an array through a window; its strides may be any.
-
-    >>> window_text("x", 1, 0, 0, [(2, 3), (1, 2)])
-    '{xp}.lib.stride_tricks.as_strided(x, (3, 2,), (2 * x.strides[0], x.strides[0],))'
-    """
-    stride = f"{name}.strides[{axis}]"
-    shape = ", ".join(str(n) for _, n in terms)
-    steps = ", ".join(stride if c == 1 else f"{c} * {stride}" for c, _ in terms)
-    texts = [f"({shape},)", f"({steps},)"]
-    if axis > 0:
-        texts = [
-            f"{name}.{w}[:{axis}] + {t}" for w, t in zip(("shape", "strides"), texts, strict=True)
-        ]
-    if axis < rank - 1:
-        texts = [
-            f"{t} + {name}.{w}[{axis + 1}:]"
-            for w, t in zip(("shape", "strides"), texts, strict=True)
-        ]
-    start = index_text(rank, axis, f"{offset}:") if offset else ""
-    return f"{{xp}}.lib.stride_tricks.as_strided({name}{start}, {', '.join(texts)})"
+def through(of: Leaf, rank: int, node: Node) -> View:
+    """The view of an array of some rank through a node's window; its strides may be any."""
+    return View(of, (Window(node["axis"], rank, node["offset"], tuple(numbers(node))),))
 
 
-def spell_window(node: Node) -> Spelling:
-    rank = len(node.operands[0].type.shape)
-    return Spelling(window_text("{0}", rank, node["axis"], node["offset"], numbers(node)))
+def spell_window(node: Node) -> View:
+    return through(A, len(node.operands[0].type.shape), node)
 
 
 def values_of(terms: list[tuple[int, int]]) -> list[int]:
@@ -177,7 +174,7 @@ def values_of(terms: list[tuple[int, int]]) -> list[int]:
     return [sum(at) for at in product(*(range(0, c * n, c) for c, n in terms))]
 
 
-def spell_unwindow(node: Node) -> Spelling:
+def spell_unwindow(node: Node) -> Statements:
     """A copy through a window of the result where the windows do not overlap; else the windows of
     the longest term, copied among zeros and added, once for each value of the other terms.
 
@@ -187,17 +184,14 @@ def spell_unwindow(node: Node) -> Spelling:
     terms, size = numbers(node), known(Size.of(node["size"]), "a window")
     values = values_of(terms)
     if len(set(values)) < len(values):
-        scratch = MappingProxyType({"part": lambda node: node.type})
-        return Spelling("\n".join(add_slices(node, terms)), scratch)
-    rank, axis, places = len(node.type.shape), node["axis"], places_of(node.attrs)
-    target = window_text("{out}", rank, axis, node["offset"], terms)
-    order = moved(len(node.operands[0].type.shape), axis, places)
-    source = "{0}" if order is None else f"[[{{0}}.transpose({order})]]"
-    copied = f"{{xp}}.copyto([[{target}]], {source})"
-    return Spelling(copied if len(values) == size else "{out}.fill(0)\n" + copied)
+        return steps(*add_slices(node, terms), part=lambda node: node.type)
+    order = moved(len(node.operands[0].type.shape), node["axis"], places_of(node.attrs))
+    source = A if order is None else View(A, (Transpose(order),))
+    copied = call("copy", source, out=through(OUT, len(node.type.shape), node))
+    return steps(copied) if len(values) == size else steps(call("fill", 0), copied)
 
 
-def spell_unwindow_by_tap(node: Node) -> Spelling:
+def spell_unwindow_by_tap(node: Node) -> Statements:
     """For NumPy: windows along the last axis that do not overlap are written one tap at a time.
     A copy through the window would run along the taps, which are few."""
     terms, size = numbers(node), known(Size.of(node["size"]), "a window")
@@ -206,12 +200,11 @@ def spell_unwindow_by_tap(node: Node) -> Spelling:
     apart = len(set(values)) == len(values) and step > 1 < taps <= FEW
     if not apart or node["axis"] != len(node.type.shape) - 1:
         return spell_unwindow(node)
-    lines = [] if len(values) == size else ["{out}.fill(0)"]
+    calls = [] if len(values) == size else [call("fill", 0)]
     for start, view in short_values(node, terms, longest):
         at = span(start + node["offset"], step, n)
-        place = index_text(len(node.type.shape), node["axis"], at)
-        lines.append(f"{{xp}}.copyto([[{{out}}{place}]], [[{view}]])")
-    return Spelling("\n".join(lines))
+        calls.append(call("copy", view, out=part(OUT, node["axis"], at)))
+    return steps(*calls)
 
 
 def moved(rank: int, axis: int, places: tuple[int, ...]) -> tuple[int, ...] | None:
@@ -221,56 +214,62 @@ def moved(rank: int, axis: int, places: tuple[int, ...]) -> tuple[int, ...] | No
     return None if order == sorted(order) else tuple(order)
 
 
-def add_slices(node: Node, terms: list[tuple[int, int]]) -> list[str]:
-    """The lines that copy the windows of the longest term among zeros and add them up."""
-    rank, axis = len(node.type.shape), node["axis"]
-    longest = max(range(len(terms)), key=lambda k: terms[k][1])
+def add_slices(node: Node, terms: list[tuple[int, int]]) -> list[Call]:
+    """The windows of the longest term copied among zeros, and added up."""
+    axis, longest = node["axis"], max(range(len(terms)), key=lambda k: terms[k][1])
     step, n = terms[longest]
-    lines, before = ["{out}.fill(0)"], 0
-    for k, (start, view) in enumerate(sorted(short_values(node, terms, longest))):
+    calls, before = [call("fill", 0)], 0
+    rows = short_values(node, terms, longest)
+    for k, (start, view) in enumerate(sorted(rows, key=lambda row: (row[0], positions(row[1])))):
         start += node["offset"]
-        held = "part" if k else "out"
         if k == 1:
-            lines.append("{part}.fill(0)")
-        elif k:
-            left = index_text(rank, axis, vacated(before, start, step, n))
-            lines.append(f"[[{{part}}{left}]].fill(0)" if start > before else "")
-        place = index_text(rank, axis, span(start, step, n))
-        lines.append(f"{{xp}}.copyto([[{{{held}}}{place}]], [[{view}]])")
-        lines.append("{xp}.add({out}, {part}, out={out})" if k else "")
+            calls.append(call("fill", 0, out=PART))
+        elif k and start > before:
+            left = part(PART, axis, vacated(before, start, step, n))
+            calls.append(call("fill", 0, out=left))
+        place = part(PART if k else OUT, axis, span(start, step, n))
+        calls.append(call("copy", view, out=place))
+        if k:
+            calls.append(call("add", OUT, PART))
         before = start
-    return [line for line in lines if line]
+    return calls
 
 
-def span(start: int, step: int, n: int) -> str:
-    """`n` positions from `start`, as a subscript.
+def positions(view: View) -> list[int]:
+    """The positions that a view takes, axis by axis."""
+    first = view.moves[0]
+    return [p for p in first.parts if isinstance(p, int)] if isinstance(first, Index) else []
+
+
+def span(start: int, step: int, n: int) -> slice:
+    """`n` positions from `start`.
 
     >>> span(1, 2, 3), span(0, 1, 4)
-    ('1:6:2', '0:4')
+    (slice(1, 6, 2), slice(0, 4, None))
     """
-    return f"{start}:{start + step * (n - 1) + 1}" + (f":{step}" if step > 1 else "")
+    return slice(start, start + step * (n - 1) + 1, step if step > 1 else None)
 
 
-def vacated(before: int, start: int, step: int, n: int) -> str:
+def vacated(before: int, start: int, step: int, n: int) -> slice:
     """What a move from `before` to `start` leaves behind of `n` positions."""
     moved, odd = divmod(start - before, step)
     return span(before, step, n if odd else min(moved, n))
 
 
-def short_values(node: Node, terms: list[tuple[int, int]], longest: int) -> list[tuple[int, str]]:
+def short_values(node: Node, terms: list[tuple[int, int]], longest: int) -> list[tuple[int, View]]:
     """For each value of the terms but the longest: where its windows start, and the view of them
     with the axis of the longest term where the result has it."""
     rank, axis, places = len(node.operands[0].type.shape), node["axis"], places_of(node.attrs)
     order = [i for i in range(rank) if i not in places]
     order.insert(axis, places[longest])
     perm = tuple(sorted(order).index(i) for i in order)
-    turned = "" if perm == tuple(range(len(perm))) else f".transpose({perm})"
+    turned = () if perm == tuple(range(len(perm))) else (Transpose(perm),)
     found = []
     for at in product(*(range(1 if k == longest else m) for k, (_, m) in enumerate(terms))):
-        fixed = {places[k]: str(i) for k, i in enumerate(at) if k != longest}
-        marks = [fixed.get(i, ":") for i in range(max(fixed, default=-1) + 1)]
+        fixed = {places[k]: i for k, i in enumerate(at) if k != longest}
+        parts = tuple(fixed.get(i, slice(None)) for i in range(max(fixed, default=-1) + 1))
         start = sum(i * d for i, (d, _) in zip(at, terms, strict=True))
-        found.append((start, f"{{0}}[{', '.join(marks)}]{turned}"))
+        found.append((start, View(A, (Index(parts), *turned))))
     return found
 
 

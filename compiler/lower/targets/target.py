@@ -1,49 +1,55 @@
-"""What a target is, and how an operation is spelled for one."""
+"""What a target is, how an operation is spelled for one, and how it writes a call."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from dln.compiler.ir.graph import Node
-from dln.compiler.ir.op import OPS, Spell, Spelling
-from dln.compiler.plan import site_number
+from dln.compiler.ir.op import OPS
+from dln.compiler.ir.spelling import Call, Spelling
 from dln.grammar.diagnostics import Fault
+
+ARRAYS: Mapping[str, str] = {
+    "copy": "{xp[copyto]}({out}, {args})",
+    "cast": '{xp[copyto]}({out}, {args}, casting="unsafe")',
+    "fill": "{out}.fill({args})",
+    "add_at": "{xp[add.at]}({out}, {args})",
+    "uniform": "uniform({out}, {args})",
+    "normal": "normal({out}, {args})",
+    "warp": "warp({0}, {1}, {out}, {2}, {3}, {4}, {5}, {6})",
+    "lowest": "lowest({args}, {out})",
+}
+"""How array modules that follow NumPy write what is not just a call with `out=`: `{0}` is the first
+argument, `{args}` are all of them, `{xp[add.at]}` is a function of the array module."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
     """A way of running a program.
 
-    `keys` are looked up in an operation's spellings, in this order; `spell` overrides them for
-    some operations, and `words` replaces calls in any spelling. `boxes`: single numbers are
-    handed to array operations as 0-d arrays, not as Python numbers.
+    An operation's spelling is looked up under `name`, else taken as it is for all arrays.
+    `functions` says how a call is written where it is not `xp.NAME(ARGS, out=OUT)`, of a kernel
+    `NAME(ARGS, out=OUT)`. `boxes`: single numbers are handed to array operations as 0-d arrays, not
+    as Python numbers.
     """
 
     name: str
-    keys: tuple[str, ...]
     boxes: bool
-    spell: Mapping[str, Spell] = field(default_factory=dict)
-    words: Mapping[str, str] = field(default_factory=dict)
+    functions: Mapping[str, str]
     dtypes: tuple[str, ...] = ("float32", "float64")
+
+    def form(self, call: Call) -> str:
+        """The template of a call."""
+        name = call.function if call.kernel else f"{{xp[{call.function}]}}"
+        return self.functions.get(call.function, f"{name}({{args}}, out={{out}})")
 
 
 def spelling(target: Target, node: Node) -> Spelling:
     """How a node is spelled for a target. Raises `Fault` if it is not."""
-    found = target.spell.get(node.op)
     record = OPS.get(node.op)
-    for key in target.keys:
-        if found is None and record is not None:
-            found = record.spell.get(key)
+    spells = {} if record is None else record.spell
+    found = spells.get(target.name, spells.get("array"))
     if found is None:
         raise Fault(f"the operation {node.op} cannot be run with {target.name}")
-    found = found if isinstance(found, Spelling) else found(node)
-    form = found.form
-    for word, better in target.words.items():
-        form = form.replace(word, better)
-    return found if form == found.form else Spelling(form, found.scratch)
-
-
-def draw(node: Node) -> Spelling:
-    """A draw as a call of the helper of its kind, its site as a number."""
-    return Spelling(f"{node['kind']}({{out}}, seed, {site_number(node['site'])}, update)")
+    return found(node) if callable(found) else found

@@ -7,7 +7,7 @@ for the derivatives, the evaluator for the spelled program lines.
 from __future__ import annotations
 
 import math
-import re
+from operator import attrgetter
 
 import numpy as np
 import pytest
@@ -16,12 +16,15 @@ import dln.compiler.ir.ops  # noqa: F401  (fills OPS)
 from dln.compiler.autodiff.differentiate import differentiate
 from dln.compiler.ir.evaluate import evaluate
 from dln.compiler.ir.graph import Graph
-from dln.compiler.ir.op import OPS, Make, Spelling, op_of
+from dln.compiler.ir.op import OPS, Make
 from dln.compiler.ir.sizes import Size
+from dln.compiler.ir.spelling import Attr, Memory, Operand, Place, Statements, Table, View
 from dln.compiler.ir.tensor_type import TensorType
 from dln.compiler.ir.verify import verify
+from dln.compiler.lower.python_text import Bare, call_text, literal, plain, view_text
+from dln.compiler.lower.targets import TARGETS, spelling
 from dln.grammar.diagnostics import Fault
-from dln.runtime.device.kernels import lowest, warp
+from dln.runtime.device.kernels import KERNELS
 
 LOWERED = {"copy"}  # made by lowering, over programs; tested there
 # A loop means nothing without its body: tests/compiler/test_loops.py unrolls it, differentiates
@@ -199,58 +202,63 @@ def buffer(type):
     return np.zeros(numbers(type.shape), DTYPE[type.kind])
 
 
-def plain_attrs(node):
-    """Attributes as a program has them: sizes are numbers."""
+class Bench:
+    """What a program is for one operation: views bound once, lines that are run."""
 
-    def plain(value):
-        if isinstance(value, Size):
-            return value.value
-        return tuple(map(plain, value)) if isinstance(value, tuple) else value
+    def __init__(self, node, buffers, target):
+        self.node, self.target, self.spelled = node, target, spelling(target, node)
+        self.scope = {"xp": np, "math": math, **KERNELS, "out": buffer(node.type)}
+        self.scope["uniform"] = lambda out, site: np.copyto(out, draw("uniform", site, out.shape))
+        self.scope |= {f"a{i}": b for i, b in enumerate(buffers)}
+        if isinstance(self.spelled, Statements):
+            self.scope |= {name: buffer(of(node)) for name, of in self.spelled.scratch.items()}
+            for name in ("out", *self.spelled.scratch):
+                self.scope[name].fill(7)  # nothing may lean on a fresh buffer
 
-    return {k: plain(v) for k, v in node.attrs.items()}
+    def text(self, value):
+        match value:
+            case Operand():
+                return f"a{value.slot}"
+            case Memory():
+                return value.name
+            case Attr():
+                return literal(self.node[value.name])
+            case Place():
+                return repr(value.site)
+            case View() | Table():
+                self.scope[name := f"view{len(self.scope)}"] = eval(
+                    view_text(value, self.text), self.scope
+                )
+                return name
+        return plain(value, self.text)
+
+    def lines(self):
+        names, form = Bare(), self.target.form
+        lines = [call_text(form(c), c, self.text, names) for c in self.spelled.calls]
+        self.scope |= {name: attrgetter(function)(np) for function, name in names.items()}
+        return lines
+
+    def run(self, buffers, values):
+        """The operands get their values when the views are bound, so a view that is secretly a
+        copy is found out."""
+        whole = isinstance(self.spelled, View)
+        lines = [self.text(self.spelled)] if whole else self.lines()
+        for b, v in zip(buffers, values, strict=True):
+            b[...] = v
+        if whole:
+            return self.scope[lines[0]]
+        exec("\n".join(lines), self.scope)
+        return self.scope["out"]
 
 
-def run_spelling(node, buffers, values, target):
-    """What a program does: bind the views once, then run the lines; the operands get their
-    values between the two, so a view that is secretly a copy is found out."""
-    spelling = op_of(node).spell.get(target) or op_of(node).spell["array"]
-    spelling = spelling if isinstance(spelling, Spelling) else spelling(node)
-    scope = {"np": np, "out": buffer(node.type)}
-    scope |= {f"a{i}": b for i, b in enumerate(buffers)}
-    scope |= {name: buffer(type(node)) for name, type in spelling.scratch.items()}
-    for name in ("out", *spelling.scratch):
-        scope[name].fill(7)  # nothing may lean on a fresh buffer
-    scope |= {"warp": warp, "lowest": lowest}
-    if "draw_" in spelling.form:
-        scope["draw_uniform"] = lambda site, out: np.copyto(out, draw("uniform", site, out.shape))
-    names = plain_attrs(node) | {name: name for name in (*spelling.scratch, "out")}
-    text = spelling.form.format(*(f"a{i}" for i in range(len(buffers))), **names | {"xp": "np"})
-    if "{out}" not in spelling.form:
-        text = f"[[{text}]]"
-
-    def bind(match):
-        scope[name := f"view{len(scope)}"] = eval(match[1], scope)
-        return name
-
-    text = re.sub(r"\[\[((?:[^\[\]]|\[[^\[\]]*\])*)\]\]", bind, text)
-    for b, v in zip(buffers, values, strict=True):
-        b[...] = v
-    if "{out}" not in spelling.form:
-        return scope[text]
-    exec(text, scope)
-    return scope["out"]
+SPELLED = [c for c in CASES if OPS[c.values[0]].spell]
 
 
-SPELLED = [c for c in CASES if {"array", "cupy"} & set(OPS[c.values[0]].spell)]
-
-
-@pytest.mark.parametrize("target", ["array", "cupy", "numpy"])
+@pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
 @pytest.mark.parametrize("turned", [False, True], ids=["plain", "turned"])
 @pytest.mark.parametrize(("name", "types", "attrs"), SPELLED)
 def test_spelled_lines_equal_the_evaluator(name, types, attrs, turned, target):
     """Also on operands that are views in another order of axes."""
-    if target != "array" and target not in OPS[name].spell:
-        return
     graph, make, nodes, values = arguments(types)
     buffers = [buffer(t) for t in types]
     if turned:
@@ -259,7 +267,7 @@ def test_spelled_lines_equal_the_evaluator(name, types, attrs, turned, target):
     node = graph.outputs["y"] = make(name, *nodes, **attrs)
     env = env_of([v.transpose() if turned else v for v in values])
     wanted = evaluate(graph, env, draw=draw)["y"]
-    found = run_spelling(node, buffers, values, target)
+    found = Bench(node, buffers, target).run(buffers, values)
     assert found.shape == wanted.shape
     np.testing.assert_allclose(found, wanted, rtol=1e-14, atol=1e-15)
 
@@ -273,7 +281,7 @@ def turn(make, i, type):
 
 def test_every_operation_is_spelled():
     sources = {"input", "whole", "param", "state", "const", "clock", "size"}
-    unspelled = [n for n, op in BASIS.items() if "array" not in op.spell and not op.is_("symbolic")]
+    unspelled = [n for n, op in BASIS.items() if not op.spell and not op.is_("symbolic")]
     assert set(unspelled) == sources
 
 
@@ -289,35 +297,31 @@ def test_host_spelling_of_numbers(name):
     values = [sample(rng, t) for t in scalars]
     graph.outputs["y"] = make(name, *nodes, **attrs)
     wanted = evaluate(graph, env_of(values))["y"]
-    form = OPS[name].spell["host"].form.format(*(f"a{i}" for i in range(len(values))), **attrs)
+    form = OPS[name].host.format(*(f"a{i}" for i in range(len(values))))
     found = eval(form, {"math": math} | {f"a{i}": v.item() for i, v in enumerate(values)})
     assert found == pytest.approx(float(wanted), rel=1e-13)
 
 
-def test_inplace_means_that_any_operand_may_be_overwritten():
+@pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
+def test_where_lines_allow_it_an_operand_may_be_overwritten(target):
+    """Of every operation that works element by element."""
+    tried = set()
     for name, op in BASIS.items():
         types, attrs = next(iter(op.examples()), ((), {}))
-        slots = range(len(types)) if op.is_("inplace") else [2] if op.is_("inplace2") else []
-        for slot in slots:
+        for slot in range(len(types)) if op.is_("pointwise") else ():
             graph, make, nodes, values = arguments(types)
             node = graph.outputs["y"] = make(name, *nodes, **attrs)
             wanted = evaluate(graph, env_of(values))["y"]
-            if node.type.kind != types[slot].kind or node.type.shape != types[slot].shape:
-                continue
-            assert np.allclose(overwritten(node, values, slot), wanted, atol=1e-15), name
-
-
-def overwritten(node, values, slot):
-    """The spelled lines with the result in the buffer of one operand."""
-    spelling = op_of(node).spell["array"]
-    spelling = spelling if isinstance(spelling, Spelling) else spelling(node)
-    scope = {"np": np} | {f"a{i}": np.array(v) for i, v in enumerate(values)}
-    scope |= {name: buffer(type(node)) for name, type in spelling.scratch.items()}
-    names = plain_attrs(node) | {name: name for name in spelling.scratch}
-    names |= {"xp": "np", "out": f"a{slot}"}
-    text = spelling.form.format(*(f"a{i}" for i in range(len(values))), **names)
-    exec(re.sub(r"\[\[|\]\]", "", text), scope)
-    return scope[f"a{slot}"]
+            bench = Bench(node, [np.array(v) for v in values], target)
+            fits = node.type.kind == types[slot].kind and node.type.shape == types[slot].shape
+            spelled = bench.spelled
+            if fits and isinstance(spelled, Statements) and spelled.may_overwrite([slot]):
+                bench.scope["out"] = bench.scope[f"a{slot}"]
+                exec("\n".join(bench.lines()), bench.scope)
+                assert np.allclose(bench.scope["out"], wanted, atol=1e-15), name
+                tried.add((name, slot))
+    assert {("add", 0), ("add", 1), ("sigmoid", 0), ("where", 2)} <= tried
+    assert not {("where", 0), ("where", 1)} & tried
 
 
 # ---- refusals ----------------------------------------------------------------------------------

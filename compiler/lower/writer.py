@@ -1,0 +1,253 @@
+"""Writes the statements of a step: array calls over preallocated buffers.
+
+All names are made here: v0, v1, ... are buffers, w0, ... views bound once, s0, ... Python numbers;
+a function of the array module keeps its own name. Nothing in the text comes from a spec but the
+comments, which are printable and on one line. A step allocates nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeAlias
+
+from dln.compiler.ir.formula import formula
+from dln.compiler.ir.graph import Node, ancestors
+from dln.compiler.ir.op import op_of
+from dln.compiler.ir.sizes import Size
+from dln.compiler.ir.spelling import (
+    Attr,
+    Call,
+    Leaf,
+    Memory,
+    Operand,
+    Place,
+    Statements,
+    Table,
+    Value,
+    View,
+)
+from dln.compiler.ir.structure import is_clock, is_const, is_scan, is_size
+from dln.compiler.ir.tensor_type import scalar
+from dln.compiler.lower.line_facts import about, place
+from dln.compiler.lower.materialise import base
+from dln.compiler.lower.python_text import Bare, call_text, literal, plain, view_text
+from dln.compiler.lower.schedule import Schedule, Step, extent
+from dln.compiler.plan import Extent, Line, site_number
+
+CLOCKS = frozenset({"epoch", "update", "progress"})
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """The array of the step at hand, in a list that has one for each step of a loop."""
+
+    rows: str
+
+    def __str__(self) -> str:
+        return f"{self.rows}[t]"
+
+
+Name: TypeAlias = str | Row
+"""How an array reads in a statement."""
+
+
+@dataclass
+class Common:
+    """What a program has once, for its step and the steps of its loops."""
+
+    made: Schedule
+    views: dict[str, str] = field(default_factory=dict)
+    numbers: dict[float, str] = field(default_factory=dict)
+    constants: dict[str, object] = field(default_factory=dict)
+    setup: list[Line] = field(default_factory=list)
+    clocks: dict[str, str] = field(default_factory=dict)
+    functions: Bare = field(default_factory=Bare)
+    scalars: int = 0
+
+    def clock(self, name: str) -> str:
+        """A clock is an argument of `run`: `epoch` by its name, what a spec named as c0, c1, ..."""
+        if name not in self.clocks:
+            self.clocks[name] = name if name in CLOCKS else f"c{len(self.clocks)}"
+        return self.clocks[name]
+
+    def number(self, value: float) -> str:
+        """A number that a spelling holds, as an array or as it is: what the target prefers."""
+        if not self.made.target.boxes:
+            return literal(value)
+        if value not in self.numbers:
+            name = self.numbers[value] = self.made.add_buffer("const", "", scalar())
+            self.constants[name] = value
+        return self.numbers[value]
+
+    def bound(self, text: str) -> str:
+        """The name of a view, bound once."""
+        if text not in self.views:
+            name = self.views[text] = f"w{len(self.views)}"
+            self.setup.append(Line(f"{name} = {text}", writes=name))
+        return self.views[text]
+
+    def scalar(self) -> str:
+        """A new name for a Python number."""
+        self.scalars += 1
+        return f"s{self.scalars - 1}"
+
+
+class Writer:
+    """Collects the statements of a step; `names` is how each node reads as an operand.
+
+    `loop` writes the statements of a loop: it is handed in, since it needs a writer itself.
+    """
+
+    def __init__(
+        self, made: Schedule, common: Common, loop: Callable[[Writer, Node], list[Line]]
+    ) -> None:
+        self.made, self.common, self.loop = made, common, loop
+        self.graph = made.graph
+        self.names: dict[Node, Name] = {}
+        self.lines: list[Line] = []
+        self.at_run: set[Node] = set()
+
+    def write(self) -> None:
+        """Name every node, then write every step."""
+        for node in ancestors(self.graph.outputs.values()):
+            if not is_scan(node):
+                self.names[node] = self.name(node)
+        for step in self.made.steps:
+            self.step(step)
+
+    def name(self, node: Node) -> Name:
+        """How a node reads; a view is bound, a number worked out."""
+        role = self.made.roles.role[node]
+        if role == "view":
+            return self.array(self.made.roles.view(node), Step(node, ""))
+        if role != "host":
+            buffer = self.buffer(self.made.home[node])
+            if is_const(node):
+                self.common.constants[str(buffer)] = node["value"]
+            return buffer
+        number = self.host(node)
+        if node in self.made.home:
+            self.box(node, number, str(self.buffer(self.made.home[node])))
+        return number
+
+    # ---- numbers known on the host -------------------------------------------------------------
+
+    def host(self, node: Node) -> str:
+        """A number known without looking at a tensor: a literal, a clock, or a new local."""
+        if is_const(node):
+            return literal(node["value"])
+        if is_size(node):
+            text = literal(node["size"])
+            return text if text.isalnum() else f"({text})"
+        if is_clock(node):
+            self.at_run.add(node)
+            return self.common.clock(node["name"])
+        self.at_run.update({node} if any(o in self.at_run for o in node.operands) else ())
+        name = self.common.scalar()
+        code = op_of(node).host.format(*(self.names[o] for o in node.operands))
+        self.host_line(node, f"{name} = {code}", name)
+        return name
+
+    def host_line(self, node: Node, code: str, writes: str) -> None:
+        lines = self.lines if node in self.at_run else self.common.setup
+        said, where = formula(self.graph, node), place(self.graph, node)
+        lines.append(Line(code, said, where, writes=writes, **about(self.graph, node)))
+
+    def box(self, node: Node, number: str, buffer: str) -> None:
+        """Put a number where array operations can read it."""
+        if is_const(node):
+            self.common.constants[buffer] = node["value"]
+        else:
+            self.host_line(node, f"{buffer}.fill({number})", buffer)
+
+    # ---- arrays --------------------------------------------------------------------------------
+
+    def buffer(self, name: str) -> Name:
+        """How a buffer of the schedule reads."""
+        return name
+
+    def operand(self, node: Node, slot: int, boxed: bool = True) -> Name:
+        """How an operation reads one of its operands."""
+        operand = node.operands[slot]
+        if boxed and operand in self.made.home:
+            return self.buffer(self.made.home[operand])
+        return self.names[operand]
+
+    def array(self, array: Leaf | View, step: Step) -> Name:
+        """How an array or a view of it reads in a statement. A view is bound once; of what has a
+        row for each step of a loop there is one for each row."""
+        match array:
+            case Operand(slot, boxed):
+                return self.operand(step.node, slot, boxed)
+            case Memory(name):
+                return self.buffer(step.out if name == "out" else step.scratch[name])
+            case View(Operand() | Memory() as of, ()):
+                return self.array(of, step)
+        rows: dict[Row, str] = {}
+
+        def leaf(value: Value) -> str:
+            if not isinstance(value, Operand | Memory):
+                return self.value(value, step)
+            found = self.array(value, step)
+            return rows.setdefault(found, f"r{len(rows)}") if isinstance(found, Row) else found
+
+        text = view_text(array, leaf)
+        if not rows:
+            return self.common.bound(text)
+        lists = ", ".join(row.rows for row in rows)
+        several = f"zip({lists})" if len(rows) > 1 else lists
+        return Row(self.common.bound(f"[{text} for {', '.join(rows.values())} in {several}]"))
+
+    def value(self, value: Value, step: Step) -> str:
+        """How what a call is given reads."""
+        match value:
+            case Operand() | Memory() | Table() | View():
+                return str(self.array(value, step))
+            case Attr(name):
+                return literal(step.node[name])
+            case Place(site):
+                return f"seed, {self.site(site)}, {self.common.clock('update')}"
+            case float():
+                return self.common.number(value)
+        return plain(value, lambda inner: self.value(inner, step))
+
+    def site(self, site: str) -> str:
+        """The number of a place that draws."""
+        return str(site_number(site))
+
+    # ---- statements ----------------------------------------------------------------------------
+
+    def step(self, step: Step) -> None:
+        """The statements that compute a node; the first carries its cost."""
+        node = step.node
+        if is_scan(node):
+            self.lines += self.loop(self, node)
+            return
+        spelled = self.made.roles.spelling(node)
+        assert isinstance(spelled, Statements)
+        flops, moved = cost(self.made, node)
+        said, where, reads = formula(self.graph, node), place(self.graph, node), self.reads(step)
+        more, out = about(self.graph, node), str(self.buffer(step.out))
+        for call in spelled.calls:
+            code = self.code(call, partial(self.value, step=step))
+            self.lines.append(Line(code, said, where, reads, out, flops, moved, **more))
+            flops = moved = (0, 0)
+
+    def code(self, call: Call, text: Callable[[Value], str]) -> str:
+        """A call as the target writes it."""
+        return call_text(self.made.target.form(call), call, text, self.common.functions)
+
+    def reads(self, step: Step) -> tuple[str, ...]:
+        roots = (base(self.made.roles, o) for o in step.node.operands)
+        homes = (self.made.home[r] for r in roots if r in self.made.home)
+        return tuple(dict.fromkeys(str(self.buffer(name)) for name in homes))
+
+
+def cost(made: Schedule, node: Node) -> tuple[Extent, Extent]:
+    """Floating-point operations, and bytes read and written, of one node."""
+    flops = extent(Size.of(op_of(node).flops(node)))
+    arrays = [o.type for o in node.operands if made.roles.role[o] != "host"] + [node.type]
+    sizes = [made.bytes_of(t) for t in arrays]
+    return flops, (sum(a for a, _ in sizes), sum(b for _, b in sizes))
