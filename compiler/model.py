@@ -246,7 +246,7 @@ class EmittedPart(Record):
     A text stands for itself in a `text`; elsewhere it names a watch, whose history is meant.
     `label` is what a person calls it, `axis` what its values are counted by, `rows` what the
     several values of an example are called; classes are letters of an `alphabet`, where one is
-    given.
+    given. Of what is made of examples `key` is what its program calls it.
     """
 
     value: Node | str
@@ -254,13 +254,14 @@ class EmittedPart(Record):
     axis: str = "index"
     alphabet: str = ""
     rows: tuple[str, ...] = ()
+    key: str = ""
 
 
 class Emission(Record):
     """`emit e to "file"`: `form` is value, text, plot, log_plot or examples.
 
-    Examples are the first `count` of a part of a data set for which the second part, if there is
-    one, holds.
+    What is made of examples is made of the first `count` of a part of a data set (of all, if that
+    is 0), of those that `where` holds for.
     """
 
     form: str
@@ -269,6 +270,7 @@ class Emission(Record):
     span: Span
     on: On | None = None
     count: int = 0
+    where: Node | None = None
 
 
 class Tasking(Record):

@@ -420,8 +420,9 @@ def _tasks(model: Model, dtype: str, recipes: dict[str, Recipe]) -> dict[str, p.
 
 def _examples(e: Emission) -> dict[str, Node]:
     """What a program that picks examples leaves."""
-    nodes = [piece.value for piece in e.parts if isinstance(piece.value, Node)]
-    return {f"value:{k}": node for k, node in zip(("value", "where"), nodes, strict=False)}
+    nodes = {piece.key: piece.value for piece in e.parts if isinstance(piece.value, Node)}
+    asked = nodes if e.where is None else {**nodes, "where": e.where}
+    return {f"value:{key}": node for key, node in asked.items()}
 
 
 def _emit(e: Emission, number: int) -> p.EmitSpec:
@@ -429,7 +430,7 @@ def _emit(e: Emission, number: int) -> p.EmitSpec:
     parts = []
     for k, piece in enumerate(e.parts):
         if isinstance(piece.value, Node):
-            key = f"emit:{number}.{k}"
+            key = piece.key or f"emit:{number}.{k}"
             facts = (piece.label, piece.alphabet, piece.axis, piece.rows)
             parts.append(p.PartSpec("value", key, *facts))
         else:

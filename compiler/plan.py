@@ -478,8 +478,9 @@ class EmitSpec:
     """What a task emits: a value, text, plot, log_plot or examples, into the file `to` (None
     prints).
 
-    The first `count` examples of the part `on` are worked out by a `program` of their own, which
-    leaves `value`, and `where` if only those count for which it is not 0.
+    What is made of examples of the part `on`, of the first `count` or of all (0), is worked out by
+    a `program` of its own, which leaves a value for each part, and `where` if only those count for
+    which it is not 0.
     """
 
     form: str

@@ -11,12 +11,12 @@ from dln.commands.options import loaded, output_options, settings, spec_options
 from dln.compiler.plan import memory
 from dln.compiler.show import graph_dot, graph_mermaid, graph_text
 from dln.printing.terminal import Terminal, columns, plural
-from dln.reading.counts import parameters, shapes
+from dln.reading.counts import parameters, reader_text, shapes
 from dln.reading.resolved import resolved
 from dln.spec import Spec
 
 if TYPE_CHECKING:
-    from dln.compiler.model import DataSet, Model, Phase
+    from dln.compiler.model import Model, Phase
     from dln.compiler.plan import Plan
 
 ORDER = 20
@@ -85,19 +85,12 @@ def instance_table(model: Model) -> str:
 def data_table(model: Model) -> str:
     rows = []
     for data in model.data.values():
-        rows.append((data.name, f"{data.count:,} examples", _reader(data)))
+        rows.append((data.name, f"{data.count:,} examples", reader_text(data)))
         rows += [("", f"{f.name}{f.node.type}", "drawn" if f.drawn else "")
                  for f in data.fields.values()]  # fmt: skip
         rows += [("", f"{name}: {count:,} from {start:,}", "")
                  for name, (start, count) in data.parts.items() if name != "all"]  # fmt: skip
     return columns(rows)
-
-
-def _reader(data: DataSet) -> str:
-    if data.override is not None:
-        return f"{data.reader} from {data.override}"
-    text = ", ".join(str(a) for a in data.args)
-    return f"{data.reader}({text if len(text) <= 60 else text[:57] + '...'})"
 
 
 def phase_table(model: Model, plan: Plan) -> str:

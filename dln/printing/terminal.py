@@ -52,9 +52,13 @@ class Terminal:
             print(painted(head, "yellow", sys.stderr), rest, "", sep="\n", file=sys.stderr)
 
     def error(self, error: DlnError) -> None:
-        """Everything that is wrong, each with its place and remedy."""
+        """Everything that is wrong, as the result, each with its place and remedy."""
         self.data({"problems": [p.as_data() for p in error.problems]})
-        for i, problem in enumerate(error.problems):
+        self.wrong(error.problems)
+
+    def wrong(self, problems: Iterable[Problem]) -> None:
+        """What is wrong, each with its place and remedy, to stderr."""
+        for i, problem in enumerate(problems):
             head, _, rest = str(problem).partition("\n")
             head = painted(head, "red", sys.stderr)
             print(("\n" if i else "") + head + ("\n" + rest if rest else ""), file=sys.stderr)

@@ -1,4 +1,4 @@
-"""What a model holds: its parameters, and how much of everything."""
+"""What a model holds, in few words: its parameters, where its data come from."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from dln.compiler.ir.sizes import Size
-    from dln.compiler.model import Model
+    from dln.compiler.model import DataSet, Model
     from dln.spec import Spec
 
 
@@ -44,3 +44,11 @@ def headline(spec: Spec) -> str:
     parts = [f"{plural(parameters(model), 'parameter')} in {tensors}"]
     parts += [plural(len(model.phases), "phase"), plural(len(model.data), "data set")]
     return f"{clean(spec.name)}: {', '.join(parts)}"
+
+
+def reader_text(data: DataSet) -> str:
+    """`idx(train-images-idx3-ubyte, ...)`, or the path that takes its place."""
+    if data.override is not None:
+        return f"{data.reader} from {data.override}"
+    text = ", ".join(str(a) for a in data.args)
+    return f"{data.reader}({text if len(text) <= 60 else text[:57] + '...'})"

@@ -1,7 +1,8 @@
-"""Examples of a part of a data set, picked by a program: those that a task shows."""
+"""Examples of a part of a data set, worked out by a program: what a task makes of each."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,14 +13,17 @@ from dln.runtime.data.datasets import Datasets
 from dln.runtime.execution.programs import Programs
 
 
-def examples(programs: Programs, datasets: Datasets, emit: EmitSpec) -> NDArray[Any]:
-    """The first `emit.count` values of a part, of the examples that its condition holds for."""
+def picked(
+    programs: Programs, datasets: Datasets, emit: EmitSpec
+) -> Iterator[tuple[NDArray[Any], ...]]:
+    """The parts of `emit`, some examples at a time [examples, ...] in the order of the data: of
+    those that its condition holds for."""
     assert emit.program is not None and emit.on is not None
     executable = programs.executable(emit.program)
     clocks = programs.clocks(executable.program)
     part = datasets.part(*emit.on, executable.program.dtype)
     order = programs.device.array(np.arange(part.n), "int64")
-    size, found, left = min(part.n, executable.program.capacity), [], emit.count
+    size = min(part.n, executable.program.capacity)
     executable.at(size)  # the most first, so that memory is taken once
     for low in range(0, part.n, size):
         indices = order[low : low + size]
@@ -27,11 +31,5 @@ def examples(programs: Programs, datasets: Datasets, emit: EmitSpec) -> NDArray[
         part.filler(bound, programs.device.xp)(indices, 0.0)
         bound.run(*clocks)
         values = programs.values(bound)
-        rows = values["value"]
-        if "where" in values:
-            rows = rows[values["where"] != 0]
-        found.append(rows[:left])
-        left -= len(found[-1])
-        if left <= 0:
-            break
-    return np.concatenate(found)
+        rows = values["where"] != 0 if "where" in values else slice(None)
+        yield tuple(values[piece.key][rows] for piece in emit.parts)

@@ -140,15 +140,13 @@ def _value_parts(
 
 
 def _examples(b: Build, st: s.Emit, value: Examples, kind: str | None) -> Emission:
-    """Values of examples, their first axis; a condition is the second part."""
+    """Values of examples, their first axis."""
     rank = len(value.value.type.shape)
     if kind in PICTURES and rank > 4:
         _no_file(b, st, f"a tensor with {rank} axes", "value.npy")
-    parts = [EmittedPart(value.value, value.label, "example", rows=value.rows)]
-    if value.where is not None:
-        parts.append(EmittedPart(value.where))
+    shown = EmittedPart(value.value, value.label, "example", rows=value.rows, key="value")
     on = On(value.data, value.part)
-    return Emission("examples", tuple(parts), st.to, st.span, on, value.count)
+    return Emission("examples", (shown,), st.to, st.span, on, value.count, value.where)
 
 
 def _axis(node: Node) -> str:

@@ -1,0 +1,85 @@
+"""What an artefact is once it is made, and how it is written: as text, as numbers, as a picture."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dln.grammar.diagnostics import DlnError, Problem
+from dln.printing import pictures
+from dln.printing.terminal import Terminal
+from dln.runtime.checkpoint.checkpoint import atomic_write
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from dln.compiler.plan import EmitSpec
+    from dln.runtime.session import Session
+
+
+class Made:
+    """Something to be printed or written. A form has what the compiler lets it be asked for: the
+    others raise NotImplementedError."""
+
+    def text(self) -> str:
+        """As it is printed behind the name of the task."""
+        raise NotImplementedError
+
+    def data(self) -> Any:
+        """As `--json` prints it."""
+        raise NotImplementedError
+
+    def numbers(self, kind: str) -> bytes:
+        """The bytes of a .npy, .csv or .txt file."""
+        raise NotImplementedError
+
+    def picture(self, kind: str) -> bytes:
+        """The bytes of a .png, .svg or .pdf file."""
+        raise NotImplementedError
+
+
+Maker = Callable[["Session", "EmitSpec", Mapping[str, "NDArray[Any]"]], Made]
+"""Makes it from a session, what is asked for, and the values of the task's program."""
+
+
+def maker(form: str) -> Maker:
+    """The maker of a form, from the file of that name."""
+    found: Maker = import_module(f"dln.artefacts.{form}").made
+    return found
+
+
+def save(terminal: Terminal, owner: str, path: Path, made: Made) -> Path:
+    """Write a file, whole or not at all; numbers in place of a picture without matplotlib. The path
+    that was written. Raises DlnError E542 where the system refuses."""
+    if path.suffix in pictures.KINDS and not pictures.available():
+        terminal.say(f"{owner}: {path.name} needs matplotlib: pip install 'dln[plot]'")
+        path = path.with_suffix(".npy")
+    drawn = path.suffix in pictures.KINDS
+    content = made.picture(path.suffix) if drawn else made.numbers(path.suffix)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        atomic_write(path, content)
+    except OSError as error:
+        message = f"cannot write {path}: {error.strerror}"
+        raise DlnError([Problem("E542", message, remedy="free some space, or use --out")]) from None
+    return path
+
+
+def npy(array: NDArray[Any]) -> bytes:
+    """An array as NumPy writes it."""
+    out = io.BytesIO()
+    np.save(out, array, allow_pickle=False)
+    return out.getvalue()
+
+
+def table(rows: Iterable[Sequence[Any]]) -> bytes:
+    """Rows as CSV."""
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows(rows)
+    return out.getvalue().encode()

@@ -1,0 +1,101 @@
+"""`emit plot(...)`: curves in one picture: vectors, and watches over epochs or updates.
+
+Fault: E562 a watch of a phase that has not run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dln.artefacts.made import Made, npy, table
+from dln.grammar.diagnostics import Fault
+from dln.printing import pictures
+from dln.printing.pictures import Curve
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from dln.compiler.plan import EmitSpec, PartSpec
+    from dln.runtime.execution.phase_result import Report
+    from dln.runtime.session import Session
+
+
+@dataclass(frozen=True)
+class Plot(Made):
+    """Curves, on a logarithmic scale or not."""
+
+    curves: tuple[Curve, ...]
+    log: bool = False
+
+    def numbers(self, kind: str) -> bytes:
+        """Rows: which, x, y. In .npy `which` is the curve's number, counted from 0."""
+        if kind == ".npy":
+            return npy(np.concatenate([
+                np.stack([np.full(len(c.x), float(i)), c.x, c.y], axis=1)
+                for i, c in enumerate(self.curves)
+            ]))  # fmt: skip
+        rows = [[c.label, x, y] for c in self.curves
+                for x, y in zip(c.x.tolist(), c.y.tolist(), strict=True)]  # fmt: skip
+        return table([["curve", "x", "y"], *rows])
+
+    def picture(self, kind: str) -> bytes:
+        return pictures.of_curves(self.curves, kind, self.log)
+
+
+def made(
+    session: Session, emit: EmitSpec, values: Mapping[str, NDArray[Any]], log: bool = False
+) -> Plot:
+    """A curve for each part; over epochs where all of them are taken by epoch."""
+    by_epoch = all(part.axis == "epoch" for part in emit.parts)
+    curves = (curve(session, part, values, by_epoch, emit.parts) for part in emit.parts)
+    return Plot(tuple(curves), log)
+
+
+def curve(
+    session: Session,
+    part: PartSpec,
+    values: Mapping[str, Any],
+    by_epoch: bool,
+    beside: Sequence[PartSpec] = (),
+) -> Curve:
+    """A vector over its positions, or a watch over epochs or updates: from where the phases end
+    that its own comes after, if the picture shows those too."""
+    if part.source == "value":
+        y = values[part.key]
+        return Curve(part.label, np.arange(len(y)), y, part.axis)
+    updates, epochs, y = map(np.array, zip(*history(session, part.key), strict=True))
+    shown = {phase_of(session, p.key) for p in beside if p.source == "history"}
+    start = began(session, phase_of(session, part.key), shown, by_epoch)
+    x, axis = (epochs, "epoch") if by_epoch else (updates, "update")
+    return Curve(part.label, x + start, y, axis, what=part.key.rpartition(".")[2])
+
+
+def phase_of(session: Session, watch: str) -> str:
+    """The phase of a watch called `sse.error`, "" if it has not run."""
+    return next((name for name in session.results if watch.startswith(f"{name}.")), "")
+
+
+def began(session: Session, phase: str, shown: set[str], by_epoch: bool) -> int:
+    """How many epochs or updates lie before a phase, in the phases shown that it comes after."""
+    before = [name for name in session.plan.phases[phase].after if name in shown]
+    ends = []
+    for name in before:
+        result = session.results[name]
+        length = result.epochs if by_epoch else result.updates
+        ends.append(length + began(session, name, shown, by_epoch))
+    return max(ends, default=0)
+
+
+def history(session: Session, watch: str) -> list[Report]:
+    """All values of a watch, called `sse.error`. Raises `Fault` if its phase has not run."""
+    for name, result in session.results.items():
+        rows = result.history.get(watch[len(name) + 1 :])
+        if watch.startswith(f"{name}.") and rows:
+            return rows
+    phase = watch.rpartition(".")[0]
+    message = f'{watch} is not known before the phase "{phase}" has run'
+    raise Fault(message, "train it first", "E562")

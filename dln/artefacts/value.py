@@ -1,0 +1,56 @@
+"""`emit e`: a tensor. As a picture a vector is a curve, a matrix an image, more axes are tiles."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dln.artefacts.made import Made, npy
+from dln.printing import pictures
+from dln.printing.terminal import number
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from dln.compiler.plan import EmitSpec
+    from dln.runtime.session import Session
+
+
+@dataclass(frozen=True)
+class Array(Made):
+    """An array with what it is called; `axis` is what its first one counts, `rows` the names of its
+    second one where it is tiles [n, rows, h, w]."""
+
+    array: NDArray[Any]
+    label: str
+    axis: str = "index"
+    rows: tuple[str, ...] = ()
+
+    def text(self) -> str:
+        """A number, a short row, or one line for each row."""
+        if self.array.ndim < 2:
+            return number(self.array)
+        rows = self.array.reshape(self.array.shape[0], -1)
+        return "\n" + "\n".join("  ".join(number(x) for x in row) for row in rows)
+
+    def data(self) -> Any:
+        return self.array
+
+    def numbers(self, kind: str) -> bytes:
+        if kind == ".npy":
+            return npy(self.array)
+        wide = 1 if self.array.ndim < 2 else -1
+        rows = self.array.reshape(-1 if wide == 1 else len(self.array), wide)
+        separator = "," if kind == ".csv" else " "
+        lines = (separator.join(repr(x) for x in row) for row in rows.tolist())
+        return "".join(line + "\n" for line in lines).encode()
+
+    def picture(self, kind: str) -> bytes:
+        return pictures.of_array(self.array, self.label, kind, self.axis, self.rows)
+
+
+def made(session: Session, emit: EmitSpec, values: Mapping[str, NDArray[Any]]) -> Array:
+    """The value of the task's program."""
+    part = emit.parts[0]
+    return Array(values[part.key], part.label, part.axis, part.rows)

@@ -1,0 +1,237 @@
+"""Print what the data sets of a spec hold, and draw examples.
+
+For each of them: where it comes from, its parts, the range of each field and what is odd in it, how
+often each class occurs, how long its sequences are, its first examples.
+"""
+
+from __future__ import annotations
+
+from math import isfinite
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import numpy as np
+
+from dln.artefacts.made import save
+from dln.artefacts.value import Array
+from dln.commands.options import compiled, output_options, settings, spec_options
+from dln.grammar.diagnostics import clean
+from dln.printing.pictures import KINDS
+from dln.printing.terminal import Terminal, columns, number, plural
+from dln.reading import tables
+from dln.reading.counts import reader_text
+from dln.reading.data_facts import FIRST, DataFacts, FieldFacts, data_facts
+from dln.reading.data_pictures import images
+from dln.runtime.readers.read_cache import ReadCache
+from dln.settings import Settings, chosen
+from dln.spec import Compiled
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from dln.compiler.model import DataSet
+    from dln.runtime.session import Session
+
+ORDER = 15
+MANY = 20  # classes of which only the commonest and the rarest are printed
+ENDS = 6  # of each, then
+ACROSS = 10  # classes on a line
+LINE = 60  # characters of a text
+
+
+@click.command(help=__doc__)
+@click.argument("spec")
+@click.argument("name", required=False)
+@click.option(
+    "--pictures", "to", metavar="[FILE]", is_flag=False, flag_value="", default=None,
+    help="Draw examples of each class, for instance to digits.png [SPEC-data.png].",
+)  # fmt: skip
+@spec_options
+@output_options
+@click.pass_obj
+def command(
+    terminal: Terminal, /, spec: str, name: str | None, to: str | None, **given: Any
+) -> int:
+    """All data sets of a spec, or one."""
+    found = settings(terminal, given)
+    if to and Path(to).suffix not in KINDS:
+        raise click.BadParameter(f"{to} is none of {', '.join(KINDS)}", param_hint="--pictures")
+    return data(terminal, compiled(terminal, spec, found), name, found, to)
+
+
+def data(
+    terminal: Terminal, compiled: Compiled, name: str | None, given: Settings, to: str | None
+) -> int:
+    """Say what each data set holds, then what a run would refuse; 2 if it would."""
+    spec, session = compiled.spec, compiled.session(given.seed)
+    model = spec.model
+    names = chosen(name, model.data, "data set")
+    tables.check_tables(model)
+    cache, found = ReadCache(), {}
+    for each in names:
+        found[each] = data_facts(session, each, cache)
+        terminal.result(text(model.data[each], found[each]) + "\n")
+    drawn = (
+        []
+        if to is None
+        else draw(terminal, session, names, Path(to or f"{spec.name}-data.png"), cache)
+    )
+    problems = [p for f in found.values() for p in f.problems]
+    wrong = {"problems": [p.as_data() for p in problems]} if problems else {}
+    facts = {each: as_data(model.data[each], f) for each, f in found.items()}
+    terminal.data({"spec": spec.name, "data": facts, "pictures": drawn, **wrong})
+    terminal.wrong(problems)
+    return 2 if problems else 0
+
+
+def draw(
+    terminal: Terminal, session: Session, names: list[str], to: Path, cache: ReadCache
+) -> list[str]:
+    """Pictures of examples, one of each data set that has such; the files."""
+    found = {name: seen for name in names if (seen := images(session, name, cache))}
+    if not found:
+        terminal.say("no field of the data is an image")
+    written = []
+    for name, (array, classes) in found.items():
+        path = to if len(found) == 1 else to.with_name(f"{to.stem}-{name}{to.suffix}")
+        made = Array(array, name, "example", tuple(classes))
+        written.append(str(save(terminal, name, path, made)))
+        terminal.say(f"{name}: wrote {written[-1]}")
+    return written
+
+
+# ---- for people --------------------------------------------------------------------------------
+
+
+def text(data: DataSet, found: DataFacts) -> str:
+    """All that is known of a data set."""
+    parts = [f"{name} {plural(count, 'example')} from {start:,}"
+             for name, (start, count) in data.parts.items() if name != "all"]  # fmt: skip
+    head = [("from", reader_text(data)), *(("", file) for file in found.files)]
+    head += [("parts", "; ".join(parts))] if parts else []
+    head += [("letters", letters(data.alphabet))] if data.alphabet else []
+    head += [("lengths", lengths_text(found))] if found.lengths is not None else []
+    blocks = [columns(head, lead="  "), field_table(data, found)]
+    blocks += [class_text(data, f) for f in found.fields.values() if f.classes is not None]
+    blocks += [first_text(data, found)]
+    return f"{clean(data.name)}: {plural(data.count, 'example')}\n" + "\n\n".join(blocks)
+
+
+def letters(alphabet: str) -> str:
+    """An alphabet in a line, with what cannot be seen spelled out."""
+    return f"{len(alphabet)}: {shown(alphabet)}"
+
+
+def shown(text: str) -> str:
+    """A text in a line, its ends told apart from what is around it."""
+    cut = text if len(text) <= LINE else text[: LINE - 3] + "..."
+    return repr(cut)
+
+
+def lengths_text(found: DataFacts) -> str:
+    """`100 to 110, median 105`."""
+    assert found.lengths is not None
+    low, middle, high = (number(float(q)) for q in np.quantile(found.lengths, [0, 0.5, 1]))
+    return f"{low} to {high}, median {middle}"
+
+
+def field_table(data: DataSet, found: DataFacts) -> str:
+    """Each field with its type, the range of its numbers, and what is odd among them."""
+    rows = [("field", "least", "mean", "most", "")]
+    for name, f in found.fields.items():
+        declared = f"{name}{data.fields[name].node.type}" if name in data.fields else name
+        mean = float("nan") if f.classes is not None else f.mean
+        least, middle, most = (number(v) if isfinite(v) else "" for v in (f.least, mean, f.most))
+        rows.append((declared, least, middle, most, remarks(data, f)))
+    return columns(rows, right=[1, 2, 3], lead="  ")
+
+
+def remarks(data: DataSet, f: FieldFacts) -> str:
+    """What is odd in a field, and whether it is drawn."""
+    size = max(1, f.low.size)
+    of = f" of {size:,} numbers" if size > 1 else ""
+    never = 0 if f.classes is None else int((f.classes == 0).sum())
+    odd = {"NaN": f.nan, "infinite": f.infinite, "outside of the domain": f.outside,
+           "without a class": f.no_class}  # fmt: skip
+    said = [f"{count:,} {what}" for what, count in odd.items() if count]
+    if f.constant and data.count > 1:
+        said.append(f"{f.constant:,}{of} the same in all examples" if of else "always the same")
+    said += [f"{never} of {f.spec.classes} classes never"] if never else []
+    drawn = f.spec.name in data.fields and data.fields[f.spec.name].drawn
+    return ", ".join(["drawn anew at each visit"] * drawn + said)
+
+
+def class_text(data: DataSet, f: FieldFacts) -> str:
+    """How often each class occurs; of many the commonest and the rarest."""
+    assert f.classes is not None
+    counts = f.classes
+    names = class_names(data, f)
+    order = list(range(len(counts)))
+    if len(counts) > MANY:
+        ranked = sorted(order, key=lambda k: -counts[k])
+        order = [*ranked[:ENDS], *ranked[-ENDS:]]
+    cells = [f"{names[k]} {counts[k]:,}" for k in order]
+    rows = [cells[i : i + ACROSS] for i in range(0, len(cells), ACROSS)]
+    if len(counts) > MANY:
+        rows = [["commonest", *cells[:ENDS]], ["rarest", *cells[ENDS:]]]
+    wide = max(map(len, rows))
+    head = f"  {f.spec.name}, how often each of {len(counts):,} classes occurs"
+    return f"{head}\n{columns([r + [''] * (wide - len(r)) for r in rows], lead='    ')}"
+
+
+def class_names(data: DataSet, f: FieldFacts) -> list[str]:
+    """The letters that classes stand for, or their numbers."""
+    assert f.classes is not None
+    if data.alphabet is not None and len(data.alphabet) == len(f.classes):
+        return [repr(letter) for letter in data.alphabet]
+    return [str(k) for k in range(len(f.classes))]
+
+
+def first_text(data: DataSet, found: DataFacts) -> str:
+    """The first examples, a line for each field."""
+    rows = [(f"example {i}" if k == 0 else "", name, value_text(data, f, f.first[i]))
+            for i in range(min(FIRST, data.count))
+            for k, (name, f) in enumerate(found.fields.items())]  # fmt: skip
+    return columns(rows, lead="  ")
+
+
+def value_text(data: DataSet, f: FieldFacts, value: NDArray[Any]) -> str:
+    """A value of an example: letters as text, few numbers one by one, of many the first."""
+    if f.classes is not None and f.spec.timed and data.alphabet is not None:
+        known = [data.alphabet[int(k)] for k in value.reshape(-1) if 0 <= k < len(data.alphabet)]
+        return shown("".join(known))
+    text = number(value)
+    return text if len(text) <= LINE else text[: LINE - 3] + "..."
+
+
+# ---- for programs ------------------------------------------------------------------------------
+
+
+def as_data(data: DataSet, found: DataFacts) -> dict[str, Any]:
+    """What `--json` prints of a data set."""
+    facts: dict[str, Any] = {
+        "examples": data.count, "from": reader_text(data), "files": found.files,
+        "parts": {name: {"from": start, "examples": count}
+                  for name, (start, count) in data.parts.items()},
+        "fields": {name: field_data(data, f) for name, f in found.fields.items()},
+    }  # fmt: skip
+    if data.alphabet:
+        facts["alphabet"] = data.alphabet
+    if found.lengths is not None:
+        low, middle, high = (float(q) for q in np.quantile(found.lengths, [0, 0.5, 1]))
+        facts["lengths"] = {"least": low, "median": middle, "most": high}
+    return facts
+
+
+def field_data(data: DataSet, f: FieldFacts) -> dict[str, Any]:
+    """A field, its numbers as they are; those of its first examples in full."""
+    found: dict[str, Any] = {
+        "shape": list(f.spec.shape), "domain": f.spec.domain,
+        "drawn": f.spec.name in data.fields and data.fields[f.spec.name].drawn,
+        "least": f.least, "mean": f.mean, "most": f.most, "nan": f.nan, "infinite": f.infinite,
+        "outside": f.outside, "constant": f.constant if data.count > 1 else 0, "first": f.first,
+    }  # fmt: skip
+    if f.classes is not None:
+        found |= {"classes": f.classes, "no_class": f.no_class}
+    return found

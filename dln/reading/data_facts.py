@@ -1,0 +1,197 @@
+"""What the data sets of a spec hold, gone through a thousand examples at a time.
+
+Fields are worked out by their program, as in training, but not checked: what is odd is counted.
+Of fields that are drawn anew at each visit it is the first visit. Past its end a sequence has no
+values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dln.grammar.diagnostics import DlnError, Problem
+from dln.runtime.device.source_map import placed
+from dln.runtime.readers import readers
+from dln.runtime.readers.lengths import settled
+from dln.runtime.readers.read_cache import FILES, ReadCache
+from dln.runtime.readers.validation import bounds, wrong_value
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from dln.compiler.plan import DataSpec, FieldSpec
+    from dln.runtime.session import Session
+
+CHUNK = 1000
+FIRST = 3  # examples that are cache
+
+
+@dataclass
+class FieldFacts:
+    """The values of a field: how many, their range and mean, and what is odd among them.
+
+    `low` and `high` are the range of each number of an example [its shape, of what runs over time
+    without the steps], `holes` where one is not finite; `classes` how often each class occurs
+    [classes]; `lengths` those of its sequences; `first` the first examples. `outside` are numbers
+    beyond the domain.
+    """
+
+    spec: FieldSpec
+    count: int = 0
+    nan: int = 0
+    infinite: int = 0
+    outside: int = 0
+    no_class: int = 0
+    total: float = 0.0
+    low: NDArray[Any] = field(default_factory=lambda: np.array(np.inf))
+    high: NDArray[Any] = field(default_factory=lambda: np.array(-np.inf))
+    holes: NDArray[Any] = field(default_factory=lambda: np.array(False))
+    classes: NDArray[Any] | None = None
+    lengths: list[NDArray[Any]] = field(default_factory=list)
+    first: list[Any] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if self.spec.domain == "class" and self.spec.classes:
+            self.classes = np.zeros(self.spec.classes, np.int64)
+
+    def add(self, values: NDArray[Any], ends: NDArray[Any] | None) -> None:
+        """Take up some examples [examples, *shape], of sequences each with its own end."""
+        there = values if len(self.first) < FIRST else values[:0]
+        self.first += [v[: ends[i]] if ends is not None else v
+                       for i, v in enumerate(there[: FIRST - len(self.first)])]  # fmt: skip
+        if self.spec.domain == "length":
+            self.lengths.append(np.rint(values).astype(np.int64))
+        rest = None if ends is None else np.arange(values.shape[1]) >= ends[:, None]
+        values = np.asarray(values, np.float64)
+        if rest is not None and rest.any():
+            values = values[~rest]  # [steps of all examples, *shape of one step]
+        elif self.spec.timed:
+            values = values.reshape(-1, *values.shape[2:])
+        self._numbers(values)
+
+    def _numbers(self, values: NDArray[np.float64]) -> None:
+        """Numbers with the examples, or all their steps, as the first axis."""
+        self.count += values.size
+        total = float(values.sum())
+        least, most = bounds(self.spec)
+        low, high = values.min(0, initial=np.inf), values.max(0, initial=-np.inf)
+        if not np.isfinite(total):
+            bad = ~np.isfinite(values)
+            nan = int(np.isnan(values).sum())
+            self.nan, self.infinite = self.nan + nan, self.infinite + int(bad.sum()) - nan
+            self.holes = self.holes | bad.any(0)
+            low = np.where(bad, np.inf, values).min(0, initial=np.inf)
+            high = np.where(bad, -np.inf, values).max(0, initial=-np.inf)
+            values = values[~bad]
+            total = float(values.sum())
+        self.total += total
+        self.low, self.high = np.minimum(self.low, low), np.maximum(self.high, high)
+        if self.classes is not None:
+            self._classes(np.rint(values).astype(np.int64))
+        elif low.min(initial=np.inf) < least or high.max(initial=-np.inf) > most:
+            self.outside += int(((values < least) | (values > most)).sum())
+
+    def _classes(self, found: NDArray[Any]) -> None:
+        """How often each class occurs among some numbers."""
+        assert self.classes is not None
+        self.no_class += int((found < 0).sum())
+        self.outside += int((found >= len(self.classes)).sum())
+        known = found[(found >= 0) & (found < len(self.classes))]
+        self.classes += np.bincount(known.reshape(-1), minlength=len(self.classes))
+
+    @property
+    def least(self) -> float:
+        """The least number, infinite where there is none."""
+        return float(self.low.min(initial=np.inf))
+
+    @property
+    def most(self) -> float:
+        """The largest number, minus infinity where there is none."""
+        return float(self.high.max(initial=-np.inf))
+
+    @property
+    def mean(self) -> float:
+        """The mean of all finite numbers; NaN where there is none."""
+        known = self.count - self.nan - self.infinite
+        return self.total / known if known else float("nan")
+
+    @property
+    def constant(self) -> int:
+        """How many numbers of an example are the same in all examples."""
+        return int(((self.low == self.high) & ~self.holes).sum())
+
+
+@dataclass
+class DataFacts:
+    """A data set: the files that it lies in, its fields, and what a run would refuse in it."""
+
+    spec: DataSpec
+    files: list[str]
+    fields: dict[str, FieldFacts]
+    fine: bool = True
+    problems: list[Problem] = field(default_factory=list)
+
+    @property
+    def lengths(self) -> NDArray[Any] | None:
+        """The length of each sequence, where they differ."""
+        found = [n for f in self.fields.values() for n in f.lengths]
+        return np.concatenate(found) if found else None
+
+
+def data_facts(session: Session, name: str, cache: ReadCache) -> DataFacts:
+    """What a data set of a session's plan holds. Raises DlnError for files that cannot be read."""
+    plan = session.plan
+    spec = plan.data[name]
+    with placed(plan.texts, spec.place):
+        found = DataFacts(
+            spec, _files(declared(spec)), {f.name: FieldFacts(f) for f in spec.fields}
+        )
+        ends = next((f.name for f in spec.fields if f.domain == "length"), None)
+        for values in chunks(session, spec, cache):
+            at = None if ends is None else np.rint(values[ends]).astype(int)
+            for f in spec.fields:
+                found.fields[f.name].add(values[f.name], at if f.timed else None)
+            found.fine &= _fine(spec, values, plan.dtype)
+    if spec.claims or not found.fine:
+        found.problems = refused(session, name)
+    return found
+
+
+def refused(session: Session, name: str) -> list[Problem]:
+    """What a training on a data set would find wrong with it, in its words."""
+    try:
+        session.datasets.part(name, "all", session.plan.dtype)
+    except DlnError as error:
+        return list(error.problems)
+    return []
+
+
+def _fine(spec: DataSpec, values: Mapping[str, NDArray[Any]], dtype: str) -> bool:
+    """Whether some examples are as their fields say."""
+    return all(wrong_value(f, np.asarray(values[f.name]), 0, None, dtype) is None
+               for f in spec.fields)  # fmt: skip
+
+
+def declared(spec: DataSpec) -> readers.Decl:
+    """How a data set was declared, for its reader."""
+    return readers.Decl(spec.reader, spec.args, spec.options, spec.base, spec.override)
+
+
+def _files(decl: readers.Decl) -> list[str]:
+    """The files of a data set; none of what is written in the spec, or made up."""
+    names = [a for a in decl.args if isinstance(a, str)] if decl.reader in FILES else []
+    return [str(readers.locate(name, decl)) for name in names]
+
+
+def chunks(
+    session: Session, spec: DataSpec, cache: ReadCache
+) -> Iterator[Mapping[str, NDArray[Any]]]:
+    """The fields of all examples, unchecked; `cache` are files that have been read."""
+    raw = {f"raw:{spec.name}.{key}": a for key, a in cache.read(declared(spec)).items()}
+    for low in range(0, spec.count, CHUNK):
+        some = {key: a[low : low + CHUNK] for key, a in raw.items()}
+        yield settled(spec.fields, session.evaluate(f"data:{spec.name}", some))

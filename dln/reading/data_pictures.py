@@ -1,0 +1,69 @@
+"""Which examples of a data set can be seen: small images, in rows by class where there are such."""
+
+from __future__ import annotations
+
+from math import isqrt
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dln.reading.data_facts import chunks
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from dln.compiler.plan import FieldSpec
+    from dln.runtime.readers.read_cache import ReadCache
+    from dln.runtime.session import Session
+
+EACH = 10  # examples of a class
+MOST = 100  # where there are no classes
+ROWS = 20  # classes that are drawn
+SIDE, ROOT = 3, 5  # numbers on a side: with fewer it is no image; numbers in a row may be a square
+
+
+def images(session: Session, name: str, cache: ReadCache) -> tuple[NDArray[Any], list[str]] | None:
+    """Examples of a data set as images [n, h, w]; or the first n of each class, [n, classes, h, w],
+    with the names of the classes. None where no field looks like an image."""
+    spec = session.plan.data[name]
+    seen, shape = next(((f, s) for f in spec.fields if (s := sides(f))), (None, (0, 0)))
+    if seen is None:
+        return None
+    label = next((f for f in spec.fields if f.domain == "class" and not f.shape), None)
+    count = min(label.classes or 0, ROWS) if label else 0
+    rows: list[list[NDArray[Any]]] = [[] for _ in range(count)] or [[]]
+    most = EACH if count else MOST
+    for values in chunks(session, spec, cache):
+        classes = np.rint(values[label.name]) if label else np.zeros(len(values[seen.name]))
+        for k, row in enumerate(rows):
+            row += list(values[seen.name][classes == k][: most - len(row)])
+        if all(len(row) == most for row in rows):
+            break
+    return _stacked(rows, shape), [str(k) for k in range(count)]
+
+
+def _stacked(rows: list[list[NDArray[Any]]], shape: tuple[int, int]) -> NDArray[Any]:
+    """Rows of images as one array; where a row is shorter its end is blank."""
+    wide = max(map(len, rows))
+    found = np.full((wide, len(rows), *shape), np.nan)
+    for k, row in enumerate(rows):
+        for i, image in enumerate(row):
+            found[i, k] = image.reshape(shape)
+    return found if len(rows) > 1 else found[:, 0]
+
+
+def sides(f: FieldSpec) -> tuple[int, int] | None:
+    """Height and width of a field's examples: [h, w], a plane [1, h, w], or the numbers of a
+    square; None for what is no image.
+
+    >>> from dln.compiler.plan import FieldSpec
+    >>> [sides(FieldSpec("x", shape, "real")) for shape in ((784,), (1, 5, 3), (9,), (2, 2))]
+    [(28, 28), (5, 3), None, None]
+    """
+    shape = f.shape[1:] if len(f.shape) == 3 and f.shape[0] == 1 else f.shape
+    if f.kind != "real" or f.timed or not shape:
+        return None
+    root = isqrt(shape[0])
+    if len(shape) == 1 and root >= ROOT and root * root == shape[0]:
+        return root, root
+    return (shape[0], shape[1]) if len(shape) == 2 and min(shape) >= SIDE else None
