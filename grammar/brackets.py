@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from dln.grammar.automaton import Token
+from lark import Token
+
 from dln.grammar.diagnostics import Note, Problem, Source, Span
 from dln.grammar.lexer import CLOSING
 from dln.grammar.recovery import (
@@ -44,7 +45,7 @@ def unclosed(f: Failure) -> Answer | None:
     opener = inner[-1]
     here = _line_start(source, f.start)
     ends = f.token.type in ("$END", "_NL") or (f.token.type == "RBRACE" and f.start == here)
-    later = source.position(f.start)[0] > source.position(opener.start)[0]
+    later = source.position(f.start)[0] > source.position(opener.start_pos or 0)[0]
     if not (ends or (later and looks_new(source.text, here))):
         return None
     keep = cut_for(f, "_NL") or 0
@@ -57,8 +58,8 @@ def _never_closed(f: Failure, inner: list[Token], here: int | None) -> Problem:
     notes: tuple[Note, ...] = ()
     if here is not None:
         notes = (_starts(source, here),)
-    number = source.position(opener.start)[0]
-    same = [b for b in inner if source.position(b.start)[0] == number]
+    number = source.position(opener.start_pos or 0)[0]
+    same = [b for b in inner if source.position(b.start_pos or 0)[0] == number]
     line = source.line(number).split("#")[0].strip().rstrip(",")
     message = f"this {opener.value} is never closed"
     remedy = line + closers(same)
@@ -83,7 +84,7 @@ def brace(f: Failure) -> Answer | None:
         label = "opened here"
         return Problem("E102", message, f.span(braces[-1]), label, remedy="end with a line }"), None
     first = f.first
-    at_left = f.reading.source.position(first.start)[1] == 1
+    at_left = f.reading.source.position(first.start_pos or 0)[1] == 1
     if not (first.value in ITEMS and at_left and first is f.before):
         return None
     keep = cut_for(f, f.reading.lexer.keywords[first.value])
@@ -98,7 +99,7 @@ def brace(f: Failure) -> Answer | None:
         (note,),
         remedy=f"close it with a }} before {first.value}",
     )
-    return problem, Resume(first.start, keep)
+    return problem, Resume(first.start_pos or 0, keep)
 
 
 def closer(f: Failure) -> Answer | None:

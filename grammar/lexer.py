@@ -11,7 +11,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from dln.grammar.automaton import State, Token
+from lark import Token
+from lark.parsers.lalr_analysis import Shift
+from lark.parsers.lalr_parser_state import ParserState
+
 from dln.grammar.diagnostics import DlnError, Problem, Source, Span
 from dln.grammar.tables import Pattern
 
@@ -42,25 +45,25 @@ class Lexer:
         self.match = re.compile(_WRONG + "|".join(texts) + _BAD).match
         self.ignored = frozenset(ignored)
 
-    def typed(self, word: Token, following: str, state: State) -> str:
+    def typed(self, word: Token, following: str, state: ParserState[int]) -> str:
         """The type of a word: a keyword or a unit where the parser can take it, else a name.
 
         `following` is the type of the mark after the word on its line. A keyword that the mark
         cannot follow is a name where a name may stand: `step = 3`.
         """
         keyword = self.keywords.get(word.value)
-        after = state.advance(keyword) if keyword else None
+        after = advance(state, keyword) if keyword else None
         if keyword is None or (after is None and word.value not in RESERVED):
             return self._unit_or_name(word, state)
-        bound = following in MARKS and keyword != "WATCH" and state.advance(following, after)
-        if bound is None and after is not None and state.advance("NAME"):
+        bound = following in MARKS and keyword != "WATCH" and advance(state, following, after)
+        if bound is None and after is not None and advance(state, "NAME"):
             return "NAME"
         return keyword
 
-    def _unit_or_name(self, word: Token, state: State) -> str:
-        if not self.unit.fullmatch(word.value) or state.advance("NAME"):
+    def _unit_or_name(self, word: Token, state: ParserState[int]) -> str:
+        if not self.unit.fullmatch(word.value) or advance(state, "NAME"):
             return "NAME"
-        return "UNIT" if state.advance("UNIT") else "NAME"
+        return "UNIT" if advance(state, "UNIT") else "NAME"
 
 
 class Reading:
@@ -78,7 +81,7 @@ class Reading:
     def last(self) -> Token | None:
         return self.line[-1] if self.line else None
 
-    def tokens(self, state: State) -> Iterator[Token]:
+    def tokens(self, state: ParserState[int]) -> Iterator[Token]:
         """The tokens from `place` on, without the newlines inside ( ) and [ ]."""
         text, match, ignored = self.source.text, self.lexer.match, self.lexer.ignored
         while found := match(text, self.place):
@@ -96,8 +99,9 @@ class Reading:
         inside = bool(self.brackets) and self.brackets[-1].type != "LBRACE"
         return inside or "\n" not in newline
 
-    def _token(self, kind: str, value: str, start: int, state: State) -> Token:
-        token = Token(kind, value, start, start + len(value))
+    def _token(self, kind: str, value: str, start: int, state: ParserState[int]) -> Token:
+        token = Token(kind, value, start)
+        token.end_pos = start + len(value)
         if kind == "NAME":
             self._short(token)
             token.type = self.lexer.typed(token, self.following(), state)
@@ -121,8 +125,8 @@ class Reading:
         return str(found.lastgroup) if found else ""
 
     def _short(self, token: Token) -> None:
-        if len(token.value) > MAX_NAME:
-            message = f"this name has {len(token.value)} characters, more than {MAX_NAME}"
+        if len(token) > MAX_NAME:
+            message = f"this name has {len(token)} characters, more than {MAX_NAME}"
             raise DlnError([Problem("E154", message, self.span(token))])
 
     def _open(self, token: Token) -> None:
@@ -134,7 +138,39 @@ class Reading:
             raise DlnError([Problem("E150", message, place, "one too many", remedy=remedy)])
 
     def span(self, token: Token) -> Span:
-        return Span(self.source, token.start, token.stop)
+        return Span(self.source, token.start_pos or 0, token.end_pos or 0)
+
+
+def advance(state: ParserState[int], kind: str, stack: list[int] | None = None) -> list[int] | None:
+    """The states after a token of this kind is taken, None where it cannot be.
+
+    Follows the reductions before it, so it is exact where the row of one state is not.
+    """
+    states = state.parse_conf.states
+    stack = list(state.state_stack if stack is None else stack)
+    while found := states[stack[-1]].get(kind):
+        action, argument = found
+        if action is Shift:
+            return [*stack, argument]
+        if argument.expansion:
+            del stack[-len(argument.expansion) :]
+        stack.append(states[stack[-1]][argument.origin.name][1])
+    return stack if kind == "$END" and stack[-1] == state.parse_conf.end_state else None
+
+
+def settled(state: ParserState[int]) -> int:
+    """The parser state once all that is complete is reduced: the same after `2`, `x.a`, `a + b`."""
+    states = state.parse_conf.states
+    best = (-len(state.state_stack), 0, state.state_stack[-1])
+    for kind in sorted(k for k in states[best[-1]] if k.isupper()):
+        stack, steps = list(state.state_stack), 0
+        while (found := states[stack[-1]].get(kind)) and found[0] is not Shift:
+            if found[1].expansion:
+                del stack[-len(found[1].expansion) :]
+            stack.append(states[stack[-1]][found[1].origin.name][1])
+            steps += 1
+        best = max(best, (-len(stack), steps, stack[-1]))
+    return best[-1]
 
 
 def _is_word(pattern: Pattern) -> bool:

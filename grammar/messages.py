@@ -5,14 +5,18 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 
+from lark import Token
+from lark.exceptions import UnexpectedToken
+from lark.parsers.lalr_parser_state import ParseConf, ParserState
+
 from dln.grammar import mistakes
-from dln.grammar.automaton import Automaton, Refused, State, Token
 from dln.grammar.brackets import brace, closer, unclosed
 from dln.grammar.characters import bad
 from dln.grammar.diagnostics import Problem, Source, nearest
-from dln.grammar.lexer import MARKS, Lexer, Reading
+from dln.grammar.lexer import MARKS, Lexer, Reading, advance, settled
 from dln.grammar.mistakes import Mistake
 from dln.grammar.recovery import ITEMS, STARTERS, Answer, Failure, Resume, open_braces, panic
+from dln.grammar.tables import parser_state
 
 # Where a statement belongs, for one that stands elsewhere.
 HOMES = {
@@ -62,35 +66,35 @@ def _by_mark(f: Failure) -> Answer | None:
 
 
 def _by_state(f: Failure) -> Answer | None:
-    rows = index(f.state.automaton, f.reading.lexer)
-    found = rows.get((f.state.settled(), f.token.type), ())
+    rows = index(f.state.parse_conf, f.reading.lexer)
+    found = rows.get((settled(f.state), f.token.type), ())
     row = next((row for row in found if _fits(row, f)), None)
     return _told(row, f) if row else None
 
 
 @functools.cache
-def index(automaton: Automaton, lexer: Lexer) -> dict[tuple[int, str], list[Mistake]]:
+def index(conf: ParseConf[int], lexer: Lexer) -> dict[tuple[int, str], list[Mistake]]:
     """The rows by the parser state and the kind of token at which their examples fail."""
     found: dict[tuple[int, str], list[Mistake]] = {}
-    bare = Automaton(automaton.data)
     for row in mistakes.STATES:
         for example in row.examples:
-            failure = first_failure(example, bare, lexer)
+            failure = first_failure(example, conf, lexer)
             if failure is None:
                 continue
-            rows = found.setdefault((failure.state.settled(), failure.token.type), [])
+            rows = found.setdefault((settled(failure.state), failure.token.type), [])
             if row not in rows:
                 rows.append(row)
     return found
 
 
-def first_failure(text: str, automaton: Automaton, lexer: Lexer) -> Failure | None:
+def first_failure(text: str, conf: ParseConf[int], lexer: Lexer) -> Failure | None:
     """Where a wrong text is refused first; None where it is right."""
-    reading, state = Reading(lexer, Source("<example>", text)), State(automaton)
+    bare = ParseConf(conf.parse_table, {}, conf.start)
+    reading, state = Reading(lexer, Source("<example>", text)), parser_state(bare)
     try:
         for token in reading.tokens(state):
-            state.feed(token)
-    except Refused as e:
+            state.feed_token(token)
+    except UnexpectedToken as e:
         return Failure(e.token, state, reading)
     return None
 
@@ -157,7 +161,7 @@ def _surrounding(f: Failure) -> str:
     """The keyword of the item around the refused token, "" at the top of the file."""
     braces = open_braces(f.state)
     found = ""
-    for value in f.state.values if braces else ():
+    for value in f.state.value_stack if braces else ():
         if isinstance(value, Token) and value.value in ITEMS and value.type != "NAME":
             found = value.value
         elif value is braces[-1]:
@@ -167,28 +171,28 @@ def _surrounding(f: Failure) -> str:
 
 def _misspelt(f: Failure) -> Answer | None:
     """A word close to a keyword that could stand there; read on as if it were that keyword."""
-    if f.before is f.first and f.first.type == "NAME" and f.state.values[-1:] == [f.first]:
-        word, keep, then = f.first, len(f.state.values) - 1, f.token.type
+    if f.before is f.first and f.first.type == "NAME" and f.state.value_stack[-1:] == [f.first]:
+        word, keep, then = f.first, len(f.state.value_stack) - 1, f.token.type
     elif f.token.type in ("NAME", "UNIT"):
-        word, keep = f.token, len(f.state.values)
+        word, keep = f.token, len(f.state.value_stack)
         then = following if (following := f.reading.following()) in MARKS else ""
     else:
         return None
     keywords = f.reading.lexer.keywords
-    stack = f.state.states[: keep + 1]
+    stack = f.state.state_stack[: keep + 1]
     possible = [k for k, kind in keywords.items() if _can_follow(f.state, stack, kind, then)]
-    meant = nearest(word.value, possible) if len(word.value) > 2 else None
+    meant = nearest(word.value, possible) if len(word) > 2 else None
     if meant is None or meant == word.value:
         return None
     remedy = f.swapped(meant, word)
     message = f"there is no {word.value} here: did you mean {meant}?"
     problem = Problem("E107", message, f.span(word), remedy=remedy)
-    return problem, Resume(word.stop, keep, ((keywords[meant], meant),))
+    return problem, Resume(word.end_pos or 0, keep, ((keywords[meant], meant),))
 
 
-def _can_follow(state: State, stack: list[int], kind: str, then: str) -> bool:
-    after = state.advance(kind, stack)
-    return after is not None and (not then or state.advance(then, after) is not None)
+def _can_follow(state: ParserState[int], stack: list[int], kind: str, then: str) -> bool:
+    after = advance(state, kind, stack)
+    return after is not None and (not then or advance(state, then, after) is not None)
 
 
 # ---- everything else ---------------------------------------------------------------------------
@@ -219,9 +223,9 @@ def _found(token: Token) -> str:
 
 
 def _expected(f: Failure) -> Answer:
-    rows = f.state.automaton.rows
-    kinds = {k for k in rows[f.state.settled()] if k.isupper() and f.takes(k)}
-    kinds |= {k for k in rows[f.state.states[-1]] if k.isupper() and f.takes(k)}
+    states = f.state.parse_conf.states
+    kinds = {k for k in states[settled(f.state)] if k.isupper() and f.takes(k)}
+    kinds |= {k for k in states[f.state.state_stack[-1]] if k.isupper() and f.takes(k)}
     listed = _listed(kinds, f.reading.lexer)
     message = f"expected {listed} here, found {_found(f.token)}"
     return Problem("E100", message, f.span()), None if f.token.type == "$END" else panic(f)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import functools
 import threading
 
+from lark import Token
+from lark.exceptions import UnexpectedToken
+from lark.parsers.lalr_parser_state import ParseConf, ParserState
+
 from dln.grammar import syntax as s
 from dln.grammar import tables
-from dln.grammar.automaton import Automaton, Refused, State, Token
 from dln.grammar.diagnostics import DlnError, Problem, Source
 from dln.grammar.lexer import Lexer, Reading
 from dln.grammar.recovery import Failure
@@ -20,11 +23,11 @@ _turn = threading.Lock()  # the actions know one source at a time
 
 
 @functools.cache
-def _machine() -> tuple[Builder, Automaton, Lexer]:
+def _machine() -> tuple[Builder, ParseConf[int], Lexer]:
     """Made once for each process."""
     builder, data = Builder(), tables.load()
     lexer = Lexer(tables.patterns(data), data["ignore"])
-    return builder, Automaton(data, builder), lexer
+    return builder, tables.parse_conf(data, builder), lexer
 
 
 def parse(text: str, path: str = "<text>") -> s.Module:
@@ -42,24 +45,24 @@ def parse_source(source: Source) -> s.Module:
         message = f"this text has {len(source.text)} characters, more than {MAX_SOURCE}"
         raise DlnError([Problem("E153", message, remedy="move tables of numbers into data files")])
     with _turn:
-        builder, automaton, lexer = _machine()
+        builder, conf, lexer = _machine()
         builder.begin(source)
-        module = _run(State(automaton), Reading(lexer, source), builder.problems)
+        module = _run(tables.parser_state(conf), Reading(lexer, source), builder.problems)
         problems, builder.problems = builder.problems, []
     if problems or module is None:
         raise DlnError(sorted(problems, key=_place))
     return module
 
 
-def _run(state: State, reading: Reading, problems: list[Problem]) -> s.Module | None:
+def _run(state: ParserState[int], reading: Reading, problems: list[Problem]) -> s.Module | None:
     """Parse, adding what is wrong to `problems` and going on after it."""
     while len(problems) < MAX_PROBLEMS:
         try:
             for token in reading.tokens(state):
-                state.feed(token)
-            module: s.Module = state.feed(_end(reading))
+                state.feed_token(token)
+            module: s.Module = state.feed_token(_end(reading), True)
             return module
-        except Refused as e:
+        except UnexpectedToken as e:
             from dln.grammar.messages import explain  # needed only here, and not small
 
             problem, resume = explain(Failure(e.token, state, reading))
@@ -75,7 +78,9 @@ def _run(state: State, reading: Reading, problems: list[Problem]) -> s.Module | 
 
 def _end(reading: Reading) -> Token:
     size = len(reading.source.text)
-    return Token("$END", "", size, size)
+    token = Token("$END", "", size)
+    token.end_pos = size
+    return token
 
 
 def _place(problem: Problem) -> int:

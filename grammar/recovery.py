@@ -10,9 +10,11 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from dln.grammar.automaton import State, Token
+from lark import Token
+from lark.parsers.lalr_parser_state import ParserState
+
 from dln.grammar.diagnostics import Problem, Span
-from dln.grammar.lexer import CLOSING, Reading
+from dln.grammar.lexer import CLOSING, Reading, advance
 
 ITEMS = frozenset(
     "use const fn block optimiser data train task sweep check".split()
@@ -29,12 +31,12 @@ class Failure:
     """The token that the parser refused, with the parser's state and the reading at that moment."""
 
     token: Token
-    state: State
+    state: ParserState[int]
     reading: Reading
 
     @property
     def start(self) -> int:
-        return self.token.start
+        return self.token.start_pos or 0
 
     @property
     def before(self) -> Token | None:
@@ -53,9 +55,9 @@ class Failure:
     def span(self, token: Token | None = None) -> Span:
         """Where a token stands; the end of a line stands after the token before it."""
         token = token or self.token
-        start, stop = token.start, token.stop
+        start, stop = token.start_pos or 0, token.end_pos or 0
         if token.type in ("_NL", "$END"):
-            start = (self.before.stop) if self.before else start
+            start = (self.before.end_pos or 0) if self.before else start
             stop = start + 1
         return Span(self.reading.source, start, stop)
 
@@ -68,7 +70,7 @@ class Failure:
 
     def takes(self, kind: str) -> bool:
         """Whether a token of this kind could stand here."""
-        return self.state.advance(kind) is not None
+        return advance(self.state, kind) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +81,12 @@ class Resume:
     keep: int
     feed: tuple[tuple[str, str], ...] = ()
 
-    def apply(self, state: State, reading: Reading) -> None:
-        del state.states[self.keep + 1 :], state.values[self.keep :]
+    def apply(self, state: ParserState[int], reading: Reading) -> None:
+        del state.state_stack[self.keep + 1 :], state.value_stack[self.keep :]
         for kind, text in self.feed:
-            token = Token(kind, text, self.place, self.place)
-            state.feed(token)
+            token = Token(kind, text, self.place)
+            token.end_pos = self.place
+            state.feed_token(token)
             reading.line.append(token)
         reading.place = reading.resumed = self.place
         reading.brackets = open_braces(state)
@@ -94,10 +97,10 @@ MAX_LINES = 50  # how far the end of an open bracket is looked for
 NEWLINE = (("_NL", "\n"),)
 
 
-def open_braces(state: State) -> list[Token]:
+def open_braces(state: ParserState[int]) -> list[Token]:
     """The `{` that wait for their `}`, innermost last."""
     found: list[Token] = []
-    for value in state.values:
+    for value in state.value_stack:
         if isinstance(value, Token) and value.type == "LBRACE":
             found.append(value)
         elif isinstance(value, Token) and value.type == "RBRACE":
@@ -110,11 +113,11 @@ def cut_for(failure: Failure, *kinds: str, inside: bool = False) -> int | None:
 
     With `inside`, the innermost open `{` is kept.
     """
-    values, stack = failure.state.values, failure.state.states
+    values, stack = failure.state.value_stack, failure.state.state_stack
     for keep in range(len(values), -1, -1):
         after: list[int] | None = stack[: keep + 1]
         for kind in kinds:
-            after = failure.state.advance(kind, after) if after else None
+            after = advance(failure.state, kind, after) if after else None
         if after:
             return keep
         if inside and keep and getattr(values[keep - 1], "type", "") == "LBRACE":
@@ -207,7 +210,7 @@ def _after_indented(failure: Failure, place: int) -> int:
     Such lines continue the statement, or are the body of a header that lacks its `{`.
     """
     source = failure.reading.source
-    margin = source.position(failure.first.start)[1]
+    margin = source.position(failure.first.start_pos or 0)[1]
     line, column = source.position(place)
     if source.line(line)[: column - 1].strip():
         return place

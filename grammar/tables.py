@@ -1,8 +1,8 @@
 """The parse tables: made from dln.lark by Lark, shipped as plain JSON, loaded in milliseconds.
 
 Lark takes 0.4 s to analyse the grammar. `python -m dln.grammar.tables` writes what it found to
-dln.tables.json, under the hash of the grammar. Where that does not match, `load` asks Lark itself;
-else Lark is not imported.
+dln.tables.json, under the hash of the grammar and the version of Lark. Where these do not match,
+`load` asks Lark itself.
 """
 
 from __future__ import annotations
@@ -11,15 +11,20 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from dln.grammar.automaton import Data
-
-if TYPE_CHECKING:
-    from lark.grammar import Rule
+import lark
+from lark import Lark, Tree
+from lark.grammar import NonTerminal, Rule, RuleOptions, Symbol, Terminal
+from lark.parse_tree_builder import ParseTreeBuilder
+from lark.parsers.lalr_analysis import IntParseTable, Reduce, Shift
+from lark.parsers.lalr_parser_state import ParseConf, ParserState
 
 GRAMMAR = Path(__file__).with_name("dln.lark")
 SHIPPED = Path(__file__).with_name("dln.tables.json")
+
+Data = dict[str, Any]
+Action = tuple[Any, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,24 +37,40 @@ class Pattern:
     priority: int
 
 
+class Rows(dict[int, dict[str, Action]]):
+    """The actions of each parser state by terminal or rule name, each row read on first use."""
+
+    def __init__(self, rows: list[str], names: list[str], rules: list[Rule]) -> None:
+        super().__init__()
+        self.rows, self.names = rows, names
+        self.reduces = [(Reduce, rule) for rule in rules]
+
+    def __missing__(self, state: int) -> dict[str, Action]:
+        """A row is `name action name action ...`; an action is a state, or -1 - rule."""
+        words = iter(map(int, self.rows[state].split()))
+        row = {
+            self.names[name]: (Shift, action) if action >= 0 else self.reduces[-1 - action]
+            for name, action in zip(words, words, strict=True)
+        }
+        self[state] = row
+        return row
+
+
 def analyse(grammar: str) -> Data:
     """The tables of a grammar as plain data.
 
     Raises:
         lark.exceptions.GrammarError: where two rules collide.
     """
-    from lark import Lark  # late: only where the grammar has changed
-    from lark.parsers.lalr_analysis import Shift  # late: as above
-
     made = Lark(grammar, parser="lalr", keep_all_tokens=True, maybe_placeholders=True)
     table = made.parser.parser._parse_table
-    states = _in_order(table.states, table.start_states["start"], Shift)
+    states = _in_order(table.states, table.start_states["start"])
     place = {state: i for i, state in enumerate(states)}
     names = sorted({name for row in table.states.values() for name in row})
     number = {name: i for i, name in enumerate(names)}
     rules = {rule: i for i, rule in enumerate(made.rules)}
 
-    def written(row: dict[str, Any]) -> str:
+    def written(row: dict[str, Action]) -> str:
         pairs = ((n, place[a] if act is Shift else -1 - rules[a]) for n, (act, a) in row.items())
         return " ".join(f"{number[name]} {action}" for name, action in sorted(pairs))
 
@@ -67,13 +88,13 @@ def analyse(grammar: str) -> Data:
     }
 
 
-def _in_order(states: dict[int, dict[str, Any]], start: int, shift: object) -> list[int]:
+def _in_order(states: dict[int, dict[str, Action]], start: int) -> list[int]:
     """The states as they are reached from the start, so that two runs write the same file."""
     found = [start]
     seen = {start}
     for state in found:  # grows as it goes
         for _, (action, after) in sorted(states[state].items(), key=lambda entry: entry[0]):
-            if action is shift and after not in seen:
+            if action is Shift and after not in seen:
                 seen.add(after)
                 found.append(after)
     return found
@@ -85,18 +106,43 @@ def _written_rule(rule: Rule) -> list[Any]:
     return [str(rule.origin.name), symbols, rule.alias, bool(rule.options.expand1), empty]
 
 
+def _rule(origin: str, symbols: str, alias: str | None, expand1: bool, empty: str) -> Rule:
+    expansion: list[Symbol] = [
+        Terminal(name) if name.isupper() else NonTerminal(name) for name in symbols.split()
+    ]
+    options = RuleOptions(True, expand1, empty_indices=tuple(e == "1" for e in empty))
+    return Rule(NonTerminal(origin), expansion, alias=alias, options=options)
+
+
 def fingerprint(grammar: str) -> str:
-    return hashlib.sha256(grammar.encode()).hexdigest()
+    return f"{hashlib.sha256(grammar.encode()).hexdigest()} lark {lark.__version__}"
 
 
 def load() -> Data:
-    """The shipped tables, or freshly made ones where the grammar has changed."""
+    """The shipped tables, or freshly made ones where the grammar or Lark has changed."""
     grammar = GRAMMAR.read_text(encoding="utf-8")
     try:
         data: Data = json.loads(SHIPPED.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         data = {}
     return data if data.get("grammar") == fingerprint(grammar) else analyse(grammar)
+
+
+def parse_conf(data: Data, actions: object) -> ParseConf[int]:
+    """What Lark's parser state runs on: the tables, and a call of `actions` for each rule."""
+    rules = [_rule(*written) for written in data["rules"]]
+    rows = Rows(data["rows"], data["names"], rules)
+    make: Any = IntParseTable  # Lark gives these two no types
+    build: Any = ParseTreeBuilder
+    table = make(rows, {"start": data["start"]}, {"start": data["end"]})
+    callbacks = build(rules, Tree, maybe_placeholders=True).create_callback(actions)
+    return ParseConf(table, callbacks, "start")
+
+
+def parser_state(conf: ParseConf[int]) -> ParserState[int]:
+    """The state before the first token. Tokens are fed to it, so it needs no lexer."""
+    lexer: Any = None
+    return ParserState(conf, lexer)
 
 
 def patterns(data: Data) -> list[Pattern]:

@@ -1,7 +1,7 @@
-"""The actions of the grammar: each builds one node of `syntax` while the text is parsed.
+"""The actions of the grammar: each builds one node of `syntax` while Lark parses.
 
-The automaton calls the method named like the rule (or its alias) with every child of the rule,
-tokens included, and None where an optional part was left out. Building during the parse costs no
+Lark calls the method named like the rule (or its alias) with every child of the rule, tokens
+included, and None where an optional part was left out. Building during the parse costs no
 recursion.
 """
 
@@ -11,10 +11,12 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
+from lark import Token
+
 from dln.grammar import syntax as s
-from dln.grammar.automaton import Kids, Token
 from dln.grammar.diagnostics import DlnError, Problem, Source, Span
 
+Kids = list[Any]
 Node = TypeVar("Node", bound=s.Syntax)
 
 MAX_DEPTH = 200  # of an expression: recursive walks over it stay below Python's own limit
@@ -32,6 +34,8 @@ class Piece(tuple[Any, ...]):
 def _ends(kid: Any) -> tuple[int, int]:
     if isinstance(kid, s.Syntax):
         return kid.span.start, kid.span.stop
+    if isinstance(kid, Token):
+        return int(kid.start_pos or 0), int(kid.end_pos or 0)
     return kid.start, kid.stop
 
 
@@ -50,7 +54,7 @@ def _singular(unit: str) -> str:
 
 
 class Builder:
-    """The actions. `begin` a source, let it be parsed, read `problems`."""
+    """The actions. `begin` a source, let Lark parse it, read `problems`."""
 
     source: Source
     problems: list[Problem]
@@ -180,7 +184,7 @@ class Builder:
     def pdecl(self, c: Kids) -> s.Declared:
         dims = None if c[1] is None else tuple(c[1])
         mark, value = c[2]
-        return self.make(s.Declared, c, c[0].value, dims, value, mark.value == "~", c[4])
+        return self.make(s.Declared, c, c[0].value, dims, value, mark == "~", c[4])
 
     def init_value(self, c: Kids) -> Piece:
         return self.piece(c, c)
@@ -214,7 +218,7 @@ class Builder:
         return self.make(s.Data, c, c[1].value, c[3], like, _body(c[6:]))
 
     def field(self, c: Kids) -> s.Field:
-        return self.make(s.Field, c, c[0], c[2], c[1].value == "~")
+        return self.make(s.Field, c, c[0], c[2], c[1] == "~")
 
     field_draw = field
 
@@ -243,7 +247,7 @@ class Builder:
     stream = order = seed = batch
 
     def duration(self, c: Kids) -> s.Clause:
-        return self.make(s.Clause, c, "for", c[1], _singular(c[2].value))
+        return self.make(s.Clause, c, "for", c[1], _singular(c[2]))
 
     def dtype(self, c: Kids) -> s.Clause:
         return self.make(s.Clause, c, "dtype", None, None, c[1].value)
@@ -253,7 +257,7 @@ class Builder:
 
     def kept(self, c: Kids) -> s.Kept:
         mark, value = c[2]
-        return self.make(s.Kept, c, c[1], value, mark.value == "~")
+        return self.make(s.Kept, c, c[1], value, mark == "~")
 
     def minimize(self, c: Kids) -> s.Minimize:
         return self.make(s.Minimize, c, c[1] is not None, c[2], tuple(c[4]), c[6])
@@ -276,7 +280,7 @@ class Builder:
         return self.make(s.Checkpoint, c, every, None if every else c[1][0])
 
     def every(self, c: Kids) -> s.Every:
-        return self.make(s.Every, c, c[1], _singular(c[2].value))
+        return self.make(s.Every, c, c[1], _singular(c[2]))
 
     def best(self, c: Kids) -> Piece:
         return self.piece(c)
@@ -373,12 +377,12 @@ class Builder:
     def _value(self, token: Token) -> int | float:
         """The value of a written number; one that no float holds is a problem, and 0."""
         whole = token.value.isdecimal()
-        if len(token.value) <= MAX_DIGITS:
-            value = int(token.value) if whole else float(token.value)
+        if len(token) <= MAX_DIGITS:
+            value = int(token) if whole else float(token)
             if whole or math.isfinite(value):
                 return value
         message = f"this number has more than {MAX_DIGITS} digits"
-        if len(token.value) <= MAX_DIGITS:
+        if len(token) <= MAX_DIGITS:
             message = "this number is too large: the largest is about 1.8e308"
         self.problems.append(Problem("E152", message, self.span([token])))
         return 0

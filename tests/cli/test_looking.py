@@ -241,7 +241,7 @@ def modules_after(*words: str) -> set[str]:
 @pytest.mark.parametrize("words", [("--help",), (), ("check", "mlp"), ("check", "softmax")])
 def test_looking_loads_no_heavy_library(words):
     heavy = {"numpy", "rich", "safetensors", "matplotlib", "scipy", "onnx", "cupy", "sklearn"}
-    assert modules_after(*words) & (heavy | {"lark"}) == set()
+    assert modules_after(*words) & heavy == set()
 
 
 def test_a_closed_pipe_is_no_defect():

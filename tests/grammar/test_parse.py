@@ -45,18 +45,6 @@ def test_every_spec_of_the_design_parses(path: Path) -> None:
     assert parse(path.read_text(), path.name).items
 
 
-def test_a_tilde_draws_and_an_equation_does_not() -> None:
-    text = "block f(x) -> y {\n  param a ~ normal(0, 1), b = 1\n}\n"
-    text += "data d = rows([[1]]) {\n  x ~ raw\n  y = raw\n}\n"
-    text += "train p on d {\n  state h ~ normal(0, 1)\n  state k = 1\n}\n"
-    block, data, train = parse(text).items
-    assert isinstance(block, s.Block) and isinstance(data, s.Data) and isinstance(train, s.Train)
-    (param,) = block.body
-    assert isinstance(param, s.Param) and [d.drawn for d in param.declared] == [True, False]
-    assert [f.drawn for f in data.body if isinstance(f, s.Field)] == [True, False]
-    assert [k.drawn for k in train.body if isinstance(k, s.Kept)] == [True, False]
-
-
 @pytest.mark.parametrize(
     ("text", "meant"),
     [

@@ -195,7 +195,7 @@ def risks(path: Path) -> Iterator[str]:
 
 
 HEAVY = {"numpy", "rich", "safetensors", "cupy", "matplotlib", "scipy", "onnx", "joblib",
-         "sklearn", "lark"}  # fmt: skip
+         "sklearn"}  # fmt: skip
 EARLY = ("grammar", "compiler")  # what `dln check` loads, with the files below
 EARLY_FILES = {"runtime/readers/readers.py", "runtime/readers/binary.py",
                "runtime/readers/files.py", "dln/__init__.py", "dln/cli.py", "dln/flags.py",
