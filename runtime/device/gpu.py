@@ -34,7 +34,9 @@ class Gpu:
         self.threads = threads_in_use()
         self.xp: ModuleType = cupy
         self._cupy = cupy
-        own = {"lowest": self._lowest}
+        special = import_module("cupyx.scipy.special")
+        own = {name: getattr(special, name) for name in KERNELS if hasattr(special, name)}
+        own["lowest"] = self._lowest
         shared = {name: self._on_host(k) for name, k in KERNELS.items()}
         self.kernels: Mapping[str, Callable[..., None]] = shared | own
 

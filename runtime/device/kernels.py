@@ -132,6 +132,58 @@ def lowest(values: NDArray[Any], out: NDArray[Any]) -> None:
             places[:] = within[np.argsort(row[within], kind="stable")[:k]]
 
 
+def erf(x: NDArray[Any], out: NDArray[Any]) -> None:
+    """The error function, element by element, into `out` (C-contiguous, float32 or float64; it may
+    be `x` itself), within 2 units in the last place.
+
+    Two quotients of polynomials. Up to 0.84375 erf(x) / x - 1, over x^2 (Sun Microsystems 1993,
+    s_erf.c); beyond it exp(x^2) (1 - erf(x)) (Cody 1969, "Rational Chebyshev approximations for the
+    error function"), which from 6 on is lost in the last place of 1. Works through blocks, so it
+    allocates no more than 40,960 numbers.
+    """
+    near = (
+        (-2.37630166566501626e-5, -5.77027029648944159e-3, -2.84817495755985105e-2)
+        + (-0.325042107247001499, 0.128379167095512559),
+        (-3.96022827877536812e-6, 1.32494738004321645e-4, 5.08130628187576563e-3)
+        + (6.50222499887672944e-2, 0.397917223959155353, 1),
+    )
+    far = (
+        (2.15311535474403846e-8, 0.564188496988670089, 8.88314979438837594, 66.1191906371416295)
+        + (298.635138197400131, 881.952221241769090, 1712.04761263407058)
+        + (2051.07837782607147, 1230.33935479799725),
+        (1, 15.7449261107098347, 117.693950891312499, 537.181101862009858, 1621.38957456669019)
+        + (3290.79923573345963, 4362.61909014324716, 3439.36767414372164, 1230.33935480374942),
+    )
+
+    def quotient(forms: Any, at: NDArray[Any], top: NDArray[Any], bottom: NDArray[Any]) -> None:
+        """The first polynomial over the second, by Horner's rule, into `top`."""
+        for (first, *more), made in zip(forms, (top, bottom), strict=True):
+            np.multiply(at, first, out=made)
+            for c in more[:-1]:
+                np.add(made, c, out=made)
+                np.multiply(made, at, out=made)
+            np.add(made, more[-1], out=made)
+        np.divide(top, bottom, out=top)
+
+    np.copyto(out, x)
+    flat, block = out.reshape(-1), 8192
+    held = np.empty((5, min(block, flat.size)), out.dtype)
+    for start in range(0, flat.size, block):
+        part = flat[start : start + block]
+        y, square, inside, outside, bottom = held[:, : part.size]
+        np.minimum(np.abs(part, out=y), 6, out=y)
+        np.multiply(y, y, out=square)
+        quotient(near, square, inside, bottom)
+        np.multiply(inside, y, out=inside)
+        np.add(inside, y, out=inside)
+        quotient(far, y, outside, bottom)
+        np.exp(np.negative(square, out=square), out=square)
+        np.multiply(outside, square, out=outside)
+        np.subtract(1, outside, out=outside)
+        np.copyto(outside, inside, where=y < 0.84375)
+        np.copysign(outside, part, out=part)
+
+
 KERNELS: Mapping[str, Callable[..., None]] = {
-    kernel.__name__: kernel for kernel in (uniform, normal, warp, lowest)
+    kernel.__name__: kernel for kernel in (uniform, normal, warp, lowest, erf)
 }

@@ -120,17 +120,6 @@ ROWS: dict[str, tuple[str, list[Change], str]] = {
         [('check "', 'fn relu6(a) = min(max(a, 0), 6)\ncheck "')],
         "fn relu6(a) = min(max(a, 0), 6), on a line of its own",
     ),
-    "gelu": (
-        "let f = dense(2, act = gelu, init = zero)\n"
-        'check "by hand" {\n  expect gelu([0, 1, -1]) == [0, 0.841192, -0.158808] within 1e-6\n}\n',
-        [
-            (
-                "let f",
-                "fn gelu(a) = a / 2 * (1 + tanh(0.7978846 * (a + 0.044715 * a^3)))\nlet f",
-            )
-        ],
-        "fn gelu(a) = a / 2 * (1 + tanh(0.7978846 * (a + 0.044715 * a^3))), on a line of its own",
-    ),
     "mse": (
         'check "by hand" {\n  expect mse([1, 2], [3, 5]) == 6.5\n}\n',
         [("mse([1, 2], [3, 5])", "mean(([1, 2] - [3, 5])^2)")],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import sys
 import types
 from typing import Any
@@ -56,6 +57,11 @@ def fake_cupy(available: bool = True, broken: bool = False) -> Any:
 def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Device:
     if request.param == "cupy":
         monkeypatch.setitem(sys.modules, "cupy", fake_cupy())
+        special = types.ModuleType("cupyx.scipy.special")
+        vars(special)["erf"] = host.Host.kernels["erf"]
+        for name in ("cupyx", "cupyx.scipy"):
+            monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+        monkeypatch.setitem(sys.modules, special.__name__, special)
     return open_device(request.param)
 
 
@@ -101,6 +107,13 @@ def test_helpers_find_the_same_places(device: Device, k: int) -> None:
     device.kernels["lowest"](device.array(values, "float32"), out)
     wanted = np.argsort(values, axis=-1, kind="stable")[..., :k]
     assert np.array_equal(device.to_host(out), wanted)
+
+
+def test_a_device_uses_its_own_special_functions(device: Device) -> None:
+    values, out = np.linspace(-3, 3, 7), device.array(np.zeros(7), "float64")
+    device.kernels["erf"](device.array(values, "float64"), out=out)
+    wanted = [math.erf(v) for v in values]
+    assert np.allclose(device.to_host(out), wanted, rtol=1e-15, atol=0)
 
 
 def test_facts(device: Device) -> None:

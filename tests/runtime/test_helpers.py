@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from dln.runtime.device import kernels
-from dln.runtime.device.kernels import lowest, normal, uniform
+from dln.runtime.device.kernels import erf, lowest, normal, uniform
 
 DTYPES = [np.float32, np.float64]
 SIZES = [0, 1, 2, 3, 7, 8, 9, 31, 32, 33, 255, 257, 8191, 8192, 8193, 16385]
@@ -151,3 +151,32 @@ def test_the_lowest_of_a_view_and_of_one_vector() -> None:
     lowest(values[:, 2], alone)
     assert np.array_equal(alone, np.argsort(values[:, 2]))
     assert np.array_equal(values, kept)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_erf_is_within_a_few_units_in_the_last_place(dtype: type) -> None:
+    """Against the C library's; with the points where one quotient hands over to the other."""
+    rng = np.random.default_rng(0)
+    smallest = -300 if dtype is np.float64 else -36
+    x = np.concatenate(
+        [rng.uniform(-7, 7, 20_000), 10 ** rng.uniform(smallest, 0, 5_000), rng.normal(size=5_000),
+         np.linspace(0.84, 0.85, 1_001), np.linspace(5.5, 6.5, 101), [0.0, 30.0, 1e30]]
+    ).astype(dtype)  # fmt: skip
+    out = np.full_like(x, np.nan)
+    erf(x, out)
+    wanted = np.array([math.erf(float(v)) for v in x])
+    assert np.all(np.abs(out - wanted) <= 3 * np.spacing(np.abs(wanted).astype(dtype)))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_erf_at_the_ends_and_in_place(dtype: type) -> None:
+    x = np.array([0.0, -0.0, np.inf, -np.inf, np.nan], dtype)
+    erf(x, x)
+    assert x[:4].tolist() == [0.0, 0.0, 1.0, -1.0] and np.signbit(x[1]) and np.isnan(x[4])
+    for shape in ((), (0, 3), (2, 0)):
+        out = np.zeros(shape, dtype)
+        erf(np.full(shape, 0.5, dtype), out)
+        assert np.allclose(out, math.erf(0.5), rtol=1e-6)
+    turned, out = np.linspace(-1, 1, 6, dtype=dtype).reshape(2, 3).T, np.zeros((3, 2), dtype)
+    erf(turned, out)
+    assert out[2, 0] == out.reshape(-1)[4] and np.allclose(out[2, 0], math.erf(-0.2), rtol=1e-6)

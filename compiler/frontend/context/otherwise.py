@@ -19,8 +19,6 @@ OTHERWISE = {
     "relu6": "fn relu6(a) = min(max(a, 0), 6), on a line of its own",
     "silu": "fn silu(a) = a * sigmoid(a), on a line of its own",
     "swish": "fn swish(a) = a * sigmoid(a), on a line of its own",
-    "gelu": "fn gelu(a) = a / 2 * (1 + tanh(0.7978846 * (a + 0.044715 * a^3))), "
-    "on a line of its own",
     "pow": "x^2",
     "square": "x^2",
     "tan": "sin(x) / cos(x)",

@@ -120,6 +120,11 @@ def root(a: Domain, *_: Domain) -> Domain:
     return POSITIVE if a.name in NONNEGATIVE else REAL
 
 
+def error_domain(a: Domain) -> Domain:
+    """The error function keeps the sign and stays between -1 and 1."""
+    return PROB if a.name in NONNEGATIVE else REAL
+
+
 def squared(a: Domain) -> Domain:
     return a if a.name in ("prob", "binary") else POSITIVE
 
@@ -152,6 +157,15 @@ def softplus(site: Site, a: Array) -> Array:
 def sign(x: float) -> float:
     """Of a plain number: -1, 0 or 1."""
     return float((x > 0) - (x < 0))
+
+
+def erf(site: Site, a: Array) -> Array:
+    """To first order in the imaginary part, which is all that a complex step asks for."""
+    np = site.np
+    real = np.vectorize(math.erf, otypes=[float])(a.real)
+    if not np.iscomplexobj(a):
+        return real.astype(a.dtype)
+    return real + 2j / math.sqrt(math.pi) * np.exp(-(a.real**2)) * a.imag
 
 
 def by_numpy(name: str) -> Callable[..., Array]:
@@ -216,6 +230,11 @@ def d_choice(test: str) -> Gradient:
 def away(m: Make, y: Node, x: Node) -> Node:
     """x as a divisor where y is above 0; elsewhere the quotient is 0."""
     return m("where", m("gt", y, m.const(0.0)), x, m.const(math.inf))
+
+
+def bell(m: Make, x: Node) -> Node:
+    """exp(-x^2)."""
+    return m("exp", m.neg(m("square", x)))
 
 
 def d_cast(m: Make, node: Node, bar: Node) -> tuple[Node | None, ...]:

@@ -22,6 +22,7 @@ from dln.compiler.ir.ops.elementwise import (
     arithmetic,
     asserted_type,
     away,
+    bell,
     by_numpy,
     cast,
     cast_type,
@@ -30,6 +31,8 @@ from dln.compiler.ir.ops.elementwise import (
     d_div,
     d_pow,
     d_where,
+    erf,
+    error_domain,
     logic,
     on_reals,
     product,
@@ -72,7 +75,7 @@ from dln.compiler.ir.ops.second_order import (
     c_sqrt,
     c_square,
 )
-from dln.compiler.ir.spelling import OUT, A, B, C, Memory, View, call, steps
+from dln.compiler.ir.spelling import OUT, A, B, C, Memory, View, call, kernel, steps
 from dln.compiler.ir.tensor_type import POSITIVE, PROB
 
 SIGMOID = steps(
@@ -93,6 +96,7 @@ SOFTPLUS = steps(
 
 WHERE = steps(call("copy", C), call("copy", B, where=A))
 
+SLOPE = 2.0 / math.sqrt(math.pi)  # of erf at 0
 SQUASHES = ("squashing",)
 GROWS: dict[str, Any] = {"refuge": Refuge(0, 0.0, bounds.too_large, by_size=True)}
 AT_ZERO: dict[str, Any] = {"refuge": Refuge(0, 1.0, safe_from=1.0)}
@@ -131,6 +135,10 @@ register(
              facts=SQUASHES, user=math.sin, bound=bounds.at_most(1.0)),
     function("cos", unary(lambda m, x, y, bar: m.neg(m.mul(bar, m("sin", x)))),
              "math.cos({0})", facts=SQUASHES, user=math.cos, bound=bounds.at_most(1.0)),
+    # 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x: NumPy has none, so it is a kernel.
+    function("erf", unary(lambda m, x, y, bar: m.mul(m.scale(bar, SLOPE), bell(m, x))),
+             "math.erf({0})", narrow=error_domain, facts=SQUASHES, user=math.erf, evaluate=erf,
+             array=steps(kernel("erf", A)), bound=bounds.at_most(1.0)),
     function("square", unary(lambda m, x, y, bar: m.mul(bar, m.scale(x, 2.0))),
              "({0} * {0})", narrow=squared, formula="{0}^2", curve=c_square,
              tight=Tight.POWER, bound=bounds.squared, **GROWS),
