@@ -15,6 +15,7 @@ from dln.compiler.ir.ops.loop import Body
 from dln.compiler.ir.sizes import Size
 from dln.compiler.ir.tensor_type import TensorType
 from dln.compiler.model import Model
+from dln.compiler.schema.keys import Key
 from dln.grammar.diagnostics import Span
 from dln.grammar.record import Record
 
@@ -52,6 +53,8 @@ class Digests:
             return self._node(value)
         if isinstance(value, TensorType):
             return self._type(value)
+        if isinstance(value, Key):
+            return repr(value)
         if isinstance(value, Record):
             parts = {k: getattr(value, k) for k in value._fields if k not in LEFT_OUT}
             said = {k: v for k, v in parts.items() if not isinstance(v, Span)}

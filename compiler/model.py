@@ -84,6 +84,11 @@ class On(Record):
     def __str__(self) -> str:
         return f"{self.data}.{self.part}"
 
+    @property
+    def spoken(self) -> str:
+        """As a spec says it: all examples need no part."""
+        return self.data if self.part == "all" else str(self)
+
 
 class Watching(Record):
     """A watched value.

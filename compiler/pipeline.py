@@ -30,6 +30,20 @@ from dln.compiler.model import (
     Phase,
     Watching,
 )
+from dln.compiler.schema.keys import (
+    EmittedValue,
+    GradientValue,
+    LeftValue,
+    LineLoss,
+    Output,
+    ProgramKey,
+    ProgramKind,
+    ValueKey,
+    WatchValue,
+    new_param,
+    new_state,
+    value,
+)
 from dln.compiler.stages import optimise, part
 from dln.grammar.diagnostics import Fault, Span
 
@@ -47,23 +61,24 @@ class Recipe:
     Of `chunked` examples fewer may be taken at a time.
     """
 
-    outputs: Mapping[str, Node]
+    outputs: Mapping[Output, Node]
     capacity: int
     dtype: str
     chunked: bool = False
 
 
-class Programs(Mapping[str, p.Program]):
-    """The programs of a plan, each compiled when it is first asked for."""
+class Compiled(Mapping[str, p.Program]):
+    """Programs by the texts of their keys, each compiled when it is first asked for."""
 
     def __init__(
         self,
         model: Model,
         target: Target,
-        recipes: Mapping[str, Recipe],
+        recipes: Mapping[ProgramKey, Recipe],
         seen: Sequence[Callable[[p.Program], None]] = (),
     ) -> None:
-        self.model, self.target, self.recipes, self.seen = model, target, recipes, seen
+        self.model, self.target, self.seen = model, target, seen
+        self.recipes = {str(key): recipe for key, recipe in recipes.items()}
         self.made: dict[str, p.Program] = {}
 
     def __getitem__(self, name: str) -> p.Program:
@@ -110,30 +125,35 @@ def compile_model(
     if target not in TARGETS:
         raise Fault(f"there is no backend {target}", "one of " + ", ".join(TARGETS), "E522")
     base = dtype or _common_dtype(model)
-    recipes: dict[str, Recipe] = {}
+    recipes: dict[ProgramKey, Recipe] = {}
     _init_recipes(model, recipes)
     for data in model.data.values():
-        outputs = {f"value:{f.name}": f.value for f in data.fields.values()}
+        outputs = {value(f.name): f.value for f in data.fields.values()}
         # In double precision: a phase may ask for it, and casting down is exact enough.
-        recipes[f"data:{data.name}"] = Recipe(outputs, min(CHUNK, max(data.count, 1)), "float64")
+        recipes[ProgramKind.DATA.of(data.name)] = Recipe(
+            outputs, min(CHUNK, max(data.count, 1)), "float64"
+        )
         if asked := claimed(data):
-            outputs = {f"value:{name}": f.value for name, f in asked.items()}
-            recipes[f"claims:{data.name}"] = Recipe(outputs, min(CHUNK, data.count), "float64")
+            outputs = {value(name): f.value for name, f in asked.items()}
+            recipes[ProgramKind.CLAIMS.of(data.name)] = Recipe(
+                outputs, min(CHUNK, data.count), "float64"
+            )
     phases = {
         n: _phase(model, ph, dtype or ph.dtype or base, recipes) for n, ph in model.phases.items()
     }
     applied = {path: _applied(a, base, recipes) for path, a in model.functions.applied.items()}
+    tasks = _tasks(model, base, recipes)
     return p.Plan(
         name=name,
         target=target,
         dtype=base,
-        programs=Programs(model, TARGETS[target], recipes, seen),
+        programs=p.ProgramTable(Compiled(model, TARGETS[target], recipes, seen)),
         params={k: _param(k, v) for k, v in model.params.items() if not v.checks},
         data={n: data_spec(d) for n, d in model.data.items()},
         phases=phases,
         applied=applied,
         refused=model.functions.refused,
-        tasks=_tasks(model, base, recipes),
+        tasks=tasks,
         texts={path: s.text for path, s in model.sources.items()},
         constants=dict(model.constants),
         fingerprint=fingerprint(model),
@@ -162,45 +182,45 @@ def _common_dtype(model: Model) -> str:
     return asked.pop() or "float32" if len(asked) == 1 else "float32"
 
 
-def _init_recipes(model: Model, recipes: dict[str, Recipe]) -> None:
+def _init_recipes(model: Model, recipes: dict[ProgramKey, Recipe]) -> None:
     outputs = {
-        f"value:{k}": v.init for k, v in model.params.items() if v.init is not None and not v.checks
+        value(k): v.init for k, v in model.params.items() if v.init is not None and not v.checks
     }
     recipe = Recipe(outputs, 1, "float64")
-    recipes.update({"init:float32": recipe, "init:float64": recipe})
+    recipes.update({ProgramKind.INIT.of(dtype): recipe for dtype in ("float32", "float64")})
 
 
-def _phase(model: Model, ph: Phase, dtype: str, recipes: dict[str, Recipe]) -> p.PhaseSpec:
+def _phase(model: Model, ph: Phase, dtype: str, recipes: dict[ProgramKey, Recipe]) -> p.PhaseSpec:
     count = model.data[ph.on.data].parts[ph.on.part][1]
     rows = ph.batch or max(count, 1)
     batch = min(rows, max(count, 1))
     grads = _gradients(model, ph)
-    recipes[f"step:{ph.name}"] = Recipe(_step_outputs(model, ph, grads), batch, dtype)
+    recipes[ProgramKind.STEP.of(ph.name)] = Recipe(_step_outputs(model, ph, grads), batch, dtype)
     descent = _descent(ph, grads)
     lines = _lines(model, ph, batch, dtype, recipes)
     if grads:
-        recipes[f"grad:{ph.name}"] = Recipe(grads, batch, dtype)
+        outputs = {value(path): node for path, node in grads.items()}
+        recipes[ProgramKind.GRAD.of(ph.name)] = Recipe(outputs, batch, dtype)
     if ph.state_init:
-        first = {f"value:{k}": v for k, v in ph.state_init.items()}
-        recipes[f"states:{ph.name}"] = Recipe(first, rows if ph.kept else 1, dtype)
+        first = {value(k): v for k, v in ph.state_init.items()}
+        recipes[ProgramKind.STATES.of(ph.name)] = Recipe(first, rows if ph.kept else 1, dtype)
     estimates = _estimates(ph, count, dtype, recipes)
     if ph.starts:
-        recipes[f"start:{ph.name}"] = Recipe(
-            {f"value:{s.path}": s.value for s in ph.starts}, 1, dtype
-        )
+        handed = {value(s.path): s.value for s in ph.starts}
+        recipes[ProgramKind.START.of(ph.name)] = Recipe(handed, 1, dtype)
     until = []
     for i, condition in enumerate(ph.until):
-        until.append(f"until:{ph.name}" + (f".{i}" if i else ""))
-        recipes[until[-1]] = Recipe({"value:until": condition}, 1, "float64")
+        until.append(ProgramKind.UNTIL.of(ph.name, i or None))
+        recipes[until[-1]] = Recipe({value("until"): condition}, 1, "float64")
     keeps = []
     for i, k in enumerate(ph.keeps):
-        if k.best is not None:
-            recipes[f"best:{ph.name}.{i}"] = Recipe({"value:best": k.best}, 1, "float64")
-        keeps.append(p.KeepSpec(k.every, None if k.best is None else f"best:{ph.name}.{i}"))
+        key = None if k.best is None else ProgramKind.BEST.of(ph.name, i)
+        if key is not None and k.best is not None:
+            recipes[key] = Recipe({value("best"): k.best}, 1, "float64")
+        keeps.append(p.KeepSpec(k.every, key))
     watches = tuple(_watch(model, ph, w, batch, dtype, recipes) for w in ph.watches)
     return p.PhaseSpec(
         name=ph.name,
-        step=f"step:{ph.name}",
         data=ph.on.data,
         part=ph.on.part,
         batch=ph.batch,
@@ -216,8 +236,7 @@ def _phase(model: Model, ph: Phase, dtype: str, recipes: dict[str, Recipe]) -> p
         watches=watches,
         keeps=tuple(keeps),
         starts=tuple(s.path for s in ph.starts),
-        until=next(iter(until), None),
-        or_until=tuple(until[1:]),
+        until=tuple(until),
         slow=ph.slow,
         place=place(ph.span),
         carried=ph.carried,
@@ -230,29 +249,30 @@ def _phase(model: Model, ph: Phase, dtype: str, recipes: dict[str, Recipe]) -> p
 
 
 def _lines(
-    model: Model, ph: Phase, batch: int, dtype: str, recipes: dict[str, Recipe]
+    model: Model, ph: Phase, batch: int, dtype: str, recipes: dict[ProgramKey, Recipe]
 ) -> tuple[p.LineSpec, ...]:
     """The `minimize` lines, and the programs of their losses: at given parameters, and of what
     earlier steps leave in parameters."""
     if not any(line.slopes for line in ph.lines):
         return ()
-    loss = {"value:loss": _sum(model, _once(ph.objectives))}
-    left, made = dict[str, Node](), list[p.LineSpec]()
+    loss = {value("loss"): _sum(model, _once(ph.objectives))}
+    left, made = dict[Output, Node](), list[p.LineSpec]()
     alone = len(set(ph.objectives)) == 1
     for i, (objective, line) in enumerate(zip(ph.objectives, ph.lines, strict=True)):
-        value, needed = "loss" if alone else f"line:{i}", set(ancestors([objective]))
-        loss[f"value:{value}"] = objective
+        key: ValueKey = "loss" if alone else LineLoss(i)
+        needed = set(ancestors([objective]))
+        loss[value(key)] = objective
         found = {k: v for k, v in line.left.items() if model.params[k].node in needed}
-        left |= {f"value:{i}:{path}": node for path, node in found.items()}
-        made.append(p.LineSpec(value, tuple(line.slopes), tuple(found)))
-    recipes[f"loss:{ph.name}"] = Recipe(loss, batch, dtype)
+        left |= {value(LeftValue(i, path)): node for path, node in found.items()}
+        made.append(p.LineSpec(key, tuple(line.slopes), tuple(found)))
+    recipes[ProgramKind.LOSS.of(ph.name)] = Recipe(loss, batch, dtype)
     if left:
-        recipes[f"left:{ph.name}"] = Recipe(left, batch, dtype)
+        recipes[ProgramKind.LEFT.of(ph.name)] = Recipe(left, batch, dtype)
     return tuple(made)
 
 
 def _estimates(
-    ph: Phase, count: int, dtype: str, recipes: dict[str, Recipe]
+    ph: Phase, count: int, dtype: str, recipes: dict[ProgramKey, Recipe]
 ) -> tuple[p.EstimateSpec, ...]:
     """One program for all states of a phase that are estimated alike."""
     alike: dict[tuple[int, int], dict[str, Node]] = {}
@@ -260,8 +280,8 @@ def _estimates(
         alike.setdefault((e.sample, e.every), {})[e.path] = e.value
     made = []
     for i, ((sample, every), values) in enumerate(alike.items()):
-        name = f"estimate:{ph.name}" + (f".{i}" if i else "")
-        outputs = {f"value:{path}": value for path, value in values.items()}
+        name = ProgramKind.ESTIMATE.of(ph.name, i or None)
+        outputs = {value(path): node for path, node in values.items()}
         recipes[name] = Recipe(outputs, max(1, min(sample, count, CHUNK)), dtype)
         made.append(p.EstimateSpec(name, sample, every, tuple(values)))
     return tuple(made)
@@ -282,7 +302,7 @@ def in_step(w: Watching) -> bool:
 
 def _descent(ph: Phase, grads: Mapping[str, Node]) -> p.DescentSpec | None:
     """The rules of a descent, over the parameters that its loss depends on."""
-    d, params = ph.descent, tuple(k.removeprefix("value:") for k in grads)
+    d, params = ph.descent, tuple(grads)
     if d is None:
         return None
     return p.DescentSpec(params, d.history, d.c1, d.c2, d.trials, d.grad_tol, d.change_tol)
@@ -296,14 +316,14 @@ def _pairs(model: Model, descent: p.DescentSpec | None) -> dict[str, tuple[int, 
     return {p.POINTS: (descent.history, n), p.SLOPES: (descent.history, n), p.COUNT: ()}
 
 
-def _step_outputs(model: Model, ph: Phase, grads: Mapping[str, Node]) -> dict[str, Node]:
-    outputs = {f"param:{k}": v for k, v in ph.updates.items()}
+def _step_outputs(model: Model, ph: Phase, grads: Mapping[str, Node]) -> dict[Output, Node]:
+    outputs = {new_param(k): v for k, v in ph.updates.items()}
     if ph.descent is not None:
-        outputs = {k.replace("value:", "value:grad:", 1): v for k, v in grads.items()}
-    outputs |= {f"state:{k}": v for k, v in ph.states.items()}
-    outputs |= {f"value:watch:{w.name}": w.value for w in ph.watches if in_step(w)}
+        outputs = {value(GradientValue(k)): v for k, v in grads.items()}
+    outputs |= {new_state(k): v for k, v in ph.states.items()}
+    outputs |= {value(WatchValue(w.name)): w.value for w in ph.watches if in_step(w)}
     if ph.losses:
-        outputs["value:loss"] = _sum(model, _reported(ph))
+        outputs[value("loss")] = _sum(model, _reported(ph))
     return outputs
 
 
@@ -330,21 +350,21 @@ def _sum(model: Model, nodes: Sequence[Node]) -> Node:
 def _gradients(model: Model, ph: Phase) -> dict[str, Node]:
     """The gradient that moves each parameter: that of the lines over it, as its updates use it."""
     slopes = {path: ph.slopes(path) for path in ph.updates}
-    return {f"value:{path}": _sum(model, found) for path, found in slopes.items() if found}
+    return {path: _sum(model, found) for path, found in slopes.items() if found}
 
 
 def _watch(
-    model: Model, ph: Phase, w: Watching, batch: int, dtype: str, recipes: dict[str, Recipe]
+    model: Model, ph: Phase, w: Watching, batch: int, dtype: str, recipes: dict[ProgramKey, Recipe]
 ) -> p.WatchSpec:
     program = None
     if not in_step(w):
-        program = f"watch:{ph.name}.{w.name}"
+        program = ProgramKind.WATCH.of(ph.name, w.name)
         capacity = batch
         if w.on is not None:
             count = model.data[w.on.data].parts[w.on.part][1]
             capacity = min(count, CHUNK) if w.per_example else count
         capacity = w.stream or _fewer(capacity, [w.value])
-        outputs = {"value:watch": w.value} | {f"state:{k}": v for k, v in w.states.items()}
+        outputs = {value("watch"): w.value} | {new_state(k): v for k, v in w.states.items()}
         recipes[program] = Recipe(outputs, capacity, dtype, w.per_example and w.stream is None)
     on = None if w.on is None else (w.on.data, w.on.part)
     return p.WatchSpec(
@@ -371,9 +391,10 @@ def runs_over_time(node: Node) -> bool:
     return node.op == "input" and "time" in node.type.running
 
 
-def _applied(a: Applied, dtype: str, recipes: dict[str, Recipe]) -> p.AppliedSpec:
-    outputs = {f"value:{k}": v for k, v in a.results.items()}
-    recipes[f"apply:{a.path}"] = Recipe(outputs, _fewer(CHUNK, a.results.values()), dtype)
+def _applied(a: Applied, dtype: str, recipes: dict[ProgramKey, Recipe]) -> p.AppliedSpec:
+    outputs = {value(k): v for k, v in a.results.items()}
+    key = ProgramKind.APPLY.of(a.path)
+    recipes[key] = Recipe(outputs, _fewer(CHUNK, a.results.values()), dtype)
     steps = [v.type.size_of("time").constant for v in a.ports.values() if runs_over_time(v)]
     ports = tuple(
         p.FieldSpec(k, (), "index", "length", steps[0])
@@ -382,47 +403,49 @@ def _applied(a: Applied, dtype: str, recipes: dict[str, Recipe]) -> p.AppliedSpe
         for k, v in a.ports.items()
     )
     step = None if a.step is None else _step(a.step, dtype, recipes)
-    return p.AppliedSpec(f"apply:{a.path}", ports, tuple(a.results), step)
+    return p.AppliedSpec(key, ports, tuple(a.results), step)
 
 
-def _step(a: Applied, dtype: str, recipes: dict[str, Recipe]) -> p.AppliedSpec:
+def _step(a: Applied, dtype: str, recipes: dict[ProgramKey, Recipe]) -> p.AppliedSpec:
     """One step of an instance: what it carries goes in and comes out."""
-    name, first = f"step of {a.path}", f"first of {a.path}"
-    after = {f"value:{k}": v for k, (_, _, v) in a.carried.items()}
-    outputs = {f"value:{k}": v for k, v in a.results.items()} | after
+    name, first = ProgramKind.ONE_STEP.of(a.path), ProgramKind.FIRST.of(a.path)
+    after = {value(k): v for k, (_, _, v) in a.carried.items()}
+    outputs = {value(k): v for k, v in a.results.items()} | after
     recipes[name] = Recipe(outputs, 1, dtype)
-    recipes[first] = Recipe({f"value:{k}": v for k, (v, _, _) in a.carried.items()}, 1, dtype)
+    recipes[first] = Recipe({value(k): v for k, (v, _, _) in a.carried.items()}, 1, dtype)
     ports = tuple(_field_spec(k, v.type, None) for k, v in a.ports.items())
     return p.AppliedSpec(name, ports, tuple(a.results), None, tuple(a.carried), first)
 
 
-def _tasks(model: Model, dtype: str, recipes: dict[str, Recipe]) -> dict[str, p.TaskSpec]:
+def _tasks(model: Model, dtype: str, recipes: dict[ProgramKey, Recipe]) -> dict[str, p.TaskSpec]:
     out = {}
     for t in model.tasks.values():
         outputs = {
-            f"value:emit:{i}.{k}": piece.value
+            value(EmittedValue(i, k)): piece.value
             for i, e in enumerate(t.emits)
             for k, piece in enumerate(e.parts)
             if isinstance(piece.value, Node) and e.on is None
         }
-        recipes[f"task:{t.name}"] = Recipe(outputs, 1, dtype)
+        key = ProgramKind.TASK.of(t.name)
+        recipes[key] = Recipe(outputs, 1, dtype)
         emits = []
         for i, e in enumerate(t.emits):
             made = _emit(e, i)
             if e.on is not None:
-                made = replace(made, program=f"task:{t.name}.{i}")
+                picked = ProgramKind.TASK.of(t.name, i)
+                made = replace(made, program=picked)
                 capacity = min(max(model.data[e.on.data].parts[e.on.part][1], 1), CHUNK)
-                recipes[f"task:{t.name}.{i}"] = Recipe(_examples(e), capacity, dtype, chunked=True)
+                recipes[picked] = Recipe(_examples(e), capacity, dtype, chunked=True)
             emits.append(made)
-        out[t.name] = p.TaskSpec(t.name, f"task:{t.name}", tuple(emits), t.after)
+        out[t.name] = p.TaskSpec(t.name, key, tuple(emits), t.after)
     return out
 
 
-def _examples(e: Emission) -> dict[str, Node]:
+def _examples(e: Emission) -> dict[Output, Node]:
     """What a program that picks examples leaves."""
     nodes = {piece.key: piece.value for piece in e.parts if isinstance(piece.value, Node)}
     asked = nodes if e.where is None else {**nodes, "where": e.where}
-    return {f"value:{key}": node for key, node in asked.items()}
+    return {value(key): node for key, node in asked.items()}
 
 
 def _emit(e: Emission, number: int) -> p.EmitSpec:
@@ -430,7 +453,7 @@ def _emit(e: Emission, number: int) -> p.EmitSpec:
     parts = []
     for k, piece in enumerate(e.parts):
         if isinstance(piece.value, Node):
-            key = piece.key or f"emit:{number}.{k}"
+            key = piece.key or str(EmittedValue(number, k))
             facts = (piece.label, piece.alphabet, piece.axis, piece.rows)
             parts.append(p.PartSpec("value", key, *facts))
         else:

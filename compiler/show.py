@@ -126,7 +126,7 @@ def graph_text(graph: Graph) -> str:
             call = step.role(n, ids, node.operands) if n.op == "slot" else ""
             rows.append(row(step.body.graph, step.ids, n, call))
     body = table(rows) if rows else ""
-    outputs = [f"{plain(key, 80)} = {ids[node]}" for key, node in graph.outputs.items()]
+    outputs = [f"{plain(str(key), 80)} = {ids[node]}" for key, node in graph.outputs.items()]
     return "\n".join([body, "", *outputs])
 
 
@@ -158,7 +158,7 @@ def graph_dot(graph: Graph) -> str:
     for a, b, slot in edges(ids, steps):
         lines.append(f'  {a} -> {b} [label="{slot}"];' if slot else f"  {a} -> {b};")
     for i, (key, node) in enumerate(graph.outputs.items()):
-        lines.append(f'  out{i} [label="{quoted(plain(key, 60))}", shape=plaintext];')
+        lines.append(f'  out{i} [label="{quoted(plain(str(key), 60))}", shape=plaintext];')
         lines.append(f"  {ids[node]} -> out{i};")
     return "\n".join([*lines, "}"])
 
@@ -182,7 +182,7 @@ def graph_mermaid(graph: Graph) -> str:
     for a, b, slot in edges(ids, steps):
         lines.append(f"  {a} -->|{slot}| {b}" if slot else f"  {a} --> {b}")
     for i, (key, node) in enumerate(graph.outputs.items()):
-        lines.append(f'  out{i}(["{escaped(plain(key, 60))}"])')
+        lines.append(f'  out{i}(["{escaped(plain(str(key), 60))}"])')
         lines.append(f"  {ids[node]} --> out{i}")
     return "\n".join(lines)
 

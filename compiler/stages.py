@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TypeAlias
 
 from dln.compiler.autodiff.differentiate import differentiate
-from dln.compiler.ir.graph import Graph, Node, ancestors
+from dln.compiler.ir.graph import Graph, K, Node, ancestors
 from dln.compiler.model import Model
 from dln.compiler.passes import PASSES, Log
 from dln.compiler.passes.scan_bodies import inside
@@ -40,12 +40,12 @@ STAGES: tuple[tuple[str, Stage], ...] = (
 )
 
 
-def part(model: Model, outputs: Mapping[str, Node]) -> Graph:
+def part(model: Model, outputs: Mapping[K, Node]) -> Graph:
     """The part of the model's graph that some outputs need."""
     graph = Graph()
     for node in ancestors(outputs.values()):
         graph.include(node, model.graph.spans.get(node, ()), model.graph.names.get(node))
-    graph.outputs = dict(outputs)
+    graph.outputs = dict(outputs.items())
     return graph
 
 

@@ -27,7 +27,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dln.compiler.plan import LineSpec, PhaseSpec, Plan, site_number
+from dln.compiler.plan import (
+    LeftValue,
+    LineSpec,
+    PhaseSpec,
+    Plan,
+    Program,
+    ProgramKind,
+    site_number,
+)
 from dln.grammar.diagnostics import DlnError, Problem
 from dln.runtime.device.kernels import normal
 from dln.runtime.device.source_map import span_of
@@ -74,17 +82,18 @@ def gradcheck(
 
 
 def _refuse(plan: Plan, spec: PhaseSpec) -> None:
-    name = f"grad:{spec.name}"
+    key = ProgramKind.GRAD.of(spec.name)
+    program = plan.programs.find(key)
     span = span_of(plan.texts, spec.place)
-    if name not in plan.programs or not plan.programs[name].values:
+    if program is None or not program.values:
         message = f"{spec.name} minimises nothing, so it has no gradients"
         raise DlnError([Problem("E570", message, span)])
     if spec.stops:
         message = f"{spec.name} stops gradients: they are not the slopes of its loss, on purpose"
         remedy = "take stop(...) out to compare them with differences"
         raise DlnError([Problem("E572", message, span, remedy=remedy)])
-    if plan.programs[name].dtype != "float64":
-        message = f"the gradients of {spec.name} are in {plan.programs[name].dtype}"
+    if program.dtype != "float64":
+        message = f"the gradients of {spec.name} are in {program.dtype}"
         remedy = "compile it with dtype float64 to check them"
         raise DlnError([Problem("E571", message, span, remedy=remedy)])
 
@@ -99,13 +108,16 @@ class _Probe:
     def __init__(self, session: Session, spec: PhaseSpec, examples: int | None) -> None:
         self.session, self.spec = session, spec
         plan, device = session.plan, session.device
-        name = f"loss:{spec.name}" if f"loss:{spec.name}" in plan.programs else spec.step
-        gradients = plan.programs[f"grad:{spec.name}"]
-        lines = spec.lines or (LineSpec("loss", tuple(b.key for b in gradients.values)),)
+        loss, gradient, left = (
+            plan.programs.find(kind.of(spec.name))
+            for kind in (ProgramKind.LOSS, ProgramKind.GRAD, ProgramKind.LEFT)
+        )
+        assert gradient is not None
+        loss = loss or plan.programs[spec.step]
+        lines = spec.lines or (LineSpec("loss", tuple(b.key for b in gradient.values)),)
         self.lines = dict(enumerate(lines))
         held, moved = session.state.store.params, {p for line in lines for p in line.moves}
-        left = plan.programs.get(f"left:{spec.name}")
-        programs = [plan.programs[name], gradients, *([] if left is None else [left])]
+        programs = [loss, gradient, *([] if left is None else [left])]
         used = {*(p for program in programs for p in paths_of(program)), *moved}
         self.start = {p: device.to_host(held[p]).astype(np.float64) for p in used}
         self.params = {p: device.array(a, "float64") for p, a in self.start.items()}
@@ -113,14 +125,13 @@ class _Probe:
         kinds = {p: str(a.dtype) for p, a in self._first.items()}
         self.states = {p: device.array(a, kinds[p]) for p, a in self._first.items()}
         self.minibatch = _minibatch(session, spec, examples)
-        self._loss = self._bound(name)
-        self.gradients = self._values(f"grad:{spec.name}")
-        self.left = {} if left is None else self._values(f"left:{spec.name}")
+        self._loss = self._bound(loss)
+        self.gradients = self._values(gradient)
+        self.left = {} if left is None else self._values(left)
 
-    def _bound(self, name: str) -> tuple[Bound, list[float]]:
-        plan, device = self.session.plan, self.session.device
+    def _bound(self, program: Program) -> tuple[Bound, list[float]]:
+        device = self.session.device
         seed = self.session.programs.seed_of(self.spec.name)
-        program = plan.programs[name]
         wholes = self.session.programs.wholes(program)
         executable = Executable(program, device, self.params, self.states, seed, wholes)
         bound = executable.at(len(next(iter(self.minibatch.values()))))
@@ -128,8 +139,8 @@ class _Probe:
             put(device, target, self.minibatch[key])
         return bound, self.session.programs.clocks(program)
 
-    def _values(self, name: str) -> dict[str, Host]:
-        bound, clocks = self._bound(name)
+    def _values(self, program: Program) -> dict[str, Host]:
+        bound, clocks = self._bound(program)
         bound.run(*clocks)
         return self.session.programs.values(bound)
 
@@ -139,10 +150,10 @@ class _Probe:
         for number, line in self.lines.items():
             if path not in line.moves:
                 continue
-            key = tuple(f"{number}:{p}" for p in line.left)
+            key = tuple(str(LeftValue(number, p)) for p in line.left)
             if key not in done:  # lines of the first step share one look
                 done[key] = self._look(path, shift, dict(zip(line.left, key, strict=True)))
-            found += done[key][line.value]
+            found += done[key][str(line.value)]
         return found
 
     def _look(self, path: str, shift: Host | float, left: Mapping[str, str]) -> dict[str, float]:

@@ -15,7 +15,7 @@ from typing import Any, Unpack, overload
 
 import numpy as np
 
-from dln.compiler.plan import AppliedSpec, PhaseSpec, Plan
+from dln.compiler.plan import AppliedSpec, PhaseSpec, Plan, ProgramKey, WholeField
 from dln.grammar.diagnostics import nearest
 from dln.runtime.checkpoint import checkpoint
 from dln.runtime.checkpoint.rundir import Restored
@@ -55,7 +55,7 @@ class Session:
         with placed(plan.texts):
             self.programs.draw_params()
 
-    def _whole(self, key: str, rows: int, dtype: str) -> Any:
+    def _whole(self, key: WholeField, rows: int, dtype: str) -> Any:
         """What programs read of whole parts of data, which are made by programs themselves."""
         return self.datasets.whole(key, rows, dtype)
 
@@ -99,7 +99,7 @@ class Session:
 
     def evaluate(
         self,
-        program: str,
+        program: ProgramKey | str,
         fields: Mapping[str, object] | None = None,
         params: Mapping[str, HostArray] | None = None,
         **now: float,
@@ -110,20 +110,21 @@ class Session:
         are the clocks.
         """
         with placed(self.plan.texts):
+            key = ProgramKey.parse(str(program))
             if params is None:
-                executable = self.programs.executable(program)
+                executable = self.programs.executable(key)
             else:
-                executable = self._with_params(program, params)
+                executable = self._with_params(key, params)
             inputs = (b.key for b in executable.program.inputs)
             arrays = {k: fields[k] for k in inputs} if fields else {}
             rows = max(
                 (len(np.atleast_1d(np.asarray(a))) for a in (fields or {}).values()), default=1
             )
-            bound = self.programs.run_once(executable, arrays, program, now, rows)
+            bound = self.programs.run_once(executable, arrays, str(key), now, rows)
             return self.programs.values(bound)
 
-    def _with_params(self, program: str, params: Mapping[str, HostArray]) -> Executable:
-        spec = self.plan.programs[program]
+    def _with_params(self, key: ProgramKey, params: Mapping[str, HostArray]) -> Executable:
+        spec = self.plan.programs[key]
         arrays = {}
         for path in paths_of(spec):
             live = joined(self.plan.params[path])

@@ -6,26 +6,46 @@ computed by its own record, in a fresh array; the shape found is held against th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeAlias
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from typing import Any, TypeAlias, overload
 
-from dln.compiler.ir.graph import Graph, Node, ancestors
+from dln.compiler.ir.graph import Graph, K, Node, ancestors
 from dln.compiler.ir.op import Array, Site, op_of
 from dln.compiler.ir.sizes import Size, Var
 from dln.compiler.ir.structure import is_scan
 from dln.grammar.diagnostics import Fault
 
-Env: TypeAlias = Mapping[tuple[str, str], Any]
+Env: TypeAlias = Mapping[tuple[str, str], Any] | Mapping[tuple[str, Hashable], Any]
 Draw: TypeAlias = Callable[[str, str, tuple[int, ...]], Array]
 
 
+@overload
 def evaluate(
-    what: Graph | Mapping[str, Node],
+    what: Graph,
     env: Env | None = None,
     real: Any = float,
     sizes: Mapping[Var, int] | None = None,
     draw: Draw | None = None,
-) -> dict[str, Array]:
+) -> dict[Hashable, Array]: ...
+
+
+@overload
+def evaluate(
+    what: Mapping[K, Node],
+    env: Env | None = None,
+    real: Any = float,
+    sizes: Mapping[Var, int] | None = None,
+    draw: Draw | None = None,
+) -> dict[K, Array]: ...
+
+
+def evaluate(
+    what: Graph | Mapping[K, Node],
+    env: Env | None = None,
+    real: Any = float,
+    sizes: Mapping[Var, int] | None = None,
+    draw: Draw | None = None,
+) -> dict[Hashable, Array] | dict[K, Array]:
     """The value of every output of a graph, by name.
 
     `env` maps ("input", name), ("whole", name), ("param", path), ("state", path) and

@@ -10,12 +10,12 @@ from dln.compiler.ir.ops.loop import Body, body_of
 from dln.compiler.ir.structure import (
     is_const,
     is_contraction,
-    is_full_data,
     is_item,
     is_left,
     is_size,
     is_slice,
 )
+from dln.compiler.schema.keys import WholeField
 
 
 def formula(graph: Graph, node: Node, depth: int = 4) -> str:
@@ -38,8 +38,10 @@ def _source(node: Node) -> str | None:
     if is_size(node):
         return str(node["size"])
     key = op_of(node).key
-    name = str(node[key]) if key else None
-    return name.replace(".all.", ".") if name and is_full_data(node) else name
+    name = node[key] if key else None
+    if isinstance(name, WholeField):
+        return name.spoken
+    return None if name is None else str(name)
 
 
 def transparent(node: Node) -> bool:

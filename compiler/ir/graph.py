@@ -15,14 +15,17 @@ them: the MultiDiGraph is made when it is first asked for, and kept in step from
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from dln.compiler.ir.tensor_type import TensorType
 from dln.grammar.diagnostics import Span
 
 if TYPE_CHECKING:
     import networkx
+
+K = TypeVar("K", bound=Hashable)
+"""What the outputs of a graph are called."""
 
 Attrs: TypeAlias = tuple[tuple[str, Any], ...]
 Spans: TypeAlias = tuple[Span, ...]
@@ -68,13 +71,13 @@ class Node:
 class Graph:
     """Nodes with their spans and names, and the outputs that keep them alive.
 
-    `asked` is known of the body of a loop as long as derivatives outside are still to be written
-    out: the nodes that they ask for.
+    What outputs are called is for those who ask for them. `asked` is known of the body of a loop as
+    long as derivatives outside are still to be written out: the nodes that they ask for.
     """
 
     def __init__(self) -> None:
         self._nx: networkx.MultiDiGraph[Node] | None = None
-        self.outputs: dict[str, Node] = {}
+        self.outputs: dict[Hashable, Node] = {}
         self.asked: frozenset[Node] | None = None
         self.spans: dict[Node, Spans] = {}
         self.names: dict[Node, str] = {}

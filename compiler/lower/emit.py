@@ -22,8 +22,7 @@ def lower(
 ) -> Program:
     """The program of an optimised graph.
 
-    The graph's outputs are called `param:path`, `state:path` and `value:name`. `capacity` is the
-    number of examples that memory is laid out for; the text serves any number.
+    `capacity` is the number of examples that memory is laid out for; the text serves any number.
     """
     if dtype not in target.dtypes:
         raise Fault(f"{target.name} does not compute in {dtype}", f"{' or '.join(target.dtypes)}")

@@ -11,6 +11,7 @@ from dln.compiler.ir.spelling import OUT, A, call
 from dln.compiler.lower.line_facts import place
 from dln.compiler.lower.writer import Name, Row, Writer
 from dln.compiler.plan import Buffer, Line
+from dln.compiler.schema.keys import Output
 
 
 def loop_lines(outer: Writer, node: Node) -> list[Line]:
@@ -60,7 +61,7 @@ class LoopWriter(Writer):
     def text(self, buffer: Buffer) -> Name:
         """How a buffer of the step reads in the program."""
         if buffer.place == "row":
-            kind, of = self.plan.outputs[f"row:{buffer.key}"]
+            kind, of = self.plan.outputs[Output("row", buffer.key)]
             array = self.plan.left[kind, of]
             return self.row(array, "i") if kind == "item" else self.carried(of, after=True)
         if buffer.place != "slot":

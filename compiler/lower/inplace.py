@@ -12,20 +12,21 @@ from collections.abc import Iterable
 from dln.compiler.ir.graph import Graph, Node, ancestors
 from dln.compiler.ir.op import op_of
 from dln.compiler.ir.spelling import Statements
-from dln.compiler.lower.materialise import Roles, base, copy, own_key
+from dln.compiler.lower.materialise import Roles, base, copy, outputs, own_key
+from dln.compiler.schema.keys import Output
 
 
 class InPlace:
     """Which nodes are computed straight into the buffer of a parameter, a state or a value.
 
     `before[node]` are nodes that must run first because they read what `node` overwrites;
-    `dest[node]` is the output's key (`param:path`, `state:path`, `value:name`).
+    `dest[node]` is the output.
     """
 
     def __init__(self, graph: Graph, roles: Roles) -> None:
         self.graph, self.roles = graph, roles
         self.before: dict[Node, set[Node]] = {}
-        self.dest: dict[Node, str] = {}
+        self.dest: dict[Node, Output] = {}
         self.readers: dict[Node, list[Node]] = {}
         self.reads: dict[Node, list[Node]] = {}
         for node in ancestors(graph.outputs.values()):
@@ -42,9 +43,10 @@ class InPlace:
 
     def place_outputs(self) -> None:
         """Find a place for each output; copy at the end where it cannot be computed in place."""
-        sources = {own_key(n): n for n in ancestors(self.graph.outputs.values())}
-        for key, node in list(self.graph.outputs.items()):
-            if key.startswith("value:"):
+        nodes = ancestors(self.graph.outputs.values())
+        sources = {key: n for n in nodes if (key := own_key(n)) is not None}
+        for key, node in list(outputs(self.graph).items()):
+            if key.place == "value":
                 self.dest[node] = key
             elif key not in sources or self.overwrite(node, sources[key]):
                 self.dest[node] = key
@@ -66,7 +68,7 @@ class InPlace:
         self.before.setdefault(node, set()).update(readers)
         return True
 
-    def extend(self, node: Node, source: Node | None, key: str) -> None:
+    def extend(self, node: Node, source: Node | None, key: Output) -> None:
         """Compute what feeds only `node` in the same buffer, as far back as that goes."""
         while source is not None and source not in self.reads[node]:
             for feed in node.operands:

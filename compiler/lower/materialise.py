@@ -6,6 +6,8 @@ cannot read where it lies.
 
 from __future__ import annotations
 
+from typing import cast
+
 from dln.compiler.ir.graph import Graph, Node, Spans, rewrite
 from dln.compiler.ir.op import Make, op_of
 from dln.compiler.ir.ops.loop import body_of, sequence_type
@@ -13,6 +15,8 @@ from dln.compiler.ir.spelling import Index, Lies, Move, Reshape, Spelling, Trans
 from dln.compiler.ir.structure import is_const, is_item, is_left, is_scan, is_slot
 from dln.compiler.lower.im2col import gathered, unwound
 from dln.compiler.lower.targets import Target, spelling
+from dln.compiler.schema.keys import Output
+from dln.grammar.diagnostics import Fault
 
 
 class Roles:
@@ -209,8 +213,7 @@ def copy(graph: Graph, roles: Roles, node: Node, **attrs: object) -> Node:
 def _own_outputs(graph: Graph, roles: Roles) -> None:
     """Give each output a computed node of its own; drop parameters that keep their value."""
     taken: set[Node] = set()
-    for key in sorted(graph.outputs, key=lambda k: k.startswith("value:")):
-        node = graph.outputs[key]
+    for key, node in sorted(outputs(graph).items(), key=lambda o: o[0].place == "value"):
         if key == own_key(node):
             del graph.outputs[key]
             continue
@@ -219,6 +222,14 @@ def _own_outputs(graph: Graph, roles: Roles) -> None:
         taken.add(node)
 
 
-def own_key(node: Node) -> str:
-    """The output that would be the new value of a source: `param:path` or `state:path`."""
-    return f"{node.op}:{node['path']}" if node.op in ("param", "state") else ""
+def outputs(graph: Graph) -> dict[Output, Node]:
+    """The outputs of a program. Raises `Fault` for what is called otherwise."""
+    odd = [key for key in graph.outputs if not isinstance(key, Output)]
+    if odd:
+        raise Fault(f"{odd[0]} is no output of a program")
+    return cast("dict[Output, Node]", graph.outputs)
+
+
+def own_key(node: Node) -> Output | None:
+    """The output that would be the new value of a source."""
+    return Output(node.op, node["path"]) if node.op in ("param", "state") else None

@@ -24,6 +24,7 @@ from dln.compiler.lower.inplace import InPlace, may_overwrite
 from dln.compiler.lower.materialise import Roles, base, own_key, prepare, scattered
 from dln.compiler.lower.targets import Target
 from dln.compiler.plan import Buffer, Extent, at, product
+from dln.compiler.schema.keys import Output
 from dln.grammar.diagnostics import Fault
 
 GREEDY_LIMIT = 2000
@@ -49,7 +50,7 @@ class LoopSchedule:
     """
 
     step: Schedule
-    outputs: dict[str, tuple[str, Any]]
+    outputs: dict[Output, tuple[str, Any]]
     left: dict[tuple[str, Any], str] = field(default_factory=dict)
     rings: set[int] = field(default_factory=set)
     names: dict[str, str] = field(default_factory=dict)
@@ -64,12 +65,12 @@ class LoopSchedule:
 
 
 def scheduled_step(made: Schedule, node: Node, dtype: str) -> LoopSchedule:
-    """One step of a loop as a program of its own, whose outputs are rows: `row:0`, ..."""
+    """One step of a loop as a program of its own, whose outputs are rows."""
     body, users = body_of(node), made.graph.users(node)
     items = [u["of"] for u, _ in users if is_left(u) and u["kind"] == "item"]
     wanted: list[tuple[str, Any]] = [("carried", j) for j in range(len(body.nexts))]
     wanted += [("item", v) for v in dict.fromkeys(items)]
-    outputs = {f"row:{i}": w for i, w in enumerate(wanted)}
+    outputs = {Output("row", f"{i}"): w for i, w in enumerate(wanted)}
     nodes = {k: body.nexts[of] if kind == "carried" else of for k, (kind, of) in outputs.items()}
     step = strided(with_outputs(body, nodes), scattered(made.roles, node))
     return LoopSchedule(schedule(step, made.target, made.capacity, dtype), outputs)
@@ -166,7 +167,7 @@ def _order(made: Schedule, writes: InPlace) -> list[Node]:
     return min(plain, greedy, key=lambda order: _peak(order, writes, size))
 
 
-def _arena_size(made: Schedule, node: Node, dest: Mapping[Node, str]) -> int:
+def _arena_size(made: Schedule, node: Node, dest: Mapping[Node, Output]) -> int:
     return 0 if node in dest else at(made.bytes_of(node.type), made.capacity)
 
 
@@ -215,7 +216,7 @@ def _peak(order: list[Node], writes: InPlace, size: Mapping[Node, int]) -> int:
 # ---- buffers and slots -------------------------------------------------------------------------
 
 
-def _give_homes(made: Schedule, nodes: list[Node], dest: Mapping[Node, str]) -> None:
+def _give_homes(made: Schedule, nodes: list[Node], dest: Mapping[Node, Output]) -> None:
     """Buffers for what does not live in the arena: sources, constants, boxes and outputs."""
     for node in nodes:
         role = made.roles.role[node]
@@ -227,11 +228,10 @@ def _give_homes(made: Schedule, nodes: list[Node], dest: Mapping[Node, str]) -> 
         elif role == "host" and _needs_box(made, node):
             place = "const" if is_const(node) else "scalar"
             made.home[node] = made.add_buffer(place, "", node.type)
-    by_key = {own_key(n): name for n, name in made.home.items() if own_key(n)}
+    by_key = {own: name for n, name in made.home.items() if (own := own_key(n))}
     for node, output in dest.items():
-        place, _, key = output.partition(":")
         if output not in by_key:
-            by_key[output] = made.add_buffer(place, key, node.type)
+            by_key[output] = made.add_buffer(output.place, str(output.key), node.type)
         made.home[node] = by_key[output]
 
 
@@ -281,7 +281,7 @@ class Arena:
         self.free.append(self.made.buffers[name].slot)
 
 
-def _allocate(made: Schedule, order: list[Node], dest: Mapping[Node, str]) -> None:
+def _allocate(made: Schedule, order: list[Node], dest: Mapping[Node, Output]) -> None:
     """Walk the order: take memory for each result, and give back what was read last."""
     last = last_uses(made.roles, order)
     ends: dict[int, list[Node]] = {}

@@ -35,8 +35,7 @@ from dln.compiler.lower.materialise import base
 from dln.compiler.lower.python_text import Bare, call_text, literal, plain, view_text
 from dln.compiler.lower.schedule import Schedule, Step, extent
 from dln.compiler.plan import Extent, Line, site_number
-
-CLOCKS = frozenset({"epoch", "update", "progress"})
+from dln.compiler.schema.keys import CLOCKS, Clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +61,14 @@ class Common:
     numbers: dict[float, str] = field(default_factory=dict)
     constants: dict[str, object] = field(default_factory=dict)
     setup: list[Line] = field(default_factory=list)
-    clocks: dict[str, str] = field(default_factory=dict)
+    clocks: dict[Clock, str] = field(default_factory=dict)
     functions: Bare = field(default_factory=Bare)
     scalars: int = 0
 
-    def clock(self, name: str) -> str:
+    def clock(self, name: Clock) -> str:
         """A clock is an argument of `run`: `epoch` by its name, what a spec named as c0, c1, ..."""
         if name not in self.clocks:
-            self.clocks[name] = name if name in CLOCKS else f"c{len(self.clocks)}"
+            self.clocks[name] = str(name) if name in CLOCKS else f"c{len(self.clocks)}"
         return self.clocks[name]
 
     def number(self, value: float) -> str:

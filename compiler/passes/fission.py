@@ -21,6 +21,7 @@ from dln.compiler.ir.ops.loop import (
     Body,
     body_of,
     item,
+    items_of,
     outputs_of,
     rebuilt,
     requested,
@@ -115,7 +116,7 @@ class Split:
 
         better = rewrite(graph, noted)[0]
         if done:
-            self.asked = {v: better.outputs[f"item:{i}"] for i, v in enumerate(values)}
+            self.asked = items_of(better, values)
             self.body = rebuilt(self.body, better)
         return done
 

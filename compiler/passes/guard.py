@@ -16,7 +16,7 @@ runs once, before derivatives are written out: they are taken of the guarded for
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import replace
 from functools import reduce
 
@@ -27,6 +27,7 @@ from dln.compiler.ir.ops.loop import (
     Body,
     body_of,
     item,
+    items_of,
     outputs_of,
     rebuilt,
     requested,
@@ -55,7 +56,7 @@ def chooses(nodes: Iterable[Node]) -> bool:
     return False
 
 
-def guarded(graph: Graph, wanted: Mapping[str, Need], log: Log | None) -> Graph:
+def guarded(graph: Graph, wanted: Mapping[Hashable, Need], log: Log | None) -> Graph:
     """A graph whose outputs are needed where it is said."""
     outputs: dict[Node, Need] = {}
     for name, node in graph.outputs.items():
@@ -134,7 +135,7 @@ class Writer:
             wanted = {k: _told(made, v) for k, v in inner.outputs.items()}
             told = (test,)
         better = guarded(inner, wanted, self.log)
-        self.steps[node] = {v: better.outputs[f"item:{i}"] for i, v in enumerate(values)}
+        self.steps[node] = items_of(better, values)
         firsts = len(operands) - len(body.carried)
         operands = (*operands[:firsts], *told, *operands[firsts:])
         return m("scan", *operands, body=rebuilt(body, better))

@@ -1,6 +1,6 @@
 """Dead ends: nodes that no output needs, and states that only keep themselves.
 
-A state is a value carried from step to step; its new value is the output "state:<path>". Where
+A state is a value carried from step to step; its new value is an output of that state. Where
 its old value is read by nothing but its own new value (or by other such states), the whole circle
 goes: nobody would see a difference. What other programs of the phase ask for stays: states with a
 row for each example, which a phase declares, and what a stream carries from window to window.
@@ -8,11 +8,12 @@ row for each example, which a phase declares, and what a stream carries from win
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+
 from dln.compiler.ir.graph import Graph, Node, ancestors, rewrite
 from dln.compiler.ir.structure import is_state
 from dln.compiler.passes.rewriting import Firing, Log
-
-STATE = "state:"
+from dln.compiler.schema.keys import Output, new_state
 
 
 def prune(graph: Graph, log: Log | None = None) -> Graph:
@@ -31,16 +32,20 @@ def prune(graph: Graph, log: Log | None = None) -> Graph:
     return rewrite(short, lambda *_: None)[0]
 
 
-def live_outputs(graph: Graph) -> dict[str, Node]:
+def live_outputs(graph: Graph) -> dict[Hashable, Node]:
     """The outputs that are seen: all but states, the states that those read, and so on; and those
     that are asked for elsewhere."""
     held = (n for n in ancestors(graph.outputs.values()) if is_state(n))
-    asked = {STATE + n["path"] for n in held if n.attrs.get("asked")}
-    seen = {k for k, v in graph.outputs.items() if not k.startswith(STATE) or v.type.running}
-    live = {k: v for k, v in graph.outputs.items() if k in seen | asked}
+    asked = {new_state(n["path"]) for n in held if n.attrs.get("asked")}
+    seen = {k for k, v in graph.outputs.items() if not _of_state(k) or v.type.running}
+    live = {k: v for k, v in graph.outputs.items() if k in seen or k in asked}
     while True:
-        read = {n["path"] for n in ancestors(live.values()) if is_state(n)}
-        more = [k for k in graph.outputs if k not in live and k[len(STATE) :] in read]
+        read = {new_state(n["path"]) for n in ancestors(live.values()) if is_state(n)}
+        more = [k for k in graph.outputs if k not in live and k in read]
         if not more:
             return {k: v for k, v in graph.outputs.items() if k in live}
         live |= {k: graph.outputs[k] for k in more}
+
+
+def _of_state(key: Hashable) -> bool:
+    return isinstance(key, Output) and key.place == "state"

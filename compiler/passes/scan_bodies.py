@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 
 from dln.compiler.ir.graph import Graph, Node, ancestors, rewrite
 from dln.compiler.ir.op import Make
-from dln.compiler.ir.ops.loop import body_of, item, outputs_of, rebuilt, requested, with_outputs
+from dln.compiler.ir.ops.loop import (
+    body_of,
+    item,
+    items_of,
+    outputs_of,
+    rebuilt,
+    requested,
+    with_outputs,
+)
 from dln.compiler.ir.structure import is_derivative, is_item, is_scan
 
 if TYPE_CHECKING:
@@ -44,7 +52,7 @@ def bodies(
             if derived:  # what `stop` stops is still to come, and these nodes must stay themselves
                 inner.asked = frozenset(n["value"] for n in derived if n.operands[:1] == (node,))
             better = stage(inner, log)
-            moved[node] = {v: better.outputs[f"item:{i}"] for i, v in enumerate(values)}
+            moved[node] = items_of(better, values)
             return make("scan", *operands, body=rebuilt(body, better))
         if is_item(node):
             value = moved[node.operands[0]][node["value"]]

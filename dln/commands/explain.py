@@ -22,7 +22,7 @@ from dln.settings import chosen
 from dln.spec import Compiled
 
 if TYPE_CHECKING:
-    from dln.compiler.pipeline import Programs
+    from dln.compiler.pipeline import Compiled as Lazy
     from dln.compiler.plan import Program
 
 ORDER = 40
@@ -64,7 +64,7 @@ def explain(
 
 def firings(compiled: Compiled, name: str, only: str | None = None) -> list[dict[str, Any]]:
     """What the passes did to the graph of one program, in order."""
-    programs = cast("Programs", compiled.plan.programs)
+    programs = cast("Lazy", compiled.plan.programs.held)
     found: list[dict[str, Any]] = []
 
     def seen(stage: str, before: Any, after: Any, log: Any) -> None:

@@ -15,6 +15,7 @@ from dln.commands.options import (
     settings,
     spec_options,
 )
+from dln.compiler.plan import ProgramKind
 from dln.grammar.diagnostics import DlnError, Problem
 from dln.printing.terminal import Terminal, columns, number, painted, plural
 from dln.runtime.gradcheck import Row, gradcheck
@@ -44,7 +45,7 @@ def compare(terminal: Terminal, compiled: Compiled, given: Settings) -> int:
     session = compiled.session(given.seed)
     names = chosen(given.phase, compiled.plan.phases, "phase")
     if given.phase is None:
-        names = [n for n in names if f"grad:{n}" in compiled.plan.programs]
+        names = [n for n in names if ProgramKind.GRAD.of(n) in compiled.plan.programs]
     if not names:
         text = f"{compiled.spec.name} minimises nothing, so it has no gradients"
         raise DlnError([Problem("E570", text)])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dln.commands.options import loaded, output_options, settings, spec_options
-from dln.compiler.plan import memory
+from dln.compiler.plan import ProgramKind, memory
 from dln.compiler.show import graph_dot, graph_mermaid, graph_text
 from dln.printing.terminal import Terminal, columns, plural
 from dln.reading.counts import parameters, reader_text, shapes
@@ -139,7 +139,7 @@ def _watch_line(w: Any) -> str:
 
 def step_line(plan: Plan, phase: Phase) -> str:
     """Memory and arithmetic of one update."""
-    program = plan.programs[f"step:{phase.name}"]
+    program = plan.programs[ProgramKind.STEP.of(phase.name)]
     n = program.capacity
     total, flops = sum(memory(program, n).values()), program.flops(n)
     each = plural(n, "example")

@@ -10,14 +10,14 @@ from dln.spec import Compiled
 
 if TYPE_CHECKING:
     from dln.compiler.ir.graph import Graph
-    from dln.compiler.pipeline import Programs
+    from dln.compiler.pipeline import Compiled as Lazy
 
 
 def trace(terminal: Terminal, compiled: Compiled, flags: Flags) -> None:
     """Take every program through the column, and say or verify what each stage leaves."""
     from dln.compiler.stages import optimise, part  # late: seldom asked for
 
-    programs = cast("Programs", compiled.plan.programs)
+    programs = cast("Lazy", compiled.plan.programs.held)
     for name, recipe in programs.recipes.items():
         look = Look(terminal, name, flags)
         optimise(part(compiled.spec.model, recipe.outputs), seen=look)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dln.compiler.plan import ProgramKind, RawField
 from dln.grammar.diagnostics import DlnError, Problem
 from dln.runtime.device.source_map import placed
 from dln.runtime.readers import readers
@@ -191,7 +192,7 @@ def chunks(
     session: Session, spec: DataSpec, cache: ReadCache
 ) -> Iterator[Mapping[str, NDArray[Any]]]:
     """The fields of all examples, unchecked; `cache` are files that have been read."""
-    raw = {f"raw:{spec.name}.{key}": a for key, a in cache.read(declared(spec)).items()}
+    raw = {str(RawField(spec.name, key)): a for key, a in cache.read(declared(spec)).items()}
     for low in range(0, spec.count, CHUNK):
         some = {key: a[low : low + CHUNK] for key, a in raw.items()}
-        yield settled(spec.fields, session.evaluate(f"data:{spec.name}", some))
+        yield settled(spec.fields, session.evaluate(ProgramKind.DATA.of(spec.name), some))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from functools import partial
 from typing import Any
 
 from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.op import op_of
 from dln.compiler.model import DataSet, FieldOf, Model
+from dln.compiler.schema.keys import RawField
 
 TABLES = ("table", "rows")
 FREE = ("real", "logit")
@@ -58,4 +59,5 @@ def _values(nodes: Mapping[str, Node], data: DataSet, raw: Any) -> dict[str, Any
         if not any(op_of(n).is_("random") for n in ancestors([node]))
     }
     with np.errstate(all="ignore"):
-        return evaluate(still, {("input", f"raw:{data.name}."): raw})
+        given: dict[tuple[str, Hashable], Any] = {("input", RawField(data.name, "")): raw}
+        return evaluate(still, given)

@@ -9,13 +9,14 @@ reported as not run, never as passed. Where all sides are constants nothing is e
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.sizes import BATCH, Var
 from dln.compiler.model import Checking, Expectation, Model, Probe
+from dln.compiler.schema.keys import PhaseNumber, WholeField, new_state
 from dln.grammar.diagnostics import Fault, Span
 
 if TYPE_CHECKING:
@@ -143,8 +144,8 @@ class Worker:
 
     def cut(self, whole: Node) -> bool:
         """Whether a field of a whole part has fewer examples than the part."""
-        data, part, _ = whole["name"].split(".")
-        return whole.type.shape[0].constant < self.model.data[data].parts[part][1]
+        field: WholeField = whole["name"]
+        return whole.type.shape[0].constant < self.model.data[field.data].parts[field.part][1]
 
     # ---- values --------------------------------------------------------------------------------
 
@@ -152,7 +153,7 @@ class Worker:
         """The values of nodes over constants, clocks, probes and parameters, in float64."""
         if all(node.op == "const" for node in nodes.values()):
             return {name: node["value"] for name, node in nodes.items()}
-        env: dict[tuple[str, str], Any] = {}
+        env: dict[tuple[str, Hashable], Any] = {}
         for node in ancestors(nodes.values()):
             if node.op == "clock":
                 env["clock", node["name"]] = self.clock(node["name"])
@@ -164,11 +165,11 @@ class Worker:
                 env["whole", node["name"]] = self.whole(node)
         return evaluate(self.model, nodes, env, self.seed)
 
-    def clock(self, name: str) -> float:
+    def clock(self, number: PhaseNumber) -> float:
         """A number that a finished phase left behind."""
         from dln.runtime.execution.phase_result import number_of  # late: NumPy
 
-        return float(number_of({} if self.session is None else self.session.results, name))
+        return number_of({} if self.session is None else self.session.results, number)
 
     def whole(self, node: Node) -> Any:
         """A field of a whole part, as the session has it."""
@@ -205,14 +206,15 @@ class Worker:
         result = self.session.results[phase]
         params = (result.before if when == "before" else result.after) or {}
         n = next((len(a) for a in (result.first or {}).values()), 0)
-        env: dict[tuple[str, str], Any] = {("param", k): v for k, v in params.items()}
-        for key in [k for k in params if k.startswith("state:")]:  # rows beside the first minibatch
-            env["state", key.removeprefix("state:")] = params[key][: n or None]
+        env: dict[tuple[str, Hashable], Any] = {("param", k): v for k, v in params.items()}
+        for path in self.model.phases[phase].kept:  # rows beside the first minibatch
+            if (rows := params.get(str(new_state(path)))) is not None:
+                env["state", path] = rows[: n or None]
         env |= {("input", k): v for k, v in (result.first or {}).items()}
         for node in ancestors(asked.values()):
             if node.op == "clock":
-                own = "." not in node["name"]
-                env["clock", node["name"]] = 0.0 if own else self.clock(node["name"])
+                said = node["name"]
+                env["clock", said] = self.clock(said) if isinstance(said, PhaseNumber) else 0.0
             elif node.op == "whole":
                 env["whole", node["name"]] = self.whole(node)
         own_seed = self.model.phases[phase].seed
@@ -238,7 +240,8 @@ def evaluate(
     symbolic = any(n.op == "grad" for n in graph.topological())
     graph = optimise(graph, STAGES if symbolic else BEFORE)
     with np.errstate(all="ignore"):  # the verdict says what is not a number
-        return run(graph, env, sizes=sizes, draw=drawing(seed))
+        outputs = {name: graph.outputs[name] for name in nodes}
+        return run(outputs, env, sizes=sizes, draw=drawing(seed))
 
 
 def drawing(seed: int) -> Callable[[str, str, tuple[int, ...]], Any]:

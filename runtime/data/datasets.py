@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dln.compiler.plan import DataSpec
+from dln.compiler.plan import DataSpec, WholeField
 from dln.grammar.diagnostics import DlnError, Fault, Problem
 from dln.runtime.data.fields import Fields, kinds_of
 from dln.runtime.data.part import DataPart
@@ -35,7 +35,7 @@ class Datasets:
     ) -> None:
         self.fields, self.plan, self.limit = fields, fields.plan, limit
         self._parts: dict[tuple[str, str, str], DataPart] = {}
-        self._still: dict[tuple[str, str], Any] = {}
+        self._still: dict[tuple[WholeField, str], Any] = {}
         self._given = {
             name: self._check_given(name, arrays) for name, arrays in (given or {}).items()
         }
@@ -60,27 +60,26 @@ class Datasets:
                 self._parts[key] = self._load(spec, part, dtype)
         return self._parts[key]
 
-    def whole(self, key: str, rows: int, dtype: str) -> Any:
-        """The first `rows` examples of a field of a part, called `data.part.field`, as one array
-        of the device. Where the part is in memory in that precision already it is that array."""
-        data, name, field = key.split(".")
-        part = self.part(data, name, dtype)
+    def whole(self, key: WholeField, rows: int, dtype: str) -> Any:
+        """The first `rows` examples of a field of a part as one array of the device. Where the
+        part is in memory in that precision already it is that array."""
+        part = self.part(key.data, key.part, dtype)
         if part.drawn is None:
-            return part.arrays[field][:rows]
+            return part.arrays[key.field][:rows]
         if (key, dtype) not in self._still:
-            spec = self.plan.data[data]
+            spec = self.plan.data[key.data]
             arrays = self.fields.still(spec, part.first, rows, dtype)
-            kind = kinds_of(spec, dtype)[field]
-            self._still[key, dtype] = self.fields.device.array(arrays[field], kind)
+            kind = kinds_of(spec, dtype)[key.field]
+            self._still[key, dtype] = self.fields.device.array(arrays[key.field], kind)
         return self._still[key, dtype]
 
     def _refuse_wholes(self, given: Mapping[str, Any]) -> None:
         """Examples from Python do not take the place of those that stand whole in the spec."""
         for name in given:
             data = name.partition(".")[0]
-            found = [key for key in self.plan.wholes if key.startswith(f"{data}.")]
+            found = [field for field in self.plan.wholes if field.data == data]
             if found:
-                shown = found[0].replace(".all.", ".")
+                shown = found[0].spoken
                 message = f"{shown} stands whole in the spec, so its examples are those of the file"
                 remedy = f'data_paths={{"{data}": ...}} when the spec is loaded'
                 raise Fault(message, remedy, "E557")

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dln.compiler.plan import DataSpec, FieldSpec
+from dln.compiler.plan import DataSpec, FieldSpec, ProgramKind, RawField
 from dln.grammar.diagnostics import Fault
 from dln.runtime.data.part import DataPart, Fill
 from dln.runtime.execution.executable import Bound
@@ -43,7 +43,7 @@ class Fields:
         self._check_claims(spec, raw, start, count)
         kinds = kinds_of(spec, dtype)
         done: Arrays = {f.name: np.empty((count, *f.shape), kinds[f.name]) for f in spec.fields}
-        for low, found in self._chunks(spec, f"data:{spec.name}", raw, start, count):
+        for low, found in self._chunks(spec, ProgramKind.DATA, raw, start, count):
             values = settled(spec.fields, found)
             for f in spec.fields:
                 chunk = self._checked(spec, f, values[f.name], start + low, dtype)
@@ -53,7 +53,7 @@ class Fields:
     def visited(self, spec: DataSpec, part: str, start: int, count: int) -> DataPart:
         """A part whose fields are drawn at each visit: the first examples are checked."""
         device, raw = self.device, self._arrays(spec)
-        program = self.plan.programs[f"data:{spec.name}"]
+        program = self.plan.programs[ProgramKind.DATA.of(spec.name)]
         kinds = {b.key: "int64" if b.kind == "index" else program.dtype for b in program.inputs}
         arrays = {key: device.array(raw[key][start : start + count], kinds[key]) for key in kinds}
         source = DataPart(f"{spec.name}.{part}", start, count, arrays)
@@ -68,7 +68,7 @@ class Fields:
     def _drawer(self, spec: DataSpec, source: DataPart) -> Callable[[Any, float], dict[str, Any]]:
         """What gives the fields of some examples, as they are drawn at an update."""
         programs, xp = self.programs, self.device.xp
-        executable = programs.executable(f"data:{spec.name}")
+        executable = programs.executable(ProgramKind.DATA.of(spec.name))
         program = executable.program
         made = {b.key: b.kind for b in program.values}
         whole = [f.name for f in spec.fields if f.kind == "index" and made[f.name] == "real"]
@@ -100,14 +100,14 @@ class Fields:
             if count != spec.count:
                 message = f"{spec.name} holds {count:,} examples, but held {spec.count:,} before"
                 raise Fault(message, "compile the spec again", "E557")
-            self._raw[spec.name] = {f"raw:{spec.name}.{key}": a for key, a in raw.items()}
+            self._raw[spec.name] = {str(RawField(spec.name, key)): a for key, a in raw.items()}
         return self._raw[spec.name]
 
     def _chunks(
-        self, spec: DataSpec, name: str, raw: Arrays, start: int, count: int
+        self, spec: DataSpec, kind: ProgramKind, raw: Arrays, start: int, count: int
     ) -> Iterator[tuple[int, Arrays]]:
         """The values of a program over a stretch of the examples, with where each chunk begins."""
-        executable = self.programs.executable(name)
+        executable = self.programs.executable(kind.of(spec.name))
         clocks = self.programs.clocks(executable.program)
         size = max(executable.program.capacity, CHUNK)
         executable.at(min(size, count))  # the most first, so that memory is taken once
@@ -133,10 +133,10 @@ class Fields:
             return
         ends = [f for f in spec.fields if f.domain == "length"]
         specs = [*(replace(f, name=key) for key, f in spec.claims.items()), *ends]
-        for low, values in self._chunks(spec, f"claims:{spec.name}", raw, start, count):
+        for low, values in self._chunks(spec, ProgramKind.CLAIMS, raw, start, count):
             n = len(next(iter(values.values())))
             for f in ends:
-                length = raw[f"raw:{spec.name}.{f.name}"][start + low : start + low + n]
+                length = raw[str(RawField(spec.name, f.name))][start + low : start + low + n]
                 values = settled(specs, {**values, f.name: length})
             for key, f in spec.claims.items():
                 self._checked(spec, f, values[key], start + low, "float64")

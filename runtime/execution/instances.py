@@ -93,7 +93,7 @@ class Functions:
             message = f"{owner} has gone through sequences of another number of examples than {n}"
             raise DlnError([Problem("E563", message, remedy=f"{path}.reset() begins anew")])
         with placed(self.plan.texts):
-            if not held:
+            if not held and step.first is not None:
                 held.update(self.programs.run(step.first, n=n))
             executable = self.programs.executable(step.program)
             bound = self.programs.run_once(executable, {**checked, **held}, owner, rows=n)

@@ -5,13 +5,13 @@ Faults: E562 a number of a phase that has not run, or a report that it has not m
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from numpy.typing import NDArray
 
+from dln.compiler.plan import PhaseNumber
 from dln.grammar.diagnostics import Fault
 
 Report = tuple[int, int, float]
@@ -70,31 +70,22 @@ def result_from(
     return result
 
 
-def number_of(results: Mapping[str, PhaseResult], clock: str) -> float:
+def number_of(results: Mapping[str, PhaseResult], number: PhaseNumber) -> float:
     """The number called `sse.error`, `sse.seconds` or `curve.reach[10]`.
 
     Raises `Fault` where that phase has not run, or has not come as far.
     """
-    for name, result in results.items():
-        if clock.startswith(f"{name}."):
-            found = _attribute(result, clock[len(name) + 1 :])
-            if found is not None:
-                return found
-            _no_report(result, clock, clock[len(name) + 1 :])
-    phase = clock.rpartition(".")[0] or clock
-    raise Fault(
-        f'{clock} is not known before the phase "{phase}" has run', "train it first", "E562"
-    )
-
-
-def _no_report(result: PhaseResult, clock: str, name: str) -> None:
-    """Raise `Fault` where a phase has reported a watch less often than is asked."""
-    report = indexed(name)
-    if report is not None and report[0] in result.history:
-        times = len(result.history[report[0]])
+    result = results.get(number.phase)
+    found = None if result is None else _attribute(result, number)
+    if found is not None:
+        return float(found)
+    if result is not None and number.at is not None and number.name in result.history:
+        times = len(result.history[number.name])
         often = "once" if times == 1 else f"{times} times"
-        message = f"there is no {clock}: {result.name} has reported {report[0]} {often}"
-        raise Fault(message, f"{clock.rpartition('[')[0]}[0] is the first report", "E562")
+        message = f"there is no {number}: {result.name} has reported {number.name} {often}"
+        raise Fault(message, f"{number.changed(at=0)} is the first report", "E562")
+    message = f'{number} is not known before the phase "{number.phase}" has run'
+    raise Fault(message, "train it first", "E562")
 
 
 def report_at(rows: Sequence[Report], at: int) -> float | None:
@@ -104,19 +95,11 @@ def report_at(rows: Sequence[Report], at: int) -> float | None:
     return rows[index][2] if 0 <= index < len(rows) else None
 
 
-def indexed(name: str) -> tuple[str, int] | None:
-    """The name and the number in `error[3]`, `error[-1]`."""
-    found = re.fullmatch(r"(.+)\[(-?\d+)\]", name)
-    return None if found is None else (found[1], int(found[2]))
-
-
-def _attribute(result: PhaseResult, name: str) -> float | None:
-    if name in result.watch:
-        return result.watch[name]
-    if name.startswith("best."):
-        return result.best.get(name.removeprefix("best."))
-    report = indexed(name)
-    if report is not None:
-        return report_at(result.history.get(report[0], []), report[1])
+def _attribute(result: PhaseResult, number: PhaseNumber) -> float | None:
+    name = number.name
+    if number.best:
+        return result.best.get(name)
+    if number.at is not None:
+        return report_at(result.history.get(name, []), number.at)
     counts = {"epochs": result.epochs, "updates": result.updates, "seconds": result.seconds}
-    return float(counts[name]) if name in counts else None
+    return result.watch.get(name, counts.get(name))

@@ -7,18 +7,28 @@ from typing import Any
 
 import numpy as np
 
-from dln.compiler.plan import PhaseSpec, Program
+from dln.compiler.plan import (
+    CLOCKS,
+    Clock,
+    PhaseNumber,
+    PhaseSpec,
+    Program,
+    ProgramKey,
+    ProgramKind,
+    WatchReport,
+    WholeField,
+)
 from dln.runtime.execution.executable import Bound, Executable
 from dln.runtime.execution.numeric_faults import Watchman, strict
 from dln.runtime.execution.phase_result import PhaseResult, number_of
 from dln.runtime.execution.store import HostArray, Store, put
 
-Whole = Callable[[str, int, str], Any]
-"""The first rows of a field `data.part.field`, on the device: by name, how many, precision."""
+Whole = Callable[[WholeField, int, str], Any]
+"""The first rows of a field, on the device: which field, how many, precision."""
 
 
 class Programs:
-    """Programs by name, bound to the arrays of a store.
+    """Programs by key, bound to the arrays of a store.
 
     `results` are those of the phases that have run, whose numbers programs may ask for; `whole`
     gives the fields of whole parts of data that they read.
@@ -30,27 +40,27 @@ class Programs:
         self.store, self.plan, self.device = store, store.plan, store.device
         self.seed, self.results = seed, results
         self._whole = whole
-        self._made: dict[str, tuple[int, Executable]] = {}
+        self._made: dict[ProgramKey, tuple[int, Executable]] = {}
 
     def executable(
-        self, name: str, phase: str | None = None, states: dict[str, Any] | None = None
+        self, key: ProgramKey, phase: str | None = None, states: dict[str, Any] | None = None
     ) -> Executable:
         """A program ready to run on the parameters as they are now.
 
         Its states are those of the phase, unless it has `states` of its own.
         """
         own, states = states, self.store.states_of(phase) if states is None else states
-        program = self.plan.programs[name]
-        if name.startswith("step:"):
+        program = self.plan.programs[key]
+        if key.kind is ProgramKind.STEP:
             self.device.suit(program.largest(program.capacity))
         arrays = self.store.in_precision(program)
-        generation, found = self._made.get(name, (-1, None))
+        generation, found = self._made.get(key, (-1, None))
         if found is None:
             seed = self.seed_of(phase)
             found = Executable(program, self.device, arrays, states, seed, self.wholes(program))
         elif generation != self.store.generation or (own is not None and own is not found.states):
             found.rebind(arrays, states)
-        self._made[name] = (self.store.generation, found)
+        self._made[key] = (self.store.generation, found)
         return found
 
     def seed_of(self, phase: str | None) -> int:
@@ -61,22 +71,27 @@ class Programs:
     def wholes(self, program: Program) -> dict[str, Any]:
         """The fields of whole parts that a program reads, in its precision: one array for all."""
         asked = [b for b in program.buffers if b.place == "whole"]
-        return {b.key: self._whole(b.key, b.shape_at(0)[0], program.dtype) for b in asked}
+        return {
+            b.key: self._whole(WholeField.parse(b.key), b.shape_at(0)[0], program.dtype)
+            for b in asked
+        }
 
     def clocks(
         self,
         program: Program,
         now: Mapping[str, float] | None = None,
-        reports: Mapping[str, float] | None = None,
+        reports: Mapping[WatchReport, float] | None = None,
     ) -> list[float]:
         """The arguments of a program's `run`: the time, watched values, numbers of past phases.
 
         Raises `Fault` for a number of a phase that has not run.
         """
-        watched = {f"watch:{k}": v for k, v in (reports or {}).items()}
-        known = {"epoch": 0.0, "update": 0.0, "progress": 0.0, **(now or {}), **watched}
+        known = dict[Clock, float](dict.fromkeys(CLOCKS, 0.0))
+        known.update(now or {})
+        known.update((reports or {}).items())
         return [
-            float(known[c] if c in known else number_of(self.results, c)) for c in program.clocks
+            number_of(self.results, c) if isinstance(c, PhaseNumber) else float(known[c])
+            for c in program.clocks
         ]
 
     # ---- run once ------------------------------------------------------------------------------
@@ -110,11 +125,10 @@ class Programs:
         self.device.wait()
         return bound
 
-    def run(self, name: str, phase: str | None = None, n: int = 1) -> dict[str, HostArray]:
+    def run(self, key: ProgramKey, phase: str | None = None, n: int = 1) -> dict[str, HostArray]:
         """The values of a program without inputs, on the host; of a phase's with its seed."""
-        kind, _, of = name.partition(":")
-        where = "the first values" if kind == "init" else f"{kind} {of}"
-        return self.values(self.run_once(self.executable(name, phase), {}, where, rows=n))
+        where = "the first values" if key.kind is ProgramKind.INIT else key.spoken
+        return self.values(self.run_once(self.executable(key, phase), {}, where, rows=n))
 
     def values(self, bound: Bound) -> dict[str, HostArray]:
         """Copies on the host of what a program has left."""
@@ -128,18 +142,18 @@ class Programs:
         plan = self.plan
         if not plan.params:
             return
-        names = (f"init:{plan.dtype}", "init:float64", "init:float32")
-        values = self.run(next(n for n in names if n in plan.programs))
+        keys = map(ProgramKind.INIT.of, (plan.dtype, "float64", "float32"))
+        values = self.run(next(key for key in keys if key in plan.programs))
         wide = any((p.dtype or plan.dtype) == "float64" for p in plan.phases.values())
         dtype = "float64" if wide else plan.dtype
         self.store.params = {path: self.device.array(values[path], dtype) for path in plan.params}
 
     def first_states(self, phase: PhaseSpec) -> dict[str, HostArray]:
         """The values that the states of a phase begin with: of its optimisers, and its own."""
-        name = f"states:{phase.name}"
+        key = ProgramKind.STATES.of(phase.name)
         values: dict[str, HostArray] = {p: np.zeros(shape) for p, shape in phase.states.items()}
-        if values and name in self.plan.programs:
-            values |= self.run(name, phase.name, phase.rows or 1)
+        if values and key in self.plan.programs:
+            values |= self.run(key, phase.name, phase.rows or 1)
         return values
 
     def start_states(self, phase: PhaseSpec, dtype: str) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dln.compiler.plan import ParamSpec, Plan, Program
+from dln.compiler.plan import ParamSpec, Plan, Program, new_state
 from dln.runtime.device.device import Device
 
 HostArray = NDArray[Any]
@@ -117,4 +117,4 @@ class Store:
     def snapshot(self, phase: str) -> dict[str, HostArray]:
         """Copies of all parameters, and of what a phase keeps as `state:<path>`, on the host."""
         held, kept = self.states_of(phase), self.plan.phases[phase].kept
-        return self.host_params() | {f"state:{k}": self.device.to_host(held[k]) for k in kept}
+        return self.host_params() | {str(new_state(k)): self.device.to_host(held[k]) for k in kept}

@@ -18,13 +18,12 @@ from typing import Any
 
 import numpy as np
 
-from dln.compiler.plan import COUNT, POINTS, SLOPES, DescentSpec
+from dln.compiler.plan import COUNT, POINTS, SLOPES, DescentSpec, GradientValue
 from dln.runtime.execution.executable import Bound
 from dln.runtime.training.linesearch import LineSearch, Trial, Wolfe
 
 Vector = Any  # a flat array of the device, in double precision
 Arrays = Mapping[str, Any]
-GRADIENT = "grad:"
 
 
 class Surface:
@@ -36,7 +35,7 @@ class Surface:
     def __init__(self, xp: Any, paths: tuple[str, ...], params: Arrays, bound: Bound) -> None:
         self.xp, self.bound = xp, bound
         self.params = [params[path] for path in paths]
-        self.gradients = [bound.values[GRADIENT + path] for path in paths]
+        self.gradients = [bound.values[str(GradientValue(path))] for path in paths]
         self.clocks: tuple[float, ...] = ()
         self.loss: float = inf
         self.gradient: Vector = None

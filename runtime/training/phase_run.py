@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from dln.compiler.plan import PhaseSpec
+from dln.compiler.plan import PhaseSpec, ProgramKind
 from dln.grammar.diagnostics import Fault
 from dln.runtime.data.datasets import Datasets
 from dln.runtime.data.part import DataPart
@@ -68,7 +68,7 @@ def begin(state: RunState, spec: PhaseSpec) -> None:
     program = state.plan.programs[spec.step]
     store.cast(paths_of(program), program.dtype)
     if spec.starts:
-        for path, values in programs.run(f"start:{spec.name}").items():
+        for path, values in programs.run(ProgramKind.START.of(spec.name)).items():
             put(state.device, store.params[path], values)
     programs.start_states(spec, program.dtype)
     state.updates[spec.name] = 0

@@ -16,6 +16,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from dln.compiler.plan import CheckpointKey
 from dln.grammar.diagnostics import Fault
 from dln.runtime.checkpoint import checkpoint
 from dln.runtime.checkpoint.checkpoint import Arrays
@@ -41,12 +42,12 @@ def pack(state: RunState, phase: PhaseAt | None = None) -> tuple[Arrays, dict[st
     arrays = state.store.host_params()
     for name, states in state.store.states.items():
         for path, array in states.items():
-            arrays[f"state:{name}:{path}"] = state.device.to_host(array)
+            arrays[str(CheckpointKey("state", name, path))] = state.device.to_host(array)
     running = {} if phase is None else {phase.result.name: phase.result}
     for name, result in {**state.results, **running}.items():
         for kept in KEPT:
             for key, host in (getattr(result, kept) or {}).items():
-                arrays[f"{kept}:{name}:{key}"] = host
+                arrays[str(CheckpointKey(kept, name, key))] = host
     meta = {
         "spec": state.plan.name,
         "fingerprint": state.plan.fingerprint,
@@ -106,8 +107,7 @@ def kept_of(phase: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, Arrays]
     """The arrays that checks may ask of a phase: `first`, `before` and `after`, as far as kept."""
     found = {}
     for kept in KEPT:
-        start = f"{kept}:{phase}:"
-        mine = {k.removeprefix(start): a for k, a in arrays.items() if k.startswith(start)}
+        mine = _of(arrays, kept, phase)
         if mine:
             found[kept] = mine
     return found
@@ -129,19 +129,28 @@ def load(state: RunState, arrays: Mapping[str, NDArray[Any]], meta: Mapping[str,
 
 def check_params(state: RunState, arrays: Mapping[str, NDArray[Any]]) -> None:
     """Exactly the parameters of the spec, of their shapes, in any precision."""
-    found = {k: a for k, a in arrays.items() if ":" not in k}
+    found = {k: a for k, a in arrays.items() if CheckpointKey.parse(k) is None}
     real = {k: a.dtype for k, a in found.items() if a.dtype.kind == "f"}
     params = state.plan.params
     expected = {p: (s.shape, real.get(p, state.plan.dtype)) for p, s in params.items()}
     checkpoint.compare_keys(expected, found)
 
 
+def _of(arrays: Mapping[str, NDArray[Any]], kind: str, phase: str) -> Arrays:
+    """The arrays of a kind of a phase, by name."""
+    keys = {text: CheckpointKey.parse(text) for text in arrays}
+    return {
+        key.name: arrays[text]
+        for text, key in keys.items()
+        if key is not None and (key.kind, key.phase) == (kind, phase)
+    }
+
+
 def _take_states(state: RunState, arrays: Mapping[str, NDArray[Any]], strict: bool) -> list[str]:
     """Set the states of the phases that the arrays fit; returns the names of those phases."""
     taken = []
     for name, spec in state.plan.phases.items():
-        start = f"state:{name}:"
-        found = {k.removeprefix(start): a for k, a in arrays.items() if k.startswith(start)}
+        found = _of(arrays, "state", name)
         fits = {k: a.shape for k, a in found.items()} == dict(spec.states)
         if strict and found and not fits:
             raise Fault(f"the optimiser of {name} has other states", "start a new run", "E561")

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from dln.compiler.plan import FieldSpec, PhaseSpec, Plan
+from dln.compiler.plan import FieldSpec, PhaseSpec, Plan, ProgramKind
 from dln.grammar.diagnostics import DlnError, Problem
 from dln.runtime.data.datasets import Datasets
 from dln.runtime.device.source_map import placed
@@ -53,17 +53,18 @@ def step(state: RunState, datasets: Datasets, spec: PhaseSpec, given: Given) -> 
 def gradient(state: RunState, spec: PhaseSpec, path: str, given: Given) -> HostArray:
     """The gradient that an update of a phase moves a parameter by: that of the lines which minimise
     over it, in a step after others with what these leave."""
-    name, programs = f"grad:{spec.name}", state.plan.programs
-    known = [b.key for b in programs[name].values] if name in programs else []
-    if path not in known:
+    key = ProgramKind.GRAD.of(spec.name)
+    program = state.plan.programs.find(key)
+    known = [] if program is None else [b.key for b in program.values]
+    if program is None or path not in known:
         message = f"{spec.name} does not minimise anything over {path}"
         raise DlnError([Problem("E564", message, remedy=f"one of {', '.join(known[:8])}")])
     with placed(state.plan.texts, spec.place):
         first = None
         if spec.name not in state.store.states:  # it has not begun
             values = state.programs.first_states(spec)
-            first = state.store.placed(values, programs[name].dtype)
-        executable = state.programs.executable(name, spec.name, first)
+            first = state.store.placed(values, program.dtype)
+        executable = state.programs.executable(key, spec.name, first)
         now = times(state.plan, spec, state.updates.get(spec.name, 0))
         bound = _run(state, spec, executable, given, f"the gradient of {spec.name}", now)
     return state.device.to_host(bound.values[path])

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from math import inf
 from typing import Any
 
-from dln.compiler.plan import PhaseSpec
+from dln.compiler.plan import PhaseSpec, ProgramKey, WatchReport
 from dln.runtime.execution.numeric_faults import Watchman
 from dln.runtime.execution.programs import Programs
 from dln.runtime.training.watching import Watches
@@ -28,8 +28,7 @@ class Conditions:
 
     def until(self, now: Mapping[str, float]) -> bool:
         """Whether the phase is to end."""
-        programs = (self.spec.until, *self.spec.or_until)
-        return any(self._value(p, "until", now) for p in programs if p is not None)
+        return any(self._value(program, "until", now) for program in self.spec.until)
 
     def better(self, now: Mapping[str, float], epochs: int) -> bool:
         """Whether a value that checkpoints are kept by is the smallest yet; what else is known then
@@ -44,7 +43,7 @@ class Conditions:
             self.at_best = {**counts, **self.watches.values}  # as `sse.epochs` reads them
         return found
 
-    def _value(self, program: str, key: str, now: Mapping[str, float]) -> float | None:
+    def _value(self, program: ProgramKey, key: str, now: Mapping[str, float]) -> float | None:
         reports = self._reports(program)
         if reports is None:
             return None
@@ -55,12 +54,11 @@ class Conditions:
         bound.run(*clocks)
         return float(bound.values[key])
 
-    def _reports(self, program: str) -> dict[str, float] | None:
-        """The reports that a program asks for, by name; None where one is not there yet."""
+    def _reports(self, program: ProgramKey) -> dict[WatchReport, float] | None:
+        """The reports that a program asks for; None where one is not there yet."""
         clocks = self.programs.plan.programs[program].clocks
-        asked = (c.removeprefix("watch:") for c in clocks if c.startswith("watch:"))
-        found = {name: self.watches.report(name) for name in asked}
-        known = {name: value for name, value in found.items() if value is not None}
+        found = {c: self.watches.report(c) for c in clocks if isinstance(c, WatchReport)}
+        known = {report: value for report, value in found.items() if value is not None}
         return known if len(known) == len(found) else None
 
     def state(self) -> dict[str, Any]:

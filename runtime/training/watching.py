@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from dln.compiler.plan import PhaseSpec, WatchSpec
+from dln.compiler.plan import PhaseSpec, WatchReport, WatchSpec, WatchValue
 from dln.runtime.data.datasets import Datasets
 from dln.runtime.data.part import DataPart
 from dln.runtime.execution.executable import Bound, Executable
 from dln.runtime.execution.numeric_faults import Watchman
-from dln.runtime.execution.phase_result import indexed, report_at
+from dln.runtime.execution.phase_result import report_at
 from dln.runtime.execution.programs import Programs
 from dln.runtime.readers.sampling_order import stream
 from dln.runtime.training.minibatches import windows_of_row
@@ -69,7 +69,7 @@ class Watches:
 
     def pairs(self, bound: Bound) -> Sums:
         """Sums with what is to be added to them after each update."""
-        return [(self.sums[w.name], bound.values[f"watch:{w.name}"]) for w in self.summed]
+        return [(self.sums[w.name], bound.values[str(WatchValue(w.name))]) for w in self.summed]
 
     def add(self, examples: int, batches: int, name: str) -> float | None:
         """The value of a sum since it was last taken, given what was seen in all."""
@@ -156,13 +156,12 @@ class Watches:
         for name, value in values.items():
             self.history.setdefault(name, []).append((update, epoch, value))
 
-    def report(self, name: str) -> float | None:
+    def report(self, asked: WatchReport) -> float | None:
         """The latest value of a watch, or with a number that of another report: `error[0]` is the
         first, `error[-1]` the one before the latest. None where there is none yet."""
-        earlier = indexed(name)
-        if earlier is None:
-            return self.values.get(name)
-        return report_at(self.history.get(earlier[0], []), earlier[1])
+        if asked.at is None:
+            return self.values.get(asked.watch)
+        return report_at(self.history.get(asked.watch, []), asked.at)
 
     def taken_at(self, name: str, update: int) -> bool:
         """Whether the latest value of a watch is of this update."""

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -37,11 +37,13 @@ def worked_out(
 ) -> dict[str, NDArray[np.float64]]:
     """The values of nodes; parameters have their first values, which are numbers here."""
     model.graph.outputs = {k: p.init for k, p in model.params.items() if p.init is not None}
-    env: dict[tuple[str, str], object] = {}
+    env: dict[tuple[str, Hashable], object] = {}
     if params is None:
         params = evaluate(model.graph)
     env.update({("param", k): v for k, v in params.items()})
-    env.update({("input", k): np.asarray(v, float) for k, v in inputs.items()})
+    raw = (n["name"] for n in model.graph.topological() if n.op == "input")
+    named = {str(name): name for name in raw}
+    env.update({("input", named[k]): np.asarray(v, float) for k, v in inputs.items()})
     env.update({("clock", k): 0.0 for k in ("update", "epoch", "progress")})
     states = {n["path"] for n in ancestors(nodes.values()) if n.op == "state"}
     env.update({("state", k): np.zeros(shape(model, k)) for k in states})

@@ -23,6 +23,7 @@ from dln.compiler.lower.emit import lower
 from dln.compiler.lower.schedule import overlaps, schedule
 from dln.compiler.lower.targets import TARGETS, Target
 from dln.compiler.plan import Program
+from dln.compiler.schema import keys
 from dln.compiler.stages import optimise
 from dln.runtime.device.host import Host
 from dln.runtime.execution.executable import Bound, Executable
@@ -62,9 +63,9 @@ def network(
     K, L = m("param", path="K", type=real(f, c, k, k)), m("param", path="L", type=real(g, f, k, k))
     y = correlated(m, m("tanh", correlated(m, x, K)), L, stride)
     loss = m.sum(m("square", m("tanh", y)), (0, 1, 2, 3))
-    graph.outputs = {"value:y": y, "value:loss": loss}
+    graph.outputs = {keys.value("y"): y, keys.value("loss"): loss}
     for name, node in (("dK", K), ("dL", L), ("dx", x)):
-        graph.outputs[f"value:{name}"] = m("grad", loss, node)
+        graph.outputs[keys.value(name)] = m("grad", loss, node)
     return optimise(graph)
 
 
@@ -93,7 +94,7 @@ def test_a_convolution_and_its_gradients_run_as_they_are_evaluated(
             executable.poison()
             bound.run()
         for key, value in want.items():
-            found = bound.values[key.removeprefix("value:")]
+            found = bound.values[key.key]
             np.testing.assert_allclose(found, value, rtol=1e-10, atol=1e-11, err_msg=key)
 
 
@@ -223,14 +224,14 @@ def operand(m: Make, rng: np.random.Generator, name: str, sizes: list[int]) -> t
 def test_any_contraction_equals_einsum(seed: int, target: Target):
     rng, graph = np.random.default_rng(seed), Graph()
     node, inputs = random_contraction(rng, graph)
-    graph.outputs = {"value:y": node}
+    graph.outputs = {keys.value("y"): node}
     given = {x["name"]: rng.normal(size=[s.constant for s in x.type.shape]) for x in inputs}
     env = {("input", name): value for name, value in given.items()}
     graph.outputs |= {"l": node.operands[0], "r": node.operands[1]}
     seen = evaluate(graph, env)
     text = subscripts(node["left"], node["right"], node["out"])
     want = np.einsum(text, seen["l"], seen["r"])
-    graph.outputs = {"value:y": node}
+    graph.outputs = {keys.value("y"): node}
     bound = Executable(lower("t", graph, target, "float64"), Host(), {}, {}).at(1)
     for name, value in given.items():
         bound.inputs[name][...] = value

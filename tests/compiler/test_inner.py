@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import dln
+from dln.compiler.plan import ProgramKind
 from dln.grammar.diagnostics import DlnError
 from dln.runtime.gradcheck import gradcheck
 from dln.runtime.session import Session
@@ -153,7 +154,7 @@ def test_a_block_with_a_scan_is_applied_in_a_step_to_a_sequence_of_its_own() -> 
 
 
 def task(text: str, name: str = "show") -> list[Any]:
-    values = session(text).programs.run(f"task:{name}")
+    values = session(text).programs.run(ProgramKind.TASK.of(name))
     return [values[k] for k in sorted(values)]
 
 

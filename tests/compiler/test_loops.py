@@ -23,7 +23,8 @@ from dln.compiler.lower.emit import lower
 from dln.compiler.lower.schedule import overlaps, schedule
 from dln.compiler.lower.targets import TARGETS
 from dln.compiler.passes.fission import fission
-from dln.compiler.plan import program_from_json, program_to_json, site_number
+from dln.compiler.plan import ProgramKind, program_from_json, program_to_json, site_number
+from dln.compiler.schema import keys
 from dln.compiler.stages import STAGES, optimise
 from dln.grammar.diagnostics import DlnError
 from dln.running.expectations import verdicts
@@ -205,8 +206,8 @@ def test_a_program_runs_a_loop_and_its_reverse_as_they_are_evaluated(reverse, ta
     graph, given = recurrence(reverse)
     m = Make(graph)
     loss = graph.outputs["loss"]
-    grads = {f"value:d{k}": m("grad", loss, x) for k, x in given.items()}
-    graph.outputs = {f"value:{k}": n for k, n in graph.outputs.items()} | grads
+    grads = {keys.value(f"d{k}"): m("grad", loss, x) for k, x in given.items()}
+    graph.outputs = {keys.value(k): n for k, n in graph.outputs.items()} | grads
     made = optimise(graph)
     assert not overlaps(schedule(made, target))
     program = lower("loop", made, target, "float64")
@@ -219,7 +220,7 @@ def test_a_program_runs_a_loop_and_its_reverse_as_they_are_evaluated(reverse, ta
     for _ in range(2):  # a second run meets what the first has left
         bound.run()
         for name, array in bound.values.items():
-            np.testing.assert_allclose(array, wanted[f"value:{name}"], rtol=1e-10, err_msg=name)
+            np.testing.assert_allclose(array, wanted[keys.value(name)], rtol=1e-10, err_msg=name)
 
 
 def test_every_step_of_a_loop_draws_for_itself():
@@ -230,7 +231,10 @@ def test_every_step_of_a_loop_draws_for_itself():
     u = s("draw", kind="uniform", site="walk", shape=(Size(B),), running=("batch",))
     body = Body(inner, (), (), (before,), (s.add(before, u),), Size(T))
     loop = m("scan", start, body=body)
-    graph.outputs = {"value:u": item(m, loop, u), "value:walk": item(m, loop, body.nexts[0])}
+    graph.outputs = {
+        keys.value("u"): item(m, loop, u),
+        keys.value("walk"): item(m, loop, body.nexts[0]),
+    }
     made = optimise(graph)
     bound = Executable(lower("walk", made, TARGETS["numpy"], "float64"), Host(), {}, {}, 5).at(1)
     bound.inputs["start"][...] = 0.0
@@ -242,9 +246,11 @@ def test_every_step_of_a_loop_draws_for_itself():
         return out
 
     wanted = evaluate(graph, {("input", "start"): np.zeros(B)}, draw=draw)
-    np.testing.assert_array_equal(bound.values["u"], wanted["value:u"])
-    np.testing.assert_allclose(bound.values["walk"], np.cumsum(wanted["value:u"], 0), rtol=1e-14)
-    assert len(np.unique(wanted["value:u"])) == T * B
+    np.testing.assert_array_equal(bound.values["u"], wanted[keys.value("u")])
+    np.testing.assert_allclose(
+        bound.values["walk"], np.cumsum(wanted[keys.value("u")], 0), rtol=1e-14
+    )
+    assert len(np.unique(wanted[keys.value("u")])) == T * B
 
 
 def test_compile_time_does_not_depend_on_the_number_of_steps():
@@ -454,7 +460,7 @@ task walk() {
 
 def run_task(spec, name):
     session = spec.compile().session()
-    values = session.programs.run(f"task:{name}")
+    values = session.programs.run(ProgramKind.TASK.of(name))
     return [values[k] for k in sorted(values)]
 
 

@@ -19,6 +19,7 @@ from dln.compiler.lower.emit import commented, lower
 from dln.compiler.lower.python_text import literal
 from dln.compiler.lower.targets import TARGETS, Target
 from dln.compiler.plan import site_number
+from dln.compiler.schema import keys
 from dln.grammar.diagnostics import Fault, Source, Span
 from dln.runtime.device.host import Host
 from dln.runtime.device.kernels import normal, uniform
@@ -66,12 +67,12 @@ def test_every_operation_runs_as_it_is_evaluated(
     m = Make(graph)
     inputs = [m("input", name=f"x{i}", type=t) for i, t in enumerate(types)]
     out = m(op, *inputs, **attrs)
-    graph.outputs = {"value:out": out}
+    graph.outputs = {keys.value("out"): out}
     rng = np.random.default_rng(1)
     env = {("input", f"x{i}"): numbers(t, rng) for i, t in enumerate(types)}
     if op in ("input", "whole", "param", "state", "clock"):
         env = {(op, attrs.get("name") or attrs["path"]): numbers(out.type, rng)}
-    want = evaluate(graph, env, draw=draw)["value:out"]
+    want = evaluate(graph, env, draw=draw)[keys.value("out")]
     held = {place: {k: v for (p, k), v in env.items() if p == place} for place in OPS}
     program = lower("t", graph, target, "float64")
     own = held["param"], held["state"]
@@ -117,9 +118,9 @@ def training(rate: float = 0.1, sizes: tuple[int, int, int] = (12, 7, 4)) -> Gra
     grad2 = contract(m, m.mul(step, bar2), a, "bi", "bj", "ij")
     grad1 = contract(m, m.mul(step, bar1), x, "bi", "bj", "ij")
     graph.outputs = {
-        "param:h.W": m.sub(W1, grad1),
-        "param:o.W": m.sub(W2, grad2),
-        "value:loss": loss,
+        keys.new_param("h.W"): m.sub(W1, grad1),
+        keys.new_param("o.W"): m.sub(W2, grad2),
+        keys.value("loss"): loss,
     }
     return graph
 
@@ -145,10 +146,10 @@ def test_a_training_step_leaves_the_weights_of_the_evaluator(n: int, target: Tar
             env["input", name] = array.copy()
         bound.run(epoch)
         want = evaluate(graph, env | {("clock", "epoch"): epoch})
-        assert bound.values["loss"] == pytest.approx(want["value:loss"], rel=1e-13)
+        assert bound.values["loss"] == pytest.approx(want[keys.value("loss")], rel=1e-13)
         for path, w in params.items():
-            np.testing.assert_allclose(w, want[f"param:{path}"], rtol=1e-13)
-            env["param", path] = want[f"param:{path}"]
+            np.testing.assert_allclose(w, want[keys.new_param(path)], rtol=1e-13)
+            env["param", path] = want[keys.new_param(path)]
 
 
 @pytest.mark.parametrize("n", [1, 5])
@@ -205,7 +206,7 @@ def test_the_text_says_where_each_line_comes_from():
     m = Make(graph)
     W = m("param", path="W", type=real(2))
     m.spans = (Span(source, 12, 19),)
-    graph.outputs = {"value:h": m("tanh", W)}
+    graph.outputs = {keys.value("h"): m("tanh", W)}
     program = lower("t", graph, NUMPY)
     (line,) = program.lines
     assert str(line.place) == "dir/mlp.dln:2:5"
@@ -223,7 +224,7 @@ def test_names_of_a_spec_stay_in_comments(name: str):
     x = m("input", name=name, type=real(3))
     y = m("exp", x)
     graph.mark(y, name=name)
-    graph.outputs = {f"value:{name}": m("tanh", y)}
+    graph.outputs = {keys.value(name): m("tanh", y)}
     program = lower(name, graph, NUMPY)
     assert program.text.isascii() and all(c.isprintable() or c == "\n" for c in program.text)
     lines = ast.unparse(ast.parse(program.text)).splitlines()
@@ -238,7 +239,7 @@ def test_random_numbers_come_from_the_helper_with_a_number_for_the_site():
     graph = Graph()
     m = Make(graph)
     noise = m("draw", kind="uniform", site="net.drop/1", shape=(BATCH_SIZE,), running=("batch",))
-    graph.outputs = {"value:u": noise}
+    graph.outputs = {keys.value("u"): noise}
     program = lower("t", graph, NUMPY)
     assert program.clocks == ("update",)
     assert program.lines[0].code == f"uniform(v0, seed, {site_number('net.drop/1')}, update)"
@@ -254,7 +255,9 @@ def test_clocks_are_arguments_and_numbers_of_the_batch_are_found_once():
 def test_numbers_are_passed_as_the_target_prefers():
     graph = Graph()
     m = Make(graph)
-    graph.outputs = {"value:y": m.scale(m("sigmoid", m("input", name="x", type=real(3))), 3.0)}
+    graph.outputs = {
+        keys.value("y"): m.scale(m("sigmoid", m("input", name="x", type=real(3))), 3.0)
+    }
     host, device = (lower("t", graph, TARGETS[name]) for name in ("numpy", "cupy"))
     assert sorted(host.constants.values()) == [0.5, 3.0]
     assert device.constants == {} and "0.5" in device.text
@@ -264,7 +267,7 @@ def test_constants_of_a_spec_may_be_infinite():
     graph = Graph()
     m = Make(graph)
     x = m("input", name="x", type=real(2))
-    graph.outputs = {"value:y": m("minimum", x, m.const(float("inf")))}
+    graph.outputs = {keys.value("y"): m("minimum", x, m.const(float("inf")))}
     for target in TARGETS.values():
         bound = Executable(lower("t", graph, target), Host(), {}, {}).at(1)
         bound.inputs["x"][...] = [1.0, -2.0]
@@ -297,7 +300,7 @@ def test_a_size_that_nobody_fixed_is_a_fault():
     graph = Graph()
     m = Make(graph)
     x = m("input", name="x", type=real(Size.of(Var("k"))))
-    graph.outputs = {"value:y": m("exp", x)}
+    graph.outputs = {keys.value("y"): m("exp", x)}
     with pytest.raises(Fault, match="the size k is not known"):
         lower("t", graph, NUMPY)
 
@@ -311,6 +314,6 @@ def test_two_growing_axes_are_a_fault():
     graph = Graph()
     m = Make(graph)
     x = m("input", name="x", type=real(BATCH_SIZE, BATCH_SIZE))
-    graph.outputs = {"value:y": m("exp", x)}
+    graph.outputs = {keys.value("y"): m("exp", x)}
     with pytest.raises(Fault, match="two axes"):
         lower("t", graph, NUMPY)

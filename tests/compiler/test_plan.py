@@ -25,6 +25,7 @@ from dln.compiler.plan import (
     site_number,
     slot_offsets,
 )
+from dln.compiler.schema import keys
 from dln.grammar.diagnostics import Source, Span
 
 
@@ -38,9 +39,9 @@ def example(dtype: str = "float32") -> Program:
             axes=(1,), shape=x.type.shape, running=("batch",))  # fmt: skip
     y = m.add(m.add(m("exp", x), row), m("clock", name="epoch"))
     graph.outputs = {
-        "value:y": y,
-        "value:top": m("argmax", m("tanh", y), axis=1),
-        "param:W": m.scale(W, 0.5),
+        keys.value("y"): y,
+        keys.value("top"): m("argmax", m("tanh", y), axis=1),
+        keys.new_param("W"): m.scale(W, 0.5),
     }
     return lower("t", graph, TARGETS["numpy"], dtype, capacity=10)
 

@@ -14,6 +14,7 @@ from dln.compiler.ir.tensor_type import TensorType
 from dln.compiler.lower.emit import lower
 from dln.compiler.lower.schedule import Schedule, overlaps, schedule
 from dln.compiler.lower.targets import TARGETS, Target
+from dln.compiler.schema import keys
 from dln.runtime.device.host import Host
 from dln.runtime.execution.executable import Executable
 
@@ -59,11 +60,10 @@ def run(graph: Graph, target: Target, n: int, capacity: int, clock: float = 3.0,
         bound.run(*[clock for _ in program.clocks])
         want = evaluate(graph, env, sizes={BATCH: n})
         for key, value in want.items():
-            place, _, path = key.partition(":")
-            if place != "value":
-                env[place, path] = value
-    got = {f"value:{k}": a for k, a in bound.values.items()}
-    got |= {f"{place}:{k}": a for place, arrays in held.items() for k, a in arrays.items()}
+            if key.place != "value":
+                env[key.place, key.key] = value
+    got = {keys.value(k): a for k, a in bound.values.items()}
+    got |= {keys.Output(place, k): a for place, arrays in held.items() for k, a in arrays.items()}
     return got, want
 
 
@@ -88,13 +88,13 @@ def descent(m: Make) -> None:
     x = m("input", name="x", type=batch(5))
     y = m("contract", x, W, left=(0, 1), right=(2, 1), out=(0, 2))
     bar = m("contract", y, x, left=(0, 1), right=(0, 2), out=(1, 2))
-    m.graph.outputs = {"param:W": m.sub(W, bar), "value:loss": m.sum(y, (0, 1))}
+    m.graph.outputs = {keys.new_param("W"): m.sub(W, bar), keys.value("loss"): m.sum(y, (0, 1))}
 
 
 def momentum(m: Make) -> None:
     W, v = param(m, "W", 3, 5), m("state", path="v", type=real(3, 5))
     fast = m.sub(m.scale(v, 0.9), m.scale(W, 0.1))
-    m.graph.outputs = {"state:v": fast, "param:W": m.add(W, fast)}
+    m.graph.outputs = {keys.new_state("v"): fast, keys.new_param("W"): m.add(W, fast)}
 
 
 def test_plain_descent_writes_the_weights_in_place():
@@ -120,7 +120,7 @@ def test_parameters_that_change_places(target: Target):
     graph = Graph()
     m = Make(graph)
     a, b = param(m, "a", 3), param(m, "b", 3)
-    graph.outputs = {"param:a": b, "param:b": a}
+    graph.outputs = {keys.new_param("a"): b, keys.new_param("b"): a}
     agree(graph, target)
 
 
@@ -129,7 +129,11 @@ def test_a_ring_of_updates_reads_old_values_only(target: Target):
     graph = Graph()
     m = Make(graph)
     a, b, c = (param(m, p, 4) for p in "abc")
-    graph.outputs = {"param:a": m.add(a, b), "param:b": m.add(b, c), "param:c": m.add(c, a)}
+    graph.outputs = {
+        keys.new_param("a"): m.add(a, b),
+        keys.new_param("b"): m.add(b, c),
+        keys.new_param("c"): m.add(c, a),
+    }
     agree(graph, target)
 
 
@@ -140,8 +144,8 @@ def test_an_operand_seen_through_a_view_is_not_overwritten(target: Target):
     a = param(m, "a", 3, 3)
     late = m("exp", m.scale(a, 0.5))
     graph.outputs = {
-        "param:a": m.sub(a, transposed(m, a)),
-        "value:y": m.sub(late, transposed(m, late)),
+        keys.new_param("a"): m.sub(a, transposed(m, a)),
+        keys.value("y"): m.sub(late, transposed(m, late)),
     }
     agree(graph, target)
 
@@ -153,15 +157,15 @@ def test_an_output_that_is_a_source_a_view_or_another_output(target: Target):
     a, x = param(m, "a", 2, 3), m("input", name="x", type=batch(3))
     y, half = m("exp", x), m.scale(a, 0.5)
     graph.outputs = {
-        "value:old": a,
-        "param:a": half,
-        "value:again": half,
-        "value:turned": transposed(m, a),
-        "value:x": x,
-        "value:y": y,
-        "value:also": y,
-        "value:number": m.const(2.5),
-        "value:batch": m.mul(m.size(BATCH_SIZE), m("clock", name="epoch")),
+        keys.value("old"): a,
+        keys.new_param("a"): half,
+        keys.value("again"): half,
+        keys.value("turned"): transposed(m, a),
+        keys.value("x"): x,
+        keys.value("y"): y,
+        keys.value("also"): y,
+        keys.value("number"): m.const(2.5),
+        keys.value("batch"): m.mul(m.size(BATCH_SIZE), m("clock", name="epoch")),
     }
     agree(graph, target)
 
@@ -171,7 +175,7 @@ def test_a_parameter_that_keeps_its_value_costs_nothing(target: Target):
     graph = Graph()
     m = Make(graph)
     a = param(m, "a", 3)
-    graph.outputs = {"param:a": a}
+    graph.outputs = {keys.new_param("a"): a}
     assert schedule(graph, target).steps == []
 
 
@@ -181,7 +185,10 @@ def test_new_values_feed_each_other(target: Target):
     m = Make(graph)
     a, b = param(m, "a", 4), m("state", path="b", type=real(4))
     new = m.add(m.scale(b, 0.9), m("square", a))
-    graph.outputs = {"state:b": new, "param:a": m.sub(a, m.div(new, m("sqrt", new)))}
+    graph.outputs = {
+        keys.new_state("b"): new,
+        keys.new_param("a"): m.sub(a, m.div(new, m("sqrt", new))),
+    }
     agree(graph, target)
 
 
@@ -194,7 +201,7 @@ def chain(length: int) -> Graph:
     y = m("input", name="x", type=batch(7))
     for _ in range(length):
         y = m("tanh", y)
-    graph.outputs = {"value:y": y}
+    graph.outputs = {keys.value("y"): y}
     return graph
 
 
@@ -209,7 +216,7 @@ def test_slots_are_large_enough_for_any_number_of_examples():
     x, W = m("input", name="x", type=batch(3)), param(m, "W", 5, 5)
     wide = m.sum(m("exp", m("exp", W)), (0, 1))
     long = m.sum(m("exp", m("exp", x)), (0, 1))
-    graph.outputs = {"value:y": m.add(wide, long)}
+    graph.outputs = {keys.value("y"): m.add(wide, long)}
     made = schedule(graph, NUMPY, capacity=2)
     assert (100, 12) in made.slots
     agree(graph, NUMPY, sizes=(1, 2, 50), capacity=2)
@@ -226,7 +233,7 @@ def test_the_order_keeps_few_arrays_alive():
     total = sums[0]
     for s in sums[1:]:
         total = m.add(total, s)
-    graph.outputs = {"value:y": total}
+    graph.outputs = {keys.value("y"): total}
     made = schedule(graph, NUMPY, capacity=10)
     large = [slot for slot in made.slots if slot[1] >= 400]
     assert len(large) == 1
@@ -237,7 +244,7 @@ def test_the_check_finds_a_planted_overlap():
     m = Make(graph)
     x = m("input", name="x", type=batch(3))
     a = m("exp", x)
-    graph.outputs = {"value:y": m.add(m("tanh", a), m.sum(m("square", a), (0, 1)))}
+    graph.outputs = {keys.value("y"): m.add(m("tanh", a), m.sum(m("square", a), (0, 1)))}
     made = schedule(graph, NUMPY)
     assert overlaps(made) == []
     for name, b in made.buffers.items():
@@ -295,10 +302,14 @@ def random_graph(seed: int) -> Graph:
             made = m("sub", pick(numbers), a)
         pool.append(tame(m, made) if rng.random() < 0.5 else made)
     square.append(m("contract", rows[-1], rows[-1], left=(0, 1), right=(0, 2), out=(1, 2)))
-    for key in ("param:p0", "param:p1", "param:p2", "state:s0", "state:s1"):
+    for key in (*map(keys.new_param, ("p0", "p1", "p2")), *map(keys.new_state, ("s0", "s1"))):
         if rng.random() < 0.8:
             graph.outputs[key] = tame(m, pick(square)) if rng.random() < 0.7 else pick(square)
-    graph.outputs |= {"value:a": pick(square), "value:b": pick(rows), "value:c": pick(numbers)}
+    graph.outputs |= {
+        keys.value("a"): pick(square),
+        keys.value("b"): pick(rows),
+        keys.value("c"): pick(numbers),
+    }
     return graph
 
 

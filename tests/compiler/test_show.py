@@ -17,6 +17,7 @@ from dln.compiler.ir.sizes import BATCH_SIZE, Size
 from dln.compiler.ir.tensor_type import TensorType
 from dln.compiler.lower.emit import lower
 from dln.compiler.lower.targets import TARGETS
+from dln.compiler.schema import keys
 from dln.compiler.show import graph_dot, graph_mermaid, graph_text, plan_text
 
 
@@ -27,7 +28,7 @@ def example(name: str = "W") -> Graph:
     W = m("param", path=name, type=TensorType((Size(2), Size(3))))
     y = m("tanh", m("contract", x, W, left=(0, 1), right=(2, 1), out=(0, 2)))
     graph.mark(y, name="y")
-    graph.outputs = {"value:loss": m.sum(m.mul(y, y), (0, 1))}
+    graph.outputs = {keys.value("loss"): m.sum(m.mul(y, y), (0, 1))}
     return graph
 
 

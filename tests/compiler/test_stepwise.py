@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import dln
+from dln.compiler.plan import ProgramKind
 from dln.grammar.diagnostics import DlnError
 from dln.runtime.session import Session
 
@@ -205,7 +206,7 @@ def session(text: str) -> Session:
 
 
 def emitted(made: Session, name: str) -> list[np.ndarray]:
-    values = made.programs.run(f"task:{name}")
+    values = made.programs.run(ProgramKind.TASK.of(name))
     return [np.asarray(values[k]) for k in sorted(values)]
 
 

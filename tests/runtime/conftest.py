@@ -27,8 +27,11 @@ from dln.compiler.plan import (
     Place,
     Plan,
     Program,
+    ProgramKind,
+    ProgramTable,
     WatchSpec,
 )
+from dln.compiler.schema.keys import parse_clock
 from dln.runtime.device.host import Host
 from dln.runtime.device.kernels import normal
 from dln.runtime.session import Session
@@ -69,8 +72,9 @@ def program(
         [*head, *(f"        {line}" for line in lines or ["pass"]), "    return run", ""]
     )
     body = tuple(Line(c, f"line {i}", place("net"), *touched(c)) for i, c in enumerate(lines))
+    said = tuple(map(parse_clock, clocks))
     return Program(
-        name, "numpy", dtype, capacity, clocks, tuple(made), {}, (), body, tuple(slots), text,
+        name, "numpy", dtype, capacity, said, tuple(made), {}, (), body, tuple(slots), text,
         len(head) + 1,
     )  # fmt: skip
 
@@ -207,26 +211,42 @@ def make_plan(n: int = 11, dtype: str = "float64", rate: float = 0.5, **changes:
     )  # fmt: skip
     watches = (
         WatchSpec("error", None, True, False, None, (1, "epoch"), ("x", "t"), None),
-        WatchSpec("size", "watch:fit.size", False, False, None, (2, "update"), ("x",), None),
         WatchSpec(
-            "rms", "watch:fit.rms", True, False, ("d", "valid"), (3, "update"), ("x", "t"), None
+            "size",
+            ProgramKind.WATCH.of("fit", "size"),
+            False,
+            False,
+            None,
+            (2, "update"),
+            ("x",),
+            None,
+        ),
+        WatchSpec(
+            "rms",
+            ProgramKind.WATCH.of("fit", "rms"),
+            True,
+            False,
+            ("d", "valid"),
+            (3, "update"),
+            ("x", "t"),
+            None,
         ),
     )
     fit = PhaseSpec(
-        "fit", "step:fit", "d", "fit", 3, (4, "epoch"), "shuffled", None, None, None, (),
-        ("x", "t"), {"fit.v:net.w": (2,)}, watches, (KeepSpec((5, "update"), None),), (), None,
+        "fit", "d", "fit", 3, (4, "epoch"), "shuffled", None, None, None, (),
+        ("x", "t"), {"fit.v:net.w": (2,)}, watches, (KeepSpec((5, "update"), None),), (), (),
         False, None,
     )  # fmt: skip
     noisy = replace(
-        fit, name="noisy", step="step:noisy", part="all", batch=4, order="replacement", seed=9,
+        fit, name="noisy", part="all", batch=4, order="replacement", seed=9,
         states={}, watches=(replace(watches[0], every=None),), starts=("net.w",), after=("fit",),
     )  # fmt: skip
     phases = {"fit": replace(fit, **changes), "noisy": noisy}
     return Plan(
-        "lin", "numpy", dtype, programs(dtype, rate),
+        "lin", "numpy", dtype, ProgramTable(programs(dtype, rate)),
         {p: ParamSpec(p, shape, True, None) for p, shape in (("net.w", (2,)), ("net.b", ()))},
         {"d": data}, phases,
-        {"net": AppliedSpec("apply:net", (FieldSpec("x", (2,), "real"),), ("y",))},
+        {"net": AppliedSpec(ProgramKind.APPLY.of("net"), (FieldSpec("x", (2,), "real"),), ("y",))},
         {}, {"lin.dln": SPEC}, {}, f"lin-{n}-{dtype}",
     )  # fmt: skip
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dln.compiler.plan import Plan
+from dln.compiler.plan import Plan, ProgramTable
 from dln.grammar.diagnostics import DlnError
 from dln.runtime.data.datasets import Datasets
 from dln.runtime.data.fields import CHUNK, Fields, Read
@@ -144,7 +144,7 @@ def test_drawn_fields_are_drawn_at_each_visit(plan: Any, hand_program: Any, tabl
         ("update",),
     )  # fmt: skip
     spec = replace(made.data["d"], drawn=True)
-    made = replace(made, data={"d": spec}, programs={**made.programs, "data:d": data})
+    made = replace(made, data={"d": spec}, programs=ProgramTable({**made.programs, "data:d": data}))
     part = datasets(made).part("d", "fit", "float64")
     params = {"net.w": np.zeros(2), "net.b": np.zeros(())}
     bound = Executable(made.programs["step:noisy"], Host(), params, {}).at(2)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import dln
-from dln.compiler.plan import COUNT, POINTS, SLOPES
+from dln.compiler.plan import COUNT, POINTS, SLOPES, ProgramKind
 from dln.grammar.diagnostics import DlnError
 from dln.runtime.checkpoint.rundir import RunDirectory
 from dln.runtime.gradcheck import gradcheck
@@ -146,7 +146,7 @@ def test_no_worse_than_another_implementation() -> None:
 
 def counted(s: Session) -> list[int]:
     """How often the program of loss and gradients runs, one entry each time."""
-    step, runs = s.programs.executable("step:s", "s"), []
+    step, runs = s.programs.executable(ProgramKind.STEP.of("s"), "s"), []
     make = step._make
 
     def counting(n: int) -> Any:

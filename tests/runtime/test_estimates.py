@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import dln
-from dln.compiler.plan import site_number
+from dln.compiler.plan import ProgramKind, site_number
 from dln.runtime.checkpoint.rundir import RunDirectory
 from dln.runtime.gradcheck import gradcheck
 from dln.runtime.readers import sampling_order
@@ -136,7 +136,7 @@ def test_going_on_after_an_interruption(tmp_path: Path, looks: int, dtype: str) 
 def test_within_an_epoch_nothing_is_estimated(monkeypatch: pytest.MonkeyPatch) -> None:
     """One run of the program for each chunk of each epoch's sample, and no more."""
     s, seen = session(), []
-    program = s.programs.executable("estimate:s", "s")
+    program = s.programs.executable(ProgramKind.ESTIMATE.of("s"), "s")
     at = program.at
     monkeypatch.setattr(program, "at", lambda n: seen.append(n) or at(n))
     s.train("s", data=DATA, epochs=2)
@@ -147,7 +147,7 @@ def test_bindings_do_not_share_their_numbers() -> None:
     """1 / n of a program bound for four examples stays what it is when it is bound for one."""
     s = session()
     begin(s.state, s.phase("s"))
-    program = s.programs.executable("estimate:s", "s")
+    program = s.programs.executable(ProgramKind.ESTIMATE.of("s"), "s")
     x, found = DATA["d"][0], []
     for n in (4, 1, 4):
         bound = program.at(n)

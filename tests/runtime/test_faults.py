@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import dln
+from dln.compiler.plan import ProgramKind
 
 SPEC = """\
 data d = rows({rows}) {{
@@ -180,7 +181,7 @@ def test_optimisers_watches_first_values_and_tasks(parts, what, found, where):
     with pytest.raises(dln.DlnError) as e:
         session = dln.load(text).compile(dtype="float64").session()
         session.train("one")
-        session.programs.run("task:t")
+        session.programs.run(ProgramKind.TASK.of("t"))
     (problem,) = e.value.problems
     assert problem.message == f"the computation left the numbers: {what}"
     assert found is None or problem.facts[0] == found

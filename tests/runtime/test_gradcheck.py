@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dln import load
-from dln.compiler.plan import Plan, Program
+from dln.compiler.plan import Plan, Program, ProgramTable
 from dln.grammar.diagnostics import DlnError
 from dln.runtime.device.host import Host
 from dln.runtime.gradcheck import Row, gradcheck
@@ -21,7 +21,7 @@ def changed(plan: Plan, name: str, old: str, new: str) -> Session:
     made: Program = plan.programs[name]
     assert old in made.text
     other = replace(made, text=made.text.replace(old, new))
-    return Session(replace(plan, programs={**plan.programs, name: other}), Host(), 1)
+    return Session(replace(plan, programs=ProgramTable({**plan.programs, name: other})), Host(), 1)
 
 
 def test_right_gradients_pass_and_nothing_is_moved(session: Any) -> None:
@@ -45,7 +45,9 @@ def test_kinks_are_skipped(plan: Any, hand_program: Any) -> None:
     made = plan()
     buffers = [("param", "net.w", ((2, 0),)), ("arena", "", ((2, 0),)), ("value", "loss", ())]
     loss = hand_program("loss:fit", buffers, ["xp.abs(v0, out=v1)", "xp.sum(v1, 0, out=v2)"])
-    s = Session(replace(made, programs={**made.programs, "loss:fit": loss}), Host(), 1)
+    s = Session(
+        replace(made, programs=ProgramTable({**made.programs, "loss:fit": loss})), Host(), 1
+    )
     s.params["net.w"] = 0.0
     (row,) = gradcheck(s, "fit")
     assert row.skipped == row.points == 3

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dln.compiler.plan import FieldSpec, KeepSpec, Plan, site_number
+from dln.compiler.plan import FieldSpec, KeepSpec, Plan, ProgramTable, site_number
 from dln.grammar.diagnostics import DlnError
 from dln.runtime.checkpoint.rundir import RunDirectory
 from dln.runtime.device.host import Host
@@ -44,7 +44,7 @@ def padded(plan: Any, hand_program: Any) -> Callable[[], Plan]:
             made.phases["fit"], fields=("x", "length"), states={}, watches=(),
             keeps=(KeepSpec((3, "update"), None),),
         )  # fmt: skip
-        programs = {**made.programs, "step:fit": step}
+        programs = ProgramTable({**made.programs, "step:fit": step})
         return replace(made, data={"d": data}, phases={"fit": fit}, programs=programs)
 
     return make

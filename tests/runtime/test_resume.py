@@ -9,13 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dln.compiler.plan import KeepSpec
+from dln.compiler.plan import KeepSpec, ProgramKind
 from dln.grammar.diagnostics import DlnError
 from dln.runtime.checkpoint.rundir import RunDirectory
 from dln.runtime.execution.phase_result import PhaseResult
 from dln.runtime.session import Interrupted, Session
 
-KEEPS = (KeepSpec((5, "update"), None), KeepSpec((2, "epoch"), None), KeepSpec(None, "best:fit.0"))
+KEEPS = (
+    KeepSpec((5, "update"), None),
+    KeepSpec((2, "epoch"), None),
+    KeepSpec(None, ProgramKind.BEST.of("fit", 0)),
+)
 
 
 class Countdown:

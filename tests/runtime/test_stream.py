@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dln.compiler.plan import KeepSpec, Plan, WatchSpec
+from dln.compiler.plan import KeepSpec, Plan, ProgramKind, ProgramTable, WatchSpec
 from dln.grammar.diagnostics import DlnError
 from dln.runtime.checkpoint.rundir import RunDirectory
 from dln.runtime.device.host import Host
@@ -46,10 +46,11 @@ def streaming(plan: Any, hand_program: Any) -> Callable[..., Plan]:
             "watch:fit.now", [*inputs, ("value", "watch", ())], ["xp.sum(v2, 0, out=v3)"]
         )
         first = hand_program("states:fit", [("value", PATH, HELD)], ["v0.fill(0.0)"])
+        now_key, over_key = (ProgramKind.WATCH.of("fit", name) for name in ("now", "over"))
         watches = (
             WatchSpec("level", None, True, False, None, (1, "epoch"), ("t",), None),
-            WatchSpec("now", "watch:fit.now", False, False, None, (2, "update"), ("t",), None),
-            WatchSpec("over", "watch:fit.over", True, False, ("d", "valid"), (2, "update"), ("t",),
+            WatchSpec("now", now_key, False, False, None, (2, "update"), ("t",), None),
+            WatchSpec("over", over_key, True, False, ("d", "valid"), (2, "update"), ("t",),
                       None, ROWS, {PATH: (ROWS,)}),
         )  # fmt: skip
         fit = replace(
@@ -60,7 +61,10 @@ def streaming(plan: Any, hand_program: Any) -> Callable[..., Plan]:
         data = replace(made.data["d"], parts={"all": (0, n), "fit": (0, 10), "valid": (10, n - 10)})
         programs = {p.name: p for p in (step, over, now, first)}
         return replace(
-            made, data={"d": data}, phases={"fit": fit}, programs={**made.programs, **programs}
+            made,
+            data={"d": data},
+            phases={"fit": fit},
+            programs=ProgramTable({**made.programs, **programs}),
         )
 
     return make

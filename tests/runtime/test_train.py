@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import dln
-from dln.compiler.plan import KeepSpec, WatchSpec, site_number
+from dln.compiler.plan import KeepSpec, ProgramKind, ProgramTable, WatchSpec, site_number
 from dln.grammar.diagnostics import DlnError
 from dln.runtime.checkpoint.rundir import RunDirectory
 from dln.runtime.readers import sampling_order
@@ -79,7 +79,9 @@ def test_watches_at_the_end(session: Any, every: Any, over: Any, updates: Any) -
     if over is None:
         watch = WatchSpec("error", None, True, False, None, every, ("x", "t"), None)
     else:
-        watch = WatchSpec("error", "watch:fit.rms", True, False, over, every, ("x", "t"), None)
+        watch = WatchSpec(
+            "error", ProgramKind.WATCH.of("fit", "rms"), True, False, over, every, ("x", "t"), None
+        )
     changes = {"duration": (12, "update"), "batch": 1, "part": "all" if every else "fit"}
     got = session(n=50, watches=(watch,), **changes).train("fit")
     assert [u for u, _, _ in got.history["error"]] == updates
@@ -112,7 +114,7 @@ def test_orders(session: Any, table: Any, by_hand: Any, how: str) -> None:
 
 
 def test_until_ends_the_phase_at_a_report(session: Any) -> None:
-    s = session(duration=(1000, "epoch"), until="until:fit", rate=0.9)
+    s = session(duration=(1000, "epoch"), until=(ProgramKind.UNTIL.of("fit"),), rate=0.9)
     got = s.train("fit")
     assert got.updates < 3000 and got.complete and not got.shortened
     values = [v for _, _, v in got.history["rms"]]
@@ -124,9 +126,23 @@ def test_until_and_best_over_a_watch_on_the_minibatch(
     session: Any, plan: Any, tmp_path: Path
 ) -> None:
     """Such a watch is taken before an update: the phase ends without making it."""
-    rms = WatchSpec("rms", "watch:fit.rms", True, False, None, (2, "update"), ("x", "t"), None)
-    changes = {"watches": (rms,), "until": "until:fit", "duration": (1000, "epoch"), "rate": 0.9}
-    keeps = (KeepSpec(None, "best:fit.0"),)
+    rms = WatchSpec(
+        "rms",
+        ProgramKind.WATCH.of("fit", "rms"),
+        True,
+        False,
+        None,
+        (2, "update"),
+        ("x", "t"),
+        None,
+    )
+    changes = {
+        "watches": (rms,),
+        "until": (ProgramKind.UNTIL.of("fit"),),
+        "duration": (1000, "epoch"),
+        "rate": 0.9,
+    }
+    keeps = (KeepSpec(None, ProgramKind.BEST.of("fit", 0)),)
     straight = session(**changes, keeps=keeps)
     run = RunDirectory.create("lin", str(tmp_path / "run"))
     saved: list[Any] = []
@@ -185,7 +201,7 @@ def test_hooks_are_told(session: Any) -> None:
 
 
 def test_checkpoints_and_the_log(session: Any, tmp_path: Path) -> None:
-    keeps = (KeepSpec((5, "update"), None), KeepSpec(None, "best:fit.0"))
+    keeps = (KeepSpec((5, "update"), None), KeepSpec(None, ProgramKind.BEST.of("fit", 0)))
     run = RunDirectory.create("lin", str(tmp_path / "run"))
     s = session(keeps=keeps)
     s.train(rundir=run)
@@ -266,15 +282,15 @@ def test_numbers_of_past_phases_are_clocks(plan: Any, hand_program: Any) -> None
     made = plan()
     asked = ("fit.error", "fit.updates", "fit.rms[1]", "noisy.error")
     lines = [f"v0[{i}:{i + 1}].fill(c{i})" for i in range(3)]
-    check = hand_program("check:0", [("value", "a", ((3, 0),))], lines, asked[:3])
-    late = hand_program("check:1", [("value", "a", ((3, 0),))], lines, asked[3:])
-    made = replace(made, programs={**made.programs, "check:0": check, "check:1": late})
+    check = hand_program("task:0", [("value", "a", ((3, 0),))], lines, asked[:3])
+    late = hand_program("task:1", [("value", "a", ((3, 0),))], lines, asked[3:])
+    made = replace(made, programs=ProgramTable({**made.programs, "task:0": check, "task:1": late}))
     s = Session(made, Host(), 1)
     got = s.train("fit")
     want = [got.watch["error"], 12, got.history["rms"][1][2]]
-    np.testing.assert_array_equal(s.evaluate("check:0")["a"], want)
+    np.testing.assert_array_equal(s.evaluate("task:0")["a"], want)
     with pytest.raises(DlnError, match="E562"):
-        s.evaluate("check:1")
+        s.evaluate("task:1")
 
 
 @pytest.mark.parametrize(

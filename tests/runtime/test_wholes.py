@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import dln.spec as specs
+from dln.compiler.plan import ProgramKind
 from dln.grammar.diagnostics import DlnError
 from dln.grammar.diagnostics import Source as Text
 from dln.running.expectations import verdicts
@@ -76,7 +77,7 @@ let z = net([0, 0, 0])
 def test_one_array_for_all_programs(tmp_path: Path) -> None:
     session = load(tmp_path, NEAREST).compile().session()
     session.train("look")
-    names = ("step:look", "watch:look.same")
+    names = (ProgramKind.STEP.of("look"), ProgramKind.WATCH.of("look", "same"))
     made = [session.programs.executable(n, "look") for n in names]
     first, second = (e.wholes["d.fit.x"] for e in made)
     assert np.shares_memory(first, second)
@@ -89,7 +90,10 @@ def test_in_the_precision_of_the_program(tmp_path: Path, dtype: str) -> None:
     session = load(tmp_path, text).compile(dtype=dtype).session()
     found = session.train("t").watch["far"]
     assert found == pytest.approx(np.mean(X @ X[8]), rel=1e-6 if dtype == "float32" else 1e-14)
-    assert str(session.programs.executable("step:t", "t").wholes["d.all.x"].dtype) == dtype
+    assert (
+        str(session.programs.executable(ProgramKind.STEP.of("t"), "t").wholes["d.all.x"].dtype)
+        == dtype
+    )
 
 
 def test_beside_parameters_that_learn(tmp_path: Path) -> None:
@@ -136,7 +140,10 @@ task walk() {
 def test_limited(tmp_path: Path) -> None:
     spec = load(tmp_path, NEAREST, limit=2)
     session = spec.compile().session()
-    assert session.programs.executable("apply:near").wholes["d.fit.x"].shape == (2, 3)
+    assert session.programs.executable(ProgramKind.APPLY.of("near")).wholes["d.fit.x"].shape == (
+        2,
+        3,
+    )
     assert np.array_equal(session.near(X), expected(X, X[:2], C[:2]))
 
 

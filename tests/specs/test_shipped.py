@@ -23,6 +23,7 @@ from dln.compiler.ir.evaluate import evaluate
 from dln.compiler.ir.verify import verify
 from dln.compiler.lower.targets import TARGETS
 from dln.compiler.plan import site_number
+from dln.compiler.schema.keys import Output, new_param, new_state
 from dln.compiler.stages import part
 from dln.grammar.diagnostics import Fault
 from dln.grammar.parser import parse
@@ -117,7 +118,7 @@ def draws(seed: int) -> Any:
 def by_evaluator(session: Session, phase: str, fields: dict[str, Any]) -> dict[str, Any]:
     """All outputs of a phase's first step on a minibatch, from the graph as it was built."""
     plan, model = session.plan, spec(session.plan.name).model
-    recipe = plan.programs.recipes[plan.phases[phase].step]
+    recipe = plan.programs.held.recipes[str(plan.phases[phase].step)]
     graph = differentiate(part(model, recipe.outputs))
     host = session.device.to_host
     env: dict[tuple[str, str], Any] = {("input", k): v for k, v in fields.items()}
@@ -137,9 +138,9 @@ def left_behind(session: Session, phase: str, n: int) -> dict[str, Any]:
     host = session.device.to_host
     step = session.programs.executable(session.plan.phases[phase].step, phase)
     kept = paths_of(step.program, "state")
-    found = {f"param:{k}": np.array(v) for k, v in session.params.items()}
-    found |= {f"state:{k}": host(session.state.store.states[phase][k]) for k in kept}
-    return found | {f"value:{k}": host(v) for k, v in step.at(n).values.items()}
+    found = {new_param(k): np.array(v) for k, v in session.params.items()}
+    found |= {new_state(k): host(session.state.store.states[phase][k]) for k in kept}
+    return found | {Output("value", k): host(v) for k, v in step.at(n).values.items()}
 
 
 def assert_step(session: Session, phase: str, n: int) -> None:
@@ -156,11 +157,12 @@ def assert_step(session: Session, phase: str, n: int) -> None:
         session.step(phase, **fields)
         found = left_behind(session, phase, n)
     else:  # its step looks several times; here is the first look
-        found = {f"value:{k}": v for k, v in session.evaluate(ph.step, fields).items()}
-    assert {k for k in wanted if not k.startswith("state:")} <= found.keys()
+        found = {Output("value", k): v for k, v in session.evaluate(ph.step, fields).items()}
+    wanted = {Output(k.place, str(k.key)): v for k, v in wanted.items()}
+    assert {k for k in wanted if k.place != "state"} <= found.keys()
     for name in wanted.keys() & found.keys():
         error = f"{phase} {name}"
-        if name.removeprefix("state:") in ph.kept:
+        if name.place == "state" and name.key in ph.kept:
             found[name] = found[name][:n]
         np.testing.assert_allclose(found[name], wanted[name], 1e-9, 1e-12, err_msg=error)
 

@@ -12,6 +12,8 @@ from dln.compiler.ir.graph import Node
 from dln.compiler.ir.op import op_of
 from dln.compiler.ir.sizes import Conflict, Reason, Size, Var
 from dln.compiler.ir.structure import is_full_data
+from dln.compiler.model import On
+from dln.compiler.schema.keys import WholeField
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Note, Span
 
@@ -87,9 +89,9 @@ def _refuse_whole(b: Build, node: Node, wanted: Sequence[Size], span: Span, who:
         set_of = set_of.operands[0]
     if not is_full_data(set_of) or len(set_of.type.example) != len(wanted) + 1:
         return
-    data, part, field = set_of["name"].rsplit(".", 2)
-    text, on = broadcasting.whole_text(span.text), data if part == "all" else f"{data}.{part}"
-    remedy = f"{text}[i], with i an index; in a watch {field}, and on {on} behind it"
+    field: WholeField = set_of["name"]
+    text, on = broadcasting.whole_text(span.text), On(field.data, field.part).spoken
+    remedy = f"{text}[i], with i an index; in a watch {field.field}, and on {on} behind it"
     label = f"is {b.shown(node.type)}: every example of {on}"
     b.fail("E215", f"{who} of one example", span, label, remedy=remedy)
 

@@ -6,13 +6,13 @@ the latest. What no run of the phase can ever report is refused here.
 
 from __future__ import annotations
 
-import re
 from math import ceil
 
 from dln.compiler.frontend.context.build_context import Build
 from dln.compiler.ir.graph import ancestors
 from dln.compiler.ir.structure import is_clock
 from dln.compiler.model import Phase, Watching
+from dln.compiler.schema.keys import WatchReport
 from dln.grammar.diagnostics import Note, Span
 
 
@@ -21,16 +21,15 @@ def check_conditions(b: Build, phase: Phase) -> None:
     own = {w.name: w for w in phase.watches}
     best = [keep.best for keep in phase.keeps if keep.best is not None]
     for node in ancestors([*phase.until, *best]):
-        name = node["name"] if is_clock(node) else ""
-        found = re.fullmatch(r"watch:(.+?)(?:\[(-?\d+)\])?", name)
-        if found is None or found[1] not in own:
+        report = node["name"] if is_clock(node) else None
+        if not isinstance(report, WatchReport) or report.watch not in own:
             continue
-        watch = own[found[1]]
+        watch = own[report.watch]
         span = b.graph.spans.get(node, (phase.span,))[0]
         if watch.every is None and node in ancestors(phase.until):
             _only_at_the_end(b, phase, watch, span)
-        if found[2] is not None:
-            check_number(b, phase, watch, int(found[2]), span)
+        if report.at is not None:
+            check_number(b, phase, watch, report.at, span)
 
 
 def _only_at_the_end(b: Build, phase: Phase, watch: Watching, span: Span) -> None:

@@ -22,6 +22,7 @@ from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.sizes import BATCH_SIZE, Size
 from dln.compiler.ir.tensor_type import TIME, TensorType
 from dln.compiler.model import DataSet, FieldOf
+from dln.compiler.schema.keys import RawField
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Fault, Note, Span, nearest
 
@@ -51,7 +52,7 @@ def _build(b: Build, st: s.Data, scope: Scope) -> DataValue:
     except Fault as fault:
         raise fault.at(st.reader.span) from None
     statements = (*_like(b, st, scope), *st.body)
-    raw = {k: _raw(b, st, f"{key}.{k}", k, f) for k, f in schema.fields.items()}
+    raw = {k: _raw(b, st, RawField(key, k), f) for k, f in schema.fields.items()}
     length = said_length(raw)
     given = raw if length is None else with_ends(b, raw, length, statements)
     inner, claims = scope.child(key), list[FieldOf]()
@@ -171,12 +172,12 @@ def _reader(
     return name, args, {a.name: static(b, a.value, scope, a.name) for a in named}
 
 
-def _raw(b: Build, st: s.Data, path: str, key: str, found: Any) -> Node:
+def _raw(b: Build, st: s.Data, name: RawField, found: Any) -> Node:
     """A field of the file, as its header says it is."""
     sizes = (BATCH_SIZE, *(Size(n) for n in found.shape))
     type = TensorType(sizes, ("batch",), "index" if found.kind == "index" else "real")
-    node = b.at(st.reader.span)("input", name=f"raw:{path}", type=type)
-    return b.mark(node, st.reader.span, f"raw.{key}" if key else "raw")
+    node = b.at(st.reader.span)("input", name=name, type=type)
+    return b.mark(node, st.reader.span, f"raw.{name.name}" if name.name else "raw")
 
 
 def _settings(

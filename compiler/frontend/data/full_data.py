@@ -15,6 +15,7 @@ from dln.compiler.ir.graph import Node
 from dln.compiler.ir.sizes import Size
 from dln.compiler.ir.tensor_type import TensorType
 from dln.compiler.model import DataSet, FieldOf
+from dln.compiler.schema.keys import WholeField
 from dln.grammar.diagnostics import Note, Span
 
 
@@ -39,9 +40,8 @@ def _whole(b: Build, data: DataSet, part: str, field: FieldOf, span: Span) -> No
     rows = Size(count if b.outside.limit is None else min(count, b.outside.limit))
     old = field.node.type
     type = TensorType((rows, *old.shape[1:]), (), old.kind, old.domain)
-    node = b.at(span)("whole", name=f"{data.name}.{part}.{field.name}", type=type)
-    called = data.name if part == "all" else f"{data.name}.{part}"
-    return b.mark(node, span, f"{called}.{field.name}")
+    name = WholeField(data.name, part, field.name)
+    return b.mark(b.at(span)("whole", name=name, type=type), span, name.spoken)
 
 
 def _stands_still(b: Build, data: DataSet, field: FieldOf, span: Span) -> None:

@@ -20,6 +20,7 @@ from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.structure import is_state
 from dln.compiler.ir.tensor_type import TensorType
 from dln.compiler.model import Phase, Probe, Watching
+from dln.compiler.schema.keys import PhaseNumber, WatchReport
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Note, Span
 
@@ -38,7 +39,12 @@ def phase_attribute(b: Build, phase: str, name: str, span: Span) -> Value:
         if phase in b.phases.broken:
             raise Poisoned
         unknown(b, "watch or count", name, span, [*watched, *COUNTS, *VERBS], phase)
-    return b.mark(b.at(span)("clock", name=f"{phase}.{name}"), span, f"{phase}.{name}")
+    return _number(b, PhaseNumber(phase, name), span)
+
+
+def _number(b: Build, clock: WatchReport | PhaseNumber, span: Span) -> Node:
+    """A number that is not known while the spec is read, by the name that a spec has for it."""
+    return b.mark(b.at(span)("clock", name=clock), span, clock.spoken)
 
 
 def _best(b: Build, phase: str, span: Span) -> PhaseBest:
@@ -57,30 +63,28 @@ def best_attribute(b: Build, phase: str, name: str, span: Span) -> Node:
     known = [*(w.name for w in b.phases.made[phase].watches), "epochs", "updates"]
     if name not in known:
         unknown(b, "watch or count", name, span, known, f"{phase}.best")
-    return b.mark(b.at(span)("clock", name=f"{phase}.best.{name}"), span, f"{phase}.best.{name}")
+    return _number(b, PhaseNumber(phase, name, best=True), span)
 
 
 def history(b: Build, clock: Node, at: int, span: Span) -> Node:
     """`curve.reach[10]`: the value of a watch at its report number 10, counted from 0;
     `valid[-1]`: at the report before the latest, `valid[-2]` at the one before that."""
-    own = clock["name"].startswith("watch:") and not clock["name"].endswith("]")
-    phase, watch = (None, None) if own else _watch_of(b, clock["name"])
-    if not own and watch is None:
-        what = clock["name"].removeprefix("watch:")
-        b.fail("E328", f"{what} is one number: only a watch has earlier reports", span)
-    if phase is not None and watch is not None:
-        reports.check_number(b, b.phases.made[phase], watch, at, span)
-    name = f"{clock['name']}[{at}]"
-    return b.mark(b.at(span)("clock", name=name), span, name.removeprefix("watch:"))
+    number = clock["name"]
+    if isinstance(number, WatchReport | PhaseNumber) and number.at is None:
+        watch = _watch_of(b, number)
+        if watch is not None and isinstance(number, PhaseNumber):
+            reports.check_number(b, b.phases.made[number.phase], watch, at, span)
+        if watch is not None or isinstance(number, WatchReport):
+            return _number(b, number.changed(at=at), span)
+    said = number.spoken if isinstance(number, WatchReport | PhaseNumber) else number
+    b.fail("E328", f"{said} is one number: only a watch has earlier reports", span)
 
 
-def _watch_of(b: Build, clock: str) -> tuple[str, Watching] | tuple[None, None]:
-    """The phase and the watch that a number `sse.error` is of."""
-    for name, phase in b.phases.made.items():
-        for w in phase.watches:
-            if clock == f"{name}.{w.name}":
-                return name, w
-    return None, None
+def _watch_of(b: Build, number: WatchReport | PhaseNumber) -> Watching | None:
+    """The watch of an earlier phase that a number `sse.error` is of."""
+    if isinstance(number, WatchReport) or number.best:
+        return None
+    return next((w for w in b.phases.made[number.phase].watches if w.name == number.name), None)
 
 
 def ask(b: Build, verb: PhaseVerb, expr: s.Call, scope: Scope) -> Node:

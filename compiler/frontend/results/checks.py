@@ -19,6 +19,7 @@ from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.sizes import Conflict, Reason
 from dln.compiler.ir.structure import is_clock, is_input
 from dln.compiler.model import Checking, Expectation, Sweeping
+from dln.compiler.schema.keys import PhaseNumber
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Note, Span
 
@@ -187,16 +188,11 @@ def phases_of(b: Build, nodes: Sequence[Node]) -> tuple[str, ...]:
     """The phases whose results some nodes need."""
     found: dict[str, None] = {}
     for n in ancestors(nodes):
-        if is_clock(n) and "." in n["name"]:
-            found[_phase_in(b, n["name"])] = None
+        if is_clock(n) and isinstance(n["name"], PhaseNumber):
+            found[n["name"].phase] = None
         elif is_input(n) and n["name"] in b.phases.probes:
             found[b.phases.probes[n["name"]].phase] = None
     return tuple(found)
-
-
-def _phase_in(b: Build, clock: str) -> str:
-    """`pre[0]` of the clock `pre[0].error[3]`."""
-    return max((p for p in b.phases.made if clock.startswith(p + ".")), key=len, default=clock)
 
 
 def sweep(b: Build, st: s.Sweep, scope: Scope) -> Sweeping:

@@ -14,12 +14,13 @@ from dln.compiler.frontend.context.frame import Frame
 from dln.compiler.frontend.context.static_values import static
 from dln.compiler.frontend.context.values import Examples, Plot, Text
 from dln.compiler.frontend.expressions.emit_functions import label_of
-from dln.compiler.frontend.results.checks import no_data, phases_of
+from dln.compiler.frontend.results.checks import no_data
 from dln.compiler.frontend.scan.equations import unrolled
 from dln.compiler.frontend.training import phase_clauses
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.structure import is_clock
 from dln.compiler.model import Emission, EmittedPart, On, Tasking
+from dln.compiler.schema.keys import PhaseNumber
 from dln.grammar import syntax as s
 
 PICTURES = (".png", ".svg", ".pdf")
@@ -156,10 +157,11 @@ def _axis(node: Node) -> str:
 
 def _watch(b: Build, node: Node) -> tuple[str, str] | None:
     """`sse.error`, where a number is the last value of a watch, and the unit that it goes by."""
-    if not is_clock(node) or not (phase := phases_of(b, [node])):
+    number = node["name"] if is_clock(node) else None
+    if not isinstance(number, PhaseNumber):
         return None
-    for w in b.phases.made[phase[0]].watches:
-        if node["name"] == f"{phase[0]}.{w.name}":
+    for w in b.phases.made[number.phase].watches:
+        if number == PhaseNumber(number.phase, w.name):
             by_epoch = w.every is not None and w.every[1].startswith("epoch")
-            return node["name"], "epoch" if by_epoch else "update"
+            return str(number), "epoch" if by_epoch else "update"
     return None

@@ -18,13 +18,13 @@ from dln.compiler.ir.graph import Node
 from dln.compiler.ir.ops.loop import everything
 from dln.compiler.ir.structure import is_clock, is_draw, is_input
 from dln.compiler.model import DataSet, Descending
+from dln.compiler.schema.keys import CLOCKS
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Note, Span
 
 if TYPE_CHECKING:
     from dln.compiler.frontend.training.phase_scope import Collected
 
-CLOCKS = ("epoch", "update", "progress")
 RULES = ("history", "c1", "c2", "trials", "grad_tol", "change_tol")
 REALS = ("c1", "c2", "grad_tol", "change_tol")
 

@@ -15,10 +15,9 @@ from dln.compiler.frontend.training.optimisers import Updated
 from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.structure import is_input
 from dln.compiler.model import DataSet, Descending, Estimating, Keeping, Line, Starting, Watching
+from dln.compiler.schema.keys import CLOCKS
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Span
-
-CLOCKS = ("epoch", "update", "progress")
 
 
 @dataclass

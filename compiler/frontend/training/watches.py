@@ -22,6 +22,7 @@ from dln.compiler.ir import masks
 from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.structure import is_input
 from dln.compiler.model import Keeping, On, Starting, Watching
+from dln.compiler.schema.keys import WatchReport
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Note
 
@@ -151,7 +152,7 @@ def _over_watches(
     for lost in got.lost:
         inner.names[lost.name] = Binding(lost.span, poison, static=True)
     for w in got.watches:
-        inner.value(w.name, b.make("clock", name=f"watch:{w.name}"), w.span)
+        inner.value(w.name, b.make("clock", name=WatchReport(w.name)), w.span)
     inner.names.setdefault(
         phase, Binding(expr.span, partial(_of_itself, phase=phase, expr=expr, what=what))
     )

@@ -15,11 +15,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from dln.compiler.ir.graph import Graph, Node, ancestors, rewrite
+from dln.compiler.ir.graph import Graph, K, Node, ancestors, rewrite
 from dln.compiler.ir.op import OPS, Array, Attrs, Make, Op, Places, Site, register
 from dln.compiler.ir.ops.common import count, differ
 from dln.compiler.ir.sizes import Size
 from dln.compiler.ir.tensor_type import TIME, TensorType, scalar
+from dln.compiler.schema.keys import Key
 from dln.grammar.diagnostics import Fault
 
 Types = tuple[TensorType, ...]
@@ -206,20 +207,35 @@ def everything(nodes: Iterable[Node]) -> Iterator[Node]:
             yield from everything([node["value"]])
 
 
-def outputs_of(body: Body, values: Sequence[Node]) -> dict[str, Node]:
+class BodyValue(Key):
+    """A value that a body is asked to work out: the `next` of what is carried, or an `item`."""
+
+    kind: str
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.number}"
+
+
+def outputs_of(body: Body, values: Sequence[Node]) -> dict[BodyValue, Node]:
     """What a body must work out: what it carries, and the values that are asked of it."""
-    nexts = {f"next:{i}": n for i, n in enumerate(body.nexts)}
-    return nexts | {f"item:{i}": v for i, v in enumerate(values)}
+    nexts = {BodyValue("next", i): n for i, n in enumerate(body.nexts)}
+    return nexts | {BodyValue("item", i): v for i, v in enumerate(values)}
 
 
-def with_outputs(body: Body, outputs: Mapping[str, Node]) -> Graph:
+def items_of(graph: Graph, values: Sequence[Node]) -> dict[Node, Node]:
+    """What has become of the values asked of a body, after a rewriting of its graph."""
+    return {v: graph.outputs[BodyValue("item", i)] for i, v in enumerate(values)}
+
+
+def with_outputs(body: Body, outputs: Mapping[K, Node]) -> Graph:
     """The graph of a body with these outputs: all that they need, with places and names."""
     graph = Graph()
     for s in body.slots:
         graph.include(s, body.graph.spans.get(s, ()), body.graph.names.get(s))
     for n in ancestors(outputs.values()):
         graph.include(n, body.graph.spans.get(n, ()), body.graph.names.get(n))
-    graph.outputs = dict(outputs)
+    graph.outputs = dict(outputs.items())
     return graph
 
 
@@ -239,7 +255,7 @@ def rebuilt(body: Body, graph: Graph) -> Body:
     rows, fixed, carried = (
         tuple(graph.include(s) for s in part) for part in (body.rows, body.fixed, body.carried)
     )
-    nexts = tuple(graph.outputs[f"next:{i}"] for i in range(len(body.nexts)))
+    nexts = tuple(graph.outputs[BodyValue("next", i)] for i in range(len(body.nexts)))
     return Body(graph, rows, fixed, carried, nexts, body.length, body.reverse)
 
 

@@ -44,6 +44,7 @@ from dln.compiler.passes import PASSES, simplify, stabilise
 from dln.compiler.passes.fold import FOLD
 from dln.compiler.passes.simplify import TABLE as SIMPLIFY
 from dln.compiler.passes.stabilise import TABLE as STABILISE
+from dln.compiler.schema import keys
 from dln.grammar.diagnostics import Source, Span
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -202,6 +203,12 @@ def cases():
             yield pytest.param(path.stem, title.strip(), lines, id=f"{path.stem}-{title}")
 
 
+def called(name):
+    """`state:v` is the new value of a state."""
+    place, colon, path = name.partition(":")
+    return keys.Output(place, path) if colon else name
+
+
 def parse(lines):
     """The graph before, and the one after in a reader of its own."""
     before, after, outputs = Reader(), Reader(), 0
@@ -211,7 +218,7 @@ def parse(lines):
             name = f"y{len(after.graph.outputs)}"
             m = re.match(r"=> :(\S+) (.*)", line)
             name, text = m.groups() if m else (name, line[2:])
-            after.graph.outputs[name] = after.read(text)
+            after.graph.outputs[called(name)] = after.read(text)
         elif re.match(r"[\w. ]+: \[", line):
             before.declare(line)
             after.declare(line)
@@ -221,7 +228,7 @@ def parse(lines):
         else:
             m = re.match(r":(\S+) (.*)", line)
             name, text = m.groups() if m else (f"y{outputs}", line)
-            before.graph.outputs[name] = before.read(text)
+            before.graph.outputs[called(name)] = before.read(text)
             outputs += 1
     return before.graph, after.graph
 

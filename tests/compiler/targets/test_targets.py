@@ -17,6 +17,7 @@ from dln.compiler.ir.sizes import BATCH_SIZE, Size
 from dln.compiler.ir.tensor_type import Domain, TensorType
 from dln.compiler.lower.emit import lower
 from dln.compiler.lower.targets import TARGETS, spelling
+from dln.compiler.schema import keys
 from dln.grammar.diagnostics import Fault, Source, Span
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -72,7 +73,11 @@ def classifier() -> Graph:
     rate = m.div(m.const(0.1), m("clock", name="epoch"))
     fast = named("v'", m.sub(m.scale(v, 0.9), m.mul(rate, slope)))
     at(7)
-    graph.outputs = {"state:v": fast, "param:W": m.add(W, fast), "value:loss": loss}
+    graph.outputs = {
+        keys.new_state("v"): fast,
+        keys.new_param("W"): m.add(W, fast),
+        keys.value("loss"): loss,
+    }
     return graph
 
 
@@ -108,7 +113,7 @@ def test_what_cupy_lacks_is_not_called():
             graph = Graph()
             m = Make(graph)
             inputs = [m("input", name=f"x{i}", type=t) for i, t in enumerate(types)]
-            graph.outputs = {"value:out": m(op.name, *inputs, **attrs)}
+            graph.outputs = {keys.value("out"): m(op.name, *inputs, **attrs)}
             for line in lower("t", graph, TARGETS["cupy"]).lines:
                 assert ".reduce(" not in line.code and "mode=" not in line.code
                 assert not line.code.startswith("einsum(")

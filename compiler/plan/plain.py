@@ -1,0 +1,46 @@
+"""Programs as plain data that `json` can write, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from dln.compiler.plan.program import Buffer, Extent, Line, Place, Program
+from dln.compiler.schema.keys import parse_clock
+
+
+def program_to_json(program: Program) -> dict[str, Any]:
+    """A program as plain data that `json` can write."""
+    return {**asdict(program), "clocks": [str(clock) for clock in program.clocks]}
+
+
+def program_from_json(data: Mapping[str, Any]) -> Program:
+    """The program that `program_to_json` gave, also after a way through JSON text."""
+    given = dict(data)
+    given["clocks"] = tuple(map(parse_clock, given["clocks"]))
+    given["buffers"] = tuple(_buffer(b) for b in given["buffers"])
+    given["constants"] = {k: _frozen(c) for k, c in given["constants"].items()}
+    given["setup"] = tuple(_line(line) for line in given["setup"])
+    given["lines"] = tuple(_line(line) for line in given["lines"])
+    given["slots"] = tuple(_extents(given["slots"]))
+    return Program(**given)
+
+
+def _extents(pairs: Any) -> Iterator[Extent]:
+    return ((int(a), int(b)) for a, b in pairs)
+
+
+def _buffer(data: Mapping[str, Any]) -> Buffer:
+    return Buffer(**{**data, "shape": tuple(_extents(data["shape"]))})
+
+
+def _line(data: Mapping[str, Any]) -> Line:
+    flops, bytes_ = _extents([data["flops"], data["bytes"]])
+    place = Place(**data["place"]) if data["place"] else None
+    names = {key: tuple(data[key]) for key in ("reads", "operands", "axes")}
+    return Line(**{**data, **names, "place": place, "flops": flops, "bytes": bytes_})
+
+
+def _frozen(value: object) -> object:
+    return tuple(map(_frozen, value)) if isinstance(value, list | tuple) else value

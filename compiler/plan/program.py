@@ -1,0 +1,185 @@
+"""ProgramTable as frozen data: a text, its table of buffers, and where each line came from.
+
+Extents are affine in the number of examples: `(a, b)` means `a + b * n`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from dln.compiler.schema.keys import Clock, ProgramKey
+
+Extent: TypeAlias = tuple[int, int]
+
+
+def at(extent: Extent, n: int) -> int:
+    """The value of an extent for n examples.
+
+    >>> at((8, 2), 10)
+    28
+    """
+    return extent[0] + extent[1] * n
+
+
+def product(shape: tuple[Extent, ...]) -> Extent:
+    """The number of elements of a shape: at most one axis may grow with n.
+
+    >>> product(((0, 1), (100, 0)))
+    (0, 100)
+    """
+    a, b = 1, 0
+    for p, q in shape:
+        assert not (b and q), "two axes grow with the number of examples"
+        a, b = a * p, a * q + b * p
+    return a, b
+
+
+def site_number(site: str) -> int:
+    """The number under which a place that draws random numbers is known: 64 bits of SHA-256.
+
+    `name@t` is the place at step t of a loop: t places further.
+    """
+    import hashlib
+
+    name, _, step = site.partition("@")
+    number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "little")
+    return (number + int(step or 0)) % (1 << 64)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in a spec a line comes from: the file, and offsets into its text."""
+
+    path: str
+    line: int
+    column: int
+    start: int
+    stop: int
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}:{self.column}"
+
+
+@dataclass(frozen=True, slots=True)
+class Buffer:
+    """A named array of a program.
+
+    `place` is input, whole, param, state, value, const, scalar (one number that the program fills
+    in) or arena; `key` is the input's name, the parameter's or state's path, the value's name, or
+    `data.part.field` for a field of a whole part. Arena buffers share `slot`s. `kind` is real,
+    index or bool.
+    """
+
+    name: str
+    place: str
+    key: str
+    kind: str
+    shape: tuple[Extent, ...]
+    slot: int = -1
+    note: str = ""
+
+    def shape_at(self, n: int) -> tuple[int, ...]:
+        """The shape for n examples."""
+        return tuple(at(e, n) for e in self.shape)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A statement of a program, with what it computes, where that was written and its cost.
+
+    `reads` and `writes` name buffers; `flops` and `bytes` are those of one execution, of which
+    there are `times` in a run (the steps of a loop). `operands` are what the operation `op` is done
+    to, in the user's words, `axes` the running axes of the result; `slope` says that it seems to be
+    part of the derivative of a root or power.
+    """
+
+    code: str
+    formula: str = ""
+    place: Place | None = None
+    reads: tuple[str, ...] = ()
+    writes: str = ""
+    flops: Extent = (0, 0)
+    bytes: Extent = (0, 0)
+    times: int = 1
+    op: str = ""
+    operands: tuple[str, ...] = ()
+    axes: tuple[str, ...] = ()
+    slope: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """One compiled graph.
+
+    `text` defines `bind(xp, n, seed, v)`, which takes the array module, the number of examples,
+    the seed and the buffers by name, makes the views of `setup` once, and returns
+    `run(*clocks)`. `slots` are the arena's pieces in bytes; a value or a new parameter is left in
+    its buffer. `first` is the line of `text` (from 1) on which `lines` begin.
+    """
+
+    name: str
+    target: str
+    dtype: str
+    capacity: int
+    clocks: tuple[Clock, ...]
+    buffers: tuple[Buffer, ...]
+    constants: Mapping[str, object]
+    setup: tuple[Line, ...]
+    lines: tuple[Line, ...]
+    slots: tuple[Extent, ...]
+    text: str
+    first: int = 0
+
+    @property
+    def inputs(self) -> tuple[Buffer, ...]:
+        return tuple(b for b in self.buffers if b.place == "input")
+
+    @property
+    def values(self) -> tuple[Buffer, ...]:
+        return tuple(b for b in self.buffers if b.place == "value")
+
+    def flops(self, n: int) -> int:
+        """Floating-point operations of one run on n examples."""
+        return sum(at(line.flops, n) * line.times for line in self.lines)
+
+    def largest(self, n: int) -> int:
+        """The floating-point operations of its largest single operation on n examples; where it
+        has loops, of the largest inside one: that is what is called again and again."""
+        looped = [line for line in self.lines if line.times > 1 and line.flops != (0, 0)]
+        return max((at(line.flops, n) for line in looped or self.lines), default=0)
+
+    def traffic(self, n: int) -> int:
+        """Bytes read and written by one run on n examples."""
+        return sum(at(line.bytes, n) * line.times for line in self.lines)
+
+    def line_at(self, number: int) -> Line | None:
+        """The statement on a line of `text`, counted from 1; None where there is none of a spec."""
+        index, early = number - self.first, number - self.first + 2 + len(self.setup)
+        if 0 <= early < len(self.setup):
+            return self.setup[early]
+        return self.lines[index] if 0 <= index < len(self.lines) else None
+
+
+class ProgramTable(Mapping[str, Program]):
+    """The programs of a plan by their keys, or by the texts of these, in the order of the plan."""
+
+    def __init__(self, held: Mapping[str, Program]) -> None:
+        self.held = held
+
+    def __getitem__(self, key: ProgramKey | str) -> Program:
+        return self.held[str(key)]
+
+    def find(self, key: ProgramKey) -> Program | None:
+        """The program of a key, or None where the plan has none."""
+        return self[key] if key in self else None
+
+    def __contains__(self, key: object) -> bool:
+        return str(key) in self.held
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.held)
+
+    def __len__(self) -> int:
+        return len(self.held)

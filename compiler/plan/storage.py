@@ -1,0 +1,40 @@
+"""What a program takes in memory, for a number of examples."""
+
+from __future__ import annotations
+
+from dln.compiler.plan.program import Buffer, Program, at, product
+
+ALIGNMENT = 256
+"""Bytes that the start of every piece of an arena is a multiple of."""
+
+
+def item_size(program: Program, buffer: Buffer) -> int:
+    """Bytes of one element of a buffer."""
+    return {"index": 8, "bool": 1}.get(buffer.kind) or (8 if program.dtype == "float64" else 4)
+
+
+def buffer_bytes(program: Program, buffer: Buffer, n: int) -> int:
+    """Bytes of a buffer for n examples."""
+    return at(product(buffer.shape), n) * item_size(program, buffer)
+
+
+def slot_offsets(program: Program, n: int) -> list[int]:
+    """Where each slot of the arena starts for n examples, and after the last one its length."""
+    offsets = [0]
+    for slot in program.slots:
+        offsets.append(offsets[-1] + -(-at(slot, n) // ALIGNMENT) * ALIGNMENT)
+    return offsets
+
+
+def arena_bytes(program: Program, n: int) -> int:
+    """Bytes of the arena for n examples."""
+    return slot_offsets(program, n)[-1]
+
+
+def memory(program: Program, n: int) -> dict[str, int]:
+    """Bytes by place for n examples: arena, whole, param, state, input, value, const, scalar."""
+    found = {"arena": arena_bytes(program, n)}
+    for place in ("whole", "param", "state", "input", "value", "const", "scalar"):
+        mine = (b for b in program.buffers if b.place == place)
+        found[place] = sum(buffer_bytes(program, b, n) for b in mine)
+    return found

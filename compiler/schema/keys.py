@@ -1,0 +1,324 @@
+"""What programs are called, and what goes into them and comes out.
+
+A key is a small frozen value. It becomes a text, `str(key)`, at the edge alone: in the tables of a
+program, in a checkpoint, for what users type and read. What has to come back from a text does so
+by the `parse` of its class, and nowhere else; a program is looked up among those of its plan.
+Names that stand for themselves (a field, a parameter's path, `epoch`) are plain texts.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from typing import TypeAlias
+
+from dln.grammar.diagnostics import Fault
+from dln.grammar.record import Record
+
+
+class Key(Record):
+    """Keys of all kinds have one order, that of their texts."""
+
+    def __lt__(self, other: Key) -> bool:
+        return str(self) < str(other)
+
+    def __repr__(self) -> str:
+        return repr(str(self))
+
+
+# ---- programs ----------------------------------------------------------------------------------
+
+
+class ProgramKind(StrEnum):
+    """What a program is for. The value is how the texts of its keys begin: none begins another."""
+
+    INIT = "init:"
+    """First values of all parameters, in a precision."""
+    DATA = "data:"
+    """The fields of a data set, from what its reader gives."""
+    CLAIMS = "claims:"
+    """What is checked of a data set before its fields are made."""
+    STEP = "step:"
+    """One update of a phase."""
+    LOSS = "loss:"
+    """The losses of a phase at given parameters."""
+    LEFT = "left:"
+    """What the earlier steps of an update leave in parameters that later lines read."""
+    GRAD = "grad:"
+    """The gradient by each parameter that a phase moves."""
+    STATES = "states:"
+    """First values of a phase's states."""
+    ESTIMATE = "estimate:"
+    """States of a phase that are estimated."""
+    START = "start:"
+    """What is handed to parameters when a phase begins."""
+    UNTIL = "until:"
+    """A condition that ends a phase."""
+    BEST = "best:"
+    """What checkpoints of a phase are kept by."""
+    WATCH = "watch:"
+    """A watched value of a phase that the step itself does not leave."""
+    APPLY = "apply:"
+    """An instance as a function."""
+    ONE_STEP = "step of "
+    """An instance of sequences, a step at a time."""
+    FIRST = "first of "
+    """What the first such step is given."""
+    TASK = "task:"
+    """What a task emits; with a number, the examples that it picks."""
+
+    def of(self, name: str, at: str | int | None = None) -> ProgramKey:
+        """The program of this kind of a phase, data set, instance, task or precision; `at` tells
+        several apart: a watch by its name, others by number."""
+        return ProgramKey(self, name, at)
+
+
+class ProgramKey(Key):
+    """A program of a plan.
+
+    >>> print(ProgramKind.STEP.of("sse"), ProgramKind.WATCH.of("sse", "error"))
+    step:sse watch:sse.error
+    """
+
+    kind: ProgramKind
+    of: str
+    at: str | int | None = None
+
+    def __str__(self) -> str:
+        return f"{self.kind}{self.of}" + ("" if self.at is None else f".{self.at}")
+
+    @property
+    def spoken(self) -> str:
+        """As a message says it: `start sse`."""
+        return str(self).replace(":", " ", 1)
+
+    @staticmethod
+    def parse(text: str) -> ProgramKey:
+        """The key that a text is. Raises `Fault`."""
+        kind = next((k for k in ProgramKind if text.startswith(k) and text != k), None)
+        if kind is None:
+            known = ", ".join(f"{k}..." for k in ProgramKind)
+            raise Fault(f"there is no program {text}", f"one of {known}", "E013")
+        name = text[len(kind) :]
+        of, dot, last = name.rpartition(".")
+        if kind is ProgramKind.WATCH and dot:
+            return kind.of(of, last)
+        if kind in NUMBERED and dot and last.isdecimal():
+            return kind.of(of, int(last))
+        return kind.of(name)
+
+
+NUMBERED = (ProgramKind.ESTIMATE, ProgramKind.UNTIL, ProgramKind.BEST, ProgramKind.TASK)
+"""The kinds of which a phase or task may have several."""
+
+
+# ---- what a program leaves ---------------------------------------------------------------------
+
+
+class WatchValue(Key):
+    """What the step of a phase leaves of a watch."""
+
+    watch: str
+
+    def __str__(self) -> str:
+        return f"watch:{self.watch}"
+
+
+class GradientValue(Key):
+    """What the step of a descent leaves in place of a new parameter: the gradient by it."""
+
+    path: str
+
+    def __str__(self) -> str:
+        return f"grad:{self.path}"
+
+
+class LineLoss(Key):
+    """The loss of one of several `minimize` lines."""
+
+    line: int
+
+    def __str__(self) -> str:
+        return f"line:{self.line}"
+
+
+class LeftValue(Key):
+    """What earlier steps have left in a parameter when a `minimize` line is reached."""
+
+    line: int
+    path: str
+
+    def __str__(self) -> str:
+        return f"{self.line}:{self.path}"
+
+
+class EmittedValue(Key):
+    """A part of what a task emits."""
+
+    emit: int
+    part: int
+
+    def __str__(self) -> str:
+        return f"emit:{self.emit}.{self.part}"
+
+
+ValueKey: TypeAlias = str | WatchValue | GradientValue | LineLoss | LeftValue | EmittedValue
+
+
+class Output(Key):
+    """What a program leaves: at `param` and `state` the new value of one, at `value` another.
+
+    >>> print(new_param("net.W"), value(WatchValue("error")))
+    param:net.W value:watch:error
+    """
+
+    place: str
+    key: ValueKey
+
+    def __str__(self) -> str:
+        return f"{self.place}:{self.key}"
+
+
+def new_param(path: str) -> Output:
+    """The new value of a parameter."""
+    return Output("param", path)
+
+
+def new_state(path: str) -> Output:
+    """The new value of a state."""
+    return Output("state", path)
+
+
+def value(key: ValueKey) -> Output:
+    """A value under a key."""
+    return Output("value", key)
+
+
+# ---- what a program is given -------------------------------------------------------------------
+
+
+class RawField(Key):
+    """A field of a data set as its reader gives it; the name is empty where there is but one."""
+
+    data: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"raw:{self.data}.{self.name}"
+
+
+class WholeField(Key):
+    """A field of all examples of a part of a data set, as one tensor.
+
+    >>> WholeField.parse("mnist.fit.x").part
+    'fit'
+    """
+
+    data: str
+    part: str
+    field: str
+
+    def __str__(self) -> str:
+        return f"{self.data}.{self.part}.{self.field}"
+
+    @property
+    def spoken(self) -> str:
+        """As a spec says it: all examples need no part."""
+        return f"{self.data}.{self.field}" if self.part == "all" else str(self)
+
+    @staticmethod
+    def parse(text: str) -> WholeField:
+        """The field that a text names. Raises `Fault`."""
+        names = text.split(".")
+        if len(names) != 3 or not all(names):
+            raise Fault(f"{text} names no field of a part", "data.part.field")
+        return WholeField(*names)
+
+
+CLOCKS = ("epoch", "update", "progress")
+"""How far a phase has come: whole epochs, updates, and the share of its length from 0 to 1."""
+
+
+class WatchReport(Key):
+    """A watched value of the running phase: the latest report of it, or report number `at`, which
+    counts back from the latest where it is negative."""
+
+    watch: str
+    at: int | None = None
+
+    def __str__(self) -> str:
+        return f"watch:{self.spoken}"
+
+    @property
+    def spoken(self) -> str:
+        """As a spec says it."""
+        return self.watch + ("" if self.at is None else f"[{self.at}]")
+
+
+class PhaseNumber(Key):
+    """A number that a phase has left: a watch or a count, at the end or at the `best` report; of a
+    watch also report number `at`.
+
+    >>> print(PhaseNumber("pre[0]", "error", at=3))
+    pre[0].error[3]
+    """
+
+    phase: str
+    name: str
+    best: bool = False
+    at: int | None = None
+
+    def __str__(self) -> str:
+        what = f"best.{self.name}" if self.best else self.name
+        return f"{self.phase}.{what}" + ("" if self.at is None else f"[{self.at}]")
+
+    @property
+    def spoken(self) -> str:
+        """As a spec says it."""
+        return str(self)
+
+
+Clock: TypeAlias = str | WatchReport | PhaseNumber
+"""A number that `run` of a program is given: one of `CLOCKS` by name, or what phases say."""
+
+SAID = re.compile(r"(?:(watch:)|([^.:]+)\.(best\.(?=.))?)([^.:\[\]]+)(?:\[(-?\d+)\])?")
+
+
+def parse_clock(text: str) -> Clock:
+    """The clock that a text names. Raises `Fault`.
+
+    >>> parse_clock("epoch"), parse_clock("pre[0].best.error").phase, parse_clock("watch:e[-1]").at
+    ('epoch', 'pre[0]', -1)
+    """
+    found = SAID.fullmatch(text)
+    if found is None:
+        if not text.isidentifier():
+            raise Fault(f"{text} is no clock", f"one of {', '.join(CLOCKS)}, or phase.watch")
+        return text
+    own, phase, best, name, number = found.groups()
+    at = None if number is None else int(number)
+    return WatchReport(name, at) if own else PhaseNumber(phase, name, bool(best), at)
+
+
+# ---- what a checkpoint holds -------------------------------------------------------------------
+
+
+class CheckpointKey(Key):
+    """An array of a phase in a checkpoint: a state, or what checks ask of a phase that is over.
+
+    `kind` is state, first, before or after. Parameters stand under their paths.
+    """
+
+    kind: str
+    phase: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.phase}:{self.name}"
+
+    @staticmethod
+    def parse(text: str) -> CheckpointKey | None:
+        """The key that a text is; None for the path of a parameter."""
+        kind, _, rest = text.partition(":")
+        phase, found, name = rest.partition(":")
+        return CheckpointKey(kind, phase, name) if found else None
