@@ -37,13 +37,15 @@ class Function:
 @dataclass(frozen=True, eq=False)
 class Builtin:
     """A function of the language itself; `call` gets unevaluated arguments where it is lazy. What
-    `makes` gives is applied where it stands in a pipeline: `x -> chain(cells)`."""
+    `makes` gives is applied where it stands in a pipeline: `x -> chain(cells)`. What is
+    `elementwise` takes tensors of any shape, and gives one of that shape."""
 
     name: str
     call: Callable[..., Value]
     lazy: bool = False
     reduces: bool = False
     makes: bool = False
+    elementwise: bool = False
 
 
 @dataclass(frozen=True, eq=False)

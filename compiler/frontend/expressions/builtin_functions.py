@@ -319,8 +319,12 @@ LAZY = {
     "log_plot": emit_functions.log_plot,
     "examples": emit_functions.examples,
 }
-EAGER: dict[str, Callable[..., Any]] = {
+ELEMENTWISE: dict[str, Callable[..., Any]] = {
     **{name: _pointwise(name) for name, op in OPS.items() if op.is_("function")},
+    "stop": _stop,
+    "id": _id,
+}
+EAGER: dict[str, Callable[..., Any]] = {
     "onehot": shape_functions.onehot,
     "zeros": shape_functions.filled(0.0),
     "ones": shape_functions.filled(1.0),
@@ -332,7 +336,6 @@ EAGER: dict[str, Callable[..., Any]] = {
     "grad": gradient,
     "last": _last,
     "lowest": reductions.lowest,
-    "stop": _stop,
     "uniform": distributions.uniform,
     "normal": distributions.normal,
     "bernoulli": distributions.bernoulli,
@@ -347,7 +350,6 @@ EAGER: dict[str, Callable[..., Any]] = {
     "marks": drawings.marks,
     "glyphs": drawings.glyphs,
     "chain": _chain,
-    "id": _id,
 }
 
 
@@ -358,6 +360,8 @@ def builtins() -> Scope:
         scope.value(name, Builtin(name, _reduction(name), reduces=True))
     for name in ("max", "min"):
         scope.value(name, Builtin(name, _extreme(name), reduces=True))
+    for name, call in ELEMENTWISE.items():
+        scope.value(name, Builtin(name, call, elementwise=True))
     for name, call in EAGER.items():
         scope.value(name, Builtin(name, call, makes=name == "chain"))
     scope.value("training", Builtin("training", _training, lazy=True))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from functools import partial
 
 from dln.compiler.frontend.context import broadcasting, standing
 from dln.compiler.frontend.context.build_context import Build, Scope
 from dln.compiler.frontend.context.static_values import lookup
+from dln.compiler.frontend.scan.axes_taken import axes_taken, parts
 from dln.compiler.ir.graph import Node
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Note
@@ -73,28 +74,17 @@ class Recurrences:
         """Whether `name[...]` stands anywhere in the step."""
         return any(is_lagged(part, name) for part in self.st.body)
 
-    def axes(self, name: str) -> int:
-        """How many axes a sequence has at least at each step: as many as indices stand behind it; a
-        vector's where the equations multiply it with a matrix or pass it on."""
-        vector = any(is_vector(part, name) for part in self.st.body)
-        return max(int(vector), *(indices(part, name) for part in self.st.body))
+    def axes(self, b: Build, name: str) -> int:
+        """How many axes a sequence has at least at each step: as many as indices stand behind it,
+        and as what it is handed to takes."""
+        stands, scope = partial(_is_element, name), self.scope
+        said = (indices(part, name) for part in self.st.body)
+        return max(*said, *(axes_taken(b, part, stands, scope) for part in self.st.body))
 
 
 def is_lagged(part: s.Syntax, name: str) -> bool:
     """Whether `name[...]` stands anywhere in a piece of syntax."""
-    return _indexed(part, name) is not None or any(is_lagged(p, name) for p in _parts(part))
-
-
-def is_vector(part: s.Syntax, name: str) -> bool:
-    """Whether `name[...]` is multiplied with `@`, or passed on to a block or function."""
-    if isinstance(part, s.Binary) and part.op == "@":
-        if any(_is_element(side, name) for side in (part.left, part.right)):
-            return True
-    if isinstance(part, s.Flow) and _is_element(part.source, name):
-        return True
-    if isinstance(part, s.Call) and any(_is_element(a, name) for a in part.arguments):
-        return not isinstance(part.function, s.Name) or part.function.id not in NUMBERWISE
-    return any(is_vector(p, name) for p in _parts(part))
+    return _indexed(part, name) is not None or any(is_lagged(p, name) for p in parts(part))
 
 
 def indices(part: s.Syntax, name: str) -> int:
@@ -103,14 +93,10 @@ def indices(part: s.Syntax, name: str) -> int:
     here = 0 if found is None else max(0, len(found.indices) - 1)
     if isinstance(part, s.Define | s.Draw) and part.target.name == name:
         here = max(0, len(part.target.dims or ()) - 1)
-    return max(here, *(indices(p, name) for p in _parts(part)), 0)
+    return max(here, *(indices(p, name) for p in parts(part)), 0)
 
 
-NUMBERWISE = frozenset("exp log sqrt tanh sin cos abs sign sigmoid relu softplus max min".split())
-"""Functions that say nothing about the shape of what they take."""
-
-
-def _is_element(expr: s.Syntax, name: str) -> bool:
+def _is_element(name: str, expr: s.Syntax) -> bool:
     found = _indexed(expr, name)
     return found is not None and len(found.indices) == 1
 
@@ -120,13 +106,3 @@ def _indexed(part: s.Syntax, name: str) -> s.Index | None:
     if not isinstance(part, s.Index) or not isinstance(part.body, s.Name):
         return None
     return part if part.body.id == name else None
-
-
-def _parts(part: s.Syntax) -> Iterator[s.Syntax]:
-    """What a piece of syntax is made of."""
-    for field in part._fields:
-        value = getattr(part, field)
-        if isinstance(value, tuple):
-            yield from (v for v in value if isinstance(v, s.Syntax))
-        elif isinstance(value, s.Syntax):
-            yield value

@@ -96,7 +96,7 @@ def _first_types(b: Build, scan: Recurrences) -> dict[str, TensorType]:
             continue
         sizes = promised(b, name, scan.scope)
         if sizes is None:
-            axes = range(scan.axes(name))
+            axes = range(scan.axes(b, name))
             sizes = tuple(Size.of(Var(name, span=line.target.span)) for _ in axes)
         found[name] = TensorType((*lead, *sizes), running)
     return found
