@@ -313,8 +313,7 @@ class Applied(Record):
     path: str
     ports: Mapping[str, Node]
     results: Mapping[str, Node]
-    params: tuple[str, ...]
-    step: Any = None
+    step: Applied | None = None
     carried: Mapping[str, tuple[Node, Node, Node]] = {}
     length: str | None = None
 

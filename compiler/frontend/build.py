@@ -25,7 +25,7 @@ from dln.compiler.frontend.context.build_context import (
 )
 from dln.compiler.frontend.context.frame import Frame
 from dln.compiler.frontend.context.outside import Outside
-from dln.compiler.frontend.context.static_values import listed, lookup, static, word
+from dln.compiler.frontend.context.static_values import lookup, rounds, static, word
 from dln.compiler.frontend.context.values import Function, Module, OptimiserDef, describe
 from dln.compiler.frontend.data import datasets
 from dln.compiler.frontend.expressions.builtin_functions import builtins
@@ -201,9 +201,7 @@ def _unrolled(
             with b.collecting():
                 for used in (x for x in item.body if isinstance(x, s.Use)):
                     b.fail("E374", "use stands at the top of a file, not in a for", used.span)
-                for value in listed(b, item.range, scope):
-                    inner = scope.child()
-                    inner.value(item.name, value, item.span)
+                for inner in rounds(b, item, scope):
                     bind_items(b, item.body, inner)
                     yield from _unrolled(b, item.body, inner)
         else:

@@ -19,7 +19,6 @@ from dln.compiler.frontend.context.values import InstanceVerb, Results
 from dln.compiler.frontend.data.fields import LENGTH
 from dln.compiler.frontend.expressions.calls import apply
 from dln.compiler.frontend.instances import one_step
-from dln.compiler.frontend.instances.owning import owned
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.sizes import BATCH_SIZE
 from dln.compiler.ir.tensor_type import PROB, Domain, Kind, TensorType
@@ -127,9 +126,7 @@ def _whole(b: Build, path: str, target: Value, first: Instance, use: Use) -> App
         results[k] = time_axis.batch_first(b, node, first.span)
     if ends is not None:
         ports[LENGTH] = ends
-    made = Applied(path, ports, results, tuple(owned(b, target, first.span)))
-    done: Applied = made.changed(length=None if ends is None else LENGTH)
-    return done
+    return Applied(path, ports, results, length=None if ends is None else LENGTH)
 
 
 def _ends(b: Build, first: Instance) -> Node | None:
@@ -196,8 +193,7 @@ def _of_machine(b: Build, path: str, target: InstanceVerb) -> Applied:
     others = [g.name for g in made.groups if g.name not in ports]
     name = "energy" if target.verb == "free" else others[0]
     values = result.values if isinstance(result, Results) else {name: result}
-    params = tuple(owned(b, made, made.span))
-    return Applied(path, ports, dict(values), params)
+    return Applied(path, ports, dict(values))
 
 
 def _one_step(b: Build, path: str, target: Value, first: Instance, use: Use) -> Applied:
@@ -216,7 +212,7 @@ def _one_step(b: Build, path: str, target: Value, first: Instance, use: Use) -> 
         held["name"]: (begun, held, frame.memory[key])
         for key, (begun, held) in (frame.asked or {}).items()
     }
-    return Applied(path, ports, results, (), None, carried)
+    return Applied(path, ports, results, carried=carried)
 
 
 def _result_name(target: Value) -> str:

@@ -7,7 +7,7 @@ combine freely; every other combination asks for an index.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from dln.compiler.frontend.context import counting, lengths, standing
 from dln.compiler.frontend.context.build_context import Build, Value
@@ -82,14 +82,12 @@ def _same_entries(b: Build, parts: Sequence[Node], span: Span) -> None:
     first = parts[0]
     for p in parts[1:]:
 
-        def complain(c: Conflict | None = None, other: Node = p) -> Any:
+        def complain(c: Conflict | None, other: Node = p) -> NoReturn:
             label = f"is {b.shown(first.type)} and {b.shown(other.type)}"
             b.fail("E303", "the entries of this list have different shapes", span, label)
 
-        if len(p.type.example) != len(first.type.example):
-            complain()
-        for s, t in zip(first.type.example, p.type.example, strict=True):
-            b.equate(s, t, Reason(span, "the entries of one list"), complain)
+        reason = Reason(span, "the entries of one list")
+        b.same_shape(first.type.example, p.type.example, reason, complain)
 
 
 def _numbers(b: Build, value: Value, span: Span, what: str) -> Any:
@@ -172,7 +170,7 @@ def lead_sizes(b: Build, nodes: Sequence[Node], axes: tuple[str, ...], span: Spa
 def equal(b: Build, left: Size, right: Size, span: Span, why: str) -> None:
     """Demand that two sizes agree at a place."""
 
-    def fail(c: Conflict) -> Any:
+    def fail(c: Conflict) -> NoReturn:
         left, right = b.sizes.resolve(c.left), b.sizes.resolve(c.right)
         facts = (c.remainder,) if c.remainder else ()
         notes = b.proof_notes(c.left, c.right, skip=span)
@@ -234,7 +232,7 @@ def _same_example(
 ) -> None:
     """Two tensors of a pointwise operation have the same shape for one example."""
 
-    def complain() -> Any:
+    def complain(c: Conflict | None) -> NoReturn:
         facts: tuple[str, ...] = ()
         places = [spans[i] if spans else span for i in which]
         places = [b.blame(n, p) if p == span else p for n, p in zip((x, y), places, strict=True)]
@@ -257,7 +255,5 @@ def _same_example(
             facts=facts,
         )
 
-    if len(x.type.example) != len(y.type.example):
-        complain()
-    for s, t in zip(x.type.example, y.type.example, strict=True):
-        b.equate(s, t, Reason(span, "both sides of one equation"), lambda c: complain())
+    reason = Reason(span, "both sides of one equation")
+    b.same_shape(x.type.example, y.type.example, reason, complain)

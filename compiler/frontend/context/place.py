@@ -8,7 +8,7 @@ of the user's own file first and the library's second, however late it is found.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import NoReturn
@@ -113,11 +113,15 @@ class Place:
 
     def places(self, span: Span) -> tuple[Span, ...]:
         """The user's line that led here, and the place itself."""
-        source = self.built.source
-        if span.source is source:
+        if span.source is self.built.source:
             return (span,)
-        mine = [s for s, _ in self.calls if s.source is source]
-        return (mine[-1], span) if mine else (span,)
+        call = self._own_call()
+        return (span,) if call is None else (call[0], span)
+
+    def _own_call(self) -> tuple[Span, str] | None:
+        """The innermost call that stands in the user's own file."""
+        source = self.built.source
+        return next((call for call in reversed(self.calls) if call[0].source is source), None)
 
     def mark(self, node: Node, span: Span, name: str | None = None) -> Node:
         """Remember where a node comes from and what it is called."""
@@ -137,12 +141,10 @@ class Place:
         facts: tuple[str, ...] = (),
     ) -> NoReturn:
         """Raise a problem at a place."""
-        if span is not None and span.source is not self.source:
-            mine = [(s, n) for s, n in self.calls if s.source is self.source]
-            if mine:
-                notes = (Note(span, label or "here"), *notes)
-                span, name = mine[-1]
-                label = f"in {name}, called here"
+        call = None if span is None or span.source is self.source else self._own_call()
+        if span is not None and call is not None:
+            notes = (Note(span, label or "here"), *notes)
+            span, label = call[0], f"in {call[1]}, called here"
         raise DlnError([Problem(code, message, span, label, notes, facts, remedy)])
 
     def note(self, text: str) -> None:
@@ -181,6 +183,19 @@ class Place:
         conflict = self.sizes.equate(left, right, reason, fail)
         if conflict is not None:
             (conflict.said or fail)(conflict)
+
+    def same_shape(
+        self,
+        left: Sequence[Size],
+        right: Sequence[Size],
+        reason: Reason,
+        fail: Callable[[Conflict | None], NoReturn],
+    ) -> None:
+        """Demand equal shapes: as many axes, and each of the same size."""
+        if len(left) != len(right):
+            fail(None)
+        for x, y in zip(left, right, strict=True):
+            self.equate(x, y, reason, fail)
 
     def settle_sizes(self) -> None:
         """Say which sizes no whole numbers solve, now that all equations are known."""

@@ -1,9 +1,10 @@
-"""Ports: which shapes functions, blocks and fields take, and whether a tensor fits."""
+"""Which shapes the ports of functions and blocks, fields and parameters take, and whether a tensor
+fits."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import NoReturn
 
 from dln.compiler.frontend.context import broadcasting
 from dln.compiler.frontend.context.build_context import Build, Scope
@@ -12,6 +13,7 @@ from dln.compiler.ir.graph import Node
 from dln.compiler.ir.op import op_of
 from dln.compiler.ir.sizes import Conflict, Reason, Size, Var
 from dln.compiler.ir.structure import is_full_data
+from dln.compiler.ir.tensor_type import TensorType
 from dln.compiler.model import On
 from dln.compiler.schema.keys import WholeField
 from dln.grammar import syntax as s
@@ -69,7 +71,7 @@ def fit(
             remedy,
         )
 
-    def fail(c: Conflict) -> Any:
+    def fail(c: Conflict) -> NoReturn:
         notes = b.proof_notes(*wanted, *found, skip=span)
         if span == port_span:
             notes += tuple(Note(p, f"is {b.shown(node.type)}") for p in b.graph.spans[node][:1])
@@ -101,3 +103,31 @@ def _where(b: Build, sizes: Sequence[Size]) -> str:
     names = dict.fromkeys(v for size in sizes for v, _ in size.terms)
     known = [f"{v} = {n}" for v in names if isinstance(n := b.resolve(Size.of(v)), int)]
     return f", where {', '.join(known)}" if known else ""
+
+
+# ---- values that take the place of others ------------------------------------------------------
+
+
+def refuse_running(b: Build, node: Node, span: Span, what: str) -> NoReturn:
+    """Of what is one for all examples and steps, a value for each of them."""
+    axes = [a for a in node.type.running if a in ("batch", "time")]
+    each = " and ".join({"batch": "example of the batch", "time": "step"}[a] for a in axes)
+    text = f"mean({', '.join(axes)}: {broadcasting.short(span.text)})"
+    b.fail("E202", f"{what} is one for all examples", span, f"has a value for each {each or 'row'}",
+           remedy=text if axes else "")  # fmt: skip
+
+
+def shaped(b: Build, node: Node, like: TensorType, span: Span, what: str = "it") -> Node:
+    """A new value in the shape of what it replaces; a single number fills it."""
+    if node.type.running != like.running:
+        refuse_running(b, node, span, "the new value" if what == "it" else what)
+    if not node.type.shape and like.shape:
+        return b.at(span)("broadcast", node, axes=(), shape=like.shape, running=like.running)
+
+    def complain(c: Conflict | None) -> NoReturn:
+        text, facts = "the new value has another shape", (f"{what} is {b.shown(like)}",)
+        b.fail("E202", text, span, f"is {b.shown(node.type)}", facts=facts)
+
+    reason = Reason(span, "the new value of a parameter")
+    b.same_shape(like.example, node.type.example, reason, complain)
+    return node

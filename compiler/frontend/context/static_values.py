@@ -5,8 +5,8 @@ These helpers stand below blocks and expressions; they reach expressions through
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NoReturn
+from collections.abc import Iterator, Sequence
+from typing import NoReturn
 
 from dln.compiler.frontend.context import absences, broadcasting
 from dln.compiler.frontend.context.build_context import Build, Scope, Value
@@ -29,7 +29,7 @@ from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Note, Span, nearest
 
 
-def static(b: Build, expr: s.Expr, scope: Scope, what: str) -> Value:
+def static(b: Build, expr: s.Syntax, scope: Scope, what: str) -> Value:
     """A value that must be known when the spec is read."""
     value = b.evaluate(expr, scope)
     if isinstance(value, Size):
@@ -48,7 +48,7 @@ def static(b: Build, expr: s.Expr, scope: Scope, what: str) -> Value:
     return value
 
 
-def whole(b: Build, expr: s.Expr, scope: Scope, what: str) -> int:
+def whole(b: Build, expr: s.Syntax, scope: Scope, what: str) -> int:
     """A static whole number."""
     value = static(b, expr, scope, what)
     number = whole_number(value)
@@ -171,13 +171,13 @@ def want_domain(
         return node
     if wanted.name == "logit" and found.name in ("prob", "binary"):
         _squashed_twice(b, node, span, who)
-    return _wrong_domain(b, node, wanted, span, f"{who} {verb}")
+    _wrong_domain(b, node, wanted, span, f"{who} {verb}")
 
 
 def _same_classes(b: Build, node: Node, wanted: DomainType, span: Span, who: str) -> None:
     """A class of as many values as are asked for."""
 
-    def fail(c: Conflict) -> Any:
+    def fail(c: Conflict) -> NoReturn:
         asked, found = (broadcasting.domain_text(b, d) for d in (wanted, node.type.domain))
         notes = b.proof_notes(c.left, c.right, skip=span)
         b.fail("E217", f"{who} takes a {asked}, not a {found}", span, f"is a {found}", notes)
@@ -197,7 +197,7 @@ def _overlap(a: Span, b: Span) -> bool:
 SQUASHED = {"cross_entropy": ("softmax", "nll")}
 
 
-def _wrong_domain(b: Build, node: Node, wanted: DomainType, span: Span, who: str) -> Node:
+def _wrong_domain(b: Build, node: Node, wanted: DomainType, span: Span, who: str) -> NoReturn:
     found = node.type.domain
     made = _made(b, node, span)
     remedy = {
@@ -230,7 +230,7 @@ def _made(b: Build, node: Node, span: Span) -> tuple[Note, ...]:
     return tuple(Note(p, text) for p in found if said and not _overlap(p, span))
 
 
-def _squashed_twice(b: Build, node: Node, span: Span, who: str) -> Any:
+def _squashed_twice(b: Build, node: Node, span: Span, who: str) -> NoReturn:
     """A probability where a logit is taken: the activation stands twice."""
     found, made = node.type.domain.name, _made(b, node, span)
     maker = broadcasting.short(made[0].span.text) if made else "the activation"
@@ -260,6 +260,14 @@ def listed(b: Build, expr: s.Expr, scope: Scope, who: str = "for") -> list[Value
             remedy=f"{who} k in 0..2",
         )
     return value
+
+
+def rounds(b: Build, st: s.For, scope: Scope) -> Iterator[Scope]:
+    """The scope of each round of a `for`, in which its variable has a value."""
+    for i, value in enumerate(listed(b, st.range, scope)):
+        inner = scope.child(f"{scope.path}[{i}]")
+        inner.value(st.name, value, st.span)
+        yield inner
 
 
 # ---- names -------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from functools import cache
 from itertools import pairwise
 from typing import Any, NoReturn
 
-from dln.compiler.frontend.context import broadcasting
+from dln.compiler.frontend.context import broadcasting, ports
 from dln.compiler.frontend.context.build_context import (
     BlockDef,
     Build,
@@ -33,7 +33,6 @@ from dln.compiler.frontend.context.values import (
 from dln.compiler.frontend.expressions import phase_queries
 from dln.compiler.frontend.instances import application, instances, one_step
 from dln.compiler.frontend.tensors import reductions
-from dln.compiler.frontend.training import optimisers
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.sizes import Reason, Size, Var
 from dln.grammar import syntax as s
@@ -155,7 +154,7 @@ def _for_all(b: Build, name: str, expr: s.Expr, scope: Scope) -> Value:
     """An option of an optimiser, which moves a parameter once for all examples."""
     value = b.evaluate(expr, scope)
     if isinstance(value, Node) and value.type.running:
-        optimisers.refuse_running(b, value, expr.span, name)
+        ports.refuse_running(b, value, expr.span, name)
     return value
 
 

@@ -30,14 +30,6 @@ ARITHMETIC: dict[str, tuple[str, Callable[[Any, Any], Any]]] = {
     "/": ("div", operator.truediv),
     "^": ("pow", operator.pow),
 }
-COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
-    "==": operator.eq,
-    "!=": operator.ne,
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-}
 
 
 # ---- literals, lists, ranges -------------------------------------------------------------------
@@ -104,7 +96,7 @@ def _binary(b: Build, expr: s.Binary, scope: Scope) -> Value:
         return reductions.contract(b, left, right, expr.span, spans)
     if counting.is_index(left) or counting.is_index(right):
         return affine_index.arithmetic(b, expr.op, left, right, expr.span, spans)
-    if expr.op in COMPARISONS:
+    if expr.op in pointwise.COMPARISONS:
         return _compare(b, expr.op, left, right, expr.span, spans)
     if isinstance(left, list) or isinstance(right, list):
         left, right = (_listed_tensor(b, v, p) for v, p in zip((left, right), spans, strict=True))
@@ -157,7 +149,7 @@ def _compare(
     if _plain(left) and _plain(right) and not isinstance(left, Size | Node):
         if isinstance(left, str) != isinstance(right, str):
             b.fail("E302", "a text and a number cannot be compared", span)
-        return COMPARISONS[op](left, right)
+        return pointwise.COMPARISONS[op][1](left, right)
     return pointwise.compare(b, op, left, right, span, spans)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import count
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from dln.compiler.frontend.context import broadcasting
 from dln.compiler.frontend.context.build_context import (
@@ -190,7 +190,7 @@ def _fit_tied(
 ) -> None:
     """What is given in place of a parameter has its shape."""
 
-    def complain(c: Conflict | None = None) -> Any:
+    def complain(c: Conflict | None) -> NoReturn:
         sizes = ", ".join(str(b.sizes.resolve(w)) for w in wanted)
         found = node.type.example
         notes = _tie_notes(b, made, node, wanted, span)
@@ -201,10 +201,8 @@ def _fit_tied(
 
     if node.type.running:
         _runs(b, made, d, node, span)
-    if len(node.type.example) != len(wanted):
-        complain()
-    for w, f in zip(wanted, node.type.example, strict=True):
-        b.equate(w, f, Reason(span, f"{d.name} = {broadcasting.short(span.text)}"), complain)
+    reason = Reason(span, f"{d.name} = {broadcasting.short(span.text)}")
+    b.same_shape(wanted, node.type.example, reason, complain)
 
 
 def _runs(b: Build, made: Instance, d: s.Declared, node: Node, span: Span) -> NoReturn:

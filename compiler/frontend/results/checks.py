@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 from dln.compiler.frontend.context import broadcasting
 from dln.compiler.frontend.context.build_context import Binding, Build, Naming, Scope, Space, Value
@@ -13,7 +13,8 @@ from dln.compiler.frontend.context.frame import Frame
 from dln.compiler.frontend.context.static_values import listed, lookup, tensor, unknown, word
 from dln.compiler.frontend.context.values import PhaseBest, PhaseVerb
 from dln.compiler.frontend.expressions import phase_queries
-from dln.compiler.frontend.scan.equations import unrolled
+from dln.compiler.frontend.scan.equations import bind_flat, unrolled
+from dln.compiler.frontend.tensors.pointwise import COMPARISONS
 from dln.compiler.frontend.training.phase_scope import flat, phase_name
 from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.sizes import Conflict, Reason
@@ -23,8 +24,6 @@ from dln.compiler.schema.keys import PhaseNumber
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Note, Span
 
-COMPARISONS = ("==", "!=", "<", "<=", ">", ">=")
-
 
 def check(b: Build, st: s.Check, scope: Scope, number: int) -> Checking:
     """A `check` block: its lines are read in a frame of their own, without data."""
@@ -32,7 +31,7 @@ def check(b: Build, st: s.Check, scope: Scope, number: int) -> Checking:
     own = _asking(b, inner)
     expects: list[Expectation] = []
     with own.collecting():
-        own.bind([x for x in st.body if not isinstance(x, s.For)], inner)
+        bind_flat(own, st.body, inner)
     for e, where in _expects(own, st.body, inner):
         with own.collecting():
             expects.append(expectation(own, e, where))
@@ -166,22 +165,15 @@ def _side(b: Build, expr: s.Expr, scope: Scope) -> Node:
 
 def _comparable(b: Build, left: Node, right: Node, value: s.Binary) -> None:
     """Two sides of one shape, or one of them a single number."""
-    shapes = [n.type.example for n in (left, right)]
 
-    def complain(c: Conflict | None = None) -> Any:
-        b.fail(
-            "E202",
-            "the two sides have different shapes",
-            value.right.span,
-            f"is {b.shown(right.type)}",
-            (Note(value.left.span, f"is {b.shown(left.type)}"),),
-        )
+    def complain(c: Conflict | None) -> NoReturn:
+        notes = (Note(value.left.span, f"is {b.shown(left.type)}"),)
+        text, label = "the two sides have different shapes", f"is {b.shown(right.type)}"
+        b.fail("E202", text, value.right.span, label, notes)
 
-    if all(shapes) and len(shapes[0]) != len(shapes[1]):
-        complain()
-    if all(shapes):
-        for p, q in zip(*shapes, strict=True):
-            b.equate(p, q, Reason(value.span, "the two sides of an expectation"), complain)
+    if left.type.example and right.type.example:
+        reason = Reason(value.span, "the two sides of an expectation")
+        b.same_shape(left.type.example, right.type.example, reason, complain)
 
 
 def phases_of(b: Build, nodes: Sequence[Node]) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from dln.compiler.frontend.context.static_values import static
 from dln.compiler.frontend.context.values import Examples, Plot, Text
 from dln.compiler.frontend.expressions.emit_functions import label_of
 from dln.compiler.frontend.results.checks import no_data
-from dln.compiler.frontend.scan.equations import unrolled
+from dln.compiler.frontend.scan.equations import bind_flat, unrolled
 from dln.compiler.frontend.training import phase_clauses
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.structure import is_clock
@@ -35,7 +35,7 @@ def task(b: Build, st: s.Task, scope: Scope) -> Tasking:
         inner.value(o.name, options[o.name], o.span)
     frame = Frame(next(b.counter), st.name)
     own = replace(b, frame=frame, naming=Naming.unnamed(inner.space))
-    own.bind([x for x in st.body if not isinstance(x, s.For)], inner)
+    bind_flat(own, st.body, inner)
     emits = [_emission(own, e, where) for e, where in _emits(own, st.body, inner)]
     after = phase_clauses.earlier(b, st.after, scope)
     return Tasking(st.name, options, _numbered(emits), st.span, after)

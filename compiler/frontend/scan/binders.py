@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from dln.compiler.frontend.context.build_context import Build, Scope
-from dln.compiler.frontend.context.static_values import listed, lookup
+from dln.compiler.frontend.context.static_values import lookup, rounds
 from dln.compiler.frontend.scan import equations, preconditions, scan
 from dln.compiler.frontend.scan.recurrences import first_name, first_value
 from dln.grammar import syntax as s
@@ -40,9 +40,7 @@ def _expect(b: Build, st: s.Expect, scope: Scope) -> None:
 def _for(b: Build, st: s.For, scope: Scope) -> None:
     """Each round binds names of its own, all of which are asked for."""
     equations.refuse_misplaced(b, st.body, "for")
-    for i, value in enumerate(listed(b, st.range, scope)):
-        inner = scope.child(f"{scope.path}[{i}]" if scope.path else f"[{i}]")
-        inner.value(st.name, value, st.span)
+    for inner in rounds(b, st, scope):
         b.bind(st.body, inner)
         for name, binding in list(inner.names.items()):
             if name != st.name:

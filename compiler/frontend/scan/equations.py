@@ -19,7 +19,7 @@ from dln.compiler.frontend.context.frame import Drawing
 from dln.compiler.frontend.context.ports import port_sizes
 from dln.compiler.frontend.context.static_values import (
     domain_of,
-    listed,
+    rounds,
     size,
     want_domain,
     word,
@@ -33,18 +33,29 @@ from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Note, Span
 
 
-def unrolled(b: Build, body: Sequence[Any], scope: Scope) -> Iterator[tuple[Any, Scope]]:
-    """The statements of a check or task with their scopes, `for` unrolled; each round of one binds
-    names and makes instances of its own."""
+def bind_flat(b: Build, body: Sequence[s.Item | s.Stmt], scope: Scope) -> None:
+    """Bind the names that some statements define, but for those in a `for`."""
+    b.bind([x for x in body if not isinstance(x, s.For)], scope)
+
+
+def unrolled(
+    b: Build,
+    body: Sequence[s.Item | s.Stmt],
+    scope: Scope,
+    bind: Callable[[Build, s.For, int, Scope], None] | None = None,
+) -> Iterator[tuple[s.Item | s.Stmt, Scope]]:
+    """The statements of a check, task or phase with their scopes, `for` unrolled; each round of one
+    binds names, draws and makes instances of its own."""
     for st in body:
         if not isinstance(st, s.For):
             yield st, scope
             continue
-        for i, value in enumerate(listed(b, st.range, scope)):
-            inner = scope.child(f"{scope.path}[{i}]")
-            inner.value(st.name, value, st.span)
-            b.bind([x for x in st.body if not isinstance(x, s.For)], inner)
-            yield from unrolled(b, st.body, inner)
+        for number, inner in enumerate(rounds(b, st, scope)):
+            if bind is None:
+                bind_flat(b, st.body, inner)
+            else:
+                bind(b, st, number, inner)
+            yield from unrolled(b, st.body, inner, bind)
 
 
 OF_BLOCKS: dict[type, str] = {

@@ -6,20 +6,14 @@ into a `check`.
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
-from typing import Any
 
 from dln.compiler.frontend.context.build_context import Build, Scope, Value
 from dln.compiler.frontend.context.static_values import lookup, static
+from dln.compiler.frontend.tensors.pointwise import COMPARISONS
 from dln.compiler.ir.sizes import Size
 from dln.grammar import syntax as s
-
-COMPARED: dict[str, Callable[[Any, Any], Any]] = {
-    "==": operator.eq, "!=": operator.ne, "<": operator.lt,
-    "<=": operator.le, ">": operator.gt, ">=": operator.ge,
-}  # fmt: skip
 
 
 def name_of(st: s.Expect) -> str:
@@ -40,7 +34,7 @@ def require(b: Build, st: s.Expect, scope: Scope) -> bool:
     while isinstance(value, s.Group):
         value = value.body
     op, within = "==", 0.0
-    if isinstance(value, s.Binary) and value.op in COMPARED:
+    if isinstance(value, s.Binary) and value.op in COMPARISONS:
         op, left, right = value.op, _known(b, value.left, scope), _known(b, value.right, scope)
     else:
         left, right = _known(b, value, scope), True
@@ -107,6 +101,6 @@ def _holds(op: str, left: Value, right: Value, within: float) -> bool:
     if within and not isinstance(left, str) and not isinstance(right, str):
         return bool(abs(left - right) <= within)
     try:
-        return bool(COMPARED[op](left, right))
+        return bool(COMPARISONS[op][1](left, right))
     except TypeError:
         return False

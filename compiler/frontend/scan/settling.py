@@ -152,11 +152,11 @@ def _same(attempt: Attempt, name: str, taken: TensorType, found: TensorType) -> 
         return False
     b, line = attempt.b, attempt.scan.lines[name]
 
-    def complain(c: Conflict) -> NoReturn:
+    def complain(c: Conflict | None) -> NoReturn:
         text = f"{name} changes its shape from step to step"
         label = f"was {b.shown(taken)}, becomes {b.shown(found)}"
         b.fail("E202", text, line.target.span, label)
 
-    for old, new in zip(taken.example, found.example, strict=True):
-        b.equate(old, new, Reason(line.span, f"{name} keeps its shape"), complain)
+    reason = Reason(line.span, f"{name} keeps its shape")
+    b.same_shape(taken.example, found.example, reason, complain)
     return True

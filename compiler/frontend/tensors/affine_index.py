@@ -8,7 +8,7 @@ begin at 0 and go up by 1 is such a form from the start, in an index that does.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import NoReturn
 
 from dln.compiler.frontend.context import counting, lengths
 from dln.compiler.frontend.context.broadcasting import short
@@ -181,7 +181,7 @@ def _cover(b: Build, size: Size, form: IndexForm, span: Span) -> None:
         when = "first" if form.offset < 0 else "last"
         b.fail("E217", "the index starts before the axis", span, f"is {least} at {when}")
 
-    def fail(c: Conflict) -> Any:
+    def fail(c: Conflict) -> NoReturn:
         notes = tuple(
             Note(r.span, r.text) for r in b.sizes.proof(size)[:1] if r.span and r.span != span
         )

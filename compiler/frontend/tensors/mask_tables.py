@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import NoReturn
 
 from dln.compiler.frontend.context.broadcasting import short
 from dln.compiler.frontend.context.build_context import Build, Scope, Value
@@ -57,7 +57,7 @@ def _fits(b: Build, d: s.Declared, table: Table, wanted: Sequence[Size], span: S
     """The axes of a table are the leading axes of the parameter."""
     sizes = shape(table)
 
-    def complain(c: Conflict | None = None) -> Any:
+    def complain(c: Conflict | None) -> NoReturn:
         leading = [b.sizes.resolve(w) for w in wanted[: len(sizes)]]
         text = f"{d.name}[{', '.join(str(b.sizes.resolve(w)) for w in wanted)}]"
         found = f"is [{', '.join(map(str, sizes))}], but {text} begins with other sizes"
@@ -66,11 +66,8 @@ def _fits(b: Build, d: s.Declared, table: Table, wanted: Sequence[Size], span: S
         remedy = f"{span.text}'" if flipped else ""
         b.fail("E218", "the table of joins has the wrong shape", span, found, notes, remedy)
 
-    if len(sizes) > len(wanted):
-        complain()
-    for size, found in zip(wanted, sizes, strict=False):
-        reason = Reason(span, f"{short(span.text)} is [{', '.join(map(str, sizes))}]")
-        b.equate(size, Size.of(found), reason, complain)
+    reason = Reason(span, f"{short(span.text)} is [{', '.join(map(str, sizes))}]")
+    b.same_shape(wanted[: len(sizes)], [Size.of(n) for n in sizes], reason, complain)
 
 
 def inputs(b: Build, span: Span, n: Value, joins: Value = 1) -> Value:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Callable
 from typing import Any
 
 from dln.compiler.frontend.context import lengths
@@ -13,7 +15,15 @@ from dln.compiler.ir.structure import is_const
 from dln.compiler.ir.tensor_type import Domain
 from dln.grammar.diagnostics import Span
 
-COMPARE = {"==": "eq", "!=": "ne", "<": "lt", "<=": "le", ">": "gt", ">=": "ge"}
+COMPARISONS: dict[str, tuple[str, Callable[[Any, Any], bool]]] = {
+    "==": ("eq", operator.eq),
+    "!=": ("ne", operator.ne),
+    "<": ("lt", operator.lt),
+    "<=": ("le", operator.le),
+    ">": ("gt", operator.gt),
+    ">=": ("ge", operator.ge),
+}
+"""How values are compared: the operation on tensors, and what is known already."""
 
 
 def unary(b: Build, op: str, value: Value, span: Span) -> Node:
@@ -51,7 +61,7 @@ def compare(
     elif len({n.type.kind for n in nodes}) > 1:
         nodes = [quantity(b, n, s) for n, s in zip(nodes, spans, strict=True)]
     refuse_pairs(b, nodes, spans)
-    return b.at(span)(COMPARE[sign], *align(b, nodes, span, spans))
+    return b.at(span)(COMPARISONS[sign][0], *align(b, nodes, span, spans))
 
 
 def _as_class(b: Build, node: Node, of: Domain, span: Span) -> Node:
@@ -69,7 +79,9 @@ def _as_class(b: Build, node: Node, of: Domain, span: Span) -> Node:
     b.fail("E311", "a class is compared with a class or a whole number", span, "is neither")
 
 
-def choose(b: Build, test: Value, then: Value, other: Value, span: Span, spans: Any) -> Node:
+def choose(
+    b: Build, test: Value, then: Value, other: Value, span: Span, spans: tuple[Span, Span, Span]
+) -> Node:
     """`then if test else other` on tensors, element by element."""
     t, x, y = (as_tensor(b, v, s) for v, s in zip((test, then, other), spans, strict=True))
     if t.type.kind != "bool":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import NoReturn
 
 from dln.compiler.frontend.context import lengths, standing, time_axis
 from dln.compiler.frontend.context.broadcasting import (
@@ -34,7 +34,7 @@ def contract(b: Build, left: Value, right: Value, span: Span, spans: tuple[Span,
             b.fail("E205", "@ takes vectors and matrices", s, "is a single number", remedy="use *")
     p, q = x.type.example[-1], y.type.example[0]
 
-    def fail(c: Conflict) -> Any:
+    def fail(c: Conflict) -> NoReturn:
         shown = [b.shown(n.type) for n in (x, y)]
         first = Note(spans[0], f"is {shown[0]}: its last axis has {b.sizes.resolve(p)}")
         notes = (first, *b.proof_notes(p, q, skip=spans[1]))

@@ -9,11 +9,11 @@ together. A line search needs a function: the loss of the whole set, the same at
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
 
 from dln.compiler.frontend.context.build_context import Build, Scope
 from dln.compiler.frontend.context.static_values import static, whole
 from dln.compiler.frontend.context.values import Builtin, OptimiserUse
+from dln.compiler.frontend.training.phase_clauses import Clauses
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.ops.loop import everything
 from dln.compiler.ir.structure import is_clock, is_draw, is_input
@@ -21,9 +21,6 @@ from dln.compiler.model import DataSet, Descending
 from dln.compiler.schema.keys import CLOCKS
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Note, Span
-
-if TYPE_CHECKING:
-    from dln.compiler.frontend.training.phase_scope import Collected
 
 RULES = ("history", "c1", "c2", "trials", "grad_tol", "change_tol")
 REALS = ("c1", "c2", "grad_tol", "change_tol")
@@ -74,14 +71,14 @@ def _rules(b: Build, use: OptimiserUse, call: s.Call, scope: Scope) -> Descendin
     return Descending(syntax.name, history, c1, c2, trials, grad_tol, change_tol, call.span)
 
 
-def _count(b: Build, use: OptimiserUse, expr: Any, scope: Scope, what: str) -> int:
+def _count(b: Build, use: OptimiserUse, expr: s.Syntax, scope: Scope, what: str) -> int:
     value = whole(b, expr, scope, what)
     if value < 1:
         b.fail("E305", f"{what} is at least 1", use.span, f"{what} is {value}")
     return value
 
 
-def _real(b: Build, use: OptimiserUse, expr: Any, scope: Scope, what: str) -> float:
+def _real(b: Build, use: OptimiserUse, expr: s.Syntax, scope: Scope, what: str) -> float:
     value = static(b, expr, scope, what)
     if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
         b.fail("E305", f"{what} is a number, 0 or more", use.span, f"{what} is {value}")
@@ -92,19 +89,23 @@ def _real(b: Build, use: OptimiserUse, expr: Any, scope: Scope, what: str) -> fl
 
 
 def check(
-    b: Build, st: s.Train, body: Sequence[tuple[Any, Scope]], got: Collected, said: dict[str, Any],
+    b: Build,
+    st: s.Train,
+    body: Sequence[tuple[s.Item | s.Stmt, Scope]],
+    descent: Descending,
+    losses: Sequence[Node],
+    said: Clauses,
     data: DataSet,
-) -> None:  # fmt: skip
+) -> None:
     """Refuse a phase in which the loss is no function that a search could follow."""
-    assert got.descent is not None
-    name = got.descent.name
+    name = descent.name
     line = next(x for x, _ in body if isinstance(x, s.Minimize | s.Step))
     _alone(b, name, line, [x for x, _ in body])
     _whole_set(b, st, name, said)
-    _function(b, name, [x.loss for x in got.lines], data, line.span)
+    _function(b, name, losses, data, line.span)
 
 
-def _alone(b: Build, name: str, line: Any, body: Iterable[Any]) -> None:
+def _alone(b: Build, name: str, line: s.Minimize | s.Step, body: Iterable[s.Item | s.Stmt]) -> None:
     """Nothing else changes anything while it searches."""
     text = f"{name} moves parameters alone in its phase"
     if isinstance(line, s.Step):
@@ -118,16 +119,16 @@ def _alone(b: Build, name: str, line: Any, body: Iterable[Any]) -> None:
                    "two phases, one after the other")  # fmt: skip
 
 
-def _whole_set(b: Build, st: s.Train, name: str, said: dict[str, Any]) -> None:
+def _whole_set(b: Build, st: s.Train, name: str, said: Clauses) -> None:
     """Each look is at all examples, each once."""
     at: dict[str, Span] = {c.kind: c.span for c in st.clauses if isinstance(c, s.Clause)}
-    if said["batch"] is not None:
+    if said.batch is not None:
         read = "stream" if "stream" in at else "batch"
-        few = "1 example" if said["batch"] == 1 else f"{said['batch']:,} examples"
+        few = "1 example" if said.batch == 1 else f"{said.batch:,} examples"
         label = f"reads {few} at a time"
         b.fail("E365", f"{name} needs the loss of the whole set", at.get(read, st.name.span), label,
                remedy="batch all")  # fmt: skip
-    if said["order"] not in ("shuffled", "file"):
+    if said.order not in ("shuffled", "file"):
         b.fail("E365", f"{name} needs the loss of the whole set, each example once", at["order"],
                "picks other examples every time", remedy="leave out order")  # fmt: skip
 

@@ -9,18 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from dln.compiler.frontend.context import broadcasting
 from dln.compiler.frontend.context.build_context import Build, Naming, Scope
+from dln.compiler.frontend.context.ports import shaped
 from dln.compiler.frontend.context.static_values import lookup, tensor
 from dln.compiler.frontend.context.values import OptimiserDef, OptimiserUse, describe
 from dln.compiler.frontend.instances.instances import live_only, option_values
 from dln.compiler.frontend.instances.owning import owned_by
 from dln.compiler.frontend.tensors import pointwise, reductions
 from dln.compiler.frontend.training import line_search, persistent_state
-from dln.compiler.frontend.training.optimisers import Updated, optimise, remembers, shaped
-from dln.compiler.frontend.training.phase_scope import Collected, bind, flat, in_stretch
+from dln.compiler.frontend.training.optimisers import Updated, optimise, remembers
+from dln.compiler.frontend.training.phase_scope import PhaseBody, Statements, bind, flat, in_stretch
 from dln.compiler.ir import masks
 from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.op import op_of
@@ -31,21 +31,21 @@ from dln.grammar.diagnostics import Note, Span
 # ---- steps -------------------------------------------------------------------------------------
 
 
-def body(b: Build, statements: Sequence[tuple[Any, Scope]], name: str, got: Collected) -> None:
+def body(b: Build, got: PhaseBody) -> None:
     """Minimise and update lines, in runs; each `step` is a run of its own."""
-    run: list[tuple[Any, Scope]] = []
-    for st, scope in statements:
+    run: list[tuple[s.Item | s.Stmt, Scope]] = []
+    for st, scope in got.statements:
         if isinstance(st, s.Minimize | s.Update | s.SetTo):
             run.append((st, scope))
         elif isinstance(st, s.Step):
-            _step(b, run, name, got)
+            _step(b, run, got.name, got)
             run = []
             inner = in_step(b, st, scope)
             _step(b, list(flat(b, st.body, inner)), inner.path, got)
         else:
             with b.collecting():
                 _look(b, st, scope)
-    _step(b, run, name, got)
+    _step(b, run, got.name, got)
 
 
 def in_step(b: Build, st: s.Step, scope: Scope) -> Scope:
@@ -55,13 +55,13 @@ def in_step(b: Build, st: s.Step, scope: Scope) -> Scope:
     return inner
 
 
-def _look(b: Build, st: Any, scope: Scope) -> None:
+def _look(b: Build, st: s.Item | s.Stmt, scope: Scope) -> None:
     """Work out what nobody may ask for, so that what is wrong with it is found."""
     if isinstance(st, s.Define | s.Draw | s.Kept):
         lookup(b, st.target.name, st.span, scope)
 
 
-def _step(b: Build, run: Sequence[tuple[Any, Scope]], site: str, got: Collected) -> None:
+def _step(b: Build, run: Statements, site: str, got: PhaseBody) -> None:
     """All updates of a step are worked out from the old parameters, then made together."""
     new: dict[str, tuple[Node, Span]] = {}
     for i, (st, scope) in enumerate(run):
@@ -99,7 +99,7 @@ def _minimize(
     scope: Scope,
     site: str,
     new: dict[str, tuple[Node, Span]],
-    got: Collected,
+    got: PhaseBody,
 ) -> None:
     loss = _loss(b, st, scope)
     use = b.evaluate(st.optimiser, scope)
@@ -140,7 +140,7 @@ def _minimize(
 
 
 def _descend(
-    b: Build, st: s.Minimize, rules: Descending, loss: Node, paths: list[str], got: Collected
+    b: Build, st: s.Minimize, rules: Descending, loss: Node, paths: list[str], got: PhaseBody
 ) -> None:
     """The runtime searches, then moves the parameters that the loss depends on: they stay here."""
     needed = set(ancestors([loss]))
@@ -152,7 +152,7 @@ def _descend(
     got.descent = rules
 
 
-def _still(b: Build, st: s.Minimize, loss: Node, got: Collected) -> Node:
+def _still(b: Build, st: s.Minimize, loss: Node, got: PhaseBody) -> Node:
     """The loss that states are estimated on: no parameter moved by an earlier step, and the mean
     over the examples also where `total` adds them up."""
     if len(got.objectives) > len(got.lines):
@@ -161,7 +161,7 @@ def _still(b: Build, st: s.Minimize, loss: Node, got: Collected) -> Node:
     return batch_reduced(b, loss.operands[0], False, st.loss.span) if summed else loss
 
 
-def _one_memory(b: Build, use: OptimiserUse, path: str, done: Updated, got: Collected) -> None:
+def _one_memory(b: Build, use: OptimiserUse, path: str, done: Updated, got: PhaseBody) -> None:
     """What an optimiser remembers of a parameter is of all its moves: of two optimisers with memory
     none would know what the other does."""
     before = got.optimised.setdefault(path, [])
@@ -230,7 +230,7 @@ def _set(b: Build, path: str, node: Node, span: Span, new: dict[str, tuple[Node,
 # ---- losses ------------------------------------------------------------------------------------
 
 
-def losses(b: Build, st: Sequence[Any], scope: Scope) -> list[Node]:
+def losses(b: Build, st: Sequence[s.Item | s.Stmt], scope: Scope) -> list[Node]:
     """The losses of a phase, worked out with the parameters of this frame."""
     found = []
     for inner, where in flat(b, st, scope):

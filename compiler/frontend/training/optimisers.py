@@ -8,20 +8,17 @@ epoch`.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
 
-from dln.compiler.frontend.context import broadcasting
+from dln.compiler.frontend.context import broadcasting, ports
 from dln.compiler.frontend.context.build_context import Build, Scope
 from dln.compiler.frontend.context.static_values import lookup, whole
 from dln.compiler.frontend.context.values import Builtin, OptimiserUse
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.op import op_of
-from dln.compiler.ir.sizes import Conflict, Reason
 from dln.compiler.ir.structure import is_derivative, is_state, is_stop, number
 from dln.compiler.ir.tensor_type import TensorType
 from dln.compiler.model import Estimating
 from dln.grammar import syntax as s
-from dln.grammar.diagnostics import Span
 
 
 @dataclass
@@ -158,37 +155,5 @@ def _assign(b: Build, st: s.SetTo | s.Define, scope: Scope, like: TensorType) ->
     node = broadcasting.as_tensor(b, b.evaluate(st.value, scope), st.value.span, name)
     node = broadcasting.quantity(b, node, st.value.span)
     if isinstance(st, s.SetTo):
-        node = shaped(b, node, like, st.value.span)
+        node = ports.shaped(b, node, like, st.value.span)
     scope.value(name, node, st.span)
-
-
-def refuse_running(b: Build, node: Node, span: Span, what: str) -> NoReturn:
-    """Of what is one for all examples and steps, a value for each of them."""
-    axes = [a for a in node.type.running if a in ("batch", "time")]
-    each = " and ".join({"batch": "example of the batch", "time": "step"}[a] for a in axes)
-    text = f"mean({', '.join(axes)}: {broadcasting.short(span.text)})"
-    b.fail("E202", f"{what} is one for all examples", span, f"has a value for each {each or 'row'}",
-           remedy=text if axes else "")  # fmt: skip
-
-
-def shaped(b: Build, node: Node, like: TensorType, span: Span, what: str = "it") -> Node:
-    """A new value in the shape of what it replaces; a single number fills it."""
-    if node.type.running != like.running:
-        refuse_running(b, node, span, "the new value" if what == "it" else what)
-    if not node.type.shape and like.shape:
-        return b.at(span)("broadcast", node, axes=(), shape=like.shape, running=like.running)
-
-    def complain(c: Conflict | None = None) -> Any:
-        b.fail(
-            "E202",
-            "the new value has another shape",
-            span,
-            f"is {b.shown(node.type)}",
-            facts=(f"{what} is {b.shown(like)}",),
-        )
-
-    if len(node.type.example) != len(like.example):
-        complain()
-    for old, new in zip(like.example, node.type.example, strict=True):
-        b.equate(old, new, Reason(span, "the new value of a parameter"), complain)
-    return node

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 from dln.compiler.frontend.context import broadcasting
 from dln.compiler.frontend.context.build_context import Build, Scope, Value
@@ -112,15 +112,13 @@ def _in_rows(b: Build, node: Node, like: TensorType, span: Span, name: str, at: 
 def _fit(b: Build, node: Node, like: TensorType, span: Span, name: str, at: Span) -> None:
     """The shape of a value is that of the state."""
 
-    def complain(c: Conflict | None = None) -> Any:
+    def complain(c: Conflict | None) -> NoReturn:
         held = f"holds {b.shown(like)} for each row"
         b.fail("E202", f"{name} has another shape", span, f"is {b.shown(node.type)}",
                (Note(at, held),))  # fmt: skip
 
-    if len(node.type.example) != len(like.example):
-        complain()
-    for old, new in zip(like.example, node.type.example, strict=True):
-        b.equate(old, new, Reason(span, f"what the state {name} holds"), complain)
+    reason = Reason(span, f"what the state {name} holds")
+    b.same_shape(like.example, node.type.example, reason, complain)
 
 
 def refuse(b: Build, node: Node, span: Span, who: str) -> None:

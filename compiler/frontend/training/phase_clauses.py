@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass, replace
 
 from dln.compiler.frontend.context import broadcasting
 from dln.compiler.frontend.context.build_context import Build, Scope
@@ -18,10 +18,22 @@ CLASHES = {"stream": ("batch", "order"), "batch": ("stream",), "order": ("stream
 DTYPES = ("float32", "float64")
 
 
-def read(b: Build, st: s.Train, scope: Scope, data: DataSet) -> dict[str, Any]:
-    out: dict[str, Any] = dict(
-        batch=100, duration=None, order="shuffled", balanced=None, dtype=None, seed=None, after=()
-    )
+@dataclass(frozen=True)
+class Clauses:
+    """What the clauses of a phase say. `duration` is a number and its unit."""
+
+    batch: int | None = 100
+    duration: tuple[int, str] | None = None
+    order: str = "shuffled"
+    balanced: str | None = None
+    dtype: str | None = None
+    seed: int | None = None
+    after: tuple[str, ...] = ()
+
+
+def read(b: Build, st: s.Train, scope: Scope, data: DataSet) -> Clauses:
+    """The clauses of a phase; each stands once."""
+    said = Clauses()
     seen: dict[str, Span] = {}
     for c in st.clauses:
         kind = "after" if isinstance(c, s.After) else c.kind
@@ -32,12 +44,12 @@ def read(b: Build, st: s.Train, scope: Scope, data: DataSet) -> dict[str, Any]:
         seen[kind] = c.span
         _instead_of(b, kind, seen)
         if isinstance(c, s.After):
-            out["after"] = earlier(b, c.phases, scope)
+            said = replace(said, after=earlier(b, c.phases, scope))
         else:
-            out.update(_clause(b, c, scope, data))
-    if out["duration"] is None:
+            said = _clause(b, c, scope, data, said)
+    if said.duration is None:
         b.fail("E360", f"how long is {st.name.name} trained?", st.name.span, remedy="for 20 epochs")
-    return out
+    return said
 
 
 def earlier(b: Build, phases: tuple[s.NameIx, ...], scope: Scope) -> tuple[str, ...]:
@@ -52,12 +64,12 @@ def earlier(b: Build, phases: tuple[s.NameIx, ...], scope: Scope) -> tuple[str, 
     return names
 
 
-def _clause(b: Build, c: s.Clause, scope: Scope, data: DataSet) -> dict[str, Any]:
+def _clause(b: Build, c: s.Clause, scope: Scope, data: DataSet, said: Clauses) -> Clauses:
     match c.kind:
         case "batch":
             if isinstance(c.value, s.Name) and c.value.id == "all":
-                return {"batch": None}
-            return {"batch": _positive(b, c, scope, "a batch")}
+                return replace(said, batch=None)
+            return replace(said, batch=_positive(b, c, scope, "a batch"))
         case "for":
             unit = c.unit or "epoch"
             value = static(b, c.value, scope, "how long") if c.value else 0
@@ -72,11 +84,12 @@ def _clause(b: Build, c: s.Clause, scope: Scope, data: DataSet) -> dict[str, Any
                     (c.value or c).span,
                     f"is {broadcasting.short((c.value or c).span.text)}",
                 )
-            return {"duration": (int(value), "update" if unit == "step" else unit)}
+            return replace(said, duration=(int(value), "update" if unit == "step" else unit))
         case "order":
-            return _order(b, c, data)
+            return _order(b, c, data, said)
         case "stream":
-            return {"batch": _positive(b, c, scope, "a stream", "row"), "order": "stream"}
+            at_once = _positive(b, c, scope, "a stream", "row")
+            return replace(said, batch=at_once, order="stream")
         case "dtype":
             if c.word not in DTYPES:
                 b.fail(
@@ -86,9 +99,9 @@ def _clause(b: Build, c: s.Clause, scope: Scope, data: DataSet) -> dict[str, Any
                     "unknown",
                     remedy=nearest(c.word or "", DTYPES) or "float32 or float64",
                 )
-            return {"dtype": c.word}
+            return replace(said, dtype=c.word)
     assert c.kind == "seed" and c.value is not None
-    return {"seed": whole(b, c.value, scope, "a seed")}
+    return replace(said, seed=whole(b, c.value, scope, "a seed"))
 
 
 def _instead_of(b: Build, kind: str, seen: dict[str, Span]) -> None:
@@ -112,7 +125,7 @@ def _positive(b: Build, c: s.Clause, scope: Scope, what: str, of: str = "example
     return value
 
 
-def _order(b: Build, c: s.Clause, data: DataSet) -> dict[str, Any]:
+def _order(b: Build, c: s.Clause, data: DataSet, said: Clauses) -> Clauses:
     """`order shuffled`, `file`, `replacement`, `balanced(label)`."""
     value = c.value
     head = value.function if isinstance(value, s.Call) else value
@@ -127,7 +140,7 @@ def _order(b: Build, c: s.Clause, data: DataSet) -> dict[str, Any]:
             remedy=nearest(name, ORDERS) or "one of " + ", ".join(ORDERS),
         )
     if name != "balanced":
-        return {"order": name}
+        return replace(said, order=name)
     args = value.arguments if isinstance(value, s.Call) else ()
     label = args[0].id if len(args) == 1 and isinstance(args[0], s.Name) else ""
     if label not in data.fields or data.fields[label].node.type.domain.name != "class":
@@ -139,7 +152,7 @@ def _order(b: Build, c: s.Clause, data: DataSet) -> dict[str, Any]:
             "is no class",
             remedy=f"order balanced({classes[0]})" if classes else "",
         )
-    return {"order": name, "balanced": label}
+    return replace(said, order=name, balanced=label)
 
 
 def rows(b: Build, st: s.Train, scope: Scope) -> int | None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
-from dln.compiler.frontend.context.build_context import Binding, Build, Scope, Space, Value
+from dln.compiler.frontend.context.build_context import Binding, Build, Scope, Space
 from dln.compiler.frontend.context.static_values import listed, whole
 from dln.compiler.frontend.data.datasets import bind_fields
+from dln.compiler.frontend.scan.equations import bind_flat, unrolled
 from dln.compiler.frontend.training import persistent_state
 from dln.compiler.frontend.training.optimisers import Updated
 from dln.compiler.ir.graph import Node, ancestors
@@ -19,11 +19,22 @@ from dln.compiler.schema.keys import CLOCKS
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Span
 
+Statements: TypeAlias = "Sequence[tuple[s.Item | s.Stmt, Scope]]"
 
-@dataclass
-class Collected:
-    """What the body of a phase adds up to."""
 
+@dataclass(eq=False)
+class PhaseBody:
+    """What the body of a phase adds up to: of `name`, `syntax`, which stands in the scope `around`.
+
+    `rows` are those of a stream. `statements` are all lines with their scopes, `for` unrolled;
+    `lost` is the watch at which one is, where it fails.
+    """
+
+    name: str
+    syntax: s.Train
+    around: Scope
+    rows: int | None
+    statements: Statements = ()
     objectives: list[Node] = field(default_factory=list)
     lines: list[Line] = field(default_factory=list)
     updates: dict[str, Node] = field(default_factory=dict)
@@ -71,7 +82,7 @@ def clocks(b: Build, scope: Scope, span: Span) -> None:
 def bind(b: Build, body: Sequence[Any], scope: Scope) -> None:
     """Bind the names that some statements of a phase define, but for those in a `for`."""
     persistent_state.bind(b, body, scope)
-    b.bind([x for x in body if not isinstance(x, s.For)], scope)
+    bind_flat(b, body, scope)
 
 
 def fields(outputs: Sequence[Node]) -> tuple[str, ...]:
@@ -79,23 +90,16 @@ def fields(outputs: Sequence[Node]) -> tuple[str, ...]:
     return tuple(n["name"] for n in ancestors(outputs) if is_input(n))
 
 
-def flat(b: Build, body: Sequence[Any], scope: Scope) -> Any:
-    """The statements of a body with their scopes, `for` unrolled; each round of one binds names,
-    draws and makes instances of its own."""
-    for st in body:
-        if isinstance(st, s.For):
-            for i, value in enumerate(listed(b, st.range, scope)):
-                inner = scope.child(f"{scope.path}[{i}]")
-                inner.value(st.name, value, st.span)
-                if isinstance(value, Node):  # each step has the parameters of its own time
-                    find = partial(_round, values=st.range, scope=scope, number=i)
-                    inner.names[st.name] = Binding(st.span, find)
-                bind(in_stretch(b, inner), st.body, inner)
-                yield from flat(b, st.body, inner)
-        else:
-            yield st, scope
+def flat(
+    b: Build, body: Sequence[s.Item | s.Stmt], scope: Scope
+) -> Iterator[tuple[s.Item | s.Stmt, Scope]]:
+    """The statements of a body with their scopes, `for` unrolled."""
+    return unrolled(b, body, scope, _round)
 
 
-def _round(b: Build, values: s.Expr, scope: Scope, number: int) -> Value:
-    """The value of one round of a `for`."""
-    return listed(b, values, scope)[number]
+def _round(b: Build, st: s.For, number: int, scope: Scope) -> None:
+    """Bind the names of one round of a `for`; each step has the parameters of its own time."""
+    outer = scope.parent
+    if outer is not None and isinstance(scope.names[st.name].find(b), Node):
+        scope.names[st.name] = Binding(st.span, lambda b: listed(b, st.range, outer)[number])
+    bind(in_stretch(b, scope), st.body, scope)

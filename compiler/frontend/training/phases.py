@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from dln.compiler.frontend.context import reports
 from dln.compiler.frontend.context.build_context import Binding, Build, Scope
@@ -20,8 +18,9 @@ from dln.compiler.frontend.training import (
     phase_clauses,
     watches,
 )
+from dln.compiler.frontend.training.phase_clauses import Clauses
 from dln.compiler.frontend.training.phase_scope import (
-    Collected,
+    PhaseBody,
     fields,
     flat,
     phase_name,
@@ -34,65 +33,96 @@ from dln.grammar.diagnostics import Note
 
 def train(b: Build, st: s.Train, scope: Scope) -> None:
     """Build one phase and bind its name."""
-    name = phase_name(b, st.name, scope)
-    if name in b.phases.made:
-        b.fail(
-            "E334",
-            f"the phase {name} stands twice",
-            st.name.span,
-            "again",
-            (Note(b.phases.made[name].span, "first here"),),
-        )
+    name = _new_name(b, st, scope)
     b.phases.tried.add(name)
     data, part = on_part(b, st.on, scope)
     body = phase_scope(b, st.body, scope, name, data)
-    rows = phase_clauses.rows(b, st, scope)
-    held = PhaseStates()
-    asked = Frame(next(b.counter), name, batched=True, kept=held)
-    b.phases.scopes[name] = (body, asked)
-    # A phase that only looks is worked out once, in the frame in which checks ask it.
+    held, rows = PhaseStates(), phase_clauses.rows(b, st, scope)
     carry = None if rows is None else StreamStates(name, rows)
-    frame = asked
-    if _learns(st) or carry is not None:
-        frame = Frame(
-            next(b.counter), name, training=_learns(st), batched=True, carry=carry, kept=held
-        )
-    got, before = Collected(), b.built.failures
-    b = replace(b, frame=frame)
-    statements = list(flat(b, st.body, body))
-    _watched(b, st, statements, scope, name, got, rows)
+    asked = frame = Frame(next(b.counter), name, batched=True, kept=held)
+    b.phases.scopes[name] = (body, asked)
+    if (learns := _learns(st)) or carry is not None:
+        # A phase that only looks is worked out once, in the frame in which checks ask it.
+        frame = Frame(next(b.counter), name, learns, batched=True, carry=carry, kept=held)
+    before = b.built.failures
+    got = _worked_out(replace(b, frame=frame), PhaseBody(name, st, scope, rows), body)
+    said = phase_clauses.read(b, st, scope, data)
+    if got.descent is not None:
+        with b.collecting():
+            losses = [line.loss for line in got.lines]
+            line_search.check(b, st, got.statements, got.descent, losses, said, data)
+        said = replace(said, order="file")  # every look is at all of it
+    b.phases.made[name] = _phase(got, On(data.name, part), frame, said)
+    if b.built.failures == before:
+        with b.collecting():
+            reports.check_conditions(b, b.phases.made[name])
+    if b.built.failures > before:
+        b.phases.broken.add(name)
+
+
+def _new_name(b: Build, st: s.Train, scope: Scope) -> str:
+    name = phase_name(b, st.name, scope)
+    if name in b.phases.made:
+        notes = (Note(b.phases.made[name].span, "first here"),)
+        b.fail("E334", f"the phase {name} stands twice", st.name.span, "again", notes)
+    return name
+
+
+def _worked_out(b: Build, got: PhaseBody, body: Scope) -> PhaseBody:
+    """What the statements of a phase add up to, in its frame."""
+    st, carry, held = got.syntax, b.frame.carry, b.frame.kept
+    assert held is not None
+    got.statements = list(flat(b, st.body, body))
+    _watched(b, got)
     with b.collecting():
         got.objectives = objectives.losses(b, st.body, body)
-    objectives.body(b, statements, name, got)
+    objectives.body(b, got)
     persistent_state.complete(b, held)
     with b.collecting():
         persistent_state.estimated(b, got.estimates)
-    for inner, where in statements:
+    for inner, where in got.statements:
         with b.collecting():
-            watches.closing(b, inner, where, name, got)
+            watches.closing(b, inner, where, got)
     if carry is not None:
         got.states |= carry.after
         got.first |= carry.first(b.make)
     got.states |= held.after
     got.first |= held.first
-    said = phase_clauses.read(b, st, scope, data)
-    if got.descent is not None:
-        with b.collecting():
-            line_search.check(b, st, statements, got, said, data)
-        said["order"] = "file"  # every look is at all of it
+    return got
+
+
+def _watched(b: Build, got: PhaseBody) -> None:
+    """The watches of a phase; one that fails is `lost`, so that what asks for it is not blamed."""
+    for place, (st, where) in enumerate(got.statements):
+        if isinstance(st, s.Watch):
+            with b.collecting():
+                got.lost.append(st)
+                got.watches.append(watches.watch(b, st, where, place, got))
+                got.lost.pop()
+
+
+def _phase(got: PhaseBody, on: On, frame: Frame, said: Clauses) -> Phase:
+    assert frame.kept is not None
     watched = (w.value for w in got.watches if not w.on)
     losses = (line.loss for line in got.lines)
     used = fields([*got.updates.values(), *got.states.values(), *losses, *watched])
-    b.phases.made[name] = Phase(
-        name,
-        On(data.name, part),
+    return Phase(
+        name=got.name,
+        on=on,
+        batch=said.batch,
+        duration=said.duration,
+        order=said.order,
+        balanced=said.balanced,
+        dtype=said.dtype,
+        seed=said.seed,
+        after=said.after,
         fields=used,
         objectives=tuple(got.objectives),
         lines=tuple(got.lines),
         updates=got.updates,
         states=got.states,
-        carried=() if carry is None else tuple(carry.after),
-        kept=tuple(held.first),
+        carried=() if frame.carry is None else tuple(frame.carry.after),
+        kept=tuple(frame.kept.first),
         state_init=got.first,
         estimates=tuple(got.estimates),
         descent=got.descent,
@@ -101,33 +131,8 @@ def train(b: Build, st: s.Train, scope: Scope) -> None:
         starts=tuple(got.starts),
         until=tuple(got.until),
         slow=False,
-        span=st.name.span,
-        **said,
+        span=got.syntax.name.span,
     )
-    if b.built.failures == before:
-        with b.collecting():
-            reports.check_conditions(b, b.phases.made[name])
-    if b.built.failures > before:
-        b.phases.broken.add(name)
-
-
-def _watched(
-    b: Build,
-    st: s.Train,
-    statements: Sequence[tuple[Any, Scope]],
-    scope: Scope,
-    name: str,
-    got: Collected,
-    rows: int | None,
-) -> None:
-    """The watches of a phase; one that fails is `lost`, so that what asks for it is not blamed."""
-    for place, (watch, where) in enumerate(statements):
-        if isinstance(watch, s.Watch):
-            with b.collecting():
-                got.lost.append(watch)
-                made = watches.watch(b, watch, where, place, st, scope, name, got, rows)
-                got.watches.append(made)
-                got.lost.pop()
 
 
 def _learns(st: s.Train | s.Step | s.For) -> bool:

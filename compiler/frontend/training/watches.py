@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from dln.compiler.frontend.context import broadcasting
 from dln.compiler.frontend.context.build_context import Binding, Build, Naming, Scope
 from dln.compiler.frontend.context.frame import Frame, StreamStates
 from dln.compiler.frontend.context.place import poison
+from dln.compiler.frontend.context.ports import shaped
 from dln.compiler.frontend.context.static_values import whole, word
 from dln.compiler.frontend.data.datasets import on_part
 from dln.compiler.frontend.expressions.operators import truth
 from dln.compiler.frontend.training import persistent_state
 from dln.compiler.frontend.training.objectives import batch_reduced, one_parameter
-from dln.compiler.frontend.training.optimisers import shaped
-from dln.compiler.frontend.training.phase_scope import Collected, clocks, fields, flat, phase_scope
+from dln.compiler.frontend.training.phase_scope import PhaseBody, clocks, fields, flat, phase_scope
 from dln.compiler.ir import masks
 from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.structure import is_input
@@ -29,31 +29,18 @@ from dln.grammar.diagnostics import Note
 # ---- watches -----------------------------------------------------------------------------------
 
 
-def watch(
-    b: Build,
-    st: s.Watch,
-    where: Scope,
-    place: int,
-    phase: s.Train,
-    scope: Scope,
-    name: str,
-    got: Collected,
-    rows: int | None = None,
-) -> Watching:
+def watch(b: Build, st: s.Watch, where: Scope, place: int, got: PhaseBody) -> Watching:
     """One `watch` line, statement number `place` of the phase's body."""
     if any(w.name == st.name for w in got.watches):
-        first = next(w.span for w in got.watches if w.name == st.name)
-        b.fail(
-            "E334", f"{st.name} is watched twice", st.span, "again", (Note(first, "first here"),)
-        )
-    on, carry = None, None
+        notes = tuple(Note(w.span, "first here") for w in got.watches if w.name == st.name)
+        b.fail("E334", f"{st.name} is watched twice", st.span, "again", notes)
+    on, carry, phase, rows = None, None, got.syntax, got.rows
     if st.on is not None:
-        data, part = on_part(b, st.on, scope)
-        on = On(data.name, part)
-        carry = None if rows is None else StreamStates(f"{name}.{st.name}", rows)
-        site = f"{name}.{st.name}"
+        data, part = on_part(b, st.on, got.around)
+        on, site = On(data.name, part), f"{got.name}.{st.name}"
+        carry = None if rows is None else StreamStates(site, rows)
         frame = Frame(next(b.counter), site, batched=True, kept=b.frame.kept, carry=carry)
-        body = phase_scope(b, phase.body, scope, name, data)
+        body = phase_scope(b, phase.body, got.around, got.name, data)
         inner = replace(b, frame=frame, naming=Naming.unnamed(body.space))
         where = list(flat(inner, phase.body, body))[place][1]  # the same round of the same loops
         node = broadcasting.as_tensor(inner, inner.evaluate(st.value, where), st.value.span)
@@ -93,13 +80,13 @@ def _every(b: Build, every: s.Every | None, scope: Scope, what: str) -> tuple[in
 # ---- the end of a phase ------------------------------------------------------------------------
 
 
-def closing(b: Build, st: Any, scope: Scope, name: str, got: Collected) -> None:
+def closing(b: Build, st: s.Item | s.Stmt, scope: Scope, got: PhaseBody) -> None:
     """until, checkpoint and start. What is expected at the end is read with the checks."""
     match st:
         case s.Until():
-            got.until += [_over_watches(b, e, scope, name, got, "until") for e in either(st.value)]
+            got.until += [_over_watches(b, e, scope, got, "until") for e in either(st.value)]
         case s.Checkpoint():
-            best = None if st.best is None else _over_watches(b, st.best, scope, name, got, "best")
+            best = None if st.best is None else _over_watches(b, st.best, scope, got, "best")
             every = _every(b, st.every, scope, "how often to save")
             got.keeps.append(Keeping(every, best, st.span))
         case s.Start():
@@ -135,10 +122,9 @@ def either(expr: s.Expr) -> Iterator[s.Expr]:
         yield expr
 
 
-def _over_watches(
-    b: Build, expr: s.Expr, scope: Scope, phase: str, got: Collected, what: str
-) -> Node:
+def _over_watches(b: Build, expr: s.Expr, scope: Scope, got: PhaseBody, what: str) -> Node:
     """A condition over the watched values and the clocks."""
+    phase = got.name
     body, _ = b.phases.scopes[phase]
     inner = Scope(body.parent)
     clocks(b, inner, expr.span)
