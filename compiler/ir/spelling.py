@@ -117,6 +117,26 @@ def part(of: Leaf, axis: int, where: int | slice) -> View:
     return View(of, (Index((*(slice(None),) * axis, where)),))
 
 
+Lies: TypeAlias = Literal["anyhow", "turned", "rows"]
+"""How an array lies in memory: in C order (rows), in C order but for the order of its axes
+(turned), or with other strides (anyhow)."""
+
+
+def moved(lies: Lies, moves: tuple[Move, ...]) -> Lies:
+    """How an array lies after the moves of a view."""
+    for move in moves:
+        match move:
+            case Reshape():
+                pass
+            case Transpose():
+                lies = "anyhow" if lies == "anyhow" else "turned"
+            case Index((slice(step=None),)):  # neighbouring rows
+                lies = lies if lies == "rows" else "anyhow"
+            case _:
+                return "anyhow"
+    return lies
+
+
 # ---- statements --------------------------------------------------------------------------------
 
 
@@ -217,11 +237,6 @@ def call(function: str, *args: Value, out: Memory | View = OUT, **named: Value) 
 def kernel(function: str, *args: Value) -> Call:
     """The statement that calls a kernel, one function of `dln.runtime.device.kernels`."""
     return Call(function, args, kernel=True)
-
-
-Lies: TypeAlias = Literal["anyhow", "turned", "rows"]
-"""How an array lies in memory: in C order (rows), in C order but for the order of its axes
-(turned), or with other strides (anyhow)."""
 
 
 @dataclass(frozen=True, slots=True)

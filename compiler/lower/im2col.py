@@ -20,10 +20,11 @@ from math import prod
 
 from dln.compiler.ir.graph import Graph, Node, Spans
 from dln.compiler.ir.op import Make
-from dln.compiler.ir.ops.common import contiguous
+from dln.compiler.ir.ops.common import contiguous, view_of
 from dln.compiler.ir.ops.contract import Groups, Labels, flops, matrix_product, spell_outer
 from dln.compiler.ir.ops.window import places_of
 from dln.compiler.ir.sizes import Size
+from dln.compiler.ir.spelling import Broadcast, Index, Transpose, Window
 from dln.compiler.ir.tensor_type import TensorType
 
 Sizes = dict[int, int]
@@ -41,21 +42,25 @@ TURNED = 0.3  # for each element of an operand that the product reads across its
 
 def strides(node: Node, n: int) -> tuple[int, ...]:
     """The distance between neighbours along each axis, in elements, for n examples."""
-    from dln.compiler.ir.op import op_of
-
-    if not op_of(node).is_("view") or node.op == "reshape" or not node.operands:
+    view = view_of(node)
+    if view is None:
         return packed(node.type, n)
-    below = strides(node.operands[0], n)
-    if node.op == "transpose":
-        return tuple(below[p] for p in node["perm"])
-    if node.op == "broadcast":
-        axes = node["axes"]
-        return tuple(below[axes.index(i)] if i in axes else 0 for i in range(len(node.type.shape)))
-    if node.op == "window":
-        axis = node["axis"]
-        steps = tuple(c * below[axis] for c, _ in node["terms"])
-        return (*below[:axis], *steps, *below[axis + 1 :])
-    return below if len(below) == len(node.type.shape) else packed(node.type, n)
+    steps = strides(node.operands[0], n)
+    for move in view.moves:
+        match move:
+            case Transpose(perm) if perm is not None:
+                steps = tuple(steps[p] for p in perm)
+            case Index(parts):
+                left = iter(steps)
+                steps = (*(0 if p is None else next(left) for p in parts), *left)
+            case Broadcast():
+                steps = (0,) * (len(node.type.shape) - len(steps)) + steps
+            case Window(axis, terms=terms):
+                inside = (c * steps[axis] for c, _ in terms)
+                steps = (*steps[:axis], *inside, *steps[axis + 1 :])
+            case _:
+                steps = packed(node.type, n)
+    return steps
 
 
 def packed(type: TensorType, n: int) -> tuple[int, ...]:
@@ -244,13 +249,10 @@ def unturned(node: Node, labels: Labels) -> tuple[Node, Labels]:
 
 def overlaps(node: Node) -> bool:
     """Whether a node looks at an array through a window."""
-    from dln.compiler.ir.op import op_of
-
-    while op_of(node).is_("view") and node.operands:
-        if node.op == "window":
-            return True
-        node = node.operands[0]
-    return False
+    view = view_of(node)
+    if view is None:
+        return False
+    return any(isinstance(m, Window) for m in view.moves) or overlaps(node.operands[0])
 
 
 def build(m: Make, node: Node, operands: list[Node], sides: list[Labels], form: Form) -> Node:

@@ -11,7 +11,7 @@ from typing import cast
 from dln.compiler.ir.graph import Graph, Node, Spans, rewrite
 from dln.compiler.ir.op import Make, op_of
 from dln.compiler.ir.ops.loop import body_of, sequence_type
-from dln.compiler.ir.spelling import Index, Lies, Move, Reshape, Spelling, Transpose, View
+from dln.compiler.ir.spelling import Lies, Spelling, View, moved
 from dln.compiler.ir.structure import is_const, is_item, is_left, is_scan, is_slot
 from dln.compiler.lower.im2col import gathered, unwound
 from dln.compiler.lower.targets import Target, spelling
@@ -72,10 +72,7 @@ class Roles:
     def _layout(self, node: Node) -> Lies:
         if self.role[node] != "view":
             return "rows"
-        layout = self.layout[node.operands[0]]
-        for move in self.view(node).moves:
-            layout = moved(layout, move)
-        return layout
+        return moved(self.layout[node.operands[0]], self.view(node).moves)
 
     def accepts(self, node: Node, operand: Node) -> bool:
         """Whether an operation can read an operand where it lies.
@@ -88,18 +85,6 @@ class Roles:
             return True
         spelled = self.spelling(node)
         return isinstance(spelled, View) or spelled.wants in ("anyhow", self.layout[operand])
-
-
-def moved(layout: Lies, move: Move) -> Lies:
-    """How an array lies after a move of its view."""
-    match move:
-        case Reshape():
-            return layout
-        case Transpose():
-            return "anyhow" if layout == "anyhow" else "turned"
-        case Index((slice(step=None),)):  # neighbouring rows
-            return layout if layout == "rows" else "anyhow"
-    return "anyhow"
 
 
 def scattered(roles: Roles, loop: Node) -> frozenset[int]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from dln.compiler.ir.graph import Node
-from dln.compiler.ir.op import Attrs
+from dln.compiler.ir.op import Attrs, op_of
 from dln.compiler.ir.sizes import Size
+from dln.compiler.ir.spelling import Lies, View, moved
 from dln.compiler.ir.tensor_type import BINARY, REAL, Domain, Kind, TensorType
 from dln.grammar.diagnostics import Fault
 
@@ -118,16 +119,24 @@ def keep_type(name: str) -> Callable[[Attrs, tuple[TensorType, ...]], TensorType
 # ---- spelling ----------------------------------------------------------------------------------
 
 
-def contiguous(node: Node) -> bool:
-    """Whether a node's elements lie in C order in a buffer of its own (a view may not, nor a slot
-    of a loop that stands for one)."""
-    from dln.compiler.ir.op import op_of
+def view_of(node: Node) -> View | None:
+    """The view that a node is of its first operand, None where it is an array of its own."""
+    spell = op_of(node).spell.get("array")
+    found = spell(node) if callable(spell) else spell
+    return found if isinstance(found, View) else None
 
-    while node.op in ("running", "stop", "asserted", "reshape") or (
-        node.op == "slice" and node["axis"] == 0
-    ):
-        node = node.operands[0]
-    return not op_of(node).is_("view") and not node.attrs.get("strided", False)
+
+def lies(node: Node) -> Lies:
+    """How a node's elements lie in memory, through views; a slot of a loop may stand for one."""
+    view = view_of(node)
+    if view is None:
+        return "anyhow" if node.attrs.get("strided", False) else "rows"
+    return moved(lies(node.operands[0]), view.moves)
+
+
+def contiguous(node: Node) -> bool:
+    """Whether a node's elements lie in C order."""
+    return lies(node) == "rows"
 
 
 # ---- example types -----------------------------------------------------------------------------
