@@ -6,13 +6,8 @@ from typing import Any
 
 from dln.compiler.ir.formula import formula, transparent
 from dln.compiler.ir.graph import Graph, Node, Spans
+from dln.compiler.ir.op import op_of
 from dln.compiler.plan import Place
-
-ASKED = {"div": (1,), "pow": (0, 1), "log": (0,), "sqrt": (0,), "exp": (0,), "reciprocal": (0,)}
-"""Operands by which an operation leaves the numbers. In a derivative too they are values of the
-spec, so that its own text may stand for them."""
-STEEP = ("sqrt", "pow")
-"""Functions whose slope is a quotient by their value."""
 
 
 def place(graph: Graph, node: Node) -> Place | None:
@@ -25,9 +20,11 @@ def place(graph: Graph, node: Node) -> Place | None:
 def about(graph: Graph, node: Node) -> dict[str, Any]:
     """What a line says of its operation, for when it fails."""
     first = graph.spans.get(node, ())[:1]
-    slope = any(o.op in STEEP and graph.spans.get(o, ())[:1] == first for o in node.operands)
-    asked = ASKED.get(node.op, ())
-    names = tuple(named(graph, o, first, i in asked) for i, o in enumerate(node.operands))
+    steep = (o for o in node.operands if op_of(o).is_("steep"))
+    slope = any(graph.spans.get(o, ())[:1] == first for o in steep)
+    record = op_of(node)
+    asked = record.refuge.slot if record.refuge and record.is_("spoken") else None
+    names = tuple(named(graph, o, first, i == asked) for i, o in enumerate(node.operands))
     return {"op": node.op, "operands": names, "axes": node.type.running, "slope": slope}
 
 
