@@ -132,7 +132,7 @@ def _marked(program: Program) -> str:
     for i in reversed(range(len(program.lines))):
         number = program.first + i  # counted from 1, so this is the place after the statement
         code = program.lines[i].code
-        if not code.endswith(":"):
+        if program.lines[i].call is not None:
             indent = " " * (8 + len(code) - len(code.lstrip()))
             text.insert(number, f"{indent}mark({i})")
     text.insert(program.first - 1, "        mark(-1)")

@@ -9,7 +9,7 @@ from dln.compiler.ir.graph import Node
 from dln.compiler.ir.ops.loop import body_of
 from dln.compiler.ir.spelling import OUT, A, call
 from dln.compiler.lower.line_facts import place
-from dln.compiler.lower.writer import Name, Row, Writer
+from dln.compiler.lower.writer import Name, Row, Writer, called
 from dln.compiler.plan import Buffer, Line
 from dln.compiler.schema.keys import Output
 
@@ -52,8 +52,9 @@ class LoopWriter(Writer):
             at = self.steps if self.body.reverse and j not in self.plan.rings else 0
             operand = self.outer.operand(self.node, self.body.slots.index(slot))
             given = {OUT: self.common.bound(f"{array}[{at}, ...]"), A: str(operand)}
-            code = self.code(call("copy", A), given.__getitem__)
-            lines.append(Line(code, formula(self.body.graph, slot), writes=array))
+            made, text = call("copy", A), given.__getitem__
+            said, code = formula(self.body.graph, slot), self.code(made, text)
+            lines.append(Line(code, said, writes=array, call=called(made, text)))
         return lines
 
     # ---- where the values of a step are --------------------------------------------------------

@@ -8,7 +8,7 @@ comments, which are printable and on one line. A step allocates nothing.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeAlias
 
@@ -34,7 +34,7 @@ from dln.compiler.lower.line_facts import about, place
 from dln.compiler.lower.materialise import base
 from dln.compiler.lower.python_text import Bare, call_text, literal, plain, view_text
 from dln.compiler.lower.schedule import Schedule, Step, extent
-from dln.compiler.plan import Extent, Line, site_number
+from dln.compiler.plan import Called, Extent, Line, site_number
 from dln.compiler.schema.keys import CLOCKS, Clock
 
 
@@ -145,21 +145,32 @@ class Writer:
             return self.common.clock(node["name"])
         self.at_run.update({node} if any(o in self.at_run for o in node.operands) else ())
         name = self.common.scalar()
-        code = op_of(node).host.format(*(self.names[o] for o in node.operands))
-        self.host_line(node, f"{name} = {code}", name)
+        given = tuple(str(self.names[o]) for o in node.operands)
+        code = op_of(node).host.format(*given)
+        self.host_line(node, f"{name} = {code}", Called(self.function(node), given, name))
         return name
 
-    def host_line(self, node: Node, code: str, writes: str) -> None:
+    def function(self, node: Node) -> str:
+        """The function of arrays that a number is made with, where it is one alone."""
+        spelled = self.made.roles.spelling(node)
+        calls = spelled.calls if isinstance(spelled, Statements) else ()
+        return calls[0].function if len(calls) == 1 else ""
+
+    def host_line(self, node: Node, code: str, call: Called) -> None:
         lines = self.lines if node in self.at_run else self.common.setup
-        said, where = formula(self.graph, node), place(self.graph, node)
-        lines.append(Line(code, said, where, writes=writes, **about(self.graph, node)))
+        said, where, more = (
+            formula(self.graph, node),
+            place(self.graph, node),
+            about(self.graph, node),
+        )
+        lines.append(Line(code, said, where, writes=call.out, call=call, **more))
 
     def box(self, node: Node, number: str, buffer: str) -> None:
         """Put a number where array operations can read it."""
         if is_const(node):
             self.common.constants[buffer] = node["value"]
         else:
-            self.host_line(node, f"{buffer}.fill({number})", buffer)
+            self.host_line(node, f"{buffer}.fill({number})", Called("fill", (number,), buffer))
 
     # ---- arrays --------------------------------------------------------------------------------
 
@@ -230,8 +241,9 @@ class Writer:
         said, where, reads = formula(self.graph, node), place(self.graph, node), self.reads(step)
         more, out = about(self.graph, node), str(self.buffer(step.out))
         for call in spelled.calls:
-            code = self.code(call, partial(self.value, step=step))
-            self.lines.append(Line(code, said, where, reads, out, flops, moved, **more))
+            text = partial(self.value, step=step)
+            line = Line(self.code(call, text), said, where, reads, out, flops, moved, **more)
+            self.lines.append(replace(line, call=called(call, text)))
             flops = moved = (0, 0)
 
     def code(self, call: Call, text: Callable[[Value], str]) -> str:
@@ -242,6 +254,12 @@ class Writer:
         roots = (base(self.made.roles, o) for o in step.node.operands)
         homes = (self.made.home[r] for r in roots if r in self.made.home)
         return tuple(dict.fromkeys(str(self.buffer(name)) for name in homes))
+
+
+def called(call: Call, text: Callable[[Value], str]) -> Called:
+    """What a call that has been written says: its arrays and numbers."""
+    given = (v for v in call.args if isinstance(v, Operand | Memory | View | float))
+    return Called(call.function, tuple(map(text, given)), text(call.out))
 
 
 def cost(made: Schedule, node: Node) -> tuple[Extent, Extent]:

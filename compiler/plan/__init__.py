@@ -7,6 +7,7 @@ table of its buffers, and for each line the formula and the place of the spec th
 from dln.compiler.plan.plain import program_from_json, program_to_json
 from dln.compiler.plan.program import (
     Buffer,
+    Called,
     Extent,
     Line,
     Place,
@@ -68,6 +69,7 @@ __all__ = [
     "Buffer",
     "CLOCKS",
     "COUNT",
+    "Called",
     "CheckpointKey",
     "Clock",
     "DataSpec",

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from dln.compiler.plan.program import Buffer, Extent, Line, Place, Program
+from dln.compiler.plan.program import Buffer, Called, Extent, Line, Place, Program
 from dln.compiler.schema.keys import parse_clock
 
 
@@ -39,7 +39,9 @@ def _line(data: Mapping[str, Any]) -> Line:
     flops, bytes_ = _extents([data["flops"], data["bytes"]])
     place = Place(**data["place"]) if data["place"] else None
     names = {key: tuple(data[key]) for key in ("reads", "operands", "axes")}
-    return Line(**{**data, **names, "place": place, "flops": flops, "bytes": bytes_})
+    call = data["call"] and Called(**{**data["call"], "given": tuple(data["call"]["given"])})
+    more = {"place": place, "flops": flops, "bytes": bytes_, "call": call}
+    return Line(**{**data, **names, **more})
 
 
 def _frozen(value: object) -> object:

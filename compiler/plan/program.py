@@ -86,13 +86,24 @@ class Buffer:
 
 
 @dataclass(frozen=True, slots=True)
+class Called:
+    """What a statement calls: the function of a spelling, what it is given, and what it writes, as
+    they stand in the text."""
+
+    function: str
+    given: tuple[str, ...]
+    out: str
+
+
+@dataclass(frozen=True, slots=True)
 class Line:
     """A statement of a program, with what it computes, where that was written and its cost.
 
     `reads` and `writes` name buffers; `flops` and `bytes` are those of one execution, of which
     there are `times` in a run (the steps of a loop). `operands` are what the operation `op` is done
     to, in the user's words, `axes` the running axes of the result; `slope` says that it seems to be
-    part of the derivative of a root or power.
+    part of the derivative of a root or power. `call` is what is called: there is none in the head
+    of a loop.
     """
 
     code: str
@@ -107,6 +118,7 @@ class Line:
     operands: tuple[str, ...] = ()
     axes: tuple[str, ...] = ()
     slope: bool = False
+    call: Called | None = None
 
 
 @dataclass(frozen=True, slots=True)

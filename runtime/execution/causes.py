@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from dln.compiler.plan import Line
-from dln.runtime.execution.executable import operands_of
 
 RATE = "a smaller learning rate, smaller first values, or data of a smaller scale"
 LONGEST = 40
@@ -69,7 +68,7 @@ def fits(text: str) -> bool:
 
 def diagnosed(line: Line, text: str, values: Sequence[Any] | None) -> Cause | None:
     """The cause of a failure of a line that was given these values; None where it does not show."""
-    name = operands_of(line.code)[0]
+    name = line.call.function if line.call else ""
     if values is None or name not in WORDS or line.op not in PLAIN or len(values) > 2:
         return None
     if name == "divide" and values[0] is None:  # the quotient stands in its place

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -196,7 +195,7 @@ class Executable:
         """What the statement was given that stopped a run on n examples, found by running once more
         up to there. Where that would not be the same run, as parameters have changed in it, what
         stands there still; None in place of what the result has overwritten."""
-        names = operands_of(stopped.line.code)[1]
+        names = stopped.line.call.given if stopped.line.call else ()
         places = {b.name: b.place for b in self.program.buffers}
         text = self.program.text.split("\n")
         before = self.program.lines[: max(0, stopped.number - self.program.first)]
@@ -234,7 +233,7 @@ class Stopped:
     def value(self, operand: str) -> Any:
         """An operand of the statement as it stands there now; None where the result has taken its
         place, or where it is no plain name or number."""
-        if f"out={operand})" in self.line.code:
+        if self.line.call is None or operand == self.line.call.out:
             return None
         name, at, _ = operand.partition("[t]")
         found = self.names.get(name)
@@ -243,28 +242,6 @@ class Stopped:
         with suppress(ValueError):
             return float(operand) if found is None else found
         return None
-
-
-SIGNS = {"Add": "add", "Sub": "subtract", "Mult": "multiply", "Div": "divide", "Pow": "power"}
-
-
-def operands_of(code: str) -> tuple[str, list[str]]:
-    """The function that a statement calls, or that its sign stands for, and the operands.
-
-    >>> operands_of("divide(w1[t], v3, out=v2)"), operands_of("s1 = (1.0 / s0)")
-    (('divide', ['w1[t]', 'v3']), ('divide', ['1.0', 's0']))
-    """
-    try:
-        value = getattr(ast.parse(code.strip()).body[0], "value", None)
-    except SyntaxError:  # the head of a loop
-        return "", []
-    if isinstance(value, ast.BinOp):
-        sign = SIGNS.get(type(value.op).__name__, "")
-        return sign, [ast.unparse(value.left), ast.unparse(value.right)]
-    if isinstance(value, ast.Call):
-        name = ast.unparse(value.func).rpartition(".")[2]
-        return name, [ast.unparse(a) for a in value.args]
-    return "", []
 
 
 def culprit(bound: Bound, line: Line) -> int | None:

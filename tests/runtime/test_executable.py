@@ -9,12 +9,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from dln.compiler.plan import Buffer, Line, Place, Program, arena_bytes
+from dln.compiler.plan import Buffer, Called, Line, Place, Program, arena_bytes
 from dln.grammar.diagnostics import Fault
 from dln.runtime.device.host import Host
 from dln.runtime.execution.executable import Executable, culprit
 from dln.runtime.execution.sandbox import check
 
+LOG = Called("log", ("v0",), "v3")
 TEXT = """\
 def bind(xp, n, seed, v):
     v0 = v["v0"]
@@ -62,7 +63,7 @@ def program(**changes: object) -> Program:
         constants={"v2": 2.0},
         setup=(),
         lines=(
-            Line("log(v0, out=v3)", "log(x)", place, ("v0",), "v3"),
+            replace(Line("log(v0, out=v3)", "log(x)", place, ("v0",), "v3"), call=LOG),
             Line("multiply(v3, w0, out=v3)", "log(x) * W", place, ("v3", "v1"), "v3"),
             Line("add_reduce(v3, axis=1, out=v4)", "sum(log(x) * W)", None, ("v3",), "v4"),
         ),
