@@ -17,6 +17,7 @@ import pytest
 from dln.compiler.plan import (
     AppliedSpec,
     Buffer,
+    Called,
     DataSpec,
     Extent,
     FieldSpec,
@@ -71,7 +72,10 @@ def program(
     text = "\n".join(
         [*head, *(f"        {line}" for line in lines or ["pass"]), "    return run", ""]
     )
-    body = tuple(Line(c, f"line {i}", place("net"), *touched(c)) for i, c in enumerate(lines))
+    body = tuple(
+        Line(c, f"line {i}", place("net"), *touched(c), call=Called("", *touched(c)))
+        for i, c in enumerate(lines)
+    )
     said = tuple(map(parse_clock, clocks))
     return Program(
         name, "numpy", dtype, capacity, said, tuple(made), {}, (), body, tuple(slots), text,
