@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -29,8 +29,7 @@ def nothing() -> None:
     """What is done beside where a computation fails, if nothing is asked for."""
 
 
-@dataclass(frozen=True)
-class Run:
+class Run(NamedTuple):
     """A program that runs on n examples; not `bound` yet where binding itself may fail."""
 
     executable: Executable

@@ -22,6 +22,12 @@ def due(every: tuple[int, str] | None, unit: str, count: int) -> bool:
     return every is not None and unit_of(every[1]) == unit and count % every[0] == 0
 
 
+def said_total(spec: PhaseSpec, per_epoch: int) -> int | None:
+    """The updates of a phase as it says, None where time ends it."""
+    count, unit = spec.duration[0], unit_of(spec.duration[1])
+    return {"epoch": count * per_epoch, "update": count}.get(unit)
+
+
 @dataclass(frozen=True)
 class Duration:
     """The end of a phase of `per_epoch` updates an epoch, said as `count` of a `unit`.
@@ -43,8 +49,7 @@ class Duration:
     def of(cls, spec: PhaseSpec, per_epoch: int, epochs: int | None = None) -> Duration:
         """As a phase says, or for so many epochs."""
         count, unit = spec.duration[0], unit_of(spec.duration[1])
-        said = {"epoch": count * per_epoch, "update": count}.get(unit)
-        total = said
+        total = said = said_total(spec, per_epoch)
         if epochs is not None:
             wanted = epochs * per_epoch
             total = min(count, wanted) if unit == "update" else wanted

@@ -21,7 +21,7 @@ from dln.runtime.execution.store import HostArray
 from dln.runtime.readers.lengths import settled
 from dln.runtime.readers.validation import check_fields
 from dln.runtime.training.curvature_estimates import before_step
-from dln.runtime.training.duration import Duration
+from dln.runtime.training.duration import said_total
 from dln.runtime.training.lbfgs import Descent
 from dln.runtime.training.minibatches import updates_of_epoch
 from dln.runtime.training.phase_run import begin
@@ -124,6 +124,6 @@ def check_rows(spec: PhaseSpec, n: int) -> None:
 def times(plan: Plan, spec: PhaseSpec, update: int) -> dict[str, float]:
     """The clocks of a single step, as they would be in training on the spec's own data."""
     per_epoch = updates_of_epoch(spec, plan.data[spec.data].parts[spec.part][1])
-    total = Duration.of(spec, per_epoch).total
+    total = said_total(spec, per_epoch)
     progress = min(1.0, update / total) if total else 0.0
     return {"epoch": float(update // per_epoch), "update": float(update), "progress": progress}
