@@ -18,7 +18,7 @@ from dln.grammar.diagnostics import DlnError, Problem
 from dln.runtime.device.source_map import placed
 from dln.runtime.readers import readers
 from dln.runtime.readers.lengths import settled
-from dln.runtime.readers.read_cache import FILES, ReadCache
+from dln.runtime.readers.read_cache import ReadCache
 from dln.runtime.readers.validation import bounds, wrong_value
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def data_facts(session: Session, name: str, cache: ReadCache) -> DataFacts:
     spec = plan.data[name]
     with placed(plan.texts, spec.place):
         found = DataFacts(
-            spec, _files(declared(spec)), {f.name: FieldFacts(f) for f in spec.fields}
+            spec, _files(readers.declared(spec)), {f.name: FieldFacts(f) for f in spec.fields}
         )
         ends = next((f.name for f in spec.fields if f.domain == "length"), None)
         for values in chunks(session, spec, cache):
@@ -177,14 +177,10 @@ def _fine(spec: DataSpec, values: Mapping[str, NDArray[Any]], dtype: str) -> boo
                for f in spec.fields)  # fmt: skip
 
 
-def declared(spec: DataSpec) -> readers.Decl:
-    """How a data set was declared, for its reader."""
-    return readers.Decl(spec.reader, spec.args, spec.options, spec.base, spec.override)
-
-
 def _files(decl: readers.Decl) -> list[str]:
     """The files of a data set; none of what is written in the spec, or made up."""
-    names = [a for a in decl.args if isinstance(a, str)] if decl.reader in FILES else []
+    kept = readers.reader_of(decl).files
+    names = [a for a in decl.args if isinstance(a, str)] if kept else []
     return [str(readers.locate(name, decl)) for name in names]
 
 
@@ -192,7 +188,8 @@ def chunks(
     session: Session, spec: DataSpec, cache: ReadCache
 ) -> Iterator[Mapping[str, NDArray[Any]]]:
     """The fields of all examples, unchecked; `cache` are files that have been read."""
-    raw = {str(RawField(spec.name, key)): a for key, a in cache.read(declared(spec)).items()}
+    read = cache.read(readers.declared(spec))
+    raw = {str(RawField(spec.name, key)): a for key, a in read.items()}
     for low in range(0, spec.count, CHUNK):
         some = {key: a[low : low + CHUNK] for key, a in raw.items()}
         yield settled(spec.fields, session.evaluate(ProgramKind.DATA.of(spec.name), some))

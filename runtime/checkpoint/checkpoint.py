@@ -90,7 +90,7 @@ def load(path: str | PathLike[str]) -> tuple[Arrays, dict[str, Any]]:
 
 def encode(arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, object]) -> bytes:
     """The bytes of a checkpoint; equal for equal contents, whatever the order of the names."""
-    from safetensors.numpy import save as pack
+    from safetensors.numpy import save as pack  # late: its import is slow
 
     packed = {name: _storable(name, arrays[name]) for name in sorted(arrays)}
     body = {
@@ -133,14 +133,14 @@ def _canonical(value: object) -> str:
 
 
 def _sha256(data: bytes) -> str:
-    from hashlib import sha256
+    from hashlib import sha256  # late: OpenSSL
 
     return sha256(data).hexdigest()
 
 
 def _digest(name: str, a: NDArray[Any]) -> str:
     """SHA-256 over name, type, shape and contents: none of them can change unseen."""
-    from hashlib import sha256
+    from hashlib import sha256  # late: OpenSSL
 
     found = sha256(_canonical([name, a.dtype.name, list(a.shape)]).encode())
     found.update(a.reshape(-1).view(np.uint8).data)
@@ -149,8 +149,8 @@ def _digest(name: str, a: NDArray[Any]) -> str:
 
 def _tensors(data: bytes, name: str) -> Arrays:
     """Writable copies of the tensors; the format's own checks refuse lying headers."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load as unpack
+    from safetensors import SafetensorError  # late: its import is slow
+    from safetensors.numpy import load as unpack  # late: its import is slow
 
     try:
         return {key: np.array(a) for key, a in unpack(data).items()}

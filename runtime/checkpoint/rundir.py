@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
+import numpy as np
 from numpy.typing import NDArray
 
 from dln.grammar.diagnostics import Fault
@@ -205,8 +206,6 @@ class RunDirectory:
 
 def machine() -> dict[str, object]:
     """Versions and the parts of the machine that decide bits."""
-    import numpy as np
-
     config: Any = np.show_config(mode="dicts")
     blas = config["Build Dependencies"]["blas"]
     return {
@@ -223,7 +222,7 @@ def machine() -> dict[str, object]:
 
 
 def _version() -> str:
-    from importlib.metadata import PackageNotFoundError, version
+    from importlib.metadata import PackageNotFoundError, version  # late: slow
 
     try:
         return version("dln")

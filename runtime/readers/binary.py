@@ -100,7 +100,7 @@ def idx_read(decl: Decl) -> dict[str, NDArray[Any]]:
 
 
 def _idx_array(header: _Idx) -> NDArray[Any]:
-    import numpy as np
+    import numpy as np  # late: NumPy
 
     data = whole(header.path, header.nbytes)
     if len(data) != header.nbytes:
@@ -139,7 +139,7 @@ def _npz_field(dtype: str, shape: tuple[int, ...]) -> RawField:
 
 def _npz_headers(path: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
     """Type and shape of each array, from the header of each member of the zip."""
-    import zipfile
+    import zipfile  # late: few sets are npz
 
     if not zipfile.is_zipfile(path):
         raise Fault(f"{path} is not an NPZ file", "write it with numpy.savez", "E503")
@@ -152,7 +152,7 @@ def _npz_headers(path: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
 
 def _npy_header(path: Path, z: Any, info: Any) -> tuple[str, tuple[int, ...]]:
     """Read the header of one array and check it against the length the zip gives."""
-    import ast
+    import ast  # late: few sets are npz
 
     with z.open(info) as f:
         begin = f.read(12)
@@ -178,9 +178,9 @@ def _npy_header(path: Path, z: Any, info: Any) -> tuple[str, tuple[int, ...]]:
 
 
 def npz_read(decl: Decl) -> dict[str, NDArray[Any]]:
-    import zipfile
+    import zipfile  # late: few sets are npz
 
-    import numpy as np
+    import numpy as np  # late: NumPy
 
     schema, path = npz_probe(decl), file_of(decl)
     try:
@@ -196,7 +196,7 @@ def npz_read(decl: Decl) -> dict[str, NDArray[Any]]:
 
 def _exact(path: Path, name: str, values: NDArray[Any]) -> None:
     """Whole numbers that double precision does not have would come out as others."""
-    import numpy as np
+    import numpy as np  # late: NumPy
 
     if values.dtype.kind not in "iu" or values.dtype.itemsize < 8:
         return

@@ -116,7 +116,7 @@ def _overridden(name: str, decl: Decl, override: str) -> Path:
 
 
 def _shipped() -> Path:
-    from importlib.resources import files
+    from importlib.resources import files  # late: slow, and few specs have files
 
     return Path(str(files("dln").joinpath("specs")))
 

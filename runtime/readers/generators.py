@@ -1,13 +1,14 @@
 """What a synthetic set is, and the draws that all of them are made of.
 
-Draws are counter-based (`order.words`): a number depends on the seed, the set, what is drawn and
-its place alone, so that a smaller set is the head of a larger one.
+Draws are counter-based (`sampling_order.words`): a number depends on the seed, the set, what is
+drawn and its place alone, so that a smaller set is the head of a larger one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import prod
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -37,13 +38,9 @@ class Draws:
 
     def unit(self, what: str, *shape: int) -> NDArray[np.float64]:
         """[count, *shape] uniform in [0, 1)."""
-        from dln.compiler.plan import site_number
-        from dln.runtime.readers.sampling_order import unit
+        from dln.runtime.readers.sampling_order import unit  # late: NumPy
 
-        size = self.count
-        for n in shape:
-            size *= n
-        found = unit(size, self.seed, site_number(f"synthetic.{self.name}.{what}"), 0)
+        found = unit(self.count * prod(shape), self.seed, self._site(what), 0)
         return found.reshape(self.count, *shape)
 
     def whole(self, what: str, most: int, *shape: int) -> NDArray[np.int64]:
@@ -52,11 +49,16 @@ class Draws:
 
     def normal(self, what: str, *shape: int) -> NDArray[np.float64]:
         """[count, *shape] standard normal."""
-        import numpy as np
+        import numpy as np  # late: NumPy
 
-        from dln.compiler.plan import site_number
-        from dln.runtime.device.kernels import normal
+        from dln.runtime.device.kernels import normal  # late: NumPy
 
         found = np.empty((self.count, *shape))
-        normal(found, self.seed, site_number(f"synthetic.{self.name}.{what}"), 0)
+        normal(found, self.seed, self._site(what), 0)
         return found
+
+    def _site(self, what: str) -> int:
+        """The place of a draw; that of a set's only draw has no name of its own."""
+        from dln.compiler.plan import site_number  # late: `dln check` has no plan
+
+        return site_number(".".join(filter(None, ["synthetic", self.name, what])))

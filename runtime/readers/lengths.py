@@ -11,8 +11,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dln.compiler.plan import FieldSpec
+from dln.grammar.diagnostics import Problem
+from dln.runtime.readers.given import to_host
 
 
 def settled(specs: Sequence[FieldSpec], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -42,18 +45,13 @@ def held(array: Any, ends: Any, xp: Any = np) -> Any:
     return array[xp.arange(len(array))[:, None], steps]
 
 
-def _array(given: Any) -> Any:
-    """What was given as an array; None where that cannot be, or is not plain."""
-    if type(given).__module__.partition(".")[0] == "cupy":
-        given = given.get()
-    try:
-        array = np.asarray(given)
-    except (ValueError, TypeError, RuntimeError, BufferError):
-        return None
-    return array if array.dtype.kind in "biuf" else None
+def _array(given: Any) -> NDArray[Any] | None:
+    """What was given as an array of numbers; None where it is none."""
+    array = to_host(given)
+    return None if isinstance(array, Problem) or array.dtype.kind not in "biuf" else array
 
 
-def _whole(given: Any) -> Any:
+def _whole(given: Any) -> NDArray[Any] | None:
     """Lengths as whole numbers, one for each example; None where they are none."""
     array = _array(given)
     if array is None or array.ndim != 1 or not np.isfinite(array).all():

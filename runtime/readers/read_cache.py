@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from dln.runtime.readers import readers
 
-FILES = ("idx", "npz", "table", "text")
 MOST = 8  # sets kept; the one asked for least recently goes first
 
 
@@ -23,7 +22,7 @@ class ReadCache:
 
     def read(self, decl: readers.Decl) -> dict[str, NDArray[Any]]:
         """What `readers.read` gives. Raises its faults."""
-        if decl.reader not in FILES:
+        if not readers.reader_of(decl).files:
             return readers.read(decl)
         key = repr(decl)
         found = self._sets.pop(key, None)

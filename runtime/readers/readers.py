@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dln.grammar.diagnostics import Fault, nearest
@@ -20,8 +21,7 @@ from dln.runtime.readers.binary import idx_probe, idx_read, npz_probe, npz_read
 from dln.runtime.readers.files import Decl as Decl
 from dln.runtime.readers.files import RawField as RawField
 from dln.runtime.readers.files import Schema as Schema
-from dln.runtime.readers.files import decoded as _decoded
-from dln.runtime.readers.files import file_of
+from dln.runtime.readers.files import decoded, file_of
 from dln.runtime.readers.files import locate as locate
 from dln.runtime.readers.tables import cells_probe, cells_read, place_of
 
@@ -32,7 +32,20 @@ if TYPE_CHECKING:
 
 DRAWING = 1_000_000  # bytes of a file of drawings
 WINDOW = 50  # characters that a window of a text foretells, where nothing else is said
-OPTIONS = {"text": ("window",)}
+
+
+@dataclass(frozen=True)
+class Reader:
+    """How a kind of data is read: `probe` from headers, `read` as whole arrays.
+
+    `files` says that what is read lies in files, which the arguments name; `options` are those it
+    knows, None where they are its own affair.
+    """
+
+    probe: Callable[[Decl], Schema]
+    read: Callable[[Decl], dict[str, NDArray[Any]]]
+    files: bool = False
+    options: tuple[str, ...] | None = ()
 
 
 def probe(decl: Decl) -> Schema:
@@ -42,13 +55,13 @@ def probe(decl: Decl) -> Schema:
     Schema(fields={'': RawField(shape=(3,), kind='real')}, count=1, classes=None, alphabet=None)
     """
     with _readable(decl):
-        return _reader(decl)[0](decl)
+        return reader_of(decl).probe(decl)
 
 
 def read(decl: Decl) -> dict[str, NDArray[Any]]:
     """The whole arrays by field, first axis the example; idx images stay uint8, indices int64."""
     with _readable(decl):
-        return _reader(decl)[1](decl)
+        return reader_of(decl).read(decl)
 
 
 def declared(spec: DataSpec) -> Decl:
@@ -82,16 +95,18 @@ def drawing(name: str, base: str) -> tuple[str, str]:
             raise Fault(fault.message, remedy, fault.code) from None
         if path.stat().st_size > DRAWING:
             raise Fault(f"{path} is too long for a drawing", "at most a million bytes", "E508")
-        return str(path), _decoded(path)
+        return str(path), decoded(path)
 
 
-def _reader(decl: Decl) -> tuple[Callable[[Decl], Schema], Callable[[Decl], dict[str, Any]]]:
+def reader_of(decl: Decl) -> Reader:
+    """The reader that a set names. Raises `Fault` E509 for one that there is not, or an option that
+    it does not have."""
     found = READERS.get(decl.reader)
     if found is None:
         near = nearest(decl.reader, READERS) or f"one of {', '.join(sorted(READERS))}"
         raise Fault(f'there is no reader "{decl.reader}"', near, "E509")
     for option in decl.options:
-        if option not in OPTIONS.get(decl.reader, ()) and decl.reader != "synthetic":
+        if found.options is not None and option not in found.options:
             raise Fault(f'{decl.reader} has no option "{option}"', code="E509")
     return found
 
@@ -112,7 +127,7 @@ def _readable(decl: Decl) -> Iterator[None]:
 
 def _text(decl: Decl) -> str:
     path = file_of(decl)
-    text = _decoded(path)
+    text = decoded(path)
     if not text:
         raise Fault(f"{path} is empty", code="E503")
     return text
@@ -153,7 +168,7 @@ def _text_probe(decl: Decl) -> Schema:
 
 def _text_read(decl: Decl) -> dict[str, NDArray[Any]]:
     """Stretches of window + 1 characters as indices into the alphabet: looks into one array."""
-    import numpy as np
+    import numpy as np  # late: NumPy
 
     text = _text(decl)
     count, window = _windows(decl, text)
@@ -169,23 +184,23 @@ def _text_read(decl: Decl) -> dict[str, NDArray[Any]]:
 
 
 def _synthetic_probe(decl: Decl) -> Schema:
-    from dln.runtime.readers import synthetic
+    from dln.runtime.readers import synthetic  # late: few sets are synthetic
 
     shapes, count, classes = synthetic.shapes(decl.args, decl.options)
     return Schema({n: RawField(*f) for n, f in shapes.items()}, count, classes)
 
 
 def _synthetic_read(decl: Decl) -> dict[str, NDArray[Any]]:
-    from dln.runtime.readers import synthetic
+    from dln.runtime.readers import synthetic  # late: few sets are synthetic
 
     return synthetic.generate(decl.args, decl.options)
 
 
-READERS: dict[str, tuple[Callable[[Decl], Schema], Callable[[Decl], dict[str, Any]]]] = {
-    "idx": (idx_probe, idx_read),
-    "npz": (npz_probe, npz_read),
-    "rows": (cells_probe, cells_read),
-    "synthetic": (_synthetic_probe, _synthetic_read),
-    "table": (cells_probe, cells_read),
-    "text": (_text_probe, _text_read),
+READERS: dict[str, Reader] = {
+    "idx": Reader(idx_probe, idx_read, files=True),
+    "npz": Reader(npz_probe, npz_read, files=True),
+    "rows": Reader(cells_probe, cells_read),
+    "synthetic": Reader(_synthetic_probe, _synthetic_read, options=None),
+    "table": Reader(cells_probe, cells_read, files=True),
+    "text": Reader(_text_probe, _text_read, files=True, options=("window",)),
 }

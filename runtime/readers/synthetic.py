@@ -3,16 +3,18 @@
 A set is a record in `SETS`: its parameters with their defaults, the shapes it makes (known
 without NumPy) and the function that makes them. A spec writes `synthetic("gaussians", 3, 2, 600)`
 or names the parameters; `seed` is a parameter of every set, 0 unless given. The sets of sequences
-stand in `sequences`. Faults are E508 (too large) and E510 (no such set, wrong parameters).
+stand in `synthetic_sequences`. Faults are E508 (too large) and E510 (no such set, wrong
+parameters).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import prod
 from typing import TYPE_CHECKING, Any, cast
 
 from dln.grammar.diagnostics import Fault, nearest
-from dln.runtime.readers.generators import Set, Shapes, Values
+from dln.runtime.readers.generators import Draws, Set, Shapes, Values
 from dln.runtime.readers.synthetic_sequences import SEQUENCES
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ def shapes(args: Sequence[object], options: Mapping[str, object]) -> Shapes:
     fields, count, classes = found.shapes(values)
     if count < 1:
         raise Fault(f'"{args[0]}" with count = {count} has no examples', "ask for some", "E510")
-    numbers = count * sum(_size(shape) for shape, _ in fields.values())
+    numbers = count * sum(prod(shape) for shape, _ in fields.values())
     if numbers > MOST:
         message = f"the synthetic set would hold {numbers:,} numbers, more than {MOST:,}"
         raise Fault(message, "ask for fewer examples", "E508")
@@ -39,13 +41,6 @@ def generate(args: Sequence[object], options: Mapping[str, object]) -> dict[str,
     shapes(args, options)
     found, values = _bind(args, options)
     return found.make(values)
-
-
-def _size(shape: tuple[int, ...]) -> int:
-    size = 1
-    for n in shape:
-        size *= n
-    return size
 
 
 def _bind(args: Sequence[object], options: Mapping[str, object]) -> tuple[Set, Values]:
@@ -98,17 +93,10 @@ def _parity_shapes(v: Values) -> Shapes:
 
 def _parity(v: Values) -> dict[str, Any]:
     """All 2^n patterns in counting order, or `count` drawn ones; t = 1 where the sum is odd."""
-    import numpy as np
+    import numpy as np  # late: NumPy
 
-    from dln.compiler.plan import site_number
-    from dln.runtime.readers.sampling_order import replacement
-
-    n, count = v["n"], v["count"]
-    codes = (
-        replacement(1 << n, count, v["seed"], site_number("synthetic.parity"), 0)
-        if count
-        else np.arange(1 << n)
-    )
+    n = v["n"]
+    codes = Draws("parity", v).whole("", 1 << n) if v["count"] else np.arange(1 << n)
     bits = (codes[:, None] >> np.arange(n - 1, -1, -1)) & 1
     return {"x": bits.astype(np.float64), "t": (bits.sum(1) % 2).astype(np.float64)}
 
@@ -127,17 +115,12 @@ def _gaussians_shapes(v: Values) -> Shapes:
 
 def _gaussians(v: Values) -> dict[str, Any]:
     """Classes in turn; x = centre of its class (standard normal) + spread times normal noise."""
-    import numpy as np
+    import numpy as np  # late: NumPy
 
-    from dln.compiler.plan import site_number
-    from dln.runtime.device.kernels import normal
-
-    centres = np.empty((v["classes"], v["dim"]))
-    x = np.empty((v["count"], v["dim"]))
-    normal(centres, v["seed"], site_number("synthetic.gaussians.centres"), 0)
-    normal(x, v["seed"], site_number("synthetic.gaussians.noise"), 0)
+    centres = Draws("gaussians", {**v, "count": v["classes"]}).normal("centres", v["dim"])
+    noise = Draws("gaussians", v).normal("noise", v["dim"])
     label = np.arange(v["count"]) % v["classes"]
-    return {"x": centres[label] + v["spread"] * x, "label": label.astype(np.int64)}
+    return {"x": centres[label] + v["spread"] * noise, "label": label.astype(np.int64)}
 
 
 SETS: dict[str, Set] = {

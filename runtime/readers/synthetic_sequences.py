@@ -41,7 +41,7 @@ def most_steps(v: Values) -> int:
 
 def cut(x: NDArray[Any], length: NDArray[np.int64]) -> None:
     """Set to 0 what lies past the end of each sequence; x is [count, T] or [count, T, n]."""
-    import numpy as np
+    import numpy as np  # late: NumPy
 
     x[np.arange(x.shape[1]) >= length[:, None]] = 0.0
 
@@ -56,7 +56,7 @@ def _adding_shapes(v: Values) -> Shapes:
 
 def _adding(v: Values) -> dict[str, Any]:
     """x[:, 0] uniform in [0, 1), x[:, 1] = 1 in one place of each half; t the sum of both."""
-    import numpy as np
+    import numpy as np  # late: NumPy
 
     draws, steps, each = Draws("adding", v), v["T"], np.arange(v["count"])
     x = np.zeros((v["count"], steps, 2))
@@ -86,7 +86,7 @@ def _marked(
     one of the first T/2 - 1 that are left; the first and the last pair have -1 where they are not
     marked. A marked first pair has the value `neutral`.
     """
-    import numpy as np
+    import numpy as np  # late: NumPy
 
     draws, each = Draws(name, v), np.arange(v["count"])
     length = v["T"] + draws.whole("length", v["T"] // 10 + 1)
@@ -160,7 +160,7 @@ def _copy_shapes(v: Values) -> Shapes:
 
 def _copy(v: Values) -> dict[str, Any]:
     """At each step the symbol of `delay` steps before; before there is one, 0."""
-    import numpy as np
+    import numpy as np  # late: NumPy
 
     symbols = Draws("copy", v).whole("symbols", v["classes"], v["T"])
     target = np.zeros_like(symbols)
@@ -217,7 +217,7 @@ def _digits_shapes(v: Values) -> Shapes:
 
 def _digits(v: Values) -> dict[str, Any]:
     """A picture of n digits side by side, 3 x 5 each with an empty column between: what it says."""
-    import numpy as np
+    import numpy as np  # late: NumPy
 
     labels = Draws("digits-row", v).whole("labels", 10, v["n"])
     rows = np.array([[c == "#" for c in f"{row} "] for row in GLYPHS], np.float64)

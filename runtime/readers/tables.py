@@ -214,7 +214,7 @@ def cells_probe(decl: Decl) -> Schema:
 
 
 def cells_read(decl: Decl) -> dict[str, NDArray[Any]]:
-    import numpy as np
+    import numpy as np  # late: NumPy
 
     found = _cells(decl)
     return {"": np.array(found.cells, np.float64).reshape(-1, found.columns)}

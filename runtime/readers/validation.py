@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from dln.compiler.plan import FieldSpec
 from dln.grammar.diagnostics import DlnError, Problem, nearest
 from dln.runtime.device.source_map import span_of
+from dln.runtime.readers.binary import EXACT
+from dln.runtime.readers.given import to_host
 from dln.runtime.readers.lengths import settled
 
 Array = NDArray[Any]
@@ -107,30 +109,6 @@ def _in_its_line(text: str, remedy: str) -> str:
     return value + change + said + domain + comma + reason
 
 
-def to_host(given: Any) -> Array | Problem:
-    """A NumPy array of what was given, without a copy where that can be."""
-    if isinstance(given, np.ma.MaskedArray) and np.ma.is_masked(given):
-        count = int(np.sum(np.ma.getmaskarray(given)))
-        message = f"has {count:,} masked value" + "s" * (count > 1)
-        remedy = "give the examples of which all numbers are known"
-        return Problem("E552", message, remedy=remedy)
-    if isinstance(given, np.ndarray):
-        return given
-    try:
-        if type(given).__module__.partition(".")[0] == "cupy":
-            return np.asarray(given.get())
-        if hasattr(given, "__dlpack__") and not hasattr(given, "__array__"):
-            return np.from_dlpack(given)
-        return np.asarray(given)
-    except (ValueError, TypeError, RuntimeError, BufferError) as e:
-        remedy = "pass a NumPy array, one row for each example"
-        return Problem("E552", f"is no array of numbers: {_first_line(e)}", remedy=remedy)
-
-
-def _first_line(e: Exception) -> str:
-    return (str(e).strip().splitlines() or [type(e).__name__])[0]
-
-
 def _names(
     specs: Sequence[FieldSpec], given: Mapping[str, object], owner: str
 ) -> Iterable[Problem]:
@@ -210,7 +188,6 @@ def _shape_text(want: tuple[int, ...]) -> str:
 # ---- values ------------------------------------------------------------------------------------
 
 ROUNDING = 4 * float(np.finfo(np.float64).eps)
-EXACT = 1 << 53  # whole numbers up to here are numbers of double precision
 
 
 def bounds(spec: FieldSpec) -> tuple[float, float]:
