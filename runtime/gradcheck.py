@@ -52,7 +52,7 @@ Host = NDArray[Any]
 
 
 @dataclass(frozen=True)
-class Row:
+class Comparison:
     """The worst of the directions tried over one parameter; of `points`, `skipped` were kinks, and
     along `beyond` the loss was no number. `reason` says why nothing was compared, if so."""
 
@@ -68,7 +68,7 @@ class Row:
 
 def gradcheck(
     session: Session, phase: str, points: int = 3, examples: int | None = None
-) -> list[Row]:
+) -> list[Comparison]:
     """Check every gradient of a phase on its first minibatch; the session is left as it was.
 
     The plan must be compiled in float64. `examples` takes fewer of the minibatch,
@@ -177,9 +177,9 @@ def _minibatch(session: Session, spec: PhaseSpec, examples: int | None) -> Mappi
     return {k: session.device.to_host(a) for k, a in part.fields(indices, 0.0).items()}
 
 
-def _check(probe: _Probe, path: str, points: int) -> Row:
+def _check(probe: _Probe, path: str, points: int) -> Comparison:
     if not isfinite(probe.loss(path)):
-        return Row(path, nan, nan, 0.0, points, 0, points, "its loss is no number here")
+        return Comparison(path, nan, nan, 0.0, points, 0, points, "its loss is no number here")
     live = joined(probe.session.plan.params[path])
     directions = (_direction(probe.start[path], path, i, live) for i in range(points))
     found = [_along(probe, path, direction) for direction in directions]
@@ -187,8 +187,10 @@ def _check(probe: _Probe, path: str, points: int) -> Row:
     skipped, beyond = found.count(KINKED), found.count(BEYOND)
     if not kept:
         reason = KINKED if not beyond else BEYOND if not skipped else f"{KINKED}, or {BEYOND}"
-        return Row(path, nan, nan, 0.0, points, skipped, beyond, f"{reason} in every direction")
-    return Row(path, *max(kept, key=lambda r: r[2]), points, skipped, beyond)
+        return Comparison(
+            path, nan, nan, 0.0, points, skipped, beyond, f"{reason} in every direction"
+        )
+    return Comparison(path, *max(kept, key=lambda r: r[2]), points, skipped, beyond)
 
 
 def _direction(like: Host, path: str, number: int, live: Host | None) -> Host:

@@ -21,7 +21,7 @@ from dln.runtime.checkpoint import checkpoint
 from dln.runtime.checkpoint.rundir import Restored
 from dln.runtime.data.datasets import Datasets
 from dln.runtime.data.fields import Fields, Read
-from dln.runtime.device.device import Device
+from dln.runtime.device.device import Device, DeviceArray
 from dln.runtime.device.source_map import placed, unknown
 from dln.runtime.execution.executable import Executable
 from dln.runtime.execution.instances import Functions, Instance
@@ -55,7 +55,7 @@ class Session:
         with placed(plan.texts):
             self.programs.draw_params()
 
-    def _whole(self, key: WholeField, rows: int, dtype: str) -> Any:
+    def _whole(self, key: WholeField, rows: int, dtype: str) -> DeviceArray:
         """What programs read of whole parts of data, which are made by programs themselves."""
         return self.datasets.whole(key, rows, dtype)
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dln.compiler.plan import EmitSpec, PartSpec
-    from dln.runtime.execution.phase_result import Report
+    from dln.runtime.execution.phase_result import Reading
     from dln.runtime.session import Session
 
 
@@ -90,7 +90,7 @@ def began(session: Session, phase: str, shown: set[str], by_epoch: bool) -> int:
     return max(ends, default=0)
 
 
-def history(session: Session, watch: str) -> list[Report]:
+def history(session: Session, watch: str) -> list[Reading]:
     """All values of a watch, called `sse.error`. Raises `Fault` if its phase has not run."""
     for name, result in session.results.items():
         rows = result.history.get(watch[len(name) + 1 :])

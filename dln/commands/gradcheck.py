@@ -18,7 +18,7 @@ from dln.commands.options import (
 from dln.compiler.plan import ProgramKind
 from dln.grammar.diagnostics import DlnError, Problem
 from dln.printing.terminal import Terminal, columns, number, painted, plural
-from dln.runtime.gradcheck import Row, gradcheck
+from dln.runtime.gradcheck import Comparison, gradcheck
 from dln.settings import Settings, chosen
 from dln.spec import Compiled
 
@@ -67,11 +67,11 @@ def compare(terminal: Terminal, compiled: Compiled, given: Settings) -> int:
     return 1 if wrong else 0
 
 
-def _wrong(row: Row) -> bool:
+def _wrong(row: Comparison) -> bool:
     return not row.reason and not row.error <= WRONG
 
 
-def _table(rows: list[Row]) -> str:
+def _table(rows: list[Comparison]) -> str:
     head = ("parameter", "analytic", "numeric", "relative error", "directions")
     cells = [(r.parameter, *_compared(r), _points(r)) for r in rows]
     lines = columns([head, *cells], right=[1, 2, 3], lead="  ").split("\n")
@@ -79,20 +79,20 @@ def _table(rows: list[Row]) -> str:
     return "\n".join(line + mark for line, mark in zip(lines, marks, strict=True))
 
 
-def _compared(row: Row) -> tuple[str, str, str]:
+def _compared(row: Comparison) -> tuple[str, str, str]:
     if row.reason:
         return "", "", ""
     return number(row.analytic), number(row.numeric), f"{row.error:.1e}"
 
 
-def _points(row: Row) -> str:
+def _points(row: Comparison) -> str:
     if row.reason:
         return f"not compared: {row.reason}"
     kinks = f", {row.skipped} at a kink" if row.skipped else ""
     return f"{row.points}{kinks}" + (f", {row.beyond} without numbers" if row.beyond else "")
 
 
-def _row_data(row: Row) -> dict[str, object]:
+def _row_data(row: Comparison) -> dict[str, object]:
     found = {"analytic": row.analytic, "numeric": row.numeric, "error": row.error}
     numbers = {k: v if isfinite(v) and not row.reason else None for k, v in found.items()}
     return {"parameter": row.parameter, **numbers, "points": row.points, "skipped": row.skipped,

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from dln.grammar.diagnostics import Fault
 from dln.runtime.checkpoint import checkpoint
 
-KEPT = 2
+LAST = 2  # checkpoints that are left, beside the best
 _NUMBERED = re.compile(r"update-(\d+)\.safetensors")
 
 
@@ -158,7 +158,7 @@ class RunDirectory:
                 checkpoint.atomic_write(target, data)
         except OSError as e:
             raise _refused("write", path, e) from e
-        for _, old in self._numbered()[KEPT:]:
+        for _, old in self._numbered()[LAST:]:
             with suppress(OSError):
                 old.unlink()
         return path

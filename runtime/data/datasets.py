@@ -18,7 +18,7 @@ from dln.compiler.plan import DataSpec, WholeField
 from dln.grammar.diagnostics import DlnError, Fault, Problem
 from dln.runtime.data.fields import Fields, kinds_of
 from dln.runtime.data.part import DataPart
-from dln.runtime.device.device import Device
+from dln.runtime.device.device import Device, DeviceArray
 from dln.runtime.device.source_map import placed, unknown
 from dln.runtime.readers.validation import Arrays, check_field, check_fields
 
@@ -35,7 +35,7 @@ class Datasets:
     ) -> None:
         self.fields, self.plan, self.limit = fields, fields.plan, limit
         self._parts: dict[tuple[str, str, str], DataPart] = {}
-        self._still: dict[tuple[WholeField, str], Any] = {}
+        self._still: dict[tuple[WholeField, str], DeviceArray] = {}
         self._given = {
             name: self._check_given(name, arrays) for name, arrays in (given or {}).items()
         }
@@ -60,7 +60,7 @@ class Datasets:
                 self._parts[key] = self._load(spec, part, dtype)
         return self._parts[key]
 
-    def whole(self, key: WholeField, rows: int, dtype: str) -> Any:
+    def whole(self, key: WholeField, rows: int, dtype: str) -> DeviceArray:
         """The first `rows` examples of a field of a part as one array of the device. Where the
         part is in memory in that precision already it is that array."""
         part = self.part(key.data, key.part, dtype)
@@ -96,7 +96,7 @@ class Datasets:
         return self._on_device(spec, part, start, arrays, dtype)
 
     def _on_device(
-        self, spec: DataSpec, part: str, start: int, arrays: Mapping[str, Any], dtype: str
+        self, spec: DataSpec, part: str, start: int, arrays: Arrays, dtype: str
     ) -> DataPart:
         """Host arrays on the device, real fields in the precision asked for."""
         kinds, device = kinds_of(spec, dtype), self.fields.device
@@ -146,7 +146,7 @@ class Datasets:
         return self._on_device(spec, part, start, cut, dtype)
 
 
-def _placed(device: Device, array: NDArray[Any], dtype: str) -> Any:
+def _placed(device: Device, array: NDArray[Any], dtype: str) -> DeviceArray:
     """An array on the device; one that is there already in this form is used as it is."""
     if device.xp is np and array.dtype == dtype and array.flags.c_contiguous:
         return array

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from dln.compiler.plan import DataSpec, FieldSpec, ProgramKind, RawField
 from dln.grammar.diagnostics import Fault
-from dln.runtime.data.part import DataPart, Fill
+from dln.runtime.data.part import DataPart, Drawn, Fill
+from dln.runtime.device.device import DeviceArray
 from dln.runtime.execution.executable import Bound
 from dln.runtime.execution.programs import Programs
 from dln.runtime.execution.store import put
@@ -65,7 +66,7 @@ class Fields:
             self._checked(spec, f, found[f.name], start, program.dtype)
         return replace(source, drawn=drawn)
 
-    def _drawer(self, spec: DataSpec, source: DataPart) -> Callable[[Any, float], dict[str, Any]]:
+    def _drawer(self, spec: DataSpec, source: DataPart) -> Drawn:
         """What gives the fields of some examples, as they are drawn at an update."""
         programs, xp = self.programs, self.device.xp
         executable = programs.executable(ProgramKind.DATA.of(spec.name))
@@ -76,7 +77,7 @@ class Fields:
         over_time = [f.name for f in spec.fields if f.timed]
         fillers: dict[int, tuple[Bound, Fill]] = {}
 
-        def drawn(indices: Any, update: float) -> dict[str, Any]:
+        def drawn(indices: DeviceArray, update: float) -> dict[str, DeviceArray]:
             n = len(indices)
             bound = executable.at(n)
             if n not in fillers or fillers[n][0] is not bound:
@@ -121,7 +122,7 @@ class Fields:
             yield low, self.programs.values(bound)
 
     def _checked(
-        self, spec: DataSpec, f: FieldSpec, values: Any, first: int, dtype: str
+        self, spec: DataSpec, f: FieldSpec, values: NDArray[Any], first: int, dtype: str
     ) -> NDArray[Any]:
         """Some values of a field; what is wrong has the place in the file where that is known."""
         where = partial(readers.origin, readers.declared(spec))

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from types import ModuleType
 
 import numpy as np
 
+from dln.runtime.device.device import DeviceArray
 from dln.runtime.execution.executable import Bound
 from dln.runtime.execution.numeric_faults import Example
 
-Fill = Callable[[Any, float], None]
+Fill = Callable[[DeviceArray, float], None]
 """Fills the inputs of a program with the examples at some indices, as they are at an update."""
+
+Drawn = Callable[[DeviceArray, float], dict[str, DeviceArray]]
+"""Gives the fields of the examples at some indices, as they are drawn at an update."""
 
 
 @dataclass
@@ -26,41 +30,41 @@ class DataPart:
     name: str
     first: int
     n: int
-    arrays: dict[str, Any]
-    drawn: Callable[[Any, float], dict[str, Any]] | None = None
+    arrays: dict[str, DeviceArray]
+    drawn: Drawn | None = None
 
-    def fields(self, indices: Any, update: float) -> dict[str, Any]:
+    def fields(self, indices: DeviceArray, update: float) -> dict[str, DeviceArray]:
         """All fields of some examples, on the device."""
         if self.drawn is not None:
             return self.drawn(indices, update)
         return {key: a[indices] for key, a in self.arrays.items()}
 
-    def called(self, indices: Any) -> Example:
+    def called(self, indices: DeviceArray) -> Example:
         """What the rows of a minibatch are called in messages: by the number in the file."""
         return lambda row: f"example {self.first + int(indices[row])} of {self.name}"
 
-    def filler(self, bound: Bound, xp: Any) -> Fill:
+    def filler(self, bound: Bound, xp: ModuleType) -> Fill:
         """What copies the examples with given indices into the inputs of a program."""
         if self.drawn is not None:
             return _drawer(self.drawn, bound, xp)
         pairs = [(self.arrays[key].take, out) for key, out in bound.inputs.items()]
         if xp is not np:
 
-            def fill(indices: Any, update: float) -> None:
+            def fill(indices: DeviceArray, update: float) -> None:
                 for take, out in pairs:
                     take(indices, 0, out)
 
             return fill
 
-        def fill_clipped(indices: Any, update: float) -> None:
+        def fill_clipped(indices: DeviceArray, update: float) -> None:
             for take, out in pairs:  # "clip" writes straight into `out`; indices are in range
                 take(indices, 0, out, "clip")
 
         return fill_clipped
 
 
-def _drawer(drawn: Callable[[Any, float], dict[str, Any]], bound: Bound, xp: Any) -> Fill:
-    def fill(indices: Any, update: float) -> None:
+def _drawer(drawn: Drawn, bound: Bound, xp: ModuleType) -> Fill:
+    def fill(indices: DeviceArray, update: float) -> None:
         values = drawn(indices, update)
         for key, out in bound.inputs.items():
             xp.copyto(out, values[key], casting="unsafe")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from dln.grammar.diagnostics import Fault, nearest
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 BACKENDS = ("cupy", "numpy")
+
+DeviceArray: TypeAlias = Any
+"""An array of a device, by whatever library: NumPy's on the machine itself, else CuPy's."""
 
 
 class Device(Protocol):

@@ -7,23 +7,44 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
 from dln.compiler.plan import PhaseNumber
 from dln.grammar.diagnostics import Fault
 
-Report = tuple[int, int, float]
-"""A watched value: after how many updates, in which epoch, what."""
+
+class Reading(NamedTuple):
+    """A watched value: after how many updates, how many epochs were done, what."""
+
+    update: int
+    epoch: int
+    value: float
+
+
+History = dict[str, list[Reading]]
+"""All that watches have been, by name."""
+
+
+def history_from(data: Mapping[str, Sequence[Sequence[float]]]) -> History:
+    """The history that `history_data` made plain."""
+    return {k: [Reading(int(u), int(e), float(v)) for u, e, v in r] for k, r in data.items()}
+
+
+def history_data(history: History) -> dict[str, list[list[float]]]:
+    """A history as plain data."""
+    return {k: [list(r) for r in rows] for k, rows in history.items()}
 
 
 @dataclass
 class PhaseResult:
-    """A phase that has run. `watch` holds last values, `history` all of them.
+    """A phase that has run, in so many `epochs`, `updates` and `seconds`. `watch` holds the last
+    values of its watches, `history` all of them.
 
-    `first` is the first minibatch by field, `before` and `after` the parameters at both ends: kept
-    where the session was asked for them. `shortened` says that fewer epochs or examples were used
+    `first` is the first minibatch by field [example, ...], `before` and `after` the parameters at
+    both ends, by path: kept where the session was asked for them. `complete` says that the phase
+    has come to its end. `shortened` says that fewer epochs or examples were used
     than the spec says, `ended` why a descent went no further. `best` are the watched values and
     counts when what checkpoints are kept by was smallest. `length` is how long it was to be
     (`Duration.facts`), `note` what a reader of the numbers should know.
@@ -34,7 +55,7 @@ class PhaseResult:
     updates: int = 0
     seconds: float = 0.0
     watch: dict[str, float] = field(default_factory=dict)
-    history: dict[str, list[Report]] = field(default_factory=dict)
+    history: History = field(default_factory=dict)
     complete: bool = False
     shortened: bool = False
     ended: str = ""
@@ -48,25 +69,24 @@ class PhaseResult:
     def facts(self) -> dict[str, Any]:
         """All but the arrays, as plain data."""
         plain = {k: getattr(self, k) for k in PLAIN}
-        history = {k: [list(r) for r in rows] for k, rows in self.history.items()}
+        history = history_data(self.history)
         return {**plain, "watch": dict(self.watch), "history": history, "best": dict(self.best)}
 
 
 PLAIN = ("name", "epochs", "updates", "seconds", "complete", "shortened", "ended", "length", "note")
-KEPT = ("first", "before", "after")
+ARRAYS = ("first", "before", "after")
+"""The fields of a result that are plain data, and those that are arrays by name."""
 
 
 def result_from(
     facts: Mapping[str, Any], kept: Mapping[str, dict[str, NDArray[Any]]]
 ) -> PhaseResult:
-    """The result that `facts` described, with the arrays that were kept of it by `KEPT`."""
-    history = {
-        k: [(int(u), int(e), float(v)) for u, e, v in r] for k, r in facts["history"].items()
-    }
+    """The result that `facts` described, with the arrays that were kept of it."""
     plain = {k: facts[k] for k in PLAIN if k in facts}
     best = dict(facts.get("best", {}))
-    result = PhaseResult(**plain, watch=dict(facts["watch"]), history=history, best=best)
-    result.first, result.before, result.after = (kept.get(name) for name in KEPT)
+    result = PhaseResult(**plain, watch=dict(facts["watch"]), best=best)
+    result.history = history_from(facts["history"])
+    result.first, result.before, result.after = (kept.get(name) for name in ARRAYS)
     return result
 
 
@@ -88,11 +108,11 @@ def number_of(results: Mapping[str, PhaseResult], number: PhaseNumber) -> float:
     raise Fault(message, "train it first", "E562")
 
 
-def report_at(rows: Sequence[Report], at: int) -> float | None:
+def report_at(rows: Sequence[Reading], at: int) -> float | None:
     """The value of report number `at`, or of so many before the latest where it is negative; None
     where there is no such report yet."""
     index = len(rows) - 1 + at if at < 0 else at
-    return rows[index][2] if 0 <= index < len(rows) else None
+    return rows[index].value if 0 <= index < len(rows) else None
 
 
 def _attribute(result: PhaseResult, number: PhaseNumber) -> float | None:

@@ -18,12 +18,13 @@ from dln.compiler.plan import (
     WatchReport,
     WholeField,
 )
+from dln.runtime.device.device import DeviceArray
 from dln.runtime.execution.executable import Bound, Executable
 from dln.runtime.execution.numeric_faults import Watchman, strict
 from dln.runtime.execution.phase_result import PhaseResult, number_of
 from dln.runtime.execution.store import HostArray, Store, put
 
-Whole = Callable[[WholeField, int, str], Any]
+Whole = Callable[[WholeField, int, str], DeviceArray]
 """The first rows of a field, on the device: which field, how many, precision."""
 
 
@@ -43,7 +44,10 @@ class Programs:
         self._made: dict[ProgramKey, tuple[int, Executable]] = {}
 
     def executable(
-        self, key: ProgramKey, phase: str | None = None, states: dict[str, Any] | None = None
+        self,
+        key: ProgramKey,
+        phase: str | None = None,
+        states: dict[str, DeviceArray] | None = None,
     ) -> Executable:
         """A program ready to run on the parameters as they are now.
 
@@ -68,7 +72,7 @@ class Programs:
         own = self.plan.phases[phase].seed if phase is not None else None
         return self.seed if own is None else own
 
-    def wholes(self, program: Program) -> dict[str, Any]:
+    def wholes(self, program: Program) -> dict[str, DeviceArray]:
         """The fields of whole parts that a program reads, in its precision: one array for all."""
         asked = [b for b in program.buffers if b.place == "whole"]
         return {

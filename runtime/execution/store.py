@@ -10,15 +10,15 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from dln.compiler.plan import ParamSpec, Plan, Program, new_state
-from dln.runtime.device.device import Device
+from dln.runtime.device.device import Device, DeviceArray
 
 HostArray = NDArray[Any]
 
 
-def put(device: Device, target: Any, values: Any) -> None:
+def put(device: Device, target: DeviceArray, values: ArrayLike) -> None:
     """Copy host values into an array of the device, in its precision."""
     if type(target) is np.ndarray:
         np.copyto(target, values, casting="unsafe")
@@ -50,16 +50,16 @@ class Store:
 
     def __init__(self, plan: Plan, device: Device) -> None:
         self.plan, self.device = plan, device
-        self.params: dict[str, Any] = {}
-        self.states: dict[str, dict[str, Any]] = {}
+        self.params: dict[str, DeviceArray] = {}
+        self.states: dict[str, dict[str, DeviceArray]] = {}
         self.generation = 0
-        self._mirrors: dict[tuple[str, str], Any] = {}
+        self._mirrors: dict[tuple[str, str], DeviceArray] = {}
         live = {path: joined(spec) for path, spec in plan.params.items()}
         self._live = {k: device.array(a, "bool") for k, a in live.items() if a is not None}
 
     # ---- parameters ----------------------------------------------------------------------------
 
-    def replace(self, path: str, values: Any, dtype: str) -> None:
+    def replace(self, path: str, values: HostArray, dtype: str) -> None:
         """Give a parameter a new array."""
         self.params[path] = self.device.array(values, dtype)
         self.clear_dead(path)
@@ -77,11 +77,11 @@ class Store:
             if str(self.params[path].dtype) != dtype:
                 self.replace(path, self.device.to_host(self.params[path]), dtype)
 
-    def in_precision(self, program: Program) -> dict[str, Any]:
+    def in_precision(self, program: Program) -> dict[str, DeviceArray]:
         """The parameters that a program uses, copied where they have another precision."""
         return {path: self._mirror(path, program.dtype) for path in paths_of(program)}
 
-    def _mirror(self, path: str, dtype: str) -> Any:
+    def _mirror(self, path: str, dtype: str) -> DeviceArray:
         self.clear_dead(path)
         array = self.params[path]
         if str(array.dtype) == dtype:
@@ -94,7 +94,7 @@ class Store:
 
     # ---- states --------------------------------------------------------------------------------
 
-    def states_of(self, phase: str | None) -> dict[str, Any]:
+    def states_of(self, phase: str | None) -> dict[str, DeviceArray]:
         """The states of a phase by path; none where it has not begun."""
         return self.states.get(phase, {}) if phase is not None else {}
 
@@ -103,7 +103,7 @@ class Store:
         self.states[phase] = self.placed(values, dtype)
         self.generation += 1
 
-    def placed(self, values: Mapping[str, HostArray], dtype: str) -> dict[str, Any]:
+    def placed(self, values: Mapping[str, HostArray], dtype: str) -> dict[str, DeviceArray]:
         """Values on the device: numbers in a precision, classes as they are."""
         kinds = {path: dtype if a.dtype.kind == "f" else str(a.dtype) for path, a in values.items()}
         return {p: self.device.array(a, kinds[p]) for p, a in values.items()}

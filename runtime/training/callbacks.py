@@ -17,19 +17,21 @@ from dln.runtime.execution.phase_result import PhaseResult
 
 @dataclass(frozen=True)
 class Started:
-    """A phase begins, or goes on at `update`. Totals are None where only time ends it."""
+    """A phase begins, or goes on at `update` of so many `updates` in all, None where only time
+    ends it. It has `examples` in its part of the data, `batch` in a full minibatch."""
 
     phase: str
     update: int
     updates: int | None
-    updates_per_epoch: int
     examples: int
     batch: int
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a phase is: `fraction` of its way, `rate` in examples a second, latest loss."""
+    """Where a phase is: `epoch` epochs and `update` updates done, `fraction` of its way (0 to 1),
+    `rate` in examples a second since it was last told, `seconds` in all, the `loss` of the last
+    minibatch before its update, and the last watched values."""
 
     phase: str
     epoch: int
@@ -54,17 +56,23 @@ class Report:
 class Hook:
     """The five points, and what is said of a run that goes on. Override what is of interest."""
 
-    def phase_start(self, event: Started) -> None: ...
+    def phase_start(self, event: Started) -> None:
+        """A phase begins, or goes on."""
 
-    def report(self, event: Report) -> None: ...
+    def report(self, event: Report) -> None:
+        """Watched values have been taken."""
 
-    def progress(self, event: Progress) -> None: ...
+    def progress(self, event: Progress) -> None:
+        """Some time has passed: a tenth of a second at least."""
 
-    def checkpoint(self, path: Path, best: bool) -> None: ...
+    def checkpoint(self, path: Path, best: bool) -> None:
+        """A checkpoint has been written; `best` says that it is the best so far as well."""
 
-    def phase_end(self, result: PhaseResult) -> None: ...
+    def phase_end(self, result: PhaseResult) -> None:
+        """A phase has come to its end; one that is interrupted has not."""
 
-    def note(self, text: str) -> None: ...
+    def note(self, text: str) -> None:
+        """What is to be said of a run that goes on."""
 
 
 class Hooks:

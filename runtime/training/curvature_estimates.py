@@ -9,11 +9,11 @@ at the start of an epoch estimates again, on the same examples and parameters.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from dln.compiler.plan import EstimateSpec, PhaseSpec
 from dln.runtime.data.datasets import Datasets
 from dln.runtime.data.part import DataPart
+from dln.runtime.device.device import DeviceArray
 from dln.runtime.execution.numeric_faults import Watchman, strict
 from dln.runtime.execution.programs import Programs
 from dln.runtime.execution.run_state import RunState
@@ -43,7 +43,7 @@ class Estimates:
             if epoch % estimate.every == 0:
                 self._estimate(estimate, self.minibatches.of_epoch(epoch), update, now)
 
-    def _estimate(self, estimate: EstimateSpec, order: Any, update: int, now: Now) -> None:
+    def _estimate(self, estimate: EstimateSpec, order: DeviceArray, update: int, now: Now) -> None:
         """The mean over the sample, in chunks of what the program is laid out for."""
         executable = self.programs.executable(estimate.program, self.spec.name)
         clocks = self.programs.clocks(executable.program, now)

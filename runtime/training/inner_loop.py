@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import isfinite
 from time import perf_counter
-from typing import Any
 
 from dln.grammar.diagnostics import DlnError, Problem
 from dln.runtime.data.part import Fill
+from dln.runtime.device.device import DeviceArray
 from dln.runtime.execution.causes import RATE
 from dln.runtime.execution.executable import Bound
 from dln.runtime.training.callbacks import Progress
@@ -35,7 +35,7 @@ def once(fill: Fill) -> Fill:
     """Fills in the first time only."""
     left = [fill]
 
-    def filled(indices: Any, update: float) -> None:
+    def filled(indices: DeviceArray, update: float) -> None:
         while left:
             left.pop()(indices, update)
 

@@ -14,16 +14,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from math import inf, isfinite
-from typing import Any
+from types import ModuleType
 
 import numpy as np
 
 from dln.compiler.plan import COUNT, POINTS, SLOPES, DescentSpec, GradientValue
+from dln.runtime.device.device import DeviceArray
 from dln.runtime.execution.executable import Bound
 from dln.runtime.training.linesearch import LineSearch, Trial, Wolfe
 
-Vector = Any  # a flat array of the device, in double precision
-Arrays = Mapping[str, Any]
+Vector = DeviceArray  # a flat array of the device, in double precision
+Arrays = Mapping[str, DeviceArray]
 
 
 class Surface:
@@ -32,7 +33,9 @@ class Surface:
     `move(x)` makes the parameters x and works out `loss` and `gradient` there.
     """
 
-    def __init__(self, xp: Any, paths: tuple[str, ...], params: Arrays, bound: Bound) -> None:
+    def __init__(
+        self, xp: ModuleType, paths: tuple[str, ...], params: Arrays, bound: Bound
+    ) -> None:
         self.xp, self.bound = xp, bound
         self.params = [params[path] for path in paths]
         self.gradients = [bound.values[str(GradientValue(path))] for path in paths]
@@ -61,14 +64,14 @@ class Surface:
         except FloatingPointError:  # too far along a line, which the search takes back
             self.loss = inf
 
-    def _flat(self, arrays: list[Any]) -> Vector:
+    def _flat(self, arrays: list[DeviceArray]) -> Vector:
         return self.xp.concatenate([a.reshape(-1) for a in arrays]).astype("float64")
 
 
 class Pairs:
     """The last differences s of points and y of gradients, in the states of a phase."""
 
-    def __init__(self, xp: Any, states: Arrays) -> None:
+    def __init__(self, xp: ModuleType, states: Arrays) -> None:
         self.xp = xp
         self.s, self.y, self.count = states[POINTS], states[SLOPES], states[COUNT]
         self._row: Vector = xp.zeros(self.s.shape[1], "float64")
@@ -77,6 +80,7 @@ class Pairs:
         return min(int(self.count), len(self.s))
 
     def forget(self) -> None:
+        """Begin without history."""
         self.count[...] = 0
 
     def add(self, s: Vector, y: Vector) -> None:
@@ -111,12 +115,12 @@ class Pairs:
         self._take(q, self.y, row, -rho * share)
         return rho, rho * share
 
-    def _read(self, kept: Any, row: int) -> Vector:
+    def _read(self, kept: DeviceArray, row: int) -> Vector:
         """A row in double precision, in the one place there is for it."""
         self._row[...] = kept[row]
         return self._row
 
-    def _take(self, q: Vector, kept: Any, row: int, factor: float) -> None:
+    def _take(self, q: Vector, kept: DeviceArray, row: int, factor: float) -> None:
         """q += factor * row, without new memory."""
         self._row[...] = kept[row]
         self._row *= factor
@@ -126,7 +130,7 @@ class Pairs:
 class Descent:
     """L-BFGS on a surface. `ended` says why it goes no further, empty where it may."""
 
-    def __init__(self, rules: DescentSpec, xp: Any, states: Arrays) -> None:
+    def __init__(self, rules: DescentSpec, xp: ModuleType, states: Arrays) -> None:
         self.rules, self.xp = rules, xp
         self.pairs = Pairs(xp, states)
         self.ended = ""

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from math import ceil
-from typing import Any
 
 import numpy as np
 
 from dln.compiler.plan import PhaseSpec, site_number
 from dln.grammar.diagnostics import Fault
 from dln.runtime.data.part import DataPart
-from dln.runtime.device.device import Device
+from dln.runtime.device.device import Device, DeviceArray
 from dln.runtime.readers import sampling_order
 
 
@@ -28,9 +27,9 @@ class Minibatches:
         self.size = part.n if spec.batch is None else min(spec.batch, part.n)
         self.visited = self.per_epoch * self.size if spec.order == "stream" else part.n
         self._site = site_number(f"{spec.name}.order")
-        self._order: tuple[int, Any] = (-1, None)
+        self._order: tuple[int, DeviceArray] = (-1, None)
 
-    def indices(self, update: int) -> Any:
+    def indices(self, update: int) -> DeviceArray:
         """The minibatch of an update, as indices into the part, on the device."""
         low = update % self.per_epoch * self.size
         return self.of_epoch(update // self.per_epoch)[low : low + self.size]
@@ -46,7 +45,7 @@ class Minibatches:
         epochs, place = divmod(update, self.per_epoch)
         return epochs * self.visited + place * self.size
 
-    def of_epoch(self, epoch: int) -> Any:
+    def of_epoch(self, epoch: int) -> DeviceArray:
         """The order of an epoch, on the device."""
         if self._order[0] != epoch:
             self._order = (epoch, self.device.array(self._drawn(epoch), "int64"))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from dln.compiler.plan import PhaseSpec, ProgramKind
 from dln.grammar.diagnostics import Fault
 from dln.runtime.data.datasets import Datasets
 from dln.runtime.data.part import DataPart
+from dln.runtime.device.device import DeviceArray
 from dln.runtime.execution.executable import Executable
 from dln.runtime.execution.numeric_faults import Watchman
 from dln.runtime.execution.run_state import RunState
@@ -53,7 +54,7 @@ class PhaseRun:
     clock: Clock
     watchman: Watchman
 
-    def minibatch(self) -> Any:
+    def minibatch(self) -> DeviceArray:
         """The minibatch at hand, as indices into the part."""
         return self.minibatches.indices(self.clock.update)
 

@@ -86,8 +86,7 @@ class PhaseTrainer:
 
     def _started(self) -> Started:
         sizes = {"examples": self.phase.part.n, "batch": self.phase.minibatches.size}
-        total, per_epoch = self.clock.duration.total, self.clock.duration.per_epoch
-        return Started(self.spec.name, self.clock.update, total, per_epoch, **sizes)
+        return Started(self.spec.name, self.clock.update, self.clock.duration.total, **sizes)
 
     def _stopped(self) -> bool:
         stop = self.phase.options.stop

@@ -21,7 +21,7 @@ from dln.grammar.diagnostics import Fault
 from dln.runtime.checkpoint import checkpoint
 from dln.runtime.checkpoint.checkpoint import Arrays
 from dln.runtime.checkpoint.rundir import RunDirectory
-from dln.runtime.execution.phase_result import KEPT, PhaseResult, result_from
+from dln.runtime.execution.phase_result import ARRAYS, PhaseResult, result_from
 from dln.runtime.execution.run_state import RunState
 from dln.runtime.execution.store import put
 from dln.runtime.training.callbacks import Hooks, Log
@@ -45,7 +45,7 @@ def pack(state: RunState, phase: PhaseAt | None = None) -> tuple[Arrays, dict[st
             arrays[str(CheckpointKey("state", name, path))] = state.device.to_host(array)
     running = {} if phase is None else {phase.result.name: phase.result}
     for name, result in {**state.results, **running}.items():
-        for kept in KEPT:
+        for kept in ARRAYS:
             for key, host in (getattr(result, kept) or {}).items():
                 arrays[str(CheckpointKey(kept, name, key))] = host
     meta = {
@@ -106,7 +106,7 @@ def restore(state: RunState, arrays: Mapping[str, NDArray[Any]], meta: Mapping[s
 def kept_of(phase: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, Arrays]:
     """The arrays that checks may ask of a phase: `first`, `before` and `after`, as far as kept."""
     found = {}
-    for kept in KEPT:
+    for kept in ARRAYS:
         mine = _of(arrays, kept, phase)
         if mine:
             found[kept] = mine

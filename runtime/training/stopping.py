@@ -67,5 +67,6 @@ class Conditions:
         return {"smallest": smallest, "then": dict(self.at_best)}
 
     def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` has told."""
         self.best = [inf if b is None else float(b) for b in state["smallest"]]
         self.at_best = dict(state["then"])

@@ -17,14 +17,21 @@ import numpy as np
 from dln.compiler.plan import PhaseSpec, WatchReport, WatchSpec, WatchValue
 from dln.runtime.data.datasets import Datasets
 from dln.runtime.data.part import DataPart
+from dln.runtime.device.device import DeviceArray
 from dln.runtime.execution.executable import Bound, Executable
 from dln.runtime.execution.numeric_faults import Watchman
-from dln.runtime.execution.phase_result import report_at
+from dln.runtime.execution.phase_result import (
+    History,
+    Reading,
+    history_data,
+    history_from,
+    report_at,
+)
 from dln.runtime.execution.programs import Programs
 from dln.runtime.readers.sampling_order import stream
 from dln.runtime.training.minibatches import windows_of_row
 
-Sums = list[tuple[Any, Any]]
+Sums = list[tuple[DeviceArray, DeviceArray]]
 """What the step leaves at each update, with what it is added to."""
 
 
@@ -41,14 +48,14 @@ class Watches:
         self.programs, self.datasets, self.phase = programs, datasets, phase
         self.watchman = watchman
         self.values: dict[str, float] = {}
-        self.history: dict[str, list[tuple[int, int, float]]] = {}
+        self.history: History = {}
         self.summed = [w for w in phase.watches if w.on is None and w.program is None]
         self.before = [w for w in phase.watches if w.on is None and w.program is not None]
         self.over = [w for w in phase.watches if w.on is not None]
         one = programs.device.array
-        self.sums: dict[str, Any] = {w.name: one(0.0, "float64") for w in self.summed}
+        self.sums: dict[str, DeviceArray] = {w.name: one(0.0, "float64") for w in self.summed}
         self.since: dict[str, tuple[int, int]] = {w.name: (0, 0) for w in self.summed}
-        self.carried: dict[str, dict[str, Any]] = {}
+        self.carried: dict[str, dict[str, DeviceArray]] = {}
         self._prepare()
 
     def _prepare(self) -> None:
@@ -60,7 +67,7 @@ class Watches:
                 windows_of_row(part.n, watch.stream, part.name)
                 self.carried[watch.name] = self._zeros(watch, dtype)
 
-    def _zeros(self, watch: WatchSpec, dtype: str) -> dict[str, Any]:
+    def _zeros(self, watch: WatchSpec, dtype: str) -> dict[str, DeviceArray]:
         """What a watch carries from window to window, on the device."""
         array = self.programs.device.array
         return {path: array(np.zeros(shape), dtype) for path, shape in watch.carried.items()}
@@ -86,7 +93,7 @@ class Watches:
     # ---- programs of their own -----------------------------------------------------------------
 
     def on_minibatch(
-        self, watch: WatchSpec, part: DataPart, indices: Any, now: Mapping[str, float]
+        self, watch: WatchSpec, part: DataPart, indices: DeviceArray, now: Mapping[str, float]
     ) -> float:
         """A watch on the minibatch at hand."""
         assert watch.program is not None
@@ -139,7 +146,7 @@ class Watches:
         self,
         executable: Executable,
         part: DataPart,
-        indices: Any,
+        indices: DeviceArray,
         clocks: Sequence[float],
         update: float,
     ) -> float:
@@ -152,9 +159,10 @@ class Watches:
     # ---- what has been seen --------------------------------------------------------------------
 
     def record(self, values: Mapping[str, float], update: int, epoch: int) -> None:
+        """Take up values that were taken together."""
         self.values.update(values)
         for name, value in values.items():
-            self.history.setdefault(name, []).append((update, epoch, value))
+            self.history.setdefault(name, []).append(Reading(update, epoch, value))
 
     def report(self, asked: WatchReport) -> float | None:
         """The latest value of a watch, or with a number that of another report: `error[0]` is the
@@ -165,23 +173,21 @@ class Watches:
 
     def taken_at(self, name: str, update: int) -> bool:
         """Whether the latest value of a watch is of this update."""
-        return name in self.history and self.history[name][-1][0] == update
+        return name in self.history and self.history[name][-1].update == update
 
     def state(self) -> dict[str, Any]:
         """All that a resumed phase needs, as plain data."""
         return {
             "values": dict(self.values),
-            "history": {k: [list(r) for r in rows] for k, rows in self.history.items()},
+            "history": history_data(self.history),
             "sums": {k: float(v) for k, v in self.sums.items()},
             "since": {k: list(v) for k, v in self.since.items()},
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` has told."""
         self.values = dict(state["values"])
-        self.history = {
-            k: [(int(u), int(e), float(v)) for u, e, v in rows]
-            for k, rows in state["history"].items()
-        }
+        self.history = history_from(state["history"])
         for name in self.sums.keys() & state["sums"].keys():
             self.sums[name][...] = state["sums"][name]
             self.since[name] = tuple(state["since"][name])

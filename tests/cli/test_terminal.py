@@ -66,7 +66,7 @@ def test_the_bar_reads_no_markup(monkeypatch):
     from dln.printing.progress import progress
 
     with progress(Terminal()) as bar:
-        bar.phase_start(Started("[relu]", 0, 10, 5, 5, 1))
+        bar.phase_start(Started("[relu]", 0, 10, 5, 1))
         bar.report(Report("[relu]", 0, 5, {"[/x]": 1.5}))
         bar.progress(Progress("[relu]", 0, 5, 0.5, 1000.0, 0.1, 0.2, {"[/x]": 1.5}))
         bar.phase_end(PhaseResult("[relu]", updates=10, seconds=0.2, watch={"[/x]": 1.5}))

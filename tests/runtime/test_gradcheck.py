@@ -12,7 +12,7 @@ from dln import load
 from dln.compiler.plan import Plan, Program, ProgramTable
 from dln.grammar.diagnostics import DlnError
 from dln.runtime.device.host import Host
-from dln.runtime.gradcheck import Row, gradcheck
+from dln.runtime.gradcheck import Comparison, gradcheck
 from dln.runtime.profiler import profile
 from dln.runtime.session import Session
 
@@ -91,7 +91,7 @@ train t on d batch 2 for 1 update dtype float64 {
 """
 
 
-def rows(loss: str, first: str = "0") -> dict[str, Row]:
+def rows(loss: str, first: str = "0") -> dict[str, Comparison]:
     text = ONE.replace("LOSS", loss).replace("FIRST", first)
     return {r.parameter: r for r in gradcheck(load(text).compile().session(seed=1), "t")}
 
