@@ -52,18 +52,18 @@ class Lexer:
         cannot follow is a name where a name may stand: `step = 3`.
         """
         keyword = self.keywords.get(word.value)
-        after = advance(state, keyword) if keyword else None
-        if keyword is None or (after is None and word.value not in RESERVED):
+        fits = keyword is not None and takes(state, keyword)
+        if keyword is None or not (fits or word.value in RESERVED):
             return self._unit_or_name(word, state)
-        bound = following in MARKS and keyword != "WATCH" and advance(state, following, after)
-        if bound is None and after is not None and advance(state, "NAME"):
+        binds = fits and following in MARKS and keyword != "WATCH"
+        if binds and not takes(state, keyword, following) and takes(state, "NAME"):
             return "NAME"
         return keyword
 
     def _unit_or_name(self, word: Token, state: ParserState[int]) -> str:
-        if not self.unit.fullmatch(word.value) or advance(state, "NAME"):
+        if not self.unit.fullmatch(word.value) or takes(state, "NAME"):
             return "NAME"
-        return "UNIT" if advance(state, "UNIT") else "NAME"
+        return "UNIT" if takes(state, "UNIT") else "NAME"
 
 
 class Reading:
@@ -141,21 +141,29 @@ class Reading:
         return Span(self.source, token.start_pos or 0, token.end_pos or 0)
 
 
-def advance(state: ParserState[int], kind: str, stack: list[int] | None = None) -> list[int] | None:
-    """The states after a token of this kind is taken, None where it cannot be.
+def takes(state: ParserState[int], *kinds: str, keep: int | None = None) -> bool:
+    """Whether the parser can take tokens of these kinds, one after another.
 
-    Follows the reductions before it, so it is exact where the row of one state is not.
+    With `keep`, whether it could with only so many of its states. Follows the reductions before
+    each token, so it is exact where the row of one state is not; the stack is not copied.
     """
-    states = state.parse_conf.states
-    stack = list(state.state_stack if stack is None else stack)
-    while found := states[stack[-1]].get(kind):
-        action, argument = found
-        if action is Shift:
-            return [*stack, argument]
-        if argument.expansion:
-            del stack[-len(argument.expansion) :]
-        stack.append(states[stack[-1]][argument.origin.name][1])
-    return stack if kind == "$END" and stack[-1] == state.parse_conf.end_state else None
+    rows, below = state.parse_conf.states, state.state_stack
+    kept, above = len(below) if keep is None else keep, list[int]()
+    for kind in kinds:
+        while True:
+            top = above[-1] if above else below[kept - 1]
+            if (found := rows[top].get(kind)) is None:
+                return kind == "$END" and top == state.parse_conf.end_state
+            action, argument = found
+            if action is Shift:
+                above.append(argument)
+                break
+            size = len(argument.expansion)
+            kept -= max(0, size - len(above))
+            del above[max(0, len(above) - size) :]
+            top = above[-1] if above else below[kept - 1]
+            above.append(rows[top][argument.origin.name][1])
+    return True
 
 
 def settled(state: ParserState[int]) -> int:

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 
 from lark import Token
 from lark.exceptions import UnexpectedToken
-from lark.parsers.lalr_parser_state import ParseConf, ParserState
+from lark.parsers.lalr_parser_state import ParseConf
 
 from dln.grammar import mistakes
 from dln.grammar.brackets import brace, closer, unclosed
 from dln.grammar.characters import bad
 from dln.grammar.diagnostics import Problem, Source, nearest
-from dln.grammar.lexer import MARKS, Lexer, Reading, advance, settled
+from dln.grammar.lexer import MARKS, Lexer, Reading, settled, takes
 from dln.grammar.mistakes import Mistake
 from dln.grammar.recovery import ITEMS, STARTERS, Answer, Failure, Resume, open_braces, panic
 from dln.grammar.tables import parser_state
@@ -179,8 +179,8 @@ def _misspelt(f: Failure) -> Answer | None:
     else:
         return None
     keywords = f.reading.lexer.keywords
-    stack = f.state.state_stack[: keep + 1]
-    possible = [k for k, kind in keywords.items() if _can_follow(f.state, stack, kind, then)]
+    wanted = (then,) if then else ()
+    possible = [k for k, kind in keywords.items() if takes(f.state, kind, *wanted, keep=keep + 1)]
     meant = nearest(word.value, possible) if len(word) > 2 else None
     if meant is None or meant == word.value:
         return None
@@ -188,11 +188,6 @@ def _misspelt(f: Failure) -> Answer | None:
     message = f"there is no {word.value} here: did you mean {meant}?"
     problem = Problem("E107", message, f.span(word), remedy=remedy)
     return problem, Resume(word.end_pos or 0, keep, ((keywords[meant], meant),))
-
-
-def _can_follow(state: ParserState[int], stack: list[int], kind: str, then: str) -> bool:
-    after = advance(state, kind, stack)
-    return after is not None and (not then or advance(state, then, after) is not None)
 
 
 # ---- everything else ---------------------------------------------------------------------------

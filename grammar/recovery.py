@@ -14,7 +14,7 @@ from lark import Token
 from lark.parsers.lalr_parser_state import ParserState
 
 from dln.grammar.diagnostics import Problem, Span
-from dln.grammar.lexer import CLOSING, Reading, advance
+from dln.grammar.lexer import CLOSING, Reading, takes
 
 ITEMS = frozenset(
     "use const fn block optimiser data train task sweep check".split()
@@ -70,7 +70,7 @@ class Failure:
 
     def takes(self, kind: str) -> bool:
         """Whether a token of this kind could stand here."""
-        return advance(self.state, kind) is not None
+        return takes(self.state, kind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,12 +113,9 @@ def cut_for(failure: Failure, *kinds: str, inside: bool = False) -> int | None:
 
     With `inside`, the innermost open `{` is kept.
     """
-    values, stack = failure.state.value_stack, failure.state.state_stack
+    values = failure.state.value_stack
     for keep in range(len(values), -1, -1):
-        after: list[int] | None = stack[: keep + 1]
-        for kind in kinds:
-            after = advance(failure.state, kind, after) if after else None
-        if after:
+        if takes(failure.state, *kinds, keep=keep + 1):
             return keep
         if inside and keep and getattr(values[keep - 1], "type", "") == "LBRACE":
             return None
