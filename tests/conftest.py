@@ -5,6 +5,7 @@ each program that is compiled is proved to read no memory that it has not writte
 of each is filled with NaN before every run.
 """
 
+import gc
 import os
 
 import pytest
@@ -16,6 +17,7 @@ from dln.compiler.lower.writer import Writer
 from dln.compiler.plan import Program
 from dln.runtime.device.host import Host
 
+gc.set_threshold(50_000)  # graphs are many small objects; most go without a collection
 os.environ["DLN_POISON"] = "1"  # for the processes that tests start
 Host.poisons = True  # for devices that tests make themselves
 

@@ -90,18 +90,23 @@ class Executable:
         self.states = self.states if states is None else states
         self._bounds.clear()
 
-    def poison(self) -> None:
-        """Overwrite what a run must write before it reads it: the arena and the values.
+    def poison(self, n: int | None = None) -> None:
+        """Overwrite what a run must write before it reads it: the arena and the values; for n
+        examples only as much of them as such a run uses.
 
         Whatever is made of a signalling NaN is an error or a NaN; as a place it is out of any
         bounds, as a truth value neither true nor false.
         """
+        if not self._storage:
+            return
         width, word = POISON[self.program.dtype]
-        for name in ("arena", *(b.name for b in self._own("value"))):
-            raw = self._storage.get(name)
-            if raw is not None and raw.size % width == 0:
+        n = self._held if n is None else n
+        used = {b.name: buffer_bytes(self.program, b, n) for b in self._own("value")}
+        for name, size in {"arena": arena_bytes(self.program, n), **used}.items():
+            raw = self._storage[name][:size]
+            if raw.size % width == 0:
                 raw.view(f"uint{8 * width}").fill(word)
-            elif raw is not None:  # truth values
+            else:  # truth values
                 raw.fill(word % 256)
 
     # ---- memory --------------------------------------------------------------------------------
@@ -127,11 +132,11 @@ class Executable:
         bound = Bound(n, self.program, arrays)
         bound.run = self._bind(self.device.xp, n, self.seed, arrays)
         if self.device.poisons:
-            bound.run = partial(self._run_poisoned, bound.run)
+            bound.run = partial(self._run_poisoned, n, bound.run)
         return bound
 
-    def _run_poisoned(self, run: Callable[..., None], *clocks: float) -> None:
-        self.poison()
+    def _run_poisoned(self, n: int, run: Callable[..., None], *clocks: float) -> None:
+        self.poison(n)
         run(*clocks)
 
     def _arrays(self, n: int) -> dict[str, Any]:
