@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 KINDS = (".png", ".svg", ".pdf")
 DPI = 150
 WIDE = 100  # a scale of panels goes by powers of ten where values span more than that
+FEW = 20  # classes whose counts are written into a picture
 INK, PALE = "#333333", "#dddddd"
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 """Colours that colour-blind readers can tell apart (Okabe and Ito 2008)."""
@@ -202,6 +203,31 @@ def _of_matrix(array: NDArray[Any], label: str, kind: str) -> bytes:
             bar = figure.colorbar(image, shrink=0.8, pad=0.02)
             bar.outline.set_visible(False)
         return _encoded(figure, kind, bbox_inches="tight", pad_inches=0.08)
+
+
+def of_counts(
+    counts: NDArray[Any], names: Sequence[str], axes_of: tuple[str, str], kind: str
+) -> bytes:
+    """A square table of counts: each cell as dark as its share of its row, with its count where
+    there is room. `axes_of` says what the rows and what the columns are."""
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    side = max(2.4, min(9.0, 0.5 * len(names) + 1.0))
+    with _matplotlib():
+        figure = _figure(side, side)
+        axes = figure.add_subplot()
+        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
+        axes.grid(False)
+        axes.set_ylabel(axes_of[0])
+        axes.set_xlabel(axes_of[1])
+        small = 10 if len(names) <= FEW else 5
+        for line in (axes.xaxis, axes.yaxis):
+            line.set_ticks(range(len(names)), names, fontsize=small)
+        axes.tick_params(length=0)
+        for (i, k), n in np.ndenumerate(counts) if len(names) <= FEW else ():
+            if n:
+                colour = "white" if shares[i, k] > 0.5 else INK
+                axes.text(k, i, f"{n}", ha="center", va="center", color=colour, fontsize=8)
+        return _encoded(figure, kind)
 
 
 def _of_tiles(array: NDArray[Any], label: str, kind: str, rows: Sequence[str] = ()) -> bytes:

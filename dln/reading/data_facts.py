@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from dln.runtime.session import Session
 
 CHUNK = 1000
-FIRST = 3  # examples that are cache
+FIRST = 3  # examples that are kept
 
 
 @dataclass

@@ -21,6 +21,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from dln.grammar import syntax
 from dln.grammar.diagnostics import Fault
 from dln.grammar.printer import to_text
 from dln.printing.terminal import plain
@@ -262,6 +263,8 @@ def in_words(facts: Mapping[str, Any], backend: str) -> str:
     return f"{cores}, {widest}CPU{gpu}"
 
 
-def digest(module: Any) -> str:
-    """The digest of a spec's text, whatever its comments and its layout."""
-    return sha256(to_text(module).encode()).hexdigest()[:16]
+def digest(module: syntax.Module) -> str:
+    """The digest of a spec's text, whatever its comments, its layout and its tasks: these decide no
+    figure."""
+    items = tuple(item for item in module.items if not isinstance(item, syntax.Task))
+    return sha256(to_text(module.changed(items=items)).encode()).hexdigest()[:16]

@@ -262,6 +262,79 @@ def test_several_values_of_an_example_go_together(dln: Any, tmp_path: Path) -> N
         assert ">first<" in drawing and ">second<" in drawing
 
 
+CONFUSED = """
+data pairs = npz("pairs.npz") {
+  found: class(3) = raw.found
+  t: class(3) = raw.t
+}
+"""
+
+
+def confused(found: np.ndarray, true: np.ndarray, n: int) -> list[list[int]]:
+    """How often each class was taken for which, counted one by one."""
+    counts = [[0] * n for _ in range(n)]
+    for f, t in zip(found.ravel().tolist(), true.ravel().tolist(), strict=True):
+        if f >= 0 and t >= 0:
+            counts[t][f] += 1
+    return counts
+
+
+def test_classes_taken_for_one_another_are_counted(dln: Any, tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    found, true = random.integers(0, 3, (2, 2500))
+    np.savez("pairs.npz", found=found, t=true)
+    call = "confusion(found, t, on = pairs)"
+    lines = f"""  emit {call}
+  emit {call} to "c.csv"
+  emit {call} to "c.npy"
+  emit {call} to "c.txt"
+  emit confusion(found, t, on = pairs, where = found != 1, n = 1200) to "some.npy"
+"""
+    path = spec(tmp_path, CONFUSED + task(lines))
+    got = dln("run", path, "--out", "here", "--json")
+    assert got.code == 0, got.err
+    counts = confused(found, true, 3)
+    assert got.data["tasks"]["show"][0]["value"] == {"classes": ["0", "1", "2"], "counts": counts}
+    assert np.load("here/c.npy").tolist() == counts and sum(map(sum, counts)) == 2500
+    rows = [f"{k},{','.join(map(str, row))}" for k, row in enumerate(counts)]
+    assert Path("here/c.csv").read_text().splitlines() == ["true,0,1,2", *rows]
+    right = 100 * (found == true).mean()
+    assert Path("here/c.txt").read_text().startswith(f"{right:.1f} % of 2,500 right\n")
+    some = np.flatnonzero(found != 1)[:1200]
+    assert np.load("here/some.npy").tolist() == confused(found[some], true[some], 3)
+
+
+def test_past_the_end_of_a_sequence_nothing_is_counted(dln: Any, tmp_path: Path) -> None:
+    found, true = np.random.default_rng(1).integers(0, 2, (2, 40, 5))
+    ends = np.arange(40) % 5 + 1
+    np.savez("ragged.npz", found=found, t=true, length=ends)
+    data = """
+data some = npz("ragged.npz") {
+  found[time]: class(2) = raw.found
+  t[time]: class(2) = raw.t
+  length = raw.length
+}
+"""
+    lines = '  emit confusion(found, t, on = some) to "c.npy"\n'
+    assert dln("run", spec(tmp_path, data + task(lines)), "--out", "here").code == 0
+    past = np.arange(5) >= ends[:, None]
+    counts = confused(np.where(past, -1, found), np.where(past, -1, true), 2)
+    assert np.load("here/c.npy").tolist() == counts
+
+
+@with_matplotlib
+def test_letters_name_the_classes_that_they_are(dln: Any, tmp_path: Path) -> None:
+    """Each letter foretold as the one before it: in abcabc a comes before b."""
+    call = "confusion(c, next, on = one)"
+    lines = f'  emit {call}\n  emit {call} to "c.svg"\n'
+    got = dln("run", spec(tmp_path, letters(tmp_path) + task(lines)), "--out", "here", "--json")
+    assert got.code == 0, got.err
+    value = got.data["tasks"]["show"][0]["value"]
+    assert value == {"classes": ["a", "b", "c"], "counts": [[0, 0, 3], [4, 0, 0], [0, 3, 0]]}
+    drawing = Path("here/c.svg").read_text()
+    assert ">found<" in drawing and ">true<" in drawing and ">b<" in drawing and ">4<" in drawing
+
+
 def test_a_file_used_in_a_loop_is_numbered(dln: Any, tmp_path: Path) -> None:
     lines = '  for i in 1..2 {\n    emit [i] to "v.csv"\n  }\n  emit [3] to "w.csv"\n'
     assert dln("run", spec(tmp_path, task(lines)), "--out", "here").code == 0

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from dln.compiler.frontend.context.artefacts import FORMS, Artefact
 from dln.compiler.frontend.context.build_context import (
     Binding,
     BlockDef,
@@ -128,35 +129,6 @@ class IndexForm:
 
 
 @dataclass(frozen=True, eq=False)
-class Text:
-    """`text(prime, s)`: pieces joined, each a text or a tensor with the alphabet of its classes."""
-
-    pieces: tuple[tuple[str | Node, str], ...]
-
-
-@dataclass(frozen=True, eq=False)
-class Plot:
-    """`plot(a, b)`: curves with their labels; on a logarithmic scale where `log`."""
-
-    curves: tuple[tuple[str, Node, Span], ...]
-    log: bool
-
-
-@dataclass(frozen=True, eq=False)
-class Examples:
-    """`examples(e, on = part)`: e of the first `count` examples for which `where` holds; with
-    names of `rows`, as many values stacked."""
-
-    value: Node
-    where: Node | None
-    data: str
-    part: str
-    count: int
-    label: str
-    rows: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, eq=False)
 class DataValue:
     """A data set as a value: `mnist.fit` is one of its parts."""
 
@@ -242,12 +214,10 @@ def describe(value: Value) -> str:
             return "a truth value"
         case int() | float() | Size():
             return "a number"
-        case str() | Text():
+        case str():
             return "a text"
-        case Plot():
-            return "a plot"
-        case Examples():
-            return "examples of data"
+        case Artefact():
+            return FORMS[value.form].what
         case list() | range():
             return "a list"
         case Function() | Builtin():

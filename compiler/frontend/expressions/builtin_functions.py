@@ -11,9 +11,11 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from dln.compiler.frontend.context import broadcasting, lengths, standing
+from dln.compiler.frontend.context.artefacts import FORMS
 from dln.compiler.frontend.context.build_context import Build, Chain, Scope, Value
 from dln.compiler.frontend.context.values import Builtin, callable_value, describe
 from dln.compiler.frontend.expressions import emit_functions
+from dln.compiler.frontend.expressions.example_functions import of_examples
 from dln.compiler.frontend.instances.instances import live_only
 from dln.compiler.frontend.instances.owning import owned_by
 from dln.compiler.frontend.tensors import (
@@ -315,9 +317,9 @@ LAZY = {
     "log_z": _of_machines("exact", "log_z"),
     "log_likelihood": _of_machines("exact", "log_likelihood"),
     "text": emit_functions.text,
-    "plot": emit_functions.plot,
-    "log_plot": emit_functions.log_plot,
-    "examples": emit_functions.examples,
+    "plot": emit_functions.curves("plot"),
+    "log_plot": emit_functions.curves("log_plot"),
+    **{name: of_examples(name) for name, form in FORMS.items() if form.example},
 }
 ELEMENTWISE: dict[str, Callable[..., Any]] = {
     **{name: _pointwise(name) for name, op in OPS.items() if op.is_("function")},

@@ -1,28 +1,25 @@
-"""What tasks make to be seen: `text`, `plot` and `log_plot`, `tiles`, `examples`.
+"""What tasks make to be seen: `text`, `plot` and `log_plot`, `tiles`; `example_functions` has what
+they make of examples.
 
-All but `tiles` take their arguments unread, for the places and the names of the arguments.
+All but `tiles` take their arguments unread, for the places and the names of the arguments. Which
+forms there are stands in `context/artefacts.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterator
 from math import prod
 
 from dln.compiler.frontend.context import broadcasting, lengths
+from dln.compiler.frontend.context.artefacts import Artefact, Part
 from dln.compiler.frontend.context.build_context import Build, Scope, Value
-from dln.compiler.frontend.context.frame import Frame
-from dln.compiler.frontend.context.static_values import tensor, whole
-from dln.compiler.frontend.context.values import Examples, Plot, Text, describe, shown, whole_number
-from dln.compiler.frontend.data.datasets import bind_fields, on_part
+from dln.compiler.frontend.context.values import describe, shown, whole_number
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.sizes import Size
 from dln.compiler.ir.structure import is_clock
+from dln.compiler.model import EmittedPart
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Note, Span
-
-Piece = tuple[str | Node, str]
-OPTIONS = ("on", "where", "n")
 
 
 def label_of(expr: s.Expr) -> str:
@@ -36,27 +33,27 @@ def label_of(expr: s.Expr) -> str:
 # ---- text --------------------------------------------------------------------------------------
 
 
-def text(b: Build, expr: s.Call, scope: Scope) -> Text:
+def text(b: Build, expr: s.Call, scope: Scope) -> Artefact:
     """`text(prime, s)`: texts, sequences of classes in the alphabet of their data, and numbers."""
-    pieces: list[Piece] = []
+    pieces: list[Part] = []
     for arg in expr.arguments:
         if isinstance(arg, s.Named | s.Ranged):
             b.fail("E322", "text takes no named arguments", arg.span, "takes the pieces in order")
         pieces += _pieces(b, b.evaluate(arg, scope), arg.span)
-    return Text(tuple(pieces))
+    return Artefact("text", tuple(pieces))
 
 
-def _pieces(b: Build, value: Value, span: Span) -> Iterator[Piece]:
-    if isinstance(value, Text):
-        yield from value.pieces
+def _pieces(b: Build, value: Value, span: Span) -> Iterator[Part]:
+    if isinstance(value, Artefact) and value.form == "text":
+        yield from value.parts
     elif isinstance(value, str):
-        yield value, ""
+        yield EmittedPart(value), span
     elif isinstance(value, int | float) and not isinstance(value, bool):
-        yield f"{value:g}", ""
+        yield EmittedPart(f"{value:g}"), span
     elif isinstance(value, Node) and value.type.domain.name == "class":
-        yield value, _alphabet(b, value, span)
+        yield EmittedPart(value, alphabet=_alphabet(b, value, span)), span
     elif isinstance(value, Node) and not value.type.shape and value.type.kind == "real":
-        yield value, ""
+        yield EmittedPart(value), span
     else:
         found = b.shown(value.type) if isinstance(value, Node) else describe(value)
         message = "a text is made of texts, classes and single numbers"
@@ -84,40 +81,40 @@ def _alphabet(b: Build, node: Node, span: Span) -> str:
 # ---- pictures ----------------------------------------------------------------------------------
 
 
-def plot(b: Build, expr: s.Call, scope: Scope) -> Plot:
+def curves(form: str) -> Callable[[Build, s.Call, Scope], Artefact]:
     """`plot(a, b)`: curves in one picture; `plot(RNN = a, LSTM = b)` says what they are called."""
-    return _plot(b, expr, scope, log=False)
+
+    def plot(b: Build, expr: s.Call, scope: Scope) -> Artefact:
+        name = broadcasting.short(expr.function.span.text)
+        if not expr.arguments:
+            said = f"{name} takes at least one curve"
+            b.fail("E322", said, expr.span, remedy=f"{name}(sse.error)")
+        found: list[Part] = []
+        for arg in expr.arguments:
+            if isinstance(arg, s.Ranged):
+                b.fail("E322", f"{name} binds no index", arg.span, "takes curves")
+            found += _curves(b, arg, scope)
+        return Artefact(form, tuple(found))
+
+    return plot
 
 
-def log_plot(b: Build, expr: s.Call, scope: Scope) -> Plot:
-    """The same on a logarithmic scale."""
-    return _plot(b, expr, scope, log=True)
-
-
-def _plot(b: Build, expr: s.Call, scope: Scope, log: bool) -> Plot:
-    name = broadcasting.short(expr.function.span.text)
-    if not expr.arguments:
-        b.fail("E322", f"{name} takes at least one curve", expr.span, remedy=f"{name}(sse.error)")
-    curves: list[tuple[str, Node, Span]] = []
-    for arg in expr.arguments:
-        if isinstance(arg, s.Ranged):
-            b.fail("E322", f"{name} binds no index", arg.span, "takes curves")
-        curves += _curves(b, arg, scope)
-    return Plot(tuple(curves), log)
-
-
-def _curves(b: Build, arg: s.Arg, scope: Scope) -> Iterator[tuple[str, Node, Span]]:
+def _curves(b: Build, arg: s.Arg, scope: Scope) -> Iterator[Part]:
     """The curve of an argument, called by its name or else by its text; or those of a list."""
     expr = arg.value if isinstance(arg, s.Named) else arg
     label = arg.name if isinstance(arg, s.Named) else broadcasting.short(arg.span.text)
     value = b.evaluate(expr, scope)
     if not _is_several(value):
-        yield label, broadcasting.as_tensor(b, value, expr.span, "a curve"), expr.span
+        yield _curve(b, value, label, expr.span)
         return
     items = expr.items if isinstance(expr, s.ListOf) and expr is arg else ()
     for i, v in enumerate(value):
         name = broadcasting.short(items[i].span.text) if items else f"{label}[{i}]"
-        yield name, broadcasting.as_tensor(b, v, expr.span, "a curve"), expr.span
+        yield _curve(b, v, name, expr.span)
+
+
+def _curve(b: Build, value: Value, label: str, span: Span) -> Part:
+    return EmittedPart(broadcasting.as_tensor(b, value, span, "a curve"), label), span
 
 
 def _is_several(value: Value) -> bool:
@@ -151,62 +148,3 @@ def _side(b: Build, side: Value, span: Span) -> int:
         label = f"is {shown(side)}"
         b.fail("E305", "the sides of a tile are whole numbers", b.blame(side, span), label)
     return number
-
-
-# ---- examples of data --------------------------------------------------------------------------
-
-
-def examples(b: Build, expr: s.Call, scope: Scope) -> Examples:
-    """`examples(x, on = mnist_test, where = argmax(net(x)) != label, n = 20)`: an expression over
-    the fields of a data set, for its first n examples that a condition holds for.
-
-    `examples(seen = x, made = net(x), on = mnist_test)`: several of one shape, with their names.
-    """
-    named = {a.name: a.value for a in expr.arguments if isinstance(a, s.Named)}
-    rows = {name: value for name, value in named.items() if name not in OPTIONS}
-    plain = [a for a in expr.arguments if not isinstance(a, s.Named | s.Ranged)]
-    ranged = [a for a in expr.arguments if isinstance(a, s.Ranged)]
-    if ranged or "on" not in named or (len(plain) != 1 if not rows else plain):
-        at = ranged[0].span if ranged else plain[-1].span if len(plain) > 1 or rows else expr.span
-        label = "takes one expression, or several with names, and on, where, n"
-        remedy = "examples(x, on = mnist_test)"
-        b.fail("E322", "examples takes expressions over a data set", at, label, remedy=remedy)
-    data, part = on_part(b, named["on"], scope)
-    count = whole(b, named["n"], scope, "the number of examples") if "n" in named else 20
-    if count < 1:
-        b.fail("E305", "the number of examples is at least 1", named["n"].span, f"is {count}")
-    inner = scope.child()
-    bind_fields(b, data, inner)
-    each = replace(b, frame=Frame(next(b.counter), batched=True, site=f"{scope.path}.examples"))
-    value = _rows(each, rows, inner) if rows else tensor(each, plain[0], inner)
-    value = _of_each(each, value, expr.span if rows else plain[0].span)
-    where = _condition(each, named["where"], inner) if "where" in named else None
-    label = ", ".join(rows) or label_of(plain[0])
-    return Examples(value, where, data.name, part, count, label, tuple(rows))
-
-
-def _rows(b: Build, rows: Mapping[str, s.Expr], scope: Scope) -> Node:
-    """Several values of an example, one above the other."""
-    exprs = list(rows.values())
-    span = exprs[0].span.to(exprs[-1].span)
-    return broadcasting.as_tensor(b, [tensor(b, e, scope) for e in exprs], span)
-
-
-def _condition(b: Build, expr: s.Expr, scope: Scope) -> Node:
-    where = _of_each(b, tensor(b, expr, scope), expr.span)
-    if len(where.type.shape) > 1:
-        label = f"is {b.shown(where.type)}"
-        b.fail("E396", "a condition is one truth value for each example", expr.span, label)
-    return where
-
-
-def _of_each(b: Build, node: Node, span: Span) -> Node:
-    """A tensor with the examples as its first axis."""
-    running = node.type.running
-    if "batch" not in running:
-        b.fail("E396", "examples shows what differs from example to example", span, "is one value")
-    if node.type.kind != "bool":
-        node = lengths.cleared(b, node, span)
-    k = running.index("batch")
-    perm = (k, *(i for i in range(len(node.type.shape)) if i != k))
-    return node if k == 0 else b.at(span)("transpose", node, perm=perm)

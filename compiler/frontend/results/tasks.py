@@ -9,22 +9,20 @@ from pathlib import PurePath
 from typing import Any, NoReturn
 
 from dln.compiler.frontend.context import broadcasting
+from dln.compiler.frontend.context.artefacts import FILES, FORMS, PICTURES, Artefact
 from dln.compiler.frontend.context.build_context import Build, Naming, Scope, Space, Value
 from dln.compiler.frontend.context.frame import Frame
 from dln.compiler.frontend.context.static_values import static
-from dln.compiler.frontend.context.values import Examples, Plot, Text
 from dln.compiler.frontend.expressions.emit_functions import label_of
 from dln.compiler.frontend.results.checks import no_data
 from dln.compiler.frontend.scan.equations import bind_flat, unrolled
 from dln.compiler.frontend.training import phase_clauses
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.structure import is_clock
-from dln.compiler.model import Emission, EmittedPart, On, Tasking
+from dln.compiler.model import Emission, EmittedPart, Tasking
 from dln.compiler.schema.keys import PhaseNumber
 from dln.grammar import syntax as s
-
-PICTURES = (".png", ".svg", ".pdf")
-NUMBERS = (".npy", ".csv", ".txt")
+from dln.grammar.diagnostics import Span
 
 
 def task(b: Build, st: s.Task, scope: Scope) -> Tasking:
@@ -76,25 +74,33 @@ def _emission(b: Build, st: s.Emit, scope: Scope) -> Emission:
     """One `emit`. What it holds must fit into the kind of file that it goes to."""
     value, span = b.evaluate(st.value, scope), st.value.span
     kind = None if st.to is None else PurePath(st.to).suffix
-    if kind is not None and kind not in (*PICTURES, *NUMBERS):
-        known = ", ".join((*PICTURES, *NUMBERS))
+    if kind is not None and kind not in FILES:
+        known = ", ".join(FILES)
         b.fail("E393", f"a task writes no {kind or 'file without a suffix'}", st.span, remedy=known)
-    if isinstance(value, str | Text):
-        form, parts = "text", _text_parts(value)
-        if kind not in (None, ".txt"):
-            _no_file(b, st, "a text", "sample.txt")
-    elif isinstance(value, Plot):
-        form, parts = "log_plot" if value.log else "plot", _curve_parts(b, value)
-        if kind is None or kind == ".txt":
-            _no_file(b, st, "a plot", "curve.png")
-    elif isinstance(value, Examples):
-        return _examples(b, st, value, kind)
-    else:
-        form, parts = _value_parts(b, st, value, kind)
+    made = _artefact(b, st, value, kind)
+    form = FORMS[made.form]
+    if kind not in form.files and (kind is not None or not form.printed):
+        _no_file(b, st, form.what, form.suggest)
+    curves = made.form in ("plot", "log_plot")
+    parts = tuple(_curve(b, *part) if curves else part[0] for part in made.parts)
     for part in parts:
-        if isinstance(part.value, Node):
+        if isinstance(part.value, Node) and made.on is None:
             no_data(b, part.value, span, "a task")
-    return Emission(form, parts, st.to, st.span)
+        if isinstance(part.value, Node) and made.form in ("value", "examples"):
+            _refuse_rank(b, st, part.value, kind)
+    return Emission(made.form, parts, st.to, st.span, made.on, made.count, made.where)
+
+
+def _artefact(b: Build, st: s.Emit, value: Value, kind: str | None) -> Artefact:
+    """What is emitted: an artefact, a text, or a tensor; a watch in a picture is its history."""
+    if isinstance(value, Artefact):
+        return value
+    span = st.value.span
+    if isinstance(value, str):
+        return Artefact("text", ((EmittedPart(value), span),))
+    node = broadcasting.as_tensor(b, value, span, "what is emitted")
+    form = "plot" if kind in PICTURES and _watch(b, node) is not None else "value"
+    return Artefact(form, ((EmittedPart(node, label_of(st.value), _axis(node)), span),))
 
 
 def _no_file(b: Build, st: s.Emit, what: str, better: str) -> NoReturn:
@@ -104,50 +110,24 @@ def _no_file(b: Build, st: s.Emit, what: str, better: str) -> NoReturn:
     b.fail("E394", f"{what} cannot {where}", st.value.span, f"is {what}", remedy=remedy)
 
 
-def _text_parts(value: str | Text) -> tuple[EmittedPart, ...]:
-    pieces = ((value, ""),) if isinstance(value, str) else value.pieces
-    return tuple(EmittedPart(piece, alphabet=alphabet) for piece, alphabet in pieces)
-
-
-def _curve_parts(b: Build, value: Plot) -> tuple[EmittedPart, ...]:
-    """Curves are vectors, or watches, whose history is drawn."""
-    parts = []
-    for label, node, span in value.curves:
-        if len(node.type.shape) == 1:
-            parts.append(EmittedPart(node, label, _axis(node)))
-        elif (watch := _watch(b, node)) is not None:
-            parts.append(EmittedPart(watch[0], label, watch[1]))
-        else:
-            message = "a curve is a vector, or a watch of a phase"
-            b.fail("E395", message, span, f"is {b.shown(node.type)}")
-    return tuple(parts)
-
-
-def _value_parts(
-    b: Build, st: s.Emit, value: Value, kind: str | None
-) -> tuple[str, tuple[EmittedPart, ...]]:
-    """A tensor; a watch in a picture is its history."""
-    node = broadcasting.as_tensor(b, value, st.value.span, "what is emitted")
-    label = label_of(st.value)
-    if kind not in PICTURES:
-        return "value", (EmittedPart(node, label),)
-    watch, rank = _watch(b, node), len(node.type.shape)
-    if watch is not None:
-        return "plot", (EmittedPart(watch[0], label, watch[1]),)
-    if not 1 <= rank <= 4:
+def _refuse_rank(b: Build, st: s.Emit, node: Node, kind: str | None) -> None:
+    """A picture is of one to four axes."""
+    rank = len(node.type.shape)
+    if kind in PICTURES and not 1 <= rank <= 4:
         found = "a single number" if rank == 0 else f"a tensor with {rank} axes"
         _no_file(b, st, found, "value.csv" if rank == 0 else "value.npy")
-    return "value", (EmittedPart(node, label, _axis(node)),)
 
 
-def _examples(b: Build, st: s.Emit, value: Examples, kind: str | None) -> Emission:
-    """Values of examples, their first axis."""
-    rank = len(value.value.type.shape)
-    if kind in PICTURES and rank > 4:
-        _no_file(b, st, f"a tensor with {rank} axes", "value.npy")
-    shown = EmittedPart(value.value, value.label, "example", rows=value.rows, key="value")
-    on = On(value.data, value.part)
-    return Emission("examples", (shown,), st.to, st.span, on, value.count, value.where)
+def _curve(b: Build, part: EmittedPart, span: Span) -> EmittedPart:
+    """Curves are vectors, or watches, whose history is drawn."""
+    node = part.value
+    assert isinstance(node, Node)
+    if len(node.type.shape) == 1:
+        return part.changed(axis=_axis(node))
+    if (watch := _watch(b, node)) is not None:
+        return part.changed(value=watch[0], axis=watch[1])
+    message = "a curve is a vector, or a watch of a phase"
+    b.fail("E395", message, span, f"is {b.shown(node.type)}")
 
 
 def _axis(node: Node) -> str:

@@ -1,0 +1,66 @@
+"""What a task can emit: the table of its forms.
+
+A form is a row here and a file of its name in `dln/artefacts/`, which makes and writes it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dln.compiler.ir.graph import Node
+from dln.compiler.model import EmittedPart, On
+from dln.grammar.diagnostics import Span
+
+PICTURES = (".png", ".svg", ".pdf")
+NUMBERS = (".npy", ".csv")
+FILES = (*PICTURES, *NUMBERS, ".txt")
+
+
+@dataclass(frozen=True)
+class Form:
+    """What it is called, the files that it fits into, and one to `suggest` where it does not;
+    whether it can be `printed` as well.
+
+    What is made of the examples of a data set has an `example` of how it is written; `each` names
+    the classes that it takes of every example, `most` says how many examples are taken where the
+    spec does not, 0 for all.
+    """
+
+    what: str
+    files: tuple[str, ...]
+    suggest: str
+    printed: bool = True
+    example: str = ""
+    each: tuple[str, ...] = ()
+    most: int = 0
+
+
+FORMS = {
+    "value": Form("a value", FILES, "value.npy"),
+    "text": Form("a text", (".txt",), "sample.txt"),
+    "plot": Form("a plot", (*PICTURES, *NUMBERS), "curve.png", printed=False),
+    "log_plot": Form("a plot", (*PICTURES, *NUMBERS), "curve.png", printed=False),
+    "examples": Form(
+        "examples of data", FILES, "value.npy", example="examples(x, on = mnist_test)", most=20
+    ),
+    "confusion": Form(
+        "a table of classes", FILES, "confusion.png", each=("found", "true"),
+        example="confusion(argmax(net(x)), label, on = mnist_test)",
+    ),
+}  # fmt: skip
+
+Part = tuple[EmittedPart, Span]
+"""A part of what is emitted, and where it is written."""
+
+
+@dataclass(frozen=True, eq=False)
+class Artefact:
+    """Something to be emitted, as a value of the language: a form with its parts, each with the
+    place where it is written. Of examples it is made `on` a part of data, of the first `count` that
+    `where` holds for."""
+
+    form: str
+    parts: tuple[Part, ...]
+    on: On | None = None
+    where: Node | None = None
+    count: int = 0
