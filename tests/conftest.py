@@ -1,19 +1,21 @@
 """What all tests share.
 
-The option `--slow`, without which tests marked slow are skipped. And two nets under every test:
-each program that is compiled is proved to read no memory that it has not written, and the memory
-of each is filled with NaN before every run.
+The option `--slow`, without which tests marked slow are skipped. And three nets under every test:
+each program that is compiled is proved to read no memory that it has not written, the memory of
+each is filled with NaN before every run, and a rewriting that does not end fails.
 """
 
 import gc
 import os
+from collections.abc import Iterable
 
 import pytest
 
-import dln.compiler.ir.ops  # noqa: F401  fills the table of operations
 from dln.compiler.lower import emit
 from dln.compiler.lower.definite import verify_program
 from dln.compiler.lower.writer import Writer
+from dln.compiler.passes import rewriting
+from dln.compiler.passes.rewriting import Log
 from dln.compiler.plan import Program
 from dln.runtime.device.host import Host
 
@@ -32,6 +34,14 @@ def proved(writer: Writer, name: str, dtype: str) -> Program:
     return made
 
 
+def not_given_up(log: Log | None, rules: Iterable[str]) -> None:
+    """A rewriting that does not end fails, also where nobody keeps a log."""
+    noted: Log = []
+    given_up(noted, rules)
+    rewriting.must_end(noted)
+
+
+given_up, rewriting.give_up = rewriting.give_up, not_given_up
 sound: set[int] = set()
 written, emit.program = emit.program, proved
 

@@ -19,6 +19,7 @@ from dln.compiler.ir.graph import Graph, Node, Spans, ancestors, rewrite
 from dln.compiler.ir.op import Make, elements
 from dln.compiler.ir.structure import is_derivative
 from dln.compiler.ir.tensor_type import TensorType
+from dln.grammar.diagnostics import Fault
 
 ROUNDS = 20  # sweeps over a graph; a chain of rules that is longer is a loop
 AT_ONE_NODE = 12  # firings in a row at one node, for the same reason
@@ -140,7 +141,24 @@ def apply(graph: Graph, table: Mapping[str, tuple[Rule, ...]], log: Log | None =
         graph, fired = sweep(graph, table, log)
         if not fired:
             return graph
+    give_up(log, fired)
     return clean(graph)
+
+
+ENDLESS = "does not end"
+
+
+def give_up(log: Log | None, rules: Iterable[str]) -> None:
+    """Note that some rules would fire for ever: the graph is right, but not what it could be."""
+    if log is not None:
+        log.append(Firing(ENDLESS, True, ", ".join(sorted(set(rules))), "more of the same"))
+
+
+def must_end(log: Log) -> None:
+    """Raise Fault where a log says that a rewriting was given up."""
+    for f in log:
+        if f.rule == ENDLESS:
+            raise Fault(f"a rewriting {ENDLESS}: {f.before} fired to the last")
 
 
 def clean(graph: Graph) -> Graph:
@@ -150,23 +168,21 @@ def clean(graph: Graph) -> Graph:
 
 def sweep(
     graph: Graph, table: Mapping[str, tuple[Rule, ...]], log: Log | None = None
-) -> tuple[Graph, int]:
-    """One walk, operands first; the new graph and how often a rule fired."""
+) -> tuple[Graph, list[str]]:
+    """One walk, operands first; the new graph and the rules that fired."""
     nodes = ancestors(graph.outputs.values())
     sealed = {n.operands[1] for n in nodes if is_derivative(n)} | (graph.asked or set())
     counts = readers(graph, nodes)
     final = graph.asked is None and not any(is_derivative(n) for n in nodes)
-    terms, fired = Terms(Graph()), 0
+    terms, fired = Terms(Graph()), list[str]()
 
     def choose(new: Graph, node: Node, operands: tuple[Node, ...]) -> Node:
-        nonlocal fired
         terms.graph, terms.final, terms.spans = new, final, graph.spans.get(node, ())
         made = rebuild(terms, node, operands)
         if node in sealed:
             terms.sealed.add(made)
         elif made.op in table:
-            made, count = improve(terms, made, table, log)
-            fired += count
+            made = improve(terms, made, table, log, fired)
             if not final and made.type.running != node.type.running:
                 made = terms("running", made, running=node.type.running)
         terms.uses[made] = terms.uses.get(made, 0) + counts[node]
@@ -194,22 +210,28 @@ def rebuild(terms: Terms, node: Node, operands: tuple[Node, ...]) -> Node:
 
 
 def improve(
-    terms: Terms, node: Node, table: Mapping[str, tuple[Rule, ...]], log: Log | None
-) -> tuple[Node, int]:
-    """The node after all rules that fire at it, and how many did."""
-    for count in range(AT_ONE_NODE):
-        fired = first_to_fire(terms, node, table.get(node.op, ()))
-        if fired is None:
-            return node, count
-        rule, better = fired
+    terms: Terms,
+    node: Node,
+    table: Mapping[str, tuple[Rule, ...]],
+    log: Log | None,
+    fired: list[str],
+) -> Node:
+    """The node after all rules that fire at it; `fired` is told which."""
+    for _ in range(AT_ONE_NODE):
+        found = first_to_fire(terms, node, table.get(node.op, ()))
+        if found is None:
+            return node
+        rule, better = found
+        fired.append(rule.name)
         assert better.type.shape == node.type.shape, f"{rule.name}: {node!r} became {better!r}"
         terms.graph.mark(better, consumed(terms.graph, node, better))
         if log is not None:
             log.append(firing(terms.graph, rule, node, better))
         node = better
         if node in terms.sealed:
-            return node, count + 1
-    return node, AT_ONE_NODE
+            return node
+    give_up(log, fired[-AT_ONE_NODE:])
+    return node
 
 
 def first_to_fire(terms: Terms, node: Node, rules: tuple[Rule, ...]) -> tuple[Rule, Node] | None:

@@ -37,8 +37,10 @@ class Look:
             self.reached = stage
         if self.flags.verify:
             from dln.compiler.ir.verify import verify  # late: seldom asked for
+            from dln.compiler.passes.rewriting import must_end  # late: seldom asked for
 
             verify(after, self.reached)
+            must_end(log)
         if self.flags.debug >= 2:
             sizes = f"{before.nx.number_of_nodes()} to {after.nx.number_of_nodes()} nodes"
             said = f"debug: {self.name}: {stage}: {sizes}, {plural(len(log), 'rewrite')}"

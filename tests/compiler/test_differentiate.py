@@ -7,7 +7,6 @@ from collections import Counter
 import numpy as np
 import pytest
 
-import dln.compiler.ir.ops  # noqa: F401  (fills OPS)
 from dln.compiler.autodiff.differentiate import derivatives, differentiate
 from dln.compiler.ir.evaluate import evaluate
 from dln.compiler.ir.graph import Graph, ancestors

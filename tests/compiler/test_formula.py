@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-import dln.compiler.ir.ops  # noqa: F401  fills the table of operations
 from dln.compiler.ir.formula import formula, label
 from dln.compiler.ir.graph import Graph, Node
 from dln.compiler.ir.op import Make

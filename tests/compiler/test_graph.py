@@ -5,7 +5,6 @@ from __future__ import annotations
 import networkx as nx
 import pytest
 
-import dln.compiler.ir.ops  # noqa: F401  (fills OPS)
 from dln.compiler.ir.graph import Graph, ancestors, keep, rewrite
 from dln.compiler.ir.op import Make
 from dln.compiler.ir.sizes import Size, Var

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-import dln.compiler.ir.ops  # noqa: F401  fills the table of operations
 from dln.compiler.ir.evaluate import evaluate
 from dln.compiler.ir.graph import Graph, Node
 from dln.compiler.ir.op import OPS, Make

@@ -6,7 +6,6 @@ import json
 
 import pytest
 
-import dln.compiler.ir.ops  # noqa: F401  fills the table of operations
 from dln.compiler.ir.graph import Graph
 from dln.compiler.ir.op import Make
 from dln.compiler.ir.sizes import BATCH_SIZE, Size

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-import dln.compiler.ir.ops  # noqa: F401  fills the table of operations
 from dln.compiler.ir.evaluate import evaluate
 from dln.compiler.ir.graph import Graph, Node
 from dln.compiler.ir.op import Make

@@ -9,7 +9,6 @@ import sys
 
 import pytest
 
-import dln.compiler.ir.ops  # noqa: F401  fills the table of operations
 from dln.compiler.ir.graph import Graph
 from dln.compiler.ir.op import Make
 from dln.compiler.ir.ops.loop import Body, item, slot

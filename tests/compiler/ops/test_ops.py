@@ -12,7 +12,6 @@ from operator import attrgetter
 import numpy as np
 import pytest
 
-import dln.compiler.ir.ops  # noqa: F401  (fills OPS)
 from dln.compiler.autodiff.differentiate import differentiate
 from dln.compiler.ir.evaluate import evaluate
 from dln.compiler.ir.graph import Graph

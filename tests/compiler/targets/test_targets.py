@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-import dln.compiler.ir.ops  # noqa: F401  fills the table of operations
 from dln.compiler.ir.graph import Graph, Node
 from dln.compiler.ir.op import OPS, Make
 from dln.compiler.ir.sizes import BATCH_SIZE, Size
