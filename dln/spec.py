@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dln.compiler.model import DataSet, Model
 from dln.compiler.reading import Outside
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from dln.compiler.ir.graph import Node
     from dln.compiler.plan import Plan, Program
     from dln.runtime.data.fields import Read
+    from dln.runtime.readers.files import Schema
     from dln.runtime.session import Session
 
 # Shipped files that others use; nothing runs in them.
@@ -91,7 +92,7 @@ def parsed(path: str, text: str) -> tuple[Source, syntax.Module]:
     return source, parse_source(source)
 
 
-def header(data: DataSet) -> Any:
+def header(data: DataSet) -> Schema:
     """The header of a data set's files."""
     from dln.runtime.readers.readers import Decl, probe  # late: many specs have no files
 

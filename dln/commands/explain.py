@@ -22,6 +22,8 @@ from dln.settings import chosen
 from dln.spec import Compiled
 
 if TYPE_CHECKING:
+    from dln.compiler.ir.graph import Graph
+    from dln.compiler.passes.rewriting import Firing, Log
     from dln.compiler.pipeline import Compiled as Lazy
     from dln.compiler.plan import Program
 
@@ -67,7 +69,7 @@ def firings(compiled: Compiled, name: str, only: str | None = None) -> list[dict
     programs = cast("Lazy", compiled.plan.programs.held)
     found: list[dict[str, Any]] = []
 
-    def seen(stage: str, before: Any, after: Any, log: Any) -> None:
+    def seen(stage: str, before: Graph, after: Graph, log: Log) -> None:
         if only is None or stage == only:
             found.extend(_firing_data(name, stage, firing) for firing in log)
 
@@ -113,7 +115,7 @@ def _life(program: Program, name: str) -> str:
 LAID_OUT = {"schedule": scheduled, "allocate": allocated}
 
 
-def _firing_data(program: str, stage: str, firing: Any) -> dict[str, Any]:
+def _firing_data(program: str, stage: str, firing: Firing) -> dict[str, Any]:
     return {"programs": [program], "pass": stage, "rule": firing.rule, "exact": firing.exact,
             "at": [str(s) for s in firing.spans], "before": firing.before,
             "after": firing.after}  # fmt: skip

@@ -16,7 +16,7 @@ from dln.reading.resolved import resolved
 from dln.spec import Spec
 
 if TYPE_CHECKING:
-    from dln.compiler.model import Model, Phase
+    from dln.compiler.model import Model, Phase, Watching
     from dln.compiler.plan import Plan
 
 ORDER = 20
@@ -131,7 +131,7 @@ def _reading(phase: Phase) -> str:
     return f"batch {batch} order {order}"
 
 
-def _watch_line(w: Any) -> str:
+def _watch_line(w: Watching) -> str:
     on = f" on {w.on}" if w.on is not None else ""
     every = "at the end" if w.every is None else f"every {plural(*w.every)}"
     return f"watches {'total ' if w.total else ''}{w.name}{on} {every}"

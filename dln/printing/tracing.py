@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from dln.flags import Flags
 from dln.printing.terminal import Terminal, plural
@@ -10,6 +10,7 @@ from dln.spec import Compiled
 
 if TYPE_CHECKING:
     from dln.compiler.ir.graph import Graph
+    from dln.compiler.passes.rewriting import Log
     from dln.compiler.pipeline import Compiled as Lazy
 
 
@@ -32,7 +33,7 @@ class Look:
         self.terminal, self.name, self.flags = terminal, name, flags
         self.reached = "infer"
 
-    def __call__(self, stage: str, before: Graph, after: Graph, log: Any) -> None:
+    def __call__(self, stage: str, before: Graph, after: Graph, log: Log) -> None:
         if stage == "differentiate":
             self.reached = stage
         if self.flags.verify:

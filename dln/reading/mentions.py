@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from dln.grammar import syntax
 
@@ -11,7 +10,7 @@ SEED = "seed"
 """What a sweep calls the seed of the run."""
 
 
-def names(node: Any) -> Iterator[str]:
+def names(node: object) -> Iterator[str]:
     """Every name in a tree, in the order of the text."""
     if isinstance(node, syntax.Name):
         yield node.id
@@ -30,7 +29,7 @@ def seeds(module: syntax.Module) -> set[str]:
     return {SEED, *names([c.value for c in _clauses(module) if c.kind == "seed"])}
 
 
-def _clauses(node: Any) -> Iterator[syntax.Clause]:
+def _clauses(node: object) -> Iterator[syntax.Clause]:
     if isinstance(node, syntax.Train):
         yield from (c for c in node.clauses if isinstance(c, syntax.Clause))
     elif isinstance(node, tuple | list):

@@ -5,7 +5,7 @@ alone drawn together with their mean, least and most.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from dln.printing.terminal import number, plural
@@ -15,6 +15,10 @@ from dln.results.verdicts import duration, missed, verdict
 
 Seeds = Mapping[str, Any]
 """The constants that are seeds, each with the value that the spec gives it; `seed` has none."""
+
+
+Older = Callable[[Sequence[Data]], str]
+"""What marks figures that an earlier text of the spec gave."""
 
 
 def title(name: str, runs: Sequence[Data], seeds: Seeds, rows: Sequence[Data]) -> str:
@@ -51,11 +55,11 @@ class Table:
         found += ["time", "seed", "verdict"]
         return [*found, "of the seeds"] if self.turned and self.shown else found
 
-    def lines(self, record: Record, older: Any) -> list[list[str]]:
+    def lines(self, record: Record, older: Older) -> list[list[str]]:
         """The rows, in the order of the sweep."""
         return [self._line(runs, record, older) for runs in self.groups.values()]
 
-    def _line(self, runs: Sequence[Data], record: Record, older: Any) -> list[str]:
+    def _line(self, runs: Sequence[Data], record: Record, older: Older) -> list[str]:
         values = [number(runs[0][k]) for k in self.others]
         found = [r for run in runs if (r := self.rows.get(same(run)))]
         shown = self._of_spec(runs) if self.turned else self.rows.get(same(runs[0]))

@@ -8,11 +8,11 @@ reported as not run, never as passed. Where all sides are constants nothing is e
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from dln.compiler.frontend.tensors.pointwise import COMPARISONS
 from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.sizes import BATCH, Var
 from dln.compiler.model import Checking, Expectation, Model, Probe
@@ -21,11 +21,6 @@ from dln.grammar.diagnostics import Fault, Span
 
 if TYPE_CHECKING:
     from dln.runtime.session import Session
-
-OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
-    "==": operator.eq, "!=": operator.ne, "<": operator.lt,
-    "<=": operator.le, ">": operator.gt, ">=": operator.ge,
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -277,7 +272,7 @@ def holds(op: str, left: Any, right: Any, within: Any = None) -> bool:
     pairs = list(_paired(left, right))
     if within is not None:
         return all(abs(a - b) <= within for a, b in pairs)
-    return all(OPERATORS[op](a, b) for a, b in pairs)
+    return all(COMPARISONS[op][1](a, b) for a, b in pairs)
 
 
 def _paired(left: Any, right: Any) -> Iterator[tuple[Any, Any]]:
