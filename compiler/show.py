@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from dln.compiler.ir.formula import label, number
 from dln.compiler.ir.graph import Graph, Node, ancestors
 from dln.compiler.ir.ops.loop import Body, body_of, requested
+from dln.compiler.ir.structure import is_item, is_param, is_slot
 from dln.compiler.plan import Program, buffer_bytes, memory
 
 HIDDEN = frozenset({"type", "name", "path", "value", "site", "body", "joins", "number", "role"})
@@ -82,7 +83,7 @@ def table(rows: Iterable[tuple[str, ...]], right: Iterable[int] = ()) -> str:
 
 
 @dataclass(frozen=True, eq=False)
-class Loop:
+class DrawnLoop:
     """One step of a loop as it is drawn: its nodes with their names, operands first."""
 
     body: Body
@@ -96,13 +97,13 @@ class Loop:
         return f"{node['role'].removesuffix('s')}({given})"
 
 
-def loops(ids: dict[Node, str]) -> dict[Node, Loop]:
+def loops(ids: dict[Node, str]) -> dict[Node, DrawnLoop]:
     """The loops among some nodes, with the names of what is inside."""
     found = {}
     for node, values in requested(list(ids)).items():
         body = body_of(node)
         inside = dict.fromkeys([*body.slots, *ancestors([*body.nexts, *values])])
-        found[node] = Loop(body, {n: f"{ids[node]}_{i}" for i, n in enumerate(inside)})
+        found[node] = DrawnLoop(body, {n: f"{ids[node]}_{i}" for i, n in enumerate(inside)})
     return found
 
 
@@ -123,17 +124,17 @@ def graph_text(graph: Graph) -> str:
         step = steps.get(node)
         for n in step.ids if step is not None else ():
             assert step is not None
-            call = step.role(n, ids, node.operands) if n.op == "slot" else ""
+            call = step.role(n, ids, node.operands) if is_slot(n) else ""
             rows.append(row(step.body.graph, step.ids, n, call))
     body = table(rows) if rows else ""
     outputs = [f"{plain(str(key), 80)} = {ids[node]}" for key, node in graph.outputs.items()]
     return "\n".join([body, "", *outputs])
 
 
-def written(ids: dict[Node, str], node: Node, steps: dict[Node, Loop]) -> str:
+def written(ids: dict[Node, str], node: Node, steps: dict[Node, DrawnLoop]) -> str:
     """A node as a call: `sum(n3; axes=(0,))`; `item(n7; value=n7_4)` of a loop."""
     operands = ", ".join(ids[o] for o in node.operands)
-    if node.op == "item":
+    if is_item(node):
         return f"item({operands}; value={steps[node.operands[0]].ids[node['value']]})"
     return f"{node.op}({operands}{attributes(node, '; ' if operands else '')})"
 
@@ -146,7 +147,7 @@ def graph_dot(graph: Graph) -> str:
 
     def box(graph: Graph, node: Node, name: str) -> str:
         text = r"\n".join(quoted(part) for part in caption(graph, node))
-        return f'  {name} [label="{text}"{" style=bold" if node.op == "param" else ""}];'
+        return f'  {name} [label="{text}"{" style=bold" if is_param(node) else ""}];'
 
     for node, name in ids.items():
         lines.append(box(graph, node, name))
@@ -193,14 +194,14 @@ def identify(graph: Graph) -> dict[Node, str]:
     return {node: f"n{i}" for i, node in enumerate(nodes)}
 
 
-def edges(ids: dict[Node, str], steps: dict[Node, Loop]) -> Iterable[tuple[str, str, str]]:
+def edges(ids: dict[Node, str], steps: dict[Node, DrawnLoop]) -> Iterable[tuple[str, str, str]]:
     """From operand to user; the slot is said only where there are several. Of a loop also from what
     comes in to its place in the step, from what is carried to where the next step finds it, and
     from a value of the step to its sequence."""
     for node, name in ids.items():
         for slot, operand in enumerate(node.operands):
             yield ids[operand], name, str(slot) if len(node.operands) > 1 else ""
-        if node.op == "item" and node.operands[0] in steps:
+        if is_item(node) and node.operands[0] in steps:
             yield steps[node.operands[0]].ids[node["value"]], name, "each"
     for node, step in steps.items():
         body = step.body

@@ -34,7 +34,7 @@ class Memory:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class Constants:
     """A constant array, made once: `range` of (stop) or (start, stop, step), or the `bits` of all
     numbers of so many bits, a row each, the lowest bit first."""
 
@@ -42,7 +42,7 @@ class Table:
     args: tuple[Value, ...]
 
 
-Leaf: TypeAlias = Operand | Memory | Table
+Leaf: TypeAlias = Operand | Memory | Constants
 L = TypeVar("L", Operand, Memory)
 A, B, C = Operand(0), Operand(1), Operand(2)
 OUT = Memory("out")
@@ -162,14 +162,14 @@ class SizeOf:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class DrawSite:
     """Where random numbers are drawn: the run's seed, the place in the spec, and the update."""
 
     site: str
 
 
 Value: TypeAlias = (
-    "Leaf | View | Attr | ShapeOf | SizeOf | Place | float | int | str | tuple[int, ...]"
+    "Leaf | View | Attr | ShapeOf | SizeOf | DrawSite | float | int | str | tuple[int, ...]"
 )
 
 
@@ -209,7 +209,7 @@ def _leaves(value: Value | Move) -> Iterator[Leaf]:
     match value:
         case Operand() | Memory():
             yield value
-        case Table():
+        case Constants():
             for arg in value.args:
                 yield from _leaves(arg)
         case View():

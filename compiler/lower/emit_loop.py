@@ -9,7 +9,7 @@ from dln.compiler.ir.graph import Node
 from dln.compiler.ir.ops.loop import body_of
 from dln.compiler.ir.spelling import OUT, A, call
 from dln.compiler.lower.line_facts import place
-from dln.compiler.lower.writer import Name, Row, Writer, called
+from dln.compiler.lower.writer import Name, StepRow, Writer, called
 from dln.compiler.plan import Buffer, Line
 from dln.compiler.schema.keys import Output
 
@@ -73,7 +73,7 @@ class LoopWriter(Writer):
         operand = self.outer.operand(self.node, self.body.slots.index(slot))
         return self.row(operand, "i") if slot["role"] == "rows" else operand
 
-    def carried(self, j: int, after: bool) -> Row:
+    def carried(self, j: int, after: bool) -> StepRow:
         """What is carried: all values one after the other, or only the last two in turn."""
         array, late = self.plan.left["carried", j], after != self.body.reverse
         if j not in self.plan.rings:
@@ -82,10 +82,10 @@ class LoopWriter(Writer):
         at = f"({last} - i) % 2" if self.body.reverse else ("(i + 1) % 2" if after else "i % 2")
         return self.row(array, at)
 
-    def row(self, array: Name, place: str) -> Row:
+    def row(self, array: Name, place: str) -> StepRow:
         """The row of an array that belongs to step t."""
         rows = f"[{array}[{place}, ...] for i in range({self.steps})]"
-        return Row(self.common.bound(rows))
+        return StepRow(self.common.bound(rows))
 
     def site(self, site: str) -> str:
         """Each step draws for itself."""

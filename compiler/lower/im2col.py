@@ -24,7 +24,7 @@ from dln.compiler.ir.ops.common import contiguous, view_of
 from dln.compiler.ir.ops.contract import Groups, Labels, flops, matrix_product, spell_outer
 from dln.compiler.ir.ops.window import places_of
 from dln.compiler.ir.sizes import Size
-from dln.compiler.ir.spelling import Broadcast, Index, Transpose, Window
+from dln.compiler.ir.spelling import A, Broadcast, Index, Transpose, View, Window
 from dln.compiler.ir.tensor_type import TensorType
 
 Sizes = dict[int, int]
@@ -240,11 +240,18 @@ def gathered(
 
 def unturned(node: Node, labels: Labels) -> tuple[Node, Labels]:
     """The operand below transposed views, with its labels in that order."""
-    while node.op == "transpose":
-        perm = node["perm"]
+    while (perm := turned(node)) is not None:
         labels = tuple(labels[perm.index(i)] for i in range(len(perm)))
         node = node.operands[0]
     return node, labels
+
+
+def turned(node: Node) -> tuple[int, ...] | None:
+    """The order of axes of a view that only turns an array; None for any other node."""
+    match view_of(node):
+        case View(moves=(Transpose(perm),)):
+            return perm
+    return None
 
 
 def overlaps(node: Node) -> bool:
@@ -279,12 +286,10 @@ def unwound(
 ) -> Node | None:
     """The sums of windows of a transposed view, taken in the order in which it lies in memory."""
     (operand,) = operands
-    while operand.op == "running":
+    while view_of(operand) == View(A):
         operand = operand.operands[0]
-    if operand.op != "transpose":
-        return None
-    perm, axis, k = operand["perm"], node["axis"], len(node["terms"])
-    if "places" in node.attrs:
+    perm, axis, k = turned(operand), node["axis"], len(node["terms"])
+    if perm is None or "places" in node.attrs:
         return None
     places = tuple(perm[p] for p in places_of(node.attrs))
     long = max(range(k), key=lambda t: Size.of(node["terms"][t][1]).constant)

@@ -12,7 +12,15 @@ from dln.compiler.ir.graph import Graph, Node, Spans, rewrite
 from dln.compiler.ir.op import Make, op_of
 from dln.compiler.ir.ops.loop import body_of, sequence_type
 from dln.compiler.ir.spelling import Lies, Spelling, View, moved
-from dln.compiler.ir.structure import is_const, is_item, is_left, is_scan, is_slot
+from dln.compiler.ir.structure import (
+    is_const,
+    is_item,
+    is_left,
+    is_param,
+    is_scan,
+    is_slot,
+    is_state,
+)
 from dln.compiler.lower.im2col import gathered, unwound
 from dln.compiler.lower.targets import Target, spelling
 from dln.compiler.schema.keys import Output
@@ -217,4 +225,4 @@ def outputs(graph: Graph) -> dict[Output, Node]:
 
 def own_key(node: Node) -> Output | None:
     """The output that would be the new value of a source."""
-    return Output(node.op, node["path"]) if node.op in ("param", "state") else None
+    return Output(node.op, node["path"]) if is_param(node) or is_state(node) else None

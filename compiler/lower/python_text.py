@@ -12,6 +12,7 @@ from dln.compiler.ir.sizes import Size
 from dln.compiler.ir.spelling import (
     Broadcast,
     Call,
+    Constants,
     Index,
     Join,
     Leaf,
@@ -19,7 +20,6 @@ from dln.compiler.ir.spelling import (
     Reshape,
     ShapeOf,
     SizeOf,
-    Table,
     Transpose,
     Value,
     View,
@@ -66,7 +66,7 @@ def literal(value: object) -> str:
 
 def view_text(array: Leaf | View, named: Named) -> str:
     """The expression that makes a view, the moves written one after the other."""
-    if isinstance(array, Table):
+    if isinstance(array, Constants):
         args = [plain(arg, named) for arg in array.args]
         return TABLES[array.function].format(*args, args=", ".join(args))
     if not isinstance(array, View):

@@ -19,12 +19,12 @@ from dln.compiler.ir.sizes import Size
 from dln.compiler.ir.spelling import (
     Attr,
     Call,
+    Constants,
+    DrawSite,
     Leaf,
     Memory,
     Operand,
-    Place,
     Statements,
-    Table,
     Value,
     View,
 )
@@ -39,7 +39,7 @@ from dln.compiler.schema.keys import CLOCKS, Clock
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class StepRow:
     """The array of the step at hand, in a list that has one for each step of a loop."""
 
     rows: str
@@ -48,7 +48,7 @@ class Row:
         return f"{self.rows}[t]"
 
 
-Name: TypeAlias = str | Row
+Name: TypeAlias = str | StepRow
 """How an array reads in a statement."""
 
 
@@ -195,29 +195,29 @@ class Writer:
                 return self.buffer(step.out if name == "out" else step.scratch[name])
             case View(Operand() | Memory() as of, ()):
                 return self.array(of, step)
-        rows: dict[Row, str] = {}
+        rows: dict[StepRow, str] = {}
 
         def leaf(value: Value) -> str:
             if not isinstance(value, Operand | Memory):
                 return self.value(value, step)
             found = self.array(value, step)
-            return rows.setdefault(found, f"r{len(rows)}") if isinstance(found, Row) else found
+            return rows.setdefault(found, f"r{len(rows)}") if isinstance(found, StepRow) else found
 
         text = view_text(array, leaf)
         if not rows:
             return self.common.bound(text)
         lists = ", ".join(row.rows for row in rows)
         several = f"zip({lists})" if len(rows) > 1 else lists
-        return Row(self.common.bound(f"[{text} for {', '.join(rows.values())} in {several}]"))
+        return StepRow(self.common.bound(f"[{text} for {', '.join(rows.values())} in {several}]"))
 
     def value(self, value: Value, step: Step) -> str:
         """How what a call is given reads."""
         match value:
-            case Operand() | Memory() | Table() | View():
+            case Operand() | Memory() | Constants() | View():
                 return str(self.array(value, step))
             case Attr(name):
                 return literal(step.node[name])
-            case Place(site):
+            case DrawSite(site):
                 return f"seed, {self.site(site)}, {self.common.clock('update')}"
             case float():
                 return self.common.number(value)

@@ -34,13 +34,13 @@ from dln.compiler.ir.spelling import (
     A,
     Attr,
     B,
+    Constants,
     Index,
     Memory,
     Reshape,
     ShapeOf,
     SizeOf,
     Statements,
-    Table,
     View,
     call,
     kernel,
@@ -186,7 +186,7 @@ AT, COPY = Memory("at"), Memory("copy")
 def spell_pick(node: Node) -> Statements:
     """`take` from x laid out flat, at index + row * (size of the last axis)."""
     n = known(node.operands[0].type.shape[-1], "pick")
-    rows = View(Table("range", (0, SizeOf(A), n)), (Reshape(ShapeOf(B)),))
+    rows = View(Constants("range", (0, SizeOf(A), n)), (Reshape(ShapeOf(B)),))
     at, flat = call("add", B, rows, out=AT), (Reshape(-1),)
     if contiguous(node.operands[0]):
         return steps(at, call("take", View(A, flat), AT), at=index_like)
@@ -198,7 +198,7 @@ def spell_onehot(node: Node) -> Statements:
     """index == 0, 1, ..., size - 1."""
     rank = len(node.operands[0].type.shape)
     each = View(A, (Index((*(slice(None),) * rank, None)),))
-    return steps(call("equal", each, Table("range", (Attr("size"),))))
+    return steps(call("equal", each, Constants("range", (Attr("size"),))))
 
 
 # ---- records -----------------------------------------------------------------------------------

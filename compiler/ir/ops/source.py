@@ -12,7 +12,7 @@ from dln.compiler.ir.op import Array, Attrs, Infer, Op, Site, no_gradient, regis
 from dln.compiler.ir.ops import bounds
 from dln.compiler.ir.ops.common import real
 from dln.compiler.ir.sizes import Size
-from dln.compiler.ir.spelling import Attr, Place, Statements, Table, call, kernel, steps
+from dln.compiler.ir.spelling import Attr, Constants, DrawSite, Statements, call, kernel, steps
 from dln.compiler.ir.tensor_type import BINARY, POSITIVE, PROB, REAL, Domain, TensorType, scalar
 from dln.grammar.diagnostics import Fault
 
@@ -61,7 +61,7 @@ def drawn(site: Site) -> Array:
 
 def spell_draw(node: Node) -> Statements:
     """The kernel of its kind."""
-    return steps(kernel(node["kind"], Place(node["site"])))
+    return steps(kernel(node["kind"], DrawSite(node["site"])))
 
 
 def unknown(site: Site) -> Array:
@@ -153,7 +153,7 @@ register(
         states_type,
         {"units": 3},
         evaluate=states,
-        spell=MappingProxyType({"array": steps(call("cast", Table("bits", (Attr("units"),))))}),
+        spell=MappingProxyType({"array": steps(call("cast", Constants("bits", (Attr("units"),))))}),
         formula="states({units})",
     ),
     source(
@@ -161,7 +161,7 @@ register(
         classes_type,
         {"size": Size(3)},
         evaluate=lambda site: site.np.arange(site.size(site.attrs["size"])),
-        spell=MappingProxyType({"array": steps(call("copy", Table("range", (Attr("size"),))))}),
+        spell=MappingProxyType({"array": steps(call("copy", Constants("range", (Attr("size"),))))}),
         formula="classes({size})",
     ),
     source(

@@ -17,7 +17,7 @@ from dln.compiler.ir.evaluate import evaluate
 from dln.compiler.ir.graph import Graph
 from dln.compiler.ir.op import OPS, Make
 from dln.compiler.ir.sizes import Size
-from dln.compiler.ir.spelling import Attr, Memory, Operand, Place, Statements, Table, View
+from dln.compiler.ir.spelling import Attr, Constants, DrawSite, Memory, Operand, Statements, View
 from dln.compiler.ir.tensor_type import TensorType
 from dln.compiler.ir.verify import verify
 from dln.compiler.lower.python_text import Bare, call_text, literal, plain, view_text
@@ -222,9 +222,9 @@ class Bench:
                 return value.name
             case Attr():
                 return literal(self.node[value.name])
-            case Place():
+            case DrawSite():
                 return repr(value.site)
-            case View() | Table():
+            case View() | Constants():
                 self.scope[name := f"view{len(self.scope)}"] = eval(
                     view_text(value, self.text), self.scope
                 )
