@@ -14,9 +14,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dln.compiler.model import DataSet, Model
+from dln.compiler.model import Model
 from dln.compiler.reading import Outside
 from dln.compiler.reading import read as understood
+from dln.compiler.schema.headers import Decl, Schema
 from dln.flags import read_flags
 from dln.grammar import syntax
 from dln.grammar.diagnostics import DlnError, Fault, Problem, Source, nearest
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from dln.compiler.ir.graph import Node
     from dln.compiler.plan import Plan, Program
     from dln.runtime.data.fields import Read
-    from dln.runtime.readers.files import Schema
     from dln.runtime.session import Session
 
 # Shipped files that others use; nothing runs in them.
@@ -92,11 +92,11 @@ def parsed(path: str, text: str) -> tuple[Source, syntax.Module]:
     return source, parse_source(source)
 
 
-def header(data: DataSet) -> Schema:
+def header(declared: Decl) -> Schema:
     """The header of a data set's files."""
-    from dln.runtime.readers.readers import Decl, probe  # late: many specs have no files
+    from dln.runtime.readers.readers import probe  # late: many specs have no files
 
-    return probe(Decl(data.reader, data.args, data.options, data.base, data.override))
+    return probe(declared)
 
 
 def text_file(name: str, base: str) -> Source:

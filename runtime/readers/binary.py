@@ -14,13 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dln.compiler.schema.headers import Decl, HeaderField, Schema
 from dln.grammar.diagnostics import Fault
 from dln.runtime.readers.files import (
     EXPANSION,
     LIMIT,
-    Decl,
-    RawField,
-    Schema,
     check_length,
     damaged,
     file_of,
@@ -58,9 +56,9 @@ class _Idx:
         return self.start + math.prod(self.shape) * int(self.dtype[-1])
 
     @property
-    def field(self) -> RawField:
+    def field(self) -> HeaderField:
         index = len(self.shape) == 1 and "f" not in self.dtype
-        return RawField(self.shape[1:], "index" if index else "real")
+        return HeaderField(self.shape[1:], "index" if index else "real")
 
 
 def _idx_header(path: Path) -> _Idx:
@@ -132,9 +130,9 @@ def npz_probe(decl: Decl) -> Schema:
     return Schema({name: _npz_field(*h) for name, h in headers.items()}, count)
 
 
-def _npz_field(dtype: str, shape: tuple[int, ...]) -> RawField:
+def _npz_field(dtype: str, shape: tuple[int, ...]) -> HeaderField:
     index = len(shape) == 1 and dtype.lstrip("<>|=")[0] in "iu"
-    return RawField(shape[1:], "index" if index else "real")
+    return HeaderField(shape[1:], "index" if index else "real")
 
 
 def _npz_headers(path: Path) -> dict[str, tuple[str, tuple[int, ...]]]:

@@ -9,11 +9,10 @@ from __future__ import annotations
 import os
 import stat
 import zlib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
 
+from dln.compiler.schema.headers import Decl
 from dln.grammar.diagnostics import Fault, nearest
 
 LIMIT = 4 << 30  # bytes of one file, once unpacked
@@ -22,56 +21,6 @@ FOLDERS = ("", "data", "data/mnist", "data/shakespeare")
 GZIP = b"\x1f\x8b"
 CHUNK = 1 << 16  # bytes unpacked at a time
 MEMBERS = 1 << 16  # gzip members in one file
-
-
-@dataclass(frozen=True)
-class Decl:
-    """A set as the spec declares it.
-
-    `args` as written (file names, numbers, nested lists), `base` the folder of the spec,
-    `override` the PATH of `--data NAME=PATH`: a file, or a folder where the files are looked for.
-    """
-
-    reader: str
-    args: tuple[object, ...]
-    options: Mapping[str, object]
-    base: str
-    override: str | None = None
-
-
-@dataclass(frozen=True)
-class RawField:
-    """One field of one example: its shape, and whether it is a quantity or a class index."""
-
-    shape: tuple[int, ...]
-    kind: Literal["real", "index"]
-
-
-@dataclass(frozen=True)
-class Oddity:
-    """What stands in a column of a table in place of finite numbers: first `where` (file and line),
-    in which example, as `text`, which may be a number without end (`value`); and all of it."""
-
-    where: str
-    example: int
-    text: str
-    value: float | None
-    words: list[str]
-
-
-@dataclass(frozen=True)
-class Schema:
-    """What a set holds. The nameless `raw` of rows, table and text has the key "".
-
-    `alphabet` is that of a text: index i stands for character i. `odd` are the columns of a table
-    that do not hold numbers alone.
-    """
-
-    fields: dict[str, RawField]
-    count: int
-    classes: int | None = None
-    alphabet: str | None = None
-    odd: Mapping[int, Oddity] = field(default_factory=dict, repr=False)
 
 
 # ---- where a file is ---------------------------------------------------------------------------

@@ -16,11 +16,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from dln.compiler.schema.headers import Decl as Decl
+from dln.compiler.schema.headers import HeaderField as HeaderField
+from dln.compiler.schema.headers import Schema as Schema
 from dln.grammar.diagnostics import Fault, nearest
 from dln.runtime.readers.binary import idx_probe, idx_read, npz_probe, npz_read
-from dln.runtime.readers.files import Decl as Decl
-from dln.runtime.readers.files import RawField as RawField
-from dln.runtime.readers.files import Schema as Schema
 from dln.runtime.readers.files import decoded, file_of
 from dln.runtime.readers.files import locate as locate
 from dln.runtime.readers.tables import cells_probe, cells_read, place_of
@@ -52,7 +52,7 @@ def probe(decl: Decl) -> Schema:
     """The fields and the number of examples, read from headers.
 
     >>> probe(Decl("rows", ([[0.05, 0.1, 0.99]],), {}, "."))
-    Schema(fields={'': RawField(shape=(3,), kind='real')}, count=1, classes=None, alphabet=None)
+    Schema(fields={'': HeaderField(shape=(3,), kind='real')}, count=1, classes=None, alphabet=None)
     """
     with _readable(decl):
         return reader_of(decl).probe(decl)
@@ -163,7 +163,7 @@ def _text_probe(decl: Decl) -> Schema:
     text = _text(decl)
     count, window = _windows(decl, text)
     alphabet = _distinct(text)
-    return Schema({"": RawField((window + 1,), "index")}, count, len(alphabet), alphabet)
+    return Schema({"": HeaderField((window + 1,), "index")}, count, len(alphabet), alphabet)
 
 
 def _text_read(decl: Decl) -> dict[str, NDArray[Any]]:
@@ -187,7 +187,7 @@ def _synthetic_probe(decl: Decl) -> Schema:
     from dln.runtime.readers import synthetic  # late: few sets are synthetic
 
     shapes, count, classes = synthetic.shapes(decl.args, decl.options)
-    return Schema({n: RawField(*f) for n, f in shapes.items()}, count, classes)
+    return Schema({n: HeaderField(*f) for n, f in shapes.items()}, count, classes)
 
 
 def _synthetic_read(decl: Decl) -> dict[str, NDArray[Any]]:

@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dln.compiler.schema.headers import Decl, HeaderField, Oddity, Schema
 from dln.grammar.diagnostics import Fault
-from dln.runtime.readers.files import Decl, Oddity, RawField, Schema, decoded, file_of
+from dln.runtime.readers.files import decoded, file_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -209,7 +210,7 @@ def _cells(decl: Decl) -> Table:
 
 def cells_probe(decl: Decl) -> Schema:
     found = _cells(decl)
-    fields = {"": RawField((found.columns,), "real")}
+    fields = {"": HeaderField((found.columns,), "real")}
     return Schema(fields, len(found.cells) // found.columns, odd=found.odd)
 
 

@@ -23,7 +23,10 @@ ALLOWED = {  # what each layer may import of the others
     "compiler": {"grammar", "compiler"},
     "runtime": {"runtime"},
 }
-SHARED = {"dln.grammar.diagnostics"}  # errors are everybody's
+SHARED = {  # errors, and what headers of data say before there is a plan
+    "dln.grammar.diagnostics",
+    "dln.compiler.schema.headers",
+}
 PLAN = "dln.compiler.plan"  # all that the runtime sees of the compiler
 LOADER = "runtime/execution/sandbox.py"  # the one file that turns a program text into a function
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))

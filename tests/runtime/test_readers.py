@@ -19,7 +19,7 @@ import pytest
 
 from dln.grammar.diagnostics import Fault
 from dln.runtime.readers import files
-from dln.runtime.readers.readers import Decl, RawField, Schema, alphabet, locate, probe, read
+from dln.runtime.readers.readers import Decl, HeaderField, Schema, alphabet, locate, probe, read
 
 TRAIN = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte")
 TEST = ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
@@ -64,7 +64,7 @@ def test_mnist_has_the_published_bytes() -> None:
 
 
 def test_mnist_is_probed() -> None:
-    fields = {"image": RawField((28, 28), "real"), "label": RawField((), "index")}
+    fields = {"image": HeaderField((28, 28), "real"), "label": HeaderField((), "index")}
     assert probe(decl("idx", *TRAIN)) == Schema(fields, 60000)
     assert probe(decl("idx", *TEST)) == Schema(fields, 10000)
 
@@ -73,7 +73,7 @@ def test_shakespeare() -> None:
     """Windows of 1 lose nothing; with 50 there are as many as char-rnn finds."""
     d = decl("text", "tinyshakespeare.txt", window=1)
     characters, values = alphabet(d), read(d)[""]
-    assert probe(d) == Schema({"": RawField((2,), "index")}, 1115393, 65, characters)
+    assert probe(d) == Schema({"": HeaderField((2,), "index")}, 1115393, 65, characters)
     text = characters[values[0, 0]] + "".join(characters[i] for i in values[:, 1])
     assert hashlib.md5(text.encode()).hexdigest() == "6fb458f1232090904fb40fe944165e91"
     found = probe(decl("text", "tinyshakespeare.txt"))
@@ -143,7 +143,7 @@ def test_npz(tmp_path: Path, write: Callable[..., None]) -> None:
     x, y = np.asfortranarray(np.arange(6.0, dtype="f4").reshape(2, 3)), np.array([1, 0], "u1")
     write(tmp_path / "a.npz", x=x, y=y)
     d = decl("npz", "a.npz", base=tmp_path)
-    assert probe(d) == Schema({"x": RawField((3,), "real"), "y": RawField((), "index")}, 2)
+    assert probe(d) == Schema({"x": HeaderField((3,), "real"), "y": HeaderField((), "index")}, 2)
     found = read(d)
     assert np.array_equal(found["x"], x) and found["x"].dtype == np.float32
     assert found["y"].tolist() == [1, 0] and found["y"].dtype == np.int64
@@ -155,7 +155,7 @@ def test_table_headings_comments_and_line_ends(tmp_path: Path, end: str) -> None
     (tmp_path / "t.csv").write_bytes(text.encode())
     d = decl("table", "t.csv", base=tmp_path)
     assert read(d)[""].tolist() == [[1, 2], [-30, 4.5]]
-    assert probe(d) == Schema({"": RawField((2,), "real")}, 2)
+    assert probe(d) == Schema({"": HeaderField((2,), "real")}, 2)
 
 
 def test_text_of_any_characters(tmp_path: Path) -> None:
@@ -178,7 +178,7 @@ def test_windows_overlap_by_one_character(tmp_path: Path, window: int) -> None:
         windows.append([letters.index(c) for c in text[at : at + window + 1]])
         at += window
     assert read(d)[""].tolist() == windows
-    fields = {"": RawField((window + 1,), "index")}
+    fields = {"": HeaderField((window + 1,), "index")}
     assert probe(d) == Schema(fields, len(windows), len(letters), "".join(letters))
 
 
@@ -202,7 +202,7 @@ def test_windows_that_do_not_fit(tmp_path: Path) -> None:
 
 def test_rows() -> None:
     d = decl("rows", [[0.05, 0.10, 1], (2, 3, 4)])
-    assert probe(d) == Schema({"": RawField((3,), "real")}, 2)
+    assert probe(d) == Schema({"": HeaderField((3,), "real")}, 2)
     assert read(d)[""].tolist() == [[0.05, 0.10, 1], [2, 3, 4]]
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import chain, count
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn, TypeAlias
 
 from dln.compiler.frontend.context import broadcasting, time_axis
 from dln.compiler.frontend.context.build_context import Binding, Build, Scope
@@ -22,11 +22,13 @@ from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.sizes import BATCH_SIZE, Size
 from dln.compiler.ir.tensor_type import TIME, TensorType
 from dln.compiler.model import DataSet, FieldOf
+from dln.compiler.schema.headers import Decl, HeaderField, Oddity, Schema
 from dln.compiler.schema.keys import RawField
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Fault, Note, Span, nearest
 
 READERS = ("idx", "npz", "table", "rows", "text", "synthetic")
+Statements: TypeAlias = "tuple[s.Field | s.Split | s.Setting, ...]"
 SETTINGS = {"text": {"window": 50}}
 """What `set` may say about the sets of a reader, with the defaults."""
 
@@ -45,10 +47,8 @@ def _build(b: Build, st: s.Data, scope: Scope) -> DataValue:
     override = b.outside.data_paths.get(key)
     if override is not None:
         b.built.used.add(f"data:{key}")
-    said = (key, reader, args, options, base, override)
-    data = DataSet(*said, {}, {}, {}, 0, st.reader.span)
     try:
-        schema = b.outside.probe(data)
+        schema = b.outside.probe(Decl(reader, args, options, base, override))
     except Fault as fault:
         raise fault.at(st.reader.span) from None
     statements = (*_like(b, st, scope), *st.body)
@@ -59,32 +59,44 @@ def _build(b: Build, st: s.Data, scope: Scope) -> DataValue:
     inner.value("raw", raw[""] if "" in raw else Results(given), st.reader.span)
     if schema.classes is not None:
         inner.value("V", schema.classes, st.reader.span)
-    fields: dict[str, FieldOf] = {}
-    for line in statements:
-        if isinstance(line, s.Field):
-            name = line.port.name
-            with b.collecting():
-                claiming = replace(b, claims=claims)
-                fields[name] = field_of(claiming, line, inner, fields.values(), length)
-            if name not in fields:
-                b.data.broken.setdefault(key, []).append(name)
+    fields = _fields(replace(b, claims=claims), key, statements, inner, length)
     if schema.odd:
         _only_numbers(b, schema, raw[""], fields)
     named = lengths(b, raw, fields, st.reader.span)
     parts = _parts(b, statements, inner, schema.count)
     needed = set(ancestors(f.value for f in fields.values()))
     b.data.sets[key] = DataSet(
-        *said,
-        raw,
-        fields,
-        parts,
-        schema.count,
-        st.reader.span,
-        schema.alphabet,
-        named,
-        tuple(c for c in claims if c.node in needed),
+        name=key,
+        reader=reader,
+        args=args,
+        options=options,
+        base=base,
+        override=override,
+        raw=raw,
+        fields=fields,
+        parts=parts,
+        count=schema.count,
+        span=st.reader.span,
+        alphabet=schema.alphabet,
+        length=named,
+        claims=tuple(c for c in claims if c.node in needed),
     )
     return DataValue(key)
+
+
+def _fields(
+    b: Build, key: str, statements: Statements, scope: Scope, length: Node | None
+) -> dict[str, FieldOf]:
+    """The fields that are written, each from those before it; the broken ones are remembered."""
+    fields: dict[str, FieldOf] = {}
+    for line in statements:
+        if isinstance(line, s.Field):
+            name = line.port.name
+            with b.collecting():
+                fields[name] = field_of(b, line, scope, fields.values(), length)
+            if name not in fields:
+                b.data.broken.setdefault(key, []).append(name)
+    return fields
 
 
 def _key(b: Build, binding: Binding) -> str:
@@ -98,7 +110,7 @@ def _key(b: Build, binding: Binding) -> str:
     return next(name for name, known in taken.items() if known is binding)
 
 
-def _only_numbers(b: Build, schema: Any, raw: Node, fields: Mapping[str, FieldOf]) -> None:
+def _only_numbers(b: Build, schema: Schema, raw: Node, fields: Mapping[str, FieldOf]) -> None:
     """A column that a field reads holds numbers; what others hold does not matter."""
     for f in fields.values():
         for column in sorted(origins.columns([f.value], raw) & schema.odd.keys()):
@@ -106,7 +118,7 @@ def _only_numbers(b: Build, schema: Any, raw: Node, fields: Mapping[str, FieldOf
                 _odd_column(b, f, schema.odd[column], column, schema.count)
 
 
-def _odd_column(b: Build, f: FieldOf, odd: Any, column: int, count: int) -> NoReturn:
+def _odd_column(b: Build, f: FieldOf, odd: Oddity, column: int, count: int) -> NoReturn:
     """Words, nothing, or a number without end, where a field reads numbers."""
     domain, place = f.node.type.domain, f"column {column + 1}"
     label = f"reads {place}"
@@ -120,7 +132,7 @@ def _odd_column(b: Build, f: FieldOf, odd: Any, column: int, count: int) -> NoRe
     b.fail("E507", f"{odd.where}, {place}: {text} is not a {kind}", f.span, label, (), remedy)
 
 
-def _in_numbers(odd: Any, column: int, count: int, classes: bool) -> str:
+def _in_numbers(odd: Oddity, column: int, count: int, classes: bool) -> str:
     """What to write in a column of words, or where a number is missing."""
     place = f"column {column + 1}"
     words = list(dict.fromkeys(odd.words))
@@ -135,7 +147,7 @@ def _in_numbers(odd: Any, column: int, count: int, classes: bool) -> str:
     return f"write a number into {where}, {place}, or leave the line out"
 
 
-def _like(b: Build, st: s.Data, scope: Scope) -> tuple[Any, ...]:
+def _like(b: Build, st: s.Data, scope: Scope) -> Statements:
     """The fields of the data set that this one is like; splits are each file's own."""
     if st.like is None:
         return ()
@@ -172,7 +184,7 @@ def _reader(
     return name, args, {a.name: static(b, a.value, scope, a.name) for a in named}
 
 
-def _raw(b: Build, st: s.Data, name: RawField, found: Any) -> Node:
+def _raw(b: Build, st: s.Data, name: RawField, found: HeaderField) -> Node:
     """A field of the file, as its header says it is."""
     sizes = (BATCH_SIZE, *(Size(n) for n in found.shape))
     type = TensorType(sizes, ("batch",), "index" if found.kind == "index" else "real")
@@ -232,7 +244,7 @@ def _setting(b: Build, st: s.Setting, reader: str, scope: Scope) -> int:
     return value
 
 
-def _parts(b: Build, body: tuple[Any, ...], scope: Scope, count: int) -> dict[str, tuple[int, int]]:
+def _parts(b: Build, body: Statements, scope: Scope, count: int) -> dict[str, tuple[int, int]]:
     """`split fit 50000, valid 10000`: stretches of the file, in order; fractions below 1."""
     parts, start, stop = {"all": (0, count)}, 0, 0.0
     for st in body:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from math import prod
-from typing import Any
 
 from dln.compiler.frontend.context import broadcasting
 from dln.compiler.frontend.context.build_context import Build, Scope
@@ -202,7 +201,7 @@ def said_length(raw: Mapping[str, Node]) -> Node | None:
 
 
 def with_ends(
-    b: Build, raw: Mapping[str, Node], length: Node, statements: Sequence[Any]
+    b: Build, raw: Mapping[str, Node], length: Node, statements: Sequence[s.Syntax]
 ) -> dict[str, Node]:
     """What raw has, where each sequence ends known: of arrays that have as many rows as those that
     become fields over time."""
@@ -222,7 +221,7 @@ def _is_timed(port: s.Port) -> bool:
     return isinstance(first, s.Name) and first.id == "time"
 
 
-def _rows_of(b: Build, part: Any, raw: Mapping[str, Node]) -> Iterator[int]:
+def _rows_of(b: Build, part: s.Syntax, raw: Mapping[str, Node]) -> Iterator[int]:
     """How many rows the arrays of raw have that stand in a piece of syntax."""
     if isinstance(part, s.Attr) and isinstance(part.body, s.Name) and part.body.id == "raw":
         if part.name in raw and raw[part.name].type.example:
