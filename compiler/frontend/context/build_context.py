@@ -223,6 +223,10 @@ class DataSets:
     declared: dict[Binding, syntax.Data] = field(default_factory=dict)
     broken: dict[str, list[str]] = field(default_factory=dict)
 
+    def alphabets(self, size: int | None) -> dict[str, DataSet]:
+        """The texts whose alphabets have so many characters, by alphabet."""
+        return {d.alphabet: d for d in self.sets.values() if d.alphabet and len(d.alphabet) == size}
+
 
 @dataclass(eq=False)
 class Phases:

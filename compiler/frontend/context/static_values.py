@@ -57,6 +57,14 @@ def whole(b: Build, expr: s.Syntax, scope: Scope, what: str) -> int:
     return number
 
 
+def positive(b: Build, expr: s.Syntax, scope: Scope, what: str, text: str = "") -> int:
+    """A static whole number of at least 1, which the `text` says."""
+    number = whole(b, expr, scope, what)
+    if number < 1:
+        b.fail("E305", text or f"{what} is at least 1", expr.span, f"is {number}")
+    return number
+
+
 def tensor(b: Build, expr: s.Expr, scope: Scope, what: str = "this") -> Node:
     """An expression as a tensor."""
     return broadcasting.as_tensor(b, b.evaluate(expr, scope), expr.span, what)
@@ -72,7 +80,9 @@ def size(b: Build, expr: s.Expr, scope: Scope, declare: dict[str, Var] | None = 
             scope.value(name, Size.of(var), expr.span)
             return Size.of(var)
         case s.Name(id=name):
-            at = _given_at(b, expr, scope)
+            if scope.lookup(name) is None:
+                _no_size(b, expr, scope)
+            at = given_at(b, expr, scope, at)
         case s.Group(body=body):
             return size(b, body, scope, declare)
         case s.Binary(op="+" | "-" | "*" as op, left=left, right=right):
@@ -104,16 +114,17 @@ def _size_of(b: Build, value: Value, at: Span) -> Size:
     return Size(number)
 
 
-def _given_at(b: Build, expr: s.Name, scope: Scope) -> Span:
-    """Where the user gave the size that a library block calls by this name."""
-    binding = scope.lookup(expr.id)
-    if binding is None:
-        known = [n for n in scope.visible() if (x := scope.lookup(n)) is not None and x.constant]
-        hint = nearest(expr.id, known) or f"name it in a port or an option: ...; {expr.id})"
-        b.fail("E301", f"there is no size {expr.id}", expr.span, "unknown", remedy=hint)
-    if expr.span.source is b.source or binding.span is None:
-        return expr.span
-    return binding.span if binding.span.source is b.source else expr.span
+def _no_size(b: Build, expr: s.Name, scope: Scope) -> NoReturn:
+    known = [n for n in scope.visible() if (x := scope.lookup(n)) is not None and x.constant]
+    hint = nearest(expr.id, known) or f"name it in a port or an option: ...; {expr.id})"
+    b.fail("E301", f"there is no size {expr.id}", expr.span, "unknown", remedy=hint)
+
+
+def given_at(b: Build, expr: s.Expr, scope: Scope, span: Span) -> Span:
+    """Where the user gave what a library block calls by a name; elsewhere the place itself."""
+    binding = scope.lookup(expr.id) if isinstance(expr, s.Name) else None
+    given = None if binding is None or span.source is b.source else binding.span
+    return span if given is None or given.source is not b.source else given
 
 
 def _is_variable(name: str, scope: Scope) -> bool:

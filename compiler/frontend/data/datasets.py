@@ -13,7 +13,7 @@ from typing import NoReturn, TypeAlias
 from dln.compiler.frontend.context import broadcasting, time_axis
 from dln.compiler.frontend.context.build_context import Binding, Build, Scope
 from dln.compiler.frontend.context.place import poison
-from dln.compiler.frontend.context.static_values import static, unknown, whole, word
+from dln.compiler.frontend.context.static_values import positive, static, unknown, word
 from dln.compiler.frontend.context.values import DataValue, Results, describe
 from dln.compiler.frontend.data import origins
 from dln.compiler.frontend.data.fields import field_of, lengths, said_length, with_ends
@@ -238,10 +238,8 @@ def _setting(b: Build, st: s.Setting, reader: str, scope: Scope) -> int:
         remedy = nearest(st.name, known) or listed or "leave it out"
         text = f"there is no setting {st.name}"
         b.fail("E301", text, word(st.span, st.name), label, remedy=remedy)
-    value = whole(b, st.value, scope, f"the {st.name}")
-    if value < 1:
-        b.fail("E305", f"the {st.name} must be at least 1", st.value.span, f"is {value}")
-    return value
+    what = f"the {st.name}"
+    return positive(b, st.value, scope, what, f"{what} must be at least 1")
 
 
 def _parts(b: Build, body: Statements, scope: Scope, count: int) -> dict[str, tuple[int, int]]:

@@ -18,7 +18,7 @@ from dln.compiler.frontend.context.build_context import (
     Scope,
     Value,
 )
-from dln.compiler.frontend.context.static_values import listed, tensor, unknown, word
+from dln.compiler.frontend.context.static_values import given_at, listed, tensor, unknown, word
 from dln.compiler.frontend.context.values import (
     Builtin,
     Function,
@@ -190,15 +190,6 @@ def _not_applied(b: Build, target: Value, span: Span) -> NoReturn:
     )
 
 
-def _called_at(b: Build, expr: s.Call, scope: Scope) -> Span:
-    """The place of a call; of `act(...)` in a library block, the activation that the user gave."""
-    if isinstance(expr.function, s.Name) and expr.span.source is not b.source:
-        binding = scope.lookup(expr.function.id)
-        if binding is not None and binding.span and binding.span.source is b.source:
-            return binding.span
-    return expr.span
-
-
 def _arguments(b: Build, expr: s.Call, scope: Scope) -> list[tuple[Value, Span]]:
     """The positional arguments, worked out."""
     return [
@@ -221,7 +212,8 @@ def _call_function(
             values[a.name] = (b.evaluate(a.value, scope), a.value.span)
     if len(given) > len(names) or len(values) < len(names):
         _wrong_count(b, target.syntax.name, names, len(given), expr.span)
-    return application.call_function(b, target, values, _called_at(b, expr, scope))
+    at = given_at(b, expr.function, scope, expr.span)  # of `act(...)`, the activation given
+    return application.call_function(b, target, values, at)
 
 
 def _wrong_count(b: Build, name: str, names: Sequence[str], found: int, span: Span) -> NoReturn:

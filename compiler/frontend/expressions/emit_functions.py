@@ -64,14 +64,14 @@ def _alphabet(b: Build, node: Node, span: Span) -> str:
     """The alphabet of the text data set that has so many classes."""
     size = node.type.domain.size
     count = None if size is None else b.sizes.resolve(size).value
-    sets = [d for d in b.data.sets.values() if d.alphabet is not None]
-    fits = {d.alphabet: d for d in sets if d.alphabet and len(d.alphabet) == count}
+    fits = b.data.alphabets(count)
     if len(fits) == 1:
         return next(iter(fits))
     domain = broadcasting.domain_text(b, node.type.domain)
     notes = tuple(
         Note(d.span, f"{d.name} has {len(d.alphabet or '')} characters")
-        for d in (fits.values() or sets)
+        for d in (fits or b.data.sets).values()
+        if d.alphabet is not None
     )
     if fits:
         b.fail("E391", f"{len(fits)} texts have {count} characters", span, f"is a {domain}", notes)

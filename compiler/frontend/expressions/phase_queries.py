@@ -11,7 +11,7 @@ from dataclasses import replace
 from dln.compiler.frontend.context import broadcasting, reports
 from dln.compiler.frontend.context.build_context import Build, Scope, Value
 from dln.compiler.frontend.context.place import Poisoned
-from dln.compiler.frontend.context.static_values import unknown
+from dln.compiler.frontend.context.static_values import tensor, unknown
 from dln.compiler.frontend.context.values import PhaseBest, PhaseVerb
 from dln.compiler.frontend.instances.owning import owned
 from dln.compiler.frontend.scan.equations import substituted
@@ -129,7 +129,7 @@ def _gradient(b: Build, phase: str, expr: s.Expr, scope: Scope) -> Node:
         return broadcasting.as_tensor(
             b, b.evaluate(s.Index(whole, expr.indices, span=expr.span), inner), expr.span
         )
-    node = broadcasting.as_tensor(b, b.evaluate(expr, scope), expr.span)
+    node = tensor(b, expr, scope)
     (path,) = owned(b, node, expr.span)
     made = b.phases.made[phase]
     slopes = made.slopes(path)

@@ -25,7 +25,14 @@ from dln.compiler.frontend.context.build_context import (
 from dln.compiler.frontend.context.frame import Drawing, Frame
 from dln.compiler.frontend.context.place import Poisoned
 from dln.compiler.frontend.context.ports import dims_text, fit, port_sizes
-from dln.compiler.frontend.context.static_values import domain_of, lookup, size, unknown, word
+from dln.compiler.frontend.context.static_values import (
+    domain_of,
+    lookup,
+    size,
+    tensor,
+    unknown,
+    word,
+)
 from dln.compiler.frontend.context.values import InstanceVerb
 from dln.compiler.frontend.energy import groups
 from dln.compiler.frontend.instances import application
@@ -259,7 +266,7 @@ def _initial(b: Build, path: str, d: s.Declared, scope: Scope, wanted: Sequence[
         return
     drawing = Drawing(path, shape) if d.drawn else None
     b = replace(b, frame=Frame(next(b.counter), path), drawing=drawing)
-    node = broadcasting.as_tensor(b, b.evaluate(d.value, scope), d.value.span, d.name)
+    node = tensor(b, d.value, scope, d.name)
     node = broadcasting.quantity(b, node, d.value.span)
     if node.type.running:
         b.fail("E304", "a first value depends on no data", d.value.span)

@@ -110,10 +110,9 @@ def written(b: Build, made: Instance, text: str, at: Span) -> Node:
 def alphabet(b: Build, domain: Domain, at: Span) -> str:
     """The alphabet with as many characters as a class has values."""
     size = b.sizes.resolve(Size.of(domain.size if domain.size is not None else 0)).value
-    found = {d.alphabet for d in b.data.sets.values() if d.alphabet and len(d.alphabet) == size}
+    found = b.data.alphabets(size)
     if len(found) != 1:
         why = "no text data set has" if not found else "several text data sets have"
         many = "the block's alphabet" if size is None else f"an alphabet of {size} characters"
         b.fail("E388", f"{why} {many}", at, "is a text")
-    letters: str = found.pop()
-    return letters
+    return next(iter(found))

@@ -8,14 +8,14 @@ from functools import partial
 from typing import Any, NoReturn
 
 from dln.compiler.frontend.context import broadcasting
-from dln.compiler.frontend.context.build_context import Binding, Build, Naming, Scope, Space, Value
+from dln.compiler.frontend.context.build_context import Build, Naming, Scope, Space, Value
 from dln.compiler.frontend.context.frame import Frame
 from dln.compiler.frontend.context.static_values import listed, lookup, tensor, unknown, word
 from dln.compiler.frontend.context.values import PhaseBest, PhaseVerb
 from dln.compiler.frontend.expressions import phase_queries
 from dln.compiler.frontend.scan.equations import bind_flat, unrolled
 from dln.compiler.frontend.tensors.pointwise import COMPARISONS
-from dln.compiler.frontend.training.phase_scope import flat, phase_name
+from dln.compiler.frontend.training.phase_scope import bind_outside, flat, phase_name
 from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.sizes import Conflict, Reason
 from dln.compiler.ir.structure import is_clock, is_input
@@ -82,15 +82,7 @@ def _at_the_end(b: Build, phase: str, st: s.Expect, where: Scope, scope: Scope) 
     """The names for an `expect` in a phase: its watches and counts, `before` and `after`, and the
     variables of the `for` around it. Its equations belong to minibatches."""
     body, asked = b.phases.scopes[phase]
-    local: Scope | None = where
-    while local is not None and local is not body.parent:
-        for name, binding in local.names.items():
-            if local is not body and binding.static:
-                scope.names.setdefault(name, binding)
-            else:
-                find = partial(_of_minibatch, name=name, where=where, asked=asked, st=st)
-                scope.names.setdefault(name, Binding(binding.span, find))
-        local = local.parent
+    bind_outside(scope, where, body, partial(_of_minibatch, where=where, asked=asked, st=st))
     span = b.phases.made[phase].span
     for verb in phase_queries.VERBS:
         scope.value(verb, PhaseVerb(phase, verb), span)
@@ -102,7 +94,7 @@ def _at_the_end(b: Build, phase: str, st: s.Expect, where: Scope, scope: Scope) 
     return scope
 
 
-def _of_minibatch(b: Build, name: str, where: Scope, asked: Frame, st: s.Expect) -> Value:
+def _of_minibatch(b: Build, *, name: str, where: Scope, asked: Frame, st: s.Expect) -> Value:
     """A name of a phase's equations: at its end it has a value in `before(...)` and `after(...)`
     only."""
     at = word(st.span, name)
@@ -122,9 +114,7 @@ def expectation(b: Build, st: s.Expect, scope: Scope) -> Expectation:
         value = value.body
     within = None
     if st.within is not None:
-        within = broadcasting.as_tensor(
-            b, b.evaluate(st.within, scope), st.within.span, "a tolerance"
-        )
+        within = tensor(b, st.within, scope, "a tolerance")
     if isinstance(value, s.Binary) and value.op in COMPARISONS:
         left = _side(b, value.left, scope)
         right = _side(b, value.right, scope)
@@ -157,7 +147,7 @@ def no_data(b: Build, node: Node, span: Span, who: str) -> None:
 
 
 def _side(b: Build, expr: s.Expr, scope: Scope) -> Node:
-    node = broadcasting.as_tensor(b, b.evaluate(expr, scope), expr.span, "what is expected")
+    node = tensor(b, expr, scope, "what is expected")
     if node.type.running == ("time",):  # a sequence is compared as the list of its elements
         node = b.at(expr.span)("running", node, running=())
     return node

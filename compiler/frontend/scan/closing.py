@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dln.compiler.frontend.context import broadcasting, lengths, standing, time_axis
 from dln.compiler.frontend.context.frame import Key
-from dln.compiler.frontend.context.static_values import whole
+from dln.compiler.frontend.context.static_values import positive
 from dln.compiler.frontend.scan import equations
 from dln.compiler.frontend.scan.body_builder import BodyMaker
 from dln.compiler.frontend.scan.scan_step import Attempt
@@ -14,7 +14,6 @@ from dln.compiler.ir.ops.loop import Body, item, row_type
 from dln.compiler.ir.sizes import Size
 from dln.compiler.ir.tensor_type import TIME
 from dln.grammar import syntax as s
-from dln.grammar.diagnostics import Span
 
 # ---- a loop ------------------------------------------------------------------------------------
 
@@ -93,8 +92,8 @@ def number_of_steps(attempt: Attempt) -> Size:
     b, st, scope = attempt.b, attempt.scan.st, attempt.scan.scope
     length: Size | None = None
     if st.range is not None and _of_its_own(st):
-        length = Size.of(whole(b, st.range, scope, "the number of steps"))
-        _positive(attempt, length, st.range.span)
+        text = "a scan has at least one step"
+        length = Size.of(positive(b, st.range, scope, "the number of steps", text))
     for size, span in attempt.lengths:
         if length is None:
             length = size
@@ -118,11 +117,6 @@ def number_of_steps(attempt: Attempt) -> Size:
 def _of_its_own(st: s.Scan) -> bool:
     """Whether a scan says how many steps it has."""
     return not (st.range is None or (isinstance(st.range, s.Name) and st.range.id == TIME))
-
-
-def _positive(attempt: Attempt, length: Size, span: Span) -> None:
-    if length.constant < 1:
-        attempt.b.fail("E305", "a scan has at least one step", span, f"is {length}")
 
 
 # ---- one step only -----------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from dln.compiler.frontend.context.static_values import (
     domain_of,
     rounds,
     size,
+    tensor,
     want_domain,
     word,
 )
@@ -160,7 +161,7 @@ def _indexed(b: Build, st: s.Define, scope: Scope) -> Node:
         var = IndexVar(d.id, f"{d.id}.{next(b.counter)}", Size.of(Var(d.id, span=d.span)))
         inner.value(d.id, var, d.span)
         indices.append(var)
-    node = broadcasting.as_tensor(b, b.evaluate(st.value, inner), st.value.span)
+    node = tensor(b, st.value, inner)
     return axes.axes_stop(b, broadcasting.quantity(b, node, st.value.span), indices, st.span)
 
 
@@ -172,7 +173,7 @@ def draw(b: Build, st: s.Draw, scope: Scope) -> Node:
         shape = tuple(size(b, d, scope) for d in st.target.dims)
     b = replace(b, naming=naming(path, scope))
     b = replace(b, drawing=Drawing(b.site(path), shape))
-    node = broadcasting.as_tensor(b, b.evaluate(st.value, scope), st.value.span)
+    node = tensor(b, st.value, scope)
     domain = domain_of(b, st.target.domain, scope)
     if domain is not None:
         want_domain(b, node, domain, st.value.span, st.target.name, "is said to be")

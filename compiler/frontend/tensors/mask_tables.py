@@ -7,7 +7,7 @@ from typing import NoReturn
 
 from dln.compiler.frontend.context.broadcasting import short
 from dln.compiler.frontend.context.build_context import Build, Scope, Value
-from dln.compiler.frontend.context.static_values import static
+from dln.compiler.frontend.context.static_values import given_at, static
 from dln.compiler.frontend.context.values import shown
 from dln.compiler.ir.masks import Table, flat, shape
 from dln.compiler.ir.sizes import Conflict, Reason, Size
@@ -23,7 +23,7 @@ def table(b: Build, d: s.Declared, scope: Scope, wanted: Sequence[Size]) -> Tabl
     value = static(b, d.where, scope, "a table of joins")
     if value == 1 and not isinstance(value, list):
         return None
-    span = _given_at(b, d.where, scope)
+    span = given_at(b, d.where, scope, d.where.span)
     if not isinstance(value, list):
         label = f"is {shown(value)}"
         text = "a table of joins is a list of 0 and 1, or 1, which joins everything"
@@ -31,14 +31,6 @@ def table(b: Build, d: s.Declared, scope: Scope, wanted: Sequence[Size]) -> Tabl
     found = _entries(b, value, span)
     _fits(b, d, found, wanted, span)
     return found if 0.0 in flat(found) else None
-
-
-def _given_at(b: Build, where: s.Expr, scope: Scope) -> Span:
-    """Where the user gave the table that a library block knows as an option."""
-    binding = scope.lookup(where.id) if isinstance(where, s.Name) else None
-    if where.span.source is b.source or binding is None or binding.span is None:
-        return where.span
-    return binding.span if binding.span.source is b.source else where.span
 
 
 def _entries(b: Build, rows: list[Value], span: Span) -> Table:

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Sequence
 
 from dln.compiler.frontend.context.build_context import Build, Scope
 from dln.compiler.frontend.context.static_values import static, whole
-from dln.compiler.frontend.context.values import Builtin, OptimiserUse
+from dln.compiler.frontend.context.values import OptimiserUse
+from dln.compiler.frontend.training.optimisers import bind_options, own_call
 from dln.compiler.frontend.training.phase_clauses import Clauses
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.ops.loop import everything
@@ -28,17 +29,12 @@ REALS = ("c1", "c2", "grad_tol", "change_tol")
 
 def asked(b: Build, use: OptimiserUse) -> Descending | None:
     """The rules of a descent, if that is what the body of an optimiser consists of."""
-    syntax = use.definition.syntax
     call = _descent_call(b, use)
     if call is None:
         return None
     scope = use.definition.scope.child()
-    for name, value in use.options.items():
-        scope.value(name, value, use.span)
-    with b.call(use.span, syntax.name) as inner:
-        for option in syntax.options:
-            if option.name not in use.options and option.default is not None:
-                scope.value(option.name, inner.evaluate(option.default, scope), option.span)
+    with b.call(use.span, use.definition.syntax.name) as inner:
+        bind_options(inner, use, scope)
         return _rules(inner, use, call, scope)
 
 
@@ -47,13 +43,8 @@ def _descent_call(b: Build, use: OptimiserUse) -> s.Call | None:
     syntax = use.definition.syntax
     if len(syntax.body) != 1 or not isinstance(syntax.body[0], s.SetTo):
         return None
-    call = syntax.body[0].value
-    if not isinstance(call, s.Call) or not isinstance(call.function, s.Name):
-        return None
-    found = use.definition.scope.lookup(call.function.id)
-    value = found.find(b) if found is not None and found.static else None
-    own = isinstance(value, Builtin) and value.name == "descent"
-    return call if own and syntax.body[0].name == syntax.names[0] else None
+    call = own_call(b, syntax.body[0].value, use.definition.scope, "descent")
+    return call if syntax.body[0].name == syntax.names[0] else None
 
 
 def _rules(b: Build, use: OptimiserUse, call: s.Call, scope: Scope) -> Descending:

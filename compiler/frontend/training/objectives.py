@@ -189,7 +189,7 @@ def _over(b: Build, st: s.Minimize, scope: Scope) -> list[str]:
 def _update(b: Build, st: s.Update, scope: Scope, new: dict[str, tuple[Node, Span]]) -> None:
     """`update p += e`: e averaged over the batch (added up with `total`) is added to p."""
     path = one_parameter(b, st.target, scope, "update changes")
-    value = broadcasting.as_tensor(b, b.evaluate(st.value, scope), st.value.span)
+    value = tensor(b, st.value, scope)
     step = batch_reduced(b, broadcasting.quantity(b, value, st.value.span), st.total, st.value.span)
     param = b.frame.params.get(path, b.owned.params[path].node)
     step = shaped(b, step, param.type, st.value.span, broadcasting.short(st.target.span.text))

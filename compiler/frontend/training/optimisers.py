@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from dln.compiler.frontend.context import broadcasting, ports
 from dln.compiler.frontend.context.build_context import Build, Scope
-from dln.compiler.frontend.context.static_values import lookup, whole
+from dln.compiler.frontend.context.static_values import lookup, positive, tensor
 from dln.compiler.frontend.context.values import Builtin, OptimiserUse
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.op import op_of
@@ -45,13 +45,9 @@ def optimise(
     scope.value(gradient, grad, use.span)
     n = b.at(use.span).add(b.make("clock", name="update"), b.make.const(1.0))
     scope.value("n", n, use.span)
-    for name, value in use.options.items():
-        scope.value(name, value, use.span)
     out = Updated(held, {}, {})
     with b.call(use.span, syntax.name) as inner:
-        for option in syntax.options:
-            if option.name not in use.options and option.default is not None:
-                scope.value(option.name, inner.evaluate(option.default, scope), option.span)
+        bind_options(inner, use, scope)
         paths = _states(inner, syntax, scope, param, site, loss, out)
         for st in syntax.body:
             if isinstance(st, s.SetTo | s.Define):
@@ -63,6 +59,15 @@ def optimise(
         if path not in fixed or not is_state(new):
             out.states[path] = new
     return out
+
+
+def bind_options(b: Build, use: OptimiserUse, scope: Scope) -> None:
+    """Bind the options of an optimiser: those given, then the defaults of the others."""
+    for name, value in use.options.items():
+        scope.value(name, value, use.span)
+    for option in use.definition.syntax.options:
+        if option.name not in use.options and option.default is not None:
+            scope.value(option.name, b.evaluate(option.default, scope), option.span)
 
 
 def _states(
@@ -110,7 +115,7 @@ def _estimated(b: Build, st: s.State, scope: Scope) -> tuple[int, int] | None:
     """The sample and the number of epochs of `curvature(sample) every n epochs`; None for a state
     that begins with a value."""
     text = broadcasting.short(st.value.span.text)
-    call = _curvature_call(b, st.value, scope)
+    call = own_call(b, st.value, scope, "curvature")
     if call is None and st.every is None:
         return None
     if call is None:
@@ -128,31 +133,25 @@ def _estimated(b: Build, st: s.State, scope: Scope) -> tuple[int, int] | None:
     if len(call.arguments) != 1 or isinstance(call.arguments[0], s.Named | s.Ranged):
         b.fail("E322", "curvature takes the number of examples it is estimated on", call.span,
                remedy="curvature(500)")  # fmt: skip
-    sample = _counted(b, call.arguments[0], scope, "a sample", "example")
-    return sample, _counted(b, st.every.count, scope, "the time between estimates", "epoch")
+    text = "a sample has at least one example"
+    sample = positive(b, call.arguments[0], scope, "a sample", text)
+    between = "the time between estimates"
+    return sample, positive(b, st.every.count, scope, between, f"{between} has at least one epoch")
 
 
-def _curvature_call(b: Build, expr: s.Expr, scope: Scope) -> s.Call | None:
-    """The call of the language's own function `curvature`, if the expression is one."""
+def own_call(b: Build, expr: s.Expr, scope: Scope, name: str) -> s.Call | None:
+    """The call of the language's own function of a name, if an expression is one."""
     if not isinstance(expr, s.Call) or not isinstance(expr.function, s.Name):
         return None
     found = scope.lookup(expr.function.id)
     value = found.find(b) if found is not None and found.static else None
-    return expr if isinstance(value, Builtin) and value.name == "curvature" else None
-
-
-def _counted(b: Build, expr: s.Expr, scope: Scope, what: str, unit: str) -> int:
-    """A whole number of at least 1."""
-    value = whole(b, expr, scope, what)
-    if value < 1:
-        b.fail("E305", f"{what} has at least one {unit}", expr.span, f"is {value}")
-    return value
+    return expr if isinstance(value, Builtin) and value.name == name else None
 
 
 def _assign(b: Build, st: s.SetTo | s.Define, scope: Scope, like: TensorType) -> None:
     """`p := e` gives the name a new value for the lines that follow; the shape stays."""
     name = st.name if isinstance(st, s.SetTo) else st.target.name
-    node = broadcasting.as_tensor(b, b.evaluate(st.value, scope), st.value.span, name)
+    node = tensor(b, st.value, scope, name)
     node = broadcasting.quantity(b, node, st.value.span)
     if isinstance(st, s.SetTo):
         node = ports.shaped(b, node, like, st.value.span)

@@ -19,7 +19,14 @@ from typing import Any, NoReturn
 from dln.compiler.frontend.context import broadcasting
 from dln.compiler.frontend.context.build_context import Build, Scope, Value
 from dln.compiler.frontend.context.frame import Drawing, Frame, PhaseStates
-from dln.compiler.frontend.context.static_values import domain_of, lookup, size, want_domain, word
+from dln.compiler.frontend.context.static_values import (
+    domain_of,
+    lookup,
+    size,
+    tensor,
+    want_domain,
+    word,
+)
 from dln.compiler.frontend.context.values import describe
 from dln.compiler.frontend.scan.equations import naming, once
 from dln.compiler.ir.graph import Node, ancestors
@@ -145,7 +152,7 @@ def assign(b: Build, st: s.SetTo, scope: Scope) -> None:
         b.fail("E404", f"{st.name} is set twice in one update", st.span, label, notes,
                "one := for each state")  # fmt: skip
     kept.places[path] = st.span
-    node = broadcasting.as_tensor(b, b.evaluate(st.value, scope), st.value.span)
+    node = tensor(b, st.value, scope)
     declared = kept.declared[path]
     node = _in_domain(b, node, like, st, declared)
     node = _in_rows(b, node, like, st.value.span, st.name, declared)

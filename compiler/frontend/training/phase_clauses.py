@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from dln.compiler.frontend.context import broadcasting
 from dln.compiler.frontend.context.build_context import Build, Scope
 from dln.compiler.frontend.context.place import Poisoned
-from dln.compiler.frontend.context.static_values import static, whole, word
+from dln.compiler.frontend.context.static_values import positive, static, whole, word
 from dln.compiler.frontend.training.phase_scope import phase_name
 from dln.compiler.model import DataSet
 from dln.grammar import syntax as s
@@ -119,10 +119,7 @@ def _instead_of(b: Build, kind: str, seen: dict[str, Span]) -> None:
 
 def _positive(b: Build, c: s.Clause, scope: Scope, what: str, of: str = "example") -> int:
     assert c.value is not None
-    value = whole(b, c.value, scope, what)
-    if value < 1:
-        b.fail("E305", f"{what} has at least one {of}", c.value.span, f"is {value}")
-    return value
+    return positive(b, c.value, scope, what, f"{what} has at least one {of}")
 
 
 def _order(b: Build, c: s.Clause, data: DataSet, said: Clauses) -> Clauses:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, TypeAlias
 
-from dln.compiler.frontend.context.build_context import Binding, Build, Scope, Space
+from dln.compiler.frontend.context.build_context import Binding, Build, Scope, Space, Value
 from dln.compiler.frontend.context.static_values import listed, whole
 from dln.compiler.frontend.data.datasets import bind_fields
 from dln.compiler.frontend.scan.equations import bind_flat, unrolled
@@ -83,6 +84,18 @@ def bind(b: Build, body: Sequence[Any], scope: Scope) -> None:
     """Bind the names that some statements of a phase define, but for those in a `for`."""
     persistent_state.bind(b, body, scope)
     bind_flat(b, body, scope)
+
+
+def bind_outside(scope: Scope, where: Scope, body: Scope, find: Callable[..., Value]) -> None:
+    """Bind the names of a phase's equations where there is no update: the variable of a `for` has
+    its value, for all else `find` is asked with the name."""
+    local: Scope | None = where
+    while local is not None and local is not body.parent:
+        for name, binding in local.names.items():
+            known = local is not body and binding.static
+            other = Binding(binding.span, partial(find, name=name))
+            scope.names.setdefault(name, binding if known else other)
+        local = local.parent
 
 
 def fields(outputs: Sequence[Node]) -> tuple[str, ...]:

@@ -12,12 +12,19 @@ from dln.compiler.frontend.context.build_context import Binding, Build, Naming, 
 from dln.compiler.frontend.context.frame import Frame, StreamStates
 from dln.compiler.frontend.context.place import poison
 from dln.compiler.frontend.context.ports import shaped
-from dln.compiler.frontend.context.static_values import whole, word
+from dln.compiler.frontend.context.static_values import positive, tensor, word
 from dln.compiler.frontend.data.datasets import on_part
 from dln.compiler.frontend.expressions.operators import truth
 from dln.compiler.frontend.training import persistent_state
 from dln.compiler.frontend.training.objectives import batch_reduced, one_parameter
-from dln.compiler.frontend.training.phase_scope import PhaseBody, clocks, fields, flat, phase_scope
+from dln.compiler.frontend.training.phase_scope import (
+    PhaseBody,
+    bind_outside,
+    clocks,
+    fields,
+    flat,
+    phase_scope,
+)
 from dln.compiler.ir import masks
 from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.structure import is_input
@@ -43,11 +50,11 @@ def watch(b: Build, st: s.Watch, where: Scope, place: int, got: PhaseBody) -> Wa
         body = phase_scope(b, phase.body, got.around, got.name, data)
         inner = replace(b, frame=frame, naming=Naming.unnamed(body.space))
         where = list(flat(inner, phase.body, body))[place][1]  # the same round of the same loops
-        node = broadcasting.as_tensor(inner, inner.evaluate(st.value, where), st.value.span)
+        node = tensor(inner, st.value, where)
         persistent_state.refuse(b, node, st.value.span, "a watch on other data")
     else:
         inner = replace(b, naming=Naming.unnamed(where.space))
-        node = broadcasting.as_tensor(inner, inner.evaluate(st.value, where), st.value.span)
+        node = tensor(inner, st.value, where)
     node = broadcasting.quantity(b, node, st.value.span)
     if node.type.example or "time" in node.type.running:
         b.fail(
@@ -71,10 +78,8 @@ def _every(b: Build, every: s.Every | None, scope: Scope, what: str) -> tuple[in
     """`every 2 epochs`, as the number and the unit."""
     if every is None:
         return None
-    count = whole(b, every.count, scope, what)
-    if count < 1:
-        b.fail("E305", f"{what} is a number of at least 1", every.count.span, f"is {count}")
-    return count, every.unit
+    text = f"{what} is a number of at least 1"
+    return positive(b, every.count, scope, what, text), every.unit
 
 
 # ---- the end of a phase ------------------------------------------------------------------------
@@ -92,7 +97,7 @@ def closing(b: Build, st: s.Item | s.Stmt, scope: Scope, got: PhaseBody) -> None
         case s.Start():
             path = one_parameter(b, st.target, scope, "start sets")
             begun = replace(b, frame=Frame(next(b.counter), kept=b.frame.kept))
-            value = broadcasting.as_tensor(begun, begun.evaluate(st.value, scope), st.value.span)
+            value = tensor(begun, st.value, scope)
             persistent_state.refuse(b, value, st.value.span, "what a phase starts with")
             _refuse_fields(b, value, st)
             value = broadcasting.quantity(b, value, st.value.span)
@@ -128,13 +133,7 @@ def _over_watches(b: Build, expr: s.Expr, scope: Scope, got: PhaseBody, what: st
     body, _ = b.phases.scopes[phase]
     inner = Scope(body.parent)
     clocks(b, inner, expr.span)
-    local: Scope | None = scope
-    while local is not body.parent and local is not None:
-        for name, binding in local.names.items():
-            known = local is not body and binding.static  # the variable of a `for`
-            find = partial(_of_minibatch, name=name, expr=expr, what=what)
-            inner.names.setdefault(name, binding if known else Binding(binding.span, find))
-        local = local.parent
+    bind_outside(inner, scope, body, partial(_of_minibatch, expr=expr, what=what))
     for lost in got.lost:
         inner.names[lost.name] = Binding(lost.span, poison, static=True)
     for w in got.watches:
@@ -156,7 +155,7 @@ def _of_itself(b: Build, phase: str, expr: s.Expr, what: str) -> NoReturn:
     b.fail("E301", said, where, "is the phase itself", remedy=f"leave {phase}. out")
 
 
-def _of_minibatch(b: Build, name: str, expr: s.Expr, what: str) -> NoReturn:
+def _of_minibatch(b: Build, *, name: str, expr: s.Expr, what: str) -> NoReturn:
     """A name of the equations, where only what is watched has a value."""
     who = "until" if what == "until" else "best by"
     b.fail(
