@@ -1,8 +1,4 @@
-"""The column of graph stages, each named, in the order they run.
-
-    build -> infer -> simplify, stabilise, guard -> differentiate
-    -> simplify, stabilise, fission, fold, prune
-    -> schedule -> lower
+"""The column of graph stages, each named, in the order they run; drawn in compiler/README.md.
 
 `build` and `infer` work on a whole spec; scheduling and lowering are the target's and
 stand in `pipeline`. What is here runs once for each program, on the part of the graph that its

@@ -5,9 +5,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import dln
+import pytest
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+import dln
+from dln.compiler.stages import STAGES
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_spec_it_opens_with_trains() -> None:
@@ -20,3 +24,10 @@ def test_the_spec_it_opens_with_trains() -> None:
 def test_it_has_one_command_to_run_and_one_to_test() -> None:
     commands = re.findall(r"^    (python3 -m venv .*)$", README, re.M)
     assert [c.rsplit("/", 1)[1] for c in commands] == ["dln run mlp", "pytest -q"]
+
+
+@pytest.mark.parametrize("page", ["README.md", "compiler/README.md"])
+def test_the_column_of_stages_is_drawn_as_it_runs(page: str) -> None:
+    """`a, b -> differentiate -> c`, whatever arrows are made of and wherever lines break."""
+    drawn = re.sub(r"[─▶>,\-\s]+", " ", (ROOT / page).read_text(encoding="utf-8"))
+    assert " ".join(name for name, _ in STAGES) in drawn

@@ -1,0 +1,50 @@
+"""The page of words: in order, of things that are there, every room and core type on it."""
+
+import ast
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+LAYERS = ("grammar", "compiler", "runtime", "dln")
+ROWS = [
+    [cell.strip() for cell in line.strip("|\n ").split(" | ")]
+    for line in (ROOT / "docs/words.md").read_text(encoding="utf-8").splitlines()
+    if line.startswith("| ")
+][2:]
+NAMED = {name for row in ROWS for name in re.findall(r"`(\w+)`", row[1])}
+CORE = """Graph Node Op TensorType Domain Size Sizes Model Parameter DataSet Phase Applied Plan
+    Program Buffer Line Place PhaseSpec ParamSpec DataSpec TaskSpec Target Build Scope Frame Recipe Key
+    ProgramKey ProgramKind Output Extent Source Span Problem Fault Module Spec Session Executable
+    Bound Host Gpu""".split()
+
+
+def folders() -> set[str]:
+    """Every sub-package of the compiler and the runtime: the rooms that a newcomer looks into."""
+    found = (p.parent for layer in ("compiler", "runtime") for p in (ROOT / layer).rglob("*.py"))
+    return {p.name for p in found if p.parent != ROOT and (p / "__init__.py").exists()}
+
+
+def defined() -> set[str]:
+    """Classes and functions of the source, and what the language and the graph call things."""
+    found = {p.stem for layer in LAYERS for p in (ROOT / layer).rglob("*.py")}
+    for layer in LAYERS:
+        for path in (ROOT / layer).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.ClassDef | ast.FunctionDef):
+                    found.add(node.name)
+    return found | folders()
+
+
+def test_words_stand_in_order_once() -> None:
+    words = [row[0] for row in ROWS]
+    assert len(words) > 100 and all(len(row) == 3 for row in ROWS)
+    assert words == sorted(set(words), key=str.lower)
+
+
+def test_every_room_and_core_type_is_on_the_page() -> None:
+    assert not {*folders(), *CORE} - NAMED
+
+
+def test_what_the_page_names_is_there() -> None:
+    capitals = {name for name in NAMED if name[0].isupper() and not re.match(r"[EW]\d", name)}
+    assert not capitals - defined()
