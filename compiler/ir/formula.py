@@ -104,13 +104,13 @@ def of_step(node: Node) -> tuple[Body, Node] | None:
     if is_item(node):
         return body_of(node), node["value"]
     held = node.operands[0] if is_slice(node) else node
-    if not is_left(held) or (held is not node and held["kind"] == "item"):
+    if not is_left(held):
         return None
-    body = body_of(held.operands[0])
-    if held["kind"] == "item":
-        return body, held["of"]
+    body, of = body_of(held.operands[0]), held["of"]
+    if isinstance(of, Node):
+        return (body, of) if held is node else None
     before = held is not node and (node["start"] == 0) != body.reverse
-    return body, (body.carried if before else body.nexts)[held["of"]]
+    return body, (body.carried if before else body.nexts)[of]
 
 
 def binding(name: str) -> int:

@@ -48,7 +48,7 @@ class LoopWriter(Writer):
         """What is carried, before the first step."""
         lines = []
         for j, slot in enumerate(self.body.carried):
-            array = self.plan.left["carried", j]
+            array = self.plan.left[j]
             at = self.steps if self.body.reverse and j not in self.plan.rings else 0
             operand = self.outer.operand(self.node, self.body.slots.index(slot))
             given = {OUT: self.common.bound(f"{array}[{at}, ...]"), A: str(operand)}
@@ -62,9 +62,10 @@ class LoopWriter(Writer):
     def text(self, buffer: Buffer) -> Name:
         """How a buffer of the step reads in the program."""
         if buffer.place == "row":
-            kind, of = self.plan.outputs[Output("row", buffer.key)]
-            array = self.plan.left[kind, of]
-            return self.row(array, "i") if kind == "item" else self.carried(of, after=True)
+            of = self.plan.outputs[Output("row", buffer.key)]
+            if isinstance(of, Node):
+                return self.row(self.plan.left[of], "i")
+            return self.carried(of, after=True)
         if buffer.place != "slot":
             return self.plan.names[buffer.name]
         slot = next(s for s in self.body.slots if str(s["number"]) == buffer.key)
@@ -75,7 +76,7 @@ class LoopWriter(Writer):
 
     def carried(self, j: int, after: bool) -> StepRow:
         """What is carried: all values one after the other, or only the last two in turn."""
-        array, late = self.plan.left["carried", j], after != self.body.reverse
+        array, late = self.plan.left[j], after != self.body.reverse
         if j not in self.plan.rings:
             return self.row(array, "i + 1" if late else "i")
         last = self.steps - 1 + (1 if after else 0)

@@ -164,21 +164,21 @@ def left_by(graph: Graph, item: Node, loop: Node) -> Node:
         like = item.type
         return make("broadcast", operand, axes=axes, shape=like.shape, running=like.running)
     if value not in body.carried and value not in body.nexts:
-        return renamed(make, left(make, loop, "item", value), item)
+        return renamed(make, left(make, loop, value), item)
     before = value in body.carried
-    whole = left(make, loop, "carried", (body.carried if before else body.nexts).index(value))
+    whole = left(make, loop, (body.carried if before else body.nexts).index(value))
     start = 0 if before != body.reverse else 1
     stop = start + body.length.constant
     return renamed(make, make("slice", whole, axis=0, start=start, stop=stop), item)
 
 
-def left(make: Make, loop: Node, kind: str, of: int | Node) -> Node:
+def left(make: Make, loop: Node, of: int | Node) -> Node:
     """The array that a loop fills with a value of its body: the same node whoever reads it."""
     body = body_of(loop)
     steps, value = (
         (body.length, of) if isinstance(of, Node) else (body.length + 1, body.carried[of])
     )
-    return make("left", loop, kind=kind, of=of, type=sequence_type(value.type, steps))
+    return make("left", loop, of=of, type=sequence_type(value.type, steps))
 
 
 def renamed(make: Make, node: Node, like: Node) -> Node:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TypeAlias
 
 from dln.compiler.ir.graph import Graph, Node, ancestors
 from dln.compiler.ir.op import op_of
@@ -40,26 +40,32 @@ class Step:
     scratch: Mapping[str, str] = field(default_factory=dict)
 
 
+Rows: TypeAlias = int | Node
+"""What a loop leaves row by row: a carried value by its number, any other one by its node."""
+
+
+def named(of: Rows) -> str:
+    return "item" if isinstance(of, Node) else "carried"
+
+
 @dataclass
 class LoopSchedule:
     """The schedule of one step of a loop, and where its buffers are in the whole program.
 
-    `left` gives the buffers that rows are written to, by kind (`carried`, `item`) and number or
-    node; `rings` are the carried values of which only the last two are kept. `names` says what
-    the step's own buffers are called outside.
+    `left` gives the buffers that rows are written to; `rings` are the carried values of which only
+    the last two are kept. `names` says what the step's own buffers are called outside.
     """
 
     step: Schedule
-    outputs: dict[Output, tuple[str, Any]]
-    left: dict[tuple[str, Any], str] = field(default_factory=dict)
+    outputs: dict[Output, Rows]
+    left: dict[Rows, str] = field(default_factory=dict)
     rings: set[int] = field(default_factory=set)
     names: dict[str, str] = field(default_factory=dict)
 
-    def keep(self, row: tuple[str, Any], buffer: str) -> str:
+    def keep(self, row: Rows, buffer: str) -> str:
         """The buffer for the rows of a value: one, and one that each step writes to."""
         if row in self.left or row not in self.outputs.values():
-            kind, of = row
-            raise Fault(f"no step of the loop would write the buffer for {kind} {of!r}")
+            raise Fault(f"no step of the loop would write the buffer for {named(row)} {row!r}")
         self.left[row] = buffer
         return buffer
 
@@ -67,11 +73,10 @@ class LoopSchedule:
 def scheduled_step(made: Schedule, node: Node, dtype: str) -> LoopSchedule:
     """One step of a loop as a program of its own, whose outputs are rows."""
     body, users = body_of(node), made.graph.users(node)
-    items = [u["of"] for u, _ in users if is_left(u) and u["kind"] == "item"]
-    wanted: list[tuple[str, Any]] = [("carried", j) for j in range(len(body.nexts))]
-    wanted += [("item", v) for v in dict.fromkeys(items)]
+    items = [u["of"] for u, _ in users if is_left(u) and isinstance(u["of"], Node)]
+    wanted: list[Rows] = [*range(len(body.nexts)), *dict.fromkeys(items)]
     outputs = {Output("row", f"{i}"): w for i, w in enumerate(wanted)}
-    nodes = {k: body.nexts[of] if kind == "carried" else of for k, (kind, of) in outputs.items()}
+    nodes = {k: of if isinstance(of, Node) else body.nexts[of] for k, of in outputs.items()}
     step = strided(with_outputs(body, nodes), scattered(made.roles, node))
     return LoopSchedule(schedule(step, made.target, made.capacity, dtype), outputs)
 
@@ -317,11 +322,11 @@ def _loop_step(made: Schedule, node: Node, arena: Arena) -> Step:
     body = body_of(node)
     for user, _ in made.graph.users(node):
         if is_left(user):
-            made.home[user] = loop.keep((user["kind"], user["of"]), arena.buffer(user.type))
+            made.home[user] = loop.keep(user["of"], arena.buffer(user.type))
     for j, slot in enumerate(body.carried):
-        if ("carried", j) not in loop.left:
+        if j not in loop.left:
             ring = slot.type.like(shape=(Size(2), *slot.type.shape))
-            after.append(loop.keep(("carried", j), arena.buffer(ring, "the last two")))
+            after.append(loop.keep(j, arena.buffer(ring, "the last two")))
             loop.rings.add(j)
     shared = {i: arena.take(extent) for i, extent in enumerate(loop.step.slots)}
     for name, buffer in loop.step.buffers.items():
@@ -331,7 +336,7 @@ def _loop_step(made: Schedule, node: Node, arena: Arena) -> Step:
         arena.give(name)
     arena.free += list(shared.values())
     inside = {f"step {k}": v for k, v in loop.names.items() if made.buffers[v].place == "arena"}
-    outside = {f"{kind} {i}": v for i, ((kind, _), v) in enumerate(loop.left.items())}
+    outside = {f"{named(of)} {i}": v for i, (of, v) in enumerate(loop.left.items())}
     return Step(node, next(iter(outside.values())), {**outside, **inside})
 
 

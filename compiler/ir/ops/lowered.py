@@ -37,7 +37,7 @@ def not_alone(site: Site, *operands: Array) -> Array:
 
 
 register(
-    # What a loop fills: the values of `carried` slot number `of` with the first one before them
-    # (or behind, in a reverse loop), or those of the body's output number `of`.
-    Op("left", left_type, not_alone, facts=frozenset({"loop"}), formula="{kind} {of}"),
+    # What a loop fills: the values of the `carried` slot with the number `of`, with the first one
+    # before them (or behind, in a reverse loop), or those of the body's node `of`.
+    Op("left", left_type, not_alone, facts=frozenset({"loop"}), formula="{of}"),
 )

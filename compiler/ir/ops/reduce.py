@@ -13,6 +13,7 @@ from dln.compiler.ir.graph import Node
 from dln.compiler.ir.op import (
     Array,
     Attrs,
+    Gradient,
     Infer,
     Make,
     Op,
@@ -33,6 +34,7 @@ from dln.compiler.ir.spelling import (
     Attr,
     Index,
     Memory,
+    Spell,
     Statements,
     View,
     call,
@@ -264,10 +266,12 @@ def over_axis() -> list[tuple[tuple[TensorType, ...], dict[str, Any]]]:
     return [((x,), {"axis": axis}) for axis in (0, 1, 2)]
 
 
-def row(name: str, infer: Infer, evaluate: Any, gradient: Any, spell: Any, **rest: Any) -> Op:
+def row(
+    name: str, infer: Infer, evaluate: Any, gradient: Gradient, spell: Spell, **rest: Any
+) -> Op:
     rest = {"flops": per_element(1), "examples": over_axes, "formula": f"{name}({{0}})"} | rest
     rest = {"places": axes.reduced, "vmap": axes.one_further} | rest
-    spells = {"array": spell}
+    spells: dict[str, Spell] = {"array": spell}
     if "numpy" in rest:
         spells["numpy"] = rest.pop("numpy")
     rest["facts"] = frozenset(rest.get("facts", ()))
@@ -278,7 +282,7 @@ def reduced(name: str) -> Statements:
     return steps(call(name, A, axis=AXES))
 
 
-def one_by_one(name: str, pairwise: str) -> Any:
+def one_by_one(name: str, pairwise: str) -> Spell:
     """The spelling for NumPy: an axis of few positions is taken position by position. Its own
     reduction runs along the axis, entry by entry, and takes ten times as long for pairs."""
 

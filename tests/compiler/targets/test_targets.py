@@ -6,18 +6,24 @@ Write the texts anew with `DLN_GOLDEN=write pytest tests/compiler/targets`, and 
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Iterator
+from operator import attrgetter
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from dln.compiler.ir.graph import Graph, Node
 from dln.compiler.ir.op import OPS, Make
 from dln.compiler.ir.sizes import BATCH_SIZE, Size
+from dln.compiler.ir.spelling import Statements
 from dln.compiler.ir.tensor_type import Domain, TensorType
 from dln.compiler.lower.emit import lower
-from dln.compiler.lower.targets import TARGETS, spelling
+from dln.compiler.lower.targets import TARGETS, Target, spelling
 from dln.compiler.schema import keys
 from dln.grammar.diagnostics import Fault, Source, Span
+from dln.runtime.device.kernels import KERNELS
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -99,6 +105,36 @@ def test_an_operation_without_a_spelling_is_a_fault():
     stray = Node("magic", (), {}, real())
     with pytest.raises(Fault, match="magic cannot be run with cupy"):
         spelling(TARGETS["cupy"], stray)
+
+
+def spelled(target: Target) -> Iterator[Statements]:
+    """The statements of all examples of all operations."""
+    for op in OPS.values():
+        for types, attrs in op.examples() if op.spell else ():
+            m = Make(Graph())
+            inputs = [m("input", name=f"x{i}", type=t) for i, t in enumerate(types)]
+            found = spelling(target, m(op.name, *inputs, **attrs))
+            if isinstance(found, Statements):
+                yield found
+
+
+@pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
+def test_what_is_called_is_there(target: Target):
+    """A function of the array module, or a kernel; and each call writes."""
+    for call in (c for s in spelled(target) for c in s.calls):
+        functions = re.findall(r"\{xp\[(.*?)\]\}", target.form(call))
+        assert all(callable(attrgetter(f)(np)) for f in functions)
+        assert not call.kernel or call.function in KERNELS
+        assert "{out}" in target.form(call)
+
+
+@pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
+def test_spellings_hold_no_text_of_a_program(target: Target):
+    """Words are names of functions, and einsum's letters alone."""
+    for call in (c for s in spelled(target) for c in s.calls):
+        assert call.function.isidentifier()
+        words = [v for v in call.values if isinstance(v, str)]
+        assert words == [] or call.function == "einsum"
 
 
 def test_the_keys_of_a_table_are_its_names():
