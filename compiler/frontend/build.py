@@ -12,19 +12,11 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
-from dln.compiler.frontend.context.build_context import (
-    SPEC,
-    BlockDef,
-    Build,
-    Built,
-    Naming,
-    Scope,
-    Value,
-)
+from dln.compiler.frontend.context.build_context import BlockDef, Build, Built, Naming, Scope, Value
 from dln.compiler.frontend.context.frame import Frame
 from dln.compiler.frontend.context.outside import Outside
+from dln.compiler.frontend.context.place import SPEC
 from dln.compiler.frontend.context.static_values import lookup, rounds, static, word
 from dln.compiler.frontend.context.values import Function, Module, OptimiserDef, describe
 from dln.compiler.frontend.data import datasets
@@ -35,7 +27,7 @@ from dln.compiler.frontend.results import checks, tasks
 from dln.compiler.frontend.scan import equations
 from dln.compiler.frontend.scan.binders import BINDERS
 from dln.compiler.frontend.training import phases, untrained
-from dln.compiler.model import Checking, Functions, Model
+from dln.compiler.model import Functions, Model, Phase, Sweeping, Tasking
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Fault, Note, Problem, Source, nearest
 
@@ -68,11 +60,11 @@ def _build(b: Build, module: s.Module) -> Model:
     declarations = list(_unrolled(b, module.items, scope))
     with b.collecting():
         _read_all(b, scope)
-    found = _in_order(b, declarations, scope)
+    _in_order(b, declarations, scope)
     _initial_values(b)
     _unused(b)
     b.problems.raise_if_any()
-    return _model(b, found, as_functions(b, scope) if b.outside.functions else Functions())
+    return _model(b, as_functions(b, scope) if b.outside.functions else Functions())
 
 
 class Files:
@@ -216,10 +208,9 @@ def _read_all(b: Build, scope: Scope) -> None:
                 lookup(b, name, binding.span, scope)
 
 
-def _in_order(
-    b: Build, items: Sequence[tuple[s.Item | s.Stmt, Scope]], scope: Scope
-) -> dict[str, Any]:
-    found: dict[str, Any] = {"checks": [], "tasks": {}, "sweeps": {}}
+def _in_order(b: Build, items: Sequence[tuple[s.Item | s.Stmt, Scope]], scope: Scope) -> None:
+    """Phases first, which everything else may ask; each in the order of the file."""
+    built = b.built
     for item, where in items:
         if isinstance(item, s.Train):
             with b.collecting():
@@ -230,19 +221,18 @@ def _in_order(
         with b.collecting():
             match item:
                 case s.Task():
-                    _once_named(b, item, found["tasks"])
-                    found["tasks"][item.name] = tasks.task(b, item, where)
+                    _once_named(b, item, built.tasks)
+                    built.tasks[item.name] = tasks.task(b, item, where)
                 case s.Sweep():
-                    _once_named(b, item, found["sweeps"])
-                    found["sweeps"][item.name] = checks.sweep(b, item, where)
+                    _once_named(b, item, built.sweeps)
+                    built.sweeps[item.name] = checks.sweep(b, item, where)
                 case s.Check():
-                    found["checks"].append(checks.check(b, item, where, len(found["checks"])))
+                    built.checks.append(checks.check(b, item, where, len(built.checks)))
                 case s.Train():
-                    found["checks"] += checks.of_phase(b, item, where, len(found["checks"]))
-    return found
+                    built.checks += checks.of_phase(b, item, where, len(built.checks))
 
 
-def _once_named(b: Build, item: s.Task | s.Sweep, found: Mapping[str, Any]) -> None:
+def _once_named(b: Build, item: s.Task | s.Sweep, found: Mapping[str, Tasking | Sweeping]) -> None:
     if item.name in found:
         notes = (Note(word(found[item.name].span, item.name), "first here"),)
         b.fail("E334", f"{item.name} stands twice", word(item.span, item.name), "again", notes)
@@ -274,19 +264,18 @@ def _unused(b: Build) -> None:
     """What was given from outside and meant nothing is an error, with the nearest name."""
     for name in b.outside.constants:
         if name not in b.built.used:
-            hint = nearest(name, b.built.constants) or "it has " + (
-                ", ".join(b.built.constants) or "none"
-            )
+            names = b.built.constants
+            hint = nearest(name, names) or "it has " + (", ".join(names) or "none")
             text = f"the spec has no constant {name}"
             b.problems.found.append(Problem("E383", text, None, remedy=hint))
     for name in b.outside.data_paths:
-        if f"data:{name}" not in b.built.used:
+        if name not in b.data.given:
             known = ", ".join(b.data.sets) or "none"
             text = f"the spec uses no data set {name}"
             b.problems.found.append(Problem("E383", text, None, remedy=f"it uses {known}"))
 
 
-def only_before(phases: Mapping[str, Any], slowly: set[str], asked: set[str]) -> set[str]:
+def only_before(phases: Mapping[str, Phase], slowly: set[str], asked: set[str]) -> set[str]:
     """The phases that only slow checks ask for, and those that come before no others."""
     found = set(slowly)
     for name in reversed(list(phases)):
@@ -299,15 +288,14 @@ def only_before(phases: Mapping[str, Any], slowly: set[str], asked: set[str]) ->
 # ---- the model ---------------------------------------------------------------------------------
 
 
-def _model(b: Build, found: Mapping[str, Any], functions: Functions) -> Model:
-    made: tuple[Checking, ...] = tuple(found["checks"])
-    stated = [c for c in made if not c.phase]
+def _model(b: Build, functions: Functions) -> Model:
+    stated = [c for c in b.built.checks if not c.phase]
     asked = {p for c in stated if not c.slow for e in c.expects for p in e.phases}
     slowly = {p for c in stated if c.slow for e in c.expects for p in e.phases} - asked
-    shown = {p for t in found["tasks"].values() for p in t.after}
+    shown = {p for t in b.built.tasks.values() for p in t.after}
     for name in only_before(b.phases.made, slowly, asked | shown):
         b.phases.made[name] = b.phases.made[name].changed(slow=True)
-    made = tuple(c.changed(slow=b.phases.made[c.phase].slow) if c.phase else c for c in made)
+    made = (c.changed(slow=b.phases.made[c.phase].slow) if c.phase else c for c in b.built.checks)
     own = {p: v for p, v in b.owned.params.items() if not v.checks}
     return Model(
         source=b.source,
@@ -318,9 +306,9 @@ def _model(b: Build, found: Mapping[str, Any], functions: Functions) -> Model:
         data=b.data.sets,
         phases=b.phases.made,
         probes=b.phases.probes,
-        checks=made,
-        tasks=found["tasks"],
-        sweeps=found["sweeps"],
+        checks=tuple(made),
+        tasks=b.built.tasks,
+        sweeps=b.built.sweeps,
         functions=functions,
         notes=tuple(b.built.notes),
         sizes=b.sizes,

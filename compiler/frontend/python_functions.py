@@ -25,6 +25,9 @@ from dln.compiler.ir.tensor_type import PROB, Domain, Kind, TensorType
 from dln.compiler.model import Applied, Functions
 from dln.grammar.diagnostics import DlnError, Fault, Problem, Span
 
+NO_STEP = ("E319", "E214", "E208", "E209", "E338")
+"""What a step cannot do, of a whole sequence or of one whose length is not known."""
+
 Use = tuple[tuple[Kind, Domain | None], ...]
 """The kind and the domain of every port."""
 
@@ -89,6 +92,8 @@ def _as_function(
     try:
         step = _one_step(b, path, target, first, use)
     except DlnError as error:
+        if error.problems[0].code not in NO_STEP:
+            raise
         refused[f"{path}.step"] = error.problems[0]
         return made
     done: Applied = made.changed(step=step)

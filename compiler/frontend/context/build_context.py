@@ -17,11 +17,21 @@ from typing import Any, TypeAlias
 
 from dln.compiler.frontend.context.frame import Drawing, Frame, OpenLoop
 from dln.compiler.frontend.context.outside import Outside
-from dln.compiler.frontend.context.place import Place, Shared
+from dln.compiler.frontend.context.place import SPEC, Place, Shared, Space
+from dln.compiler.frontend.context.unit_group import UnitGroup
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.sizes import Size, Var
 from dln.compiler.ir.tensor_type import Domain, Kind
-from dln.compiler.model import DataSet, FieldOf, Parameter, Phase, Probe
+from dln.compiler.model import (
+    Checking,
+    DataSet,
+    FieldOf,
+    Parameter,
+    Phase,
+    Probe,
+    Sweeping,
+    Tasking,
+)
 from dln.grammar import syntax
 from dln.grammar.diagnostics import Fault, Source, Span
 
@@ -31,17 +41,6 @@ MOST_WORK = 500_000  # expressions worked out in one build
 DEEPEST_CALL = 200
 
 # ---- names -------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Space:
-    """Where equations stand: in the spec's definitions, or in a phase, task or check of a name."""
-
-    kind: str = "spec"
-    path: str = ""
-
-
-SPEC = Space()
 
 
 @dataclass(eq=False)
@@ -100,23 +99,6 @@ class Scope:
 class BlockDef:
     syntax: syntax.Block
     scope: Scope
-
-
-@dataclass(frozen=True, eq=False)
-class UnitGroup:
-    """Units of one kind: a port (visible) or `hidden`. `text` is how it is declared."""
-
-    name: str
-    sizes: tuple[Size, ...]
-    domain: Domain
-    hidden: bool
-    text: str
-    span: Span
-
-    @property
-    def classes(self) -> Size | None:
-        """The number of values of a class, None for other units."""
-        return self.domain.size if self.domain.name == "class" else None
 
 
 @dataclass(eq=False)
@@ -216,12 +198,13 @@ class Owned:
 
 @dataclass(eq=False)
 class DataSets:
-    """The data sets that have been looked into, all that are declared, and the fields of each that
-    failed."""
+    """The data sets that have been looked into, all that are declared, the fields of each that
+    failed, and those in whose place files are `given` from outside."""
 
     sets: dict[str, DataSet] = field(default_factory=dict)
     declared: dict[Binding, syntax.Data] = field(default_factory=dict)
     broken: dict[str, list[str]] = field(default_factory=dict)
+    given: set[str] = field(default_factory=set)
 
     def alphabets(self, size: int | None) -> dict[str, DataSet]:
         """The texts whose alphabets have so many characters, by alphabet."""
@@ -246,8 +229,8 @@ class Built(Shared):
     """What is being built. `rules` say what an expression means and `binders` what a statement
     binds, by the class of the syntax: both come from rooms above.
 
-    `sources` and `drawings` are the files that were read. Of what was given from outside `used` is
-    what meant something; `missing` are names of which it has been said that there are none.
+    `sources` and `drawings` are the files that were read. Of the `constants` those are `used` that
+    were given from outside; `missing` are names of which it has been said that there are none.
     """
 
     outside: Outside
@@ -261,6 +244,9 @@ class Built(Shared):
     owned: Owned = field(default_factory=Owned)
     data: DataSets = field(default_factory=DataSets)
     phases: Phases = field(default_factory=Phases)
+    checks: list[Checking] = field(default_factory=list)
+    tasks: dict[str, Tasking] = field(default_factory=dict)
+    sweeps: dict[str, Sweeping] = field(default_factory=dict)
     work: int = 0
 
     def __post_init__(self) -> None:

@@ -29,6 +29,17 @@ def poison(asker: object) -> NoReturn:
     raise Poisoned
 
 
+@dataclass(frozen=True)
+class Space:
+    """Where equations stand: in the spec's definitions, or in a phase, task or check of a name."""
+
+    kind: str = "spec"
+    path: str = ""
+
+
+SPEC = Space()
+
+
 @dataclass(frozen=True, slots=True)
 class Extent:
     """How many elements of an axis each example has, from its beginning; at least so many."""

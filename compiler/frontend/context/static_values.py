@@ -5,6 +5,7 @@ These helpers stand below blocks and expressions; they reach expressions through
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
@@ -379,8 +380,6 @@ def unknown(
 
 def word(span: Span, name: str, after: str = "") -> Span:
     """The place of a name inside a longer span."""
-    import re
-
     found = re.search(rf"{after}(?<!\w){re.escape(name)}(?!\w)", span.text)
     if found is None:
         return span

@@ -46,7 +46,7 @@ def _build(b: Build, st: s.Data, scope: Scope) -> DataValue:
     key = _key(b, scope.names[st.name])
     override = b.outside.data_paths.get(key)
     if override is not None:
-        b.built.used.add(f"data:{key}")
+        b.data.given.add(key)
     try:
         schema = b.outside.probe(Decl(reader, args, options, base, override))
     except Fault as fault:

@@ -37,7 +37,7 @@ def cells(value: Node, data: DataSet) -> tuple[int, ...]:
 
 def traced(value: Node, raw: Node) -> NDArray[Any]:
     """The columns, as an array of the shape that the value has for a single example."""
-    import numpy as np
+    import numpy as np  # late: NumPy
 
     at: dict[Node, NDArray[Any]] = {}
     for node in ancestors([value]):
@@ -58,7 +58,7 @@ def traced(value: Node, raw: Node) -> NDArray[Any]:
 
 def _merged(parts: Iterable[NDArray[Any]], shape: tuple[int, ...]) -> NDArray[Any]:
     """The column of what is worked out number by number: that of the one operand that has one."""
-    import numpy as np
+    import numpy as np  # late: NumPy
 
     made = np.full(shape, NONE)
     for part in parts:

@@ -24,7 +24,8 @@ from typing import Any
 
 from dln.compiler.autodiff.reverse_mode import cotangents
 from dln.compiler.frontend.context import broadcasting
-from dln.compiler.frontend.context.build_context import Build, Instance, Scope, UnitGroup, Value
+from dln.compiler.frontend.context.build_context import Build, Instance, Scope, Value
+from dln.compiler.frontend.context.unit_group import UnitGroup
 from dln.compiler.frontend.context.values import IndexVar
 from dln.compiler.frontend.energy.groups import machine_of
 from dln.compiler.frontend.energy.separability import Open, curvature, joins_none

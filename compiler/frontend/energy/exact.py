@@ -11,7 +11,8 @@ from math import prod
 from typing import NoReturn
 
 from dln.compiler.frontend.context import broadcasting
-from dln.compiler.frontend.context.build_context import Build, Instance, Scope, UnitGroup
+from dln.compiler.frontend.context.build_context import Build, Instance, Scope
+from dln.compiler.frontend.context.unit_group import UnitGroup
 from dln.compiler.frontend.context.values import IndexVar
 from dln.compiler.frontend.energy import derivation, gibbs
 from dln.compiler.frontend.energy.unit_values import Units, choice, sides, units_of

@@ -14,9 +14,10 @@ from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 from dln.compiler.frontend.context import broadcasting, time_axis
-from dln.compiler.frontend.context.build_context import Build, Instance, Scope, UnitGroup, Value
+from dln.compiler.frontend.context.build_context import Build, Instance, Scope, Value
 from dln.compiler.frontend.context.frame import Drawing, OpenLoop
 from dln.compiler.frontend.context.static_values import whole, whole_size
+from dln.compiler.frontend.context.unit_group import UnitGroup
 from dln.compiler.frontend.context.values import Results, describe, shown
 from dln.compiler.frontend.energy import derivation
 from dln.compiler.frontend.energy.unit_values import Units, lead_of, sides, units_of

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dln.compiler.frontend.context.build_context import Build, Instance, UnitGroup
+from dln.compiler.frontend.context.build_context import Build, Instance
 from dln.compiler.frontend.context.ports import dims_text, port_sizes
 from dln.compiler.frontend.context.static_values import domain_of
+from dln.compiler.frontend.context.unit_group import UnitGroup
 from dln.compiler.ir.sizes import Size
 from dln.compiler.ir.tensor_type import REAL, Domain
 from dln.grammar import syntax as s

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from dln.compiler.autodiff.reverse_mode import cotangents
-from dln.compiler.frontend.context.build_context import Build, UnitGroup
+from dln.compiler.frontend.context.build_context import Build
+from dln.compiler.frontend.context.unit_group import UnitGroup
 from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.op import Make, op_of
 from dln.compiler.ir.structure import is_contraction, is_spread

@@ -292,30 +292,26 @@ def _id(b: Build, span: Span, x: Value) -> Value:
 
 
 def _noise(b: Build, span: Span, n: Value, *sizes: Value) -> Node:
-    from dln.compiler.frontend.energy import gibbs
-
-    return gibbs.noise(b, span, n, *sizes)
+    noise: Node = _of_machines("noise")(b, span, n, *sizes)
+    return noise
 
 
 REDUCE = ("sum", "mean", "norm", "argmax", "argmin")
 
 
-def _of_machines(module: str, name: str) -> Callable[..., Value]:
-    """A function of machines, found when it is called: most specs have none."""
+def _of_machines(name: str) -> Callable[..., Value]:
+    """A function of machines, found when it is called."""
 
     def call(b: Build, *given: Any) -> Value:
-        from importlib import import_module
+        from dln.compiler.frontend.energy.functions import FUNCTIONS  # late: most specs have none
 
-        return getattr(import_module(f"dln.compiler.frontend.energy.{module}"), name)(b, *given)
+        return FUNCTIONS[name](b, *given)
 
     return call
 
 
 LAZY = {
-    "gibbs": _of_machines("gibbs", "gibbs"),
-    "cd": _of_machines("gibbs", "cd"),
-    "log_z": _of_machines("exact", "log_z"),
-    "log_likelihood": _of_machines("exact", "log_likelihood"),
+    **{name: _of_machines(name) for name in ("gibbs", "cd", "log_z", "log_likelihood")},
     "text": emit_functions.text,
     "plot": emit_functions.curves("plot"),
     "log_plot": emit_functions.curves("log_plot"),

@@ -123,7 +123,7 @@ def _call_with(
     if isinstance(target, OptimiserDef):
         written = (*expr.arguments, *expr.options)
         options = instances.option_values(
-            b, target.syntax.options, written, scope, target.syntax.name, expr.span
+            b, target.syntax.options, written, scope, who=target.syntax.name, span=expr.span
         )
         made = {k: _for_all(b, k, e, where) for k, (e, where, _) in options.items()}
         return OptimiserUse(target, made, expr.span)
@@ -274,7 +274,7 @@ def apply(b: Build, target: Value, given: Sequence[tuple[Value, Span]], span: Sp
         case Builtin():
             return call_builtin(b, target, given, span)
         case InstanceVerb(instance=made, verb=verb) if made.groups:
-            from dln.compiler.frontend.energy import derivation  # most specs have none
+            from dln.compiler.frontend.energy import derivation  # late: most specs have none
 
             return derivation.call(b, made, verb, given, span)
         case InstanceVerb():

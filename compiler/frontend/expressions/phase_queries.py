@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from dln.compiler.frontend.context import broadcasting, reports
+from dln.compiler.frontend.context import broadcasting
 from dln.compiler.frontend.context.build_context import Build, Scope, Value
 from dln.compiler.frontend.context.place import Poisoned
 from dln.compiler.frontend.context.static_values import tensor, unknown
 from dln.compiler.frontend.context.values import PhaseBest, PhaseVerb
+from dln.compiler.frontend.expressions import reports
 from dln.compiler.frontend.instances.owning import owned
 from dln.compiler.frontend.scan.equations import substituted
 from dln.compiler.frontend.tensors import reductions

@@ -54,6 +54,7 @@ def option_values(
     options: Sequence[s.Option],
     given: Sequence[s.Arg],
     scope: Scope,
+    *,
     who: str,
     span: Span,
     also: Sequence[str] = (),
@@ -115,7 +116,9 @@ def instance(
     inner = Scope(definition.scope, path, space=naming.space)
     made = Instance(definition, path, inner, span, naming.path, naming.owner)
     own = [d.name for st in syntax.body if isinstance(st, s.Param | s.Fixed) for d in st.declared]
-    options = option_values(b, syntax.options, given, scope, syntax.name, span, own, True)
+    options = option_values(
+        b, syntax.options, given, scope, who=syntax.name, span=span, also=own, applied=True
+    )
     said, declared = set(options), {o.name: o for o in syntax.options}
     for option in syntax.options:
         if option.name not in options and option.default is not None:
@@ -322,7 +325,9 @@ def attribute(b: Build, made: Instance, name: str, span: Span) -> Value:
 
 def _known(b: Build, made: Instance, name: str, value: Value, span: Span) -> Value:
     """A tensor of an energy, if it has a value for the groups that are given."""
-    from dln.compiler.frontend.energy.derivation import needs_unknown  # most specs have none
+    from dln.compiler.frontend.energy.derivation import (
+        needs_unknown,  # late: most specs have no energy
+    )
 
     if not needs_unknown(value):
         return value

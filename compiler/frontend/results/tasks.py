@@ -10,8 +10,9 @@ from typing import Any, NoReturn
 
 from dln.compiler.frontend.context import broadcasting
 from dln.compiler.frontend.context.artefacts import FILES, FORMS, PICTURES, Artefact
-from dln.compiler.frontend.context.build_context import Build, Naming, Scope, Space, Value
+from dln.compiler.frontend.context.build_context import Build, Naming, Scope, Value
 from dln.compiler.frontend.context.frame import Frame
+from dln.compiler.frontend.context.place import Space
 from dln.compiler.frontend.context.static_values import static
 from dln.compiler.frontend.expressions.emit_functions import label_of
 from dln.compiler.frontend.results.checks import no_data

@@ -105,7 +105,7 @@ def _minimize(
     use = b.evaluate(st.optimiser, scope)
     if isinstance(use, OptimiserDef):
         syntax, at = use.syntax, st.optimiser.span
-        option_values(b, syntax.options, (), scope, syntax.name, at)
+        option_values(b, syntax.options, (), scope, who=syntax.name, span=at)
         use = OptimiserUse(use, {}, at)
     if not isinstance(use, OptimiserUse):
         b.fail(
@@ -130,7 +130,8 @@ def _minimize(
     for path in paths:
         param = b.frame.params.get(path, b.owned.params[path].node)
         grad = slopes[path] = live_only(b, b.at(st.span)("grad", loss, param), param)
-        done = optimise(b, use, b.owned.params[path].node, param, grad, site, still)
+        own = b.owned.params[path].node
+        done = optimise(b, use, own, held=param, grad=grad, site=site, loss=still)
         _one_memory(b, use, path, done, got)
         _set(b, path, done.value, st.span, new)
         got.states.update(done.states)

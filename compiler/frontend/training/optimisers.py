@@ -34,7 +34,7 @@ class Updated:
 
 
 def optimise(
-    b: Build, use: OptimiserUse, param: Node, held: Node, grad: Node, site: str, loss: Node
+    b: Build, use: OptimiserUse, param: Node, *, held: Node, grad: Node, site: str, loss: Node
 ) -> Updated:
     """One parameter under an optimiser. It holds the parameter itself, or what earlier steps have
     left in it. `n` counts the updates from 1. States are estimated on `loss`."""

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeAlias
 
-from dln.compiler.frontend.context.build_context import Binding, Build, Scope, Space, Value
+from dln.compiler.frontend.context.build_context import Binding, Build, Scope, Value
+from dln.compiler.frontend.context.place import Space
 from dln.compiler.frontend.context.static_values import listed, whole
 from dln.compiler.frontend.data.datasets import bind_fields
 from dln.compiler.frontend.scan.equations import bind_flat, unrolled

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from dln.compiler.frontend.context import reports
 from dln.compiler.frontend.context.build_context import Binding, Build, Scope
 from dln.compiler.frontend.context.frame import Frame, PhaseStates, StreamStates
 from dln.compiler.frontend.context.place import poison
 from dln.compiler.frontend.context.static_values import whole, word
 from dln.compiler.frontend.context.values import PhaseGroup, PhaseValue
 from dln.compiler.frontend.data.datasets import on_part
+from dln.compiler.frontend.expressions import reports
 from dln.compiler.frontend.training import (
     line_search,
     objectives,

@@ -1,0 +1,26 @@
+"""The units of an energy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dln.compiler.ir.sizes import Size
+from dln.compiler.ir.tensor_type import Domain
+from dln.grammar.diagnostics import Span
+
+
+@dataclass(frozen=True, eq=False)
+class UnitGroup:
+    """Units of one kind: a port (visible) or `hidden`. `text` is how it is declared."""
+
+    name: str
+    sizes: tuple[Size, ...]
+    domain: Domain
+    hidden: bool
+    text: str
+    span: Span
+
+    @property
+    def classes(self) -> Size | None:
+        """The number of values of a class, None for other units."""
+        return self.domain.size if self.domain.name == "class" else None
