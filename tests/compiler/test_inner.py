@@ -317,7 +317,7 @@ def test_a_stream_carries_what_the_outer_scan_leaves() -> None:
     for inner in (by_hand, SCANNED):
         made = session(STREAM.replace("INNER", inner))
         made.train("spell")
-        held = [p for p in made.programs.states["spell"] if "carried" in p]
+        held = [p for p in made.programs.store.states["spell"] if "carried" in p]
         assert held == ["spell.carried:lm.h-1"]
         found.append({k: np.array(v) for k, v in made.params.items()})
     for path, value in found[0].items():

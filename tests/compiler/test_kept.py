@@ -74,7 +74,7 @@ def test_a_phase_equals_the_loop_by_hand(dtype: str) -> None:
     got = s.train("t")
     w, c, seen, (levels, counts) = by_hand()
     close = 1e-12 if dtype == "float64" else 1e-5
-    held = s.programs.states["t"]
+    held = s.programs.store.states["t"]
     assert {p: a.shape for p, a in held.items() if p in ("t.c", "t.seen")} == {
         "t.c": (2, 2), "t.seen": (2,)}  # fmt: skip
     np.testing.assert_allclose(s.params["net.w"], w, rtol=close)
@@ -91,7 +91,7 @@ def test_batch_all_has_a_row_for_each_example() -> None:
     s.train("t")
     w, c, *_ = by_hand(size=5)
     np.testing.assert_allclose(s.params["net.w"], w, rtol=1e-12)
-    np.testing.assert_allclose(s.programs.states["t"]["t.c"], c, rtol=1e-12)
+    np.testing.assert_allclose(s.programs.store.states["t"]["t.c"], c, rtol=1e-12)
 
 
 def test_single_steps() -> None:
@@ -100,10 +100,10 @@ def test_single_steps() -> None:
     s.step("t", x=x[:2])
     s.step("t", x=x[2:3])
     c = np.full((2, 2), 0.1) / 2 + 0.3 * x[:2]
-    found = s.programs.states["t"]["t.c"]
+    found = s.programs.store.states["t"]["t.c"]
     np.testing.assert_allclose(found[1], c[1])
     assert not np.allclose(found[0], c[0])
-    assert s.programs.states["t"]["t.seen"].tolist() == [2, 1]
+    assert s.programs.store.states["t"]["t.seen"].tolist() == [2, 1]
     assert s.grad("t", "net.w", x=x[:1]).shape == (2,)
     for call in (lambda: s.step("t", x=x[:3]), lambda: s.grad("t", "net.w", x=x[:3])):
         with pytest.raises(DlnError, match="t keeps 2 rows from update to update") as e:
@@ -116,10 +116,10 @@ def test_more_data_than_rows_are_refused() -> None:
     with pytest.raises(DlnError, match="t keeps 5 rows, and d.all has 6 examples"):
         s.train("t", data={"d": np.ones((6, 2))})
     s.train("t", data={"d": np.ones((4, 2))})
-    assert s.programs.states["t"]["t.seen"].tolist() == [3, 3, 3, 3, 0]
+    assert s.programs.store.states["t"]["t.seen"].tolist() == [3, 3, 3, 3, 0]
     s = session(LEAKY)
     s.train("t", data={"d": np.ones((6, 2))})
-    assert s.programs.states["t"]["t.seen"].tolist() == [9, 9]
+    assert s.programs.store.states["t"]["t.seen"].tolist() == [9, 9]
 
 
 # ---- first values --------------------------------------------------------------------------------
@@ -136,7 +136,7 @@ train t on d batch {batch} for 1 epoch order file {seed} {{
 def first(seed: int = 1, batch: object = 2, draw: str = "uniform(0, 1)", more: str = "") -> Any:
     s = session(DRAWN.format(batch=batch, draw=draw, seed=more), seed, dtype="float64")
     s.train("t")
-    return np.array(s.programs.states["t"]["t.z"])
+    return np.array(s.programs.store.states["t"]["t.z"])
 
 
 def test_a_drawn_first_value_depends_on_seed_place_and_row() -> None:
@@ -175,7 +175,7 @@ train t on d batch 2 for 1 epoch dtype float64 {
 """
     )
     s.train("t")
-    np.testing.assert_allclose(s.programs.states["t"]["t.c"], np.full((2, 2), 21.0))
+    np.testing.assert_allclose(s.programs.store.states["t"]["t.c"], np.full((2, 2), 21.0))
 
 
 def test_classes_stay_classes() -> None:
@@ -190,7 +190,7 @@ train t on d batch 4 for 2 epochs order file {
 """
     )
     got = s.train("t")
-    held = s.programs.states["t"]["t.c"]
+    held = s.programs.store.states["t"]["t.c"]
     assert held.dtype == np.int64
     x = np.array([*ROWS[4:], *ROWS[1:4]])
     assert held.tolist() == x.argmax(1).tolist()
@@ -224,7 +224,7 @@ train t on d batch 1 for 2 updates order file dtype float64 {
 """
     )
     s.train("t")
-    held = {k: np.array(v).tolist() for k, v in s.programs.states["t"].items()}
+    held = {k: np.array(v).tolist() for k, v in s.programs.store.states["t"].items()}
     x = np.array(ROWS)
     assert set(held) == {"t[0].k", "t[1].k", "t.one.c", "t.two.c"}
     np.testing.assert_allclose(held["t[0].k"], [1 + x[0] + x[1]])
@@ -255,9 +255,9 @@ def test_a_phase_that_only_keeps() -> None:
         dtype="float64",
     )
     s.train("t")
-    np.testing.assert_allclose(s.programs.states["t"]["t.k"], np.full((2, 2), 1.6))
+    np.testing.assert_allclose(s.programs.store.states["t"]["t.k"], np.full((2, 2), 1.6))
     s.step("t")
-    np.testing.assert_allclose(s.programs.states["t"]["t.k"], np.full((2, 2), 1.9))
+    np.testing.assert_allclose(s.programs.store.states["t"]["t.k"], np.full((2, 2), 1.9))
 
 
 def test_in_a_stream_a_state_goes_on_from_epoch_to_epoch(tmp_path: Path) -> None:
@@ -277,7 +277,7 @@ train t on word stream 2 for 3 epochs {
     s = dln.load(spec, data_paths={"word": str(tmp_path / "t.txt")}).compile().session(seed=0)
     got = s.train("t")
     assert got.updates > 3
-    assert s.programs.states["t"]["t.k"].tolist() == [got.updates] * 2
+    assert s.programs.store.states["t"]["t.k"].tolist() == [got.updates] * 2
 
 
 CHECKS = """
@@ -372,9 +372,9 @@ def test_going_on_bit_for_bit(dtype: str, looks: int, tmp_path: Path) -> None:
         made().train(rundir=run, stop=Countdown(looks))
     again = made()
     again.train(rundir=run, resume=run.newest())
-    for path, array in straight.programs.states["t"].items():
-        np.testing.assert_array_equal(array, again.programs.states["t"][path])
-        assert array.dtype == again.programs.states["t"][path].dtype
+    for path, array in straight.programs.store.states["t"].items():
+        np.testing.assert_array_equal(array, again.programs.store.states["t"][path])
+        assert array.dtype == again.programs.store.states["t"][path].dtype
     np.testing.assert_array_equal(straight.params["net.w"], again.params["net.w"])
     assert straight.results["t"].history == again.results["t"].history
 
@@ -387,4 +387,6 @@ def test_a_saved_session_has_its_states(tmp_path: Path) -> None:
     other.load(tmp_path / "a.safetensors")
     for one in (s, other):
         one.step("t", x=x[2:4])
-    np.testing.assert_array_equal(s.programs.states["t"]["t.c"], other.programs.states["t"]["t.c"])
+    np.testing.assert_array_equal(
+        s.programs.store.states["t"]["t.c"], other.programs.store.states["t"]["t.c"]
+    )
