@@ -130,7 +130,7 @@ class Op:
     each perhaps many times), `lookup` (operand 0 is a table that the others point into), `opaque`
     (it has no gradient), `steep` (its slope is a quotient by its value), `spoken` (the operand of
     its refuge is a value of the spec in a derivative too, so that the spec's own text may stand for
-    it), `source`, `random`, `loop`, `symbolic` (must be gone before lowering). `smooth` says that
+    it), `random`, `loop`, `symbolic` (must be gone before lowering). `smooth` says that
     the evaluator's form is analytic, so that a complex step through it gives the derivative.
 
     `spell` says how a program computes it, for every target (`array`) or better for one, by its

@@ -16,7 +16,6 @@ from dln.compiler.ir.structure import is_const, is_derivative, is_size, is_sprea
 from dln.compiler.passes.rewriting import Log, Rule, Terms, clean, firing, rebuild
 
 LIMIT = 4096  # elements
-KEPT = ("source", "random", "symbolic", "loop")
 
 
 def constants(m: Terms, node: Node) -> Node | None:
@@ -26,7 +25,8 @@ def constants(m: Terms, node: Node) -> Node | None:
         return None if known is None else m.const(float(known))
     if not node.operands or not all(map(is_const, node.operands)):
         return None
-    if is_spread(node) or any(op_of(node).is_(fact) for fact in KEPT):
+    record = op_of(node)
+    if is_spread(node) or record.is_("symbolic") or record.is_("loop"):
         return None
     if node.type.shape == () and all(o.type.shape == () for o in node.operands):
         return number(m, node)

@@ -15,6 +15,14 @@ from typing import TYPE_CHECKING, Any
 from dln.compiler.frontend.tensors.pointwise import COMPARISONS
 from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.sizes import BATCH, Var
+from dln.compiler.ir.structure import (
+    is_clock,
+    is_const,
+    is_derivative,
+    is_full_data,
+    is_input,
+    is_param,
+)
 from dln.compiler.model import Checking, Expectation, Model, Probe
 from dln.compiler.schema.keys import PhaseNumber, WholeField, new_state
 from dln.grammar.diagnostics import Fault, Span
@@ -76,7 +84,7 @@ class Worker:
     def waiting(self, title: str, e: Expectation, reason: str) -> Verdict:
         """An expectation that was not reached: what is expected, as far as constants say."""
         known = {k: n["value"] for k, n in (("right", e.right), ("within", e.within))
-                 if n is not None and n.op == "const"}  # fmt: skip
+                 if n is not None and is_const(n)}  # fmt: skip
         right, within = (plain(known.get(k)) for k in ("right", "within"))
         return Verdict(
             title, e.text, "not run", None, right, within, reason, e.op, e.span, e.phases
@@ -109,7 +117,7 @@ class Worker:
         for probe in self.asked(e):
             if self.unkept(probe):
                 return f"{probe.phase} was trained before this was asked of it: train it anew"
-        wholes = [n for n in ancestors(self.stands_on(e)) if n.op == "whole"]
+        wholes = [n for n in ancestors(self.stands_on(e)) if is_full_data(n)]
         if wholes and self.session is None:
             return "needs the data: dln run"
         if any(self.cut(node) for node in wholes):
@@ -119,7 +127,7 @@ class Worker:
     def asked(self, e: Expectation) -> list[Probe]:
         """What an expectation asks of phases at their first or last update."""
         sides = [e.left, e.right, *([] if e.within is None else [e.within])]
-        names = [n["name"] for n in ancestors(sides) if n.op == "input"]
+        names = [n["name"] for n in ancestors(sides) if is_input(n)]
         return [self.model.probes[name] for name in names if name in self.model.probes]
 
     def unkept(self, probe: Probe) -> bool:
@@ -128,8 +136,10 @@ class Worker:
             return False
         result = self.session.results[probe.phase]
         params = result.before if probe.when == "before" else result.after
-        kept = {"param": bool(params), "input": bool(result.first)}
-        return any(not kept.get(node.op, True) for node in ancestors([probe.node]))
+        return any(
+            is_param(node) and not params or is_input(node) and not result.first
+            for node in ancestors([probe.node])
+        )
 
     def stands_on(self, e: Expectation) -> list[Node]:
         """The sides of an expectation, and what the phases that it asks watched and learned."""
@@ -146,17 +156,17 @@ class Worker:
 
     def values(self, nodes: Mapping[str, Node]) -> dict[str, Any]:
         """The values of nodes over constants, clocks, probes and parameters, in float64."""
-        if all(node.op == "const" for node in nodes.values()):
+        if all(map(is_const, nodes.values())):
             return {name: node["value"] for name, node in nodes.items()}
         env: dict[tuple[str, Hashable], Any] = {}
         for node in ancestors(nodes.values()):
-            if node.op == "clock":
+            if is_clock(node):
                 env["clock", node["name"]] = self.clock(node["name"])
-            elif node.op == "input":
+            elif is_input(node):
                 env["input", node["name"]] = self.probe(node["name"])
-            elif node.op == "param":
+            elif is_param(node):
                 env["param", node["path"]] = self.param(node["path"])
-            elif node.op == "whole":
+            elif is_full_data(node):
                 env["whole", node["name"]] = self.whole(node)
         return evaluate(self.model, nodes, env, self.seed)
 
@@ -207,10 +217,10 @@ class Worker:
                 env["state", path] = rows[: n or None]
         env |= {("input", k): v for k, v in (result.first or {}).items()}
         for node in ancestors(asked.values()):
-            if node.op == "clock":
+            if is_clock(node):
                 said = node["name"]
                 env["clock", said] = self.clock(said) if isinstance(said, PhaseNumber) else 0.0
-            elif node.op == "whole":
+            elif is_full_data(node):
                 env["whole", node["name"]] = self.whole(node)
         own_seed = self.model.phases[phase].seed
         seed = self.seed if own_seed is None else own_seed
@@ -232,7 +242,7 @@ def evaluate(
     from dln.compiler.stages import BEFORE, STAGES, optimise, part  # late: seldom asked
 
     graph = part(model, nodes)
-    symbolic = any(n.op == "grad" for n in graph.topological())
+    symbolic = any(map(is_derivative, graph.topological()))
     graph = optimise(graph, STAGES if symbolic else BEFORE)
     with np.errstate(all="ignore"):  # the verdict says what is not a number
         outputs = {name: graph.outputs[name] for name in nodes}

@@ -19,7 +19,9 @@ from dln.compiler.frontend.context import absences
 from dln.compiler.frontend.context.build_context import Build
 from dln.compiler.frontend.context.place import Extent
 from dln.compiler.ir.graph import Node
+from dln.compiler.ir.op import op_of
 from dln.compiler.ir.sizes import BATCH_SIZE, Reason, Size, Var
+from dln.compiler.ir.structure import is_choice, is_spread
 from dln.compiler.ir.tensor_type import TensorType
 from dln.grammar.diagnostics import Span
 
@@ -193,12 +195,12 @@ def _zeroed(b: Build, node: Node, axis: int, span: Span) -> Node:
         if any(parts):
             pairs = zip(node.operands, parts, strict=True)
             return b.make("mul", *(_zeroed(b, o, axis, span) if p else o for o, p in pairs))
-    if node.op == "broadcast" and _of_data(node, axis):
+    if is_spread(node) and _of_data(node, axis):
         inner, place = node.operands[0], node["axes"].index(axis)
         inner = resized(b, inner, {place: node.type.shape[axis]})
         return b.make("broadcast", _zeroed(b, inner, place, span), **node.attrs)
-    if node.op == "asserted":
-        return b.make("asserted", _zeroed(b, node.operands[0], axis, span), **node.attrs)
+    if op_of(node).is_("identity"):
+        return b.make(node.op, _zeroed(b, node.operands[0], axis, span), **node.attrs)
     if node.op == "exp":
         return b.make("exp", filled(b, node.operands[0], (axis,), NO_POWER, span))
     return filled(b, node, (axis,), 0.0, span)
@@ -206,7 +208,7 @@ def _zeroed(b: Build, node: Node, axis: int, span: Span) -> Node:
 
 def _of_data(node: Node, axis: int) -> bool:
     """Whether an operand has something of its own at each place of an axis, in each example."""
-    if node.op == "broadcast":
+    if is_spread(node):
         if axis not in node["axes"]:
             return False
         return _of_data(node.operands[0], node["axes"].index(axis))
@@ -216,12 +218,12 @@ def _of_data(node: Node, axis: int) -> bool:
 def numerator(b: Build, top: Node, bottom: Node) -> Node:
     """exp(z) over a sum of exp(z) that leaves out what lies past the end: leaves it out too, so
     that both are of the same numbers."""
-    while bottom.op == "broadcast":
+    while is_spread(bottom):
         bottom = bottom.operands[0]
     if top.op != "exp" or bottom.op != "sum" or bottom.operands[0].op != "exp":
         return top
     z = bottom.operands[0].operands[0]
-    while z.op == "where" and z is not top.operands[0]:
+    while is_choice(z) and z is not top.operands[0]:
         z = z.operands[1]
     return bottom.operands[0] if z is top.operands[0] else top
 
@@ -278,10 +280,10 @@ def there(b: Build, node: Node, found: Extent | None, at: int, span: Span) -> No
 
 def is_element(b: Build, node: Node) -> bool:
     """Whether a node is an element of an axis, 0 in the examples that end before it."""
-    if node.op != "where" or not b.facts.extents:
+    if not is_choice(node) or not b.facts.extents:
         return False
     test = node.operands[0]
-    test = test.operands[0] if test.op == "broadcast" else test
+    test = test.operands[0] if is_spread(test) else test
     counts = [found.count for found in b.facts.extents.values()]
     return test.op == "gt" and test.operands[0] in counts
 

@@ -12,7 +12,7 @@ from dln.compiler.ir.evaluate import no_draws, number_of
 from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.op import Site, op_of
 from dln.compiler.ir.sizes import BATCH
-from dln.compiler.ir.structure import is_const
+from dln.compiler.ir.structure import is_const, is_slice
 from dln.compiler.model import DataSet
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def columns(values: Iterable[Node], raw: Node) -> frozenset[int]:
     found: set[int] = set()
     for node in ancestors(values):
         for operand in node.operands:
-            if operand is raw and node.op == "slice" and node["axis"] == 1:
+            if operand is raw and is_slice(node) and node["axis"] == 1:
                 found.update(range(node["start"], node["stop"]))
             elif operand is raw:
                 found.update(range(raw.type.shape[1].constant))

@@ -120,8 +120,8 @@ def root(a: Domain, *_: Domain) -> Domain:
     return POSITIVE if a.name in NONNEGATIVE else REAL
 
 
-def error_domain(a: Domain) -> Domain:
-    """The error function keeps the sign and stays between -1 and 1."""
+def signed_unit(a: Domain) -> Domain:
+    """What keeps the sign and stays between -1 and 1."""
     return PROB if a.name in NONNEGATIVE else REAL
 
 
@@ -159,13 +159,18 @@ def sign(x: float) -> float:
     return float((x > 0) - (x < 0))
 
 
-def erf(site: Site, a: Array) -> Array:
-    """To first order in the imaginary part, which is all that a complex step asks for."""
-    np = site.np
-    real = np.vectorize(math.erf, otypes=[float])(a.real)
-    if not np.iscomplexobj(a):
-        return real.astype(a.dtype)
-    return real + 2j / math.sqrt(math.pi) * np.exp(-(a.real**2)) * a.imag
+def by_math(
+    function: Callable[[float], float], slope: Callable[[float], float]
+) -> Callable[..., Array]:
+    """A function of real numbers that NumPy has not, with its derivative: to first order in the
+    imaginary part, which is all that a complex step asks for."""
+
+    def evaluate(site: Site, a: Array) -> Array:
+        np = site.np
+        value, by = (np.vectorize(f, otypes=[float])(a.real) for f in (function, slope))
+        return value + 1j * by * a.imag if np.iscomplexobj(a) else value.astype(a.dtype)
+
+    return evaluate
 
 
 def by_numpy(name: str) -> Callable[..., Array]:

@@ -312,7 +312,7 @@ def row(
 
 
 register(
-    row("slot", slot_type, no_value, {"source", "loop"}, "{role}"),
+    row("slot", slot_type, no_value, {"loop"}, "{role}"),
     row("at", at_type, no_value, {"symbolic"}, "{0}[t]"),
     row("scan", scan_type, evaluate_scan, {"loop"}, "scan", scan_places),
     row("item", item_type, evaluate_item, {"loop"}, "{value}", item_places),

@@ -76,7 +76,7 @@ def row(
 def function(
     name: str,
     gradient: Gradient,
-    host: str,
+    host: str = "",
     np_name: str = "",
     narrow: Narrow = REALS,
     examples: Examples | None = None,
@@ -85,10 +85,11 @@ def function(
     **given: Any,
 ) -> Op:
     """A function of one real number that NumPy has. Users write it where `user` says what it is of
-    a plain number."""
+    a plain number; one of Python's `math` is its own expression for the host."""
     np_name = np_name or name
     if user is not None:
         facts, given = (*facts, "function"), {"number": user, **given}
+        host = host or f"{user.__module__}.{user.__name__}({{0}})"
     rest: dict[str, Any] = {
         "facts": facts,
         "evaluate": by_numpy(np_name),
@@ -135,7 +136,7 @@ def operator(
     )
 
 
-def compare(name: str, np_name: str, sign: str, facts: Iterable[str] = ()) -> Op:
+def compare(name: str, np_name: str, sign: str) -> Op:
     return row(
         name,
         2,
@@ -146,7 +147,6 @@ def compare(name: str, np_name: str, sign: str, facts: Iterable[str] = ()) -> Op
         ufunc(np_name, 2),
         f"({{0}} {sign} {{1}})",
         f"{{0}} {sign} {{1}}",
-        facts,
         smooth=False,
         tight=Tight.COMPARISON,
     )
@@ -163,6 +163,5 @@ def connective(name: str, np_name: str, tight: Tight) -> Op:
         ufunc(np_name, 2),
         f"({{0}} {name} {{1}})",
         f"{{0}} {name} {{1}}",
-        ("commutative",),
         tight=tight,
     )

@@ -79,7 +79,7 @@ def number(attrs: dict[str, Any]) -> Callable[[], list[tuple[tuple[TensorType, .
 
 def source(name: str, infer: Infer, example: dict[str, Any], **rest: Any) -> Op:
     """A record without operands."""
-    facts = frozenset({"source"} | rest.pop("facts", set()))
+    facts = frozenset(rest.pop("facts", ()))
     rest = {"evaluate": unknown, "gradient": no_gradient, "flops": lambda node: 0} | rest
     return Op(name, infer, facts=facts, examples=number(example), **rest)
 

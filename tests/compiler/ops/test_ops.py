@@ -35,7 +35,7 @@ CASES = [
     for name, op in BASIS.items()
     for i, (types, attrs) in enumerate(op.examples())
 ]
-OPERATING = [c for c in CASES if not OPS[c.values[0]].is_("source")]
+OPERATING = [c for c in CASES if c.values[1]]
 SLOPED = [c for c in OPERATING if c.values[0] not in ("stop", "warp")]
 REAL, INDEX, TRUTH = "real", "index", "bool"
 
