@@ -15,11 +15,16 @@ import pytest
 
 from dln.cli import files, listed
 from dln.compiler.frontend.context.artefacts import FORMS
+from dln.compiler.ir.op import OPS
 
 ROOT = Path(__file__).parents[2]
 ADDED = {
     # an artefact: the row of its form; the file of its name makes it
     "confusion": {"compiler/frontend/context/artefacts.py", "dln/artefacts/confusion.py"},
+    # an operation: its record, and a kernel where NumPy has no such function
+    "erf": {"compiler/ir/ops/pointwise.py", "runtime/device/kernels.py"},
+    # what can be said in the language is a line of its library
+    "gelu": set(),
 }
 
 
@@ -73,3 +78,13 @@ def test_the_first_line_of_a_command_is_its_help() -> None:
 def test_an_artefact_is_one_file_and_a_row() -> None:
     makers = {p.stem for p in (ROOT / "dln/artefacts").glob("*.py")} - {"__init__", "made"}
     assert makers == set(FORMS)
+
+
+def test_what_users_write_of_numbers_stands_in_the_reference() -> None:
+    """Functions that are operations, by their records; and what the library makes of them."""
+    text = (ROOT / "grammar/README.md").read_text(encoding="utf-8")
+    row = text[text.index("**Functions of numbers**") :].partition("\n\n")[0]
+    said = set(re.findall(r"\w+", " ".join(re.findall(r"`([^`]+)`", row))))
+    assert {name for name, op in OPS.items() if op.is_("function")} <= said
+    library = (ROOT / "specs/std.dln").read_text(encoding="utf-8")
+    assert "gelu" in said and re.search(r"^fn gelu\(a\) = .*\berf\(", library, re.MULTILINE)
