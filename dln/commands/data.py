@@ -23,7 +23,6 @@ from dln.reading import tables
 from dln.reading.counts import reader_text
 from dln.reading.data_facts import FIRST, DataFacts, FieldFacts, data_facts
 from dln.reading.data_pictures import images
-from dln.runtime.readers.read_cache import ReadCache
 from dln.settings import Settings, chosen
 from dln.spec import Compiled
 
@@ -67,15 +66,15 @@ def data(
     spec, session = compiled.spec, compiled.session(given.seed)
     model = spec.model
     names = chosen(name, model.data, "data set")
+    if not names:
+        terminal.result(f"{spec.name} has no data")
     tables.check_tables(model)
-    cache, found = ReadCache(), {}
+    found = {}
     for each in names:
-        found[each] = data_facts(session, each, cache)
+        found[each] = data_facts(session, each)
         terminal.result(text(model.data[each], found[each]) + "\n")
     drawn = (
-        []
-        if to is None
-        else draw(terminal, session, names, Path(to or f"{spec.name}-data.png"), cache)
+        [] if to is None else draw(terminal, session, names, Path(to or f"{spec.name}-data.png"))
     )
     problems = [p for f in found.values() for p in f.problems]
     wrong = {"problems": [p.as_data() for p in problems]} if problems else {}
@@ -85,11 +84,9 @@ def data(
     return 2 if problems else 0
 
 
-def draw(
-    terminal: Terminal, session: Session, names: list[str], to: Path, cache: ReadCache
-) -> list[str]:
+def draw(terminal: Terminal, session: Session, names: list[str], to: Path) -> list[str]:
     """Pictures of examples, one of each data set that has such; the files."""
-    found = {name: seen for name in names if (seen := images(session, name, cache))}
+    found = {name: seen for name in names if (seen := images(session, name))}
     if not found:
         terminal.say("no field of the data is an image")
     written = []
@@ -110,6 +107,7 @@ def text(data: DataSet, found: DataFacts) -> str:
              for name, (start, count) in data.parts.items() if name != "all"]  # fmt: skip
     head = [("from", reader_text(data)), *(("", file) for file in found.files)]
     head += [("parts", "; ".join(parts))] if parts else []
+    head += [("seen", f"the first {found.seen:,}")] if found.seen < data.count else []
     head += [("letters", letters(data.alphabet))] if data.alphabet else []
     head += [("lengths", lengths_text(found))] if found.lengths is not None else []
     blocks = [columns(head, lead="  "), field_table(data, found)]
@@ -211,7 +209,7 @@ def value_text(data: DataSet, f: FieldFacts, value: NDArray[Any]) -> str:
 def as_data(data: DataSet, found: DataFacts) -> dict[str, Any]:
     """What `--json` prints of a data set."""
     facts: dict[str, Any] = {
-        "examples": data.count, "from": reader_text(data), "files": found.files,
+        "examples": data.count, "from": reader_text(data), "files": found.files, "seen": found.seen,
         "parts": {name: {"from": start, "examples": count}
                   for name, (start, count) in data.parts.items()},
         "fields": {name: field_data(data, f) for name, f in found.fields.items()},

@@ -1,24 +1,21 @@
 """What the data sets of a spec hold, gone through a thousand examples at a time.
 
 Fields are worked out by their program, as in training, but not checked: what is odd is counted.
-Of fields that are drawn anew at each visit it is the first visit. Past its end a sequence has no
-values.
+Of fields that are drawn anew at each visit it is the first visit, of so many examples (`DRAWN`).
+Past its end a sequence has no values.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dln.compiler.plan import ProgramKind, RawField
 from dln.grammar.diagnostics import DlnError, Problem
 from dln.runtime.device.source_map import placed
 from dln.runtime.readers import readers
-from dln.runtime.readers.lengths import settled
-from dln.runtime.readers.read_cache import ReadCache
 from dln.runtime.readers.validation import bounds, wrong_value
 
 if TYPE_CHECKING:
@@ -27,7 +24,7 @@ if TYPE_CHECKING:
     from dln.compiler.plan import DataSpec, FieldSpec
     from dln.runtime.session import Session
 
-CHUNK = 1000
+DRAWN = 10_000  # examples that are looked at where drawing them may take long
 FIRST = 3  # examples that are kept
 
 
@@ -128,12 +125,14 @@ class FieldFacts:
 
 @dataclass
 class DataFacts:
-    """A data set: the files that it lies in, its fields, and what a run would refuse in it."""
+    """A data set: the files that it lies in, its fields, how many examples were looked at, and what
+    a run would refuse in it."""
 
     spec: DataSpec
     files: list[str]
     fields: dict[str, FieldFacts]
     fine: bool = True
+    seen: int = 0
     problems: list[Problem] = field(default_factory=list)
 
     @property
@@ -143,29 +142,33 @@ class DataFacts:
         return np.concatenate(found) if found else None
 
 
-def data_facts(session: Session, name: str, cache: ReadCache) -> DataFacts:
+def data_facts(session: Session, name: str) -> DataFacts:
     """What a data set of a session's plan holds. Raises DlnError for files that cannot be read."""
-    plan = session.plan
+    plan, fields = session.plan, session.datasets.fields
     spec = plan.data[name]
     with placed(plan.texts, spec.place):
-        found = DataFacts(
-            spec, _files(readers.declared(spec)), {f.name: FieldFacts(f) for f in spec.fields}
-        )
+        found = DataFacts(spec, _files(spec), {f.name: FieldFacts(f) for f in spec.fields})
         ends = next((f.name for f in spec.fields if f.domain == "length"), None)
-        for values in chunks(session, spec, cache):
+        for values in fields.unchecked(spec):
             at = None if ends is None else np.rint(values[ends]).astype(int)
             for f in spec.fields:
                 found.fields[f.name].add(values[f.name], at if f.timed else None)
             found.fine &= _fine(spec, values, plan.dtype)
-    if spec.claims or not found.fine:
-        found.problems = refused(session, name)
+            found.seen += len(next(iter(values.values())))
+            if spec.drawn and found.seen >= DRAWN:
+                break
+    found.problems = refused(session, found)
     return found
 
 
-def refused(session: Session, name: str) -> list[Problem]:
+def refused(session: Session, found: DataFacts) -> list[Problem]:
     """What a training on a data set would find wrong with it, in its words."""
+    spec, plan = found.spec, session.plan
     try:
-        session.datasets.part(name, "all", session.plan.dtype)
+        with placed(plan.texts, spec.place):
+            session.datasets.fields.check_claims(spec, 0, spec.count)
+        if not found.fine:
+            session.datasets.part(spec.name, "all", plan.dtype)
     except DlnError as error:
         return list(error.problems)
     return []
@@ -177,19 +180,8 @@ def _fine(spec: DataSpec, values: Mapping[str, NDArray[Any]], dtype: str) -> boo
                for f in spec.fields)  # fmt: skip
 
 
-def _files(decl: readers.Decl) -> list[str]:
+def _files(spec: DataSpec) -> list[str]:
     """The files of a data set; none of what is written in the spec, or made up."""
-    kept = readers.reader_of(decl).files
-    names = [a for a in decl.args if isinstance(a, str)] if kept else []
+    decl = readers.declared(spec)
+    names = [a for a in decl.args if isinstance(a, str)] if readers.reader_of(decl).files else []
     return [str(readers.locate(name, decl)) for name in names]
-
-
-def chunks(
-    session: Session, spec: DataSpec, cache: ReadCache
-) -> Iterator[Mapping[str, NDArray[Any]]]:
-    """The fields of all examples, unchecked; `cache` are files that have been read."""
-    read = cache.read(readers.declared(spec))
-    raw = {str(RawField(spec.name, key)): a for key, a in read.items()}
-    for low in range(0, spec.count, CHUNK):
-        some = {key: a[low : low + CHUNK] for key, a in raw.items()}
-        yield settled(spec.fields, session.evaluate(ProgramKind.DATA.of(spec.name), some))

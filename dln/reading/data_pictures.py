@@ -7,13 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dln.reading.data_facts import chunks
-
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dln.compiler.plan import FieldSpec
-    from dln.runtime.readers.read_cache import ReadCache
     from dln.runtime.session import Session
 
 EACH = 10  # examples of a class
@@ -22,7 +19,7 @@ ROWS = 20  # classes that are drawn
 SIDE, ROOT = 3, 5  # numbers on a side: with fewer it is no image; numbers in a row may be a square
 
 
-def images(session: Session, name: str, cache: ReadCache) -> tuple[NDArray[Any], list[str]] | None:
+def images(session: Session, name: str) -> tuple[NDArray[Any], list[str]] | None:
     """Examples of a data set as images [n, h, w]; or the first n of each class, [n, classes, h, w],
     with the names of the classes. None where no field looks like an image."""
     spec = session.plan.data[name]
@@ -33,7 +30,7 @@ def images(session: Session, name: str, cache: ReadCache) -> tuple[NDArray[Any],
     count = min(label.classes or 0, ROWS) if label else 0
     rows: list[list[NDArray[Any]]] = [[] for _ in range(count)] or [[]]
     most = EACH if count else MOST
-    for values in chunks(session, spec, cache):
+    for values in session.datasets.fields.unchecked(spec):
         classes = np.rint(values[label.name]) if label else np.zeros(len(values[seen.name]))
         for k, row in enumerate(rows):
             row += list(values[seen.name][classes == k][: most - len(row)])

@@ -41,7 +41,7 @@ class Fields:
         """The fields of `count` examples from `start` on, on the host, real ones in a precision:
         worked out in chunks and checked. Of what is drawn it is one draw."""
         raw = self._arrays(spec)
-        self._check_claims(spec, raw, start, count)
+        self.check_claims(spec, start, count)
         kinds = kinds_of(spec, dtype)
         done: Arrays = {f.name: np.empty((count, *f.shape), kinds[f.name]) for f in spec.fields}
         for low, found in self._chunks(spec, ProgramKind.DATA, raw, start, count):
@@ -59,7 +59,7 @@ class Fields:
         arrays = {key: device.array(raw[key][start : start + count], kinds[key]) for key in kinds}
         source = DataPart(f"{spec.name}.{part}", start, count, arrays)
         drawn = self._drawer(spec, source)
-        self._check_claims(spec, raw, start, count)
+        self.check_claims(spec, start, count)
         few = device.array(np.arange(min(count, CHUNK)), "int64")
         found = {key: device.to_host(a) for key, a in drawn(few, 0.0).items()}
         for f in spec.fields:
@@ -128,10 +128,16 @@ class Fields:
         where = partial(readers.origin, readers.declared(spec))
         return check_field(f, values, self.plan.texts, first, where, dtype)
 
-    def _check_claims(self, spec: DataSpec, raw: Arrays, start: int, count: int) -> None:
-        """What is asserted inside of fields, before they are made of it."""
+    def unchecked(self, spec: DataSpec) -> Iterator[Arrays]:
+        """The fields of all examples, some at a time; of what is drawn it is one draw."""
+        for _, found in self._chunks(spec, ProgramKind.DATA, self._arrays(spec), 0, spec.count):
+            yield settled(spec.fields, found)
+
+    def check_claims(self, spec: DataSpec, start: int, count: int) -> None:
+        """What is asserted inside of fields, before they are made of it. Raises DlnError."""
         if not spec.claims:
             return
+        raw = self._arrays(spec)
         ends = [f for f in spec.fields if f.domain == "length"]
         specs = [*(replace(f, name=key) for key, f in spec.claims.items()), *ends]
         for low, values in self._chunks(spec, ProgramKind.CLAIMS, raw, start, count):
