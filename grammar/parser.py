@@ -11,10 +11,10 @@ from lark.parsers.lalr_parser_state import ParseConf, ParserState
 
 from dln.grammar import syntax as s
 from dln.grammar import tables
+from dln.grammar.actions import Actions
 from dln.grammar.diagnostics import DlnError, Problem, Source
 from dln.grammar.lexer import Lexer, Reading
 from dln.grammar.recovery import Failure
-from dln.grammar.tree import Builder
 
 MAX_SOURCE = 1_000_000
 MAX_PROBLEMS = 50
@@ -23,11 +23,11 @@ _turn = threading.Lock()  # the actions know one source at a time
 
 
 @functools.cache
-def _machine() -> tuple[Builder, ParseConf[int], Lexer]:
+def _machine() -> tuple[Actions, ParseConf[int], Lexer]:
     """Made once for each process."""
-    builder, data = Builder(), tables.load()
+    actions, data = Actions(), tables.load()
     lexer = Lexer(tables.patterns(data), data["ignore"])
-    return builder, tables.parse_conf(data, builder), lexer
+    return actions, tables.parse_conf(data, actions), lexer
 
 
 def parse(text: str, path: str = "<text>") -> s.Module:
@@ -45,10 +45,10 @@ def parse_source(source: Source) -> s.Module:
         message = f"this text has {len(source.text)} characters, more than {MAX_SOURCE}"
         raise DlnError([Problem("E153", message, remedy="move tables of numbers into data files")])
     with _turn:
-        builder, conf, lexer = _machine()
-        builder.begin(source)
-        module = _run(tables.parser_state(conf), Reading(lexer, source), builder.problems)
-        problems, builder.problems = builder.problems, []
+        actions, conf, lexer = _machine()
+        actions.begin(source)
+        module = _run(tables.parser_state(conf), Reading(lexer, source), actions.problems)
+        problems, actions.problems = actions.problems, []
     if problems or module is None:
         raise DlnError(sorted(problems, key=_place))
     return module
@@ -63,7 +63,7 @@ def _run(state: ParserState[int], reading: Reading, problems: list[Problem]) -> 
             module: s.Module = state.feed_token(_end(reading), True)
             return module
         except UnexpectedToken as e:
-            from dln.grammar.messages import explain  # needed only here, and not small
+            from dln.grammar.syntax_errors import explain  # late: most texts are right
 
             problem, resume = explain(Failure(e.token, state, reading))
         except DlnError as e:

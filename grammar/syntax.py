@@ -1,173 +1,39 @@
 """The syntax tree: one record for each construct, named like the grammar's rule.
 
 Every node has a `span`, which takes no part in comparison: two texts that differ only in layout
-have equal trees. Nothing here knows what a name means; `compiler.build` resolves them.
+have equal trees. Nothing here knows what a name means; the compiler's front end resolves them.
 """
 
 from __future__ import annotations
 
 from typing import TypeAlias
 
-from dln.grammar.diagnostics import Span
-from dln.grammar.record import Record, keyword
-
-
-class Syntax(Record):
-    """Anything with a place in a source."""
-
-    span: Span = keyword(kw_only=True)
-
-
-# ---- expressions -------------------------------------------------------------------------------
-
-
-class Number(Syntax):
-    """`2`, `0.5`, `1e-4`: an int where it is written without point and exponent."""
-
-    value: int | float
-
-
-class String(Syntax):
-    """`"text"`, or `\"\"\"long text\"\"\"` when `long`."""
-
-    value: str
-    long: bool = False
-
-
-class Name(Syntax):
-    id: str
-
-
-class Group(Syntax):
-    """`(body)`: kept, so that the printer gives back the brackets that were written."""
-
-    body: Expr
-
-
-class Binary(Syntax):
-    """`left op right`, op one of `+ - * / @ ^ == != <= >= < > and or`."""
-
-    op: str
-    left: Expr
-    right: Expr
-
-
-class Unary(Syntax):
-    """`-body` or `not body`."""
-
-    op: str
-    body: Expr
-
-
-class Flow(Syntax):
-    """`source -> target`: the left side is the port of the right."""
-
-    source: Expr
-    target: Expr
-
-
-class Choose(Syntax):
-    """`then if test else other`."""
-
-    then: Expr
-    test: Expr
-    other: Expr
-
-
-class Asserted(Syntax):
-    """`body as domain`."""
-
-    body: Expr
-    domain: Domain
-
-
-class RangeOf(Syntax):
-    """`first..last by step`, both ends included."""
-
-    first: Expr
-    last: Expr
-    step: Expr | None
-
-
-class Named(Syntax):
-    """`name = value` among arguments."""
-
-    name: str
-    value: Expr
-
-
-class Ranged(Syntax):
-    """`name in range` among the indices of a reduction."""
-
-    name: str
-    range: Expr
-
-
-class Call(Syntax):
-    """`function(positional; options)`. Arguments before and after the semicolon are kept apart."""
-
-    function: Expr
-    arguments: tuple[Arg, ...]
-    options: tuple[Arg, ...] = ()
-
-
-class Reduce(Syntax):
-    """`function(i, j in 0..2: body)`: a reduction over bound indices."""
-
-    function: Expr
-    indices: tuple[Arg, ...]
-    body: Expr
-
-
-class Slice(Syntax):
-    """`start:stop` inside an index; `stop` excluded."""
-
-    start: Expr | None
-    stop: Expr | None
-
-
-class Index(Syntax):
-    body: Expr
-    indices: tuple[Expr | Slice, ...]
-
-
-class Attr(Syntax):
-    body: Expr
-    name: str
-    name_span: Span
-
-
-class Transpose(Syntax):
-    body: Expr
-
-
-class ListOf(Syntax):
-    items: tuple[Expr, ...]
-
-
-class Comprehension(Syntax):
-    """`[for name in range: body]`."""
-
-    name: str
-    range: Expr
-    body: Expr
-
-
-Expr: TypeAlias = (
-    Number | String | Name | Group | Binary | Unary | Flow | Choose | Asserted | RangeOf
-    | Call | Reduce | Index | Attr | Transpose | ListOf | Comprehension
-)  # fmt: skip
-Arg: TypeAlias = Expr | Named | Ranged
-
+from dln.grammar.expressions import Arg as Arg
+from dln.grammar.expressions import Asserted as Asserted
+from dln.grammar.expressions import Attr as Attr
+from dln.grammar.expressions import Binary as Binary
+from dln.grammar.expressions import Call as Call
+from dln.grammar.expressions import Choose as Choose
+from dln.grammar.expressions import Comprehension as Comprehension
+from dln.grammar.expressions import Domain as Domain
+from dln.grammar.expressions import Expr as Expr
+from dln.grammar.expressions import Flow as Flow
+from dln.grammar.expressions import Group as Group
+from dln.grammar.expressions import Index as Index
+from dln.grammar.expressions import ListOf as ListOf
+from dln.grammar.expressions import Name as Name
+from dln.grammar.expressions import Named as Named
+from dln.grammar.expressions import Number as Number
+from dln.grammar.expressions import Ranged as Ranged
+from dln.grammar.expressions import RangeOf as RangeOf
+from dln.grammar.expressions import Reduce as Reduce
+from dln.grammar.expressions import Slice as Slice
+from dln.grammar.expressions import String as String
+from dln.grammar.expressions import Syntax as Syntax
+from dln.grammar.expressions import Transpose as Transpose
+from dln.grammar.expressions import Unary as Unary
 
 # ---- ports, options, declarations --------------------------------------------------------------
-
-
-class Domain(Syntax):
-    """`prob`, `class(10)`, ..."""
-
-    name: str
-    size: Expr | None
 
 
 class Port(Syntax):
