@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,10 +23,22 @@ from dln.runtime.device.device import DeviceArray
 from dln.runtime.execution.executable import Bound, Executable
 from dln.runtime.execution.numeric_faults import Watchman, strict
 from dln.runtime.execution.phase_result import PhaseResult, number_of
-from dln.runtime.execution.store import HostArray, Store, put
+from dln.runtime.execution.store import HostArray, Store, paths_of, put
 
 Whole = Callable[[WholeField, int, str], DeviceArray]
 """The first rows of a field, on the device: which field, how many, precision."""
+
+
+@dataclass
+class Ready:
+    """A program that is ready: bound to the arrays of a `generation`, on the parameters at `paths`.
+    Of a step, `flops` are those of its largest operation."""
+
+    executable: Executable
+    generation: int
+    paths: list[str]
+    dtype: str
+    flops: int | None
 
 
 class Programs:
@@ -41,7 +54,7 @@ class Programs:
         self.store, self.plan, self.device = store, store.plan, store.device
         self.seed, self.results = seed, results
         self._whole = whole
-        self._made: dict[ProgramKey, tuple[int, Executable]] = {}
+        self._ready: dict[ProgramKey, Ready] = {}
 
     def executable(
         self,
@@ -54,18 +67,29 @@ class Programs:
         Its states are those of the phase, unless it has `states` of its own.
         """
         own, states = states, self.store.states_of(phase) if states is None else states
-        program = self.plan.programs[key]
-        if key.kind is ProgramKind.STEP:
-            self.device.suit(program.largest(program.capacity))
-        arrays = self.store.in_precision(program)
-        generation, found = self._made.get(key, (-1, None))
-        if found is None:
-            seed = self.seed_of(phase)
-            found = Executable(program, self.device, arrays, states, seed, self.wholes(program))
-        elif generation != self.store.generation or (own is not None and own is not found.states):
+        ready = self._ready.get(key)
+        if ready is None:
+            ready = self._ready[key] = self._made(key, phase, states)
+            return ready.executable
+        if ready.flops is not None:
+            self.device.suit(ready.flops)
+        found, arrays = ready.executable, self.store.in_precision(ready.paths, ready.dtype)
+        if ready.generation != self.store.generation or (
+            own is not None and own is not found.states
+        ):
             found.rebind(arrays, states)
-        self._made[key] = (self.store.generation, found)
+            ready.generation = self.store.generation
         return found
+
+    def _made(self, key: ProgramKey, phase: str | None, states: dict[str, DeviceArray]) -> Ready:
+        program, seed = self.plan.programs[key], self.seed_of(phase)
+        paths, stepping = paths_of(program), key.kind is ProgramKind.STEP
+        flops = program.largest(program.capacity) if stepping else None
+        if flops is not None:
+            self.device.suit(flops)
+        arrays, wholes = self.store.in_precision(paths, program.dtype), self.wholes(program)
+        executable = Executable(program, self.device, arrays, states, seed, wholes)
+        return Ready(executable, self.store.generation, paths, program.dtype, flops)
 
     def seed_of(self, phase: str | None) -> int:
         """The seed of a phase's draws: its own, or the session's."""

@@ -77,9 +77,9 @@ class Store:
             if str(self.params[path].dtype) != dtype:
                 self.replace(path, self.device.to_host(self.params[path]), dtype)
 
-    def in_precision(self, program: Program) -> dict[str, DeviceArray]:
-        """The parameters that a program uses, copied where they have another precision."""
-        return {path: self._mirror(path, program.dtype) for path in paths_of(program)}
+    def in_precision(self, paths: Iterable[str], dtype: str) -> dict[str, DeviceArray]:
+        """Parameters in a precision, copied where they have another."""
+        return {path: self._mirror(path, dtype) for path in paths}
 
     def _mirror(self, path: str, dtype: str) -> DeviceArray:
         self.clear_dead(path)

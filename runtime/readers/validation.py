@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -235,6 +236,7 @@ def _whole(array: Array) -> Array:
     return found
 
 
+@cache
 def _largest(dtype: str) -> float:
     return float(np.finfo(dtype).max)
 

@@ -36,14 +36,14 @@ class Estimates:
         self.programs, self.spec, self.part = programs, spec, part
         self.minibatches, self.watchman = minibatches, watchman
 
-    def take(self, update: int, now: Now) -> None:
-        """Estimate the states that are due before an update."""
-        epoch, place = divmod(update, self.minibatches.per_epoch)
-        for estimate in self.spec.estimates if place == 0 else ():
+    def take(self, now: Now) -> None:
+        """Estimate the states that are due at the start of an epoch, before its first update."""
+        epoch = int(now["epoch"])
+        for estimate in self.spec.estimates:
             if epoch % estimate.every == 0:
-                self._estimate(estimate, self.minibatches.of_epoch(epoch), update, now)
+                self._estimate(estimate, self.minibatches.of_epoch(epoch), now)
 
-    def _estimate(self, estimate: EstimateSpec, order: DeviceArray, update: int, now: Now) -> None:
+    def _estimate(self, estimate: EstimateSpec, order: DeviceArray, now: Now) -> None:
         """The mean over the sample, in chunks of what the program is laid out for."""
         executable = self.programs.executable(estimate.program, self.spec.name)
         clocks = self.programs.clocks(executable.program, now)
@@ -53,7 +53,7 @@ class Estimates:
         for low in range(0, n, size):
             indices = order[low : min(low + size, n)]
             bound = executable.at(len(indices))
-            self.part.filler(bound, self.programs.device.xp)(indices, update)
+            self.part.filler(bound, self.programs.device.xp)(indices, now["update"])
             self.watchman.running(executable, bound.n, bound, self.part.called(indices))
             bound.run(*clocks)
             for path in estimate.states:
@@ -61,10 +61,9 @@ class Estimates:
                 states[path][...] = share if low == 0 else states[path] + share
 
 
-def before_step(
-    state: RunState, datasets: Datasets, spec: PhaseSpec, update: int, now: Now
-) -> None:
+def before_step(state: RunState, datasets: Datasets, spec: PhaseSpec, now: Now) -> None:
     """Before a single step from Python: as training would estimate, on the spec's own data."""
+    update = int(now["update"])
     count = state.plan.data[spec.data].parts[spec.part][1]
     if not spec.estimates or update % updates_of_epoch(spec, count):
         return
@@ -74,4 +73,4 @@ def before_step(
     estimates = Estimates(programs, spec, part, minibatches, watchman)
     where = f"phase {spec.name}, the estimate before update {update}"
     with watchman.over(lambda: where), strict(state.device):
-        estimates.take(update, now)
+        estimates.take(now)

@@ -68,8 +68,8 @@ class PhaseTrainer:
         self.phase.watchman.running(self.phase.step, size, None, self.phase.example)
         with self.phase.watchman.over(self._where, self._failed), strict(self.state.device):
             while not self.clock.over:
-                self._clear_carried()
-                self.estimates.take(self.clock.update, self.clock.now())
+                if self.clock.between_epochs:
+                    self._begin_epoch()
                 if self._before_update():
                     break
                 self.loop.run(self._next_event())
@@ -102,11 +102,12 @@ class PhaseTrainer:
         if self.saver is not None:
             self.saver.leave(self._at())
 
-    def _clear_carried(self) -> None:
-        """At the start of an epoch, what is carried from window to window begins at zero."""
-        if self.clock.between_epochs:
-            for path in self.spec.carried:
-                self.state.store.states[self.spec.name][path][...] = 0.0
+    def _begin_epoch(self) -> None:
+        """What is carried from window to window begins at zero; estimates that are due are made."""
+        for path in self.spec.carried:
+            self.state.store.states[self.spec.name][path][...] = 0.0
+        if self.spec.estimates:
+            self.estimates.take(self.clock.now())
 
     def _before_update(self) -> bool:
         """Watches on the minibatch at hand, before it is learned from; True at the end.

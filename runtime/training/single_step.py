@@ -38,7 +38,7 @@ def step(state: RunState, datasets: Datasets, spec: PhaseSpec, given: Given) -> 
         update = state.updates[spec.name]
         executable = state.programs.executable(spec.step, spec.name)
         now = times(state.plan, spec, update)
-        before_step(state, datasets, spec, update, now)
+        before_step(state, datasets, spec, now)
         bound = _run(state, spec, executable, given, f"phase {spec.name}, update {update}", now)
         loss = float(bound.values["loss"]) if "loss" in bound.values else 0.0
         if spec.descent is not None:
@@ -78,19 +78,18 @@ def _run(
     where: str,
     now: Mapping[str, float],
 ) -> Bound:
-    arrays = _fields(state.plan, spec, given)
+    arrays = _fields(state.plan, spec, given, executable.program.dtype)
     rows = _rows(state.plan, spec, arrays, given)
     return state.programs.run_once(executable, arrays, where, now, rows)
 
 
-def _fields(plan: Plan, spec: PhaseSpec, given: Given) -> dict[str, HostArray]:
+def _fields(plan: Plan, spec: PhaseSpec, given: Given, dtype: str) -> dict[str, HostArray]:
     """The fields a phase uses, checked; others of its data set may be given as well."""
     known = {f.name: f for f in plan.data[spec.data].fields}
     unused = known.keys() - set(spec.fields)
     wanted: Sequence[FieldSpec] = [known[name] for name in spec.fields]
     given = settled(list(known.values()), given)
     used = {k: v for k, v in given.items() if k not in unused}
-    dtype = plan.programs[spec.step].dtype
     checked = check_fields(wanted, used, f"the phase {spec.name}", plan.texts, dtype)
     for array in checked.values():
         check_rows(spec, len(array))
