@@ -9,6 +9,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+SETTINGS: Mapping[str, Mapping[str, int]] = {
+    "idx": {},
+    "npz": {},
+    "table": {},
+    "rows": {},
+    "text": {"window": 50},
+    "synthetic": {},
+}
+"""The readers, each with what `set` may say about its sets, and the defaults."""
+
 
 @dataclass(frozen=True)
 class Decl:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from dln.compiler.frontend.data.datasets import SETTINGS
+from dln.compiler.schema.headers import SETTINGS
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Span
 from dln.grammar.parser import parse_source

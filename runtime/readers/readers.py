@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from dln.compiler.schema.headers import SETTINGS
 from dln.compiler.schema.headers import Decl as Decl
 from dln.compiler.schema.headers import HeaderField as HeaderField
 from dln.compiler.schema.headers import Schema as Schema
@@ -31,21 +32,20 @@ if TYPE_CHECKING:
     from dln.compiler.plan import DataSpec, FieldSpec
 
 DRAWING = 1_000_000  # bytes of a file of drawings
-WINDOW = 50  # characters that a window of a text foretells, where nothing else is said
 
 
 @dataclass(frozen=True)
 class Reader:
     """How a kind of data is read: `probe` from headers, `read` as whole arrays.
 
-    `files` says that what is read lies in files, which the arguments name; `options` are those it
-    knows, None where they are its own affair.
+    `files` says that what is read lies in files, which the arguments name. Options are the settings
+    of the reader, or `parameters` that it checks itself.
     """
 
     probe: Callable[[Decl], Schema]
     read: Callable[[Decl], dict[str, NDArray[Any]]]
     files: bool = False
-    options: tuple[str, ...] | None = ()
+    parameters: bool = False
 
 
 def probe(decl: Decl) -> Schema:
@@ -106,7 +106,7 @@ def reader_of(decl: Decl) -> Reader:
         near = nearest(decl.reader, READERS) or f"one of {', '.join(sorted(READERS))}"
         raise Fault(f'there is no reader "{decl.reader}"', near, "E509")
     for option in decl.options:
-        if found.options is not None and option not in found.options:
+        if not found.parameters and option not in SETTINGS[decl.reader]:
             raise Fault(f'{decl.reader} has no option "{option}"', code="E509")
     return found
 
@@ -148,7 +148,7 @@ def _distinct(text: str) -> str:
 def _windows(decl: Decl, text: str) -> tuple[int, int]:
     """Windows in a text, and the characters that each goes on by: the next one begins with its
     last character, so that every character is once foretold."""
-    window = decl.options.get("window", WINDOW)
+    window = decl.options.get("window", SETTINGS["text"]["window"])
     if not isinstance(window, int) or isinstance(window, bool) or window < 1:
         message = f"window must be a whole number of at least 1, not {window!r}"
         raise Fault(message, "set window = 50", "E509")
@@ -200,7 +200,7 @@ READERS: dict[str, Reader] = {
     "idx": Reader(idx_probe, idx_read, files=True),
     "npz": Reader(npz_probe, npz_read, files=True),
     "rows": Reader(cells_probe, cells_read),
-    "synthetic": Reader(_synthetic_probe, _synthetic_read, options=None),
+    "synthetic": Reader(_synthetic_probe, _synthetic_read, parameters=True),
     "table": Reader(cells_probe, cells_read, files=True),
-    "text": Reader(_text_probe, _text_read, files=True, options=("window",)),
+    "text": Reader(_text_probe, _text_read, files=True),
 }

@@ -22,15 +22,12 @@ from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.sizes import BATCH_SIZE, Size
 from dln.compiler.ir.tensor_type import TIME, TensorType
 from dln.compiler.model import DataSet, FieldOf
-from dln.compiler.schema.headers import Decl, HeaderField, Oddity, Schema
+from dln.compiler.schema.headers import SETTINGS, Decl, HeaderField, Oddity, Schema
 from dln.compiler.schema.keys import RawField
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Fault, Note, Span, nearest
 
-READERS = ("idx", "npz", "table", "rows", "text", "synthetic")
 Statements: TypeAlias = "tuple[s.Field | s.Split | s.Setting, ...]"
-SETTINGS = {"text": {"window": 50}}
-"""What `set` may say about the sets of a reader, with the defaults."""
 
 
 def declare(b: Build, st: s.Data, scope: Scope) -> None:
@@ -172,8 +169,8 @@ def _reader(
             remedy='one of idx("..."), npz, table, rows, text, synthetic',
         )
     name = call.function.id
-    if name not in READERS:
-        hint = nearest(name, READERS) or "one of " + ", ".join(READERS)
+    if name not in SETTINGS:
+        hint = nearest(name, SETTINGS) or "one of " + ", ".join(SETTINGS)
         b.fail("E301", f"there is no reader {name}", call.function.span, "unknown", remedy=hint)
     positional = [a for a in call.arguments if not isinstance(a, s.Named | s.Ranged)]
     args = tuple(static(b, a, scope, f"an argument of {name}") for a in positional)
@@ -197,7 +194,7 @@ def _settings(
 ) -> dict[str, object]:
     """`set window = 25` as options of the reader, defaults included; a set that is like another
     has its settings, but for those that it sets itself."""
-    known = SETTINGS.get(reader, {})
+    known = SETTINGS[reader]
     for name in known.keys() & given.keys():
         b.fail(
             "E349",
@@ -227,7 +224,7 @@ def _once_set(b: Build, st: s.Setting, seen: dict[str, Span]) -> None:
 
 def _setting(b: Build, st: s.Setting, reader: str, scope: Scope) -> int:
     """The value of a setting: a whole number of at least 1."""
-    known = SETTINGS.get(reader, {})
+    known = SETTINGS[reader]
     if st.name not in known:
         owner = next((r for r, names in SETTINGS.items() if st.name in names), None)
         if owner is not None:
