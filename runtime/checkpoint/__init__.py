@@ -1,1 +1,1 @@
-"""What is kept of a run, whole or not at all."""
+"""A run on disk: arrays and facts in one file, whole or not at all; its directory."""

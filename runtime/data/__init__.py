@@ -1,1 +1,1 @@
-"""Data sets turned into fields on the device; examples picked for a task."""
+"""Data sets as fields on the device; examples picked for a task."""

@@ -1,1 +1,1 @@
-"""A program's text made ready to run, and the arrays it works on."""
+"""The arrays of a run, its programs made ready on them, what a phase leaves, why numbers were left."""

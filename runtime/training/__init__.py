@@ -1,1 +1,1 @@
-"""Phases in order: minibatches, watches, stopping, faults, going on."""
+"""Phases in order: minibatches, watches, stopping, optimisers of their own, going on."""
