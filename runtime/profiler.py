@@ -11,7 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from statistics import median
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 
@@ -68,24 +67,24 @@ def profile(
     marked = replace(program, text=_marked(program))
     with np.errstate(all="ignore"):
         means = []
-        for made, device in ((program, session.device), (marked, marks)):
-            bound = _bound(session, made, phase, device, n)
+        for made in (program, marked):
+            bound = _bound(session, made, phase, n, marks)
             part.filler(bound, session.device.xp)(indices, 0.0)
-            means.append(_mean(bound, clocks, seconds / 2, device.wait))
+            means.append(_mean(bound, clocks, seconds / 2, session.device.wait))
     share = means[0] / (sum(marks.spent) or 1.0)
     lines = _by_place(program, [t * share for t in marks.spent], n)
     return Profile(phase, n, means[0] * 1e3, program.flops(n), program.traffic(n), lines)
 
 
-def _bound(session: Session, program: Program, phase: str, device: Any, n: int) -> Bound:
+def _bound(session: Session, program: Program, phase: str, n: int, mark: _Marks) -> Bound:
     """The program on copies of the parameters, and on states that are zero."""
-    held = session.programs
+    held, device = session.programs, session.device
     copied = {p: session.device.to_host(session.state.store.params[p]) for p in paths_of(program)}
     params = {p: device.array(a, program.dtype) for p, a in copied.items()}
     buffers = (b for b in program.buffers if b.place == "state")
     states = {b.key: device.array(np.zeros(b.shape_at(n)), dtype_of(program, b)) for b in buffers}
-    made = Executable(program, device, params, states, held.seed_of(phase), held.wholes(program))
-    return made.at(n)
+    seed, wholes = held.seed_of(phase), held.wholes(program)
+    return Executable(program, device, params, states, seed, wholes, mark=mark).at(n)
 
 
 def _mean(bound: Bound, clocks: list[float], seconds: float, wait: Callable[[], None]) -> float:
@@ -107,18 +106,14 @@ def _mean(bound: Bound, clocks: list[float], seconds: float, wait: Callable[[], 
 
 
 class _Marks:
-    """A device that hands programs one kernel more, `mark`, and adds up the time between calls."""
+    """What a program calls as `mark(line)`: adds up the time between calls, line by line."""
 
     def __init__(self, device: Device, count: int) -> None:
         self._device = device
         self.spent = [0.0] * count
         self._last = 0.0
-        self.kernels = {**device.kernels, "mark": self._mark}
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._device, name)
-
-    def _mark(self, line: int) -> None:
+    def __call__(self, line: int) -> None:
         self._device.wait()
         if line >= 0:
             self.spent[line] += perf_counter() - self._last

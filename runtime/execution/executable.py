@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -21,7 +21,7 @@ from dln.compiler.plan import (
 )
 from dln.grammar.diagnostics import Fault
 from dln.runtime.device.device import Device
-from dln.runtime.execution.sandbox import filename, load, loaded
+from dln.runtime.execution.sandbox import filename, load
 
 DTYPES = {"index": "int64", "bool": "bool"}
 POISON = {"float32": (4, 0x7FA5A5A5), "float64": (8, 0x7FF4A5A5A5A5A5A5)}
@@ -46,8 +46,9 @@ class Executable:
     """A program with its parameters on a device.
 
     `params` and `states` are arrays of the device, by path, updated in place; `wholes` are fields
-    of whole parts of data, only read. Raises `Fault` where one is missing or has another shape or
-    precision, or where memory would not suffice.
+    of whole parts of data, only read. `more` are names that the text sees beside its own. Raises
+    `Fault` where an array is missing or has another shape or precision, or where memory would not
+    suffice.
     """
 
     def __init__(
@@ -58,10 +59,11 @@ class Executable:
         states: dict[str, Any],
         seed: int = 0,
         wholes: Mapping[str, Any] | None = None,
+        **more: object,
     ) -> None:
         self.program, self.device, self.seed = program, device, seed
         self.params, self.states, self.wholes = params, states, wholes or {}
-        self._bind = load(program, device)
+        self._bind = load(program, device, **more)
         self._constants = self._make_constants()
         self._bounds: dict[int, Bound] = {}
         self._held = 0
@@ -218,7 +220,7 @@ class Executable:
 
         held = self._bounds.get(n)
         arrays = held.buffers if held is not None else self._arrays(n)
-        bind = loaded("\n".join(text), filename(self.program), self.device, {"keep": keep})
+        bind = load(replace(self.program, text="\n".join(text)), self.device, keep=keep)
         with suppress(ArithmeticError, ValueError):
             bind(self.device.xp, n, self.seed, arrays)(*stopped.clocks)
         return kept or None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import cache
 from types import CodeType
 from typing import Any
@@ -38,17 +38,11 @@ def filename(program: Program) -> str:
     return f"<dln program {program.name}>"
 
 
-def load(program: Program, device: Device) -> Callable[..., Callable[..., None]]:
-    """The function `bind` of a program's text. Raises `Fault` if the text is not of the kind."""
-    return loaded(program.text, filename(program), device, {})
-
-
-def loaded(
-    text: str, name: str, device: Device, more: Mapping[str, object]
-) -> Callable[..., Callable[..., None]]:
-    """`load` of a text, which sees some names more."""
+def load(program: Program, device: Device, **more: object) -> Callable[..., Callable[..., None]]:
+    """The function `bind` of a program's text, which sees some names more. Raises `Fault` if the
+    text is not of the kind."""
     space: dict[str, Any] = {"__builtins__": {}, "math": math, **NAMES, **device.kernels, **more}
-    exec(compiled(text, name), space)
+    exec(compiled(program.text, filename(program)), space)
     bind: Callable[..., Callable[..., None]] = space["bind"]
     return bind
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.op import Attrs, op_of
 from dln.compiler.ir.sizes import Size
-from dln.compiler.ir.spelling import Lies, View, moved
+from dln.compiler.ir.spelling import Lies, Reshape, View, moved
 from dln.compiler.ir.tensor_type import BINARY, REAL, Domain, Kind, TensorType
 from dln.grammar.diagnostics import Fault
 
@@ -131,7 +131,16 @@ def lies(node: Node) -> Lies:
     view = view_of(node)
     if view is None:
         return "anyhow" if node.attrs.get("strided", False) else "rows"
-    return moved(lies(node.operands[0]), view.moves)
+    below = node.operands[0]
+    if Reshape in map(type, view.moves) and not same_but_thin(below, node):
+        return "rows"  # else it were no view
+    return moved(lies(below), view.moves)
+
+
+def same_but_thin(a: Node, b: Node) -> bool:
+    """Whether two shapes differ in axes of size 1 alone."""
+    left, right = ([s for s in n.type.shape if s.value != 1] for n in (a, b))
+    return left == right
 
 
 def contiguous(node: Node) -> bool:

@@ -22,6 +22,7 @@ from dln.compiler.ir.ops.common import (
     keep_type,
     known,
     real,
+    same_but_thin,
     show,
 )
 from dln.compiler.ir.sizes import Size
@@ -277,15 +278,10 @@ def spell_broadcast(node: Node) -> Spelling:
     return View(A, (Index(parts), spread) if None in parts else (spread,))
 
 
-def thin(type: TensorType) -> tuple[Size, ...]:
-    """A shape without the axes of size 1."""
-    return tuple(s for s in type.shape if s.value != 1)
-
-
 def spell_reshape(node: Node) -> Spelling:
     """A view where the operand lies in C order or only axes of size 1 come or go, else a copy
     through a view of the result."""
-    if contiguous(node.operands[0]) or thin(node.operands[0].type) == thin(node.type):
+    if same_but_thin(node.operands[0], node) or contiguous(node.operands[0]):
         return View(A, (Reshape(Attr("shape")),))
     return steps(call("copy", A, out=View(OUT, (Reshape(ShapeOf(A)),))))
 
