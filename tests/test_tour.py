@@ -31,18 +31,18 @@ def session() -> Session:
     return dln.load(SPEC).compile(backend="numpy").session(seed=0)
 
 
-def test_a_step_is_one_update_and_gives_the_loss_before_it():
+def test_a_step_is_one_update_and_gives_the_loss_before_it() -> None:
     s = session()
     assert s.step("fit", x=x, t=t) == np.mean((0 - t) ** 2 / 2)
     assert s.params["line.W"] == pytest.approx(0.1 * np.mean(t * x))  # from W = 0, b = 0
 
 
-def test_a_gradient():
+def test_a_gradient() -> None:
     slope = session().grad("fit", "line.b", x=x, t=t)
     assert slope == pytest.approx(np.mean(0 - t))
 
 
-def test_training_finds_the_line():
+def test_training_finds_the_line() -> None:
     s = session()
     result = s.train("fit")  # on the data the spec names; data={"points": (x, t)} for others
     assert (result.epochs, result.updates) == (200, 400)
@@ -50,7 +50,7 @@ def test_training_finds_the_line():
     assert s.line([[10.0]]) == pytest.approx(21)  # an instance is a function of arrays
 
 
-def test_parameters_are_arrays_and_files(tmp_path: Path):
+def test_parameters_are_arrays_and_files(tmp_path: Path) -> None:
     first, second = session(), session()
     first.params["line.W"][...] = 7
     first.save(tmp_path / "line.safetensors")
@@ -76,7 +76,7 @@ train fit on d batch 4 for 1 epoch dtype float64 {
 """
 
 
-def test_sequences_are_arrays_of_examples_by_steps():
+def test_sequences_are_arrays_of_examples_by_steps() -> None:
     s = dln.load(RUNNING).compile(dtype="float64").session(seed=0)
     x = np.arange(16.0).reshape(2, 4, 2)  # [example, time, 2]
     assert np.array_equal(s.running(x), x.cumsum(axis=1))
@@ -86,7 +86,7 @@ def test_sequences_are_arrays_of_examples_by_steps():
     assert s.grad("fit", "running.w", x=x, t=t) == pytest.approx(np.mean(2 * (sums - t) * sums))
 
 
-def test_a_mistake_is_an_error_with_its_place():
+def test_a_mistake_is_an_error_with_its_place() -> None:
     with pytest.raises(dln.DlnError) as caught:
         dln.load(SPEC.replace("dense(1,", "dence(1,"))
     problem = caught.value.problems[0]
@@ -95,6 +95,6 @@ def test_a_mistake_is_an_error_with_its_place():
         session().step("fit", x=x, target=t)
 
 
-def test_the_graph_is_a_networkx_graph():
+def test_the_graph_is_a_networkx_graph() -> None:
     graph = dln.load(SPEC).graph
     assert {"param", "contract", "grad"} <= {op for _, op in graph.nodes(data="op")}

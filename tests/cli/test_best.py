@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 LINE = """
 data points = rows([[0, 1], [1, 3], [2, 5], [3, 7]]) {
@@ -24,7 +27,7 @@ train fit on points batch all for 5 epochs {
 """
 
 
-def checked(dln, tmp_path, text, *words):
+def checked(dln: Callable[..., Any], tmp_path: Path, text: str, *words: str) -> tuple[Any, ...]:
     path = tmp_path / "spec.dln"
     path.write_text(text, encoding="utf-8")
     got = dln("run", path, "--json", "-q", *words)
@@ -40,7 +43,9 @@ def steps() -> list[tuple[float, float]]:
     return found
 
 
-def test_best_is_what_was_watched_when_the_cost_was_smallest(dln, tmp_path):
+def test_best_is_what_was_watched_when_the_cost_was_smallest(
+    dln: Callable[..., Any], tmp_path: Path
+) -> None:
     rows = steps()
     at = min(range(5), key=lambda i: rows[i][0])
     assert at != 4
@@ -60,7 +65,7 @@ def test_best_is_what_was_watched_when_the_cost_was_smallest(dln, tmp_path):
     assert got.code == 0, data
 
 
-def test_best_needs_a_checkpoint_best_by(dln, tmp_path):
+def test_best_needs_a_checkpoint_best_by(dln: Callable[..., Any], tmp_path: Path) -> None:
     text = LINE.replace("  checkpoint best by cost\n", "")
     text += 'check "best" {\n  expect fit.best.cost < 1\n}\n'
     path = tmp_path / "spec.dln"
@@ -70,7 +75,7 @@ def test_best_needs_a_checkpoint_best_by(dln, tmp_path):
     assert "E377" in got.err and "checkpoint best by size" in got.err
 
 
-def test_a_task_after_a_phase_waits_for_it(dln, tmp_path):
+def test_a_task_after_a_phase_waits_for_it(dln: Callable[..., Any], tmp_path: Path) -> None:
     more = """
     train later on points batch all for 1 epoch after fit {
       minimize (f(x) - t)^2 over f with sgd(lr = 0.01)
@@ -92,7 +97,9 @@ def test_a_task_after_a_phase_waits_for_it(dln, tmp_path):
     assert set(data["tasks"]) == {"early", "late"}
 
 
-def test_phases_that_only_slow_ones_come_after_are_slow_too(dln, tmp_path):
+def test_phases_that_only_slow_ones_come_after_are_slow_too(
+    dln: Callable[..., Any], tmp_path: Path
+) -> None:
     more = """
 train middle on points batch all for 1 epoch after fit {
   minimize (f(x) - t)^2 over f with sgd(lr = 0.01)
@@ -113,7 +120,9 @@ check "last" slow {
     assert set(data["phases"]) == {"fit", "middle", "last"}
 
 
-def test_many_numbers_that_passed_are_counted_and_those_that_failed_are_shown(dln, tmp_path):
+def test_many_numbers_that_passed_are_counted_and_those_that_failed_are_shown(
+    dln: Callable[..., Any], tmp_path: Path
+) -> None:
     path = tmp_path / "spec.dln"
     rows = "[1.25, 2.5, 3.75, 4.125, 5.0625, 6.03125, 7.015625, 8.0078125, 9.5, 10.5]"
     text = f'check "ten" {{\n  x = {rows}\n  expect x == {rows}\n  expect x == zeros(10)\n}}\n'

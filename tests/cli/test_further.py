@@ -5,7 +5,7 @@ The oracle is the unbroken run, bit for bit.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -46,7 +46,7 @@ PROGRESS = SPEC.replace("lr = rate", "lr = rate * (1 - progress)")
 
 
 @pytest.fixture
-def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     def write(text: str = SPEC) -> None:
         (tmp_path / "a.dln").write_text(text, encoding="utf-8")
 
@@ -56,7 +56,7 @@ def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.fixture
-def stopped(monkeypatch: pytest.MonkeyPatch):
+def stopped(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """Ends the next runs after so many updates, as Ctrl-C would."""
 
     class Countdown:
@@ -98,7 +98,9 @@ MORE = [("--epochs", "7"), ("-D", "n=7")]
 
 
 @pytest.mark.parametrize("words", [*MORE, ()])
-def test_a_run_that_has_ended_goes_on_as_one_longer_run(dln, spec, words) -> None:
+def test_a_run_that_has_ended_goes_on_as_one_longer_run(
+    dln: Callable[..., Any], spec: Callable[..., Any], words: tuple[Any, ...]
+) -> None:
     assert dln("run", "a.dln", "-q", "--out", "r").code == 0
     if not words:
         spec(SPEC.replace("const n = 4", "const n = 7\n").replace("# noise", "# more noise"))
@@ -112,7 +114,13 @@ def test_a_run_that_has_ended_goes_on_as_one_longer_run(dln, spec, words) -> Non
 
 
 @pytest.mark.parametrize(("words", "looks"), [(MORE[0], 2), (MORE[1], 13)])
-def test_an_interrupted_run_may_be_made_longer(dln, spec, stopped, words, looks) -> None:
+def test_an_interrupted_run_may_be_made_longer(
+    dln: Callable[..., Any],
+    spec: Callable[..., Any],
+    stopped: Callable[..., Any],
+    words: tuple[Any, ...],
+    looks: int,
+) -> None:
     stopped(looks)
     assert dln("run", "a.dln", "-q", "--out", "r").code == 130
     stopped(10**6)
@@ -121,7 +129,9 @@ def test_an_interrupted_run_may_be_made_longer(dln, spec, stopped, words, looks)
     same("r", "whole")
 
 
-def test_longer_and_interrupted_and_longer(dln, spec, stopped) -> None:
+def test_longer_and_interrupted_and_longer(
+    dln: Callable[..., Any], spec: Callable[..., Any], stopped: Callable[..., Any]
+) -> None:
     dln("run", "a.dln", "-q", "--out", "r", "--epochs", "1")
     stopped(5)
     assert dln("run", "--resume", "r", "-q", "--epochs", "3").code == 130
@@ -131,7 +141,7 @@ def test_longer_and_interrupted_and_longer(dln, spec, stopped) -> None:
     same("r", "whole")
 
 
-def test_updates_and_seconds(dln, spec) -> None:
+def test_updates_and_seconds(dln: Callable[..., Any], spec: Callable[..., Any]) -> None:
     for unit, was, now in [("updates", "5", "9"), ("seconds", "0", "1")]:
         spec(SPEC.replace("n epochs", f"{was} {unit}").replace("  expect updates == 4 * n\n", ""))
         dln("run", "a.dln", "-q", "--out", unit)
@@ -145,7 +155,7 @@ def test_updates_and_seconds(dln, spec) -> None:
             assert got.data["phases"]["fit"]["updates"] > 0
 
 
-def test_fewer_epochs_than_are_done(dln, spec) -> None:
+def test_fewer_epochs_than_are_done(dln: Callable[..., Any], spec: Callable[..., Any]) -> None:
     dln("run", "a.dln", "-q", "--out", "r")
     before = newest("r")[0]
     got = dln("run", "a.dln", "--resume", "r", "--epochs", "2")
@@ -155,7 +165,9 @@ def test_fewer_epochs_than_are_done(dln, spec) -> None:
     assert all(np.array_equal(a, before[k]) for k, a in newest("r")[0].items())
 
 
-def test_a_phase_that_ended_by_itself_does_not_go_on(dln, spec) -> None:
+def test_a_phase_that_ended_by_itself_does_not_go_on(
+    dln: Callable[..., Any], spec: Callable[..., Any]
+) -> None:
     """Nor where it did so at its very last update."""
     for k, update in [(0, 4), (3, 16)]:
         rule = f"  until e > 0 and epoch > {k}\n"
@@ -167,7 +179,9 @@ def test_a_phase_that_ended_by_itself_does_not_go_on(dln, spec) -> None:
         same(f"r{k}", f"whole{k}")
 
 
-def test_progress_is_said_to_be_of_two_lengths(dln, spec) -> None:
+def test_progress_is_said_to_be_of_two_lengths(
+    dln: Callable[..., Any], spec: Callable[..., Any]
+) -> None:
     spec(PROGRESS)
     dln("run", "a.dln", "-q", "--out", "r")
     got = dln("run", "a.dln", "--resume", "r", "-D", "n=8", "--json")
@@ -181,7 +195,7 @@ def test_progress_is_said_to_be_of_two_lengths(dln, spec) -> None:
     assert f"note: {said}" in again.out
 
 
-def test_only_the_last_phase_goes_on(dln, spec) -> None:
+def test_only_the_last_phase_goes_on(dln: Callable[..., Any], spec: Callable[..., Any]) -> None:
     spec(TWO)
     dln("run", "a.dln", "-q", "--out", "r")
     got = dln("run", "a.dln", "--resume", "r", "-D", "n=6")
@@ -192,7 +206,9 @@ def test_only_the_last_phase_goes_on(dln, spec) -> None:
     same("r", "whole")
 
 
-def test_what_decides_no_number_may_change(dln, spec) -> None:
+def test_what_decides_no_number_may_change(
+    dln: Callable[..., Any], spec: Callable[..., Any]
+) -> None:
     dln("run", "a.dln", "-q", "--out", "r")
     text = SPEC.replace('check "it learns"', 'check "it has learnt"') + (
         "task show() {\n  emit net.b\n}\n"
@@ -221,7 +237,9 @@ CHANGED = [
 ]
 
 
-def test_a_new_check_of_what_was_not_kept_is_not_run(dln, spec) -> None:
+def test_a_new_check_of_what_was_not_kept_is_not_run(
+    dln: Callable[..., Any], spec: Callable[..., Any]
+) -> None:
     """Nobody asked for the first values when the phase began."""
     plain = SPEC.partition("check ")[0]
     spec(plain)
@@ -235,7 +253,9 @@ def test_a_new_check_of_what_was_not_kept_is_not_run(dln, spec) -> None:
     assert [c["status"] for c in again.data["checks"]] == ["passed", "passed"]
 
 
-def test_what_does_not_fit_is_refused_with_both_values(dln, spec) -> None:
+def test_what_does_not_fit_is_refused_with_both_values(
+    dln: Callable[..., Any], spec: Callable[..., Any]
+) -> None:
     dln("run", "a.dln", "-q", "--out", "r")
     for words, said in REFUSED:
         got = dln("run", "a.dln", "--resume", "r", *words)
@@ -246,7 +266,9 @@ def test_what_does_not_fit_is_refused_with_both_values(dln, spec) -> None:
         assert got.code == 2 and "E544" in got.err and said in got.err
 
 
-def test_a_constant_in_the_equations_and_the_length(dln, spec) -> None:
+def test_a_constant_in_the_equations_and_the_length(
+    dln: Callable[..., Any], spec: Callable[..., Any]
+) -> None:
     spec(SPEC.replace("lr = rate", "lr = rate / n"))
     dln("run", "a.dln", "-q", "--out", "r")
     got = dln("run", "a.dln", "--resume", "r", "-D", "n=8")
@@ -254,7 +276,9 @@ def test_a_constant_in_the_equations_and_the_length(dln, spec) -> None:
     assert dln("run", "a.dln", "--resume", "r", "--epochs", "8", "-q").code in (0, 1)
 
 
-def test_options_that_say_the_same_are_no_difference(dln, spec) -> None:
+def test_options_that_say_the_same_are_no_difference(
+    dln: Callable[..., Any], spec: Callable[..., Any]
+) -> None:
     words = ("--seed", "3", "--limit", "9", "--dtype", "float64", "-D", "rate=0.2")
     dln("run", "a.dln", "-q", "--out", "r", *words, "--epochs", "2")
     got = dln("run", "a.dln", "--resume", "r", *words, "--epochs", "3", "--json")
@@ -264,7 +288,7 @@ def test_options_that_say_the_same_are_no_difference(dln, spec) -> None:
     assert got.data["phases"]["fit"]["epochs"] == 5
 
 
-def test_other_threads_are_said(dln, spec) -> None:
+def test_other_threads_are_said(dln: Callable[..., Any], spec: Callable[..., Any]) -> None:
     dln("run", "a.dln", "-q", "--out", "r", "--threads", "1")
     got = dln("run", "a.dln", "--resume", "r", "--threads", "2")
     assert got.code == 0 and "threads: 2, were 1; the last bits" in got.err
@@ -273,7 +297,7 @@ def test_other_threads_are_said(dln, spec) -> None:
 SWEEP = SPEC + "sweep s {\n  vary rate in [0.1, 0.2]\n  report fit.e\n}\n"
 
 
-def test_a_sweep_refuses_other_settings(dln, spec) -> None:
+def test_a_sweep_refuses_other_settings(dln: Callable[..., Any], spec: Callable[..., Any]) -> None:
     spec(SWEEP)
     first = ("sweep", "a.dln", "-q", "--jobs", "1", "--out", "s", "--threads", "1")
     assert dln(*first).code == 0
@@ -289,7 +313,9 @@ def test_a_sweep_refuses_other_settings(dln, spec) -> None:
     assert dln("sweep", "a.dln", "--resume", "s", "--seed", "0", "--jobs", "1").code == 0
 
 
-def test_a_sweep_of_another_text_names_the_line(dln, spec) -> None:
+def test_a_sweep_of_another_text_names_the_line(
+    dln: Callable[..., Any], spec: Callable[..., Any]
+) -> None:
     spec(SWEEP)
     dln("sweep", "a.dln", "-q", "--jobs", "1", "--out", "s")
     spec(SWEEP.replace("const n = 4", "const n = 5"))

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from dln.spec import LIBRARIES
 SHIPPED = sorted(p.stem for p in (Path(__file__).parents[2] / "specs").glob("*.dln"))
 
 
-def test_dln_alone_lists_commands_and_specs(dln):
+def test_dln_alone_lists_commands_and_specs(dln: Callable[..., Any]) -> None:
     got = dln()
     assert got.code == 0
     for name in ("check", "run", "sweep", "gradcheck", "perceptron", "Rosenblatt"):
@@ -23,13 +24,13 @@ def test_dln_alone_lists_commands_and_specs(dln):
 
 
 @pytest.mark.parametrize("spec", [s for s in SHIPPED if s not in LIBRARIES])
-def test_every_shipped_spec_checks(dln, spec):
+def test_every_shipped_spec_checks(dln: Callable[..., Any], spec: str) -> None:
     got = dln("check", spec)
     assert got.code == 0, got.out + got.err
     assert spec in got.out and "failed" not in got.out
 
 
-def test_check_says_what_was_tested_and_what_not(dln, line):
+def test_check_says_what_was_tested_and_what_not(dln: Callable[..., Any], line: Path) -> None:
     got = dln("check", line)
     assert "passed   two numbers make a line (1 expectation)" in got.out
     assert "not run  it is found (0 of 2 expectations tested: the phase fit was not run)" in got.out
@@ -37,7 +38,7 @@ def test_check_says_what_was_tested_and_what_not(dln, line):
     assert got.out.endswith("1 passed, 3 not run\n")
 
 
-def test_check_as_json(dln, line):
+def test_check_as_json(dln: Callable[..., Any], line: Path) -> None:
     data = dln("check", line, "--json").data
     assert data["spec"] == "line" and data["parameters"] == 2 and data["phases"] == ["fit", "again"]
     assert data["checks"][0] == {
@@ -46,7 +47,7 @@ def test_check_as_json(dln, line):
     }  # fmt: skip
 
 
-def test_a_failed_check_shows_both_sides_and_exits_1(dln, line):
+def test_a_failed_check_shows_both_sides_and_exits_1(dln: Callable[..., Any], line: Path) -> None:
     got = dln("check", line, "-D", "wide=1", "-D", "rate=0.2")
     assert got.code == 0
     line.write_text(line.read_text().replace("params(line) == 2", "params(line) == 3"))
@@ -57,7 +58,7 @@ def test_a_failed_check_shows_both_sides_and_exits_1(dln, line):
     assert "measured 2, expected 3" in got.out and f"line.dln:{number}:" in got.out
 
 
-def test_show_writes_out_every_default(dln, line):
+def test_show_writes_out_every_default(dln: Callable[..., Any], line: Path) -> None:
     got = dln("show", line, "-D", "rate=0.25")
     assert got.code == 0
     assert "const rate = 0.25" in got.out
@@ -84,7 +85,9 @@ train b on bard.fit batch all for 1 epoch {
 """
 
 
-def test_show_writes_out_a_window_and_no_order_of_a_stream(dln, tmp_path):
+def test_show_writes_out_a_window_and_no_order_of_a_stream(
+    dln: Callable[..., Any], tmp_path: Path
+) -> None:
     path = tmp_path / "s.dln"
     path.write_text(STREAM)
     got = dln("show", path)
@@ -96,7 +99,9 @@ def test_show_writes_out_a_window_and_no_order_of_a_stream(dln, tmp_path):
 
 
 @pytest.mark.parametrize("spec", [s for s in SHIPPED if s not in LIBRARIES])
-def test_what_show_prints_means_the_same(dln, spec, tmp_path):
+def test_what_show_prints_means_the_same(
+    dln: Callable[..., Any], spec: str, tmp_path: Path
+) -> None:
     shown = dln("show", spec, "--json").data
     parse(shown["text"])
     again = tmp_path / "again.dln"
@@ -112,11 +117,11 @@ def test_what_show_prints_means_the_same(dln, spec, tmp_path):
 @pytest.mark.parametrize(
     ("option", "start"), [("--graph", "n0"), ("--dot", "digraph"), ("--mermaid", "flowchart")]
 )
-def test_show_draws_the_graph(dln, line, option, start):
+def test_show_draws_the_graph(dln: Callable[..., Any], line: Path, option: str, start: str) -> None:
     assert dln("show", line, option).out.startswith(start)
 
 
-def test_plan_prints_programs_and_their_cost(dln, line):
+def test_plan_prints_programs_and_their_cost(dln: Callable[..., Any], line: Path) -> None:
     got = dln("plan", line)
     assert got.code == 0
     assert "def bind(xp, n, seed, v):" in got.out and "step:fit" in got.out
@@ -124,12 +129,12 @@ def test_plan_prints_programs_and_their_cost(dln, line):
     assert list(one["programs"]) == ["step:fit"] and one["programs"]["step:fit"]["flops"] > 0
 
 
-def test_plan_for_a_gpu_needs_none(dln, line):
+def test_plan_for_a_gpu_needs_none(dln: Callable[..., Any], line: Path) -> None:
     got = dln("plan", line, "--backend", "cupy", "--program", "step:fit")
     assert got.code == 0 and "step:fit: cupy, float32" in got.out
 
 
-def test_explain_tells_rule_place_before_and_after(dln):
+def test_explain_tells_rule_place_before_and_after(dln: Callable[..., Any]) -> None:
     got = dln("explain", "mlp", "--pass", "stabilise", "--program", "step:sse")
     assert got.code == 0
     first = got.out.split("\n\n")[0].splitlines()
@@ -138,23 +143,23 @@ def test_explain_tells_rule_place_before_and_after(dln):
     assert first[-2].startswith("  - ") and first[-1].startswith("  + ")
 
 
-def test_explain_as_json(dln):
+def test_explain_as_json(dln: Callable[..., Any]) -> None:
     rows = dln("explain", "mlp", "--pass", "stabilise", "--json").data["rewrites"]
     assert rows and {"pass", "rule", "exact", "at", "before", "after"} <= rows[0].keys()
 
 
-def test_gradcheck_agrees(dln, line):
+def test_gradcheck_agrees(dln: Callable[..., Any], line: Path) -> None:
     got = dln("gradcheck", line, "--phase", "fit")
     assert got.code == 0
     assert "2 gradients checked, 0 wrong" in got.out
 
 
-def test_gradcheck_of_a_spec_without_gradients(dln):
+def test_gradcheck_of_a_spec_without_gradients(dln: Callable[..., Any]) -> None:
     got = dln("gradcheck", "perceptron")
     assert got.code == 2 and "minimises nothing" in got.err
 
 
-def test_time_by_line_of_the_spec(dln, line):
+def test_time_by_line_of_the_spec(dln: Callable[..., Any], line: Path) -> None:
     data = dln("time", line, "--phase", "again", "--json").data["phases"]["again"]
     assert data["examples"] == 4 and data["milliseconds"] > 0
     assert any("line.dln:" in x["at"] for x in data["lines"] if x["at"])
@@ -184,13 +189,15 @@ def test_time_by_line_of_the_spec(dln, line):
         (["derive", "mlp"], "not built yet"),
     ],
 )
-def test_mistakes_are_told_with_a_remedy_and_exit_2(dln, words, says):
+def test_mistakes_are_told_with_a_remedy_and_exit_2(
+    dln: Callable[..., Any], words: list[Any], says: str
+) -> None:
     got = dln(*words)
     assert got.code == 2
     assert says in got.err and "Traceback" not in got.err and got.out == ""
 
 
-def test_problems_as_json(dln, tmp_path):
+def test_problems_as_json(dln: Callable[..., Any], tmp_path: Path) -> None:
     wrong = tmp_path / "wrong.dln"
     wrong.write_text("let net = dens(3)\nlet other = dense(\n", encoding="utf-8")
     got = dln("check", wrong, "--json")
@@ -200,7 +207,9 @@ def test_problems_as_json(dln, tmp_path):
     assert dln("check", "--json").data["problems"][0]["code"] == "E001"
 
 
-def test_a_defect_is_one_line_and_exit_1(dln, monkeypatch):
+def test_a_defect_is_one_line_and_exit_1(
+    dln: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def broken(*_: object) -> None:
         raise ZeroDivisionError("nobody\nforesaw this")
 
@@ -213,7 +222,7 @@ def test_a_defect_is_one_line_and_exit_1(dln, monkeypatch):
     assert "Traceback" in dln("check", "mlp").err
 
 
-def test_debug_levels(dln, line, monkeypatch):
+def test_debug_levels(dln: Callable[..., Any], line: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DLN_DEBUG", "2")
     monkeypatch.setenv("DLN_VERIFY", "1")
     got = dln("plan", line, "--program", "step:fit")
@@ -239,12 +248,12 @@ def modules_after(*words: str) -> set[str]:
 
 
 @pytest.mark.parametrize("words", [("--help",), (), ("check", "mlp"), ("check", "softmax")])
-def test_looking_loads_no_heavy_library(words):
+def test_looking_loads_no_heavy_library(words: tuple[Any, ...]) -> None:
     heavy = {"numpy", "rich", "safetensors", "matplotlib", "scipy", "onnx", "cupy", "sklearn"}
     assert modules_after(*words) & heavy == set()
 
 
-def test_a_closed_pipe_is_no_defect():
+def test_a_closed_pipe_is_no_defect() -> None:
     command = f"{sys.executable} -m dln plan mlp | head -n 1"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
     assert "rror" not in done.stderr and done.stdout.count("\n") == 1
@@ -289,7 +298,9 @@ train one on d batch all for 1 update {{
 """
 
 
-def test_a_flow_behind_a_choice_is_told_with_both_readings(dln, tmp_path):
+def test_a_flow_behind_a_choice_is_told_with_both_readings(
+    dln: Callable[..., Any], tmp_path: Path
+) -> None:
     (tmp_path / "s.dln").write_text(TWO_WAYS.format("x if same == 1 else 2 * x -> dense(2)"))
     first = "(x if same == 1 else 2 * x) -> dense(2)"
     other = "x if same == 1 else (2 * x -> dense(2))"

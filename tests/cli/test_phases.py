@@ -1,8 +1,9 @@
 """Several phases through the command: hand-overs, steps, states, interrupted anywhere."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -65,7 +66,7 @@ class Countdown:
 
 
 @pytest.fixture
-def stopped(monkeypatch: pytest.MonkeyPatch):
+def stopped(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """Ends the next runs after so many updates, as Ctrl-C would."""
 
     def after(looks: int) -> None:
@@ -100,7 +101,9 @@ def same(a: str, b: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_interrupted_anywhere_it_ends_in_the_same_bits(dln, tmp_path, stopped, dtype) -> None:
+def test_interrupted_anywhere_it_ends_in_the_same_bits(
+    dln: Callable[..., Any], tmp_path: Path, stopped: Callable[..., Any], dtype: str
+) -> None:
     """In the first phase, right after the hand-over, in the middle of the second, the third; and
     more than once."""
     (tmp_path / "p.dln").write_text(SPEC, encoding="utf-8")
@@ -122,7 +125,9 @@ def test_interrupted_anywhere_it_ends_in_the_same_bits(dln, tmp_path, stopped, d
     assert [u for phase, u in places if phase == "two"] == [1, 2, 5]
 
 
-def test_what_is_complete_is_passed_over(dln, tmp_path, stopped) -> None:
+def test_what_is_complete_is_passed_over(
+    dln: Callable[..., Any], tmp_path: Path, stopped: Callable[..., Any]
+) -> None:
     (tmp_path / "p.dln").write_text(SPEC, encoding="utf-8")
     stopped(30)
     assert dln("run", "p.dln", "-q").code == 130
@@ -132,7 +137,7 @@ def test_what_is_complete_is_passed_over(dln, tmp_path, stopped) -> None:
     assert "one: " not in got.err and "two: " in got.err and "three: " in got.err
 
 
-def test_phase_by_phase_in_one_directory(dln, tmp_path) -> None:
+def test_phase_by_phase_in_one_directory(dln: Callable[..., Any], tmp_path: Path) -> None:
     """`--phase` on a run that has the earlier phases: they are not trained again."""
     (tmp_path / "p.dln").write_text(SPEC, encoding="utf-8")
     assert dln("run", "p.dln", "-q", "--out", "whole", "--phase", "two").code == 0

@@ -6,8 +6,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -60,7 +62,7 @@ ONE = ("--jobs", "1", "--threads", "1")
 
 
 @pytest.fixture
-def specs(tmp_path):
+def specs(tmp_path: Path) -> Path:
     """A folder with a spec that passes and one that does not."""
     folder = tmp_path / "specs"
     folder.mkdir()
@@ -69,15 +71,15 @@ def specs(tmp_path):
     return folder
 
 
-def of(name):
+def of(name: str) -> dict[str, Any]:
     return json.loads(Path(f"page/{name}.json").read_text())
 
 
-def page():
+def page() -> str:
     return Path("page.md").read_text()
 
 
-def test_it_runs_every_spec_and_writes_the_page(dln, specs):
+def test_it_runs_every_spec_and_writes_the_page(dln: Callable[..., Any], specs: Path) -> None:
     got = dln("results", "--specs", specs, "--to", "page.md", "--jobs", 2)
     assert got.code == 1
     assert "page.md: 2 specs\nmissed or failed: missed\n" in got.out
@@ -93,7 +95,9 @@ def test_it_runs_every_spec_and_writes_the_page(dln, specs):
     assert str(specs) not in text + json.dumps(of("quick"))
 
 
-def test_a_slow_figure_stays_until_it_is_measured_again(dln, specs):
+def test_a_slow_figure_stays_until_it_is_measured_again(
+    dln: Callable[..., Any], specs: Path
+) -> None:
     words = ("results", "quick", "--specs", specs, "--to", "page.md", "-q", *ONE)
     assert dln(*words, "--slow", "--seed", 5).code == 0
     slow = page()
@@ -115,7 +119,7 @@ def test_a_slow_figure_stays_until_it_is_measured_again(dln, specs):
     assert "[^older]: Measured before the last change of the spec's text." in page()
 
 
-def test_the_figures_of_a_run_directory_can_be_taken(dln, specs):
+def test_the_figures_of_a_run_directory_can_be_taken(dln: Callable[..., Any], specs: Path) -> None:
     assert dln("run", specs / "quick.dln", "--slow", "--seed", 3, "-q").code == 0
     assert dln("sweep", specs / "quick.dln", "-q", "--jobs", 1).code == 0
     got = dln("results", "--take", "runs/quick-1", "--take", "runs/quick-sweep-1",
@@ -162,7 +166,7 @@ sweep asks {
 
 
 @pytest.fixture
-def seeded(tmp_path):
+def seeded(tmp_path: Path) -> Path:
     """A spec whose phase takes its seed from a constant; BOUND parts the orders in two."""
     folder = tmp_path / "seeded"
     folder.mkdir()
@@ -170,11 +174,13 @@ def seeded(tmp_path):
     return folder
 
 
-def rows_of(name, sweep):
+def rows_of(name: str, sweep: str) -> list[Any]:
     return [r["reports"]["fit.error"] for r in of(name)["sweeps"][sweep]]
 
 
-def test_seeds_that_phases_fix_stand_beside_figures_with_the_spread_over_them(dln, seeded):
+def test_seeds_that_phases_fix_stand_beside_figures_with_the_spread_over_them(
+    dln: Callable[..., Any], seeded: Path
+) -> None:
     path = seeded / "seeded.dln"
     words = ("--specs", seeded, "--to", "page.md")
     dln("sweep", path, "orders", "-q", "--jobs", 1, "--out", "swept")
@@ -203,7 +209,9 @@ def test_seeds_that_phases_fix_stand_beside_figures_with_the_spread_over_them(dl
     assert "| 18 | 0.1 s | 3, 4; `fit`: 1 | 2 runs |" in text
 
 
-def test_of_a_run_that_was_stopped_what_is_finished_is_taken_and_how_far_it_came(dln, seeded):
+def test_of_a_run_that_was_stopped_what_is_finished_is_taken_and_how_far_it_came(
+    dln: Callable[..., Any], seeded: Path
+) -> None:
     words = [sys.executable, "-m", "dln", "run", str(seeded / "seeded.dln"), "--slow", "-q"]
     process = subprocess.Popen([*words, "--out", "stopped"], cwd=seeded.parent)
     log, waited = seeded.parent / "stopped/log.jsonl", time.monotonic() + 60
@@ -224,19 +232,21 @@ def test_of_a_run_that_was_stopped_what_is_finished_is_taken_and_how_far_it_came
     assert of("seeded")["figures"][1]["reached"] == last["reached"]  # it had come further
 
 
-def test_a_spec_that_cannot_be_read_does_not_hide_the_others(dln, specs):
+def test_a_spec_that_cannot_be_read_does_not_hide_the_others(
+    dln: Callable[..., Any], specs: Path
+) -> None:
     (specs / "broken.dln").write_text("let x = nothing(3)\n")
     got = dln("results", "broken", "missed", "--specs", specs, "--to", "page.md", *ONE, "--json")
     assert got.code == 1 and got.data["failed"] == ["broken", "missed"]
     assert "**It cannot be read: " in page() and "## missed" in page()
 
 
-def test_names_are_checked(dln, specs):
+def test_names_are_checked(dln: Callable[..., Any], specs: Path) -> None:
     got = dln("results", "quik", "--specs", specs)
     assert got.code == 2 and "no such spec: quik" in got.err and "quick" in got.err
 
 
-def test_interrupted_it_keeps_what_is_done(specs):
+def test_interrupted_it_keeps_what_is_done(specs: Path) -> None:
     (specs / "slow.dln").write_text(QUICK.replace("60 epochs", "1000000000 epochs"))
     words = ["results", "missed", "slow", "--specs", "specs", "--to", "page.md", "--jobs", "2"]
     process = subprocess.Popen(
@@ -259,18 +269,25 @@ def test_interrupted_it_keeps_what_is_done(specs):
 # ---- records -------------------------------------------------------------------------------------
 
 
-def check(text, expect, status, value=None, phases=(), **more):
+def check(
+    text: str,
+    expect: str,
+    status: str,
+    value: int | list[Any] | None = None,
+    phases: list[Any] = (),
+    **more: float | list[Any],
+) -> dict[str, Any]:
     found = {"text": text, "expect": expect, "op": "==", "status": status, "value": value,
              "expected": None, "within": None, "reason": "", "phases": list(phases)}  # fmt: skip
     return {**found, **more}
 
 
-def run(seed=0, text="t"):
+def run(seed: int = 0, text: Any = "t") -> dict[str, Any]:
     return {"date": "2026-01-02", "seed": seed, "seconds": 9.0, "dln": "1", "python": "3",
             "numpy": "2", "machine": "2 cores", "options": "", "text": text}  # fmt: skip
 
 
-def test_the_time_of_a_figure_is_that_of_its_phases_and_those_before():
+def test_the_time_of_a_figure_is_that_of_its_phases_and_those_before() -> None:
     record = Record("a")
     phases = {"p": {"seconds": 1.0, "after": []}, "q": {"seconds": 2.0, "after": ["p"]},
               "r": {"seconds": 4.0, "after": []}}  # fmt: skip
@@ -280,7 +297,7 @@ def test_the_time_of_a_figure_is_that_of_its_phases_and_those_before():
     assert record.figures[0]["seconds"] == 3.0
 
 
-def test_figures_of_a_loop_are_told_apart_by_their_turn():
+def test_figures_of_a_loop_are_told_apart_by_their_turn() -> None:
     record = Record("a")
     both = [check("c", "x[i] == 1", "passed", 1), check("c", "x[i] == 1", "passed", 2)]
     record.take_run({"checks": both, "phases": {}}, run())
@@ -290,7 +307,7 @@ def test_figures_of_a_loop_are_told_apart_by_their_turn():
     assert [f["run"] for f in record.figures] == [0, 1]
 
 
-def test_an_expectation_that_is_gone_is_forgotten_and_so_is_its_run():
+def test_an_expectation_that_is_gone_is_forgotten_and_so_is_its_run() -> None:
     record = Record("a")
     record.take_run({"checks": [check("c", "old == 1", "passed", 1)], "phases": {}}, run())
     record.take_run({"checks": [check("c", "new == 1", "not run")], "phases": {}}, run(1))
@@ -298,7 +315,7 @@ def test_an_expectation_that_is_gone_is_forgotten_and_so_is_its_run():
     assert [r["seed"] for r in record.runs] == [1]
 
 
-def test_long_lists_are_not_written_down():
+def test_long_lists_are_not_written_down() -> None:
     record = Record("a")
     long = check("c", "x == y", "passed", [float(i) for i in range(100)], within=0.5,
                  expected=[i + 0.25 for i in range(100)])  # fmt: skip
@@ -307,7 +324,7 @@ def test_long_lists_are_not_written_down():
     assert (figure["value"], figure["count"], figure["off"]) == (None, 100, 0.25)
 
 
-def test_what_is_newly_missed_and_what_no_longer():
+def test_what_is_newly_missed_and_what_no_longer() -> None:
     record = Record("a")
     old = [check("c", "a == 1", "failed", 2), check("c", "b == 1", "passed", 1),
            check("c", "d == 1", "failed", 2), check("c", "d == 1", "passed", 1)]  # fmt: skip
@@ -329,7 +346,7 @@ def test_what_is_newly_missed_and_what_no_longer():
     ]
 
 
-def test_a_damaged_record_says_so(dln, specs):
+def test_a_damaged_record_says_so(dln: Callable[..., Any], specs: Path) -> None:
     Path("page").mkdir()
     Path("page/quick.json").write_text("[]")
     got = dln("results", "--table", "--specs", specs, "--to", "page.md")
@@ -337,13 +354,13 @@ def test_a_damaged_record_says_so(dln, specs):
     assert read(Path("nowhere"), "x") == Record("x")
 
 
-def test_machines_are_told_without_names():
+def test_machines_are_told_without_names() -> None:
     facts = {"cpus": 8, "simd": ["NEON", "ASIMD"], "cpu": "Secret 9000", "platform": "host"}
     assert in_words(facts, "numpy") == "8 cores, NEON CPU"
     assert in_words({"cpus": 1, "simd": []}, "cupy") == "1 core, CPU, CUDA GPU"
 
 
-def test_why_a_command_gave_nothing():
+def test_why_a_command_gave_nothing() -> None:
     said = Finished("a", 1, '{"problems": [{"message": "no memory"}]}', "", 1.0)
     assert problem_of(printed(said), said) == "the last run failed: no memory"
     died = Finished("a", -9, "", "first\nlast\n", 1.0)
@@ -353,7 +370,15 @@ def test_why_a_command_gave_nothing():
 # ---- the page ------------------------------------------------------------------------------------
 
 
-def figure(expect, status="passed", value=None, expected=None, within=None, op="==", **more):
+def figure(
+    expect: str,
+    status: str = "passed",
+    value: float | None = None,
+    expected: float | None = None,
+    within: float | None = None,
+    op: str = "==",
+    **more: Any,
+) -> dict[str, Any]:
     found = {"check": "c", "expect": expect, "op": op, "status": status, "value": value,
              "expected": expected, "within": within, "reason": "", "phases": [], "seconds": 0.0,
              "run": 0}  # fmt: skip
@@ -384,7 +409,7 @@ Run: 2026-01-02, 2 cores, NumPy 2, Python 3, dln 1.
 """
 
 
-def test_the_section_of_a_spec():
+def test_the_section_of_a_spec() -> None:
     trained = {"phases": ["sse"], "seconds": 65.0}
     slow = {"reason": "slow: needs --slow", "phases": ["full"], "check": "later"}
     figures = [
@@ -407,7 +432,7 @@ def test_the_section_of_a_spec():
     assert "| [`net`](#net) | 4 | A net | Them 1999 | 6 of 8 passed, 1 missed, 1 not run |" in text
 
 
-def test_the_lectures_table_has_ours_beside_it():
+def test_the_lectures_table_has_ours_beside_it() -> None:
     known = {n: Known(Facts(n), "t", [], {}) for n in ("dbn", "baselines")}
     dbn = Record("dbn", [run()], [figure("top.error == 2.49", value=2.51, expected=2.49)])
     near = [figure("nearest.squares == 3.09", value=3.09, expected=3.09),
@@ -427,7 +452,7 @@ def test_the_lectures_table_has_ours_beside_it():
     assert lines["k nearest neighbours"].endswith("| 3.09 (`nearest.squares` of baselines) |")
 
 
-def test_many_expectations_are_drawn_together_but_for_those_a_training_is_known_by():
+def test_many_expectations_are_drawn_together_but_for_those_a_training_is_known_by() -> None:
     exact = [figure(f"a{i} == {i}", value=i, expected=i, check="sizes") for i in range(9)]
     known = [figure(f"t.e{i} == 2", value=2.1, expected=2.0, within=0.5, check="errors",
                     phases=["t"]) for i in range(3)]  # fmt: skip
@@ -446,12 +471,14 @@ def test_many_expectations_are_drawn_together_but_for_those_a_training_is_known_
         (">", [3, 1], 2, None, 1), ("==", True, True, None, None), ("!=", 1, 1, None, None),
     ],
 )  # fmt: skip
-def test_by_how_much_it_is_missed(op, value, expected, within, amount):
+def test_by_how_much_it_is_missed(
+    op: str, value: Any, expected: Any, within: float | None, amount: float | None
+) -> None:
     found = beyond({"op": op, "value": value, "expected": expected, "within": within})
     assert found == (amount if amount is None else pytest.approx(amount))
 
 
-def test_the_verdict_of_several():
+def test_the_verdict_of_several() -> None:
     cases = [
         figure("x == 1", "passed"),
         figure("x == 1", "failed", 3, 1),
@@ -460,7 +487,7 @@ def test_the_verdict_of_several():
     assert verdict(cases) == "1 of 3 passed, **missed by 2**, 1 not run"
 
 
-def test_runs_over_seeds_that_broke_off_or_report_lists():
+def test_runs_over_seeds_that_broke_off_or_report_lists() -> None:
     seeds = {"seed": None, "order": 1}
     rows = [{"constants": {"rate": 1, "order": k}, "reports": {"a": float(k), "w": [1.0, k]},
              "seconds": 2.0, "checks": [], "run": 0, "seeds": {"p": k}}
@@ -478,7 +505,9 @@ def test_runs_over_seeds_that_broke_off_or_report_lists():
     ) in text
 
 
-def test_a_page_of_ones_own_specs_has_nothing_of_the_lecture(dln, specs):
+def test_a_page_of_ones_own_specs_has_nothing_of_the_lecture(
+    dln: Callable[..., Any], specs: Path
+) -> None:
     assert dln("results", "--specs", specs, "--to", "page.md", "--table").code == 0
     assert "lecture" not in page() and "MNIST" not in page()
     (specs / "quick.dln").write_text(QUICK.replace("# Slides 3, 7-9. ", "# "))
@@ -498,7 +527,7 @@ figures = '2 . 2'
 """
 
 
-def test_a_folder_may_have_a_table_of_its_own(dln, specs):
+def test_a_folder_may_have_a_table_of_its_own(dln: Callable[..., Any], specs: Path) -> None:
     (specs / "results.toml").write_text(TABLE)
     dln("results", "missed", "--specs", specs, "--to", "page.md", "--threads", 1)
     assert "## Sums\n\n| which | published | ours |\n| --- | --- | --- |\n" in page()
@@ -510,7 +539,7 @@ def test_a_folder_may_have_a_table_of_its_own(dln, specs):
 
 
 @pytest.mark.skipif(find_spec("sklearn") is None, reason="needs scikit-learn")
-def test_the_support_vector_machine_on_few_images(tmp_path):
+def test_the_support_vector_machine_on_few_images(tmp_path: Path) -> None:
     path = Path(__file__).parents[2] / "benchmarks" / "svm.py"
     svm = runpy.run_path(str(path))
     found, seconds = svm["measured"](600)

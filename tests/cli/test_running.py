@@ -6,7 +6,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ import pytest
 from dln.runtime.checkpoint import checkpoint
 
 
-def test_a_run_trains_then_tests_then_says_so(dln, line):
+def test_a_run_trains_then_tests_then_says_so(dln: Callable[..., Any], line: Path) -> None:
     got = dln("run", line)
     assert got.code == 0, got.out + got.err
     assert "phase  epochs  updates  seconds  watched" in got.out
@@ -23,7 +25,7 @@ def test_a_run_trains_then_tests_then_says_so(dln, line):
     assert "fit: 4 examples, minibatches of 2, 120 updates" in got.err
 
 
-def test_what_only_slow_checks_need_is_left_out(dln, line):
+def test_what_only_slow_checks_need_is_left_out(dln: Callable[..., Any], line: Path) -> None:
     got = dln("run", line)
     assert "left out: again (only slow checks ask for it; train with --slow)" in got.out
     assert "not run  again.updates == 3  slow: needs --slow" in got.out
@@ -32,14 +34,14 @@ def test_what_only_slow_checks_need_is_left_out(dln, line):
     assert "passed   again.updates == 3" in slow.out
 
 
-def test_one_phase_with_what_it_comes_after(dln, line):
+def test_one_phase_with_what_it_comes_after(dln: Callable[..., Any], line: Path) -> None:
     data = dln("run", line, "--phase", "again", "--json").data
     assert list(data["phases"]) == ["fit", "again"]
     data = dln("run", line, "--phase", "fit", "--json").data
     assert list(data["phases"]) == ["fit"]
 
 
-def test_the_object_that_json_prints(dln, line):
+def test_the_object_that_json_prints(dln: Callable[..., Any], line: Path) -> None:
     got = dln("run", line, "--json")
     data = got.data
     assert data.keys() >= {"spec", "parameters", "phases", "checks", "run_dir"}
@@ -51,7 +53,9 @@ def test_the_object_that_json_prints(dln, line):
     assert data["tasks"]["weights"][1] == {"file": "runs/line-1/weights.csv"}
 
 
-def test_a_shortened_run_tests_nothing_that_needs_the_whole(dln, line):
+def test_a_shortened_run_tests_nothing_that_needs_the_whole(
+    dln: Callable[..., Any], line: Path
+) -> None:
     checks = dln("run", line, "--epochs", "1", "--json").data["checks"]
     assert [c["status"] for c in checks] == ["passed", "not run", "not run", "not run"]
     assert checks[1]["reason"] == "the phase fit was shortened"
@@ -59,19 +63,23 @@ def test_a_shortened_run_tests_nothing_that_needs_the_whole(dln, line):
     assert checks[1]["status"] == "not run"
 
 
-def test_a_failed_check_exits_1(dln, line):
+def test_a_failed_check_exits_1(dln: Callable[..., Any], line: Path) -> None:
     got = dln("run", line, "-D", "rate=1e-6", "-q")
     assert got.code == 1 and "failed   fit.error < 0.01" in got.out and got.err == ""
 
 
-def test_a_run_that_leaves_the_numbers_exits_1_and_names_the_line(dln, line):
+def test_a_run_that_leaves_the_numbers_exits_1_and_names_the_line(
+    dln: Callable[..., Any], line: Path
+) -> None:
     got = dln("run", line, "-D", "rate=1e30", "-q")
     assert got.code == 1
     assert "error[E600]" in got.err and "line.dln" in got.err
     assert got.out == ""
 
 
-def test_seed_threads_dtype_and_constants_are_written_down(dln, line):
+def test_seed_threads_dtype_and_constants_are_written_down(
+    dln: Callable[..., Any], line: Path
+) -> None:
     dln("run", line, "--seed", "7", "--dtype", "float64", "--threads", "1", "-D", "rate=0.2",
         "--out", "here", "-q")  # fmt: skip
     facts = json.loads(Path("here/manifest.json").read_text())
@@ -83,20 +91,22 @@ def test_seed_threads_dtype_and_constants_are_written_down(dln, line):
     assert events[0] == "run" and events[-1] == "finished"
 
 
-def test_an_occupied_directory_is_refused(dln, line):
+def test_an_occupied_directory_is_refused(dln: Callable[..., Any], line: Path) -> None:
     assert dln("run", line, "--out", "here", "-q").code == 0
     got = dln("run", line, "--out", "here", "-q")
     assert got.code == 2 and "already holds a run" in got.err
 
 
-def test_the_same_seed_gives_the_same_run(dln, line):
+def test_the_same_seed_gives_the_same_run(dln: Callable[..., Any], line: Path) -> None:
     for _ in range(2):
         dln("run", line, "-q")
     a, b = (newest(Path(f"runs/line-{n}")) for n in (1, 2))
     assert a.keys() == b.keys() and all(np.array_equal(a[k], b[k]) for k in a)
 
 
-def test_a_backend_that_cannot_be_had_exits_2_in_a_line(dln, line):
+def test_a_backend_that_cannot_be_had_exits_2_in_a_line(
+    dln: Callable[..., Any], line: Path
+) -> None:
     pytest.importorskip("numpy")
     try:
         import cupy  # noqa: F401
@@ -147,7 +157,9 @@ def interrupted(folder: Path, number: signal.Signals) -> int:
 
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_run_goes_on_bit_for_bit(dln, tmp_path, number):
+def test_an_interrupted_run_goes_on_bit_for_bit(
+    dln: Callable[..., Any], tmp_path: Path, number: Any
+) -> None:
     (tmp_path / "long.dln").write_text(LONG, encoding="utf-8")
     assert interrupted(tmp_path, number) == 130
     first = newest(Path("runs/long-1"))
@@ -159,7 +171,7 @@ def test_an_interrupted_run_goes_on_bit_for_bit(dln, tmp_path, number):
     assert not np.array_equal(first["line.W"], b["line.W"])
 
 
-def test_resume_finds_the_run_by_spec_or_directory(dln, line):
+def test_resume_finds_the_run_by_spec_or_directory(dln: Callable[..., Any], line: Path) -> None:
     assert dln("run", line, "--resume").code == 2
     dln("run", line, "-q", "--seed", "3")
     got = dln("run", line, "--resume")
@@ -169,7 +181,7 @@ def test_resume_finds_the_run_by_spec_or_directory(dln, line):
     assert dln("run", "--resume", "runs/nothing").code == 2
 
 
-def test_resume_of_a_changed_spec_is_refused(dln, line):
+def test_resume_of_a_changed_spec_is_refused(dln: Callable[..., Any], line: Path) -> None:
     dln("run", line, "-q")
     line.write_text(line.read_text().replace("init = zero", "init = glorot"))
     got = dln("run", "--resume", "runs/line-1")
@@ -179,7 +191,7 @@ def test_resume_of_a_changed_spec_is_refused(dln, line):
 # ---- tasks ---------------------------------------------------------------------------------------
 
 
-def test_a_task_runs_and_can_be_repeated(dln, line):
+def test_a_task_runs_and_can_be_repeated(dln: Callable[..., Any], line: Path) -> None:
     got = dln("run", line)
     assert "weights: [" in got.out
     table = Path("runs/line-1/weights.csv")
@@ -192,7 +204,7 @@ def test_a_task_runs_and_can_be_repeated(dln, line):
     assert dln("task", "runs/line-1", "weight").code == 2
 
 
-def test_names_of_a_spec_are_no_markup(dln, tmp_path):
+def test_names_of_a_spec_are_no_markup(dln: Callable[..., Any], tmp_path: Path) -> None:
     spec = tmp_path / "odd.dln"
     spec.write_text('check "[bold]a[/x] [relu] \x1b[31m" {\n  expect 1 == 1\n}\n', encoding="utf-8")
     got = dln("check", spec)

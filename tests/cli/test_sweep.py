@@ -6,8 +6,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,16 +24,16 @@ side_by_side = pytest.mark.skipif(find_spec("joblib") is None, reason="needs job
 drawn = pytest.mark.skipif(find_spec("matplotlib") is None, reason="needs matplotlib")
 
 
-def rows_of(outcome):
+def rows_of(outcome: Any) -> list[Any]:
     return outcome.data["sweeps"]["rates"]
 
 
-def measured(rows):
+def measured(rows: list[Any]) -> list[Any]:
     """All of a row but its time."""
     return [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
 
 
-def test_a_row_for_each_combination(dln, line):
+def test_a_row_for_each_combination(dln: Callable[..., Any], line: Path) -> None:
     got = dln("sweep", line, "rates", "--jobs", 1)
     assert got.code == 0, got.err
     rows = [x.split() for x in got.out.splitlines()]
@@ -41,7 +43,7 @@ def test_a_row_for_each_combination(dln, line):
     assert "4 passed\nsweep directory: runs/line-sweep-1\n" in got.out
 
 
-def test_as_json(dln, line):
+def test_as_json(dln: Callable[..., Any], line: Path) -> None:
     data = dln("sweep", line, "--json", "-q", "--jobs", 1).data
     rows = data["sweeps"]["rates"]
     assert [r["constants"]["rate"] for r in rows] == [0.05, 0.05, 0.1, 0.1]
@@ -51,20 +53,22 @@ def test_as_json(dln, line):
     assert data["sweep_dir"] == "runs/line-sweep-1"
 
 
-def test_cut_short_it_does_not_claim(dln, line):
+def test_cut_short_it_does_not_claim(dln: Callable[..., Any], line: Path) -> None:
     got = dln("sweep", line, "--epochs", "1", "--jobs", 1)
     assert got.code == 0 and "4 not run\n" in got.out
 
 
 @side_by_side
-def test_the_same_bits_whatever_number_of_processes(dln, line):
+def test_the_same_bits_whatever_number_of_processes(dln: Callable[..., Any], line: Path) -> None:
     one = dln("sweep", line, "--json", "-q", "--threads", 1, "--jobs", 1)
     two = dln("sweep", line, "--json", "--threads", 1, "--jobs", 2)
     assert measured(rows_of(one)) == measured(rows_of(two))
     assert "4 runs, 2 side by side with one thread each" in two.err
 
 
-def test_without_joblib_one_after_another(dln, line, monkeypatch):
+def test_without_joblib_one_after_another(
+    dln: Callable[..., Any], line: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(workers, "available", lambda: False)
     got = dln("sweep", line)
     assert got.code == 0
@@ -75,7 +79,9 @@ def test_without_joblib_one_after_another(dln, line, monkeypatch):
 
 
 @pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=side_by_side)])
-def test_a_run_that_breaks_off_is_named_and_the_others_go_on(dln, line, jobs):
+def test_a_run_that_breaks_off_is_named_and_the_others_go_on(
+    dln: Callable[..., Any], line: Path, jobs: int
+) -> None:
     line.write_text(line.read_text().replace("rate in [0.05, 0.1]", "rate in [0.05, 1e20, 0.1]"))
     got = dln("sweep", line, "--jobs", jobs, "--out", "there")
     assert got.code == 1
@@ -107,7 +113,7 @@ sweep lengths {
     [(1, signal.SIGINT), pytest.param(2, signal.SIGINT, marks=side_by_side),
      pytest.param(2, signal.SIGTERM, marks=side_by_side)],
 )  # fmt: skip
-def test_interrupted_it_keeps_what_is_done(tmp_path, jobs, sent):
+def test_interrupted_it_keeps_what_is_done(tmp_path: Path, jobs: int, sent: Any) -> None:
     (tmp_path / "slow.dln").write_text(SLOW)
     words = ["sweep", "slow.dln", "--out", "there", "--jobs", str(jobs)]
     process = subprocess.Popen(
@@ -134,7 +140,7 @@ def test_interrupted_it_keeps_what_is_done(tmp_path, jobs, sent):
 # ---- going on ------------------------------------------------------------------------------------
 
 
-def test_resumed_it_runs_only_what_is_left(dln, line):
+def test_resumed_it_runs_only_what_is_left(dln: Callable[..., Any], line: Path) -> None:
     whole = dln("sweep", line, "--json", "-q", "--jobs", 1, "--threads", 1, "--out", "there")
     path = Path("there/sweep.json")
     data = json.loads(path.read_text())
@@ -148,7 +154,7 @@ def test_resumed_it_runs_only_what_is_left(dln, line):
     assert len(json.loads(path.read_text())["sweeps"]["rates"]) == 4
 
 
-def test_runs_that_broke_off_are_run_again(dln, line):
+def test_runs_that_broke_off_are_run_again(dln: Callable[..., Any], line: Path) -> None:
     good = line.read_text()
     line.write_text(good.replace("rate in [0.05, 0.1]", "rate in [0.05, 1e20]"))
     dln("sweep", line, "-q", "--jobs", 1, "--out", "there")
@@ -156,7 +162,7 @@ def test_runs_that_broke_off_are_run_again(dln, line):
     assert "4 runs, 2 of them left" in got.err and got.code == 1
 
 
-def test_what_cannot_be_gone_on_with_is_refused(dln, line):
+def test_what_cannot_be_gone_on_with_is_refused(dln: Callable[..., Any], line: Path) -> None:
     dln("sweep", line, "-q", "--jobs", 1, "--out", "there")
     assert "already holds a sweep" in dln("sweep", line, "--out", "there").err
     assert "holds no sweep" in dln("sweep", line, "--resume", "elsewhere").err
@@ -170,7 +176,7 @@ def test_what_cannot_be_gone_on_with_is_refused(dln, line):
 # ---- what it leaves ------------------------------------------------------------------------------
 
 
-def test_the_table_as_csv(dln, line):
+def test_the_table_as_csv(dln: Callable[..., Any], line: Path) -> None:
     got = dln("sweep", line, "--json", "-q", "--jobs", 1, "--out", "there")
     with open("there/table.csv", newline="") as file:
         [head, *rows] = csv.reader(file)
@@ -180,20 +186,22 @@ def test_the_table_as_csv(dln, line):
 
 
 @drawn
-def test_a_picture_of_each_sweep(dln, line):
+def test_a_picture_of_each_sweep(dln: Callable[..., Any], line: Path) -> None:
     got = dln("sweep", line, "--json", "-q", "--jobs", 1, "--out", "there")
     assert got.data["plots"] == ["there/rates.png"]
     assert Path("there/rates.png").read_bytes()[:4] == b"\x89PNG"
 
 
-def test_without_matplotlib_a_line_says_so(dln, line, monkeypatch):
+def test_without_matplotlib_a_line_says_so(
+    dln: Callable[..., Any], line: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("dln.printing.pictures.available", lambda: False)
     got = dln("sweep", line, "--jobs", 1, "--out", "there")
     assert got.code == 0 and "plots need matplotlib: pip install 'dln[plot]'" in got.err
     assert not list(Path("there").glob("*.png"))
 
 
-def test_means_over_seeds_by_hand(dln, line):
+def test_means_over_seeds_by_hand(dln: Callable[..., Any], line: Path) -> None:
     got = dln("sweep", line, "--jobs", 1)
     data = json.loads(Path("runs/line-sweep-1/sweep.json").read_text())
     errors = [r["reports"]["fit.error"] for r in data["sweeps"]["rates"]][:2]
@@ -203,12 +211,12 @@ def test_means_over_seeds_by_hand(dln, line):
 # ---- what is drawn -------------------------------------------------------------------------------
 
 
-def row(reports, expected=None, **constants):
+def row(reports: dict[str, Any], expected: float | None = None, **constants: Any) -> Row:
     verdicts = [Verdict("", "a == want", "passed", expected=expected)] if expected else []
     return Row(constants, reports, verdicts)
 
 
-def test_points_are_means_over_seeds_with_their_deviation():
+def test_points_are_means_over_seeds_with_their_deviation() -> None:
     rows = [row({"a": v}, x=x, seed=s) for x, s, v in [(1, 0, 2.0), (1, 1, 4.0), (2, 0, 5.0)]]
     [panel] = panels(rows, set())
     [curve] = panel.curves
@@ -217,7 +225,7 @@ def test_points_are_means_over_seeds_with_their_deviation():
     assert curve.error.tolist() == [pytest.approx(2**0.5), 0]
 
 
-def test_what_is_expected_is_dashed_and_no_curve_of_its_own():
+def test_what_is_expected_is_dashed_and_no_curve_of_its_own() -> None:
     rows = [row({"a": x * 2.0}, expected=x * 2.5, x=x, want=x * 2.5) for x in (1, 2, 3)]
     [panel] = panels(rows, {"want"})
     assert [(c.dashed, c.y.tolist()) for c in panel.curves] == [
@@ -225,7 +233,7 @@ def test_what_is_expected_is_dashed_and_no_curve_of_its_own():
     ]  # fmt: skip
 
 
-def test_a_curve_for_each_combination_of_the_others():
+def test_a_curve_for_each_combination_of_the_others() -> None:
     rows = [row({"a": x * k}, k=k, x=x) for k in (1, 2) for x in (1, 2, 3)]
     [panel] = panels(rows, set())
     assert [(c.label, c.y.tolist()) for c in panel.curves] == [
@@ -233,17 +241,17 @@ def test_a_curve_for_each_combination_of_the_others():
     ]  # fmt: skip
 
 
-def test_words_stand_on_the_axis():
+def test_words_stand_on_the_axis() -> None:
     [panel] = panels([row({"a": 1.0}, gate="and"), row({"a": 2.0}, gate="or")], set())
     assert panel.words == ("and", "or") and panel.curves[0].x.tolist() == [0, 1]
 
 
-def test_nothing_is_drawn_where_nothing_was_varied_or_reported():
+def test_nothing_is_drawn_where_nothing_was_varied_or_reported() -> None:
     assert panels([row({"a": 1.0}, x=1)], set()) == []
     assert panels([row({"a": None}, x=1), row({"a": [1, 2]}, x=2)], set()) == []
     assert panels([], set()) == []
 
 
-def test_a_published_value_is_known_from_what_no_equation_uses():
+def test_a_published_value_is_known_from_what_no_equation_uses() -> None:
     spec = load("mlp")
     assert references(spec.syntax, spec.model.sweeps["width"].vary) == {"stutz"}

@@ -1,6 +1,7 @@
 """What is printed, and how the bar copes with odd names."""
 
 import io
+from typing import Any
 
 import pytest
 
@@ -24,17 +25,17 @@ from dln.runtime.training.callbacks import Progress, Report, Started
         (list(range(10)), None, "[0, 1, 2, 3, 4, 5, 6, 7, ...]"),
     ],
 )
-def test_numbers(value, within, text):
+def test_numbers(value: Any, within: float | None, text: str) -> None:
     assert number(value, within) == text
 
 
-def test_plain_gives_what_json_can_hold():
+def test_plain_gives_what_json_can_hold() -> None:
     assert plain({"a": (1.0, float("nan"), None), 2: {"b": float("-inf")}}) == {
         "a": [1.0, "nan", None], "2": {"b": "-inf"},
     }  # fmt: skip
 
 
-def test_columns_make_control_characters_visible():
+def test_columns_make_control_characters_visible() -> None:
     assert columns([("a\x1b[1m", "b")]) == "a\\x1b[1m  b"
     assert columns([]) == ""
 
@@ -44,7 +45,7 @@ class Screen(io.StringIO):
         return True
 
 
-def test_colours_only_on_terminals_that_want_them(monkeypatch):
+def test_colours_only_on_terminals_that_want_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("TERM", "xterm")
     assert coloured(Screen()) and not coloured(io.StringIO())
@@ -52,14 +53,14 @@ def test_colours_only_on_terminals_that_want_them(monkeypatch):
     assert not coloured(Screen())
 
 
-def test_quiet_and_json(capsys):
+def test_quiet_and_json(capsys: pytest.CaptureFixture[str]) -> None:
     Terminal(quiet=True).say("on the way")
     Terminal(json=True).result("for people")
     Terminal().data({"for": "programs"})
     assert capsys.readouterr() == ("", "")
 
 
-def test_the_bar_reads_no_markup(monkeypatch):
+def test_the_bar_reads_no_markup(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = Screen()
     monkeypatch.setattr("sys.stderr", screen)
     monkeypatch.setenv("TERM", "xterm")

@@ -60,7 +60,7 @@ def case(block: str, *sizes: int, **more: Any) -> Callable[[Any], Any]:
     2,
     time=False,
 )
-def largest_by_index(p, x):
+def largest_by_index(p: Any, x: Any) -> Any:
     a = x
     for _ in range(3):
         a = first(a) * p["g"]
@@ -77,7 +77,7 @@ def largest_by_index(p, x):
     y = sum(last(h)^2)
     """
 )
-def elman_by_index(p, x):
+def elman_by_index(p: Any, x: Any) -> Any:
     h = np.zeros(2)
     for now in x:
         h = np.tanh(p["W"] @ now + p["U"] @ h + p["b"])
@@ -98,7 +98,7 @@ def elman_by_index(p, x):
     2,
     time=False,
 )
-def weights_from_the_input(p, x):
+def weights_from_the_input(p: Any, x: Any) -> Any:
     h = np.ones(2)
     for _ in range(3):
         h = np.exp(h @ (p["w"] * x) / 5)
@@ -120,7 +120,7 @@ def weights_from_the_input(p, x):
     2,
     time=False,
 )
-def attention_by_index(p, x):
+def attention_by_index(p: Any, x: Any) -> Any:
     q, seen = p["c"], []
     for _ in range(3):
         weight = np.exp(x @ (q @ p["A"]))
@@ -142,7 +142,7 @@ def attention_by_index(p, x):
     2,
     time=False,
 )
-def gates_from_the_input(p, x):
+def gates_from_the_input(p: Any, x: Any) -> Any:
     gate, h, seen = 1 / (1 + np.exp(-(p["G"] @ x))), p["c"], []
     for _ in range(4):
         h = gate * np.tanh(h) + (1 - gate) * x
@@ -161,7 +161,7 @@ def gates_from_the_input(p, x):
     y = sum(h[0]) + sum(last(h)^2)
     """
 )
-def weights_and_sequence_from_the_input(p, x):
+def weights_and_sequence_from_the_input(p: Any, x: Any) -> Any:
     k = p["M"] * x[0] + p["N"].T * x[1][:, None]
     h, seen = np.array([0.5, 1]), []
     for now in x:
@@ -180,7 +180,7 @@ def weights_and_sequence_from_the_input(p, x):
     y = -log(sum(last(p) * [0.2, 0.3, 0.5])) + sum(p[1]^2)
     """
 )
-def a_distribution_that_begins_as_numbers(p, x):
+def a_distribution_that_begins_as_numbers(p: Any, x: Any) -> Any:
     q, seen = np.array([1.0, 0, 0]), []
     for now in x:
         q = softmax(p["T"] @ q + p["E"] @ now)
@@ -199,7 +199,7 @@ def a_distribution_that_begins_as_numbers(p, x):
     y = sum(time: h @ w) + sum(before) + sum(last(h -> twice))
     """
 )
-def one_sequence_read_in_several_ways(p, x):
+def one_sequence_read_in_several_ways(p: Any, x: Any) -> Any:
     h, seen = p["w"], []
     for now in x:
         h = np.tanh(h * p["w"] + now)
@@ -221,7 +221,7 @@ def one_sequence_read_in_several_ways(p, x):
     y = sum(last(q)) + sum(q[0] * q[1])
     """
 )
-def a_scan_in_a_scan(p, x):
+def a_scan_in_a_scan(p: Any, x: Any) -> Any:
     y, seen = x[0], []
     for now in x:
         b, steps = y, []
@@ -247,7 +247,7 @@ def a_scan_in_a_scan(p, x):
     3,
     2,
 )
-def matrices_over_time(p, x):
+def matrices_over_time(p: Any, x: Any) -> Any:
     h, seen = np.array([0.2, -0.3]), []
     for now in x:
         m = (p["W"] @ now) * h
@@ -271,7 +271,7 @@ def matrices_over_time(p, x):
     y = -sum(l)
     """
 )
-def a_hidden_markov_model(p, x):
+def a_hidden_markov_model(p: Any, x: Any) -> Any:
     rows = np.exp(p["T"])
     rows, a, y = rows / rows.sum(axis=1, keepdims=True), softmax(p["c"]), 0
     for now in x:
@@ -292,7 +292,7 @@ def a_hidden_markov_model(p, x):
     y = sum(last(r)^2) + sum(last(m) * M)
     """
 )
-def a_memory_that_is_read_and_written(p, x):
+def a_memory_that_is_read_and_written(p: Any, x: Any) -> Any:
     m = p["M"]
     for now in x:
         a = softmax(p["K"] @ now)
@@ -312,7 +312,7 @@ def a_memory_that_is_read_and_written(p, x):
     y = sum(o)
     """
 )
-def classes(p, x):
+def classes(p: Any, x: Any) -> Any:
     c, y = 1, 0
     for now in x:
         new = int(np.argmax((p["v"] * now[0] + p["A"][c]).real))
@@ -331,7 +331,7 @@ def classes(p, x):
     """,
     loss="net(x) + sum(grad(net(x), net.h)^2)",
 )
-def slopes_of_slopes(p, x):
+def slopes_of_slopes(p: Any, x: Any) -> Any:
     """y, and the squares of its total derivatives by every h[t]."""
     h, seen = np.array([0.5, -0.2]), []
     for now in x:
@@ -361,7 +361,7 @@ def slopes_of_slopes(p, x):
     3,
     2,
 )
-def weights_that_change_by_themselves(p, x):
+def weights_that_change_by_themselves(p: Any, x: Any) -> Any:
     w, h = p["F"], np.zeros(3)
     for now in x:
         h = np.tanh(np.sum((now @ w.T) * p["U"], axis=1) + h)
@@ -380,7 +380,7 @@ def weights_that_change_by_themselves(p, x):
     y = last(c)
     """
 )
-def a_number_of_each_example_before_vectors_of_none(p, x):
+def a_number_of_each_example_before_vectors_of_none(p: Any, x: Any) -> Any:
     a, c = np.array([x[0, 1], x[0, 1]]), 0
     for now in x:
         a, c = np.tanh(p["p"]), np.sum(a * p["p"]) + c * now[0]

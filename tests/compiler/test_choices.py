@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import itertools
 import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +21,7 @@ from dln.compiler.ir.graph import Graph
 from dln.compiler.ir.op import Make
 from dln.compiler.ir.ops.source import scalar
 from dln.compiler.passes.needs import ALWAYS, Outcome, shortest
+from dln.runtime.session import Session
 
 SPEC = """\
 data d = rows({rows}) {{
@@ -37,10 +41,10 @@ train two on d batch all for 1 update dtype float64 {{
 """
 
 
-def by_step(body):
+def by_step(body: Callable[..., Any]) -> Callable[..., Any]:
     """The value of three steps h = body(h, w, x) from w[0] x[0] on."""
 
-    def run(w, x):
+    def run(w: np.ndarray, x: np.ndarray) -> Any:
         h = w[0] * x[0]
         for _ in range(3):
             h = body(h, w, x)
@@ -192,7 +196,7 @@ CASES = {
 }
 
 
-def made(body, rows, w):
+def made(body: str, rows: list[Any], w: np.ndarray) -> Session:
     shape = ", ".join(map(str, np.shape(w)))
     text = SPEC.format(rows=rows, n=len(rows[0]), shape=shape, body=body)
     session = dln.load(text).compile(dtype="float64").session()
@@ -201,7 +205,7 @@ def made(body, rows, w):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_value_and_slope_come_from_the_branch_taken(name):
+def test_value_and_slope_come_from_the_branch_taken(name: str) -> None:
     body, rows, w, right = CASES[name]
     x, w = np.array(rows, float), np.array(w, float)
     session = made(body, rows, w)
@@ -217,7 +221,7 @@ def test_value_and_slope_come_from_the_branch_taken(name):
 @pytest.mark.parametrize(
     "name", ["p log p", "a power that is learnt", "a ratio of sums", "in a step"]
 )
-def test_second_derivatives_are_those_of_the_branch_taken(name):
+def test_second_derivatives_are_those_of_the_branch_taken(name: str) -> None:
     body, rows, w, _ = CASES[name]
     x, w = np.array(rows, float), np.array(w, float)
     session = made(body, rows, w)
@@ -230,7 +234,9 @@ def test_second_derivatives_are_those_of_the_branch_taken(name):
         assert second[i] == pytest.approx((at[0] - at[1]) / 2e-5, rel=1e-4, abs=1e-6)
 
 
-def test_a_spec_with_choices_in_watches_tasks_and_checks(tmp_path, capsys, monkeypatch):
+def test_a_spec_with_choices_in_watches_tasks_and_checks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     from dln.cli import main
 
     monkeypatch.chdir(tmp_path)
@@ -259,7 +265,7 @@ check "the branch taken" {
     assert "r 0.5" in out and "2 passed" in out and "3" in out
 
 
-def test_needs_are_said_in_few_terms():
+def test_needs_are_said_in_few_terms() -> None:
     """Shortened or not, a need holds for the same outcomes of its tests."""
     draw, m = random.Random(1), Make(Graph())
     nodes = [m("input", name=n, type=scalar("bool")) for n in "abc"]
@@ -293,7 +299,7 @@ NORMS = {
 
 
 @pytest.mark.parametrize("name", NORMS)
-def test_the_slope_of_norm_is_0_at_0(name):
+def test_the_slope_of_norm_is_0_at_0(name: str) -> None:
     body, rows, w, slope = NORMS[name]
     session = made(body, rows, np.array(w, float))
     x = np.array(rows, float)
@@ -321,7 +327,7 @@ train t on d batch 2 for 1 epoch {
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_what_a_mask_leaves_out_of_a_softmax_is_0_in_either_precision(dtype):
+def test_what_a_mask_leaves_out_of_a_softmax_is_0_in_either_precision(dtype: str) -> None:
     x = np.array([[1, 2, 3], [0.5, -1, 2]])
     weight = np.where(x > 0, np.exp(x), 0)
     p = weight / weight.sum(1, keepdims=True)

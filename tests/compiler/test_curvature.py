@@ -6,6 +6,9 @@ and by Jacobians in NumPy. Where the walk leaves mixed derivatives out, the orac
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -36,7 +39,7 @@ CASES = [
 # ---- the records -------------------------------------------------------------------------------
 
 
-def sample(rng, type):
+def sample(rng: Any, type: TensorType) -> Any:
     shape = tuple(s.value for s in type.shape)
     if type.kind == "index":
         return rng.integers(0, type.domain.size.value, shape)
@@ -46,21 +49,27 @@ def sample(rng, type):
                       rng.normal(size=shape))  # fmt: skip
 
 
-def moved(f, values, slot, at, by):
+def moved(
+    f: Callable[..., Any], values: list[Any], slot: int, at: tuple[Any, ...], by: complex | float
+) -> np.ndarray:
     """f with one element of one operand moved."""
     there = [np.array(v, complex if v.dtype.kind == "f" else v.dtype) for v in values]
     there[slot][at] += by
     return f(there)
 
 
-def slope(f, values, slot, at, smooth):
+def slope(
+    f: Callable[..., Any], values: list[Any], slot: int, at: tuple[Any, ...], smooth: bool
+) -> Any:
     """d y / d x[at]: a complex step, or central differences where there are kinks."""
     if smooth:
         return moved(f, values, slot, at, 1e-30j).imag / 1e-30
     return (moved(f, values, slot, at, 1e-6) - moved(f, values, slot, at, -1e-6)).real / 2e-6
 
 
-def twice(f, values, slot, at, smooth):
+def twice(
+    f: Callable[..., Any], values: list[Any], slot: int, at: tuple[Any, ...], smooth: bool
+) -> Any:
     """d^2 y / d x[at]^2 by differences of slopes."""
     if not smooth:
         return 0.0
@@ -73,7 +82,9 @@ def twice(f, values, slot, at, smooth):
 
 @pytest.mark.parametrize(("name", "types", "attrs"), CASES)
 @pytest.mark.parametrize("own", [False, True])
-def test_the_rule_of_a_record(name, types, attrs, own):
+def test_the_rule_of_a_record(
+    name: str, types: tuple[Any, ...], attrs: dict[str, Any], own: bool
+) -> None:
     """sum_k (dy_k/dx)^2 bend_k, and with the operation's own part sum_k d^2y_k/dx^2 bar_k."""
     record, rng = OPS[name], np.random.default_rng(3)
     m = Make(Graph())
@@ -89,7 +100,7 @@ def test_the_rule_of_a_record(name, types, attrs, own):
     env = {("input", f"x{i}"): v for i, v in enumerate(values)}
     env |= {("input", k): v for k, v in ups.items()}
 
-    def f(given):
+    def f(given: Any) -> Any:
         there = {("input", f"x{i}"): v for i, v in enumerate(given)}
         return evaluate({"y": node}, env | there, complex)["y"]
 
@@ -105,7 +116,7 @@ def test_the_rule_of_a_record(name, types, attrs, own):
             assert got[at] == pytest.approx(want, rel=1e-6, abs=1e-6)
 
 
-def test_no_rule():
+def test_no_rule() -> None:
     """An operation that says nothing about itself is named, with a way out."""
     m = Make(Graph())
     x = m("input", name="x", type=TensorType((Size(2),)))
@@ -131,7 +142,7 @@ data d = rows([[0, 0, 0, 0, 0]]) {
 """
 
 
-def curvature(text, x=X, t=T):
+def curvature(text: str, x: np.ndarray = X, t: np.ndarray = T) -> tuple[Any, ...]:
     """The estimate of a spec's only phase on given examples, and the parameters it is taken at."""
     spec = dln.load(HEAD + text) if "data d" not in text else dln.load(text)
     session = spec.compile(dtype="float64").session(seed=3)
@@ -141,7 +152,7 @@ def curvature(text, x=X, t=T):
     return {k.split(":")[1]: v for k, v in found.items()}, params
 
 
-def phase(loss, over="net", nets="", total=""):
+def phase(loss: str, over: str = "net", nets: str = "", total: str = "") -> str:
     return f"""\
 let net = dense(2)
 {nets}
@@ -152,12 +163,12 @@ train s on d batch 7 for 1 epoch {{
 """
 
 
-def close(found, wanted):
+def close(found: np.ndarray, wanted: list[Any] | np.ndarray) -> None:
     np.testing.assert_allclose(found, wanted, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("total", ["", "total "])
-def test_linear_least_squares(total):
+def test_linear_least_squares(total: str) -> None:
     """The loss is quadratic: h is the exact diagonal of its Hessian, mean(x^2) for each weight;
     it is a mean over the examples, whether the loss is added up or not."""
     found, _ = curvature(phase("sum((y - t)^2) / 2", total=total))
@@ -165,14 +176,14 @@ def test_linear_least_squares(total):
     close(found["net.b"], [1, 1])
 
 
-def test_weights_and_decay():
+def test_weights_and_decay() -> None:
     """A factor for each output, and a term of the parameters themselves: 2 * 0.05 more."""
     found, _ = curvature(phase("sum([3, 5] * (y - t)^2) + 0.05 * sum(net.W^2)"))
     close(found["net.W"], np.outer([6, 10], np.mean(X**2, 0)) + 0.1)
     close(found["net.b"], [6, 10])
 
 
-def test_cross_entropy():
+def test_cross_entropy() -> None:
     """Exact for a linear layer: mean(p (1 - p) x^2), Bishop (2006), eq. 4.110."""
     found, p = curvature(phase("-sum(t * log(softmax(y)))"), t=ONE_HOT)
     z = X @ p["net.W"].T + p["net.b"]
@@ -181,7 +192,7 @@ def test_cross_entropy():
     close(found["net.b"], np.mean(q * (1 - q), 0))
 
 
-def test_logistic():
+def test_logistic() -> None:
     """Exact for a linear unit: s (1 - s) x^2, also through the written-out formula."""
     found, p = curvature(phase("binary_cross_entropy(sigmoid(y[0]), 0.25)"))
     s = 1 / (1 + np.exp(-(X @ p["net.W"][0] + p["net.b"][0])))
@@ -189,7 +200,7 @@ def test_logistic():
     close(found["net.W"][1], np.zeros(3))
 
 
-def test_identity_loss_has_none():
+def test_identity_loss_has_none() -> None:
     """A loss that is linear in the parameters does not bend."""
     found, _ = curvature(phase("sum(y)"))
     close(found["net.W"], np.zeros((2, 3)))
@@ -198,7 +209,7 @@ def test_identity_loss_has_none():
 # ---- networks ----------------------------------------------------------------------------------
 
 
-def jacobian(f, params):
+def jacobian(f: Callable[..., Any], params: dict[str, Any]) -> dict[str, Any]:
     """d f / d p for every number of every parameter by complex steps: f gives [n, k]."""
     out = {}
     for name, value in params.items():
@@ -211,12 +222,12 @@ def jacobian(f, params):
     return out
 
 
-def test_one_tanh_layer():
+def test_one_tanh_layer() -> None:
     """The diagonal of J'J / n, no second derivative of tanh: exact for one hidden layer."""
     loss = "sum((out(y -> squash) - t)^2) / 2"
     found, params = curvature(phase(loss, "net, out", "let out = dense(2)"))
 
-    def f(p):
+    def f(p: Any) -> Any:
         h = 1.7159 * np.tanh(2 / 3 * (X @ p["net.W"].T + p["net.b"]))
         return h @ p["out.W"].T + p["out.b"]
 
@@ -225,7 +236,7 @@ def test_one_tanh_layer():
         close(found[name].ravel(), wanted)
 
 
-def test_two_tanh_layers():
+def test_two_tanh_layers() -> None:
     """The recursion of LeCun et al. (1998), eq. 32 to 34, layer by layer."""
     text = phase("sum((out(mid(y)) - t)^2) / 2", "net, mid, out",
                  "let mid = dense(4, act = tanh)\nlet out = dense(2, act = tanh)")  # fmt: skip
@@ -241,13 +252,13 @@ def test_two_tanh_layers():
         h = h @ p[f"{layer}.W"] ** 2
 
 
-def test_the_network_ends_the_loss():
+def test_the_network_ends_the_loss() -> None:
     """exp as a hidden unit, below the weights of the next layer, sends no second derivative of
     its own: the Gauss-Newton diagonal again."""
     loss = "sum((out(exp(y)) - t)^2) / 2"
     found, params = curvature(phase(loss, "net, out", "let out = dense(2)"))
 
-    def f(p):
+    def f(p: Any) -> Any:
         return np.exp(X @ p["net.W"].T + p["net.b"]) @ p["out.W"].T + p["out.b"]
 
     for name, columns in jacobian(f, params).items():
@@ -271,13 +282,13 @@ train s on d batch 7 for 1 epoch {
 """
 
 
-def test_shared_weights():
+def test_shared_weights() -> None:
     """h of a shared weight is the sum over its uses (networks of LeCun et al. 1998): the loss is
     on the maps themselves, so that J'J / n is its diagonal."""
     x = RNG.normal(size=(N, 16))
     found, params = curvature(IMAGES, x=x)
 
-    def f(p):
+    def f(p: Any) -> Any:
         views = np.lib.stride_tricks.sliding_window_view(x.reshape(N, 4, 4), (3, 3), (1, 2))
         a = np.einsum("kuv,nijuv->nkij", p["net.K"][:, 0], views) + p["net.b"][:, None, None]
         return (1.7159 * np.tanh(2 / 3 * a)).reshape(N, -1)
@@ -301,7 +312,7 @@ train s on d batch 7 for 1 epoch {
 """
 
 
-def test_distances_to_fixed_centres():
+def test_distances_to_fixed_centres() -> None:
     """LeCun et al. (1998), eq. 9 over squared distances: d l / d y_i = [i = c] - p_i and
     d^2 l / d y_i^2 = p_i (1 - p_i), then 4 (f - D)^2 and 2 for each square."""
     found, p = curvature(RBF, t=ONE_HOT)
@@ -317,7 +328,7 @@ def test_distances_to_fixed_centres():
     close(found["net.b"], np.maximum(h.sum(0), 0))
 
 
-def test_written_out_in_the_graph():
+def test_written_out_in_the_graph() -> None:
     """Nothing symbolic is left, and what the loss does not depend on has curvature 0."""
     m = Make(Graph())
     x, z = (m("input", name=k, type=TensorType((Size(2),))) for k in "xz")
@@ -330,7 +341,7 @@ def test_written_out_in_the_graph():
     assert found["g"].tolist() == [2, -6]
 
 
-def test_never_negative():
+def test_never_negative() -> None:
     """-x^2 bends downwards: clamped at 0."""
     m = Make(Graph())
     x = m("input", name="x", type=TensorType((Size(2),)))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import pytest
 
 from dln.compiler.autodiff.differentiate import derivatives, differentiate
 from dln.compiler.ir.evaluate import evaluate
-from dln.compiler.ir.graph import Graph, ancestors
+from dln.compiler.ir.graph import Graph, Node, ancestors
 from dln.compiler.ir.op import OPS, Make, Op
 from dln.compiler.ir.sizes import BATCH_SIZE, Size
 from dln.compiler.ir.tensor_type import Domain, TensorType
@@ -18,15 +19,15 @@ from dln.grammar.diagnostics import DlnError, Fault, Source, Span
 
 
 @pytest.fixture
-def make():
+def make() -> Make:
     return Make(Graph())
 
 
-def vector(make, name="x", *axes):
+def vector(make: Make, name: str = "x", *axes: int) -> Node:
     return make("input", name=name, type=TensorType(tuple(map(Size, axes))))
 
 
-def value(graph, **inputs):
+def value(graph: Graph, **inputs: Any) -> dict[str, Any]:
     graph = differentiate(graph)
     verify(graph)
     return evaluate(graph, {("input", k): np.asarray(v, float) for k, v in inputs.items()})
@@ -35,7 +36,7 @@ def value(graph, **inputs):
 # ---- by hand -----------------------------------------------------------------------------------
 
 
-def test_product_and_chain_rule(make):
+def test_product_and_chain_rule(make: Make) -> None:
     """d (x^2 sin x) = 2 x sin x + x^2 cos x; the second derivative likewise."""
     x = vector(make)
     y = make.mul(make("square", x), make("sin", x))
@@ -47,7 +48,7 @@ def test_product_and_chain_rule(make):
     assert found["second"] == pytest.approx(2 * sin + 4 * 0.7 * cos - 0.49 * sin, rel=1e-14)
 
 
-def test_third_order_by_nesting(make):
+def test_third_order_by_nesting(make: Make) -> None:
     """x^4 -> 4 x^3 -> 12 x^2 -> 24 x."""
     x = vector(make)
     d = make("square", make("square", x))
@@ -57,7 +58,7 @@ def test_third_order_by_nesting(make):
     assert value(make.graph, x=1.5)["d"] == pytest.approx(36.0, rel=1e-14)
 
 
-def test_least_squares(make):
+def test_least_squares(make: Make) -> None:
     """For sum (W x - t)^2 over a batch: dW = 2 (W x - t)' x, and dx is per example."""
     x = make("input", name="x", type=TensorType((BATCH_SIZE, Size(3)), ("batch",)))
     t = make("input", name="t", type=TensorType((BATCH_SIZE, Size(2)), ("batch",)))
@@ -73,7 +74,7 @@ def test_least_squares(make):
     np.testing.assert_allclose(found["dx"], residual @ ws, rtol=1e-13)
 
 
-def test_cross_entropy(make):
+def test_cross_entropy(make: Make) -> None:
     """d(-log_softmax(z)[l])/dz = softmax(z) - onehot(l), Bishop (2006), eq. 4.109."""
     z = make("input", name="z", type=TensorType((BATCH_SIZE, Size(3)), ("batch",)))
     label = TensorType((BATCH_SIZE,), ("batch",), "index", Domain("class", Size(3)))
@@ -86,7 +87,7 @@ def test_cross_entropy(make):
     np.testing.assert_allclose(found, p - np.eye(3)[ls], rtol=1e-12, atol=1e-14)
 
 
-def test_hessian_times_vector(make):
+def test_hessian_times_vector(make: Make) -> None:
     """grad(grad(x' A x / 2) . v) = A v for a symmetric A."""
     rng = np.random.default_rng(5)
     a = rng.normal(size=(3, 3))
@@ -103,19 +104,19 @@ def test_hessian_times_vector(make):
 # ---- rules of the walk -------------------------------------------------------------------------
 
 
-def test_no_influence_is_zero(make):
+def test_no_influence_is_zero(make: Make) -> None:
     x, y = vector(make, "x", 2), vector(make, "y", 3)
     make.graph.outputs = {"g": make("grad", make.sum(make("exp", x), (0,)), y)}
     assert value(make.graph, x=[1, 2], y=[1, 2, 3])["g"].tolist() == [0.0, 0.0, 0.0]
 
 
-def test_of_itself_is_one(make):
+def test_of_itself_is_one(make: Make) -> None:
     x = vector(make)
     make.graph.outputs = {"g": make("grad", x, x)}
     assert value(make.graph, x=3.0)["g"] == 1.0
 
 
-def test_stop_blocks_and_indices_receive_nothing(make):
+def test_stop_blocks_and_indices_receive_nothing(make: Make) -> None:
     x = vector(make, "x", 3)
     at = make("cast", make("argmax", x, axis=0), kind="real")
     s = make.add(make.sum(make.mul(make("stop", make("exp", x)), x), (0,)), at)
@@ -124,7 +125,7 @@ def test_stop_blocks_and_indices_receive_nothing(make):
     np.testing.assert_allclose(value(make.graph, x=xs)["g"], np.exp(xs), rtol=1e-14)
 
 
-def test_of_what_lies_between(make):
+def test_of_what_lies_between(make: Make) -> None:
     """The gradient with respect to a node inside, and beyond it, from one walk."""
     x = vector(make)
     h = make("tanh", x)
@@ -136,7 +137,7 @@ def test_of_what_lies_between(make):
     assert found["x"] == pytest.approx(by_h * (1 - np.tanh(0.4) ** 2), rel=1e-14)
 
 
-def test_the_inner_gradient_comes_first(make):
+def test_the_inner_gradient_comes_first(make: Make) -> None:
     """A step along a gradient, differentiated through: y = x - grad(x^2 / 2) / 2 = x / 2."""
     x = vector(make)
     inner = make("grad", make.scale(make("square", x), 0.5), x)
@@ -145,7 +146,7 @@ def test_the_inner_gradient_comes_first(make):
     assert value(make.graph, x=3.0)["g"] == pytest.approx(2 * 1.5 * 0.5)
 
 
-def test_a_gradient_that_asks_for_what_depends_on_it_is_zero(make):
+def test_a_gradient_that_asks_for_what_depends_on_it_is_zero(make: Make) -> None:
     """d s / d z where z was made from s: s does not depend on z."""
     x = vector(make)
     s = make("exp", x)
@@ -157,7 +158,7 @@ def test_a_gradient_that_asks_for_what_depends_on_it_is_zero(make):
     assert found["b"] == 0.0
 
 
-def test_a_missing_row_is_named(make):
+def test_a_missing_row_is_named(make: Make) -> None:
     OPS["mystery"] = Op("mystery", OPS["exp"].infer, OPS["exp"].evaluate)
     try:
         x = vector(make)
@@ -168,13 +169,13 @@ def test_a_missing_row_is_named(make):
         del OPS["mystery"]
 
 
-def test_a_gradient_needs_one_number_per_example(make):
+def test_a_gradient_needs_one_number_per_example(make: Make) -> None:
     x = vector(make, "x", 3)
     with pytest.raises(Fault, match="single number for each example"):
         make("grad", make("exp", x), x)
 
 
-def test_gradients_of_one_loss_share_their_nodes(make):
+def test_gradients_of_one_loss_share_their_nodes(make: Make) -> None:
     """Two layers: the gradients of all four parameters need each inner cotangent once."""
     graph, _ = perceptron(0, "tanh", 2)
     ops = Counter(n.op for n in ancestors(differentiate(graph).outputs.values()))
@@ -184,7 +185,7 @@ def test_gradients_of_one_loss_share_their_nodes(make):
     assert ops["tanh"] == 1
 
 
-def test_spans_names_and_the_mapping(make):
+def test_spans_names_and_the_mapping(make: Make) -> None:
     source = Source("a.dln", "loss = exp(x)")
     span = Span(source, 7, 13)
     x = vector(make)
@@ -198,7 +199,7 @@ def test_spans_names_and_the_mapping(make):
     assert Counter(n.op for n in graph.topological())["exp"] == 1  # d exp(x) = exp(x)
 
 
-def test_the_argument_is_left_as_it_was(make):
+def test_the_argument_is_left_as_it_was(make: Make) -> None:
     graph, _ = perceptron(1, "sigmoid", 2)
     nodes, outputs = list(graph.topological()), dict(graph.outputs)
     differentiate(graph)
@@ -209,7 +210,7 @@ def test_the_argument_is_left_as_it_was(make):
 # ---- whole networks ----------------------------------------------------------------------------
 
 
-def perceptron(seed, act, layers):
+def perceptron(seed: int, act: str, layers: int) -> tuple[Any, ...]:
     """A random perceptron with its loss and the gradients of all parameters."""
     m = Make(Graph())
     rng = np.random.default_rng(seed)
@@ -234,7 +235,7 @@ def perceptron(seed, act, layers):
 
 @pytest.mark.parametrize("layers", [1, 2, 4])
 @pytest.mark.parametrize("act", ["tanh", "sigmoid", "softplus", "relu"])
-def test_networks_against_differences(act, layers):
+def test_networks_against_differences(act: str, layers: int) -> None:
     graph, env = perceptron(layers, act, layers)
     graph = differentiate(graph)
     verify(graph)
@@ -248,7 +249,9 @@ def test_networks_against_differences(act, layers):
         )
 
 
-def central(graph, env, key, at, step=1e-6):
+def central(
+    graph: Graph, env: dict[Any, Any], key: tuple[Any, ...], at: tuple[Any, ...], step: Any = 1e-6
+) -> Any:
     values = []
     for sign in (1, -1):
         moved = env[key].copy()
@@ -258,7 +261,7 @@ def central(graph, env, key, at, step=1e-6):
 
 
 @pytest.mark.parametrize("act", ["tanh", "sigmoid", "softplus"])
-def test_second_order_of_networks_by_complex_step(act):
+def test_second_order_of_networks_by_complex_step(act: str) -> None:
     """The gradient of the squared gradient norm, as in penalties on the gradient."""
     graph, env = perceptron(3, act, 3)
     m = Make(graph)

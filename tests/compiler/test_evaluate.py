@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -14,15 +16,15 @@ from dln.grammar.diagnostics import Fault
 
 
 @pytest.fixture
-def make():
+def make() -> Make:
     return Make(Graph())
 
 
-def batch(*axes):
+def batch(*axes: int) -> TensorType:
     return TensorType((BATCH_SIZE, *map(Size, axes)), ("batch",))
 
 
-def test_a_layer_equals_numpy(make):
+def test_a_layer_equals_numpy(make: Make) -> None:
     x = make("input", name="x", type=batch(3))
     w = make("param", path="net.W", type=TensorType((Size(2), Size(3))))
     b = make("param", path="net.b", type=TensorType((Size(2),)))
@@ -36,7 +38,7 @@ def test_a_layer_equals_numpy(make):
     np.testing.assert_allclose(found, np.tanh(xs @ ws.T + bs), rtol=1e-14)
 
 
-def test_open_sizes_follow_from_inputs_or_are_given(make):
+def test_open_sizes_follow_from_inputs_or_are_given(make: Make) -> None:
     x = make("input", name="x", type=batch(3))
     n = make("size", size=2 * BATCH_SIZE + 1)
     make.graph.outputs = {"mean": make.div(make.sum(x, (0,)), make.size(BATCH_SIZE))}
@@ -47,7 +49,7 @@ def test_open_sizes_follow_from_inputs_or_are_given(make):
         evaluate({"n": n})
 
 
-def test_the_precision_is_the_callers(make):
+def test_the_precision_is_the_callers(make: Make) -> None:
     x = make("input", name="x", type=batch(2))
     make.graph.outputs = {"y": make("exp", x), "c": make.const(0.1)}
     env = {("input", "x"): np.zeros((1, 2))}
@@ -55,12 +57,12 @@ def test_the_precision_is_the_callers(make):
     assert evaluate(make.graph, env, real=complex)["c"].dtype == np.complex128
 
 
-def test_draws_come_from_the_caller(make):
+def test_draws_come_from_the_caller(make: Make) -> None:
     attrs = {"site": "net.drop/1", "shape": (Size(2),), "running": ()}
     make.graph.outputs["u"] = make("draw", kind="uniform", **attrs)
     asked = []
 
-    def draw(kind, site, shape):
+    def draw(kind: Any, site: Any, shape: Any) -> Any:
         asked.append((kind, site, shape))
         return np.full(shape, 0.25)
 
@@ -70,19 +72,19 @@ def test_draws_come_from_the_caller(make):
         evaluate(make.graph)
 
 
-def test_missing_values_are_named(make):
+def test_missing_values_are_named(make: Make) -> None:
     make.graph.outputs["x"] = make("input", name="image", type=batch(2))
     with pytest.raises(Fault, match="no value is given for the input image"):
         evaluate(make.graph)
 
 
-def test_values_of_the_wrong_shape_are_refused(make):
+def test_values_of_the_wrong_shape_are_refused(make: Make) -> None:
     make.graph.outputs["x"] = make("input", name="x", type=batch(2))
     with pytest.raises(Fault, match=r"has shape \(4, 2\)"):
         evaluate(make.graph, {("input", "x"): np.zeros((4, 3))})
 
 
-def test_a_symbolic_gradient_has_no_value_yet(make):
+def test_a_symbolic_gradient_has_no_value_yet(make: Make) -> None:
     x = make("input", name="x", type=TensorType())
     make.graph.outputs["g"] = make("grad", make("exp", x), x)
     with pytest.raises(Fault, match="differentiate"):
@@ -90,7 +92,7 @@ def test_a_symbolic_gradient_has_no_value_yet(make):
 
 
 @pytest.mark.parametrize("op", ["sigmoid", "softplus", "softmax", "log_softmax", "log_sum_exp"])
-def test_large_arguments_are_safe(make, op):
+def test_large_arguments_are_safe(make: Make, op: str) -> None:
     x = make("input", name="x", type=TensorType((Size(2),)))
     attrs = {} if op in ("sigmoid", "softplus") else {"axes": (0,)}
     make.graph.outputs["y"] = make(op, x, **attrs)
@@ -106,7 +108,7 @@ def test_large_arguments_are_safe(make, op):
     assert found.tolist() == wanted[op]
 
 
-def test_pick_and_onehot_are_one_matter(make):
+def test_pick_and_onehot_are_one_matter(make: Make) -> None:
     x = make("input", name="x", type=batch(3))
     label = TensorType((BATCH_SIZE,), ("batch",), "index", Domain("class", Size(3)))
     at = make("input", name="l", type=label)

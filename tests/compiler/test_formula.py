@@ -25,7 +25,7 @@ def vector(m: Make, name: str) -> Node:
     return m("input", name=name, type=real(3))
 
 
-def test_brackets_stand_where_they_are_needed(m: Make):
+def test_brackets_stand_where_they_are_needed(m: Make) -> None:
     a, b, c = (vector(m, k) for k in "abc")
     cases = {
         "a + b * c": m.add(a, m.mul(b, c)),
@@ -43,7 +43,7 @@ def test_brackets_stand_where_they_are_needed(m: Make):
     assert [formula(m.graph, node) for node in cases.values()] == list(cases)
 
 
-def test_products_read_as_for_one_example(m: Make):
+def test_products_read_as_for_one_example(m: Make) -> None:
     W = m("param", path="W", type=real(2, 3))
     x = m("input", name="x", type=real(BATCH_SIZE, 3, running=("batch",)))
     d = m("input", name="d", type=real(BATCH_SIZE, 2, running=("batch",)))
@@ -56,7 +56,7 @@ def test_products_read_as_for_one_example(m: Make):
     assert texts == ["W @ x", "W.T @ d", "outer(d, x)", "outer(d, x)", "dot(x, x)"]
 
 
-def test_it_stops_at_names_and_at_the_depth(m: Make):
+def test_it_stops_at_names_and_at_the_depth(m: Make) -> None:
     a = vector(m, "a")
     h = m("exp", a)
     m.graph.mark(h, name="h")
@@ -66,7 +66,7 @@ def test_it_stops_at_names_and_at_the_depth(m: Make):
     assert formula(m.graph, m("abs", m("neg", m("tanh", y))), 2) == "abs(-...)"
 
 
-def test_a_sequence_reads_like_the_value_of_a_step(m: Make):
+def test_a_sequence_reads_like_the_value_of_a_step(m: Make) -> None:
     inner = Make(Graph())
     x = vector(m, "x")
     start = m("input", name="h0", type=real())
@@ -81,13 +81,13 @@ def test_a_sequence_reads_like_the_value_of_a_step(m: Make):
     assert formula(m.graph, m("exp", values)) == "exp(h before * (a - b))"
 
 
-def test_layout_is_not_mentioned(m: Make):
+def test_layout_is_not_mentioned(m: Make) -> None:
     b = vector(m, "b")
     spread = m("broadcast", b, axes=(1,), shape=(BATCH_SIZE, Size(3)), running=("batch",))
     assert formula(m.graph, m("tanh", spread)) == "tanh(b)"
 
 
-def test_labels(m: Make):
+def test_labels(m: Make) -> None:
     a = vector(m, "a")
     y = m("exp", a)
     assert [label(m.graph, n) for n in (a, y, m.const(0.1))] == ["a", "exp", "0.1"]

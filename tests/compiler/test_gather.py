@@ -80,7 +80,7 @@ def values(graph_channels: tuple[int, int, int], k: int) -> dict[str, np.ndarray
 @pytest.mark.parametrize("capacity", [1, 16])
 def test_a_convolution_and_its_gradients_run_as_they_are_evaluated(
     target: Target, stride: int, capacity: int
-):
+) -> None:
     graph = network(stride=stride)
     params = values((2, 3, 4), 3)
     executable = Executable(lower("t", graph, target, "float64", capacity), Host(), params, {})
@@ -98,7 +98,7 @@ def test_a_convolution_and_its_gradients_run_as_they_are_evaluated(
             np.testing.assert_allclose(found, value, rtol=1e-10, atol=1e-11, err_msg=key)
 
 
-def test_a_convolution_is_the_one_of_numpy():
+def test_a_convolution_is_the_one_of_numpy() -> None:
     graph = network()
     params, x = values((2, 3, 4), 3), np.random.default_rng(1).normal(size=(2, 2, 9, 9))
     bound = Executable(lower("t", graph, TARGETS["numpy"], "float64", 2), Host(), params, {}).at(2)
@@ -111,7 +111,7 @@ def test_a_convolution_is_the_one_of_numpy():
     np.testing.assert_allclose(bound.values["y"], y, rtol=1e-11, atol=1e-12)
 
 
-def test_a_sum_over_windows_becomes_a_contraction_and_one_copy_serves_two():
+def test_a_sum_over_windows_becomes_a_contraction_and_one_copy_serves_two() -> None:
     graph = network((1, 6, 16), 5, 32)
     assert sum(n.op == "contract" for n in graph.topological()) == 7, "and the sum of squares"
     program = lower("t", graph, TARGETS["numpy"], "float32", 64)
@@ -123,11 +123,11 @@ def test_a_sum_over_windows_becomes_a_contraction_and_one_copy_serves_two():
 
 
 @pytest.mark.parametrize("capacity", [1, 8])
-def test_no_two_live_arrays_share_memory(capacity: int):
+def test_no_two_live_arrays_share_memory(capacity: int) -> None:
     assert overlaps(schedule(network(), TARGETS["numpy"], capacity)) == []
 
 
-def test_windows_of_open_sizes_are_solved_with_the_others():
+def test_windows_of_open_sizes_are_solved_with_the_others() -> None:
     side = Var("k")
     graph = Graph()
     x = Make(graph)("input", name="x", type=real(6))
@@ -148,7 +148,7 @@ def bound_to_ones(program: Program, params: dict[str, np.ndarray], n: int) -> Bo
     return bound
 
 
-def test_a_step_of_convolutions_allocates_nothing():
+def test_a_step_of_convolutions_allocates_nothing() -> None:
     program = lower("t", network((1, 6, 16), 5, 32), TARGETS["numpy"], "float32", 8)
     bound = bound_to_ones(program, values((1, 6, 16), 5), 8)
     for _ in range(3):
@@ -168,7 +168,7 @@ def test_a_step_of_convolutions_allocates_nothing():
     assert peak - before < 3000
 
 
-def test_the_costs_count_the_products_and_the_copies():
+def test_the_costs_count_the_products_and_the_copies() -> None:
     n, program = 8, lower("t", network((1, 6, 16), 5, 32), TARGETS["numpy"], "float32", 8)
     first, second = 2 * 6 * 25 * 28 * 28, 2 * 16 * 150 * 24 * 24
     products = 3 * n * (first + second)
@@ -221,7 +221,7 @@ def operand(m: Make, rng: np.random.Generator, name: str, sizes: list[int]) -> t
 
 @BOTH
 @pytest.mark.parametrize("seed", range(40))
-def test_any_contraction_equals_einsum(seed: int, target: Target):
+def test_any_contraction_equals_einsum(seed: int, target: Target) -> None:
     rng, graph = np.random.default_rng(seed), Graph()
     node, inputs = random_contraction(rng, graph)
     graph.outputs = {keys.value("y"): node}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import networkx as nx
 import pytest
 
-from dln.compiler.ir.graph import Graph, ancestors, keep, rewrite
+from dln.compiler.ir.graph import Graph, Node, ancestors, keep, rewrite
 from dln.compiler.ir.op import Make
 from dln.compiler.ir.sizes import Size, Var
 from dln.compiler.ir.tensor_type import Domain, TensorType
@@ -16,23 +18,23 @@ V3 = TensorType((Size(3),))
 
 
 @pytest.fixture
-def make():
+def make() -> Make:
     return Make(Graph())
 
 
 @pytest.fixture
-def x(make):
+def x(make: Make) -> Node:
     return make("input", name="x", type=V3)
 
 
-def test_equal_content_is_one_node(make, x):
+def test_equal_content_is_one_node(make: Make, x: Node) -> None:
     assert make("exp", x) is make("exp", x)
     assert make.sum(x, (0,)) is make.sum(x, [0])
     assert make("exp", x) is not make("log", x)
     assert len(make.graph) == 4
 
 
-def test_attributes_and_types_tell_nodes_apart(make, x):
+def test_attributes_and_types_tell_nodes_apart(make: Make, x: Node) -> None:
     assert make("slice", x, axis=0, start=0, stop=1) is not make(
         "slice", x, axis=0, start=1, stop=2
     )
@@ -41,20 +43,20 @@ def test_attributes_and_types_tell_nodes_apart(make, x):
     )
 
 
-def test_a_square_has_two_edges(make, x):
+def test_a_square_has_two_edges(make: Make, x: Node) -> None:
     y = make.mul(x, x)
     assert sorted(make.graph.users(x)) == sorted([(y, 0), (y, 1)], key=lambda u: u[1])
     assert make.graph.nx.number_of_edges(x, y) == 2
 
 
-def test_nodes_cannot_be_changed(make, x):
+def test_nodes_cannot_be_changed(make: Make, x: Node) -> None:
     with pytest.raises(AttributeError, match="immutable"):
         x.op = "exp"
     with pytest.raises(AttributeError):
         x.more = 1
 
 
-def test_spans_join_and_the_first_name_stays(make, x):
+def test_spans_join_and_the_first_name_stays(make: Make, x: Node) -> None:
     source = Source("a.dln", "abcdef")
     one, two = Span(source, 0, 1), Span(source, 2, 3)
     y = Make(make.graph, (one,))("exp", x)
@@ -65,7 +67,7 @@ def test_spans_join_and_the_first_name_stays(make, x):
     assert make.graph.names[y] == "a"
 
 
-def test_ancestors_come_operands_first_and_without_recursion(make, x):
+def test_ancestors_come_operands_first_and_without_recursion(make: Make, x: Node) -> None:
     y = x
     for _ in range(5000):
         y = make("sin", make("exp", y))
@@ -75,7 +77,7 @@ def test_ancestors_come_operands_first_and_without_recursion(make, x):
     assert all(place[o] < place[n] for n in order for o in n.operands)
 
 
-def test_annotated_is_networkx(make, x):
+def test_annotated_is_networkx(make: Make, x: Node) -> None:
     y = make.graph.outputs["y"] = make("exp", x)
     make.graph.mark(y, (), "y")
     graph = make.graph.annotated()
@@ -85,7 +87,7 @@ def test_annotated_is_networkx(make, x):
     assert (graph.nodes[y]["op"], graph.nodes[y]["name"]) == ("exp", "y")
 
 
-def test_rewrite_replaces_and_leaves_the_argument(make, x):
+def test_rewrite_replaces_and_leaves_the_argument(make: Make, x: Node) -> None:
     source = Source("a.dln", "y = -x")
     span = Span(source, 4, 6)
     y = Make(make.graph, (span,))("neg", x)
@@ -93,7 +95,7 @@ def test_rewrite_replaces_and_leaves_the_argument(make, x):
     make.graph.mark(y, (), "y")
     make.graph.outputs["z"] = z = make("sin", y)
 
-    def rule(new, node, operands):
+    def rule(new: Any, node: Any, operands: Any) -> Any:
         return Make(new)("cos", *operands) if node.op == "neg" else None
 
     new, to = rewrite(make.graph, rule)
@@ -107,7 +109,7 @@ def test_rewrite_replaces_and_leaves_the_argument(make, x):
     assert len(make.graph) == 4
 
 
-def test_keep_returns_the_node_itself_where_nothing_changed(make, x):
+def test_keep_returns_the_node_itself_where_nothing_changed(make: Make, x: Node) -> None:
     y = make("exp", x)
     other = Graph()
     kept = other.include(x)
@@ -118,32 +120,32 @@ def test_keep_returns_the_node_itself_where_nothing_changed(make, x):
 # ---- verify ------------------------------------------------------------------------------------
 
 
-def test_a_sound_graph_passes(make, x):
+def test_a_sound_graph_passes(make: Make, x: Node) -> None:
     make.graph.outputs["y"] = make("exp", x)
     verify(make.graph)
 
 
-def test_wrong_types_are_found(make, x):
+def test_wrong_types_are_found(make: Make, x: Node) -> None:
     make.graph.outputs["y"] = make.graph.add("exp", (x,), TensorType((Size(4),)))
     with pytest.raises(Fault, match=r"should have type \[3\]"):
         verify(make.graph)
 
 
-def test_unequal_shapes_are_found(make, x):
+def test_unequal_shapes_are_found(make: Make, x: Node) -> None:
     y = make("input", name="y", type=V3)
     z = make("input", name="z", type=TensorType((Size.of(Var("n")),)))
     make.graph.outputs = {"a": make.add(x, y), "b": make.add(x, z)}
     assert any("over different shapes" in f for f in faults(make.graph, "build"))
 
 
-def test_open_sizes_are_found_after_infer(make):
+def test_open_sizes_are_found_after_infer(make: Make) -> None:
     make.graph.outputs["y"] = make("input", name="y", type=TensorType((Size.of(Var("n")),)))
     verify(make.graph, "build")
     with pytest.raises(Fault, match="open size n"):
         verify(make.graph, "infer")
 
 
-def test_symbolic_nodes_are_found_after_differentiate(make, x):
+def test_symbolic_nodes_are_found_after_differentiate(make: Make, x: Node) -> None:
     s = make.sum(x, (0,))
     make.graph.outputs["g"] = make("grad", s, x)
     verify(make.graph, "infer")
@@ -151,12 +153,12 @@ def test_symbolic_nodes_are_found_after_differentiate(make, x):
         verify(make.graph)
 
 
-def test_an_output_outside_is_found(make, x):
+def test_an_output_outside_is_found(make: Make, x: Node) -> None:
     make.graph.outputs["y"] = Make(Graph())("input", name="q", type=V3)
     assert "output y is not in the graph" in list(faults(make.graph))
 
 
-def test_refused_operands_and_unknown_operations_are_found(make, x):
+def test_refused_operands_and_unknown_operations_are_found(make: Make, x: Node) -> None:
     make.graph.outputs["y"] = make.graph.add("and", (x, x), V3)
     assert any("is refused" in f for f in faults(make.graph))
     make.graph.add("mystery", (x,), V3)

@@ -6,6 +6,8 @@ from __future__ import annotations
 import json
 import pathlib
 import tempfile
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +24,7 @@ from dln.compiler.ir.verify import verify
 from dln.compiler.lower.emit import lower
 from dln.compiler.lower.schedule import overlaps, schedule
 from dln.compiler.lower.targets import TARGETS
+from dln.compiler.lower.targets.target import Target
 from dln.compiler.passes.fission import fission
 from dln.compiler.plan import ProgramKind, program_from_json, program_to_json, site_number
 from dln.compiler.schema import keys
@@ -33,6 +36,7 @@ from dln.runtime.device.host import Host
 from dln.runtime.device.kernels import uniform
 from dln.runtime.execution.executable import Executable
 from dln.runtime.gradcheck import gradcheck
+from dln.spec import Spec
 
 T, B, N, M = 6, 3, 2, 4
 
@@ -40,7 +44,7 @@ T, B, N, M = 6, 3, 2, 4
 # ---- a recurrence made by hand -------------------------------------------------------------------
 
 
-def recurrence(reverse=False):
+def recurrence(reverse: bool = False) -> tuple[Any, ...]:
     """h[t] = tanh(W x[t] + U h[t-1] + b), y[t] = V h[t]; the loss sums y^2 over everything."""
     graph = Graph()
     m = Make(graph)
@@ -69,13 +73,13 @@ def recurrence(reverse=False):
     return graph, given
 
 
-def numbers(seed=0):
+def numbers(seed: Any = 0) -> dict[str, Any]:
     rng = np.random.default_rng(seed)
     shapes = {"x": (T, B, N), "W": (M, N), "U": (M, M), "b": (M,), "V": (1, M), "h0": (B, M)}
     return {k: rng.normal(size=s) * 0.5 for k, s in shapes.items()}
 
 
-def by_hand(v, reverse=False):
+def by_hand(v: dict[str, Any], reverse: bool = False) -> tuple[Any, ...]:
     h, rows, before = v["h0"], [None] * T, [None] * T
     loss = 0.0
     for t in reversed(range(T)) if reverse else range(T):
@@ -86,12 +90,12 @@ def by_hand(v, reverse=False):
     return loss, np.stack(rows), np.stack(before)
 
 
-def env(values):
+def env(values: dict[str, Any]) -> dict[Any, Any]:
     return {("input", k): a for k, a in values.items()}
 
 
 @pytest.mark.parametrize("reverse", [False, True])
-def test_a_loop_means_its_steps_one_after_the_other(reverse):
+def test_a_loop_means_its_steps_one_after_the_other(reverse: bool) -> None:
     graph, _ = recurrence(reverse)
     verify(graph, "build")
     found, values = evaluate(graph, env(numbers())), by_hand(numbers(), reverse)
@@ -101,7 +105,7 @@ def test_a_loop_means_its_steps_one_after_the_other(reverse):
 
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("split", [False, True])
-def test_the_reverse_agrees_with_complex_steps(reverse, split):
+def test_the_reverse_agrees_with_complex_steps(reverse: bool, split: bool) -> None:
     graph, given = recurrence(reverse)
     m = Make(graph)
     loss = graph.outputs["loss"]
@@ -119,7 +123,7 @@ def test_the_reverse_agrees_with_complex_steps(reverse, split):
         np.testing.assert_allclose((found[name] * direction).sum(), slope, rtol=1e-11)
 
 
-def test_the_derivative_with_respect_to_a_sequence_runs_through_all_later_steps():
+def test_the_derivative_with_respect_to_a_sequence_runs_through_all_later_steps() -> None:
     graph, _ = recurrence()
     m = Make(graph)
     graph.outputs = {"dh": m("grad", graph.outputs["loss"], graph.outputs["h"])}
@@ -128,7 +132,7 @@ def test_the_derivative_with_respect_to_a_sequence_runs_through_all_later_steps(
     for t in range(T):
         direction = rng.normal(size=(B, M))
 
-        def from_here(h, t=t):
+        def from_here(h: Any, t: Any = t) -> Any:
             loss = ((h @ values["V"].T) ** 2).sum()
             for later in range(t + 1, T):
                 x = values["x"][later] @ values["W"].T
@@ -141,7 +145,7 @@ def test_the_derivative_with_respect_to_a_sequence_runs_through_all_later_steps(
         np.testing.assert_allclose((found[t] * direction).sum(), slope, rtol=1e-11)
 
 
-def test_a_derivative_of_a_derivative_through_a_loop():
+def test_a_derivative_of_a_derivative_through_a_loop() -> None:
     graph, given = recurrence()
     m = Make(graph)
     first = m("grad", graph.outputs["loss"], given["U"])
@@ -149,7 +153,7 @@ def test_a_derivative_of_a_derivative_through_a_loop():
     values = numbers()
     found = evaluate(optimise(graph), env(values))["dd"]
 
-    def slopes(w):
+    def slopes(w: Any) -> Any:
         inner, known = recurrence()
         inner.outputs = {"g": Make(inner)("grad", inner.outputs["loss"], known["U"])}
         return (evaluate(optimise(inner), env({**values, "W": w}))["g"] ** 2).sum()
@@ -163,7 +167,7 @@ def test_a_derivative_of_a_derivative_through_a_loop():
 # ---- fission -------------------------------------------------------------------------------------
 
 
-def test_fission_leaves_the_recurrence_and_nothing_else():
+def test_fission_leaves_the_recurrence_and_nothing_else() -> None:
     graph, _ = recurrence()
     values = numbers()
     split = fission(graph)
@@ -175,7 +179,7 @@ def test_fission_leaves_the_recurrence_and_nothing_else():
         np.testing.assert_allclose(after[name], before[name], rtol=1e-12)
 
 
-def test_a_gradient_of_a_matrix_is_one_product_over_all_steps():
+def test_a_gradient_of_a_matrix_is_one_product_over_all_steps() -> None:
     graph, given = recurrence()
     graph.outputs = {"dU": Make(graph)("grad", graph.outputs["loss"], given["U"])}
     nodes = ancestors(optimise(graph).outputs.values())
@@ -202,7 +206,9 @@ block rnn(x[time, n]; m) -> h[time, m] {
 
 @pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
 @pytest.mark.parametrize("reverse", [False, True])
-def test_a_program_runs_a_loop_and_its_reverse_as_they_are_evaluated(reverse, target):
+def test_a_program_runs_a_loop_and_its_reverse_as_they_are_evaluated(
+    reverse: bool, target: Target
+) -> None:
     graph, given = recurrence(reverse)
     m = Make(graph)
     loss = graph.outputs["loss"]
@@ -223,7 +229,7 @@ def test_a_program_runs_a_loop_and_its_reverse_as_they_are_evaluated(reverse, ta
             np.testing.assert_allclose(array, wanted[keys.value(name)], rtol=1e-10, err_msg=name)
 
 
-def test_every_step_of_a_loop_draws_for_itself():
+def test_every_step_of_a_loop_draws_for_itself() -> None:
     graph, inner = Graph(), Graph()
     m, s = Make(graph), Make(inner)
     start = m("input", name="start", type=TensorType((Size(B),), ("batch",)))
@@ -240,7 +246,7 @@ def test_every_step_of_a_loop_draws_for_itself():
     bound.inputs["start"][...] = 0.0
     bound.run(3.0)
 
-    def draw(kind, site, shape):
+    def draw(kind: Any, site: Any, shape: Any) -> Any:
         out = np.empty(shape)
         uniform(out, 5, site_number(site), 3)
         return out
@@ -253,7 +259,7 @@ def test_every_step_of_a_loop_draws_for_itself():
     assert len(np.unique(wanted[keys.value("u")])) == T * B
 
 
-def test_compile_time_does_not_depend_on_the_number_of_steps():
+def test_compile_time_does_not_depend_on_the_number_of_steps() -> None:
     texts = []
     for steps in (10, 1000):
         plan = dln.load(f'data d = synthetic("adding", {steps}, 20) {FIELDS}{ADDING}').compile()
@@ -290,7 +296,7 @@ train p on d batch 7 for 6 updates dtype float64 {
 )
 
 
-def expectations(text):
+def expectations(text: str) -> int:
     """How many expectations of a spec hold, all of which must."""
     model = dln.load(text).model
     found = verdicts(model)
@@ -299,7 +305,7 @@ def expectations(text):
     return len(found)
 
 
-def test_a_scan_equals_the_same_equations_written_out():
+def test_a_scan_equals_the_same_equations_written_out() -> None:
     expectations(
         RNN
         + """
@@ -324,7 +330,7 @@ check "the same values and gradients" {
     )
 
 
-def test_first_values_longer_lags_and_other_steps_of_the_input():
+def test_first_values_longer_lags_and_other_steps_of_the_input() -> None:
     expectations("""
 block fibonacci(x[time]) -> f[time] {
   f[-1] = 1
@@ -365,7 +371,9 @@ check "by hand" {
     ("body", "right"),
     [("2 * sum(p)", [6, 14]), ("p + mean(p)", [6, 14]), ("[5, p] @ [1, 2] - max(p)", [8, 12])],
 )
-def test_a_block_for_single_numbers_is_mapped_over_time_as_well(body, right):
+def test_a_block_for_single_numbers_is_mapped_over_time_as_well(
+    body: str, right: list[Any]
+) -> None:
     """A port without sizes is a single number: of each step, as its text says."""
     text = (
         f"block one(p) -> r {{\n  r = {body}\n}}\n"
@@ -377,7 +385,7 @@ def test_a_block_for_single_numbers_is_mapped_over_time_as_well(body, right):
     assert {v.status for v in verdicts(dln.load(text).model)} == {"passed"}
 
 
-def test_a_block_for_one_step_is_mapped_over_time_and_reduces_by_step():
+def test_a_block_for_one_step_is_mapped_over_time_and_reduces_by_step() -> None:
     expectations("""
 block share(x[n]) -> y[n] {
   y = x / sum(x)
@@ -402,7 +410,7 @@ check "shares are those of each step" {
 """)
 
 
-def test_a_draw_belongs_to_the_step_or_to_the_sequence_where_it_stands():
+def test_a_draw_belongs_to_the_step_or_to_the_sequence_where_it_stands() -> None:
     """A mask drawn over a whole sequence stays outside; one of the step is drawn at each step."""
     spec = dln.load("""
 block noisy(x[time]) -> y[time], z[time] {
@@ -427,7 +435,7 @@ task both() {
     assert len(np.unique(steps)) == 4 and 0 < steps.min() and steps.max() < 1
 
 
-def test_one_step_forms_do_what_the_scan_does():
+def test_one_step_forms_do_what_the_scan_does() -> None:
     spec = dln.load(
         RNN
         + """
@@ -458,7 +466,7 @@ task walk() {
     assert emitted[2].shape == (3, 2) and np.ptp(emitted[2], axis=0).min() > 0
 
 
-def run_task(spec, name):
+def run_task(spec: Spec, name: str) -> list[Any]:
     session = spec.compile().session()
     values = session.programs.run(ProgramKind.TASK.of(name))
     return [values[k] for k in sorted(values)]
@@ -469,7 +477,7 @@ def run_task(spec, name):
 SEQUENCES = f'data d = synthetic("adding", 8, 40) {FIELDS}'
 
 
-def test_a_spec_with_a_scan_learns_and_its_gradients_are_right():
+def test_a_spec_with_a_scan_learns_and_its_gradients_are_right() -> None:
     session = dln.load(SEQUENCES + ADDING).compile().session(seed=2)
     result = session.train("p")
     assert len(result.history["reach"]) == 3
@@ -481,7 +489,7 @@ RAGGED = 'data d = npz("d.npz") ' + FIELDS + ADDING.replace("dense(1))", "dense(
 
 
 @pytest.mark.parametrize("beyond", ["mean(x)", "sum(x)", "max(x)", "sum(mean(time: x))", "0"])
-def test_what_lies_past_the_end_of_a_sequence_counts_for_nothing(beyond):
+def test_what_lies_past_the_end_of_a_sequence_counts_for_nothing(beyond: str) -> None:
     """Padding with other numbers changes nothing; cutting the sequence changes nothing."""
     rng = np.random.default_rng(0)
     x, t = rng.normal(size=(5, 6, 2)), rng.normal(size=5)
@@ -500,7 +508,7 @@ def test_what_lies_past_the_end_of_a_sequence_counts_for_nothing(beyond):
     np.testing.assert_allclose(losses[0], whole, rtol=1e-10)
 
 
-def first_gradient(text, x, t, length):
+def first_gradient(text: str, x: np.ndarray, t: np.ndarray, length: np.ndarray) -> np.ndarray:
     with tempfile.TemporaryDirectory() as folder:
         np.savez(pathlib.Path(folder) / "d.npz", x=x, t=t, length=length)
         path = pathlib.Path(folder) / "s.dln"
@@ -534,7 +542,7 @@ train p on d.fit stream 3 for 2 epochs dtype float64 {
 """
 
 
-def test_a_stream_carries_its_state_from_window_to_window(tmp_path):
+def test_a_stream_carries_its_state_from_window_to_window(tmp_path: Path) -> None:
     """Without learning, the windows of a row read one after the other are the row read at once."""
     text = "the quick brown fox jumps over the lazy dog, again and again. " * 4
     (tmp_path / "t.txt").write_text(text)
@@ -561,7 +569,7 @@ def test_a_stream_carries_its_state_from_window_to_window(tmp_path):
         np.testing.assert_allclose(result.watch[name], np.mean(losses), rtol=1e-10)
 
 
-def test_a_stream_carries_what_only_a_watch_reads(tmp_path):
+def test_a_stream_carries_what_only_a_watch_reads(tmp_path: Path) -> None:
     """Sums over rows of 8 numbers, two at a time, of which the loss asks nothing."""
     x = np.arange(1.0, 17.0).reshape(8, 2, 1)
     np.savez(tmp_path / "d.npz", x=x)
@@ -587,7 +595,7 @@ train p on d stream 2 for 1 epoch dtype float64 {
     assert [value for _, _, value in result.history["level"]] == sums.tolist()
 
 
-def test_a_stream_resumes_bit_for_bit(tmp_path):
+def test_a_stream_resumes_bit_for_bit(tmp_path: Path) -> None:
     (tmp_path / "t.txt").write_text("to be or not to be, that is the question. " * 6)
     (tmp_path / "s.dln").write_text(RNN + STREAM.replace("RATE", "0.5"))
     spec = dln.load(tmp_path / "s.dln").compile()
@@ -608,10 +616,10 @@ def test_a_stream_resumes_bit_for_bit(tmp_path):
 class Countdown:
     """Set after so many looks."""
 
-    def __init__(self, looks):
+    def __init__(self, looks: int) -> None:
         self.left = looks
 
-    def is_set(self):
+    def is_set(self) -> bool:
         self.left -= 1
         return self.left < 0
 
@@ -628,14 +636,14 @@ class Countdown:
         ("h[t] = tanh(Wx @ b[t] + b)", "E214"),
     ],
 )
-def test_wrong_steps_are_refused(line, code):
+def test_wrong_steps_are_refused(line: str, code: str) -> None:
     text = RNN.replace("h[t] = tanh(Wx @ x[t] + Wh @ h[t-1] + b)", line)
     with pytest.raises(DlnError) as caught:
         dln.load(SEQUENCES + text + ADDING.removeprefix(RNN))
     assert code in [p.code for p in caught.value.problems]
 
 
-def test_what_is_stopped_in_a_step_stays_stopped():
+def test_what_is_stopped_in_a_step_stays_stopped() -> None:
     """Errors are cut between the steps, though every pass runs on the step by itself."""
     cut = RNN.replace("Wh @ h[t-1]", "Wh @ stop(h[t-1])")
     session = dln.load(SEQUENCES + ADDING.replace(RNN, cut)).compile().session(seed=2)
@@ -643,7 +651,7 @@ def test_what_is_stopped_in_a_step_stays_stopped():
     assert reaches == [0.0, 0.0, 0.0]
 
 
-def test_a_derivative_is_taken_at_the_value_that_the_spec_names():
+def test_a_derivative_is_taken_at_the_value_that_the_spec_names() -> None:
     """y is h, but what reaches h on its other ways does not reach y."""
     expectations("""
 block twice(x[time]) -> y[time], z[time] {
@@ -663,7 +671,7 @@ check "by hand" {
 """)
 
 
-def test_gradients_that_are_stopped_on_purpose_are_not_compared():
+def test_gradients_that_are_stopped_on_purpose_are_not_compared() -> None:
     text = SEQUENCES + ADDING.replace("Wh @ h[t-1]", "Wh @ stop(h[t-1])")
     with pytest.raises(DlnError, match="p stops gradients"):
         gradcheck(dln.load(text).compile().session(), "p")

@@ -61,7 +61,7 @@ def draw(kind: str, site: str, shape: tuple[int, ...]) -> np.ndarray:
 @pytest.mark.parametrize(("op", "types", "attrs"), CASES)
 def test_every_operation_runs_as_it_is_evaluated(
     op: str, types: tuple[TensorType, ...], attrs: dict[str, Any], target: Target
-):
+) -> None:
     graph = Graph()
     m = Make(graph)
     inputs = [m("input", name=f"x{i}", type=t) for i, t in enumerate(types)]
@@ -134,7 +134,7 @@ def weights(dtype: str = "float64") -> dict[str, np.ndarray]:
 
 @BOTH
 @pytest.mark.parametrize("n", [1, 5, 20])
-def test_a_training_step_leaves_the_weights_of_the_evaluator(n: int, target: Target):
+def test_a_training_step_leaves_the_weights_of_the_evaluator(n: int, target: Target) -> None:
     graph = training()
     params, rng = weights(), np.random.default_rng(n)
     bound = Executable(lower("t", graph, target, "float64", 5), Host(), params, {}).at(n)
@@ -152,7 +152,7 @@ def test_a_training_step_leaves_the_weights_of_the_evaluator(n: int, target: Tar
 
 
 @pytest.mark.parametrize("n", [1, 5])
-def test_a_step_allocates_nothing(n: int):
+def test_a_step_allocates_nothing(n: int) -> None:
     program = lower("t", training(sizes=(784, 100, 10)), NUMPY, capacity=n)
     rng = np.random.default_rng(0)
     params = {
@@ -177,7 +177,7 @@ def test_a_step_allocates_nothing(n: int):
     assert peak - before < 2000, "less than the smallest large buffer: no array is made"
 
 
-def test_the_step_of_a_small_network_is_few_calls():
+def test_the_step_of_a_small_network_is_few_calls() -> None:
     program = lower("t", training(), NUMPY)
     assert len(program.lines) <= 32
     assert sum(line.code.startswith("dot(") for line in program.lines) == 5
@@ -186,7 +186,7 @@ def test_the_step_of_a_small_network_is_few_calls():
     assert [code.partition("(")[0] for code in updates] == ["subtract", "subtract"]
 
 
-def test_costs_are_those_of_the_formulas():
+def test_costs_are_those_of_the_formulas() -> None:
     """5 products of 2 n h d or 2 n k h operations are nearly all there is."""
     n, d, h, k = 50, 784, 100, 10
     program = lower("t", training(sizes=(d, h, k)), NUMPY, capacity=n)
@@ -199,7 +199,7 @@ def test_costs_are_those_of_the_formulas():
 # ---- the text ----------------------------------------------------------------------------------
 
 
-def test_the_text_says_where_each_line_comes_from():
+def test_the_text_says_where_each_line_comes_from() -> None:
     source = Source("dir/mlp.dln", "param W\nh = tanh(W)\n")
     graph = Graph()
     m = Make(graph)
@@ -217,7 +217,7 @@ def test_the_text_says_where_each_line_comes_from():
 @pytest.mark.parametrize(
     "name", ["x\nimport os", "x\u2028y", "# x\r\ny", "\x1b[31m", 'x"""', "ключ", "v0 = 1"]
 )
-def test_names_of_a_spec_stay_in_comments(name: str):
+def test_names_of_a_spec_stay_in_comments(name: str) -> None:
     graph = Graph()
     m = Make(graph)
     x = m("input", name=name, type=real(3))
@@ -234,7 +234,7 @@ def test_names_of_a_spec_stay_in_comments(name: str):
     assert bound.values[name] == pytest.approx(np.tanh(np.exp(0.25)), rel=1e-6)
 
 
-def test_random_numbers_come_from_the_helper_with_a_number_for_the_site():
+def test_random_numbers_come_from_the_helper_with_a_number_for_the_site() -> None:
     graph = Graph()
     m = Make(graph)
     noise = m("draw", kind="uniform", site="net.drop/1", shape=(BATCH_SIZE,), running=("batch",))
@@ -244,14 +244,14 @@ def test_random_numbers_come_from_the_helper_with_a_number_for_the_site():
     assert program.lines[0].code == f"uniform(v0, seed, {site_number('net.drop/1')}, update)"
 
 
-def test_clocks_are_arguments_and_numbers_of_the_batch_are_found_once():
+def test_clocks_are_arguments_and_numbers_of_the_batch_are_found_once() -> None:
     program = lower("t", training(), NUMPY)
     assert program.clocks == ("epoch",)
     assert any(line.code.endswith(".fill(n)") for line in program.setup)
     assert any("epoch" in line.code for line in program.lines)
 
 
-def test_numbers_are_passed_as_the_target_prefers():
+def test_numbers_are_passed_as_the_target_prefers() -> None:
     graph = Graph()
     m = Make(graph)
     graph.outputs = {
@@ -262,7 +262,7 @@ def test_numbers_are_passed_as_the_target_prefers():
     assert device.constants == {} and "0.5" in device.text
 
 
-def test_constants_of_a_spec_may_be_infinite():
+def test_constants_of_a_spec_may_be_infinite() -> None:
     graph = Graph()
     m = Make(graph)
     x = m("input", name="x", type=real(2))
@@ -286,16 +286,16 @@ def test_constants_of_a_spec_may_be_infinite():
         (True, "True"),
     ],
 )
-def test_attributes_as_text(value: object, text: str):
+def test_attributes_as_text(value: object, text: str) -> None:
     assert literal(value) == text
 
 
-def test_comments_are_short_and_on_one_line():
+def test_comments_are_short_and_on_one_line() -> None:
     line = commented("a()", "x" * 300 + "\n")
     assert "\n" not in line and len(line) < 160
 
 
-def test_a_size_that_nobody_fixed_is_a_fault():
+def test_a_size_that_nobody_fixed_is_a_fault() -> None:
     graph = Graph()
     m = Make(graph)
     x = m("input", name="x", type=real(Size.of(Var("k"))))
@@ -304,12 +304,12 @@ def test_a_size_that_nobody_fixed_is_a_fault():
         lower("t", graph, NUMPY)
 
 
-def test_a_precision_that_the_target_lacks_is_a_fault():
+def test_a_precision_that_the_target_lacks_is_a_fault() -> None:
     with pytest.raises(Fault, match="numpy does not compute in float16"):
         lower("t", training(), NUMPY, "float16")
 
 
-def test_two_growing_axes_are_a_fault():
+def test_two_growing_axes_are_a_fault() -> None:
     graph = Graph()
     m = Make(graph)
     x = m("input", name="x", type=real(BATCH_SIZE, BATCH_SIZE))

@@ -45,7 +45,7 @@ def example(dtype: str = "float32") -> Program:
     return lower("t", graph, TARGETS["numpy"], dtype, capacity=10)
 
 
-def test_products_of_extents():
+def test_products_of_extents() -> None:
     for n in (0, 1, 7):
         assert at(product(((2, 3), (4, 0), (5, 0))), n) == (2 + 3 * n) * 4 * 5
     assert product(()) == (1, 0)
@@ -53,7 +53,7 @@ def test_products_of_extents():
         product(((0, 1), (0, 1)))
 
 
-def test_a_program_survives_json():
+def test_a_program_survives_json() -> None:
     program = example()
     text = json.dumps(program_to_json(program))
     back = program_from_json(json.loads(text))
@@ -61,7 +61,7 @@ def test_a_program_survives_json():
     assert isinstance(back.lines[0].place.start, int) and isinstance(back.buffers[0].shape, tuple)
 
 
-def test_the_arena_is_known_for_any_number_of_examples():
+def test_the_arena_is_known_for_any_number_of_examples() -> None:
     program = example()
     for n in (1, 10, 1000):
         offsets = slot_offsets(program, n)
@@ -73,7 +73,7 @@ def test_the_arena_is_known_for_any_number_of_examples():
         assert arena_bytes(program, n) == offsets[-1]
 
 
-def test_memory_by_place():
+def test_memory_by_place() -> None:
     found = memory(example("float64"), 10)
     assert found["input"] == 10 * 3 * 8
     assert found["value"] == 10 * 3 * 8 + 10 * 8
@@ -81,6 +81,6 @@ def test_memory_by_place():
     assert found["state"] == 0
 
 
-def test_sites_are_numbered_the_same_everywhere():
+def test_sites_are_numbered_the_same_everywhere() -> None:
     """The first 8 bytes of SHA-256 of "abc", FIPS 180-4: ba7816bf 8f01cfea."""
     assert site_number("abc") == int.from_bytes(bytes.fromhex("ba7816bf8f01cfea"), "little")

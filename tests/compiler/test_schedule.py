@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -37,7 +39,9 @@ def transposed(m: Make, a: Node) -> Node:
     return m("transpose", a, perm=(1, 0))
 
 
-def run(graph: Graph, target: Target, n: int, capacity: int, clock: float = 3.0, steps: int = 2):
+def run(
+    graph: Graph, target: Target, n: int, capacity: int, clock: float = 3.0, steps: int = 2
+) -> tuple[Any, ...]:
     """What the program leaves after some steps, and what the evaluator says it should."""
     program = lower("t", graph, target, "float64", capacity)
     rng = np.random.default_rng(n)
@@ -66,7 +70,9 @@ def run(graph: Graph, target: Target, n: int, capacity: int, clock: float = 3.0,
     return got, want
 
 
-def agree(graph: Graph, target: Target, sizes: tuple[int, ...] = (1, 3, 4, 6), capacity: int = 4):
+def agree(
+    graph: Graph, target: Target, sizes: tuple[int, ...] = (1, 3, 4, 6), capacity: int = 4
+) -> None:
     """The program does what the graph means, for fewer and for more examples than planned."""
     assert overlaps(schedule(graph, target, capacity)) == []
     for n in sizes:
@@ -96,7 +102,7 @@ def momentum(m: Make) -> None:
     m.graph.outputs = {keys.new_state("v"): fast, keys.new_param("W"): m.add(W, fast)}
 
 
-def test_plain_descent_writes_the_weights_in_place():
+def test_plain_descent_writes_the_weights_in_place() -> None:
     graph = Graph()
     descent(Make(graph))
     made = schedule(graph, NUMPY)
@@ -104,7 +110,7 @@ def test_plain_descent_writes_the_weights_in_place():
     agree(graph, NUMPY)
 
 
-def test_momentum_needs_one_array_beside_its_own():
+def test_momentum_needs_one_array_beside_its_own() -> None:
     graph = Graph()
     momentum(Make(graph))
     made = schedule(graph, NUMPY)
@@ -115,7 +121,7 @@ def test_momentum_needs_one_array_beside_its_own():
 
 
 @BOTH
-def test_parameters_that_change_places(target: Target):
+def test_parameters_that_change_places(target: Target) -> None:
     graph = Graph()
     m = Make(graph)
     a, b = param(m, "a", 3), param(m, "b", 3)
@@ -124,7 +130,7 @@ def test_parameters_that_change_places(target: Target):
 
 
 @BOTH
-def test_a_ring_of_updates_reads_old_values_only(target: Target):
+def test_a_ring_of_updates_reads_old_values_only(target: Target) -> None:
     graph = Graph()
     m = Make(graph)
     a, b, c = (param(m, p, 4) for p in "abc")
@@ -137,7 +143,7 @@ def test_a_ring_of_updates_reads_old_values_only(target: Target):
 
 
 @BOTH
-def test_an_operand_seen_through_a_view_is_not_overwritten(target: Target):
+def test_an_operand_seen_through_a_view_is_not_overwritten(target: Target) -> None:
     graph = Graph()
     m = Make(graph)
     a = param(m, "a", 3, 3)
@@ -150,7 +156,7 @@ def test_an_operand_seen_through_a_view_is_not_overwritten(target: Target):
 
 
 @BOTH
-def test_an_output_that_is_a_source_a_view_or_another_output(target: Target):
+def test_an_output_that_is_a_source_a_view_or_another_output(target: Target) -> None:
     graph = Graph()
     m = Make(graph)
     a, x = param(m, "a", 2, 3), m("input", name="x", type=batch(3))
@@ -170,7 +176,7 @@ def test_an_output_that_is_a_source_a_view_or_another_output(target: Target):
 
 
 @BOTH
-def test_a_parameter_that_keeps_its_value_costs_nothing(target: Target):
+def test_a_parameter_that_keeps_its_value_costs_nothing(target: Target) -> None:
     graph = Graph()
     m = Make(graph)
     a = param(m, "a", 3)
@@ -179,7 +185,7 @@ def test_a_parameter_that_keeps_its_value_costs_nothing(target: Target):
 
 
 @BOTH
-def test_new_values_feed_each_other(target: Target):
+def test_new_values_feed_each_other(target: Target) -> None:
     graph = Graph()
     m = Make(graph)
     a, b = param(m, "a", 4), m("state", path="b", type=real(4))
@@ -204,11 +210,11 @@ def chain(length: int) -> Graph:
     return graph
 
 
-def test_a_chain_lives_in_one_slot():
+def test_a_chain_lives_in_one_slot() -> None:
     assert schedule(chain(9), NUMPY).slots == [(0, 28)]
 
 
-def test_slots_are_large_enough_for_any_number_of_examples():
+def test_slots_are_large_enough_for_any_number_of_examples() -> None:
     """A buffer that is larger for few examples and one that is larger for many share a slot."""
     graph = Graph()
     m = Make(graph)
@@ -221,7 +227,7 @@ def test_slots_are_large_enough_for_any_number_of_examples():
     agree(graph, NUMPY, sizes=(1, 2, 50), capacity=2)
 
 
-def test_the_order_keeps_few_arrays_alive():
+def test_the_order_keeps_few_arrays_alive() -> None:
     """Branches are finished one after another, though the graph was built level by level."""
     graph = Graph()
     m = Make(graph)
@@ -238,7 +244,7 @@ def test_the_order_keeps_few_arrays_alive():
     assert len(large) == 1
 
 
-def test_the_check_finds_a_planted_overlap():
+def test_the_check_finds_a_planted_overlap() -> None:
     graph = Graph()
     m = Make(graph)
     x = m("input", name="x", type=batch(3))
@@ -253,7 +259,7 @@ def test_the_check_finds_a_planted_overlap():
     assert overlaps(made)
 
 
-def test_the_schedule_does_not_depend_on_the_run():
+def test_the_schedule_does_not_depend_on_the_run() -> None:
     texts = {lower("t", chain(5), NUMPY).text for _ in range(3)}
     assert len(texts) == 1
 
@@ -314,5 +320,5 @@ def random_graph(seed: int) -> Graph:
 
 @BOTH
 @pytest.mark.parametrize("seed", range(60))
-def test_random_graphs_run_as_they_are_evaluated(seed: int, target: Target):
+def test_random_graphs_run_as_they_are_evaluated(seed: int, target: Target) -> None:
     agree(random_graph(seed), target, sizes=(1, 3), capacity=2)

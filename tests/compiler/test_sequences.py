@@ -44,7 +44,7 @@ SAID  scan k in time {
 """
 
 
-def test_indices_say_how_many_axes_a_sequence_has_that_nobody_begins():
+def test_indices_say_how_many_axes_a_sequence_has_that_nobody_begins() -> None:
     zeros = "  h[-1] = zeros(m)\n  h[-2] = zeros(m)\n  g[-1] = zeros(m)\n"
     silent = learning(VECTOR.replace("SAID", ""))
     said = learning(VECTOR.replace("SAID", zeros))
@@ -61,7 +61,7 @@ def test_indices_say_how_many_axes_a_sequence_has_that_nobody_begins():
     assert rows and all(row.error < 1e-6 for row in rows)
 
 
-def test_a_matrix_by_index_begins_as_zeros_too():
+def test_a_matrix_by_index_begins_as_zeros_too() -> None:
     session = learning("""
 block net(x[time, n]) -> y {
   param w = 0.9
@@ -79,7 +79,7 @@ block net(x[time, n]) -> y {
     assert session.step("fit", x=X) == pytest.approx(total, rel=1e-12)
 
 
-def test_a_result_by_index_is_a_sequence_where_the_block_says_so():
+def test_a_result_by_index_is_a_sequence_where_the_block_says_so() -> None:
     session = learning("""
 block attend(x[time, n]) -> o[time, n], s[time] {
   a[t, r] = exp(sum(i: x[t, i] * x[r, i]))
@@ -105,7 +105,7 @@ block net(x[time, n]) -> y {
     assert session.step("fit", x=X) == pytest.approx(wanted, rel=1e-12)
 
 
-def test_a_class_picks_a_step():
+def test_a_class_picks_a_step() -> None:
     session = learning("""
 block net(x[time, n]) -> y {
   param w[n] ~ normal(0, 1)
@@ -128,7 +128,7 @@ block net(x[time, n]) -> y {
     assert session.step("fit", x=X) == pytest.approx(total / 4, rel=1e-12)
 
 
-def test_what_begins_as_zeros_may_become_anything():
+def test_what_begins_as_zeros_may_become_anything() -> None:
     session = learning("""
 block net(x[time, n]) -> y {
   param w = 0.7
@@ -163,7 +163,7 @@ block net(x[time, n]) -> y {
 
 
 @pytest.mark.parametrize("start", ["0.5 * ones(n) as prob", "softmax(x[0])"])
-def test_a_probability_is_carried_as_one_where_beginning_and_equation_are(start):
+def test_a_probability_is_carried_as_one_where_beginning_and_equation_are(start: str) -> None:
     session = learning(CARRIED.replace("START", start).replace("NEXT", "sigmoid(x[k])"))
     first = np.exp(X[:, 0]) / np.exp(X[:, 0]).sum(1, keepdims=True)
     p, total = 0.5 * np.ones((4, 2)) if "ones" in start else first, 0.0
@@ -175,6 +175,6 @@ def test_a_probability_is_carried_as_one_where_beginning_and_equation_are(start)
 
 
 @pytest.mark.parametrize("start", ["0.5 * ones(n) as prob", "softmax(x[0])", "ones(n)"])
-def test_what_leaves_the_probabilities_is_none(start):
+def test_what_leaves_the_probabilities_is_none(start: str) -> None:
     with pytest.raises(dln.DlnError, match="E310.*prob"):
         learning(CARRIED.replace("START", start).replace("NEXT", "3 * p[k-1] - 1"))

@@ -31,7 +31,7 @@ def example(name: str = "W") -> Graph:
     return graph
 
 
-def test_a_graph_as_text():
+def test_a_graph_as_text() -> None:
     assert [line.split() for line in graph_text(example()).splitlines()] == [
         line.split()
         for line in """\
@@ -62,7 +62,7 @@ def loop() -> Graph:
     return graph
 
 
-def test_the_step_of_a_loop_stands_below_it():
+def test_the_step_of_a_loop_stands_below_it() -> None:
     assert [line.split() for line in graph_text(loop()).splitlines()] == [
         line.split()
         for line in """\
@@ -85,7 +85,7 @@ y = n4""".splitlines()
     assert dot.count("subgraph") == mermaid.count("subgraph") == 1
 
 
-def test_drawings_have_every_node_and_both_edges_of_a_square():
+def test_drawings_have_every_node_and_both_edges_of_a_square() -> None:
     dot, mermaid = graph_dot(example()), graph_mermaid(example())
     assert len(re.findall(r"^  n\d+ \[", dot, re.M)) == 6
     assert 'n3 -> n4 [label="0"]' in dot and 'n3 -> n4 [label="1"]' in dot
@@ -94,7 +94,7 @@ def test_drawings_have_every_node_and_both_edges_of_a_square():
 
 
 @pytest.mark.parametrize("name", ['"]; evil', 'a"b\\', "x\n  n0 -> n9", "<b>&`#quot;"])
-def test_names_cannot_leave_their_labels(name: str):
+def test_names_cannot_leave_their_labels(name: str) -> None:
     dot, mermaid, text = (
         graph_dot(example(name)),
         graph_mermaid(example(name)),
@@ -108,7 +108,7 @@ def test_names_cannot_leave_their_labels(name: str):
     assert all(line.count('"') in (0, 2) for line in mermaid.splitlines())
 
 
-def test_a_plan_lists_each_buffer_and_the_totals():
+def test_a_plan_lists_each_buffer_and_the_totals() -> None:
     program = lower("t", example(), TARGETS["numpy"], capacity=10)
     text = plan_text(program)
     assert program.text.rstrip() in text
@@ -129,7 +129,7 @@ print(t.graph_text(g), t.graph_dot(g), t.plan_text(t.lower("t", g, t.TARGETS["nu
 """
 
 
-def test_the_hash_seed_changes_nothing():
+def test_the_hash_seed_changes_nothing() -> None:
     code = SCRIPT.format(folder=os.path.dirname(__file__), file=__file__)
     texts = {
         subprocess.run(

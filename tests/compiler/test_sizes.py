@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -16,7 +18,7 @@ VARS = (A, B, C)
 forms = st.tuples(st.integers(-9, 9), st.lists(st.integers(-3, 3), min_size=3, max_size=3))
 
 
-def form(parts):
+def form(parts: tuple[Any, ...]) -> Size:
     constant, coefficients = parts
     size = Size(constant)
     for v, c in zip(VARS, coefficients, strict=True):
@@ -24,12 +26,12 @@ def form(parts):
     return size
 
 
-def at(size, values):
+def at(size: Size, values: dict[Any, Any]) -> int:
     return size.constant + sum(c * values[v] for v, c in size.terms)
 
 
 @given(forms, forms, st.integers(-4, 4), st.lists(st.integers(0, 9), min_size=3, max_size=3))
-def test_arithmetic_is_that_of_functions(p, q, k, numbers):
+def test_arithmetic_is_that_of_functions(p: Any, q: Any, k: Any, numbers: Any) -> None:
     values = dict(zip(VARS, numbers, strict=True))
     x, y = form(p), form(q)
     assert at(x + y, values) == at(x, values) + at(y, values)
@@ -39,7 +41,7 @@ def test_arithmetic_is_that_of_functions(p, q, k, numbers):
     assert all(c for _, c in (x + y).terms)
 
 
-def test_what_cancels_is_a_number():
+def test_what_cancels_is_a_number() -> None:
     h = Size.of(A)
     assert (h + 3 - h).value == 3
     assert (h - h).terms == ()
@@ -57,18 +59,18 @@ def test_what_cancels_is_a_number():
         (Size(0), "0"),
     ],
 )
-def test_text(size, text):
+def test_text(size: Size, text: str) -> None:
     assert str(size) == text
 
 
-def test_a_variable_is_fixed_once_and_known_everywhere():
+def test_a_variable_is_fixed_once_and_known_everywhere() -> None:
     sizes = Sizes()
     assert sizes.equate(Size.of(A) + 1, 5, WHY) is None
     assert sizes.resolve(3 * Size.of(A)).value == 12
     assert sizes.equate(Size.of(A), 4, WHY) is None
 
 
-def test_chains_resolve_in_any_order():
+def test_chains_resolve_in_any_order() -> None:
     sizes = Sizes()
     sizes.equate(Size.of(A), Size.of(B) + 1, WHY)
     sizes.equate(Size.of(B), 2 * Size.of(C), WHY)
@@ -76,7 +78,7 @@ def test_chains_resolve_in_any_order():
     assert [sizes.resolve(Size.of(v)).value for v in VARS] == [11, 10, 5]
 
 
-def test_what_cannot_be_solved_yet_waits():
+def test_what_cannot_be_solved_yet_waits() -> None:
     sizes = Sizes()
     assert sizes.equate(2 * Size.of(A), 3 * Size.of(B), WHY) is None
     assert sizes.resolve(Size.of(A)).value is None
@@ -84,7 +86,7 @@ def test_what_cannot_be_solved_yet_waits():
     assert sizes.resolve(Size.of(A)).value == 6
 
 
-def test_a_conflict_carries_the_proofs_of_both_sides():
+def test_a_conflict_carries_the_proofs_of_both_sides() -> None:
     sizes = Sizes()
     one, two = Reason(None, "x has 3"), Reason(None, "y has 4")
     sizes.equate(Size.of(A), 3, one)
@@ -94,18 +96,18 @@ def test_a_conflict_carries_the_proofs_of_both_sides():
     assert (clash.left_proof, clash.right_proof) == ((one,), (two,))
 
 
-def test_waiting_equations_clash_when_they_can():
+def test_waiting_equations_clash_when_they_can() -> None:
     sizes = Sizes()
     sizes.equate(2 * Size.of(A), 3 * Size.of(B), WHY)
     assert sizes.equate(Size.of(B), 3, WHY) is not None  # 2 a = 9
 
 
-def test_sizes_are_whole_and_not_negative():
+def test_sizes_are_whole_and_not_negative() -> None:
     assert "not a multiple of 2" in Sizes().equate(2 * Size.of(A), 5, WHY).remainder
     assert "would be -2" in Sizes().equate(Size.of(A) + 5, 3, WHY).remainder
 
 
-def test_running_sizes_are_never_fixed():
+def test_running_sizes_are_never_fixed() -> None:
     sizes = Sizes()
     assert sizes.equate(BATCH_SIZE, 5, WHY) is not None
     assert sizes.equate(Size.of(A), BATCH_SIZE, WHY) is None
@@ -116,7 +118,7 @@ def test_running_sizes_are_never_fixed():
     st.lists(st.integers(0, 9), min_size=3, max_size=3),
     st.lists(st.tuples(forms, st.integers(1, 3)), min_size=1, max_size=6),
 )
-def test_systems_with_a_solution_never_clash(numbers, rows):
+def test_systems_with_a_solution_never_clash(numbers: Any, rows: Any) -> None:
     """Every equation holds at one point, so none may be called a conflict, and what is fixed
     must hold there."""
     values, sizes = dict(zip(VARS, numbers, strict=True)), Sizes()
@@ -134,7 +136,7 @@ BOX = np.indices((40, 40, 40)).reshape(3, -1)
 
 
 @given(st.lists(rows, min_size=1, max_size=4))
-def test_at_the_end_a_system_is_solved_refused_or_open(system):
+def test_at_the_end_a_system_is_solved_refused_or_open(system: Any) -> None:
     """Against every point with whole numbers below 40: none is refused that has a solution there,
     what is fixed is so in all of them, and the only one is found."""
     sizes, clash = Sizes(), None
@@ -164,7 +166,7 @@ def test_at_the_end_a_system_is_solved_refused_or_open(system):
         ([((0, [1, 1, 0]), 4), ((0, [0, 1, -1]), 6)], "no whole b, c make b - c = 6"),
     ],
 )
-def test_what_no_whole_numbers_solve(equations, remainder):
+def test_what_no_whole_numbers_solve(equations: list[Any], remainder: str) -> None:
     sizes, found = Sizes(), []
     for parts, number in equations:
         clash = sizes.equate(form(parts), number, WHY)
@@ -173,7 +175,7 @@ def test_what_no_whole_numbers_solve(equations, remainder):
     assert [c.remainder for c in found] == [remainder]
 
 
-def test_what_one_choice_of_whole_numbers_solves_is_solved():
+def test_what_one_choice_of_whole_numbers_solves_is_solved() -> None:
     sizes = Sizes()
     assert sizes.equate(2 * Size.of(A) + 3 * Size.of(B), 5, WHY) is None
     assert sizes.equate(4 * Size.of(C), 2 * Size.of(A) + 2, WHY) is None
@@ -181,14 +183,14 @@ def test_what_one_choice_of_whole_numbers_solves_is_solved():
     assert [sizes.resolve(Size.of(v)).value for v in VARS] == [1, 1, 1]
 
 
-def test_what_many_solve_stays_open():
+def test_what_many_solve_stays_open() -> None:
     sizes = Sizes()
     assert sizes.equate(2 * Size.of(A) + 2 * Size.of(B), 8, WHY) is None
     assert sizes.settle() == []
     assert sizes.resolve(Size.of(A)).value is None
 
 
-def test_a_conflict_found_late_is_said_by_its_own_equation():
+def test_a_conflict_found_late_is_said_by_its_own_equation() -> None:
     sizes = Sizes()
     said = []
     assert sizes.equate(2 * Size.of(A), 3 * Size.of(B), WHY, said.append) is None

@@ -21,14 +21,14 @@ from dln.compiler.ir.tensor_type import (
 X = TensorType((BATCH_SIZE, Size(5), Size(3), Size(2)), ("batch", "time"))
 
 
-def test_running_axes_come_first():
+def test_running_axes_come_first() -> None:
     assert X.lead == (BATCH_SIZE, Size(5))
     assert X.example == (Size(3), Size(2))
     assert X.size_of("time") == Size(5)
     assert scalar("bool", BINARY) == TensorType((), (), "bool", BINARY)
 
 
-def test_like_replaces_parts():
+def test_like_replaces_parts() -> None:
     y = X.like(shape=(BATCH_SIZE,), running=("batch",), kind="bool", domain=BINARY)
     assert y == TensorType((BATCH_SIZE,), ("batch",), "bool", BINARY)
     assert X.like(shape=(), running=()).shape == ()
@@ -45,11 +45,11 @@ def test_like_replaces_parts():
         (TensorType((), (), "index", Domain("class", Size(10))), "[]: class(10)"),
     ],
 )
-def test_text(type, text):
+def test_text(type: TensorType, text: str) -> None:
     assert str(type) == text
 
 
-def test_every_domain_accepts_itself():
+def test_every_domain_accepts_itself() -> None:
     assert all(fits(Domain(d), Domain(d)) for d in DOMAINS)
 
 
@@ -68,5 +68,5 @@ def test_every_domain_accepts_itself():
         (Domain("class", Size(3)), REAL, False),
     ],
 )
-def test_what_may_stand_for_what(found, wanted, may):
+def test_what_may_stand_for_what(found: Domain, wanted: Domain, may: bool) -> None:
     assert fits(found, wanted) is may

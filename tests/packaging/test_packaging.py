@@ -58,7 +58,7 @@ def tree(path: Path) -> ast.Module:
 # ---- the package list --------------------------------------------------------------------------
 
 
-def test_every_package_is_listed():
+def test_every_package_is_listed() -> None:
     there = {"dln", "dln.specs"}
     for layer in LAYERS:
         for init in (ROOT / layer).rglob("__init__.py"):
@@ -67,7 +67,7 @@ def test_every_package_is_listed():
     assert set(SETUP["packages"]) == there
 
 
-def test_package_folders_are_where_the_list_says():
+def test_package_folders_are_where_the_list_says() -> None:
     folders = SETUP["package-dir"]
     assert set(folders) == {"dln", "dln.specs", *(f"dln.{layer}" for layer in LAYERS)}
     for folder in folders.values():
@@ -75,13 +75,13 @@ def test_package_folders_are_where_the_list_says():
 
 
 @pytest.mark.parametrize("name", [*LAYERS, "specs"])
-def test_links_resolve(name):
+def test_links_resolve(name: str) -> None:
     link = ROOT / "dln" / name
     assert link.is_symlink() and not Path(link.readlink()).is_absolute()
     assert link.resolve() == (ROOT / name).resolve()
 
 
-def test_every_other_file_of_a_package_is_shipped():
+def test_every_other_file_of_a_package_is_shipped() -> None:
     for package, folder in SETUP["package-dir"].items():
         patterns = SETUP["package-data"].get(package, [])
         for path in files_of(ROOT / folder):
@@ -100,7 +100,7 @@ def files_of(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def test_the_command_is_there():
+def test_the_command_is_there() -> None:
     assert PROJECT["project"]["scripts"] == {"dln": "dln.cli:main"}
     done = subprocess.run(
         [sys.executable, "-m", "dln", "--version"], capture_output=True, text=True
@@ -108,7 +108,7 @@ def test_the_command_is_there():
     assert done.stdout == f"dln {PROJECT['project']['version']}\n"
 
 
-def test_every_import_from_outside_is_a_dependency():
+def test_every_import_from_outside_is_a_dependency() -> None:
     asked = {re.split(r"[<>=\[ ]", d)[0] for d in PROJECT["project"]["dependencies"]}
     known = asked | {"dln"} | set(sys.stdlib_module_names) | {"cupy"}
     for path in sources():
@@ -149,7 +149,7 @@ def for_types(node: ast.AST) -> bool:
     return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
 
 
-def test_imports_go_one_way():
+def test_imports_go_one_way() -> None:
     def foreign(layer: str, name: str) -> bool:
         parts = name.split(".")
         if parts[0] != "dln" or name in SHARED or (layer == "runtime" and name == PLAN):
@@ -176,7 +176,7 @@ APART = {  # asks a loaded library for its threads; starts this Python with a li
 }
 
 
-def test_nothing_runs_text_but_the_one_loader():
+def test_nothing_runs_text_but_the_one_loader() -> None:
     assert not [x for path in sources() for x in risks(path)]
 
 
@@ -210,7 +210,7 @@ EARLY_FILES = {"runtime/readers/readers.py", "runtime/readers/binary.py",
                "dln/running/verdict_text.py"}  # fmt: skip
 
 
-def test_start_up_loads_nothing_heavy():
+def test_start_up_loads_nothing_heavy() -> None:
     early = [p for p in sources() if p.relative_to(ROOT).parts[0] in EARLY]
     early += [ROOT / name for name in EARLY_FILES]
     found = [
@@ -222,11 +222,11 @@ def test_start_up_loads_nothing_heavy():
     assert not found
 
 
-def test_cupy_is_named_in_one_file():
+def test_cupy_is_named_in_one_file() -> None:
     users = {named(p) for p in sources() for n, _ in imports(p) if n.split(".")[0] == "cupy"}
     assert users <= {"runtime/device/gpu.py"}
 
 
-def test_files_keep_a_readable_length():
+def test_files_keep_a_readable_length() -> None:
     long = {named(p): n for p in sources() if (n := p.read_text("utf-8").count("\n")) > 600}
     assert not long

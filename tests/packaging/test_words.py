@@ -12,10 +12,12 @@ ROWS = [
     if line.startswith("| ")
 ][2:]
 NAMED = {name for row in ROWS for name in re.findall(r"`(\w+)`", row[1])}
-CORE = """Graph Node Op TensorType Domain Size Sizes Model Parameter DataSet Phase Applied Plan
-    Program Buffer Line Place PhaseSpec ParamSpec DataSpec TaskSpec Target Build Scope Frame Recipe Key
-    ProgramKey ProgramKind Output Extent Source Span Problem Fault Module Spec Session Executable
-    Bound Host Gpu""".split()
+CORE = """
+    Graph Node Op TensorType Domain Size Sizes Model Parameter DataSet Phase Applied Plan
+    Program Buffer Line Place PhaseSpec ParamSpec DataSpec TaskSpec Target Build Scope Frame
+    Recipe Key ProgramKey ProgramKind Output Extent Source Span Problem Fault Module Spec
+    Session Executable Bound Host Gpu
+""".split()
 
 
 def folders() -> set[str]:

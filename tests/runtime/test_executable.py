@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -79,7 +80,7 @@ def params() -> dict[str, np.ndarray]:
     return {"W": np.array([1.0, 2.0, 3.0])}
 
 
-def test_it_runs_and_updates_in_place(params: dict[str, np.ndarray]):
+def test_it_runs_and_updates_in_place(params: dict[str, np.ndarray]) -> None:
     W = params["W"]
     bound = Executable(program(), Host(), params, {}).at(2)
     bound.inputs["x"][...] = np.e
@@ -90,7 +91,7 @@ def test_it_runs_and_updates_in_place(params: dict[str, np.ndarray]):
     assert W.tolist() == [2.0, 4.0, 6.0]
 
 
-def test_any_number_of_examples(params: dict[str, np.ndarray]):
+def test_any_number_of_examples(params: dict[str, np.ndarray]) -> None:
     executable = Executable(program(), Host(), params, {})
     for n in (4, 1, 3, 9, 2):
         bound = executable.at(n)
@@ -101,7 +102,7 @@ def test_any_number_of_examples(params: dict[str, np.ndarray]):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_poison_is_no_number_no_place_and_no_truth_value(dtype: str):
+def test_poison_is_no_number_no_place_and_no_truth_value(dtype: str) -> None:
     shape = ((4, 0),)
     buffers = [Buffer(k, "arena", "", k, shape, i) for i, k in enumerate(("real", "index", "bool"))]
     buffers += [Buffer("y", "value", "y", "real", shape), Buffer("z", "value", "z", "bool", shape)]
@@ -126,7 +127,7 @@ def test_poison_is_no_number_no_place_and_no_truth_value(dtype: str):
     assert all((a > 1).all() for a in truths)
 
 
-def test_bounds_are_kept_and_share_their_memory(params: dict[str, np.ndarray]):
+def test_bounds_are_kept_and_share_their_memory(params: dict[str, np.ndarray]) -> None:
     executable = Executable(program(), Host(), params, {})
     four, two = executable.at(4), executable.at(2)
     assert executable.at(4) is four
@@ -135,7 +136,7 @@ def test_bounds_are_kept_and_share_their_memory(params: dict[str, np.ndarray]):
     assert all(a.flags.c_contiguous for a in two.buffers.values())
 
 
-def test_an_outgrown_bound_still_works(params: dict[str, np.ndarray]):
+def test_an_outgrown_bound_still_works(params: dict[str, np.ndarray]) -> None:
     executable = Executable(program(), Host(), params, {})
     small, large = executable.at(2), executable.at(10)
     for bound in (small, large, small):
@@ -145,7 +146,7 @@ def test_an_outgrown_bound_still_works(params: dict[str, np.ndarray]):
     assert executable.at(2) is not small
 
 
-def test_other_arrays_can_be_bound(params: dict[str, np.ndarray]):
+def test_other_arrays_can_be_bound(params: dict[str, np.ndarray]) -> None:
     executable = Executable(program(), Host(), params, {})
     executable.at(1).run(0.5)
     params["W"] = np.zeros(3)
@@ -164,17 +165,17 @@ def test_other_arrays_can_be_bound(params: dict[str, np.ndarray]):
         ({"W": np.zeros(3, np.float32)}, "type float32, not"),
     ],
 )
-def test_parameters_that_do_not_fit(held: dict[str, np.ndarray], message: str):
+def test_parameters_that_do_not_fit(held: dict[str, np.ndarray], message: str) -> None:
     with pytest.raises(Fault, match=message):
         Executable(program(), Host(), held, {})
 
 
-def test_no_examples_is_a_fault(params: dict[str, np.ndarray]):
+def test_no_examples_is_a_fault(params: dict[str, np.ndarray]) -> None:
     with pytest.raises(Fault, match="at least one example, not 0"):
         Executable(program(), Host(), params, {}).at(0)
 
 
-def test_memory_is_refused_before_it_is_taken(params: dict[str, np.ndarray]):
+def test_memory_is_refused_before_it_is_taken(params: dict[str, np.ndarray]) -> None:
     class Full(Host):
         def memory_available(self) -> int:
             return 3 * 2**20
@@ -189,7 +190,7 @@ def test_memory_is_refused_before_it_is_taken(params: dict[str, np.ndarray]):
     assert caught.value.remedy == "use a smaller batch"
 
 
-def test_a_refused_batch_leaves_the_smaller_ones_working(params: dict[str, np.ndarray]):
+def test_a_refused_batch_leaves_the_smaller_ones_working(params: dict[str, np.ndarray]) -> None:
     class Small(Host):
         def memory_available(self) -> int:
             return 2**20
@@ -202,11 +203,11 @@ def test_a_refused_batch_leaves_the_smaller_ones_working(params: dict[str, np.nd
     executable.at(3).run(0.5)
 
 
-def test_another_device_runs_the_same_program(params: dict[str, np.ndarray]):
+def test_another_device_runs_the_same_program(params: dict[str, np.ndarray]) -> None:
     """A device that is not the host, backed by NumPy, that hands out an array module of its own."""
     calls: list[str] = []
 
-    def recorded(name: str):
+    def recorded(name: str) -> Any:
         def call(*args: object, **options: object) -> object:
             calls.append(name)
             return getattr(np, name)(*args, **options)
@@ -227,7 +228,7 @@ def test_another_device_runs_the_same_program(params: dict[str, np.ndarray]):
 # ---- when a step fails -------------------------------------------------------------------------
 
 
-def test_a_numerical_fault_is_found_in_line_and_example(params: dict[str, np.ndarray]):
+def test_a_numerical_fault_is_found_in_line_and_example(params: dict[str, np.ndarray]) -> None:
     executable = Executable(program(), Host(), params, {})
     bound = executable.at(3)
     bound.inputs["x"][...] = 1.0
@@ -241,7 +242,7 @@ def test_a_numerical_fault_is_found_in_line_and_example(params: dict[str, np.nda
     assert x[1].tolist() == [1.0, 1.0, -1.0]
 
 
-def test_errors_from_elsewhere_have_no_line(params: dict[str, np.ndarray]):
+def test_errors_from_elsewhere_have_no_line(params: dict[str, np.ndarray]) -> None:
     executable = Executable(program(), Host(), params, {})
     try:
         raise FloatingPointError
@@ -249,7 +250,7 @@ def test_errors_from_elsewhere_have_no_line(params: dict[str, np.ndarray]):
         assert executable.stopped(e) is None
 
 
-def test_finite_numbers_have_no_culprit(params: dict[str, np.ndarray]):
+def test_finite_numbers_have_no_culprit(params: dict[str, np.ndarray]) -> None:
     bound = Executable(program(), Host(), params, {}).at(2)
     bound.inputs["x"].fill(1.0)
     bound.run(0.5)
@@ -283,13 +284,13 @@ def test_finite_numbers_have_no_culprit(params: dict[str, np.ndarray]):
         "a = b = yield",
     ],
 )
-def test_texts_that_do_more_than_compute_are_refused(code: str):
+def test_texts_that_do_more_than_compute_are_refused(code: str) -> None:
     body = "\n".join("    " + line for line in code.splitlines())
     with pytest.raises(Fault, match="a program text may not"):
         check(ast.parse(f"def bind(xp, n, seed, v):\n{body}\n"))
 
 
-def test_a_text_sees_no_builtins(params: dict[str, np.ndarray]):
+def test_a_text_sees_no_builtins(params: dict[str, np.ndarray]) -> None:
     text = TEXT.replace('    v0 = v["v0"]\n', '    v0 = v["v0"]\n    open("x")\n')
     executable = Executable(program(text=text), Host(), params, {})
     with pytest.raises(NameError, match="open"):

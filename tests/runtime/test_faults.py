@@ -5,6 +5,8 @@ Each case is a formula and what is wrong in it, by hand. With the remedy in its 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -82,7 +84,7 @@ CASES = [
 ]  # fmt: skip
 
 
-def trained(body, row, w, dtype="float64"):
+def trained(body: str, row: list[Any], w: list[Any], dtype: Any = "float64") -> None:
     text = SPEC.format(rows=[[0.5, 0.25], row], body=body, dtype=dtype)
     session = dln.load(text).compile(dtype=dtype).session()
     session.params["m.w"][...] = w
@@ -91,7 +93,7 @@ def trained(body, row, w, dtype="float64"):
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case[0].splitlines()[-1])
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-def test_the_operand_its_value_and_a_remedy(case, dtype):
+def test_the_operand_its_value_and_a_remedy(case: tuple[Any, ...], dtype: str) -> None:
     body, row, w, what, found, remedy = case
     if dtype == "float32" and ("e+" in found or "709" in what):
         return
@@ -115,19 +117,19 @@ def test_the_operand_its_value_and_a_remedy(case, dtype):
         ("y = sqrt(sum(w * x))", [3, -4], "y = sqrt(sum(w * x)) if sum(w * x) > 0 else 0"),
     ],
 )
-def test_the_remedy_helps(body, row, better):
+def test_the_remedy_helps(body: str, row: list[Any], better: str) -> None:
     with pytest.raises(dln.DlnError):
         trained(body, row, [1, 1])
     trained(better, row, [1, 1])
 
 
-def test_the_example_and_the_step_are_named():
+def test_the_example_and_the_step_are_named() -> None:
     with pytest.raises(dln.DlnError) as e:
         trained(LOOP.format("log(h[t-1])"), [0.5, 1], [2, 1])
     assert "phase one, update 0, epoch 0, example 0 of d.all, step 1" in e.value.problems[0].facts
 
 
-def test_what_python_asks_is_told_alike():
+def test_what_python_asks_is_told_alike() -> None:
     text = SPEC.format(rows=[[1, 2]], body="y = sum(w * log(x))", dtype="float64")
     session = dln.load(text).compile(dtype="float64").session()
     x = np.array([[1, 2], [3, 0], [1, 0]])
@@ -176,7 +178,9 @@ task t() {{
         (("", 2, "x", "log([1, 0])"), "log of 0", "[1, 0] is 0 at [1]", "task t"),
     ],
 )
-def test_optimisers_watches_first_values_and_tasks(parts, what, found, where):
+def test_optimisers_watches_first_values_and_tasks(
+    parts: tuple[Any, ...], what: str, found: str | None, where: str
+) -> None:
     text = WATCHED.format(*parts)
     with pytest.raises(dln.DlnError) as e:
         session = dln.load(text).compile(dtype="float64").session()

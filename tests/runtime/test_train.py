@@ -301,7 +301,7 @@ def test_numbers_of_past_phases_are_clocks(plan: Any, hand_program: Any) -> None
         ("exp(1000 * (epoch + 1))", "exp of 1000"),
     ],
 )
-def test_a_schedule_that_leaves_the_numbers_is_said_with_its_line(rate, says):
+def test_a_schedule_that_leaves_the_numbers_is_said_with_its_line(rate: str, says: str) -> None:
     spec = dln.load(f"""
 let f = dense(1)
 data d = rows([[1, 2, 3]]) {{

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 from operator import attrgetter
+from typing import Any
 
 import numpy as np
 import pytest
 
 from dln.compiler.autodiff.differentiate import differentiate
 from dln.compiler.ir.evaluate import evaluate
-from dln.compiler.ir.graph import Graph
+from dln.compiler.ir.graph import Graph, Node
 from dln.compiler.ir.op import OPS, Make
 from dln.compiler.ir.sizes import Size
 from dln.compiler.ir.spelling import Attr, Constants, DrawSite, Memory, Operand, Statements, View
@@ -22,6 +23,7 @@ from dln.compiler.ir.tensor_type import TensorType
 from dln.compiler.ir.verify import verify
 from dln.compiler.lower.python_text import Bare, call_text, literal, plain, view_text
 from dln.compiler.lower.targets import TARGETS, spelling
+from dln.compiler.lower.targets.target import Target
 from dln.grammar.diagnostics import Fault
 from dln.runtime.device.kernels import KERNELS
 
@@ -40,17 +42,17 @@ SLOPED = [c for c in OPERATING if c.values[0] not in ("stop", "warp")]
 REAL, INDEX, TRUTH = "real", "index", "bool"
 
 
-def draw(kind, site, shape):
+def draw(kind: str, site: str, shape: tuple[Any, ...]) -> np.ndarray:
     seed = sum(map(ord, site))
     rng = np.random.default_rng(seed)
     return rng.random(shape) if kind == "uniform" else rng.normal(size=shape)
 
 
-def numbers(sizes):
+def numbers(sizes: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(s.value for s in sizes)
 
 
-def sample(rng, type):
+def sample(rng: Any, type: TensorType) -> Any:
     shape = numbers(type.shape)
     if type.kind == INDEX:
         return rng.integers(0, type.domain.size.value, shape)
@@ -61,7 +63,7 @@ def sample(rng, type):
     return np.asarray(rng.uniform(0.3, 1.7, shape))
 
 
-def arguments(types):
+def arguments(types: tuple[Any, ...]) -> tuple[Any, ...]:
     """A graph with an input for each operand, and values for them."""
     graph = Graph()
     make = Make(graph)
@@ -70,18 +72,20 @@ def arguments(types):
     return graph, make, nodes, [sample(rng, t) for t in types]
 
 
-def env_of(values, weights=()):
+def env_of(values: list[Any], weights: list[Any] = ()) -> dict[Any, Any]:
     env = {("input", f"x{i}"): v for i, v in enumerate(values)}
     return env | {("input", f"w{i}"): w for i, w in enumerate(weights)}
 
 
-def test_every_operation_has_examples():
+def test_every_operation_has_examples() -> None:
     missing = [n for n, op in BASIS.items() if not op.is_("symbolic") and not list(op.examples())]
     assert missing == []
 
 
 @pytest.mark.parametrize(("name", "types", "attrs"), CASES)
-def test_rule_agrees_with_the_value(name, types, attrs):
+def test_rule_agrees_with_the_value(
+    name: str, types: tuple[Any, ...], attrs: dict[str, Any]
+) -> None:
     graph, make, nodes, values = arguments(types)
     node = graph.outputs["y"] = make(name, *nodes, **attrs)
     verify(graph)
@@ -101,20 +105,20 @@ def test_rule_agrees_with_the_value(name, types, attrs):
 # ---- derivatives -------------------------------------------------------------------------------
 
 
-def projected(make, node, name):
+def projected(make: Make, node: Node, name: str) -> Node:
     """One number: the sum of the node times a fixed random tensor."""
     weight = make("input", name=name, type=TensorType(node.type.shape))
     product = make.mul(make("running", node, running=()), weight)
     return make.sum(product, range(len(node.type.shape)))
 
 
-def slope(graph, env, key, smooth):
+def slope(graph: Graph, env: dict[Any, Any], key: tuple[Any, ...], smooth: bool) -> np.ndarray:
     """The derivative of output "s" with respect to an input, numerically."""
     base = env[key]
     out = np.zeros(base.shape)
     for at in np.ndindex(base.shape):
 
-        def moved(step, kind, at=at):
+        def moved(step: Any, kind: Any, at: Any = at) -> Any:
             x = base.astype(kind)
             x[at] += step
             return evaluate(graph, env | {key: x}, real=kind)["s"]
@@ -126,13 +130,13 @@ def slope(graph, env, key, smooth):
     return out
 
 
-def close(found, wanted, smooth):
+def close(found: np.ndarray, wanted: np.ndarray, smooth: bool) -> Any:
     scale = max(1.0, np.abs(wanted).max(initial=0.0))
     return np.abs(found - wanted).max(initial=0.0) / scale < (1e-12 if smooth else 1e-6)
 
 
 @pytest.mark.parametrize(("name", "types", "attrs"), SLOPED)
-def test_gradient_to_second_order(name, types, attrs):
+def test_gradient_to_second_order(name: str, types: tuple[Any, ...], attrs: dict[str, Any]) -> None:
     graph, make, nodes, values = arguments(types)
     node = make(name, *nodes, **attrs)
     smooth = OPS[name].smooth
@@ -166,11 +170,11 @@ def test_gradient_to_second_order(name, types, attrs):
                 assert close(found[str(i)], wanted, smooth), (order, i, found[str(i)], wanted)
 
 
-def make_in(graph, scalar, x):
+def make_in(graph: Graph, scalar: Node, x: Node) -> Node:
     return Make(graph)("grad", scalar, x)
 
 
-def test_stop_blocks():
+def test_stop_blocks() -> None:
     graph, make, (x,), values = arguments((TensorType((Size(3),)),))
     s = make.sum(make.mul(x, make("stop", x)), (0,))
     graph.outputs["g"] = make("grad", s, x)
@@ -178,14 +182,14 @@ def test_stop_blocks():
 
 
 @pytest.mark.parametrize(("name", "at", "wanted"), [("abs", 0.0, 0.0), ("maximum", 0.0, 0.0)])
-def test_at_a_kink(name, at, wanted):
+def test_at_a_kink(name: str, at: float, wanted: float) -> None:
     graph, make, (x,), _ = arguments((TensorType(),))
     y = make(name, x) if name == "abs" else make(name, x, make.const(0.0))
     graph.outputs["g"] = make("grad", y, x)
     assert evaluate(differentiate(graph), {("input", "x0"): at})["g"] == wanted
 
 
-def test_extremes_share_between_ties():
+def test_extremes_share_between_ties() -> None:
     graph, make, (x,), _ = arguments((TensorType((Size(4),)),))
     graph.outputs["g"] = make("grad", make("max", x, axes=(0,)), x)
     env = {("input", "x0"): np.array([1.0, 3.0, 3.0, 2.0])}
@@ -197,14 +201,14 @@ def test_extremes_share_between_ties():
 DTYPE = {REAL: np.float64, INDEX: np.int64, TRUTH: np.bool_}
 
 
-def buffer(type):
+def buffer(type: TensorType) -> np.ndarray:
     return np.zeros(numbers(type.shape), DTYPE[type.kind])
 
 
 class Bench:
     """What a program is for one operation: views bound once, lines that are run."""
 
-    def __init__(self, node, buffers, target):
+    def __init__(self, node: Node, buffers: list[Any], target: Target) -> None:
         self.node, self.target, self.spelled = node, target, spelling(target, node)
         self.scope = {"xp": np, "math": math, **KERNELS, "out": buffer(node.type)}
         self.scope["uniform"] = lambda out, site: np.copyto(out, draw("uniform", site, out.shape))
@@ -214,7 +218,7 @@ class Bench:
             for name in ("out", *self.spelled.scratch):
                 self.scope[name].fill(7)  # nothing may lean on a fresh buffer
 
-    def text(self, value):
+    def text(self, value: Any) -> str:
         match value:
             case Operand():
                 return f"a{value.slot}"
@@ -231,13 +235,13 @@ class Bench:
                 return name
         return plain(value, self.text)
 
-    def lines(self):
+    def lines(self) -> list[Any]:
         names, form = Bare(), self.target.form
         lines = [call_text(form(c), c, self.text, names) for c in self.spelled.calls]
         self.scope |= {name: attrgetter(function)(np) for function, name in names.items()}
         return lines
 
-    def run(self, buffers, values):
+    def run(self, buffers: list[Any], values: list[Any]) -> np.ndarray:
         """The operands get their values when the views are bound, so a view that is secretly a
         copy is found out."""
         whole = isinstance(self.spelled, View)
@@ -256,7 +260,9 @@ SPELLED = [c for c in CASES if OPS[c.values[0]].spell]
 @pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
 @pytest.mark.parametrize("turned", [False, True], ids=["plain", "turned"])
 @pytest.mark.parametrize(("name", "types", "attrs"), SPELLED)
-def test_spelled_lines_equal_the_evaluator(name, types, attrs, turned, target):
+def test_spelled_lines_equal_the_evaluator(
+    name: str, types: tuple[Any, ...], attrs: dict[str, Any], turned: bool, target: Target
+) -> None:
     """Also on operands that are views in another order of axes."""
     graph, make, nodes, values = arguments(types)
     buffers = [buffer(t) for t in types]
@@ -271,21 +277,21 @@ def test_spelled_lines_equal_the_evaluator(name, types, attrs, turned, target):
     np.testing.assert_allclose(found, wanted, rtol=1e-14, atol=1e-15)
 
 
-def turn(make, i, type):
+def turn(make: Make, i: int, type: TensorType) -> Node:
     """An operand that is a transposed view of an input."""
     perm = tuple(reversed(range(len(type.shape))))
     x = make("input", name=f"x{i}", type=type.like(shape=type.shape[::-1], running=()))
     return make("transpose", x, perm=perm)
 
 
-def test_every_operation_is_spelled():
+def test_every_operation_is_spelled() -> None:
     sources = {"input", "whole", "param", "state", "const", "clock", "size"}
     unspelled = [n for n, op in BASIS.items() if not op.spell and not op.is_("symbolic")]
     assert set(unspelled) == sources
 
 
 @pytest.mark.parametrize("name", [n for n, op in BASIS.items() if op.is_("pointwise")])
-def test_host_spelling_of_numbers(name):
+def test_host_spelling_of_numbers(name: str) -> None:
     """Single numbers are computed in Python between the steps."""
     rng = np.random.default_rng(3)
     types = next(iter(OPS[name].examples()))[0]
@@ -302,7 +308,7 @@ def test_host_spelling_of_numbers(name):
 
 
 @pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
-def test_where_lines_allow_it_an_operand_may_be_overwritten(target):
+def test_where_lines_allow_it_an_operand_may_be_overwritten(target: Target) -> None:
     """Of every operation that works element by element."""
     tried = set()
     for name, op in BASIS.items():
@@ -353,7 +359,7 @@ def test_where_lines_allow_it_an_operand_may_be_overwritten(target):
         ("nonsense", [(3,)], {}),
     ],
 )
-def test_wrong_operands_are_refused(name, shapes, attrs):
+def test_wrong_operands_are_refused(name: str, shapes: list[Any], attrs: dict[str, Any]) -> None:
     make = Make(Graph())
     types = [TensorType(tuple(map(Size, shape))) for shape in shapes]
     nodes = [make("input", name=f"x{i}", type=t) for i, t in enumerate(types)]

@@ -26,14 +26,16 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from dln.compiler.autodiff.differentiate import differentiate
 from dln.compiler.ir.evaluate import evaluate
-from dln.compiler.ir.graph import Graph, ancestors
+from dln.compiler.ir.graph import Graph, Node, ancestors
 from dln.compiler.ir.op import Make
 from dln.compiler.ir.ops.loop import Body, body_of, item, row_type, slot
 from dln.compiler.ir.sizes import BATCH_SIZE, Size
@@ -45,6 +47,7 @@ from dln.compiler.passes.rewriting import apply, by_operation, rule
 from dln.compiler.passes.simplify import TABLE as SIMPLIFY
 from dln.compiler.passes.stabilise import TABLE as STABILISE
 from dln.compiler.schema import keys
+from dln.compiler.schema.keys import Output
 from dln.grammar.diagnostics import Fault, Source, Span
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -57,11 +60,11 @@ TOKEN = re.compile(r"\(|\)|:\w+|[^\s()]+")
 # ---- reading -----------------------------------------------------------------------------------
 
 
-def size(text):
+def size(text: str) -> Size:
     return BATCH_SIZE if text == "batch" else Size(int(text.removeprefix("time ")))
 
 
-def declared(line):
+def declared(line: str) -> tuple[Any, ...]:
     """("x", "input", type) of a declaration line."""
     m = re.fullmatch(r"(?:(param|state|clock) )?([\w.]+): \[(.*?)\](?: (\w+) ?(\d*))?", line)
     assert m, line
@@ -78,24 +81,24 @@ def declared(line):
 class Reader:
     """Reads expressions into a graph."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.graph = Graph()
         self.make = Make(self.graph)
         self.names = {}
 
-    def declare(self, line):
+    def declare(self, line: str) -> None:
         name, source, type = declared(line)
         key = "name" if source in ("input", "clock") else "path"
         attrs = {key: name} if source == "clock" else {key: name, "type": type}
         self.names[name] = self.make(source, **attrs)
 
-    def read(self, text):
+    def read(self, text: str) -> Node:
         self.tokens = TOKEN.findall(text)
         node = self.expression()
         assert not self.tokens, f"left over: {self.tokens}"
         return node
 
-    def expression(self):
+    def expression(self) -> Node:
         token = self.tokens.pop(0)
         if token != "(":
             return self.names.get(token) or self.constant(token)
@@ -113,7 +116,7 @@ class Reader:
             attrs.setdefault("running", ())
         return self.make(op, *operands, **attrs)
 
-    def loop(self):
+    def loop(self) -> Node:
         """The sequence of a value of a loop."""
         length = Size(int(self.tokens.pop(0)))
         reverse = self.tokens[0] == ":reverse" and bool(self.tokens.pop(0))
@@ -135,7 +138,7 @@ class Reader:
         self.make = Make(self.graph)
         return item(self.make, self.make("scan", *sum(outside.values(), []), body=body), value)
 
-    def group(self, name):
+    def group(self, name: str) -> list[Any]:
         """The expressions of `(rows ...)` and its like."""
         assert (self.tokens.pop(0), self.tokens.pop(0)) == ("(", name)
         found = []
@@ -144,13 +147,13 @@ class Reader:
         self.tokens.pop(0)
         return found
 
-    def constant(self, token):
+    def constant(self, token: str) -> Node:
         value = ast.literal_eval(token)
         if isinstance(value, bool):
             return self.make.const(value, "bool")
         return self.make.const(float(value))
 
-    def attribute(self, name):
+    def attribute(self, name: str) -> Any:
         """A word, or a tuple of words up to the closing bracket."""
         words, depth = [], 0
         while True:
@@ -168,7 +171,7 @@ class Reader:
         return text if name == "kind" else ast.literal_eval(text)
 
 
-def write(node, slots=None):
+def write(node: Node, slots: dict[Any, Any] | None = None) -> str:
     """A node as an s-expression, shared or not."""
     slots = slots or {}
     if node in slots:
@@ -183,7 +186,7 @@ def write(node, slots=None):
     return f"({' '.join([node.op, *(write(o, slots) for o in node.operands), *attrs])})"
 
 
-def write_loop(node, slots):
+def write_loop(node: Node, slots: dict[str, Any]) -> str:
     body, operands = body_of(node), list(node.operands[0].operands)
     head = f"{body.length} :reverse" if body.reverse else str(body.length)
     parts, inner = [], {}
@@ -196,20 +199,20 @@ def write_loop(node, slots):
     return f"(loop {head} {' '.join(parts)} {write(node['value'], inner)})"
 
 
-def cases():
+def cases() -> Iterator[Any]:
     for path in sorted(GOLDEN.glob("*.txt")):
         for block in re.split(r"^## ", path.read_text(), flags=re.M)[1:]:
             title, *lines = [s for s in re.sub(r"\n +", " ", block).splitlines() if s.strip()]
             yield pytest.param(path.stem, title.strip(), lines, id=f"{path.stem}-{title}")
 
 
-def called(name):
+def called(name: str) -> Output | str:
     """`state:v` is the new value of a state."""
     place, colon, path = name.partition(":")
     return keys.Output(place, path) if colon else name
 
 
-def parse(lines):
+def parse(lines: list[Any]) -> tuple[Any, ...]:
     """The graph before, and the one after in a reader of its own."""
     before, after, outputs = Reader(), Reader(), 0
     for line in lines:
@@ -236,7 +239,7 @@ def parse(lines):
 # ---- running -----------------------------------------------------------------------------------
 
 
-def sample(rng, type):
+def sample(rng: Any, type: TensorType) -> np.ndarray:
     shape = tuple(5 if s.value is None else s.value for s in type.shape)
     if type.kind == "index":
         return rng.integers(0, type.domain.size.value, shape)
@@ -247,7 +250,7 @@ def sample(rng, type):
     return np.asarray(rng.uniform(0.1, 0.9, shape))
 
 
-def environment(*graphs, seed=0):
+def environment(*graphs: Graph, seed: int = 0) -> dict[Any, Any]:
     env, rng = {}, np.random.default_rng(seed)
     for graph in graphs:
         for node in ancestors(graph.outputs.values()):
@@ -258,18 +261,18 @@ def environment(*graphs, seed=0):
     return env
 
 
-def values(graph, env):
+def values(graph: Graph, env: dict[Any, Any]) -> dict[Any, Any]:
     from dln.compiler.ir.sizes import BATCH
 
     return evaluate(differentiate(graph), env, sizes={BATCH: 5})
 
 
-def outputs_text(graph):
+def outputs_text(graph: Graph) -> dict[Any, Any]:
     return {k: write(v) for k, v in graph.outputs.items()}
 
 
 @pytest.mark.parametrize(("name", "title", "lines"), list(cases()))
-def test_golden(name, title, lines):
+def test_golden(name: str, title: str, lines: list[Any]) -> None:
     before, wanted = parse(lines)
     verify(before, "infer")
     log = []
@@ -288,7 +291,7 @@ def test_golden(name, title, lines):
         np.testing.assert_allclose(one[key], two[key], rtol=1e-12, atol=1e-13)
 
 
-def test_every_rule_has_a_golden_case():
+def test_every_rule_has_a_golden_case() -> None:
     tested = {(c.values[0], c.values[1].split(":")[0]) for c in cases()}
     for name, table in (("simplify", SIMPLIFY), ("stabilise", STABILISE)):
         rules = {r.name for rules in table.values() for r in rules}
@@ -296,7 +299,7 @@ def test_every_rule_has_a_golden_case():
     assert {("fold", FOLD.name), ("fission", "fission")} <= tested
 
 
-def test_every_rule_shows_before_and_after():
+def test_every_rule_shows_before_and_after() -> None:
     for table in (SIMPLIFY, STABILISE):
         for rules in table.values():
             assert all("->" in r.doc.splitlines()[0] for r in rules)
@@ -307,7 +310,7 @@ def test_every_rule_shows_before_and_after():
 ACTS = ("tanh", "sigmoid", "relu", "logistic", "softplus", "log1pexp")
 
 
-def activation(m, name, z):
+def activation(m: Make, name: str, z: Node) -> Node:
     one = m.const(1.0)
     if name == "relu":
         return m("maximum", z, m.const(0.0))
@@ -318,7 +321,7 @@ def activation(m, name, z):
     return m(name, z)
 
 
-def network(seed):
+def network(seed: int) -> Graph:
     """A random perceptron as a user would write it, its loss, updates and a gradient norm."""
     rng = np.random.default_rng(seed)
     m = Make(Graph())
@@ -364,7 +367,7 @@ def network(seed):
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_passes_keep_the_meaning_of_networks(seed):
+def test_passes_keep_the_meaning_of_networks(seed: int) -> None:
     graph = network(seed)
     env = environment(graph, seed=seed)
     wanted = values(graph, env)
@@ -381,7 +384,7 @@ def test_passes_keep_the_meaning_of_networks(seed):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_passes_reach_a_fixed_point_and_do_not_touch_their_argument(seed):
+def test_passes_reach_a_fixed_point_and_do_not_touch_their_argument(seed: int) -> None:
     graph = network(seed)
     before, count = outputs_text(graph), len(graph)
     once = graph
@@ -395,7 +398,7 @@ def test_passes_reach_a_fixed_point_and_do_not_touch_their_argument(seed):
         assert outputs_text(p(again, None)) == outputs_text(again)
 
 
-def test_the_gradient_of_the_cross_entropy_is_softmax_minus_onehot():
+def test_the_gradient_of_the_cross_entropy_is_softmax_minus_onehot() -> None:
     m = Make(Graph())
     z = m("input", name="z", type=TensorType((BATCH_SIZE, Size(3)), ("batch",)))
     t = m("input", name="t", type=TensorType((BATCH_SIZE,), ("batch",), "index"))
@@ -409,7 +412,7 @@ def test_the_gradient_of_the_cross_entropy_is_softmax_minus_onehot():
     assert write(graph.outputs["g"]) == wanted
 
 
-def test_large_logits_stay_finite():
+def test_large_logits_stay_finite() -> None:
     m = Make(Graph())
     z = m("input", name="z", type=TensorType((Size(2),)))
     one = m.const(1.0)
@@ -426,7 +429,7 @@ def test_large_logits_stay_finite():
     assert found["l"] == 1000.0
 
 
-def test_spans_and_names_survive():
+def test_spans_and_names_survive() -> None:
     source = Source("a.dln", "y = x * 1 + 0")
     whole, inner, leaf = Span(source, 4, 13), Span(source, 4, 9), Span(source, 4, 5)
     graph = Graph()
@@ -455,7 +458,7 @@ SHAPES = ((), (3,), (2,), (2, 3), (3, 2), (4, 2, 3))
 class Grower:
     """Grows a random graph: every new node has random nodes so far as operands."""
 
-    def __init__(self, seed):
+    def __init__(self, seed: int) -> None:
         self.rng = np.random.default_rng(seed)
         self.make = Make(Graph())
         self.nodes = [self.make.const(c) for c in (0.0, 1.0, -1.0, 2.0, 0.5)]
@@ -464,11 +467,11 @@ class Grower:
             type = TensorType(tuple(map(Size, shape)))
             self.nodes.append(self.make("input", name=f"x{i}", type=type))
 
-    def pick(self, shape=None):
+    def pick(self, shape: tuple[Any, ...] | None = None) -> Node:
         fit = [n for n in self.nodes if shape is None or n.type.shape == shape]
         return fit[self.rng.integers(len(fit))] if fit else None
 
-    def grow(self, count):
+    def grow(self, count: int) -> Graph:
         for _ in range(count):
             way = (self.unary, self.binary, self.reduce, self.spread, self.move, self.product)
             node = way[self.rng.integers(len(way))]()
@@ -478,14 +481,14 @@ class Grower:
         self.make.graph.outputs = {f"y{i}": self.nodes[k] for i, k in enumerate(chosen)}
         return self.make.graph
 
-    def unary(self):
+    def unary(self) -> Node:
         m, a = self.make, self.pick()
         op = UNARY[self.rng.integers(len(UNARY))]
         if op == "log1p_exp":
             return m("log", m.add(m.const(1.0), m("exp", m("tanh", a))))
         return m(op, m("tanh", a) if op == "exp" else a)
 
-    def binary(self):
+    def binary(self) -> Node:
         m, a = self.make, self.pick()
         b = self.pick(a.type.shape) if self.rng.random() < 0.6 else self.pick(())
         if self.rng.random() < 0.5:
@@ -495,12 +498,12 @@ class Grower:
             return m.div(a, m.add(m("square", b), m.const(1.0)))
         return m(op, a, b)
 
-    def reduce(self):
+    def reduce(self) -> Node:
         a = self.pick()
         axes = [i for i in range(len(a.type.shape)) if self.rng.random() < 0.5]
         return self.make.sum(a, axes)
 
-    def spread(self):
+    def spread(self) -> Node | None:
         a = self.pick()
         rank = len(a.type.shape)
         if rank > 2:
@@ -510,7 +513,7 @@ class Grower:
         axes = tuple(i for i in range(rank + 1) if i != at)
         return self.make("broadcast", a, axes=axes, shape=tuple(shape), running=())
 
-    def move(self):
+    def move(self) -> Node | None:
         m, a = self.make, self.pick()
         rank = len(a.type.shape)
         if rank == 0:
@@ -525,7 +528,7 @@ class Grower:
             return m("slice", a, axis=0, start=1, stop=size)
         return m("concat", a, a, axis=axis) if size < 5 else None
 
-    def product(self):
+    def product(self) -> Node | None:
         a, b = self.pick(), self.pick()
         left = tuple(range(len(a.type.shape)))
         pairs = [(i, j) for i in left for j, s in enumerate(b.type.shape) if s == a.type.shape[i]]
@@ -541,7 +544,7 @@ class Grower:
 
 
 @pytest.mark.parametrize("seed", range(60))
-def test_passes_keep_the_meaning_of_random_graphs(seed):
+def test_passes_keep_the_meaning_of_random_graphs(seed: int) -> None:
     graph = Grower(seed).grow(25)
     verify(graph)
     env = environment(graph, seed=seed)
@@ -559,25 +562,25 @@ def test_passes_keep_the_meaning_of_random_graphs(seed):
 
 
 @rule("sin")
-def there(m, node):
+def there(m: Any, node: Any) -> Any:
     """sin(x) -> cos(x)"""
     return m("cos", node.operands[0])
 
 
 @rule("cos")
-def back(m, node):
+def back(m: Any, node: Any) -> Any:
     """cos(x) -> sin(x)"""
     return m("sin", node.operands[0])
 
 
 @rule("neg")
-def deeper(m, node):
+def deeper(m: Any, node: Any) -> Any:
     """-x -> -(sin(x)), once a sweep"""
     return m("neg", m("sin", node.operands[0]))
 
 
 @pytest.mark.parametrize("rules", [(there, back), (deeper,)], ids=["at one node", "in sweeps"])
-def test_a_rewriting_that_does_not_end_fails(rules):
+def test_a_rewriting_that_does_not_end_fails(rules: Any) -> None:
     graph = Graph()
     make = Make(graph)
     x = make("input", name="x", type=TensorType((Size(3),)))

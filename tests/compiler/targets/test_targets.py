@@ -87,7 +87,7 @@ def classifier() -> Graph:
 
 
 @pytest.mark.parametrize("name", TARGETS)
-def test_the_program_reads_as_it_did(name: str):
+def test_the_program_reads_as_it_did(name: str) -> None:
     text = lower("softmax", classifier(), TARGETS[name], capacity=8).text
     path = GOLDEN / f"{name}.txt"
     if os.environ.get("DLN_GOLDEN") == "write":
@@ -95,13 +95,13 @@ def test_the_program_reads_as_it_did(name: str):
     assert text == path.read_text()
 
 
-def test_both_targets_do_the_same_steps():
+def test_both_targets_do_the_same_steps() -> None:
     numpy, cupy = (lower("t", classifier(), t, capacity=8) for t in TARGETS.values())
     formulas = [[line.formula for line in p.lines if line.flops[1]] for p in (numpy, cupy)]
     assert formulas[0] == formulas[1]
 
 
-def test_an_operation_without_a_spelling_is_a_fault():
+def test_an_operation_without_a_spelling_is_a_fault() -> None:
     stray = Node("magic", (), {}, real())
     with pytest.raises(Fault, match="magic cannot be run with cupy"):
         spelling(TARGETS["cupy"], stray)
@@ -119,7 +119,7 @@ def spelled(target: Target) -> Iterator[Statements]:
 
 
 @pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
-def test_what_is_called_is_there(target: Target):
+def test_what_is_called_is_there(target: Target) -> None:
     """A function of the array module, or a kernel; and each call writes."""
     for call in (c for s in spelled(target) for c in s.calls):
         functions = re.findall(r"\{xp\[(.*?)\]\}", target.form(call))
@@ -129,7 +129,7 @@ def test_what_is_called_is_there(target: Target):
 
 
 @pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
-def test_spellings_hold_no_text_of_a_program(target: Target):
+def test_spellings_hold_no_text_of_a_program(target: Target) -> None:
     """Words are names of functions, and einsum's letters alone."""
     for call in (c for s in spelled(target) for c in s.calls):
         assert call.function.isidentifier()
@@ -137,11 +137,11 @@ def test_spellings_hold_no_text_of_a_program(target: Target):
         assert words == [] or call.function == "einsum"
 
 
-def test_the_keys_of_a_table_are_its_names():
+def test_the_keys_of_a_table_are_its_names() -> None:
     assert all(key == target.name for key, target in TARGETS.items())
 
 
-def test_what_cupy_lacks_is_not_called():
+def test_what_cupy_lacks_is_not_called() -> None:
     """CuPy's ufuncs reduce by add and multiply only; its einsum and take know fewer options."""
     for op in OPS.values():
         for types, attrs in () if op.is_("symbolic") else op.examples():
