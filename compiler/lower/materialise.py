@@ -6,7 +6,7 @@ cannot read where it lies.
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Literal, TypeAlias, cast
 
 from dln.compiler.ir.graph import Graph, Node, Spans, rewrite
 from dln.compiler.ir.op import Make, op_of
@@ -27,6 +27,9 @@ from dln.compiler.schema.keys import Output
 from dln.grammar.diagnostics import Fault
 
 
+Role: TypeAlias = Literal["source", "const", "host", "view", "compute", "left"]
+
+
 class Roles:
     """The part each node of a graph plays, worked out operands first, and how it is spelled.
 
@@ -38,11 +41,11 @@ class Roles:
 
     def __init__(self, target: Target) -> None:
         self.target = target
-        self.role: dict[Node, str] = {}
+        self.role: dict[Node, Role] = {}
         self.layout: dict[Node, Lies] = {}
         self._spelled: dict[Node, Spelling] = {}
 
-    def of(self, node: Node) -> str:
+    def of(self, node: Node) -> Role:
         """The role of a node whose operands have been asked for before."""
         if node not in self.role:
             self.role[node] = self._role(node)
@@ -65,7 +68,7 @@ class Roles:
         """Whether a node is the array of its operand: elements, axes and all."""
         return self.role[node] == "view" and not self.view(node).moves
 
-    def _role(self, node: Node) -> str:
+    def _role(self, node: Node) -> Role:
         record = op_of(node)
         if record.host and not node.type.shape and all(self.of(o) == "host" for o in node.operands):
             return "host"

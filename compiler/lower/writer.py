@@ -147,14 +147,17 @@ class Writer:
         name = self.common.scalar()
         given = tuple(str(self.names[o]) for o in node.operands)
         code = op_of(node).host.format(*given)
-        self.host_line(node, f"{name} = {code}", Called(self.function(node), given, name))
+        calls, whole = self.calls(node)
+        function = calls[0].function if whole else ""
+        self.host_line(node, f"{name} = {code}", Called(function, given, name, whole))
         return name
 
-    def function(self, node: Node) -> str:
-        """The function of arrays that a number is made with, where it is one alone."""
+    def calls(self, node: Node) -> tuple[tuple[Call, ...], bool]:
+        """The calls that compute a node as an array; and whether there is one alone, that works
+        element by element."""
         spelled = self.made.roles.spelling(node)
         calls = spelled.calls if isinstance(spelled, Statements) else ()
-        return calls[0].function if len(calls) == 1 else ""
+        return calls, len(calls) == 1 and op_of(node).is_("pointwise")
 
     def host_line(self, node: Node, code: str, call: Called) -> None:
         lines = self.lines if node in self.at_run else self.common.setup
@@ -235,15 +238,14 @@ class Writer:
         if is_scan(node):
             self.lines += self.loop(self, node)
             return
-        spelled = self.made.roles.spelling(node)
-        assert isinstance(spelled, Statements)
+        calls, whole = self.calls(node)
         flops, moved = cost(self.made, node)
         said, where, reads = formula(self.graph, node), place(self.graph, node), self.reads(step)
         more, out = about(self.graph, node), str(self.buffer(step.out))
-        for call in spelled.calls:
+        for call in calls:
             text = partial(self.value, step=step)
             line = Line(self.code(call, text), said, where, reads, out, flops, moved, **more)
-            self.lines.append(replace(line, call=called(call, text)))
+            self.lines.append(replace(line, call=called(call, text, whole)))
             flops = moved = (0, 0)
 
     def code(self, call: Call, text: Callable[[Value], str]) -> str:
@@ -256,10 +258,10 @@ class Writer:
         return tuple(dict.fromkeys(str(self.buffer(name)) for name in homes))
 
 
-def called(call: Call, text: Callable[[Value], str]) -> Called:
+def called(call: Call, text: Callable[[Value], str], whole: bool = False) -> Called:
     """What a call that has been written says: its arrays and numbers."""
     given = (v for v in call.args if isinstance(v, Operand | Memory | View | float))
-    return Called(call.function, tuple(map(text, given)), text(call.out))
+    return Called(call.function, tuple(map(text, given)), text(call.out), whole)
 
 
 def cost(made: Schedule, node: Node) -> tuple[Extent, Extent]:

@@ -88,11 +88,13 @@ class Buffer:
 @dataclass(frozen=True, slots=True)
 class Called:
     """What a statement calls: the function of a spelling, what it is given, and what it writes, as
-    they stand in the text."""
+    they stand in the text. `whole` says that it is all of an operation that works element by
+    element."""
 
     function: str
     given: tuple[str, ...]
     out: str
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,8 +68,8 @@ def fits(text: str) -> bool:
 
 def diagnosed(line: Line, text: str, values: Sequence[Any] | None) -> Cause | None:
     """The cause of a failure of a line that was given these values; None where it does not show."""
-    name = line.call.function if line.call else ""
-    if values is None or name not in WORDS or line.op not in PLAIN or len(values) > 2:
+    name = line.call.function if line.call and line.call.whole else ""
+    if values is None or name not in WORDS or len(values) > 2:
         return None
     if name == "divide" and values[0] is None:  # the quotient stands in its place
         values = [1.0, values[1]]
@@ -116,10 +116,8 @@ def _names(line: Line, text: str, numbers: Sequence[float]) -> list[str]:
     itself."""
     names = list(line.operands)
     inner = re.fullmatch(r"(?:log|sqrt|exp)\((.*)\)", text)
-    if inner and line.op in ("log", "sqrt", "exp") and fits(inner[1]):
+    if inner and line.call and line.call.function in ("log", "sqrt", "exp") and fits(inner[1]):
         return [inner[1]]
-    if line.op == "square" and len(numbers) == 2:
-        return names * 2
     if len(names) != len(numbers):
         names = [number(n) for n in numbers[: len(numbers) - len(names)]] + names
     return names[-len(numbers) :]
@@ -246,8 +244,6 @@ def _sign(name: str, sign: str) -> Callable[[Given], Words]:
     return words
 
 
-PLAIN = frozenset("div reciprocal log log1p sqrt distance pow exp expm1 square mul add sub".split())
-"""Operations whose statement is the operation itself."""
 WORDS: Mapping[str, Callable[[Given], Words]] = {
     "divide": _divide,
     "reciprocal": _reciprocal,
