@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from dln.commands.options import loaded, output_options, settings, spec_options
+from dln.commands.options import loaded, settings, takes
 from dln.printing.terminal import Terminal
 from dln.reading import tables
 from dln.reading.counts import headline, parameters
@@ -18,9 +18,7 @@ ORDER = 10
 
 @click.command(help=__doc__)
 @click.argument("spec")
-@spec_options
-@output_options
-@click.pass_obj
+@takes("spec")
 def command(terminal: Terminal, /, spec: str, **given: Any) -> int:
     """1 if an expectation failed."""
     return check(terminal, loaded(spec, settings(terminal, given), functions=False))

@@ -15,7 +15,7 @@ import numpy as np
 
 from dln.artefacts.made import save
 from dln.artefacts.value import Array
-from dln.commands.options import compiled, output_options, settings, spec_options
+from dln.commands.options import compiled, settings, takes
 from dln.grammar.diagnostics import clean
 from dln.printing.pictures import KINDS
 from dln.printing.terminal import Terminal, columns, number, plural
@@ -46,9 +46,7 @@ LINE = 60  # characters of a text
     "--pictures", "to", metavar="[FILE]", is_flag=False, flag_value="", default=None,
     help="Draw examples of each class, for instance to digits.png [SPEC-data.png].",
 )  # fmt: skip
-@spec_options
-@output_options
-@click.pass_obj
+@takes("spec")
 def command(
     terminal: Terminal, /, spec: str, name: str | None, to: str | None, **given: Any
 ) -> int:

@@ -6,14 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from dln.commands.options import (
-    compiled,
-    output_options,
-    program_option,
-    settings,
-    spec_options,
-    target_options,
-)
+from dln.commands.options import compiled, settings, takes
 from dln.compiler.plan import at
 from dln.compiler.stages import STAGES, optimise, part
 from dln.grammar.diagnostics import clean
@@ -33,11 +26,7 @@ ORDER = 40
 @click.command(help=__doc__)
 @click.argument("spec")
 @click.option("--pass", "only", metavar="NAME", help="Only this pass, for instance stabilise.")
-@program_option
-@target_options
-@spec_options
-@output_options
-@click.pass_obj
+@takes("program", "target", "spec")
 def command(
     terminal: Terminal, /, spec: str, only: str | None, program: str | None, **given: Any
 ) -> int:

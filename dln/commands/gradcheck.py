@@ -7,14 +7,7 @@ from typing import Any
 
 import click
 
-from dln.commands.options import (
-    compiled,
-    device_options,
-    output_options,
-    phase_option,
-    settings,
-    spec_options,
-)
+from dln.commands.options import compiled, settings, takes
 from dln.compiler.plan import ProgramKind
 from dln.grammar.diagnostics import DlnError, Problem
 from dln.printing.terminal import Terminal, columns, number, painted, plural
@@ -29,11 +22,7 @@ EXAMPLES = 32  # of a minibatch
 
 @click.command(help=__doc__)
 @click.argument("spec")
-@phase_option
-@device_options
-@spec_options
-@output_options
-@click.pass_obj
+@takes("phase", "device", "spec")
 def command(terminal: Terminal, /, spec: str, **given: Any) -> int:
     """The gradients of all phases that minimise something, or of one, in double precision."""
     found = settings(terminal, {**given, "dtype": "float64"})

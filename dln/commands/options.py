@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 
@@ -69,76 +69,60 @@ def pairs_of(ctx: click.Context, option: click.Parameter, words: Any) -> dict[st
 
 # ---- groups of options -------------------------------------------------------------------------
 
-
-def spec_options(command: Command) -> Command:
-    """What every command on a spec takes: its constants and the places of its data."""
-    command = click.option(
-        "--data", metavar="NAME=PATH", multiple=True, callback=pairs_of,
-        help="Read a data set from another file.",
-    )(command)  # fmt: skip
-    return click.option(
-        "-D", "constants", metavar="NAME=VALUE", multiple=True, callback=constants_of,
-        help="Set a constant of the spec.",
-    )(command)  # fmt: skip
-
-
-def output_options(command: Command) -> Command:
-    """`--json` and `--quiet`."""
-    command = click.option("-q", "--quiet", is_flag=True, help="No messages on the way.")(command)
-    return click.option("--json", is_flag=True, help="Print one JSON object.")(command)
-
-
-def target_options(command: Command) -> Command:
-    """`--backend` and `--dtype`."""
-    command = click.option(
-        "--dtype", type=click.Choice(["float32", "float64"]),
-        help="The precision of every phase, in place of what the spec says.",
-    )(command)  # fmt: skip
-    return click.option(
-        "--backend", type=click.Choice(["numpy", "cupy"]), help="Where programs run [numpy]."
-    )(command)
-
-
-def program_option(command: Command) -> Command:
-    """`--program`, for commands that print programs."""
-    return click.option(
-        "--program", metavar="NAME", help="Only this program, for instance step:sse."
-    )(command)
-
-
-def phase_option(command: Command) -> Command:
-    """`--phase`, for commands that look at phases one by one."""
-    return click.option("--phase", metavar="NAME", help="Only this phase.")(command)
-
-
-def device_options(command: Command) -> Command:
-    """`--seed` and `--threads`, for commands that run programs."""
-    command = click.option(
-        "--threads", type=click.IntRange(1), help="Threads of the linear algebra."
-    )(command)
-    return click.option(
-        "--seed", type=click.IntRange(0, 2**63 - 1), help="Decides all that is random [0]."
-    )(command)
+GROUPS = {
+    "spec": (
+        click.option("-D", "constants", metavar="NAME=VALUE", multiple=True, callback=constants_of,
+                     help="Set a constant of the spec."),
+        click.option("--data", metavar="NAME=PATH", multiple=True, callback=pairs_of,
+                     help="Read a data set from another file."),
+    ),
+    "output": (
+        click.option("--json", is_flag=True, help="Print one JSON object."),
+        click.option("-q", "--quiet", is_flag=True, help="No messages on the way."),
+    ),
+    "target": (
+        click.option("--backend", type=click.Choice(["numpy", "cupy"]),
+                     help="Where programs run [numpy]."),
+        click.option("--dtype", type=click.Choice(["float32", "float64"]),
+                     help="The precision of every phase, in place of what the spec says."),
+    ),
+    "program": (
+        click.option("--program", metavar="NAME",
+                     help="Only this program, for instance step:sse."),
+    ),
+    "phase": (click.option("--phase", metavar="NAME", help="Only this phase."),),
+    "device": (
+        click.option("--seed", type=click.IntRange(0, 2**63 - 1),
+                     help="Decides all that is random [0]."),
+        click.option("--threads", type=click.IntRange(1), help="Threads of the linear algebra."),
+    ),
+    "training": (
+        click.option("--epochs", type=click.IntRange(0), metavar="N",
+                     help="Train each phase for N epochs."),
+        click.option("--limit", type=click.IntRange(1), metavar="N",
+                     help="Use N examples of each data set."),
+        click.option("--slow", is_flag=True,
+                     help="Also what only slow checks need: the full recipes."),
+    ),
+    "jobs": (
+        click.option("--jobs", type=click.IntRange(1), metavar="N",
+                     help="Run N side by side [all cores]."),
+    ),
+}  # fmt: skip
+"""What several commands take, in the order of their help."""
 
 
-def training_options(command: Command) -> Command:
-    """`--epochs`, `--limit`, `--slow`: how much is trained."""
-    command = click.option(
-        "--slow", is_flag=True, help="Also what only slow checks need: the full recipes."
-    )(command)
-    command = click.option(
-        "--limit", type=click.IntRange(1), metavar="N", help="Use N examples of each data set."
-    )(command)
-    return click.option(
-        "--epochs", type=click.IntRange(0), metavar="N", help="Train each phase for N epochs."
-    )(command)
+def takes(*groups: str) -> Callable[[Command], Command]:
+    """What a command takes beside its own arguments and options; all take `output`. It is given
+    the terminal first."""
 
+    def add(command: Command) -> Command:
+        found = click.pass_obj(command)
+        for option in reversed([o for group in (*groups, "output") for o in GROUPS[group]]):
+            found = option(found)
+        return cast(Command, found)
 
-def jobs_option(command: Command) -> Command:
-    """`--jobs`, for commands that do several things side by side."""
-    return click.option(
-        "--jobs", type=click.IntRange(1), metavar="N", help="Run N side by side [all cores]."
-    )(command)
+    return add
 
 
 # ---- what a command is given -------------------------------------------------------------------

@@ -7,14 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dln.commands.options import (
-    compiled,
-    output_options,
-    program_option,
-    settings,
-    spec_options,
-    target_options,
-)
+from dln.commands.options import compiled, settings, takes
 from dln.compiler.plan import memory, program_to_json
 from dln.compiler.show import plan_text
 from dln.printing.terminal import Terminal, columns
@@ -29,11 +22,7 @@ ORDER = 30
 
 @click.command(help=__doc__)
 @click.argument("spec")
-@program_option
-@target_options
-@spec_options
-@output_options
-@click.pass_obj
+@takes("program", "target", "spec")
 def command(terminal: Terminal, /, spec: str, program: str | None, **given: Any) -> int:
     """The programs of a spec, or one of them."""
     return plan(terminal, compiled(terminal, spec, settings(terminal, given)), program)

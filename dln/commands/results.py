@@ -6,13 +6,7 @@ from typing import Any
 
 import click
 
-from dln.commands.options import (
-    device_options,
-    jobs_option,
-    output_options,
-    settings,
-    target_options,
-)
+from dln.commands.options import settings, takes
 from dln.printing.terminal import Terminal
 from dln.results.recipes import Wanted, results
 
@@ -26,11 +20,7 @@ ORDER = 100
 @click.option("--take", metavar="DIR", multiple=True, help="Take the figures of a finished run.")
 @click.option("--to", metavar="FILE", default="docs/results.md", help="[docs/results.md]")
 @click.option("--specs", "folder", metavar="DIR", help="The specs of a folder [those shipped].")
-@jobs_option
-@device_options
-@target_options
-@output_options
-@click.pass_obj
+@takes("jobs", "device", "target")
 def command(terminal: Terminal, /, specs: tuple[str, ...], **given: Any) -> int:
     """The specs named, or all of a folder."""
     wanted = Wanted(specs, given["folder"], given["to"], given["table"], given["take"])

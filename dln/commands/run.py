@@ -8,14 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dln.commands.options import (
-    device_options,
-    output_options,
-    settings,
-    spec_options,
-    target_options,
-    training_options,
-)
+from dln.commands.options import settings, takes
 from dln.grammar.diagnostics import DlnError, Fault, Problem
 from dln.printing.terminal import Terminal
 from dln.reading.resolved import resolved
@@ -42,12 +35,7 @@ ORDER = 50
     "--resume", metavar="[DIR]", is_flag=False, flag_value="", default=None,
     help="Go on with an interrupted run: of DIR, or the newest of the spec.",
 )  # fmt: skip
-@training_options
-@device_options
-@target_options
-@spec_options
-@output_options
-@click.pass_obj
+@takes("training", "device", "target", "spec")
 def command(terminal: Terminal, /, spec: str | None, **given: Any) -> int:
     """A new run, or one that goes on."""
     gc.enable()

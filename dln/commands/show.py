@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dln.commands.options import loaded, output_options, settings, spec_options
+from dln.commands.options import loaded, settings, takes
 from dln.compiler.plan import ProgramKind, memory
 from dln.compiler.show import graph_dot, graph_mermaid, graph_text
 from dln.printing.terminal import Terminal, columns, plural
@@ -28,9 +28,7 @@ FORMS = {"graph": graph_text, "dot": graph_dot, "mermaid": graph_mermaid}
 @click.option("--graph", "form", flag_value="graph", help="The graph as text.")
 @click.option("--dot", "form", flag_value="dot", help="The graph for Graphviz.")
 @click.option("--mermaid", "form", flag_value="mermaid", help="The graph for Mermaid.")
-@spec_options
-@output_options
-@click.pass_obj
+@takes("spec")
 def command(terminal: Terminal, /, spec: str, form: str | None, **given: Any) -> int:
     """The spec, or its graph in one of the forms."""
     found = loaded(spec, settings(terminal, given))

@@ -7,15 +7,7 @@ from typing import Any
 
 import click
 
-from dln.commands.options import (
-    device_options,
-    jobs_option,
-    output_options,
-    settings,
-    spec_options,
-    target_options,
-    training_options,
-)
+from dln.commands.options import settings, takes
 from dln.printing.terminal import Terminal
 from dln.sweep.grid import sweep
 
@@ -27,13 +19,7 @@ ORDER = 60
 @click.argument("name", required=False)
 @click.option("--out", metavar="DIR", help="The sweep's directory [runs/SPEC-sweep-N].")
 @click.option("--resume", metavar="DIR", help="Go on with the sweep that DIR holds.")
-@jobs_option
-@training_options
-@device_options
-@target_options
-@spec_options
-@output_options
-@click.pass_obj
+@takes("jobs", "training", "device", "target", "spec")
 def command(terminal: Terminal, /, spec: str, name: str | None, **given: Any) -> int:
     """One sweep, or all of a spec."""
     gc.enable()

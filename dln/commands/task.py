@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from dln.commands.options import output_options, settings, spec_options
+from dln.commands.options import settings, takes
 from dln.grammar.diagnostics import Fault
 from dln.printing.terminal import Terminal
 from dln.running.resuming import remembered
@@ -25,9 +25,7 @@ ORDER = 70
 @click.argument("run_dir", metavar="RUN")
 @click.argument("name")
 @click.option("--out", metavar="DIR", help="Where files go [the run directory].")
-@spec_options
-@output_options
-@click.pass_obj
+@takes("spec")
 def command(terminal: Terminal, /, run_dir: str, name: str, **given: Any) -> int:
     """A task of a run that has ended, perhaps with other options."""
     return repeat(terminal, run_dir, name, settings(terminal, given))

@@ -7,15 +7,7 @@ from typing import Any
 
 import click
 
-from dln.commands.options import (
-    compiled,
-    device_options,
-    output_options,
-    phase_option,
-    settings,
-    spec_options,
-    target_options,
-)
+from dln.commands.options import compiled, settings, takes
 from dln.printing.terminal import Terminal, columns, plural
 from dln.runtime.profiler import LineTime, Profile, profile
 from dln.settings import Settings, chosen
@@ -26,12 +18,7 @@ ORDER = 80
 
 @click.command("time", help=__doc__)
 @click.argument("spec")
-@phase_option
-@device_options
-@target_options
-@spec_options
-@output_options
-@click.pass_obj
+@takes("phase", "device", "target", "spec")
 def command(terminal: Terminal, /, spec: str, **given: Any) -> int:
     """An update of each phase, or of one."""
     found = settings(terminal, given)

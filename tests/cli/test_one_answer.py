@@ -30,6 +30,7 @@ COMMANDS = {
     "check": [],
     "run": ["--epochs", "0", "--limit", "2", "--out", "run"],
     "show": [],
+    "data": [],
     "plan": [],
     "explain": ["--pass", "prune"],
     "time": [],
