@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dln.grammar.diagnostics import DlnError, Problem
+from dln.grammar.diagnostics import Fault
 from dln.printing import pictures
+from dln.printing.files import put
 from dln.printing.terminal import Terminal
-from dln.runtime.checkpoint.checkpoint import atomic_write
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -63,12 +63,9 @@ def save(terminal: Terminal, owner: str, path: Path, made: Made) -> Path:
     drawn = path.suffix in pictures.KINDS
     content = made.picture(path.suffix) if drawn else made.numbers(path.suffix)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        atomic_write(path, content)
-    except OSError as error:
-        message = f"cannot write {path}: {error.strerror}"
-        raise DlnError([Problem("E542", message, remedy="free some space, or use --out")]) from None
-    return path
+        return put(path, content, "free some space, or use --out")
+    except Fault as fault:  # no place of the spec is to blame
+        raise fault.at(None) from None
 
 
 def npy(array: NDArray[Any]) -> bytes:

@@ -16,7 +16,7 @@ from dln.reading.facts import Facts
 from dln.reading.mentions import SEED
 from dln.results.markdown import table
 from dln.results.published import About, comparison
-from dln.results.records import Data, Record, numbers
+from dln.results.records import Data, Record, left, numbers
 from dln.results.sweep_table import Table, same, seeds_of, title
 from dln.results.verdicts import beyond, duration, verdict
 
@@ -240,7 +240,7 @@ def _named(group: Group) -> str:
 
 
 def _left(figure: Data) -> str:
-    text: str = figure["expect"].split(f" {figure['op']} ")[0].strip()
+    text = left(figure)
     return f"`{text if len(text) <= 60 else text[:57] + '...'}`"
 
 

@@ -11,14 +11,13 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from dln.grammar.diagnostics import Fault
 from dln.printing.terminal import number
 from dln.results.markdown import table
+from dln.results.records import Data, left
 
 FILE = "results.toml"
-Data = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -80,16 +79,11 @@ def comparison(published: Published, figures: Mapping[str, Sequence[Data]]) -> s
 
 def _ours(row: Row, figures: Mapping[str, Sequence[Data]]) -> str:
     """All figures of a row; `not run` where there are none."""
-    found = [f"{number(round(f['value'], 3))} (`{_left(f)}` of {spec})"
+    found = [f"{number(round(f['value'], 3))} (`{left(f)}` of {spec})"
              for spec in row.specs for f in figures.get(spec, ()) if _belongs(row, f)]  # fmt: skip
     return ", ".join(found) or "not run"
 
 
 def _belongs(row: Row, figure: Data) -> bool:
     measured = figure["op"] == "==" and isinstance(figure["value"], int | float)
-    return measured and row.words.fullmatch(_left(figure)) is not None
-
-
-def _left(figure: Data) -> str:
-    left: str = figure["expect"].split(f" {figure['op']} ")[0]
-    return left.strip()
+    return measured and row.words.fullmatch(left(figure)) is not None

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from dln.grammar.diagnostics import DlnError, Fault, Problem, nearest
+from dln.printing.files import put
 from dln.printing.terminal import Terminal, plural
 from dln.reading.facts import facts_of, remarks_of
 from dln.reading.mentions import seeds
@@ -245,7 +246,7 @@ def _closing(
     """Write the table; the exit code."""
     found = {name: records.read(wanted.folder, name) for name in {*known, *about.specs}}
     text = document(known, found, about)
-    records.write(Path(wanted.to), text)
+    put(Path(wanted.to), text.encode(), records.ELSEWHERE)
     missed = [n for n in names if _failed(found[n]) or known[n].problem]
     terminal.result(f"{wanted.to}: {plural(len(known), 'spec')}")
     if missed:

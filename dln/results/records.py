@@ -24,12 +24,13 @@ from typing import Any
 from dln.grammar import syntax
 from dln.grammar.diagnostics import Fault
 from dln.grammar.printer import to_text
+from dln.printing.files import allowed, put
 from dln.printing.terminal import plain
 from dln.running.training import closure
-from dln.runtime.checkpoint.checkpoint import atomic_write
 from dln.runtime.checkpoint.rundir import machine
 
 Data = dict[str, Any]
+ELSEWHERE = "give another file by --to"
 MOST = 64  # numbers of a value that are written down
 OF_FIGURE = ("expect", "op", "status", "value", "expected", "within", "reason", "phases")
 
@@ -177,6 +178,12 @@ def _shortened(figure: Data) -> Data:
     return figure
 
 
+def left(figure: Data) -> str:
+    """The measured side of an expectation, in the words of the spec."""
+    text: str = figure["expect"].split(f" {figure['op']} ")[0]
+    return text.strip()
+
+
 def numbers(value: Any) -> list[float]:
     """The numbers of a value, row by row; nothing where there is none.
 
@@ -203,33 +210,21 @@ def largest(value: list[float], expected: list[float]) -> float:
 def read(folder: Path, spec: str) -> Record:
     """The record of a spec; an empty one where there is none."""
     path = folder / f"{spec}.json"
-    try:
-        data = json.loads(path.read_text("utf-8"))
-        return Record(spec, data["runs"], data["figures"], data["sweeps"], data.get("problem", ""))
-    except FileNotFoundError:
+    if not path.exists():
         return Record(spec)
-    except OSError as e:
-        raise _refused("read", path, e) from e
+    with allowed("read", path, ELSEWHERE):
+        text = path.read_bytes()
+    try:
+        data = json.loads(text)
+        return Record(spec, data["runs"], data["figures"], data["sweeps"], data.get("problem", ""))
     except (ValueError, KeyError, TypeError) as e:
         raise Fault(f"{path} is damaged: {e!r}", "remove it, and run the spec again") from e
 
 
-def write(path: Path, text: str) -> None:
-    """Write a file, whole or not at all."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        atomic_write(path, text.encode())
-    except OSError as e:
-        raise _refused("write", path, e) from e
-
-
 def save(folder: Path, record: Record) -> None:
+    """Write the record of a spec. Raises `Fault` E542."""
     text = json.dumps(plain(record.as_data()), indent=1, ensure_ascii=False, allow_nan=False)
-    write(folder / f"{record.spec}.json", text + "\n")
-
-
-def _refused(verb: str, path: object, e: OSError) -> Fault:
-    return Fault(f"cannot {verb} {path}: {e.strerror or e}", "give another file by --to", "E542")
+    put(folder / f"{record.spec}.json", f"{text}\n".encode(), ELSEWHERE)
 
 
 # ---- a run in words ----------------------------------------------------------------------------

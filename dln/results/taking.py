@@ -9,12 +9,13 @@ import json
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dln.grammar.diagnostics import Fault, Source
 from dln.grammar.parser import parse_source
 from dln.printing.terminal import number
 from dln.results import records
+from dln.results.records import Data
 from dln.running import expectations
 from dln.running.report import facts
 from dln.running.resuming import remembered
@@ -24,8 +25,6 @@ from dln.spec import from_source, read
 
 if TYPE_CHECKING:
     from dln.runtime.checkpoint.rundir import RunDirectory
-
-Data = dict[str, Any]
 
 
 @dataclass(frozen=True)

@@ -20,14 +20,15 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from dln.grammar.diagnostics import Fault
+from dln.printing.files import allowed, put
 from dln.printing.terminal import plain
 from dln.running import differences
-from dln.runtime.checkpoint.checkpoint import atomic_write
 from dln.runtime.checkpoint.rundir import machine, next_free
 from dln.settings import Settings
 from dln.sweep.row import Row
 
 FILE = "sweep.json"
+ROOM = "free some space, or choose another directory with --out"
 KEPT = ("constants", "data", "backend", "dtype", "threads", "seed", "epochs", "limit", "phase",
         "slow")  # fmt: skip
 """The settings that decide a row: a sweep that goes on has those it was begun with."""
@@ -47,11 +48,9 @@ class SweepDirectory:
     @classmethod
     def create(cls, spec: str, text: str, only: str | None, given: Settings) -> SweepDirectory:
         """A new directory: that of `--out`, which must not hold a sweep, or runs/SPEC-sweep-N."""
-        try:
+        with allowed("make", given.out or "runs", ROOM):
             path = Path(given.out) if given.out else next_free(Path("runs"), f"{spec}-sweep")
             path.mkdir(parents=True, exist_ok=True)
-        except OSError as e:
-            raise _refused("make", given.out or "runs", e) from e
         if (path / FILE).exists():
             remedy = "go on with it by --resume, or give another --out"
             raise Fault(f"{path} already holds a sweep", remedy, "E540")
@@ -103,11 +102,7 @@ class SweepDirectory:
 
     def put(self, name: str, content: bytes) -> Path:
         """Write a file, whole or not at all."""
-        try:
-            atomic_write(self.path / name, content)
-        except OSError as e:
-            raise _refused("write", self.path / name, e) from e
-        return self.path / name
+        return put(self.path / name, content, ROOM)
 
 
 def _refuse_text(path: Path, spec: str, text: str) -> NoReturn:
@@ -166,20 +161,15 @@ def _key(constants: Mapping[str, Any]) -> str:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    if not path.parent.is_dir() or not path.exists():
+        remedy = "name the directory that `dln sweep` printed"
+        raise Fault(f"{path.parent} holds no sweep to go on with", remedy, "E541")
+    with allowed("read", path, ROOM):
+        text = path.read_bytes()
     try:
-        found: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        found: dict[str, Any] = json.loads(text)
         if not {"spec", "text", "only", "settings", "sweeps"} <= found.keys():
             raise ValueError("something is missing")
         return found
-    except FileNotFoundError:
-        remedy = "name the directory that `dln sweep` printed"
-        raise Fault(f"{path.parent} holds no sweep to go on with", remedy, "E541") from None
-    except OSError as e:
-        raise _refused("read", path, e) from e
     except ValueError as e:
         raise Fault(f"{path} is damaged: {e}", "start a new sweep", "E541") from e
-
-
-def _refused(verb: str, path: object, e: OSError) -> Fault:
-    remedy = "free some space, or choose another directory with --out"
-    return Fault(f"cannot {verb} {path}: {e.strerror or e}", remedy, "E542")

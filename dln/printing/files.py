@@ -1,0 +1,28 @@
+"""Files that commands write: whole or not at all, with the remedy of the command where the system
+refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from dln.grammar.diagnostics import Fault
+from dln.runtime.checkpoint.checkpoint import atomic_write
+
+
+@contextmanager
+def allowed(verb: str, path: object, remedy: str) -> Iterator[None]:
+    """What the system refuses inside is a `Fault` E542: `cannot write runs/a: ...`."""
+    try:
+        yield
+    except OSError as e:
+        raise Fault(f"cannot {verb} {path}: {e.strerror or e}", remedy, "E542") from e
+
+
+def put(path: Path, content: bytes, remedy: str) -> Path:
+    """Write a file and the folders that it lies in. Raises `Fault` E542."""
+    with allowed("write", path, remedy):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        atomic_write(path, content)
+    return path
