@@ -122,7 +122,7 @@ Lies: TypeAlias = Literal["anyhow", "turned", "rows"]
 (turned), or with other strides (anyhow)."""
 
 
-def moved(lies: Lies, moves: tuple[Move, ...]) -> Lies:
+def lies_after(lies: Lies, moves: tuple[Move, ...]) -> Lies:
     """How an array lies after the moves of a view."""
     for move in moves:
         match move:

@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias, cast
 from dln.compiler.ir.graph import Graph, Node, Spans, rewrite
 from dln.compiler.ir.op import Make, op_of
 from dln.compiler.ir.ops.loop import body_of, sequence_type
-from dln.compiler.ir.spelling import Lies, Spelling, View, moved
+from dln.compiler.ir.spelling import Lies, Spelling, View, lies_after
 from dln.compiler.ir.structure import (
     is_const,
     is_item,
@@ -25,7 +25,6 @@ from dln.compiler.lower.im2col import gathered, unwound
 from dln.compiler.lower.targets import Target, spelling
 from dln.compiler.schema.keys import Output
 from dln.grammar.diagnostics import Fault
-
 
 Role: TypeAlias = Literal["source", "const", "host", "view", "compute", "left"]
 
@@ -83,7 +82,7 @@ class Roles:
     def _layout(self, node: Node) -> Lies:
         if self.role[node] != "view":
             return "rows"
-        return moved(self.layout[node.operands[0]], self.view(node).moves)
+        return lies_after(self.layout[node.operands[0]], self.view(node).moves)
 
     def accepts(self, node: Node, operand: Node) -> bool:
         """Whether an operation can read an operand where it lies.

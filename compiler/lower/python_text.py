@@ -73,7 +73,7 @@ def view_text(array: Leaf | View, named: Named) -> str:
         return named(array)
     text = view_text(array.of, named)
     for move in array.moves:
-        text = moved(text, move, named)
+        text = move_text(text, move, named)
     return text
 
 
@@ -83,11 +83,13 @@ TABLES = {
 }
 
 
-def moved(text: str, move: Move, named: Named) -> str:
+def move_text(text: str, move: Move, named: Named) -> str:
     """The text of an array after one move.
 
-    >>> moved("x", Index((slice(2, None), None, ...)), str), moved("x", Join(((0, 1), (2,))), str)
-    ('x[2:, None, ...]', 'x.reshape((x.shape[0] * x.shape[1], x.shape[2],))')
+    >>> move_text("x", Index((slice(2, None), None, ...)), str)
+    'x[2:, None, ...]'
+    >>> move_text("x", Join(((0, 1), (2,))), str)
+    'x.reshape((x.shape[0] * x.shape[1], x.shape[2],))'
     """
     match move:
         case Index(parts):

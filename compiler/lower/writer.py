@@ -161,12 +161,8 @@ class Writer:
 
     def host_line(self, node: Node, code: str, call: Called) -> None:
         lines = self.lines if node in self.at_run else self.common.setup
-        said, where, more = (
-            formula(self.graph, node),
-            place(self.graph, node),
-            about(self.graph, node),
-        )
-        lines.append(Line(code, said, where, writes=call.out, call=call, **more))
+        line = Line(code, formula(self.graph, node), place(self.graph, node), writes=call.out)
+        lines.append(replace(line, call=call, **about(self.graph, node)))
 
     def box(self, node: Node, number: str, buffer: str) -> None:
         """Put a number where array operations can read it."""

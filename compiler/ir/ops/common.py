@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.op import Attrs, op_of
 from dln.compiler.ir.sizes import Size
-from dln.compiler.ir.spelling import Lies, Reshape, View, moved
+from dln.compiler.ir.spelling import Lies, Reshape, View, lies_after
 from dln.compiler.ir.tensor_type import BINARY, REAL, Domain, Kind, TensorType
 from dln.grammar.diagnostics import Fault
 
@@ -134,7 +134,7 @@ def lies(node: Node) -> Lies:
     below = node.operands[0]
     if Reshape in map(type, view.moves) and not same_but_thin(below, node):
         return "rows"  # else it were no view
-    return moved(lies(below), view.moves)
+    return lies_after(lies(below), view.moves)
 
 
 def same_but_thin(a: Node, b: Node) -> bool:
