@@ -41,7 +41,7 @@ def split(b: Build, index: Node, span: Span) -> tuple[Node, Node | None]:
     domain = index.type.domain
     if not domain.partial:
         return index, None
-    make, none = b.at(span), b.make.const(0, "index")
+    make, none = b.at(span), b.at(span).const(0, "index")
     there = make("ge", index, none)
     sure = make("where", there, index, none)
     return make("asserted", sure, domain=replace(domain, partial=False)), there

@@ -164,9 +164,9 @@ def filled(b: Build, node: Node, axes: Iterable[int], value: float, span: Span) 
             if node.type.kind == "index":
                 node = absences.nothing(b, node, test, span)
                 continue
-            node = b.at(span)("where", test, node, b.make.const(value))
+            node = b.at(span)("where", test, node, b.at(span).const(value))
     if value == 0.0 and node.type.domain != domain and domain.name != "logit":
-        node = b.make("asserted", node, domain=domain)
+        node = b.at(span)("asserted", node, domain=domain)
     return node
 
 
@@ -194,15 +194,15 @@ def _zeroed(b: Build, node: Node, axis: int, span: Span) -> Node:
         parts = [_of_data(o, axis) for o in node.operands]
         if any(parts):
             pairs = zip(node.operands, parts, strict=True)
-            return b.make("mul", *(_zeroed(b, o, axis, span) if p else o for o, p in pairs))
+            return b.at(span)("mul", *(_zeroed(b, o, axis, span) if p else o for o, p in pairs))
     if is_spread(node) and _of_data(node, axis):
         inner, place = node.operands[0], node["axes"].index(axis)
         inner = resized(b, inner, {place: node.type.shape[axis]})
-        return b.make("broadcast", _zeroed(b, inner, place, span), **node.attrs)
+        return b.at(span)("broadcast", _zeroed(b, inner, place, span), **node.attrs)
     if op_of(node).is_("identity"):
-        return b.make(node.op, _zeroed(b, node.operands[0], axis, span), **node.attrs)
+        return b.at(span)(node.op, _zeroed(b, node.operands[0], axis, span), **node.attrs)
     if node.op == "exp":
-        return b.make("exp", filled(b, node.operands[0], (axis,), NO_POWER, span))
+        return b.at(span)("exp", filled(b, node.operands[0], (axis,), NO_POWER, span))
     return filled(b, node, (axis,), 0.0, span)
 
 

@@ -96,6 +96,7 @@ class Place:
 
     @property
     def make(self) -> Make:
+        """Who makes nodes that stand for no place, such as zeros and how long sequences are."""
         return self.built.make
 
     @property
@@ -117,10 +118,8 @@ class Place:
     # ---- nodes ---------------------------------------------------------------------------------
 
     def at(self, span: Span) -> Make:
-        """The graph's maker, set to a place: the user's own line first, then the library's."""
-        make = self.built.make
-        make.spans = self.places(span)
-        return make
+        """Who makes nodes for a place: for the user's own line first, then for the library's."""
+        return Make(self.built.graph, self.places(span))
 
     def places(self, span: Span) -> tuple[Span, ...]:
         """The user's line that led here, and the place itself."""

@@ -36,8 +36,8 @@ def shifted(b: Build, node: Node, offset: int, span: Span) -> Node:
         nothing = b.at(span)("slice", longer, axis=0, start=0, stop=length)
         if node.type.kind != "index":
             return nothing
-        never = b.make.const(False, "bool")
-        test = b.make.broadcast(never, node.type.like(kind="bool"), ())
+        never = b.at(span).const(False, "bool")
+        test = b.at(span).broadcast(never, node.type.like(kind="bool"), ())
         return absences.nothing(b, nothing, test, span)
     if length is None or abs(offset) >= length:
         b.fail("E208", f"the sequence is not {abs(offset) + 1} steps long", span)

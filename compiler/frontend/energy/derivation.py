@@ -136,9 +136,9 @@ def opened(
     symbols = {g.name: _symbol(b, g, lead) for g in unknown}
     node = energy(b, made, {**units, **symbols}, span)
     wanted = {g.name: symbols[g.name] for g in unknown if g.classes is None}
-    whole = b.make.neg(_spread(b, node, lead, span))
+    whole = b.at(span).neg(_spread(b, node, lead, span))
     bars = cotangents(b.graph, whole, wanted.values())
-    pulls = {k: bars.get(x) or b.make.zeros(x.type) for k, x in wanted.items()}
+    pulls = {k: bars.get(x) or b.at(span).zeros(x.type) for k, x in wanted.items()}
     for group in unknown:
         if group.classes is None:
             joins_none(b, group, unknown, Open(node, symbols, pulls), span)
@@ -229,17 +229,17 @@ def _class_mean(
     lead = lead_of(b, {**units, group.name: index}, span)
     symbols = {g.name: _symbol(b, g, lead) for g in others}
     node = energy(b, made, {**units, **symbols, group.name: index}, span)
-    scores = axes_stop(b, b.make.neg(at_zero(b, node, symbols)), [index], span)
+    scores = axes_stop(b, b.at(span).neg(at_zero(b, node, symbols)), [index], span)
     rest = lead_of(b, units, span)
     scores = broadcasting.spread(
         b, scores, TensorType((*rest.shape, index.size), rest.running), span
     )
     last = len(scores.type.shape) - 1
     top = b.at(span)("exp", scores)
-    total = b.make.sum(top, (last,))
+    total = b.at(span).sum(top, (last,))
     kept = tuple(range(last))
-    share = b.make.div(top, b.make.broadcast(total, top.type, kept))
-    return b.make("asserted", share, domain=PROB)
+    share = b.at(span).div(top, b.at(span).broadcast(total, top.type, kept))
+    return b.at(span)("asserted", share, domain=PROB)
 
 
 # ---- groups summed out -------------------------------------------------------------------------

@@ -47,7 +47,8 @@ def log_likelihood(b: Build, expr: s.Call, scope: Scope) -> Node:
         closed = derivation.free if not few else _enumerated
         up = closed(inner, made, units, expr.span)
         down = partition(inner, made, expr.span)
-        return inner.at(expr.span).neg(b.make.add(*broadcasting.align(b, [up, down], expr.span)))
+        make = inner.at(expr.span)
+        return make.neg(make.add(*broadcasting.align(b, [up, down], expr.span)))
 
 
 def _enumerated(b: Build, made: Instance, units: Units, span: Span) -> Node:
@@ -114,7 +115,7 @@ def added_up(
 def _over(b: Build, node: Node, units: Units, span: Span) -> Node:
     """The soft minimum over the states of some units, all at once."""
     axes = [v.axis if isinstance(v, IndexVar) else v.type.running[0] for v in units.values()]
-    node = b.make("running", node, running=node.type.running)
+    node = b.at(span)("running", node, running=node.type.running)
     for axis in axes:
         node = derivation.soft_minimum(b, node, axis, span)
     return node
@@ -129,5 +130,5 @@ def every(b: Build, group: UnitGroup, span: Span) -> Node | IndexVar:
     bits = b.at(span)("states", units=n)
     running = (f"{group.name}.{next(b.counter)}",)
     shaped = (Size(1 << n), *map(Size, shape))
-    node = b.make("reshape", bits, shape=shaped, running=running)
-    return b.make("asserted", node, domain=BINARY)
+    node = b.at(span)("reshape", bits, shape=shaped, running=running)
+    return b.at(span)("asserted", node, domain=BINARY)

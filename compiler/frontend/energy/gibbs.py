@@ -236,7 +236,7 @@ def drawn(
         inner = replace(b, drawing=drawings[group.name], given=())
         if group.classes is not None:
             plain = distributions.categorical(inner, span, mean)
-            out[group.name] = b.make("asserted", plain, domain=group.domain)
+            out[group.name] = b.at(span)("asserted", plain, domain=group.domain)
         elif width is None:
             out[group.name] = distributions.bernoulli(inner, span, mean)
         else:
@@ -260,8 +260,10 @@ def noise(b: Build, span: Span, n: Value, *sizes: Value) -> Node:
         b.fail("E305", "noise has at least one row", b.blame(n, span), f"is {shown(n)}")
     axis = f"noise.{next(b.counter)}"
     like: Any = TensorType((rows, *each), (axis,), "real", PROB)
-    half = b.make("broadcast", b.at(span).const(0.5), axes=(), shape=like.shape, running=(axis,))
-    half = b.make("asserted", half, domain=PROB)
+    half = b.at(span)(
+        "broadcast", b.at(span).const(0.5), axes=(), shape=like.shape, running=(axis,)
+    )
+    half = b.at(span)("asserted", half, domain=PROB)
     drawing = Drawing(distributions.place_site(b, span, "noise"), None)
     bits = distributions.bernoulli(replace(b, drawing=drawing), span, half)
-    return b.make("asserted", bits, domain=BINARY)
+    return b.at(span)("asserted", bits, domain=BINARY)

@@ -79,8 +79,8 @@ def _mixed(node: Node, symbol: Node) -> bool:
 def curvature(b: Build, pull: Node, symbol: Node, span: Span) -> Node:
     """The second derivative of an energy by each unit of its own."""
     lead = len(symbol.type.running)
-    total = b.make.neg(b.at(span).sum(pull, range(lead, len(pull.type.shape))))
-    return cotangents(b.graph, total, [symbol]).get(symbol) or b.make.zeros(symbol.type)
+    total = b.at(span).neg(b.at(span).sum(pull, range(lead, len(pull.type.shape))))
+    return cotangents(b.graph, total, [symbol]).get(symbol) or b.at(span).zeros(symbol.type)
 
 
 def _refuse(b: Build, group: UnitGroup, other: UnitGroup, found: Open) -> NoReturn:

@@ -77,7 +77,7 @@ def _as_class(b: Build, group: UnitGroup, value: Value, at: Span, who: str) -> V
             last = "" if known is None else f", 0 to {known - 1}"
             b.fail("E208", f"{group.name} is a class{last}", at, f"is {value:g}")
         plain = b.at(at).const(int(value), "index")
-        return b.make("asserted", plain, domain=group.domain)
+        return b.at(at)("asserted", plain, domain=group.domain)
     node = broadcasting.as_tensor(b, value, at, group.name)
     fit(b, node, (), group.sizes, at, f"{who} takes {group.text}", group.span)
     return want_domain(b, node, group.domain, at, who)

@@ -152,7 +152,7 @@ def gradient(b: Build, span: Span, s: Value, x: Value) -> Node:
     if found is None:
         of, by = (broadcasting.short(b.blame(v, span).text) for v in (s, x))
         b.fail("E345", f"{of} does not depend on {by}", b.blame(x, span), "takes no part in it")
-    return live_only(b, found, at)
+    return live_only(b, found, at, span)
 
 
 def _not_by_each(b: Build, axis: str, s: Value, x: Value, span: Span) -> NoReturn:
@@ -180,13 +180,13 @@ def _by(b: Build, span: Span, loss: Node, at: Node, needed: set[Node]) -> Node |
         return b.at(span)("grad", loss, at)
     if lengths.is_element(b, at):
         inner = _by(b, span, loss, at.operands[1], needed)
-        zero = b.make.const(0.0)
-        return None if inner is None else b.make("where", at.operands[0], inner, zero)
+        zero = b.at(span).const(0.0)
+        return None if inner is None else b.at(span)("where", at.operands[0], inner, zero)
     record = op_of(at)
     if not record.is_("view") or record.is_("copies") or is_stop(at):
         return None
     whole = _by(b, span, loss, at.operands[0], needed)
-    return None if whole is None else b.make(at.op, whole, **at.attrs)
+    return None if whole is None else b.at(span)(at.op, whole, **at.attrs)
 
 
 def _last(b: Build, span: Span, x: Value) -> Node:

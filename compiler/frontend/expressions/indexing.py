@@ -150,9 +150,9 @@ def _in_time(b: Build, node: Node, expr: s.Index, scope: Scope) -> Node:
     part = expr.indices[0]
     node = time_axis.time_first(b, node, part.span)
     if isinstance(part, s.Slice):
-        plain = b.make("running", node, running=())
+        plain = b.at(part.span)("running", node, running=())
         made = axes.cut(b, plain, 0, *_bounds(b, part, scope), part.span)
-        return b.make("running", made, running=node.type.running)
+        return b.at(part.span)("running", made, running=node.type.running)
     value = _place(b, part, expr, scope)
     if isinstance(value, IndexVar | IndexForm):
         return _over_time(b, node, value, part.span)
@@ -176,19 +176,19 @@ def _over_time(b: Build, node: Node, index: IndexVar | IndexForm, span: Span) ->
     if isinstance(index, IndexVar) and not (index.ranged and index.size != node.type.shape[0]):
         names = tuple(index.axis if a == TIME else a for a in node.type.running)
         broadcasting.equal(b, index.size, node.type.shape[0], span, f"{index.name} runs over time")
-        return b.make("running", node, running=names)
-    plain = _by_steps(b, node)
+        return b.at(span)("running", node, running=names)
+    plain = _by_steps(b, node, span)
     if isinstance(index, IndexVar):
         return axes.axes_run(b, plain, 0, index, span)
     return affine_index.look(b, plain, 0, index, span)
 
 
-def _by_steps(b: Build, node: Node) -> Node:
+def _by_steps(b: Build, node: Node, span: Span) -> Node:
     """A sequence with time first as a tensor of which the steps are the first axis."""
     rest = node.type.running[1:]
     last = (*range(1, len(rest) + 1), 0, *range(len(rest) + 1, len(node.type.shape)))
-    turned = b.make("transpose", node, perm=last) if rest else node
-    return b.make("running", turned, running=rest)
+    turned = b.at(span)("transpose", node, perm=last) if rest else node
+    return b.at(span)("running", turned, running=rest)
 
 
 def _list_index(
@@ -235,7 +235,7 @@ def _tensor_index(b: Build, node: Node, expr: s.Index, scope: Scope) -> Value:
         standing.refuse(b, expr.span, f"{name} is a sequence, of which it has one step")
     if TIME in node.type.running and not b.time.mapped and expr.indices:
         if _is_class(b, expr, scope):
-            node = _by_steps(b, time_axis.time_first(b, node, expr.span))
+            node = _by_steps(b, time_axis.time_first(b, node, expr.span), expr.span)
         else:
             node = _in_time(b, node, expr, scope)
             if len(expr.indices) == 1:

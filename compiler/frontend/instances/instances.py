@@ -278,10 +278,10 @@ def _initial(b: Build, path: str, d: s.Declared, scope: Scope, wanted: Sequence[
     elif node.type.example:
         why = f"the first value of {d.name} fills {d.name}[{', '.join(map(str, shape))}]"
         fit(b, node, (), shape, d.value.span, why, d.span)
-    node = b.make.broadcast(node, TensorType(shape), tuple(range(len(node.type.shape))))
+    node = b.at(d.value.span).broadcast(node, TensorType(shape), tuple(range(len(node.type.shape))))
     p = b.owned.params[path]
     if p.joins is not None:
-        node = masks.cut(b.make, node, p.joins)
+        node = masks.cut(b.at(b.owned.owners[path].span), node, p.joins)
     b.owned.params[path] = p.changed(init=node)
 
 
@@ -349,8 +349,8 @@ def made_in(b: Build, expr: s.Expr, scope: Scope) -> Instance | None:
     return next(found, None)
 
 
-def live_only(b: Build, node: Node, param: Node) -> Node:
+def live_only(b: Build, node: Node, param: Node, span: Span) -> Node:
     """A gradient or new value of a parameter, also of one moved in this step: 0 at its dead
     entries. (By a parameter itself `differentiate` sees to that.)"""
     paths = [k for k, moved in b.frame.params.items() if moved is param]
-    return masks.live_only(b.make, node, b.owned.params[paths[0]].node) if paths else node
+    return masks.live_only(b.at(span), node, b.owned.params[paths[0]].node) if paths else node

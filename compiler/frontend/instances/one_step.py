@@ -103,8 +103,8 @@ def written(b: Build, made: Instance, text: str, at: Span) -> Node:
         b.fail("E388", "a text is read in the alphabet of the data", at, label)
     value = tuple(letters.index(c) for c in text)
     made_of = b.at(at).const(value, "index")
-    node = b.make("asserted", made_of, domain=domain)
-    return b.make("running", node, running=(TIME,))
+    node = b.at(at)("asserted", made_of, domain=domain)
+    return b.at(at)("running", node, running=(TIME,))
 
 
 def alphabet(b: Build, domain: Domain, at: Span) -> str:

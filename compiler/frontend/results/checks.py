@@ -125,7 +125,7 @@ def expectation(b: Build, st: s.Expect, scope: Scope) -> Expectation:
             b.fail("E370", "within goes with ==", at, f"a tolerance beside {op}")
         _comparable(b, left, right, value)
     else:
-        left, right, op = _side(b, value, scope), b.make.const(True, "bool"), "=="
+        left, right, op = _side(b, value, scope), b.at(st.span).const(True, "bool"), "=="
     sides = [left, right] + ([within] if within is not None else [])
     for node in sides:
         no_data(b, node, st.value.span, "a check")

@@ -63,17 +63,17 @@ def _leave(attempt: Attempt, loop: Node, body: Body) -> None:
     b, scan, memory = attempt.b, attempt.scan, attempt.loop.memory
     keys: list[Key] = [(scan.scope.path, n, lag) for n, lag in attempt.loop.slots]
     keys += list(memory)
-    carry = b.frame.carry
+    carry, make = b.frame.carry, b.at(scan.st.span)
     if not (b.time.reading or memory or carry):
         return
     for key, value in zip(keys, body.nexts, strict=True):
         if scan.inside and key not in memory:
             continue  # it begins anew in each step around it
-        last = time_axis.final(b, item(b.make, loop, value), scan.st.span)
+        last = time_axis.final(b, item(make, loop, value), scan.st.span)
         if b.time.reading or key in memory:
             remember(b, key, last)
         if carry is not None and key not in memory:
-            carry.end(b.make, f"{key[0]}.{key[1]}-{key[2]}", last)
+            carry.end(make, f"{key[0]}.{key[1]}-{key[2]}", last)
     if b.time.reading and not scan.inside:
         for key, node in attempt.looked.items():
             remember(b, key, _seen(attempt, node, key[2]))

@@ -232,7 +232,7 @@ class Attempt:
         type = absences.held(type)
         nothing = absences.NONE if type.kind == "index" else 0.0
         zero = self.b.at(self.scan.st.span).const(nothing, type.kind)
-        return self.b.make("asserted", self.filled(zero, type), domain=type.domain)
+        return self.b.at(self.scan.st.span)("asserted", self.filled(zero, type), domain=type.domain)
 
     def filled(self, node: Node, type: TensorType) -> Node:
         """A value spread over the type of what is carried."""

@@ -88,7 +88,7 @@ def bernoulli(b: Build, span: Span, p: Value) -> Node:
 def _below(b: Build, u: Node, p: Value, span: Span) -> Node:
     """1 where a uniform number lies below p, else 0."""
     node = pointwise.binary(b, "lt", u, p, span, (span, span))
-    return b.make("asserted", b.make("cast", node, kind="real"), domain=BINARY)
+    return b.at(span)("asserted", b.at(span)("cast", node, kind="real"), domain=BINARY)
 
 
 def relaxed(b: Build, span: Span, p: Value, temperature: Value = 0.5) -> Node:
@@ -102,7 +102,7 @@ def relaxed(b: Build, span: Span, p: Value, temperature: Value = 0.5) -> Node:
         b.fail("E346", "a temperature lies above 0", at, f"is {temperature}")
     site, like = _draws(b, span, "relaxed", node)
     u = _draw(b, span, "uniform", site, like)
-    u = b.make("maximum", u, b.make.const(LEAST))
+    u = b.at(span)("maximum", u, b.at(span).const(LEAST))
     make, spans = b.at(span), (span, span)
     odds = pointwise.binary(b, "sub", _log_odds(b, node, span), _log_odds(b, u, span), span, spans)
     cool = pointwise.binary(b, "div", odds, temperature, span, spans)
@@ -139,12 +139,12 @@ def categorical(b: Build, span: Span, p: Value) -> Node:
     site, like = _draws(b, span, "categorical", *_shaped(b, rest))
     whole = TensorType((*like.shape, node.type.shape[-1]), like.running)
     sums = broadcasting.spread(b, b.at(span)("cumsum", node, axis=axis), whole, span)
-    total, u = _last(b, sums), _draw(b, span, "uniform", site, like)
+    total, u = _last(b, sums, span), _draw(b, span, "uniform", site, like)
     places = tuple(range(len(like.shape)))
-    share = b.make.broadcast(b.make.mul(u, total), whole, places)
-    most = b.make.broadcast(total, whole, places)
-    reached = b.make("or", b.make("gt", sums, share), b.make("ge", sums, most))
-    return b.make("argmax", reached, axis=len(places))
+    share = b.at(span).broadcast(b.at(span).mul(u, total), whole, places)
+    most = b.at(span).broadcast(total, whole, places)
+    reached = b.at(span)("or", b.at(span)("gt", sums, share), b.at(span)("ge", sums, most))
+    return b.at(span)("argmax", reached, axis=len(places))
 
 
 def _shaped(b: Build, like: TensorType) -> tuple[Value, ...]:
@@ -152,14 +152,14 @@ def _shaped(b: Build, like: TensorType) -> tuple[Value, ...]:
     return (b.make.zeros(like),) if like.shape else ()
 
 
-def _last(b: Build, node: Node) -> Node:
+def _last(b: Build, node: Node, span: Span) -> Node:
     """The last element along the last axis: there is one, whatever its size turns out to be."""
     shape = node.type.shape
     n = b.sizes.resolve(shape[-1]).value
     if n is None:
-        return b.make("max", node, axes=(len(shape) - 1,))
-    cut = b.make("slice", node, axis=len(shape) - 1, start=n - 1, stop=n)
-    return b.make("reshape", cut, shape=shape[:-1], running=node.type.running)
+        return b.at(span)("max", node, axes=(len(shape) - 1,))
+    cut = b.at(span)("slice", node, axis=len(shape) - 1, start=n - 1, stop=n)
+    return b.at(span)("reshape", cut, shape=shape[:-1], running=node.type.running)
 
 
 def mask(b: Build, span: Span, x: Value, p: Value) -> Node:

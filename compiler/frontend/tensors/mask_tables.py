@@ -74,4 +74,4 @@ def inputs(b: Build, span: Span, n: Value, joins: Value = 1) -> Value:
     if b.drawing is None or b.drawing.shape is None:
         return [int(count) for count in counts]
     like = TensorType(b.drawing.shape)
-    return b.at(span).broadcast(b.make.const(tuple(counts)), like, (0,))
+    return b.at(span).broadcast(b.at(span).const(tuple(counts)), like, (0,))

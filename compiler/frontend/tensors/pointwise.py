@@ -85,7 +85,7 @@ def choose(
     """`then if test else other` on tensors, element by element."""
     t, x, y = (as_tensor(b, v, s) for v, s in zip((test, then, other), spans, strict=True))
     if t.type.kind != "bool":
-        t = b.at(span)("ne", quantity(b, t, spans[0]), b.make.const(0.0))
+        t = b.at(span)("ne", quantity(b, t, spans[0]), b.at(span).const(0.0))
     x, y = quantity(b, x, spans[1]), quantity(b, y, spans[2])
     refuse_pairs(b, [t, x, y], spans)
     nodes = align(b, [t, x, y], span, spans)

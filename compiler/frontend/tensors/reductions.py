@@ -19,6 +19,7 @@ from dln.compiler.frontend.context.broadcasting import (
 from dln.compiler.frontend.context.build_context import Build, Value
 from dln.compiler.frontend.context.values import shown, whole_number
 from dln.compiler.ir.graph import Node
+from dln.compiler.ir.op import Make
 from dln.compiler.ir.sizes import Conflict, Reason, Size
 from dln.compiler.ir.tensor_type import BINARY, POSITIVE, PROB, Domain
 from dln.grammar.diagnostics import Note, Span
@@ -61,7 +62,7 @@ def contract(b: Build, left: Value, right: Value, span: Span, spans: tuple[Span,
     out = [*label.values(), *xe[:-1], *ye[1:]]
     node = b.at(span)("contract", x, y, left=tuple(xl + xe), right=tuple(yl + ye), out=tuple(out))
     if node.type.running != running:
-        node = b.make("running", node, running=running)
+        node = b.at(span)("running", node, running=running)
     return lengths.resized(b, node, dict(enumerate(lead)))
 
 
@@ -130,7 +131,7 @@ def _even(b: Build, name: str, node: Node, places: Sequence[int], span: Span) ->
     make, domain = b.at(span), node.type.domain
     if name == "mean":
         mean = make.div(make.sum(node, places), lengths.number(b, node, places, span))
-        return _domain(b, mean, domain) if domain in (PROB, POSITIVE, BINARY) else mean
+        return _domain(b.at(span), mean, domain) if domain in (PROB, POSITIVE, BINARY) else mean
     if name == "norm":
         return make("distance", make.sum(make("square", node), places))
     return make(name, node, axes=places)
@@ -149,7 +150,7 @@ def _uneven(b: Build, name: str, node: Node, places: Sequence[int], span: Span) 
         least = make(name, lengths.filled(b, node, gone, OUTSIDE[name], span), axes=places)
         some = lengths.some(b, type, gone, least.type, span)
         least = least if some is None else make("where", some, least, make.const(0.0))
-        return _kept_domain(b, least, type.domain)
+        return _kept_domain(b.at(span), least, type.domain)
     node = lengths.zeroed(b, node, gone, span)
     if name != "mean":
         return _even(b, name, node, places, span)
@@ -157,7 +158,9 @@ def _uneven(b: Build, name: str, node: Node, places: Sequence[int], span: Span) 
     count = lengths.number(b, node, places, span)
     at = total.type.running.index("batch")
     mean = make.div(total, make.broadcast(count, total.type, (at,)))
-    return _domain(b, mean, type.domain) if type.domain in (PROB, POSITIVE, BINARY) else mean
+    return (
+        _domain(b.at(span), mean, type.domain) if type.domain in (PROB, POSITIVE, BINARY) else mean
+    )
 
 
 def _over_examples(b: Build, name: str, node: Node, places: Sequence[int], span: Span) -> Node:
@@ -170,25 +173,26 @@ def _over_examples(b: Build, name: str, node: Node, places: Sequence[int], span:
     if name in OUTSIDE:
         made = make(name, lengths.filled(b, node, axes, OUTSIDE[name], span), axes=places)
     else:
-        made = make.sum(lengths.zeroed(b, _squared(b, name, node), axes, span), places)
+        made = make.sum(lengths.zeroed(b, _squared(make, name, node), axes, span), places)
     if name == "norm":
         made = make("distance", made)
     elif name == "mean":
         made = make.div(made, make("maximum", has, make.const(1.0)))
     elif name in OUTSIDE:
         made = make("where", some, made, make.const(0.0))
-    made = _kept_domain(b, made, PROB if type.domain == BINARY and name == "mean" else type.domain)
+    domain = PROB if type.domain == BINARY and name == "mean" else type.domain
+    made = _kept_domain(make, made, domain)
     return lengths.even(b, made)
 
 
-def _squared(b: Build, name: str, node: Node) -> Node:
-    return b.make("square", node) if name == "norm" else node
+def _squared(make: Make, name: str, node: Node) -> Node:
+    return make("square", node) if name == "norm" else node
 
 
-def _kept_domain(b: Build, node: Node, domain: Domain) -> Node:
+def _kept_domain(make: Make, node: Node, domain: Domain) -> Node:
     if domain not in (PROB, POSITIVE, BINARY) or node.type.domain == domain:
         return node
-    return b.make("asserted", node, domain=domain)
+    return make("asserted", node, domain=domain)
 
 
 def lowest(b: Build, span: Span, x: Value, k: Value) -> Node:
@@ -239,7 +243,7 @@ def _absent(b: Build, name: str, node: Node, axes: Sequence[str] | None, span: S
     return node
 
 
-def _domain(b: Build, node: Node, domain: Domain) -> Node:
+def _domain(make: Make, node: Node, domain: Domain) -> Node:
     """A mean of probabilities is one; a mean of 0s and 1s is a probability."""
     wanted = PROB if domain == BINARY else domain
-    return b.make("asserted", node, domain=wanted)
+    return make("asserted", node, domain=wanted)

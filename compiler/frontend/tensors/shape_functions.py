@@ -19,7 +19,7 @@ def onehot(b: Build, span: Span, label: Value) -> Node:
     """1 at a class and 0 elsewhere; for an index one such row at each of its values."""
     if isinstance(label, IndexVar):
         values = b.at(span)("classes", size=label.size)
-        node = b.make("running", values, running=(label.axis,))
+        node = b.at(span)("running", values, running=(label.axis,))
         return b.at(span)("onehot", node, size=label.size)
     node = broadcasting.as_tensor(b, label, span)
     if node.type.domain.name != "class" or node.type.domain.size is None:
@@ -34,14 +34,14 @@ def onehot(b: Build, span: Span, label: Value) -> Node:
     made = b.at(span)("onehot", node, size=node.type.domain.size)
     if has is None:
         return made
-    test = b.make.broadcast(has, made.type.like(kind="bool"), tuple(range(len(has.type.shape))))
+    test = b.at(span).broadcast(has, made.type.like(kind="bool"), tuple(range(len(has.type.shape))))
     return absences.nothing(b, made, test, span)
 
 
 def filled(value: float) -> Callable[..., Node]:
     def call(b: Build, span: Span, *sizes: Value) -> Node:
         shape = tuple(whole_size(b, v, span) for v in sizes)
-        return b.at(span)("broadcast", b.make.const(value), axes=(), shape=shape, running=())
+        return b.at(span)("broadcast", b.at(span).const(value), axes=(), shape=shape, running=())
 
     return call
 
@@ -61,7 +61,7 @@ def outer(b: Build, span: Span, x: Value, y: Value) -> Node:
     for n, place in zip(nodes, (k, k + 1), strict=True):
         axes = (*(running.index(a) for a in n.type.running), place)
         parts.append(broadcasting.placed(b, n, like, axes, span))
-    return b.make.mul(*parts)
+    return b.at(span).mul(*parts)
 
 
 def flatten(b: Build, span: Span, x: Value) -> Node:

@@ -129,7 +129,7 @@ def _minimize(
     still, slopes = _still(b, st, loss, got), dict[str, Node]()
     for path in paths:
         param = b.frame.params.get(path, b.owned.params[path].node)
-        grad = slopes[path] = live_only(b, b.at(st.span)("grad", loss, param), param)
+        grad = slopes[path] = live_only(b, b.at(st.span)("grad", loss, param), param, st.span)
         own = b.owned.params[path].node
         done = optimise(b, use, own, held=param, grad=grad, site=site, loss=still)
         _one_memory(b, use, path, done, got)

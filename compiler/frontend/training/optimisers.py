@@ -43,7 +43,8 @@ def optimise(
     target, gradient = syntax.names[0], syntax.names[1]
     scope.value(target, held, use.span)
     scope.value(gradient, grad, use.span)
-    n = b.at(use.span).add(b.make("clock", name="update"), b.make.const(1.0))
+    make = b.at(use.span)
+    n = make.add(make("clock", name="update"), make.const(1.0))
     scope.value("n", n, use.span)
     out = Updated(held, {}, {})
     with b.call(use.span, syntax.name) as inner:
@@ -87,7 +88,9 @@ def _states(
             out.first[path] = broadcasting.spread(b, first, param.type, st.span)
             if not first.type.shape and param.type.shape:
                 shape = param.type.shape
-                out.first[path] = b.make("broadcast", first, axes=(), shape=shape, running=())
+                out.first[path] = b.at(st.span)(
+                    "broadcast", first, axes=(), shape=shape, running=()
+                )
             scope.value(st.name, b.at(st.span)("state", path=path, type=param.type), st.span)
             paths[st.name] = path
     return paths

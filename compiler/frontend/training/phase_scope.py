@@ -78,7 +78,7 @@ def clocks(b: Build, scope: Scope, span: Span) -> None:
     """How far a phase has come, by names that the spec does not use for something else."""
     for name in CLOCKS:
         if scope.lookup(name) is None:
-            scope.value(name, b.mark(b.make("clock", name=name), span, name), span)
+            scope.value(name, b.mark(b.at(span)("clock", name=name), span, name), span)
 
 
 def bind(b: Build, body: Sequence[Any], scope: Scope) -> None:

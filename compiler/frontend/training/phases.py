@@ -85,7 +85,7 @@ def _worked_out(b: Build, got: PhaseBody, body: Scope) -> PhaseBody:
             watches.closing(b, inner, where, got)
     if carry is not None:
         got.states |= carry.after
-        got.first |= carry.first(b.make)
+        got.first |= carry.first(b.at(st.name.span))
     got.states |= held.after
     got.first |= held.first
     return got

@@ -137,7 +137,7 @@ def _over_watches(b: Build, expr: s.Expr, scope: Scope, got: PhaseBody, what: st
     for lost in got.lost:
         inner.names[lost.name] = Binding(lost.span, poison, static=True)
     for w in got.watches:
-        inner.value(w.name, b.make("clock", name=WatchReport(w.name)), w.span)
+        inner.value(w.name, b.at(w.span)("clock", name=WatchReport(w.name)), w.span)
     inner.names.setdefault(
         phase, Binding(expr.span, partial(_of_itself, phase=phase, expr=expr, what=what))
     )
