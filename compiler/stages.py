@@ -8,15 +8,12 @@ outputs need. The same column prepares the expectations of checks for the evalua
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TypeAlias
 
 from dln.compiler.autodiff.differentiate import differentiate
 from dln.compiler.ir.graph import Graph, K, Node, ancestors
 from dln.compiler.model import Model
-from dln.compiler.passes import PASSES, Log
+from dln.compiler.passes import PASSES, Log, Pass
 from dln.compiler.passes.scan_bodies import inside
-
-Stage: TypeAlias = Callable[[Graph, "Log | None"], Graph]
 
 
 def _differentiate(graph: Graph, log: Log | None) -> Graph:
@@ -24,12 +21,12 @@ def _differentiate(graph: Graph, log: Log | None) -> Graph:
 
 
 # Constants are folded only when no gradient is left: a derivative may be asked for at a constant.
-BEFORE: tuple[tuple[str, Stage], ...] = tuple(
+BEFORE: tuple[tuple[str, Pass], ...] = tuple(
     x for x in PASSES if x[0] in ("simplify", "stabilise", "guard")
 )
 # What a choice drops is guarded once: derivatives are those of the guarded forms.
-AFTER: tuple[tuple[str, Stage], ...] = tuple(x for x in PASSES if x[0] != "guard")
-STAGES: tuple[tuple[str, Stage], ...] = (
+AFTER: tuple[tuple[str, Pass], ...] = tuple(x for x in PASSES if x[0] != "guard")
+STAGES: tuple[tuple[str, Pass], ...] = (
     *BEFORE,
     ("differentiate", inside(_differentiate)),
     *AFTER,
@@ -47,7 +44,7 @@ def part(model: Model, outputs: Mapping[K, Node]) -> Graph:
 
 def optimise(
     graph: Graph,
-    steps: Iterable[tuple[str, Stage]] = STAGES,
+    steps: Iterable[tuple[str, Pass]] = STAGES,
     seen: Callable[[str, Graph, Graph, Log], None] | None = None,
 ) -> Graph:
     """A graph through the column; `seen` is shown each stage with what went in and came out."""

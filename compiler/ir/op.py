@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from dln.compiler.ir.graph import Graph, Node, Spans
-from dln.compiler.ir.sizes import Size
+from dln.compiler.ir.sizes import Size, Var
 from dln.compiler.ir.spelling import Spell
 from dln.compiler.ir.tensor_type import Kind, TensorType, scalar
 from dln.grammar.diagnostics import Fault, nearest
@@ -28,8 +28,12 @@ Array: TypeAlias = Any
 Attrs: TypeAlias = Mapping[str, Any]
 Infer: TypeAlias = Callable[[Attrs, tuple[TensorType, ...]], TensorType]
 Gradient: TypeAlias = "Callable[[Make, Node, Node], tuple[Node | None, ...]]"
+Evaluate: TypeAlias = Callable[..., Array]
+Case: TypeAlias = tuple[tuple[TensorType, ...], dict[str, Any]]
+Examples: TypeAlias = Callable[[], Iterable[Case]]
 Bound: TypeAlias = Callable[[Node, Sequence[float], bool], float]
 Places: TypeAlias = Mapping[int, int]
+Axes: TypeAlias = Callable[[Node, int], Places]
 Vmap: TypeAlias = "Callable[[Make, Node, Sequence[Node], Sequence[bool], Size], Node]"
 Curve: TypeAlias = "Callable[[Make, Node, Node | None, Node | None], tuple[Node | None, ...]]"
 
@@ -49,7 +53,7 @@ class Site:
     real: Any
     size: Callable[[Size], int]
     draw: Callable[[str, str, tuple[int, ...]], Array]
-    sizes: Mapping[Any, int] = field(default_factory=lambda: MappingProxyType({}))
+    sizes: Mapping[Var, int] = field(default_factory=lambda: MappingProxyType({}))
 
 
 def no_gradient(m: Make, node: Node, bar: Node) -> tuple[None, ...]:
@@ -155,7 +159,7 @@ class Op:
 
     name: str
     infer: Infer
-    evaluate: Callable[..., Array]
+    evaluate: Evaluate
     gradient: Gradient = missing_gradient
     spell: Mapping[str, Spell] = field(default_factory=lambda: MappingProxyType({}))
     host: str = ""
@@ -163,16 +167,14 @@ class Op:
     facts: frozenset[str] = frozenset()
     formula: str = ""
     smooth: bool = True
-    examples: Callable[[], Iterable[tuple[tuple[TensorType, ...], dict[str, Any]]]] = field(
-        default=lambda: ()
-    )
+    examples: Examples = lambda: ()
     curve: Curve | None = None
     number: Callable[..., float] | None = None
     key: str = ""
     tight: Tight = Tight.CALL
     bound: Bound | None = None
     refuge: Refuge | None = None
-    places: Callable[[Node, int], Places] | None = None
+    places: Axes | None = None
     vmap: Vmap | None = None
 
     def is_(self, fact: str) -> bool:

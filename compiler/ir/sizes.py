@@ -113,13 +113,11 @@ class Equation:
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """Two sizes that cannot be equal, as far as they are known, and what fixed each. Where they
-    had to wait for others it is `said` in the words of their own equation."""
+    """Two sizes that cannot be equal. Where they had to wait for others it is `said` in the words
+    of their own equation."""
 
     left: Size
     right: Size
-    left_proof: tuple[Reason, ...]
-    right_proof: tuple[Reason, ...]
     remainder: str = ""
     said: Callable[[Conflict], NoReturn] | None = None
 
@@ -229,8 +227,7 @@ class Sizes:
         return None
 
     def _conflict(self, e: Equation, remainder: str = "") -> Conflict:
-        proofs = self.proof(e.left), self.proof(e.right)
-        return Conflict(e.left, e.right, *proofs, remainder, e.said)
+        return Conflict(e.left, e.right, remainder, e.said)
 
     # ---- the end -------------------------------------------------------------------------------
 

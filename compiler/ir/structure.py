@@ -54,11 +54,6 @@ is_derivative = _called("grad", "curvature")  # of operand 0 by operand 1, not y
 is_curvature = _called("curvature")
 
 
-def is_named(node: Node) -> bool:
-    """Whether a value comes from outside of the graph, by a name."""
-    return bool(op_of(node).key)
-
-
 def bare(node: Node) -> Node:
     """The value itself, of one that is spread over a shape or of which something is only said."""
     while is_spread(node) or op_of(node).is_("identity"):

@@ -4,21 +4,16 @@ The first ones run before `differentiate`, so that derivatives are taken of stab
 forms; all but `guard` run again after it.
 """
 
-from collections.abc import Callable
-from typing import TypeAlias
-
-from dln.compiler.ir.graph import Graph
 from dln.compiler.passes.fission import fission
 from dln.compiler.passes.fold import fold
 from dln.compiler.passes.guard import guard
 from dln.compiler.passes.prune import prune
 from dln.compiler.passes.rewriting import Firing as Firing
 from dln.compiler.passes.rewriting import Log as Log
+from dln.compiler.passes.rewriting import Pass as Pass
 from dln.compiler.passes.scan_bodies import inside
 from dln.compiler.passes.simplify import simplify
 from dln.compiler.passes.stabilise import stabilise
-
-Pass: TypeAlias = Callable[[Graph, Log | None], Graph]
 
 PASSES: tuple[tuple[str, Pass], ...] = (
     ("simplify", inside(simplify)),

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from dln.compiler.ir.formula import formula
 from dln.compiler.ir.graph import Graph, Node, Spans, ancestors, rewrite
@@ -38,6 +39,8 @@ class Firing:
 
 
 Log = list[Firing]
+Pass: TypeAlias = "Callable[[Graph, Log | None], Graph]"
+"""A pure function from a graph to a better one, which notes in a log what it did."""
 
 
 class Terms(Make):

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
-
 from dln.compiler.ir.graph import Graph, Node, ancestors, rewrite
 from dln.compiler.ir.op import Make
 from dln.compiler.ir.ops.loop import (
@@ -17,14 +14,10 @@ from dln.compiler.ir.ops.loop import (
     with_outputs,
 )
 from dln.compiler.ir.structure import is_derivative, is_item, is_scan
-
-if TYPE_CHECKING:
-    from dln.compiler.passes.rewriting import Log
+from dln.compiler.passes.rewriting import Log, Pass
 
 
-def inside(
-    stage: Callable[[Graph, Log | None], Graph],
-) -> Callable[[Graph, Log | None], Graph]:
+def inside(stage: Pass) -> Pass:
     """The stage, run first on the body of every loop, which is a graph with outputs of its own."""
 
     def run(graph: Graph, log: Log | None = None) -> Graph:
@@ -33,9 +26,7 @@ def inside(
     return run
 
 
-def bodies(
-    graph: Graph, stage: Callable[[Graph, Log | None], Graph], log: Log | None = None
-) -> Graph:
+def bodies(graph: Graph, stage: Pass, log: Log | None = None) -> Graph:
     """The graph with every body rewritten. What its items ask for is followed."""
     nodes = ancestors(graph.outputs.values())
     asked = requested(nodes)

@@ -86,14 +86,14 @@ def test_what_cannot_be_solved_yet_waits() -> None:
     assert sizes.resolve(Size.of(A)).value == 6
 
 
-def test_a_conflict_carries_the_proofs_of_both_sides() -> None:
+def test_the_reasons_of_a_conflict_are_those_of_its_sides() -> None:
     sizes = Sizes()
     one, two = Reason(None, "x has 3"), Reason(None, "y has 4")
     sizes.equate(Size.of(A), 3, one)
     sizes.equate(Size.of(B), 4, two)
     clash = sizes.equate(Size.of(A), Size.of(B), WHY)
     assert clash is not None
-    assert (clash.left_proof, clash.right_proof) == ((one,), (two,))
+    assert (sizes.proof(clash.left), sizes.proof(clash.right)) == ((one,), (two,))
 
 
 def test_waiting_equations_clash_when_they_can() -> None:

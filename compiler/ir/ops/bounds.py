@@ -9,7 +9,7 @@ among the numbers, in single precision too.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.op import ANY, Bound
@@ -136,6 +136,3 @@ def power_leaves(node: Node, seen: Seen, found: float) -> bool:
 def quotient_leaves(node: Node, seen: Seen, found: float) -> bool:
     b = node.operands[1]
     return b.op != "const" or not b["value"]
-
-
-Leaves = Callable[[Node, Seen, float], bool]

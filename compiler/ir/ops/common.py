@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from dln.compiler.ir.graph import Node
-from dln.compiler.ir.op import Attrs, op_of
+from dln.compiler.ir.op import Attrs, Case, Examples, op_of
 from dln.compiler.ir.sizes import Size
 from dln.compiler.ir.spelling import Lies, Reshape, View, lies_after
 from dln.compiler.ir.tensor_type import BINARY, REAL, Domain, Kind, TensorType
@@ -154,6 +154,11 @@ def contiguous(node: Node) -> bool:
 def real(*shape: int, domain: Domain = REAL, running: tuple[str, ...] = ()) -> TensorType:
     """A type of real numbers, for examples."""
     return TensorType(tuple(map(Size, shape)), running, "real", domain)
+
+
+def cases(*rows: Case) -> Examples:
+    """Examples that are written out."""
+    return lambda: rows
 
 
 def truth(*shape: int) -> TensorType:

@@ -16,20 +16,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from string import ascii_letters
 from types import MappingProxyType
-from typing import Any
 
 from dln.compiler.ir.graph import Node
-from dln.compiler.ir.op import (
-    Array,
-    Attrs,
-    Make,
-    Op,
-    Places,
-    Refuge,
-    Site,
-    Tight,
-    register,
-)
+from dln.compiler.ir.op import Array, Attrs, Case, Make, Op, Places, Refuge, Site, Tight, register
 from dln.compiler.ir.ops import bounds
 from dln.compiler.ir.ops.common import contiguous, count, differ, need_real, real
 from dln.compiler.ir.ops.second_order import c_contract
@@ -308,7 +297,7 @@ def merge(labels: Labels, groups: list[Labels]) -> list[Labels]:
     return out
 
 
-def cases() -> list[tuple[tuple[TensorType, ...], dict[str, Any]]]:
+def cases() -> list[Case]:
     """Matrix and vector products, outer, batched, dot, with several rows or inner labels."""
     n: dict[int, int] = {0: 2, 1: 3, 2: 4, 3: 5, 4: 1}
     rows: list[tuple[Labels, Labels, Labels]] = [

@@ -4,7 +4,6 @@ the places of the lowest elements."""
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import Any
 
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.op import (
@@ -19,6 +18,7 @@ from dln.compiler.ir.op import (
 )
 from dln.compiler.ir.ops import axes, bounds
 from dln.compiler.ir.ops.common import (
+    cases,
     contiguous,
     count,
     differ,
@@ -202,10 +202,6 @@ def spell_onehot(node: Node) -> Statements:
 
 
 # ---- records -----------------------------------------------------------------------------------
-
-
-def cases(*rows: tuple[Types, dict[str, Any]]) -> Any:
-    return lambda: rows
 
 
 TABLE, ROWS = real(5, 3), real(2, 4, 3)

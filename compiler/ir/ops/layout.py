@@ -11,9 +11,22 @@ from types import MappingProxyType
 from typing import Any
 
 from dln.compiler.ir.graph import Node
-from dln.compiler.ir.op import Array, Attrs, Make, Op, Places, Site, register
+from dln.compiler.ir.op import (
+    Array,
+    Attrs,
+    Evaluate,
+    Examples,
+    Gradient,
+    Infer,
+    Make,
+    Op,
+    Places,
+    Site,
+    register,
+)
 from dln.compiler.ir.ops import axes, bounds
 from dln.compiler.ir.ops.common import (
+    cases,
     check_axes,
     contiguous,
     count,
@@ -320,17 +333,13 @@ def spell_transpose(node: Node) -> View:
 X = real(2, 3, 4, running=("batch",))
 
 
-def cases(*rows: tuple[Types, dict[str, Any]]) -> Any:
-    return lambda: rows
-
-
 def row(
     name: str,
-    infer: Any,
-    evaluate: Any,
-    gradient: Any,
+    infer: Infer,
+    evaluate: Evaluate,
+    gradient: Gradient,
     spell: Spell,
-    examples: Any,
+    examples: Examples,
     facts: tuple[str, ...] = ("view",),
     formula: str = "",
     **rest: Any,

@@ -13,10 +13,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 from dln.compiler.ir.graph import Graph, K, Node, ancestors, rewrite
-from dln.compiler.ir.op import OPS, Array, Attrs, Make, Op, Places, Site, register
+from dln.compiler.ir.op import (
+    OPS,
+    Array,
+    Attrs,
+    Axes,
+    Evaluate,
+    Infer,
+    Make,
+    Op,
+    Places,
+    Site,
+    register,
+)
 from dln.compiler.ir.ops.common import count, differ
 from dln.compiler.ir.sizes import Size
 from dln.compiler.ir.tensor_type import TIME, TensorType, scalar
@@ -298,7 +309,12 @@ def slot_type(attrs: Attrs, types: Types) -> TensorType:
 
 
 def row(
-    name: str, infer: Any, evaluate: Any, facts: set[str], formula: str, places: Any = None
+    name: str,
+    infer: Infer,
+    evaluate: Evaluate,
+    facts: set[str],
+    formula: str,
+    places: Axes | None = None,
 ) -> Op:
     return Op(
         name,

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from dln.compiler.ir.graph import Node
-from dln.compiler.ir.op import Array, Infer, Op, Tight, no_gradient
+from dln.compiler.ir.op import Array, Examples, Infer, Op, Tight, no_gradient
 from dln.compiler.ir.ops.common import Narrow, always, index, real, truth
 from dln.compiler.ir.ops.elementwise import (
     Gradient,
@@ -19,8 +19,6 @@ from dln.compiler.ir.ops.elementwise import (
 )
 from dln.compiler.ir.spelling import A, B, Spelling, Statements, call, steps
 from dln.compiler.ir.tensor_type import POSITIVE, REAL, TensorType
-
-Examples = Callable[[], Iterable[tuple[tuple[TensorType, ...], dict[str, Any]]]]
 
 REALS = always(REAL)
 SPREAD = real(2, 3), real(2, 3)

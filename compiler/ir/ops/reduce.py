@@ -6,6 +6,7 @@ cotangent equally among the elements that attain it, so the derivative of `max` 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import MappingProxyType
 from typing import Any
 
@@ -13,6 +14,8 @@ from dln.compiler.ir.graph import Node
 from dln.compiler.ir.op import (
     Array,
     Attrs,
+    Case,
+    Evaluate,
     Gradient,
     Infer,
     Make,
@@ -58,7 +61,7 @@ def same(a: Domain) -> Domain:
     return a
 
 
-def reduction(name: str, narrow: Any) -> Infer:
+def reduction(name: str, narrow: Callable[[Domain], Domain]) -> Infer:
     """The axes go; `narrow` finds the domain."""
 
     def infer(attrs: Attrs, types: tuple[TensorType, ...]) -> TensorType:
@@ -97,7 +100,7 @@ def normalised(name: str, domain: Domain) -> Infer:
 # ---- meaning -----------------------------------------------------------------------------------
 
 
-def extreme(name: str) -> Any:
+def extreme(name: str) -> Evaluate:
     """The element whose real part is extreme: the branch a complex step stays on."""
 
     def evaluate(site: Site, a: Array) -> Array:
@@ -251,23 +254,23 @@ LOG_SOFTMAX = steps(
 # ---- records -----------------------------------------------------------------------------------
 
 
-def per_element(factor: int) -> Any:
+def per_element(factor: int) -> Callable[[Node], Size]:
     """Operations counted on the elements of the operand."""
     return lambda node: elements(node.operands[0].type) * factor
 
 
-def over_axes() -> list[tuple[tuple[TensorType, ...], dict[str, Any]]]:
+def over_axes() -> list[Case]:
     x = real(2, 3, 4, running=("batch",))
     return [((x,), {"axes": axes}) for axes in ((2,), (0,), (0, 2), (1, 2), (0, 1, 2))]
 
 
-def over_axis() -> list[tuple[tuple[TensorType, ...], dict[str, Any]]]:
+def over_axis() -> list[Case]:
     x = real(2, 3, 4, running=("batch",))
     return [((x,), {"axis": axis}) for axis in (0, 1, 2)]
 
 
 def row(
-    name: str, infer: Infer, evaluate: Any, gradient: Gradient, spell: Spell, **rest: Any
+    name: str, infer: Infer, evaluate: Evaluate, gradient: Gradient, spell: Spell, **rest: Any
 ) -> Op:
     rest = {"flops": per_element(1), "examples": over_axes, "formula": f"{name}({{0}})"} | rest
     rest = {"places": axes.reduced, "vmap": axes.one_further} | rest
