@@ -14,6 +14,7 @@ from importlib import import_module
 from pathlib import Path
 
 import click
+from click.exceptions import NoSuchCommand
 
 from dln.grammar.diagnostics import DlnError, Problem
 from dln.printing.terminal import Terminal
@@ -35,12 +36,14 @@ class Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [name for name, _ in listed()]
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
         if cmd_name in LATER:
             raise click.UsageError(f"dln {cmd_name} is not built yet")
         module = files().get(cmd_name)
         found = module and getattr(import_module(f"dln.commands.{module.stem}"), "command", None)
-        return found if isinstance(found, click.Command) else None
+        if not isinstance(found, click.Command):
+            raise NoSuchCommand(cmd_name, possibilities=self.list_commands(ctx), ctx=ctx)
+        return found
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
