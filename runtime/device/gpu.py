@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from functools import cache
 from importlib import import_module
 from inspect import signature
 from types import ModuleType
@@ -19,7 +20,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from dln.grammar.diagnostics import Fault
 from dln.runtime.device.host import set_threads, threads_in_use
-from dln.runtime.device.kernels import KERNELS
+from dln.runtime.device.kernels import DRAWS, FUNCTIONS
 
 
 class Gpu:
@@ -34,10 +35,8 @@ class Gpu:
         self.threads = threads_in_use()
         self.xp: ModuleType = cupy
         self._cupy = cupy
-        special = import_module("cupyx.scipy.special")
-        own = {name: getattr(special, name) for name in KERNELS if hasattr(special, name)}
-        own["lowest"] = self._lowest
-        shared = {name: self._on_host(k) for name, k in KERNELS.items()}
+        shared = {k.__name__: self._on_host(k) for k in DRAWS}
+        own = {k.__name__: self._here(k) for k in FUNCTIONS} | {"lowest": self._lowest}
         self.kernels: Mapping[str, Callable[..., None]] = shared | own
 
     def suit(self, flops: int) -> None:
@@ -83,6 +82,20 @@ class Gpu:
             out.set(host)
 
         return run
+
+    def _here(self, kernel: Callable[..., None]) -> Callable[..., None]:
+        """CuPy's own function of that name, looked for when it is first called; where it has none
+        the kernel, run on the host."""
+
+        @cache
+        def found() -> Callable[..., None]:
+            try:
+                special = import_module("cupyx.scipy.special")
+            except ImportError:
+                special = None
+            return getattr(special, kernel.__name__, None) or self._on_host(kernel)
+
+        return lambda *args, **named: found()(*args, **named)
 
     def _lowest(self, values: Any, out: Any) -> None:
         """A few are taken one by one, rows side by side; for many the rows are sorted. CuPy's

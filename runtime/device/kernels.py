@@ -1,7 +1,7 @@
 """The kernels: what generated programs call that NumPy lacks, one function each.
 
-A function of this file that stands in `KERNELS` is all that a new one takes: an operation names it
-(`kernel("erf", ...)` in its record), and every device runs it, on the host where it has no
+A function of this file that stands in `FUNCTIONS` is all that a new one takes: an operation names
+it (`kernel("erf", ...)` in its record), and every device runs it, on the host where it has no
 function of its own. It fills the whole of its argument `out` and only reads the others.
 
 Each function is copied as text into a program that stands alone, so each is self-contained, leans
@@ -184,6 +184,8 @@ def erf(x: NDArray[Any], out: NDArray[Any]) -> None:
         np.copysign(outside, part, out=part)
 
 
-KERNELS: Mapping[str, Callable[..., None]] = {
-    kernel.__name__: kernel for kernel in (uniform, normal, warp, lowest, erf)
-}
+DRAWS: tuple[Callable[..., None], ...] = (uniform, normal)
+"""They give the same bits on every device, so they are always these."""
+FUNCTIONS: tuple[Callable[..., None], ...] = (warp, lowest, erf)
+"""A device may have its own of the same name."""
+KERNELS: Mapping[str, Callable[..., None]] = {k.__name__: k for k in (*DRAWS, *FUNCTIONS)}
