@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 
 from dln.reading.facts import Facts
-from dln.results.page import Known, beyond, document, drawn_together, verdict
+from dln.results.page import Known, document, drawn_together
 from dln.results.published import about
 from dln.results.recipes import printed, problem_of
 from dln.results.records import Record, in_words, read
+from dln.results.verdicts import beyond, verdict
 from dln.running.processes import Finished
 from dln.spec import specs_folder
 
@@ -274,7 +275,7 @@ def check(
     expect: str,
     status: str,
     value: int | list[Any] | None = None,
-    phases: list[Any] = (),
+    phases: Sequence[str] = (),
     **more: float | list[Any],
 ) -> dict[str, Any]:
     found = {"text": text, "expect": expect, "op": "==", "status": status, "value": value,
@@ -379,6 +380,7 @@ def figure(
     op: str = "==",
     **more: Any,
 ) -> dict[str, Any]:
+    found: dict[str, Any]
     found = {"check": "c", "expect": expect, "op": op, "status": status, "value": value,
              "expected": expected, "within": within, "reason": "", "phases": [], "seconds": 0.0,
              "run": 0}  # fmt: skip
@@ -410,8 +412,8 @@ Run: 2026-01-02, 2 cores, NumPy 2, Python 3, dln 1.
 
 
 def test_the_section_of_a_spec() -> None:
-    trained = {"phases": ["sse"], "seconds": 65.0}
-    slow = {"reason": "slow: needs --slow", "phases": ["full"], "check": "later"}
+    trained: dict[str, Any] = {"phases": ["sse"], "seconds": 65.0}
+    slow: dict[str, Any] = {"reason": "slow: needs --slow", "phases": ["full"], "check": "later"}
     figures = [
         figure("params(net) == 100", value=100.0, expected=100.0, check="sizes"),
         figure("sse.error == 2.5", "failed", 3.25, 2.5, 0.5, check="the error", **trained),
@@ -489,6 +491,7 @@ def test_the_verdict_of_several() -> None:
 
 def test_runs_over_seeds_that_broke_off_or_report_lists() -> None:
     seeds = {"seed": None, "order": 1}
+    rows: list[Any]
     rows = [{"constants": {"rate": 1, "order": k}, "reports": {"a": float(k), "w": [1.0, k]},
              "seconds": 2.0, "checks": [], "run": 0, "seeds": {"p": k}}
             for k in (0, 1, 2)]  # fmt: skip

@@ -222,7 +222,7 @@ def test_points_are_means_over_seeds_with_their_deviation() -> None:
     [curve] = panel.curves
     assert (panel.label, panel.axis) == ("a", "x")
     assert curve.x.tolist() == [1, 2] and curve.y.tolist() == [3, 5]
-    assert curve.error.tolist() == [pytest.approx(2**0.5), 0]
+    assert curve.error is not None and curve.error.tolist() == [pytest.approx(2**0.5), 0]
 
 
 def test_what_is_expected_is_dashed_and_no_curve_of_its_own() -> None:

@@ -16,7 +16,7 @@ from dln.compiler.autodiff.differentiate import differentiate
 from dln.compiler.ir.evaluate import evaluate
 from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.model import Model
-from dln.grammar.diagnostics import DlnError
+from dln.grammar.diagnostics import DlnError, Source
 from dln.running.expectations import verdicts
 
 ROWS = """
@@ -29,7 +29,7 @@ Arrays = Mapping[str, object]
 
 
 def built(text: str, **constants: object) -> Model:
-    return spec.load(text + "\n\n", **constants).model
+    return spec.from_source(Source("<text>", text + "\n"), "text", constants).model
 
 
 def worked_out(
@@ -39,16 +39,17 @@ def worked_out(
     model.graph.outputs = {k: p.init for k, p in model.params.items() if p.init is not None}
     env: dict[tuple[str, Hashable], object] = {}
     if params is None:
-        params = evaluate(model.graph)
-    env.update({("param", k): v for k, v in params.items()})
+        env.update({("param", k): v for k, v in evaluate(model.graph).items()})
+    else:
+        env.update({("param", k): v for k, v in params.items()})
     raw = (n["name"] for n in model.graph.topological() if n.op == "input")
     named = {str(name): name for name in raw}
     env.update({("input", named[k]): np.asarray(v, float) for k, v in inputs.items()})
     env.update({("clock", k): 0.0 for k in ("update", "epoch", "progress")})
     states = {n["path"] for n in ancestors(nodes.values()) if n.op == "state"}
     env.update({("state", k): np.zeros(shape(model, k)) for k in states})
-    model.graph.outputs = dict(nodes)
-    return evaluate(differentiate(model.graph), env)
+    model.graph.outputs = {k: v for k, v in nodes.items()}
+    return {str(k): v for k, v in evaluate(differentiate(model.graph), env).items()}
 
 
 def shape(model: Model, state: str) -> tuple[int, ...]:
@@ -296,7 +297,8 @@ def test_fields_follow_from_raw() -> None:
     model = built(ROWS.replace("t = raw[2]", "t = 2 * raw[2] - 1"))
     data = model.data["d"]
     raw = np.array([[1.0, 2, 0], [3, 4, 1]])
-    found = worked_out(model, {k: f.value for k, f in data.fields.items()}, **{"raw:d.": raw})
+    nodes = {k: f.value for k, f in data.fields.items()}
+    found = worked_out(model, nodes, None, **{"raw:d.": raw})
     close(found["x"], raw[:, :2])
     close(found["t"], 2 * raw[:, 2] - 1)
     assert data.count == 4 and data.parts == {"all": (0, 4)}
@@ -445,7 +447,7 @@ def test_an_own_block_takes_the_place_of_a_library_one() -> None:
 def test_instances_are_functions_for_python() -> None:
     model = built(LINE + "let a = p([1, 2])")
     applied = model.functions.applied["p"]
-    found = worked_out(model, applied.results, **{"x": X})
+    found = worked_out(model, applied.results, x=X)
     close(found["y"], X.sum(1))
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import dln
-from dln.compiler.ir.graph import ancestors
+from dln.compiler.ir.graph import Node, ancestors
 from dln.runtime.device.gpu import Gpu
 from dln.runtime.session import Session
 
@@ -351,6 +351,7 @@ def test_a_thousand_steps_are_as_long_as_ten() -> None:
         spec = dln.load(RBM + f"task t() {{\n  emit gibbs(T, noise(5, 3), {k})\n}}\n")
         [part] = spec.model.tasks["t"].emits[0].parts
         text = spec.compile().text("task:t")
+        assert isinstance(part.value, Node)
         return len(ancestors([part.value])), len(text.splitlines())
 
     assert lines(10) == lines(1000)

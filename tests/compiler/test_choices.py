@@ -19,7 +19,7 @@ from numpy import exp, log
 import dln
 from dln.compiler.ir.graph import Graph
 from dln.compiler.ir.op import Make
-from dln.compiler.ir.ops.source import scalar
+from dln.compiler.ir.tensor_type import scalar
 from dln.compiler.passes.needs import ALWAYS, Outcome, shortest
 from dln.runtime.session import Session
 
@@ -57,7 +57,7 @@ LOOP = "h[-1] = w[0] * x[0]\n  scan t in 3 {{\n    h[t] = {}\n  }}\n  y = {}"
 ROWS = [[0, 1], [3, 1], [1000, 2]]
 LEARNT = by_step(lambda h, w, x: np.tanh(h * x[0] + log(w[1])))
 
-CASES = {
+CASES: dict[str, Any] = {
     "p log p": (
         "y = sum(w * x * log(w * x) if w * x > 0 else 0)",
         [[0, 1], [-3, 2]],
@@ -277,7 +277,7 @@ def test_needs_are_said_in_few_terms() -> None:
         short = shortest(terms)
         assert len(short) <= len(terms)
         for outcome in itertools.product((False, True), repeat=3):
-            now = dict(zip(nodes, outcome, strict=True))
+            now: dict[object, bool] = dict(zip(nodes, outcome, strict=True))
             holds = [
                 any(all(now[t.node] == t.holds for t in term) for term in s) for s in (terms, short)
             ]

@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +54,8 @@ def labelled(folder: Path, reader: str, labels: Any) -> str:
         np.savez(folder / "a.npz", x=x, label=labels)
         return 'data d = npz("a.npz") {\n  x[2] = raw.x\n  label: class(3) = %s\n}\n'
     if reader == "rows":
-        rows = [[*p, c] for p, c in zip(x.tolist(), labels.tolist(), strict=True)]
-        return f"data d = rows({rows}) {{\n  x[2] = raw[:2]\n  label: class(3) = %s\n}}\n"
+        listed = [[*p, c] for p, c in zip(x.tolist(), labels.tolist(), strict=True)]
+        return f"data d = rows({listed}) {{\n  x[2] = raw[:2]\n  label: class(3) = %s\n}}\n"
     kinds = {"f": (0x0E, ">f8"), "i": (0x0C, ">i4"), "u": (0x08, "u1")}
     for name, a in (("x", x), ("l", labels)):
         code, kind = kinds[a.dtype.kind]
@@ -93,7 +94,7 @@ def test_a_label_that_is_no_class(
 @pytest.mark.parametrize("reader", RAW)
 @pytest.mark.parametrize("kind", [float, int])
 def test_whole_numbers_are_classes(tmp_path: Path, reader: str, kind: type) -> None:
-    labels = np.array([2, 0, 1], kind)
+    labels: np.ndarray = np.array([2, 0, 1], kind)
     found = spec(tmp_path, labelled(tmp_path, reader, labels) % RAW[reader] + TRAIN % 3)
     got = held(found)["label"]
     assert got.dtype == np.int64 and got.tolist() == [2, 0, 1]
@@ -124,7 +125,7 @@ def test_assertions_are_checked_when_the_data_are_read(tmp_path: Path, reader: s
     np.testing.assert_array_equal(got["y"], np.eye(3)[[2, 0, 1]])
     for labels, shown in [([2, 7, 1], "7"), ([2.0, 1.5, 1.0], "1.5"), ([0, -5, 1], "-5")]:
         bad = spec(tmp_path, labelled(tmp_path, reader, labels) % body)
-        code, said, _ = problem(lambda found=bad: held(found))
+        code, said, _ = problem(partial(held, bad))
         place = PLACE.get(reader, "").format(line=4)
         assert (code, said) == (
             "E554", f"{raw}: example 1{place} has {shown}, expected a class, 0 to 2",
@@ -215,7 +216,7 @@ def test_other_domains(
     for line in (f"y: {domain} = raw[1]", f"y = raw[1] as {domain}"):
         (tmp_path / "a.csv").write_text("".join(f"7;{v}\n" for v in values))
         found = spec(tmp_path, f'data d = table("a.csv") {{\n  {line}\n}}\n')
-        code, said, _ = problem(lambda found=found: held(found))
+        code, said, _ = problem(partial(held, found))
         assert code == "E554"
         assert said.endswith(f"1 (a.csv, line 2, column 2) has {shown}, expected {wanted}")
 
@@ -229,7 +230,7 @@ def test_places_in_wide_fields(tmp_path: Path) -> None:
         ("class(9)", "raw @ ones(4, 4)", "example 0 (a.csv, line 1) has 10 at [0], "),
     ]:
         found = spec(tmp_path, text % (domain, value))
-        assert f"x: {where}" in problem(lambda found=found: held(found))[1]
+        assert f"x: {where}" in problem(partial(held, found))[1]
 
 
 def test_labels_beside_fields_that_are_drawn(tmp_path: Path) -> None:
@@ -248,7 +249,7 @@ def test_numbers_beyond_double_precision(tmp_path: Path) -> None:
     for values in (np.array([0, 2**53 + 1]), np.array([0, 2**64 - 1], np.uint64)):
         np.savez(tmp_path / "a.npz", n=values)
         found = spec(tmp_path, 'data d = npz("a.npz") {\n  n: real = raw.n\n}\n')
-        code, said, _ = problem(lambda found=found: held(found))
+        code, said, _ = problem(partial(held, found))
         assert code == "E554" and f"example 1 of a.npz has {values[1]}" in said
 
 
@@ -305,7 +306,7 @@ def test_python_says_the_same(tmp_path: Path, labels: list[float]) -> None:
 
 
 def test_whole_floats_from_python_train_as_their_classes(tmp_path: Path) -> None:
-    x, labels = np.eye(2), np.float32([1, 0])
+    x, labels = np.eye(2), np.array([1, 0], np.float32)
     np.savez(tmp_path / "a.npz", x=x, label=labels)
     text = 'data d = npz("a.npz") {\n  x[2] = raw.x\n  label: class(2) = raw.label\n}\n'
     runs = [spec(tmp_path, text + TRAIN % 2).compile().session() for _ in range(3)]

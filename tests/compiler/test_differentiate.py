@@ -30,7 +30,8 @@ def vector(make: Make, name: str = "x", *axes: int) -> Node:
 def value(graph: Graph, **inputs: Any) -> dict[str, Any]:
     graph = differentiate(graph)
     verify(graph)
-    return evaluate(graph, {("input", k): np.asarray(v, float) for k, v in inputs.items()})
+    fed = {("input", k): np.asarray(v, float) for k, v in inputs.items()}
+    return {str(k): v for k, v in evaluate(graph, fed).items()}
 
 
 # ---- by hand -----------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import pytest
 
 import dln
 from dln.compiler.ir.evaluate import evaluate
-from dln.compiler.ir.graph import ancestors
+from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.plan import site_number
 from dln.grammar.diagnostics import DlnError
 from dln.runtime.device.kernels import uniform
@@ -52,8 +52,9 @@ def test_the_class_is_where_the_running_sum_passes_the_draw() -> None:
     spec = dln.load(text)
     session = spec.compile(dtype="float64").session(seed=4)
     found = session.evaluate("task:t")["emit:0.0"]
-    [draw] = [n for n in ancestors([spec.model.tasks["t"].emits[0].parts[0].value])
-              if n.op == "draw"]  # fmt: skip
+    emitted = spec.model.tasks["t"].emits[0].parts[0].value
+    assert isinstance(emitted, Node)
+    [draw] = [n for n in ancestors([emitted]) if n.op == "draw"]
     u = np.empty(300)
     uniform(u, 4, site_number(draw["site"]), 0)
     wanted = [0 if v < 0.2 else 1 if v < 0.5 else 2 for v in u]
@@ -98,8 +99,9 @@ def test_a_relaxed_bit_leans_as_often_as_it_should() -> None:
 def test_a_uniform_number_of_0_is_harmless() -> None:
     """One in 16 million is, in single precision."""
     spec = dln.load("task t() {\n  y ~ relaxed([0.3, 0.9], temperature = 2)\n  emit y\n}\n")
-    nodes = {"y": spec.model.tasks["t"].emits[0].parts[0].value}
-    [y] = evaluate(nodes, draw=lambda kind, site, shape: np.zeros(shape)).values()
+    emitted = spec.model.tasks["t"].emits[0].parts[0].value
+    assert isinstance(emitted, Node)
+    [y] = evaluate({"y": emitted}, draw=lambda kind, site, shape: np.zeros(shape)).values()
     u = 2.0**-26
     wanted = [1 / (1 + np.sqrt((1 - p) / p * u / (1 - u))) for p in (0.3, 0.9)]
     np.testing.assert_allclose(y, wanted, rtol=1e-12)

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,7 +51,7 @@ def drawn(text: str, folder: Path) -> str:
     written to a folder."""
     path = "net.dln"
     text, *more = re.split(r"^\+\+\+\+ (.*)\n", text, flags=re.MULTILINE)
-    files, constants, places = {}, {}, {}
+    files, constants, places = {}, dict[str, Any](), dict[str, str]()
     for head, body in zip(more[::2], more[1::2], strict=True):
         if head.endswith(".dln"):
             files[head] = body
@@ -58,7 +59,8 @@ def drawn(text: str, folder: Path) -> str:
             (folder / head).write_text(body)
             path = f"{folder}/net.dln"
         elif head.startswith("data: "):
-            places.update([head.removeprefix("data: ").split(" = ")])
+            name, value = head.removeprefix("data: ").split(" = ")
+            places[name] = value
         else:
             name, value = head.split(" = ")
             constants[name] = json.loads(value)

@@ -24,6 +24,7 @@ from dln.compiler.lower.schedule import overlaps, schedule
 from dln.compiler.lower.targets import TARGETS, Target
 from dln.compiler.plan import Program
 from dln.compiler.schema import keys
+from dln.compiler.schema.keys import Output
 from dln.compiler.stages import optimise
 from dln.runtime.device.host import Host
 from dln.runtime.execution.executable import Bound, Executable
@@ -46,7 +47,7 @@ def correlated(m: Make, x: Node, K: Node, stride: int = 1) -> Node:
     f, c, k, _ = (s.constant for s in K.type.shape)
     size = (x.type.shape[2].constant - k) // stride + 1
     w = window(m, window(m, x, 2, (stride, size), (1, k)), 4, (stride, size), (1, k))
-    shape = tuple(map(Size.of, (BATCH_SIZE, f, c, size, k, size, k)))
+    shape = (BATCH_SIZE, *(Size(s) for s in (f, c, size, k, size, k)))
     full = TensorType(shape, ("batch",))
     product = m.mul(m.broadcast(K, full, (1, 2, 4, 6)), m.broadcast(w, full, (0, 2, 3, 4, 5, 6)))
     return m.sum(product, (2, 4, 6))
@@ -94,7 +95,8 @@ def test_a_convolution_and_its_gradients_run_as_they_are_evaluated(
             executable.poison()
             bound.run()
         for key, value in want.items():
-            found = bound.values[key.key]
+            assert isinstance(key, Output)
+            found = bound.values[str(key.key)]
             np.testing.assert_allclose(found, value, rtol=1e-10, atol=1e-11, err_msg=key)
 
 

@@ -80,7 +80,7 @@ def numbers(seed: Any = 0) -> dict[str, Any]:
 
 
 def by_hand(v: dict[str, Any], reverse: bool = False) -> tuple[Any, ...]:
-    h, rows, before = v["h0"], [None] * T, [None] * T
+    h, rows, before = v["h0"], [v["h0"]] * T, [v["h0"]] * T
     loss = 0.0
     for t in reversed(range(T)) if reverse else range(T):
         before[t] = h

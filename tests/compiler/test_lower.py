@@ -82,7 +82,7 @@ def test_every_operation_runs_as_it_is_evaluated(
     for _ in range(2):
         executable.poison()
         bound.values["out"].fill(1)
-        bound.run(*[UPDATE if c == "update" else env["clock", c] for c in program.clocks])
+        bound.run(*[UPDATE if c == "update" else env["clock", str(c)] for c in program.clocks])
     assert bound.values["out"].shape == want.shape
     np.testing.assert_allclose(bound.values["out"], want, rtol=1e-12, atol=1e-14)
 
@@ -258,7 +258,7 @@ def test_numbers_are_passed_as_the_target_prefers() -> None:
         keys.value("y"): m.scale(m("sigmoid", m("input", name="x", type=real(3))), 3.0)
     }
     host, device = (lower("t", graph, TARGETS[name]) for name in ("numpy", "cupy"))
-    assert sorted(host.constants.values()) == [0.5, 3.0]
+    assert set(host.constants.values()) == {0.5, 3.0}
     assert device.constants == {} and "0.5" in device.text
 
 

@@ -58,7 +58,12 @@ def test_a_program_survives_json() -> None:
     text = json.dumps(program_to_json(program))
     back = program_from_json(json.loads(text))
     assert back == program
-    assert isinstance(back.lines[0].place.start, int) and isinstance(back.buffers[0].shape, tuple)
+    place = back.lines[0].place
+    assert (
+        place is not None
+        and isinstance(place.start, int)
+        and isinstance(back.buffers[0].shape, tuple)
+    )
 
 
 def test_the_arena_is_known_for_any_number_of_examples() -> None:

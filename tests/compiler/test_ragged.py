@@ -158,7 +158,7 @@ def alone(i: int) -> dict[str, np.ndarray]:
     return {"x": X[one], "p": P[one], "c": C[one], "length": LENGTH[i : i + 1]}
 
 
-def loaded(folder: Path, lines: Sequence[str], arrays: dict[str, np.ndarray]) -> dln.Spec:
+def loaded(folder: Path, lines: Sequence[str], arrays: dict[str, Any]) -> dln.Spec:
     folder.mkdir(exist_ok=True)
     np.savez(folder / "d.npz", **arrays)
     (folder / "s.dln").write_text(spec(lines))

@@ -56,15 +56,16 @@ def run(
         array[...] = rng.uniform(0.2, 0.8, array.shape)
         env["input", name] = array.copy()
     for name in ("epoch", "update"):
-        env["clock", name] = np.float64(clock)
+        env["clock", name] = np.array(clock)
     want = {}
     for _ in range(steps):
         executable.poison()
         bound.run(*[clock for _ in program.clocks])
         want = evaluate(graph, env, sizes={BATCH: n})
         for key, value in want.items():
+            assert isinstance(key, keys.Output)
             if key.place != "value":
-                env[key.place, key.key] = value
+                env[key.place, str(key.key)] = value
     got = {keys.value(k): a for k, a in bound.values.items()}
     got |= {keys.Output(place, k): a for place, arrays in held.items() for k, a in arrays.items()}
     return got, want

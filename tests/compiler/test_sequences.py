@@ -75,7 +75,7 @@ block net(x[time, n]) -> y {
     A, total = np.zeros((4, 2, 2)), 0.0
     for t in range(5):
         A, old = 0.9 * A + X[:, t, :, None] * X[:, t, None, :], A
-        total += np.mean(A[:, 0, 1] * old[:, 0, 0] + A[:, 1, 0] * old[:, 1, 1])
+        total += float(np.mean(A[:, 0, 1] * old[:, 0, 0] + A[:, 1, 0] * old[:, 1, 1]))
     assert session.step("fit", x=X) == pytest.approx(total, rel=1e-12)
 
 

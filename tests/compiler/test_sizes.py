@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Never
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dln.compiler.ir.sizes import BATCH_SIZE, Reason, Size, Sizes, Var
+from dln.compiler.ir.sizes import BATCH_SIZE, Conflict, Reason, Size, Sizes, Var
 
 WHY = Reason(None, "because")
 A, B, C = Var("a"), Var("b"), Var("c")
@@ -103,8 +103,12 @@ def test_waiting_equations_clash_when_they_can() -> None:
 
 
 def test_sizes_are_whole_and_not_negative() -> None:
-    assert "not a multiple of 2" in Sizes().equate(2 * Size.of(A), 5, WHY).remainder
-    assert "would be -2" in Sizes().equate(Size.of(A) + 5, 3, WHY).remainder
+    for left, right, said in [
+        (2 * Size.of(A), 5, "not a multiple of 2"),
+        (Size.of(A) + 5, 3, "would be -2"),
+    ]:
+        clash = Sizes().equate(left, right, WHY)
+        assert clash is not None and said in clash.remainder
 
 
 def test_running_sizes_are_never_fixed() -> None:
@@ -192,9 +196,17 @@ def test_what_many_solve_stays_open() -> None:
 
 def test_a_conflict_found_late_is_said_by_its_own_equation() -> None:
     sizes = Sizes()
-    said = []
-    assert sizes.equate(2 * Size.of(A), 3 * Size.of(B), WHY, said.append) is None
+
+    class Said(Exception):
+        pass
+
+    def say(clash: Conflict) -> Never:
+        raise Said(clash)
+
+    assert sizes.equate(2 * Size.of(A), 3 * Size.of(B), WHY, say) is None
     clash = sizes.equate(Size.of(B), 3, WHY)
-    clash.said(clash)
-    assert said == [clash]
-    assert clash.left == 2 * Size.of(A)
+    assert clash is not None and clash.left == 2 * Size.of(A)
+    assert clash.said is not None
+    with pytest.raises(Said) as said:
+        clash.said(clash)
+    assert said.value.args == (clash,)

@@ -123,7 +123,7 @@ CASES: dict[str, tuple[str, dict[str, float]]] = {
         "  f = low(x)\n  r = top(f)\n"
         + steps("minimize r - r + 3 * low.w over low with sgd(lr = 0.1)",
                 "minimize top.h over top with sgd(lr = 0.01)"),
-        {"top.w": 1.5 - 0.01 * np.mean((1.2 * X) ** 2)},
+        {"top.w": 1.5 - 0.01 * float(np.mean((1.2 * X) ** 2))},
     ),
     "a gradient as a value": (
         steps("minimize p.a * p.b over p.a with sgd(lr = 0.1)",

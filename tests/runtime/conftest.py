@@ -58,7 +58,7 @@ def program(
     capacity: int = 4,
 ) -> Program:
     """Buffers as (place, key, shape), called by their place in the list: v0, v1, ...."""
-    made, slots = [], []
+    made, slots = [], list[tuple[int, int]]()
     for i, (where, key, shape) in enumerate(buffers):
         slot = -1
         if where == "arena":
@@ -296,7 +296,10 @@ def session() -> Callable[..., Session]:
 
 @pytest.fixture
 def table() -> Callable[[int], np.ndarray]:
-    return lambda n=11: np.array(rows(n))
+    def made(n: int = 11) -> np.ndarray:
+        return np.array(rows(n))
+
+    return made
 
 
 @pytest.fixture

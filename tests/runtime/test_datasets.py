@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from dln.compiler.plan import Plan, ProgramTable
+from dln.compiler.schema.keys import WholeField
 from dln.grammar.diagnostics import DlnError
 from dln.runtime.data.datasets import Datasets
 from dln.runtime.data.fields import CHUNK, Fields, Read
@@ -20,7 +21,7 @@ from dln.runtime.readers import readers
 from dln.runtime.readers.validation import Arrays
 
 
-def unasked(key: str, rows: int, dtype: str) -> Any:
+def unasked(key: WholeField, rows: int, dtype: str) -> Any:
     raise AssertionError(f"no program reads {key}")
 
 

@@ -146,16 +146,21 @@ def test_no_worse_than_another_implementation() -> None:
 
 def counted(s: Session) -> list[int]:
     """How often the program of loss and gradients runs, one entry each time."""
-    step, runs = s.programs.executable(ProgramKind.STEP.of("s"), "s"), []
+    step, runs = s.programs.executable(ProgramKind.STEP.of("s"), "s"), list[int]()
     make = step._make
 
     def counting(n: int) -> Any:
         bound = make(n)
         run = bound.run
-        bound.run = lambda *clocks: (runs.append(n), run(*clocks))
+
+        def counted(*clocks: float) -> None:
+            runs.append(n)
+            run(*clocks)
+
+        bound.run = counted
         return bound
 
-    step._make = counting
+    vars(step)["_make"] = counting
     return runs
 
 
@@ -253,7 +258,12 @@ def test_the_examples_are_gathered_once(monkeypatch: pytest.MonkeyPatch) -> None
 
     def counting(part: DataPart, bound: Any, xp: Any) -> Any:
         fill = filler(part, bound, xp)
-        return lambda indices, update: (filled.append(len(indices)), fill(indices, update))
+
+        def counted(indices: Any, update: float) -> None:
+            filled.append(len(indices))
+            fill(indices, update)
+
+        return counted
 
     monkeypatch.setattr(DataPart, "filler", counting)
     _, result = trained(LINEAR)

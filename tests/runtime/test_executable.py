@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from dataclasses import replace
-from types import SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -216,8 +216,9 @@ def test_another_device_runs_the_same_program(params: dict[str, np.ndarray]) -> 
 
     class Fake(Host):
         name = "cupy"
-        xp = SimpleNamespace(log=recorded("log"), multiply=recorded("multiply"), add=np.add)
+        xp = ModuleType("of its own")
 
+    vars(Fake.xp).update(log=recorded("log"), multiply=recorded("multiply"), add=np.add)
     bound = Executable(program(target="cupy"), Fake(), params, {}).at(1)
     bound.inputs["x"].fill(np.e)
     bound.run(0.5)
@@ -238,7 +239,9 @@ def test_a_numerical_fault_is_found_in_line_and_example(params: dict[str, np.nda
     stopped = executable.stopped(caught.value)
     assert stopped is not None and stopped.line == program().lines[0]
     assert culprit(bound, stopped.line) == 1
-    (x,) = executable.operands(3, stopped) or ()  # as they were: the result took their place
+    found = executable.operands(3, stopped)
+    assert found is not None
+    (x,) = found  # as they were: the result took their place
     assert x[1].tolist() == [1.0, 1.0, -1.0]
 
 

@@ -81,12 +81,12 @@ def test_names() -> None:
         (C, np.eye(10, dtype=int)[:3], "E551", "expected the class", "label.argmax(axis=-1)"),
         (C, [0.5, 1], "E554", "label: example 0 has 0.5, expected a class, 0 to 9", ""),
         (C, [1, 0.99999999], "E554", "example 1 has 0.99999999, expected a class", ""),
-        (C, np.float32([2, 1.7]), "E554", "example 1 has 1.7, expected a class", ""),
+        (C, np.array([2, 1.7], np.float32), "E554", "example 1 has 1.7, expected a class", ""),
         (C, [-0.4], "E554", "example 0 has -0.4", ""),
         (C, [2, np.inf], "E554", "example 1 has inf, expected a class", ""),
         (C, [np.nan], "E554", "example 0 has nan, expected a class", ""),
-        (C, np.uint8([1, 255]), "E554", "example 1 has 255, expected a class", ""),
-        (C, np.uint64([1, 2**64 - 1]), "E554", "example 1 has 18446744073709551615", ""),
+        (C, np.array([1, 255], np.uint8), "E554", "example 1 has 255, expected a class", ""),
+        (C, np.array([1, 2**64 - 1], np.uint64), "E554", "example 1 has 18446744073709551615", ""),
         (C, np.arange(1, 11), "E554", "example 9 has 10", "label - 1, if"),
         (T, [2**53, -(2**60)], "E554", "1 has -1152921504606846976, expected a number that", ""),
         (T, [0, np.nan], "E553", "t: example 1 has nan, expected a finite number", ""),
@@ -169,7 +169,9 @@ def test_lengths_are_whole_numbers() -> None:
     assert problems([STEPS, LENGTH], fed) == [("E554", said, "")]
 
 
-@pytest.mark.parametrize("given", [[3.0, 0.0], np.float32([3, 0]), np.array([3, 0], "f2")])
+@pytest.mark.parametrize(
+    "given", [[3.0, 0.0], np.array([3, 0], np.float32), np.array([3, 0], "f2")]
+)
 def test_whole_numbers_are_classes_however_they_are_written(given: Any) -> None:
     found = check_field(C, given)
     assert found.dtype == np.int64 and found.tolist() == [3, 0]

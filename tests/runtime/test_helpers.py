@@ -32,14 +32,14 @@ def explicit(size: int, dtype: type, seed: int, site: int, update: int) -> np.nd
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("size", SIZES)
 def test_uniform_is_the_explicit_conversion(size: int, dtype: type) -> None:
-    out = np.full(size, np.nan, dtype)
+    out: np.ndarray = np.full(size, np.nan, dtype)
     uniform(out, 5, 2**63 + 9, 3)
     assert np.array_equal(out, explicit(size, dtype, 5, 2**63 + 9, 3))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_many_counters(dtype: type) -> None:
-    out = np.empty(19, dtype)
+    out: np.ndarray = np.empty(19, dtype)
     for update in range(256):
         uniform(out, update % 7, 2**64 - 1 - update, update)
         assert np.array_equal(out, explicit(19, dtype, update % 7, 2**64 - 1 - update, update))
@@ -48,13 +48,13 @@ def test_many_counters(dtype: type) -> None:
 @pytest.mark.parametrize("draw", [uniform, normal])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_shorter_draw_is_the_head_of_a_longer(draw: Callable[..., None], dtype: type) -> None:
-    whole = np.empty(20_001, dtype)
+    whole: np.ndarray = np.empty(20_001, dtype)
     draw(whole, 1, 2, 3)
     for size in SIZES:
-        out = np.empty(size, dtype)
+        out: np.ndarray = np.empty(size, dtype)
         draw(out, 1, 2, 3)
         assert np.array_equal(out, whole[:size])
-    grid = np.empty((50, 7), dtype)
+    grid: np.ndarray = np.empty((50, 7), dtype)
     draw(grid, 1, 2, 3)
     assert np.array_equal(grid.reshape(-1), whole[:350])
 
@@ -63,7 +63,7 @@ def test_a_shorter_draw_is_the_head_of_a_longer(draw: Callable[..., None], dtype
 def test_each_part_of_the_place_matters(draw: Callable[..., None]) -> None:
     seen = set()
     for place in [(1, 2, 3), (2, 2, 3), (1, 3, 3), (1, 2, 4), (-1, 2, 3)]:
-        out = np.empty(8)
+        out: np.ndarray = np.empty(8)
         draw(out, *place)
         seen.add(out.tobytes())
     assert len(seen) == 5
@@ -72,7 +72,8 @@ def test_each_part_of_the_place_matters(draw: Callable[..., None]) -> None:
 @pytest.mark.parametrize(("dtype", "close"), [(np.float32, 2e-6), (np.float64, 1e-14)])
 @pytest.mark.parametrize("size", [1, 2, 9, 8195])
 def test_normal_is_box_muller(size: int, dtype: type, close: float) -> None:
-    out, u = np.empty(size, dtype), np.empty(size + size % 2, dtype)
+    out: np.ndarray = np.empty(size, dtype)
+    u: np.ndarray = np.empty(size + size % 2, dtype)
     normal(out, 4, 5, 6)
     uniform(u, 4, 5, 6)
     expected = []
@@ -104,7 +105,7 @@ def test_extreme_uniforms_stay_finite() -> None:
 
 
 def test_draws_allocate_little() -> None:
-    out = np.empty(1_000_000, np.float32)
+    out: np.ndarray = np.empty(1_000_000, np.float32)
     for draw, most in ((uniform, 20_000), (normal, 150_000)):
         draw(out, 1, 2, 3)
         tracemalloc.start()
@@ -134,8 +135,8 @@ def test_the_text_stands_alone(draw: Callable[..., None]) -> None:
 @pytest.mark.parametrize("k", [1, 3, 16, 17, 40, 60])
 def test_the_lowest_come_in_order_and_the_first_of_equals_first(k: int, dtype: type) -> None:
     rng = np.random.default_rng(k)
-    values = rng.integers(0, 9, (4, 5, 60)).astype(dtype)  # many are equal
-    out = np.full((4, 5, k), -1)
+    values: np.ndarray = rng.integers(0, 9, (4, 5, 60)).astype(dtype)  # many are equal
+    out: np.ndarray = np.full((4, 5, k), -1)
     lowest(values, out)
     for row, places in zip(values.reshape(-1, 60), out.reshape(-1, k), strict=True):
         pairs = sorted((v, i) for i, v in enumerate(row.tolist()))
@@ -158,7 +159,7 @@ def test_erf_is_within_a_few_units_in_the_last_place(dtype: type) -> None:
     """Against the C library's; with the points where one quotient hands over to the other."""
     rng = np.random.default_rng(0)
     smallest = -300 if dtype is np.float64 else -36
-    x = np.concatenate(
+    x: np.ndarray = np.concatenate(
         [rng.uniform(-7, 7, 20_000), 10 ** rng.uniform(smallest, 0, 5_000), rng.normal(size=5_000),
          np.linspace(0.84, 0.85, 1_001), np.linspace(5.5, 6.5, 101), [0.0, 30.0, 1e30]]
     ).astype(dtype)  # fmt: skip
@@ -170,13 +171,14 @@ def test_erf_is_within_a_few_units_in_the_last_place(dtype: type) -> None:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_erf_at_the_ends_and_in_place(dtype: type) -> None:
-    x = np.array([0.0, -0.0, np.inf, -np.inf, np.nan], dtype)
+    x: np.ndarray = np.array([0.0, -0.0, np.inf, -np.inf, np.nan], dtype)
     erf(x, x)
     assert x[:4].tolist() == [0.0, 0.0, 1.0, -1.0] and np.signbit(x[1]) and np.isnan(x[4])
     for shape in ((), (0, 3), (2, 0)):
-        out = np.zeros(shape, dtype)
+        out: np.ndarray = np.zeros(shape, dtype)
         erf(np.full(shape, 0.5, dtype), out)
         assert np.allclose(out, math.erf(0.5), rtol=1e-6)
-    turned, out = np.linspace(-1, 1, 6, dtype=dtype).reshape(2, 3).T, np.zeros((3, 2), dtype)
+    turned: np.ndarray = np.linspace(-1, 1, 6, dtype=dtype).reshape(2, 3).T
+    out = np.zeros((3, 2), dtype)
     erf(turned, out)
     assert out[2, 0] == out.reshape(-1)[4] and np.allclose(out[2, 0], math.erf(-0.2), rtol=1e-6)

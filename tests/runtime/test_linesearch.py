@@ -51,10 +51,16 @@ def asked(curve: Curve, seen: list[float]) -> Callable[[float], Trial]:
     return look
 
 
-def search(curve: Curve, first: float, rules: Wolfe = RULES) -> Trial | None:
+def lowest(curve: Curve, first: float, rules: Wolfe = RULES) -> Trial | None:
     seen: list[float] = []
     found = LineSearch(asked(curve, seen), Trial(0.0, *curve(0.0)), rules, 2.2e-16).run(first)
     assert len(seen) <= rules.trials
+    return found
+
+
+def search(curve: Curve, first: float, rules: Wolfe = RULES) -> Trial:
+    found = lowest(curve, first, rules)
+    assert found is not None
     return found
 
 
@@ -81,7 +87,7 @@ def test_a_parabola_takes_two_looks() -> None:
 
 def test_nothing_lower_is_nothing() -> None:
     """A slope that does not belong to its loss."""
-    assert search(lambda a: (a, -1.0 if a == 0 else 1.0), 1.0) is None
+    assert lowest(lambda a: (a, -1.0 if a == 0 else 1.0), 1.0) is None
 
 
 def test_out_of_looks_the_lowest_is_taken() -> None:

@@ -122,9 +122,9 @@ def test_what_checks_ask_of_a_phase_survives(session: Any, tmp_path: Path) -> No
             for key in a:
                 np.testing.assert_array_equal(a[key], b[key])
     fit = straight.results["fit"]
-    assert fit.first["x"].shape == (3, 2) and not np.array_equal(
-        fit.before["net.w"], fit.after["net.w"]
-    )
+    assert fit.first is not None and fit.before is not None and fit.after is not None
+    assert fit.first["x"].shape == (3, 2)
+    assert not np.array_equal(fit.before["net.w"], fit.after["net.w"])
 
 
 def test_a_finished_run_is_not_run_again(session: Any, tmp_path: Path) -> None:

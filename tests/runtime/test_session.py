@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import types
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -67,13 +68,14 @@ def test_gradients(session: Any, table: Any) -> None:
 
 def test_wrong_names(session: Any) -> None:
     s = session()
-    for wrong, remedy in [
+    wrongs: list[tuple[Callable[[], object], str]] = [
         (lambda: s.params["net.v"], "one of net.w, net.b"),
         (lambda: s.step("fti"), "fit"),
         (lambda: s.grad("fit", "net.ww"), "net.w"),
         (lambda: s["nett"], "net"),
         (lambda: s.apply("nte", 1), "net"),
-    ]:
+    ]
+    for wrong, remedy in wrongs:
         with pytest.raises(DlnError) as e:
             wrong()
         assert (problem(e).code, problem(e).remedy) == ("E560", remedy)
@@ -163,9 +165,9 @@ class DeviceArray(np.ndarray):
     def set(self, values: np.ndarray) -> None:
         self[...] = values
 
-    def take(self, indices: Any, axis: Any = None, out: Any = None) -> Any:
+    def take(self, indices: Any, axis: Any = None, out: Any = None, mode: Any = "raise") -> Any:
         assert isinstance(indices, DeviceArray)
-        return np.ndarray.take(self, indices, axis, out)
+        return np.ndarray.take(self, indices, axis, out, mode)
 
 
 def test_another_device_gives_the_same(

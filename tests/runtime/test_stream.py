@@ -111,8 +111,8 @@ def test_a_stream_equals_the_loop_written_by_hand(streaming: Any, table: Any) ->
     np.testing.assert_allclose(s.state.store.states["fit"][PATH], h, rtol=1e-13)
     over += [(9, over[-1][1])] if got.history["over"][-1][0] == 9 else []
     for name, want in (("level", level), ("now", now), ("over", over)):
-        found = [(u, v) for u, _, v in got.history[name]]
-        np.testing.assert_allclose(found, want, rtol=1e-12)
+        reported = [(u, v) for u, _, v in got.history[name]]
+        np.testing.assert_allclose(reported, want, rtol=1e-12)
 
 
 def test_training_again_begins_again(streaming: Any) -> None:

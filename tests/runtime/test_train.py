@@ -261,13 +261,14 @@ def test_bad_numbers_name_line_update_and_example(session: Any, table: Any, tmp_
 
 
 def test_wrong_arguments(session: Any) -> None:
-    for options, code in [
+    cases: list[tuple[dict[str, Any], str]] = [
         ({"epochs": -1}, "E563"),
         ({"limit": 0}, "E563"),
         ({"data": {"e": 1}}, "E560"),
         ({"data": {"d.fitt": 1}}, "E560"),
         ({"data": {"d": (1, 2)}}, "E557"),
-    ]:
+    ]
+    for options, code in cases:
         with pytest.raises(DlnError) as e:
             session().train("fit", **options)
         assert [p.code for p in e.value.problems] == [code]

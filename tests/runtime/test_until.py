@@ -43,7 +43,7 @@ def spec(until: str, every: str = "1 epoch", more: str = "") -> dln.Spec:
 @cache
 def reports(every: str) -> list[tuple[int, int, float]]:
     found = spec("", every).compile().session().train("fit").history["valid"]
-    return [tuple(r) for r in found]
+    return [(update, epoch, value) for update, epoch, value in found]
 
 
 RULES: list[tuple[str, Rule]] = [

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from dln.cli import main
-from dln.commands.options import Settings
 from dln.printing.terminal import Terminal
 from dln.results.records import read
+from dln.settings import Settings
 from dln.spec import LIBRARIES, load, shipped
 from dln.sweep.row import run_one
 

@@ -22,7 +22,8 @@ from dln.compiler.autodiff.differentiate import differentiate
 from dln.compiler.ir.evaluate import evaluate
 from dln.compiler.ir.verify import verify
 from dln.compiler.lower.targets import TARGETS
-from dln.compiler.plan import Plan, site_number
+from dln.compiler.pipeline import Compiled
+from dln.compiler.plan import Plan, ProgramTable, site_number
 from dln.compiler.schema.keys import Output, new_param, new_state
 from dln.compiler.stages import part
 from dln.grammar.diagnostics import Fault
@@ -127,9 +128,10 @@ def draws(seed: int) -> Any:
     return draw
 
 
-def by_evaluator(session: Session, phase: str, fields: dict[str, Any]) -> dict[str, Any]:
+def by_evaluator(session: Session, phase: str, fields: dict[str, Any]) -> dict[Output, Any]:
     """All outputs of a phase's first step on a minibatch, from the graph as it was built."""
     plan, model = session.plan, spec(session.plan.name).model
+    assert isinstance(plan.programs, ProgramTable) and isinstance(plan.programs.held, Compiled)
     recipe = plan.programs.held.recipes[str(plan.phases[phase].step)]
     host = session.device.to_host
     env: dict[tuple[str, str], Any] = {("input", k): v for k, v in fields.items()}
@@ -143,19 +145,20 @@ def by_evaluator(session: Session, phase: str, fields: dict[str, Any]) -> dict[s
     if key in worked_out and same(worked_out[key][0], env):
         return worked_out[key][1]
     graph = differentiate(part(model, recipe.outputs))
-    worked_out[key] = env, evaluate(graph, env, draw=draws(seed))
+    found = evaluate(graph, env, draw=draws(seed))
+    worked_out[key] = env, {k: v for k, v in found.items() if isinstance(k, Output)}
     return worked_out[key][1]
 
 
 Values = dict[tuple[str, str], Any]
-worked_out: dict[tuple[str, str, int], tuple[Values, dict[str, Any]]] = {}
+worked_out: dict[tuple[str, str, int], tuple[Values, dict[Output, Any]]] = {}
 
 
 def same(one: Values, other: Values) -> bool:
     return one.keys() == other.keys() and all(np.array_equal(one[k], other[k]) for k in one)
 
 
-def left_behind(session: Session, phase: str, n: int) -> dict[str, Any]:
+def left_behind(session: Session, phase: str, n: int) -> dict[Output, Any]:
     """What a step has left: new parameters, new states, values.
 
     States that nothing reads, as the velocity of a momentum of 0, are not kept.
@@ -172,10 +175,8 @@ def assert_step(session: Session, phase: str, n: int) -> None:
     """The phase's first update, on n examples, gives what the evaluator gives."""
     ph = session.plan.phases[phase]
     begin(session.state, ph)
-    before_step(
-        session.state, session.datasets, ph, 0, {"epoch": 0.0, "update": 0.0, "progress": 0.0}
-    )
-    fields = first_minibatch(session, phase, ph.batch if ph.order == "stream" else n)
+    before_step(session.state, session.datasets, ph, {"epoch": 0.0, "update": 0.0, "progress": 0.0})
+    fields = first_minibatch(session, phase, ph.batch or n if ph.order == "stream" else n)
     n = len(next(iter(fields.values())))
     wanted = by_evaluator(session, phase, fields)
     if ph.descent is None:

@@ -7,6 +7,7 @@ for the derivatives, the evaluator for the spelled program lines.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from operator import attrgetter
 from typing import Any
 
@@ -55,6 +56,7 @@ def numbers(sizes: tuple[Any, ...]) -> tuple[Any, ...]:
 def sample(rng: Any, type: TensorType) -> Any:
     shape = numbers(type.shape)
     if type.kind == INDEX:
+        assert type.domain.size is not None
         return rng.integers(0, type.domain.size.value, shape)
     if type.kind == TRUTH:
         return rng.random(shape) < 0.5
@@ -72,7 +74,7 @@ def arguments(types: tuple[Any, ...]) -> tuple[Any, ...]:
     return graph, make, nodes, [sample(rng, t) for t in types]
 
 
-def env_of(values: list[Any], weights: list[Any] = ()) -> dict[Any, Any]:
+def env_of(values: list[Any], weights: Sequence[Any] = ()) -> dict[Any, Any]:
     env = {("input", f"x{i}"): v for i, v in enumerate(values)}
     return env | {("input", f"w{i}"): w for i, w in enumerate(weights)}
 
@@ -210,7 +212,7 @@ class Bench:
 
     def __init__(self, node: Node, buffers: list[Any], target: Target) -> None:
         self.node, self.target, self.spelled = node, target, spelling(target, node)
-        self.scope = {"xp": np, "math": math, **KERNELS, "out": buffer(node.type)}
+        self.scope: dict[str, Any] = {"xp": np, "math": math, **KERNELS, "out": buffer(node.type)}
         self.scope["uniform"] = lambda out, site: np.copyto(out, draw("uniform", site, out.shape))
         self.scope |= {f"a{i}": b for i, b in enumerate(buffers)}
         if isinstance(self.spelled, Statements):
@@ -236,6 +238,7 @@ class Bench:
         return plain(value, self.text)
 
     def lines(self) -> list[Any]:
+        assert isinstance(self.spelled, Statements)
         names, form = Bare(), self.target.form
         lines = [call_text(form(c), c, self.text, names) for c in self.spelled.calls]
         self.scope |= {name: attrgetter(function)(np) for function, name in names.items()}
@@ -254,7 +257,7 @@ class Bench:
         return self.scope["out"]
 
 
-SPELLED = [c for c in CASES if OPS[c.values[0]].spell]
+SPELLED = [c for c in CASES if OPS[str(c.values[0])].spell]
 
 
 @pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)

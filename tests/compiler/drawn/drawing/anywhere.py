@@ -106,7 +106,7 @@ def lift_call(made: Block, name: str, args: list[Term]) -> Run:
         def one(*v: Any) -> Any:
             return made.apply(dict(zip(keys, v, strict=True)), params, f"{path}.{name}")
 
-        values = [Term("", a.shape, lambda env, a=a: a.run(env), a.steps) for a in args]
+        values = [Term("", a.shape, a.run, a.steps) for a in args]
         return lift(one, *values)(env)
 
     return run

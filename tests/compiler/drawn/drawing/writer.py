@@ -40,12 +40,11 @@ class Writer:
         self.root: Writer = around.root if around else self
         self.indices: dict[str, int] = dict(around.indices) if around else {}
         self.used: set[str] = set()
-        self.depth = around.depth + 1 if around else 0
+        self.depth: int = around.depth + 1 if around else 0
+        self.lines: list[str] = around.lines if around else []
+        self.runs: list[Callable[[Env], None]] = around.runs if around else []
         if around:
-            self.lines, self.runs = around.lines, around.runs
             return
-        self.lines: list[str] = []
-        self.runs: list[Callable[[Env], None]] = []
         self.heads: list[Any] = []
         self.values: dict[str, Any] = {}
         self.fixed: dict[str, Any] = {}
