@@ -6,12 +6,12 @@ often each class occurs, how long its sequences are, its first examples.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import numpy as np
 
 from dln.artefacts.made import save
 from dln.artefacts.value import Array
@@ -107,7 +107,7 @@ def text(data: DataSet, found: DataFacts) -> str:
     head += [("parts", "; ".join(parts))] if parts else []
     head += [("seen", f"the first {found.seen:,}")] if found.seen < data.count else []
     head += [("letters", letters(data.alphabet))] if data.alphabet else []
-    head += [("lengths", lengths_text(found))] if found.lengths is not None else []
+    head += [("lengths", lengths_text(found.lengths))] if found.lengths else []
     blocks = [columns(head, lead="  "), field_table(data, found)]
     blocks += [class_text(data, f) for f in found.fields.values() if f.classes is not None]
     blocks += [first_text(data, found)]
@@ -125,11 +125,10 @@ def shown(text: str) -> str:
     return repr(cut)
 
 
-def lengths_text(found: DataFacts) -> str:
-    """`100 to 110, median 105`."""
-    assert found.lengths is not None
-    low, middle, high = (number(float(q)) for q in np.quantile(found.lengths, [0, 0.5, 1]))
-    return f"{low} to {high}, median {middle}"
+def lengths_text(lengths: Mapping[str, float]) -> str:
+    """`100 to 110, median 105`; of one length that."""
+    low, middle, high = map(number, lengths.values())
+    return low if low == high else f"{low} to {high}, median {middle}"
 
 
 def field_table(data: DataSet, found: DataFacts) -> str:
@@ -214,9 +213,8 @@ def as_data(data: DataSet, found: DataFacts) -> dict[str, Any]:
     }  # fmt: skip
     if data.alphabet:
         facts["alphabet"] = data.alphabet
-    if found.lengths is not None:
-        low, middle, high = (float(q) for q in np.quantile(found.lengths, [0, 0.5, 1]))
-        facts["lengths"] = {"least": low, "median": middle, "most": high}
+    if found.lengths:
+        facts["lengths"] = found.lengths
     return facts
 
 

@@ -136,10 +136,15 @@ class DataFacts:
     problems: list[Problem] = field(default_factory=list)
 
     @property
-    def lengths(self) -> NDArray[Any] | None:
-        """The length of each sequence, where they differ."""
+    def lengths(self) -> dict[str, float] | None:
+        """The least, median and largest length of its sequences, where it has such."""
         found = [n for f in self.fields.values() for n in f.lengths]
-        return np.concatenate(found) if found else None
+        fixed = [f.spec.shape[:1] for f in self.fields.values() if f.spec.timed]
+        lengths = np.concatenate(found or fixed[:1] or [()])
+        if not lengths.size:
+            return None
+        quantiles = np.quantile(lengths, [0, 0.5, 1]).tolist()
+        return dict(zip(("least", "median", "most"), quantiles, strict=True))
 
 
 def data_facts(session: Session, name: str) -> DataFacts:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dln.reading.data_facts import DRAWN
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -30,11 +32,12 @@ def images(session: Session, name: str) -> tuple[NDArray[Any], list[str]] | None
     count = min(label.classes or 0, ROWS) if label else 0
     rows: list[list[NDArray[Any]]] = [[] for _ in range(count)] or [[]]
     most = EACH if count else MOST
-    for values in session.datasets.fields.unchecked(spec):
+    for turn, values in enumerate(session.datasets.fields.unchecked(spec), 1):
         classes = np.rint(values[label.name]) if label else np.zeros(len(values[seen.name]))
         for k, row in enumerate(rows):
             row += list(values[seen.name][classes == k][: most - len(row)])
-        if all(len(row) == most for row in rows):
+        drawn = spec.drawn and turn * len(values[seen.name]) >= DRAWN
+        if drawn or all(len(row) == most for row in rows):
             break
     return _stacked(rows, shape), [str(k) for k in range(count)]
 

@@ -64,7 +64,7 @@ def test_sequences_end_where_they_end(dln: Any) -> None:
     classes = np.concatenate([c[i, :n] for i, n in enumerate(ends)])
     assert fields["c"]["classes"] == np.bincount(classes, minlength=4).tolist()
     text = dln("data", "data.dln").out
-    assert "lengths  1 to 4, median 2" in text and "1 of 4 classes never" in text
+    assert "lengths  1 to 4, median 2\n" in text and "1 of 4 classes never" in text
     assert "few 1 example from 0; many 2 examples from 1" in text
 
 
