@@ -22,8 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.svm import SVC
 
+from dln.compiler.plan import DataSource
 from dln.results import records
-from dln.runtime.readers.readers import Decl, read
+from dln.runtime.readers.readers import read
 
 TITLE = "test error of a polynomial support vector machine, in percent"
 SETTINGS = "degree 9, gamma 0.5, coef0 0.5, C 2, images of length 1"
@@ -48,7 +49,7 @@ def measured(limit: int | None = None) -> tuple[dict[str, Any], float]:
 def _images(which: str, limit: int | None) -> tuple[NDArray[Any], NDArray[Any]]:
     """Images as rows of length 1, and their labels."""
     names = (f"{which}-images-idx3-ubyte", f"{which}-labels-idx1-ubyte")
-    fields = read(Decl("idx", names, {}, "."))
+    fields = read(DataSource("idx", names, {}, "."))
     [image] = [a for a in fields.values() if a.ndim == 3]
     [label] = [a for a in fields.values() if a.ndim == 1]
     x = image[:limit].reshape(-1, 28 * 28) / 255

@@ -11,24 +11,31 @@ from typing import Any
 
 from dln.compiler.ir.graph import Graph, Node
 from dln.compiler.ir.sizes import Size, Sizes
+from dln.compiler.schema.keys import PhaseNumber
+from dln.compiler.schema.records import (
+    DeclaredData,
+    DescentRules,
+    EmitFacts,
+    ParameterFacts,
+    PartFacts,
+    PhaseFacts,
+    TaskFacts,
+    WatchFacts,
+)
 from dln.grammar.diagnostics import DlnError, Problem, Source, Span
-from dln.grammar.record import Record
+from dln.grammar.record import Record, keyword
 
 
-class Parameter(Record):
+class Parameter(ParameterFacts):
     """A parameter or fixed value: its node, and the node of its initial value.
 
-    `joins` is the table of 0 and 1 over its leading axes that says which entries exist; None
-    where all do. `space` is the kind of place that made it: one that a check has made for itself is
-    no parameter of the network.
+    `space` is the kind of place that made it: one that a check has made for itself is no parameter
+    of the network.
     """
 
-    path: str
     node: Node
     init: Node | None
     span: Span
-    trainable: bool = True
-    joins: tuple[Any, ...] | None = None
     space: str = "spec"
 
     @property
@@ -51,63 +58,28 @@ class FieldOf(Record):
     timed: bool = False
 
 
-class DataSet(Record):
-    """A declared data set. `parts` are (start, count) in the file's order; `all` is among them.
+class DataSet(DeclaredData):
+    """A declared data set.
 
     `alphabet` is that of a text. `length` names the field that holds the lengths of sequences of
     unequal length. `claims` are the values inside of fields of which a domain is asserted (`node`),
     with the numbers that it is asserted of (`value`): these are checked before a field is made.
     """
 
-    name: str
-    reader: str
-    args: tuple[object, ...]
-    options: Mapping[str, object]
-    base: str
-    override: str | None
-    raw: Mapping[str, Node]
-    fields: Mapping[str, FieldOf]
-    parts: Mapping[str, tuple[int, int]]
-    count: int
-    span: Span
-    alphabet: str | None = None
-    length: str | None = None
-    claims: tuple[FieldOf, ...] = ()
+    raw: Mapping[str, Node] = keyword(kw_only=True)
+    fields: Mapping[str, FieldOf] = keyword(kw_only=True)
+    span: Span = keyword(kw_only=True)
+    alphabet: str | None = keyword(kw_only=True, default=None)
+    length: str | None = keyword(kw_only=True, default=None)
+    claims: tuple[FieldOf, ...] = keyword(kw_only=True, default=())
 
 
-class On(Record):
-    """A part of a data set."""
+class Watching(WatchFacts):
+    """A watched value. On the data of a stream `states` are what is carried from window to window,
+    `carried` their shapes."""
 
-    data: str
-    part: str
-
-    def __str__(self) -> str:
-        return f"{self.data}.{self.part}"
-
-    @property
-    def spoken(self) -> str:
-        """As a spec says it: all examples need no part."""
-        return self.data if self.part == "all" else str(self)
-
-
-class Watching(Record):
-    """A watched value.
-
-    `value` is summed over the batch when `per_example`, else it is one number for a whole batch.
-    `every` is (count, unit) or None for the end of the phase. Without `on` it is taken on the
-    phase's own minibatches. On the data of a `stream` of so many rows, `states` are what is
-    carried from window to window, `carried` their shapes.
-    """
-
-    name: str
     value: Node
-    per_example: bool
-    total: bool
-    on: On | None
-    every: tuple[int, str] | None
-    fields: tuple[str, ...]
     span: Span
-    stream: int | None = None
     states: Mapping[str, Node] = {}
     carried: Mapping[str, tuple[Size, ...]] = {}
 
@@ -139,21 +111,10 @@ class Estimating(Record):
     span: Span
 
 
-class Descending(Record):
-    """A descent with a line search, as L-BFGS is: the optimiser's name and its numbers.
-
-    `history` pairs of differences are kept; `c1` and `c2` are the constants of the Wolfe
-    conditions, `trials` the looks along one line; it ends where no slope is above `grad_tol` or
-    the loss changes by less than `change_tol` of itself.
-    """
+class Descending(DescentRules):
+    """A descent with a line search: the optimiser's name and its numbers."""
 
     name: str
-    history: int
-    c1: float
-    c2: float
-    trials: int
-    grad_tol: float
-    change_tol: float
     span: Span
 
 
@@ -168,25 +129,14 @@ class Line(Record):
     span: Span
 
 
-class Phase(Record):
-    """A `train`: what is learned, from which data, for how long.
+class Phase(PhaseFacts):
+    """A `train`: what is learned.
 
     `updates` maps parameter paths to their new values, `states` optimiser states to theirs (with
-    their first values in `state_init`); of those the `kept` have a row for each example.
-    `objectives` are the losses of the `minimize` lines with no parameter moved. It ends where
-    any of `until` holds.
+    their first values in `state_init`). `objectives` are the losses of the `minimize` lines with
+    no parameter moved. It ends where any of `until` holds.
     """
 
-    name: str
-    on: On
-    batch: int | None
-    duration: tuple[int, str] | None
-    order: str
-    balanced: str | None
-    dtype: str | None
-    seed: int | None
-    after: tuple[str, ...]
-    fields: tuple[str, ...]
     objectives: tuple[Node, ...]
     lines: tuple[Line, ...]
     updates: Mapping[str, Node]
@@ -196,10 +146,7 @@ class Phase(Record):
     keeps: tuple[Keeping, ...]
     starts: tuple[Starting, ...]
     until: tuple[Node, ...]
-    slow: bool
     span: Span
-    carried: tuple[str, ...] = ()
-    kept: tuple[str, ...] = ()
     estimates: tuple[Estimating, ...] = ()
     descent: Descending | None = None
 
@@ -245,48 +192,31 @@ class Checking(Record):
     phase: str = ""
 
 
-class EmittedPart(Record):
+class EmittedPart(PartFacts):
     """A part of what is emitted: a tensor, or a text.
 
-    A text stands for itself in a `text`; elsewhere it names a watch, whose history is meant.
-    `label` is what a person calls it, `axis` what its values are counted by, `rows` what the
-    several values of an example are called; classes are letters of an `alphabet`, where one is
-    given. Of what is made of examples `key` is what its program calls it.
+    A text stands for itself in a `text`; elsewhere it is a watch, whose history is meant. Of what
+    is made of examples `key` is what its program calls it.
     """
 
-    value: Node | str
-    label: str = ""
-    axis: str = "index"
-    alphabet: str = ""
-    rows: tuple[str, ...] = ()
+    value: Node | str | PhaseNumber
     key: str = ""
 
 
-class Emission(Record):
-    """`emit e to "file"`: `form` is value, text, plot, log_plot or examples.
+class Emission(EmitFacts):
+    """`emit e to "file"`, of the examples that `where` holds for."""
 
-    What is made of examples is made of the first `count` of a part of a data set (of all, if that
-    is 0), of those that `where` holds for.
-    """
-
-    form: str
     parts: tuple[EmittedPart, ...]
-    to: str | None
     span: Span
-    on: On | None = None
-    count: int = 0
     where: Node | None = None
 
 
-class Tasking(Record):
-    """A `task`: what it emits; its options are constants by name. It means something `after` some
-    phases only."""
+class Tasking(TaskFacts):
+    """A `task`: what it emits; its options are constants by name."""
 
-    name: str
     options: Mapping[str, object]
     emits: tuple[Emission, ...]
     span: Span
-    after: tuple[str, ...] = ()
 
 
 class Sweeping(Record):

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from dln.compiler.model import Model
 from dln.compiler.reading import Outside
 from dln.compiler.reading import read as understood
-from dln.compiler.schema.headers import Decl, Schema
+from dln.compiler.schema.headers import DataSource, Schema
 from dln.flags import read_flags
 from dln.grammar import syntax
 from dln.grammar.diagnostics import DlnError, Fault, Problem, Source, nearest
@@ -92,7 +92,7 @@ def parsed(path: str, text: str) -> tuple[Source, syntax.Module]:
     return source, parse_source(source)
 
 
-def header(declared: Decl) -> Schema:
+def header(declared: DataSource) -> Schema:
     """The header of a data set's files."""
     from dln.runtime.readers.readers import probe  # late: many specs have no files
 

@@ -9,9 +9,16 @@ from __future__ import annotations
 from typing import Any, ClassVar, Self, dataclass_transform
 
 
-def keyword(*, kw_only: bool = True) -> Any:
-    """Marks a field that is given by name only."""
-    return NotImplemented
+class Late:
+    """What stands in a class for a field that is given by name only."""
+
+    def __init__(self, default: object) -> None:
+        self.default = default
+
+
+def keyword(*, default: Any = NotImplemented, kw_only: bool = True) -> Any:
+    """Marks a field that is given by name only, with a default or without."""
+    return Late(default)
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(keyword,))
@@ -40,14 +47,16 @@ class Record:
             if not v.startswith("ClassVar")
         }
         given = {k: cls.__dict__[k] for k in own if k in cls.__dict__}
-        late = [k for k, v in given.items() if v is NotImplemented]
+        late = [k for k, v in given.items() if isinstance(v, Late)]
         for name in given:
             delattr(cls, name)
         # Fields of the class itself come first; those of its parents are given by name.
         cls._fields = (*(k for k in own if k not in late), *late, *cls._fields)
         type.__setattr__(cls, "__match_args__", tuple(k for k in own if k not in late))
         cls._compared = (*cls._compared, *(k for k, v in own.items() if v.split(" ")[0] != "Span"))
-        cls._defaults = {**cls._defaults, **{k: v for k, v in given.items() if k not in late}}
+        values = {k: v.default if isinstance(v, Late) else v for k, v in given.items()}
+        own_defaults = {k: v for k, v in values.items() if v is not NotImplemented}
+        cls._defaults = {**cls._defaults, **own_defaults}
 
     def __init__(self, *values: Any, **named: Any) -> None:
         held = self.__dict__
@@ -66,6 +75,23 @@ class Record:
         made.__dict__.update(self.__dict__)
         made.__dict__.update(new)
         return made
+
+    @classmethod
+    def extending(cls, base: Record, **more: Any) -> Self:
+        """A record with `more`, and with the fields that it has in common with another of a class
+        that both extend.
+
+        >>> class Point(Record):
+        ...     x: int = keyword()
+        >>> class Named(Point):
+        ...     name: str
+        >>> class Placed(Point):
+        ...     page: int
+        >>> Placed.extending(Named("a", x=1), page=7)
+        Placed(page=7, x=1)
+        """
+        common = next(c for c in cls.__mro__ if issubclass(c, Record) and isinstance(base, c))
+        return cls(**{k: getattr(base, k) for k in common._fields} | more)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"a {type(self).__name__} is frozen: {name} cannot be set")

@@ -8,7 +8,7 @@ marks wait for it, so shares there include the waiting.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from statistics import median
 from time import perf_counter
 
@@ -58,13 +58,13 @@ def profile(
         check_rows(spec, batch)
     program = session.plan.programs[spec.step]
     part = session.datasets.part(spec.data, spec.part, program.dtype)
-    sized = replace(spec, batch=spec.batch if batch is None else batch)
+    sized = spec.changed(batch=spec.batch if batch is None else batch)
     batches = Minibatches(sized, part, session.device, session.programs.seed_of(phase))
     indices = batches.indices(0)
     n = len(indices)
     clocks = session.programs.clocks(program)
     marks = _Marks(session.device, len(program.lines))
-    marked = replace(program, text=_marked(program))
+    marked = program.changed(text=_marked(program))
     with np.errstate(all="ignore"):
         means = []
         for made in (program, marked):

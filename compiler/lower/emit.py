@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 
 from dln.compiler.ir.formula import formula
 from dln.compiler.ir.graph import Graph
@@ -37,7 +36,7 @@ def program(writer: Writer, name: str, dtype: str) -> Program:
     made, common = writer.made, writer.common
     notes = held(made)
     buffers = tuple(
-        replace(b, key="", note=b.key or notes.get(b.name, "")) if b.place == "arena" else b
+        b.changed(key="", note=b.key or notes.get(b.name, "")) if b.place == "arena" else b
         for b in made.buffers.values()
     )
     head = ["def bind(xp, n, seed, v):"]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from dln.compiler.ir.formula import formula
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.ops.loop import body_of
@@ -19,7 +17,7 @@ def loop_lines(outer: Writer, node: Node) -> list[Line]:
     writer = LoopWriter(outer, node)
     lines = [*writer.firsts(), writer.head()]
     writer.write()
-    inside = (replace(ln, code=f"    {ln.code}", times=writer.steps) for ln in writer.lines)
+    inside = (ln.changed(code=f"    {ln.code}", times=writer.steps) for ln in writer.lines)
     return [*lines, *inside]
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from dln.compiler.ir.graph import Graph, Node, ancestors
@@ -107,7 +107,7 @@ class Schedule:
     def adopt(self, buffer: Buffer, slot: int) -> str:
         """A buffer of a loop's step among those of the program; its name."""
         name = f"v{len(self.buffers)}"
-        self.buffers[name] = replace(buffer, name=name, slot=slot)
+        self.buffers[name] = buffer.changed(name=name, slot=slot)
         return name
 
     def bytes_of(self, type: TensorType) -> Extent:

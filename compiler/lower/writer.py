@@ -8,7 +8,7 @@ comments, which are printable and on one line. A step allocates nothing.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeAlias
 
@@ -162,7 +162,7 @@ class Writer:
     def host_line(self, node: Node, code: str, call: Called) -> None:
         lines = self.lines if node in self.at_run else self.common.setup
         line = Line(code, formula(self.graph, node), place(self.graph, node), writes=call.out)
-        lines.append(replace(line, call=call, **about(self.graph, node)))
+        lines.append(line.changed(call=call, **about(self.graph, node)))
 
     def box(self, node: Node, number: str, buffer: str) -> None:
         """Put a number where array operations can read it."""
@@ -241,7 +241,7 @@ class Writer:
         for call in calls:
             text = partial(self.value, step=step)
             line = Line(self.code(call, text), said, where, reads, out, flops, moved, **more)
-            self.lines.append(replace(line, call=called(call, text, whole)))
+            self.lines.append(line.changed(call=called(call, text, whole)))
             flops = moved = (0, 0)
 
     def code(self, call: Call, text: Callable[[Value], str]) -> str:

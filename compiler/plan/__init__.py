@@ -44,6 +44,7 @@ from dln.compiler.plan.storage import (
     memory,
     slot_offsets,
 )
+from dln.compiler.schema.headers import DataSource
 from dln.compiler.schema.keys import (
     CLOCKS,
     CheckpointKey,
@@ -55,13 +56,14 @@ from dln.compiler.schema.keys import (
     PhaseNumber,
     ProgramKey,
     ProgramKind,
-    RawField,
+    RawInput,
     ValueKey,
     WatchReport,
     WatchValue,
     WholeField,
     new_state,
 )
+from dln.compiler.schema.records import On
 
 __all__ = [
     "ALIGNMENT",
@@ -72,6 +74,7 @@ __all__ = [
     "Called",
     "CheckpointKey",
     "Clock",
+    "DataSource",
     "DataSpec",
     "DescentSpec",
     "EmitSpec",
@@ -85,6 +88,7 @@ __all__ = [
     "Line",
     "LineLoss",
     "LineSpec",
+    "On",
     "POINTS",
     "ParamSpec",
     "PartSpec",
@@ -96,11 +100,11 @@ __all__ = [
     "ProgramKey",
     "ProgramKind",
     "ProgramTable",
-    "RawField",
-    "WatchReport",
+    "RawInput",
     "SLOPES",
     "TaskSpec",
     "ValueKey",
+    "WatchReport",
     "WatchSpec",
     "WatchValue",
     "WholeField",

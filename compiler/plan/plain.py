@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
 from typing import Any
 
 from dln.compiler.plan.program import Buffer, Called, Extent, Line, Place, Program
 from dln.compiler.schema.keys import parse_clock
+from dln.grammar.record import Record
 
 
 def program_to_json(program: Program) -> dict[str, Any]:
     """A program as plain data that `json` can write."""
-    return {**asdict(program), "clocks": [str(clock) for clock in program.clocks]}
+    clocks = [str(clock) for clock in program.clocks]
+    return {**{k: _plain(getattr(program, k)) for k in program._fields}, "clocks": clocks}
+
+
+def _plain(value: object) -> Any:
+    """Records as dictionaries of their fields."""
+    if isinstance(value, Record):
+        return {k: _plain(getattr(value, k)) for k in value._fields}
+    if isinstance(value, tuple):
+        return tuple(map(_plain, value))
+    return {k: _plain(v) for k, v in value.items()} if isinstance(value, Mapping) else value
 
 
 def program_from_json(data: Mapping[str, Any]) -> Program:

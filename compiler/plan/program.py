@@ -6,10 +6,10 @@ Extents are affine in the number of examples: `(a, b)` means `a + b * n`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from dln.compiler.schema.keys import Clock, ProgramKey
+from dln.grammar.record import Record
 
 Extent: TypeAlias = tuple[int, int]
 
@@ -48,8 +48,7 @@ def site_number(site: str) -> int:
     return (number + int(step or 0)) % (1 << 64)
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Record):
     """Where in a spec a line comes from: the file, and offsets into its text."""
 
     path: str
@@ -62,8 +61,7 @@ class Place:
         return f"{self.path}:{self.line}:{self.column}"
 
 
-@dataclass(frozen=True, slots=True)
-class Buffer:
+class Buffer(Record):
     """A named array of a program.
 
     `place` is input, whole, param, state, value, const, scalar (one number that the program fills
@@ -85,8 +83,7 @@ class Buffer:
         return tuple(at(e, n) for e in self.shape)
 
 
-@dataclass(frozen=True, slots=True)
-class Called:
+class Called(Record):
     """What a statement calls: the function of a spelling, what it is given, and what it writes, as
     they stand in the text. `whole` says that it is all of an operation that works element by
     element."""
@@ -97,8 +94,7 @@ class Called:
     whole: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(Record):
     """A statement of a program, with what it computes, where that was written and its cost.
 
     `reads` and `writes` name buffers; `flops` and `bytes` are those of one execution, of which
@@ -123,8 +119,7 @@ class Line:
     call: Called | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Program:
+class Program(Record):
     """One compiled graph.
 
     `text` defines `bind(xp, n, seed, v)`, which takes the array module, the number of examples,

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from dln.grammar.record import Record
+
 SETTINGS: Mapping[str, Mapping[str, int]] = {
     "idx": {},
     "npz": {},
@@ -20,11 +22,10 @@ SETTINGS: Mapping[str, Mapping[str, int]] = {
 """The readers, each with what `set` may say about its sets, and the defaults."""
 
 
-@dataclass(frozen=True)
-class Decl:
-    """A set as the spec declares it.
+class DataSource(Record):
+    """Where the data of a set come from, as the spec declares it: a reader and what it is given.
 
-    `args` as written (file names, numbers, nested lists), `base` the folder of the spec,
+    `args` are as written (file names, numbers, nested lists), `base` is the folder of the spec,
     `override` the PATH of `--data NAME=PATH`: a file, or a folder where the files are looked for.
     """
 

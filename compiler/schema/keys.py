@@ -197,7 +197,7 @@ def value(key: ValueKey) -> Output:
 # ---- what a program is given -------------------------------------------------------------------
 
 
-class RawField(Key):
+class RawInput(Key):
     """A field of a data set as its reader gives it; the name is empty where there is but one."""
 
     data: str

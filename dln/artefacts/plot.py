@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dln.artefacts.made import Made, npy, table
+from dln.compiler.plan import PhaseNumber
 from dln.grammar.diagnostics import Fault
 from dln.printing import pictures
 from dln.printing.pictures import Curve
@@ -64,19 +65,15 @@ def curve(
 ) -> Curve:
     """A vector over its positions, or a watch over epochs or updates: from where the phases end
     that its own comes after, if the picture shows those too."""
-    if part.source == "value":
+    if not isinstance(part.value, PhaseNumber):
         y = values[part.key]
         return Curve(part.label, np.arange(len(y)), y, part.axis)
-    updates, epochs, y = map(np.array, zip(*history(session, part.key), strict=True))
-    shown = {phase_of(session, p.key) for p in beside if p.source == "history"}
-    start = began(session, phase_of(session, part.key), shown, by_epoch)
+    watch = part.value
+    updates, epochs, y = map(np.array, zip(*history(session, watch), strict=True))
+    beside_it = {p.value.phase for p in beside if isinstance(p.value, PhaseNumber)}
+    start = began(session, watch.phase, beside_it & session.results.keys(), by_epoch)
     x, axis = (epochs, "epoch") if by_epoch else (updates, "update")
-    return Curve(part.label, x + start, y, axis, what=part.key.rpartition(".")[2])
-
-
-def phase_of(session: Session, watch: str) -> str:
-    """The phase of a watch called `sse.error`, "" if it has not run."""
-    return next((name for name in session.results if watch.startswith(f"{name}.")), "")
+    return Curve(part.label, x + start, y, axis, what=watch.name)
 
 
 def began(session: Session, phase: str, shown: set[str], by_epoch: bool) -> int:
@@ -90,12 +87,10 @@ def began(session: Session, phase: str, shown: set[str], by_epoch: bool) -> int:
     return max(ends, default=0)
 
 
-def history(session: Session, watch: str) -> list[Reading]:
-    """All values of a watch, called `sse.error`. Raises `Fault` if its phase has not run."""
-    for name, result in session.results.items():
-        rows = result.history.get(watch[len(name) + 1 :])
-        if watch.startswith(f"{name}.") and rows:
-            return rows
-    phase = watch.rpartition(".")[0]
-    message = f'{watch} is not known before the phase "{phase}" has run'
+def history(session: Session, watch: PhaseNumber) -> list[Reading]:
+    """All values of a watch. Raises `Fault` if its phase has not run."""
+    result = session.results.get(watch.phase)
+    if result is not None and result.history.get(watch.name):
+        return result.history[watch.name]
+    message = f'{watch} is not known before the phase "{watch.phase}" has run'
     raise Fault(message, "train it first", "E562")

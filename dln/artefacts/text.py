@@ -39,8 +39,8 @@ def made(session: Session, emit: EmitSpec, values: Mapping[str, NDArray[Any]]) -
 
 
 def _spelled(part: PartSpec, values: Mapping[str, NDArray[Any]]) -> str:
-    if part.source == "text":
-        return part.key
+    if isinstance(part.value, str):
+        return part.value
     value = values[part.key]
     if not part.alphabet:
         return number(value)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from dln.commands.options import compiled, settings, takes
-from dln.compiler.plan import at
+from dln.compiler.pipeline import recipes
+from dln.compiler.plan import ProgramKey, at
 from dln.compiler.stages import STAGES, optimise, part
 from dln.grammar.diagnostics import clean
 from dln.printing.terminal import Terminal, plural
@@ -17,7 +18,6 @@ from dln.spec import Compiled
 if TYPE_CHECKING:
     from dln.compiler.ir.graph import Graph
     from dln.compiler.passes.rewriting import Firing, Log
-    from dln.compiler.pipeline import Compiled as Lazy
     from dln.compiler.plan import Program
 
 ORDER = 40
@@ -55,15 +55,15 @@ def explain(
 
 def firings(compiled: Compiled, name: str, only: str | None = None) -> list[dict[str, Any]]:
     """What the passes did to the graph of one program, in order."""
-    programs = cast("Lazy", compiled.plan.programs.held)
     found: list[dict[str, Any]] = []
 
     def seen(stage: str, before: Graph, after: Graph, log: Log) -> None:
         if only is None or stage == only:
             found.extend(_firing_data(name, stage, firing) for firing in log)
 
-    recipe = programs.recipes[name]
-    optimise(part(compiled.spec.model, recipe.outputs), seen=seen)
+    model = compiled.spec.model
+    outputs = recipes(model)[ProgramKey.parse(name)].outputs
+    optimise(part(model, outputs), seen=seen)
     return found
 
 

@@ -107,7 +107,7 @@ def phase_table(model: Model, plan: Plan) -> str:
 
 def phase_lines(phase: Phase) -> list[str]:
     """What a phase does, defaults included, and how many updates that is where it is known."""
-    count, unit = phase.duration or (1, "epoch")
+    count, unit = phase.duration
     lines = [f"on {phase.on} {_reading(phase)} for {plural(count, unit)}"]
     facts = [f"dtype {phase.dtype or 'float32'}"]
     facts.append("the run's seed" if phase.seed is None else f"seed {phase.seed}")

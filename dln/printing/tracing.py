@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from dln.flags import Flags
 from dln.printing.terminal import Terminal, plural
@@ -11,19 +11,19 @@ from dln.spec import Compiled
 if TYPE_CHECKING:
     from dln.compiler.ir.graph import Graph
     from dln.compiler.passes.rewriting import Log
-    from dln.compiler.pipeline import Compiled as Lazy
 
 
 def trace(terminal: Terminal, compiled: Compiled, flags: Flags) -> None:
     """Take every program through the column, and say or verify what each stage leaves."""
+    from dln.compiler.pipeline import recipes  # late: seldom asked for
     from dln.compiler.stages import optimise, part  # late: seldom asked for
 
-    programs = cast("Lazy", compiled.plan.programs.held)
-    for name, recipe in programs.recipes.items():
-        look = Look(terminal, name, flags)
-        optimise(part(compiled.spec.model, recipe.outputs), seen=look)
+    model = compiled.spec.model
+    for key, recipe in recipes(model).items():
+        look = Look(terminal, str(key), flags)
+        optimise(part(model, recipe.outputs), seen=look)
         if flags.debug >= 4:
-            terminal.say(programs[name].text)
+            terminal.say(compiled.plan.programs[key].text)
 
 
 class Look:

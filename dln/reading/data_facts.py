@@ -187,6 +187,5 @@ def _fine(spec: DataSpec, values: Mapping[str, NDArray[Any]], dtype: str) -> boo
 
 def _files(spec: DataSpec) -> list[str]:
     """The files of a data set; none of what is written in the spec, or made up."""
-    decl = readers.declared(spec)
-    names = [a for a in decl.args if isinstance(a, str)] if readers.reader_of(decl).files else []
-    return [str(readers.locate(name, decl)) for name in names]
+    names = [a for a in spec.args if isinstance(a, str)] if readers.reader_of(spec).files else []
+    return [str(readers.locate(name, spec)) for name in names]

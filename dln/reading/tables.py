@@ -9,7 +9,7 @@ from typing import Any
 from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.op import op_of
 from dln.compiler.model import DataSet, FieldOf, Model
-from dln.compiler.schema.keys import RawField
+from dln.compiler.schema.keys import RawInput
 
 TABLES = ("table", "rows")
 FREE = ("real", "logit")
@@ -34,7 +34,7 @@ def _check_table(model: Model, data: DataSet) -> None:
 
     spec = data_spec(data)
     texts = {path: s.text for path, s in model.sources.items()}
-    decl = readers.declared(spec)
+    decl = spec.source
     where = partial(readers.origin, decl)
     still = {f.name: f for f in spec.fields}
     with placed(texts, spec.place):
@@ -59,5 +59,5 @@ def _values(nodes: Mapping[str, Node], data: DataSet, raw: Any) -> dict[str, Any
         if not any(op_of(n).is_("random") for n in ancestors([node]))
     }
     with np.errstate(all="ignore"):
-        given: dict[tuple[str, Hashable], Any] = {("input", RawField(data.name, "")): raw}
+        given: dict[tuple[str, Hashable], Any] = {("input", RawInput(data.name, "")): raw}
         return evaluate(still, given)

@@ -21,7 +21,7 @@ def picked(
     assert emit.program is not None and emit.on is not None
     executable = programs.executable(emit.program)
     clocks = programs.clocks(executable.program)
-    part = datasets.part(*emit.on, executable.program.dtype)
+    part = datasets.part(emit.on.data, emit.on.part, executable.program.dtype)
     order = programs.device.array(np.arange(part.n), "int64")
     size = min(part.n, executable.program.capacity)
     executable.at(size)  # the most first, so that memory is taken once

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dln.compiler.plan import DataSpec, FieldSpec, ProgramKind, RawField
+from dln.compiler.plan import DataSource, DataSpec, FieldSpec, ProgramKind, RawInput
 from dln.grammar.diagnostics import Fault
 from dln.runtime.data.part import DataPart, Drawn, Fill
 from dln.runtime.device.device import DeviceArray
@@ -26,7 +26,7 @@ from dln.runtime.readers.lengths import held, settled
 from dln.runtime.readers.validation import Arrays, check_field
 
 CHUNK = 1000  # examples turned into fields at a time
-Read = Callable[[readers.Decl], dict[str, NDArray[Any]]]
+Read = Callable[[DataSource], dict[str, NDArray[Any]]]
 
 
 class Fields:
@@ -96,12 +96,12 @@ class Fields:
     def _arrays(self, spec: DataSpec) -> Arrays:
         """What the reader of a set gives, by the inputs of its program."""
         if spec.name not in self._raw:
-            raw = self._read(readers.declared(spec))
+            raw = self._read(spec.source)
             count = len(next(iter(raw.values())))
             if count != spec.count:
                 message = f"{spec.name} holds {count:,} examples, but held {spec.count:,} before"
                 raise Fault(message, "compile the spec again", "E557")
-            self._raw[spec.name] = {str(RawField(spec.name, key)): a for key, a in raw.items()}
+            self._raw[spec.name] = {str(RawInput(spec.name, key)): a for key, a in raw.items()}
         return self._raw[spec.name]
 
     def _chunks(
@@ -125,7 +125,7 @@ class Fields:
         self, spec: DataSpec, f: FieldSpec, values: NDArray[Any], first: int, dtype: str
     ) -> NDArray[Any]:
         """Some values of a field; what is wrong has the place in the file where that is known."""
-        where = partial(readers.origin, readers.declared(spec))
+        where = partial(readers.origin, spec.source)
         return check_field(f, values, self.plan.texts, first, where, dtype)
 
     def unchecked(self, spec: DataSpec) -> Iterator[Arrays]:
@@ -139,11 +139,11 @@ class Fields:
             return
         raw = self._arrays(spec)
         ends = [f for f in spec.fields if f.domain == "length"]
-        specs = [*(replace(f, name=key) for key, f in spec.claims.items()), *ends]
+        specs = [*(f.changed(name=key) for key, f in spec.claims.items()), *ends]
         for low, values in self._chunks(spec, ProgramKind.CLAIMS, raw, start, count):
             n = len(next(iter(values.values())))
             for f in ends:
-                length = raw[str(RawField(spec.name, f.name))][start + low : start + low + n]
+                length = raw[str(RawInput(spec.name, f.name))][start + low : start + low + n]
                 values = settled(specs, {**values, f.name: length})
             for key, f in spec.claims.items():
                 self._checked(spec, f, values[key], start + low, "float64")

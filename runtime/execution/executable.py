@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -220,7 +220,7 @@ class Executable:
 
         held = self._bounds.get(n)
         arrays = held.buffers if held is not None else self._arrays(n)
-        bind = load(replace(self.program, text="\n".join(text)), self.device, keep=keep)
+        bind = load(self.program.changed(text="\n".join(text)), self.device, keep=keep)
         with suppress(ArithmeticError, ValueError):
             bind(self.device.xp, n, self.seed, arrays)(*stopped.clocks)
         return kept or None

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dln.compiler.schema.headers import Decl, HeaderField, Schema
+from dln.compiler.schema.headers import DataSource, HeaderField, Schema
 from dln.grammar.diagnostics import Fault
 from dln.runtime.readers.files import (
     EXPANSION,
@@ -75,7 +75,7 @@ def _idx_header(path: Path) -> _Idx:
     return found
 
 
-def _idx_headers(decl: Decl) -> dict[str, _Idx]:
+def _idx_headers(decl: DataSource) -> dict[str, _Idx]:
     """Headers by field: one axis is `label`, more are `image`; a second one is `image2`."""
     found: dict[str, _Idx] = {}
     for header in map(_idx_header, files_of(decl)):
@@ -85,13 +85,13 @@ def _idx_headers(decl: Decl) -> dict[str, _Idx]:
     return found
 
 
-def idx_probe(decl: Decl) -> Schema:
+def idx_probe(decl: DataSource) -> Schema:
     headers = _idx_headers(decl)
     count = same_count({h.path.name: h.shape[0] for h in headers.values()})
     return Schema({name: h.field for name, h in headers.items()}, count)
 
 
-def idx_read(decl: Decl) -> dict[str, NDArray[Any]]:
+def idx_read(decl: DataSource) -> dict[str, NDArray[Any]]:
     headers = _idx_headers(decl)
     same_count({h.path.name: h.shape[0] for h in headers.values()})
     return {name: _idx_array(h) for name, h in headers.items()}
@@ -124,7 +124,7 @@ def same_count(counts: Mapping[str, int]) -> int:
 # ---- npz ---------------------------------------------------------------------------------------
 
 
-def npz_probe(decl: Decl) -> Schema:
+def npz_probe(decl: DataSource) -> Schema:
     headers = _npz_headers(file_of(decl))
     count = same_count({name: shape[0] for name, (_, shape) in headers.items()})
     return Schema({name: _npz_field(*h) for name, h in headers.items()}, count)
@@ -175,7 +175,7 @@ def _npy_header(path: Path, z: Any, info: Any) -> tuple[str, tuple[int, ...]]:
     return dtype, shape
 
 
-def npz_read(decl: Decl) -> dict[str, NDArray[Any]]:
+def npz_read(decl: DataSource) -> dict[str, NDArray[Any]]:
     import zipfile  # late: few sets are npz
 
     import numpy as np  # late: NumPy

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
-from dln.compiler.schema.headers import Decl
+from dln.compiler.schema.headers import DataSource
 from dln.grammar.diagnostics import Fault, nearest
 
 LIMIT = 4 << 30  # bytes of one file, once unpacked
@@ -26,7 +26,7 @@ MEMBERS = 1 << 16  # gzip members in one file
 # ---- where a file is ---------------------------------------------------------------------------
 
 
-def locate(name: str, decl: Decl) -> Path:
+def locate(name: str, decl: DataSource) -> Path:
     """The file that `name` means, as is or with `.gz`.
 
     Looked for beside the spec, in its `data` folders, then in the shipped ones; or where the
@@ -48,7 +48,7 @@ def locate(name: str, decl: Decl) -> Path:
     return _regular(real)
 
 
-def _overridden(name: str, decl: Decl, override: str) -> Path:
+def _overridden(name: str, decl: DataSource, override: str) -> Path:
     path = Path(override)
     if not os.path.lexists(path):
         raise _missing(override, [path.parent], str(path.parent))
@@ -96,12 +96,12 @@ def _missing(name: str, folders: Iterable[Path], where: str) -> Fault:
     return Fault(f'there is no file "{name}" (looked in {where})', remedy, "E501")
 
 
-def file_of(decl: Decl) -> Path:
+def file_of(decl: DataSource) -> Path:
     """The file of a reader that takes exactly one."""
     return files_of(decl, one=True)[0]
 
 
-def files_of(decl: Decl, one: bool = False) -> list[Path]:
+def files_of(decl: DataSource, one: bool = False) -> list[Path]:
     names = [a for a in decl.args if isinstance(a, str)]
     if len(names) != len(decl.args) or not names or (one and len(names) > 1):
         wanted = 'one file name, as in "a.csv"' if one else "file names"

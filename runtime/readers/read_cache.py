@@ -6,6 +6,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from dln.compiler.schema.headers import DataSource
 from dln.runtime.readers import readers
 
 MOST = 8  # sets kept; the one asked for least recently goes first
@@ -20,7 +21,7 @@ class ReadCache:
     def __init__(self) -> None:
         self._sets: dict[str, dict[str, NDArray[Any]]] = {}
 
-    def read(self, decl: readers.Decl) -> dict[str, NDArray[Any]]:
+    def read(self, decl: DataSource) -> dict[str, NDArray[Any]]:
         """What `readers.read` gives. Raises its faults."""
         if not readers.reader_of(decl).files:
             return readers.read(decl)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dln.compiler.schema.headers import SETTINGS
-from dln.compiler.schema.headers import Decl as Decl
+from dln.compiler.schema.headers import DataSource as DataSource
 from dln.compiler.schema.headers import HeaderField as HeaderField
 from dln.compiler.schema.headers import Schema as Schema
 from dln.grammar.diagnostics import Fault, nearest
@@ -29,7 +29,7 @@ from dln.runtime.readers.tables import cells_probe, cells_read, place_of
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from dln.compiler.plan import DataSpec, FieldSpec
+    from dln.compiler.plan import FieldSpec
 
 DRAWING = 1_000_000  # bytes of a file of drawings
 
@@ -42,34 +42,29 @@ class Reader:
     of the reader, or `parameters` that it checks itself.
     """
 
-    probe: Callable[[Decl], Schema]
-    read: Callable[[Decl], dict[str, NDArray[Any]]]
+    probe: Callable[[DataSource], Schema]
+    read: Callable[[DataSource], dict[str, NDArray[Any]]]
     files: bool = False
     parameters: bool = False
 
 
-def probe(decl: Decl) -> Schema:
+def probe(decl: DataSource) -> Schema:
     """The fields and the number of examples, read from headers.
 
-    >>> probe(Decl("rows", ([[0.05, 0.1, 0.99]],), {}, "."))
+    >>> probe(DataSource("rows", ([[0.05, 0.1, 0.99]],), {}, "."))
     Schema(fields={'': HeaderField(shape=(3,), kind='real')}, count=1, classes=None, alphabet=None)
     """
     with _readable(decl):
         return reader_of(decl).probe(decl)
 
 
-def read(decl: Decl) -> dict[str, NDArray[Any]]:
+def read(decl: DataSource) -> dict[str, NDArray[Any]]:
     """The whole arrays by field, first axis the example; idx images stay uint8, indices int64."""
     with _readable(decl):
         return reader_of(decl).read(decl)
 
 
-def declared(spec: DataSpec) -> Decl:
-    """A data set of a plan as its reader is given it."""
-    return Decl(spec.reader, spec.args, spec.options, spec.base, spec.override)
-
-
-def origin(decl: Decl, spec: FieldSpec, example: int, element: int) -> str:
+def origin(decl: DataSource, spec: FieldSpec, example: int, element: int) -> str:
     """Where a number of a table stands: `points.csv, line 12, column 3`; nothing for other sets."""
     if decl.reader != "table":
         return ""
@@ -78,7 +73,7 @@ def origin(decl: Decl, spec: FieldSpec, example: int, element: int) -> str:
     return f"{place}, column {column + 1}" if place and column >= 0 else place
 
 
-def alphabet(decl: Decl) -> str:
+def alphabet(decl: DataSource) -> str:
     """The distinct characters of a `text` set, sorted: index i stands for character i."""
     with _readable(decl):
         return _distinct(_text(decl))
@@ -86,7 +81,7 @@ def alphabet(decl: Decl) -> str:
 
 def drawing(name: str, base: str) -> tuple[str, str]:
     """The path and the text of a file of drawings, looked for where data files are."""
-    decl = Decl("glyphs", (name,), {}, base)
+    decl = DataSource("glyphs", (name,), {}, base)
     with _readable(decl):
         try:
             path = file_of(decl)
@@ -98,7 +93,7 @@ def drawing(name: str, base: str) -> tuple[str, str]:
         return str(path), decoded(path)
 
 
-def reader_of(decl: Decl) -> Reader:
+def reader_of(decl: DataSource) -> Reader:
     """The reader that a set names. Raises `Fault` E509 for one that there is not, or an option that
     it does not have."""
     found = READERS.get(decl.reader)
@@ -112,7 +107,7 @@ def reader_of(decl: Decl) -> Reader:
 
 
 @contextmanager
-def _readable(decl: Decl) -> Iterator[None]:
+def _readable(decl: DataSource) -> Iterator[None]:
     """Refusals of the operating system as faults."""
     try:
         yield
@@ -125,7 +120,7 @@ def _readable(decl: Decl) -> Iterator[None]:
 # ---- text --------------------------------------------------------------------------------------
 
 
-def _text(decl: Decl) -> str:
+def _text(decl: DataSource) -> str:
     path = file_of(decl)
     text = decoded(path)
     if not text:
@@ -145,7 +140,7 @@ def _distinct(text: str) -> str:
     return "".join(sorted(seen | set(text)))
 
 
-def _windows(decl: Decl, text: str) -> tuple[int, int]:
+def _windows(decl: DataSource, text: str) -> tuple[int, int]:
     """Windows in a text, and the characters that each goes on by: the next one begins with its
     last character, so that every character is once foretold."""
     window = decl.options.get("window", SETTINGS["text"]["window"])
@@ -159,14 +154,14 @@ def _windows(decl: Decl, text: str) -> tuple[int, int]:
     return (len(text) - 1) // window, window
 
 
-def _text_probe(decl: Decl) -> Schema:
+def _text_probe(decl: DataSource) -> Schema:
     text = _text(decl)
     count, window = _windows(decl, text)
     alphabet = _distinct(text)
     return Schema({"": HeaderField((window + 1,), "index")}, count, len(alphabet), alphabet)
 
 
-def _text_read(decl: Decl) -> dict[str, NDArray[Any]]:
+def _text_read(decl: DataSource) -> dict[str, NDArray[Any]]:
     """Stretches of window + 1 characters as indices into the alphabet: looks into one array."""
     import numpy as np  # late: NumPy
 
@@ -183,14 +178,14 @@ def _text_read(decl: Decl) -> dict[str, NDArray[Any]]:
 # ---- synthetic ---------------------------------------------------------------------------------
 
 
-def _synthetic_probe(decl: Decl) -> Schema:
+def _synthetic_probe(decl: DataSource) -> Schema:
     from dln.runtime.readers import synthetic  # late: few sets are synthetic
 
     shapes, count, classes = synthetic.shapes(decl.args, decl.options)
     return Schema({n: HeaderField(*f) for n, f in shapes.items()}, count, classes)
 
 
-def _synthetic_read(decl: Decl) -> dict[str, NDArray[Any]]:
+def _synthetic_read(decl: DataSource) -> dict[str, NDArray[Any]]:
     from dln.runtime.readers import synthetic  # late: few sets are synthetic
 
     return synthetic.generate(decl.args, decl.options)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dln.compiler.schema.headers import Decl, HeaderField, Oddity, Schema
+from dln.compiler.schema.headers import DataSource, HeaderField, Oddity, Schema
 from dln.grammar.diagnostics import Fault
 from dln.runtime.readers.files import decoded, file_of
 
@@ -162,7 +162,7 @@ def _noted(
         yield math.nan
 
 
-def place_of(decl: Decl, example: int) -> str:
+def place_of(decl: DataSource, example: int) -> str:
     """Where an example of a table stands: `points.csv, line 12`."""
     path = file_of(decl)
     mark, rows = rows_of(path, decoded(path))
@@ -178,7 +178,7 @@ def place_of(decl: Decl, example: int) -> str:
 # ---- rows written in the spec ------------------------------------------------------------------
 
 
-def _rows(decl: Decl) -> Table:
+def _rows(decl: DataSource) -> Table:
     """The cells of a list of lists."""
     rows: Any = decl.args[0] if len(decl.args) == 1 else None
     if not _is_list(rows) or not rows or not all(_is_list(r) and r for r in rows):
@@ -204,17 +204,17 @@ def _is_list(value: object) -> bool:
 # ---- as data -----------------------------------------------------------------------------------
 
 
-def _cells(decl: Decl) -> Table:
+def _cells(decl: DataSource) -> Table:
     return _rows(decl) if decl.reader == "rows" else read_table(file_of(decl))
 
 
-def cells_probe(decl: Decl) -> Schema:
+def cells_probe(decl: DataSource) -> Schema:
     found = _cells(decl)
     fields = {"": HeaderField((found.columns,), "real")}
     return Schema(fields, len(found.cells) // found.columns, odd=found.odd)
 
 
-def cells_read(decl: Decl) -> dict[str, NDArray[Any]]:
+def cells_read(decl: DataSource) -> dict[str, NDArray[Any]]:
     import numpy as np  # late: NumPy
 
     found = _cells(decl)

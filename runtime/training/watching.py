@@ -62,7 +62,7 @@ class Watches:
         for watch in self.over:
             assert watch.program is not None and watch.on is not None
             dtype = self.programs.plan.programs[watch.program].dtype
-            part = self.datasets.part(*watch.on, dtype)
+            part = self.datasets.part(watch.on.data, watch.on.part, dtype)
             if watch.stream is not None:
                 windows_of_row(part.n, watch.stream, part.name)
                 self.carried[watch.name] = self._zeros(watch, dtype)
@@ -110,7 +110,7 @@ class Watches:
             return self._on_stream(watch, watch.stream, now)
         executable = self.programs.executable(watch.program, self.phase.name)
         clocks = self.programs.clocks(executable.program, now)
-        part = self.datasets.part(*watch.on, executable.program.dtype)
+        part = self.datasets.part(watch.on.data, watch.on.part, executable.program.dtype)
         size = min(part.n, executable.program.capacity) if watch.per_example else part.n
         order = self.programs.device.array(np.arange(part.n), "int64")
         executable.at(size)  # the most first, so that memory is taken once
@@ -132,7 +132,7 @@ class Watches:
             state[...] = 0.0
         executable = self.programs.executable(watch.program, self.phase.name, own)
         clocks = self.programs.clocks(executable.program, now)
-        part = self.datasets.part(*watch.on, executable.program.dtype)
+        part = self.datasets.part(watch.on.data, watch.on.part, executable.program.dtype)
         every = self.programs.device.array(stream(part.n, rows), "int64")
         total = 0.0
         for low in range(0, len(every), rows):

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -153,9 +152,9 @@ class Quiet(Host):
 def reads_what_was_there(made: Program) -> bool:
     """Whether two numbers in the memory before a step lead to two results, each buffer of the arena
     in a place of its own: what another has left there is no value either."""
-    buffers = [replace(b, slot=i) for i, b in enumerate(made.buffers)]
+    buffers = [b.changed(slot=i) for i, b in enumerate(made.buffers)]
     sizes = [product(b.shape) for b in buffers]
-    made = replace(made, buffers=tuple(buffers), slots=tuple((8 * a, 8 * b) for a, b in sizes))
+    made = made.changed(buffers=tuple(buffers), slots=tuple((8 * a, 8 * b) for a, b in sizes))
     return outcome(made, 0x3FE1111111111111) != outcome(made, 0x4011111111111111)
 
 
@@ -171,7 +170,7 @@ def mutants(made: Program) -> Iterator[tuple[str, Program]]:
 
     def changed(at: int, *now: str) -> Program:
         count = max(len(now), 1)
-        return replace(made, text="\n".join([*lines[:at], *now, *lines[at + count :]]))
+        return made.changed(text="\n".join([*lines[:at], *now, *lines[at + count :]]))
 
     for i in range(head, head + body):
         line = lines[i]
@@ -290,7 +289,7 @@ def test_a_row_is_there_once_its_step_has_written_it() -> None:
 
 
 def test_a_buffer_that_its_slot_cannot_hold() -> None:
-    small = replace(hand(FILLED), slots=((0, 48), (0, 64)))
+    small = hand(FILLED).changed(slots=((0, 48), (0, 64)))
     assert list(faults(small)) == ["v1 does not fit into slot 0"]
 
 

@@ -56,8 +56,12 @@ def test_only_what_the_loss_depends_on_is_moved() -> None:
 
 def test_the_rules_are_those_of_the_library_or_of_an_optimiser_of_ones_own() -> None:
     params = ("f.used.W", "f.used.b")
-    assert phase("lbfgs")[1].descent == DescentSpec(params, 20, 1e-4, 0.9, 25, 1e-5, 1e-9)
-    assert phase("careful()", OWN)[1].descent == DescentSpec(params, 3, 1e-3, 0.5, 10, 1e-6, 0)
+    assert phase("lbfgs")[1].descent == DescentSpec(
+        params, history=20, c1=1e-4, c2=0.9, trials=25, grad_tol=1e-5, change_tol=1e-9
+    )
+    assert phase("careful()", OWN)[1].descent == DescentSpec(
+        params, history=3, c1=1e-3, c2=0.5, trials=10, grad_tol=1e-6, change_tol=0
+    )
 
 
 def test_every_default_is_shown() -> None:

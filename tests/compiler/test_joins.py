@@ -12,6 +12,8 @@ import pytest
 
 import dln
 from dln.compiler.ir.evaluate import evaluate
+from dln.compiler.pipeline import recipes
+from dln.compiler.plan import ProgramKey, ProgramKind
 from dln.compiler.stages import optimise, part
 from dln.running.expectations import verdicts
 
@@ -144,16 +146,17 @@ def test_gradients_that_are_asked_for() -> None:
 
 def test_forwards_nothing_is_multiplied() -> None:
     """The table stands in no program that only looks."""
-    plan = dln.load(phase(LEARN + "sgd(lr = 1)")).compile().plan
+    spec = dln.load(phase(LEARN + "sgd(lr = 1)"))
+    plan = spec.compile().plan
     for name in ("apply:net", "loss:fit"):
         assert all(b.place != "const" for b in plan.programs[name].buffers), name
-    ops = [n.op for n in graph("apply:net", plan)]
+    ops = [n.op for n in graph(ProgramKind.APPLY.of("net"), spec)]
     assert "where" not in ops
 
 
-def graph(program: str, plan: Any) -> list[Any]:
-    recipe = plan.programs.recipes[program]
-    return list(optimise(part(plan.programs.model, recipe.outputs)).topological())
+def graph(key: ProgramKey, spec: dln.Spec) -> list[Any]:
+    recipe = recipes(spec.model)[key]
+    return list(optimise(part(spec.model, recipe.outputs)).topological())
 
 
 def test_what_takes_the_place_of_a_parameter_is_cut_too() -> None:

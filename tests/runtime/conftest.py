@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,11 +22,13 @@ from dln.compiler.plan import (
     FieldSpec,
     KeepSpec,
     Line,
+    On,
     ParamSpec,
     PhaseSpec,
     Place,
     Plan,
     Program,
+    ProgramKey,
     ProgramKind,
     ProgramTable,
     WatchSpec,
@@ -210,49 +211,58 @@ def make_plan(n: int = 11, dtype: str = "float64", rate: float = 0.5, **changes:
         FieldSpec("c", (), "index", "class", 3),
     )
     data = DataSpec(
-        "d", "rows", (rows(n),), {}, ".", None, (FieldSpec("", (4,), "real"),), fields, False,
-        {"all": (0, n), "fit": (0, n - 3), "valid": (n - 3, 3)}, n, place("d = rows"),
+        name="d", reader="rows", args=(rows(n),), options={}, base=".", override=None,
+        raw=(FieldSpec("", (4,), "real"),), fields=fields, drawn=False, count=n,
+        parts={"all": (0, n), "fit": (0, n - 3), "valid": (n - 3, 3)}, place=place("d = rows"),
     )  # fmt: skip
     watches = (
-        WatchSpec("error", None, True, False, None, (1, "epoch"), ("x", "t"), None),
-        WatchSpec(
-            "size",
-            ProgramKind.WATCH.of("fit", "size"),
-            False,
-            False,
-            None,
-            (2, "update"),
-            ("x",),
-            None,
+        watched("error", (1, "epoch"), ("x", "t"), per_example=True),
+        watched("size", (2, "update"), ("x",), ProgramKind.WATCH.of("fit", "size")),
+        watched(
+            "rms", (3, "update"), ("x", "t"), ProgramKind.WATCH.of("fit", "rms"),
+            on=On("d", "valid"), per_example=True,
         ),
-        WatchSpec(
-            "rms",
-            ProgramKind.WATCH.of("fit", "rms"),
-            True,
-            False,
-            ("d", "valid"),
-            (3, "update"),
-            ("x", "t"),
-            None,
-        ),
-    )
+    )  # fmt: skip
     fit = PhaseSpec(
-        "fit", "d", "fit", 3, (4, "epoch"), "shuffled", None, None, None, (),
-        ("x", "t"), {"fit.v:net.w": (2,)}, watches, (KeepSpec((5, "update"), None),), (), (),
-        False, None,
+        name="fit", on=On("d", "fit"), batch=3, duration=(4, "epoch"), order="shuffled",
+        balanced=None, dtype=None, seed=None, after=(), fields=("x", "t"), slow=False,
+        states={"fit.v:net.w": (2,)}, watches=watches, keeps=(KeepSpec((5, "update"), None),),
+        starts=(), until=(), place=None,
     )  # fmt: skip
-    noisy = replace(
-        fit, name="noisy", part="all", batch=4, order="replacement", seed=9,
-        states={}, watches=(replace(watches[0], every=None),), starts=("net.w",), after=("fit",),
+    noisy = fit.changed(
+        name="noisy", on=On("d", "all"), batch=4, order="replacement", seed=9, states={},
+        watches=(watches[0].changed(every=None),), starts=("net.w",), after=("fit",),
     )  # fmt: skip
-    phases = {"fit": replace(fit, **changes), "noisy": noisy}
+    net = AppliedSpec(ProgramKind.APPLY.of("net"), (FieldSpec("x", (2,), "real"),), ("y",))
+    shapes = {"net.w": (2,), "net.b": ()}
     return Plan(
         "lin", "numpy", dtype, ProgramTable(programs(dtype, rate)),
-        {p: ParamSpec(p, shape, True, None) for p, shape in (("net.w", (2,)), ("net.b", ()))},
-        {"d": data}, phases,
-        {"net": AppliedSpec(ProgramKind.APPLY.of("net"), (FieldSpec("x", (2,), "real"),), ("y",))},
+        {path: ParamSpec(shape, None, path=path) for path, shape in shapes.items()},
+        {"d": data}, {"fit": fit.changed(**changes), "noisy": noisy}, {"net": net},
         {}, {"lin.dln": SPEC}, {}, f"lin-{n}-{dtype}",
     )  # fmt: skip
+
+
+def watched(
+    name: str,
+    every: tuple[int, str] | None,
+    fields: tuple[str, ...],
+    program: ProgramKey | None = None,
+    on: On | None = None,
+    per_example: bool = False,
+    **more: Any,
+) -> WatchSpec:
+    """A watch that is a mean, unless it is said to be a total."""
+    said = {"total": False, "place": None, **more}
+    return WatchSpec(
+        program=program, name=name, per_example=per_example, on=on, every=every, fields=fields,
+        **said,
+    )  # fmt: skip
+
+
+@pytest.fixture(name="watched")
+def watched_fixture() -> Callable[..., WatchSpec]:
+    return watched
 
 
 def reference_fit(

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from dln.compiler.plan import Plan, ProgramTable
+from dln.compiler.plan import DataSource, Plan, ProgramTable
 from dln.compiler.schema.keys import WholeField
 from dln.grammar.diagnostics import DlnError
 from dln.runtime.data.datasets import Datasets
@@ -47,9 +46,9 @@ def test_more_than_one_chunk(plan: Any, table: Any) -> None:
 
 
 def test_a_file_is_read_once(plan: Any) -> None:
-    calls: list[readers.Decl] = []
+    calls: list[DataSource] = []
 
-    def read(decl: readers.Decl) -> Arrays:
+    def read(decl: DataSource) -> Arrays:
         calls.append(decl)
         return readers.read(decl)
 
@@ -81,25 +80,25 @@ def test_a_wrong_value_names_its_place_in_the_file(plan: Any, table: Any) -> Non
     made = plan(CHUNK + 20)
     rows = table(CHUNK + 20).tolist()
     rows[CHUNK + 3][3] = 7
-    data = replace(made.data["d"], args=(rows,), parts={"late": (10, CHUNK + 10)})
+    data = made.data["d"].changed(args=(rows,), parts={"late": (10, CHUNK + 10)})
     with pytest.raises(DlnError, match=f"c: example {CHUNK + 3} has 7, expected a class, 0 to 2"):
-        datasets(replace(made, data={"d": data})).part("d", "late", "float64")
+        datasets(made.changed(data={"d": data})).part("d", "late", "float64")
 
 
 def test_a_missing_file_has_the_place_of_the_data(plan: Any) -> None:
     made = plan()
-    data = replace(made.data["d"], reader="table", args=("absent.csv",))
+    data = made.data["d"].changed(reader="table", args=("absent.csv",))
     with pytest.raises(DlnError) as e:
-        datasets(replace(made, data={"d": data})).part("d", "fit", "float64")
+        datasets(made.changed(data={"d": data})).part("d", "fit", "float64")
     (problem,) = e.value.problems
     assert problem.code == "E501" and problem.span is not None and problem.span.line == 1
 
 
 def test_a_file_that_changed(plan: Any) -> None:
     made = plan()
-    data = replace(made.data["d"], count=12)
+    data = made.data["d"].changed(count=12)
     with pytest.raises(DlnError, match="d holds 11 examples, but held 12 before"):
-        datasets(replace(made, data={"d": data})).part("d", "fit", "float64")
+        datasets(made.changed(data={"d": data})).part("d", "fit", "float64")
 
 
 def test_given_parts_keep_their_shares(plan: Any) -> None:
@@ -119,8 +118,8 @@ def test_given_parts_keep_their_shares(plan: Any) -> None:
 def test_arrays_in_order_may_leave_out_lengths(plan: Any) -> None:
     made = plan()
     x, t, c = made.data["d"].fields
-    data = replace(made.data["d"], fields=(replace(c, domain="length", classes=7), x, t))
-    made = replace(made, data={"d": data})
+    data = made.data["d"].changed(fields=(c.changed(domain="length", classes=7), x, t))
+    made = made.changed(data={"d": data})
     x_, t_ = np.ones((11, 2)), np.arange(11.0)
     for given, want in [
         ((x_, t_), [7] * 8),
@@ -144,8 +143,8 @@ def test_drawn_fields_are_drawn_at_each_visit(plan: Any, hand_program: Any, tabl
          "xp.copyto(v3, v0[:, 3], 'unsafe')"],
         ("update",),
     )  # fmt: skip
-    spec = replace(made.data["d"], drawn=True)
-    made = replace(made, data={"d": spec}, programs=ProgramTable({**made.programs, "data:d": data}))
+    spec = made.data["d"].changed(drawn=True)
+    made = made.changed(data={"d": spec}, programs=ProgramTable({**made.programs, "data:d": data}))
     part = datasets(made).part("d", "fit", "float64")
     params = {"net.w": np.zeros(2), "net.b": np.zeros(())}
     bound = Executable(made.programs["step:noisy"], Host(), params, {}).at(2)

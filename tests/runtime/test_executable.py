@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
@@ -64,7 +63,7 @@ def program(**changes: object) -> Program:
         constants={"v2": 2.0},
         setup=(),
         lines=(
-            replace(Line("log(v0, out=v3)", "log(x)", place, ("v0",), "v3"), call=LOG),
+            Line("log(v0, out=v3)", "log(x)", place, ("v0",), "v3", call=LOG),
             Line("multiply(v3, w0, out=v3)", "log(x) * W", place, ("v3", "v1"), "v3"),
             Line("add_reduce(v3, axis=1, out=v4)", "sum(log(x) * W)", None, ("v3",), "v4"),
         ),
@@ -72,7 +71,7 @@ def program(**changes: object) -> Program:
         text=TEXT,
         first=14,
     )
-    return replace(made, **changes)  # type: ignore[arg-type]
+    return made.changed(**changes)
 
 
 @pytest.fixture

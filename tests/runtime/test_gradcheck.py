@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,8 +19,8 @@ from dln.runtime.session import Session
 def changed(plan: Plan, name: str, old: str, new: str) -> Session:
     made: Program = plan.programs[name]
     assert old in made.text
-    other = replace(made, text=made.text.replace(old, new))
-    return Session(replace(plan, programs=ProgramTable({**plan.programs, name: other})), Host(), 1)
+    other = made.changed(text=made.text.replace(old, new))
+    return Session(plan.changed(programs=ProgramTable({**plan.programs, name: other})), Host(), 1)
 
 
 def test_right_gradients_pass_and_nothing_is_moved(session: Any) -> None:
@@ -45,9 +44,7 @@ def test_kinks_are_skipped(plan: Any, hand_program: Any) -> None:
     made = plan()
     buffers = [("param", "net.w", ((2, 0),)), ("arena", "", ((2, 0),)), ("value", "loss", ())]
     loss = hand_program("loss:fit", buffers, ["xp.abs(v0, out=v1)", "xp.sum(v1, 0, out=v2)"])
-    s = Session(
-        replace(made, programs=ProgramTable({**made.programs, "loss:fit": loss})), Host(), 1
-    )
+    s = Session(made.changed(programs=ProgramTable({**made.programs, "loss:fit": loss})), Host(), 1)
     s.params["net.w"] = 0.0
     (row,) = gradcheck(s, "fit")
     assert row.skipped == row.points == 3

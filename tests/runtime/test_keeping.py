@@ -5,15 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dln.compiler.plan import DataSource
 from dln.runtime.readers import readers
 from dln.runtime.readers.read_cache import MOST, ReadCache
-from dln.runtime.readers.readers import Decl
 
 
-def decl(tmp_path: Path, name: str = "a.csv") -> Decl:
+def decl(tmp_path: Path, name: str = "a.csv") -> DataSource:
     path = tmp_path / name
     path.write_text("1,2\n3,4\n", encoding="utf-8")
-    return Decl("table", (name,), {}, str(tmp_path))
+    return DataSource("table", (name,), {}, str(tmp_path))
 
 
 def test_it_gives_what_the_reader_gives(tmp_path: Path) -> None:
@@ -45,5 +45,5 @@ def test_the_oldest_goes_first(tmp_path: Path) -> None:
 
 
 def test_what_no_file_holds_is_made_anew() -> None:
-    kept, rows = ReadCache(), Decl("rows", ([[1, 2]],), {}, ".")
+    kept, rows = ReadCache(), DataSource("rows", ([[1, 2]],), {}, ".")
     assert kept.read(rows) is not kept.read(rows)

@@ -6,7 +6,6 @@ The step, by hand: w[0] grows by rate * sum over the minibatch of x[:, 0] * leng
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,16 +35,16 @@ def padded(plan: Any, hand_program: Any) -> Callable[[], Plan]:
             ["xp.multiply(v0[:, 0], v1, out=v3)", "xp.sum(v3, 0, out=v4)",
              f"xp.multiply(v4, {RATE}, out=v4)", "xp.add(v2[0], v4, out=v2[:1])"],
         )  # fmt: skip
-        buffers = (replace(b, key="length") if b.key == "c" else b for b in step.buffers)
-        step = replace(step, buffers=tuple(buffers))
+        buffers = (b.changed(key="length") if b.key == "c" else b for b in step.buffers)
+        step = step.changed(buffers=tuple(buffers))
         fields = (made.data["d"].fields[0], FieldSpec("length", (), "index", "length", 4))
-        data = replace(made.data["d"], fields=fields, parts={"all": (0, N), "fit": (0, N)})
-        fit = replace(
-            made.phases["fit"], fields=("x", "length"), states={}, watches=(),
+        data = made.data["d"].changed(fields=fields, parts={"all": (0, N), "fit": (0, N)})
+        fit = made.phases["fit"].changed(
+            fields=("x", "length"), states={}, watches=(),
             keeps=(KeepSpec((3, "update"), None),),
         )  # fmt: skip
         programs = ProgramTable({**made.programs, "step:fit": step})
-        return replace(made, data={"d": data}, phases={"fit": fit}, programs=programs)
+        return made.changed(data={"d": data}, phases={"fit": fit}, programs=programs)
 
     return make
 

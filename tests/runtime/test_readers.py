@@ -17,19 +17,27 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dln.compiler.plan import DataSource
 from dln.grammar.diagnostics import Fault
 from dln.runtime.readers import files
-from dln.runtime.readers.readers import Decl, HeaderField, Schema, alphabet, locate, probe, read
+from dln.runtime.readers.readers import (
+    HeaderField,
+    Schema,
+    alphabet,
+    locate,
+    probe,
+    read,
+)
 
 TRAIN = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte")
 TEST = ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 
 
-def decl(reader: str, *args: object, base: object = "nowhere", **options: object) -> Decl:
-    return Decl(reader, args, options, str(base))
+def decl(reader: str, *args: object, base: object = "nowhere", **options: object) -> DataSource:
+    return DataSource(reader, args, options, str(base))
 
 
-def fault(d: Decl, code: str, *parts: str) -> Fault:
+def fault(d: DataSource, code: str, *parts: str) -> Fault:
     """The fault that both verbs give, with the code and the words it must show."""
     with pytest.raises(Fault) as caught:
         read(d)
@@ -104,10 +112,11 @@ def test_sums_in_the_readme_are_true() -> None:
 
 def test_probe_needs_no_numpy() -> None:
     code = (
-        "import sys; from dln.runtime.readers.readers import Decl, probe\n"
-        f"probe(Decl('idx', {TRAIN!r}, {{}}, '.')); probe(Decl('table', ('and.csv',), {{}}, '.'))\n"
-        "probe(Decl('text', ('tinyshakespeare.txt',), {}, '.'))\n"
-        "probe(Decl('synthetic', ('parity', 4), {}, '.'))\n"
+        "import sys; from dln.runtime.readers.readers import probe\n"
+        "from dln.compiler.plan import DataSource as Of\n"
+        f"probe(Of('idx', {TRAIN!r}, {{}}, '.')); probe(Of('table', ('and.csv',), {{}}, '.'))\n"
+        "probe(Of('text', ('tinyshakespeare.txt',), {}, '.'))\n"
+        "probe(Of('synthetic', ('parity', 4), {}, '.'))\n"
         "print([m for m in ('numpy', 'safetensors', 'rich') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -268,13 +277,14 @@ def test_nothing_outside_is_opened(tmp_path: Path) -> None:
     code = f"""
 import sys
 from dln.grammar.diagnostics import Fault
-from dln.runtime.readers.readers import Decl, read
+from dln.compiler.plan import DataSource
+from dln.runtime.readers.readers import read
 import dln.runtime.readers.synthetic, numpy, importlib.resources
 opened = []
 sys.addaudithook(lambda e, a: opened.append(str(a[0])) if e == "open" else None)
 for name in ["l0", "l1", "l2", "../secret", "{tmp_path}/secret", "/etc/passwd", "/dev/zero"]:
     try:
-        read(Decl("table", (name,), {{}}, "{tmp_path}/in"))
+        read(DataSource("table", (name,), {{}}, "{tmp_path}/in"))
     except Fault as f:
         assert f.code == "E502", f.message
     else:
@@ -289,16 +299,16 @@ def test_the_user_may_point_anywhere(tmp_path: Path) -> None:
     (tmp_path / "my.csv").write_text("5,6\n")
     (tmp_path / "and.csv").write_text("7,8\n")
     for path, expected in ((tmp_path / "my.csv", [[5, 6]]), (tmp_path, [[7, 8]])):
-        d = Decl("table", ("and.csv",), {}, "nowhere", override=str(path))
+        d = DataSource("table", ("and.csv",), {}, "nowhere", override=str(path))
         assert read(d)[""].tolist() == expected
-    two = Decl("idx", TRAIN, {}, "nowhere", override=str(tmp_path / "my.csv"))
+    two = DataSource("idx", TRAIN, {}, "nowhere", override=str(tmp_path / "my.csv"))
     fault(two, "E502", "folder")
-    fault(Decl("idx", TRAIN, {}, "nowhere", override=str(tmp_path)), "E501", str(tmp_path))
-    nowhere = Decl("idx", TRAIN, {}, "nowhere", override=str(tmp_path / "none"))
+    fault(DataSource("idx", TRAIN, {}, "nowhere", override=str(tmp_path)), "E501", str(tmp_path))
+    nowhere = DataSource("idx", TRAIN, {}, "nowhere", override=str(tmp_path / "none"))
     fault(nowhere, "E501", "none")
-    gone = Decl("table", ("a.csv",), {}, ".", override=str(tmp_path / "mi.csv"))
+    gone = DataSource("table", ("a.csv",), {}, ".", override=str(tmp_path / "mi.csv"))
     fault(gone, "E501", '"my.csv"')
-    out = Decl("table", ("../and.csv",), {}, ".", override=str(tmp_path))
+    out = DataSource("table", ("../and.csv",), {}, ".", override=str(tmp_path))
     fault(out, "E502")
 
 

@@ -8,15 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dln.compiler.plan import DataSource
 from dln.grammar.diagnostics import Fault
-from dln.runtime.readers.readers import Decl, probe, read
+from dln.runtime.readers.readers import probe, read
 from dln.runtime.readers.synthetic_sequences import SEQUENCES
 
 Example = dict[str, Any]
 
 
-def decl(name: str, *args: object, **options: object) -> Decl:
-    return Decl("synthetic", (name, *args), options, ".")
+def decl(name: str, *args: object, **options: object) -> DataSource:
+    return DataSource("synthetic", (name, *args), options, ".")
 
 
 def examples(found: dict[str, np.ndarray]) -> list[Example]:
@@ -109,7 +110,7 @@ def digits(e: Example) -> None:
     assert all(row[3] == row[7] == 0 for row in e["image"])
 
 
-CASES: list[tuple[Decl, Callable[[Example], None]]] = [
+CASES: list[tuple[DataSource, Callable[[Example], None]]] = [
     (decl("adding", 7, 300), adding),
     (decl("adding1997", 40, 300), adding1997),
     (decl("multiplication", T=40, count=300), multiplication),
@@ -128,7 +129,7 @@ def test_every_set_is_tested() -> None:
 
 
 @pytest.mark.parametrize(("d", "holds"), CASES, ids=lambda v: getattr(v, "args", [""])[0])
-def test_every_example_is_as_defined(d: Decl, holds: Callable[[Example], None]) -> None:
+def test_every_example_is_as_defined(d: DataSource, holds: Callable[[Example], None]) -> None:
     found = read(d)
     assert len(next(iter(found.values()))) == 300
     for example in examples(found):
@@ -136,7 +137,7 @@ def test_every_example_is_as_defined(d: Decl, holds: Callable[[Example], None]) 
 
 
 @pytest.mark.parametrize("d", [d for d, _ in CASES], ids=lambda d: d.args[0])
-def test_probed_and_read_alike(d: Decl) -> None:
+def test_probed_and_read_alike(d: DataSource) -> None:
     schema, found = probe(d), read(d)
     assert list(found) == list(schema.fields)
     for name, field in schema.fields.items():
@@ -148,7 +149,7 @@ def test_probed_and_read_alike(d: Decl) -> None:
 
 
 @pytest.mark.parametrize("d", [d for d, _ in CASES], ids=lambda d: d.args[0])
-def test_drawn_by_seed_and_place_alone(d: Decl) -> None:
+def test_drawn_by_seed_and_place_alone(d: DataSource) -> None:
     """The same again; other draws for another seed; a smaller set is the head of a larger."""
     name, v = str(d.args[0]), {**SEQUENCES[str(d.args[0])].parameters, **d.options}
     v |= dict(zip(SEQUENCES[name].parameters, d.args[1:], strict=False))

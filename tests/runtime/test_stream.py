@@ -6,14 +6,13 @@ The step, by hand: h = h/2 + t, and w[0] grows by rate * sum(h); h has one numbe
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from dln.compiler.plan import KeepSpec, Plan, ProgramKind, ProgramTable, WatchSpec
+from dln.compiler.plan import KeepSpec, On, Plan, ProgramKind, ProgramTable
 from dln.grammar.diagnostics import DlnError
 from dln.runtime.checkpoint.rundir import RunDirectory
 from dln.runtime.device.host import Host
@@ -29,7 +28,7 @@ Make = Callable[..., Session]
 
 
 @pytest.fixture
-def streaming(plan: Any, hand_program: Any) -> Callable[..., Plan]:
+def streaming(plan: Any, hand_program: Any, watched: Any) -> Callable[..., Plan]:
     def make(n: int = 17, rows: int = ROWS, **changes: Any) -> Plan:
         made = plan(n)
         inputs = [("input", "t", ((0, 1),)), ("param", "net.w", ((2, 0),)), ("state", PATH, HELD)]
@@ -48,20 +47,19 @@ def streaming(plan: Any, hand_program: Any) -> Callable[..., Plan]:
         first = hand_program("states:fit", [("value", PATH, HELD)], ["v0.fill(0.0)"])
         now_key, over_key = (ProgramKind.WATCH.of("fit", name) for name in ("now", "over"))
         watches = (
-            WatchSpec("level", None, True, False, None, (1, "epoch"), ("t",), None),
-            WatchSpec("now", now_key, False, False, None, (2, "update"), ("t",), None),
-            WatchSpec("over", over_key, True, False, ("d", "valid"), (2, "update"), ("t",),
-                      None, ROWS, {PATH: (ROWS,)}),
+            watched("level", (1, "epoch"), ("t",), per_example=True),
+            watched("now", (2, "update"), ("t",), now_key),
+            watched("over", (2, "update"), ("t",), over_key, On("d", "valid"), per_example=True,
+                    stream=ROWS, carried={PATH: (ROWS,)}),
         )  # fmt: skip
-        fit = replace(
-            made.phases["fit"], order="stream", batch=rows, fields=("t",), duration=(3, "epoch"),
+        fit = made.phases["fit"].changed(
+            order="stream", batch=rows, fields=("t",), duration=(3, "epoch"),
             states={PATH: (ROWS,)}, carried=(PATH,), watches=watches,
             keeps=(KeepSpec((3, "update"), None),), **changes,
         )  # fmt: skip
-        data = replace(made.data["d"], parts={"all": (0, n), "fit": (0, 10), "valid": (10, n - 10)})
+        data = made.data["d"].changed(parts={"all": (0, n), "fit": (0, 10), "valid": (10, n - 10)})
         programs = {p.name: p for p in (step, over, now, first)}
-        return replace(
-            made,
+        return made.changed(
             data={"d": data},
             phases={"fit": fit},
             programs=ProgramTable({**made.programs, **programs}),
@@ -125,7 +123,7 @@ def test_what_a_watch_carries_is_its_own(streaming: Any, table: Any) -> None:
     """The phase is the same without the watch."""
     without = Session(streaming(), Host(), 1)
     fit = without.plan.phases["fit"]
-    plan = replace(without.plan, phases={"fit": replace(fit, watches=fit.watches[:1])})
+    plan = without.plan.changed(phases={"fit": fit.changed(watches=fit.watches[:1])})
     alone = Session(plan, Host(), 1)
     without.train("fit")
     alone.train("fit")
@@ -138,8 +136,8 @@ def test_a_watch_that_is_no_sum_is_averaged_over_windows(
 ) -> None:
     plan = streaming()
     fit = plan.phases["fit"]
-    watch = replace(fit.watches[2], per_example=False, total=total)
-    plan = replace(plan, phases={"fit": replace(fit, watches=(watch,))})
+    watch = fit.watches[2].changed(per_example=False, total=total)
+    plan = plan.changed(phases={"fit": fit.changed(watches=(watch,))})
     t, g, found = table(17)[10:, 2], np.zeros(ROWS), 0.0
     for batch in walk(t):
         g = g / 2 + t[batch]

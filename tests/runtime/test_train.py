@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 import pytest
 
 import dln
-from dln.compiler.plan import KeepSpec, ProgramKind, ProgramTable, WatchSpec, site_number
+from dln.compiler.plan import KeepSpec, On, ProgramKind, ProgramTable, site_number
 from dln.grammar.diagnostics import DlnError
 from dln.runtime.checkpoint.rundir import RunDirectory
 from dln.runtime.readers import sampling_order
@@ -74,15 +73,15 @@ def test_a_whole_phase_is_one_report(session: Any) -> None:
     ("every", "over", "updates"),
     [((1, "epoch"), None, [12]), (None, None, [12]), ((7, "updates"), ("d", "valid"), [7])],
 )
-def test_watches_at_the_end(session: Any, every: Any, over: Any, updates: Any) -> None:
+def test_watches_at_the_end(
+    session: Any, watched: Any, every: Any, over: Any, updates: Any
+) -> None:
     """A partial epoch is reported if nothing else was; updates past the last multiple are not."""
-    if over is None:
-        watch = WatchSpec("error", None, True, False, None, every, ("x", "t"), None)
-    else:
-        watch = WatchSpec(
-            "error", ProgramKind.WATCH.of("fit", "rms"), True, False, over, every, ("x", "t"), None
-        )
-    changes = {"duration": (12, "update"), "batch": 1, "part": "all" if every else "fit"}
+    program = None if over is None else ProgramKind.WATCH.of("fit", "rms")
+    on = None if over is None else On(*over)
+    watch = watched("error", every, ("x", "t"), program, on, per_example=True)
+    on = On("d", "all" if every else "fit")
+    changes = {"duration": (12, "update"), "batch": 1, "on": on}
     got = session(n=50, watches=(watch,), **changes).train("fit")
     assert [u for u, _, _ in got.history["error"]] == updates
 
@@ -123,19 +122,11 @@ def test_until_ends_the_phase_at_a_report(session: Any) -> None:
 
 
 def test_until_and_best_over_a_watch_on_the_minibatch(
-    session: Any, plan: Any, tmp_path: Path
+    session: Any, plan: Any, watched: Any, tmp_path: Path
 ) -> None:
     """Such a watch is taken before an update: the phase ends without making it."""
-    rms = WatchSpec(
-        "rms",
-        ProgramKind.WATCH.of("fit", "rms"),
-        True,
-        False,
-        None,
-        (2, "update"),
-        ("x", "t"),
-        None,
-    )
+    program = ProgramKind.WATCH.of("fit", "rms")
+    rms = watched("rms", (2, "update"), ("x", "t"), program, per_example=True)
     changes = {
         "watches": (rms,),
         "until": (ProgramKind.UNTIL.of("fit"),),
@@ -285,7 +276,7 @@ def test_numbers_of_past_phases_are_clocks(plan: Any, hand_program: Any) -> None
     lines = [f"v0[{i}:{i + 1}].fill(c{i})" for i in range(3)]
     check = hand_program("task:0", [("value", "a", ((3, 0),))], lines, asked[:3])
     late = hand_program("task:1", [("value", "a", ((3, 0),))], lines, asked[3:])
-    made = replace(made, programs=ProgramTable({**made.programs, "task:0": check, "task:1": late}))
+    made = made.changed(programs=ProgramTable({**made.programs, "task:0": check, "task:1": late}))
     s = Session(made, Host(), 1)
     got = s.train("fit")
     want = [got.watch["error"], 12, got.history["rms"][1][2]]

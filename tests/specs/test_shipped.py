@@ -22,8 +22,8 @@ from dln.compiler.autodiff.differentiate import differentiate
 from dln.compiler.ir.evaluate import evaluate
 from dln.compiler.ir.verify import verify
 from dln.compiler.lower.targets import TARGETS
-from dln.compiler.pipeline import Compiled
-from dln.compiler.plan import Plan, ProgramTable, site_number
+from dln.compiler.pipeline import recipes
+from dln.compiler.plan import Plan, site_number
 from dln.compiler.schema.keys import Output, new_param, new_state
 from dln.compiler.stages import part
 from dln.grammar.diagnostics import Fault
@@ -131,8 +131,7 @@ def draws(seed: int) -> Any:
 def by_evaluator(session: Session, phase: str, fields: dict[str, Any]) -> dict[Output, Any]:
     """All outputs of a phase's first step on a minibatch, from the graph as it was built."""
     plan, model = session.plan, spec(session.plan.name).model
-    assert isinstance(plan.programs, ProgramTable) and isinstance(plan.programs.held, Compiled)
-    recipe = plan.programs.held.recipes[str(plan.phases[phase].step)]
+    recipe = recipes(model)[plan.phases[phase].step]
     host = session.device.to_host
     env: dict[tuple[str, str], Any] = {("input", k): v for k, v in fields.items()}
     env |= {("param", k): np.array(v) for k, v in session.params.items()}

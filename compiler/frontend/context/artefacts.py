@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dln.compiler.ir.graph import Node
-from dln.compiler.model import EmittedPart, On
+from dln.compiler.model import EmittedPart
+from dln.compiler.schema.records import On
 from dln.grammar.diagnostics import Span
 
 PICTURES = (".png", ".svg", ".pdf")

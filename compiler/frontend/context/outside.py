@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from dln.compiler.schema.headers import Decl, Schema
+from dln.compiler.schema.headers import DataSource, Schema
 from dln.grammar.diagnostics import Source
 from dln.grammar.syntax import Module
 
@@ -22,7 +22,7 @@ class Outside:
     """
 
     load: Callable[[str, Source], tuple[Source, Module]]
-    probe: Callable[[Decl], Schema]
+    probe: Callable[[DataSource], Schema]
     text_file: Callable[[str, str], Source] = lambda name, folder: Source(name, "")
     constants: Mapping[str, object] = field(default_factory=dict)
     data_paths: Mapping[str, str] = field(default_factory=dict)

@@ -14,8 +14,8 @@ from dln.compiler.ir.op import op_of
 from dln.compiler.ir.sizes import Conflict, Reason, Size, Var
 from dln.compiler.ir.structure import is_full_data
 from dln.compiler.ir.tensor_type import TensorType
-from dln.compiler.model import On
 from dln.compiler.schema.keys import WholeField
+from dln.compiler.schema.records import On
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Note, Span
 

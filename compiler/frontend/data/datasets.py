@@ -22,8 +22,8 @@ from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.sizes import BATCH_SIZE, Size
 from dln.compiler.ir.tensor_type import TIME, TensorType
 from dln.compiler.model import DataSet, FieldOf
-from dln.compiler.schema.headers import SETTINGS, Decl, HeaderField, Oddity, Schema
-from dln.compiler.schema.keys import RawField
+from dln.compiler.schema.headers import SETTINGS, DataSource, HeaderField, Oddity, Schema
+from dln.compiler.schema.keys import RawInput
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Fault, Note, Span, nearest
 
@@ -44,12 +44,13 @@ def _build(b: Build, st: s.Data, scope: Scope) -> DataValue:
     override = b.outside.data_paths.get(key)
     if override is not None:
         b.data.given.add(key)
+    source = DataSource(reader, args, options, base, override)
     try:
-        schema = b.outside.probe(Decl(reader, args, options, base, override))
+        schema = b.outside.probe(source)
     except Fault as fault:
         raise fault.at(st.reader.span) from None
     statements = (*_like(b, st, scope), *st.body)
-    raw = {k: _raw(b, st, RawField(key, k), f) for k, f in schema.fields.items()}
+    raw = {k: _raw(b, st, RawInput(key, k), f) for k, f in schema.fields.items()}
     length = said_length(raw)
     given = raw if length is None else with_ends(b, raw, length, statements)
     inner, claims = scope.child(key), list[FieldOf]()
@@ -62,13 +63,9 @@ def _build(b: Build, st: s.Data, scope: Scope) -> DataValue:
     named = lengths(b, raw, fields, st.reader.span)
     parts = _parts(b, statements, inner, schema.count)
     needed = set(ancestors(f.value for f in fields.values()))
-    b.data.sets[key] = DataSet(
+    b.data.sets[key] = DataSet.extending(
+        source,
         name=key,
-        reader=reader,
-        args=args,
-        options=options,
-        base=base,
-        override=override,
         raw=raw,
         fields=fields,
         parts=parts,
@@ -181,7 +178,7 @@ def _reader(
     return name, args, {a.name: static(b, a.value, scope, a.name) for a in named}
 
 
-def _raw(b: Build, st: s.Data, name: RawField, found: HeaderField) -> Node:
+def _raw(b: Build, st: s.Data, name: RawInput, found: HeaderField) -> Node:
     """A field of the file, as its header says it is."""
     sizes = (BATCH_SIZE, *(Size(n) for n in found.shape))
     type = TensorType(sizes, ("batch",), "index" if found.kind == "index" else "real")

@@ -114,7 +114,7 @@ def _curves(b: Build, arg: s.Arg, scope: Scope) -> Iterator[Part]:
 
 
 def _curve(b: Build, value: Value, label: str, span: Span) -> Part:
-    return EmittedPart(broadcasting.as_tensor(b, value, span, "a curve"), label), span
+    return EmittedPart(broadcasting.as_tensor(b, value, span, "a curve"), label=label), span
 
 
 def _is_several(value: Value) -> bool:

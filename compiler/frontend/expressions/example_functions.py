@@ -18,7 +18,8 @@ from dln.compiler.frontend.expressions.emit_functions import label_of
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.sizes import Size
 from dln.compiler.ir.tensor_type import Domain
-from dln.compiler.model import DataSet, EmittedPart, On
+from dln.compiler.model import DataSet, EmittedPart
+from dln.compiler.schema.records import On
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Span
 
@@ -92,12 +93,14 @@ def _shown(b: Build, form: str, expr: s.Call, given: Arguments, scope: Scope) ->
     if not given.rows:
         one = given.plain[0]
         value = _of_each(b, form, tensor(b, one, scope), one.span)
-        return EmittedPart(value, label_of(one), "example", key="value"), one.span
+        return EmittedPart(value, label=label_of(one), axis="example", key="value"), one.span
     exprs = list(given.rows.values())
     span = exprs[0].span.to(exprs[-1].span)
     stacked = broadcasting.as_tensor(b, [tensor(b, e, scope) for e in exprs], span)
     value, names = _of_each(b, form, stacked, expr.span), tuple(given.rows)
-    return EmittedPart(value, ", ".join(names), "example", rows=names, key="value"), expr.span
+    return EmittedPart(
+        value, label=", ".join(names), axis="example", rows=names, key="value"
+    ), expr.span
 
 
 def _classes(
@@ -124,7 +127,7 @@ def _classes(
             label = f"is {_axes(shape)} for each example, not {_axes(shapes[0])}"
             b.fail("E396", f"{form} takes classes that go together", expr.span, label)
     parts = zip(FORMS[form].each, nodes, exprs, strict=True)
-    return tuple((EmittedPart(node, label_of(e), "example", rows=names, key=key), e.span)
+    return tuple((EmittedPart(node, key, label=label_of(e), axis="example", rows=names), e.span)
                  for key, node, e in parts)  # fmt: skip
 
 

@@ -34,7 +34,7 @@ def check_conditions(b: Build, phase: Phase) -> None:
 
 def _only_at_the_end(b: Build, phase: Phase, watch: Watching, span: Span) -> None:
     """A condition over what is reported when the phase is over would never be looked at."""
-    unit = "update" if phase.duration is not None and phase.duration[1] == "update" else "epoch"
+    unit = "update" if phase.duration[1] == "update" else "epoch"
     text = f"{watch.name} is reported at the end of the phase only, too late for until"
     remedy = f"watch {watch.name} = ... every 1 {unit}"
     b.fail("E386", text, watch.span, "does not say how often", (), remedy)
@@ -47,7 +47,7 @@ def check_number(b: Build, phase: Phase, watch: Watching, at: int, span: Span) -
     if most is None or needed <= most:
         return
     times = "once" if most == 1 else f"at most {most} times"
-    count, unit = phase.duration or (1, "epoch")
+    count, unit = phase.duration
     said = f"{phase.name} goes on for {count} {unit}{'s' * (count != 1)}"
     facts = (f"{said} and reports {watch.name} {times}",)
     last = f"{watch.name}[{most - 1}] is the last report" if most else ""
@@ -59,7 +59,7 @@ def check_number(b: Build, phase: Phase, watch: Watching, at: int, span: Span) -
 
 def most_reports(b: Build, phase: Phase, watch: Watching) -> int | None:
     """How often a watch is reported if nothing ends the phase early; None where time decides."""
-    count, unit = phase.duration or (1, "epoch")
+    count, unit = phase.duration
     if unit == "second":
         return None
     if watch.every is None:

@@ -189,7 +189,9 @@ def _parameter(
     if path not in b.owned.params:
         b.mark(node, d.span, path)
         kind = made.scope.space.kind
-        b.owned.params[path] = Parameter(path, node, None, d.span, trainable, table, kind)
+        b.owned.params[path] = Parameter(
+            node, None, d.span, kind, path=path, trainable=trainable, joins=table
+        )
         b.owned.owners[path] = made
         b.owned.inits.append(partial(_initial, path=path, d=d, scope=made.scope, wanted=wanted))
     return node

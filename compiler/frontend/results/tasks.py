@@ -37,7 +37,7 @@ def task(b: Build, st: s.Task, scope: Scope) -> Tasking:
     bind_flat(own, st.body, inner)
     emits = [_emission(own, e, where) for e, where in _emits(own, st.body, inner)]
     after = phase_clauses.earlier(b, st.after, scope)
-    return Tasking(st.name, options, _numbered(emits), st.span, after)
+    return Tasking(options, _numbered(emits), st.span, name=st.name, after=after)
 
 
 def _option(b: Build, o: s.Option, scope: Scope) -> object:
@@ -89,7 +89,9 @@ def _emission(b: Build, st: s.Emit, scope: Scope) -> Emission:
             no_data(b, part.value, span, "a task")
         if isinstance(part.value, Node) and made.form in ("value", "examples"):
             _refuse_rank(b, st, part.value, kind)
-    return Emission(made.form, parts, st.to, st.span, made.on, made.count, made.where)
+    return Emission(
+        parts, st.span, made.where, form=made.form, to=st.to, on=made.on, count=made.count
+    )
 
 
 def _artefact(b: Build, st: s.Emit, value: Value, kind: str | None) -> Artefact:
@@ -101,7 +103,7 @@ def _artefact(b: Build, st: s.Emit, value: Value, kind: str | None) -> Artefact:
         return Artefact("text", ((EmittedPart(value), span),))
     node = broadcasting.as_tensor(b, value, span, "what is emitted")
     form = "plot" if kind in PICTURES and _watch(b, node) is not None else "value"
-    return Artefact(form, ((EmittedPart(node, label_of(st.value), _axis(node)), span),))
+    return Artefact(form, ((EmittedPart(node, label=label_of(st.value), axis=_axis(node)), span),))
 
 
 def _no_file(b: Build, st: s.Emit, what: str, better: str) -> NoReturn:
@@ -136,7 +138,7 @@ def _axis(node: Node) -> str:
     return node.type.running[0].split(".")[0] if node.type.running else "index"
 
 
-def _watch(b: Build, node: Node) -> tuple[str, str] | None:
+def _watch(b: Build, node: Node) -> tuple[PhaseNumber, str] | None:
     """`sse.error`, where a number is the last value of a watch, and the unit that it goes by."""
     number = node["name"] if is_clock(node) else None
     if not isinstance(number, PhaseNumber):
@@ -144,5 +146,5 @@ def _watch(b: Build, node: Node) -> tuple[str, str] | None:
     for w in b.phases.made[number.phase].watches:
         if number == PhaseNumber(number.phase, w.name):
             by_epoch = w.every is not None and w.every[1].startswith("epoch")
-            return str(number), "epoch" if by_epoch else "update"
+            return number, "epoch" if by_epoch else "update"
     return None

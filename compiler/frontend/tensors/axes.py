@@ -22,7 +22,7 @@ from dln.compiler.ir.graph import Node
 from dln.compiler.ir.sizes import Size
 from dln.compiler.ir.structure import is_input
 from dln.compiler.ir.tensor_type import TensorType
-from dln.compiler.schema.keys import RawField
+from dln.compiler.schema.keys import RawInput
 from dln.grammar.diagnostics import Span
 
 # ---- running axes ------------------------------------------------------------------------------
@@ -198,7 +198,7 @@ def pick(b: Build, node: Node, axis: int, index: Node, span: Span) -> Node:
 def _unbounded(b: Build, index: Node, size: Size, span: Span) -> NoReturn:
     """A whole number that may be any: what it names may lie outside of the table."""
     of, said = f"class({b.sizes.resolve(size)})", short(span.text)
-    field = is_input(index) and not isinstance(index["name"], RawField)
+    field = is_input(index) and not isinstance(index["name"], RawInput)
     remedy = f"declare the field: {index['name']}: {of} = ..." if field else f"{said} as {of}"
     b.fail("E210", "an index must be a class", span, "is a whole number without bounds", (), remedy)
 

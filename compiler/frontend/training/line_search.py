@@ -14,12 +14,12 @@ from dln.compiler.frontend.context.build_context import Build, Scope
 from dln.compiler.frontend.context.static_values import static, whole
 from dln.compiler.frontend.context.values import OptimiserUse
 from dln.compiler.frontend.training.optimisers import bind_options, own_call
-from dln.compiler.frontend.training.phase_clauses import Clauses
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.ops.loop import everything
 from dln.compiler.ir.structure import is_clock, is_draw, is_input
 from dln.compiler.model import DataSet, Descending
 from dln.compiler.schema.keys import CLOCKS
+from dln.compiler.schema.records import Clauses
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Note, Span
 
@@ -59,7 +59,16 @@ def _rules(b: Build, use: OptimiserUse, call: s.Call, scope: Scope) -> Descendin
     if not 0 < c1 < c2 < 1:
         b.fail("E369", "a line search needs 0 < c1 < c2 < 1", use.span,
                f"c1 is {c1:g}, c2 is {c2:g}", remedy="c1 = 1e-4, c2 = 0.9")  # fmt: skip
-    return Descending(syntax.name, history, c1, c2, trials, grad_tol, change_tol, call.span)
+    return Descending(
+        syntax.name,
+        call.span,
+        history=history,
+        c1=c1,
+        c2=c2,
+        trials=trials,
+        grad_tol=grad_tol,
+        change_tol=change_tol,
+    )
 
 
 def _count(b: Build, use: OptimiserUse, expr: s.Syntax, scope: Scope, what: str) -> int:

@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
 from dln.compiler.frontend.context import broadcasting
 from dln.compiler.frontend.context.build_context import Build, Scope
 from dln.compiler.frontend.context.place import Poisoned
 from dln.compiler.frontend.context.static_values import positive, static, whole, word
 from dln.compiler.frontend.training.phase_scope import phase_name
 from dln.compiler.model import DataSet
+from dln.compiler.schema.records import Clauses
+from dln.compiler.schema.tables import DTYPES, ORDERS
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Note, Span, nearest
 
-ORDERS = ("shuffled", "file", "replacement", "balanced")
 CLASHES = {"stream": ("batch", "order"), "batch": ("stream",), "order": ("stream",)}
-DTYPES = ("float32", "float64")
-
-
-@dataclass(frozen=True)
-class Clauses:
-    """What the clauses of a phase say. `duration` is a number and its unit."""
-
-    batch: int | None = 100
-    duration: tuple[int, str] | None = None
-    order: str = "shuffled"
-    balanced: str | None = None
-    dtype: str | None = None
-    seed: int | None = None
-    after: tuple[str, ...] = ()
 
 
 def read(b: Build, st: s.Train, scope: Scope, data: DataSet) -> Clauses:
@@ -44,10 +29,10 @@ def read(b: Build, st: s.Train, scope: Scope, data: DataSet) -> Clauses:
         seen[kind] = c.span
         _instead_of(b, kind, seen)
         if isinstance(c, s.After):
-            said = replace(said, after=earlier(b, c.phases, scope))
+            said = said.changed(after=earlier(b, c.phases, scope))
         else:
             said = _clause(b, c, scope, data, said)
-    if said.duration is None:
+    if "for" not in seen:
         b.fail("E360", f"how long is {st.name.name} trained?", st.name.span, remedy="for 20 epochs")
     return said
 
@@ -68,8 +53,8 @@ def _clause(b: Build, c: s.Clause, scope: Scope, data: DataSet, said: Clauses) -
     match c.kind:
         case "batch":
             if isinstance(c.value, s.Name) and c.value.id == "all":
-                return replace(said, batch=None)
-            return replace(said, batch=_positive(b, c, scope, "a batch"))
+                return said.changed(batch=None)
+            return said.changed(batch=_positive(b, c, scope, "a batch"))
         case "for":
             unit = c.unit or "epoch"
             value = static(b, c.value, scope, "how long") if c.value else 0
@@ -84,12 +69,12 @@ def _clause(b: Build, c: s.Clause, scope: Scope, data: DataSet, said: Clauses) -
                     (c.value or c).span,
                     f"is {broadcasting.short((c.value or c).span.text)}",
                 )
-            return replace(said, duration=(int(value), "update" if unit == "step" else unit))
+            return said.changed(duration=(int(value), "update" if unit == "step" else unit))
         case "order":
             return _order(b, c, data, said)
         case "stream":
             at_once = _positive(b, c, scope, "a stream", "row")
-            return replace(said, batch=at_once, order="stream")
+            return said.changed(batch=at_once, order="stream")
         case "dtype":
             if c.word not in DTYPES:
                 b.fail(
@@ -99,9 +84,9 @@ def _clause(b: Build, c: s.Clause, scope: Scope, data: DataSet, said: Clauses) -
                     "unknown",
                     remedy=nearest(c.word or "", DTYPES) or "float32 or float64",
                 )
-            return replace(said, dtype=c.word)
+            return said.changed(dtype=c.word)
     assert c.kind == "seed" and c.value is not None
-    return replace(said, seed=whole(b, c.value, scope, "a seed"))
+    return said.changed(seed=whole(b, c.value, scope, "a seed"))
 
 
 def _instead_of(b: Build, kind: str, seen: dict[str, Span]) -> None:
@@ -137,7 +122,7 @@ def _order(b: Build, c: s.Clause, data: DataSet, said: Clauses) -> Clauses:
             remedy=nearest(name, ORDERS) or "one of " + ", ".join(ORDERS),
         )
     if name != "balanced":
-        return replace(said, order=name)
+        return said.changed(order=name)
     args = value.arguments if isinstance(value, s.Call) else ()
     label = args[0].id if len(args) == 1 and isinstance(args[0], s.Name) else ""
     if label not in data.fields or data.fields[label].node.type.domain.name != "class":
@@ -149,7 +134,7 @@ def _order(b: Build, c: s.Clause, data: DataSet, said: Clauses) -> Clauses:
             "is no class",
             remedy=f"order balanced({classes[0]})" if classes else "",
         )
-    return replace(said, order=name, balanced=label)
+    return said.changed(order=name, balanced=label)
 
 
 def rows(b: Build, st: s.Train, scope: Scope) -> int | None:

@@ -18,7 +18,6 @@ from dln.compiler.frontend.training import (
     phase_clauses,
     watches,
 )
-from dln.compiler.frontend.training.phase_clauses import Clauses
 from dln.compiler.frontend.training.phase_scope import (
     PhaseBody,
     fields,
@@ -26,7 +25,8 @@ from dln.compiler.frontend.training.phase_scope import (
     phase_name,
     phase_scope,
 )
-from dln.compiler.model import On, Phase
+from dln.compiler.model import Phase
+from dln.compiler.schema.records import Clauses, On
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Note
 
@@ -51,7 +51,7 @@ def train(b: Build, st: s.Train, scope: Scope) -> None:
         with b.collecting():
             losses = [line.loss for line in got.lines]
             line_search.check(b, st, got.statements, got.descent, losses, said, data)
-        said = replace(said, order="file")  # every look is at all of it
+        said = said.changed(order="file")  # every look is at all of it
     b.phases.made[name] = _phase(got, On(data.name, part), frame, said)
     if b.built.failures == before:
         with b.collecting():
@@ -106,16 +106,10 @@ def _phase(got: PhaseBody, on: On, frame: Frame, said: Clauses) -> Phase:
     watched = (w.value for w in got.watches if not w.on)
     losses = (line.loss for line in got.lines)
     used = fields([*got.updates.values(), *got.states.values(), *losses, *watched])
-    return Phase(
+    return Phase.extending(
+        said,
         name=got.name,
         on=on,
-        batch=said.batch,
-        duration=said.duration,
-        order=said.order,
-        balanced=said.balanced,
-        dtype=said.dtype,
-        seed=said.seed,
-        after=said.after,
         fields=used,
         objectives=tuple(got.objectives),
         lines=tuple(got.lines),
@@ -130,7 +124,6 @@ def _phase(got: PhaseBody, on: On, frame: Frame, said: Clauses) -> Phase:
         keeps=tuple(got.keeps),
         starts=tuple(got.starts),
         until=tuple(got.until),
-        slow=False,
         span=got.syntax.name.span,
     )
 

@@ -28,8 +28,9 @@ from dln.compiler.frontend.training.phase_scope import (
 from dln.compiler.ir import masks
 from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.structure import is_input
-from dln.compiler.model import Keeping, On, Starting, Watching
+from dln.compiler.model import Keeping, Starting, Watching
 from dln.compiler.schema.keys import WatchReport
+from dln.compiler.schema.records import On
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Note
 
@@ -68,10 +69,19 @@ def watch(b: Build, st: s.Watch, where: Scope, place: int, got: PhaseBody) -> Wa
     value = batch_reduced(b, node, True, st.value.span)
     b.mark(value, st.span, st.name)
     every = _every(b, st.every, where, "how often to watch")
-    said = (st.name, value, per_example, st.total, on, every, fields([value]), st.span)
-    if carry is None:
-        return Watching(*said)
-    return Watching(*said, rows, carry.after, carry.shapes())
+    return Watching(
+        value,
+        st.span,
+        {} if carry is None else carry.after,
+        {} if carry is None else carry.shapes(),
+        name=st.name,
+        per_example=per_example,
+        total=st.total,
+        on=on,
+        every=every,
+        fields=fields([value]),
+        stream=None if carry is None else rows,
+    )
 
 
 def _every(b: Build, every: s.Every | None, scope: Scope, what: str) -> tuple[int, str] | None:

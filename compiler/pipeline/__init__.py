@@ -1,0 +1,10 @@
+"""Model to plan: which programs there are, what is done with them, and the stages of each.
+
+The graph stages stand in `stages`; the target's own follow here: schedule, lower.
+"""
+
+from dln.compiler.pipeline.compiled import compile_model
+from dln.compiler.pipeline.recipes import Recipe, claimed, recipes
+from dln.compiler.pipeline.specs import data_spec
+
+__all__ = ["Recipe", "claimed", "compile_model", "data_spec", "recipes"]

@@ -1,0 +1,90 @@
+"""The plan of a model. Each program is compiled when it is first asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from dln.compiler.fingerprint import fingerprint
+from dln.compiler.ir.graph import Graph, ancestors
+from dln.compiler.ir.op import elements
+from dln.compiler.ir.structure import is_full_data
+from dln.compiler.lower.emit import lower
+from dln.compiler.lower.targets import TARGETS, Target
+from dln.compiler.model import Model
+from dln.compiler.pipeline import specs
+from dln.compiler.pipeline.recipes import Recipe, common_dtype, recipes
+from dln.compiler.plan import Plan, Program, ProgramTable
+from dln.compiler.stages import optimise, part
+from dln.grammar.diagnostics import Fault
+
+LARGEST = 1 << 24  # elements that examples held against whole data may fill at a time
+Look = Callable[[Program], None]
+
+
+def compile_model(
+    model: Model, target: str, dtype: str | None, name: str, seen: Sequence[Look] = ()
+) -> Plan:
+    """The plan of an inferred model. `dtype` overrides what the phases say; those in `seen` are
+    shown each program when it is compiled. Raises `Fault` E522 for an unknown target."""
+    if target not in TARGETS:
+        raise Fault(f"there is no backend {target}", "one of " + ", ".join(TARGETS), "E522")
+    wanted = {str(key): recipe for key, recipe in recipes(model, dtype).items()}
+    instances = model.functions.applied
+    return Plan(
+        name=name,
+        target=target,
+        dtype=dtype or common_dtype(model),
+        programs=ProgramTable(Compiled(model, TARGETS[target], wanted, seen)),
+        params={k: specs.param_spec(v) for k, v in model.params.items() if not v.checks},
+        data={k: specs.data_spec(d) for k, d in model.data.items()},
+        phases={k: specs.phase_spec(model, ph) for k, ph in model.phases.items()},
+        applied={path: specs.applied_spec(a) for path, a in instances.items()},
+        refused=model.functions.refused,
+        tasks={k: specs.task_spec(t) for k, t in model.tasks.items()},
+        texts={path: s.text for path, s in model.sources.items()},
+        constants=dict(model.constants),
+        fingerprint=fingerprint(model),
+        wholes=tuple(sorted({n["name"] for n in model.graph.topological() if is_full_data(n)})),
+    )
+
+
+class Compiled(Mapping[str, Program]):
+    """Programs by the texts of their keys, compiled when they are first asked for. Those of one
+    recipe are one."""
+
+    def __init__(
+        self, model: Model, target: Target, wanted: Mapping[str, Recipe], seen: Sequence[Look]
+    ) -> None:
+        self.model, self.target, self.wanted, self.seen = model, target, wanted, seen
+        self.made: dict[str, Program] = {}
+
+    def __getitem__(self, name: str) -> Program:
+        if name not in self.made:
+            same = [n for n in self.made if self.wanted[n] is self.wanted[name]]
+            made = self.made[same[0]] if same else self._compile(name, self.wanted[name])
+            self.made[name] = made
+        return self.made[name]
+
+    def _compile(self, name: str, recipe: Recipe) -> Program:
+        graph = optimise(part(self.model, recipe.outputs))
+        capacity = bearable(graph, recipe.capacity) if recipe.chunked else recipe.capacity
+        made = lower(name, graph, self.target, recipe.dtype, capacity)
+        for look in self.seen:
+            look(made)
+        return made
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.wanted)
+
+    def __len__(self) -> int:
+        return len(self.wanted)
+
+
+def bearable(graph: Graph, count: int) -> int:
+    """So many examples at a time that what holds each against whole data stays of a size."""
+    nodes = ancestors(graph.outputs.values())
+    if not any(map(is_full_data, nodes)):
+        return count
+    each = (elements(n.type) for n in nodes if "batch" in n.type.running)
+    most = max((c for size in each for _, c in size.terms), default=1)
+    return max(1, min(count, LARGEST // most))

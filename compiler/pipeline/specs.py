@@ -1,0 +1,212 @@
+"""The records of the model as plain data for a runtime: nodes become shapes and keys of programs,
+spans become places."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import prod
+
+from dln.compiler.frontend.data import origins
+from dln.compiler.ir.graph import Node
+from dln.compiler.ir.masks import live_count
+from dln.compiler.ir.ops.loop import everything
+from dln.compiler.ir.sizes import Size
+from dln.compiler.ir.structure import is_stop
+from dln.compiler.ir.tensor_type import TensorType
+from dln.compiler.lower.schedule import extent
+from dln.compiler.model import (
+    Applied,
+    DataSet,
+    Emission,
+    EmittedPart,
+    FieldOf,
+    Model,
+    Parameter,
+    Phase,
+    Tasking,
+    Watching,
+)
+from dln.compiler.pipeline.losses import gradients, learned_lines
+from dln.compiler.pipeline.recipes import claimed, estimated, in_step, rows_of, runs_over_time
+from dln.compiler.plan import (
+    COUNT,
+    POINTS,
+    SLOPES,
+    AppliedSpec,
+    DataSpec,
+    DescentSpec,
+    EmitSpec,
+    EstimateSpec,
+    FieldSpec,
+    KeepSpec,
+    LineSpec,
+    ParamSpec,
+    PartSpec,
+    PhaseSpec,
+    Place,
+    TaskSpec,
+    WatchSpec,
+    at,
+)
+from dln.compiler.schema.keys import EmittedValue, ProgramKind, value
+from dln.grammar.diagnostics import Span
+
+# ---- parameters and data -----------------------------------------------------------------------
+
+
+def param_spec(v: Parameter) -> ParamSpec:
+    """A parameter as plain data."""
+    shape = _numbers(v.node.type.shape)
+    live = None if v.joins is None else live_count(v.joins, shape)
+    return ParamSpec.extending(v, shape=shape, place=place(v.span), live=live)
+
+
+def data_spec(d: DataSet) -> DataSpec:
+    """A data set as plain data."""
+    return DataSpec.extending(
+        d,
+        raw=tuple(_field_spec(k, n.type, None) for k, n in d.raw.items()),
+        fields=tuple(_field_of(d, f) for f in d.fields.values()),
+        drawn=any(f.drawn for f in d.fields.values()),
+        place=place(d.span),
+        claims={name: _field_of(d, f) for name, f in claimed(d).items()},
+    )
+
+
+def _field_of(d: DataSet, f: FieldOf) -> FieldSpec:
+    if f.name == d.length:
+        return _length_spec(f.name, (f.node for f in d.fields.values()), f.span)
+    made = _field_spec(f.name, f.node.type, f.span)
+    return made.changed(cells=origins.cells(f.value, d), timed=made.timed or f.timed)
+
+
+def _field_spec(name: str, type: TensorType, span: Span | None) -> FieldSpec:
+    size = type.domain.size
+    classes = None if size is None else size.constant
+    shape = _numbers(type.shape[1:] if type.running[:1] == ("batch",) else type.example)
+    timed = "time" in type.running
+    return FieldSpec(name, shape, type.kind, type.domain.name, classes, place(span), timed=timed)
+
+
+def _length_spec(name: str, beside: Iterable[Node], span: Span | None) -> FieldSpec:
+    """A field of lengths: of 1 to the number of steps that others have."""
+    steps = (n.type.size_of("time").constant for n in beside if "time" in n.type.running)
+    return FieldSpec(name, (), "index", "length", next(steps), place(span))
+
+
+# ---- phases ------------------------------------------------------------------------------------
+
+
+def phase_spec(model: Model, ph: Phase) -> PhaseSpec:
+    """A phase as plain data."""
+    descent = _descent(model, ph)
+    rows = rows_of(model, ph)
+    return PhaseSpec.extending(
+        ph,
+        states={k: _for_rows(v.type.shape, rows) for k, v in ph.state_init.items()}
+        | _pairs(model, descent),
+        watches=tuple(_watch(model, ph, w) for w in ph.watches),
+        keeps=tuple(
+            KeepSpec(k.every, None if k.best is None else ProgramKind.BEST.of(ph.name, i))
+            for i, k in enumerate(ph.keeps)
+        ),
+        starts=tuple(s.path for s in ph.starts),
+        until=tuple(ProgramKind.UNTIL.of(ph.name, i or None) for i, _ in enumerate(ph.until)),
+        place=place(ph.span),
+        stops=any(map(is_stop, everything(ph.objectives))),
+        estimates=tuple(
+            EstimateSpec(ProgramKind.ESTIMATE.of(ph.name, i or None), *alike, tuple(values))
+            for i, (alike, values) in enumerate(estimated(ph).items())
+        ),
+        descent=descent,
+        lines=tuple(
+            LineSpec(key, tuple(line.slopes), tuple(left))
+            for key, line, left in learned_lines(model, ph)
+        ),
+    )
+
+
+def _watch(model: Model, ph: Phase, w: Watching) -> WatchSpec:
+    sizes = {k: map(model.sizes.resolve, shape) for k, shape in w.carried.items()}
+    return WatchSpec.extending(
+        w,
+        program=None if in_step(w) else ProgramKind.WATCH.of(ph.name, w.name),
+        place=place(w.span),
+        carried={k: _numbers(shape) for k, shape in sizes.items()},
+    )
+
+
+def _descent(model: Model, ph: Phase) -> DescentSpec | None:
+    """The rules of a descent, over the parameters that its loss depends on."""
+    if ph.descent is None:
+        return None
+    return DescentSpec.extending(ph.descent, params=tuple(gradients(model, ph)))
+
+
+def _pairs(model: Model, descent: DescentSpec | None) -> dict[str, tuple[int, ...]]:
+    """The states of a descent: differences of points and of gradients, and how many there were."""
+    if descent is None:
+        return {}
+    n = sum(prod(_numbers(model.params[path].node.type.shape)) for path in descent.params)
+    return {POINTS: (descent.history, n), SLOPES: (descent.history, n), COUNT: ()}
+
+
+# ---- instances and tasks -----------------------------------------------------------------------
+
+
+def applied_spec(a: Applied) -> AppliedSpec:
+    """An instance as a function, as plain data."""
+    sequences = [v for v in a.ports.values() if runs_over_time(v)]
+    ports = tuple(
+        _length_spec(k, sequences, None) if k == a.length else _field_spec(k, v.type, None)
+        for k, v in a.ports.items()
+    )
+    step = None if a.step is None else _step(a.path, a.step)
+    return AppliedSpec(ProgramKind.APPLY.of(a.path), ports, tuple(a.results), step)
+
+
+def _step(path: str, a: Applied) -> AppliedSpec:
+    """One step of an instance: what it carries goes in and comes out."""
+    ports = tuple(_field_spec(k, v.type, None) for k, v in a.ports.items())
+    key, first = ProgramKind.ONE_STEP.of(path), ProgramKind.FIRST.of(path)
+    return AppliedSpec(key, ports, tuple(a.results), None, tuple(a.carried), first)
+
+
+def task_spec(t: Tasking) -> TaskSpec:
+    """A task as plain data."""
+    emits = tuple(_emit(t, e, i) for i, e in enumerate(t.emits))
+    return TaskSpec.extending(t, program=ProgramKind.TASK.of(t.name), emits=emits)
+
+
+def _emit(t: Tasking, e: Emission, number: int) -> EmitSpec:
+    return EmitSpec.extending(
+        e,
+        parts=tuple(_part(part, EmittedValue(number, k)) for k, part in enumerate(e.parts)),
+        place=place(e.span),
+        program=None if e.on is None else ProgramKind.TASK.of(t.name, number),
+    )
+
+
+def _part(part: EmittedPart, key: EmittedValue) -> PartSpec:
+    """A part: a tensor by the key of a value, a watch, or a text."""
+    found = value(part.key or key) if isinstance(part.value, Node) else part.value
+    return PartSpec.extending(part, value=found)
+
+
+# ---- from the graph's types to plain data ------------------------------------------------------
+
+
+def place(span: Span | None) -> Place | None:
+    """A span as plain data."""
+    if span is None:
+        return None
+    return Place(span.source.path, span.line, span.column, span.start, span.stop)
+
+
+def _numbers(shape: Iterable[Size]) -> tuple[int, ...]:
+    return tuple(s.constant for s in shape)
+
+
+def _for_rows(shape: Iterable[Size], rows: int) -> tuple[int, ...]:
+    """A shape for so many examples."""
+    return tuple(at(extent(s), rows) for s in shape)
