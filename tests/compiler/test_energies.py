@@ -6,7 +6,7 @@ no closed form. Real units are held against their integrals.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -179,8 +179,8 @@ def bits(n: int) -> Iterator[np.ndarray]:
 
 
 def states(groups: Mapping[str, tuple[str, int]]) -> list[State]:
-    kinds = {"binary": bits, "class": range}
-    every = product(*(kinds[kind](n) for kind, n in groups.values()))  # type: ignore[operator]
+    kinds: dict[str, Callable[[int], Iterable[Any]]] = {"binary": bits, "class": range}
+    every = product(*(kinds[kind](n) for kind, n in groups.values()))
     return [dict(zip(groups, s, strict=True)) for s in every]
 
 

@@ -96,7 +96,9 @@ def test_keywords_are_names_where_names_stand(word: str) -> None:
     text = f"block b(x) {{\n  y = {word} + first.{word} + f({word} = 1, {word})[{word}]\n}}\n"
     (block,) = parse(text).items
     assert isinstance(block, s.Block)
-    assert expr_text(block.body[0].value) == text.splitlines()[1].split(" = ", 1)[1]  # type: ignore[union-attr]
+    (equation,) = block.body
+    assert isinstance(equation, s.Define)
+    assert expr_text(equation.value) == text.splitlines()[1].split(" = ", 1)[1]
 
 
 @pytest.mark.parametrize("word", "step data batch order seed best every update start state".split())

@@ -2,6 +2,7 @@
 
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -113,5 +114,6 @@ def test_the_canonical_layout() -> None:
 
 
 def test_what_is_no_syntax_is_refused() -> None:
+    statement: Any = s.Until(name("x"), span=NOWHERE)
     with pytest.raises(TypeError, match="no expression"):
-        expr_text(s.Until(name("x"), span=NOWHERE))  # type: ignore[arg-type]
+        expr_text(statement)

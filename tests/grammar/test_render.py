@@ -86,13 +86,14 @@ TIED = (
   --> autoencoder.dln:5:41
    |
  4 |   let enc = dense(m, act = sigmoid)
-   |             ----------------------- enc.W is [500, 784]: m = 500 outputs, 784 inputs from x (line 3)
+   |             ----------------------- enc.W is [500, 784]: m = 500 outputs, \
+784 inputs from x (line 3)
  5 |   let dec = dense(n, act = sigmoid, W = enc.W)
    |                                         ^^^^^ is [500, 784], but dec needs W[784, 500]
  7 |   r = dec(z)
    |           - z is [500], so dec has 500 inputs and n = 784 outputs
    |
-   = try: W = enc.W'""",  # noqa: E501 - the message is one line
+   = try: W = enc.W'""",
 )
 TWICE = (
     Problem(
@@ -133,7 +134,8 @@ GIBBS = (
  6 |   energy = -(a @ v) - (v @ W @ h) - (h @ L @ h)
    |                                      ^^^^^^^^^ joins units of h with one another
    |
-   = a restricted machine has no links inside a layer; to keep L, sample unit by unit: gibbs(..., order = "units")""",  # noqa: E501 - the message is one line
+   = a restricted machine has no links inside a layer; to keep L, sample unit by unit: \
+gibbs(..., order = "units")""",
 )
 BRACKET = (
     Problem(
@@ -166,9 +168,10 @@ AHEAD = (
   --> net.dln:4:34
    |
  4 |     h[t] = tanh(Wx @ x[t] + Wh @ h[t+1] + b)
-   |                                  ^^^^^^ scan runs t upwards, so only h[t-1], h[t-2], ... exist here
+   |                                  ^^^^^^ scan runs t upwards, so only h[t-1], h[t-2], ... \
+exist here
    |
-   = try: h[t-1]""",  # noqa: E501 - the message is one line
+   = try: h[t-1]""",
 )
 
 

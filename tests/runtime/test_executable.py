@@ -42,7 +42,7 @@ def bind(xp, n, seed, v):
 """
 
 
-def program(**changes: object) -> Program:
+def program(**changes: Any) -> Program:
     """y = sum(log(x) * W) for each example, and W = W * rate * 2."""
     place = Place("a.dln", 3, 1, 20, 30)
     rows: tuple[tuple[int, int], ...] = ((0, 1), (3, 0))

@@ -91,12 +91,14 @@ def trained(body: str, row: list[Any], w: list[Any], dtype: Any = "float64") -> 
     session.train("one")
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case[0].splitlines()[-1])
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
+# In single precision exp overflows much earlier, and a large number is written otherwise.
+SINGLE = [case for case in CASES if "e+" not in case[4] and "709" not in case[3]]
+BOTH = [(case, "float64") for case in CASES] + [(case, "float32") for case in SINGLE]
+
+
+@pytest.mark.parametrize(("case", "dtype"), BOTH)
 def test_the_operand_its_value_and_a_remedy(case: tuple[Any, ...], dtype: str) -> None:
     body, row, w, what, found, remedy = case
-    if dtype == "float32" and ("e+" in found or "709" in what):
-        return
     with pytest.raises(dln.DlnError) as e:
         trained(body, row, w, dtype)
     (problem,) = e.value.problems

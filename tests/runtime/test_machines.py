@@ -101,9 +101,9 @@ def test_mistakes(session: Session, wrong: Any, code: str, message: str) -> None
 
 def test_names_that_it_has_not(session: Session) -> None:
     with pytest.raises(AttributeError, match='T has no instance "upp"'):
-        session.T.upp  # noqa: B018
+        _ = session.T.upp
     with pytest.raises(AttributeError, match='no attribute or instance "R"'):
-        session.R  # noqa: B018
+        _ = session.R
 
 
 def test_what_an_energy_refuses_says_why() -> None:

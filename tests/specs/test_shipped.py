@@ -227,7 +227,7 @@ def guarded(function: Any) -> Any:
         made = function(*args, **named)
         return made.view(OnDevice) if isinstance(made, np.ndarray) else made
 
-    call.at = getattr(function, "at", None)  # type: ignore[attr-defined]  # of a ufunc
+    vars(call)["at"] = getattr(function, "at", None)  # of a ufunc
     return call
 
 

@@ -10,4 +10,6 @@ against is the function. Batches, sequences and bound indices are plain loops.
 equations. `specs` puts a spec together. To draw something new, add a rule.
 """
 
-from drawing import anywhere, scalars, vectors  # noqa: F401  the rules
+from drawing import anywhere, scalars, vectors
+
+RULES = (anywhere, scalars, vectors)
