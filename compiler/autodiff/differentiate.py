@@ -19,7 +19,7 @@ from dln.compiler.ir.masks import live_only
 from dln.compiler.ir.op import Make
 from dln.compiler.ir.structure import is_derivative
 
-Walk: TypeAlias = tuple[str, Node]
+Asked: TypeAlias = tuple[str, Node]
 Walker: TypeAlias = Callable[[Graph, Node, Iterable[Node]], dict[Node, Node]]
 
 WALKERS: Mapping[str, Walker] = {"grad": cotangents, "curvature": curvatures}
@@ -48,11 +48,11 @@ def derivatives(graph: Graph) -> tuple[Graph, dict[Node, Node]]:
     """
     new, to = Graph(), dict[Node, Node]()
     nodes = ancestors(graph.outputs.values())
-    wanted: dict[Walk, list[Node]] = {}
+    wanted: dict[Asked, list[Node]] = {}
     for node in nodes:
         if is_derivative(node):
             wanted.setdefault((node.op, node.operands[0]), []).append(node.operands[1])
-    walked: dict[Walk, dict[Node, Node]] = {}
+    walked: dict[Asked, dict[Node, Node]] = {}
     for node in nodes:
         spans, name = graph.spans.get(node, ()), graph.names.get(node)
         symbolic = is_derivative(node)
@@ -74,8 +74,8 @@ def expand(
     new: Graph,
     node: Node,
     to: dict[Node, Node],
-    wanted: dict[Walk, list[Node]],
-    walked: dict[Walk, dict[Node, Node]],
+    wanted: dict[Asked, list[Node]],
+    walked: dict[Asked, dict[Node, Node]],
 ) -> Node:
     """What a `grad` (or `curvature`) node stands for; zeros where s does not depend on x, as at the
     dead entries of a parameter."""

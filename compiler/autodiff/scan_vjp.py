@@ -42,7 +42,7 @@ def backward(
     `wanted` are nodes of the body whose total derivative at each step is asked for.
     """
     body = body_of(loop)
-    walk = Walk(body, bars, {s for s in body.slots if body.operand(loop, s) in active}, wanted)
+    walk = StepWalk(body, bars, {s for s in body.slots if body.operand(loop, s) in active}, wanted)
     walk.run(m)
     maker = Reverse(m, loop, body, walk)
     made = maker.loop()
@@ -55,7 +55,7 @@ def backward(
 
 
 @dataclass
-class Walk:
+class StepWalk:
     """The derivative of one step, written out in `graph` beside the step itself."""
 
     body: Body
@@ -111,7 +111,7 @@ def is_real(node: Node) -> bool:
 class Reverse:
     """Makes the reverse loop: a body whose slots are rows of what the forward loop has left."""
 
-    def __init__(self, m: Make, forward: Node, body: Body, walk: Walk) -> None:
+    def __init__(self, m: Make, forward: Node, body: Body, walk: StepWalk) -> None:
         self.m, self.forward, self.body, self.walk = m, forward, body, walk
         self.graph = Graph()
         self.to: dict[Node, Node] = {}

@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 K = TypeVar("K", bound=Hashable)
 """What the outputs of a graph are called."""
 
-Attrs: TypeAlias = tuple[tuple[str, Any], ...]
+Items: TypeAlias = tuple[tuple[str, Any], ...]
 Spans: TypeAlias = tuple[Span, ...]
 
 
-Content: TypeAlias = tuple[str, tuple[int, ...], Attrs]
+Content: TypeAlias = tuple[str, tuple[int, ...], Items]
 
 
 def content(op: str, operands: tuple[Node, ...], attrs: Mapping[str, Any]) -> Content:
@@ -198,10 +198,10 @@ def ancestors(outputs: Iterable[Node]) -> list[Node]:
     return list(done)
 
 
-Rule: TypeAlias = Callable[["Graph", Node, tuple[Node, ...]], "Node | None"]
+Choose: TypeAlias = Callable[["Graph", Node, tuple[Node, ...]], "Node | None"]
 
 
-def rewrite(graph: Graph, rule: Rule) -> tuple[Graph, dict[Node, Node]]:
+def rewrite(graph: Graph, rule: Choose) -> tuple[Graph, dict[Node, Node]]:
     """A new graph in which `rule(new, node, operands)` chose each node; None keeps the node.
 
     Only what the outputs need is visited. The spans and the name of a replaced node go to its

@@ -26,15 +26,16 @@ if TYPE_CHECKING:
 # An array of whichever module a target computes with: they share no base class.
 Array: TypeAlias = Any
 Attrs: TypeAlias = Mapping[str, Any]
-Infer: TypeAlias = Callable[[Attrs, tuple[TensorType, ...]], TensorType]
+Types: TypeAlias = tuple[TensorType, ...]
+Infer: TypeAlias = Callable[[Attrs, Types], TensorType]
 Gradient: TypeAlias = "Callable[[Make, Node, Node], tuple[Node | None, ...]]"
 Evaluate: TypeAlias = Callable[..., Array]
-Case: TypeAlias = tuple[tuple[TensorType, ...], dict[str, Any]]
+Case: TypeAlias = tuple[Types, dict[str, Any]]
 Examples: TypeAlias = Callable[[], Iterable[Case]]
 Bound: TypeAlias = Callable[[Node, Sequence[float], bool], float]
 Places: TypeAlias = Mapping[int, int]
 Axes: TypeAlias = Callable[[Node, int], Places]
-Vmap: TypeAlias = "Callable[[Make, Node, Sequence[Node], Sequence[bool], Size], Node]"
+Vmap: TypeAlias = "Callable[[Make, Node, Stacked], Node]"
 Curve: TypeAlias = "Callable[[Make, Node, Node | None, Node | None], tuple[Node | None, ...]]"
 
 
@@ -84,6 +85,16 @@ def elements(type: TensorType) -> Size:
         else:
             total *= s.value
     return open_size * total
+
+
+@dataclass(frozen=True, slots=True)
+class Stacked:
+    """The operands of a node for all `length` steps of a loop: `seq` says which of them are
+    sequences, time first; the others stay as they are."""
+
+    operands: Sequence[Node]
+    seq: Sequence[bool]
+    length: Size
 
 
 class Tight(IntEnum):

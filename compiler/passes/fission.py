@@ -15,8 +15,8 @@ from itertools import count
 
 from dln.compiler.ir.formula import formula
 from dln.compiler.ir.graph import Graph, Node, ancestors, keep, rewrite
-from dln.compiler.ir.op import Make, op_of
-from dln.compiler.ir.ops.axes import repeated
+from dln.compiler.ir.op import Make, Stacked, op_of
+from dln.compiler.ir.ops.axes import elementwise, repeated
 from dln.compiler.ir.ops.loop import (
     Body,
     body_of,
@@ -30,7 +30,6 @@ from dln.compiler.ir.ops.loop import (
     with_outputs,
 )
 from dln.compiler.ir.structure import is_const, is_item, is_scan, is_slot
-from dln.compiler.passes.batching import lifted, may_lift
 from dln.compiler.passes.rewriting import Firing, Log, readers
 from dln.compiler.passes.simplify import simplify
 
@@ -158,7 +157,7 @@ class Split:
             seq[n] = n in moving or any(flags) or (is_slot(n) and n["role"] == "rows")
             if is_slot(n) or self.constant(n):
                 continue
-            if op_of(n).is_("random") or (any(flags) and not may_lift(n, flags)):
+            if op_of(n).is_("random") or (any(flags) and not may_stack(n, flags)):
                 stuck.add(n)
             if n in stuck or any(o in moving for o in n.operands):
                 moving.add(n)
@@ -258,8 +257,19 @@ class Split:
         operands, seq = [n for n, _ in pairs], [s for _, s in pairs]
         m = Make(m.graph, self.body.graph.spans.get(node, m.spans))
         if any(seq):
-            made = lifted(m, node, operands, seq, self.body.length)
+            made = (op_of(node).vmap or elementwise)(
+                m, node, Stacked(operands, seq, self.body.length)
+            )
         else:
             made = m(node.op, *operands, **node.attrs)
         m.graph.mark(made, (), self.body.graph.names.get(node))
         return made, any(seq)
+
+
+def may_stack(node: Node, seq: Sequence[bool]) -> bool:
+    """Whether an operation has a form for all steps at once, given which operands are sequences. A
+    table that another operand points into stays as it is."""
+    record = op_of(node)
+    if record.is_("lookup") and seq[0]:
+        return False
+    return record.vmap is not None or record.is_("pointwise")

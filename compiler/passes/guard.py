@@ -61,10 +61,10 @@ def guarded(graph: Graph, wanted: Mapping[Hashable, Need], log: Log | None) -> G
     outputs: dict[Node, Need] = {}
     for name, node in graph.outputs.items():
         outputs[node] = either(outputs[node], wanted[name]) if node in outputs else wanted[name]
-    return Writer(graph, Finder(outputs), log).graph()
+    return GuardWriter(graph, Finder(outputs), log).graph()
 
 
-class Writer:
+class GuardWriter:
     """Writes the graph anew, tests before what they guard."""
 
     def __init__(self, old: Graph, finder: Finder, log: Log | None) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dln.compiler.ir.graph import Node
+from dln.compiler.ir.ops.contract import Labels
 from dln.compiler.ir.sizes import Size
 from dln.compiler.passes.rewriting import Terms, rule, work
 
-Labels = tuple[int, ...]
 MANY_DIFFERENCES = 1 << 20
 """Elements beyond which squared distances are worked out from products."""
 FEW_ROWS, LONG_ROW = 128, 16

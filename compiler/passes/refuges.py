@@ -8,7 +8,6 @@ from typing import Any
 from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.op import ANY, op_of
 from dln.compiler.ir.structure import bare, is_const, is_scan
-from dln.compiler.passes.bounds import bound
 from dln.compiler.passes.fold import evaluated
 from dln.compiler.passes.needs import (
     ALWAYS,
@@ -111,6 +110,20 @@ class Finder:
                     done.add(o)
                     stack.append(o)
         return False
+
+
+LARGE = 1e15
+"""What grows beyond this counts as of any size."""
+
+
+def bound(node: Node, seen: Sequence[float], guarded: bool = False) -> float:
+    """A bound of a node's values over operands within `seen`; `guarded` where it has its refuge for
+    an operand."""
+    if node.type.kind == "bool":
+        return 1.0
+    rule = op_of(node).bound
+    found = ANY if rule is None else rule(node, seen, guarded)
+    return found if found <= LARGE else ANY
 
 
 def refuges(node: Node, seen: Sequence[float]) -> list[tuple[int, float]]:

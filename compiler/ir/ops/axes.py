@@ -1,18 +1,15 @@
 """How operations work along axes: which axis of an operand an axis of the result is (`places`), and
 how what one step does is done for all steps of a sequence at once (`vmap`).
 
-A vmap rule gets the operands anew, of which some (`seq`) are sequences, time first, and gives the
-node over all `length` steps. An operation that works along axes does so one axis further on.
+A vmap rule gets the operands anew, of which some are sequences (`Stacked`), and gives the node over
+all steps. An operation that works along axes does so one axis further on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from dln.compiler.ir.graph import Node
-from dln.compiler.ir.op import Make, Places
+from dln.compiler.ir.op import Make, Places, Stacked
 from dln.compiler.ir.ops.loop import sequence_type
-from dln.compiler.ir.sizes import Size
 from dln.compiler.ir.tensor_type import TensorType
 
 # ---- places ------------------------------------------------------------------------------------
@@ -40,16 +37,12 @@ def worked_along(node: Node) -> set[int]:
 # ---- all steps at once -------------------------------------------------------------------------
 
 
-def unchanged(
-    m: Make, node: Node, operands: Sequence[Node], seq: Sequence[bool], length: Size
-) -> Node:
+def unchanged(m: Make, node: Node, over: Stacked) -> Node:
     """Of what has one operand and names no axes: it works on elements, or along the last axis."""
-    return m(node.op, *operands, **node.attrs)
+    return m(node.op, *over.operands, **node.attrs)
 
 
-def one_further(
-    m: Make, node: Node, operands: Sequence[Node], seq: Sequence[bool], length: Size
-) -> Node:
+def one_further(m: Make, node: Node, over: Stacked) -> Node:
     """Of what works along the attributes `axis`, `axes` and `places`."""
     attrs = dict(node.attrs)
     if "axis" in attrs:
@@ -57,17 +50,15 @@ def one_further(
     for key in ("axes", "places"):
         if attrs.get(key) is not None:
             attrs[key] = tuple(a + 1 for a in attrs[key])
-    return m(node.op, *as_sequences(m, node, operands, seq, length), **attrs)
+    return m(node.op, *as_sequences(m, node, over), **attrs)
 
 
-def elementwise(
-    m: Make, node: Node, operands: Sequence[Node], seq: Sequence[bool], length: Size
-) -> Node:
+def elementwise(m: Make, node: Node, over: Stacked) -> Node:
     """Equal shapes and single numbers: a number of each step is spread over what it goes with, and
     what stays is repeated."""
-    wide = sequence_type(node.type, length)
+    wide = sequence_type(node.type, over.length)
     made = []
-    for old, new, is_seq in zip(node.operands, operands, seq, strict=True):
+    for old, new, is_seq in zip(node.operands, over.operands, over.seq, strict=True):
         if is_seq and old.type.shape != node.type.shape:
             new = m("broadcast", new, axes=(0,), shape=wide.shape, running=wide.running)
         elif not is_seq and old.type.shape:
@@ -76,13 +67,11 @@ def elementwise(
     return m(node.op, *made, **node.attrs)
 
 
-def as_sequences(
-    m: Make, node: Node, operands: Sequence[Node], seq: Sequence[bool], length: Size
-) -> list[Node]:
+def as_sequences(m: Make, node: Node, over: Stacked) -> list[Node]:
     """Every operand as a sequence."""
     return [
-        new if is_seq else repeated(m, new, sequence_type(old.type, length))
-        for old, new, is_seq in zip(node.operands, operands, seq, strict=True)
+        new if is_seq else repeated(m, new, sequence_type(old.type, over.length))
+        for old, new, is_seq in zip(node.operands, over.operands, over.seq, strict=True)
     ]
 
 

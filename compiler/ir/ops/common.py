@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from dln.compiler.ir.graph import Node
-from dln.compiler.ir.op import Attrs, Case, Examples, op_of
+from dln.compiler.ir.op import Attrs, Case, Examples, Types, op_of
 from dln.compiler.ir.sizes import Size
 from dln.compiler.ir.spelling import Lies, Reshape, View, lies_after
 from dln.compiler.ir.tensor_type import BINARY, REAL, Domain, Kind, TensorType
@@ -106,10 +106,10 @@ def always(domain: Domain) -> Narrow:
     return lambda *_: domain
 
 
-def keep_type(name: str) -> Callable[[Attrs, tuple[TensorType, ...]], TensorType]:
+def keep_type(name: str) -> Callable[[Attrs, Types], TensorType]:
     """The rule of an operation whose result is typed like its one operand."""
 
-    def infer(attrs: Attrs, types: tuple[TensorType, ...]) -> TensorType:
+    def infer(attrs: Attrs, types: Types) -> TensorType:
         count(name, types, 1)
         return types[0]
 

@@ -12,13 +12,25 @@ the four groups of labels:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from string import ascii_letters
 from types import MappingProxyType
 
 from dln.compiler.ir.graph import Node
-from dln.compiler.ir.op import Array, Attrs, Case, Make, Op, Places, Refuge, Site, Tight, register
+from dln.compiler.ir.op import (
+    Array,
+    Attrs,
+    Case,
+    Make,
+    Op,
+    Places,
+    Refuge,
+    Site,
+    Stacked,
+    Tight,
+    Types,
+    register,
+)
 from dln.compiler.ir.ops import bounds
 from dln.compiler.ir.ops.common import contiguous, count, differ, need_real, real
 from dln.compiler.ir.ops.second_order import c_contract
@@ -47,7 +59,7 @@ Labels = tuple[int, ...]
 # ---- rule of types -----------------------------------------------------------------------------
 
 
-def check_labels(attrs: Attrs, types: tuple[TensorType, ...]) -> None:
+def check_labels(attrs: Attrs, types: Types) -> None:
     left, right, out = attrs["left"], attrs["right"], attrs["out"]
     for labels, t in zip((left, right), types, strict=True):
         if len(labels) != len(t.shape):
@@ -60,7 +72,7 @@ def check_labels(attrs: Attrs, types: tuple[TensorType, ...]) -> None:
         raise Fault(f"contract: labels {left}, {right} -> {out} leave one of them alone")
 
 
-def infer(attrs: Attrs, types: tuple[TensorType, ...]) -> TensorType:
+def infer(attrs: Attrs, types: Types) -> TensorType:
     """Sizes by label; running are the leading labels of `out` that are running in an operand."""
     count("contract", types, 2)
     need_real("contract", types)
@@ -339,12 +351,14 @@ def places(node: Node, slot: int) -> Places:
     return {i: labels.index(x) for i, x in enumerate(node["out"]) if x in labels}
 
 
-def vmap(m: Make, node: Node, operands: Sequence[Node], seq: Sequence[bool], length: Size) -> Node:
+def vmap(m: Make, node: Node, over: Stacked) -> Node:
     """One label more, for time."""
     sides = [node["left"], node["right"]]
     t = 1 + max((*sides[0], *sides[1]), default=-1)
-    sides = [(t, *labels) if is_seq else labels for labels, is_seq in zip(sides, seq, strict=True)]
-    return m("contract", *operands, left=sides[0], right=sides[1], out=(t, *node["out"]))
+    sides = [
+        (t, *labels) if is_seq else labels for labels, is_seq in zip(sides, over.seq, strict=True)
+    ]
+    return m("contract", *over.operands, left=sides[0], right=sides[1], out=(t, *node["out"]))
 
 
 register(

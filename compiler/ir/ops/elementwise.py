@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from dln.compiler.ir.graph import Node
-from dln.compiler.ir.op import Array, Attrs, Infer, Make, Site
+from dln.compiler.ir.op import Array, Attrs, Gradient, Infer, Make, Site, Types
 from dln.compiler.ir.ops.common import Narrow, count, join, need_kind, need_real, spread
 from dln.compiler.ir.tensor_type import (
     BINARY,
@@ -22,8 +22,6 @@ from dln.compiler.ir.tensor_type import (
 )
 from dln.grammar.diagnostics import Fault
 
-Gradient = Callable[[Make, Node, Node], tuple[Node | None, ...]]
-
 NONNEGATIVE = ("positive", "prob", "binary")
 
 
@@ -33,7 +31,7 @@ NONNEGATIVE = ("positive", "prob", "binary")
 def arithmetic(name: str, arity: int, narrow: Narrow) -> Infer:
     """Reals in, reals out; `narrow` finds the domain from the operands' domains."""
 
-    def infer(attrs: Attrs, types: tuple[TensorType, ...]) -> TensorType:
+    def infer(attrs: Attrs, types: Types) -> TensorType:
         count(name, types, arity)
         need_real(name, types)
         return spread(name, types).like(kind="real", domain=narrow(*(t.domain for t in types)))
@@ -44,7 +42,7 @@ def arithmetic(name: str, arity: int, narrow: Narrow) -> Infer:
 def comparison(name: str) -> Infer:
     """Two tensors of one kind in, truth values out."""
 
-    def infer(attrs: Attrs, types: tuple[TensorType, ...]) -> TensorType:
+    def infer(attrs: Attrs, types: Types) -> TensorType:
         count(name, types, 2)
         return spread(name, types).like(kind="bool", domain=BINARY)
 
@@ -54,7 +52,7 @@ def comparison(name: str) -> Infer:
 def logic(name: str, arity: int) -> Infer:
     """Truth values in, truth values out."""
 
-    def infer(attrs: Attrs, types: tuple[TensorType, ...]) -> TensorType:
+    def infer(attrs: Attrs, types: Types) -> TensorType:
         count(name, types, arity)
         for t in types:
             need_kind(name, "bool", t)
@@ -63,7 +61,7 @@ def logic(name: str, arity: int) -> Infer:
     return infer
 
 
-def where_type(attrs: Attrs, types: tuple[TensorType, ...]) -> TensorType:
+def where_type(attrs: Attrs, types: Types) -> TensorType:
     """A test and two tensors of one kind; the domain holds both."""
     count("where", types, 3)
     test, a, b = types
@@ -73,7 +71,7 @@ def where_type(attrs: Attrs, types: tuple[TensorType, ...]) -> TensorType:
     return spread("where", types).like(kind=a.kind, domain=join(a.domain, b.domain))
 
 
-def cast_type(attrs: Attrs, types: tuple[TensorType, ...]) -> TensorType:
+def cast_type(attrs: Attrs, types: Types) -> TensorType:
     """Truth values become 0 and 1, classes plain numbers."""
     count("cast", types, 1)
     (x,) = types
@@ -82,7 +80,7 @@ def cast_type(attrs: Attrs, types: tuple[TensorType, ...]) -> TensorType:
     return x.like(kind=kind, domain=domain)
 
 
-def asserted_type(attrs: Attrs, types: tuple[TensorType, ...]) -> TensorType:
+def asserted_type(attrs: Attrs, types: Types) -> TensorType:
     """The same tensor, said to have another domain."""
     count("asserted", types, 1)
     domain: Domain = attrs["domain"]
@@ -93,7 +91,7 @@ def asserted_type(attrs: Attrs, types: tuple[TensorType, ...]) -> TensorType:
     return types[0].like(domain=domain)
 
 
-def stop_type(attrs: Attrs, types: tuple[TensorType, ...]) -> TensorType:
+def stop_type(attrs: Attrs, types: Types) -> TensorType:
     count("stop", types, 1)
     return types[0]
 

@@ -17,14 +17,13 @@ from types import MappingProxyType
 from typing import Any
 
 from dln.compiler.ir.graph import Node
-from dln.compiler.ir.op import Array, Attrs, Make, Op, Site, elements, register
+from dln.compiler.ir.op import Array, Attrs, Make, Op, Site, Types, elements, register
 from dln.compiler.ir.ops.common import count, differ, need_real, real, show
 from dln.compiler.ir.sizes import Size
 from dln.compiler.ir.spelling import A, Attr, B, kernel, steps
 from dln.compiler.ir.tensor_type import POSITIVE, PROB, REAL, Domain, TensorType
 from dln.grammar.diagnostics import Fault
 
-Types = tuple[TensorType, ...]
 DRAWS = 5  # numbers that a warp is made of
 
 

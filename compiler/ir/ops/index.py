@@ -6,16 +6,7 @@ from __future__ import annotations
 from types import MappingProxyType
 
 from dln.compiler.ir.graph import Node
-from dln.compiler.ir.op import (
-    Array,
-    Attrs,
-    Make,
-    Op,
-    Site,
-    elements,
-    no_gradient,
-    register,
-)
+from dln.compiler.ir.op import Array, Attrs, Make, Op, Site, Types, elements, no_gradient, register
 from dln.compiler.ir.ops import axes, bounds
 from dln.compiler.ir.ops.common import (
     cases,
@@ -48,9 +39,6 @@ from dln.compiler.ir.spelling import (
 )
 from dln.compiler.ir.tensor_type import BINARY, REAL, Domain, TensorType
 from dln.grammar.diagnostics import Fault
-
-Types = tuple[TensorType, ...]
-
 
 # ---- rules of types ----------------------------------------------------------------------------
 
@@ -230,7 +218,7 @@ register(
         formula="{0}[{1}]",
         bound=bounds.no_larger,
         places=axes.same,
-        vmap=lambda m, node, *given: m("pick", *axes.as_sequences(m, node, *given)),
+        vmap=lambda m, node, over: m("pick", *axes.as_sequences(m, node, over)),
         examples=cases(
             ((real(2, 4, 5), PLACES), {}),
             ((real(3, 2, running=("batch",)), index(3, size=2)), {}),

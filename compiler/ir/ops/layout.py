@@ -6,7 +6,6 @@ copy (joining, padding, reshaping what is not in C order) says so by writing `{o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -22,6 +21,8 @@ from dln.compiler.ir.op import (
     Op,
     Places,
     Site,
+    Stacked,
+    Types,
     register,
 )
 from dln.compiler.ir.ops import axes, bounds
@@ -59,10 +60,6 @@ from dln.compiler.ir.spelling import (
 )
 from dln.compiler.ir.tensor_type import TIME, TensorType
 from dln.grammar.diagnostics import Fault
-
-Types = tuple[TensorType, ...]
-Operands = Sequence[Node]
-Flags = Sequence[bool]
 
 
 def resized(type: TensorType, axis: int, size: Size) -> TensorType:
@@ -255,13 +252,13 @@ def equal(a: tuple[Size, ...], b: tuple[Size, ...]) -> int:
     return n
 
 
-def broadcast_vmap(m: Make, node: Node, operands: Operands, seq: Flags, length: Size) -> Node:
+def broadcast_vmap(m: Make, node: Node, over: Stacked) -> Node:
     places = (0, *(a + 1 for a in node["axes"]))
-    return m("broadcast", *operands, axes=places, **wider(node, length))
+    return m("broadcast", *over.operands, axes=places, **wider(node, over.length))
 
 
-def reshape_vmap(m: Make, node: Node, operands: Operands, seq: Flags, length: Size) -> Node:
-    return m("reshape", *operands, **wider(node, length))
+def reshape_vmap(m: Make, node: Node, over: Stacked) -> Node:
+    return m("reshape", *over.operands, **wider(node, over.length))
 
 
 def wider(node: Node, length: Size) -> dict[str, Any]:
@@ -269,12 +266,12 @@ def wider(node: Node, length: Size) -> dict[str, Any]:
     return {"shape": (length, *node["shape"]), "running": (TIME, *node["running"])}
 
 
-def transpose_vmap(m: Make, node: Node, operands: Operands, seq: Flags, length: Size) -> Node:
-    return m("transpose", *operands, perm=(0, *(p + 1 for p in node["perm"])))
+def transpose_vmap(m: Make, node: Node, over: Stacked) -> Node:
+    return m("transpose", *over.operands, perm=(0, *(p + 1 for p in node["perm"])))
 
 
-def running_vmap(m: Make, node: Node, operands: Operands, seq: Flags, length: Size) -> Node:
-    return m("running", *operands, running=(TIME, *node["running"]))
+def running_vmap(m: Make, node: Node, over: Stacked) -> Node:
+    return m("running", *over.operands, running=(TIME, *node["running"]))
 
 
 # ---- spelling ----------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ from dln.compiler.ir.op import (
     Op,
     Places,
     Site,
+    Types,
     register,
 )
 from dln.compiler.ir.ops.common import count, differ
@@ -33,8 +34,6 @@ from dln.compiler.ir.sizes import Size
 from dln.compiler.ir.tensor_type import TIME, TensorType, scalar
 from dln.compiler.schema.keys import Key
 from dln.grammar.diagnostics import Fault
-
-Types = tuple[TensorType, ...]
 
 
 @dataclass(frozen=True, eq=False, repr=False, slots=True)

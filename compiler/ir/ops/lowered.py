@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from dln.compiler.ir.op import Array, Op, Site, register
+from dln.compiler.ir.op import Array, Op, Site, Types, register
 from dln.compiler.ir.spelling import Operand, call, steps
 from dln.compiler.ir.tensor_type import TensorType
 from dln.grammar.diagnostics import Fault
@@ -26,7 +26,7 @@ register(
 )
 
 
-def left_type(attrs: Mapping[str, Any], types: tuple[TensorType, ...]) -> TensorType:
+def left_type(attrs: Mapping[str, Any], types: Types) -> TensorType:
     """The type stands among the attributes."""
     type: TensorType = attrs["type"]
     return type

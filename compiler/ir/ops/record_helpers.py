@@ -7,10 +7,9 @@ from types import MappingProxyType
 from typing import Any
 
 from dln.compiler.ir.graph import Node
-from dln.compiler.ir.op import Array, Examples, Infer, Op, Tight, no_gradient
+from dln.compiler.ir.op import Array, Examples, Gradient, Infer, Op, Tight, no_gradient
 from dln.compiler.ir.ops.common import Narrow, always, index, real, truth
 from dln.compiler.ir.ops.elementwise import (
-    Gradient,
     arithmetic,
     by_numpy,
     comparison,

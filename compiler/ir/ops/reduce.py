@@ -22,6 +22,7 @@ from dln.compiler.ir.op import (
     Op,
     Refuge,
     Site,
+    Types,
     elements,
     no_gradient,
     one_flop,
@@ -64,7 +65,7 @@ def same(a: Domain) -> Domain:
 def reduction(name: str, narrow: Callable[[Domain], Domain]) -> Infer:
     """The axes go; `narrow` finds the domain."""
 
-    def infer(attrs: Attrs, types: tuple[TensorType, ...]) -> TensorType:
+    def infer(attrs: Attrs, types: Types) -> TensorType:
         count(name, types, 1)
         need_real(name, types)
         check_axes(name, attrs["axes"], len(types[0].shape))
@@ -76,7 +77,7 @@ def reduction(name: str, narrow: Callable[[Domain], Domain]) -> Infer:
 def position(name: str) -> Infer:
     """The axis goes; the result counts its positions."""
 
-    def infer(attrs: Attrs, types: tuple[TensorType, ...]) -> TensorType:
+    def infer(attrs: Attrs, types: Types) -> TensorType:
         count(name, types, 1)
         check_axes(name, (attrs["axis"],), len(types[0].shape))
         domain = Domain("class", types[0].shape[attrs["axis"]])
@@ -88,7 +89,7 @@ def position(name: str) -> Infer:
 def normalised(name: str, domain: Domain) -> Infer:
     """The shape stays."""
 
-    def infer(attrs: Attrs, types: tuple[TensorType, ...]) -> TensorType:
+    def infer(attrs: Attrs, types: Types) -> TensorType:
         count(name, types, 1)
         need_real(name, types)
         check_axes(name, attrs["axes"], len(types[0].shape))
@@ -178,7 +179,7 @@ def d_log_softmax(m: Make, node: Node, bar: Node) -> tuple[Node]:
 # ---- running sums ------------------------------------------------------------------------------
 
 
-def cumsum_type(attrs: Attrs, types: tuple[TensorType, ...]) -> TensorType:
+def cumsum_type(attrs: Attrs, types: Types) -> TensorType:
     """The shape stays; sums of what is not negative are not negative."""
     count("cumsum", types, 1)
     need_real("cumsum", types)

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from dln.compiler.ir.graph import Node
-from dln.compiler.ir.op import Array, Attrs, Infer, Op, Site, no_gradient, register
+from dln.compiler.ir.op import Array, Attrs, Infer, Op, Site, Types, no_gradient, register
 from dln.compiler.ir.ops import bounds
 from dln.compiler.ir.ops.common import real
 from dln.compiler.ir.sizes import Size
@@ -17,13 +17,13 @@ from dln.compiler.ir.tensor_type import BINARY, POSITIVE, PROB, REAL, Domain, Te
 from dln.grammar.diagnostics import Fault
 
 
-def given(attrs: Attrs, types: tuple[TensorType, ...]) -> TensorType:
+def given(attrs: Attrs, types: Types) -> TensorType:
     """The type stands among the attributes."""
     type: TensorType = attrs["type"]
     return type
 
 
-def const_type(attrs: Attrs, types: tuple[TensorType, ...]) -> TensorType:
+def const_type(attrs: Attrs, types: Types) -> TensorType:
     """The shape follows from the nesting, the domain of real numbers from their sign."""
     value, kind, shape = attrs["value"], attrs["kind"], []
     while isinstance(value, tuple):
@@ -47,7 +47,7 @@ def const_value(site: Site) -> Array:
     return site.np.asarray(site.attrs["value"], dtype=dtype[site.attrs["kind"]])
 
 
-def draw_type(attrs: Attrs, types: tuple[TensorType, ...]) -> TensorType:
+def draw_type(attrs: Attrs, types: Types) -> TensorType:
     """Uniform draws lie in [0, 1); normal ones have mean 0 and deviation 1."""
     if attrs["kind"] not in ("uniform", "normal"):
         raise Fault(f"a draw is uniform or normal, found {attrs['kind']}")
@@ -73,7 +73,7 @@ def fixed(type: TensorType) -> Infer:
     return lambda attrs, types: type
 
 
-def number(attrs: dict[str, Any]) -> Callable[[], list[tuple[tuple[TensorType, ...], Any]]]:
+def number(attrs: dict[str, Any]) -> Callable[[], list[tuple[Types, Any]]]:
     return lambda: [((), attrs)]
 
 
@@ -84,7 +84,7 @@ def source(name: str, infer: Infer, example: dict[str, Any], **rest: Any) -> Op:
     return Op(name, infer, facts=facts, examples=number(example), **rest)
 
 
-def states_type(attrs: Attrs, types: tuple[TensorType, ...]) -> TensorType:
+def states_type(attrs: Attrs, types: Types) -> TensorType:
     """All states of some bits, a row each."""
     n = int(attrs["units"])
     return TensorType((Size(1 << n), Size(n)), (), "real", BINARY)
@@ -96,7 +96,7 @@ def states(site: Site) -> Array:
     return ((np.arange(1 << n)[:, None] >> np.arange(n)) & 1).astype(site.real)
 
 
-def classes_type(attrs: Attrs, types: tuple[TensorType, ...]) -> TensorType:
+def classes_type(attrs: Attrs, types: Types) -> TensorType:
     """All values of a class, in order."""
     size = Size.of(attrs["size"])
     return TensorType((size,), (), "index", Domain("class", size))

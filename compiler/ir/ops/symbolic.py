@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dln.compiler.ir.graph import Node
-from dln.compiler.ir.op import Array, Attrs, Op, Places, Site, register
+from dln.compiler.ir.op import Array, Attrs, Op, Places, Site, Types, register
 from dln.compiler.ir.ops import axes
 from dln.compiler.ir.ops.common import count, need_real
 from dln.compiler.ir.ops.loop import mixes
@@ -11,7 +11,7 @@ from dln.compiler.ir.tensor_type import POSITIVE, REAL, TensorType
 from dln.grammar.diagnostics import Fault
 
 
-def grad_type(attrs: Attrs, types: tuple[TensorType, ...]) -> TensorType:
+def grad_type(attrs: Attrs, types: Types) -> TensorType:
     """d s / d x has the shape of x; s is one number for each example (and its gradients with
     respect to what has no running axes add up over the examples)."""
     count("grad", types, 2)
@@ -25,7 +25,7 @@ def grad_type(attrs: Attrs, types: tuple[TensorType, ...]) -> TensorType:
     return x.like(domain=REAL)
 
 
-def curvature_type(attrs: Attrs, types: tuple[TensorType, ...]) -> TensorType:
+def curvature_type(attrs: Attrs, types: Types) -> TensorType:
     """The diagonal of the second derivative has the shape of x and is not negative."""
     return grad_type(attrs, types).like(domain=POSITIVE)
 

@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import Any
 
 from dln.compiler.ir.graph import Node
-from dln.compiler.ir.op import Array, Attrs, Make, Op, Places, Site, elements, register
+from dln.compiler.ir.op import Array, Attrs, Make, Op, Places, Site, Types, elements, register
 from dln.compiler.ir.ops import axes, bounds
 from dln.compiler.ir.ops.common import check_axes, count, differ, known, need_real, real
 from dln.compiler.ir.sizes import Size
@@ -43,7 +43,6 @@ PART = Memory("part")
 FEW = 4
 """Taps up to which NumPy writes windows one tap at a time."""
 
-Types = tuple[TensorType, ...]
 Term = tuple[int, Size]
 
 
