@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dln.compiler.schema.tables import PICTURES
 from dln.grammar.diagnostics import Fault
 from dln.printing import pictures
 from dln.printing.files import put
@@ -57,10 +58,10 @@ def maker(form: str) -> Maker:
 def save(terminal: Terminal, owner: str, path: Path, made: Made) -> Path:
     """Write a file, whole or not at all; numbers in place of a picture without matplotlib. The path
     that was written. Raises DlnError E542 where the system refuses."""
-    if path.suffix in pictures.KINDS and not pictures.available():
+    if path.suffix in PICTURES and not pictures.available():
         terminal.say(f"{owner}: {path.name} needs matplotlib: pip install 'dln[plot]'")
         path = path.with_suffix(".npy")
-    drawn = path.suffix in pictures.KINDS
+    drawn = path.suffix in PICTURES
     content = made.picture(path.suffix) if drawn else made.numbers(path.suffix)
     try:
         return put(path, content, "free some space, or use --out")

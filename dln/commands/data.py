@@ -16,8 +16,8 @@ import click
 from dln.artefacts.made import save
 from dln.artefacts.value import Array
 from dln.commands.options import compiled, settings, takes
+from dln.compiler.schema.tables import PICTURES
 from dln.grammar.diagnostics import clean
-from dln.printing.pictures import KINDS
 from dln.printing.terminal import Terminal, columns, number, plural
 from dln.reading import tables
 from dln.reading.counts import reader_text
@@ -52,8 +52,8 @@ def command(
 ) -> int:
     """All data sets of a spec, or one."""
     found = settings(terminal, given)
-    if to and Path(to).suffix not in KINDS:
-        raise click.BadParameter(f"{to} is none of {', '.join(KINDS)}", param_hint="--pictures")
+    if to and Path(to).suffix not in PICTURES:
+        raise click.BadParameter(f"{to} is none of {', '.join(PICTURES)}", param_hint="--pictures")
     return data(terminal, compiled(terminal, spec, found), name, found, to)
 
 

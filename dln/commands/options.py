@@ -8,6 +8,7 @@ from typing import Any, TypeVar, cast
 
 import click
 
+from dln.compiler.schema.tables import DTYPES
 from dln.flags import Flags, read_flags
 from dln.grammar.diagnostics import Fault
 from dln.printing.terminal import Terminal
@@ -83,7 +84,7 @@ GROUPS = {
     "target": (
         click.option("--backend", type=click.Choice(["numpy", "cupy"]),
                      help="Where programs run [numpy]."),
-        click.option("--dtype", type=click.Choice(["float32", "float64"]),
+        click.option("--dtype", type=click.Choice(DTYPES),
                      help="The precision of every phase, in place of what the spec says."),
     ),
     "program": (

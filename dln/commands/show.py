@@ -9,6 +9,7 @@ import click
 
 from dln.commands.options import loaded, settings, takes
 from dln.compiler.plan import ProgramKind, memory
+from dln.compiler.schema.tables import DTYPE
 from dln.compiler.show import graph_dot, graph_mermaid, graph_text
 from dln.printing.terminal import Terminal, columns, plural
 from dln.reading.counts import parameters, reader_text, shapes
@@ -109,7 +110,7 @@ def phase_lines(phase: Phase) -> list[str]:
     """What a phase does, defaults included, and how many updates that is where it is known."""
     count, unit = phase.duration
     lines = [f"on {phase.on} {_reading(phase)} for {plural(count, unit)}"]
-    facts = [f"dtype {phase.dtype or 'float32'}"]
+    facts = [f"dtype {phase.dtype or DTYPE}"]
     facts.append("the run's seed" if phase.seed is None else f"seed {phase.seed}")
     facts += [f"after {', '.join(phase.after)}"] if phase.after else []
     facts += ["only for slow checks"] if phase.slow else []

@@ -23,7 +23,6 @@ from dln.printing.tiling import enlarged, largest, tiled
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-KINDS = (".png", ".svg", ".pdf")
 DPI = 150
 WIDE = 100  # a scale of panels goes by powers of ten where values span more than that
 FEW = 20  # classes whose counts are written into a picture

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from dln.compiler.schema.headers import SETTINGS
+from dln.compiler.schema.tables import BATCH, DTYPE, ORDER
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Span
 from dln.grammar.parser import parse_source
@@ -165,9 +166,9 @@ def _kind(clause: s.Clause | s.After) -> str:
 
 def _defaults(span: Span) -> list[s.Clause]:
     return [
-        s.Clause("batch", s.Number(100, span=span), span=span),
-        s.Clause("order", s.Name("shuffled", span=span), span=span),
-        s.Clause("dtype", word="float32", span=span),
+        s.Clause("batch", s.Number(BATCH, span=span), span=span),
+        s.Clause("order", s.Name(ORDER, span=span), span=span),
+        s.Clause("dtype", word=DTYPE, span=span),
     ]
 
 

@@ -12,7 +12,6 @@ from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dln.compiler.frontend.tensors.pointwise import COMPARISONS
 from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.sizes import BATCH, Var
 from dln.compiler.ir.structure import (
@@ -25,6 +24,7 @@ from dln.compiler.ir.structure import (
 )
 from dln.compiler.model import Checking, Expectation, Model, Probe
 from dln.compiler.schema.keys import PhaseNumber, WholeField, new_state
+from dln.compiler.schema.tables import COMPARISONS
 from dln.grammar.diagnostics import Fault, Span
 
 if TYPE_CHECKING:
@@ -282,7 +282,7 @@ def holds(op: str, left: Any, right: Any, within: Any = None) -> bool:
     pairs = list(_paired(left, right))
     if within is not None:
         return all(abs(a - b) <= within for a, b in pairs)
-    return all(COMPARISONS[op][1](a, b) for a, b in pairs)
+    return all(COMPARISONS[op](a, b) for a, b in pairs)
 
 
 def _paired(left: Any, right: Any) -> Iterator[tuple[Any, Any]]:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dln.compiler.schema.tables import PICTURES
 from dln.printing import pictures, tiling
 
 HEAD = """# A line through four points.
@@ -85,7 +86,7 @@ def test_a_watch_by_epoch_is_drawn_over_epochs(dln: Any, tmp_path: Path) -> None
 
 
 @with_matplotlib
-@pytest.mark.parametrize("kind", pictures.KINDS)
+@pytest.mark.parametrize("kind", PICTURES)
 def test_the_same_array_gives_the_same_picture(kind: str) -> None:
     array = np.linspace(-1, 1, 12)
     for shape in ((12,), (3, 4), (3, 2, 2), (3, 1, 2, 2), (2, 3, 1, 2)):

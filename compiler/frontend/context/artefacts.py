@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from dln.compiler.ir.graph import Node
 from dln.compiler.model import EmittedPart
 from dln.compiler.schema.records import On
+from dln.compiler.schema.tables import PICTURES
 from dln.grammar.diagnostics import Span
 
-PICTURES = (".png", ".svg", ".pdf")
 NUMBERS = (".npy", ".csv")
 FILES = (*PICTURES, *NUMBERS, ".txt")
 

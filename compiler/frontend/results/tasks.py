@@ -9,7 +9,7 @@ from pathlib import PurePath
 from typing import Any, NoReturn
 
 from dln.compiler.frontend.context import broadcasting
-from dln.compiler.frontend.context.artefacts import FILES, FORMS, PICTURES, Artefact
+from dln.compiler.frontend.context.artefacts import FILES, FORMS, Artefact
 from dln.compiler.frontend.context.build_context import Build, Naming, Scope, Value
 from dln.compiler.frontend.context.frame import Frame
 from dln.compiler.frontend.context.place import Space
@@ -22,6 +22,7 @@ from dln.compiler.ir.graph import Node
 from dln.compiler.ir.structure import is_clock
 from dln.compiler.model import Emission, EmittedPart, Tasking
 from dln.compiler.schema.keys import PhaseNumber
+from dln.compiler.schema.tables import PICTURES
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Span
 
