@@ -24,11 +24,7 @@ def picked(
     part = datasets.part(emit.on.data, emit.on.part, executable.program.dtype)
     order = programs.device.array(np.arange(part.n), "int64")
     size = min(part.n, executable.program.capacity)
-    executable.at(size)  # the most first, so that memory is taken once
-    for low in range(0, part.n, size):
-        indices = order[low : low + size]
-        bound = executable.at(len(indices))
-        part.filler(bound, programs.device.xp)(indices, 0.0)
+    for _, bound in part.filled(executable, order, size, 0.0):
         bound.run(*clocks)
         values = programs.values(bound)
         rows = values["where"] != 0 if "where" in values else slice(None)

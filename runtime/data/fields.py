@@ -111,8 +111,7 @@ class Fields:
         executable = self.programs.executable(kind.of(spec.name))
         clocks = self.programs.clocks(executable.program)
         size = max(executable.program.capacity, CHUNK)
-        executable.at(min(size, count))  # the most first, so that memory is taken once
-        for low in range(0, count, size):
+        for low in range(0, count, size):  # a full one first, so that memory is taken once
             n = min(size, count - low)
             bound = executable.at(n)
             for key, target in bound.inputs.items():

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import ModuleType
 
 import numpy as np
 
 from dln.runtime.device.device import DeviceArray
-from dln.runtime.execution.executable import Bound
+from dln.runtime.execution.executable import Bound, Executable
 from dln.runtime.execution.numeric_faults import Example
 
 Fill = Callable[[DeviceArray, float], None]
@@ -42,6 +42,19 @@ class DataPart:
     def called(self, indices: DeviceArray) -> Example:
         """What the rows of a minibatch are called in messages: by the number in the file."""
         return lambda row: f"example {self.first + int(indices[row])} of {self.name}"
+
+    def filled(
+        self, executable: Executable, order: DeviceArray, size: int, update: float
+    ) -> Iterator[tuple[DeviceArray, Bound]]:
+        """A program with the examples of an order filled in, `size` at a time, and their indices.
+
+        Whoever asks runs it before the next are filled in.
+        """
+        for low in range(0, len(order), size):  # a full one first, so that memory is taken once
+            indices = order[low : low + size]
+            bound = executable.at(len(indices))
+            self.filler(bound, executable.device.xp)(indices, update)
+            yield indices, bound
 
     def filler(self, bound: Bound, xp: ModuleType) -> Fill:
         """What copies the examples with given indices into the inputs of a program."""

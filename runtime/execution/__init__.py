@@ -1,1 +1,1 @@
-"""The arrays of a run, its programs made ready on them, what a phase leaves, why numbers were left."""
+"""The arrays of a run, its programs made ready, what a phase leaves, why numbers were left."""

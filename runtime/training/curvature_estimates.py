@@ -49,16 +49,14 @@ class Estimates:
         clocks = self.programs.clocks(executable.program, now)
         states = self.programs.store.states[self.spec.name]
         n = min(estimate.sample, len(order))
-        size = min(n, executable.program.capacity)
-        for low in range(0, n, size):
-            indices = order[low : min(low + size, n)]
-            bound = executable.at(len(indices))
-            self.part.filler(bound, self.programs.device.xp)(indices, now["update"])
+        size, done = min(n, executable.program.capacity), 0
+        for indices, bound in self.part.filled(executable, order[:n], size, now["update"]):
             self.watchman.running(executable, bound.n, bound, self.part.called(indices))
             bound.run(*clocks)
             for path in estimate.states:
                 share = bound.values[path] * (len(indices) / n)
-                states[path][...] = share if low == 0 else states[path] + share
+                states[path][...] = share if not done else states[path] + share
+            done += len(indices)
 
 
 def before_step(state: RunState, datasets: Datasets, spec: PhaseSpec, now: Now) -> None:

@@ -164,7 +164,7 @@ class PhaseTrainer:
         values, update = {}, self.clock.update
         for w in self.watches.summed:
             if wanted(w):
-                value = self.watches.add(self.phase.minibatches.seen(update), update, w.name)
+                value = self.watches.add(w, self.phase.minibatches.seen(update), update)
                 if value is not None:
                     values[w.name] = value
         for w in self.watches.over:

@@ -9,7 +9,7 @@ that is a stream, a part is read as a stream too, with states of the watch's own
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from dln.compiler.plan import PhaseSpec, WatchReport, WatchSpec, WatchValue
 from dln.runtime.data.datasets import Datasets
 from dln.runtime.data.part import DataPart
 from dln.runtime.device.device import DeviceArray
-from dln.runtime.execution.executable import Bound, Executable
+from dln.runtime.execution.executable import Bound
 from dln.runtime.execution.numeric_faults import Watchman
 from dln.runtime.execution.phase_result import (
     History,
@@ -78,16 +78,15 @@ class Watches:
         """Sums with what is to be added to them after each update."""
         return [(self.sums[w.name], bound.values[str(WatchValue(w.name))]) for w in self.summed]
 
-    def add(self, examples: int, batches: int, name: str) -> float | None:
+    def add(self, watch: WatchSpec, examples: int, minibatches: int) -> float | None:
         """The value of a sum since it was last taken, given what was seen in all."""
-        watch = next(w for w in self.summed if w.name == name)
-        n, b = self.since[name]
-        seen = (examples - n) if watch.per_example else (batches - b)
+        n, b = self.since[watch.name]
+        seen = (examples - n) if watch.per_example else (minibatches - b)
         if not seen:
             return None
-        total = float(self.sums[name])
-        self.sums[name][...] = 0.0
-        self.since[name] = (examples, batches)
+        total = float(self.sums[watch.name])
+        self.sums[watch.name][...] = 0.0
+        self.since[watch.name] = (examples, minibatches)
         return total if watch.total else total / seen
 
     # ---- programs of their own -----------------------------------------------------------------
@@ -96,65 +95,43 @@ class Watches:
         self, watch: WatchSpec, part: DataPart, indices: DeviceArray, now: Mapping[str, float]
     ) -> float:
         """A watch on the minibatch at hand."""
-        assert watch.program is not None
-        executable = self.programs.executable(watch.program, self.phase.name)
-        clocks = self.programs.clocks(executable.program, now)
-        n = len(indices)
-        found = self._run(executable, part, indices, clocks, now["update"])
-        return found / n if watch.per_example and not watch.total else found
+        return self._over(watch, part, indices, len(indices), now)
 
     def on_part(self, watch: WatchSpec, now: Mapping[str, float]) -> float:
-        """A watch over a part of a data set, in chunks of what its program is laid out for."""
-        assert watch.program is not None and watch.on is not None
-        if watch.stream is not None:
-            return self._on_stream(watch, watch.stream, now)
-        executable = self.programs.executable(watch.program, self.phase.name)
-        clocks = self.programs.clocks(executable.program, now)
-        part = self.datasets.part(watch.on.data, watch.on.part, executable.program.dtype)
-        size = min(part.n, executable.program.capacity) if watch.per_example else part.n
-        order = self.programs.device.array(np.arange(part.n), "int64")
-        executable.at(size)  # the most first, so that memory is taken once
-        total = 0.0
-        for low in range(0, part.n, size):
-            indices = order[low : low + size]
-            total += self._run(executable, part, indices, clocks, now["update"])
-        return total / part.n if watch.per_example and not watch.total else total
+        """A watch over a part of a data set, in chunks of what its program is laid out for.
 
-    def _on_stream(self, watch: WatchSpec, rows: int, now: Mapping[str, float]) -> float:
-        """A watch over a part of which `rows` stretches are read side by side, window by window,
-        from states that are zero at the start.
-
-        Without `total` it is a mean over the examples, or over the windows where it is no sum.
+        In a stream, `rows` stretches of it are read side by side, window by window, from states
+        that are zero at the start.
         """
         assert watch.program is not None and watch.on is not None
-        own = self.carried[watch.name]
-        for state in own.values():
+        program, rows = self.programs.plan.programs[watch.program], watch.stream
+        part = self.datasets.part(watch.on.data, watch.on.part, program.dtype)
+        for state in self.carried.get(watch.name, {}).values():
             state[...] = 0.0
+        order = np.arange(part.n) if rows is None else stream(part.n, rows)
+        size = rows or (min(part.n, program.capacity) if watch.per_example else part.n)
+        return self._over(watch, part, self.programs.device.array(order, "int64"), size, now)
+
+    def _over(
+        self,
+        watch: WatchSpec,
+        part: DataPart,
+        order: DeviceArray,
+        size: int,
+        now: Mapping[str, float],
+    ) -> float:
+        """A watch over some examples, so many at a time. Without `total` it is a mean: over the
+        examples, or over the chunks where it is no sum."""
+        assert watch.program is not None
+        own = self.carried.get(watch.name)
         executable = self.programs.executable(watch.program, self.phase.name, own)
         clocks = self.programs.clocks(executable.program, now)
-        part = self.datasets.part(watch.on.data, watch.on.part, executable.program.dtype)
-        every = self.programs.device.array(stream(part.n, rows), "int64")
-        total = 0.0
-        for low in range(0, len(every), rows):
-            indices = every[low : low + rows]
-            total += self._run(executable, part, indices, clocks, now["update"])
-        if watch.total:
-            return total
-        return total / len(every) if watch.per_example else total / (len(every) // rows)
-
-    def _run(
-        self,
-        executable: Executable,
-        part: DataPart,
-        indices: DeviceArray,
-        clocks: Sequence[float],
-        update: float,
-    ) -> float:
-        bound = executable.at(len(indices))
-        part.filler(bound, self.programs.device.xp)(indices, update)
-        self.watchman.running(executable, bound.n, bound, part.called(indices))
-        bound.run(*clocks)
-        return float(bound.values["watch"])
+        total, chunks = 0.0, 0
+        for indices, bound in part.filled(executable, order, size, now["update"]):
+            self.watchman.running(executable, bound.n, bound, part.called(indices))
+            bound.run(*clocks)
+            total, chunks = total + float(bound.values["watch"]), chunks + 1
+        return total if watch.total else total / (len(order) if watch.per_example else chunks)
 
     # ---- what has been seen --------------------------------------------------------------------
 
