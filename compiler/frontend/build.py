@@ -10,10 +10,10 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 
 from dln.compiler.frontend.context.build_context import BlockDef, Build, Built, Naming, Scope, Value
+from dln.compiler.frontend.context.changed import replace
 from dln.compiler.frontend.context.frame import Frame
 from dln.compiler.frontend.context.outside import Outside
 from dln.compiler.frontend.context.place import SPEC

@@ -8,10 +8,10 @@ means the same with it and without it.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from dln.compiler.frontend.context import broadcasting, lengths, time_axis
 from dln.compiler.frontend.context.build_context import Build, Chain, Instance, Scope, Value
+from dln.compiler.frontend.context.changed import replace
 from dln.compiler.frontend.context.frame import Frame
 from dln.compiler.frontend.context.place import Poisoned
 from dln.compiler.frontend.context.static_values import lookup

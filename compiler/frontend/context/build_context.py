@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from dln.compiler.frontend.context.changed import replace
 from dln.compiler.frontend.context.frame import Drawing, Frame, OpenLoop
 from dln.compiler.frontend.context.outside import Outside
 from dln.compiler.frontend.context.place import SPEC, Place, Shared, Space
@@ -298,7 +299,7 @@ class Naming:
         return Naming(f"{chain.path}[{number}]", chain.owner, chain.space, drawn=drawn)
 
 
-@dataclass(frozen=True, eq=False, kw_only=True, slots=True)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class TimeMode:
     """How equations stand to time.
 
@@ -319,7 +320,7 @@ class TimeMode:
     stretch: str = ""
 
 
-@dataclass(frozen=True, eq=False, kw_only=True, slots=True)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Build(Place):
     """Where we are in a build. See the module's docstring.
 

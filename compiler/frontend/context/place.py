@@ -77,7 +77,7 @@ class Shared:
         self.make = Make(self.graph)
 
 
-@dataclass(frozen=True, eq=False, kw_only=True, slots=True)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Place:
     """Where we are in the text: `calls` led here, by place and name; `given` are the arguments of
     the innermost one, with the places where they stand."""

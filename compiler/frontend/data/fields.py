@@ -8,11 +8,11 @@ then are a field of the set, whether it is written or not.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from math import prod
 
 from dln.compiler.frontend.context import broadcasting
 from dln.compiler.frontend.context.build_context import Build, Scope
+from dln.compiler.frontend.context.changed import replace
 from dln.compiler.frontend.context.frame import Drawing, Frame
 from dln.compiler.frontend.context.lengths import of_data, resized
 from dln.compiler.frontend.context.ports import dims_text, fit, port_sizes

@@ -10,11 +10,12 @@ inside of another loop, and over sequences, the steps are written out.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from dln.compiler.frontend.context import broadcasting, time_axis
 from dln.compiler.frontend.context.build_context import Build, Instance, Scope, Value
+from dln.compiler.frontend.context.changed import replace
 from dln.compiler.frontend.context.frame import Drawing, OpenLoop
 from dln.compiler.frontend.context.static_values import whole, whole_size
 from dln.compiler.frontend.context.unit_group import UnitGroup

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import cache
 from itertools import pairwise
 from typing import Any, NoReturn
@@ -18,6 +17,7 @@ from dln.compiler.frontend.context.build_context import (
     Scope,
     Value,
 )
+from dln.compiler.frontend.context.changed import replace
 from dln.compiler.frontend.context.static_values import given_at, listed, tensor, unknown, word
 from dln.compiler.frontend.context.values import (
     Builtin,

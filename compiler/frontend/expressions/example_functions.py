@@ -6,11 +6,12 @@ A form that takes classes is a row of `context/artefacts.py`, and nothing here.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from dln.compiler.frontend.context import broadcasting, lengths
 from dln.compiler.frontend.context.artefacts import FORMS, Artefact, Part
 from dln.compiler.frontend.context.build_context import Build, Scope
+from dln.compiler.frontend.context.changed import replace
 from dln.compiler.frontend.context.frame import Frame
 from dln.compiler.frontend.context.static_values import tensor, want_domain, whole
 from dln.compiler.frontend.data.datasets import bind_fields, on_part

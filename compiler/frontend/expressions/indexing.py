@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from dln.compiler.frontend.context import broadcasting, standing, time_axis
 from dln.compiler.frontend.context.build_context import Build, Instance, Scope, Value
+from dln.compiler.frontend.context.changed import replace
 from dln.compiler.frontend.context.static_values import lookup, unknown, whole
 from dln.compiler.frontend.context.values import (
     DataValue,

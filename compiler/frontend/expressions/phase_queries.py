@@ -6,10 +6,9 @@ that name, a tensor an `input` that the session fills in from a `Probe`.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from dln.compiler.frontend.context import broadcasting
 from dln.compiler.frontend.context.build_context import Build, Scope, Value
+from dln.compiler.frontend.context.changed import replace
 from dln.compiler.frontend.context.place import Poisoned
 from dln.compiler.frontend.context.static_values import tensor, unknown
 from dln.compiler.frontend.context.values import PhaseBest, PhaseVerb

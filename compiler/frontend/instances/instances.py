@@ -7,7 +7,6 @@ option: what is given there takes its place, which ties or fixes it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from itertools import count
 from typing import NoReturn
@@ -22,6 +21,7 @@ from dln.compiler.frontend.context.build_context import (
     Scope,
     Value,
 )
+from dln.compiler.frontend.context.changed import replace
 from dln.compiler.frontend.context.frame import Drawing, Frame
 from dln.compiler.frontend.context.place import Poisoned
 from dln.compiler.frontend.context.ports import dims_text, fit, port_sizes

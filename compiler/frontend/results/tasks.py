@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import PurePath
 from typing import Any, NoReturn
 
 from dln.compiler.frontend.context import broadcasting
 from dln.compiler.frontend.context.artefacts import FILES, FORMS, Artefact
 from dln.compiler.frontend.context.build_context import Build, Naming, Scope, Value
+from dln.compiler.frontend.context.changed import replace
 from dln.compiler.frontend.context.frame import Frame
 from dln.compiler.frontend.context.place import Space
 from dln.compiler.frontend.context.static_values import static

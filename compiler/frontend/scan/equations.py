@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from dln.compiler.frontend.context import broadcasting
@@ -15,6 +14,7 @@ from dln.compiler.frontend.context.build_context import (
     Scope,
     Value,
 )
+from dln.compiler.frontend.context.changed import replace
 from dln.compiler.frontend.context.frame import Drawing
 from dln.compiler.frontend.context.ports import port_sizes
 from dln.compiler.frontend.context.static_values import (

@@ -8,10 +8,10 @@ value as any other parameter is: no gradient runs into the update that it came f
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from dln.compiler.frontend.context import broadcasting
 from dln.compiler.frontend.context.build_context import Build, Naming, Scope
+from dln.compiler.frontend.context.changed import replace
 from dln.compiler.frontend.context.ports import shaped
 from dln.compiler.frontend.context.static_values import lookup, tensor
 from dln.compiler.frontend.context.values import OptimiserDef, OptimiserUse, describe

@@ -12,12 +12,12 @@ update.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any, NoReturn
 
 from dln.compiler.frontend.context import broadcasting
 from dln.compiler.frontend.context.build_context import Build, Scope, Value
+from dln.compiler.frontend.context.changed import replace
 from dln.compiler.frontend.context.frame import Drawing, Frame, PhaseStates
 from dln.compiler.frontend.context.static_values import (
     domain_of,

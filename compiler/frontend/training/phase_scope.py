@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeAlias
 
 from dln.compiler.frontend.context.build_context import Binding, Build, Scope, Value
+from dln.compiler.frontend.context.changed import replace
 from dln.compiler.frontend.context.place import Space
 from dln.compiler.frontend.context.static_values import listed, whole
 from dln.compiler.frontend.data.datasets import bind_fields

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import partial
 from typing import NoReturn
 
 from dln.compiler.frontend.context import broadcasting
 from dln.compiler.frontend.context.build_context import Binding, Build, Naming, Scope
+from dln.compiler.frontend.context.changed import replace
 from dln.compiler.frontend.context.frame import Frame, StreamStates
 from dln.compiler.frontend.context.place import poison
 from dln.compiler.frontend.context.ports import shaped
