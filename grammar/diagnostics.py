@@ -196,7 +196,7 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 
 def _alike(a: str, b: str) -> float:
-    from difflib import SequenceMatcher
+    from difflib import SequenceMatcher  # late: only where a name is wrong
 
     return SequenceMatcher(None, a, b).ratio()
 

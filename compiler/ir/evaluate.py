@@ -68,7 +68,7 @@ def evaluate_nodes(
     held: Mapping[Node, Array] | None = None,
 ) -> dict[Node, Array]:
     """The value of every node that the outputs need; those in `held` are known already."""
-    import numpy as np
+    import numpy as np  # late: NumPy
 
     nodes = ancestors(outputs)
     found = open_sizes(nodes, env, sizes or {})

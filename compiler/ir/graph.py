@@ -88,7 +88,7 @@ class Graph:
     def nx(self) -> networkx.MultiDiGraph[Node]:
         """The NetworkX graph itself."""
         if self._nx is None:
-            import networkx
+            import networkx  # late: NetworkX
 
             self._nx = networkx.MultiDiGraph()
             for node in self._nodes:

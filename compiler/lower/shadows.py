@@ -29,7 +29,7 @@ class Shadow:
     """
 
     def __init__(self, buffer: Buffer, shape: tuple[int, ...]) -> None:
-        import numpy as np
+        import numpy as np  # late: NumPy
 
         self.buffer = buffer
         self.tracked = buffer.place in ("arena", "value", "scalar")
@@ -186,7 +186,7 @@ class Looking:
 
     def call(self, node: ast.Call) -> Any:
         """A method that gives a view, or a function of the array module that gives one."""
-        import numpy as np
+        import numpy as np  # late: NumPy
 
         name = dotted(node.func).removeprefix("xp.")
         if name in VIEWS | FRESH:

@@ -47,7 +47,7 @@ def number(m: Make, node: Node) -> Node | None:
 def evaluated(node: Node) -> Any:
     """The value of a node over constants, as Python numbers: for one example, where it is repeated
     for all."""
-    import numpy as np
+    import numpy as np  # late: NumPy
 
     shapes = (s for n in ancestors([node]) for s in n.type.shape)
     one = {v: 1 for s in shapes for v, _ in s.terms}

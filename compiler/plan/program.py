@@ -41,7 +41,7 @@ def site_number(site: str) -> int:
 
     `name@t` is the place at step t of a loop: t places further.
     """
-    import hashlib
+    import hashlib  # late: only what draws asks
 
     name, _, step = site.partition("@")
     number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "little")

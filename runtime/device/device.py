@@ -78,11 +78,11 @@ def _open(backend: str, threads: int | None) -> Device:
     if threads is not None and threads < 1:
         raise Fault(f"threads must be at least 1, not {threads}", code="E522")
     if backend == "numpy":
-        from dln.runtime.device.host import Host
+        from dln.runtime.device.host import Host  # late: NumPy
 
         return Host(threads)
     if backend == "cupy":
-        from dln.runtime.device.gpu import open_gpu
+        from dln.runtime.device.gpu import open_gpu  # late: NumPy
 
         return open_gpu(threads)
     remedy = nearest(backend, BACKENDS) or f"one of {', '.join(BACKENDS)}"

@@ -225,8 +225,3 @@ def test_start_up_loads_nothing_heavy() -> None:
 def test_cupy_is_named_in_one_file() -> None:
     users = {named(p) for p in sources() for n, _ in imports(p) if n.split(".")[0] == "cupy"}
     assert users <= {"runtime/device/gpu.py"}
-
-
-def test_files_keep_a_readable_length() -> None:
-    long = {named(p): n for p in sources() if (n := p.read_text("utf-8").count("\n")) > 600}
-    assert not long
