@@ -6,7 +6,7 @@ from typing import Any, Never
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dln.compiler.ir.sizes import BATCH_SIZE, Conflict, Reason, Size, Sizes, Var
@@ -30,6 +30,7 @@ def at(size: Size, values: dict[Any, Any]) -> int:
     return size.constant + sum(c * values[v] for v, c in size.terms)
 
 
+@settings(deadline=None)
 @given(forms, forms, st.integers(-4, 4), st.lists(st.integers(0, 9), min_size=3, max_size=3))
 def test_arithmetic_is_that_of_functions(p: Any, q: Any, k: Any, numbers: Any) -> None:
     values = dict(zip(VARS, numbers, strict=True))
@@ -118,6 +119,7 @@ def test_running_sizes_are_never_fixed() -> None:
     assert sizes.resolve(Size.of(A)) == BATCH_SIZE
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.integers(0, 9), min_size=3, max_size=3),
     st.lists(st.tuples(forms, st.integers(1, 3)), min_size=1, max_size=6),
@@ -139,6 +141,7 @@ rows = st.tuples(st.lists(st.integers(-3, 4), min_size=3, max_size=3), st.intege
 BOX = np.indices((40, 40, 40)).reshape(3, -1)
 
 
+@settings(deadline=None)
 @given(st.lists(rows, min_size=1, max_size=4))
 def test_at_the_end_a_system_is_solved_refused_or_open(system: Any) -> None:
     """Against every point with whole numbers below 40: none is refused that has a solution there,
