@@ -12,15 +12,15 @@ BATCH, ORDER, DTYPE = 100, "shuffled", "float32"
 ORDERS = (ORDER, "file", "replacement", "balanced")
 DTYPES = (DTYPE, "float64")
 
-COMPARISONS: Mapping[str, Callable[[Any, Any], Any]] = {
-    "==": operator.eq,
-    "!=": operator.ne,
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
+COMPARISONS: Mapping[str, tuple[str, Callable[[Any, Any], bool]]] = {
+    "==": ("eq", operator.eq),
+    "!=": ("ne", operator.ne),
+    "<": ("lt", operator.lt),
+    "<=": ("le", operator.le),
+    ">": ("gt", operator.gt),
+    ">=": ("ge", operator.ge),
 }
-"""What the signs of comparisons mean. The operations of the graph have the names of these."""
+"""The signs of comparisons: the operation of the graph, and what holds of two plain values."""
 
 PICTURES = (".png", ".svg", ".pdf")
 """The kinds of files that pictures are drawn into."""

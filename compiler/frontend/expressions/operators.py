@@ -19,6 +19,7 @@ from dln.compiler.frontend.data import assertions
 from dln.compiler.frontend.tensors import affine_index, axes, pointwise, reductions
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.sizes import Size
+from dln.compiler.schema.tables import COMPARISONS
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Span
 
@@ -96,7 +97,7 @@ def _binary(b: Build, expr: s.Binary, scope: Scope) -> Value:
         return reductions.contract(b, left, right, expr.span, spans)
     if counting.is_index(left) or counting.is_index(right):
         return affine_index.arithmetic(b, expr.op, left, right, expr.span, spans)
-    if expr.op in pointwise.COMPARISONS:
+    if expr.op in COMPARISONS:
         return _compare(b, expr.op, left, right, expr.span, spans)
     if isinstance(left, list) or isinstance(right, list):
         left, right = (_listed_tensor(b, v, p) for v, p in zip((left, right), spans, strict=True))
@@ -149,7 +150,7 @@ def _compare(
     if _plain(left) and _plain(right) and not isinstance(left, Size | Node):
         if isinstance(left, str) != isinstance(right, str):
             b.fail("E302", "a text and a number cannot be compared", span)
-        return pointwise.COMPARISONS[op][1](left, right)
+        return COMPARISONS[op][1](left, right)
     return pointwise.compare(b, op, left, right, span, spans)
 
 

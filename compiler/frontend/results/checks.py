@@ -15,13 +15,13 @@ from dln.compiler.frontend.context.static_values import listed, lookup, tensor, 
 from dln.compiler.frontend.context.values import PhaseBest, PhaseVerb
 from dln.compiler.frontend.expressions import phase_queries
 from dln.compiler.frontend.scan.equations import bind_flat, unrolled
-from dln.compiler.frontend.tensors.pointwise import COMPARISONS
 from dln.compiler.frontend.training.phase_scope import bind_outside, flat, phase_name
 from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.sizes import Conflict, Reason
 from dln.compiler.ir.structure import is_clock, is_input
 from dln.compiler.model import Checking, Expectation, Sweeping
 from dln.compiler.schema.keys import PhaseNumber
+from dln.compiler.schema.tables import COMPARISONS
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Note, Span
 

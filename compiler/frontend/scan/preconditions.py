@@ -11,8 +11,8 @@ from functools import partial
 
 from dln.compiler.frontend.context.build_context import Build, Scope, Value
 from dln.compiler.frontend.context.static_values import lookup, static
-from dln.compiler.frontend.tensors.pointwise import COMPARISONS
 from dln.compiler.ir.sizes import Size
+from dln.compiler.schema.tables import COMPARISONS
 from dln.grammar import syntax as s
 
 

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable
-from typing import Any
-
 from dln.compiler.frontend.context import lengths
 from dln.compiler.frontend.context.broadcasting import align, as_tensor, equal, quantity
 from dln.compiler.frontend.context.build_context import Build, Value
@@ -13,17 +9,8 @@ from dln.compiler.frontend.tensors.pairing import refuse_pairs
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.structure import is_const
 from dln.compiler.ir.tensor_type import Domain
+from dln.compiler.schema.tables import COMPARISONS
 from dln.grammar.diagnostics import Span
-
-COMPARISONS: dict[str, tuple[str, Callable[[Any, Any], bool]]] = {
-    "==": ("eq", operator.eq),
-    "!=": ("ne", operator.ne),
-    "<": ("lt", operator.lt),
-    "<=": ("le", operator.le),
-    ">": ("gt", operator.gt),
-    ">=": ("ge", operator.ge),
-}
-"""How values are compared: the operation on tensors, and what is known already."""
 
 
 def unary(b: Build, op: str, value: Value, span: Span) -> Node:

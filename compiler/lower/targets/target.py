@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.op import OPS
 from dln.compiler.ir.spelling import Call, Spelling
+from dln.compiler.schema.tables import DTYPES
 from dln.grammar.diagnostics import Fault
 
 ARRAYS: Mapping[str, str] = {
@@ -37,7 +38,7 @@ class Target:
     name: str
     boxes: bool
     functions: Mapping[str, str]
-    dtypes: tuple[str, ...] = ("float32", "float64")
+    dtypes: tuple[str, ...] = DTYPES
 
     def form(self, call: Call) -> str:
         """The template of a call."""
