@@ -282,7 +282,7 @@ def holds(op: str, left: Any, right: Any, within: Any = None) -> bool:
     pairs = list(_paired(left, right))
     if within is not None:
         return all(abs(a - b) <= within for a, b in pairs)
-    return all(COMPARISONS[op](a, b) for a, b in pairs)
+    return all(COMPARISONS[op][1](a, b) for a, b in pairs)
 
 
 def _paired(left: Any, right: Any) -> Iterator[tuple[Any, Any]]:
