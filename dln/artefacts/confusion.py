@@ -8,20 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dln.artefacts.made import Made, npy, table
+from dln.compiler.plan import EmitSpec
 from dln.printing import pictures
 from dln.printing.terminal import columns
 from dln.runtime.data.example_picker import picked
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from dln.compiler.plan import EmitSpec
-    from dln.runtime.session import Session
+from dln.runtime.session import Session
 
 
 @dataclass(frozen=True)

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dln.artefacts.value import Array
+from dln.compiler.plan import EmitSpec
 from dln.runtime.data.example_picker import picked
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from dln.compiler.plan import EmitSpec
-    from dln.runtime.session import Session
+from dln.runtime.session import Session
 
 
 def made(session: Session, emit: EmitSpec, values: Mapping[str, NDArray[Any]]) -> Array:

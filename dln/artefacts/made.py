@@ -7,21 +7,18 @@ import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from dln.compiler.plan import EmitSpec
 from dln.compiler.schema.tables import PICTURES
 from dln.grammar.diagnostics import Fault
 from dln.printing import pictures
 from dln.printing.files import put
 from dln.printing.terminal import Terminal
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from dln.compiler.plan import EmitSpec
-    from dln.runtime.session import Session
+from dln.runtime.session import Session
 
 
 class Made:

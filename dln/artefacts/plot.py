@@ -7,22 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dln.artefacts.made import Made, npy, table
-from dln.compiler.plan import PhaseNumber
+from dln.compiler.plan import EmitSpec, PartSpec, PhaseNumber
 from dln.grammar.diagnostics import Fault
 from dln.printing import pictures
 from dln.printing.pictures import Curve
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from dln.compiler.plan import EmitSpec, PartSpec
-    from dln.runtime.execution.phase_result import Reading
-    from dln.runtime.session import Session
+from dln.runtime.execution.phase_result import Reading
+from dln.runtime.session import Session
 
 
 @dataclass(frozen=True)

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from numpy.typing import NDArray
 
 from dln.artefacts.made import Made, npy
+from dln.compiler.plan import EmitSpec
 from dln.printing import pictures
 from dln.printing.terminal import number
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from dln.compiler.plan import EmitSpec
-    from dln.runtime.session import Session
+from dln.runtime.session import Session
 
 
 @dataclass(frozen=True)

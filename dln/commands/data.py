@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
+from numpy.typing import NDArray
 
 from dln.artefacts.made import save
 from dln.artefacts.value import Array
 from dln.commands.options import compiled, settings, takes
+from dln.compiler.model import DataSet
 from dln.compiler.schema.tables import PICTURES
 from dln.grammar.diagnostics import clean
 from dln.printing.terminal import Terminal, columns, number, plural
@@ -23,14 +25,9 @@ from dln.reading import tables
 from dln.reading.counts import reader_text
 from dln.reading.data_facts import FIRST, DataFacts, FieldFacts, data_facts
 from dln.reading.data_pictures import images
+from dln.runtime.session import Session
 from dln.settings import Settings, chosen
 from dln.spec import Compiled
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from dln.compiler.model import DataSet
-    from dln.runtime.session import Session
 
 ORDER = 15
 MANY = 20  # classes of which only the commonest and the rarest are printed

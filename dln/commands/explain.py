@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from dln.commands.options import compiled, settings, takes
+from dln.compiler.ir.graph import Graph
+from dln.compiler.passes.rewriting import Firing, Log
 from dln.compiler.pipeline import recipes
-from dln.compiler.plan import ProgramKey, at
+from dln.compiler.plan import Program, ProgramKey, at
 from dln.compiler.stages import STAGES, optimise, part
 from dln.grammar.diagnostics import clean
 from dln.printing.terminal import Terminal, plural
 from dln.settings import chosen
 from dln.spec import Compiled
-
-if TYPE_CHECKING:
-    from dln.compiler.ir.graph import Graph
-    from dln.compiler.passes.rewriting import Firing, Log
-    from dln.compiler.plan import Program
 
 ORDER = 40
 

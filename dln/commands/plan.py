@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from dln.commands.options import compiled, settings, takes
-from dln.compiler.plan import memory, program_to_json
+from dln.compiler.plan import Program, memory, program_to_json
 from dln.compiler.show import plan_text
 from dln.printing.terminal import Terminal, columns
 from dln.settings import chosen
 from dln.spec import Compiled
-
-if TYPE_CHECKING:
-    from dln.compiler.plan import Program
 
 ORDER = 30
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -18,11 +18,9 @@ from dln.running.report import facts, report
 from dln.running.resuming import earlier
 from dln.running.training import Selection, opened, select, train
 from dln.runtime.checkpoint.rundir import RunDirectory
+from dln.runtime.session import Session
 from dln.settings import Settings
 from dln.spec import Compiled, Spec, find, from_source, read
-
-if TYPE_CHECKING:
-    from dln.runtime.session import Session
 
 ORDER = 50
 

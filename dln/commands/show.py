@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from dln.commands.options import loaded, settings, takes
-from dln.compiler.plan import ProgramKind, memory
+from dln.compiler.model import Model, Phase, Watching
+from dln.compiler.plan import Plan, ProgramKind, memory
 from dln.compiler.schema.tables import DTYPE
 from dln.compiler.show import graph_dot, graph_mermaid, graph_text
 from dln.printing.terminal import Terminal, columns, plural
 from dln.reading.counts import parameters, reader_text, shapes
 from dln.reading.resolved import resolved
 from dln.spec import Spec
-
-if TYPE_CHECKING:
-    from dln.compiler.model import Model, Phase, Watching
-    from dln.compiler.plan import Plan
 
 ORDER = 20
 FORMS = {"graph": graph_text, "dot": graph_dot, "mermaid": graph_mermaid}

@@ -9,20 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from dln.compiler.plan import DataSpec, FieldSpec
 from dln.grammar.diagnostics import DlnError, Problem
 from dln.runtime.device.source_map import placed
 from dln.runtime.readers import readers
 from dln.runtime.readers.validation import bounds, wrong_value
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from dln.compiler.plan import DataSpec, FieldSpec
-    from dln.runtime.session import Session
+from dln.runtime.session import Session
 
 DRAWN = 10_000  # examples that are looked at where drawing them may take long
 FIRST = 3  # examples that are kept

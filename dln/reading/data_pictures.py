@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from math import isqrt
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from dln.compiler.plan import FieldSpec
 from dln.reading.data_facts import DRAWN
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from dln.compiler.plan import FieldSpec
-    from dln.runtime.session import Session
+from dln.runtime.session import Session
 
 EACH = 10  # examples of a class
 MOST = 100  # where there are no classes

@@ -9,7 +9,6 @@ import json
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from dln.grammar.diagnostics import Fault, Source
 from dln.grammar.parser import parse_source
@@ -22,9 +21,6 @@ from dln.running.resuming import remembered
 from dln.running.training import opened
 from dln.runtime.checkpoint.rundir import RunDirectory
 from dln.spec import from_source, read
-
-if TYPE_CHECKING:
-    from dln.runtime.checkpoint.rundir import RunDirectory
 
 
 @dataclass(frozen=True)

@@ -10,17 +10,15 @@ import difflib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dln.grammar.diagnostics import DlnError, Fault, Problem
 from dln.printing.terminal import plain
+from dln.runtime.checkpoint.rundir import Restored, RunDirectory
 from dln.runtime.device.source_map import placed
 from dln.runtime.training import further
 from dln.settings import Settings
-
-if TYPE_CHECKING:
-    from dln.runtime.checkpoint.rundir import Restored, RunDirectory
-    from dln.spec import Compiled, Spec
+from dln.spec import Compiled, Spec
 
 FIXED = ("seed", "dtype", "backend", "limit")
 """Options that decide numbers from the first update on."""

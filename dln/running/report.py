@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dln.printing.progress import watched
 from dln.printing.terminal import Terminal, columns
@@ -11,12 +11,10 @@ from dln.reading.counts import headline, parameters
 from dln.running import verdict_text
 from dln.running.expectations import Verdict
 from dln.running.training import Selection, fixed
+from dln.runtime.checkpoint.rundir import RunDirectory
+from dln.runtime.execution.phase_result import PhaseResult
+from dln.runtime.session import Session
 from dln.spec import Spec
-
-if TYPE_CHECKING:
-    from dln.runtime.checkpoint.rundir import RunDirectory
-    from dln.runtime.execution.phase_result import PhaseResult
-    from dln.runtime.session import Session
 
 
 def report(

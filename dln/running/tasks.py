@@ -6,17 +6,15 @@ Faults: E015 a file name that leaves its folder, E562 a watch of a phase that ha
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dln.artefacts.made import maker, save
+from dln.compiler.plan import TaskSpec
 from dln.grammar.diagnostics import DlnError, Fault, Problem
 from dln.printing.terminal import Terminal
 from dln.runtime.device.source_map import placed
-
-if TYPE_CHECKING:
-    from dln.compiler.plan import TaskSpec
-    from dln.runtime.session import Session
-    from dln.spec import Spec
+from dln.runtime.session import Session
+from dln.spec import Spec
 
 
 def run_all(terminal: Terminal, session: Session, spec: Spec, folder: Path) -> dict[str, Any]:

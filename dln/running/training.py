@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from dln.compiler.model import Model
 from dln.printing.progress import progress
 from dln.printing.terminal import Terminal
 from dln.running import expectations
 from dln.running.interrupts import interruptible
+from dln.runtime.checkpoint.rundir import Restored, RunDirectory
+from dln.runtime.data.fields import Read
+from dln.runtime.session import Session
 from dln.runtime.training.phase_trainer import Interrupted
 from dln.settings import Settings, chosen
 from dln.spec import Compiled, Spec
-
-if TYPE_CHECKING:
-    from dln.compiler.model import Model
-    from dln.runtime.checkpoint.rundir import Restored, RunDirectory
-    from dln.runtime.data.fields import Read
-    from dln.runtime.session import Session
 
 
 @dataclass(frozen=True)

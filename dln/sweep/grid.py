@@ -10,8 +10,9 @@ import statistics
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from dln.compiler.model import Sweeping
 from dln.grammar.diagnostics import DlnError, Fault, Problem
 from dln.printing import pictures
 from dln.printing.terminal import Terminal, columns, number, painted, plural, verdict
@@ -23,9 +24,6 @@ from dln.spec import Spec, find
 from dln.sweep import plot, workers
 from dln.sweep.directory import SweepDirectory, table
 from dln.sweep.row import Row, load, named
-
-if TYPE_CHECKING:
-    from dln.compiler.model import Sweeping
 
 
 def sweep(terminal: Terminal, name: str, only: str | None, given: Settings) -> int:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dln.compiler.model import Checking, Model, Sweeping
 from dln.grammar.diagnostics import DlnError, Fault
@@ -16,12 +16,9 @@ from dln.running import expectations
 from dln.running.expectations import Verdict
 from dln.running.training import fixed, opened, select, train
 from dln.runtime.readers.read_cache import ReadCache
+from dln.runtime.session import Session
 from dln.settings import Settings
-from dln.spec import from_source, read
-
-if TYPE_CHECKING:
-    from dln.runtime.session import Session
-    from dln.spec import Spec
+from dln.spec import Spec, from_source, read
 
 CACHE = ReadCache()
 """What this process has read of data files: its runs share it."""
