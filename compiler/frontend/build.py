@@ -13,7 +13,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 
 from dln.compiler.frontend.context.build_context import BlockDef, Build, Built, Naming, Scope, Value
-from dln.compiler.frontend.context.changed import replace
 from dln.compiler.frontend.context.frame import Frame
 from dln.compiler.frontend.context.outside import Outside
 from dln.compiler.frontend.context.place import SPEC
@@ -142,7 +141,7 @@ def bind_items(b: Build, items: Sequence[s.Item | s.Stmt], scope: Scope) -> None
                 case s.Optimiser():
                     _definition(b, item, OptimiserDef(item, scope), scope)
                 case s.Let():
-                    find = partial(_named, item=item, scope=scope)
+                    find = partial(equations.let, path=item.name, expr=item.value, scope=scope)
                     equations.once(b, scope, item.name, item.span, find)
                 case s.Data():
                     datasets.declare(b, item, scope)
@@ -150,10 +149,6 @@ def bind_items(b: Build, items: Sequence[s.Item | s.Stmt], scope: Scope) -> None
 
 def _definition(b: Build, item: s.Fn | s.Block | s.Optimiser, made: Value, scope: Scope) -> None:
     equations.once(b, scope, item.name, item.span, lambda _: made, True)
-
-
-def _named(b: Build, item: s.Let, scope: Scope) -> Value:
-    return replace(b, naming=Naming(item.name)).evaluate(item.value, scope)
 
 
 def _outside(b: Build, item: s.Const, scope: Scope) -> None:

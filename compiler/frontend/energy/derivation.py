@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from dln.compiler.autodiff.reverse_mode import cotangents
 from dln.compiler.frontend.context import broadcasting
@@ -42,7 +41,7 @@ from dln.compiler.frontend.scan.equations import substituted
 from dln.compiler.frontend.tensors.axes import axes_stop
 from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.structure import is_input, number
-from dln.compiler.ir.tensor_type import PROB, TensorType
+from dln.compiler.ir.tensor_type import PROB, Kind, TensorType
 from dln.grammar.diagnostics import Note, Span
 
 # ---- what is asked of a machine ----------------------------------------------------------------
@@ -148,7 +147,7 @@ def opened(
 def _symbol(b: Build, group: UnitGroup, lead: TensorType) -> Node:
     """A source that stands for unknown units; none is left when the derivation is done."""
     name = f"{group.name}?{next(b.counter)}"
-    kind: Any = "real" if group.classes is None else "index"
+    kind: Kind = "real" if group.classes is None else "index"
     type = TensorType((*lead.shape, *group.sizes), lead.running, kind, group.domain)
     return b.mark(b.at(group.span)("input", name=name, type=type), group.span, group.name)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from dln.compiler.frontend.context import broadcasting, time_axis
 from dln.compiler.frontend.context.build_context import Build, Instance, Scope, Value
@@ -19,9 +19,9 @@ from dln.compiler.frontend.context.changed import replace
 from dln.compiler.frontend.context.frame import Drawing, OpenLoop
 from dln.compiler.frontend.context.static_values import whole, whole_size
 from dln.compiler.frontend.context.unit_group import UnitGroup
-from dln.compiler.frontend.context.values import Results, describe, shown
+from dln.compiler.frontend.context.values import describe, shown
 from dln.compiler.frontend.energy import derivation
-from dln.compiler.frontend.energy.unit_values import Units, lead_of, sides, units_of
+from dln.compiler.frontend.energy.unit_values import Units, lead_of, one_or_all, sides, units_of
 from dln.compiler.frontend.scan.body_builder import BodyMaker
 from dln.compiler.frontend.tensors import distributions
 from dln.compiler.ir.graph import Node
@@ -50,7 +50,7 @@ class Asked:
 def gibbs(b: Build, expr: s.Call, scope: Scope) -> Value:
     """`gibbs(R, v, k)`: the visible groups after k steps; with several groups all by name."""
     asked = _asked(b, expr, scope, "gibbs", clamps=True)
-    return _result(b, run(b, asked), asked)
+    return one_or_all(run(b, asked))
 
 
 def cd(b: Build, expr: s.Call, scope: Scope) -> Node:
@@ -245,11 +245,6 @@ def drawn(
     return out
 
 
-def _result(b: Build, units: Units, asked: Asked) -> Value:
-    """The visible groups: the only one, or all by name."""
-    return next(iter(units.values())) if len(units) == 1 else Results(units)
-
-
 # ---- noise -------------------------------------------------------------------------------------
 
 
@@ -260,7 +255,7 @@ def noise(b: Build, span: Span, n: Value, *sizes: Value) -> Node:
     if rows.value == 0:
         b.fail("E305", "noise has at least one row", b.blame(n, span), f"is {shown(n)}")
     axis = f"noise.{next(b.counter)}"
-    like: Any = TensorType((rows, *each), (axis,), "real", PROB)
+    like = TensorType((rows, *each), (axis,), "real", PROB)
     half = b.at(span)(
         "broadcast", b.at(span).const(0.5), axes=(), shape=like.shape, running=(axis,)
     )

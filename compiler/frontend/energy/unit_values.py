@@ -24,7 +24,7 @@ def sides(made: Instance) -> tuple[list[UnitGroup], list[UnitGroup]]:
     return [g for g in found if not g.hidden], [g for g in found if g.hidden]
 
 
-def one_or_all(values: Mapping[str, Node]) -> Value:
+def one_or_all(values: Mapping[str, Value]) -> Value:
     """The value of the only group, or those of all by name."""
     return next(iter(values.values())) if len(values) == 1 else Results(values)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from dln.compiler.frontend.context import broadcasting
 from dln.compiler.frontend.context.build_context import Build, Naming, Scope, Value
@@ -51,7 +51,9 @@ def _inside(scope: Scope, number: int) -> Scope:
     return scope.child(path, Space("check", path))
 
 
-def _expects(b: Build, body: Sequence[Any], scope: Scope) -> Iterator[tuple[s.Expect, Scope]]:
+def _expects(
+    b: Build, body: Sequence[s.Item | s.Stmt], scope: Scope
+) -> Iterator[tuple[s.Expect, Scope]]:
     for st, where in unrolled(b, body, scope):
         if isinstance(st, s.Expect):
             yield st, where

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import PurePath
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from dln.compiler.frontend.context import broadcasting
 from dln.compiler.frontend.context.artefacts import FILES, FORMS, Artefact
@@ -52,7 +52,9 @@ def _option(b: Build, o: s.Option, scope: Scope) -> object:
     b.fail("E333", message, o.span, remedy=f"{o.name} = ...")
 
 
-def _emits(b: Build, body: Sequence[Any], scope: Scope) -> Iterator[tuple[s.Emit, Scope]]:
+def _emits(
+    b: Build, body: Sequence[s.Item | s.Stmt], scope: Scope
+) -> Iterator[tuple[s.Emit, Scope]]:
     return ((st, where) for st, where in unrolled(b, body, scope) if isinstance(st, s.Emit))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
 
 from dln.compiler.frontend.context import broadcasting
 from dln.compiler.frontend.context.build_context import (
@@ -64,7 +63,7 @@ OF_BLOCKS: dict[type, str] = {
 }  # fmt: skip
 
 
-def refuse_misplaced(b: Build, body: Sequence[Any], around: str) -> None:
+def refuse_misplaced(b: Build, body: Sequence[s.Item | s.Stmt], around: str) -> None:
     """What belongs to an instance as a whole stands directly in its block."""
     for st in body:
         if type(st) in OF_BLOCKS:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from dln.compiler.frontend.context import broadcasting
 from dln.compiler.frontend.context.build_context import Build, Scope, Value
@@ -40,7 +40,7 @@ from dln.grammar.diagnostics import Note, Span
 RUNNING = ("batch",)
 
 
-def bind(b: Build, body: Sequence[Any], scope: Scope) -> None:
+def bind(b: Build, body: Sequence[s.Item | s.Stmt], scope: Scope) -> None:
     """Bind the states that some statements of a phase declare."""
     for st in body:
         if isinstance(st, s.Kept):

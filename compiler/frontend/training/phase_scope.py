@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from dln.compiler.frontend.context.build_context import Binding, Build, Scope, Value
 from dln.compiler.frontend.context.changed import replace
@@ -82,7 +82,7 @@ def clocks(b: Build, scope: Scope, span: Span) -> None:
             scope.value(name, b.mark(b.at(span)("clock", name=name), span, name), span)
 
 
-def bind(b: Build, body: Sequence[Any], scope: Scope) -> None:
+def bind(b: Build, body: Sequence[s.Item | s.Stmt], scope: Scope) -> None:
     """Bind the names that some statements of a phase define, but for those in a `for`."""
     persistent_state.bind(b, body, scope)
     bind_flat(b, body, scope)
