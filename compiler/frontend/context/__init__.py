@@ -1,1 +1,1 @@
-"""What building carries along, and values between syntax and graph."""
+"""Where a build is, what it builds, and values between syntax and graph."""
