@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -92,24 +92,23 @@ class Executable:
         self.states = self.states if states is None else states
         self._bounds.clear()
 
-    def poison(self, n: int | None = None) -> None:
-        """Overwrite what a run must write before it reads it: the arena and the values; for n
-        examples only as much of them as such a run uses.
+    def poison(self) -> None:
+        """Overwrite what a run must write before it reads it: the arena and the values.
 
         Whatever is made of a signalling NaN is an error or a NaN; as a place it is out of any
         bounds, as a truth value neither true nor false.
         """
-        if not self._storage:
-            return
+        if self._storage:
+            fill(self._spoilt(self._held))
+
+    def _spoilt(self, n: int) -> list[tuple[Any, int]]:
+        """The memory that a run on n examples must write first, and the words to spoil it with."""
         width, word = POISON[self.program.dtype]
-        n = self._held if n is None else n
-        used = {b.name: buffer_bytes(self.program, b, n) for b in self._own("value")}
-        for name, size in {"arena": arena_bytes(self.program, n), **used}.items():
-            raw = self._storage[name][:size]
-            if raw.size % width == 0:
-                raw.view(f"uint{8 * width}").fill(word)
-            else:  # truth values
-                raw.fill(word % 256)
+        sizes = {b.name: buffer_bytes(self.program, b, n) for b in self._own("value")}
+        sizes["arena"] = arena_bytes(self.program, n)
+        raws = [self._storage[name][:size] for name, size in sizes.items() if size]
+        numbers = [(r.view(f"uint{8 * width}"), word) for r in raws if r.size % width == 0]
+        return numbers + [(r, word % 256) for r in raws if r.size % width]  # truth values
 
     # ---- memory --------------------------------------------------------------------------------
 
@@ -134,12 +133,8 @@ class Executable:
         bound = Bound(n, self.program, arrays)
         bound.run = self._bind(self.device.xp, n, self.seed, arrays)
         if self.device.poisons:
-            bound.run = partial(self._run_poisoned, n, bound.run)
+            bound.run = partial(run_poisoned, self._spoilt(n), bound.run)
         return bound
-
-    def _run_poisoned(self, n: int, run: Callable[..., None], *clocks: float) -> None:
-        self.poison(n)
-        run(*clocks)
 
     def _arrays(self, n: int) -> dict[str, Any]:
         offsets = slot_offsets(self.program, n)
@@ -224,6 +219,16 @@ class Executable:
         with suppress(ArithmeticError, ValueError):
             bind(self.device.xp, n, self.seed, arrays)(*stopped.clocks)
         return kept or None
+
+
+def fill(raws: Iterable[tuple[Any, int]]) -> None:
+    for raw, word in raws:
+        raw.fill(word)
+
+
+def run_poisoned(raws: Iterable[tuple[Any, int]], run: Callable[..., None], *clocks: float) -> None:
+    fill(raws)
+    run(*clocks)
 
 
 @dataclass(frozen=True)

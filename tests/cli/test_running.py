@@ -128,13 +128,13 @@ data points = rows([[0, 1], [1, 3], [2, 5], [3, 7], [5, 11]]) {
   t[1] = raw[1:]
 }
 let line = dense(1)
-train fit on points batch 2 for 100000 updates {
+train fit on points batch 2 for 40000 updates {
   y = line(x)
   minimize sum((y - t)^2) / 2 over line with sgd(lr = 0.001 * (1 - progress))
-  watch error = sum((y - t)^2) every 1000 updates
+  watch error = sum((y - t)^2) every 400 updates
 }
 check "all of it" {
-  expect fit.updates == 100000
+  expect fit.updates == 40000
 }
 """
 

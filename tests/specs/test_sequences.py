@@ -349,7 +349,8 @@ def printed(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 )
 def test_it_can_be_looked_at(name: str, checked: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert printed(capsys, "check", name).splitlines()[-1] == checked
-    assert "def bind" in printed(capsys, "plan", name) or name == "lstms"
+    if name != "lstm_variants":  # the same eight times over
+        assert "def bind" in printed(capsys, "plan", name) or name == "lstms"
     assert "scan t in" in printed(capsys, "show", name) or name == "lstm_variants"  # in lstms
 
 
