@@ -12,6 +12,14 @@ BATCH, ORDER, DTYPE = 100, "shuffled", "float32"
 ORDERS = (ORDER, "file", "replacement", "balanced")
 DTYPES = (DTYPE, "float64")
 
+UNITS: Mapping[str, str] = {
+    "epoch": "epoch",
+    "update": "update",
+    "step": "update",
+    "second": "second",
+}
+"""What lengths and intervals are counted in, by the words that say so."""
+
 COMPARISONS: Mapping[str, tuple[str, Callable[[Any, Any], bool]]] = {
     "==": ("eq", operator.eq),
     "!=": ("ne", operator.ne),

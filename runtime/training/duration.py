@@ -11,20 +11,14 @@ from typing import Any
 from dln.compiler.plan import PhaseSpec
 
 
-def unit_of(unit: str) -> str:
-    """`epoch`, `update` or `second`, however it was written."""
-    found = unit.rstrip("s")
-    return "update" if found == "step" else found
-
-
 def due(every: tuple[int, str] | None, unit: str, count: int) -> bool:
     """Whether something of every k units is due when `count` of them are done."""
-    return every is not None and unit_of(every[1]) == unit and count % every[0] == 0
+    return every is not None and every[1] == unit and count % every[0] == 0
 
 
 def said_total(spec: PhaseSpec, per_epoch: int) -> int | None:
     """The updates of a phase as it says, None where time ends it."""
-    count, unit = spec.duration[0], unit_of(spec.duration[1])
+    count, unit = spec.duration
     return {"epoch": count * per_epoch, "update": count}.get(unit)
 
 
@@ -48,7 +42,7 @@ class Duration:
     @classmethod
     def of(cls, spec: PhaseSpec, per_epoch: int, epochs: int | None = None) -> Duration:
         """As a phase says, or for so many epochs."""
-        count, unit = spec.duration[0], unit_of(spec.duration[1])
+        count, unit = spec.duration
         total = said = said_total(spec, per_epoch)
         if epochs is not None:
             wanted = epochs * per_epoch

@@ -16,7 +16,7 @@ from dln.runtime.execution.numeric_faults import strict
 from dln.runtime.execution.phase_result import PhaseResult
 from dln.runtime.training.callbacks import Report, Started
 from dln.runtime.training.curvature_estimates import Estimates
-from dln.runtime.training.duration import due, unit_of
+from dln.runtime.training.duration import due
 from dln.runtime.training.inner_loop import InnerLoop
 from dln.runtime.training.lbfgs import Descent
 from dln.runtime.training.phase_run import PhaseRun
@@ -201,7 +201,7 @@ class PhaseTrainer:
         update, total = self.clock.update, self.clock.duration.total
         found = [self.phase.minibatches.alike(update), NEVER if total is None else total]
         for every in [w.every for w in self.spec.watches] + [k.every for k in self.spec.keeps]:
-            if every is not None and unit_of(every[1]) == "update":
+            if every is not None and every[1] == "update":
                 found.append((update // every[0] + 1) * every[0])
         return min(found)
 

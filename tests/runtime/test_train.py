@@ -71,7 +71,7 @@ def test_a_whole_phase_is_one_report(session: Any) -> None:
 
 @pytest.mark.parametrize(
     ("every", "over", "updates"),
-    [((1, "epoch"), None, [12]), (None, None, [12]), ((7, "updates"), ("d", "valid"), [7])],
+    [((1, "epoch"), None, [12]), (None, None, [12]), ((7, "update"), ("d", "valid"), [7])],
 )
 def test_watches_at_the_end(
     session: Any, watched: Any, every: Any, over: Any, updates: Any
@@ -87,7 +87,7 @@ def test_watches_at_the_end(
 
 
 def test_durations(session: Any) -> None:
-    assert session(duration=(7, "updates")).train("fit").updates == 7
+    assert session(duration=(7, "update")).train("fit").updates == 7
     assert session(duration=(0, "epoch"), watches=()).train("fit").updates == 0
     one = session(duration=(1, "second")).train("fit")
     assert one.updates > 100 and one.seconds >= 1

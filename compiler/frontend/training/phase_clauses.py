@@ -9,7 +9,7 @@ from dln.compiler.frontend.context.static_values import positive, static, whole,
 from dln.compiler.frontend.training.phase_scope import phase_name
 from dln.compiler.model import DataSet
 from dln.compiler.schema.records import Clauses
-from dln.compiler.schema.tables import DTYPES, ORDERS
+from dln.compiler.schema.tables import DTYPES, ORDERS, UNITS
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Note, Span, nearest
 
@@ -69,7 +69,7 @@ def _clause(b: Build, c: s.Clause, scope: Scope, data: DataSet, said: Clauses) -
                     (c.value or c).span,
                     f"is {broadcasting.short((c.value or c).span.text)}",
                 )
-            return said.changed(duration=(int(value), "update" if unit == "step" else unit))
+            return said.changed(duration=(int(value), UNITS[unit]))
         case "order":
             return _order(b, c, data, said)
         case "stream":

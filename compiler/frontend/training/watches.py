@@ -31,6 +31,7 @@ from dln.compiler.ir.structure import is_input
 from dln.compiler.model import Keeping, Starting, Watching
 from dln.compiler.schema.keys import WatchReport
 from dln.compiler.schema.records import On
+from dln.compiler.schema.tables import UNITS
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Note
 
@@ -89,7 +90,7 @@ def _every(b: Build, every: s.Every | None, scope: Scope, what: str) -> tuple[in
     if every is None:
         return None
     text = f"{what} is a number of at least 1"
-    return positive(b, every.count, scope, what, text), every.unit
+    return positive(b, every.count, scope, what, text), UNITS[every.unit]
 
 
 # ---- the end of a phase ------------------------------------------------------------------------
