@@ -22,6 +22,7 @@ class Form:
     """What it is called, the files that it fits into, and one to `suggest` where it does not;
     whether it can be `printed` as well.
 
+    It is made of `curves`, of one `array` (a picture of which has one to four axes), or neither.
     What is made of the examples of a data set has an `example` of how it is written; `each` names
     the classes that it takes of every example, `most` says how many examples are taken where the
     spec does not, 0 for all.
@@ -31,18 +32,22 @@ class Form:
     files: tuple[str, ...]
     suggest: str
     printed: bool = True
+    curves: bool = False
+    array: bool = False
     example: str = ""
     each: tuple[str, ...] = ()
     most: int = 0
 
 
+PLOT = Form("a plot", (*PICTURES, *NUMBERS), "curve.png", printed=False, curves=True)
 FORMS = {
-    "value": Form("a value", FILES, "value.npy"),
+    "value": Form("a value", FILES, "value.npy", array=True),
     "text": Form("a text", (".txt",), "sample.txt"),
-    "plot": Form("a plot", (*PICTURES, *NUMBERS), "curve.png", printed=False),
-    "log_plot": Form("a plot", (*PICTURES, *NUMBERS), "curve.png", printed=False),
+    "plot": PLOT,
+    "log_plot": PLOT,
     "examples": Form(
-        "examples of data", FILES, "value.npy", example="examples(x, on = mnist_test)", most=20
+        "examples of data", FILES, "value.npy", example="examples(x, on = mnist_test)", most=20,
+        array=True,
     ),
     "confusion": Form(
         "a table of classes", FILES, "confusion.png", each=("found", "true"),

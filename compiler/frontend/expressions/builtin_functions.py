@@ -313,8 +313,7 @@ def _of_machines(name: str) -> Callable[..., Value]:
 LAZY = {
     **{name: _of_machines(name) for name in ("gibbs", "cd", "log_z", "log_likelihood")},
     "text": emit_functions.text,
-    "plot": emit_functions.curves("plot"),
-    "log_plot": emit_functions.curves("log_plot"),
+    **{name: emit_functions.curves(name) for name, form in FORMS.items() if form.curves},
     **{name: of_examples(name) for name, form in FORMS.items() if form.example},
 }
 ELEMENTWISE: dict[str, Callable[..., Any]] = {

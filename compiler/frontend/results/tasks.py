@@ -85,12 +85,11 @@ def _emission(b: Build, st: s.Emit, scope: Scope) -> Emission:
     form = FORMS[made.form]
     if kind not in form.files and (kind is not None or not form.printed):
         _no_file(b, st, form.what, form.suggest)
-    curves = made.form in ("plot", "log_plot")
-    parts = tuple(_curve(b, *part) if curves else part[0] for part in made.parts)
+    parts = tuple(_curve(b, *part) if form.curves else part[0] for part in made.parts)
     for part in parts:
         if isinstance(part.value, Node) and made.on is None:
             no_data(b, part.value, span, "a task")
-        if isinstance(part.value, Node) and made.form in ("value", "examples"):
+        if isinstance(part.value, Node) and form.array:
             _refuse_rank(b, st, part.value, kind)
     return Emission(
         parts, st.span, made.where, form=made.form, to=st.to, on=made.on, count=made.count
