@@ -199,7 +199,7 @@ def _zeroed(b: Build, node: Node, axis: int, span: Span) -> Node:
         inner, place = node.operands[0], node["axes"].index(axis)
         inner = resized(b, inner, {place: node.type.shape[axis]})
         return b.at(span)("broadcast", _zeroed(b, inner, place, span), **node.attrs)
-    if op_of(node).is_("identity"):
+    if op_of(node).is_("identity") and node.operands[0].type.running == node.type.running:
         return b.at(span)(node.op, _zeroed(b, node.operands[0], axis, span), **node.attrs)
     if node.op == "exp":
         return b.at(span)("exp", filled(b, node.operands[0], (axis,), NO_POWER, span))
