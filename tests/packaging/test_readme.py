@@ -31,3 +31,10 @@ def test_the_column_of_stages_is_drawn_as_it_runs(page: str) -> None:
     """`a, b -> differentiate -> c`, whatever arrows are made of and wherever lines break."""
     drawn = re.sub(r"[─▶>,\-\s]+", " ", (ROOT / page).read_text(encoding="utf-8"))
     assert " ".join(name for name, _ in STAGES) in drawn
+
+
+def test_every_file_of_tests_is_on_their_page() -> None:
+    page = (ROOT / "tests/README.md").read_text(encoding="utf-8")
+    named = {name.rpartition("/")[2] for name in re.findall(r"`([\w/]+\.py)`", page)}
+    there = {p.name for p in (ROOT / "tests").rglob("test_*.py")}
+    assert not there ^ {name for name in named if name.startswith("test_")}
