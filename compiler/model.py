@@ -23,7 +23,7 @@ from dln.compiler.schema.records import (
     WatchFacts,
 )
 from dln.grammar.diagnostics import DlnError, Problem, Source, Span
-from dln.grammar.record import Record, keyword
+from dln.grammar.record import Record
 
 
 class Parameter(ParameterFacts):
@@ -58,7 +58,7 @@ class FieldOf(Record):
     timed: bool = False
 
 
-class DataSet(DeclaredData):
+class DataSet(DeclaredData, kw_only=True):
     """A declared data set.
 
     `alphabet` is that of a text. `length` names the field that holds the lengths of sequences of
@@ -66,12 +66,12 @@ class DataSet(DeclaredData):
     with the numbers that it is asserted of (`value`): these are checked before a field is made.
     """
 
-    raw: Mapping[str, Node] = keyword(kw_only=True)
-    fields: Mapping[str, FieldOf] = keyword(kw_only=True)
-    span: Span = keyword(kw_only=True)
-    alphabet: str | None = keyword(kw_only=True, default=None)
-    length: str | None = keyword(kw_only=True, default=None)
-    claims: tuple[FieldOf, ...] = keyword(kw_only=True, default=())
+    raw: Mapping[str, Node]
+    fields: Mapping[str, FieldOf]
+    span: Span
+    alphabet: str | None = None
+    length: str | None = None
+    claims: tuple[FieldOf, ...] = ()
 
 
 class Watching(WatchFacts):

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TypeAlias
 
 from dln.grammar.diagnostics import Span
-from dln.grammar.record import Record, keyword
+from dln.grammar.record import Record
 
 
-class Syntax(Record):
+class Syntax(Record, kw_only=True):
     """Anything with a place in a source."""
 
-    span: Span = keyword(kw_only=True)
+    span: Span
 
 
 class Number(Syntax):

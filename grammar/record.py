@@ -9,21 +9,10 @@ from __future__ import annotations
 from typing import Any, ClassVar, Self, dataclass_transform
 
 
-class Late:
-    """What stands in a class for a field that is given by name only."""
-
-    def __init__(self, default: object) -> None:
-        self.default = default
-
-
-def keyword(*, default: Any = NotImplemented, kw_only: bool = True) -> Any:
-    """Marks a field that is given by name only, with a default or without."""
-    return Late(default)
-
-
-@dataclass_transform(frozen_default=True, field_specifiers=(keyword,))
+@dataclass_transform(frozen_default=True)
 class Record:
-    """Fields are the annotations of the class, in order; a value given there is the default.
+    """Fields are the annotations of the class, in order; a value given there is the default. Those of
+    a class made with `kw_only=True` are given by name, as those of a class's parents are.
 
     Fields of type `Span` say where something stands, not what it is, and take no part in
     comparison.
@@ -40,23 +29,17 @@ class Record:
     _defaults: ClassVar[dict[str, Any]] = {}
     __match_args__: ClassVar[tuple[str, ...]] = ()
 
-    def __init_subclass__(cls) -> None:
-        own = {
-            k: v
-            for k, v in cls.__dict__.get("__annotations__", {}).items()
-            if not v.startswith("ClassVar")
-        }
+    def __init_subclass__(cls, kw_only: bool = False) -> None:
+        annotated = cls.__dict__.get("__annotations__", {}).items()
+        own = {k: v for k, v in annotated if not v.startswith("ClassVar")}
         given = {k: cls.__dict__[k] for k in own if k in cls.__dict__}
-        late = [k for k, v in given.items() if isinstance(v, Late)]
         for name in given:
             delattr(cls, name)
         # Fields of the class itself come first; those of its parents are given by name.
-        cls._fields = (*(k for k in own if k not in late), *late, *cls._fields)
-        type.__setattr__(cls, "__match_args__", tuple(k for k in own if k not in late))
+        cls._fields = (*own, *cls._fields)
+        type.__setattr__(cls, "__match_args__", () if kw_only else tuple(own))
         cls._compared = (*cls._compared, *(k for k, v in own.items() if v.split(" ")[0] != "Span"))
-        values = {k: v.default if isinstance(v, Late) else v for k, v in given.items()}
-        own_defaults = {k: v for k, v in values.items() if v is not NotImplemented}
-        cls._defaults = {**cls._defaults, **own_defaults}
+        cls._defaults = {**cls._defaults, **given}
 
     def __init__(self, *values: Any, **named: Any) -> None:
         held = self.__dict__
@@ -81,8 +64,8 @@ class Record:
         """A record with `more`, and with the fields that it has in common with another of a class
         that both extend.
 
-        >>> class Point(Record):
-        ...     x: int = keyword()
+        >>> class Point(Record, kw_only=True):
+        ...     x: int
         >>> class Named(Point):
         ...     name: str
         >>> class Placed(Point):

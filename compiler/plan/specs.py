@@ -25,7 +25,7 @@ from dln.compiler.schema.records import (
     WatchFacts,
 )
 from dln.grammar.diagnostics import Problem
-from dln.grammar.record import Record, keyword
+from dln.grammar.record import Record
 
 
 class ParamSpec(ParameterFacts):
@@ -62,17 +62,17 @@ class FieldSpec(Record):
     timed: bool = False
 
 
-class DataSpec(DeclaredData):
+class DataSpec(DeclaredData, kw_only=True):
     """A data set: its program of the kind `data` takes what the reader gives and leaves the fields.
 
     `claims` are what is to be checked before that runs, by the program of the kind `claims`.
     """
 
-    raw: tuple[FieldSpec, ...] = keyword(kw_only=True)
-    fields: tuple[FieldSpec, ...] = keyword(kw_only=True)
-    drawn: bool = keyword(kw_only=True)
-    place: Place | None = keyword(kw_only=True)
-    claims: Mapping[str, FieldSpec] = keyword(kw_only=True, default={})
+    raw: tuple[FieldSpec, ...]
+    fields: tuple[FieldSpec, ...]
+    drawn: bool
+    place: Place | None
+    claims: Mapping[str, FieldSpec] = {}
 
 
 class WatchSpec(WatchFacts):

@@ -11,7 +11,7 @@ from typing import Any
 
 from dln.compiler.schema.headers import DataSource
 from dln.compiler.schema.tables import BATCH, ORDER
-from dln.grammar.record import Record, keyword
+from dln.grammar.record import Record
 
 
 class On(Record):
@@ -29,25 +29,25 @@ class On(Record):
         return self.data if self.part == "all" else str(self)
 
 
-class ParameterFacts(Record):
+class ParameterFacts(Record, kw_only=True):
     """A parameter or fixed value: its path, and whether training may change it.
 
     `joins` is a table of 0 and 1 over its leading axes that says which entries exist: dead ones, at
     0, are no parameters and stay 0. None where all exist.
     """
 
-    path: str = keyword(kw_only=True)
-    trainable: bool = keyword(kw_only=True, default=True)
-    joins: tuple[Any, ...] | None = keyword(kw_only=True, default=None)
+    path: str
+    trainable: bool = True
+    joins: tuple[Any, ...] | None = None
 
 
-class DeclaredData(DataSource):
+class DeclaredData(DataSource, kw_only=True):
     """A data set as it is declared: its `parts` are (start, count) in the file's order, `all` is
     among them."""
 
-    name: str = keyword(kw_only=True)
-    parts: Mapping[str, tuple[int, int]] = keyword(kw_only=True)
-    count: int = keyword(kw_only=True)
+    name: str
+    parts: Mapping[str, tuple[int, int]]
+    count: int
 
     @property
     def source(self) -> DataSource:
@@ -55,7 +55,7 @@ class DeclaredData(DataSource):
         return DataSource.extending(self)
 
 
-class WatchFacts(Record):
+class WatchFacts(Record, kw_only=True):
     """A watched value: a sum over the examples when `per_example` (their mean is reported unless it
     is `total`), else one number for a whole batch.
 
@@ -64,16 +64,16 @@ class WatchFacts(Record):
     read side by side.
     """
 
-    name: str = keyword(kw_only=True)
-    per_example: bool = keyword(kw_only=True)
-    total: bool = keyword(kw_only=True)
-    on: On | None = keyword(kw_only=True)
-    every: tuple[int, str] | None = keyword(kw_only=True)
-    fields: tuple[str, ...] = keyword(kw_only=True)
-    stream: int | None = keyword(kw_only=True, default=None)
+    name: str
+    per_example: bool
+    total: bool
+    on: On | None
+    every: tuple[int, str] | None
+    fields: tuple[str, ...]
+    stream: int | None = None
 
 
-class DescentRules(Record):
+class DescentRules(Record, kw_only=True):
     """A descent with a line search, as L-BFGS is.
 
     `history` pairs of differences are kept; `c1` and `c2` are the constants of the strong Wolfe
@@ -81,15 +81,15 @@ class DescentRules(Record):
     the loss changes by less than `change_tol` of itself.
     """
 
-    history: int = keyword(kw_only=True)
-    c1: float = keyword(kw_only=True)
-    c2: float = keyword(kw_only=True)
-    trials: int = keyword(kw_only=True)
-    grad_tol: float = keyword(kw_only=True)
-    change_tol: float = keyword(kw_only=True)
+    history: int
+    c1: float
+    c2: float
+    trials: int
+    grad_tol: float
+    change_tol: float
 
 
-class Clauses(Record):
+class Clauses(Record, kw_only=True):
     """What the clauses of a `train` say, or what holds where they do not: in which minibatches and
     order it learns, for how long.
 
@@ -98,55 +98,55 @@ class Clauses(Record):
     it has any; `after` are earlier phases.
     """
 
-    batch: int | None = keyword(kw_only=True, default=BATCH)
-    duration: tuple[int, str] = keyword(kw_only=True, default=(1, "epoch"))
-    order: str = keyword(kw_only=True, default=ORDER)
-    balanced: str | None = keyword(kw_only=True, default=None)
-    dtype: str | None = keyword(kw_only=True, default=None)
-    seed: int | None = keyword(kw_only=True, default=None)
-    after: tuple[str, ...] = keyword(kw_only=True, default=())
+    batch: int | None = BATCH
+    duration: tuple[int, str] = (1, "epoch")
+    order: str = ORDER
+    balanced: str | None = None
+    dtype: str | None = None
+    seed: int | None = None
+    after: tuple[str, ...] = ()
 
 
-class PhaseFacts(Clauses):
+class PhaseFacts(Clauses, kw_only=True):
     """A `train`: its name, data and clauses.
 
     `fields` are the fields that its step reads. The states `carried` are set to zero at the start
     of each epoch; the `kept` have a row for each example.
     """
 
-    name: str = keyword(kw_only=True)
-    on: On = keyword(kw_only=True)
-    fields: tuple[str, ...] = keyword(kw_only=True)
-    slow: bool = keyword(kw_only=True, default=False)
-    carried: tuple[str, ...] = keyword(kw_only=True, default=())
-    kept: tuple[str, ...] = keyword(kw_only=True, default=())
+    name: str
+    on: On
+    fields: tuple[str, ...]
+    slow: bool = False
+    carried: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
 
 
-class PartFacts(Record):
+class PartFacts(Record, kw_only=True):
     """A part of what is emitted: `label` is what a person calls it, `axis` what its values are
     counted by (of a watch the unit, epoch or update), `rows` what the several values of an example
     are called; classes are letters of an `alphabet`, where one is given."""
 
-    label: str = keyword(kw_only=True, default="")
-    axis: str = keyword(kw_only=True, default="index")
-    alphabet: str = keyword(kw_only=True, default="")
-    rows: tuple[str, ...] = keyword(kw_only=True, default=())
+    label: str = ""
+    axis: str = "index"
+    alphabet: str = ""
+    rows: tuple[str, ...] = ()
 
 
-class EmitFacts(Record):
+class EmitFacts(Record, kw_only=True):
     """What is emitted, in which `form`, into the file `to` (None prints).
 
     What is made of examples is made of the first `count` of the part `on` (of all, if that is 0).
     """
 
-    form: str = keyword(kw_only=True)
-    to: str | None = keyword(kw_only=True)
-    on: On | None = keyword(kw_only=True, default=None)
-    count: int = keyword(kw_only=True, default=0)
+    form: str
+    to: str | None
+    on: On | None = None
+    count: int = 0
 
 
-class TaskFacts(Record):
+class TaskFacts(Record, kw_only=True):
     """A `task`: what it is called, and the phases that it comes after."""
 
-    name: str = keyword(kw_only=True)
-    after: tuple[str, ...] = keyword(kw_only=True, default=())
+    name: str
+    after: tuple[str, ...] = ()
