@@ -10,14 +10,19 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 from dln.grammar.diagnostics import Fault
 from dln.grammar.record import Record
 
 
 class Key(Record):
-    """Keys of all kinds have one order, that of their texts."""
+    """What all keys have: a text, `form` with their fields put in, and one order, that of texts."""
+
+    form: ClassVar[str]
+
+    def __str__(self) -> str:
+        return self.form.format_map(self.__dict__)
 
     def __lt__(self, other: Key) -> bool:
         return str(self) < str(other)
@@ -118,48 +123,38 @@ NUMBERED = (ProgramKind.ESTIMATE, ProgramKind.UNTIL, ProgramKind.BEST, ProgramKi
 class WatchValue(Key):
     """What the step of a phase leaves of a watch."""
 
+    form = "watch:{watch}"
     watch: str
-
-    def __str__(self) -> str:
-        return f"watch:{self.watch}"
 
 
 class GradientValue(Key):
     """What the step of a descent leaves in place of a new parameter: the gradient by it."""
 
+    form = "grad:{path}"
     path: str
-
-    def __str__(self) -> str:
-        return f"grad:{self.path}"
 
 
 class LineLoss(Key):
     """The loss of one of several `minimize` lines."""
 
+    form = "line:{line}"
     line: int
-
-    def __str__(self) -> str:
-        return f"line:{self.line}"
 
 
 class LeftValue(Key):
     """What earlier steps have left in a parameter when a `minimize` line is reached."""
 
+    form = "{line}:{path}"
     line: int
     path: str
-
-    def __str__(self) -> str:
-        return f"{self.line}:{self.path}"
 
 
 class EmittedValue(Key):
     """A part of what a task emits."""
 
+    form = "emit:{emit}.{part}"
     emit: int
     part: int
-
-    def __str__(self) -> str:
-        return f"emit:{self.emit}.{self.part}"
 
 
 ValueKey: TypeAlias = str | WatchValue | GradientValue | LineLoss | LeftValue | EmittedValue
@@ -172,11 +167,9 @@ class Output(Key):
     param:net.W value:watch:error
     """
 
+    form = "{place}:{key}"
     place: str
     key: ValueKey
-
-    def __str__(self) -> str:
-        return f"{self.place}:{self.key}"
 
 
 def new_param(path: str) -> Output:
@@ -200,11 +193,9 @@ def value(key: ValueKey) -> Output:
 class RawInput(Key):
     """A field of a data set as its reader gives it; the name is empty where there is but one."""
 
+    form = "raw:{data}.{name}"
     data: str
     name: str
-
-    def __str__(self) -> str:
-        return f"raw:{self.data}.{self.name}"
 
 
 class WholeField(Key):
@@ -214,12 +205,10 @@ class WholeField(Key):
     'fit'
     """
 
+    form = "{data}.{part}.{field}"
     data: str
     part: str
     field: str
-
-    def __str__(self) -> str:
-        return f"{self.data}.{self.part}.{self.field}"
 
     @property
     def spoken(self) -> str:
@@ -309,12 +298,10 @@ class CheckpointKey(Key):
     `kind` is state, first, before or after. Parameters stand under their paths.
     """
 
+    form = "{kind}:{phase}:{name}"
     kind: str
     phase: str
     name: str
-
-    def __str__(self) -> str:
-        return f"{self.kind}:{self.phase}:{self.name}"
 
     @staticmethod
     def parse(text: str) -> CheckpointKey | None:
