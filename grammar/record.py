@@ -11,8 +11,8 @@ from typing import Any, ClassVar, Self, dataclass_transform
 
 @dataclass_transform(frozen_default=True)
 class Record:
-    """Fields are the annotations of the class, in order; a value given there is the default. Those of
-    a class made with `kw_only=True` are given by name, as those of a class's parents are.
+    """Fields are the annotations of the class, in order; a value given there is the default.
+    Those of a class made with `kw_only=True` are given by name, as those of its parents are.
 
     Fields of type `Span` say where something stands, not what it is, and take no part in
     comparison.
