@@ -53,10 +53,13 @@ class Record:
             raise TypeError(f"{type(self).__name__} lacks {missing}, does not know {extra}")
 
     def changed(self, **new: Any) -> Self:
-        """A copy with some fields replaced."""
+        """A copy with some fields replaced. Raises `TypeError` for one that there is not."""
         made = object.__new__(type(self))
         made.__dict__.update(self.__dict__)
         made.__dict__.update(new)
+        if len(made.__dict__) != len(self.__dict__):
+            unknown = sorted(made.__dict__.keys() - self.__dict__.keys())
+            raise TypeError(f"{type(self).__name__} does not know {unknown}")
         return made
 
     @classmethod

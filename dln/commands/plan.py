@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from dln.commands.options import compiled, settings, takes
-from dln.compiler.plan import Program, memory, program_to_json
+from dln.compiler.plan import Program, ProgramKind, memory, program_to_json
+from dln.compiler.schema.tables import DTYPES
 from dln.compiler.show import plan_text
 from dln.printing.terminal import Terminal, columns
 from dln.settings import chosen
@@ -40,7 +41,8 @@ def plan(terminal: Terminal, compiled: Compiled, program: str | None = None) -> 
 
 def _twin(name: str, names: list[str]) -> bool:
     """First values are worked out in float64 for either precision: the same text twice."""
-    return name == "init:float64" and "init:float32" in names
+    single, double = (str(ProgramKind.INIT.of(dtype)) for dtype in DTYPES)
+    return name == double and single in names
 
 
 def summary(programs: Mapping[str, Program], names: list[str]) -> str:
