@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from dln.compiler.frontend.context.changed import replace
 from dln.compiler.frontend.context.frame import Drawing, Frame, OpenLoop
@@ -102,6 +102,14 @@ class BlockDef:
     scope: Scope
 
 
+class PortType(NamedTuple):
+    """What a port of an instance takes: its running axes, its sizes and, if said, its domain."""
+
+    running: tuple[str, ...]
+    sizes: tuple[Size, ...]
+    domain: Domain | None
+
+
 @dataclass(eq=False)
 class Instance:
     """A block with its options: the owner of its parameters.
@@ -124,9 +132,7 @@ class Instance:
     bodies: dict[Frame, Scope] = field(default_factory=dict)
     latest: dict[Frame, Application] = field(default_factory=dict)
     memo: dict[tuple[object, ...], Value] = field(default_factory=dict)
-    ports: list[tuple[tuple[str, ...], tuple[Size, ...], Domain | None]] = field(
-        default_factory=list
-    )
+    ports: list[PortType] = field(default_factory=list)
     last: Scope | None = None
     steps: Size = field(default_factory=lambda: Size.of(1))
     uneven: bool = False
@@ -147,7 +153,7 @@ class Instance:
     @property
     def timed(self) -> bool:
         """Whether it has been applied to sequences."""
-        return any("time" in running for running, _, _ in self.ports)
+        return any("time" in port.running for port in self.ports)
 
 
 @dataclass(frozen=True, eq=False)

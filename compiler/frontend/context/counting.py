@@ -16,11 +16,11 @@ from dln.compiler.frontend.context.values import IndexForm, IndexVar, StepIndex,
 from dln.grammar.diagnostics import Span
 from dln.grammar.syntax import Index
 
-Part = tuple[Value, Span]
+Side = tuple[Value, Span]
 ARITHMETIC = ("+", "-", "*", "/", "^")
 
 
-def refuse_operation(b: Build, op: str, left: Part, right: Part, span: Span) -> NoReturn:
+def refuse_operation(b: Build, op: str, left: Side, right: Side, span: Span) -> NoReturn:
     """`t > 0`, `r <= t`, `i != j`, `x[i] * i`: an index on one side or both."""
     parts = (left, right)
     other = right if is_index(left[0]) else left
@@ -42,7 +42,7 @@ def refuse_value(b: Build, value: Value, span: Span) -> NoReturn:
            remedy=remedy(b, [part], written(part)))  # fmt: skip
 
 
-def refuse_reading(b: Build, parts: Sequence[Part], whole: Index, op: str, span: Span) -> NoReturn:
+def refuse_reading(b: Build, parts: Sequence[Side], whole: Index, op: str, span: Span) -> NoReturn:
     """`x[5 - t]`, `x[2*t]` in a scan."""
     how = "backwards" if op == "-" else "in other strides"
     step = next(v.scan.index for v, _ in parts if isinstance(v, StepIndex))
@@ -69,7 +69,7 @@ def indices(value: Value) -> list[IndexVar]:
     return [value] if isinstance(value, IndexVar) else []
 
 
-def written(part: Part) -> str:
+def written(part: Side) -> str:
     """A side as it can be written, with the numbers of the indices in place of them."""
     value, span = part
     text = " ".join(span.text.split())
@@ -81,7 +81,7 @@ def written(part: Part) -> str:
     return text
 
 
-def remedy(b: Build, parts: Sequence[Part], text: str) -> str:
+def remedy(b: Build, parts: Sequence[Side], text: str) -> str:
     """Where the numbers come from, then the text with them."""
     said = []
     steps = [v.scan.index for v, _ in parts if isinstance(v, StepIndex)]

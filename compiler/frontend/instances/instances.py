@@ -18,6 +18,7 @@ from dln.compiler.frontend.context.build_context import (
     Build,
     Instance,
     Naming,
+    PortType,
     Scope,
     Value,
 )
@@ -128,7 +129,8 @@ def instance(
         made.scope.names[name] = Binding(at, partial(find, declared=declared.get(name)))
     for port in syntax.ports:
         running, sizes = port_sizes(b, port, made.scope, made.sizes)
-        made.ports.append((running, sizes, domain_of(b, port.domain, made.scope, made.sizes)))
+        domain = domain_of(b, port.domain, made.scope, made.sizes)
+        made.ports.append(PortType(running, sizes, domain))
     _bind_owned(made, syntax, said)
     if groups.machine_of(syntax) is not None:
         groups.find_groups(b, made)

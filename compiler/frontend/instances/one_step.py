@@ -43,7 +43,7 @@ def entering(
     """What a one-step form is given: for a port that takes a sequence, a step of one."""
     entries: list[tuple[Value, Span]] = []
     for i, (value, at) in enumerate(given):
-        if i < len(made.ports) and TIME in made.ports[i][0]:
+        if i < len(made.ports) and TIME in made.ports[i].running:
             node = broadcasting.as_tensor(b, value, at)
             if standing.runs(b, node):
                 text = f"{made.path}.step takes one element of a sequence"

@@ -61,7 +61,7 @@ def _plain(b: Build, value: Value) -> Value:
     return value if found is None else found
 
 
-def _step(b: Build, op: str, first: counting.Part, second: counting.Part, span: Span) -> StepIndex:
+def _step(b: Build, op: str, first: counting.Side, second: counting.Side, span: Span) -> StepIndex:
     """`t - 1`, `t + 2`, `1 + t`."""
     left, right = first[0], second[0]
     if op == "+" and isinstance(right, StepIndex):
