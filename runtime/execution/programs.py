@@ -114,6 +114,8 @@ class Programs:
 
         Raises `Fault` for a number of a phase that has not run.
         """
+        if not program.clocks:
+            return []
         known = dict[Clock, float](dict.fromkeys(CLOCKS, 0.0))
         known.update(now or {})
         known.update((reports or {}).items())

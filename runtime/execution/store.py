@@ -74,7 +74,7 @@ class Store:
     def cast(self, paths: Iterable[str], dtype: str) -> None:
         """Bring parameters into a precision; those that have it keep their arrays."""
         for path in paths:
-            if str(self.params[path].dtype) != dtype:
+            if self.params[path].dtype != dtype:
                 self.replace(path, self.device.to_host(self.params[path]), dtype)
 
     def in_precision(self, paths: Iterable[str], dtype: str) -> dict[str, DeviceArray]:
@@ -84,7 +84,7 @@ class Store:
     def _mirror(self, path: str, dtype: str) -> DeviceArray:
         self.clear_dead(path)
         array = self.params[path]
-        if str(array.dtype) == dtype:
+        if array.dtype == dtype:
             return array
         key = (path, dtype)
         if key not in self._mirrors:
