@@ -13,7 +13,25 @@ from lark import Token
 
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Span
-from dln.grammar.expression_actions import Expressions, Kids, Piece, is_node
+from dln.grammar.expression_actions import (
+    Action,
+    Expressions,
+    Kids,
+    Piece,
+    held,
+    is_node,
+    statement,
+)
+
+
+def several(kind: type[s.Syntax]) -> Action:
+    """The action that makes a statement of all children that are nodes."""
+    return lambda self, c: self.make(kind, c, tuple(filter(is_node, c)))
+
+
+def braced(kind: type[s.Syntax], *places: int) -> Action:
+    """The action that makes a statement or an item with a body."""
+    return lambda self, c: self.make(kind, c, *[held(c[i]) for i in places], _body(c))
 
 
 def _singular(unit: str) -> str:
@@ -22,6 +40,8 @@ def _singular(unit: str) -> str:
 
 class Actions(Expressions):
     """The actions. `begin` a source, let Lark parse it, read `problems`."""
+
+    ports = dims = options = state = best = exprs = Expressions.pieces
 
     # ---- a file ------------------------------------------------------------------------------
 
@@ -36,14 +56,9 @@ class Actions(Expressions):
 
     # ---- definitions -------------------------------------------------------------------------
 
-    def use(self, c: Kids) -> s.Use:
-        return self.make(s.Use, c, c[1].value[1:-1], c[3] and c[3].value)
-
-    def const(self, c: Kids) -> s.Const:
-        return self.make(s.Const, c, c[1].value, c[3])
-
-    def let(self, c: Kids) -> s.Let:
-        return self.make(s.Let, c, c[1].value, c[3])
+    use = statement(s.Use, 1, 3)
+    const = statement(s.Const, 1, 3)
+    let = statement(s.Let, 1, 3)
 
     def fn(self, c: Kids) -> s.Fn:
         return self.make(s.Fn, c, c[1].value, tuple(c[3] or ()), c[6], c[8])
@@ -58,48 +73,21 @@ class Actions(Expressions):
             body += k if type(k) is Piece else [k] if is_node(k) else []
         return self.make(s.Optimiser, c, c[1].value, tuple(c[3]), tuple(c[5]), tuple(body))
 
-    def state(self, c: Kids) -> Piece:
-        return self.piece(c)
-
     def init_value_of(self, c: Kids) -> s.State:
         return self.make(s.State, c, c[0].value, c[2], c[3] and self.every(c[3:6]))
 
-    def set_to(self, c: Kids) -> s.SetTo:
-        return self.make(s.SetTo, c, c[0].value, c[2])
-
-    def ports(self, c: Kids) -> Piece:
-        return self.piece(c)
-
-    def port(self, c: Kids) -> s.Port:
-        return self.make(s.Port, c, c[0].value, None if c[1] is None else tuple(c[1]), c[3])
-
-    target = port
-
-    def dims(self, c: Kids) -> Piece:
-        return self.piece(c)
-
-    def domain(self, c: Kids) -> s.Domain:
-        return self.expr(s.Domain, c, c[0].value, c[2])
-
-    def options(self, c: Kids) -> Piece:
-        return self.piece(c)
-
-    def option(self, c: Kids) -> s.Option:
-        return self.make(s.Option, c, c[0].value, None if c[1] is None else tuple(c[1]), c[3])
+    set_to = statement(s.SetTo, 0, 2)
+    port = target = statement(s.Port, 0, 1, 3)
+    option = statement(s.Option, 0, 1, 3)
 
     def names(self, c: Kids) -> Piece:
         return self.piece(c, [k.value for k in c if k.type == "NAME"])
 
     # ---- statements of a block -----------------------------------------------------------------
 
-    def param(self, c: Kids) -> s.Param:
-        return self.make(s.Param, c, tuple(filter(is_node, c)))
-
-    def fixed(self, c: Kids) -> s.Fixed:
-        return self.make(s.Fixed, c, tuple(filter(is_node, c)))
-
-    def hidden(self, c: Kids) -> s.Hidden:
-        return self.make(s.Hidden, c, tuple(c[1]))
+    param = several(s.Param)
+    fixed = several(s.Fixed)
+    hidden = statement(s.Hidden, 1)
 
     def pdecl(self, c: Kids) -> s.Declared:
         dims = None if c[1] is None else tuple(c[1])
@@ -111,45 +99,25 @@ class Actions(Expressions):
 
     init_draw = init_value
 
-    def define(self, c: Kids) -> s.Define:
-        return self.make(s.Define, c, c[0], c[2])
-
-    def draw(self, c: Kids) -> s.Draw:
-        return self.make(s.Draw, c, c[0], c[2])
-
-    def energy(self, c: Kids) -> s.Energy:
-        return self.make(s.Energy, c, c[2])
-
-    def scan(self, c: Kids) -> s.Scan:
-        return self.make(s.Scan, c, c[1].value, c[3], _body(c[4:]))
-
-    def for_stmts(self, c: Kids) -> s.For:
-        return self.make(s.For, c, c[1].value, c[3], _body(c[4:]))
-
-    for_items = for_t = for_k = for_c = for_stmts
-
-    def expect(self, c: Kids) -> s.Expect:
-        return self.make(s.Expect, c, c[1], c[3])
+    define = statement(s.Define, 0, 2)
+    draw = statement(s.Draw, 0, 2)
+    energy = statement(s.Energy, 2)
+    scan = braced(s.Scan, 1, 3)
+    for_items = for_stmts = for_t = for_k = for_c = braced(s.For, 1, 3)
+    expect = statement(s.Expect, 1, 3)
 
     # ---- data ----------------------------------------------------------------------------------
 
-    def data(self, c: Kids) -> s.Data:
-        like = c[5] and c[5].value
-        return self.make(s.Data, c, c[1].value, c[3], like, _body(c[6:]))
+    data = braced(s.Data, 1, 3, 5)
 
     def field(self, c: Kids) -> s.Field:
         return self.make(s.Field, c, c[0], c[2], c[1] == "~")
 
     field_draw = field
 
-    def split(self, c: Kids) -> s.Split:
-        return self.make(s.Split, c, tuple(filter(is_node, c)))
-
-    def part(self, c: Kids) -> s.Part:
-        return self.make(s.Part, c, c[0].value, c[1])
-
-    def setting(self, c: Kids) -> s.Setting:
-        return self.make(s.Setting, c, c[1].value, c[3])
+    split = several(s.Split)
+    part = statement(s.Part, 0, 1)
+    setting = statement(s.Setting, 1, 3)
 
     # ---- training ------------------------------------------------------------------------------
 
@@ -158,13 +126,8 @@ class Actions(Expressions):
         body = tuple(k for k in _body(c[4:]) if not isinstance(k, s.Clause | s.After))
         return self.make(s.Train, c, c[1], c[3], clauses, body)
 
-    def name_ix(self, c: Kids) -> s.NameIx:
-        return self.make(s.NameIx, c, c[0].value, c[2])
-
-    def batch(self, c: Kids) -> s.Clause:
-        return self.make(s.Clause, c, c[0].value, c[1])
-
-    stream = order = seed = batch
+    name_ix = statement(s.NameIx, 0, 2)
+    batch = stream = order = seed = statement(s.Clause, 0, 1)
 
     def duration(self, c: Kids) -> s.Clause:
         return self.make(s.Clause, c, "for", c[1], _singular(c[2]))
@@ -172,8 +135,7 @@ class Actions(Expressions):
     def dtype(self, c: Kids) -> s.Clause:
         return self.make(s.Clause, c, "dtype", None, None, c[1].value)
 
-    def after(self, c: Kids) -> s.After:
-        return self.make(s.After, c, tuple(filter(is_node, c)))
+    after = several(s.After)
 
     def kept(self, c: Kids) -> s.Kept:
         mark, value = c[2]
@@ -185,11 +147,8 @@ class Actions(Expressions):
     def update(self, c: Kids) -> s.Update:
         return self.make(s.Update, c, c[1] is not None, c[2], c[4])
 
-    def assign(self, c: Kids) -> s.Start:
-        return self.make(s.Start, c, c[1], c[3])
-
-    def step(self, c: Kids) -> s.Step:
-        return self.make(s.Step, c, c[1].value, _body(c[2:]))
+    assign = statement(s.Start, 1, 3)
+    step = braced(s.Step, 1)
 
     def watch(self, c: Kids) -> s.Watch:
         every = c[7] and self.every(c[7:10])
@@ -202,14 +161,7 @@ class Actions(Expressions):
     def every(self, c: Kids) -> s.Every:
         return self.make(s.Every, c, c[1], _singular(c[2]))
 
-    def best(self, c: Kids) -> Piece:
-        return self.piece(c)
-
-    def until(self, c: Kids) -> s.Until:
-        return self.make(s.Until, c, c[1])
-
-    def exprs(self, c: Kids) -> Piece:
-        return self.piece(c)
+    until = statement(s.Until, 1)
 
     # ---- tasks, sweeps, checks -----------------------------------------------------------------
 
@@ -217,20 +169,13 @@ class Actions(Expressions):
         options, after = tuple(c[3] or ()), c[5].phases if c[5] is not None else ()
         return self.make(s.Task, c, c[1].value, options, after, _body(c[6:]))
 
-    def emit(self, c: Kids) -> s.Emit:
-        return self.make(s.Emit, c, c[1], c[3] and c[3].value[1:-1])
-
-    def sweep(self, c: Kids) -> s.Sweep:
-        return self.make(s.Sweep, c, c[1].value, _body(c[2:]))
-
-    def vary(self, c: Kids) -> s.Vary:
-        return self.make(s.Vary, c, c[1], c[3])
-
-    def report(self, c: Kids) -> s.Report:
-        return self.make(s.Report, c, tuple(filter(is_node, c)))
+    emit = statement(s.Emit, 1, 3)
+    sweep = braced(s.Sweep, 1)
+    vary = statement(s.Vary, 1, 3)
+    report = several(s.Report)
 
     def check(self, c: Kids) -> s.Check:
-        return self.make(s.Check, c, c[1].value[1:-1], c[2] is not None, _body(c[3:]))
+        return self.make(s.Check, c, held(c[1]), c[2] is not None, _body(c[3:]))
 
 
 def _body(kids: Kids) -> tuple[Any, ...]:

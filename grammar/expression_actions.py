@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from lark import Token
 
@@ -13,6 +13,7 @@ from dln.grammar.diagnostics import DlnError, Problem, Source, Span
 
 Kids = list[Any]
 Node = TypeVar("Node", bound=s.Syntax)
+Action: TypeAlias = "Callable[[Expressions, Kids], s.Syntax]"
 
 MAX_DEPTH = 200  # of an expression: recursive walks over it stay below Python's own limit
 MAX_OPERANDS = 10_000
@@ -44,8 +45,26 @@ def is_node(kid: Any) -> bool:
     return isinstance(kid, s.Syntax)
 
 
+def held(kid: Any) -> Any:
+    """What a node holds of a child: the text of a token, without its quotes; several values as a
+    tuple."""
+    if type(kid) is Token:
+        return kid.value[1:-1] if kid.type == "STRING" else kid.value
+    return tuple(kid) if type(kid) is Piece else kid
+
+
+def expression(kind: type[s.Syntax], *places: int) -> Action:
+    """The action that makes an expression of the children at some places."""
+    return lambda self, c: self.expr(kind, c, *[held(c[i]) for i in places])
+
+
+def statement(kind: type[s.Syntax], *places: int) -> Action:
+    """The action that makes a statement, an item or a part of one."""
+    return lambda self, c: self.make(kind, c, *[held(c[i]) for i in places])
+
+
 class Expressions:
-    """`begin` a source; then each method builds the node of the rule it is named like."""
+    """`begin` a source; then each action builds the node of the rule it is named like."""
 
     source: Source
     problems: list[Problem]
@@ -94,29 +113,32 @@ class Expressions:
         made.start, made.stop = _stretch(kids)
         return made
 
+    def pieces(self, c: Kids) -> Piece:
+        """Those of the children that are nodes."""
+        return self.piece(c)
+
+    arglist = index = pieces
+
     # ---- expressions ---------------------------------------------------------------------------
 
-    def flow(self, c: Kids) -> s.Flow:
-        return self.expr(s.Flow, c, c[0], c[2])
-
-    def choose(self, c: Kids) -> s.Choose:
-        return self.expr(s.Choose, c, c[0], c[2], c[4])
-
-    def binary(self, c: Kids) -> s.Binary:
-        return self.expr(s.Binary, c, c[1].value, c[0], c[2])
-
+    flow = expression(s.Flow, 0, 2)
+    choose = expression(s.Choose, 0, 2, 4)
+    binary = expression(s.Binary, 1, 0, 2)
     or_ = and_ = compare = add = sub = mul = div = dot = pow = binary
-
-    def minus(self, c: Kids) -> s.Unary:
-        return self.expr(s.Unary, c, c[0].value, c[1])
-
-    not_ = minus
-
-    def asserted(self, c: Kids) -> s.Asserted:
-        return self.expr(s.Asserted, c, c[0], c[2])
-
-    def span_of(self, c: Kids) -> s.RangeOf:
-        return self.expr(s.RangeOf, c, c[0], c[2], c[4])
+    minus = not_ = expression(s.Unary, 0, 1)
+    asserted = expression(s.Asserted, 0, 2)
+    span_of = expression(s.RangeOf, 0, 2, 4)
+    domain = expression(s.Domain, 0, 2)
+    named = expression(s.Named, 0, 2)
+    ranged = expression(s.Ranged, 0, 2)
+    reduce = expression(s.Reduce, 0, 2, 4)
+    index_of = expression(s.Index, 0, 2)
+    slice = expression(s.Slice, 0, 2)
+    transpose = expression(s.Transpose, 0)
+    string = expression(s.String, 0)
+    name = expression(s.Name, 0)
+    group = expression(s.Group, 1)
+    comprehension = expression(s.Comprehension, 2, 4, 6)
 
     def call(self, c: Kids) -> s.Call:
         before, after = c[2] or ((), ())
@@ -126,32 +148,8 @@ class Expressions:
         before, after = (c[0], None) if len(c) == 1 else (c[0], c[2])
         return self.piece(c, (tuple(before or ()), tuple(after or ())))
 
-    def arglist(self, c: Kids) -> Piece:
-        return self.piece(c)
-
-    def named(self, c: Kids) -> s.Named:
-        return self.expr(s.Named, c, c[0].value, c[2])
-
-    def ranged(self, c: Kids) -> s.Ranged:
-        return self.expr(s.Ranged, c, c[0].value, c[2])
-
-    def reduce(self, c: Kids) -> s.Reduce:
-        return self.expr(s.Reduce, c, c[0], tuple(c[2]), c[4])
-
-    def index_of(self, c: Kids) -> s.Index:
-        return self.expr(s.Index, c, c[0], tuple(c[2]))
-
-    def index(self, c: Kids) -> Piece:
-        return self.piece(c)
-
-    def slice(self, c: Kids) -> s.Slice:
-        return self.expr(s.Slice, c, c[0], c[2])
-
     def attr(self, c: Kids) -> s.Attr:
         return self.expr(s.Attr, c, c[0], c[2].value, self.span(c[2:]))
-
-    def transpose(self, c: Kids) -> s.Transpose:
-        return self.expr(s.Transpose, c, c[0])
 
     def number(self, c: Kids) -> s.Number:
         return self.expr(s.Number, c, self._value(c[0]))
@@ -169,20 +167,8 @@ class Expressions:
         self.problems.append(Problem("E152", message, self.span([token])))
         return 0
 
-    def string(self, c: Kids) -> s.String:
-        return self.expr(s.String, c, c[0].value[1:-1])
-
     def long_string(self, c: Kids) -> s.String:
         return self.expr(s.String, c, c[0].value[3:-3].replace("\r\n", "\n"), True)
 
-    def name(self, c: Kids) -> s.Name:
-        return self.expr(s.Name, c, c[0].value)
-
-    def group(self, c: Kids) -> s.Group:
-        return self.expr(s.Group, c, c[1])
-
     def list(self, c: Kids) -> s.ListOf:
         return self.expr(s.ListOf, c, tuple(c[1] or ()))
-
-    def comprehension(self, c: Kids) -> s.Comprehension:
-        return self.expr(s.Comprehension, c, c[2].value, c[4], c[6])

@@ -7,6 +7,7 @@ often each class occurs, how long its sequences are, its first examples.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -51,15 +52,16 @@ def command(
     found = settings(terminal, given)
     if to and Path(to).suffix not in PICTURES:
         raise click.BadParameter(f"{to} is none of {', '.join(PICTURES)}", param_hint="--pictures")
-    return data(terminal, compiled(terminal, spec, found), name, found, to)
+    return data(terminal, compiled(terminal, spec, found, functions=False), name, found, to)
 
 
 def data(
     terminal: Terminal, compiled: Compiled, name: str | None, given: Settings, to: str | None
 ) -> int:
     """Say what each data set holds, then what a run would refuse; 2 if it would."""
-    spec, session = compiled.spec, compiled.session(given.seed)
-    model = spec.model
+    spec, model = compiled.spec, compiled.spec.model
+    unlearned = replace(compiled, plan=compiled.plan.changed(params={}))  # no need to draw any
+    session = unlearned.session(given.seed)
     names = chosen(name, model.data, "data set")
     if not names:
         terminal.result(f"{spec.name} has no data")

@@ -152,9 +152,9 @@ def loaded(name: str, given: Settings, functions: bool = True) -> Spec:
     return from_source(read(path), path.stem, given.constants, given.data, functions)
 
 
-def compiled(terminal: Terminal, name: str, given: Settings) -> Compiled:
+def compiled(terminal: Terminal, name: str, given: Settings, functions: bool = True) -> Compiled:
     """The spec of a command, compiled for the backend asked for."""
-    found = loaded(name, given).compile(given.backend, given.dtype, given.threads)
+    found = loaded(name, given, functions).compile(given.backend, given.dtype, given.threads)
     if flags().debug >= 2 or flags().verify:
         trace(terminal, found, flags())
     return found
