@@ -13,8 +13,7 @@ from typing import TypeAlias
 
 from dln.compiler.autodiff.gauss_newton import curvatures
 from dln.compiler.autodiff.reverse_mode import cotangents
-from dln.compiler.autodiff.walks import same_running
-from dln.compiler.ir.graph import Graph, Node, ancestors, rewrite
+from dln.compiler.ir.graph import Graph, Node, ancestors, keep, rewrite
 from dln.compiler.ir.masks import live_only
 from dln.compiler.ir.op import Make
 from dln.compiler.ir.structure import is_derivative
@@ -46,45 +45,32 @@ def derivatives(graph: Graph) -> tuple[Graph, dict[Node, Node]]:
     >>> differentiate(graph).outputs["dx"].op  # 1 * exp(x)
     'mul'
     """
-    new, to = Graph(), dict[Node, Node]()
-    nodes = ancestors(graph.outputs.values())
+    to: dict[Node, Node] = {}
     wanted: dict[Asked, list[Node]] = {}
-    for node in nodes:
+    for node in ancestors(graph.outputs.values()):
         if is_derivative(node):
             wanted.setdefault((node.op, node.operands[0]), []).append(node.operands[1])
     walked: dict[Asked, dict[Node, Node]] = {}
-    for node in nodes:
-        spans, name = graph.spans.get(node, ()), graph.names.get(node)
-        symbolic = is_derivative(node)
-        made = expand(new, node, to, wanted, walked) if symbolic else copy(new, node, to)
-        new.mark(made, spans, name)
-        to[node] = made
-    new.outputs = {k: to[v] for k, v in graph.outputs.items()}
-    clean, kept = rewrite(new, lambda *_: None)  # without what no output needs
+
+    def written_out(new: Graph, node: Node, operands: tuple[Node, ...]) -> Node:
+        """What a `grad` (or `curvature`) node stands for; zeros where s does not depend on x, as at
+        the dead entries of a parameter."""
+        s, x = operands
+        walk = node.op, node.operands[0]
+        if walk not in walked:
+            # What is not mapped yet cannot be among the operands of s: its gradient is zero.
+            walked[walk] = WALKERS[node.op](new, s, [to[w] for w in wanted[walk] if w in to])
+        m, bar = Make(new), walked[walk].get(x)
+        return m.zeros(x.type) if bar is None else live_only(m, m.running(bar, x.type), x)
+
+    def rule(new: Graph, node: Node, operands: tuple[Node, ...]) -> Node:
+        """Types are inferred again, so that what gradients make anew and what the spec said are one
+        node."""
+        if is_derivative(node):
+            to[node] = written_out(new, node, operands)
+        else:
+            to[node] = Make(new)(node.op, *operands, **node.attrs)
+        return to[node]
+
+    clean, kept = rewrite(rewrite(graph, rule)[0], keep)  # without what no output needs
     return clean, {old: kept[n] for old, n in to.items() if n in kept}
-
-
-def copy(new: Graph, node: Node, to: dict[Node, Node]) -> Node:
-    """The node over the new operands. Its type is inferred again, so that what gradients make
-    anew and what the spec said are one node."""
-    return Make(new)(node.op, *(to[o] for o in node.operands), **node.attrs)
-
-
-def expand(
-    new: Graph,
-    node: Node,
-    to: dict[Node, Node],
-    wanted: dict[Asked, list[Node]],
-    walked: dict[Asked, dict[Node, Node]],
-) -> Node:
-    """What a `grad` (or `curvature`) node stands for; zeros where s does not depend on x, as at the
-    dead entries of a parameter."""
-    s, x = node.operands
-    walk = node.op, s
-    if walk not in walked:
-        # What is not mapped yet cannot be among the operands of s: its gradient is zero.
-        walked[walk] = WALKERS[node.op](new, to[s], [to[w] for w in wanted[walk] if w in to])
-    bar = walked[walk].get(to[x])
-    if bar is None:
-        return Make(new).zeros(to[x].type)
-    return live_only(Make(new), same_running(Make(new), bar, to[x].type), to[x])

@@ -42,8 +42,10 @@ def curvatures(new: Graph, s: Node, wanted: Iterable[Node]) -> dict[Node, Node]:
         spans = new.spans.get(node, ())
         if node in parts:
             bends[node] = total(new, parts.pop(node), spans)
-        if any(o in active for o in node.operands):
-            share(Make(new, spans), node, bars.get(node), bends.get(node), active, parts)
+        bar, bend = bars.get(node), bends.get(node)
+        if any(o in active for o in node.operands) and (bar or bend) is not None:
+            m = Make(new, spans)
+            hand_on(m, node, rows(m, node, bar, bend), active, parts)
     zero = Make(new).const(0.0)
     return {x: Make(new)("maximum", bends[x], zero) for x in wanted if x in bends}
 
@@ -52,29 +54,11 @@ def loss_part(order: list[Node], active: set[Node]) -> set[Node]:
     """The nodes whose own second derivative counts: those that are not inside the network."""
     network: set[Node] = set()
     for node in reversed(order):
-        if node in active and (node in network or begins_network(node, active)):
+        bends = op_of(node).is_("squashing")
+        multiplies = op_of(node).is_("product") and len(active.intersection(node.operands)) > 1
+        if node in active and (node in network or bends or multiplies):
             network.update(node.operands)
     return active - network
-
-
-def begins_network(node: Node, active: set[Node]) -> bool:
-    """Whether the operands of a node belong to the network and no longer to the loss."""
-    if op_of(node).is_("squashing"):
-        return True
-    return op_of(node).is_("product") and len({o for o in node.operands if o in active}) > 1
-
-
-def share(
-    m: Make,
-    node: Node,
-    bar: Node | None,
-    bend: Node | None,
-    active: set[Node],
-    parts: dict[Node, list[Node]],
-) -> None:
-    """Hand a node's second derivative to those operands that lie on the way."""
-    if bar is not None or bend is not None:
-        hand_on(m, node, rows(m, node, bar, bend), active, parts)
 
 
 def rows(m: Make, node: Node, bar: Node | None, bend: Node | None) -> Rows:

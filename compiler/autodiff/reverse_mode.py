@@ -21,7 +21,8 @@ def cotangents(new: Graph, s: Node, wanted: Iterable[Node]) -> dict[Node, Node]:
     wanted = list(wanted)
     order = ancestors([s])
     active = between(order, set(wanted))
-    parts: dict[Node, list[Node]] = {s: [Make(new, new.spans.get(s, ())).ones(s.type)]}
+    m = Make(new, new.spans.get(s, ()))
+    parts: dict[Node, list[Node]] = {s: [m.broadcast(m.const(1.0), s.type, ())]}
     bars: dict[Node, Node] = {}
     heard: dict[Node, dict[Node, Node]] = {}
     for node in reversed(order):

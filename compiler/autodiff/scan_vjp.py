@@ -13,9 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import count
 
-from dln.compiler.autodiff.walks import between, same_running, share, total
+from dln.compiler.autodiff.walks import between, share, total
 from dln.compiler.ir.graph import Graph, Node, ancestors
 from dln.compiler.ir.op import Make, op_of
 from dln.compiler.ir.ops.loop import Body, body_of, item, row_type, slot
@@ -49,7 +48,7 @@ def backward(
     out: list[Node | None] = []
     for s, operand in zip(body.slots, loop.operands, strict=True):
         part = maker.cotangent(made, s) if operand in active else None
-        out.append(None if part is None else same_running(m, part, operand.type))
+        out.append(None if part is None else m.running(part, operand.type))
     values = {v: item(m, made, maker.to[walk.bars[v]]) for v in wanted if v in walk.bars}
     return Backward(out, values)
 
@@ -66,14 +65,14 @@ class StepWalk:
     bars: dict[Node, Node] = field(default_factory=dict)
     rows: dict[Node, Node] = field(default_factory=dict)
     carried: dict[Node, Node] = field(default_factory=dict)
-    numbers: Iterator[int] = field(default_factory=count)
+    numbers: Iterator[int] = field(init=False)
 
     def run(self, m: Make) -> None:
         body = self.body
         order = ancestors([*body.nexts, *self.given, *self.wanted])
         for n in (*body.slots, *order):
-            self.graph.include(n, body.graph.spans.get(n, ()), body.graph.names.get(n))
-        self.numbers = count(1 + max((n["number"] for n in body.slots), default=0))
+            self.graph.include(n, *body.graph.about(n))
+        self.numbers = body.numbers()
         active = self._active(order)
         parts: dict[Node, list[Node]] = {}
         for value, bar in self.given.items():
@@ -98,14 +97,10 @@ class StepWalk:
         while True:
             active = between(order, roots) | roots
             pairs = zip(self.body.carried, self.body.nexts, strict=True)
-            more = {s for s, n in pairs if n in active and s not in roots and is_real(s)}
+            more = {s for s, n in pairs if n in active and s not in roots and s.type.kind == "real"}
             if not more:
                 return active
             roots = roots | more
-
-
-def is_real(node: Node) -> bool:
-    return node.type.kind == "real"
 
 
 class Reverse:
@@ -122,10 +117,8 @@ class Reverse:
     def loop(self) -> Node:
         """The reverse loop in the outer graph."""
         walk, body = self.walk, self.body
-        for s, bar in walk.rows.items():
-            self.to[s] = self.graph.include(s)
-            self.rows[s] = bar
-        for s in walk.carried.values():
+        self.rows |= walk.rows
+        for s in (*walk.rows, *walk.carried.values()):
             self.to[s] = self.graph.include(s)
         make = Make(walk.graph)
         nexts = [walk.bars.get(held) or make.zeros(held.type) for held in walk.carried]
@@ -171,32 +164,25 @@ class Reverse:
             node, ready = stack.pop()
             if node in self.to:
                 continue
-            if node in self.steps and not self._again(node):
+            again = is_const(node) or (bool(node.operands) and op_of(node).is_("view"))
+            if node in self.steps and not again:
                 self.to[node] = self._stored(node)
             elif ready:
                 operands = tuple(self.to[o] for o in node.operands)
-                made = self.graph.add(node.op, operands, node.type, **node.attrs)
-                spans = self.walk.graph.spans.get(node, ())
-                self.graph.mark(made, spans, self.walk.graph.names.get(node))
-                self.to[node] = made
+                self.to[node] = self.graph.add(node.op, operands, node.type, **node.attrs)
+                self.graph.mark(self.to[node], *self.walk.graph.about(node))
             else:
                 stack.append((node, True))
                 stack.extend((o, False) for o in node.operands if o not in self.to)
-
-    @staticmethod
-    def _again(node: Node) -> bool:
-        return is_const(node) or (bool(node.operands) and op_of(node).is_("view"))
 
     def _stored(self, node: Node) -> Node:
         """A value of the forward step as a slot."""
         if is_slot(node) and node["role"] != "carried":
             held = self.rows if node["role"] == "rows" else self.fixed
             held[node] = self.body.operand(self.forward, node)
-            return self._named(self.graph.include(node), node)
-        made = slot(self.graph, node.type, next(self.walk.numbers), "rows")
-        self.rows[made] = item(self.m, self.forward, node)
-        return self._named(made, node)
-
-    def _named(self, made: Node, node: Node) -> Node:
-        self.graph.mark(made, self.body.graph.spans.get(node, ()), self.body.graph.names.get(node))
+            made = self.graph.include(node)
+        else:
+            made = slot(self.graph, node.type, next(self.walk.numbers), "rows")
+            self.rows[made] = item(self.m, self.forward, node)
+        self.graph.mark(made, *self.body.graph.about(node))
         return made

@@ -42,7 +42,7 @@ def hand_on(
     """What a rule gives for each operand, fitted to its shape, to those that lie on the way."""
     for operand, part in zip(node.operands, rows, strict=True):
         if part is not None and operand in active:
-            fitted = same_running(m, undo_spread(m, part, operand.type), operand.type)
+            fitted = m.running(undo_spread(m, part, operand.type), operand.type)
             parts.setdefault(operand, []).append(fitted)
 
 
@@ -55,11 +55,6 @@ def undo_spread(m: Make, part: Node, like: TensorType) -> Node:
         return m.sum(part, range(len(part.type.shape)))
     assert part.type.shape == (), f"a cotangent of shape {part.type} for {like}"
     return m.broadcast(part, like, ())
-
-
-def same_running(m: Make, part: Node, like: TensorType) -> Node:
-    """The cotangent with the running axes of the value."""
-    return part if part.type.running == like.running else m("running", part, running=like.running)
 
 
 def total(new: Graph, parts: list[Node], spans: Spans) -> Node:

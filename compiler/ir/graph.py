@@ -158,6 +158,10 @@ class Graph:
 
     # ---- asking --------------------------------------------------------------------------------
 
+    def about(self, node: Node) -> tuple[Spans, str | None]:
+        """The places of a node, and its name."""
+        return self.spans.get(node, ()), self.names.get(node)
+
     def __len__(self) -> int:
         return len(self._nodes)
 
@@ -211,11 +215,10 @@ def rewrite(graph: Graph, rule: Choose) -> tuple[Graph, dict[Node, Node]]:
     to: dict[Node, Node] = {}
     for node in ancestors(graph.outputs.values()):
         operands = tuple(to[o] for o in node.operands)
-        spans, name = graph.spans.get(node, ()), graph.names.get(node)
         made = rule(new, node, operands)
         if made is None:
             made = keep(new, node, operands)
-        new.mark(made, spans, name)
+        new.mark(made, *graph.about(node))
         to[node] = made
     new.outputs = {k: to[v] for k, v in graph.outputs.items()}
     if graph.asked is not None:

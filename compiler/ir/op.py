@@ -8,7 +8,7 @@ target spells it, what it costs, and the facts that rewrites, scheduling and low
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from types import MappingProxyType
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from dln.compiler.ir.graph import Graph, Node, Spans
 from dln.compiler.ir.sizes import Size, Var
 from dln.compiler.ir.spelling import Spell
-from dln.compiler.ir.tensor_type import Kind, TensorType, scalar
+from dln.compiler.ir.tensor_type import Kind, TensorType
 from dln.grammar.diagnostics import Fault, nearest
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 # An array of whichever module a target computes with: they share no base class.
 Array: TypeAlias = Any
+Dtype: TypeAlias = Any
 Attrs: TypeAlias = Mapping[str, Any]
 Types: TypeAlias = tuple[TensorType, ...]
 Infer: TypeAlias = Callable[[Attrs, Types], TensorType]
@@ -36,6 +37,7 @@ Bound: TypeAlias = Callable[[Node, Sequence[float], bool], float]
 Places: TypeAlias = Mapping[int, int]
 Axes: TypeAlias = Callable[[Node, int], Places]
 Vmap: TypeAlias = "Callable[[Make, Node, Stacked], Node]"
+Flops: TypeAlias = Callable[[Node], Size | int]
 Curve: TypeAlias = "Callable[[Make, Node, Node | None, Node | None], tuple[Node | None, ...]]"
 
 
@@ -51,10 +53,14 @@ class Site:
     np: ModuleType
     attrs: Attrs
     shape: tuple[int, ...]
-    real: Any
+    real: Dtype
     size: Callable[[Size], int]
     draw: Callable[[str, str, tuple[int, ...]], Array]
     sizes: Mapping[Var, int] = field(default_factory=lambda: MappingProxyType({}))
+
+    def dtype(self, kind: Kind) -> Dtype:
+        """The type of the numbers of one kind."""
+        return {"real": self.real, "index": self.np.int64, "bool": self.np.bool_}[kind]
 
 
 def no_gradient(m: Make, node: Node, bar: Node) -> tuple[None, ...]:
@@ -71,20 +77,39 @@ def missing_gradient(m: Make, node: Node, bar: Node) -> tuple[Node | None, ...]:
     )
 
 
-def one_flop(node: Node) -> Size | int:
+def one_flop(node: Node) -> Size:
     """One operation for each element of the result."""
-    return elements(node.type)
+    return volume(node.type.shape)
 
 
-def elements(type: TensorType) -> Size:
-    """The number of elements of a type: at most one factor may be unknown (batch)."""
+def per_element(factor: int) -> Flops:
+    """Operations counted on the elements of the first operand."""
+    return lambda node: volume(node.operands[0].type.shape) * factor
+
+
+def volume(shape: Iterable[Size]) -> Size:
+    """The product of some sizes: at most one of them may be unknown (batch)."""
     total, open_size = 1, Size.of(1)
-    for s in type.shape:
+    for s in shape:
         if s.value is None:
             open_size = s
         else:
             total *= s.value
     return open_size * total
+
+
+def count(name: str, types: Types, wanted: int) -> None:
+    if len(types) != wanted:
+        raise Fault(f"{name} takes {wanted} operands, found {len(types)}")
+
+
+def check_kind(name: str, kind: Kind, found: Kind) -> None:
+    """Arithmetic takes real numbers; truth values and indices are cast on purpose."""
+    if kind == "real" != found:
+        what = "an index" if found == "index" else "a truth value"
+        raise Fault(f"{name} takes numbers, found {what}", "real(...) turns it into a number")
+    if kind != found:
+        raise Fault(f"{name} takes a tensor of kind {kind}, found kind {found}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +161,9 @@ class Refuge:
 class Op:
     """One operation. See the module's docstring.
 
+    `takes` says of each operand which kind it must be, None where any will do; without it the rule
+    of types looks for itself.
+
     `facts` are single words: `pointwise` (element by element, operands of one shape or single
     numbers), `view` (no work: the operand's elements in another arrangement), `moves` (elements are
     only moved and added up, so that every derivative is 0 or 1), `squashing` (bends both ways: its
@@ -148,9 +176,9 @@ class Op:
     it), `random`, `loop`, `symbolic` (must be gone before lowering). `smooth` says that
     the evaluator's form is analytic, so that a complex step through it gives the derivative.
 
-    `spell` says how a program computes it, for every target (`array`) or better for one, by its
-    name. `host` is the Python expression for single numbers, `{0}` for the first operand; it is
-    empty where a number is always an array.
+    `spell` says how a program computes it, `spell_for` how one target does it better, by its name.
+    `host` is the Python expression for single numbers, `{0}` for the first operand; it is empty
+    where a number is always an array.
 
     `number` works it out over plain numbers, while a spec is read; `function` among the facts says
     that users write it, as a function of the operation's name. `key` is the attribute by which a
@@ -172,10 +200,11 @@ class Op:
     infer: Infer
     evaluate: Evaluate
     gradient: Gradient = missing_gradient
-    spell: Mapping[str, Spell] = field(default_factory=lambda: MappingProxyType({}))
+    spell: Spell | None = None
+    takes: Sequence[Kind | None] | None = None
     host: str = ""
-    flops: Callable[[Node], Size | int] = one_flop
-    facts: frozenset[str] = frozenset()
+    flops: Flops = one_flop
+    facts: Collection[str] = ()
     formula: str = ""
     smooth: bool = True
     examples: Examples = lambda: ()
@@ -187,6 +216,16 @@ class Op:
     refuge: Refuge | None = None
     places: Axes | None = None
     vmap: Vmap | None = None
+    spell_for: Mapping[str, Spell] = field(default_factory=lambda: MappingProxyType({}))
+
+    def type_of(self, attrs: Attrs, types: Types) -> TensorType:
+        """The type of the result. Raises Fault for operands that do not go together."""
+        if self.takes is not None:
+            count(self.name, types, len(self.takes))
+            for kind, type in zip(self.takes, types, strict=True):
+                if kind is not None:
+                    check_kind(self.name, kind, type.kind)
+        return self.infer(attrs, types)
 
     def is_(self, fact: str) -> bool:
         return fact in self.facts
@@ -227,7 +266,7 @@ class Make:
         if found is not None:
             self.graph.mark(found, self.spans)
             return found
-        type = record.infer(attrs, tuple(o.type for o in operands))
+        type = record.type_of(attrs, tuple(o.type for o in operands))
         return self.graph.add(op, operands, type, self.spans, **attrs)
 
     # ---- sources -------------------------------------------------------------------------------
@@ -242,10 +281,6 @@ class Make:
         return self.const(float(known)) if known is not None else self("size", size=size)
 
     # ---- arithmetic ----------------------------------------------------------------------------
-
-    def pointwise(self, op: str, *operands: Node) -> Node:
-        """A pointwise operation on operands of one shape; single numbers go with any shape."""
-        return self(op, *operands)
 
     def add(self, a: Node, b: Node) -> Node:
         return self("add", a, b)
@@ -288,17 +323,10 @@ class Make:
 
     def zeros(self, like: TensorType) -> Node:
         """Zeros of a shape."""
-        zero = self.const(0.0)
-        return self("broadcast", zero, axes=(), shape=like.shape, running=like.running)
+        return self.broadcast(self.const(0.0), like, ())
 
-    def ones(self, like: TensorType) -> Node:
-        """Ones of a shape."""
-        one = self.const(1.0)
-        if like.shape == ():
-            return one
-        return self("broadcast", one, axes=(), shape=like.shape, running=like.running)
-
-
-def number(kind: Kind = "real") -> TensorType:
-    """The type of a single number."""
-    return scalar(kind)
+    def running(self, a: Node, like: TensorType) -> Node:
+        """`a` with the running axes of another type."""
+        if a.type.running == like.running:
+            return a
+        return self("running", a, running=like.running)

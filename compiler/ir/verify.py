@@ -59,7 +59,7 @@ def typing(node: Node) -> Iterator[str]:
     """The type is what the operation's rule says, and pointwise shapes are equal."""
     operands = tuple(o.type for o in node.operands)
     try:
-        again = op_of(node).infer(node.attrs, operands)
+        again = op_of(node).type_of(node.attrs, operands)
     except Fault as fault:
         yield f"{node!r} is refused by its rule: {fault.message}"
         return

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from dln.compiler.fingerprint import fingerprint
 from dln.compiler.ir.graph import Graph, ancestors
-from dln.compiler.ir.op import elements
+from dln.compiler.ir.op import volume
 from dln.compiler.ir.structure import is_full_data
 from dln.compiler.lower.emit import lower
 from dln.compiler.lower.targets import TARGETS, Target
@@ -85,6 +85,6 @@ def bearable(graph: Graph, count: int) -> int:
     nodes = ancestors(graph.outputs.values())
     if not any(map(is_full_data, nodes)):
         return count
-    each = (elements(n.type) for n in nodes if "batch" in n.type.running)
+    each = (volume(n.type.shape) for n in nodes if "batch" in n.type.running)
     most = max((c for size in each for _, c in size.terms), default=1)
     return max(1, min(count, LARGEST // most))

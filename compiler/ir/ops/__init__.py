@@ -5,7 +5,6 @@ from dln.compiler.ir.ops import image_warp as image_warp
 from dln.compiler.ir.ops import index as index
 from dln.compiler.ir.ops import layout as layout
 from dln.compiler.ir.ops import loop as loop
-from dln.compiler.ir.ops import lowered as lowered
 from dln.compiler.ir.ops import pointwise as pointwise
 from dln.compiler.ir.ops import reduce as reduce
 from dln.compiler.ir.ops import source as source

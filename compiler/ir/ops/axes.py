@@ -8,7 +8,7 @@ all steps. An operation that works along axes does so one axis further on.
 from __future__ import annotations
 
 from dln.compiler.ir.graph import Node
-from dln.compiler.ir.op import Make, Places, Stacked
+from dln.compiler.ir.op import Attrs, Make, Places, Stacked
 from dln.compiler.ir.ops.loop import sequence_type
 from dln.compiler.ir.tensor_type import TensorType
 
@@ -22,16 +22,17 @@ def same(node: Node, slot: int) -> Places:
 
 def along(node: Node, slot: int) -> Places:
     """The axes of the operand; along `axis` or `axes` elements are mixed or moved."""
-    return {i: i for i in same(node, slot) if i not in worked_along(node)}
+    return {i: i for i in same(node, slot) if i not in worked_along(node.attrs)}
 
 
 def reduced(node: Node, slot: int) -> Places:
     """The axes of the operand without `axis` or `axes`."""
-    return dict(enumerate(i for i in same(node, slot) if i not in worked_along(node)))
+    return dict(enumerate(i for i in same(node, slot) if i not in worked_along(node.attrs)))
 
 
-def worked_along(node: Node) -> set[int]:
-    return {node["axis"]} if "axis" in node.attrs else set(node["axes"])
+def worked_along(attrs: Attrs) -> tuple[int, ...]:
+    axes: tuple[int, ...] = (attrs["axis"],) if "axis" in attrs else attrs["axes"]
+    return axes
 
 
 # ---- all steps at once -------------------------------------------------------------------------

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from dln.compiler.ir.graph import Node
-from dln.compiler.ir.op import Attrs, Case, Examples, Types, op_of
+from dln.compiler.ir.op import Array, Attrs, Case, Evaluate, Examples, Make, Site, Types, op_of
 from dln.compiler.ir.sizes import Size
 from dln.compiler.ir.spelling import Lies, Reshape, View, lies_after
-from dln.compiler.ir.tensor_type import BINARY, REAL, Domain, Kind, TensorType
+from dln.compiler.ir.tensor_type import BINARY, POSITIVE, REAL, Domain, TensorType, fits
 from dln.grammar.diagnostics import Fault
 
 Shape = tuple[Size, ...]
@@ -21,6 +21,11 @@ WIDTH = {"binary": 0, "prob": 1, "positive": 2, "real": 3, "logit": 3}
 def differ(a: Size, b: Size) -> bool:
     """Whether two sizes are numbers and differ: what is not known yet may still turn out equal."""
     return a.value is not None and b.value is not None and a.value != b.value
+
+
+def unlike(a: Sequence[Size], b: Sequence[Size]) -> bool:
+    """Whether two shapes cannot be the same."""
+    return len(a) != len(b) or any(map(differ, a, b))
 
 
 def show(shape: Iterable[Size]) -> str:
@@ -53,20 +58,6 @@ def known(size: Size, what: str) -> int:
 # ---- kinds and domains -------------------------------------------------------------------------
 
 
-def need_real(name: str, types: Sequence[TensorType]) -> None:
-    """Arithmetic takes real numbers; truth values and indices are cast on purpose."""
-    for t in types:
-        if t.kind != "real":
-            what = "an index" if t.kind == "index" else "a truth value"
-            raise Fault(f"{name} takes numbers, found {what}", "real(...) turns it into a number")
-
-
-def need_kind(name: str, kind: Kind, type: TensorType) -> None:
-    """One operand must be of one kind."""
-    if type.kind != kind:
-        raise Fault(f"{name} takes a tensor of kind {kind}, found kind {type.kind}")
-
-
 def join(a: Domain, b: Domain) -> Domain:
     """The narrowest domain that holds values of both.
 
@@ -87,16 +78,9 @@ def spread(name: str, types: Sequence[TensorType]) -> TensorType:
         raise Fault(f"{name} takes at least one operand")
     widest = max(types, key=lambda t: (len(t.shape), len(t.running)))
     for t in types:
-        if t.shape and (
-            len(t.shape) != len(widest.shape) or any(map(differ, t.shape, widest.shape))
-        ):
+        if t.shape and unlike(t.shape, widest.shape):
             raise Fault(f"{name} takes tensors of one shape, found {widest} and {t}")
     return widest.like(domain=REAL)
-
-
-def count(name: str, types: Sequence[TensorType], wanted: int) -> None:
-    if len(types) != wanted:
-        raise Fault(f"{name} takes {wanted} operands, found {len(types)}")
 
 
 Narrow = Callable[..., Domain]
@@ -106,14 +90,39 @@ def always(domain: Domain) -> Narrow:
     return lambda *_: domain
 
 
-def keep_type(name: str) -> Callable[[Attrs, Types], TensorType]:
-    """The rule of an operation whose result is typed like its one operand."""
+def not_negative(*found: Domain) -> Domain:
+    """Positive where all are: the domain of sums, quotients and roots."""
+    return POSITIVE if all(fits(d, POSITIVE) for d in found) else REAL
 
-    def infer(attrs: Attrs, types: Types) -> TensorType:
-        count(name, types, 1)
-        return types[0]
 
-    return infer
+def same_type(attrs: Attrs, types: Types) -> TensorType:
+    """The type of the first operand."""
+    return types[0]
+
+
+def given_type(attrs: Attrs, types: Types) -> TensorType:
+    """The type stands among the attributes."""
+    type: TensorType = attrs["type"]
+    return type
+
+
+# ---- meaning and derivative --------------------------------------------------------------------
+
+
+def no_value(why: str) -> Evaluate:
+    """The meaning of what the evaluator cannot compute: a Fault."""
+
+    def evaluate(site: Site, *operands: Array) -> Array:
+        raise Fault(why)
+
+    return evaluate
+
+
+def spread_back(m: Make, node: Node, part: Node) -> Node:
+    """A tensor reduced over `axes` over the shape of the operand again."""
+    like = node.operands[0].type
+    kept = tuple(i for i in range(len(like.shape)) if i not in node["axes"])
+    return m.broadcast(part, like, kept)
 
 
 # ---- spelling ----------------------------------------------------------------------------------
@@ -121,7 +130,7 @@ def keep_type(name: str) -> Callable[[Attrs, Types], TensorType]:
 
 def view_of(node: Node) -> View | None:
     """The view that a node is of its first operand, None where it is an array of its own."""
-    spell = op_of(node).spell.get("array")
+    spell = op_of(node).spell
     found = spell(node) if callable(spell) else spell
     return found if isinstance(found, View) else None
 

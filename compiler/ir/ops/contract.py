@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from string import ascii_letters
-from types import MappingProxyType
 
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.op import (
@@ -30,9 +29,10 @@ from dln.compiler.ir.op import (
     Tight,
     Types,
     register,
+    volume,
 )
 from dln.compiler.ir.ops import bounds
-from dln.compiler.ir.ops.common import contiguous, count, differ, need_real, real
+from dln.compiler.ir.ops.common import contiguous, differ, real
 from dln.compiler.ir.ops.second_order import c_contract
 from dln.compiler.ir.sizes import Size
 from dln.compiler.ir.spelling import (
@@ -74,8 +74,6 @@ def check_labels(attrs: Attrs, types: Types) -> None:
 
 def infer(attrs: Attrs, types: Types) -> TensorType:
     """Sizes by label; running are the leading labels of `out` that are running in an operand."""
-    count("contract", types, 2)
-    need_real("contract", types)
     check_labels(attrs, types)
     sizes: dict[int, Size] = {}
     names: dict[int, str] = {}
@@ -124,17 +122,11 @@ def gradient(m: Make, node: Node, bar: Node) -> tuple[Node | None, ...]:
     )
 
 
-def flops(node: Node) -> Size | int:
+def flops(node: Node) -> Size:
     """One product and one sum for each combination of labels."""
     sizes = dict(zip(node["left"], node.operands[0].type.shape, strict=True))
     sizes |= dict(zip(node["right"], node.operands[1].type.shape, strict=True))
-    total, open_size = 2, Size.of(1)
-    for s in sizes.values():
-        if s.value is None:
-            open_size = s
-        else:
-            total *= s.value
-    return open_size * total
+    return volume(sizes.values()) * 2
 
 
 # ---- spelling ----------------------------------------------------------------------------------
@@ -161,12 +153,9 @@ class Groups:
 
 def spell(node: Node) -> Statements:
     """The call that computes a contraction: an outer product, a matrix product, or einsum."""
-    return spell_outer(node) or spell_matmul(node) or spell_einsum(node)
-
-
-def spell_einsum(node: Node) -> Statements:
     text = subscripts(node["left"], node["right"], node["out"])
-    return Statements((call("einsum", text, A, B),), wants="rows")
+    einsum = Statements((call("einsum", text, A, B),), wants="rows")
+    return spell_outer(node) or spell_matmul(node) or einsum
 
 
 def spell_outer(node: Node) -> Statements | None:
@@ -213,14 +202,11 @@ def spell_matmul(node: Node) -> Statements | None:
     g = Groups.of(node["left"], node["right"], node["out"])
     if g.batch and not (g.rows or g.cols):
         return None  # many short dot products: einsum runs them without a call for each
-    return matrix_product(node, g.batch) or spread_product(node, g)
-
-
-def spread_product(node: Node, g: Groups) -> Statements | None:
-    """The product with one more leading label as batch; rows and columns stay."""
-    lead = node["out"][: len(g.batch) + 1]
-    rest = [any(x not in lead for x in group) for group in (g.rows, g.cols)]
-    return matrix_product(node, lead) if set(g.batch) < set(lead) and all(rest) else None
+    if (found := matrix_product(node, g.batch)) is not None:
+        return found
+    lead = node["out"][: len(g.batch) + 1]  # one more label as batch; rows and columns stay
+    stay = all(any(x not in lead for x in group) for group in (g.rows, g.cols))
+    return matrix_product(node, lead) if set(g.batch) < set(lead) and stay else None
 
 
 def matrix_product(node: Node, batch: Labels) -> Statements | None:
@@ -287,10 +273,8 @@ def matrix_view(
         moves.append(Join(tuple(tuple(map(labels.index, g)) for g in merged)))
     wanted = [(x,) for x in batch if x in labels] + [g for g in (first, second) if g]
     order = tuple(merged.index(g) for g in wanted)
-    if order == (1, 0):
-        moves.append(Transpose())
-    elif order != tuple(range(len(order))):
-        moves.append(Transpose(order))
+    if order != tuple(range(len(order))):
+        moves.append(Transpose(None if order == (1, 0) else order))
     if any(x not in labels for x in batch):
         moves += new_axes(labels, batch)
     if batch and not (first and second):
@@ -353,12 +337,10 @@ def places(node: Node, slot: int) -> Places:
 
 def vmap(m: Make, node: Node, over: Stacked) -> Node:
     """One label more, for time."""
-    sides = [node["left"], node["right"]]
+    sides = node["left"], node["right"]
     t = 1 + max((*sides[0], *sides[1]), default=-1)
-    sides = [
-        (t, *labels) if is_seq else labels for labels, is_seq in zip(sides, over.seq, strict=True)
-    ]
-    return m("contract", *over.operands, left=sides[0], right=sides[1], out=(t, *node["out"]))
+    left, right = ((t, *ls) if is_seq else ls for ls, is_seq in zip(sides, over.seq, strict=True))
+    return m("contract", *over.operands, left=left, right=right, out=(t, *node["out"]))
 
 
 register(
@@ -367,9 +349,10 @@ register(
         infer,
         evaluate,
         gradient,
-        MappingProxyType({"array": spell}),
+        spell,
+        takes=("real", "real"),
         flops=flops,
-        facts=frozenset({"bilinear", "product"}),
+        facts=("bilinear", "product"),
         formula="{0} @ {1}",
         examples=cases,
         curve=c_contract,

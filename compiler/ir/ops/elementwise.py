@@ -1,15 +1,38 @@
-"""What the rows of `pointwise` are made of: types, domains, meaning, derivatives."""
+"""What the rows of `pointwise` are made of: types, domains, meaning, derivatives, kinds of rows."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from dln.compiler.ir.graph import Node
-from dln.compiler.ir.op import Array, Attrs, Gradient, Infer, Make, Site, Types
-from dln.compiler.ir.ops.common import Narrow, count, join, need_kind, need_real, spread
+from dln.compiler.ir.op import (
+    Array,
+    Attrs,
+    Evaluate,
+    Examples,
+    Gradient,
+    Infer,
+    Make,
+    Op,
+    Site,
+    Tight,
+    Types,
+    no_gradient,
+)
+from dln.compiler.ir.ops.common import (
+    Narrow,
+    always,
+    index,
+    join,
+    not_negative,
+    real,
+    spread,
+    truth,
+)
+from dln.compiler.ir.spelling import A, B, Spelling, Statements, call, steps
 from dln.compiler.ir.tensor_type import (
     BINARY,
     DOMAINS,
@@ -19,43 +42,26 @@ from dln.compiler.ir.tensor_type import (
     Domain,
     Kind,
     TensorType,
+    fits,
 )
 from dln.grammar.diagnostics import Fault
-
-NONNEGATIVE = ("positive", "prob", "binary")
-
 
 # ---- rules of types ----------------------------------------------------------------------------
 
 
-def arithmetic(name: str, arity: int, narrow: Narrow) -> Infer:
+def arithmetic(name: str, narrow: Narrow) -> Infer:
     """Reals in, reals out; `narrow` finds the domain from the operands' domains."""
 
     def infer(attrs: Attrs, types: Types) -> TensorType:
-        count(name, types, arity)
-        need_real(name, types)
         return spread(name, types).like(kind="real", domain=narrow(*(t.domain for t in types)))
 
     return infer
 
 
-def comparison(name: str) -> Infer:
-    """Two tensors of one kind in, truth values out."""
+def logic(name: str) -> Infer:
+    """Truth values out: of truth values, or of two tensors of one kind that are compared."""
 
     def infer(attrs: Attrs, types: Types) -> TensorType:
-        count(name, types, 2)
-        return spread(name, types).like(kind="bool", domain=BINARY)
-
-    return infer
-
-
-def logic(name: str, arity: int) -> Infer:
-    """Truth values in, truth values out."""
-
-    def infer(attrs: Attrs, types: Types) -> TensorType:
-        count(name, types, arity)
-        for t in types:
-            need_kind(name, "bool", t)
         return spread(name, types).like(kind="bool", domain=BINARY)
 
     return infer
@@ -63,9 +69,7 @@ def logic(name: str, arity: int) -> Infer:
 
 def where_type(attrs: Attrs, types: Types) -> TensorType:
     """A test and two tensors of one kind; the domain holds both."""
-    count("where", types, 3)
-    test, a, b = types
-    need_kind("where", "bool", test)
+    _, a, b = types
     if a.kind != b.kind:
         raise Fault(f"where chooses between tensors of one kind, found {a.kind} and {b.kind}")
     return spread("where", types).like(kind=a.kind, domain=join(a.domain, b.domain))
@@ -73,7 +77,6 @@ def where_type(attrs: Attrs, types: Types) -> TensorType:
 
 def cast_type(attrs: Attrs, types: Types) -> TensorType:
     """Truth values become 0 and 1, classes plain numbers."""
-    count("cast", types, 1)
     (x,) = types
     kind: Kind = attrs["kind"]
     domain = BINARY if x.kind == "bool" else x.domain if x.kind == kind else REAL
@@ -82,7 +85,6 @@ def cast_type(attrs: Attrs, types: Types) -> TensorType:
 
 def asserted_type(attrs: Attrs, types: Types) -> TensorType:
     """The same tensor, said to have another domain."""
-    count("asserted", types, 1)
     domain: Domain = attrs["domain"]
     if domain.name not in DOMAINS:
         raise Fault(f"there is no domain {domain.name}")
@@ -91,46 +93,31 @@ def asserted_type(attrs: Attrs, types: Types) -> TensorType:
     return types[0].like(domain=domain)
 
 
-def stop_type(attrs: Attrs, types: Types) -> TensorType:
-    count("stop", types, 1)
-    return types[0]
-
-
 # ---- rules of domains --------------------------------------------------------------------------
 
 
 def product(a: Domain, b: Domain) -> Domain:
     """Probabilities multiply to probabilities, non-negative numbers to such numbers."""
-    names = {a.name, b.name}
-    if names <= {"binary"}:
-        return BINARY
-    if names <= {"prob", "binary"}:
-        return PROB
-    return POSITIVE if names <= set(NONNEGATIVE) else REAL
-
-
-def total(a: Domain, b: Domain) -> Domain:
-    """The domain of a sum or quotient: non-negative where both are."""
-    return POSITIVE if {a.name, b.name} <= set(NONNEGATIVE) else REAL
+    both = (d for d in (BINARY, PROB, POSITIVE) if fits(a, d) and fits(b, d))
+    return next(both, REAL)
 
 
 def root(a: Domain, *_: Domain) -> Domain:
-    return POSITIVE if a.name in NONNEGATIVE else REAL
+    return not_negative(a)
 
 
 def signed_unit(a: Domain) -> Domain:
     """What keeps the sign and stays between -1 and 1."""
-    return PROB if a.name in NONNEGATIVE else REAL
+    return PROB if fits(a, POSITIVE) else REAL
 
 
 def squared(a: Domain) -> Domain:
-    return a if a.name in ("prob", "binary") else POSITIVE
+    return a if fits(a, PROB) else POSITIVE
 
 
 def upper(a: Domain, b: Domain) -> Domain:
     """The larger of two numbers is not negative where one of them is not."""
-    some = a.name in NONNEGATIVE, b.name in NONNEGATIVE
-    return join(a, b) if all(some) or not any(some) else POSITIVE
+    return join(a, b) if fits(a, POSITIVE) == fits(b, POSITIVE) else POSITIVE
 
 
 # ---- meaning on real and complex arrays --------------------------------------------------------
@@ -157,9 +144,7 @@ def sign(x: float) -> float:
     return float((x > 0) - (x < 0))
 
 
-def by_math(
-    function: Callable[[float], float], slope: Callable[[float], float]
-) -> Callable[..., Array]:
+def by_math(function: Callable[[float], float], slope: Callable[[float], float]) -> Evaluate:
     """A function of real numbers that NumPy has not, with its derivative: to first order in the
     imaginary part, which is all that a complex step asks for."""
 
@@ -171,18 +156,17 @@ def by_math(
     return evaluate
 
 
-def by_numpy(name: str) -> Callable[..., Array]:
+def by_numpy(name: str) -> Evaluate:
     return lambda site, *arrays: getattr(site.np, name)(*arrays)
 
 
-def on_reals(name: str) -> Callable[..., Array]:
+def on_reals(name: str) -> Evaluate:
     """A NumPy function that looks at real parts only."""
     return lambda site, *arrays: getattr(site.np, name)(*(a.real for a in arrays))
 
 
 def cast(site: Site, a: Array) -> Array:
-    dtype = {"real": site.real, "index": site.np.int64, "bool": site.np.bool_}
-    return a.astype(dtype[site.attrs["kind"]])
+    return a.astype(site.dtype(site.attrs["kind"]))
 
 
 # ---- derivatives -------------------------------------------------------------------------------
@@ -203,8 +187,9 @@ def d_pow(m: Make, node: Node, bar: Node) -> tuple[Node | None, ...]:
     x, e = node.operands
     if e.op == "const" and e.type.shape == () and node.type.shape == x.type.shape:
         power = float(e["value"])
-        base = m.pointwise("pow", x, m.const(power - 1.0)) if power != 1.0 else None
-        slope = m.const(power) if base is None else m.mul(m.const(power), base)
+        slope = m.const(power)
+        if power != 1.0:
+            slope = m.mul(slope, m("pow", x, m.const(power - 1.0)))
         return m.mul(bar, slope), None
     lower = m("pow", x, m.sub(e, m.const(1.0)))
     by_x = m.mul(bar, m.mul(e, lower))
@@ -249,3 +234,112 @@ def d_div(m: Make, node: Node, bar: Node) -> tuple[Node | None, ...]:
     b = node.operands[1]
     by_a = m.div(bar, b)
     return by_a, m.neg(m.mul(by_a, node))
+
+
+# ---- kinds of rows, and their examples ----------------------------------------------------------
+
+REALS = always(REAL)
+SPREAD = real(2, 3), real(2, 3)
+ABOVE = real(2, 3, domain=POSITIVE)
+RUNNING = real(4, 3, running=("batch",))
+
+
+def one(*types: TensorType) -> Examples:
+    return lambda: [((t,), {}) for t in (types or (real(2, 3), real(), RUNNING))]
+
+
+def two(*pairs: tuple[TensorType, TensorType]) -> Examples:
+    """Equal shapes, a number with a tensor, a tensor with a number."""
+    usual = (SPREAD, (real(), real(3)), (RUNNING, real()), (real(), real()))
+    return lambda: [(p, {}) for p in (pairs or usual)]
+
+
+def ufunc(name: str, arity: int) -> Statements:
+    return steps(call(name, *(A, B)[:arity]))
+
+
+def row(
+    name: str,
+    takes: Sequence[Kind | None],
+    infer: Infer,
+    evaluate: Evaluate,
+    gradient: Gradient,
+    examples: Examples,
+    spell: Spelling,
+    host: str = "",
+    formula: str = "",
+    facts: Iterable[str] = (),
+    **rest: Any,
+) -> Op:
+    rest["formula"] = formula or f"{name}({', '.join(f'{{{i}}}' for i in range(len(takes)))})"
+    rest |= {"facts": ("pointwise", *facts), "examples": examples}
+    return Op(name, infer, evaluate, gradient, spell, takes, host, **rest)
+
+
+def function(
+    name: str,
+    gradient: Gradient,
+    host: str = "",
+    np_name: str = "",
+    narrow: Narrow = REALS,
+    examples: Examples | None = None,
+    facts: Iterable[str] = (),
+    user: Callable[[float], float] | None = None,
+    **given: Any,
+) -> Op:
+    """A function of one real number that NumPy has. Users write it where `user` says what it is of
+    a plain number; one of Python's `math` is its own expression for the host."""
+    np_name = np_name or name
+    if user is not None:
+        facts, given = (*facts, "function"), {"number": user, **given}
+        host = host or f"{user.__module__}.{user.__name__}({{0}})"
+    rest: dict[str, Any] = {
+        "evaluate": by_numpy(np_name),
+        "spell": ufunc(np_name, 1),
+        "examples": examples or one(),
+        **given,
+    }
+    infer = arithmetic(name, narrow)
+    return row(name, ("real",), infer, gradient=gradient, host=host, facts=facts, **rest)
+
+
+def operator(
+    name: str,
+    np_name: str,
+    sign: str,
+    gradient: Gradient,
+    narrow: Narrow = REALS,
+    examples: Examples | None = None,
+    **given: Any,
+) -> Op:
+    """A function of two real numbers that NumPy has."""
+    rest: dict[str, Any] = {
+        "evaluate": by_numpy(np_name),
+        "spell": ufunc(np_name, 2),
+        "host": f"({{0}} {sign} {{1}})",
+        "formula": f"{{0}} {sign} {{1}}",
+        "examples": examples or two(),
+        **given,
+    }
+    return row(name, ("real", "real"), arithmetic(name, narrow), gradient=gradient, **rest)
+
+
+def compare(name: str, np_name: str, sign: str, **given: Any) -> Op:
+    """Two tensors of one kind in, truth values out."""
+    rest: dict[str, Any] = {
+        "takes": (None, None),
+        "evaluate": on_reals(np_name),
+        "examples": two(SPREAD, (real(3), real()), (index(3, size=4), index(3, size=4))),
+        "smooth": False,
+        "tight": Tight.COMPARISON,
+        **given,
+    }
+    rest |= {"host": f"({{0}} {sign} {{1}})", "formula": f"{{0}} {sign} {{1}}"}
+    return row(name, infer=logic(name), gradient=no_gradient, spell=ufunc(np_name, 2), **rest)
+
+
+def connective(name: str, np_name: str, tight: Tight) -> Op:
+    """Truth values in, truth values out."""
+    examples = two((truth(2, 3), truth(2, 3)), (truth(), truth(3)))
+    kinds: dict[str, Any] = {"takes": ("bool", "bool"), "evaluate": by_numpy(np_name)}
+    return compare(name, np_name, name, examples=examples, smooth=True, tight=tight, **kinds)

@@ -13,27 +13,21 @@ between four pixels (bilinear); outside there is background.
 
 from __future__ import annotations
 
-from types import MappingProxyType
 from typing import Any
 
 from dln.compiler.ir.graph import Node
-from dln.compiler.ir.op import Array, Attrs, Make, Op, Site, Types, elements, register
-from dln.compiler.ir.ops.common import count, differ, need_real, real, show
+from dln.compiler.ir.op import Array, Attrs, Case, Make, Op, Site, Types, register, volume
+from dln.compiler.ir.ops.common import differ, not_negative, real, show
 from dln.compiler.ir.sizes import Size
 from dln.compiler.ir.spelling import A, Attr, B, kernel, steps
-from dln.compiler.ir.tensor_type import POSITIVE, PROB, REAL, Domain, TensorType
+from dln.compiler.ir.tensor_type import PROB, REAL, Domain, TensorType, fits
 from dln.grammar.diagnostics import Fault
 
 DRAWS = 5  # numbers that a warp is made of
 
 
-# ---- warps -------------------------------------------------------------------------------------
-
-
 def warp_type(attrs: Attrs, types: Types) -> TensorType:
     """The image's own type; the draws have its leading axes and five numbers."""
-    count("warp", types, 2)
-    need_real("warp", types)
     image, u = types
     lead = u.shape[:-1]
     if len(image.shape) < len(lead) + 2 or any(map(differ, lead, image.shape)):
@@ -45,9 +39,9 @@ def warp_type(attrs: Attrs, types: Types) -> TensorType:
 
 def warped(domain: Domain, background: float) -> Domain:
     """The domain of what lies between the values of an image and of the background."""
-    if domain.name in ("prob", "binary") and 0 <= background <= 1:
+    if fits(domain, PROB) and 0 <= background <= 1:
         return PROB
-    return POSITIVE if domain.name in ("positive", "prob", "binary") and background >= 0 else REAL
+    return not_negative(domain) if background >= 0 else REAL
 
 
 def warp(site: Site, image: Array, u: Array) -> Array:
@@ -94,15 +88,15 @@ def no_slope(m: Make, node: Node, bar: Node) -> tuple[Node | None, ...]:
 HOW = {"shift": 1.5, "scale": 0.25, "squeeze": 0.25, "shear": 0.3, "background": -0.1}
 
 
-def warps() -> list[tuple[Types, dict[str, Any]]]:
+def warps() -> list[Case]:
     batch, maps = real(3, 4, 5, running=("batch",)), real(2, 3, 5, 4, running=("batch",))
     still = {**HOW, "shift": 0.0, "scale": 0.0, "squeeze": 0.0, "shear": 0.0}
-    rows: list[tuple[Types, dict[str, Any]]] = []
-    for how in (HOW, still):
-        rows.append(((batch, real(3, DRAWS, domain=PROB, running=("batch",))), how))
-        rows.append(((maps, real(2, DRAWS, domain=PROB, running=("batch",))), how))
-        rows.append(((real(4, 4), real(DRAWS, domain=PROB)), how))
-    return rows
+    operands = (
+        (batch, real(3, DRAWS, domain=PROB, running=("batch",))),
+        (maps, real(2, DRAWS, domain=PROB, running=("batch",))),
+        (real(4, 4), real(DRAWS, domain=PROB)),
+    )
+    return [(types, how) for how in (HOW, still) for types in operands]
 
 
 register(
@@ -111,9 +105,10 @@ register(
         warp_type,
         warp,
         no_slope,
-        MappingProxyType({"array": steps(kernel("warp", A, B, *map(Attr, HOW)))}),
-        flops=lambda node: elements(node.type) * 12,
-        facts=frozenset({"opaque"}),
+        steps(kernel("warp", A, B, *map(Attr, HOW))),
+        takes=("real", "real"),
+        flops=lambda node: volume(node.type.shape) * 12,
+        facts=("opaque",),
         formula="distort({0})",
         smooth=False,
         examples=warps,

@@ -3,22 +3,20 @@ the places of the lowest elements."""
 
 from __future__ import annotations
 
-from types import MappingProxyType
+from collections.abc import Callable
 
 from dln.compiler.ir.graph import Node
-from dln.compiler.ir.op import Array, Attrs, Make, Op, Site, Types, elements, no_gradient, register
+from dln.compiler.ir.op import Array, Attrs, Make, Op, Site, Types, no_gradient, register, volume
 from dln.compiler.ir.ops import axes, bounds
 from dln.compiler.ir.ops.common import (
     cases,
     contiguous,
-    count,
     differ,
     index,
     known,
-    need_kind,
-    need_real,
     real,
     show,
+    unlike,
 )
 from dln.compiler.ir.sizes import Size
 from dln.compiler.ir.spelling import (
@@ -51,21 +49,15 @@ def classes_fit(name: str, at: TensorType, size: Size) -> None:
 
 def onehot_type(attrs: Attrs, types: Types) -> TensorType:
     """A last axis with 1 at the index and 0 elsewhere."""
-    count("onehot", types, 1)
     (at,), size = types, Size.of(attrs["size"])
-    need_kind("onehot", "index", at)
     classes_fit("onehot", at, size)
     return TensorType((*at.shape, size), at.running, "real", BINARY)
 
 
 def pick_type(attrs: Attrs, types: Types) -> TensorType:
     """`x[..., index]`: the index has the shape of x without its last axis."""
-    count("pick", types, 2)
     x, at = types
-    need_kind("pick", "index", at)
-    if not x.shape or len(at.shape) != len(x.shape) - 1:
-        raise Fault(f"pick: {show(at.shape)} does not point into the last axis of {show(x.shape)}")
-    if any(map(differ, at.shape, x.shape[:-1])):
+    if not x.shape or unlike(at.shape, x.shape[:-1]):
         raise Fault(f"pick: {show(at.shape)} does not point into the last axis of {show(x.shape)}")
     classes_fit("pick", at, x.shape[-1])
     return x.like(shape=x.shape[:-1], running=x.running[: len(x.shape) - 1])
@@ -73,9 +65,7 @@ def pick_type(attrs: Attrs, types: Types) -> TensorType:
 
 def gather_type(attrs: Attrs, types: Types) -> TensorType:
     """Rows of a table: `index.shape + table.shape[1:]`."""
-    count("gather", types, 2)
     table, at = types
-    need_kind("gather", "index", at)
     if not table.shape:
         raise Fault("gather takes rows of a table, found a single number")
     classes_fit("gather", at, table.shape[0])
@@ -84,12 +74,8 @@ def gather_type(attrs: Attrs, types: Types) -> TensorType:
 
 def scatter_type(attrs: Attrs, types: Types) -> TensorType:
     """A table of `size` rows; each row is the sum of what points to it."""
-    count("scatter_add", types, 2)
     rows, at = types
-    need_real("scatter_add", (rows,))
-    need_kind("scatter_add", "index", at)
-    lead = rows.shape[: len(at.shape)]
-    if len(lead) != len(at.shape) or any(map(differ, lead, at.shape)):
+    if unlike(rows.shape[: len(at.shape)], at.shape):
         raise Fault(f"scatter_add: {show(at.shape)} does not index rows of {show(rows.shape)}")
     shape = (Size.of(attrs["size"]), *rows.shape[len(at.shape) :])
     return TensorType(shape, (), "real", REAL)
@@ -97,8 +83,6 @@ def scatter_type(attrs: Attrs, types: Types) -> TensorType:
 
 def lowest_type(attrs: Attrs, types: Types) -> TensorType:
     """The last axis becomes k places of it."""
-    count("lowest", types, 1)
-    need_real("lowest", types)
     (a,), k = types, attrs["k"]
     if not a.shape:
         raise Fault("lowest takes a vector, found a single number")
@@ -110,18 +94,6 @@ def lowest_type(attrs: Attrs, types: Types) -> TensorType:
 
 
 # ---- meaning -----------------------------------------------------------------------------------
-
-
-def onehot(site: Site, at: Array) -> Array:
-    return (at[..., None] == site.np.arange(site.shape[-1])).astype(site.real)
-
-
-def pick(site: Site, x: Array, at: Array) -> Array:
-    return site.np.take_along_axis(x, at[..., None], axis=-1)[..., 0]
-
-
-def gather(site: Site, table: Array, at: Array) -> Array:
-    return table[at]
 
 
 def scatter_add(site: Site, rows: Array, at: Array) -> Array:
@@ -138,10 +110,6 @@ def lowest(site: Site, a: Array) -> Array:
 # ---- derivatives -------------------------------------------------------------------------------
 
 
-def d_onehot(m: Make, node: Node, bar: Node) -> tuple[None]:
-    return (None,)
-
-
 def d_pick(m: Make, node: Node, bar: Node) -> tuple[Node | None, ...]:
     x, at = node.operands
     spread = m.broadcast(bar, x.type, tuple(range(len(node.type.shape))))
@@ -153,19 +121,7 @@ def d_gather(m: Make, node: Node, bar: Node) -> tuple[Node | None, ...]:
     return m("scatter_add", bar, at, size=table.type.shape[0]), None
 
 
-def d_scatter(m: Make, node: Node, bar: Node) -> tuple[Node | None, ...]:
-    return m("gather", bar, node.operands[1]), None
-
-
 # ---- spelling ----------------------------------------------------------------------------------
-
-
-def index_like(node: Node) -> TensorType:
-    return node.operands[1].type
-
-
-def x_like(node: Node) -> TensorType:
-    return node.operands[0].type
 
 
 AT, COPY = Memory("at"), Memory("copy")
@@ -177,9 +133,13 @@ def spell_pick(node: Node) -> Statements:
     rows = View(Constants("range", (0, SizeOf(A), n)), (Reshape(ShapeOf(B)),))
     at, flat = call("add", B, rows, out=AT), (Reshape(-1),)
     if contiguous(node.operands[0]):
-        return steps(at, call("take", View(A, flat), AT), at=index_like)
-    taken = call("take", View(COPY, flat), AT)
-    return steps(call("copy", A, out=COPY), at, taken, at=index_like, copy=x_like)
+        return steps(at, call("take", View(A, flat), AT), at=operand_type(1))
+    copied, taken = call("copy", A, out=COPY), call("take", View(COPY, flat), AT)
+    return steps(copied, at, taken, at=operand_type(1), copy=operand_type(0))
+
+
+def operand_type(slot: int) -> Callable[[Node], TensorType]:
+    return lambda node: node.operands[slot].type
 
 
 def spell_onehot(node: Node) -> Statements:
@@ -192,80 +152,40 @@ def spell_onehot(node: Node) -> Statements:
 # ---- records -----------------------------------------------------------------------------------
 
 
-TABLE, ROWS = real(5, 3), real(2, 4, 3)
+BATCH, TABLE, ROWS = ("batch",), real(5, 3), real(2, 4, 3)
 PLACES = index(2, 4, size=5)
 
+# fmt: off
 register(
-    Op(
-        "onehot",
-        onehot_type,
-        onehot,
-        d_onehot,
-        MappingProxyType({"array": spell_onehot}),
-        formula="onehot({0})",
-        bound=bounds.at_most(1.0),
-        places=axes.same,
-        vmap=axes.unchanged,
-        examples=cases(((PLACES,), {"size": Size(5)}), ((index(3, size=2),), {"size": Size(2)})),
-    ),
-    Op(
-        "pick",
-        pick_type,
-        pick,
-        d_pick,
-        MappingProxyType({"array": spell_pick}),
-        facts=frozenset({"moves"}),
-        formula="{0}[{1}]",
-        bound=bounds.no_larger,
-        places=axes.same,
-        vmap=lambda m, node, over: m("pick", *axes.as_sequences(m, node, over)),
-        examples=cases(
-            ((real(2, 4, 5), PLACES), {}),
-            ((real(3, 2, running=("batch",)), index(3, size=2)), {}),
-            ((real(5), index(size=5)), {}),
-        ),
-    ),
-    Op(
-        "gather",
-        gather_type,
-        gather,
-        d_gather,
-        MappingProxyType({"array": steps(call("take", A, B, axis=0))}),
-        flops=lambda node: 0,
-        facts=frozenset({"moves", "lookup"}),
-        formula="{0}[{1}]",
-        bound=bounds.no_larger,
-        places=lambda node, slot: axes.same(node, slot) if slot == 1 else {},  # which rows, is open
-        vmap=axes.unchanged,
-        examples=cases(((TABLE, PLACES), {}), ((real(5), index(3, size=5)), {})),
-    ),
-    Op(
-        "scatter_add",
-        scatter_type,
-        scatter_add,
-        d_scatter,
-        MappingProxyType({"array": steps(call("fill", 0), call("add_at", B, A))}),
-        flops=lambda node: 0,
-        facts=frozenset({"moves"}),
-        formula="scatter({0}, {1})",
-        examples=cases(
-            ((ROWS, PLACES), {"size": Size(5)}), ((real(4), index(4, size=3)), {"size": 3})
-        ),
-    ),
-    Op(
-        "lowest",
-        lowest_type,
-        lowest,
-        no_gradient,
-        MappingProxyType({"array": steps(kernel("lowest", A))}),
-        flops=lambda node: elements(node.operands[0].type) * node["k"],
-        formula="lowest({0}, {k})",
-        vmap=axes.unchanged,
-        smooth=False,
-        examples=cases(
-            ((real(2, 3, 9, running=("batch",)),), {"k": 4}),
-            ((real(7),), {"k": 1}),
-            ((real(3, 70),), {"k": 70}),
-        ),
-    ),
+    Op("onehot", onehot_type,
+       lambda site, at: (at[..., None] == site.np.arange(site.shape[-1])).astype(site.real),
+       no_gradient, spell_onehot, takes=("index",), formula="onehot({0})",
+       bound=bounds.at_most(1.0), places=axes.same, vmap=axes.unchanged,
+       examples=cases(((PLACES,), {"size": Size(5)}), ((index(3, size=2),), {"size": Size(2)}))),
+    Op("pick", pick_type,
+       lambda site, x, at: site.np.take_along_axis(x, at[..., None], axis=-1)[..., 0],
+       d_pick, spell_pick, takes=(None, "index"), facts=("moves",), formula="{0}[{1}]",
+       bound=bounds.no_larger, places=axes.same,
+       vmap=lambda m, node, over: m("pick", *axes.as_sequences(m, node, over)),
+       examples=cases(((real(2, 4, 5), PLACES), {}),
+                      ((real(3, 2, running=BATCH), index(3, size=2)), {}),
+                      ((real(5), index(size=5)), {}))),
+    Op("gather", gather_type, lambda site, table, at: table[at], d_gather,
+       steps(call("take", A, B, axis=0)), takes=(None, "index"), flops=lambda node: 0,
+       facts=("moves", "lookup"), formula="{0}[{1}]", bound=bounds.no_larger,
+       places=lambda node, slot: axes.same(node, slot) if slot == 1 else {},  # which rows, is open
+       vmap=axes.unchanged,
+       examples=cases(((TABLE, PLACES), {}), ((real(5), index(3, size=5)), {}))),
+    Op("scatter_add", scatter_type, scatter_add,
+       lambda m, node, bar: (m("gather", bar, node.operands[1]), None),
+       steps(call("fill", 0), call("add_at", B, A)), takes=("real", "index"),
+       flops=lambda node: 0, facts=("moves",), formula="scatter({0}, {1})",
+       examples=cases(((ROWS, PLACES), {"size": Size(5)}),
+                      ((real(4), index(4, size=3)), {"size": 3}))),
+    Op("lowest", lowest_type, lowest, no_gradient, steps(kernel("lowest", A)), takes=("real",),
+       flops=lambda node: volume(node.operands[0].type.shape) * node["k"],
+       formula="lowest({0}, {k})", vmap=axes.unchanged, smooth=False,
+       examples=cases(((real(2, 3, 9, running=BATCH),), {"k": 4}), ((real(7),), {"k": 1}),
+                      ((real(3, 70),), {"k": 70}))),
 )
+# fmt: on

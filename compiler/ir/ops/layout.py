@@ -6,7 +6,7 @@ copy (joining, padding, reshaping what is not in C order) says so by writing `{o
 
 from __future__ import annotations
 
-from types import MappingProxyType
+from itertools import takewhile
 from typing import Any
 
 from dln.compiler.ir.graph import Node
@@ -24,20 +24,21 @@ from dln.compiler.ir.op import (
     Stacked,
     Types,
     register,
+    volume,
 )
 from dln.compiler.ir.ops import axes, bounds
 from dln.compiler.ir.ops.common import (
     cases,
     check_axes,
     contiguous,
-    count,
     differ,
     join,
-    keep_type,
     known,
     real,
     same_but_thin,
+    same_type,
     show,
+    unlike,
 )
 from dln.compiler.ir.sizes import Size
 from dln.compiler.ir.spelling import (
@@ -78,7 +79,6 @@ def at_axis(site: Site, a: Array, part: slice) -> Array:
 
 def broadcast_type(attrs: Attrs, types: Types) -> TensorType:
     """Axis i of the operand becomes axis `axes[i]`; the other axes repeat it."""
-    count("broadcast", types, 1)
     (a,), axes, shape = types, attrs["axes"], attrs["shape"]
     check_axes("broadcast", axes, len(shape))
     if len(axes) != len(a.shape) or list(axes) != sorted(axes):
@@ -91,38 +91,25 @@ def broadcast_type(attrs: Attrs, types: Types) -> TensorType:
 
 def reshape_type(attrs: Attrs, types: Types) -> TensorType:
     """As many elements in another shape."""
-    count("reshape", types, 1)
     (a,), shape = types, tuple(attrs["shape"])
     if all(s.value is not None for s in (*a.shape, *shape)) and volume(a.shape) != volume(shape):
         raise Fault(f"{show(a.shape)} cannot be reshaped to {show(shape)}")
     return a.like(shape=shape, running=tuple(attrs["running"]))
 
 
-def volume(shape: tuple[Size, ...]) -> int:
-    total = 1
-    for s in shape:
-        total *= s.constant
-    return total
-
-
 def transpose_type(attrs: Attrs, types: Types) -> TensorType:
     """Axis i of the result is axis `perm[i]` of the operand; running are the leading axes that
     were running before."""
-    count("transpose", types, 1)
     (a,), perm = types, attrs["perm"]
     if sorted(perm) != list(range(len(a.shape))):
         raise Fault(f"transpose: {perm} is not an order of the axes of {a}")
-    running: list[str] = []
-    for p in perm:
-        if p >= len(a.running):
-            break
-        running.append(a.running[p])
-    return a.like(shape=tuple(a.shape[p] for p in perm), running=tuple(running))
+    lead = takewhile(lambda p: p < len(a.running), perm)
+    shape, running = tuple(a.shape[p] for p in perm), tuple(a.running[p] for p in lead)
+    return a.like(shape=shape, running=running)
 
 
 def slice_type(attrs: Attrs, types: Types) -> TensorType:
     """Positions `start` to `stop` (excluded) of one axis."""
-    count("slice", types, 1)
     (a,), axis, start, stop = types, attrs["axis"], attrs["start"], attrs["stop"]
     check_axes("slice", (axis,), len(a.shape))
     size = a.shape[axis].value
@@ -133,7 +120,6 @@ def slice_type(attrs: Attrs, types: Types) -> TensorType:
 
 def pad_type(attrs: Attrs, types: Types) -> TensorType:
     """Zeros before and after, along one axis."""
-    count("pad", types, 1)
     (a,), axis = types, attrs["axis"]
     check_axes("pad", (axis,), len(a.shape))
     return resized(a, axis, a.shape[axis] + attrs["before"] + attrs["after"])
@@ -147,10 +133,8 @@ def concat_type(attrs: Attrs, types: Types) -> TensorType:
     check_axes("concat", (axis,), len(first.shape))
     domain, length = first.domain, first.shape[axis]
     for t in types[1:]:
-        rest = [s for i, s in enumerate(t.shape) if i != axis]
-        mine = [s for i, s in enumerate(first.shape) if i != axis]
-        unlike = len(rest) != len(mine) or any(map(differ, rest, mine))
-        if unlike or t.kind != first.kind:
+        rest, mine = ([s for i, s in enumerate(x.shape) if i != axis] for x in (t, first))
+        if unlike(rest, mine) or t.kind != first.kind:
             raise Fault(f"concat joins tensors that agree but for one axis, found {first} and {t}")
         domain, length = join(domain, t.domain), length + t.shape[axis]
     return resized(first, axis, length).like(domain=domain)
@@ -158,7 +142,6 @@ def concat_type(attrs: Attrs, types: Types) -> TensorType:
 
 def running_type(attrs: Attrs, types: Types) -> TensorType:
     """The same data with other running axes."""
-    count("running", types, 1)
     names = tuple(attrs["running"])
     if len(names) > len(types[0].shape):
         raise Fault(f"{types[0]} has no {len(names)} axes to be running")
@@ -182,11 +165,6 @@ def pad(site: Site, a: Array) -> Array:
 
 
 # ---- derivatives -------------------------------------------------------------------------------
-
-
-def d_broadcast(m: Make, node: Node, bar: Node) -> tuple[Node]:
-    """The sum over the axes that repeat."""
-    return (m.sum(bar, set(range(len(node.type.shape))) - set(node["axes"])),)
 
 
 def d_reshape(m: Make, node: Node, bar: Node) -> tuple[Node]:
@@ -220,36 +198,21 @@ def d_concat(m: Make, node: Node, bar: Node) -> tuple[Node, ...]:
     return tuple(parts)
 
 
-def d_running(m: Make, node: Node, bar: Node) -> tuple[Node]:
-    return (m("running", bar, running=node.operands[0].type.running),)
-
-
-def d_flip(m: Make, node: Node, bar: Node) -> tuple[Node]:
-    return (m("flip", bar, axis=node["axis"]),)
-
-
 # ---- along axes --------------------------------------------------------------------------------
-
-
-def broadcast_places(node: Node, slot: int) -> Places:
-    return {place: i for i, place in enumerate(node["axes"])}
 
 
 def reshape_places(node: Node, slot: int) -> Places:
     """Axes that are the same from the front, and from the back."""
     shape, inner = node.type.shape, node.operands[0].type.shape
-    front = equal(shape, inner)
-    back = equal(shape[front:][::-1], inner[front:][::-1])
+    front = agreeing(shape, inner)
+    back = agreeing(shape[front:][::-1], inner[front:][::-1])
     places = {i: i for i in range(front)}
     return places | {len(shape) - 1 - i: len(inner) - 1 - i for i in range(back)}
 
 
-def equal(a: tuple[Size, ...], b: tuple[Size, ...]) -> int:
+def agreeing(a: tuple[Size, ...], b: tuple[Size, ...]) -> int:
     """How many sizes are the same from the front."""
-    n = 0
-    while n < min(len(a), len(b)) and a[n] == b[n]:
-        n += 1
-    return n
+    return len(list(takewhile(lambda pair: pair[0] == pair[1], zip(a, b, strict=False))))
 
 
 def broadcast_vmap(m: Make, node: Node, over: Stacked) -> Node:
@@ -257,21 +220,9 @@ def broadcast_vmap(m: Make, node: Node, over: Stacked) -> Node:
     return m("broadcast", *over.operands, axes=places, **wider(node, over.length))
 
 
-def reshape_vmap(m: Make, node: Node, over: Stacked) -> Node:
-    return m("reshape", *over.operands, **wider(node, over.length))
-
-
 def wider(node: Node, length: Size) -> dict[str, Any]:
     """The attributes of a shape with time in front of it."""
     return {"shape": (length, *node["shape"]), "running": (TIME, *node["running"])}
-
-
-def transpose_vmap(m: Make, node: Node, over: Stacked) -> Node:
-    return m("transpose", *over.operands, perm=(0, *(p + 1 for p in node["perm"])))
-
-
-def running_vmap(m: Make, node: Node, over: Stacked) -> Node:
-    return m("running", *over.operands, running=(TIME, *node["running"]))
 
 
 # ---- spelling ----------------------------------------------------------------------------------
@@ -296,10 +247,6 @@ def spell_reshape(node: Node) -> Spelling:
     return steps(call("copy", A, out=View(OUT, (Reshape(ShapeOf(A)),))))
 
 
-def spell_slice(node: Node) -> View:
-    return part(A, node["axis"], slice(node["start"], node["stop"]))
-
-
 def spell_pad(node: Node) -> Statements:
     """Zeros, then the operand in its place."""
     axis, before = node["axis"], node["before"]
@@ -317,14 +264,6 @@ def spell_concat(node: Node) -> Statements:
     return steps(*calls)
 
 
-def spell_flip(node: Node) -> View:
-    return part(A, node["axis"], slice(None, None, -1))
-
-
-def spell_transpose(node: Node) -> View:
-    return View(A, (Transpose(node["perm"]),))
-
-
 # ---- records -----------------------------------------------------------------------------------
 
 X = real(2, 3, 4, running=("batch",))
@@ -337,23 +276,17 @@ def row(
     gradient: Gradient,
     spell: Spell,
     examples: Examples,
-    facts: tuple[str, ...] = ("view",),
-    formula: str = "",
-    **rest: Any,
+    **given: Any,
 ) -> Op:
-    return Op(
-        name,
-        infer,
-        evaluate,
-        gradient,
-        MappingProxyType({"array": spell}),
-        flops=lambda node: 0,
-        facts=frozenset(facts),
-        formula=formula or f"{name}({{0}})",
-        examples=examples,
-        bound=bounds.no_larger,
-        **rest,
-    )
+    rest: dict[str, Any] = {
+        "takes": (None,),
+        "flops": lambda node: 0,
+        "facts": ("view",),
+        "formula": f"{name}({{0}})",
+        "bound": bounds.no_larger,
+        **given,
+    }
+    return Op(name, infer, evaluate, gradient, spell, examples=examples, **rest)
 
 
 SHAPE = tuple(map(Size, (2, 3, 4)))
@@ -361,40 +294,57 @@ ALONG: dict[str, Any] = {"places": axes.along, "vmap": axes.one_further}
 
 # fmt: off
 register(
-    row("broadcast", broadcast_type, broadcast, d_broadcast, spell_broadcast,
+    row("broadcast", broadcast_type, broadcast,
+        lambda m, node, bar: (m.sum(bar, set(range(len(node.type.shape))) - set(node["axes"])),),
+        spell_broadcast,
         cases(((real(3),), {"axes": (1,), "shape": SHAPE, "running": ("batch",)}),
               ((real(2, 4),), {"axes": (0, 2), "shape": SHAPE, "running": ()}),
               ((real(4),), {"axes": (2,), "shape": SHAPE, "running": ()}),
-              ((real(),), {"axes": (), "shape": SHAPE, "running": ()})), ("view", "copies"),
-        formula="{0}", places=broadcast_places, vmap=broadcast_vmap),
+              ((real(),), {"axes": (), "shape": SHAPE, "running": ()})),
+        facts=("view", "copies"), formula="{0}",
+        places=lambda node, slot: {place: i for i, place in enumerate(node["axes"])},
+        vmap=broadcast_vmap),
     row("reshape", reshape_type,
         lambda site, a: a.reshape(site.shape), d_reshape, spell_reshape,
         cases(((X,), {"shape": (Size(2), Size(12)), "running": ("batch",)}),
               ((X,), {"shape": (Size(24),), "running": ()})),
-        formula="{0}", places=reshape_places, vmap=reshape_vmap),
+        formula="{0}", places=reshape_places,
+        vmap=lambda m, node, over: m("reshape", *over.operands, **wider(node, over.length))),
     row("transpose", transpose_type,
-        lambda site, a: a.transpose(site.attrs["perm"]), d_transpose, spell_transpose,
+        lambda site, a: a.transpose(site.attrs["perm"]), d_transpose,
+        lambda node: View(A, (Transpose(node["perm"]),)),
         cases(((X,), {"perm": (0, 2, 1)}), ((X,), {"perm": (2, 0, 1)})), formula="{0}",
-        places=lambda node, slot: dict(enumerate(node["perm"])), vmap=transpose_vmap),
+        places=lambda node, slot: dict(enumerate(node["perm"])),
+        vmap=lambda m, node, over:
+            m("transpose", *over.operands, perm=(0, *(p + 1 for p in node["perm"])))),
     row("slice", slice_type,
-        lambda site, a: at_axis(site, a, slice(site.attrs["start"], site.attrs["stop"])),
-        d_slice, spell_slice,
+        lambda site, a: at_axis(site, a, slice(site.attrs["start"], site.attrs["stop"])), d_slice,
+        lambda node: part(A, node["axis"], slice(node["start"], node["stop"])),
         cases(((X,), {"axis": 1, "start": 1, "stop": 3}),
               ((X,), {"axis": 2, "start": 0, "stop": 1})), formula="{0}[{start}:{stop}]",
         **ALONG),
     row("pad", pad_type, pad, d_pad, spell_pad,
         cases(((X,), {"axis": 1, "before": 1, "after": 0}),
-              ((X,), {"axis": 2, "before": 0, "after": 2})), ("moves",), **ALONG),
+              ((X,), {"axis": 2, "before": 0, "after": 2})), facts=("moves",), **ALONG),
     row("concat", concat_type,
         lambda site, *parts: site.np.concatenate(parts, axis=site.attrs["axis"]),
         d_concat, spell_concat,
         cases(((X, real(2, 1, 4)), {"axis": 1}), ((real(2), real(3), real(1)), {"axis": 0})),
-        ("moves", "copies"), **ALONG),
-    row("running", running_type, lambda site, a: a, d_running, View(A),
+        takes=None, facts=("moves", "copies"), **ALONG),
+    row("running", running_type, lambda site, a: a,
+        lambda m, node, bar: (m("running", bar, running=node.operands[0].type.running),), View(A),
         cases(((X,), {"running": ()}), ((X,), {"running": ("batch", "time")})),
-        ("view", "identity"), formula="{0}", places=axes.same, vmap=running_vmap),
-    row("flip", keep_type("flip"),
-        lambda site, a: site.np.flip(a, axis=site.attrs["axis"]), d_flip, spell_flip,
+        facts=("view", "identity"), formula="{0}", places=axes.same,
+        vmap=lambda m, node, over:
+            m("running", *over.operands, running=(TIME, *node["running"]))),
+    row("flip", same_type,
+        lambda site, a: site.np.flip(a, axis=site.attrs["axis"]),
+        lambda m, node, bar: (m("flip", bar, axis=node["axis"]),),
+        lambda node: part(A, node["axis"], slice(None, None, -1)),
         cases(((X,), {"axis": 1}), ((X,), {"axis": 2})), **ALONG),
+    # Made by lowering only.
+    Op("copy", same_type, lambda site, x: x, lambda m, node, bar: (bar,),
+       steps(call("copy", Operand(0, boxed=False))), flops=lambda node: 0, facts=("pointwise",),
+       formula="{0}"),
 )
 # fmt: on

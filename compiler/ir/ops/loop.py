@@ -5,7 +5,10 @@ sequence, a value that stays, or what the step before left. `item(scan, value)` 
 the values that one node of the body has had, time first; several items share one loop. The body is
 data of the node, so a loop over a thousand steps is as large a graph as one over ten.
 
-Only the front-end makes `at`, the element of a sequence at the step at hand.
+Only the front-end makes `at`, the element of a sequence at the step at hand, and only lowering
+`left`, the array that a loop fills row by row: the values of the `carried` slot with the number
+`of`, with the first one before them (or behind, in a reverse loop), or those of the body's node
+`of`.
 """
 
 from __future__ import annotations
@@ -13,23 +16,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import count as counting
+from typing import Any
 
 from dln.compiler.ir.graph import Graph, K, Node, ancestors, rewrite
 from dln.compiler.ir.op import (
     OPS,
     Array,
     Attrs,
-    Axes,
-    Evaluate,
-    Infer,
     Make,
     Op,
     Places,
     Site,
     Types,
+    count,
     register,
 )
-from dln.compiler.ir.ops.common import count, differ
+from dln.compiler.ir.ops.common import differ, given_type, no_value, unlike
 from dln.compiler.ir.sizes import Size
 from dln.compiler.ir.tensor_type import TIME, TensorType, scalar
 from dln.compiler.schema.keys import Key
@@ -65,6 +68,10 @@ class Body:
         """The operand of a loop with this body that a slot stands for."""
         return node.operands[self.slots.index(slot)]
 
+    def numbers(self) -> Iterator[int]:
+        """The numbers that no slot has."""
+        return counting(1 + max((s["number"] for s in self.slots), default=0))
+
     def steps(self, n: int) -> range:
         """The numbers of n steps in the order they are run."""
         return range(n - 1, -1, -1) if self.reverse else range(n)
@@ -95,7 +102,6 @@ def sequence_type(type: TensorType, length: Size) -> TensorType:
 
 
 def at_type(attrs: Attrs, types: Types) -> TensorType:
-    count("at", types, 1)
     if types[0].running[:1] != (TIME,):
         raise Fault(f"{types[0]} does not run over time first")
     return row_type(types[0])
@@ -106,13 +112,12 @@ def scan_type(attrs: Attrs, types: Types) -> TensorType:
     body: Body = attrs["body"]
     count("scan", types, len(body.slots))
     for s, t in zip(body.slots, types, strict=True):
-        found = t.shape[1:] if s["role"] == "rows" else t.shape
-        if len(found) != len(s.type.shape) or any(map(differ, found, s.type.shape)):
+        if unlike(t.shape[1:] if s["role"] == "rows" else t.shape, s.type.shape):
             raise Fault(f"scan: {t} does not fit the slot {s.type}")
         if s["role"] == "rows" and differ(t.shape[0], body.length):
             raise Fault(f"scan: {t.shape[0]} rows for {body.length} steps")
     for s, n in zip(body.carried, body.nexts, strict=True):
-        if len(n.type.shape) != len(s.type.shape) or any(map(differ, n.type.shape, s.type.shape)):
+        if unlike(n.type.shape, s.type.shape):
             raise Fault(f"scan: what is carried changes from {s.type} to {n.type}")
     return scalar()
 
@@ -191,10 +196,6 @@ def evaluate_item(site: Site, loop: History) -> Array:
     return site.np.stack(rows) if rows else site.np.zeros(site.shape)
 
 
-def no_value(site: Site, *operands: Array) -> Array:
-    raise Fault("a step of a loop has no value outside of it")
-
-
 # ---- walking through bodies --------------------------------------------------------------------
 
 
@@ -241,10 +242,8 @@ def items_of(graph: Graph, values: Sequence[Node]) -> dict[Node, Node]:
 def with_outputs(body: Body, outputs: Mapping[K, Node]) -> Graph:
     """The graph of a body with these outputs: all that they need, with places and names."""
     graph = Graph()
-    for s in body.slots:
-        graph.include(s, body.graph.spans.get(s, ()), body.graph.names.get(s))
-    for n in ancestors(outputs.values()):
-        graph.include(n, body.graph.spans.get(n, ()), body.graph.names.get(n))
+    for n in (*body.slots, *ancestors(outputs.values())):
+        graph.include(n, *body.graph.about(n))
     graph.outputs = dict(outputs.items())
     return graph
 
@@ -266,7 +265,7 @@ def rebuilt(body: Body, graph: Graph) -> Body:
         tuple(graph.include(s) for s in part) for part in (body.rows, body.fixed, body.carried)
     )
     nexts = tuple(graph.outputs[BodyValue("next", i)] for i in range(len(body.nexts)))
-    return Body(graph, rows, fixed, carried, nexts, body.length, body.reverse)
+    return replace(body, graph=graph, rows=rows, fixed=fixed, carried=carried, nexts=nexts)
 
 
 def item(m: Make, loop: Node, value: Node) -> Node:
@@ -302,33 +301,17 @@ def scan_places(node: Node, slot: int) -> Places:
 # ---- records -----------------------------------------------------------------------------------
 
 
-def slot_type(attrs: Attrs, types: Types) -> TensorType:
-    type: TensorType = attrs["type"]
-    return type
+IN_STEP = no_value("a step of a loop has no value outside of it")
+LEFT = no_value("what a loop leaves is read through its items")
+LOOP: dict[str, Any] = {"flops": lambda node: 0, "facts": ("loop",)}
 
-
-def row(
-    name: str,
-    infer: Infer,
-    evaluate: Evaluate,
-    facts: set[str],
-    formula: str,
-    places: Axes | None = None,
-) -> Op:
-    return Op(
-        name,
-        infer,
-        evaluate,
-        flops=lambda n: 0,
-        facts=frozenset(facts),
-        formula=formula,
-        places=places,
-    )
-
-
+# fmt: off
 register(
-    row("slot", slot_type, no_value, {"loop"}, "{role}"),
-    row("at", at_type, no_value, {"symbolic"}, "{0}[t]"),
-    row("scan", scan_type, evaluate_scan, {"loop"}, "scan", scan_places),
-    row("item", item_type, evaluate_item, {"loop"}, "{value}", item_places),
+    Op("slot", given_type, IN_STEP, formula="{role}", **LOOP),
+    Op("at", at_type, IN_STEP, takes=(None,), flops=lambda node: 0, facts=("symbolic",),
+       formula="{0}[t]"),
+    Op("scan", scan_type, evaluate_scan, formula="scan", places=scan_places, **LOOP),
+    Op("item", item_type, evaluate_item, formula="{value}", places=item_places, **LOOP),
+    Op("left", given_type, LEFT, facts=("loop",), formula="{of}"),
 )
+# fmt: on

@@ -17,8 +17,11 @@ from typing import Any
 
 from dln.compiler.ir.op import Refuge, Tight, no_gradient, register
 from dln.compiler.ir.ops import bounds
-from dln.compiler.ir.ops.common import always, index, join, real, truth
+from dln.compiler.ir.ops.common import always, index, join, not_negative, real, same_type, truth
 from dln.compiler.ir.ops.elementwise import (
+    ABOVE,
+    RUNNING,
+    SPREAD,
     arithmetic,
     asserted_type,
     away,
@@ -27,40 +30,32 @@ from dln.compiler.ir.ops.elementwise import (
     by_numpy,
     cast,
     cast_type,
+    compare,
+    connective,
     d_cast,
     d_choice,
     d_div,
     d_pow,
     d_where,
+    function,
     logic,
     on_reals,
+    one,
+    operator,
     product,
     root,
+    row,
     side,
     sigmoid,
     sign,
     signed_unit,
     softplus,
     squared,
-    stop_type,
-    total,
+    two,
+    ufunc,
     unary,
     upper,
     where_type,
-)
-from dln.compiler.ir.ops.record_helpers import (
-    ABOVE,
-    RUNNING,
-    SPREAD,
-    compare,
-    connective,
-    function,
-    one,
-    operator,
-    result_type,
-    row,
-    two,
-    ufunc,
 )
 from dln.compiler.ir.ops.second_order import (
     c_distance,
@@ -91,7 +86,7 @@ SOFTPLUS = steps(
     call("exp", OUT),
     call("log1p", OUT),
     call("add", OUT, TOP),
-    top=result_type,
+    top=lambda node: node.type,
 )
 
 WHERE = steps(call("copy", C), call("copy", B, where=A))
@@ -139,7 +134,7 @@ register(
     function("erf", unary(lambda m, x, y, bar: m.mul(m.scale(bar, SLOPE), bell(m, x))),
              narrow=signed_unit, facts=SQUASHES, user=math.erf,
              evaluate=by_math(math.erf, lambda x: SLOPE * math.exp(-(x * x))),
-             array=steps(kernel("erf", A)), bound=bounds.at_most(1.0)),
+             spell=steps(kernel("erf", A)), bound=bounds.at_most(1.0)),
     function("square", unary(lambda m, x, y, bar: m.mul(bar, m.scale(x, 2.0))),
              "({0} * {0})", narrow=squared, formula="{0}^2", curve=c_square,
              tight=Tight.POWER, bound=bounds.squared, **GROWS),
@@ -157,16 +152,16 @@ register(
     function("sigmoid",
              unary(lambda m, x, y, bar: m.mul(bar, m.mul(y, m.sub(m.const(1.0), y)))),
              "(0.5 * math.tanh(0.5 * {0}) + 0.5)",
-             narrow=always(PROB), evaluate=sigmoid, array=SIGMOID, facts=SQUASHES,
+             narrow=always(PROB), evaluate=sigmoid, spell=SIGMOID, facts=SQUASHES,
              bound=bounds.at_most(1.0)),
-    row("softplus", 1, arithmetic("softplus", 1, always(POSITIVE)), softplus,
+    row("softplus", ("real",), arithmetic("softplus", always(POSITIVE)), softplus,
         unary(lambda m, x, y, bar: m.mul(bar, m("sigmoid", x))), one(), SOFTPLUS,
         "(max({0}, 0.0) + math.log1p(math.exp(-abs({0}))))", curve=c_softplus,
         bound=bounds.plus(1.0)),
 )
 
 register(
-    operator("add", "add", "+", lambda m, node, bar: (bar, bar), total,
+    operator("add", "add", "+", lambda m, node, bar: (bar, bar), not_negative,
              number=op.add, **SUM),
     operator("sub", "subtract", "-", lambda m, node, bar: (bar, m.neg(bar)), number=op.sub, **SUM),
     operator("mul", "multiply", "*",
@@ -174,7 +169,7 @@ register(
              product, facts=("bilinear", "product"), number=op.mul,
              tight=Tight.PRODUCT, bound=bounds.multiplied,
              refuge=Refuge(None, 0.0, bounds.product_too_large, True)),
-    operator("div", "divide", "/", d_div, total,
+    operator("div", "divide", "/", d_div, not_negative,
              two((real(2, 3), ABOVE), (real(), ABOVE), (RUNNING, real(domain=POSITIVE))),
              facts=("product", "spoken"), curve=c_div, number=op.truediv, tight=Tight.PRODUCT,
              bound=bounds.divided, refuge=Refuge(1, 1.0, bounds.quotient_leaves, safe_from=1.0)),
@@ -201,23 +196,23 @@ register(
     compare("ge", "greater_equal", ">="),
     connective("and", "logical_and", Tight.AND),
     connective("or", "logical_or", Tight.OR),
-    row("not", 1, logic("not", 1), by_numpy("logical_not"), no_gradient,
+    row("not", ("bool",), logic("not"), by_numpy("logical_not"), no_gradient,
         one(truth(2, 3), truth()), ufunc("logical_not", 1), "(not {0})", "not {0}",
         tight=Tight.NOT),
 )
 
 register(
-    row("where", 3, where_type, by_numpy("where"), d_where,
+    row("where", ("bool", None, None), where_type, by_numpy("where"), d_where,
         lambda: [((truth(2, 3), *SPREAD), {}), ((truth(3), real(), real(3)), {}),
                  ((truth(), real(3), real()), {})],
         WHERE, "({1} if {0} else {2})", bound=bounds.chosen),
-    row("cast", 1, cast_type, cast, d_cast,
+    row("cast", (None,), cast_type, cast, d_cast,
         lambda: [((truth(2, 3),), {"kind": "real"}), ((index(3, size=4),), {"kind": "real"})],
         steps(call("cast", A)), "float({0})", "{0}"),
-    row("stop", 1, stop_type, lambda site, a: a.real.astype(site.real), no_gradient, one(),
+    row("stop", (None,), same_type, lambda site, a: a.real.astype(site.real), no_gradient, one(),
         View(A), "{0}", "{0}", ("view", "identity"), smooth=False,
         flops=lambda node: 0, bound=bounds.no_larger),
-    row("asserted", 1, asserted_type, lambda site, a: a,
+    row("asserted", (None,), asserted_type, lambda site, a: a,
         lambda m, node, bar: (bar,), lambda: [((real(3),), {"domain": PROB})],
         View(A), "{0}", "{0}", ("view", "identity"), bound=bounds.no_larger, flops=lambda node: 0),
 )

@@ -6,8 +6,6 @@ cotangent equally among the elements that attain it, so the derivative of `max` 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from types import MappingProxyType
 from typing import Any
 
 from dln.compiler.ir.graph import Node
@@ -23,13 +21,21 @@ from dln.compiler.ir.op import (
     Refuge,
     Site,
     Types,
-    elements,
     no_gradient,
     one_flop,
+    per_element,
     register,
 )
 from dln.compiler.ir.ops import axes, bounds
-from dln.compiler.ir.ops.common import check_axes, count, need_real, real, without
+from dln.compiler.ir.ops.common import (
+    Narrow,
+    always,
+    check_axes,
+    not_negative,
+    real,
+    spread_back,
+    without,
+)
 from dln.compiler.ir.ops.second_order import c_extreme, c_log_softmax, c_log_sum_exp, c_softmax
 from dln.compiler.ir.sizes import Size
 from dln.compiler.ir.spelling import (
@@ -45,7 +51,7 @@ from dln.compiler.ir.spelling import (
     part,
     steps,
 )
-from dln.compiler.ir.tensor_type import POSITIVE, PROB, REAL, Domain, TensorType
+from dln.compiler.ir.tensor_type import PROB, REAL, Domain, TensorType
 
 FEW = 4
 """Positions up to which NumPy takes an axis one by one."""
@@ -54,20 +60,14 @@ FEW = 4
 # ---- rules of types ----------------------------------------------------------------------------
 
 
-def summed(a: Domain) -> Domain:
-    return POSITIVE if a.name in ("positive", "prob", "binary") else REAL
-
-
 def same(a: Domain) -> Domain:
     return a
 
 
-def reduction(name: str, narrow: Callable[[Domain], Domain]) -> Infer:
+def reduction(name: str, narrow: Narrow) -> Infer:
     """The axes go; `narrow` finds the domain."""
 
     def infer(attrs: Attrs, types: Types) -> TensorType:
-        count(name, types, 1)
-        need_real(name, types)
         check_axes(name, attrs["axes"], len(types[0].shape))
         return without(types[0], attrs["axes"]).like(domain=narrow(types[0].domain))
 
@@ -78,7 +78,6 @@ def position(name: str) -> Infer:
     """The axis goes; the result counts its positions."""
 
     def infer(attrs: Attrs, types: Types) -> TensorType:
-        count(name, types, 1)
         check_axes(name, (attrs["axis"],), len(types[0].shape))
         domain = Domain("class", types[0].shape[attrs["axis"]])
         return without(types[0], (attrs["axis"],)).like(kind="index", domain=domain)
@@ -86,14 +85,12 @@ def position(name: str) -> Infer:
     return infer
 
 
-def normalised(name: str, domain: Domain) -> Infer:
+def along(name: str, narrow: Narrow) -> Infer:
     """The shape stays."""
 
     def infer(attrs: Attrs, types: Types) -> TensorType:
-        count(name, types, 1)
-        need_real(name, types)
-        check_axes(name, attrs["axes"], len(types[0].shape))
-        return types[0].like(domain=domain)
+        check_axes(name, axes.worked_along(attrs), len(types[0].shape))
+        return types[0].like(domain=narrow(types[0].domain))
 
     return infer
 
@@ -137,16 +134,6 @@ def log_softmax(site: Site, a: Array) -> Array:
 # ---- derivatives -------------------------------------------------------------------------------
 
 
-def kept_axes(node: Node) -> tuple[int, ...]:
-    """The axes of the operand that a reduction keeps."""
-    return tuple(i for i in range(len(node.operands[0].type.shape)) if i not in node["axes"])
-
-
-def spread_back(m: Make, node: Node, part: Node) -> Node:
-    """A reduced tensor over the shape of the operand again."""
-    return m.broadcast(part, node.operands[0].type, kept_axes(node))
-
-
 def d_sum(m: Make, node: Node, bar: Node) -> tuple[Node]:
     return (spread_back(m, node, bar),)
 
@@ -174,18 +161,6 @@ def d_log_softmax(m: Make, node: Node, bar: Node) -> tuple[Node]:
     """bar - exp(y) sum(bar)."""
     sums = spread_back(m, node, m.sum(bar, node["axes"]))
     return (m.sub(bar, m.mul(m("exp", node), sums)),)
-
-
-# ---- running sums ------------------------------------------------------------------------------
-
-
-def cumsum_type(attrs: Attrs, types: Types) -> TensorType:
-    """The shape stays; sums of what is not negative are not negative."""
-    count("cumsum", types, 1)
-    need_real("cumsum", types)
-    check_axes("cumsum", (attrs["axis"],), len(types[0].shape))
-    above = types[0].domain.name in ("positive", "prob", "binary")
-    return types[0].like(domain=POSITIVE if above else REAL)
 
 
 def d_cumsum(m: Make, node: Node, bar: Node) -> tuple[Node]:
@@ -255,38 +230,37 @@ LOG_SOFTMAX = steps(
 # ---- records -----------------------------------------------------------------------------------
 
 
-def per_element(factor: int) -> Callable[[Node], Size]:
-    """Operations counted on the elements of the operand."""
-    return lambda node: elements(node.operands[0].type) * factor
+X = real(2, 3, 4, running=("batch",))
 
 
 def over_axes() -> list[Case]:
-    x = real(2, 3, 4, running=("batch",))
-    return [((x,), {"axes": axes}) for axes in ((2,), (0,), (0, 2), (1, 2), (0, 1, 2))]
+    return [((X,), {"axes": axes}) for axes in ((2,), (0,), (0, 2), (1, 2), (0, 1, 2))]
 
 
 def over_axis() -> list[Case]:
-    x = real(2, 3, 4, running=("batch",))
-    return [((x,), {"axis": axis}) for axis in (0, 1, 2)]
+    return [((X,), {"axis": axis}) for axis in (0, 1, 2)]
 
 
 def row(
-    name: str, infer: Infer, evaluate: Evaluate, gradient: Gradient, spell: Spell, **rest: Any
+    name: str, infer: Infer, evaluate: Evaluate, gradient: Gradient, spell: Spell, **given: Any
 ) -> Op:
-    rest = {"flops": per_element(1), "examples": over_axes, "formula": f"{name}({{0}})"} | rest
-    rest = {"places": axes.reduced, "vmap": axes.one_further} | rest
-    spells: dict[str, Spell] = {"array": spell}
-    if "numpy" in rest:
-        spells["numpy"] = rest.pop("numpy")
-    rest["facts"] = frozenset(rest.get("facts", ()))
-    return Op(name, infer, evaluate, gradient, MappingProxyType(spells), **rest)
+    rest: dict[str, Any] = {
+        "takes": ("real",),
+        "flops": per_element(1),
+        "examples": over_axes,
+        "formula": f"{name}({{0}})",
+        "places": axes.reduced,
+        "vmap": axes.one_further,
+        **given,
+    }
+    return Op(name, infer, evaluate, gradient, spell, **rest)
 
 
 def reduced(name: str) -> Statements:
     return steps(call(name, A, axis=AXES))
 
 
-def one_by_one(name: str, pairwise: str) -> Spell:
+def one_by_one(name: str, pairwise: str) -> dict[str, Spell]:
     """The spelling for NumPy: an axis of few positions is taken position by position. Its own
     reduction runs along the axis, entry by entry, and takes ten times as long for pairs."""
 
@@ -298,41 +272,44 @@ def one_by_one(name: str, pairwise: str) -> Spell:
         first, second, *more = (part(A, axes[0], i) for i in range(few))
         return steps(call(pairwise, first, second), *(call(pairwise, OUT, p) for p in more))
 
-    return spell
+    return {"numpy": spell}
 
 
 def place(name: str) -> Statements:
     return steps(call(name, A, axis=Attr("axis")))
 
 
+AT: dict[str, Any] = {"takes": (None,), "examples": over_axis, "smooth": False}
 GROWS: dict[str, Any] = {"refuge": Refuge(0, 0.0, bounds.too_large, by_size=True)}
 
 # fmt: off
 register(
-    row("sum", reduction("sum", summed),
+    row("sum", reduction("sum", not_negative),
         lambda site, a: site.np.sum(a, axis=site.attrs["axes"]), d_sum, reduced("sum"),
-        facts=("moves",), numpy=one_by_one("sum", "add"), bound=bounds.summed, **GROWS),
+        facts=("moves",), spell_for=one_by_one("sum", "add"), bound=bounds.summed, **GROWS),
     row("max", reduction("max", same), extreme("argmax"), d_extreme, reduced("max"),
-        smooth=False, curve=c_extreme, numpy=one_by_one("max", "maximum"), bound=bounds.no_larger),
+        smooth=False, curve=c_extreme, spell_for=one_by_one("max", "maximum"),
+        bound=bounds.no_larger),
     row("min", reduction("min", same), extreme("argmin"), d_extreme, reduced("min"),
-        smooth=False, curve=c_extreme, numpy=one_by_one("min", "minimum"), bound=bounds.no_larger),
+        smooth=False, curve=c_extreme, spell_for=one_by_one("min", "minimum"),
+        bound=bounds.no_larger),
     row("argmax", position("argmax"),
         lambda site, a: site.np.argmax(a.real, axis=site.attrs["axis"]), no_gradient,
-        place("argmax"), examples=over_axis, smooth=False),
+        place("argmax"), **AT),
     row("argmin", position("argmin"),
         lambda site, a: site.np.argmin(a.real, axis=site.attrs["axis"]), no_gradient,
-        place("argmin"), examples=over_axis, smooth=False),
-    row("log_sum_exp", reduction("log_sum_exp", lambda a: REAL), log_sum_exp, d_log_sum_exp,
+        place("argmin"), **AT),
+    row("log_sum_exp", reduction("log_sum_exp", always(REAL)), log_sum_exp, d_log_sum_exp,
         spell_log_sum_exp, flops=per_element(4), curve=c_log_sum_exp,
         bound=bounds.plus(50.0, times=2.0), **GROWS),
-    row("softmax", normalised("softmax", PROB), softmax, d_softmax, SOFTMAX,
+    row("softmax", along("softmax", always(PROB)), softmax, d_softmax, SOFTMAX,
         flops=per_element(5), facts=("squashing",), curve=c_softmax, places=axes.along,
         bound=bounds.at_most(1.0), **GROWS),
-    row("log_softmax", normalised("log_softmax", REAL), log_softmax, d_log_softmax, LOG_SOFTMAX,
+    row("log_softmax", along("log_softmax", always(REAL)), log_softmax, d_log_softmax, LOG_SOFTMAX,
         flops=per_element(5), curve=c_log_softmax, places=axes.along,
         bound=bounds.plus(50.0, times=2.0), **GROWS),
-    row("cumsum", cumsum_type, lambda site, a: site.np.cumsum(a, axis=site.attrs["axis"]), d_cumsum,
-        steps(call("cumsum", A, axis=Attr("axis"))), flops=one_flop, examples=over_axis, formula="",
-        places=axes.along, bound=bounds.summed),
+    row("cumsum", along("cumsum", not_negative),
+        lambda site, a: site.np.cumsum(a, axis=site.attrs["axis"]), d_cumsum, place("cumsum"),
+        flops=one_flop, examples=over_axis, formula="", places=axes.along, bound=bounds.summed),
 )
 # fmt: on

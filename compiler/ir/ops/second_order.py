@@ -16,6 +16,7 @@ from collections.abc import Callable
 
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.op import Curve, Make, op_of
+from dln.compiler.ir.ops.common import spread_back
 from dln.compiler.ir.ops.elementwise import away
 
 Rows = tuple[Node | None, ...]
@@ -107,27 +108,20 @@ def c_pow(m: Make, node: Node, bar: Node | None, bend: Node | None) -> Rows:
 # ---- over axes ---------------------------------------------------------------------------------
 
 
-def spread(m: Make, node: Node, part: Node) -> Node:
-    """A reduced tensor over the shape of the operand again."""
-    x = node.operands[0].type
-    kept = tuple(i for i in range(len(x.shape)) if i not in node["axes"])
-    return m.broadcast(part, x, kept)
-
-
 def c_extreme(m: Make, node: Node, bar: Node | None, bend: Node | None) -> Rows:
     """max and min: bend at the element that attains the extreme; ties share as in the gradient."""
     if bend is None:
         return (None,)
-    hit = m("cast", m("eq", node.operands[0], spread(m, node, node)), kind="real")
+    hit = m("cast", m("eq", node.operands[0], spread_back(m, node, node)), kind="real")
     share = m.div(bend, m("square", m.sum(hit, node["axes"])))
-    return (m.mul(hit, spread(m, node, share)),)
+    return (m.mul(hit, spread_back(m, node, share)),)
 
 
 def c_log_sum_exp(m: Make, node: Node, bar: Node | None, bend: Node | None) -> Rows:
     """p^2 bend + p (1 - p) bar with p = softmax(x)."""
-    p = m("exp", m.sub(node.operands[0], spread(m, node, node)))
-    slopes = None if bend is None else m.mul(m("square", p), spread(m, node, bend))
-    own = None if bar is None else m.mul(complemented(m, p), spread(m, node, bar))
+    p = m("exp", m.sub(node.operands[0], spread_back(m, node, node)))
+    slopes = None if bend is None else m.mul(m("square", p), spread_back(m, node, bend))
+    own = None if bar is None else m.mul(complemented(m, p), spread_back(m, node, bar))
     return (both(m, slopes, own),)
 
 
@@ -136,9 +130,9 @@ def c_log_softmax(m: Make, node: Node, bar: Node | None, bend: Node | None) -> R
     p, slopes, own = m("exp", node), None, None
     if bend is not None:
         once = m.mul(bend, m.sub(m.const(1.0), m.scale(p, 2.0)))
-        slopes = m.add(once, m.mul(m("square", p), spread(m, node, m.sum(bend, node["axes"]))))
+        slopes = m.add(once, m.mul(m("square", p), spread_back(m, node, m.sum(bend, node["axes"]))))
     if bar is not None:
-        own = m.neg(m.mul(complemented(m, p), spread(m, node, m.sum(bar, node["axes"]))))
+        own = m.neg(m.mul(complemented(m, p), spread_back(m, node, m.sum(bar, node["axes"]))))
     return (both(m, slopes, own),)
 
 
@@ -152,7 +146,7 @@ def c_softmax(m: Make, node: Node, bar: Node | None, bend: Node | None) -> Rows:
     if bend is None:
         return (None,)
     y2 = m("square", node)
-    sums = spread(m, node, m.sum(m.mul(y2, bend), node["axes"]))
+    sums = spread_back(m, node, m.sum(m.mul(y2, bend), node["axes"]))
     once = m.mul(bend, m.sub(m.const(1.0), m.scale(node, 2.0)))
     return (m.mul(y2, m.add(once, sums)),)
 

@@ -3,24 +3,15 @@ draws."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from types import MappingProxyType
 from typing import Any
 
-from dln.compiler.ir.graph import Node
 from dln.compiler.ir.op import Array, Attrs, Infer, Op, Site, Types, no_gradient, register
 from dln.compiler.ir.ops import bounds
-from dln.compiler.ir.ops.common import real
+from dln.compiler.ir.ops.common import given_type, no_value, real
 from dln.compiler.ir.sizes import Size
-from dln.compiler.ir.spelling import Attr, Constants, DrawSite, Statements, call, kernel, steps
+from dln.compiler.ir.spelling import Attr, Constants, DrawSite, call, kernel, steps
 from dln.compiler.ir.tensor_type import BINARY, POSITIVE, PROB, REAL, Domain, TensorType, scalar
 from dln.grammar.diagnostics import Fault
-
-
-def given(attrs: Attrs, types: Types) -> TensorType:
-    """The type stands among the attributes."""
-    type: TensorType = attrs["type"]
-    return type
 
 
 def const_type(attrs: Attrs, types: Types) -> TensorType:
@@ -43,8 +34,7 @@ def number_domain(value: float) -> Domain:
 
 
 def const_value(site: Site) -> Array:
-    dtype = {"real": site.real, "index": site.np.int64, "bool": site.np.bool_}
-    return site.np.asarray(site.attrs["value"], dtype=dtype[site.attrs["kind"]])
+    return site.np.asarray(site.attrs["value"], dtype=site.dtype(site.attrs["kind"]))
 
 
 def draw_type(attrs: Attrs, types: Types) -> TensorType:
@@ -59,29 +49,8 @@ def drawn(site: Site) -> Array:
     return site.draw(site.attrs["kind"], site.attrs["site"], site.shape).astype(site.real)
 
 
-def spell_draw(node: Node) -> Statements:
-    """The kernel of its kind."""
-    return steps(kernel(node["kind"], DrawSite(node["site"])))
-
-
-def unknown(site: Site) -> Array:
-    """The evaluator takes these from its environment and never comes here."""
-    raise Fault("a value of the environment is missing")
-
-
-def fixed(type: TensorType) -> Infer:
-    return lambda attrs, types: type
-
-
-def number(attrs: dict[str, Any]) -> Callable[[], list[tuple[Types, Any]]]:
-    return lambda: [((), attrs)]
-
-
-def source(name: str, infer: Infer, example: dict[str, Any], **rest: Any) -> Op:
-    """A record without operands."""
-    facts = frozenset(rest.pop("facts", ()))
-    rest = {"evaluate": unknown, "gradient": no_gradient, "flops": lambda node: 0} | rest
-    return Op(name, infer, facts=facts, examples=number(example), **rest)
+def number_type(attrs: Attrs, types: Types) -> TensorType:
+    return scalar("real", POSITIVE)
 
 
 def states_type(attrs: Attrs, types: Types) -> TensorType:
@@ -102,76 +71,43 @@ def classes_type(attrs: Attrs, types: Types) -> TensorType:
     return TensorType((size,), (), "index", Domain("class", size))
 
 
-X = real(4, 3, running=("batch",))
+def source(name: str, infer: Infer, example: dict[str, Any], **given: Any) -> Op:
+    """A record without operands. What has a `key` the evaluator takes from its environment."""
+    key = given.get("key", name)
+    rest: dict[str, Any] = {
+        "evaluate": no_value("a value of the environment is missing"),
+        "gradient": no_gradient,
+        "flops": lambda node: 0,
+        "examples": lambda: [((), example)],
+        "formula": f"{{{key}}}",
+        **given,
+    }
+    return Op(name, infer, **rest)
 
+
+X, W = real(4, 3, running=("batch",)), real(3, 2)
+
+# fmt: off
 register(
-    source(
-        "input",
-        given,
-        {"name": "x", "type": X},
-        key="name",
-        bound=bounds.looked_at,
-        formula="{name}",
-    ),
-    source(
-        "whole",
-        given,
-        {"name": "d.all.x", "type": real(5, 3)},
-        key="name",
-        bound=bounds.looked_at,
-        formula="{name}",
-    ),
-    source("param", given, {"path": "net.W", "type": real(3, 2)}, key="path", formula="{path}"),
-    source("state", given, {"path": "net.v", "type": real(3, 2)}, key="path", formula="{path}"),
-    source(
-        "clock",
-        fixed(scalar("real", POSITIVE)),
-        {"name": "epoch"},
-        key="name",
-        host="{name}",
-        formula="{name}",
-    ),
-    source(
-        "const",
-        const_type,
-        {"value": ((1.0, 2.0), (3.0, 4.0)), "kind": "real"},
-        evaluate=const_value,
-        host="{value}",
-        formula="{value}",
-        bound=bounds.constant,
-    ),
-    source(
-        "size",
-        fixed(scalar("real", POSITIVE)),
-        {"size": Size(3)},
-        evaluate=lambda site: site.np.asarray(site.size(site.attrs["size"]), dtype=site.real),
-        host="{size}",
-        formula="{size}",
-    ),
-    source(
-        "states",
-        states_type,
-        {"units": 3},
-        evaluate=states,
-        spell=MappingProxyType({"array": steps(call("cast", Constants("bits", (Attr("units"),))))}),
-        formula="states({units})",
-    ),
-    source(
-        "classes",
-        classes_type,
-        {"size": Size(3)},
-        evaluate=lambda site: site.np.arange(site.size(site.attrs["size"])),
-        spell=MappingProxyType({"array": steps(call("copy", Constants("range", (Attr("size"),))))}),
-        formula="classes({size})",
-    ),
-    source(
-        "draw",
-        draw_type,
-        {"kind": "uniform", "site": "a/1", "shape": (Size(3),), "running": ()},
-        evaluate=drawn,
-        spell=MappingProxyType({"array": spell_draw}),
-        formula="{kind}()",
-        bound=bounds.at_most(40.0),  # of a normal curve nothing lies further out
-        facts={"random"},
-    ),
+    source("input", given_type, {"name": "x", "type": X}, key="name", bound=bounds.looked_at),
+    source("whole", given_type, {"name": "d.all.x", "type": real(5, 3)}, key="name",
+           bound=bounds.looked_at),
+    source("param", given_type, {"path": "net.W", "type": W}, key="path"),
+    source("state", given_type, {"path": "net.v", "type": W}, key="path"),
+    source("clock", number_type, {"name": "epoch"}, key="name", host="{name}"),
+    source("const", const_type, {"value": ((1.0, 2.0), (3.0, 4.0)), "kind": "real"},
+           evaluate=const_value, host="{value}", formula="{value}", bound=bounds.constant),
+    source("size", number_type, {"size": Size(3)}, host="{size}",
+           evaluate=lambda site: site.np.asarray(site.size(site.attrs["size"]), dtype=site.real)),
+    source("states", states_type, {"units": 3}, evaluate=states, formula="states({units})",
+           spell=steps(call("cast", Constants("bits", (Attr("units"),))))),
+    source("classes", classes_type, {"size": Size(3)}, formula="classes({size})",
+           evaluate=lambda site: site.np.arange(site.size(site.attrs["size"])),
+           spell=steps(call("copy", Constants("range", (Attr("size"),))))),
+    source("draw", draw_type,
+           {"kind": "uniform", "site": "a/1", "shape": (Size(3),), "running": ()}, evaluate=drawn,
+           spell=lambda node: steps(kernel(node["kind"], DrawSite(node["site"]))),
+           formula="{kind}()", facts=("random",),
+           bound=bounds.at_most(40.0)),  # of a normal curve nothing lies further out
 )
+# fmt: on

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from dln.compiler.ir.graph import Node
-from dln.compiler.ir.op import Array, Attrs, Op, Places, Site, Types, register
+from dln.compiler.ir.op import Attrs, Op, Places, Types, register
 from dln.compiler.ir.ops import axes
-from dln.compiler.ir.ops.common import count, need_real
+from dln.compiler.ir.ops.common import no_value
 from dln.compiler.ir.ops.loop import mixes
 from dln.compiler.ir.tensor_type import POSITIVE, REAL, TensorType
 from dln.grammar.diagnostics import Fault
@@ -14,9 +16,7 @@ from dln.grammar.diagnostics import Fault
 def grad_type(attrs: Attrs, types: Types) -> TensorType:
     """d s / d x has the shape of x; s is one number for each example (and its gradients with
     respect to what has no running axes add up over the examples)."""
-    count("grad", types, 2)
     s, x = types
-    need_real("grad", types)
     if s.example:
         raise Fault(
             f"grad takes a single number for each example, found {s}",
@@ -25,13 +25,9 @@ def grad_type(attrs: Attrs, types: Types) -> TensorType:
     return x.like(domain=REAL)
 
 
-def curvature_type(attrs: Attrs, types: Types) -> TensorType:
-    """The diagonal of the second derivative has the shape of x and is not negative."""
-    return grad_type(attrs, types).like(domain=POSITIVE)
-
-
-def not_expanded(site: Site, *arrays: Array) -> Array:
-    raise Fault("a derivative is written out by `differentiate` and has no value before that")
+NOT_EXPANDED = no_value(
+    "a derivative is written out by `differentiate` and has no value before that"
+)
 
 
 def grad_places(node: Node, slot: int) -> Places:
@@ -45,20 +41,13 @@ def grad_places(node: Node, slot: int) -> Places:
     return {running.index("batch"): operand.type.running.index("batch")}
 
 
+BOTH: dict[str, Any] = {"takes": ("real", "real"), "facts": ("symbolic",)}
+
+# fmt: off
 register(
-    Op(
-        "grad",
-        grad_type,
-        not_expanded,
-        facts=frozenset({"symbolic"}),
-        formula="grad({0}, {1})",
-        places=grad_places,
-    ),
-    Op(
-        "curvature",
-        curvature_type,
-        not_expanded,
-        facts=frozenset({"symbolic"}),
-        formula="curvature({0}, {1})",
-    ),
+    Op("grad", grad_type, NOT_EXPANDED, formula="grad({0}, {1})", places=grad_places, **BOTH),
+    # The diagonal of the second derivative has the shape of x and is not negative.
+    Op("curvature", lambda attrs, types: grad_type(attrs, types).like(domain=POSITIVE),
+       NOT_EXPANDED, formula="curvature({0}, {1})", **BOTH),
 )
+# fmt: on

@@ -13,13 +13,23 @@ size with all windows added up.
 from __future__ import annotations
 
 from itertools import product
-from types import MappingProxyType
 from typing import Any
 
 from dln.compiler.ir.graph import Node
-from dln.compiler.ir.op import Array, Attrs, Make, Op, Places, Site, Types, elements, register
+from dln.compiler.ir.op import (
+    Array,
+    Attrs,
+    Case,
+    Make,
+    Op,
+    Places,
+    Site,
+    Types,
+    per_element,
+    register,
+)
 from dln.compiler.ir.ops import axes, bounds
-from dln.compiler.ir.ops.common import check_axes, count, differ, known, need_real, real
+from dln.compiler.ir.ops.common import check_axes, differ, known, real
 from dln.compiler.ir.sizes import Size
 from dln.compiler.ir.spelling import (
     OUT,
@@ -65,7 +75,6 @@ def check_terms(name: str, attrs: Attrs, size: Size) -> None:
 
 def window_type(attrs: Attrs, types: Types) -> TensorType:
     """The axis gives way to one axis for each term."""
-    count("window", types, 1)
     (a,), axis = types, attrs["axis"]
     check_axes("window", (axis,), len(a.shape))
     check_terms("window", attrs, a.shape[axis])
@@ -77,8 +86,6 @@ def window_type(attrs: Attrs, types: Types) -> TensorType:
 
 def unwindow_type(attrs: Attrs, types: Types) -> TensorType:
     """The axes of the terms give way to one axis of the given size."""
-    count("unwindow", types, 1)
-    need_real("unwindow", types)
     (a,), axis, terms = types, attrs["axis"], attrs["terms"]
     places = places_of(attrs)
     check_axes("unwindow", places, len(a.shape))
@@ -145,10 +152,6 @@ def window_places(node: Node, slot: int) -> Places:
     axis, more = node["axis"], len(node["terms"]) - 1
     rest = (i for i in range(len(node.operands[0].type.shape)) if i != axis)
     return {i if i < axis else i + more: i for i in rest}
-
-
-def unwindow_flops(node: Node) -> Size | int:
-    return elements(node.operands[0].type)
 
 
 # ---- spelling ----------------------------------------------------------------------------------
@@ -293,46 +296,29 @@ CASES: list[tuple[TensorType, dict[str, Any]]] = [
 ]  # fmt: skip
 
 
-def windows() -> list[tuple[Types, dict[str, Any]]]:
+def windows() -> list[Case]:
     return [((x,), attrs) for x, attrs in CASES]
 
 
-def sums() -> list[tuple[Types, dict[str, Any]]]:
+def sums() -> list[Case]:
     """The results of the windows; and axes of terms that stand apart."""
-    rows: list[tuple[Types, dict[str, Any]]] = []
-    for x, attrs in CASES:
-        rows.append(((window_type(attrs, (x,)),), {**attrs, "size": x.shape[attrs["axis"]]}))
+    rows: list[Case] = [
+        ((window_type(attrs, (x,)),), {**attrs, "size": x.shape[attrs["axis"]]})
+        for x, attrs in CASES
+    ]
     apart = {"axis": 1, "offset": 0, "size": Size(6), "places": (3, 1)}
     rows.append(((real(2, 3, 5, 4),), {**apart, "terms": terms((1, 4), (1, 3))}))
     rows.append(((real(2, 2, 5, 3),), {**apart, "terms": terms((2, 3), (1, 2))}))
     return rows
 
 
+# fmt: off
 register(
-    Op(
-        "window",
-        window_type,
-        window,
-        d_window,
-        MappingProxyType({"array": spell_window}),
-        flops=lambda node: 0,
-        facts=frozenset({"view", "copies"}),
-        formula="window({0})",
-        bound=bounds.no_larger,
-        places=window_places,
-        vmap=axes.one_further,
-        examples=windows,
-    ),
-    Op(
-        "unwindow",
-        unwindow_type,
-        unwindow,
-        d_unwindow,
-        MappingProxyType({"array": spell_unwindow, "numpy": spell_unwindow_by_tap}),
-        flops=unwindow_flops,
-        facts=frozenset({"moves"}),
-        formula="unwindow({0})",
-        vmap=axes.one_further,
-        examples=sums,
-    ),
+    Op("window", window_type, window, d_window, spell_window, takes=(None,), flops=lambda node: 0,
+       facts=("view", "copies"), formula="window({0})", bound=bounds.no_larger,
+       places=window_places, vmap=axes.one_further, examples=windows),
+    Op("unwindow", unwindow_type, unwindow, d_unwindow, spell_unwindow, takes=("real",),
+       spell_for={"numpy": spell_unwindow_by_tap}, flops=per_element(1), facts=("moves",),
+       formula="unwindow({0})", vmap=axes.one_further, examples=sums),
 )
+# fmt: on

@@ -49,8 +49,7 @@ class Target:
 def spelling(target: Target, node: Node) -> Spelling:
     """How a node is spelled for a target. Raises `Fault` if it is not."""
     record = OPS.get(node.op)
-    spells = {} if record is None else record.spell
-    found = spells.get(target.name, spells.get("array"))
+    found = None if record is None else record.spell_for.get(target.name, record.spell)
     if found is None:
         raise Fault(f"the operation {node.op} cannot be run with {target.name}")
     return found(node) if callable(found) else found
