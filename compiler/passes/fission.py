@@ -11,14 +11,14 @@ The values are the same to the last bits of the sums: an ordinary product of lar
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import count
+from dataclasses import replace
+from functools import reduce
 
 from dln.compiler.ir.formula import formula
 from dln.compiler.ir.graph import Graph, Node, ancestors, keep, rewrite
 from dln.compiler.ir.op import Make, Stacked, op_of
 from dln.compiler.ir.ops.axes import elementwise, repeated
 from dln.compiler.ir.ops.loop import (
-    Body,
     body_of,
     item,
     items_of,
@@ -86,38 +86,34 @@ class Split:
         """Sums of which several terms do not wait for the step before: those are added first, so
         that they can go out together. W x + U h + b becomes (W x + b) + U h."""
         graph = with_outputs(self.body, outputs_of(self.body, values))
-        uses, moving, done = readers(graph, graph.topological()), self.moving, False
-        inner = {
-            o for n in graph.topological() if n.op == "add" and n in moving
-            for o in n.operands if o.op == "add" and uses[o] == 1
-        }  # fmt: skip
-
-        def rule(new: Graph, node: Node, operands: tuple[Node, ...]) -> Node | None:
-            nonlocal done
-            if node.op != "add" or node not in moving or node in inner:
-                return None
+        uses, moving, orders = (
+            readers(graph, graph.topological()),
+            self.moving,
+            dict[Node, list[Node]](),
+        )
+        sums = [n for n in graph.topological() if n.op == "add" and n in moving]
+        inner = {o for n in sums for o in n.operands if o.op == "add" and uses[o] == 1}
+        for node in sums:
             terms = self._terms(node, inner)
-            still = [t for t in terms if t not in moving and t.type.shape == node.type.shape]
-            if len(still) < 2 or any(t.type.shape != node.type.shape for t in terms):
-                return None
-            done, make = True, Make(new, graph.spans.get(node, ()))
-            order = [*still, *(t for t in terms if t in moving)]
-            total = moved[order[0]]
-            for term in order[1:]:
-                total = make.add(total, moved[term])
-            return total
-
+            still = [t for t in terms if t not in moving]
+            alike = all(t.type.shape == node.type.shape for t in terms)
+            if node not in inner and alike and len(still) > 1:
+                orders[node] = [*still, *(t for t in terms if t in moving)]
         moved: dict[Node, Node] = {}
 
-        def noted(new: Graph, node: Node, operands: tuple[Node, ...]) -> Node:
-            moved[node] = rule(new, node, operands) or keep(new, node, operands)
+        def rule(new: Graph, node: Node, operands: tuple[Node, ...]) -> Node:
+            if node in orders:
+                make = Make(new, graph.spans.get(node, ()))
+                moved[node] = reduce(make.add, [moved[t] for t in orders[node]])
+            else:
+                moved[node] = keep(new, node, operands)
             return moved[node]
 
-        better = rewrite(graph, noted)[0]
-        if done:
+        if orders:
+            better = rewrite(graph, rule)[0]
             self.asked = items_of(better, values)
             self.body = rebuilt(self.body, better)
-        return done
+        return bool(orders)
 
     @staticmethod
     def _terms(node: Node, inner: set[Node]) -> list[Node]:
@@ -178,7 +174,7 @@ class Split:
         self.graph = Graph()
         self.rows: dict[Node, Node] = {}
         self.fixed: dict[Node, Node] = {}
-        self.numbers = count(1 + max((s["number"] for s in self.body.slots), default=0))
+        self.numbers = self.body.numbers()
         carried = [s for s in self.body.carried if s in self.live]
         for s in carried:
             self.to[s] = self._marked(self.graph.include(s), s)
@@ -188,15 +184,19 @@ class Split:
                 made = self.graph.add(n.op, operands, n.type, **n.attrs)
                 self.to[n] = self._marked(made, n)
         inside = tuple(self._inside(n) for n in nexts)
-        rows, fixed = tuple(self.rows), tuple(self.fixed)
-        body = Body(
-            self.graph, rows, fixed, tuple(carried), inside, self.body.length, self.body.reverse
+        body = replace(
+            self.body,
+            graph=self.graph,
+            rows=tuple(self.rows),
+            fixed=tuple(self.fixed),
+            carried=tuple(carried),
+            nexts=inside,
         )
         firsts = [self.given[s] for s in carried]
         return self.m("scan", *self.rows.values(), *self.fixed.values(), *firsts, body=body)
 
     def _marked(self, made: Node, node: Node) -> Node:
-        self.graph.mark(made, self.body.graph.spans.get(node, ()), self.body.graph.names.get(node))
+        self.graph.mark(made, *self.body.graph.about(node))
         return made
 
     def _inside(self, node: Node) -> Node:
@@ -225,11 +225,7 @@ class Split:
         """The sequence of a value of the old body."""
         node, is_seq = self._outside(m, self.asked[wanted])
         like = sequence_type(wanted.type, self.body.length)
-        if not is_seq:
-            return repeated(m, node, like)
-        if node.type.running != like.running:
-            node = m("running", node, running=like.running)
-        return node
+        return m.running(node, like) if is_seq else repeated(m, node, like)
 
     def _outside(self, m: Make, wanted: Node) -> tuple[Node, bool]:
         """The value of a node of the body for all steps, and whether it changes from step to
@@ -257,9 +253,8 @@ class Split:
         operands, seq = [n for n, _ in pairs], [s for _, s in pairs]
         m = Make(m.graph, self.body.graph.spans.get(node, m.spans))
         if any(seq):
-            made = (op_of(node).vmap or elementwise)(
-                m, node, Stacked(operands, seq, self.body.length)
-            )
+            vmap = op_of(node).vmap or elementwise
+            made = vmap(m, node, Stacked(operands, seq, self.body.length))
         else:
             made = m(node.op, *operands, **node.attrs)
         m.graph.mark(made, (), self.body.graph.names.get(node))

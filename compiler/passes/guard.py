@@ -18,27 +18,25 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import replace
-from functools import reduce
+from functools import partial, reduce
 
 from dln.compiler.ir.formula import formula
 from dln.compiler.ir.graph import Graph, Node, ancestors
 from dln.compiler.ir.op import Make
 from dln.compiler.ir.ops.loop import (
-    Body,
     body_of,
     item,
     items_of,
-    outputs_of,
     rebuilt,
     requested,
     slot,
-    with_outputs,
 )
 from dln.compiler.ir.structure import is_choice, is_derivative, is_item, is_scan
 from dln.compiler.ir.tensor_type import TensorType
 from dln.compiler.passes.needs import ALWAYS, Need, Outcome, either, examples
 from dln.compiler.passes.refuges import Finder
 from dln.compiler.passes.rewriting import Firing, Log
+from dln.compiler.passes.scan_bodies import step_of
 
 
 def guard(graph: Graph, log: Log | None = None) -> Graph:
@@ -50,10 +48,9 @@ def guard(graph: Graph, log: Log | None = None) -> Graph:
 
 def chooses(nodes: Iterable[Node]) -> bool:
     """Whether something is chosen among some nodes, or in a step of their loops."""
-    for n in nodes:
-        if is_choice(n) or (is_scan(n) and chooses(n["body"].graph.topological())):
-            return True
-    return False
+    return any(
+        is_choice(n) or (is_scan(n) and chooses(n["body"].graph.topological())) for n in nodes
+    )
 
 
 def guarded(graph: Graph, wanted: Mapping[Hashable, Need], log: Log | None) -> Graph:
@@ -79,10 +76,9 @@ class GuardWriter:
     def graph(self) -> Graph:
         old, new = self.old, self.new
         for node in self._order():
-            spans = old.spans.get(node, ())
-            made = self._made(Make(new, spans), node)
-            new.mark(made, spans, old.names.get(node))
-            self.to[node] = made
+            spans, name = old.about(node)
+            self.to[node] = made = self._made(Make(new, spans), node)
+            new.mark(made, spans, name)
             if self.log is not None and node in self.finder.found:
                 said = formula(old, node), formula(new, made)
                 self.log.append(Firing("guard", True, *said, spans))
@@ -97,13 +93,11 @@ class GuardWriter:
             return self._loop(m, node, operands)
         if is_item(node):
             made = item(m, operands[0], self.steps[node.operands[0]][node["value"]])
-            same = made.type.running == node.type.running
-            return made if same else m("running", made, running=node.type.running)
+            return m.running(made, node.type)
         if node in self.finder.found:
             operand, need, value = self.finder.found[node]
             held = self._guarded(operand, need, value, node.type)
-            pairs = zip(node.operands, operands, strict=True)
-            operands = tuple(held if o is operand else n for o, n in pairs)
+            operands = tuple(held if o is operand else self.to[o] for o in node.operands)
         if operands == node.operands:
             return self.new.include(node)
         return m(node.op, *operands, **node.attrs)
@@ -115,23 +109,12 @@ class GuardWriter:
         need = self.finder.loops.get(node, ALWAYS)
         if not any("batch" in o.type.running for o in node.operands):
             need = ALWAYS  # it is the same for all examples, and some may need it
-        inner = with_outputs(body, outputs_of(body, values))
-        if self.derived:
-            inner.asked = frozenset(n["value"] for n in self.derived if n.operands[:1] == (node,))
+        inner = step_of(node, values, self.derived)
         wanted, told = dict.fromkeys(inner.outputs, ALWAYS), tuple[Node, ...]()
         if need != ALWAYS:
             test = self._test(m, need, examples(node))
-            number = 1 + max((s["number"] for s in body.slots), default=0)
-            made = slot(inner, test.type, number, "fixed")
-            body = Body(
-                inner,
-                body.rows,
-                (*body.fixed, made),
-                body.carried,
-                body.nexts,
-                body.length,
-                body.reverse,
-            )
+            made = slot(inner, test.type, next(body.numbers()), "fixed")
+            body = replace(body, graph=inner, fixed=(*body.fixed, made))
             wanted = {k: _told(made, v) for k, v in inner.outputs.items()}
             told = (test,)
         better = guarded(inner, wanted, self.log)
@@ -177,16 +160,11 @@ class GuardWriter:
 
     def _test(self, m: Make, need: Need, like: TensorType) -> Node:
         """The truth of a need at each element of a tensor."""
-        if not need:
-            return m.const(False, "bool")
-
-        terms = sorted(sorted(map(self._key, term)) for term in need)
         known = {self._key(t): t for term in need for t in term}
-        made = [
-            reduce(lambda a, b: m("and", a, b), [self._bit(m, known[k], like) for k in t])
-            for t in terms
-        ]
-        return reduce(lambda a, b: m("or", a, b), made)
+        terms = sorted(sorted(map(self._key, term)) for term in need)
+        parts = [[self._bit(m, known[k], like) for k in keys] for keys in terms]
+        made = [reduce(partial(m, "and"), bits) for bits in parts]
+        return reduce(partial(m, "or"), made) if made else m.const(False, "bool")
 
     def _key(self, test: Outcome) -> str:
         """What tells a test from all others, the same in every run."""
@@ -219,8 +197,6 @@ class GuardWriter:
 def _told(test: Node, output: Node) -> Need:
     """The need of a value of a step, by the slot that says which examples need the loop."""
     running = output.type.running
-    if not test.type.shape:
-        return frozenset({frozenset({Outcome(test, (), True)})})
-    if "batch" not in running:
-        return frozenset({frozenset({Outcome(test, (), True, (0,))})})
-    return frozenset({frozenset({Outcome(test, (running.index("batch"),), True)})})
+    axes = tuple(i for i, axis in enumerate(running) if axis == "batch" and test.type.shape)
+    over = (0,) if test.type.shape and not axes else ()
+    return frozenset({frozenset({Outcome(test, axes, True, over)})})

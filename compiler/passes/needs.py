@@ -19,7 +19,7 @@ from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.op import Places, op_of
 from dln.compiler.ir.ops.axes import same
 from dln.compiler.ir.structure import is_and, is_choice, is_not, is_or, is_scan, is_spread
-from dln.compiler.ir.tensor_type import TensorType
+from dln.compiler.ir.tensor_type import TensorType, scalar
 
 MOST = 16
 """Terms of a need; with more of them a node counts as needed always."""
@@ -68,13 +68,11 @@ def both(a: Need, b: Need) -> Need:
 def shortest(terms: Iterable[Term]) -> Need:
     """The same need in few terms: none within another, and `x and c or x and not c` as x."""
     found = {t for t in terms if not any(opposite(x) in t for x in t)}
-    while True:
+    merged = found
+    while merged:
         merged = {t - {x} for t in found for x in t if (t - {x}) | {opposite(x)} in found}
-        if not merged:
-            break
         found |= merged
         found = {t for t in found if not any(s < t for s in found)}
-    found = {t for t in found if not any(s < t for s in found)}
     return frozenset(found) if len(found) <= MOST else ALWAYS
 
 
@@ -148,19 +146,17 @@ def asked(node: Node, slot: int, need: Need) -> tuple[Need, bool]:
     if need == ALWAYS:
         return ALWAYS, True
     places = places_of(node, slot)
-    return (ALWAYS, False) if places is None else moved(need, places, _asked_of(node))
-
-
-def _asked_of(node: Node) -> TensorType:
-    """What a need of a node has axes of: its elements, but of a loop the examples."""
-    return examples(node) if is_scan(node) else node.type
+    if places is None:
+        return ALWAYS, False
+    # a need has axes of a node's elements, but of a loop's examples
+    return moved(need, places, examples(node) if is_scan(node) else node.type)
 
 
 def examples(loop: Node) -> TensorType:
     """Whether each example needs a loop, as a tensor."""
-    running = [o.type for o in loop.operands if "batch" in o.type.running]
-    lead = [(t.size_of("batch"),) for t in running[:1]]
-    return TensorType(lead[0], ("batch",), "bool") if lead else TensorType((), (), "bool")
+    sizes = (o.type.size_of("batch") for o in loop.operands if "batch" in o.type.running)
+    size = next(sizes, None)
+    return scalar("bool") if size is None else TensorType((size,), ("batch",), "bool")
 
 
 def places_of(node: Node, slot: int) -> Places | None:

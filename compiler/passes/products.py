@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.ops.contract import Labels
 from dln.compiler.ir.sizes import Size
-from dln.compiler.passes.rewriting import Terms, rule, work
+from dln.compiler.passes.rewriting import Terms, rule, rules_of, work
 
 MANY_DIFFERENCES = 1 << 20
 """Elements beyond which squared distances are worked out from products."""
@@ -13,6 +16,35 @@ FEW_ROWS, LONG_ROW = 128, 16
 """A table as small and rows as long as this take what is scattered from a product."""
 
 # ---- sums --------------------------------------------------------------------------------------
+
+
+@rule("sum", exact=False)
+def squared_distances(m: Terms, node: Node) -> Node | None:
+    """sum((x - y)^2) -> sum(x^2) + sum(y^2) - 2 * contract(x, y), between many x and many y
+
+    Only where all the differences would be a large array: the sum loses digits where x and y are
+    close, and may not become negative.
+    """
+    (a,), over = node.operands, node["axes"]
+    (d,) = a.operands if m.has(a, "square") and not m.shared(a) else (a,)
+    if not m.has(d, "sub") or d is a or m.shared(d) or work(d.type) < MANY_DIFFERENCES:
+        return None
+    (x, left), (y, right) = (placed_axes(m, o) for o in d.operands)
+    rest = [i for i in range(len(d.type.shape)) if i not in over]
+    apart = [i for i in rest if (i in left) != (i in right)]
+    if not set(over) <= set(left) & set(right) or set(left) <= set(right) or not apart:
+        return None
+    if set(right) <= set(left) or set(rest) - set(left) - set(right):
+        return None
+
+    def norms(part: Node, labels: Labels) -> Node:
+        norm = m.sum(m("square", part), [k for k, i in enumerate(labels) if i in over])
+        placed = tuple(rest.index(i) for i in labels if i not in over)
+        return m.broadcast(norm, node.type, placed)
+
+    total = m.add(norms(x, left), norms(y, right))
+    products = m("contract", x, y, left=left, right=right, out=tuple(rest))
+    return m("maximum", m.sub(total, m.scale(products, 2.0)), m.const(0.0))
 
 
 @rule("sum", exact=False)
@@ -44,6 +76,29 @@ def sum_of_sum(m: Terms, node: Node) -> Node | None:
     return m.sum(x, {*a["axes"], *(left[i] for i in node["axes"])})
 
 
+@rule("sum")
+def sum_with_onehot(m: Terms, node: Node) -> Node | None:
+    """sum(onehot(i)) -> 1, sum(c * onehot(i)) -> c, and sum(onehot(i) * x) -> x[i]"""
+    (a,) = node.operands
+    last = len(a.type.shape) - 1
+    if node["axes"] != (last,):
+        return None
+    if m.has(a, "onehot"):
+        return m.filled(1.0, node)
+    pair = m.scaled(a)
+    if pair is not None and m.has(pair[1], "onehot"):
+        return m.shaped(pair[0], node)
+    if not m.has(a, "mul"):
+        return None
+    for hot, x in (a.operands, a.operands[::-1]):
+        if m.has(hot, "onehot") and x.type.shape == a.type.shape:
+            if m.has(x, "broadcast") and last not in x["axes"]:
+                # x repeats along the last axis: whichever is picked, it is the same.
+                return m.broadcast(x.operands[0], node.type, x["axes"])
+            return m("pick", x, hot.operands[0])
+    return None
+
+
 @rule("sum", exact=False)
 def sum_of_windows(m: Terms, node: Node) -> Node | None:
     """sum(window(x)) -> sum(window(sum(x))): what lies beside the window's axes is summed first"""
@@ -70,29 +125,6 @@ def sum_of_multiple(m: Terms, node: Node) -> Node | None:
         return m.neg(m.sum(a.operands[0], node["axes"]))
     pair = m.scaled(a)
     return m.mul(pair[0], m.sum(pair[1], node["axes"])) if pair else None
-
-
-@rule("sum")
-def sum_with_onehot(m: Terms, node: Node) -> Node | None:
-    """sum(onehot(i)) -> 1, sum(c * onehot(i)) -> c, and sum(onehot(i) * x) -> x[i]"""
-    (a,) = node.operands
-    last = len(a.type.shape) - 1
-    if node["axes"] != (last,):
-        return None
-    if m.has(a, "onehot"):
-        return m.filled(1.0, node)
-    pair = m.scaled(a)
-    if pair is not None and m.has(pair[1], "onehot"):
-        return m.shaped(pair[0], node)
-    if not m.has(a, "mul"):
-        return None
-    for hot, x in (a.operands, a.operands[::-1]):
-        if m.has(hot, "onehot") and x.type.shape == a.type.shape:
-            if m.has(x, "broadcast") and last not in x["axes"]:
-                # x repeats along the last axis: whichever is picked, it is the same.
-                return m.broadcast(x.operands[0], node.type, x["axes"])
-            return m("pick", x, hot.operands[0])
-    return None
 
 
 @rule("sum", exact=False)
@@ -124,35 +156,6 @@ def sum_of_products(m: Terms, node: Node) -> Node | None:
     x, left = sum_alone(m, x, left, (*right, *out))
     y, right = sum_alone(m, y, right, (*left, *out))
     return m("contract", x, y, left=left, right=right, out=out)
-
-
-@rule("sum", exact=False)
-def squared_distances(m: Terms, node: Node) -> Node | None:
-    """sum((x - y)^2) -> sum(x^2) + sum(y^2) - 2 * contract(x, y), between many x and many y
-
-    Only where all the differences would be a large array: the sum loses digits where x and y are
-    close, and may not become negative.
-    """
-    (a,), over = node.operands, node["axes"]
-    (d,) = a.operands if m.has(a, "square") and not m.shared(a) else (a,)
-    if not m.has(d, "sub") or d is a or m.shared(d) or work(d.type) < MANY_DIFFERENCES:
-        return None
-    (x, left), (y, right) = (placed_axes(m, o) for o in d.operands)
-    rest = [i for i in range(len(d.type.shape)) if i not in over]
-    apart = [i for i in rest if (i in left) != (i in right)]
-    if not set(over) <= set(left) & set(right) or set(left) <= set(right) or not apart:
-        return None
-    if set(right) <= set(left) or set(rest) - set(left) - set(right):
-        return None
-    total = None
-    for part, labels in ((x, left), (y, right)):
-        norm = m.sum(m("square", part), [k for k, i in enumerate(labels) if i in over])
-        placed = tuple(rest.index(i) for i in labels if i not in over)
-        wide = m.broadcast(norm, node.type, placed)
-        total = wide if total is None else m.add(total, wide)
-    assert total is not None
-    products = m("contract", x, y, left=left, right=right, out=tuple(rest))
-    return m("maximum", m.sub(total, m.scale(products, 2.0)), m.const(0.0))
 
 
 @rule("scatter_add", exact=False)
@@ -193,7 +196,7 @@ def contract_transposed(m: Terms, node: Node) -> Node | None:
     operands, sides = list(node.operands), [node["left"], node["right"]]
     if not any(m.has(o, "transpose") for o in operands):
         return None
-    for slot, o in enumerate(operands):
+    for slot, o in enumerate(node.operands):
         if m.has(o, "transpose"):
             perm, labels = o["perm"], sides[slot]
             operands[slot] = o.operands[0]
@@ -272,7 +275,7 @@ def contract_multiple(m: Terms, node: Node) -> Node | None:
         pair = m.scaled(o)
         if pair is None or m.shared(o):
             continue
-        return lightest(m, node, slot, pair[1], lambda x, c=pair[0]: m.mul(c, x))
+        return lightest(m, node, slot, pair[1], partial(m.mul, pair[0]))
     return None
 
 
@@ -300,10 +303,11 @@ def contract_negative(m: Terms, node: Node) -> Node | None:
     return None
 
 
-def lightest(m: Terms, node: Node, slot: int, bare: Node, put: object) -> Node | None:
+def lightest(
+    m: Terms, node: Node, slot: int, bare: Node, put: Callable[[Node], Node]
+) -> Node | None:
     """A contraction with a factor moved from one operand to the smallest of operands and result;
     None where it stands there already."""
-    assert callable(put)
     other = node.operands[1 - slot]
     here, there, result = work(bare.type), work(other.type), work(node.type)
     if min(there, result) >= here:
@@ -314,23 +318,4 @@ def lightest(m: Terms, node: Node, slot: int, bare: Node, put: object) -> Node |
     return put(made) if result <= there else made
 
 
-RULES = (
-    scatter_into_few,
-    squared_distances,
-    sum_of_broadcast,
-    sum_of_sum,
-    sum_with_onehot,
-    sum_of_windows,
-    sum_of_multiple,
-    sum_of_products,
-    sum_of_contract,
-    contract_transposed,
-    transposed_contract,
-    contract_broadcast,
-    contract_filled,
-    contract_numbers,
-    contract_with_number,
-    contract_multiple,
-    number_into_contract,
-    contract_negative,
-)
+RULES = rules_of(globals())

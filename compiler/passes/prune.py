@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 
-from dln.compiler.ir.graph import Graph, Node, ancestors, rewrite
+from dln.compiler.ir.graph import Graph, Node, ancestors
 from dln.compiler.ir.structure import is_state
-from dln.compiler.passes.rewriting import Firing, Log
+from dln.compiler.passes.rewriting import Firing, Log, clean
 from dln.compiler.schema.keys import Output, new_state
 
 
@@ -29,7 +29,7 @@ def prune(graph: Graph, log: Log | None = None) -> Graph:
         ]
     short = Graph()
     short.spans, short.names, short.outputs = graph.spans, graph.names, live
-    return rewrite(short, lambda *_: None)[0]
+    return clean(short)
 
 
 def live_outputs(graph: Graph) -> dict[Hashable, Node]:
@@ -37,15 +37,11 @@ def live_outputs(graph: Graph) -> dict[Hashable, Node]:
     that are asked for elsewhere."""
     held = (n for n in ancestors(graph.outputs.values()) if is_state(n))
     asked = {new_state(n["path"]) for n in held if n.attrs.get("asked")}
-    seen = {k for k, v in graph.outputs.items() if not _of_state(k) or v.type.running}
-    live = {k: v for k, v in graph.outputs.items() if k in seen or k in asked}
+    kept = {k for k in graph.outputs if isinstance(k, Output) and k.place == "state"}
+    live = {k for k, v in graph.outputs.items() if k not in kept or v.type.running or k in asked}
     while True:
-        read = {new_state(n["path"]) for n in ancestors(live.values()) if is_state(n)}
-        more = [k for k in graph.outputs if k not in live and k in read]
-        if not more:
-            return {k: v for k, v in graph.outputs.items() if k in live}
-        live |= {k: graph.outputs[k] for k in more}
-
-
-def _of_state(key: Hashable) -> bool:
-    return isinstance(key, Output) and key.place == "state"
+        found = {k: v for k, v in graph.outputs.items() if k in live}
+        more = {new_state(n["path"]) for n in ancestors(found.values()) if is_state(n)} - live
+        if not more & kept:
+            return found
+        live |= more

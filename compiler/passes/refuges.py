@@ -12,7 +12,6 @@ from dln.compiler.passes.fold import evaluated
 from dln.compiler.passes.needs import (
     ALWAYS,
     Need,
-    Outcome,
     asked,
     moved,
     needs,
@@ -49,8 +48,8 @@ class Finder:
         if self.need[node] == ALWAYS:
             self.tame[node] = self.wide[node]
             return
-        if is_scan(node):
-            self._enter_loop(node)
+        if is_scan(node) and self._waits(node, need := without_padding(self.need[node])):
+            self.loops[node] = need  # for its steps to know
         seen = [self._seen(node, slot) for slot in range(len(node.operands))]
         guarded = False
         for slot, value in refuges(node, seen):
@@ -83,20 +82,18 @@ class Finder:
             need, exact = (ALWAYS, False) if places is None else moved(need, places, node.type)
             if not exact:
                 return False
+        if not self._waits(node, need):
+            return False
+        self.found[node] = operand, need, value
+        return True
+
+    def _waits(self, node: Node, need: Need) -> bool:
+        """Let a node wait for the tests of a need, if there are some and none waits for it."""
         tests = {n for term in need for t in term for n in nodes_of(t)}
         if need == ALWAYS or any(self._reaches(t, node) for t in tests):
             return False
         self.waits[node] = tests
-        self.found[node] = operand, need, value
         return True
-
-    def _enter_loop(self, node: Node) -> None:
-        """Note where a loop is needed, for its steps to know."""
-        need = without_padding(self.need[node])
-        tests = {n for term in need for t in term for n in nodes_of(t)}
-        if need != ALWAYS and not any(self._reaches(t, node) for t in tests):
-            self.waits[node] = tests
-            self.loops[node] = need
 
     def _reaches(self, start: Node, goal: Node) -> bool:
         """Whether a node is worked out from another one, guards included."""
@@ -133,7 +130,7 @@ def refuges(node: Node, seen: Sequence[float]) -> list[tuple[int, float]]:
         return []
     if refuge.slot is not None:
         return [(refuge.slot, refuge.value)]
-    slots = [i for i, s in enumerate(seen) if s > 1.0]
+    slots = (i for i, s in enumerate(seen) if s > 1.0)
     wide = sorted(slots, key=lambda i: -len(node.operands[i].type.shape))
     return [(i, refuge.value) for i in wide]
 
@@ -149,19 +146,12 @@ def flat(value: Any) -> Iterator[float]:
 
 def without_padding(need: Need) -> Need:
     """A need without the tests of which steps a sequence has: what stands past its end is 0."""
-    return shortest({frozenset(t for t in term if not padding(t)) for term in need})
-
-
-def padding(test: Outcome) -> bool:
-    """Whether a test, or one of those that it is made of, is of the steps of a sequence."""
-    return any(map(counts_steps, nodes_of(test)))
+    return shortest(
+        {frozenset(t for t in term if not any(map(counts_steps, nodes_of(t)))) for term in need}
+    )
 
 
 def counts_steps(test: Node) -> bool:
     """Whether a test compares the numbers of steps."""
-    for o in test.operands:
-        o = bare(o)
-        if is_const(o) and len(o.type.shape) == 1:
-            if o["value"] == tuple(range(len(o["value"]))):
-                return True
-    return False
+    tables = [o for o in map(bare, test.operands) if is_const(o) and len(o.type.shape) == 1]
+    return any(o["value"] == tuple(range(len(o["value"]))) for o in tables)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from dln.compiler.ir.formula import formula
-from dln.compiler.ir.graph import Graph, Node, Spans, ancestors, rewrite
+from dln.compiler.ir.graph import Graph, Node, Spans, ancestors, keep, rewrite
 from dln.compiler.ir.op import Make, volume
 from dln.compiler.ir.structure import is_derivative
 from dln.compiler.ir.tensor_type import TensorType
@@ -38,7 +38,7 @@ class Firing:
     spans: Spans = ()
 
 
-Log = list[Firing]
+Log: TypeAlias = list[Firing]
 Pass: TypeAlias = "Callable[[Graph, Log | None], Graph]"
 """A pure function from a graph to a better one, which notes in a log what it did."""
 
@@ -76,6 +76,13 @@ class Terms(Make):
         """Whether others read this node too, so that it is computed anyhow."""
         return self.uses.get(node, 1) > 1
 
+    def beside(self, node: Node, value: float) -> Node | None:
+        """The other operand, where one of two is this constant."""
+        a, b = node.operands
+        if self.is_(b, value):
+            return self.shaped(a, node)
+        return self.shaped(b, node) if self.is_(a, value) else None
+
     def shaped(self, node: Node, like: Node) -> Node:
         """A number spread over the shape of another node; a tensor of that shape as it is."""
         if node.type.shape == like.type.shape:
@@ -105,7 +112,7 @@ class Terms(Make):
         return self.mul(a, b) if x is None or y is None else self.const(x * y)
 
 
-Apply = Callable[[Terms, Node], "Node | None"]
+Apply: TypeAlias = "Callable[[Terms, Node], Node | None]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +134,11 @@ def rule(*ops: str, exact: bool = True) -> Callable[[Apply], Rule]:
         return Rule(name, ops, exact, apply, (apply.__doc__ or "").strip())
 
     return made
+
+
+def rules_of(module: Mapping[str, object]) -> list[Rule]:
+    """The rules among the names of a module, in the order in which they are written."""
+    return [r for r in module.values() if isinstance(r, Rule)]
 
 
 def by_operation(rules: Iterable[Rule]) -> Mapping[str, tuple[Rule, ...]]:
@@ -166,7 +178,7 @@ def must_end(log: Log) -> None:
 
 def clean(graph: Graph) -> Graph:
     """The graph without what no output needs."""
-    return rewrite(graph, lambda *_: None)[0]
+    return rewrite(graph, keep)[0]
 
 
 def sweep(
@@ -186,8 +198,8 @@ def sweep(
             terms.sealed.add(made)
         elif made.op in table:
             made = improve(terms, made, table, log, fired)
-            if not final and made.type.running != node.type.running:
-                made = terms("running", made, running=node.type.running)
+            if not final:
+                made = terms.running(made, node.type)
         terms.uses[made] = terms.uses.get(made, 0) + counts[node]
         return made
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from dln.compiler.ir.graph import Graph, Node, ancestors, rewrite
 from dln.compiler.ir.op import Make
 from dln.compiler.ir.ops.loop import (
@@ -38,18 +40,22 @@ def bodies(graph: Graph, stage: Pass, log: Log | None = None) -> Graph:
     def rule(new: Graph, node: Node, operands: tuple[Node, ...]) -> Node | None:
         make = Make(new, graph.spans.get(node, ()))
         if is_scan(node):
-            body, values = body_of(node), asked[node]
-            inner = with_outputs(body, outputs_of(body, values))
-            if derived:  # what `stop` stops is still to come, and these nodes must stay themselves
-                inner.asked = frozenset(n["value"] for n in derived if n.operands[:1] == (node,))
-            better = stage(inner, log)
-            moved[node] = items_of(better, values)
-            return make("scan", *operands, body=rebuilt(body, better))
+            better = stage(step_of(node, asked[node], derived), log)
+            moved[node] = items_of(better, asked[node])
+            return make("scan", *operands, body=rebuilt(body_of(node), better))
         if is_item(node):
             value = moved[node.operands[0]][node["value"]]
-            made = item(make, operands[0], value)
-            same = made.type.running == node.type.running
-            return made if same else make("running", made, running=node.type.running)
+            return make.running(item(make, operands[0], value), node.type)
         return None
 
     return rewrite(graph, rule)[0]
+
+
+def step_of(loop: Node, values: Sequence[Node], derived: Sequence[Node]) -> Graph:
+    """The body of a loop as a graph that works out some values. Nodes that derivatives outside ask
+    for must stay themselves: what `stop` stops is still to come."""
+    body = body_of(loop)
+    inner = with_outputs(body, outputs_of(body, values))
+    if derived:
+        inner.asked = frozenset(n["value"] for n in derived if n.operands[:1] == (loop,))
+    return inner

@@ -1,15 +1,31 @@
-"""Rules about layout: moves that cancel, join or can wait until less has to be moved."""
+"""Rules about layout: moves that cancel, join or can wait until less has to be moved. What is only
+said of a value is asked for first."""
 
 from __future__ import annotations
 
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.op import OPS
 from dln.compiler.ir.sizes import Size
-from dln.compiler.passes.rewriting import Terms, rule
+from dln.compiler.passes.rewriting import Terms, rule, rules_of
 
 # Those that compute with numbers too; what lowering makes (`copy`) comes later.
 POINTWISE_OPS = tuple(n for n, op in OPS.items() if op.is_("pointwise") and op.host)
 MOVES = ("transpose", "reshape", "slice", "flip")
+
+
+# ---- what is only said ---------------------------------------------------------------------------
+
+
+@rule("asserted")
+def assertion_made(m: Terms, node: Node) -> Node | None:
+    """x as prob -> x"""
+    return node.operands[0]
+
+
+@rule("stop", "running")
+def differentiation_done(m: Terms, node: Node) -> Node | None:
+    """stop(x) -> x, when no gradient is left to be stopped"""
+    return node.operands[0] if m.final else None
 
 
 # ---- pointwise operations over spread operands ---------------------------------------------------
@@ -65,7 +81,7 @@ def nothing_moves(m: Terms, node: Node) -> Node | None:
         return None
     if a.type.running == node.type.running or m.final:
         return a
-    return m("running", a, running=node.type.running) if node.op != "running" else None
+    return m.running(a, node.type) if node.op != "running" else None
 
 
 @rule("reshape")
@@ -97,9 +113,7 @@ def transpose_twice(m: Terms, node: Node) -> Node | None:
 def flip_twice(m: Terms, node: Node) -> Node | None:
     """flip(flip(x)) -> x"""
     (a,) = node.operands
-    if m.has(a, "flip") and a["axis"] == node["axis"]:
-        return a.operands[0]
-    return None
+    return a.operands[0] if m.has(a, "flip") and a["axis"] == node["axis"] else None
 
 
 @rule("slice")
@@ -190,26 +204,7 @@ def concat_of_one(m: Terms, node: Node) -> Node | None:
 def rearranged_number(m: Terms, node: Node) -> Node | None:
     """a move of a spread number -> the number spread over the new shape"""
     (a,) = node.operands
-    if not is_number(m, a):
-        return None
-    return m.broadcast(a.operands[0], node.type, ())
+    return m.broadcast(a.operands[0], node.type, ()) if is_number(m, a) else None
 
 
-POINTWISE = (number_stays_small, spread_last)
-
-LAYOUT = (
-    broadcast_twice,
-    nothing_moves,
-    reshape_twice,
-    running_twice,
-    transpose_twice,
-    flip_twice,
-    slice_of_all,
-    slice_of_slice,
-    slice_of_joined,
-    window_of_window,
-    pad_by_nothing,
-    pads_side_by_side,
-    concat_of_one,
-    rearranged_number,
-)
+RULES = rules_of(globals())

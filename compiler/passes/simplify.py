@@ -10,9 +10,8 @@ from __future__ import annotations
 from dln.compiler.ir.graph import Graph, Node
 from dln.compiler.ir.op import OPS
 from dln.compiler.ir.structure import is_const, is_spread
-from dln.compiler.passes import products
-from dln.compiler.passes.rewriting import Log, Terms, apply, by_operation, rule
-from dln.compiler.passes.shapes import LAYOUT, POINTWISE
+from dln.compiler.passes import products, shapes
+from dln.compiler.passes.rewriting import Log, Terms, apply, by_operation, rule, rules_of
 
 # ---- sums and differences ----------------------------------------------------------------------
 
@@ -20,10 +19,7 @@ from dln.compiler.passes.shapes import LAYOUT, POINTWISE
 @rule("add")
 def add_zero(m: Terms, node: Node) -> Node | None:
     """x + 0 -> x"""
-    a, b = node.operands
-    if m.is_(b, 0.0):
-        return m.shaped(a, node)
-    return m.shaped(b, node) if m.is_(a, 0.0) else None
+    return m.beside(node, 0.0)
 
 
 @rule("add")
@@ -80,9 +76,7 @@ def subtract_negative(m: Terms, node: Node) -> Node | None:
 def common_factor(m: Terms, node: Node) -> Node | None:
     """c * x - c * y -> c * (x - y), for a number c"""
     a, b = map(m.scaled, node.operands)
-    if a is None or b is None or a[0] is not b[0]:
-        return None
-    if any(map(m.shared, node.operands)):
+    if a is None or b is None or a[0] is not b[0] or any(map(m.shared, node.operands)):
         return None
     return m.mul(a[0], m(node.op, a[1], b[1]))
 
@@ -98,9 +92,7 @@ def double_negative(m: Terms, node: Node) -> Node | None:
 def negative_difference(m: Terms, node: Node) -> Node | None:
     """-(x - y) -> y - x"""
     (a,) = node.operands
-    if m.has(a, "sub") and not m.shared(a):
-        return m.sub(a.operands[1], a.operands[0])
-    return None
+    return m.sub(*a.operands[::-1]) if m.has(a, "sub") and not m.shared(a) else None
 
 
 @rule("neg")
@@ -130,19 +122,14 @@ def times_zero(m: Terms, node: Node) -> Node | None:
 @rule("mul")
 def times_one(m: Terms, node: Node) -> Node | None:
     """x * 1 -> x"""
-    a, b = node.operands
-    if m.is_(b, 1.0):
-        return m.shaped(a, node)
-    return m.shaped(b, node) if m.is_(a, 1.0) else None
+    return m.beside(node, 1.0)
 
 
 @rule("mul")
 def times_minus_one(m: Terms, node: Node) -> Node | None:
     """x * (-1) -> -x"""
-    a, b = node.operands
-    if m.is_(b, -1.0):
-        return m.neg(m.shaped(a, node))
-    return m.neg(m.shaped(b, node)) if m.is_(a, -1.0) else None
+    x = m.beside(node, -1.0)
+    return None if x is None else m.neg(x)
 
 
 @rule("mul")
@@ -167,7 +154,7 @@ def negative_times_difference(m: Terms, node: Node) -> Node | None:
         return None
     c, x = pair
     if m.has(x, "sub") and not m.shared(x):
-        return m.mul(c.operands[0], m.sub(x.operands[1], x.operands[0]))
+        return m.mul(c.operands[0], m.sub(*x.operands[::-1]))
     return None
 
 
@@ -233,9 +220,7 @@ def on_host(node: Node) -> bool:
 def divide_negative(m: Terms, node: Node) -> Node | None:
     """(-x) / y -> -(x / y)"""
     a, b = node.operands
-    if m.has(a, "neg") and not m.shared(a):
-        return m.neg(m.div(a.operands[0], b))
-    return None
+    return m.neg(m.div(a.operands[0], b)) if m.has(a, "neg") and not m.shared(a) else None
 
 
 # ---- powers ------------------------------------------------------------------------------------
@@ -267,7 +252,7 @@ def even_of_negative(m: Terms, node: Node) -> Node | None:
     return m(node.op, a.operands[0]) if m.has(a, "neg") else None
 
 
-# ---- choice, kinds, and what is only said --------------------------------------------------------
+# ---- choice and kinds --------------------------------------------------------------------------
 
 
 @rule("where")
@@ -297,55 +282,7 @@ def cast_to_same(m: Terms, node: Node) -> Node | None:
     return a if a.type.kind == node["kind"] else None
 
 
-@rule("asserted")
-def assertion_made(m: Terms, node: Node) -> Node | None:
-    """x as prob -> x"""
-    return node.operands[0]
-
-
-@rule("stop", "running")
-def differentiation_done(m: Terms, node: Node) -> Node | None:
-    """stop(x) -> x, when no gradient is left to be stopped"""
-    return node.operands[0] if m.final else None
-
-
-RULES = (
-    assertion_made,
-    differentiation_done,
-    *POINTWISE,
-    add_zero,
-    add_negative,
-    add_self,
-    subtract_zero,
-    zero_minus,
-    subtract_self,
-    subtract_negative,
-    common_factor,
-    double_negative,
-    negative_difference,
-    negative_multiple,
-    times_zero,
-    times_one,
-    times_minus_one,
-    times_negative,
-    negative_times_difference,
-    times_self,
-    gather_numbers,
-    numbers_outwards,
-    divide_by_one,
-    divide_by_number,
-    divide_negative,
-    first_power,
-    small_power,
-    even_of_negative,
-    where_settled,
-    double_not,
-    cast_to_same,
-    *LAYOUT,
-    *products.RULES,
-)
-
-TABLE = by_operation(RULES)
+TABLE = by_operation([*shapes.RULES, *rules_of(globals()), *products.RULES])
 
 
 def simplify(graph: Graph, log: Log | None = None) -> Graph:

@@ -11,26 +11,17 @@ and what follows from these: the cross entropy `-(t log(s) + (1 - t) log(1 - s))
 from __future__ import annotations
 
 from dln.compiler.ir.graph import Graph, Node
-from dln.compiler.passes.rewriting import Log, Terms, apply, by_operation, rule
+from dln.compiler.passes.rewriting import Log, Terms, apply, by_operation, rule, rules_of
 
 
 def one_plus(m: Terms, node: Node) -> Node | None:
     """x of a node that reads 1 + x."""
-    if not m.has(node, "add"):
-        return None
-    a, b = node.operands
-    if m.is_(a, 1.0):
-        return m.shaped(b, node)
-    return m.shaped(a, node) if m.is_(b, 1.0) else None
+    return m.beside(node, 1.0) if m.has(node, "add") else None
 
 
 def exponent(m: Terms, node: Node | None) -> Node | None:
     """a of a node that reads exp(a)."""
     return node.operands[0] if node is not None and m.has(node, "exp") else None
-
-
-def last_axis(node: Node) -> tuple[int, ...]:
-    return (len(node.type.shape) - 1,)
 
 
 # ---- sigmoid and softplus ----------------------------------------------------------------------
@@ -113,9 +104,8 @@ def normalised_exp(m: Terms, node: Node) -> Node | None:
     z = exponent(m, top)
     if z is None or z.type.shape != node.type.shape:
         return None
-    sums, placed = (bottom, ())
-    if m.has(bottom, "broadcast"):
-        sums, placed = bottom.operands[0], bottom["axes"]
+    wide = m.has(bottom, "broadcast")
+    sums, placed = (bottom.operands[0], bottom["axes"]) if wide else (bottom, ())
     if not m.has(sums, "sum") or sums.operands[0] is not top:
         return None
     kept = tuple(i for i in range(len(z.type.shape)) if i not in sums["axes"])
@@ -134,7 +124,7 @@ def log_of_picked(m: Terms, node: Node) -> Node | None:
     """log(softmax(z)[label]) -> log_softmax(z)[label]"""
     (p,) = node.operands
     s = p.operands[0] if m.has(p, "pick") else None
-    if s is None or not m.has(s, "softmax") or s["axes"] != last_axis(s):
+    if s is None or not m.has(s, "softmax") or s["axes"] != (len(s.type.shape) - 1,):
         return None
     return m("pick", m("log_softmax", s.operands[0], axes=s["axes"]), p.operands[1])
 
@@ -173,24 +163,7 @@ def log_and_exp(m: Terms, node: Node) -> Node | None:
     return a.operands[0] if m.has(a, "exp" if node.op == "log" else "log") else None
 
 
-RULES = (
-    logistic,
-    logistic_reciprocal,
-    complement_of_logistic,
-    log_and_exp,
-    log_one_plus_exp,
-    log1p_exp,
-    log_of_logistic,
-    log_of_complement,
-    log_of_sum_of_exp,
-    normalised_exp,
-    log_of_softmax,
-    log_of_picked,
-    log_near_one,
-    exp_near_zero,
-)
-
-TABLE = by_operation(RULES)
+TABLE = by_operation(rules_of(globals()))
 
 
 def stabilise(graph: Graph, log: Log | None = None) -> Graph:
