@@ -103,6 +103,21 @@ class Call(Syntax):
     arguments: tuple[Arg, ...]
     options: tuple[Arg, ...] = ()
 
+    @property
+    def plain(self) -> list[Expr]:
+        """The arguments that are given by their places."""
+        return [a for a in self.arguments if not isinstance(a, Named | Ranged)]
+
+    @property
+    def named(self) -> dict[str, Named]:
+        """The arguments that are given by name."""
+        return {a.name: a for a in self.arguments if isinstance(a, Named)}
+
+    @property
+    def only(self) -> Expr | None:
+        """The argument of a call that has one, given by its place."""
+        return self.plain[0] if len(self.arguments) == len(self.plain) == 1 else None
+
 
 class Reduce(Syntax):
     """`function(i, j in 0..2: body)`: a reduction over bound indices."""

@@ -189,6 +189,13 @@ def spread(b: Build, node: Node, like: TensorType, span: Span) -> Node:
     return placed(b, node, like, (*lead, *range(first, len(like.shape))), span)
 
 
+def repeated(b: Build, node: Node, like: TensorType, span: Span) -> Node:
+    """A tensor broadcast to a full shape, and a single number repeated over it."""
+    if not node.type.shape:
+        return b.at(span).broadcast(node, like, ())
+    return spread(b, node, like, span)
+
+
 def placed(b: Build, node: Node, like: TensorType, places: Sequence[int], span: Span) -> Node:
     """A tensor broadcast to a full shape, its axes at these places, in any order."""
     order = sorted(range(len(places)), key=lambda i: places[i])

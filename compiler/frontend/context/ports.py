@@ -121,8 +121,8 @@ def shaped(b: Build, node: Node, like: TensorType, span: Span, what: str = "it")
     """A new value in the shape of what it replaces; a single number fills it."""
     if node.type.running != like.running:
         refuse_running(b, node, span, "the new value" if what == "it" else what)
-    if not node.type.shape and like.shape:
-        return b.at(span)("broadcast", node, axes=(), shape=like.shape, running=like.running)
+    if not node.type.shape:
+        return b.at(span).broadcast(node, like, ())
 
     def complain(c: Conflict | None) -> NoReturn:
         text, facts = "the new value has another shape", (f"{what} is {b.shown(like)}",)

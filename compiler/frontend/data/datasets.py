@@ -169,13 +169,11 @@ def _reader(
     if name not in SETTINGS:
         hint = nearest(name, SETTINGS) or "one of " + ", ".join(SETTINGS)
         b.fail("E301", f"there is no reader {name}", call.function.span, "unknown", remedy=hint)
-    positional = [a for a in call.arguments if not isinstance(a, s.Named | s.Ranged)]
-    args = tuple(static(b, a, scope, f"an argument of {name}") for a in positional)
-    for a, value in zip(positional, args, strict=True):
+    args = tuple(static(b, a, scope, f"an argument of {name}") for a in call.plain)
+    for a, value in zip(call.plain, args, strict=True):
         if not isinstance(value, str | int | float | list):
             b.fail("E302", f"{name} takes texts, numbers and lists", a.span, describe(value))
-    named = [a for a in call.arguments if isinstance(a, s.Named)]
-    return name, args, {a.name: static(b, a.value, scope, a.name) for a in named}
+    return name, args, {k: static(b, a.value, scope, k) for k, a in call.named.items()}
 
 
 def _raw(b: Build, st: s.Data, name: RawInput, found: HeaderField) -> Node:

@@ -27,7 +27,7 @@ from dln.compiler.frontend.context.changed import replace
 from dln.compiler.frontend.context.unit_group import UnitGroup
 from dln.compiler.frontend.context.values import IndexVar
 from dln.compiler.frontend.energy.groups import machine_of
-from dln.compiler.frontend.energy.separability import Open, curvature, joins_none
+from dln.compiler.frontend.energy.separability import Open, curvature, declared, joins_none
 from dln.compiler.frontend.energy.unit_values import (
     Units,
     choice,
@@ -42,7 +42,7 @@ from dln.compiler.frontend.tensors.axes import axes_stop
 from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.structure import is_input, number
 from dln.compiler.ir.tensor_type import PROB, Kind, TensorType
-from dln.grammar.diagnostics import Note, Span
+from dln.grammar.diagnostics import Span
 
 # ---- what is asked of a machine ----------------------------------------------------------------
 
@@ -53,18 +53,14 @@ def call(
     """`R.up(v)`, `R.down(h)`, `R.free(v)`, `R.energy(v, h)`."""
     visible, hidden = sides(made)
     takes = {"up": visible, "free": visible, "down": hidden}.get(verb, [*visible, *hidden])
-    mapped = replace(b, time=replace(b.time, mapped=_maps_time(b, given)))
-    with mapped.call(span, f"{made.name}.{verb}") as inner:
+    time = replace(b.time, mapped=broadcasting.runs_over_time(b, [v for v, _ in given]))
+    with replace(b, time=time).call(span, f"{made.name}.{verb}") as inner:
         units = units_of(inner, made, takes, given, span, f"{made.path}.{verb}")
         if verb == "energy":
             return energy(inner, made, units, span)
         if verb == "free":
             return free(inner, made, units, span)
         return one_or_all(means(inner, made, hidden if verb == "up" else visible, units, span))
-
-
-def _maps_time(b: Build, given: Sequence[tuple[Value, Span]]) -> bool:
-    return any(broadcasting.runs_over_time(b, v) for v, _ in given)
 
 
 # ---- the energy itself -------------------------------------------------------------------------
@@ -109,8 +105,7 @@ def _holds_all(b: Build, made: Instance, units: Units, body: Scope, node: Node, 
         if named or value in inside:
             continue
         message = f"the energy of {made.name} does not depend on {group.name}"
-        notes = (Note(group.span, f"{group.name} is declared here"),)
-        b.fail("E414", message, span, f"holds no {group.name}", notes)
+        b.fail("E414", message, span, f"holds no {group.name}", declared(group))
 
 
 def unknown(value: Value) -> bool:
@@ -135,13 +130,14 @@ def opened(
     symbols = {g.name: _symbol(b, g, lead) for g in unknown}
     node = energy(b, made, {**units, **symbols}, span)
     wanted = {g.name: symbols[g.name] for g in unknown if g.classes is None}
-    whole = b.at(span).neg(_spread(b, node, lead, span))
-    bars = cotangents(b.graph, whole, wanted.values())
+    whole = broadcasting.spread(b, node, lead, span) if lead.shape else node
+    bars = cotangents(b.graph, b.at(span).neg(whole), wanted.values())
     pulls = {k: bars.get(x) or b.at(span).zeros(x.type) for k, x in wanted.items()}
+    found = Open(node, symbols, pulls)
     for group in unknown:
         if group.classes is None:
-            joins_none(b, group, unknown, Open(node, symbols, pulls), span)
-    return Open(node, symbols, pulls)
+            joins_none(b, group, unknown, found, span)
+    return found
 
 
 def _symbol(b: Build, group: UnitGroup, lead: TensorType) -> Node:
@@ -152,23 +148,15 @@ def _symbol(b: Build, group: UnitGroup, lead: TensorType) -> Node:
     return b.mark(b.at(group.span)("input", name=name, type=type), group.span, group.name)
 
 
-def _spread(b: Build, node: Node, lead: TensorType, span: Span) -> Node:
-    """An energy over all axes of the units, so that each gets a pull of its own."""
-    return broadcasting.spread(b, node, lead, span) if lead.shape and node.type.shape else node
-
-
 def at_zero(b: Build, node: Node, symbols: Mapping[str, Node]) -> Node:
     """A value where the unknown units are off; of a class the first value is taken."""
     zeros = {}
     for x in symbols.values():
-        zero = b.make.zeros(x.type)
         if x.type.kind == "index":
-            flat = b.make.const(0, "index")
-            zero = b.make(
-                "broadcast", flat, axes=(), shape=x.type.shape, running=x.type.running
-            )  # fmt: skip
-            zero = b.make("asserted", zero, domain=x.type.domain)
-        zeros[x] = zero
+            first = b.make.broadcast(b.make.const(0, "index"), x.type, ())
+            zeros[x] = b.make("asserted", first, domain=x.type.domain)
+        else:
+            zeros[x] = b.make.zeros(x.type)
     return substituted(b, node, zeros)
 
 
@@ -233,12 +221,10 @@ def _class_mean(
     scores = broadcasting.spread(
         b, scores, TensorType((*rest.shape, index.size), rest.running), span
     )
-    last = len(scores.type.shape) - 1
-    top = b.at(span)("exp", scores)
-    total = b.at(span).sum(top, (last,))
-    kept = tuple(range(last))
-    share = b.at(span).div(top, b.at(span).broadcast(total, top.type, kept))
-    return b.at(span)("asserted", share, domain=PROB)
+    last, make = len(scores.type.shape) - 1, b.at(span)
+    top = make("exp", scores)
+    total = make.broadcast(make.sum(top, (last,)), top.type, tuple(range(last)))
+    return make("asserted", make.div(top, total), domain=PROB)
 
 
 # ---- groups summed out -------------------------------------------------------------------------
@@ -259,7 +245,8 @@ def summed_out(
     found = opened(b, made, rest, {**units, **choices}, span)
     total = at_zero(b, found.energy, found.symbols)
     for group in rest:
-        total = _added(b, total, _log_sum(b, group, found, span), span)
+        terms = [total, _log_sum(b, group, found, span)]
+        total = b.at(span).add(*broadcasting.align(b, terms, span))
     for index in choices.values():
         total = soft_minimum(b, total, index.axis, span)
     return b.mark(total, span, f"{made.path}.free")
@@ -275,10 +262,6 @@ def _log_sum(b: Build, group: UnitGroup, found: Open, span: Span) -> Node:
     square = make.div(make("square", pull), make.scale(bend, 2.0))
     width = make.scale(make("log", make.scale(bend, 1 / (2 * math.pi))), 0.5)
     return make.sum(make.sub(width, square), range(lead, len(pull.type.shape)))
-
-
-def _added(b: Build, x: Node, y: Node, span: Span) -> Node:
-    return b.at(span).add(*broadcasting.align(b, [x, y], span))
 
 
 def soft_minimum(b: Build, node: Node, axis: str, span: Span) -> Node:

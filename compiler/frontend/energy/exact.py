@@ -29,49 +29,37 @@ def log_z(b: Build, expr: s.Call, scope: Scope) -> Node:
     """`log_z(R)`: the logarithm of the sum of exp(-E) over all states of all units."""
     if len(expr.arguments) != 1:
         b.fail("E322", f"log_z takes a machine, not {len(expr.arguments)} arguments", expr.span)
-    first = expr.arguments[0]
-    plain = None if isinstance(first, s.Named | s.Ranged) else first
-    made = gibbs.machine(b, plain, scope, expr, "log_z")
-    return partition(b, made, expr.span)
+    return partition(b, gibbs.machine(b, expr, scope, "log_z"), expr.span)
 
 
 def log_likelihood(b: Build, expr: s.Call, scope: Scope) -> Node:
     """`log_likelihood(R, v)`: log p(v), the hidden units added up too."""
-    plain = [a for a in expr.arguments if not isinstance(a, s.Named | s.Ranged)]
-    made = gibbs.machine(b, plain[0] if plain else None, scope, expr, "log_likelihood")
+    made, span = gibbs.machine(b, expr, scope, "log_likelihood"), expr.span
     visible, hidden = sides(made)
-    given = [(b.evaluate(a, scope), a.span) for a in plain[1:]]
-    units = units_of(b, made, visible, given, expr.span, "log_likelihood")
-    few = (states(b, hidden) or MOST + 1) <= MOST
-    with b.call(expr.span, "log_likelihood") as inner:
-        closed = derivation.free if not few else _enumerated
-        up = closed(inner, made, units, expr.span)
-        down = partition(inner, made, expr.span)
-        make = inner.at(expr.span)
-        return make.neg(make.add(*broadcasting.align(b, [up, down], expr.span)))
-
-
-def _enumerated(b: Build, made: Instance, units: Units, span: Span) -> Node:
-    return added_up(b, made, sides(made)[1], units, span)
+    given = [(b.evaluate(a, scope), a.span) for a in expr.plain[1:]]
+    units = units_of(b, made, visible, given, span, "log_likelihood")
+    with b.call(span, "log_likelihood") as inner:
+        if few(b, hidden):
+            up = added_up(inner, made, hidden, units, span)
+        else:
+            up = derivation.free(inner, made, units, span)
+        terms = broadcasting.align(b, [up, partition(inner, made, span)], span)
+        return inner.at(span).neg(inner.at(span).add(*terms))
 
 
 def partition(b: Build, made: Instance, span: Span) -> Node:
     """log Z by all states of all units, or of one side where the other has a closed form."""
     visible, hidden = sides(made)
     for side in ([*visible, *hidden], visible, hidden):
-        count = states(b, side)
-        if count is not None and count <= MOST:
+        if few(b, side):
             rest = [g for g in (*visible, *hidden) if g not in side]
             if not rest:
                 return b.at(span).neg(added_up(b, made, side, {}, span))
             units = {g.name: every(b, g, span) for g in side}
             part = derivation.summed_out(b, made, rest, units, span)
             return b.at(span).neg(_over(b, part, units, span))
-    _too_large(b, made, [side for side in (visible, hidden) if not _any_real(side)], span)
-
-
-def _any_real(groups: Sequence[UnitGroup]) -> bool:
-    return any(g.domain.name == "real" for g in groups)
+    countable = (s for s in (visible, hidden) if all(g.domain.name != "real" for g in s))
+    _too_large(b, made, list(countable), span)
 
 
 def _too_large(
@@ -90,6 +78,12 @@ def _too_large(
     b.fail("E418", f"{made.path} is too large to add up over all its states", span,
            f"the smaller side has 2^{min(counts).bit_length() - 1} states",
            facts=("up to 20 units are added up over, on one side or in all",))  # fmt: skip
+
+
+def few(b: Build, groups: Sequence[UnitGroup]) -> bool:
+    """Whether some groups have so few states that these are added up over."""
+    count = states(b, groups)
+    return count is not None and count <= MOST
 
 
 def states(b: Build, groups: Sequence[UnitGroup]) -> int | None:

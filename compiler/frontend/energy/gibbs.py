@@ -71,14 +71,13 @@ def _asked(
     clamps: bool = False,
 ) -> Asked:
     """The arguments: a machine, its visible groups, then `k`, and `clamp` by name."""
-    named = {a.name: a for a in expr.arguments if isinstance(a, s.Named)}
-    plain = [a for a in expr.arguments if not isinstance(a, s.Named | s.Ranged)]
+    named, plain = expr.named, expr.plain
     known = ("k", "clamp")[: 1 + clamps]
     for key, arg in named.items():
         if key not in known:
             label = f"by name: {' and '.join(known)}"
             b.fail("E322", f"{name} takes no {key}", arg.span, label)
-    made = machine(b, plain[0] if plain else None, scope, expr, name)
+    made = machine(b, expr, scope, name)
     visible, _ = sides(made)
     said = named["k"].value if "k" in named else plain[-1] if plain else expr
     if len(plain) == len(visible) + 2 and "k" not in named:
@@ -95,12 +94,13 @@ def _asked(
     return Asked(made, start, steps, frozenset(clamped), expr.span)
 
 
-def machine(b: Build, expr: s.Expr | None, scope: Scope, call: s.Call, name: str) -> Instance:
+def machine(b: Build, call: s.Call, scope: Scope, name: str) -> Instance:
     """The first argument of a function of machines."""
-    made = b.evaluate(expr, scope) if expr is not None else None
+    first = call.plain[0] if call.plain else None
+    made = None if first is None else b.evaluate(first, scope)
     if not isinstance(made, Instance) or not made.groups:
-        at = expr.span if expr is not None else call.span
-        found = f"is {describe(made)}" if expr is not None else "is missing"
+        at = call.span if first is None else first.span
+        found = "is missing" if first is None else f"is {describe(made)}"
         if isinstance(made, Instance):
             found = f"{made.name} has no energy"
         b.fail("E416", f"{name} takes a machine: an instance of a block with an energy", at, found,
@@ -143,34 +143,22 @@ def run(b: Build, asked: Asked) -> Units:
     drawings = {g.name: Drawing(f"{site}.{g.name}", None) for g in (*moving, *hidden)}
 
     def step(b: Build, units: Units) -> Units:
-        over = drawn(b, asked.machine, hidden, _of(visible, units), drawings, asked.span)
+        given = {g.name: units[g.name] for g in visible}
+        over = drawn(b, asked.machine, hidden, given, drawings, asked.span)
         still = {k: v for k, v in units.items() if k in asked.clamped}
         new = drawn(b, asked.machine, moving, {**over, **still}, drawings, asked.span)
         return {**units, **new}
 
     with b.call(asked.span, "gibbs") as inner:
-        if asked.steps == 1 or b.time.loop is not None or _runs_over_time(b, asked.start):
+        timed = broadcasting.runs_over_time(b, list(asked.start.values()))
+        if asked.steps == 1 or b.time.loop is not None or timed:  # no loop goes inside another
             units = asked.start
             for _ in range(asked.steps):
                 units = step(inner, units)
         else:
             units = _looped(inner, asked, moving, step)
-    make = b.at(asked.span)
-    return {k: make("stop", v) if _real(v) else v for k, v in units.items()}
-
-
-def _runs_over_time(b: Build, units: Units) -> bool:
-    """Whether chains start at each step of a sequence: their own steps are written out then, as
-    those inside a scan are."""
-    return any(broadcasting.runs_over_time(b, v) for v in units.values())
-
-
-def _real(value: Value) -> bool:
-    return isinstance(value, Node) and value.type.kind == "real"
-
-
-def _of(groups: Sequence[UnitGroup], units: Mapping[str, Value]) -> Units:
-    return {g.name: units[g.name] for g in groups}
+    real = {k: v for k, v in units.items() if isinstance(v, Node) and v.type.kind == "real"}
+    return {**units, **{k: b.at(asked.span)("stop", v) for k, v in real.items()}}
 
 
 def _looped(
@@ -186,15 +174,15 @@ def _looped(
     loop = OpenLoop(number, "the chain", asked.span)
     after = step(replace(b, time=replace(b.time, loop=loop)), {**asked.start, **slots})
     maker = BodyMaker(b, number, tuple(slots.values()))
-    nexts = tuple(maker.inner(_fitted(b, after[k], slots[k], asked.span)) for k in slots)
+    fitted = (broadcasting.spread(b, after[k], held.type, asked.span) for k, held in slots.items())
+    nexts = tuple(map(maker.inner, fitted))
     body = maker.body(nexts, Size(asked.steps))
-    make = b.at(asked.span)
+    make, done = b.at(asked.span), dict(asked.start)
     scan = make("scan", *maker.rows.values(), *maker.fixed.values(), *start.values(), body=body)
-    ends = (time_axis.final(b, item(make, scan, n), asked.span) for n in nexts)
-    done = {
-        g.name: make("asserted", end, domain=g.domain) for g, end in zip(moving, ends, strict=True)
-    }
-    return {**asked.start, **done}
+    for group, node in zip(moving, nexts, strict=True):
+        end = time_axis.final(b, item(make, scan, node), asked.span)
+        done[group.name] = make("asserted", end, domain=group.domain)
+    return done
 
 
 def _begun(b: Build, group: UnitGroup, asked: Asked) -> Node:
@@ -207,17 +195,7 @@ def _begun(b: Build, group: UnitGroup, asked: Asked) -> Node:
     node: Node = asked.start[group.name]
     shape = (*(sizes[a] for a in running), *node.type.example)
     like = TensorType(shape, running, node.type.kind, node.type.domain)
-    if not node.type.shape and like.shape:
-        return b.at(asked.span)("broadcast", node, axes=(), shape=like.shape, running=running)
-    return broadcasting.spread(b, node, like, asked.span)
-
-
-def _fitted(b: Build, node: Node, held: Node, span: Span) -> Node:
-    return (
-        node
-        if node.type.shape == held.type.shape
-        else broadcasting.spread(b, node, held.type, span)
-    )
+    return broadcasting.repeated(b, node, like, asked.span)
 
 
 def drawn(
@@ -256,10 +234,7 @@ def noise(b: Build, span: Span, n: Value, *sizes: Value) -> Node:
         b.fail("E305", "noise has at least one row", b.blame(n, span), f"is {shown(n)}")
     axis = f"noise.{next(b.counter)}"
     like = TensorType((rows, *each), (axis,), "real", PROB)
-    half = b.at(span)(
-        "broadcast", b.at(span).const(0.5), axes=(), shape=like.shape, running=(axis,)
-    )
-    half = b.at(span)("asserted", half, domain=PROB)
-    drawing = Drawing(distributions.place_site(b, span, "noise"), None)
+    make, drawing = b.at(span), Drawing(distributions.place_site(b, span, "noise"), None)
+    half = make("asserted", make.broadcast(make.const(0.5), like, ()), domain=PROB)
     bits = distributions.bernoulli(replace(b, drawing=drawing), span, half)
-    return b.at(span)("asserted", bits, domain=BINARY)
+    return make("asserted", bits, domain=BINARY)

@@ -51,11 +51,10 @@ def _quadratic(b: Build, group: UnitGroup, found: Open, pull: Node, span: Span) 
         if not _each_alone(n, symbol):
             _refuse_joined(b, group, found, n)
     if symbol in ancestors([curvature(b, pull, symbol, span)]):
-        place = _place(b, _culprits(b, pull, symbol, symbol))
-        notes = (Note(group.span, f"{group.name} is declared here"),)
-        b.fail("E413", f"no Gibbs step for {group.name}: the energy is not quadratic in it", place,
-               "is no square", notes,
-               facts=("real units need a Gauss curve: squares, and nothing higher",))  # fmt: skip
+        fact = "real units need a Gauss curve: squares, and nothing higher"
+        guilty = _culprits(b, pull, symbol, symbol)
+        why = ": the energy is not quadratic in it"
+        _no_step(b, "E413", group, why, guilty, "is no square", fact)
 
 
 def _each_alone(node: Node, symbol: Node) -> bool:
@@ -85,21 +84,18 @@ def curvature(b: Build, pull: Node, symbol: Node, span: Span) -> Node:
 
 def _refuse(b: Build, group: UnitGroup, other: UnitGroup, found: Open) -> NoReturn:
     """Refuse an energy whose derivative by one group holds a group of its own side."""
-    notes = (Note(group.span, f"{group.name} is declared here"),)
     symbol, held = found.symbols[group.name], found.symbols[other.name]
     guilty = _culprits(b, found.energy, symbol, held) or [found.energy]
     if other is not group:
+        why, label = "the energy joins them", f"joins {group.name} with {other.name}"
         side = "hidden" if group.hidden else "visible"
-        message = f"no Gibbs step for {group.name} without {other.name}: the energy joins them"
         fact = f"a restricted machine has no links between its {side} groups"
-        label = f"joins {group.name} with {other.name}"
-        b.fail("E412", message, _place(b, guilty), label, notes, facts=(fact,))
+        _no_step(b, "E412", group, f" without {other.name}: {why}", guilty, label, fact)
     if _mixed(guilty[0], symbol):
         _refuse_joined(b, group, found, guilty[0])
-    message = f"no Gibbs step for {group.name}: the energy is not linear in {group.name}"
+    label = f"is not linear in {group.name}"
     fact = "binary units stand in products with what is outside of their group"
-    b.fail("E412", message, _place(b, guilty), f"is not linear in {group.name}", notes,
-           facts=(fact,))  # fmt: skip
+    _no_step(b, "E412", group, f": the energy {label}", guilty, label, fact)
 
 
 def _refuse_joined(b: Build, group: UnitGroup, found: Open, node: Node) -> NoReturn:
@@ -107,10 +103,24 @@ def _refuse_joined(b: Build, group: UnitGroup, found: Open, node: Node) -> NoRet
     symbol = found.symbols[group.name]
     guilty = [n for n in _culprits(b, found.energy, symbol, symbol) if _mixed(n, symbol)]
     how = f"is not linear in {group.name}" if group.domain.name != "real" else "joins its units"
-    notes = (Note(group.span, f"{group.name} is declared here"),)
-    b.fail("E412", f"no Gibbs step for {group.name}: the energy {how}", _place(b, guilty or [node]),
-           f"joins units of {group.name} with one another", notes,
-           facts=("a restricted machine has no links inside a group",))  # fmt: skip
+    label = f"joins units of {group.name} with one another"
+    fact = "a restricted machine has no links inside a group"
+    _no_step(b, "E412", group, f": the energy {how}", guilty or [node], label, fact)
+
+
+def _no_step(
+    b: Build, code: str, group: UnitGroup, why: str, guilty: Sequence[Node], label: str, fact: str
+) -> NoReturn:
+    """Refuse a group at the first guilty operation that has a place."""
+    spans = (b.graph.spans.get(n, ()) for n in guilty)
+    place = next((at[-1] for at in spans if at), None)
+    message = f"no Gibbs step for {group.name}{why}"
+    b.fail(code, message, place, label, declared(group), facts=(fact,))
+
+
+def declared(group: UnitGroup) -> tuple[Note, ...]:
+    """Where a group is declared, as a note."""
+    return (Note(group.span, f"{group.name} is declared here"),)
 
 
 def _depends(node: Node, symbol: Node) -> bool:
@@ -139,8 +149,3 @@ def _culprits(b: Build, node: Node, symbol: Node, held: Node) -> list[Node]:
                 found.append(n)
                 break
     return found
-
-
-def _place(b: Build, nodes: Sequence[Node]) -> Span | None:
-    spans = [b.graph.spans.get(n, ()) for n in nodes]
-    return next((at[-1] for at in spans if at), None)

@@ -206,26 +206,13 @@ def _training(b: Build, expr: s.Call, scope: Scope) -> Value:
     return b.evaluate(expr.arguments[0 if b.frame.training else 1], scope)
 
 
-def _curvature(b: Build, expr: s.Call, scope: Scope) -> Value:
-    """`curvature(500)` has a meaning in the states of an optimiser only: `updates` reads it."""
-    b.fail(
-        "E363",
-        "curvature is estimated for a state of an optimiser",
-        expr.span,
-        "stands elsewhere",
-        remedy="state h = curvature(500) every 1 epoch",
-    )
+def _of_optimisers(code: str, text: str, remedy: str) -> Callable[..., NoReturn]:
+    """A function that has a meaning in one place of an optimiser only, which `training` reads."""
 
+    def call(b: Build, expr: s.Call, scope: Scope) -> NoReturn:
+        b.fail(code, text, expr.span, "stands elsewhere", remedy=remedy)
 
-def _descent(b: Build, expr: s.Call, scope: Scope) -> Value:
-    """`p := descent(p, g, ...)` is all that an optimiser may consist of: `descent` reads it."""
-    b.fail(
-        "E368",
-        "descent is the whole body of an optimiser",
-        expr.span,
-        "stands elsewhere",
-        remedy="minimize ... with lbfgs()",
-    )
+    return call
 
 
 # ---- questions about the spec ------------------------------------------------------------------
@@ -247,11 +234,11 @@ def _counted(trainable: bool) -> Callable[..., int]:
     instance that the equation h made. Dead entries do not count."""
 
     def call(b: Build, expr: s.Call, scope: Scope) -> int:
-        if len(expr.arguments) != 1 or isinstance(expr.arguments[0], s.Named | s.Ranged):
+        if expr.only is None:
             what = broadcasting.short(expr.function.span.text)
             b.fail("E322", f"{what} takes one instance or parameter", expr.span)
         total = 0
-        for path in owned_by(b, expr.arguments[0], scope):
+        for path in owned_by(b, expr.only, scope):
             p = b.owned.params[path]
             if p.trainable == trainable:
                 sizes = [b.sizes.resolve(x) for x in p.node.type.shape]
@@ -280,23 +267,15 @@ def _chain(b: Build, span: Span, parts: Value) -> Chain:
     naming = b.naming
     made = Chain(tuple(parts), naming.chain(), naming.owner, naming.space, span)
     known = b.owned.chains.setdefault(made.path, [])
-    same = (old for old in known if old.is_as(made))  # worked out before, in another frame
-    found = next(same, made)
-    if found is made:
-        known.append(made)
-    return found
+    for old in known:
+        if old.is_as(made):  # worked out before, in another frame
+            return old
+    known.append(made)
+    return made
 
 
-def _id(b: Build, span: Span, x: Value) -> Value:
-    return x
-
-
-def _noise(b: Build, span: Span, n: Value, *sizes: Value) -> Node:
-    noise: Node = _of_machines("noise")(b, span, n, *sizes)
-    return noise
-
-
-REDUCE = ("sum", "mean", "norm", "argmax", "argmin")
+def _noise(b: Build, span: Span, n: Value, *sizes: Value) -> Value:
+    return _of_machines("noise")(b, span, n, *sizes)
 
 
 def _of_machines(name: str) -> Callable[..., Value]:
@@ -310,7 +289,18 @@ def _of_machines(name: str) -> Callable[..., Value]:
     return call
 
 
-LAZY = {
+LAZY: dict[str, Callable[..., Value]] = {
+    "training": _training,
+    "curvature": _of_optimisers(
+        "E363",
+        "curvature is estimated for a state of an optimiser",
+        "state h = curvature(500) every 1 epoch",
+    ),
+    "descent": _of_optimisers(
+        "E368", "descent is the whole body of an optimiser", "minimize ... with lbfgs()"
+    ),
+    "params": _counted(True),
+    "fixed_values": _counted(False),
     **{name: _of_machines(name) for name in ("gibbs", "cd", "log_z", "log_likelihood")},
     "text": emit_functions.text,
     **{name: emit_functions.curves(name) for name, form in FORMS.items() if form.curves},
@@ -319,7 +309,7 @@ LAZY = {
 ELEMENTWISE: dict[str, Callable[..., Any]] = {
     **{name: _pointwise(name) for name, op in OPS.items() if op.is_("function")},
     "stop": _stop,
-    "id": _id,
+    "id": lambda b, span, x: x,
 }
 EAGER: dict[str, Callable[..., Any]] = {
     "onehot": shape_functions.onehot,
@@ -353,19 +343,13 @@ EAGER: dict[str, Callable[..., Any]] = {
 def builtins() -> Scope:
     """The outermost scope: every function of the language, and pi."""
     scope = Scope(None)
-    for name in REDUCE:
-        scope.value(name, Builtin(name, _reduction(name), reduces=True))
-    for name in ("max", "min"):
-        scope.value(name, Builtin(name, _extreme(name), reduces=True))
+    for name in ON_NUMBERS:
+        call = _extreme(name) if name in ("max", "min") else _reduction(name)
+        scope.value(name, Builtin(name, call, reduces=True))
     for name, call in ELEMENTWISE.items():
         scope.value(name, Builtin(name, call, elementwise=True))
     for name, call in EAGER.items():
         scope.value(name, Builtin(name, call, makes=name == "chain"))
-    scope.value("training", Builtin("training", _training, lazy=True))
-    scope.value("curvature", Builtin("curvature", _curvature, lazy=True))
-    scope.value("descent", Builtin("descent", _descent, lazy=True))
-    scope.value("params", Builtin("params", _counted(True), lazy=True))
-    scope.value("fixed_values", Builtin("fixed_values", _counted(False), lazy=True))
     for name, made in LAZY.items():
         scope.value(name, Builtin(name, made, lazy=True))
     scope.value("pi", math.pi)

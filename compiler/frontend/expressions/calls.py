@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from itertools import pairwise
+from types import MappingProxyType
 from typing import Any, NoReturn
 
 from dln.compiler.frontend.context import broadcasting, ports
@@ -106,22 +107,20 @@ def _flow_step(b: Build, value: Value, span: Span, step: s.Expr, scope: Scope) -
 
 
 def _call(b: Build, expr: s.Call, scope: Scope) -> Value:
-    target = b.evaluate(expr.function, scope)
-    return _call_with(b, target, expr, scope, [])
+    return _call_with(b, b.evaluate(expr.function, scope), expr, scope, [])
 
 
 def _call_with(
     b: Build, target: Value, expr: s.Call, scope: Scope, first: list[tuple[Value, Span]]
 ) -> Value:
     """A call whose arguments are still syntax; `first` are values that a pipeline passed in."""
+    written = (*expr.arguments, *expr.options)
     if isinstance(target, BlockDef):
         if expr.options and not _made_only(b, target, expr, scope):
             instance = instances.instance(b, target, expr.options, scope, expr.span)
             return apply(b, instance, _arguments(b, expr, scope), expr.span)
-        written = (*expr.arguments, *expr.options)
         return instances.instance(b, target, written, scope, expr.span)
     if isinstance(target, OptimiserDef):
-        written = (*expr.arguments, *expr.options)
         options = instances.option_values(
             b, target.syntax.options, written, scope, who=target.syntax.name, span=expr.span
         )
@@ -132,22 +131,18 @@ def _call_with(
     if isinstance(target, Builtin) and target.lazy and not expr.options:
         return target.call(b, expr, scope)
     if expr.options:
-        b.fail(
-            "E321",
-            "only a block or an optimiser takes options behind a semicolon",
-            expr.span,
-            f"{broadcasting.short(expr.function.span.text)} is {describe(target)}",
-        )
+        text = "only a block or an optimiser takes options behind a semicolon"
+        label = f"{broadcasting.short(expr.function.span.text)} is {describe(target)}"
+        b.fail("E321", text, expr.span, label)
+    if not isinstance(target, Builtin | Function | Instance | Chain | InstanceVerb):
+        _not_applied(b, target, expr.function.span)
+    given = [*first, *_arguments(b, expr, scope)]
     if isinstance(target, Builtin):
-        named = {a.name: a for a in expr.arguments if isinstance(a, s.Named)}
-        given = [*first, *_arguments(b, expr, scope)]
-        values = {k: (b.evaluate(a.value, scope), a.value.span) for k, a in named.items()}
+        values = {k: b.evaluate(a.value, scope) for k, a in expr.named.items()}
         return call_builtin(b, target, given, expr.span, values)
     if isinstance(target, Function):
-        return _call_function(b, target, expr, scope, first)
-    if not isinstance(target, Instance | Chain | InstanceVerb):
-        _not_applied(b, target, expr.function.span)
-    return apply(b, target, [*first, *_arguments(b, expr, scope)], expr.span)
+        return _call_function(b, target, given, expr.span, expr, scope)
+    return apply(b, target, given, expr.span)
 
 
 def _for_all(b: Build, name: str, expr: s.Expr, scope: Scope) -> Value:
@@ -163,7 +158,7 @@ def _made_only(b: Build, target: BlockDef, expr: s.Call, scope: Scope) -> bool:
     not what the ports are given, `dense(x; 10)`: where the ports have another number, where an
     option would be left out, or where what stands first is no tensor."""
     syntax, given = target.syntax, expr.arguments
-    if any(isinstance(a, s.Named | s.Ranged) for a in given) or len(given) != len(syntax.ports):
+    if len(expr.plain) < len(given) or len(given) != len(syntax.ports):
         return True
     named = {a.name for a in expr.options if isinstance(a, s.Named)}
     free = sum(not isinstance(a, s.Named) for a in expr.options)
@@ -192,28 +187,30 @@ def _not_applied(b: Build, target: Value, span: Span) -> NoReturn:
 
 def _arguments(b: Build, expr: s.Call, scope: Scope) -> list[tuple[Value, Span]]:
     """The positional arguments, worked out."""
-    return [
-        (b.evaluate(a, scope), a.span)
-        for a in expr.arguments
-        if not isinstance(a, s.Named | s.Ranged)
-    ]
+    return [(b.evaluate(a, scope), a.span) for a in expr.plain]
 
 
 def _call_function(
-    b: Build, target: Function, expr: s.Call, scope: Scope, first: list[tuple[Value, Span]]
+    b: Build,
+    target: Function,
+    given: Sequence[tuple[Value, Span]],
+    span: Span,
+    expr: s.Call | None = None,
+    scope: Scope | None = None,
 ) -> Value:
+    """A `fn` on values by place, and on those that a call gives by name."""
     names = [p.name for p in target.syntax.ports]
-    given = [*first, *_arguments(b, expr, scope)]
     values = dict(zip(names, given, strict=False))
-    for a in expr.arguments:
-        if isinstance(a, s.Named):
-            if a.name not in names:
-                unknown(b, "argument", a.name, word(a.span, a.name), names, target.syntax.name)
-            values[a.name] = (b.evaluate(a.value, scope), a.value.span)
+    if expr is not None and scope is not None:
+        for name, a in expr.named.items():
+            if name not in names:
+                unknown(b, "argument", name, word(a.span, name), names, target.syntax.name)
+            values[name] = (b.evaluate(a.value, scope), a.value.span)
     if len(given) > len(names) or len(values) < len(names):
-        _wrong_count(b, target.syntax.name, names, len(given), expr.span)
-    at = given_at(b, expr.function, scope, expr.span)  # of `act(...)`, the activation given
-    return application.call_function(b, target, values, at)
+        _wrong_count(b, target.syntax.name, names, len(given), span)
+    if expr is not None and scope is not None:  # of `act(...)`, the activation given
+        span = given_at(b, expr.function, scope, span)
+    return application.call_function(b, target, values, span)
 
 
 def _wrong_count(b: Build, name: str, names: Sequence[str], found: int, span: Span) -> NoReturn:
@@ -231,18 +228,13 @@ def call_builtin(
     target: Builtin,
     given: Sequence[tuple[Value, Span]],
     span: Span,
-    options: dict[str, tuple[Value, Span]] | None = None,
+    named: Mapping[str, Value] = MappingProxyType({}),
 ) -> Value:
     """A function of the language itself on worked-out arguments."""
-    named = {k: v for k, (v, _) in (options or {}).items()}
     names, needed, many = arity(target.call)
-    given_names = [*names[: len(given)], *named]
-    unknown_names = [k for k in named if k not in names]
-    if (
-        (len(given) > len(names) and not many)
-        or unknown_names
-        or (len(set(given_names)) < len(given_names) or not needed <= set(given_names))
-    ):
+    found = [*names[: len(given)], *named]
+    twice, too_many = len(set(found)) < len(found), len(given) > len(names) and not many
+    if too_many or twice or not needed <= set(found) <= set(names):
         _wrong_count(b, target.name, names, len(given), span)
     inner = replace(b, given=tuple(given))  # so that an error can point at the argument
     return target.call(inner, span, *(v for v, _ in given), **named)
@@ -267,10 +259,7 @@ def apply(b: Build, target: Value, given: Sequence[tuple[Value, Span]], span: Sp
         case Chain():
             return _apply_chain(b, target, given, span)
         case Function():
-            names = [p.name for p in target.syntax.ports]
-            if len(names) != len(given):
-                _wrong_count(b, target.syntax.name, names, len(given), span)
-            return application.call_function(b, target, dict(zip(names, given, strict=True)), span)
+            return _call_function(b, target, given, span)
         case Builtin():
             return call_builtin(b, target, given, span)
         case InstanceVerb(instance=made, verb=verb) if made.groups:
@@ -307,9 +296,8 @@ def _reduce(b: Build, expr: s.Reduce, scope: Scope) -> Value:
             expr.function.span,
             f"is {describe(target)}",
         )
-    inner, axes = scope.child(), []
-    for arg in expr.indices:
-        axes.append(_bind_index(b, arg, inner))
+    inner = scope.child()
+    axes = [_bind_index(b, arg, inner) for arg in expr.indices]
     body = tensor(b, expr.body, inner)
     return reductions.reduce(b, target.name, body, axes, expr.span)
 

@@ -70,9 +70,9 @@ def of_examples(form: str) -> Callable[[Build, s.Call, Scope], Artefact]:
 
 def _arguments(b: Build, form: str, expr: s.Call) -> Arguments:
     """The arguments, as the form takes them."""
-    named = {a.name: a.value for a in expr.arguments if isinstance(a, s.Named)}
+    named = {name: a.value for name, a in expr.named.items()}
     rows = {name: value for name, value in named.items() if name not in OPTIONS}
-    plain = [a for a in expr.arguments if not isinstance(a, s.Named | s.Ranged)]
+    plain = expr.plain
     ranged = [a for a in expr.arguments if isinstance(a, s.Ranged)]
     wanted = FORMS[form].each
     fits = len(plain) == (len(wanted) or 1) if wanted or not rows else not plain

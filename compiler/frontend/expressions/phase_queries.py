@@ -6,6 +6,8 @@ that name, a tensor an `input` that the session fills in from a `Probe`.
 
 from __future__ import annotations
 
+from functools import reduce
+
 from dln.compiler.frontend.context import broadcasting
 from dln.compiler.frontend.context.build_context import Build, Scope, Value
 from dln.compiler.frontend.context.changed import replace
@@ -18,7 +20,6 @@ from dln.compiler.frontend.scan.equations import substituted
 from dln.compiler.frontend.tensors import reductions
 from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.structure import is_state
-from dln.compiler.ir.tensor_type import TensorType
 from dln.compiler.model import Phase, Probe, Watching
 from dln.compiler.schema.keys import PhaseNumber, WatchReport
 from dln.grammar import syntax as s
@@ -32,7 +33,7 @@ def phase_attribute(b: Build, phase: str, name: str, span: Span) -> Value:
     """A verb waiting for its expression, or a number the phase leaves behind."""
     if name in VERBS:
         return PhaseVerb(phase, name)
-    watched = [w.name for w in b.phases.made[phase].watches]
+    watched = watched_in(b, phase)
     if name == "best" and name not in watched:
         return _best(b, phase, span)
     if name not in watched and name not in COUNTS:
@@ -42,6 +43,16 @@ def phase_attribute(b: Build, phase: str, name: str, span: Span) -> Value:
     return _number(b, PhaseNumber(phase, name), span)
 
 
+def watched_in(b: Build, phase: str) -> list[str]:
+    """The names of what a phase watches."""
+    return [w.name for w in b.phases.made[phase].watches]
+
+
+def says_best(b: Build, phase: str) -> bool:
+    """Whether a phase says what is best."""
+    return any(keep.best is not None for keep in b.phases.made[phase].keeps)
+
+
 def _number(b: Build, clock: WatchReport | PhaseNumber, span: Span) -> Node:
     """A number that is not known while the spec is read, by the name that a spec has for it."""
     return b.mark(b.at(span)("clock", name=clock), span, clock.spoken)
@@ -49,18 +60,17 @@ def _number(b: Build, clock: WatchReport | PhaseNumber, span: Span) -> Node:
 
 def _best(b: Build, phase: str, span: Span) -> PhaseBest:
     """`sse.best`, of a phase that says what is best."""
-    if any(keep.best is not None for keep in b.phases.made[phase].keeps):
+    if says_best(b, phase):
         return PhaseBest(phase)
     if phase in b.phases.broken:
         raise Poisoned
-    watched = [w.name for w in b.phases.made[phase].watches]
-    remedy = f"checkpoint best by {watched[-1] if watched else 'error'}, in the phase"
+    remedy = f"checkpoint best by {(watched_in(b, phase) or ['error'])[-1]}, in the phase"
     b.fail("E377", f"{phase} does not say what is best", span, "has no meaning", remedy=remedy)
 
 
 def best_attribute(b: Build, phase: str, name: str, span: Span) -> Node:
     """`sse.best.error`, `sse.best.epochs`: a watch or count at the best report so far."""
-    known = [*(w.name for w in b.phases.made[phase].watches), "epochs", "updates"]
+    known = [*watched_in(b, phase), "epochs", "updates"]
     if name not in known:
         unknown(b, "watch or count", name, span, known, f"{phase}.best")
     return _number(b, PhaseNumber(phase, name, best=True), span)
@@ -89,23 +99,22 @@ def _watch_of(b: Build, number: WatchReport | PhaseNumber) -> Watching | None:
 
 def ask(b: Build, verb: PhaseVerb, expr: s.Call, scope: Scope) -> Node:
     """An expression of a phase's body, on its first minibatch, before or after its updates."""
-    if len(expr.arguments) != 1 or isinstance(expr.arguments[0], s.Named | s.Ranged):
+    if expr.only is None:
         b.fail("E322", f"{verb.phase}.{verb.verb} takes one expression of the phase", expr.span)
     body, frame = b.phases.scopes[verb.phase]
     merged = _merged(body, scope)
     there = replace(b, frame=frame)
     if verb.verb == "grad":
-        node = _gradient(there, verb.phase, expr.arguments[0], merged)
+        node = _gradient(there, verb.phase, expr.only, merged)
     else:
-        node = broadcasting.as_tensor(there, there.evaluate(expr.arguments[0], merged), expr.span)
+        node = broadcasting.as_tensor(there, there.evaluate(expr.only, merged), expr.span)
     if "batch" in node.type.running:
         node = reductions.reduce(there, "mean", node, ("batch",), expr.span)
     when = "after" if verb.verb == "after" else "before"
     key = f"probe:{len(b.phases.probes)}"
     b.phases.probes[key] = Probe(verb.phase, when, node)
-    type = TensorType(node.type.shape, node.type.running, node.type.kind, node.type.domain)
-    text = broadcasting.short(expr.span.text)
-    return b.mark(b.at(expr.span)("input", name=key, type=type), expr.span, text)
+    probe = b.at(expr.span)("input", name=key, type=node.type)
+    return b.mark(probe, expr.span, broadcasting.short(expr.span.text))
 
 
 def _merged(body: Scope, scope: Scope) -> Scope:
@@ -126,9 +135,7 @@ def _gradient(b: Build, phase: str, expr: s.Expr, scope: Scope) -> Node:
         inner = scope.child()
         inner.value("gradient ", _gradient(b, phase, expr.body, scope), expr.body.span)
         whole = s.Name("gradient ", span=expr.body.span)
-        return broadcasting.as_tensor(
-            b, b.evaluate(s.Index(whole, expr.indices, span=expr.span), inner), expr.span
-        )
+        return tensor(b, s.Index(whole, expr.indices, span=expr.span), inner)
     node = tensor(b, expr, scope)
     (path,) = owned(b, node, expr.span)
     made = b.phases.made[phase]
@@ -145,10 +152,7 @@ def _gradient(b: Build, phase: str, expr: s.Expr, scope: Scope) -> Node:
             "is not learned there",
             facts=facts,
         )
-    total = slopes[0]
-    for slope in slopes[1:]:
-        total = b.at(expr.span).add(total, slope)
-    return _at_first(b, made, total, expr.span)
+    return _at_first(b, made, reduce(b.at(expr.span).add, slopes), expr.span)
 
 
 def _at_first(b: Build, phase: Phase, node: Node, span: Span) -> Node:

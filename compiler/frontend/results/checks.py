@@ -89,10 +89,9 @@ def _at_the_end(b: Build, phase: str, st: s.Expect, where: Scope, scope: Scope) 
     span = b.phases.made[phase].span
     for verb in phase_queries.VERBS:
         scope.value(verb, PhaseVerb(phase, verb), span)
-    named = [w.name for w in b.phases.made[phase].watches]
-    if any(keep.best is not None for keep in b.phases.made[phase].keeps):
+    if phase_queries.says_best(b, phase):
         scope.value("best", PhaseBest(phase), span)
-    for name in (*phase_queries.COUNTS, *named):
+    for name in (*phase_queries.COUNTS, *phase_queries.watched_in(b, phase)):
         scope.value(name, phase_queries.phase_attribute(b, phase, name, span), span)
     return scope
 

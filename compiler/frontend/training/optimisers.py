@@ -40,12 +40,11 @@ def optimise(
     left in it. `n` counts the updates from 1. States are estimated on `loss`."""
     syntax = use.definition.syntax
     scope = use.definition.scope.child()
-    target, gradient = syntax.names[0], syntax.names[1]
+    target, gradient = syntax.names
     scope.value(target, held, use.span)
     scope.value(gradient, grad, use.span)
     make = b.at(use.span)
-    n = make.add(make("clock", name="update"), make.const(1.0))
-    scope.value("n", n, use.span)
+    scope.value("n", make.add(make("clock", name="update"), make.const(1.0)), use.span)
     out = Updated(held, {}, {})
     with b.call(use.span, syntax.name) as inner:
         bind_options(inner, use, scope)
@@ -85,12 +84,7 @@ def _states(
                 out.estimates.append(Estimating(path, bend, *estimated, st.span))
             value = 0 if estimated is not None else b.evaluate(st.value, scope)
             first = broadcasting.as_tensor(b, value, st.span)
-            out.first[path] = broadcasting.spread(b, first, param.type, st.span)
-            if not first.type.shape and param.type.shape:
-                shape = param.type.shape
-                out.first[path] = b.at(st.span)(
-                    "broadcast", first, axes=(), shape=shape, running=()
-                )
+            out.first[path] = broadcasting.repeated(b, first, param.type, st.span)
             scope.value(st.name, b.at(st.span)("state", path=path, type=param.type), st.span)
             paths[st.name] = path
     return paths
@@ -133,11 +127,11 @@ def _estimated(b: Build, st: s.State, scope: Scope) -> tuple[int, int] | None:
         label, remedy = f"counts {st.every.unit}s", "every 1 epoch"
         b.fail("E364", "curvature is estimated at the start of an epoch", st.every.span, label,
                remedy=remedy)  # fmt: skip
-    if len(call.arguments) != 1 or isinstance(call.arguments[0], s.Named | s.Ranged):
+    if call.only is None:
         b.fail("E322", "curvature takes the number of examples it is estimated on", call.span,
                remedy="curvature(500)")  # fmt: skip
     text = "a sample has at least one example"
-    sample = positive(b, call.arguments[0], scope, "a sample", text)
+    sample = positive(b, call.only, scope, "a sample", text)
     between = "the time between estimates"
     return sample, positive(b, st.every.count, scope, between, f"{between} has at least one epoch")
 
@@ -154,8 +148,7 @@ def own_call(b: Build, expr: s.Expr, scope: Scope, name: str) -> s.Call | None:
 def _assign(b: Build, st: s.SetTo | s.Define, scope: Scope, like: TensorType) -> None:
     """`p := e` gives the name a new value for the lines that follow; the shape stays."""
     name = st.name if isinstance(st, s.SetTo) else st.target.name
-    node = tensor(b, st.value, scope, name)
-    node = broadcasting.quantity(b, node, st.value.span)
+    node = broadcasting.quantity(b, tensor(b, st.value, scope, name), st.value.span)
     if isinstance(st, s.SetTo):
         node = ports.shaped(b, node, like, st.value.span)
     scope.value(name, node, st.span)

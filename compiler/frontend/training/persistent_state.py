@@ -103,14 +103,12 @@ def _begins(b: Build, st: s.Kept, scope: Scope, path: str, dims: tuple[Size, ...
 
 def _in_rows(b: Build, node: Node, like: TensorType, span: Span, name: str, at: Span) -> Node:
     """A value for each row of a state; a single number fills it."""
-    if not node.type.shape:
-        node = b.at(span)("broadcast", node, axes=(), shape=like.shape, running=like.running)
-    else:
-        if "time" in node.type.running:
-            b.fail("E357", f"{name} holds one value for each row", span, "runs over time",
-                   remedy=f"last({broadcasting.whole_text(span.text)})")  # fmt: skip
+    if "time" in node.type.running:
+        b.fail("E357", f"{name} holds one value for each row", span, "runs over time",
+               remedy=f"last({broadcasting.whole_text(span.text)})")  # fmt: skip
+    if node.type.shape:
         _fit(b, node, like, span, name, at)
-        node = broadcasting.spread(b, node, like, span)
+    node = broadcasting.repeated(b, node, like, span)
     if node.type.domain != like.domain:
         node = b.at(span)("asserted", node, domain=like.domain)
     return node
