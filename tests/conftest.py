@@ -1,18 +1,22 @@
 """What all tests share.
 
 The option `--slow`, without which tests marked slow are skipped. And three nets under every test:
-each program that is compiled is proved to read no memory that it has not written, the memory of
-each is filled with NaN before every run, and a rewriting that does not end fails.
+each program that is compiled is proved to read no memory that it has not written and to keep apart
+what is alive at once, the memory of each is filled with NaN before every run, and a rewriting that
+does not end fails.
 """
 
 import gc
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from itertools import combinations
+from typing import TypeAlias
 
 import pytest
 
 from dln.compiler.lower import emit
 from dln.compiler.lower.definite import verify_program
+from dln.compiler.lower.schedule import Schedule
 from dln.compiler.lower.writer import Writer
 from dln.compiler.passes import rewriting
 from dln.compiler.passes.rewriting import Log
@@ -24,12 +28,43 @@ os.environ["DLN_POISON"] = "1"  # for the processes that tests start
 Host.poisons = True  # for devices that tests make themselves
 
 
+Overlaps: TypeAlias = Callable[[Schedule], list[tuple[str, str]]]
+
+
+def overlapping(made: Schedule) -> list[tuple[str, str]]:
+    """Pairs of arena buffers that are alive at once in one slot: none in a sound schedule.
+
+    Compares every pair, from the steps alone; what one step of a loop needs is looked at there.
+    """
+    touched: dict[str, list[int]] = {}
+    for i, step in enumerate(made.steps):
+        for name in (step.out, *step.scratch.values()):
+            touched.setdefault(name, []).append(i)
+        for operand in step.node.operands:
+            while made.roles.role[operand] == "view":
+                operand = operand.operands[0]
+            if operand in made.home:
+                touched.setdefault(made.home[operand], []).append(i)
+    slots = {name: b.slot for name, b in made.buffers.items() if b.place == "arena"}
+    loop_of = {name: node for node, loop in made.loops.items() for name in loop.names.values()}
+    inside = [pair for loop in made.loops.values() for pair in overlapping(loop.step)]
+    return inside + [
+        (a, b)
+        for a, b in combinations([name for name in touched if name in slots], 2)
+        if slots[a] == slots[b]
+        and (a not in loop_of or loop_of[a] is not loop_of.get(b))
+        and touched[a][0] <= touched[b][-1]
+        and touched[b][0] <= touched[a][-1]
+    ]
+
+
 def proved(writer: Writer, name: str, dtype: str) -> Program:
     """The program of a schedule, if its text stands up to the verifier; each text once."""
     made = written(writer, name, dtype)
     key = hash((made.text, made.buffers, made.slots))
     if key not in sound:
         verify_program(made)
+        assert overlapping(writer.made) == []
         sound.add(key)
     return made
 
@@ -44,6 +79,12 @@ def not_given_up(log: Log | None, rules: Iterable[str]) -> None:
 given_up, rewriting.give_up = rewriting.give_up, not_given_up
 sound: set[int] = set()
 written, emit.program = emit.program, proved
+
+
+@pytest.fixture
+def overlaps() -> Overlaps:
+    """Which arena buffers of a schedule are alive at once in one slot."""
+    return overlapping
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

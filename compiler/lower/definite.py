@@ -66,7 +66,7 @@ def unfit(program: Program) -> Iterable[str]:
     for b in program.buffers:
         if b.place == "arena":
             need, slot = product(b.shape), program.slots[b.slot]
-            item = item_size(program, b)
+            item = item_size(b.kind, program.dtype)
             if at(need, 1) * item > at(slot, 1) or need[1] * item > slot[1]:
                 yield f"{b.name} does not fit into slot {b.slot}"
 

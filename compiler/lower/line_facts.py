@@ -1,31 +1,35 @@
-"""What a line of a program knows of the spec: its place, and its operands in the user's words."""
+"""What a line of a program knows of the spec: formula, place, operands as users call them."""
 
 from __future__ import annotations
-
-from typing import Any
 
 from dln.compiler.ir.formula import formula, transparent
 from dln.compiler.ir.graph import Graph, Node, Spans
 from dln.compiler.ir.op import op_of
-from dln.compiler.plan import Place
+from dln.compiler.plan import Line, Place
 
 
 def place(graph: Graph, node: Node) -> Place | None:
     """The first place of the spec that a node came from."""
-    for span in graph.spans.get(node, ()):
-        return Place(span.source.path, span.line, span.column, span.start, span.stop)
-    return None
+    return Place.of(next(iter(graph.spans.get(node, ())), None))
 
 
-def about(graph: Graph, node: Node) -> dict[str, Any]:
-    """What a line says of its operation, for when it fails."""
+def about(graph: Graph, node: Node) -> Line:
+    """A line without code, with what it says of its operation: also for when that fails."""
     first = graph.spans.get(node, ())[:1]
     steep = (o for o in node.operands if op_of(o).is_("steep"))
     slope = any(graph.spans.get(o, ())[:1] == first for o in steep)
     record = op_of(node)
     asked = record.refuge.slot if record.refuge and record.is_("spoken") else None
     names = tuple(named(graph, o, first, i == asked) for i, o in enumerate(node.operands))
-    return {"op": node.op, "operands": names, "axes": node.type.running, "slope": slope}
+    return Line(
+        code="",
+        formula=formula(graph, node),
+        place=place(graph, node),
+        op=node.op,
+        operands=names,
+        axes=node.type.running,
+        slope=slope,
+    )
 
 
 def named(graph: Graph, node: Node, whole: Spans, in_the_text: bool) -> str:

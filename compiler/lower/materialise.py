@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias, cast
 
-from dln.compiler.ir.graph import Graph, Node, Spans, rewrite
+from dln.compiler.ir.graph import Graph, Node, rewrite
 from dln.compiler.ir.op import Make, op_of
 from dln.compiler.ir.ops.loop import body_of, sequence_type
 from dln.compiler.ir.spelling import Lies, Spelling, View, lies_after
@@ -45,8 +45,10 @@ class Roles:
         self._spelled: dict[Node, Spelling] = {}
 
     def of(self, node: Node) -> Role:
-        """The role of a node whose operands have been asked for before."""
+        """The role of a node; those of its operands are settled before it."""
         if node not in self.role:
+            for operand in node.operands:
+                self.of(operand)
             self.role[node] = self._role(node)
             self.layout[node] = self._layout(node)
         return self.role[node]
@@ -69,14 +71,20 @@ class Roles:
 
     def _role(self, node: Node) -> Role:
         record = op_of(node)
-        if record.host and not node.type.shape and all(self.of(o) == "host" for o in node.operands):
+        if (
+            record.host
+            and not node.type.shape
+            and all(self.role[o] == "host" for o in node.operands)
+        ):
             return "host"
         if is_const(node):
             return "const"
         if record.key or is_slot(node):
             return "source"
-        if is_scan(node) or is_left(node):
-            return "compute" if is_scan(node) else "left"
+        if is_scan(node):
+            return "compute"
+        if is_left(node):
+            return "left"
         return "view" if isinstance(self.spelling(node), View) else "compute"
 
     def _layout(self, node: Node) -> Lies:
@@ -120,30 +128,21 @@ def prepare(graph: Graph, target: Target, capacity: int = 1) -> tuple[Graph, Rol
     roles = Roles(target)
 
     def rule(new: Graph, node: Node, operands: tuple[Node, ...]) -> Node:
+        made = None
         if is_item(node):
-            return settled(roles, left_by(new, node, operands[0]))
-        better = rearranged(new, node, operands, capacity, graph.spans.get(node, ()))
-        if better is not None:
-            return settled(roles, better)
-        read = tuple(o if roles.accepts(node, o) else copy(new, roles, o) for o in operands)
-        if read == node.operands:
-            made = new.include(node)
-        else:
-            made = new.add(node.op, read, node.type, **node.attrs)
+            made = left_by(new, node, operands[0])
+        elif (rearranged := REARRANGED.get(node.op)) is not None:
+            made = rearranged(new, node, operands, capacity, graph.spans.get(node, ()))
+        if made is None:
+            read = tuple(o if roles.accepts(node, o) else copy(new, roles, o) for o in operands)
+            same = read == node.operands
+            made = new.include(node) if same else new.add(node.op, read, node.type, **node.attrs)
         roles.of(made)
         return made
 
     new, _ = rewrite(graph, rule)
     _own_outputs(new, roles)
     return new, roles
-
-
-def rearranged(
-    graph: Graph, node: Node, operands: tuple[Node, ...], n: int, spans: Spans
-) -> Node | None:
-    """What computes a product or a sum of windows better than its own lines, if anything does."""
-    rule = REARRANGED.get(node.op)
-    return None if rule is None else rule(graph, node, operands, n, spans)
 
 
 REARRANGED = {"contract": gathered, "unwindow": unwound}
@@ -187,15 +186,6 @@ def renamed(make: Make, node: Node, like: Node) -> Node:
     """A view under the names that another node has for its axes."""
     running = like.type.running
     return node if node.type.running == running else make("running", node, running=running)
-
-
-def settled(roles: Roles, node: Node) -> Node:
-    """A node after its role has been asked for, and before it those of its operands."""
-    for operand in node.operands:
-        if operand not in roles.role:
-            settled(roles, operand)
-    roles.of(node)
-    return node
 
 
 def copy(graph: Graph, roles: Roles, node: Node, **attrs: object) -> Node:

@@ -8,9 +8,9 @@ shares slots: best fit, by size at the nominal number of examples. Slots are aff
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from graphlib import TopologicalSorter
 from typing import TypeAlias
 
 from dln.compiler.ir.graph import Graph, Node, ancestors
@@ -23,7 +23,7 @@ from dln.compiler.ir.tensor_type import TensorType
 from dln.compiler.lower.inplace import InPlace, may_overwrite
 from dln.compiler.lower.materialise import Roles, base, own_key, prepare, scattered
 from dln.compiler.lower.targets import Target
-from dln.compiler.plan import Buffer, Extent, at, product
+from dln.compiler.plan import Buffer, Extent, at, item_size, product
 from dln.compiler.schema.keys import Output
 from dln.grammar.diagnostics import Fault
 
@@ -90,7 +90,7 @@ class Schedule:
     target: Target
     roles: Roles
     capacity: int
-    itemsize: int
+    dtype: str
     steps: list[Step] = field(default_factory=list)
     home: dict[Node, str] = field(default_factory=dict)
     buffers: dict[str, Buffer] = field(default_factory=dict)
@@ -112,7 +112,7 @@ class Schedule:
 
     def bytes_of(self, type: TensorType) -> Extent:
         """Bytes of a tensor, affine in the number of examples."""
-        item = {"index": 8, "bool": 1}.get(type.kind, self.itemsize)
+        item = item_size(type.kind, self.dtype)
         a, b = count(type)
         return a * item, b * item
 
@@ -140,16 +140,14 @@ def schedule(graph: Graph, target: Target, capacity: int = 1, dtype: str = "floa
     `capacity` is the number of examples that memory is laid out for; any other number works.
     """
     prepared, roles = prepare(graph, target, capacity)
-    made = Schedule(prepared, target, roles, capacity, 8 if dtype == "float64" else 4)
+    made = Schedule(prepared, target, roles, capacity, dtype)
     for node in ancestors(prepared.outputs.values()):
         if is_scan(node):
             made.loops[node] = scheduled_step(made, node, dtype)
     writes = InPlace(prepared, roles)
     writes.place_outputs()
-    nodes = ancestors(prepared.outputs.values())
-    _give_homes(made, nodes, writes.dest)
-    order = _order(made, writes)
-    _allocate(made, order, writes.dest)
+    _give_homes(made, writes.dest)
+    _allocate(made, _order(made, writes), writes.dest)
     return made
 
 
@@ -179,37 +177,29 @@ def _arena_size(made: Schedule, node: Node, dest: Mapping[Node, Output]) -> int:
 def _arrange(
     nodes: list[Node], writes: InPlace, cost: Callable[[Node, Mapping[Node, int]], int]
 ) -> list[Node]:
-    """A topological order that always takes the cheapest node that is ready."""
+    """A topological order that always takes the cheapest node that is ready. Raises
+    `graphlib.CycleError` where writes wait for each other."""
     index = {n: i for i, n in enumerate(nodes)}
-    waits = {n: len(set(writes.needs(n))) for n in nodes}
-    then: dict[Node, list[Node]] = {}
-    for n in nodes:
-        for needed in dict.fromkeys(writes.needs(n)):
-            then.setdefault(needed, []).append(n)
     left = {source: len(readers) for source, readers in writes.readers.items()}
-    ready = [(0, i) for n, i in index.items() if not waits[n]]
+    waiting = TopologicalSorter({n: writes.needs(n) for n in nodes})
+    waiting.prepare()
+    ready: list[Node] = []
     order: list[Node] = []
-    while ready:
-        ready = [(cost(nodes[i], left), i) for _, i in ready]
-        heapq.heapify(ready)
-        node = nodes[heapq.heappop(ready)[1]]
+    while waiting.is_active():
+        ready += waiting.get_ready()
+        node = min(ready, key=lambda n: (cost(n, left), index[n]))
+        ready.remove(node)
+        waiting.done(node)
         order.append(node)
         for source in writes.reads[node]:
             left[source] -= 1
-        for user in then.get(node, ()):
-            waits[user] -= 1
-            if not waits[user]:
-                ready.append((0, index[user]))
-    assert len(order) == len(nodes), "the order of writes has a cycle"
     return order
 
 
 def _peak(order: list[Node], writes: InPlace, size: Mapping[Node, int]) -> int:
     """The most bytes alive at once, without reuse inside a step."""
     last = {source: i for i, n in enumerate(order) for source in writes.reads[n]}
-    ends: dict[int, list[Node]] = {}
-    for source, i in last.items():
-        ends.setdefault(i, []).append(source)
+    ends = by_position(last)
     alive = peak = 0
     for i, node in enumerate(order):
         alive += size[node]
@@ -221,9 +211,9 @@ def _peak(order: list[Node], writes: InPlace, size: Mapping[Node, int]) -> int:
 # ---- buffers and slots -------------------------------------------------------------------------
 
 
-def _give_homes(made: Schedule, nodes: list[Node], dest: Mapping[Node, Output]) -> None:
+def _give_homes(made: Schedule, dest: Mapping[Node, Output]) -> None:
     """Buffers for what does not live in the arena: sources, constants, boxes and outputs."""
-    for node in nodes:
+    for node in ancestors(made.graph.outputs.values()):
         role = made.roles.role[node]
         if role == "source":
             key = str(node[op_of(node).key or "number"])
@@ -288,10 +278,7 @@ class Arena:
 
 def _allocate(made: Schedule, order: list[Node], dest: Mapping[Node, Output]) -> None:
     """Walk the order: take memory for each result, and give back what was read last."""
-    last = last_uses(made.roles, order)
-    ends: dict[int, list[Node]] = {}
-    for node, i in last.items():
-        ends.setdefault(i, []).append(node)
+    ends = by_position(last_uses(made.roles, order))
     arena = Arena(made)
     for i, node in enumerate(order):
         dying = [d for d in ends.get(i, ()) if d in made.home and _in_arena(made, d)]
@@ -353,34 +340,9 @@ def last_uses(roles: Roles, order: list[Node]) -> dict[Node, int]:
     return last
 
 
-# ---- an independent check ----------------------------------------------------------------------
-
-
-def overlaps(made: Schedule) -> list[tuple[str, str]]:
-    """Pairs of arena buffers that are alive at once in one slot: none in a sound schedule.
-
-    Compares every pair, from the steps alone; used by the tests.
-    """
-    spans: dict[str, tuple[int, int]] = {}
-
-    def touch(name: str, i: int) -> None:
-        first, last = spans.get(name, (i, i))
-        spans[name] = (min(first, i), max(last, i))
-
-    for i, step in enumerate(made.steps):
-        for name in (step.out, *step.scratch.values()):
-            touch(name, i)
-        for operand in step.node.operands:
-            while made.roles.role[operand] == "view":
-                operand = operand.operands[0]
-            if operand in made.home:
-                touch(made.home[operand], i)
-    arena = [n for n in spans if made.buffers[n].place == "arena"]
-    return [
-        (a, b)
-        for k, a in enumerate(arena)
-        for b in arena[k + 1 :]
-        if made.buffers[a].slot == made.buffers[b].slot
-        and spans[a][0] <= spans[b][1]
-        and spans[b][0] <= spans[a][1]
-    ]
+def by_position(last: Mapping[Node, int]) -> dict[int, list[Node]]:
+    """The arrays that are read for the last time at each position."""
+    found: dict[int, list[Node]] = {}
+    for node, i in last.items():
+        found.setdefault(i, []).append(node)
+    return found

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeAlias
 
-from dln.compiler.ir.formula import formula
 from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.op import op_of
 from dln.compiler.ir.sizes import Size
@@ -30,7 +29,7 @@ from dln.compiler.ir.spelling import (
 )
 from dln.compiler.ir.structure import is_clock, is_const, is_scan, is_size
 from dln.compiler.ir.tensor_type import scalar
-from dln.compiler.lower.line_facts import about, place
+from dln.compiler.lower.line_facts import about
 from dln.compiler.lower.materialise import base
 from dln.compiler.lower.python_text import Bare, call_text, literal, plain, view_text
 from dln.compiler.lower.schedule import Schedule, Step, extent
@@ -161,8 +160,7 @@ class Writer:
 
     def host_line(self, node: Node, code: str, call: Called) -> None:
         lines = self.lines if node in self.at_run else self.common.setup
-        line = Line(code, formula(self.graph, node), place(self.graph, node), writes=call.out)
-        lines.append(line.changed(call=call, **about(self.graph, node)))
+        lines.append(about(self.graph, node).changed(code=code, writes=call.out, call=call))
 
     def box(self, node: Node, number: str, buffer: str) -> None:
         """Put a number where array operations can read it."""
@@ -236,13 +234,14 @@ class Writer:
             return
         calls, whole = self.calls(node)
         flops, moved = cost(self.made, node)
-        said, where, reads = formula(self.graph, node), place(self.graph, node), self.reads(step)
-        more, out = about(self.graph, node), str(self.buffer(step.out))
+        text = partial(self.value, step=step)
+        line = about(self.graph, node).changed(
+            reads=self.reads(step), writes=str(self.buffer(step.out)), flops=flops, bytes=moved
+        )
         for call in calls:
-            text = partial(self.value, step=step)
-            line = Line(self.code(call, text), said, where, reads, out, flops, moved, **more)
-            self.lines.append(line.changed(call=called(call, text, whole)))
-            flops = moved = (0, 0)
+            code = self.code(call, text)
+            self.lines.append(line.changed(code=code, call=called(call, text, whole)))
+            line = line.changed(flops=(0, 0), bytes=(0, 0))
 
     def code(self, call: Call, text: Callable[[Value], str]) -> str:
         """A call as the target writes it."""

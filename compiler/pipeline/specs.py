@@ -58,7 +58,7 @@ def param_spec(v: Parameter) -> ParamSpec:
     """A parameter as plain data."""
     shape = _numbers(v.node.type.shape)
     live = None if v.joins is None else live_count(v.joins, shape)
-    return ParamSpec.extending(v, shape=shape, place=place(v.span), live=live)
+    return ParamSpec.extending(v, shape=shape, place=Place.of(v.span), live=live)
 
 
 def data_spec(d: DataSet) -> DataSpec:
@@ -68,7 +68,7 @@ def data_spec(d: DataSet) -> DataSpec:
         raw=tuple(_field_spec(k, n.type, None) for k, n in d.raw.items()),
         fields=tuple(_field_of(d, f) for f in d.fields.values()),
         drawn=any(f.drawn for f in d.fields.values()),
-        place=place(d.span),
+        place=Place.of(d.span),
         claims={name: _field_of(d, f) for name, f in claimed(d).items()},
     )
 
@@ -85,13 +85,13 @@ def _field_spec(name: str, type: TensorType, span: Span | None) -> FieldSpec:
     classes = None if size is None else size.constant
     shape = _numbers(type.shape[1:] if type.running[:1] == ("batch",) else type.example)
     timed = "time" in type.running
-    return FieldSpec(name, shape, type.kind, type.domain.name, classes, place(span), timed=timed)
+    return FieldSpec(name, shape, type.kind, type.domain.name, classes, Place.of(span), timed=timed)
 
 
 def _length_spec(name: str, beside: Iterable[Node], span: Span | None) -> FieldSpec:
     """A field of lengths: of 1 to the number of steps that others have."""
     steps = (n.type.size_of("time").constant for n in beside if "time" in n.type.running)
-    return FieldSpec(name, (), "index", "length", next(steps), place(span))
+    return FieldSpec(name, (), "index", "length", next(steps), Place.of(span))
 
 
 # ---- phases ------------------------------------------------------------------------------------
@@ -112,7 +112,7 @@ def phase_spec(model: Model, ph: Phase) -> PhaseSpec:
         ),
         starts=tuple(s.path for s in ph.starts),
         until=tuple(ProgramKind.UNTIL.of(ph.name, i or None) for i, _ in enumerate(ph.until)),
-        place=place(ph.span),
+        place=Place.of(ph.span),
         stops=any(map(is_stop, everything(ph.objectives))),
         estimates=tuple(
             EstimateSpec(ProgramKind.ESTIMATE.of(ph.name, i or None), *alike, tuple(values))
@@ -131,7 +131,7 @@ def _watch(model: Model, ph: Phase, w: Watching) -> WatchSpec:
     return WatchSpec.extending(
         w,
         program=None if in_step(w) else ProgramKind.WATCH.of(ph.name, w.name),
-        place=place(w.span),
+        place=Place.of(w.span),
         carried={k: _numbers(shape) for k, shape in sizes.items()},
     )
 
@@ -182,7 +182,7 @@ def _emit(t: Tasking, e: Emission, number: int) -> EmitSpec:
     return EmitSpec.extending(
         e,
         parts=tuple(_part(part, EmittedValue(number, k)) for k, part in enumerate(e.parts)),
-        place=place(e.span),
+        place=Place.of(e.span),
         program=None if e.on is None else ProgramKind.TASK.of(t.name, number),
     )
 
@@ -194,13 +194,6 @@ def _part(part: EmittedPart, key: EmittedValue) -> PartSpec:
 
 
 # ---- from the graph's types to plain data ------------------------------------------------------
-
-
-def place(span: Span | None) -> Place | None:
-    """A span as plain data."""
-    if span is None:
-        return None
-    return Place(span.source.path, span.line, span.column, span.start, span.stop)
 
 
 def _numbers(shape: Iterable[Size]) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""ProgramTable as frozen data: a text, its table of buffers, and where each line came from.
+"""Programs as frozen data: a text, its table of buffers, and where each line came from.
 
 Extents are affine in the number of examples: `(a, b)` means `a + b * n`.
 """
@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import TypeAlias
 
 from dln.compiler.schema.keys import Clock, ProgramKey
+from dln.grammar.diagnostics import Span
 from dln.grammar.record import Record
 
 Extent: TypeAlias = tuple[int, int]
@@ -56,6 +57,13 @@ class Place(Record):
     column: int
     start: int
     stop: int
+
+    @staticmethod
+    def of(span: Span | None) -> Place | None:
+        """A span as plain data."""
+        if span is None:
+            return None
+        return Place(span.source.path, span.line, span.column, span.start, span.stop)
 
     def __str__(self) -> str:
         return f"{self.path}:{self.line}:{self.column}"

@@ -8,14 +8,14 @@ ALIGNMENT = 256
 """Bytes that the start of every piece of an arena is a multiple of."""
 
 
-def item_size(program: Program, buffer: Buffer) -> int:
-    """Bytes of one element of a buffer."""
-    return {"index": 8, "bool": 1}.get(buffer.kind) or (8 if program.dtype == "float64" else 4)
+def item_size(kind: str, dtype: str) -> int:
+    """Bytes of one element of a kind, in a precision."""
+    return {"index": 8, "bool": 1}.get(kind) or (8 if dtype == "float64" else 4)
 
 
 def buffer_bytes(program: Program, buffer: Buffer, n: int) -> int:
     """Bytes of a buffer for n examples."""
-    return at(product(buffer.shape), n) * item_size(program, buffer)
+    return at(product(buffer.shape), n) * item_size(buffer.kind, program.dtype)
 
 
 def slot_offsets(program: Program, n: int) -> list[int]:

@@ -6,6 +6,7 @@ Oracles: NumPy's einsum over windows made by `sliding_window_view`, and the eval
 from __future__ import annotations
 
 import tracemalloc
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from dln.compiler.ir.ops.contract import subscripts
 from dln.compiler.ir.sizes import BATCH_SIZE, Reason, Size, Sizes, Var
 from dln.compiler.ir.tensor_type import TensorType
 from dln.compiler.lower.emit import lower
-from dln.compiler.lower.schedule import overlaps, schedule
+from dln.compiler.lower.schedule import Schedule, schedule
 from dln.compiler.lower.targets import TARGETS, Target
 from dln.compiler.plan import Program
 from dln.compiler.schema import keys
@@ -125,7 +126,9 @@ def test_a_sum_over_windows_becomes_a_contraction_and_one_copy_serves_two() -> N
 
 
 @pytest.mark.parametrize("capacity", [1, 8])
-def test_no_two_live_arrays_share_memory(capacity: int) -> None:
+def test_no_two_live_arrays_share_memory(
+    capacity: int, overlaps: Callable[[Schedule], list[tuple[str, str]]]
+) -> None:
     assert overlaps(schedule(network(), TARGETS["numpy"], capacity)) == []
 
 
