@@ -11,9 +11,8 @@ from collections.abc import Iterator
 
 from dln.compiler.frontend.context import broadcasting, lengths, time_axis
 from dln.compiler.frontend.context.build_context import Build, Chain, Instance, Scope, Value
-from dln.compiler.frontend.context.changed import replace
 from dln.compiler.frontend.context.frame import Frame
-from dln.compiler.frontend.context.place import Poisoned
+from dln.compiler.frontend.context.place import Poisoned, replace
 from dln.compiler.frontend.context.static_values import lookup
 from dln.compiler.frontend.context.values import InstanceVerb, Results
 from dln.compiler.frontend.data.fields import LENGTH

@@ -7,10 +7,9 @@ import pytest
 import dln
 import dln.spec as spec
 from dln.compiler.frontend.context.build_context import Build, Built, Naming
-from dln.compiler.frontend.context.changed import replace
 from dln.compiler.frontend.context.frame import Frame
 from dln.compiler.frontend.context.outside import Outside
-from dln.compiler.frontend.context.place import SPEC
+from dln.compiler.frontend.context.place import SPEC, replace
 from dln.grammar.diagnostics import DlnError, Source, Span
 
 SOURCE = Source("net.dln", "a = 1\nb = 2\n")

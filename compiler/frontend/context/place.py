@@ -11,13 +11,29 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from dln.compiler.ir.graph import Graph, Node
 from dln.compiler.ir.op import Make
 from dln.compiler.ir.sizes import Conflict, Reason, Size, Sizes, Var
 from dln.compiler.ir.tensor_type import TensorType
 from dln.grammar.diagnostics import DlnError, Note, Problem, Problems, Source, Span
+
+if TYPE_CHECKING:
+    from dataclasses import replace as replace
+else:
+
+    def replace(old, /, **changes):
+        """A frozen value with some fields changed.
+
+        Where we are in a spec changes with every name, call and list. `dataclasses.replace` goes
+        through all fields one by one, which takes a twentieth of the time that a spec is read in;
+        this copies them at once. For the type checker it is the same.
+        """
+        new = object.__new__(old.__class__)
+        new.__dict__.update(old.__dict__)
+        new.__dict__.update(changes)
+        return new
 
 
 class Poisoned(Exception):

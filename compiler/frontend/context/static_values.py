@@ -11,7 +11,6 @@ from typing import NoReturn
 
 from dln.compiler.frontend.context import absences, broadcasting
 from dln.compiler.frontend.context.build_context import Build, Scope, Value
-from dln.compiler.frontend.context.otherwise import OTHERWISE
 from dln.compiler.frontend.context.place import Poisoned
 from dln.compiler.frontend.context.values import (
     PhaseGroup,
@@ -52,8 +51,7 @@ def static(b: Build, expr: s.Syntax, scope: Scope, what: str) -> Value:
 def whole(b: Build, expr: s.Syntax, scope: Scope, what: str) -> int:
     """A static whole number."""
     value = static(b, expr, scope, what)
-    number = whole_number(value)
-    if number is None:
+    if (number := whole_number(value)) is None:
         b.fail("E305", f"{what} must be a whole number", expr.span, f"is {shown(value)}")
     return number
 
@@ -76,13 +74,14 @@ def size(b: Build, expr: s.Expr, scope: Scope, declare: dict[str, Var] | None = 
     at = expr.span
     match expr:
         case s.Name(id=name) if declare is not None and _is_variable(name, scope):
-            var = Var(name, span=expr.span)
-            declare[name] = var
-            scope.value(name, Size.of(var), expr.span)
-            return Size.of(var)
+            declare[name] = Var(name, span=at)
+            scope.value(name, Size.of(declare[name]), at)
+            return Size.of(declare[name])
         case s.Name(id=name):
             if scope.lookup(name) is None:
-                _no_size(b, expr, scope)
+                known = [n for n in scope.visible() if (to := scope.lookup(n)) and to.constant]
+                hint = nearest(name, known) or f"name it in a port or an option: ...; {name})"
+                b.fail("E301", f"there is no size {name}", at, "unknown", remedy=hint)
             at = given_at(b, expr, scope, at)
         case s.Group(body=body):
             return size(b, body, scope, declare)
@@ -107,18 +106,11 @@ def whole_size(b: Build, value: Value, span: Span) -> Size:
 def _size_of(b: Build, value: Value, at: Span) -> Size:
     if isinstance(value, Size):
         return value
-    number = whole_number(value)
-    if number is None:
+    if (number := whole_number(value)) is None:
         b.fail("E212", "a size must be a whole number", at, f"is {shown(value)}")
     if number < 0:
         b.fail("E212", "a size cannot be negative", at, f"is {number}")
     return Size(number)
-
-
-def _no_size(b: Build, expr: s.Name, scope: Scope) -> NoReturn:
-    known = [n for n in scope.visible() if (x := scope.lookup(n)) is not None and x.constant]
-    hint = nearest(expr.id, known) or f"name it in a port or an option: ...; {expr.id})"
-    b.fail("E301", f"there is no size {expr.id}", expr.span, "unknown", remedy=hint)
 
 
 def given_at(b: Build, expr: s.Expr, scope: Scope, span: Span) -> Span:
@@ -142,23 +134,15 @@ def domain_of(
     if domain is None:
         return None
     if domain.name not in DOMAINS:
-        hint = nearest(domain.name, DOMAINS)
-        b.fail(
-            "E312",
-            f"there is no domain {domain.name}",
-            domain.span,
-            "unknown",
-            remedy=hint or "one of " + ", ".join(DOMAINS),
-        )
-    if (domain.name == "class") != (domain.size is not None):
-        text = (
-            "class needs its number of classes"
-            if domain.name == "class"
-            else (f"{domain.name} takes no number")
-        )
-        b.fail("E313", text, domain.span, remedy="class(10)" if domain.name == "class" else "")
-    n = size(b, domain.size, scope, declare) if domain.size is not None else None
-    return DomainType(domain.name, n)
+        hint = nearest(domain.name, DOMAINS) or "one of " + ", ".join(DOMAINS)
+        b.fail("E312", f"there is no domain {domain.name}", domain.span, "unknown", remedy=hint)
+    if domain.name == "class" and domain.size is None:
+        b.fail("E313", "class needs its number of classes", domain.span, remedy="class(10)")
+    if domain.size is None:
+        return DomainType(domain.name)
+    if domain.name != "class":
+        b.fail("E313", f"{domain.name} takes no number", domain.span)
+    return DomainType(domain.name, size(b, domain.size, scope, declare))
 
 
 def want_domain(
@@ -176,8 +160,7 @@ def want_domain(
     if wanted.name == "class" and found.name == "class":
         if not absent:
             absences.refuse(b, node, span, who)
-        if wanted.size is not None and found.size is not None:
-            _same_classes(b, node, wanted, span, who)
+        _same_classes(b, node, wanted, span, who)
         return node
     if fits(found, wanted):
         return node
@@ -187,7 +170,7 @@ def want_domain(
 
 
 def _same_classes(b: Build, node: Node, wanted: DomainType, span: Span, who: str) -> None:
-    """A class of as many values as are asked for."""
+    """A class of as many values as are asked for, where both say how many."""
 
     def fail(c: Conflict) -> NoReturn:
         asked, found = (broadcasting.domain_text(b, d) for d in (wanted, node.type.domain))
@@ -195,10 +178,9 @@ def _same_classes(b: Build, node: Node, wanted: DomainType, span: Span, who: str
         b.fail("E217", f"{who} takes a {asked}, not a {found}", span, f"is a {found}", notes)
 
     left, right = wanted.size, node.type.domain.size
-    assert left is not None and right is not None
-    b.equate(
-        left, right, Reason(span, f"{broadcasting.short(span.text)} is a {node.type.domain}"), fail
-    )
+    if left is not None and right is not None:
+        why = Reason(span, f"{broadcasting.short(span.text)} is a {node.type.domain}")
+        b.equate(left, right, why, fail)
 
 
 def _overlap(a: Span, b: Span) -> bool:
@@ -248,11 +230,9 @@ def _squashed_twice(b: Build, node: Node, span: Span, who: str) -> NoReturn:
     maker = broadcasting.short(made[0].span.text) if made else "the activation"
     line = f" on line {made[0].span.line}" if made else ""
     inside, other = SQUASHED.get(who, ("", ""))
-    message = (
-        f"{inside} is applied twice"
-        if maker == inside
-        else (f"a {found} where {who} takes a logit")
-    )
+    message = f"a {found} where {who} takes a logit"
+    if maker == inside:
+        message = f"{inside} is applied twice"
     does = f"{who} takes a logit and applies {inside} itself" if inside else f"{who} takes a logit"
     instead = f", or use {other}, which takes a prob" if other and found == "prob" else ""
     b.fail("E310", message, span, does, made, f"drop {maker}{line}{instead}")
@@ -262,16 +242,11 @@ def listed(b: Build, expr: s.Expr, scope: Scope, who: str = "for") -> list[Value
     """A static list, for `for`, comprehensions and `vary`."""
     value = static(b, expr, scope, f"the list of {who}")
     if isinstance(value, PhaseGroup):
-        value = [value.phases[number] for number in sorted(value.phases)]
-    if not isinstance(value, list):
-        b.fail(
-            "E307",
-            f"{who} runs over a list or a range",
-            expr.span,
-            f"is {describe(value)}",
-            remedy=f"{who} k in 0..2",
-        )
-    return value
+        return [value.phases[number] for number in sorted(value.phases)]
+    if isinstance(value, list):
+        return value
+    text, label = f"{who} runs over a list or a range", f"is {describe(value)}"
+    b.fail("E307", text, expr.span, label, remedy=f"{who} k in 0..2")
 
 
 def rounds(b: Build, st: s.For, scope: Scope) -> Iterator[Scope]:
@@ -299,14 +274,11 @@ def lookup(b: Build, name: str, span: Span, scope: Scope) -> Value:
     else:
         if binding.busy:
             notes = (Note(binding.span, "defined here"),) if binding.span else ()
-            b.fail(
-                "E331",
+            text, facts = (
                 f"{name} is defined by itself",
-                span,
-                "needs its own value",
-                notes,
-                facts=("an equation may not lead back to itself",),
+                ("an equation may not lead back to itself",),
             )
+            b.fail("E331", text, span, "needs its own value", notes, facts=facts)
         binding.busy = True
         try:
             value = binding.find(b)
@@ -355,10 +327,33 @@ def _fits(b: Build, name: str, span: Span, scope: Scope) -> bool:
     before, after = span.source.text[: span.start].rstrip(), span.source.text[span.stop :].lstrip()
     if after[:1] == "(" or before[-2:] == "->":
         return callable_value(value)
-    reckoned = after.startswith(tuple("[*/@^'+-<>") + ("==", "!=")) or before.endswith(
-        tuple("*/@^+-<>") + ("==", "!=")
-    )
+    signs = (*"*/@^+-<>", "==", "!=")
+    reckoned = after.startswith((*signs, "[", "'")) or before.endswith(signs)
     return not (reckoned and callable_value(value))
+
+
+REVERSED = "y[i] = x[n - 1 - i], where x has n elements"
+OTHERWISE = {
+    "reversed": REVERSED,
+    "reverse": REVERSED,
+    "flip": REVERSED,
+    "transpose": "W'",
+    "matmul": "W @ x",
+    "dot": "W @ x",
+    "linear": "dense(m), with m results",
+    "Linear": "dense(m), with m results",
+    "mse": "mean((x - y)^2)",
+    "mse_loss": "mean((x - y)^2)",
+    "relu6": "fn relu6(a) = min(max(a, 0), 6), on a line of its own",
+    "silu": "fn silu(a) = a * sigmoid(a), on a line of its own",
+    "swish": "fn swish(a) = a * sigmoid(a), on a line of its own",
+    "pow": "x^2",
+    "square": "x^2",
+    "tan": "sin(x) / cos(x)",
+    "len": "length(...) of a list, shape(x)[0] of a tensor",
+}
+"""What other tools call otherwise, and how it is written in a spec: with x and W for what it is
+applied to, and only where that does not depend on what is meant."""
 
 
 def unknown(

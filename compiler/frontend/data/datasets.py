@@ -11,8 +11,7 @@ from typing import NoReturn, TypeAlias
 
 from dln.compiler.frontend.context import broadcasting, time_axis
 from dln.compiler.frontend.context.build_context import Binding, Build, Scope
-from dln.compiler.frontend.context.changed import replace
-from dln.compiler.frontend.context.place import poison
+from dln.compiler.frontend.context.place import poison, replace
 from dln.compiler.frontend.context.static_values import positive, static, unknown, word
 from dln.compiler.frontend.context.values import DataValue, Results, describe
 from dln.compiler.frontend.data import origins

@@ -12,9 +12,9 @@ from math import prod
 
 from dln.compiler.frontend.context import broadcasting
 from dln.compiler.frontend.context.build_context import Build, Scope
-from dln.compiler.frontend.context.changed import replace
 from dln.compiler.frontend.context.frame import Drawing, Frame
 from dln.compiler.frontend.context.lengths import of_data, resized
+from dln.compiler.frontend.context.place import replace
 from dln.compiler.frontend.context.ports import dims_text, fit, port_sizes
 from dln.compiler.frontend.context.static_values import domain_of, tensor
 from dln.compiler.ir.graph import Node

@@ -23,7 +23,7 @@ from collections.abc import Mapping, Sequence
 from dln.compiler.autodiff.reverse_mode import cotangents
 from dln.compiler.frontend.context import broadcasting
 from dln.compiler.frontend.context.build_context import Build, Instance, Scope, Value
-from dln.compiler.frontend.context.changed import replace
+from dln.compiler.frontend.context.place import replace
 from dln.compiler.frontend.context.unit_group import UnitGroup
 from dln.compiler.frontend.context.values import IndexVar
 from dln.compiler.frontend.energy.groups import machine_of

@@ -15,8 +15,8 @@ from typing import NoReturn
 
 from dln.compiler.frontend.context import broadcasting, time_axis
 from dln.compiler.frontend.context.build_context import Build, Instance, Scope, Value
-from dln.compiler.frontend.context.changed import replace
 from dln.compiler.frontend.context.frame import Drawing, OpenLoop
+from dln.compiler.frontend.context.place import replace
 from dln.compiler.frontend.context.static_values import whole, whole_size
 from dln.compiler.frontend.context.unit_group import UnitGroup
 from dln.compiler.frontend.context.values import describe, shown

@@ -18,7 +18,7 @@ from dln.compiler.frontend.context.build_context import (
     Scope,
     Value,
 )
-from dln.compiler.frontend.context.changed import replace
+from dln.compiler.frontend.context.place import replace
 from dln.compiler.frontend.context.static_values import given_at, listed, tensor, unknown, word
 from dln.compiler.frontend.context.values import (
     Builtin,

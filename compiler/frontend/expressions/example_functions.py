@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from dln.compiler.frontend.context import broadcasting, lengths
 from dln.compiler.frontend.context.artefacts import FORMS, Artefact, Part
 from dln.compiler.frontend.context.build_context import Build, Scope
-from dln.compiler.frontend.context.changed import replace
 from dln.compiler.frontend.context.frame import Frame
+from dln.compiler.frontend.context.place import replace
 from dln.compiler.frontend.context.static_values import tensor, want_domain, whole
 from dln.compiler.frontend.data.datasets import bind_fields, on_part
 from dln.compiler.frontend.expressions.emit_functions import label_of

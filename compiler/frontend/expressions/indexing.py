@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from dln.compiler.frontend.context import broadcasting, standing, time_axis
 from dln.compiler.frontend.context.build_context import Build, Instance, Scope, Value
-from dln.compiler.frontend.context.changed import replace
+from dln.compiler.frontend.context.place import replace
 from dln.compiler.frontend.context.static_values import lookup, unknown, whole
 from dln.compiler.frontend.context.values import (
     DataValue,

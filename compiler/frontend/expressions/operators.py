@@ -12,7 +12,7 @@ from typing import Any
 
 from dln.compiler.frontend.context import broadcasting, counting
 from dln.compiler.frontend.context.build_context import Build, Scope, Value
-from dln.compiler.frontend.context.changed import replace
+from dln.compiler.frontend.context.place import replace
 from dln.compiler.frontend.context.static_values import listed, static, tensor
 from dln.compiler.frontend.context.values import describe, shown
 from dln.compiler.frontend.data import assertions

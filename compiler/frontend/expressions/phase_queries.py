@@ -10,8 +10,7 @@ from functools import reduce
 
 from dln.compiler.frontend.context import broadcasting
 from dln.compiler.frontend.context.build_context import Build, Scope, Value
-from dln.compiler.frontend.context.changed import replace
-from dln.compiler.frontend.context.place import Poisoned
+from dln.compiler.frontend.context.place import Poisoned, replace
 from dln.compiler.frontend.context.static_values import tensor, unknown
 from dln.compiler.frontend.context.values import PhaseBest, PhaseVerb
 from dln.compiler.frontend.expressions import reports

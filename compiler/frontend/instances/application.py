@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from dln.compiler.frontend.context import broadcasting, lengths, standing
 from dln.compiler.frontend.context.build_context import Application, Build, Instance, Scope, Value
-from dln.compiler.frontend.context.changed import replace
+from dln.compiler.frontend.context.place import replace
 from dln.compiler.frontend.context.ports import dims_text, fit, port_sizes
 from dln.compiler.frontend.context.static_values import domain_of, lookup, want_domain
 from dln.compiler.frontend.context.values import Function, Results

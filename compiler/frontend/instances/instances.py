@@ -22,9 +22,8 @@ from dln.compiler.frontend.context.build_context import (
     Scope,
     Value,
 )
-from dln.compiler.frontend.context.changed import replace
 from dln.compiler.frontend.context.frame import Drawing, Frame
-from dln.compiler.frontend.context.place import Poisoned
+from dln.compiler.frontend.context.place import Poisoned, replace
 from dln.compiler.frontend.context.ports import dims_text, fit, port_sizes
 from dln.compiler.frontend.context.static_values import (
     domain_of,

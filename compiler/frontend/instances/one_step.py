@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from dln.compiler.frontend.context import broadcasting, lengths, standing, time_axis
 from dln.compiler.frontend.context.build_context import Build, Instance, Value
-from dln.compiler.frontend.context.changed import replace
+from dln.compiler.frontend.context.place import replace
 from dln.compiler.frontend.context.values import InstanceVerb, Results
 from dln.compiler.frontend.instances import application
 from dln.compiler.ir.graph import Node

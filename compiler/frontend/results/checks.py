@@ -8,9 +8,8 @@ from typing import NoReturn
 
 from dln.compiler.frontend.context import broadcasting
 from dln.compiler.frontend.context.build_context import Build, Naming, Scope, Value
-from dln.compiler.frontend.context.changed import replace
 from dln.compiler.frontend.context.frame import Frame
-from dln.compiler.frontend.context.place import Space
+from dln.compiler.frontend.context.place import Space, replace
 from dln.compiler.frontend.context.static_values import listed, lookup, tensor, unknown, word
 from dln.compiler.frontend.context.values import PhaseBest, PhaseVerb
 from dln.compiler.frontend.expressions import phase_queries

@@ -10,9 +10,8 @@ from typing import NoReturn
 from dln.compiler.frontend.context import broadcasting
 from dln.compiler.frontend.context.artefacts import FILES, FORMS, Artefact
 from dln.compiler.frontend.context.build_context import Build, Naming, Scope, Value
-from dln.compiler.frontend.context.changed import replace
 from dln.compiler.frontend.context.frame import Frame
-from dln.compiler.frontend.context.place import Space
+from dln.compiler.frontend.context.place import Space, replace
 from dln.compiler.frontend.context.static_values import static
 from dln.compiler.frontend.expressions.emit_functions import label_of
 from dln.compiler.frontend.results.checks import no_data

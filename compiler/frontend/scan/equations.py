@@ -13,8 +13,8 @@ from dln.compiler.frontend.context.build_context import (
     Scope,
     Value,
 )
-from dln.compiler.frontend.context.changed import replace
 from dln.compiler.frontend.context.frame import Drawing
+from dln.compiler.frontend.context.place import replace
 from dln.compiler.frontend.context.ports import port_sizes
 from dln.compiler.frontend.context.static_values import (
     domain_of,

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 from dln.compiler.frontend.context import broadcasting, lengths, time_axis
 from dln.compiler.frontend.context.build_context import Build
-from dln.compiler.frontend.context.changed import replace
 from dln.compiler.frontend.context.frame import OpenLoop
+from dln.compiler.frontend.context.place import replace
 from dln.compiler.frontend.context.values import StepIndex
 from dln.compiler.frontend.scan.closing import closed, number_of_steps
 from dln.compiler.frontend.scan.recurrences import Recurrences

@@ -13,7 +13,7 @@ from __future__ import annotations
 from functools import partial
 
 from dln.compiler.frontend.context.build_context import Build, Scope
-from dln.compiler.frontend.context.changed import replace
+from dln.compiler.frontend.context.place import replace
 from dln.compiler.frontend.scan import closing, equations, nested_scan
 from dln.compiler.frontend.scan.recurrences import Recurrences
 from dln.compiler.frontend.scan.settling import settled

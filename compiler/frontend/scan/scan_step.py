@@ -8,8 +8,8 @@ from typing import NoReturn
 
 from dln.compiler.frontend.context import absences, broadcasting, standing, time_axis
 from dln.compiler.frontend.context.build_context import Build
-from dln.compiler.frontend.context.changed import replace
 from dln.compiler.frontend.context.frame import Key, OpenLoop
+from dln.compiler.frontend.context.place import replace
 from dln.compiler.frontend.context.static_values import lookup
 from dln.compiler.frontend.context.values import Recurrence, StepIndex
 from dln.compiler.frontend.scan import equations, preconditions

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from dln.compiler.frontend.context import broadcasting
 from dln.compiler.frontend.context.build_context import Build, Naming, Scope
-from dln.compiler.frontend.context.changed import replace
+from dln.compiler.frontend.context.place import replace
 from dln.compiler.frontend.context.ports import shaped
 from dln.compiler.frontend.context.static_values import lookup, tensor
 from dln.compiler.frontend.context.values import OptimiserDef, OptimiserUse, describe

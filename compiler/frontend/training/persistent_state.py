@@ -17,8 +17,8 @@ from typing import NoReturn
 
 from dln.compiler.frontend.context import broadcasting
 from dln.compiler.frontend.context.build_context import Build, Scope, Value
-from dln.compiler.frontend.context.changed import replace
 from dln.compiler.frontend.context.frame import Drawing, Frame, PhaseStates
+from dln.compiler.frontend.context.place import replace
 from dln.compiler.frontend.context.static_values import (
     domain_of,
     lookup,

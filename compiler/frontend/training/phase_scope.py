@@ -8,8 +8,7 @@ from functools import partial
 from typing import TypeAlias
 
 from dln.compiler.frontend.context.build_context import Binding, Build, Scope, Value
-from dln.compiler.frontend.context.changed import replace
-from dln.compiler.frontend.context.place import Space
+from dln.compiler.frontend.context.place import Space, replace
 from dln.compiler.frontend.context.static_values import listed, whole
 from dln.compiler.frontend.data.datasets import bind_fields
 from dln.compiler.frontend.scan.equations import bind_flat, unrolled

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dln.compiler.frontend.context.build_context import Binding, Build, Scope
-from dln.compiler.frontend.context.changed import replace
 from dln.compiler.frontend.context.frame import Frame, PhaseStates, StreamStates
-from dln.compiler.frontend.context.place import poison
+from dln.compiler.frontend.context.place import poison, replace
 from dln.compiler.frontend.context.static_values import whole, word
 from dln.compiler.frontend.context.values import PhaseGroup, PhaseValue
 from dln.compiler.frontend.data.datasets import on_part

@@ -8,9 +8,8 @@ from typing import NoReturn
 
 from dln.compiler.frontend.context import broadcasting
 from dln.compiler.frontend.context.build_context import Binding, Build, Naming, Scope
-from dln.compiler.frontend.context.changed import replace
 from dln.compiler.frontend.context.frame import Frame, StreamStates
-from dln.compiler.frontend.context.place import poison
+from dln.compiler.frontend.context.place import poison, replace
 from dln.compiler.frontend.context.ports import shaped
 from dln.compiler.frontend.context.static_values import positive, tensor, word
 from dln.compiler.frontend.data.datasets import on_part
