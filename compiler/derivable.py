@@ -37,8 +37,7 @@ def derivable(model: Model) -> Model:
         except DlnError as error:
             refused[path] = error.problems[0]
             del applied[path]
-    checked: Model = model.changed(functions=Functions(applied, refused))
-    return checked
+    return model.changed(functions=Functions(applied, refused))
 
 
 def write_out(model: Model, nodes: Iterable[Node]) -> None:

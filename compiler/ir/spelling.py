@@ -186,12 +186,6 @@ class Call:
     named: tuple[tuple[str, Value], ...] = ()
     kernel: bool = False
 
-    @property
-    def values(self) -> Iterator[Value]:
-        """All that it is given."""
-        yield from self.args
-        yield from (value for _, value in self.named)
-
     def writes(self, memory: Memory) -> bool:
         return root(self.out) == memory
 
@@ -201,7 +195,7 @@ class Call:
 
     def leaves(self) -> Iterator[Leaf]:
         """The arrays of all that it is given, and of the view that it writes through."""
-        for value in (*self.values, self.out):
+        for value in (*self.args, *dict(self.named).values(), self.out):
             yield from _leaves(value)
 
 

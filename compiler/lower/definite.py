@@ -23,7 +23,7 @@ from collections.abc import Iterable, Mapping
 from itertools import count
 from typing import Any, TypeAlias
 
-from dln.compiler.lower.effects import CALLS, FACTS, NUMBERS, Effect, fills
+from dln.compiler.lower.effects import CALLS, FACTS, FRESH, NUMBERS, Effect, fills
 from dln.compiler.lower.shadows import Looking, Misfit, Region, Shadow, Unclear, dotted, leaves
 from dln.compiler.plan import Buffer, Program, at, item_size, product
 from dln.grammar.diagnostics import Fault
@@ -119,7 +119,7 @@ class Walk:
         elif name.startswith("s"):
             self.count(statement)
         else:
-            made = self.look.value(value)
+            made = self.look.visit(value)
             of = leaves(value) & self.look.known.keys()
             for array in made if isinstance(made, list) else [made]:
                 if of and self.owner(array) is None:
@@ -153,7 +153,7 @@ class Walk:
     def loop(self, loop: ast.For) -> None:
         """A loop, step by step; its statements are looked at once."""
         assert isinstance(loop.target, ast.Name) and isinstance(loop.iter, ast.Call)
-        steps = range(*(self.look.value(a) for a in loop.iter.args))
+        steps = range(*(self.look.visit(a) for a in loop.iter.args))
         self.numbers.add(loop.target.id)
         self.look.index = loop.target.id
         accesses = []
@@ -211,7 +211,7 @@ class Walk:
         by_step = isinstance(node, ast.Subscript) and ast.unparse(node.slice) == self.look.index
         key = ast.unparse(node.value if by_step and isinstance(node, ast.Subscript) else node)
         if key not in self.regions:
-            found = self.look.value(node)
+            found = self.look.visit(node)
             if isinstance(found, list):
                 self.regions[key] = [self.region(array) for array in found]
             else:
@@ -225,17 +225,15 @@ class Walk:
         shadow = self.owner(array)
         return None if shadow is None else Region(shadow, array)
 
-    def is_array(self, node: ast.expr) -> bool:
-        return bool(leaves(node) & self.look.known.keys()) and not isinstance(node, ast.Call)
-
     def reads(self, node: ast.expr, statement: ast.stmt) -> list[Operand]:
         """What an argument reads: an array, numbers, or a call that gives a new array."""
-        if isinstance(node, ast.Name | ast.Subscript) and self.is_array(node):
+        arrays = self.look.known.keys()
+        if isinstance(node, ast.Name | ast.Subscript) and leaves(node) & arrays:
             found = self.operand(node)
             return [] if found is None else [found]
         if isinstance(node, ast.Call):
             name = self.called(node)
-            if not fills(name) and name.partition(".")[0] not in NUMBERS | {"arange"}:
+            if not fills(name) and name.partition(".")[0] not in NUMBERS | FRESH:
                 raise Unclear(f"line {statement.lineno}: nothing is known of {name}")
             parts: list[ast.expr] = [*node.args, *(k.value for k in node.keywords)]
         elif isinstance(node, ast.Attribute):

@@ -27,8 +27,6 @@ from dln.compiler.ir.sizes import Size
 from dln.compiler.ir.spelling import A, Broadcast, Index, Transpose, View, Window
 from dln.compiler.ir.tensor_type import TensorType
 
-Sizes = dict[int, int]
-
 SMALL = 4096
 """Floating-point operations below which `einsum` is as good as a copy and a product."""
 
@@ -106,7 +104,7 @@ class Search:
         self.graph, self.operands, self.sides = graph, operands, sides
         self.out: Labels = node["out"]
         self.groups = Groups.of(sides[0], sides[1], self.out)
-        self.sizes: Sizes = {}
+        self.sizes: dict[int, int] = {}
         for operand, labels in zip(operands, sides, strict=True):
             self.sizes |= {x: number(s, n) for x, s in zip(labels, operand.type.shape, strict=True)}
         self.steps = [

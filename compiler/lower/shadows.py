@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import operator
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from dln.compiler.lower.effects import FACTS, FRESH, LOOKS, VIEWS
@@ -119,7 +120,7 @@ def bound(made: ast.ListComp) -> set[str]:
     return {n.id for n in targets if isinstance(n, ast.Name)}
 
 
-class Looking:
+class Looking(ast.NodeVisitor):
     """Works out the views of a text over shadows, for n examples.
 
     `known` has the arrays and the lists of arrays by name; `index` is the variable of the loop at
@@ -130,61 +131,54 @@ class Looking:
         self.known: dict[str, Any] = {}
         self.local: dict[str, Any] = {"n": n}
         self.index = ""
-        self.ways = {kind: getattr(self, name) for kind, name in WAYS.items()}
 
-    def value(self, node: ast.AST) -> Any:
-        """The value of an expression. Raises Unclear for one that is not of the kind."""
-        way = self.ways.get(type(node))
-        if way is None:
-            raise Unclear(f"{ast.unparse(node)} is no view")
-        return way(node)
+    def generic_visit(self, node: ast.AST) -> Any:
+        """Raise Unclear for an expression that is not of the kind."""
+        raise Unclear(f"{ast.unparse(node)} is no view")
 
-    def constant(self, node: ast.Constant) -> Any:
+    def visit_Constant(self, node: ast.Constant) -> Any:
         return node.value
 
-    def name(self, node: ast.Name) -> Any:
+    def visit_Name(self, node: ast.Name) -> Any:
         found = self.local.get(node.id, self.known.get(node.id))
         if found is None:
             raise Unclear(f"{node.id} is not known")
         return found
 
-    def tuple(self, node: ast.Tuple) -> Any:
-        return tuple(map(self.value, node.elts))
+    def visit_Tuple(self, node: ast.Tuple) -> Any:
+        return tuple(map(self.visit, node.elts))
 
-    def unaryop(self, node: ast.UnaryOp) -> Any:
+    def visit_UnaryOp(self, node: ast.UnaryOp) -> Any:
         if not isinstance(node.op, ast.USub):
-            raise Unclear(f"{ast.unparse(node)} is no view")
-        return -self.value(node.operand)
+            self.generic_visit(node)
+        return -self.visit(node.operand)
 
-    def binop(self, node: ast.BinOp) -> Any:
-        a, b = self.value(node.left), self.value(node.right)
-        kind = type(node.op).__name__
-        if kind not in WORKED_OUT:
-            raise Unclear(f"{ast.unparse(node)} is no view")
-        return WORKED_OUT[kind](a, b)
+    def visit_BinOp(self, node: ast.BinOp) -> Any:
+        work_out = WORKED_OUT.get(type(node.op)) or self.generic_visit(node)
+        return work_out(self.visit(node.left), self.visit(node.right))
 
-    def slice(self, node: ast.Slice) -> Any:
+    def visit_Slice(self, node: ast.Slice) -> Any:
         ends = (node.lower, node.upper, node.step)
-        return slice(*(None if e is None else self.value(e) for e in ends))
+        return slice(*(None if e is None else self.visit(e) for e in ends))
 
-    def subscript(self, node: ast.Subscript) -> Any:
+    def visit_Subscript(self, node: ast.Subscript) -> Any:
         """A part of an array; a list by the step at hand is the list, an array for each step."""
-        found = self.value(node.value)
+        found = self.visit(node.value)
         if isinstance(found, list):
             if isinstance(node.slice, ast.Name) and node.slice.id == self.index:
                 return found
             raise Unclear(f"{ast.unparse(node)} is no array of one step")
-        part = self.value(node.slice)
+        part = self.visit(node.slice)
         if not isinstance(found, tuple):
             inside(found, part if isinstance(part, tuple) else (part,), node)
         return found[part]
 
-    def attribute(self, node: ast.Attribute) -> Any:
+    def visit_Attribute(self, node: ast.Attribute) -> Any:
         if node.attr not in FACTS | LOOKS:
             raise Unclear(f"nothing is known of .{node.attr}")
-        return getattr(self.value(node.value), node.attr)
+        return getattr(self.visit(node.value), node.attr)
 
-    def call(self, node: ast.Call) -> Any:
+    def visit_Call(self, node: ast.Call) -> Any:
         """A method that gives a view, or a function of the array module that gives one."""
         import numpy as np  # late: NumPy
 
@@ -194,15 +188,15 @@ class Looking:
             for part in name.split("."):
                 made = getattr(made, part)
         elif isinstance(node.func, ast.Attribute):
-            made = self.attribute(node.func)
+            made = self.visit_Attribute(node.func)
         else:
             raise Unclear(f"nothing is known of {ast.unparse(node.func)}")
         try:
-            return made(*map(self.value, node.args))
+            return made(*map(self.visit, node.args))
         except ValueError as error:
             raise Misfit(f"{ast.unparse(node)}: {error}") from None
 
-    def listcomp(self, node: ast.ListComp) -> Any:
+    def visit_ListComp(self, node: ast.ListComp) -> Any:
         """A view for each number of a range, or for each view of other lists."""
         (part,) = node.generators
         target, over, made = part.target, part.iter, []
@@ -210,17 +204,17 @@ class Looking:
                  if isinstance(t, ast.Name)]  # fmt: skip
         for row in self.rows(over):
             self.local |= zip(names, row, strict=True)
-            made.append(self.value(node.elt))
+            made.append(self.visit(node.elt))
         for name in names:
             self.local.pop(name, None)
         return made
 
     def rows(self, over: ast.expr) -> Any:
         if isinstance(over, ast.Name):
-            return zip(self.name(over))
+            return zip(self.visit_Name(over))
         if not isinstance(over, ast.Call) or dotted(over.func) not in ("range", "zip"):
             raise Unclear(f"{ast.unparse(over)} is no range")
-        given = map(self.value, over.args)
+        given = map(self.visit, over.args)
         return zip(range(*given)) if dotted(over.func) == "range" else zip(*given, strict=True)
 
 
@@ -241,26 +235,12 @@ def inside(array: Any, parts: tuple[Any, ...], node: ast.Subscript) -> None:
             raise Misfit(f"{ast.unparse(node)}: there are {size} rows")
 
 
-WAYS = {
-    ast.Constant: "constant",
-    ast.Name: "name",
-    ast.Tuple: "tuple",
-    ast.UnaryOp: "unaryop",
-    ast.BinOp: "binop",
-    ast.Slice: "slice",
-    ast.Subscript: "subscript",
-    ast.Attribute: "attribute",
-    ast.Call: "call",
-    ast.ListComp: "listcomp",
-}
-"""The method of `Looking` for each kind of expression."""
-
-WORKED_OUT = {
-    "Add": operator.add,
-    "Sub": operator.sub,
-    "Mult": operator.mul,
-    "FloorDiv": operator.floordiv,
-    "Mod": operator.mod,
-    "Pow": operator.pow,
+WORKED_OUT: Mapping[type[ast.operator], Callable[[Any, Any], Any]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.FloorDiv: operator.floordiv,
+    ast.Mod: operator.mod,
+    ast.Pow: operator.pow,
 }
 """The operations that extents are made with."""
