@@ -16,25 +16,48 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Field = tuple[tuple[int, ...], Literal["real", "index"]]
-Shapes = tuple[dict[str, Field], int, int | None]
 Values = Mapping[str, Any]
+Wrong = tuple[str, str] | None
+"""What is wrong with the parameters of a set, and what helps."""
 
 
 @dataclass(frozen=True)
 class Set:
-    """One synthetic set: `shapes` gives fields, count and classes; `make` the arrays."""
+    """One synthetic set, of its parameters: the `fields` of an example, and what makes the arrays.
+
+    `classes` is their number, or the parameter that says it. `count` says how many examples there
+    are where it is not the parameter of that name.
+    """
 
     about: str
     parameters: Mapping[str, int | float]
-    shapes: Callable[[Values], Shapes]
-    make: Callable[[Values], dict[str, Any]]
+    fields: Callable[[Values], dict[str, Field]]
+    make: Callable[[Draws, Values], dict[str, Any]]
+    classes: int | str | None = None
+    wrong: Callable[[Values], Wrong] = lambda v: None
+    count: Callable[[Values], int] = lambda v: int(v["count"])
+
+
+def real(*shape: int) -> Field:
+    """A field of real numbers, of the shape of an example."""
+    return shape, "real"
+
+
+def index(*shape: int) -> Field:
+    """A field of whole numbers, of the shape of an example."""
+    return shape, "index"
+
+
+def at_least(v: Values, key: str, least: int) -> Wrong:
+    """What is wrong where a parameter is too small for the task."""
+    return (f"{key} must be at least {least}, not {v[key]}", "") if v[key] < least else None
 
 
 class Draws:
     """The draws of one set, each `what` from a stream of its own."""
 
     def __init__(self, name: str, v: Values) -> None:
-        self.name, self.seed, self.count = name, int(v["seed"]), int(v["count"])
+        self.name, self.seed, self.count = name, int(v["seed"]), int(v.get("count", 0))
 
     def unit(self, what: str, *shape: int) -> NDArray[np.float64]:
         """[count, *shape] uniform in [0, 1)."""

@@ -1,6 +1,6 @@
 """Synthetic sets: named generators, each a pure function of its parameters and its seed.
 
-A set is a record in `SETS`: its parameters with their defaults, the shapes it makes (known
+A set is a record in `SETS`: its parameters with their defaults, the fields it makes (known
 without NumPy) and the function that makes them. A spec writes `synthetic("gaussians", 3, 2, 600)`
 or names the parameters; `seed` is a parameter of every set, 0 unless given. The sets of sequences
 stand in `synthetic_sequences`. Faults are E508 (too large) and E510 (no such set, wrong
@@ -14,7 +14,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any, cast
 
 from dln.grammar.diagnostics import Fault, nearest
-from dln.runtime.readers.generators import Draws, Set, Shapes, Values
+from dln.runtime.readers.generators import Draws, Field, Set, Values, Wrong, index, real
 from dln.runtime.readers.synthetic_sequences import SEQUENCES
 
 if TYPE_CHECKING:
@@ -23,24 +23,29 @@ if TYPE_CHECKING:
 MOST = 1 << 28  # numbers in one set
 
 
-def shapes(args: Sequence[object], options: Mapping[str, object]) -> Shapes:
+def shapes(
+    args: Sequence[object], options: Mapping[str, object]
+) -> tuple[dict[str, Field], int, int | None]:
     """Fields as (shape, kind), the number of examples, the number of classes if there are any."""
     found, values = _bind(args, options)
-    fields, count, classes = found.shapes(values)
+    wrong, classes = found.wrong(values), found.classes
+    if wrong is not None:
+        raise Fault(f'"{args[0]}": {wrong[0]}', wrong[1], "E510")
+    fields, count = found.fields(values), found.count(values)
     if count < 1:
         raise Fault(f'"{args[0]}" with count = {count} has no examples', "ask for some", "E510")
     numbers = count * sum(prod(shape) for shape, _ in fields.values())
     if numbers > MOST:
         message = f"the synthetic set would hold {numbers:,} numbers, more than {MOST:,}"
         raise Fault(message, "ask for fewer examples", "E508")
-    return fields, count, classes
+    return fields, count, values[classes] if isinstance(classes, str) else classes
 
 
 def generate(args: Sequence[object], options: Mapping[str, object]) -> dict[str, NDArray[Any]]:
     """The arrays of a set, first axis the example."""
     shapes(args, options)
     found, values = _bind(args, options)
-    return found.make(values)
+    return found.make(Draws(str(args[0]), values), values)
 
 
 def _bind(args: Sequence[object], options: Mapping[str, object]) -> tuple[Set, Values]:
@@ -85,40 +90,26 @@ def _usage(name: str) -> str:
 # ---- the sets ----------------------------------------------------------------------------------
 
 
-def _parity_shapes(v: Values) -> Shapes:
-    if v["n"] > 62:
-        raise Fault(f'"parity": n must be at most 62, not {v["n"]}', code="E510")
-    return {"x": ((v["n"],), "real"), "t": ((), "real")}, v["count"] or 1 << v["n"], None
+def _parity_wrong(v: Values) -> Wrong:
+    return (f"n must be at most 62, not {v['n']}", "") if v["n"] > 62 else None
 
 
-def _parity(v: Values) -> dict[str, Any]:
+def _parity(draws: Draws, v: Values) -> dict[str, Any]:
     """All 2^n patterns in counting order, or `count` drawn ones; t = 1 where the sum is odd."""
     import numpy as np  # late: NumPy
 
     n = v["n"]
-    codes = Draws("parity", v).whole("", 1 << n) if v["count"] else np.arange(1 << n)
+    codes = draws.whole("", 1 << n) if v["count"] else np.arange(1 << n)
     bits = (codes[:, None] >> np.arange(n - 1, -1, -1)) & 1
     return {"x": bits.astype(np.float64), "t": (bits.sum(1) % 2).astype(np.float64)}
 
 
-def _xor_shapes(v: Values) -> Shapes:
-    return _parity_shapes({**v, "n": 2, "count": 0})
-
-
-def _xor(v: Values) -> dict[str, Any]:
-    return _parity({**v, "n": 2, "count": 0})
-
-
-def _gaussians_shapes(v: Values) -> Shapes:
-    return {"x": ((v["dim"],), "real"), "label": ((), "index")}, v["count"], v["classes"]
-
-
-def _gaussians(v: Values) -> dict[str, Any]:
+def _gaussians(draws: Draws, v: Values) -> dict[str, Any]:
     """Classes in turn; x = centre of its class (standard normal) + spread times normal noise."""
     import numpy as np  # late: NumPy
 
-    centres = Draws("gaussians", {**v, "count": v["classes"]}).normal("centres", v["dim"])
-    noise = Draws("gaussians", v).normal("noise", v["dim"])
+    centres = Draws(draws.name, {**v, "count": v["classes"]}).normal("centres", v["dim"])
+    noise = draws.normal("noise", v["dim"])
     label = np.arange(v["count"]) % v["classes"]
     return {"x": centres[label] + v["spread"] * noise, "label": label.astype(np.int64)}
 
@@ -127,15 +118,24 @@ SETS: dict[str, Set] = {
     "gaussians": Set(
         "clouds around one centre for each class",
         {"classes": 3, "dim": 2, "count": 300, "spread": 0.5},
-        _gaussians_shapes,
+        lambda v: {"x": real(v["dim"]), "label": index()},
         _gaussians,
+        classes="classes",
     ),
     "parity": Set(
         "is the number of ones odd? count = 0 gives every pattern once",
         {"n": 3, "count": 0},
-        _parity_shapes,
+        lambda v: {"x": real(v["n"]), "t": real()},
         _parity,
+        wrong=_parity_wrong,
+        count=lambda v: v["count"] or 1 << v["n"],
     ),
-    "xor": Set("parity of two inputs: 00, 01, 10, 11", {}, _xor_shapes, _xor),
+    "xor": Set(
+        "parity of two inputs: 00, 01, 10, 11",
+        {},
+        lambda v: {"x": real(2), "t": real()},
+        lambda draws, v: _parity(draws, {"n": 2, "count": 0}),
+        count=lambda v: 4,
+    ),
     **SEQUENCES,
 }
