@@ -28,7 +28,7 @@ from dln.compiler.frontend.scan.binders import BINDERS
 from dln.compiler.frontend.training import phases, untrained
 from dln.compiler.model import Functions, Model, Phase, Sweeping, Tasking
 from dln.grammar import syntax as s
-from dln.grammar.diagnostics import Fault, Note, Problem, Source, nearest
+from dln.grammar.diagnostics import Fault, Problem, Source, nearest
 
 STANDARD = "std.dln"
 DEEPEST_USE = 16
@@ -103,12 +103,8 @@ class Files:
         except Fault as fault:
             raise fault.at(item.span) from None
         if found.path in trail:
-            b.fail(
-                "E380",
-                "files use each other in a circle",
-                item.span,
-                facts=(" -> ".join([*trail, found.path]),),
-            )
+            circle = " -> ".join([*trail, found.path])
+            b.fail("E380", "files use each other in a circle", item.span, facts=(circle,))
         if len(trail) > DEEPEST_USE:
             b.fail("E381", "files use each other too deeply", item.span)
         if found.path not in self.scopes:
@@ -165,17 +161,10 @@ def _const(b: Build, item: s.Const, scope: Scope) -> Value:
     given = b.outside.constants[item.name]
     b.built.used.add(item.name)
     number = isinstance(written, int | float) and not isinstance(written, bool)
-    if (
-        number
-        and not isinstance(given, int | float)
-        or (isinstance(written, str) != isinstance(given, str))
-    ):
-        b.fail(
-            "E382",
-            f"{item.name} is {describe(written)}",
-            item.span,
-            f"was given {given!r} from outside",
-        )
+    other = isinstance(written, str) != isinstance(given, str)
+    if other or (number and not isinstance(given, int | float)):
+        text = f"{item.name} is {describe(written)}"
+        b.fail("E382", text, item.span, f"was given {given!r} from outside")
     return given
 
 
@@ -229,8 +218,8 @@ def _in_order(b: Build, items: Sequence[tuple[s.Item | s.Stmt, Scope]], scope: S
 
 def _once_named(b: Build, item: s.Task | s.Sweep, found: Mapping[str, Tasking | Sweeping]) -> None:
     if item.name in found:
-        notes = (Note(word(found[item.name].span, item.name), "first here"),)
-        b.fail("E334", f"{item.name} stands twice", word(item.span, item.name), "again", notes)
+        first = word(found[item.name].span, item.name)
+        b.refuse_again(f"{item.name} stands twice", word(item.span, item.name), first)
 
 
 def _initial_values(b: Build) -> None:
@@ -247,12 +236,9 @@ def _initial_values(b: Build) -> None:
         if loose and not b.problems.found:
             with b.collecting():
                 made = b.owned.owners.get(path)
-                b.fail(
-                    "E336",
-                    f"the size {loose[0]} of {path} is never fixed",
-                    made.span if made else p.span,
-                    "no equation says how large it is",
-                )
+                text = f"the size {loose[0]} of {path} is never fixed"
+                at = made.span if made else p.span
+                b.fail("E336", text, at, "no equation says how large it is")
 
 
 def _unused(b: Build) -> None:

@@ -99,9 +99,7 @@ def known(value: Any, sizes: Sizes) -> Any:
         return value.like(shape=shape, domain=known(value.domain, sizes))
     if isinstance(value, Domain):
         return value if value.size is None else replace(value, size=sizes.resolve(value.size))
-    if isinstance(value, tuple) and any(isinstance(v, Size) for v in value):
-        return tuple(known(v, sizes) for v in value)
-    if isinstance(value, tuple) and value and has_sizes(value[0]):
+    if has_sizes(value) or (isinstance(value, tuple) and value and has_sizes(value[0])):
         return tuple(known(v, sizes) for v in value)
     return value
 

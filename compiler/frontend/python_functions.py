@@ -19,7 +19,7 @@ from dln.compiler.frontend.data.fields import LENGTH
 from dln.compiler.frontend.expressions.calls import apply
 from dln.compiler.frontend.instances import one_step
 from dln.compiler.ir.graph import Node
-from dln.compiler.ir.sizes import BATCH_SIZE
+from dln.compiler.ir.sizes import BATCH_SIZE, Size
 from dln.compiler.ir.tensor_type import PROB, Domain, Kind, TensorType
 from dln.compiler.model import Applied, Functions
 from dln.grammar.diagnostics import DlnError, Fault, Problem, Span
@@ -47,11 +47,11 @@ def functions(b: Build, scope: Scope) -> Functions:
 
 def _instances(b: Build, scope: Scope) -> Iterator[tuple[str, Value, Span]]:
     """The instances with their paths and the places of their names."""
-    for name, binding in list(scope.names.items()):
-        if not binding.static:
-            span = binding.span or Span(b.source, 0, 0)
-            for path, target in _targets(name, lookup(b, name, span, scope)):
-                yield path, target, span
+    named = [(name, x.span) for name, x in scope.names.items() if not x.static]
+    for name, span in named:
+        span = span or Span(b.source, 0, 0)
+        for path, target in _targets(name, lookup(b, name, span, scope)):
+            yield path, target, span
 
 
 def _targets(path: str, value: Value) -> list[tuple[str, Value]]:
@@ -149,10 +149,7 @@ def _ports(
     ports: dict[str, Node] = {}
     declared = zip(first.definition.syntax.ports, first.ports, use, strict=True)
     for port, (running, sizes, _), (kind, domain) in declared:
-        shape = tuple(b.sizes.resolve(x) for x in sizes)
-        if any(x.value is None for x in shape):
-            text = f"{path} has no fixed size: nothing says how large {port.name} is"
-            raise Fault(text).at(port.span)
+        shape = _fixed(b, path, port.name, sizes, port.span)
         axes = () if stepping else running
         if "time" in axes:  # as many steps as the sequences it was applied to
             steps = b.sizes.resolve(first.steps)
@@ -160,6 +157,14 @@ def _ports(
         type = TensorType((BATCH_SIZE, *shape), ("batch", *axes), kind).like(domain=domain)
         ports[port.name] = b.at(port.span)("input", name=port.name, type=type)
     return ports
+
+
+def _fixed(b: Build, path: str, name: str, sizes: tuple[Size, ...], span: Span) -> tuple[Size, ...]:
+    """The sizes of a port, all of them known. Raises DlnError where one is not."""
+    shape = tuple(b.sizes.resolve(x) for x in sizes)
+    if any(x.value is None for x in shape):
+        raise Fault(f"{path} has no fixed size: nothing says how large {name} is").at(span)
+    return shape
 
 
 def _alone(b: Build, path: str) -> Frame:
@@ -184,10 +189,7 @@ def _of_machine(b: Build, path: str, target: InstanceVerb) -> Applied:
     """`session.R.up(v)`: what is asked of a machine, over a batch of one side of its units."""
     made, ports = target.instance, dict[str, Node]()
     for g in (g for g in made.groups if g.hidden == (target.verb == "down")):
-        shape = tuple(b.sizes.resolve(x) for x in g.sizes)
-        if any(x.value is None for x in shape):
-            text = f"{path} has no fixed size: nothing says how large {g.name} is"
-            raise Fault(text).at(g.span)
+        shape = _fixed(b, path, g.name, g.sizes, g.span)
         kind: Kind = "real" if g.classes is None else "index"
         domain = PROB if g.domain.name == "binary" else g.domain
         type = TensorType((BATCH_SIZE, *shape), ("batch",), kind, domain)

@@ -173,6 +173,10 @@ class Place:
             span, label = call[0], f"in {call[1]}, called here"
         raise DlnError([Problem(code, message, span, label, notes, facts, remedy)])
 
+    def refuse_again(self, message: str, span: Span, first: Span) -> NoReturn:
+        """Raise a problem for what stands once, and has stood before."""
+        self.fail("E334", message, span, "again", (Note(first, "first here"),))
+
     def note(self, text: str) -> None:
         """Something that `dln check` tells, once."""
         if text not in self.built.notes:

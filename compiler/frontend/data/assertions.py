@@ -64,14 +64,10 @@ def _may_be_class(b: Build, node: Node, domain: Domain, expr: s.Asserted) -> Non
     elif b.claims is None:
         size = "" if domain.size is None else b.resolve(domain.size)
         name = node["name"] if is_input(node) else "label"
-        b.fail(
-            "E317",
-            "numbers become a class where the data are read",
-            expr.body.span,
-            "may have a fraction, or lie outside of the classes: nothing checks it here",
-            remedy=f"declare the field in the data set, {name}: class({size}) = ..., "
-            "or take an argmax(...)",
-        )
+        text = "numbers become a class where the data are read"
+        label = "may have a fraction, or lie outside of the classes: nothing checks it here"
+        field = f"declare the field in the data set, {name}: class({size}) = ..."
+        b.fail("E317", text, expr.body.span, label, remedy=f"{field}, or take an argmax(...)")
 
 
 def _constant(b: Build, node: Node, domain: Domain, expr: s.Asserted) -> None:

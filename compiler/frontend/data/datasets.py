@@ -147,7 +147,7 @@ def _like(b: Build, st: s.Data, scope: Scope) -> Statements:
     binding = scope.lookup(st.like)
     model = None if binding is None else b.data.declared.get(binding)
     if model is None:
-        known = [n for n in scope.visible() if _is_data(b, scope.lookup(n))]
+        known = _visible_sets(b, scope)
         unknown(b, "data set", st.like, word(st.span, st.like, r"\blike\s+"), known)
     return tuple(x for x in (*_like(b, model, scope), *model.body) if not isinstance(x, s.Split))
 
@@ -158,12 +158,8 @@ def _reader(
     """The reader's name and its arguments, all static."""
     call = st.reader
     if not (isinstance(call, s.Call) and isinstance(call.function, s.Name)):
-        b.fail(
-            "E350",
-            "a data set comes from a reader",
-            st.reader.span,
-            remedy='one of idx("..."), npz, table, rows, text, synthetic',
-        )
+        remedy = 'one of idx("..."), npz, table, rows, text, synthetic'
+        b.fail("E350", "a data set comes from a reader", st.reader.span, remedy=remedy)
     name = call.function.id
     if name not in SETTINGS:
         hint = nearest(name, SETTINGS) or "one of " + ", ".join(SETTINGS)
@@ -190,30 +186,19 @@ def _settings(
     has its settings, but for those that it sets itself."""
     known = SETTINGS[reader]
     for name in known.keys() & given.keys():
-        b.fail(
-            "E349",
-            f"the {name} of a data set is set in its body",
-            st.reader.span,
-            f"{reader} takes no {name}",
-            remedy=f"set {name} = {known[name]}",
-        )
+        text, remedy = f"the {name} of a data set is set in its body", f"set {name} = {known[name]}"
+        b.fail("E349", text, st.reader.span, f"{reader} takes no {name}", remedy=remedy)
     found: dict[str, object] = dict(known)
     seen: dict[str, Span] = {}
     for place, body in enumerate((_like(b, st, scope), st.body)):
         for setting in body:
             if isinstance(setting, s.Setting):
                 with b.collecting():
-                    if place == 1:
-                        _once_set(b, setting, seen)
+                    first = seen.setdefault(setting.name, setting.span) if place == 1 else None
+                    if first is not None and first != setting.span:
+                        b.refuse_again(f"{setting.name} is set twice", setting.span, first)
                     found[setting.name] = _setting(b, setting, reader, scope)
     return found
-
-
-def _once_set(b: Build, st: s.Setting, seen: dict[str, Span]) -> None:
-    if st.name in seen:
-        notes = (Note(seen[st.name], "first here"),)
-        b.fail("E334", f"{st.name} is set twice", st.span, "again", notes)
-    seen[st.name] = st.span
 
 
 def _setting(b: Build, st: s.Setting, reader: str, scope: Scope) -> int:
@@ -242,25 +227,17 @@ def _parts(b: Build, body: Statements, scope: Scope, count: int) -> dict[str, tu
         for part in st.parts:
             size = static(b, part.size, scope, "the size of a part")
             if not isinstance(size, int | float) or size <= 0:
-                b.fail(
-                    "E351",
-                    "a part is a number of examples, or a fraction below 1",
-                    part.size.span,
-                    f"is {broadcasting.short(part.size.span.text)}",
-                )
+                text = "a part is a number of examples, or a fraction below 1"
+                label = f"is {broadcasting.short(part.size.span.text)}"
+                b.fail("E351", text, part.size.span, label)
             stop += size * count if size < 1 else int(size)  # fractions are rounded once each
             number = round(stop) - start
             if part.name in parts:
                 b.fail("E334", f"the part {part.name} stands twice", part.span, "again")
             if start + number > count:
-                number_left = count - start
-                b.fail(
-                    "E352",
-                    f"the parts ask for {start + number} examples of {count}",
-                    part.size.span,
-                    f"only {number_left} are left",
-                    (Note(st.span, "the split"),) if st.span != part.size.span else (),
-                )
+                text = f"the parts ask for {start + number} examples of {count}"
+                notes = (Note(st.span, "the split"),) if st.span != part.size.span else ()
+                b.fail("E352", text, part.size.span, f"only {count - start} are left", notes)
             parts[part.name] = (start, number)
             start += number
     return parts
@@ -276,19 +253,15 @@ def on_part(b: Build, expr: s.Expr, scope: Scope) -> tuple[DataSet, str]:
                 unknown(b, "part", expr.name, expr.name_span, list(parts), whole.name)
     value = b.evaluate(expr, scope)
     if not isinstance(value, DataValue):
-        known = [n for n in scope.visible() if _is_data(b, scope.lookup(n))]
-        b.fail(
-            "E353",
-            "on takes a data set or a part of one",
-            expr.span,
-            f"is {describe(value)}",
-            remedy=", ".join(known[:3]),
-        )
+        remedy = ", ".join(_visible_sets(b, scope)[:3])
+        text = "on takes a data set or a part of one"
+        b.fail("E353", text, expr.span, f"is {describe(value)}", remedy=remedy)
     return b.data.sets[value.name], value.part or "all"
 
 
-def _is_data(b: Build, binding: Binding | None) -> bool:
-    return binding is not None and binding in b.data.declared
+def _visible_sets(b: Build, scope: Scope) -> list[str]:
+    """The names in scope that are declared as data sets."""
+    return [n for n in scope.visible() if scope.lookup(n) in b.data.declared]
 
 
 def bind_fields(b: Build, data: DataSet, scope: Scope) -> None:

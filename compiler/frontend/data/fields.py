@@ -19,7 +19,7 @@ from dln.compiler.frontend.context.ports import dims_text, fit, port_sizes
 from dln.compiler.frontend.context.static_values import domain_of, tensor
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.sizes import BATCH_SIZE, Size
-from dln.compiler.ir.tensor_type import Domain, TensorType
+from dln.compiler.ir.tensor_type import Domain
 from dln.compiler.model import FieldOf
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Note, Span
@@ -43,12 +43,14 @@ def field_of(
     port = st.port
     running, wanted = port_sizes(b, port, scope, {})
     if running not in ((), ("time",)):
-        _not_over_batch(b, port)
+        text = f"the field {port.name} is written for one example"
+        label = "names the axis of the examples"
+        remedy = f"{port.name}[time, n], or {port.name}[n] where it does not run over time"
+        b.fail("E346", text, port.span, label, remedy=remedy)
     frame = Frame(next(b.counter), f"{scope.path}.{port.name}", batched=True)
     drawing = Drawing(frame.site, None) if st.drawn else None
     b = replace(b, frame=frame, drawing=drawing)
-    value = tensor(b, st.value, scope)
-    value = _each_example(b, value, st.value.span)
+    value = _each_example(b, tensor(b, st.value, scope), st.value.span)
     if running:
         value = _over_time(b, value, st)
         _one_length(b, value, st, others)
@@ -78,8 +80,7 @@ def _seen(b: Build, name: str, value: Node, span: Span, length: Node | None = No
     if length is not None and sizes[0].value is not None:
         lengths = _seen(b, LENGTH, length, span)
         sizes[0] = of_data(b, sizes[0].constant, lengths)
-    shape = (BATCH_SIZE, *sizes)
-    type = TensorType(shape, value.type.running, value.type.kind, value.type.domain)
+    type = value.type.like((BATCH_SIZE, *sizes))
     return b.mark(b.at(span)("input", name=name, type=type), span, name)
 
 
@@ -87,9 +88,8 @@ def _each_example(b: Build, value: Node, span: Span) -> Node:
     """A value that is the same for all examples, once for each."""
     if "batch" in value.type.running:
         return value
-    lead = len(value.type.running)
     like = value.type.like((BATCH_SIZE, *value.type.shape), ("batch", *value.type.running))
-    return b.at(span).broadcast(value, like, tuple(range(1, lead + len(value.type.example) + 1)))
+    return b.at(span).broadcast(value, like, tuple(range(1, len(like.shape))))
 
 
 def _laid_out(b: Build, value: Node, wanted: tuple[Size, ...], st: s.Field) -> Node:
@@ -124,16 +124,6 @@ def _in_domain(b: Build, value: Node, domain: Domain | None, st: s.Field) -> tup
 # ---- time --------------------------------------------------------------------------------------
 
 
-def _not_over_batch(b: Build, port: s.Port) -> None:
-    b.fail(
-        "E346",
-        f"the field {port.name} is written for one example",
-        port.span,
-        "names the axis of the examples",
-        remedy=f"{port.name}[time, n], or {port.name}[n] where it does not run over time",
-    )
-
-
 def _over_time(b: Build, value: Node, st: s.Field) -> Node:
     """The first axis of each example as the time; what runs over time already stays as it is."""
     span, running = st.value.span, value.type.running
@@ -153,14 +143,10 @@ def _time_forgotten(b: Build, value: Node, wanted: tuple[Size, ...], st: s.Field
     """A value with the declared axes and one more before them may be meant to run over time."""
     found = [b.sizes.resolve(size) for size in value.type.example]
     if wanted and found[1:] == [b.sizes.resolve(size) for size in wanted]:
-        dims = dims_text(st.port)
-        b.fail(
-            "E215",
-            f"the field is declared {st.port.name}{dims}",
-            st.value.span,
-            f"is {b.shown(value.type)}",
-            remedy=f"{st.port.name}[time, {dims[1:]} where the first axis is the time",
-        )
+        name, dims = st.port.name, dims_text(st.port)
+        remedy = f"{name}[time, {dims[1:]} where the first axis is the time"
+        text, label = f"the field is declared {name}{dims}", f"is {b.shown(value.type)}"
+        b.fail("E215", text, st.value.span, label, remedy=remedy)
 
 
 def _one_class(b: Build, value: Node, st: s.Field) -> None:
@@ -182,22 +168,17 @@ def _one_length(b: Build, value: Node, st: s.Field, others: Iterable[FieldOf]) -
             continue
         theirs = b.sizes.resolve(other.node.type.size_of("time"))
         if steps != theirs:
-            b.fail(
-                "E347",
-                f"{other.name} runs over {theirs} steps, {st.port.name} over {steps}",
-                st.value.span,
-                f"has {steps} steps",
-                (Note(other.span, f"has {theirs} steps"),),
-                facts=("all that runs over time in a data set has one number of steps",),
-            )
+            text = f"{other.name} runs over {theirs} steps, {st.port.name} over {steps}"
+            notes = (Note(other.span, f"has {theirs} steps"),)
+            facts = ("all that runs over time in a data set has one number of steps",)
+            b.fail("E347", text, st.value.span, f"has {steps} steps", notes, facts=facts)
 
 
 def said_length(raw: Mapping[str, Node]) -> Node | None:
     """What raw has for how long each sequence is: one whole number for each."""
     value = raw.get(LENGTH)
-    if value is None or value.type.kind != "index" or value.type.example:
-        return None
-    return value
+    whole = value is not None and value.type.kind == "index" and not value.type.example
+    return value if whole else None
 
 
 def with_ends(
@@ -242,31 +223,21 @@ def lengths(
     None where no field runs over time, or the raw data hold no lengths and no field is called so.
     """
     timed = any("time" in f.node.type.running for f in fields.values())
-    mine = fields.get(LENGTH)
-    if not timed or (LENGTH not in raw and mine is None):
+    mine, value = fields.get(LENGTH), raw.get(LENGTH)
+    if not timed or (value is None and mine is None):
         return None
-    if LENGTH not in raw:
+    text = f"{LENGTH} is how long each sequence is"
+    if value is None:
         assert mine is not None
-        b.fail(
-            "E348",
-            f"{LENGTH} is how long each sequence is, and raw has none",
-            mine.span,
-            "is a field like any other",
-            facts=(f'lengths are an array "{LENGTH}" beside the sequences, as npz(...) reads it',),
-            remedy=mine.span.text.replace(LENGTH, "steps", 1),
-        )
-    value = raw[LENGTH]
+        fact = f'lengths are an array "{LENGTH}" beside the sequences, as npz(...) reads it'
+        remedy = mine.span.text.replace(LENGTH, "steps", 1)
+        label = "is a field like any other"
+        b.fail("E348", f"{text}, and raw has none", mine.span, label, (), remedy, (fact,))
     if mine is not None and mine.value is not value:
-        text = "length is how long each sequence is"
         b.fail("E348", text, mine.span, "is something else", remedy=f"{LENGTH} = raw.{LENGTH}")
-    if value.type.kind != "index" or value.type.example:
+    if said_length(raw) is None:
         what = b.shown(value.type) if value.type.example else "a real number"
-        b.fail(
-            "E348",
-            "length is how long each sequence is: one whole number for each",
-            span,
-            f"holds {what}",
-        )
+        b.fail("E348", f"{text}: one whole number for each", span, f"holds {what}")
     if mine is None:
         fields[LENGTH] = FieldOf(LENGTH, _seen(b, LENGTH, value, span), value, False, span)
     return LENGTH

@@ -13,7 +13,6 @@ from dln.compiler.frontend.context.static_values import unknown
 from dln.compiler.frontend.context.values import DataValue
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.sizes import Size
-from dln.compiler.ir.tensor_type import TensorType
 from dln.compiler.model import DataSet, FieldOf
 from dln.compiler.schema.keys import WholeField
 from dln.grammar.diagnostics import Note, Span
@@ -38,29 +37,19 @@ def _whole(b: Build, data: DataSet, part: str, field: FieldOf, span: Span) -> No
     _stands_still(b, data, field, span)
     count = data.parts[part][1]
     rows = Size(count if b.outside.limit is None else min(count, b.outside.limit))
-    old = field.node.type
-    type = TensorType((rows, *old.shape[1:]), (), old.kind, old.domain)
+    type = field.node.type.like((rows, *field.node.type.shape[1:]), ())
     name = WholeField(data.name, part, field.name)
     return b.mark(b.at(span)("whole", name=name, type=type), span, name.spoken)
 
 
 def _stands_still(b: Build, data: DataSet, field: FieldOf, span: Span) -> None:
     """A field is one tensor if it is the same at every visit, and as long in every example."""
+    notes = (Note(field.span, "is declared here"),)
     if field.drawn:
-        b.fail(
-            "E376",
-            f"the field {field.name} is drawn anew at each visit, so it is no fixed tensor",
-            span,
-            "is drawn",
-            (Note(field.span, "is declared here"),),
-            f"another field, or data set, with = in place of ~ after {field.name}",
-        )
+        text = f"the field {field.name} is drawn anew at each visit, so it is no fixed tensor"
+        remedy = f"another field, or data set, with = in place of ~ after {field.name}"
+        b.fail("E376", text, span, "is drawn", notes, remedy)
     if data.length is not None and "time" in field.node.type.running:
-        b.fail(
-            "E376",
-            f"the sequences of {field.name} are of unequal lengths, so they are no one tensor",
-            span,
-            f"runs over time, up to the {data.length} of each example",
-            (Note(field.span, "is declared here"),),
-            "take it in a phase, example by example",
-        )
+        text = f"the sequences of {field.name} are of unequal lengths, so they are no one tensor"
+        label = f"runs over time, up to the {data.length} of each example"
+        b.fail("E376", text, span, label, notes, "take it in a phase, example by example")

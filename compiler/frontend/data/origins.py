@@ -5,7 +5,8 @@ Columns are counted from 0, as in the spec.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 from dln.compiler.ir.evaluate import no_draws, number_of
@@ -29,10 +30,9 @@ def cells(value: Node, data: DataSet) -> tuple[int, ...]:
     if data.reader != "table" or raw is None or "batch" not in value.type.running:
         return ()
     shape = _shape(value)
-    if any(n > MOST for n in (raw.type.shape[1].constant, _product(shape))):
+    if max(raw.type.shape[1].constant, prod(shape)) > MOST:
         return ()
-    found = traced(value, raw)
-    return tuple(max(int(i), SEVERAL) for i in found.reshape(-1))
+    return tuple(max(int(i), SEVERAL) for i in traced(value, raw).reshape(-1))
 
 
 def traced(value: Node, raw: Node) -> NDArray[Any]:
@@ -67,26 +67,14 @@ def _merged(parts: Iterable[NDArray[Any]], shape: tuple[int, ...]) -> NDArray[An
     return made
 
 
-def columns(values: Iterable[Node], raw: Node) -> frozenset[int]:
+def columns(values: Collection[Node], raw: Node) -> frozenset[int]:
     """The columns of a table that some values are worked out from."""
-    found: set[int] = set()
-    for node in ancestors(values):
-        for operand in node.operands:
-            if operand is raw and is_slice(node) and node["axis"] == 1:
-                found.update(range(node["start"], node["stop"]))
-            elif operand is raw:
-                found.update(range(raw.type.shape[1].constant))
-    if raw in values:
-        found.update(range(raw.type.shape[1].constant))
-    return frozenset(found)
+    users = [n for n in ancestors(values) if raw in n.operands]
+    cuts = [n for n in users if is_slice(n) and n["axis"] == 1]
+    if raw in values or len(cuts) < len(users):
+        return frozenset(range(raw.type.shape[1].constant))
+    return frozenset(i for n in cuts for i in range(n["start"], n["stop"]))
 
 
 def _shape(node: Node) -> tuple[int, ...]:
     return tuple(number_of(s, {BATCH: 1}) for s in node.type.shape)
-
-
-def _product(shape: tuple[int, ...]) -> int:
-    total = 1
-    for n in shape:
-        total *= n
-    return total

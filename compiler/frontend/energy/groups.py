@@ -9,7 +9,6 @@ from dln.compiler.frontend.context.unit_group import UnitGroup
 from dln.compiler.ir.sizes import Size
 from dln.compiler.ir.tensor_type import REAL, Domain
 from dln.grammar import syntax as s
-from dln.grammar.diagnostics import Note
 
 UNITS = ("binary", "class", "real")
 VERBS = ("up", "down", "free", "energy")
@@ -29,8 +28,7 @@ def check_block(b: Build, syntax: s.Block) -> None:
         b.fail("E411", f"{syntax.name} has hidden units, but no energy", hidden[0].span,
                "units of what?", remedy="energy = ...")  # fmt: skip
     if len(energies) > 1:
-        b.fail("E334", f"{syntax.name} has two energies", energies[1].span, "again",
-               (Note(energies[0].span, "first here"),))  # fmt: skip
+        b.refuse_again(f"{syntax.name} has two energies", energies[1].span, energies[0].span)
     if energies and syntax.results:
         label = "an energy has no outputs: what follows from it is asked for"
         b.fail("E411", f"{syntax.name} has an energy, and promises a result",
@@ -57,8 +55,7 @@ def find_groups(b: Build, made: Instance) -> None:
     for i, g in enumerate(made.groups):
         if g.name in names[:i]:
             first = made.groups[names.index(g.name)]
-            b.fail("E334", f"{g.name} is declared twice", g.span, "again",
-                   (Note(first.span, "first here"),))  # fmt: skip
+            b.refuse_again(f"{g.name} is declared twice", g.span, first.span)
 
 
 def _group(

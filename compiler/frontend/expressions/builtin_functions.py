@@ -126,24 +126,17 @@ def gradient(b: Build, span: Span, s: Value, x: Value) -> Node:
     """The gradient of a scalar (for each example) with respect to a tensor."""
     loss, at = broadcasting.as_tensor(b, s, span), broadcasting.as_tensor(b, x, span)
     if loss.type.example:
-        at_loss = b.blame(s, span)
-        b.fail(
-            "E340",
-            "grad differentiates a single number for each example",
-            at_loss,
-            f"is {b.shown(loss.type)}",
-            remedy=f"sum({broadcasting.whole_text(at_loss.text)})",
-        )
+        blamed, text = b.blame(s, span), "grad differentiates a single number for each example"
+        remedy = f"sum({broadcasting.whole_text(blamed.text)})"
+        b.fail("E340", text, blamed, f"is {b.shown(loss.type)}", remedy=remedy)
     extra = [a for a in loss.type.running if a not in at.type.running]
     if extra:
         _not_by_each(b, extra[0].split(".")[0], s, x, span)
     for node, value in ((loss, s), (at, x)):
         if node.type.kind != "real":
             domain = broadcasting.domain_text(b, node.type.domain)
-            kind = "truth value" if node.type.kind == "bool" else domain
-            b.fail(
-                "E342", "only real numbers have a gradient", b.blame(value, span), f"is a {kind}"
-            )
+            label = f"is a {'truth value' if node.type.kind == 'bool' else domain}"
+            b.fail("E342", "only real numbers have a gradient", b.blame(value, span), label)
     if standing.is_end(b, loss) and not (standing.runs(b, at) or standing.is_end(b, at)):
         standing.refuse(b, span, "is taken over all steps")
     if b.time.stepping:
@@ -159,14 +152,10 @@ def _not_by_each(b: Build, axis: str, s: Value, x: Value, span: Span) -> NoRetur
     """Slopes of single examples by what all of them share: there is their mean, or their sum."""
     of, by = (broadcasting.whole_text(b.blame(v, span).text) for v in (s, x))
     each = "example of the batch" if axis == "batch" else f"value of {axis}"
-    said = (broadcasting.short(b.blame(v, span).text) for v in (s, x))
-    b.fail(
-        "E341",
-        f"{next(said)} has a value for each {each}, {next(said)} has not",
-        b.blame(s, span),
-        facts=(f"what each slope is multiplied by goes inside: mean({axis}: stop(c) * {of})",),
-        remedy=f"grad(mean({axis}: {of}), {by}) is the mean of the slopes",
-    )
+    text = f"{broadcasting.short(of)} has a value for each {each}, {broadcasting.short(by)} has not"
+    fact = f"what each slope is multiplied by goes inside: mean({axis}: stop(c) * {of})"
+    remedy = f"grad(mean({axis}: {of}), {by}) is the mean of the slopes"
+    b.fail("E341", text, b.blame(s, span), remedy=remedy, facts=(fact,))
 
 
 def _takes_part(at: Node, needed: set[Node]) -> bool:
@@ -252,13 +241,8 @@ def _counted(trainable: bool) -> Callable[..., int]:
 
 def _chain(b: Build, span: Span, parts: Value) -> Chain:
     if not isinstance(parts, list):
-        b.fail(
-            "E302",
-            "chain takes a list of blocks",
-            b.blame(parts, span),
-            f"is {describe(parts)}",
-            remedy="chain([f, g])",
-        )
+        text, label = "chain takes a list of blocks", f"is {describe(parts)}"
+        b.fail("E302", text, b.blame(parts, span), label, remedy="chain([f, g])")
     for k, part in enumerate(parts):
         if not callable_value(part):
             label = f"its entry {k} is {describe(part)}"

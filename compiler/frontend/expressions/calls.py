@@ -88,17 +88,12 @@ def _flow_step(b: Build, value: Value, span: Span, step: s.Expr, scope: Scope) -
     if isinstance(step, s.Binary | s.Unary | s.Choose):
         remedy = ""
         if isinstance(step, s.Binary):
-            parts = [
-                broadcasting.whole_text(p.text) for p in (span, step.left.span, step.right.span)
-            ]
-            remedy = f"({parts[0]} -> {parts[1]}) {step.op} {parts[2]}"
-        b.fail(
-            "E332",
-            "-> passes on to a function, block or instance",
-            step.span,
-            "is an expression; a pipeline binds loosest",
-            remedy=remedy,
-        )
+            places = (span, step.left.span, step.right.span)
+            source, left, right = (broadcasting.whole_text(p.text) for p in places)
+            remedy = f"({source} -> {left}) {step.op} {right}"
+        text = "-> passes on to a function, block or instance"
+        label = "is an expression; a pipeline binds loosest"
+        b.fail("E332", text, step.span, label, remedy=remedy)
     target = b.evaluate(step, scope)
     return apply(b, target, [(value, span)], step.span)
 
@@ -177,12 +172,8 @@ def _may_go_in(b: Build, value: Value, port: s.Port) -> bool:
 
 
 def _not_applied(b: Build, target: Value, span: Span) -> NoReturn:
-    b.fail(
-        "E324",
-        "only functions, blocks and instances can be applied",
-        span,
-        f"is {describe(target)}",
-    )
+    text = "only functions, blocks and instances can be applied"
+    b.fail("E324", text, span, f"is {describe(target)}")
 
 
 def _arguments(b: Build, expr: s.Call, scope: Scope) -> list[tuple[Value, Span]]:
@@ -214,13 +205,8 @@ def _call_function(
 
 
 def _wrong_count(b: Build, name: str, names: Sequence[str], found: int, span: Span) -> NoReturn:
-    takes = ", ".join(names) or "nothing"
-    b.fail(
-        "E322",
-        f"{name} takes {len(names)} argument{'s' * (len(names) != 1)}, not {found}",
-        span,
-        f"takes {takes}",
-    )
+    text = f"{name} takes {len(names)} argument{'s' * (len(names) != 1)}, not {found}"
+    b.fail("E322", text, span, f"takes {', '.join(names) or 'nothing'}")
 
 
 def call_builtin(
@@ -290,12 +276,8 @@ def _reduce(b: Build, expr: s.Reduce, scope: Scope) -> Value:
     """`sum(i, j: e)`, `mean(batch: h)`: a reduction over bound indices or a named running axis."""
     target = b.evaluate(expr.function, scope)
     if not (isinstance(target, Builtin) and target.reduces):
-        b.fail(
-            "E325",
-            "only sum, mean, max, min, argmax, argmin and norm bind an index",
-            expr.function.span,
-            f"is {describe(target)}",
-        )
+        text = "only sum, mean, max, min, argmax, argmin and norm bind an index"
+        b.fail("E325", text, expr.function.span, f"is {describe(target)}")
     inner = scope.child()
     axes = [_bind_index(b, arg, inner) for arg in expr.indices]
     body = tensor(b, expr.body, inner)
@@ -327,18 +309,11 @@ def _progression(b: Build, arg: s.Ranged, scope: Scope) -> tuple[int, int, int]:
     numbers = [v for v in values if isinstance(v, int) and not isinstance(v, bool)]
     steps = {q - p for p, q in pairwise(numbers)} or {1}
     if not values or len(numbers) < len(values) or len(steps) > 1 or 0 in steps:
-        b.fail(
-            "E326",
-            "an index runs over whole numbers in equal steps",
-            arg.range.span,
-            "is empty" if not values else f"is {broadcasting.short(str(list(values)))}",
-            remedy=f"{arg.name} in 2..8, {arg.name} in 0..8 by 2",
-        )
+        text = "an index runs over whole numbers in equal steps"
+        label = f"is {broadcasting.short(str(values))}" if values else "is empty"
+        remedy = f"{arg.name} in 2..8, {arg.name} in 0..8 by 2"
+        b.fail("E326", text, arg.range.span, label, remedy=remedy)
     return numbers[0], steps.pop(), len(numbers)
 
 
-RULES: dict[type, Callable[..., Value]] = {
-    s.Flow: _flow,
-    s.Call: _call,
-    s.Reduce: _reduce,
-}
+RULES: dict[type, Callable[..., Value]] = {s.Flow: _flow, s.Call: _call, s.Reduce: _reduce}

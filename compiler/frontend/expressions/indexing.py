@@ -75,11 +75,8 @@ def _index(b: Build, expr: s.Index, scope: Scope) -> Value:
     if isinstance(step, StepIndex) and isinstance(body, Node | Recurrence):
         return _at_step(b, body, step, expr, scope)
     if isinstance(body, list):
-        if any(
-            isinstance(b.evaluate(i, scope), Node | IndexVar | IndexForm)
-            for i in expr.indices
-            if not isinstance(i, s.Slice)
-        ):
+        picks = (b.evaluate(i, scope) for i in expr.indices if not isinstance(i, s.Slice))
+        if any(isinstance(value, Node | IndexVar | IndexForm) for value in picks):
             return _tensor_index(b, broadcasting.as_tensor(b, body, expr.body.span), expr, scope)
         return _list_index(b, body, expr.indices, expr, scope)
     if isinstance(body, PhaseGroup):
@@ -212,13 +209,8 @@ def _list_index(
 def _list_place(b: Build, body: Sequence[Value], part: s.Expr, scope: Scope) -> int:
     i = whole(b, part, scope, "the index of a list")
     if not 0 <= i < len(body):
-        b.fail(
-            "E208",
-            f"the index {i} is outside 0..{len(body) - 1}",
-            part.span,
-            f"the list has {len(body)}",
-            remedy="indices count from 0",
-        )
+        text, label = f"the index {i} is outside 0..{len(body) - 1}", f"the list has {len(body)}"
+        b.fail("E208", text, part.span, label, remedy="indices count from 0")
     return i
 
 
@@ -242,12 +234,9 @@ def _tensor_index(b: Build, node: Node, expr: s.Index, scope: Scope) -> Value:
                 return b.mark(node, expr.span)
             expr = s.Index(expr.body, expr.indices[1:], span=expr.span)
     if len(expr.indices) > len(node.type.example):
-        b.fail(
-            "E213",
-            f"{len(expr.indices)} indices on a tensor with {len(node.type.example)} axes",
-            expr.span,
-            f"{broadcasting.short(expr.body.span.text)} is {b.shown(node.type)}",
-        )
+        text = f"{len(expr.indices)} indices on a tensor with {len(node.type.example)} axes"
+        label = f"{broadcasting.short(expr.body.span.text)} is {b.shown(node.type)}"
+        b.fail("E213", text, expr.span, label)
     axis = 0
     for part in expr.indices:
         if isinstance(part, s.Slice):
@@ -267,8 +256,4 @@ def _tensor_index(b: Build, node: Node, expr: s.Index, scope: Scope) -> Value:
     return b.mark(node, expr.span)
 
 
-RULES: dict[type, Callable[..., Value]] = {
-    s.Name: _name,
-    s.Attr: _attr,
-    s.Index: _index,
-}
+RULES: dict[type, Callable[..., Value]] = {s.Name: _name, s.Attr: _attr, s.Index: _index}

@@ -36,11 +36,7 @@ ARITHMETIC: dict[str, tuple[str, Callable[[Any, Any], Any]]] = {
 # ---- literals, lists, ranges -------------------------------------------------------------------
 
 
-def _number(b: Build, expr: s.Number, scope: Scope) -> Value:
-    return expr.value
-
-
-def _string(b: Build, expr: s.String, scope: Scope) -> Value:
+def _literal(b: Build, expr: s.Number | s.String, scope: Scope) -> Value:
     return expr.value
 
 
@@ -59,12 +55,8 @@ def _range(b: Build, expr: s.RangeOf, scope: Scope) -> Value:
         b.fail("E306", "the step of a range must be positive", (expr.step or expr).span)
     n = math.floor((last - first) / step + 1e-9) + 1
     if n > LONGEST:
-        b.fail(
-            "E309",
-            f"a list of {n} numbers is too long",
-            expr.span,
-            f"at most {LONGEST} are worked out while a spec is read",
-        )
+        label = f"at most {LONGEST} are worked out while a spec is read"
+        b.fail("E309", f"a list of {n} numbers is too long", expr.span, label)
     return [first + i * step for i in range(n)]
 
 
@@ -206,8 +198,8 @@ def _transpose(b: Build, expr: s.Transpose, scope: Scope) -> Value:
 
 
 RULES: dict[type, Callable[..., Value]] = {
-    s.Number: _number,
-    s.String: _string,
+    s.Number: _literal,
+    s.String: _literal,
     s.Group: _group,
     s.Binary: _binary,
     s.Unary: _unary,

@@ -144,13 +144,8 @@ def _gradient(b: Build, phase: str, expr: s.Expr, scope: Scope) -> Node:
     if not slopes:
         learned = dict.fromkeys(p for line in made.lines for p in line.slopes)
         facts = (f"it learns {', '.join(learned)}",) if learned else ()
-        b.fail(
-            "E344",
-            f"{phase} does not minimise anything over {path}",
-            expr.span,
-            "is not learned there",
-            facts=facts,
-        )
+        text = f"{phase} does not minimise anything over {path}"
+        b.fail("E344", text, expr.span, "is not learned there", facts=facts)
     return _at_first(b, made, reduce(b.at(expr.span).add, slopes), expr.span)
 
 

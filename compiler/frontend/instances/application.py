@@ -43,14 +43,11 @@ def call_function(
         if domain is None:
             return result
         node = broadcasting.as_tensor(inner, result, span)
-        return (
-            node if node.type.domain == domain else inner.at(span)("asserted", node, domain=domain)
-        )
+        same = node.type.domain == domain
+        return node if same else inner.at(span)("asserted", node, domain=domain)
 
 
-def maps_time(
-    b: Build, ports: Sequence[s.Port], values: Sequence[Value], block: bool = False
-) -> bool:
+def maps_time(b: Build, ports: Sequence[s.Port], values: list[Value], block: bool = False) -> bool:
     """Whether equations written for one step are mapped over time: their ports say what one step
     has, and none of them is a sequence. A port of a block without sizes is a single number; those
     of a function take anything, and leave it as it is outside."""
@@ -58,7 +55,7 @@ def maps_time(
         return b.time.mapped
     if any(isinstance(d, s.Name) and d.id == "time" for p in ports for d in p.dims or ()):
         return False
-    return any(broadcasting.runs_over_time(b, v) for v in values)
+    return broadcasting.runs_over_time(b, values)
 
 
 def _one_for_each_step(
@@ -202,13 +199,8 @@ def _body(b: Build, made: Instance, nodes: Sequence[Node], span: Span) -> Value:
 
 def _result(b: Build, made: Instance, port: s.Port, body: Scope) -> Node:
     if port.name not in body.names:
-        b.fail(
-            "E301",
-            f"{made.name} has no equation for {port.name}",
-            port.span,
-            "is promised here",
-            remedy=f"{port.name} = ...",
-        )
+        text, remedy = f"{made.name} has no equation for {port.name}", f"{port.name} = ..."
+        b.fail("E301", text, port.span, "is promised here", remedy=remedy)
     node = broadcasting.as_tensor(b, lookup(b, port.name, port.span, body), port.span)
     running, sizes = port_sizes(b, port, made.scope, made.sizes)
     who = f"{made.name} promises {port.name}{dims_text(port)}"

@@ -76,27 +76,17 @@ def option_values(
             name, expr = next(free, ""), arg
             if not name:
                 count = f"{len(names)} option{'s' * (len(names) != 1)}" if names else "no options"
-                b.fail(
-                    "E322",
-                    f"{who} takes {count}",
-                    arg.span,
-                    "one too many",
-                    facts=(f"its options are {', '.join(names)}",) if names else (),
-                    remedy=f"{who}()({arg.span.text})" if applied and not names else "",
-                )
+                facts = (f"its options are {', '.join(names)}",) if names else ()
+                remedy = f"{who}()({arg.span.text})" if applied and not names else ""
+                b.fail("E322", f"{who} takes {count}", arg.span, "one too many", (), remedy, facts)
         if name in found:
             notes = (Note(found[name][2], "first here"),)
             b.fail("E329", f"{name} is given twice", arg.span, "again", notes)
         found[name] = (expr, scope, expr.span)
     missing = [o.name for o in options if o.default is None and o.name not in found]
     if missing:
-        b.fail(
-            "E333",
-            f"{who} needs {', '.join(missing)}",
-            span,
-            "not given",
-            remedy=f"{who}({', '.join(f'{m} = ...' for m in missing)})",
-        )
+        remedy = f"{who}({', '.join(f'{m} = ...' for m in missing)})"
+        b.fail("E333", f"{who} needs {', '.join(missing)}", span, "not given", remedy=remedy)
     return found
 
 
@@ -224,9 +214,8 @@ def _runs(b: Build, made: Instance, d: s.Declared, node: Node, span: Span) -> No
     each = {"batch": "example", "time": "step"}
     one = " and ".join(each.get(a, f"value of {a}") for a in axes)
     it, text = made.path.rsplit(".", maxsplit=1)[-1], broadcasting.whole_text(span.text)
-    remedy = (
-        f"a port of {made.name} in place of {d.name}, or {d.name} = mean({', '.join(axes)}: {text})"
-    )
+    mean = f"{d.name} = mean({', '.join(axes)}: {text})"
+    remedy = f"a port of {made.name} in place of {d.name}, or {mean}"
     label = f"is {b.shown(node.type)} for each {one}, but {it} has one {d.name}"
     notes = (Note(d.span, "the parameter"),) if d.span.source is span.source else ()
     b.fail("E203", f"a parameter is the same for every {one}", span, label, notes, remedy)
@@ -272,8 +261,7 @@ def _initial(b: Build, path: str, d: s.Declared, scope: Scope, wanted: Sequence[
         return
     drawing = Drawing(path, shape) if d.drawn else None
     b = replace(b, frame=Frame(next(b.counter), path), drawing=drawing)
-    node = tensor(b, d.value, scope, d.name)
-    node = broadcasting.quantity(b, node, d.value.span)
+    node = broadcasting.quantity(b, tensor(b, d.value, scope, d.name), d.value.span)
     if node.type.running:
         b.fail("E304", "a first value depends on no data", d.value.span)
     if 0 < len(node.type.example) < len(shape):
@@ -302,37 +290,29 @@ def attribute(b: Build, made: Instance, name: str, span: Span) -> Value:
     """`net.W`, `net.m`, `net.n`, `net.enc`, or a tensor of its latest application here."""
     if name in made.scope.names:
         return lookup(b, name, span, made.scope)
-    if name in (groups.VERBS if made.groups else ("step", "read")):
+    verbs = groups.VERBS if made.groups else ("step", "read")
+    if name in verbs:
         return InstanceVerb(made, name)
     body = application.latest(b, made, span)
     if body is not None and name in body.names:
         found = lookup(b, name, span, body)
         return _known(b, made, name, found, span) if made.groups else found
-    verbs = groups.VERBS if made.groups else ()
-    known = [*made.scope.names, *(body.names if body else ()), *verbs]
-    if body is None and any(
-        isinstance(st, s.Define | s.Draw) and st.target.name == name
-        for st in made.definition.syntax.body
-    ):
+    equations = (x for x in made.definition.syntax.body if isinstance(x, s.Define | s.Draw))
+    if body is None and name in (x.target.name for x in equations):
         if b.problems.found:
             raise Poisoned
-        b.fail(
-            "E335",
-            f"{name} has no value before {made.path} is applied",
-            span,
-            "has no value",
-            (Note(made.span, "is applied nowhere before"),),
-        )
+        text = f"{name} has no value before {made.path} is applied"
+        notes = (Note(made.span, "is applied nowhere before"),)
+        b.fail("E335", text, span, "has no value", notes)
+    known = [*made.scope.names, *(body.names if body else ()), *(verbs if made.groups else ())]
     unknown(b, "part", name, span, known, made.path)
 
 
 def _known(b: Build, made: Instance, name: str, value: Value, span: Span) -> Value:
     """A tensor of an energy, if it has a value for the groups that are given."""
-    from dln.compiler.frontend.energy.derivation import (
-        needs_unknown,  # late: most specs have no energy
-    )
+    from dln.compiler.frontend.energy import derivation  # late: most specs have no energy
 
-    if not needs_unknown(value):
+    if not derivation.needs_unknown(value):
         return value
     ports = ", ".join(g.name for g in made.groups)
     b.fail("E335", f"{name} has no value where some groups are unknown", span, "has no value",

@@ -44,13 +44,8 @@ def owned(b: Build, value: Value, span: Span) -> list[str]:
             path = _path_of(b, value)
             if path is not None:
                 return [path]
-    b.fail(
-        "E337",
-        "parameters are meant here: an instance, or one of its parameters",
-        span,
-        f"is {describe(value)}",
-        remedy="net, or net.W, net.b",
-    )
+    text = "parameters are meant here: an instance, or one of its parameters"
+    b.fail("E337", text, span, f"is {describe(value)}", remedy="net, or net.W, net.b")
 
 
 def _refuse_unknown(b: Build, made: Instance, span: Span) -> None:

@@ -113,38 +113,28 @@ def expectation(b: Build, st: s.Expect, scope: Scope) -> Expectation:
     value = st.value
     while isinstance(value, s.Group):
         value = value.body
-    within = None
-    if st.within is not None:
-        within = tensor(b, st.within, scope, "a tolerance")
+    within = None if st.within is None else tensor(b, st.within, scope, "a tolerance")
     if isinstance(value, s.Binary) and value.op in COMPARISONS:
-        left = _side(b, value.left, scope)
-        right = _side(b, value.right, scope)
-        op = value.op
-        if within is not None and op != "==":
-            at = st.within.span if st.within is not None else st.span
-            b.fail("E370", "within goes with ==", at, f"a tolerance beside {op}")
+        left, right, op = _side(b, value.left, scope), _side(b, value.right, scope), value.op
+        if st.within is not None and op != "==":
+            b.fail("E370", "within goes with ==", st.within.span, f"a tolerance beside {op}")
         _comparable(b, left, right, value)
     else:
         left, right, op = _side(b, value, scope), b.at(st.span).const(True, "bool"), "=="
-    sides = [left, right] + ([within] if within is not None else [])
+    sides = [left, right, *([] if within is None else [within])]
     for node in sides:
         no_data(b, node, st.value.span, "a check")
-    return Expectation(
-        op, left, right, within, phases_of(b, sides), " ".join(st.value.span.text.split()), st.span
-    )
+    text = broadcasting.whole_text(st.value.span.text)
+    return Expectation(op, left, right, within, phases_of(b, sides), text, st.span)
 
 
 def no_data(b: Build, node: Node, span: Span, who: str) -> None:
     """What stands outside every phase has no minibatch to be worked out on."""
     given = [n for n in ancestors([node]) if is_input(n) and n["name"] not in b.phases.probes]
     if given:
-        ask = (
-            f"{next(iter(b.phases.made))}.after({broadcasting.whole_text(span.text)})"
-            if b.phases.made
-            else ""
-        )
-        label = f"depends on the data {given[0]['name']}"
-        b.fail("E371", f"{who} has no minibatch", span, label, remedy=ask)
+        text, label = broadcasting.whole_text(span.text), f"depends on the data {given[0]['name']}"
+        asked = next((f"{phase}.after({text})" for phase in b.phases.made), "")
+        b.fail("E371", f"{who} has no minibatch", span, label, remedy=asked)
 
 
 def _side(b: Build, expr: s.Expr, scope: Scope) -> Node:
@@ -211,11 +201,7 @@ def _varied(b: Build, line: s.Vary, scope: Scope) -> list[dict[str, object]]:
     for value in listed(b, line.range, scope, "vary"):
         row = value if len(line.names) > 1 else [value]
         if not isinstance(row, list) or len(row) != len(line.names):
-            b.fail(
-                "E372",
-                f"each row has {len(line.names)} values: {', '.join(line.names)}",
-                line.range.span,
-                f"one is {row}",
-            )
+            text = f"each row has {len(line.names)} values: {', '.join(line.names)}"
+            b.fail("E372", text, line.range.span, f"one is {row}")
         rows.append(dict(zip(line.names, row, strict=True)))
     return rows

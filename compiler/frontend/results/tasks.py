@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import PurePath
 from typing import NoReturn
 
@@ -35,7 +35,8 @@ def task(b: Build, st: s.Task, scope: Scope) -> Tasking:
     frame = Frame(next(b.counter), st.name)
     own = replace(b, frame=frame, naming=Naming.unnamed(inner.space))
     bind_flat(own, st.body, inner)
-    emits = [_emission(own, e, where) for e, where in _emits(own, st.body, inner)]
+    lines = unrolled(own, st.body, inner)
+    emits = [_emission(own, e, where) for e, where in lines if isinstance(e, s.Emit)]
     after = phase_clauses.earlier(b, st.after, scope)
     return Tasking(options, _numbered(emits), st.span, name=st.name, after=after)
 
@@ -49,12 +50,6 @@ def _option(b: Build, o: s.Option, scope: Scope) -> object:
         return static(b, o.default, scope, f"the option {o.name}")
     message = f"the option {o.name} of a task needs a value"
     b.fail("E333", message, o.span, remedy=f"{o.name} = ...")
-
-
-def _emits(
-    b: Build, body: Sequence[s.Item | s.Stmt], scope: Scope
-) -> Iterator[tuple[s.Emit, Scope]]:
-    return ((st, where) for st, where in unrolled(b, body, scope) if isinstance(st, s.Emit))
 
 
 def _numbered(emits: Sequence[Emission]) -> tuple[Emission, ...]:

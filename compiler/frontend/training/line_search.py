@@ -14,6 +14,7 @@ from dln.compiler.frontend.context.build_context import Build, Scope
 from dln.compiler.frontend.context.static_values import static, whole
 from dln.compiler.frontend.context.values import OptimiserUse
 from dln.compiler.frontend.training.optimisers import bind_options, own_call
+from dln.compiler.frontend.training.phase_scope import Statement
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.ops.loop import everything
 from dln.compiler.ir.structure import is_clock, is_draw, is_input
@@ -91,7 +92,7 @@ def _real(b: Build, use: OptimiserUse, expr: s.Syntax, scope: Scope, what: str) 
 def check(
     b: Build,
     st: s.Train,
-    body: Sequence[tuple[s.Item | s.Stmt, Scope]],
+    body: Sequence[Statement],
     descent: Descending,
     losses: Sequence[Node],
     said: Clauses,

@@ -20,7 +20,7 @@ from dln.compiler.frontend.instances.owning import owned_by
 from dln.compiler.frontend.tensors import pointwise, reductions
 from dln.compiler.frontend.training import line_search, persistent_state
 from dln.compiler.frontend.training.optimisers import Updated, optimise, remembers
-from dln.compiler.frontend.training.phase_scope import PhaseBody, Statements, bind, flat, in_stretch
+from dln.compiler.frontend.training.phase_scope import PhaseBody, Statement, bind, flat, in_stretch
 from dln.compiler.ir import masks
 from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.op import op_of
@@ -33,7 +33,7 @@ from dln.grammar.diagnostics import Note, Span
 
 def body(b: Build, got: PhaseBody) -> None:
     """Minimise and update lines, in runs; each `step` is a run of its own."""
-    run: list[tuple[s.Item | s.Stmt, Scope]] = []
+    run: list[Statement] = []
     for st, scope in got.statements:
         if isinstance(st, s.Minimize | s.Update | s.SetTo):
             run.append((st, scope))
@@ -61,17 +61,15 @@ def _look(b: Build, st: s.Item | s.Stmt, scope: Scope) -> None:
         lookup(b, st.target.name, st.span, scope)
 
 
-def _step(b: Build, run: Statements, site: str, got: PhaseBody) -> None:
+def _step(b: Build, run: Sequence[Statement], site: str, got: PhaseBody) -> None:
     """All updates of a step are worked out from the old parameters, then made together."""
     new: dict[str, tuple[Node, Span]] = {}
     for i, (st, scope) in enumerate(run):
         at = in_stretch(b, scope)
         with b.collecting():
             if isinstance(st, s.Minimize):
-                where = (
-                    site if sum(isinstance(x, s.Minimize) for x, _ in run) == 1 else f"{site}#{i}"
-                )
-                _minimize(at, st, scope, where, new, got)
+                alone = sum(isinstance(x, s.Minimize) for x, _ in run) == 1
+                _minimize(at, st, scope, site if alone else f"{site}#{i}", new, got)
             elif isinstance(st, s.Update):
                 _update(at, st, scope, new)
             elif isinstance(st, s.SetTo):
@@ -83,14 +81,10 @@ def _step(b: Build, run: Statements, site: str, got: PhaseBody) -> None:
                 b.fail("E406", f"{word} stands in the phase, not in one of its steps", st.span)
     for path, (node, span) in new.items():
         got.updates[path] = node
-        b.frame.params[path] = _left(b, path, node, span)
+        # To the steps to come it is one node for each parameter, so that two with equal values
+        # stay two, and gradients end there.
+        b.frame.params[path] = b.mark(b.at(span)("stop", node, path=path), span, path)
     b.frame.version = next(b.counter)
-
-
-def _left(b: Build, path: str, node: Node, span: Span) -> Node:
-    """A parameter's new value as the steps to come see it: one node for each parameter, so that
-    two with equal values stay two, and gradients end there."""
-    return b.mark(b.at(span)("stop", node, path=path), span, path)
 
 
 def _minimize(
@@ -108,21 +102,11 @@ def _minimize(
         option_values(b, syntax.options, (), scope, who=syntax.name, span=at)
         use = OptimiserUse(use, {}, at)
     if not isinstance(use, OptimiserUse):
-        b.fail(
-            "E354",
-            "with takes an optimiser",
-            st.optimiser.span,
-            f"is {describe(use)}",
-            remedy="with sgd(lr = 0.1)",
-        )
+        text, remedy = "with takes an optimiser", "with sgd(lr = 0.1)"
+        b.fail("E354", text, st.optimiser.span, f"is {describe(use)}", remedy=remedy)
     paths = [p for p in _over(b, st, scope) if b.owned.params[p].trainable]
     if not paths:
-        b.fail(
-            "E355",
-            "there is nothing to learn here",
-            _named(st),
-            "has no parameters",
-        )
+        b.fail("E355", "there is nothing to learn here", _named(st), "has no parameters")
     rules = line_search.asked(b, use)
     if rules is not None:
         return _descend(b, st, rules, loss, paths, got)
@@ -167,13 +151,9 @@ def _one_memory(b: Build, use: OptimiserUse, path: str, done: Updated, got: Phas
     none would know what the other does."""
     before = got.optimised.setdefault(path, [])
     if any(map(remembers, before)) and remembers(done):
-        b.fail(
-            "E356",
-            f"{path} is moved twice by optimisers with memory",
-            use.span,
-            "an earlier step moves it already",
-            remedy="minimise the sum of the losses in one step",
-        )
+        text = f"{path} is moved twice by optimisers with memory"
+        remedy = "minimise the sum of the losses in one step"
+        b.fail("E356", text, use.span, "an earlier step moves it already", remedy=remedy)
     before.append(done)
 
 
@@ -205,26 +185,16 @@ def one_parameter(b: Build, expr: s.Expr, scope: Scope, who: str) -> str:
         k for k, p in b.owned.params.items() if p.node is value or b.frame.params.get(k) is value
     ]
     if len(paths) != 1:
-        b.fail(
-            "E358",
-            f"{who} one parameter",
-            expr.span,
-            f"is {describe(value)}",
-            remedy="a parameter by its name: net.W",
-        )
+        remedy = "a parameter by its name: net.W"
+        b.fail("E358", f"{who} one parameter", expr.span, f"is {describe(value)}", remedy=remedy)
     return paths[0]
 
 
 def _set(b: Build, path: str, node: Node, span: Span, new: dict[str, tuple[Node, Span]]) -> None:
     if path in new:
-        b.fail(
-            "E359",
-            f"{path} is changed twice in one step",
-            span,
-            "changed again",
-            (Note(new[path][1], "first here"),),
-            remedy="put the lines into two steps; of two losses, minimise the sum in one line",
-        )
+        text, notes = f"{path} is changed twice in one step", (Note(new[path][1], "first here"),)
+        remedy = "put the lines into two steps; of two losses, minimise the sum in one line"
+        b.fail("E359", text, span, "changed again", notes, remedy)
     new[path] = (masks.live_only(b.at(span), node, b.owned.params[path].node), span)
 
 
@@ -245,21 +215,12 @@ def losses(b: Build, st: Sequence[s.Item | s.Stmt], scope: Scope) -> list[Node]:
 def _loss(b: Build, st: s.Minimize, scope: Scope) -> Node:
     """One number: the mean over the batch, or the sum with `total`."""
     unnamed = replace(b, naming=Naming.unnamed(scope.space))  # the same instances, whoever asks
-    node = tensor(unnamed, st.loss, scope, "the loss")
-    return _over_batch(b, node, st.total, st.loss.span, "a loss")
-
-
-def _over_batch(b: Build, node: Node, total: bool, span: Span, what: str) -> Node:
-    node = broadcasting.quantity(b, node, span)
+    span = st.loss.span
+    node = broadcasting.quantity(b, tensor(unnamed, st.loss, scope, "the loss"), span)
     if node.type.example or "time" in node.type.running:
-        b.fail(
-            "E357",
-            f"{what} is one number for each example",
-            span,
-            f"is {b.shown(node.type)}",
-            remedy=f"sum({broadcasting.whole_text(span.text)})",
-        )
-    return batch_reduced(b, node, total, span)
+        label, remedy = f"is {b.shown(node.type)}", f"sum({broadcasting.whole_text(span.text)})"
+        b.fail("E357", "a loss is one number for each example", span, label, remedy=remedy)
+    return batch_reduced(b, node, st.total, span)
 
 
 def batch_reduced(b: Build, node: Node, total: bool, span: Span) -> Node:

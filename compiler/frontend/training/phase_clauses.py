@@ -23,9 +23,7 @@ def read(b: Build, st: s.Train, scope: Scope, data: DataSet) -> Clauses:
     for c in st.clauses:
         kind = "after" if isinstance(c, s.After) else c.kind
         if kind in seen:
-            b.fail(
-                "E334", f"{kind} stands twice", c.span, "again", (Note(seen[kind], "first here"),)
-            )
+            b.refuse_again(f"{kind} stands twice", c.span, seen[kind])
         seen[kind] = c.span
         _instead_of(b, kind, seen)
         if isinstance(c, s.After):
@@ -63,12 +61,8 @@ def _clause(b: Build, c: s.Clause, scope: Scope, data: DataSet, said: Clauses) -
                 or value < 0
                 or (unit != "second" and value != int(value))
             ):
-                b.fail(
-                    "E305",
-                    f"the number of {unit}s must be a whole number",
-                    (c.value or c).span,
-                    f"is {broadcasting.short((c.value or c).span.text)}",
-                )
+                at, text = (c.value or c).span, f"the number of {unit}s must be a whole number"
+                b.fail("E305", text, at, f"is {broadcasting.short(at.text)}")
             return said.changed(duration=(int(value), UNITS[unit]))
         case "order":
             return _order(b, c, data, said)
@@ -77,13 +71,10 @@ def _clause(b: Build, c: s.Clause, scope: Scope, data: DataSet, said: Clauses) -
             return said.changed(batch=at_once, order="stream")
         case "dtype":
             if c.word not in DTYPES:
-                b.fail(
-                    "E361",
-                    f"there is no precision {c.word}",
-                    word(c.span, c.word or ""),
-                    "unknown",
-                    remedy=nearest(c.word or "", DTYPES) or "float32 or float64",
-                )
+                said_word = c.word or ""
+                text, at = f"there is no precision {c.word}", word(c.span, said_word)
+                remedy = nearest(said_word, DTYPES) or "float32 or float64"
+                b.fail("E361", text, at, "unknown", remedy=remedy)
             return said.changed(dtype=c.word)
     assert c.kind == "seed" and c.value is not None
     return said.changed(seed=whole(b, c.value, scope, "a seed"))
@@ -114,26 +105,18 @@ def _order(b: Build, c: s.Clause, data: DataSet, said: Clauses) -> Clauses:
     name = head.id if isinstance(head, s.Name) else ""
     if name not in ORDERS:
         at = value.span if value is not None else c.span
-        b.fail(
-            "E362",
-            f"there is no order {broadcasting.short(at.text)}",
-            at,
-            "unknown",
-            remedy=nearest(name, ORDERS) or "one of " + ", ".join(ORDERS),
-        )
+        remedy = nearest(name, ORDERS) or "one of " + ", ".join(ORDERS)
+        text = f"there is no order {broadcasting.short(at.text)}"
+        b.fail("E362", text, at, "unknown", remedy=remedy)
     if name != "balanced":
         return said.changed(order=name)
     args = value.arguments if isinstance(value, s.Call) else ()
     label = args[0].id if len(args) == 1 and isinstance(args[0], s.Name) else ""
     if label not in data.fields or data.fields[label].node.type.domain.name != "class":
         classes = [k for k, f in data.fields.items() if f.node.type.domain.name == "class"]
-        b.fail(
-            "E362",
-            "balanced takes the field that holds the class",
-            args[0].span if args else c.span,
-            "is no class",
-            remedy=f"order balanced({classes[0]})" if classes else "",
-        )
+        at, text = args[0].span if args else c.span, "balanced takes the field that holds the class"
+        remedy = f"order balanced({classes[0]})" if classes else ""
+        b.fail("E362", text, at, "is no class", remedy=remedy)
     return said.changed(order=name, balanced=label)
 
 

@@ -21,7 +21,7 @@ from dln.compiler.schema.keys import CLOCKS
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Span
 
-Statements: TypeAlias = "Sequence[tuple[s.Item | s.Stmt, Scope]]"
+Statement: TypeAlias = "tuple[s.Item | s.Stmt, Scope]"
 
 
 @dataclass(eq=False)
@@ -36,7 +36,7 @@ class PhaseBody:
     syntax: s.Train
     around: Scope
     rows: int | None
-    statements: Statements = ()
+    statements: Sequence[Statement] = ()
     objectives: list[Node] = field(default_factory=list)
     lines: list[Line] = field(default_factory=list)
     updates: dict[str, Node] = field(default_factory=dict)
@@ -104,9 +104,7 @@ def fields(outputs: Sequence[Node]) -> tuple[str, ...]:
     return tuple(n["name"] for n in ancestors(outputs) if is_input(n))
 
 
-def flat(
-    b: Build, body: Sequence[s.Item | s.Stmt], scope: Scope
-) -> Iterator[tuple[s.Item | s.Stmt, Scope]]:
+def flat(b: Build, body: Sequence[s.Item | s.Stmt], scope: Scope) -> Iterator[Statement]:
     """The statements of a body with their scopes, `for` unrolled."""
     return unrolled(b, body, scope, _round)
 

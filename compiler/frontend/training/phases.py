@@ -61,8 +61,8 @@ def train(b: Build, st: s.Train, scope: Scope) -> None:
 def _new_name(b: Build, st: s.Train, scope: Scope) -> str:
     name = phase_name(b, st.name, scope)
     if name in b.phases.made:
-        notes = (Note(b.phases.made[name].span, "first here"),)
-        b.fail("E334", f"the phase {name} stands twice", st.name.span, "again", notes)
+        first = b.phases.made[name].span
+        b.refuse_again(f"the phase {name} stands twice", st.name.span, first)
     return name
 
 
@@ -141,14 +141,8 @@ def bind_phase(b: Build, st: s.Train, scope: Scope, outer: Scope) -> None:
     if old is not None and (index is None or st.name.name not in b.phases.groups):
         notes = (Note(word(old.span, st.name.name), "first bound here"),) if old.span else ()
         outer.names[st.name.name] = Binding(st.name.span, poison, static=True)
-        b.fail(
-            "E334",
-            f"{st.name.name} is bound twice",
-            st.name.span,
-            "bound again",
-            notes,
-            remedy="another name for the phase",
-        )
+        text, remedy = f"{st.name.name} is bound twice", "another name for the phase"
+        b.fail("E334", text, st.name.span, "bound again", notes, remedy)
     if index is not None:
         b.phases.groups.add(st.name.name)
     if name not in b.phases.made:

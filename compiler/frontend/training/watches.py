@@ -32,17 +32,16 @@ from dln.compiler.schema.keys import WatchReport
 from dln.compiler.schema.records import On
 from dln.compiler.schema.tables import UNITS
 from dln.grammar import syntax as s
-from dln.grammar.diagnostics import Note
 
 # ---- watches -----------------------------------------------------------------------------------
 
 
 def watch(b: Build, st: s.Watch, where: Scope, place: int, got: PhaseBody) -> Watching:
     """One `watch` line, statement number `place` of the phase's body."""
-    if any(w.name == st.name for w in got.watches):
-        notes = tuple(Note(w.span, "first here") for w in got.watches if w.name == st.name)
-        b.fail("E334", f"{st.name} is watched twice", st.span, "again", notes)
-    on, carry, phase, rows = None, None, got.syntax, got.rows
+    for other in got.watches:
+        if other.name == st.name:
+            b.refuse_again(f"{st.name} is watched twice", st.span, other.span)
+    on, carry, phase, rows, at = None, None, got.syntax, got.rows, st.value.span
     if st.on is not None:
         data, part = on_part(b, st.on, got.around)
         on, site = On(data.name, part), f"{got.name}.{st.name}"
@@ -52,21 +51,16 @@ def watch(b: Build, st: s.Watch, where: Scope, place: int, got: PhaseBody) -> Wa
         inner = replace(b, frame=frame, naming=Naming.unnamed(body.space))
         where = list(flat(inner, phase.body, body))[place][1]  # the same round of the same loops
         node = tensor(inner, st.value, where)
-        persistent_state.refuse(b, node, st.value.span, "a watch on other data")
+        persistent_state.refuse(b, node, at, "a watch on other data")
     else:
         inner = replace(b, naming=Naming.unnamed(where.space))
         node = tensor(inner, st.value, where)
-    node = broadcasting.quantity(b, node, st.value.span)
+    node = broadcasting.quantity(b, node, at)
     if node.type.example or "time" in node.type.running:
-        b.fail(
-            "E357",
-            "a watch is one number",
-            st.value.span,
-            f"is {b.shown(node.type)}",
-            remedy=f"mean({broadcasting.whole_text(st.value.span.text)})",
-        )
+        remedy, label = f"mean({broadcasting.whole_text(at.text)})", f"is {b.shown(node.type)}"
+        b.fail("E357", "a watch is one number", at, label, remedy=remedy)
     per_example = "batch" in node.type.running
-    value = batch_reduced(b, node, True, st.value.span)
+    value = batch_reduced(b, node, True, at)
     b.mark(value, st.span, st.name)
     every = _every(b, st.every, where, "how often to watch")
     return Watching(
@@ -159,19 +153,17 @@ def _over_watches(b: Build, expr: s.Expr, scope: Scope, got: PhaseBody, what: st
 
 def _of_itself(b: Build, phase: str, expr: s.Expr, what: str) -> NoReturn:
     """The phase's own name, before there is anything to ask of it."""
-    who = "until" if what == "until" else "best by"
-    said = f"{who} has the watches of {phase} by their names alone"
+    said = f"{_who(what)} has the watches of {phase} by their names alone"
     where = word(expr.span, phase)
     b.fail("E301", said, where, "is the phase itself", remedy=f"leave {phase}. out")
 
 
 def _of_minibatch(b: Build, *, name: str, expr: s.Expr, what: str) -> NoReturn:
     """A name of the equations, where only what is watched has a value."""
-    who = "until" if what == "until" else "best by"
-    b.fail(
-        "E371",
-        f"{who} sees what is watched, and {name} is not",
-        word(expr.span, name),
-        "has a value for each minibatch",
-        remedy=f"watch the_{name} = {name} every 1 epoch",
-    )
+    text = f"{_who(what)} sees what is watched, and {name} is not"
+    label, remedy = "has a value for each minibatch", f"watch the_{name} = {name} every 1 epoch"
+    b.fail("E371", text, word(expr.span, name), label, remedy=remedy)
+
+
+def _who(what: str) -> str:
+    return "until" if what == "until" else "best by"
