@@ -7,7 +7,7 @@ computed by its own record, in a fresh array; the shape found is held against th
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from typing import Any, TypeAlias, overload
+from typing import Any, TypeAlias
 
 from dln.compiler.ir.graph import Graph, K, Node, ancestors
 from dln.compiler.ir.op import Array, Site, op_of
@@ -19,33 +19,13 @@ Env: TypeAlias = Mapping[tuple[str, str], Any] | Mapping[tuple[str, Hashable], A
 Draw: TypeAlias = Callable[[str, str, tuple[int, ...]], Array]
 
 
-@overload
-def evaluate(
-    what: Graph,
-    env: Env | None = None,
-    real: Any = float,
-    sizes: Mapping[Var, int] | None = None,
-    draw: Draw | None = None,
-) -> dict[Hashable, Array]: ...
-
-
-@overload
-def evaluate(
-    what: Mapping[K, Node],
-    env: Env | None = None,
-    real: Any = float,
-    sizes: Mapping[Var, int] | None = None,
-    draw: Draw | None = None,
-) -> dict[K, Array]: ...
-
-
 def evaluate(
     what: Graph | Mapping[K, Node],
     env: Env | None = None,
     real: Any = float,
     sizes: Mapping[Var, int] | None = None,
     draw: Draw | None = None,
-) -> dict[Hashable, Array] | dict[K, Array]:
+) -> dict[Hashable, Array]:
     """The value of every output of a graph, by name.
 
     `env` maps ("input", name), ("whole", name), ("param", path), ("state", path) and
@@ -65,9 +45,8 @@ def evaluate_nodes(
     real: Any = float,
     sizes: Mapping[Var, int] | None = None,
     draw: Draw | None = None,
-    held: Mapping[Node, Array] | None = None,
 ) -> dict[Node, Array]:
-    """The value of every node that the outputs need; those in `held` are known already."""
+    """The value of every node that the outputs need."""
     import numpy as np  # late: NumPy
 
     nodes = ancestors(outputs)
@@ -76,14 +55,13 @@ def evaluate_nodes(
     def size(s: Size) -> int:
         return number_of(s, found)
 
-    values: dict[Node, Array] = dict(held or {})
+    values: dict[Node, Array] = {}
     for node in nodes:
-        if node in values:
-            continue
-        value = given(np, node, env, real) if op_of(node).key else None
         shape = tuple(size(s) for s in node.type.shape)
-        if value is None:
-            site = Site(np, node.attrs, shape, real, size, draw or no_draws, found)
+        site = Site(np, node.attrs, shape, real, size, draw or no_draws)
+        if op_of(node).key:
+            value = given(site, node, env)
+        else:
             value = op_of(node).evaluate(site, *(values[o] for o in node.operands))
             value = value if is_scan(node) else np.asarray(value)
         if value.shape != shape:
@@ -97,13 +75,12 @@ def name_of(node: Node) -> tuple[str, str]:
     return node.op, node[op_of(node).key]
 
 
-def given(np: Any, node: Node, env: Env, real: Any) -> Array:
+def given(site: Site, node: Node, env: Env) -> Array:
     """A source's value from the environment, in the kind of the node."""
     key = name_of(node)
     if key not in env:
         raise Fault(f"no value is given for the {key[0]} {key[1]}")
-    kinds = {"real": real, "index": np.int64, "bool": np.bool_}
-    return np.asarray(env[key]).astype(kinds[node.type.kind])
+    return site.np.asarray(env[key]).astype(site.dtype(node.type.kind))
 
 
 def open_sizes(nodes: Iterable[Node], env: Env, sizes: Mapping[Var, int]) -> dict[Var, int]:

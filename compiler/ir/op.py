@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from dln.compiler.ir.graph import Graph, Node, Spans
-from dln.compiler.ir.sizes import Size, Var
+from dln.compiler.ir.sizes import Size
 from dln.compiler.ir.spelling import Spell
 from dln.compiler.ir.tensor_type import Kind, TensorType
 from dln.grammar.diagnostics import Fault, nearest
@@ -46,8 +46,7 @@ class Site:
     """What the evaluator knows where it computes a node: the resolved sizes and the precision.
 
     `shape` is the node's shape in numbers, `real` the floating dtype, `size` turns any `Size`
-    into a number, `draw(kind, site, shape)` gives the counter-based draws; `sizes` are the open
-    sizes (batch) in numbers.
+    into a number, `draw(kind, site, shape)` gives the counter-based draws.
     """
 
     np: ModuleType
@@ -56,7 +55,6 @@ class Site:
     real: Dtype
     size: Callable[[Size], int]
     draw: Callable[[str, str, tuple[int, ...]], Array]
-    sizes: Mapping[Var, int] = field(default_factory=lambda: MappingProxyType({}))
 
     def dtype(self, kind: Kind) -> Dtype:
         """The type of the numbers of one kind."""

@@ -34,7 +34,6 @@ class Domain:
 
 REAL, POSITIVE, PROB = Domain("real"), Domain("positive"), Domain("prob")
 LOGIT, BINARY = Domain("logit"), Domain("binary")
-DOMAINS = ("real", "positive", "prob", "logit", "binary", "class")
 
 # Which domains a value may be used as without a word. A real is nobody's prob, but a fine logit.
 ACCEPTS: dict[str, frozenset[str]] = {
@@ -45,6 +44,7 @@ ACCEPTS: dict[str, frozenset[str]] = {
     "binary": frozenset({"binary"}),
     "class": frozenset({"class"}),
 }
+DOMAINS = tuple(ACCEPTS)
 
 
 def fits(found: Domain, wanted: Domain) -> bool:

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 
 from dln.compiler.ir.graph import Graph, Node, ancestors
 from dln.compiler.ir.op import OPS, op_of
-from dln.compiler.ir.tensor_type import TensorType
 from dln.grammar.diagnostics import Fault
 
 STAGES = ("build", "infer", "differentiate")
@@ -38,7 +37,8 @@ def faults(graph: Graph, stage: str = "differentiate") -> Iterator[str]:
     for node in ancestors(graph.outputs.values()):
         yield from typing(node)
         if level >= 1:
-            yield from sizes(node)
+            sizes = (s for s in node.type.shape if any(not v.running for v, _ in s.terms))
+            yield from (f"{node!r} has an open size {size}" for size in sizes)
         if level >= 2 and op_of(node).is_("symbolic"):
             yield f"{node!r} should have been written out"
 
@@ -63,20 +63,9 @@ def typing(node: Node) -> Iterator[str]:
     except Fault as fault:
         yield f"{node!r} is refused by its rule: {fault.message}"
         return
-    if core(again) != core(node.type):
+    if (again.shape, again.kind) != (node.type.shape, node.type.kind):
         yield f"{node!r} should have type {again}"
     if op_of(node).is_("pointwise"):
         shapes = {t.shape for t in operands if t.shape}
         if len(shapes) > 1:
             yield f"{node!r} is pointwise over different shapes"
-
-
-def core(type: TensorType) -> tuple[object, ...]:
-    """What of a type the values depend on."""
-    return type.shape, type.kind
-
-
-def sizes(node: Node) -> Iterator[str]:
-    for size in node.type.shape:
-        if any(not v.running for v, _ in size.terms):
-            yield f"{node!r} has an open size {size}"

@@ -17,18 +17,8 @@ from functools import reduce
 from dln.compiler.ir.formula import formula
 from dln.compiler.ir.graph import Graph, Node, ancestors, keep, rewrite
 from dln.compiler.ir.op import Make, Stacked, op_of
+from dln.compiler.ir.ops import loop as loops
 from dln.compiler.ir.ops.axes import elementwise, repeated
-from dln.compiler.ir.ops.loop import (
-    body_of,
-    item,
-    items_of,
-    outputs_of,
-    rebuilt,
-    requested,
-    sequence_type,
-    slot,
-    with_outputs,
-)
 from dln.compiler.ir.structure import is_const, is_item, is_scan, is_slot
 from dln.compiler.passes.rewriting import Firing, Log, readers
 from dln.compiler.passes.simplify import simplify
@@ -36,7 +26,7 @@ from dln.compiler.passes.simplify import simplify
 
 def fission(graph: Graph, log: Log | None = None) -> Graph:
     """The graph with every loop cut down to its recurrence."""
-    asked = requested(ancestors(graph.outputs.values()))
+    asked = loops.requested(ancestors(graph.outputs.values()))
     if not asked:
         return graph
     splits: dict[Node, Split] = {}
@@ -62,7 +52,7 @@ class Split:
     def __init__(
         self, m: Make, node: Node, operands: Sequence[Node], values: Sequence[Node]
     ) -> None:
-        self.m, self.body = m, body_of(node)
+        self.m, self.body = m, loops.body_of(node)
         self.given = dict(zip(self.body.slots, operands, strict=True))
         self.asked = {v: v for v in values}
         nexts = self._look(values)
@@ -85,7 +75,7 @@ class Split:
     def _regroup(self, values: Sequence[Node]) -> bool:
         """Sums of which several terms do not wait for the step before: those are added first, so
         that they can go out together. W x + U h + b becomes (W x + b) + U h."""
-        graph = with_outputs(self.body, outputs_of(self.body, values))
+        graph = loops.with_outputs(self.body, loops.outputs_of(self.body, values))
         uses, moving, orders = (
             readers(graph, graph.topological()),
             self.moving,
@@ -111,8 +101,8 @@ class Split:
 
         if orders:
             better = rewrite(graph, rule)[0]
-            self.asked = items_of(better, values)
-            self.body = rebuilt(self.body, better)
+            self.asked = loops.items_of(better, values)
+            self.body = loops.rebuilt(self.body, better)
         return bool(orders)
 
     @staticmethod
@@ -213,7 +203,7 @@ class Split:
         held = self.rows if is_seq else self.fixed
         same = [s for s, o in held.items() if o is outside]
         role = "rows" if is_seq else "fixed"
-        made = same[0] if same else slot(self.graph, node.type, next(self.numbers), role)
+        made = same[0] if same else loops.slot(self.graph, node.type, next(self.numbers), role)
         held[made] = outside
         self.to[node] = self._marked(made, node)
         self.graph.mark(made, (), formula(self.body.graph, node, 2))
@@ -224,7 +214,7 @@ class Split:
     def value(self, m: Make, wanted: Node) -> Node:
         """The sequence of a value of the old body."""
         node, is_seq = self._outside(m, self.asked[wanted])
-        like = sequence_type(wanted.type, self.body.length)
+        like = loops.sequence_type(wanted.type, self.body.length)
         return m.running(node, like) if is_seq else repeated(m, node, like)
 
     def _outside(self, m: Make, wanted: Node) -> tuple[Node, bool]:
@@ -237,7 +227,7 @@ class Split:
                 continue
             if node in self.to and node in self.moving:
                 assert self.loop is not None
-                self.outer[node] = item(m, self.loop, self.to[node]), True
+                self.outer[node] = loops.item(m, self.loop, self.to[node]), True
             elif is_slot(node):
                 self.outer[node] = self.given[node], node["role"] == "rows"
             elif ready or not node.operands:

@@ -11,7 +11,7 @@ from typing import Any
 
 from dln.compiler.ir.evaluate import evaluate_nodes
 from dln.compiler.ir.graph import Graph, Node, ancestors, rewrite
-from dln.compiler.ir.op import Make, op_of
+from dln.compiler.ir.op import op_of
 from dln.compiler.ir.structure import is_const, is_derivative, is_size, is_spread
 from dln.compiler.passes.rewriting import Log, Rule, Terms, clean, firing, rebuild
 
@@ -28,20 +28,14 @@ def constants(m: Terms, node: Node) -> Node | None:
     record = op_of(node)
     if is_spread(node) or record.is_("symbolic") or record.is_("loop"):
         return None
-    if node.type.shape == () and all(o.type.shape == () for o in node.operands):
-        return number(m, node)
-    return tensor(m, node)
+    sizes = [s.value for s in node.type.shape]
+    if None in sizes or math.prod(s for s in sizes if s is not None) > LIMIT:
+        return None
+    value = nested(evaluated(node))
+    return m.const(value, node.type.kind) if finite(value) else None
 
 
 FOLD = Rule("constants", (), True, constants, "2 * 3 -> 6")
-
-
-def number(m: Make, node: Node) -> Node | None:
-    """A single number by the evaluator; None where it is not finite (1 / 0): the run will say."""
-    value = evaluated(node)
-    if not math.isfinite(value):
-        return None
-    return m.const(float(value) if node.type.kind == "real" else value, node.type.kind)
 
 
 def evaluated(node: Node) -> Any:
@@ -55,17 +49,8 @@ def evaluated(node: Node) -> Any:
         return evaluate_nodes([node], {}, sizes=one)[node].tolist()
 
 
-def tensor(m: Make, node: Node) -> Node | None:
-    """A small tensor by the evaluator; None where some of it is not finite."""
-    sizes = [s.value for s in node.type.shape]
-    if None in sizes or math.prod(s for s in sizes if s is not None) > LIMIT:
-        return None
-    value = nested(evaluated(node))
-    return m.const(value, node.type.kind) if finite(value) else None
-
-
 def finite(value: object) -> bool:
-    """Whether nested tuples hold numbers only: what does not, the run will say."""
+    """Whether nested tuples hold numbers only: what does not (1 / 0), the run will say."""
     if isinstance(value, tuple):
         return all(map(finite, value))
     return not isinstance(value, float) or math.isfinite(value)

@@ -23,14 +23,7 @@ from functools import partial, reduce
 from dln.compiler.ir.formula import formula
 from dln.compiler.ir.graph import Graph, Node, ancestors
 from dln.compiler.ir.op import Make
-from dln.compiler.ir.ops.loop import (
-    body_of,
-    item,
-    items_of,
-    rebuilt,
-    requested,
-    slot,
-)
+from dln.compiler.ir.ops import loop as loops
 from dln.compiler.ir.structure import is_choice, is_derivative, is_item, is_scan
 from dln.compiler.ir.tensor_type import TensorType
 from dln.compiler.passes.needs import ALWAYS, Need, Outcome, either, examples
@@ -67,7 +60,7 @@ class GuardWriter:
     def __init__(self, old: Graph, finder: Finder, log: Log | None) -> None:
         self.old, self.finder, self.log = old, finder, log
         nodes = ancestors(old.outputs.values())
-        self.asked = requested(nodes)
+        self.asked = loops.requested(nodes)
         self.derived = [n.operands[1] for n in nodes if is_derivative(n)]
         self.steps: dict[Node, dict[Node, Node]] = {}
         self.new = Graph()
@@ -92,7 +85,7 @@ class GuardWriter:
         if is_scan(node):
             return self._loop(m, node, operands)
         if is_item(node):
-            made = item(m, operands[0], self.steps[node.operands[0]][node["value"]])
+            made = loops.item(m, operands[0], self.steps[node.operands[0]][node["value"]])
             return m.running(made, node.type)
         if node in self.finder.found:
             operand, need, value = self.finder.found[node]
@@ -105,7 +98,7 @@ class GuardWriter:
     def _loop(self, m: Make, node: Node, operands: tuple[Node, ...]) -> Node:
         """A loop with its steps guarded. One that is not needed always has a slot more, that says
         for which examples it is."""
-        body, values = body_of(node), self.asked[node]
+        body, values = loops.body_of(node), self.asked[node]
         need = self.finder.loops.get(node, ALWAYS)
         if not any("batch" in o.type.running for o in node.operands):
             need = ALWAYS  # it is the same for all examples, and some may need it
@@ -113,15 +106,15 @@ class GuardWriter:
         wanted, told = dict.fromkeys(inner.outputs, ALWAYS), tuple[Node, ...]()
         if need != ALWAYS:
             test = self._test(m, need, examples(node))
-            made = slot(inner, test.type, next(body.numbers()), "fixed")
+            made = loops.slot(inner, test.type, next(body.numbers()), "fixed")
             body = replace(body, graph=inner, fixed=(*body.fixed, made))
             wanted = {k: _told(made, v) for k, v in inner.outputs.items()}
             told = (test,)
         better = guarded(inner, wanted, self.log)
-        self.steps[node] = items_of(better, values)
+        self.steps[node] = loops.items_of(better, values)
         firsts = len(operands) - len(body.carried)
         operands = (*operands[:firsts], *told, *operands[firsts:])
-        return m("scan", *operands, body=rebuilt(body, better))
+        return m("scan", *operands, body=loops.rebuilt(body, better))
 
     def _order(self) -> list[Node]:
         """Operands and tests before the nodes that wait for them."""

@@ -6,15 +6,7 @@ from collections.abc import Sequence
 
 from dln.compiler.ir.graph import Graph, Node, ancestors, rewrite
 from dln.compiler.ir.op import Make
-from dln.compiler.ir.ops.loop import (
-    body_of,
-    item,
-    items_of,
-    outputs_of,
-    rebuilt,
-    requested,
-    with_outputs,
-)
+from dln.compiler.ir.ops import loop as loops
 from dln.compiler.ir.structure import is_derivative, is_item, is_scan
 from dln.compiler.passes.rewriting import Log, Pass
 
@@ -31,7 +23,7 @@ def inside(stage: Pass) -> Pass:
 def bodies(graph: Graph, stage: Pass, log: Log | None = None) -> Graph:
     """The graph with every body rewritten. What its items ask for is followed."""
     nodes = ancestors(graph.outputs.values())
-    asked = requested(nodes)
+    asked = loops.requested(nodes)
     if not asked:
         return graph
     derived = [n.operands[1] for n in nodes if is_derivative(n)]
@@ -41,11 +33,11 @@ def bodies(graph: Graph, stage: Pass, log: Log | None = None) -> Graph:
         make = Make(new, graph.spans.get(node, ()))
         if is_scan(node):
             better = stage(step_of(node, asked[node], derived), log)
-            moved[node] = items_of(better, asked[node])
-            return make("scan", *operands, body=rebuilt(body_of(node), better))
+            moved[node] = loops.items_of(better, asked[node])
+            return make("scan", *operands, body=loops.rebuilt(loops.body_of(node), better))
         if is_item(node):
             value = moved[node.operands[0]][node["value"]]
-            return make.running(item(make, operands[0], value), node.type)
+            return make.running(loops.item(make, operands[0], value), node.type)
         return None
 
     return rewrite(graph, rule)[0]
@@ -54,8 +46,8 @@ def bodies(graph: Graph, stage: Pass, log: Log | None = None) -> Graph:
 def step_of(loop: Node, values: Sequence[Node], derived: Sequence[Node]) -> Graph:
     """The body of a loop as a graph that works out some values. Nodes that derivatives outside ask
     for must stay themselves: what `stop` stops is still to come."""
-    body = body_of(loop)
-    inner = with_outputs(body, outputs_of(body, values))
+    body = loops.body_of(loop)
+    inner = loops.with_outputs(body, loops.outputs_of(body, values))
     if derived:
         inner.asked = frozenset(n["value"] for n in derived if n.operands[:1] == (loop,))
     return inner

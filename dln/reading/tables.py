@@ -60,4 +60,5 @@ def _values(nodes: Mapping[str, Node], data: DataSet, raw: Any) -> dict[str, Any
     }
     with np.errstate(all="ignore"):
         given: dict[tuple[str, Hashable], Any] = {("input", RawInput(data.name, "")): raw}
-        return evaluate(still, given)
+        found = evaluate(still, given)
+    return {key: found[key] for key in still}

@@ -246,7 +246,8 @@ def evaluate(
     graph = optimise(graph, STAGES if symbolic else BEFORE)
     with np.errstate(all="ignore"):  # the verdict says what is not a number
         outputs = {name: graph.outputs[name] for name in nodes}
-        return run(outputs, env, sizes=sizes, draw=drawing(seed))
+        found = run(outputs, env, sizes=sizes, draw=drawing(seed))
+    return {name: found[name] for name in nodes}
 
 
 def drawing(seed: int) -> Callable[[str, str, tuple[int, ...]], Any]:

@@ -31,9 +31,8 @@ from dln.compiler.ir.op import (
     register,
     volume,
 )
-from dln.compiler.ir.ops import bounds
+from dln.compiler.ir.ops import bounds, second_order
 from dln.compiler.ir.ops.common import contiguous, differ, real
-from dln.compiler.ir.ops.second_order import c_contract
 from dln.compiler.ir.sizes import Size
 from dln.compiler.ir.spelling import (
     OUT,
@@ -355,7 +354,7 @@ register(
         facts=("bilinear", "product"),
         formula="{0} @ {1}",
         examples=cases,
-        curve=c_contract,
+        curve=second_order.contract,
         tight=Tight.PRODUCT,
         bound=bounds.contracted,
         refuge=Refuge(None, 0.0, bounds.both_unbounded, by_size=True),

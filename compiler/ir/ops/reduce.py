@@ -26,7 +26,7 @@ from dln.compiler.ir.op import (
     per_element,
     register,
 )
-from dln.compiler.ir.ops import axes, bounds
+from dln.compiler.ir.ops import axes, bounds, second_order
 from dln.compiler.ir.ops.common import (
     Narrow,
     always,
@@ -36,7 +36,6 @@ from dln.compiler.ir.ops.common import (
     spread_back,
     without,
 )
-from dln.compiler.ir.ops.second_order import c_extreme, c_log_softmax, c_log_sum_exp, c_softmax
 from dln.compiler.ir.sizes import Size
 from dln.compiler.ir.spelling import (
     OUT,
@@ -58,10 +57,6 @@ FEW = 4
 
 
 # ---- rules of types ----------------------------------------------------------------------------
-
-
-def same(a: Domain) -> Domain:
-    return a
 
 
 def reduction(name: str, narrow: Narrow) -> Infer:
@@ -256,8 +251,8 @@ def row(
     return Op(name, infer, evaluate, gradient, spell, **rest)
 
 
-def reduced(name: str) -> Statements:
-    return steps(call(name, A, axis=AXES))
+def reduced(name: str, along: str = "axes") -> Statements:
+    return steps(call(name, A, axis=Attr(along)))
 
 
 def one_by_one(name: str, pairwise: str) -> dict[str, Spell]:
@@ -275,10 +270,6 @@ def one_by_one(name: str, pairwise: str) -> dict[str, Spell]:
     return {"numpy": spell}
 
 
-def place(name: str) -> Statements:
-    return steps(call(name, A, axis=Attr("axis")))
-
-
 AT: dict[str, Any] = {"takes": (None,), "examples": over_axis, "smooth": False}
 GROWS: dict[str, Any] = {"refuge": Refuge(0, 0.0, bounds.too_large, by_size=True)}
 
@@ -287,29 +278,30 @@ register(
     row("sum", reduction("sum", not_negative),
         lambda site, a: site.np.sum(a, axis=site.attrs["axes"]), d_sum, reduced("sum"),
         facts=("moves",), spell_for=one_by_one("sum", "add"), bound=bounds.summed, **GROWS),
-    row("max", reduction("max", same), extreme("argmax"), d_extreme, reduced("max"),
-        smooth=False, curve=c_extreme, spell_for=one_by_one("max", "maximum"),
+    row("max", reduction("max", lambda a: a), extreme("argmax"), d_extreme, reduced("max"),
+        smooth=False, curve=second_order.extreme, spell_for=one_by_one("max", "maximum"),
         bound=bounds.no_larger),
-    row("min", reduction("min", same), extreme("argmin"), d_extreme, reduced("min"),
-        smooth=False, curve=c_extreme, spell_for=one_by_one("min", "minimum"),
+    row("min", reduction("min", lambda a: a), extreme("argmin"), d_extreme, reduced("min"),
+        smooth=False, curve=second_order.extreme, spell_for=one_by_one("min", "minimum"),
         bound=bounds.no_larger),
     row("argmax", position("argmax"),
         lambda site, a: site.np.argmax(a.real, axis=site.attrs["axis"]), no_gradient,
-        place("argmax"), **AT),
+        reduced("argmax", "axis"), **AT),
     row("argmin", position("argmin"),
         lambda site, a: site.np.argmin(a.real, axis=site.attrs["axis"]), no_gradient,
-        place("argmin"), **AT),
+        reduced("argmin", "axis"), **AT),
     row("log_sum_exp", reduction("log_sum_exp", always(REAL)), log_sum_exp, d_log_sum_exp,
-        spell_log_sum_exp, flops=per_element(4), curve=c_log_sum_exp,
+        spell_log_sum_exp, flops=per_element(4), curve=second_order.log_sum_exp,
         bound=bounds.plus(50.0, times=2.0), **GROWS),
     row("softmax", along("softmax", always(PROB)), softmax, d_softmax, SOFTMAX,
-        flops=per_element(5), facts=("squashing",), curve=c_softmax, places=axes.along,
+        flops=per_element(5), facts=("squashing",), curve=second_order.softmax, places=axes.along,
         bound=bounds.at_most(1.0), **GROWS),
     row("log_softmax", along("log_softmax", always(REAL)), log_softmax, d_log_softmax, LOG_SOFTMAX,
-        flops=per_element(5), curve=c_log_softmax, places=axes.along,
+        flops=per_element(5), curve=second_order.log_softmax, places=axes.along,
         bound=bounds.plus(50.0, times=2.0), **GROWS),
     row("cumsum", along("cumsum", not_negative),
-        lambda site, a: site.np.cumsum(a, axis=site.attrs["axis"]), d_cumsum, place("cumsum"),
-        flops=one_flop, examples=over_axis, formula="", places=axes.along, bound=bounds.summed),
+        lambda site, a: site.np.cumsum(a, axis=site.attrs["axis"]), d_cumsum,
+        reduced("cumsum", "axis"), flops=one_flop, examples=over_axis, formula="",
+        places=axes.along, bound=bounds.summed),
 )
 # fmt: on

@@ -66,24 +66,19 @@ def bent(second: Second) -> Curve:
 
 # ---- element by element ------------------------------------------------------------------------
 
-c_square = bent(lambda m, x, y: m.const(2.0))
-c_exp = bent(lambda m, x, y: y)
-c_expm1 = bent(lambda m, x, y: m.add(m.const(1.0), y))
-c_log = bent(lambda m, x, y: m.neg(m("reciprocal", m("square", x))))
-c_log1p = bent(lambda m, x, y: m.neg(m("reciprocal", m("square", m.add(m.const(1.0), x)))))
-c_sqrt = bent(lambda m, x, y: m.div(m.const(-0.25), m.mul(x, y)))
-c_distance = bent(lambda m, x, y: m.div(m.const(-0.25), away(m, y, m.mul(x, y))))
-c_reciprocal = bent(lambda m, x, y: m.scale(m.mul(y, m("square", y)), 2.0))
+square = bent(lambda m, x, y: m.const(2.0))
+exp = bent(lambda m, x, y: y)
+expm1 = bent(lambda m, x, y: m.add(m.const(1.0), y))
+log = bent(lambda m, x, y: m.neg(m("reciprocal", m("square", x))))
+log1p = bent(lambda m, x, y: m.neg(m("reciprocal", m("square", m.add(m.const(1.0), x)))))
+sqrt = bent(lambda m, x, y: m.div(m.const(-0.25), m.mul(x, y)))
+distance = bent(lambda m, x, y: m.div(m.const(-0.25), away(m, y, m.mul(x, y))))
+reciprocal = bent(lambda m, x, y: m.scale(m.mul(y, m("square", y)), 2.0))
+
+softplus = bent(lambda m, x, y: complemented(m, m("sigmoid", x)))
 
 
-@bent
-def c_softplus(m: Make, x: Node, y: Node) -> Node:
-    """s (1 - s) with s = sigmoid(x)."""
-    s = m("sigmoid", x)
-    return m.mul(s, m.sub(m.const(1.0), s))
-
-
-def c_div(m: Make, node: Node, bar: Node | None, bend: Node | None) -> Rows:
+def quotient(m: Make, node: Node, bar: Node | None, bend: Node | None) -> Rows:
     """a / b: nothing of its own for a, 2 (a / b) / b^2 for b."""
     by_a, by_b = by_slopes(m, node, bend)
     if bar is not None:
@@ -92,7 +87,7 @@ def c_div(m: Make, node: Node, bar: Node | None, bend: Node | None) -> Rows:
     return by_a, by_b
 
 
-def c_pow(m: Make, node: Node, bar: Node | None, bend: Node | None) -> Rows:
+def power(m: Make, node: Node, bar: Node | None, bend: Node | None) -> Rows:
     """x^e: e (e - 1) x^(e - 2) for x, x^e (log x)^2 for an exponent that is no constant."""
     x, e = node.operands
     by_x, by_e = by_slopes(m, node, bend)
@@ -108,7 +103,7 @@ def c_pow(m: Make, node: Node, bar: Node | None, bend: Node | None) -> Rows:
 # ---- over axes ---------------------------------------------------------------------------------
 
 
-def c_extreme(m: Make, node: Node, bar: Node | None, bend: Node | None) -> Rows:
+def extreme(m: Make, node: Node, bar: Node | None, bend: Node | None) -> Rows:
     """max and min: bend at the element that attains the extreme; ties share as in the gradient."""
     if bend is None:
         return (None,)
@@ -117,7 +112,7 @@ def c_extreme(m: Make, node: Node, bar: Node | None, bend: Node | None) -> Rows:
     return (m.mul(hit, spread_back(m, node, share)),)
 
 
-def c_log_sum_exp(m: Make, node: Node, bar: Node | None, bend: Node | None) -> Rows:
+def log_sum_exp(m: Make, node: Node, bar: Node | None, bend: Node | None) -> Rows:
     """p^2 bend + p (1 - p) bar with p = softmax(x)."""
     p = m("exp", m.sub(node.operands[0], spread_back(m, node, node)))
     slopes = None if bend is None else m.mul(m("square", p), spread_back(m, node, bend))
@@ -125,7 +120,7 @@ def c_log_sum_exp(m: Make, node: Node, bar: Node | None, bend: Node | None) -> R
     return (both(m, slopes, own),)
 
 
-def c_log_softmax(m: Make, node: Node, bar: Node | None, bend: Node | None) -> Rows:
+def log_softmax(m: Make, node: Node, bar: Node | None, bend: Node | None) -> Rows:
     """(1 - 2 p) bend + p^2 sum(bend) - p (1 - p) sum(bar) with p = softmax(x)."""
     p, slopes, own = m("exp", node), None, None
     if bend is not None:
@@ -141,7 +136,7 @@ def complemented(m: Make, p: Node) -> Node:
     return m.mul(p, m.sub(m.const(1.0), p))
 
 
-def c_softmax(m: Make, node: Node, bar: Node | None, bend: Node | None) -> Rows:
+def softmax(m: Make, node: Node, bar: Node | None, bend: Node | None) -> Rows:
     """y^2 ((1 - 2 y) bend + sum(y^2 bend)): a squashing function, nothing of its own."""
     if bend is None:
         return (None,)
@@ -154,7 +149,7 @@ def c_softmax(m: Make, node: Node, bar: Node | None, bend: Node | None) -> Rows:
 # ---- sums of products --------------------------------------------------------------------------
 
 
-def c_contract(m: Make, node: Node, bar: Node | None, bend: Node | None) -> Rows:
+def contract(m: Make, node: Node, bar: Node | None, bend: Node | None) -> Rows:
     """Each operand receives the contraction of bend with the square of the other one."""
     (a, b), left, right, out = node.operands, node["left"], node["right"], node["out"]
     if a is b and left == right:
