@@ -4,17 +4,10 @@ from __future__ import annotations
 
 import re
 
+from dln.compiler.ir import structure
 from dln.compiler.ir.graph import Graph, Node
 from dln.compiler.ir.op import Tight, op_of
 from dln.compiler.ir.ops.loop import Body, body_of
-from dln.compiler.ir.structure import (
-    is_const,
-    is_contraction,
-    is_item,
-    is_left,
-    is_size,
-    is_slice,
-)
 from dln.compiler.schema.keys import WholeField
 
 
@@ -33,9 +26,9 @@ def label(graph: Graph, node: Node) -> str:
 
 def _source(node: Node) -> str | None:
     """The name that a source carries itself."""
-    if is_const(node):
+    if structure.is_const(node):
         return number(node["value"])
-    if is_size(node):
+    if structure.is_size(node):
         return str(node["size"])
     key = op_of(node).key
     name = node[key] if key else None
@@ -83,7 +76,7 @@ class _Writer:
     def combine(self, node: Node, parts: list[tuple[str, int]]) -> tuple[str, int]:
         """An operation over operands that are text already."""
         tight = op_of(node).tight
-        if is_contraction(node):
+        if structure.is_contraction(node):
             bracketed = [self.bracket(p, tight, 1) for p in parts]
             return contract_text(node, [text for text, _ in parts], bracketed)
         if tight < Tight.CALL:
@@ -101,10 +94,10 @@ class _Writer:
 def of_step(node: Node) -> tuple[Body, Node] | None:
     """The value of a loop's step that a node holds for all steps: an item, or the array that a
     program leaves it in, which has a place more for the value before the first step."""
-    if is_item(node):
+    if structure.is_item(node):
         return body_of(node), node["value"]
-    held = node.operands[0] if is_slice(node) else node
-    if not is_left(held):
+    held = node.operands[0] if structure.is_slice(node) else node
+    if not structure.is_left(held):
         return None
     body, of = body_of(held.operands[0]), held["of"]
     if isinstance(of, Node):
@@ -151,18 +144,12 @@ def contract_text(node: Node, bare: list[str], texts: list[str]) -> tuple[str, i
         bare = bare if out.index(mine[0]) < out.index(theirs[0]) else bare[::-1]
         return f"outer({', '.join(bare)})", Tight.CALL
     if not mine:
-        turned = right.index(theirs[0]) > _first(right, summed)
+        turned = right.index(theirs[0]) > min(map(right.index, summed), default=-1)
         texts = [f"{texts[1]}.T" if turned else texts[1], texts[0]]
     return " @ ".join(texts), Tight.PRODUCT
 
 
-def _first(labels: tuple[int, ...], summed: list[int]) -> int:
-    return min((labels.index(k) for k in summed), default=-1)
-
-
 def _runs(node: Node, key: int) -> bool:
     """Whether a summed label is a running axis of an operand."""
-    for side, operand in zip((node["left"], node["right"]), node.operands, strict=True):
-        if key in side and side.index(key) < len(operand.type.running):
-            return True
-    return False
+    sides = zip((node["left"], node["right"]), node.operands, strict=True)
+    return any(key in labels[: len(operand.type.running)] for labels, operand in sides)

@@ -15,7 +15,7 @@ them: the MultiDiGraph is made when it is first asked for, and kept in step from
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from dln.compiler.ir.tensor_type import TensorType
@@ -185,8 +185,11 @@ class Graph:
         return self.nx
 
 
-def ancestors(outputs: Iterable[Node]) -> list[Node]:
-    """Everything that the outputs need, operands before users, without recursion."""
+def ancestors(
+    outputs: Iterable[Node], before: Callable[[Node], Sequence[Node]] | None = None
+) -> list[Node]:
+    """Everything that the outputs need, operands before users, without recursion. What stands
+    `before` a node are its operands if nothing else is said."""
     done: dict[Node, None] = {}
     for output in outputs:
         stack = [(output, False)]
@@ -198,7 +201,8 @@ def ancestors(outputs: Iterable[Node]) -> list[Node]:
                 done[node] = None
             else:
                 stack.append((node, True))
-                stack.extend((o, False) for o in reversed(node.operands) if o not in done)
+                first = node.operands if before is None else before(node)
+                stack.extend((o, False) for o in reversed(first) if o not in done)
     return list(done)
 
 

@@ -16,7 +16,7 @@ runs once, before derivatives are written out: they are taken of the guarded for
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial, reduce
 
@@ -68,7 +68,7 @@ class GuardWriter:
 
     def graph(self) -> Graph:
         old, new = self.old, self.new
-        for node in self._order():
+        for node in ancestors(old.outputs.values(), self._before):
             spans, name = old.about(node)
             self.to[node] = made = self._made(Make(new, spans), node)
             new.mark(made, spans, name)
@@ -116,22 +116,10 @@ class GuardWriter:
         operands = (*operands[:firsts], *told, *operands[firsts:])
         return m("scan", *operands, body=loops.rebuilt(body, better))
 
-    def _order(self) -> list[Node]:
-        """Operands and tests before the nodes that wait for them."""
-        done: dict[Node, None] = {}
-        for output in self.old.outputs.values():
-            stack = [(output, False)]
-            while stack:
-                node, ready = stack.pop()
-                if node in done:
-                    continue
-                if ready:
-                    done[node] = None
-                    continue
-                stack.append((node, True))
-                tests = sorted(self.finder.waits.get(node, ()), key=self._place)
-                stack.extend((o, False) for o in (*tests, *node.operands) if o not in done)
-        return list(done)
+    def _before(self, node: Node) -> Sequence[Node]:
+        """A node waits for its operands, the last one first, and then for tests."""
+        tests = sorted(self.finder.waits.get(node, ()), key=self._place)
+        return (*tests, *node.operands)[::-1]
 
     def _place(self, test: Node) -> int:
         """Where a test stands; the one that a loop is told by stands in front."""

@@ -12,6 +12,7 @@ the four groups of labels:
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from string import ascii_letters
 
@@ -292,41 +293,23 @@ def merge(labels: Labels, groups: list[Labels]) -> list[Labels]:
     return out
 
 
+SIZES = {"a": 2, "b": 3, "c": 4, "d": 5, "e": 1}
+EXAMPLES = """
+    ab,bc->ac ab,cb->ac ba,bc->ac ab,bc->ca ab,b->a b,ab->a b,b-> ab,ab->
+    a,b->ab a,b->ba ae,eb->ab ea,eb->ba abc,acd->abd e,e-> abc,ac->ab ac,abc->ab
+    ab,ab->a abc,cd->abd abc,bcd->ad abc,dab->cd abc,abd->dc acb,bcd->ad ,ab->ab
+"""
+
+
 def cases() -> list[Case]:
     """Matrix and vector products, outer, batched, dot, with several rows or inner labels."""
-    n: dict[int, int] = {0: 2, 1: 3, 2: 4, 3: 5, 4: 1}
-    rows: list[tuple[Labels, Labels, Labels]] = [
-        ((0, 1), (1, 2), (0, 2)),
-        ((0, 1), (2, 1), (0, 2)),
-        ((1, 0), (1, 2), (0, 2)),
-        ((0, 1), (1, 2), (2, 0)),
-        ((0, 1), (1,), (0,)),
-        ((1,), (0, 1), (0,)),
-        ((1,), (1,), ()),
-        ((0, 1), (0, 1), ()),
-        ((0,), (1,), (0, 1)),
-        ((0,), (1,), (1, 0)),
-        ((0, 4), (4, 1), (0, 1)),
-        ((4, 0), (4, 1), (1, 0)),
-        ((0, 1, 2), (0, 2, 3), (0, 1, 3)),
-        ((4,), (4,), ()),
-        ((0, 1, 2), (0, 2), (0, 1)),
-        ((0, 2), (0, 1, 2), (0, 1)),
-        ((0, 1), (0, 1), (0,)),
-        ((0, 1, 2), (2, 3), (0, 1, 3)),
-        ((0, 1, 2), (1, 2, 3), (0, 3)),
-        ((0, 1, 2), (3, 0, 1), (2, 3)),
-        ((0, 1, 2), (0, 1, 3), (3, 2)),
-        ((0, 2, 1), (1, 2, 3), (0, 3)),
-        ((), (0, 1), (0, 1)),
-    ]
-    return [
-        (
-            (real(*(n[x] for x in left)), real(*(n[x] for x in right))),
-            {"left": left, "right": right, "out": out},
-        )
-        for left, right, out in rows
-    ]
+    rows: list[Case] = []
+    for text in EXAMPLES.split():
+        sides = dict(zip(("left", "right", "out"), re.split(",|->", text), strict=True))
+        left, right = (real(*map(SIZES.__getitem__, sides[side])) for side in ("left", "right"))
+        labels = {side: tuple(map(ascii_letters.index, names)) for side, names in sides.items()}
+        rows.append(((left, right), labels))
+    return rows
 
 
 def places(node: Node, slot: int) -> Places:

@@ -49,22 +49,18 @@ from dln.grammar.diagnostics import Fault
 # ---- rules of types ----------------------------------------------------------------------------
 
 
-def arithmetic(name: str, narrow: Narrow) -> Infer:
-    """Reals in, reals out; `narrow` finds the domain from the operands' domains."""
+def arithmetic(name: str, narrow: Narrow, kind: Kind = "real") -> Infer:
+    """Reals out; `narrow` finds the domain from the operands' domains."""
 
     def infer(attrs: Attrs, types: Types) -> TensorType:
-        return spread(name, types).like(kind="real", domain=narrow(*(t.domain for t in types)))
+        return spread(name, types).like(kind=kind, domain=narrow(*(t.domain for t in types)))
 
     return infer
 
 
 def logic(name: str) -> Infer:
-    """Truth values out: of truth values, or of two tensors of one kind that are compared."""
-
-    def infer(attrs: Attrs, types: Types) -> TensorType:
-        return spread(name, types).like(kind="bool", domain=BINARY)
-
-    return infer
+    """Truth values out."""
+    return arithmetic(name, always(BINARY), "bool")
 
 
 def where_type(attrs: Attrs, types: Types) -> TensorType:
