@@ -10,7 +10,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any, TypeAlias
 
 from dln.compiler.ir.graph import Graph, K, Node, ancestors
-from dln.compiler.ir.op import Array, Site, op_of
+from dln.compiler.ir.op import Array, Site, dtype_of, op_of
 from dln.compiler.ir.sizes import Size, Var
 from dln.compiler.ir.structure import is_scan
 from dln.grammar.diagnostics import Fault
@@ -57,11 +57,10 @@ def evaluate_nodes(
 
     values: dict[Node, Array] = {}
     for node in nodes:
+        value = given(np, node, env, real) if op_of(node).key else None
         shape = tuple(size(s) for s in node.type.shape)
-        site = Site(np, node.attrs, shape, real, size, draw or no_draws)
-        if op_of(node).key:
-            value = given(site, node, env)
-        else:
+        if value is None:
+            site = Site(np, node.attrs, shape, real, size, draw or no_draws)
             value = op_of(node).evaluate(site, *(values[o] for o in node.operands))
             value = value if is_scan(node) else np.asarray(value)
         if value.shape != shape:
@@ -75,12 +74,12 @@ def name_of(node: Node) -> tuple[str, str]:
     return node.op, node[op_of(node).key]
 
 
-def given(site: Site, node: Node, env: Env) -> Array:
+def given(np: Any, node: Node, env: Env, real: Any) -> Array:
     """A source's value from the environment, in the kind of the node."""
     key = name_of(node)
     if key not in env:
         raise Fault(f"no value is given for the {key[0]} {key[1]}")
-    return site.np.asarray(env[key]).astype(site.dtype(node.type.kind))
+    return np.asarray(env[key]).astype(dtype_of(np, real, node.type.kind))
 
 
 def open_sizes(nodes: Iterable[Node], env: Env, sizes: Mapping[Var, int]) -> dict[Var, int]:

@@ -57,8 +57,12 @@ class Site:
     draw: Callable[[str, str, tuple[int, ...]], Array]
 
     def dtype(self, kind: Kind) -> Dtype:
-        """The type of the numbers of one kind."""
-        return {"real": self.real, "index": self.np.int64, "bool": self.np.bool_}[kind]
+        return dtype_of(self.np, self.real, kind)
+
+
+def dtype_of(np: ModuleType, real: Dtype, kind: Kind) -> Dtype:
+    """The type of the numbers of one kind."""
+    return {"real": real, "index": np.int64, "bool": np.bool_}[kind]
 
 
 def no_gradient(m: Make, node: Node, bar: Node) -> tuple[None, ...]:
