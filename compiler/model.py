@@ -11,22 +11,13 @@ from typing import Any
 
 from dln.compiler.ir.graph import Graph, Node
 from dln.compiler.ir.sizes import Size, Sizes
+from dln.compiler.schema import records
 from dln.compiler.schema.keys import PhaseNumber
-from dln.compiler.schema.records import (
-    DeclaredData,
-    DescentRules,
-    EmitFacts,
-    ParameterFacts,
-    PartFacts,
-    PhaseFacts,
-    TaskFacts,
-    WatchFacts,
-)
 from dln.grammar.diagnostics import DlnError, Problem, Source, Span
 from dln.grammar.record import Record
 
 
-class Parameter(ParameterFacts):
+class Parameter(records.ParameterFacts):
     """A parameter or fixed value: its node, and the node of its initial value.
 
     `space` is the kind of place that made it: one that a check has made for itself is no parameter
@@ -58,7 +49,7 @@ class FieldOf(Record):
     timed: bool = False
 
 
-class DataSet(DeclaredData, kw_only=True):
+class DataSet(records.DeclaredData, kw_only=True):
     """A declared data set.
 
     `alphabet` is that of a text. `length` names the field that holds the lengths of sequences of
@@ -74,7 +65,7 @@ class DataSet(DeclaredData, kw_only=True):
     claims: tuple[FieldOf, ...] = ()
 
 
-class Watching(WatchFacts):
+class Watching(records.WatchFacts):
     """A watched value. On the data of a stream `states` are what is carried from window to window,
     `carried` their shapes."""
 
@@ -111,7 +102,7 @@ class Estimating(Record):
     span: Span
 
 
-class Descending(DescentRules):
+class Descending(records.DescentRules):
     """A descent with a line search: the optimiser's name and its numbers."""
 
     name: str
@@ -129,7 +120,7 @@ class Line(Record):
     span: Span
 
 
-class Phase(PhaseFacts):
+class Phase(records.PhaseFacts):
     """A `train`: what is learned.
 
     `updates` maps parameter paths to their new values, `states` optimiser states to theirs (with
@@ -192,7 +183,7 @@ class Checking(Record):
     phase: str = ""
 
 
-class EmittedPart(PartFacts):
+class EmittedPart(records.PartFacts):
     """A part of what is emitted: a tensor, or a text.
 
     A text stands for itself in a `text`; elsewhere it is a watch, whose history is meant. Of what
@@ -203,7 +194,7 @@ class EmittedPart(PartFacts):
     key: str = ""
 
 
-class Emission(EmitFacts):
+class Emission(records.EmitFacts):
     """`emit e to "file"`, of the examples that `where` holds for."""
 
     parts: tuple[EmittedPart, ...]
@@ -211,7 +202,7 @@ class Emission(EmitFacts):
     where: Node | None = None
 
 
-class Tasking(TaskFacts):
+class Tasking(records.TaskFacts):
     """A `task`: what it emits; its options are constants by name."""
 
     options: Mapping[str, object]

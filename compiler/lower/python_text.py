@@ -8,26 +8,11 @@ from functools import partial
 from types import EllipsisType
 from typing import TypeAlias
 
+from dln.compiler.ir import spelling
 from dln.compiler.ir.sizes import Size
-from dln.compiler.ir.spelling import (
-    Broadcast,
-    Call,
-    Constants,
-    Index,
-    Join,
-    Leaf,
-    Move,
-    Reshape,
-    ShapeOf,
-    SizeOf,
-    Transpose,
-    Value,
-    View,
-    Window,
-)
 from dln.compiler.lower.schedule import extent
 
-Named: TypeAlias = Callable[[Value], str]
+Named: TypeAlias = Callable[[spelling.Value], str]
 """How a value reads that depends on where it stands: an operand, a buffer, an attribute."""
 
 BUILTINS = frozenset({"abs", "min", "max", "float", "int", "bool"})
@@ -64,12 +49,12 @@ def literal(value: object) -> str:
     return value if isinstance(value, str) else repr(value)
 
 
-def view_text(array: Leaf | View, named: Named) -> str:
+def view_text(array: spelling.Leaf | spelling.View, named: Named) -> str:
     """The expression that makes a view, the moves written one after the other."""
-    if isinstance(array, Constants):
+    if isinstance(array, spelling.Constants):
         args = [plain(arg, named) for arg in array.args]
         return TABLES[array.function].format(*args, args=", ".join(args))
-    if not isinstance(array, View):
+    if not isinstance(array, spelling.View):
         return named(array)
     text = view_text(array.of, named)
     for move in array.moves:
@@ -83,36 +68,36 @@ TABLES = {
 }
 
 
-def move_text(text: str, move: Move, named: Named) -> str:
+def move_text(text: str, move: spelling.Move, named: Named) -> str:
     """The text of an array after one move.
 
-    >>> move_text("x", Index((slice(2, None), None, ...)), str)
+    >>> move_text("x", spelling.Index((slice(2, None), None, ...)), str)
     'x[2:, None, ...]'
-    >>> move_text("x", Join(((0, 1), (2,))), str)
+    >>> move_text("x", spelling.Join(((0, 1), (2,))), str)
     'x.reshape((x.shape[0] * x.shape[1], x.shape[2],))'
     """
     match move:
-        case Index(parts):
+        case spelling.Index(parts):
             return f"{text}[{', '.join(map(subscript, parts))}]"
-        case Transpose(None):
+        case spelling.Transpose(None):
             return f"{text}.T"
-        case Transpose(perm):
+        case spelling.Transpose(perm):
             return f"{text}.transpose({perm})"
-        case Reshape(shape):
+        case spelling.Reshape(shape):
             return f"{text}.reshape({plain(shape, named)})"
-        case Join(groups):
+        case spelling.Join(groups):
             sizes = (" * ".join(f"{text}.shape[{i}]" for i in group) for group in groups)
             return f"{text}.reshape(({', '.join(sizes)},))"
-        case Broadcast(shape):
+        case spelling.Broadcast(shape):
             return f"xp.broadcast_to({text}, {plain(shape, named)})"
-        case Window():
+        case spelling.Window():
             return windowed(text, move)
 
 
-def windowed(text: str, window: Window) -> str:
+def windowed(text: str, window: spelling.Window) -> str:
     """The view of an array through a window; its strides may be any.
 
-    >>> windowed("x", Window(0, 1, 0, ((2, 3), (1, 2))))
+    >>> windowed("x", spelling.Window(0, 1, 0, ((2, 3), (1, 2))))
     'xp.lib.stride_tricks.as_strided(x, (3, 2,), (2 * x.strides[0], x.strides[0],))'
     """
     axis, stride = window.axis, f"{text}.strides[{window.axis}]"
@@ -150,7 +135,7 @@ class Lazy:
         return self.text()
 
 
-def call_text(form: str, call: Call, named: Named, functions: Mapping[str, str]) -> str:
+def call_text(form: str, call: spelling.Call, named: Named, functions: Mapping[str, str]) -> str:
     """A call in the form of a target; `functions` says how those of the array module are called."""
 
     def all_args() -> str:
@@ -165,12 +150,12 @@ def call_text(form: str, call: Call, named: Named, functions: Mapping[str, str])
     )
 
 
-def plain(value: Value, named: Named) -> str:
+def plain(value: spelling.Value, named: Named) -> str:
     """A value that is no array."""
     match value:
-        case ShapeOf(array):
+        case spelling.ShapeOf(array):
             return f"{named(array)}.shape"
-        case SizeOf(array):
+        case spelling.SizeOf(array):
             return f"{named(array)}.size"
         case str():
             return f'"{value}"'

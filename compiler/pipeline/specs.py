@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from math import prod
 
+from dln.compiler import plan
 from dln.compiler.frontend.data import origins
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.masks import live_count
@@ -28,133 +29,115 @@ from dln.compiler.model import (
 )
 from dln.compiler.pipeline.losses import gradients, learned_lines
 from dln.compiler.pipeline.recipes import claimed, estimated, in_step, rows_of, runs_over_time
-from dln.compiler.plan import (
-    COUNT,
-    POINTS,
-    SLOPES,
-    AppliedSpec,
-    DataSpec,
-    DescentSpec,
-    EmitSpec,
-    EstimateSpec,
-    FieldSpec,
-    KeepSpec,
-    LineSpec,
-    ParamSpec,
-    PartSpec,
-    PhaseSpec,
-    Place,
-    TaskSpec,
-    WatchSpec,
-    at,
-)
 from dln.compiler.schema.keys import EmittedValue, ProgramKind, value
 from dln.grammar.diagnostics import Span
 
 # ---- parameters and data -----------------------------------------------------------------------
 
 
-def param_spec(v: Parameter) -> ParamSpec:
+def param_spec(v: Parameter) -> plan.ParamSpec:
     """A parameter as plain data."""
     shape = _numbers(v.node.type.shape)
     live = None if v.joins is None else live_count(v.joins, shape)
-    return ParamSpec.extending(v, shape=shape, place=Place.of(v.span), live=live)
+    return plan.ParamSpec.extending(v, shape=shape, place=plan.Place.of(v.span), live=live)
 
 
-def data_spec(d: DataSet) -> DataSpec:
+def data_spec(d: DataSet) -> plan.DataSpec:
     """A data set as plain data."""
-    return DataSpec.extending(
+    return plan.DataSpec.extending(
         d,
         raw=tuple(_field_spec(k, n.type, None) for k, n in d.raw.items()),
         fields=tuple(_field_of(d, f) for f in d.fields.values()),
         drawn=any(f.drawn for f in d.fields.values()),
-        place=Place.of(d.span),
+        place=plan.Place.of(d.span),
         claims={name: _field_of(d, f) for name, f in claimed(d).items()},
     )
 
 
-def _field_of(d: DataSet, f: FieldOf) -> FieldSpec:
+def _field_of(d: DataSet, f: FieldOf) -> plan.FieldSpec:
     if f.name == d.length:
         return _length_spec(f.name, (f.node for f in d.fields.values()), f.span)
     made = _field_spec(f.name, f.node.type, f.span)
     return made.changed(cells=origins.cells(f.value, d), timed=made.timed or f.timed)
 
 
-def _field_spec(name: str, type: TensorType, span: Span | None) -> FieldSpec:
+def _field_spec(name: str, type: TensorType, span: Span | None) -> plan.FieldSpec:
     size = type.domain.size
     classes = None if size is None else size.constant
     shape = _numbers(type.shape[1:] if type.running[:1] == ("batch",) else type.example)
     timed = "time" in type.running
-    return FieldSpec(name, shape, type.kind, type.domain.name, classes, Place.of(span), timed=timed)
+    return plan.FieldSpec(
+        name, shape, type.kind, type.domain.name, classes, plan.Place.of(span), timed=timed
+    )
 
 
-def _length_spec(name: str, beside: Iterable[Node], span: Span | None) -> FieldSpec:
+def _length_spec(name: str, beside: Iterable[Node], span: Span | None) -> plan.FieldSpec:
     """A field of lengths: of 1 to the number of steps that others have."""
     steps = (n.type.size_of("time").constant for n in beside if "time" in n.type.running)
-    return FieldSpec(name, (), "index", "length", next(steps), Place.of(span))
+    return plan.FieldSpec(name, (), "index", "length", next(steps), plan.Place.of(span))
 
 
 # ---- phases ------------------------------------------------------------------------------------
 
 
-def phase_spec(model: Model, ph: Phase) -> PhaseSpec:
+def phase_spec(model: Model, ph: Phase) -> plan.PhaseSpec:
     """A phase as plain data."""
     descent = _descent(model, ph)
     rows = rows_of(model, ph)
-    return PhaseSpec.extending(
+    return plan.PhaseSpec.extending(
         ph,
         states={k: _for_rows(v.type.shape, rows) for k, v in ph.state_init.items()}
         | _pairs(model, descent),
         watches=tuple(_watch(model, ph, w) for w in ph.watches),
         keeps=tuple(
-            KeepSpec(k.every, None if k.best is None else ProgramKind.BEST.of(ph.name, i))
+            plan.KeepSpec(k.every, None if k.best is None else ProgramKind.BEST.of(ph.name, i))
             for i, k in enumerate(ph.keeps)
         ),
         starts=tuple(s.path for s in ph.starts),
         until=tuple(ProgramKind.UNTIL.of(ph.name, i or None) for i, _ in enumerate(ph.until)),
-        place=Place.of(ph.span),
+        place=plan.Place.of(ph.span),
         stops=any(map(is_stop, everything(ph.objectives))),
         estimates=tuple(
-            EstimateSpec(ProgramKind.ESTIMATE.of(ph.name, i or None), *alike, tuple(values))
+            plan.EstimateSpec(ProgramKind.ESTIMATE.of(ph.name, i or None), *alike, tuple(values))
             for i, (alike, values) in enumerate(estimated(ph).items())
         ),
         descent=descent,
         lines=tuple(
-            LineSpec(key, tuple(line.slopes), tuple(left))
+            plan.LineSpec(key, tuple(line.slopes), tuple(left))
             for key, line, left in learned_lines(model, ph)
         ),
     )
 
 
-def _watch(model: Model, ph: Phase, w: Watching) -> WatchSpec:
+def _watch(model: Model, ph: Phase, w: Watching) -> plan.WatchSpec:
     sizes = {k: map(model.sizes.resolve, shape) for k, shape in w.carried.items()}
-    return WatchSpec.extending(
+    return plan.WatchSpec.extending(
         w,
         program=None if in_step(w) else ProgramKind.WATCH.of(ph.name, w.name),
-        place=Place.of(w.span),
+        place=plan.Place.of(w.span),
         carried={k: _numbers(shape) for k, shape in sizes.items()},
     )
 
 
-def _descent(model: Model, ph: Phase) -> DescentSpec | None:
+def _descent(model: Model, ph: Phase) -> plan.DescentSpec | None:
     """The rules of a descent, over the parameters that its loss depends on."""
     if ph.descent is None:
         return None
-    return DescentSpec.extending(ph.descent, params=tuple(gradients(model, ph)))
+    return plan.DescentSpec.extending(ph.descent, params=tuple(gradients(model, ph)))
 
 
-def _pairs(model: Model, descent: DescentSpec | None) -> dict[str, tuple[int, ...]]:
+def _pairs(model: Model, descent: plan.DescentSpec | None) -> dict[str, tuple[int, ...]]:
     """The states of a descent: differences of points and of gradients, and how many there were."""
     if descent is None:
         return {}
     n = sum(prod(_numbers(model.params[path].node.type.shape)) for path in descent.params)
-    return {POINTS: (descent.history, n), SLOPES: (descent.history, n), COUNT: ()}
+    return {plan.POINTS: (descent.history, n), plan.SLOPES: (descent.history, n), plan.COUNT: ()}
 
 
 # ---- instances and tasks -----------------------------------------------------------------------
 
 
-def applied_spec(a: Applied) -> AppliedSpec:
+def applied_spec(a: Applied) -> plan.AppliedSpec:
     """An instance as a function, as plain data."""
     sequences = [v for v in a.ports.values() if runs_over_time(v)]
     ports = tuple(
@@ -162,35 +145,35 @@ def applied_spec(a: Applied) -> AppliedSpec:
         for k, v in a.ports.items()
     )
     step = None if a.step is None else _step(a.path, a.step)
-    return AppliedSpec(ProgramKind.APPLY.of(a.path), ports, tuple(a.results), step)
+    return plan.AppliedSpec(ProgramKind.APPLY.of(a.path), ports, tuple(a.results), step)
 
 
-def _step(path: str, a: Applied) -> AppliedSpec:
+def _step(path: str, a: Applied) -> plan.AppliedSpec:
     """One step of an instance: what it carries goes in and comes out."""
     ports = tuple(_field_spec(k, v.type, None) for k, v in a.ports.items())
     key, first = ProgramKind.ONE_STEP.of(path), ProgramKind.FIRST.of(path)
-    return AppliedSpec(key, ports, tuple(a.results), None, tuple(a.carried), first)
+    return plan.AppliedSpec(key, ports, tuple(a.results), None, tuple(a.carried), first)
 
 
-def task_spec(t: Tasking) -> TaskSpec:
+def task_spec(t: Tasking) -> plan.TaskSpec:
     """A task as plain data."""
     emits = tuple(_emit(t, e, i) for i, e in enumerate(t.emits))
-    return TaskSpec.extending(t, program=ProgramKind.TASK.of(t.name), emits=emits)
+    return plan.TaskSpec.extending(t, program=ProgramKind.TASK.of(t.name), emits=emits)
 
 
-def _emit(t: Tasking, e: Emission, number: int) -> EmitSpec:
-    return EmitSpec.extending(
+def _emit(t: Tasking, e: Emission, number: int) -> plan.EmitSpec:
+    return plan.EmitSpec.extending(
         e,
         parts=tuple(_part(part, EmittedValue(number, k)) for k, part in enumerate(e.parts)),
-        place=Place.of(e.span),
+        place=plan.Place.of(e.span),
         program=None if e.on is None else ProgramKind.TASK.of(t.name, number),
     )
 
 
-def _part(part: EmittedPart, key: EmittedValue) -> PartSpec:
+def _part(part: EmittedPart, key: EmittedValue) -> plan.PartSpec:
     """A part: a tensor by the key of a value, a watch, or a text."""
     found = value(part.key or key) if isinstance(part.value, Node) else part.value
-    return PartSpec.extending(part, value=found)
+    return plan.PartSpec.extending(part, value=found)
 
 
 # ---- from the graph's types to plain data ------------------------------------------------------
@@ -202,4 +185,4 @@ def _numbers(shape: Iterable[Size]) -> tuple[int, ...]:
 
 def _for_rows(shape: Iterable[Size], rows: int) -> tuple[int, ...]:
     """A shape for so many examples."""
-    return tuple(at(extent(s), rows) for s in shape)
+    return tuple(plan.at(extent(s), rows) for s in shape)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from math import prod
 
 from dln.compiler.plan.program import Place, ProgramTable
+from dln.compiler.schema import records
 from dln.compiler.schema.keys import (
     Output,
     PhaseNumber,
@@ -14,21 +15,11 @@ from dln.compiler.schema.keys import (
     ValueKey,
     WholeField,
 )
-from dln.compiler.schema.records import (
-    DeclaredData,
-    DescentRules,
-    EmitFacts,
-    ParameterFacts,
-    PartFacts,
-    PhaseFacts,
-    TaskFacts,
-    WatchFacts,
-)
 from dln.grammar.diagnostics import Problem
 from dln.grammar.record import Record
 
 
-class ParamSpec(ParameterFacts):
+class ParamSpec(records.ParameterFacts):
     """A parameter: its shape and where it is declared; `live` is the number of the entries that
     exist where some are dead."""
 
@@ -62,7 +53,7 @@ class FieldSpec(Record):
     timed: bool = False
 
 
-class DataSpec(DeclaredData, kw_only=True):
+class DataSpec(records.DeclaredData, kw_only=True):
     """A data set: its program of the kind `data` takes what the reader gives and leaves the fields.
 
     `claims` are what is to be checked before that runs, by the program of the kind `claims`.
@@ -75,7 +66,7 @@ class DataSpec(DeclaredData, kw_only=True):
     claims: Mapping[str, FieldSpec] = {}
 
 
-class WatchSpec(WatchFacts):
+class WatchSpec(records.WatchFacts):
     """A watched value. `program` is None where the step itself leaves it.
 
     On a part of a stream phase the program's states `carried` (paths with shapes) are the watch's
@@ -110,7 +101,7 @@ POINTS, SLOPES, COUNT = "descent.points", "descent.slopes", "descent.count"
 """The states of a descent: the differences of points and gradients, and how many there were."""
 
 
-class DescentSpec(DescentRules):
+class DescentSpec(records.DescentRules):
     """A descent along lines (L-BFGS) over the parameters `params`, taken as one vector.
 
     The step program then moves nothing: it leaves the `loss`, and the gradient by each parameter.
@@ -130,7 +121,7 @@ class LineSpec(Record):
     left: tuple[str, ...] = ()
 
 
-class PhaseSpec(PhaseFacts):
+class PhaseSpec(records.PhaseFacts):
     """A phase: its states, how long, what is watched and kept.
 
     `states` are the optimiser states with their shapes. `starts` are the parameters that are
@@ -187,7 +178,7 @@ class AppliedSpec(Record):
     first: ProgramKey | None = None
 
 
-class PartSpec(PartFacts):
+class PartSpec(records.PartFacts):
     """A part of what a task emits: a value of its program, the history of a watch, or a text."""
 
     value: Output | PhaseNumber | str
@@ -198,7 +189,7 @@ class PartSpec(PartFacts):
         return str(self.value.key) if isinstance(self.value, Output) else ""
 
 
-class EmitSpec(EmitFacts):
+class EmitSpec(records.EmitFacts):
     """What a task emits.
 
     What is made of examples is worked out by a `program` of its own, which leaves a value for each
@@ -210,7 +201,7 @@ class EmitSpec(EmitFacts):
     program: ProgramKey | None = None
 
 
-class TaskSpec(TaskFacts):
+class TaskSpec(records.TaskFacts):
     """A task: its program, and what it emits of the program's values."""
 
     program: ProgramKey
