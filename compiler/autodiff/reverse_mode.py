@@ -52,10 +52,8 @@ def through_loop(
     are asked for: each is the whole derivative with respect to the value at its step, through all
     the steps that follow."""
     asked = [x for x in wanted if is_item(x) and x.operands[0] is loop]
-    done = backward(m, loop, heard, active, [x["value"] for x in asked])
-    for x in asked:
-        if x["value"] in done.values:
-            bars[x] = done.values[x["value"]]
-    for operand, part in zip(loop.operands, done.operands, strict=True):
+    received, values = backward(m, loop, heard, active, [x["value"] for x in asked])
+    bars |= {x: values[x["value"]] for x in asked if x["value"] in values}
+    for operand, part in zip(loop.operands, received, strict=True):
         if part is not None and operand in active:
             parts.setdefault(operand, []).append(part)

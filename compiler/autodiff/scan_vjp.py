@@ -21,24 +21,17 @@ from dln.compiler.ir.ops.loop import Body, body_of, item, row_type, slot
 from dln.compiler.ir.structure import is_const, is_slot
 
 
-@dataclass
-class Backward:
-    """The reverse of one loop: cotangents of its operands, and of the values asked for."""
-
-    operands: list[Node | None]
-    values: dict[Node, Node]
-
-
 def backward(
     m: Make,
     loop: Node,
     bars: Mapping[Node, Node],
     active: set[Node],
     wanted: Sequence[Node],
-) -> Backward:
+) -> tuple[list[Node | None], dict[Node, Node]]:
     """The cotangents of a loop's active operands, given those of its items (by body node).
 
-    `wanted` are nodes of the body whose total derivative at each step is asked for.
+    Beside them, those of `wanted`: nodes of the body whose total derivative at each step is asked
+    for.
     """
     body = body_of(loop)
     walk = StepWalk(body, bars, {s for s in body.slots if body.operand(loop, s) in active}, wanted)
@@ -50,7 +43,7 @@ def backward(
         part = maker.cotangent(made, s) if operand in active else None
         out.append(None if part is None else m.running(part, operand.type))
     values = {v: item(m, made, maker.to[walk.bars[v]]) for v in wanted if v in walk.bars}
-    return Backward(out, values)
+    return out, values
 
 
 @dataclass

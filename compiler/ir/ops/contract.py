@@ -325,23 +325,11 @@ def vmap(m: Make, node: Node, over: Stacked) -> Node:
     return m("contract", *over.operands, left=left, right=right, out=(t, *node["out"]))
 
 
+# fmt: off
 register(
-    Op(
-        "contract",
-        infer,
-        evaluate,
-        gradient,
-        spell,
-        takes=("real", "real"),
-        flops=flops,
-        facts=("bilinear", "product"),
-        formula="{0} @ {1}",
-        examples=cases,
-        curve=second_order.contract,
-        tight=Tight.PRODUCT,
-        bound=bounds.contracted,
-        refuge=Refuge(None, 0.0, bounds.both_unbounded, by_size=True),
-        places=places,
-        vmap=vmap,
-    )
+    Op("contract", infer, evaluate, gradient, spell, takes=("real", "real"), flops=flops,
+       facts=("bilinear", "product"), formula="{0} @ {1}", tight=Tight.PRODUCT, examples=cases,
+       curve=second_order.contract, bound=bounds.contracted, places=places, vmap=vmap,
+       refuge=Refuge(None, 0.0, bounds.both_unbounded, by_size=True)),
 )
+# fmt: on

@@ -99,18 +99,10 @@ def warps() -> list[Case]:
     return [(types, how) for how in (HOW, still) for types in operands]
 
 
+# fmt: off
 register(
-    Op(
-        "warp",
-        warp_type,
-        warp,
-        no_slope,
-        steps(kernel("warp", A, B, *map(Attr, HOW))),
-        takes=("real", "real"),
-        flops=lambda node: volume(node.type.shape) * 12,
-        facts=("opaque",),
-        formula="distort({0})",
-        smooth=False,
-        examples=warps,
-    ),
+    Op("warp", warp_type, warp, no_slope, steps(kernel("warp", A, B, *map(Attr, HOW))),
+       takes=("real", "real"), flops=lambda node: volume(node.type.shape) * 12, facts=("opaque",),
+       formula="distort({0})", smooth=False, examples=warps),
 )
+# fmt: on
