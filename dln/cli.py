@@ -16,7 +16,7 @@ from pathlib import Path
 import click
 from click.exceptions import NoSuchCommand
 
-from dln.grammar.diagnostics import DlnError, Problem
+from dln.grammar.diagnostics import DlnError, Fault, Problem
 from dln.printing.terminal import Terminal
 
 LATER = ("derive", "step", "emit", "import", "fmt", "lint", "doc", "verify")
@@ -100,6 +100,9 @@ def carried_out(words: list[str]) -> int:
     except DlnError as error:
         terminal.error(error)
         return getattr(error, "exit_code", 2)
+    except Fault as fault:  # no place of a spec is to blame
+        terminal.error(fault.at(None))
+        return 2
     except click.ClickException as error:
         terminal.data({"problems": [Problem("E001", error.format_message()).as_data()]})
         error.show()

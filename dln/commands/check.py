@@ -11,7 +11,6 @@ from dln.printing.terminal import Terminal
 from dln.reading import tables
 from dln.reading.counts import headline, parameters
 from dln.running import expectations, verdict_text
-from dln.spec import Spec
 
 ORDER = 10
 
@@ -20,29 +19,26 @@ ORDER = 10
 @click.argument("spec")
 @takes("spec")
 def command(terminal: Terminal, /, spec: str, **given: Any) -> int:
-    """1 if an expectation failed."""
-    return check(terminal, loaded(spec, settings(terminal, given), functions=False))
-
-
-def check(terminal: Terminal, spec: Spec) -> int:
-    """What can be tested now, what may be wrong, and what the spec holds."""
-    model = spec.model
+    """What can be tested now, what may be wrong, and what the spec holds; 1 if an expectation
+    failed."""
+    found = loaded(spec, settings(terminal, given), functions=False)
+    model = found.model
     tables.check_tables(model)
-    found = expectations.verdicts(model)
+    verdicts = expectations.verdicts(model)
     for note in model.notes:
         terminal.say(f"note: {note}")
     terminal.warn(model.warnings)
-    verdict_text.brief(terminal, model, found)
-    terminal.result(headline(spec))
-    verdict_text.tally(terminal, found)
+    verdict_text.brief(terminal, model, verdicts)
+    terminal.result(headline(found))
+    verdict_text.tally(terminal, verdicts)
     terminal.data(
         {
-            "spec": spec.name,
+            "spec": found.name,
             "parameters": parameters(model),
             "phases": list(model.phases),
             "notes": list(model.notes),
             "warnings": [w.as_data() for w in model.warnings],
-            "checks": verdict_text.as_data(found),
+            "checks": verdict_text.as_data(verdicts),
         }
     )
-    return 1 if verdict_text.failed(found) else 0
+    return 1 if verdict_text.failed(verdicts) else 0

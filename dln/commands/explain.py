@@ -27,26 +27,20 @@ ORDER = 40
 def command(
     terminal: Terminal, /, spec: str, only: str | None, program: str | None, **given: Any
 ) -> int:
-    """The rewrites of all programs, or of one, by all passes, or by one."""
-    return explain(terminal, compiled(terminal, spec, settings(terminal, given)), only, program)
-
-
-def explain(
-    terminal: Terminal, compiled: Compiled, only: str | None = None, program: str | None = None
-) -> int:
     """Each use of a rule by a pass: which rule, exact or not, where, before and after."""
+    made = compiled(terminal, spec, settings(terminal, given))
     names = list(dict.fromkeys(n for n, _ in STAGES))
     chosen(only, [*names, *LAID_OUT], "pass")
-    programs = chosen(program, compiled.plan.programs, "program")
+    programs = chosen(program, made.plan.programs, "program")
     if only in LAID_OUT:
-        found = [row for name in programs for row in LAID_OUT[only](compiled.plan.programs[name])]
+        found = [row for name in programs for row in LAID_OUT[only](made.plan.programs[name])]
     else:
-        found = [row for name in programs for row in firings(compiled, name, only)]
+        found = [row for name in programs for row in firings(made, name, only)]
         found = found if program is not None else _merged(found)
     for row in found:
         terminal.result(_firing_text(row) + "\n")
     terminal.result(plural(len(found), "row" if only in LAID_OUT else "rewrite"))
-    terminal.data({"spec": compiled.spec.name, "rewrites": found})
+    terminal.data({"spec": made.spec.name, "rewrites": found})
     return 0
 
 

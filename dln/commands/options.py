@@ -9,8 +9,7 @@ from typing import Any, TypeVar, cast
 import click
 
 from dln.compiler.schema.tables import DTYPES
-from dln.flags import Flags, read_flags
-from dln.grammar.diagnostics import Fault
+from dln.flags import read_flags
 from dln.printing.terminal import Terminal
 from dln.printing.tracing import trace
 from dln.settings import Settings
@@ -129,21 +128,13 @@ def takes(*groups: str) -> Callable[[Command], Command]:
 # ---- what a command is given -------------------------------------------------------------------
 
 
-def flags() -> Flags:
-    """The environment's flags. Raises DlnError E012."""
-    try:
-        return read_flags()
-    except Fault as fault:
-        raise fault.at(None) from None
-
-
 def settings(terminal: Terminal, given: Mapping[str, Any]) -> Settings:
     """The settings of a command from its options; `--json` and `--quiet` go to the terminal."""
     terminal.json, terminal.quiet = given["json"], given["quiet"]
     known = {k: v for k, v in given.items() if k in Settings.__dataclass_fields__}
     chosen = {k: v for k, v in known.items() if v is not None}
     asked = frozenset(k for k, v in chosen.items() if v is not False and v != {})
-    return Settings(**{"backend": flags().target, **chosen}, asked=asked)
+    return Settings(**{"backend": read_flags().target, **chosen}, asked=asked)
 
 
 def loaded(name: str, given: Settings, functions: bool = True) -> Spec:
@@ -155,6 +146,7 @@ def loaded(name: str, given: Settings, functions: bool = True) -> Spec:
 def compiled(terminal: Terminal, name: str, given: Settings, functions: bool = True) -> Compiled:
     """The spec of a command, compiled for the backend asked for."""
     found = loaded(name, given, functions).compile(given.backend, given.dtype, given.threads)
-    if flags().debug >= 2 or flags().verify:
-        trace(terminal, found, flags())
+    flags = read_flags()
+    if flags.debug >= 2 or flags.verify:
+        trace(terminal, found, flags)
     return found

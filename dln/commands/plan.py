@@ -13,7 +13,6 @@ from dln.compiler.schema.tables import DTYPES
 from dln.compiler.show import plan_text
 from dln.printing.terminal import Terminal, columns
 from dln.settings import chosen
-from dln.spec import Compiled
 
 ORDER = 30
 
@@ -22,19 +21,15 @@ ORDER = 30
 @click.argument("spec")
 @takes("program", "target", "spec")
 def command(terminal: Terminal, /, spec: str, program: str | None, **given: Any) -> int:
-    """The programs of a spec, or one of them."""
-    return plan(terminal, compiled(terminal, spec, settings(terminal, given)), program)
-
-
-def plan(terminal: Terminal, compiled: Compiled, program: str | None = None) -> int:
     """The program texts with their buffer tables, and what each costs."""
-    programs = compiled.plan.programs
+    made = compiled(terminal, spec, settings(terminal, given))
+    programs = made.plan.programs
     names = chosen(program, programs, "program")
     shown = names if program else [n for n in names if not _twin(n, names)]
     terminal.result("\n\n\n".join(plan_text(programs[n]) for n in shown))
     if program is None:
         terminal.result(f"\n\n{summary(programs, shown)}")
-    terminal.data({"spec": compiled.spec.name, "backend": compiled.backend,
+    terminal.data({"spec": made.spec.name, "backend": made.backend,
                    "programs": {n: program_data(programs[n]) for n in shown}})  # fmt: skip
     return 0
 

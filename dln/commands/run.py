@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from dln.commands.options import settings, takes
-from dln.grammar.diagnostics import DlnError, Fault, Problem
+from dln.grammar.diagnostics import DlnError, Problem
 from dln.printing.terminal import Terminal
 from dln.reading.resolved import resolved
 from dln.running import differences, expectations, tasks, verdict_text
@@ -54,7 +54,8 @@ def run(terminal: Terminal, name: str | None, given: Settings) -> int:
         for note in before.notes:
             terminal.say(f"note: {note}")
     if name is None:
-        raise DlnError([_no_spec()])
+        remedy = "dln run SPEC, or dln run --resume DIR"
+        raise DlnError([Problem("E014", "which spec?", remedy=remedy)])
     path = find(name)
     spec = from_source(read(path), path.stem, given.constants, given.data, False, given.limit)
     for note in spec.model.notes:
@@ -67,10 +68,6 @@ def run(terminal: Terminal, name: str | None, given: Settings) -> int:
     session = opened(compiled, given.seed)
     with recorded(spec, compiled, given, str(path), before) as rundir:
         return _run(terminal, spec, session, selection, given, rundir, before)
-
-
-def _no_spec() -> Problem:
-    return Problem("E014", "which spec?", remedy="dln run SPEC, or dln run --resume DIR")
 
 
 def _run(
@@ -108,21 +105,18 @@ def recorded(
     spec: Spec, compiled: Compiled, given: Settings, path: str, before: Earlier | None
 ) -> RunDirectory:
     """The directory of a run, with all that the run depends on written down."""
-    try:
-        if before is not None and not _changed(before, spec, path):
-            return before.rundir
-        text = resolved(spec)
-        rundir = RunDirectory.create(spec.name, given.out) if before is None else before.rundir
-        rundir.write_spec(spec.source.text, text)
-        rundir.write_manifest(seed=given.seed, threads=given.threads, backend=given.backend,
-                              dtype=compiled.plan.dtype, constants=spec.constants)  # fmt: skip
-        if before is not None:  # which phases are trained is asked anew each time
-            given = replace(given, phase=before.first.phase, slow=before.first.slow)
-        words = {k: getattr(given, k) for k in ("epochs", "limit", "phase", "slow", "dtype")}
-        rundir.log(event="run", spec=path, constants=dict(given.constants),
-                   data=dict(given.data), **words)  # fmt: skip
-    except Fault as fault:
-        raise fault.at(None) from None
+    if before is not None and not _changed(before, spec, path):
+        return before.rundir
+    text = resolved(spec)
+    rundir = RunDirectory.create(spec.name, given.out) if before is None else before.rundir
+    rundir.write_spec(spec.source.text, text)
+    rundir.write_manifest(seed=given.seed, threads=given.threads, backend=given.backend,
+                          dtype=compiled.plan.dtype, constants=spec.constants)  # fmt: skip
+    if before is not None:  # which phases are trained is asked anew each time
+        given = replace(given, phase=before.first.phase, slow=before.first.slow)
+    words = {k: getattr(given, k) for k in ("epochs", "limit", "phase", "slow", "dtype")}
+    rundir.log(event="run", spec=path, constants=dict(given.constants),
+               data=dict(given.data), **words)  # fmt: skip
     return rundir
 
 

@@ -91,16 +91,11 @@ def data_table(model: Model) -> str:
 
 def phase_table(model: Model, plan: Plan) -> str:
     """Each phase with its clauses, then what a step of it needs and costs."""
-    rows = [(name, line) for name, phase in model.phases.items() for line in phase_lines(phase)]
+    rows = []
     for name, phase in model.phases.items():
-        rows.append((name, step_line(plan, phase)))
-    rows.sort(key=lambda row: list(model.phases).index(row[0]))
-    seen: set[str] = set()
-    out = []
-    for name, line in rows:
-        out.append(("" if name in seen else name, line))
-        seen.add(name)
-    return columns(out)
+        first, *more = [*phase_lines(phase), step_line(plan, phase)]
+        rows += [(name, first), *(("", line) for line in more)]
+    return columns(rows)
 
 
 def phase_lines(phase: Phase) -> list[str]:

@@ -10,7 +10,7 @@ import click
 from dln.commands.options import compiled, settings, takes
 from dln.printing.terminal import Terminal, columns, plural
 from dln.runtime.profiler import LineTime, Profile, profile
-from dln.settings import Settings, chosen
+from dln.settings import chosen
 from dln.spec import Compiled
 
 ORDER = 80
@@ -20,20 +20,15 @@ ORDER = 80
 @click.argument("spec")
 @takes("phase", "device", "target", "spec")
 def command(terminal: Terminal, /, spec: str, **given: Any) -> int:
-    """An update of each phase, or of one."""
-    found = settings(terminal, given)
-    return measure(terminal, compiled(terminal, spec, found), found)
-
-
-def measure(terminal: Terminal, compiled: Compiled, given: Settings) -> int:
     """Time an update of each phase, and the share of each line of the spec in it."""
-    names = chosen(given.phase, compiled.plan.phases, "phase")
-    session = compiled.session(given.seed)
+    asked = settings(terminal, given)
+    made = compiled(terminal, spec, asked)
+    names = chosen(asked.phase, made.plan.phases, "phase")
+    session = made.session(asked.seed)
     found = [profile(session, name) for name in names]
     for p in found:
-        terminal.result(profile_text(compiled, p) + "\n")
-    data = {p.phase: profile_data(p) for p in found}
-    terminal.data({"spec": compiled.spec.name, "phases": data})
+        terminal.result(profile_text(made, p) + "\n")
+    terminal.data({"spec": made.spec.name, "phases": {p.phase: profile_data(p) for p in found}})
     return 0
 
 

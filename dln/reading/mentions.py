@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from dln.grammar import syntax
 
@@ -10,30 +10,22 @@ SEED = "seed"
 """What a sweep calls the seed of the run."""
 
 
-def names(node: object) -> Iterator[str]:
+def names(tree: object) -> Iterator[str]:
     """Every name in a tree, in the order of the text."""
-    if isinstance(node, syntax.Name):
-        yield node.id
-    elif isinstance(node, tuple | list):
-        for each in node:
-            yield from names(each)
-    elif isinstance(node, Mapping):
-        yield from names(list(node.values()))
-    elif isinstance(node, syntax.Syntax):
-        for field in node._fields:
-            yield from names(getattr(node, field))
+    return (node.id for node in nodes(tree) if isinstance(node, syntax.Name))
 
 
 def seeds(module: syntax.Module) -> set[str]:
     """`seed`, and the constants by which phases fix their own: `train ... seed order_seed`."""
-    return {SEED, *names([c.value for c in _clauses(module) if c.kind == "seed"])}
+    clauses = [c for c in nodes(module) if isinstance(c, syntax.Clause) and c.kind == "seed"]
+    return {SEED, *names(clauses)}
 
 
-def _clauses(node: object) -> Iterator[syntax.Clause]:
-    if isinstance(node, syntax.Train):
-        yield from (c for c in node.clauses if isinstance(c, syntax.Clause))
-    elif isinstance(node, tuple | list):
-        for each in node:
-            yield from _clauses(each)
-    elif isinstance(node, syntax.Module | syntax.For):
-        yield from _clauses(node.items if isinstance(node, syntax.Module) else node.body)
+def nodes(tree: object) -> Iterator[syntax.Syntax]:
+    """Every node of a tree, those around before those inside."""
+    if isinstance(tree, syntax.Syntax):
+        yield tree
+        tree = [getattr(tree, field) for field in tree._fields]
+    if isinstance(tree, tuple | list):
+        for each in tree:
+            yield from nodes(each)

@@ -21,12 +21,12 @@ from dln.results import published, records
 from dln.results.page import Known, document
 from dln.results.published import About
 from dln.results.records import Record
-from dln.results.taking import taken
+from dln.results.taking import Taken, taken
 from dln.running import processes
 from dln.running.expectations import Worker
 from dln.running.interrupts import terminable
 from dln.settings import Settings
-from dln.spec import LIBRARIES, Spec, from_source, read, shipped, specs_folder
+from dln.spec import LIBRARIES, from_source, read, shipped, specs_folder
 from dln.sweep.workers import cores
 
 
@@ -50,21 +50,14 @@ def results(terminal: Terminal, wanted: Wanted, given: Settings) -> int:
     """Run, record, and write the table; 1 if something failed, 130 if interrupted."""
     paths = found_specs(wanted.specs)
     names = _chosen(wanted.names, paths)
-    try:
-        about = published.about(specs_folder() if wanted.specs is None else Path(wanted.specs))
-        known = {name: known_of(path) for name, path in paths.items()}
-        interrupted = False
-        try:
-            with terminable():
-                if wanted.taken:
-                    names = [_take(terminal, known, wanted, Path(p)) for p in wanted.taken]
-                elif not wanted.table:
-                    _all(terminal, {n: known[n] for n in names}, paths, wanted, given)
-        except KeyboardInterrupt:
-            interrupted = True
-        return _closing(terminal, known, about, wanted, names, interrupted)
-    except Fault as fault:
-        raise fault.at(None) from None
+    about = published.about(specs_folder() if wanted.specs is None else Path(wanted.specs))
+    known = {name: known_of(path) for name, path in paths.items()}
+    with terminable() as interrupted:
+        if wanted.taken:
+            names = [_take(terminal, known, wanted, Path(p)) for p in wanted.taken]
+        elif not wanted.table:
+            _all(terminal, {n: known[n] for n in names}, paths, wanted, given)
+    return _closing(terminal, known, about, wanted, names, interrupted.is_set())
 
 
 def found_specs(folder: str | None) -> dict[str, Path]:
@@ -92,19 +85,13 @@ def known_of(path: Path) -> Known:
     except DlnError as error:
         return Known(facts_of(path), "", [], {}, f"it cannot be read: {error.problems[0].message}")
     worker = Worker(spec.model, None, 0)
-    waiting = [worker.waiting(c.text, e, _reason(c.slow)).as_data()
+    why = {True: "slow: needs --slow", False: "not run yet"}
+    waiting = [worker.waiting(c.text, e, why[c.slow]).as_data()
                for c in spec.model.checks for e in c.expects]  # fmt: skip
     turned = {name: spec.constants.get(name) for name in sorted(seeds(spec.syntax))}
-    return Known(facts_of(path), records.digest(spec.syntax), waiting, _sweeps(spec),
+    sweeps = {name: [dict(run) for run in s.runs] for name, s in spec.model.sweeps.items()}
+    return Known(facts_of(path), records.digest(spec.syntax), waiting, sweeps,
                  seeds=turned, remarks=remarks_of(spec.source.text))  # fmt: skip
-
-
-def _reason(slow: bool) -> str:
-    return "slow: needs --slow" if slow else "not run yet"
-
-
-def _sweeps(spec: Spec) -> dict[str, list[dict[str, Any]]]:
-    return {name: [dict(run) for run in s.runs] for name, s in spec.model.sweeps.items()}
 
 
 # ---- running -----------------------------------------------------------------------------------
@@ -121,18 +108,17 @@ def _all(
     jobs = min(given.jobs or cores(), len(known))
     runs = sorted(known, key=lambda name: -_took(wanted.folder, name))
     options = words(given, jobs)
-    runner = _Runner(terminal, known, wanted.folder, given)
     terminal.say(f"{plural(len(runs), 'spec')}, {jobs} side by side: {', '.join(runs)}")
     commands = [(n, ["run", str(paths[n]), "--json", "--quiet", *options]) for n in runs]
     for done in processes.side_by_side(commands, jobs):
-        runner.take(done, "run")
+        _measured(terminal, known[done.key], wanted, given, done, "run")
     swept = [n for n in runs if known[n].sweeps] if given.slow else []
     side = ["--jobs", str(given.jobs or cores())]
     for name in swept:
         terminal.say(f"{name}: its sweeps")
         command = ["sweep", str(paths[name]), "--json", "--quiet", *side, *words(given, 1)]
         for done in processes.side_by_side([(name, command)], 1):
-            runner.take(done, "sweep")
+            _measured(terminal, known[done.key], wanted, given, done, "sweep")
 
 
 def words(given: Settings, jobs: int) -> list[str]:
@@ -150,44 +136,23 @@ def _took(folder: Path, name: str) -> float:
     return max((r["seconds"] for r in runs), default=float("inf"))
 
 
-class _Runner:
-    """Takes what commands have measured into the records."""
-
-    def __init__(
-        self, terminal: Terminal, known: Mapping[str, Known], folder: Path, given: Settings
-    ) -> None:
-        self.terminal, self.known, self.folder, self.given = terminal, known, folder, given
-
-    def take(self, done: processes.Finished, kind: str) -> None:
-        """Keep the figures of a command, or why it gave none."""
-        record = records.read(self.folder, done.key)
-        found = printed(done)
-        if kind not in found or done.code == 130:
-            record.problem = problem_of(found, done)
-            self.terminal.say(f"{done.key}: {record.problem}")
-        else:
-            run = records.provenance(
-                self.known[done.key].digest, self.given.seed, done.seconds, self.given.backend,
-                "--slow" if self.given.slow else "",
-            )  # fmt: skip
-            changed = taken_into(record, kind, found[kind], run)
-            self.terminal.say(f"{done.key}: {tally(found[kind])}, {done.seconds:.0f} s")
-            for change in changed:
-                self.terminal.say(f"{done.key}: {change}")
-        record.only(self.known[done.key].sweeps)
-        records.save(self.folder, record)
-
-
-def taken_into(record: Record, kind: str, data: Any, run: dict[str, Any]) -> list[str]:
-    """Put what a run or a sweep has measured into a record; how the misses have changed by it."""
-    if kind == "run":
-        changed = record.changes(data) if record.figures else []
-        record.take_run(data, run)
-        return changed
-    rows = [(name, row) for name, some in data["sweeps"].items() for row in some]
-    changed = [c for name, row in rows if name in record.sweeps for c in record.changes(row, name)]
-    record.take_sweeps(data, run)
-    return changed
+def _measured(
+    terminal: Terminal, known: Known, wanted: Wanted, given: Settings, done: processes.Finished,
+    kind: str,
+) -> None:  # fmt: skip
+    """Keep the figures of a command, or why it gave none."""
+    found = printed(done)
+    if kind in found and done.code != 130:
+        run = records.provenance(known.digest, given.seed, done.seconds, given.backend,
+                                 "--slow" if given.slow else "")  # fmt: skip
+        measured = Taken(done.key, kind, found[kind], run)
+        _keep(terminal, known, wanted, measured, f"{done.seconds:.0f} s")
+        return
+    record = records.read(wanted.folder, done.key)
+    record.problem = problem_of(found, done)
+    terminal.say(f"{done.key}: {record.problem}")
+    record.only(known.sweeps)
+    records.save(wanted.folder, record)
 
 
 def _take(terminal: Terminal, known: Mapping[str, Known], wanted: Wanted, folder: Path) -> str:
@@ -196,14 +161,24 @@ def _take(terminal: Terminal, known: Mapping[str, Known], wanted: Wanted, folder
     found = taken(folder)
     if found.spec not in known:
         raise Fault(f"{folder} is a run of {found.spec}, which is not among the specs", code="E541")
-    record = records.read(wanted.folder, found.spec)
-    changed = taken_into(record, found.kind, found.data, found.run)
-    record.only(known[found.spec].sweeps)
-    records.save(wanted.folder, record)
-    terminal.say(f"{found.spec}: {tally(found.data)}, from {folder}")
-    for change in changed:
-        terminal.say(f"{found.spec}: {change}")
+    _keep(terminal, known[found.spec], wanted, found, f"from {folder}")
     return found.spec
+
+
+def _keep(terminal: Terminal, known: Known, wanted: Wanted, found: Taken, how: str) -> None:
+    """Put what a run or a sweep has measured into its record; say how the misses have changed."""
+    record, data = records.read(wanted.folder, found.spec), found.data
+    if found.kind == "run":
+        changed = record.changes(data) if record.figures else []
+        record.take_run(data, found.run)
+    else:
+        rows = [(name, r) for name, some in data["sweeps"].items() for r in some]
+        changed = [c for name, r in rows if name in record.sweeps for c in record.changes(r, name)]
+        record.take_sweeps(data, found.run)
+    record.only(known.sweeps)
+    records.save(wanted.folder, record)
+    for said in (f"{tally(data)}, {how}", *changed):
+        terminal.say(f"{found.spec}: {said}")
 
 
 def printed(done: processes.Finished) -> dict[str, Any]:

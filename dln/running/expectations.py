@@ -61,6 +61,20 @@ def of_data(data: Mapping[str, Any]) -> Verdict:
     return Verdict(data["text"], data["expect"], phases=tuple(data["phases"]), **rest)
 
 
+def sides(e: Expectation) -> dict[str, Node]:
+    """What an expectation compares: `left`, `right` and perhaps `within`."""
+    found = {"left": e.left, "right": e.right}
+    return found if e.within is None else {**found, "within": e.within}
+
+
+def found_of(
+    e: Expectation, title: str, status: str, reason: str = "", left: Any = None, right: Any = None,
+    within: float | None = None,
+) -> Verdict:  # fmt: skip
+    """The verdict on an expectation, with the plain values of its sides."""
+    return Verdict(title, e.text, status, left, right, within, reason, e.op, e.span, e.phases)
+
+
 def verdicts(
     model: Model, session: Session | None = None, *, slow: bool = True, seed: int = 0
 ) -> list[Verdict]:
@@ -83,26 +97,16 @@ class Worker:
 
     def waiting(self, title: str, e: Expectation, reason: str) -> Verdict:
         """An expectation that was not reached: what is expected, as far as constants say."""
-        known = {k: n["value"] for k, n in (("right", e.right), ("within", e.within))
-                 if n is not None and is_const(n)}  # fmt: skip
-        right, within = (plain(known.get(k)) for k in ("right", "within"))
-        return Verdict(
-            title, e.text, "not run", None, right, within, reason, e.op, e.span, e.phases
-        )
+        known = {k: plain(n["value"]) for k, n in sides(e).items() if k != "left" and is_const(n)}
+        return found_of(e, title, "not run", reason, None, **known)
 
     def judge(self, title: str, e: Expectation) -> Verdict:
         """An expectation whose phases are all there."""
-        nodes = {"left": e.left, "right": e.right}
-        if e.within is not None:
-            nodes["within"] = e.within
         try:
-            found = {k: plain(v) for k, v in self.values(nodes).items()}
+            found = {k: plain(v) for k, v in self.values(sides(e)).items()}
         except Fault as fault:
-            return Verdict(title, e.text, "failed", reason=fault.message, op=e.op, span=e.span,
-                           phases=e.phases)  # fmt: skip
-        left, right, within = found["left"], found["right"], found.get("within")
-        status = "passed" if holds(e.op, left, right, within) else "failed"
-        return Verdict(title, e.text, status, left, right, within, "", e.op, e.span, e.phases)
+            return found_of(e, title, "failed", fault.message)
+        return found_of(e, title, "passed" if holds(e.op, **found) else "failed", **found)
 
     def missing(self, check: Checking, e: Expectation, slow: bool) -> str:
         """Why an expectation cannot be tested now, or nothing."""
@@ -126,8 +130,7 @@ class Worker:
 
     def asked(self, e: Expectation) -> list[Probe]:
         """What an expectation asks of phases at their first or last update."""
-        sides = [e.left, e.right, *([] if e.within is None else [e.within])]
-        names = [n["name"] for n in ancestors(sides) if is_input(n)]
+        names = [n["name"] for n in ancestors(sides(e).values()) if is_input(n)]
         return [self.model.probes[name] for name in names if name in self.model.probes]
 
     def unkept(self, probe: Probe) -> bool:
@@ -264,14 +267,6 @@ def drawing(seed: int) -> Callable[[str, str, tuple[int, ...]], Any]:
         return out
 
     return draw
-
-
-def wanted_snapshots(model: Model) -> dict[str, set[str]]:
-    """The phases of which checks ask a value before or after: what a session must keep."""
-    keep: dict[str, set[str]] = {"before": set(), "after": set()}
-    for probe in model.probes.values():
-        keep[probe.when].add(probe.phase)
-    return keep
 
 
 def holds(op: str, left: Any, right: Any, within: Any = None) -> bool:

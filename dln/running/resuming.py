@@ -21,47 +21,40 @@ ROOT = "runs"
 
 
 def earlier(name: str | None, given: Settings) -> Earlier:
-    """The run to go on with. Raises DlnError where there is none, or it cannot be gone on with."""
-    try:
-        folder = given.resume or given.out
-        if folder and name is None and not Path(folder).is_dir() and _is_spec(folder):
-            folder, name = None, folder  # `--resume mlp`: the spec, not a directory
-        if not folder:
-            folder = newest(Path(name).stem if name else "")
-        rundir = RunDirectory.reopen(folder)
-        spec, first = remembered(rundir)
-        differences.refuse_options(folder, first, given)
-        settings, notes = differences.joined(first, given)
-        path = spec if name is None else str(find(name))
-        return Earlier(rundir, path, settings, rundir.newest(), first, spec, notes)
-    except Fault as fault:
-        raise fault.at(None) from None
-
-
-def _holds_run(folder: str) -> bool:
-    return (Path(folder) / "manifest.json").is_file()
+    """The run to go on with. Raises DlnError or Fault where there is none, or it cannot go on."""
+    folder = given.resume or given.out
+    if folder and name is None and not Path(folder).is_dir() and _is_spec(folder):
+        folder, name = None, folder  # `--resume mlp`: the spec, not a directory
+    if not folder:
+        folder = newest(Path(name).stem if name else "")
+    rundir = RunDirectory.reopen(folder)
+    spec, first = remembered(rundir)
+    differences.refuse_options(folder, first, given)
+    settings, notes = differences.joined(first, given)
+    path = spec if name is None else str(find(name))
+    return Earlier(rundir, path, settings, rundir.newest(), first, spec, notes)
 
 
 def _is_spec(name: str) -> bool:
     return Path(name).is_file() or name.removesuffix(".dln") in shipped()
 
 
-def newest(spec: str, root: str = ROOT) -> str:
+def newest(spec: str) -> str:
     """The newest run directory of a spec (of any, without a name) that is not finished."""
     wanted = re.compile(re.escape(spec) + r"-(\d+)" if spec else r".*-(\d+)")
-    runs = [p for p in Path(root).glob("*") if wanted.fullmatch(p.name) and _holds_run(str(p))]
-    for path in sorted(runs, key=_age, reverse=True):
+    manifests = [p for p in Path(ROOT).glob("*/manifest.json") if wanted.fullmatch(p.parent.name)]
+    runs = [p.parent for p in sorted(manifests, key=_age, reverse=True)]
+    for path in runs:
         if not any(r.get("event") == "finished" for r in RunDirectory(path).records()):
             return str(path)
     whose = f"unfinished run of {spec}" if spec else "unfinished run"
     remedy = "dln run SPEC --resume DIR" if runs else f"dln run {spec or 'SPEC'}"
-    raise DlnError([Problem("E541", f"there is no {whose} in {root}/", remedy=remedy)])
+    raise DlnError([Problem("E541", f"there is no {whose} in {ROOT}/", remedy=remedy)])
 
 
-def _age(path: Path) -> tuple[float, int]:
+def _age(manifest: Path) -> tuple[float, int]:
     """When a run was started, and its number."""
-    started = (path / "manifest.json").stat().st_mtime
-    return started, int(path.name.rpartition("-")[2])
+    return manifest.stat().st_mtime, int(manifest.parent.name.rpartition("-")[2])
 
 
 def remembered(rundir: RunDirectory) -> tuple[str, Settings]:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from dln.compiler.model import Model
 from dln.printing.progress import progress
 from dln.printing.terminal import Terminal
-from dln.running import expectations
 from dln.running.interrupts import interruptible
 from dln.runtime.checkpoint.rundir import Restored, RunDirectory
 from dln.runtime.data.fields import Read
@@ -56,8 +55,7 @@ def closure(names: Iterable[str], after: Mapping[str, Sequence[str]]) -> set[str
 def opened(compiled: Compiled, seed: int, read: Read | None = None) -> Session:
     """A session that keeps of each phase what the checks will ask."""
     session = compiled.session(seed, read)
-    wanted = expectations.wanted_snapshots(compiled.spec.model)
-    session.keep_before |= wanted["before"] | wanted["after"]
+    session.keep_before |= {probe.phase for probe in compiled.spec.model.probes.values()}
     return session
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from dln.compiler.model import Sweeping
-from dln.grammar.diagnostics import DlnError, Fault, Problem
+from dln.grammar.diagnostics import DlnError, Problem
 from dln.printing import pictures
 from dln.printing.terminal import Terminal, columns, number, painted, plural, verdict
 from dln.reading import mentions
@@ -32,28 +32,16 @@ def sweep(terminal: Terminal, name: str, only: str | None, given: Settings) -> i
     spec = load(path, given)
     if not spec.model.sweeps:
         raise DlnError([Problem("E016", f"{name} has no sweep", remedy="sweep width { ... }")])
-    try:
-        folder = _folder(spec, path, only, given)
-        interrupted = False
-        try:
-            with terminable():
-                _all(terminal, path, spec, folder)
-        except KeyboardInterrupt:
-            interrupted = True
-        return _closing(terminal, name, spec, folder, interrupted)
-    except Fault as fault:
-        raise fault.at(None) from None
-
-
-def combinations(swept: Sweeping) -> list[dict[str, Any]]:
-    """Every combination of the values varied, the last constant fastest."""
-    return [dict(run) for run in swept.runs]
+    folder = _folder(spec, path, only, given)
+    with terminable() as interrupted:
+        _all(terminal, path, spec, folder)
+    return _closing(terminal, name, spec, folder, interrupted.is_set())
 
 
 def _folder(spec: Spec, path: Path, only: str | None, given: Settings) -> SweepDirectory:
     """A new directory, or that of `--resume`."""
     text, sweeps = spec.source.text, spec.model.sweeps
-    wanted = {name: combinations(sweeps[name]) for name in chosen(only, sweeps, "sweep")}
+    wanted = {name: sweeps[name].runs for name in chosen(only, sweeps, "sweep")}
     if given.resume is not None:
         return SweepDirectory.reopen(path.stem, text, only, given, wanted)
     runs = sum(map(len, wanted.values()))
@@ -69,7 +57,7 @@ def _all(terminal: Terminal, path: Path, spec: Spec, folder: SweepDirectory) -> 
     """Run what is not done yet of each sweep."""
     sweeps, seeds, first = spec.model.sweeps, mentions.seeds(spec.syntax), True
     for name in chosen(folder.only, sweeps, "sweep"):
-        varied = combinations(sweeps[name])
+        varied = sweeps[name].runs
         done = folder.rows.setdefault(name, {})
         jobs = [workers.Job(i, path, name, c) for i, c in enumerate(varied) if i not in done]
         processes = _processes(folder.settings, len(jobs))
@@ -118,17 +106,18 @@ def _one(
     processes: int, seeds: Collection[str],
 ) -> None:  # fmt: skip
     """The runs of one sweep: each is kept as it is done, and printed when its turn has come."""
-    varied = combinations(swept)
-    shown = Table(terminal, swept, varied)
+    shown = Table(terminal, swept)
     done = folder.rows[swept.name]
-    printed = _print(shown, done, 0)
+    shown.add_from(done)
     for index, row in _rows(terminal, jobs, folder.settings, processes):
         folder.add(swept.name, index, row)
         if row.problems:
-            _explain(terminal, row)
+            terminal.say(f"with {named(row.constants)}:\n{row.error}")
         if processes > 1:
-            terminal.say(f"{swept.name}: {len(done)} of {len(varied)} done: {named(row.constants)}")
-        printed = _print(shown, done, printed)
+            terminal.say(
+                f"{swept.name}: {len(done)} of {len(swept.runs)} done: {named(row.constants)}"
+            )
+        shown.add_from(done)
     _summary(terminal, swept, folder.done(swept.name), seeds)
 
 
@@ -138,19 +127,6 @@ def _rows(
     if processes > 1:
         return workers.side_by_side(jobs, given, processes)
     return workers.one_by_one(terminal, jobs, given)
-
-
-def _print(shown: Table, done: Mapping[int, Row], printed: int) -> int:
-    """Print the rows whose turn has come; how many are printed then."""
-    while printed in done:
-        shown.add(done[printed])
-        printed += 1
-    return printed
-
-
-def _explain(terminal: Terminal, row: Row) -> None:
-    """What went wrong in a run, and in which."""
-    terminal.say(f"with {named(row.constants)}:\n{row.error}")
 
 
 # ---- what came out -----------------------------------------------------------------------------
@@ -237,12 +213,10 @@ def spread(values: Sequence[Any]) -> str:
 class Table:
     """The rows of a sweep, printed as they come; columns are as wide as they must be by then."""
 
-    def __init__(
-        self, terminal: Terminal, swept: Sweeping, varied: Sequence[Mapping[str, Any]]
-    ) -> None:
-        self.terminal = terminal
+    def __init__(self, terminal: Terminal, swept: Sweeping) -> None:
+        self.terminal, self.printed = terminal, 0
         self.texts = [text for text, _ in swept.reports]
-        values = [[number(v[k]) for v in varied] for k in swept.vary]
+        values = [[number(v[k]) for v in swept.runs] for k in swept.vary]
         self.widths = [max(map(len, [k, *v])) for k, v in zip(swept.vary, values, strict=True)]
         self.widths += [max(10, len(text)) for text in self.texts]
         self._line([*swept.vary, *self.texts])
@@ -250,6 +224,12 @@ class Table:
     def _line(self, cells: Sequence[str], after: str = "") -> None:
         padded = [c.rjust(w) for c, w in zip(cells, self.widths, strict=True)]
         self.terminal.result(columns([padded]) + after)
+
+    def add_from(self, done: Mapping[int, Row]) -> None:
+        """The rows whose turn has come."""
+        while self.printed in done:
+            self.add(done[self.printed])
+            self.printed += 1
 
     def add(self, row: Row) -> None:
         cells = [number(v) for v in row.constants.values()]

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -19,6 +18,7 @@ from typing import Any
 
 from dln.grammar.diagnostics import Fault
 from dln.printing.terminal import Terminal
+from dln.running.interrupts import handled
 from dln.settings import Settings
 from dln.sweep.row import Row, named, run_one
 
@@ -30,7 +30,7 @@ class Job:
     index: int
     path: Path
     sweep: str
-    constants: dict[str, Any]
+    constants: Mapping[str, object]
 
 
 def available() -> bool:
@@ -61,7 +61,8 @@ def side_by_side(jobs: Sequence[Job], given: Settings, processes: int) -> Iterat
     """Each run in one of some processes, as they are finished. Raises `Fault` if one is killed."""
     joblib = import_module("joblib")
     loky: Any = import_module("joblib.externals.loky.process_executor")
-    with deaf(), joblib.parallel_config(backend="loky", inner_max_num_threads=given.threads):
+    deaf = handled([signal.SIGINT], signal.SIG_IGN)  # it is for the command, which ends them
+    with deaf, joblib.parallel_config(backend="loky", inner_max_num_threads=given.threads):
         pool = joblib.Parallel(
             n_jobs=processes, batch_size=1, pre_dispatch="all", max_nbytes=None,
             return_as="generator_unordered",
@@ -76,19 +77,6 @@ def side_by_side(jobs: Sequence[Job], given: Settings, processes: int) -> Iterat
     except loky.TerminatedWorkerError:
         remedy = "it may have run out of memory: try fewer --jobs"
         raise Fault("a process was killed from outside", remedy, "E543") from None
-
-
-@contextmanager
-def deaf() -> Iterator[None]:
-    """Processes started in here do not hear Ctrl-C: it is for the command, which ends them."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def carried_out(job: Job, given: Settings) -> tuple[int, dict[str, Any], str]:
