@@ -22,6 +22,7 @@ from dln.flags import read_flags
 from dln.grammar import syntax
 from dln.grammar.diagnostics import DlnError, Fault, Problem, Source, nearest
 from dln.grammar.parser import parse_source
+from dln.settings import Settings
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -204,6 +205,11 @@ def load(
         return from_source(Source("<text>", text), "text", constants, data_paths)
     path = find(text)
     return from_source(read(path), path.stem, constants, data_paths)
+
+
+def from_file(path: Path, given: Settings, functions: bool = False) -> Spec:
+    """A spec as the options of a command want it."""
+    return from_source(read(path), path.stem, given.constants, given.data, functions, given.limit)
 
 
 def from_source(

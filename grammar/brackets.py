@@ -55,9 +55,7 @@ def unclosed(f: Failure) -> Answer | None:
 
 def _never_closed(f: Failure, inner: list[Token], here: int | None) -> Problem:
     source, opener = f.reading.source, inner[-1]
-    notes: tuple[Note, ...] = ()
-    if here is not None:
-        notes = (_starts(source, here),)
+    notes = () if here is None else (_starts(source, here),)
     number = source.position(opener.start_pos or 0)[0]
     same = [b for b in inner if source.position(b.start_pos or 0)[0] == number]
     line = source.line(number).split("#")[0].strip().rstrip(",")
@@ -79,10 +77,9 @@ def brace(f: Failure) -> Answer | None:
     braces = open_braces(f.state)
     if not braces:
         return None
+    message, opened = "this { is never closed", f.span(braces[-1])
     if f.token.type == "$END":
-        message = "this { is never closed"
-        label = "opened here"
-        return Problem("E102", message, f.span(braces[-1]), label, remedy="end with a line }"), None
+        return Problem("E102", message, opened, "opened here", remedy="end with a line }"), None
     first = f.first
     at_left = f.reading.source.position(first.start_pos or 0)[1] == 1
     if not (first.value in ITEMS and at_left and first is f.before):
@@ -91,14 +88,8 @@ def brace(f: Failure) -> Answer | None:
     if keep is None:
         return None
     note = Note(f.span(first), f"a new {first.value} starts here")
-    problem = Problem(
-        "E102",
-        "this { is never closed",
-        f.span(braces[-1]),
-        "opened here",
-        (note,),
-        remedy=f"close it with a }} before {first.value}",
-    )
+    remedy = f"close it with a }} before {first.value}"
+    problem = Problem("E102", message, opened, "opened here", (note,), remedy=remedy)
     return problem, Resume(first.start_pos or 0, keep)
 
 

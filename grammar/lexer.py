@@ -100,8 +100,7 @@ class Reading:
         return inside or "\n" not in newline
 
     def _token(self, kind: str, value: str, start: int, state: ParserState[int]) -> Token:
-        token = Token(kind, value, start)
-        token.end_pos = start + len(value)
+        token = Token(kind, value, start, end_pos=start + len(value))
         if kind == "NAME":
             self._short(token)
             token.type = self.lexer.typed(token, self.following(), state)

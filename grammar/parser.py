@@ -60,7 +60,8 @@ def _run(state: ParserState[int], reading: Reading, problems: list[Problem]) -> 
         try:
             for token in reading.tokens(state):
                 state.feed_token(token)
-            module: s.Module = state.feed_token(_end(reading), True)
+            size = len(reading.source.text)
+            module: s.Module = state.feed_token(Token("$END", "", size, end_pos=size), True)
             return module
         except UnexpectedToken as e:
             from dln.grammar.syntax_errors import explain  # late: most texts are right
@@ -74,13 +75,6 @@ def _run(state: ParserState[int], reading: Reading, problems: list[Problem]) -> 
             return None
         resume.apply(state, reading)
     return None
-
-
-def _end(reading: Reading) -> Token:
-    size = len(reading.source.text)
-    token = Token("$END", "", size)
-    token.end_pos = size
-    return token
 
 
 def _place(problem: Problem) -> int:

@@ -241,7 +241,7 @@ def _head(node: s.Syntax) -> str | None:
             after = f" after {', '.join(map(_name_ix, phases))}" if phases else ""
             return f"task {name}({_options(options)}){after}"
         case s.Sweep(name) | s.Step(name):
-            return f"{type(node).__name__.lower()} {name}"
+            return f"{_word(node)} {name}"
         case s.Check(text, slow):
             return f'check "{text}"' + (" slow" if slow else "")
         case s.Scan(name, over):
@@ -250,6 +250,11 @@ def _head(node: s.Syntax) -> str | None:
             return f"for {name} in {expr_text(over)}"
         case _:
             return None
+
+
+def _word(node: s.Syntax) -> str:
+    """The keyword of a statement whose record has its name."""
+    return type(node).__name__.lower()
 
 
 def _data(data: s.Data) -> str:
@@ -270,10 +275,8 @@ def _clause(clause: s.Clause | s.After) -> str:
 def _line(node: s.Syntax) -> str:
     """A statement of one line, in a block or at the top of a file."""
     match node:
-        case s.Param(declared):
-            return "param " + ", ".join(map(_declared, declared))
-        case s.Fixed(declared):
-            return "fixed " + ", ".join(map(_declared, declared))
+        case s.Param(declared) | s.Fixed(declared):
+            return f"{_word(node)} {', '.join(map(_declared, declared))}"
         case s.Hidden(ports):
             return f"hidden {_ports(ports)}"
         case s.Define(target, value):
@@ -288,10 +291,8 @@ def _line(node: s.Syntax) -> str:
             return f"state {_state(node)}"
         case s.SetTo(name, value):
             return f"{name} := {expr_text(value)}"
-        case s.Let(name, value):
-            return f"let {name} = {expr_text(value)}"
-        case s.Const(name, value):
-            return f"const {name} = {expr_text(value)}"
+        case s.Let(name, value) | s.Const(name, value):
+            return f"{_word(node)} {name} = {expr_text(value)}"
         case s.Setting(name, value):
             return f"set {name} = {expr_text(value)}"
         case s.Use(path, alias):

@@ -84,8 +84,7 @@ class Resume:
     def apply(self, state: ParserState[int], reading: Reading) -> None:
         del state.state_stack[self.keep + 1 :], state.value_stack[self.keep :]
         for kind, text in self.feed:
-            token = Token(kind, text, self.place)
-            token.end_pos = self.place
+            token = Token(kind, text, self.place, end_pos=self.place)
             state.feed_token(token)
             reading.line.append(token)
         reading.place = reading.resumed = self.place

@@ -21,7 +21,7 @@ from dln.commands.options import compiled, settings, takes
 from dln.compiler.model import DataSet
 from dln.compiler.schema.tables import PICTURES
 from dln.grammar.diagnostics import clean
-from dln.printing.terminal import Terminal, columns, number, plural
+from dln.printing.terminal import Terminal, columns, cut, number, plural
 from dln.reading import tables
 from dln.reading.counts import reader_text
 from dln.reading.data_facts import FIRST, DataFacts, FieldFacts, data_facts
@@ -105,7 +105,7 @@ def text(data: DataSet, found: DataFacts) -> str:
     head = [("from", reader_text(data)), *(("", file) for file in found.files)]
     head += [("parts", "; ".join(parts))] if parts else []
     head += [("seen", f"the first {found.seen:,}")] if found.seen < data.count else []
-    head += [("letters", letters(data.alphabet))] if data.alphabet else []
+    head += [("letters", f"{len(data.alphabet)}: {shown(data.alphabet)}")] if data.alphabet else []
     head += [("lengths", lengths_text(found.lengths))] if found.lengths else []
     blocks = [columns(head, lead="  "), field_table(data, found)]
     blocks += [class_text(data, f) for f in found.fields.values() if f.classes is not None]
@@ -113,15 +113,9 @@ def text(data: DataSet, found: DataFacts) -> str:
     return f"{clean(data.name)}: {plural(data.count, 'example')}\n" + "\n\n".join(blocks)
 
 
-def letters(alphabet: str) -> str:
-    """An alphabet in a line, with what cannot be seen spelled out."""
-    return f"{len(alphabet)}: {shown(alphabet)}"
-
-
 def shown(text: str) -> str:
     """A text in a line, its ends told apart from what is around it."""
-    cut = text if len(text) <= LINE else text[: LINE - 3] + "..."
-    return repr(cut)
+    return repr(cut(text, LINE))
 
 
 def lengths_text(lengths: Mapping[str, float]) -> str:
@@ -195,8 +189,7 @@ def value_text(data: DataSet, f: FieldFacts, value: NDArray[Any]) -> str:
     if f.classes is not None and f.spec.timed and data.alphabet is not None:
         known = [data.alphabet[int(k)] for k in value.reshape(-1) if 0 <= k < len(data.alphabet)]
         return shown("".join(known))
-    text = number(value)
-    return text if len(text) <= LINE else text[: LINE - 3] + "..."
+    return cut(number(value), LINE)
 
 
 # ---- for programs ------------------------------------------------------------------------------

@@ -12,8 +12,7 @@ from dln.compiler.plan import ProgramKind
 from dln.grammar.diagnostics import DlnError, Problem
 from dln.printing.terminal import Terminal, columns, number, painted, plural
 from dln.runtime.gradcheck import Comparison, gradcheck
-from dln.settings import Settings, chosen
-from dln.spec import Compiled
+from dln.settings import chosen
 
 ORDER = 90
 WRONG = 1e-6  # relative errors above this are a wrong gradient (float64, central differences)
@@ -24,21 +23,18 @@ EXAMPLES = 32  # of a minibatch
 @click.argument("spec")
 @takes("phase", "device", "spec")
 def command(terminal: Terminal, /, spec: str, **given: Any) -> int:
-    """The gradients of all phases that minimise something, or of one, in double precision."""
-    found = settings(terminal, {**given, "dtype": "float64"})
-    return compare(terminal, compiled(terminal, spec, found), found)
-
-
-def compare(terminal: Terminal, compiled: Compiled, given: Settings) -> int:
-    """Each parameter's gradient against central differences; 1 if one is wrong."""
-    session = compiled.session(given.seed)
-    names = chosen(given.phase, compiled.plan.phases, "phase")
-    if given.phase is None:
-        names = [n for n in names if ProgramKind.GRAD.of(n) in compiled.plan.programs]
+    """Each gradient of all phases that minimise something, or of one, against central differences
+    in double precision; 1 if one is wrong."""
+    asked = settings(terminal, {**given, "dtype": "float64"})
+    made = compiled(terminal, spec, asked)
+    session, plan = made.session(asked.seed), made.plan
+    names = chosen(asked.phase, plan.phases, "phase")
+    if asked.phase is None:
+        names = [n for n in names if ProgramKind.GRAD.of(n) in plan.programs]
     if not names:
-        text = f"{compiled.spec.name} minimises nothing, so it has no gradients"
+        text = f"{made.spec.name} minimises nothing, so it has no gradients"
         raise DlnError([Problem("E570", text)])
-    cut = [n for n in names if compiled.plan.phases[n].stops and given.phase is None]
+    cut = [n for n in names if plan.phases[n].stops and asked.phase is None]
     for name in cut:
         text = "not compared: stop(...) or a chain cuts its gradients on purpose"
         terminal.result(f"{name}\n  {text}\n")
@@ -52,7 +48,7 @@ def compare(terminal: Terminal, compiled: Compiled, given: Settings) -> int:
     text += f" (relative error above {WRONG:g})" + (f", {out} not compared" if out else "")
     terminal.result(text)
     phases = {n: [_row_data(r) for r in rows] for n, rows in found.items()}
-    terminal.data({"spec": compiled.spec.name, "tolerance": WRONG, "phases": phases})
+    terminal.data({"spec": made.spec.name, "tolerance": WRONG, "phases": phases})
     return 1 if wrong else 0
 
 

@@ -13,7 +13,7 @@ from dln.flags import read_flags
 from dln.printing.terminal import Terminal
 from dln.printing.tracing import trace
 from dln.settings import Settings
-from dln.spec import Compiled, Spec, find, from_source, read
+from dln.spec import Compiled, Spec, find, from_file
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
@@ -139,8 +139,7 @@ def settings(terminal: Terminal, given: Mapping[str, Any]) -> Settings:
 
 def loaded(name: str, given: Settings, functions: bool = True) -> Spec:
     """The spec of a command, with its constants and data paths."""
-    path = find(name)
-    return from_source(read(path), path.stem, given.constants, given.data, functions)
+    return from_file(find(name), given, functions)
 
 
 def compiled(terminal: Terminal, name: str, given: Settings, functions: bool = True) -> Compiled:

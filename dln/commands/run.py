@@ -20,7 +20,7 @@ from dln.running.training import Selection, opened, select, train
 from dln.runtime.checkpoint.rundir import RunDirectory
 from dln.runtime.session import Session
 from dln.settings import Settings
-from dln.spec import Compiled, Spec, find, from_source, read
+from dln.spec import Compiled, Spec, find, from_file
 
 ORDER = 50
 
@@ -57,7 +57,7 @@ def run(terminal: Terminal, name: str | None, given: Settings) -> int:
         remedy = "dln run SPEC, or dln run --resume DIR"
         raise DlnError([Problem("E014", "which spec?", remedy=remedy)])
     path = find(name)
-    spec = from_source(read(path), path.stem, given.constants, given.data, False, given.limit)
+    spec = from_file(path, given)
     for note in spec.model.notes:
         terminal.say(f"note: {note}")
     compiled = spec.compile(given.backend, given.dtype, given.threads)

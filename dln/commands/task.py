@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from dln.running.tasks import run_one
 from dln.running.training import opened
 from dln.runtime.checkpoint.rundir import RunDirectory
 from dln.settings import chosen
-from dln.spec import find, from_source, read
+from dln.spec import find, from_file
 
 ORDER = 70
 
@@ -29,9 +30,8 @@ def command(terminal: Terminal, /, run_dir: str, name: str, **given: Any) -> int
     asked = settings(terminal, given)
     rundir = RunDirectory.reopen(run_dir)
     path, before = remembered(rundir)
-    constants = {**before.constants, **asked.constants}
-    outside = constants, before.data, True, before.limit
-    spec = from_source(read(find(path)), Path(path).stem, *outside)
+    before = replace(before, constants={**before.constants, **asked.constants})
+    spec = from_file(find(path), before, functions=True)
     [wanted] = chosen(name, spec.model.tasks, "task")
     compiled = spec.compile(before.backend, before.dtype, before.threads)
     session = opened(compiled, before.seed)

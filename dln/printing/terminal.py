@@ -136,6 +136,11 @@ def _digits(value: float, within: float | None) -> str:
     return max(f"{value:.{decimals}f}".rstrip("0").rstrip("."), short, key=len)
 
 
+def cut(text: str, most: int) -> str:
+    """A text of so many characters at most; of a longer one its beginning and three dots."""
+    return text if len(text) <= most else text[: most - 3] + "..."
+
+
 def plural(count: int, what: str) -> str:
     """
     >>> plural(1, "phase"), plural(1200, "phase")

@@ -9,6 +9,8 @@ from dln.printing.terminal import Terminal, plural
 from dln.spec import Compiled
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dln.compiler.ir.graph import Graph
     from dln.compiler.passes.rewriting import Log
 
@@ -20,33 +22,30 @@ def trace(terminal: Terminal, compiled: Compiled, flags: Flags) -> None:
 
     model = compiled.spec.model
     for key, recipe in recipes(model).items():
-        look = Look(terminal, str(key), flags)
-        optimise(part(model, recipe.outputs), seen=look)
+        optimise(part(model, recipe.outputs), seen=look(terminal, str(key), flags))
         if flags.debug >= 4:
             terminal.say(compiled.plan.programs[key].text)
 
 
-class Look:
-    """Is shown each stage of one program."""
+def look(terminal: Terminal, name: str, flags: Flags) -> Callable[[str, Graph, Graph, Log], None]:
+    """What is shown each stage of one program."""
+    reached = "infer"
 
-    def __init__(self, terminal: Terminal, name: str, flags: Flags) -> None:
-        self.terminal, self.name, self.flags = terminal, name, flags
-        self.reached = "infer"
-
-    def __call__(self, stage: str, before: Graph, after: Graph, log: Log) -> None:
-        if stage == "differentiate":
-            self.reached = stage
-        if self.flags.verify:
+    def seen(stage: str, before: Graph, after: Graph, log: Log) -> None:
+        nonlocal reached
+        reached = stage if stage == "differentiate" else reached
+        if flags.verify:
             from dln.compiler.ir.verify import verify  # late: seldom asked for
             from dln.compiler.passes.rewriting import must_end  # late: seldom asked for
 
-            verify(after, self.reached)
+            verify(after, reached)
             must_end(log)
-        if self.flags.debug >= 2:
+        if flags.debug >= 2:
             sizes = f"{before.nx.number_of_nodes()} to {after.nx.number_of_nodes()} nodes"
-            said = f"debug: {self.name}: {stage}: {sizes}, {plural(len(log), 'rewrite')}"
-            self.terminal.say(said)
-        if self.flags.debug >= 3:
+            terminal.say(f"debug: {name}: {stage}: {sizes}, {plural(len(log), 'rewrite')}")
+        if flags.debug >= 3:
             from dln.compiler.show import graph_text  # late: seldom asked for
 
-            self.terminal.say(graph_text(after))
+            terminal.say(graph_text(after))
+
+    return seen

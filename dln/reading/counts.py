@@ -6,19 +6,11 @@ from typing import TYPE_CHECKING
 
 from dln.compiler.ir.masks import live_count
 from dln.grammar.diagnostics import clean
-from dln.printing.terminal import plural
+from dln.printing.terminal import cut, plural
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from dln.compiler.ir.sizes import Size
     from dln.compiler.model import DataSet, Model
     from dln.spec import Spec
-
-
-def numbers_of(shape: Iterable[Size]) -> tuple[int, ...]:
-    """The sizes of a parameter, which are all known."""
-    return tuple(size.constant for size in shape)
 
 
 def shapes(model: Model) -> dict[str, tuple[tuple[int, ...], int, bool]]:
@@ -27,7 +19,7 @@ def shapes(model: Model) -> dict[str, tuple[tuple[int, ...], int, bool]]:
     found = {}
     for path, p in model.params.items():
         if not p.checks:
-            shape = numbers_of(p.node.type.shape)
+            shape = tuple(size.constant for size in p.node.type.shape)
             found[path] = (shape, live_count(p.joins, shape), p.trainable)
     return found
 
@@ -50,5 +42,4 @@ def reader_text(data: DataSet) -> str:
     """`idx(train-images-idx3-ubyte, ...)`, or the path that takes its place."""
     if data.override is not None:
         return f"{data.reader} from {data.override}"
-    text = ", ".join(str(a) for a in data.args)
-    return f"{data.reader}({text if len(text) <= 60 else text[:57] + '...'})"
+    return f"{data.reader}({cut(', '.join(map(str, data.args)), 60)})"

@@ -11,13 +11,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from dln.printing.terminal import number, plural
+from dln.printing.terminal import cut, number, plural
 from dln.reading.facts import Facts
 from dln.reading.mentions import SEED
 from dln.results.markdown import table
 from dln.results.published import About, comparison
-from dln.results.records import Data, Record, left, numbers
-from dln.results.sweep_table import Table, same, seeds_of, title
+from dln.results.records import Data, Record, grouped, left, numbers
+from dln.results.sweep_table import Table, by_cell, same, seeds_of, title
 from dln.results.verdicts import beyond, duration, verdict
 
 MOST = 6  # rows of one spec
@@ -165,9 +165,7 @@ class Group:
 def drawn_together(figures: Sequence[Data]) -> list[Group]:
     """The rows of a spec: expectation by expectation; then, check by check until there are few
     enough, what is no published figure of a training in one row."""
-    checks: dict[str, list[Data]] = {}
-    for f in figures:
-        checks.setdefault(f["check"], []).append(f)
+    checks = grouped(figures, lambda f: f["check"])
     rows = {text: list(_by_text(text, found)) for text, found in checks.items()}
     whole: set[str] = set()
     while sum(map(len, rows.values())) > MOST and len(whole) < len(rows):
@@ -180,10 +178,7 @@ def drawn_together(figures: Sequence[Data]) -> list[Group]:
 
 def _by_text(title: str, figures: Sequence[Data]) -> Iterator[Group]:
     """The figures of a check by expectation."""
-    found: dict[str, list[Data]] = {}
-    for f in figures:
-        found.setdefault(f["expect"], []).append(f)
-    for i, alike in enumerate(found.values()):
+    for i, alike in enumerate(grouped(figures, lambda f: f["expect"]).values()):
         yield Group(title if i == 0 else "", alike)
 
 
@@ -210,17 +205,8 @@ def _row(group: Group, known: Known, record: Record) -> list[str]:
     seconds = max(f["seconds"] for f in group.figures)
     ran = [f for f in group.figures if f["status"] != "not run"]
     return [_named(group), *_values(group), _tolerance(group), duration(seconds) if ran else "",
-            _seeds(ran, record) if seconds else "",
+            seeds_of(ran, [record.run_of(f)["seed"] for f in ran]) if seconds else "",
             verdict(group.figures) + older(ran, known, record)]  # fmt: skip
-
-
-def _seeds(figures: Sequence[Data], record: Record) -> str:
-    """The seeds of the runs that figures come from, and those that phases fix."""
-    fixed: dict[str, list[int]] = {}
-    for figure in figures:
-        for phase, seed in figure.get("seeds", {}).items():
-            fixed.setdefault(phase, []).append(seed)
-    return seeds_of([record.run_of(f)["seed"] for f in figures], fixed)
 
 
 def older(figures: Iterable[Data], known: Known, record: Record) -> str:
@@ -240,8 +226,7 @@ def _named(group: Group) -> str:
 
 
 def _left(figure: Data) -> str:
-    text = left(figure)
-    return f"`{text if len(text) <= 60 else text[:57] + '...'}`"
+    return f"`{cut(left(figure), 60)}`"
 
 
 def _values(group: Group) -> list[str]:
@@ -283,7 +268,7 @@ def _sign(f: Data) -> str:
 def _right(f: Data) -> str:
     """What the spec compares with, where its value is not known yet."""
     right: str = f["expect"].partition(f" {f['op']} ")[2].split(" within ")[0]
-    return right if len(right) <= WIDE else right[: WIDE - 3] + "..."
+    return cut(right, WIDE)
 
 
 def _measured(f: Data) -> str:
@@ -356,13 +341,9 @@ def _missed_in(
 ) -> Iterator[list[str]]:
     """What the runs of a sweep missed: those of one cell together, the worst of them in figures."""
     rows = {same(r["constants"]): r for r in record.sweeps.get(sweep, ())}
-    cells: dict[str, list[Data]] = {}
-    for run in runs:
-        if row := rows.get(same(run)):
-            cells.setdefault(
-                same({k: v for k, v in run.items() if k not in known.seeds}), []
-            ).append(row)
-    for cell, found in cells.items():
+    ran = [run for run in runs if same(run) in rows]
+    for cell, alike in by_cell(ran, known.seeds).items():
+        found = [rows[same(run)] for run in alike]
         for i in range(max(len(r["checks"]) for r in found)):
             checks = [r["checks"][i] for r in found if i < len(r["checks"])]
             failed = [c for c in checks if c["status"] == "failed"]

@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from dln.grammar import syntax
 from dln.grammar.diagnostics import Fault
@@ -30,6 +30,7 @@ from dln.running.training import closure
 from dln.runtime.checkpoint.rundir import machine
 
 Data = dict[str, Any]
+Item = TypeVar("Item")
 ELSEWHERE = "give another file by --to"
 MOST = 64  # numbers of a value that are written down
 OF_FIGURE = ("expect", "op", "status", "value", "expected", "within", "reason", "phases")
@@ -51,7 +52,7 @@ class Record:
         """The figures that `dln run --json` printed; one that it did not reach stays as it was."""
         number = self._enter(run)
         before = _by_key(self.figures)
-        seconds = _seconds(found["phases"])
+        seconds = {name: p["seconds"] for name, p in found["phases"].items()}
         after = {name: p.get("after", ()) for name, p in found["phases"].items()}
         seeds = {name: p["seed"] for name, p in found["phases"].items() if "seed" in p}
         new = []
@@ -142,13 +143,17 @@ def _by_key(figures: Iterable[Data]) -> dict[tuple[str, str, int], Data]:
     return found
 
 
+def grouped(items: Iterable[Item], key: Callable[[Item], str]) -> dict[str, list[Item]]:
+    """Items of one key together, in the order of the first of each."""
+    found: dict[str, list[Item]] = {}
+    for item in items:
+        found.setdefault(key(item), []).append(item)
+    return found
+
+
 def _tells_more(earlier: Data, figure: Data) -> bool:
     """Whether a figure that was not reached stays as it was: measured, or come further."""
     return earlier["status"] != "not run" or ("reached" in earlier and "reached" not in figure)
-
-
-def _seconds(phases: Mapping[str, Any]) -> dict[str, float]:
-    return {name: p["seconds"] for name, p in phases.items()}
 
 
 def _row(row: Mapping[str, Any]) -> Data:

@@ -6,11 +6,12 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 from dln.printing.terminal import number, plural
 from dln.reading.mentions import SEED
-from dln.results.records import Data, Record, numbers
+from dln.results.records import Data, Record, grouped, numbers
 from dln.results.verdicts import duration, missed, verdict
 
 Seeds = Mapping[str, Any]
@@ -39,10 +40,7 @@ class Table:
         reports = dict.fromkeys(k for r in rows for k in r["reports"])
         self.reports = [k for k in reports if not k.endswith(".seconds")]
         self.own = {k: seeds[k] for k in self.turned}
-        self.groups: dict[str, list[Data]] = {}
-        for run in runs:
-            key = same({k: run[k] for k in self.others})
-            self.groups.setdefault(key, []).append(run)
+        self.groups = by_cell(runs, seeds)
         self.shown = any(self._of_spec(runs) is not None for runs in self.groups.values())
 
     def head(self) -> list[str]:
@@ -70,7 +68,8 @@ class Table:
             values += [spread([r["reports"].get(k) for r in found]) for k in self.reports]
         timed = [shown] if shown else found
         seconds = statistics.fmean(r["seconds"] for r in timed) if timed else 0.0
-        values += [duration(seconds), self._seeds(timed, record)]
+        of_runs = [r["constants"].get(SEED, record.run_of(r)["seed"]) for r in timed]
+        values += [duration(seconds), seeds_of(timed, of_runs)]
         if self.shown or not self.turned:
             values.append(outcome([shown]) + older([shown]) if shown else "not run")
         if self.turned:
@@ -81,15 +80,6 @@ class Table:
         """The row that the spec gives without the sweep: its own seeds."""
         own = [r for r in runs if self.turned and all(r[k] == self.own[k] for k in self.turned)]
         return self.rows.get(same(own[0])) if own else None
-
-    def _seeds(self, found: Sequence[Data], record: Record) -> str:
-        """The seeds of the run, and those that phases fix."""
-        run = [r["constants"].get(SEED, record.run_of(r)["seed"]) for r in found]
-        fixed: dict[str, list[int]] = {}
-        for row in found:
-            for phase, seed in row.get("seeds", {}).items():
-                fixed.setdefault(phase, []).append(seed)
-        return seeds_of(run, fixed)
 
     def _of_all(self, found: Sequence[Data], wanted: int) -> str:
         """`7 of 10 passed, missed by 0.4`, the worst, counting runs."""
@@ -134,13 +124,22 @@ def spread(values: Sequence[Any]) -> str:
     )
 
 
-def seeds_of(run: Sequence[int], fixed: Mapping[str, Sequence[int]]) -> str:
-    """The seeds of runs, then those that a phase fixed for itself.
+def seeds_of(found: Sequence[Data], runs: Sequence[int]) -> str:
+    """The seeds of the runs that figures or rows come from, then those that phases fixed.
 
-    >>> seeds_of([0], {}), seeds_of([0, 0], {"sse": [6]}), seeds_of([0, 1, 2], {"a": [3, 5]})
-    ('0', '0; `sse`: 6', '0 to 2; `a`: 3, 5')
+    >>> seeds_of([{}], [0]), seeds_of([{"seeds": {"a": 3}}, {"seeds": {"a": 5}}, {}], [0, 1, 2])
+    ('0', '0 to 2; `a`: 3, 5')
     """
-    return "; ".join([_range(run), *(f"`{k}`: {_range(v)}" for k, v in sorted(fixed.items()))])
+    fixed = grouped([each for f in found for each in f.get("seeds", {}).items()], itemgetter(0))
+    said = (
+        f"`{phase}`: {_range([seed for _, seed in some])}" for phase, some in sorted(fixed.items())
+    )
+    return "; ".join([_range(runs), *said])
+
+
+def by_cell(runs: Sequence[Data], seeds: Seeds) -> dict[str, list[Data]]:
+    """The runs of a sweep that differ in their seeds alone, together, by what else is varied."""
+    return grouped(runs, lambda run: same({k: v for k, v in run.items() if k not in seeds}))
 
 
 def _range(values: Sequence[Any]) -> str:

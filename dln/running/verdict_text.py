@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from textwrap import indent
 from typing import Any
 
 from dln.compiler.model import Model
 from dln.grammar.diagnostics import clean
-from dln.printing.terminal import Terminal, columns, number, plural, verdict
+from dln.printing.terminal import Terminal, columns, cut, number, plural, verdict
 from dln.running.expectations import Verdict
 
 ORDER = ("passed", "failed", "not run")
@@ -35,7 +36,8 @@ def brief(terminal: Terminal, model: Model, found: Sequence[Verdict]) -> None:
         terminal.result(f"{verdict(status_of(verdicts))}  {clean(text)} ({_share(verdicts)})")
         for v in verdicts:
             if v.status == "failed":
-                terminal.result(_failure(v))
+                said = f"{v.span}: {clean(v.text)}\n{clean(comparison(v))}"
+                terminal.result(indent(said, " " * 9))
 
 
 def _share(found: Sequence[Verdict]) -> str:
@@ -46,10 +48,6 @@ def _share(found: Sequence[Verdict]) -> str:
         return plural(len(found), "expectation")
     more = f" and {len(waiting) - 1} more" if len(waiting) > 1 else ""
     return f"{tested} of {plural(len(found), 'expectation')} tested: {waiting[0]}{more}"
-
-
-def _failure(v: Verdict) -> str:
-    return f"         {v.span}: {clean(v.text)}\n         {clean(comparison(v))}"
 
 
 def comparison(v: Verdict) -> str:
@@ -75,6 +73,7 @@ def parts(v: Verdict) -> tuple[str, str]:
     return f"measured {measured}", f"expected {sign}{expected}{within}"
 
 
+WIDE = 44  # characters of an expectation in a table
 MANY = 48  # characters beyond which numbers that have passed are only counted
 
 
@@ -91,7 +90,8 @@ def full(terminal: Terminal, model: Model, found: Sequence[Verdict]) -> None:
     for text, verdicts in grouped(model, found):
         terminal.result(f"\n{clean(text)}")
         shown = verdicts if len(verdicts) <= MOST else _worst(verdicts)
-        for line, v in zip(_table(shown).split("\n"), shown, strict=True):
+        lines = columns([(cut(v.text, WIDE), *parts(v)) for v in shown]).split("\n")
+        for line, v in zip(lines, shown, strict=True):
             terminal.result(f"  {verdict(v.status)}  {line}")
         if len(shown) < len(verdicts):
             left = Counter(v.status for v in verdicts) - Counter(v.status for v in shown)
@@ -102,14 +102,6 @@ def _worst(found: Sequence[Verdict]) -> list[Verdict]:
     """The first few, the failed ones before the others, in the order of the file."""
     ranked = sorted(range(len(found)), key=lambda i: (found[i].status != "failed", i))
     return [found[i] for i in sorted(ranked[:MOST])]
-
-
-def _table(found: Sequence[Verdict]) -> str:
-    return columns([(_short(v.text), *parts(v)) for v in found])
-
-
-def _short(text: str, most: int = 44) -> str:
-    return text if len(text) <= most else text[: most - 3] + "..."
 
 
 def tally(terminal: Terminal, found: Sequence[Verdict]) -> None:

@@ -18,7 +18,7 @@ from dln.running.training import fixed, opened, select, train
 from dln.runtime.readers.read_cache import ReadCache
 from dln.runtime.session import Session
 from dln.settings import Settings
-from dln.spec import Spec, from_source, read
+from dln.spec import Spec, from_file
 
 CACHE = ReadCache()
 """What this process has read of data files: its runs share it."""
@@ -70,8 +70,7 @@ def named(constants: Mapping[str, Any]) -> str:
 
 def load(path: Path, given: Settings, constants: Mapping[str, object] | None = None) -> Spec:
     """A spec with the constants of the command and those of one run."""
-    values = {**given.constants, **(constants or {})}
-    return from_source(read(path), path.stem, values, given.data, False, given.limit)
+    return from_file(path, replace(given, constants={**given.constants, **(constants or {})}))
 
 
 def run_one(
