@@ -23,11 +23,7 @@ class Source:
     @cached_property
     def starts(self) -> list[int]:
         """Offset of the first character of each line."""
-        found = [0]
-        for i, c in enumerate(self.text):
-            if c == "\n":
-                found.append(i + 1)
-        return found
+        return [0, *(i for i, c in enumerate(self.text, 1) if c == "\n")]
 
     def position(self, offset: int) -> tuple[int, int]:
         """Line and column of an offset, both counted from 1."""

@@ -11,6 +11,7 @@ In the texts, {found} is the refused token, {before} the one before it, {first} 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,20 +27,16 @@ class Mistake:
     insert: str = ""
 
 
-def _block(*lines: str) -> tuple[str, ...]:
-    return tuple(f"block b(x[n]) -> y[n] {{\n  {line}\n}}\n" for line in lines)
-
-
-def _train(*lines: str) -> tuple[str, ...]:
-    return tuple(f"train t on d.all for 1 epoch {{\n  {line}\n}}\n" for line in lines)
-
-
 def _head(*clauses: str) -> tuple[str, ...]:
     return tuple(f"train t on d.all {clause} {{\n  y = x\n}}\n" for clause in clauses)
 
 
 def _inside(head: str, *lines: str) -> tuple[str, ...]:
     return tuple(f"{head} {{\n  {line}\n}}\n" for line in lines)
+
+
+_block = partial(_inside, "block b(x[n]) -> y[n]")
+_train = partial(_inside, "train t on d.all for 1 epoch")
 
 
 # What a word from another language means here, by the first word of the statement.

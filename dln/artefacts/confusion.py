@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dln.artefacts.made import Made, npy, table
+from dln.artefacts.made import Made, npy
 from dln.compiler.plan import EmitSpec
 from dln.printing import pictures
+from dln.printing.files import table
 from dln.printing.terminal import columns
 from dln.runtime.data.example_picker import picked
 from dln.runtime.session import Session

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dln.artefacts.made import Made, npy, table
+from dln.artefacts.made import Made, npy
 from dln.compiler.plan import EmitSpec, PartSpec, PhaseNumber
 from dln.grammar.diagnostics import Fault
 from dln.printing import pictures
+from dln.printing.files import table
 from dln.printing.pictures import Curve
 from dln.runtime.execution.phase_result import Reading
 from dln.runtime.session import Session

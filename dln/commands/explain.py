@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import click
 
 from dln.commands.options import compiled, settings, takes
 from dln.compiler.ir.graph import Graph
-from dln.compiler.passes.rewriting import Firing, Log
+from dln.compiler.passes.rewriting import Log
 from dln.compiler.pipeline import recipes
 from dln.compiler.plan import Program, ProgramKey, at
 from dln.compiler.stages import STAGES, optimise, part
@@ -50,7 +51,8 @@ def firings(compiled: Compiled, name: str, only: str | None = None) -> list[dict
 
     def seen(stage: str, before: Graph, after: Graph, log: Log) -> None:
         if only is None or stage == only:
-            found.extend(_firing_data(name, stage, firing) for firing in log)
+            found.extend(_row(name, stage, f.rule, f.before, f.after, f.spans, f.exact)
+                         for f in log)  # fmt: skip
 
     model = compiled.spec.model
     outputs = recipes(model)[ProgramKey.parse(name)].outputs
@@ -61,8 +63,8 @@ def firings(compiled: Compiled, name: str, only: str | None = None) -> list[dict
 def scheduled(program: Program) -> list[dict[str, Any]]:
     """The order of a program: what each step computes, where it was written, and the step."""
     return [
-        {"programs": [program.name], "pass": "schedule", "rule": f"step {i}", "exact": True,
-         "at": [str(line.place)] if line.place else [], "before": line.formula, "after": line.code}
+        _row(program.name, "schedule", f"step {i}", line.formula, line.code,
+             [line.place] if line.place else ())
         for i, line in enumerate(program.lines, 1)
     ]  # fmt: skip
 
@@ -73,11 +75,8 @@ def allocated(program: Program) -> list[dict[str, Any]]:
     for slot, size in enumerate(program.slots):
         held = [b for b in program.buffers if b.place == "arena" and b.slot == slot]
         lives = [f"{b.name} {_life(program, b.name)}: {b.note}" for b in held]
-        rows.append(
-            {"programs": [program.name], "pass": "allocate", "rule": f"slot {slot}", "exact": True,
-             "at": [], "before": "\n    ".join(lives),
-             "after": f"{at(size, program.capacity):,} bytes"}
-        )  # fmt: skip
+        after = f"{at(size, program.capacity):,} bytes"
+        rows.append(_row(program.name, "allocate", f"slot {slot}", "\n    ".join(lives), after))
     return rows
 
 
@@ -95,10 +94,13 @@ def _life(program: Program, name: str) -> str:
 LAID_OUT = {"schedule": scheduled, "allocate": allocated}
 
 
-def _firing_data(program: str, stage: str, firing: Firing) -> dict[str, Any]:
-    return {"programs": [program], "pass": stage, "rule": firing.rule, "exact": firing.exact,
-            "at": [str(s) for s in firing.spans], "before": firing.before,
-            "after": firing.after}  # fmt: skip
+def _row(
+    program: str, stage: str, rule: str, before: str, after: str, places: Iterable[object] = (),
+    exact: bool = True,
+) -> dict[str, Any]:  # fmt: skip
+    """What `--json` prints of a rewrite."""
+    return {"programs": [program], "pass": stage, "rule": rule, "exact": exact,
+            "at": list(map(str, places)), "before": before, "after": after}  # fmt: skip
 
 
 def _merged(found: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -3,9 +3,12 @@ refuses."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import csv
+import io
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from dln.grammar.diagnostics import Fault
 from dln.runtime.checkpoint.checkpoint import atomic_write
@@ -18,6 +21,13 @@ def allowed(verb: str, path: object, remedy: str) -> Iterator[None]:
         yield
     except OSError as e:
         raise Fault(f"cannot {verb} {path}: {e.strerror or e}", remedy, "E542") from e
+
+
+def table(rows: Iterable[Sequence[Any]]) -> bytes:
+    """Rows as CSV."""
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows(rows)
+    return out.getvalue().encode()
 
 
 def put(path: Path, content: bytes, remedy: str) -> Path:

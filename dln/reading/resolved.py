@@ -35,11 +35,12 @@ def resolved(spec: Spec) -> str:
                 return _train(node)
             case s.Data():
                 return _data(node)
+            case s.Const():
+                return _const(node, spec.constants)
             case _:
                 return node
 
-    module = rebuilt(_constants(spec), one)
-    return to_text(module)
+    return to_text(rebuilt(spec.syntax, one))
 
 
 def rebuilt(node: Any, change: Callable[[Any], Any]) -> Any:
@@ -57,14 +58,8 @@ def rebuilt(node: Any, change: Callable[[Any], Any]) -> Any:
 # ---- constants ---------------------------------------------------------------------------------
 
 
-def _constants(spec: Spec) -> s.Module:
-    """The module with the values that its constants have now."""
-    items = tuple(_const(i, spec.constants) if isinstance(i, s.Const) else i
-                  for i in spec.syntax.items)  # fmt: skip
-    return spec.syntax.changed(items=items)
-
-
 def _const(item: s.Const, values: Mapping[str, object]) -> s.Const:
+    """A constant with the value that it has now."""
     value = values.get(item.name)
     expr = written(value, item.value.span)
     if expr is None or read_back(item.value) == value:
@@ -107,12 +102,8 @@ def read_back(expr: s.Expr) -> object:
 def _options(spec: Spec) -> Options:
     """The options of every block and optimiser that the spec can name."""
     used = [parse_source(x) for x in spec.model.sources.values() if x is not spec.source]
-    found: dict[str, tuple[s.Option, ...]] = {}
-    for module in [*used, spec.syntax]:
-        for item in module.items:
-            if isinstance(item, s.Block | s.Optimiser):
-                found[item.name] = item.options
-    return found
+    items = (item for module in [*used, spec.syntax] for item in module.items)
+    return {item.name: item.options for item in items if isinstance(item, s.Block | s.Optimiser)}
 
 
 def _call(call: s.Call, options: Options) -> s.Call:

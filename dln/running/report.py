@@ -29,9 +29,9 @@ def report(
                 terminal.result(f"\nnote: {result.note}")
     if selection.left_out:
         names = ", ".join(selection.left_out)
-        only = "only slow checks ask for it" if len(selection.left_out) == 1 else (
-            "only slow checks ask for them")  # fmt: skip
-        terminal.result(f"\nleft out: {names} ({only}; train with --slow)")
+        them = "it" if len(selection.left_out) == 1 else "them"
+        said = f"only slow checks ask for {them}; train with --slow"
+        terminal.result(f"\nleft out: {names} ({said})")
     if found:
         verdict_text.full(terminal, spec.model, found)
         terminal.result()

@@ -10,8 +10,6 @@ Problems: E540 an occupied directory, E541 nothing to go on with, E542 the syste
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,7 +18,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from dln.grammar.diagnostics import Fault
-from dln.printing.files import allowed, put
+from dln.printing.files import allowed, put, table
 from dln.printing.terminal import plain
 from dln.running import differences
 from dln.runtime.checkpoint.rundir import machine, next_free
@@ -135,20 +133,18 @@ def _refuse_options(path: Path, spec: str, settings: Settings, given: Settings) 
 Varied = Mapping[str, Sequence[Mapping[str, Any]]]
 
 
-def table(found: Mapping[str, Sequence[Row]]) -> str:
+def rows_as_csv(found: Mapping[str, Sequence[Row]]) -> bytes:
     """All rows as CSV: sweep, constants, reports, seconds, outcome; blank where there is none."""
     rows = [row for some in found.values() for row in some]
     constants = list(dict.fromkeys(k for r in rows for k in r.constants))
     reports = list(dict.fromkeys(k for r in rows for k in r.reports))
-    out = io.StringIO()
-    write = csv.writer(out, lineterminator="\n").writerow
-    write(["sweep", *constants, *reports, "seconds", "outcome"])
+    lines: list[list[Any]] = [["sweep", *constants, *reports, "seconds", "outcome"]]
     for name, some in found.items():
         for row in some:
             values = [plain(row.constants.get(k)) for k in constants]
             values += [plain(row.reports.get(k)) for k in reports]
-            write([name, *values, f"{row.seconds:.3f}", row.status])
-    return out.getvalue()
+            lines.append([name, *values, f"{row.seconds:.3f}", row.status])
+    return table(lines)
 
 
 def digest(text: str) -> str:

@@ -22,7 +22,7 @@ from dln.running.verdict_text import comparison, tally
 from dln.settings import Settings, chosen
 from dln.spec import Spec, find
 from dln.sweep import plot, workers
-from dln.sweep.directory import SweepDirectory, table
+from dln.sweep.directory import SweepDirectory, rows_as_csv
 from dln.sweep.row import Row, load, named
 
 
@@ -138,7 +138,7 @@ def _closing(
     """The tally, the table and the pictures; the exit code."""
     found = {swept: folder.done(swept) for swept in folder.rows}
     rows = [r for some in found.values() for r in some]
-    folder.put("table.csv", table(found).encode())
+    folder.put("table.csv", rows_as_csv(found))
     plots = _plots(terminal, spec, folder)
     terminal.result()
     tally(terminal, [v for r in rows for v in r.verdicts])
