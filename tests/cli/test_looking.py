@@ -213,7 +213,7 @@ def test_a_defect_is_one_line_and_exit_1(
     def broken(*_: object) -> None:
         raise ZeroDivisionError("nobody\nforesaw this")
 
-    monkeypatch.setattr("dln.commands.check.check", broken)
+    monkeypatch.setattr("dln.running.expectations.verdicts", broken)
     got = dln("check", "mlp")
     assert got.code == 1
     assert "ZeroDivisionError: nobody" in got.err and "DLN_DEBUG=1" in got.err
