@@ -8,7 +8,7 @@ that are none; those of `readers`, `data` and `training.resume` besides.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any, Unpack, overload
@@ -85,17 +85,6 @@ class Session:
         One result is an array, several are a dictionary by name.
         """
         return self._functions.apply(path, arrays, named)
-
-    def apply_step(
-        self,
-        path: str,
-        held: dict[str, HostArray],
-        arrays: Sequence[object],
-        named: Mapping[str, object],
-    ) -> Any:
-        """One step of an instance that takes sequences, on examples; `held` is what it carries
-        from step to step, empty before the first one, and is changed."""
-        return self._functions.apply_step(path, held, arrays, named)
 
     def evaluate(
         self,

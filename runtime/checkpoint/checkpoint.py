@@ -15,16 +15,14 @@ import json
 import os
 from collections.abc import Mapping
 from contextlib import suppress
+from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from dln.grammar.diagnostics import Fault, nearest
-
-if TYPE_CHECKING:
-    from os import PathLike
 
 Arrays = dict[str, NDArray[Any]]
 KEY = "dln"
@@ -199,17 +197,14 @@ def compare_keys(
     lines += [f"{name} is not expected{_hint(name, missing)}" for name in extra]
     for name in sorted(expected.keys() & found.keys()):
         shape, dtype = expected[name]
-        want, got = f"{np.dtype(dtype)}{list(shape)}", _type(found[name])
+        want = f"{np.dtype(dtype)}{list(shape)}"
+        got = f"{found[name].dtype}{list(found[name].shape)}"
         if want != got:
             lines.append(f"{name} is {got}, expected {want}")
     if lines:
         more = f"; and {len(lines) - 5} more" if len(lines) > 5 else ""
         message = f"the tensors differ from those of the spec: {'; '.join(lines[:5])}{more}"
         raise Fault(message, "load it with the spec and the constants it was made with", "E532")
-
-
-def _type(a: NDArray[Any]) -> str:
-    return f"{a.dtype}{list(a.shape)}"
 
 
 def _hint(name: str, others: list[str]) -> str:

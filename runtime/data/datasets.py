@@ -12,13 +12,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dln.compiler.plan import DataSpec, WholeField
 from dln.grammar.diagnostics import DlnError, Fault, Problem
 from dln.runtime.data.fields import Fields, kinds_of
 from dln.runtime.data.part import DataPart
-from dln.runtime.device.device import Device, DeviceArray
+from dln.runtime.device.device import DeviceArray
 from dln.runtime.device.source_map import placed, unknown
 from dln.runtime.readers.validation import Arrays, check_field, check_fields
 
@@ -98,9 +97,13 @@ class Datasets:
     def _on_device(
         self, spec: DataSpec, part: str, start: int, arrays: Arrays, dtype: str
     ) -> DataPart:
-        """Host arrays on the device, real fields in the precision asked for."""
+        """Host arrays on the device, real fields in the precision asked for; one that is there
+        already in this form is used as it is."""
         kinds, device = kinds_of(spec, dtype), self.fields.device
-        on_device = {name: _placed(device, a, kinds[name]) for name, a in arrays.items()}
+        on_device: dict[str, DeviceArray] = {}
+        for name, a in arrays.items():
+            ready = device.xp is np and a.dtype == kinds[name] and a.flags.c_contiguous
+            on_device[name] = a if ready else device.array(a, kinds[name])
         n = len(next(iter(arrays.values())))
         return DataPart(f"{spec.name}.{part}", start, n, on_device)
 
@@ -144,10 +147,3 @@ class Datasets:
         for f in spec.fields:
             check_field(f, cut[f.name], self.plan.texts, start, None, dtype)
         return self._on_device(spec, part, start, cut, dtype)
-
-
-def _placed(device: Device, array: NDArray[Any], dtype: str) -> DeviceArray:
-    """An array on the device; one that is there already in this form is used as it is."""
-    if device.xp is np and array.dtype == dtype and array.flags.c_contiguous:
-        return array
-    return device.array(array, dtype)

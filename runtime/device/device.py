@@ -69,21 +69,18 @@ class Device(Protocol):
 
 def open_device(backend: str, threads: int | None = None, poisons: bool = False) -> Device:
     """The device of a backend. Its packages are imported here, when asked for."""
-    device = _open(backend, threads)
-    device.poisons = device.poisons or poisons
-    return device
-
-
-def _open(backend: str, threads: int | None) -> Device:
     if threads is not None and threads < 1:
         raise Fault(f"threads must be at least 1, not {threads}", code="E522")
     if backend == "numpy":
         from dln.runtime.device.host import Host  # late: NumPy
 
-        return Host(threads)
-    if backend == "cupy":
+        device: Device = Host(threads)
+    elif backend == "cupy":
         from dln.runtime.device.gpu import open_gpu  # late: NumPy
 
-        return open_gpu(threads)
-    remedy = nearest(backend, BACKENDS) or f"one of {', '.join(BACKENDS)}"
-    raise Fault(f'there is no backend "{backend}"', remedy, "E522")
+        device = open_gpu(threads)
+    else:
+        remedy = nearest(backend, BACKENDS) or f"one of {', '.join(BACKENDS)}"
+        raise Fault(f'there is no backend "{backend}"', remedy, "E522")
+    device.poisons = device.poisons or poisons
+    return device

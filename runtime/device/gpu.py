@@ -7,7 +7,6 @@ of its current stream.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from functools import cache
 from importlib import import_module
@@ -19,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from dln.grammar.diagnostics import Fault
-from dln.runtime.device.host import set_threads, threads_in_use
+from dln.runtime.device.host import set_threads, threads_in_use, view
 from dln.runtime.device.kernels import DRAWS, FUNCTIONS
 
 
@@ -47,11 +46,7 @@ class Gpu:
         return self._cupy.empty(nbytes, np.uint8)
 
     def view(self, buffer: Any, offset: int, shape: tuple[int, ...], dtype: DTypeLike) -> Any:
-        kind = np.dtype(dtype)
-        stop = offset + math.prod(shape) * kind.itemsize
-        if not 0 <= offset <= stop <= buffer.size:
-            raise ValueError(f"bytes {offset} to {stop} lie outside a buffer of {buffer.size}")
-        return buffer[offset:stop].view(kind).reshape(shape)
+        return view(buffer, offset, shape, dtype)
 
     def array(self, values: ArrayLike, dtype: DTypeLike) -> Any:
         """A copy. `reshape` since NumPy makes a 0-d array 1-d on the way."""

@@ -51,14 +51,8 @@ class Host:
         start = -raw.ctypes.data % ALIGNMENT
         return raw[start : start + nbytes]
 
-    def view(
-        self, buffer: NDArray[np.uint8], offset: int, shape: tuple[int, ...], dtype: DTypeLike
-    ) -> NDArray[Any]:
-        kind = np.dtype(dtype)
-        stop = offset + math.prod(shape) * kind.itemsize
-        if not 0 <= offset <= stop <= buffer.size:
-            raise ValueError(f"bytes {offset} to {stop} lie outside a buffer of {buffer.size}")
-        return buffer[offset:stop].view(kind).reshape(shape)
+    def view(self, buffer: Any, offset: int, shape: tuple[int, ...], dtype: DTypeLike) -> Any:
+        return view(buffer, offset, shape, dtype)
 
     def array(self, values: ArrayLike, dtype: DTypeLike) -> NDArray[Any]:
         # A number that float32 lacks, as -1e300 for what a softmax leaves out, is infinite there.
@@ -73,13 +67,18 @@ class Host:
         """NumPy has finished when it returns."""
 
     def memory_available(self) -> int | None:
-        return memory_available()
+        """Free bytes of the machine, or of the group of processes this one is confined to."""
+        known = [n for n in (_free_of_machine(), _free_of_group()) if n is not None]
+        return min(known, default=None)
 
 
-def memory_available() -> int | None:
-    """Free bytes of the machine, or of the group of processes this one is confined to."""
-    known = [n for n in (_free_of_machine(), _free_of_group()) if n is not None]
-    return min(known, default=None)
+def view(buffer: Any, offset: int, shape: tuple[int, ...], dtype: DTypeLike) -> Any:
+    """Part of a buffer of bytes, by whatever library, as an array."""
+    kind = np.dtype(dtype)
+    stop = offset + math.prod(shape) * kind.itemsize
+    if not 0 <= offset <= stop <= buffer.size:
+        raise ValueError(f"bytes {offset} to {stop} lie outside a buffer of {buffer.size}")
+    return buffer[offset:stop].view(kind).reshape(shape)
 
 
 def _free_of_machine() -> int | None:

@@ -64,7 +64,9 @@ class Executable:
         self.program, self.device, self.seed = program, device, seed
         self.params, self.states, self.wholes = params, states, wholes or {}
         self._bind = load(program, device, **more)
-        self._constants = self._make_constants()
+        given: Mapping[str, Any] = program.constants
+        kinds = {b.name: dtype_of(program, b) for b in self._own("const")}
+        self._constants = {k: device.array(given[k], kind) for k, kind in kinds.items()}
         self._bounds: dict[int, Bound] = {}
         self._held = 0
         self._storage: dict[str, Any] = {}
@@ -171,11 +173,6 @@ class Executable:
                 f"{array.dtype}, not {shape} and {dtype}"
             )
         return array
-
-    def _make_constants(self) -> dict[str, Any]:
-        kinds = {b.name: dtype_of(self.program, b) for b in self._own("const")}
-        given: Mapping[str, Any] = self.program.constants
-        return {name: self.device.array(given[name], kind) for name, kind in kinds.items()}
 
     # ---- when a step fails ---------------------------------------------------------------------
 

@@ -25,10 +25,6 @@ def fed(row: int) -> str:
     return f"example {row}"
 
 
-def nothing() -> None:
-    """What is done beside where a computation fails, if nothing is asked for."""
-
-
 class Run(NamedTuple):
     """A program that runs on n examples; not `bound` yet where binding itself may fail."""
 
@@ -53,7 +49,7 @@ class Watchman:
 
     @contextmanager
     def over(
-        self, where: Callable[[], str], failed: Callable[[], None] = nothing
+        self, where: Callable[[], str], failed: Callable[[], None] = lambda: None
     ) -> Iterator[None]:
         """Numerical faults inside become a `DlnError` E600 that says `where`; `failed` is called
         before it is raised."""

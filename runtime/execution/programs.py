@@ -37,7 +37,6 @@ class Ready:
     executable: Executable
     generation: int
     paths: list[str]
-    dtype: str
     flops: int | None
 
 
@@ -73,7 +72,8 @@ class Programs:
             return ready.executable
         if ready.flops is not None:
             self.device.suit(ready.flops)
-        found, arrays = ready.executable, self.store.in_precision(ready.paths, ready.dtype)
+        found = ready.executable
+        arrays = self.store.in_precision(ready.paths, found.program.dtype)
         if ready.generation != self.store.generation or (
             own is not None and own is not found.states
         ):
@@ -89,7 +89,7 @@ class Programs:
             self.device.suit(flops)
         arrays, wholes = self.store.in_precision(paths, program.dtype), self.wholes(program)
         executable = Executable(program, self.device, arrays, states, seed, wholes)
-        return Ready(executable, self.store.generation, paths, program.dtype, flops)
+        return Ready(executable, self.store.generation, paths, flops)
 
     def seed_of(self, phase: str | None) -> int:
         """The seed of a phase's draws: its own, or the session's."""

@@ -126,7 +126,12 @@ def whole(path: Path, limit: int) -> bytes:
         raise too_large(path, size)
     with open(path, "rb") as f:
         data = f.read(size)
-    return _inflate(path, data, limit) if data.startswith(GZIP) else data[: limit + 1]
+    if not data.startswith(GZIP):
+        return data[: limit + 1]
+    out, complete = _unpacked(path, data, limit + 1)
+    if not complete:
+        raise Fault(f"{path} ends in the middle", "fetch it again", "E504")
+    return out
 
 
 def decoded(path: Path) -> str:
@@ -139,14 +144,6 @@ def decoded(path: Path) -> str:
     except UnicodeDecodeError as e:
         line = data.count(b"\n", 0, e.start) + 1
         raise Fault(f"{path}, line {line}: not UTF-8 text", "save it as UTF-8", "E503") from e
-
-
-def _inflate(path: Path, data: bytes, limit: int) -> bytes:
-    """Unpack gzip, stopping one byte past `limit`."""
-    out, complete = _unpacked(path, data, limit + 1)
-    if not complete:
-        raise Fault(f"{path} ends in the middle", "fetch it again", "E504")
-    return out
 
 
 def _unpacked(path: Path, data: bytes, room: int) -> tuple[bytes, bool]:
@@ -181,16 +178,13 @@ def check_length(path: Path, expected: int) -> None:
     if expected > LIMIT:
         raise too_large(path, expected)
     size = path.stat().st_size
-    if _is_gzip(path):
+    with open(path, "rb") as f:
+        packed = f.read(2) == GZIP
+    if packed:
         if expected > size * EXPANSION + 65536:
             raise wrong_length(path, expected, f"{size:,} packed bytes cannot hold that")
     elif size != expected:
         raise wrong_length(path, expected, f"the file has {size:,}")
-
-
-def _is_gzip(path: Path) -> bool:
-    with open(path, "rb") as f:
-        return f.read(2) == GZIP
 
 
 def wrong_length(path: Path, expected: int, found: str) -> Fault:

@@ -55,16 +55,14 @@ class Lines:
 
 
 def separator(lines: Sequence[str]) -> str:
-    """What separates the cells: that of which the first two lines have equally many."""
-    counts = {mark: [_unquoted(line).count(mark) for line in lines] for mark in SEPARATORS}
+    """What separates the cells: that of which the first two lines have equally many,
+    outside of quotes."""
+    counts = {
+        mark: ["".join(line.split('"')[::2]).count(mark) for line in lines] for mark in SEPARATORS
+    }
     alike = [mark for mark, n in counts.items() if n and n[0] and len(set(n)) == 1]
     some = [mark for mark, n in counts.items() if any(n)]
     return (alike or some or [","])[0]
-
-
-def _unquoted(line: str) -> str:
-    """A line without what stands in quotes."""
-    return "".join(line.split('"')[::2])
 
 
 def rows_of(path: Path, text: str) -> tuple[str, Iterator[tuple[int, list[str]]]]:

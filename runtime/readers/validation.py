@@ -83,7 +83,14 @@ def check_field(
     """One array checked, classes and lengths as integers; `first` is the number of its first
     example, for messages. Real numbers must be such in the precision `dtype`."""
     array = to_host(given)
-    problem = array if isinstance(array, Problem) else _wrong(spec, array, first, where, dtype)
+    if isinstance(array, Problem):
+        problem: Problem | None = array
+    else:
+        problem = (
+            _wrong_type(spec, array)
+            or _wrong_shape(spec, array)
+            or wrong_value(spec, array, first, where, dtype)
+        )
     if problem is None:
         assert not isinstance(array, Problem)
         whole = spec.kind == "index" and array.dtype.kind not in "iu"
@@ -125,17 +132,6 @@ def _names(
         yield Problem("E550", f"{owner} lacks {names}", remedy=f"feed {listed}")
 
 
-def _wrong(
-    spec: FieldSpec, array: Array, first: int, where: Where | None, dtype: str
-) -> Problem | None:
-    """The first thing that is wrong with an array, if anything is."""
-    return (
-        _wrong_type(spec, array)
-        or _wrong_shape(spec, array)
-        or wrong_value(spec, array, first, where, dtype)
-    )
-
-
 def _wrong_type(spec: FieldSpec, array: Array) -> Problem | None:
     """Truth values are 0 and 1, and whole numbers may be written as real ones."""
     kind = array.dtype.kind
@@ -155,9 +151,10 @@ def _wrong_shape(spec: FieldSpec, array: Array) -> Problem | None:
     if found[1:] == want and found:
         return None if found[0] else Problem("E556", "there are no examples")
     if spec.domain == "class" and found[1:-1] == want and len(found) > 1:
-        several = _onehot(spec, array)
-        if several is not None:
-            return several
+        classes = found[-1]
+        if classes > 1 and array.size and _is_onehot(array):
+            message = f"is one-hot, {classes} numbers for each class, expected the class itself"
+            return Problem("E551", message, remedy=f"{spec.name}.argmax(axis=-1)")
     remedy = ""
     if found == want:
         remedy = f"{spec.name}[None] (an axis for the examples, first)"
@@ -166,24 +163,14 @@ def _wrong_shape(spec: FieldSpec, array: Array) -> Problem | None:
     elif not want and found[1:] == (1,):
         remedy = f"{spec.name}[:, 0]"
     each = f"{list(want)} for each example" if want else "one number for each example"
-    message = f"the array has shape {found}, expected {each}: {_shape_text(want)}"
+    whole = f"(examples{''.join(f', {n}' for n in want)}{'' if want else ','})"
+    message = f"the array has shape {found}, expected {each}: {whole}"
     return Problem("E551", message, remedy=remedy)
 
 
-def _onehot(spec: FieldSpec, array: Array) -> Problem | None:
-    """Rows of 0 with a single 1, where the number of the class is meant."""
-    if array.shape[-1] < 2 or not array.size or not _is_onehot(array):
-        return None
-    message = f"is one-hot, {array.shape[-1]} numbers for each class, expected the class itself"
-    return Problem("E551", message, remedy=f"{spec.name}.argmax(axis=-1)")
-
-
 def _is_onehot(array: Array) -> bool:
+    """Whether rows have a single 1 beside zeros, where the number of a class is meant."""
     return bool(((array == 0) | (array == 1)).all() and (array.sum(axis=-1) == 1).all())
-
-
-def _shape_text(want: tuple[int, ...]) -> str:
-    return f"(examples{''.join(f', {n}' for n in want)}{'' if want else ','})"
 
 
 # ---- values ------------------------------------------------------------------------------------
@@ -245,7 +232,8 @@ def _bad_value(
     spec: FieldSpec, array: Array, first: int, where: Where | None, dtype: str
 ) -> Problem:
     (low, high), bad = bounds(spec), ~np.isfinite(array)
-    code, wanted = "E554", _wanted(spec)
+    code, wanted = "E554", WANTED.get(spec.domain, "a whole number")
+    wanted = wanted.format(last=(spec.classes or 1) - 1, most=spec.classes)
     if bad.any():
         code, wanted = (code, wanted) if spec.kind == "index" else ("E553", "a finite number")
     else:
@@ -278,12 +266,6 @@ def _shown(value: float) -> str:
     short = f"{value:.6g}"
     hides = float(short) != value and float(short).is_integer()
     return repr(value) if hides else short
-
-
-def _wanted(spec: FieldSpec) -> str:
-    if spec.domain in WANTED:
-        return WANTED[spec.domain].format(last=(spec.classes or 1) - 1, most=spec.classes)
-    return "a whole number"
 
 
 def _remedy(spec: FieldSpec, array: Array) -> str:

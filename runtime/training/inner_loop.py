@@ -67,7 +67,9 @@ class InnerLoop:
         low = update % clock.duration.per_epoch * n
         fill, run, clocks, sums = feed.fill, feed.run, feed.clocks, feed.sums
         at_update, at_progress = self._at("update"), self._at("progress")
-        self._set_epoch(clocks)
+        at_epoch = self._at("epoch")
+        if at_epoch is not None:
+            clocks[at_epoch] = float(clock.epoch)
         fraction, add = clock.fraction, phase.state.device.xp.add
         stopped = phase.options.stop.is_set if phase.options.stop is not None else bool
         phase.watchman.running(phase.step, feed.bound.n, feed.bound, phase.example)
@@ -99,11 +101,6 @@ class InnerLoop:
         """Where a clock stands among the arguments of the step."""
         names = self.program.clocks
         return names.index(name) if name in names else None
-
-    def _set_epoch(self, clocks: list[float]) -> None:
-        at = self._at("epoch")
-        if at is not None:
-            clocks[at] = float(self.clock.epoch)
 
     def _feed(self, n: int) -> Feed:
         """The step for n examples, bound once: full minibatches first, so memory is taken once."""

@@ -55,10 +55,10 @@ def train_phases(
         running = _resumed(state, restored, given.get("rundir"))
         options = _options(state, datasets, given, frozenset(keep))
     for spec in specs:
-        if restored is None or not _complete(state, spec.name):
+        result = state.results.get(spec.name)
+        if restored is None or result is None or not result.complete:
             _train(state, spec, options, running, restored)
             continue
-        result = state.results[spec.name]
         with placed(state.plan.texts, spec.place):
             further = going_further(result, spec, options, restored.meta)
         if further is not None:  # until it has ended again there is no result
@@ -99,10 +99,6 @@ def _train(
         elif spec.name in options.keep:
             trainer.keep_first()
         trainer.run()
-
-
-def _complete(state: RunState, phase: str) -> bool:
-    return phase in state.results and state.results[phase].complete
 
 
 def _resumed(

@@ -81,14 +81,10 @@ def prepared(state: RunState, spec: PhaseSpec, options: Options) -> PhaseRun:
     step = state.programs.executable(spec.step, spec.name)
     part = options.datasets.part(spec.data, spec.part, step.program.dtype)
     minibatches = Minibatches(spec, part, state.device, state.programs.seed_of(spec.name))
-    _check_rows(spec, minibatches.size, part)
-    clock = Clock(Duration.of(spec, minibatches.per_epoch, options.epochs))
-    watchman = Watchman(state.plan.texts)
-    return PhaseRun(state, spec, options, step, part, minibatches, clock, watchman)
-
-
-def _check_rows(spec: PhaseSpec, size: int, part: DataPart) -> None:
-    """Raise `Fault` E557 where minibatches have more examples than the phase keeps rows."""
+    size = minibatches.size
     if spec.rows is not None and size > spec.rows:
         message = f"{spec.name} keeps {spec.rows:,} rows, and {part.name} has {size:,} examples"
         raise Fault(message, f"at most {spec.rows:,} examples, or a spec with a batch", "E557")
+    clock = Clock(Duration.of(spec, minibatches.per_epoch, options.epochs))
+    watchman = Watchman(state.plan.texts)
+    return PhaseRun(state, spec, options, step, part, minibatches, clock, watchman)

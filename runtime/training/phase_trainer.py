@@ -36,26 +36,22 @@ class PhaseTrainer:
 
     def __init__(self, run: PhaseRun) -> None:
         state, spec, watchman = run.state, run.spec, run.watchman
-        programs, device, duration = state.programs, state.device, run.clock.duration
+        duration = run.clock.duration
         self.phase, self.spec, self.clock, self.state = run, spec, run.clock, state
         self.hooks, self.saver = run.options.hooks, run.options.saver
-        self.watches = Watches(programs, run.options.datasets, spec, watchman)
-        self.estimates = Estimates(programs, spec, run.part, run.minibatches, watchman)
-        self.conditions = Conditions(programs, spec, self.watches, watchman)
+        self.watches = Watches(run)
+        self.estimates = Estimates(state.programs, spec, run.part, run.minibatches, watchman)
+        self.conditions = Conditions(run, self.watches)
         self.descent: Descent | None = None
         if spec.descent is not None:
-            self.descent = Descent(spec.descent, device.xp, state.store.states[spec.name])
+            self.descent = Descent(spec.descent, state.device.xp, state.store.states[spec.name])
         self.loop = InnerLoop(run, self.watches, self.descent)
-        shortened = duration.shortened or self._fewer()
+        limited = run.options.datasets.limit is not None
+        fewer = limited and run.part.n < state.plan.data[spec.data].parts[spec.part][1]
+        shortened = duration.shortened or fewer
         self.result = PhaseResult(spec.name, shortened=shortened, length=duration.facts())
         self._ended: dict[str, Any] | None = None
         self._improved = False
-
-    def _fewer(self) -> bool:
-        """Whether `limit` has left examples out."""
-        limited = self.phase.options.datasets.limit is not None
-        said = self.state.plan.data[self.spec.data].parts[self.spec.part][1]
-        return limited and self.phase.part.n < said
 
     # ---- the phase -----------------------------------------------------------------------------
 
@@ -63,39 +59,32 @@ class PhaseTrainer:
         """Train to the end of the phase. Raises `Interrupted`, and `DlnError` for bad numbers."""
         self.clock.start()
         self.loop.start()
-        self.hooks.call("phase_start", self._started())
-        size = self.phase.minibatches.size
+        clock, size, stop = self.clock, self.phase.minibatches.size, self.phase.options.stop
+        total, examples = clock.duration.total, self.phase.part.n
+        event = Started(self.spec.name, clock.update, total, examples, size)
+        self.hooks.call("phase_start", event)
         self.phase.watchman.running(self.phase.step, size, None, self.phase.example)
         with self.phase.watchman.over(self._where, self._failed), strict(self.state.device):
-            while not self.clock.over:
-                if self.clock.between_epochs:
+            while not clock.over:
+                if clock.between_epochs:
                     self._begin_epoch()
                 if self._before_update():
                     break
                 self.loop.run(self._next_event())
                 if self._after_update():
                     break
-                if self._stopped():
+                if stop is not None and stop.is_set():
                     self._keep()
                     self.state.take_up(self.result)
-                    at = f"{self.spec.name}, update {self.clock.update}"
+                    at = f"{self.spec.name}, update {clock.update}"
                     raise Interrupted(f"interrupted in {at}")
             self._end()
         self.hooks.call("phase_end", self.result)
         return self.result
 
-    def _started(self) -> Started:
-        sizes = {"examples": self.phase.part.n, "batch": self.phase.minibatches.size}
-        return Started(self.spec.name, self.clock.update, self.clock.duration.total, **sizes)
-
-    def _stopped(self) -> bool:
-        stop = self.phase.options.stop
-        return stop is not None and stop.is_set()
-
     def _where(self) -> str:
         """Where the phase is, said of a fault."""
-        at = f"update {self.clock.update}, epoch {self.clock.epoch}"
-        return f"phase {self.spec.name}, {at}"
+        return f"phase {self.spec.name}, update {self.clock.update}, epoch {self.clock.epoch}"
 
     def _failed(self) -> None:
         """The numbers are left: what they were is kept beside the checkpoints."""

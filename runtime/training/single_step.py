@@ -6,7 +6,7 @@ Faults: E563 a minibatch that the phase cannot take, E564 nothing to take the gr
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -78,32 +78,29 @@ def _run(
     where: str,
     now: Mapping[str, float],
 ) -> Bound:
-    arrays = _fields(state.plan, spec, given, executable.program.dtype)
-    rows = _rows(state.plan, spec, arrays, given)
+    """Run on a minibatch of as many examples as any field that is given has; without any, on as
+    many as the phase takes."""
+    known = {f.name: f for f in state.plan.data[spec.data].fields}
+    arrays = _fields(state.plan, spec, known, given, executable.program.dtype)
+    lengths = [len(a) for a in arrays.values()]  # of all that was given, used or not
+    lengths = lengths or [len(np.atleast_1d(np.asarray(a))) for k, a in given.items() if k in known]
+    count = max(1, state.plan.data[spec.data].parts[spec.part][1])
+    rows = lengths[0] if lengths else spec.rows or min(spec.batch or count, count)
     return state.programs.run_once(executable, arrays, where, now, rows)
 
 
-def _fields(plan: Plan, spec: PhaseSpec, given: Given, dtype: str) -> dict[str, HostArray]:
+def _fields(
+    plan: Plan, spec: PhaseSpec, known: Mapping[str, FieldSpec], given: Given, dtype: str
+) -> dict[str, HostArray]:
     """The fields a phase uses, checked; others of its data set may be given as well."""
-    known = {f.name: f for f in plan.data[spec.data].fields}
     unused = known.keys() - set(spec.fields)
-    wanted: Sequence[FieldSpec] = [known[name] for name in spec.fields]
+    wanted = [known[name] for name in spec.fields]
     given = settled(list(known.values()), given)
     used = {k: v for k, v in given.items() if k not in unused}
     checked = check_fields(wanted, used, f"the phase {spec.name}", plan.texts, dtype)
     for array in checked.values():
         check_rows(spec, len(array))
     return checked
-
-
-def _rows(plan: Plan, spec: PhaseSpec, arrays: Mapping[str, HostArray], given: Given) -> int:
-    """How many examples a minibatch has: as many as any field that was given, used or not;
-    without any, a minibatch of the phase's own."""
-    known = {f.name for f in plan.data[spec.data].fields}
-    lengths = [len(a) for a in arrays.values()]
-    lengths += [len(np.atleast_1d(np.asarray(a))) for k, a in given.items() if k in known]
-    count = max(1, plan.data[spec.data].parts[spec.part][1])
-    return lengths[0] if lengths else spec.rows or min(spec.batch or count, count)
 
 
 def check_rows(spec: PhaseSpec, n: int) -> None:

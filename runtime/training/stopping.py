@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from math import inf
 from typing import Any
 
-from dln.compiler.plan import PhaseSpec, ProgramKey, WatchReport
-from dln.runtime.execution.numeric_faults import Watchman
-from dln.runtime.execution.programs import Programs
+from dln.compiler.plan import ProgramKey, WatchReport
+from dln.runtime.training.phase_run import PhaseRun
 from dln.runtime.training.watching import Watches
 
 
@@ -19,11 +18,10 @@ class Conditions:
     `valid[-1]` after the second.
     """
 
-    def __init__(
-        self, programs: Programs, spec: PhaseSpec, watches: Watches, watchman: Watchman
-    ) -> None:
-        self.programs, self.spec, self.watches, self.watchman = programs, spec, watches, watchman
-        self.best: list[float] = [inf] * len(spec.keeps)
+    def __init__(self, run: PhaseRun, watches: Watches) -> None:
+        self.programs, self.watchman = run.state.programs, run.watchman
+        self.spec, self.watches = run.spec, watches
+        self.best: list[float] = [inf] * len(run.spec.keeps)
         self.at_best: dict[str, float] = {}
 
     def until(self, now: Mapping[str, float]) -> bool:
@@ -44,8 +42,11 @@ class Conditions:
         return found
 
     def _value(self, program: ProgramKey, key: str, now: Mapping[str, float]) -> float | None:
-        reports = self._reports(program)
-        if reports is None:
+        """What an expression is; None where a report that it asks for is not there yet."""
+        wanted = self.programs.plan.programs[program].clocks
+        found = {c: self.watches.report(c) for c in wanted if isinstance(c, WatchReport)}
+        reports = {report: value for report, value in found.items() if value is not None}
+        if len(reports) < len(found):
             return None
         executable = self.programs.executable(program, self.spec.name)
         bound = executable.at(1)
@@ -53,13 +54,6 @@ class Conditions:
         self.watchman.running(executable, 1, bound)
         bound.run(*clocks)
         return float(bound.values[key])
-
-    def _reports(self, program: ProgramKey) -> dict[WatchReport, float] | None:
-        """The reports that a program asks for; None where one is not there yet."""
-        clocks = self.programs.plan.programs[program].clocks
-        found = {c: self.watches.report(c) for c in clocks if isinstance(c, WatchReport)}
-        known = {report: value for report, value in found.items() if value is not None}
-        return known if len(known) == len(found) else None
 
     def state(self) -> dict[str, Any]:
         """The smallest values as plain data, and what was known then."""

@@ -14,22 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from dln.compiler.plan import PhaseSpec, WatchReport, WatchSpec, WatchValue
-from dln.runtime.data.datasets import Datasets
+from dln.compiler.plan import WatchReport, WatchSpec, WatchValue
 from dln.runtime.data.part import DataPart
 from dln.runtime.device.device import DeviceArray
+from dln.runtime.execution import phase_result
 from dln.runtime.execution.executable import Bound
-from dln.runtime.execution.numeric_faults import Watchman
-from dln.runtime.execution.phase_result import (
-    History,
-    Reading,
-    history_data,
-    history_from,
-    report_at,
-)
-from dln.runtime.execution.programs import Programs
+from dln.runtime.execution.phase_result import History, Reading
 from dln.runtime.readers.sampling_order import stream
 from dln.runtime.training.minibatches import windows_of_row
+from dln.runtime.training.phase_run import PhaseRun
 
 Sums = list[tuple[DeviceArray, DeviceArray]]
 """What the step leaves at each update, with what it is added to."""
@@ -42,35 +35,28 @@ class Watches:
     what is wrong with them is known at the start.
     """
 
-    def __init__(
-        self, programs: Programs, datasets: Datasets, phase: PhaseSpec, watchman: Watchman
-    ) -> None:
-        self.programs, self.datasets, self.phase = programs, datasets, phase
-        self.watchman = watchman
+    def __init__(self, run: PhaseRun) -> None:
+        phase, device = run.spec, run.state.device
+        self.phase, self.programs, self.watchman = phase, run.state.programs, run.watchman
+        self.datasets = run.options.datasets
         self.values: dict[str, float] = {}
         self.history: History = {}
         self.summed = [w for w in phase.watches if w.on is None and w.program is None]
         self.before = [w for w in phase.watches if w.on is None and w.program is not None]
         self.over = [w for w in phase.watches if w.on is not None]
-        one = programs.device.array
-        self.sums: dict[str, DeviceArray] = {w.name: one(0.0, "float64") for w in self.summed}
+        self.sums: dict[str, DeviceArray] = {
+            w.name: device.array(0.0, "float64") for w in self.summed
+        }
         self.since: dict[str, tuple[int, int]] = {w.name: (0, 0) for w in self.summed}
         self.carried: dict[str, dict[str, DeviceArray]] = {}
-        self._prepare()
-
-    def _prepare(self) -> None:
         for watch in self.over:
             assert watch.program is not None and watch.on is not None
             dtype = self.programs.plan.programs[watch.program].dtype
             part = self.datasets.part(watch.on.data, watch.on.part, dtype)
             if watch.stream is not None:
                 windows_of_row(part.n, watch.stream, part.name)
-                self.carried[watch.name] = self._zeros(watch, dtype)
-
-    def _zeros(self, watch: WatchSpec, dtype: str) -> dict[str, DeviceArray]:
-        """What a watch carries from window to window, on the device."""
-        array = self.programs.device.array
-        return {path: array(np.zeros(shape), dtype) for path, shape in watch.carried.items()}
+                zeros = {path: np.zeros(shape) for path, shape in watch.carried.items()}
+                self.carried[watch.name] = {p: device.array(a, dtype) for p, a in zeros.items()}
 
     # ---- what the step leaves ------------------------------------------------------------------
 
@@ -146,7 +132,7 @@ class Watches:
         first, `error[-1]` the one before the latest. None where there is none yet."""
         if asked.at is None:
             return self.values.get(asked.watch)
-        return report_at(self.history.get(asked.watch, []), asked.at)
+        return phase_result.report_at(self.history.get(asked.watch, []), asked.at)
 
     def taken_at(self, name: str, update: int) -> bool:
         """Whether the latest value of a watch is of this update."""
@@ -156,7 +142,7 @@ class Watches:
         """All that a resumed phase needs, as plain data."""
         return {
             "values": dict(self.values),
-            "history": history_data(self.history),
+            "history": phase_result.history_data(self.history),
             "sums": {k: float(v) for k, v in self.sums.items()},
             "since": {k: list(v) for k, v in self.since.items()},
         }
@@ -164,7 +150,7 @@ class Watches:
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state` has told."""
         self.values = dict(state["values"])
-        self.history = history_from(state["history"])
+        self.history = phase_result.history_from(state["history"])
         for name in self.sums.keys() & state["sums"].keys():
             self.sums[name][...] = state["sums"][name]
             self.since[name] = tuple(state["since"][name])
