@@ -129,7 +129,8 @@ def bind_items(b: Build, items: Sequence[s.Item | s.Stmt], scope: Scope) -> None
                     find = partial(_const, item=item, scope=scope)
                     equations.once(b, scope, item.name, item.span, find, True)
                     scope.names[item.name].constant = True
-                    _outside(b, item, scope)
+                    if item.span.source is b.source:  # so that `-D` and `vary` find it
+                        b.built.constants[item.name] = lookup(b, item.name, item.span, scope)
                 case s.Fn():
                     _definition(b, item, Function(item, scope), scope)
                 case s.Block():
@@ -145,12 +146,6 @@ def bind_items(b: Build, items: Sequence[s.Item | s.Stmt], scope: Scope) -> None
 
 def _definition(b: Build, item: s.Fn | s.Block | s.Optimiser, made: Value, scope: Scope) -> None:
     equations.once(b, scope, item.name, item.span, lambda _: made, True)
-
-
-def _outside(b: Build, item: s.Const, scope: Scope) -> None:
-    """Constants of the spec itself are known by name, so that `-D` and `vary` find them."""
-    if item.span.source is b.source:
-        b.built.constants[item.name] = lookup(b, item.name, item.span, scope)
 
 
 def _const(b: Build, item: s.Const, scope: Scope) -> Value:

@@ -206,6 +206,19 @@ def ancestors(
     return list(done)
 
 
+def up_to(outputs: Iterable[Node], ends: Callable[[Node], bool]) -> Iterator[Node]:
+    """What the outputs need, users before operands, but for what stands behind a node that `ends`
+    holds of."""
+    seen, front = set[Node](), list(outputs)
+    while front:
+        node = front.pop()
+        if node not in seen:
+            seen.add(node)
+            yield node
+            if not ends(node):
+                front.extend(node.operands)
+
+
 Choose: TypeAlias = Callable[["Graph", Node, tuple[Node, ...]], "Node | None"]
 
 

@@ -29,11 +29,7 @@ TIMED = ("batch", "time")
 
 
 def field_of(
-    b: Build,
-    st: s.Field,
-    scope: Scope,
-    others: Iterable[FieldOf] = (),
-    length: Node | None = None,
+    b: Build, st: s.Field, scope: Scope, others: Iterable[FieldOf] = (), length: Node | None = None
 ) -> FieldOf:
     """`x[784]: prob = raw.image / 255`: the value from raw, and the input that phases see.
 

@@ -63,12 +63,7 @@ def cd(b: Build, expr: s.Call, scope: Scope) -> Node:
 
 
 def _asked(
-    b: Build,
-    expr: s.Call,
-    scope: Scope,
-    name: str,
-    steps: int | None = None,
-    clamps: bool = False,
+    b: Build, expr: s.Call, scope: Scope, name: str, steps: int | None = None, clamps: bool = False
 ) -> Asked:
     """The arguments: a machine, its visible groups, then `k`, and `clamp` by name."""
     named, plain = expr.named, expr.plain

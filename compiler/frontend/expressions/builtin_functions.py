@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import reduce
 from typing import Any, NoReturn
 
 from dln.compiler.frontend.context import broadcasting, lengths, standing
@@ -88,9 +89,7 @@ def _of_list(b: Build, span: Span, name: str, items: list[Value]) -> Value:
     if name not in ("sum", "mean", "max", "min") or _is_table(items):
         return reductions.reduce(b, name, items, None, span)
     op = {"sum": "add", "mean": "add", "max": "maximum", "min": "minimum"}[name]
-    total = items[0]
-    for item in items[1:]:
-        total = pointwise.binary(b, op, total, item, span, (span, span))
+    total = reduce(lambda x, y: pointwise.binary(b, op, x, y, span, (span, span)), items)
     if name == "mean":
         return pointwise.binary(b, "div", total, len(items), span, (span, span))
     return total

@@ -16,7 +16,7 @@ from dln.compiler.frontend.context.place import Poisoned
 from dln.compiler.frontend.context.static_values import lookup
 from dln.compiler.frontend.context.values import InstanceVerb, describe
 from dln.compiler.frontend.instances.instances import made_in
-from dln.compiler.ir.graph import Node
+from dln.compiler.ir.graph import Node, up_to
 from dln.compiler.ir.structure import is_param, is_stop
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Span
@@ -107,19 +107,13 @@ def _equations(b: Build, made: Instance) -> tuple[list[Value], list[Value]]:
 def _used(b: Build, outputs: Iterable[Value], inputs: Iterable[Value]) -> list[str]:
     """The parameters from which outputs are worked out, but for those behind the inputs. What a
     `stop` keeps from learning is none of them."""
-    found: set[str] = set()
-    seen = {v for v in inputs if isinstance(v, Node)}
-    front = [v for v in outputs if isinstance(v, Node)]
-    while front:
-        node = front.pop()
-        if node in seen:
-            continue
-        seen.add(node)
-        path = _path_of(b, node)
-        if path is not None:
-            found.add(path)
-        elif not is_stop(node):
-            front.extend(node.operands)
+    given = {v for v in inputs if isinstance(v, Node)}
+
+    def ends(node: Node) -> bool:
+        return node in given or is_stop(node) or _path_of(b, node) is not None
+
+    needed = up_to((v for v in outputs if isinstance(v, Node)), ends)
+    found = {_path_of(b, node) for node in needed if node not in given}
     return [path for path in b.owned.params if path in found]
 
 

@@ -8,13 +8,13 @@ together. A line search needs a function: the loss of the whole set, the same at
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from dln.compiler.frontend.context.build_context import Build, Scope
 from dln.compiler.frontend.context.static_values import static, whole
 from dln.compiler.frontend.context.values import OptimiserUse
 from dln.compiler.frontend.training.optimisers import bind_options, own_call
-from dln.compiler.frontend.training.phase_scope import Statement
+from dln.compiler.frontend.training.phase_scope import PhaseBody
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.ops.loop import everything
 from dln.compiler.ir.structure import is_clock, is_draw, is_input
@@ -89,21 +89,13 @@ def _real(b: Build, use: OptimiserUse, expr: s.Syntax, scope: Scope, what: str) 
 # ---- what such a phase may hold ----------------------------------------------------------------
 
 
-def check(
-    b: Build,
-    st: s.Train,
-    body: Sequence[Statement],
-    descent: Descending,
-    losses: Sequence[Node],
-    said: Clauses,
-    data: DataSet,
-) -> None:
+def check(b: Build, got: PhaseBody, descent: Descending, said: Clauses, data: DataSet) -> None:
     """Refuse a phase in which the loss is no function that a search could follow."""
-    name = descent.name
-    line = next(x for x, _ in body if isinstance(x, s.Minimize | s.Step))
-    _alone(b, name, line, [x for x, _ in body])
-    _whole_set(b, st, name, said)
-    _function(b, name, losses, data, line.span)
+    name, body = descent.name, [st for st, _ in got.statements]
+    line = next(st for st in body if isinstance(st, s.Minimize | s.Step))
+    _alone(b, name, line, body)
+    _whole_set(b, got.syntax, name, said)
+    _function(b, name, [x.loss for x in got.lines], data, line.span)
 
 
 def _alone(b: Build, name: str, line: s.Minimize | s.Step, body: Iterable[s.Item | s.Stmt]) -> None:

@@ -13,7 +13,7 @@ from dln.compiler.frontend.context import broadcasting, ports
 from dln.compiler.frontend.context.build_context import Build, Scope
 from dln.compiler.frontend.context.static_values import lookup, positive, tensor
 from dln.compiler.frontend.context.values import Builtin, OptimiserUse
-from dln.compiler.ir.graph import Node
+from dln.compiler.ir.graph import Node, up_to
 from dln.compiler.ir.op import op_of
 from dln.compiler.ir.structure import is_derivative, is_state, is_stop, number
 from dln.compiler.ir.tensor_type import TensorType
@@ -93,16 +93,13 @@ def _states(
 def remembers(done: Updated) -> bool:
     """Whether an optimiser's new value depends on what it keeps. What is multiplied by the number
     0 does not count: `sgd` without momentum."""
-    seen, front = set[Node](), [done.value]
-    while front:
-        node = front.pop()
-        if is_state(node) and node["path"] in done.first:
-            return True
+
+    def ends(node: Node) -> bool:
         nothing = op_of(node).is_("bilinear") and any(number(o) == 0 for o in node.operands)
-        if not nothing and not is_derivative(node) and not is_stop(node):
-            front += (o for o in node.operands if o not in seen)
-        seen.add(node)
-    return False
+        return nothing or is_derivative(node) or is_stop(node)
+
+    found = up_to([done.value], ends)
+    return any(is_state(node) and node["path"] in done.first for node in found)
 
 
 # ---- states that are estimated -----------------------------------------------------------------

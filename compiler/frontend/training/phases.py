@@ -47,8 +47,7 @@ def train(b: Build, st: s.Train, scope: Scope) -> None:
     said = phase_clauses.read(b, st, scope, data)
     if got.descent is not None:
         with b.collecting():
-            losses = [line.loss for line in got.lines]
-            line_search.check(b, st, got.statements, got.descent, losses, said, data)
+            line_search.check(b, got, got.descent, said, data)
         said = said.changed(order="file")  # every look is at all of it
     b.phases.made[name] = _phase(got, On(data.name, part), frame, said)
     if b.built.failures == before:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from dln.compiler.frontend.context.build_context import Build
-from dln.compiler.ir.graph import Node
+from dln.compiler.ir.graph import Node, up_to
 from dln.compiler.ir.structure import is_param, is_stop
 from dln.compiler.model import Phase
 from dln.grammar.diagnostics import Note, Problem, Span
@@ -49,16 +49,7 @@ def _meant_to_learn(b: Build, path: str) -> bool:
 
 def uses(values: Iterable[Node]) -> list[str]:
     """The parameters that values are worked out from, but for what a `stop` keeps out."""
-    found, seen, front = dict[str, None](), set[Node](), list(values)
-    while front:
-        node = front.pop()
-        if node in seen or is_stop(node):
-            continue
-        seen.add(node)
-        if is_param(node):
-            found[node["path"]] = None
-        front.extend(node.operands)
-    return list(found)
+    return [node["path"] for node in up_to(values, is_stop) if is_param(node)]
 
 
 def _warning(b: Build, phase: Phase, left: list[str], span: Span, over: str) -> Problem:
