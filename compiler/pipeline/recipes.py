@@ -6,7 +6,7 @@ A new kind of program is a function and a row here, and its name in `ProgramKind
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias, TypeVar
 
 from dln.compiler.ir.graph import Node, ancestors
@@ -33,14 +33,15 @@ CHUNK = 1000  # examples that data, watches and applied instances take at a time
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a program is made of: its outputs, for how many examples, in which precision.
+    """What a program is made of: its outputs, for how many examples, in which precision where that
+    is not its owner's.
 
     Of `chunked` examples fewer may be taken at a time.
     """
 
     outputs: Mapping[Output, Node]
     capacity: int
-    dtype: str
+    dtype: str = ""
     chunked: bool = False
 
 
@@ -48,8 +49,8 @@ At: TypeAlias = str | int | None
 """What tells programs of a kind and an owner apart."""
 
 Owner = TypeVar("Owner")
-Maker: TypeAlias = Callable[[Model, Owner, str], Iterable[tuple[At, Recipe]]]
-"""The programs of a kind of one owner, which compute in a precision unless they say another."""
+Maker: TypeAlias = Callable[[Model, Owner], Iterable[tuple[At, Recipe]]]
+"""The programs of a kind of one owner."""
 
 
 def recipes(model: Model, dtype: str | None = None) -> dict[ProgramKey, Recipe]:
@@ -71,8 +72,8 @@ def _made(
     table: Mapping[ProgramKind, Maker[Owner]], model: Model, name: str, owner: Owner, dtype: str
 ) -> Iterator[tuple[ProgramKey, Recipe]]:
     for kind, make in table.items():
-        for at, recipe in make(model, owner, dtype):
-            yield kind.of(name, at), recipe
+        for at, recipe in make(model, owner):
+            yield kind.of(name, at), replace(recipe, dtype=recipe.dtype or dtype)
 
 
 def common_dtype(model: Model) -> str:
@@ -93,13 +94,13 @@ def _init(model: Model) -> Iterator[tuple[str, Recipe]]:
 # ---- of data sets ------------------------------------------------------------------------------
 
 
-def _fields(model: Model, data: DataSet, dtype: str) -> Iterator[tuple[At, Recipe]]:
+def _fields(model: Model, data: DataSet) -> Iterator[tuple[At, Recipe]]:
     # In double precision: a phase may ask for it, and casting down is exact enough.
     outputs = {value(f.name): f.value for f in data.fields.values()}
     yield None, Recipe(outputs, min(CHUNK, max(data.count, 1)), "float64")
 
 
-def _claims(model: Model, data: DataSet, dtype: str) -> Iterator[tuple[At, Recipe]]:
+def _claims(model: Model, data: DataSet) -> Iterator[tuple[At, Recipe]]:
     if asked := claimed(data):
         outputs = {value(name): f.value for name, f in asked.items()}
         yield None, Recipe(outputs, min(CHUNK, data.count), "float64")
@@ -117,7 +118,7 @@ def claimed(data: DataSet) -> dict[str, FieldOf]:
 # ---- of phases ---------------------------------------------------------------------------------
 
 
-def _step(model: Model, ph: Phase, dtype: str) -> Iterator[tuple[At, Recipe]]:
+def _step(model: Model, ph: Phase) -> Iterator[tuple[At, Recipe]]:
     outputs = {new_param(k): v for k, v in ph.updates.items()}
     if ph.descent is not None:
         outputs = {value(GradientValue(k)): v for k, v in gradients(model, ph).items()}
@@ -125,69 +126,69 @@ def _step(model: Model, ph: Phase, dtype: str) -> Iterator[tuple[At, Recipe]]:
     outputs |= {value(WatchValue(w.name)): w.value for w in ph.watches if in_step(w)}
     if ph.losses:
         outputs[value("loss")] = added(model, reported(ph))
-    yield None, Recipe(outputs, batch_of(model, ph), dtype)
+    yield None, Recipe(outputs, batch_of(model, ph))
 
 
-def _loss(model: Model, ph: Phase, dtype: str) -> Iterator[tuple[At, Recipe]]:
+def _loss(model: Model, ph: Phase) -> Iterator[tuple[At, Recipe]]:
     lines = list(learned_lines(model, ph))
     if lines:
         outputs = {value("loss"): added(model, once(ph.objectives))}
         for (key, _, _), objective in zip(lines, ph.objectives, strict=True):
             outputs[value(key)] = objective
-        yield None, Recipe(outputs, batch_of(model, ph), dtype)
+        yield None, Recipe(outputs, batch_of(model, ph))
 
 
-def _left(model: Model, ph: Phase, dtype: str) -> Iterator[tuple[At, Recipe]]:
+def _left(model: Model, ph: Phase) -> Iterator[tuple[At, Recipe]]:
     outputs = {
         value(LeftValue(i, path)): node
         for i, (_, _, left) in enumerate(learned_lines(model, ph))
         for path, node in left.items()
     }
     if outputs:
-        yield None, Recipe(outputs, batch_of(model, ph), dtype)
+        yield None, Recipe(outputs, batch_of(model, ph))
 
 
-def _grad(model: Model, ph: Phase, dtype: str) -> Iterator[tuple[At, Recipe]]:
+def _grad(model: Model, ph: Phase) -> Iterator[tuple[At, Recipe]]:
     if found := gradients(model, ph):
         outputs = {value(path): node for path, node in found.items()}
-        yield None, Recipe(outputs, batch_of(model, ph), dtype)
+        yield None, Recipe(outputs, batch_of(model, ph))
 
 
-def _states(model: Model, ph: Phase, dtype: str) -> Iterator[tuple[At, Recipe]]:
+def _states(model: Model, ph: Phase) -> Iterator[tuple[At, Recipe]]:
     if ph.state_init:
         outputs = {value(k): v for k, v in ph.state_init.items()}
-        yield None, Recipe(outputs, rows_of(model, ph) if ph.kept else 1, dtype)
+        yield None, Recipe(outputs, rows_of(model, ph) if ph.kept else 1)
 
 
-def _estimates(model: Model, ph: Phase, dtype: str) -> Iterator[tuple[At, Recipe]]:
+def _estimates(model: Model, ph: Phase) -> Iterator[tuple[At, Recipe]]:
     count = examples(model, ph.on)
     for i, ((sample, _), values) in enumerate(estimated(ph).items()):
         outputs = {value(path): node for path, node in values.items()}
-        yield i or None, Recipe(outputs, max(1, min(sample, count, CHUNK)), dtype)
+        yield i or None, Recipe(outputs, max(1, min(sample, count, CHUNK)))
 
 
-def _start(model: Model, ph: Phase, dtype: str) -> Iterator[tuple[At, Recipe]]:
+def _start(model: Model, ph: Phase) -> Iterator[tuple[At, Recipe]]:
     if ph.starts:
-        yield None, Recipe({value(s.path): s.value for s in ph.starts}, 1, dtype)
+        yield None, Recipe({value(s.path): s.value for s in ph.starts}, 1)
 
 
-def _until(model: Model, ph: Phase, dtype: str) -> Iterator[tuple[At, Recipe]]:
+def _until(model: Model, ph: Phase) -> Iterator[tuple[At, Recipe]]:
     for i, condition in enumerate(ph.until):
         yield i or None, Recipe({value("until"): condition}, 1, "float64")
 
 
-def _best(model: Model, ph: Phase, dtype: str) -> Iterator[tuple[At, Recipe]]:
+def _best(model: Model, ph: Phase) -> Iterator[tuple[At, Recipe]]:
     for i, keep in enumerate(ph.keeps):
         if keep.best is not None:
             yield i, Recipe({value("best"): keep.best}, 1, "float64")
 
 
-def _watch(model: Model, ph: Phase, dtype: str) -> Iterator[tuple[At, Recipe]]:
+def _watch(model: Model, ph: Phase) -> Iterator[tuple[At, Recipe]]:
     for w in ph.watches:
         if not in_step(w):
             outputs = {value("watch"): w.value} | {new_state(k): v for k, v in w.states.items()}
             chunked = w.per_example and w.stream is None
-            yield w.name, Recipe(outputs, _watched_at_once(model, ph, w), dtype, chunked)
+            yield w.name, Recipe(outputs, _watched_at_once(model, ph, w), chunked=chunked)
 
 
 def _watched_at_once(model: Model, ph: Phase, w: Watching) -> int:
@@ -230,22 +231,22 @@ def batch_of(model: Model, ph: Phase) -> int:
 # ---- of instances ------------------------------------------------------------------------------
 
 
-def _apply(model: Model, a: Applied, dtype: str) -> Iterator[tuple[At, Recipe]]:
+def _apply(model: Model, a: Applied) -> Iterator[tuple[At, Recipe]]:
     outputs = {value(k): v for k, v in a.results.items()}
-    yield None, Recipe(outputs, fewer(CHUNK, a.results.values()), dtype)
+    yield None, Recipe(outputs, fewer(CHUNK, a.results.values()))
 
 
-def _one_step(model: Model, a: Applied, dtype: str) -> Iterator[tuple[At, Recipe]]:
+def _one_step(model: Model, a: Applied) -> Iterator[tuple[At, Recipe]]:
     """What it carries goes in and comes out."""
     if a.step is not None:
         outputs = {value(k): v for k, v in a.step.results.items()}
         after = {value(k): v for k, (_, _, v) in a.step.carried.items()}
-        yield None, Recipe(outputs | after, 1, dtype)
+        yield None, Recipe(outputs | after, 1)
 
 
-def _first(model: Model, a: Applied, dtype: str) -> Iterator[tuple[At, Recipe]]:
+def _first(model: Model, a: Applied) -> Iterator[tuple[At, Recipe]]:
     if a.step is not None:
-        yield None, Recipe({value(k): v for k, (v, _, _) in a.step.carried.items()}, 1, dtype)
+        yield None, Recipe({value(k): v for k, (v, _, _) in a.step.carried.items()}, 1)
 
 
 def fewer(count: int, values: Iterable[Node]) -> int:
@@ -262,7 +263,7 @@ def runs_over_time(node: Node) -> bool:
 # ---- of tasks ----------------------------------------------------------------------------------
 
 
-def _task(model: Model, t: Tasking, dtype: str) -> Iterator[tuple[At, Recipe]]:
+def _task(model: Model, t: Tasking) -> Iterator[tuple[At, Recipe]]:
     """What a task emits, and apart from that, with a number, what it makes of examples."""
     outputs = {
         value(EmittedValue(i, k)): part.value
@@ -270,14 +271,14 @@ def _task(model: Model, t: Tasking, dtype: str) -> Iterator[tuple[At, Recipe]]:
         for k, part in enumerate(e.parts)
         if isinstance(part.value, Node) and e.on is None
     }
-    yield None, Recipe(outputs, 1, dtype)
+    yield None, Recipe(outputs, 1)
     for i, e in enumerate(t.emits):
         if e.on is not None:
             nodes = {part.key: part.value for part in e.parts if isinstance(part.value, Node)}
             asked = nodes if e.where is None else {**nodes, "where": e.where}
             capacity = min(max(examples(model, e.on), 1), CHUNK)
             picked = {value(key): node for key, node in asked.items()}
-            yield i, Recipe(picked, capacity, dtype, chunked=True)
+            yield i, Recipe(picked, capacity, chunked=True)
 
 
 # ---- the table ---------------------------------------------------------------------------------
