@@ -6,7 +6,7 @@ combine freely; every other combination asks for an index.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from dln.compiler.frontend.context import counting, lengths, standing
@@ -38,11 +38,9 @@ def as_tensor(b: Build, value: Value, span: Span, what: str = "this") -> Node:
         return _list_tensor(b, value, span, what)
     if counting.is_index(value):
         counting.refuse_value(b, value, b.blame(value, span))
-    need = (
-        "a tensor or a number is needed here"
-        if what == "this"
-        else f"{what} must be a tensor or a number"
-    )
+    need = f"{what} must be a tensor or a number"
+    if what == "this":
+        need = "a tensor or a number is needed here"
     b.fail("E302", need, b.blame(value, span), f"is {describe(value)}")
 
 
@@ -101,9 +99,9 @@ def _numbers(b: Build, value: Value, span: Span, what: str) -> Any:
         return float(value)
     if isinstance(value, Size) and b.sizes.resolve(value).value is not None:
         return float(b.sizes.resolve(value).constant)
-    need = (
-        "a list of numbers is needed here" if what == "this" else f"{what} must be made of numbers"
-    )
+    need = f"{what} must be made of numbers"
+    if what == "this":
+        need = "a list of numbers is needed here"
     at = next((s for v, s in b.given if isinstance(v, list) and value in v), span)
     b.fail("E302", need, at, f"holds {describe(value)}")
 
@@ -112,17 +110,15 @@ def _depth(rows: Any) -> tuple[int, ...]:
     return (len(rows), *_depth(rows[0])) if isinstance(rows, tuple) and rows else ()
 
 
-def quantity(b: Build, node: Node, span: Span) -> Node:
-    """A tensor that arithmetic may take: truth values become 0 and 1, whole numbers reals; classes
-    are refused."""
+def quantity(b: Build, value: Value, span: Span) -> Node:
+    """A value as a tensor that arithmetic may take: truth values become 0 and 1, whole numbers
+    reals; classes are refused."""
+    node = as_tensor(b, value, span)
     if node.type.domain.name == "class":
-        b.fail(
-            "E311",
-            "a class is a name, not a quantity",
-            b.blame(node, span),
-            f"is a {domain_text(b, node.type.domain)}",
-            remedy="onehot(...) turns a class into numbers; == compares classes",
-        )
+        text = "a class is a name, not a quantity"
+        label = f"is a {domain_text(b, node.type.domain)}"
+        remedy = "onehot(...) turns a class into numbers; == compares classes"
+        b.fail("E311", text, b.blame(node, span), label, remedy=remedy)
     if node.type.kind != "real":
         return b.at(span)("cast", node, kind="real")
     return node
@@ -136,7 +132,7 @@ def domain_text(b: Build, domain: Domain) -> str:
 
 def short(text: str) -> str:
     """A piece of source fit for the middle of a sentence."""
-    text = " ".join(text.split())
+    text = whole_text(text)
     return text if len(text) <= 40 else text[:37] + "..."
 
 
@@ -148,23 +144,22 @@ def whole_text(text: str) -> str:
 # ---- alignment ---------------------------------------------------------------------------------
 
 
-def running_union(nodes: Sequence[Node]) -> tuple[str, ...]:
-    """The running axes of several tensors, batch and time first, then in order of appearance."""
-    seen: dict[str, None] = {}
-    for n in nodes:
-        seen.update(dict.fromkeys(n.type.running))
-    return tuple(sorted(seen, key=lambda a: ORDER.get(a, 2)))
-
-
-def lead_sizes(b: Build, nodes: Sequence[Node], axes: tuple[str, ...], span: Span) -> list[Size]:
-    """The sizes of running axes; where two tensors share one, the sizes must agree."""
+def lead_of(b: Build, nodes: Iterable[Node], span: Span) -> TensorType:
+    """The running axes of several tensors, time and batch first, then in order of appearance;
+    where two tensors share one, the sizes must agree."""
     sizes: dict[str, Size] = {}
     for n in nodes:
         for axis, size in zip(n.type.running, n.type.lead, strict=True):
             if axis in sizes:
                 equal(b, sizes[axis], size, span, f"both run over {axis.split('.')[0]}")
             sizes[axis] = lengths.merged(b, sizes.get(axis, size), size)
-    return [sizes[a] for a in axes]
+    return runs(sizes)
+
+
+def runs(sizes: Mapping[str, Size], example: tuple[Size, ...] = ()) -> TensorType:
+    """The type of a tensor with these running axes, put in order."""
+    running = tuple(sorted(sizes, key=lambda a: ORDER.get(a, 2)))
+    return TensorType((*(sizes[a] for a in running), *example), running)
 
 
 def equal(b: Build, left: Size, right: Size, span: Span, why: str) -> None:
@@ -181,9 +176,9 @@ def equal(b: Build, left: Size, right: Size, span: Span, why: str) -> None:
 
 def spread(b: Build, node: Node, like: TensorType, span: Span) -> Node:
     """A tensor broadcast to a full shape: its running axes go to theirs, its example to the end."""
-    if node.type.shape == () or node.type.shape == like.shape:
-        if node.type.running == like.running or node.type.shape == ():
-            return node
+    found = node.type
+    if not found.shape or (found.shape, found.running) == (like.shape, like.running):
+        return node
     lead = [like.running.index(a) for a in node.type.running]
     first = len(like.shape) - len(node.type.example)
     return placed(b, node, like, (*lead, *range(first, len(like.shape))), span)
@@ -198,10 +193,15 @@ def repeated(b: Build, node: Node, like: TensorType, span: Span) -> Node:
 
 def placed(b: Build, node: Node, like: TensorType, places: Sequence[int], span: Span) -> Node:
     """A tensor broadcast to a full shape, its axes at these places, in any order."""
-    order = sorted(range(len(places)), key=lambda i: places[i])
-    if order != sorted(order):
-        node = b.at(span)("transpose", node, perm=tuple(order))
+    node = ordered(b, node, sorted(range(len(places)), key=lambda i: places[i]), span)
     return b.at(span).broadcast(node, like, tuple(sorted(places)))
+
+
+def ordered(b: Build, node: Node, order: Sequence[int], span: Span) -> Node:
+    """A tensor with its axes in another order."""
+    if list(order) == sorted(order):
+        return node
+    return b.at(span)("transpose", node, perm=tuple(order))
 
 
 def align(b: Build, nodes: Sequence[Node], span: Span, spans: Sequence[Span] = ()) -> list[Node]:
@@ -217,11 +217,10 @@ def align(b: Build, nodes: Sequence[Node], span: Span, spans: Sequence[Span] = (
         _same_example(b, nodes[first], n, span, spans, (first, i))
         pairs = zip(example, n.type.example, strict=True)
         example = tuple(lengths.merged(b, x, y) for x, y in pairs)
-    running = running_union(nodes)
-    if not running and not example:
+    lead = lead_of(b, nodes, span)
+    if not lead.running and not example:
         return list(nodes)
-    lead = lead_sizes(b, nodes, running, span)
-    like = TensorType((*lead, *example), running)
+    like = TensorType((*lead.shape, *example), lead.running)
     return [spread(b, n, like, span) for n in nodes]
 
 
@@ -240,7 +239,6 @@ def _same_example(
     """Two tensors of a pointwise operation have the same shape for one example."""
 
     def complain(c: Conflict | None) -> NoReturn:
-        facts: tuple[str, ...] = ()
         places = [spans[i] if spans else span for i in which]
         places = [b.blame(n, p) if p == span else p for n, p in zip((x, y), places, strict=True)]
         names = [
@@ -251,16 +249,10 @@ def _same_example(
         if places[0] != places[1]:
             notes = (Note(places[0], f"is {shown[0]}"),)
         notes += b.proof_notes(*x.type.example, *y.type.example, skip=span)
-        if len(x.type.example) != len(y.type.example):
-            facts = ("only single numbers and equal shapes combine; an index says what is meant",)
-        b.fail(
-            "E202",
-            f"{short(names[0])} and {short(names[1])} have different shapes",
-            places[1],
-            f"is {shown[1]}",
-            notes,
-            facts=facts,
-        )
+        fact = "only single numbers and equal shapes combine; an index says what is meant"
+        facts = (fact,) if len(x.type.example) != len(y.type.example) else ()
+        text = f"{short(names[0])} and {short(names[1])} have different shapes"
+        b.fail("E202", text, places[1], f"is {shown[1]}", notes, facts=facts)
 
     reason = Reason(span, "both sides of one equation")
     b.same_shape(x.type.example, y.type.example, reason, complain)

@@ -71,17 +71,23 @@ class Scope:
 
     def lookup(self, name: str) -> Binding | None:
         scope: Scope | None = self
-        while scope is not None:
-            if name in scope.names:
-                return scope.names[name]
+        while scope is not None and name not in scope.names:
             scope = scope.parent
-        return None
+        return None if scope is None else scope.names[name]
 
-    def visible(self) -> Iterator[str]:
+    def outwards(self) -> Iterator[Scope]:
+        """This scope and those around it, the innermost first."""
         scope: Scope | None = self
         while scope is not None:
-            yield from scope.names
+            yield scope
             scope = scope.parent
+
+    def visible(self) -> Iterator[str]:
+        return (name for scope in self.outwards() for name in scope.names)
+
+    def named(self, name: str) -> str:
+        """The path of what is made here under a name."""
+        return f"{self.path}.{name}" if self.path else name
 
     def value(self, name: str, value: Value, span: Span | None = None) -> None:
         """Bind a name to a value that is known already."""
@@ -144,10 +150,7 @@ class Instance:
 
     def within(self, other: Instance) -> bool:
         """Whether this is another instance, or one that was made in it."""
-        made: Instance | None = self
-        while made is not None and made is not other:
-            made = made.owner
-        return made is not None
+        return self is other or (self.owner is not None and self.owner.within(other))
 
     @property
     def timed(self) -> bool:
@@ -360,13 +363,12 @@ class Build(Place):
     def evaluate(self, expr: syntax.Syntax, scope: Scope) -> Value:
         """The value of an expression in a scope. What an operation refuses is said with its
         place."""
-        built = self.built
-        built.work += 1
-        if built.work > MOST_WORK:
+        self.built.work += 1
+        if self.built.work > MOST_WORK:
             text = f"this spec takes more than {MOST_WORK:,} steps to read"
             self.fail("E316", text, expr.span, "was worked out too often")
         try:
-            return built.rules[type(expr)](self, expr, scope)
+            return self.built.rules[type(expr)](self, expr, scope)
         except Fault as fault:
             self.fail("E299", fault.message, expr.span, remedy=fault.remedy)
 
@@ -374,8 +376,7 @@ class Build(Place):
         """Bind the names that some statements define; each is worked out when it is first asked
         for."""
         for st in body:
-            binder = self.built.binders.get(type(st))
-            if binder is not None:
+            if (binder := self.built.binders.get(type(st))) is not None:
                 binder(self, st, scope)
 
     @contextlib.contextmanager

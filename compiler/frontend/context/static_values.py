@@ -295,18 +295,14 @@ def lookup(b: Build, name: str, span: Span, scope: Scope) -> Value:
 
 def _refuse_early(b: Build, name: str, span: Span, scope: Scope) -> None:
     """A port or an equation of a block, in what the block is made of before it is applied."""
-    where: Scope | None = scope
-    made = b.owned.instances.get(scope.path)
-    while where is not None and (made is None or made.scope is not where):
-        where = where.parent
-        made = None if where is None else b.owned.instances.get(where.path)
+    around = ((x, b.owned.instances.get(x.path)) for x in scope.outwards())
+    made = next((made for x, made in around if made is not None and made.scope is x), None)
     if made is None or name in b.built.missing:
         return
     syntax = made.definition.syntax
-    given = {p.name for p in syntax.ports}
-    found = {st.target.name for st in syntax.body if isinstance(st, s.Define)}
-    if name in given | found:
-        what = "is given" if name in given else "works out"
+    given = any(p.name == name for p in syntax.ports)
+    if given or any(st.target.name == name for st in syntax.body if isinstance(st, s.Define)):
+        what = "is given" if given else "works out"
         b.built.missing.add(name)
         b.fail(
             "E301",

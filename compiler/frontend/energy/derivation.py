@@ -86,7 +86,7 @@ def _energy(b: Build, made: Instance, units: Units) -> Node:
         made.bodies[b.frame] = made.last = body
     value = b.evaluate(st.value, body)
     preconditions.ask(b, body)
-    node = broadcasting.quantity(b, broadcasting.as_tensor(b, value, st.value.span), st.value.span)
+    node = broadcasting.quantity(b, value, st.value.span)
     if node.type.example:
         remedy = f"sum({broadcasting.whole_text(st.value.span.text)})"
         b.fail("E410", "an energy is one number for each example", st.value.span,

@@ -85,13 +85,12 @@ def _as_class(b: Build, group: UnitGroup, value: Value, at: Span, who: str) -> V
 
 def lead_of(b: Build, units: Units, span: Span) -> TensorType:
     """The axes over which the given units run."""
-    nodes = [v for v in units.values() if isinstance(v, Node)]
-    running = broadcasting.running_union(nodes)
-    sizes = broadcasting.lead_sizes(b, nodes, running, span)
+    lead = broadcasting.lead_of(b, [v for v in units.values() if isinstance(v, Node)], span)
+    running, sizes = lead.running, lead.shape
     for v in units.values():
         if isinstance(v, IndexVar) and v.axis not in running:
-            running, sizes = (*running, v.axis), [*sizes, v.size]
-    return TensorType(tuple(sizes), running)
+            running, sizes = (*running, v.axis), (*sizes, v.size)
+    return TensorType(sizes, running)
 
 
 def choice(b: Build, group: UnitGroup) -> IndexVar:

@@ -26,8 +26,7 @@ def _draw(b: Build, st: s.Draw, scope: Scope) -> None:
 
 def _let(b: Build, st: s.Let, scope: Scope) -> None:
     if scope.owner is None:  # those of a block belong to its instance
-        path = f"{scope.path}.{st.name}" if scope.path else st.name
-        find = partial(equations.let, path=path, expr=st.value, scope=scope)
+        find = partial(equations.let, path=scope.named(st.name), expr=st.value, scope=scope)
         equations.once(b, scope, st.name, st.span, find)
 
 

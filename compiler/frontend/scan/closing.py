@@ -34,7 +34,7 @@ def closed(attempt: Attempt) -> tuple[Node, dict[str, Node]]:
         made, span = item(make, loop, value), scan.lines[name].span
         if made.type.domain != node.type.domain:
             made = b.at(span)("asserted", made, domain=node.type.domain)
-        out[name] = b.mark(made, span, scan.path(name))
+        out[name] = b.mark(made, span, scan.scope.named(name))
     return loop, out
 
 
@@ -104,19 +104,14 @@ def number_of_steps(attempt: Attempt) -> Size:
     if length is None and owner is not None and owner.timed:
         length = owner.steps  # as many steps as come in, though none is looked at
     if length is None:
-        b.fail(
-            "E338",
-            "how many steps does this scan have?",
-            st.span,
-            "nothing in it runs over time",
-            remedy=f"scan {st.name} in 100 {{ ... }}",
-        )
+        text, remedy = "how many steps does this scan have?", f"scan {st.name} in 100 {{ ... }}"
+        b.fail("E338", text, st.span, "nothing in it runs over time", remedy=remedy)
     return length if lengths.extent(b, length) is not None else b.sizes.resolve(length)
 
 
 def _of_its_own(st: s.Scan) -> bool:
     """Whether a scan says how many steps it has."""
-    return not (st.range is None or (isinstance(st.range, s.Name) and st.range.id == TIME))
+    return st.range is not None and not (isinstance(st.range, s.Name) and st.range.id == TIME)
 
 
 # ---- one step only -----------------------------------------------------------------------------

@@ -83,17 +83,10 @@ def once(
     static: bool = False,
 ) -> None:
     """Bind a name that is not bound in this scope yet."""
-    old = scope.names.get(name)
-    if old is not None:
+    if (old := scope.names.get(name)) is not None:
         notes = (Note(word(old.span, name), "first bound here"),) if old.span else ()
-        b.fail(
-            "E334",
-            f"{name} is bound twice",
-            word(span, name),
-            "bound again",
-            notes,
-            remedy="another name",
-        )
+        text, at = f"{name} is bound twice", word(span, name)
+        b.fail("E334", text, at, "bound again", notes, remedy="another name")
     time = b.time
 
     def where_it_stands(asker: Build) -> Value:
@@ -105,10 +98,7 @@ def once(
 
 def owner_of(scope: Scope) -> Instance | None:
     """The instance whose equations a scope belongs to."""
-    where: Scope | None = scope
-    while where is not None and where.owner is None:
-        where = where.parent
-    return None if where is None else where.owner
+    return next((x.owner for x in scope.outwards() if x.owner is not None), None)
 
 
 def promised(b: Build, name: str, scope: Scope) -> tuple[Size, ...] | None:
@@ -116,10 +106,8 @@ def promised(b: Build, name: str, scope: Scope) -> tuple[Size, ...] | None:
     made = owner_of(scope)
     if made is None:
         return None
-    for port in made.definition.syntax.results:
-        if port.name == name:
-            return port_sizes(b, port, made.scope, made.sizes)[1]
-    return None
+    ports = (p for p in made.definition.syntax.results if p.name == name)
+    return next((port_sizes(b, p, made.scope, made.sizes)[1] for p in ports), None)
 
 
 def naming(path: str, scope: Scope) -> Naming:
@@ -133,15 +121,21 @@ def let(b: Build, path: str, expr: s.Expr, scope: Scope) -> Value:
 
 def define(b: Build, st: s.Define, scope: Scope) -> Value:
     """`y = e`, or `y[i, j] = e` with bound indices."""
-    path = f"{scope.path}.{st.target.name}" if scope.path else st.target.name
+    path = scope.named(st.target.name)
     b = replace(b, naming=naming(path, scope))
     value = b.evaluate(st.value, scope) if st.target.dims is None else _indexed(b, st, scope)
-    domain = domain_of(b, st.target.domain, scope)
-    if domain is not None:
-        node = broadcasting.as_tensor(b, value, st.value.span)
-        want_domain(b, node, domain, st.value.span, st.target.name, "is said to be")
-        value = b.at(st.span)("asserted", node, domain=domain)
+    value = _of_domain(b, st, value, scope)
     return b.mark(value, st.span, path) if isinstance(value, Node) else value
+
+
+def _of_domain(b: Build, st: s.Define | s.Draw, value: Value, scope: Scope) -> Value:
+    """What an equation gives, which is of the domain that is said, if one is."""
+    domain = domain_of(b, st.target.domain, scope)
+    if domain is None:
+        return value
+    node = broadcasting.as_tensor(b, value, st.value.span)
+    want_domain(b, node, domain, st.value.span, st.target.name, "is said to be")
+    return b.at(st.span)("asserted", node, domain=domain)
 
 
 def _indexed(b: Build, st: s.Define, scope: Scope) -> Node:
@@ -166,18 +160,11 @@ def _indexed(b: Build, st: s.Define, scope: Scope) -> Node:
 
 def draw(b: Build, st: s.Draw, scope: Scope) -> Node:
     """`h ~ bernoulli(p)`: drawn at each evaluation; the shape is the distribution's or declared."""
-    path = f"{scope.path}.{st.target.name}" if scope.path else st.target.name
-    shape = None
-    if st.target.dims is not None:
-        shape = tuple(size(b, d, scope) for d in st.target.dims)
+    path, dims = scope.named(st.target.name), st.target.dims
+    shape = None if dims is None else tuple(size(b, d, scope) for d in dims)
     b = replace(b, naming=naming(path, scope))
     b = replace(b, drawing=Drawing(b.site(path), shape))
-    node = tensor(b, st.value, scope)
-    domain = domain_of(b, st.target.domain, scope)
-    if domain is not None:
-        want_domain(b, node, domain, st.value.span, st.target.name, "is said to be")
-        node = b.at(st.span)("asserted", node, domain=domain)
-    return b.mark(node, st.span, path)
+    return b.mark(_of_domain(b, st, tensor(b, st.value, scope), scope), st.span, path)
 
 
 def substituted(b: Build, node: Node, to: Mapping[Node, Node]) -> Node:

@@ -89,7 +89,7 @@ def _joined(b: Build, scan: Recurrences, name: str, elements: Sequence[Node], nu
     if lengths.extent(b, number) is not None:
         whole = lengths.resized(b, whole, {0: number})
     made = make("running", whole, running=(TIME, *type.running))
-    return b.mark(made, span, scan.path(name))
+    return b.mark(made, span, scan.scope.named(name))
 
 
 class UnrolledStep(Attempt):

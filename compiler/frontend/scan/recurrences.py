@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from dln.compiler.frontend.context import broadcasting, standing
 from dln.compiler.frontend.context.build_context import Build, Scope
 from dln.compiler.frontend.context.static_values import lookup
@@ -38,9 +36,11 @@ class Recurrences:
         self.others: list[s.Stmt] = []
         for line in st.body:
             if isinstance(line, s.Define | s.Draw) and self._is_step(line.target):
-                if line.target.name in self.lines:
-                    self._twice(b, line)
-                self.lines[line.target.name] = line
+                name = line.target.name
+                if name in self.lines:
+                    notes = (Note(self.lines[name].span, "first here"),)
+                    b.fail("E334", f"{name}[{st.name}] is defined twice", line.span, "again", notes)
+                self.lines[name] = line
             else:
                 self.others.append(line)
         self.made: dict[int, dict[str, Node]] = {}
@@ -49,15 +49,6 @@ class Recurrences:
     def _is_step(self, target: s.Port) -> bool:
         first = target.dims[0] if target.dims else None
         return isinstance(first, s.Name) and first.id == self.st.name
-
-    def _twice(self, b: Build, line: s.Define | s.Draw) -> None:
-        name = line.target.name
-        notes = (Note(self.lines[name].span, "first here"),)
-        b.fail("E334", f"{name}[{self.st.name}] is defined twice", line.span, "again", notes)
-
-    def path(self, name: str) -> str:
-        """What the sequence of a name is called."""
-        return f"{self.scope.path}.{name}" if self.scope.path else name
 
     def first(self, b: Build, name: str, lag: int) -> Node | None:
         """The value that a sequence is said to have before the first step."""
@@ -77,9 +68,13 @@ class Recurrences:
     def axes(self, b: Build, name: str) -> int:
         """How many axes a sequence has at least at each step: as many as indices stand behind it,
         and as what it is handed to takes."""
-        stands, scope = partial(_is_element, name), self.scope
+
+        def stands(expr: s.Syntax) -> bool:
+            found = _indexed(expr, name)
+            return found is not None and len(found.indices) == 1
+
         said = (indices(part, name) for part in self.st.body)
-        return max(*said, *(axes_taken(b, part, stands, scope) for part in self.st.body))
+        return max(*said, *(axes_taken(b, part, stands, self.scope) for part in self.st.body))
 
 
 def is_lagged(part: s.Syntax, name: str) -> bool:
@@ -94,11 +89,6 @@ def indices(part: s.Syntax, name: str) -> int:
     if isinstance(part, s.Define | s.Draw) and part.target.name == name:
         here = max(0, len(part.target.dims or ()) - 1)
     return max(here, *(indices(p, name) for p in parts(part)), 0)
-
-
-def _is_element(name: str, expr: s.Syntax) -> bool:
-    found = _indexed(expr, name)
-    return found is not None and len(found.indices) == 1
 
 
 def _indexed(part: s.Syntax, name: str) -> s.Index | None:

@@ -54,21 +54,15 @@ class Attempt:
         b = replace(b, time=replace(b.time, loop=self.within, in_step=True))
         self._bind(b)
         for stated in st.body:
-            if isinstance(stated, s.Scan):
-                self._inside(b, stated)
-            if not isinstance(stated, s.Define | s.Draw):
-                continue
-            if (name := stated.target.name) in self.scan.lines:
-                self.current(b, name)
-            else:
-                lookup(b, name, stated.span, self.scope)
+            # of a scan inside what its own sequences are, so that what is wrong there is found
+            for line in stated.body if isinstance(stated, s.Scan) else (stated,):
+                if not isinstance(line, s.Define | s.Draw):
+                    continue
+                if (name := line.target.name) in self.scan.lines and line is stated:
+                    self.current(b, name)
+                elif line is stated or name in self.scope.names:
+                    lookup(b, name, line.span, self.scope)
         preconditions.ask(b, self.scope)
-
-    def _inside(self, b: Build, st: s.Scan) -> None:
-        """Ask for the sequences of a scan inside the step, so that what is wrong is found."""
-        for line in st.body:
-            if isinstance(line, s.Define | s.Draw) and line.target.name in self.scope.names:
-                lookup(b, line.target.name, line.span, self.scope)
 
     def _bind(self, b: Build) -> None:
         st, inner = self.scan.st, self.scope
@@ -97,9 +91,8 @@ class Attempt:
 
     def current(self, b: Build, name: str) -> Node:
         """`h[t]`."""
-        key = f"{name}[{self.index}]"
-        value: Node = lookup(b, key, self.scan.lines[name].span, self.scope)
-        return value
+        node: Node = lookup(b, f"{name}[{self.index}]", self.scan.lines[name].span, self.scope)
+        return node
 
     # ---- elements of sequences -----------------------------------------------------------------
 
@@ -213,32 +206,24 @@ class Attempt:
         if said is not None:
             return self.filled(said, type)
         carried = None if self.scan.inside else b.frame.carry
-        if carried is not None and type.kind == "index":
-            self._no_class_carried(name, lag)
+        if carried is not None and type.kind == "index":  # what a stream carries begins as 0
+            text = f"{name} is a class, and a stream carries numbers from window to window"
+            label, remedy = "begins as no class", f"{name}[-{lag}] = ..., or onehot({name}[...])"
+            b.fail("E385", text, self.scan.lines[name].target.span, label, remedy=remedy)
         if carried is not None and not self.stepping:
             path = f"{self.scan.scope.path}.{name}-{lag}"
             return carried.begin(b.at(span), path, type)
         return self.nothing(type)
 
-    def _no_class_carried(self, name: str, lag: int) -> NoReturn:
-        """What a stream carries is 0 where an epoch begins, which is no class."""
-        line = self.scan.lines[name]
-        text = f"{name} is a class, and a stream carries numbers from window to window"
-        label, remedy = "begins as no class", f"{name}[-{lag}] = ..., or onehot({name}[...])"
-        self.b.fail("E385", text, line.target.span, label, remedy=remedy)
-
     def nothing(self, type: TensorType) -> Node:
         """What stands before the beginning of a sequence."""
         type = absences.held(type)
-        nothing = absences.NONE if type.kind == "index" else 0.0
-        zero = self.b.at(self.scan.st.span).const(nothing, type.kind)
-        return self.b.at(self.scan.st.span)("asserted", self.filled(zero, type), domain=type.domain)
+        make = self.b.at(self.scan.st.span)
+        zero = make.const(absences.NONE if type.kind == "index" else 0.0, type.kind)
+        return make("asserted", self.filled(zero, type), domain=type.domain)
 
     def filled(self, node: Node, type: TensorType) -> Node:
         """A value spread over the type of what is carried."""
-        if node.type.shape == type.shape and node.type.running == type.running:
-            return node
-        make = self.b.at(self.scan.st.span)
         if not node.type.shape:
-            return make("broadcast", node, axes=(), shape=type.shape, running=type.running)
+            return self.b.at(self.scan.st.span).broadcast(node, type, ())
         return broadcasting.spread(self.b, node, type, self.scan.st.span)

@@ -14,7 +14,7 @@ from dln.compiler.frontend.scan.recurrences import Recurrences, first_name
 from dln.compiler.frontend.scan.scan_step import Attempt
 from dln.compiler.ir.sizes import BATCH_SIZE, Conflict, Reason, Size, Var
 from dln.compiler.ir.tensor_type import BINARY, REAL, TensorType, fits
-from dln.grammar.diagnostics import DlnError, Problem
+from dln.grammar.diagnostics import DlnError
 
 ROUNDS = 6  # what is carried has its final type after two or three
 
@@ -64,7 +64,8 @@ def _explained(b: Build, scan: Recurrences, error: DlnError) -> DlnError:
     of_sizes = first.code.startswith("E2") and first.code != "E214"
     if not unsaid or not of_sizes or first.remedy:
         return error
-    name = next((n for n in unsaid if _is_in(first, n)), unsaid[0])
+    words = re.findall(r"[A-Za-z_]\w*", first.span.text) if first.span is not None else ()
+    name = next((n for n in unsaid if n in words), unsaid[0])
     fact = f"nothing says what {name} holds before the first step"
     said = replace(first, facts=(*first.facts, fact), remedy=f"{name}[-1] = ...")
     return DlnError([said, *error.problems[1:]])
@@ -73,11 +74,6 @@ def _explained(b: Build, scan: Recurrences, error: DlnError) -> DlnError:
 def _guessed(b: Build, scan: Recurrences, name: str) -> bool:
     begun = first_name(name, 1) in scan.scope.names
     return scan.looks_back(name) and not begun and promised(b, name, scan.scope) is None
-
-
-def _is_in(problem: Problem, name: str) -> bool:
-    """Whether a name stands where a problem is."""
-    return problem.span is not None and name in re.findall(r"[A-Za-z_]\w*", problem.span.text)
 
 
 # ---- what is taken at first --------------------------------------------------------------------
@@ -90,8 +86,7 @@ def _first_types(b: Build, scan: Recurrences) -> dict[str, TensorType]:
     lead = (BATCH_SIZE,) if running else ()
     found = {}
     for name, line in scan.lines.items():
-        begun = _begun(b, scan, name)
-        if begun is not None:
+        if (begun := _begun(b, scan, name)) is not None:
             found[name] = begun
             continue
         sizes = promised(b, name, scan.scope)

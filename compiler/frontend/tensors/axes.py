@@ -10,9 +10,9 @@ from dln.compiler.frontend.context.broadcasting import (
     as_tensor,
     domain_text,
     equal,
-    lead_sizes,
+    lead_of,
+    ordered,
     placed,
-    running_union,
     short,
 )
 from dln.compiler.frontend.context.build_context import Build, Value
@@ -44,9 +44,7 @@ def axes_run(b: Build, node: Node, axis: int, index: IndexVar, span: Span) -> No
     order = [*range(lead), lead + axis]
     order += [i for i in range(lead, len(node.type.shape)) if i != lead + axis]
     running = (*node.type.running, index.axis)
-    if order != sorted(order):
-        node = b.at(span)("transpose", node, perm=tuple(order))
-    return b.at(span)("running", node, running=running)
+    return b.at(span)("running", ordered(b, node, order, span), running=running)
 
 
 def _diagonal(b: Build, node: Node, first: int, second: int, span: Span) -> Node:
@@ -79,17 +77,11 @@ def axes_stop(b: Build, node: Node, indices: Sequence[IndexVar], span: Span) -> 
         like = TensorType(shape, (*node.type.running, *extra))
         lead = len(node.type.running)
         tail = range(lead + len(extra), len(shape))
-        if node.type.shape == ():
-            node = b.at(span)("broadcast", node, axes=(), shape=shape, running=like.running)
-        else:
-            node = b.at(span).broadcast(node, like, (*range(lead), *tail))
-    keep = [a for a in node.type.running if all(a != i.axis for i in indices)]
-    old = node.type.running
-    order = [old.index(a) for a in keep] + [old.index(i.axis) for i in indices]
-    order += range(len(old), len(node.type.shape))
-    if order != sorted(order):
-        node = b.at(span)("transpose", node, perm=tuple(order))
-    return b.at(span)("running", node, running=tuple(keep))
+        node = b.at(span).broadcast(node, like, (*range(lead), *tail))
+    old, stopped = node.type.running, [i.axis for i in indices]
+    keep = tuple(a for a in old if a not in stopped)
+    order = [*map(old.index, (*keep, *stopped)), *range(len(old), len(node.type.shape))]
+    return b.at(span)("running", ordered(b, node, order, span), running=keep)
 
 
 def transpose(b: Build, value: Value, span: Span) -> Value:
@@ -100,9 +92,7 @@ def transpose(b: Build, value: Value, span: Span) -> Value:
     node = as_tensor(b, value, span)
     if len(node.type.example) != 2:
         b.fail("E204", "only a matrix has a transpose", span, f"is {b.shown(node.type)}")
-    lead = len(node.type.running)
-    perm = (*range(lead), lead + 1, lead)
-    return b.at(span)("transpose", node, perm=perm)
+    return _moved(b, node, 0, 1, span)
 
 
 # ---- indexing ----------------------------------------------------------------------------------
@@ -136,12 +126,8 @@ def cut(b: Build, node: Node, axis: int, start: int | None, stop: int | None, sp
         b.fail("E209", "the size of this axis is not known where it is cut", span)
     first, last, _ = slice(start, stop).indices(size)
     if (stop is not None and stop > size) or first >= last:
-        b.fail(
-            "E208",
-            f"the slice {start or 0}:{size if stop is None else stop} does not fit",
-            span,
-            f"this axis has {size}",
-        )
+        text = f"the slice {start or 0}:{size if stop is None else stop} does not fit"
+        b.fail("E208", text, span, f"this axis has {size}")
     if (first, last) == (0, size):
         return node
     found = lengths.extent(b, node.type.shape[axis_at])
@@ -154,12 +140,8 @@ def pick(b: Build, node: Node, axis: int, index: Node, span: Span) -> Node:
     """The entry that a class names: `d[label]`, or a row of a table: `U[label]`, `U[:, label]`; of
     a vector of classes one for each: `d[near]`."""
     if index.type.kind != "index":
-        b.fail(
-            "E210",
-            "an index must be a class or a whole number",
-            span,
-            f"is a {domain_text(b, index.type.domain)}",
-        )
+        label = f"is a {domain_text(b, index.type.domain)}"
+        b.fail("E210", "an index must be a class or a whole number", span, label)
     index, has = absences.split(b, index, span)
     if has is not None:
         return _where_there(b, pick(b, node, axis, index, span), axis, has, span)
@@ -168,11 +150,8 @@ def pick(b: Build, node: Node, axis: int, index: Node, span: Span) -> Node:
         _unbounded(b, index, size, span)
     equal(b, size, index.type.domain.size, span, "the class has another number of values")
     node = lengths.filled(b, node, (len(node.type.running) + axis,), 0.0, span)
-    many, before, behind = (
-        index.type.example,
-        node.type.example[:axis],
-        node.type.example[axis + 1 :],
-    )
+    many, before = index.type.example, node.type.example[:axis]
+    behind = node.type.example[axis + 1 :]
     refuse_pairs(b, [node, index], (span, span), (len(node.type.example), 0))
     if not node.type.running:
         rows = _moved(b, node, axis, 0, span)
@@ -180,8 +159,8 @@ def pick(b: Build, node: Node, axis: int, index: Node, span: Span) -> Node:
         first = len(index.type.shape)
         order = (*range(first, first + axis), *range(len(index.type.running), first))
         return _after_running(b, made, order, span)
-    running = running_union([node, index])
-    lead = lead_sizes(b, [node, index], running, span)
+    type = lead_of(b, [node, index], span)
+    lead, running = type.shape, type.running
     last = _moved(b, node, axis, len(node.type.example) - 1, span)
     shape = (*lead, *many, *before, *behind)
     places = tuple(map(running.index, node.type.running))
@@ -217,16 +196,11 @@ def _moved(b: Build, node: Node, axis: int, to: int, span: Span) -> Node:
     lead = len(node.type.running)
     order = [i for i in range(len(node.type.shape)) if i != lead + axis]
     order.insert(lead + to, lead + axis)
-    if order == sorted(order):
-        return node
-    return b.at(span)("transpose", node, perm=tuple(order))
+    return ordered(b, node, order, span)
 
 
 def _after_running(b: Build, node: Node, first: Sequence[int], span: Span) -> Node:
     """Some axes put right behind the running ones, the others after them as they stand."""
     lead = len(node.type.running)
     rest = [i for i in range(lead, len(node.type.shape)) if i not in first]
-    order = [*range(lead), *first, *rest]
-    if order == sorted(order):
-        return node
-    return b.at(span)("transpose", node, perm=tuple(order))
+    return ordered(b, node, (*range(lead), *first, *rest), span)

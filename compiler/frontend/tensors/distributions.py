@@ -39,8 +39,7 @@ def _for_each(b: Build, like: TensorType) -> TensorType:
     if not b.frame.batched or "batch" in like.running:
         return TensorType(like.shape, like.running)
     sizes = dict(zip(like.running, like.lead, strict=True)) | {"batch": BATCH_SIZE}
-    running = tuple(sorted(sizes, key=lambda axis: broadcasting.ORDER.get(axis, 2)))
-    return TensorType((*(sizes[axis] for axis in running), *like.example), running)
+    return broadcasting.runs(sizes, like.example)
 
 
 def _draw(b: Build, span: Span, kind: str, site: str, like: TensorType) -> Node:
@@ -56,38 +55,27 @@ def uniform(b: Build, span: Span, low: Value = 0.0, high: Value = 1.0) -> Value:
     u = _draw(b, span, "uniform", site, like)
     if low == 0 and high == 1:
         return u
-    spans = (span, span)
-    width = _minus(b, high, low, span)
-    return pointwise.binary(
-        b, "add", low, pointwise.binary(b, "mul", width, u, span, spans), span, spans
-    )
-
-
-def _minus(b: Build, x: Value, y: Value, span: Span) -> Value:
-    if isinstance(x, int | float) and isinstance(y, int | float):
-        return x - y
-    return pointwise.binary(b, "sub", x, y, span, (span, span))
+    known = isinstance(low, int | float) and isinstance(high, int | float)
+    width = high - low if known else pointwise.binary(b, "sub", high, low, span)
+    return pointwise.binary(b, "add", low, pointwise.binary(b, "mul", width, u, span), span)
 
 
 def normal(b: Build, span: Span, mean: Value = 0.0, deviation: Value = 1.0) -> Value:
     """Mean and standard deviation; the gradient runs through both."""
     site, like = _draws(b, span, "normal", mean, deviation)
     z = _draw(b, span, "normal", site, like)
-    spans = (span, span)
-    scaled = pointwise.binary(b, "mul", deviation, z, span, spans) if deviation != 1 else z
-    return pointwise.binary(b, "add", mean, scaled, span, spans) if mean != 0 else scaled
+    scaled = pointwise.binary(b, "mul", deviation, z, span) if deviation != 1 else z
+    return pointwise.binary(b, "add", mean, scaled, span) if mean != 0 else scaled
 
 
 def bernoulli(b: Build, span: Span, p: Value) -> Node:
     """1 with probability p, else 0."""
-    site, like = _draws(b, span, "bernoulli", p)
-    u = _draw(b, span, "uniform", site, like)
-    return _below(b, u, p, span)
+    return _below(b, _draw(b, span, "uniform", *_draws(b, span, "bernoulli", p)), p, span)
 
 
 def _below(b: Build, u: Node, p: Value, span: Span) -> Node:
     """1 where a uniform number lies below p, else 0."""
-    node = pointwise.binary(b, "lt", u, p, span, (span, span))
+    node = pointwise.binary(b, "lt", u, p, span)
     return b.at(span)("asserted", b.at(span)("cast", node, kind="real"), domain=BINARY)
 
 
@@ -103,10 +91,8 @@ def relaxed(b: Build, span: Span, p: Value, temperature: Value = 0.5) -> Node:
     site, like = _draws(b, span, "relaxed", node)
     u = _draw(b, span, "uniform", site, like)
     u = b.at(span)("maximum", u, b.at(span).const(LEAST))
-    make, spans = b.at(span), (span, span)
-    odds = pointwise.binary(b, "sub", _log_odds(b, node, span), _log_odds(b, u, span), span, spans)
-    cool = pointwise.binary(b, "div", odds, temperature, span, spans)
-    return make("sigmoid", cool)
+    odds = pointwise.binary(b, "sub", _log_odds(b, node, span), _log_odds(b, u, span), span)
+    return b.at(span)("sigmoid", pointwise.binary(b, "div", odds, temperature, span))
 
 
 def _numbers_between(b: Build, p: Value, at: Span) -> bool:
@@ -126,7 +112,7 @@ def _log_odds(b: Build, p: Node, span: Span) -> Node:
 def categorical(b: Build, span: Span, p: Value) -> Node:
     """A class with the probabilities p, the last axis: the first one at which their running sum
     exceeds a uniform share of the total. One without probability is never drawn."""
-    node = broadcasting.quantity(b, broadcasting.as_tensor(b, p, span), span)
+    node = broadcasting.quantity(b, p, span)
     if not (isinstance(p, list) and all(isinstance(v, int | float) and v >= 0 for v in p)):
         node = want_domain(b, node, PROB, b.blame(p, span), "categorical")
     if not node.type.example:
@@ -208,7 +194,7 @@ def distort(
     other as much shorter; columns slanted by -shear to shear pixels for each row. `background` is
     what comes in from outside.
     """
-    node = broadcasting.quantity(b, broadcasting.as_tensor(b, image, span), span)
+    node = broadcasting.quantity(b, image, span)
     if len(node.type.example) not in (2, 3):
         at = b.blame(image, span)
         message = "distort takes an image [h, w] or [maps, h, w]"

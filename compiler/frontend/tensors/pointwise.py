@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from dln.compiler.frontend.context import lengths
 from dln.compiler.frontend.context.broadcasting import align, as_tensor, equal, quantity
 from dln.compiler.frontend.context.build_context import Build, Value
@@ -14,15 +16,16 @@ from dln.grammar.diagnostics import Span
 
 
 def unary(b: Build, op: str, value: Value, span: Span) -> Node:
-    node = quantity(b, as_tensor(b, value, span), span)
-    return b.at(span)(op, node)
+    return b.at(span)(op, quantity(b, value, span))
 
 
 def binary(
-    b: Build, op: str, left: Value, right: Value, span: Span, spans: tuple[Span, Span]
+    b: Build, op: str, left: Value, right: Value, span: Span, spans: Sequence[Span] = ()
 ) -> Node:
-    """An arithmetic operation on two values of which at least one is a tensor."""
-    nodes = [quantity(b, as_tensor(b, v, s), s) for v, s in zip((left, right), spans, strict=True)]
+    """An arithmetic operation on two values of which at least one is a tensor. `spans` are theirs,
+    where they stand in places of their own."""
+    spans = spans or (span, span)
+    nodes = [quantity(b, v, s) for v, s in zip((left, right), spans, strict=True)]
     refuse_pairs(b, nodes, spans)
     nodes = align(b, nodes, span, spans)
     if op == "div":
@@ -39,9 +42,9 @@ def compare(
     if any(classes) and sign not in ("==", "!="):
         b.fail("E311", "classes have no order", span, remedy="compare them with == or !=")
     if all(classes):
-        for s, t in [(nodes[0].type.domain.size, nodes[1].type.domain.size)]:
-            if s is not None and t is not None:
-                equal(b, s, t, span, "the two are classes of different sets")
+        x, y = (n.type.domain.size for n in nodes)
+        if x is not None and y is not None:
+            equal(b, x, y, span, "the two are classes of different sets")
     elif any(classes):
         of = nodes[classes.index(True)].type.domain
         nodes = [_as_class(b, n, of, s) for n, s in zip(nodes, spans, strict=True)]
@@ -70,10 +73,9 @@ def choose(
     b: Build, test: Value, then: Value, other: Value, span: Span, spans: tuple[Span, Span, Span]
 ) -> Node:
     """`then if test else other` on tensors, element by element."""
-    t, x, y = (as_tensor(b, v, s) for v, s in zip((test, then, other), spans, strict=True))
-    if t.type.kind != "bool":
-        t = b.at(span)("ne", quantity(b, t, spans[0]), b.at(span).const(0.0))
-    x, y = quantity(b, x, spans[1]), quantity(b, y, spans[2])
-    refuse_pairs(b, [t, x, y], spans)
-    nodes = align(b, [t, x, y], span, spans)
-    return b.at(span)("where", *nodes)
+    nodes = [as_tensor(b, v, s) for v, s in zip((test, then, other), spans, strict=True)]
+    if nodes[0].type.kind != "bool":
+        nodes[0] = b.at(span)("ne", quantity(b, nodes[0], spans[0]), b.at(span).const(0.0))
+    nodes[1:] = (quantity(b, n, s) for n, s in zip(nodes[1:], spans[1:], strict=True))
+    refuse_pairs(b, nodes, spans)
+    return b.at(span)("where", *align(b, nodes, span, spans))

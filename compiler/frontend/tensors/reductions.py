@@ -10,9 +10,8 @@ from typing import NoReturn
 from dln.compiler.frontend.context import lengths, standing, time_axis
 from dln.compiler.frontend.context.broadcasting import (
     as_tensor,
-    lead_sizes,
+    lead_of,
     quantity,
-    running_union,
     short,
     whole_text,
 )
@@ -29,51 +28,45 @@ from dln.grammar.diagnostics import Note, Span
 
 def contract(b: Build, left: Value, right: Value, span: Span, spans: tuple[Span, Span]) -> Node:
     """`left @ right`: the last axis of the left with the first of the right."""
-    x, y = (quantity(b, as_tensor(b, v, s), s) for v, s in zip((left, right), spans, strict=True))
+    x, y = (quantity(b, v, s) for v, s in zip((left, right), spans, strict=True))
     for n, s in zip((x, y), spans, strict=True):
         if not n.type.example:
             b.fail("E205", "@ takes vectors and matrices", s, "is a single number", remedy="use *")
     p, q = x.type.example[-1], y.type.example[0]
+    texts = [short(s.text) for s in spans]
 
     def fail(c: Conflict) -> NoReturn:
         shown = [b.shown(n.type) for n in (x, y)]
         first = Note(spans[0], f"is {shown[0]}: its last axis has {b.sizes.resolve(p)}")
         notes = (first, *b.proof_notes(p, q, skip=spans[1]))
-        b.fail(
-            "E205",
-            f"the sizes of {short(spans[0].text)} @ {short(spans[1].text)} do not fit",
-            spans[1],
-            f"is {shown[1]}: its first axis has {b.sizes.resolve(q)}",
-            notes,
-            _transposed(b, x, y, spans),
-        )
+        label = f"is {shown[1]}: its first axis has {b.sizes.resolve(q)}"
+        text = f"the sizes of {' @ '.join(texts)} do not fit"
+        b.fail("E205", text, spans[1], label, notes, _transposed(b, x, y, spans))
 
-    b.equate(p, q, Reason(span, f"{short(spans[0].text)} @ {short(spans[1].text)}"), fail)
-    running = running_union([x, y])
-    lead = lead_sizes(b, [x, y], running, span)
+    b.equate(p, q, Reason(span, " @ ".join(texts)), fail)
+    lead = lead_of(b, [x, y], span)
+    running = lead.running
     x = lengths.zeroed(b, x, (len(x.type.shape) - 1,), span)
     y = lengths.zeroed(b, y, (len(y.type.running),), span)
-    label = {a: i for i, a in enumerate(running)}
     fresh = len(running)
-    xl = [label[a] for a in x.type.running]
-    yl = [label[a] for a in y.type.running]
-    xe = list(range(fresh, fresh + len(x.type.example)))
-    ye = list(range(xe[-1], xe[-1] + len(y.type.example)))
-    out = [*label.values(), *xe[:-1], *ye[1:]]
-    node = b.at(span)("contract", x, y, left=tuple(xl + xe), right=tuple(yl + ye), out=tuple(out))
+    xe = range(fresh, fresh + len(x.type.example))
+    ye = range(xe[-1], xe[-1] + len(y.type.example))
+    left = (*map(running.index, x.type.running), *xe)
+    right = (*map(running.index, y.type.running), *ye)
+    out = (*range(fresh), *xe[:-1], *ye[1:])
+    node = b.at(span)("contract", x, y, left=left, right=right, out=out)
     if node.type.running != running:
         node = b.at(span)("running", node, running=running)
-    return lengths.resized(b, node, dict(enumerate(lead)))
+    return lengths.resized(b, node, dict(enumerate(lead.shape)))
 
 
 def _transposed(b: Build, x: Node, y: Node, spans: tuple[Span, Span]) -> str:
     """The transpose that would fit, if one would."""
-    a, c = x.type.example, y.type.example
-    if len(a) == 2 and b.sizes.resolve(a[0]) == b.sizes.resolve(c[0]):
-        return f"{whole_text(spans[0].text)}' @ {whole_text(spans[1].text)}"
-    if len(c) == 2 and b.sizes.resolve(a[-1]) == b.sizes.resolve(c[1]):
-        return f"{whole_text(spans[0].text)} @ {whole_text(spans[1].text)}'"
-    return ""
+    a, c = ([b.sizes.resolve(size) for size in n.type.example] for n in (x, y))
+    left, right = (whole_text(s.text) for s in spans)
+    if len(a) == 2 and a[0] == c[0]:
+        return f"{left}' @ {right}"
+    return f"{left} @ {right}'" if len(c) == 2 and a[-1] == c[1] else ""
 
 
 # ---- reductions --------------------------------------------------------------------------------
@@ -81,21 +74,24 @@ def _transposed(b: Build, x: Node, y: Node, spans: tuple[Span, Span]) -> str:
 
 def reduce(b: Build, name: str, value: Value, axes: Sequence[str] | None, span: Span) -> Node:
     """sum, mean, max, min, argmax, argmin or norm over running axes by name, or the example."""
-    node = as_tensor(b, value, span)
-    if name not in ("argmax", "argmin"):
-        node = quantity(b, node, span)
+    finds = name in ("argmax", "argmin")
+    node = as_tensor(b, value, span) if finds else quantity(b, value, span)
     type = node.type
-    lead = len(type.running)
-    _refuse_in_step(b, name, node, axes, span)
+    over_time = "time" in axes if axes is not None else not (b.time.mapped or finds)
+    if over_time and standing.is_sequence(b, node):  # a single step has one element of it
+        standing.refuse(b, span, "is taken over all steps")
     if axes is None:
-        places = tuple(range(lead, len(type.shape)))
-        if "time" in type.running and not b.time.mapped and name not in ("argmax", "argmin"):
+        places = tuple(range(len(type.running), len(type.shape)))
+        if over_time and "time" in type.running:
             places = (type.running.index("time"), *places)
     else:
         places = tuple(type.running.index(a) for a in axes if a in type.running)
     if not places and name in ("sum", "mean", "max", "min"):
-        return _absent(b, name, node, axes, span)
-    if name in ("argmax", "argmin"):
+        if name == "sum" and axes is not None:
+            text = f"nothing here runs over {', '.join(a.split('.')[0] for a in axes)}"
+            b.fail("E207", text, span, f"is {b.shown(type)}")
+        return node
+    if finds:
         if len(places) != 1:
             b.fail("E206", f"{name} takes a vector", b.blame(node, span), f"is {b.shown(type)}")
         if lengths.extent(b, type.shape[places[0]]) is not None:
@@ -104,17 +100,6 @@ def reduce(b: Build, name: str, value: Value, axes: Sequence[str] | None, span: 
     if lengths.uneven(b, type):
         return _uneven(b, name, node, places, span)
     return _even(b, name, node, places, span)
-
-
-def _refuse_in_step(
-    b: Build, name: str, node: Node, axes: Sequence[str] | None, span: Span
-) -> None:
-    """A single step has one element of what would be reduced over time."""
-    over = (
-        not b.time.mapped and name not in ("argmax", "argmin") if axes is None else "time" in axes
-    )
-    if over and standing.is_sequence(b, node):
-        standing.refuse(b, span, "is taken over all steps")
 
 
 OUTSIDE = {
@@ -128,10 +113,10 @@ OUTSIDE = {
 
 def _even(b: Build, name: str, node: Node, places: Sequence[int], span: Span) -> Node:
     """A reduction over axes that all examples have all of."""
-    make, domain = b.at(span), node.type.domain
+    make = b.at(span)
     if name == "mean":
         mean = make.div(make.sum(node, places), lengths.number(b, node, places, span))
-        return _domain(b.at(span), mean, domain) if domain in (PROB, POSITIVE, BINARY) else mean
+        return _of_domain(make, mean, node.type.domain, name)
     if name == "norm":
         return make("distance", make.sum(make("square", node), places))
     return make(name, node, axes=places)
@@ -150,7 +135,7 @@ def _uneven(b: Build, name: str, node: Node, places: Sequence[int], span: Span) 
         least = make(name, lengths.filled(b, node, gone, OUTSIDE[name], span), axes=places)
         some = lengths.some(b, type, gone, least.type, span)
         least = least if some is None else make("where", some, least, make.const(0.0))
-        return _kept_domain(b.at(span), least, type.domain)
+        return _of_domain(make, least, type.domain, name)
     node = lengths.zeroed(b, node, gone, span)
     if name != "mean":
         return _even(b, name, node, places, span)
@@ -158,9 +143,7 @@ def _uneven(b: Build, name: str, node: Node, places: Sequence[int], span: Span) 
     count = lengths.number(b, node, places, span)
     at = total.type.running.index("batch")
     mean = make.div(total, make.broadcast(count, total.type, (at,)))
-    return (
-        _domain(b.at(span), mean, type.domain) if type.domain in (PROB, POSITIVE, BINARY) else mean
-    )
+    return _of_domain(make, mean, type.domain, name)
 
 
 def _over_examples(b: Build, name: str, node: Node, places: Sequence[int], span: Span) -> Node:
@@ -173,23 +156,21 @@ def _over_examples(b: Build, name: str, node: Node, places: Sequence[int], span:
     if name in OUTSIDE:
         made = make(name, lengths.filled(b, node, axes, OUTSIDE[name], span), axes=places)
     else:
-        made = make.sum(lengths.zeroed(b, _squared(make, name, node), axes, span), places)
+        summed = make("square", node) if name == "norm" else node
+        made = make.sum(lengths.zeroed(b, summed, axes, span), places)
     if name == "norm":
         made = make("distance", made)
     elif name == "mean":
         made = make.div(made, make("maximum", has, make.const(1.0)))
     elif name in OUTSIDE:
         made = make("where", some, made, make.const(0.0))
-    domain = PROB if type.domain == BINARY and name == "mean" else type.domain
-    made = _kept_domain(make, made, domain)
-    return lengths.even(b, made)
+    return lengths.even(b, _of_domain(make, made, type.domain, name))
 
 
-def _squared(make: Make, name: str, node: Node) -> Node:
-    return make("square", node) if name == "norm" else node
-
-
-def _kept_domain(make: Make, node: Node, domain: Domain) -> Node:
+def _of_domain(make: Make, node: Node, domain: Domain, name: str) -> Node:
+    """A reduction of numbers of a domain has that too; a mean of 0s and 1s is a probability."""
+    if name == "mean" and domain == BINARY:
+        domain = PROB
     if domain not in (PROB, POSITIVE, BINARY) or node.type.domain == domain:
         return node
     return make("asserted", node, domain=domain)
@@ -198,7 +179,7 @@ def _kept_domain(make: Make, node: Node, domain: Domain) -> Node:
 def lowest(b: Build, span: Span, x: Value, k: Value) -> Node:
     """The places of the k lowest entries of a vector, the lowest first; of equal ones the smaller
     place."""
-    node = quantity(b, as_tensor(b, x, span), span)
+    node = quantity(b, x, span)
     if len(node.type.example) != 1:
         b.fail("E206", "lowest takes a vector", b.blame(x, span), f"is {b.shown(node.type)}")
     size = b.sizes.resolve(node.type.example[0])
@@ -219,31 +200,6 @@ def last(b: Build, node: Node, span: Span) -> Node:
         standing.refuse_both(b, node, span)
         return standing.marked(b, node, "end", span)  # the step at hand is the last so far
     if "time" not in node.type.running:
-        b.fail(
-            "E214",
-            "last takes a sequence",
-            b.blame(node, span),
-            f"is {b.shown(node.type)}, which does not run over time",
-        )
+        label = f"is {b.shown(node.type)}, which does not run over time"
+        b.fail("E214", "last takes a sequence", b.blame(node, span), label)
     return time_axis.final(b, time_axis.time_first(b, node, span), span)
-
-
-def _absent(b: Build, name: str, node: Node, axes: Sequence[str] | None, span: Span) -> Node:
-    """A reduction over axes that the tensor does not run over."""
-    if axes is None:
-        return node
-    if name == "sum":
-        missing = [a.split(".")[0] for a in axes]
-        b.fail(
-            "E207",
-            f"nothing here runs over {', '.join(missing)}",
-            span,
-            f"is {b.shown(node.type)}",
-        )
-    return node
-
-
-def _domain(make: Make, node: Node, domain: Domain) -> Node:
-    """A mean of probabilities is one; a mean of 0s and 1s is a probability."""
-    wanted = PROB if domain == BINARY else domain
-    return make("asserted", node, domain=wanted)

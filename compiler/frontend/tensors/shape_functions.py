@@ -23,13 +23,9 @@ def onehot(b: Build, span: Span, label: Value) -> Node:
         return b.at(span)("onehot", node, size=label.size)
     node = broadcasting.as_tensor(b, label, span)
     if node.type.domain.name != "class" or node.type.domain.size is None:
-        b.fail(
-            "E310",
-            "onehot takes a class",
-            b.blame(label, span),
-            f"is a {node.type.domain}",
-            remedy="declare its number of classes: label: class(10)",
-        )
+        remedy = "declare its number of classes: label: class(10)"
+        text, found = "onehot takes a class", f"is a {node.type.domain}"
+        b.fail("E310", text, b.blame(label, span), found, remedy=remedy)
     node, has = absences.split(b, node, span)
     made = b.at(span)("onehot", node, size=node.type.domain.size)
     if has is None:
@@ -41,25 +37,23 @@ def onehot(b: Build, span: Span, label: Value) -> Node:
 def filled(value: float) -> Callable[..., Node]:
     def call(b: Build, span: Span, *sizes: Value) -> Node:
         shape = tuple(whole_size(b, v, span) for v in sizes)
-        return b.at(span)("broadcast", b.at(span).const(value), axes=(), shape=shape, running=())
+        return b.at(span).broadcast(b.at(span).const(value), TensorType(shape), ())
 
     return call
 
 
 def outer(b: Build, span: Span, x: Value, y: Value) -> Node:
     """The matrix x[i] * y[j]."""
-    nodes = [broadcasting.quantity(b, broadcasting.as_tensor(b, v, span), span) for v in (x, y)]
+    nodes = [broadcasting.quantity(b, v, span) for v in (x, y)]
     for n in nodes:
         if len(n.type.example) != 1:
             b.fail("E206", "outer takes two vectors", b.blame(n, span), f"is {b.shown(n.type)}")
-    running = broadcasting.running_union(nodes)
-    lead = broadcasting.lead_sizes(b, nodes, running, span)
+    lead = broadcasting.lead_of(b, nodes, span)
     (p,), (q,) = (n.type.example for n in nodes)
-    like = TensorType((*lead, p, q), running)
-    k = len(running)
+    like = TensorType((*lead.shape, p, q), lead.running)
     parts = []
-    for n, place in zip(nodes, (k, k + 1), strict=True):
-        axes = (*(running.index(a) for a in n.type.running), place)
+    for place, n in enumerate(nodes, len(lead.running)):
+        axes = (*map(lead.running.index, n.type.running), place)
         parts.append(broadcasting.placed(b, n, like, axes, span))
     return b.at(span).mul(*parts)
 
@@ -102,19 +96,16 @@ def concat(b: Build, span: Span, *parts: Value) -> Value:
         return [x for p in parts for x in p]
     if not parts:
         b.fail("E322", "concat takes at least one argument", span, "takes vectors, or lists")
-    nodes = [broadcasting.quantity(b, broadcasting.as_tensor(b, p, span), span) for p in parts]
-    running = broadcasting.running_union(nodes)
-    lead = broadcasting.lead_sizes(b, nodes, running, span)
+    nodes = [broadcasting.quantity(b, p, span) for p in parts]
+    lead = broadcasting.lead_of(b, nodes, span)
     for n in nodes:
         if len(n.type.example) != 1:
             b.fail("E206", "concat takes vectors", b.blame(n, span), f"is {b.shown(n.type)}")
-    spread = [
-        broadcasting.spread(b, n, TensorType((*lead, *n.type.example), running), span)
-        for n in nodes
-    ]
+    likes = [TensorType((*lead.shape, *n.type.example), lead.running) for n in nodes]
+    spread = [broadcasting.spread(b, *pair, span) for pair in zip(nodes, likes, strict=True)]
     if len(spread) == 1:
         return spread[0]
-    axis = len(running)
+    axis = len(lead.running)
     founds = [lengths.extent(b, n.type.shape[axis]) for n in spread]
     for part, found in zip(parts[:-1], founds, strict=False):
         if found is not None:
@@ -132,7 +123,7 @@ def concat(b: Build, span: Span, *parts: Value) -> Value:
 
 def pad(b: Build, span: Span, x: Value, n: Value) -> Node:
     """A border of `n` zeros around the last two axes (the image), or around a vector."""
-    node = broadcasting.quantity(b, broadcasting.as_tensor(b, x, span), span)
+    node = broadcasting.quantity(b, x, span)
     border = whole_number(n)
     if border is None or border < 0:
         b.fail("E305", "a border is a whole number", b.blame(n, span), f"is {shown(n)}")
