@@ -105,13 +105,12 @@ def count(name: str, types: Types, wanted: int) -> None:
         raise Fault(f"{name} takes {wanted} operands, found {len(types)}")
 
 
-def check_kind(name: str, kind: Kind, found: Kind) -> None:
+def wrong_kind(name: str, kind: Kind, found: Kind) -> Fault:
     """Arithmetic takes real numbers; truth values and indices are cast on purpose."""
-    if kind == "real" != found:
+    if kind == "real":
         what = "an index" if found == "index" else "a truth value"
-        raise Fault(f"{name} takes numbers, found {what}", "real(...) turns it into a number")
-    if kind != found:
-        raise Fault(f"{name} takes a tensor of kind {kind}, found kind {found}")
+        return Fault(f"{name} takes numbers, found {what}", "real(...) turns it into a number")
+    return Fault(f"{name} takes a tensor of kind {kind}, found kind {found}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,10 +222,11 @@ class Op:
     def type_of(self, attrs: Attrs, types: Types) -> TensorType:
         """The type of the result. Raises Fault for operands that do not go together."""
         if self.takes is not None:
-            count(self.name, types, len(self.takes))
+            if len(types) != len(self.takes):
+                count(self.name, types, len(self.takes))
             for kind, type in zip(self.takes, types, strict=True):
-                if kind is not None:
-                    check_kind(self.name, kind, type.kind)
+                if kind is not None and kind != type.kind:
+                    raise wrong_kind(self.name, kind, type.kind)
         return self.infer(attrs, types)
 
     def is_(self, fact: str) -> bool:
