@@ -92,7 +92,7 @@ def test_arrays_are_copies(device: Device) -> None:
     assert device.to_host(device.array(2.5, "float64")).shape == ()
 
 
-def test_helpers_draw_the_same_bits(device: Device) -> None:
+def test_kernels_draw_the_same_bits(device: Device) -> None:
     for name in ("uniform", "normal"):
         out, expected = device.array(np.zeros((5, 7)), "float32"), np.zeros((5, 7), np.float32)
         device.kernels[name](out, 1, 2, 3)
@@ -101,7 +101,7 @@ def test_helpers_draw_the_same_bits(device: Device) -> None:
 
 
 @pytest.mark.parametrize("k", [1, 5, 17, 30])
-def test_helpers_find_the_same_places(device: Device, k: int) -> None:
+def test_kernels_find_the_same_places(device: Device, k: int) -> None:
     values = np.random.default_rng(k).integers(0, 12, (3, 2, 30)).astype(np.float32)
     out = device.array(np.zeros((3, 2, k)), "int64")
     device.kernels["lowest"](device.array(values, "float32"), out)
