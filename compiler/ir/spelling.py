@@ -8,33 +8,30 @@ fields. Functions have the names that the array API standard gives them, or the 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from types import EllipsisType, MappingProxyType
 from typing import Literal, TypeAlias, TypeVar
 
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.tensor_type import TensorType
+from dln.grammar.record import Record
 
 # ---- arrays ------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Operand:
+class Operand(Record):
     """The operand number `slot`; `boxed` says that a single number may be asked for as an array."""
 
     slot: int
     boxed: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Memory:
+class Memory(Record):
     """A buffer that statements write: that of the result (`OUT`), or a scratch buffer."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Constants:
+class Constants(Record):
     """A constant array, made once: `range` of (stop) or (start, stop, step), or the `bits` of all
     numbers of so many bits, a row each, the lowest bit first."""
 
@@ -51,43 +48,37 @@ OUT = Memory("out")
 # ---- views -------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Index:
+class Index(Record):
     """Parts of the leading axes: a position, a slice, None for a new axis, `...` for the rest."""
 
     parts: tuple[int | slice | EllipsisType | None, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Transpose:
+class Transpose(Record):
     """Axis i is axis `perm[i]` of what was there; None turns a matrix."""
 
     perm: tuple[int, ...] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Reshape:
+class Reshape(Record):
     """Another shape with as many elements in the same order."""
 
     shape: Value
 
 
-@dataclass(frozen=True, slots=True)
-class Join:
+class Join(Record):
     """Neighbouring axes joined to one: for each axis that is left, those that it is made of."""
 
     groups: tuple[tuple[int, ...], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Broadcast:
+class Broadcast(Record):
     """Spread over a shape, with stride 0."""
 
     shape: Value
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+class Window(Record):
     """In the place of `axis`, of `rank` axes, one for each term: (coefficient, size)."""
 
     axis: int
@@ -99,8 +90,7 @@ class Window:
 Move: TypeAlias = Index | Transpose | Reshape | Join | Broadcast | Window
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(Record):
     """Another look at an array, made once and without work: the moves one after the other."""
 
     of: Leaf
@@ -140,29 +130,25 @@ def lies_after(lies: Lies, moves: tuple[Move, ...]) -> Lies:
 # ---- statements --------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Attr:
+class Attr(Record):
     """An attribute of the node."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class ShapeOf:
+class ShapeOf(Record):
     """The shape of an array, as it is when the program runs."""
 
     array: Leaf
 
 
-@dataclass(frozen=True, slots=True)
-class SizeOf:
+class SizeOf(Record):
     """The number of elements of an array, as it is when the program runs."""
 
     array: Leaf
 
 
-@dataclass(frozen=True, slots=True)
-class DrawSite:
+class DrawSite(Record):
     """Where random numbers are drawn: the run's seed, the place in the spec, and the update."""
 
     site: str
@@ -173,8 +159,7 @@ Value: TypeAlias = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Record):
     """One statement: `out` is what `function` makes of `args` and of the arguments with a name.
 
     A kernel is what the array module of a target may lack; every device has it by name.
@@ -233,8 +218,7 @@ def kernel(function: str, *args: Value) -> Call:
     return Call(function, args, kernel=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Statements:
+class Statements(Record):
     """Statements that fill the buffer of the result.
 
     `scratch` names the buffers that they need beside it, each with its shape and kind as a function
@@ -242,9 +226,7 @@ class Statements:
     """
 
     calls: tuple[Call, ...]
-    scratch: Mapping[str, Callable[[Node], TensorType]] = field(
-        default_factory=lambda: MappingProxyType({})
-    )
+    scratch: Mapping[str, Callable[[Node], TensorType]] = MappingProxyType({})
     wants: Lies = "anyhow"
 
     def may_overwrite(self, slots: list[int]) -> bool:

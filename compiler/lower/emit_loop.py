@@ -5,7 +5,7 @@ from __future__ import annotations
 from dln.compiler.ir.formula import formula
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.ops.loop import body_of
-from dln.compiler.ir.spelling import OUT, A, call
+from dln.compiler.ir.spelling import OUT, A, Value, call
 from dln.compiler.lower.line_facts import place
 from dln.compiler.lower.writer import Name, StepRow, Writer, called
 from dln.compiler.plan import Buffer, Line
@@ -49,7 +49,10 @@ class LoopWriter(Writer):
             array = self.plan.left[j]
             at = self.steps if self.body.reverse and j not in self.plan.rings else 0
             operand = self.outer.operand(self.node, self.body.slots.index(slot))
-            given = {OUT: self.common.bound(f"{array}[{at}, ...]"), A: str(operand)}
+            given: dict[Value, str] = {
+                OUT: self.common.bound(f"{array}[{at}, ...]"),
+                A: str(operand),
+            }
             made, text = call("copy", A), given.__getitem__
             said, code = formula(self.body.graph, slot), self.code(made, text)
             lines.append(Line(code, said, writes=array, call=called(made, text)))
