@@ -120,8 +120,9 @@ class Files:
 # ---- items -------------------------------------------------------------------------------------
 
 
-def bind_items(b: Build, items: Sequence[s.Item | s.Stmt], scope: Scope) -> None:
-    """Bind what a file defines."""
+def bind_items(b: Build, items: Sequence[s.Item | s.Stmt], scope: Scope, turn: str = "") -> None:
+    """Bind what a file defines. Of a `for`, `turn` is the round: what a `let` makes in `net[0]` is
+    not what it makes in `net[1]`."""
     for item in items:
         with b.collecting():
             match item:
@@ -138,7 +139,9 @@ def bind_items(b: Build, items: Sequence[s.Item | s.Stmt], scope: Scope) -> None
                 case s.Optimiser():
                     _definition(b, item, OptimiserDef(item, scope), scope)
                 case s.Let():
-                    find = partial(equations.let, path=item.name, expr=item.value, scope=scope)
+                    find = partial(
+                        equations.let, path=item.name + turn, expr=item.value, scope=scope
+                    )
                     equations.once(b, scope, item.name, item.span, find)
                 case s.Data():
                     datasets.declare(b, item, scope)
@@ -164,7 +167,7 @@ def _const(b: Build, item: s.Const, scope: Scope) -> Value:
 
 
 def _unrolled(
-    b: Build, items: Iterable[s.Item | s.Stmt], scope: Scope
+    b: Build, items: Iterable[s.Item | s.Stmt], scope: Scope, turn: str = ""
 ) -> Iterable[tuple[s.Item | s.Stmt, Scope]]:
     """The items with their scopes, `for` worked out."""
     for item in items:
@@ -173,8 +176,9 @@ def _unrolled(
                 for used in (x for x in item.body if isinstance(x, s.Use)):
                     b.fail("E374", "use stands at the top of a file, not in a for", used.span)
                 for inner in rounds(b, item, scope):
-                    bind_items(b, item.body, inner)
-                    yield from _unrolled(b, item.body, inner)
+                    number = turn + inner.path[len(scope.path) :]
+                    bind_items(b, item.body, inner, number)
+                    yield from _unrolled(b, item.body, inner, number)
         else:
             yield item, scope
 

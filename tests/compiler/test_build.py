@@ -417,6 +417,25 @@ def test_a_phase_asked_for_by_slow_checks_alone_is_slow() -> None:
     assert {k: p.slow for k, p in phases.items()} == {"a[0]": True, "a[1]": False, "a[2]": False}
 
 
+def test_what_a_round_makes_is_its_own() -> None:
+    """The second round trains a net of its own."""
+    text = (
+        LINE
+        + """
+for i in 0..1 {
+  let net = dense(1)
+  train fit[i] on d for 1 update {
+    minimize mean(net([1])^2) over net with sgd(lr = 0.25)
+  }
+}
+"""
+    )
+    model = built(text)
+    assert list(shapes(model))[-4:] == ["net[0].W", "net[0].b", "net[1].W", "net[1].b"]
+    changed = [sorted(ph.updates) for ph in model.phases.values()]
+    assert changed == [["net[0].W", "net[0].b"], ["net[1].W", "net[1].b"]]
+
+
 # ---- constants and files -----------------------------------------------------------------------
 
 
