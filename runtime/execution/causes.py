@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dln.compiler.plan import Line
 
@@ -34,7 +35,7 @@ class Cause:
 @dataclass(frozen=True)
 class Given:
     """The values of one element's operands and what they are called; `text` is what the spec says
-    at the place of the line."""
+    at the place of the line: a sign that it lacks is inside a function that it calls."""
 
     line: Line
     text: str
@@ -50,11 +51,6 @@ class Given:
     def said(self, i: int) -> str:
         value = number(self.values[i])
         return "" if value == self.names[i] else f"{self.short(i, 'the operand')} is {value}"
-
-    def writes(self, sign: str) -> bool:
-        """Whether the spec has a function or sign at that place, and not another function that
-        has it inside."""
-        return sign in self.text
 
 
 Words = tuple[str, str]
@@ -75,7 +71,7 @@ def diagnosed(line: Line, text: str, values: Sequence[Any] | None) -> Cause | No
         values = [1.0, values[1]]
     if any(v is None for v in values):
         return None
-    arrays = [np.asarray(v) for v in values]
+    arrays = list(map(np.asarray, values))
     with np.errstate(all="ignore"):
         result = np.asarray(getattr(np, name)(*arrays))
     bad = np.argwhere(~np.isfinite(result))
@@ -98,17 +94,19 @@ def ranges(line: Line, values: Sequence[Any] | None) -> tuple[str, ...]:
     """What a line was given, as the range of each operand."""
     if values is None or len(values) != len(line.operands):
         return ()
-    facts = []
-    for name, value in zip(line.operands, values, strict=True):
-        if value is None:
-            continue
-        array = np.asarray(value)
-        fine = array[np.isfinite(array)] if array.dtype.kind == "f" else array[:0]
-        lost = f", {array.size - fine.size} not finite" if fine.size < array.size else ""
-        if fine.size:
-            called = name if fits(name) else "the operand"
-            facts.append(f"{called} goes from {number(fine.min())} to {number(fine.max())}{lost}")
+    known = zip(line.operands, values, strict=True)
+    spans = [(name, extent(np.asarray(value), 6)) for name, value in known if value is not None]
+    facts = (f"{name if fits(name) else 'the operand'} goes {said}" for name, said in spans if said)
     return tuple(dict.fromkeys(facts))
+
+
+def extent(array: NDArray[Any], digits: int) -> str:
+    """`from -1 to 2, 1 not finite`; empty of what has no finite real number."""
+    if array.dtype.kind != "f":
+        return ""
+    fine = array[np.isfinite(array)]
+    lost = f", {array.size - fine.size} not finite" if fine.size < array.size else ""
+    return f"from {fine.min():.{digits}g} to {fine.max():.{digits}g}{lost}" if fine.size else ""
 
 
 def _names(line: Line, text: str, numbers: Sequence[float]) -> list[str]:
@@ -161,7 +159,7 @@ def _divide(given: Given) -> Words:
     if given.line.slope and re.match(r"sqrt\(|.*\^", given.text):
         return _root_at_0(given)
     x = given.short(1)
-    if not given.writes("/"):
+    if "/" not in given.text:
         return "a division by 0", _keep(given, x, "away from 0")
     whole = given.text if fits(given.text) else "the quotient"
     remedy = f"a choice: {whole} if {x} != 0 else 0; or a small number added: {x} + {SMALL}"
@@ -184,14 +182,10 @@ def _keep(given: Given, x: str, how: str) -> str:
     return f"keep {x} {how}{inside}"
 
 
-def _reciprocal(given: Given) -> Words:
-    return _divide(replace(given, values=[1.0, *given.values], names=["1", *given.names]))
-
-
 def _log(given: Given) -> Words:
     x, value = given.short(0), given.values[0]
     what = f"log of {number(value)}"
-    if not given.writes("log("):
+    if "log(" not in given.text:
         return what, _keep(given, x, "above 0")
     return what, f"a choice: log({x}) if {x} > 0 else 0; or a least value: log(max({x}, {SMALL}))"
 
@@ -205,7 +199,7 @@ def _as_log(given: Given) -> Given:
 
 def _sqrt(given: Given) -> Words:
     x, what = given.short(0), f"sqrt of {number(given.values[0])}"
-    if not given.writes("sqrt("):
+    if "sqrt(" not in given.text:
         return what, _keep(given, x, "at 0 or above")
     return what, f"sqrt(max({x}, 0)); or a choice: sqrt({x}) if {x} > 0 else 0"
 
@@ -225,10 +219,8 @@ def _power(given: Given) -> Words:
 
 def _exp(given: Given) -> Words:
     x, most = given.short(0), int(np.log(np.finfo(given.dtype).max))
-    return (
-        f"exp of {number(given.values[0])}, more than {most}",
-        f"exp(min({x}, {most - 8})); or a smaller learning rate, where it grew while learning",
-    )
+    remedy = f"exp(min({x}, {most - 8})); or a smaller learning rate, where it grew while learning"
+    return f"exp of {number(given.values[0])}, more than {most}", remedy
 
 
 def _too_large(given: Given, name: str, text: str) -> Words:
@@ -246,7 +238,7 @@ def _sign(name: str, sign: str) -> Callable[[Given], Words]:
 
 WORDS: Mapping[str, Callable[[Given], Words]] = {
     "divide": _divide,
-    "reciprocal": _reciprocal,
+    "reciprocal": lambda g: _divide(replace(g, values=[1.0, *g.values], names=["1", *g.names])),
     "log": _log,
     "log1p": _log,
     "sqrt": _sqrt,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from traceback import walk_tb
 from typing import Any
 
 import numpy as np
@@ -35,8 +36,7 @@ class Bound:
     """
 
     def __init__(self, n: int, program: Program, buffers: dict[str, Any]) -> None:
-        self.n = n
-        self.buffers = buffers
+        self.n, self.buffers = n, buffers
         self.inputs = {b.key: buffers[b.name] for b in program.inputs}
         self.values = {b.key: buffers[b.name] for b in program.values}
         self.run: Callable[..., None]
@@ -65,8 +65,9 @@ class Executable:
         self.params, self.states, self.wholes = params, states, wholes or {}
         self._bind = load(program, device, **more)
         given: Mapping[str, Any] = program.constants
-        kinds = {b.name: dtype_of(program, b) for b in self._own("const")}
-        self._constants = {k: device.array(given[k], kind) for k, kind in kinds.items()}
+        self._constants = {
+            b.name: device.array(given[b.name], dtype_of(program, b)) for b in self._own("const")
+        }
         self._bounds: dict[int, Bound] = {}
         self._held = 0
         self._storage: dict[str, Any] = {}
@@ -83,28 +84,25 @@ class Executable:
                 raise Fault(f"a program runs on at least one example, not {n}")
             if n > self._held:
                 self._reserve(max(n, self.program.capacity))
-            self._bounds[n] = self._make(n)
+            arrays = self._arrays(n)
+            bound = self._bounds[n] = Bound(n, self.program, arrays)
+            bound.run = self._bind(self.device.xp, n, self.seed, arrays)
+            if self.device.poisons:
+                bound.run = partial(run_poisoned, self._spoilt(n), bound.run)
         return self._bounds[n]
 
-    def rebind(
-        self, params: dict[str, Any] | None = None, states: dict[str, Any] | None = None
-    ) -> None:
+    def rebind(self, params: dict[str, Any], states: dict[str, Any]) -> None:
         """Use other arrays for parameters and states, or the same dictionaries changed."""
-        self.params = self.params if params is None else params
-        self.states = self.states if states is None else states
+        self.params, self.states = params, states
         self._bounds.clear()
 
-    def poison(self) -> None:
-        """Overwrite what a run must write before it reads it: the arena and the values.
+    def _spoilt(self, n: int) -> list[tuple[Any, int]]:
+        """The memory that a run on n examples must write before it reads it, the arena and the
+        values, and the words to spoil it with.
 
         Whatever is made of a signalling NaN is an error or a NaN; as a place it is out of any
         bounds, as a truth value neither true nor false.
         """
-        if self._storage:
-            fill(self._spoilt(self._held))
-
-    def _spoilt(self, n: int) -> list[tuple[Any, int]]:
-        """The memory that a run on n examples must write first, and the words to spoil it with."""
         width, word = POISON[self.program.dtype]
         sizes = {b.name: buffer_bytes(self.program, b, n) for b in self._own("value")}
         sizes["arena"] = arena_bytes(self.program, n)
@@ -124,43 +122,32 @@ class Executable:
         self._bounds.clear()
         self._storage.clear()
         self._storage["arena"] = self.device.empty(arena_bytes(self.program, n))
-        for buffer in self._own("input") + self._own("value"):
-            size = buffer_bytes(self.program, buffer, n)
-            self._storage[buffer.name] = self.device.empty(size)
+        for b in self._own("input") + self._own("value"):
+            self._storage[b.name] = self.device.empty(buffer_bytes(self.program, b, n))
         self._held = n
 
-    def _make(self, n: int) -> Bound:
-        """Views of the memory in the shapes for n examples, and the text bound to them."""
-        arrays = self._arrays(n)
-        bound = Bound(n, self.program, arrays)
-        bound.run = self._bind(self.device.xp, n, self.seed, arrays)
-        if self.device.poisons:
-            bound.run = partial(run_poisoned, self._spoilt(n), bound.run)
-        return bound
-
     def _arrays(self, n: int) -> dict[str, Any]:
+        """Views of the memory in the shapes for n examples."""
         offsets = slot_offsets(self.program, n)
         return {b.name: self._view(b, n, offsets) for b in self.program.buffers}
 
     def _view(self, buffer: Buffer, n: int, offsets: list[int]) -> Any:
         shape, dtype = buffer.shape_at(n), dtype_of(self.program, buffer)
-        if buffer.place == "arena":
-            start = offsets[buffer.slot]
-            return self.device.view(self._storage["arena"], start, shape, dtype)
         if buffer.place in ("param", "state", "whole"):
             return self._array(buffer, n)
         if buffer.place == "const":
             return self._constants[buffer.name]
+        held, start = self._storage.get(buffer.name), 0
+        if buffer.place == "arena":
+            held, start = self._storage["arena"], offsets[buffer.slot]
         if buffer.place == "scalar":  # filled once at binding, perhaps from n: no two may share it
-            size = buffer_bytes(self.program, buffer, n)
-            return self.device.view(self.device.empty(size), 0, shape, dtype)
-        return self.device.view(self._storage[buffer.name], 0, shape, dtype)
+            held = self.device.empty(buffer_bytes(self.program, buffer, n))
+        return self.device.view(held, start, shape, dtype)
 
     def _array(self, buffer: Buffer, n: int = 0) -> Any:
         """The caller's array of a parameter, state or whole field; of a state with a row for each
         example the first n rows. Raises `Fault` where it does not fit."""
-        places = {"param": self.params, "state": self.states, "whole": self.wholes}
-        held = places[buffer.place]
+        held = {"param": self.params, "state": self.states, "whole": self.wholes}[buffer.place]
         if buffer.key not in held:
             raise Fault(f'the {buffer.place} "{buffer.key}" is missing')
         array, shape = held[buffer.key], buffer.shape_at(n)
@@ -168,26 +155,23 @@ class Executable:
             array = array[:n]
         dtype = dtype_of(self.program, buffer)
         if tuple(array.shape) != shape or str(array.dtype) != dtype:
-            raise Fault(
-                f'the {buffer.place} "{buffer.key}" has shape {tuple(array.shape)} and type '
-                f"{array.dtype}, not {shape} and {dtype}"
-            )
+            found = f"has shape {tuple(array.shape)} and type {array.dtype}"
+            raise Fault(f'the {buffer.place} "{buffer.key}" {found}, not {shape} and {dtype}')
         return array
 
     # ---- when a step fails ---------------------------------------------------------------------
 
     def stopped(self, error: BaseException) -> Stopped | None:
         """Where in the program an error came out of it, if it did."""
-        found, trace = None, error.__traceback__
-        while trace is not None:
-            if trace.tb_frame.f_code.co_filename == filename(self.program):
-                line = self.program.line_at(trace.tb_lineno)
-                if line is not None:
-                    code, held = trace.tb_frame.f_code, trace.tb_frame.f_locals
-                    clocks = [held[v] for v in code.co_varnames[: code.co_argcount]]
-                    step = held.get("t") if line.times > 1 else None
-                    found = Stopped(line, trace.tb_lineno, clocks, step, held)
-            trace = trace.tb_next
+        found = None
+        for frame, number in walk_tb(error.__traceback__):
+            code, held = frame.f_code, frame.f_locals
+            inside = code.co_filename == filename(self.program)
+            line = self.program.line_at(number) if inside else None
+            if line is not None:
+                clocks = [held[v] for v in code.co_varnames[: code.co_argcount]]
+                step = held.get("t") if line.times > 1 else None
+                found = Stopped(line, number, clocks, step, held)
         return found
 
     def operands(self, n: int, stopped: Stopped) -> list[Any] | None:
@@ -218,13 +202,9 @@ class Executable:
         return kept or None
 
 
-def fill(raws: Iterable[tuple[Any, int]]) -> None:
+def run_poisoned(raws: Iterable[tuple[Any, int]], run: Callable[..., None], *clocks: float) -> None:
     for raw, word in raws:
         raw.fill(word)
-
-
-def run_poisoned(raws: Iterable[tuple[Any, int]], run: Callable[..., None], *clocks: float) -> None:
-    fill(raws)
     run(*clocks)
 
 
@@ -280,8 +260,5 @@ def check_memory(program: Program, device: Device, n: int) -> None:
     parts = memory(program, n)
     need = sum(parts[place] for place in ("arena", "input", "value", "scalar"))
     if free is not None and need > free:
-        raise Fault(
-            f"{program.name} on {n} examples takes {need / 2**20:.0f} MiB, "
-            f"and {free / 2**20:.0f} MiB are free",
-            "use a smaller batch",
-        )
+        takes = f"{program.name} on {n} examples takes {need / 2**20:.0f} MiB"
+        raise Fault(f"{takes}, and {free / 2**20:.0f} MiB are free", "use a smaller batch")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from traceback import walk_tb
 from typing import NamedTuple
 
 import numpy as np
@@ -12,10 +13,10 @@ from dln.compiler.plan import Line
 from dln.grammar.diagnostics import DlnError, Problem
 from dln.runtime.device.device import Device
 from dln.runtime.device.source_map import span_of
-from dln.runtime.execution.causes import Cause, diagnosed, general, ranges
+from dln.runtime.execution.causes import diagnosed, extent, general, ranges
 from dln.runtime.execution.executable import Bound, Executable, culprit
 
-CODE = "E600"
+LEFT = "the computation left the numbers"
 Example = Callable[[int], str]
 """How the example in a row of a minibatch is called: `example 7 of mnist.fit`."""
 
@@ -68,20 +69,19 @@ def numerical(error: Exception) -> bool:
     of a program, as of `lr = 1 / epoch` at epoch 0."""
     if isinstance(error, FloatingPointError):
         return True
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    name = "" if trace is None else trace.tb_frame.f_code.co_filename
+    files = [frame.f_code.co_filename for frame, _ in walk_tb(error.__traceback__)]
     domain = ("math domain error", "expected a")  # the second from Python 3.14 on
     of_math = not isinstance(error, ValueError) or str(error).startswith(domain)
-    return of_math and name.startswith("<dln program ")
+    return of_math and bool(files) and files[-1].startswith("<dln program ")
 
 
 def explained(error: Exception, run: Run, where: str, texts: Mapping[str, str]) -> DlnError:
     """The fault of a run, at its line, with what caused it as far as that shows."""
+    said = str(error)
+    kind, remedy = said.replace(" encountered", ""), general(said)
     stopped = run.executable.stopped(error)
     if stopped is None:
-        return _error(str(error), None, None, (where,), texts)
+        return DlnError([Problem("E600", f"{LEFT}: {kind}", facts=(where,), remedy=remedy)])
     line, step = stopped.line, stopped.step
     row, facts = _row(run.bound, line), _read(run.bound, line)  # before the program runs again
     with strict(run.executable.device):
@@ -90,7 +90,9 @@ def explained(error: Exception, run: Run, where: str, texts: Mapping[str, str]) 
     cause = diagnosed(line, "" if span is None else span.text, values)
     if cause is None:
         facts = ranges(line, values) or facts
-    elif len(cause.at) >= len(line.axes):
+    else:
+        kind, remedy = cause.what, cause.remedy
+    if cause is not None and len(cause.at) >= len(line.axes):
         place = dict(zip(line.axes, cause.at, strict=False))
         row, step = place.get("batch", row), place.get("time", step)
         inner = list(cause.at[len(line.axes) :])
@@ -100,7 +102,9 @@ def explained(error: Exception, run: Run, where: str, texts: Mapping[str, str]) 
         where += f", {run.example(row)}"
     if step is not None:
         where += f", step {step}"
-    return _error(str(error), cause, line, (*facts, where), texts)
+    label = "" if span is None else line.formula[:80]
+    facts = (*facts, where)
+    return DlnError([Problem("E600", f"{LEFT}: {kind}", span, label, facts=facts, remedy=remedy)])
 
 
 def strict(device: Device) -> AbstractContextManager[object]:
@@ -117,33 +121,15 @@ def _row(bound: Bound | None, line: Line) -> int | None:
     return 0 if found is None and bound.n == 1 and bound.inputs else found
 
 
-def _error(
-    what: str,
-    cause: Cause | None,
-    line: Line | None,
-    facts: tuple[str, ...],
-    texts: Mapping[str, str],
-) -> DlnError:
-    kind = what.replace(" encountered", "") if cause is None else cause.what
-    message = f"the computation left the numbers: {kind}"
-    span = span_of(texts, line.place) if line is not None else None
-    label = f"{line.formula[:80]}" if line is not None and span is not None else ""
-    remedy = general(what) if cause is None else cause.remedy
-    return DlnError([Problem(CODE, message, span, label, facts=facts, remedy=remedy)])
-
-
 def _read(bound: Bound | None, line: Line) -> tuple[str, ...]:
     """What a line read: the range of each array, without its numbers that are not finite."""
     if bound is None:
         return ()
+    arrays = (bound.buffers.get(name) for name in line.reads)
     facts = []
-    for name in line.reads:
-        array = bound.buffers.get(name)
-        if array is None or array.dtype.kind != "f" or not array.size:
-            continue
-        host = np.asarray(array.get() if hasattr(array, "get") else array)
-        fine = host[np.isfinite(host)]
-        lost = host.size - fine.size
-        said = f"from {fine.min():.4g} to {fine.max():.4g}" if fine.size else "nothing finite"
-        facts.append(f"read {list(host.shape)}: {said}{f', {lost} not finite' if lost else ''}")
+    for array in arrays:
+        if array is not None and array.dtype.kind == "f" and array.size:
+            host = np.asarray(array.get() if hasattr(array, "get") else array)
+            nothing = f"nothing finite, {host.size} not finite"
+            facts.append(f"read {list(host.shape)}: {extent(host, 4) or nothing}")
     return tuple(dict.fromkeys(facts))

@@ -75,56 +75,43 @@ def check(tree: ast.AST) -> None:
     """Raise `Fault` for anything that a program text does not consist of."""
     for node in ast.walk(tree):
         kind = type(node).__name__
-        if kind not in NODES:
-            raise Fault(f"a program text may not contain {kind} (line {_line(node)})")
-        if isinstance(node, ast.Name) and node.id.startswith("_"):
-            raise Fault(f"a program text may not use {node.id} (line {_line(node)})")
-        if isinstance(node, ast.FunctionDef):
-            _check_function(node)
-        if isinstance(node, ast.Attribute):
-            _check_attribute(node)
-        if isinstance(node, ast.For):
-            _check_loop(node)
-        if isinstance(node, ast.comprehension):
-            _check_rows(node)
+        wrong = _wrong(node) if kind in NODES else f"may not contain {kind}"
+        if wrong and isinstance(node, ast.comprehension):
+            raise Fault(f"a program text {wrong}")
+        if wrong:
+            raise Fault(f"a program text {wrong} (line {getattr(node, 'lineno', 0)})")
 
 
-def _check_function(node: ast.FunctionDef) -> None:
-    """`bind` and `run`, with plain arguments."""
-    plain = not (node.decorator_list or node.args.defaults or node.args.kw_defaults or node.returns)
-    if node.name not in ("bind", "run") or not plain:
-        raise Fault(f"a program text may not define {node.name} (line {node.lineno})")
+def _wrong(node: ast.AST) -> str:
+    """What is wrong with a node of a kind that occurs; empty where it is as it should be."""
+    match node:
+        case ast.Name(id=name) if name.startswith("_"):
+            return f"may not use {name}"
+        case ast.FunctionDef(name=name, args=a):  # `bind` and `run`, with plain arguments
+            plain = not (node.decorator_list or a.defaults or a.kw_defaults or node.returns)
+            return "" if plain and name in ("bind", "run") else f"may not define {name}"
+        case ast.Attribute() if not _known(node):
+            return f"may not use .{node.attr}"
+        case ast.For(target=ast.Name(), iter=ast.Call(func=ast.Name("range")), orelse=[]):
+            return ""
+        case ast.For():  # the numbers are known when the text is written
+            return "loops over a range of numbers only"
+        case ast.comprehension(
+            ifs=[], is_async=0, iter=ast.Call(func=ast.Name("range" | "zip"))
+        ):
+            return ""
+        case ast.comprehension(ifs=[], is_async=0, iter=ast.Name(n)) if re.fullmatch(r"w\d+", n):
+            return ""
+        case ast.comprehension():
+            return "may not contain a list of anything but views"
+    return ""
 
 
-def _check_loop(node: ast.For) -> None:
-    """A loop goes over a range of numbers, known when the text is written."""
-    over = node.iter
-    named = isinstance(over, ast.Call) and isinstance(over.func, ast.Name) and over.func.id
-    if named != "range" or node.orelse or not isinstance(node.target, ast.Name):
-        raise Fault(f"a program text loops over a range of numbers only (line {node.lineno})")
-
-
-def _check_rows(node: ast.comprehension) -> None:
-    """A list has a view for each number of a range, or for each view of other lists."""
-    over = node.iter
-    called = isinstance(over, ast.Call) and isinstance(over.func, ast.Name) and over.func.id
-    listed = isinstance(over, ast.Name) and re.fullmatch(r"w\d+", over.id)
-    if not (called in ("range", "zip") or listed) or node.ifs or node.is_async:
-        raise Fault("a program text may not contain a list of anything but views")
-
-
-def _check_attribute(node: ast.Attribute) -> None:
+def _known(node: ast.Attribute) -> bool:
     """Attributes are functions of the array module, of `math`, or a few methods of arrays."""
     owner = node.value.id if isinstance(node.value, ast.Name) else ""
     if owner == "xp":
-        fine = node.attr in FUNCTIONS or isinstance(getattr(np, node.attr, None), np.ufunc)
-    elif owner == "math":
-        fine = not node.attr.startswith("_") and hasattr(math, node.attr)
-    else:
-        fine = node.attr in METHODS and not isinstance(node.value, ast.Constant)
-    if not fine:
-        raise Fault(f"a program text may not use .{node.attr} (line {_line(node)})")
-
-
-def _line(node: ast.AST) -> int:
-    return getattr(node, "lineno", 0)
+        return node.attr in FUNCTIONS or isinstance(getattr(np, node.attr, None), np.ufunc)
+    if owner == "math":
+        return not node.attr.startswith("_") and hasattr(math, node.attr)
+    return node.attr in METHODS and not isinstance(node.value, ast.Constant)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -147,20 +148,18 @@ def test_no_worse_than_another_implementation() -> None:
 def counted(s: Session) -> list[int]:
     """How often the program of loss and gradients runs, one entry each time."""
     step, runs = s.programs.executable(ProgramKind.STEP.of("s"), "s"), list[int]()
-    make = step._make
+    bind = step._bind
 
-    def counting(n: int) -> Any:
-        bound = make(n)
-        run = bound.run
+    def counting(xp: ModuleType, n: int, seed: int, arrays: dict[str, Any]) -> Any:
+        run = bind(xp, n, seed, arrays)
 
         def counted(*clocks: float) -> None:
             runs.append(n)
             run(*clocks)
 
-        bound.run = counted
-        return bound
+        return counted
 
-    vars(step)["_make"] = counting
+    vars(step)["_bind"] = counting
     return runs
 
 

@@ -95,7 +95,6 @@ def test_any_number_of_examples(params: dict[str, np.ndarray]) -> None:
     for n in (4, 1, 3, 9, 2):
         bound = executable.at(n)
         bound.inputs["x"][...] = np.e ** np.arange(1, n + 1)[:, None]
-        executable.poison()
         bound.run(0.5)
         assert bound.values["y"] == pytest.approx(6.0 * np.arange(1, n + 1))
 
@@ -149,7 +148,7 @@ def test_other_arrays_can_be_bound(params: dict[str, np.ndarray]) -> None:
     executable = Executable(program(), Host(), params, {})
     executable.at(1).run(0.5)
     params["W"] = np.zeros(3)
-    executable.rebind()
+    executable.rebind(params, {})
     bound = executable.at(1)
     bound.inputs["x"].fill(np.e)
     bound.run(0.5)
