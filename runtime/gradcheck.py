@@ -39,7 +39,7 @@ from dln.compiler.plan import (
 from dln.grammar.diagnostics import DlnError, Problem
 from dln.runtime.device.kernels import normal
 from dln.runtime.device.source_map import span_of
-from dln.runtime.execution.executable import Bound, Executable
+from dln.runtime.execution.executable import Bound
 from dln.runtime.execution.store import joined, paths_of, put
 from dln.runtime.session import Session
 from dln.runtime.training.minibatches import Minibatches
@@ -122,22 +122,19 @@ class _Probe:
         self.start = {p: device.to_host(held[p]).astype(np.float64) for p in used}
         self.params = {p: device.array(a, "float64") for p, a in self.start.items()}
         self._first = session.programs.first_states(spec)
-        kinds = {p: str(a.dtype) for p, a in self._first.items()}
-        self.states = {p: device.array(a, kinds[p]) for p, a in self._first.items()}
+        self.states = session.state.store.placed(self._first, "float64")
         self.minibatch = _minibatch(session, spec, examples)
         self._loss = self._bound(loss)
         self.gradients = self._values(gradient)
         self.left = {} if left is None else self._values(left)
 
     def _bound(self, program: Program) -> tuple[Bound, list[float]]:
-        device = self.session.device
-        seed = self.session.programs.seed_of(self.spec.name)
-        wholes = self.session.programs.wholes(program)
-        executable = Executable(program, device, self.params, self.states, seed, wholes)
+        programs = self.session.programs
+        executable = programs.on(program, self.params, self.states, self.spec.name)
         bound = executable.at(len(next(iter(self.minibatch.values()))))
         for key, target in bound.inputs.items():
-            put(device, target, self.minibatch[key])
-        return bound, self.session.programs.clocks(program)
+            put(programs.device, target, self.minibatch[key])
+        return bound, programs.clocks(program)
 
     def _values(self, program: Program) -> dict[str, Host]:
         bound, clocks = self._bound(program)
@@ -186,10 +183,9 @@ def _check(probe: _Probe, path: str, points: int) -> Comparison:
     kept = [r for r in found if not isinstance(r, str)]
     skipped, beyond = found.count(KINKED), found.count(BEYOND)
     if not kept:
-        reason = KINKED if not beyond else BEYOND if not skipped else f"{KINKED}, or {BEYOND}"
-        return Comparison(
-            path, nan, nan, 0.0, points, skipped, beyond, f"{reason} in every direction"
-        )
+        why = KINKED if not beyond else BEYOND if not skipped else f"{KINKED}, or {BEYOND}"
+        why = f"{why} in every direction"
+        return Comparison(path, nan, nan, 0.0, points, skipped, beyond, why)
     return Comparison(path, *max(kept, key=lambda r: r[2]), points, skipped, beyond)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from dln.compiler.plan import Line, Place, Program, at
 from dln.runtime.device.device import Device
-from dln.runtime.execution.executable import Bound, Executable, dtype_of
+from dln.runtime.execution.executable import Bound, dtype_of
 from dln.runtime.execution.store import paths_of
 from dln.runtime.session import Session
 from dln.runtime.training.minibatches import Minibatches
@@ -78,13 +78,12 @@ def profile(
 
 def _bound(session: Session, program: Program, phase: str, n: int, mark: _Marks) -> Bound:
     """The program on copies of the parameters, and on states that are zero."""
-    held, device = session.programs, session.device
-    copied = {p: session.device.to_host(session.state.store.params[p]) for p in paths_of(program)}
+    held, device = session.state.store.params, session.device
+    copied = {p: device.to_host(held[p]) for p in paths_of(program)}
     params = {p: device.array(a, program.dtype) for p, a in copied.items()}
     buffers = (b for b in program.buffers if b.place == "state")
     states = {b.key: device.array(np.zeros(b.shape_at(n)), dtype_of(program, b)) for b in buffers}
-    seed, wholes = held.seed_of(phase), held.wholes(program)
-    return Executable(program, device, params, states, seed, wholes, mark=mark).at(n)
+    return session.programs.on(program, params, states, phase, mark=mark).at(n)
 
 
 def _mean(bound: Bound, clocks: list[float], seconds: float, wait: Callable[[], None]) -> float:
@@ -109,9 +108,8 @@ class _Marks:
     """What a program calls as `mark(line)`: adds up the time between calls, line by line."""
 
     def __init__(self, device: Device, count: int) -> None:
-        self._device = device
+        self._device, self._last = device, 0.0
         self.spent = [0.0] * count
-        self._last = 0.0
 
     def __call__(self, line: int) -> None:
         self._device.wait()
@@ -125,11 +123,10 @@ def _marked(program: Program) -> str:
     as well; what opens a loop is not marked."""
     text = program.text.split("\n")
     for i in reversed(range(len(program.lines))):
-        number = program.first + i  # counted from 1, so this is the place after the statement
         code = program.lines[i].code
         if program.lines[i].call is not None:
             indent = " " * (8 + len(code) - len(code.lstrip()))
-            text.insert(number, f"{indent}mark({i})")
+            text.insert(program.first + i, f"{indent}mark({i})")  # `first` is counted from 1
     text.insert(program.first - 1, "        mark(-1)")
     return "\n".join(text)
 
@@ -140,13 +137,11 @@ def _by_place(program: Program, spent: list[float], n: int) -> tuple[LineTime, .
     for line, time in zip(program.lines, spent, strict=True):
         key = (line.place.path, line.place.line) if line.place else ("", 0)
         groups.setdefault(key, []).append((line, time))
-    rows = [_line_time(group, n) for group in groups.values()]
+    rows = []
+    for group in groups.values():
+        slowest = max(group, key=lambda pair: pair[1])[0]
+        flops = sum(at(line.flops, n) * line.times for line, _ in group)
+        moved = sum(at(line.bytes, n) * line.times for line, _ in group)
+        time = sum(t for _, t in group) * 1e3
+        rows.append(LineTime(slowest.place, slowest.formula, time, len(group), flops, moved))
     return tuple(sorted(rows, key=lambda r: -r.milliseconds))
-
-
-def _line_time(group: list[tuple[Line, float]], n: int) -> LineTime:
-    slowest = max(group, key=lambda pair: pair[1])[0]
-    flops = sum(at(line.flops, n) * line.times for line, _ in group)
-    moved = sum(at(line.bytes, n) * line.times for line, _ in group)
-    time = sum(t for _, t in group) * 1e3
-    return LineTime(slowest.place, slowest.formula, time, len(group), flops, moved)

@@ -15,13 +15,13 @@ from typing import Any, Unpack, overload
 
 import numpy as np
 
-from dln.compiler.plan import AppliedSpec, PhaseSpec, Plan, ProgramKey, WholeField
+from dln.compiler.plan import AppliedSpec, PhaseSpec, Plan, ProgramKey
 from dln.grammar.diagnostics import nearest
 from dln.runtime.checkpoint import checkpoint
 from dln.runtime.checkpoint.rundir import Restored
 from dln.runtime.data.datasets import Datasets
 from dln.runtime.data.fields import Fields, Read
-from dln.runtime.device.device import Device, DeviceArray
+from dln.runtime.device.device import Device
 from dln.runtime.device.source_map import placed, unknown
 from dln.runtime.execution.executable import Executable
 from dln.runtime.execution.instances import Functions, Instance
@@ -45,7 +45,7 @@ class Session:
 
     def __init__(self, plan: Plan, device: Device, seed: int = 0, read: Read | None = None) -> None:
         self.plan, self.device, self.seed = plan, device, seed
-        self.state = RunState.begun(plan, device, seed, self._whole)
+        self.state = RunState(plan, device, seed, lambda *asked: self.datasets.whole(*asked))
         self.programs = self.state.programs
         self.datasets = Datasets(Fields(self.programs, read or readers.read))
         self.params = Params(self.state.store)
@@ -54,10 +54,6 @@ class Session:
         self._functions = Functions(self.programs)
         with placed(plan.texts):
             self.programs.draw_params()
-
-    def _whole(self, key: WholeField, rows: int, dtype: str) -> DeviceArray:
-        """What programs read of whole parts of data, which are made by programs themselves."""
-        return self.datasets.whole(key, rows, dtype)
 
     # ---- one minibatch -------------------------------------------------------------------------
 
@@ -104,11 +100,10 @@ class Session:
                 executable = self.programs.executable(key)
             else:
                 executable = self._with_params(key, params)
-            inputs = (b.key for b in executable.program.inputs)
-            arrays = {k: fields[k] for k in inputs} if fields else {}
-            rows = max(
-                (len(np.atleast_1d(np.asarray(a))) for a in (fields or {}).values()), default=1
-            )
+            fields = fields or {}
+            arrays = {b.key: fields[b.key] for b in executable.program.inputs} if fields else {}
+            counts = (len(np.atleast_1d(np.asarray(a))) for a in fields.values())
+            rows = max(counts, default=1)
             bound = self.programs.run_once(executable, arrays, str(key), now, rows)
             return self.programs.values(bound)
 
@@ -119,8 +114,7 @@ class Session:
             live = joined(self.plan.params[path])
             given = params[path] if live is None else np.where(live, params[path], 0)
             arrays[path] = self.device.array(given, spec.dtype)
-        wholes = self.programs.wholes(spec)
-        return Executable(spec, self.device, arrays, {}, self.seed, wholes)
+        return self.programs.on(spec, arrays, {})
 
     # ---- training ------------------------------------------------------------------------------
 

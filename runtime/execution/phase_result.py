@@ -6,7 +6,7 @@ Faults: E562 a number of a phase that has not run, or a report that it has not m
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
@@ -28,13 +28,8 @@ History = dict[str, list[Reading]]
 
 
 def history_from(data: Mapping[str, Sequence[Sequence[float]]]) -> History:
-    """The history that `history_data` made plain."""
+    """A history that was written as plain data."""
     return {k: [Reading(int(u), int(e), float(v)) for u, e, v in r] for k, r in data.items()}
-
-
-def history_data(history: History) -> dict[str, list[list[float]]]:
-    """A history as plain data."""
-    return {k: [list(r) for r in rows] for k, rows in history.items()}
 
 
 @dataclass
@@ -68,26 +63,19 @@ class PhaseResult:
 
     def facts(self) -> dict[str, Any]:
         """All but the arrays, as plain data."""
-        plain = {k: getattr(self, k) for k in PLAIN}
-        history = history_data(self.history)
-        return {**plain, "watch": dict(self.watch), "history": history, "best": dict(self.best)}
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ARRAYS}
 
 
-PLAIN = ("name", "epochs", "updates", "seconds", "complete", "shortened", "ended", "length", "note")
 ARRAYS = ("first", "before", "after")
-"""The fields of a result that are plain data, and those that are arrays by name."""
+"""The fields of a result that are arrays by name."""
 
 
 def result_from(
     facts: Mapping[str, Any], kept: Mapping[str, dict[str, NDArray[Any]]]
 ) -> PhaseResult:
     """The result that `facts` described, with the arrays that were kept of it."""
-    plain = {k: facts[k] for k in PLAIN if k in facts}
-    best = dict(facts.get("best", {}))
-    result = PhaseResult(**plain, watch=dict(facts["watch"]), best=best)
-    result.history = history_from(facts["history"])
-    result.first, result.before, result.after = (kept.get(name) for name in ARRAYS)
-    return result
+    known = {f.name: facts[f.name] for f in fields(PhaseResult) if f.name in facts}
+    return PhaseResult(**{**known, **kept, "history": history_from(facts["history"])})
 
 
 def number_of(results: Mapping[str, PhaseResult], number: PhaseNumber) -> float:

@@ -82,27 +82,32 @@ class Programs:
         return found
 
     def _made(self, key: ProgramKey, phase: str | None, states: dict[str, DeviceArray]) -> Ready:
-        program, seed = self.plan.programs[key], self.seed_of(phase)
+        program = self.plan.programs[key]
         paths, stepping = paths_of(program), key.kind is ProgramKind.STEP
         flops = program.largest(program.capacity) if stepping else None
         if flops is not None:
             self.device.suit(flops)
-        arrays, wholes = self.store.in_precision(paths, program.dtype), self.wholes(program)
-        executable = Executable(program, self.device, arrays, states, seed, wholes)
+        executable = self.on(program, self.store.in_precision(paths, program.dtype), states, phase)
         return Ready(executable, self.store.generation, paths, flops)
+
+    def on(
+        self,
+        program: Program,
+        params: dict[str, DeviceArray],
+        states: dict[str, DeviceArray],
+        phase: str | None = None,
+        **more: object,
+    ) -> Executable:
+        """A program on given arrays, with the seed of a phase; `more` are names that it sees."""
+        asked = {b.key: b.shape_at(0)[0] for b in program.buffers if b.place == "whole"}
+        wholes = {k: self._whole(WholeField.parse(k), asked[k], program.dtype) for k in asked}
+        seed = self.seed_of(phase)
+        return Executable(program, self.device, params, states, seed, wholes, **more)
 
     def seed_of(self, phase: str | None) -> int:
         """The seed of a phase's draws: its own, or the session's."""
         own = self.plan.phases[phase].seed if phase is not None else None
         return self.seed if own is None else own
-
-    def wholes(self, program: Program) -> dict[str, DeviceArray]:
-        """The fields of whole parts that a program reads, in its precision: one array for all."""
-        asked = [b for b in program.buffers if b.place == "whole"]
-        return {
-            b.key: self._whole(WholeField.parse(b.key), b.shape_at(0)[0], program.dtype)
-            for b in asked
-        }
 
     def clocks(
         self,
@@ -185,7 +190,3 @@ class Programs:
         if values and key in self.plan.programs:
             values |= self.run(key, phase.name, phase.rows or 1)
         return values
-
-    def start_states(self, phase: PhaseSpec, dtype: str) -> None:
-        """Put the first values into the states of a phase."""
-        self.store.set_states(phase.name, self.first_states(phase), dtype)

@@ -96,9 +96,7 @@ def _wrong(node: ast.AST) -> str:
             return ""
         case ast.For():  # the numbers are known when the text is written
             return "loops over a range of numbers only"
-        case ast.comprehension(
-            ifs=[], is_async=0, iter=ast.Call(func=ast.Name("range" | "zip"))
-        ):
+        case ast.comprehension(ifs=[], is_async=0, iter=ast.Call(func=ast.Name("range" | "zip"))):
             return ""
         case ast.comprehension(ifs=[], is_async=0, iter=ast.Name(n)) if re.fullmatch(r"w\d+", n):
             return ""

@@ -27,9 +27,9 @@ def put(device: Device, target: DeviceArray, values: ArrayLike) -> None:
         target[...] = device.array(np.broadcast_to(np.asarray(values), shape), str(target.dtype))
 
 
-def paths_of(program: Program, place: str = "param") -> list[str]:
-    """The parameters (or states) that a program reads or writes."""
-    return [b.key for b in program.buffers if b.place == place]
+def paths_of(program: Program) -> list[str]:
+    """The parameters that a program reads or writes."""
+    return [b.key for b in program.buffers if b.place == "param"]
 
 
 def joined(spec: ParamSpec) -> HostArray | None:

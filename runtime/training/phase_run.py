@@ -71,7 +71,7 @@ def begin(state: RunState, spec: PhaseSpec) -> None:
     if spec.starts:
         for path, values in programs.run(ProgramKind.START.of(spec.name)).items():
             put(state.device, store.params[path], values)
-    programs.start_states(spec, program.dtype)
+    store.set_states(spec.name, programs.first_states(spec), program.dtype)
     state.updates[spec.name] = 0
 
 

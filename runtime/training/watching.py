@@ -142,7 +142,7 @@ class Watches:
         """All that a resumed phase needs, as plain data."""
         return {
             "values": dict(self.values),
-            "history": phase_result.history_data(self.history),
+            "history": {k: list(readings) for k, readings in self.history.items()},
             "sums": {k: float(v) for k, v in self.sums.items()},
             "since": {k: list(v) for k, v in self.since.items()},
         }

@@ -25,7 +25,7 @@ def unasked(key: WholeField, rows: int, dtype: str) -> Any:
 
 
 def datasets(plan: Plan, read: Read = readers.read, **options: Any) -> Datasets:
-    return Datasets(Fields(RunState.begun(plan, Host(), 1, unasked).programs, read), **options)
+    return Datasets(Fields(RunState(plan, Host(), 1, unasked).programs, read), **options)
 
 
 def test_fields_of_a_part(plan: Any, table: Any) -> None:

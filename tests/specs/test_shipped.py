@@ -33,7 +33,6 @@ from dln.runtime.device import kernels
 from dln.runtime.device.device import Device, open_device
 from dln.runtime.device.gpu import Gpu
 from dln.runtime.device.host import Host
-from dln.runtime.execution.store import paths_of
 from dln.runtime.readers.read_cache import ReadCache
 from dln.runtime.session import Session
 from dln.runtime.training.curvature_estimates import before_step
@@ -164,7 +163,7 @@ def left_behind(session: Session, phase: str, n: int) -> dict[Output, Any]:
     """
     host = session.device.to_host
     step = session.programs.executable(session.plan.phases[phase].step, phase)
-    kept = paths_of(step.program, "state")
+    kept = [b.key for b in step.program.buffers if b.place == "state"]
     found = {new_param(k): np.array(v) for k, v in session.params.items()}
     found |= {new_state(k): host(session.state.store.states[phase][k]) for k in kept}
     return found | {Output("value", k): host(v) for k, v in step.at(n).values.items()}
