@@ -19,8 +19,8 @@ from dln.compiler.frontend.context.place import SPEC
 from dln.compiler.frontend.context.static_values import lookup, rounds, static, word
 from dln.compiler.frontend.context.values import Function, Module, OptimiserDef, describe
 from dln.compiler.frontend.data import datasets
+from dln.compiler.frontend.expressions import calls, indexing, operators
 from dln.compiler.frontend.expressions.builtin_functions import builtins
-from dln.compiler.frontend.expressions.evaluate import RULES
 from dln.compiler.frontend.python_functions import functions as as_functions
 from dln.compiler.frontend.results import checks, tasks
 from dln.compiler.frontend.scan import equations
@@ -37,7 +37,8 @@ DEEPEST_STACK = 6000
 
 def build(source: Source, module: s.Module, outside: Outside) -> Model:
     """The model of a parsed spec. Raises DlnError with every problem found."""
-    built = Built(source=source, outside=outside, rules=RULES, binders=BINDERS)
+    rules = {**operators.RULES, **calls.RULES, **indexing.RULES}
+    built = Built(source=source, outside=outside, rules=rules, binders=BINDERS)
     b = Build(built=built, frame=Frame(0), naming=Naming.unnamed(SPEC))
     with deep_recursion():
         return _build(b, module)

@@ -16,7 +16,6 @@ from dln.compiler.frontend.context.artefacts import FORMS
 from dln.compiler.frontend.context.build_context import Build, Chain, Scope, Value
 from dln.compiler.frontend.context.values import Builtin, callable_value, describe
 from dln.compiler.frontend.expressions import emit_functions
-from dln.compiler.frontend.expressions.example_functions import of_examples
 from dln.compiler.frontend.instances.instances import live_only
 from dln.compiler.frontend.instances.owning import owned_by
 from dln.compiler.frontend.tensors import (
@@ -287,7 +286,7 @@ LAZY: dict[str, Callable[..., Value]] = {
     **{name: _of_machines(name) for name in ("gibbs", "cd", "log_z", "log_likelihood")},
     "text": emit_functions.text,
     **{name: emit_functions.curves(name) for name, form in FORMS.items() if form.curves},
-    **{name: of_examples(name) for name, form in FORMS.items() if form.example},
+    **{name: emit_functions.of_examples(name) for name, form in FORMS.items() if form.example},
 }
 ELEMENTWISE: dict[str, Callable[..., Any]] = {
     **{name: _pointwise(name) for name, op in OPS.items() if op.is_("function")},

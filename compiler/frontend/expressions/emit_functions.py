@@ -1,5 +1,5 @@
-"""What tasks make to be seen: `text`, `plot` and `log_plot`, `tiles`; `example_functions` has what
-they make of examples.
+"""What tasks make to be seen: `text`, `plot` and `log_plot`, `tiles`, and of the examples of a data
+set `examples` and tables of classes (`confusion`).
 
 All but `tiles` take their arguments unread, for the places and the names of the arguments. Which
 forms there are stands in `context/artefacts.py`.
@@ -7,17 +7,24 @@ forms there are stands in `context/artefacts.py`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from math import prod
 
 from dln.compiler.frontend.context import broadcasting, lengths
-from dln.compiler.frontend.context.artefacts import Artefact, Part
+from dln.compiler.frontend.context.artefacts import FORMS, Artefact, Part
 from dln.compiler.frontend.context.build_context import Build, Scope, Value
+from dln.compiler.frontend.context.frame import Frame
+from dln.compiler.frontend.context.place import replace
+from dln.compiler.frontend.context.static_values import tensor, want_domain, whole
 from dln.compiler.frontend.context.values import describe, shown, whole_number
+from dln.compiler.frontend.data.datasets import bind_fields, on_part
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.sizes import Size
 from dln.compiler.ir.structure import is_clock
-from dln.compiler.model import EmittedPart
+from dln.compiler.ir.tensor_type import Domain
+from dln.compiler.model import DataSet, EmittedPart
+from dln.compiler.schema.records import On
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Note, Span
 
@@ -148,3 +155,141 @@ def _side(b: Build, side: Value, span: Span) -> int:
         label = f"is {shown(side)}"
         b.fail("E305", "the sides of a tile are whole numbers", b.blame(side, span), label)
     return number
+
+
+# ---- examples of a data set --------------------------------------------------------------------
+
+OPTIONS = ("on", "where", "n")
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """What stands in the brackets: `on`, `where` and `n`; expressions, or several with names."""
+
+    options: Mapping[str, s.Expr]
+    plain: list[s.Expr]
+    rows: Mapping[str, s.Expr]
+
+
+def of_examples(form: str) -> Callable[[Build, s.Call, Scope], Artefact]:
+    """The function of a form, such as
+
+    `examples(x, on = mnist_test, where = argmax(net(x)) != label, n = 20)`: an expression over the
+    fields of a data set, for its first n examples that a condition holds for; or several of one
+    shape with their names, `examples(seen = x, made = net(x), on = mnist_test)`;
+
+    `confusion(argmax(net(x)), label, on = mnist_test)`: classes of each example.
+    """
+
+    def make(b: Build, expr: s.Call, scope: Scope) -> Artefact:
+        given = _arguments(b, form, expr)
+        data, part = on_part(b, given.options["on"], scope)
+        count, n = FORMS[form].most, given.options.get("n")
+        if n is not None:
+            count = whole(b, n, scope, "the number of examples")
+            if count < 1:
+                b.fail("E305", "the number of examples is at least 1", n.span, f"is {count}")
+        inner = scope.child()
+        bind_fields(b, data, inner)
+        each = replace(b, frame=Frame(next(b.counter), batched=True, site=f"{scope.path}.{form}"))
+        if FORMS[form].each:
+            parts = _classes(each, form, given.plain, inner, data)
+        else:
+            parts = (_shown(each, form, expr, given, inner),)
+        where = given.options.get("where")
+        holds = None if where is None else _condition(each, form, where, inner)
+        return Artefact(form, parts, On(data.name, part), holds, count)
+
+    return make
+
+
+def _arguments(b: Build, form: str, expr: s.Call) -> Arguments:
+    """The arguments, as the form takes them."""
+    named = {name: a.value for name, a in expr.named.items()}
+    rows = {name: value for name, value in named.items() if name not in OPTIONS}
+    plain = expr.plain
+    ranged = [a for a in expr.arguments if isinstance(a, s.Ranged)]
+    wanted = FORMS[form].each
+    fits = len(plain) == (len(wanted) or 1) if wanted or not rows else not plain
+    if ranged or "on" not in named or not fits or (wanted and rows):
+        many = plain and (len(plain) > max(1, len(wanted)) or rows)
+        at = ranged[0].span if ranged else plain[-1].span if many else expr.span
+        takes = ", ".join(wanted) or "one expression, or several with names"
+        what = "classes" if wanted else "expressions"
+        message, label = f"{form} takes {what} over a data set", f"takes {takes}, and on, where, n"
+        b.fail("E322", message, at, label, remedy=FORMS[form].example)
+    return Arguments({k: v for k, v in named.items() if k in OPTIONS}, plain, rows)
+
+
+# ---- what is shown of each example -------------------------------------------------------------
+
+
+def _shown(b: Build, form: str, expr: s.Call, given: Arguments, scope: Scope) -> Part:
+    """The value of each example; of several with names one above the other."""
+    if not given.rows:
+        one = given.plain[0]
+        value = _of_each(b, form, tensor(b, one, scope), one.span)
+        return EmittedPart(value, label=label_of(one), axis="example", key="value"), one.span
+    exprs = list(given.rows.values())
+    span = exprs[0].span.to(exprs[-1].span)
+    stacked = broadcasting.as_tensor(b, [tensor(b, e, scope) for e in exprs], span)
+    value, names = _of_each(b, form, stacked, expr.span), tuple(given.rows)
+    return EmittedPart(
+        value, label=", ".join(names), axis="example", rows=names, key="value"
+    ), expr.span
+
+
+def _classes(
+    b: Build, form: str, exprs: list[s.Expr], scope: Scope, data: DataSet
+) -> tuple[Part, ...]:
+    """The classes of each example, all of one set and one shape; `rows` are the names of the
+    classes: the letters of the data, or numbers."""
+    found = [want_domain(b, tensor(b, e, scope), Domain("class"), e.span, form, absent=True)
+             for e in exprs]  # fmt: skip
+    sizes = [node.type.domain.size for node in found]
+    known = [size for size in sizes if size is not None]
+    for size, expr in zip(sizes[1:], exprs[1:], strict=True):
+        if size is not None and known[0] is not size:
+            broadcasting.equal(b, known[0], size, expr.span, "these are classes of different sets")
+    number = b.sizes.resolve(known[0]).value if known else None
+    if number is None:
+        b.fail("E209", f"{form} needs to know how many classes there are", exprs[0].span)
+    letters = data.alphabet if data.alphabet and len(data.alphabet) == number else None
+    names = tuple(letters or map(str, range(number)))
+    nodes = [_of_each(b, form, n, e.span) for n, e in zip(found, exprs, strict=True)]
+    shapes = [[b.sizes.resolve(size) for size in node.type.shape] for node in nodes]
+    for shape, expr in zip(shapes, exprs, strict=True):
+        if shape != shapes[0]:
+            label = f"is {_axes(shape)} for each example, not {_axes(shapes[0])}"
+            b.fail("E396", f"{form} takes classes that go together", expr.span, label)
+    parts = zip(FORMS[form].each, nodes, exprs, strict=True)
+    return tuple((EmittedPart(node, key, label=label_of(e), axis="example", rows=names), e.span)
+                 for key, node, e in parts)  # fmt: skip
+
+
+def _axes(shape: list[Size]) -> str:
+    """`[5]`, or that there is one number."""
+    return f"[{', '.join(map(str, shape[1:]))}]" if shape[1:] else "one class"
+
+
+# ---- per example -------------------------------------------------------------------------------
+
+
+def _condition(b: Build, form: str, expr: s.Expr, scope: Scope) -> Node:
+    where = _of_each(b, form, tensor(b, expr, scope), expr.span)
+    if len(where.type.shape) > 1:
+        label = f"is {b.shown(where.type)}"
+        b.fail("E396", "a condition is one truth value for each example", expr.span, label)
+    return where
+
+
+def _of_each(b: Build, form: str, node: Node, span: Span) -> Node:
+    """A tensor with the examples as its first axis."""
+    running = node.type.running
+    if "batch" not in running:
+        b.fail("E396", f"{form} shows what differs from example to example", span, "is one value")
+    if node.type.kind != "bool":
+        node = lengths.cleared(b, node, span)
+    k = running.index("batch")
+    perm = (k, *(i for i in range(len(node.type.shape)) if i != k))
+    return node if k == 0 else b.at(span)("transpose", node, perm=perm)

@@ -7,18 +7,18 @@ that name, a tensor an `input` that the session fills in from a `Probe`.
 from __future__ import annotations
 
 from functools import reduce
+from math import ceil
 
 from dln.compiler.frontend.context import broadcasting
 from dln.compiler.frontend.context.build_context import Build, Scope, Value
 from dln.compiler.frontend.context.place import Poisoned, replace
 from dln.compiler.frontend.context.static_values import tensor, unknown
 from dln.compiler.frontend.context.values import PhaseBest, PhaseVerb
-from dln.compiler.frontend.expressions import reports
 from dln.compiler.frontend.instances.owning import owned
 from dln.compiler.frontend.scan.equations import substituted
 from dln.compiler.frontend.tensors import reductions
 from dln.compiler.ir.graph import Node, ancestors
-from dln.compiler.ir.structure import is_state
+from dln.compiler.ir.structure import is_clock, is_state
 from dln.compiler.model import Phase, Probe, Watching
 from dln.compiler.schema.keys import PhaseNumber, WatchReport
 from dln.grammar import syntax as s
@@ -82,7 +82,7 @@ def history(b: Build, clock: Node, at: int, span: Span) -> Node:
     if isinstance(number, WatchReport | PhaseNumber) and number.at is None:
         watch = _watch_of(b, number)
         if watch is not None and isinstance(number, PhaseNumber):
-            reports.check_number(b, b.phases.made[number.phase], watch, at, span)
+            check_number(b, b.phases.made[number.phase], watch, at, span)
         if watch is not None or isinstance(number, WatchReport):
             return _number(b, number.changed(at=at), span)
     said = number.spoken if isinstance(number, WatchReport | PhaseNumber) else number
@@ -161,3 +161,72 @@ def _at_first(b: Build, phase: Phase, node: Node, span: Span) -> Node:
                    "is known in the update alone", (note,),
                    "a phase of its own for the step before")  # fmt: skip
     return substituted(b, node, {n: phase.state_init[n["path"]] for n in held})
+
+
+# ---- reports -----------------------------------------------------------------------------------
+#
+# Counted from 0: `error[0]` is the first, `error` the latest, `error[-1]` the one before the latest.
+# What no run of a phase can ever report is refused.
+
+
+def check_conditions(b: Build, phase: Phase) -> None:
+    """Raise a problem for a report that an `until` or a `best by` will never see."""
+    own = {w.name: w for w in phase.watches}
+    best = [keep.best for keep in phase.keeps if keep.best is not None]
+    for node in ancestors([*phase.until, *best]):
+        report = node["name"] if is_clock(node) else None
+        if not isinstance(report, WatchReport) or report.watch not in own:
+            continue
+        watch = own[report.watch]
+        span = b.graph.spans.get(node, (phase.span,))[0]
+        if watch.every is None and node in ancestors(phase.until):
+            _only_at_the_end(b, phase, watch, span)
+        if report.at is not None:
+            check_number(b, phase, watch, report.at, span)
+
+
+def _only_at_the_end(b: Build, phase: Phase, watch: Watching, span: Span) -> None:
+    """A condition over what is reported when the phase is over would never be looked at."""
+    unit = "update" if phase.duration[1] == "update" else "epoch"
+    text = f"{watch.name} is reported at the end of the phase only, too late for until"
+    remedy = f"watch {watch.name} = ... every 1 {unit}"
+    b.fail("E386", text, watch.span, "does not say how often", (), remedy)
+
+
+def check_number(b: Build, phase: Phase, watch: Watching, at: int, span: Span) -> None:
+    """Raise a problem where a watch is not reported often enough for its report number `at`."""
+    most = most_reports(b, phase, watch)
+    needed = at + 1 if at >= 0 else 1 - at
+    if most is None or needed <= most:
+        return
+    times = "once" if most == 1 else f"at most {most} times"
+    count, unit = phase.duration
+    said = f"{phase.name} goes on for {count} {unit}{'s' * (count != 1)}"
+    facts = (f"{said} and reports {watch.name} {times}",)
+    last = f"{watch.name}[{most - 1}] is the last report" if most else ""
+    if at < 0 and most > 1:
+        last = f"{watch.name}[{1 - most}] at most"
+    notes = (Note(watch.span, "is watched here"),) if watch.span != span else ()
+    b.fail("E386", f"there is no {watch.name}[{at}]", span, "is never reported", notes, last, facts)
+
+
+def most_reports(b: Build, phase: Phase, watch: Watching) -> int | None:
+    """How often a watch is reported if nothing ends the phase early; None where time decides."""
+    count, unit = phase.duration
+    if unit == "second":
+        return None
+    if watch.every is None:
+        return 1
+    per_epoch = _updates_of_epoch(phase, b.data.sets[phase.on.data].parts[phase.on.part][1])
+    updates = count * per_epoch if unit == "epoch" else count
+    each, of = watch.every
+    if of == "epoch":
+        return max(1, updates // per_epoch // each)
+    return max(1, updates // each if watch.on is not None else ceil(updates / each))
+
+
+def _updates_of_epoch(phase: Phase, examples: int) -> int:
+    if phase.batch is None or not examples:
+        return 1
+    size = min(phase.batch, examples)
+    return examples // size if phase.order == "stream" else ceil(examples / size)

@@ -15,7 +15,7 @@ from dln.compiler.frontend.context.ports import dims_text, fit, port_sizes
 from dln.compiler.frontend.context.static_values import domain_of, lookup, want_domain
 from dln.compiler.frontend.context.values import Function, Results
 from dln.compiler.frontend.scan.equations import substituted
-from dln.compiler.frontend.tensors.pairing import refuse_pairs
+from dln.compiler.frontend.tensors.pointwise import refuse_pairs
 from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.sizes import Size
 from dln.compiler.ir.structure import in_step

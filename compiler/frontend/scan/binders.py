@@ -1,4 +1,12 @@
-"""What each statement binds: a name, or several, with the equation that finds each."""
+"""What each statement binds: a name, or several, with the equation that finds each.
+
+A `scan` is worked out as one step, and put into the graph as one loop. Inside it `x[t]` is the
+element of a sequence and `h[t-1]` a slot: what the step before left. Everything else is the
+language as it is elsewhere. The step is worked out once, whatever the number of steps; the nodes
+that depend on a slot or an element become the body of the loop. In the one-step forms (`lm.step`)
+the same equations are worked out for a single step, and what is carried comes from the memory of
+the frame.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +14,12 @@ from collections.abc import Callable
 from functools import partial
 
 from dln.compiler.frontend.context.build_context import Build, Scope
+from dln.compiler.frontend.context.place import replace
 from dln.compiler.frontend.context.static_values import lookup, rounds
-from dln.compiler.frontend.scan import equations, preconditions, scan
-from dln.compiler.frontend.scan.recurrences import first_name, first_value
+from dln.compiler.frontend.scan import closing, equations, nested_scan, preconditions
+from dln.compiler.frontend.scan.recurrences import Recurrences, first_name, first_value
+from dln.compiler.frontend.scan.settling import settled
+from dln.compiler.ir.graph import Node
 from dln.grammar import syntax as s
 
 
@@ -46,11 +57,39 @@ def _for(b: Build, st: s.For, scope: Scope) -> None:
                 lookup(b, name, binding.span or st.span, inner)
 
 
+# ---- scan --------------------------------------------------------------------------------------
+
+
+def _scan(b: Build, st: s.Scan, scope: Scope) -> None:
+    """The sequences that a scan defines: the names it writes with [t]."""
+    scan = Recurrences(b, st, scope)
+    for name, line in scan.lines.items():
+        find = partial(_sequence, scan=scan, name=name)
+        equations.once(b, scope, name, line.target.span, find)
+
+
+def _sequence(b: Build, scan: Recurrences, name: str) -> Node:
+    """The whole sequence of a name, for the frame of who asks."""
+    version = b.frame.version
+    if version not in scan.made:
+        scan.made[version] = _sequences(b, scan)
+    return scan.made[version][name]
+
+
+def _sequences(b: Build, scan: Recurrences) -> dict[str, Node]:
+    if b.time.stepping and not scan.inside:
+        return closing.stepped(settled(b, scan))
+    if scan.inside and b.time.loop is not None:
+        return nested_scan.inside(b, scan, b.time.loop)
+    apart = replace(b, time=replace(b.time, loop=None, stepping=False))
+    return closing.closed(settled(apart, scan))[1]
+
+
 BINDERS: dict[type, Callable[..., None]] = {
     s.Define: _define,
     s.Draw: _draw,
     s.Let: _let,
-    s.Scan: scan.bind,
+    s.Scan: _scan,
     s.Expect: _expect,
     s.For: _for,
 }

@@ -7,8 +7,7 @@ from dln.compiler.frontend.context.frame import Key
 from dln.compiler.frontend.context.static_values import positive
 from dln.compiler.frontend.scan import equations
 from dln.compiler.frontend.scan.body_builder import BodyMaker
-from dln.compiler.frontend.scan.scan_step import Attempt
-from dln.compiler.frontend.scan.step_memory import remember
+from dln.compiler.frontend.scan.scan_step import Attempt, remember
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.ops.loop import Body, item, row_type
 from dln.compiler.ir.sizes import Size

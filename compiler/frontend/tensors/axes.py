@@ -17,7 +17,7 @@ from dln.compiler.frontend.context.broadcasting import (
 )
 from dln.compiler.frontend.context.build_context import Build, Value
 from dln.compiler.frontend.context.values import IndexVar
-from dln.compiler.frontend.tensors.pairing import refuse_pairs
+from dln.compiler.frontend.tensors.pointwise import refuse_pairs
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.sizes import Size
 from dln.compiler.ir.structure import is_input

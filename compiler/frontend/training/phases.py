@@ -8,7 +8,7 @@ from dln.compiler.frontend.context.place import poison, replace
 from dln.compiler.frontend.context.static_values import whole, word
 from dln.compiler.frontend.context.values import PhaseGroup, PhaseValue
 from dln.compiler.frontend.data.datasets import on_part
-from dln.compiler.frontend.expressions import reports
+from dln.compiler.frontend.expressions import phase_queries
 from dln.compiler.frontend.training import (
     line_search,
     objectives,
@@ -52,7 +52,7 @@ def train(b: Build, st: s.Train, scope: Scope) -> None:
     b.phases.made[name] = _phase(got, On(data.name, part), frame, said)
     if b.built.failures == before:
         with b.collecting():
-            reports.check_conditions(b, b.phases.made[name])
+            phase_queries.check_conditions(b, b.phases.made[name])
     if b.built.failures > before:
         b.phases.broken.add(name)
 
