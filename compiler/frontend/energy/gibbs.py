@@ -1,4 +1,4 @@
-"""Gibbs chains: `gibbs(R, v, k)`, contrastive divergence `cd(R, v, k)`, `noise(n, m)`.
+"""Gibbs chains: `gibbs(R, v, k)`, contrastive divergence `cd(R, v, k)`.
 
 A step draws all hidden groups given the visible ones, then all visible groups given the hidden
 ones; a clamped group stays. Every group is drawn, the last time too: the statistics of `cd` are
@@ -17,9 +17,9 @@ from dln.compiler.frontend.context import broadcasting, time_axis
 from dln.compiler.frontend.context.build_context import Build, Instance, Scope, Value
 from dln.compiler.frontend.context.frame import Drawing, OpenLoop
 from dln.compiler.frontend.context.place import replace
-from dln.compiler.frontend.context.static_values import whole, whole_size
+from dln.compiler.frontend.context.static_values import whole
 from dln.compiler.frontend.context.unit_group import UnitGroup
-from dln.compiler.frontend.context.values import describe, shown
+from dln.compiler.frontend.context.values import describe
 from dln.compiler.frontend.energy import derivation
 from dln.compiler.frontend.energy.unit_values import Units, lead_of, one_or_all, sides, units_of
 from dln.compiler.frontend.scan.body_builder import BodyMaker
@@ -27,7 +27,7 @@ from dln.compiler.frontend.tensors import distributions
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.ops.loop import item, slot
 from dln.compiler.ir.sizes import BATCH_SIZE, Size
-from dln.compiler.ir.tensor_type import BINARY, PROB, TensorType
+from dln.compiler.ir.tensor_type import TensorType
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Span
 
@@ -216,20 +216,3 @@ def drawn(
         else:
             out[group.name] = distributions.normal(inner, span, mean, width)
     return out
-
-
-# ---- noise -------------------------------------------------------------------------------------
-
-
-def noise(b: Build, span: Span, n: Value, *sizes: Value) -> Node:
-    """`noise(n, 784)`: n vectors of bits, each 1 with probability 1/2, where chains begin. What is
-    made of them has a value for each."""
-    rows, *each = (whole_size(b, v, span) for v in (n, *sizes))
-    if rows.value == 0:
-        b.fail("E305", "noise has at least one row", b.blame(n, span), f"is {shown(n)}")
-    axis = f"noise.{next(b.counter)}"
-    like = TensorType((rows, *each), (axis,), "real", PROB)
-    make, drawing = b.at(span), Drawing(distributions.place_site(b, span, "noise"), None)
-    half = make("asserted", make.broadcast(make.const(0.5), like, ()), domain=PROB)
-    bits = distributions.bernoulli(replace(b, drawing=drawing), span, half)
-    return make("asserted", bits, domain=BINARY)

@@ -156,14 +156,10 @@ def _not_by_each(b: Build, axis: str, s: Value, x: Value, span: Span) -> NoRetur
     b.fail("E341", text, b.blame(s, span), remedy=remedy, facts=(fact,))
 
 
-def _takes_part(at: Node, needed: set[Node]) -> bool:
-    """Whether a loss depends on a node; on a sequence, if it does on the scan that defines it."""
-    return at in needed or (is_item(at) and at.operands[0] in needed)
-
-
 def _by(b: Build, span: Span, loss: Node, at: Node, needed: set[Node]) -> Node | None:
-    """The gradient by a node, or by a part of one that the loss depends on: `grad(e, o[0])`."""
-    if _takes_part(at, needed):
+    """The gradient by a node, or by a part of one that the loss depends on: `grad(e, o[0])`; by a
+    sequence where the loss depends on the scan that defines it."""
+    if at in needed or (is_item(at) and at.operands[0] in needed):
         return b.at(span)("grad", loss, at)
     if lengths.is_element(b, at):
         inner = _by(b, span, loss, at.operands[1], needed)
@@ -174,16 +170,6 @@ def _by(b: Build, span: Span, loss: Node, at: Node, needed: set[Node]) -> Node |
         return None
     whole = _by(b, span, loss, at.operands[0], needed)
     return None if whole is None else b.at(span)(at.op, whole, **at.attrs)
-
-
-def _last(b: Build, span: Span, x: Value) -> Node:
-    """The last element of a sequence."""
-    return reductions.last(b, broadcasting.as_tensor(b, x, span), span)
-
-
-def _stop(b: Build, span: Span, x: Value) -> Node:
-    """The same value, through which no gradient runs."""
-    return b.at(span)("stop", broadcasting.as_tensor(b, x, span))
 
 
 def _training(b: Build, expr: s.Call, scope: Scope) -> Value:
@@ -203,11 +189,6 @@ def _of_optimisers(code: str, text: str, remedy: str) -> Callable[..., NoReturn]
 
 
 # ---- questions about the spec ------------------------------------------------------------------
-
-
-def _shape(b: Build, span: Span, x: Value) -> list[Value]:
-    node = broadcasting.as_tensor(b, x, span)
-    return [b.resolve(size) for size in node.type.example]
 
 
 def _length(b: Build, span: Span, x: Value) -> int:
@@ -256,17 +237,19 @@ def _chain(b: Build, span: Span, parts: Value) -> Chain:
     return made
 
 
-def _noise(b: Build, span: Span, n: Value, *sizes: Value) -> Value:
-    return _of_machines("noise")(b, span, n, *sizes)
-
-
 def _of_machines(name: str) -> Callable[..., Value]:
     """A function of machines, found when it is called."""
 
-    def call(b: Build, *given: Any) -> Value:
-        from dln.compiler.frontend.energy.functions import FUNCTIONS  # late: most specs have none
+    def call(b: Build, expr: s.Call, scope: Scope) -> Value:
+        from dln.compiler.frontend.energy import exact, gibbs  # late: most specs have none
 
-        return FUNCTIONS[name](b, *given)
+        functions: dict[str, Callable[[Build, s.Call, Scope], Value]] = {
+            "gibbs": gibbs.gibbs,
+            "cd": gibbs.cd,
+            "log_z": exact.log_z,
+            "log_likelihood": exact.log_likelihood,
+        }
+        return functions[name](b, expr, scope)
 
     return call
 
@@ -290,7 +273,7 @@ LAZY: dict[str, Callable[..., Value]] = {
 }
 ELEMENTWISE: dict[str, Callable[..., Any]] = {
     **{name: _pointwise(name) for name, op in OPS.items() if op.is_("function")},
-    "stop": _stop,
+    "stop": lambda b, span, x: b.at(span)("stop", broadcasting.as_tensor(b, x, span)),
     "id": lambda b, span, x: x,
 }
 EAGER: dict[str, Callable[..., Any]] = {
@@ -303,7 +286,7 @@ EAGER: dict[str, Callable[..., Any]] = {
     "concat": shape_functions.concat,
     "pad": shape_functions.pad,
     "grad": gradient,
-    "last": _last,
+    "last": reductions.last,
     "lowest": reductions.lowest,
     "uniform": distributions.uniform,
     "normal": distributions.normal,
@@ -311,9 +294,9 @@ EAGER: dict[str, Callable[..., Any]] = {
     "categorical": distributions.categorical,
     "mask": distributions.mask,
     "relaxed": distributions.relaxed,
-    "noise": _noise,
+    "noise": distributions.noise,
     "distort": distributions.distort,
-    "shape": _shape,
+    "shape": lambda b, span, x: [*map(b.resolve, broadcasting.as_tensor(b, x, span).type.example)],
     "length": _length,
     "inputs": mask_tables.inputs,
     "marks": drawings.marks,

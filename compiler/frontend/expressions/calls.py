@@ -65,9 +65,9 @@ def _flow(b: Build, expr: s.Flow, scope: Scope) -> Value:
 def _say_both_readings(b: Build, choice: s.Choose, span: Span) -> None:
     """`x if c else y -> f` passes on what is chosen; whoever reads it may take it otherwise."""
     steps = span.source.text[choice.span.stop : span.stop]
-    whole, steps = " ".join(choice.span.text.split()), " ".join(steps.split())
-    head = whole.removesuffix(" ".join(choice.other.span.text.split()))
-    other = " ".join(choice.other.span.text.split())
+    texts = (choice.span.text, choice.other.span.text, steps)
+    whole, other, steps = map(broadcasting.whole_text, texts)
+    head = whole.removesuffix(other)
     b.note(
         f"{span}: -> passes on whatever is chosen in front of it, as in ({whole}) {steps}: "
         f"write it so; or {head}({other} {steps}) for the other reading"
@@ -84,7 +84,7 @@ def _flow_step(b: Build, value: Value, span: Span, step: s.Expr, scope: Scope) -
     if isinstance(step, s.Call):
         target = b.evaluate(step.function, scope)
         if isinstance(target, Function) or (isinstance(target, Builtin) and not target.makes):
-            return _call_with(b, target, step, scope, [(value, span)])
+            return _call(b, target, step, scope, [(value, span)])
     if isinstance(step, s.Binary | s.Unary | s.Choose):
         remedy = ""
         if isinstance(step, s.Binary):
@@ -101,12 +101,8 @@ def _flow_step(b: Build, value: Value, span: Span, step: s.Expr, scope: Scope) -
 # ---- calls -------------------------------------------------------------------------------------
 
 
-def _call(b: Build, expr: s.Call, scope: Scope) -> Value:
-    return _call_with(b, b.evaluate(expr.function, scope), expr, scope, [])
-
-
-def _call_with(
-    b: Build, target: Value, expr: s.Call, scope: Scope, first: list[tuple[Value, Span]]
+def _call(
+    b: Build, target: Value, expr: s.Call, scope: Scope, first: Sequence[tuple[Value, Span]] = ()
 ) -> Value:
     """A call whose arguments are still syntax; `first` are values that a pipeline passed in."""
     written = (*expr.arguments, *expr.options)
@@ -159,16 +155,11 @@ def _made_only(b: Build, target: BlockDef, expr: s.Call, scope: Scope) -> bool:
     free = sum(not isinstance(a, s.Named) for a in expr.options)
     if any(o.default is None and o.name not in named for o in syntax.options[free:]):
         return True
-    return any(
-        not _may_go_in(b, b.evaluate(a, scope), port)
-        for a, port in zip(given, syntax.ports, strict=True)
-    )
-
-
-def _may_go_in(b: Build, value: Value, port: s.Port) -> bool:
-    """Whether a value may be given to a port; a plain number to one without axes."""
-    number = isinstance(value, int | float | Size)
-    return isinstance(value, Node | list) or (number and not port.dims)
+    for a, port in zip(given, syntax.ports, strict=True):
+        numbers = () if port.dims else (int, float, Size)
+        if not isinstance(b.evaluate(a, scope), (Node, list, *numbers)):
+            return True
+    return False
 
 
 def _not_applied(b: Build, target: Value, span: Span) -> NoReturn:
@@ -243,7 +234,12 @@ def apply(b: Build, target: Value, given: Sequence[tuple[Value, Span]], span: Sp
         case Instance():
             return application.apply_instance(b, target, given, span)
         case Chain():
-            return _apply_chain(b, target, given, span)
+            values = given
+            for i, part in enumerate(target.parts):  # what a function in it makes is the chain's
+                inner = replace(b, naming=b.naming.of_chain(target, i))
+                values = [(apply(inner, part, values, span), span)]
+            target.applied.append((tuple(v for v, _ in given), values[0][0]))
+            return values[0][0]
         case Function():
             return _call_function(b, target, given, span)
         case Builtin():
@@ -257,16 +253,6 @@ def apply(b: Build, target: Value, given: Sequence[tuple[Value, Span]], span: Sp
         case PhaseVerb():
             b.fail("E323", describe(target), span, remedy=f"{target.phase}.{target.verb}(...)")
     _not_applied(b, target, span)
-
-
-def _apply_chain(b: Build, chain: Chain, given: Sequence[tuple[Value, Span]], span: Span) -> Value:
-    """One part after the other; what a function among them makes is the chain's."""
-    values = given
-    for i, part in enumerate(chain.parts):
-        inner = replace(b, naming=b.naming.of_chain(chain, i))
-        values = [(apply(inner, part, values, span), span)]
-    chain.applied.append((tuple(v for v, _ in given), values[0][0]))
-    return values[0][0]
 
 
 # ---- reductions --------------------------------------------------------------------------------
@@ -316,4 +302,8 @@ def _progression(b: Build, arg: s.Ranged, scope: Scope) -> tuple[int, int, int]:
     return numbers[0], steps.pop(), len(numbers)
 
 
-RULES: dict[type, Callable[..., Value]] = {s.Flow: _flow, s.Call: _call, s.Reduce: _reduce}
+RULES: dict[type, Callable[..., Value]] = {
+    s.Flow: _flow,
+    s.Call: lambda b, expr, scope: _call(b, b.evaluate(expr.function, scope), expr, scope),
+    s.Reduce: _reduce,
+}

@@ -8,7 +8,6 @@ forms there are stands in `context/artefacts.py`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from math import prod
 
 from dln.compiler.frontend.context import broadcasting, lengths
@@ -111,7 +110,8 @@ def _curves(b: Build, arg: s.Arg, scope: Scope) -> Iterator[Part]:
     expr = arg.value if isinstance(arg, s.Named) else arg
     label = arg.name if isinstance(arg, s.Named) else broadcasting.short(arg.span.text)
     value = b.evaluate(expr, scope)
-    if not _is_several(value):
+    nodes = [v for v in value if isinstance(v, Node)] if isinstance(value, list) else []
+    if not any(n.type.shape or is_clock(n) for n in nodes):  # else vectors or watches, one a curve
         yield _curve(b, value, label, expr.span)
         return
     items = expr.items if isinstance(expr, s.ListOf) and expr is arg else ()
@@ -122,12 +122,6 @@ def _curves(b: Build, arg: s.Arg, scope: Scope) -> Iterator[Part]:
 
 def _curve(b: Build, value: Value, label: str, span: Span) -> Part:
     return EmittedPart(broadcasting.as_tensor(b, value, span, "a curve"), label=label), span
-
-
-def _is_several(value: Value) -> bool:
-    """Whether a list is one of curves (vectors, watches), not of the numbers of one curve."""
-    nodes = [v for v in value if isinstance(v, Node)] if isinstance(value, list) else []
-    return any(n.type.shape or is_clock(n) for n in nodes)
 
 
 def tiles(b: Build, span: Span, x: Value, h: Value, w: Value) -> Node:
@@ -162,15 +156,6 @@ def _side(b: Build, side: Value, span: Span) -> int:
 OPTIONS = ("on", "where", "n")
 
 
-@dataclass(frozen=True)
-class Arguments:
-    """What stands in the brackets: `on`, `where` and `n`; expressions, or several with names."""
-
-    options: Mapping[str, s.Expr]
-    plain: list[s.Expr]
-    rows: Mapping[str, s.Expr]
-
-
 def of_examples(form: str) -> Callable[[Build, s.Call, Scope], Artefact]:
     """The function of a form, such as
 
@@ -182,9 +167,11 @@ def of_examples(form: str) -> Callable[[Build, s.Call, Scope], Artefact]:
     """
 
     def make(b: Build, expr: s.Call, scope: Scope) -> Artefact:
-        given = _arguments(b, form, expr)
-        data, part = on_part(b, given.options["on"], scope)
-        count, n = FORMS[form].most, given.options.get("n")
+        named = {name: a.value for name, a in expr.named.items()}
+        rows = {name: value for name, value in named.items() if name not in OPTIONS}
+        _refuse_others(b, form, expr, rows)
+        data, part = on_part(b, named["on"], scope)
+        count, n = FORMS[form].most, named.get("n")
         if n is not None:
             count = whole(b, n, scope, "the number of examples")
             if count < 1:
@@ -193,50 +180,47 @@ def of_examples(form: str) -> Callable[[Build, s.Call, Scope], Artefact]:
         bind_fields(b, data, inner)
         each = replace(b, frame=Frame(next(b.counter), batched=True, site=f"{scope.path}.{form}"))
         if FORMS[form].each:
-            parts = _classes(each, form, given.plain, inner, data)
+            parts = _classes(each, form, expr.plain, inner, data)
         else:
-            parts = (_shown(each, form, expr, given, inner),)
-        where = given.options.get("where")
-        holds = None if where is None else _condition(each, form, where, inner)
+            parts = (_shown(each, form, expr, rows, inner),)
+        where, holds = named.get("where"), None
+        if where is not None:
+            holds = _of_each(each, form, tensor(each, where, inner), where.span)
+            if len(holds.type.shape) > 1:
+                text, label = "a condition is one truth value", f"is {b.shown(holds.type)}"
+                b.fail("E396", f"{text} for each example", where.span, label)
         return Artefact(form, parts, On(data.name, part), holds, count)
 
     return make
 
 
-def _arguments(b: Build, form: str, expr: s.Call) -> Arguments:
-    """The arguments, as the form takes them."""
-    named = {name: a.value for name, a in expr.named.items()}
-    rows = {name: value for name, value in named.items() if name not in OPTIONS}
+def _refuse_others(b: Build, form: str, expr: s.Call, rows: Mapping[str, s.Expr]) -> None:
+    """Refuse arguments that a form does not take; `rows` are those by name but for its options."""
     plain = expr.plain
     ranged = [a for a in expr.arguments if isinstance(a, s.Ranged)]
     wanted = FORMS[form].each
     fits = len(plain) == (len(wanted) or 1) if wanted or not rows else not plain
-    if ranged or "on" not in named or not fits or (wanted and rows):
+    if ranged or "on" not in expr.named or not fits or (wanted and rows):
         many = plain and (len(plain) > max(1, len(wanted)) or rows)
         at = ranged[0].span if ranged else plain[-1].span if many else expr.span
         takes = ", ".join(wanted) or "one expression, or several with names"
         what = "classes" if wanted else "expressions"
         message, label = f"{form} takes {what} over a data set", f"takes {takes}, and on, where, n"
         b.fail("E322", message, at, label, remedy=FORMS[form].example)
-    return Arguments({k: v for k, v in named.items() if k in OPTIONS}, plain, rows)
 
 
-# ---- what is shown of each example -------------------------------------------------------------
-
-
-def _shown(b: Build, form: str, expr: s.Call, given: Arguments, scope: Scope) -> Part:
+def _shown(b: Build, form: str, expr: s.Call, rows: Mapping[str, s.Expr], scope: Scope) -> Part:
     """The value of each example; of several with names one above the other."""
-    if not given.rows:
-        one = given.plain[0]
+    if not rows:
+        one = expr.plain[0]
         value = _of_each(b, form, tensor(b, one, scope), one.span)
         return EmittedPart(value, label=label_of(one), axis="example", key="value"), one.span
-    exprs = list(given.rows.values())
+    exprs = list(rows.values())
     span = exprs[0].span.to(exprs[-1].span)
     stacked = broadcasting.as_tensor(b, [tensor(b, e, scope) for e in exprs], span)
-    value, names = _of_each(b, form, stacked, expr.span), tuple(given.rows)
-    return EmittedPart(
-        value, label=", ".join(names), axis="example", rows=names, key="value"
-    ), expr.span
+    value, label = _of_each(b, form, stacked, expr.span), ", ".join(rows)
+    made = EmittedPart(value, label=label, axis="example", rows=tuple(rows), key="value")
+    return made, expr.span
 
 
 def _classes(
@@ -270,17 +254,6 @@ def _classes(
 def _axes(shape: list[Size]) -> str:
     """`[5]`, or that there is one number."""
     return f"[{', '.join(map(str, shape[1:]))}]" if shape[1:] else "one class"
-
-
-# ---- per example -------------------------------------------------------------------------------
-
-
-def _condition(b: Build, form: str, expr: s.Expr, scope: Scope) -> Node:
-    where = _of_each(b, form, tensor(b, expr, scope), expr.span)
-    if len(where.type.shape) > 1:
-        label = f"is {b.shown(where.type)}"
-        b.fail("E396", "a condition is one truth value for each example", expr.span, label)
-    return where
 
 
 def _of_each(b: Build, form: str, node: Node, span: Span) -> Node:

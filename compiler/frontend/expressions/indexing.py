@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from dln.compiler.frontend.context import broadcasting, standing, time_axis
 from dln.compiler.frontend.context.build_context import Build, Instance, Scope, Value
@@ -30,11 +30,6 @@ from dln.compiler.ir.structure import is_clock
 from dln.compiler.ir.tensor_type import TIME
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Span
-
-
-def _name(b: Build, expr: s.Name, scope: Scope) -> Value:
-    return lookup(b, expr.id, expr.span, scope)
-
 
 # ---- attributes --------------------------------------------------------------------------------
 
@@ -73,7 +68,10 @@ def _index(b: Build, expr: s.Index, scope: Scope) -> Value:
     body = b.evaluate(expr.body, scope)
     step = _place(b, expr.indices[0], expr, scope) if _may_be_step(expr) else None
     if isinstance(step, StepIndex) and isinstance(body, Node | Recurrence):
-        return _at_step(b, body, step, expr, scope)
+        node = step.scan.element(b, body, step, expr.span)  # `x[t]`, `h[t-1]`
+        if len(expr.indices) == 1:
+            return b.mark(node, expr.span, broadcasting.short(expr.span.text))
+        return _tensor_index(b, node, _rest(expr), scope)  # `x[t, 2]`
     if isinstance(body, list):
         picks = (b.evaluate(i, scope) for i in expr.indices if not isinstance(i, s.Slice))
         if any(isinstance(value, Node | IndexVar | IndexForm) for value in picks):
@@ -131,15 +129,9 @@ def _may_be_step(expr: s.Index) -> bool:
     return isinstance(first, s.Name) or (isinstance(first, s.Binary) and first.op in "+-")
 
 
-def _at_step(
-    b: Build, body: Node | Recurrence, step: StepIndex, expr: s.Index, scope: Scope
-) -> Value:
-    """`x[t]`, `h[t-1]`, `x[t, 2]`: the element at a step, then the other indices."""
-    node = step.scan.element(b, body, step, expr.span)
-    if len(expr.indices) == 1:
-        return b.mark(node, expr.span, broadcasting.short(expr.span.text))
-    rest = s.Index(expr.body, expr.indices[1:], span=expr.span)
-    return _tensor_index(b, node, rest, scope)
+def _rest(expr: s.Index) -> s.Index:
+    """The same index without what stands first in the brackets."""
+    return s.Index(expr.body, expr.indices[1:], span=expr.span)
 
 
 def _in_time(b: Build, node: Node, expr: s.Index, scope: Scope) -> Node:
@@ -159,13 +151,6 @@ def _in_time(b: Build, node: Node, expr: s.Index, scope: Scope) -> Node:
         last = "last(...) is the last element" if at < 0 else "steps count from 0"
         b.fail("E208", f"the step {at} is outside of the sequence", part.span, remedy=last)
     return time_axis.element(b, node, at, part.span)
-
-
-def _is_class(b: Build, expr: s.Index, scope: Scope) -> bool:
-    """Whether the first index is a class, `x[label]`: it picks from the steps as from any axis."""
-    part = expr.indices[0]
-    value = None if isinstance(part, s.Slice) else _place(b, part, expr, scope)
-    return isinstance(value, Node) and value.type.kind == "index"
 
 
 def _over_time(b: Build, node: Node, index: IndexVar | IndexForm, span: Span) -> Node:
@@ -202,16 +187,11 @@ def _list_index(
     if isinstance(part, s.Slice):
         start, stop = _bounds(b, part, scope)
         return [_list_index(b, entry, rest, expr, scope) for entry in body[start:stop]]
-    entry = body[_list_place(b, body, part, scope)]
-    return _list_index(b, entry, rest, expr, scope)
-
-
-def _list_place(b: Build, body: Sequence[Value], part: s.Expr, scope: Scope) -> int:
     i = whole(b, part, scope, "the index of a list")
     if not 0 <= i < len(body):
         text, label = f"the index {i} is outside 0..{len(body) - 1}", f"the list has {len(body)}"
         b.fail("E208", text, part.span, label, remedy="indices count from 0")
-    return i
+    return _list_index(b, body[i], rest, expr, scope)
 
 
 def _bounds(b: Build, part: s.Slice, scope: Scope) -> tuple[int | None, int | None]:
@@ -226,13 +206,15 @@ def _tensor_index(b: Build, node: Node, expr: s.Index, scope: Scope) -> Value:
         name = broadcasting.short(expr.body.span.text)
         standing.refuse(b, expr.span, f"{name} is a sequence, of which it has one step")
     if TIME in node.type.running and not b.time.mapped and expr.indices:
-        if _is_class(b, expr, scope):
+        first = expr.indices[0]
+        at = None if isinstance(first, s.Slice) else _place(b, first, expr, scope)
+        if isinstance(at, Node) and at.type.kind == "index":  # it picks as from any axis
             node = _by_steps(b, time_axis.time_first(b, node, expr.span), expr.span)
         else:
             node = _in_time(b, node, expr, scope)
             if len(expr.indices) == 1:
                 return b.mark(node, expr.span)
-            expr = s.Index(expr.body, expr.indices[1:], span=expr.span)
+            expr = _rest(expr)
     if len(expr.indices) > len(node.type.example):
         text = f"{len(expr.indices)} indices on a tensor with {len(node.type.example)} axes"
         label = f"{broadcasting.short(expr.body.span.text)} is {b.shown(node.type)}"
@@ -256,4 +238,8 @@ def _tensor_index(b: Build, node: Node, expr: s.Index, scope: Scope) -> Value:
     return b.mark(node, expr.span)
 
 
-RULES: dict[type, Callable[..., Value]] = {s.Name: _name, s.Attr: _attr, s.Index: _index}
+RULES: dict[type, Callable[..., Value]] = {
+    s.Name: lambda b, expr, scope: lookup(b, expr.id, expr.span, scope),
+    s.Attr: _attr,
+    s.Index: _index,
+}

@@ -36,14 +36,6 @@ ARITHMETIC: dict[str, tuple[str, Callable[[Any, Any], Any]]] = {
 # ---- literals, lists, ranges -------------------------------------------------------------------
 
 
-def _literal(b: Build, expr: s.Number | s.String, scope: Scope) -> Value:
-    return expr.value
-
-
-def _group(b: Build, expr: s.Group, scope: Scope) -> Value:
-    return b.evaluate(expr.body, scope)
-
-
 def _range(b: Build, expr: s.RangeOf, scope: Scope) -> Value:
     first = static(b, expr.first, scope, "the start of a range")
     last = static(b, expr.last, scope, "the end of a range")
@@ -58,10 +50,6 @@ def _range(b: Build, expr: s.RangeOf, scope: Scope) -> Value:
         label = f"at most {LONGEST} are worked out while a spec is read"
         b.fail("E309", f"a list of {n} numbers is too long", expr.span, label)
     return [first + i * step for i in range(n)]
-
-
-def _list(b: Build, expr: s.ListOf, scope: Scope) -> Value:
-    return [_item(b, e, scope, f"[{i}]") for i, e in enumerate(expr.items)]
 
 
 def _comprehension(b: Build, expr: s.Comprehension, scope: Scope) -> Value:
@@ -92,14 +80,13 @@ def _binary(b: Build, expr: s.Binary, scope: Scope) -> Value:
     if expr.op in COMPARISONS:
         return _compare(b, expr.op, left, right, expr.span, spans)
     if isinstance(left, list) or isinstance(right, list):
-        left, right = (_listed_tensor(b, v, p) for v, p in zip((left, right), spans, strict=True))
+        left, right = (
+            broadcasting.as_tensor(b, v, p) if isinstance(v, list) else v
+            for v, p in zip((left, right), spans, strict=True)
+        )
     if _plain(left) and _plain(right):
         return _arithmetic(b, expr, left, right)
     return pointwise.binary(b, ARITHMETIC[expr.op][0], left, right, expr.span, spans)
-
-
-def _listed_tensor(b: Build, value: Value, span: Span) -> Value:
-    return broadcasting.as_tensor(b, value, span) if isinstance(value, list) else value
 
 
 def _plain(value: Value) -> bool:
@@ -189,24 +176,20 @@ def _choose(b: Build, expr: s.Choose, scope: Scope) -> Value:
     return pointwise.choose(b, test, then, other, expr.span, spans)
 
 
-def _asserted(b: Build, expr: s.Asserted, scope: Scope) -> Value:
-    return assertions.asserted(b, tensor(b, expr.body, scope), expr, scope)
-
-
-def _transpose(b: Build, expr: s.Transpose, scope: Scope) -> Value:
-    return axes.transpose(b, b.evaluate(expr.body, scope), expr.span)
-
-
 RULES: dict[type, Callable[..., Value]] = {
-    s.Number: _literal,
-    s.String: _literal,
-    s.Group: _group,
+    s.Number: lambda b, expr, scope: expr.value,
+    s.String: lambda b, expr, scope: expr.value,
+    s.Group: lambda b, expr, scope: b.evaluate(expr.body, scope),
     s.Binary: _binary,
     s.Unary: _unary,
     s.Choose: _choose,
-    s.Asserted: _asserted,
+    s.Asserted: lambda b, expr, scope: assertions.asserted(
+        b, tensor(b, expr.body, scope), expr, scope
+    ),
     s.RangeOf: _range,
-    s.Transpose: _transpose,
-    s.ListOf: _list,
+    s.Transpose: lambda b, expr, scope: axes.transpose(b, b.evaluate(expr.body, scope), expr.span),
+    s.ListOf: lambda b, expr, scope: [
+        _item(b, e, scope, f"[{i}]") for i, e in enumerate(expr.items)
+    ],
     s.Comprehension: _comprehension,
 }

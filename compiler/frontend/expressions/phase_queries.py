@@ -34,7 +34,13 @@ def phase_attribute(b: Build, phase: str, name: str, span: Span) -> Value:
         return PhaseVerb(phase, name)
     watched = watched_in(b, phase)
     if name == "best" and name not in watched:
-        return _best(b, phase, span)
+        if says_best(b, phase):
+            return PhaseBest(phase)
+        if phase in b.phases.broken:
+            raise Poisoned
+        text = f"{phase} does not say what is best"
+        remedy = f"checkpoint best by {(watched or ['error'])[-1]}, in the phase"
+        b.fail("E377", text, span, "has no meaning", remedy=remedy)
     if name not in watched and name not in COUNTS:
         if phase in b.phases.broken:
             raise Poisoned
@@ -57,16 +63,6 @@ def _number(b: Build, clock: WatchReport | PhaseNumber, span: Span) -> Node:
     return b.mark(b.at(span)("clock", name=clock), span, clock.spoken)
 
 
-def _best(b: Build, phase: str, span: Span) -> PhaseBest:
-    """`sse.best`, of a phase that says what is best."""
-    if says_best(b, phase):
-        return PhaseBest(phase)
-    if phase in b.phases.broken:
-        raise Poisoned
-    remedy = f"checkpoint best by {(watched_in(b, phase) or ['error'])[-1]}, in the phase"
-    b.fail("E377", f"{phase} does not say what is best", span, "has no meaning", remedy=remedy)
-
-
 def best_attribute(b: Build, phase: str, name: str, span: Span) -> Node:
     """`sse.best.error`, `sse.best.epochs`: a watch or count at the best report so far."""
     known = [*watched_in(b, phase), "epochs", "updates"]
@@ -79,21 +75,16 @@ def history(b: Build, clock: Node, at: int, span: Span) -> Node:
     """`curve.reach[10]`: the value of a watch at its report number 10, counted from 0;
     `valid[-1]`: at the report before the latest, `valid[-2]` at the one before that."""
     number = clock["name"]
-    if isinstance(number, WatchReport | PhaseNumber) and number.at is None:
-        watch = _watch_of(b, number)
-        if watch is not None and isinstance(number, PhaseNumber):
-            check_number(b, b.phases.made[number.phase], watch, at, span)
-        if watch is not None or isinstance(number, WatchReport):
+    if isinstance(number, WatchReport) and number.at is None:
+        return _number(b, number.changed(at=at), span)
+    if isinstance(number, PhaseNumber) and number.at is None and not number.best:
+        phase = b.phases.made[number.phase]
+        watch = next((w for w in phase.watches if w.name == number.name), None)
+        if watch is not None:
+            check_number(b, phase, watch, at, span)
             return _number(b, number.changed(at=at), span)
     said = number.spoken if isinstance(number, WatchReport | PhaseNumber) else number
     b.fail("E328", f"{said} is one number: only a watch has earlier reports", span)
-
-
-def _watch_of(b: Build, number: WatchReport | PhaseNumber) -> Watching | None:
-    """The watch of an earlier phase that a number `sse.error` is of."""
-    if isinstance(number, WatchReport) or number.best:
-        return None
-    return next((w for w in b.phases.made[number.phase].watches if w.name == number.name), None)
 
 
 def ask(b: Build, verb: PhaseVerb, expr: s.Call, scope: Scope) -> Node:
@@ -165,8 +156,8 @@ def _at_first(b: Build, phase: Phase, node: Node, span: Span) -> Node:
 
 # ---- reports -----------------------------------------------------------------------------------
 #
-# Counted from 0: `error[0]` is the first, `error` the latest, `error[-1]` the one before the latest.
-# What no run of a phase can ever report is refused.
+# Counted from 0: `error[0]` is the first, `error` the latest, `error[-1]` the one before the
+# latest. What no run of a phase can ever report is refused.
 
 
 def check_conditions(b: Build, phase: Phase) -> None:
@@ -179,18 +170,13 @@ def check_conditions(b: Build, phase: Phase) -> None:
             continue
         watch = own[report.watch]
         span = b.graph.spans.get(node, (phase.span,))[0]
-        if watch.every is None and node in ancestors(phase.until):
-            _only_at_the_end(b, phase, watch, span)
+        if watch.every is None and node in ancestors(phase.until):  # it would never be looked at
+            unit = "update" if phase.duration[1] == "update" else "epoch"
+            text = f"{watch.name} is reported at the end of the phase only, too late for until"
+            remedy = f"watch {watch.name} = ... every 1 {unit}"
+            b.fail("E386", text, watch.span, "does not say how often", (), remedy)
         if report.at is not None:
             check_number(b, phase, watch, report.at, span)
-
-
-def _only_at_the_end(b: Build, phase: Phase, watch: Watching, span: Span) -> None:
-    """A condition over what is reported when the phase is over would never be looked at."""
-    unit = "update" if phase.duration[1] == "update" else "epoch"
-    text = f"{watch.name} is reported at the end of the phase only, too late for until"
-    remedy = f"watch {watch.name} = ... every 1 {unit}"
-    b.fail("E386", text, watch.span, "does not say how often", (), remedy)
 
 
 def check_number(b: Build, phase: Phase, watch: Watching, at: int, span: Span) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dln.compiler.frontend.context import broadcasting
 from dln.compiler.frontend.context.build_context import Build, Value
-from dln.compiler.frontend.context.static_values import want_domain
-from dln.compiler.frontend.context.values import describe
+from dln.compiler.frontend.context.frame import Drawing
+from dln.compiler.frontend.context.place import replace
+from dln.compiler.frontend.context.static_values import want_domain, whole_size
+from dln.compiler.frontend.context.values import describe, shown
 from dln.compiler.frontend.tensors import pointwise
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.sizes import BATCH_SIZE, Size
@@ -170,6 +172,20 @@ def place_site(b: Build, span: Span, what: str) -> str:
         known.append(place)
     number = known.index(place)
     return f"{site}.{what}" + (f"#{number + 1}" if number else "")
+
+
+def noise(b: Build, span: Span, n: Value, *sizes: Value) -> Node:
+    """`noise(n, 784)`: n vectors of bits, each 1 with probability 1/2, where chains begin. What is
+    made of them has a value for each."""
+    rows, *each = (whole_size(b, v, span) for v in (n, *sizes))
+    if rows.value == 0:
+        b.fail("E305", "noise has at least one row", b.blame(n, span), f"is {shown(n)}")
+    axis = f"noise.{next(b.counter)}"
+    like = TensorType((rows, *each), (axis,), "real", PROB)
+    make, drawing = b.at(span), Drawing(place_site(b, span, "noise"), None)
+    half = make("asserted", make.broadcast(make.const(0.5), like, ()), domain=PROB)
+    bits = bernoulli(replace(b, drawing=drawing), span, half)
+    return make("asserted", bits, domain=BINARY)
 
 
 # ---- distortions -------------------------------------------------------------------------------

@@ -194,8 +194,9 @@ def lowest(b: Build, span: Span, x: Value, k: Value) -> Node:
     return b.at(span)("lowest", node, k=number)
 
 
-def last(b: Build, node: Node, span: Span) -> Node:
+def last(b: Build, span: Span, x: Value) -> Node:
     """The last element of each sequence."""
+    node = as_tensor(b, x, span)
     if standing.is_sequence(b, node):
         standing.refuse_both(b, node, span)
         return standing.marked(b, node, "end", span)  # the step at hand is the last so far
