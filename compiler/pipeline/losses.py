@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.model import Line, Model, Phase
@@ -42,8 +42,3 @@ def learned_lines(model: Model, ph: Phase) -> Iterator[tuple[ValueKey, Line, dic
         needed = set(ancestors([objective]))
         left = {k: v for k, v in line.left.items() if model.params[k].node in needed}
         yield "loss" if alone else LineLoss(i), line, left
-
-
-def once(nodes: Iterable[Node]) -> list[Node]:
-    """Nodes without repetition, in order."""
-    return list(dict.fromkeys(nodes))

@@ -1,30 +1,20 @@
-"""Which programs a plan has: a table of kinds, each with what its programs are made of.
+"""Which programs a plan has, and what each is made of: a function for each kind of owner.
 
-A new kind of program is a function and a row here, and its name in `ProgramKind`.
+A new kind of program is one more that its owner's function gives, and a name in `ProgramKind`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import TypeAlias, TypeVar
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
 
 from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.structure import is_input
 from dln.compiler.model import Applied, DataSet, FieldOf, Model, Phase, Tasking, Watching
-from dln.compiler.pipeline.losses import added, gradients, learned_lines, once, reported
-from dln.compiler.schema.keys import (
-    EmittedValue,
-    GradientValue,
-    LeftValue,
-    Output,
-    ProgramKey,
-    ProgramKind,
-    WatchValue,
-    new_param,
-    new_state,
-    value,
-)
+from dln.compiler.pipeline.losses import added, gradients, learned_lines, reported
+from dln.compiler.schema import keys
+from dln.compiler.schema.keys import Output, ProgramKey, ProgramKind, new_param, new_state, value
 from dln.compiler.schema.records import On
 from dln.compiler.schema.tables import DTYPE, DTYPES
 
@@ -33,47 +23,36 @@ CHUNK = 1000  # examples that data, watches and applied instances take at a time
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a program is made of: its outputs, for how many examples, in which precision where that
-    is not its owner's.
+    """What a program is made of: its outputs, for how many examples, in which precision.
 
     Of `chunked` examples fewer may be taken at a time.
     """
 
     outputs: Mapping[Output, Node]
     capacity: int
-    dtype: str = ""
+    dtype: str
     chunked: bool = False
 
 
-At: TypeAlias = str | int | None
-"""What tells programs of a kind and an owner apart."""
-
-Owner = TypeVar("Owner")
-Maker: TypeAlias = Callable[[Model, Owner], Iterable[tuple[At, Recipe]]]
-"""The programs of a kind of one owner."""
+Made: TypeAlias = Iterator[tuple[ProgramKey, Recipe]]
 
 
 def recipes(model: Model, dtype: str | None = None) -> dict[ProgramKey, Recipe]:
     """What each program of a model is made of. `dtype` overrides what the phases say."""
     base = dtype or common_dtype(model)
-    found = {ProgramKind.INIT.of(precision): recipe for precision, recipe in _init(model)}
+    # First values of parameters: worked out in double precision, in whichever they are asked.
+    params = {k: v.init for k, v in model.params.items() if v.init is not None and not v.checks}
+    first = Recipe(values(params), 1, "float64")
+    found = {ProgramKind.INIT.of(precision): first for precision in DTYPES}
     for data in model.data.values():
-        found |= _made(OF_DATA, model, data.name, data, base)
+        found |= of_data(data)
     for ph in model.phases.values():
-        found |= _made(OF_PHASE, model, ph.name, ph, dtype or ph.dtype or base)
-    for path, a in model.functions.applied.items():
-        found |= _made(OF_INSTANCE, model, path, a, base)
+        found |= of_phase(model, ph, dtype or ph.dtype or base)
+    for a in model.functions.applied.values():
+        found |= of_instance(a, base)
     for t in model.tasks.values():
-        found |= _made(OF_TASK, model, t.name, t, base)
+        found |= of_task(model, t, base)
     return found
-
-
-def _made(
-    table: Mapping[ProgramKind, Maker[Owner]], model: Model, name: str, owner: Owner, dtype: str
-) -> Iterator[tuple[ProgramKey, Recipe]]:
-    for kind, make in table.items():
-        for at, recipe in make(model, owner):
-            yield kind.of(name, at), replace(recipe, dtype=recipe.dtype or dtype)
 
 
 def common_dtype(model: Model) -> str:
@@ -82,28 +61,27 @@ def common_dtype(model: Model) -> str:
     return asked.pop() or DTYPE if len(asked) == 1 else DTYPE
 
 
-def _init(model: Model) -> Iterator[tuple[str, Recipe]]:
-    """First values of parameters: worked out in double precision, in whichever they are asked."""
-    params = {k: v for k, v in model.params.items() if v.init is not None and not v.checks}
-    recipe = Recipe(
-        {value(k): v.init for k, v in params.items() if v.init is not None}, 1, "float64"
-    )
-    return ((precision, recipe) for precision in DTYPES)
+def values(nodes: Mapping[str, Node]) -> dict[Output, Node]:
+    """Nodes as the values that a program leaves."""
+    return {value(k): v for k, v in nodes.items()}
 
 
 # ---- of data sets ------------------------------------------------------------------------------
 
 
-def _fields(model: Model, data: DataSet) -> Iterator[tuple[At, Recipe]]:
-    # In double precision: a phase may ask for it, and casting down is exact enough.
-    outputs = {value(f.name): f.value for f in data.fields.values()}
-    yield None, Recipe(outputs, min(CHUNK, max(data.count, 1)), "float64")
-
-
-def _claims(model: Model, data: DataSet) -> Iterator[tuple[At, Recipe]]:
-    if asked := claimed(data):
-        outputs = {value(name): f.value for name, f in asked.items()}
-        yield None, Recipe(outputs, min(CHUNK, data.count), "float64")
+def of_data(data: DataSet) -> Made:
+    """In double precision: a phase may ask for it, and casting down is exact enough."""
+    fields = {f.name: f.value for f in data.fields.values()}
+    asked = {name: f.value for name, f in claimed(data).items()}
+    yield (
+        ProgramKind.DATA.of(data.name),
+        Recipe(values(fields), min(CHUNK, max(data.count, 1)), "float64"),
+    )
+    if asked:
+        yield (
+            ProgramKind.CLAIMS.of(data.name),
+            Recipe(values(asked), min(CHUNK, data.count), "float64"),
+        )
 
 
 def claimed(data: DataSet) -> dict[str, FieldOf]:
@@ -118,85 +96,59 @@ def claimed(data: DataSet) -> dict[str, FieldOf]:
 # ---- of phases ---------------------------------------------------------------------------------
 
 
-def _step(model: Model, ph: Phase) -> Iterator[tuple[At, Recipe]]:
+def of_phase(model: Model, ph: Phase, dtype: str) -> Made:
+    """An update, what is asked of its loss, what begins, ends and keeps the phase, watches."""
+    name, batch = ph.name, batch_of(model, ph)
+    slopes, lines = gradients(model, ph), list(learned_lines(model, ph))
     outputs = {new_param(k): v for k, v in ph.updates.items()}
     if ph.descent is not None:
-        outputs = {value(GradientValue(k)): v for k, v in gradients(model, ph).items()}
+        outputs = {value(keys.GradientValue(k)): v for k, v in slopes.items()}
     outputs |= {new_state(k): v for k, v in ph.states.items()}
-    outputs |= {value(WatchValue(w.name)): w.value for w in ph.watches if in_step(w)}
+    outputs |= {value(keys.WatchValue(w.name)): w.value for w in ph.watches if in_step(w)}
     if ph.losses:
         outputs[value("loss")] = added(model, reported(ph))
-    yield None, Recipe(outputs, batch_of(model, ph))
-
-
-def _loss(model: Model, ph: Phase) -> Iterator[tuple[At, Recipe]]:
-    lines = list(learned_lines(model, ph))
+    yield ProgramKind.STEP.of(name), Recipe(outputs, batch, dtype)
     if lines:
-        outputs = {value("loss"): added(model, once(ph.objectives))}
-        for (key, _, _), objective in zip(lines, ph.objectives, strict=True):
-            outputs[value(key)] = objective
-        yield None, Recipe(outputs, batch_of(model, ph))
-
-
-def _left(model: Model, ph: Phase) -> Iterator[tuple[At, Recipe]]:
-    outputs = {
-        value(LeftValue(i, path)): node
-        for i, (_, _, left) in enumerate(learned_lines(model, ph))
-        for path, node in left.items()
+        losses = {value("loss"): added(model, list(dict.fromkeys(ph.objectives)))}
+        losses |= {value(key): o for (key, *_), o in zip(lines, ph.objectives, strict=True)}
+        yield ProgramKind.LOSS.of(name), Recipe(losses, batch, dtype)
+    left = {
+        keys.LeftValue(i, k): v for i, (*_, after) in enumerate(lines) for k, v in after.items()
     }
-    if outputs:
-        yield None, Recipe(outputs, batch_of(model, ph))
-
-
-def _grad(model: Model, ph: Phase) -> Iterator[tuple[At, Recipe]]:
-    if found := gradients(model, ph):
-        outputs = {value(path): node for path, node in found.items()}
-        yield None, Recipe(outputs, batch_of(model, ph))
-
-
-def _states(model: Model, ph: Phase) -> Iterator[tuple[At, Recipe]]:
+    if left:
+        yield (
+            ProgramKind.LEFT.of(name),
+            Recipe({value(k): v for k, v in left.items()}, batch, dtype),
+        )
+    if slopes:
+        yield ProgramKind.GRAD.of(name), Recipe(values(slopes), batch, dtype)
     if ph.state_init:
-        outputs = {value(k): v for k, v in ph.state_init.items()}
-        yield None, Recipe(outputs, rows_of(model, ph) if ph.kept else 1)
-
-
-def _estimates(model: Model, ph: Phase) -> Iterator[tuple[At, Recipe]]:
-    count = examples(model, ph.on)
-    for i, ((sample, _), values) in enumerate(estimated(ph).items()):
-        outputs = {value(path): node for path, node in values.items()}
-        yield i or None, Recipe(outputs, max(1, min(sample, count, CHUNK)))
-
-
-def _start(model: Model, ph: Phase) -> Iterator[tuple[At, Recipe]]:
+        rows = rows_of(model, ph) if ph.kept else 1
+        yield ProgramKind.STATES.of(name), Recipe(values(ph.state_init), rows, dtype)
+    for i, ((sample, _), states) in enumerate(estimated(ph).items()):
+        count = max(1, min(sample, examples(model, ph.on), CHUNK))
+        yield ProgramKind.ESTIMATE.of(name, i or None), Recipe(values(states), count, dtype)
     if ph.starts:
-        yield None, Recipe({value(s.path): s.value for s in ph.starts}, 1)
-
-
-def _until(model: Model, ph: Phase) -> Iterator[tuple[At, Recipe]]:
-    for i, condition in enumerate(ph.until):
-        yield i or None, Recipe({value("until"): condition}, 1, "float64")
-
-
-def _best(model: Model, ph: Phase) -> Iterator[tuple[At, Recipe]]:
+        begun = {s.path: s.value for s in ph.starts}
+        yield ProgramKind.START.of(name), Recipe(values(begun), 1, dtype)
+    for i, node in enumerate(ph.until):
+        yield ProgramKind.UNTIL.of(name, i or None), Recipe(values({"until": node}), 1, "float64")
     for i, keep in enumerate(ph.keeps):
         if keep.best is not None:
-            yield i, Recipe({value("best"): keep.best}, 1, "float64")
-
-
-def _watch(model: Model, ph: Phase) -> Iterator[tuple[At, Recipe]]:
+            yield ProgramKind.BEST.of(name, i), Recipe(values({"best": keep.best}), 1, dtype)
     for w in ph.watches:
         if not in_step(w):
             outputs = {value("watch"): w.value} | {new_state(k): v for k, v in w.states.items()}
-            chunked = w.per_example and w.stream is None
-            yield w.name, Recipe(outputs, _watched_at_once(model, ph, w), chunked=chunked)
+            recipe = Recipe(outputs, at_once(model, ph, w), dtype, w.per_example and not w.stream)
+            yield ProgramKind.WATCH.of(name, w.name), recipe
 
 
-def _watched_at_once(model: Model, ph: Phase, w: Watching) -> int:
+def at_once(model: Model, ph: Phase, w: Watching) -> int:
     """How many examples a watch takes at a time."""
-    if w.on is None:
-        return w.stream or fewer(batch_of(model, ph), [w.value])
-    count = examples(model, w.on)
-    return w.stream or fewer(min(count, CHUNK) if w.per_example else count, [w.value])
+    if w.stream:
+        return w.stream
+    count = batch_of(model, ph) if w.on is None else examples(model, w.on)
+    return fewer(min(count, CHUNK) if w.on and w.per_example else count, [w.value])
 
 
 def in_step(w: Watching) -> bool:
@@ -231,22 +183,16 @@ def batch_of(model: Model, ph: Phase) -> int:
 # ---- of instances ------------------------------------------------------------------------------
 
 
-def _apply(model: Model, a: Applied) -> Iterator[tuple[At, Recipe]]:
-    outputs = {value(k): v for k, v in a.results.items()}
-    yield None, Recipe(outputs, fewer(CHUNK, a.results.values()))
-
-
-def _one_step(model: Model, a: Applied) -> Iterator[tuple[At, Recipe]]:
-    """What it carries goes in and comes out."""
+def of_instance(a: Applied, dtype: str) -> Made:
+    """All of it, and where it takes sequences one step: what that carries goes in and comes out."""
+    count = fewer(CHUNK, a.results.values())
+    yield ProgramKind.APPLY.of(a.path), Recipe(values(a.results), count, dtype)
     if a.step is not None:
-        outputs = {value(k): v for k, v in a.step.results.items()}
-        after = {value(k): v for k, (_, _, v) in a.step.carried.items()}
-        yield None, Recipe(outputs | after, 1)
-
-
-def _first(model: Model, a: Applied) -> Iterator[tuple[At, Recipe]]:
-    if a.step is not None:
-        yield None, Recipe({value(k): v for k, (v, _, _) in a.step.carried.items()}, 1)
+        after = {k: v for k, (_, _, v) in a.step.carried.items()}
+        first = {k: v for k, (v, _, _) in a.step.carried.items()}
+        step = Recipe(values(a.step.results) | values(after), 1, dtype)
+        yield ProgramKind.ONE_STEP.of(a.path), step
+        yield ProgramKind.FIRST.of(a.path), Recipe(values(first), 1, dtype)
 
 
 def fewer(count: int, values: Iterable[Node]) -> int:
@@ -263,45 +209,19 @@ def runs_over_time(node: Node) -> bool:
 # ---- of tasks ----------------------------------------------------------------------------------
 
 
-def _task(model: Model, t: Tasking) -> Iterator[tuple[At, Recipe]]:
+def of_task(model: Model, t: Tasking, dtype: str) -> Made:
     """What a task emits, and apart from that, with a number, what it makes of examples."""
     outputs = {
-        value(EmittedValue(i, k)): part.value
+        value(keys.EmittedValue(i, k)): part.value
         for i, e in enumerate(t.emits)
         for k, part in enumerate(e.parts)
         if isinstance(part.value, Node) and e.on is None
     }
-    yield None, Recipe(outputs, 1)
+    yield ProgramKind.TASK.of(t.name), Recipe(outputs, 1, dtype)
     for i, e in enumerate(t.emits):
         if e.on is not None:
-            nodes = {part.key: part.value for part in e.parts if isinstance(part.value, Node)}
-            asked = nodes if e.where is None else {**nodes, "where": e.where}
+            asked = {part.key: part.value for part in e.parts if isinstance(part.value, Node)}
+            if e.where is not None:
+                asked["where"] = e.where
             capacity = min(max(examples(model, e.on), 1), CHUNK)
-            picked = {value(key): node for key, node in asked.items()}
-            yield i, Recipe(picked, capacity, chunked=True)
-
-
-# ---- the table ---------------------------------------------------------------------------------
-
-OF_DATA: dict[ProgramKind, Maker[DataSet]] = {
-    ProgramKind.DATA: _fields,
-    ProgramKind.CLAIMS: _claims,
-}
-OF_PHASE: dict[ProgramKind, Maker[Phase]] = {
-    ProgramKind.STEP: _step,
-    ProgramKind.LOSS: _loss,
-    ProgramKind.LEFT: _left,
-    ProgramKind.GRAD: _grad,
-    ProgramKind.STATES: _states,
-    ProgramKind.ESTIMATE: _estimates,
-    ProgramKind.START: _start,
-    ProgramKind.UNTIL: _until,
-    ProgramKind.BEST: _best,
-    ProgramKind.WATCH: _watch,
-}
-OF_INSTANCE: dict[ProgramKind, Maker[Applied]] = {
-    ProgramKind.APPLY: _apply,
-    ProgramKind.ONE_STEP: _one_step,
-    ProgramKind.FIRST: _first,
-}
-OF_TASK: dict[ProgramKind, Maker[Tasking]] = {ProgramKind.TASK: _task}
+            yield ProgramKind.TASK.of(t.name, i), Recipe(values(asked), capacity, dtype, True)

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from math import prod
 
+from dln.compiler import model as built
 from dln.compiler import plan
 from dln.compiler.frontend.data import origins
 from dln.compiler.ir.graph import Node
@@ -15,18 +16,6 @@ from dln.compiler.ir.sizes import Size
 from dln.compiler.ir.structure import is_stop
 from dln.compiler.ir.tensor_type import TensorType
 from dln.compiler.lower.schedule import extent
-from dln.compiler.model import (
-    Applied,
-    DataSet,
-    Emission,
-    EmittedPart,
-    FieldOf,
-    Model,
-    Parameter,
-    Phase,
-    Tasking,
-    Watching,
-)
 from dln.compiler.pipeline.losses import gradients, learned_lines
 from dln.compiler.pipeline.recipes import claimed, estimated, in_step, rows_of, runs_over_time
 from dln.compiler.schema.keys import EmittedValue, ProgramKind, value
@@ -35,14 +24,14 @@ from dln.grammar.diagnostics import Span
 # ---- parameters and data -----------------------------------------------------------------------
 
 
-def param_spec(v: Parameter) -> plan.ParamSpec:
+def param_spec(v: built.Parameter) -> plan.ParamSpec:
     """A parameter as plain data."""
     shape = _numbers(v.node.type.shape)
     live = None if v.joins is None else live_count(v.joins, shape)
     return plan.ParamSpec.extending(v, shape=shape, place=plan.Place.of(v.span), live=live)
 
 
-def data_spec(d: DataSet) -> plan.DataSpec:
+def data_spec(d: built.DataSet) -> plan.DataSpec:
     """A data set as plain data."""
     return plan.DataSpec.extending(
         d,
@@ -54,7 +43,7 @@ def data_spec(d: DataSet) -> plan.DataSpec:
     )
 
 
-def _field_of(d: DataSet, f: FieldOf) -> plan.FieldSpec:
+def _field_of(d: built.DataSet, f: built.FieldOf) -> plan.FieldSpec:
     if f.name == d.length:
         return _length_spec(f.name, (f.node for f in d.fields.values()), f.span)
     made = _field_spec(f.name, f.node.type, f.span)
@@ -80,14 +69,22 @@ def _length_spec(name: str, beside: Iterable[Node], span: Span | None) -> plan.F
 # ---- phases ------------------------------------------------------------------------------------
 
 
-def phase_spec(model: Model, ph: Phase) -> plan.PhaseSpec:
+def phase_spec(model: built.Model, ph: built.Phase) -> plan.PhaseSpec:
     """A phase as plain data."""
-    descent = _descent(model, ph)
+    descent, pairs = None, dict[str, tuple[int, ...]]()
+    if ph.descent is not None:  # over the parameters that its loss depends on
+        descent = plan.DescentSpec.extending(ph.descent, params=tuple(gradients(model, ph)))
+        n = sum(prod(_numbers(model.params[path].node.type.shape)) for path in descent.params)
+        history = (descent.history, n)  # differences of points and of gradients
+        pairs = {plan.POINTS: history, plan.SLOPES: history, plan.COUNT: ()}
     rows = rows_of(model, ph)
     return plan.PhaseSpec.extending(
         ph,
-        states={k: _for_rows(v.type.shape, rows) for k, v in ph.state_init.items()}
-        | _pairs(model, descent),
+        states={
+            k: tuple(plan.at(extent(s), rows) for s in v.type.shape)
+            for k, v in ph.state_init.items()
+        }
+        | pairs,
         watches=tuple(_watch(model, ph, w) for w in ph.watches),
         keeps=tuple(
             plan.KeepSpec(k.every, None if k.best is None else ProgramKind.BEST.of(ph.name, i))
@@ -109,7 +106,7 @@ def phase_spec(model: Model, ph: Phase) -> plan.PhaseSpec:
     )
 
 
-def _watch(model: Model, ph: Phase, w: Watching) -> plan.WatchSpec:
+def _watch(model: built.Model, ph: built.Phase, w: built.Watching) -> plan.WatchSpec:
     sizes = {k: map(model.sizes.resolve, shape) for k, shape in w.carried.items()}
     return plan.WatchSpec.extending(
         w,
@@ -119,70 +116,49 @@ def _watch(model: Model, ph: Phase, w: Watching) -> plan.WatchSpec:
     )
 
 
-def _descent(model: Model, ph: Phase) -> plan.DescentSpec | None:
-    """The rules of a descent, over the parameters that its loss depends on."""
-    if ph.descent is None:
-        return None
-    return plan.DescentSpec.extending(ph.descent, params=tuple(gradients(model, ph)))
-
-
-def _pairs(model: Model, descent: plan.DescentSpec | None) -> dict[str, tuple[int, ...]]:
-    """The states of a descent: differences of points and of gradients, and how many there were."""
-    if descent is None:
-        return {}
-    n = sum(prod(_numbers(model.params[path].node.type.shape)) for path in descent.params)
-    return {plan.POINTS: (descent.history, n), plan.SLOPES: (descent.history, n), plan.COUNT: ()}
-
-
 # ---- instances and tasks -----------------------------------------------------------------------
 
 
-def applied_spec(a: Applied) -> plan.AppliedSpec:
+def applied_spec(a: built.Applied) -> plan.AppliedSpec:
     """An instance as a function, as plain data."""
     sequences = [v for v in a.ports.values() if runs_over_time(v)]
     ports = tuple(
         _length_spec(k, sequences, None) if k == a.length else _field_spec(k, v.type, None)
         for k, v in a.ports.items()
     )
-    step = None if a.step is None else _step(a.path, a.step)
+    step = None
+    if a.step is not None:  # what it carries goes in and comes out
+        step = plan.AppliedSpec(
+            ProgramKind.ONE_STEP.of(a.path),
+            tuple(_field_spec(k, v.type, None) for k, v in a.step.ports.items()),
+            tuple(a.step.results),
+            carried=tuple(a.step.carried),
+            first=ProgramKind.FIRST.of(a.path),
+        )
     return plan.AppliedSpec(ProgramKind.APPLY.of(a.path), ports, tuple(a.results), step)
 
 
-def _step(path: str, a: Applied) -> plan.AppliedSpec:
-    """One step of an instance: what it carries goes in and comes out."""
-    ports = tuple(_field_spec(k, v.type, None) for k, v in a.ports.items())
-    key, first = ProgramKind.ONE_STEP.of(path), ProgramKind.FIRST.of(path)
-    return plan.AppliedSpec(key, ports, tuple(a.results), None, tuple(a.carried), first)
-
-
-def task_spec(t: Tasking) -> plan.TaskSpec:
+def task_spec(t: built.Tasking) -> plan.TaskSpec:
     """A task as plain data."""
     emits = tuple(_emit(t, e, i) for i, e in enumerate(t.emits))
     return plan.TaskSpec.extending(t, program=ProgramKind.TASK.of(t.name), emits=emits)
 
 
-def _emit(t: Tasking, e: Emission, number: int) -> plan.EmitSpec:
+def _emit(t: built.Tasking, e: built.Emission, number: int) -> plan.EmitSpec:
+    """Each part is a tensor by the key of a value, a watch, or a text."""
+    keys = (part.key or EmittedValue(number, k) for k, part in enumerate(e.parts))
     return plan.EmitSpec.extending(
         e,
-        parts=tuple(_part(part, EmittedValue(number, k)) for k, part in enumerate(e.parts)),
+        parts=tuple(
+            plan.PartSpec.extending(
+                part, value=value(key) if isinstance(part.value, Node) else part.value
+            )
+            for key, part in zip(keys, e.parts, strict=True)
+        ),
         place=plan.Place.of(e.span),
         program=None if e.on is None else ProgramKind.TASK.of(t.name, number),
     )
 
 
-def _part(part: EmittedPart, key: EmittedValue) -> plan.PartSpec:
-    """A part: a tensor by the key of a value, a watch, or a text."""
-    found = value(part.key or key) if isinstance(part.value, Node) else part.value
-    return plan.PartSpec.extending(part, value=found)
-
-
-# ---- from the graph's types to plain data ------------------------------------------------------
-
-
 def _numbers(shape: Iterable[Size]) -> tuple[int, ...]:
     return tuple(s.constant for s in shape)
-
-
-def _for_rows(shape: Iterable[Size], rows: int) -> tuple[int, ...]:
-    """A shape for so many examples."""
-    return tuple(plan.at(extent(s), rows) for s in shape)
