@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from dln.compiler.autodiff.reverse_mode import cotangents
-from dln.compiler.autodiff.walks import between, hand_on, total
+from dln.compiler.autodiff.walks import between, walk
 from dln.compiler.ir.graph import Graph, Node, ancestors
 from dln.compiler.ir.op import Make, op_of
 from dln.compiler.ir.ops.second_order import Rows, by_slopes
@@ -36,16 +36,12 @@ def curvatures(new: Graph, s: Node, wanted: Iterable[Node]) -> dict[Node, Node]:
     active = between(order, set(wanted))
     inside = loss_part(order, active)
     bars = cotangents(new, s, [n for n in order if n in inside and op_of(n).curve is not None])
-    parts: dict[Node, list[Node]] = {}
-    bends: dict[Node, Node] = {}
-    for node in reversed(order):
-        spans = new.spans.get(node, ())
-        if node in parts:
-            bends[node] = total(new, parts.pop(node), spans)
-        bar, bend = bars.get(node), bends.get(node)
-        if any(o in active for o in node.operands) and (bar or bend) is not None:
-            m = Make(new, spans)
-            hand_on(m, node, rows(m, node, bar, bend), active, parts)
+
+    def rule(m: Make, node: Node, bend: Node | None) -> Rows:
+        bar = bars.get(node)
+        return () if bar is None and bend is None else rows(m, node, bar, bend)
+
+    bends = walk(Make(new), new.spans, order, active, {}, rule)
     zero = Make(new).const(0.0)
     return {x: Make(new)("maximum", bends[x], zero) for x in wanted if x in bends}
 

@@ -1,15 +1,20 @@
-"""What every walk against the direction of the edges needs: which nodes lie on the way, how a node
-hands on what it has received, and how contributions add up."""
+"""The walk against the direction of the edges, for all derivatives: which nodes lie on the way, how
+contributions add up, and how a node hands on what it has received."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
+from typing import TypeAlias
 
-from dln.compiler.ir.graph import Graph, Node, Spans
+from dln.compiler.ir.graph import Node, Spans
 from dln.compiler.ir.op import Make, op_of
-from dln.compiler.ir.structure import is_item, is_stop
+from dln.compiler.ir.structure import is_item, is_scan, is_stop
 from dln.compiler.ir.tensor_type import TensorType
 from dln.grammar.diagnostics import Fault
+
+Rows: TypeAlias = Sequence[Node | None]
+Rule: TypeAlias = Callable[[Make, Node, Node | None], Rows]
 
 
 def between(order: Sequence[Node], wanted: set[Node]) -> set[Node]:
@@ -23,27 +28,39 @@ def between(order: Sequence[Node], wanted: set[Node]) -> set[Node]:
     return active
 
 
-def share(m: Make, node: Node, bar: Node, active: set[Node], parts: dict[Node, list[Node]]) -> None:
-    """Hand a node's cotangent to those operands that lie on the way."""
-    try:
-        rows = op_of(node).gradient(m, node, bar)
-    except Fault as fault:
-        raise fault.at(m.spans[0] if m.spans else None) from None
-    hand_on(m, node, rows, active, parts)
-
-
-def hand_on(
+def walk(
     m: Make,
-    node: Node,
-    rows: Iterable[Node | None],
+    spans: Mapping[Node, Spans],
+    order: Sequence[Node],
     active: set[Node],
     parts: dict[Node, list[Node]],
-) -> None:
-    """What a rule gives for each operand, fitted to its shape, to those that lie on the way."""
-    for operand, part in zip(node.operands, rows, strict=True):
-        if part is not None and operand in active:
-            fitted = m.running(undo_spread(m, part, operand.type), operand.type)
-            parts.setdefault(operand, []).append(fitted)
+    rule: Rule,
+) -> dict[Node, Node]:
+    """What each active node of an order receives in all, users first, given what some receive.
+
+    `rule(m, node, sum)` says what a node hands to each of its operands; its sum is None where it
+    has received nothing. What is made for a node has its `spans`, else those of `m`.
+    """
+    sums: dict[Node, Node] = {}
+    for node in (n for n in reversed(order) if n in active):
+        here = Make(m.graph, spans.get(node, m.spans))
+        if node in parts:
+            sums[node] = reduce(here.add, parts.pop(node))
+        if is_scan(node) or any(o in active for o in node.operands):  # inside it may be asked for
+            rows = rule(here, node, sums.get(node))
+            for operand, part in zip(node.operands, rows, strict=bool(rows)):
+                if part is not None and operand in active:
+                    fitted = here.running(undo_spread(here, part, operand.type), operand.type)
+                    parts.setdefault(operand, []).append(fitted)
+    return sums
+
+
+def gradient(m: Make, node: Node, bar: Node | None) -> Rows:
+    """The rule of reverse mode: the rows of an operation's record."""
+    try:
+        return () if bar is None else op_of(node).gradient(m, node, bar)
+    except Fault as fault:
+        raise fault.at(m.spans[0] if m.spans else None) from None
 
 
 def undo_spread(m: Make, part: Node, like: TensorType) -> Node:
@@ -55,11 +72,3 @@ def undo_spread(m: Make, part: Node, like: TensorType) -> Node:
         return m.sum(part, range(len(part.type.shape)))
     assert part.type.shape == (), f"a cotangent of shape {part.type} for {like}"
     return m.broadcast(part, like, ())
-
-
-def total(new: Graph, parts: list[Node], spans: Spans) -> Node:
-    """The sum of the contributions, in the order they came."""
-    m, sum_ = Make(new, spans), parts[0]
-    for part in parts[1:]:
-        sum_ = m.add(sum_, part)
-    return sum_
