@@ -24,6 +24,11 @@ class Key(Record):
     def __str__(self) -> str:
         return self.form.format_map(self.__dict__)
 
+    @property
+    def spoken(self) -> str:
+        """As a spec or a message says it."""
+        return str(self)
+
     def __lt__(self, other: Key) -> bool:
         return str(self) < str(other)
 
@@ -37,40 +42,23 @@ class Key(Record):
 class ProgramKind(StrEnum):
     """What a program is for. The value is how the texts of its keys begin: none begins another."""
 
-    INIT = "init:"
-    """First values of all parameters, in a precision."""
-    DATA = "data:"
-    """The fields of a data set, from what its reader gives."""
-    CLAIMS = "claims:"
-    """What is checked of a data set before its fields are made."""
-    STEP = "step:"
-    """One update of a phase."""
-    LOSS = "loss:"
-    """The losses of a phase at given parameters."""
-    LEFT = "left:"
-    """What the earlier steps of an update leave in parameters that later lines read."""
-    GRAD = "grad:"
-    """The gradient by each parameter that a phase moves."""
-    STATES = "states:"
-    """First values of a phase's states."""
-    ESTIMATE = "estimate:"
-    """States of a phase that are estimated."""
-    START = "start:"
-    """What is handed to parameters when a phase begins."""
-    UNTIL = "until:"
-    """A condition that ends a phase."""
-    BEST = "best:"
-    """What checkpoints of a phase are kept by."""
-    WATCH = "watch:"
-    """A watched value of a phase that the step itself does not leave."""
-    APPLY = "apply:"
-    """An instance as a function."""
-    ONE_STEP = "step of "
-    """An instance of sequences, a step at a time."""
-    FIRST = "first of "
-    """What the first such step is given."""
-    TASK = "task:"
-    """What a task emits; with a number, the examples that it picks."""
+    INIT = "init:"  # first values of all parameters, in a precision
+    DATA = "data:"  # the fields of a data set, from what its reader gives
+    CLAIMS = "claims:"  # what is checked of a data set before its fields are made
+    STEP = "step:"  # one update of a phase
+    LOSS = "loss:"  # the losses of a phase at given parameters
+    LEFT = "left:"  # what the earlier steps of an update leave in parameters that later lines read
+    GRAD = "grad:"  # the gradient by each parameter that a phase moves
+    STATES = "states:"  # first values of a phase's states
+    ESTIMATE = "estimate:"  # states of a phase that are estimated
+    START = "start:"  # what is handed to parameters when a phase begins
+    UNTIL = "until:"  # a condition that ends a phase
+    BEST = "best:"  # what checkpoints of a phase are kept by
+    WATCH = "watch:"  # a watched value of a phase that the step itself does not leave
+    APPLY = "apply:"  # an instance as a function
+    ONE_STEP = "step of "  # an instance of sequences, a step at a time
+    FIRST = "first of "  # what the first such step is given
+    TASK = "task:"  # what a task emits; with a number, the examples that it picks
 
     def of(self, name: str, at: str | int | None = None) -> ProgramKey:
         """The program of this kind of a phase, data set, instance, task or precision; `at` tells
@@ -260,11 +248,6 @@ class PhaseNumber(Key):
     def __str__(self) -> str:
         what = f"best.{self.name}" if self.best else self.name
         return f"{self.phase}.{what}" + ("" if self.at is None else f"[{self.at}]")
-
-    @property
-    def spoken(self) -> str:
-        """As a spec says it."""
-        return str(self)
 
 
 Clock: TypeAlias = str | WatchReport | PhaseNumber
