@@ -30,11 +30,6 @@ def no_larger(node: Node, seen: Seen, guarded: bool) -> float:
     return max(1.0, *seen)
 
 
-def chosen(node: Node, seen: Seen, guarded: bool) -> float:
-    """One of the operands behind the test."""
-    return max(seen[1:])
-
-
 def constant(node: Node, seen: Seen, guarded: bool) -> float:
     def largest(value: object) -> float:
         if isinstance(value, tuple):
@@ -49,16 +44,8 @@ def looked_at(node: Node, seen: Seen, guarded: bool) -> float:
     return 1.0 if node.type.domain.name in ("prob", "binary") else ANY
 
 
-def added(node: Node, seen: Seen, guarded: bool) -> float:
-    return seen[0] + seen[1]
-
-
 def multiplied(node: Node, seen: Seen, guarded: bool) -> float:
     return 0.0 if 0.0 in seen else seen[0] * seen[1]
-
-
-def squared(node: Node, seen: Seen, guarded: bool) -> float:
-    return seen[0] * seen[0]
 
 
 def summed(node: Node, seen: Seen, guarded: bool) -> float:
@@ -83,14 +70,6 @@ def exponential(node: Node, seen: Seen, guarded: bool) -> float:
 
 def logarithm(node: Node, seen: Seen, guarded: bool) -> float:
     return 1.0 if guarded else 750.0
-
-
-def reciprocal(node: Node, seen: Seen, guarded: bool) -> float:
-    return 1.0 if guarded else ANY
-
-
-def divided(node: Node, seen: Seen, guarded: bool) -> float:
-    return seen[0] if guarded else ANY
 
 
 def power(node: Node, seen: Seen, guarded: bool) -> float:
@@ -123,10 +102,6 @@ def too_large(node: Node, seen: Seen, found: float) -> bool:
 def both_unbounded(node: Node, seen: Seen, found: float) -> bool:
     """A number next to one that is small beside it stays what it is."""
     return min(seen) == ANY
-
-
-def product_too_large(node: Node, seen: Seen, found: float) -> bool:
-    return found == ANY and min(seen) > 1.0
 
 
 def power_leaves(node: Node, seen: Seen, found: float) -> bool:

@@ -16,40 +16,13 @@ import re
 from dataclasses import dataclass
 from string import ascii_letters
 
+from dln.compiler.ir import op, spelling
 from dln.compiler.ir.graph import Node
-from dln.compiler.ir.op import (
-    Array,
-    Attrs,
-    Case,
-    Make,
-    Op,
-    Places,
-    Refuge,
-    Site,
-    Stacked,
-    Tight,
-    Types,
-    register,
-    volume,
-)
+from dln.compiler.ir.op import Array, Attrs, Make, Op, Site, Types, register, volume
 from dln.compiler.ir.ops import bounds, second_order
 from dln.compiler.ir.ops.common import contiguous, differ, real
 from dln.compiler.ir.sizes import Size
-from dln.compiler.ir.spelling import (
-    OUT,
-    A,
-    B,
-    Index,
-    Join,
-    L,
-    Move,
-    Operand,
-    Statements,
-    Transpose,
-    View,
-    call,
-    look,
-)
+from dln.compiler.ir.spelling import OUT, A, B, L, Operand, Statements, View, call, look
 from dln.compiler.ir.tensor_type import REAL, TensorType
 from dln.grammar.diagnostics import Fault
 
@@ -174,23 +147,23 @@ def spread_view(of: Operand, labels: Labels, out: Labels) -> Operand | View:
     >>> spread_view(A, (1, 0), (0, 2, 1)).moves
     (Transpose(perm=(1, 0)), Index(parts=(slice(None, None, None), None, slice(None, None, None))))
     """
-    moves: list[Move] = []
+    moves: list[spelling.Move] = []
     kept = [x for x in labels if x in out]
     if len(kept) < len(labels):
-        moves.append(Index((*(slice(None) if x in out else 0 for x in labels), ...)))
+        moves.append(spelling.Index((*(slice(None) if x in out else 0 for x in labels), ...)))
     order = tuple(kept.index(x) for x in out if x in labels)
     if order != tuple(range(len(order))):
-        moves.append(Transpose(order))
+        moves.append(spelling.Transpose(order))
     return look(of, *moves, *new_axes(labels, out))
 
 
-def new_axes(labels: Labels, wanted: Labels) -> list[Move]:
+def new_axes(labels: Labels, wanted: Labels) -> list[spelling.Move]:
     """The move that puts new axes where labels are missing; leading ones the array module adds by
     itself."""
     parts: list[slice | None] = [slice(None) if x in labels else None for x in wanted]
     while parts and parts[0] is None:
         parts.pop(0)
-    return [Index(tuple(parts))] if None in parts else []
+    return [spelling.Index(tuple(parts))] if None in parts else []
 
 
 def spell_matmul(node: Node) -> Statements | None:
@@ -234,7 +207,7 @@ def matrix_product(node: Node, batch: Labels) -> Statements | None:
         a, b = b, a
     if a is None or b is None or c is None:
         return None
-    turned = isinstance(c, View) and any(isinstance(m, Transpose) for m in c.moves)
+    turned = isinstance(c, View) and any(isinstance(m, spelling.Transpose) for m in c.moves)
     function = "matmul" if batch or turned else "dot"
     return Statements((call(function, a, b, out=c),), wants="turned")
 
@@ -262,7 +235,7 @@ def matrix_view(
     becomes an axis of size 1. Batch labels that the array lacks become axes of size 1 where others
     stand before them. None where no view exists.
     """
-    moves: list[Move] = []
+    moves: list[spelling.Move] = []
     joined = [g for g in (first, second) if len(g) > 1]
     if joined and not (of == OUT or contiguous(node)):
         return None
@@ -270,15 +243,15 @@ def matrix_view(
         return None
     merged = merge(labels, joined)
     if joined:
-        moves.append(Join(tuple(tuple(map(labels.index, g)) for g in merged)))
+        moves.append(spelling.Join(tuple(tuple(map(labels.index, g)) for g in merged)))
     wanted = [(x,) for x in batch if x in labels] + [g for g in (first, second) if g]
     order = tuple(merged.index(g) for g in wanted)
     if order != tuple(range(len(order))):
-        moves.append(Transpose(None if order == (1, 0) else order))
+        moves.append(spelling.Transpose(None if order == (1, 0) else order))
     if any(x not in labels for x in batch):
         moves += new_axes(labels, batch)
     if batch and not (first and second):
-        moves.append(Index((..., None) if first else (..., None, slice(None))))
+        moves.append(spelling.Index((..., None) if first else (..., None, slice(None))))
     return look(of, *moves)
 
 
@@ -301,9 +274,9 @@ EXAMPLES = """
 """
 
 
-def cases() -> list[Case]:
+def cases() -> list[op.Case]:
     """Matrix and vector products, outer, batched, dot, with several rows or inner labels."""
-    rows: list[Case] = []
+    rows: list[op.Case] = []
     for text in EXAMPLES.split():
         sides = dict(zip(("left", "right", "out"), re.split(",|->", text), strict=True))
         left, right = (real(*map(SIZES.__getitem__, sides[side])) for side in ("left", "right"))
@@ -312,12 +285,12 @@ def cases() -> list[Case]:
     return rows
 
 
-def places(node: Node, slot: int) -> Places:
+def places(node: Node, slot: int) -> op.Places:
     labels = node["left" if slot == 0 else "right"]
     return {i: labels.index(x) for i, x in enumerate(node["out"]) if x in labels}
 
 
-def vmap(m: Make, node: Node, over: Stacked) -> Node:
+def vmap(m: Make, node: Node, over: op.Stacked) -> Node:
     """One label more, for time."""
     sides = node["left"], node["right"]
     t = 1 + max((*sides[0], *sides[1]), default=-1)
@@ -328,8 +301,8 @@ def vmap(m: Make, node: Node, over: Stacked) -> Node:
 # fmt: off
 register(
     Op("contract", infer, evaluate, gradient, spell, takes=("real", "real"), flops=flops,
-       facts=("bilinear", "product"), formula="{0} @ {1}", tight=Tight.PRODUCT, examples=cases,
+       facts=("bilinear", "product"), formula="{0} @ {1}", tight=op.Tight.PRODUCT, examples=cases,
        curve=second_order.contract, bound=bounds.contracted, places=places, vmap=vmap,
-       refuge=Refuge(None, 0.0, bounds.both_unbounded, by_size=True)),
+       refuge=op.Refuge(None, 0.0, bounds.both_unbounded, by_size=True)),
 )
 # fmt: on

@@ -5,51 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias
 
+from dln.compiler.ir import op, tensor_type
 from dln.compiler.ir.graph import Node
-from dln.compiler.ir.op import (
-    Array,
-    Attrs,
-    Evaluate,
-    Examples,
-    Gradient,
-    Infer,
-    Make,
-    Op,
-    Site,
-    Tight,
-    Types,
-    no_gradient,
-)
-from dln.compiler.ir.ops.common import (
-    Narrow,
-    always,
-    index,
-    join,
-    not_negative,
-    real,
-    spread,
-    truth,
-)
+from dln.compiler.ir.op import Array, Attrs, Evaluate, Gradient, Make, Op, Site, Types, no_gradient
+from dln.compiler.ir.ops import common
+from dln.compiler.ir.ops.common import always, index, join, not_negative, real, spread, truth
 from dln.compiler.ir.spelling import A, B, Spelling, Statements, call, steps
-from dln.compiler.ir.tensor_type import (
-    BINARY,
-    DOMAINS,
-    POSITIVE,
-    PROB,
-    REAL,
-    Domain,
-    Kind,
-    TensorType,
-    fits,
-)
+from dln.compiler.ir.tensor_type import BINARY, POSITIVE, PROB, REAL, Domain, Kind, TensorType, fits
 from dln.grammar.diagnostics import Fault
 
 # ---- rules of types ----------------------------------------------------------------------------
 
 
-def arithmetic(name: str, narrow: Narrow, kind: Kind = "real") -> Infer:
+def arithmetic(name: str, narrow: common.Narrow, kind: Kind = "real") -> op.Infer:
     """Reals out; `narrow` finds the domain from the operands' domains."""
 
     def infer(attrs: Attrs, types: Types) -> TensorType:
@@ -58,7 +28,7 @@ def arithmetic(name: str, narrow: Narrow, kind: Kind = "real") -> Infer:
     return infer
 
 
-def logic(name: str) -> Infer:
+def logic(name: str) -> op.Infer:
     """Truth values out."""
     return arithmetic(name, always(BINARY), "bool")
 
@@ -82,7 +52,7 @@ def cast_type(attrs: Attrs, types: Types) -> TensorType:
 def asserted_type(attrs: Attrs, types: Types) -> TensorType:
     """The same tensor, said to have another domain."""
     domain: Domain = attrs["domain"]
-    if domain.name not in DOMAINS:
+    if domain.name not in tensor_type.DOMAINS:
         raise Fault(f"there is no domain {domain.name}")
     if types[0].domain.partial and domain.name == "class":  # saying so makes no class of none
         domain = replace(domain, partial=True)
@@ -161,21 +131,18 @@ def on_reals(name: str) -> Evaluate:
     return lambda site, *arrays: getattr(site.np, name)(*(a.real for a in arrays))
 
 
-def cast(site: Site, a: Array) -> Array:
-    return a.astype(site.dtype(site.attrs["kind"]))
-
-
 # ---- derivatives -------------------------------------------------------------------------------
 
 
-def unary(form: Callable[[Make, Node, Node, Node], Node]) -> Gradient:
-    """A derivative written as `form(m, x, y, bar)`."""
-    return lambda m, node, bar: (form(m, node.operands[0], node, bar),)
+Slope: TypeAlias = Callable[[Make, Node, Node, Node], Node]
+"""A derivative, written as a function of the graph, x, y and bar."""
 
 
-def pass_where(m: Make, test: Node, bar: Node) -> Node:
-    """`bar` where the test holds, 0 elsewhere, as a product with 0 or 1."""
-    return m("mul", bar, m("cast", test, kind="real"))
+def unary(slope: Slope | None) -> Gradient:
+    """The derivative of a function of one number; None for one that is flat."""
+    if slope is None:
+        return no_gradient
+    return lambda m, node, bar: (slope(m, node.operands[0], node, bar),)
 
 
 def d_pow(m: Make, node: Node, bar: Node) -> tuple[Node | None, ...]:
@@ -202,11 +169,13 @@ def d_where(m: Make, node: Node, bar: Node) -> tuple[Node | None, ...]:
 
 
 def d_choice(test: str) -> Gradient:
-    """maximum and minimum: the first where it wins strictly, else the second."""
+    """maximum and minimum: bar for the first where it wins strictly, else for the second, as
+    products with 0 and 1."""
 
     def gradient(m: Make, node: Node, bar: Node) -> tuple[Node | None, ...]:
         first = m(test, *node.operands)
-        return pass_where(m, first, bar), pass_where(m, m("not", first), bar)
+        by_first = m.mul(bar, m("cast", first, kind="real"))
+        return by_first, m.mul(bar, m("cast", m("not", first), kind="real"))
 
     return gradient
 
@@ -214,15 +183,6 @@ def d_choice(test: str) -> Gradient:
 def away(m: Make, y: Node, x: Node) -> Node:
     """x as a divisor where y is above 0; elsewhere the quotient is 0."""
     return m("where", m("gt", y, m.const(0.0)), x, m.const(math.inf))
-
-
-def bell(m: Make, x: Node) -> Node:
-    """exp(-x^2)."""
-    return m("exp", m.neg(m("square", x)))
-
-
-def d_cast(m: Make, node: Node, bar: Node) -> tuple[Node | None, ...]:
-    return (bar if node.operands[0].type.kind == "real" else None,)
 
 
 def d_div(m: Make, node: Node, bar: Node) -> tuple[Node | None, ...]:
@@ -236,15 +196,14 @@ def d_div(m: Make, node: Node, bar: Node) -> tuple[Node | None, ...]:
 
 REALS = always(REAL)
 SPREAD = real(2, 3), real(2, 3)
-ABOVE = real(2, 3, domain=POSITIVE)
 RUNNING = real(4, 3, running=("batch",))
 
 
-def one(*types: TensorType) -> Examples:
+def one(*types: TensorType) -> op.Examples:
     return lambda: [((t,), {}) for t in (types or (real(2, 3), real(), RUNNING))]
 
 
-def two(*pairs: tuple[TensorType, TensorType]) -> Examples:
+def two(*pairs: tuple[TensorType, TensorType]) -> op.Examples:
     """Equal shapes, a number with a tensor, a tensor with a number."""
     usual = (SPREAD, (real(), real(3)), (RUNNING, real()), (real(), real()))
     return lambda: [(p, {}) for p in (pairs or usual)]
@@ -257,10 +216,10 @@ def ufunc(name: str, arity: int) -> Statements:
 def row(
     name: str,
     takes: Sequence[Kind | None],
-    infer: Infer,
+    infer: op.Infer,
     evaluate: Evaluate,
     gradient: Gradient,
-    examples: Examples,
+    examples: op.Examples,
     spell: Spelling,
     host: str = "",
     formula: str = "",
@@ -274,17 +233,18 @@ def row(
 
 def function(
     name: str,
-    gradient: Gradient,
+    slope: Slope | None,
     host: str = "",
     np_name: str = "",
-    narrow: Narrow = REALS,
-    examples: Examples | None = None,
+    narrow: common.Narrow = REALS,
+    examples: op.Examples | None = None,
     facts: Iterable[str] = (),
     user: Callable[[float], float] | None = None,
     **given: Any,
 ) -> Op:
-    """A function of one real number that NumPy has. Users write it where `user` says what it is of
-    a plain number; one of Python's `math` is its own expression for the host."""
+    """A function of one real number, that NumPy has if `spell` does not say otherwise. Users write
+    it where `user` says what it is of a plain number; one of Python's `math` is its own expression
+    for the host."""
     np_name = np_name or name
     if user is not None:
         facts, given = (*facts, "function"), {"number": user, **given}
@@ -295,7 +255,7 @@ def function(
         "examples": examples or one(),
         **given,
     }
-    infer = arithmetic(name, narrow)
+    infer, gradient = arithmetic(name, narrow), unary(slope)
     return row(name, ("real",), infer, gradient=gradient, host=host, facts=facts, **rest)
 
 
@@ -304,8 +264,8 @@ def operator(
     np_name: str,
     sign: str,
     gradient: Gradient,
-    narrow: Narrow = REALS,
-    examples: Examples | None = None,
+    narrow: common.Narrow = REALS,
+    examples: op.Examples | None = None,
     **given: Any,
 ) -> Op:
     """A function of two real numbers that NumPy has."""
@@ -327,14 +287,14 @@ def compare(name: str, np_name: str, sign: str, **given: Any) -> Op:
         "evaluate": on_reals(np_name),
         "examples": two(SPREAD, (real(3), real()), (index(3, size=4), index(3, size=4))),
         "smooth": False,
-        "tight": Tight.COMPARISON,
+        "tight": op.Tight.COMPARISON,
         **given,
     }
     rest |= {"host": f"({{0}} {sign} {{1}})", "formula": f"{{0}} {sign} {{1}}"}
     return row(name, infer=logic(name), gradient=no_gradient, spell=ufunc(np_name, 2), **rest)
 
 
-def connective(name: str, np_name: str, tight: Tight) -> Op:
+def connective(name: str, np_name: str, tight: op.Tight) -> Op:
     """Truth values in, truth values out."""
     examples = two((truth(2, 3), truth(2, 3)), (truth(), truth(3)))
     kinds: dict[str, Any] = {"takes": ("bool", "bool"), "evaluate": by_numpy(np_name)}

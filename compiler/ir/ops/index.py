@@ -3,38 +3,13 @@ the places of the lowest elements."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
+from dln.compiler.ir import spelling
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.op import Array, Attrs, Make, Op, Site, Types, no_gradient, register, volume
 from dln.compiler.ir.ops import axes, bounds
-from dln.compiler.ir.ops.common import (
-    cases,
-    contiguous,
-    differ,
-    index,
-    known,
-    real,
-    show,
-    unlike,
-)
+from dln.compiler.ir.ops.common import cases, contiguous, differ, index, known, real, show, unlike
 from dln.compiler.ir.sizes import Size
-from dln.compiler.ir.spelling import (
-    A,
-    Attr,
-    B,
-    Constants,
-    Index,
-    Memory,
-    Reshape,
-    ShapeOf,
-    SizeOf,
-    Statements,
-    View,
-    call,
-    kernel,
-    steps,
-)
+from dln.compiler.ir.spelling import A, Attr, B, Memory, Statements, View, call, kernel, steps
 from dln.compiler.ir.tensor_type import BINARY, REAL, Domain, TensorType
 from dln.grammar.diagnostics import Fault
 
@@ -93,7 +68,7 @@ def lowest_type(attrs: Attrs, types: Types) -> TensorType:
     return TensorType((*a.shape[:-1], Size(k)), running, "index", Domain("class", size))
 
 
-# ---- meaning -----------------------------------------------------------------------------------
+# ---- meaning and derivative --------------------------------------------------------------------
 
 
 def scatter_add(site: Site, rows: Array, at: Array) -> Array:
@@ -107,21 +82,20 @@ def lowest(site: Site, a: Array) -> Array:
     return site.np.argsort(a.real, axis=-1, kind="stable")[..., : site.attrs["k"]]
 
 
-# ---- derivatives -------------------------------------------------------------------------------
-
-
 def d_pick(m: Make, node: Node, bar: Node) -> tuple[Node | None, ...]:
     x, at = node.operands
     spread = m.broadcast(bar, x.type, tuple(range(len(node.type.shape))))
     return m.mul(m("onehot", at, size=x.type.shape[-1]), spread), None
 
 
-def d_gather(m: Make, node: Node, bar: Node) -> tuple[Node | None, ...]:
-    table, at = node.operands
-    return m("scatter_add", bar, at, size=table.type.shape[0]), None
-
-
 # ---- spelling ----------------------------------------------------------------------------------
+
+
+def spell_onehot(node: Node) -> Statements:
+    """index == 0, 1, ..., size - 1."""
+    rank = len(node.operands[0].type.shape)
+    each = View(A, (spelling.Index((*(slice(None),) * rank, None)),))
+    return steps(call("equal", each, spelling.Constants("range", (Attr("size"),))))
 
 
 AT, COPY = Memory("at"), Memory("copy")
@@ -129,24 +103,14 @@ AT, COPY = Memory("at"), Memory("copy")
 
 def spell_pick(node: Node) -> Statements:
     """`take` from x laid out flat, at index + row * (size of the last axis)."""
-    n = known(node.operands[0].type.shape[-1], "pick")
-    rows = View(Constants("range", (0, SizeOf(A), n)), (Reshape(ShapeOf(B)),))
-    at, flat = call("add", B, rows, out=AT), (Reshape(-1),)
+    x, which = (operand.type for operand in node.operands)
+    counted = spelling.Constants("range", (0, spelling.SizeOf(A), known(x.shape[-1], "pick")))
+    rows = View(counted, (spelling.Reshape(spelling.ShapeOf(B)),))
+    at, flat = call("add", B, rows, out=AT), (spelling.Reshape(-1),)
     if contiguous(node.operands[0]):
-        return steps(at, call("take", View(A, flat), AT), at=operand_type(1))
+        return steps(at, call("take", View(A, flat), AT), at=lambda node: which)
     copied, taken = call("copy", A, out=COPY), call("take", View(COPY, flat), AT)
-    return steps(copied, at, taken, at=operand_type(1), copy=operand_type(0))
-
-
-def operand_type(slot: int) -> Callable[[Node], TensorType]:
-    return lambda node: node.operands[slot].type
-
-
-def spell_onehot(node: Node) -> Statements:
-    """index == 0, 1, ..., size - 1."""
-    rank = len(node.operands[0].type.shape)
-    each = View(A, (Index((*(slice(None),) * rank, None)),))
-    return steps(call("equal", each, Constants("range", (Attr("size"),))))
+    return steps(copied, at, taken, at=lambda node: which, copy=lambda node: x)
 
 
 # ---- records -----------------------------------------------------------------------------------
@@ -170,7 +134,9 @@ register(
        examples=cases(((real(2, 4, 5), PLACES), {}),
                       ((real(3, 2, running=BATCH), index(3, size=2)), {}),
                       ((real(5), index(size=5)), {}))),
-    Op("gather", gather_type, lambda site, table, at: table[at], d_gather,
+    Op("gather", gather_type, lambda site, table, at: table[at],
+       lambda m, node, bar:
+           (m("scatter_add", bar, node.operands[1], size=node.operands[0].type.shape[0]), None),
        steps(call("take", A, B, axis=0)), takes=(None, "index"), flops=lambda node: 0,
        facts=("moves", "lookup"), formula="{0}[{1}]", bound=bounds.no_larger,
        places=lambda node, slot: axes.same(node, slot) if slot == 1 else {},  # which rows, is open

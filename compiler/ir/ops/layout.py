@@ -9,56 +9,13 @@ from __future__ import annotations
 from itertools import takewhile
 from typing import Any
 
+from dln.compiler.ir import op, spelling
 from dln.compiler.ir.graph import Node
-from dln.compiler.ir.op import (
-    Array,
-    Attrs,
-    Evaluate,
-    Examples,
-    Gradient,
-    Infer,
-    Make,
-    Op,
-    Places,
-    Site,
-    Stacked,
-    Types,
-    register,
-    volume,
-)
-from dln.compiler.ir.ops import axes, bounds
-from dln.compiler.ir.ops.common import (
-    cases,
-    check_axes,
-    contiguous,
-    differ,
-    join,
-    known,
-    real,
-    same_but_thin,
-    same_type,
-    show,
-    unlike,
-)
+from dln.compiler.ir.op import Array, Attrs, Make, Op, Places, Site, Stacked, Types, register
+from dln.compiler.ir.ops import axes, bounds, common
+from dln.compiler.ir.ops.common import cases, check_axes, contiguous, differ, known, real, show
 from dln.compiler.ir.sizes import Size
-from dln.compiler.ir.spelling import (
-    OUT,
-    A,
-    Attr,
-    Broadcast,
-    Index,
-    Operand,
-    Reshape,
-    ShapeOf,
-    Spell,
-    Spelling,
-    Statements,
-    Transpose,
-    View,
-    call,
-    part,
-    steps,
-)
+from dln.compiler.ir.spelling import OUT, A, Attr, Index, Operand, View, call, part, steps
 from dln.compiler.ir.tensor_type import TIME, TensorType
 from dln.grammar.diagnostics import Fault
 
@@ -92,7 +49,8 @@ def broadcast_type(attrs: Attrs, types: Types) -> TensorType:
 def reshape_type(attrs: Attrs, types: Types) -> TensorType:
     """As many elements in another shape."""
     (a,), shape = types, tuple(attrs["shape"])
-    if all(s.value is not None for s in (*a.shape, *shape)) and volume(a.shape) != volume(shape):
+    fixed = all(s.value is not None for s in (*a.shape, *shape))
+    if fixed and op.volume(a.shape) != op.volume(shape):
         raise Fault(f"{show(a.shape)} cannot be reshaped to {show(shape)}")
     return a.like(shape=shape, running=tuple(attrs["running"]))
 
@@ -134,9 +92,9 @@ def concat_type(attrs: Attrs, types: Types) -> TensorType:
     domain, length = first.domain, first.shape[axis]
     for t in types[1:]:
         rest, mine = ([s for i, s in enumerate(x.shape) if i != axis] for x in (t, first))
-        if unlike(rest, mine) or t.kind != first.kind:
+        if common.unlike(rest, mine) or t.kind != first.kind:
             raise Fault(f"concat joins tensors that agree but for one axis, found {first} and {t}")
-        domain, length = join(domain, t.domain), length + t.shape[axis]
+        domain, length = common.join(domain, t.domain), length + t.shape[axis]
     return resized(first, axis, length).like(domain=domain)
 
 
@@ -165,11 +123,6 @@ def pad(site: Site, a: Array) -> Array:
 
 
 # ---- derivatives -------------------------------------------------------------------------------
-
-
-def d_reshape(m: Make, node: Node, bar: Node) -> tuple[Node]:
-    a = node.operands[0].type
-    return (m("reshape", bar, shape=a.shape, running=a.running),)
 
 
 def d_transpose(m: Make, node: Node, bar: Node) -> tuple[Node]:
@@ -215,46 +168,47 @@ def agreeing(a: tuple[Size, ...], b: tuple[Size, ...]) -> int:
     return len(list(takewhile(lambda pair: pair[0] == pair[1], zip(a, b, strict=False))))
 
 
-def broadcast_vmap(m: Make, node: Node, over: Stacked) -> Node:
-    places = (0, *(a + 1 for a in node["axes"]))
-    return m("broadcast", *over.operands, axes=places, **wider(node, over.length))
-
-
-def wider(node: Node, length: Size) -> dict[str, Any]:
-    """The attributes of a shape with time in front of it."""
-    return {"shape": (length, *node["shape"]), "running": (TIME, *node["running"])}
+def with_time(m: Make, node: Node, over: Stacked) -> Node:
+    """The same move behind an axis for time."""
+    attrs = dict(node.attrs)
+    for key in {"axes", "perm"} & attrs.keys():
+        attrs[key] = (0, *(axis + 1 for axis in attrs[key]))
+    for key, first in (("shape", over.length), ("running", TIME)):
+        if key in attrs:
+            attrs[key] = (first, *attrs[key])
+    return m(node.op, *over.operands, **attrs)
 
 
 # ---- spelling ----------------------------------------------------------------------------------
 
 
-def spell_broadcast(node: Node) -> Spelling:
+def spell_broadcast(node: Node) -> spelling.Spelling:
     """A view with stride 0. A single number may change from step to step on the host, so it is
     copied into the buffer."""
     axes, rank = node["axes"], len(node.type.shape)
     if not axes:
         return steps(call("copy", A))
     parts = tuple(slice(None) if i in axes else None for i in range(axes[0], rank))
-    spread = Broadcast(Attr("shape"))
+    spread = spelling.Broadcast(Attr("shape"))
     return View(A, (Index(parts), spread) if None in parts else (spread,))
 
 
-def spell_reshape(node: Node) -> Spelling:
+def spell_reshape(node: Node) -> spelling.Spelling:
     """A view where the operand lies in C order or only axes of size 1 come or go, else a copy
     through a view of the result."""
-    if same_but_thin(node.operands[0], node) or contiguous(node.operands[0]):
-        return View(A, (Reshape(Attr("shape")),))
-    return steps(call("copy", A, out=View(OUT, (Reshape(ShapeOf(A)),))))
+    if common.same_but_thin(node.operands[0], node) or contiguous(node.operands[0]):
+        return View(A, (spelling.Reshape(Attr("shape")),))
+    return steps(call("copy", A, out=View(OUT, (spelling.Reshape(spelling.ShapeOf(A)),))))
 
 
-def spell_pad(node: Node) -> Statements:
+def spell_pad(node: Node) -> spelling.Statements:
     """Zeros, then the operand in its place."""
     axis, before = node["axis"], node["before"]
     inside = slice(before, before + known(node.operands[0].type.shape[axis], "padding"))
     return steps(call("fill", 0), call("copy", A, out=part(OUT, axis, inside)))
 
 
-def spell_concat(node: Node) -> Statements:
+def spell_concat(node: Node) -> spelling.Statements:
     """Each operand into its own part of the result."""
     axis, start, calls = node["axis"], 0, []
     for slot, a in enumerate(node.operands):
@@ -271,11 +225,11 @@ X = real(2, 3, 4, running=("batch",))
 
 def row(
     name: str,
-    infer: Infer,
-    evaluate: Evaluate,
-    gradient: Gradient,
-    spell: Spell,
-    examples: Examples,
+    infer: op.Infer,
+    evaluate: op.Evaluate,
+    gradient: op.Gradient,
+    spell: spelling.Spell,
+    examples: op.Examples,
     **given: Any,
 ) -> Op:
     rest: dict[str, Any] = {
@@ -303,20 +257,20 @@ register(
               ((real(),), {"axes": (), "shape": SHAPE, "running": ()})),
         facts=("view", "copies"), formula="{0}",
         places=lambda node, slot: {place: i for i, place in enumerate(node["axes"])},
-        vmap=broadcast_vmap),
+        vmap=with_time),
     row("reshape", reshape_type,
-        lambda site, a: a.reshape(site.shape), d_reshape, spell_reshape,
+        lambda site, a: a.reshape(site.shape),
+        lambda m, node, bar: (m("reshape", bar, shape=node.operands[0].type.shape,
+                                running=node.operands[0].type.running),),
+        spell_reshape,
         cases(((X,), {"shape": (Size(2), Size(12)), "running": ("batch",)}),
               ((X,), {"shape": (Size(24),), "running": ()})),
-        formula="{0}", places=reshape_places,
-        vmap=lambda m, node, over: m("reshape", *over.operands, **wider(node, over.length))),
+        formula="{0}", places=reshape_places, vmap=with_time),
     row("transpose", transpose_type,
         lambda site, a: a.transpose(site.attrs["perm"]), d_transpose,
-        lambda node: View(A, (Transpose(node["perm"]),)),
+        lambda node: View(A, (spelling.Transpose(node["perm"]),)),
         cases(((X,), {"perm": (0, 2, 1)}), ((X,), {"perm": (2, 0, 1)})), formula="{0}",
-        places=lambda node, slot: dict(enumerate(node["perm"])),
-        vmap=lambda m, node, over:
-            m("transpose", *over.operands, perm=(0, *(p + 1 for p in node["perm"])))),
+        places=lambda node, slot: dict(enumerate(node["perm"])), vmap=with_time),
     row("slice", slice_type,
         lambda site, a: at_axis(site, a, slice(site.attrs["start"], site.attrs["stop"])), d_slice,
         lambda node: part(A, node["axis"], slice(node["start"], node["stop"])),
@@ -334,16 +288,14 @@ register(
     row("running", running_type, lambda site, a: a,
         lambda m, node, bar: (m("running", bar, running=node.operands[0].type.running),), View(A),
         cases(((X,), {"running": ()}), ((X,), {"running": ("batch", "time")})),
-        facts=("view", "identity"), formula="{0}", places=axes.same,
-        vmap=lambda m, node, over:
-            m("running", *over.operands, running=(TIME, *node["running"]))),
-    row("flip", same_type,
+        facts=("view", "identity"), formula="{0}", places=axes.same, vmap=with_time),
+    row("flip", common.same_type,
         lambda site, a: site.np.flip(a, axis=site.attrs["axis"]),
         lambda m, node, bar: (m("flip", bar, axis=node["axis"]),),
         lambda node: part(A, node["axis"], slice(None, None, -1)),
         cases(((X,), {"axis": 1}), ((X,), {"axis": 2})), **ALONG),
     # Made by lowering only.
-    Op("copy", same_type, lambda site, x: x, lambda m, node, bar: (bar,),
+    Op("copy", common.same_type, lambda site, x: x, lambda m, node, bar: (bar,),
        steps(call("copy", Operand(0, boxed=False))), flops=lambda node: 0, facts=("pointwise",),
        formula="{0}"),
 )

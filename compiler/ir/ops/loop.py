@@ -20,18 +20,7 @@ from itertools import count as counting
 from typing import Any
 
 from dln.compiler.ir.graph import Graph, K, Node, ancestors, rewrite
-from dln.compiler.ir.op import (
-    OPS,
-    Array,
-    Attrs,
-    Make,
-    Op,
-    Places,
-    Site,
-    Types,
-    count,
-    register,
-)
+from dln.compiler.ir.op import OPS, Array, Attrs, Make, Op, Places, Site, Types, count, register
 from dln.compiler.ir.ops.common import differ, given_type, no_value, unlike
 from dln.compiler.ir.sizes import Size
 from dln.compiler.ir.tensor_type import TIME, TensorType, scalar

@@ -6,50 +6,16 @@ cotangent equally among the elements that attain it, so the derivative of `max` 
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
+from dln.compiler.ir import op, spelling
 from dln.compiler.ir.graph import Node
-from dln.compiler.ir.op import (
-    Array,
-    Attrs,
-    Case,
-    Evaluate,
-    Gradient,
-    Infer,
-    Make,
-    Op,
-    Refuge,
-    Site,
-    Types,
-    no_gradient,
-    one_flop,
-    per_element,
-    register,
-)
-from dln.compiler.ir.ops import axes, bounds, second_order
-from dln.compiler.ir.ops.common import (
-    Narrow,
-    always,
-    check_axes,
-    not_negative,
-    real,
-    spread_back,
-    without,
-)
+from dln.compiler.ir.op import Array, Evaluate, Make, Op, Site, no_gradient, register
+from dln.compiler.ir.ops import axes, bounds, common, second_order
+from dln.compiler.ir.ops.common import always, check_axes, not_negative, real, spread_back, without
 from dln.compiler.ir.sizes import Size
-from dln.compiler.ir.spelling import (
-    OUT,
-    A,
-    Attr,
-    Index,
-    Memory,
-    Spell,
-    Statements,
-    View,
-    call,
-    part,
-    steps,
-)
+from dln.compiler.ir.spelling import OUT, A, Attr, Memory, Statements, call, look, part, steps
 from dln.compiler.ir.tensor_type import PROB, REAL, Domain, TensorType
 
 FEW = 4
@@ -59,35 +25,23 @@ FEW = 4
 # ---- rules of types ----------------------------------------------------------------------------
 
 
-def reduction(name: str, narrow: Narrow) -> Infer:
+Result: TypeAlias = Callable[[TensorType, tuple[int, ...]], TensorType]
+"""The type of the result by that of the operand and the axes that are worked along."""
+
+
+def gone(narrow: common.Narrow) -> Result:
     """The axes go; `narrow` finds the domain."""
-
-    def infer(attrs: Attrs, types: Types) -> TensorType:
-        check_axes(name, attrs["axes"], len(types[0].shape))
-        return without(types[0], attrs["axes"]).like(domain=narrow(types[0].domain))
-
-    return infer
+    return lambda a, axes: without(a, axes).like(domain=narrow(a.domain))
 
 
-def position(name: str) -> Infer:
+def position(a: TensorType, axes: tuple[int, ...]) -> TensorType:
     """The axis goes; the result counts its positions."""
-
-    def infer(attrs: Attrs, types: Types) -> TensorType:
-        check_axes(name, (attrs["axis"],), len(types[0].shape))
-        domain = Domain("class", types[0].shape[attrs["axis"]])
-        return without(types[0], (attrs["axis"],)).like(kind="index", domain=domain)
-
-    return infer
+    return without(a, axes).like(kind="index", domain=Domain("class", a.shape[axes[0]]))
 
 
-def along(name: str, narrow: Narrow) -> Infer:
+def same(narrow: common.Narrow) -> Result:
     """The shape stays."""
-
-    def infer(attrs: Attrs, types: Types) -> TensorType:
-        check_axes(name, axes.worked_along(attrs), len(types[0].shape))
-        return types[0].like(domain=narrow(types[0].domain))
-
-    return infer
+    return lambda a, axes: a.like(domain=narrow(a.domain))
 
 
 # ---- meaning -----------------------------------------------------------------------------------
@@ -127,10 +81,6 @@ def log_softmax(site: Site, a: Array) -> Array:
 
 
 # ---- derivatives -------------------------------------------------------------------------------
-
-
-def d_sum(m: Make, node: Node, bar: Node) -> tuple[Node]:
-    return (spread_back(m, node, bar),)
 
 
 def d_extreme(m: Make, node: Node, bar: Node) -> tuple[Node]:
@@ -181,21 +131,17 @@ AXES = Attr("axes")
 TOP, SHIFTED, POWERS = Memory("top"), Memory("shifted"), Memory("powers")
 
 
-def without_axes(node: Node, array: Memory) -> View:
-    """An array without the axes of size 1; `...` keeps it a view where no axis is left."""
-    axes, rank = node["axes"], len(node.operands[0].type.shape)
-    return View(array, (Index((*(0 if i in axes else slice(None) for i in range(rank)), ...)),))
-
-
 def spell_log_sum_exp(node: Node) -> Statements:
-    """max + log(sum(exp(x - max)))."""
+    """max + log(sum(exp(x - max))). `...` keeps the largest a view where no axis is left."""
+    axes, rank = node["axes"], len(node.operands[0].type.shape)
+    most = look(TOP, spelling.Index((*(0 if i in axes else slice(None) for i in range(rank)), ...)))
     return steps(
         call("max", A, axis=AXES, keepdims=True, out=TOP),
         call("subtract", A, TOP, out=SHIFTED),
         call("exp", SHIFTED, out=SHIFTED),
         call("sum", SHIFTED, axis=AXES),
         call("log", OUT),
-        call("add", OUT, without_axes(node, TOP)),
+        call("add", OUT, most),
         top=thin,
         shifted=full,
     )
@@ -228,21 +174,27 @@ LOG_SOFTMAX = steps(
 X = real(2, 3, 4, running=("batch",))
 
 
-def over_axes() -> list[Case]:
-    return [((X,), {"axes": axes}) for axes in ((2,), (0,), (0, 2), (1, 2), (0, 1, 2))]
-
-
-def over_axis() -> list[Case]:
-    return [((X,), {"axis": axis}) for axis in (0, 1, 2)]
+def over(key: str, *choices: Any) -> op.Examples:
+    return lambda: [((X,), {key: axes}) for axes in choices]
 
 
 def row(
-    name: str, infer: Infer, evaluate: Evaluate, gradient: Gradient, spell: Spell, **given: Any
+    name: str,
+    result: Result,
+    evaluate: Evaluate,
+    gradient: op.Gradient,
+    spell: spelling.Spell,
+    **given: Any,
 ) -> Op:
+    def infer(attrs: op.Attrs, types: op.Types) -> TensorType:
+        (a,), along = types, axes.worked_along(attrs)
+        check_axes(name, along, len(a.shape))
+        return result(a, along)
+
     rest: dict[str, Any] = {
         "takes": ("real",),
-        "flops": per_element(1),
-        "examples": over_axes,
+        "flops": op.per_element(1),
+        "examples": over("axes", (2,), (0,), (0, 2), (1, 2), (0, 1, 2)),
         "formula": f"{name}({{0}})",
         "places": axes.reduced,
         "vmap": axes.one_further,
@@ -255,7 +207,7 @@ def reduced(name: str, along: str = "axes") -> Statements:
     return steps(call(name, A, axis=Attr(along)))
 
 
-def one_by_one(name: str, pairwise: str) -> dict[str, Spell]:
+def one_by_one(name: str, pairwise: str) -> dict[str, spelling.Spell]:
     """The spelling for NumPy: an axis of few positions is taken position by position. Its own
     reduction runs along the axis, entry by entry, and takes ten times as long for pairs."""
 
@@ -270,38 +222,40 @@ def one_by_one(name: str, pairwise: str) -> dict[str, Spell]:
     return {"numpy": spell}
 
 
-AT: dict[str, Any] = {"takes": (None,), "examples": over_axis, "smooth": False}
-GROWS: dict[str, Any] = {"refuge": Refuge(0, 0.0, bounds.too_large, by_size=True)}
+OVER_AXIS = over("axis", 0, 1, 2)
+AT: dict[str, Any] = {"takes": (None,), "examples": OVER_AXIS, "smooth": False}
+GROWS: dict[str, Any] = {"refuge": op.Refuge(0, 0.0, bounds.too_large, by_size=True)}
 
 # fmt: off
 register(
-    row("sum", reduction("sum", not_negative),
-        lambda site, a: site.np.sum(a, axis=site.attrs["axes"]), d_sum, reduced("sum"),
+    row("sum", gone(not_negative),
+        lambda site, a: site.np.sum(a, axis=site.attrs["axes"]),
+        lambda m, node, bar: (spread_back(m, node, bar),), reduced("sum"),
         facts=("moves",), spell_for=one_by_one("sum", "add"), bound=bounds.summed, **GROWS),
-    row("max", reduction("max", lambda a: a), extreme("argmax"), d_extreme, reduced("max"),
+    row("max", gone(lambda domain: domain), extreme("argmax"), d_extreme, reduced("max"),
         smooth=False, curve=second_order.extreme, spell_for=one_by_one("max", "maximum"),
         bound=bounds.no_larger),
-    row("min", reduction("min", lambda a: a), extreme("argmin"), d_extreme, reduced("min"),
+    row("min", gone(lambda domain: domain), extreme("argmin"), d_extreme, reduced("min"),
         smooth=False, curve=second_order.extreme, spell_for=one_by_one("min", "minimum"),
         bound=bounds.no_larger),
-    row("argmax", position("argmax"),
+    row("argmax", position,
         lambda site, a: site.np.argmax(a.real, axis=site.attrs["axis"]), no_gradient,
         reduced("argmax", "axis"), **AT),
-    row("argmin", position("argmin"),
+    row("argmin", position,
         lambda site, a: site.np.argmin(a.real, axis=site.attrs["axis"]), no_gradient,
         reduced("argmin", "axis"), **AT),
-    row("log_sum_exp", reduction("log_sum_exp", always(REAL)), log_sum_exp, d_log_sum_exp,
-        spell_log_sum_exp, flops=per_element(4), curve=second_order.log_sum_exp,
+    row("log_sum_exp", gone(always(REAL)), log_sum_exp, d_log_sum_exp,
+        spell_log_sum_exp, flops=op.per_element(4), curve=second_order.log_sum_exp,
         bound=bounds.plus(50.0, times=2.0), **GROWS),
-    row("softmax", along("softmax", always(PROB)), softmax, d_softmax, SOFTMAX,
-        flops=per_element(5), facts=("squashing",), curve=second_order.softmax, places=axes.along,
-        bound=bounds.at_most(1.0), **GROWS),
-    row("log_softmax", along("log_softmax", always(REAL)), log_softmax, d_log_softmax, LOG_SOFTMAX,
-        flops=per_element(5), curve=second_order.log_softmax, places=axes.along,
+    row("softmax", same(always(PROB)), softmax, d_softmax, SOFTMAX,
+        flops=op.per_element(5), facts=("squashing",), curve=second_order.softmax,
+        places=axes.along, bound=bounds.at_most(1.0), **GROWS),
+    row("log_softmax", same(always(REAL)), log_softmax, d_log_softmax, LOG_SOFTMAX,
+        flops=op.per_element(5), curve=second_order.log_softmax, places=axes.along,
         bound=bounds.plus(50.0, times=2.0), **GROWS),
-    row("cumsum", along("cumsum", not_negative),
+    row("cumsum", same(not_negative),
         lambda site, a: site.np.cumsum(a, axis=site.attrs["axis"]), d_cumsum,
-        reduced("cumsum", "axis"), flops=one_flop, examples=over_axis, formula="",
+        reduced("cumsum", "axis"), flops=op.one_flop, examples=OVER_AXIS, formula="",
         places=axes.along, bound=bounds.summed),
 )
 # fmt: on

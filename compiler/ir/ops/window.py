@@ -15,37 +15,13 @@ from __future__ import annotations
 from itertools import product
 from typing import Any
 
+from dln.compiler.ir import op, spelling
 from dln.compiler.ir.graph import Node
-from dln.compiler.ir.op import (
-    Array,
-    Attrs,
-    Case,
-    Make,
-    Op,
-    Places,
-    Site,
-    Types,
-    per_element,
-    register,
-)
+from dln.compiler.ir.op import Array, Attrs, Case, Make, Op, Site, Types, per_element, register
 from dln.compiler.ir.ops import axes, bounds
 from dln.compiler.ir.ops.common import check_axes, differ, known, real
 from dln.compiler.ir.sizes import Size
-from dln.compiler.ir.spelling import (
-    OUT,
-    A,
-    Call,
-    Index,
-    Leaf,
-    Memory,
-    Statements,
-    Transpose,
-    View,
-    Window,
-    call,
-    part,
-    steps,
-)
+from dln.compiler.ir.spelling import OUT, A, Memory, Statements, View, call, part, steps
 from dln.compiler.ir.tensor_type import REAL, TensorType
 from dln.grammar.diagnostics import Fault
 
@@ -132,11 +108,6 @@ def unwindow(site: Site, bar: Array) -> Array:
 # ---- derivatives -------------------------------------------------------------------------------
 
 
-def d_window(m: Make, node: Node, bar: Node) -> tuple[Node]:
-    size = node.operands[0].type.shape[node["axis"]]
-    return (m("unwindow", bar, **node.attrs, size=size),)
-
-
 def d_unwindow(m: Make, node: Node, bar: Node) -> tuple[Node]:
     axis, places = node["axis"], places_of(node.attrs)
     made = m("window", bar, axis=axis, terms=node["terms"], offset=node["offset"])
@@ -147,7 +118,7 @@ def d_unwindow(m: Make, node: Node, bar: Node) -> tuple[Node]:
     return (made if order == sorted(order) else m("transpose", made, perm=tuple(order)),)
 
 
-def window_places(node: Node, slot: int) -> Places:
+def window_places(node: Node, slot: int) -> op.Places:
     """The axis gives way to several."""
     axis, more = node["axis"], len(node["terms"]) - 1
     rest = (i for i in range(len(node.operands[0].type.shape)) if i != axis)
@@ -162,13 +133,9 @@ def numbers(node: Node) -> list[tuple[int, int]]:
     return [(c, known(Size.of(n), "a window")) for c, n in node["terms"]]
 
 
-def through(of: Leaf, rank: int, node: Node) -> View:
+def through(of: spelling.Leaf, rank: int, node: Node) -> View:
     """The view of an array of some rank through a node's window; its strides may be any."""
-    return View(of, (Window(node["axis"], rank, node["offset"], tuple(numbers(node))),))
-
-
-def spell_window(node: Node) -> View:
-    return through(A, len(node.operands[0].type.shape), node)
+    return View(of, (spelling.Window(node["axis"], rank, node["offset"], tuple(numbers(node))),))
 
 
 def values_of(terms: list[tuple[int, int]]) -> list[int]:
@@ -188,7 +155,7 @@ def spell_unwindow(node: Node) -> Statements:
     if len(set(values)) < len(values):
         return steps(*add_slices(node, terms), part=lambda node: node.type)
     order = moved(len(node.operands[0].type.shape), node["axis"], places_of(node.attrs))
-    source = A if order is None else View(A, (Transpose(order),))
+    source = A if order is None else View(A, (spelling.Transpose(order),))
     copied = call("copy", source, out=through(OUT, len(node.type.shape), node))
     return steps(copied) if len(values) == size else steps(call("fill", 0), copied)
 
@@ -216,7 +183,7 @@ def moved(rank: int, axis: int, places: tuple[int, ...]) -> tuple[int, ...] | No
     return None if order == sorted(order) else tuple(order)
 
 
-def add_slices(node: Node, terms: list[tuple[int, int]]) -> list[Call]:
+def add_slices(node: Node, terms: list[tuple[int, int]]) -> list[spelling.Call]:
     """The windows of the longest term copied among zeros, and added up."""
     axis, longest = node["axis"], max(range(len(terms)), key=lambda k: terms[k][1])
     step, n = terms[longest]
@@ -240,7 +207,8 @@ def add_slices(node: Node, terms: list[tuple[int, int]]) -> list[Call]:
 def positions(view: View) -> list[int]:
     """The positions that a view takes, axis by axis."""
     first = view.moves[0]
-    return [p for p in first.parts if isinstance(p, int)] if isinstance(first, Index) else []
+    parts = first.parts if isinstance(first, spelling.Index) else ()
+    return [p for p in parts if isinstance(p, int)]
 
 
 def span(start: int, step: int, n: int) -> slice:
@@ -265,13 +233,13 @@ def short_values(node: Node, terms: list[tuple[int, int]], longest: int) -> list
     order = [i for i in range(rank) if i not in places]
     order.insert(axis, places[longest])
     perm = tuple(sorted(order).index(i) for i in order)
-    turned = () if perm == tuple(range(len(perm))) else (Transpose(perm),)
+    turned = () if perm == tuple(range(len(perm))) else (spelling.Transpose(perm),)
     found = []
     for at in product(*(range(1 if k == longest else m) for k, (_, m) in enumerate(terms))):
         fixed = {places[k]: i for k, i in enumerate(at) if k != longest}
         parts = tuple(fixed.get(i, slice(None)) for i in range(max(fixed, default=-1) + 1))
         start = sum(i * d for i, (d, _) in zip(at, terms, strict=True))
-        found.append((start, View(A, (Index(parts), *turned))))
+        found.append((start, View(A, (spelling.Index(parts), *turned))))
     return found
 
 
@@ -296,10 +264,6 @@ CASES: list[tuple[TensorType, dict[str, Any]]] = [
 ]  # fmt: skip
 
 
-def windows() -> list[Case]:
-    return [((x,), attrs) for x, attrs in CASES]
-
-
 def sums() -> list[Case]:
     """The results of the windows; and axes of terms that stand apart."""
     rows: list[Case] = [
@@ -314,9 +278,13 @@ def sums() -> list[Case]:
 
 # fmt: off
 register(
-    Op("window", window_type, window, d_window, spell_window, takes=(None,), flops=lambda node: 0,
-       facts=("view", "copies"), formula="window({0})", bound=bounds.no_larger,
-       places=window_places, vmap=axes.one_further, examples=windows),
+    Op("window", window_type, window,
+       lambda m, node, bar: (m("unwindow", bar, **node.attrs,
+                               size=node.operands[0].type.shape[node["axis"]]),),
+       lambda node: through(A, len(node.operands[0].type.shape), node),
+       takes=(None,), flops=lambda node: 0, facts=("view", "copies"), formula="window({0})",
+       bound=bounds.no_larger, places=window_places, vmap=axes.one_further,
+       examples=lambda: [((x,), attrs) for x, attrs in CASES]),
     Op("unwindow", unwindow_type, unwindow, d_unwindow, spell_unwindow, takes=("real",),
        spell_for={"numpy": spell_unwindow_by_tap}, flops=per_element(1), facts=("moves",),
        formula="unwindow({0})", vmap=axes.one_further, examples=sums),
