@@ -10,65 +10,37 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from dln.compiler.plan import EstimateSpec, PhaseSpec
+from dln.compiler.plan import PhaseSpec
 from dln.runtime.data.datasets import Datasets
-from dln.runtime.data.part import DataPart
-from dln.runtime.device.device import DeviceArray
-from dln.runtime.execution.numeric_faults import Watchman, strict
-from dln.runtime.execution.programs import Programs
+from dln.runtime.execution.numeric_faults import strict
 from dln.runtime.execution.run_state import RunState
-from dln.runtime.training.minibatches import Minibatches, updates_of_epoch
+from dln.runtime.training.minibatches import updates_of_epoch
+from dln.runtime.training.phase_run import Options, PhaseRun, prepared
 
-Now = Mapping[str, float]
 
-
-class Estimates:
-    """The estimated states of one phase over a part of a data set."""
-
-    def __init__(
-        self,
-        programs: Programs,
-        spec: PhaseSpec,
-        part: DataPart,
-        minibatches: Minibatches,
-        watchman: Watchman,
-    ) -> None:
-        self.programs, self.spec, self.part = programs, spec, part
-        self.minibatches, self.watchman = minibatches, watchman
-
-    def take(self, now: Now) -> None:
-        """Estimate the states that are due at the start of an epoch, before its first update."""
-        epoch = int(now["epoch"])
-        for estimate in self.spec.estimates:
-            if epoch % estimate.every == 0:
-                self._estimate(estimate, self.minibatches.of_epoch(epoch), now)
-
-    def _estimate(self, estimate: EstimateSpec, order: DeviceArray, now: Now) -> None:
-        """The mean over the sample, in chunks of what the program is laid out for."""
-        executable = self.programs.executable(estimate.program, self.spec.name)
-        clocks = self.programs.clocks(executable.program, now)
-        states = self.programs.store.states[self.spec.name]
-        n = min(estimate.sample, len(order))
-        size, done = min(n, executable.program.capacity), 0
-        for indices, bound in self.part.filled(executable, order[:n], size, now["update"]):
-            self.watchman.running(executable, bound.n, bound, self.part.called(indices))
-            bound.run(*clocks)
-            for path in estimate.states:
-                share = bound.values[path] * (len(indices) / n)
+def estimate(run: PhaseRun, now: Mapping[str, float]) -> None:
+    """Estimate the states that are due at the start of an epoch, before its first update: a mean
+    over the sample, in chunks of what the program is laid out for."""
+    epoch, states = int(now["epoch"]), run.state.store.states[run.spec.name]
+    for spec in run.spec.estimates:
+        if epoch % spec.every:
+            continue
+        order, done = run.minibatches.of_epoch(epoch)[: spec.sample], 0
+        size = min(len(order), run.state.plan.programs[spec.program].capacity)
+        for indices, bound in run.over(spec.program, run.part, order, size, now):
+            for path in spec.states:
+                share = bound.values[path] * (len(indices) / len(order))
                 states[path][...] = share if not done else states[path] + share
             done += len(indices)
 
 
-def before_step(state: RunState, datasets: Datasets, spec: PhaseSpec, now: Now) -> None:
+def before_step(
+    state: RunState, datasets: Datasets, spec: PhaseSpec, now: Mapping[str, float]
+) -> None:
     """Before a single step from Python: as training would estimate, on the spec's own data."""
-    update = int(now["update"])
-    count = state.plan.data[spec.data].parts[spec.part][1]
-    if not spec.estimates or update % updates_of_epoch(spec, count):
-        return
-    programs, watchman = state.programs, Watchman(state.plan.texts)
-    part = datasets.part(spec.data, spec.part, state.plan.programs[spec.step].dtype)
-    minibatches = Minibatches(spec, part, state.device, programs.seed_of(spec.name))
-    estimates = Estimates(programs, spec, part, minibatches, watchman)
-    where = f"phase {spec.name}, the estimate before update {update}"
-    with watchman.over(lambda: where), strict(state.device):
-        estimates.take(now)
+    update, count = int(now["update"]), state.plan.data[spec.data].parts[spec.part][1]
+    if spec.estimates and update % updates_of_epoch(spec, count) == 0:
+        run = prepared(state, spec, Options(datasets))
+        where = f"phase {spec.name}, the estimate before update {update}"
+        with run.watchman.over(lambda: where), strict(state.device):
+            estimate(run, now)

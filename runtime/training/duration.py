@@ -53,8 +53,8 @@ class Duration:
 
     def facts(self) -> dict[str, Any]:
         """What was asked for, as plain data."""
-        asked = {"count": self.count, "unit": self.unit, "epochs": self.epochs}
-        return {**asked, "per_epoch": self.per_epoch, "total": self.total}
+        names = ("count", "unit", "epochs", "per_epoch", "total")
+        return {name: getattr(self, name) for name in names}
 
     def over(self, updates: int, seconds: float) -> bool:
         """Whether so many updates, or so much time, are enough."""

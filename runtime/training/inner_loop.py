@@ -31,15 +31,8 @@ class Feed:
     sums: Sums
 
 
-def once(fill: Fill) -> Fill:
-    """Fills in the first time only."""
-    left = [fill]
-
-    def filled(indices: DeviceArray, update: float) -> None:
-        while left:
-            left.pop()(indices, update)
-
-    return filled
+def filled(indices: DeviceArray, update: float) -> None:
+    """Fills in nothing: that has been done."""
 
 
 class InnerLoop:
@@ -49,7 +42,6 @@ class InnerLoop:
         self.phase, self.watches, self.descent = phase, watches, descent
         self.clock, self.program = phase.clock, phase.step.program
         self._feeds: dict[int, Feed] = {}
-        self.start()
 
     def start(self) -> None:
         """The rate counts from here."""
@@ -112,7 +104,8 @@ class InnerLoop:
             clocks = state.programs.clocks(self.program, self.clock.now())
             fill, run = phase.part.filler(bound, state.device.xp), bound.run
             if self.descent is not None:  # all its looks are at the same examples
-                fill = once(fill)
+                fill(phase.minibatch(), self.clock.update)
+                fill = filled
                 run = self.descent.over(state.store.params | step.params, bound)
             self._feeds[n] = Feed(bound, fill, run, clocks, self.watches.pairs(bound))
         return self._feeds[n]

@@ -21,7 +21,7 @@ import numpy as np
 from dln.compiler.plan import COUNT, POINTS, SLOPES, DescentSpec, GradientValue
 from dln.runtime.device.device import DeviceArray
 from dln.runtime.execution.executable import Bound
-from dln.runtime.training.linesearch import LineSearch, Trial, Wolfe
+from dln.runtime.training.linesearch import LineSearch, Trial
 
 Vector = DeviceArray  # a flat array of the device, in double precision
 Arrays = Mapping[str, DeviceArray]
@@ -79,10 +79,6 @@ class Pairs:
     def __len__(self) -> int:
         return min(int(self.count), len(self.s))
 
-    def forget(self) -> None:
-        """Begin without history."""
-        self.count[...] = 0
-
     def add(self, s: Vector, y: Vector) -> None:
         """Remember a pair in place of the oldest one, unless it says that the loss bends down."""
         dot = self.xp.dot
@@ -96,7 +92,14 @@ class Pairs:
         """-H g for the approximation H of the inverse second derivatives: algorithm 7.4."""
         q, last = -gradient, int(self.count) - 1
         rows = [at % len(self.s) for at in range(last, last - len(self), -1)]
-        shares = [self._leave(q, row) for row in rows]
+        shares = []  # of each pair 1 / s'y, and its share of q, which is taken away
+        for row in rows:
+            s = self._read(self.s, row)
+            share = float(self.xp.dot(s, q))
+            s *= self.y[row]
+            rho = 1 / float(s.sum())
+            self._take(q, self.y, row, -rho * share)
+            shares.append((rho, rho * share))
         if rows:
             y = self._read(self.y, rows[0])
             square = float(self.xp.dot(y, y))
@@ -106,15 +109,6 @@ class Pairs:
             self._take(q, self.s, row, share - back)
         return q
 
-    def _leave(self, q: Vector, row: int) -> tuple[float, float]:
-        """Take a pair's share of q away; 1 / s'y and the share."""
-        s = self._read(self.s, row)
-        share = float(self.xp.dot(s, q))
-        s *= self.y[row]
-        rho = 1 / float(s.sum())
-        self._take(q, self.y, row, -rho * share)
-        return rho, rho * share
-
     def _read(self, kept: DeviceArray, row: int) -> Vector:
         """A row in double precision, in the one place there is for it."""
         self._row[...] = kept[row]
@@ -122,9 +116,9 @@ class Pairs:
 
     def _take(self, q: Vector, kept: DeviceArray, row: int, factor: float) -> None:
         """q += factor * row, without new memory."""
-        self._row[...] = kept[row]
-        self._row *= factor
-        q += self._row
+        held = self._read(kept, row)
+        held *= factor
+        q += held
 
 
 class Descent:
@@ -154,7 +148,11 @@ class Descent:
             return
         x, loss, gradient = surface.here(), surface.loss, surface.gradient
         found = self._along(surface, x, self.pairs.direction(gradient))
-        if not found and not self._afresh(surface, x):
+        if not found and len(self.pairs):  # where the line led nowhere: forget, go straight down
+            self.pairs.count[...] = 0
+            surface.move(x)
+            found = self._along(surface, x, -surface.gradient)
+        if not found:
             surface.move(x)
             self.ended = "no lower loss along the line"
             return
@@ -169,14 +167,6 @@ class Descent:
         if flat:
             self.ended = "the gradient is flat"
         return flat
-
-    def _afresh(self, surface: Surface, x: Vector) -> bool:
-        """Where the line led nowhere: forget, and go straight down."""
-        if not len(self.pairs):
-            return False
-        self.pairs.forget()
-        surface.move(x)
-        return self._along(surface, x, -surface.gradient)
 
     def _along(self, surface: Surface, x: Vector, direction: Vector) -> bool:
         """Go to an acceptable point of a line; False where there is none."""
@@ -194,8 +184,7 @@ class Descent:
             return False
         first = 1.0 if len(self.pairs) else min(1.0, 1 / float(abs(direction).sum()))
         precision = float(np.finfo(str(surface.params[0].dtype)).eps)
-        wolfe = Wolfe(self.rules.c1, self.rules.c2, self.rules.trials)
-        found = LineSearch(look, start, wolfe, precision).run(first)
+        found = LineSearch(look, start, self.rules, precision).run(first)
         if found is not None and found.step != seen:
             look(found.step)
         return found is not None

@@ -15,6 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf, isfinite, sqrt
 
+from dln.compiler.plan import DescentSpec
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -25,16 +27,6 @@ class Trial:
     slope: float
 
 
-@dataclass(frozen=True)
-class Wolfe:
-    """The constants of the strong Wolfe conditions, 0 < c1 < c2 < 1, and how many steps are looked
-    at."""
-
-    c1: float
-    c2: float
-    trials: int
-
-
 FARTHEST = 10.0  # how many times as far the next step may lie, and no less than NEAREST farther
 NEAREST = 0.01
 MARGIN = 0.1  # share of a bracket that the next step keeps from its ends
@@ -42,13 +34,14 @@ ROUNDING = 4  # units in the last place by which a loss may be off
 
 
 class LineSearch:
-    """One search. `look(step)` is asked at most `trials` times; `start` is step 0."""
+    """One search. `look(step)` is asked at most `trials` times; `start` is step 0. The `rules` have
+    the constants of the strong Wolfe conditions, 0 < c1 < c2 < 1."""
 
     def __init__(
-        self, look: Callable[[float], Trial], start: Trial, wolfe: Wolfe, precision: float
+        self, look: Callable[[float], Trial], start: Trial, rules: DescentSpec, precision: float
     ) -> None:
-        self.look, self.start, self.wolfe = look, start, wolfe
-        self.left = wolfe.trials
+        self.look, self.start, self.rules = look, start, rules
+        self.left = rules.trials
         self.slack = ROUNDING * precision * abs(start.loss)
 
     def run(self, first: float) -> Trial | None:
@@ -87,11 +80,11 @@ class LineSearch:
 
     def _high(self, trial: Trial, other: Trial) -> bool:
         """Too little decrease, or less than at the other step."""
-        enough = self.start.loss + self.wolfe.c1 * trial.step * self.start.slope
+        enough = self.start.loss + self.rules.c1 * trial.step * self.start.slope
         return not trial.loss <= min(enough, other.loss) + self.slack
 
     def _flat(self, trial: Trial) -> bool:
-        return abs(trial.slope) <= -self.wolfe.c2 * self.start.slope
+        return abs(trial.slope) <= -self.rules.c2 * self.start.slope
 
     def _lower(self, trial: Trial) -> Trial | None:
         return trial if trial.loss < self.start.loss else None

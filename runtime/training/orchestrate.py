@@ -40,78 +40,56 @@ class TrainOptions(TypedDict, total=False):
 
 
 def train_phases(
-    state: RunState,
-    datasets: Datasets,
-    specs: Sequence[PhaseSpec],
-    given: TrainOptions,
+    state: RunState, datasets: Datasets, specs: Sequence[PhaseSpec], given: TrainOptions,
     keep: Iterable[str] = (),
-) -> None:
+) -> None:  # fmt: skip
     """Train phases in order, on the spec's `datasets` if no others are given; of those in `keep`
     their results hold what checks ask."""
     _check_counts(epochs=given.get("epochs"), limit=given.get("limit"))
-    restored = given.get("resume")
+    restored, running = given.get("resume"), dict[str, Any]()
     with placed(state.plan.texts):
         datasets = datasets.limited(given.get("data"), given.get("limit"))
-        running = _resumed(state, restored, given.get("rundir"))
+        if restored is not None:
+            resuming.restore(state, restored.arrays, restored.meta)
+            running = restored.meta["running"] or running
         options = _options(state, datasets, given, frozenset(keep))
     for spec in specs:
-        result = state.results.get(spec.name)
-        if restored is None or result is None or not result.complete:
-            _train(state, spec, options, running, restored)
-            continue
+        result, place = state.results.get(spec.name), dict[str, Any]()
         with placed(state.plan.texts, spec.place):
-            further = going_further(result, spec, options, restored.meta)
-        if further is not None:  # until it has ended again there is no result
-            del state.results[spec.name]
-            _train(state, spec, options, further, restored)
+            if restored is not None and result is not None and result.complete:
+                further = going_further(result, spec, options.epochs, options.hooks, restored.meta)
+                if further is None:
+                    continue
+                del state.results[spec.name]  # until it has ended again there is none
+                place.update(further)
+            elif running.get("phase") == spec.name:
+                place = running
+            if not place:
+                begin(state, spec)
+            trainer = PhaseTrainer(prepared(state, spec, options))
+            if restored is not None and place:
+                trainer.restore(place, resuming.kept_of(spec.name, restored.arrays))
+                say_mixed(trainer.phase, trainer.result, place.get("length"))
+            elif spec.name in options.keep:
+                trainer.keep_first()
+            trainer.run()
 
 
 def _options(
     state: RunState, datasets: Datasets, given: TrainOptions, keep: frozenset[str]
 ) -> Options:
-    """The options of each phase, the log and the checkpoints of a run directory among them."""
+    """The options of each phase, the log and the checkpoints of a run directory among them; what
+    was logged after the checkpoint from which it goes on is dropped."""
     hooks, saver = Hooks(given.get("hooks") or ()), None
     rundir, restored = given.get("rundir"), given.get("resume")
     if rundir is not None:
-        log = Log(rundir, 0 if restored is None else int(restored.meta.get("log", 0)))
+        known = 0 if restored is None else int(restored.meta.get("log", 0))
+        if restored is not None:
+            rundir.trim_log(lambda record: int(record.get("n", -1)) < known)
+        log = Log(rundir, known)
         hooks = hooks.and_also(log)
         saver = resuming.Saver(state, rundir, hooks, log)
     return Options(datasets, given.get("epochs"), hooks, given.get("stop"), saver, keep)
-
-
-def _train(
-    state: RunState,
-    spec: PhaseSpec,
-    options: Options,
-    running: Mapping[str, Any],
-    restored: Restored | None,
-) -> None:
-    going_on = restored is not None and running.get("phase") == spec.name
-    with placed(state.plan.texts, spec.place):
-        if not going_on:
-            begin(state, spec)
-        phase = prepared(state, spec, options)
-        trainer = PhaseTrainer(phase)
-        if going_on:
-            assert restored is not None
-            trainer.restore(running, resuming.kept_of(spec.name, restored.arrays))
-            say_mixed(phase, trainer.result, running.get("length"))
-        elif spec.name in options.keep:
-            trainer.keep_first()
-        trainer.run()
-
-
-def _resumed(
-    state: RunState, restored: Restored | None, rundir: RunDirectory | None
-) -> Mapping[str, Any]:
-    """Take a run back to a checkpoint; returns the place in the running phase."""
-    if restored is None:
-        return {}
-    resuming.restore(state, restored.arrays, restored.meta)
-    if rundir is not None:
-        known = int(restored.meta.get("log", 0))
-        rundir.trim_log(lambda record: int(record.get("n", -1)) < known)
-    return restored.meta["running"] or {}
 
 
 def _check_counts(**counts: int | None) -> None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from dln.compiler.plan import PhaseSpec, ProgramKind
+from dln.compiler.plan import PhaseSpec, ProgramKey, ProgramKind
 from dln.grammar.diagnostics import Fault
 from dln.runtime.data.datasets import Datasets
 from dln.runtime.data.part import DataPart
 from dln.runtime.device.device import DeviceArray
-from dln.runtime.execution.executable import Executable
+from dln.runtime.execution.executable import Bound, Executable
 from dln.runtime.execution.numeric_faults import Watchman
 from dln.runtime.execution.run_state import RunState
 from dln.runtime.execution.store import paths_of, put
@@ -61,6 +62,24 @@ class PhaseRun:
     def example(self, row: int) -> str:
         """What an example of the minibatch at hand is called."""
         return self.part.called(self.minibatch())(row)
+
+    def over(
+        self,
+        key: ProgramKey,
+        part: DataPart,
+        order: DeviceArray,
+        size: int,
+        now: Mapping[str, float],
+        states: dict[str, DeviceArray] | None = None,
+    ) -> Iterator[tuple[DeviceArray, Bound]]:
+        """Run a program of the phase on the examples of an order, `size` at a time: their indices,
+        and what it is bound to. Its states are those of the phase, or its own."""
+        executable = self.state.programs.executable(key, self.spec.name, states)
+        clocks = self.state.programs.clocks(executable.program, now)
+        for indices, bound in part.filled(executable, order, size, now["update"]):
+            self.watchman.running(executable, bound.n, bound, part.called(indices))
+            bound.run(*clocks)
+            yield indices, bound
 
 
 def begin(state: RunState, spec: PhaseSpec) -> None:

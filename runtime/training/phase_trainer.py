@@ -15,7 +15,7 @@ from dln.runtime.checkpoint.checkpoint import Arrays
 from dln.runtime.execution.numeric_faults import strict
 from dln.runtime.execution.phase_result import PhaseResult
 from dln.runtime.training.callbacks import Report, Started
-from dln.runtime.training.curvature_estimates import Estimates
+from dln.runtime.training.curvature_estimates import estimate
 from dln.runtime.training.duration import due
 from dln.runtime.training.inner_loop import InnerLoop
 from dln.runtime.training.lbfgs import Descent
@@ -35,12 +35,10 @@ class PhaseTrainer:
     """Trains one phase. `result` is filled in as it goes."""
 
     def __init__(self, run: PhaseRun) -> None:
-        state, spec, watchman = run.state, run.spec, run.watchman
-        duration = run.clock.duration
+        state, spec, duration = run.state, run.spec, run.clock.duration
         self.phase, self.spec, self.clock, self.state = run, spec, run.clock, state
         self.hooks, self.saver = run.options.hooks, run.options.saver
         self.watches = Watches(run)
-        self.estimates = Estimates(state.programs, spec, run.part, run.minibatches, watchman)
         self.conditions = Conditions(run, self.watches)
         self.descent: Descent | None = None
         if spec.descent is not None:
@@ -59,15 +57,17 @@ class PhaseTrainer:
         """Train to the end of the phase. Raises `Interrupted`, and `DlnError` for bad numbers."""
         self.clock.start()
         self.loop.start()
-        clock, size, stop = self.clock, self.phase.minibatches.size, self.phase.options.stop
-        total, examples = clock.duration.total, self.phase.part.n
-        event = Started(self.spec.name, clock.update, total, examples, size)
+        clock, run, name = self.clock, self.phase, self.spec.name
+        size, stop = run.minibatches.size, run.options.stop
+        event = Started(name, clock.update, clock.duration.total, run.part.n, size)
         self.hooks.call("phase_start", event)
-        self.phase.watchman.running(self.phase.step, size, None, self.phase.example)
-        with self.phase.watchman.over(self._where, self._failed), strict(self.state.device):
+        run.watchman.running(run.step, size, None, run.example)
+        with run.watchman.over(self._where, self._failed), strict(self.state.device):
             while not clock.over:
                 if clock.between_epochs:
-                    self._begin_epoch()
+                    for path in self.spec.carried:  # from window to window, from zero on
+                        self.state.store.states[name][path][...] = 0.0
+                    estimate(run, clock.now())
                 if self._before_update():
                     break
                 self.loop.run(self._next_event())
@@ -76,8 +76,7 @@ class PhaseTrainer:
                 if stop is not None and stop.is_set():
                     self._keep()
                     self.state.take_up(self.result)
-                    at = f"{self.spec.name}, update {clock.update}"
-                    raise Interrupted(f"interrupted in {at}")
+                    raise Interrupted(f"interrupted in {name}, update {clock.update}")
             self._end()
         self.hooks.call("phase_end", self.result)
         return self.result
@@ -91,13 +90,6 @@ class PhaseTrainer:
         if self.saver is not None:
             self.saver.leave(self._at())
 
-    def _begin_epoch(self) -> None:
-        """What is carried from window to window begins at zero; estimates that are due are made."""
-        for path in self.spec.carried:
-            self.state.store.states[self.spec.name][path][...] = 0.0
-        if self.spec.estimates:
-            self.estimates.take(self.clock.now())
-
     def _before_update(self) -> bool:
         """Watches on the minibatch at hand, before it is learned from; True at the end.
 
@@ -108,7 +100,7 @@ class PhaseTrainer:
         wanted = [w for w in wanted if not self.watches.taken_at(w.name, update)]
         if not wanted:
             return False
-        better = self._report({w.name: self._on_minibatch(w) for w in wanted})
+        better = self._report({w.name: self.watches.on_minibatch(w) for w in wanted})
         if self._until():
             self._improved |= better
             return True
@@ -133,20 +125,18 @@ class PhaseTrainer:
             return True
         if (values or ends_epoch) and self._until():
             return True
-        if self._improved or self._keep_due(ends_epoch):
+        every = [keep.every for keep in self.spec.keeps]
+        is_due = ends_epoch and any(due(e, "epoch", self.clock.epoch) for e in every)
+        if self._improved or is_due or any(due(e, "update", self.clock.update) for e in every):
             self._keep()
         return False
 
     def _until(self) -> bool:
         """Whether the phase is to end here; the result then says so, for runs that go on."""
-        holds = self.conditions.until(self.clock.now())
+        holds = self.conditions.until()
         if holds:
             self.result.length["until"] = True
         return holds
-
-    def _on_minibatch(self, watch: WatchSpec) -> float:
-        run = self.phase
-        return self.watches.on_minibatch(watch, run.part, run.minibatch(), self.clock.now())
 
     def _taken(self, wanted: Callable[[WatchSpec], bool]) -> dict[str, float]:
         """The values of the watches that are wanted, but for those on the minibatch."""
@@ -158,7 +148,7 @@ class PhaseTrainer:
                     values[w.name] = value
         for w in self.watches.over:
             if wanted(w):
-                values[w.name] = self.watches.on_part(w, self.clock.now())
+                values[w.name] = self.watches.on_part(w)
         return values
 
     def _end(self) -> None:
@@ -168,7 +158,7 @@ class PhaseTrainer:
         values = self._taken(lambda w: w.every is None or w.name not in known)
         for w in self.watches.before:
             if w.name not in known and self.clock.update:
-                values[w.name] = self._on_minibatch(w)
+                values[w.name] = self.watches.on_minibatch(w)
         if values:
             self._improved |= self._report(values)
         self._fill_result(complete=True)
@@ -199,12 +189,7 @@ class PhaseTrainer:
         clock = self.clock
         self.watches.record(values, clock.update, clock.epoch)
         self.hooks.call("report", Report(self.spec.name, clock.epoch, clock.update, values))
-        return self.conditions.better(clock.now(), clock.epoch)
-
-    def _keep_due(self, ends_epoch: bool) -> bool:
-        every = [k.every for k in self.spec.keeps]
-        by_epoch = ends_epoch and any(due(e, "epoch", self.clock.epoch) for e in every)
-        return by_epoch or any(due(e, "update", self.clock.update) for e in every)
+        return self.conditions.better()
 
     def _keep(self) -> None:
         self._fill_result()

@@ -105,12 +105,8 @@ def restore(state: RunState, arrays: Mapping[str, NDArray[Any]], meta: Mapping[s
 
 def kept_of(phase: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, Arrays]:
     """The arrays that checks may ask of a phase: `first`, `before` and `after`, as far as kept."""
-    found = {}
-    for kept in ARRAYS:
-        mine = _of(arrays, kept, phase)
-        if mine:
-            found[kept] = mine
-    return found
+    found = {kept: _of(arrays, kept, phase) for kept in ARRAYS}
+    return {kept: mine for kept, mine in found.items() if mine}
 
 
 def load(state: RunState, arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> None:

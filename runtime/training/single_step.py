@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from dln.compiler.plan import FieldSpec, PhaseSpec, Plan, ProgramKind
+from dln.compiler.plan import PhaseSpec, Plan, ProgramKind
 from dln.grammar.diagnostics import DlnError, Problem
 from dln.runtime.data.datasets import Datasets
 from dln.runtime.device.source_map import placed
@@ -71,36 +71,23 @@ def gradient(state: RunState, spec: PhaseSpec, path: str, given: Given) -> HostA
 
 
 def _run(
-    state: RunState,
-    spec: PhaseSpec,
-    executable: Executable,
-    given: Given,
-    where: str,
+    state: RunState, spec: PhaseSpec, executable: Executable, given: Given, where: str,
     now: Mapping[str, float],
-) -> Bound:
+) -> Bound:  # fmt: skip
     """Run on a minibatch of as many examples as any field that is given has; without any, on as
-    many as the phase takes."""
-    known = {f.name: f for f in state.plan.data[spec.data].fields}
-    arrays = _fields(state.plan, spec, known, given, executable.program.dtype)
+    many as the phase takes. Fields that it does not use may be given as well."""
+    plan, dtype = state.plan, executable.program.dtype
+    known = {f.name: f for f in plan.data[spec.data].fields}
+    unused, wanted = known.keys() - set(spec.fields), [known[name] for name in spec.fields]
+    used = {k: v for k, v in settled(list(known.values()), given).items() if k not in unused}
+    arrays = check_fields(wanted, used, f"the phase {spec.name}", plan.texts, dtype)
+    for array in arrays.values():
+        check_rows(spec, len(array))
     lengths = [len(a) for a in arrays.values()]  # of all that was given, used or not
     lengths = lengths or [len(np.atleast_1d(np.asarray(a))) for k, a in given.items() if k in known]
-    count = max(1, state.plan.data[spec.data].parts[spec.part][1])
+    count = max(1, plan.data[spec.data].parts[spec.part][1])
     rows = lengths[0] if lengths else spec.rows or min(spec.batch or count, count)
     return state.programs.run_once(executable, arrays, where, now, rows)
-
-
-def _fields(
-    plan: Plan, spec: PhaseSpec, known: Mapping[str, FieldSpec], given: Given, dtype: str
-) -> dict[str, HostArray]:
-    """The fields a phase uses, checked; others of its data set may be given as well."""
-    unused = known.keys() - set(spec.fields)
-    wanted = [known[name] for name in spec.fields]
-    given = settled(list(known.values()), given)
-    used = {k: v for k, v in given.items() if k not in unused}
-    checked = check_fields(wanted, used, f"the phase {spec.name}", plan.texts, dtype)
-    for array in checked.values():
-        check_rows(spec, len(array))
-    return checked
 
 
 def check_rows(spec: PhaseSpec, n: int) -> None:

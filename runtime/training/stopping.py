@@ -19,39 +19,40 @@ class Conditions:
     """
 
     def __init__(self, run: PhaseRun, watches: Watches) -> None:
-        self.programs, self.watchman = run.state.programs, run.watchman
-        self.spec, self.watches = run.spec, watches
+        self.run, self.spec, self.watches = run, run.spec, watches
         self.best: list[float] = [inf] * len(run.spec.keeps)
         self.at_best: dict[str, float] = {}
 
-    def until(self, now: Mapping[str, float]) -> bool:
+    def until(self) -> bool:
         """Whether the phase is to end."""
-        return any(self._value(program, "until", now) for program in self.spec.until)
+        return any(self._value(program, "until") for program in self.spec.until)
 
-    def better(self, now: Mapping[str, float], epochs: int) -> bool:
+    def better(self) -> bool:
         """Whether a value that checkpoints are kept by is the smallest yet; what else is known then
         is remembered."""
         found = False
         for i, keep in enumerate(self.spec.keeps):
-            value = self._value(keep.program, "best", now) if keep.program else None
+            value = self._value(keep.program, "best") if keep.program else None
             if value is not None and value < self.best[i]:
                 self.best[i], found = value, True
         if found:
-            counts = {"epochs": float(epochs), "updates": now["update"]}
+            clock = self.run.clock
+            counts = {"epochs": float(clock.epoch), "updates": float(clock.update)}
             self.at_best = {**counts, **self.watches.values}  # as `sse.epochs` reads them
         return found
 
-    def _value(self, program: ProgramKey, key: str, now: Mapping[str, float]) -> float | None:
+    def _value(self, program: ProgramKey, key: str) -> float | None:
         """What an expression is; None where a report that it asks for is not there yet."""
-        wanted = self.programs.plan.programs[program].clocks
+        programs = self.run.state.programs
+        wanted = programs.plan.programs[program].clocks
         found = {c: self.watches.report(c) for c in wanted if isinstance(c, WatchReport)}
         reports = {report: value for report, value in found.items() if value is not None}
         if len(reports) < len(found):
             return None
-        executable = self.programs.executable(program, self.spec.name)
+        executable = programs.executable(program, self.spec.name)
         bound = executable.at(1)
-        clocks = self.programs.clocks(executable.program, now, reports)
-        self.watchman.running(executable, 1, bound)
+        clocks = programs.clocks(executable.program, self.run.clock.now(), reports)
+        self.run.watchman.running(executable, 1, bound)
         bound.run(*clocks)
         return float(bound.values[key])
 

@@ -37,21 +37,18 @@ class Watches:
 
     def __init__(self, run: PhaseRun) -> None:
         phase, device = run.spec, run.state.device
-        self.phase, self.programs, self.watchman = phase, run.state.programs, run.watchman
-        self.datasets = run.options.datasets
+        self.run, self.programs, self.datasets = run, run.state.plan.programs, run.options.datasets
         self.values: dict[str, float] = {}
         self.history: History = {}
         self.summed = [w for w in phase.watches if w.on is None and w.program is None]
         self.before = [w for w in phase.watches if w.on is None and w.program is not None]
         self.over = [w for w in phase.watches if w.on is not None]
-        self.sums: dict[str, DeviceArray] = {
-            w.name: device.array(0.0, "float64") for w in self.summed
-        }
+        self.sums = {w.name: device.array(0.0, "float64") for w in self.summed}
         self.since: dict[str, tuple[int, int]] = {w.name: (0, 0) for w in self.summed}
         self.carried: dict[str, dict[str, DeviceArray]] = {}
         for watch in self.over:
             assert watch.program is not None and watch.on is not None
-            dtype = self.programs.plan.programs[watch.program].dtype
+            dtype = self.programs[watch.program].dtype
             part = self.datasets.part(watch.on.data, watch.on.part, dtype)
             if watch.stream is not None:
                 windows_of_row(part.n, watch.stream, part.name)
@@ -77,45 +74,33 @@ class Watches:
 
     # ---- programs of their own -----------------------------------------------------------------
 
-    def on_minibatch(
-        self, watch: WatchSpec, part: DataPart, indices: DeviceArray, now: Mapping[str, float]
-    ) -> float:
+    def on_minibatch(self, watch: WatchSpec) -> float:
         """A watch on the minibatch at hand."""
-        return self._over(watch, part, indices, len(indices), now)
+        indices = self.run.minibatch()
+        return self._over(watch, self.run.part, indices, len(indices))
 
-    def on_part(self, watch: WatchSpec, now: Mapping[str, float]) -> float:
+    def on_part(self, watch: WatchSpec) -> float:
         """A watch over a part of a data set, in chunks of what its program is laid out for.
 
         In a stream, `rows` stretches of it are read side by side, window by window, from states
         that are zero at the start.
         """
         assert watch.program is not None and watch.on is not None
-        program, rows = self.programs.plan.programs[watch.program], watch.stream
+        program, rows = self.programs[watch.program], watch.stream
         part = self.datasets.part(watch.on.data, watch.on.part, program.dtype)
         for state in self.carried.get(watch.name, {}).values():
             state[...] = 0.0
         order = np.arange(part.n) if rows is None else stream(part.n, rows)
         size = rows or (min(part.n, program.capacity) if watch.per_example else part.n)
-        return self._over(watch, part, self.programs.device.array(order, "int64"), size, now)
+        return self._over(watch, part, self.run.state.device.array(order, "int64"), size)
 
-    def _over(
-        self,
-        watch: WatchSpec,
-        part: DataPart,
-        order: DeviceArray,
-        size: int,
-        now: Mapping[str, float],
-    ) -> float:
+    def _over(self, watch: WatchSpec, part: DataPart, order: DeviceArray, size: int) -> float:
         """A watch over some examples, so many at a time. Without `total` it is a mean: over the
         examples, or over the chunks where it is no sum."""
         assert watch.program is not None
-        own = self.carried.get(watch.name)
-        executable = self.programs.executable(watch.program, self.phase.name, own)
-        clocks = self.programs.clocks(executable.program, now)
+        own, now = self.carried.get(watch.name), self.run.clock.now()
         total, chunks = 0.0, 0
-        for indices, bound in part.filled(executable, order, size, now["update"]):
-            self.watchman.running(executable, bound.n, bound, part.called(indices))
-            bound.run(*clocks)
+        for _, bound in self.run.over(watch.program, part, order, size, now, own):
             total, chunks = total + float(bound.values["watch"]), chunks + 1
         return total if watch.total else total / (len(order) if watch.per_example else chunks)
 

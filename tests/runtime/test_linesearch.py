@@ -11,10 +11,11 @@ from math import cos, inf, log, pi, sin
 
 import pytest
 
-from dln.runtime.training.linesearch import LineSearch, Trial, Wolfe, between, cubic
+from dln.compiler.plan import DescentSpec
+from dln.runtime.training.linesearch import LineSearch, Trial, between, cubic
 
 Curve = Callable[[float], tuple[float, float]]
-RULES = Wolfe(c1=1e-4, c2=0.1, trials=40)
+RULES = DescentSpec(history=1, c1=1e-4, c2=0.1, trials=40, grad_tol=0.0, change_tol=0.0, params=())
 
 
 def far(a: float) -> tuple[float, float]:
@@ -51,14 +52,14 @@ def asked(curve: Curve, seen: list[float]) -> Callable[[float], Trial]:
     return look
 
 
-def lowest(curve: Curve, first: float, rules: Wolfe = RULES) -> Trial | None:
+def lowest(curve: Curve, first: float, rules: DescentSpec = RULES) -> Trial | None:
     seen: list[float] = []
     found = LineSearch(asked(curve, seen), Trial(0.0, *curve(0.0)), rules, 2.2e-16).run(first)
     assert len(seen) <= rules.trials
     return found
 
 
-def search(curve: Curve, first: float, rules: Wolfe = RULES) -> Trial:
+def search(curve: Curve, first: float, rules: DescentSpec = RULES) -> Trial:
     found = lowest(curve, first, rules)
     assert found is not None
     return found
@@ -92,9 +93,9 @@ def test_nothing_lower_is_nothing() -> None:
 
 def test_out_of_looks_the_lowest_is_taken() -> None:
     """It goes down for ever; and a bracket that is not narrow enough yet."""
-    few = Wolfe(c1=1e-4, c2=0.1, trials=3)
+    few = RULES.changed(trials=3)
     assert search(lambda a: (-a, -1.0), 1.0, few).step > 1
-    found = search(ripples, 10.0, Wolfe(c1=1e-4, c2=1e-9, trials=6))
+    found = search(ripples, 10.0, RULES.changed(c2=1e-9, trials=6))
     assert found.loss < ripples(0.0)[0]
 
 
