@@ -7,21 +7,50 @@ recursion.
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 from lark import Token
 
 from dln.grammar import syntax as s
-from dln.grammar.diagnostics import Span
-from dln.grammar.expression_actions import (
-    Action,
-    Expressions,
-    Kids,
-    Piece,
-    held,
-    is_node,
-    statement,
-)
+from dln.grammar.diagnostics import DlnError, Problem, Source, Span
+
+Kids = list[Any]
+Node = TypeVar("Node", bound=s.Syntax)
+Action = Callable[["Actions", Kids], s.Syntax]
+
+MAX_DEPTH = 200  # of an expression: recursive walks over it stay below Python's own limit
+MAX_OPERANDS = 10_000
+MAX_DIGITS = 4_300
+
+
+class Piece(tuple[Any, ...]):
+    """Several values that are no node of their own, and the stretch of text they come from."""
+
+    span: Span
+
+
+def is_node(kid: Any) -> bool:
+    return isinstance(kid, s.Syntax)
+
+
+def held(kid: Any) -> Any:
+    """What a node holds of a child: the text of a token, without its quotes; several values as a
+    tuple."""
+    if type(kid) is Token:
+        return kid.value[1:-1] if kid.type == "STRING" else kid.value
+    return tuple(kid) if type(kid) is Piece else kid
+
+
+def expression(kind: type[s.Syntax], *places: int) -> Action:
+    """The action that makes an expression of the children at some places."""
+    return lambda self, c: self.expr(kind, c, *[held(c[i]) for i in places])
+
+
+def statement(kind: type[s.Syntax], *places: int) -> Action:
+    """The action that makes a statement, an item or a part of one."""
+    return lambda self, c: self.make(kind, c, *[held(c[i]) for i in places])
 
 
 def several(kind: type[s.Syntax]) -> Action:
@@ -34,14 +63,79 @@ def braced(kind: type[s.Syntax], *places: int) -> Action:
     return lambda self, c: self.make(kind, c, *[held(c[i]) for i in places], _body(c))
 
 
-def _singular(unit: str) -> str:
-    return unit.removesuffix("s")
+def _body(kids: Kids) -> tuple[Any, ...]:
+    """The statements between braces, of what follows a header."""
+    braces = [i for i, k in enumerate(kids) if type(k) is Token and k.type == "LBRACE"]
+    return tuple(filter(is_node, kids[braces[0] :])) if braces else ()
 
 
-class Actions(Expressions):
+class Actions:
     """The actions. `begin` a source, let Lark parse it, read `problems`."""
 
-    ports = dims = options = state = best = exprs = Expressions.pieces
+    source: Source
+    problems: list[Problem]
+
+    def begin(self, source: Source) -> None:
+        self.source = source
+        self.problems = []
+        self._sizes: dict[int, tuple[int, int]] = {}
+
+    # ---- places and limits -----------------------------------------------------------------
+
+    def span(self, kids: Kids) -> Span:
+        """Where the text of the children stands, the end of a line left out."""
+        there = [k for k in kids if k is not None and not (type(k) is Token and k.type == "_NL")]
+        if not there:
+            return Span(self.source, 0, 0)
+        first, last = there[0], there[-1]
+        start = (first.start_pos or 0) if type(first) is Token else first.span.start
+        stop = (last.end_pos or 0) if type(last) is Token else last.span.stop
+        return Span(self.source, start, stop)
+
+    def make(self, kind: Callable[..., Node], kids: Kids, *values: Any) -> Node:
+        """A statement, an item or a part of one."""
+        return kind(*values, span=self.span(kids))
+
+    def expr(self, kind: Callable[..., Node], kids: Kids, *values: Any) -> Node:
+        """An expression, refused when it is too deep or too long."""
+        node = kind(*values, span=self.span(kids))
+        self._sizes[id(node)] = self._measure(kids, node.span)
+        return node
+
+    def _measure(self, kids: Kids, span: Span) -> tuple[int, int]:
+        """Depth of the expression built from `kids` and its number of operands."""
+        sizes, depth, operands = self._sizes, 0, 0
+        for kid in kids:
+            for part in kid if type(kid) is Piece else (kid,):
+                size = sizes.get(id(part)) if isinstance(part, s.Syntax) else None
+                if size:
+                    depth, operands = max(depth, size[0]), operands + size[1]
+        if depth >= MAX_DEPTH:
+            raise DlnError([self._too_big(span, f"more than {MAX_DEPTH} operations deep")])
+        if operands > MAX_OPERANDS:
+            raise DlnError([self._too_big(span, f"longer than {MAX_OPERANDS} operands")])
+        return depth + 1, max(1, operands)
+
+    def _too_big(self, span: Span, what: str) -> Problem:
+        start = Span(span.source, span.start, span.start + 1)
+        remedy = "give parts of it names of their own, or reduce over an index: sum(i: ...)"
+        return Problem("E151", f"this expression is {what}", start, "starts here", remedy=remedy)
+
+    def piece(self, kids: Kids, values: Iterable[Any]) -> Piece:
+        made = Piece(values)
+        made.span = self.span(kids)
+        return made
+
+    def pieces(self, c: Kids) -> Piece:
+        """Those of the children that are nodes."""
+        return self.piece(c, filter(is_node, c))
+
+    def pair(self, c: Kids) -> Piece:
+        """A mark and what follows it."""
+        return self.piece(c, c)
+
+    init_value = init_draw = pair
+    ports = dims = options = state = best = exprs = arglist = index = pieces
 
     # ---- a file ------------------------------------------------------------------------------
 
@@ -65,7 +159,7 @@ class Actions(Expressions):
 
     def block(self, c: Kids) -> s.Block:
         ports, options, results = (tuple(part or ()) for part in (c[3], c[5], c[8]))
-        return self.make(s.Block, c, c[1].value, ports, options, results, _body(c[9:]))
+        return self.make(s.Block, c, c[1].value, ports, options, results, _body(c))
 
     def optimiser(self, c: Kids) -> s.Optimiser:
         body: list[Any] = []
@@ -94,11 +188,6 @@ class Actions(Expressions):
         mark, value = c[2]
         return self.make(s.Declared, c, c[0].value, dims, value, mark == "~", c[4])
 
-    def init_value(self, c: Kids) -> Piece:
-        return self.piece(c, c)
-
-    init_draw = init_value
-
     define = statement(s.Define, 0, 2)
     draw = statement(s.Draw, 0, 2)
     energy = statement(s.Energy, 2)
@@ -123,14 +212,13 @@ class Actions(Expressions):
 
     def train(self, c: Kids) -> s.Train:
         clauses = tuple(k for k in c[4:] if isinstance(k, s.Clause | s.After))
-        body = tuple(k for k in _body(c[4:]) if not isinstance(k, s.Clause | s.After))
-        return self.make(s.Train, c, c[1], c[3], clauses, body)
+        return self.make(s.Train, c, c[1], c[3], clauses, _body(c))
 
     name_ix = statement(s.NameIx, 0, 2)
     batch = stream = order = seed = statement(s.Clause, 0, 1)
 
     def duration(self, c: Kids) -> s.Clause:
-        return self.make(s.Clause, c, "for", c[1], _singular(c[2]))
+        return self.make(s.Clause, c, "for", c[1], c[2].removesuffix("s"))
 
     def dtype(self, c: Kids) -> s.Clause:
         return self.make(s.Clause, c, "dtype", None, None, c[1].value)
@@ -159,7 +247,7 @@ class Actions(Expressions):
         return self.make(s.Checkpoint, c, every, None if every else c[1][0])
 
     def every(self, c: Kids) -> s.Every:
-        return self.make(s.Every, c, c[1], _singular(c[2]))
+        return self.make(s.Every, c, c[1], c[2].removesuffix("s"))
 
     until = statement(s.Until, 1)
 
@@ -167,7 +255,7 @@ class Actions(Expressions):
 
     def task(self, c: Kids) -> s.Task:
         options, after = tuple(c[3] or ()), c[5].phases if c[5] is not None else ()
-        return self.make(s.Task, c, c[1].value, options, after, _body(c[6:]))
+        return self.make(s.Task, c, c[1].value, options, after, _body(c))
 
     emit = statement(s.Emit, 1, 3)
     sweep = braced(s.Sweep, 1)
@@ -175,10 +263,57 @@ class Actions(Expressions):
     report = several(s.Report)
 
     def check(self, c: Kids) -> s.Check:
-        return self.make(s.Check, c, held(c[1]), c[2] is not None, _body(c[3:]))
+        return self.make(s.Check, c, held(c[1]), c[2] is not None, _body(c))
 
+    # ---- expressions ---------------------------------------------------------------------------
 
-def _body(kids: Kids) -> tuple[Any, ...]:
-    """The statements between braces, of what follows a header."""
-    braces = [i for i, k in enumerate(kids) if type(k) is Token and k.type == "LBRACE"]
-    return tuple(filter(is_node, kids[braces[0] :])) if braces else ()
+    flow = expression(s.Flow, 0, 2)
+    choose = expression(s.Choose, 0, 2, 4)
+    binary = expression(s.Binary, 1, 0, 2)
+    or_ = and_ = compare = add = sub = mul = div = dot = pow = binary
+    minus = not_ = expression(s.Unary, 0, 1)
+    asserted = expression(s.Asserted, 0, 2)
+    span_of = expression(s.RangeOf, 0, 2, 4)
+    domain = expression(s.Domain, 0, 2)
+    named = expression(s.Named, 0, 2)
+    ranged = expression(s.Ranged, 0, 2)
+    reduce = expression(s.Reduce, 0, 2, 4)
+    index_of = expression(s.Index, 0, 2)
+    slice = expression(s.Slice, 0, 2)
+    transpose = expression(s.Transpose, 0)
+    string = expression(s.String, 0)
+    name = expression(s.Name, 0)
+    group = expression(s.Group, 1)
+    comprehension = expression(s.Comprehension, 2, 4, 6)
+
+    def call(self, c: Kids) -> s.Call:
+        return self.expr(s.Call, c, c[0], *(c[2] or ((), ())))
+
+    def args(self, c: Kids) -> Piece:
+        before, after = (c[0], None) if len(c) == 1 else (c[0], c[2])
+        return self.piece(c, (tuple(before or ()), tuple(after or ())))
+
+    def attr(self, c: Kids) -> s.Attr:
+        return self.expr(s.Attr, c, c[0], c[2].value, self.span(c[2:]))
+
+    def number(self, c: Kids) -> s.Number:
+        return self.expr(s.Number, c, self._value(c[0]))
+
+    def _value(self, token: Token) -> int | float:
+        """The value of a written number; one that no float holds is a problem, and 0."""
+        whole = token.value.isdecimal()
+        if len(token) <= MAX_DIGITS:
+            value = int(token) if whole else float(token)
+            if whole or math.isfinite(value):
+                return value
+        message = f"this number has more than {MAX_DIGITS} digits"
+        if len(token) <= MAX_DIGITS:
+            message = "this number is too large: the largest is about 1.8e308"
+        self.problems.append(Problem("E152", message, self.span([token])))
+        return 0
+
+    def long_string(self, c: Kids) -> s.String:
+        return self.expr(s.String, c, c[0].value[3:-3].replace("\r\n", "\n"), True)
+
+    def list(self, c: Kids) -> s.ListOf:
+        return self.expr(s.ListOf, c, tuple(c[1] or ()))
