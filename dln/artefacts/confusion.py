@@ -18,7 +18,6 @@ from dln.compiler.plan import EmitSpec
 from dln.printing import pictures
 from dln.printing.files import table
 from dln.printing.terminal import columns
-from dln.runtime.data.example_picker import picked
 from dln.runtime.session import Session
 
 
@@ -63,7 +62,7 @@ def made(session: Session, emit: EmitSpec, values: Mapping[str, NDArray[Any]]) -
     """The counts, some examples at a time; of the first `emit.count`, if that is not 0."""
     names = emit.parts[0].rows
     counts, left = np.zeros((len(names), len(names)), np.int64), emit.count
-    for found, true in picked(session.programs, session.datasets, emit):
+    for found, true in session.datasets.picked(emit):
         some = slice(left if emit.count else None)
         pairs = np.stack([true[some].reshape(-1), found[some].reshape(-1)]).astype(np.int64)
         np.add.at(counts, tuple(pairs[:, (pairs >= 0).all(0)]), 1)

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from dln.artefacts.value import Array
 from dln.compiler.plan import EmitSpec
-from dln.runtime.data.example_picker import picked
 from dln.runtime.session import Session
 
 
@@ -18,7 +17,7 @@ def made(session: Session, emit: EmitSpec, values: Mapping[str, NDArray[Any]]) -
     """`emit.count` values, no more examples worked out than it takes."""
     found: list[NDArray[Any]] = []
     left = emit.count
-    for (rows,) in picked(session.programs, session.datasets, emit):
+    for (rows,) in session.datasets.picked(emit):
         found.append(rows[:left])
         left -= len(found[-1])
         if left <= 0:

@@ -1,1 +1,1 @@
-"""Data sets as fields on the device; examples picked for a task."""
+"""Data sets as fields on the device, and what a task makes of each example."""

@@ -8,12 +8,13 @@ given from Python that do not fit the spec.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from dln.compiler.plan import DataSpec, WholeField
+from dln.compiler.plan import DataSpec, EmitSpec, WholeField
 from dln.grammar.diagnostics import DlnError, Fault, Problem
 from dln.runtime.data.fields import Fields, kinds_of
 from dln.runtime.data.part import DataPart
@@ -35,9 +36,7 @@ class Datasets:
         self.fields, self.plan, self.limit = fields, fields.plan, limit
         self._parts: dict[tuple[str, str, str], DataPart] = {}
         self._still: dict[tuple[WholeField, str], DeviceArray] = {}
-        self._given = {
-            name: self._check_given(name, arrays) for name, arrays in (given or {}).items()
-        }
+        self._given = {name: self._check_given(name, a) for name, a in (given or {}).items()}
 
     def limited(self, given: Mapping[str, Any] | None, limit: int | None) -> Datasets:
         """These data sets with others in their place, or with fewer examples.
@@ -47,7 +46,12 @@ class Datasets:
         """
         if not given and limit == self.limit:
             return self
-        self._refuse_wholes(given or {})
+        for data in (name.partition(".")[0] for name in given or ()):
+            for field in self.plan.wholes:
+                if field.data == data:
+                    message = f"{field.spoken} stands whole in the spec"
+                    remedy = f'data_paths={{"{data}": ...}} when the spec is loaded'
+                    raise Fault(f"{message}, so its examples are those of the file", remedy, "E557")
         return Datasets(self.fields, given, limit)
 
     def part(self, data: str, part: str, dtype: str) -> DataPart:
@@ -72,16 +76,21 @@ class Datasets:
             self._still[key, dtype] = self.fields.device.array(arrays[key.field], kind)
         return self._still[key, dtype]
 
-    def _refuse_wholes(self, given: Mapping[str, Any]) -> None:
-        """Examples from Python do not take the place of those that stand whole in the spec."""
-        for name in given:
-            data = name.partition(".")[0]
-            found = [field for field in self.plan.wholes if field.data == data]
-            if found:
-                shown = found[0].spoken
-                message = f"{shown} stands whole in the spec, so its examples are those of the file"
-                remedy = f'data_paths={{"{data}": ...}} when the spec is loaded'
-                raise Fault(message, remedy, "E557")
+    def picked(self, emit: EmitSpec) -> Iterator[tuple[NDArray[Any], ...]]:
+        """What a task makes of each example: the parts of `emit`, some examples at a time
+        [examples, ...] in the order of the data, of those that its condition holds for."""
+        assert emit.program is not None and emit.on is not None
+        programs = self.fields.programs
+        executable = programs.executable(emit.program)
+        clocks = programs.clocks(executable.program)
+        part = self.part(emit.on.data, emit.on.part, executable.program.dtype)
+        order = programs.device.array(np.arange(part.n), "int64")
+        size = min(part.n, executable.program.capacity)
+        for _, bound in part.filled(executable, order, size, 0.0):
+            bound.run(*clocks)
+            values = programs.values(bound)
+            rows = values["where"] != 0 if "where" in values else slice(None)
+            yield tuple(values[piece.key][rows] for piece in emit.parts)
 
     def _load(self, spec: DataSpec, part: str, dtype: str) -> DataPart:
         for name in (f"{spec.name}.{part}", spec.name):

@@ -58,28 +58,16 @@ class DataPart:
 
     def filler(self, bound: Bound, xp: ModuleType) -> Fill:
         """What copies the examples with given indices into the inputs of a program."""
-        if self.drawn is not None:
-            return _drawer(self.drawn, bound, xp)
-        pairs = [(self.arrays[key].take, out) for key, out in bound.inputs.items()]
-        if xp is not np:
+        drawn, inputs = self.drawn, bound.inputs
+        mode = ("clip",) if xp is np else ()  # writes straight into `out`; indices are in range
+        pairs = [] if drawn else [(self.arrays[key].take, out) for key, out in inputs.items()]
 
-            def fill(indices: DeviceArray, update: float) -> None:
-                for take, out in pairs:
-                    take(indices, 0, out)
+        def fill(indices: DeviceArray, update: float) -> None:
+            for take, out in pairs:
+                take(indices, 0, out, *mode)
+            if drawn is not None:
+                values = drawn(indices, update)
+                for key, out in inputs.items():
+                    xp.copyto(out, values[key], casting="unsafe")
 
-            return fill
-
-        def fill_clipped(indices: DeviceArray, update: float) -> None:
-            for take, out in pairs:  # "clip" writes straight into `out`; indices are in range
-                take(indices, 0, out, "clip")
-
-        return fill_clipped
-
-
-def _drawer(drawn: Drawn, bound: Bound, xp: ModuleType) -> Fill:
-    def fill(indices: DeviceArray, update: float) -> None:
-        values = drawn(indices, update)
-        for key, out in bound.inputs.items():
-            xp.copyto(out, values[key], casting="unsafe")
-
-    return fill
+        return fill
