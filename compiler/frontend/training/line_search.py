@@ -30,22 +30,16 @@ REALS = ("c1", "c2", "grad_tol", "change_tol")
 
 def asked(b: Build, use: OptimiserUse) -> Descending | None:
     """The rules of a descent, if that is what the body of an optimiser consists of."""
-    call = _descent_call(b, use)
-    if call is None:
+    syntax = use.definition.syntax
+    if len(syntax.body) != 1 or not isinstance(line := syntax.body[0], s.SetTo):
+        return None
+    call = own_call(b, line.value, use.definition.scope, "descent")
+    if call is None or line.name != syntax.names[0]:
         return None
     scope = use.definition.scope.child()
-    with b.call(use.span, use.definition.syntax.name) as inner:
+    with b.call(use.span, syntax.name) as inner:
         bind_options(inner, use, scope)
         return _rules(inner, use, call, scope)
-
-
-def _descent_call(b: Build, use: OptimiserUse) -> s.Call | None:
-    """The call of the language's own `descent`, where it is all that an optimiser does."""
-    syntax = use.definition.syntax
-    if len(syntax.body) != 1 or not isinstance(syntax.body[0], s.SetTo):
-        return None
-    call = own_call(b, syntax.body[0].value, use.definition.scope, "descent")
-    return call if syntax.body[0].name == syntax.names[0] else None
 
 
 def _rules(b: Build, use: OptimiserUse, call: s.Call, scope: Scope) -> Descending:
@@ -93,23 +87,17 @@ def check(b: Build, got: PhaseBody, descent: Descending, said: Clauses, data: Da
     """Refuse a phase in which the loss is no function that a search could follow."""
     name, body = descent.name, [st for st, _ in got.statements]
     line = next(st for st in body if isinstance(st, s.Minimize | s.Step))
-    _alone(b, name, line, body)
-    _whole_set(b, got.syntax, name, said)
-    _function(b, name, [x.loss for x in got.lines], data, line.span)
-
-
-def _alone(b: Build, name: str, line: s.Minimize | s.Step, body: Iterable[s.Item | s.Stmt]) -> None:
-    """Nothing else changes anything while it searches."""
     text = f"{name} moves parameters alone in its phase"
     if isinstance(line, s.Step):
         b.fail("E366", text, line.span, "is one of several steps, or may be",
                remedy="minimize in the phase itself, without step")  # fmt: skip
-    others = (x for x in body if isinstance(x, s.Minimize | s.Update | s.Step | s.SetTo))
-    for other in others:
-        if other is not line:
+    for other in body:
+        if isinstance(other, s.Minimize | s.Update | s.Step | s.SetTo) and other is not line:
             notes = (Note(line.optimiser.span, "searches here"),)
             b.fail("E366", text, other.span, "something else changes here", notes,
                    "two phases, one after the other")  # fmt: skip
+    _whole_set(b, got.syntax, name, said)
+    _function(b, name, [x.loss for x in got.lines], data, line.span)
 
 
 def _whole_set(b: Build, st: s.Train, name: str, said: Clauses) -> None:

@@ -8,6 +8,7 @@ value as any other parameter is: no gradient runs into the update that it came f
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 from dln.compiler.frontend.context import broadcasting
 from dln.compiler.frontend.context.build_context import Build, Naming, Scope
@@ -24,9 +25,12 @@ from dln.compiler.frontend.training.phase_scope import PhaseBody, Statement, bin
 from dln.compiler.ir import masks
 from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.op import op_of
-from dln.compiler.model import Descending, Line
+from dln.compiler.model import Line
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Note, Span
+
+Moved: TypeAlias = "dict[str, tuple[Node, Span]]"
+"""The new value of each parameter that a step moves, and the line that does."""
 
 # ---- steps -------------------------------------------------------------------------------------
 
@@ -63,7 +67,7 @@ def _look(b: Build, st: s.Item | s.Stmt, scope: Scope) -> None:
 
 def _step(b: Build, run: Sequence[Statement], site: str, got: PhaseBody) -> None:
     """All updates of a step are worked out from the old parameters, then made together."""
-    new: dict[str, tuple[Node, Span]] = {}
+    new: Moved = {}
     for i, (st, scope) in enumerate(run):
         at = in_stretch(b, scope)
         with b.collecting():
@@ -88,12 +92,7 @@ def _step(b: Build, run: Sequence[Statement], site: str, got: PhaseBody) -> None
 
 
 def _minimize(
-    b: Build,
-    st: s.Minimize,
-    scope: Scope,
-    site: str,
-    new: dict[str, tuple[Node, Span]],
-    got: PhaseBody,
+    b: Build, st: s.Minimize, scope: Scope, site: str, new: Moved, got: PhaseBody
 ) -> None:
     loss = _loss(b, st, scope)
     use = b.evaluate(st.optimiser, scope)
@@ -104,13 +103,22 @@ def _minimize(
     if not isinstance(use, OptimiserUse):
         text, remedy = "with takes an optimiser", "with sgd(lr = 0.1)"
         b.fail("E354", text, st.optimiser.span, f"is {describe(use)}", remedy=remedy)
-    paths = [p for p in _over(b, st, scope) if b.owned.params[p].trainable]
+    over = (path for e in st.over for path in owned_by(b, e, scope))
+    paths = [p for p in dict.fromkeys(over) if b.owned.params[p].trainable]
+    named = st.over[0].span.to(st.over[-1].span)
     if not paths:
-        b.fail("E355", "there is nothing to learn here", _named(st), "has no parameters")
+        b.fail("E355", "there is nothing to learn here", named, "has no parameters")
     rules = line_search.asked(b, use)
     if rules is not None:
-        return _descend(b, st, rules, loss, paths, got)
-    still, slopes = _still(b, st, loss, got), dict[str, Node]()
+        # The runtime searches, then moves the parameters that the loss depends on: they stay here.
+        nodes, needed = {p: b.owned.params[p].node for p in paths}, set(ancestors([loss]))
+        moved = {path: node for path, node in nodes.items() if node in needed}
+        slopes = {path: b.at(st.span)("grad", loss, node) for path, node in moved.items()}
+        got.updates |= moved
+        got.lines.append(Line(loss, slopes, {}, named))
+        got.descent = rules
+        return
+    still, slopes = _still(b, st, loss, got), {}
     for path in paths:
         param = b.frame.params.get(path, b.owned.params[path].node)
         grad = slopes[path] = live_only(b, b.at(st.span)("grad", loss, param), param, st.span)
@@ -121,20 +129,7 @@ def _minimize(
         got.states.update(done.states)
         got.first.update(done.first)
         got.estimates += done.estimates
-    got.lines.append(Line(loss, slopes, dict(b.frame.params), _named(st)))
-
-
-def _descend(
-    b: Build, st: s.Minimize, rules: Descending, loss: Node, paths: list[str], got: PhaseBody
-) -> None:
-    """The runtime searches, then moves the parameters that the loss depends on: they stay here."""
-    needed = set(ancestors([loss]))
-    nodes = {path: b.owned.params[path].node for path in paths}
-    moved = {path: node for path, node in nodes.items() if node in needed}
-    slopes = {path: b.at(st.span)("grad", loss, node) for path, node in moved.items()}
-    got.updates |= moved
-    got.lines.append(Line(loss, slopes, {}, _named(st)))
-    got.descent = rules
+    got.lines.append(Line(loss, slopes, dict(b.frame.params), named))
 
 
 def _still(b: Build, st: s.Minimize, loss: Node, got: PhaseBody) -> Node:
@@ -157,17 +152,7 @@ def _one_memory(b: Build, use: OptimiserUse, path: str, done: Updated, got: Phas
     before.append(done)
 
 
-def _named(st: s.Minimize) -> Span:
-    """What stands behind `over`."""
-    return st.over[0].span.to(st.over[-1].span)
-
-
-def _over(b: Build, st: s.Minimize, scope: Scope) -> list[str]:
-    """The paths of what is learned; `net.h` means the instance that the equation h made."""
-    return list(dict.fromkeys(path for e in st.over for path in owned_by(b, e, scope)))
-
-
-def _update(b: Build, st: s.Update, scope: Scope, new: dict[str, tuple[Node, Span]]) -> None:
+def _update(b: Build, st: s.Update, scope: Scope, new: Moved) -> None:
     """`update p += e`: e averaged over the batch (added up with `total`) is added to p."""
     path = one_parameter(b, st.target, scope, "update changes")
     value = tensor(b, st.value, scope)
@@ -190,7 +175,7 @@ def one_parameter(b: Build, expr: s.Expr, scope: Scope, who: str) -> str:
     return paths[0]
 
 
-def _set(b: Build, path: str, node: Node, span: Span, new: dict[str, tuple[Node, Span]]) -> None:
+def _set(b: Build, path: str, node: Node, span: Span, new: Moved) -> None:
     if path in new:
         text, notes = f"{path} is changed twice in one step", (Note(new[path][1], "first here"),)
         remedy = "put the lines into two steps; of two losses, minimise the sum in one line"

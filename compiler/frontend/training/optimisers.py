@@ -16,7 +16,6 @@ from dln.compiler.frontend.context.values import Builtin, OptimiserUse
 from dln.compiler.ir.graph import Node, up_to
 from dln.compiler.ir.op import op_of
 from dln.compiler.ir.structure import is_derivative, is_state, is_stop, number
-from dln.compiler.ir.tensor_type import TensorType
 from dln.compiler.model import Estimating
 from dln.grammar import syntax as s
 
@@ -50,8 +49,13 @@ def optimise(
         bind_options(inner, use, scope)
         paths = _states(inner, syntax, scope, param, site, loss, out)
         for st in syntax.body:
-            if isinstance(st, s.SetTo | s.Define):
-                _assign(inner, st, scope, param.type)
+            if isinstance(st, s.SetTo | s.Define):  # for the lines that follow
+                name = st.name if isinstance(st, s.SetTo) else st.target.name
+                node = tensor(inner, st.value, scope, name)
+                node = broadcasting.quantity(inner, node, st.value.span)
+                if isinstance(st, s.SetTo):
+                    node = ports.shaped(inner, node, param.type, st.value.span)
+                scope.value(name, node, st.span)
     out.value = lookup(b, target, use.span, scope)
     fixed = {e.path for e in out.estimates}
     for name, path in paths.items():
@@ -140,12 +144,3 @@ def own_call(b: Build, expr: s.Expr, scope: Scope, name: str) -> s.Call | None:
     found = scope.lookup(expr.function.id)
     value = found.find(b) if found is not None and found.static else None
     return expr if isinstance(value, Builtin) and value.name == name else None
-
-
-def _assign(b: Build, st: s.SetTo | s.Define, scope: Scope, like: TensorType) -> None:
-    """`p := e` gives the name a new value for the lines that follow; the shape stays."""
-    name = st.name if isinstance(st, s.SetTo) else st.target.name
-    node = broadcasting.quantity(b, tensor(b, st.value, scope, name), st.value.span)
-    if isinstance(st, s.SetTo):
-        node = ports.shaped(b, node, like, st.value.span)
-    scope.value(name, node, st.span)

@@ -16,7 +16,7 @@ from functools import partial
 from typing import NoReturn
 
 from dln.compiler.frontend.context import broadcasting
-from dln.compiler.frontend.context.build_context import Build, Scope, Value
+from dln.compiler.frontend.context.build_context import Build, Scope
 from dln.compiler.frontend.context.frame import Drawing, Frame, PhaseStates
 from dln.compiler.frontend.context.place import replace
 from dln.compiler.frontend.context.static_values import (
@@ -107,23 +107,17 @@ def _in_rows(b: Build, node: Node, like: TensorType, span: Span, name: str, at: 
         b.fail("E357", f"{name} holds one value for each row", span, "runs over time",
                remedy=f"last({broadcasting.whole_text(span.text)})")  # fmt: skip
     if node.type.shape:
-        _fit(b, node, like, span, name, at)
+
+        def complain(c: Conflict | None) -> NoReturn:
+            notes = (Note(at, f"holds {b.shown(like)} for each row"),)
+            b.fail("E202", f"{name} has another shape", span, f"is {b.shown(node.type)}", notes)
+
+        reason = Reason(span, f"what the state {name} holds")
+        b.same_shape(like.example, node.type.example, reason, complain)
     node = broadcasting.repeated(b, node, like, span)
     if node.type.domain != like.domain:
         node = b.at(span)("asserted", node, domain=like.domain)
     return node
-
-
-def _fit(b: Build, node: Node, like: TensorType, span: Span, name: str, at: Span) -> None:
-    """The shape of a value is that of the state."""
-
-    def complain(c: Conflict | None) -> NoReturn:
-        held = f"holds {b.shown(like)} for each row"
-        b.fail("E202", f"{name} has another shape", span, f"is {b.shown(node.type)}",
-               (Note(at, held),))  # fmt: skip
-
-    reason = Reason(span, f"what the state {name} holds")
-    b.same_shape(like.example, node.type.example, reason, complain)
 
 
 def refuse(b: Build, node: Node, span: Span, who: str) -> None:
@@ -140,8 +134,14 @@ def assign(b: Build, st: s.SetTo, scope: Scope) -> None:
     held, kept = lookup(b, st.name, word(st.span, st.name), scope), b.frame.kept
     own = kept is not None and isinstance(held, Node) and is_state(held)
     if kept is None or not own or held["path"] not in kept.first:
-        b.fail("E402", ":= sets a state of the phase", word(st.span, st.name),
-               f"is {_described(held)}", remedy=_instead(st, held))  # fmt: skip
+        is_, remedy = describe(held), f"{st.name} = {broadcasting.short(st.value.span.text)}"
+        remedy = f"state {st.name} = 0, or {remedy}"
+        if isinstance(held, Node) and is_param(held):
+            is_, remedy = "a parameter", f"update {st.name} += ..."
+        elif isinstance(held, Node) and is_input(held):
+            remedy = "a state has a name of its own"
+        at, text = word(st.span, st.name), ":= sets a state of the phase"
+        b.fail("E402", text, at, f"is {is_}", remedy=remedy)
     path, like = held["path"], held.type
     if path in kept.after:
         again = kept.places[path] == st.span
@@ -150,13 +150,10 @@ def assign(b: Build, st: s.SetTo, scope: Scope) -> None:
         b.fail("E404", f"{st.name} is set twice in one update", st.span, label, notes,
                "one := for each state")  # fmt: skip
     kept.places[path] = st.span
-    node = tensor(b, st.value, scope)
-    declared = kept.declared[path]
-    node = _in_domain(b, node, like, st, declared)
+    declared, said = kept.declared[path], broadcasting.short(st.value.span.text)
+    node = _in_domain(b, tensor(b, st.value, scope), like, st, declared)
     node = _in_rows(b, node, like, st.value.span, st.name, declared)
-    kept.after[path] = b.mark(
-        node, st.span, f"{st.name} := {broadcasting.short(st.value.span.text)}"
-    )
+    kept.after[path] = b.mark(node, st.span, f"{st.name} := {said}")
 
 
 def _in_domain(b: Build, node: Node, like: TensorType, st: s.SetTo, declared: Span) -> Node:
@@ -171,20 +168,6 @@ def _in_domain(b: Build, node: Node, like: TensorType, st: s.SetTo, declared: Sp
                f"is a {found}", (Note(declared, f"begins as a {like.domain}"),),
                f"{remedy}, or assert the value with `as {like.domain}`")  # fmt: skip
     return node
-
-
-def _described(value: Value) -> str:
-    param = isinstance(value, Node) and is_param(value)
-    return "a parameter" if param else describe(value)
-
-
-def _instead(st: s.SetTo, value: Value) -> str:
-    """What someone may have meant who sets what is no state."""
-    if isinstance(value, Node) and is_param(value):
-        return f"update {st.name} += ..."
-    if isinstance(value, Node) and is_input(value):
-        return "a state has a name of its own"
-    return f"state {st.name} = 0, or {st.name} = {broadcasting.short(st.value.span.text)}"
 
 
 def complete(b: Build, kept: PhaseStates) -> None:

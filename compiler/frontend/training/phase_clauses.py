@@ -56,19 +56,15 @@ def _clause(b: Build, c: s.Clause, scope: Scope, data: DataSet, said: Clauses) -
         case "for":
             unit = c.unit or "epoch"
             value = static(b, c.value, scope, "how long") if c.value else 0
-            if (
-                not isinstance(value, int | float)
-                or value < 0
-                or (unit != "second" and value != int(value))
-            ):
+            number = isinstance(value, int | float) and value >= 0
+            if not number or (unit != "second" and value != int(value)):
                 at, text = (c.value or c).span, f"the number of {unit}s must be a whole number"
                 b.fail("E305", text, at, f"is {broadcasting.short(at.text)}")
             return said.changed(duration=(int(value), UNITS[unit]))
         case "order":
             return _order(b, c, data, said)
         case "stream":
-            at_once = _positive(b, c, scope, "a stream", "row")
-            return said.changed(batch=at_once, order="stream")
+            return said.changed(batch=_positive(b, c, scope, "a stream", "row"), order="stream")
         case "dtype":
             if c.word not in DTYPES:
                 said_word = c.word or ""

@@ -31,7 +31,9 @@ from dln.grammar.diagnostics import Note
 
 def train(b: Build, st: s.Train, scope: Scope) -> None:
     """Build one phase and bind its name."""
-    name = _new_name(b, st, scope)
+    name = phase_name(b, st.name, scope)
+    if (old := b.phases.made.get(name)) is not None:
+        b.refuse_again(f"the phase {name} stands twice", st.name.span, old.span)
     b.phases.tried.add(name)
     data, part = on_part(b, st.on, scope)
     body = phase_scope(b, st.body, scope, name, data)
@@ -57,20 +59,17 @@ def train(b: Build, st: s.Train, scope: Scope) -> None:
         b.phases.broken.add(name)
 
 
-def _new_name(b: Build, st: s.Train, scope: Scope) -> str:
-    name = phase_name(b, st.name, scope)
-    if name in b.phases.made:
-        first = b.phases.made[name].span
-        b.refuse_again(f"the phase {name} stands twice", st.name.span, first)
-    return name
-
-
 def _worked_out(b: Build, got: PhaseBody, body: Scope) -> PhaseBody:
     """What the statements of a phase add up to, in its frame."""
     st, carry, held = got.syntax, b.frame.carry, b.frame.kept
     assert held is not None
     got.statements = list(flat(b, st.body, body))
-    _watched(b, got)
+    for place, (inner, where) in enumerate(got.statements):
+        if isinstance(inner, s.Watch):
+            with b.collecting():  # of one that is lost, what asks for it is not blamed
+                got.lost.append(inner)
+                got.watches.append(watches.watch(b, inner, where, place, got))
+                got.lost.pop()
     with b.collecting():
         got.objectives = objectives.losses(b, st.body, body)
     objectives.body(b, got)
@@ -86,16 +85,6 @@ def _worked_out(b: Build, got: PhaseBody, body: Scope) -> PhaseBody:
     got.states |= held.after
     got.first |= held.first
     return got
-
-
-def _watched(b: Build, got: PhaseBody) -> None:
-    """The watches of a phase; one that fails is `lost`, so that what asks for it is not blamed."""
-    for place, (st, where) in enumerate(got.statements):
-        if isinstance(st, s.Watch):
-            with b.collecting():
-                got.lost.append(st)
-                got.watches.append(watches.watch(b, st, where, place, got))
-                got.lost.pop()
 
 
 def _phase(got: PhaseBody, on: On, frame: Frame, said: Clauses) -> Phase:

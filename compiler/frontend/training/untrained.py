@@ -7,7 +7,7 @@ unless the spec says that it is meant: with `fixed`, with `stop`, or by a hand-o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 from dln.compiler.frontend.context.build_context import Build
 from dln.compiler.ir.graph import Node, up_to
@@ -23,8 +23,11 @@ def warnings(b: Build) -> Iterator[Problem]:
     """One for each phase that uses such parameters and is the first to do so."""
     known = {path for phase in b.phases.made.values() for path in moved(phase)}
     for phase in b.phases.made.values():
-        for span, over, values in _learns(phase):
-            left = [p for p in uses(values) if p not in known and _meant_to_learn(b, p)]
+        # Its losses, then whatever else its updates are worked out from.
+        learns = [(line.span, line.span.text, [line.loss]) for line in phase.lines]
+        for span, over, values in (*learns, (phase.span, "", [*phase.updates.values()])):
+            found = (p for p in uses(values) if p not in known and p in b.owned.params)
+            left = [p for p in found if b.owned.params[p].trainable]
             if left:
                 known.update(left)
                 yield _warning(b, phase, left, span, over)
@@ -34,17 +37,6 @@ def moved(phase: Phase) -> Iterator[str]:
     """The parameters that a phase moves, or is handed over."""
     yield from phase.updates
     yield from (s.path for s in phase.starts)
-
-
-def _learns(phase: Phase) -> Iterator[tuple[Span, str, Sequence[Node]]]:
-    """What a phase learns by: its losses, then whatever else its updates are worked out from."""
-    for line in phase.lines:
-        yield line.span, line.span.text, [line.loss]
-    yield phase.span, "", list(phase.updates.values())
-
-
-def _meant_to_learn(b: Build, path: str) -> bool:
-    return path in b.owned.params and b.owned.params[path].trainable
 
 
 def uses(values: Iterable[Node]) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from typing import NoReturn
 
 from dln.compiler.frontend.context import broadcasting
@@ -103,21 +102,15 @@ def closing(b: Build, st: s.Item | s.Stmt, scope: Scope, got: PhaseBody) -> None
             begun = replace(b, frame=Frame(next(b.counter), kept=b.frame.kept))
             value = tensor(begun, st.value, scope)
             persistent_state.refuse(b, value, st.value.span, "what a phase starts with")
-            _refuse_fields(b, value, st)
+            for node in filter(is_input, ancestors([value])):  # it would be read as empty
+                text = f"{st.target.span.text} starts before there is a minibatch"
+                label, remedy = f"depends on the data {node['name']}", "a field of the whole set"
+                b.fail("E401", text, st.value.span, label, remedy=f"{remedy}, as mnist.x")
             value = broadcasting.quantity(b, value, st.value.span)
             like = b.owned.params[path].node.type
             value = shaped(b, value, like, st.value.span, st.target.span.text)
             value = masks.live_only(b.at(st.span), value, b.owned.params[path].node)
             got.starts.append(Starting(path, value, st.span))
-
-
-def _refuse_fields(b: Build, value: Node, st: s.Start) -> None:
-    """When a phase begins there is no minibatch yet: a field of it would be read as empty."""
-    for node in ancestors([value]):
-        if is_input(node):
-            text = f"{st.target.span.text} starts before there is a minibatch"
-            b.fail("E401", text, st.value.span, f"depends on the data {node['name']}",
-                   remedy="a field of the whole set, as mnist.x")  # fmt: skip
 
 
 def either(expr: s.Expr) -> Iterator[s.Expr]:
@@ -133,37 +126,27 @@ def either(expr: s.Expr) -> Iterator[s.Expr]:
 
 def _over_watches(b: Build, expr: s.Expr, scope: Scope, got: PhaseBody, what: str) -> Node:
     """A condition over the watched values and the clocks."""
-    phase = got.name
+    phase, who = got.name, "until" if what == "until" else "best by"
     body, _ = b.phases.scopes[phase]
     inner = Scope(body.parent)
+
+    def of_minibatch(b: Build, *, name: str) -> NoReturn:
+        text = f"{who} sees what is watched, and {name} is not"
+        label, remedy = "has a value for each minibatch", f"watch the_{name} = {name} every 1 epoch"
+        b.fail("E371", text, word(expr.span, name), label, remedy=remedy)
+
+    def of_itself(b: Build) -> NoReturn:
+        text, at = f"{who} has the watches of {phase} by their names alone", word(expr.span, phase)
+        b.fail("E301", text, at, "is the phase itself", remedy=f"leave {phase}. out")
+
     clocks(b, inner, expr.span)
-    bind_outside(inner, scope, body, partial(_of_minibatch, expr=expr, what=what))
+    bind_outside(inner, scope, body, of_minibatch)
     for lost in got.lost:
         inner.names[lost.name] = Binding(lost.span, poison, static=True)
     for w in got.watches:
         inner.value(w.name, b.at(w.span)("clock", name=WatchReport(w.name)), w.span)
-    inner.names.setdefault(
-        phase, Binding(expr.span, partial(_of_itself, phase=phase, expr=expr, what=what))
-    )
+    inner.names.setdefault(phase, Binding(expr.span, of_itself))
     value = replace(b, frame=Frame(next(b.counter))).evaluate(expr, inner)
     if what == "until" and not isinstance(value, bool):
         return truth(b, value, expr.span, "until takes")
     return broadcasting.as_tensor(b, value, expr.span, what)
-
-
-def _of_itself(b: Build, phase: str, expr: s.Expr, what: str) -> NoReturn:
-    """The phase's own name, before there is anything to ask of it."""
-    said = f"{_who(what)} has the watches of {phase} by their names alone"
-    where = word(expr.span, phase)
-    b.fail("E301", said, where, "is the phase itself", remedy=f"leave {phase}. out")
-
-
-def _of_minibatch(b: Build, *, name: str, expr: s.Expr, what: str) -> NoReturn:
-    """A name of the equations, where only what is watched has a value."""
-    text = f"{_who(what)} sees what is watched, and {name} is not"
-    label, remedy = "has a value for each minibatch", f"watch the_{name} = {name} every 1 epoch"
-    b.fail("E371", text, word(expr.span, name), label, remedy=remedy)
-
-
-def _who(what: str) -> str:
-    return "until" if what == "until" else "best by"
