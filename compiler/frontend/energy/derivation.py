@@ -206,21 +206,19 @@ def _class_mean(
     b: Build,
     made: Instance,
     group: UnitGroup,
-    wanted: Sequence[UnitGroup],
+    others: Sequence[UnitGroup],
     units: Units,
     span: Span,
 ) -> Node:
     """softmax(-E) over the values of a class; other groups of its side do not matter."""
     index = choice(b, group)
-    others = [g for g in wanted if g is not group]
     lead = lead_of(b, {**units, group.name: index}, span)
     symbols = {g.name: _symbol(b, g, lead) for g in others}
     node = energy(b, made, {**units, **symbols, group.name: index}, span)
     scores = axes_stop(b, b.at(span).neg(at_zero(b, node, symbols)), [index], span)
     rest = lead_of(b, units, span)
-    scores = broadcasting.spread(
-        b, scores, TensorType((*rest.shape, index.size), rest.running), span
-    )
+    like = TensorType((*rest.shape, index.size), rest.running)
+    scores = broadcasting.spread(b, scores, like, span)
     last, make = len(scores.type.shape) - 1, b.at(span)
     top = make("exp", scores)
     total = make.broadcast(make.sum(top, (last,)), top.type, tuple(range(last)))

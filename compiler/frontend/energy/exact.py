@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
-from typing import NoReturn
 
 from dln.compiler.frontend.context import broadcasting
 from dln.compiler.frontend.context.build_context import Build, Instance, Scope
@@ -58,18 +57,11 @@ def partition(b: Build, made: Instance, span: Span) -> Node:
             units = {g.name: every(b, g, span) for g in side}
             part = derivation.summed_out(b, made, rest, units, span)
             return b.at(span).neg(_over(b, part, units, span))
-    countable = (s for s in (visible, hidden) if all(g.domain.name != "real" for g in s))
-    _too_large(b, made, list(countable), span)
-
-
-def _too_large(
-    b: Build, made: Instance, sides: Sequence[Sequence[UnitGroup]], span: Span
-) -> NoReturn:
-    """Refuse to add up over the states of a machine; `sides` are those without real units."""
-    if not sides:
+    countable = [s for s in (visible, hidden) if all(g.domain.name != "real" for g in s)]
+    if not countable:
         b.fail("E418", f"{made.path} has real units on both sides, and no states to add up over",
                span, "has no value")  # fmt: skip
-    found = [states(b, side) for side in sides]
+    found = [states(b, side) for side in countable]
     counts = [n for n in found if n is not None]
     if len(counts) < len(found):
         b.fail("E418", f"the sizes of {made.path} are not known where its states are added up",

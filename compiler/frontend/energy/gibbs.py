@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NoReturn
 
 from dln.compiler.frontend.context import broadcasting, time_axis
 from dln.compiler.frontend.context.build_context import Build, Instance, Scope, Value
@@ -80,11 +79,16 @@ def _asked(
     elif "k" in named:
         steps = whole(b, named["k"].value, scope, "the number of steps")
     if len(plain) != len(visible) + 1 or steps is None:
-        _usage(b, name, made, visible, len(plain) - 1, expr)
+        takes, given = [*(g.name for g in visible), "k"], len(plain) - 1
+        missing = ", ".join(takes[given:-1] or ["the number of steps"])
+        label = "has too many arguments" if given > len(visible) else f"lacks {missing}"
+        text = f"{name} takes the visible groups of {made.name}, then the number of steps"
+        remedy = f"{name}({', '.join([made.path, *takes])})"
+        b.fail("E322", text, expr.span, label, remedy=remedy)
     if steps < 1:
         b.fail("E305", "a chain has at least one step", said.span, f"is {steps}")
-    given = [(b.evaluate(a, scope), a.span) for a in plain[1:]]
-    start = units_of(b, made, visible, given, expr.span, name)
+    values = [(b.evaluate(a, scope), a.span) for a in plain[1:]]
+    start = units_of(b, made, visible, values, expr.span, name)
     clamped = _clamped(b, named["clamp"].value, scope, visible) if "clamp" in named else ()
     return Asked(made, start, steps, frozenset(clamped), expr.span)
 
@@ -101,16 +105,6 @@ def machine(b: Build, call: s.Call, scope: Scope, name: str) -> Instance:
         b.fail("E416", f"{name} takes a machine: an instance of a block with an energy", at, found,
                remedy=f"{name}({TAKES.get(name, 'R, v, k')}) with let R = rbm(500)")  # fmt: skip
     return made
-
-
-def _usage(
-    b: Build, name: str, made: Instance, visible: Sequence[UnitGroup], given: int, expr: s.Call
-) -> NoReturn:
-    takes = ", ".join([made.path, *(g.name for g in visible), "k"])
-    missing = [g.name for g in visible[given:]] or ["the number of steps"]
-    label = f"lacks {', '.join(missing)}" if given <= len(visible) else "has too many arguments"
-    b.fail("E322", f"{name} takes the visible groups of {made.name}, then the number of steps",
-           expr.span, label, remedy=f"{name}({takes})")  # fmt: skip
 
 
 def _clamped(b: Build, expr: s.Expr, scope: Scope, visible: Sequence[UnitGroup]) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from dln.compiler.frontend.context.build_context import Build, Instance
 from dln.compiler.frontend.context.ports import dims_text, port_sizes
 from dln.compiler.frontend.context.static_values import domain_of
@@ -50,7 +52,9 @@ def find_groups(b: Build, made: Instance) -> None:
             domain = domain_of(b, port.domain, made.scope, made.sizes)
         else:
             running, sizes, domain = made.ports[i]
-        made.groups.append(_group(b, port, running, sizes, domain or REAL, hidden))
+        _check_units(b, port, running, sizes, domain := domain or REAL)
+        text = f"{port.name}{dims_text(port)}{'' if domain == REAL else f': {domain}'}"
+        made.groups.append(UnitGroup(port.name, sizes, domain, hidden, text, port.span))
     names = [g.name for g in made.groups]
     for i, g in enumerate(made.groups):
         if g.name in names[:i]:
@@ -58,14 +62,10 @@ def find_groups(b: Build, made: Instance) -> None:
             b.refuse_again(f"{g.name} is declared twice", g.span, first.span)
 
 
-def _group(
-    b: Build,
-    port: s.Port,
-    running: tuple[str, ...],
-    sizes: tuple[Size, ...],
-    domain: Domain,
-    hidden: bool,
-) -> UnitGroup:
+def _check_units(
+    b: Build, port: s.Port, running: Sequence[str], sizes: Sequence[Size], domain: Domain
+) -> None:
+    """What units may be declared."""
     if running:
         b.fail("E411", "units do not run over an axis", port.span, f"runs over {running[0]}")
     if domain.name not in UNITS:
@@ -74,7 +74,3 @@ def _group(
     if domain.name == "class" and sizes:
         b.fail("E411", "a class is one unit", port.span, f"is {dims_text(port)} of them",
                remedy=f"{port.name}: {domain}, for each a group of its own")  # fmt: skip
-    kind = "" if domain == REAL else f": {domain}"
-    return UnitGroup(
-        port.name, sizes, domain, hidden, f"{port.name}{dims_text(port)}{kind}", port.span
-    )

@@ -61,19 +61,17 @@ def _for(b: Build, st: s.For, scope: Scope) -> None:
 
 
 def _scan(b: Build, st: s.Scan, scope: Scope) -> None:
-    """The sequences that a scan defines: the names it writes with [t]."""
+    """Bind the sequences that a scan defines, each for the frame of who asks."""
     scan = Recurrences(b, st, scope)
+
+    def sequence(b: Build, *, name: str) -> Node:
+        version = b.frame.version
+        if version not in scan.made:
+            scan.made[version] = _sequences(b, scan)
+        return scan.made[version][name]
+
     for name, line in scan.lines.items():
-        find = partial(_sequence, scan=scan, name=name)
-        equations.once(b, scope, name, line.target.span, find)
-
-
-def _sequence(b: Build, scan: Recurrences, name: str) -> Node:
-    """The whole sequence of a name, for the frame of who asks."""
-    version = b.frame.version
-    if version not in scan.made:
-        scan.made[version] = _sequences(b, scan)
-    return scan.made[version][name]
+        equations.once(b, scope, name, line.target.span, partial(sequence, name=name))
 
 
 def _sequences(b: Build, scan: Recurrences) -> dict[str, Node]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from dln.compiler.frontend.context.build_context import Build
 from dln.compiler.ir.graph import Graph, Node, ancestors
@@ -37,19 +36,19 @@ class BodyMaker:
             if is_element(node) and node["loop"] == self.number:
                 self.inside.add(node)
                 self.to[node] = self._slot(self.rows, node.operands[0], node.type, "rows", node)
-            elif any(o in self.inside for o in node.operands) or self._drawn_here(node):
+                continue
+            # Of its draws, so that each step draws anew, and of what else changes in it.
+            own = is_draw(node) and self.b.facts.drawn.get(node) == self.number
+            if own or any(o in self.inside for o in node.operands):
                 self.inside.add(node)
                 assert not is_scan(node), "written out by nested_scan"
-                operands = tuple(self._operand(o) for o in node.operands)
-                self.to[node] = self.graph.add(
-                    node.op, operands, self._named(node.type), **self._attrs(node)
-                )
+                attrs, operands = dict(node.attrs), tuple(map(self._operand, node.operands))
+                if TIME in attrs.get("running", ()):
+                    attrs["running"] = self._axes(attrs["running"])
+                type = self._named(node.type)
+                self.to[node] = self.graph.add(node.op, operands, type, **attrs)
                 self._mark(node, self.to[node])
         return self._operand(wanted)
-
-    def _drawn_here(self, node: Node) -> bool:
-        """Whether a draw is one of the step, so that each step draws anew."""
-        return is_draw(node) and self.b.facts.drawn.get(node) == self.number
 
     def _operand(self, node: Node) -> Node:
         """A node as an operand inside: what does not change from step to step is a slot, but for
@@ -82,12 +81,6 @@ class BodyMaker:
 
     def _axes(self, running: Sequence[str]) -> tuple[str, ...]:
         return tuple(f"{TIME}.{self.number}" if a == TIME else a for a in running)
-
-    def _attrs(self, node: Node) -> dict[str, Any]:
-        attrs = dict(node.attrs)
-        if TIME in attrs.get("running", ()):
-            attrs["running"] = self._axes(attrs["running"])
-        return attrs
 
     def _mark(self, node: Node, made: Node) -> None:
         spans, name = self.b.graph.spans.get(node, ()), self.b.graph.names.get(node)

@@ -74,16 +74,10 @@ def _leave(attempt: Attempt, loop: Node, body: Body) -> None:
         if carry is not None and key not in memory:
             carry.end(make, f"{key[0]}.{key[1]}-{key[2]}", last)
     if b.time.reading and not scan.inside:
-        for key, node in attempt.looked.items():
-            remember(b, key, _seen(attempt, node, key[2]))
-
-
-def _seen(attempt: Attempt, node: Node, lag: int) -> Node:
-    """The last element but `lag - 1` of a sequence that was read."""
-    steps = attempt.b.sizes.resolve(node.type.shape[0]).constant
-    if lag > steps:
-        return attempt.nothing(row_type(node.type))
-    return time_axis.element(attempt.b, node, steps - lag, attempt.scan.st.span)
+        for key, node in attempt.looked.items():  # the last element but lag - 1 of what was read
+            at = b.sizes.resolve(node.type.shape[0]).constant - key[2]
+            none = attempt.nothing(row_type(node.type)) if at < 0 else None
+            remember(b, key, none or time_axis.element(b, node, at, scan.st.span))
 
 
 def number_of_steps(attempt: Attempt) -> Size:
@@ -118,23 +112,17 @@ def _of_its_own(st: s.Scan) -> bool:
 
 def stepped(attempt: Attempt) -> dict[str, Node]:
     """The values of one step; what is carried comes from the frame's memory, and is left there."""
-    b, lines = attempt.b, attempt.scan.lines
+    b, scan, lines = attempt.b, attempt.scan, attempt.scan.lines
     step = {name: attempt.current(b, name) for name in lines}
-    _remember(attempt)
-    return {k: standing.marked(b, v, "sequence", lines[k].span) for k, v in step.items()}
-
-
-def _remember(attempt: Attempt) -> None:
-    """Leave in the memory what the next step needs."""
     _refuse_own_steps(attempt)
-    b, scan = attempt.b, attempt.scan
     for name, lag in sorted(attempt.loop.slots, key=lambda k: -k[1]):
         value = _next(attempt, name, lag)
-        standing.refuse_end(b, value, scan.lines[name].span, name)
+        standing.refuse_end(b, value, lines[name].span, name)
         remember(b, (scan.scope.path, name, lag), attempt.filled(value, attempt.types[name]))
     for key, node in attempt.looked.items():
         standing.refuse_end(b, node, scan.st.span, key[1].partition(" ")[0])
         remember(b, key, node)
+    return {k: standing.marked(b, v, "sequence", lines[k].span) for k, v in step.items()}
 
 
 def _refuse_own_steps(attempt: Attempt) -> None:

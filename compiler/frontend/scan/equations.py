@@ -143,14 +143,10 @@ def _indexed(b: Build, st: s.Define, scope: Scope) -> Node:
     for d in st.target.dims or ():
         if not isinstance(d, s.Name):
             name = st.target.name
-            b.fail(
-                "E318",
-                f"an equation gives all elements of {name}, not one of them",
-                d.span,
-                "is one place",
-                remedy=f"{name}[i] = ..., with an index; {name}[-1] = ... above a scan says what"
-                " was before its first step",
-            )
+            text = f"an equation gives all elements of {name}, not one of them"
+            remedy = f"{name}[i] = ..., with an index; {name}[-1] = ... above a scan says what"
+            remedy = f"{remedy} was before its first step"
+            b.fail("E318", text, d.span, "is one place", remedy=remedy)
         var = IndexVar(d.id, f"{d.id}.{next(b.counter)}", Size.of(Var(d.id, span=d.span)))
         inner.value(d.id, var, d.span)
         indices.append(var)

@@ -37,19 +37,21 @@ def inside(b: Build, scan: Recurrences, outer: OpenLoop) -> dict[str, Node]:
     attempt = settled(apart, scan)
     if not attempt.loop.memory:
         loop, made = closed(attempt)
-        if not (_draws(loop) or outer.touches(made.values(), b.facts.drawn)):
+        # Its steps draw anew in each step around it.
+        draws = any(map(is_draw, body_of(loop).graph.topological()))
+        if not (draws or outer.touches(made.values(), b.facts.drawn)):
             return made
     number = number_of_steps(attempt)
-    steps = _written_out(b, attempt, _few(apart, scan, number), outer)
+    steps: list[UnrolledStep] = []
+    for k in range(_few(apart, scan, number)):
+        time = replace(b.time, round=(*b.time.round, k), loop=outer, stepping=False)
+        step = UnrolledStep(replace(b, time=time), attempt, steps)
+        step.work_out()
+        steps.append(step)
     return {
         name: _joined(b, scan, name, [step.current(step.b, name) for step in steps], number)
         for name in scan.lines
     }
-
-
-def _draws(loop: Node) -> bool:
-    """Whether the steps of a loop draw, which they shall do anew in each step around it."""
-    return any(map(is_draw, body_of(loop).graph.topological()))
 
 
 def _few(b: Build, scan: Recurrences, number: Size) -> int:
@@ -57,25 +59,11 @@ def _few(b: Build, scan: Recurrences, number: Size) -> int:
     length = b.sizes.resolve(number).value
     if length is not None and length <= MOST:
         return length
-    count = "an unknown number of steps" if length is None else str(length)
-    b.fail(
-        "E339",
-        f"a scan inside a scan has at most {MOST} steps, where it needs the step around it",
-        scan.st.span,
-        f"has {count}",
-        facts=("its steps are written out as equations of the outer step",),
-        remedy="put it outside, or exchange the two scans",
-    )
-
-
-def _written_out(b: Build, attempt: Attempt, number: int, outer: OpenLoop) -> list[UnrolledStep]:
-    steps: list[UnrolledStep] = []
-    for k in range(number):
-        time = replace(b.time, round=(*b.time.round, k), loop=outer, stepping=False)
-        step = UnrolledStep(replace(b, time=time), attempt, steps)
-        step.work_out()
-        steps.append(step)
-    return steps
+    text = f"a scan inside a scan has at most {MOST} steps, where it needs the step around it"
+    label = f"has {'an unknown number of steps' if length is None else length}"
+    remedy = "put it outside, or exchange the two scans"
+    facts = ("its steps are written out as equations of the outer step",)
+    b.fail("E339", text, scan.st.span, label, remedy=remedy, facts=facts)
 
 
 def _joined(b: Build, scan: Recurrences, name: str, elements: Sequence[Node], number: Size) -> Node:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
+from dln.compiler.frontend.context import broadcasting
 from dln.compiler.frontend.context.build_context import Build, Scope, Value
 from dln.compiler.frontend.context.static_values import lookup, static
 from dln.compiler.ir.sizes import Size
@@ -57,13 +58,9 @@ def _known(b: Build, expr: s.Expr, scope: Scope) -> Value:
         return value
     for part in _flat(value):
         if not isinstance(part, Size | int | float | str):
-            b.fail(
-                "E304",
-                "what a block requires must be known when the spec is read",
-                expr.span,
-                "is worked out in a run",
-                remedy="expect it in a check",
-            )
+            text = "what a block requires must be known when the spec is read"
+            label, remedy = "is worked out in a run", "expect it in a check"
+            b.fail("E304", text, expr.span, label, remedy=remedy)
     return value
 
 
@@ -80,9 +77,9 @@ def _test(b: Build, st: s.Expect, op: str, left: Value, right: Value, within: fl
     if _holds(op, found, wanted, within):
         return
     sizes = [v for v in _flat([left, right]) if isinstance(v, Size)]
-    text = " ".join(st.value.span.text.split())
+    text = f"{broadcasting.whole_text(st.value.span.text)} is required"
     label = "is false" if wanted is True else f"{found} {op} {wanted} is false"
-    b.fail("E373", f"{text} is required", st.span, label, b.proof_notes(*sizes, skip=st.span))
+    b.fail("E373", text, st.span, label, b.proof_notes(*sizes, skip=st.span))
 
 
 def _resolved(b: Build, value: Value) -> Value:

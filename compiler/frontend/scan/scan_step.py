@@ -51,7 +51,15 @@ class Attempt:
         """Bind the names of a step and ask for every one."""
         st, b = self.scan.st, self.b
         b = replace(b, time=replace(b.time, loop=self.within, in_step=True))
-        self._bind(b)
+        inner = self.scope
+        inner.value(st.name, StepIndex(self, 0), st.span)
+        for name, equation in self.scan.lines.items():
+            at = equation.target.span
+            inner.value(name, Recurrence(self, name), at)
+            find = partial(self._define, line=equation)
+            equations.once(b, inner, f"{name}[{st.name}]", at, find)
+        equations.refuse_misplaced(b, self.scan.others, "scan")
+        b.bind(self.scan.others, inner)
         for stated in st.body:
             # of a scan inside what its own sequences are, so that what is wrong there is found
             for line in stated.body if isinstance(stated, s.Scan) else (stated,):
@@ -62,16 +70,6 @@ class Attempt:
                 elif line is stated or name in self.scope.names:
                     lookup(b, name, line.span, self.scope)
         preconditions.ask(b, self.scope)
-
-    def _bind(self, b: Build) -> None:
-        st, inner = self.scan.st, self.scope
-        inner.value(st.name, StepIndex(self, 0), st.span)
-        for name, line in self.scan.lines.items():
-            inner.value(name, Recurrence(self, name), line.target.span)
-            find = partial(self._define, line=line)
-            equations.once(b, inner, f"{name}[{st.name}]", line.target.span, find)
-        equations.refuse_misplaced(b, self.scan.others, "scan")
-        b.bind(self.scan.others, inner)
 
     def _define(self, b: Build, line: s.Define | s.Draw) -> Node:
         """The value of `h[t] = ...` at the step at hand."""
@@ -113,14 +111,9 @@ class Attempt:
 
     def _own(self, b: Build, name: str, index: StepIndex, span: Span) -> Node:
         if index.offset > 0:
-            t = self.index
-            b.fail(
-                "E330",
-                f"{name} needs its own future",
-                span,
-                f"scan runs {t} upwards, so only {name}[{t}-1], {name}[{t}-2], ... exist here",
-                remedy=f"{name}[{t}-{index.offset}]",
-            )
+            text, t = f"{name} needs its own future", self.index
+            label = f"scan runs {t} upwards, so only {name}[{t}-1], {name}[{t}-2], ... exist here"
+            b.fail("E330", text, span, label, remedy=f"{name}[{t}-{index.offset}]")
         if index.offset == 0:
             return self.current(b, name)
         return self.carried(b, name, -index.offset)
@@ -150,13 +143,10 @@ class Attempt:
                 if self.stepping:
                     return self._given_now(b, node, index, span)
                 standing.refuse(b, span, "is of a sequence, of which it has one step")
-            b.fail(
-                "E214",
-                f"{broadcasting.short(span.text)} is no element of a sequence",
-                span,
-                f"{b.shown(node.type)} does not run over time",
-                remedy="x[time, n] in the block's ports says that x is a sequence",
-            )
+            text = f"{broadcasting.short(span.text)} is no element of a sequence"
+            label = f"{b.shown(node.type)} does not run over time"
+            remedy = "x[time, n] in the block's ports says that x is a sequence"
+            b.fail("E214", text, span, label, remedy=remedy)
         node = time_axis.time_first(b, node, span)
         self.lengths.append((node.type.shape[0], span))
         for lag in range(1, 1 - index.offset):
@@ -169,13 +159,9 @@ class Attempt:
         """In a one-step form: what comes in now, or what came in some steps ago."""
         lag = -index.offset
         if lag < 0:
-            b.fail(
-                "E319",
-                "a single step cannot look at what comes later",
-                span,
-                f"is known {-lag} step{'s' * (lag < -1)} from now only",
-                remedy="apply the block to the whole sequence",
-            )
+            text = "a single step cannot look at what comes later"
+            label = f"is known {-lag} step{'s' * (lag < -1)} from now only"
+            b.fail("E319", text, span, label, remedy="apply the block to the whole sequence")
         self.along = True
         before = standing.marked(b, node, "element", span)
         type = absences.held(node.type)

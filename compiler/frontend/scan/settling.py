@@ -47,19 +47,21 @@ def _rounds(b: Build, scan: Recurrences, types: dict[str, TensorType]) -> Attemp
         if not changed:
             return attempt
     name = next(iter(types))
-    b.fail(
-        "E336",
-        f"the shape of {name}[{scan.st.name}] is not clear from its equation",
-        scan.lines[name].target.span,
-        "grows from step to step",
-        remedy=f"say how it begins: {name}[-1] = zeros(...)",
-    )
+    at, text = scan.lines[name].target.span, f"the shape of {name}[{scan.st.name}] is not clear"
+    label, remedy = "grows from step to step", f"say how it begins: {name}[-1] = zeros(...)"
+    b.fail("E336", f"{text} from its equation", at, label, remedy=remedy)
 
 
 def _explained(b: Build, scan: Recurrences, error: DlnError) -> DlnError:
     """An error in a step, with the sequences of which nobody says how they begin: what they
     hold is then a guess."""
-    unsaid = [n for n in scan.lines if _guessed(b, scan, n)]
+    unsaid = [
+        n
+        for n in scan.lines
+        if scan.looks_back(n)
+        and first_name(n, 1) not in scan.scope.names
+        and promised(b, n, scan.scope) is None
+    ]
     first = error.problems[0]
     of_sizes = first.code.startswith("E2") and first.code != "E214"
     if not unsaid or not of_sizes or first.remedy:
@@ -69,11 +71,6 @@ def _explained(b: Build, scan: Recurrences, error: DlnError) -> DlnError:
     fact = f"nothing says what {name} holds before the first step"
     said = replace(first, facts=(*first.facts, fact), remedy=f"{name}[-1] = ...")
     return DlnError([said, *error.problems[1:]])
-
-
-def _guessed(b: Build, scan: Recurrences, name: str) -> bool:
-    begun = first_name(name, 1) in scan.scope.names
-    return scan.looks_back(name) and not begun and promised(b, name, scan.scope) is None
 
 
 # ---- what is taken at first --------------------------------------------------------------------
@@ -127,17 +124,11 @@ def _found_types(attempt: Attempt) -> tuple[dict[str, TensorType], bool]:
             changed = True
         if name in used and not _same(attempt, name, taken, type):
             changed = True
-        found[name] = _joined(taken, type)
+        if set(type.running) < set(taken.running):  # at least over what its first value does
+            shape = (*taken.lead, *type.example)
+            type = type.like(shape=shape, running=taken.running)
+        found[name] = type
     return found, changed
-
-
-def _joined(taken: TensorType, type: TensorType) -> TensorType:
-    """The type of an equation, running at least over what its first value does."""
-    lost = [a for a in taken.running if a not in type.running]
-    if not lost or any(a not in taken.running for a in type.running):
-        return type
-    lead = taken.shape[: len(taken.running)]
-    return type.like(shape=(*lead, *type.example), running=taken.running)
 
 
 def _same(attempt: Attempt, name: str, taken: TensorType, found: TensorType) -> bool:

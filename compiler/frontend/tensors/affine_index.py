@@ -39,7 +39,9 @@ def arithmetic(
     b: Build, op: str, left: Value, right: Value, span: Span, spans: tuple[Span, Span]
 ) -> IndexForm | StepIndex:
     """`2*i + u`: indices added, and multiplied by whole numbers; `t - 1`, a step of a scan."""
-    left, right = (_plain(b, v) for v in (left, right))
+    # A size is the number that it is, and a whole number is one: `c / 2 * i`.
+    left, right = (b.resolve(v) if isinstance(v, Size) else v for v in (left, right))
+    left, right = (v if (n := whole_number(v)) is None else n for v in (left, right))
     parts = (left, spans[0]), (right, spans[1])
     if isinstance(left, StepIndex) or isinstance(right, StepIndex):
         return _step(b, op, *parts, span)
@@ -52,13 +54,6 @@ def arithmetic(
         if op == "*" and not y.terms:
             return _sum(IndexForm(()), x, y.offset)
     counting.refuse_operation(b, op, *parts, span)
-
-
-def _plain(b: Build, value: Value) -> Value:
-    """A size as the number that it is, and a whole number as such: `c / 2 * i`."""
-    value = b.resolve(value) if isinstance(value, Size) else value
-    found = whole_number(value)
-    return value if found is None else found
 
 
 def _step(b: Build, op: str, first: counting.Side, second: counting.Side, span: Span) -> StepIndex:

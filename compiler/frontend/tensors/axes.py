@@ -103,14 +103,10 @@ def take(b: Build, node: Node, axis: int, index: int, span: Span) -> Node:
     axis_at = len(node.type.running) + axis
     size = b.sizes.resolve(node.type.shape[axis_at])
     if index < 0 or (size.value is not None and index >= size.value):
-        b.fail(
-            "E208",
-            f"the index {index} is outside 0..{size - 1}",
-            span,
-            f"this axis has {size}",
-            b.proof_notes(node.type.shape[axis_at], skip=span),
-            remedy=f"{size - 1} is the last" if index < 0 else "indices count from 0",
-        )
+        text, label = f"the index {index} is outside 0..{size - 1}", f"this axis has {size}"
+        remedy = f"{size - 1} is the last" if index < 0 else "indices count from 0"
+        notes = b.proof_notes(node.type.shape[axis_at], skip=span)
+        b.fail("E208", text, span, label, notes, remedy)
     make = b.at(span)
     part = make("slice", node, axis=axis_at, start=index, stop=index + 1)
     shape = tuple(s for i, s in enumerate(node.type.shape) if i != axis_at)

@@ -21,18 +21,12 @@ LEAST = 2.0**-26
 def _draws(b: Build, span: Span, name: str, *parameters: Value) -> tuple[str, TensorType]:
     """The site and the shape of a draw: declared, or that of the distribution's parameters."""
     if b.drawing is None:
-        b.fail(
-            "E343",
-            f"{name} draws, and is written with ~",
-            span,
-            f"a draw from {name}",
-            remedy=f"noise ~ {broadcasting.whole_text(span.text)}",
-        )
+        text, remedy = f"{name} draws, and is written with ~", broadcasting.whole_text(span.text)
+        b.fail("E343", text, span, f"a draw from {name}", remedy=f"noise ~ {remedy}")
     nodes = [p for p in parameters if isinstance(p, Node) and p.type.shape]
+    like = TensorType(b.drawing.shape or ())
     if nodes:
         like = broadcasting.align(b, nodes, span)[0].type
-    else:
-        like = TensorType(b.drawing.shape or ())
     return b.drawing.take(), _for_each(b, like)
 
 

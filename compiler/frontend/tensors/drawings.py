@@ -32,16 +32,10 @@ def marks(b: Build, span: Span, text: Value) -> list[list[int]]:
             label = f"row {number} has {len(row)} marks, row 0 has {len(rows[0])}"
         else:
             continue
-        b.fail("E219", message, _drawn(text, start, row, at), label)
+        if (first := at.source.text.find(text)) >= 0:  # else the text is used elsewhere
+            at = Span(at.source, first + start, first + start + len(row))
+        b.fail("E219", message, at, label)
     return [[MARKS[c] for c in row] for row in rows]
-
-
-def _drawn(text: str, start: int, row: str, used: Span) -> Span:
-    """Where a row of a text stands in the source; where the text is used if that is elsewhere."""
-    first = used.source.text.find(text)
-    if first < 0:
-        return used
-    return Span(used.source, first + start, first + start + len(row))
 
 
 # ---- bitmaps from a file -----------------------------------------------------------------------

@@ -101,30 +101,26 @@ def refuse_pairs(
     for x, at, single in mine:
         if TIME not in x.type.running or single:
             continue
+        steps = b.sizes.resolve(x.type.size_of("time"))
         for y, other, many in mine:
-            if len(many) == 1 and TIME not in y.type.running and _suspicious(b, x, y, many[0]):
-                _refuse(b, x, y, many[0], (at, other))
+            if len(many) != 1 or TIME in y.type.running:
+                continue
+            entries = b.sizes.resolve(many[0])
+            if y.type.domain.name == "class" or (steps.value is not None and steps == entries):
+                _refuse(b, (x, y), (steps, entries), (at, other))
 
 
-def _suspicious(b: Build, x: Node, y: Node, many: Size) -> bool:
-    steps, entries = b.sizes.resolve(x.type.size_of("time")), b.sizes.resolve(many)
-    return y.type.domain.name == "class" or (steps.value is not None and steps == entries)
-
-
-def _refuse(b: Build, x: Node, y: Node, many: Size, spans: tuple[Span, Span]) -> None:
-    places = [b.blame(n, p) for n, p in zip((x, y), spans, strict=True)]
-    steps, entries = b.sizes.resolve(x.type.size_of("time")), b.sizes.resolve(many)
-    pairs = ""
+def _refuse(
+    b: Build, nodes: tuple[Node, Node], sizes: tuple[Size, Size], spans: tuple[Span, Span]
+) -> None:
+    """Refuse to pair a sequence, of so many steps, with something of so many entries."""
+    (_, y), (steps, entries) = nodes, sizes
+    over, at = (b.blame(n, p) for n, p in zip(nodes, spans, strict=True))
+    text = "each step would meet each entry of what does not run over time"
     if steps.value is not None and entries.value is not None:
-        pairs = f": {steps.value * entries.value} pairs"
-    name = y["name"] if is_input(y) else short(places[1].text)
-    notes = () if places[0] == places[1] else (Note(places[0], f"runs over time, {steps} steps"),)
-    b.fail(
-        "E222",
-        f"each step would meet each entry of what does not run over time{pairs}",
-        places[1],
-        f"is {b.shown(y.type)}",
-        notes,
-        f"declare it over time where its values are: {name}[time]; where all pairs are meant say "
-        f"so by an index: y[i] = ... {short(places[1].text)}[i] ...",
-    )
+        text += f": {steps.value * entries.value} pairs"
+    notes = () if over == at else (Note(over, f"runs over time, {steps} steps"),)
+    name = y["name"] if is_input(y) else short(at.text)
+    remedy = f"declare it over time where its values are: {name}[time]; where all pairs are meant"
+    remedy += f" say so by an index: y[i] = ... {short(at.text)}[i] ..."
+    b.fail("E222", text, at, f"is {b.shown(y.type)}", notes, remedy)

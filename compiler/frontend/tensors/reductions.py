@@ -41,7 +41,12 @@ def contract(b: Build, left: Value, right: Value, span: Span, spans: tuple[Span,
         notes = (first, *b.proof_notes(p, q, skip=spans[1]))
         label = f"is {shown[1]}: its first axis has {b.sizes.resolve(q)}"
         text = f"the sizes of {' @ '.join(texts)} do not fit"
-        b.fail("E205", text, spans[1], label, notes, _transposed(b, x, y, spans))
+        a, d = ([b.sizes.resolve(size) for size in n.type.example] for n in (x, y))
+        left, right = (whole_text(s.text) for s in spans)
+        remedy = f"{left} @ {right}'" if len(d) == 2 and a[-1] == d[1] else ""
+        if len(a) == 2 and a[0] == d[0]:
+            remedy = f"{left}' @ {right}"
+        b.fail("E205", text, spans[1], label, notes, remedy)
 
     b.equate(p, q, Reason(span, " @ ".join(texts)), fail)
     lead = lead_of(b, [x, y], span)
@@ -58,15 +63,6 @@ def contract(b: Build, left: Value, right: Value, span: Span, spans: tuple[Span,
     if node.type.running != running:
         node = b.at(span)("running", node, running=running)
     return lengths.resized(b, node, dict(enumerate(lead.shape)))
-
-
-def _transposed(b: Build, x: Node, y: Node, spans: tuple[Span, Span]) -> str:
-    """The transpose that would fit, if one would."""
-    a, c = ([b.sizes.resolve(size) for size in n.type.example] for n in (x, y))
-    left, right = (whole_text(s.text) for s in spans)
-    if len(a) == 2 and a[0] == c[0]:
-        return f"{left}' @ {right}"
-    return f"{left} @ {right}'" if len(c) == 2 and a[-1] == c[1] else ""
 
 
 # ---- reductions --------------------------------------------------------------------------------
@@ -102,12 +98,8 @@ def reduce(b: Build, name: str, value: Value, axes: Sequence[str] | None, span: 
     return _even(b, name, node, places, span)
 
 
-OUTSIDE = {
-    "max": -lengths.LARGE,
-    "argmax": -lengths.LARGE,
-    "min": lengths.LARGE,
-    "argmin": lengths.LARGE,
-}
+OUTSIDE = dict.fromkeys(("max", "argmax"), -lengths.LARGE)
+OUTSIDE |= dict.fromkeys(("min", "argmin"), lengths.LARGE)
 """What is put past the end of a sequence for what looks for an extreme."""
 
 
@@ -182,14 +174,14 @@ def lowest(b: Build, span: Span, x: Value, k: Value) -> Node:
     node = quantity(b, x, span)
     if len(node.type.example) != 1:
         b.fail("E206", "lowest takes a vector", b.blame(x, span), f"is {b.shown(node.type)}")
-    size = b.sizes.resolve(node.type.example[0])
+    most = b.sizes.resolve(node.type.example[0]).value
     k = b.resolve(k) if isinstance(k, Size) else k
-    most = size.value
     number = whole_number(k)
     if number is None or number < 1 or (most is not None and number > most):
-        of = "" if most is None else f" from 1 to {most}"
-        found = f"is {shown(k)}"
-        b.fail("E305", f"how many are lowest is a whole number{of}", b.blame(k, span), found)
+        text = (
+            f"how many are lowest is a whole number{'' if most is None else f' from 1 to {most}'}"
+        )
+        b.fail("E305", text, b.blame(k, span), f"is {shown(k)}")
     node = lengths.filled(b, node, (len(node.type.running),), lengths.LARGE, span)
     return b.at(span)("lowest", node, k=number)
 

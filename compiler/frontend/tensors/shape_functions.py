@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import prod
 from typing import NoReturn
 
 from dln.compiler.frontend.context import absences, broadcasting, lengths
@@ -61,12 +62,10 @@ def outer(b: Build, span: Span, x: Value, y: Value) -> Node:
 def flatten(b: Build, span: Span, x: Value) -> Node:
     """All axes of one example in one, the last running fastest."""
     node = broadcasting.as_tensor(b, x, span)
-    total = 1
-    for size in node.type.example:
-        known = b.sizes.resolve(size).value
-        if known is None:
-            b.fail("E209", "flatten needs known sizes", span, f"is {b.shown(node.type)}")
-        total *= known
+    sizes = [b.sizes.resolve(size) for size in node.type.example]
+    if any(size.value is None for size in sizes):
+        b.fail("E209", "flatten needs known sizes", span, f"is {b.shown(node.type)}")
+    total = prod(size.constant for size in sizes)
     lead, running = len(node.type.lead), node.type.running
     if len(node.type.example) == 1:
         return node
@@ -80,8 +79,7 @@ def flatten(b: Build, span: Span, x: Value) -> Node:
     made = b.at(span)("reshape", node, shape=(*node.type.lead, Size.of(total)), running=running)
     if found is None:
         return made
-    each = total // b.sizes.resolve(node.type.shape[lead]).constant
-    return lengths.ended(b, made, lead, lengths.longer(b, found, 0, each))
+    return lengths.ended(b, made, lead, lengths.longer(b, found, 0, total // sizes[0].constant))
 
 
 def _refuse_inside(b: Build, span: Span, x: Value, who: str, remedy: str) -> NoReturn:
