@@ -30,9 +30,8 @@ def held(type: TensorType) -> TensorType:
 def nothing(b: Build, node: Node, test: Node, span: Span) -> Node:
     """A tensor where a test of its shape holds; elsewhere nothing: 0, or no class."""
     make, index = b.at(span), node.type.kind == "index"
-    zero = make.const(NONE, "index") if index else make.const(0.0)
     domain = node.type.domain
-    made = make("where", test, node, zero)
+    made = make("where", test, node, make.const(NONE, "index") if index else make.const(0.0))
     return make("asserted", made, domain=partial(domain) if index else domain)
 
 
@@ -54,11 +53,8 @@ def refuse(b: Build, node: Node, span: Span, who: str) -> None:
     size = node.type.domain.size
     classes = "n" if size is None else b.sizes.resolve(size)
     remedy = f"p[-1] = 0 as class({classes}) above the scan and p[t] = c[t] in it, for p[t-1]"
-    b.fail(
-        "E385",
-        f"{who} takes a class, and there may be none here",
-        span,
-        "is no class before the first step, or past the end",
-        facts=("a row of a table is 0 there, and so is onehot(...)",),
-        remedy=f"{remedy}; or sum(i in 0..8: ...) over the steps that have one",
-    )
+    remedy += "; or sum(i in 0..8: ...) over the steps that have one"
+    text = f"{who} takes a class, and there may be none here"
+    label = "is no class before the first step, or past the end"
+    facts = ("a row of a table is 0 there, and so is onehot(...)",)
+    b.fail("E385", text, span, label, (), remedy, facts)

@@ -70,3 +70,7 @@ class Artefact:
     on: On | None = None
     where: Node | None = None
     count: int = 0
+
+    @property
+    def what(self) -> str:
+        return FORMS[self.form].what

@@ -7,13 +7,14 @@ combine freely; every other combination asks for an index.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, NoReturn
 
 from dln.compiler.frontend.context import counting, lengths, standing
 from dln.compiler.frontend.context.build_context import Build, Value
 from dln.compiler.frontend.context.values import describe
 from dln.compiler.ir.graph import Node
-from dln.compiler.ir.sizes import Conflict, Reason, Size
+from dln.compiler.ir.sizes import Conflict, Size
 from dln.compiler.ir.tensor_type import Domain, TensorType
 from dln.grammar.diagnostics import Note, Span
 
@@ -38,9 +39,8 @@ def as_tensor(b: Build, value: Value, span: Span, what: str = "this") -> Node:
         return _list_tensor(b, value, span, what)
     if counting.is_index(value):
         counting.refuse_value(b, value, b.blame(value, span))
-    need = f"{what} must be a tensor or a number"
-    if what == "this":
-        need = "a tensor or a number is needed here"
+    this = what == "this"
+    need = "a tensor or a number is needed here" if this else f"{what} must be a tensor or a number"
     b.fail("E302", need, b.blame(value, span), f"is {describe(value)}")
 
 
@@ -51,12 +51,11 @@ def _list_tensor(b: Build, value: Sequence[Value], span: Span, what: str) -> Nod
         if any(p.type.kind != "index" for p in parts):  # classes may stand among classes
             parts = [quantity(b, p, span) for p in parts]
         _same_entries(b, parts, span)
-        parts = full(b, align(b, parts, span), span)
-        make = b.at(span)
-        lifted, lead = [], len(parts[0].type.running)
-        for p in parts:
-            shape = (*p.type.lead, Size.of(1), *p.type.example)
-            lifted.append(make("reshape", p, shape=shape, running=p.type.running))
+        parts = align(b, parts, span, full=True)
+        make, lead, one = b.at(span), len(parts[0].type.running), Size.of(1)
+        shapes = [(*p.type.lead, one, *p.type.example) for p in parts]
+        lifted = [make("reshape", p, shape=s, running=p.type.running)
+                  for p, s in zip(parts, shapes, strict=True)]  # fmt: skip
         return make("concat", *lifted, axis=lead) if len(lifted) > 1 else lifted[0]
     return b.at(span).const(_numbers(b, value, span, what))
 
@@ -77,15 +76,15 @@ def runs_over_time(b: Build, value: Value) -> bool:
 
 def _same_entries(b: Build, parts: Sequence[Node], span: Span) -> None:
     """The entries of a list that becomes one tensor have one shape."""
-    first = parts[0]
+    first = parts[0].type
+
+    def complain(c: Conflict | None, other: TensorType) -> NoReturn:
+        label = f"is {b.shown(first)} and {b.shown(other)}"
+        b.fail("E303", "the entries of this list have different shapes", span, label)
+
     for p in parts[1:]:
-
-        def complain(c: Conflict | None, other: Node = p) -> NoReturn:
-            label = f"is {b.shown(first.type)} and {b.shown(other.type)}"
-            b.fail("E303", "the entries of this list have different shapes", span, label)
-
-        reason = Reason(span, "the entries of one list")
-        b.same_shape(first.type.example, p.type.example, reason, complain)
+        fail, why = partial(complain, other=p.type), "the entries of one list"
+        b.same_shape(first.example, p.type.example, span, why, fail)
 
 
 def _numbers(b: Build, value: Value, span: Span, what: str) -> Any:
@@ -97,11 +96,10 @@ def _numbers(b: Build, value: Value, span: Span, what: str) -> Any:
         return rows
     if isinstance(value, bool | int | float):
         return float(value)
-    if isinstance(value, Size) and b.sizes.resolve(value).value is not None:
-        return float(b.sizes.resolve(value).constant)
-    need = f"{what} must be made of numbers"
-    if what == "this":
-        need = "a list of numbers is needed here"
+    if isinstance(value, Size) and (number := b.number(value)) is not None:
+        return float(number)
+    this = what == "this"
+    need = "a list of numbers is needed here" if this else f"{what} must be made of numbers"
     at = next((s for v, s in b.given if isinstance(v, list) and value in v), span)
     b.fail("E302", need, at, f"holds {describe(value)}")
 
@@ -171,7 +169,7 @@ def equal(b: Build, left: Size, right: Size, span: Span, why: str) -> None:
         notes = b.proof_notes(c.left, c.right, skip=span)
         b.fail("E201", f"the sizes {left} and {right} do not agree", span, why, notes, facts=facts)
 
-    b.equate(left, right, Reason(span, why), fail)
+    b.equate(left, right, span, why, fail)
 
 
 def spread(b: Build, node: Node, like: TensorType, span: Span) -> Node:
@@ -179,8 +177,8 @@ def spread(b: Build, node: Node, like: TensorType, span: Span) -> Node:
     found = node.type
     if not found.shape or (found.shape, found.running) == (like.shape, like.running):
         return node
-    lead = [like.running.index(a) for a in node.type.running]
-    first = len(like.shape) - len(node.type.example)
+    lead = [like.running.index(a) for a in found.running]
+    first = len(like.shape) - len(found.example)
     return placed(b, node, like, (*lead, *range(first, len(like.shape))), span)
 
 
@@ -204,33 +202,23 @@ def ordered(b: Build, node: Node, order: Sequence[int], span: Span) -> Node:
     return b.at(span)("transpose", node, perm=tuple(order))
 
 
-def align(b: Build, nodes: Sequence[Node], span: Span, spans: Sequence[Span] = ()) -> list[Node]:
-    """Tensors brought to one shape, as a pointwise operation needs them."""
-    example: tuple[Size, ...] = ()
-    first: int | None = None
-    for i, n in enumerate(nodes):
-        if not n.type.example:
-            continue
-        if first is None:
-            example, first = n.type.example, i
-            continue
-        _same_example(b, nodes[first], n, span, spans, (first, i))
+def align(
+    b: Build, nodes: Sequence[Node], span: Span, spans: Sequence[Span] = (), full: bool = False
+) -> list[Node]:
+    """Tensors brought to one shape, as a pointwise operation needs them; the single numbers among
+    them stay, but for `full` shapes, as where tensors are joined."""
+    shaped = [i for i, n in enumerate(nodes) if n.type.example]
+    example = nodes[shaped[0]].type.example if shaped else ()
+    for i in shaped[1:]:
+        n = nodes[i]
+        _same_example(b, nodes[shaped[0]], n, span, spans, (shaped[0], i))
         pairs = zip(example, n.type.example, strict=True)
         example = tuple(lengths.merged(b, x, y) for x, y in pairs)
     lead = lead_of(b, nodes, span)
     if not lead.running and not example:
         return list(nodes)
     like = TensorType((*lead.shape, *example), lead.running)
-    return [spread(b, n, like, span) for n in nodes]
-
-
-def full(b: Build, nodes: Sequence[Node], span: Span) -> list[Node]:
-    """Aligned tensors with the single numbers among them repeated as well, as they must be where
-    they are joined."""
-    like = next((n.type for n in nodes if n.type.shape), None)
-    if like is None:
-        return list(nodes)
-    return [n if n.type.shape else b.at(span).broadcast(n, like, ()) for n in nodes]
+    return [(repeated if full else spread)(b, n, like, span) for n in nodes]
 
 
 def _same_example(
@@ -241,18 +229,14 @@ def _same_example(
     def complain(c: Conflict | None) -> NoReturn:
         places = [spans[i] if spans else span for i in which]
         places = [b.blame(n, p) if p == span else p for n, p in zip((x, y), places, strict=True)]
-        names = [
-            p.text if p != span else f"operand {i + 1}" for i, p in zip(which, places, strict=True)
-        ]
+        names = [f"operand {i + 1}" if p == span else short(p.text)
+                 for i, p in zip(which, places, strict=True)]  # fmt: skip
         shown = [b.shown(n.type) for n in (x, y)]
-        notes: tuple[Note, ...] = ()
-        if places[0] != places[1]:
-            notes = (Note(places[0], f"is {shown[0]}"),)
+        notes = (Note(places[0], f"is {shown[0]}"),) if places[0] != places[1] else ()
         notes += b.proof_notes(*x.type.example, *y.type.example, skip=span)
         fact = "only single numbers and equal shapes combine; an index says what is meant"
         facts = (fact,) if len(x.type.example) != len(y.type.example) else ()
-        text = f"{short(names[0])} and {short(names[1])} have different shapes"
+        text = f"{' and '.join(names)} have different shapes"
         b.fail("E202", text, places[1], f"is {shown[1]}", notes, facts=facts)
 
-    reason = Reason(span, "both sides of one equation")
-    b.same_shape(x.type.example, y.type.example, reason, complain)
+    b.same_shape(x.type.example, y.type.example, span, "both sides of one equation", complain)

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
+from dln.compiler import model
 from dln.compiler.frontend.context.frame import Drawing, Frame, OpenLoop
 from dln.compiler.frontend.context.outside import Outside
 from dln.compiler.frontend.context.place import SPEC, Place, Shared, Space, replace
@@ -22,16 +23,6 @@ from dln.compiler.frontend.context.unit_group import UnitGroup
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.sizes import Size, Var
 from dln.compiler.ir.tensor_type import Domain, Kind
-from dln.compiler.model import (
-    Checking,
-    DataSet,
-    FieldOf,
-    Parameter,
-    Phase,
-    Probe,
-    Sweeping,
-    Tasking,
-)
 from dln.grammar import syntax
 from dln.grammar.diagnostics import Fault, Source, Span
 
@@ -199,7 +190,7 @@ class Owned:
 
     instances: dict[str, Instance] = field(default_factory=dict)
     chains: dict[str, list[Chain]] = field(default_factory=dict)
-    params: dict[str, Parameter] = field(default_factory=dict)
+    params: dict[str, model.Parameter] = field(default_factory=dict)
     owners: dict[str, Instance] = field(default_factory=dict)
     inits: list[Callable[[Build], None]] = field(default_factory=list)
     requirements: list[Callable[[], None]] = field(default_factory=list)
@@ -210,12 +201,12 @@ class DataSets:
     """The data sets that have been looked into, all that are declared, the fields of each that
     failed, and those in whose place files are `given` from outside."""
 
-    sets: dict[str, DataSet] = field(default_factory=dict)
+    sets: dict[str, model.DataSet] = field(default_factory=dict)
     declared: dict[Binding, syntax.Data] = field(default_factory=dict)
     broken: dict[str, list[str]] = field(default_factory=dict)
     given: set[str] = field(default_factory=set)
 
-    def alphabets(self, size: int | None) -> dict[str, DataSet]:
+    def alphabets(self, size: int | None) -> dict[str, model.DataSet]:
         """The texts whose alphabets have so many characters, by alphabet."""
         return {d.alphabet: d for d in self.sets.values() if d.alphabet and len(d.alphabet) == size}
 
@@ -225,12 +216,12 @@ class Phases:
     """The phases made, by name, and all that were tried. `scopes` are the names of the body of each
     with the frame in which it is asked; `probes` what is asked of them."""
 
-    made: dict[str, Phase] = field(default_factory=dict)
+    made: dict[str, model.Phase] = field(default_factory=dict)
     tried: set[str] = field(default_factory=set)
     groups: set[str] = field(default_factory=set)
     scopes: dict[str, tuple[Scope, Frame]] = field(default_factory=dict)
     broken: set[str] = field(default_factory=set)
-    probes: dict[str, Probe] = field(default_factory=dict)
+    probes: dict[str, model.Probe] = field(default_factory=dict)
 
 
 @dataclass(eq=False, kw_only=True)
@@ -253,9 +244,9 @@ class Built(Shared):
     owned: Owned = field(default_factory=Owned)
     data: DataSets = field(default_factory=DataSets)
     phases: Phases = field(default_factory=Phases)
-    checks: list[Checking] = field(default_factory=list)
-    tasks: dict[str, Tasking] = field(default_factory=dict)
-    sweeps: dict[str, Sweeping] = field(default_factory=dict)
+    checks: list[model.Checking] = field(default_factory=list)
+    tasks: dict[str, model.Tasking] = field(default_factory=dict)
+    sweeps: dict[str, model.Sweeping] = field(default_factory=dict)
     work: int = 0
 
     def __post_init__(self) -> None:
@@ -341,24 +332,13 @@ class Build(Place):
     naming: Naming
     time: TimeMode = TimeMode()
     drawing: Drawing | None = None
-    claims: list[FieldOf] | None = None
+    claims: list[model.FieldOf] | None = None
     bracket: syntax.Index | None = None
 
-    @property
-    def outside(self) -> Outside:
-        return self.built.outside
-
-    @property
-    def owned(self) -> Owned:
-        return self.built.owned
-
-    @property
-    def data(self) -> DataSets:
-        return self.built.data
-
-    @property
-    def phases(self) -> Phases:
-        return self.built.phases
+    outside: Outside = field(init=False)
+    owned: Owned = field(init=False)
+    data: DataSets = field(init=False)
+    phases: Phases = field(init=False)
 
     def evaluate(self, expr: syntax.Syntax, scope: Scope) -> Value:
         """The value of an expression in a scope. What an operation refuses is said with its

@@ -23,15 +23,13 @@ ARITHMETIC = ("+", "-", "*", "/", "^")
 def refuse_operation(b: Build, op: str, left: Side, right: Side, span: Span) -> NoReturn:
     """`t > 0`, `r <= t`, `i != j`, `x[i] * i`: an index on one side or both."""
     parts = (left, right)
-    other = right if is_index(left[0]) else left
+    index, other = (left, right) if is_index(left[0]) else (right, left)
+    label = f"{op} {shown(other[0])}"
     if b.bracket is not None and op in ARITHMETIC:
         if any(isinstance(v, StepIndex) for v, _ in parts):
             refuse_reading(b, parts, b.bracket, op, span)
-        b.fail("E217", "an index is a sum of bound indices and whole numbers", span,
-               f"{op} {shown(other[0])}")  # fmt: skip
+        b.fail("E217", "an index is a sum of bound indices and whole numbers", span, label)
     text = f"{written(parts[0])} {op} {written(parts[1])}"
-    index = next(p for p in parts if is_index(p[0]))
-    label = f"{op} {shown(other[0])}"
     b.fail("E217", message(index[0]), span, label, remedy=remedy(b, parts, text))
 
 
@@ -57,39 +55,36 @@ def is_index(value: Value) -> bool:
 
 
 def message(value: Value) -> str:
-    if isinstance(value, StepIndex):
-        return f"{value.scan.index} says which step is meant, and is no number"
-    names = " and ".join(i.name for i in indices(value))
-    return f"{names} says which element is meant, and is no number"
+    which = "step" if isinstance(value, StepIndex) else "element"
+    return f"{' and '.join(_names(value))} says which {which} is meant, and is no number"
 
 
-def indices(value: Value) -> list[IndexVar]:
+def _indices(value: Value) -> list[IndexVar]:
     if isinstance(value, IndexForm):
         return [i for i, _ in value.terms]
     return [value] if isinstance(value, IndexVar) else []
 
 
+def _names(value: Value) -> list[str]:
+    return [value.scan.index] if isinstance(value, StepIndex) else [i.name for i in _indices(value)]
+
+
 def written(part: Side) -> str:
     """A side as it can be written, with the numbers of the indices in place of them."""
     value, span = part
-    text = " ".join(span.text.split())
-    for index in indices(value):
-        text = re.sub(rf"\b{index.name}\b", f"place[{index.name}]", text)
-    if isinstance(value, StepIndex):
-        name = value.scan.index
-        text = re.sub(rf"\b{name}\b", f"count[{name}]", text)
+    text, table = " ".join(span.text.split()), "count" if isinstance(value, StepIndex) else "place"
+    for name in _names(value):
+        text = re.sub(rf"\b{name}\b", f"{table}[{name}]", text)
     return text
 
 
 def remedy(b: Build, parts: Sequence[Side], text: str) -> str:
     """Where the numbers come from, then the text with them."""
     said = []
-    steps = [v.scan.index for v, _ in parts if isinstance(v, StepIndex)]
-    if steps:
-        t = steps[0]
+    for t in [v.scan.index for v, _ in parts if isinstance(v, StepIndex)][:1]:
         said.append(f"count[-1] = -1 above the scan, count[{t}] = count[{t}-1] + 1 in it")
-    sizes = [b.sizes.resolve(i.size).value for v, _ in parts for i in indices(v)]
+    sizes = [b.number(i.size) for v, _ in parts for i in _indices(v)]
     if sizes:
-        last = "n-1" if None in sizes else str(max(n for n in sizes if n is not None) - 1)
+        last = "n-1" if None in sizes else max(n or 0 for n in sizes) - 1
         said.append(f"let place = [for k in 0..{last}: k]")
     return f"{', '.join(said)}, then {text}"

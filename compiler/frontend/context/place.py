@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from itertools import count
 from typing import TYPE_CHECKING, NoReturn
 
@@ -96,40 +96,24 @@ class Shared:
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Place:
     """Where we are in the text: `calls` led here, by place and name; `given` are the arguments of
-    the innermost one, with the places where they stand."""
+    the innermost one, with the places where they stand. The rest is that of `built`, at hand here
+    as well; `make` makes nodes that stand for no place, as zeros and how long sequences are."""
 
     built: Shared
     calls: tuple[tuple[Span, str], ...] = ()
     given: tuple[tuple[object, Span], ...] = ()
 
-    @property
-    def source(self) -> Source:
-        return self.built.source
+    source: Source = field(init=False)
+    graph: Graph = field(init=False)
+    make: Make = field(init=False)
+    sizes: Sizes = field(init=False)
+    facts: NodeFacts = field(init=False)
+    problems: Problems = field(init=False)
+    counter: Iterator[int] = field(init=False)
 
-    @property
-    def graph(self) -> Graph:
-        return self.built.graph
-
-    @property
-    def make(self) -> Make:
-        """Who makes nodes that stand for no place, such as zeros and how long sequences are."""
-        return self.built.make
-
-    @property
-    def sizes(self) -> Sizes:
-        return self.built.sizes
-
-    @property
-    def facts(self) -> NodeFacts:
-        return self.built.facts
-
-    @property
-    def problems(self) -> Problems:
-        return self.built.problems
-
-    @property
-    def counter(self) -> Iterator[int]:
-        return self.built.counter
+    def __post_init__(self) -> None:
+        shared = (f.name for f in fields(self) if not f.init)
+        self.__dict__.update({name: getattr(self.built, name) for name in shared})
 
     # ---- nodes ---------------------------------------------------------------------------------
 
@@ -206,11 +190,11 @@ class Place:
     # ---- sizes ---------------------------------------------------------------------------------
 
     def equate(
-        self, left: Size, right: Size, reason: Reason, fail: Callable[[Conflict], NoReturn]
+        self, left: Size, right: Size, span: Span, why: str, fail: Callable[[Conflict], NoReturn]
     ) -> None:
         """Demand equal sizes; `fail` turns the conflict into a problem. It may be found later, by
         another equation or at the end: it is then said as it would have been here."""
-        conflict = self.sizes.equate(left, right, reason, fail)
+        conflict = self.sizes.equate(left, right, Reason(span, why), fail)
         if conflict is not None:
             (conflict.said or fail)(conflict)
 
@@ -218,14 +202,15 @@ class Place:
         self,
         left: Sequence[Size],
         right: Sequence[Size],
-        reason: Reason,
+        span: Span,
+        why: str,
         fail: Callable[[Conflict | None], NoReturn],
     ) -> None:
         """Demand equal shapes: as many axes, and each of the same size."""
         if len(left) != len(right):
             fail(None)
         for x, y in zip(left, right, strict=True):
-            self.equate(x, y, reason, fail)
+            self.equate(x, y, span, why, fail)
 
     def settle_sizes(self) -> None:
         """Say which sizes no whole numbers solve, now that all equations are known."""
@@ -255,3 +240,7 @@ class Place:
         """A size as a number where it is known."""
         size = self.sizes.resolve(size)
         return size if size.value is None else size.value
+
+    def number(self, size: Size | None) -> int | None:
+        """The number that a size is known to be; None where it is not, or where there is none."""
+        return None if size is None else self.sizes.resolve(size).value

@@ -11,7 +11,7 @@ from dln.compiler.frontend.context.build_context import Build, Scope
 from dln.compiler.frontend.context.static_values import size
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.op import op_of
-from dln.compiler.ir.sizes import Conflict, Reason, Size, Var
+from dln.compiler.ir.sizes import Conflict, Size, Var
 from dln.compiler.ir.structure import is_full_data
 from dln.compiler.ir.tensor_type import TensorType
 from dln.compiler.schema.keys import WholeField
@@ -50,38 +50,29 @@ def fit(
     found = node.type.example
     for axis in running:
         if axis not in node.type.running:
-            b.fail(
-                "E214",
-                f"{who}, which runs over {axis}",
-                span,
-                f"is {b.shown(node.type)}, which does not run over {axis}",
-            )
+            label = f"is {b.shown(node.type)}, which does not run over {axis}"
+            b.fail("E214", f"{who}, which runs over {axis}", span, label)
     if len(found) != len(wanted):
-        many = f"a tensor with {len(wanted)} ax{'i' if len(wanted) == 1 else 'e'}s"
-        many = many if wanted else "a single number"
+        axes = f"{len(wanted)} ax{'i' if len(wanted) == 1 else 'e'}s"
+        text = f"{who}: {f'a tensor with {axes}' if wanted else 'a single number'}"
         _refuse_whole(b, node, wanted, span, who)
-        text = broadcasting.whole_text(span.text)
-        remedy = f"flatten({text})" if len(wanted) == 1 < len(found) else ""
-        b.fail(
-            "E215",
-            f"{who}: {many}",
-            span,
-            f"is {b.shown(node.type)}",
-            (Note(port_span, "the port"),) if port_span.source is span.source else (),
-            remedy,
-        )
+        flat = f"flatten({broadcasting.whole_text(span.text)})"
+        remedy = flat if len(wanted) == 1 < len(found) else ""
+        notes = (Note(port_span, "the port"),) if port_span.source is span.source else ()
+        b.fail("E215", text, span, f"is {b.shown(node.type)}", notes, remedy)
 
     def fail(c: Conflict) -> NoReturn:
         notes = b.proof_notes(*wanted, *found, skip=span)
         if span == port_span:
             notes += tuple(Note(p, f"is {b.shown(node.type)}") for p in b.graph.spans[node][:1])
         facts = (f"{c.left} = {b.sizes.resolve(c.right)}: {c.remainder}",) if c.remainder else ()
-        message = who + _where(b, wanted)
-        b.fail("E216", message, span, f"is {b.shown(node.type)}", notes, "", facts)
+        names = dict.fromkeys(v for size in wanted for v, _ in size.terms)
+        known = [f"{v} = {n}" for v in names if (n := b.number(Size.of(v))) is not None]
+        text = f"{who}, where {', '.join(known)}" if known else who
+        b.fail("E216", text, span, f"is {b.shown(node.type)}", notes, "", facts)
 
     for w, f in zip(wanted, found, strict=True):
-        reason = Reason(span, f"{broadcasting.short(span.text)} is {b.shown(node.type)}")
-        b.equate(w, f, reason, fail)
+        b.equate(w, f, span, f"{broadcasting.short(span.text)} is {b.shown(node.type)}", fail)
 
 
 def _refuse_whole(b: Build, node: Node, wanted: Sequence[Size], span: Span, who: str) -> None:
@@ -98,20 +89,14 @@ def _refuse_whole(b: Build, node: Node, wanted: Sequence[Size], span: Span, who:
     b.fail("E215", f"{who} of one example", span, label, remedy=remedy)
 
 
-def _where(b: Build, sizes: Sequence[Size]) -> str:
-    """`, where n = 2`: the dimension variables of some sizes that are known."""
-    names = dict.fromkeys(v for size in sizes for v, _ in size.terms)
-    known = [f"{v} = {n}" for v in names if isinstance(n := b.resolve(Size.of(v)), int)]
-    return f", where {', '.join(known)}" if known else ""
-
-
 # ---- values that take the place of others ------------------------------------------------------
 
 
 def refuse_running(b: Build, node: Node, span: Span, what: str) -> NoReturn:
     """Of what is one for all examples and steps, a value for each of them."""
-    axes = [a for a in node.type.running if a in ("batch", "time")]
-    each = " and ".join({"batch": "example of the batch", "time": "step"}[a] for a in axes)
+    said = {"batch": "example of the batch", "time": "step"}
+    axes = [a for a in node.type.running if a in said]
+    each = " and ".join(said[a] for a in axes)
     text = f"mean({', '.join(axes)}: {broadcasting.short(span.text)})"
     b.fail("E202", f"{what} is one for all examples", span, f"has a value for each {each or 'row'}",
            remedy=text if axes else "")  # fmt: skip
@@ -128,6 +113,6 @@ def shaped(b: Build, node: Node, like: TensorType, span: Span, what: str = "it")
         text, facts = "the new value has another shape", (f"{what} is {b.shown(like)}",)
         b.fail("E202", text, span, f"is {b.shown(node.type)}", facts=facts)
 
-    reason = Reason(span, "the new value of a parameter")
-    b.same_shape(like.example, node.type.example, reason, complain)
+    why = "the new value of a parameter"
+    b.same_shape(like.example, node.type.example, span, why, complain)
     return node

@@ -21,7 +21,7 @@ from dln.compiler.frontend.context.values import (
     whole_number,
 )
 from dln.compiler.ir.graph import Node
-from dln.compiler.ir.sizes import Conflict, Reason, Size, Var
+from dln.compiler.ir.sizes import Conflict, Size, Var
 from dln.compiler.ir.structure import is_input, is_param
 from dln.compiler.ir.tensor_type import DOMAINS, fits
 from dln.compiler.ir.tensor_type import Domain as DomainType
@@ -37,14 +37,9 @@ def static(b: Build, expr: s.Syntax, scope: Scope, what: str) -> Value:
     if isinstance(value, Node):
         made = b.graph.spans.get(value, ())[:1]
         notes = tuple(Note(m, "is made here") for m in made if not _overlap(m, expr.span))
-        b.fail(
-            "E304",
-            f"{what} must be known when the spec is read",
-            expr.span,
-            f"{broadcasting.short(expr.span.text)} is a tensor",
-            notes,
-            "use a const, a number or a size here",
-        )
+        text = f"{what} must be known when the spec is read"
+        label = f"{broadcasting.short(expr.span.text)} is a tensor"
+        b.fail("E304", text, expr.span, label, notes, "use a const, a number or a size here")
     return value
 
 
@@ -89,11 +84,9 @@ def size(b: Build, expr: s.Expr, scope: Scope, declare: dict[str, Var] | None = 
             x, y = size(b, left, scope, declare), size(b, right, scope, declare)
             if op != "*":
                 return x + y if op == "+" else x - y
-            x, y = b.sizes.resolve(x), b.sizes.resolve(y)
-            if x.value is not None:
-                return y * x.value
-            if y.value is not None:
-                return x * y.value
+            for known, other in ((x, y), (y, x)):
+                if (number := b.number(known)) is not None:
+                    return b.sizes.resolve(other) * number
             b.fail("E211", "a size may be multiplied by a number only", expr.span)
     return _size_of(b, b.evaluate(expr, scope), at)
 
@@ -179,8 +172,8 @@ def _same_classes(b: Build, node: Node, wanted: DomainType, span: Span, who: str
 
     left, right = wanted.size, node.type.domain.size
     if left is not None and right is not None:
-        why = Reason(span, f"{broadcasting.short(span.text)} is a {node.type.domain}")
-        b.equate(left, right, why, fail)
+        why = f"{broadcasting.short(span.text)} is a {node.type.domain}"
+        b.equate(left, right, span, why, fail)
 
 
 def _overlap(a: Span, b: Span) -> bool:
@@ -193,7 +186,6 @@ SQUASHED = {"cross_entropy": ("softmax", "nll")}
 
 def _wrong_domain(b: Build, node: Node, wanted: DomainType, span: Span, who: str) -> NoReturn:
     found = node.type.domain
-    made = _made(b, node, span)
     remedy = {
         "prob": "apply sigmoid or softmax, or assert it with `as prob`",
         "binary": "assert it with `as binary`",
@@ -204,16 +196,10 @@ def _wrong_domain(b: Build, node: Node, wanted: DomainType, span: Span, who: str
     }[wanted.name]
     if is_input(node) and found.name == "real":
         scale = ", scaled to 0..1" if wanted.name == "prob" else ""
-        of = "" if wanted.size is None else f"({b.sizes.resolve(wanted.size)})"
-        remedy = f"declare the field: {node['name']}: {wanted.name}{of}{scale}"
-    b.fail(
-        "E310",
-        f"{who} a {wanted.name}, not a {found.name}",
-        span,
-        f"is a {broadcasting.domain_text(b, found)}",
-        made,
-        remedy=remedy,
-    )
+        asked = broadcasting.domain_text(b, wanted)
+        remedy = f"declare the field: {node['name']}: {asked}{scale}"
+    text, label = f"{who} a {wanted.name}, not a {found.name}", broadcasting.domain_text(b, found)
+    b.fail("E310", text, span, f"is a {label}", _made(b, node, span), remedy)
 
 
 def _made(b: Build, node: Node, span: Span) -> tuple[Note, ...]:
@@ -230,10 +216,9 @@ def _squashed_twice(b: Build, node: Node, span: Span, who: str) -> NoReturn:
     maker = broadcasting.short(made[0].span.text) if made else "the activation"
     line = f" on line {made[0].span.line}" if made else ""
     inside, other = SQUASHED.get(who, ("", ""))
-    message = f"a {found} where {who} takes a logit"
-    if maker == inside:
-        message = f"{inside} is applied twice"
-    does = f"{who} takes a logit and applies {inside} itself" if inside else f"{who} takes a logit"
+    does = f"{who} takes a logit"
+    message = f"{inside} is applied twice" if maker == inside else f"a {found} where {does}"
+    does += f" and applies {inside} itself" if inside else ""
     instead = f", or use {other}, which takes a prob" if other and found == "prob" else ""
     b.fail("E310", message, span, does, made, f"drop {maker}{line}{instead}")
 
@@ -267,27 +252,22 @@ def lookup(b: Build, name: str, span: Span, scope: Scope) -> Value:
         _refuse_early(b, name, span, scope)
         unknown(b, "name", name, span, [k for k in scope.visible() if _fits(b, k, span, scope)])
     version = 0 if binding.static else b.frame.version
-    if version in binding.cache:
-        value = binding.cache[version]
-        if value is Poisoned:
-            raise Poisoned
-    else:
+    if version not in binding.cache:
         if binding.busy:
             notes = (Note(binding.span, "defined here"),) if binding.span else ()
-            text, facts = (
-                f"{name} is defined by itself",
-                ("an equation may not lead back to itself",),
-            )
-            b.fail("E331", text, span, "needs its own value", notes, facts=facts)
+            text, fact = f"{name} is defined by itself", "an equation may not lead back to itself"
+            b.fail("E331", text, span, "needs its own value", notes, facts=(fact,))
         binding.busy = True
         try:
-            value = binding.find(b)
-            binding.cache[version] = value
+            binding.cache[version] = binding.find(b)
         except Exception:
             binding.cache[version] = Poisoned
             raise
         finally:
             binding.busy = False
+    value = binding.cache[version]
+    if value is Poisoned:
+        raise Poisoned
     if isinstance(value, Node) and is_param(value):
         return b.frame.params.get(value["path"], value)
     return value
@@ -302,15 +282,11 @@ def _refuse_early(b: Build, name: str, span: Span, scope: Scope) -> None:
     syntax = made.definition.syntax
     given = any(p.name == name for p in syntax.ports)
     if given or any(st.target.name == name for st in syntax.body if isinstance(st, s.Define)):
-        what = "is given" if given else "works out"
+        what = f"what {made.name} {'is given' if given else 'works out'} where it is applied"
         b.built.missing.add(name)
-        b.fail(
-            "E301",
-            f"there is no {name} yet: it is what {made.name} {what} where it is applied",
-            span,
-            "is needed before",
-            facts=("a let and a parameter are made once; an equation, without let, comes later",),
-        )
+        fact = "a let and a parameter are made once; an equation, without let, comes later"
+        text = f"there is no {name} yet: it is {what}"
+        b.fail("E301", text, span, "is needed before", facts=(fact,))
 
 
 def _fits(b: Build, name: str, span: Span, scope: Scope) -> bool:

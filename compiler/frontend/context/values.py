@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from dln.compiler.frontend.context.artefacts import FORMS, Artefact
+from dln.compiler.frontend.context.artefacts import Artefact
 from dln.compiler.frontend.context.build_context import (
     Binding,
     BlockDef,
@@ -69,6 +69,10 @@ class Results:
     """Several named results."""
 
     values: Mapping[str, Value]
+
+    @property
+    def names(self) -> str:
+        return ", ".join(self.values)
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,6 +154,10 @@ class PhaseGroup:
     name: str
     phases: Mapping[int, PhaseValue]
 
+    @property
+    def names(self) -> str:
+        return ", ".join(p.name for p in self.phases.values())
+
 
 @dataclass(frozen=True, eq=False)
 class PhaseBest:
@@ -205,55 +213,39 @@ def shown(value: Value) -> str:
     return str(value) if number else describe(value)
 
 
+DESCRIBED: dict[type, str] = {
+    Node: "a tensor",
+    bool: "a truth value",
+    int: "a number",
+    float: "a number",
+    Size: "a number",
+    str: "a text",
+    Artefact: "{0.what}",
+    list: "a list",
+    range: "a list",
+    Function: "a function",
+    Builtin: "a function",
+    BlockDef: "the block {0.syntax.name}",
+    Instance: "an instance of {0.name}",
+    Chain: "a chain of blocks",
+    OptimiserDef: "the optimiser {0.syntax.name}",
+    OptimiserUse: "the optimiser {0.definition.syntax.name}",
+    DataValue: "the data set {0.name}",
+    PhaseValue: "the phase {0.name}",
+    PhaseGroup: "the phases {0.names}",
+    PhaseBest: "the best of the phase {0.phase}",
+    PhaseVerb: "{0.phase}.{0.verb}, which takes an expression in brackets",
+    Module: "the file used as {0.name}",
+    Results: "several results: {0.names}",
+    IndexVar: "the index {0.name}",
+    IndexForm: "an index",
+    StepIndex: "a step of the scan, which is an index",
+    Recurrence: "a sequence that is being defined: say {0.name}[t] or {0.name}[t-1]",
+    InstanceVerb: "{0.instance.path}.{0.verb}, which takes what comes next in brackets",
+}
+
+
 def describe(value: Value) -> str:
     """What kind of thing a value is, in the language's own words."""
-    match value:
-        case Node():
-            return "a tensor"
-        case bool():
-            return "a truth value"
-        case int() | float() | Size():
-            return "a number"
-        case str():
-            return "a text"
-        case Artefact():
-            return FORMS[value.form].what
-        case list() | range():
-            return "a list"
-        case Function() | Builtin():
-            return "a function"
-        case BlockDef():
-            return f"the block {value.syntax.name}"
-        case Instance():
-            return f"an instance of {value.name}"
-        case Chain():
-            return "a chain of blocks"
-        case OptimiserDef():
-            return f"the optimiser {value.syntax.name}"
-        case OptimiserUse():
-            return f"the optimiser {value.definition.syntax.name}"
-        case DataValue():
-            return f"the data set {value.name}"
-        case PhaseValue():
-            return f"the phase {value.name}"
-        case PhaseGroup():
-            return f"the phases {', '.join(p.name for p in value.phases.values())}"
-        case PhaseBest():
-            return f"the best of the phase {value.phase}"
-        case PhaseVerb():
-            return f"{value.phase}.{value.verb}, which takes an expression in brackets"
-        case Module():
-            return f"the file used as {value.name}"
-        case Results():
-            return "several results: " + ", ".join(value.values)
-        case IndexVar():
-            return f"the index {value.name}"
-        case IndexForm():
-            return "an index"
-        case StepIndex():
-            return "a step of the scan, which is an index"
-        case Recurrence():
-            return f"a sequence that is being defined: say {value.name}[t] or {value.name}[t-1]"
-        case InstanceVerb():
-            return f"{value.instance.path}.{value.verb}, which takes what comes next in brackets"
-    return "something else"
+    found = (text for kind, text in DESCRIBED.items() if isinstance(value, kind))
+    return next(found, "something else").format(value)

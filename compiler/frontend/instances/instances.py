@@ -39,7 +39,7 @@ from dln.compiler.frontend.instances import application
 from dln.compiler.frontend.tensors import mask_tables
 from dln.compiler.ir import masks
 from dln.compiler.ir.graph import Node
-from dln.compiler.ir.sizes import Conflict, Reason, Size
+from dln.compiler.ir.sizes import Conflict, Size
 from dln.compiler.ir.structure import is_param
 from dln.compiler.ir.tensor_type import TensorType
 from dln.compiler.model import Parameter
@@ -204,8 +204,8 @@ def _fit_tied(
 
     if node.type.running:
         _runs(b, made, d, node, span)
-    reason = Reason(span, f"{d.name} = {broadcasting.short(span.text)}")
-    b.same_shape(wanted, node.type.example, reason, complain)
+    why = f"{d.name} = {broadcasting.short(span.text)}"
+    b.same_shape(wanted, node.type.example, span, why, complain)
 
 
 def _runs(b: Build, made: Instance, d: s.Declared, node: Node, span: Span) -> NoReturn:

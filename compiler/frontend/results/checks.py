@@ -16,7 +16,7 @@ from dln.compiler.frontend.expressions import phase_queries
 from dln.compiler.frontend.scan.equations import bind_flat, unrolled
 from dln.compiler.frontend.training.phase_scope import bind_outside, flat, phase_name
 from dln.compiler.ir.graph import Node, ancestors
-from dln.compiler.ir.sizes import Conflict, Reason
+from dln.compiler.ir.sizes import Conflict
 from dln.compiler.ir.structure import is_clock, is_input
 from dln.compiler.model import Checking, Expectation, Sweeping
 from dln.compiler.schema.keys import PhaseNumber
@@ -153,8 +153,8 @@ def _comparable(b: Build, left: Node, right: Node, value: s.Binary) -> None:
         b.fail("E202", text, value.right.span, label, notes)
 
     if left.type.example and right.type.example:
-        reason = Reason(value.span, "the two sides of an expectation")
-        b.same_shape(left.type.example, right.type.example, reason, complain)
+        why = "the two sides of an expectation"
+        b.same_shape(left.type.example, right.type.example, value.span, why, complain)
 
 
 def phases_of(b: Build, nodes: Sequence[Node]) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from dln.compiler.frontend.context.place import Poisoned
 from dln.compiler.frontend.scan.equations import promised
 from dln.compiler.frontend.scan.recurrences import Recurrences, first_name
 from dln.compiler.frontend.scan.scan_step import Attempt
-from dln.compiler.ir.sizes import BATCH_SIZE, Conflict, Reason, Size, Var
+from dln.compiler.ir.sizes import BATCH_SIZE, Conflict, Size, Var
 from dln.compiler.ir.tensor_type import BINARY, REAL, TensorType, fits
 from dln.grammar.diagnostics import DlnError
 
@@ -103,7 +103,7 @@ def _begun(b: Build, scan: Recurrences, name: str) -> TensorType | None:
         return None
     nodes, at = [node for node, _ in found], scan.lines[name].target.span
     said = [scan.scope.names[first_name(name, lag)].span or at for _, lag in found]
-    return broadcasting.full(b, broadcasting.align(b, nodes, at, said), at)[0].type
+    return broadcasting.align(b, nodes, at, said, full=True)[0].type
 
 
 # ---- what the equations give -------------------------------------------------------------------
@@ -143,6 +143,6 @@ def _same(attempt: Attempt, name: str, taken: TensorType, found: TensorType) -> 
         label = f"was {b.shown(taken)}, becomes {b.shown(found)}"
         b.fail("E202", text, line.target.span, label)
 
-    reason = Reason(line.span, f"{name} keeps its shape")
-    b.same_shape(taken.example, found.example, reason, complain)
+    why = f"{name} keeps its shape"
+    b.same_shape(taken.example, found.example, line.span, why, complain)
     return True

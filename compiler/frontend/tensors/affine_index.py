@@ -17,7 +17,7 @@ from dln.compiler.frontend.context.place import Extent
 from dln.compiler.frontend.context.values import IndexForm, IndexVar, StepIndex, whole_number
 from dln.compiler.frontend.tensors.axes import axes_run, take
 from dln.compiler.ir.graph import Node
-from dln.compiler.ir.sizes import Conflict, Reason, Size
+from dln.compiler.ir.sizes import Conflict, Size
 from dln.grammar.diagnostics import Note, Span
 
 
@@ -187,10 +187,10 @@ def _cover(b: Build, size: Size, form: IndexForm, span: Span) -> None:
             text = f"the index {short(span.text)} does not fit"
         b.fail("E217", text, span, label, notes, "", facts)
 
-    why = Reason(span, f"{short(span.text)} covers the axis")
-    b.equate(covered, size, why, fail)
+    why = f"{short(span.text)} covers the axis"
+    b.equate(covered, size, span, why, fail)
     if least is None:
-        b.equate(lowest, Size(0), why, fail)
+        b.equate(lowest, Size(0), span, why, fail)
 
 
 def _arithmetic_of(b: Build, form: IndexForm, whole: int) -> str:

@@ -10,7 +10,7 @@ from dln.compiler.frontend.context.build_context import Build, Scope, Value
 from dln.compiler.frontend.context.static_values import given_at, static
 from dln.compiler.frontend.context.values import shown
 from dln.compiler.ir.masks import Table, flat, shape
-from dln.compiler.ir.sizes import Conflict, Reason, Size
+from dln.compiler.ir.sizes import Conflict, Size
 from dln.compiler.ir.tensor_type import TensorType
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Span
@@ -58,8 +58,8 @@ def _fits(b: Build, d: s.Declared, table: Table, wanted: Sequence[Size], span: S
         remedy = f"{span.text}'" if flipped else ""
         b.fail("E218", "the table of joins has the wrong shape", span, found, notes, remedy)
 
-    reason = Reason(span, f"{short(span.text)} is [{', '.join(map(str, sizes))}]")
-    b.same_shape(wanted[: len(sizes)], [Size.of(n) for n in sizes], reason, complain)
+    why = f"{short(span.text)} is [{', '.join(map(str, sizes))}]"
+    b.same_shape(wanted[: len(sizes)], [Size.of(n) for n in sizes], span, why, complain)
 
 
 def inputs(b: Build, span: Span, n: Value, joins: Value = 1) -> Value:

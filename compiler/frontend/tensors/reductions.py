@@ -19,7 +19,7 @@ from dln.compiler.frontend.context.build_context import Build, Value
 from dln.compiler.frontend.context.values import shown, whole_number
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.op import Make
-from dln.compiler.ir.sizes import Conflict, Reason, Size
+from dln.compiler.ir.sizes import Conflict, Size
 from dln.compiler.ir.tensor_type import BINARY, POSITIVE, PROB, Domain
 from dln.grammar.diagnostics import Note, Span
 
@@ -48,7 +48,7 @@ def contract(b: Build, left: Value, right: Value, span: Span, spans: tuple[Span,
             remedy = f"{left}' @ {right}"
         b.fail("E205", text, spans[1], label, notes, remedy)
 
-    b.equate(p, q, Reason(span, " @ ".join(texts)), fail)
+    b.equate(p, q, span, " @ ".join(texts), fail)
     lead = lead_of(b, [x, y], span)
     running = lead.running
     x = lengths.zeroed(b, x, (len(x.type.shape) - 1,), span)

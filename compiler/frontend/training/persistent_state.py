@@ -30,7 +30,7 @@ from dln.compiler.frontend.context.static_values import (
 from dln.compiler.frontend.context.values import describe
 from dln.compiler.frontend.scan.equations import naming, once
 from dln.compiler.ir.graph import Node, ancestors
-from dln.compiler.ir.sizes import BATCH_SIZE, Conflict, Reason, Size
+from dln.compiler.ir.sizes import BATCH_SIZE, Conflict, Size
 from dln.compiler.ir.structure import is_const, is_input, is_param, is_state
 from dln.compiler.ir.tensor_type import REAL, TensorType, fits
 from dln.compiler.model import Estimating
@@ -112,8 +112,8 @@ def _in_rows(b: Build, node: Node, like: TensorType, span: Span, name: str, at: 
             notes = (Note(at, f"holds {b.shown(like)} for each row"),)
             b.fail("E202", f"{name} has another shape", span, f"is {b.shown(node.type)}", notes)
 
-        reason = Reason(span, f"what the state {name} holds")
-        b.same_shape(like.example, node.type.example, reason, complain)
+        why = f"what the state {name} holds"
+        b.same_shape(like.example, node.type.example, span, why, complain)
     node = broadcasting.repeated(b, node, like, span)
     if node.type.domain != like.domain:
         node = b.at(span)("asserted", node, domain=like.domain)
