@@ -13,14 +13,14 @@ What an axis holds past its extent may be anything. Nothing looks at it: it is l
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import reduce
+from functools import partial, reduce
 
 from dln.compiler.frontend.context import absences
 from dln.compiler.frontend.context.build_context import Build
 from dln.compiler.frontend.context.place import Extent
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.op import op_of
-from dln.compiler.ir.sizes import BATCH_SIZE, Reason, Size, Var
+from dln.compiler.ir.sizes import Reason, Size, Var
 from dln.compiler.ir.structure import is_choice, is_spread
 from dln.compiler.ir.tensor_type import TensorType
 from dln.grammar.diagnostics import Span
@@ -42,11 +42,14 @@ def extent(b: Build, size: Size) -> Extent | None:
     return b.facts.extents.get(size.terms[0][0])
 
 
+def extent_at(b: Build, type: TensorType, axis: int) -> Extent | None:
+    """The extent of an axis of a tensor; None as well where it is not one for each example."""
+    return extent(b, type.shape[axis]) if "batch" in type.running else None
+
+
 def uneven(b: Build, type: TensorType) -> list[int]:
     """The axes of a tensor that have an extent."""
-    if not b.facts.extents or "batch" not in type.running:
-        return []
-    return [i for i, size in enumerate(type.shape) if extent(b, size) is not None]
+    return [i for i in range(len(type.shape)) if extent_at(b, type, i) is not None]
 
 
 def sized(b: Build, number: int, found: Extent) -> Size:
@@ -90,8 +93,8 @@ def ended(b: Build, node: Node, axis: int, found: Extent | None) -> Node:
 
 def even(b: Build, node: Node) -> Node:
     """The same tensor, all of which counts from here on."""
-    places = [i for i, size in enumerate(node.type.shape) if extent(b, size) is not None]
-    return resized(b, node, {i: b.sizes.resolve(node.type.shape[i]) for i in places})
+    sizes = enumerate(node.type.shape)
+    return resized(b, node, {i: b.sizes.resolve(x) for i, x in sizes if extent(b, x) is not None})
 
 
 # ---- extents of parts of an axis ---------------------------------------------------------------
@@ -115,10 +118,8 @@ def stepped(b: Build, found: Extent | None, start: int, step: int, number: int) 
         least = max((found.least - start - 1) // step + 1, 0)
         count = make("sub", _real(b, found.count), make.const(float(start)))
         if step > 1:
-            count = make(
-                "floor", make("div", make.sub(count, make.const(1.0)), make.const(float(step)))
-            )
-            count = make.add(count, make.const(1.0))
+            rounds = make.div(make.sub(count, make.const(1.0)), make.const(float(step)))
+            count = make.add(make("floor", rounds), make.const(1.0))
         count = make("maximum", count, make.const(0.0))
     if least >= number:
         return None
@@ -159,11 +160,12 @@ def filled(b: Build, node: Node, axes: Iterable[int], value: float, span: Span) 
     """A tensor with a value in place of what lies past the end of some axes."""
     domain = node.type.domain
     for axis in axes:
-        if extent(b, node.type.shape[axis]) is not None and "batch" in node.type.running:
-            test = inside(b, node.type, axis, span)
-            if node.type.kind == "index":
-                node = absences.nothing(b, node, test, span)
-                continue
+        if extent_at(b, node.type, axis) is None:
+            continue
+        test = inside(b, node.type, axis, span)
+        if node.type.kind == "index":
+            node = absences.nothing(b, node, test, span)
+        else:
             node = b.at(span)("where", test, node, b.at(span).const(value))
     if value == 0.0 and node.type.domain != domain and domain.name != "logit":
         node = b.at(span)("asserted", node, domain=domain)
@@ -184,7 +186,7 @@ def zeroed(b: Build, node: Node, axes: Sequence[int], span: Span) -> Node:
     """A tensor with 0 in place of what lies past the end of some axes. In a product of tensors the
     factors are, so that a sum of products stays one; in exp(z) z is, so that softmax stays one."""
     for axis in axes:
-        if extent(b, node.type.shape[axis]) is not None and "batch" in node.type.running:
+        if extent_at(b, node.type, axis) is not None:
             node = _zeroed(b, node, axis, span)
     return node
 
@@ -234,17 +236,11 @@ def numerator(b: Build, top: Node, bottom: Node) -> Node:
 def number(b: Build, node: Node, places: Sequence[int], span: Span) -> Node:
     """How many elements there are over some axes: one number, or one for each example."""
     make, type = b.at(span), node.type
-    total = make.size(Size.of(1))
-    counts = []
-    for p in places:
-        found = extent(b, type.shape[p])
-        if found is not None and "batch" in type.running:
-            counts.append(found)
-        else:
-            total = make.mul(total, make.size(type.shape[p]))
-    if not counts:
-        return total
-    each = reduce(make.mul, (_real(b, found.count) for found in counts), total)
+    found = {p: extent_at(b, type, p) for p in places}
+    counts = [f for f in found.values() if f is not None]
+    wholes = (make.size(type.shape[p]) for p, f in found.items() if f is None)
+    total = reduce(make.mul, wholes, make.size(Size.of(1)))
+    each = reduce(make.mul, (_real(b, f.count) for f in counts), total)
     return each if all(f.least for f in counts) else make("maximum", each, make.const(1.0))
 
 
@@ -258,9 +254,7 @@ def some(
         return None
     make = b.at(span)
     tests = [make("gt", _real(b, f.count), make.const(0.0)) for f in short]
-    return make.broadcast(
-        reduce(lambda x, y: make("and", x, y), tests), like, (like.running.index("batch"),)
-    )
+    return make.broadcast(reduce(partial(make, "and"), tests), like, (like.running.index("batch"),))
 
 
 # ---- one element -------------------------------------------------------------------------------
@@ -291,8 +285,3 @@ def is_element(b: Build, node: Node) -> bool:
 def of_data(b: Build, steps: int, lengths: Node) -> Size:
     """The number of steps of the sequences of a data set, with the lengths that they have."""
     return sized(b, steps, Extent(lengths, 1))
-
-
-def lengths_type() -> TensorType:
-    """The type of the lengths of sequences: one whole number for each example."""
-    return TensorType((BATCH_SIZE,), ("batch",), "index")

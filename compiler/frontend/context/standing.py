@@ -65,20 +65,14 @@ def runs(b: Build, node: Node) -> bool:
 
 def _found(b: Build, node: Node) -> tuple[bool, bool]:
     """What a value stands for, which follows from its mark and from what it is made of."""
-    known, todo = b.facts.standing, [node]
-    while todo:
-        n = todo[-1]
-        missing = [o for o in n.operands if o not in known]
-        if n in known or not missing:
-            todo.pop()
-            if n not in known:
-                of = [known[o] for o in n.operands]
-                made = any(s for s, _ in of), any(e for _, e in of)
-                says = MARKS[n["stands"]] if "stands" in n.attrs else (None, None)
-                sequence, end = (m if s is None else s for s, m in zip(says, made, strict=True))
-                known[n] = sequence, end
-        else:
-            todo.extend(missing)
+    known = b.facts.standing
+    for n in ancestors([node], lambda n: () if n in known else n.operands):
+        if n not in known:
+            of = [known[o] for o in n.operands]
+            made = any(s for s, _ in of), any(e for _, e in of)
+            says = MARKS[n["stands"]] if "stands" in n.attrs else (None, None)
+            sequence, end = (m if s is None else s for s, m in zip(says, made, strict=True))
+            known[n] = sequence, end
     return known[node]
 
 

@@ -30,14 +30,14 @@ def batch_first(b: Build, node: Node, span: Span) -> Node:
 
 def shifted(b: Build, node: Node, offset: int, span: Span) -> Node:
     """The sequence x[t + offset]; zeros where there is no such element."""
-    length = b.sizes.resolve(node.type.shape[0]).value
+    length = b.number(node.type.shape[0])
     if b.time.reading and length is not None and -offset >= length:  # what is read may be short
         longer = b.at(span)("pad", node, axis=0, before=-offset, after=0)
         nothing = b.at(span)("slice", longer, axis=0, start=0, stop=length)
         if node.type.kind != "index":
             return nothing
-        never = b.at(span).const(False, "bool")
-        test = b.at(span).broadcast(never, node.type.like(kind="bool"), ())
+        never, like = b.at(span).const(False, "bool"), node.type.like(kind="bool")
+        test = b.at(span).broadcast(never, like, ())
         return absences.nothing(b, nothing, test, span)
     if length is None or abs(offset) >= length:
         b.fail("E208", f"the sequence is not {abs(offset) + 1} steps long", span)
@@ -53,7 +53,7 @@ def _shifted_classes(b: Build, node: Node, offset: int, length: int, span: Span)
     make, type = b.at(span), node.type
     has = [0 <= t + offset < length for t in range(length)]
     test = make.broadcast(make.const(tuple(has), "bool"), type.like(kind="bool"), (0,))
-    if offset > 0 and lengths.extent(b, type.shape[0]) is not None and "batch" in type.running:
+    if offset > 0 and lengths.extent_at(b, type, 0) is not None:
         before = _moved(b, lengths.inside(b, type, 0, span), offset, length, span)
         test = make("and", test, before)
     return absences.nothing(b, _moved(b, node, offset, length, span), test, span)
@@ -70,13 +70,11 @@ def _moved(b: Build, node: Node, offset: int, length: int, span: Span) -> Node:
 
 def final(b: Build, node: Node, span: Span) -> Node:
     """The last element of a sequence that has time first: of each example, its own."""
-    found = lengths.extent(b, node.type.shape[0])
-    if found is not None and "batch" in node.type.running:
+    if (found := lengths.extent_at(b, node.type, 0)) is not None:
         return _at_end(b, node, found, span)
-    length = b.sizes.resolve(node.type.shape[0])
-    if length.value is None:
+    if (length := b.number(node.type.shape[0])) is None:
         b.fail("E209", "the length of this sequence is not known where its end is asked for", span)
-    return element(b, node, length.value - 1, span)
+    return element(b, node, length - 1, span)
 
 
 def _at_end(b: Build, node: Node, found: Extent, span: Span) -> Node:
@@ -110,10 +108,8 @@ def _class_at_end(b: Build, node: Node, found: Extent, span: Span) -> Node:
     count = count if count.type.kind == "index" else make("cast", count, kind="index")
     at = make.broadcast(count, like, (like.running.index("batch"),))
     made = make("asserted", make("pick", turned, at), domain=type.domain)
-    if found.least:
-        return made
-    some = make("gt", at, make.const(0, "index"))
-    return absences.nothing(b, made, some, span)
+    some = None if found.least else make("gt", at, make.const(0, "index"))
+    return made if some is None else absences.nothing(b, made, some, span)
 
 
 def element(b: Build, node: Node, at: int, span: Span) -> Node:

@@ -93,8 +93,7 @@ def latest(b: Build, made: Instance, span: Span) -> Scope | None:
         now = b.frame.params
         to = {last.params.get(path, b.owned.params[path].node): node for path, node in now.items()}
         ports = [(substituted(b, node, to), span) for node in last.ports]
-        inner = any(map(in_step, ancestors(node for node, _ in ports)))
-        if not inner:  # of a scan, which works its steps out itself
+        if not any(map(in_step, ancestors(node for node, _ in ports))):  # a scan works its own out
             apply_instance(b, made, ports, span)
     return made.bodies.get(b.frame) or made.last
 
@@ -150,29 +149,31 @@ def _port(b: Build, made: Instance, i: int, value: Value, span: Span) -> Node:
     running, sizes, domain = made.ports[i]
     node = broadcasting.as_tensor(b, value, span, f"{port.name} of {made.name}")
     who = f"{made.name} takes {port.name}{dims_text(port)}"
-    running = now(b, running)
-    node = as_sequence(b, node, running, sizes, span)
-    fit(b, node, running, sizes, span, who, port.span)
-    if "time" in running:
+    node = _fitted(b, node, running, sizes, span, who, port)
+    if "time" in running and not b.time.stepping:
         made.steps = node.type.size_of("time")
         made.uneven = made.uneven or lengths.extent(b, made.steps) is not None
     return node if domain is None else want_domain(b, node, domain, span, made.name, absent=True)
 
 
-def as_sequence(
-    b: Build, node: Node, running: tuple[str, ...], sizes: Sequence[Size], span: Span
+def _fitted(
+    b: Build,
+    node: Node,
+    running: tuple[str, ...],
+    sizes: Sequence[Size],
+    span: Span,
+    who: str,
+    port: s.Port,
 ) -> Node:
-    """A tensor with one axis more than the elements of a sequence is the sequence itself, where
-    one is asked for: `[[1, 0], [0, 1]]` for `x[time, 2]`."""
+    """A tensor where a port of an instance stands, of which one step does not run over time. One
+    with an axis more than the elements of a sequence is the sequence itself, where one is asked
+    for: `[[1, 0], [0, 1]]` for `x[time, 2]`."""
+    running = tuple(a for a in running if a != "time") if b.time.stepping else running
     type = node.type
-    if "time" not in running or "time" in type.running or len(type.example) != len(sizes) + 1:
-        return node
-    return b.at(span)("running", node, running=(*type.running, "time"))
-
-
-def now(b: Build, running: tuple[str, ...]) -> tuple[str, ...]:
-    """The running axes of a port; one step of a sequence does not run over time."""
-    return tuple(a for a in running if a != "time") if b.time.stepping else running
+    if "time" in running and "time" not in type.running and len(type.example) == len(sizes) + 1:
+        node = b.at(span)("running", node, running=(*type.running, "time"))
+    fit(b, node, running, sizes, span, who, port.span)
+    return node
 
 
 def _body(b: Build, made: Instance, nodes: Sequence[Node], span: Span) -> Value:
@@ -184,8 +185,8 @@ def _body(b: Build, made: Instance, nodes: Sequence[Node], span: Span) -> Value:
         body.value(port.name, node, port.span)
     b.bind(syntax.body, body)
     if not b.time.stepping:
-        made.bodies[b.frame] = made.last = body
         frame = b.frame
+        made.bodies[frame] = made.last = body
         made.latest[frame] = Application(tuple(nodes), frame.version, dict(frame.params))
     for name in [*made.scope.names, *body.names]:
         binding = made.scope.names.get(name) or body.names[name]
@@ -207,9 +208,7 @@ def _result(b: Build, made: Instance, port: s.Port, body: Scope) -> Node:
     if b.time.stepping and "time" in running and not standing.runs(b, node):
         label = f"is {b.shown(node.type)}, which does not run over time"
         b.fail("E214", f"{who}, which runs over time", port.span, label)
-    running = now(b, running)
-    node = as_sequence(b, node, running, sizes, port.span)
-    fit(b, node, running, sizes, port.span, who, port.span)
+    node = _fitted(b, node, running, sizes, port.span, who, port)
     domain = domain_of(b, port.domain, made.scope, made.sizes)
     if domain is None or domain == node.type.domain:
         return node

@@ -264,23 +264,16 @@ def _initial(b: Build, path: str, d: s.Declared, scope: Scope, wanted: Sequence[
     node = broadcasting.quantity(b, tensor(b, d.value, scope, d.name), d.value.span)
     if node.type.running:
         b.fail("E304", "a first value depends on no data", d.value.span)
-    if 0 < len(node.type.example) < len(shape):
-        _fills(b, d, node, shape)
-    elif node.type.example:
+    if rows := len(node.type.example):
         why = f"the first value of {d.name} fills {d.name}[{', '.join(map(str, shape))}]"
-        fit(b, node, (), shape, d.value.span, why, d.span)
+        if rows < len(shape):  # `b[4, m] = [0, 1, 0, 0]`
+            why = f"the first value of {d.name} has one number for each row of it"
+        fit(b, node, (), shape[:rows], d.value.span, why, d.span)
     node = b.at(d.value.span).broadcast(node, TensorType(shape), tuple(range(len(node.type.shape))))
     p = b.owned.params[path]
     if p.joins is not None:
         node = masks.cut(b.at(b.owned.owners[path].span), node, p.joins)
     b.owned.params[path] = p.changed(init=node)
-
-
-def _fills(b: Build, d: s.Declared, node: Node, shape: Sequence[Size]) -> None:
-    """A first value with fewer axes gives one number to each row: `b[4, m] = [0, 1, 0, 0]`."""
-    why = f"the first value of {d.name} has one number for each row of it"
-    rows = tuple(shape[: len(node.type.example)])
-    fit(b, node, (), rows, d.value.span, why, d.span)
 
 
 # ---- parts of an instance ----------------------------------------------------------------------
@@ -296,7 +289,9 @@ def attribute(b: Build, made: Instance, name: str, span: Span) -> Value:
     body = application.latest(b, made, span)
     if body is not None and name in body.names:
         found = lookup(b, name, span, body)
-        return _known(b, made, name, found, span) if made.groups else found
+        if made.groups:
+            _refuse_unknown(b, made, name, found, span)
+        return found
     equations = (x for x in made.definition.syntax.body if isinstance(x, s.Define | s.Draw))
     if body is None and name in (x.target.name for x in equations):
         if b.problems.found:
@@ -308,15 +303,14 @@ def attribute(b: Build, made: Instance, name: str, span: Span) -> Value:
     unknown(b, "part", name, span, known, made.path)
 
 
-def _known(b: Build, made: Instance, name: str, value: Value, span: Span) -> Value:
-    """A tensor of an energy, if it has a value for the groups that are given."""
+def _refuse_unknown(b: Build, made: Instance, name: str, value: Value, span: Span) -> None:
+    """A tensor of an energy has a value for the groups that are given."""
     from dln.compiler.frontend.energy import derivation  # late: most specs have no energy
 
-    if not derivation.needs_unknown(value):
-        return value
-    ports = ", ".join(g.name for g in made.groups)
-    b.fail("E335", f"{name} has no value where some groups are unknown", span, "has no value",
-           remedy=f"{made.path}.energy({ports}) gives all of them")  # fmt: skip
+    if derivation.needs_unknown(value):
+        remedy = f"{made.path}.energy({', '.join(g.name for g in made.groups)}) gives all of them"
+        text = f"{name} has no value where some groups are unknown"
+        b.fail("E335", text, span, "has no value", remedy=remedy)
 
 
 def made_in(b: Build, expr: s.Expr, scope: Scope) -> Instance | None:

@@ -15,8 +15,7 @@ from dln.compiler.frontend.context.place import replace
 from dln.compiler.frontend.context.values import InstanceVerb, Results
 from dln.compiler.frontend.instances import application
 from dln.compiler.ir.graph import Node
-from dln.compiler.ir.sizes import Size
-from dln.compiler.ir.tensor_type import TIME, Domain
+from dln.compiler.ir.tensor_type import TIME
 from dln.grammar.diagnostics import Span
 
 
@@ -24,8 +23,7 @@ def call(b: Build, target: InstanceVerb, given: Sequence[tuple[Value, Span]], sp
     """`lm.step(x)` or `lm.read(xs)`."""
     made = target.instance
     if target.verb == "step":
-        time = replace(b.time, stepping=True, in_step=False, entered=made)
-        inner = replace(b, time=time)
+        inner = replace(b, time=replace(b.time, stepping=True, in_step=False, entered=made))
         entries = entering(inner, made, given, span)
         return stepped(inner, application.apply_instance(inner, made, entries, span), span)
     if len(given) != 1:
@@ -64,8 +62,7 @@ def stepped(b: Build, value: Value, span: Span) -> Value:
 
 def _read(b: Build, made: Instance, value: Value, at: Span, span: Span) -> Node:
     sequence = _sequence(b, made, value, at)
-    length = b.sizes.resolve(sequence.type.shape[0]).value
-    if length is None:
+    if (length := b.number(sequence.type.shape[0])) is None:
         b.fail("E209", "the length of this sequence is not known", at)
     if length > 1:
         before = b.at(span)("slice", sequence, axis=0, start=0, stop=length - 1)
@@ -96,23 +93,17 @@ def written(b: Build, made: Instance, text: str, at: Span) -> Node:
     _, _, domain = made.ports[0]
     if domain is None or domain.name != "class":
         b.fail("E302", f"{made.name} reads no text", at, "is a text")
-    letters = alphabet(b, domain, at)
-    strange = [c for c in text if c not in letters]
-    if strange or not text:
-        label = f"{strange[0]!r} is not in it" if strange else "is empty"
-        b.fail("E388", "a text is read in the alphabet of the data", at, label)
-    value = tuple(letters.index(c) for c in text)
-    made_of = b.at(at).const(value, "index")
-    node = b.at(at)("asserted", made_of, domain=domain)
-    return b.at(at)("running", node, running=(TIME,))
-
-
-def alphabet(b: Build, domain: Domain, at: Span) -> str:
-    """The alphabet with as many characters as a class has values."""
-    size = b.sizes.resolve(Size.of(domain.size if domain.size is not None else 0)).value
+    size = b.number(domain.size)
     found = b.data.alphabets(size)
     if len(found) != 1:
         why = "no text data set has" if not found else "several text data sets have"
         many = "the block's alphabet" if size is None else f"an alphabet of {size} characters"
         b.fail("E388", f"{why} {many}", at, "is a text")
-    return next(iter(found))
+    letters = next(iter(found))
+    strange = [c for c in text if c not in letters]
+    if strange or not text:
+        label = f"{strange[0]!r} is not in it" if strange else "is empty"
+        b.fail("E388", "a text is read in the alphabet of the data", at, label)
+    make = b.at(at)
+    value = make.const(tuple(letters.index(c) for c in text), "index")
+    return make("running", make("asserted", value, domain=domain), running=(TIME,))

@@ -9,7 +9,7 @@ and what came out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 from dln.compiler.frontend.context.build_context import Build, Chain, Instance, Scope, Value
 from dln.compiler.frontend.context.place import Poisoned
@@ -40,10 +40,8 @@ def owned(b: Build, value: Value, span: Span) -> list[str]:
             return _part(b, value)
         case list():
             return _joined([owned(b, p, span) for p in value])
-        case Node():
-            path = _path_of(b, value)
-            if path is not None:
-                return [path]
+        case Node() if (path := _path_of(b, value)) is not None:
+            return [path]
     text = "parameters are meant here: an instance, or one of its parameters"
     b.fail("E337", text, span, f"is {describe(value)}", remedy="net, or net.W, net.b")
 
@@ -69,13 +67,14 @@ def _part(b: Build, value: Value) -> list[str]:
     """What a part is made of; what is no part, such as a number among the options, of nothing."""
     match value:
         case Instance():
-            given = [_part(b, v) for v in _options(b, value)]
+            names = (o.name for o in value.definition.syntax.options)  # what it was made with
+            made = (lookup(b, n, value.span, value.scope) for n in names if n in value.scope.names)
+            given = [_part(b, v) for v in made]
             return _joined([_declared(b, value), *given, _used(b, *_equations(b, value))])
         case Chain():
-            each = [_part(b, v) for v in value.parts]
-            ends = value.applied
-            used = _used(b, [out for _, out in ends], [x for given, _ in ends for x in given])
-            return _joined([*each, used])
+            outputs = [made for _, made in value.applied]
+            used = _used(b, outputs, [x for given, _ in value.applied for x in given])
+            return _joined([*(_part(b, v) for v in value.parts), used])
         case InstanceVerb():
             return _part(b, value.instance)
         case list():
@@ -86,13 +85,6 @@ def _part(b: Build, value: Value) -> list[str]:
 def _declared(b: Build, made: Instance) -> list[str]:
     """The parameters of an instance, and of the instances made in it."""
     return [p for p in b.owned.params if b.owned.owners[p].within(made)]
-
-
-def _options(b: Build, made: Instance) -> Iterator[Value]:
-    """What an instance was made with: `reader(cell)` learns with its cell."""
-    for option in made.definition.syntax.options:
-        if option.name in made.scope.names:
-            yield lookup(b, option.name, made.span, made.scope)
 
 
 def _equations(b: Build, made: Instance) -> tuple[list[Value], list[Value]]:
