@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 
 from dln.compiler.frontend.context.build_context import BlockDef, Build, Built, Naming, Scope, Value
@@ -58,8 +58,10 @@ def deep_recursion() -> Iterator[None]:
 def _build(b: Build, module: s.Module) -> Model:
     scope = Files(b).open(b.source, module, [])
     declarations = list(_unrolled(b, module.items, scope))
-    with b.collecting():
-        _read_all(b, scope)
+    for name, binding in list(scope.names.items()):  # every definition once, used or not
+        with b.collecting():
+            if binding.span is not None and binding.span.source is b.source:
+                lookup(b, name, binding.span, scope)
     _in_order(b, declarations, scope)
     _initial_values(b)
     _unused(b)
@@ -80,21 +82,16 @@ class Files:
         """The scope of a file, over the standard library and the files it uses."""
         b = self.b
         if not trail and not source.path.endswith(STANDARD):
-            self.standard = self._library()
+            library, definitions = self.load(STANDARD, b.source)
+            b.built.sources[library.path] = library
+            self.standard = self.scopes[library.path] = Scope(self.outer)
+            bind_items(b, definitions.items, self.standard)
         scope = Scope(self.standard.child())
         for item in module.items:
             if isinstance(item, s.Use):
                 with b.collecting():
                     self._use(item, source, scope, [*trail, source.path])
         bind_items(b, module.items, scope)
-        return scope
-
-    def _library(self) -> Scope:
-        library, module = self.load(STANDARD, self.b.source)
-        self.b.built.sources[library.path] = library
-        scope = Scope(self.outer)
-        bind_items(self.b, module.items, scope)
-        self.scopes[library.path] = scope
         return scope
 
     def _use(self, item: s.Use, source: Source, scope: Scope, trail: list[str]) -> None:
@@ -133,22 +130,23 @@ def bind_items(b: Build, items: Sequence[s.Item | s.Stmt], scope: Scope, turn: s
                     scope.names[item.name].constant = True
                     if item.span.source is b.source:  # so that `-D` and `vary` find it
                         b.built.constants[item.name] = lookup(b, item.name, item.span, scope)
-                case s.Fn():
-                    _definition(b, item, Function(item, scope), scope)
-                case s.Block():
-                    _definition(b, item, BlockDef(item, scope), scope)
-                case s.Optimiser():
-                    _definition(b, item, OptimiserDef(item, scope), scope)
+                case s.Fn() | s.Block() | s.Optimiser():
+                    _define(b, item, scope)
                 case s.Let():
-                    find = partial(
-                        equations.let, path=item.name + turn, expr=item.value, scope=scope
-                    )
+                    path = item.name + turn
+                    find = partial(equations.let, path=path, expr=item.value, scope=scope)
                     equations.once(b, scope, item.name, item.span, find)
                 case s.Data():
                     datasets.declare(b, item, scope)
 
 
-def _definition(b: Build, item: s.Fn | s.Block | s.Optimiser, made: Value, scope: Scope) -> None:
+DEFINED: dict[type, Callable[..., Value]] = {
+    s.Fn: Function, s.Block: BlockDef, s.Optimiser: OptimiserDef,
+}  # fmt: skip
+
+
+def _define(b: Build, item: s.Fn | s.Block | s.Optimiser, scope: Scope) -> None:
+    made = DEFINED[type(item)](item, scope)
     equations.once(b, scope, item.name, item.span, lambda _: made, True)
 
 
@@ -182,14 +180,6 @@ def _unrolled(
                     yield from _unrolled(b, item.body, inner, number)
         else:
             yield item, scope
-
-
-def _read_all(b: Build, scope: Scope) -> None:
-    """Look at every definition of the spec once, used or not."""
-    for name, binding in list(scope.names.items()):
-        with b.collecting():
-            if binding.span is not None and binding.span.source is b.source:
-                lookup(b, name, binding.span, scope)
 
 
 def _in_order(b: Build, items: Sequence[tuple[s.Item | s.Stmt, Scope]], scope: Scope) -> None:
@@ -232,12 +222,11 @@ def _initial_values(b: Build) -> None:
         with b.collecting():
             required()
     for path, p in b.owned.params.items():
-        loose = [x for x in p.node.type.shape if b.sizes.resolve(x).value is None]
+        loose = [x for x in p.node.type.shape if b.number(x) is None]
         if loose and not b.problems.found:
             with b.collecting():
-                made = b.owned.owners.get(path)
+                at = b.owned.owners[path].span if path in b.owned.owners else p.span
                 text = f"the size {loose[0]} of {path} is never fixed"
-                at = made.span if made else p.span
                 b.fail("E336", text, at, "no equation says how large it is")
 
 

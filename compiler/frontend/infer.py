@@ -45,7 +45,7 @@ def infer(model: Model) -> Model:
                 raise problem from None
             broken[node] = problem
             continue
-        if is_open(made.type):
+        if any(not v.running for s in made.type.shape for v, _ in s.terms):  # a size is open
             continue
         new.mark(made, model.graph.spans.get(node, ()), model.graph.names.get(node))
         to[node] = made
@@ -84,8 +84,7 @@ def never_fixed(model: Model, node: Node, broken: Mapping[Node, DlnError]) -> No
             for v, _ in model.sizes.resolve(s).terms:
                 if not v.running:
                     text = f"the size of {v} is never fixed"
-                    spans = model.graph.spans.get(n, ())
-                    at = v.span or (spans[0] if spans else None)
+                    at = v.span or model.graph.spans.get(n, (None,))[0]
                     raise Fault(text, code="E336").at(at, "no tensor says how large it is")
     raise AssertionError(f"{node!r} has no place in the inferred graph")
 
@@ -107,8 +106,3 @@ def known(value: Any, sizes: Sizes) -> Any:
 def has_sizes(value: Any) -> bool:
     """Whether a tuple, such as a term of an index, holds a size."""
     return isinstance(value, tuple) and any(isinstance(v, Size) for v in value)
-
-
-def is_open(type: TensorType) -> bool:
-    """Whether a size that should be a number is not."""
-    return any(not v.running for s in type.shape for v, _ in s.terms)

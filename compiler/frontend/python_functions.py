@@ -7,8 +7,6 @@ means the same with it and without it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from dln.compiler.frontend.context import broadcasting, lengths, time_axis
 from dln.compiler.frontend.context.build_context import Build, Chain, Instance, Scope, Value
 from dln.compiler.frontend.context.frame import Frame
@@ -36,25 +34,19 @@ def functions(b: Build, scope: Scope) -> Functions:
     before = set(b.graph.topological())
     laid: dict[str, Applied] = {}
     refused: dict[str, Problem] = {}
-    for path, target, span in _instances(b, scope):
-        try:
-            laid[path] = _as_function(b, path, target, span, refused)
-        except DlnError as error:
-            refused[path] = error.problems[0]
+    for name, span in [(name, x.span) for name, x in scope.names.items() if not x.static]:
+        span = span or Span(b.source, 0, 0)
+        for path, target in _targets(name, lookup(b, name, span, scope)):
+            try:
+                laid[path] = _as_function(b, path, target, span, refused)
+            except DlnError as error:
+                refused[path] = error.problems[0]
     own = frozenset(n for n in b.graph.topological() if n not in before)
     return Functions(laid, refused, own)
 
 
-def _instances(b: Build, scope: Scope) -> Iterator[tuple[str, Value, Span]]:
-    """The instances with their paths and the places of their names."""
-    named = [(name, x.span) for name, x in scope.names.items() if not x.static]
-    for name, span in named:
-        span = span or Span(b.source, 0, 0)
-        for path, target in _targets(name, lookup(b, name, span, scope)):
-            yield path, target, span
-
-
 def _targets(path: str, value: Value) -> list[tuple[str, Value]]:
+    """What of a value can be a function, with its path."""
     if isinstance(value, Instance) and value.groups:
         asked = ("up", "down", "free") if value.last is not None else ()
         return [(f"{path}.{verb}", InstanceVerb(value, verb)) for verb in asked]
@@ -84,8 +76,7 @@ def _as_function(
     if isinstance(target, InstanceVerb):
         return _of_machine(b, path, target)
     first = _first(target, path, span)
-    general = tuple(_general(domain) for _, _, domain in first.ports)
-    made, use = _fitting(b, path, target, first, general)
+    made, use = _fitting(b, path, target, first)
     if not first.timed:
         return made
     try:
@@ -99,17 +90,15 @@ def _as_function(
     return done
 
 
-def _general(domain: Domain | None) -> tuple[Kind, Domain | None]:
-    """A port as it is declared: without a domain it takes any number."""
-    return "index" if domain is not None and domain.name == "class" else "real", domain
-
-
-def _fitting(
-    b: Build, path: str, target: Value, first: Instance, general: Use
-) -> tuple[Applied, Use]:
-    """The function for ports as they are declared; where its equations ask for more, as for a
-    probability, for ports of what the spec itself hands them. Raises the first refusal."""
+def _fitting(b: Build, path: str, target: Value, first: Instance) -> tuple[Applied, Use]:
+    """The function for ports as they are declared, without a domain for any number; where its
+    equations ask for more, as for a probability, for ports of what the spec itself hands them.
+    Raises the first refusal."""
     refusal: DlnError | None = None
+    general: Use = tuple(
+        ("index" if p.domain is not None and p.domain.name == "class" else "real", p.domain)
+        for p in first.ports
+    )
     for use in dict.fromkeys([general, *first.uses]):
         try:
             return _whole(b, path, target, first, use), use
@@ -120,8 +109,12 @@ def _fitting(
 
 
 def _whole(b: Build, path: str, target: Value, first: Instance, use: Use) -> Applied:
-    """The function over whole sequences, where the ports take any."""
-    ends = _ends(b, first)
+    """The function over whole sequences, where the ports take any; of those of unequal lengths an
+    input says how long each is."""
+    ends = None
+    if first.uneven and LENGTH not in [port.name for port in first.definition.syntax.ports]:
+        type = TensorType((BATCH_SIZE,), ("batch",), "index")
+        ends = b.at(first.span)("input", name=LENGTH, type=type)
     ports = _ports(b, path, first, use, stepping=False, ends=ends)
     values = _results(b, path, target, first, ports)
     results = {}
@@ -131,15 +124,6 @@ def _whole(b: Build, path: str, target: Value, first: Instance, use: Use) -> App
     if ends is not None:
         ports[LENGTH] = ends
     return Applied(path, ports, results, length=None if ends is None else LENGTH)
-
-
-def _ends(b: Build, first: Instance) -> Node | None:
-    """The input that says how long each sequence is, where an instance takes such of unequal
-    lengths."""
-    names = [port.name for port in first.definition.syntax.ports]
-    if not first.uneven or LENGTH in names:
-        return None
-    return b.at(first.span)("input", name=LENGTH, type=lengths.lengths_type())
 
 
 def _ports(
@@ -161,10 +145,9 @@ def _ports(
 
 def _fixed(b: Build, path: str, name: str, sizes: tuple[Size, ...], span: Span) -> tuple[Size, ...]:
     """The sizes of a port, all of them known. Raises DlnError where one is not."""
-    shape = tuple(b.sizes.resolve(x) for x in sizes)
-    if any(x.value is None for x in shape):
+    if None in [b.number(x) for x in sizes]:
         raise Fault(f"{path} has no fixed size: nothing says how large {name} is").at(span)
-    return shape
+    return tuple(b.sizes.resolve(x) for x in sizes)
 
 
 def _alone(b: Build, path: str) -> Frame:
@@ -214,10 +197,8 @@ def _one_step(b: Build, path: str, target: Value, first: Instance, use: Use) -> 
     values = _results(inner, path, target, first, entering)
     found = {k: broadcasting.as_tensor(b, v, first.span) for k, v in values.items()}
     results = {k: one_step.stepped(b, v, first.span) for k, v in found.items()}
-    carried = {
-        held["name"]: (begun, held, frame.memory[key])
-        for key, (begun, held) in (frame.asked or {}).items()
-    }
+    asked = (frame.asked or {}).items()
+    carried = {held["name"]: (begun, held, frame.memory[key]) for key, (begun, held) in asked}
     return Applied(path, ports, results, carried=carried)
 
 

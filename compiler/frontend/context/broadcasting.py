@@ -232,8 +232,8 @@ def _same_example(
         names = [f"operand {i + 1}" if p == span else short(p.text)
                  for i, p in zip(which, places, strict=True)]  # fmt: skip
         shown = [b.shown(n.type) for n in (x, y)]
-        notes = (Note(places[0], f"is {shown[0]}"),) if places[0] != places[1] else ()
-        notes += b.proof_notes(*x.type.example, *y.type.example, skip=span)
+        first = [Note(places[0], f"is {shown[0]}")] if places[0] != places[1] else []
+        notes = (*first, *b.proof_notes(*x.type.example, *y.type.example, skip=span))
         fact = "only single numbers and equal shapes combine; an index says what is meant"
         facts = (fact,) if len(x.type.example) != len(y.type.example) else ()
         text = f"{' and '.join(names)} have different shapes"

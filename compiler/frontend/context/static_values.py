@@ -84,8 +84,8 @@ def size(b: Build, expr: s.Expr, scope: Scope, declare: dict[str, Var] | None = 
             x, y = size(b, left, scope, declare), size(b, right, scope, declare)
             if op != "*":
                 return x + y if op == "+" else x - y
-            for known, other in ((x, y), (y, x)):
-                if (number := b.number(known)) is not None:
+            for one, other in ((x, y), (y, x)):
+                if (number := b.number(one)) is not None:
                     return b.sizes.resolve(other) * number
             b.fail("E211", "a size may be multiplied by a number only", expr.span)
     return _size_of(b, b.evaluate(expr, scope), at)

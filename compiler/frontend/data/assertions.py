@@ -30,11 +30,10 @@ def asserted(b: Build, node: Node, expr: s.Asserted, scope: Scope) -> Node:
         _may_be_class(b, node, domain, expr)
         if node.type.kind != "index":
             node = b.at(expr.span)("cast", node, kind="index")
+    elif node.type.kind == "index" and domain.name == "real":
+        node = b.at(expr.span)("cast", node, kind="real")
     elif node.type.kind == "index":
-        if domain.name != "real":
-            node = broadcasting.quantity(b, node, expr.body.span)
-        else:
-            node = b.at(expr.span)("cast", node, kind="real")
+        node = broadcasting.quantity(b, node, expr.body.span)
     made = b.at(expr.span)("asserted", node, domain=domain)
     if b.claims is not None and domain.name not in UNBOUNDED and "batch" in made.type.running:
         b.claims.append(_claim(b, made, value, expr))
@@ -72,7 +71,7 @@ def _may_be_class(b: Build, node: Node, domain: Domain, expr: s.Asserted) -> Non
 
 def _constant(b: Build, node: Node, domain: Domain, expr: s.Asserted) -> None:
     """Constants are checked now."""
-    size = None if domain.size is None else b.sizes.resolve(domain.size).value
+    size = b.number(domain.size)
     for value in _flat(node["value"]):
         if value != int(value) or value < 0 or (size is not None and value >= size):
             shown = f"{value:g}" if isinstance(value, float) else value
@@ -92,9 +91,8 @@ def _flat(value: Any) -> Iterator[Any]:
 
 def _wide_enough(b: Build, node: Node, domain: Domain, expr: s.Asserted) -> None:
     """As many classes as the values may need."""
-    found = node.type.domain
-    size = None if domain.size is None else b.sizes.resolve(domain.size).value
-    need = 2 if found.size is None else b.sizes.resolve(found.size).value
+    found, size = node.type.domain, b.number(domain.size)
+    need = 2 if found.size is None else b.number(found.size)
     if size is not None and need is not None and size < need:
         text = f"{broadcasting.domain_text(b, found)} has {need} values"
         b.fail("E317", text, expr.body.span, f"more than class({size}) names")

@@ -145,10 +145,9 @@ def _like(b: Build, st: s.Data, scope: Scope) -> Statements:
     if st.like is None:
         return ()
     binding = scope.lookup(st.like)
-    model = None if binding is None else b.data.declared.get(binding)
-    if model is None:
-        known = _visible_sets(b, scope)
-        unknown(b, "data set", st.like, word(st.span, st.like, r"\blike\s+"), known)
+    if binding is None or (model := b.data.declared.get(binding)) is None:
+        at = word(st.span, st.like, r"\blike\s+")
+        unknown(b, "data set", st.like, at, _visible_sets(b, scope))
     return tuple(x for x in (*_like(b, model, scope), *model.body) if not isinstance(x, s.Split))
 
 
@@ -268,7 +267,8 @@ def bind_fields(b: Build, data: DataSet, scope: Scope) -> None:
     """The fields of a data set as names: the inputs of a phase or watch."""
     for name, field in data.fields.items():
         node = field.node
-        runs = TIME in node.type.running
-        scope.value(name, time_axis.time_first(b, node, field.span) if runs else node, field.span)
+        if TIME in node.type.running:
+            node = time_axis.time_first(b, node, field.span)
+        scope.value(name, node, field.span)
     for name in b.data.broken.get(data.name, ()):
         scope.names[name] = Binding(data.span, poison, static=True)

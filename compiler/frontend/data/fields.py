@@ -17,6 +17,7 @@ from dln.compiler.frontend.context.lengths import of_data, resized
 from dln.compiler.frontend.context.place import replace
 from dln.compiler.frontend.context.ports import dims_text, fit, port_sizes
 from dln.compiler.frontend.context.static_values import domain_of, tensor
+from dln.compiler.frontend.scan.axes_taken import parts
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.sizes import BATCH_SIZE, Size
 from dln.compiler.ir.tensor_type import Domain
@@ -46,18 +47,20 @@ def field_of(
     frame = Frame(next(b.counter), f"{scope.path}.{port.name}", batched=True)
     drawing = Drawing(frame.site, None) if st.drawn else None
     b = replace(b, frame=frame, drawing=drawing)
-    value = _each_example(b, tensor(b, st.value, scope), st.value.span)
+    value, who = tensor(b, st.value, scope), f"the field is declared {port.name}{dims_text(port)}"
+    if "batch" not in value.type.running:  # the same for all examples: once for each
+        like = value.type.like((BATCH_SIZE, *value.type.shape), ("batch", *value.type.running))
+        axes = tuple(range(1, len(like.shape)))
+        value = b.at(st.value.span).broadcast(value, like, axes)
     if running:
-        value = _over_time(b, value, st)
+        value = _over_time(b, value, st, who)
         _one_length(b, value, st, others)
     else:
-        _time_forgotten(b, value, wanted, st)
+        _time_forgotten(b, value, wanted, st, who)
     if port.domain is not None and port.domain.name == "class" and not wanted:
         _one_class(b, value, st)
-    if port.dims is None and len(value.type.example) == 1 and len(wanted) == 0:
-        fit(b, value, (), wanted, st.value.span, f"the field is declared {port.name}", port.span)
-    value = _laid_out(b, value, wanted, st)
-    who = f"the field is declared {port.name}{dims_text(port)}"
+    if port.dims is not None or len(value.type.example) != 1:
+        value = _laid_out(b, value, wanted, st)
     fit(b, value, (), wanted, st.value.span, who, port.span)
     domain = domain_of(b, port.domain, scope)
     value, checked = _in_domain(b, value, domain, st)
@@ -80,19 +83,10 @@ def _seen(b: Build, name: str, value: Node, span: Span, length: Node | None = No
     return b.mark(b.at(span)("input", name=name, type=type), span, name)
 
 
-def _each_example(b: Build, value: Node, span: Span) -> Node:
-    """A value that is the same for all examples, once for each."""
-    if "batch" in value.type.running:
-        return value
-    like = value.type.like((BATCH_SIZE, *value.type.shape), ("batch", *value.type.running))
-    return b.at(span).broadcast(value, like, tuple(range(1, len(like.shape))))
-
-
 def _laid_out(b: Build, value: Node, wanted: tuple[Size, ...], st: s.Field) -> Node:
     """An image [28, 28] where `x[784]` is declared is laid out row by row; where `x[1, 28, 28]`
     is, it is one map."""
-    found = [b.sizes.resolve(size).value or 0 for size in value.type.example]
-    asked = [b.sizes.resolve(size).value or 0 for size in wanted]
+    found, asked = ([b.number(x) or 0 for x in shape] for shape in (value.type.example, wanted))
     if len(asked) == 1 and len(found) > 1:
         asked = [prod(found)]
     elif [n for n in asked if n != 1] != [n for n in found if n != 1] or asked == found:
@@ -120,7 +114,7 @@ def _in_domain(b: Build, value: Node, domain: Domain | None, st: s.Field) -> tup
 # ---- time --------------------------------------------------------------------------------------
 
 
-def _over_time(b: Build, value: Node, st: s.Field) -> Node:
+def _over_time(b: Build, value: Node, st: s.Field, who: str) -> Node:
     """The first axis of each example as the time; what runs over time already stays as it is."""
     span, running = st.value.span, value.type.running
     if "time" in running:
@@ -129,31 +123,27 @@ def _over_time(b: Build, value: Node, st: s.Field) -> Node:
         perm = (*(running.index(a) for a in TIMED), *range(2, len(value.type.shape)))
         value = b.at(span)("transpose", value, perm=perm)
     elif not value.type.example:
-        who = f"the field is declared {st.port.name}{dims_text(st.port)}"
         label = "is a single number for each example, which does not run over time"
         b.fail("E214", f"{who}, which runs over time", span, label)
     return b.at(span)("running", value, running=TIMED)
 
 
-def _time_forgotten(b: Build, value: Node, wanted: tuple[Size, ...], st: s.Field) -> None:
+def _time_forgotten(b: Build, value: Node, wanted: tuple[Size, ...], st: s.Field, who: str) -> None:
     """A value with the declared axes and one more before them may be meant to run over time."""
     found = [b.sizes.resolve(size) for size in value.type.example]
     if wanted and found[1:] == [b.sizes.resolve(size) for size in wanted]:
-        name, dims = st.port.name, dims_text(st.port)
-        remedy = f"{name}[time, {dims[1:]} where the first axis is the time"
-        text, label = f"the field is declared {name}{dims}", f"is {b.shown(value.type)}"
-        b.fail("E215", text, st.value.span, label, remedy=remedy)
+        timed = f"{st.port.name}[time, {dims_text(st.port)[1:]}"
+        remedy = f"{timed} where the first axis is the time"
+        b.fail("E215", who, st.value.span, f"is {b.shown(value.type)}", remedy=remedy)
 
 
 def _one_class(b: Build, value: Node, st: s.Field) -> None:
     """A row of numbers where the number of a class is meant: one-hot, or an axis of one entry."""
-    found = [b.sizes.resolve(size).value for size in value.type.example]
-    if len(found) != 1:
-        return
-    text = broadcasting.short(st.value.span.text)
-    what = f"{text}[0]" if found[0] == 1 else f"argmax({text}), where it is one-hot"
-    message = f"the field is declared {st.port.name}: a class, one number"
-    b.fail("E215", message, st.value.span, f"is {b.shown(value.type)}", remedy=what)
+    if len(value.type.example) == 1:
+        text, one = broadcasting.short(st.value.span.text), b.number(value.type.example[0]) == 1
+        what = f"{text}[0]" if one else f"argmax({text}), where it is one-hot"
+        message = f"the field is declared {st.port.name}: a class, one number"
+        b.fail("E215", message, st.value.span, f"is {b.shown(value.type)}", remedy=what)
 
 
 def _one_length(b: Build, value: Node, st: s.Field, others: Iterable[FieldOf]) -> None:
@@ -182,7 +172,8 @@ def with_ends(
 ) -> dict[str, Node]:
     """What raw has, where each sequence ends known: of arrays that have as many rows as those that
     become fields over time."""
-    timed = [x for x in statements if isinstance(x, s.Field) and _is_timed(x.port)]
+    fields = (x for x in statements if isinstance(x, s.Field))
+    timed = [x for x in fields if x.port.dims and x.port.dims[0].span.text == "time"]
     rows = {n for line in timed for n in _rows_of(b, line.value, raw)}
     if len(rows) != 1 or not (steps := rows.pop()):
         return dict(raw)
@@ -193,22 +184,14 @@ def with_ends(
     }
 
 
-def _is_timed(port: s.Port) -> bool:
-    first = port.dims[0] if port.dims else None
-    return isinstance(first, s.Name) and first.id == "time"
-
-
 def _rows_of(b: Build, part: s.Syntax, raw: Mapping[str, Node]) -> Iterator[int]:
     """How many rows the arrays of raw have that stand in a piece of syntax."""
     if isinstance(part, s.Attr) and isinstance(part.body, s.Name) and part.body.id == "raw":
         if part.name in raw and raw[part.name].type.example:
             yield raw[part.name].type.example[0].constant
         return
-    for name in getattr(part, "_fields", ()):
-        value = getattr(part, name)
-        for inner in value if isinstance(value, tuple) else (value,):
-            if isinstance(inner, s.Syntax):
-                yield from _rows_of(b, inner, raw)
+    for inner in parts(part):
+        yield from _rows_of(b, inner, raw)
 
 
 def lengths(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import NoReturn
 
@@ -32,9 +32,12 @@ def check(b: Build, st: s.Check, scope: Scope, number: int) -> Checking:
     expects: list[Expectation] = []
     with own.collecting():
         bind_flat(own, st.body, inner)
-    for e, where in _expects(own, st.body, inner):
+    for line, where in unrolled(own, st.body, inner):
         with own.collecting():
-            expects.append(expectation(own, e, where))
+            if isinstance(line, s.Expect):
+                expects.append(expectation(own, line, where))
+            elif isinstance(line, s.Define | s.Draw):
+                lookup(own, line.target.name, line.span, where)
     return Checking(st.text, st.slow, tuple(expects), st.span)
 
 
@@ -48,17 +51,6 @@ def _inside(scope: Scope, number: int) -> Scope:
     """The scope of a check: what is made in it is its own."""
     path = f"check{number}"
     return scope.child(path, Space("check", path))
-
-
-def _expects(
-    b: Build, body: Sequence[s.Item | s.Stmt], scope: Scope
-) -> Iterator[tuple[s.Expect, Scope]]:
-    for st, where in unrolled(b, body, scope):
-        if isinstance(st, s.Expect):
-            yield st, where
-        elif isinstance(st, s.Define | s.Draw):
-            with b.collecting():
-                lookup(b, st.target.name, st.span, where)
 
 
 # ---- what a phase expects at its end -----------------------------------------------------------
