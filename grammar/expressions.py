@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TypeAlias
 
 from dln.grammar.diagnostics import Span
@@ -12,6 +13,14 @@ class Syntax(Record, kw_only=True):
     """Anything with a place in a source."""
 
     span: Span
+
+    def children(self) -> Iterator[Syntax]:
+        """What it is made of."""
+        for name in self._fields:
+            value = getattr(self, name)
+            for part in value if isinstance(value, tuple) else (value,):
+                if isinstance(part, Syntax):
+                    yield part
 
 
 class Number(Syntax):

@@ -17,7 +17,6 @@ from dln.compiler.frontend.context.lengths import of_data, resized
 from dln.compiler.frontend.context.place import replace
 from dln.compiler.frontend.context.ports import dims_text, fit, port_sizes
 from dln.compiler.frontend.context.static_values import domain_of, tensor
-from dln.compiler.frontend.scan.axes_taken import parts
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.sizes import BATCH_SIZE, Size
 from dln.compiler.ir.tensor_type import Domain
@@ -190,7 +189,7 @@ def _rows_of(b: Build, part: s.Syntax, raw: Mapping[str, Node]) -> Iterator[int]
         if part.name in raw and raw[part.name].type.example:
             yield raw[part.name].type.example[0].constant
         return
-    for inner in parts(part):
+    for inner in part.children():
         yield from _rows_of(b, inner, raw)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TypeAlias
 
 from dln.compiler.frontend.context import broadcasting, standing
@@ -89,7 +89,7 @@ class Recurrences:
 
 def is_lagged(part: s.Syntax, name: str) -> bool:
     """Whether `name[...]` stands anywhere in a piece of syntax."""
-    return _indexed(part, name) is not None or any(is_lagged(p, name) for p in parts(part))
+    return _indexed(part, name) is not None or any(is_lagged(p, name) for p in part.children())
 
 
 def indices(part: s.Syntax, name: str) -> int:
@@ -98,7 +98,7 @@ def indices(part: s.Syntax, name: str) -> int:
     here = 0 if found is None else max(0, len(found.indices) - 1)
     if isinstance(part, s.Define | s.Draw) and part.target.name == name:
         here = max(0, len(part.target.dims or ()) - 1)
-    return max(here, *(indices(p, name) for p in parts(part)), 0)
+    return max(here, *(indices(p, name) for p in part.children()), 0)
 
 
 def _indexed(part: s.Syntax, name: str) -> s.Index | None:
@@ -129,7 +129,7 @@ def axes_taken(b: Build, part: s.Syntax, stands: Stands, scope: Scope) -> int:
             if stands(argument):
                 found = found or _known(b, part.function, scope)
                 here = max(here, _port(b, found, place, len(part.arguments)))
-    return max([here, *(axes_taken(b, p, stands, scope) for p in parts(part))])
+    return max([here, *(axes_taken(b, p, stands, scope) for p in part.children())])
 
 
 def _known(b: Build, expr: s.Expr, scope: Scope) -> Value:
@@ -157,13 +157,3 @@ def _port(b: Build, taker: Value, place: int, given: int) -> int:
         return isinstance(expr, s.Name) and expr.id == port.name
 
     return axes_taken(b, found.syntax.value, stands, found.scope)
-
-
-def parts(part: s.Syntax) -> Iterator[s.Syntax]:
-    """What a piece of syntax is made of."""
-    for field in part._fields:
-        value = getattr(part, field)
-        if isinstance(value, tuple):
-            yield from (v for v in value if isinstance(v, s.Syntax))
-        elif isinstance(value, s.Syntax):
-            yield value
