@@ -24,45 +24,39 @@ def bad(f: Failure) -> Answer | None:
     """A character that no terminal takes."""
     if f.token.type != "BAD":
         return None
-    text = f.token.value
+    text, span, remedy = f.token.value, f.span(), ""
     if text in ('"', '"""'):
         return _unclosed_text(f)
     if text.isascii() and text.isprintable():
-        return _character(f, f"{text} is no mark of the language", ""), panic(f)
-    if text in LOOK_ALIKE:
-        wrong = f"{text} (U+{ord(text):04X}) is not an ASCII character"
-        line = f.reading.source.line(f.span().line).translate(_PLAIN)
-        return _character(f, wrong, " ".join(line.split("#")[0].split())), panic(f)
-    if text.isalpha():
-        return _letters(f), panic(f)
-    return _character(f, f"the character U+{ord(text):04X} cannot stand here", ""), panic(f)
+        message = f"{text} is no mark of the language"
+    elif text in LOOK_ALIKE:
+        message = f"{text} (U+{ord(text):04X}) is not an ASCII character"
+        line = span.source.line(span.line).translate(_PLAIN)
+        remedy = " ".join(line.split("#")[0].split())
+    elif text.isalpha():
+        message, span = "names are written with the letters a to z", _word_at(span)
+        plain = "".join(GREEK.get(c, c) for c in span.text)
+        remedy = f"call it {plain}" if plain.isascii() else ""
+    else:
+        message = f"the character U+{ord(text):04X} cannot stand here"
+    return Problem("E106", message, span, remedy=remedy), panic(f)
 
 
-def _character(f: Failure, message: str, remedy: str) -> Problem:
-    return Problem("E106", message, f.span(), remedy=remedy)
-
-
-def _letters(f: Failure) -> Problem:
-    """A name with letters beyond ASCII."""
-    text, start, stop = f.reading.source.text, f.start, f.start
+def _word_at(span: Span) -> Span:
+    """The whole of a name with letters beyond ASCII."""
+    text, start, stop = span.source.text, span.start, span.start
     while start and (text[start - 1].isalnum() or text[start - 1] == "_"):
         start -= 1
     while stop < len(text) and (text[stop].isalnum() or text[stop] == "_"):
         stop += 1
-    span = Span(f.reading.source, start, stop)
-    plain = "".join(GREEK.get(c, c) for c in span.text)
-    remedy = f"call it {plain}" if plain.isascii() else ""
-    return Problem("E106", "names are written with the letters a to z", span, remedy=remedy)
+    return Span(span.source, start, stop)
 
 
 def _unclosed_text(f: Failure) -> Answer:
-    source, start = f.reading.source, f.start
     if f.token.value == '"""':
-        problem = Problem("E105", 'this """ is never closed', f.span(), "opened here")
-        return problem, None
-    line, _ = source.position(start)
-    stop = source.starts[line - 1] + len(source.line(line))
-    remedy = source.line(line).strip() + '"'
-    span = Span(source, start, stop)
-    problem = Problem("E105", "this text is never closed", span, "opened here", remedy=remedy)
-    return problem, panic(f)
+        return Problem("E105", 'this """ is never closed', f.span(), "opened here"), None
+    source, number = f.reading.source, f.span().line
+    line = source.line(number)
+    span = Span(source, f.start, source.starts[number - 1] + len(line))
+    message, remedy = "this text is never closed", line.strip() + '"'
+    return Problem("E105", message, span, "opened here", remedy=remedy), panic(f)

@@ -3,9 +3,7 @@
 A row is found in one of three ways. By the first word of the statement (`starts`), by the text of
 the refused token (`mark`), or by the parser's state and the kind of that token, taken from parsing
 the row's wrong examples, as Lark's `match_examples` does. `swap` is what should stand in place of
-the refused token and `insert` before it; the remedy then shows the line so changed.
-
-In the texts, {found} is the refused token, {before} the one before it, {first} the first word.
+the refused token; the remedy then shows the line so changed. {found} is the refused token.
 """
 
 from __future__ import annotations
@@ -24,7 +22,6 @@ class Mistake:
     mark: tuple[str, ...] = ()
     after: str = ""  # the text of the token before the refused one
     swap: str | None = None
-    insert: str = ""
 
 
 def _head(*clauses: str) -> tuple[str, ...]:
@@ -41,48 +38,31 @@ _train = partial(_inside, "train t on d.all for 1 epoch")
 
 # What a word from another language means here, by the first word of the statement.
 STATEMENTS = (
-    Mistake(
-        "E113", "functions are defined with fn, by one expression",
-        "fn f(a) = a + 1, or block f(x[n]) -> y[n] { ... } where it has parameters",
-        ("def f(x):\n", "function f(x) {\n}\n", "func f(x)\n"), starts=("def", "function", "func"),
-    ),
-    Mistake(
-        "E113", "other files are brought in with use", 'use "mnist.dln"',
-        ("import numpy as np\n", "from x import y\n", 'include "a.dln"\n'),
-        starts=("import", "from", "include"),
-    ),
-    Mistake(
-        "E113", "a block returns the ports of its header: nothing is returned by a statement",
-        "block f(x[n]) -> y[n] { ... }, with an equation y = ... inside",
-        _block("return x"), starts=("return",),
-    ),
-    Mistake(
-        "E113", "classes of layers are blocks", "block layer(x[n]; m) -> y[m] { ... }",
-        ("class Net(Module):\n", "module net(x) {\n}\n", "layer dense(x) {\n}\n"),
-        starts=("class", "module", "layer"),
-    ),
-    Mistake(
-        "E113", "there is no while: scan runs along a sequence, for unrolls over a range",
-        "scan t in time { ... }", _block("while x > 0 {\n  }"), starts=("while",),
-    ),
-    Mistake(
-        "E113", "if is part of an expression, not a statement", "y = a if x > 0 else b",
-        _block("if x > 0 {\n  }", "if x > 0:", "elif x > 0:", "else {\n  }"),
-        starts=("if", "elif", "else"),
-    ),
-    Mistake(
-        "E113", "values are named with let or const, never declared as variables", "let n = 3",
-        ("var n = 3\n", "int n = 3\n", "float n = 3\n"),
-        starts=("var", "int", "float", "auto", "val"),
-    ),
-    Mistake(
-        "E113", "a value is reported by watch, emit or report", "watch y = x every 1 epoch",
-        _train("print y", "print(y), x"), starts=("print",),
-    ),
-    Mistake(
-        "E113", "a requirement is written with expect", "expect a == b within 1e-6",
-        _inside('check "c"', "assert a == b"), starts=("assert",),
-    ),
+    Mistake("E113", "functions are defined with fn, by one expression",
+            "fn f(a) = a + 1, or block f(x[n]) -> y[n] { ... } where it has parameters",
+            ("def f(x):\n", "function f(x) {\n}\n", "func f(x)\n"),
+            starts=("def", "function", "func")),
+    Mistake("E113", "other files are brought in with use", 'use "mnist.dln"',
+            ("import numpy as np\n", "from x import y\n", 'include "a.dln"\n'),
+            starts=("import", "from", "include")),
+    Mistake("E113", "a block returns the ports of its header: nothing is returned by a statement",
+            "block f(x[n]) -> y[n] { ... }, with an equation y = ... inside",
+            _block("return x"), starts=("return",)),
+    Mistake("E113", "classes of layers are blocks", "block layer(x[n]; m) -> y[m] { ... }",
+            ("class Net(Module):\n", "module net(x) {\n}\n", "layer dense(x) {\n}\n"),
+            starts=("class", "module", "layer")),
+    Mistake("E113", "there is no while: scan runs along a sequence, for unrolls over a range",
+            "scan t in time { ... }", _block("while x > 0 {\n  }"), starts=("while",)),
+    Mistake("E113", "if is part of an expression, not a statement", "y = a if x > 0 else b",
+            _block("if x > 0 {\n  }", "if x > 0:", "elif x > 0:", "else {\n  }"),
+            starts=("if", "elif", "else")),
+    Mistake("E113", "values are named with let or const, never declared as variables", "let n = 3",
+            ("var n = 3\n", "int n = 3\n", "float n = 3\n"),
+            starts=("var", "int", "float", "auto", "val")),
+    Mistake("E113", "a value is reported by watch, emit or report", "watch y = x every 1 epoch",
+            _train("print y", "print(y), x"), starts=("print",)),
+    Mistake("E113", "a requirement is written with expect", "expect a == b within 1e-6",
+            _inside('check "c"', "assert a == b"), starts=("assert",)),
 )  # fmt: skip
 
 # Marks that mean something elsewhere, wherever they stand.
@@ -125,10 +105,10 @@ STATES = (
             _block("y += x", "y[t] += x[t]"), mark=("+=",)),
     Mistake("E110", "the name and its value need a = between them", "",
             ("const n 3\n", "let net mlp()\n", *_block("y x + 1", "y 3", "y[i] x[i]")),
-            insert="= "),
-    Mistake("E110", "a data set is defined with =", "", ('data d idx("a")\n',), insert="= "),
+            swap="= {found}"),
+    Mistake("E110", "a data set is defined with =", "", ('data d idx("a")\n',), swap="= {found}"),
     Mistake("E110", "a function is defined with =", "", ("fn f(a) a + 1\n",
-            "fn f(a) -> prob a + 1\n"), insert="= "),
+            "fn f(a) -> prob a + 1\n"), swap="= {found}"),
     Mistake("E110", "a function is one expression, after =", "fn f(a) = a + 1",
             ("fn f(a) {\n}\n", "fn f(a) -> prob {\n}\n", "fn f(a):\n")),
     Mistake("E110", "a value is defined with =, drawn with ~", "",
@@ -254,34 +234,25 @@ STATES = (
             ("const n = .5\n", *_block("y = x + .5", "y = f(.5)")), mark=(".",), swap="0."),
     Mistake("E119", "a number has digits after its point: write 5.0 or 5", "",
             ("const n = 5.\n", *_block("y = 5. + x", "y = f(5.)")), after="."),
-    Mistake(
-        "E108", "an equation stands inside a block, a phase, a task or a check",
-        "at the top of a file, values are named with let or const",
-        ("y = x\n", "const a = 1\ny = x\n", "dln 1\ny = x\n", "x -> f\n", "y[i] = x\n"),
-    ),
+    Mistake("E108", "an equation stands inside a block, a phase, a task or a check",
+            "at the top of a file, values are named with let or const",
+            ("y = x\n", "const a = 1\ny = x\n", "dln 1\ny = x\n", "x -> f\n", "y[i] = x\n")),
 )  # fmt: skip
 
 # Where no row fits.
-RUN_ON = Mistake(
-    "E111", "one statement stands on a line", "start a new line before {found}",
-    ("const a = 1 const b = 2\n", *_block("param a = 1 param b = 2")),
-)  # fmt: skip
-TRAILING = Mistake(
-    "E111", "no comma stands at the end of a line", "",
-    ("const n = 3,\n", "let n = 3,\n", *_train("minimize x over y with z,", "until x,"),
-     *_block("y = x,", "y ~ x,", "scan t in 3,")), swap="",
-)  # fmt: skip
-CHAIN = Mistake(
-    "E118", "a range or comparison joins two values: bracket one of them", "",
-    ("let a = 1..2..3\n", *_block("y = 1..2..3", "y = a == b == c", "y = f(a < b < c)")),
-)  # fmt: skip
-PRODUCT = Mistake(
-    "E119", "a product needs its *", "", ("const n = 2x\n", *_block("y = 2 x", "y = 2pi")),
-    insert=" * ",
-)  # fmt: skip
-SIDE_BY_SIDE = Mistake(
-    "E119", "two values stand side by side: a mark or a comma is missing between them", "",
-    _block("y = f(a b)", "y = [a b]", "y = [1 2]", "y = x y", "y = (a b)", "y = f(a.c 1)"),
-)  # fmt: skip
+RUN_ON = Mistake("E111", "one statement stands on a line", "start a new line before {found}",
+        ("const a = 1 const b = 2\n", *_block("param a = 1 param b = 2")))  # fmt: skip
+TRAILING = Mistake("E111", "no comma stands at the end of a line", "",
+        ("const n = 3,\n", "let n = 3,\n", *_train("minimize x over y with z,", "until x,"),
+         *_block("y = x,", "y ~ x,", "scan t in 3,")), swap="")  # fmt: skip
+CHAIN = Mistake("E118", "a range or comparison joins two values: bracket one of them", "",
+        ("let a = 1..2..3\n", *_block("y = 1..2..3", "y = a == b == c",
+         "y = f(a < b < c)")))  # fmt: skip
+PRODUCT = Mistake("E119", "a product needs its *", "",
+        ("const n = 2x\n", *_block("y = 2 x", "y = 2pi")), swap=" * {found}")  # fmt: skip
+SIDE_BY_SIDE = Mistake("E119",
+        "two values stand side by side: a mark or a comma is missing between them", "",
+        _block("y = f(a b)", "y = [a b]", "y = [1 2]", "y = x y", "y = (a b)",
+               "y = f(a.c 1)"))  # fmt: skip
 
 MISTAKES = (*STATEMENTS, *MARKS, *STATES, RUN_ON, TRAILING, CHAIN, PRODUCT, SIDE_BY_SIDE)

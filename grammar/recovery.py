@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 
 from lark import Token
 from lark.parsers.lalr_parser_state import ParserState
@@ -24,6 +25,7 @@ STARTERS = ITEMS | frozenset(
     "watch checkpoint until emit vary report".split()
 )
 EQUATION = re.compile(r"[A-Za-z_]\w*[ \t]*(\[[^\]\n]*\])?[ \t]*(:[ \t]*\w+[^=~\n]*)?(=(?!=)|~|:=)")
+_ENDS_LINE = re.compile(r"[ \t}]*(#|\r?\n|$)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,20 @@ class Failure:
         line = self.reading.line
         return line[0] if line and line[0].type != "_NL" else self.token
 
+    @property
+    def begins(self) -> bool:
+        """Whether the statement has one token before this one at most."""
+        return self.token is self.first or self.before is self.first
+
+    @property
+    def opened(self) -> list[Token]:
+        """The ( and [ open before the token, within the innermost braces, innermost last."""
+        brackets, closed = reversed(self.reading.brackets), self.reading.closed
+        found = list(takewhile(lambda b: b.type != "LBRACE", brackets))[::-1]
+        if self.token.type in ("LPAR", "LSQB"):
+            return found[:-1]
+        return [*found, closed] if closed and closed.type != "LBRACE" else found
+
     def span(self, token: Token | None = None) -> Span:
         """Where a token stands; the end of a line stands after the token before it."""
         token = token or self.token
@@ -71,6 +87,19 @@ class Failure:
     def takes(self, kind: str) -> bool:
         """Whether a token of this kind could stand here."""
         return takes(self.state, kind)
+
+    def cut_for(self, *kinds: str, inside: bool = False) -> int | None:
+        """The largest number of values to keep so that tokens of these kinds can follow.
+
+        With `inside`, the innermost open `{` is kept.
+        """
+        values = self.state.value_stack
+        for keep in range(len(values), -1, -1):
+            if takes(self.state, *kinds, keep=keep + 1):
+                return keep
+            if inside and keep and getattr(values[keep - 1], "type", "") == "LBRACE":
+                return None
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,32 +136,18 @@ def open_braces(state: ParserState[int]) -> list[Token]:
     return found
 
 
-def cut_for(failure: Failure, *kinds: str, inside: bool = False) -> int | None:
-    """The largest number of values to keep so that tokens of these kinds can follow.
-
-    With `inside`, the innermost open `{` is kept.
-    """
-    values = failure.state.value_stack
-    for keep in range(len(values), -1, -1):
-        if takes(failure.state, *kinds, keep=keep + 1):
-            return keep
-        if inside and keep and getattr(values[keep - 1], "type", "") == "LBRACE":
-            return None
-    return None
-
-
 def panic(failure: Failure) -> Resume:
     """Leave out the rest of the statement; keep its block where the block can be entered."""
     place, brace = _rest(failure)
     if brace is not None:
         for closers in ((), ("RPAR",), ("RSQB", "RPAR")):
-            keep = cut_for(failure, *closers, "LBRACE", inside=True)
+            keep = failure.cut_for(*closers, "LBRACE", inside=True)
             if keep is not None:
                 return Resume(brace, keep, tuple((k, "") for k in closers))
         place = _after_block(failure.reading, brace)
     else:
         place = _after_indented(failure, place)
-    return Resume(place, cut_for(failure, "_NL") or 0, NEWLINE)
+    return Resume(place, failure.cut_for("_NL") or 0, NEWLINE)
 
 
 def _marks(reading: Reading, place: int) -> Iterator[tuple[str, int, int]]:
@@ -148,10 +163,9 @@ def _marks(reading: Reading, place: int) -> Iterator[tuple[str, int, int]]:
 
 def _rest(failure: Failure) -> tuple[int, int | None]:
     """Where the next statement starts, and the `{` left open by the rest of this one."""
-    reading, depth, first = failure.reading, _depth(failure), None
+    reading, depth, first = failure.reading, len(failure.opened), None
     brace: list[int] = []
-    lines = 0
-    text = reading.source.text
+    text, lines = reading.source.text, 0
     last = max(reading.resumed, failure.start - (depth <= 0))  # a } goes on the stack but once
     if failure.token.type == "_NL":
         return reading.place, None
@@ -171,33 +185,10 @@ def _rest(failure: Failure) -> tuple[int, int | None]:
             brace.append(start)
         elif kind == "RBRACE" and brace:
             brace.pop()
-        elif kind == "RBRACE" and start > last and _ends_line(text, stop):
+        elif kind == "RBRACE" and start > last and _ENDS_LINE.match(text, stop):
             if open_braces(failure.state):
                 return start, None
     return first or len(text), brace[0] if brace else None
-
-
-def _ends_line(text: str, place: int) -> bool:
-    return re.compile(r"[ \t}]*(#|\r?\n|$)").match(text, place) is not None
-
-
-def _depth(failure: Failure) -> int:
-    """How many ( and [ were open before the token."""
-    depth = sum(1 for _ in inner_brackets(failure.reading))
-    if failure.token.type in ("LPAR", "LSQB"):
-        depth -= 1
-    closed = failure.reading.closed
-    return depth + (closed is not None and closed.type != "LBRACE")
-
-
-def inner_brackets(reading: Reading) -> list[Token]:
-    """The ( and [ that are open within the innermost braces, innermost last."""
-    found: list[Token] = []
-    for bracket in reversed(reading.brackets):
-        if bracket.type == "LBRACE":
-            break
-        found.insert(0, bracket)
-    return found
 
 
 def _after_indented(failure: Failure, place: int) -> int:

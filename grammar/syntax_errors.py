@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable
 
 from lark import Token
 from lark.exceptions import UnexpectedToken
@@ -28,31 +28,27 @@ HOMES = {
     "optimiser": "state",
 }
 VALUE_ENDS = frozenset({"NAME", "NUMBER", "RPAR", "RSQB", "STRING", "QUOTE"})
-_HOME: dict[str, tuple[str, ...]] = {}
-for _home, _words in HOMES.items():
-    _HOME |= {word: (*_HOME.get(word, ()), _home) for word in _words.split()}
 
 
 def explain(failure: Failure) -> Answer:
     """The problem that a refused token is, and where to go on; None ends the parse."""
-    for answer in (
+    answers: tuple[Callable[[Failure], Mistake | Answer | None], ...] = (
         unclosed, brace, closer, _by_start, _by_mark, bad, _run_on, _out_of_place, _misspelt,
-        _trailing, _by_state, _chain, _side_by_side,
-    ):  # fmt: skip
+        _trailing, _by_state, _two_values,
+    )  # fmt: skip
+    for answer in answers:
         found = answer(failure)
         if found:
-            return found
+            return _told(found, failure) if isinstance(found, Mistake) else found
     return _expected(failure)
 
 
 # ---- the table of mistakes ---------------------------------------------------------------------
 
 
-def _by_start(f: Failure) -> Answer | None:
-    near = f.token is f.first or f.before is f.first
+def _by_start(f: Failure) -> Mistake | None:
     rows = (row for row in mistakes.STATEMENTS if f.first.value in row.starts)
-    row = next(rows, None) if near else None
-    return _told(row, f) if row else None
+    return next(rows, None) if f.begins else None
 
 
 def _fits(row: Mistake, f: Failure) -> bool:
@@ -60,16 +56,14 @@ def _fits(row: Mistake, f: Failure) -> bool:
     return (not row.mark or f.token.value in row.mark) and (not row.after or before == row.after)
 
 
-def _by_mark(f: Failure) -> Answer | None:
-    row = next((row for row in mistakes.MARKS if _fits(row, f)), None)
-    return _told(row, f) if row else None
+def _by_mark(f: Failure) -> Mistake | None:
+    return next((row for row in mistakes.MARKS if _fits(row, f)), None)
 
 
-def _by_state(f: Failure) -> Answer | None:
+def _by_state(f: Failure) -> Mistake | None:
     rows = index(f.state.parse_conf, f.reading.lexer)
     found = rows.get((settled(f.state), f.token.type), ())
-    row = next((row for row in found if _fits(row, f)), None)
-    return _told(row, f) if row else None
+    return next((row for row in found if _fits(row, f)), None)
 
 
 @functools.cache
@@ -100,61 +94,54 @@ def first_failure(text: str, conf: ParseConf[int], lexer: Lexer) -> Failure | No
 
 
 def _told(row: Mistake, f: Failure) -> Answer:
-    words = {"found": f.token.value.strip(), "first": f.first.value}
-    remedy = row.remedy.format(**words) if "{found}" in row.remedy else row.remedy
+    remedy = row.remedy.replace("{found}", f.token.value.strip())
     if row.swap is not None:
-        remedy = f.swapped(row.swap)
-    elif row.insert:
-        remedy = f.swapped(row.insert + f.token.value)
+        remedy = f.swapped(row.swap.replace("{found}", f.token.value))
     return Problem(row.code, row.message, f.span(), remedy=remedy), panic(f)
 
 
 # ---- words -------------------------------------------------------------------------------------
 
 
-def _run_on(f: Failure) -> Answer | None:
-    if f.before and f.token.value in STARTERS and f.takes("_NL") and f.before.type != "LBRACE":
-        return _told(mistakes.RUN_ON, f)
-    return None
+def _run_on(f: Failure) -> Mistake | None:
+    starts = f.token.value in STARTERS and f.takes("_NL")
+    return mistakes.RUN_ON if starts and f.before and f.before.type != "LBRACE" else None
 
 
-def _trailing(f: Failure) -> Answer | None:
+def _trailing(f: Failure) -> Mistake | None:
     last = f.token.type == "COMMA" and f.reading.following() in ("_NL", "")
-    ends = f.takes("_NL") or f.takes("LBRACE")
-    return _told(mistakes.TRAILING, f) if last and ends else None
+    return mistakes.TRAILING if last and (f.takes("_NL") or f.takes("LBRACE")) else None
 
 
-def _chain(f: Failure) -> Answer | None:
-    again = f.token.type in ("RANGE", "CMP") and f.before and f.before.type in VALUE_ENDS
-    return _told(mistakes.CHAIN, f) if again else None
-
-
-def _side_by_side(f: Failure) -> Answer | None:
-    if not (
-        f.before and f.before.type in VALUE_ENDS and f.token.type in ("NAME", "NUMBER", "STRING")
-    ):
+def _two_values(f: Failure) -> Mistake | None:
+    """Two values without what should stand between them."""
+    if f.before is None or f.before.type not in VALUE_ENDS:
         return None
-    number = f.before.type == "NUMBER" and f.token.type == "NAME"
-    return _told(mistakes.PRODUCT if number else mistakes.SIDE_BY_SIDE, f)
+    match f.before.type, f.token.type:
+        case _, "RANGE" | "CMP":
+            return mistakes.CHAIN
+        case "NUMBER", "NAME":
+            return mistakes.PRODUCT
+        case _, "NAME" | "NUMBER" | "STRING":
+            return mistakes.SIDE_BY_SIDE
+        case _:
+            return None
 
 
 def _out_of_place(f: Failure) -> Answer | None:
     """A statement that is known, but not here."""
-    word = f.first.value
-    if f.token is not f.first and f.before is not f.first:
+    if not f.begins:
         return None
-    here = _surrounding(f)
-    if word in _HOME and here not in _HOME[word]:
-        message = f"{word} belongs in {' or '.join(_HOME[word])}, not {_where(here)}"
+    word, here = f.first.value, _surrounding(f)
+    homes = [home for home, words in HOMES.items() if word in words.split()]
+    where = f"in {here}" if here else "at the top of a file"
+    if homes and here not in homes:
+        message = f"{word} belongs in {' or '.join(homes)}, not {where}"
     elif word in ITEMS and here:
-        message = f"{word} stands at the top of a file, not {_where(here)}"
+        message = f"{word} stands at the top of a file, not {where}"
     else:
         return None
     return Problem("E108", message, f.span(f.first)), panic(f)
-
-
-def _where(here: str) -> str:
-    return f"in {here}" if here else "at the top of a file"
 
 
 def _surrounding(f: Failure) -> str:
@@ -204,7 +191,7 @@ _SPOKEN = {
 }  # fmt: skip
 
 
-def spoken(kind: str, lexer: Lexer) -> str:
+def _spoken(kind: str, lexer: Lexer) -> str:
     """A kind of token as it is written."""
     written = lexer.written.get(kind, kind)
     return _SPOKEN.get(kind) or (written if written.isalpha() else f"`{written}`")
@@ -238,9 +225,5 @@ def _listed(kinds: set[str], lexer: Lexer) -> str:
         words, kinds = [*words, "an item such as block, data or train"], set()
     elif len(keywords) > 4 and ("NAME" in kinds or "RBRACE" in kinds):
         words, kinds = [*words, "a statement"], kinds - keywords - {"NAME", "_NL"}
-    words += sorted({spoken(k, lexer) for k in kinds})
-    return _joined(words)
-
-
-def _joined(words: Sequence[str]) -> str:
+    words += sorted({_spoken(k, lexer) for k in kinds})
     return " or ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
