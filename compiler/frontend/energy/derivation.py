@@ -60,7 +60,9 @@ def call(
             return energy(inner, made, units, span)
         if verb == "free":
             return free(inner, made, units, span)
-        return one_or_all(means(inner, made, hidden if verb == "up" else visible, units, span))
+        found = conditionals(inner, made, hidden if verb == "up" else visible, units, span)
+        marked = {k: b.mark(mean, span, f"{made.path}.{k}") for k, (mean, _) in found.items()}
+        return one_or_all(marked)
 
 
 # ---- the energy itself -------------------------------------------------------------------------
@@ -163,19 +165,11 @@ def at_zero(b: Build, node: Node, symbols: Mapping[str, Node]) -> Node:
 # ---- conditionals ------------------------------------------------------------------------------
 
 
-def means(
-    b: Build, made: Instance, wanted: Sequence[UnitGroup], units: Units, span: Span
-) -> dict[str, Node]:
-    """The conditional mean of each group of one side, given the other: probabilities of binary
-    units and of the values of a class, the mean of real units."""
-    found = conditionals(b, made, wanted, units, span)
-    return {k: b.mark(mean, span, f"{made.path}.{k}") for k, (mean, _) in found.items()}
-
-
 def conditionals(
     b: Build, made: Instance, wanted: Sequence[UnitGroup], units: Units, span: Span
 ) -> dict[str, tuple[Node, Node | None]]:
-    """The conditional means, for real units with the standard deviation."""
+    """The conditional mean of each group of one side, given the other: probabilities of binary
+    units and of the values of a class, the mean of real units with their standard deviation."""
     found, out = opened(b, made, wanted, units, span), dict[str, tuple[Node, Node | None]]()
     make = b.at(span)
     for group in wanted:
@@ -203,15 +197,10 @@ def gauss(b: Build, group: UnitGroup, found: Open, span: Span) -> tuple[Node, No
 
 
 def _class_mean(
-    b: Build,
-    made: Instance,
-    group: UnitGroup,
-    others: Sequence[UnitGroup],
-    units: Units,
-    span: Span,
+    b: Build, made: Instance, group: UnitGroup, side: Sequence[UnitGroup], units: Units, span: Span
 ) -> Node:
     """softmax(-E) over the values of a class; other groups of its side do not matter."""
-    index = choice(b, group)
+    index, others = choice(b, group), [g for g in side if g is not group]
     lead = lead_of(b, {**units, group.name: index}, span)
     symbols = {g.name: _symbol(b, g, lead) for g in others}
     node = energy(b, made, {**units, **symbols, group.name: index}, span)

@@ -48,10 +48,22 @@ def units_of(
 
 
 def as_units(b: Build, group: UnitGroup, value: Value, at: Span, who: str) -> Value:
-    """A value of one group. Probabilities may stand for binary units: their mean."""
-    if group.classes is not None:
-        return _as_class(b, group, value, at, who)
-    node = broadcasting.quantity(b, broadcasting.as_tensor(b, value, at, group.name), at)
+    """A value of one group. Probabilities may stand for binary units: their mean. For a class may
+    stand a tensor of classes, an index bound outside, or its number."""
+    if group.classes is not None and isinstance(value, IndexVar):
+        broadcasting.equal(b, value.size, group.classes, at, f"{value.name} runs over {group.text}")
+        return value
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if group.classes is not None and number:
+        known = b.sizes.resolve(group.classes).value
+        if value != int(value) or value < 0 or (known is not None and value >= known):
+            last = "" if known is None else f", 0 to {known - 1}"
+            b.fail("E208", f"{group.name} is a class{last}", at, f"is {value:g}")
+        plain = b.at(at).const(int(value), "index")
+        return b.at(at)("asserted", plain, domain=group.domain)
+    node = broadcasting.as_tensor(b, value, at, group.name)
+    if group.classes is None:
+        node = broadcasting.quantity(b, node, at)
     fit(b, node, (), group.sizes, at, f"{who} takes {group.text}", group.span)
     if group.domain.name == "binary" and (fits(node.type.domain, PROB) or _is_share(value)):
         return node
@@ -63,24 +75,6 @@ def _is_share(value: Value) -> bool:
     if isinstance(value, list):
         return all(map(_is_share, value))
     return isinstance(value, int | float) and 0 <= value <= 1
-
-
-def _as_class(b: Build, group: UnitGroup, value: Value, at: Span, who: str) -> Value:
-    """A class: a tensor of classes, an index bound outside, or its number."""
-    assert group.classes is not None
-    if isinstance(value, IndexVar):
-        broadcasting.equal(b, value.size, group.classes, at, f"{value.name} runs over {group.text}")
-        return value
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        known = b.sizes.resolve(group.classes).value
-        if value != int(value) or value < 0 or (known is not None and value >= known):
-            last = "" if known is None else f", 0 to {known - 1}"
-            b.fail("E208", f"{group.name} is a class{last}", at, f"is {value:g}")
-        plain = b.at(at).const(int(value), "index")
-        return b.at(at)("asserted", plain, domain=group.domain)
-    node = broadcasting.as_tensor(b, value, at, group.name)
-    fit(b, node, (), group.sizes, at, f"{who} takes {group.text}", group.span)
-    return want_domain(b, node, group.domain, at, who)
 
 
 def lead_of(b: Build, units: Units, span: Span) -> TensorType:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from itertools import pairwise
 from types import MappingProxyType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
 
 from dln.compiler.frontend.context import broadcasting, ports
 from dln.compiler.frontend.context.build_context import (
@@ -38,6 +38,9 @@ from dln.compiler.ir.graph import Node
 from dln.compiler.ir.sizes import Reason, Size, Var
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Span
+
+Given: TypeAlias = "Sequence[tuple[Value, Span]]"
+"""Arguments worked out, each with its place."""
 
 # ---- pipelines ---------------------------------------------------------------------------------
 
@@ -101,9 +104,7 @@ def _flow_step(b: Build, value: Value, span: Span, step: s.Expr, scope: Scope) -
 # ---- calls -------------------------------------------------------------------------------------
 
 
-def _call(
-    b: Build, target: Value, expr: s.Call, scope: Scope, first: Sequence[tuple[Value, Span]] = ()
-) -> Value:
+def _call(b: Build, target: Value, expr: s.Call, scope: Scope, first: Given = ()) -> Value:
     """A call whose arguments are still syntax; `first` are values that a pipeline passed in."""
     written = (*expr.arguments, *expr.options)
     if isinstance(target, BlockDef):
@@ -132,7 +133,7 @@ def _call(
         values = {k: b.evaluate(a.value, scope) for k, a in expr.named.items()}
         return call_builtin(b, target, given, expr.span, values)
     if isinstance(target, Function):
-        return _call_function(b, target, given, expr.span, expr, scope)
+        return _call_function(b, target, given, expr.span, (expr, scope))
     return apply(b, target, given, expr.span)
 
 
@@ -173,25 +174,21 @@ def _arguments(b: Build, expr: s.Call, scope: Scope) -> list[tuple[Value, Span]]
 
 
 def _call_function(
-    b: Build,
-    target: Function,
-    given: Sequence[tuple[Value, Span]],
-    span: Span,
-    expr: s.Call | None = None,
-    scope: Scope | None = None,
+    b: Build, target: Function, given: Given, span: Span, call: tuple[s.Call, Scope] | None = None
 ) -> Value:
-    """A `fn` on values by place, and on those that a call gives by name."""
+    """A `fn` on values by place, and on those that a call in a scope gives by name."""
     names = [p.name for p in target.syntax.ports]
     values = dict(zip(names, given, strict=False))
-    if expr is not None and scope is not None:
+    if call is not None:
+        expr, scope = call
         for name, a in expr.named.items():
             if name not in names:
                 unknown(b, "argument", name, word(a.span, name), names, target.syntax.name)
             values[name] = (b.evaluate(a.value, scope), a.value.span)
     if len(given) > len(names) or len(values) < len(names):
         _wrong_count(b, target.syntax.name, names, len(given), span)
-    if expr is not None and scope is not None:  # of `act(...)`, the activation given
-        span = given_at(b, expr.function, scope, span)
+    if call is not None:  # of `act(...)`, the activation given
+        span = given_at(b, call[0].function, call[1], span)
     return application.call_function(b, target, values, span)
 
 
@@ -203,7 +200,7 @@ def _wrong_count(b: Build, name: str, names: Sequence[str], found: int, span: Sp
 def call_builtin(
     b: Build,
     target: Builtin,
-    given: Sequence[tuple[Value, Span]],
+    given: Given,
     span: Span,
     named: Mapping[str, Value] = MappingProxyType({}),
 ) -> Value:
@@ -226,7 +223,7 @@ def arity(call: Callable[..., Any]) -> tuple[list[str], set[str], bool]:
     return [p.name for p in plain], needed, len(plain) < len(all_of)
 
 
-def apply(b: Build, target: Value, given: Sequence[tuple[Value, Span]], span: Span) -> Value:
+def apply(b: Build, target: Value, given: Given, span: Span) -> Value:
     """A function, block, instance or chain on worked-out arguments."""
     match target:
         case BlockDef():

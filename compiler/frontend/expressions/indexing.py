@@ -4,23 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from dln.compiler.frontend.context import broadcasting, standing, time_axis
+from dln.compiler.frontend.context import broadcasting, standing, time_axis, values
 from dln.compiler.frontend.context.build_context import Build, Instance, Scope, Value
 from dln.compiler.frontend.context.place import replace
 from dln.compiler.frontend.context.static_values import lookup, unknown, whole
-from dln.compiler.frontend.context.values import (
-    DataValue,
-    IndexForm,
-    IndexVar,
-    Module,
-    PhaseBest,
-    PhaseGroup,
-    PhaseValue,
-    Recurrence,
-    Results,
-    StepIndex,
-    describe,
-)
 from dln.compiler.frontend.data import full_data
 from dln.compiler.frontend.expressions import phase_queries
 from dln.compiler.frontend.instances import instances
@@ -39,26 +26,27 @@ def _attr(b: Build, expr: s.Attr, scope: Scope) -> Value:
     match body:
         case Instance():
             return instances.attribute(b, body, expr.name, expr.name_span)
-        case Results():
+        case values.Results():
             if expr.name not in body.values:
                 of = broadcasting.short(expr.body.span.text)
                 kind = "field" if of == "raw" else "result"
                 unknown(b, kind, expr.name, expr.name_span, list(body.values), of)
             return body.values[expr.name]
-        case Module():
+        case values.Module():
             if body.scope.lookup(expr.name) is None:
                 known = list(body.scope.names)
                 unknown(b, "name", expr.name, expr.name_span, known, body.name)
             return lookup(b, expr.name, expr.name_span, body.scope)
-        case DataValue():
+        case values.DataValue():
             return full_data.of_data(b, body, expr.name, expr.name_span)
         case Node() if (made := instances.made_in(b, expr.body, scope)) is not None:
             return instances.attribute(b, made, expr.name, expr.name_span)
-        case PhaseBest():
+        case values.PhaseBest():
             return phase_queries.best_attribute(b, body.phase, expr.name, expr.name_span)
-        case PhaseValue():
+        case values.PhaseValue():
             return phase_queries.phase_attribute(b, body.name, expr.name, expr.name_span)
-    b.fail("E327", f"{describe(body)} has no parts", expr.name_span, "nothing is called so here")
+    text = f"{values.describe(body)} has no parts"
+    b.fail("E327", text, expr.name_span, "nothing is called so here")
 
 
 # ---- indices -----------------------------------------------------------------------------------
@@ -67,22 +55,22 @@ def _attr(b: Build, expr: s.Attr, scope: Scope) -> Value:
 def _index(b: Build, expr: s.Index, scope: Scope) -> Value:
     body = b.evaluate(expr.body, scope)
     step = _place(b, expr.indices[0], expr, scope) if _may_be_step(expr) else None
-    if isinstance(step, StepIndex) and isinstance(body, Node | Recurrence):
+    if isinstance(step, values.StepIndex) and isinstance(body, Node | values.Recurrence):
         node = step.scan.element(b, body, step, expr.span)  # `x[t]`, `h[t-1]`
         if len(expr.indices) == 1:
             return b.mark(node, expr.span, broadcasting.short(expr.span.text))
         return _tensor_index(b, node, _rest(expr), scope)  # `x[t, 2]`
     if isinstance(body, list):
         picks = (b.evaluate(i, scope) for i in expr.indices if not isinstance(i, s.Slice))
-        if any(isinstance(value, Node | IndexVar | IndexForm) for value in picks):
+        if any(isinstance(value, Node | values.IndexVar | values.IndexForm) for value in picks):
             return _tensor_index(b, broadcasting.as_tensor(b, body, expr.body.span), expr, scope)
         return _list_index(b, body, expr.indices, expr, scope)
-    if isinstance(body, PhaseGroup):
+    if isinstance(body, values.PhaseGroup):
         return _phase_of(b, body, expr, scope)
-    if isinstance(body, PhaseValue | str):
-        b.fail("E328", f"{describe(body)} is not indexed", expr.span)
+    if isinstance(body, values.PhaseValue | str):
+        b.fail("E328", f"{values.describe(body)} is not indexed", expr.span)
     if not isinstance(body, Node):
-        b.fail("E328", f"{describe(body)} cannot be indexed", expr.span)
+        b.fail("E328", f"{values.describe(body)} cannot be indexed", expr.span)
     if is_clock(body) and len(expr.indices) == 1:
         return _report(b, body, expr, scope)
     return _tensor_index(b, body, expr, scope)
@@ -101,7 +89,7 @@ def _report(b: Build, clock: Node, expr: s.Index, scope: Scope) -> Node:
     return phase_queries.history(b, clock, at, expr.span)
 
 
-def _phase_of(b: Build, group: PhaseGroup, expr: s.Index, scope: Scope) -> PhaseValue:
+def _phase_of(b: Build, group: values.PhaseGroup, expr: s.Index, scope: Scope) -> values.PhaseValue:
     """`pre[1]`: the phase of that number, wherever in the file it stands."""
     part = expr.indices[0] if len(expr.indices) == 1 else None
     if part is None or isinstance(part, s.Slice):
@@ -143,7 +131,7 @@ def _in_time(b: Build, node: Node, expr: s.Index, scope: Scope) -> Node:
         made = axes.cut(b, plain, 0, *_bounds(b, part, scope), part.span)
         return b.at(part.span)("running", made, running=node.type.running)
     value = _place(b, part, expr, scope)
-    if isinstance(value, IndexVar | IndexForm):
+    if isinstance(value, values.IndexVar | values.IndexForm):
         return _over_time(b, node, value, part.span)
     at = whole(b, part, scope, "a step")
     length = b.sizes.resolve(node.type.shape[0]).value
@@ -153,14 +141,15 @@ def _in_time(b: Build, node: Node, expr: s.Index, scope: Scope) -> Node:
     return time_axis.element(b, node, at, part.span)
 
 
-def _over_time(b: Build, node: Node, index: IndexVar | IndexForm, span: Span) -> Node:
+def _over_time(b: Build, node: Node, index: values.IndexVar | values.IndexForm, span: Span) -> Node:
     """`h[i]`, `h[2*i + 1]` of a sequence: its time runs under an index."""
-    if isinstance(index, IndexVar) and not (index.ranged and index.size != node.type.shape[0]):
+    steps = node.type.shape[0]
+    if isinstance(index, values.IndexVar) and (not index.ranged or index.size == steps):
         names = tuple(index.axis if a == TIME else a for a in node.type.running)
-        broadcasting.equal(b, index.size, node.type.shape[0], span, f"{index.name} runs over time")
+        broadcasting.equal(b, index.size, steps, span, f"{index.name} runs over time")
         return b.at(span)("running", node, running=names)
     plain = _by_steps(b, node, span)
-    if isinstance(index, IndexVar):
+    if isinstance(index, values.IndexVar):
         return axes.axes_run(b, plain, 0, index, span)
     return affine_index.look(b, plain, 0, index, span)
 
@@ -183,7 +172,7 @@ def _list_index(
         return _tensor_index(b, body, s.Index(expr.body, indices, span=expr.span), scope)
     part, rest = indices[0], indices[1:]
     if not isinstance(body, list):
-        b.fail("E328", f"{describe(body)} cannot be indexed", part.span)
+        b.fail("E328", f"{values.describe(body)} cannot be indexed", part.span)
     if isinstance(part, s.Slice):
         start, stop = _bounds(b, part, scope)
         return [_list_index(b, entry, rest, expr, scope) for entry in body[start:stop]]
@@ -226,9 +215,9 @@ def _tensor_index(b: Build, node: Node, expr: s.Index, scope: Scope) -> Value:
             axis += 1
             continue
         value = _place(b, part, expr, scope)
-        if isinstance(value, IndexVar):
+        if isinstance(value, values.IndexVar):
             node = axes.axes_run(b, node, axis, value, part.span)
-        elif isinstance(value, IndexForm):
+        elif isinstance(value, values.IndexForm):
             node = affine_index.look(b, node, axis, value, part.span)
         elif isinstance(value, Node):
             node = axes.pick(b, node, axis, value, part.span)

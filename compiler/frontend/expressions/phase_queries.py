@@ -110,12 +110,10 @@ def ask(b: Build, verb: PhaseVerb, expr: s.Call, scope: Scope) -> Node:
 def _merged(body: Scope, scope: Scope) -> Scope:
     """The phase's names, and behind them the loop variables and lets of where it is asked."""
     inner = body.child()
-    local: Scope | None = scope
-    while local is not None and local.parent is not None:
-        for name, binding in local.names.items():
-            if body.lookup(name) is None and name not in inner.names:
-                inner.names[name] = binding
-        local = local.parent
+    for local in scope.outwards():
+        for name, binding in local.names.items() if local.parent is not None else ():
+            if body.lookup(name) is None:
+                inner.names.setdefault(name, binding)
     return inner
 
 

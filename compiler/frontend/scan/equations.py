@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from dln.compiler.frontend.context import broadcasting
+from dln.compiler.frontend.context import broadcasting, static_values
 from dln.compiler.frontend.context.build_context import (
     Binding,
     Build,
@@ -16,14 +16,6 @@ from dln.compiler.frontend.context.build_context import (
 from dln.compiler.frontend.context.frame import Drawing
 from dln.compiler.frontend.context.place import replace
 from dln.compiler.frontend.context.ports import port_sizes
-from dln.compiler.frontend.context.static_values import (
-    domain_of,
-    rounds,
-    size,
-    tensor,
-    want_domain,
-    word,
-)
 from dln.compiler.frontend.context.values import IndexVar
 from dln.compiler.frontend.tensors import axes
 from dln.compiler.ir.graph import Node, ancestors
@@ -50,7 +42,7 @@ def unrolled(
         if not isinstance(st, s.For):
             yield st, scope
             continue
-        for number, inner in enumerate(rounds(b, st, scope)):
+        for number, inner in enumerate(static_values.rounds(b, st, scope)):
             if bind is None:
                 bind_flat(b, st.body, inner)
             else:
@@ -84,8 +76,8 @@ def once(
 ) -> None:
     """Bind a name that is not bound in this scope yet."""
     if (old := scope.names.get(name)) is not None:
-        notes = (Note(word(old.span, name), "first bound here"),) if old.span else ()
-        text, at = f"{name} is bound twice", word(span, name)
+        notes = (Note(static_values.word(old.span, name), "first bound here"),) if old.span else ()
+        text, at = f"{name} is bound twice", static_values.word(span, name)
         b.fail("E334", text, at, "bound again", notes, remedy="another name")
     time = b.time
 
@@ -130,11 +122,11 @@ def define(b: Build, st: s.Define, scope: Scope) -> Value:
 
 def _of_domain(b: Build, st: s.Define | s.Draw, value: Value, scope: Scope) -> Value:
     """What an equation gives, which is of the domain that is said, if one is."""
-    domain = domain_of(b, st.target.domain, scope)
+    domain = static_values.domain_of(b, st.target.domain, scope)
     if domain is None:
         return value
     node = broadcasting.as_tensor(b, value, st.value.span)
-    want_domain(b, node, domain, st.value.span, st.target.name, "is said to be")
+    static_values.want_domain(b, node, domain, st.value.span, st.target.name, "is said to be")
     return b.at(st.span)("asserted", node, domain=domain)
 
 
@@ -150,17 +142,17 @@ def _indexed(b: Build, st: s.Define, scope: Scope) -> Node:
         var = IndexVar(d.id, f"{d.id}.{next(b.counter)}", Size.of(Var(d.id, span=d.span)))
         inner.value(d.id, var, d.span)
         indices.append(var)
-    node = tensor(b, st.value, inner)
+    node = static_values.tensor(b, st.value, inner)
     return axes.axes_stop(b, broadcasting.quantity(b, node, st.value.span), indices, st.span)
 
 
 def draw(b: Build, st: s.Draw, scope: Scope) -> Node:
     """`h ~ bernoulli(p)`: drawn at each evaluation; the shape is the distribution's or declared."""
     path, dims = scope.named(st.target.name), st.target.dims
-    shape = None if dims is None else tuple(size(b, d, scope) for d in dims)
+    shape = None if dims is None else tuple(static_values.size(b, d, scope) for d in dims)
     b = replace(b, naming=naming(path, scope))
     b = replace(b, drawing=Drawing(b.site(path), shape))
-    return b.mark(_of_domain(b, st, tensor(b, st.value, scope), scope), st.span, path)
+    return b.mark(_of_domain(b, st, static_values.tensor(b, st.value, scope), scope), st.span, path)
 
 
 def substituted(b: Build, node: Node, to: Mapping[Node, Node]) -> Node:

@@ -98,7 +98,15 @@ class Attempt:
         if isinstance(value, Recurrence):
             if value.name not in self.scan.lines:
                 self._other(b, span, value.scan.index, "runs over")
-            return self._own(b, value.name, index, span)
+            if index.offset > 0:
+                text, t = f"{value.name} needs its own future", self.index
+                past = f"{value.name}[{t}-1], {value.name}[{t}-2]"
+                label = f"scan runs {t} upwards, so only {past}, ... exist here"
+                remedy = f"{value.name}[{t}-{index.offset}]"
+                b.fail("E330", text, span, label, remedy=remedy)
+            if index.offset == 0:
+                return self.current(b, value.name)
+            return self.carried(b, value.name, -index.offset)
         if not self.stepping and self.loop.holds and self.loop.touches([value], b.facts.drawn):
             self._other(b, span, "a scan inside", "is of")
         return self._given(b, value, index, span)
@@ -108,15 +116,6 @@ class Attempt:
         name = span.text.partition("[")[0].strip()
         who = f"{name} " if how == "runs over" else ""
         b.fail("E214", f"{self.index} is no step of {name}", span, f"{who}{how} {other}")
-
-    def _own(self, b: Build, name: str, index: StepIndex, span: Span) -> Node:
-        if index.offset > 0:
-            text, t = f"{name} needs its own future", self.index
-            label = f"scan runs {t} upwards, so only {name}[{t}-1], {name}[{t}-2], ... exist here"
-            b.fail("E330", text, span, label, remedy=f"{name}[{t}-{index.offset}]")
-        if index.offset == 0:
-            return self.current(b, name)
-        return self.carried(b, name, -index.offset)
 
     def carried(self, b: Build, name: str, lag: int) -> Node:
         """The slot that holds what `name` was `lag` steps ago."""

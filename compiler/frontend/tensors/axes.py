@@ -5,16 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NoReturn
 
-from dln.compiler.frontend.context import absences, lengths
-from dln.compiler.frontend.context.broadcasting import (
-    as_tensor,
-    domain_text,
-    equal,
-    lead_of,
-    ordered,
-    placed,
-    short,
-)
+from dln.compiler.frontend.context import absences, broadcasting, lengths
 from dln.compiler.frontend.context.build_context import Build, Value
 from dln.compiler.frontend.context.values import IndexVar
 from dln.compiler.frontend.tensors.pointwise import refuse_pairs
@@ -38,13 +29,13 @@ def axes_run(b: Build, node: Node, axis: int, index: IndexVar, span: Span) -> No
         node = b.at(span)("slice", node, axis=lead + axis, start=0, stop=known.value)
         node = lengths.ended(b, node, lead + axis, found)
     else:
-        equal(b, index.size, size, span, f"{index.name} runs over {shown} here")
+        broadcasting.equal(b, index.size, size, span, f"{index.name} runs over {shown} here")
     if index.axis in node.type.running:
         return _diagonal(b, node, node.type.running.index(index.axis), lead + axis, span)
     order = [*range(lead), lead + axis]
     order += [i for i in range(lead, len(node.type.shape)) if i != lead + axis]
     running = (*node.type.running, index.axis)
-    return b.at(span)("running", ordered(b, node, order, span), running=running)
+    return b.at(span)("running", broadcasting.ordered(b, node, order, span), running=running)
 
 
 def _diagonal(b: Build, node: Node, first: int, second: int, span: Span) -> Node:
@@ -81,7 +72,7 @@ def axes_stop(b: Build, node: Node, indices: Sequence[IndexVar], span: Span) -> 
     old, stopped = node.type.running, [i.axis for i in indices]
     keep = tuple(a for a in old if a not in stopped)
     order = [*map(old.index, (*keep, *stopped)), *range(len(old), len(node.type.shape))]
-    return b.at(span)("running", ordered(b, node, order, span), running=keep)
+    return b.at(span)("running", broadcasting.ordered(b, node, order, span), running=keep)
 
 
 def transpose(b: Build, value: Value, span: Span) -> Value:
@@ -89,7 +80,7 @@ def transpose(b: Build, value: Value, span: Span) -> Value:
     if isinstance(value, list) and value and all(isinstance(row, list) for row in value):
         if len({len(row) for row in value}) == 1 and value[0]:
             return [list(column) for column in zip(*value, strict=True)]
-    node = as_tensor(b, value, span)
+    node = broadcasting.as_tensor(b, value, span)
     if len(node.type.example) != 2:
         b.fail("E204", "only a matrix has a transpose", span, f"is {b.shown(node.type)}")
     return _moved(b, node, 0, 1, span)
@@ -136,7 +127,7 @@ def pick(b: Build, node: Node, axis: int, index: Node, span: Span) -> Node:
     """The entry that a class names: `d[label]`, or a row of a table: `U[label]`, `U[:, label]`; of
     a vector of classes one for each: `d[near]`."""
     if index.type.kind != "index":
-        label = f"is a {domain_text(b, index.type.domain)}"
+        label = f"is a {broadcasting.domain_text(b, index.type.domain)}"
         b.fail("E210", "an index must be a class or a whole number", span, label)
     index, has = absences.split(b, index, span)
     if has is not None:
@@ -144,7 +135,8 @@ def pick(b: Build, node: Node, axis: int, index: Node, span: Span) -> Node:
     size = node.type.example[axis]
     if index.type.domain.size is None:
         _unbounded(b, index, size, span)
-    equal(b, size, index.type.domain.size, span, "the class has another number of values")
+    text = "the class has another number of values"
+    broadcasting.equal(b, size, index.type.domain.size, span, text)
     node = lengths.filled(b, node, (len(node.type.running) + axis,), 0.0, span)
     many, before = index.type.example, node.type.example[:axis]
     behind = node.type.example[axis + 1 :]
@@ -155,16 +147,16 @@ def pick(b: Build, node: Node, axis: int, index: Node, span: Span) -> Node:
         first = len(index.type.shape)
         order = (*range(first, first + axis), *range(len(index.type.running), first))
         return _after_running(b, made, order, span)
-    type = lead_of(b, [node, index], span)
+    type = broadcasting.lead_of(b, [node, index], span)
     lead, running = type.shape, type.running
     last = _moved(b, node, axis, len(node.type.example) - 1, span)
     shape = (*lead, *many, *before, *behind)
     places = tuple(map(running.index, node.type.running))
     rest = range(len(lead) + len(many), len(shape) + 1)
-    last = placed(b, last, TensorType((*shape, size), running), (*places, *rest), span)
+    last = broadcasting.placed(b, last, TensorType((*shape, size), running), (*places, *rest), span)
     places = tuple(map(running.index, index.type.running))
     rest = range(len(lead), len(lead) + len(many))
-    index = placed(b, index, TensorType(shape, running), (*places, *rest), span)
+    index = broadcasting.placed(b, index, TensorType(shape, running), (*places, *rest), span)
     made = b.at(span)("pick", last, index)
     first = len(lead) + len(many)
     return _after_running(b, made, (*range(first, first + axis), *range(len(lead), first)), span)
@@ -172,7 +164,7 @@ def pick(b: Build, node: Node, axis: int, index: Node, span: Span) -> Node:
 
 def _unbounded(b: Build, index: Node, size: Size, span: Span) -> NoReturn:
     """A whole number that may be any: what it names may lie outside of the table."""
-    of, said = f"class({b.sizes.resolve(size)})", short(span.text)
+    of, said = f"class({b.sizes.resolve(size)})", broadcasting.short(span.text)
     field = is_input(index) and not isinstance(index["name"], RawInput)
     remedy = f"declare the field: {index['name']}: {of} = ..." if field else f"{said} as {of}"
     b.fail("E210", "an index must be a class", span, "is a whole number without bounds", (), remedy)
@@ -183,7 +175,7 @@ def _where_there(b: Build, made: Node, axis: int, has: Node, span: Span) -> Node
     first = len(made.type.running) + axis
     many = range(first, first + len(has.type.example))
     places = (*map(made.type.running.index, has.type.running), *many)
-    test = placed(b, has, made.type.like(kind="bool"), places, span)
+    test = broadcasting.placed(b, has, made.type.like(kind="bool"), places, span)
     return absences.nothing(b, made, test, span)
 
 
@@ -192,11 +184,11 @@ def _moved(b: Build, node: Node, axis: int, to: int, span: Span) -> Node:
     lead = len(node.type.running)
     order = [i for i in range(len(node.type.shape)) if i != lead + axis]
     order.insert(lead + to, lead + axis)
-    return ordered(b, node, order, span)
+    return broadcasting.ordered(b, node, order, span)
 
 
 def _after_running(b: Build, node: Node, first: Sequence[int], span: Span) -> Node:
     """Some axes put right behind the running ones, the others after them as they stand."""
     lead = len(node.type.running)
     rest = [i for i in range(lead, len(node.type.shape)) if i not in first]
-    return ordered(b, node, (*range(lead), *first, *rest), span)
+    return broadcasting.ordered(b, node, (*range(lead), *first, *rest), span)

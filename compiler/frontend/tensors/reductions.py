@@ -178,9 +178,8 @@ def lowest(b: Build, span: Span, x: Value, k: Value) -> Node:
     k = b.resolve(k) if isinstance(k, Size) else k
     number = whole_number(k)
     if number is None or number < 1 or (most is not None and number > most):
-        text = (
-            f"how many are lowest is a whole number{'' if most is None else f' from 1 to {most}'}"
-        )
+        of = "" if most is None else f" from 1 to {most}"
+        text = f"how many are lowest is a whole number{of}"
         b.fail("E305", text, b.blame(k, span), f"is {shown(k)}")
     node = lengths.filled(b, node, (len(node.type.running),), lengths.LARGE, span)
     return b.at(span)("lowest", node, k=number)

@@ -50,20 +50,12 @@ def _rules(b: Build, use: OptimiserUse, call: s.Call, scope: Scope) -> Descendin
         b.fail("E322", f"descent takes {', '.join([*syntax.names, *RULES])}", call.span)
     given = dict(zip(RULES, call.arguments[2:], strict=True))
     history, trials = (_count(b, use, given[k], scope, k) for k in ("history", "trials"))
-    c1, c2, grad_tol, change_tol = (_real(b, use, given[k], scope, k) for k in REALS)
+    real = {k: _real(b, use, given[k], scope, k) for k in REALS}
+    c1, c2 = real["c1"], real["c2"]
     if not 0 < c1 < c2 < 1:
         b.fail("E369", "a line search needs 0 < c1 < c2 < 1", use.span,
                f"c1 is {c1:g}, c2 is {c2:g}", remedy="c1 = 1e-4, c2 = 0.9")  # fmt: skip
-    return Descending(
-        syntax.name,
-        call.span,
-        history=history,
-        c1=c1,
-        c2=c2,
-        trials=trials,
-        grad_tol=grad_tol,
-        change_tol=change_tol,
-    )
+    return Descending(syntax.name, call.span, history=history, trials=trials, **real)
 
 
 def _count(b: Build, use: OptimiserUse, expr: s.Syntax, scope: Scope, what: str) -> int:

@@ -65,7 +65,7 @@ def in_stretch(b: Build, scope: Scope) -> Build:
     return replace(b, time=replace(b.time, stretch=stretch))
 
 
-def phase_scope(b: Build, body: Sequence[s.Stmt], scope: Scope, name: str, data: DataSet) -> Scope:
+def scope_over(b: Build, body: Sequence[s.Stmt], scope: Scope, name: str, data: DataSet) -> Scope:
     """The names of a phase's body over the fields of a data set."""
     inner = scope.child(name, Space("phase", name))
     clocks(b, inner, data.span)
@@ -90,13 +90,13 @@ def bind(b: Build, body: Sequence[s.Item | s.Stmt], scope: Scope) -> None:
 def bind_outside(scope: Scope, where: Scope, body: Scope, find: Callable[..., Value]) -> None:
     """Bind the names of a phase's equations where there is no update: the variable of a `for` has
     its value, for all else `find` is asked with the name."""
-    local: Scope | None = where
-    while local is not None and local is not body.parent:
+    for local in where.outwards():
+        if local is body.parent:
+            break
         for name, binding in local.names.items():
             known = local is not body and binding.static
             other = Binding(binding.span, partial(find, name=name))
             scope.names.setdefault(name, binding if known else other)
-        local = local.parent
 
 
 def fields(outputs: Sequence[Node]) -> tuple[str, ...]:

@@ -14,15 +14,10 @@ from dln.compiler.frontend.training import (
     objectives,
     persistent_state,
     phase_clauses,
+    phase_scope,
     watches,
 )
-from dln.compiler.frontend.training.phase_scope import (
-    PhaseBody,
-    fields,
-    flat,
-    phase_name,
-    phase_scope,
-)
+from dln.compiler.frontend.training.phase_scope import PhaseBody
 from dln.compiler.model import Phase
 from dln.compiler.schema.records import Clauses, On
 from dln.grammar import syntax as s
@@ -31,12 +26,12 @@ from dln.grammar.diagnostics import Note
 
 def train(b: Build, st: s.Train, scope: Scope) -> None:
     """Build one phase and bind its name."""
-    name = phase_name(b, st.name, scope)
+    name = phase_scope.phase_name(b, st.name, scope)
     if (old := b.phases.made.get(name)) is not None:
         b.refuse_again(f"the phase {name} stands twice", st.name.span, old.span)
     b.phases.tried.add(name)
     data, part = on_part(b, st.on, scope)
-    body = phase_scope(b, st.body, scope, name, data)
+    body = phase_scope.scope_over(b, st.body, scope, name, data)
     held, rows = PhaseStates(), phase_clauses.rows(b, st, scope)
     carry = None if rows is None else StreamStates(name, rows)
     asked = frame = Frame(next(b.counter), name, batched=True, kept=held)
@@ -63,7 +58,7 @@ def _worked_out(b: Build, got: PhaseBody, body: Scope) -> PhaseBody:
     """What the statements of a phase add up to, in its frame."""
     st, carry, held = got.syntax, b.frame.carry, b.frame.kept
     assert held is not None
-    got.statements = list(flat(b, st.body, body))
+    got.statements = list(phase_scope.flat(b, st.body, body))
     for place, (inner, where) in enumerate(got.statements):
         if isinstance(inner, s.Watch):
             with b.collecting():  # of one that is lost, what asks for it is not blamed
@@ -91,7 +86,7 @@ def _phase(got: PhaseBody, on: On, frame: Frame, said: Clauses) -> Phase:
     assert frame.kept is not None
     watched = (w.value for w in got.watches if not w.on)
     losses = (line.loss for line in got.lines)
-    used = fields([*got.updates.values(), *got.states.values(), *losses, *watched])
+    used = phase_scope.fields([*got.updates.values(), *got.states.values(), *losses, *watched])
     return Phase.extending(
         said,
         name=got.name,
@@ -124,7 +119,7 @@ def _learns(st: s.Train | s.Step | s.For) -> bool:
 
 def bind_phase(b: Build, st: s.Train, scope: Scope, outer: Scope) -> None:
     """Make a phase's name a value for what follows: `sse`, or `pre[0]` of a group."""
-    name, index = phase_name(b, st.name, scope), st.name.index
+    name, index = phase_scope.phase_name(b, st.name, scope), st.name.index
     old = outer.names.get(st.name.name)
     if old is not None and (index is None or st.name.name not in b.phases.groups):
         notes = (Note(word(old.span, st.name.name), "first bound here"),) if old.span else ()

@@ -13,16 +13,9 @@ from dln.compiler.frontend.context.ports import shaped
 from dln.compiler.frontend.context.static_values import positive, tensor, word
 from dln.compiler.frontend.data.datasets import on_part
 from dln.compiler.frontend.expressions.operators import truth
-from dln.compiler.frontend.training import persistent_state
+from dln.compiler.frontend.training import persistent_state, phase_scope
 from dln.compiler.frontend.training.objectives import batch_reduced, one_parameter
-from dln.compiler.frontend.training.phase_scope import (
-    PhaseBody,
-    bind_outside,
-    clocks,
-    fields,
-    flat,
-    phase_scope,
-)
+from dln.compiler.frontend.training.phase_scope import PhaseBody
 from dln.compiler.ir import masks
 from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.structure import is_input
@@ -46,9 +39,10 @@ def watch(b: Build, st: s.Watch, where: Scope, place: int, got: PhaseBody) -> Wa
         on, site = On(data.name, part), f"{got.name}.{st.name}"
         carry = None if rows is None else StreamStates(site, rows)
         frame = Frame(next(b.counter), site, batched=True, kept=b.frame.kept, carry=carry)
-        body = phase_scope(b, phase.body, got.around, got.name, data)
+        body = phase_scope.scope_over(b, phase.body, got.around, got.name, data)
         inner = replace(b, frame=frame, naming=Naming.unnamed(body.space))
-        where = list(flat(inner, phase.body, body))[place][1]  # the same round of the same loops
+        rounds = list(phase_scope.flat(inner, phase.body, body))
+        where = rounds[place][1]  # the same round of the same loops
         node = tensor(inner, st.value, where)
         persistent_state.refuse(b, node, at, "a watch on other data")
     else:
@@ -72,7 +66,7 @@ def watch(b: Build, st: s.Watch, where: Scope, place: int, got: PhaseBody) -> Wa
         total=st.total,
         on=on,
         every=every,
-        fields=fields([value]),
+        fields=phase_scope.fields([value]),
         stream=None if carry is None else rows,
     )
 
@@ -139,8 +133,8 @@ def _over_watches(b: Build, expr: s.Expr, scope: Scope, got: PhaseBody, what: st
         text, at = f"{who} has the watches of {phase} by their names alone", word(expr.span, phase)
         b.fail("E301", text, at, "is the phase itself", remedy=f"leave {phase}. out")
 
-    clocks(b, inner, expr.span)
-    bind_outside(inner, scope, body, of_minibatch)
+    phase_scope.clocks(b, inner, expr.span)
+    phase_scope.bind_outside(inner, scope, body, of_minibatch)
     for lost in got.lost:
         inner.names[lost.name] = Binding(lost.span, poison, static=True)
     for w in got.watches:
