@@ -123,7 +123,11 @@ class _Probe:
         self.params = {p: device.array(a, "float64") for p, a in self.start.items()}
         self._first = session.programs.first_states(spec)
         self.states = session.state.store.placed(self._first, "float64")
-        self.minibatch = _minibatch(session, spec, examples)
+        part = session.datasets.part(spec.data, spec.part, "float64")
+        seed = session.programs.seed_of(spec.name)
+        indices = Minibatches(spec, part, device, seed).indices(0)
+        indices = indices if spec.order == "stream" else indices[:examples]  # a stream has its rows
+        self.minibatch = {k: device.to_host(a) for k, a in part.fields(indices, 0.0).items()}
         self._loss = self._bound(loss)
         self.gradients = self._values(gradient)
         self.left = {} if left is None else self._values(left)
@@ -164,14 +168,6 @@ class _Probe:
         bound, clocks = self._loss
         bound.run(*clocks)
         return {key: float(value) for key, value in bound.values.items() if not value.shape}
-
-
-def _minibatch(session: Session, spec: PhaseSpec, examples: int | None) -> Mapping[str, Host]:
-    part = session.datasets.part(spec.data, spec.part, "float64")
-    seed = session.programs.seed_of(spec.name)
-    indices = Minibatches(spec, part, session.device, seed).indices(0)
-    indices = indices if spec.order == "stream" else indices[:examples]  # a stream has its rows
-    return {k: session.device.to_host(a) for k, a in part.fields(indices, 0.0).items()}
 
 
 def _check(probe: _Probe, path: str, points: int) -> Comparison:

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -48,41 +48,39 @@ def atomic_write(path: str | PathLike[str], data: bytes) -> None:
             f.flush()
             os.fsync(f.fileno())
         os.replace(temporary, path)
-        _sync_folder(path.parent)
+        if os.name == "posix":  # others do not open folders, and order the rename themselves
+            folder = os.open(path.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
     except BaseException:
         with suppress(OSError):
             os.unlink(temporary)
         raise
 
 
-def _sync_folder(folder: Path) -> None:
-    if os.name != "posix":
-        return  # other systems do not open folders, and order the rename themselves
-    handle = os.open(folder, os.O_RDONLY)
+@contextmanager
+def refusing(verb: str, path: object, remedy: str, code: str) -> Iterator[None]:
+    """Where the system refuses what is done inside, a `Fault` says so."""
     try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        yield
+    except OSError as e:
+        raise Fault(f"cannot {verb} {path}: {e.strerror or e}", remedy, code) from e
 
 
 def save(
     path: str | PathLike[str], arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, object]
 ) -> None:
     """Save arrays by name with plain facts (what JSON can hold), atomically."""
-    try:
+    with refusing("write", path, "free some space, or choose another folder", "E534"):
         atomic_write(path, encode(arrays, meta))
-    except OSError as e:
-        remedy = "free some space, or choose another folder"
-        raise Fault(f"cannot write {path}: {e.strerror or e}", remedy, "E534") from e
 
 
 def load(path: str | PathLike[str]) -> tuple[Arrays, dict[str, Any]]:
     """The arrays and facts of a checkpoint, every byte of them verified."""
-    try:
+    with refusing("read", path, "check the path of the checkpoint", "E534"):
         data = Path(path).read_bytes()
-    except OSError as e:
-        remedy = "check the path of the checkpoint"
-        raise Fault(f"cannot read {path}: {e.strerror or e}", remedy, "E534") from e
     return decode(data, str(path))
 
 

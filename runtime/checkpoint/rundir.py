@@ -19,7 +19,7 @@ import platform
 import re
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -55,11 +55,9 @@ class RunDirectory:
     @classmethod
     def create(cls, spec: str, out: str | None = None, root: str = "runs") -> RunDirectory:
         """A new directory: `out` if given (it must not hold a run), else `root/<spec>-<n>`."""
-        try:
+        with _refusing("make", out or root):
             path = _claim(Path(out)) if out is not None else next_free(Path(root), spec)
             (path / "checkpoints").mkdir(exist_ok=True)
-        except OSError as e:
-            raise _refused("make", out or root, e) from e
         return cls(path)
 
     @classmethod
@@ -81,10 +79,8 @@ class RunDirectory:
 
     def spec_text(self) -> str:
         """The spec as it was read."""
-        try:
+        with _refusing("read", self.path / "spec.dln"):
             return (self.path / "spec.dln").read_text("utf-8")
-        except OSError as e:
-            raise _refused("read", self.path / "spec.dln", e) from e
 
     def write_manifest(
         self,
@@ -103,21 +99,18 @@ class RunDirectory:
     def manifest(self) -> dict[str, Any]:
         path = self.path / "manifest.json"
         try:
-            found: dict[str, Any] = json.loads(path.read_text("utf-8"))
-        except OSError as e:
-            raise _refused("read", path, e) from e
+            with _refusing("read", path):
+                found: dict[str, Any] = json.loads(path.read_text("utf-8"))
         except ValueError as e:
             raise Fault(f"{path} is damaged: {e}", "start a new run", "E541") from e
         return found
 
     def log(self, **record: object) -> None:
         """Append one object to the log; numbers that JSON lacks become "nan", "inf", "-inf"."""
-        try:
+        with _refusing("write", self.path / "log.jsonl"):
             if self._log is None:
                 self._log = open(self.path / "log.jsonl", "a", encoding="utf-8", buffering=1)
             self._log.write(json.dumps(_plain(record), allow_nan=False) + "\n")
-        except OSError as e:
-            raise _refused("write", self.path / "log.jsonl", e) from e
 
     def records(self) -> list[dict[str, Any]]:
         """The log so far; a line torn by a crash is left out."""
@@ -153,11 +146,9 @@ class RunDirectory:
         path = self.checkpoints / f"update-{update:09d}.safetensors"
         data = checkpoint.encode(arrays, meta)
         targets = [path, self.checkpoints / "best.safetensors"] if best else [path]
-        try:
+        with _refusing("write", path):
             for target in targets:
                 checkpoint.atomic_write(target, data)
-        except OSError as e:
-            raise _refused("write", path, e) from e
         for _, old in self._numbered()[LAST:]:
             with suppress(OSError):
                 old.unlink()
@@ -198,10 +189,8 @@ class RunDirectory:
         return sorted(((int(m[1]), p) for m, p in found if m), reverse=True)
 
     def _write(self, name: str, text: str) -> None:
-        try:
+        with _refusing("write", self.path / name):
             checkpoint.atomic_write(self.path / name, text.encode())
-        except OSError as e:
-            raise _refused("write", self.path / name, e) from e
 
 
 def machine() -> dict[str, object]:
@@ -274,6 +263,6 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _refused(verb: str, path: object, e: OSError) -> Fault:
+def _refusing(verb: str, path: object) -> AbstractContextManager[None]:
     remedy = "free some space, or choose another directory with --out"
-    return Fault(f"cannot {verb} {path}: {e.strerror or e}", remedy, "E542")
+    return checkpoint.refusing(verb, path, remedy, "E542")

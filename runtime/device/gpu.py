@@ -27,6 +27,7 @@ class Gpu:
 
     name = "cupy"
     poisons = False
+    view = staticmethod(view)
 
     def __init__(self, cupy: Any, threads: int | None = None) -> None:
         if threads is not None:
@@ -44,9 +45,6 @@ class Gpu:
     def empty(self, nbytes: int) -> Any:
         """CuPy's pool hands out multiples of 512 bytes, so the start is aligned."""
         return self._cupy.empty(nbytes, np.uint8)
-
-    def view(self, buffer: Any, offset: int, shape: tuple[int, ...], dtype: DTypeLike) -> Any:
-        return view(buffer, offset, shape, dtype)
 
     def array(self, values: ArrayLike, dtype: DTypeLike) -> Any:
         """A copy. `reshape` since NumPy makes a 0-d array 1-d on the way."""
@@ -108,7 +106,15 @@ class Gpu:
 
 def open_gpu(threads: int | None = None) -> Gpu:
     """The device, or a one-line fault that says what is missing and what to do."""
-    cupy = _import()
+    try:
+        cupy = import_module("cupy")
+    except Exception as e:  # a package that is present but broken fails in many ways
+        if isinstance(e, ModuleNotFoundError) and e.name == "cupy":
+            remedy = 'pip install "dln[cuda]", or --backend numpy'
+            raise Fault("CuPy is not installed", remedy, "E520") from e
+        remedy = "install the CuPy that fits your CUDA, or use --backend numpy"
+        message = f"CuPy is installed but does not load: {_first_line(e)}"
+        raise Fault(message, remedy, "E520") from e
     try:
         there = bool(cupy.cuda.is_available()) and cupy.cuda.runtime.getDeviceCount() > 0
     except Exception as e:  # CuPy's own error classes cannot be named without importing it
@@ -116,23 +122,6 @@ def open_gpu(threads: int | None = None) -> Gpu:
     if not there:
         raise _no_gpu("")
     return Gpu(cupy, threads)
-
-
-def _import() -> Any:
-    try:
-        return import_module("cupy")
-    except ModuleNotFoundError as e:
-        if e.name == "cupy":
-            remedy = 'pip install "dln[cuda]", or --backend numpy'
-            raise Fault("CuPy is not installed", remedy, "E520") from e
-        raise _broken(e) from e
-    except Exception as e:  # a package that is present but broken fails in many ways
-        raise _broken(e) from e
-
-
-def _broken(e: Exception) -> Fault:
-    remedy = "install the CuPy that fits your CUDA, or use --backend numpy"
-    return Fault(f"CuPy is installed but does not load: {_first_line(e)}", remedy, "E520")
 
 
 def _no_gpu(why: str) -> Fault:

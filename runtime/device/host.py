@@ -20,6 +20,15 @@ ALIGNMENT = 64  # bytes: a cache line, and the widest vector register
 WORTH_A_POOL = 50_000_000  # operations of a product: about half a millisecond on one core
 
 
+def view(buffer: Any, offset: int, shape: tuple[int, ...], dtype: DTypeLike) -> Any:
+    """Part of a buffer of bytes, by whatever library, as an array."""
+    kind = np.dtype(dtype)
+    stop = offset + math.prod(shape) * kind.itemsize
+    if not 0 <= offset <= stop <= buffer.size:
+        raise ValueError(f"bytes {offset} to {stop} lie outside a buffer of {buffer.size}")
+    return buffer[offset:stop].view(kind).reshape(shape)
+
+
 class Host:
     """The machine itself."""
 
@@ -27,6 +36,7 @@ class Host:
     poisons = False
     xp: ModuleType = np
     kernels: Mapping[str, Callable[..., None]] = KERNELS
+    view = staticmethod(view)
 
     def __init__(self, threads: int | None = None) -> None:
         self.asked = threads
@@ -51,9 +61,6 @@ class Host:
         start = -raw.ctypes.data % ALIGNMENT
         return raw[start : start + nbytes]
 
-    def view(self, buffer: Any, offset: int, shape: tuple[int, ...], dtype: DTypeLike) -> Any:
-        return view(buffer, offset, shape, dtype)
-
     def array(self, values: ArrayLike, dtype: DTypeLike) -> NDArray[Any]:
         # A number that float32 lacks, as -1e300 for what a softmax leaves out, is infinite there.
         # Where that does not vanish again, what is made of it is told of as no number.
@@ -70,15 +77,6 @@ class Host:
         """Free bytes of the machine, or of the group of processes this one is confined to."""
         known = [n for n in (_free_of_machine(), _free_of_group()) if n is not None]
         return min(known, default=None)
-
-
-def view(buffer: Any, offset: int, shape: tuple[int, ...], dtype: DTypeLike) -> Any:
-    """Part of a buffer of bytes, by whatever library, as an array."""
-    kind = np.dtype(dtype)
-    stop = offset + math.prod(shape) * kind.itemsize
-    if not 0 <= offset <= stop <= buffer.size:
-        raise ValueError(f"bytes {offset} to {stop} lie outside a buffer of {buffer.size}")
-    return buffer[offset:stop].view(kind).reshape(shape)
 
 
 def _free_of_machine() -> int | None:

@@ -83,14 +83,19 @@ def number_of(results: Mapping[str, PhaseResult], number: PhaseNumber) -> float:
 
     Raises `Fault` where that phase has not run, or has not come as far.
     """
-    result = results.get(number.phase)
-    found = None if result is None else _attribute(result, number)
-    if found is not None:
+    result, name = results.get(number.phase, PhaseResult("")), number.name
+    counts = {"epochs": result.epochs, "updates": result.updates, "seconds": result.seconds}
+    found: float | None = result.watch.get(name, counts.get(name))
+    if number.best:
+        found = result.best.get(name)
+    elif number.at is not None:
+        found = report_at(result.history.get(name, []), number.at)
+    if number.phase in results and found is not None:
         return float(found)
-    if result is not None and number.at is not None and number.name in result.history:
-        times = len(result.history[number.name])
+    if number.at is not None and name in result.history:
+        times = len(result.history[name])
         often = "once" if times == 1 else f"{times} times"
-        message = f"there is no {number}: {result.name} has reported {number.name} {often}"
+        message = f"there is no {number}: {result.name} has reported {name} {often}"
         raise Fault(message, f"{number.changed(at=0)} is the first report", "E562")
     message = f'{number} is not known before the phase "{number.phase}" has run'
     raise Fault(message, "train it first", "E562")
@@ -101,13 +106,3 @@ def report_at(rows: Sequence[Reading], at: int) -> float | None:
     where there is no such report yet."""
     index = len(rows) - 1 + at if at < 0 else at
     return rows[index].value if 0 <= index < len(rows) else None
-
-
-def _attribute(result: PhaseResult, number: PhaseNumber) -> float | None:
-    name = number.name
-    if number.best:
-        return result.best.get(name)
-    if number.at is not None:
-        return report_at(result.history.get(name, []), number.at)
-    counts = {"epochs": result.epochs, "updates": result.updates, "seconds": result.seconds}
-    return result.watch.get(name, counts.get(name))

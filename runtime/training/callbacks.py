@@ -81,10 +81,6 @@ class Hooks:
     def __init__(self, hooks: Iterable[object] = ()) -> None:
         self._hooks = list(hooks)
 
-    def and_also(self, hook: object) -> Hooks:
-        """These, and one that is told after them."""
-        return Hooks([*self._hooks, hook])
-
     def call(self, point: str, *arguments: Any) -> None:
         for hook in self._hooks:
             method = getattr(hook, point, None)

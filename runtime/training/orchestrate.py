@@ -80,14 +80,15 @@ def _options(
 ) -> Options:
     """The options of each phase, the log and the checkpoints of a run directory among them; what
     was logged after the checkpoint from which it goes on is dropped."""
-    hooks, saver = Hooks(given.get("hooks") or ()), None
+    told, saver = list(given.get("hooks") or ()), None
+    hooks = Hooks(told)
     rundir, restored = given.get("rundir"), given.get("resume")
     if rundir is not None:
         known = 0 if restored is None else int(restored.meta.get("log", 0))
         if restored is not None:
             rundir.trim_log(lambda record: int(record.get("n", -1)) < known)
         log = Log(rundir, known)
-        hooks = hooks.and_also(log)
+        hooks = Hooks([*told, log])
         saver = resuming.Saver(state, rundir, hooks, log)
     return Options(datasets, given.get("epochs"), hooks, given.get("stop"), saver, keep)
 

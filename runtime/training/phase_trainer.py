@@ -100,12 +100,10 @@ class PhaseTrainer:
         wanted = [w for w in wanted if not self.watches.taken_at(w.name, update)]
         if not wanted:
             return False
-        better = self._report({w.name: self.watches.on_minibatch(w) for w in wanted})
+        self._improved = self._report({w.name: self.watches.on_minibatch(w) for w in wanted})
         if self._until():
-            self._improved |= better
             return True
-        if better:
-            self._improved = True
+        if self._improved:
             self._keep()
         return False
 

@@ -134,12 +134,8 @@ def check_params(state: RunState, arrays: Mapping[str, NDArray[Any]]) -> None:
 
 def _of(arrays: Mapping[str, NDArray[Any]], kind: str, phase: str) -> Arrays:
     """The arrays of a kind of a phase, by name."""
-    keys = {text: CheckpointKey.parse(text) for text in arrays}
-    return {
-        key.name: arrays[text]
-        for text, key in keys.items()
-        if key is not None and (key.kind, key.phase) == (kind, phase)
-    }
+    keys = [(CheckpointKey.parse(text), array) for text, array in arrays.items()]
+    return {k.name: a for k, a in keys if k is not None and (k.kind, k.phase) == (kind, phase)}
 
 
 def _take_states(state: RunState, arrays: Mapping[str, NDArray[Any]], strict: bool) -> list[str]:
