@@ -27,15 +27,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dln.compiler.plan import (
-    LeftValue,
-    LineSpec,
-    PhaseSpec,
-    Plan,
-    Program,
-    ProgramKind,
-    site_number,
-)
+from dln.compiler.plan import LeftValue, LineSpec, PhaseSpec, Program, ProgramKind, site_number
 from dln.grammar.diagnostics import DlnError, Problem
 from dln.runtime.device.kernels import normal
 from dln.runtime.device.source_map import span_of
@@ -75,27 +67,28 @@ def gradcheck(
     but not of a stream.
     """
     spec = session.phase(phase)
-    _refuse(session.plan, spec)
+    gradient = _gradient(session, spec)
     with np.errstate(all="ignore"):
-        probe = _Probe(session, spec, examples)
+        probe = _Probe(session, spec, gradient, examples)
         return [_check(probe, path, points) for path in probe.gradients]
 
 
-def _refuse(plan: Plan, spec: PhaseSpec) -> None:
-    key = ProgramKind.GRAD.of(spec.name)
-    program = plan.programs.find(key)
-    span = span_of(plan.texts, spec.place)
+def _gradient(session: Session, spec: PhaseSpec) -> Program:
+    """The program of a phase's gradients. Raises `DlnError` where they cannot be checked."""
+    program = session.plan.programs.find(ProgramKind.GRAD.of(spec.name))
     if program is None or not program.values:
-        message = f"{spec.name} minimises nothing, so it has no gradients"
-        raise DlnError([Problem("E570", message, span)])
-    if spec.stops:
+        wrong = "E570", f"{spec.name} minimises nothing, so it has no gradients", ""
+    elif spec.stops:
         message = f"{spec.name} stops gradients: they are not the slopes of its loss, on purpose"
-        remedy = "take stop(...) out to compare them with differences"
-        raise DlnError([Problem("E572", message, span, remedy=remedy)])
-    if program.dtype != "float64":
+        wrong = "E572", message, "take stop(...) out to compare them with differences"
+    elif program.dtype != "float64":
         message = f"the gradients of {spec.name} are in {program.dtype}"
-        remedy = "compile it with dtype float64 to check them"
-        raise DlnError([Problem("E571", message, span, remedy=remedy)])
+        wrong = "E571", message, "compile it with dtype float64 to check them"
+    else:
+        return program
+    code, message, remedy = wrong
+    span = span_of(session.plan.texts, spec.place)
+    raise DlnError([Problem(code, message, span, remedy=remedy)])
 
 
 class _Probe:
@@ -105,15 +98,13 @@ class _Probe:
     what the step leaves: its value before the update.
     """
 
-    def __init__(self, session: Session, spec: PhaseSpec, examples: int | None) -> None:
+    def __init__(
+        self, session: Session, spec: PhaseSpec, gradient: Program, examples: int | None
+    ) -> None:
         self.session, self.spec = session, spec
         plan, device = session.plan, session.device
-        loss, gradient, left = (
-            plan.programs.find(kind.of(spec.name))
-            for kind in (ProgramKind.LOSS, ProgramKind.GRAD, ProgramKind.LEFT)
-        )
-        assert gradient is not None
-        loss = loss or plan.programs[spec.step]
+        loss = plan.programs.find(ProgramKind.LOSS.of(spec.name)) or plan.programs[spec.step]
+        left = plan.programs.find(ProgramKind.LEFT.of(spec.name))
         lines = spec.lines or (LineSpec("loss", tuple(b.key for b in gradient.values)),)
         self.lines = dict(enumerate(lines))
         held, moved = session.state.store.params, {p for line in lines for p in line.moves}

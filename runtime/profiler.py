@@ -23,6 +23,7 @@ from dln.runtime.training.minibatches import Minibatches
 from dln.runtime.training.single_step import check_rows
 
 ROUNDS = 5
+Mark = Callable[[int], None]
 
 
 @dataclass(frozen=True)
@@ -63,20 +64,20 @@ def profile(
     indices = batches.indices(0)
     n = len(indices)
     clocks = session.programs.clocks(program)
-    marks = _Marks(session.device, len(program.lines))
-    marked = program.changed(text=_marked(program))
+    spent = [0.0] * len(program.lines)
+    mark, marked = _marks(session.device, spent), program.changed(text=_marked(program))
     with np.errstate(all="ignore"):
         means = []
         for made in (program, marked):
-            bound = _bound(session, made, phase, n, marks)
+            bound = _bound(session, made, phase, n, mark)
             part.filler(bound, session.device.xp)(indices, 0.0)
             means.append(_mean(bound, clocks, seconds / 2, session.device.wait))
-    share = means[0] / (sum(marks.spent) or 1.0)
-    lines = _by_place(program, [t * share for t in marks.spent], n)
+    share = means[0] / (sum(spent) or 1.0)
+    lines = _by_place(program, [t * share for t in spent], n)
     return Profile(phase, n, means[0] * 1e3, program.flops(n), program.traffic(n), lines)
 
 
-def _bound(session: Session, program: Program, phase: str, n: int, mark: _Marks) -> Bound:
+def _bound(session: Session, program: Program, phase: str, n: int, mark: Mark) -> Bound:
     """The program on copies of the parameters, and on states that are zero."""
     held, device = session.state.store.params, session.device
     copied = {p: device.to_host(held[p]) for p in paths_of(program)}
@@ -104,18 +105,18 @@ def _mean(bound: Bound, clocks: list[float], seconds: float, wait: Callable[[], 
 # ---- marks between statements ------------------------------------------------------------------
 
 
-class _Marks:
+def _marks(device: Device, spent: list[float]) -> Mark:
     """What a program calls as `mark(line)`: adds up the time between calls, line by line."""
+    last = 0.0
 
-    def __init__(self, device: Device, count: int) -> None:
-        self._device, self._last = device, 0.0
-        self.spent = [0.0] * count
-
-    def __call__(self, line: int) -> None:
-        self._device.wait()
+    def mark(line: int) -> None:
+        nonlocal last
+        device.wait()
         if line >= 0:
-            self.spent[line] += perf_counter() - self._last
-        self._last = perf_counter()
+            spent[line] += perf_counter() - last
+        last = perf_counter()
+
+    return mark
 
 
 def _marked(program: Program) -> str:

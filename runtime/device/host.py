@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import math
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -75,28 +76,16 @@ class Host:
 
     def memory_available(self) -> int | None:
         """Free bytes of the machine, or of the group of processes this one is confined to."""
-        known = [n for n in (_free_of_machine(), _free_of_group()) if n is not None]
+        known = []
+        with suppress(OSError, ValueError, IndexError):
+            lines = Path("/proc/meminfo").read_text("ascii").splitlines()
+            free = next((line for line in lines if line.startswith("MemAvailable:")), "")
+            known.append(int(free.split()[1]) * 1024)
+        with suppress(OSError, ValueError):  # a Linux control group (version 2) that sets a limit
+            group = Path("/sys/fs/cgroup")
+            limit = int((group / "memory.max").read_text("ascii"))
+            known.append(max(0, limit - int((group / "memory.current").read_text("ascii"))))
         return min(known, default=None)
-
-
-def _free_of_machine() -> int | None:
-    try:
-        for line in Path("/proc/meminfo").read_text("ascii").splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    except (OSError, ValueError, IndexError):
-        pass
-    return None
-
-
-def _free_of_group() -> int | None:
-    """What a Linux control group (version 2) leaves, if it sets a limit."""
-    group = Path("/sys/fs/cgroup")
-    try:
-        limit = int((group / "memory.max").read_text("ascii"))
-        return max(0, limit - int((group / "memory.current").read_text("ascii")))
-    except (OSError, ValueError):
-        return None
 
 
 # ---- threads of OpenBLAS -----------------------------------------------------------------------

@@ -11,15 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from dln.compiler.plan import (
-    Buffer,
-    Line,
-    Program,
-    arena_bytes,
-    buffer_bytes,
-    memory,
-    slot_offsets,
-)
+from dln.compiler.plan import Buffer, Line, Program, arena_bytes, buffer_bytes, memory, slot_offsets
 from dln.grammar.diagnostics import Fault
 from dln.runtime.device.device import Device
 from dln.runtime.execution.sandbox import filename, load
@@ -117,8 +109,12 @@ class Executable:
 
     def _reserve(self, n: int) -> None:
         """Take memory for n examples: the arena, and one piece for each input and value. Numbers
-        (`scalar`) are taken at each binding."""
-        check_memory(self.program, self.device, n)
+        (`scalar`) are taken at each binding. Raises `Fault` where there is less than it takes."""
+        free, parts = self.device.memory_available(), memory(self.program, n)
+        need = sum(parts[place] for place in ("arena", "input", "value", "scalar"))
+        if free is not None and need > free:
+            takes = f"{self.program.name} on {n} examples takes {need / 2**20:.0f} MiB"
+            raise Fault(f"{takes}, and {free / 2**20:.0f} MiB are free", "use a smaller batch")
         self._bounds.clear()
         self._storage.clear()
         self._storage["arena"] = self.device.empty(arena_bytes(self.program, n))
@@ -252,13 +248,3 @@ def culprit(bound: Bound, line: Line) -> int | None:
 def dtype_of(program: Program, buffer: Buffer) -> str:
     """The type of a buffer's elements, in NumPy's words."""
     return DTYPES.get(buffer.kind, program.dtype)
-
-
-def check_memory(program: Program, device: Device, n: int) -> None:
-    """Raise `Fault` if a run on n examples would take more memory than there is."""
-    free = device.memory_available()
-    parts = memory(program, n)
-    need = sum(parts[place] for place in ("arena", "input", "value", "scalar"))
-    if free is not None and need > free:
-        takes = f"{program.name} on {n} examples takes {need / 2**20:.0f} MiB"
-        raise Fault(f"{takes}, and {free / 2**20:.0f} MiB are free", "use a smaller batch")

@@ -65,7 +65,7 @@ class Programs:
 
         Its states are those of the phase, unless it has `states` of its own.
         """
-        own, states = states, self.store.states_of(phase) if states is None else states
+        own, states = states, self.store.states.get(phase or "", {}) if states is None else states
         ready = self._ready.get(key)
         if ready is None:
             ready = self._ready[key] = self._made(key, phase, states)

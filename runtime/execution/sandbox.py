@@ -7,6 +7,7 @@ functions, arithmetic on numbers and views are let through, and it sees no built
 from __future__ import annotations
 
 import ast
+import builtins
 import math
 import re
 from collections.abc import Callable
@@ -20,16 +21,7 @@ from dln.compiler.plan import Program
 from dln.grammar.diagnostics import Fault
 from dln.runtime.device.device import Device
 
-NAMES: dict[str, object] = {
-    "abs": abs,
-    "min": min,
-    "max": max,
-    "float": float,
-    "int": int,
-    "bool": bool,
-    "range": range,
-    "zip": zip,
-}
+NAMES = {name: getattr(builtins, name) for name in "abs min max float int bool range zip".split()}
 """The builtins that a program may call, on numbers."""
 
 

@@ -94,10 +94,6 @@ class Store:
 
     # ---- states --------------------------------------------------------------------------------
 
-    def states_of(self, phase: str | None) -> dict[str, DeviceArray]:
-        """The states of a phase by path; none where it has not begun."""
-        return self.states.get(phase, {}) if phase is not None else {}
-
     def set_states(self, phase: str, values: Mapping[str, HostArray], dtype: str) -> None:
         """Take over states: numbers in the precision of the phase, classes as they are."""
         self.states[phase] = self.placed(values, dtype)
@@ -116,5 +112,5 @@ class Store:
 
     def snapshot(self, phase: str) -> dict[str, HostArray]:
         """Copies of all parameters, and of what a phase keeps as `state:<path>`, on the host."""
-        held, kept = self.states_of(phase), self.plan.phases[phase].kept
+        held, kept = self.states[phase], self.plan.phases[phase].kept
         return self.host_params() | {str(new_state(k)): self.device.to_host(held[k]) for k in kept}

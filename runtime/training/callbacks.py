@@ -54,25 +54,18 @@ class Report:
 
 
 class Hook:
-    """The five points, and what is said of a run that goes on. Override what is of interest."""
+    """The five points, and what is said of a run that goes on. Override what is of interest.
 
-    def phase_start(self, event: Started) -> None:
-        """A phase begins, or goes on."""
+    `checkpoint`: one has been written, which is the `best` so far as well. `phase_end`: a phase has
+    come to its end; one that is interrupted has not.
+    """
 
-    def report(self, event: Report) -> None:
-        """Watched values have been taken."""
-
-    def progress(self, event: Progress) -> None:
-        """Some time has passed: a tenth of a second at least."""
-
-    def checkpoint(self, path: Path, best: bool) -> None:
-        """A checkpoint has been written; `best` says that it is the best so far as well."""
-
-    def phase_end(self, result: PhaseResult) -> None:
-        """A phase has come to its end; one that is interrupted has not."""
-
-    def note(self, text: str) -> None:
-        """What is to be said of a run that goes on."""
+    def phase_start(self, event: Started) -> None: ...
+    def report(self, event: Report) -> None: ...
+    def progress(self, event: Progress) -> None: ...
+    def checkpoint(self, path: Path, best: bool) -> None: ...
+    def phase_end(self, result: PhaseResult) -> None: ...
+    def note(self, text: str) -> None: ...
 
 
 class Hooks:
