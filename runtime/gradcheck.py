@@ -212,12 +212,8 @@ def _along(probe: _Probe, path: str, direction: Host) -> tuple[float, float, flo
                 best = (numeric, error)
     if best is None:
         return BEYOND
-    kinked = (best[1] > KINK and kink) or _sharp(bends)
+    # Sharp: slopes on both sides differ by as much at the smallest h as at larger ones. Where the
+    # loss is smooth a tenth of h has a tenth of the difference, and rounding has ten times it.
+    sharp = all(0.5 * wide < narrow < 2 * wide for wide, narrow in pairwise(bends[-3:]))
+    kinked = (best[1] > KINK and kink) or sharp
     return KINKED if kinked and isfinite(analytic) else (analytic, *best)
-
-
-def _sharp(bends: list[float]) -> bool:
-    """Whether slopes ahead and behind differ by as much at the smallest h as at larger ones. Where
-    the loss is smooth a tenth of h has a tenth of the difference, and rounding has ten times it."""
-    last = bends[-3:]
-    return all(0.5 * wide < narrow < 2 * wide for wide, narrow in pairwise(last))

@@ -56,7 +56,11 @@ class RunDirectory:
     def create(cls, spec: str, out: str | None = None, root: str = "runs") -> RunDirectory:
         """A new directory: `out` if given (it must not hold a run), else `root/<spec>-<n>`."""
         with _refusing("make", out or root):
-            path = _claim(Path(out)) if out is not None else next_free(Path(root), spec)
+            path = Path(out) if out is not None else next_free(Path(root), spec)
+            path.mkdir(parents=True, exist_ok=True)
+            if (path / "manifest.json").exists() or (path / "log.jsonl").exists():
+                remedy = "go on with it by --resume, or give another --out"
+                raise Fault(f"{path} already holds a run", remedy, "E540")
             (path / "checkpoints").mkdir(exist_ok=True)
         return cls(path)
 
@@ -83,14 +87,9 @@ class RunDirectory:
             return (self.path / "spec.dln").read_text("utf-8")
 
     def write_manifest(
-        self,
-        *,
-        seed: int,
-        threads: int | None,
-        backend: str,
-        dtype: str,
+        self, *, seed: int, threads: int | None, backend: str, dtype: str,
         constants: Mapping[str, object],
-    ) -> None:
+    ) -> None:  # fmt: skip
         """Record all that bits depend on; nothing of when or by which command line."""
         run = {"seed": seed, "threads": threads, "backend": backend, "dtype": dtype}
         facts = {**run, "constants": dict(constants), **machine()}
@@ -226,14 +225,6 @@ def _cpu() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
-
-
-def _claim(path: Path) -> Path:
-    path.mkdir(parents=True, exist_ok=True)
-    if (path / "manifest.json").exists() or (path / "log.jsonl").exists():
-        remedy = "go on with it by --resume, or give another --out"
-        raise Fault(f"{path} already holds a run", remedy, "E540")
-    return path
 
 
 def next_free(root: Path, spec: str) -> Path:

@@ -40,31 +40,24 @@ class Device(Protocol):
 
     def empty(self, nbytes: int) -> Any:
         """Uninitialised memory, aligned to 64 bytes or more."""
-        ...
 
     def view(self, buffer: Any, offset: int, shape: tuple[int, ...], dtype: DTypeLike) -> Any:
         """The bytes from `offset` on as an array in C order; shares memory."""
-        ...
 
     def array(self, values: ArrayLike, dtype: DTypeLike) -> Any:
         """A new array on the device, copied from the host."""
-        ...
 
     def to_host(self, array: Any) -> NDArray[np.generic]:
         """A copy on the host, complete when this returns."""
-        ...
 
     def wait(self) -> None:
         """Return when all that was asked of the device is done."""
-        ...
 
     def suit(self, flops: int) -> None:
         """Prepare for a program whose largest operation takes so many floating-point operations."""
-        ...
 
     def memory_available(self) -> int | None:
         """Bytes that could still be allocated, None where unknown."""
-        ...
 
 
 def open_device(backend: str, threads: int | None = None, poisons: bool = False) -> Device:

@@ -83,7 +83,10 @@ def explained(error: Exception, run: Run, where: str, texts: Mapping[str, str]) 
     if stopped is None:
         return DlnError([Problem("E600", f"{LEFT}: {kind}", facts=(where,), remedy=remedy)])
     line, step = stopped.line, stopped.step
-    row, facts = _row(run.bound, line), _read(run.bound, line)  # before the program runs again
+    bound, row, facts = run.bound, None, tuple[str, ...]()
+    if bound is not None:  # before the program runs again
+        row, facts = culprit(bound, line), _read(bound, line)
+        row = 0 if row is None and bound.n == 1 and bound.inputs else row
     with strict(run.executable.device):
         values = run.executable.operands(run.n, stopped)
     span = span_of(texts, line.place)
@@ -114,17 +117,8 @@ def strict(device: Device) -> AbstractContextManager[object]:
     return nullcontext()
 
 
-def _row(bound: Bound | None, line: Line) -> int | None:
-    if bound is None:
-        return None
-    found = culprit(bound, line)
-    return 0 if found is None and bound.n == 1 and bound.inputs else found
-
-
-def _read(bound: Bound | None, line: Line) -> tuple[str, ...]:
+def _read(bound: Bound, line: Line) -> tuple[str, ...]:
     """What a line read: the range of each array, without its numbers that are not finite."""
-    if bound is None:
-        return ()
     arrays = (bound.buffers.get(name) for name in line.reads)
     facts = []
     for array in arrays:

@@ -64,14 +64,9 @@ class PhaseRun:
         return self.part.called(self.minibatch())(row)
 
     def over(
-        self,
-        key: ProgramKey,
-        part: DataPart,
-        order: DeviceArray,
-        size: int,
-        now: Mapping[str, float],
-        states: dict[str, DeviceArray] | None = None,
-    ) -> Iterator[tuple[DeviceArray, Bound]]:
+        self, key: ProgramKey, part: DataPart, order: DeviceArray, size: int,
+        now: Mapping[str, float], states: dict[str, DeviceArray] | None = None,
+    ) -> Iterator[tuple[DeviceArray, Bound]]:  # fmt: skip
         """Run a program of the phase on the examples of an order, `size` at a time: their indices,
         and what it is bound to. Its states are those of the phase, or its own."""
         executable = self.state.programs.executable(key, self.spec.name, states)
