@@ -23,6 +23,19 @@ def allowed(verb: str, path: object, remedy: str) -> Iterator[None]:
         raise Fault(f"cannot {verb} {path}: {e.strerror or e}", remedy, "E542") from e
 
 
+def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown; what would end a cell is made safe.
+
+    >>> print(markdown(["a", "b"], [["1", "x|y"]]), end="")
+    | a | b |
+    | --- | --- |
+    | 1 | x\\|y |
+    """
+    lines = ([c.replace("|", "\\|").replace("\n", " ") for c in line]
+             for line in [head, ["---"] * len(head), *rows])  # fmt: skip
+    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+
+
 def table(rows: Iterable[Sequence[Any]]) -> bytes:
     """Rows as CSV."""
     out = io.StringIO()

@@ -48,8 +48,7 @@ class Terminal:
     def warn(self, problems: Iterable[Problem]) -> None:
         """What may be wrong, each with its place and remedy; left out with --quiet."""
         for problem in problems if not self.quiet else ():
-            head, _, rest = str(problem).partition("\n")
-            print(painted(head, "yellow", sys.stderr), rest, "", sep="\n", file=sys.stderr)
+            print(_headed(problem, "yellow") + "\n", file=sys.stderr)
 
     def error(self, error: DlnError) -> None:
         """Everything that is wrong, as the result, each with its place and remedy."""
@@ -59,16 +58,18 @@ class Terminal:
     def wrong(self, problems: Iterable[Problem]) -> None:
         """What is wrong, each with its place and remedy, to stderr."""
         for i, problem in enumerate(problems):
-            head, _, rest = str(problem).partition("\n")
-            head = painted(head, "red", sys.stderr)
-            print(("\n" if i else "") + head + ("\n" + rest if rest else ""), file=sys.stderr)
+            print(("\n" if i else "") + _headed(problem, "red"), file=sys.stderr)
+
+
+def _headed(problem: Problem, colour: str) -> str:
+    head, end, rest = str(problem).partition("\n")
+    return painted(head, colour, sys.stderr) + end + rest
 
 
 def coloured(stream: TextIO) -> bool:
     """Whether colours may be printed to a stream."""
-    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
-        return False
-    return stream.isatty()
+    plainly = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return not plainly and stream.isatty()
 
 
 def painted(text: str, colour: str, stream: TextIO | None = None) -> str:
@@ -149,6 +150,11 @@ def plural(count: int, what: str) -> str:
     return f"{count:,} {what}" + ("" if count == 1 else "s")
 
 
+def present(**facts: Any) -> dict[str, Any]:
+    """Those of some facts that say something."""
+    return {k: v for k, v in facts.items() if v}
+
+
 def plain(value: Any) -> Any:
     """What JSON can hold: arrays as lists; numbers that JSON lacks as "nan", "inf", "-inf"."""
     if hasattr(value, "tolist"):
@@ -157,6 +163,6 @@ def plain(value: Any) -> Any:
         return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [plain(v) for v in value]
-    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
-        return str(value)
-    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
+    if isinstance(value, float):
+        return value if isfinite(value) else str(value)
+    return value if value is None or isinstance(value, int | str) else str(value)

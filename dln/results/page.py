@@ -7,14 +7,15 @@ expectations has its checks drawn together, a row each, with the last figure of 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from dln.printing.files import markdown
 from dln.printing.terminal import cut, number, plural
 from dln.reading.facts import Facts
 from dln.reading.mentions import SEED
-from dln.results.markdown import table
 from dln.results.published import About, comparison
 from dln.results.records import Data, Record, grouped, left, numbers
 from dln.results.sweep_table import Table, by_cell, same, seeds_of, title
@@ -47,7 +48,7 @@ FOOT = """
 
 @dataclass(frozen=True)
 class Known:
-    """What a spec's text says: facts, digest, expectations as yet without values, and the runs of
+    """What a spec's text says: facts, digest, figures as yet without values, and the runs of
     its sweeps; `problem` where it cannot be read. `seeds` are the constants that are seeds, each
     with its value; `remarks` what comments say of a check or a sweep."""
 
@@ -65,7 +66,7 @@ def document(
 ) -> str:
     """The whole page; `about` is what is said of all specs together."""
     about = about or About()
-    rows = {name: figures_of(k, records[name]) for name, k in known.items()}
+    rows = {name: records[name].figures or k.waiting for name, k in known.items()}
     others = {name: r.figures for name, r in records.items() if name not in known}
     parts = [HEAD, overview(known, records, rows)]
     parts += [comparison(t, {**rows, **others}) for t in about.tables]
@@ -73,13 +74,6 @@ def document(
     parts += [section(k, records[name], rows[name], about) for name, k in known.items()]
     text = "\n".join(part for part in parts if part)
     return text + FOOT if OLDER in text else text
-
-
-def figures_of(known: Known, record: Record) -> list[Data]:
-    """The figures of a record; of a spec that was never run, what it expects."""
-    if record.figures:
-        return record.figures
-    return [{"check": v["text"], **v, "seconds": 0.0, "run": None} for v in known.waiting]
 
 
 # ---- the overview ------------------------------------------------------------------------------
@@ -92,21 +86,22 @@ def overview(
     slides = any(k.facts.slides for k in known.values())
     lines = []
     for name, k in known.items():
-        swept = [c for some in records[name].sweeps.values() for r in some for c in r["checks"]]
+        figures = [*rows[name], *(c for r in records[name].rows for c in r["checks"])]
         lines.append([f"[`{name}`](#{name})", *([k.facts.slides or "–"] * slides), k.facts.title,
-                      k.facts.source, counts([*rows[name], *swept], records[name])])  # fmt: skip
-    return table(["spec", *(["slide"] * slides), "network", "source", "expectations"], lines)
+                      k.facts.source, counts(figures, records[name])])  # fmt: skip
+    return markdown(["spec", *(["slide"] * slides), "network", "source", "expectations"], lines)
 
 
 def counts(figures: Sequence[Data], record: Record) -> str:
     """`4 of 5 passed, 1 not run`."""
     if record.problem and not record.runs:
         return "failed"
-    found = {s: sum(f["status"] == s for f in figures) for s in ("passed", "failed", "not run")}
+    found = Counter(f["status"] for f in figures)
     if found["not run"] == len(figures):
         return "not run"
-    more = [f"{found[s]} {word}" for s, word in (("failed", "missed"), ("not run", "not run"))
-            if found[s]]  # fmt: skip
+    more = [
+        f"{found[s]} {s}".replace("failed", "missed") for s in ("failed", "not run") if found[s]
+    ]
     return ", ".join([f"{found['passed']} of {len(figures)} passed", *more])
 
 
@@ -119,25 +114,19 @@ def section(known: Known, record: Record, figures: Sequence[Data], about: About)
     slides = f"Slide{'s' if len(facts.slides.split(', ')) > 1 or '-' in facts.slides else ''}"
     where = f"{slides} {facts.slides}." if facts.slides else about.beyond
     source = f"Source: {facts.source}." if facts.source else ""
-    said = " ".join(filter(None, [f"{facts.title}.", where, source]))
-    parts = [f"## {facts.name}\n", f"{said}\n"]
+    about_it = " ".join(filter(None, [f"{facts.title}.", where, source]))
+    parts = [f"## {facts.name}\n", f"{about_it}\n"]
     problem = known.problem or record.problem
     if problem:
         parts.append(f"**{problem[:1].upper()}{problem[1:]}.**\n")
     head = ["figure", "published or bound", "measured", "tolerance", "time", "seed", "verdict"]
     if figures:
-        parts.append(table(head, (_row(r, known, record) for r in drawn_together(figures))))
-        parts.append(_remarks(known, figures))
+        parts.append(markdown(head, (_row(r, known, record) for r in drawn_together(figures))))
+        said = {text: known.remarks.get(("check", text)) for text in (f["check"] for f in figures)}
+        parts.append("".join(f"- {text}: {remark}\n" for text, remark in said.items() if remark))
     parts += [swept(name, runs, known, record) for name, runs in known.sweeps.items()]
     parts.append(origins(record))
     return "\n".join(p for p in parts if p)
-
-
-def _remarks(known: Known, figures: Sequence[Data]) -> str:
-    """What the spec says of its checks, beside their figures."""
-    checks = dict.fromkeys(f["check"] for f in figures)
-    said = {text: known.remarks.get(("check", text), "") for text in checks}
-    return "".join(f"- {text}: {remark}\n" for text, remark in said.items() if remark)
 
 
 def origins(record: Record) -> str:
@@ -153,9 +142,9 @@ def origins(record: Record) -> str:
 class Group:
     """Figures that share a row: of one expectation, or of a whole check. `key` is the last."""
 
-    title: str
     figures: list[Data]
     whole: bool = False
+    title: str = ""
 
     @property
     def key(self) -> Data:
@@ -166,32 +155,16 @@ def drawn_together(figures: Sequence[Data]) -> list[Group]:
     """The rows of a spec: expectation by expectation; then, check by check until there are few
     enough, what is no published figure of a training in one row."""
     checks = grouped(figures, lambda f: f["check"])
-    rows = {text: list(_by_text(text, found)) for text, found in checks.items()}
-    whole: set[str] = set()
-    while sum(map(len, rows.values())) > MOST and len(whole) < len(rows):
-        longest = max(rows.keys() - whole, key=lambda t: (_minor(rows[t]), t))
-        whole.add(longest)
-        if _minor(rows[longest]) > 1:
-            rows[longest] = _in_one(longest, rows[longest])
-    return [group for text in checks for group in rows[text]]
-
-
-def _by_text(title: str, figures: Sequence[Data]) -> Iterator[Group]:
-    """The figures of a check by expectation."""
-    for i, alike in enumerate(grouped(figures, lambda f: f["expect"]).values()):
-        yield Group(title if i == 0 else "", alike)
-
-
-def _minor(groups: Sequence[Group]) -> int:
-    return sum(not is_key(g.key) for g in groups)
-
-
-def _in_one(title: str, groups: Sequence[Group]) -> list[Group]:
-    """The key figures of a check, then all others in one row."""
-    keys = [g for g in groups if is_key(g.key)]
-    others = [f for g in groups if not is_key(g.key) for f in g.figures]
-    named = [Group(title if i == 0 else "", g.figures) for i, g in enumerate(keys)]
-    return [*named, Group("" if keys else title, others, whole=True)]
+    rows = {text: [Group(alike) for alike in grouped(found, lambda f: f["expect"]).values()]
+            for text, found in checks.items()}  # fmt: skip
+    minor = {text: [g for g in groups if not is_key(g.key)] for text, groups in rows.items()}
+    for text in sorted(rows, key=lambda t: (len(minor[t]), t), reverse=True):
+        if sum(map(len, rows.values())) > MOST and len(minor[text]) > 1:
+            others = [f for g in minor[text] for f in g.figures]
+            keys = [g for g in rows[text] if is_key(g.key)]
+            rows[text] = [*keys, Group(others, whole=True)]
+    return [replace(group, title="" if i else text)
+            for text, groups in rows.items() for i, group in enumerate(groups)]  # fmt: skip
 
 
 def is_key(f: Data) -> bool:
@@ -241,21 +214,24 @@ def _values(group: Group) -> list[str]:
 
 def _joined(cells: Sequence[str], values: Sequence[Any], sign: str, more: str = "") -> str:
     """Cells one after another; where that is too long, their range or number, and `more`."""
-    text = cells[0] if len(set(cells)) == 1 else ", ".join(cells)
-    if text.endswith(" numbers") and len(set(cells)) == 1:
+    alike = len(set(cells)) == 1
+    text = cells[0] if alike else ", ".join(cells)
+    if alike and text.endswith(" numbers"):
         return text + more
     if len(text) <= WIDE or len(cells) == 1:
         return text
     found = [x for v in values for x in numbers(v)]
-    single = len(found) == len(cells) and not more
-    if single:
+    if len(found) == len(cells) and not more:
         return f"{sign}{number(min(found))} to {number(max(found))}"
     return f"{len(cells)} cases{more}"
 
 
 def _expected(f: Data) -> str:
     if f["expected"] is None:
-        return f"{f['count']} numbers" if f.get("count") else f"{_sign(f)}`{_right(f)}`"
+        if f.get("count"):
+            return f"{f['count']} numbers"
+        right = f["expect"].partition(f" {f['op']} ")[2].split(" within ")[0]
+        return f"{_sign(f)}`{cut(right, WIDE)}`"
     if f["expected"] is True and f["op"] == "==":
         return "holds"
     return _sign(f) + _short(f["expected"], f["within"])
@@ -263,12 +239,6 @@ def _expected(f: Data) -> str:
 
 def _sign(f: Data) -> str:
     return SIGNS.get(f["op"], f"{f['op']} ")
-
-
-def _right(f: Data) -> str:
-    """What the spec compares with, where its value is not known yet."""
-    right: str = f["expect"].partition(f" {f['op']} ")[2].split(" within ")[0]
-    return cut(right, WIDE)
 
 
 def _measured(f: Data) -> str:
@@ -280,11 +250,9 @@ def _measured(f: Data) -> str:
 
 
 def _short(value: Any, within: float | None) -> str:
-    within = max(numbers(within), default=None)
-    if not isinstance(value, list):
-        return number(value, within)
-    text = number(value, within)
-    return text if len(text) <= WIDE and "..." not in text else f"{len(numbers(value))} numbers"
+    text = number(value, max(numbers(within), default=None))
+    long = isinstance(value, list) and (len(text) > WIDE or "..." in text)
+    return f"{len(numbers(value))} numbers" if long else text
 
 
 def _tolerance(group: Group) -> str:
@@ -310,7 +278,7 @@ def swept(name: str, runs: Sequence[Data], known: Known, record: Record) -> str:
     lines = found.lines(record, lambda some: older(some, known, record))
     remark = known.remarks.get(("sweep", name), "")
     said = f"{title(name, runs, known.seeds, rows)} {remark}".strip()
-    return f"{said}\n\n" + table(found.head(), lines)
+    return f"{said}\n\n" + markdown(found.head(), lines)
 
 
 # ---- misses ------------------------------------------------------------------------------------
@@ -325,12 +293,12 @@ def misses(known: Mapping[str, Known], records: Mapping[str, Record]) -> str:
         for sweep, runs in k.sweeps.items():
             lines += [[link, *cells] for cells in _missed_in(sweep, runs, k, records[name])]
     head = ["spec", "figure", "published or bound", "measured", "tolerance", "missed"]
-    return MISSES + table(head, lines) if lines else ""
+    return MISSES + markdown(head, lines) if lines else ""
 
 
 def _missed(f: Data, where: str) -> list[str]:
     """A figure that was missed, and by how much."""
-    group = Group("", [f])
+    group = Group([f])
     by = beyond(f)
     amount = "" if by is None else f"by {by:.3g}" if by else "just at the bound"
     return [_left(f) + where, *_values(group), _tolerance(group), amount]

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dln.grammar.diagnostics import Fault
+from dln.printing.files import markdown
 from dln.printing.terminal import number
-from dln.results.markdown import table
 from dln.results.records import Data, left
 
 FILE = "results.toml"
@@ -74,16 +74,13 @@ def _table(said: Data) -> Published:
 def comparison(published: Published, figures: Mapping[str, Sequence[Data]]) -> str:
     """A table, each row with what was measured of its kind; `figures` are those of each spec."""
     rows = [[*row.cells, _ours(row, figures)] for row in published.rows]
-    return f"## {published.title}\n\n" + table(published.head, rows)
+    return f"## {published.title}\n\n" + markdown(published.head, rows)
 
 
 def _ours(row: Row, figures: Mapping[str, Sequence[Data]]) -> str:
     """All figures of a row; `not run` where there are none."""
     found = [f"{number(round(f['value'], 3))} (`{left(f)}` of {spec})"
-             for spec in row.specs for f in figures.get(spec, ()) if _belongs(row, f)]  # fmt: skip
+             for spec in row.specs for f in figures.get(spec, ())
+             if f["op"] == "==" and isinstance(f["value"], int | float)
+             and row.words.fullmatch(left(f))]  # fmt: skip
     return ", ".join(found) or "not run"
-
-
-def _belongs(row: Row, figure: Data) -> bool:
-    measured = figure["op"] == "==" and isinstance(figure["value"], int | float)
-    return measured and row.words.fullmatch(left(figure)) is not None

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Any
 
 from dln.grammar.diagnostics import DlnError, Fault, Problem, nearest
 from dln.printing.files import put
-from dln.printing.terminal import Terminal, plural
+from dln.printing.terminal import Terminal, plural, present
 from dln.reading.facts import facts_of, remarks_of
 from dln.reading.mentions import seeds
 from dln.results import published, records
@@ -49,15 +51,20 @@ class Wanted:
 def results(terminal: Terminal, wanted: Wanted, given: Settings) -> int:
     """Run, record, and write the table; 1 if something failed, 130 if interrupted."""
     paths = found_specs(wanted.specs)
-    names = _chosen(wanted.names, paths)
+    for name in wanted.names:
+        if name not in paths:
+            remedy = nearest(name, paths) or "one of " + ", ".join(paths)
+            raise DlnError([Problem("E010", f"no such spec: {name}", remedy=remedy)])
+    names = list(wanted.names) or list(paths)
     about = published.about(specs_folder() if wanted.specs is None else Path(wanted.specs))
     known = {name: known_of(path) for name, path in paths.items()}
+    keeper = Keeper(terminal, wanted.folder, known, given)
     with terminable() as interrupted:
         if wanted.taken:
-            names = [_take(terminal, known, wanted, Path(p)) for p in wanted.taken]
+            names = [keeper.take(Path(p)) for p in wanted.taken]
         elif not wanted.table:
-            _all(terminal, {n: known[n] for n in names}, paths, wanted, given)
-    return _closing(terminal, known, about, wanted, names, interrupted.is_set())
+            _all(keeper, {name: str(paths[name]) for name in names})
+    return _closing(keeper, about, wanted.to, names, interrupted.is_set())
 
 
 def found_specs(folder: str | None) -> dict[str, Path]:
@@ -70,14 +77,6 @@ def found_specs(folder: str | None) -> dict[str, Path]:
     return {name: found[name] for _, name in order}
 
 
-def _chosen(names: Sequence[str], paths: Mapping[str, Path]) -> list[str]:
-    for name in names:
-        if name not in paths:
-            remedy = nearest(name, paths) or "one of " + ", ".join(paths)
-            raise DlnError([Problem("E010", f"no such spec: {name}", remedy=remedy)])
-    return list(names) or list(paths)
-
-
 def known_of(path: Path) -> Known:
     """What the text of a spec says: its facts, its digest, its expectations, its sweeps."""
     try:
@@ -86,7 +85,8 @@ def known_of(path: Path) -> Known:
         return Known(facts_of(path), "", [], {}, f"it cannot be read: {error.problems[0].message}")
     worker = Worker(spec.model, None, 0)
     why = {True: "slow: needs --slow", False: "not run yet"}
-    waiting = [worker.waiting(c.text, e, why[c.slow]).as_data()
+    waiting = [{"check": c.text, **worker.waiting(c.text, e, why[c.slow]).as_data(),
+                "seconds": 0.0, "run": None}
                for c in spec.model.checks for e in c.expects]  # fmt: skip
     turned = {name: spec.constants.get(name) for name in sorted(seeds(spec.syntax))}
     sweeps = {name: [dict(run) for run in s.runs] for name, s in spec.model.sweeps.items()}
@@ -97,28 +97,25 @@ def known_of(path: Path) -> Known:
 # ---- running -----------------------------------------------------------------------------------
 
 
-def _all(
-    terminal: Terminal, known: Mapping[str, Known], paths: Mapping[str, Path], wanted: Wanted,
-    given: Settings,
-) -> None:  # fmt: skip
-    """The runs side by side, those that took longest first; then, with --slow, the sweeps, each
-    with as many runs side by side."""
-    if not known:
-        return
-    jobs = min(given.jobs or cores(), len(known))
-    runs = sorted(known, key=lambda name: -_took(wanted.folder, name))
-    options = words(given, jobs)
+def _all(keeper: Keeper, paths: Mapping[str, str]) -> None:
+    """The runs side by side, those that took longest first, what was never run before all; then,
+    with --slow, the sweeps, each with as many runs side by side."""
+    given, terminal = keeper.given, keeper.terminal
+    jobs = min(given.jobs or cores(), len(paths))
+    took = {n: [r["seconds"] for r in records.read(keeper.folder, n).runs] for n in paths}
+    runs = sorted(paths, key=lambda name: -max(took[name], default=inf))
     terminal.say(f"{plural(len(runs), 'spec')}, {jobs} side by side: {', '.join(runs)}")
-    commands = [(n, ["run", str(paths[n]), "--json", "--quiet", *options]) for n in runs]
+    silent = ("--json", "--quiet")
+    commands = [(n, ["run", paths[n], *silent, *words(given, jobs)]) for n in runs]
     for done in processes.side_by_side(commands, jobs):
-        _measured(terminal, known[done.key], wanted, given, done, "run")
-    swept = [n for n in runs if known[n].sweeps] if given.slow else []
+        keeper.measured(done)
     side = ["--jobs", str(given.jobs or cores())]
-    for name in swept:
-        terminal.say(f"{name}: its sweeps")
-        command = ["sweep", str(paths[name]), "--json", "--quiet", *side, *words(given, 1)]
-        for done in processes.side_by_side([(name, command)], 1):
-            _measured(terminal, known[done.key], wanted, given, done, "sweep")
+    for name in runs if given.slow else ():
+        if keeper.known[name].sweeps:
+            terminal.say(f"{name}: its sweeps")
+            command = ["sweep", paths[name], *silent, *side, *words(given, 1)]
+            for done in processes.side_by_side([(name, command)], 1):
+                keeper.measured(done)
 
 
 def words(given: Settings, jobs: int) -> list[str]:
@@ -130,105 +127,100 @@ def words(given: Settings, jobs: int) -> list[str]:
     return [*found, "--slow"] if given.slow else found
 
 
-def _took(folder: Path, name: str) -> float:
-    """The seconds that the runs of a spec took; one that was never run may take long."""
-    runs = records.read(folder, name).runs
-    return max((r["seconds"] for r in runs), default=float("inf"))
+@dataclass(frozen=True)
+class Keeper:
+    """Keeps in `folder` what was measured of the specs that are known."""
 
+    terminal: Terminal
+    folder: Path
+    known: Mapping[str, Known]
+    given: Settings
 
-def _measured(
-    terminal: Terminal, known: Known, wanted: Wanted, given: Settings, done: processes.Finished,
-    kind: str,
-) -> None:  # fmt: skip
-    """Keep the figures of a command, or why it gave none."""
-    found = printed(done)
-    if kind in found and done.code != 130:
-        run = records.provenance(known.digest, given.seed, done.seconds, given.backend,
-                                 "--slow" if given.slow else "")  # fmt: skip
-        measured = Taken(done.key, kind, found[kind], run)
-        _keep(terminal, known, wanted, measured, f"{done.seconds:.0f} s")
-        return
-    record = records.read(wanted.folder, done.key)
-    record.problem = problem_of(found, done)
-    terminal.say(f"{done.key}: {record.problem}")
-    record.only(known.sweeps)
-    records.save(wanted.folder, record)
+    def measured(self, done: processes.Finished) -> None:
+        """Keep the figures of a command, or why it gave none."""
+        found, given = printed(done), self.given
+        if "problems" not in found and done.code != 130:
+            run = records.provenance(self.known[done.key].digest, given.seed, done.seconds,
+                                     given.backend, "--slow" if given.slow else "")  # fmt: skip
+            [(kind, data)] = found.items()
+            self.keep(Taken(done.key, kind, data, run), f"{done.seconds:.0f} s")
+            return
+        record = records.read(self.folder, done.key)
+        record.problem = problem_of(found, done)
+        self.terminal.say(f"{done.key}: {record.problem}")
+        self._save(record)
 
+    def take(self, folder: Path) -> str:
+        """The figures of a run directory, or of a sweep's, as if they had been measured now; the
+        name of the spec."""
+        found = taken(folder)
+        if found.spec not in self.known:
+            message = f"{folder} is a run of {found.spec}, which is not among the specs"
+            raise Fault(message, code="E541")
+        self.keep(found, f"from {folder}")
+        return found.spec
 
-def _take(terminal: Terminal, known: Mapping[str, Known], wanted: Wanted, folder: Path) -> str:
-    """The figures of a run directory, or of a sweep's, as if they had been measured now; the name
-    of the spec."""
-    found = taken(folder)
-    if found.spec not in known:
-        raise Fault(f"{folder} is a run of {found.spec}, which is not among the specs", code="E541")
-    _keep(terminal, known[found.spec], wanted, found, f"from {folder}")
-    return found.spec
+    def keep(self, found: Taken, how: str) -> None:
+        """Put what a run or a sweep has measured into its record; say how misses have changed."""
+        record, data = records.read(self.folder, found.spec), found.data
+        if found.kind == "run":
+            changed = record.changes(data) if record.figures else []
+            record.take_run(data, found.run)
+        else:
+            changed = [c for name, some in data["sweeps"].items() if name in record.sweeps
+                       for r in some for c in record.changes(r, name)]  # fmt: skip
+            record.take_sweeps(data, found.run)
+        self._save(record)
+        for said in (f"{tally(data)}, {how}", *changed):
+            self.terminal.say(f"{found.spec}: {said}")
 
-
-def _keep(terminal: Terminal, known: Known, wanted: Wanted, found: Taken, how: str) -> None:
-    """Put what a run or a sweep has measured into its record; say how the misses have changed."""
-    record, data = records.read(wanted.folder, found.spec), found.data
-    if found.kind == "run":
-        changed = record.changes(data) if record.figures else []
-        record.take_run(data, found.run)
-    else:
-        rows = [(name, r) for name, some in data["sweeps"].items() for r in some]
-        changed = [c for name, r in rows if name in record.sweeps for c in record.changes(r, name)]
-        record.take_sweeps(data, found.run)
-    record.only(known.sweeps)
-    records.save(wanted.folder, record)
-    for said in (f"{tally(data)}, {how}", *changed):
-        terminal.say(f"{found.spec}: {said}")
+    def _save(self, record: Record) -> None:
+        record.only(self.known[record.spec].sweeps)
+        records.save(self.folder, record)
 
 
 def printed(done: processes.Finished) -> dict[str, Any]:
     """The object that a command printed, under `run` or `sweep`, or its `problems`."""
-    try:
+    with suppress(ValueError):
         data = json.loads(done.out)
-    except ValueError:
-        return {}
-    for key, sign in (("run", "checks"), ("sweep", "sweeps")):
-        if sign in data:
-            return {key: data}
-    return {"problems": data.get("problems", [])}
+        for key, sign in (("run", "checks"), ("sweep", "sweeps")):
+            if sign in data:
+                return {key: data}
+        return {"problems": data.get("problems", [])}
+    return {"problems": []}
 
 
 def problem_of(found: Mapping[str, Any], done: processes.Finished) -> str:
     """Why a command gave no figures, in a line."""
     if done.code == 130:
         return "the last run was interrupted"
-    first = next(iter(found.get("problems", ())), None)
-    if first:
-        return f"the last run failed: {first['message']}"
+    said = [p["message"] for p in found["problems"]]
     lines = done.err.strip().splitlines() or [f"exit code {done.code}"]
-    return f"the last run failed: {lines[-1][:200]}"
+    return f"the last run failed: {said[0] if said else lines[-1][:200]}"
 
 
 def tally(found: Mapping[str, Any]) -> str:
     """`4 of 5 passed`, of a run or of all rows of a sweep."""
     rows = [r for some in found.get("sweeps", {}).values() for r in some]
-    checks = [c for r in rows for c in r["checks"]] if rows else found.get("checks", [])
+    checks = [c for r in rows or [found] for c in r.get("checks", ())]
     return f"{sum(c['status'] == 'passed' for c in checks)} of {len(checks)} passed"
 
 
 # ---- what came out -----------------------------------------------------------------------------
 
 
-def _closing(
-    terminal: Terminal, known: Mapping[str, Known], about: About, wanted: Wanted,
-    names: Sequence[str], interrupted: bool,
-) -> int:  # fmt: skip
+def _closing(keeper: Keeper, about: About, to: str, names: Sequence[str], interrupted: bool) -> int:
     """Write the table; the exit code."""
-    found = {name: records.read(wanted.folder, name) for name in {*known, *about.specs}}
-    text = document(known, found, about)
-    put(Path(wanted.to), text.encode(), records.ELSEWHERE)
+    terminal, known = keeper.terminal, keeper.known
+    found = {name: records.read(keeper.folder, name) for name in {*known, *about.specs}}
+    put(Path(to), document(known, found, about).encode(), records.ELSEWHERE)
     missed = [n for n in names if _failed(found[n]) or known[n].problem]
-    terminal.result(f"{wanted.to}: {plural(len(known), 'spec')}")
+    terminal.result(f"{to}: {plural(len(known), 'spec')}")
     if missed:
         terminal.result("missed or failed: " + ", ".join(missed))
     data = {n: found[n].as_data() for n in names if found[n].figures or found[n].problem}
-    terminal.data({"table": wanted.to, "specs": data, "failed": missed,
-                   **({"interrupted": True} if interrupted else {})})  # fmt: skip
+    terminal.data({"table": to, "specs": data, "failed": missed,
+                   **present(interrupted=interrupted)})  # fmt: skip
     if interrupted:
         terminal.say("interrupted; what was finished is kept")
         return 130
@@ -236,7 +228,6 @@ def _closing(
 
 
 def _failed(record: Record) -> bool:
-    rows = [r for some in record.sweeps.values() for r in some]
-    checks = [*record.figures, *(c for r in rows for c in r["checks"])]
-    broken = any("problem" in r for r in rows)
-    return bool(record.problem) or broken or any(c["status"] == "failed" for c in checks)
+    checks = [*record.figures, *(c for r in record.rows for c in r["checks"])]
+    broken = record.problem or any("problem" in r for r in record.rows)
+    return bool(broken) or any(c["status"] == "failed" for c in checks)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from hashlib import sha256
@@ -25,7 +25,7 @@ from dln.grammar import syntax
 from dln.grammar.diagnostics import Fault
 from dln.grammar.printer import to_text
 from dln.printing.files import allowed, put
-from dln.printing.terminal import plain
+from dln.printing.terminal import plain, present
 from dln.running.training import closure
 from dln.runtime.checkpoint.rundir import machine
 
@@ -50,44 +50,40 @@ class Record:
 
     def take_run(self, found: Mapping[str, Any], run: Data) -> None:
         """The figures that `dln run --json` printed; one that it did not reach stays as it was."""
-        number = self._enter(run)
-        before = _by_key(self.figures)
-        seconds = {name: p["seconds"] for name, p in found["phases"].items()}
-        after = {name: p.get("after", ()) for name, p in found["phases"].items()}
-        seeds = {name: p["seed"] for name, p in found["phases"].items() if "seed" in p}
+        before, phases = _by_key(self.figures), found["phases"]
+        after = {name: p.get("after", ()) for name, p in phases.items()}
         new = []
         for check in found["checks"]:
-            figure = {"check": check["text"], **{k: check[k] for k in OF_FIGURE}}
-            rests_on = closure(check["phases"], after)
-            took = sum(seconds.get(p, 0.0) for p in rests_on)
-            figure |= {"seconds": round(took, 3), "run": number}
-            fixed = {p: seeds[p] for p in sorted(rests_on & seeds.keys())}
-            figure |= {"seeds": fixed} if fixed else {}
-            figure |= {"reached": check["reached"]} if "reached" in check else {}
+            rests_on = sorted(closure(check["phases"], after) & phases.keys())
+            figure = {
+                "check": check["text"], **{k: check[k] for k in OF_FIGURE},
+                "seconds": round(sum(phases[p]["seconds"] for p in rests_on), 3),
+                "run": len(self.runs),
+                **present(seeds={p: phases[p]["seed"] for p in rests_on if "seed" in phases[p]},
+                          reached=check.get("reached")),
+            }  # fmt: skip
             new.append(_shortened(figure))
         for key, figure in _by_key(new).items():
-            earlier = before.get(key)
-            if figure["status"] == "not run" and earlier and _tells_more(earlier, figure):
+            earlier = before.get(key, figure)
+            further = "reached" in earlier and "reached" not in figure
+            if figure["status"] == "not run" and (earlier["status"] != "not run" or further):
                 figure |= earlier
         self.figures, self.problem = new, ""
+        self.runs.append(run)
         self._tidy()
 
     def take_sweeps(self, found: Mapping[str, Any], run: Data) -> None:
         """The rows that `dln sweep --json` printed."""
-        number = self._enter(run)
         for name, rows in found["sweeps"].items():
-            new = {_constants(r): {**_row(r), "run": number} for r in rows}
+            new = {_constants(r): {**_row(r), "run": len(self.runs)} for r in rows}
             kept = {_constants(r): r for r in self.sweeps.get(name, ())}
             self.sweeps[name] = list({**kept, **new}.values())
-        self._tidy()
-
-    def _enter(self, run: Data) -> int:
         self.runs.append(run)
-        return len(self.runs) - 1
+        self._tidy()
 
     def _tidy(self) -> None:
         """Drop the runs that nothing refers to, and count the others anew."""
-        kept = [*self.figures, *(r for rows in self.sweeps.values() for r in rows)]
+        kept = [*self.figures, *self.rows]
         used = sorted({k["run"] for k in kept})
         for each in kept:
             each["run"] = used.index(each["run"])
@@ -98,38 +94,36 @@ class Record:
     def changes(self, found: Mapping[str, Any], sweep: str = "") -> list[str]:
         """Where the misses of a new run, or of a new row of a sweep, are not those recorded: one
         that is new, one that is met at last. What the new one has not measured is passed over."""
-        before = self._rows(sweep, found["constants"]) if sweep else self.figures
+        constants = _constants(found) if sweep else ""
+        same = [r for r in self.sweeps.get(sweep, ()) if _constants(r) == constants]
+        before = [{**c, "check": ""} for r in same for c in r["checks"]] if sweep else self.figures
         old = {k: f["status"] for k, f in _by_key(before).items()}
         new = _by_key({**c, "check": "" if sweep else c["text"]} for c in found["checks"])
-        where = f" with {_constants(found)}" if sweep else ""
+        where = f" with {constants}" if sweep else ""
         said = {"failed": "newly missed", "passed": "no longer missed"}
         return [f"{said[f['status']]}: {f['expect']}{where}" for k, f in new.items()
                 if f["status"] != "not run"
                 and (f["status"] == "failed") != (old.get(k) == "failed")]  # fmt: skip
 
-    def _rows(self, sweep: str, constants: Data) -> list[Data]:
-        """The figures of the row of a sweep that has these constants."""
-        same = json.dumps(constants, sort_keys=True)
-        rows = [r for r in self.sweeps.get(sweep, ()) if _constants(r) == same]
-        return [{**c, "check": ""} for r in rows for c in r["checks"]]
-
     # ---- what it holds -------------------------------------------------------------------------
+
+    @property
+    def rows(self) -> list[Data]:
+        """The rows of all sweeps."""
+        return [r for rows in self.sweeps.values() for r in rows]
 
     def run_of(self, figure: Mapping[str, Any]) -> Data:
         """The run that a figure or a row comes from."""
         found: Data = self.runs[figure["run"]]
         return found
 
-    def only(self, sweeps: Iterable[str]) -> None:
+    def only(self, sweeps: Collection[str]) -> None:
         """Forget the sweeps that the spec no longer has."""
-        wanted = set(sweeps)
-        self.sweeps = {k: v for k, v in self.sweeps.items() if k in wanted}
+        self.sweeps = {k: self.sweeps[k] for k in self.sweeps if k in sweeps}
         self._tidy()
 
     def as_data(self) -> Data:
-        found = {"spec": self.spec, "runs": self.runs, "figures": self.figures,
-                 "sweeps": self.sweeps}  # fmt: skip
-        return {**found, "problem": self.problem} if self.problem else found
+        return {k: v for k, v in vars(self).items() if v or k != "problem"}
 
 
 def _by_key(figures: Iterable[Data]) -> dict[tuple[str, str, int], Data]:
@@ -151,18 +145,12 @@ def grouped(items: Iterable[Item], key: Callable[[Item], str]) -> dict[str, list
     return found
 
 
-def _tells_more(earlier: Data, figure: Data) -> bool:
-    """Whether a figure that was not reached stays as it was: measured, or come further."""
-    return earlier["status"] != "not run" or ("reached" in earlier and "reached" not in figure)
-
-
 def _row(row: Mapping[str, Any]) -> Data:
     checks = [{k: c[k] for k in OF_FIGURE if k != "phases"} for c in row["checks"]]
-    found = {"constants": row["constants"], "reports": row["reports"],
-             "seconds": round(row["seconds"], 3), "checks": checks}  # fmt: skip
-    found |= {"seeds": row["seeds"]} if row.get("seeds") else {}
-    problems = row.get("problems")
-    return {**found, "problem": problems[0]["message"]} if problems else found
+    problem = next((p["message"] for p in row.get("problems", ())), "")
+    return {"constants": row["constants"], "reports": row["reports"],
+            "seconds": round(row["seconds"], 3), "checks": checks,
+            **present(seeds=row.get("seeds"), problem=problem)}  # fmt: skip
 
 
 def _constants(row: Mapping[str, Any]) -> str:

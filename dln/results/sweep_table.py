@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from operator import itemgetter
 from typing import Any
 
@@ -16,7 +17,6 @@ from dln.results.verdicts import duration, missed, verdict
 
 Seeds = Mapping[str, Any]
 """The constants that are seeds, each with the value that the spec gives it; `seed` has none."""
-
 
 Older = Callable[[Sequence[Data]], str]
 """What marks figures that an earlier text of the spec gave."""
@@ -39,14 +39,14 @@ class Table:
         self.others = [k for k in runs[0] if k not in seeds]
         reports = dict.fromkeys(k for r in rows for k in r["reports"])
         self.reports = [k for k in reports if not k.endswith(".seconds")]
-        self.own = {k: seeds[k] for k in self.turned}
-        self.groups = by_cell(runs, seeds)
-        self.shown = any(self._of_spec(runs) is not None for runs in self.groups.values())
+        self.seeds = seeds
+        self.groups = by_cell(runs, seeds).values()
+        self.shown = not self.turned or any(map(self._of_spec, self.groups))
 
     def head(self) -> list[str]:
         """The names of the columns."""
         found = [f"`{k}`" for k in self.others]
-        found += [f"`{k}`" for k in self.reports] if self.shown or not self.turned else []
+        found += [f"`{k}`" for k in self.reports] if self.shown else []
         if self.turned:
             of = "" if self.shown else "`{}`, "
             found += [of.format(k) + "mean over the seeds, least to most" for k in self.reports]
@@ -55,30 +55,30 @@ class Table:
 
     def lines(self, record: Record, older: Older) -> list[list[str]]:
         """The rows, in the order of the sweep."""
-        return [self._line(runs, record, older) for runs in self.groups.values()]
+        return [self._line(runs, record, older) for runs in self.groups]
 
     def _line(self, runs: Sequence[Data], record: Record, older: Older) -> list[str]:
         values = [number(runs[0][k]) for k in self.others]
         found = [r for run in runs if (r := self.rows.get(same(run)))]
-        shown = self._of_spec(runs) if self.turned else self.rows.get(same(runs[0]))
-        if self.shown or not self.turned:
+        shown = self._of_spec(runs)
+        if self.shown:
             reports = shown["reports"] if shown else {}
-            values += [number(reports[k]) if k in reports else "" for k in self.reports]
+            values += [number(reports.get(k)) for k in self.reports]
         if self.turned:
             values += [spread([r["reports"].get(k) for r in found]) for k in self.reports]
         timed = [shown] if shown else found
         seconds = statistics.fmean(r["seconds"] for r in timed) if timed else 0.0
         of_runs = [r["constants"].get(SEED, record.run_of(r)["seed"]) for r in timed]
         values += [duration(seconds), seeds_of(timed, of_runs)]
-        if self.shown or not self.turned:
-            values.append(outcome([shown]) + older([shown]) if shown else "not run")
+        if self.shown:
+            values.append(outcome(shown) + older([shown]) if shown else "not run")
         if self.turned:
             values.append(self._of_all(found, len(runs)) + (older(found) if found else ""))
         return values
 
     def _of_spec(self, runs: Sequence[Data]) -> Data | None:
         """The row that the spec gives without the sweep: its own seeds."""
-        own = [r for r in runs if self.turned and all(r[k] == self.own[k] for k in self.turned)]
+        own = [r for r in runs if all(r[k] == self.seeds[k] for k in self.turned)]
         return self.rows.get(same(own[0])) if own else None
 
     def _of_all(self, found: Sequence[Data], wanted: int) -> str:
@@ -88,23 +88,19 @@ class Table:
         left = f", {wanted - len(found)} not run" if len(found) < wanted else ""
         if not any(r["checks"] or "problem" in r for r in found):
             return f"{plural(len(found), 'run')}{left}"
-        failed = [c for r in found for c in _missed(r)]
-        met = [r for r in found if "problem" not in r and not _missed(r)]
-        broken = next((f"failed: {r['problem']}" for r in found if "problem" in r), "")
-        said = ", ".join(f"**{s}**" for s in (broken, missed(failed) if failed else "") if s)
-        more = f", {said}" if said else ""
-        return f"{len(met)} of {len(found)} passed{more}{left}"
+        failed = [[c for c in r["checks"] if c["status"] == "failed"] for r in found]
+        broken = [r["problem"] for r in found if "problem" in r]
+        met = sum("problem" not in r and not f for r, f in zip(found, failed, strict=True))
+        more = f", **failed: {broken[0]}**" if broken else ""
+        more += f", **{missed(chain(*failed))}**" if any(failed) else ""
+        return f"{met} of {len(found)} passed{more}{left}"
 
 
-def _missed(row: Data) -> list[Data]:
-    return [c for c in row["checks"] if c["status"] == "failed"]
-
-
-def outcome(rows: Sequence[Data]) -> str:
-    """The verdict of a row, or of several."""
-    broken = next((r["problem"] for r in rows if "problem" in r), "")
-    checks = [c for r in rows for c in r["checks"]]
-    return f"**failed: {broken}**" if broken else verdict(checks) if checks else "reported only"
+def outcome(row: Data) -> str:
+    """The verdict of a row."""
+    if "problem" in row:
+        return f"**failed: {row['problem']}**"
+    return verdict(row["checks"]) if row["checks"] else "reported only"
 
 
 def spread(values: Sequence[Any]) -> str:
@@ -116,12 +112,8 @@ def spread(values: Sequence[Any]) -> str:
     found = [x for v in values for x in numbers(v)]
     if not found or len(found) > len(values):
         return ""
-    mean = number(float(f"{statistics.fmean(found):.4g}"))
-    return (
-        mean
-        if min(found) == max(found)
-        else f"{mean}, {number(min(found))} to {number(max(found))}"
-    )
+    mean, least, most = float(f"{statistics.fmean(found):.4g}"), min(found), max(found)
+    return number(mean) + (f", {number(least)} to {number(most)}" if least != most else "")
 
 
 def seeds_of(found: Sequence[Data], runs: Sequence[int]) -> str:
@@ -131,9 +123,7 @@ def seeds_of(found: Sequence[Data], runs: Sequence[int]) -> str:
     ('0', '0 to 2; `a`: 3, 5')
     """
     fixed = grouped([each for f in found for each in f.get("seeds", {}).items()], itemgetter(0))
-    said = (
-        f"`{phase}`: {_range([seed for _, seed in some])}" for phase, some in sorted(fixed.items())
-    )
+    said = [f"`{phase}`: {_range([n for _, n in some])}" for phase, some in sorted(fixed.items())]
     return "; ".join([_range(runs), *said])
 
 

@@ -6,6 +6,7 @@ Of a run that was stopped: those of the phases that were finished, and how far t
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -49,14 +50,9 @@ def _run(folder: Path) -> Taken:
     if begun is None:
         raise Fault(f"{folder} holds no run", "dln run SPEC --out DIR", "E541")
     done = [r for r in said if r.get("event") == "finished"]
-    data = done[-1] if done else _stopped(rundir, said)
-    facts = rundir.manifest()
-    seconds = sum(p["seconds"] for p in data["phases"].values())
-    options = "--slow" if begun["slow"] else ""
-    run = records.provenance(
-        _digest(folder), facts["seed"], seconds, facts["backend"], options,
-        facts, _day(folder / "log.jsonl"),
-    )  # fmt: skip
+    data, facts = done[-1] if done else _stopped(rundir, said), rundir.manifest()
+    options, log = "--slow" if begun["slow"] else "", folder / "log.jsonl"
+    run = _provenance(log, facts, facts, data["phases"].values(), options)
     return Taken(Path(begun["spec"]).stem, "run", data, run)
 
 
@@ -97,20 +93,19 @@ def _reached(running: Data | None, said: list[Data]) -> str:
 
 
 def _sweep(folder: Path) -> Taken:
-    data = json.loads((folder / "sweep.json").read_text("utf-8"))
-    facts = json.loads((folder / "machine.json").read_text("utf-8"))
-    settings = data["settings"]
-    seconds = sum(r["seconds"] for rows in data["sweeps"].values() for r in rows)
-    run = records.provenance(
-        _digest(folder), settings["seed"], seconds, settings["backend"], "", facts,
-        _day(folder / "sweep.json"),
-    )  # fmt: skip
-    return Taken(data["spec"], "sweep", data, run)
+    log = folder / "sweep.json"
+    data = json.loads(log.read_text("utf-8"))
+    machine = json.loads((folder / "machine.json").read_text("utf-8"))
+    rows = [r for some in data["sweeps"].values() for r in some]
+    return Taken(data["spec"], "sweep", data, _provenance(log, data["settings"], machine, rows))
 
 
-def _digest(folder: Path) -> str:
-    return records.digest(parse_source(read(folder / "spec.dln")))
-
-
-def _day(path: Path) -> str:
-    return date.fromtimestamp(path.stat().st_mtime).isoformat()
+def _provenance(
+    log: Path, settings: Data, machine: Data, parts: Iterable[Data], options: str = ""
+) -> Data:
+    """When and where a run was: `log` is what it wrote last, `parts` are what took time."""
+    text = records.digest(parse_source(read(log.parent / "spec.dln")))
+    seconds, day = sum(p["seconds"] for p in parts), date.fromtimestamp(log.stat().st_mtime)
+    return records.provenance(
+        text, settings["seed"], seconds, settings["backend"], options, machine, day.isoformat()
+    )

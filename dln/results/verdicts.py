@@ -9,14 +9,14 @@ from dln.results.records import Data, largest, numbers
 
 def verdict(figures: Sequence[Data]) -> str:
     """`passed`, `missed by 0.12`, `not run`; of several `5 of 6 passed, ...` where they differ."""
-    states = [f["status"] for f in figures]
     failed = [f for f in figures if f["status"] == "failed"]
     waiting = [f for f in figures if f["status"] == "not run"]
+    met = len(figures) - len(failed) - len(waiting)
     if len(waiting) == len(figures):
         return _not_run(waiting)
-    if not failed and not waiting:
-        return f"all {len(figures)} passed" if len(figures) > 1 else "passed"
-    parts = [f"{states.count('passed')} of {len(figures)} passed"] if len(figures) > 1 else []
+    if met == len(figures):
+        return f"all {met} passed" if met > 1 else "passed"
+    parts = [f"{met} of {len(figures)} passed"] if len(figures) > 1 else []
     parts += [f"**{missed(failed)}**"] if failed else []
     parts += [f"{len(waiting)} {_not_run(waiting)}"] if waiting else []
     return ", ".join(parts)
@@ -51,9 +51,7 @@ def beyond(f: Data) -> float | None:
         return max(0.0, largest(value, expected) - max(numbers(f.get("within")), default=0.0))
     if f["op"] in ("<", "<="):
         return max(0.0, max(value) - min(expected))
-    if f["op"] in (">", ">="):
-        return max(0.0, max(expected) - min(value))
-    return None
+    return max(0.0, max(expected) - min(value)) if f["op"] in (">", ">=") else None
 
 
 def duration(seconds: float) -> str:
