@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from dln.grammar.diagnostics import Fault
+from dln.printing.terminal import plain
 from dln.runtime.checkpoint.checkpoint import atomic_write
 
 
@@ -41,6 +43,11 @@ def table(rows: Iterable[Sequence[Any]]) -> bytes:
     out = io.StringIO()
     csv.writer(out, lineterminator="\n").writerows(rows)
     return out.getvalue().encode()
+
+
+def as_json(facts: Any) -> bytes:
+    """What JSON can hold of some facts, for people and programs."""
+    return f"{json.dumps(plain(facts), indent=1, ensure_ascii=False, allow_nan=False)}\n".encode()
 
 
 def put(path: Path, content: bytes, remedy: str) -> Path:

@@ -25,7 +25,7 @@ from dln.results.published import About
 from dln.results.records import Record
 from dln.results.taking import Taken, taken
 from dln.running import processes
-from dln.running.expectations import Worker
+from dln.running.expectations import waiting
 from dln.running.interrupts import terminable
 from dln.settings import Settings
 from dln.spec import LIBRARIES, from_source, read, shipped, specs_folder
@@ -83,14 +83,13 @@ def known_of(path: Path) -> Known:
         spec = from_source(read(path), path.stem, functions=False)
     except DlnError as error:
         return Known(facts_of(path), "", [], {}, f"it cannot be read: {error.problems[0].message}")
-    worker = Worker(spec.model, None, 0)
     why = {True: "slow: needs --slow", False: "not run yet"}
-    waiting = [{"check": c.text, **worker.waiting(c.text, e, why[c.slow]).as_data(),
+    figures = [{"check": c.text, **waiting(c.text, e, why[c.slow]).as_data(),
                 "seconds": 0.0, "run": None}
                for c in spec.model.checks for e in c.expects]  # fmt: skip
     turned = {name: spec.constants.get(name) for name in sorted(seeds(spec.syntax))}
     sweeps = {name: [dict(run) for run in s.runs] for name, s in spec.model.sweeps.items()}
-    return Known(facts_of(path), records.digest(spec.syntax), waiting, sweeps,
+    return Known(facts_of(path), records.digest(spec.syntax), figures, sweeps,
                  seeds=turned, remarks=remarks_of(spec.source.text))  # fmt: skip
 
 

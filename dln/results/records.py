@@ -24,8 +24,8 @@ from typing import Any, TypeVar
 from dln.grammar import syntax
 from dln.grammar.diagnostics import Fault
 from dln.grammar.printer import to_text
-from dln.printing.files import allowed, put
-from dln.printing.terminal import plain, present
+from dln.printing.files import allowed, as_json, put
+from dln.printing.terminal import present
 from dln.running.training import closure
 from dln.runtime.checkpoint.rundir import machine
 
@@ -216,8 +216,7 @@ def read(folder: Path, spec: str) -> Record:
 
 def save(folder: Path, record: Record) -> None:
     """Write the record of a spec. Raises `Fault` E542."""
-    text = json.dumps(plain(record.as_data()), indent=1, ensure_ascii=False, allow_nan=False)
-    put(folder / f"{record.spec}.json", f"{text}\n".encode(), ELSEWHERE)
+    put(folder / f"{record.spec}.json", as_json(record.as_data()), ELSEWHERE)
 
 
 # ---- a run in words ----------------------------------------------------------------------------

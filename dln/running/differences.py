@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,8 +20,7 @@ from dln.runtime.training import further
 from dln.settings import Settings
 from dln.spec import Compiled, Spec
 
-FIXED = ("seed", "dtype", "backend", "limit")
-"""Options that decide numbers from the first update on."""
+FIXED = ("seed", "dtype", "backend", "limit")  # decide numbers from the first update on
 SAID = {"dtype": "that of the spec", "limit": "all examples", "threads": "those of the machine"}
 SHOWN = 3  # lines of a text that are shown
 
@@ -42,39 +41,44 @@ class Earlier:
 
 def refuse_options(folder: str, first: Settings, given: Settings) -> None:
     """Raise `Fault` for options that a run that goes on cannot change."""
-    found = list(_options(first, given))
+    found = [f"--{name} is {now}, was {SAID.get(name, 'none') if was is None else was}"
+             for name, now, was in changed(FIXED, first, given)]  # fmt: skip
+    found += [f"--data {name} is {path}, was {first.data.get(name, 'the file of the spec')}"
+              for name, path in given.data.items() if first.data.get(name) != path]  # fmt: skip
+    refuse(folder, "run", found, given, "start a new run without --resume", "E544")
+
+
+def changed(names: Iterable[str], first: Settings, given: Settings) -> list[tuple[str, Any, Any]]:
+    """Options that are given and are not as they were: name, now, before."""
+    both = [(name, getattr(given, name), getattr(first, name)) for name in names]
+    return [(name, now, was) for name, now, was in both if name in given.asked and now != was]
+
+
+def refuse(
+    folder: object, kind: str, found: list[str], given: Settings, anew: str, code: str
+) -> None:
+    """Raise `Fault` where something is found that a run, or a sweep, cannot go on with."""
     if given.resume and given.out and given.out != given.resume:
-        found.append(f"--out {given.out}, but a run goes on in its own directory")
+        found.append(f"--out {given.out}, but a {kind} goes on in its own directory")
     if found:
-        message = f"{folder} cannot go on: " + "; ".join(found)
-        raise Fault(message, "leave that out, or start a new run without --resume", "E544")
-
-
-def _options(first: Settings, given: Settings) -> Iterator[str]:
-    for name in FIXED:
-        was, now = getattr(first, name), getattr(given, name)
-        if name in given.asked and was != now:
-            yield f"--{name} is {now}, was {SAID.get(name, 'none') if was is None else was}"
-    for name, path in given.data.items():
-        if first.data.get(name) != path:
-            was = first.data.get(name, "the file of the spec")
-            yield f"--data {name} is {path}, was {was}"
+        raise Fault(
+            f"{folder} cannot go on: {'; '.join(found)}", f"leave that out, or {anew}", code
+        )
 
 
 def joined(first: Settings, given: Settings) -> tuple[Settings, tuple[str, ...]]:
     """The settings of a run that goes on, and what is to be said of them."""
-    changed = {k: getattr(given, k) for k in ("epochs", "phase", "slow", "threads")}
-    changed = {k: v for k, v in changed.items() if k in given.asked}
+    new = {k: now for k, now, _ in changed(("epochs", "phase", "slow", "threads"), first, given)}
     notes = []
-    if "threads" in changed and changed["threads"] != first.threads:
+    if "threads" in new:
         was = SAID["threads"] if first.threads is None else first.threads
-        said = f"threads: {changed['threads']}, were {was}"
+        said = f"threads: {new['threads']}, were {was}"
         notes.append(f"{said}; the last bits of large products may differ")
     if given.constants and "epochs" not in given.asked and first.epochs is not None:
-        changed["epochs"] = None
+        new["epochs"] = None
         notes.append(f"--epochs {first.epochs} of before no longer counts, the constants do")
     constants = {**first.constants, **given.constants}
-    return replace(first, constants=constants, **changed), tuple(notes)
+    return replace(first, constants=constants, **new), tuple(notes)
 
 
 def refuse_spec(before: Earlier, spec: Spec, compiled: Compiled, phases: Sequence[str]) -> None:
@@ -87,9 +91,8 @@ def refuse_spec(before: Earlier, spec: Spec, compiled: Compiled, phases: Sequenc
         with placed(plan.texts):
             further.refuse(plan.phases, restored.meta, phases, before.settings.epochs)
         return
-    facts = tuple(differences(before, spec)) or (
-        "a file that it uses, its data, or the version of dln is another",
-    )
+    other = "a file that it uses, its data, or the version of dln is another"
+    facts = tuple(differences(before, spec)) or (other,)
     message = f"{before.rundir.path} cannot go on: it is a run of another spec, or other constants"
     remedy = f"start a new run: dln run {before.spec}"
     raise DlnError([Problem("E544", message, None, "", (), facts, remedy)])
@@ -99,7 +102,7 @@ def differences(before: Earlier, spec: Spec) -> Iterator[str]:
     """Constants with both values, and lines of the text with both readings."""
     was: Mapping[str, Any] = before.rundir.manifest()["constants"]
     now: Mapping[str, Any] = json.loads(json.dumps(plain(dict(spec.constants))))
-    for name in [*was, *(k for k in now if k not in was)]:
+    for name in {**was, **now}:
         if was.get(name) != now.get(name):
             yield f"{name} is {now.get(name, 'gone')}, was {was.get(name, 'not there')}"
     yield from changed_lines(before.rundir.spec_text(), spec.source.text)

@@ -8,20 +8,13 @@ reported as not run, never as passed. Where all sides are constants nothing is e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from dln.compiler.ir import structure
 from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.sizes import BATCH, Var
-from dln.compiler.ir.structure import (
-    is_clock,
-    is_const,
-    is_derivative,
-    is_full_data,
-    is_input,
-    is_param,
-)
 from dln.compiler.model import Checking, Expectation, Model, Probe
 from dln.compiler.schema.keys import PhaseNumber, WholeField, new_state
 from dln.compiler.schema.tables import COMPARISONS
@@ -29,6 +22,18 @@ from dln.grammar.diagnostics import Fault, Span
 
 if TYPE_CHECKING:
     from dln.runtime.session import Session
+
+
+PLAIN = ("status", "value", "expected", "within", "reason", "op")
+"""The fields of a verdict that are the same in `--json`."""
+
+LEAVES = (
+    ("clock", structure.is_clock, "name"), ("input", structure.is_input, "name"),
+    ("param", structure.is_param, "path"), ("whole", structure.is_full_data, "name"),
+)  # fmt: skip
+"""What the evaluator is told the values of: the kind, which nodes, what tells them apart."""
+
+Known = dict[tuple[str, Hashable], Any]
 
 
 @dataclass(frozen=True)
@@ -48,17 +53,14 @@ class Verdict:
 
     def as_data(self) -> dict[str, Any]:
         """The fields that `--json` prints."""
-        return {
-            "text": self.check, "expect": self.text, "status": self.status, "value": self.value,
-            "expected": self.expected, "within": self.within, "reason": self.reason,
-            "op": self.op, "phases": list(self.phases),
-        }  # fmt: skip
+        plainly = {k: getattr(self, k) for k in PLAIN}
+        return {"text": self.check, "expect": self.text, **plainly, "phases": list(self.phases)}
 
 
 def of_data(data: Mapping[str, Any]) -> Verdict:
     """The verdict that `as_data` wrote, without its place in the file."""
-    rest = {k: data[k] for k in ("status", "value", "expected", "within", "reason", "op")}
-    return Verdict(data["text"], data["expect"], phases=tuple(data["phases"]), **rest)
+    plainly = {k: data[k] for k in PLAIN}
+    return Verdict(data["text"], data["expect"], phases=tuple(data["phases"]), **plainly)
 
 
 def sides(e: Expectation) -> dict[str, Node]:
@@ -75,10 +77,23 @@ def found_of(
     return Verdict(title, e.text, status, left, right, within, reason, e.op, e.span, e.phases)
 
 
+def waiting(title: str, e: Expectation, reason: str) -> Verdict:
+    """An expectation that was not reached: what is expected, as far as constants say."""
+    known = {k: plain(n["value"]) for k, n in sides(e).items()
+             if k != "left" and structure.is_const(n)}  # fmt: skip
+    return found_of(e, title, "not run", reason, None, **known)
+
+
+def known_of(nodes: Iterable[Node], **value: Callable[[Node], Any]) -> Known:
+    """The values of the leaves below some nodes, of each kind by a function of its own."""
+    return {(kind, node[key]): value[kind](node) for node in ancestors(nodes)
+            for kind, belongs, key in LEAVES if kind in value and belongs(node)}  # fmt: skip
+
+
 def verdicts(
     model: Model, session: Session | None = None, *, slow: bool = True, seed: int = 0
 ) -> list[Verdict]:
-    """The verdict of every expectation of a model, as far as the session's phases allow."""
+    """Every expectation of a model, as far as the session's phases allow."""
     worker = Worker(model, session, seed)
     return [worker.verdict(c, e, slow) for c in model.checks for e in c.expects]
 
@@ -92,21 +107,13 @@ class Worker:
 
     def verdict(self, check: Checking, e: Expectation, slow: bool = True) -> Verdict:
         """One expectation, or why it was not run."""
-        reason = self.missing(check, e, slow)
-        return self.waiting(check.text, e, reason) if reason else self.judge(check.text, e)
-
-    def waiting(self, title: str, e: Expectation, reason: str) -> Verdict:
-        """An expectation that was not reached: what is expected, as far as constants say."""
-        known = {k: plain(n["value"]) for k, n in sides(e).items() if k != "left" and is_const(n)}
-        return found_of(e, title, "not run", reason, None, **known)
-
-    def judge(self, title: str, e: Expectation) -> Verdict:
-        """An expectation whose phases are all there."""
+        if reason := self.missing(check, e, slow):
+            return waiting(check.text, e, reason)
         try:
             found = {k: plain(v) for k, v in self.values(sides(e)).items()}
         except Fault as fault:
-            return found_of(e, title, "failed", fault.message)
-        return found_of(e, title, "passed" if holds(e.op, **found) else "failed", **found)
+            return found_of(e, check.text, "failed", fault.message)
+        return found_of(e, check.text, "passed" if holds(e.op, **found) else "failed", **found)
 
     def missing(self, check: Checking, e: Expectation, slow: bool) -> str:
         """Why an expectation cannot be tested now, or nothing."""
@@ -118,20 +125,18 @@ class Worker:
                 return f"the phase {phase} was not run"
             if result.shortened:
                 return f"the phase {phase} was shortened"
-        for probe in self.asked(e):
+        names = [n["name"] for n in ancestors(sides(e).values()) if structure.is_input(n)]
+        for probe in (self.model.probes[name] for name in names if name in self.model.probes):
             if self.unkept(probe):
                 return f"{probe.phase} was trained before this was asked of it: train it anew"
-        wholes = [n for n in ancestors(self.stands_on(e)) if is_full_data(n)]
+        phases = [self.model.phases[p] for p in e.phases if p in self.model.phases]
+        seen = [n for p in phases for n in (*p.updates.values(), *(w.value for w in p.watches))]
+        wholes = [n for n in ancestors([e.left, e.right, *seen]) if structure.is_full_data(n)]
         if wholes and self.session is None:
             return "needs the data: dln run"
         if any(self.cut(node) for node in wholes):
             return "the data were limited"
         return ""
-
-    def asked(self, e: Expectation) -> list[Probe]:
-        """What an expectation asks of phases at their first or last update."""
-        names = [n["name"] for n in ancestors(sides(e).values()) if is_input(n)]
-        return [self.model.probes[name] for name in names if name in self.model.probes]
 
     def unkept(self, probe: Probe) -> bool:
         """Whether what it stands on is not known, as in a run that an earlier text began."""
@@ -140,15 +145,9 @@ class Worker:
         result = self.session.results[probe.phase]
         params = result.before if probe.when == "before" else result.after
         return any(
-            is_param(node) and not params or is_input(node) and not result.first
+            structure.is_param(node) and not params or structure.is_input(node) and not result.first
             for node in ancestors([probe.node])
         )
-
-    def stands_on(self, e: Expectation) -> list[Node]:
-        """The sides of an expectation, and what the phases that it asks watched and learned."""
-        phases = [self.model.phases[p] for p in e.phases if p in self.model.phases]
-        seen = [[*p.updates.values(), *(w.value for w in p.watches)] for p in phases]
-        return [e.left, e.right, *(node for nodes in seen for node in nodes)]
 
     def cut(self, whole: Node) -> bool:
         """Whether a field of a whole part has fewer examples than the part."""
@@ -159,25 +158,17 @@ class Worker:
 
     def values(self, nodes: Mapping[str, Node]) -> dict[str, Any]:
         """The values of nodes over constants, clocks, probes and parameters, in float64."""
-        if all(map(is_const, nodes.values())):
+        if all(map(structure.is_const, nodes.values())):
             return {name: node["value"] for name, node in nodes.items()}
-        env: dict[tuple[str, Hashable], Any] = {}
-        for node in ancestors(nodes.values()):
-            if is_clock(node):
-                env["clock", node["name"]] = self.clock(node["name"])
-            elif is_input(node):
-                env["input", node["name"]] = self.probe(node["name"])
-            elif is_param(node):
-                env["param", node["path"]] = self.param(node["path"])
-            elif is_full_data(node):
-                env["whole", node["name"]] = self.whole(node)
+        env = known_of(nodes.values(), clock=self.clock, input=self.probe, param=self.param,
+                       whole=self.whole)  # fmt: skip
         return evaluate(self.model, nodes, env, self.seed)
 
-    def clock(self, number: PhaseNumber) -> float:
+    def clock(self, node: Node) -> float:
         """A number that a finished phase left behind."""
         from dln.runtime.execution.phase_result import number_of  # late: NumPy
 
-        return number_of({} if self.session is None else self.session.results, number)
+        return number_of({} if self.session is None else self.session.results, node["name"])
 
     def whole(self, node: Node) -> Any:
         """A field of a whole part, as the session has it."""
@@ -186,8 +177,9 @@ class Worker:
         datasets, to_host = self.session.datasets, self.session.device.to_host
         return to_host(datasets.whole(node["name"], rows, "float64"))
 
-    def param(self, path: str) -> Any:
+    def param(self, node: Node) -> Any:
         """A parameter of the session; of a check's own instance, its first value."""
+        path = node["path"]
         if self.session is not None and path in self.session.plan.params:
             return self.session.params[path]
         init = self.model.params[path].init
@@ -195,14 +187,14 @@ class Worker:
             raise Fault(f"{path} has no first value")
         return evaluate(self.model, {"init": init}, {}, self.seed)["init"]
 
-    def probe(self, name: str) -> Any:
+    def probe(self, node: Node) -> Any:
         """A value asked of a phase: on its first minibatch, with the parameters of then."""
-        if name not in self.model.probes:
-            raise Fault(
-                f"{name} is data, which a check does not have", "ask a phase: first.after(...)"
-            )
+        name, asked = node["name"], self.model.probes.get(node["name"])
+        if asked is None:
+            remedy = "ask a phase: first.after(...)"
+            raise Fault(f"{name} is data, which a check does not have", remedy)
         if name not in self.probed:
-            self.probe_all(self.model.probes[name].phase, self.model.probes[name].when)
+            self.probe_all(asked.phase, asked.when)
         return self.probed[name]
 
     def probe_all(self, phase: str, when: str) -> None:
@@ -214,29 +206,25 @@ class Worker:
         result = self.session.results[phase]
         params = (result.before if when == "before" else result.after) or {}
         n = next((len(a) for a in (result.first or {}).values()), 0)
-        env: dict[tuple[str, Hashable], Any] = {("param", k): v for k, v in params.items()}
+        env: Known = {("param", k): v for k, v in params.items()}
         for path in self.model.phases[phase].kept:  # rows beside the first minibatch
             if (rows := params.get(str(new_state(path)))) is not None:
                 env["state", path] = rows[: n or None]
         env |= {("input", k): v for k, v in (result.first or {}).items()}
-        for node in ancestors(asked.values()):
-            if is_clock(node):
-                said = node["name"]
-                env["clock", said] = self.clock(said) if isinstance(said, PhaseNumber) else 0.0
-            elif is_full_data(node):
-                env["whole", node["name"]] = self.whole(node)
+
+        def clock(node: Node) -> float:
+            return self.clock(node) if isinstance(node["name"], PhaseNumber) else 0.0
+
+        env |= known_of(asked.values(), clock=clock, whole=self.whole)
         own_seed = self.model.phases[phase].seed
         seed = self.seed if own_seed is None else own_seed
         self.probed |= evaluate(self.model, asked, env, seed, {BATCH: n} if n else {})
 
 
 def evaluate(
-    model: Model,
-    nodes: Mapping[str, Node],
-    env: Any,
-    seed: int,
+    model: Model, nodes: Mapping[str, Node], env: Known, seed: int,
     sizes: Mapping[Var, int] | None = None,
-) -> dict[str, Any]:
+) -> dict[str, Any]:  # fmt: skip
     """Nodes through the graph passes (stable forms, gradients written out), then the evaluator.
     `sizes` are those that no value may be left to tell."""
     import numpy as np  # late: NumPy
@@ -245,7 +233,7 @@ def evaluate(
     from dln.compiler.stages import BEFORE, STAGES, optimise, part  # late: seldom asked
 
     graph = part(model, nodes)
-    symbolic = any(map(is_derivative, graph.topological()))
+    symbolic = any(map(structure.is_derivative, graph.topological()))
     graph = optimise(graph, STAGES if symbolic else BEFORE)
     with np.errstate(all="ignore"):  # the verdict says what is not a number
         outputs = {name: graph.outputs[name] for name in nodes}
@@ -282,13 +270,11 @@ def holds(op: str, left: Any, right: Any, within: Any = None) -> bool:
 
 
 def _paired(left: Any, right: Any) -> Iterator[tuple[Any, Any]]:
-    lists = [isinstance(v, list) for v in (left, right)]
-    if not any(lists):
+    if not isinstance(left, list) and not isinstance(right, list):
         yield left, right
         return
-    rows = len(left if lists[0] else right)
-    lefts = left if lists[0] else [left] * rows
-    rights = right if lists[1] else [right] * rows
+    lefts = left if isinstance(left, list) else [left] * len(right)
+    rights = right if isinstance(right, list) else [right] * len(left)
     for a, b in zip(lefts, rights, strict=True):
         yield from _paired(a, b)
 

@@ -6,15 +6,13 @@ the Ctrl-C of the terminal: it is told to stop, which ends its update and saves.
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from time import perf_counter, sleep
-from typing import IO, Any
+from typing import IO
 
 PATIENCE = 120.0  # seconds that a process has to end its update and save
 PAUSE = 0.05
@@ -48,21 +46,8 @@ class Running:
         code = self.process.poll()
         if code is None:
             return None
-        said = [_text(file) for file in (self.out, self.err)]
-        return Finished(self.key, code, said[0], said[1], perf_counter() - self.start)
-
-    def ask(self) -> None:
-        """Ask it to end: once, for a second signal kills it before it has saved."""
-        with suppress(ProcessLookupError):
-            self.process.send_signal(signal.SIGTERM)
-
-    def wait(self) -> None:
-        """Wait until it has ended, and end it if it does not, or where that takes too long."""
-        try:
-            self.process.wait(PATIENCE)
-        except (subprocess.TimeoutExpired, KeyboardInterrupt):
-            self.process.kill()
-            self.process.wait()
+        out, err = (_text(file) for file in (self.out, self.err))
+        return Finished(self.key, code, out, err, perf_counter() - self.start)
 
 
 def side_by_side(commands: Sequence[tuple[str, Sequence[str]]], jobs: int) -> Iterator[Finished]:
@@ -76,24 +61,28 @@ def side_by_side(commands: Sequence[tuple[str, Sequence[str]]], jobs: int) -> It
             while waiting and len(working) < jobs:
                 working.append(Running(*waiting.pop(0)))
             for running in list(working):
-                done = running.finished()
-                if done is not None:
+                if done := running.finished():
                     working.remove(running)
                     yield done
             sleep(PAUSE)
     finally:
-        _stop(working)
+        _stop([running.process for running in working])
 
 
-def _stop(working: Sequence[Running]) -> None:
-    for running in working:
-        running.ask()
-    for running in working:
-        running.wait()
+def _stop(working: Sequence[subprocess.Popen[bytes]]) -> None:
+    """Ask each to end, once, for a second signal kills it before it has saved; then wait, and end
+    it where that takes too long."""
+    for process in working:
+        process.terminate()
+    for process in working:
+        try:
+            process.wait(PATIENCE)
+        except (subprocess.TimeoutExpired, KeyboardInterrupt):
+            process.kill()
+            process.wait()
 
 
-def _text(file: Any) -> str:
-    file.seek(0)
-    found = file.read().decode("utf-8", "replace")
-    file.close()
-    return str(found)
+def _text(file: IO[bytes]) -> str:
+    with file:
+        file.seek(0)
+        return file.read().decode("utf-8", "replace")

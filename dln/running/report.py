@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dln.printing.progress import watched
-from dln.printing.terminal import Terminal, columns
+from dln.printing.terminal import Terminal, columns, present
 from dln.reading.counts import headline, parameters
 from dln.running import verdict_text
 from dln.running.expectations import Verdict
@@ -24,14 +24,12 @@ def report(
     terminal.result(headline(spec))
     if session.results:
         terminal.result("\n" + phase_table(session.results))
-        for result in session.results.values():
-            if result.note:
-                terminal.result(f"\nnote: {result.note}")
+        for note in filter(None, (result.note for result in session.results.values())):
+            terminal.result(f"\nnote: {note}")
     if selection.left_out:
-        names = ", ".join(selection.left_out)
         them = "it" if len(selection.left_out) == 1 else "them"
         said = f"only slow checks ask for {them}; train with --slow"
-        terminal.result(f"\nleft out: {names} ({said})")
+        terminal.result(f"\nleft out: {', '.join(selection.left_out)} ({said})")
     if found:
         verdict_text.full(terminal, spec.model, found)
         terminal.result()
@@ -40,11 +38,10 @@ def report(
 
 def phase_table(results: Mapping[str, PhaseResult]) -> str:
     """Phase, epochs, updates, seconds, last watched values."""
-    rows = [("phase", "epochs", "updates", "seconds", "watched")]
-    for r in results.values():
-        said = "; ".join(filter(None, [watched(r.watch), r.ended]))
-        rows.append((r.name, str(r.epochs), f"{r.updates:,}", f"{r.seconds:.2f}", said))
-    return columns(rows, right=[1, 2, 3])
+    rows = [(r.name, str(r.epochs), f"{r.updates:,}", f"{r.seconds:.2f}",
+             "; ".join(filter(None, [watched(r.watch), r.ended])))
+            for r in results.values()]  # fmt: skip
+    return columns([("phase", "epochs", "updates", "seconds", "watched"), *rows], right=[1, 2, 3])
 
 
 def facts(
@@ -54,10 +51,9 @@ def facts(
     seeds = fixed(spec.model, session.results)
     phases = {
         r.name: {"epochs": r.epochs, "updates": r.updates, "seconds": r.seconds, "watch": r.watch,
-                 **({"ended": r.ended} if r.ended else {}),
+                 **present(ended=r.ended),
                  **({"seed": seeds[r.name]} if r.name in seeds else {}),
-                 **({"note": r.note} if r.note else {}),
-                 "after": list(spec.model.phases[r.name].after)}
+                 **present(note=r.note), "after": list(spec.model.phases[r.name].after)}
         for r in session.results.values()
     }  # fmt: skip
     return {"spec": spec.name, "parameters": parameters(spec.model), "phases": phases,

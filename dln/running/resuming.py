@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
 from dln.grammar.diagnostics import DlnError, Fault, Problem
 from dln.running import differences
@@ -18,13 +17,16 @@ from dln.settings import Settings
 from dln.spec import find, shipped
 
 ROOT = "runs"
+MANIFEST = ("backend", "threads", "seed")  # the settings that the manifest of a run holds
+STARTED = ("constants", "data", "dtype", "epochs", "limit", "phase", "slow")  # and those of its log
 
 
 def earlier(name: str | None, given: Settings) -> Earlier:
     """The run to go on with. Raises DlnError or Fault where there is none, or it cannot go on."""
     folder = given.resume or given.out
-    if folder and name is None and not Path(folder).is_dir() and _is_spec(folder):
-        folder, name = None, folder  # `--resume mlp`: the spec, not a directory
+    if folder and name is None and not Path(folder).is_dir():
+        if Path(folder).is_file() or folder.removesuffix(".dln") in shipped():
+            folder, name = None, folder  # `--resume mlp`: the spec, not a directory
     if not folder:
         folder = newest(Path(name).stem if name else "")
     rundir = RunDirectory.reopen(folder)
@@ -35,20 +37,15 @@ def earlier(name: str | None, given: Settings) -> Earlier:
     return Earlier(rundir, path, settings, rundir.newest(), first, spec, notes)
 
 
-def _is_spec(name: str) -> bool:
-    return Path(name).is_file() or name.removesuffix(".dln") in shipped()
-
-
 def newest(spec: str) -> str:
     """The newest run directory of a spec (of any, without a name) that is not finished."""
     wanted = re.compile(re.escape(spec) + r"-(\d+)" if spec else r".*-(\d+)")
     manifests = [p for p in Path(ROOT).glob("*/manifest.json") if wanted.fullmatch(p.parent.name)]
-    runs = [p.parent for p in sorted(manifests, key=_age, reverse=True)]
-    for path in runs:
-        if not any(r.get("event") == "finished" for r in RunDirectory(path).records()):
-            return str(path)
+    for manifest in sorted(manifests, key=_age, reverse=True):
+        if not any(r.get("event") == "finished" for r in RunDirectory(manifest.parent).records()):
+            return str(manifest.parent)
     whose = f"unfinished run of {spec}" if spec else "unfinished run"
-    remedy = "dln run SPEC --resume DIR" if runs else f"dln run {spec or 'SPEC'}"
+    remedy = "dln run SPEC --resume DIR" if manifests else f"dln run {spec or 'SPEC'}"
     raise DlnError([Problem("E541", f"there is no {whose} in {ROOT}/", remedy=remedy)])
 
 
@@ -60,15 +57,8 @@ def _age(manifest: Path) -> tuple[float, int]:
 def remembered(rundir: RunDirectory) -> tuple[str, Settings]:
     """The spec of a run and the settings that it was started with, or gone on with last."""
     facts = rundir.manifest()
-    started: dict[str, Any] = next(
-        (r for r in reversed(rundir.records()) if r.get("event") == "run"), {}
-    )  # fmt: skip
-    if "spec" not in started:
+    started = [r for r in rundir.records() if r.get("event") == "run"]
+    if not started or "spec" not in started[-1]:
         raise Fault(f"{rundir.path} does not say which spec it ran", "start a new run", "E541")
-    settings = Settings(
-        constants=started["constants"], data=started["data"], backend=facts["backend"],
-        dtype=started["dtype"], threads=facts["threads"], seed=facts["seed"],
-        epochs=started["epochs"], limit=started["limit"], phase=started["phase"],
-        slow=started["slow"], out=str(rundir.path),
-    )  # fmt: skip
-    return started["spec"], settings
+    said = {k: started[-1][k] for k in STARTED} | {k: facts[k] for k in MANIFEST}
+    return started[-1]["spec"], Settings(**said, out=str(rundir.path))

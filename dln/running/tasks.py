@@ -36,10 +36,9 @@ def run_one(
 ) -> list[dict[str, Any]]:
     """One task: values to files of `folder`, or printed. Raises E562 where a phase that it comes
     after has not run."""
-    for phase in task.after:
-        if phase not in session.results:
-            message = f"{task.name} comes after the phase {phase}, which has not run"
-            raise DlnError([Problem("E562", message)])
+    if waiting := [phase for phase in task.after if phase not in session.results]:
+        message = f"{task.name} comes after the phase {waiting[0]}, which has not run"
+        raise DlnError([Problem("E562", message)])
     values = session.evaluate(task.program)
     emitted: list[dict[str, Any]] = []
     for emit in task.emits:
@@ -49,15 +48,10 @@ def run_one(
                 terminal.result(f"{task.name}: {made.text()}")
                 emitted.append({"value": made.data()})
                 continue
-            path = save(terminal, task.name, _inside(folder, emit.to), made)
+            if Path(emit.to).is_absolute() or ".." in Path(emit.to).parts or "\0" in emit.to:
+                remedy = "name a file of the run directory"
+                raise Fault(f'the task emits to "{emit.to}"', remedy, "E015")
+            path = save(terminal, task.name, folder / emit.to, made)
         terminal.say(f"{task.name}: wrote {path}")
         emitted.append({"file": str(path)})
     return emitted
-
-
-def _inside(folder: Path, name: str) -> Path:
-    """The path of a file of a folder."""
-    wanted = Path(name)
-    if wanted.is_absolute() or ".." in wanted.parts or "\0" in name:
-        raise Fault(f'the task emits to "{name}"', "name a file of the run directory", "E015")
-    return folder / wanted

@@ -30,25 +30,18 @@ def select(spec: Spec, given: Settings, asked: Sequence[str] = ()) -> Selection:
     for those that a sweep asks something of."""
     phases = spec.model.phases
     after = {name: phase.after for name, phase in phases.items()}
-    if given.phase is not None:
-        wanted = closure(chosen(given.phase, phases, "phase"), after)
-        return Selection(tuple(n for n in phases if n in wanted), ())
-    quick = phases if given.slow else [n for n, p in phases.items() if not p.slow]
-    wanted = closure([*quick, *asked], after)
-    return Selection(
-        tuple(n for n in phases if n in wanted), tuple(n for n in phases if n not in wanted)
-    )
+    quick = [n for n, p in phases.items() if given.slow or not p.slow]
+    one = None if given.phase is None else chosen(given.phase, phases, "phase")
+    wanted = closure(one or [*quick, *asked], after)
+    left = () if one else tuple(n for n in phases if n not in wanted)
+    return Selection(tuple(n for n in phases if n in wanted), left)
 
 
 def closure(names: Iterable[str], after: Mapping[str, Sequence[str]]) -> set[str]:
     """Some phases and all that they come after; `after` names those of each."""
-    found: set[str] = set()
-    waiting = list(names)
-    while waiting:
-        name = waiting.pop()
-        if name not in found:
-            found.add(name)
-            waiting += after.get(name, ())
+    found = set(names)
+    while more := {b for name in found for b in after.get(name, ())} - found:
+        found |= more
     return found
 
 
@@ -77,5 +70,4 @@ def train(
 
 def fixed(model: Model, names: Iterable[str]) -> dict[str, int]:
     """The seeds that some phases fix for themselves, by phase."""
-    found = {name: model.phases[name].seed for name in names}
-    return {name: seed for name, seed in found.items() if seed is not None}
+    return {n: seed for n in names if (seed := model.phases[n].seed) is not None}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from textwrap import indent
 from typing import Any
 
@@ -13,27 +14,29 @@ from dln.printing.terminal import Terminal, columns, cut, number, plural, verdic
 from dln.running.expectations import Verdict
 
 ORDER = ("passed", "failed", "not run")
+WIDE = 44  # characters of an expectation in a table
+MANY = 48  # characters beyond which numbers that have passed are only counted
+MOST = 12  # expectations of one check that are printed one by one
 
 
 def grouped(model: Model, found: Sequence[Verdict]) -> Iterator[tuple[str, list[Verdict]]]:
     """Each check of a model with its verdicts, in the order of the file."""
-    rest = list(found)
+    rest = iter(found)
     for check in model.checks:
-        count = len(check.expects)
-        yield check.text, rest[:count]
-        rest = rest[count:]
+        yield check.text, list(islice(rest, len(check.expects)))
 
 
-def status_of(found: Sequence[Verdict]) -> str:
-    """A check has failed if one expectation has; has passed only if all have."""
+def status_of(found: Iterable[Verdict]) -> str:
+    """That of a check, or of a run: failed if one expectation has, passed only if all have."""
     states = {v.status for v in found}
-    return next((s for s in ("failed", "not run") if s in states), "passed")
+    return next((s for s in ("failed", "not run", "passed") if s in states), "")
 
 
 def brief(terminal: Terminal, model: Model, found: Sequence[Verdict]) -> None:
     """One line for each check; below it what failed."""
     for text, verdicts in grouped(model, found):
-        terminal.result(f"{verdict(status_of(verdicts))}  {clean(text)} ({_share(verdicts)})")
+        status = status_of(verdicts) or "passed"
+        terminal.result(f"{verdict(status)}  {clean(text)} ({_share(verdicts)})")
         for v in verdicts:
             if v.status == "failed":
                 said = f"{v.span}: {clean(v.text)}\n{clean(comparison(v))}"
@@ -64,17 +67,10 @@ def parts(v: Verdict) -> tuple[str, str]:
     within = "" if v.within is None else f" within {number(v.within)}"
     sign = "" if v.op == "==" else f"{v.op} "
     measured, expected = number(v.value, v.within), number(v.expected, v.within)
-    if (
-        v.status == "passed"
-        and isinstance(v.value, list)
-        and max(len(measured), len(expected)) > MANY
-    ):
+    long = isinstance(v.value, list) and max(len(measured), len(expected)) > MANY
+    if v.status == "passed" and long:
         measured = expected = plural(_count(v.value), "number")
     return f"measured {measured}", f"expected {sign}{expected}{within}"
-
-
-WIDE = 44  # characters of an expectation in a table
-MANY = 48  # characters beyond which numbers that have passed are only counted
 
 
 def _count(value: Any) -> int:
@@ -82,26 +78,18 @@ def _count(value: Any) -> int:
     return sum(map(_count, value)) if isinstance(value, list) else 1
 
 
-MOST = 12  # expectations of one check that are printed one by one
-
-
 def full(terminal: Terminal, model: Model, found: Sequence[Verdict]) -> None:
     """Each check sentence, and below it measured beside expected for each expectation."""
     for text, verdicts in grouped(model, found):
         terminal.result(f"\n{clean(text)}")
-        shown = verdicts if len(verdicts) <= MOST else _worst(verdicts)
+        ranked = sorted(range(len(verdicts)), key=lambda i: (verdicts[i].status != "failed", i))
+        shown = [verdicts[i] for i in sorted(ranked[:MOST])]  # those that failed before the others
         lines = columns([(cut(v.text, WIDE), *parts(v)) for v in shown]).split("\n")
         for line, v in zip(lines, shown, strict=True):
             terminal.result(f"  {verdict(v.status)}  {line}")
         if len(shown) < len(verdicts):
             left = Counter(v.status for v in verdicts) - Counter(v.status for v in shown)
             terminal.result(f"  and {_counts(left)} more")
-
-
-def _worst(found: Sequence[Verdict]) -> list[Verdict]:
-    """The first few, the failed ones before the others, in the order of the file."""
-    ranked = sorted(range(len(found)), key=lambda i: (found[i].status != "failed", i))
-    return [found[i] for i in sorted(ranked[:MOST])]
 
 
 def tally(terminal: Terminal, found: Sequence[Verdict]) -> None:

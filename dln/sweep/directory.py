@@ -18,12 +18,15 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from dln.grammar.diagnostics import Fault
-from dln.printing.files import allowed, put, table
+from dln.printing.files import allowed, as_json, put, table
 from dln.printing.terminal import plain
 from dln.running import differences
 from dln.runtime.checkpoint.rundir import machine, next_free
 from dln.settings import Settings
 from dln.sweep.row import Row
+
+Varied = Mapping[str, Sequence[Mapping[str, Any]]]
+"""The runs of each sweep, as constants with their values."""
 
 FILE = "sweep.json"
 ROOM = "free some space, or choose another directory with --out"
@@ -54,7 +57,7 @@ class SweepDirectory:
             raise Fault(f"{path} already holds a sweep", remedy, "E540")
         found = cls(path, spec, text, only, given)
         found.put("spec.dln", text.encode())
-        found.put("machine.json", (json.dumps(plain(machine()), indent=1) + "\n").encode())
+        found.put("machine.json", as_json(machine()))
         found.save()
         return found
 
@@ -76,8 +79,8 @@ class SweepDirectory:
         for name, rows in data["sweeps"].items():
             done = [Row.of_data(r) for r in rows if not r.get("problems")]
             numbers = {_key(c): i for i, c in enumerate(varied.get(name, ()))}
-            kept = {numbers.get(_key(r.constants)): r for r in done}
-            found.rows[name] = {i: r for i, r in kept.items() if i is not None}
+            found.rows[name] = {numbers[key]: r for r in done
+                                if (key := _key(r.constants)) in numbers}  # fmt: skip
         return found
 
     # ---- writing -------------------------------------------------------------------------------
@@ -96,7 +99,7 @@ class SweepDirectory:
         rows = {name: [r.as_data() for r in self.done(name)] for name in self.rows}
         facts = {"spec": self.spec, "text": digest(self.text), "only": self.only,
                  "settings": settings, "sweeps": rows}  # fmt: skip
-        self.put(FILE, (json.dumps(plain(facts), indent=1, allow_nan=False) + "\n").encode())
+        self.put(FILE, as_json(facts))
 
     def put(self, name: str, content: bytes) -> Path:
         """Write a file, whole or not at all."""
@@ -116,39 +119,25 @@ def _refuse_text(path: Path, spec: str, text: str) -> NoReturn:
 
 def _refuse_options(path: Path, spec: str, settings: Settings, given: Settings) -> None:
     """The rows of a sweep are of the same settings; a row that is done cannot go on."""
-    found = []
-    for name in KEPT:
-        was, now = getattr(settings, name), getattr(given, name)
-        if name in given.asked and was != now:
-            found.append(
-                f"{name} is {plain(now)}, was {'not given' if was is None else plain(was)}"
-            )
-    if given.out and given.out != given.resume:
-        found.append(f"--out {given.out}, but a sweep goes on in its own directory")
-    if found:
-        message = f"{path} cannot go on: " + "; ".join(found)
-        raise Fault(message, f"leave that out, or begin a new one: dln sweep {spec}", "E541")
-
-
-Varied = Mapping[str, Sequence[Mapping[str, Any]]]
+    found = [f"{name} is {plain(now)}, was {'not given' if was is None else plain(was)}"
+             for name, now, was in differences.changed(KEPT, settings, given)]  # fmt: skip
+    anew = f"begin a new one: dln sweep {spec}"
+    differences.refuse(path, "sweep", found, given, anew, "E541")
 
 
 def rows_as_csv(found: Mapping[str, Sequence[Row]]) -> bytes:
     """All rows as CSV: sweep, constants, reports, seconds, outcome; blank where there is none."""
-    rows = [row for some in found.values() for row in some]
-    constants = list(dict.fromkeys(k for r in rows for k in r.constants))
-    reports = list(dict.fromkeys(k for r in rows for k in r.reports))
-    lines: list[list[Any]] = [["sweep", *constants, *reports, "seconds", "outcome"]]
-    for name, some in found.items():
-        for row in some:
-            values = [plain(row.constants.get(k)) for k in constants]
-            values += [plain(row.reports.get(k)) for k in reports]
-            lines.append([name, *values, f"{row.seconds:.3f}", row.status])
+    rows = [(name, row) for name, some in found.items() for row in some]
+    constants = dict.fromkeys(k for _, r in rows for k in r.constants)
+    reports = dict.fromkeys(k for _, r in rows for k in r.reports)
+    lines = [["sweep", *constants, *reports, "seconds", "outcome"]]
+    for name, row in rows:
+        values = [*map(row.constants.get, constants), *map(row.reports.get, reports)]
+        lines.append([name, *map(plain, values), f"{row.seconds:.3f}", row.status])
     return table(lines)
 
 
 def digest(text: str) -> str:
-    """The SHA-256 of a text."""
     return sha256(text.encode()).hexdigest()
 
 

@@ -7,7 +7,7 @@ sweep, each as soon as all before it are there, and kept in a directory.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -55,27 +55,24 @@ def _folder(spec: Spec, path: Path, only: str | None, given: Settings) -> SweepD
 
 def _all(terminal: Terminal, path: Path, spec: Spec, folder: SweepDirectory) -> None:
     """Run what is not done yet of each sweep."""
-    sweeps, seeds, first = spec.model.sweeps, mentions.seeds(spec.syntax), True
-    for name in chosen(folder.only, sweeps, "sweep"):
-        varied = sweeps[name].runs
-        done = folder.rows.setdefault(name, {})
-        jobs = [workers.Job(i, path, name, c) for i, c in enumerate(varied) if i not in done]
-        processes = _processes(folder.settings, len(jobs))
-        terminal.say(f"{name}: {_how(folder.settings, len(varied), len(jobs), processes)}")
-        if first:
-            _hint(terminal, folder.settings, len(jobs), processes)
-            first = False
-        _one(terminal, sweeps[name], folder, jobs, processes, seeds)
+    sweeps, given = spec.model.sweeps, folder.settings
+    for turn, name in enumerate(chosen(folder.only, sweeps, "sweep")):
+        runs, done = sweeps[name].runs, folder.rows.setdefault(name, {})
+        jobs = [workers.Job(i, path, name, c) for i, c in enumerate(runs) if i not in done]
+        processes = _processes(given, len(jobs))
+        terminal.say(f"{name}: {_how(given, len(runs), len(jobs), processes)}")
+        if turn == 0:
+            _hint(terminal, given, len(jobs), processes)
+        _one(terminal, sweeps[name], folder, jobs, processes)
+        _summary(terminal, sweeps[name], folder.done(name), mentions.seeds(spec.syntax))
 
 
 def _processes(given: Settings, runs: int) -> int:
     """How many runs go side by side. A GPU is one, and threads that nobody fixed are the
     machine's: there the runs go one after another unless `--jobs` says otherwise."""
-    if not workers.available():
-        return 1
-    if given.jobs is None and given.backend != "numpy":
-        return 1
-    if given.resume is not None and given.threads is None:
+    one = given.jobs is None and given.backend != "numpy"
+    machines = given.resume is not None and given.threads is None
+    if one or machines or not workers.available():
         return 1
     return max(1, min(given.jobs or workers.cores(), runs))
 
@@ -103,30 +100,22 @@ def _hint(terminal: Terminal, given: Settings, runs: int, processes: int) -> Non
 
 def _one(
     terminal: Terminal, swept: Sweeping, folder: SweepDirectory, jobs: Sequence[workers.Job],
-    processes: int, seeds: Collection[str],
+    processes: int,
 ) -> None:  # fmt: skip
     """The runs of one sweep: each is kept as it is done, and printed when its turn has come."""
-    shown = Table(terminal, swept)
-    done = folder.rows[swept.name]
+    shown, done = Table(terminal, swept), folder.rows[swept.name]
     shown.add_from(done)
-    for index, row in _rows(terminal, jobs, folder.settings, processes):
+    given, several = folder.settings, processes > 1
+    rows = (workers.side_by_side(jobs, given, processes) if several
+            else workers.one_by_one(terminal, jobs, given))  # fmt: skip
+    for index, row in rows:
         folder.add(swept.name, index, row)
+        case = named(row.constants)
         if row.problems:
-            terminal.say(f"with {named(row.constants)}:\n{row.error}")
-        if processes > 1:
-            terminal.say(
-                f"{swept.name}: {len(done)} of {len(swept.runs)} done: {named(row.constants)}"
-            )
+            terminal.say(f"with {case}:\n{row.error}")
+        if several:
+            terminal.say(f"{swept.name}: {len(done)} of {len(swept.runs)} done: {case}")
         shown.add_from(done)
-    _summary(terminal, swept, folder.done(swept.name), seeds)
-
-
-def _rows(
-    terminal: Terminal, jobs: Sequence[workers.Job], given: Settings, processes: int
-) -> Iterator[tuple[int, Row]]:
-    if processes > 1:
-        return workers.side_by_side(jobs, given, processes)
-    return workers.one_by_one(terminal, jobs, given)
 
 
 # ---- what came out -----------------------------------------------------------------------------
@@ -149,8 +138,9 @@ def _closing(
     if interrupted:
         terminal.say(f"interrupted; go on with: dln sweep {name} --resume {folder.path}")
     data = {k: [r.as_data() for r in some] for k, some in found.items()}
+    more = {"interrupted": True} if interrupted else {}
     terminal.data({"spec": folder.spec, "sweeps": data, "sweep_dir": str(folder.path),
-                   "plots": plots, **({"interrupted": True} if interrupted else {})})  # fmt: skip
+                   "plots": plots, **more})  # fmt: skip
     if interrupted:
         return 130
     return 1 if any(r.status == "failed" for r in rows) else 0
@@ -158,11 +148,10 @@ def _closing(
 
 def _plots(terminal: Terminal, spec: Spec, folder: SweepDirectory) -> list[str]:
     """A picture of each sweep that has something to draw."""
-    drawn = {}
+    seeds, drawn = mentions.seeds(spec.syntax), {}
     for name in folder.rows:
         known = plot.references(spec.syntax, spec.model.sweeps[name].vary)
-        panels = plot.panels(folder.done(name), known, mentions.seeds(spec.syntax))
-        if panels:
+        if panels := plot.panels(folder.done(name), known, seeds):
             drawn[f"{name}.png"] = panels
     if drawn and not pictures.available():
         terminal.say("plots need matplotlib: pip install 'dln[plot]'")
@@ -182,9 +171,10 @@ def _summary(
     texts = [text for text, _ in swept.reports]
     lines = [[*others, "seeds", *texts]]
     for some in groups:
-        values = [[r.reports[t] for r in some] for t in texts]
         same = [number(some[0].constants[k]) for k in others]
-        lines.append([*same, str(len(some)), *(spread(v) for v in values)])
+        lines.append(
+            [*same, str(len(some)), *(spread([r.reports[t] for r in some]) for t in texts)]
+        )
     terminal.result("\nmean over the seeds, and standard deviation\n"
                     + columns(lines, right=range(len(lines[0]))))  # fmt: skip
 
@@ -228,10 +218,10 @@ class Table:
     def add_from(self, done: Mapping[int, Row]) -> None:
         """The rows whose turn has come."""
         while self.printed in done:
-            self.add(done[self.printed])
+            self._add(done[self.printed])
             self.printed += 1
 
-    def add(self, row: Row) -> None:
+    def _add(self, row: Row) -> None:
         cells = [number(v) for v in row.constants.values()]
         cells += [number(row.reports.get(text)) for text in self.texts]
         self._line(cells, f"  {verdict(row.status, 0)}" if row.status else "")

@@ -58,9 +58,7 @@ def _over(rows: Sequence[Row], known: set[str], seeds: Collection[str]) -> str |
 def _words(rows: Sequence[Row], over: str) -> list[str]:
     """The values of a constant that are no numbers, in the order of the sweep."""
     values = [r.constants[over] for r in rows]
-    if all(_is_number(v) for v in values):
-        return []
-    return list(dict.fromkeys(number(v) for v in values))
+    return [] if all(map(_is_number, values)) else list(dict.fromkeys(map(number, values)))
 
 
 def _is_number(value: Any) -> bool:
@@ -89,26 +87,22 @@ def _follows(rows: Sequence[Row], constant: str, over: str) -> bool:
 
 def _curves(name: str, points: Sequence[Point], report: str, over: str) -> list[Curve]:
     """A curve of a report, and what is expected of it."""
-    made = []
-    measured = [(x, *_spread([r.reports.get(report) for r in rows])) for x, rows in points]
-    expected = [(x, *_spread([_expected(r, report) for r in rows])) for x, rows in points]
-    for found, dashed in ((measured, False), (expected, True)):
-        kept = [p for p in found if not math.isnan(p[1])]
-        if not kept:
+    made: list[Curve] = []
+    for dashed, value in ((False, _measured), (True, _expected)):
+        found = [(x, [v for r in rows if _is_number(v := value(r, report))]) for x, rows in points]
+        kept = [(x, float(statistics.fmean(v)), statistics.stdev(v) if len(v) > 1 else 0.0)
+                for x, v in found if v]  # fmt: skip
+        if not kept or dashed and not made:
             continue
         x, y, error = (np.array(v) for v in zip(*kept, strict=True))
         label = ", ".join(p for p in (name, "expected" if dashed else "") if p) or "measured"
         bars = error if error.any() and not dashed else None
         made.append(Curve(label, x, y, over, bars, dashed))
-    return made if made and not made[0].dashed else []
+    return made
 
 
-def _spread(values: Sequence[Any]) -> tuple[float, float]:
-    """Mean and standard deviation of what are numbers; nan where none is."""
-    numbers = [float(v) for v in values if _is_number(v)]
-    if not numbers:
-        return math.nan, 0.0
-    return statistics.fmean(numbers), statistics.stdev(numbers) if len(numbers) > 1 else 0.0
+def _measured(row: Row, report: str) -> Any:
+    return row.reports.get(report)
 
 
 def _expected(row: Row, report: str) -> Any:

@@ -8,15 +8,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from dln.compiler.model import Checking, Model, Sweeping
+from dln.compiler.ir.graph import Node
+from dln.compiler.model import Checking
 from dln.grammar.diagnostics import DlnError, Fault
-from dln.printing.terminal import Terminal, number, plain
+from dln.printing.terminal import Terminal, number, plain, present
 from dln.reading.mentions import SEED
 from dln.running import expectations
 from dln.running.expectations import Verdict
 from dln.running.training import fixed, opened, select, train
+from dln.running.verdict_text import status_of
 from dln.runtime.readers.read_cache import ReadCache
-from dln.runtime.session import Session
 from dln.settings import Settings
 from dln.spec import Spec, from_file
 
@@ -44,16 +45,14 @@ class Row:
     @property
     def status(self) -> str:
         """`failed` if the run or an expectation failed, `passed` if all did pass."""
-        states = {"failed"} if self.problems else {v.status for v in self.verdicts}
-        return next((s for s in ("failed", "not run", "passed") if s in states), "")
+        return "failed" if self.problems else status_of(self.verdicts)
 
     def as_data(self) -> dict[str, Any]:
         """The row as plain data; `problems` only where there are such."""
         checks = [v.as_data() for v in self.verdicts]
-        found = {"constants": self.constants, "reports": self.reports, "checks": checks,
-                 "seconds": self.seconds,
-                 **({"seeds": self.seeds} if self.seeds else {})}  # fmt: skip
-        return {**found, "problems": self.problems} if self.problems else found
+        return {"constants": self.constants, "reports": self.reports, "checks": checks,
+                "seconds": self.seconds,
+                **present(seeds=self.seeds, problems=self.problems)}  # fmt: skip
 
     @classmethod
     def of_data(cls, data: Mapping[str, Any]) -> Row:
@@ -101,25 +100,17 @@ def _fill(row: Row, terminal: Terminal, path: Path, name: str, given: Settings) 
     swept = spec.model.sweeps[name]
     row.interrupted = train(silent, session, select(spec, given, swept.phases), given)
     if not row.interrupted:
-        row.reports = reported(spec.model, session, swept, given.seed)
-        row.verdicts = judged(spec.model, session, swept, given.seed)
+        worker = expectations.Worker(spec.model, session, given.seed)
+        check = Checking(name, False, swept.expects, swept.span)
+        row.reports = {text: _reported(worker, node) for text, node in swept.reports}
+        row.verdicts = [worker.verdict(check, e) for e in swept.expects]
         row.seeds = fixed(spec.model, session.results)
         row.seconds = sum(r.seconds for r in session.results.values())
 
 
-def reported(model: Model, session: Session, swept: Sweeping, seed: int) -> dict[str, Any]:
-    """The values of the report lines; None where one cannot be had."""
-    worker, found = expectations.Worker(model, session, seed), {}
-    for text, node in swept.reports:
-        try:
-            found[text] = expectations.plain(worker.values({"x": node})["x"])
-        except Fault:
-            found[text] = None
-    return found
-
-
-def judged(model: Model, session: Session, swept: Sweeping, seed: int) -> list[Verdict]:
-    """The verdicts on what the sweep expects of this run."""
-    worker = expectations.Worker(model, session, seed)
-    check = Checking(swept.name, False, swept.expects, swept.span)
-    return [worker.verdict(check, e) for e in swept.expects]
+def _reported(worker: expectations.Worker, node: Node) -> Any:
+    """The value of a report line; None where it cannot be had."""
+    try:
+        return expectations.plain(worker.values({"x": node})["x"])
+    except Fault:
+        return None

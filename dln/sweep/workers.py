@@ -40,9 +40,7 @@ def available() -> bool:
 
 def cores() -> int:
     """The cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def one_by_one(
@@ -51,10 +49,7 @@ def one_by_one(
     """Each run in this process."""
     for job in jobs:
         terminal.say(f"{job.sweep}: {named(job.constants)}")
-        row = run_one(terminal, job.path, job.sweep, job.constants, given)
-        if row.interrupted:
-            raise KeyboardInterrupt(row.interrupted)
-        yield job.index, row
+        yield job.index, _done(terminal, job, given)
 
 
 def side_by_side(jobs: Sequence[Job], given: Settings, processes: int) -> Iterator[tuple[int, Row]]:
@@ -81,7 +76,12 @@ def side_by_side(jobs: Sequence[Job], given: Settings, processes: int) -> Iterat
 
 def carried_out(job: Job, given: Settings) -> tuple[int, dict[str, Any], str]:
     """One run in a process of its own: the number of its row, the row, what went wrong."""
-    row = run_one(Terminal(quiet=True), job.path, job.sweep, job.constants, given)
+    row = _done(Terminal(quiet=True), job, given)
+    return job.index, row.as_data(), row.error
+
+
+def _done(terminal: Terminal, job: Job, given: Settings) -> Row:
+    row = run_one(terminal, job.path, job.sweep, job.constants, given)
     if row.interrupted:
         raise KeyboardInterrupt(row.interrupted)
-    return job.index, row.as_data(), row.error
+    return row
