@@ -31,14 +31,8 @@ def command(terminal: Terminal, /, spec: str, **given: Any) -> int:
     verdict_text.brief(terminal, model, verdicts)
     terminal.result(headline(found))
     verdict_text.tally(terminal, verdicts)
-    terminal.data(
-        {
-            "spec": found.name,
-            "parameters": parameters(model),
-            "phases": list(model.phases),
-            "notes": list(model.notes),
-            "warnings": [w.as_data() for w in model.warnings],
-            "checks": verdict_text.as_data(verdicts),
-        }
-    )
+    terminal.data({"spec": found.name, "parameters": parameters(model),
+                   "phases": list(model.phases), "notes": list(model.notes),
+                   "warnings": [w.as_data() for w in model.warnings],
+                   "checks": verdict_text.as_data(verdicts)})  # fmt: skip
     return 1 if verdict_text.failed(verdicts) else 0

@@ -6,7 +6,6 @@ often each class occurs, how long its sequences are, its first examples.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from math import isfinite
 from pathlib import Path
@@ -21,7 +20,7 @@ from dln.commands.options import compiled, settings, takes
 from dln.compiler.model import DataSet
 from dln.compiler.schema.tables import PICTURES
 from dln.grammar.diagnostics import clean
-from dln.printing.terminal import Terminal, columns, cut, number, plural
+from dln.printing.terminal import Terminal, columns, cut, number, plural, present
 from dln.reading import tables
 from dln.reading.counts import reader_text
 from dln.reading.data_facts import FIRST, DataFacts, FieldFacts, data_facts
@@ -70,13 +69,12 @@ def data(
     for each in names:
         found[each] = data_facts(session, each)
         terminal.result(text(model.data[each], found[each]) + "\n")
-    drawn = (
-        [] if to is None else draw(terminal, session, names, Path(to or f"{spec.name}-data.png"))
-    )
+    path = None if to is None else Path(to or f"{spec.name}-data.png")
+    drawn = draw(terminal, session, names, path) if path else []
     problems = [p for f in found.values() for p in f.problems]
-    wrong = {"problems": [p.as_data() for p in problems]} if problems else {}
     facts = {each: as_data(model.data[each], f) for each, f in found.items()}
-    terminal.data({"spec": spec.name, "data": facts, "pictures": drawn, **wrong})
+    terminal.data({"spec": spec.name, "data": facts, "pictures": drawn,
+                   **present(problems=[p.as_data() for p in problems])})  # fmt: skip
     terminal.wrong(problems)
     return 2 if problems else 0
 
@@ -106,22 +104,21 @@ def text(data: DataSet, found: DataFacts) -> str:
     head += [("parts", "; ".join(parts))] if parts else []
     head += [("seen", f"the first {found.seen:,}")] if found.seen < data.count else []
     head += [("letters", f"{len(data.alphabet)}: {shown(data.alphabet)}")] if data.alphabet else []
-    head += [("lengths", lengths_text(found.lengths))] if found.lengths else []
+    if found.lengths:
+        low, middle, high = map(number, found.lengths.values())
+        head.append(("lengths", low if low == high else f"{low} to {high}, median {middle}"))
     blocks = [columns(head, lead="  "), field_table(data, found)]
     blocks += [class_text(data, f) for f in found.fields.values() if f.classes is not None]
-    blocks += [first_text(data, found)]
+    rows = [(f"example {i}" if k == 0 else "", name, value_text(data, f, f.first[i]))
+            for i in range(min(FIRST, data.count))
+            for k, (name, f) in enumerate(found.fields.items())]  # fmt: skip
+    blocks.append(columns(rows, lead="  "))
     return f"{clean(data.name)}: {plural(data.count, 'example')}\n" + "\n\n".join(blocks)
 
 
 def shown(text: str) -> str:
     """A text in a line, its ends told apart from what is around it."""
     return repr(cut(text, LINE))
-
-
-def lengths_text(lengths: Mapping[str, float]) -> str:
-    """`100 to 110, median 105`; of one length that."""
-    low, middle, high = map(number, lengths.values())
-    return low if low == high else f"{low} to {high}, median {middle}"
 
 
 def field_table(data: DataSet, found: DataFacts) -> str:
@@ -146,42 +143,27 @@ def remarks(data: DataSet, f: FieldFacts) -> str:
     if f.constant and data.count > 1:
         said.append(f"{f.constant:,}{of} the same in all examples" if of else "always the same")
     said += [f"{never} of {f.spec.classes} classes never"] if never else []
-    drawn = f.spec.name in data.fields and data.fields[f.spec.name].drawn
-    return ", ".join(["drawn anew at each visit"] * drawn + said)
+    return ", ".join(["drawn anew at each visit"] * is_drawn(data, f) + said)
+
+
+def is_drawn(data: DataSet, f: FieldFacts) -> bool:
+    return f.spec.name in data.fields and data.fields[f.spec.name].drawn
 
 
 def class_text(data: DataSet, f: FieldFacts) -> str:
     """How often each class occurs; of many the commonest and the rarest."""
     assert f.classes is not None
     counts = f.classes
-    names = class_names(data, f)
-    order = list(range(len(counts)))
-    if len(counts) > MANY:
-        ranked = sorted(order, key=lambda k: -counts[k])
-        order = [*ranked[:ENDS], *ranked[-ENDS:]]
-    cells = [f"{names[k]} {counts[k]:,}" for k in order]
+    lettered = data.alphabet is not None and len(data.alphabet) == len(counts)
+    names = list(map(repr, data.alphabet or "")) if lettered else range(len(counts))
+    cells = [f"{name} {count:,}" for name, count in zip(names, counts, strict=True)]
     rows = [cells[i : i + ACROSS] for i in range(0, len(cells), ACROSS)]
     if len(counts) > MANY:
-        rows = [["commonest", *cells[:ENDS]], ["rarest", *cells[ENDS:]]]
+        ranked = [cells[k] for k in sorted(range(len(counts)), key=lambda k: -counts[k])]
+        rows = [["commonest", *ranked[:ENDS]], ["rarest", *ranked[-ENDS:]]]
     wide = max(map(len, rows))
     head = f"  {f.spec.name}, how often each of {len(counts):,} classes occurs"
     return f"{head}\n{columns([r + [''] * (wide - len(r)) for r in rows], lead='    ')}"
-
-
-def class_names(data: DataSet, f: FieldFacts) -> list[str]:
-    """The letters that classes stand for, or their numbers."""
-    assert f.classes is not None
-    if data.alphabet is not None and len(data.alphabet) == len(f.classes):
-        return [repr(letter) for letter in data.alphabet]
-    return [str(k) for k in range(len(f.classes))]
-
-
-def first_text(data: DataSet, found: DataFacts) -> str:
-    """The first examples, a line for each field."""
-    rows = [(f"example {i}" if k == 0 else "", name, value_text(data, f, f.first[i]))
-            for i in range(min(FIRST, data.count))
-            for k, (name, f) in enumerate(found.fields.items())]  # fmt: skip
-    return columns(rows, lead="  ")
 
 
 def value_text(data: DataSet, f: FieldFacts, value: NDArray[Any]) -> str:
@@ -197,24 +179,20 @@ def value_text(data: DataSet, f: FieldFacts, value: NDArray[Any]) -> str:
 
 def as_data(data: DataSet, found: DataFacts) -> dict[str, Any]:
     """What `--json` prints of a data set."""
-    facts: dict[str, Any] = {
+    return {
         "examples": data.count, "from": reader_text(data), "files": found.files, "seen": found.seen,
         "parts": {name: {"from": start, "examples": count}
                   for name, (start, count) in data.parts.items()},
         "fields": {name: field_data(data, f) for name, f in found.fields.items()},
+        **present(alphabet=data.alphabet, lengths=found.lengths),
     }  # fmt: skip
-    if data.alphabet:
-        facts["alphabet"] = data.alphabet
-    if found.lengths:
-        facts["lengths"] = found.lengths
-    return facts
 
 
 def field_data(data: DataSet, f: FieldFacts) -> dict[str, Any]:
     """A field, its numbers as they are; those of its first examples in full."""
     found: dict[str, Any] = {
         "shape": list(f.spec.shape), "domain": f.spec.domain,
-        "drawn": f.spec.name in data.fields and data.fields[f.spec.name].drawn,
+        "drawn": is_drawn(data, f),
         "least": f.least, "mean": f.mean, "most": f.most, "nan": f.nan, "infinite": f.infinite,
         "outside": f.outside, "constant": f.constant if data.count > 1 else 0, "first": f.first,
     }  # fmt: skip

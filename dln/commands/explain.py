@@ -50,13 +50,11 @@ def firings(compiled: Compiled, name: str, only: str | None = None) -> list[dict
     found: list[dict[str, Any]] = []
 
     def seen(stage: str, before: Graph, after: Graph, log: Log) -> None:
-        if only is None or stage == only:
-            found.extend(_row(name, stage, f.rule, f.before, f.after, f.spans, f.exact)
-                         for f in log)  # fmt: skip
+        found.extend(_row(name, stage, f.rule, f.before, f.after, f.spans, f.exact)
+                     for f in log if only in (None, stage))  # fmt: skip
 
     model = compiled.spec.model
-    outputs = recipes(model)[ProgramKey.parse(name)].outputs
-    optimise(part(model, outputs), seen=seen)
+    optimise(part(model, recipes(model)[ProgramKey.parse(name)].outputs), seen=seen)
     return found
 
 
@@ -82,10 +80,7 @@ def allocated(program: Program) -> list[dict[str, Any]]:
 
 def _life(program: Program, name: str) -> str:
     """The first and the last step that touch a buffer; the names of views stand for theirs."""
-    views = {name}
-    for line in program.setup:
-        if line.writes and name in line.reads:
-            views.add(line.writes)
+    views = {name, *(line.writes for line in program.setup if line.writes and name in line.reads)}
     steps = [i for i, line in enumerate(program.lines, 1)
              if views & {*line.reads, line.writes}]  # fmt: skip
     return f"steps {steps[0]} to {steps[-1]}" if steps else "unused"

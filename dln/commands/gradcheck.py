@@ -38,8 +38,7 @@ def command(terminal: Terminal, /, spec: str, **given: Any) -> int:
     for name in cut:
         text = "not compared: stop(...) or a chain cuts its gradients on purpose"
         terminal.result(f"{name}\n  {text}\n")
-    names = [n for n in names if n not in cut]
-    found = {name: gradcheck(session, name, examples=EXAMPLES) for name in names}
+    found = {n: gradcheck(session, n, examples=EXAMPLES) for n in names if n not in cut}
     for name, rows in found.items():
         terminal.result(f"{name}\n{_table(rows)}\n")
     rows = [r for of_phase in found.values() for r in of_phase]
@@ -58,23 +57,17 @@ def _wrong(row: Comparison) -> bool:
 
 def _table(rows: list[Comparison]) -> str:
     head = ("parameter", "analytic", "numeric", "relative error", "directions")
-    cells = [(r.parameter, *_compared(r), _points(r)) for r in rows]
-    lines = columns([head, *cells], right=[1, 2, 3], lead="  ").split("\n")
+    lines = columns([head, *map(_cells, rows)], right=[1, 2, 3], lead="  ").split("\n")
     marks = ["", *(painted("  wrong", "red") if _wrong(r) else "" for r in rows)]
     return "\n".join(line + mark for line, mark in zip(lines, marks, strict=True))
 
 
-def _compared(row: Comparison) -> tuple[str, str, str]:
+def _cells(row: Comparison) -> tuple[str, ...]:
     if row.reason:
-        return "", "", ""
-    return number(row.analytic), number(row.numeric), f"{row.error:.1e}"
-
-
-def _points(row: Comparison) -> str:
-    if row.reason:
-        return f"not compared: {row.reason}"
-    kinks = f", {row.skipped} at a kink" if row.skipped else ""
-    return f"{row.points}{kinks}" + (f", {row.beyond} without numbers" if row.beyond else "")
+        return row.parameter, "", "", "", f"not compared: {row.reason}"
+    points = f"{row.points}" + (f", {row.skipped} at a kink" if row.skipped else "")
+    points += f", {row.beyond} without numbers" if row.beyond else ""
+    return row.parameter, number(row.analytic), number(row.numeric), f"{row.error:.1e}", points
 
 
 def _row_data(row: Comparison) -> dict[str, object]:

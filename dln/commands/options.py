@@ -34,12 +34,8 @@ def value_of(text: str) -> object:
         return int(text) if re.fullmatch(r"[+-]?\d+", text) else float(text)
     if text in ("true", "false"):
         return text == "true"
-    if text[:1] == "[" or (text[:1] == '"' and text[-1:] == '"' and len(text) > 1):
-        return _json(text)
-    return text
-
-
-def _json(text: str) -> object:
+    if text[:1] != "[" and not (text[:1] == '"' and text[-1:] == '"' and len(text) > 1):
+        return text
     import json  # late: constants are seldom lists
 
     try:
@@ -58,12 +54,12 @@ def pairs_of(ctx: click.Context, option: click.Parameter, words: Any) -> dict[st
     """Words of the form NAME=TEXT."""
     found: dict[str, str] = {}
     for word in words:
-        name, equals, text = word.partition("=")
-        if not equals or not NAME.fullmatch(name.strip()) or not text.strip():
+        name, _, text = map(str.strip, word.partition("="))
+        if not NAME.fullmatch(name) or not text:
             raise click.BadParameter(f"{word!r} is not of the form {option.metavar}")
-        if name.strip() in found:
-            raise click.BadParameter(f"{name.strip()} is given twice")
-        found[name.strip()] = text.strip()
+        if name in found:
+            raise click.BadParameter(f"{name} is given twice")
+        found[name] = text
     return found
 
 
@@ -131,8 +127,8 @@ def takes(*groups: str) -> Callable[[Command], Command]:
 def settings(terminal: Terminal, given: Mapping[str, Any]) -> Settings:
     """The settings of a command from its options; `--json` and `--quiet` go to the terminal."""
     terminal.json, terminal.quiet = given["json"], given["quiet"]
-    known = {k: v for k, v in given.items() if k in Settings.__dataclass_fields__}
-    chosen = {k: v for k, v in known.items() if v is not None}
+    chosen = {k: v for k, v in given.items()
+              if k in Settings.__dataclass_fields__ and v is not None}  # fmt: skip
     asked = frozenset(k for k, v in chosen.items() if v is not False and v != {})
     return Settings(**{"backend": read_flags().target, **chosen}, asked=asked)
 

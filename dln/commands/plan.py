@@ -24,20 +24,16 @@ def command(terminal: Terminal, /, spec: str, program: str | None, **given: Any)
     """The program texts with their buffer tables, and what each costs."""
     made = compiled(terminal, spec, settings(terminal, given))
     programs = made.plan.programs
-    names = chosen(program, programs, "program")
-    shown = names if program else [n for n in names if not _twin(n, names)]
+    shown = chosen(program, programs, "program")
+    if program is None:  # first values are in float64 for either precision: the same text twice
+        single, double = (str(ProgramKind.INIT.of(dtype)) for dtype in DTYPES)
+        shown = [n for n in shown if n != double or single not in shown]
     terminal.result("\n\n\n".join(plan_text(programs[n]) for n in shown))
     if program is None:
         terminal.result(f"\n\n{summary(programs, shown)}")
     terminal.data({"spec": made.spec.name, "backend": made.backend,
                    "programs": {n: program_data(programs[n]) for n in shown}})  # fmt: skip
     return 0
-
-
-def _twin(name: str, names: list[str]) -> bool:
-    """First values are worked out in float64 for either precision: the same text twice."""
-    single, double = (str(ProgramKind.INIT.of(dtype)) for dtype in DTYPES)
-    return name == double and single in names
 
 
 def summary(programs: Mapping[str, Program], names: list[str]) -> str:

@@ -10,7 +10,7 @@ import click
 
 from dln.commands.options import settings, takes
 from dln.grammar.diagnostics import DlnError, Problem
-from dln.printing.terminal import Terminal
+from dln.printing.terminal import Terminal, present
 from dln.reading.resolved import resolved
 from dln.running import differences, expectations, tasks, verdict_text
 from dln.running.differences import Earlier
@@ -93,8 +93,7 @@ def _run(
     rundir.log(event="finished", checks=told["checks"], phases=told["phases"])
     report(terminal, spec, session, selection, found)
     terminal.result(f"\nrun directory: {rundir.path}")
-    left = {"left_out": list(selection.left_out)} if selection.left_out else {}
-    terminal.data({**told, **emitted, **left})
+    terminal.data({**told, **emitted, **present(left_out=selection.left_out)})
     return 1 if verdict_text.failed(found) else 0
 
 
@@ -104,9 +103,12 @@ def _run(
 def recorded(
     spec: Spec, compiled: Compiled, given: Settings, path: str, before: Earlier | None
 ) -> RunDirectory:
-    """The directory of a run, with all that the run depends on written down."""
-    if before is not None and not _changed(before, spec, path):
-        return before.rundir
+    """The directory of a run, with all that it depends on written down, where that is new."""
+    if before is not None:
+        now = replace(before.settings, phase=before.first.phase, slow=before.first.slow)
+        same = now == before.first and before.first_spec == path
+        if same and before.rundir.spec_text() == spec.source.text:
+            return before.rundir
     text = resolved(spec)
     rundir = RunDirectory.create(spec.name, given.out) if before is None else before.rundir
     rundir.write_spec(spec.source.text, text)
@@ -118,10 +120,3 @@ def recorded(
     rundir.log(event="run", spec=path, constants=dict(given.constants),
                data=dict(given.data), **words)  # fmt: skip
     return rundir
-
-
-def _changed(before: Earlier, spec: Spec, path: str) -> bool:
-    """Whether a run goes on with other settings, or another text, than it had."""
-    now = replace(before.settings, phase=before.first.phase, slow=before.first.slow)
-    same = now == before.first and before.first_spec == path
-    return not same or before.rundir.spec_text() != spec.source.text

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from dln.commands.options import loaded, settings, takes
-from dln.compiler.model import Model, Phase, Watching
+from dln.compiler.model import Model, Phase
 from dln.compiler.plan import Plan, ProgramKind, memory
 from dln.compiler.schema.tables import DTYPE
 from dln.compiler.show import graph_dot, graph_mermaid, graph_text
@@ -39,41 +39,31 @@ def show(terminal: Terminal, spec: Spec) -> int:
     if terminal.json:
         terminal.data(as_data(spec, plan))
         return 0
+    model = spec.model
     terminal.result(resolved(spec).rstrip())
-    for title, body in sections(spec, plan):  # compiles the steps, to say what they cost
+    sections = {f"parameters: {parameters(model):,}": parameter_table(model),
+                "applied instances": instance_table(model), "data": data_table(model),
+                "phases": phase_table(model, plan)}  # fmt: skip
+    for title, body in sections.items():
         if body:
             terminal.result(f"\n# {title}\n{body}")
     return 0
 
 
-def sections(spec: Spec, plan: Plan) -> list[tuple[str, str]]:
-    model = spec.model
-    return [
-        (f"parameters: {parameters(model):,}", parameter_table(model)),
-        ("applied instances", instance_table(model)),
-        ("data", data_table(model)),
-        ("phases", phase_table(model, plan)),
-    ]
-
-
 def parameter_table(model: Model) -> str:
     """Path, shape, how many numbers, and whether they stay as they are."""
-    rows = [
-        (path, str(list(shape)), f"{count:,}", _remarks(count < prod(shape), trainable))
-        for path, (shape, count, trainable) in shapes(model).items()
-    ]
+    rows = []
+    for path, (shape, count, trainable) in shapes(model).items():
+        remarks = ["partly joined"] * (count < prod(shape)) + ["fixed"] * (not trainable)
+        rows.append((path, str(list(shape)), f"{count:,}", ", ".join(remarks)))
     return columns(rows, right=[2])
-
-
-def _remarks(partly: bool, trainable: bool) -> str:
-    return ", ".join(["partly joined"] * partly + ["fixed"] * (not trainable))
 
 
 def instance_table(model: Model) -> str:
     rows = []
     for path, applied in model.functions.applied.items():
-        ports = ", ".join(f"{k}{v.type}" for k, v in applied.ports.items())
-        results = ", ".join(f"{k}{v.type}" for k, v in applied.results.items())
+        sides = (applied.ports, applied.results)
+        ports, results = (", ".join(f"{k}{v.type}" for k, v in s.items()) for s in sides)
         rows.append((path, f"{ports} -> {results}"))
     return columns(rows)
 
@@ -109,7 +99,10 @@ def phase_lines(phase: Phase) -> list[str]:
     lines.append(", ".join(facts))
     if phase.updates:
         lines.append(f"changes {', '.join(phase.updates)}")
-    lines += [_watch_line(w) for w in phase.watches]
+    for w in phase.watches:
+        on = f" on {w.on}" if w.on is not None else ""
+        every = "at the end" if w.every is None else f"every {plural(*w.every)}"
+        lines.append(f"watches {'total ' if w.total else ''}{w.name}{on} {every}")
     return lines
 
 
@@ -120,12 +113,6 @@ def _reading(phase: Phase) -> str:
     batch = "all" if phase.batch is None else str(phase.batch)
     order = f"balanced({phase.balanced})" if phase.balanced else phase.order
     return f"batch {batch} order {order}"
-
-
-def _watch_line(w: Watching) -> str:
-    on = f" on {w.on}" if w.on is not None else ""
-    every = "at the end" if w.every is None else f"every {plural(*w.every)}"
-    return f"watches {'total ' if w.total else ''}{w.name}{on} {every}"
 
 
 def step_line(plan: Plan, phase: Phase) -> str:

@@ -7,7 +7,6 @@ Past its end a sequence has no values.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,9 +54,8 @@ class FieldFacts:
 
     def add(self, values: NDArray[Any], ends: NDArray[Any] | None) -> None:
         """Take up some examples [examples, *shape], of sequences each with its own end."""
-        there = values if len(self.first) < FIRST else values[:0]
-        self.first += [v[: ends[i]] if ends is not None else v
-                       for i, v in enumerate(there[: FIRST - len(self.first)])]  # fmt: skip
+        self.first += [v if ends is None else v[: ends[i]]
+                       for i, v in enumerate(values[: FIRST - len(self.first)])]  # fmt: skip
         if self.spec.domain == "length":
             self.lengths.append(np.rint(values).astype(np.int64))
         rest = None if ends is None else np.arange(values.shape[1]) >= ends[:, None]
@@ -86,17 +84,13 @@ class FieldFacts:
         self.total += total
         self.low, self.high = np.minimum(self.low, low), np.maximum(self.high, high)
         if self.classes is not None:
-            self._classes(np.rint(values).astype(np.int64))
+            found, many = np.rint(values).astype(np.int64), len(self.classes)
+            self.no_class += int((found < 0).sum())
+            self.outside += int((found >= many).sum())
+            known = found[(found >= 0) & (found < many)]
+            self.classes += np.bincount(known.reshape(-1), minlength=many)
         elif low.min(initial=np.inf) < least or high.max(initial=-np.inf) > most:
             self.outside += int(((values < least) | (values > most)).sum())
-
-    def _classes(self, found: NDArray[Any]) -> None:
-        """How often each class occurs among some numbers."""
-        assert self.classes is not None
-        self.no_class += int((found < 0).sum())
-        self.outside += int((found >= len(self.classes)).sum())
-        known = found[(found >= 0) & (found < len(self.classes))]
-        self.classes += np.bincount(known.reshape(-1), minlength=len(self.classes))
 
     @property
     def least(self) -> float:
@@ -149,40 +143,27 @@ def data_facts(session: Session, name: str) -> DataFacts:
     plan, fields = session.plan, session.datasets.fields
     spec = plan.data[name]
     with placed(plan.texts, spec.place):
-        found = DataFacts(spec, _files(spec), {f.name: FieldFacts(f) for f in spec.fields})
+        words = [
+            a for a in spec.args if isinstance(a, str)
+        ]  # of data in the spec they are no files
+        names = words if readers.reader_of(spec).files else []
+        files = [str(readers.locate(name, spec)) for name in names]
+        found = DataFacts(spec, files, {f.name: FieldFacts(f) for f in spec.fields})
         ends = next((f.name for f in spec.fields if f.domain == "length"), None)
         for values in fields.unchecked(spec):
             at = None if ends is None else np.rint(values[ends]).astype(int)
             for f in spec.fields:
                 found.fields[f.name].add(values[f.name], at if f.timed else None)
-            found.fine &= _fine(spec, values, plan.dtype)
+                wrong = wrong_value(f, np.asarray(values[f.name]), 0, None, plan.dtype)
+                found.fine &= wrong is None
             found.seen += len(next(iter(values.values())))
             if spec.drawn and found.seen >= DRAWN:
                 break
-    found.problems = refused(session, found)
-    return found
-
-
-def refused(session: Session, found: DataFacts) -> list[Problem]:
-    """What a training on a data set would find wrong with it, in its words."""
-    spec, plan = found.spec, session.plan
-    try:
+    try:  # what a training would find wrong, in its words
         with placed(plan.texts, spec.place):
-            session.datasets.fields.check_claims(spec, 0, spec.count)
+            fields.check_claims(spec, 0, spec.count)
         if not found.fine:
             session.datasets.part(spec.name, "all", plan.dtype)
     except DlnError as error:
-        return list(error.problems)
-    return []
-
-
-def _fine(spec: DataSpec, values: Mapping[str, NDArray[Any]], dtype: str) -> bool:
-    """Whether some examples are as their fields say."""
-    return all(wrong_value(f, np.asarray(values[f.name]), 0, None, dtype) is None
-               for f in spec.fields)  # fmt: skip
-
-
-def _files(spec: DataSpec) -> list[str]:
-    """The files of a data set; none of what is written in the spec, or made up."""
-    names = [a for a in spec.args if isinstance(a, str)] if readers.reader_of(spec).files else []
-    return [str(readers.locate(name, spec)) for name in names]
+        found.problems = list(error.problems)
+    return found

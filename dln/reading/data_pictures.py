@@ -36,17 +36,11 @@ def images(session: Session, name: str) -> tuple[NDArray[Any], list[str]] | None
         drawn = spec.drawn and turn * len(values[seen.name]) >= DRAWN
         if drawn or all(len(row) == most for row in rows):
             break
-    return _stacked(rows, shape), [str(k) for k in range(count)]
-
-
-def _stacked(rows: list[list[NDArray[Any]]], shape: tuple[int, int]) -> NDArray[Any]:
-    """Rows of images as one array; where a row is shorter its end is blank."""
-    wide = max(map(len, rows))
-    found = np.full((wide, len(rows), *shape), np.nan)
+    found = np.full((max(map(len, rows)), len(rows), *shape), np.nan)  # a short row ends blank
     for k, row in enumerate(rows):
         for i, image in enumerate(row):
             found[i, k] = image.reshape(shape)
-    return found if len(rows) > 1 else found[:, 0]
+    return found if len(rows) > 1 else found[:, 0], [str(k) for k in range(count)]
 
 
 def sides(f: FieldSpec) -> tuple[int, int] | None:

@@ -22,9 +22,7 @@ _DATED = re.compile(r"\(([^()]*\b(?:19|20)\d\d\b[^()]*)\)")
 _END = re.compile(r":\s|\.\s|\.$|:$")
 LAST = (10**6,)
 
-_ABOUT = re.compile(
-    r"""(?:check\s+"(?P<check>[^"]*)"|sweep\s+(?P<sweep>\w+))[^#]*(?:#(?P<rest>.*))?"""
-)
+_ABOUT = re.compile(r"""(?:check\s+"([^"]*)"|sweep\s+(\w+))[^#]*(?:#(.*))?""")
 
 
 @dataclass(frozen=True)
@@ -59,10 +57,10 @@ def remarks_of(text: str) -> dict[tuple[str, str], str]:
     found: dict[tuple[str, str], str] = {}
     above: list[str] = []
     for line in dropwhile(lambda line: line.startswith("#"), text.splitlines()):
-        about = _ABOUT.match(line)
-        if about is not None:
-            said = [" ".join(above), (about["rest"] or "").strip()]
-            key = ("check", about["check"]) if about["sweep"] is None else ("sweep", about["sweep"])
+        if about := _ABOUT.match(line):
+            check, sweep, rest = about.groups()
+            said = [" ".join(above), (rest or "").strip()]
+            key = ("check", check) if sweep is None else ("sweep", sweep)
             found |= {key: remark} if (remark := " ".join(_sentence(s) for s in said if s)) else {}
         above = [*above, line.lstrip("#").strip()] if line.startswith("#") else []
     return found
@@ -86,12 +84,9 @@ def read_facts(name: str, said: str) -> Facts:
     title = re.sub(r"\s*\([^()]*\)", "", _END.split(said, maxsplit=1)[0] if said else "").strip()
     slides = _SLIDES.search(said)
     numbers = re.findall(_RANGE, slides[1]) if slides else []
-    return Facts(name, title, ", ".join(re.sub(r"\s", "", n) for n in numbers), _source(said))
-
-
-def _source(said: str) -> str:
-    named = _SOURCE.search(said)
-    if named:
-        return named[1].strip()
-    dated = _DATED.search(said)
-    return re.sub(_SLIDES.pattern + r"[;,]?\s*", "", dated[1]).strip() if dated else ""
+    if source := _SOURCE.search(said):
+        work = source[1]
+    else:
+        dated = _DATED.search(said)
+        work = re.sub(_SLIDES.pattern + r"[;,]?\s*", "", dated[1]) if dated else ""
+    return Facts(name, title, ", ".join(re.sub(r"\s", "", n) for n in numbers), work.strip())

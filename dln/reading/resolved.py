@@ -6,7 +6,7 @@ a block or optimiser is added to it, and what a `train` leaves to the defaults o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from dln.compiler.schema.headers import SETTINGS
@@ -25,7 +25,9 @@ Options = Mapping[str, tuple[s.Option, ...]]
 
 def resolved(spec: Spec) -> str:
     """The spec in canonical layout, every default written out."""
-    options = _options(spec)
+    used = [parse_source(x) for x in spec.model.sources.values() if x is not spec.source]
+    items = [item for module in [*used, spec.syntax] for item in module.items]
+    options = {i.name: i.options for i in items if isinstance(i, s.Block | s.Optimiser)}
 
     def one(node: Any) -> Any:
         match node:
@@ -36,7 +38,10 @@ def resolved(spec: Spec) -> str:
             case s.Data():
                 return _data(node)
             case s.Const():
-                return _const(node, spec.constants)
+                value = spec.constants.get(node.name)
+                expr = written(value, node.value.span)
+                same = expr is None or read_back(node.value) == value
+                return node if same else node.changed(value=expr)
             case _:
                 return node
 
@@ -56,15 +61,6 @@ def rebuilt(node: Any, change: Callable[[Any], Any]) -> Any:
 
 
 # ---- constants ---------------------------------------------------------------------------------
-
-
-def _const(item: s.Const, values: Mapping[str, object]) -> s.Const:
-    """A constant with the value that it has now."""
-    value = values.get(item.name)
-    expr = written(value, item.value.span)
-    if expr is None or read_back(item.value) == value:
-        return item
-    return item.changed(value=expr)
 
 
 def written(value: object, span: Span) -> s.Expr | None:
@@ -99,43 +95,24 @@ def read_back(expr: s.Expr) -> object:
 # ---- options -----------------------------------------------------------------------------------
 
 
-def _options(spec: Spec) -> Options:
-    """The options of every block and optimiser that the spec can name."""
-    used = [parse_source(x) for x in spec.model.sources.values() if x is not spec.source]
-    items = (item for module in [*used, spec.syntax] for item in module.items)
-    return {item.name: item.options for item in items if isinstance(item, s.Block | s.Optimiser)}
-
-
 def _call(call: s.Call, options: Options) -> s.Call:
-    """A call with the options it leaves out."""
+    """A call with the options it leaves out; `options` are those of each block and optimiser."""
     known = options.get(call.function.id, ()) if isinstance(call.function, s.Name) else ()
     given = call.options or call.arguments
     # What stands before a semicolon may be options or ports: options are left out only behind both.
     before = sum(not isinstance(a, s.Named) for a in call.arguments) if call.options else 0
-    added = tuple(_left_out(known, (*call.arguments[:before], *given)))
+    said = (*call.arguments[:before], *given)
+    named = {a.name for a in said if isinstance(a, s.Named)}
+    positional = sum(not isinstance(a, s.Named) for a in said)
+    added = []
+    for option in known[positional:]:
+        match option.default:  # what means the same where it is not declared
+            case s.Number() | s.String() | s.Name() | s.Unary("-", s.Number()) as default:
+                if option.name not in named:
+                    added.append(s.Named(option.name, default, span=option.span))
     if not added:
         return call
-    if call.options:
-        return call.changed(options=(*given, *added))
-    return call.changed(arguments=(*given, *added))
-
-
-def _left_out(known: Iterable[s.Option], given: tuple[s.Arg, ...]) -> Iterable[s.Named]:
-    named = {a.name for a in given if isinstance(a, s.Named)}
-    positional = sum(not isinstance(a, s.Named) for a in given)
-    for i, option in enumerate(known):
-        if i >= positional and option.name not in named and _plain(option.default):
-            assert option.default is not None
-            yield s.Named(option.name, option.default, span=option.span)
-
-
-def _plain(default: s.Expr | None) -> bool:
-    """Whether a default means the same where it is not declared: a number, a text, a name."""
-    match default:
-        case s.Number() | s.String() | s.Name() | s.Unary("-", s.Number()):
-            return True
-        case _:
-            return False
+    return call.changed(**{"options" if call.options else "arguments": (*given, *added)})
 
 
 # ---- clauses -----------------------------------------------------------------------------------
@@ -143,41 +120,27 @@ def _plain(default: s.Expr | None) -> bool:
 
 def _train(train: s.Train) -> s.Train:
     """A `train` with all its clauses, in their usual order."""
-    there = {_kind(c) for c in train.clauses}
-    added = [c for c in _defaults(train.span) if c.kind not in there]
-    if "stream" in there:  # it says itself what is read, and in which order
-        added = [c for c in added if c.kind not in ("batch", "order")]
-    clauses = sorted([*train.clauses, *added], key=lambda c: CLAUSES.index(_kind(c)))
-    return train.changed(clauses=tuple(clauses))
+    span, there = train.span, {_kind(c) for c in train.clauses}
+    added = [s.Clause("dtype", word=DTYPE, span=span)]
+    if "stream" not in there:  # which says itself what is read, and in which order
+        added += [s.Clause("batch", s.Number(BATCH, span=span), span=span),
+                  s.Clause("order", s.Name(ORDER, span=span), span=span)]  # fmt: skip
+    clauses = [*train.clauses, *(c for c in added if c.kind not in there)]
+    return train.changed(clauses=tuple(sorted(clauses, key=lambda c: CLAUSES.index(_kind(c)))))
 
 
 def _kind(clause: s.Clause | s.After) -> str:
     return "after" if isinstance(clause, s.After) else clause.kind
 
 
-def _defaults(span: Span) -> list[s.Clause]:
-    return [
-        s.Clause("batch", s.Number(BATCH, span=span), span=span),
-        s.Clause("order", s.Name(ORDER, span=span), span=span),
-        s.Clause("dtype", word=DTYPE, span=span),
-    ]
-
-
 def _data(data: s.Data) -> s.Data:
     """A data set with its reader's settings; one that is like another has the other's."""
     there = {part.name for part in data.body if isinstance(part, s.Setting)}
-    known = {} if data.like is not None else SETTINGS.get(_reader(data), {})
-    added = [
-        s.Setting(name, s.Number(value, span=data.span), span=data.span)
-        for name, value in known.items()
-        if name not in there
-    ]
-    return data.changed(body=(*data.body, *added)) if added else data
-
-
-def _reader(data: s.Data) -> str:
     match data.reader:
-        case s.Call(s.Name(name)):
-            return name
+        case s.Call(s.Name(reader)) if data.like is None:
+            known = SETTINGS.get(reader, {})
         case _:
-            return ""
+            return data
+    added = [s.Setting(name, s.Number(value, span=data.span), span=data.span)
+             for name, value in known.items() if name not in there]  # fmt: skip
+    return data.changed(body=(*data.body, *added)) if added else data
