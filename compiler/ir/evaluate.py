@@ -34,22 +34,10 @@ def evaluate(
     `draw(kind, site, shape)` gives the counter-based draws. Raises Fault for what is missing or has
     the wrong shape.
     """
-    outputs = what.outputs if isinstance(what, Graph) else what
-    values = evaluate_nodes(outputs.values(), env or {}, real, sizes, draw)
-    return {name: values[node] for name, node in outputs.items()}
-
-
-def evaluate_nodes(
-    outputs: Iterable[Node],
-    env: Env,
-    real: Any = float,
-    sizes: Mapping[Var, int] | None = None,
-    draw: Draw | None = None,
-) -> dict[Node, Array]:
-    """The value of every node that the outputs need."""
     import numpy as np  # late: NumPy
 
-    nodes = ancestors(outputs)
+    outputs, env = what.outputs if isinstance(what, Graph) else what, env or {}
+    nodes = ancestors(outputs.values())
     found = open_sizes(nodes, env, sizes or {})
 
     def size(s: Size) -> int:
@@ -66,7 +54,7 @@ def evaluate_nodes(
         if value.shape != shape:
             raise Fault(f"{node!r} has shape {shape}, its value has {value.shape}")
         values[node] = value
-    return values
+    return {name: values[node] for name, node in outputs.items()}
 
 
 def name_of(node: Node) -> tuple[str, str]:

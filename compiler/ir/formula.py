@@ -140,16 +140,12 @@ def contract_text(node: Node, bare: list[str], texts: list[str]) -> tuple[str, i
     theirs = [k for k in right if k not in lead and k not in summed]
     if not mine and not theirs:
         return f"dot({', '.join(bare)})", Tight.CALL
-    if mine and theirs and all(_runs(node, k) for k in summed):
+    sides = zip((left, right), node.operands, strict=True)
+    running = {k for labels, of in sides for k in labels[: len(of.type.running)]}
+    if mine and theirs and running.issuperset(summed):
         bare = bare if out.index(mine[0]) < out.index(theirs[0]) else bare[::-1]
         return f"outer({', '.join(bare)})", Tight.CALL
     if not mine:
         turned = right.index(theirs[0]) > min(map(right.index, summed), default=-1)
         texts = [f"{texts[1]}.T" if turned else texts[1], texts[0]]
     return " @ ".join(texts), Tight.PRODUCT
-
-
-def _runs(node: Node, key: int) -> bool:
-    """Whether a summed label is a running axis of an operand."""
-    sides = zip((node["left"], node["right"]), node.operands, strict=True)
-    return any(key in labels[: len(operand.type.running)] for labels, operand in sides)

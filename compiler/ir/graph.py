@@ -27,11 +27,8 @@ if TYPE_CHECKING:
 K = TypeVar("K", bound=Hashable)
 """What the outputs of a graph are called."""
 
-Items: TypeAlias = tuple[tuple[str, Any], ...]
 Spans: TypeAlias = tuple[Span, ...]
-
-
-Content: TypeAlias = tuple[str, tuple[int, ...], Items]
+Content: TypeAlias = tuple[str, tuple[int, ...], tuple[tuple[str, Any], ...]]
 
 
 def content(op: str, operands: tuple[Node, ...], attrs: Mapping[str, Any]) -> Content:

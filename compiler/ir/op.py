@@ -11,17 +11,14 @@ import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeAlias
+from types import MappingProxyType, ModuleType
+from typing import Any, TypeAlias
 
 from dln.compiler.ir.graph import Graph, Node, Spans
 from dln.compiler.ir.sizes import Size
 from dln.compiler.ir.spelling import Spell
 from dln.compiler.ir.tensor_type import Kind, TensorType
 from dln.grammar.diagnostics import Fault, nearest
-
-if TYPE_CHECKING:
-    from types import ModuleType
 
 # An array of whichever module a target computes with: they share no base class.
 Array: TypeAlias = Any

@@ -79,14 +79,11 @@ class Size:
     def __rsub__(self, other: int | Size) -> Size:
         return -self + other
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         parts = [("" if c == 1 else "-" if c == -1 else f"{c}*") + v.name for v, c in self.terms]
         if self.constant or not parts:
             parts.append(str(self.constant))
         return " + ".join(parts).replace("+ -", "- ")
-
-    def __repr__(self) -> str:
-        return str(self)
 
 
 BATCH = Var("batch", running=True)

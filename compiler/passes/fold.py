@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from dln.compiler.ir.evaluate import evaluate_nodes
+from dln.compiler.ir.evaluate import evaluate
 from dln.compiler.ir.graph import Graph, Node, ancestors, rewrite
 from dln.compiler.ir.op import op_of
 from dln.compiler.ir.structure import is_const, is_derivative, is_size, is_spread
@@ -46,7 +46,7 @@ def evaluated(node: Node) -> Any:
     shapes = (s for n in ancestors([node]) for s in n.type.shape)
     one = {v: 1 for s in shapes for v, _ in s.terms}
     with np.errstate(all="ignore"):
-        return evaluate_nodes([node], {}, sizes=one)[node].tolist()
+        return evaluate({node: node}, sizes=one)[node].tolist()
 
 
 def finite(value: object) -> bool:

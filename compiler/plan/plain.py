@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from dln.compiler.plan.program import Buffer, Called, Extent, Line, Place, Program
+from dln.compiler.plan.program import Buffer, Called, Line, Place, Program
 from dln.compiler.schema.keys import parse_clock
 from dln.grammar.record import Record
 
@@ -27,32 +27,21 @@ def _plain(value: object) -> Any:
 
 def program_from_json(data: Mapping[str, Any]) -> Program:
     """The program that `program_to_json` gave, also after a way through JSON text."""
-    given = dict(data)
+    given = {key: _frozen(value) for key, value in data.items()}
     given["clocks"] = tuple(map(parse_clock, given["clocks"]))
-    given["buffers"] = tuple(_buffer(b) for b in given["buffers"])
-    given["constants"] = {k: _frozen(c) for k, c in given["constants"].items()}
-    given["setup"] = tuple(_line(line) for line in given["setup"])
-    given["lines"] = tuple(_line(line) for line in given["lines"])
-    given["slots"] = tuple(_extents(given["slots"]))
+    given["buffers"] = tuple(Buffer(**buffer) for buffer in given["buffers"])
+    for part in ("setup", "lines"):
+        given[part] = tuple(map(_line, given[part]))
     return Program(**given)
 
 
-def _extents(pairs: Any) -> Iterator[Extent]:
-    return ((int(a), int(b)) for a, b in pairs)
-
-
-def _buffer(data: Mapping[str, Any]) -> Buffer:
-    return Buffer(**{**data, "shape": tuple(_extents(data["shape"]))})
-
-
 def _line(data: Mapping[str, Any]) -> Line:
-    flops, bytes_ = _extents([data["flops"], data["bytes"]])
-    place = Place(**data["place"]) if data["place"] else None
-    names = {key: tuple(data[key]) for key in ("reads", "operands", "axes")}
-    call = data["call"] and Called(**{**data["call"], "given": tuple(data["call"]["given"])})
-    more = {"place": place, "flops": flops, "bytes": bytes_, "call": call}
-    return Line(**{**data, **names, **more})
+    place, call = data["place"], data["call"]
+    return Line(**{**data, "place": place and Place(**place), "call": call and Called(**call)})
 
 
-def _frozen(value: object) -> object:
+def _frozen(value: object) -> Any:
+    """What JSON has as lists as the tuples that it was."""
+    if isinstance(value, Mapping):
+        return {key: _frozen(held) for key, held in value.items()}
     return tuple(map(_frozen, value)) if isinstance(value, list | tuple) else value

@@ -6,15 +6,8 @@ from collections.abc import Mapping
 from math import prod
 
 from dln.compiler.plan.program import Place, ProgramTable
-from dln.compiler.schema import records
-from dln.compiler.schema.keys import (
-    Output,
-    PhaseNumber,
-    ProgramKey,
-    ProgramKind,
-    ValueKey,
-    WholeField,
-)
+from dln.compiler.schema import keys, records
+from dln.compiler.schema.keys import Output, PhaseNumber, ProgramKey, ValueKey, WholeField
 from dln.grammar.diagnostics import Problem
 from dln.grammar.record import Record
 
@@ -154,7 +147,7 @@ class PhaseSpec(records.PhaseFacts):
     @property
     def step(self) -> ProgramKey:
         """The program of one update."""
-        return ProgramKind.STEP.of(self.name)
+        return keys.ProgramKind.STEP.of(self.name)
 
     @property
     def rows(self) -> int | None:

@@ -11,7 +11,6 @@ from dln.compiler.ir.spelling import Lies, Reshape, View, lies_after
 from dln.compiler.ir.tensor_type import BINARY, POSITIVE, REAL, Domain, TensorType, fits
 from dln.grammar.diagnostics import Fault
 
-Shape = tuple[Size, ...]
 WIDTH = {"binary": 0, "prob": 1, "positive": 2, "real": 3, "logit": 3}
 
 

@@ -221,12 +221,7 @@ def follows(labels: Labels, group: Labels) -> int | None:
 
 
 def matrix_view(
-    of: L,
-    node: Node,
-    labels: Labels,
-    batch: Labels,
-    first: Labels,
-    second: Labels,
+    of: L, node: Node, labels: Labels, batch: Labels, first: Labels, second: Labels
 ) -> L | View | None:
     """The view of an array as [batch..., first, second], each group joined to one axis.
 

@@ -20,17 +20,12 @@ from dln.grammar.diagnostics import Fault
 
 
 def arithmetic(name: str, narrow: common.Narrow, kind: Kind = "real") -> op.Infer:
-    """Reals out; `narrow` finds the domain from the operands' domains."""
+    """Numbers of a kind out; `narrow` finds the domain from the operands' domains."""
 
     def infer(attrs: Attrs, types: Types) -> TensorType:
         return spread(name, types).like(kind=kind, domain=narrow(*(t.domain for t in types)))
 
     return infer
-
-
-def logic(name: str) -> op.Infer:
-    """Truth values out."""
-    return arithmetic(name, always(BINARY), "bool")
 
 
 def where_type(attrs: Attrs, types: Types) -> TensorType:
@@ -266,10 +261,12 @@ def operator(
     gradient: Gradient,
     narrow: common.Narrow = REALS,
     examples: op.Examples | None = None,
+    kind: Kind = "real",
     **given: Any,
 ) -> Op:
-    """A function of two real numbers that NumPy has."""
+    """A function of two numbers that NumPy has, real ones if nothing else is given."""
     rest: dict[str, Any] = {
+        "takes": ("real", "real"),
         "evaluate": by_numpy(np_name),
         "spell": ufunc(np_name, 2),
         "host": f"({{0}} {sign} {{1}})",
@@ -277,7 +274,7 @@ def operator(
         "examples": examples or two(),
         **given,
     }
-    return row(name, ("real", "real"), arithmetic(name, narrow), gradient=gradient, **rest)
+    return row(name, infer=arithmetic(name, narrow, kind), gradient=gradient, **rest)
 
 
 def compare(name: str, np_name: str, sign: str, **given: Any) -> Op:
@@ -290,8 +287,7 @@ def compare(name: str, np_name: str, sign: str, **given: Any) -> Op:
         "tight": op.Tight.COMPARISON,
         **given,
     }
-    rest |= {"host": f"({{0}} {sign} {{1}})", "formula": f"{{0}} {sign} {{1}}"}
-    return row(name, infer=logic(name), gradient=no_gradient, spell=ufunc(np_name, 2), **rest)
+    return operator(name, np_name, sign, no_gradient, always(BINARY), kind="bool", **rest)
 
 
 def connective(name: str, np_name: str, tight: op.Tight) -> Op:

@@ -20,28 +20,24 @@ from dln.compiler.ir.op import Array, Attrs, Case, Make, Op, Site, Types, regist
 from dln.compiler.ir.ops.common import differ, not_negative, real, show
 from dln.compiler.ir.sizes import Size
 from dln.compiler.ir.spelling import A, Attr, B, kernel, steps
-from dln.compiler.ir.tensor_type import PROB, REAL, Domain, TensorType, fits
+from dln.compiler.ir.tensor_type import PROB, REAL, TensorType, fits
 from dln.grammar.diagnostics import Fault
 
 DRAWS = 5  # numbers that a warp is made of
 
 
 def warp_type(attrs: Attrs, types: Types) -> TensorType:
-    """The image's own type; the draws have its leading axes and five numbers."""
+    """The image's own type, in the domain of what lies between its values and the background; the
+    draws have its leading axes and five numbers."""
     image, u = types
     lead = u.shape[:-1]
     if len(image.shape) < len(lead) + 2 or any(map(differ, lead, image.shape)):
         raise Fault(f"warp: draws of {show(u.shape)} do not go with images of {show(image.shape)}")
     if differ(u.shape[-1], Size(DRAWS)):
         raise Fault(f"warp takes {DRAWS} draws for each image, found {u.shape[-1]}")
-    return image.like(domain=warped(image.domain, attrs["background"]))
-
-
-def warped(domain: Domain, background: float) -> Domain:
-    """The domain of what lies between the values of an image and of the background."""
-    if fits(domain, PROB) and 0 <= background <= 1:
-        return PROB
-    return not_negative(domain) if background >= 0 else REAL
+    if fits(image.domain, PROB) and 0 <= attrs["background"] <= 1:
+        return image.like(domain=PROB)
+    return image.like(domain=not_negative(image.domain) if attrs["background"] >= 0 else REAL)
 
 
 def warp(site: Site, image: Array, u: Array) -> Array:
@@ -82,8 +78,6 @@ def no_slope(m: Make, node: Node, bar: Node) -> tuple[Node | None, ...]:
     """Images come from data, and no gradient passes a draw."""
     raise Fault("no gradient passes distort", "stop(...) around what is distorted", "E378")
 
-
-# ---- records -----------------------------------------------------------------------------------
 
 HOW = {"shift": 1.5, "scale": 0.25, "squeeze": 0.25, "shear": 0.3, "background": -0.1}
 

@@ -113,9 +113,6 @@ def spell_pick(node: Node) -> Statements:
     return steps(copied, at, taken, at=lambda node: which, copy=lambda node: x)
 
 
-# ---- records -----------------------------------------------------------------------------------
-
-
 BATCH, TABLE, ROWS = ("batch",), real(5, 3), real(2, 4, 3)
 PLACES = index(2, 4, size=5)
 

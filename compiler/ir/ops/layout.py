@@ -218,8 +218,6 @@ def spell_concat(node: Node) -> spelling.Statements:
     return steps(*calls)
 
 
-# ---- records -----------------------------------------------------------------------------------
-
 X = real(2, 3, 4, running=("batch",))
 
 

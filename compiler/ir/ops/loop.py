@@ -111,12 +111,6 @@ def scan_type(attrs: Attrs, types: Types) -> TensorType:
     return scalar()
 
 
-def item_type(attrs: Attrs, types: Types) -> TensorType:
-    value: Node = attrs["value"]
-    length: Size = attrs["length"]
-    return sequence_type(value.type, length)
-
-
 # ---- meaning -----------------------------------------------------------------------------------
 
 
@@ -166,12 +160,9 @@ def evaluate_scan(site: Site, *operands: Array) -> History:
     held = {s: given[s] for s in body.carried}
     steps: list[dict[Node, Array]] = [{} for _ in range(n)]
     for t in body.steps(n):
-        now = steps[t]
-        now.update(fixed)
-        now.update((s, given[s][t]) for s in body.rows)
-        now.update(held)
-        stepper.fill(now, t)
-        held = {s: now[new] for s, new in zip(body.carried, body.nexts, strict=True)}
+        steps[t] = fixed | {s: given[s][t] for s in body.rows} | held
+        stepper.fill(steps[t], t)
+        held = {s: steps[t][new] for s, new in zip(body.carried, body.nexts, strict=True)}
     return History(tuple(steps))
 
 
@@ -210,11 +201,9 @@ def everything(nodes: Iterable[Node]) -> Iterator[Node]:
 class BodyValue(Key):
     """A value that a body is asked to work out: the `next` of what is carried, or an `item`."""
 
+    form = "{kind}:{number}"
     kind: str
     number: int
-
-    def __str__(self) -> str:
-        return f"{self.kind}:{self.number}"
 
 
 def outputs_of(body: Body, values: Sequence[Node]) -> dict[BodyValue, Node]:
@@ -287,9 +276,6 @@ def scan_places(node: Node, slot: int) -> Places:
     return {0: running.index("batch")} if "batch" in running else {}
 
 
-# ---- records -----------------------------------------------------------------------------------
-
-
 IN_STEP = no_value("a step of a loop has no value outside of it")
 LEFT = no_value("what a loop leaves is read through its items")
 LOOP: dict[str, Any] = {"flops": lambda node: 0, "facts": ("loop",)}
@@ -300,7 +286,8 @@ register(
     Op("at", at_type, IN_STEP, takes=(None,), flops=lambda node: 0, facts=("symbolic",),
        formula="{0}[t]"),
     Op("scan", scan_type, evaluate_scan, formula="scan", places=scan_places, **LOOP),
-    Op("item", item_type, evaluate_item, formula="{value}", places=item_places, **LOOP),
+    Op("item", lambda attrs, types: sequence_type(attrs["value"].type, attrs["length"]),
+       evaluate_item, formula="{value}", places=item_places, **LOOP),
     Op("left", given_type, LEFT, facts=("loop",), formula="{of}"),
 )
 # fmt: on

@@ -20,7 +20,7 @@ from dln.compiler.ir.ops import bounds, elementwise, second_order
 from dln.compiler.ir.ops.common import always, index, join, not_negative, real, same_type, truth
 from dln.compiler.ir.ops.elementwise import compare, connective, function, one, operator, row, two
 from dln.compiler.ir.spelling import OUT, A, B, C, Memory, View, call, kernel, steps
-from dln.compiler.ir.tensor_type import POSITIVE, PROB
+from dln.compiler.ir.tensor_type import BINARY, POSITIVE, PROB
 
 SIGMOID = steps(
     call("multiply", A, 0.5), call("tanh", OUT), call("multiply", OUT, 0.5), call("add", OUT, 0.5)
@@ -151,9 +151,9 @@ register(
     compare("ge", "greater_equal", ">="),
     connective("and", "logical_and", Tight.AND),
     connective("or", "logical_or", Tight.OR),
-    row("not", ("bool",), elementwise.logic("not"), elementwise.by_numpy("logical_not"),
-        no_gradient, one(truth(2, 3), truth()), elementwise.ufunc("logical_not", 1),
-        "(not {0})", "not {0}", tight=Tight.NOT),
+    row("not", ("bool",), elementwise.arithmetic("not", always(BINARY), "bool"),
+        elementwise.by_numpy("logical_not"), no_gradient, one(truth(2, 3), truth()),
+        elementwise.ufunc("logical_not", 1), "(not {0})", "not {0}", tight=Tight.NOT),
 )
 
 register(

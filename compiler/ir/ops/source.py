@@ -33,24 +33,12 @@ def number_domain(value: float) -> Domain:
     return PROB if 0.0 <= value <= 1.0 else POSITIVE if value > 0.0 else REAL
 
 
-def const_value(site: Site) -> Array:
-    return site.np.asarray(site.attrs["value"], dtype=site.dtype(site.attrs["kind"]))
-
-
 def draw_type(attrs: Attrs, types: Types) -> TensorType:
     """Uniform draws lie in [0, 1); normal ones have mean 0 and deviation 1."""
     if attrs["kind"] not in ("uniform", "normal"):
         raise Fault(f"a draw is uniform or normal, found {attrs['kind']}")
     domain = PROB if attrs["kind"] == "uniform" else REAL
     return TensorType(tuple(attrs["shape"]), tuple(attrs["running"]), "real", domain)
-
-
-def drawn(site: Site) -> Array:
-    return site.draw(site.attrs["kind"], site.attrs["site"], site.shape).astype(site.real)
-
-
-def number_type(attrs: Attrs, types: Types) -> TensorType:
-    return scalar("real", POSITIVE)
 
 
 def states_type(attrs: Attrs, types: Types) -> TensorType:
@@ -85,6 +73,7 @@ def source(name: str, infer: Infer, example: dict[str, Any], **given: Any) -> Op
     return Op(name, infer, **rest)
 
 
+POSITIVE_NUMBER = scalar("real", POSITIVE)
 X, W = real(4, 3, running=("batch",)), real(3, 2)
 
 # fmt: off
@@ -94,10 +83,13 @@ register(
            bound=bounds.looked_at),
     source("param", given_type, {"path": "net.W", "type": W}, key="path"),
     source("state", given_type, {"path": "net.v", "type": W}, key="path"),
-    source("clock", number_type, {"name": "epoch"}, key="name", host="{name}"),
+    source("clock", lambda attrs, types: POSITIVE_NUMBER, {"name": "epoch"}, key="name",
+           host="{name}"),
     source("const", const_type, {"value": ((1.0, 2.0), (3.0, 4.0)), "kind": "real"},
-           evaluate=const_value, host="{value}", formula="{value}", bound=bounds.constant),
-    source("size", number_type, {"size": Size(3)}, host="{size}",
+           evaluate=lambda site: site.np.asarray(site.attrs["value"],
+                                                 dtype=site.dtype(site.attrs["kind"])),
+           host="{value}", formula="{value}", bound=bounds.constant),
+    source("size", lambda attrs, types: POSITIVE_NUMBER, {"size": Size(3)}, host="{size}",
            evaluate=lambda site: site.np.asarray(site.size(site.attrs["size"]), dtype=site.real)),
     source("states", states_type, {"units": 3}, evaluate=states, formula="states({units})",
            spell=steps(call("cast", Constants("bits", (Attr("units"),))))),
@@ -105,7 +97,9 @@ register(
            evaluate=lambda site: site.np.arange(site.size(site.attrs["size"])),
            spell=steps(call("copy", Constants("range", (Attr("size"),))))),
     source("draw", draw_type,
-           {"kind": "uniform", "site": "a/1", "shape": (Size(3),), "running": ()}, evaluate=drawn,
+           {"kind": "uniform", "site": "a/1", "shape": (Size(3),), "running": ()},
+           evaluate=lambda site: site.draw(site.attrs["kind"], site.attrs["site"],
+                                           site.shape).astype(site.real),
            spell=lambda node: steps(kernel(node["kind"], DrawSite(node["site"]))),
            formula="{kind}()", facts=("random",),
            bound=bounds.at_most(40.0)),  # of a normal curve nothing lies further out

@@ -243,9 +243,6 @@ def short_values(node: Node, terms: list[tuple[int, int]], longest: int) -> list
     return found
 
 
-# ---- records -----------------------------------------------------------------------------------
-
-
 def terms(*pairs: tuple[int, int]) -> tuple[Term, ...]:
     return tuple((c, Size(n)) for c, n in pairs)
 
