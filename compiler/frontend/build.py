@@ -7,9 +7,8 @@ independent problem is reported, not the first alone.
 
 from __future__ import annotations
 
-import contextlib
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 from dln.compiler.frontend.context.build_context import BlockDef, Build, Built, Naming, Scope, Value
@@ -32,7 +31,7 @@ from dln.grammar.diagnostics import Fault, Problem, Source, nearest
 
 STANDARD = "std.dln"
 DEEPEST_USE = 16
-DEEPEST_STACK = 6000
+DEEPEST_STACK = 6000  # room for 200 calls within each other, each of a dozen frames
 
 
 def build(source: Source, module: s.Module, outside: Outside) -> Model:
@@ -40,17 +39,10 @@ def build(source: Source, module: s.Module, outside: Outside) -> Model:
     rules = {**operators.RULES, **calls.RULES, **indexing.RULES}
     built = Built(source=source, outside=outside, rules=rules, binders=BINDERS)
     b = Build(built=built, frame=Frame(0), naming=Naming.unnamed(SPEC))
-    with deep_recursion():
-        return _build(b, module)
-
-
-@contextlib.contextmanager
-def deep_recursion() -> Iterator[None]:
-    """Room for 200 calls within each other, each of a dozen frames."""
     limit = sys.getrecursionlimit()
     sys.setrecursionlimit(max(limit, DEEPEST_STACK))
     try:
-        yield
+        return _build(b, module)
     finally:
         sys.setrecursionlimit(limit)
 
@@ -225,8 +217,8 @@ def _initial_values(b: Build) -> None:
         loose = [x for x in p.node.type.shape if b.number(x) is None]
         if loose and not b.problems.found:
             with b.collecting():
-                at = b.owned.owners[path].span if path in b.owned.owners else p.span
                 text = f"the size {loose[0]} of {path} is never fixed"
+                at = b.owned.owners[path].span
                 b.fail("E336", text, at, "no equation says how large it is")
 
 

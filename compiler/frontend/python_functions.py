@@ -165,7 +165,12 @@ def _results(
         result = apply(b, target, given, first.span)
     except Poisoned:
         raise Fault(f"{path} has no value on its own").at(first.span) from None
-    return dict(result.values) if isinstance(result, Results) else {_result_name(target): result}
+    if isinstance(result, Results):
+        return dict(result.values)
+    while isinstance(target, Chain):
+        target = target.parts[-1]
+    named = target.definition.syntax.results if isinstance(target, Instance) else ()
+    return {named[0].name if named else "y": result}
 
 
 def _of_machine(b: Build, path: str, target: InstanceVerb) -> Applied:
@@ -200,10 +205,3 @@ def _one_step(b: Build, path: str, target: Value, first: Instance, use: Use) -> 
     asked = (frame.asked or {}).items()
     carried = {held["name"]: (begun, held, frame.memory[key]) for key, (begun, held) in asked}
     return Applied(path, ports, results, carried=carried)
-
-
-def _result_name(target: Value) -> str:
-    while isinstance(target, Chain):
-        target = target.parts[-1]
-    results = target.definition.syntax.results if isinstance(target, Instance) else ()
-    return results[0].name if results else "y"

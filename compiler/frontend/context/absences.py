@@ -11,28 +11,23 @@ from dataclasses import replace
 
 from dln.compiler.frontend.context.build_context import Build
 from dln.compiler.ir.graph import Node
-from dln.compiler.ir.tensor_type import Domain, TensorType
+from dln.compiler.ir.tensor_type import TensorType
 from dln.grammar.diagnostics import Span
 
 NONE = -1
 
 
-def partial(domain: Domain) -> Domain:
-    """The classes, or none of them."""
-    return replace(domain, partial=True)
-
-
 def held(type: TensorType) -> TensorType:
     """The type of what a sequence holds before its first step, where nobody says what."""
-    return type.like(domain=partial(type.domain)) if type.kind == "index" else type
+    return type.like(domain=replace(type.domain, partial=True)) if type.kind == "index" else type
 
 
 def nothing(b: Build, node: Node, test: Node, span: Span) -> Node:
     """A tensor where a test of its shape holds; elsewhere nothing: 0, or no class."""
     make, index = b.at(span), node.type.kind == "index"
-    domain = node.type.domain
     made = make("where", test, node, make.const(NONE, "index") if index else make.const(0.0))
-    return make("asserted", made, domain=partial(domain) if index else domain)
+    domain = replace(node.type.domain, partial=True) if index else node.type.domain
+    return make("asserted", made, domain=domain)
 
 
 def split(b: Build, index: Node, span: Span) -> tuple[Node, Node | None]:

@@ -6,7 +6,7 @@ combine freely; every other combination asks for an index.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, NoReturn
 
@@ -46,7 +46,7 @@ def as_tensor(b: Build, value: Value, span: Span, what: str = "this") -> Node:
 
 def _list_tensor(b: Build, value: Sequence[Value], span: Span, what: str) -> Node:
     """A list of numbers is a constant; a list of tensors of one shape is stacked."""
-    if any(_holds_tensor(v) for v in value):
+    if _any_tensor(value, lambda _: True):
         parts = [as_tensor(b, v, span, what) for v in value]
         if any(p.type.kind != "index" for p in parts):  # classes may stand among classes
             parts = [quantity(b, p, span) for p in parts]
@@ -60,18 +60,16 @@ def _list_tensor(b: Build, value: Sequence[Value], span: Span, what: str) -> Nod
     return b.at(span).const(_numbers(b, value, span, what))
 
 
-def _holds_tensor(value: Value) -> bool:
-    """Whether a value is a tensor, or a list with one somewhere inside."""
-    return isinstance(value, Node) or (
-        isinstance(value, list) and any(_holds_tensor(v) for v in value)
-    )
+def _any_tensor(value: Value, holds: Callable[[Node], bool]) -> bool:
+    """Whether something holds of a tensor, or of one in a list."""
+    if isinstance(value, list):
+        return any(_any_tensor(v, holds) for v in value)
+    return isinstance(value, Node) and holds(value)
 
 
 def runs_over_time(b: Build, value: Value) -> bool:
     """Whether a value is a sequence or stands for one, or a list that becomes one."""
-    if isinstance(value, list):
-        return any(runs_over_time(b, v) for v in value)
-    return isinstance(value, Node) and standing.runs(b, value)
+    return _any_tensor(value, partial(standing.runs, b))
 
 
 def _same_entries(b: Build, parts: Sequence[Node], span: Span) -> None:

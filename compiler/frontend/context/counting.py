@@ -27,7 +27,7 @@ def refuse_operation(b: Build, op: str, left: Side, right: Side, span: Span) -> 
     label = f"{op} {shown(other[0])}"
     if b.bracket is not None and op in ARITHMETIC:
         if any(isinstance(v, StepIndex) for v, _ in parts):
-            refuse_reading(b, parts, b.bracket, op, span)
+            _refuse_reading(b, parts, b.bracket, op, span)
         b.fail("E217", "an index is a sum of bound indices and whole numbers", span, label)
     text = f"{written(parts[0])} {op} {written(parts[1])}"
     b.fail("E217", message(index[0]), span, label, remedy=remedy(b, parts, text))
@@ -40,7 +40,7 @@ def refuse_value(b: Build, value: Value, span: Span) -> NoReturn:
            remedy=remedy(b, [part], written(part)))  # fmt: skip
 
 
-def refuse_reading(b: Build, parts: Sequence[Side], whole: Index, op: str, span: Span) -> NoReturn:
+def _refuse_reading(b: Build, parts: Sequence[Side], whole: Index, op: str, span: Span) -> NoReturn:
     """`x[5 - t]`, `x[2*t]` in a scan."""
     how = "backwards" if op == "-" else "in other strides"
     step = next(v.scan.index for v, _ in parts if isinstance(v, StepIndex))

@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from itertools import count
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
 from dln.compiler.ir.graph import Graph, Node
 from dln.compiler.ir.op import Make
@@ -34,6 +34,10 @@ else:
         new.__dict__.update(old.__dict__)
         new.__dict__.update(changes)
         return new
+
+
+NoShape: TypeAlias = Callable[[Conflict | None], NoReturn]
+"""How it is said that two shapes differ: in a size, or in how many axes they have."""
 
 
 class Poisoned(Exception):
@@ -172,20 +176,17 @@ class Place:
 
     @contextlib.contextmanager
     def collecting(self) -> Iterator[None]:
-        """Errors inside are collected, so that the rest of the spec is still read."""
+        """Errors inside are collected, so that the rest of the spec is still read; one for each
+        place, for a fault inside a `for` or in a block that is used often is found again and again.
+        """
         try:
             yield
         except DlnError as error:
             self.built.failures += 1
-            self.report(error)
+            seen = {p.span for p in self.problems.found if p.span is not None}
+            self.problems.add(DlnError(p for p in error.problems if p.span not in seen))
         except Poisoned:
             self.built.failures += 1
-
-    def report(self, error: DlnError) -> None:
-        """Keep the problems of an error, one for each place: a fault inside a `for` or in a block
-        that is used often is found again and again."""
-        seen = {p.span for p in self.problems.found if p.span is not None}
-        self.problems.add(DlnError(p for p in error.problems if p.span not in seen))
 
     # ---- sizes ---------------------------------------------------------------------------------
 
@@ -199,12 +200,7 @@ class Place:
             (conflict.said or fail)(conflict)
 
     def same_shape(
-        self,
-        left: Sequence[Size],
-        right: Sequence[Size],
-        span: Span,
-        why: str,
-        fail: Callable[[Conflict | None], NoReturn],
+        self, left: Sequence[Size], right: Sequence[Size], span: Span, why: str, fail: NoShape
     ) -> None:
         """Demand equal shapes: as many axes, and each of the same size."""
         if len(left) != len(right):

@@ -10,16 +10,9 @@ from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
 from dln.compiler.frontend.context import absences, broadcasting
-from dln.compiler.frontend.context.build_context import Build, Scope, Value
+from dln.compiler.frontend.context.build_context import Binding, Build, Scope, Value
 from dln.compiler.frontend.context.place import Poisoned
-from dln.compiler.frontend.context.values import (
-    PhaseGroup,
-    callable_value,
-    describe,
-    known_value,
-    shown,
-    whole_number,
-)
+from dln.compiler.frontend.context.values import CALLABLE, PhaseGroup, describe, shown, whole_number
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.sizes import Conflict, Size, Var
 from dln.compiler.ir.structure import is_input, is_param
@@ -292,16 +285,26 @@ def _refuse_early(b: Build, name: str, span: Span, scope: Scope) -> None:
 def _fits(b: Build, name: str, span: Span, scope: Scope) -> bool:
     """Whether what a name stands for is of the kind that is meant at a place: a function where it
     is called, none where it is reckoned with."""
-    binding = scope.lookup(name)
-    value = None if binding is None else known_value(b, binding)
+    value = _known(b, scope.lookup(name))
     if value is None:
         return True
+    callable_value = isinstance(value, CALLABLE)
     before, after = span.source.text[: span.start].rstrip(), span.source.text[span.stop :].lstrip()
     if after[:1] == "(" or before[-2:] == "->":
-        return callable_value(value)
+        return callable_value
     signs = (*"*/@^+-<>", "==", "!=")
     reckoned = after.startswith((*signs, "[", "'")) or before.endswith(signs)
-    return not (reckoned and callable_value(value))
+    return not (reckoned and callable_value)
+
+
+def _known(b: Build, binding: Binding | None) -> Value | None:
+    """What a name is bound to, if that is known without working anything out."""
+    if binding is None or binding.cache:
+        return None if binding is None else next(iter(binding.cache.values()))
+    try:
+        return binding.find(b) if binding.static and not binding.busy else None
+    except Exception:  # a definition that is wrong itself: its problem is told at its place
+        return None
 
 
 REVERSED = "y[i] = x[n - 1 - i], where x has n elements"

@@ -13,7 +13,6 @@ from typing import Protocol
 
 from dln.compiler.frontend.context.artefacts import Artefact
 from dln.compiler.frontend.context.build_context import (
-    Binding,
     BlockDef,
     Build,
     Chain,
@@ -182,22 +181,10 @@ class Module:
     scope: Scope
 
 
-def known_value(b: Build, binding: Binding) -> Value | None:
-    """What a name is bound to, if that is known without working anything out."""
-    if binding.cache:
-        return next(iter(binding.cache.values()))
-    if not binding.static or binding.busy:
-        return None
-    try:
-        return binding.find(b)
-    except Exception:  # a definition that is wrong itself: its problem is told at its place
-        return None
-
-
-def callable_value(value: Value) -> bool:
-    """Whether a value may stand before brackets, or behind an arrow."""
-    callables = Function | Builtin | BlockDef | OptimiserDef | Instance | Chain | PhaseVerb
-    return isinstance(value, callables | InstanceVerb)
+CALLABLE = (
+    Function | Builtin | BlockDef | OptimiserDef | Instance | Chain | PhaseVerb | InstanceVerb
+)
+"""What may stand before brackets, or behind an arrow."""
 
 
 def whole_number(value: Value) -> int | None:

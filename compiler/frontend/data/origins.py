@@ -5,7 +5,7 @@ Columns are counted from 0, as in the spec.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -50,21 +50,14 @@ def traced(value: Node, raw: Node) -> NDArray[Any]:
             site = Site(np, node.attrs, shape, int, lambda s: number_of(s, {BATCH: 1}), no_draws)
             at[node] = np.asarray(op_of(node).evaluate(site, *parts))
         elif op_of(node).is_("pointwise"):
-            at[node] = _merged(parts, shape)
+            made = np.full(shape, NONE)
+            for part in parts:  # of what is worked out number by number: that of the one with any
+                both = np.where((part == NONE) | (part == made), made, SEVERAL)
+                made = np.where(made == NONE, part, both)
+            at[node] = made
         else:
             at[node] = np.full(shape, SEVERAL)
     return at[value]
-
-
-def _merged(parts: Iterable[NDArray[Any]], shape: tuple[int, ...]) -> NDArray[Any]:
-    """The column of what is worked out number by number: that of the one operand that has one."""
-    import numpy as np  # late: NumPy
-
-    made = np.full(shape, NONE)
-    for part in parts:
-        both = np.where((part == NONE) | (part == made), made, SEVERAL)
-        made = np.where(made == NONE, part, both)
-    return made
 
 
 def columns(values: Collection[Node], raw: Node) -> frozenset[int]:

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from dln.compiler.frontend.context import broadcasting, lengths, standing
 from dln.compiler.frontend.context.artefacts import FORMS
 from dln.compiler.frontend.context.build_context import Build, Chain, Scope, Value
-from dln.compiler.frontend.context.values import Builtin, callable_value, describe
+from dln.compiler.frontend.context.values import CALLABLE, Builtin, describe
 from dln.compiler.frontend.expressions import emit_functions
 from dln.compiler.frontend.instances.instances import live_only
 from dln.compiler.frontend.instances.owning import owned_by
@@ -223,7 +223,7 @@ def _chain(b: Build, span: Span, parts: Value) -> Chain:
         text, label = "chain takes a list of blocks", f"is {describe(parts)}"
         b.fail("E302", text, b.blame(parts, span), label, remedy="chain([f, g])")
     for k, part in enumerate(parts):
-        if not callable_value(part):
+        if not isinstance(part, CALLABLE):
             label = f"its entry {k} is {describe(part)}"
             remedy = "chain([chain(fs), g]), of the list fs" if isinstance(part, list) else ""
             b.fail("E302", "a chain is of blocks and functions", span, label, remedy=remedy)

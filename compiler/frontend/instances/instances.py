@@ -17,7 +17,6 @@ from dln.compiler.frontend.context.build_context import (
     BlockDef,
     Build,
     Instance,
-    Naming,
     PortType,
     Scope,
     Value,
@@ -36,6 +35,7 @@ from dln.compiler.frontend.context.static_values import (
 from dln.compiler.frontend.context.values import InstanceVerb
 from dln.compiler.frontend.energy import groups
 from dln.compiler.frontend.instances import application
+from dln.compiler.frontend.scan import equations
 from dln.compiler.frontend.tensors import mask_tables
 from dln.compiler.ir import masks
 from dln.compiler.ir.graph import Node
@@ -104,7 +104,7 @@ def instance(
     syntax = definition.syntax
     groups.check_block(b, syntax)
     inner = Scope(definition.scope, path, space=naming.space)
-    made = Instance(definition, path, inner, span, naming.path, naming.owner)
+    made = inner.owner = Instance(definition, path, inner, span, naming.path, naming.owner)
     own = [d.name for st in syntax.body if isinstance(st, s.Param | s.Fixed) for d in st.declared]
     options = option_values(
         b, syntax.options, given, scope, who=syntax.name, span=span, also=own, applied=True
@@ -131,7 +131,7 @@ def _option(
     b: Build, made: Instance, name: str, expr: s.Expr, scope: Scope, declared: s.Option | None
 ) -> Value:
     """An option's value; one declared with sizes, as `W[m, n]`, is a tensor of that shape."""
-    naming = Naming(f"{made.path}.{name}", made, made.scope.space)
+    naming = equations.naming(made.scope.named(name), made.scope)
     value = replace(b, naming=naming).evaluate(expr, scope)
     if declared is None or declared.dims is None:
         return value
@@ -155,13 +155,9 @@ def _bind_owned(made: Instance, syntax: s.Block, given: set[str]) -> None:
                 find = partial(_parameter, made=made, d=d, trainable=train, option=option)
                 made.scope.names[d.name] = Binding(d.span, find)
         elif isinstance(st, s.Let):
-            made.scope.names[st.name] = Binding(st.span, partial(_let, made=made, st=st))
-
-
-def _let(b: Build, made: Instance, st: s.Let) -> Value:
-    """A `let` of a block, worked out before there are ports."""
-    naming = Naming(f"{made.path}.{st.name}", made, made.scope.space)
-    return replace(b, naming=naming).evaluate(st.value, made.scope)
+            path = made.scope.named(st.name)
+            let = partial(equations.let, path=path, expr=st.value, scope=made.scope)
+            made.scope.names[st.name] = Binding(st.span, let)
 
 
 def _parameter(
