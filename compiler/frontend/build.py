@@ -25,7 +25,7 @@ from dln.compiler.frontend.results import checks, tasks
 from dln.compiler.frontend.scan import equations
 from dln.compiler.frontend.scan.binders import BINDERS
 from dln.compiler.frontend.training import phases, untrained
-from dln.compiler.model import Functions, Model, Phase, Sweeping, Tasking
+from dln.compiler.model import Functions, Model, Sweeping, Tasking
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Fault, Problem, Source, nearest
 
@@ -237,16 +237,6 @@ def _unused(b: Build) -> None:
             b.problems.found.append(Problem("E383", text, None, remedy=f"it uses {known}"))
 
 
-def only_before(phases: Mapping[str, Phase], slowly: set[str], asked: set[str]) -> set[str]:
-    """The phases that only slow checks ask for, and those that come before no others."""
-    found = set(slowly)
-    for name in reversed(list(phases)):
-        later = {other for other, phase in phases.items() if name in phase.after}
-        if later and later <= found and name not in asked:
-            found.add(name)
-    return found
-
-
 # ---- the model ---------------------------------------------------------------------------------
 
 
@@ -255,7 +245,11 @@ def _model(b: Build, functions: Functions) -> Model:
     asked = {p for c in stated if not c.slow for e in c.expects for p in e.phases}
     slowly = {p for c in stated if c.slow for e in c.expects for p in e.phases} - asked
     shown = {p for t in b.built.tasks.values() for p in t.after}
-    for name in only_before(b.phases.made, slowly, asked | shown):
+    for name in reversed(list(b.phases.made)):  # what comes before no others is as slow as they
+        later = {other for other, phase in b.phases.made.items() if name in phase.after}
+        if later and later <= slowly and name not in asked | shown:
+            slowly.add(name)
+    for name in slowly:
         b.phases.made[name] = b.phases.made[name].changed(slow=True)
     made = (c.changed(slow=b.phases.made[c.phase].slow) if c.phase else c for c in b.built.checks)
     own = {p: v for p, v in b.owned.params.items() if not v.checks}

@@ -29,8 +29,6 @@ MARKS = {
 """For each mark whether the value stands for a sequence, and whether it is known at the end of one
 only; None where that is as it was."""
 
-WHOLE = "apply the block to the whole sequence"
-
 
 def marked(b: Build, node: Node, mark: str, span: Span) -> Node:
     """A value, said to stand for something."""
@@ -79,7 +77,7 @@ def _found(b: Build, node: Node) -> tuple[bool, bool]:
 def refuse(b: Build, span: Span, label: str, text: str = "") -> NoReturn:
     """What needs more of a sequence than the step at hand."""
     text = text or "a single step does not see the whole sequence"
-    b.fail("E319", text, span, label, remedy=WHOLE)
+    b.fail("E319", text, span, label, remedy="apply the block to the whole sequence")
 
 
 def refuse_both(b: Build, node: Node, span: Span) -> None:

@@ -54,29 +54,25 @@ def _claim(b: Build, made: Node, value: Node, expr: s.Asserted) -> FieldOf:
 
 def _may_be_class(b: Build, node: Node, domain: Domain, expr: s.Asserted) -> None:
     """A class may be made of what is checked: of data where they are read, of constants here; and
-    of what can be nothing else, truth values and other classes."""
-    found = node.type.domain
+    of what can be nothing else, truth values and other classes, if it has as many values."""
+    found, size, at = node.type.domain, b.number(domain.size), expr.body.span
     if is_const(node):
-        _constant(b, node, domain, expr)
+        for value in _flat(node["value"]):
+            if value != int(value) or value < 0 or (size is not None and value >= size):
+                shown = f"{value:g}" if isinstance(value, float) else value
+                last = "" if size is None else f", 0 to {size - 1}"
+                b.fail("E317", f"{shown} is no class{last}", at, f"holds {shown}")
     elif found.name == "class" or node.type.kind == "bool" or found.name == "binary":
-        _wide_enough(b, node, domain, expr)
+        need = 2 if found.size is None else b.number(found.size)
+        if size is not None and need is not None and size < need:
+            text = f"{broadcasting.domain_text(b, found)} has {need} values"
+            b.fail("E317", text, at, f"more than class({size}) names")
     elif b.claims is None:
-        size = "" if domain.size is None else b.resolve(domain.size)
         name = node["name"] if is_input(node) else "label"
         text = "numbers become a class where the data are read"
         label = "may have a fraction, or lie outside of the classes: nothing checks it here"
-        field = f"declare the field in the data set, {name}: class({size}) = ..."
-        b.fail("E317", text, expr.body.span, label, remedy=f"{field}, or take an argmax(...)")
-
-
-def _constant(b: Build, node: Node, domain: Domain, expr: s.Asserted) -> None:
-    """Constants are checked now."""
-    size = b.number(domain.size)
-    for value in _flat(node["value"]):
-        if value != int(value) or value < 0 or (size is not None and value >= size):
-            shown = f"{value:g}" if isinstance(value, float) else value
-            last = "" if size is None else f", 0 to {size - 1}"
-            b.fail("E317", f"{shown} is no class{last}", expr.body.span, f"holds {shown}")
+        field = f"declare the field in the data set, {name}: {broadcasting.domain_text(b, domain)}"
+        b.fail("E317", text, at, label, remedy=f"{field} = ..., or take an argmax(...)")
 
 
 def _flat(value: Any) -> Iterator[Any]:
@@ -87,12 +83,3 @@ def _flat(value: Any) -> Iterator[Any]:
         yield from _flat(value.tolist())
     else:
         yield value
-
-
-def _wide_enough(b: Build, node: Node, domain: Domain, expr: s.Asserted) -> None:
-    """As many classes as the values may need."""
-    found, size = node.type.domain, b.number(domain.size)
-    need = 2 if found.size is None else b.number(found.size)
-    if size is not None and need is not None and size < need:
-        text = f"{broadcasting.domain_text(b, found)} has {need} values"
-        b.fail("E317", text, expr.body.span, f"more than class({size}) names")

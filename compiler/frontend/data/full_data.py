@@ -33,17 +33,8 @@ def of_data(b: Build, value: DataValue, name: str, span: Span) -> Value:
 
 
 def _whole(b: Build, data: DataSet, part: str, field: FieldOf, span: Span) -> Node:
-    """The field of all examples of a part; of as many as are read, where they are limited."""
-    _stands_still(b, data, field, span)
-    count = data.parts[part][1]
-    rows = Size(count if b.outside.limit is None else min(count, b.outside.limit))
-    type = field.node.type.like((rows, *field.node.type.shape[1:]), ())
-    name = WholeField(data.name, part, field.name)
-    return b.mark(b.at(span)("whole", name=name, type=type), span, name.spoken)
-
-
-def _stands_still(b: Build, data: DataSet, field: FieldOf, span: Span) -> None:
-    """A field is one tensor if it is the same at every visit, and as long in every example."""
+    """The field of all examples of a part; of as many as are read, where they are limited. It is
+    one tensor if it is the same at every visit, and as long in every example."""
     notes = (Note(field.span, "is declared here"),)
     if field.drawn:
         text = f"the field {field.name} is drawn anew at each visit, so it is no fixed tensor"
@@ -53,3 +44,8 @@ def _stands_still(b: Build, data: DataSet, field: FieldOf, span: Span) -> None:
         text = f"the sequences of {field.name} are of unequal lengths, so they are no one tensor"
         label = f"runs over time, up to the {data.length} of each example"
         b.fail("E376", text, span, label, notes, "take it in a phase, example by example")
+    count = data.parts[part][1]
+    rows = Size(count if b.outside.limit is None else min(count, b.outside.limit))
+    type = field.node.type.like((rows, *field.node.type.shape[1:]), ())
+    name = WholeField(data.name, part, field.name)
+    return b.mark(b.at(span)("whole", name=name, type=type), span, name.spoken)

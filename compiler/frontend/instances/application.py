@@ -37,7 +37,11 @@ def call_function(
             value, at = values[port.name]
             taken = _argument(inner, port, value, at, scope, target.syntax.name)
             scope.value(port.name, taken, at)
-        _one_for_each_step(inner, target.syntax.ports, values)
+        said = [p for p in target.syntax.ports if p.dims is not None or p.domain is not None]
+        found = [(node, at, len(p.dims or ())) for p in said
+                 for node, at in [values[p.name]] if isinstance(node, Node)]  # fmt: skip
+        if len(found) > 1:  # those over time go together step by step, not each with each
+            refuse_pairs(inner, *zip(*found, strict=True))
         result = inner.evaluate(target.syntax.value, scope)
         domain = domain_of(inner, target.syntax.domain, scope)
         if domain is None:
@@ -56,17 +60,6 @@ def maps_time(b: Build, ports: Sequence[s.Port], values: list[Value], block: boo
     if any(isinstance(d, s.Name) and d.id == "time" for p in ports for d in p.dims or ()):
         return False
     return broadcasting.runs_over_time(b, values)
-
-
-def _one_for_each_step(
-    b: Build, ports: Sequence[s.Port], values: Mapping[str, tuple[Value, Span]]
-) -> None:
-    """Arguments of which one runs over time go together step by step, not each with each."""
-    found = [(v, at, len(p.dims or ())) for p in ports if p.dims is not None or p.domain is not None
-             for v, at in [values[p.name]] if isinstance(v, Node)]  # fmt: skip
-    if len(found) > 1:
-        nodes, spans, axes = zip(*found, strict=True)
-        refuse_pairs(b, nodes, spans, axes)
 
 
 def _argument(b: Build, port: s.Port, value: Value, span: Span, scope: Scope, who: str) -> Value:

@@ -32,7 +32,18 @@ def call(b: Build, target: InstanceVerb, given: Sequence[tuple[Value, Span]], sp
         name, t = made.path.rpartition(".")[2], b.time.loop.index
         text = f"{name}.read begins anew, where {name} goes on from step to step"
         b.fail("E319", text, span, f"is done at each {t}", remedy="put it above the scan")
-    return _read(b, made, *given[0], span)
+    value, at = given[0]
+    sequence = _sequence(b, made, value, at)
+    if (length := b.number(sequence.type.shape[0])) is None:
+        b.fail("E209", "the length of this sequence is not known", at)
+    if length > 1:
+        before = b.at(span)("slice", sequence, axis=0, start=0, stop=length - 1)
+        found = lengths.extent(b, sequence.type.shape[0])
+        if found is not None:
+            before = lengths.ended(b, before, 0, lengths.longer(b, found, -1))
+        time = replace(b.time, reading=True, loop=None, stepping=False, in_step=False)
+        application.apply_instance(replace(b, time=time), made, [(before, at)], span)
+    return b.mark(time_axis.final(b, sequence, span), at)
 
 
 def entering(
@@ -58,20 +69,6 @@ def stepped(b: Build, value: Value, span: Span) -> Value:
     if any(TIME in broadcasting.as_tensor(b, v, span).type.running for v in results):
         standing.refuse(b, span, "gives a whole sequence at each step")
     return standing.given(b, value, "value", span)
-
-
-def _read(b: Build, made: Instance, value: Value, at: Span, span: Span) -> Node:
-    sequence = _sequence(b, made, value, at)
-    if (length := b.number(sequence.type.shape[0])) is None:
-        b.fail("E209", "the length of this sequence is not known", at)
-    if length > 1:
-        before = b.at(span)("slice", sequence, axis=0, start=0, stop=length - 1)
-        found = lengths.extent(b, sequence.type.shape[0])
-        if found is not None:
-            before = lengths.ended(b, before, 0, lengths.longer(b, found, -1))
-        time = replace(b.time, reading=True, loop=None, stepping=False, in_step=False)
-        application.apply_instance(replace(b, time=time), made, [(before, at)], span)
-    return b.mark(time_axis.final(b, sequence, span), at)
 
 
 def _sequence(b: Build, made: Instance, value: Value, at: Span) -> Node:

@@ -27,8 +27,7 @@ from dln.grammar.diagnostics import Note, Span
 
 def check(b: Build, st: s.Check, scope: Scope, number: int) -> Checking:
     """A `check` block: its lines are read in a frame of their own, without data."""
-    inner = _inside(scope, number)
-    own = _asking(b, inner)
+    own, inner = _asking(b, scope, number)
     expects: list[Expectation] = []
     with own.collecting():
         bind_flat(own, st.body, inner)
@@ -41,16 +40,12 @@ def check(b: Build, st: s.Check, scope: Scope, number: int) -> Checking:
     return Checking(st.text, st.slow, tuple(expects), st.span)
 
 
-def _asking(b: Build, scope: Scope) -> Build:
-    """In the frame of a check, where nothing has a name."""
-    frame = Frame(next(b.counter), scope.path)
-    return replace(b, frame=frame, naming=Naming.unnamed(scope.space))
-
-
-def _inside(scope: Scope, number: int) -> Scope:
-    """The scope of a check: what is made in it is its own."""
+def _asking(b: Build, scope: Scope, number: int) -> tuple[Build, Scope]:
+    """In the frame and the scope of a check: what is made there is its own, and has no name."""
     path = f"check{number}"
-    return scope.child(path, Space("check", path))
+    inner = scope.child(path, Space("check", path))
+    frame = Frame(next(b.counter), path)
+    return replace(b, frame=frame, naming=Naming.unnamed(inner.space)), inner
 
 
 # ---- what a phase expects at its end -----------------------------------------------------------
@@ -64,11 +59,10 @@ def of_phase(b: Build, st: s.Train, scope: Scope, number: int) -> list[Checking]
     body, _ = b.phases.scopes[name]
     stated = [(e, at) for e, at in flat(b, st.body, body) if isinstance(e, s.Expect)]
     expects: list[Expectation] = []
-    own = _asking(b, _inside(scope, number))
+    own, inner = _asking(b, scope, number)
     for e, at in stated:
         with own.collecting():
-            inner = _at_the_end(own, name, e, at, _inside(scope, number))
-            expects.append(expectation(own, e, inner))
+            expects.append(expectation(own, e, _at_the_end(own, name, e, at, inner.child())))
     return [Checking(f"phase {name}", False, tuple(expects), st.name.span, name)] if stated else []
 
 

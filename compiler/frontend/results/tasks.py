@@ -69,12 +69,13 @@ def _numbered(emits: Sequence[Emission]) -> tuple[Emission, ...]:
 
 
 def _emission(b: Build, st: s.Emit, scope: Scope) -> Emission:
-    """One `emit`. What it holds must fit into the kind of file that it goes to."""
+    """One `emit`. What it holds must fit into the kind of file that it goes to; a picture is of one
+    to four axes."""
     value, span = b.evaluate(st.value, scope), st.value.span
     kind = None if st.to is None else PurePath(st.to).suffix
     if kind is not None and kind not in FILES:
-        known = ", ".join(FILES)
-        b.fail("E393", f"a task writes no {kind or 'file without a suffix'}", st.span, remedy=known)
+        text = f"a task writes no {kind or 'file without a suffix'}"
+        b.fail("E393", text, st.span, remedy=", ".join(FILES))
     made = _artefact(b, st, value, kind)
     form = FORMS[made.form]
     if kind not in form.files and (kind is not None or not form.printed):
@@ -84,7 +85,10 @@ def _emission(b: Build, st: s.Emit, scope: Scope) -> Emission:
         if isinstance(part.value, Node) and made.on is None:
             no_data(b, part.value, span, "a task")
         if isinstance(part.value, Node) and form.array:
-            _refuse_rank(b, st, part.value, kind)
+            rank = len(part.value.type.shape)
+            if kind in PICTURES and not 1 <= rank <= 4:
+                what = f"a tensor with {rank} axes" if rank else "a single number"
+                _no_file(b, st, what, "value.npy" if rank else "value.csv")
     return Emission(
         parts, st.span, made.where, form=made.form, to=st.to, on=made.on, count=made.count
     )
@@ -107,14 +111,6 @@ def _no_file(b: Build, st: s.Emit, what: str, better: str) -> NoReturn:
     short = broadcasting.short(st.value.span.text)
     remedy = f'emit {short} to "{better}"'
     b.fail("E394", f"{what} cannot {where}", st.value.span, f"is {what}", remedy=remedy)
-
-
-def _refuse_rank(b: Build, st: s.Emit, node: Node, kind: str | None) -> None:
-    """A picture is of one to four axes."""
-    rank = len(node.type.shape)
-    if kind in PICTURES and not 1 <= rank <= 4:
-        found = "a single number" if rank == 0 else f"a tensor with {rank} axes"
-        _no_file(b, st, found, "value.csv" if rank == 0 else "value.npy")
 
 
 def _curve(b: Build, part: EmittedPart, span: Span) -> EmittedPart:
