@@ -37,7 +37,9 @@ DEEPEST_STACK = 6000  # room for 200 calls within each other, each of a dozen fr
 def build(source: Source, module: s.Module, outside: Outside) -> Model:
     """The model of a parsed spec. Raises DlnError with every problem found."""
     rules = {**operators.RULES, **calls.RULES, **indexing.RULES}
-    built = Built(source=source, outside=outside, rules=rules, binders=BINDERS)
+    built = Built(
+        source=source, outside=outside, rules=rules, binders=BINDERS, sources={source.path: source}
+    )
     b = Build(built=built, frame=Frame(0), naming=Naming.unnamed(SPEC))
     limit = sys.getrecursionlimit()
     sys.setrecursionlimit(max(limit, DEEPEST_STACK))

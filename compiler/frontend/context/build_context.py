@@ -249,10 +249,6 @@ class Built(Shared):
     sweeps: dict[str, model.Sweeping] = field(default_factory=dict)
     work: int = 0
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.sources[self.source.path] = self.source
-
 
 # ---- where we are ------------------------------------------------------------------------------
 

@@ -85,16 +85,12 @@ class Shared:
 
     source: Source
     graph: Graph = field(default_factory=Graph)
-    make: Make = field(init=False)
     sizes: Sizes = field(default_factory=Sizes)
     facts: NodeFacts = field(default_factory=NodeFacts)
     problems: Problems = field(default_factory=Problems)
     notes: list[str] = field(default_factory=list)
     counter: Iterator[int] = field(default_factory=lambda: count(1))
     failures: int = 0
-
-    def __post_init__(self) -> None:
-        self.make = Make(self.graph)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -116,8 +112,9 @@ class Place:
     counter: Iterator[int] = field(init=False)
 
     def __post_init__(self) -> None:
-        shared = (f.name for f in fields(self) if not f.init)
+        shared = (f.name for f in fields(self) if not f.init and f.name != "make")
         self.__dict__.update({name: getattr(self.built, name) for name in shared})
+        self.__dict__["make"] = Make(self.graph)
 
     # ---- nodes ---------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ fits."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import NoReturn, TypeAlias
 
 from dln.compiler.frontend.context import broadcasting
 from dln.compiler.frontend.context.build_context import Build, Scope
@@ -19,10 +19,12 @@ from dln.compiler.schema.records import On
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Note, Span
 
+Axes: TypeAlias = tuple[str, ...]
+
 
 def port_sizes(
     b: Build, port: s.Port, scope: Scope, declare: dict[str, Var]
-) -> tuple[tuple[str, ...], tuple[Size, ...]]:
+) -> tuple[Axes, tuple[Size, ...]]:
     """The running axes and the sizes of a port; new names are dimension variables."""
     dims = list(port.dims or ())
     running = []
@@ -38,15 +40,9 @@ def dims_text(port: s.Port) -> str:
 
 
 def fit(
-    b: Build,
-    node: Node,
-    running: tuple[str, ...],
-    wanted: Sequence[Size],
-    span: Span,
-    who: str,
-    port_span: Span,
+    b: Build, node: Node, running: Axes, wanted: Sequence[Size], span: Span, who: str, port: Span
 ) -> None:
-    """A tensor where a port with these sizes stands."""
+    """A tensor where a port with these sizes stands, which is declared at `port`."""
     found = node.type.example
     for axis in running:
         if axis not in node.type.running:
@@ -58,12 +54,12 @@ def fit(
         _refuse_whole(b, node, wanted, span, who)
         flat = f"flatten({broadcasting.whole_text(span.text)})"
         remedy = flat if len(wanted) == 1 < len(found) else ""
-        notes = (Note(port_span, "the port"),) if port_span.source is span.source else ()
+        notes = (Note(port, "the port"),) if port.source is span.source else ()
         b.fail("E215", text, span, f"is {b.shown(node.type)}", notes, remedy)
 
     def fail(c: Conflict) -> NoReturn:
         notes = b.proof_notes(*wanted, *found, skip=span)
-        if span == port_span:
+        if span == port:
             notes += tuple(Note(p, f"is {b.shown(node.type)}") for p in b.graph.spans[node][:1])
         facts = (f"{c.left} = {b.sizes.resolve(c.right)}: {c.remainder}",) if c.remainder else ()
         names = dict.fromkeys(v for size in wanted for v, _ in size.terms)

@@ -16,8 +16,7 @@ from dln.compiler.frontend.context.values import CALLABLE, PhaseGroup, describe,
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.sizes import Conflict, Size, Var
 from dln.compiler.ir.structure import is_input, is_param
-from dln.compiler.ir.tensor_type import DOMAINS, fits
-from dln.compiler.ir.tensor_type import Domain as DomainType
+from dln.compiler.ir.tensor_type import DOMAINS, Domain, fits
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Note, Span, nearest
 
@@ -115,7 +114,7 @@ def _is_variable(name: str, scope: Scope) -> bool:
 
 def domain_of(
     b: Build, domain: s.Domain | None, scope: Scope, declare: dict[str, Var] | None = None
-) -> DomainType | None:
+) -> Domain | None:
     """A domain as it is written, its size worked out."""
     if domain is None:
         return None
@@ -125,16 +124,16 @@ def domain_of(
     if domain.name == "class" and domain.size is None:
         b.fail("E313", "class needs its number of classes", domain.span, remedy="class(10)")
     if domain.size is None:
-        return DomainType(domain.name)
+        return Domain(domain.name)
     if domain.name != "class":
         b.fail("E313", f"{domain.name} takes no number", domain.span)
-    return DomainType(domain.name, size(b, domain.size, scope, declare))
+    return Domain(domain.name, size(b, domain.size, scope, declare))
 
 
 def want_domain(
     b: Build,
     node: Node,
-    wanted: DomainType,
+    wanted: Domain,
     span: Span,
     who: str,
     verb: str = "takes",
@@ -155,7 +154,7 @@ def want_domain(
     _wrong_domain(b, node, wanted, span, f"{who} {verb}")
 
 
-def _same_classes(b: Build, node: Node, wanted: DomainType, span: Span, who: str) -> None:
+def _same_classes(b: Build, node: Node, wanted: Domain, span: Span, who: str) -> None:
     """A class of as many values as are asked for, where both say how many."""
 
     def fail(c: Conflict) -> NoReturn:
@@ -177,7 +176,7 @@ def _overlap(a: Span, b: Span) -> bool:
 SQUASHED = {"cross_entropy": ("softmax", "nll")}
 
 
-def _wrong_domain(b: Build, node: Node, wanted: DomainType, span: Span, who: str) -> NoReturn:
+def _wrong_domain(b: Build, node: Node, wanted: Domain, span: Span, who: str) -> NoReturn:
     found = node.type.domain
     remedy = {
         "prob": "apply sigmoid or softmax, or assert it with `as prob`",
@@ -345,7 +344,7 @@ def unknown(
     if of and not hint and 0 < len(known) <= 12:
         hint = ("one of " if len(known) > 1 else "") + ", ".join(known)
     message = f"{of} has no {kind} {name}" if of else f"there is no {kind} {name}"
-    b.fail("E301", message, span, "unknown", remedy=hint)
+    b.fail("E301", message, word(span, name), "unknown", remedy=hint)
 
 
 def word(span: Span, name: str, after: str = "") -> Span:

@@ -19,7 +19,7 @@ from dln.compiler.frontend.context.build_context import (
     Value,
 )
 from dln.compiler.frontend.context.place import replace
-from dln.compiler.frontend.context.static_values import given_at, listed, tensor, unknown, word
+from dln.compiler.frontend.context.static_values import given_at, listed, tensor, unknown
 from dln.compiler.frontend.context.values import (
     Builtin,
     Function,
@@ -183,7 +183,7 @@ def _call_function(
         expr, scope = call
         for name, a in expr.named.items():
             if name not in names:
-                unknown(b, "argument", name, word(a.span, name), names, target.syntax.name)
+                unknown(b, "argument", name, a.span, names, target.syntax.name)
             values[name] = (b.evaluate(a.value, scope), a.value.span)
     if len(given) > len(names) or len(values) < len(names):
         _wrong_count(b, target.syntax.name, names, len(given), span)

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dln.compiler.frontend.context import broadcasting, lengths, standing
 from dln.compiler.frontend.context.build_context import Application, Build, Instance, Scope, Value
 from dln.compiler.frontend.context.place import replace
-from dln.compiler.frontend.context.ports import dims_text, fit, port_sizes
+from dln.compiler.frontend.context.ports import Axes, dims_text, fit, port_sizes
 from dln.compiler.frontend.context.static_values import domain_of, lookup, want_domain
 from dln.compiler.frontend.context.values import Function, Results
 from dln.compiler.frontend.scan.equations import substituted
@@ -150,13 +150,7 @@ def _port(b: Build, made: Instance, i: int, value: Value, span: Span) -> Node:
 
 
 def _fitted(
-    b: Build,
-    node: Node,
-    running: tuple[str, ...],
-    sizes: Sequence[Size],
-    span: Span,
-    who: str,
-    port: s.Port,
+    b: Build, node: Node, running: Axes, sizes: Sequence[Size], span: Span, who: str, port: s.Port
 ) -> Node:
     """A tensor where a port of an instance stands, of which one step does not run over time. One
     with an axis more than the elements of a sequence is the sequence itself, where one is asked

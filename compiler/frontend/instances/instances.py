@@ -24,14 +24,7 @@ from dln.compiler.frontend.context.build_context import (
 from dln.compiler.frontend.context.frame import Drawing, Frame
 from dln.compiler.frontend.context.place import Poisoned, replace
 from dln.compiler.frontend.context.ports import dims_text, fit, port_sizes
-from dln.compiler.frontend.context.static_values import (
-    domain_of,
-    lookup,
-    size,
-    tensor,
-    unknown,
-    word,
-)
+from dln.compiler.frontend.context.static_values import domain_of, lookup, size, tensor, unknown
 from dln.compiler.frontend.context.values import InstanceVerb
 from dln.compiler.frontend.energy import groups
 from dln.compiler.frontend.instances import application
@@ -71,7 +64,7 @@ def option_values(
         if isinstance(arg, s.Named):
             name, expr = arg.name, arg.value
             if name not in names and name not in also:
-                unknown(b, "option", name, word(arg.span, name), [*names, *also], who)
+                unknown(b, "option", name, arg.span, [*names, *also], who)
         else:
             name, expr = next(free, ""), arg
             if not name:
@@ -288,8 +281,8 @@ def attribute(b: Build, made: Instance, name: str, span: Span) -> Value:
         if made.groups:
             _refuse_unknown(b, made, name, found, span)
         return found
-    equations = (x for x in made.definition.syntax.body if isinstance(x, s.Define | s.Draw))
-    if body is None and name in (x.target.name for x in equations):
+    lines = (x for x in made.definition.syntax.body if isinstance(x, s.Define | s.Draw))
+    if body is None and name in (x.target.name for x in lines):
         if b.problems.found:
             raise Poisoned
         text = f"{name} has no value before {made.path} is applied"

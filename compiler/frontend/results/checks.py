@@ -182,7 +182,7 @@ def _varied(b: Build, line: s.Vary, scope: Scope) -> list[dict[str, object]]:
     """The values of one `vary` line; several names take the values of a row together."""
     for name in line.names:
         if name != "seed" and name not in b.built.constants:
-            unknown(b, "constant", name, word(line.span, name), [*b.built.constants, "seed"])
+            unknown(b, "constant", name, line.span, [*b.built.constants, "seed"])
     rows = []
     for value in listed(b, line.range, scope, "vary"):
         row = value if len(line.names) > 1 else [value]
