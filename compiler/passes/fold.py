@@ -7,11 +7,10 @@ the graph. A spread constant stays as it is: the number is the better form.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from dln.compiler.ir.evaluate import evaluate
 from dln.compiler.ir.graph import Graph, Node, ancestors, rewrite
-from dln.compiler.ir.op import op_of
+from dln.compiler.ir.op import Array, op_of
 from dln.compiler.ir.structure import is_const, is_derivative, is_size, is_spread
 from dln.compiler.passes.rewriting import Log, Rule, Terms, clean, firing, rebuild
 
@@ -31,29 +30,23 @@ def constants(m: Terms, node: Node) -> Node | None:
     sizes = [s.value for s in node.type.shape]
     if None in sizes or math.prod(s for s in sizes if s is not None) > LIMIT:
         return None
-    value = nested(evaluated(node))
-    return m.const(value, node.type.kind) if finite(value) else None
+    value = evaluated(node)
+    if not (abs(value) < math.inf).all():
+        return None  # what is no number (1 / 0), the run will say
+    return m.const(nested(value.tolist()), node.type.kind)
 
 
 FOLD = Rule("constants", (), True, constants, "2 * 3 -> 6")
 
 
-def evaluated(node: Node) -> Any:
-    """The value of a node over constants, as Python numbers: for one example, where it is repeated
-    for all."""
+def evaluated(node: Node) -> Array:
+    """The value of a node over constants: for one example, where it is repeated for all."""
     import numpy as np  # late: NumPy
 
     shapes = (s for n in ancestors([node]) for s in n.type.shape)
     one = {v: 1 for s in shapes for v, _ in s.terms}
     with np.errstate(all="ignore"):
-        return evaluate({node: node}, sizes=one)[node].tolist()
-
-
-def finite(value: object) -> bool:
-    """Whether nested tuples hold numbers only: what does not (1 / 0), the run will say."""
-    if isinstance(value, tuple):
-        return all(map(finite, value))
-    return not isinstance(value, float) or math.isfinite(value)
+        return evaluate({node: node}, sizes=one)[node]
 
 
 def nested(value: object) -> object:

@@ -99,15 +99,10 @@ def tested(test: Node, holds: bool, axes: tuple[int, ...]) -> Need:
 def moved(need: Need, places: Places, like: TensorType) -> tuple[Need, bool]:
     """A need of a tensor of type `like` over other axes: axis i becomes axis `places[i]`, or counts
     as a whole where it has no place. True beside it where all axes have one."""
-    exact, terms = True, []
-    for term in need:
-        tests = []
-        for test in together(term, places, like):
-            made = _moved(test, places)
-            exact = exact and made.over == test.over
-            tests.append(made)
-        terms.append(frozenset(tests))
-    return shortest(terms), exact
+    joined = [together(term, places, like) for term in need]
+    found = {t: _moved(t, places) for term in joined for t in term}
+    exact = all(test.over == made.over for test, made in found.items())
+    return shortest(frozenset(found[t] for t in term) for term in joined), exact
 
 
 def together(term: Term, places: Places, like: TensorType) -> Term:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.op import ANY, op_of
@@ -51,15 +50,12 @@ class Finder:
         if is_scan(node) and self._waits(node, need := without_padding(self.need[node])):
             self.loops[node] = need  # for its steps to know
         seen = [self._seen(node, slot) for slot in range(len(node.operands))]
-        guarded = False
-        for slot, value in refuges(node, seen):
-            if self._enter(node, slot, value):
-                here, guarded = node.operands[slot], True
-                seen = [
-                    abs(value) if o is here else s for o, s in zip(node.operands, seen, strict=True)
-                ]
-                break
-        self.tame[node] = bound(node, seen, guarded)
+        ways = refuges(node, seen)
+        found = next(((slot, v) for slot, v in ways if self._enter(node, slot, v)), None)
+        if found is not None:
+            here, safe = node.operands[found[0]], abs(found[1])
+            seen = [safe if o is here else s for o, s in zip(node.operands, seen, strict=True)]
+        self.tame[node] = bound(node, seen, guarded=found is not None)
 
     def _seen(self, node: Node, slot: int) -> float:
         """The bound of an operand where the node is not needed."""
@@ -73,7 +69,7 @@ class Finder:
         need, operand, refuge = self.need[node], node.operands[slot], op_of(node).refuge
         assert refuge is not None
         if refuge.safe_from < ANY and operand in self.fixed:
-            if all(v >= refuge.safe_from for v in flat(evaluated(operand))):
+            if (evaluated(operand) >= refuge.safe_from).all():
                 return False
         if refuge.by_size:
             need = without_padding(need)
@@ -133,15 +129,6 @@ def refuges(node: Node, seen: Sequence[float]) -> list[tuple[int, float]]:
     slots = (i for i, s in enumerate(seen) if s > 1.0)
     wide = sorted(slots, key=lambda i: -len(node.operands[i].type.shape))
     return [(i, refuge.value) for i in wide]
-
-
-def flat(value: Any) -> Iterator[float]:
-    """The numbers in nested lists."""
-    if isinstance(value, list):
-        for part in value:
-            yield from flat(part)
-    else:
-        yield value
 
 
 def without_padding(need: Need) -> Need:

@@ -76,12 +76,24 @@ class Terms(Make):
         """Whether others read this node too, so that it is computed anyhow."""
         return self.uses.get(node, 1) > 1
 
+    def before(self, node: Node, value: float) -> Node | None:
+        """The first operand, where the second is this constant."""
+        a, b = node.operands
+        return self.shaped(a, node) if self.is_(b, value) else None
+
     def beside(self, node: Node, value: float) -> Node | None:
         """The other operand, where one of two is this constant."""
         a, b = node.operands
-        if self.is_(b, value):
-            return self.shaped(a, node)
-        return self.shaped(b, node) if self.is_(a, value) else None
+        return self.shaped(b, node) if self.is_(a, value) else self.before(node, value)
+
+    def under(self, node: Node, op: str) -> Node | None:
+        """x of a node that reads f(op(x))."""
+        (a,) = node.operands
+        return a.operands[0] if self.has(a, op) else None
+
+    def maybe(self, op: str, a: Node | None, **attrs: object) -> Node | None:
+        """An operation on a node, where there is one."""
+        return None if a is None else self(op, a, **attrs)
 
     def shaped(self, node: Node, like: Node) -> Node:
         """A number spread over the shape of another node; a tensor of that shape as it is."""
@@ -124,6 +136,11 @@ class Rule:
     exact: bool
     apply: Apply
     doc: str = field(default="", compare=False)
+
+
+def row(name: str, ops: str, doc: str, apply: Apply, exact: bool = True) -> Rule:
+    """A rule that is a line of a table: before -> after, and what does it."""
+    return Rule(name, tuple(ops.split()), exact, apply, doc)
 
 
 def rule(*ops: str, exact: bool = True) -> Callable[[Apply], Rule]:
@@ -233,10 +250,12 @@ def improve(
 ) -> Node:
     """The node after all rules that fire at it; `fired` is told which."""
     for _ in range(AT_ONE_NODE):
-        found = first_to_fire(terms, node, table.get(node.op, ()))
-        if found is None:
+        for rule in table.get(node.op, ()):
+            better = rule.apply(terms, node)
+            if better is not None and better is not node:
+                break
+        else:
             return node
-        rule, better = found
         fired.append(rule.name)
         assert better.type.shape == node.type.shape, f"{rule.name}: {node!r} became {better!r}"
         terms.graph.mark(better, consumed(terms.graph, node, better))
@@ -247,14 +266,6 @@ def improve(
             return node
     give_up(log, fired[-AT_ONE_NODE:])
     return node
-
-
-def first_to_fire(terms: Terms, node: Node, rules: tuple[Rule, ...]) -> tuple[Rule, Node] | None:
-    for r in rules:
-        better = r.apply(terms, node)
-        if better is not None and better is not node:
-            return r, better
-    return None
 
 
 def consumed(graph: Graph, before: Node, after: Node) -> Spans:

@@ -6,26 +6,38 @@ from __future__ import annotations
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.op import OPS
 from dln.compiler.ir.sizes import Size
-from dln.compiler.passes.rewriting import Terms, rule, rules_of
+from dln.compiler.passes.rewriting import Terms, row, rule, rules_of
 
 # Those that compute with numbers too; what lowering makes (`copy`) comes later.
 POINTWISE_OPS = tuple(n for n, op in OPS.items() if op.is_("pointwise") and op.host)
-MOVES = ("transpose", "reshape", "slice", "flip")
 
 
-# ---- what is only said ---------------------------------------------------------------------------
-
-
-@rule("asserted")
-def assertion_made(m: Terms, node: Node) -> Node | None:
-    """x as prob -> x"""
-    return node.operands[0]
-
-
-@rule("stop", "running")
-def differentiation_done(m: Terms, node: Node) -> Node | None:
-    """stop(x) -> x, when no gradient is left to be stopped"""
-    return node.operands[0] if m.final else None
+# fmt: off
+ROWS = [
+    row("assertion made", "asserted", "x as prob -> x", lambda m, node: node.operands[0]),
+    row("differentiation done", "stop running",
+        "stop(x) -> x, when no gradient is left to be stopped",
+        lambda m, node: node.operands[0] if m.final else None),
+    row("reshape twice", "reshape", "reshape(reshape(x)) -> reshape(x)",
+        lambda m, node: m.maybe("reshape", m.under(node, "reshape"), **node.attrs)),
+    row("running twice", "running", "running(running(x)) -> running(x)",
+        lambda m, node: m.maybe("running", m.under(node, "running"), **node.attrs)),
+    row("flip twice", "flip", "flip(flip(x)) -> x",
+        lambda m, node: m.under(node, "flip") if node["axis"] == node.operands[0].attrs.get("axis")
+        else None),
+    row("slice of all", "slice", "x[0:n] -> x, for all n positions",
+        lambda m, node: node.operands[0] if node.operands[0].type.shape == node.type.shape
+        else None),
+    row("pad by nothing", "pad", "pad(x) by 0 before and after -> x",
+        lambda m, node: node.operands[0] if node["before"] == node["after"] == 0 else None),
+    row("concat of one", "concat", "concat(x) -> x",
+        lambda m, node: node.operands[0] if len(node.operands) == 1 else None),
+    row("rearranged number", "transpose reshape slice flip",
+        "a move of a spread number -> the number spread over the new shape",
+        lambda m, node: m.broadcast(node.operands[0].operands[0], node.type, ())
+        if is_number(m, node.operands[0]) else None),
+]
+# fmt: on
 
 
 # ---- pointwise operations over spread operands ---------------------------------------------------
@@ -84,20 +96,6 @@ def nothing_moves(m: Terms, node: Node) -> Node | None:
     return m.running(a, node.type) if node.op != "running" else None
 
 
-@rule("reshape")
-def reshape_twice(m: Terms, node: Node) -> Node | None:
-    """reshape(reshape(x)) -> reshape(x)"""
-    (a,) = node.operands
-    return m("reshape", a.operands[0], **node.attrs) if m.has(a, "reshape") else None
-
-
-@rule("running")
-def running_twice(m: Terms, node: Node) -> Node | None:
-    """running(running(x)) -> running(x)"""
-    (a,) = node.operands
-    return m("running", a.operands[0], **node.attrs) if m.has(a, "running") else None
-
-
 @rule("transpose")
 def transpose_twice(m: Terms, node: Node) -> Node | None:
     """x'' -> x"""
@@ -107,20 +105,6 @@ def transpose_twice(m: Terms, node: Node) -> Node | None:
     if not m.has(a, "transpose"):
         return None
     return m("transpose", a.operands[0], perm=tuple(a["perm"][p] for p in perm))
-
-
-@rule("flip")
-def flip_twice(m: Terms, node: Node) -> Node | None:
-    """flip(flip(x)) -> x"""
-    (a,) = node.operands
-    return a.operands[0] if m.has(a, "flip") and a["axis"] == node["axis"] else None
-
-
-@rule("slice")
-def slice_of_all(m: Terms, node: Node) -> Node | None:
-    """x[0:n] -> x, for all n positions"""
-    (a,) = node.operands
-    return a if a.type.shape == node.type.shape else None
 
 
 @rule("slice")
@@ -163,12 +147,6 @@ def window_of_window(m: Terms, node: Node) -> Node | None:
     return m("window", first, **a.attrs)
 
 
-@rule("pad")
-def pad_by_nothing(m: Terms, node: Node) -> Node | None:
-    """pad(x) by 0 before and after -> x"""
-    return node.operands[0] if node["before"] == node["after"] == 0 else None
-
-
 @rule("add")
 def pads_side_by_side(m: Terms, node: Node) -> Node | None:
     """pad(x) + pad(y) -> concat(x, y), where they lie side by side and leave nothing out"""
@@ -194,17 +172,4 @@ def pads_side_by_side(m: Terms, node: Node) -> Node | None:
     return m("concat", *(t.operands[0] for t in terms), axis=axis)
 
 
-@rule("concat")
-def concat_of_one(m: Terms, node: Node) -> Node | None:
-    """concat(x) -> x"""
-    return node.operands[0] if len(node.operands) == 1 else None
-
-
-@rule(*MOVES)
-def rearranged_number(m: Terms, node: Node) -> Node | None:
-    """a move of a spread number -> the number spread over the new shape"""
-    (a,) = node.operands
-    return m.broadcast(a.operands[0], node.type, ()) if is_number(m, a) else None
-
-
-RULES = rules_of(globals())
+RULES = [*ROWS, *rules_of(globals())]

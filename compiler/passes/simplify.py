@@ -11,15 +11,44 @@ from dln.compiler.ir.graph import Graph, Node
 from dln.compiler.ir.op import OPS
 from dln.compiler.ir.structure import is_const, is_spread
 from dln.compiler.passes import products, shapes
-from dln.compiler.passes.rewriting import Log, Terms, apply, by_operation, rule, rules_of
+from dln.compiler.passes.rewriting import Log, Terms, apply, by_operation, row, rule, rules_of
+
+# fmt: off
+ROWS = [
+    row("add zero", "add", "x + 0 -> x", lambda m, node: m.beside(node, 0.0)),
+    row("add self", "add", "x + x -> 2 * x",
+        lambda m, node: m.scale(node.operands[0], 2.0) if same(node) else None),
+    row("subtract zero", "sub", "x - 0 -> x", lambda m, node: m.before(node, 0.0)),
+    row("zero minus", "sub", "0 - x -> -x",
+        lambda m, node: m.neg(m.shaped(node.operands[1], node)) if m.is_(node.operands[0], 0.0)
+        else None),
+    row("subtract self", "sub", "x - x -> 0",
+        lambda m, node: m.filled(0.0, node) if same(node) else None),
+    row("double negative", "neg", "-(-x) -> x", lambda m, node: m.under(node, "neg")),
+    row("times zero", "mul", "x * 0 -> 0",
+        lambda m, node: m.filled(0.0, node) if any(m.is_(o, 0.0) for o in node.operands) else None),
+    row("times one", "mul", "x * 1 -> x", lambda m, node: m.beside(node, 1.0)),
+    row("times minus one", "mul", "x * (-1) -> -x",
+        lambda m, node: m.maybe("neg", m.beside(node, -1.0))),
+    row("times self", "mul", "x * x -> x^2",
+        lambda m, node: m("square", node.operands[0]) if same(node) else None),
+    row("divide by one", "div", "x / 1 -> x", lambda m, node: m.before(node, 1.0)),
+    row("even of negative", "square abs cos", "(-x)^2 -> x^2, |-x| -> |x|",
+        lambda m, node: m.maybe(node.op, m.under(node, "neg"))),
+    row("double not", "not", "not not x -> x", lambda m, node: m.under(node, "not")),
+    row("cast to same", "cast", "cast(cast(x)) -> cast(x), and a cast to the kind that x has -> x",
+        lambda m, node: node.operands[0] if node.operands[0].type.kind == node["kind"] else None),
+]
+# fmt: on
+
+
+def same(node: Node) -> bool:
+    """Whether both operands are one."""
+    a, b = node.operands
+    return a is b
+
 
 # ---- sums and differences ----------------------------------------------------------------------
-
-
-@rule("add")
-def add_zero(m: Terms, node: Node) -> Node | None:
-    """x + 0 -> x"""
-    return m.beside(node, 0.0)
 
 
 @rule("add")
@@ -31,34 +60,6 @@ def add_negative(m: Terms, node: Node) -> Node | None:
     if m.has(b, "neg"):
         return m.sub(a, b.operands[0])
     return m.sub(b, a.operands[0]) if m.has(a, "neg") else None
-
-
-@rule("add")
-def add_self(m: Terms, node: Node) -> Node | None:
-    """x + x -> 2 * x"""
-    a, b = node.operands
-    return m.scale(a, 2.0) if a is b else None
-
-
-@rule("sub")
-def subtract_zero(m: Terms, node: Node) -> Node | None:
-    """x - 0 -> x"""
-    a, b = node.operands
-    return m.shaped(a, node) if m.is_(b, 0.0) else None
-
-
-@rule("sub")
-def zero_minus(m: Terms, node: Node) -> Node | None:
-    """0 - x -> -x"""
-    a, b = node.operands
-    return m.neg(m.shaped(b, node)) if m.is_(a, 0.0) else None
-
-
-@rule("sub")
-def subtract_self(m: Terms, node: Node) -> Node | None:
-    """x - x -> 0"""
-    a, b = node.operands
-    return m.filled(0.0, node) if a is b else None
 
 
 @rule("sub")
@@ -79,13 +80,6 @@ def common_factor(m: Terms, node: Node) -> Node | None:
     if a is None or b is None or a[0] is not b[0] or any(map(m.shared, node.operands)):
         return None
     return m.mul(a[0], m(node.op, a[1], b[1]))
-
-
-@rule("neg")
-def double_negative(m: Terms, node: Node) -> Node | None:
-    """-(-x) -> x"""
-    (a,) = node.operands
-    return a.operands[0] if m.has(a, "neg") else None
 
 
 @rule("neg")
@@ -114,25 +108,6 @@ def negative_multiple(m: Terms, node: Node) -> Node | None:
 
 
 @rule("mul")
-def times_zero(m: Terms, node: Node) -> Node | None:
-    """x * 0 -> 0"""
-    return m.filled(0.0, node) if any(m.is_(o, 0.0) for o in node.operands) else None
-
-
-@rule("mul")
-def times_one(m: Terms, node: Node) -> Node | None:
-    """x * 1 -> x"""
-    return m.beside(node, 1.0)
-
-
-@rule("mul")
-def times_minus_one(m: Terms, node: Node) -> Node | None:
-    """x * (-1) -> -x"""
-    x = m.beside(node, -1.0)
-    return None if x is None else m.neg(x)
-
-
-@rule("mul")
 def times_negative(m: Terms, node: Node) -> Node | None:
     """(-x) * y -> -(x * y), and c * (-x) -> (-c) * x"""
     for a, b in (node.operands, node.operands[::-1]):
@@ -156,13 +131,6 @@ def negative_times_difference(m: Terms, node: Node) -> Node | None:
     if m.has(x, "sub") and not m.shared(x):
         return m.mul(c.operands[0], m.sub(*x.operands[::-1]))
     return None
-
-
-@rule("mul")
-def times_self(m: Terms, node: Node) -> Node | None:
-    """x * x -> x^2"""
-    a, b = node.operands
-    return m("square", a) if a is b else None
 
 
 @rule("mul", exact=False)
@@ -189,13 +157,6 @@ def numbers_outwards(m: Terms, node: Node) -> Node | None:
         if pair is not None and b.type.shape != () and not m.shared(a):
             return m.mul(pair[0], m.mul(pair[1], b))
     return None
-
-
-@rule("div")
-def divide_by_one(m: Terms, node: Node) -> Node | None:
-    """x / 1 -> x"""
-    a, b = node.operands
-    return m.shaped(a, node) if m.is_(b, 1.0) else None
 
 
 @rule("div", exact=False)
@@ -245,13 +206,6 @@ def small_power(m: Terms, node: Node) -> Node | None:
     return m(op, m.shaped(a, node)) if op else None
 
 
-@rule("square", "abs", "cos")
-def even_of_negative(m: Terms, node: Node) -> Node | None:
-    """(-x)^2 -> x^2, |-x| -> |x|"""
-    (a,) = node.operands
-    return m(node.op, a.operands[0]) if m.has(a, "neg") else None
-
-
 # ---- choice and kinds --------------------------------------------------------------------------
 
 
@@ -268,21 +222,7 @@ def where_settled(m: Terms, node: Node) -> Node | None:
     return None
 
 
-@rule("not")
-def double_not(m: Terms, node: Node) -> Node | None:
-    """not not x -> x"""
-    (a,) = node.operands
-    return a.operands[0] if m.has(a, "not") else None
-
-
-@rule("cast")
-def cast_to_same(m: Terms, node: Node) -> Node | None:
-    """cast(cast(x)) -> cast(x), and a cast to the kind that x has -> x"""
-    (a,) = node.operands
-    return a if a.type.kind == node["kind"] else None
-
-
-TABLE = by_operation([*shapes.RULES, *rules_of(globals()), *products.RULES])
+TABLE = by_operation([*shapes.RULES, *ROWS, *rules_of(globals()), *products.RULES])
 
 
 def simplify(graph: Graph, log: Log | None = None) -> Graph:

@@ -65,7 +65,7 @@ def log_one_plus_exp(m: Terms, node: Node) -> Node | None:
 @rule("log1p", exact=False)
 def log1p_exp(m: Terms, node: Node) -> Node | None:
     """log1p(exp(a)) -> softplus(a)"""
-    a = exponent(m, node.operands[0])
+    a = m.under(node, "exp")
     return m("softplus", a) if a is not None else None
 
 
