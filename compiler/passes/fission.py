@@ -76,15 +76,14 @@ class Split:
         """Sums of which several terms do not wait for the step before: those are added first, so
         that they can go out together. W x + U h + b becomes (W x + b) + U h."""
         graph = loops.with_outputs(self.body, loops.outputs_of(self.body, values))
-        uses, moving, orders = (
-            readers(graph, graph.topological()),
-            self.moving,
-            dict[Node, list[Node]](),
-        )
+        uses, moving = readers(graph, graph.topological()), self.moving
+        orders: dict[Node, list[Node]] = {}
         sums = [n for n in graph.topological() if n.op == "add" and n in moving]
         inner = {o for n in sums for o in n.operands if o.op == "add" and uses[o] == 1}
         for node in sums:
-            terms = self._terms(node, inner)
+            terms = list(node.operands)  # of a sum of sums, from left to right
+            while any(t in inner for t in terms):
+                terms = [part for t in terms for part in (t.operands if t in inner else (t,))]
             still = [t for t in terms if t not in moving]
             alike = all(t.type.shape == node.type.shape for t in terms)
             if node not in inner and alike and len(still) > 1:
@@ -104,16 +103,6 @@ class Split:
             self.asked = loops.items_of(better, values)
             self.body = loops.rebuilt(self.body, better)
         return bool(orders)
-
-    @staticmethod
-    def _terms(node: Node, inner: set[Node]) -> list[Node]:
-        """The terms of a sum of sums, from left to right."""
-        terms = [node]
-        while any(t is node or t in inner for t in terms):
-            terms = [
-                part for t in terms for part in (t.operands if t is node or t in inner else (t,))
-            ]
-        return terms
 
     def _pairs(self) -> Iterable[tuple[Node, Node]]:
         return zip(self.body.carried, self.body.nexts, strict=True)
@@ -143,7 +132,11 @@ class Split:
             seq[n] = n in moving or any(flags) or (is_slot(n) and n["role"] == "rows")
             if is_slot(n) or self.constant(n):
                 continue
-            if op_of(n).is_("random") or (any(flags) and not may_stack(n, flags)):
+            record = op_of(n)
+            # a table that another operand points into stays as it is
+            table = record.is_("lookup") and flags[0]
+            stacks = not table and (record.vmap is not None or record.is_("pointwise"))
+            if record.is_("random") or (any(flags) and not stacks):
                 stuck.add(n)
             if n in stuck or any(o in moving for o in n.operands):
                 moving.add(n)
@@ -166,13 +159,11 @@ class Split:
         self.fixed: dict[Node, Node] = {}
         self.numbers = self.body.numbers()
         carried = [s for s in self.body.carried if s in self.live]
-        for s in carried:
-            self.to[s] = self._marked(self.graph.include(s), s)
-        for n in self.kept:
+        for n in (*carried, *self.kept):
             if n not in self.to:
                 operands = tuple(self._inside(o) for o in n.operands)
-                made = self.graph.add(n.op, operands, n.type, **n.attrs)
-                self.to[n] = self._marked(made, n)
+                self.to[n] = made = keep(self.graph, n, operands)
+                self.graph.mark(made, *self.body.graph.about(n))
         inside = tuple(self._inside(n) for n in nexts)
         body = replace(
             self.body,
@@ -185,28 +176,22 @@ class Split:
         firsts = [self.given[s] for s in carried]
         return self.m("scan", *self.rows.values(), *self.fixed.values(), *firsts, body=body)
 
-    def _marked(self, made: Node, node: Node) -> Node:
-        self.graph.mark(made, *self.body.graph.about(node))
-        return made
-
     def _inside(self, node: Node) -> Node:
         """A node as an operand inside the loop."""
         if node in self.to:
             return self.to[node]
         if self.constant(node):
             for n in ancestors([node]):
-                if n not in self.to:
-                    operands = tuple(self.to[o] for o in n.operands)
-                    self.to[n] = self.graph.add(n.op, operands, n.type, **n.attrs)
+                self.to[n] = keep(self.graph, n, tuple(self.to[o] for o in n.operands))
             return self.to[node]
         outside, is_seq = self._outside(self.m, node)
-        held = self.rows if is_seq else self.fixed
-        same = [s for s, o in held.items() if o is outside]
-        role = "rows" if is_seq else "fixed"
-        made = same[0] if same else loops.slot(self.graph, node.type, next(self.numbers), role)
-        held[made] = outside
-        self.to[node] = self._marked(made, node)
-        self.graph.mark(made, (), formula(self.body.graph, node, 2))
+        held, role = (self.rows, "rows") if is_seq else (self.fixed, "fixed")
+        made = next((s for s, o in held.items() if o is outside), None)
+        if made is None:
+            made = loops.slot(self.graph, node.type, next(self.numbers), role)
+        held[made], self.to[node] = outside, made
+        spans, name = self.body.graph.about(node)
+        self.graph.mark(made, spans, name or formula(self.body.graph, node, 2))
         return made
 
     # ---- what goes out -------------------------------------------------------------------------
@@ -220,21 +205,21 @@ class Split:
     def _outside(self, m: Make, wanted: Node) -> tuple[Node, bool]:
         """The value of a node of the body for all steps, and whether it changes from step to
         step. Nodes that stay inside give an item of the loop."""
-        stack = [(wanted, False)]
-        while stack:
-            node, ready = stack.pop()
-            if node in self.outer:
-                continue
-            if node in self.to and node in self.moving:
+
+        def stays(node: Node) -> bool:
+            return node in self.to and node in self.moving
+
+        def before(node: Node) -> Sequence[Node]:
+            return () if node in self.outer or stays(node) else node.operands[::-1]
+
+        for node in ancestors([wanted], before):
+            if stays(node) and node not in self.outer:
                 assert self.loop is not None
                 self.outer[node] = loops.item(m, self.loop, self.to[node]), True
             elif is_slot(node):
                 self.outer[node] = self.given[node], node["role"] == "rows"
-            elif ready or not node.operands:
+            elif node not in self.outer:
                 self.outer[node] = self._again(m, node)
-            else:
-                stack.append((node, True))
-                stack.extend((o, False) for o in node.operands if o not in self.outer)
         return self.outer[wanted]
 
     def _again(self, m: Make, node: Node) -> tuple[Node, bool]:
@@ -249,12 +234,3 @@ class Split:
             made = m(node.op, *operands, **node.attrs)
         m.graph.mark(made, (), self.body.graph.names.get(node))
         return made, any(seq)
-
-
-def may_stack(node: Node, seq: Sequence[bool]) -> bool:
-    """Whether an operation has a form for all steps at once, given which operands are sequences. A
-    table that another operand points into stays as it is."""
-    record = op_of(node)
-    if record.is_("lookup") and seq[0]:
-        return False
-    return record.vmap is not None or record.is_("pointwise")
