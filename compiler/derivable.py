@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.op import op_of
+from dln.compiler.ir.ops.loop import everything
 from dln.compiler.ir.structure import is_curvature, is_derivative, is_scan
 from dln.compiler.model import Functions, Model, remap
 from dln.compiler.stages import BEFORE, STAGES, optimise, part
@@ -56,14 +57,6 @@ def may_fail(node: Node) -> bool:
     """Whether a node is a derivative that need not exist: not every operation has a rule for a
     curvature, and through some no gradient runs."""
     if is_scan(node):
-        return any(may_fail(n) for n in node["body"].graph.topological())
-    if not is_derivative(node):
-        return False
-    return is_curvature(node) or any(map(opaque, ancestors(node.operands[:1])))
-
-
-def opaque(node: Node) -> bool:
-    """Whether no gradient runs through an operation, or through a step of a loop."""
-    if is_scan(node):
-        return any(map(opaque, node["body"].graph.topological()))
-    return op_of(node).is_("opaque")
+        return any(map(may_fail, node["body"].graph.topological()))
+    opaque = (op_of(n).is_("opaque") for n in everything(node.operands[:1]))
+    return is_curvature(node) or is_derivative(node) and any(opaque)

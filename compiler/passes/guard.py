@@ -16,7 +16,7 @@ runs once, before derivatives are written out: they are taken of the guarded for
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial, reduce
 
@@ -34,16 +34,9 @@ from dln.compiler.passes.scan_bodies import step_of
 
 def guard(graph: Graph, log: Log | None = None) -> Graph:
     """The graph with the operands of what a choice may drop guarded, in loops too."""
-    if not chooses(ancestors(graph.outputs.values())):
+    if not any(map(is_choice, loops.everything(graph.outputs.values()))):
         return graph
     return guarded(graph, dict.fromkeys(graph.outputs, ALWAYS), log)
-
-
-def chooses(nodes: Iterable[Node]) -> bool:
-    """Whether something is chosen among some nodes, or in a step of their loops."""
-    return any(
-        is_choice(n) or (is_scan(n) and chooses(n["body"].graph.topological())) for n in nodes
-    )
 
 
 def guarded(graph: Graph, wanted: Mapping[Hashable, Need], log: Log | None) -> Graph:
@@ -108,7 +101,11 @@ class GuardWriter:
             test = self._test(m, need, examples(node))
             made = loops.slot(inner, test.type, next(body.numbers()), "fixed")
             body = replace(body, graph=inner, fixed=(*body.fixed, made))
-            wanted = {k: _told(made, v) for k, v in inner.outputs.items()}
+            for k, v in inner.outputs.items():  # by the slot that says which examples need the loop
+                per_example = test.type.shape and "batch" in v.type.running
+                axes = (v.type.running.index("batch"),) if per_example else ()
+                over = (0,) if test.type.shape and not axes else ()
+                wanted[k] = frozenset({frozenset({Outcome(made, axes, True, over)})})
             told = (test,)
         better = guarded(inner, wanted, self.log)
         self.steps[node] = loops.items_of(better, values)
@@ -163,21 +160,9 @@ class GuardWriter:
         bit = node if test.holds else m("not", node)
         if test.over:
             bit = m("ne", m.sum(m("cast", bit, kind="real"), test.over), m.const(0.0))
-        return self._spread(m, bit, test, like)
-
-    @staticmethod
-    def _spread(m: Make, bit: Node, test: Outcome, like: TensorType) -> Node:
         if not bit.type.shape:
             return bit
         order = sorted(range(len(test.axes)), key=test.axes.__getitem__)
         if order != sorted(order):
             bit = m("transpose", bit, perm=tuple(order))
         return m.broadcast(bit, like.like(kind="bool"), tuple(sorted(test.axes)))
-
-
-def _told(test: Node, output: Node) -> Need:
-    """The need of a value of a step, by the slot that says which examples need the loop."""
-    running = output.type.running
-    axes = tuple(i for i, axis in enumerate(running) if axis == "batch" and test.type.shape)
-    over = (0,) if test.type.shape and not axes else ()
-    return frozenset({frozenset({Outcome(test, axes, True, over)})})

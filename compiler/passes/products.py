@@ -250,15 +250,12 @@ def contract_filled(m: Terms, node: Node) -> Node | None:
 @rule("contract")
 def contract_with_number(m: Terms, node: Node) -> Node | None:
     """contract(c, x) -> c * x, for a number c"""
-    for c, x, labels in (
-        (*node.operands, node["right"]),
-        (*node.operands[::-1], node["left"]),
-    ):
-        if c.type.shape == () and x.type.shape != ():
-            perm = tuple(labels.index(i) for i in node["out"])
-            moved = x if perm == tuple(range(len(perm))) else m("transpose", x, perm=perm)
-            return m.mul(c, moved)
-    return None
+    a, b = node.operands
+    if () not in (a.type.shape, b.type.shape) or a.type.shape == b.type.shape:
+        return None
+    c, x, labels = (a, b, node["right"]) if a.type.shape == () else (b, a, node["left"])
+    perm = tuple(labels.index(i) for i in node["out"])
+    return m.mul(c, x if perm == tuple(range(len(perm))) else m("transpose", x, perm=perm))
 
 
 @rule("contract")
@@ -272,10 +269,8 @@ def contract_numbers(m: Terms, node: Node) -> Node | None:
 def contract_multiple(m: Terms, node: Node) -> Node | None:
     """contract(c * x, y) -> c * contract(x, y), or c goes to y: where least is multiplied"""
     for slot, o in enumerate(node.operands):
-        pair = m.scaled(o)
-        if pair is None or m.shared(o):
-            continue
-        return lightest(m, node, slot, pair[1], partial(m.mul, pair[0]))
+        if (pair := m.scaled(o)) is not None and not m.shared(o):
+            return lightest(m, node, slot, pair[1], partial(m.mul, pair[0]))
     return None
 
 
@@ -289,9 +284,9 @@ def number_into_contract(m: Terms, node: Node) -> Node | None:
     x, y = c.operands
     if min(work(x.type), work(y.type)) >= work(c.type):
         return None
-    if work(x.type) <= work(y.type):
-        return m("contract", m.mul(number, x), y, **c.attrs)
-    return m("contract", x, m.mul(number, y), **c.attrs)
+    first = work(x.type) <= work(y.type)
+    pair = (m.mul(number, x), y) if first else (x, m.mul(number, y))
+    return m("contract", *pair, **c.attrs)
 
 
 @rule("contract")
