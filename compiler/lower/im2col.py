@@ -274,9 +274,7 @@ def build(m: Make, node: Node, operands: list[Node], sides: list[Labels], form: 
     kept = tuple(x for x in form.out if x not in form.partial)
     if kept != node["out"]:
         made = m("transpose", made, perm=turn(kept, node["out"]))
-    if made.type != node.type:
-        made = m("running", made, running=node.type.running)
-    return made
+    return m.running(made, node.type)
 
 
 def unwound(
@@ -293,16 +291,12 @@ def unwound(
     long = max(range(k), key=lambda t: Size.of(node["terms"][t][1]).constant)
     order = [i for i in range(len(perm)) if i not in places or i == places[long]]
     m = Make(graph, spans)
-    bare = (
-        m("running", operand.operands[0], running=())
-        if operand.type.running
-        else operand.operands[0]
-    )
-    made = m(
-        "unwindow", bare, **{**node.attrs, "axis": order.index(places[long]), "places": places}
-    )
+    (turned_back,) = operand.operands
+    bare = m.running(turned_back, turned_back.type.like(running=()))
+    attrs = {**node.attrs, "axis": order.index(places[long]), "places": places}
+    made = m("unwindow", bare, **attrs)
     wanted = [perm[p] for p in range(len(perm)) if not axis <= p < axis + k]
     wanted.insert(axis, places[long])
     if wanted != order:
         made = m("transpose", made, perm=tuple(order.index(i) for i in wanted))
-    return made if made.type == node.type else m("running", made, running=node.type.running)
+    return m.running(made, node.type)

@@ -50,7 +50,9 @@ class Roles:
             for operand in node.operands:
                 self.of(operand)
             self.role[node] = self._role(node)
-            self.layout[node] = self._layout(node)
+            self.layout[node] = "rows"
+            if self.role[node] == "view":
+                self.layout[node] = lies_after(self.layout[node.operands[0]], self.view(node).moves)
         return self.role[node]
 
     def spelling(self, node: Node) -> Spelling:
@@ -86,11 +88,6 @@ class Roles:
         if is_left(node):
             return "left"
         return "view" if isinstance(self.spelling(node), View) else "compute"
-
-    def _layout(self, node: Node) -> Lies:
-        if self.role[node] != "view":
-            return "rows"
-        return lies_after(self.layout[node.operands[0]], self.view(node).moves)
 
     def accepts(self, node: Node, operand: Node) -> bool:
         """Whether an operation can read an operand where it lies.

@@ -8,7 +8,7 @@ shares slots: best fit, by size at the nominal number of examples. Slots are aff
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
 from typing import TypeAlias
@@ -21,7 +21,7 @@ from dln.compiler.ir.spelling import Statements
 from dln.compiler.ir.structure import is_const, is_left, is_scan
 from dln.compiler.ir.tensor_type import TensorType
 from dln.compiler.lower.inplace import InPlace, may_overwrite
-from dln.compiler.lower.materialise import Roles, base, own_key, prepare, scattered
+from dln.compiler.lower.materialise import Roles, own_key, prepare, scattered
 from dln.compiler.lower.targets import Target
 from dln.compiler.plan import Buffer, Extent, at, item_size, product
 from dln.compiler.schema.keys import Output
@@ -84,7 +84,8 @@ def scheduled_step(made: Schedule, node: Node, dtype: str) -> LoopSchedule:
 @dataclass
 class Schedule:
     """Steps in order; `home` names the buffer of every node that has one, `loops` holds the
-    schedule of a step of each loop."""
+    schedule of a step of each loop. Buffers in the arena share `slots`, of which some are `free`.
+    """
 
     graph: Graph
     target: Target
@@ -95,26 +96,48 @@ class Schedule:
     home: dict[Node, str] = field(default_factory=dict)
     buffers: dict[str, Buffer] = field(default_factory=dict)
     slots: list[Extent] = field(default_factory=list)
+    free: list[int] = field(default_factory=list)
     loops: dict[Node, LoopSchedule] = field(default_factory=dict)
 
     def add_buffer(self, place: str, key: str, type: TensorType, slot: int = -1) -> str:
         """A new buffer; its name."""
         name = f"v{len(self.buffers)}"
-        shape = tuple(extent(s) for s in type.shape)
+        shape = tuple(map(extent, type.shape))
         self.buffers[name] = Buffer(name, place, key, type.kind, shape, slot)
-        return name
-
-    def adopt(self, buffer: Buffer, slot: int) -> str:
-        """A buffer of a loop's step among those of the program; its name."""
-        name = f"v{len(self.buffers)}"
-        self.buffers[name] = buffer.changed(name=name, slot=slot)
         return name
 
     def bytes_of(self, type: TensorType) -> Extent:
         """Bytes of a tensor, affine in the number of examples."""
-        item = item_size(type.kind, self.dtype)
-        a, b = count(type)
+        shape = tuple(map(extent, type.shape))
+        if sum(1 for _, b in shape if b) > 1:
+            raise Fault(f"two axes of {type} grow with the number of examples")
+        item, (a, b) = item_size(type.kind, self.dtype), product(shape)
         return a * item, b * item
+
+    # ---- memory that buffers share -------------------------------------------------------------
+
+    def take(self, need: Extent) -> int:
+        """The smallest free slot that is large enough, else the largest one, made larger."""
+        n, slots = self.capacity, self.slots
+        if not self.free:
+            slots.append(need)
+            return len(slots) - 1
+        fitting = [s for s in self.free if at(slots[s], n) >= at(need, n)]
+        if fitting:
+            slot = min(fitting, key=lambda s: (at(slots[s], n), s))
+        else:
+            slot = max(self.free, key=lambda s: (at(slots[s], n), -s))
+        self.free.remove(slot)
+        slots[slot] = (max(slots[slot][0], need[0]), max(slots[slot][1], need[1]))
+        return slot
+
+    def arena(self, type: TensorType, note: str = "") -> str:
+        """A new buffer in the arena."""
+        return self.add_buffer("arena", note, type, self.take(self.bytes_of(type)))
+
+    def give(self, names: Iterable[str]) -> None:
+        """Let the slots of some buffers be used again."""
+        self.free += [self.buffers[name].slot for name in names]
 
 
 def extent(size: Size) -> Extent:
@@ -124,14 +147,6 @@ def extent(size: Size) -> Extent:
     if grows:
         raise Fault(f"the size {size} is not known", "give it a number")
     return size.constant, batch
-
-
-def count(type: TensorType) -> Extent:
-    """The number of elements of a tensor."""
-    shape = tuple(extent(s) for s in type.shape)
-    if sum(1 for _, b in shape if b) > 1:
-        raise Fault(f"two axes of {type} grow with the number of examples")
-    return product(shape)
 
 
 def schedule(graph: Graph, target: Target, capacity: int = 1, dtype: str = "float32") -> Schedule:
@@ -147,7 +162,7 @@ def schedule(graph: Graph, target: Target, capacity: int = 1, dtype: str = "floa
     writes = InPlace(prepared, roles)
     writes.place_outputs()
     _give_homes(made, writes.dest)
-    _allocate(made, _order(made, writes), writes.dest)
+    _allocate(made, _order(made, writes), writes)
     return made
 
 
@@ -160,7 +175,7 @@ def _order(made: Schedule, writes: InPlace) -> list[Node]:
     plain = _arrange(nodes, writes, lambda node, left: 0)
     if len(nodes) > GREEDY_LIMIT:
         return plain
-    size = {n: _arena_size(made, n, writes.dest) for n in nodes}
+    size = {n: 0 if n in writes.dest else at(made.bytes_of(n.type), made.capacity) for n in nodes}
 
     def growth(node: Node, left: Mapping[Node, int]) -> int:
         freed = sum(size.get(r, 0) for r in writes.reads[node] if left[r] == 1)
@@ -168,10 +183,6 @@ def _order(made: Schedule, writes: InPlace) -> list[Node]:
 
     greedy = _arrange(nodes, writes, growth)
     return min(plain, greedy, key=lambda order: _peak(order, writes, size))
-
-
-def _arena_size(made: Schedule, node: Node, dest: Mapping[Node, Output]) -> int:
-    return 0 if node in dest else at(made.bytes_of(node.type), made.capacity)
 
 
 def _arrange(
@@ -198,8 +209,7 @@ def _arrange(
 
 def _peak(order: list[Node], writes: InPlace, size: Mapping[Node, int]) -> int:
     """The most bytes alive at once, without reuse inside a step."""
-    last = {source: i for i, n in enumerate(order) for source in writes.reads[n]}
-    ends = by_position(last)
+    ends = last_reads(order, writes)
     alive = peak = 0
     for i, node in enumerate(order):
         alive += size[node]
@@ -243,105 +253,58 @@ def _needs_box(made: Schedule, node: Node) -> bool:
     return False
 
 
-class Arena:
-    """Slots that buffers share: those free now, and how large each has become."""
-
-    def __init__(self, made: Schedule) -> None:
-        self.made = made
-        self.free: list[int] = []
-
-    def take(self, need: Extent) -> int:
-        """The smallest free slot that is large enough, else the largest one, made larger."""
-        n, slots = self.made.capacity, self.made.slots
-        if not self.free:
-            slots.append(need)
-            return len(slots) - 1
-        wanted = at(need, n)
-        fitting = [s for s in self.free if at(slots[s], n) >= wanted]
-        if fitting:
-            slot = min(fitting, key=lambda s: (at(slots[s], n), s))
-        else:
-            slot = max(self.free, key=lambda s: (at(slots[s], n), -s))
-        self.free.remove(slot)
-        slots[slot] = (max(slots[slot][0], need[0]), max(slots[slot][1], need[1]))
-        return slot
-
-    def buffer(self, type: TensorType, note: str = "") -> str:
-        """A new buffer in the arena."""
-        slot = self.take(self.made.bytes_of(type))
-        return self.made.add_buffer("arena", note, type, slot)
-
-    def give(self, name: str) -> None:
-        """Let the slot of a buffer be used again."""
-        self.free.append(self.made.buffers[name].slot)
-
-
-def _allocate(made: Schedule, order: list[Node], dest: Mapping[Node, Output]) -> None:
+def _allocate(made: Schedule, order: list[Node], writes: InPlace) -> None:
     """Walk the order: take memory for each result, and give back what was read last."""
-    ends = by_position(last_uses(made.roles, order))
-    arena = Arena(made)
+    ends = last_reads(order, writes)
     for i, node in enumerate(order):
-        dying = [d for d in ends.get(i, ()) if d in made.home and _in_arena(made, d)]
+        homes = {d: made.home[d] for d in ends.get(i, ()) if d in made.home}
+        dying = {d: name for d, name in homes.items() if made.buffers[name].place == "arena"}
         if is_scan(node):
-            made.steps.append(_loop_step(made, node, arena))
-            for name in [made.home[d] for d in dying]:
-                arena.give(name)
+            made.steps.append(_loop_step(made, node))
+            made.give(dying.values())
             continue
         over = next((d for d in dying if may_overwrite(made.roles, node, d)), None)
-        if node not in dest:
-            made.home[node] = arena.buffer(node.type) if over is None else made.home[over]
-            dying = [d for d in dying if d is not over]
+        if node not in writes.dest:
+            made.home[node] = made.arena(node.type) if over is None else dying.pop(over)
         spelled = made.roles.spelling(node)
         needs = spelled.scratch if isinstance(spelled, Statements) else {}
-        scratch = {k: arena.buffer(shape(node), "scratch") for k, shape in needs.items()}
+        scratch = {k: made.arena(shape(node), "scratch") for k, shape in needs.items()}
         made.steps.append(Step(node, made.home[node], scratch))
-        for name in [made.home[d] for d in dying] + list(scratch.values()):
-            arena.give(name)
+        made.give([*dying.values(), *scratch.values()])
 
 
 # ---- loops -------------------------------------------------------------------------------------
 
 
-def _loop_step(made: Schedule, node: Node, arena: Arena) -> Step:
+def _loop_step(made: Schedule, node: Node) -> Step:
     """Memory for a loop: what it leaves, the two last values of what is carried and not read
     afterwards, and what one step needs, which is free again when the loop is done."""
     loop, after = made.loops[node], []
-    body = body_of(node)
     for user, _ in made.graph.users(node):
         if is_left(user):
-            made.home[user] = loop.keep(user["of"], arena.buffer(user.type))
-    for j, slot in enumerate(body.carried):
+            made.home[user] = loop.keep(user["of"], made.arena(user.type))
+    for j, slot in enumerate(body_of(node).carried):
         if j not in loop.left:
             ring = slot.type.like(shape=(Size(2), *slot.type.shape))
-            after.append(loop.keep(j, arena.buffer(ring, "the last two")))
+            after.append(loop.keep(j, made.arena(ring, "the last two")))
             loop.rings.add(j)
-    shared = {i: arena.take(extent) for i, extent in enumerate(loop.step.slots)}
+    shared = {i: made.take(extent) for i, extent in enumerate(loop.step.slots)}
     for name, buffer in loop.step.buffers.items():
         if buffer.place in ("arena", "const", "scalar"):
-            loop.names[name] = made.adopt(buffer, shared.get(buffer.slot, -1))
-    for name in after:
-        arena.give(name)
-    arena.free += list(shared.values())
+            loop.names[name] = outside = f"v{len(made.buffers)}"
+            made.buffers[outside] = buffer.changed(name=outside, slot=shared.get(buffer.slot, -1))
+    made.give(after)
+    made.free += shared.values()
     inside = {f"step {k}": v for k, v in loop.names.items() if made.buffers[v].place == "arena"}
-    outside = {f"{named(of)} {i}": v for i, (of, v) in enumerate(loop.left.items())}
-    return Step(node, next(iter(outside.values())), {**outside, **inside})
+    left = {f"{named(of)} {i}": v for i, (of, v) in enumerate(loop.left.items())}
+    return Step(node, next(iter(left.values())), {**left, **inside})
 
 
-def _in_arena(made: Schedule, node: Node) -> bool:
-    return made.buffers[made.home[node]].place == "arena"
-
-
-def last_uses(roles: Roles, order: list[Node]) -> dict[Node, int]:
-    """The last position at which each array is read, through views; its own if it never is."""
-    last = {node: i for i, node in enumerate(order)}
-    for i, node in enumerate(order):
-        for operand in node.operands:
-            last[base(roles, operand)] = i
-    return last
-
-
-def by_position(last: Mapping[Node, int]) -> dict[int, list[Node]]:
-    """The arrays that are read for the last time at each position."""
+def last_reads(order: list[Node], writes: InPlace) -> dict[int, list[Node]]:
+    """The arrays that are read for the last time at each position, through views; what is never
+    read at its own."""
+    last = {n: i for i, n in enumerate(order)}
+    last |= {source: i for i, n in enumerate(order) for source in writes.reads[n]}
     found: dict[int, list[Node]] = {}
     for node, i in last.items():
         found.setdefault(i, []).append(node)
