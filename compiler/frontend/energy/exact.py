@@ -82,7 +82,7 @@ def states(b: Build, groups: Sequence[UnitGroup]) -> int | None:
     """How many states some groups have; None where a size is open, or a unit real."""
     counts = []
     for g in groups:
-        sizes = [b.sizes.resolve(x).value for x in (*g.sizes, *((g.classes,) if g.classes else ()))]
+        sizes = [b.number(x) for x in (*g.sizes, *((g.classes,) if g.classes else ()))]
         if g.domain.name == "real" or any(n is None for n in sizes):
             return None
         total = prod(n for n in sizes if n is not None)

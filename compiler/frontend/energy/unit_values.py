@@ -55,7 +55,7 @@ def as_units(b: Build, group: UnitGroup, value: Value, at: Span, who: str) -> Va
         return value
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if group.classes is not None and number:
-        known = b.sizes.resolve(group.classes).value
+        known = b.number(group.classes)
         if value != int(value) or value < 0 or (known is not None and value >= known):
             last = "" if known is None else f", 0 to {known - 1}"
             b.fail("E208", f"{group.name} is a class{last}", at, f"is {value:g}")

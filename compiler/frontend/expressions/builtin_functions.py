@@ -88,9 +88,9 @@ def _of_list(b: Build, span: Span, name: str, items: list[Value]) -> Value:
     if name not in ("sum", "mean", "max", "min") or _is_table(items):
         return reductions.reduce(b, name, items, None, span)
     op = {"sum": "add", "mean": "add", "max": "maximum", "min": "minimum"}[name]
-    total = reduce(lambda x, y: pointwise.binary(b, op, x, y, span, (span, span)), items)
+    total = reduce(lambda x, y: pointwise.binary(b, op, x, y, span), items)
     if name == "mean":
-        return pointwise.binary(b, "div", total, len(items), span, (span, span))
+        return pointwise.binary(b, "div", total, len(items), span)
     return total
 
 
@@ -111,7 +111,7 @@ def _extreme(name: str) -> Callable[..., Value]:
             if isinstance(x, int | float) and isinstance(y, int | float):
                 x = max(x, y) if name == "max" else min(x, y)
             else:
-                x = pointwise.binary(b, pair, x, y, span, (span, span))
+                x = pointwise.binary(b, pair, x, y, span)
         return x
 
     return call

@@ -68,8 +68,7 @@ def _pieces(b: Build, value: Value, span: Span) -> Iterator[Part]:
 
 def _alphabet(b: Build, node: Node, span: Span) -> str:
     """The alphabet of the text data set that has so many classes."""
-    size = node.type.domain.size
-    count = None if size is None else b.sizes.resolve(size).value
+    count = b.number(node.type.domain.size)
     fits = b.data.alphabets(count)
     if len(fits) == 1:
         return next(iter(fits))
@@ -129,7 +128,7 @@ def tiles(b: Build, span: Span, x: Value, h: Value, w: Value) -> Node:
     node = broadcasting.as_tensor(b, x, span)
     at = b.blame(x, span)
     h, w = (_side(b, v, span) for v in (h, w))
-    sizes = [b.sizes.resolve(size).value for size in node.type.example]
+    sizes = [b.number(size) for size in node.type.example]
     known = [n for n in sizes if n is not None]
     if len(known) < len(sizes):
         b.fail("E209", "tiles needs known sizes", at, f"is {b.shown(node.type)}")
@@ -235,7 +234,7 @@ def _classes(
     for size, expr in zip(sizes[1:], exprs[1:], strict=True):
         if size is not None and known[0] is not size:
             broadcasting.equal(b, known[0], size, expr.span, "these are classes of different sets")
-    number = b.sizes.resolve(known[0]).value if known else None
+    number = b.number(known[0]) if known else None
     if number is None:
         b.fail("E209", f"{form} needs to know how many classes there are", exprs[0].span)
     letters = data.alphabet if data.alphabet and len(data.alphabet) == number else None

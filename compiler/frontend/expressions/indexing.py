@@ -134,7 +134,7 @@ def _in_time(b: Build, node: Node, expr: s.Index, scope: Scope) -> Node:
     if isinstance(value, values.IndexVar | values.IndexForm):
         return _over_time(b, node, value, part.span)
     at = whole(b, part, scope, "a step")
-    length = b.sizes.resolve(node.type.shape[0]).value
+    length = b.number(node.type.shape[0])
     if at < 0 or (length is not None and at >= length):
         last = "last(...) is the last element" if at < 0 else "steps count from 0"
         b.fail("E208", f"the step {at} is outside of the sequence", part.span, remedy=last)

@@ -201,16 +201,12 @@ def most_reports(b: Build, phase: Phase, watch: Watching) -> int | None:
         return None
     if watch.every is None:
         return 1
-    per_epoch = _updates_of_epoch(phase, b.data.sets[phase.on.data].parts[phase.on.part][1])
+    examples, per_epoch = b.data.sets[phase.on.data].parts[phase.on.part][1], 1
+    if phase.batch is not None and examples:
+        size = min(phase.batch, examples)
+        per_epoch = examples // size if phase.order == "stream" else ceil(examples / size)
     updates = count * per_epoch if unit == "epoch" else count
     each, of = watch.every
     if of == "epoch":
         return max(1, updates // per_epoch // each)
     return max(1, updates // each if watch.on is not None else ceil(updates / each))
-
-
-def _updates_of_epoch(phase: Phase, examples: int) -> int:
-    if phase.batch is None or not examples:
-        return 1
-    size = min(phase.batch, examples)
-    return examples // size if phase.order == "stream" else ceil(examples / size)

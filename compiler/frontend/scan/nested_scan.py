@@ -56,7 +56,7 @@ def inside(b: Build, scan: Recurrences, outer: OpenLoop) -> dict[str, Node]:
 
 def _few(b: Build, scan: Recurrences, number: Size) -> int:
     """How many steps are written out."""
-    length = b.sizes.resolve(number).value
+    length = b.number(number)
     if length is not None and length <= MOST:
         return length
     text = f"a scan inside a scan has at most {MOST} steps, where it needs the step around it"

@@ -44,7 +44,7 @@ def require(b: Build, st: s.Expect, scope: Scope) -> bool:
         if op != "==":
             b.fail("E370", "within goes with ==", st.within.span, f"a tolerance beside {op}")
     test = partial(_test, b, st, op, left, right, within)
-    if any(isinstance(v, Size) and b.sizes.resolve(v).value is None for v in _flat([left, right])):
+    if any(isinstance(v, Size) and b.number(v) is None for v in _flat([left, right])):
         b.owned.requirements.append(test)
     else:
         test()

@@ -129,7 +129,7 @@ def _counting(b: Build, form: IndexForm, span: Span) -> int | None:
 
 def _known(b: Build, index: IndexVar, span: Span) -> int:
     """How far an index goes, which the end of a sequence asks for."""
-    number = b.sizes.resolve(index.size).value
+    number = b.number(index.size)
     if number is None:
         text = f"nothing says by now how far {index.name} goes in {short(span.text)}"
         label = "has sequences of unequal lengths"
@@ -139,7 +139,7 @@ def _known(b: Build, index: IndexVar, span: Span) -> int:
 
 def _range_of(b: Build, index: IndexVar) -> str:
     """What to write for an index that goes through each window."""
-    wide = b.sizes.resolve(index.size).value
+    wide = b.number(index.size)
     return f"{index.name} in 0..{'n - 1, for windows n wide' if wide is None else wide - 1}"
 
 
@@ -149,7 +149,7 @@ def _lowest(b: Build, form: IndexForm, span: Span) -> int:
     lowest = form.offset
     for index, c in form.terms:
         if c < 0:
-            size = b.sizes.resolve(index.size).value
+            size = b.number(index.size)
             if size is None:
                 text = f"how far {index.name} runs is not known where it runs backwards"
                 b.fail("E209", text, span, remedy=f"sum({index.name} in 0..2: ...)")
@@ -166,9 +166,9 @@ def _cover(b: Build, size: Size, form: IndexForm, span: Span) -> None:
             covered = covered + (index.size - 1) * c
         else:
             lowest = lowest + (index.size - 1) * c
-    least = b.sizes.resolve(lowest).value
-    known = b.sizes.resolve(covered).value
-    whole = b.sizes.resolve(size).value
+    least = b.number(lowest)
+    known = b.number(covered)
+    whole = b.number(size)
     if least is not None and least >= 0 and all(index.ranged for index, _ in form.terms):
         if known is None or whole is None or known <= whole:
             return
@@ -196,10 +196,10 @@ def _cover(b: Build, size: Size, form: IndexForm, span: Span) -> None:
 def _arithmetic_of(b: Build, form: IndexForm, whole: int) -> str:
     """`(7 - 3) / 3 + 1 = 2.33`: how many windows there would be."""
     upwards = [(i, c) for i, c in form.terms if c > 0]
-    free = [(i, c) for i, c in upwards if b.sizes.resolve(i.size).value is None]
+    free = [(i, c) for i, c in upwards if b.number(i.size) is None]
     rest = form.offset + 1
     for index, c in upwards:
-        known = b.sizes.resolve(index.size).value
+        known = b.number(index.size)
         rest += c * (known - 1) if known is not None else 0
     if len(form.terms) == 1 and not free:
         return f"it goes up to {rest - 1}"

@@ -42,7 +42,7 @@ def _diagonal(b: Build, node: Node, first: int, second: int, span: Span) -> Node
     """The entries at which two axes of one size have the same index: every (n + 1)-th, where both
     are laid out as one axis. It stands in the place of the first."""
     make, type = b.at(span), node.type
-    n = b.sizes.resolve(type.shape[first]).value
+    n = b.number(type.shape[first])
     if n is None:
         b.fail("E209", "the size of this axis is not known where its diagonal is taken", span)
     rest = [i for i in range(first + 1, len(type.shape)) if i != second]
@@ -108,7 +108,7 @@ def take(b: Build, node: Node, axis: int, index: int, span: Span) -> Node:
 def cut(b: Build, node: Node, axis: int, start: int | None, stop: int | None, span: Span) -> Node:
     """A stretch along an example axis."""
     axis_at = len(node.type.running) + axis
-    size = b.sizes.resolve(node.type.shape[axis_at]).value
+    size = b.number(node.type.shape[axis_at])
     if size is None:
         b.fail("E209", "the size of this axis is not known where it is cut", span)
     first, last, _ = slice(start, stop).indices(size)

@@ -137,7 +137,7 @@ def _shaped(b: Build, like: TensorType) -> tuple[Value, ...]:
 def _last(b: Build, node: Node, span: Span) -> Node:
     """The last element along the last axis: there is one, whatever its size turns out to be."""
     shape = node.type.shape
-    n = b.sizes.resolve(shape[-1]).value
+    n = b.number(shape[-1])
     if n is None:
         return b.at(span)("max", node, axes=(len(shape) - 1,))
     cut = b.at(span)("slice", node, axis=len(shape) - 1, start=n - 1, stop=n)

@@ -60,7 +60,7 @@ def _as_class(b: Build, node: Node, of: Domain, span: Span) -> Node:
         return node
     if is_const(node) and float(node["value"]).is_integer():
         number = int(node["value"])
-        size = None if of.size is None else b.sizes.resolve(of.size).value
+        size = b.number(of.size)
         if number < 0 or (size is not None and number >= size):
             last = "" if size is None else f", 0 to {size - 1}"
             b.fail("E317", f"{number} is no class{last}", span, f"is {number}",

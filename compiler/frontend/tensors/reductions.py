@@ -174,7 +174,7 @@ def lowest(b: Build, span: Span, x: Value, k: Value) -> Node:
     node = quantity(b, x, span)
     if len(node.type.example) != 1:
         b.fail("E206", "lowest takes a vector", b.blame(x, span), f"is {b.shown(node.type)}")
-    most = b.sizes.resolve(node.type.example[0]).value
+    most = b.number(node.type.example[0])
     k = b.resolve(k) if isinstance(k, Size) else k
     number = whole_number(k)
     if number is None or number < 1 or (most is not None and number > most):

@@ -113,7 +113,7 @@ def concat(b: Build, span: Span, *parts: Value) -> Value:
     made = b.at(span)("concat", *spread, axis=axis)
     if (last := founds[-1]) is None:
         return made
-    before = [b.sizes.resolve(n.type.shape[axis]).value for n in spread[:-1]]
+    before = [b.number(n.type.shape[axis]) for n in spread[:-1]]
     if any(n is None for n in before):
         b.fail("E209", "concat needs known sizes before a sequence", span)
     return lengths.ended(b, made, axis, lengths.longer(b, last, sum(n or 0 for n in before)))

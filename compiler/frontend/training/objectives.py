@@ -127,7 +127,7 @@ def _minimize(
         _one_memory(b, use, path, done, got)
         _set(b, path, done.value, st.span, new)
         got.states.update(done.states)
-        got.first.update(done.first)
+        got.state_init.update(done.first)
         got.estimates += done.estimates
     got.lines.append(Line(loss, slopes, dict(b.frame.params), named))
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeAlias
 
+from dln.compiler import model
 from dln.compiler.frontend.context.build_context import Binding, Build, Scope, Value
 from dln.compiler.frontend.context.place import Space, replace
 from dln.compiler.frontend.context.static_values import listed, whole
@@ -16,7 +17,6 @@ from dln.compiler.frontend.training import persistent_state
 from dln.compiler.frontend.training.optimisers import Updated
 from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.structure import is_input
-from dln.compiler.model import DataSet, Descending, Estimating, Keeping, Line, Starting, Watching
 from dln.compiler.schema.keys import CLOCKS
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Span
@@ -38,18 +38,23 @@ class PhaseBody:
     rows: int | None
     statements: Sequence[Statement] = ()
     objectives: list[Node] = field(default_factory=list)
-    lines: list[Line] = field(default_factory=list)
+    lines: list[model.Line] = field(default_factory=list)
     updates: dict[str, Node] = field(default_factory=dict)
     states: dict[str, Node] = field(default_factory=dict)
-    first: dict[str, Node] = field(default_factory=dict)
+    state_init: dict[str, Node] = field(default_factory=dict)
     optimised: dict[str, list[Updated]] = field(default_factory=dict)
-    estimates: list[Estimating] = field(default_factory=list)
-    watches: list[Watching] = field(default_factory=list)
+    estimates: list[model.Estimating] = field(default_factory=list)
+    watches: list[model.Watching] = field(default_factory=list)
     lost: list[s.Watch] = field(default_factory=list)
-    keeps: list[Keeping] = field(default_factory=list)
-    starts: list[Starting] = field(default_factory=list)
+    keeps: list[model.Keeping] = field(default_factory=list)
+    starts: list[model.Starting] = field(default_factory=list)
     until: list[Node] = field(default_factory=list)
-    descent: Descending | None = None
+    descent: model.Descending | None = None
+
+    def summed(self) -> dict[str, object]:
+        """What a `Phase` has under the same names."""
+        held = {k: v for k, v in vars(self).items() if k in model.Phase._fields}
+        return {k: tuple(v) if isinstance(v, list) else v for k, v in held.items()}
 
 
 def phase_name(b: Build, name: s.NameIx, scope: Scope) -> str:
@@ -65,7 +70,9 @@ def in_stretch(b: Build, scope: Scope) -> Build:
     return replace(b, time=replace(b.time, stretch=stretch))
 
 
-def scope_over(b: Build, body: Sequence[s.Stmt], scope: Scope, name: str, data: DataSet) -> Scope:
+def scope_over(
+    b: Build, body: Sequence[s.Stmt], scope: Scope, name: str, data: model.DataSet
+) -> Scope:
     """The names of a phase's body over the fields of a data set."""
     inner = scope.child(name, Space("phase", name))
     clocks(b, inner, data.span)

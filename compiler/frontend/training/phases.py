@@ -76,9 +76,9 @@ def _worked_out(b: Build, got: PhaseBody, body: Scope) -> PhaseBody:
             watches.closing(b, inner, where, got)
     if carry is not None:
         got.states |= carry.after
-        got.first |= carry.first(b.at(st.name.span))
+        got.state_init |= carry.first(b.at(st.name.span))
     got.states |= held.after
-    got.first |= held.first
+    got.state_init |= held.first
     return got
 
 
@@ -87,26 +87,10 @@ def _phase(got: PhaseBody, on: On, frame: Frame, said: Clauses) -> Phase:
     watched = (w.value for w in got.watches if not w.on)
     losses = (line.loss for line in got.lines)
     used = phase_scope.fields([*got.updates.values(), *got.states.values(), *losses, *watched])
-    return Phase.extending(
-        said,
-        name=got.name,
-        on=on,
-        fields=used,
-        objectives=tuple(got.objectives),
-        lines=tuple(got.lines),
-        updates=got.updates,
-        states=got.states,
-        carried=() if frame.carry is None else tuple(frame.carry.after),
-        kept=tuple(frame.kept.first),
-        state_init=got.first,
-        estimates=tuple(got.estimates),
-        descent=got.descent,
-        watches=tuple(got.watches),
-        keeps=tuple(got.keeps),
-        starts=tuple(got.starts),
-        until=tuple(got.until),
-        span=got.syntax.name.span,
-    )
+    carried = () if frame.carry is None else tuple(frame.carry.after)
+    kept, span = tuple(frame.kept.first), got.syntax.name.span
+    more = dict(on=on, fields=used, carried=carried, kept=kept, span=span)
+    return Phase.extending(said, **got.summed(), **more)
 
 
 def _learns(st: s.Train | s.Step | s.For) -> bool:
