@@ -12,28 +12,46 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from dln.compiler.schema.headers import DataSource, HeaderField, Schema
 from dln.grammar.diagnostics import Fault
-from dln.runtime.readers.files import (
-    EXPANSION,
-    LIMIT,
-    check_length,
-    damaged,
-    file_of,
-    files_of,
-    head,
-    too_large,
-    whole,
-    wrong_length,
-)
+from dln.runtime.readers import files
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
 EXACT = 1 << 53  # whole numbers up to here are numbers of double precision
+
+
+@dataclass(frozen=True)
+class _Header:
+    """An array as its header says; `name` is what messages call it."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+
+    @property
+    def kind(self) -> Literal["real", "index"]:
+        """Whole numbers along the examples alone are indices."""
+        whole = self.dtype.lstrip("<>|=")[0] in "iu"
+        return "index" if len(self.shape) == 1 and whole else "real"
+
+
+def _schema(headers: Mapping[str, _Header]) -> Schema:
+    """What arrays hold that agree on the number of examples."""
+    counts = {h.name: h.shape[0] for h in headers.values()}
+    if len(set(counts.values())) > 1:
+        listed = ", ".join(f"{name} {n:,}" for name, n in counts.items())
+        remedy = "name files that belong together"
+        raise Fault(f"the numbers of examples differ: {listed}", remedy, "E505")
+    count = next(iter(counts.values()), 0)
+    if not count:
+        raise Fault(f"{', '.join(counts) or 'the set'} holds no examples", code="E503")
+    return Schema({n: HeaderField(h.shape[1:], h.kind) for n, h in headers.items()}, count)
+
 
 # ---- idx (LeCun, Cortes and Burges: the format of the MNIST files) ------------------------------
 
@@ -42,10 +60,8 @@ _IDX_AXES = 8
 
 
 @dataclass(frozen=True)
-class _Idx:
+class _Idx(_Header):
     path: Path
-    dtype: str
-    shape: tuple[int, ...]
 
     @property
     def start(self) -> int:
@@ -55,14 +71,9 @@ class _Idx:
     def nbytes(self) -> int:
         return self.start + math.prod(self.shape) * int(self.dtype[-1])
 
-    @property
-    def field(self) -> HeaderField:
-        index = len(self.shape) == 1 and "f" not in self.dtype
-        return HeaderField(self.shape[1:], "index" if index else "real")
-
 
 def _idx_header(path: Path) -> _Idx:
-    begin = head(path, 4 + 4 * _IDX_AXES)
+    begin = files.head(path, 4 + 4 * _IDX_AXES)
     axes = begin[3] if len(begin) > 3 else 0
     if begin[:2] != b"\0\0" or len(begin) < 4 or begin[2] not in _IDX_TYPES:
         begins = begin[:4].hex(" ") or "nothing"
@@ -70,15 +81,16 @@ def _idx_header(path: Path) -> _Idx:
         raise Fault(message, "fetch it again, or use the reader for its format", "E503")
     if not 1 <= axes <= _IDX_AXES or len(begin) < 4 + 4 * axes:
         raise Fault(f"{path} has a broken IDX header", "fetch it again", "E503")
-    found = _Idx(path, _IDX_TYPES[begin[2]], struct.unpack_from(f">{axes}I", begin, 4))
-    check_length(path, found.nbytes)
+    shape = struct.unpack_from(f">{axes}I", begin, 4)
+    found = _Idx(path.name, _IDX_TYPES[begin[2]], shape, path)
+    files.check_length(path, found.nbytes)
     return found
 
 
 def _idx_headers(decl: DataSource) -> dict[str, _Idx]:
     """Headers by field: one axis is `label`, more are `image`; a second one is `image2`."""
     found: dict[str, _Idx] = {}
-    for header in map(_idx_header, files_of(decl)):
+    for header in map(_idx_header, files.files_of(decl)):
         stem = "label" if len(header.shape) == 1 else "image"
         same = sum(name.rstrip("0123456789") == stem for name in found)
         found[stem if not same else f"{stem}{same + 1}"] = header
@@ -86,69 +98,49 @@ def _idx_headers(decl: DataSource) -> dict[str, _Idx]:
 
 
 def idx_probe(decl: DataSource) -> Schema:
-    headers = _idx_headers(decl)
-    count = same_count({h.path.name: h.shape[0] for h in headers.values()})
-    return Schema({name: h.field for name, h in headers.items()}, count)
+    return _schema(_idx_headers(decl))
 
 
 def idx_read(decl: DataSource) -> dict[str, NDArray[Any]]:
     headers = _idx_headers(decl)
-    same_count({h.path.name: h.shape[0] for h in headers.values()})
+    _schema(headers)
     return {name: _idx_array(h) for name, h in headers.items()}
 
 
 def _idx_array(header: _Idx) -> NDArray[Any]:
     import numpy as np  # late: NumPy
 
-    data = whole(header.path, header.nbytes)
+    data = files.whole(header.path, header.nbytes)
     if len(data) != header.nbytes:
         found = "it holds more" if len(data) > header.nbytes else f"it holds {len(data):,}"
-        raise wrong_length(header.path, header.nbytes, found)
+        raise files.wrong_length(header.path, header.nbytes, found)
     values = np.frombuffer(data, header.dtype, offset=header.start).reshape(header.shape)
-    kept = np.int64 if header.field.kind == "index" else values.dtype.newbyteorder("=")
+    kept = np.int64 if header.kind == "index" else values.dtype.newbyteorder("=")
     return values.astype(kept, copy=False)
-
-
-def same_count(counts: Mapping[str, int]) -> int:
-    """The number of examples that all parts agree on."""
-    if len(set(counts.values())) > 1:
-        listed = ", ".join(f"{name} {n:,}" for name, n in counts.items())
-        remedy = "name files that belong together"
-        raise Fault(f"the numbers of examples differ: {listed}", remedy, "E505")
-    count = next(iter(counts.values()), 0)
-    if not count:
-        raise Fault(f"{', '.join(counts) or 'the set'} holds no examples", code="E503")
-    return count
 
 
 # ---- npz ---------------------------------------------------------------------------------------
 
 
 def npz_probe(decl: DataSource) -> Schema:
-    headers = _npz_headers(file_of(decl))
-    count = same_count({name: shape[0] for name, (_, shape) in headers.items()})
-    return Schema({name: _npz_field(*h) for name, h in headers.items()}, count)
+    return _schema(_npz_headers(files.file_of(decl)))
 
 
-def _npz_field(dtype: str, shape: tuple[int, ...]) -> HeaderField:
-    index = len(shape) == 1 and dtype.lstrip("<>|=")[0] in "iu"
-    return HeaderField(shape[1:], "index" if index else "real")
-
-
-def _npz_headers(path: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """Type and shape of each array, from the header of each member of the zip."""
+def _npz_headers(path: Path) -> dict[str, _Header]:
+    """From the header of each member of the zip."""
     import zipfile  # late: few sets are npz
 
     if not zipfile.is_zipfile(path):
         raise Fault(f"{path} is not an NPZ file", "write it with numpy.savez", "E503")
     try:
         with zipfile.ZipFile(path) as z:
-            return {i.filename.removesuffix(".npy"): _npy_header(path, z, i) for i in z.infolist()}
+            headers = (_npy_header(path, z, member) for member in z.infolist())
+            return {h.name: h for h in headers}
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as e:
-        raise damaged(path, e) from e
+        raise files.damaged(path, e) from e
 
 
-def _npy_header(path: Path, z: Any, info: Any) -> tuple[str, tuple[int, ...]]:
+def _npy_header(path: Path, z: Any, info: Any) -> _Header:
     """Read the header of one array and check it against the length the zip gives."""
     import ast  # late: few sets are npz
 
@@ -166,13 +158,13 @@ def _npy_header(path: Path, z: Any, info: Any) -> tuple[str, tuple[int, ...]]:
         remedy = "store plain numbers, with numpy.savez"
         raise Fault(f'"{info.filename}" in {path} is no array of numbers', remedy, "E503") from e
     expected = start + size + math.prod(shape) * itemsize
-    if expected > LIMIT:
-        raise too_large(path, expected)
+    if expected > files.LIMIT:
+        raise files.too_large(path, expected)
     if not shape or min(shape) < 0 or info.compress_type not in (0, 8):
         raise Fault(f'"{info.filename}" in {path} has no axis of examples', code="E503")
-    if expected != info.file_size or expected > info.compress_size * EXPANSION + 65536:
-        raise wrong_length(path, expected, f'"{info.filename}" has {info.file_size:,}')
-    return dtype, shape
+    if expected != info.file_size or expected > info.compress_size * files.EXPANSION + 65536:
+        raise files.wrong_length(path, expected, f'"{info.filename}" has {info.file_size:,}')
+    return _Header(info.filename.removesuffix(".npy"), dtype, shape)
 
 
 def npz_read(decl: DataSource) -> dict[str, NDArray[Any]]:
@@ -180,12 +172,12 @@ def npz_read(decl: DataSource) -> dict[str, NDArray[Any]]:
 
     import numpy as np  # late: NumPy
 
-    schema, path = npz_probe(decl), file_of(decl)
+    schema, path = npz_probe(decl), files.file_of(decl)
     try:
         with np.load(path, allow_pickle=False) as z:
             found = {name: z[name] for name in schema.fields}
     except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, KeyError) as e:
-        raise damaged(path, e) from e
+        raise files.damaged(path, e) from e
     for name, array in found.items():
         _exact(path, name, array)
     kinds = {n: f.kind for n, f in schema.fields.items()}

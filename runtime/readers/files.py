@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import stat
 import zlib
-from collections.abc import Iterable
 from pathlib import Path
 
 from dln.compiler.schema.headers import DataSource
@@ -35,14 +34,14 @@ def locate(name: str, decl: DataSource) -> Path:
     """
     if decl.override is not None:
         return _overridden(name, decl, decl.override)
-    _refuse_escape(name)
-    shipped = _shipped()
-    folders = [Path(root, f) for root in (decl.base or ".", shipped) for f in FOLDERS]
-    found = _first(name, folders)
-    if found is None:
-        raise _missing(name, folders, f"{decl.base or '.'}, its data folders and the shipped data")
+    from importlib.resources import files  # late: slow, and few specs have files
+
+    base = decl.base or "."
+    roots = base, str(files("dln").joinpath("specs"))
+    folders = [Path(root, f) for root in roots for f in FOLDERS]
+    found = _first(name, folders, f"{base}, its data folders and the shipped data")
     real = Path(os.path.realpath(found))
-    if not any(real.is_relative_to(os.path.realpath(r)) for r in (decl.base or ".", shipped)):
+    if not any(real.is_relative_to(os.path.realpath(root)) for root in roots):
         remedy = "name it yourself: --data NAME=PATH"
         raise Fault(f'"{name}" is a link that leaves the folder of the spec', remedy, "E502")
     return _regular(real)
@@ -57,30 +56,19 @@ def _overridden(name: str, decl: DataSource, override: str) -> Path:
             message = f"--data gives one file, but {decl.reader} names {len(decl.args)} files"
             raise Fault(message, "give the folder that holds them", "E502")
         return _regular(path)
-    _refuse_escape(name)
-    found = _first(name, [path])
-    if found is None:
-        raise _missing(name, [path], str(path))
-    return _regular(found)
+    return _regular(_first(name, [path], str(path)))
 
 
-def _shipped() -> Path:
-    from importlib.resources import files  # late: slow, and few specs have files
-
-    return Path(str(files("dln").joinpath("specs")))
-
-
-def _refuse_escape(name: str) -> None:
+def _first(name: str, folders: list[Path], where: str) -> Path:
+    """The first file of that name that exists, also where it is a broken link."""
     outside = Path(name).is_absolute() or os.path.normpath(name).split(os.sep)[0] == ".."
     if not name or "\0" in name or outside or Path(name).drive:
         remedy = "put the file beside the spec, or name it yourself: --data NAME=PATH"
         raise Fault(f'"{name}" is not a name inside the folder of the spec', remedy, "E502")
-
-
-def _first(name: str, folders: Iterable[Path]) -> Path | None:
-    """The first file of that name that exists, also where it is a broken link."""
-    spellings = (Path(f, name + end) for f in folders for end in ("", ".gz"))
-    return next((p for p in spellings if os.path.lexists(p)), None)
+    for path in (Path(folder, name + end) for folder in folders for end in ("", ".gz")):
+        if os.path.lexists(path):
+            return path
+    raise _missing(name, folders, where)
 
 
 def _regular(path: Path) -> Path:
@@ -89,7 +77,7 @@ def _regular(path: Path) -> Path:
     return path
 
 
-def _missing(name: str, folders: Iterable[Path], where: str) -> Fault:
+def _missing(name: str, folders: list[Path], where: str) -> Fault:
     here = [p for f in folders if f.is_dir() for p in sorted(os.listdir(f))[:1000]]
     near = nearest(Path(name).name, {p.removesuffix(".gz") for p in here})
     remedy = f'"{near}"' if near else "put the file beside the spec, or use --data NAME=PATH"

@@ -37,21 +37,60 @@ class Table:
 # ---- files -------------------------------------------------------------------------------------
 
 
-class Lines:
-    """The lines of a text that hold rows; `number` is that of the line read last, `opened` that of
-    the one that opens a quote which is not closed there."""
+class FileRows:
+    """The rows of a file: the number of the line, the cells, and their numbers, None for what is
+    none. A first line without any number is a heading, which has no numbers. Where cells are not
+    separated by commas, a comma may stand before the decimals: then it does so in the whole file.
+    """
 
-    def __init__(self, text: str) -> None:
-        self.text = text.replace("\r\n", "\n").replace("\r", "\n")
-        self.number, self.opened = 0, 0
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.lines = decoded(path).replace("\r\n", "\n").replace("\r", "\n").split("\n")
+        self.number = self.opened = 0  # the line read last, and one with a quote not closed there
+        self.mark = separator([line for line, _ in zip(self._lines(), range(2), strict=False)])
+        self.commas: bool | None = False if self.mark == "," else None
 
-    def __iter__(self) -> Iterator[str]:
-        for number, line in enumerate(self.text.split("\n"), 1):
+    def __iter__(self) -> Iterator[tuple[int, list[str], list[float | None]]]:
+        self.opened, first = 0, True
+        rows = csv.reader(self._lines(), delimiter=self.mark, skipinitialspace=self.mark != "\t")
+        try:
+            for row in rows:
+                values = [self._value(cell) for cell in row]
+                heading, first = first and all(v is None for v in values), False
+                yield self.number, row, [] if heading else values
+        except csv.Error as e:
+            message = f"{self.path}, line {self.number}: {e}"
+            raise Fault(message, "shorter cells", "E503") from e
+        if self.opened:
+            message = f"{self.path}, line {self.opened}: a quote is never closed"
+            raise Fault(message, 'close every quote, as in "a, b"', "E503")
+
+    def _lines(self) -> Iterator[str]:
+        """The lines that hold rows."""
+        for number, line in enumerate(self.lines, 1):
             self.number = number
             if line.strip() and not line.lstrip().startswith("#"):
                 if line.count('"') % 2:
                     self.opened = 0 if self.opened else number
                 yield line
+
+    def _value(self, cell: str) -> float | None:
+        """The number of a cell, if it has one."""
+        try:
+            if "_" in cell:
+                return None
+            if "," not in cell:
+                value = float(cell)
+                if "." in cell:
+                    self.commas = bool(self.commas)
+                return None if self.commas and "." in cell else value
+            if self.commas is False or "." in cell:
+                return None
+            value = float(cell.replace(",", "."))
+            self.commas = True
+            return value
+        except ValueError:
+            return None
 
 
 def separator(lines: Sequence[str]) -> str:
@@ -65,38 +104,15 @@ def separator(lines: Sequence[str]) -> str:
     return (alike or some or [","])[0]
 
 
-def rows_of(path: Path, text: str) -> tuple[str, Iterator[tuple[int, list[str]]]]:
-    """What separates the cells, and the rows with the numbers of their lines."""
-    first = [line for line, _ in zip(Lines(text), range(2), strict=False)]
-    mark, lines = separator(first), Lines(text)
-    reader = csv.reader(lines, delimiter=mark, skipinitialspace=mark != "\t")
-
-    def rows() -> Iterator[tuple[int, list[str]]]:
-        try:
-            for row in reader:
-                yield lines.number, row
-        except csv.Error as e:
-            raise Fault(f"{path}, line {lines.number}: {e}", "shorter cells", "E503") from e
-        if lines.opened:
-            message = f"{path}, line {lines.opened}: a quote is never closed"
-            raise Fault(message, 'close every quote, as in "a, b"', "E503")
-
-    return mark, rows()
-
-
 def read_table(path: Path) -> Table:
-    """The table of a file. A first line without any number is a heading."""
-    mark, rows = rows_of(path, decoded(path))
-    numbers = Numbers(mark)
-    table, first = Table(0, array("d")), True
-    for line, row in rows:
-        values = numbers.of(row)
-        heading, first = first and all(v is None for v in values), False
+    """The table of a file."""
+    rows, table = FileRows(path), Table(0, array("d"))
+    for line, row, values in rows:
         table.columns = table.columns or len(row)
-        if heading:
+        if not values:
             continue
         if len(row) != table.columns:
-            raise _ragged(path, line, row, table.columns, mark)
+            raise _ragged(path, line, row, table.columns, rows.mark)
         numeric = [v for v in values if v is not None]
         if len(numeric) == len(row) and math.isfinite(sum(numeric)):
             table.cells.extend(numeric)
@@ -117,35 +133,6 @@ def _ragged(path: Path, line: int, row: list[str], columns: int, mark: str) -> F
     return Fault(message, remedy, "E506")
 
 
-class Numbers:
-    """Cells as numbers, None for what is none. Where cells are not separated by commas, a comma
-    may stand before the decimals: then it does so in the whole file."""
-
-    def __init__(self, mark: str) -> None:
-        self.commas: bool | None = False if mark == "," else None
-
-    def of(self, row: Sequence[str]) -> list[float | None]:
-        return [self.number(cell) for cell in row]
-
-    def number(self, cell: str) -> float | None:
-        """The number of a cell, if it has one."""
-        try:
-            if "_" in cell:
-                return None
-            if "," not in cell:
-                value = float(cell)
-                if "." in cell:
-                    self.commas = bool(self.commas)
-                return None if self.commas and "." in cell else value
-            if self.commas is False or "." in cell:
-                return None
-            value = float(cell.replace(",", "."))
-            self.commas = True
-            return value
-        except ValueError:
-            return None
-
-
 def _noted(
     table: Table, values: Sequence[float | None], row: Sequence[str], where: str
 ) -> Iterator[float]:
@@ -163,11 +150,8 @@ def _noted(
 def place_of(decl: DataSource, example: int) -> str:
     """Where an example of a table stands: `points.csv, line 12`."""
     path = file_of(decl)
-    mark, rows = rows_of(path, decoded(path))
-    numbers, first = Numbers(mark), True
-    for line, row in rows:
-        heading, first = first and all(v is None for v in numbers.of(row)), False
-        example -= not heading
+    for line, _, values in FileRows(path):
+        example -= bool(values)
         if example < 0:
             return f"{path.name}, line {line}"
     return ""
