@@ -64,6 +64,10 @@ class Span:
         """The span from the start of this one to the end of another in the same source."""
         return Span(self.source, min(self.start, other.start), max(self.stop, other.stop))
 
+    def as_data(self) -> dict[str, object]:
+        path, length = self.source.path, self.stop - self.start
+        return {"path": path, "line": self.line, "column": self.column, "length": length}
+
     def __str__(self) -> str:
         return f"{self.source.path}:{self.line}:{self.column}"
 
@@ -98,21 +102,11 @@ class Problem:
     def as_data(self) -> dict[str, object]:
         """The problem as plain data, for `--json` and editors."""
 
-        def place(span: Span | None) -> dict[str, object] | None:
-            if span is None:
-                return None
-            path, length = span.source.path, span.stop - span.start
-            return {"path": path, "line": span.line, "column": span.column, "length": length}
-
+        notes = [{"at": n.span.as_data(), "text": n.text} for n in self.notes]
         return {
-            "code": self.code,
-            "message": self.message,
-            "at": place(self.span),
-            "label": self.label,
-            "notes": [{"at": place(n.span), "text": n.text} for n in self.notes],
-            "facts": list(self.facts),
-            "remedy": self.remedy,
-        }
+            "code": self.code, "message": self.message, "at": self.span and self.span.as_data(),
+            "label": self.label, "notes": notes, "facts": list(self.facts), "remedy": self.remedy,
+        }  # fmt: skip
 
 
 class Fault(Exception):
@@ -126,9 +120,8 @@ class Fault(Exception):
 
     def at(self, span: Span | None, label: str = "", notes: tuple[Note, ...] = ()) -> DlnError:
         """The same fact as an error with its place."""
-        return DlnError(
-            [Problem(self.code, self.message, span, label, notes=notes, remedy=self.remedy)]
-        )
+        found = Problem(self.code, self.message, span, label, notes, remedy=self.remedy)
+        return DlnError([found])
 
 
 class DlnError(Exception):
@@ -186,15 +179,12 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     found = [(slips(name, k), k) for k in known if abs(len(k) - len(name)) <= most]
     best = min((n for n, _ in found), default=most + 1)
     close = [k for n, k in found if n == best <= most]
-    close.sort(key=lambda k: _alike(name, k))
-    tie = len(close) > 1 and _alike(name, close[-1]) == _alike(name, close[-2])
-    return None if tie or not close else close[-1]
-
-
-def _alike(a: str, b: str) -> float:
+    if len(close) < 2:
+        return close[0] if close else None
     from difflib import SequenceMatcher  # late: only where a name is wrong
 
-    return SequenceMatcher(None, a, b).ratio()
+    alike = [SequenceMatcher(None, name, k).ratio() for k in close]
+    return None if alike.count(max(alike)) > 1 else close[alike.index(max(alike))]
 
 
 def slips(a: str, b: str) -> int:
@@ -247,9 +237,8 @@ def _frame(span: Span, mark: str, text: str, width: int) -> list[str]:
     """A source line and, below it, marks under the span with a text beside them."""
     line, column = span.line, span.column - 1
     raw = span.source.line(line)
-    stop = min(span.source.position(max(span.start, span.stop - 1))[1], len(raw))
-    if span.source.position(max(span.start, span.stop - 1))[0] != line:
-        stop = len(raw)
+    last, end = span.source.position(max(span.start, span.stop - 1))
+    stop = min(end, len(raw)) if last == line else len(raw)
     shown, left = _expand(raw, column)
     _, right = _expand(raw, max(stop, column + 1))
     shown, left, right = _window(shown, left, max(right, left + 1))

@@ -54,16 +54,12 @@ class Lexer:
         keyword = self.keywords.get(word.value)
         fits = keyword is not None and takes(state, keyword)
         if keyword is None or not (fits or word.value in RESERVED):
-            return self._unit_or_name(word, state)
+            unit = self.unit.fullmatch(word.value) and not takes(state, "NAME")
+            return "UNIT" if unit and takes(state, "UNIT") else "NAME"
         binds = fits and following in MARKS and keyword != "WATCH"
         if binds and not takes(state, keyword, following) and takes(state, "NAME"):
             return "NAME"
         return keyword
-
-    def _unit_or_name(self, word: Token, state: ParserState[int]) -> str:
-        if not self.unit.fullmatch(word.value) or takes(state, "NAME"):
-            return "NAME"
-        return "UNIT" if takes(state, "UNIT") else "NAME"
 
 
 class Reading:
@@ -102,10 +98,16 @@ class Reading:
     def _token(self, kind: str, value: str, start: int, state: ParserState[int]) -> Token:
         token = Token(kind, value, start, end_pos=start + len(value))
         if kind == "NAME":
-            self._short(token)
+            if len(token) > MAX_NAME:
+                message = f"this name has {len(token)} characters, more than {MAX_NAME}"
+                raise DlnError([Problem("E154", message, self.span(token))])
             token.type = self.lexer.typed(token, self.following(), state)
         elif kind in CLOSING:
-            self._open(token)
+            self.brackets.append(token)
+            if len(self.brackets) > MAX_NESTING:
+                message = f"brackets are nested more than {MAX_NESTING} deep"
+                remedy, place = "give the inner parts names of their own", self.span(token)
+                raise DlnError([Problem("E150", message, place, "one too many", remedy=remedy)])
         elif kind == "WRONG":
             token.type = "BAD"
         closes = self.brackets and CLOSING[self.brackets[-1].type] == kind
@@ -122,19 +124,6 @@ class Reading:
             place += 1
         found = self.lexer.match(text, place)
         return str(found.lastgroup) if found else ""
-
-    def _short(self, token: Token) -> None:
-        if len(token) > MAX_NAME:
-            message = f"this name has {len(token)} characters, more than {MAX_NAME}"
-            raise DlnError([Problem("E154", message, self.span(token))])
-
-    def _open(self, token: Token) -> None:
-        self.brackets.append(token)
-        if len(self.brackets) > MAX_NESTING:
-            message = f"brackets are nested more than {MAX_NESTING} deep"
-            remedy = "give the inner parts names of their own"
-            place = self.span(token)
-            raise DlnError([Problem("E150", message, place, "one too many", remedy=remedy)])
 
     def span(self, token: Token) -> Span:
         return Span(self.source, token.start_pos or 0, token.end_pos or 0)

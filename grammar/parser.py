@@ -26,8 +26,8 @@ _turn = threading.Lock()  # the actions know one source at a time
 def _machine() -> tuple[Actions, ParseConf[int], Lexer]:
     """Made once for each process."""
     actions, data = Actions(), tables.load()
-    lexer = Lexer(tables.patterns(data), data["ignore"])
-    return actions, tables.parse_conf(data, actions), lexer
+    patterns = [tables.Pattern(*written) for written in data["terminals"]]
+    return actions, tables.parse_conf(data, actions), Lexer(patterns, data["ignore"])
 
 
 def parse(text: str, path: str = "<text>") -> s.Module:
@@ -50,7 +50,7 @@ def parse_source(source: Source) -> s.Module:
         module = _run(tables.parser_state(conf), Reading(lexer, source), actions.problems)
         problems, actions.problems = actions.problems, []
     if problems or module is None:
-        raise DlnError(sorted(problems, key=_place))
+        raise DlnError(sorted(problems, key=lambda p: p.span.start if p.span else 0))
     return module
 
 
@@ -75,7 +75,3 @@ def _run(state: ParserState[int], reading: Reading, problems: list[Problem]) -> 
             return None
         resume.apply(state, reading)
     return None
-
-
-def _place(problem: Problem) -> int:
-    return problem.span.start if problem.span else 0

@@ -67,12 +67,11 @@ def analyse(grammar: str) -> Data:
     states = _in_order(table.states, table.start_states["start"])
     place = {state: i for i, state in enumerate(states)}
     names = sorted({name for row in table.states.values() for name in row})
-    number = {name: i for i, name in enumerate(names)}
     rules = {rule: i for i, rule in enumerate(made.rules)}
 
     def written(row: dict[str, Action]) -> str:
         pairs = ((n, place[a] if act is Shift else -1 - rules[a]) for n, (act, a) in row.items())
-        return " ".join(f"{number[name]} {action}" for name, action in sorted(pairs))
+        return " ".join(f"{names.index(name)} {action}" for name, action in sorted(pairs))
 
     return {
         "grammar": fingerprint(grammar),
@@ -143,10 +142,6 @@ def parser_state(conf: ParseConf[int]) -> ParserState[int]:
     """The state before the first token. Tokens are fed to it, so it needs no lexer."""
     lexer: Any = None
     return ParserState(conf, lexer)
-
-
-def patterns(data: Data) -> list[Pattern]:
-    return [Pattern(*written) for written in data["terminals"]]
 
 
 def main() -> None:

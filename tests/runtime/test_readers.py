@@ -473,8 +473,7 @@ def test_wrong_arguments() -> None:
 def test_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.csv").write_text("1,2\n" * 100)
     (tmp_path / "b.csv").write_bytes(gzip.compress(b"1,2\n" * 100))
-    for module in ("files", "binary"):
-        monkeypatch.setattr(f"dln.runtime.readers.{module}.LIMIT", 300)
+    monkeypatch.setattr("dln.runtime.readers.files.LIMIT", 300)
     fault(decl("table", "a.csv", base=tmp_path), "E508")
     fault(decl("table", "b.csv", base=tmp_path), "E508")
     fault(decl("idx", *TEST), "E508")
