@@ -15,15 +15,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from dln.grammar.diagnostics import Fault
+from dln.grammar.record import Record
 
 DEEPEST = 4
 
 
-@dataclass(frozen=True)
-class Flags:
+class Flags(Record):
     """The flags in force."""
 
     debug: int = 0

@@ -22,6 +22,7 @@ from dln.flags import read_flags
 from dln.grammar import syntax
 from dln.grammar.diagnostics import DlnError, Fault, Problem, Source, nearest
 from dln.grammar.parser import parse_source
+from dln.grammar.record import Record
 from dln.settings import Settings
 
 if TYPE_CHECKING:
@@ -149,8 +150,7 @@ class Spec:
         return f"<dln spec {self.name}: {len(self.model.phases)} phases, {len(self.graph)} nodes>"
 
 
-@dataclass(frozen=True)
-class Compiled:
+class Compiled(Record):
     """A spec compiled for a backend."""
 
     spec: Spec

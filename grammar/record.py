@@ -12,7 +12,8 @@ from typing import Any, ClassVar, Self, dataclass_transform
 @dataclass_transform(frozen_default=True)
 class Record:
     """Fields are the annotations of the class, in order; a value given there is the default.
-    Those of a class made with `kw_only=True` are given by name, as those of its parents are.
+    Those of a class made with `kw_only=True` are given by name, as those of its parents are. One
+    made with `eq=False` is itself alone: it is compared and hashed by identity.
 
     Fields of type `Span` say where something stands, not what it is, and take no part in
     comparison.
@@ -29,7 +30,7 @@ class Record:
     _defaults: ClassVar[dict[str, Any]] = {}
     __match_args__: ClassVar[tuple[str, ...]] = ()
 
-    def __init_subclass__(cls, kw_only: bool = False) -> None:
+    def __init_subclass__(cls, kw_only: bool = False, eq: bool = True) -> None:
         annotated = cls.__dict__.get("__annotations__", {}).items()
         own = {k: v for k, v in annotated if not v.startswith("ClassVar")}
         given = {k: cls.__dict__[k] for k in own if k in cls.__dict__}
@@ -40,6 +41,9 @@ class Record:
         type.__setattr__(cls, "__match_args__", () if kw_only else tuple(own))
         cls._compared = (*cls._compared, *(k for k, v in own.items() if v.split(" ")[0] != "Span"))
         cls._defaults = {**cls._defaults, **given}
+        if not eq:
+            type.__setattr__(cls, "__eq__", object.__eq__)
+            type.__setattr__(cls, "__hash__", object.__hash__)
 
     def __init__(self, *values: Any, **named: Any) -> None:
         held = self.__dict__

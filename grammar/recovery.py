@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import takewhile
 
 from lark import Token
@@ -16,6 +15,7 @@ from lark.parsers.lalr_parser_state import ParserState
 
 from dln.grammar.diagnostics import Problem, Span
 from dln.grammar.lexer import CLOSING, Reading, takes
+from dln.grammar.record import Record
 
 ITEMS = frozenset(
     "use const fn block optimiser data train task sweep check".split()
@@ -28,8 +28,7 @@ EQUATION = re.compile(r"[A-Za-z_]\w*[ \t]*(\[[^\]\n]*\])?[ \t]*(:[ \t]*\w+[^=~\n
 _ENDS_LINE = re.compile(r"[ \t}]*(#|\r?\n|$)")
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(Record):
     """The token that the parser refused, with the parser's state and the reading at that moment."""
 
     token: Token
@@ -102,8 +101,7 @@ class Failure:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class Resume:
+class Resume(Record):
     """How to go on: keep so many values, put in tokens of these kinds, read on from `place`."""
 
     place: int

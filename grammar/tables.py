@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,8 @@ from lark.parse_tree_builder import ParseTreeBuilder
 from lark.parsers.lalr_analysis import IntParseTable, Reduce, Shift
 from lark.parsers.lalr_parser_state import ParseConf, ParserState
 
+from dln.grammar.record import Record
+
 GRAMMAR = Path(__file__).with_name("dln.lark")
 SHIPPED = Path(__file__).with_name("dln.tables.json")
 
@@ -27,8 +28,7 @@ Data = dict[str, Any]
 Action = tuple[Any, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Pattern:
+class Pattern(Record):
     """One terminal: a fixed text, or a regular expression when `regex`."""
 
     name: str

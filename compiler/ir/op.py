@@ -19,6 +19,7 @@ from dln.compiler.ir.sizes import Size
 from dln.compiler.ir.spelling import Spell
 from dln.compiler.ir.tensor_type import Kind, TensorType
 from dln.grammar.diagnostics import Fault, nearest
+from dln.grammar.record import Record
 
 # An array of whichever module a target computes with: they share no base class.
 Array: TypeAlias = Any
@@ -38,8 +39,7 @@ Flops: TypeAlias = Callable[[Node], Size | int]
 Curve: TypeAlias = "Callable[[Make, Node, Node | None, Node | None], tuple[Node | None, ...]]"
 
 
-@dataclass(frozen=True, slots=True)
-class Site:
+class Site(Record):
     """What the evaluator knows where it computes a node: the resolved sizes and the precision.
 
     `shape` is the node's shape in numbers, `real` the floating dtype, `size` turns any `Size`
@@ -110,8 +110,7 @@ def wrong_kind(name: str, kind: Kind, found: Kind) -> Fault:
     return Fault(f"{name} takes a tensor of kind {kind}, found kind {found}")
 
 
-@dataclass(frozen=True, slots=True)
-class Stacked:
+class Stacked(Record):
     """The operands of a node for all `length` steps of a loop: `seq` says which of them are
     sequences, time first; the others stay as they are."""
 
@@ -138,8 +137,7 @@ ANY = math.inf
 """The bound of a value that may be of any size."""
 
 
-@dataclass(frozen=True, slots=True)
-class Refuge:
+class Refuge(Record):
     """How an operation can leave the numbers (log of 0, exp of 1000), and what keeps it among them.
 
     `slot` is the operand by which it does, None where any will do; `value` a number for it with

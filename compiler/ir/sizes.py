@@ -15,6 +15,7 @@ from typing import NoReturn
 
 from dln.compiler.ir.integers import Search
 from dln.grammar.diagnostics import Span
+from dln.grammar.record import Record
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,8 +99,7 @@ class Reason:
     text: str
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Equation:
+class Equation(Record, eq=False):
     """Two sizes that are to be equal, why, and how it is said if they are not."""
 
     left: Size

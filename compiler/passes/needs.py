@@ -11,7 +11,7 @@ counts as a whole, and of an operation that nothing is known of every element is
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import reduce
 from typing import TypeAlias
 
@@ -20,21 +20,20 @@ from dln.compiler.ir.op import Places, op_of
 from dln.compiler.ir.ops.axes import same
 from dln.compiler.ir.structure import is_and, is_choice, is_not, is_or, is_scan, is_spread
 from dln.compiler.ir.tensor_type import TensorType, scalar
+from dln.grammar.record import Record
 
 MOST = 16
 """Terms of a need; with more of them a node counts as needed always."""
 
 
-@dataclass(frozen=True, slots=True)
-class All:
+class All(Record):
     """Several tests of the elements of a tensor of this type, as one test."""
 
     term: Term
     type: TensorType
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Record):
     """That `node` holds, or does not. Its axes `over` count as a whole: somewhere along them; the
     others are the axes `axes` of the tensor that the test is about."""
 

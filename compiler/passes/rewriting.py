@@ -21,14 +21,14 @@ from dln.compiler.ir.op import Make, volume
 from dln.compiler.ir.structure import is_derivative
 from dln.compiler.ir.tensor_type import TensorType
 from dln.grammar.diagnostics import Fault
+from dln.grammar.record import Record
 
 ROUNDS = 20  # sweeps over a graph; a chain of rules that is longer is a loop
 AT_ONE_NODE = 12  # firings in a row at one node, for the same reason
 BATCH_GUESS = 16  # what an open size counts as where work is compared
 
 
-@dataclass(frozen=True, slots=True)
-class Firing:
+class Firing(Record):
     """One use of a rule: which, whether exact, the formula before and after, and its places."""
 
     rule: str

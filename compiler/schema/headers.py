@@ -36,16 +36,14 @@ class DataSource(Record):
     override: str | None = None
 
 
-@dataclass(frozen=True)
-class HeaderField:
+class HeaderField(Record):
     """One field of one example: its shape, and whether it is a quantity or a class index."""
 
     shape: tuple[int, ...]
     kind: Literal["real", "index"]
 
 
-@dataclass(frozen=True)
-class Oddity:
+class Oddity(Record):
     """What stands in a column of a table in place of finite numbers: first `where` (file and line),
     in which example, as `text`, which may be a number without end (`value`); and all of it."""
 

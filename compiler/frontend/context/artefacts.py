@@ -5,20 +5,18 @@ A form is a row here and a file of its name in `dln/artefacts/`, which makes and
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from dln.compiler.ir.graph import Node
 from dln.compiler.model import EmittedPart
 from dln.compiler.schema.records import On
 from dln.compiler.schema.tables import PICTURES
 from dln.grammar.diagnostics import Span
+from dln.grammar.record import Record
 
 NUMBERS = (".npy", ".csv")
 FILES = (*PICTURES, *NUMBERS, ".txt")
 
 
-@dataclass(frozen=True)
-class Form:
+class Form(Record):
     """What it is called, the files that it fits into, and one to `suggest` where it does not;
     whether it can be `printed` as well.
 
@@ -59,8 +57,7 @@ Part = tuple[EmittedPart, Span]
 """A part of what is emitted, and where it is written."""
 
 
-@dataclass(frozen=True, eq=False)
-class Artefact:
+class Artefact(Record, eq=False):
     """Something to be emitted, as a value of the language: a form with its parts, each with the
     place where it is written. Of examples it is made `on` a part of data, of the first `count` that
     `where` holds for."""

@@ -25,6 +25,7 @@ from dln.compiler.ir.sizes import Size, Var
 from dln.compiler.ir.tensor_type import Domain, Kind
 from dln.grammar import syntax
 from dln.grammar.diagnostics import Fault, Source, Span
+from dln.grammar.record import Record
 
 Value: TypeAlias = Any
 """What an expression may be: see `values`."""
@@ -92,8 +93,7 @@ class Scope:
 # ---- what is defined and made ------------------------------------------------------------------
 
 
-@dataclass(frozen=True, eq=False)
-class BlockDef:
+class BlockDef(Record, eq=False):
     syntax: syntax.Block
     scope: Scope
 
@@ -149,8 +149,7 @@ class Instance:
         return any("time" in port.running for port in self.ports)
 
 
-@dataclass(frozen=True, eq=False)
-class Application:
+class Application(Record, eq=False):
     """An instance applied to ports, with the parameters that steps had moved by then."""
 
     ports: tuple[Node, ...]
@@ -294,8 +293,7 @@ class Naming:
         return Naming(f"{chain.path}[{number}]", chain.owner, chain.space, drawn=drawn)
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class TimeMode:
+class TimeMode(Record, eq=False, kw_only=True):
     """How equations stand to time.
 
     `loop` is the one whose step is worked out here, and `in_step` says that there is any. In a

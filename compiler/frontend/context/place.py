@@ -18,6 +18,7 @@ from dln.compiler.ir.op import Make
 from dln.compiler.ir.sizes import Conflict, Reason, Size, Sizes, Var
 from dln.compiler.ir.tensor_type import TensorType
 from dln.grammar.diagnostics import DlnError, Note, Problem, Problems, Source, Span
+from dln.grammar.record import Record
 
 if TYPE_CHECKING:
     from dataclasses import replace as replace
@@ -49,8 +50,7 @@ def poison(asker: object) -> NoReturn:
     raise Poisoned
 
 
-@dataclass(frozen=True)
-class Space:
+class Space(Record):
     """Where equations stand: in the spec's definitions, or in a phase, task or check of a name."""
 
     kind: str = "spec"

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from dln.compiler.ir.sizes import Size
 from dln.compiler.ir.tensor_type import Domain
 from dln.grammar.diagnostics import Span
+from dln.grammar.record import Record
 
 
-@dataclass(frozen=True, eq=False)
-class UnitGroup:
+class UnitGroup(Record, eq=False):
     """Units of one kind: a port (visible) or `hidden`. `text` is how it is declared."""
 
     name: str

@@ -8,7 +8,6 @@ worked out when it is first asked for, so equations may stand in any order.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Protocol
 
 from dln.compiler.frontend.context.artefacts import Artefact
@@ -24,18 +23,17 @@ from dln.compiler.ir.graph import Node
 from dln.compiler.ir.sizes import Size
 from dln.grammar import syntax
 from dln.grammar.diagnostics import Span
+from dln.grammar.record import Record
 
 
-@dataclass(frozen=True, eq=False)
-class Function:
+class Function(Record, eq=False):
     """A `fn` of the spec or of the standard library."""
 
     syntax: syntax.Fn
     scope: Scope
 
 
-@dataclass(frozen=True, eq=False)
-class Builtin:
+class Builtin(Record, eq=False):
     """A function of the language itself; `call` gets unevaluated arguments where it is lazy. What
     `makes` gives is applied where it stands in a pipeline: `x -> chain(cells)`. What is
     `elementwise` takes tensors of any shape, and gives one of that shape."""
@@ -48,14 +46,12 @@ class Builtin:
     elementwise: bool = False
 
 
-@dataclass(frozen=True, eq=False)
-class OptimiserDef:
+class OptimiserDef(Record, eq=False):
     syntax: syntax.Optimiser
     scope: Scope
 
 
-@dataclass(frozen=True, eq=False)
-class OptimiserUse:
+class OptimiserUse(Record, eq=False):
     """An optimiser with its options, as it stands after `with`."""
 
     definition: OptimiserDef
@@ -63,8 +59,7 @@ class OptimiserUse:
     span: Span
 
 
-@dataclass(frozen=True, eq=False)
-class Results:
+class Results(Record, eq=False):
     """Several named results."""
 
     values: Mapping[str, Value]
@@ -74,8 +69,7 @@ class Results:
         return ", ".join(self.values)
 
 
-@dataclass(frozen=True, eq=False)
-class IndexVar:
+class IndexVar(Record, eq=False):
     """A bound index: while it is bound, the axes it indexes are running axes of this name.
 
     `ranged` where its range is written (`u in 0..4`), so that it need not cover an axis; `reduced`
@@ -99,55 +93,48 @@ class ScanStep(Protocol):
         """`x[t]`, `h[t-1]`: of a sequence from outside, or of one that the scan defines."""
 
 
-@dataclass(frozen=True, eq=False)
-class StepIndex:
+class StepIndex(Record, eq=False):
     """`t`, `t-1` in a scan: a step, counted from the one at hand."""
 
     scan: ScanStep
     offset: int
 
 
-@dataclass(frozen=True, eq=False)
-class Recurrence:
+class Recurrence(Record, eq=False):
     """A sequence inside the scan that defines it: `h`, of which `h[t]` and `h[t-1]` exist."""
 
     scan: ScanStep
     name: str
 
 
-@dataclass(frozen=True, eq=False)
-class InstanceVerb:
+class InstanceVerb(Record, eq=False):
     """`lm.step`, `R.up`: what is asked of an instance, waiting for its argument."""
 
     instance: Instance
     verb: str
 
 
-@dataclass(frozen=True, eq=False)
-class IndexForm:
+class IndexForm(Record, eq=False):
     """`2*i + u + 1`: an affine form in bound indices, which looks at an axis through windows."""
 
     terms: tuple[tuple[IndexVar, int], ...]
     offset: int = 0
 
 
-@dataclass(frozen=True, eq=False)
-class DataValue:
+class DataValue(Record, eq=False):
     """A data set as a value: `mnist.fit` is one of its parts."""
 
     name: str
     part: str | None = None
 
 
-@dataclass(frozen=True, eq=False)
-class PhaseValue:
+class PhaseValue(Record, eq=False):
     """A phase as a value: `sse.error`, `first.after(w)`."""
 
     name: str
 
 
-@dataclass(frozen=True, eq=False)
-class PhaseGroup:
+class PhaseGroup(Record, eq=False):
     """`pre` of the phases `pre[1]`, `pre[2]`: by their numbers."""
 
     name: str
@@ -158,23 +145,20 @@ class PhaseGroup:
         return ", ".join(p.name for p in self.phases.values())
 
 
-@dataclass(frozen=True, eq=False)
-class PhaseBest:
+class PhaseBest(Record, eq=False):
     """`sse.best`: a phase as it was when what `checkpoint best by` says was smallest."""
 
     phase: str
 
 
-@dataclass(frozen=True, eq=False)
-class PhaseVerb:
+class PhaseVerb(Record, eq=False):
     """`first.before`, `first.after`, `first.grad`, waiting for its argument."""
 
     phase: str
     verb: str
 
 
-@dataclass(frozen=True, eq=False)
-class Module:
+class Module(Record, eq=False):
     """`use "a.dln" as A`."""
 
     name: str

@@ -13,7 +13,6 @@ the four groups of labels:
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from string import ascii_letters
 
 from dln.compiler.ir import op, spelling
@@ -25,6 +24,7 @@ from dln.compiler.ir.sizes import Size
 from dln.compiler.ir.spelling import OUT, A, B, L, Operand, Statements, View, call, look
 from dln.compiler.ir.tensor_type import REAL, TensorType
 from dln.grammar.diagnostics import Fault
+from dln.grammar.record import Record
 
 Labels = tuple[int, ...]
 
@@ -105,8 +105,7 @@ def flops(node: Node) -> Size:
 # ---- spelling ----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Groups:
+class Groups(Record):
     """The labels of a contraction by their part in it, each in the order of its operand."""
 
     batch: Labels

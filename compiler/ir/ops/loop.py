@@ -26,6 +26,7 @@ from dln.compiler.ir.sizes import Size
 from dln.compiler.ir.tensor_type import TIME, TensorType, scalar
 from dln.compiler.schema.keys import Key
 from dln.grammar.diagnostics import Fault
+from dln.grammar.record import Record
 
 
 @dataclass(frozen=True, eq=False, repr=False, slots=True)
@@ -114,8 +115,7 @@ def scan_type(attrs: Attrs, types: Types) -> TensorType:
 # ---- meaning -----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class History:
+class History(Record):
     """What the evaluator knows of a loop it has run: of each step, the values of its nodes."""
 
     steps: Sequence[dict[Node, Array]]
