@@ -9,7 +9,6 @@ reported as not run, never as passed. Where all sides are constants nothing is e
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dln.compiler.ir import structure
@@ -19,6 +18,7 @@ from dln.compiler.model import Checking, Expectation, Model, Probe
 from dln.compiler.schema.keys import PhaseNumber, WholeField, new_state
 from dln.compiler.schema.tables import COMPARISONS
 from dln.grammar.diagnostics import Fault, Span
+from dln.grammar.record import Record
 
 if TYPE_CHECKING:
     from dln.runtime.session import Session
@@ -36,8 +36,7 @@ LEAVES = (
 Known = dict[tuple[str, Hashable], Any]
 
 
-@dataclass(frozen=True)
-class Verdict:
+class Verdict(Record):
     """One expectation with its outcome: `passed`, `failed` or `not run` (with the reason)."""
 
     check: str
