@@ -7,6 +7,7 @@ computed by its own record, in a fresh array; the shape found is held against th
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
+from functools import partial
 from typing import Any, TypeAlias
 
 from dln.compiler.ir.graph import Graph, K, Node, ancestors
@@ -40,9 +41,7 @@ def evaluate(
     nodes = ancestors(outputs.values())
     found = open_sizes(nodes, env, sizes or {})
 
-    def size(s: Size) -> int:
-        return number_of(s, found)
-
+    size = partial(number_of, found=found)
     values: dict[Node, Array] = {}
     for node in nodes:
         value = given(np, node, env, real) if op_of(node).key else None

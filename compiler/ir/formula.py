@@ -16,7 +16,7 @@ def formula(graph: Graph, node: Node, depth: int = 4) -> str:
 
     A named node itself is spelled out; deeper ones stand by name. What is cut off reads `...`.
     """
-    return _Writer(graph).write(node, depth, root=True)[0]
+    return written(graph, node, depth, root=True)[0]
 
 
 def label(graph: Graph, node: Node) -> str:
@@ -54,41 +54,31 @@ def number(value: object) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-class _Writer:
+def written(graph: Graph, node: Node, depth: int, root: bool = False) -> tuple[str, int]:
     """Text with the tightness of its outermost sign, so that brackets stand where needed."""
+    name = None if root else graph.names.get(node)
+    name = name or _source(node)
+    if name is not None:
+        return name, binding(name)
+    if transparent(node):
+        return written(graph, node.operands[0], depth, root)
+    if (step := of_step(node)) is not None:  # a sequence reads like the value of a step
+        return written(step[0].graph, step[1], depth)
+    if depth <= 0:
+        return "...", Tight.CALL
+    parts, tight = [written(graph, o, depth - 1) for o in node.operands], op_of(node).tight
+    texts = [text for text, _ in parts]
+    if structure.is_contraction(node):
+        return contract_text(node, texts, [bracketed(p, tight, 1) for p in parts])
+    if tight < Tight.CALL:
+        texts = [bracketed(p, tight, i) for i, p in enumerate(parts)]
+    return fill(node, texts), tight
 
-    def __init__(self, graph: Graph) -> None:
-        self.graph = graph
 
-    def write(self, node: Node, depth: int, root: bool = False) -> tuple[str, int]:
-        name = None if root else self.graph.names.get(node)
-        name = name or _source(node)
-        if name is not None:
-            return name, binding(name)
-        if transparent(node):
-            return self.write(node.operands[0], depth, root)
-        if (step := of_step(node)) is not None:  # a sequence reads like the value of a step
-            return _Writer(step[0].graph).write(step[1], depth)
-        if depth <= 0:
-            return "...", Tight.CALL
-        return self.combine(node, [self.write(o, depth - 1) for o in node.operands])
-
-    def combine(self, node: Node, parts: list[tuple[str, int]]) -> tuple[str, int]:
-        """An operation over operands that are text already."""
-        tight = op_of(node).tight
-        if structure.is_contraction(node):
-            bracketed = [self.bracket(p, tight, 1) for p in parts]
-            return contract_text(node, [text for text, _ in parts], bracketed)
-        if tight < Tight.CALL:
-            texts = [self.bracket(p, tight, i) for i, p in enumerate(parts)]
-        else:
-            texts = [text for text, _ in parts]
-        return fill(node, texts), tight
-
-    @staticmethod
-    def bracket(part: tuple[str, int], tight: int, slot: int) -> str:
-        text, own = part
-        return f"({text})" if own < tight + (slot > 0) else text
+def bracketed(part: tuple[str, int], tight: int, slot: int) -> str:
+    """An operand of a sign; behind it also what binds as tightly stands in brackets."""
+    text, own = part
+    return f"({text})" if own < tight + (slot > 0) else text
 
 
 def of_step(node: Node) -> tuple[Body, Node] | None:

@@ -229,9 +229,7 @@ def rewrite(graph: Graph, rule: Choose) -> tuple[Graph, dict[Node, Node]]:
     to: dict[Node, Node] = {}
     for node in ancestors(graph.outputs.values()):
         operands = tuple(to[o] for o in node.operands)
-        made = rule(new, node, operands)
-        if made is None:
-            made = keep(new, node, operands)
+        made = rule(new, node, operands) or keep(new, node, operands)
         new.mark(made, *graph.about(node))
         to[node] = made
     new.outputs = {k: to[v] for k, v in graph.outputs.items()}

@@ -36,8 +36,7 @@ def flat(table: Any) -> list[float]:
 
 def spread(m: Make, table: Table, like: TensorType) -> Node:
     """The table over the whole shape of its parameter."""
-    axes = tuple(range(len(shape(table))))
-    return m.broadcast(m.const(table), TensorType(like.shape), axes)
+    return m.broadcast(m.const(table), TensorType(like.shape), tuple(range(len(shape(table)))))
 
 
 def live_only(m: Make, node: Node, param: Node) -> Node:

@@ -33,8 +33,6 @@ Case: TypeAlias = tuple[Types, dict[str, Any]]
 Examples: TypeAlias = Callable[[], Iterable[Case]]
 Bound: TypeAlias = Callable[[Node, Sequence[float], bool], float]
 Places: TypeAlias = Mapping[int, int]
-Axes: TypeAlias = Callable[[Node, int], Places]
-Vmap: TypeAlias = "Callable[[Make, Node, Stacked], Node]"
 Flops: TypeAlias = Callable[[Node], Size | int]
 Curve: TypeAlias = "Callable[[Make, Node, Node | None, Node | None], tuple[Node | None, ...]]"
 
@@ -210,8 +208,8 @@ class Op:
     tight: Tight = Tight.CALL
     bound: Bound | None = None
     refuge: Refuge | None = None
-    places: Axes | None = None
-    vmap: Vmap | None = None
+    places: Callable[[Node, int], Places] | None = None
+    vmap: Callable[[Make, Node, Stacked], Node] | None = None
     spell_for: Mapping[str, Spell] = field(default_factory=lambda: MappingProxyType({}))
 
     def type_of(self, attrs: Attrs, types: Types) -> TensorType:
@@ -257,8 +255,7 @@ class Make:
         """The node `op(*operands, **attrs)`, its type by the operation's rule."""
         record = OPS.get(op)
         if record is None:
-            hint = nearest(op, OPS)
-            raise Fault(f"there is no operation {op}", f"{hint}" if hint else "")
+            raise Fault(f"there is no operation {op}", nearest(op, OPS) or "")
         found = self.graph.find(op, operands, attrs)
         if found is not None:
             self.graph.mark(found, self.spans)

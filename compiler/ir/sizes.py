@@ -107,6 +107,9 @@ class Equation(Record, eq=False):
     reason: Reason
     said: Callable[[Conflict], NoReturn] | None = None
 
+    def refused(self, remainder: str = "") -> Conflict:
+        return Conflict(self.left, self.right, remainder, self.said)
+
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
@@ -164,14 +167,14 @@ class Sizes:
     ) -> Conflict | None:
         """Demand `left == right`; a conflict, or None where they agree or may still agree."""
         equation = Equation(Size.of(left), Size.of(right), reason, said)
-        return self._take(equation) or self._again(equation)
+        return self._solve(self._gap(equation), equation) or self._again(equation)
 
     def _again(self, newest: Equation) -> Conflict | None:
         """The waiting equations, now that more is known; two of them may give a third."""
         while self.waiting:
             known, before, self.waiting = len(self.fixed), self.waiting, []
             for number, equation in enumerate(before):
-                clash = self._take(equation)
+                clash = self._solve(self._gap(equation), equation)
                 if clash is not None:
                     self.waiting += before[number + 1 :]
                     return clash
@@ -189,18 +192,15 @@ class Sizes:
     def _gap(self, e: Equation) -> Size:
         return self.resolve(e.left) - self.resolve(e.right)
 
-    def _take(self, e: Equation) -> Conflict | None:
-        return self._solve(self._gap(e), e)
-
     def _solve(self, gap: Size, e: Equation, waits: bool = True) -> Conflict | None:
         """Demand that a form is 0."""
         free = [(v, c) for v, c in gap.terms if not v.running]
         rest = gap - Size(0, tuple(free))
         if not free:
-            return self._conflict(e) if rest.terms or rest.constant else None
+            return e.refused() if rest.terms or rest.constant else None
         factor = gcd(*(c for _, c in free))
         if any(c % factor for c in (rest.constant, *(c for _, c in rest.terms))):
-            return self._conflict(e, indivisible(free, rest, factor))
+            return e.refused(indivisible(free, rest, factor))
         v, c = next(((v, c) for v, c in free if abs(c) == factor), (None, 0))
         if v is None:
             if waits:
@@ -219,14 +219,9 @@ class Sizes:
         for u, size in known.items():
             if size.constant < 0:
                 del self.fixed[v], self.open[v]
-                return self._conflict(e, f"{u} would be {size}")
+                return e.refused(f"{u} would be {size}")
         self.open = {u: why for u, why in self.open.items() if u not in known}
         return None
-
-    def _conflict(self, e: Equation, remainder: str = "") -> Conflict:
-        return Conflict(e.left, e.right, remainder, e.said)
-
-    # ---- the end -------------------------------------------------------------------------------
 
     def settle(self) -> list[Conflict]:
         """What is open when no equation is to come: one that whole numbers solve in one way is
@@ -234,20 +229,17 @@ class Sizes:
         found = []
         for equations in self._together():
             zeros = [form(self._gap(e)) for e in equations if e in self.waiting]
-            asked = {v for _, terms in zeros for v in terms}
-            forms = [self.resolve(Size.of(v)) for v, e in self.open.items() if e in equations]
-            others = [form(size) for size in forms]
-            asked |= {v for _, terms in others for v in terms}
-            search = Search(zeros, others)
+            fixed = (Size.of(v) for v, e in self.open.items() if e in equations)
+            search = Search(zeros, [form(self.resolve(size)) for size in fixed])
             some = list(islice(search.solutions(), 2))
+            if len(some) > 1 or not search.complete:
+                continue
             last = equations[-1]
-            if not some and search.complete:
-                self.waiting = [e for e in self.waiting if e not in equations]
-                found.append(self._conflict(last, unsolvable(last, self)))
-            elif len(some) == 1 and search.complete:
-                self.waiting = [e for e in self.waiting if e not in equations]
-                for v, value in some[0].items():
-                    self._fix(v, Size(value), last)
+            self.waiting = [e for e in self.waiting if e not in equations]
+            if not some:
+                found.append(last.refused(unsolvable(last, self)))
+            for v, value in (pair for solution in some for pair in solution.items()):
+                self._fix(v, Size(value), last)
         return found
 
     def _together(self) -> list[list[Equation]]:

@@ -174,9 +174,9 @@ class Call(Record):
     def writes(self, memory: Memory) -> bool:
         return root(self.out) == memory
 
-    def reads(self, slot: int) -> bool:
-        """Whether it looks at an operand, be it at its shape."""
-        return any(isinstance(of, Operand) and of.slot == slot for of in self.leaves())
+    def operands(self) -> Iterator[Operand]:
+        """The operands that it looks at, be it at their shapes."""
+        return (of for of in self.leaves() if isinstance(of, Operand))
 
     def leaves(self) -> Iterator[Leaf]:
         """The arrays of all that it is given, and of the view that it writes through."""
@@ -233,12 +233,11 @@ class Statements(Record):
         """Whether the result may lie where these operands do: none of them is read once the result
         has been written to."""
         first = next(i for i, c in enumerate(self.calls) if c.writes(OUT))
-        return not any(c.reads(slot) for c in self.calls[first + 1 :] for slot in slots)
+        return not any(of.slot in slots for c in self.calls[first + 1 :] for of in c.operands())
 
     def boxes(self, slot: int) -> bool:
         """Whether an operand must be an array even if it is a single number."""
-        held = (of for c in self.calls for of in c.leaves() if isinstance(of, Operand))
-        return any(of.slot == slot and of.boxed for of in held)
+        return any(of.slot == slot and of.boxed for c in self.calls for of in c.operands())
 
 
 Spelling: TypeAlias = View | Statements

@@ -66,6 +66,5 @@ def typing(node: Node) -> Iterator[str]:
     if (again.shape, again.kind) != (node.type.shape, node.type.kind):
         yield f"{node!r} should have type {again}"
     if op_of(node).is_("pointwise"):
-        shapes = {t.shape for t in operands if t.shape}
-        if len(shapes) > 1:
+        if len({t.shape for t in operands if t.shape}) > 1:
             yield f"{node!r} is pointwise over different shapes"

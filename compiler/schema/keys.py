@@ -272,9 +272,6 @@ def parse_clock(text: str) -> Clock:
     return WatchReport(name, at) if own else PhaseNumber(phase, name, bool(best), at)
 
 
-# ---- what a checkpoint holds -------------------------------------------------------------------
-
-
 class CheckpointKey(Key):
     """An array of a phase in a checkpoint: a state, or what checks ask of a phase that is over.
 

@@ -12,8 +12,6 @@ from dln.compiler.ir.op import Attrs, Make, Places, Stacked
 from dln.compiler.ir.ops.loop import sequence_type
 from dln.compiler.ir.tensor_type import TensorType
 
-# ---- places ------------------------------------------------------------------------------------
-
 
 def same(node: Node, slot: int) -> Places:
     """The axes of the result are the first ones of the operand."""
@@ -33,9 +31,6 @@ def reduced(node: Node, slot: int) -> Places:
 def worked_along(attrs: Attrs) -> tuple[int, ...]:
     axes: tuple[int, ...] = (attrs["axis"],) if "axis" in attrs else attrs["axes"]
     return axes
-
-
-# ---- all steps at once -------------------------------------------------------------------------
 
 
 def unchanged(m: Make, node: Node, over: Stacked) -> Node:

@@ -17,9 +17,6 @@ from dln.compiler.ir.op import ANY, Bound
 Seen = Sequence[float]
 
 
-# ---- bounds ------------------------------------------------------------------------------------
-
-
 def at_most(largest: float) -> Bound:
     """Whatever the operands are."""
     return lambda node, seen, guarded: largest

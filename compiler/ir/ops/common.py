@@ -73,8 +73,6 @@ def join(a: Domain, b: Domain) -> Domain:
 
 def spread(name: str, types: Sequence[TensorType]) -> TensorType:
     """The type of a pointwise result before its kind and domain: equal shapes, or numbers."""
-    if not types:
-        raise Fault(f"{name} takes at least one operand")
     widest = max(types, key=lambda t: (len(t.shape), len(t.running)))
     for t in types:
         if t.shape and unlike(t.shape, widest.shape):

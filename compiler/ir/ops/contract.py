@@ -53,10 +53,8 @@ def infer(attrs: Attrs, types: Types) -> TensorType:
     for labels, t in zip((attrs["left"], attrs["right"]), types, strict=True):
         for label, size in zip(labels, t.shape, strict=True):
             if label in sizes and differ(sizes[label], size):
-                raise Fault(
-                    f"a sum of products over {types[0]} and {types[1]}: "
-                    f"{sizes[label]} and {size} must be equal"
-                )
+                over, found = f"{types[0]} and {types[1]}", f"{sizes[label]} and {size}"
+                raise Fault(f"a sum of products over {over}: {found} must be equal")
             sizes.setdefault(label, size)
         names = dict(zip(labels, t.running, strict=False)) | names
     running: list[str] = []

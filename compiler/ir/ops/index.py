@@ -98,18 +98,16 @@ def spell_onehot(node: Node) -> Statements:
     return steps(call("equal", each, spelling.Constants("range", (Attr("size"),))))
 
 
-AT, COPY = Memory("at"), Memory("copy")
-
-
 def spell_pick(node: Node) -> Statements:
     """`take` from x laid out flat, at index + row * (size of the last axis)."""
     x, which = (operand.type for operand in node.operands)
     counted = spelling.Constants("range", (0, spelling.SizeOf(A), known(x.shape[-1], "pick")))
     rows = View(counted, (spelling.Reshape(spelling.ShapeOf(B)),))
-    at, flat = call("add", B, rows, out=AT), (spelling.Reshape(-1),)
+    place, copy, flat = Memory("at"), Memory("copy"), (spelling.Reshape(-1),)
+    at = call("add", B, rows, out=place)
     if contiguous(node.operands[0]):
-        return steps(at, call("take", View(A, flat), AT), at=lambda node: which)
-    copied, taken = call("copy", A, out=COPY), call("take", View(COPY, flat), AT)
+        return steps(at, call("take", View(A, flat), place), at=lambda node: which)
+    copied, taken = call("copy", A, out=copy), call("take", View(copy, flat), place)
     return steps(copied, at, taken, at=lambda node: which, copy=lambda node: x)
 
 

@@ -106,7 +106,7 @@ def running_type(attrs: Attrs, types: Types) -> TensorType:
     return types[0].like(running=names)
 
 
-# ---- meaning -----------------------------------------------------------------------------------
+# ---- meaning and derivatives ---------------------------------------------------------------------
 
 
 def broadcast(site: Site, a: Array) -> Array:
@@ -120,9 +120,6 @@ def pad(site: Site, a: Array) -> Array:
     before = site.attrs["before"]
     at_axis(site, out, slice(before, before + a.shape[site.attrs["axis"]]))[...] = a
     return out
-
-
-# ---- derivatives -------------------------------------------------------------------------------
 
 
 def d_transpose(m: Make, node: Node, bar: Node) -> tuple[Node]:

@@ -44,7 +44,7 @@ def same(narrow: common.Narrow) -> Result:
     return lambda a, axes: a.like(domain=narrow(a.domain))
 
 
-# ---- meaning -----------------------------------------------------------------------------------
+# ---- meaning and derivatives ---------------------------------------------------------------------
 
 
 def extreme(name: str) -> Evaluate:
@@ -78,9 +78,6 @@ def softmax(site: Site, a: Array) -> Array:
 def log_softmax(site: Site, a: Array) -> Array:
     np, shifted = site.np, a - top(site, a)
     return shifted - np.log(np.sum(np.exp(shifted), axis=site.attrs["axes"], keepdims=True))
-
-
-# ---- derivatives -------------------------------------------------------------------------------
 
 
 def d_extreme(m: Make, node: Node, bar: Node) -> tuple[Node]:

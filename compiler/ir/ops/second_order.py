@@ -100,7 +100,7 @@ def power(m: Make, node: Node, bar: Node | None, bend: Node | None) -> Rows:
     return by_x, by_e
 
 
-# ---- over axes ---------------------------------------------------------------------------------
+# ---- over axes, and sums of products -------------------------------------------------------------
 
 
 def extreme(m: Make, node: Node, bar: Node | None, bend: Node | None) -> Rows:
@@ -144,9 +144,6 @@ def softmax(m: Make, node: Node, bar: Node | None, bend: Node | None) -> Rows:
     sums = spread_back(m, node, m.sum(m.mul(y2, bend), node["axes"]))
     once = m.mul(bend, m.sub(m.const(1.0), m.scale(node, 2.0)))
     return (m.mul(y2, m.add(once, sums)),)
-
-
-# ---- sums of products --------------------------------------------------------------------------
 
 
 def contract(m: Make, node: Node, bar: Node | None, bend: Node | None) -> Rows:

@@ -82,7 +82,7 @@ def places_of(attrs: Attrs) -> tuple[int, ...]:
     return tuple(attrs.get("places") or range(axis, axis + len(attrs["terms"])))
 
 
-# ---- meaning -----------------------------------------------------------------------------------
+# ---- meaning and derivatives ---------------------------------------------------------------------
 
 
 def indices(site: Site) -> Array:
@@ -105,17 +105,12 @@ def unwindow(site: Site, bar: Array) -> Array:
     return out
 
 
-# ---- derivatives -------------------------------------------------------------------------------
-
-
 def d_unwindow(m: Make, node: Node, bar: Node) -> tuple[Node]:
-    axis, places = node["axis"], places_of(node.attrs)
-    made = m("window", bar, axis=axis, terms=node["terms"], offset=node["offset"])
-    rest = [i for i in range(len(made.type.shape)) if not axis <= i < axis + len(places)]
-    order = [
-        axis + places.index(i) if i in places else rest.pop(0) for i in range(len(rest + [*places]))
-    ]
-    return (made if order == sorted(order) else m("transpose", made, perm=tuple(order)),)
+    made = m("window", bar, axis=node["axis"], terms=node["terms"], offset=node["offset"])
+    order = moved(len(made.type.shape), node["axis"], places_of(node.attrs))
+    if order is None:
+        return (made,)
+    return (m("transpose", made, perm=tuple(map(order.index, range(len(order))))),)
 
 
 def window_places(node: Node, slot: int) -> op.Places:
