@@ -52,7 +52,10 @@ class Terminal:
 
     def error(self, error: DlnError) -> None:
         """Everything that is wrong, as the result, each with its place and remedy."""
-        self.data({"problems": [p.as_data() for p in error.problems]})
+        if self.json:
+            from dln.grammar.remedies import as_data  # late: with --json alone
+
+            self.data({"problems": [as_data(p) for p in error.problems]})
         self.wrong(error.problems)
 
     def wrong(self, problems: Iterable[Problem]) -> None:

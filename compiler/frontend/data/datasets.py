@@ -140,15 +140,19 @@ def _in_numbers(odd: Oddity, column: int, count: int, classes: bool) -> str:
     return f"write a number into {where}, {place}, or leave the line out"
 
 
-def _like(b: Build, st: s.Data, scope: Scope) -> Statements:
-    """The fields of the data set that this one is like; splits are each file's own."""
+def _like(b: Build, st: s.Data, scope: Scope, users: tuple[s.Data, ...] = ()) -> Statements:
+    """The fields of the data set that this one is like; splits are each file's own. `users` are the
+    sets that are like this one."""
     if st.like is None:
         return ()
     binding = scope.lookup(st.like)
+    at = word(st.span, st.like, r"\blike\s+")
     if binding is None or (model := b.data.declared.get(binding)) is None:
-        at = word(st.span, st.like, r"\blike\s+")
         unknown(b, "data set", st.like, at, _visible_sets(b, scope))
-    return tuple(x for x in (*_like(b, model, scope), *model.body) if not isinstance(x, s.Split))
+    if model in (users := (*users, st)):
+        b.fail("E331", f"{st.like} is like itself", at, "would have its own fields")
+    inherited = _like(b, model, scope, users)
+    return tuple(x for x in (*inherited, *model.body) if not isinstance(x, s.Split))
 
 
 def _reader(

@@ -239,6 +239,9 @@ def apply(b: Build, target: Value, given: Given, span: Span) -> Value:
             return values[0][0]
         case Function():
             return _call_function(b, target, given, span)
+        case Builtin(lazy=True):
+            text = f"{target.name} takes what it is given in brackets: {target.name}(...)"
+            b.fail("E322", text, span, "stands alone")
         case Builtin():
             return call_builtin(b, target, given, span)
         case InstanceVerb(instance=made, verb=verb) if made.groups:

@@ -1,0 +1,77 @@
+"""What becomes of a mutant when its remedies are applied as they are written."""
+
+from dataclasses import dataclass
+
+from dln.compiler.fingerprint import fingerprint
+from dln.grammar.diagnostics import DlnError
+from dln.grammar.parser import parse
+from dln.grammar.printer import to_text
+from dln.grammar.remedies import edit
+from dln.grammar.syntax import Check, Sweep, Task
+from dln.spec import Spec
+from mutation.edits import KEYWORDS, tokens
+from mutation.judging import Answer, answer
+
+ROUNDS = 4
+RESTORED, OTHER, ERROR, ADVICE, ABSENT = "restored", "other", "error", "advice", "absent"
+
+
+@dataclass(frozen=True)
+class Mended:
+    """What a remedy did, with the text that it led to."""
+
+    outcome: str
+    text: str = ""
+
+
+def mended(found: Answer, name: str, original: Spec) -> Mended:
+    """The remedy of the first problem applied, then that of what is left, some times."""
+    first = found.problems[0]
+    if not first.remedy:
+        return Mended(ABSENT)
+    if (change := edit(first)) is None:
+        return Mended(ADVICE)
+    text = change.changed
+    for _ in range(ROUNDS):
+        if same_text(text, original):
+            return Mended(RESTORED, text)
+        again = answer(text, name)
+        if again.made is not None:
+            same = alike(again.made, original)
+            return Mended(RESTORED if same else OTHER, text)
+        if (change := edit(again.problems[0])) is None or change.span.source.text != text:
+            break
+        text = change.changed
+    return Mended(ERROR, text)
+
+
+def alike(one: Spec, two: Spec) -> bool:
+    """Whether two specs of other texts give the same numbers, in the same tasks and checks."""
+    return asked(one) == asked(two) and fingerprint(one.model) == fingerprint(two.model)
+
+
+def same_text(text: str, spec: Spec) -> bool:
+    """Whether a text is that of a spec, but for its layout and the choice of names."""
+    if text.split() == spec.source.text.split():
+        return True
+    try:
+        return renamed(to_text(parse(text))) == renamed(to_text(spec.syntax))
+    except DlnError:
+        return False
+
+
+def renamed(text: str) -> list[str]:
+    """The tokens of a text, each name by the order in which names come."""
+    order: dict[str, str] = {}
+    found = []
+    for token in tokens(text):
+        free = token.text.isidentifier() and token.text not in KEYWORDS
+        found.append(order.setdefault(token.text, f"#{len(order)}") if free else token.text)
+    return found
+
+
+def asked(spec: Spec) -> tuple[object, ...]:
+    """What a fingerprint leaves out: how long phases last, tasks, sweeps, checks."""
+    items = tuple(i for i in spec.syntax.items if isinstance(i, Check | Sweep | Task))
+    lasting = [p.duration for p in spec.model.phases.values()]
+    return to_text(spec.syntax.changed(items=items)), repr(lasting)
