@@ -14,7 +14,6 @@ from functools import partial
 from dln.compiler.frontend.context.build_context import BlockDef, Build, Built, Naming, Scope, Value
 from dln.compiler.frontend.context.frame import Frame
 from dln.compiler.frontend.context.outside import Outside
-from dln.compiler.frontend.context.place import SPEC
 from dln.compiler.frontend.context.static_values import lookup, rounds, static, word
 from dln.compiler.frontend.context.values import Function, Module, OptimiserDef, describe
 from dln.compiler.frontend.data import datasets
@@ -40,7 +39,7 @@ def build(source: Source, module: s.Module, outside: Outside) -> Model:
     built = Built(
         source=source, outside=outside, rules=rules, binders=BINDERS, sources={source.path: source}
     )
-    b = Build(built=built, frame=Frame(0), naming=Naming.unnamed(SPEC))
+    b = Build(built=built, frame=Frame(0), naming=Naming())
     limit = sys.getrecursionlimit()
     sys.setrecursionlimit(max(limit, DEEPEST_STACK))
     try:
@@ -69,8 +68,7 @@ class Files:
     def __init__(self, b: Build) -> None:
         self.b, self.load = b, b.outside.load
         self.scopes: dict[str, Scope] = {}
-        self.outer = builtins()
-        self.standard = self.outer
+        self.outer = self.standard = builtins()
 
     def open(self, source: Source, module: s.Module, trail: list[str]) -> Scope:
         """The scope of a file, over the standard library and the files it uses."""
@@ -208,7 +206,10 @@ def _once_named(b: Build, item: s.Task | s.Sweep, found: Mapping[str, Tasking | 
 
 def _initial_values(b: Build) -> None:
     """The first values of all parameters, now that every size is known."""
-    b.settle_sizes()
+    for conflict in b.sizes.settle():  # sizes that no whole numbers solve
+        with b.collecting():
+            assert conflict.said is not None
+            conflict.said(conflict)
     while b.owned.inits:
         with b.collecting():
             b.owned.inits.pop(0)(b)

@@ -80,12 +80,11 @@ def never_fixed(model: Model, node: Node, broken: Mapping[Node, DlnError]) -> No
     for n in ancestors([node]):
         if n in broken:
             raise broken[n]
-        for s in n.type.shape:
-            for v, _ in model.sizes.resolve(s).terms:
-                if not v.running:
-                    text = f"the size of {v} is never fixed"
-                    at = v.span or model.graph.spans.get(n, (None,))[0]
-                    raise Fault(text, code="E336").at(at, "no tensor says how large it is")
+        terms = (v for s in n.type.shape for v, _ in model.sizes.resolve(s).terms)
+        for v in (v for v in terms if not v.running):
+            text = f"the size of {v} is never fixed"
+            at = v.span or model.graph.spans.get(n, (None,))[0]
+            raise Fault(text, code="E336").at(at, "no tensor says how large it is")
     raise AssertionError(f"{node!r} has no place in the inferred graph")
 
 

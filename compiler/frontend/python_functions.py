@@ -86,8 +86,7 @@ def _as_function(
             raise
         refused[f"{path}.step"] = error.problems[0]
         return made
-    done: Applied = made.changed(step=step)
-    return done
+    return made.changed(step=step)
 
 
 def _fitting(b: Build, path: str, target: Value, first: Instance) -> tuple[Applied, Use]:

@@ -9,7 +9,7 @@ import dln.spec as spec
 from dln.compiler.frontend.context.build_context import Build, Built, Naming
 from dln.compiler.frontend.context.frame import Frame
 from dln.compiler.frontend.context.outside import Outside
-from dln.compiler.frontend.context.place import SPEC, replace
+from dln.compiler.frontend.context.place import replace
 from dln.grammar.diagnostics import DlnError, Source, Span
 
 SOURCE = Source("net.dln", "a = 1\nb = 2\n")
@@ -21,7 +21,7 @@ def place() -> Build:
     """The beginning of an empty build."""
     outside = Outside(load=spec.load_used, probe=spec.header)
     built = Built(source=SOURCE, outside=outside, rules={}, binders={})
-    return Build(built=built, frame=Frame(0), naming=Naming.unnamed(SPEC))
+    return Build(built=built, frame=Frame(0), naming=Naming())
 
 
 def test_a_place_is_not_changed() -> None:

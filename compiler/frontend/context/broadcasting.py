@@ -50,7 +50,15 @@ def _list_tensor(b: Build, value: Sequence[Value], span: Span, what: str) -> Nod
         parts = [as_tensor(b, v, span, what) for v in value]
         if any(p.type.kind != "index" for p in parts):  # classes may stand among classes
             parts = [quantity(b, p, span) for p in parts]
-        _same_entries(b, parts, span)
+        first = parts[0].type
+
+        def complain(c: Conflict | None, other: TensorType) -> NoReturn:
+            label = f"is {b.shown(first)} and {b.shown(other)}"
+            b.fail("E303", "the entries of this list have different shapes", span, label)
+
+        for p in parts[1:]:
+            fail, why = partial(complain, other=p.type), "the entries of one list"
+            b.same_shape(first.example, p.type.example, span, why, fail)
         parts = align(b, parts, span, full=True)
         make, lead, one = b.at(span), len(parts[0].type.running), Size.of(1)
         shapes = [(*p.type.lead, one, *p.type.example) for p in parts]
@@ -70,19 +78,6 @@ def _any_tensor(value: Value, holds: Callable[[Node], bool]) -> bool:
 def runs_over_time(b: Build, value: Value) -> bool:
     """Whether a value is a sequence or stands for one, or a list that becomes one."""
     return _any_tensor(value, partial(standing.runs, b))
-
-
-def _same_entries(b: Build, parts: Sequence[Node], span: Span) -> None:
-    """The entries of a list that becomes one tensor have one shape."""
-    first = parts[0].type
-
-    def complain(c: Conflict | None, other: TensorType) -> NoReturn:
-        label = f"is {b.shown(first)} and {b.shown(other)}"
-        b.fail("E303", "the entries of this list have different shapes", span, label)
-
-    for p in parts[1:]:
-        fail, why = partial(complain, other=p.type), "the entries of one list"
-        b.same_shape(first.example, p.type.example, span, why, fail)
 
 
 def _numbers(b: Build, value: Value, span: Span, what: str) -> Any:

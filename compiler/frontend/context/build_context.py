@@ -255,9 +255,10 @@ class Built(Shared):
 @dataclass(eq=False)
 class Naming:
     """The path that the next instance made here gets: `net.h`, or `net.y[0]`, `net.y[1]`; the
-    instance in whose equations that is, and where these stand."""
+    instance in whose equations that is, and where these stand. A statement such as `minimize` binds
+    no name."""
 
-    path: str
+    path: str = "anonymous"
     owner: Instance | None = None
     space: Space = SPEC
     many: bool = False
@@ -275,11 +276,6 @@ class Naming:
         """The path of the next chain made here, of which what it makes has a part."""
         self.chains += 1
         return self.path if self.chains == 1 else f"{self.path}_{self.chains}"
-
-    @staticmethod
-    def unnamed(space: Space) -> Naming:
-        """The naming of a statement that binds no name, such as `minimize`."""
-        return Naming("anonymous", None, space)
 
     def part(self, suffix: str = "", many: bool = False) -> Naming:
         """The naming of a part of what stands here."""

@@ -205,13 +205,6 @@ class Place:
         for x, y in zip(left, right, strict=True):
             self.equate(x, y, span, why, fail)
 
-    def settle_sizes(self) -> None:
-        """Say which sizes no whole numbers solve, now that all equations are known."""
-        for conflict in self.sizes.settle():
-            with self.collecting():
-                assert conflict.said is not None
-                conflict.said(conflict)
-
     def proof_notes(self, *sizes: Size, skip: Span | None = None) -> tuple[Note, ...]:
         """The places that fixed some sizes, as notes; at most one for each line."""
         found: list[Note] = []

@@ -1,13 +1,13 @@
-"""The values that expressions have while a spec is read, and the scopes that hold them.
+"""The values that expressions have while a spec is read.
 
 Numbers, strings, truth values and lists are Python's own; a tensor is a `Node`; an open size is a
-`Size`. The rest are the classes below. A name is bound once per scope; what it is bound to is
-worked out when it is first asked for, so equations may stand in any order.
+`Size`. The rest are the classes below, and those of `build_context` that are made.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import UnionType
 from typing import Protocol
 
 from dln.compiler.frontend.context.artefacts import Artefact
@@ -184,18 +184,14 @@ def shown(value: Value) -> str:
     return str(value) if number else describe(value)
 
 
-DESCRIBED: dict[type, str] = {
+DESCRIBED: dict[type | UnionType, str] = {
     Node: "a tensor",
     bool: "a truth value",
-    int: "a number",
-    float: "a number",
-    Size: "a number",
+    int | float | Size: "a number",
     str: "a text",
     Artefact: "{0.what}",
-    list: "a list",
-    range: "a list",
-    Function: "a function",
-    Builtin: "a function",
+    list | range: "a list",
+    Function | Builtin: "a function",
     BlockDef: "the block {0.syntax.name}",
     Instance: "an instance of {0.name}",
     Chain: "a chain of blocks",

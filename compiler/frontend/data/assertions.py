@@ -36,20 +36,14 @@ def asserted(b: Build, node: Node, expr: s.Asserted, scope: Scope) -> Node:
         node = broadcasting.quantity(b, node, expr.body.span)
     made = b.at(expr.span)("asserted", node, domain=domain)
     if b.claims is not None and domain.name not in UNBOUNDED and "batch" in made.type.running:
-        b.claims.append(_claim(b, made, value, expr))
+        if value.type.running != ("batch",):  # all axes but that of the examples as they stand
+            at = value.type.running.index("batch")
+            rest = (i for i in range(len(value.type.shape)) if i != at)
+            value = b.at(expr.span)("transpose", value, perm=(at, *rest))
+            value = b.at(expr.span)("running", value, running=("batch",))
+        text, timed = broadcasting.short(expr.body.span.text), 1 in lengths.uneven(b, value.type)
+        b.claims.append(FieldOf(text, made, value, False, expr.span, timed))
     return made
-
-
-def _claim(b: Build, made: Node, value: Node, expr: s.Asserted) -> FieldOf:
-    """What is to be checked: the numbers, with all axes but that of the examples as they stand."""
-    text = broadcasting.short(expr.body.span.text)
-    if value.type.running != ("batch",):
-        at = value.type.running.index("batch")
-        rest = (i for i in range(len(value.type.shape)) if i != at)
-        value = b.at(expr.span)("transpose", value, perm=(at, *rest))
-        value = b.at(expr.span)("running", value, running=("batch",))
-    timed = 1 in lengths.uneven(b, value.type)
-    return FieldOf(text, made, value, False, expr.span, timed)
 
 
 def _may_be_class(b: Build, node: Node, domain: Domain, expr: s.Asserted) -> None:

@@ -1,4 +1,10 @@
-"""Data sets: what the reader's header says, the fields that follow from it, and the splits."""
+"""Data sets: what the reader's header says, the fields that follow from it, and the splits.
+
+A data set is made of parts, `mnist.fit`, and fields as one tensor, `mnist.fit.x`. Such a tensor has
+all the examples, its first axis: [50000, 784]. It depends on no minibatch and on no parameter. In
+the graph it is a source of its own, `whole`, called `mnist.fit.x` (`mnist.all.x` without a part),
+which a runtime fills once.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +16,8 @@ from pathlib import Path
 from typing import NoReturn, TypeAlias
 
 from dln.compiler.frontend.context import broadcasting, time_axis
-from dln.compiler.frontend.context.build_context import Binding, Build, Scope
-from dln.compiler.frontend.context.place import poison, replace
+from dln.compiler.frontend.context.build_context import Binding, Build, Scope, Value
+from dln.compiler.frontend.context.place import Poisoned, poison, replace
 from dln.compiler.frontend.context.static_values import positive, static, unknown, word
 from dln.compiler.frontend.context.values import DataValue, Results, describe
 from dln.compiler.frontend.data import origins
@@ -21,8 +27,8 @@ from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.sizes import BATCH_SIZE, Size
 from dln.compiler.ir.tensor_type import TIME, TensorType
 from dln.compiler.model import DataSet, FieldOf
-from dln.compiler.schema.headers import SETTINGS, DataSource, HeaderField, Oddity, Schema
-from dln.compiler.schema.keys import RawInput
+from dln.compiler.schema.headers import SETTINGS, DataSource, HeaderField, Oddity
+from dln.compiler.schema.keys import RawInput, WholeField
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Fault, Note, Span, nearest
 
@@ -57,8 +63,10 @@ def _build(b: Build, st: s.Data, scope: Scope) -> DataValue:
     if schema.classes is not None:
         inner.value("V", schema.classes, st.reader.span)
     fields = _fields(replace(b, claims=claims), key, statements, inner, length)
-    if schema.odd:
-        _only_numbers(b, schema, raw[""], fields)
+    for f in fields.values() if schema.odd else ():  # a column that a field reads holds numbers
+        for column in sorted(origins.columns([f.value], raw[""]) & schema.odd.keys()):
+            with b.collecting():
+                _odd_column(b, f, schema.odd[column], column, schema.count)
     named = lengths(b, raw, fields, st.reader.span)
     parts = _parts(b, statements, inner, schema.count)
     needed = set(ancestors(f.value for f in fields.values()))
@@ -96,19 +104,11 @@ def _key(b: Build, binding: Binding) -> str:
     """What a data set is called in the plan: its name, numbered where another file or another
     round of a `for` has one of that name. Those of the spec itself come first."""
     sets = sorted(b.data.declared.items(), key=lambda known: known[1].span.source is not b.source)
-    taken: dict[str, Binding] = {}
+    keys: dict[Binding, str] = {}
     for known, st in sets:
         names = chain([st.name], (f"{st.name}_{i}" for i in count(2)))
-        taken[next(name for name in names if name not in taken)] = known
-    return next(name for name, known in taken.items() if known is binding)
-
-
-def _only_numbers(b: Build, schema: Schema, raw: Node, fields: Mapping[str, FieldOf]) -> None:
-    """A column that a field reads holds numbers; what others hold does not matter."""
-    for f in fields.values():
-        for column in sorted(origins.columns([f.value], raw) & schema.odd.keys()):
-            with b.collecting():
-                _odd_column(b, f, schema.odd[column], column, schema.count)
+        keys[known] = next(name for name in names if name not in keys.values())
+    return keys[binding]
 
 
 def _odd_column(b: Build, f: FieldOf, odd: Oddity, column: int, count: int) -> NoReturn:
@@ -276,3 +276,39 @@ def bind_fields(b: Build, data: DataSet, scope: Scope) -> None:
         scope.value(name, node, field.span)
     for name in b.data.broken.get(data.name, ()):
         scope.names[name] = Binding(data.span, poison, static=True)
+
+
+# ---- what a data set is made of ----------------------------------------------------------------
+
+
+def of_data(b: Build, value: DataValue, name: str, span: Span) -> Value:
+    """A part of a data set, or a field of it or of a part."""
+    data = b.data.sets[value.name]
+    if value.part is None and name in data.parts:
+        return DataValue(data.name, name)
+    if name in data.fields:
+        return _whole(b, data, value.part or "all", data.fields[name], span)
+    if name in b.data.broken.get(data.name, ()):
+        raise Poisoned
+    if value.part is None:
+        unknown(b, "part or field", name, span, [*data.parts, *data.fields], data.name)
+    unknown(b, "field", name, span, list(data.fields), f"{data.name}.{value.part}")
+
+
+def _whole(b: Build, data: DataSet, part: str, field: FieldOf, span: Span) -> Node:
+    """The field of all examples of a part; of as many as are read, where they are limited. It is
+    one tensor if it is the same at every visit, and as long in every example."""
+    notes = (Note(field.span, "is declared here"),)
+    if field.drawn:
+        text = f"the field {field.name} is drawn anew at each visit, so it is no fixed tensor"
+        remedy = f"another field, or data set, with = in place of ~ after {field.name}"
+        b.fail("E376", text, span, "is drawn", notes, remedy)
+    if data.length is not None and "time" in field.node.type.running:
+        text = f"the sequences of {field.name} are of unequal lengths, so they are no one tensor"
+        label = f"runs over time, up to the {data.length} of each example"
+        b.fail("E376", text, span, label, notes, "take it in a phase, example by example")
+    count = data.parts[part][1]
+    rows = Size(count if b.outside.limit is None else min(count, b.outside.limit))
+    type = field.node.type.like((rows, *field.node.type.shape[1:]), ())
+    name = WholeField(data.name, part, field.name)
+    return b.mark(b.at(span)("whole", name=name, type=type), span, name.spoken)

@@ -200,13 +200,13 @@ def lengths(
 
     None where no field runs over time, or the raw data hold no lengths and no field is called so.
     """
-    timed = any("time" in f.node.type.running for f in fields.values())
     mine, value = fields.get(LENGTH), raw.get(LENGTH)
-    if not timed or (value is None and mine is None):
+    if not any("time" in f.node.type.running for f in fields.values()):
         return None
     text = f"{LENGTH} is how long each sequence is"
     if value is None:
-        assert mine is not None
+        if mine is None:
+            return None
         fact = f'lengths are an array "{LENGTH}" beside the sequences, as npz(...) reads it'
         remedy = mine.span.text.replace(LENGTH, "steps", 1)
         label = "is a field like any other"

@@ -8,7 +8,7 @@ from dln.compiler.frontend.context import broadcasting, standing, time_axis, val
 from dln.compiler.frontend.context.build_context import Build, Instance, Scope, Value
 from dln.compiler.frontend.context.place import replace
 from dln.compiler.frontend.context.static_values import lookup, unknown, whole
-from dln.compiler.frontend.data import full_data
+from dln.compiler.frontend.data import datasets
 from dln.compiler.frontend.expressions import phase_queries
 from dln.compiler.frontend.instances import instances
 from dln.compiler.frontend.tensors import affine_index, axes
@@ -38,7 +38,7 @@ def _attr(b: Build, expr: s.Attr, scope: Scope) -> Value:
                 unknown(b, "name", expr.name, expr.name_span, known, body.name)
             return lookup(b, expr.name, expr.name_span, body.scope)
         case values.DataValue():
-            return full_data.of_data(b, body, expr.name, expr.name_span)
+            return datasets.of_data(b, body, expr.name, expr.name_span)
         case Node() if (made := instances.made_in(b, expr.body, scope)) is not None:
             return instances.attribute(b, made, expr.name, expr.name_span)
         case values.PhaseBest():

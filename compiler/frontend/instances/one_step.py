@@ -74,7 +74,7 @@ def stepped(b: Build, value: Value, span: Span) -> Value:
 def _sequence(b: Build, made: Instance, value: Value, at: Span) -> Node:
     """What is read: a tensor that runs over time, a text, or a list of elements."""
     if isinstance(value, str):
-        return written(b, made, value, at)
+        return _written(b, made, value, at)
     node = broadcasting.as_tensor(b, value, at)
     if TIME in node.type.running:
         return time_axis.time_first(b, node, at)
@@ -85,7 +85,7 @@ def _sequence(b: Build, made: Instance, value: Value, at: Span) -> Node:
     return b.at(at)("running", node, running=(TIME, *node.type.running))
 
 
-def written(b: Build, made: Instance, text: str, at: Span) -> Node:
+def _written(b: Build, made: Instance, text: str, at: Span) -> Node:
     """A text as the classes that its characters are in the alphabet of a text data set."""
     _, _, domain = made.ports[0]
     if domain is None or domain.name != "class":

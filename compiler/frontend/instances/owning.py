@@ -70,7 +70,11 @@ def _part(b: Build, value: Value) -> list[str]:
             names = (o.name for o in value.definition.syntax.options)  # what it was made with
             made = (lookup(b, n, value.span, value.scope) for n in names if n in value.scope.names)
             given = [_part(b, v) for v in made]
-            return _joined([_declared(b, value), *given, _used(b, *_equations(b, value))])
+            ports = [p.name for p in value.definition.syntax.ports]
+            scopes = [value.scope, *value.bodies.values()]  # wherever it was applied
+            known = (v for sc in scopes for n in sc.names.values() for v in n.cache.values())
+            taken = (sc.names[p].find(b) for sc in scopes for p in ports if p in sc.names)
+            return _joined([_declared(b, value), *given, _used(b, known, taken)])
         case Chain():
             outputs = [made for _, made in value.applied]
             used = _used(b, outputs, [x for given, _ in value.applied for x in given])
@@ -85,15 +89,6 @@ def _part(b: Build, value: Value) -> list[str]:
 def _declared(b: Build, made: Instance) -> list[str]:
     """The parameters of an instance, and of the instances made in it."""
     return [p for p in b.owned.params if b.owned.owners[p].within(made)]
-
-
-def _equations(b: Build, made: Instance) -> tuple[list[Value], list[Value]]:
-    """The values in the equations of an instance, wherever it was applied; those of its ports."""
-    ports = [p.name for p in made.definition.syntax.ports]
-    scopes = [made.scope, *made.bodies.values()]
-    known = [v for sc in scopes for n in sc.names.values() for v in n.cache.values()]
-    given = [sc.names[p].find(b) for sc in scopes for p in ports if p in sc.names]
-    return known, given
 
 
 def _used(b: Build, outputs: Iterable[Value], inputs: Iterable[Value]) -> list[str]:

@@ -45,7 +45,7 @@ def _asking(b: Build, scope: Scope, number: int) -> tuple[Build, Scope]:
     path = f"check{number}"
     inner = scope.child(path, Space("check", path))
     frame = Frame(next(b.counter), path)
-    return replace(b, frame=frame, naming=Naming.unnamed(inner.space)), inner
+    return replace(b, frame=frame, naming=Naming(space=inner.space)), inner
 
 
 # ---- what a phase expects at its end -----------------------------------------------------------

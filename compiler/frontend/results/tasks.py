@@ -33,7 +33,7 @@ def task(b: Build, st: s.Task, scope: Scope) -> Tasking:
     for o in st.options:
         inner.value(o.name, options[o.name], o.span)
     frame = Frame(next(b.counter), st.name)
-    own = replace(b, frame=frame, naming=Naming.unnamed(inner.space))
+    own = replace(b, frame=frame, naming=Naming(space=inner.space))
     bind_flat(own, st.body, inner)
     lines = unrolled(own, st.body, inner)
     emits = [_emission(own, e, where) for e, where in lines if isinstance(e, s.Emit)]

@@ -199,7 +199,7 @@ def losses(b: Build, st: Sequence[s.Item | s.Stmt], scope: Scope) -> list[Node]:
 
 def _loss(b: Build, st: s.Minimize, scope: Scope) -> Node:
     """One number: the mean over the batch, or the sum with `total`."""
-    unnamed = replace(b, naming=Naming.unnamed(scope.space))  # the same instances, whoever asks
+    unnamed = replace(b, naming=Naming(space=scope.space))  # the same instances, whoever asks
     span = st.loss.span
     node = broadcasting.quantity(b, tensor(unnamed, st.loss, scope, "the loss"), span)
     if node.type.example or "time" in node.type.running:

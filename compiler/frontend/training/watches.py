@@ -40,13 +40,13 @@ def watch(b: Build, st: s.Watch, where: Scope, place: int, got: PhaseBody) -> Wa
         carry = None if rows is None else StreamStates(site, rows)
         frame = Frame(next(b.counter), site, batched=True, kept=b.frame.kept, carry=carry)
         body = phase_scope.scope_over(b, phase.body, got.around, got.name, data)
-        inner = replace(b, frame=frame, naming=Naming.unnamed(body.space))
+        inner = replace(b, frame=frame, naming=Naming(space=body.space))
         rounds = list(phase_scope.flat(inner, phase.body, body))
         where = rounds[place][1]  # the same round of the same loops
         node = tensor(inner, st.value, where)
         persistent_state.refuse(b, node, at, "a watch on other data")
     else:
-        inner = replace(b, naming=Naming.unnamed(where.space))
+        inner = replace(b, naming=Naming(space=where.space))
         node = tensor(inner, st.value, where)
     node = broadcasting.quantity(b, node, at)
     if node.type.example or "time" in node.type.running:
