@@ -113,9 +113,7 @@ def _call(b: Build, target: Value, expr: s.Call, scope: Scope, first: Given = ()
             return apply(b, instance, _arguments(b, expr, scope), expr.span)
         return instances.instance(b, target, written, scope, expr.span)
     if isinstance(target, OptimiserDef):
-        options = instances.option_values(
-            b, target.syntax.options, written, scope, who=target.syntax.name, span=expr.span
-        )
+        options = instances.option_values(b, target.syntax, written, scope, expr.span)
         made = {k: _for_all(b, k, e, where) for k, (e, where, _) in options.items()}
         return OptimiserUse(target, made, expr.span)
     if isinstance(target, PhaseVerb):

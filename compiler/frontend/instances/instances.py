@@ -43,19 +43,14 @@ from dln.grammar.diagnostics import Note, Span
 
 
 def option_values(
-    b: Build,
-    options: Sequence[s.Option],
-    given: Sequence[s.Arg],
-    scope: Scope,
-    *,
-    who: str,
-    span: Span,
-    also: Sequence[str] = (),
-    applied: bool = False,
+    b: Build, syntax: s.Block | s.Optimiser, given: Sequence[s.Arg], scope: Scope, span: Span
 ) -> dict[str, tuple[s.Expr, Scope, Span]]:
-    """Which expression each option has been given, with the scope it is read in. `applied`: who is
-    made by them, and applied to what its ports take."""
-    names = [o.name for o in options]
+    """Which expression each option has been given, with the scope it is read in. The parameters of
+    a block are options too; it is made by them, and applied to what its ports take."""
+    who, names = syntax.name, [o.name for o in syntax.options]
+    block = isinstance(syntax, s.Block)
+    owned = (st for st in syntax.body if isinstance(st, s.Param | s.Fixed))
+    known = [*names, *(d.name for st in owned for d in st.declared)]
     found: dict[str, tuple[s.Expr, Scope, Span]] = {}
     free = iter(names)
     for arg in given:
@@ -63,20 +58,20 @@ def option_values(
             b.fail("E326", "an index stands in reductions only", arg.span)
         if isinstance(arg, s.Named):
             name, expr = arg.name, arg.value
-            if name not in names and name not in also:
-                unknown(b, "option", name, arg.span, [*names, *also], who)
+            if name not in known:
+                unknown(b, "option", name, arg.span, known, who)
         else:
             name, expr = next(free, ""), arg
             if not name:
                 count = f"{len(names)} option{'s' * (len(names) != 1)}" if names else "no options"
                 facts = (f"its options are {', '.join(names)}",) if names else ()
-                remedy = f"{who}()({arg.span.text})" if applied and not names else ""
+                remedy = f"{who}()({arg.span.text})" if block and not names else ""
                 b.fail("E322", f"{who} takes {count}", arg.span, "one too many", (), remedy, facts)
         if name in found:
             notes = (Note(found[name][2], "first here"),)
             b.fail("E329", f"{name} is given twice", arg.span, "again", notes)
         found[name] = (expr, scope, expr.span)
-    missing = [o.name for o in options if o.default is None and o.name not in found]
+    missing = [o.name for o in syntax.options if o.default is None and o.name not in found]
     if missing:
         remedy = f"{who}({', '.join(f'{m} = ...' for m in missing)})"
         b.fail("E333", f"{who} needs {', '.join(missing)}", span, "not given", remedy=remedy)
@@ -98,10 +93,7 @@ def instance(
     groups.check_block(b, syntax)
     inner = Scope(definition.scope, path, space=naming.space)
     made = inner.owner = Instance(definition, path, inner, span, naming.path, naming.owner)
-    own = [d.name for st in syntax.body if isinstance(st, s.Param | s.Fixed) for d in st.declared]
-    options = option_values(
-        b, syntax.options, given, scope, who=syntax.name, span=span, also=own, applied=True
-    )
+    options = option_values(b, syntax, given, scope, span)
     said, declared = set(options), {o.name: o for o in syntax.options}
     for option in syntax.options:
         if option.name not in options and option.default is not None:

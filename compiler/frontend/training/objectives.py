@@ -98,7 +98,7 @@ def _minimize(
     use = b.evaluate(st.optimiser, scope)
     if isinstance(use, OptimiserDef):
         syntax, at = use.syntax, st.optimiser.span
-        option_values(b, syntax.options, (), scope, who=syntax.name, span=at)
+        option_values(b, syntax, (), scope, at)
         use = OptimiserUse(use, {}, at)
     if not isinstance(use, OptimiserUse):
         text, remedy = "with takes an optimiser", "with sgd(lr = 0.1)"
