@@ -22,7 +22,7 @@ from dln.runtime.execution.executable import Bound
 from dln.runtime.execution.programs import Programs
 from dln.runtime.execution.store import put
 from dln.runtime.readers import readers
-from dln.runtime.readers.lengths import held, settled
+from dln.runtime.readers.given import held, settled
 from dln.runtime.readers.validation import Arrays, check_field
 
 CHUNK = 1000  # examples turned into fields at a time

@@ -1,12 +1,20 @@
-"""Arrays given from Python, of whatever library, as NumPy arrays."""
+"""Arrays given from Python, of whatever library, as NumPy arrays.
+
+Those of sequences of unequal lengths have room for the longest. What lies past the end of one is
+not looked at. Whatever fills the rest, the last step of each sequence takes its place before
+anything is checked or worked out, so that what is worked out there too, and left out of every
+result, is as finite as what counts.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dln.compiler.plan import FieldSpec
 from dln.grammar.diagnostics import Problem
 
 
@@ -27,8 +35,47 @@ def to_host(given: Any) -> NDArray[Any] | Problem:
         return np.asarray(given)
     except (ValueError, TypeError, RuntimeError, BufferError) as e:
         remedy = "pass a NumPy array, one row for each example"
-        return Problem("E552", f"is no array of numbers: {_first_line(e)}", remedy=remedy)
+        why = (str(e).strip().splitlines() or [type(e).__name__])[0]
+        return Problem("E552", f"is no array of numbers: {why}", remedy=remedy)
 
 
-def _first_line(e: Exception) -> str:
-    return (str(e).strip().splitlines() or [type(e).__name__])[0]
+def settled(specs: Sequence[FieldSpec], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The arrays with the last step of each sequence in place of what lies past its end.
+
+    Arrays that do not fit their fields stay as they are, for the checks to find.
+    """
+    found, length = dict(given), next((s for s in specs if s.domain == "length"), None)
+    if length is None or length.name not in given or length.classes is None:
+        return found
+    ends = _whole(given[length.name])
+    if ends is None or not ends.size or ends.min() < 1 or ends.max() > length.classes:
+        return found
+    if ends.min() == length.classes:
+        return found
+    for spec in specs:
+        if spec.timed and spec.name in given:
+            array = _array(given[spec.name])
+            if array is not None and array.shape == (len(ends), *spec.shape):
+                found[spec.name] = held(array, ends)
+    return found
+
+
+def held(array: Any, ends: Any, xp: Any = np) -> Any:
+    """A sequence that stays at its last step from there on."""
+    steps = xp.minimum(xp.arange(array.shape[1]), ends[:, None] - 1)
+    return array[xp.arange(len(array))[:, None], steps]
+
+
+def _array(given: Any) -> NDArray[Any] | None:
+    """What was given as an array of numbers; None where it is none."""
+    array = to_host(given)
+    return None if isinstance(array, Problem) or array.dtype.kind not in "biuf" else array
+
+
+def _whole(given: Any) -> NDArray[Any] | None:
+    """Lengths as whole numbers, one for each example; None where they are none."""
+    array = _array(given)
+    if array is None or array.ndim != 1 or not np.isfinite(array).all():
+        return None
+    whole = array.astype(np.int64)
+    return whole if (whole == array).all() else None

@@ -180,14 +180,13 @@ def _text_read(decl: DataSource) -> dict[str, NDArray[Any]]:
 def _synthetic_probe(decl: DataSource) -> Schema:
     from dln.runtime.readers import synthetic  # late: few sets are synthetic
 
-    shapes, count, classes = synthetic.shapes(decl.args, decl.options)
-    return Schema({n: HeaderField(*f) for n, f in shapes.items()}, count, classes)
+    return synthetic.probe(decl)
 
 
 def _synthetic_read(decl: DataSource) -> dict[str, NDArray[Any]]:
     from dln.runtime.readers import synthetic  # late: few sets are synthetic
 
-    return synthetic.generate(decl.args, decl.options)
+    return synthetic.read(decl)
 
 
 READERS: dict[str, Reader] = {

@@ -9,12 +9,12 @@ parameters).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from math import prod
 from typing import TYPE_CHECKING, Any, cast
 
+from dln.compiler.schema.headers import DataSource, HeaderField, Schema
 from dln.grammar.diagnostics import Fault, nearest
-from dln.runtime.readers.generators import Draws, Field, Set, Values, Wrong, index, real
+from dln.runtime.readers.generators import Draws, Set, Values, index, real
 from dln.runtime.readers.synthetic_sequences import SEQUENCES
 
 if TYPE_CHECKING:
@@ -23,41 +23,41 @@ if TYPE_CHECKING:
 MOST = 1 << 28  # numbers in one set
 
 
-def shapes(
-    args: Sequence[object], options: Mapping[str, object]
-) -> tuple[dict[str, Field], int, int | None]:
-    """Fields as (shape, kind), the number of examples, the number of classes if there are any."""
-    found, values = _bind(args, options)
-    wrong, classes = found.wrong(values), found.classes
+def probe(decl: DataSource) -> Schema:
+    found, values = _bind(decl)
+    name, wrong, classes = decl.args[0], found.wrong(values), found.classes
     if wrong is not None:
-        raise Fault(f'"{args[0]}": {wrong[0]}', wrong[1], "E510")
+        raise Fault(f'"{name}": {wrong[0]}', wrong[1], "E510")
     fields, count = found.fields(values), found.count(values)
     if count < 1:
-        raise Fault(f'"{args[0]}" with count = {count} has no examples', "ask for some", "E510")
+        raise Fault(f'"{name}" with count = {count} has no examples', "ask for some", "E510")
     numbers = count * sum(prod(shape) for shape, _ in fields.values())
     if numbers > MOST:
         message = f"the synthetic set would hold {numbers:,} numbers, more than {MOST:,}"
         raise Fault(message, "ask for fewer examples", "E508")
-    return fields, count, values[classes] if isinstance(classes, str) else classes
+    classes = values[classes] if isinstance(classes, str) else classes
+    return Schema({n: HeaderField(*f) for n, f in fields.items()}, count, classes)
 
 
-def generate(args: Sequence[object], options: Mapping[str, object]) -> dict[str, NDArray[Any]]:
+def read(decl: DataSource) -> dict[str, NDArray[Any]]:
     """The arrays of a set, first axis the example."""
-    shapes(args, options)
-    found, values = _bind(args, options)
-    return found.make(Draws(str(args[0]), values), values)
+    probe(decl)
+    found, values = _bind(decl)
+    return found.make(Draws(str(decl.args[0]), values), values)
 
 
-def _bind(args: Sequence[object], options: Mapping[str, object]) -> tuple[Set, Values]:
+def _bind(decl: DataSource) -> tuple[Set, Values]:
     """The set that is meant and a value for each of its parameters."""
-    name = args[0] if args else None
+    name, *args = decl.args or ("",)
     if not isinstance(name, str) or name not in SETS:
-        raise _unknown(str(name or ""))
+        near = nearest(str(name or ""), SETS)
+        remedy = f'"{near}"' if near else f"one of {', '.join(sorted(SETS))}"
+        raise Fault(f'there is no synthetic set "{name or ""}"', remedy, "E510")
     known = {**SETS[name].parameters, "seed": 0}
-    if len(args) - 1 > len(known):
+    if len(args) > len(known):
         raise Fault(f'"{name}" takes at most {len(known)} parameters', _usage(name), "E510")
-    given = dict(zip(known, args[1:], strict=False))
-    for key, value in options.items():
+    given = dict(zip(known, args, strict=False))
+    for key, value in decl.options.items():
         if key not in known:
             near = nearest(key, known) or _usage(name)
             raise Fault(f'"{name}" has no parameter "{key}"', near, "E510")
@@ -76,22 +76,12 @@ def _check(name: str, key: str, value: object, default: int | float) -> None:
         raise Fault(f'"{name}": {key} must be {wanted}, not {value!r}', _usage(name), "E510")
 
 
-def _unknown(name: str) -> Fault:
-    near = nearest(name, SETS)
-    remedy = f'"{near}"' if near else f"one of {', '.join(sorted(SETS))}"
-    return Fault(f'there is no synthetic set "{name}"', remedy, "E510")
-
-
 def _usage(name: str) -> str:
     defaults = ", ".join(f"{k} = {v}" for k, v in {**SETS[name].parameters, "seed": 0}.items())
     return f'synthetic("{name}", {defaults})'
 
 
 # ---- the sets ----------------------------------------------------------------------------------
-
-
-def _parity_wrong(v: Values) -> Wrong:
-    return (f"n must be at most 62, not {v['n']}", "") if v["n"] > 62 else None
 
 
 def _parity(draws: Draws, v: Values) -> dict[str, Any]:
@@ -127,7 +117,7 @@ SETS: dict[str, Set] = {
         {"n": 3, "count": 0},
         lambda v: {"x": real(v["n"]), "t": real()},
         _parity,
-        wrong=_parity_wrong,
+        wrong=lambda v: (f"n must be at most 62, not {v['n']}", "") if v["n"] > 62 else None,
         count=lambda v: v["count"] or 1 << v["n"],
     ),
     "xor": Set(

@@ -19,8 +19,7 @@ from dln.compiler.plan import FieldSpec
 from dln.grammar.diagnostics import DlnError, Problem, nearest
 from dln.runtime.device.source_map import span_of
 from dln.runtime.readers.binary import EXACT
-from dln.runtime.readers.given import to_host
-from dln.runtime.readers.lengths import settled
+from dln.runtime.readers.given import settled, to_host
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]
@@ -32,7 +31,6 @@ WANTED = {
     "class": "a class, 0 to {last}",
     "length": "a length, 1 to {most} steps",
 }
-
 
 Where = Callable[[FieldSpec, int, int], str]
 """What says where the number `element` of an example comes from: a file, a line, a column."""
@@ -83,18 +81,14 @@ def check_field(
     """One array checked, classes and lengths as integers; `first` is the number of its first
     example, for messages. Real numbers must be such in the precision `dtype`."""
     array = to_host(given)
-    if isinstance(array, Problem):
-        problem: Problem | None = array
+    if not isinstance(array, Problem):
+        problem = _wrong_type(spec, array) or _wrong_shape(spec, array)
+        problem = problem or wrong_value(spec, array, first, where, dtype)
+        if problem is None:
+            whole = spec.kind == "index" and array.dtype.kind not in "iu"
+            return np.rint(array).astype(np.int64) if whole else array
     else:
-        problem = (
-            _wrong_type(spec, array)
-            or _wrong_shape(spec, array)
-            or wrong_value(spec, array, first, where, dtype)
-        )
-    if problem is None:
-        assert not isinstance(array, Problem)
-        whole = spec.kind == "index" and array.dtype.kind not in "iu"
-        return np.rint(array).astype(np.int64) if whole else array
+        problem = array
     span = span_of(texts or {}, spec.place)
     label = f"{spec.name} is declared here" if span else ""
     message, remedy = f"{spec.name}: {problem.message}", problem.remedy

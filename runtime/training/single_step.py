@@ -18,7 +18,7 @@ from dln.runtime.execution.executable import Bound, Executable
 from dln.runtime.execution.numeric_faults import strict
 from dln.runtime.execution.run_state import RunState
 from dln.runtime.execution.store import HostArray
-from dln.runtime.readers.lengths import settled
+from dln.runtime.readers.given import settled
 from dln.runtime.readers.validation import check_fields
 from dln.runtime.training.curvature_estimates import before_step
 from dln.runtime.training.duration import said_total

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 import dln
 from dln.runtime.device.host import Host
-from dln.runtime.readers.synthetic import generate
+from dln.runtime.readers.readers import DataSource, read
 from dln.runtime.session import Session
 
 Numbers = NDArray[Any]
@@ -62,7 +62,7 @@ def test_errors_are_cut_as_in_the_paper(logistic: int) -> None:
     for path in paths.values():
         session.params[path] = rng.normal(0.0, 0.3, session.params[path].shape)
     params = {name: np.array(session.params[path]) for name, path in paths.items()}
-    raw = generate(["adding1997", 100, 3], {})
+    raw = read(DataSource("synthetic", ("adding1997", 100, 3), {}, "."))
     fields = {"x": raw["x"][:1], "t": raw["t"][:1], "length": raw["length"][:1]}
     wanted = forwards(params, raw["x"][0][: raw["length"][0]], raw["t"][0], logistic)
     assert set(wanted) == set(paths)
