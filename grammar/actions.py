@@ -110,16 +110,14 @@ class Actions:
                 size = sizes.get(id(part)) if isinstance(part, s.Syntax) else None
                 if size:
                     depth, operands = max(depth, size[0]), operands + size[1]
+        if depth < MAX_DEPTH and operands <= MAX_OPERANDS:
+            return depth + 1, max(1, operands)
+        message = f"this expression is longer than {MAX_OPERANDS} operands"
         if depth >= MAX_DEPTH:
-            raise DlnError([self._too_big(span, f"more than {MAX_DEPTH} operations deep")])
-        if operands > MAX_OPERANDS:
-            raise DlnError([self._too_big(span, f"longer than {MAX_OPERANDS} operands")])
-        return depth + 1, max(1, operands)
-
-    def _too_big(self, span: Span, what: str) -> Problem:
+            message = f"this expression is more than {MAX_DEPTH} operations deep"
         start = Span(span.source, span.start, span.start + 1)
         remedy = "give parts of it names of their own, or reduce over an index: sum(i: ...)"
-        return Problem("E151", f"this expression is {what}", start, "starts here", remedy=remedy)
+        raise DlnError([Problem("E151", message, start, "starts here", remedy=remedy)])
 
     def piece(self, kids: Kids, values: Iterable[Any]) -> Piece:
         made = Piece(values)

@@ -14,7 +14,7 @@ from lark import Token
 from lark.parsers.lalr_parser_state import ParserState
 
 from dln.grammar.diagnostics import Problem, Span
-from dln.grammar.lexer import CLOSING, Reading, takes
+from dln.grammar.lexer import Reading, takes
 from dln.grammar.record import Record
 
 ITEMS = frozenset(
@@ -235,5 +235,4 @@ def looks_new(text: str, place: int) -> bool:
 
 def closers(brackets: list[Token]) -> str:
     """The text that closes these brackets."""
-    written = {"RPAR": ")", "RSQB": "]", "RBRACE": "}"}
-    return "".join(written[CLOSING[b.type]] for b in reversed(brackets))
+    return "".join(reversed(brackets)).translate(str.maketrans("([{", ")]}"))

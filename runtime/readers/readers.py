@@ -72,12 +72,6 @@ def origin(decl: DataSource, spec: FieldSpec, example: int, element: int) -> str
     return f"{place}, column {column + 1}" if place and column >= 0 else place
 
 
-def alphabet(decl: DataSource) -> str:
-    """The distinct characters of a `text` set, sorted: index i stands for character i."""
-    with _readable(decl):
-        return _distinct(_text(decl))
-
-
 def drawing(name: str, base: str) -> tuple[str, str]:
     """The path and the text of a file of drawings, looked for where data files are."""
     decl = DataSource("glyphs", (name,), {}, base)
@@ -119,14 +113,6 @@ def _readable(decl: DataSource) -> Iterator[None]:
 # ---- text --------------------------------------------------------------------------------------
 
 
-def _text(decl: DataSource) -> str:
-    path = file_of(decl)
-    text = decoded(path)
-    if not text:
-        raise Fault(f"{path} is empty", code="E503")
-    return text
-
-
 def _distinct(text: str) -> str:
     """The distinct characters of a text, sorted.
 
@@ -139,9 +125,13 @@ def _distinct(text: str) -> str:
     return "".join(sorted(seen | set(text)))
 
 
-def _windows(decl: DataSource, text: str) -> tuple[int, int]:
-    """Windows in a text, and the characters that each goes on by: the next one begins with its
-    last character, so that every character is once foretold."""
+def _windows(decl: DataSource) -> tuple[str, int, int]:
+    """A text, the windows in it, and the characters that each goes on by: the next one begins with
+    its last character, so that every character is once foretold."""
+    path = file_of(decl)
+    text = decoded(path)
+    if not text:
+        raise Fault(f"{path} is empty", code="E503")
     window = decl.options.get("window", SETTINGS["text"]["window"])
     if not isinstance(window, int) or isinstance(window, bool) or window < 1:
         message = f"window must be a whole number of at least 1, not {window!r}"
@@ -150,12 +140,11 @@ def _windows(decl: DataSource, text: str) -> tuple[int, int]:
         message = f"the text has {len(text):,} characters, a window of {window:,} takes one more"
         remedy = f"set window = {len(text) - 1}" if len(text) > 1 else "a longer text"
         raise Fault(message, remedy, "E504")
-    return (len(text) - 1) // window, window
+    return text, (len(text) - 1) // window, window
 
 
 def _text_probe(decl: DataSource) -> Schema:
-    text = _text(decl)
-    count, window = _windows(decl, text)
+    text, count, window = _windows(decl)
     alphabet = _distinct(text)
     return Schema({"": HeaderField((window + 1,), "index")}, count, len(alphabet), alphabet)
 
@@ -164,8 +153,7 @@ def _text_read(decl: DataSource) -> dict[str, NDArray[Any]]:
     """Stretches of window + 1 characters as indices into the alphabet: looks into one array."""
     import numpy as np  # late: NumPy
 
-    text = _text(decl)
-    count, window = _windows(decl, text)
+    text, count, window = _windows(decl)
     codes = np.frombuffer(text.encode("utf-32-le"), "<u4")
     present = np.unique(codes)
     index = np.zeros(int(present[-1]) + 1, np.int64)

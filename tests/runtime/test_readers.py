@@ -23,7 +23,6 @@ from dln.runtime.readers import files
 from dln.runtime.readers.readers import (
     HeaderField,
     Schema,
-    alphabet,
     locate,
     probe,
     read,
@@ -47,6 +46,13 @@ def fault(d: DataSource, code: str, *parts: str) -> Fault:
     for part in parts:
         assert part in shown
     return caught.value
+
+
+def alphabet(d: DataSource) -> str:
+    """The characters of a `text` set: index i stands for character i."""
+    found = probe(d).alphabet
+    assert found is not None
+    return found
 
 
 def idx(array: np.ndarray, kind: int = 8) -> bytes:
