@@ -7,8 +7,6 @@ value is copied at the end.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from dln.compiler.ir.graph import Graph, Node, ancestors
 from dln.compiler.ir.op import op_of
 from dln.compiler.ir.spelling import Statements
@@ -91,23 +89,13 @@ class InPlace:
 
     def comes_before(self, node: Node, others: list[Node]) -> bool:
         """Whether one of `others` needs `node`, so far as the order is fixed already."""
-        seen, stack = set(others), list(others)
-        while stack:
-            for needed in self.needs(stack.pop()):
-                if needed is node:
-                    return True
-                if needed not in seen:
-                    seen.add(needed)
-                    stack.append(needed)
-        return False
+        return node in ancestors(others, self.needs)
 
-    def needs(self, node: Node) -> Iterable[Node]:
+    def needs(self, node: Node) -> list[Node]:
         """The computed nodes that have to run before a node."""
-        for n in self.reads[node]:
-            filled = n.operands[0] if self.roles.role[n] == "left" else n
-            if filled in self.reads:
-                yield filled
-        yield from self.before.get(node, ())
+        role = self.roles.role
+        filled = (n.operands[0] if role[n] == "left" else n for n in self.reads[node])
+        return [*(n for n in filled if n in self.reads), *self.before.get(node, ())]
 
 
 def may_overwrite(roles: Roles, node: Node, held: Node) -> bool:

@@ -8,19 +8,11 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias, cast
 
+from dln.compiler.ir import structure
 from dln.compiler.ir.graph import Graph, Node, rewrite
 from dln.compiler.ir.op import Make, op_of
 from dln.compiler.ir.ops.loop import body_of, sequence_type
 from dln.compiler.ir.spelling import Lies, Spelling, View, lies_after
-from dln.compiler.ir.structure import (
-    is_const,
-    is_item,
-    is_left,
-    is_param,
-    is_scan,
-    is_slot,
-    is_state,
-)
 from dln.compiler.lower.im2col import gathered, unwound
 from dln.compiler.lower.targets import Target, spelling
 from dln.compiler.schema.keys import Output
@@ -73,19 +65,16 @@ class Roles:
 
     def _role(self, node: Node) -> Role:
         record = op_of(node)
-        if (
-            record.host
-            and not node.type.shape
-            and all(self.role[o] == "host" for o in node.operands)
-        ):
-            return "host"
-        if is_const(node):
+        if record.host and not node.type.shape:
+            if all(self.role[o] == "host" for o in node.operands):
+                return "host"
+        if structure.is_const(node):
             return "const"
-        if record.key or is_slot(node):
+        if record.key or structure.is_slot(node):
             return "source"
-        if is_scan(node):
+        if structure.is_scan(node):
             return "compute"
-        if is_left(node):
+        if structure.is_left(node):
             return "left"
         return "view" if isinstance(self.spelling(node), View) else "compute"
 
@@ -126,7 +115,7 @@ def prepare(graph: Graph, target: Target, capacity: int = 1) -> tuple[Graph, Rol
 
     def rule(new: Graph, node: Node, operands: tuple[Node, ...]) -> Node:
         made = None
-        if is_item(node):
+        if structure.is_item(node):
             made = left_by(new, node, operands[0])
         elif (rearranged := REARRANGED.get(node.op)) is not None:
             made = rearranged(new, node, operands, capacity, graph.spans.get(node, ()))
@@ -154,20 +143,20 @@ def left_by(graph: Graph, item: Node, loop: Node) -> Node:
     the type that it has in the body. What an item calls its axes is a matter of the view.
     """
     make, body, value = Make(graph, graph.spans.get(loop, ())), body_of(loop), item["value"]
-    if is_slot(value) and value["role"] != "carried":
+    if structure.is_slot(value) and value["role"] != "carried":
         operand = body.operand(loop, value)
         if value["role"] == "rows":
-            return renamed(make, operand, item)
+            return make.running(operand, item.type)
         axes = tuple(range(1, len(item.type.shape)))
         like = item.type
         return make("broadcast", operand, axes=axes, shape=like.shape, running=like.running)
     if value not in body.carried and value not in body.nexts:
-        return renamed(make, left(make, loop, value), item)
+        return make.running(left(make, loop, value), item.type)
     before = value in body.carried
     whole = left(make, loop, (body.carried if before else body.nexts).index(value))
     start = 0 if before != body.reverse else 1
     stop = start + body.length.constant
-    return renamed(make, make("slice", whole, axis=0, start=start, stop=stop), item)
+    return make.running(make("slice", whole, axis=0, start=start, stop=stop), item.type)
 
 
 def left(make: Make, loop: Node, of: int | Node) -> Node:
@@ -177,12 +166,6 @@ def left(make: Make, loop: Node, of: int | Node) -> Node:
         (body.length, of) if isinstance(of, Node) else (body.length + 1, body.carried[of])
     )
     return make("left", loop, of=of, type=sequence_type(value.type, steps))
-
-
-def renamed(make: Make, node: Node, like: Node) -> Node:
-    """A view under the names that another node has for its axes."""
-    running = like.type.running
-    return node if node.type.running == running else make("running", node, running=running)
 
 
 def copy(graph: Graph, roles: Roles, node: Node, **attrs: object) -> Node:
@@ -214,4 +197,8 @@ def outputs(graph: Graph) -> dict[Output, Node]:
 
 def own_key(node: Node) -> Output | None:
     """The output that would be the new value of a source."""
-    return Output(node.op, node["path"]) if is_param(node) or is_state(node) else None
+    return (
+        Output(node.op, node["path"])
+        if structure.is_param(node) or structure.is_state(node)
+        else None
+    )

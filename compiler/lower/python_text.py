@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -42,10 +43,8 @@ def literal(value: object) -> str:
         return str(a) if not b else grows if not a else f"{grows} + {a}"
     if isinstance(value, tuple):
         return f"({', '.join(map(literal, value))}{',' if len(value) == 1 else ''})"
-    if isinstance(value, float) and value in (float("inf"), float("-inf")):
-        return "math.inf" if value > 0 else "-math.inf"
-    if isinstance(value, float) and value != value:
-        return "math.nan"
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"-math.{-value}" if value < 0 else f"math.{value}"
     return value if isinstance(value, str) else repr(value)
 
 

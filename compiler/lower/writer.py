@@ -12,21 +12,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeAlias
 
+from dln.compiler.ir import spelling
 from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.op import op_of
 from dln.compiler.ir.sizes import Size
-from dln.compiler.ir.spelling import (
-    Attr,
-    Call,
-    Constants,
-    DrawSite,
-    Leaf,
-    Memory,
-    Operand,
-    Statements,
-    Value,
-    View,
-)
 from dln.compiler.ir.structure import is_clock, is_const, is_scan, is_size
 from dln.compiler.ir.tensor_type import scalar
 from dln.compiler.lower.line_facts import about
@@ -151,11 +140,11 @@ class Writer:
         self.host_line(node, f"{name} = {code}", Called(function, given, name, whole))
         return name
 
-    def calls(self, node: Node) -> tuple[tuple[Call, ...], bool]:
+    def calls(self, node: Node) -> tuple[tuple[spelling.Call, ...], bool]:
         """The calls that compute a node as an array; and whether there is one alone, that works
         element by element."""
         spelled = self.made.roles.spelling(node)
-        calls = spelled.calls if isinstance(spelled, Statements) else ()
+        calls = spelled.calls if isinstance(spelled, spelling.Statements) else ()
         return calls, len(calls) == 1 and op_of(node).is_("pointwise")
 
     def host_line(self, node: Node, code: str, call: Called) -> None:
@@ -182,20 +171,20 @@ class Writer:
             return self.buffer(self.made.home[operand])
         return self.names[operand]
 
-    def array(self, array: Leaf | View, step: Step) -> Name:
+    def array(self, array: spelling.Leaf | spelling.View, step: Step) -> Name:
         """How an array or a view of it reads in a statement. A view is bound once; of what has a
         row for each step of a loop there is one for each row."""
         match array:
-            case Operand(slot, boxed):
+            case spelling.Operand(slot, boxed):
                 return self.operand(step.node, slot, boxed)
-            case Memory(name):
+            case spelling.Memory(name):
                 return self.buffer(step.out if name == "out" else step.scratch[name])
-            case View(Operand() | Memory() as of, ()):
+            case spelling.View(spelling.Operand() | spelling.Memory() as of, ()):
                 return self.array(of, step)
         rows: dict[StepRow, str] = {}
 
-        def leaf(value: Value) -> str:
-            if not isinstance(value, Operand | Memory):
+        def leaf(value: spelling.Value) -> str:
+            if not isinstance(value, spelling.Operand | spelling.Memory):
                 return self.value(value, step)
             found = self.array(value, step)
             return rows.setdefault(found, f"r{len(rows)}") if isinstance(found, StepRow) else found
@@ -207,14 +196,14 @@ class Writer:
         several = f"zip({lists})" if len(rows) > 1 else lists
         return StepRow(self.common.bound(f"[{text} for {', '.join(rows.values())} in {several}]"))
 
-    def value(self, value: Value, step: Step) -> str:
+    def value(self, value: spelling.Value, step: Step) -> str:
         """How what a call is given reads."""
         match value:
-            case Operand() | Memory() | Constants() | View():
+            case spelling.Operand() | spelling.Memory() | spelling.Constants() | spelling.View():
                 return str(self.array(value, step))
-            case Attr(name):
+            case spelling.Attr(name):
                 return literal(step.node[name])
-            case DrawSite(site):
+            case spelling.DrawSite(site):
                 return f"seed, {self.site(site)}, {self.common.clock('update')}"
             case float():
                 return self.common.number(value)
@@ -243,7 +232,7 @@ class Writer:
             self.lines.append(line.changed(code=code, call=called(call, text, whole)))
             line = line.changed(flops=(0, 0), bytes=(0, 0))
 
-    def code(self, call: Call, text: Callable[[Value], str]) -> str:
+    def code(self, call: spelling.Call, text: Callable[[spelling.Value], str]) -> str:
         """A call as the target writes it."""
         return call_text(self.made.target.form(call), call, text, self.common.functions)
 
@@ -253,9 +242,15 @@ class Writer:
         return tuple(dict.fromkeys(str(self.buffer(name)) for name in homes))
 
 
-def called(call: Call, text: Callable[[Value], str], whole: bool = False) -> Called:
+def called(
+    call: spelling.Call, text: Callable[[spelling.Value], str], whole: bool = False
+) -> Called:
     """What a call that has been written says: its arrays and numbers."""
-    given = (v for v in call.args if isinstance(v, Operand | Memory | View | float))
+    given = (
+        v
+        for v in call.args
+        if isinstance(v, spelling.Operand | spelling.Memory | spelling.View | float)
+    )
     return Called(call.function, tuple(map(text, given)), text(call.out), whole)
 
 

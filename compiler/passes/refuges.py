@@ -86,23 +86,14 @@ class Finder:
     def _waits(self, node: Node, need: Need) -> bool:
         """Let a node wait for the tests of a need, if there are some and none waits for it."""
         tests = {n for term in need for t in term for n in nodes_of(t)}
-        if need == ALWAYS or any(self._reaches(t, node) for t in tests):
+        if need == ALWAYS or node in ancestors(tests, self._before):
             return False
         self.waits[node] = tests
         return True
 
-    def _reaches(self, start: Node, goal: Node) -> bool:
-        """Whether a node is worked out from another one, guards included."""
-        stack, done = [start], {start}
-        while stack:
-            node = stack.pop()
-            if node is goal:
-                return True
-            for o in (*node.operands, *self.waits.get(node, ())):
-                if o not in done:
-                    done.add(o)
-                    stack.append(o)
-        return False
+    def _before(self, node: Node) -> Sequence[Node]:
+        """What a node is worked out from, guards included."""
+        return (*node.operands, *self.waits.get(node, ()))
 
 
 LARGE = 1e15

@@ -25,6 +25,9 @@ ROWS = [
     row("subtract self", "sub", "x - x -> 0",
         lambda m, node: m.filled(0.0, node) if same(node) else None),
     row("double negative", "neg", "-(-x) -> x", lambda m, node: m.under(node, "neg")),
+    row("negative difference", "neg", "-(x - y) -> y - x",
+        lambda m, node: m.sub(*node.operands[0].operands[::-1])
+        if m.under(node, "sub") and not m.shared(node.operands[0]) else None),
     row("times zero", "mul", "x * 0 -> 0",
         lambda m, node: m.filled(0.0, node) if any(m.is_(o, 0.0) for o in node.operands) else None),
     row("times one", "mul", "x * 1 -> x", lambda m, node: m.beside(node, 1.0)),
@@ -33,6 +36,9 @@ ROWS = [
     row("times self", "mul", "x * x -> x^2",
         lambda m, node: m("square", node.operands[0]) if same(node) else None),
     row("divide by one", "div", "x / 1 -> x", lambda m, node: m.before(node, 1.0)),
+    row("first power", "pow", "x^1 -> x, and x^0 -> 1",
+        lambda m, node: m.filled(1.0, node) if m.is_(node.operands[1], 0.0)
+        else m.before(node, 1.0)),
     row("even of negative", "square abs cos", "(-x)^2 -> x^2, |-x| -> |x|",
         lambda m, node: m.maybe(node.op, m.under(node, "neg"))),
     row("double not", "not", "not not x -> x", lambda m, node: m.under(node, "not")),
@@ -80,13 +86,6 @@ def common_factor(m: Terms, node: Node) -> Node | None:
     if a is None or b is None or a[0] is not b[0] or any(map(m.shared, node.operands)):
         return None
     return m.mul(a[0], m(node.op, a[1], b[1]))
-
-
-@rule("neg")
-def negative_difference(m: Terms, node: Node) -> Node | None:
-    """-(x - y) -> y - x"""
-    (a,) = node.operands
-    return m.sub(*a.operands[::-1]) if m.has(a, "sub") and not m.shared(a) else None
 
 
 @rule("neg")
@@ -187,15 +186,6 @@ def divide_negative(m: Terms, node: Node) -> Node | None:
 # ---- powers ------------------------------------------------------------------------------------
 
 POWERS = {2.0: "square", -1.0: "reciprocal", 0.5: "sqrt"}
-
-
-@rule("pow")
-def first_power(m: Terms, node: Node) -> Node | None:
-    """x^1 -> x, and x^0 -> 1"""
-    a, b = node.operands
-    if m.is_(b, 0.0):
-        return m.filled(1.0, node)
-    return m.shaped(a, node) if m.is_(b, 1.0) else None
 
 
 @rule("pow", exact=False)

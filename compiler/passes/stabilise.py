@@ -11,7 +11,7 @@ and what follows from these: the cross entropy `-(t log(s) + (1 - t) log(1 - s))
 from __future__ import annotations
 
 from dln.compiler.ir.graph import Graph, Node
-from dln.compiler.passes.rewriting import Log, Terms, apply, by_operation, rule, rules_of
+from dln.compiler.passes.rewriting import Log, Terms, apply, by_operation, row, rule, rules_of
 
 
 def one_plus(m: Terms, node: Node) -> Node | None:
@@ -23,6 +23,19 @@ def exponent(m: Terms, node: Node | None) -> Node | None:
     """a of a node that reads exp(a)."""
     return node.operands[0] if node is not None and m.has(node, "exp") else None
 
+
+# fmt: off
+ROWS = [
+    row("log one plus exp", "log", "log(1 + exp(a)) -> softplus(a)", exact=False, apply=
+        lambda m, node: m.maybe("softplus", exponent(m, one_plus(m, node.operands[0])))),
+    row("log1p exp", "log1p", "log1p(exp(a)) -> softplus(a)", exact=False, apply=
+        lambda m, node: m.maybe("softplus", m.under(node, "exp"))),
+    row("log of softmax", "log", "log(softmax(z)) -> log_softmax(z)", exact=False, apply=
+        lambda m, node: m.maybe("log_softmax", m.under(node, "softmax"), **node.operands[0].attrs)),
+    row("log and exp", "log exp", "log(exp(x)) -> x, and exp(log(x)) -> x", exact=False, apply=
+        lambda m, node: m.under(node, "exp" if node.op == "log" else "log")),
+]
+# fmt: on
 
 # ---- sigmoid and softplus ----------------------------------------------------------------------
 
@@ -53,20 +66,6 @@ def complement_of_logistic(m: Terms, node: Node) -> Node | None:
     if m.is_(one, 1.0) and m.has(s, "sigmoid") and not m.shared(s):
         return m("sigmoid", m.shaped(m.negated(s.operands[0]), node))
     return None
-
-
-@rule("log", exact=False)
-def log_one_plus_exp(m: Terms, node: Node) -> Node | None:
-    """log(1 + exp(a)) -> softplus(a)"""
-    a = exponent(m, one_plus(m, node.operands[0]))
-    return m("softplus", a) if a is not None else None
-
-
-@rule("log1p", exact=False)
-def log1p_exp(m: Terms, node: Node) -> Node | None:
-    """log1p(exp(a)) -> softplus(a)"""
-    a = m.under(node, "exp")
-    return m("softplus", a) if a is not None else None
 
 
 @rule("log", exact=False)
@@ -113,13 +112,6 @@ def normalised_exp(m: Terms, node: Node) -> Node | None:
 
 
 @rule("log", exact=False)
-def log_of_softmax(m: Terms, node: Node) -> Node | None:
-    """log(softmax(z)) -> log_softmax(z)"""
-    (s,) = node.operands
-    return m("log_softmax", s.operands[0], axes=s["axes"]) if m.has(s, "softmax") else None
-
-
-@rule("log", exact=False)
 def log_of_picked(m: Terms, node: Node) -> Node | None:
     """log(softmax(z)[label]) -> log_softmax(z)[label]"""
     (p,) = node.operands
@@ -156,14 +148,7 @@ def exp_near_zero(m: Terms, node: Node) -> Node | None:
     return m("expm1", m.shaped(x, node))
 
 
-@rule("log", "exp", exact=False)
-def log_and_exp(m: Terms, node: Node) -> Node | None:
-    """log(exp(x)) -> x, and exp(log(x)) -> x"""
-    (a,) = node.operands
-    return a.operands[0] if m.has(a, "exp" if node.op == "log" else "log") else None
-
-
-TABLE = by_operation(rules_of(globals()))
+TABLE = by_operation([*ROWS, *rules_of(globals())])
 
 
 def stabilise(graph: Graph, log: Log | None = None) -> Graph:

@@ -56,14 +56,13 @@ class Compiled(Mapping[str, Program]):
         self, model: Model, target: Target, wanted: Mapping[str, Recipe], seen: Sequence[Look]
     ) -> None:
         self.model, self.target, self.wanted, self.seen = model, target, wanted, seen
-        self.made: dict[str, Program] = {}
+        self.made: dict[int, Program] = {}
 
     def __getitem__(self, name: str) -> Program:
-        if name not in self.made:
-            same = [n for n in self.made if self.wanted[n] is self.wanted[name]]
-            made = self.made[same[0]] if same else self._compile(name, self.wanted[name])
-            self.made[name] = made
-        return self.made[name]
+        recipe = self.wanted[name]
+        if id(recipe) not in self.made:
+            self.made[id(recipe)] = self._compile(name, recipe)
+        return self.made[id(recipe)]
 
     def _compile(self, name: str, recipe: Recipe) -> Program:
         graph = optimise(part(self.model, recipe.outputs))
