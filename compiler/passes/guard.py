@@ -129,7 +129,7 @@ class GuardWriter:
         like = node.type if node.type.shape else like
         tests = [t for term in need for t in term]
         if len(need) == len(tests) == 1 and not tests[0].holds and not tests[0].over:
-            bit = self._bit(m, replace(tests[0], holds=True), like)
+            bit = self._bit(m, tests[0].changed(holds=True), like)
             made = m("where", bit, m.const(value), node)
         else:
             made = m("where", self._test(m, need, like), node, m.const(value))

@@ -11,7 +11,6 @@ counts as a whole, and of an operation that nothing is known of every element is
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from functools import reduce
 from typing import TypeAlias
 
@@ -77,7 +76,7 @@ def shortest(terms: Iterable[Term]) -> Need:
 
 def opposite(test: Outcome) -> Outcome | None:
     """The test that holds where this one does not; None where axes count as a whole."""
-    return None if test.over else replace(test, holds=not test.holds)
+    return None if test.over else test.changed(holds=not test.holds)
 
 
 def tested(test: Node, holds: bool, axes: tuple[int, ...]) -> Need:
@@ -128,7 +127,7 @@ def _moved(test: Outcome, places: Places) -> Outcome:
     pairs = [(i, places.get(a)) for i, a in zip(kept, test.axes, strict=True)]
     gone = {i for i, at in pairs if at is None}
     axes = tuple(at for _, at in pairs if at is not None)
-    return replace(test, axes=axes, over=tuple(sorted({*test.over, *gone})))
+    return test.changed(axes=axes, over=tuple(sorted({*test.over, *gone})))
 
 
 def asked(node: Node, slot: int, need: Need) -> tuple[Need, bool]:
