@@ -105,9 +105,8 @@ class _Probe:
         plan, device = session.plan, session.device
         loss = plan.programs.find(ProgramKind.LOSS.of(spec.name)) or plan.programs[spec.step]
         left = plan.programs.find(ProgramKind.LEFT.of(spec.name))
-        lines = spec.lines or (LineSpec("loss", tuple(b.key for b in gradient.values)),)
-        self.lines = dict(enumerate(lines))
-        held, moved = session.state.store.params, {p for line in lines for p in line.moves}
+        self.lines = spec.lines or (LineSpec("loss", tuple(b.key for b in gradient.values)),)
+        held, moved = session.state.store.params, {p for line in self.lines for p in line.moves}
         programs = [loss, gradient, *([] if left is None else [left])]
         used = {*(p for program in programs for p in paths_of(program)), *moved}
         self.start = {p: device.to_host(held[p]).astype(np.float64) for p in used}
@@ -139,7 +138,7 @@ class _Probe:
     def loss(self, path: str, shift: Host | float = 0.0) -> float:
         """The losses of the lines that move a parameter, added up, with the parameter shifted."""
         found, done = 0.0, dict[tuple[str, ...], Mapping[str, float]]()
-        for number, line in self.lines.items():
+        for number, line in enumerate(self.lines):
             if path not in line.moves:
                 continue
             key = tuple(str(LeftValue(number, p)) for p in line.left)

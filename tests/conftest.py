@@ -8,10 +8,13 @@ does not end fails.
 
 import gc
 import os
+import sys
 from collections.abc import Callable, Iterable
 from itertools import combinations
-from typing import TypeAlias
+from types import ModuleType, SimpleNamespace
+from typing import Any, TypeAlias
 
+import numpy as np
 import pytest
 
 from dln.compiler.lower import emit
@@ -21,6 +24,7 @@ from dln.compiler.lower.writer import Writer
 from dln.compiler.passes import rewriting
 from dln.compiler.passes.rewriting import Log
 from dln.compiler.plan import Program
+from dln.runtime.device import kernels
 from dln.runtime.device.host import Host
 
 gc.set_threshold(50_000)  # graphs are many small objects; most go without a collection
@@ -85,6 +89,86 @@ written, emit.program = emit.program, proved
 def overlaps() -> Overlaps:
     """Which arena buffers of a schedule are alive at once in one slot."""
     return overlapping
+
+
+# ---- CuPy, without a GPU -----------------------------------------------------------------------
+
+
+class OnDevice(np.ndarray):
+    """An array that stands for device memory; it goes to the host by `asnumpy` or `get` only."""
+
+    def set(self, values: np.ndarray) -> None:
+        assert values.flags.c_contiguous and type(values) is np.ndarray
+        assert values.dtype == self.dtype and values.shape == self.shape
+        self[...] = values
+
+    def get(self) -> np.ndarray:
+        return np.array(self)
+
+    def take(self, indices: Any, axis: Any = None, out: Any = None, mode: Any = "raise") -> Any:
+        assert type(indices) is not np.ndarray, "indices of the host were given to the device"
+        return np.ndarray.take(self, indices, axis, out, mode)
+
+
+def guarded(function: Any) -> Any:
+    """A function that, as CuPy's do, refuses arrays of the host and stays on the device."""
+
+    def call(*args: Any, **named: Any) -> Any:
+        for a in (*args, *named.values()):
+            assert type(a) is not np.ndarray, "an array of the host was given to the device"
+        made = function(*args, **named)
+        return made.view(OnDevice) if isinstance(made, np.ndarray) else made
+
+    vars(call)["at"] = getattr(function, "at", None)  # of a ufunc
+    return call
+
+
+class FakeCupy(ModuleType):
+    """CuPy's interface over NumPy, as far as programs and the device use it. `waits` counts how
+    often the device was waited for."""
+
+    def __init__(self, available: bool = True, broken: bool = False) -> None:
+        super().__init__("cupy")
+        self.waits, self.newaxis, self.asnumpy = 0, None, np.asarray
+
+        def wait() -> None:
+            self.waits += 1
+
+        def count() -> int:
+            if broken:
+                raise RuntimeError("cudaErrorInsufficientDriver: driver too old\nmore")
+            return 1
+
+        stream, pool = SimpleNamespace(synchronize=wait), SimpleNamespace(free_bytes=lambda: 24)
+        runtime = SimpleNamespace(memGetInfo=lambda: (1 << 40, 1 << 40), getDeviceCount=count)
+        self.cuda = SimpleNamespace(
+            is_available=lambda: available, get_current_stream=lambda: stream, runtime=runtime
+        )
+        self.get_default_memory_pool = lambda: pool
+        self.empty = lambda n, dtype: np.full(n, 255, dtype).view(OnDevice)
+        self.array = lambda a: np.array(a).view(OnDevice)
+        self.argsort = guarded(lambda a, axis: np.argsort(a, axis, kind="stable"))  # as CuPy's is
+        windows = SimpleNamespace(as_strided=guarded(np.lib.stride_tricks.as_strided))
+        self.lib = SimpleNamespace(stride_tricks=windows)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return guarded(getattr(np, name))
+
+
+@pytest.fixture
+def fake_cupy(monkeypatch: pytest.MonkeyPatch) -> Callable[..., FakeCupy]:
+    """Makes a stand-in for CuPy, which is then what `import cupy` gives."""
+
+    def made(**options: bool) -> FakeCupy:
+        cupy, special = FakeCupy(**options), ModuleType("cupyx.scipy.special")
+        vars(special)["erf"] = guarded(kernels.erf)
+        for module in (cupy, ModuleType("cupyx"), ModuleType("cupyx.scipy"), special):
+            monkeypatch.setitem(sys.modules, module.__name__, module)
+        return cupy
+
+    return made
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cache
 from importlib import import_module
+from itertools import product
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -98,31 +99,21 @@ _SPELLINGS = (
 )
 
 
-def _libraries() -> Iterator[ctypes.CDLL]:
-    """NumPy's core, through which its libraries are found, then libraries shipped beside it."""
+@cache
+def _openblas() -> tuple[Callable[[], int], Callable[[int], None]] | None:
+    """OpenBLAS's functions that get and set the number of threads, if NumPy uses OpenBLAS: of its
+    core, through which its libraries are found, or of libraries shipped beside it."""
     core = str(import_module("numpy._core._multiarray_umath").__file__)
     beside = Path(np.__file__).parent
     shipped = sorted(p for d in ("../numpy.libs", ".dylibs") for p in (beside / d).glob("*blas*"))
-    for path in [core, *map(str, shipped)]:
+    for path, spelling in product([core, *map(str, shipped)], _SPELLINGS):
         try:
-            yield ctypes.CDLL(path)
-        except OSError:
+            get, put = (getattr(ctypes.CDLL(path), spelling.format(v)) for v in ("get", "set"))
+        except (OSError, AttributeError):
             continue
-
-
-@cache
-def _openblas() -> tuple[Callable[[], int], Callable[[int], None]] | None:
-    """OpenBLAS's functions that get and set the number of threads, if NumPy uses OpenBLAS."""
-    for library in _libraries():
-        for spelling in _SPELLINGS:
-            try:
-                get = getattr(library, spelling.format("get"))
-                put = getattr(library, spelling.format("set"))
-            except AttributeError:
-                continue
-            get.restype, get.argtypes = ctypes.c_int, []
-            put.restype, put.argtypes = None, [ctypes.c_int]
-            return get, put
+        get.restype, get.argtypes = ctypes.c_int, []
+        put.restype, put.argtypes = None, [ctypes.c_int]
+        return get, put
     return None
 
 

@@ -8,7 +8,7 @@ went in.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -97,6 +97,14 @@ def ranges(line: Line, values: Sequence[Any] | None) -> tuple[str, ...]:
     known = zip(line.operands, values, strict=True)
     spans = [(name, extent(np.asarray(value), 6)) for name, value in known if value is not None]
     facts = (f"{name if fits(name) else 'the operand'} goes {said}" for name, said in spans if said)
+    return tuple(dict.fromkeys(facts))
+
+
+def read(arrays: Iterable[NDArray[Any]]) -> tuple[str, ...]:
+    """What a line read, as the range of each array of real numbers."""
+    held = [array for array in arrays if array.size]
+    said = [extent(a, 4) or f"nothing finite, {a.size} not finite" for a in held]
+    facts = (f"read {list(a.shape)}: {text}" for a, text in zip(held, said, strict=True))
     return tuple(dict.fromkeys(facts))
 
 

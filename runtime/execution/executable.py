@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -10,6 +10,7 @@ from traceback import walk_tb
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dln.compiler.plan import Buffer, Line, Program, arena_bytes, buffer_bytes, memory, slot_offsets
 from dln.grammar.diagnostics import Fault
@@ -44,15 +45,9 @@ class Executable:
     """
 
     def __init__(
-        self,
-        program: Program,
-        device: Device,
-        params: dict[str, Any],
-        states: dict[str, Any],
-        seed: int = 0,
-        wholes: Mapping[str, Any] | None = None,
-        **more: object,
-    ) -> None:
+        self, program: Program, device: Device, params: dict[str, Any], states: dict[str, Any],
+        seed: int = 0, wholes: Mapping[str, Any] | None = None, **more: object,
+    ) -> None:  # fmt: skip
         self.program, self.device, self.seed = program, device, seed
         self.params, self.states, self.wholes = params, states, wholes or {}
         self._bind = load(program, device, **more)
@@ -229,19 +224,23 @@ class Stopped:
         return None
 
 
+def reals(bound: Bound, names: Iterable[str]) -> Iterator[NDArray[Any]]:
+    """The arrays of real numbers among some buffers, on the host."""
+    for array in map(bound.buffers.get, names):
+        if array is not None and array.dtype.kind == "f":
+            yield np.asarray(array.get() if hasattr(array, "get") else array)
+
+
 def culprit(bound: Bound, line: Line) -> int | None:
     """The first example with a number that is not finite, in what a line writes or reads.
 
     None where no array that has one row for each example holds such a number.
     """
-    for name in (line.writes, *line.reads):
-        array = bound.buffers.get(name)
-        if array is None or array.dtype.kind != "f" or array.shape[:1] != (bound.n,):
-            continue
-        host = array.get() if hasattr(array, "get") else array
-        bad = np.flatnonzero(~np.isfinite(host.reshape(bound.n, -1)).all(axis=1))
-        if bad.size:
-            return int(bad[0])
+    for host in reals(bound, (line.writes, *line.reads)):
+        if host.shape[:1] == (bound.n,):
+            bad = np.flatnonzero(~np.isfinite(host.reshape(bound.n, -1)).all(axis=1))
+            if bad.size:
+                return int(bad[0])
     return None
 
 

@@ -9,12 +9,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dln.compiler.plan import Line
 from dln.grammar.diagnostics import DlnError, Problem
 from dln.runtime.device.device import Device
 from dln.runtime.device.source_map import span_of
-from dln.runtime.execution.causes import diagnosed, extent, general, ranges
-from dln.runtime.execution.executable import Bound, Executable, culprit
+from dln.runtime.execution.causes import diagnosed, general, ranges, read
+from dln.runtime.execution.executable import Bound, Executable, culprit, reals
 
 LEFT = "the computation left the numbers"
 Example = Callable[[int], str]
@@ -85,7 +84,7 @@ def explained(error: Exception, run: Run, where: str, texts: Mapping[str, str]) 
     line, step = stopped.line, stopped.step
     bound, row, facts = run.bound, None, tuple[str, ...]()
     if bound is not None:  # before the program runs again
-        row, facts = culprit(bound, line), _read(bound, line)
+        row, facts = culprit(bound, line), read(reals(bound, line.reads))
         row = 0 if row is None and bound.n == 1 and bound.inputs else row
     with strict(run.executable.device):
         values = run.executable.operands(run.n, stopped)
@@ -115,15 +114,3 @@ def strict(device: Device) -> AbstractContextManager[object]:
     if device.xp is np:
         return np.errstate(over="raise", invalid="raise", divide="raise")
     return nullcontext()
-
-
-def _read(bound: Bound, line: Line) -> tuple[str, ...]:
-    """What a line read: the range of each array, without its numbers that are not finite."""
-    arrays = (bound.buffers.get(name) for name in line.reads)
-    facts = []
-    for array in arrays:
-        if array is not None and array.dtype.kind == "f" and array.size:
-            host = np.asarray(array.get() if hasattr(array, "get") else array)
-            nothing = f"nothing finite, {host.size} not finite"
-            facts.append(f"read {list(host.shape)}: {extent(host, 4) or nothing}")
-    return tuple(dict.fromkeys(facts))

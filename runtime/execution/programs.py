@@ -31,12 +31,11 @@ Whole = Callable[[WholeField, int, str], DeviceArray]
 
 @dataclass
 class Ready:
-    """A program that is ready: bound to the arrays of a `generation`, on the parameters at `paths`.
-    Of a step, `flops` are those of its largest operation."""
+    """A program that is ready: bound to the arrays of a `generation`. Of a step, `flops` are those
+    of its largest operation."""
 
     executable: Executable
     generation: int
-    paths: list[str]
     flops: int | None
 
 
@@ -73,7 +72,7 @@ class Programs:
         if ready.flops is not None:
             self.device.suit(ready.flops)
         found = ready.executable
-        arrays = self.store.in_precision(ready.paths, found.program.dtype)
+        arrays = self.store.in_precision(found.params, found.program.dtype)
         if ready.generation != self.store.generation or (
             own is not None and own is not found.states
         ):
@@ -82,22 +81,17 @@ class Programs:
         return found
 
     def _made(self, key: ProgramKey, phase: str | None, states: dict[str, DeviceArray]) -> Ready:
-        program = self.plan.programs[key]
-        paths, stepping = paths_of(program), key.kind is ProgramKind.STEP
+        program, stepping = self.plan.programs[key], key.kind is ProgramKind.STEP
         flops = program.largest(program.capacity) if stepping else None
         if flops is not None:
             self.device.suit(flops)
-        executable = self.on(program, self.store.in_precision(paths, program.dtype), states, phase)
-        return Ready(executable, self.store.generation, paths, flops)
+        params = self.store.in_precision(paths_of(program), program.dtype)
+        return Ready(self.on(program, params, states, phase), self.store.generation, flops)
 
     def on(
-        self,
-        program: Program,
-        params: dict[str, DeviceArray],
-        states: dict[str, DeviceArray],
-        phase: str | None = None,
-        **more: object,
-    ) -> Executable:
+        self, program: Program, params: dict[str, DeviceArray], states: dict[str, DeviceArray],
+        phase: str | None = None, **more: object,
+    ) -> Executable:  # fmt: skip
         """A program on given arrays, with the seed of a phase; `more` are names that it sees."""
         asked = {b.key: b.shape_at(0)[0] for b in program.buffers if b.place == "whole"}
         wholes = {k: self._whole(WholeField.parse(k), asked[k], program.dtype) for k in asked}
@@ -132,13 +126,9 @@ class Programs:
     # ---- run once ------------------------------------------------------------------------------
 
     def run_once(
-        self,
-        executable: Executable,
-        arrays: Mapping[str, Any],
-        where: str,
-        now: Mapping[str, float] | None = None,
-        rows: int = 1,
-    ) -> Bound:
+        self, executable: Executable, arrays: Mapping[str, Any], where: str,
+        now: Mapping[str, float] | None = None, rows: int = 1,
+    ) -> Bound:  # fmt: skip
         """Fill in the inputs and run; a numerical fault becomes a `DlnError` with its line.
 
         Inputs have the first axis of the example. A program that reads no examples, as all that

@@ -58,8 +58,7 @@ class InnerLoop:
         indices, update = phase.minibatches.of_epoch(clock.epoch), clock.update
         low = update % clock.duration.per_epoch * n
         fill, run, clocks, sums = feed.fill, feed.run, feed.clocks, feed.sums
-        at_update, at_progress = self._at("update"), self._at("progress")
-        at_epoch = self._at("epoch")
+        at_epoch, at_update, at_progress = map(self._at, ("epoch", "update", "progress"))
         if at_epoch is not None:
             clocks[at_epoch] = float(clock.epoch)
         fraction, add = clock.fraction, phase.state.device.xp.add

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -156,37 +154,10 @@ def test_evaluate_with_other_parameters(session: Any) -> None:
     np.testing.assert_array_equal(s.evaluate("start:noisy")["net.w"], w / 2)
 
 
-class DeviceArray(np.ndarray):
-    """Memory of another device: it has `get`, and the host must not assign to it by accident."""
-
-    def get(self) -> np.ndarray:
-        return np.array(self)
-
-    def set(self, values: np.ndarray) -> None:
-        self[...] = values
-
-    def take(self, indices: Any, axis: Any = None, out: Any = None, mode: Any = "raise") -> Any:
-        assert isinstance(indices, DeviceArray)
-        return np.ndarray.take(self, indices, axis, out, mode)
-
-
 def test_another_device_gives_the_same(
-    session: Any, plan: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    session: Any, plan: Any, fake_cupy: Any, tmp_path: Path
 ) -> None:
-    cupy: Any = types.ModuleType("cupy")
-    for name in ("dot", "add", "subtract", "multiply", "sum", "copyto"):
-        setattr(cupy, name, getattr(np, name))
-    cupy.empty = lambda n, dtype: np.empty(n, dtype).view(DeviceArray)
-    cupy.array = lambda a: np.array(a).view(DeviceArray)
-    cupy.asnumpy = np.asarray
-    stream = types.SimpleNamespace(synchronize=lambda: None)
-    runtime = types.SimpleNamespace(memGetInfo=lambda: (1 << 30, 1 << 30), getDeviceCount=lambda: 1)
-    cupy.cuda = types.SimpleNamespace(
-        is_available=lambda: True, get_current_stream=lambda: stream, runtime=runtime
-    )
-    pool = types.SimpleNamespace(free_bytes=lambda: 0)
-    cupy.get_default_memory_pool = lambda: pool
-    monkeypatch.setitem(sys.modules, "cupy", cupy)
+    fake_cupy()
     there, here = Session(plan(), open_device("cupy"), 1), session()
     assert type(there.params["net.w"]) is not np.ndarray
     there.params["net.w"][0] = here.params["net.w"][0] = 3.0
