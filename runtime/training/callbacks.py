@@ -6,13 +6,15 @@ told at most ten times a second, the rest when it happens. Hooks look; they do n
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from dln.runtime.checkpoint.rundir import RunDirectory
 from dln.runtime.execution.phase_result import PhaseResult
+
+Hooks = Sequence[object]
 
 
 @dataclass(frozen=True)
@@ -68,17 +70,12 @@ class Hook:
     def note(self, text: str) -> None: ...
 
 
-class Hooks:
-    """Several hooks as one; a method that a hook lacks is passed over."""
-
-    def __init__(self, hooks: Iterable[object] = ()) -> None:
-        self._hooks = list(hooks)
-
-    def call(self, point: str, *arguments: Any) -> None:
-        for hook in self._hooks:
-            method = getattr(hook, point, None)
-            if method is not None:
-                method(*arguments)
+def tell(hooks: Hooks, point: str, *arguments: Any) -> None:
+    """Call a method of several hooks, in order; one that a hook lacks is passed over."""
+    for hook in hooks:
+        method = getattr(hook, point, None)
+        if method is not None:
+            method(*arguments)
 
 
 class Log(Hook):

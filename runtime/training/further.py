@@ -13,7 +13,7 @@ from typing import Any
 from dln.compiler.plan import PhaseSpec
 from dln.grammar.diagnostics import Fault
 from dln.runtime.execution.phase_result import PhaseResult, result_from
-from dln.runtime.training.callbacks import Hooks
+from dln.runtime.training.callbacks import Hooks, tell
 from dln.runtime.training.duration import Duration
 from dln.runtime.training.phase_run import PhaseRun
 
@@ -52,7 +52,7 @@ def going_further(
 
 
 def _note(result: PhaseResult, hooks: Hooks, text: str) -> None:
-    hooks.call("note", text)
+    tell(hooks, "note", text)
     result.note = ". ".join(filter(None, [result.note, text]))
 
 
@@ -63,7 +63,7 @@ def refuse(
     for name in names:
         if name in meta["results"]:
             result = result_from(meta["results"][name], {})
-            going_further(result, phases[name], epochs, Hooks(), meta)
+            going_further(result, phases[name], epochs, (), meta)
 
 
 def _same(one: Facts, other: Facts) -> bool:

@@ -12,7 +12,7 @@ from dln.runtime.data.part import Fill
 from dln.runtime.device.device import DeviceArray
 from dln.runtime.execution.causes import RATE
 from dln.runtime.execution.executable import Bound
-from dln.runtime.training.callbacks import Progress
+from dln.runtime.training.callbacks import Progress, tell
 from dln.runtime.training.lbfgs import Descent
 from dln.runtime.training.phase_run import PhaseRun
 from dln.runtime.training.watching import Sums, Watches
@@ -123,7 +123,7 @@ class InnerLoop:
             loss=self._loss(feed),
             watch=self.watches.values,
         )
-        self.phase.options.hooks.call("progress", event)
+        tell(self.phase.options.hooks, "progress", event)
         self.start()
         return clock.over
 

@@ -12,7 +12,7 @@ from dln.runtime.data.datasets import Datasets
 from dln.runtime.device.source_map import placed
 from dln.runtime.execution.run_state import RunState
 from dln.runtime.training import resume as resuming
-from dln.runtime.training.callbacks import Hooks, Log
+from dln.runtime.training.callbacks import Log
 from dln.runtime.training.further import going_further, say_mixed
 from dln.runtime.training.phase_run import Options, Stop, begin, prepared
 from dln.runtime.training.phase_trainer import PhaseTrainer
@@ -80,15 +80,14 @@ def _options(
 ) -> Options:
     """The options of each phase, the log and the checkpoints of a run directory among them; what
     was logged after the checkpoint from which it goes on is dropped."""
-    told, saver = list(given.get("hooks") or ()), None
-    hooks = Hooks(told)
+    hooks, saver = list(given.get("hooks") or ()), None
     rundir, restored = given.get("rundir"), given.get("resume")
     if rundir is not None:
         known = 0 if restored is None else int(restored.meta.get("log", 0))
         if restored is not None:
             rundir.trim_log(lambda record: int(record.get("n", -1)) < known)
         log = Log(rundir, known)
-        hooks = Hooks([*told, log])
+        hooks.append(log)
         saver = resuming.Saver(state, rundir, hooks, log)
     return Options(datasets, given.get("epochs"), hooks, given.get("stop"), saver, keep)
 

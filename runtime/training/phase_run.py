@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from dln.compiler.plan import PhaseSpec, ProgramKey, ProgramKind
@@ -36,7 +36,7 @@ class Options:
 
     datasets: Datasets
     epochs: int | None = None
-    hooks: Hooks = field(default_factory=Hooks)
+    hooks: Hooks = ()
     stop: Stop | None = None
     saver: Saver | None = None
     keep: frozenset[str] = frozenset()

@@ -14,7 +14,7 @@ from dln.grammar.diagnostics import Fault
 from dln.runtime.checkpoint.checkpoint import Arrays
 from dln.runtime.execution.numeric_faults import strict
 from dln.runtime.execution.phase_result import PhaseResult
-from dln.runtime.training.callbacks import Report, Started
+from dln.runtime.training.callbacks import Report, Started, tell
 from dln.runtime.training.curvature_estimates import estimate
 from dln.runtime.training.duration import due
 from dln.runtime.training.inner_loop import InnerLoop
@@ -60,7 +60,7 @@ class PhaseTrainer:
         clock, run, name = self.clock, self.phase, self.spec.name
         size, stop = run.minibatches.size, run.options.stop
         event = Started(name, clock.update, clock.duration.total, run.part.n, size)
-        self.hooks.call("phase_start", event)
+        tell(self.hooks, "phase_start", event)
         run.watchman.running(run.step, size, None, run.example)
         with run.watchman.over(self._where, self._failed), strict(self.state.device):
             while not clock.over:
@@ -78,7 +78,7 @@ class PhaseTrainer:
                     self.state.take_up(self.result)
                     raise Interrupted(f"interrupted in {name}, update {clock.update}")
             self._end()
-        self.hooks.call("phase_end", self.result)
+        tell(self.hooks, "phase_end", self.result)
         return self.result
 
     def _where(self) -> str:
@@ -186,7 +186,7 @@ class PhaseTrainer:
         """Make values known; True where a checkpoint is kept by one that is the best yet."""
         clock = self.clock
         self.watches.record(values, clock.update, clock.epoch)
-        self.hooks.call("report", Report(self.spec.name, clock.epoch, clock.update, values))
+        tell(self.hooks, "report", Report(self.spec.name, clock.epoch, clock.update, values))
         return self.conditions.better()
 
     def _keep(self) -> None:

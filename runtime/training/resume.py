@@ -24,7 +24,7 @@ from dln.runtime.checkpoint.rundir import RunDirectory
 from dln.runtime.execution.phase_result import ARRAYS, PhaseResult, result_from
 from dln.runtime.execution.run_state import RunState
 from dln.runtime.execution.store import put
-from dln.runtime.training.callbacks import Hooks, Log
+from dln.runtime.training.callbacks import Hooks, Log, tell
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Saver:
         update = sum(r.updates for r in self.state.results.values())
         update += 0 if phase.result.complete else phase.result.updates
         path = self.rundir.save(update, arrays, {**meta, "log": self.log.written}, best)
-        self.hooks.call("checkpoint", path, best)
+        tell(self.hooks, "checkpoint", path, best)
         return path
 
     def leave(self, phase: PhaseAt) -> None:
