@@ -25,7 +25,7 @@ from dln.compiler.frontend.scan.body_builder import BodyMaker
 from dln.compiler.frontend.tensors import distributions
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.ops.loop import item, slot
-from dln.compiler.ir.sizes import BATCH_SIZE, Size
+from dln.compiler.ir.sizes import Size
 from dln.compiler.ir.tensor_type import TensorType
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Span
@@ -176,14 +176,9 @@ def _looped(
 
 def _begun(b: Build, group: UnitGroup, asked: Asked) -> Node:
     """The start of a group, over all axes that a chain runs over."""
-    lead = lead_of(b, asked.start, asked.span)
-    running, sizes = lead.running, dict(zip(lead.running, lead.shape, strict=True))
-    if b.frame.batched and "batch" not in sizes:
-        sizes["batch"] = BATCH_SIZE
-        running = tuple(sorted(sizes, key=lambda axis: broadcasting.ORDER.get(axis, 2)))
-    node: Node = asked.start[group.name]
-    shape = (*(sizes[a] for a in running), *node.type.example)
-    like = TensorType(shape, running, node.type.kind, node.type.domain)
+    lead, node = lead_of(b, asked.start, asked.span), asked.start[group.name]
+    whole = TensorType((*lead.shape, *node.type.example), lead.running)
+    like = distributions.for_each(b, whole).like(kind=node.type.kind, domain=node.type.domain)
     return broadcasting.repeated(b, node, like, asked.span)
 
 

@@ -27,10 +27,10 @@ def _draws(b: Build, span: Span, name: str, *parameters: Value) -> tuple[str, Te
     like = TensorType(b.drawing.shape or ())
     if nodes:
         like = broadcasting.align(b, nodes, span)[0].type
-    return b.drawing.take(), _for_each(b, like)
+    return b.drawing.take(), for_each(b, like)
 
 
-def _for_each(b: Build, like: TensorType) -> TensorType:
+def for_each(b: Build, like: TensorType) -> TensorType:
     """The shape of numbers drawn for each example, where there are examples."""
     if not b.frame.batched or "batch" in like.running:
         return TensorType(like.shape, like.running)
@@ -47,8 +47,7 @@ def _draw(b: Build, span: Span, kind: str, site: str, like: TensorType) -> Node:
 
 
 def uniform(b: Build, span: Span, low: Value = 0.0, high: Value = 1.0) -> Value:
-    site, like = _draws(b, span, "uniform", low, high)
-    u = _draw(b, span, "uniform", site, like)
+    u = _draw(b, span, "uniform", *_draws(b, span, "uniform", low, high))
     if low == 0 and high == 1:
         return u
     known = isinstance(low, int | float) and isinstance(high, int | float)
@@ -58,8 +57,7 @@ def uniform(b: Build, span: Span, low: Value = 0.0, high: Value = 1.0) -> Value:
 
 def normal(b: Build, span: Span, mean: Value = 0.0, deviation: Value = 1.0) -> Value:
     """Mean and standard deviation; the gradient runs through both."""
-    site, like = _draws(b, span, "normal", mean, deviation)
-    z = _draw(b, span, "normal", site, like)
+    z = _draw(b, span, "normal", *_draws(b, span, "normal", mean, deviation))
     scaled = pointwise.binary(b, "mul", deviation, z, span) if deviation != 1 else z
     return pointwise.binary(b, "add", mean, scaled, span) if mean != 0 else scaled
 
@@ -84,8 +82,7 @@ def relaxed(b: Build, span: Span, p: Value, temperature: Value = 0.5) -> Node:
     if isinstance(temperature, int | float) and temperature <= 0:
         at = b.blame(temperature, span)
         b.fail("E346", "a temperature lies above 0", at, f"is {temperature}")
-    site, like = _draws(b, span, "relaxed", node)
-    u = _draw(b, span, "uniform", site, like)
+    u = _draw(b, span, "uniform", *_draws(b, span, "relaxed", node))
     u = b.at(span)("maximum", u, b.at(span).const(LEAST))
     odds = pointwise.binary(b, "sub", _log_odds(b, node, span), _log_odds(b, u, span), span)
     return b.at(span)("sigmoid", pointwise.binary(b, "div", odds, temperature, span))
@@ -152,7 +149,7 @@ def mask(b: Build, span: Span, x: Value, p: Value) -> Node:
     node = broadcasting.as_tensor(b, x, span)
     if isinstance(p, int | float) and not 0 < p <= 1:
         b.fail("E346", "the share that is kept lies above 0, up to 1", b.blame(p, span), f"is {p}")
-    like = _for_each(b, TensorType(node.type.shape, node.type.running))
+    like = for_each(b, TensorType(node.type.shape, node.type.running))
     return _below(b, _draw(b, span, "uniform", place_site(b, span, "mask"), like), p, span)
 
 
