@@ -98,8 +98,12 @@ def reduce(b: Build, name: str, value: Value, axes: Sequence[str] | None, span: 
     return _even(b, name, node, places, span)
 
 
-OUTSIDE = dict.fromkeys(("max", "argmax"), -lengths.LARGE)
-OUTSIDE |= dict.fromkeys(("min", "argmin"), lengths.LARGE)
+OUTSIDE = {
+    "max": -lengths.LARGE,
+    "argmax": -lengths.LARGE,
+    "min": lengths.LARGE,
+    "argmin": lengths.LARGE,
+}
 """What is put past the end of a sequence for what looks for an extreme."""
 
 
