@@ -57,9 +57,9 @@ def files() -> dict[str, Path]:
 
 def listed() -> list[tuple[str, str]]:
     """Name and purpose of each command, in the order of use, as their files say."""
-    texts = {name: path.read_text("utf-8") for name, path in files().items()}
-    heads = {name: found for name, text in texts.items() if (found := HEAD.match(text))}
-    return [(name, heads[name][1]) for name in sorted(heads, key=lambda n: int(heads[n][2]))]
+    heads = [(HEAD.match(path.read_text("utf-8")), name) for name, path in files().items()]
+    found = sorted((int(head[2]), name, head[1]) for head, name in heads if head)
+    return [(name, purpose) for _, name, purpose in found]
 
 
 @click.group(cls=Commands, invoke_without_command=True, context_settings=CONTEXT)

@@ -38,7 +38,6 @@ LIBRARIES = ("std", "lstms", "mnist", "mnist32", "shakespeare")
 
 
 def specs_folder() -> Path:
-    """Where the shipped specs are."""
     return Path(str(files("dln").joinpath("specs")))
 
 
@@ -66,11 +65,10 @@ def read(path: Path) -> Source:
     try:
         return Source(str(path), path.read_text(encoding="utf-8"))
     except OSError as error:
-        text = f"cannot read {path}: {error.strerror}"
-        raise DlnError([Problem("E011", text)]) from None
+        raise Fault(f"cannot read {path}: {error.strerror}", code="E011").at(None) from None
     except UnicodeDecodeError as error:
         text = f"{path} is not a text in UTF-8 (byte {error.start})"
-        raise DlnError([Problem("E011", text, remedy="is this a .dln file?")]) from None
+        raise Fault(text, "is this a .dln file?", "E011").at(None) from None
 
 
 def load_used(path: str, user: Source) -> tuple[Source, syntax.Module]:
@@ -122,12 +120,10 @@ class Spec:
 
     @cached_property
     def graph(self) -> nx.MultiDiGraph[Node]:
-        annotated: nx.MultiDiGraph[Node] = self.model.graph.annotated()
-        return annotated
+        return self.model.graph.annotated()
 
     @property
     def constants(self) -> Mapping[str, object]:
-        """The spec's constants with their values."""
         return self.model.constants
 
     def compile(
@@ -176,7 +172,7 @@ class Compiled(Record):
         """The text of one program, or of all, with buffer tables and totals."""
         from dln.compiler.show import plan_text  # late: seldom asked for
 
-        names = [program] if program is not None else list(self.plan.programs)
+        names = self.plan.programs if program is None else [program]
         return "\n\n".join(plan_text(self.plan.programs[n]) for n in names)
 
 
@@ -213,26 +209,16 @@ def from_file(path: Path, given: Settings, functions: bool = False) -> Spec:
 
 
 def from_source(
-    source: Source,
-    name: str,
-    constants: Mapping[str, object] | None = None,
-    data_paths: Mapping[str, str] | None = None,
-    functions: bool = True,
-    limit: int | None = None,
-) -> Spec:
+    source: Source, name: str, constants: Mapping[str, object] | None = None,
+    data_paths: Mapping[str, str] | None = None, functions: bool = True, limit: int | None = None,
+) -> Spec:  # fmt: skip
     """A spec from its source, through parse, build and infer.
 
     Without `functions` it can be checked and trained; its instances cannot be called. What stands
     whole of a data set has at most `limit` examples.
     """
     module = parse_source(source)
-    outside = Outside(
-        load=load_used,
-        probe=header,
-        text_file=text_file,
-        constants=dict(constants or {}),
-        data_paths=dict(data_paths or {}),
-        functions=functions,
-        limit=limit,
-    )
+    outside = Outside(load=load_used, probe=header, text_file=text_file, functions=functions,
+                      constants=dict(constants or {}), data_paths=dict(data_paths or {}),
+                      limit=limit)  # fmt: skip
     return Spec(name, source, module, understood(source, module, outside))

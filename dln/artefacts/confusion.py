@@ -69,9 +69,5 @@ def made(session: Session, emit: EmitSpec, values: Mapping[str, NDArray[Any]]) -
         left -= len(found)
         if emit.count and left <= 0:
             break
-    return Confusion(counts, tuple(_visible(name) for name in names))
-
-
-def _visible(name: str) -> str:
-    """A letter that can be seen."""
-    return name if name.isprintable() and not name.isspace() else repr(name)
+    seen = (n if n.isprintable() and not n.isspace() else repr(n) for n in names)  # as letters
+    return Confusion(counts, tuple(seen))

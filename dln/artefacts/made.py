@@ -41,7 +41,7 @@ class Made:
         raise NotImplementedError
 
 
-Maker = Callable[["Session", "EmitSpec", Mapping[str, "NDArray[Any]"]], Made]
+Maker = Callable[[Session, EmitSpec, Mapping[str, NDArray[Any]]], Made]
 """Makes it from a session, what is asked for, and the values of the task's program."""
 
 
@@ -57,8 +57,7 @@ def save(terminal: Terminal, owner: str, path: Path, made: Made) -> Path:
     if path.suffix in PICTURES and not pictures.available():
         terminal.say(f"{owner}: {path.name} needs matplotlib: pip install 'dln[plot]'")
         path = path.with_suffix(".npy")
-    drawn = path.suffix in PICTURES
-    content = made.picture(path.suffix) if drawn else made.numbers(path.suffix)
+    content = (made.picture if path.suffix in PICTURES else made.numbers)(path.suffix)
     try:
         return put(path, content, "free some space, or use --out")
     except Fault as fault:  # no place of the spec is to blame

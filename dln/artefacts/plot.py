@@ -18,7 +18,6 @@ from dln.grammar.diagnostics import Fault
 from dln.printing import pictures
 from dln.printing.files import table
 from dln.printing.pictures import Curve
-from dln.runtime.execution.phase_result import Reading
 from dln.runtime.session import Session
 
 
@@ -54,19 +53,20 @@ def made(
 
 
 def curve(
-    session: Session,
-    part: PartSpec,
-    values: Mapping[str, Any],
-    by_epoch: bool,
-    beside: Sequence[PartSpec] = (),
-) -> Curve:
+    session: Session, part: PartSpec, values: Mapping[str, Any], by_epoch: bool,
+    beside: Sequence[PartSpec],
+) -> Curve:  # fmt: skip
     """A vector over its positions, or a watch over epochs or updates: from where the phases end
-    that its own comes after, if the picture shows those too."""
+    that its own comes after, if the picture shows those too. Raises `Fault` if it has not run."""
     if not isinstance(part.value, PhaseNumber):
         y = values[part.key]
         return Curve(part.label, np.arange(len(y)), y, part.axis)
     watch = part.value
-    updates, epochs, y = map(np.array, zip(*history(session, watch), strict=True))
+    result = session.results.get(watch.phase)
+    if result is None or not result.history.get(watch.name):
+        message = f'{watch} is not known before the phase "{watch.phase}" has run'
+        raise Fault(message, "train it first", "E562")
+    updates, epochs, y = map(np.array, zip(*result.history[watch.name], strict=True))
     beside_it = {p.value.phase for p in beside if isinstance(p.value, PhaseNumber)}
     start = began(session, watch.phase, beside_it & session.results.keys(), by_epoch)
     x, axis = (epochs, "epoch") if by_epoch else (updates, "update")
@@ -75,19 +75,9 @@ def curve(
 
 def began(session: Session, phase: str, shown: set[str], by_epoch: bool) -> int:
     """How many epochs or updates lie before a phase, in the phases shown that it comes after."""
-    before = [name for name in session.plan.phases[phase].after if name in shown]
     ends = []
-    for name in before:
+    for name in shown.intersection(session.plan.phases[phase].after):
         result = session.results[name]
         length = result.epochs if by_epoch else result.updates
         ends.append(length + began(session, name, shown, by_epoch))
     return max(ends, default=0)
-
-
-def history(session: Session, watch: PhaseNumber) -> list[Reading]:
-    """All values of a watch. Raises `Fault` if its phase has not run."""
-    result = session.results.get(watch.phase)
-    if result is not None and result.history.get(watch.name):
-        return result.history[watch.name]
-    message = f'{watch} is not known before the phase "{watch.phase}" has run'
-    raise Fault(message, "train it first", "E562")

@@ -9,7 +9,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from dln.artefacts.made import Made
-from dln.compiler.plan import EmitSpec, PartSpec
+from dln.compiler.plan import EmitSpec
 from dln.grammar.diagnostics import clean
 from dln.printing.terminal import number
 from dln.runtime.session import Session
@@ -33,13 +33,12 @@ class Text(Made):
 
 def made(session: Session, emit: EmitSpec, values: Mapping[str, NDArray[Any]]) -> Text:
     """The pieces one after another."""
-    return Text("".join(_spelled(part, values) for part in emit.parts))
-
-
-def _spelled(part: PartSpec, values: Mapping[str, NDArray[Any]]) -> str:
-    if isinstance(part.value, str):
-        return part.value
-    value = values[part.key]
-    if not part.alphabet:
-        return number(value)
-    return "".join(part.alphabet[int(i)] for i in value.reshape(-1))
+    said = []
+    for part in emit.parts:
+        if isinstance(part.value, str):
+            said.append(part.value)
+        elif part.alphabet:
+            said += [part.alphabet[int(i)] for i in values[part.key].reshape(-1)]
+        else:
+            said.append(number(values[part.key]))
+    return Text("".join(said))

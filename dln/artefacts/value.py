@@ -38,8 +38,7 @@ class Array(Made):
     def numbers(self, kind: str) -> bytes:
         if kind == ".npy":
             return npy(self.array)
-        wide = 1 if self.array.ndim < 2 else -1
-        rows = self.array.reshape(-1 if wide == 1 else len(self.array), wide)
+        rows = self.array.reshape((-1, 1) if self.array.ndim < 2 else (len(self.array), -1))
         separator = "," if kind == ".csv" else " "
         lines = (separator.join(repr(x) for x in row) for row in rows.tolist())
         return "".join(line + "\n" for line in lines).encode()

@@ -34,5 +34,5 @@ def command(terminal: Terminal, /, spec: str, **given: Any) -> int:
     terminal.data({"spec": found.name, "parameters": parameters(model),
                    "phases": list(model.phases), "notes": list(model.notes),
                    "warnings": [w.as_data() for w in model.warnings],
-                   "checks": verdict_text.as_data(verdicts)})  # fmt: skip
-    return 1 if verdict_text.failed(verdicts) else 0
+                   "checks": [v.as_data() for v in verdicts]})  # fmt: skip
+    return 1 if verdict_text.status_of(verdicts) == "failed" else 0

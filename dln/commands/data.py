@@ -26,8 +26,7 @@ from dln.reading.counts import reader_text
 from dln.reading.data_facts import FIRST, DataFacts, FieldFacts, data_facts
 from dln.reading.data_pictures import images
 from dln.runtime.session import Session
-from dln.settings import Settings, chosen
-from dln.spec import Compiled
+from dln.settings import chosen
 
 ORDER = 15
 MANY = 20  # classes of which only the commonest and the rarest are printed
@@ -47,33 +46,26 @@ LINE = 60  # characters of a text
 def command(
     terminal: Terminal, /, spec: str, name: str | None, to: str | None, **given: Any
 ) -> int:
-    """All data sets of a spec, or one."""
-    found = settings(terminal, given)
+    """What each data set of a spec, or one, holds, then what a run would refuse; 2 if it would."""
+    asked = settings(terminal, given)
     if to and Path(to).suffix not in PICTURES:
         raise click.BadParameter(f"{to} is none of {', '.join(PICTURES)}", param_hint="--pictures")
-    return data(terminal, compiled(terminal, spec, found, functions=False), name, found, to)
-
-
-def data(
-    terminal: Terminal, compiled: Compiled, name: str | None, given: Settings, to: str | None
-) -> int:
-    """Say what each data set holds, then what a run would refuse; 2 if it would."""
-    spec, model = compiled.spec, compiled.spec.model
-    unlearned = replace(compiled, plan=compiled.plan.changed(params={}))  # no need to draw any
-    session = unlearned.session(given.seed)
+    made = compiled(terminal, spec, asked, functions=False)
+    unlearned = replace(made, plan=made.plan.changed(params={}))  # no need to draw any
+    session, model = unlearned.session(asked.seed), made.spec.model
     names = chosen(name, model.data, "data set")
     if not names:
-        terminal.result(f"{spec.name} has no data")
+        terminal.result(f"{made.spec.name} has no data")
     tables.check_tables(model)
     found = {}
     for each in names:
         found[each] = data_facts(session, each)
         terminal.result(text(model.data[each], found[each]) + "\n")
-    path = None if to is None else Path(to or f"{spec.name}-data.png")
+    path = None if to is None else Path(to or f"{made.spec.name}-data.png")
     drawn = draw(terminal, session, names, path) if path else []
     problems = [p for f in found.values() for p in f.problems]
     facts = {each: as_data(model.data[each], f) for each, f in found.items()}
-    terminal.data({"spec": spec.name, "data": facts, "pictures": drawn,
+    terminal.data({"spec": made.spec.name, "data": facts, "pictures": drawn,
                    **present(problems=[p.as_data() for p in problems])})  # fmt: skip
     terminal.wrong(problems)
     return 2 if problems else 0

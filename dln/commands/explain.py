@@ -110,8 +110,7 @@ def _merged(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _firing_text(row: dict[str, Any]) -> str:
-    kind = "exact" if row["exact"] else "equal up to rounding"
-    programs = row["programs"]
+    kind, programs = "exact" if row["exact"] else "equal up to rounding", row["programs"]
     where = ", ".join(programs[:3]) + (f" and {len(programs) - 3} more" if programs[3:] else "")
     lines = [f"{row['pass']}: {row['rule']} ({kind}) in {where}"]
     lines += [f"  at {place}" for place in row["at"][:3]]

@@ -9,7 +9,7 @@ import click
 
 from dln.commands.options import compiled, settings, takes
 from dln.compiler.plan import ProgramKind
-from dln.grammar.diagnostics import DlnError, Problem
+from dln.grammar.diagnostics import Fault
 from dln.printing.terminal import Terminal, columns, number, painted, plural
 from dln.runtime.gradcheck import Comparison, gradcheck
 from dln.settings import chosen
@@ -32,8 +32,7 @@ def command(terminal: Terminal, /, spec: str, **given: Any) -> int:
     if asked.phase is None:
         names = [n for n in names if ProgramKind.GRAD.of(n) in plan.programs]
     if not names:
-        text = f"{made.spec.name} minimises nothing, so it has no gradients"
-        raise DlnError([Problem("E570", text)])
+        raise Fault(f"{made.spec.name} minimises nothing, so it has no gradients", code="E570")
     cut = [n for n in names if plan.phases[n].stops and asked.phase is None]
     for name in cut:
         text = "not compared: stop(...) or a chain cuts its gradients on purpose"

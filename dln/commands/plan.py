@@ -38,12 +38,12 @@ def command(terminal: Terminal, /, spec: str, program: str | None, **given: Any)
 
 def summary(programs: Mapping[str, Program], names: list[str]) -> str:
     """One row for each program: examples, calls, memory, arithmetic."""
-    rows = [("program", "examples", "calls", "bytes", "operations")]
+    rows = [["program", "examples", "calls", "bytes", "operations"]]
     for name in names:
         p = programs[name]
         total = sum(memory(p, p.capacity).values())
-        rows.append((name, f"{p.capacity:,}", f"{len(p.lines):,}", f"{total:,}",
-                     f"{p.flops(p.capacity):,}"))  # fmt: skip
+        counts = (p.capacity, len(p.lines), total, p.flops(p.capacity))
+        rows.append([name, *(f"{n:,}" for n in counts)])
     return columns(rows, right=[1, 2, 3, 4])
 
 

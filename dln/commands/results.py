@@ -8,7 +8,7 @@ import click
 
 from dln.commands.options import settings, takes
 from dln.printing.terminal import Terminal
-from dln.results.recipes import Wanted, results
+from dln.results.recipes import results
 
 ORDER = 100
 
@@ -23,5 +23,5 @@ ORDER = 100
 @takes("jobs", "device", "target")
 def command(terminal: Terminal, /, specs: tuple[str, ...], **given: Any) -> int:
     """The specs named, or all of a folder."""
-    wanted = Wanted(specs, given["folder"], given["to"], given["table"], given["take"])
-    return results(terminal, wanted, settings(terminal, given))
+    own = {k: given[k] for k in ("folder", "to", "table", "take")}
+    return results(terminal, settings(terminal, given), specs, **own)

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from dln.commands.options import settings, takes
-from dln.grammar.diagnostics import DlnError, Problem
+from dln.grammar.diagnostics import DlnError, Fault
 from dln.printing.terminal import Terminal, present
 from dln.reading.resolved import resolved
 from dln.running import differences, expectations, tasks, verdict_text
@@ -54,8 +54,7 @@ def run(terminal: Terminal, name: str | None, given: Settings) -> int:
         for note in before.notes:
             terminal.say(f"note: {note}")
     if name is None:
-        remedy = "dln run SPEC, or dln run --resume DIR"
-        raise DlnError([Problem("E014", "which spec?", remedy=remedy)])
+        raise Fault("which spec?", "dln run SPEC, or dln run --resume DIR", "E014")
     path = find(name)
     spec = from_file(path, given)
     for note in spec.model.notes:
@@ -94,7 +93,7 @@ def _run(
     report(terminal, spec, session, selection, found)
     terminal.result(f"\nrun directory: {rundir.path}")
     terminal.data({**told, **emitted, **present(left_out=selection.left_out)})
-    return 1 if verdict_text.failed(found) else 0
+    return 1 if verdict_text.status_of(found) == "failed" else 0
 
 
 # ---- the run directory -------------------------------------------------------------------------

@@ -30,7 +30,12 @@ FORMS = {"graph": graph_text, "dot": graph_dot, "mermaid": graph_mermaid}
 def command(terminal: Terminal, /, spec: str, form: str | None, **given: Any) -> int:
     """The spec, or its graph in one of the forms."""
     found = loaded(spec, settings(terminal, given))
-    return draw(terminal, found, form) if form else show(terminal, found)
+    if form is None:
+        return show(terminal, found)
+    text = FORMS[form](found.model.graph)
+    terminal.result(text)
+    terminal.data({"spec": found.name, form: text})
+    return 0
 
 
 def show(terminal: Terminal, spec: Spec) -> int:
@@ -83,7 +88,11 @@ def phase_table(model: Model, plan: Plan) -> str:
     """Each phase with its clauses, then what a step of it needs and costs."""
     rows = []
     for name, phase in model.phases.items():
-        first, *more = [*phase_lines(phase), step_line(plan, phase)]
+        program = plan.programs[ProgramKind.STEP.of(name)]
+        n = program.capacity
+        total, flops = sum(memory(program, n).values()), program.flops(n)
+        cost = f"{total:,} bytes, {flops:,} floating-point operations"
+        first, *more = [*phase_lines(phase), f"one update of {plural(n, 'example')}: {cost}"]
         rows += [(name, first), *(("", line) for line in more)]
     return columns(rows)
 
@@ -92,8 +101,8 @@ def phase_lines(phase: Phase) -> list[str]:
     """What a phase does, defaults included, and how many updates that is where it is known."""
     count, unit = phase.duration
     lines = [f"on {phase.on} {_reading(phase)} for {plural(count, unit)}"]
-    facts = [f"dtype {phase.dtype or DTYPE}"]
-    facts.append("the run's seed" if phase.seed is None else f"seed {phase.seed}")
+    seed = "the run's seed" if phase.seed is None else f"seed {phase.seed}"
+    facts = [f"dtype {phase.dtype or DTYPE}", seed]
     facts += [f"after {', '.join(phase.after)}"] if phase.after else []
     facts += ["only for slow checks"] if phase.slow else []
     lines.append(", ".join(facts))
@@ -115,15 +124,6 @@ def _reading(phase: Phase) -> str:
     return f"batch {batch} order {order}"
 
 
-def step_line(plan: Plan, phase: Phase) -> str:
-    """Memory and arithmetic of one update."""
-    program = plan.programs[ProgramKind.STEP.of(phase.name)]
-    n = program.capacity
-    total, flops = sum(memory(program, n).values()), program.flops(n)
-    each = plural(n, "example")
-    return f"one update of {each}: {total:,} bytes, {flops:,} floating-point operations"
-
-
 def as_data(spec: Spec, plan: Plan) -> dict[str, Any]:
     """What `show --json` prints."""
     model = spec.model
@@ -139,11 +139,3 @@ def as_data(spec: Spec, plan: Plan) -> dict[str, Any]:
                    "dtype": p.dtype or plan.dtype, "after": p.after, "slow": p.slow,
                    "watch": [w.name for w in p.watches]} for p in model.phases.values()},
     }  # fmt: skip
-
-
-def draw(terminal: Terminal, spec: Spec, form: str) -> int:
-    """The graph of the spec, as text or as a drawing."""
-    text = FORMS[form](spec.model.graph)
-    terminal.result(text)
-    terminal.data({"spec": spec.name, form: text})
-    return 0

@@ -14,14 +14,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dln.printing.tiling import enlarged, largest, tiled
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 DPI = 150
 WIDE = 100  # a scale of panels goes by powers of ten where values span more than that
@@ -30,23 +28,18 @@ INK, PALE = "#333333", "#dddddd"
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 """Colours that colour-blind readers can tell apart (Okabe and Ito 2008)."""
 
+IN_INK = ("axes.edgecolor", "axes.labelcolor", "text.color", "xtick.color", "ytick.color")
+LEFT_OUT = ("axes.spines.top", "axes.spines.right", "legend.frameon", "text.parse_math")
 STYLE: dict[str, Any] = {
+    **dict.fromkeys(IN_INK, INK),
+    **dict.fromkeys(LEFT_OUT, False),
     "font.size": 10,
     "axes.titlesize": 11,
-    "axes.edgecolor": INK,
-    "axes.labelcolor": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
     "axes.grid": True,
     "axes.axisbelow": True,
     "grid.color": PALE,
     "grid.linewidth": 0.6,
-    "legend.frameon": False,
     "lines.linewidth": 1.6,
-    "text.color": INK,
-    "text.parse_math": False,
-    "xtick.color": INK,
-    "ytick.color": INK,
     "svg.hashsalt": "dln",
     "svg.fonttype": "none",
 }
@@ -99,12 +92,9 @@ def of_curves(curves: Sequence[Curve], kind: str, log: bool = False) -> bytes:
             axes.plot(curve.x, curve.y, label=curve.label, color=COLOURS[i % len(COLOURS)],
                       marker="o" if len(curve.x) <= 30 else None, markersize=3.5)  # fmt: skip
         if log:
-            axes.set_yscale("log", nonpositive="mask")
-            # A name may hold a $, so mathematics is not typeset: powers of ten are written out.
-            axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+            _by_tens(axes, "y")
         axes.margins(x=0.02)
-        names = list(dict.fromkeys(c.axis for c in curves))
-        axes.set_xlabel(", ".join(names))
+        axes.set_xlabel(", ".join(dict.fromkeys(c.axis for c in curves)))
         if all((c.x == c.x.round()).all() for c in curves):
             axes.xaxis.get_major_locator().set_params(integer=True)
         if len(curves) > 1:
@@ -122,11 +112,10 @@ def of_panels(panels: Sequence[Panel], kind: str) -> bytes:
     """Panels below one another, over one axis; a scale goes by powers of ten where it must."""
     with _matplotlib():
         figure = _figure(6.4, 0.6 + 2.6 * len(panels))
-        for axes, panel in zip(
-            figure.subplots(len(panels), sharex=True, squeeze=False)[:, 0], panels, strict=True
-        ):
+        below = figure.subplots(len(panels), sharex=True, squeeze=False)[:, 0]
+        for axes, panel in zip(below, panels, strict=True):
             _draw_panel(axes, panel)
-        axes.set_xlabel(panels[-1].axis)
+        below[-1].set_xlabel(panels[-1].axis)
         return _encoded(figure, kind)
 
 
@@ -155,9 +144,14 @@ def _scale(axes: Any, which: str, values: Sequence[NDArray[Any]]) -> None:
     """Powers of ten where positive numbers span more than a hundredfold."""
     low, high = min(v.min() for v in values), max(v.max() for v in values)
     if low > 0 and high > WIDE * low:
-        getattr(axes, f"set_{which}scale")("log", nonpositive="mask")
-        axis = axes.xaxis if which == "x" else axes.yaxis
-        axis.set_major_formatter(lambda value, _: f"{value:g}")
+        _by_tens(axes, which)
+
+
+def _by_tens(axes: Any, which: str) -> None:
+    """A logarithmic scale. A name may hold a $, so mathematics is not typeset: powers of ten are
+    written out."""
+    getattr(axes, f"set_{which}scale")("log", nonpositive="mask")
+    getattr(axes, f"{which}axis").set_major_formatter(lambda value, _: f"{value:g}")
 
 
 # ---- arrays ------------------------------------------------------------------------------------
@@ -184,10 +178,9 @@ def of_array(
 
 def _of_matrix(array: NDArray[Any], label: str, kind: str) -> bytes:
     """An image in grey; with both signs in two colours, white at 0, with their scale."""
-    most = largest(array)
-    signed = bool((array < 0).any())
+    most, signed = largest(array), bool((array < 0).any())
+    h, w = array.shape
     with _matplotlib():
-        h, w = array.shape
         figure = _figure(6.4, max(2.0, min(8.0, 5.2 * h / max(w, 1) + 0.6)))
         axes = figure.add_subplot()
         scale = {"cmap": "RdBu_r", "vmin": -most, "vmax": most} if signed else {"cmap": "gray"}
@@ -199,8 +192,7 @@ def _of_matrix(array: NDArray[Any], label: str, kind: str) -> bytes:
         for line in (axes.xaxis, axes.yaxis):
             line.get_major_locator().set_params(integer=True)
         if signed:
-            bar = figure.colorbar(image, shrink=0.8, pad=0.02)
-            bar.outline.set_visible(False)
+            figure.colorbar(image, shrink=0.8, pad=0.02).outline.set_visible(False)
         return _encoded(figure, kind, bbox_inches="tight", pad_inches=0.08)
 
 
@@ -258,10 +250,7 @@ def _of_tiles(array: NDArray[Any], label: str, kind: str, rows: Sequence[str] = 
 def _matplotlib() -> Iterator[None]:
     """matplotlib with its own defaults and our style, and nothing said about fonts or folders."""
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
-    matplotlib = import_module("matplotlib")
-    style = import_module("matplotlib.style")
-    with style.context(["default", STYLE]), matplotlib.rc_context():
-        matplotlib.rcParams["axes.prop_cycle"] = matplotlib.cycler(color=COLOURS)
+    with import_module("matplotlib.style").context(["default", STYLE]):
         yield
 
 

@@ -9,14 +9,12 @@ import sys
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dln.grammar.diagnostics import clean
 from dln.printing.terminal import Terminal, number, plural
+from dln.runtime.execution.phase_result import PhaseResult
 from dln.runtime.training.callbacks import Hook, Progress, Report, Started
-
-if TYPE_CHECKING:
-    from dln.runtime.execution.phase_result import PhaseResult
 
 SELDOM = 3.0  # seconds between two lines within an epoch
 OFTEN = 0.5  # seconds between two lines for reports at the end of an epoch
@@ -49,6 +47,9 @@ class Lines(Hook):
         self.epoch = -1
         self.total: int | None = None
 
+    def note(self, text: str) -> None:
+        self._say(f"note: {text}")
+
     def _say(self, text: str) -> None:
         self.terminal.say(text)
         self.last = perf_counter()
@@ -78,9 +79,6 @@ class Lines(Hook):
     def phase_end(self, result: PhaseResult) -> None:
         values = f", {watched(result.watch)}" if result.watch else ""
         self._say(f"{result.name}: {_took(result)}{values}")
-
-    def note(self, text: str) -> None:
-        self._say(f"note: {text}")
 
 
 class Bar(Hook):
@@ -122,8 +120,7 @@ class Bar(Hook):
         self.values.update(event.values)
 
     def progress(self, event: Progress) -> None:
-        facts = f"{event.rate:,.0f} examples/s  {watched(self.values)}"
-        self._draw(event.fraction, facts)
+        self._draw(event.fraction, f"{event.rate:,.0f} examples/s  {watched(self.values)}")
 
     def phase_end(self, result: PhaseResult) -> None:
         self._draw(1.0, f"{_took(result)}  {watched(result.watch)}")

@@ -97,14 +97,12 @@ def columns(rows: Iterable[Sequence[str]], right: Iterable[int] = (), lead: str 
     cells, right = [[clean(c) for c in row] for row in rows], set(right)
     if not cells:
         return ""
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return "\n".join(
-        lead + "  ".join(
-            c.rjust(w) if i in right else c.ljust(w)
-            for i, (c, w) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in cells
-    )  # fmt: skip
+    turned = [
+        [c.rjust(wide) if i in right else c.ljust(wide) for c in column]
+        for i, column in enumerate(zip(*cells, strict=True))
+        for wide in [max(map(len, column))]
+    ]
+    return "\n".join(lead + "  ".join(row).rstrip() for row in zip(*turned, strict=True))
 
 
 def number(value: Any, within: float | None = None) -> str:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from math import ceil, sqrt
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from numpy.typing import NDArray
 
 SIDE = 96  # pixels that a tile's longer side is drawn with, or a little less
 GAP = 6  # pixels between tiles
@@ -23,9 +21,8 @@ def tiled(array: NDArray[Any], band: int = 0) -> tuple[NDArray[Any], list[int]]:
     Each tile has its own range of greys, with 0 in the middle if the numbers of all are of both
     signs; the gaps are white.
     """
-    at, signed = places(array, band), is_signed(array)
+    at, signed, times = places(array, band), is_signed(array), enlarged(array)
     h, w = array.shape[-2:]
-    times = enlarged(array)
     high, wide = h * times + GAP, w * times + GAP
     rows, columns = (1 + max(place[i] for place in at) for i in (0, 1))
     tops = [row * high + (2 * GAP * (row // band) if band else 0) for row in range(rows)]
@@ -42,7 +39,7 @@ def places(array: NDArray[Any], band: int) -> list[tuple[int, int]]:
     if band:
         n, k = array.shape[:2]
         return [(i // ACROSS * band + j, i % ACROSS) for i in range(n) for j in range(k)]
-    columns = array.shape[1] if array.ndim == 4 else arranged(len(array))[1]
+    columns = array.shape[1] if array.ndim == 4 else across(len(array))
     return [divmod(i, columns) for i in range(array.size // (array.shape[-2] * array.shape[-1]))]
 
 
@@ -52,14 +49,13 @@ def enlarged(array: NDArray[Any]) -> int:
     return max(1, SIDE // side)
 
 
-def arranged(n: int) -> tuple[int, int]:
-    """Rows and columns for n tiles: a single row of few, else about a square.
+def across(n: int) -> int:
+    """Columns for n tiles: a single row of few, else about a square.
 
-    >>> arranged(6), arranged(20), arranged(100)
-    ((1, 6), (4, 5), (10, 10))
+    >>> across(6), across(20), across(100)
+    (6, 5, 10)
     """
-    columns = n if n <= 8 else ceil(sqrt(n))
-    return -(-n // max(columns, 1)), columns
+    return n if n <= 8 else ceil(sqrt(n))
 
 
 def greys(tile: NDArray[Any], signed: bool) -> NDArray[Any]:

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from dln.compiler.ir.masks import live_count
+from dln.compiler.model import DataSet, Model
 from dln.grammar.diagnostics import clean
 from dln.printing.terminal import cut, plural
-
-if TYPE_CHECKING:
-    from dln.compiler.model import DataSet, Model
-    from dln.spec import Spec
+from dln.spec import Spec
 
 
 def shapes(model: Model) -> dict[str, tuple[tuple[int, ...], int, bool]]:
@@ -32,10 +28,9 @@ def parameters(model: Model) -> int:
 def headline(spec: Spec) -> str:
     """`mlp: 79,400 parameters in 2 tensors, 1 phase, 2 data sets`."""
     model = spec.model
-    tensors = plural(len(shapes(model)), "tensor")
-    parts = [f"{plural(parameters(model), 'parameter')} in {tensors}"]
-    parts += [plural(len(model.phases), "phase"), plural(len(model.data), "data set")]
-    return f"{clean(spec.name)}: {', '.join(parts)}"
+    tensors, phases = plural(len(shapes(model)), "tensor"), plural(len(model.phases), "phase")
+    held = f"{plural(parameters(model), 'parameter')} in {tensors}, {phases}"
+    return f"{clean(spec.name)}: {held}, {plural(len(model.data), 'data set')}"
 
 
 def reader_text(data: DataSet) -> str:

@@ -15,22 +15,21 @@ WIDTH = 80
 def overview(commands: Sequence[tuple[str, str]]) -> str:
     """How to call it, the commands with what each does, the shipped specs."""
     specs = [facts_of(p) for n, p in shipped().items() if n not in LIBRARIES]
-    parts = [
+    return "\n\n".join([
         "Usage: dln COMMAND SPEC [options]      (dln COMMAND --help tells more)",
         "Commands:\n" + columns(commands, lead="  "),
         "Shipped specs, by the slides of the lecture:\n" + listed(specs),
         "A SPEC is one of these names, or the path of a .dln file.",
-    ]
-    return "\n\n".join(parts)
+    ])  # fmt: skip
 
 
 def listed(specs: Iterable[Facts]) -> str:
     """Name, slides and title of each, in the order of the slides; a long title goes on below."""
     specs = sorted(specs, key=lambda f: f.order)
-    names, slides = (max((len(w) for w in words), default=0)
-                     for words in ([f.name for f in specs], [f.slides for f in specs]))  # fmt: skip
+    names = max((len(f.name) for f in specs), default=0)
+    slides = max((len(f.slides) for f in specs), default=0)
     rows: list[tuple[str, str, str]] = []
     for f in specs:
-        wrapped = textwrap.wrap(f.title, WIDTH - names - slides - 6) or [""]
-        rows += [(f.name, f.slides, wrapped[0]), *(("", "", more) for more in wrapped[1:])]
+        first, *more = textwrap.wrap(f.title, WIDTH - names - slides - 6) or [""]
+        rows += [(f.name, f.slides, first), *(("", "", line) for line in more)]
     return columns(rows, lead="  ")

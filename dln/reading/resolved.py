@@ -7,7 +7,7 @@ a block or optimiser is added to it, and what a `train` leaves to the defaults o
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dln.compiler.schema.headers import SETTINGS
 from dln.compiler.schema.tables import BATCH, DTYPE, ORDER
@@ -15,9 +15,7 @@ from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Span
 from dln.grammar.parser import parse_source
 from dln.grammar.printer import to_text
-
-if TYPE_CHECKING:
-    from dln.spec import Spec
+from dln.spec import Spec
 
 CLAUSES = ("batch", "stream", "order", "for", "dtype", "seed", "after")
 Options = Mapping[str, tuple[s.Option, ...]]
@@ -73,9 +71,8 @@ def written(value: object, span: Span) -> s.Expr | None:
     if isinstance(value, str):
         return s.String(value, '"' in value or "\n" in value, span=span)
     if isinstance(value, list | tuple):
-        items = [written(v, span) for v in value]
-        known = tuple(i for i in items if i is not None)
-        return s.ListOf(known, span=span) if len(known) == len(items) else None
+        known = tuple(item for v in value if (item := written(v, span)) is not None)
+        return s.ListOf(known, span=span) if len(known) == len(value) else None
     return None
 
 

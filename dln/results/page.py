@@ -257,12 +257,10 @@ def _short(value: Any, within: float | None) -> str:
 
 def _tolerance(group: Group) -> str:
     equal = [f for f in group.figures if f["op"] == "=="]
-    if not equal:
-        return "bound"
-    widths = sorted({w for f in equal for w in numbers(f["within"])})
-    if not widths:
-        return "exact"
-    return "± " + number(widths[-1]).replace("e-0", "e-")
+    widest = max((w for f in equal for w in numbers(f["within"])), default=None)
+    if widest is None:
+        return "exact" if equal else "bound"
+    return "± " + number(widest).replace("e-0", "e-")
 
 
 # ---- sweeps ------------------------------------------------------------------------------------

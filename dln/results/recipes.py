@@ -32,49 +32,39 @@ from dln.spec import LIBRARIES, from_source, read, shipped, specs_folder
 from dln.sweep.workers import cores
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """What `dln results` is asked for, beside the settings that its runs are given."""
-
-    names: tuple[str, ...]
-    specs: str | None
-    to: str
-    table: bool
-    taken: tuple[str, ...] = ()
-
-    @property
-    def folder(self) -> Path:
-        """Where the records are: docs/results for the table docs/results.md."""
-        return Path(self.to).with_suffix("")
-
-
-def results(terminal: Terminal, wanted: Wanted, given: Settings) -> int:
-    """Run, record, and write the table; 1 if something failed, 130 if interrupted."""
-    paths = found_specs(wanted.specs)
-    for name in wanted.names:
+def results(
+    terminal: Terminal, given: Settings, asked: Sequence[str], *, folder: str | None, to: str,
+    table: bool, take: Sequence[str],
+) -> int:  # fmt: skip
+    """Run the specs of a folder, or take the figures of directories, record, and write the table:
+    the records of docs/results.md are in docs/results. 1 if something failed, 130 if interrupted.
+    """
+    paths = found_specs(folder)
+    for name in asked:
         if name not in paths:
             remedy = nearest(name, paths) or "one of " + ", ".join(paths)
             raise DlnError([Problem("E010", f"no such spec: {name}", remedy=remedy)])
-    names = list(wanted.names) or list(paths)
-    about = published.about(specs_folder() if wanted.specs is None else Path(wanted.specs))
+    names = list(asked) or list(paths)
+    about = published.about(specs_folder() if folder is None else Path(folder))
     known = {name: known_of(path) for name, path in paths.items()}
-    keeper = Keeper(terminal, wanted.folder, known, given)
+    keeper = Keeper(terminal, Path(to).with_suffix(""), known, given)
     with terminable() as interrupted:
-        if wanted.taken:
-            names = [keeper.take(Path(p)) for p in wanted.taken]
-        elif not wanted.table:
+        if take:
+            names = [keeper.take(Path(p)) for p in take]
+        elif not table:
             _all(keeper, {name: str(paths[name]) for name in names})
-    return _closing(keeper, about, wanted.to, names, interrupted.is_set())
+    return _closing(keeper, about, to, names, interrupted.is_set())
 
 
 def found_specs(folder: str | None) -> dict[str, Path]:
     """The specs of a folder, or those shipped, in the order of the lecture."""
-    found = shipped() if folder is None else {p.stem: p for p in Path(folder).glob("*.dln")}
+    if folder is None:
+        found = {name: path for name, path in shipped().items() if name not in LIBRARIES}
+    else:
+        found = {p.stem: p for p in Path(folder).glob("*.dln")}
     if not found:
         raise DlnError([Problem("E010", f"there are no specs in {folder}")])
-    libraries = LIBRARIES if folder is None else ()
-    order = sorted((facts_of(p).order, n) for n, p in found.items() if n not in libraries)
-    return {name: found[name] for _, name in order}
+    return dict(sorted(found.items(), key=lambda item: facts_of(item[1]).order))
 
 
 def known_of(path: Path) -> Known:
@@ -180,13 +170,13 @@ class Keeper:
 
 def printed(done: processes.Finished) -> dict[str, Any]:
     """The object that a command printed, under `run` or `sweep`, or its `problems`."""
+    data = {}
     with suppress(ValueError):
         data = json.loads(done.out)
-        for key, sign in (("run", "checks"), ("sweep", "sweeps")):
-            if sign in data:
-                return {key: data}
-        return {"problems": data.get("problems", [])}
-    return {"problems": []}
+    for key, sign in (("run", "checks"), ("sweep", "sweeps")):
+        if sign in data:
+            return {key: data}
+    return {"problems": data.get("problems", [])}
 
 
 def problem_of(found: Mapping[str, Any], done: processes.Finished) -> str:

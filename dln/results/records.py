@@ -46,8 +46,6 @@ class Record:
     sweeps: dict[str, list[Data]] = field(default_factory=dict)
     problem: str = ""
 
-    # ---- new measurements ----------------------------------------------------------------------
-
     def take_run(self, found: Mapping[str, Any], run: Data) -> None:
         """The figures that `dln run --json` printed; one that it did not reach stays as it was."""
         before, phases = _by_key(self.figures), found["phases"]
@@ -89,8 +87,6 @@ class Record:
             each["run"] = used.index(each["run"])
         self.runs = [self.runs[i] for i in used]
 
-    # ---- misses --------------------------------------------------------------------------------
-
     def changes(self, found: Mapping[str, Any], sweep: str = "") -> list[str]:
         """Where the misses of a new run, or of a new row of a sweep, are not those recorded: one
         that is new, one that is met at last. What the new one has not measured is passed over."""
@@ -104,8 +100,6 @@ class Record:
         return [f"{said[f['status']]}: {f['expect']}{where}" for k, f in new.items()
                 if f["status"] != "not run"
                 and (f["status"] == "failed") != (old.get(k) == "failed")]  # fmt: skip
-
-    # ---- what it holds -------------------------------------------------------------------------
 
     @property
     def rows(self) -> list[Data]:

@@ -24,8 +24,8 @@ Older = Callable[[Sequence[Data]], str]
 
 def title(name: str, runs: Sequence[Data], seeds: Seeds, rows: Sequence[Data]) -> str:
     """``Sweep `width`: tolerance ± 0.8; `order_seed` 0 to 9.``"""
-    widths = sorted({w for r in rows for c in r["checks"] for w in numbers(c["within"])})
-    parts = [f"tolerance ± {number(widths[-1])}" if widths else plural(len(runs), "run")]
+    widest = max((w for r in rows for c in r["checks"] for w in numbers(c["within"])), default=None)
+    parts = [plural(len(runs), "run") if widest is None else f"tolerance ± {number(widest)}"]
     parts += [f"`{k}` {_range([r[k] for r in runs])}" for k in runs[0] if k in seeds]
     return f"Sweep `{name}`: {'; '.join(parts)}."
 
@@ -44,7 +44,6 @@ class Table:
         self.shown = not self.turned or any(map(self._of_spec, self.groups))
 
     def head(self) -> list[str]:
-        """The names of the columns."""
         found = [f"`{k}`" for k in self.others]
         found += [f"`{k}`" for k in self.reports] if self.shown else []
         if self.turned:
@@ -54,7 +53,6 @@ class Table:
         return [*found, "of the seeds"] if self.turned and self.shown else found
 
     def lines(self, record: Record, older: Older) -> list[list[str]]:
-        """The rows, in the order of the sweep."""
         return [self._line(runs, record, older) for runs in self.groups]
 
     def _line(self, runs: Sequence[Data], record: Record, older: Older) -> list[str]:

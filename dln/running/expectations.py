@@ -9,6 +9,7 @@ reported as not run, never as passed. Where all sides are constants nothing is e
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dln.compiler.ir import structure
@@ -236,24 +237,20 @@ def evaluate(
     graph = optimise(graph, STAGES if symbolic else BEFORE)
     with np.errstate(all="ignore"):  # the verdict says what is not a number
         outputs = {name: graph.outputs[name] for name in nodes}
-        found = run(outputs, env, sizes=sizes, draw=drawing(seed))
+        found = run(outputs, env, sizes=sizes, draw=partial(_drawn, seed))
     return {name: found[name] for name in nodes}
 
 
-def drawing(seed: int) -> Callable[[str, str, tuple[int, ...]], Any]:
+def _drawn(seed: int, kind: str, site: str, shape: tuple[int, ...]) -> Any:
     """The counter-based draws of update 0."""
+    import numpy as np  # late: NumPy
 
-    def draw(kind: str, site: str, shape: tuple[int, ...]) -> Any:
-        import numpy as np  # late: NumPy
+    from dln.compiler.plan import site_number  # late: few checks draw
+    from dln.runtime.device import kernels  # late: NumPy
 
-        from dln.compiler.plan import site_number  # late: few checks draw
-        from dln.runtime.device import kernels  # late: NumPy
-
-        out = np.empty(shape)
-        getattr(kernels, kind)(out, seed, site_number(site), 0)
-        return out
-
-    return draw
+    out = np.empty(shape)
+    getattr(kernels, kind)(out, seed, site_number(site), 0)
+    return out
 
 
 def holds(op: str, left: Any, right: Any, within: Any = None) -> bool:

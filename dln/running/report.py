@@ -58,5 +58,5 @@ def facts(
     }  # fmt: skip
     return {"spec": spec.name, "parameters": parameters(spec.model), "phases": phases,
             "warnings": [w.as_data() for w in spec.model.warnings],
-            "checks": verdict_text.as_data(found), "seed": session.seed,
+            "checks": [v.as_data() for v in found], "seed": session.seed,
             "run_dir": str(rundir.path)}  # fmt: skip

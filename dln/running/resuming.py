@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from dln.grammar.diagnostics import DlnError, Fault, Problem
+from dln.grammar.diagnostics import Fault
 from dln.running import differences
 from dln.running.differences import Earlier
 from dln.runtime.checkpoint.rundir import RunDirectory
@@ -41,17 +41,13 @@ def newest(spec: str) -> str:
     """The newest run directory of a spec (of any, without a name) that is not finished."""
     wanted = re.compile(re.escape(spec) + r"-(\d+)" if spec else r".*-(\d+)")
     manifests = [p for p in Path(ROOT).glob("*/manifest.json") if wanted.fullmatch(p.parent.name)]
-    for manifest in sorted(manifests, key=_age, reverse=True):
+    ages = [(p.stat().st_mtime, int(p.parent.name.rpartition("-")[2]), p) for p in manifests]
+    for *_, manifest in sorted(ages, reverse=True):
         if not any(r.get("event") == "finished" for r in RunDirectory(manifest.parent).records()):
             return str(manifest.parent)
     whose = f"unfinished run of {spec}" if spec else "unfinished run"
     remedy = "dln run SPEC --resume DIR" if manifests else f"dln run {spec or 'SPEC'}"
-    raise DlnError([Problem("E541", f"there is no {whose} in {ROOT}/", remedy=remedy)])
-
-
-def _age(manifest: Path) -> tuple[float, int]:
-    """When a run was started, and its number."""
-    return manifest.stat().st_mtime, int(manifest.parent.name.rpartition("-")[2])
+    raise Fault(f"there is no {whose} in {ROOT}/", remedy, "E541")
 
 
 def remembered(rundir: RunDirectory) -> tuple[str, Settings]:

@@ -59,10 +59,8 @@ def train(
     """Train the phases selected; what interrupted it, or nothing."""
     with interruptible(terminal) as stop, progress(terminal) as hook:
         try:
-            session.train(
-                selection.names, epochs=given.epochs, limit=given.limit, hooks=[hook],
-                rundir=rundir, stop=stop, resume=restored,
-            )  # fmt: skip
+            session.train(selection.names, epochs=given.epochs, limit=given.limit, hooks=[hook],
+                          rundir=rundir, stop=stop, resume=restored)  # fmt: skip
         except Interrupted as interrupted:
             return str(interrupted)
     return ""

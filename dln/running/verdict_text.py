@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from textwrap import indent
-from typing import Any
 
 from dln.compiler.model import Model
 from dln.grammar.diagnostics import clean
@@ -73,7 +72,7 @@ def parts(v: Verdict) -> tuple[str, str]:
     return f"measured {measured}", f"expected {sign}{expected}{within}"
 
 
-def _count(value: Any) -> int:
+def _count(value: object) -> int:
     """How many numbers a list of lists holds."""
     return sum(map(_count, value)) if isinstance(value, list) else 1
 
@@ -100,13 +99,3 @@ def tally(terminal: Terminal, found: Sequence[Verdict]) -> None:
 
 def _counts(counts: Counter[str]) -> str:
     return ", ".join(f"{counts[s]} {s}" for s in ORDER if counts[s])
-
-
-def as_data(found: Sequence[Verdict]) -> list[dict[str, Any]]:
-    """The verdicts as `--json` prints them."""
-    return [v.as_data() for v in found]
-
-
-def failed(found: Sequence[Verdict]) -> bool:
-    """Whether an expectation failed: the exit code is then 1."""
-    return any(v.status == "failed" for v in found)

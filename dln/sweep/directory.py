@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from dln.grammar.diagnostics import Fault
 from dln.printing.files import allowed, as_json, put, table
@@ -67,23 +68,26 @@ class SweepDirectory:
     ) -> SweepDirectory:
         """The directory of `--resume`, with its settings and its rows; those that failed are left
         to be run again. `varied` are the runs of each sweep as the spec has them."""
-        path = Path(given.resume or "")
+        path, anew = Path(given.resume or ""), f"begin a new one: dln sweep {spec}"
         data = _read(path / FILE)
         if data["spec"] != spec or data["text"] != digest(text):
-            _refuse_text(path, spec, text)
+            found = [f"{path} holds a sweep of another spec, or of another text of it"]
+            with suppress(OSError):
+                found += differences.changed_lines((path / "spec.dln").read_text("utf-8"), text)
+            raise Fault("; ".join(found), anew, "E541")
         if only is not None and data["only"] not in (None, only):
             raise Fault(f"{path} holds the sweep {data['only']}, not {only}", code="E541")
         settings = replace(given, **data["settings"])
-        _refuse_options(path, spec, settings, given)
-        found = cls(path, spec, text, data["only"], settings)
+        changed = [f"{k} is {plain(now)}, was {'not given' if was is None else plain(was)}"
+                   for k, now, was in differences.changed(KEPT, settings, given)]  # fmt: skip
+        differences.refuse(path, "sweep", changed, given, anew, "E541")
+        resumed = cls(path, spec, text, data["only"], settings)
         for name, rows in data["sweeps"].items():
             done = [Row.of_data(r) for r in rows if not r.get("problems")]
             numbers = {_key(c): i for i, c in enumerate(varied.get(name, ()))}
-            found.rows[name] = {numbers[key]: r for r in done
-                                if (key := _key(r.constants)) in numbers}  # fmt: skip
-        return found
-
-    # ---- writing -------------------------------------------------------------------------------
+            resumed.rows[name] = {numbers[key]: r for r in done
+                                  if (key := _key(r.constants)) in numbers}  # fmt: skip
+        return resumed
 
     def add(self, name: str, index: int, row: Row) -> None:
         """Keep a row that is done, on disk too."""
@@ -97,32 +101,12 @@ class SweepDirectory:
     def save(self) -> None:
         settings = {k: getattr(self.settings, k) for k in KEPT}
         rows = {name: [r.as_data() for r in self.done(name)] for name in self.rows}
-        facts = {"spec": self.spec, "text": digest(self.text), "only": self.only,
-                 "settings": settings, "sweeps": rows}  # fmt: skip
-        self.put(FILE, as_json(facts))
+        self.put(FILE, as_json({"spec": self.spec, "text": digest(self.text), "only": self.only,
+                                "settings": settings, "sweeps": rows}))  # fmt: skip
 
     def put(self, name: str, content: bytes) -> Path:
         """Write a file, whole or not at all."""
         return put(self.path / name, content, ROOM)
-
-
-def _refuse_text(path: Path, spec: str, text: str) -> NoReturn:
-    """Another text has other runs; which line of it differs."""
-    try:
-        found = differences.changed_lines((path / "spec.dln").read_text("utf-8"), text)
-    except OSError:
-        found = []
-    message = f"{path} holds a sweep of another spec, or of another text of it"
-    remedy = f"begin a new one: dln sweep {spec}"
-    raise Fault("; ".join([message, *found]), remedy, "E541")
-
-
-def _refuse_options(path: Path, spec: str, settings: Settings, given: Settings) -> None:
-    """The rows of a sweep are of the same settings; a row that is done cannot go on."""
-    found = [f"{name} is {plain(now)}, was {'not given' if was is None else plain(was)}"
-             for name, now, was in differences.changed(KEPT, settings, given)]  # fmt: skip
-    anew = f"begin a new one: dln sweep {spec}"
-    differences.refuse(path, "sweep", found, given, anew, "E541")
 
 
 def rows_as_csv(found: Mapping[str, Sequence[Row]]) -> bytes:
@@ -146,7 +130,7 @@ def _key(constants: Mapping[str, Any]) -> str:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    if not path.parent.is_dir() or not path.exists():
+    if not path.exists():
         remedy = "name the directory that `dln sweep` printed"
         raise Fault(f"{path.parent} holds no sweep to go on with", remedy, "E541")
     with allowed("read", path, ROOM):

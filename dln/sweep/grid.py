@@ -7,7 +7,7 @@ sweep, each as soon as all before it are there, and kept in a directory.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -80,10 +80,8 @@ def _processes(given: Settings, runs: int) -> int:
 def _how(given: Settings, runs: int, left: int, processes: int) -> str:
     """`5 runs, 2 side by side with one thread each`."""
     text = plural(runs, "run") + (f", {left} of them left" if left < runs else "")
-    if processes < 2:
-        return text
     threads = "one thread" if given.threads == 1 else plural(given.threads or 1, "thread")
-    return f"{text}, {processes} side by side with {threads} each"
+    return text + (f", {processes} side by side with {threads} each" if processes > 1 else "")
 
 
 def _hint(terminal: Terminal, given: Settings, runs: int, processes: int) -> None:
@@ -92,7 +90,7 @@ def _hint(terminal: Terminal, given: Settings, runs: int, processes: int) -> Non
         return
     if given.jobs != 1 and not workers.available():
         terminal.say("one after another: pip install 'dln[sweep]' to run them side by side")
-    elif given.resume is not None and given.threads is None and given.jobs != 1:
+    elif given.jobs != 1 and given.resume is not None and given.threads is None:
         terminal.say("one after another, for it was begun with the threads of the machine")
     elif workers.cores() > 1:
         terminal.say("one after another: --jobs N runs N side by side, with one thread each")
@@ -211,22 +209,18 @@ class Table:
         self.widths += [max(10, len(text)) for text in self.texts]
         self._line([*swept.vary, *self.texts])
 
-    def _line(self, cells: Sequence[str], after: str = "") -> None:
+    def _line(self, cells: Iterable[str], after: str = "") -> None:
         padded = [c.rjust(w) for c, w in zip(cells, self.widths, strict=True)]
         self.terminal.result(columns([padded]) + after)
 
     def add_from(self, done: Mapping[int, Row]) -> None:
         """The rows whose turn has come."""
-        while self.printed in done:
-            self._add(done[self.printed])
+        while row := done.get(self.printed):
             self.printed += 1
-
-    def _add(self, row: Row) -> None:
-        cells = [number(v) for v in row.constants.values()]
-        cells += [number(row.reports.get(text)) for text in self.texts]
-        self._line(cells, f"  {verdict(row.status, 0)}" if row.status else "")
-        for problem in row.problems:
-            self.terminal.result(painted(f"  {problem['code']}: {problem['message']}", "red"))
-        for v in row.verdicts:
-            if v.status == "failed":
-                self.terminal.result(f"  {v.text}: {comparison(v)}")
+            values = [*row.constants.values(), *map(row.reports.get, self.texts)]
+            self._line(map(number, values), f"  {verdict(row.status, 0)}" if row.status else "")
+            for problem in row.problems:
+                self.terminal.result(painted(f"  {problem['code']}: {problem['message']}", "red"))
+            for v in row.verdicts:
+                if v.status == "failed":
+                    self.terminal.result(f"  {v.text}: {comparison(v)}")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -61,7 +61,7 @@ def _words(rows: Sequence[Row], over: str) -> list[str]:
     return [] if all(map(_is_number, values)) else list(dict.fromkeys(map(number, values)))
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: Any) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
@@ -88,9 +88,11 @@ def _follows(rows: Sequence[Row], constant: str, over: str) -> bool:
 def _curves(name: str, points: Sequence[Point], report: str, over: str) -> list[Curve]:
     """A curve of a report, and what is expected of it."""
     made: list[Curve] = []
-    for dashed, value in ((False, _measured), (True, _expected)):
-        found = [(x, [v for r in rows if _is_number(v := value(r, report))]) for x, rows in points]
-        kept = [(x, float(statistics.fmean(v)), statistics.stdev(v) if len(v) > 1 else 0.0)
+    for dashed in (False, True):
+        asked = ((x, [_expected(r, report) if dashed else r.reports.get(report) for r in rows])
+                 for x, rows in points)  # fmt: skip
+        found = [(x, [float(v) for v in values if _is_number(v)]) for x, values in asked]
+        kept = [(x, statistics.fmean(v), statistics.stdev(v) if len(v) > 1 else 0.0)
                 for x, v in found if v]  # fmt: skip
         if not kept or dashed and not made:
             continue
@@ -99,10 +101,6 @@ def _curves(name: str, points: Sequence[Point], report: str, over: str) -> list[
         bars = error if error.any() and not dashed else None
         made.append(Curve(label, x, y, over, bars, dashed))
     return made
-
-
-def _measured(row: Row, report: str) -> Any:
-    return row.reports.get(report)
 
 
 def _expected(row: Row, report: str) -> Any:

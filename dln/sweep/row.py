@@ -81,31 +81,26 @@ def run_one(
     """
     row = Row(dict(constants))
     try:
-        _fill(row, terminal, path, name, given)
+        base = load(path, given)
+        own = {k: v for k, v in constants.items() if k in base.constants}
+        if SEED not in own:
+            given = replace(given, seed=int(row.constants.get(SEED, given.seed)))
+        spec = load(path, given, own)
+        compiled = spec.compile(given.backend, given.dtype, given.threads)
+        session = opened(compiled, given.seed, CACHE.read)
+        silent = replace(terminal, quiet=terminal.quiet or not sys.stderr.isatty())
+        swept = spec.model.sweeps[name]
+        row.interrupted = train(silent, session, select(spec, given, swept.phases), given)
+        if not row.interrupted:
+            worker = expectations.Worker(spec.model, session, given.seed)
+            check = Checking(name, False, swept.expects, swept.span)
+            row.reports = {text: _reported(worker, node) for text, node in swept.reports}
+            row.verdicts = [worker.verdict(check, e) for e in swept.expects]
+            row.seeds = fixed(spec.model, session.results)
+            row.seconds = sum(r.seconds for r in session.results.values())
     except DlnError as error:
-        row.problems = [plain(p.as_data()) for p in error.problems]
-        row.error = str(error)
+        row.problems, row.error = [plain(p.as_data()) for p in error.problems], str(error)
     return row
-
-
-def _fill(row: Row, terminal: Terminal, path: Path, name: str, given: Settings) -> None:
-    base = load(path, given)
-    own = {k: v for k, v in row.constants.items() if k in base.constants}
-    if SEED not in own:
-        given = replace(given, seed=int(row.constants.get(SEED, given.seed)))
-    spec = load(path, given, own)
-    compiled = spec.compile(given.backend, given.dtype, given.threads)
-    session = opened(compiled, given.seed, CACHE.read)
-    silent = replace(terminal, quiet=terminal.quiet or not sys.stderr.isatty())
-    swept = spec.model.sweeps[name]
-    row.interrupted = train(silent, session, select(spec, given, swept.phases), given)
-    if not row.interrupted:
-        worker = expectations.Worker(spec.model, session, given.seed)
-        check = Checking(name, False, swept.expects, swept.span)
-        row.reports = {text: _reported(worker, node) for text, node in swept.reports}
-        row.verdicts = [worker.verdict(check, e) for e in swept.expects]
-        row.seeds = fixed(spec.model, session.results)
-        row.seconds = sum(r.seconds for r in session.results.values())
 
 
 def _reported(worker: expectations.Worker, node: Node) -> Any:
