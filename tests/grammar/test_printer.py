@@ -1,6 +1,7 @@
 """The laws of the printer."""
 
 import random
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import DlnError, Source, Span
 from dln.grammar.parser import parse
-from dln.grammar.printer import expr_text, to_text
+from dln.grammar.printer import PARTS, STATEMENTS, expr_text, to_text
 
 CORPUS = sorted((Path(__file__).parent / "corpus").glob("*.dln"))
 NOWHERE = Span(Source("<made>", ""), 0, 0)
@@ -98,6 +99,12 @@ def test_laws_on_changed_specs(text: str, rng: random.Random) -> None:
         check_laws("\n".join(lines))
     except DlnError:
         pass
+
+
+@pytest.mark.parametrize("kind", [*PARTS, *STATEMENTS], ids=lambda k: k.__name__)
+def test_texts_name_fields_of_their_record(kind: type[s.Syntax]) -> None:
+    named = re.findall(r"\{(\w+)", {**PARTS, **STATEMENTS}[kind])
+    assert set(named) <= set(kind._fields)
 
 
 def test_the_canonical_layout() -> None:
