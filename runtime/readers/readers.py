@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dln.compiler.schema.headers import SETTINGS
@@ -20,7 +21,6 @@ from dln.compiler.schema.headers import DataSource as DataSource
 from dln.compiler.schema.headers import HeaderField as HeaderField
 from dln.compiler.schema.headers import Schema as Schema
 from dln.grammar.diagnostics import Fault, nearest
-from dln.grammar.record import Record
 from dln.runtime.readers.binary import idx_probe, idx_read, npz_probe, npz_read
 from dln.runtime.readers.files import decoded, file_of
 from dln.runtime.readers.files import locate as locate
@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 DRAWING = 1_000_000  # bytes of a file of drawings
 
 
-class Reader(Record):
+@dataclass(frozen=True)
+class Reader:
     """How a kind of data is read: `probe` from headers, `read` as whole arrays.
 
     `files` says that what is read lies in files, which the arguments name. Options are the settings
