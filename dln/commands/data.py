@@ -6,7 +6,6 @@ often each class occurs, how long its sequences are, its first examples.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -51,7 +50,7 @@ def command(
     if to and Path(to).suffix not in PICTURES:
         raise click.BadParameter(f"{to} is none of {', '.join(PICTURES)}", param_hint="--pictures")
     made = compiled(terminal, spec, asked, functions=False)
-    unlearned = replace(made, plan=made.plan.changed(params={}))  # no need to draw any
+    unlearned = made.changed(plan=made.plan.changed(params={}))  # no need to draw any
     session, model = unlearned.session(asked.seed), made.spec.model
     names = chosen(name, model.data, "data set")
     if not names:

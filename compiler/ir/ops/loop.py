@@ -132,8 +132,7 @@ class Stepper:
         for node in ancestors(wanted):
             if node.op != "slot":
                 shape = tuple(site.size(s) for s in node.type.shape)
-                draw = partial(self.draw, site)
-                here = site.changed(attrs=node.attrs, shape=shape, draw=draw)
+                here = site.changed(attrs=node.attrs, shape=shape, draw=partial(self.draw, site))
                 self.nodes.append((node, OPS[node.op].evaluate, here))
 
     def draw(self, site: Site, kind: str, where: str, shape: tuple[int, ...]) -> Array:
