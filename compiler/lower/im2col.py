@@ -126,17 +126,13 @@ class Search:
             if not (rows and cols and inner):
                 continue
             for r, c, k, turned in product(
-                self.orders(rows, 0), self.orders(cols, 1), self.summed(inner), (False, True)
+                self.orders(rows, 0), self.orders(cols, 1), self.orders(inner, 1), (False, True)
             ):
                 yield self.form(batch, partial, r, c, k, turned)
 
     def orders(self, group: Labels, slot: int) -> list[Labels]:
-        """The order of a group: as in the result, or as in its operand."""
+        """The order of a group: as it is (in the result, or on the left), or as in an operand."""
         return list(dict.fromkeys([group, tuple(x for x in self.sides[slot] if x in group)]))
-
-    def summed(self, group: Labels) -> list[Labels]:
-        found = [tuple(x for x in labels if x in group) for labels in self.sides]
-        return list(dict.fromkeys(found))
 
     def count(self, labels: Labels) -> int:
         return prod(self.sizes[x] for x in labels)

@@ -36,7 +36,9 @@ def fission(graph: Graph, log: Log | None = None) -> Graph:
         if is_scan(node):
             splits[node] = split = Split(make, node, operands, asked[node])
             if log is not None:
-                log.append(split.firing())
+                text = f"{split.body.length} steps of {len(split.order)} operations"
+                kept = f"{len(split.kept)} stay inside the loop"
+                log.append(Firing("fission", False, text, kept, make.spans))
             return split.loop or make.const(0.0)
         if is_item(node):
             return splits[node.operands[0]].value(make, node["value"])
@@ -106,11 +108,6 @@ class Split:
 
     def _pairs(self) -> Iterable[tuple[Node, Node]]:
         return zip(self.body.carried, self.body.nexts, strict=True)
-
-    def firing(self) -> Firing:
-        size, kept = len(self.order), len(self.kept)
-        text = f"{self.body.length} steps of {size} operations"
-        return Firing("fission", False, text, f"{kept} stay inside the loop", self.m.spans)
 
     # ---- what stays ----------------------------------------------------------------------------
 

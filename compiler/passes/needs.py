@@ -160,7 +160,7 @@ def places_of(node: Node, slot: int) -> Places | None:
     return same(node, slot) if record.is_("pointwise") else None
 
 
-def needs(outputs: Mapping[Node, Need]) -> dict[Node, Need]:
+def everywhere(outputs: Mapping[Node, Need]) -> dict[Node, Need]:
     """Where each node is needed, given that of the outputs. Operands come before users."""
     order = ancestors(outputs)
     found: dict[Node, Need] = dict.fromkeys(order, NEVER) | dict(outputs)

@@ -7,17 +7,9 @@ from collections.abc import Mapping, Sequence
 from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.op import ANY, op_of
 from dln.compiler.ir.structure import bare, is_const, is_scan
+from dln.compiler.passes import needs
 from dln.compiler.passes.fold import evaluated
-from dln.compiler.passes.needs import (
-    ALWAYS,
-    Need,
-    asked,
-    moved,
-    needs,
-    nodes_of,
-    places_of,
-    shortest,
-)
+from dln.compiler.passes.needs import ALWAYS, Need
 
 
 class Finder:
@@ -29,7 +21,7 @@ class Finder:
 
     def __init__(self, outputs: Mapping[Node, Need]) -> None:
         order = ancestors(outputs)
-        self.need = needs(outputs)
+        self.need = needs.everywhere(outputs)
         self.order = {n: i for i, n in enumerate(order)}
         self.wide: dict[Node, float] = {}
         self.tame: dict[Node, float] = {}
@@ -60,7 +52,7 @@ class Finder:
     def _seen(self, node: Node, slot: int) -> float:
         """The bound of an operand where the node is not needed."""
         operand = node.operands[slot]
-        need, exact = asked(node, slot, self.need[node])
+        need, exact = needs.asked(node, slot, self.need[node])
         same = exact and need == self.need[operand]
         return (self.tame if same else self.wide)[operand]
 
@@ -74,9 +66,9 @@ class Finder:
         if refuge.by_size:
             need = without_padding(need)
         if not op_of(node).is_("pointwise"):
-            places = places_of(node, slot)
-            need, exact = (ALWAYS, False) if places is None else moved(need, places, node.type)
-            if not exact:
+            places = needs.places_of(node, slot)
+            need, exact = needs.moved(need, places or {}, node.type)
+            if places is None or not exact:
                 return False
         if not self._waits(node, need):
             return False
@@ -85,7 +77,7 @@ class Finder:
 
     def _waits(self, node: Node, need: Need) -> bool:
         """Let a node wait for the tests of a need, if there are some and none waits for it."""
-        tests = {n for term in need for t in term for n in nodes_of(t)}
+        tests = {n for term in need for t in term for n in needs.nodes_of(t)}
         if need == ALWAYS or node in ancestors(tests, self._before):
             return False
         self.waits[node] = tests
@@ -124,9 +116,11 @@ def refuges(node: Node, seen: Sequence[float]) -> list[tuple[int, float]]:
 
 def without_padding(need: Need) -> Need:
     """A need without the tests of which steps a sequence has: what stands past its end is 0."""
-    return shortest(
-        {frozenset(t for t in term if not any(map(counts_steps, nodes_of(t)))) for term in need}
-    )
+
+    def stays(test: needs.Outcome) -> bool:
+        return not any(map(counts_steps, needs.nodes_of(test)))
+
+    return needs.shortest(frozenset(filter(stays, term)) for term in need)
 
 
 def counts_steps(test: Node) -> bool:

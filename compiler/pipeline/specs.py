@@ -25,14 +25,12 @@ from dln.grammar.diagnostics import Span
 
 
 def param_spec(v: built.Parameter) -> plan.ParamSpec:
-    """A parameter as plain data."""
     shape = _numbers(v.node.type.shape)
     live = None if v.joins is None else live_count(v.joins, shape)
     return plan.ParamSpec.extending(v, shape=shape, place=plan.Place.of(v.span), live=live)
 
 
 def data_spec(d: built.DataSet) -> plan.DataSpec:
-    """A data set as plain data."""
     return plan.DataSpec.extending(
         d,
         raw=tuple(_field_spec(k, n.type, None) for k, n in d.raw.items()),
@@ -70,7 +68,6 @@ def _length_spec(name: str, beside: Iterable[Node], span: Span | None) -> plan.F
 
 
 def phase_spec(model: built.Model, ph: built.Phase) -> plan.PhaseSpec:
-    """A phase as plain data."""
     descent, pairs = None, dict[str, tuple[int, ...]]()
     if ph.descent is not None:  # over the parameters that its loss depends on
         descent = plan.DescentSpec.extending(ph.descent, params=tuple(gradients(model, ph)))
@@ -139,7 +136,6 @@ def applied_spec(a: built.Applied) -> plan.AppliedSpec:
 
 
 def task_spec(t: built.Tasking) -> plan.TaskSpec:
-    """A task as plain data."""
     emits = tuple(_emit(t, e, i) for i, e in enumerate(t.emits))
     return plan.TaskSpec.extending(t, program=ProgramKind.TASK.of(t.name), emits=emits)
 
