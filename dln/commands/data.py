@@ -18,6 +18,7 @@ from dln.artefacts.value import Array
 from dln.commands.options import compiled, settings, takes
 from dln.compiler.model import DataSet
 from dln.compiler.schema.tables import PICTURES
+from dln.grammar import remedies
 from dln.grammar.diagnostics import clean
 from dln.printing.terminal import Terminal, columns, cut, number, plural, present
 from dln.reading import tables
@@ -65,7 +66,7 @@ def command(
     problems = [p for f in found.values() for p in f.problems]
     facts = {each: as_data(model.data[each], f) for each, f in found.items()}
     terminal.data({"spec": made.spec.name, "data": facts, "pictures": drawn,
-                   **present(problems=[p.as_data() for p in problems])})  # fmt: skip
+                   **present(problems=[remedies.as_data(p) for p in problems])})  # fmt: skip
     terminal.wrong(problems)
     return 2 if problems else 0
 
