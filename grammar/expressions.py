@@ -16,8 +16,7 @@ class Syntax(Record, kw_only=True):
 
     def children(self) -> Iterator[Syntax]:
         """What it is made of."""
-        for name in self._fields:
-            value = getattr(self, name)
+        for value in vars(self).values():
             for part in value if isinstance(value, tuple) else (value,):
                 if isinstance(part, Syntax):
                     yield part

@@ -7,6 +7,8 @@ means the same with it and without it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from dln.compiler.frontend.context import broadcasting, lengths, time_axis
 from dln.compiler.frontend.context.build_context import Build, Chain, Instance, Scope, Value
 from dln.compiler.frontend.context.frame import Frame
@@ -155,7 +157,7 @@ def _alone(b: Build, path: str) -> Frame:
 
 
 def _results(
-    b: Build, path: str, target: Value, first: Instance, ports: dict[str, Node]
+    b: Build, path: str, target: Value, first: Instance, ports: Mapping[str, Value]
 ) -> dict[str, Value]:
     """The results by name; an equation that failed before is a problem by now."""
     b = b if b.time.stepping else replace(b, frame=_alone(b, path))
@@ -186,7 +188,8 @@ def _of_machine(b: Build, path: str, target: InstanceVerb) -> Applied:
     others = [g.name for g in made.groups if g.name not in ports]
     name = "energy" if target.verb == "free" else others[0]
     values = result.values if isinstance(result, Results) else {name: result}
-    return Applied(path, ports, dict(values))
+    found = {k: broadcasting.as_tensor(b, v, made.span, k) for k, v in values.items()}
+    return Applied(path, ports, found)
 
 
 def _one_step(b: Build, path: str, target: Value, first: Instance, use: Use) -> Applied:
@@ -199,8 +202,10 @@ def _one_step(b: Build, path: str, target: Value, first: Instance, use: Use) -> 
     entries = one_step.entering(inner, first, given, first.span)
     entering = {k: v for k, (v, _) in zip(ports, entries, strict=True)}
     values = _results(inner, path, target, first, entering)
-    found = {k: broadcasting.as_tensor(b, v, first.span) for k, v in values.items()}
-    results = {k: one_step.stepped(b, v, first.span) for k, v in found.items()}
+    results = {}
+    for name, value in values.items():
+        node = broadcasting.as_tensor(b, value, first.span)
+        results[name] = broadcasting.as_tensor(b, one_step.stepped(b, node, first.span), first.span)
     asked = (frame.asked or {}).items()
     carried = {held["name"]: (begun, held, frame.memory[key]) for key, (begun, held) in asked}
     return Applied(path, ports, results, carried=carried)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from dln.compiler import model
 from dln.compiler.frontend.context.frame import Drawing, Frame, OpenLoop
@@ -27,7 +27,7 @@ from dln.grammar import syntax
 from dln.grammar.diagnostics import Fault, Source, Span
 from dln.grammar.record import Record
 
-Value: TypeAlias = Any
+Value: TypeAlias = object
 """What an expression may be: see `values`."""
 MOST_WORK = 500_000  # expressions worked out in one build
 DEEPEST_CALL = 200
@@ -127,7 +127,7 @@ class Instance:
     sizes: dict[str, Var] = field(default_factory=dict)
     bodies: dict[Frame, Scope] = field(default_factory=dict)
     latest: dict[Frame, Application] = field(default_factory=dict)
-    memo: dict[tuple[object, ...], Value] = field(default_factory=dict)
+    memo: dict[tuple[object, ...], tuple[Value, object]] = field(default_factory=dict)
     ports: list[PortType] = field(default_factory=list)
     last: Scope | None = None
     steps: Size = field(default_factory=lambda: Size.of(1))

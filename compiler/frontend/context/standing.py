@@ -43,6 +43,7 @@ def given(b: Build, value: Value, mark: str, span: Span) -> Value:
     """The same of all results of an instance."""
     if isinstance(value, Results):
         return Results({k: given(b, v, mark, span) for k, v in value.values.items()})
+    assert isinstance(value, Node)
     return marked(b, value, mark, span)
 
 

@@ -73,7 +73,8 @@ def energy(b: Build, made: Instance, units: Units, span: Span) -> Node:
     key = (b.frame.version, *map(id, units.values()))
     if key not in made.memo:
         made.memo[key] = (_energy(b, made, units), list(units.values()))
-    found: Node = made.memo[key][0]
+    found, _ = made.memo[key]
+    assert isinstance(found, Node)
     return found
 
 

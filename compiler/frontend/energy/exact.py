@@ -6,7 +6,7 @@ used, but for machines of which one side alone is small enough.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import prod
 
 from dln.compiler.frontend.context import broadcasting
@@ -98,7 +98,7 @@ def added_up(
     return _over(b, derivation.energy(b, made, {**given, **units}, span), units, span)
 
 
-def _over(b: Build, node: Node, units: Units, span: Span) -> Node:
+def _over(b: Build, node: Node, units: Mapping[str, Node | IndexVar], span: Span) -> Node:
     """The soft minimum over the states of some units, all at once."""
     axes = [v.axis if isinstance(v, IndexVar) else v.type.running[0] for v in units.values()]
     node = b.at(span)("running", node, running=node.type.running)

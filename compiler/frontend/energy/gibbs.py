@@ -111,14 +111,15 @@ def _clamped(b: Build, expr: s.Expr, scope: Scope, visible: Sequence[UnitGroup])
     found = b.evaluate(expr, scope)
     names = found if isinstance(found, list) else [found]
     known = [g.name for g in visible]
+    clamped = [name for name in names if isinstance(name, str) and name in known]
     for name in names:
-        if name not in known:
+        if name not in clamped:
             shown = f'"{name}"' if isinstance(name, str) else describe(name)
             b.fail("E417", "only visible groups can be clamped", expr.span, f"is {shown}",
                    remedy=f'clamp = "{known[-1]}"')  # fmt: skip
-    if len(set(names)) == len(known):
+    if len(set(clamped)) == len(known):
         b.fail("E417", "a chain in which all is clamped does not move", expr.span, "clamps all")
-    return names
+    return clamped
 
 
 # ---- chains ------------------------------------------------------------------------------------
@@ -163,7 +164,8 @@ def _looped(
     loop = OpenLoop(number, "the chain", asked.span)
     after = step(replace(b, time=replace(b.time, loop=loop)), {**asked.start, **slots})
     maker = BodyMaker(b, number, tuple(slots.values()))
-    fitted = (broadcasting.spread(b, after[k], held.type, asked.span) for k, held in slots.items())
+    ends = {k: broadcasting.as_tensor(b, after[k], asked.span, k) for k in slots}
+    fitted = (broadcasting.spread(b, ends[k], held.type, asked.span) for k, held in slots.items())
     nexts = tuple(map(maker.inner, fitted))
     body = maker.body(nexts, Size(asked.steps))
     make, done = b.at(asked.span), dict(asked.start)
@@ -177,6 +179,7 @@ def _looped(
 def _begun(b: Build, group: UnitGroup, asked: Asked) -> Node:
     """The start of a group, over all axes that a chain runs over."""
     lead, node = lead_of(b, asked.start, asked.span), asked.start[group.name]
+    assert isinstance(node, Node)
     whole = TensorType((*lead.shape, *node.type.example), lead.running)
     like = distributions.for_each(b, whole).like(kind=node.type.kind, domain=node.type.domain)
     return broadcasting.repeated(b, node, like, asked.span)
@@ -193,7 +196,7 @@ def drawn(
     """A draw of each of some groups of one side, given all others: those that a clamp holds may be
     joined to the ones that move."""
     found = derivation.conditionals(b, made, groups, given, span)
-    out: Units = {}
+    out: dict[str, Value] = {}
     for group in groups:
         mean, width = found[group.name]
         inner = replace(b, drawing=drawings[group.name], given=())

@@ -14,7 +14,7 @@ from dln.compiler.ir.graph import Node
 from dln.compiler.ir.tensor_type import PROB, TensorType, fits
 from dln.grammar.diagnostics import Span
 
-Units = dict[str, Value]
+Units = Mapping[str, Value]
 """A value for each group: a tensor, or an index that runs over a class."""
 
 
@@ -53,8 +53,8 @@ def as_units(b: Build, group: UnitGroup, value: Value, at: Span, who: str) -> Va
     if group.classes is not None and isinstance(value, IndexVar):
         broadcasting.equal(b, value.size, group.classes, at, f"{value.name} runs over {group.text}")
         return value
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if group.classes is not None and number:
+    countable = group.classes is not None and not isinstance(value, bool)
+    if countable and isinstance(value, int | float):
         known = b.number(group.classes)
         if value != int(value) or value < 0 or (known is not None and value >= known):
             last = "" if known is None else f", 0 to {known - 1}"

@@ -109,13 +109,14 @@ def _curves(b: Build, arg: s.Arg, scope: Scope) -> Iterator[Part]:
     expr = arg.value if isinstance(arg, s.Named) else arg
     label = arg.name if isinstance(arg, s.Named) else broadcasting.short(arg.span.text)
     value = b.evaluate(expr, scope)
-    nodes = [v for v in value if isinstance(v, Node)] if isinstance(value, list) else []
+    items = value if isinstance(value, list) else []
+    nodes = [v for v in items if isinstance(v, Node)]
     if not any(n.type.shape or is_clock(n) for n in nodes):  # else vectors or watches, one a curve
         yield _curve(b, value, label, expr.span)
         return
-    items = expr.items if isinstance(expr, s.ListOf) and expr is arg else ()
-    for i, v in enumerate(value):
-        name = broadcasting.short(items[i].span.text) if items else f"{label}[{i}]"
+    said = expr.items if isinstance(expr, s.ListOf) and expr is arg else ()
+    for i, v in enumerate(items):
+        name = broadcasting.short(said[i].span.text) if said else f"{label}[{i}]"
         yield _curve(b, v, name, expr.span)
 
 

@@ -40,16 +40,19 @@ def _range(b: Build, expr: s.RangeOf, scope: Scope) -> Value:
     first = static(b, expr.first, scope, "the start of a range")
     last = static(b, expr.last, scope, "the end of a range")
     step = 1 if expr.step is None else static(b, expr.step, scope, "the step of a range")
+    numbers: list[float] = []
     for value, part in ((first, expr.first), (last, expr.last), (step, expr.step or expr.last)):
         if not isinstance(value, int | float):
             b.fail("E305", "a range goes from number to number", part.span, f"is {shown(value)}")
-    if step <= 0:
+        numbers.append(value)
+    start, stop, stride = numbers
+    if stride <= 0:
         b.fail("E306", "the step of a range must be positive", (expr.step or expr).span)
-    n = math.floor((last - first) / step + 1e-9) + 1
+    n = math.floor((stop - start) / stride + 1e-9) + 1
     if n > LONGEST:
         label = f"at most {LONGEST} are worked out while a spec is read"
         b.fail("E309", f"a list of {n} numbers is too long", expr.span, label)
-    return [first + i * step for i in range(n)]
+    return [start + i * stride for i in range(n)]
 
 
 def _comprehension(b: Build, expr: s.Comprehension, scope: Scope) -> Value:
@@ -100,13 +103,16 @@ def _arithmetic(b: Build, expr: s.Binary, left: Value, right: Value) -> Value:
             b.fail("E302", "a text is no number", e.span, "is a text")
     left, right = (b.resolve(v) if isinstance(v, Size) else v for v in (left, right))
     if isinstance(left, Size) or isinstance(right, Size):
-        whole_numbers = all(isinstance(v, int | Size) for v in (left, right))
-        if expr.op in "+-" and whole_numbers:
-            return left + right if expr.op == "+" else left - right
-        if expr.op == "*" and whole_numbers and not all(isinstance(v, Size) for v in (left, right)):
-            return left * right
+        if isinstance(left, int | Size) and isinstance(right, int | Size):
+            if expr.op in "+-":
+                return left + right if expr.op == "+" else left - right
+            if expr.op == "*" and isinstance(right, int):
+                return left * right
+            if expr.op == "*" and isinstance(left, int):
+                return right * left
         spans = (expr.left.span, expr.right.span)
         return pointwise.binary(b, ARITHMETIC[expr.op][0], left, right, expr.span, spans)
+    assert isinstance(left, int | float) and isinstance(right, int | float)
     try:
         if expr.op == "^" and right * math.log2(max(abs(left), 1)) > 1024:
             raise OverflowError
@@ -160,10 +166,10 @@ def _unary(b: Build, expr: s.Unary, scope: Scope) -> Value:
         return b.at(expr.span)("not", truth(b, value, expr.body.span))
     if counting.is_index(value):
         counting.refuse_value(b, value, expr.body.span)
-    if isinstance(value, bool | str) or not (_plain(value) or isinstance(value, Node | list)):
-        b.fail("E302", "only numbers have a minus", expr.body.span, f"is {describe(value)}")
     if isinstance(value, Node | list):
         return pointwise.unary(b, "neg", value, expr.span)
+    if isinstance(value, bool) or not isinstance(value, int | float | Size):
+        b.fail("E302", "only numbers have a minus", expr.body.span, f"is {describe(value)}")
     return -value
 
 

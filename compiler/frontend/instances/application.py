@@ -121,7 +121,8 @@ def apply_instance(
             return result
         if key not in made.memo:
             made.memo[key] = (_body(b, made, nodes, span), nodes)
-        return made.memo[key][0]
+        result, _ = made.memo[key]
+        return result
 
 
 def _of_its_own(b: Build, made: Instance, given: Sequence[tuple[Value, Span]], span: Span) -> bool:

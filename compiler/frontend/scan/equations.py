@@ -152,7 +152,9 @@ def draw(b: Build, st: s.Draw, scope: Scope) -> Node:
     shape = None if dims is None else tuple(static_values.size(b, d, scope) for d in dims)
     b = replace(b, naming=naming(path, scope))
     b = replace(b, drawing=Drawing(b.site(path), shape))
-    return b.mark(_of_domain(b, st, static_values.tensor(b, st.value, scope), scope), st.span, path)
+    drawn = _of_domain(b, st, static_values.tensor(b, st.value, scope), scope)
+    assert isinstance(drawn, Node)
+    return b.mark(drawn, st.span, path)
 
 
 def substituted(b: Build, node: Node, to: Mapping[Node, Node]) -> Node:

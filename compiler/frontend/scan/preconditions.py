@@ -12,6 +12,7 @@ from functools import partial
 from dln.compiler.frontend.context import broadcasting
 from dln.compiler.frontend.context.build_context import Build, Scope, Value
 from dln.compiler.frontend.context.static_values import lookup, static
+from dln.compiler.frontend.context.values import describe
 from dln.compiler.ir.sizes import Size
 from dln.compiler.schema.tables import COMPARISONS
 from dln.grammar import syntax as s
@@ -40,7 +41,11 @@ def require(b: Build, st: s.Expect, scope: Scope) -> bool:
     else:
         left, right = _known(b, value, scope), True
     if st.within is not None:
-        within = static(b, st.within, scope, "a tolerance")
+        tolerance = static(b, st.within, scope, "a tolerance")
+        if not isinstance(tolerance, int | float):
+            label = f"is {describe(tolerance)}"
+            b.fail("E305", "a tolerance is a number", st.within.span, label)
+        within = tolerance
         if op != "==":
             b.fail("E370", "within goes with ==", st.within.span, f"a tolerance beside {op}")
     test = partial(_test, b, st, op, left, right, within)
@@ -95,8 +100,8 @@ def _holds(op: str, left: Value, right: Value, within: float) -> bool:
         return len(left) == len(right) and all(_holds(op, a, c, within) for a, c in pairs)
     if isinstance(left, list) or isinstance(right, list):
         return False
-    if within and not isinstance(left, str) and not isinstance(right, str):
-        return bool(abs(left - right) <= within)
+    if within and isinstance(left, int | float) and isinstance(right, int | float):
+        return abs(left - right) <= within
     try:
         return bool(COMPARISONS[op][1](left, right))
     except TypeError:

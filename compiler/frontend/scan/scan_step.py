@@ -88,7 +88,8 @@ class Attempt:
 
     def current(self, b: Build, name: str) -> Node:
         """`h[t]`."""
-        node: Node = lookup(b, f"{name}[{self.index}]", self.scan.lines[name].span, self.scope)
+        node = lookup(b, f"{name}[{self.index}]", self.scan.lines[name].span, self.scope)
+        assert isinstance(node, Node)
         return node
 
     # ---- elements of sequences -----------------------------------------------------------------

@@ -61,10 +61,10 @@ def _step(b: Build, op: str, first: counting.Side, second: counting.Side, span: 
     left, right = first[0], second[0]
     if op == "+" and isinstance(right, StepIndex):
         left, right = right, left
-    whole_number = isinstance(right, int) and not isinstance(right, bool)
-    if op not in "+-" or not isinstance(left, StepIndex) or not whole_number:
+    steps = None if isinstance(right, bool) or not isinstance(right, int) else right
+    if op not in "+-" or not isinstance(left, StepIndex) or steps is None:
         counting.refuse_operation(b, op, first, second, span)
-    return StepIndex(left.scan, left.offset + (right if op == "+" else -right))
+    return StepIndex(left.scan, left.offset + (steps if op == "+" else -steps))
 
 
 def _sum(x: IndexForm, y: IndexForm, factor: int) -> IndexForm:

@@ -50,8 +50,10 @@ def uniform(b: Build, span: Span, low: Value = 0.0, high: Value = 1.0) -> Value:
     u = _draw(b, span, "uniform", *_draws(b, span, "uniform", low, high))
     if low == 0 and high == 1:
         return u
-    known = isinstance(low, int | float) and isinstance(high, int | float)
-    width = high - low if known else pointwise.binary(b, "sub", high, low, span)
+    if isinstance(low, int | float) and isinstance(high, int | float):
+        width: Value = high - low
+    else:
+        width = pointwise.binary(b, "sub", high, low, span)
     return pointwise.binary(b, "add", low, pointwise.binary(b, "mul", width, u, span), span)
 
 

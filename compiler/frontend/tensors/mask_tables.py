@@ -35,14 +35,18 @@ def table(b: Build, d: s.Declared, scope: Scope, wanted: Sequence[Size]) -> Tabl
 
 def _entries(b: Build, rows: list[Value], span: Span) -> Table:
     """A list as a table: equally long rows, entries 0 and 1."""
-    found = tuple(_entries(b, r, span) if isinstance(r, list) else r for r in rows)
-    for entry in found:
-        if not isinstance(entry, tuple) and entry not in (0, 1):
+    found: list[float | Table] = []
+    for entry in rows:
+        if isinstance(entry, list):
+            found.append(_entries(b, entry, span))
+        elif isinstance(entry, int | float) and entry in (0, 1):
+            found.append(float(entry))
+        else:
             label = f"holds {shown(entry)}"
             b.fail("E218", "a table of joins is made of 0 and 1", span, label)
     if len({shape(entry) for entry in found}) != 1:
         b.fail("E218", "the rows of a table of joins are of one length", span)
-    return tuple(e if isinstance(e, tuple) else float(e) for e in found)
+    return tuple(found)
 
 
 def _fits(b: Build, d: s.Declared, table: Table, wanted: Sequence[Size], span: Span) -> None:

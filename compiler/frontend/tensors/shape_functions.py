@@ -90,8 +90,9 @@ def _refuse_inside(b: Build, span: Span, x: Value, who: str, remedy: str) -> NoR
 
 def concat(b: Build, span: Span, *parts: Value) -> Value:
     """Lists joined, or vectors laid end to end."""
-    if parts and all(isinstance(p, list) for p in parts):
-        return [x for p in parts for x in p]
+    lists = [p for p in parts if isinstance(p, list)]
+    if parts and len(lists) == len(parts):
+        return [x for p in lists for x in p]
     if not parts:
         b.fail("E322", "concat takes at least one argument", span, "takes vectors, or lists")
     nodes = [broadcasting.quantity(b, p, span) for p in parts]

@@ -56,10 +56,10 @@ def optimise(
                 if isinstance(st, s.SetTo):
                     node = ports.shaped(inner, node, param.type, st.value.span)
                 scope.value(name, node, st.span)
-    out.value = lookup(b, target, use.span, scope)
+    out.value = broadcasting.as_tensor(b, lookup(b, target, use.span, scope), use.span)
     fixed = {e.path for e in out.estimates}
     for name, path in paths.items():
-        new = lookup(b, name, use.span, scope)
+        new = broadcasting.as_tensor(b, lookup(b, name, use.span, scope), use.span)
         if path not in fixed or not is_state(new):
             out.states[path] = new
     return out

@@ -132,8 +132,8 @@ def refuse(b: Build, node: Node, span: Span, who: str) -> None:
 def assign(b: Build, st: s.SetTo, scope: Scope) -> None:
     """`chain := e`: what is kept after the update."""
     held, kept = lookup(b, st.name, word(st.span, st.name), scope), b.frame.kept
-    own = kept is not None and isinstance(held, Node) and is_state(held)
-    if kept is None or not own or held["path"] not in kept.first:
+    own = held if isinstance(held, Node) and is_state(held) else None
+    if kept is None or own is None or own["path"] not in kept.first:
         is_, remedy = describe(held), f"{st.name} = {broadcasting.short(st.value.span.text)}"
         remedy = f"state {st.name} = 0, or {remedy}"
         if isinstance(held, Node) and is_param(held):
@@ -142,7 +142,7 @@ def assign(b: Build, st: s.SetTo, scope: Scope) -> None:
             remedy = "a state has a name of its own"
         at, text = word(st.span, st.name), ":= sets a state of the phase"
         b.fail("E402", text, at, f"is {is_}", remedy=remedy)
-    path, like = held["path"], held.type
+    path, like = own["path"], own.type
     if path in kept.after:
         again = kept.places[path] == st.span
         notes = () if again else (Note(kept.places[path], "first here"),)

@@ -56,11 +56,11 @@ def _clause(b: Build, c: s.Clause, scope: Scope, data: DataSet, said: Clauses) -
         case "for":
             unit = c.unit or "epoch"
             value = static(b, c.value, scope, "how long") if c.value else 0
-            number = isinstance(value, int | float) and value >= 0
-            if not number or (unit != "second" and value != int(value)):
+            number = value if isinstance(value, int | float) else -1
+            if number < 0 or (unit != "second" and number != int(number)):
                 at, text = (c.value or c).span, f"the number of {unit}s must be a whole number"
                 b.fail("E305", text, at, f"is {broadcasting.short(at.text)}")
-            return said.changed(duration=(int(value), UNITS[unit]))
+            return said.changed(duration=(int(number), UNITS[unit]))
         case "order":
             return _order(b, c, data, said)
         case "stream":

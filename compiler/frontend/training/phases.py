@@ -117,7 +117,8 @@ def bind_phase(b: Build, st: s.Train, scope: Scope, outer: Scope) -> None:
     elif index is None:
         outer.value(name, PhaseValue(name), st.name.span)
     else:
-        known = old.find(b).phases if old is not None else {}
+        before = old.find(b) if old is not None else None
+        known = before.phases if isinstance(before, PhaseGroup) else {}
         at = whole(b, index, scope, "the index of a phase")
         phases = {**known, at: PhaseValue(name)}
         outer.value(st.name.name, PhaseGroup(st.name.name, phases), st.name.span)
