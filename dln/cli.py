@@ -11,13 +11,14 @@ import os
 import re
 import sys
 from importlib import import_module
+from io import StringIO
 from pathlib import Path
 
 import click
 from click.exceptions import NoSuchCommand
 
 from dln.grammar.diagnostics import DlnError, Fault, Problem
-from dln.printing.terminal import Terminal
+from dln.printing.terminal import Terminal, dressed
 
 LATER = ("derive", "step", "emit", "import", "fmt", "lint", "doc", "verify")
 """Planned commands: their names are taken, and answered in one line."""
@@ -105,7 +106,9 @@ def carried_out(words: list[str]) -> int:
         return 2
     except click.ClickException as error:
         terminal.data({"problems": [Problem("E001", error.format_message()).as_data()]})
-        error.show()
+        usage = StringIO()
+        error.show(usage)  # it shows words as they were typed
+        print(dressed(usage.getvalue()), end="", file=sys.stderr)
         return 2
     except (KeyboardInterrupt, click.Abort):
         print("interrupted", file=sys.stderr)
@@ -122,7 +125,7 @@ def defect(terminal: Terminal, error: Exception) -> int:
     if os.environ.get("DLN_DEBUG", "0") not in ("", "0"):
         import traceback  # late: seldom needed
 
-        traceback.print_exception(error)
+        print(dressed("".join(traceback.format_exception(error))), file=sys.stderr)
     message = f"{type(error).__name__}: {error}".split("\n")[0][:200]
     remedy = "set DLN_DEBUG=1 to see where, and report it"
     terminal.error(DlnError([Problem("E999", f"a defect of dln: {message}", remedy=remedy)]))

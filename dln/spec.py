@@ -75,12 +75,19 @@ def load_used(path: str, user: Source) -> tuple[Source, syntax.Module]:
     """A file named after `use`: beside the user's file, or shipped. Nothing else is opened."""
     if "\0" in path or Path(path).is_absolute() or ".." in Path(path).parts:
         raise Fault(f'use "{path}" leaves the folder of the spec', "name a file beside it", "E384")
-    beside = Path(user.path).parent / path
+    from dln.runtime.readers.files import within  # late: a spec may stand alone
+
+    folder = Path(user.path).parent
     known = {p.name: p for p in shipped().values()}
-    found = beside if beside.is_file() else known.get(path)
-    if found is None or not found.resolve().is_file():
+    found = folder / path if os.path.lexists(folder / path) else known.get(path)
+    if found is None:
         hint = nearest(path, known) or ""
         raise Fault(f'there is no file "{path}"', hint and f'use "{hint}"', "E384")
+    if within(found, [folder, specs_folder()]) is None:
+        message = f'use "{path}" is a link that leaves the folder of the spec'
+        raise Fault(message, "put the file itself there", "E384")
+    if not found.is_file():
+        raise Fault(f'use "{path}": this is no ordinary file', "name a file with a spec", "E384")
     text = read(found)
     return parsed(text.path, text.text)
 

@@ -258,13 +258,13 @@ def render(problem: Problem) -> str:
     marks = [(problem.span, "^", problem.label)] + [(n.span, "-", n.text) for n in problem.notes]
     width = max(len(str(s.line)) for s, _, _ in marks)
     here = [m for m in marks if m[0].source is problem.span.source]
-    lines = [head, f" {'':>{width}}--> {problem.span}", f" {'':>{width}} |"]
+    lines = [head, f" {'':>{width}}--> {clean(str(problem.span))}", f" {'':>{width}} |"]
     for span, mark, text in sorted(here, key=lambda m: (m[0].line, m[0].start)):
         frame = _frame(span, mark, text, width)
         lines += frame[1:] if frame[0] in lines else frame
     for span, mark, text in marks:
         if span.source is not problem.span.source:
-            lines += [f" {'':>{width}} ::: {span}", *_frame(span, mark, text, width)]
+            lines += [f" {'':>{width}} ::: {clean(str(span))}", *_frame(span, mark, text, width)]
     if tail:
         lines.append(f" {'':>{width}} |")
         lines += [f" {'':>{width}} = {clean(t)}" for t in tail]

@@ -1,8 +1,8 @@
 """What the commands print: results to stdout, messages to stderr, and nothing else anywhere.
 
-With `--json` stdout is one JSON object. Whatever comes from a spec is printed as it is, control
-characters made visible; no markup is ever read from it. Colours stand on terminals only, and not
-where NO_COLOR is set (no-color.org).
+With `--json` stdout is one JSON object. Whatever comes from outside is printed with its control
+characters made visible, and no markup is ever read from it: every text passes `dressed`. Colours
+stand on terminals only, and not where NO_COLOR is set (no-color.org).
 """
 
 from __future__ import annotations
@@ -18,6 +18,10 @@ import click
 
 from dln.grammar.diagnostics import DlnError, Problem, clean
 
+MARK = f"\0{os.urandom(8).hex()}\0"
+"""What stands around a painted text until it is printed. No name or text of a spec, no path and no
+word of the command line can hold it."""
+
 COLOURS = {"passed": "green", "failed": "red", "not run": "yellow"}
 
 
@@ -31,7 +35,7 @@ class Terminal:
     def result(self, text: str = "") -> None:
         """A result for people; left out with --json."""
         if not self.json:
-            print(text, file=sys.stdout)
+            print(dressed(text), file=sys.stdout)
 
     def data(self, found: Mapping[str, Any]) -> None:
         """The result for programs: one JSON object, printed with --json only."""
@@ -48,7 +52,7 @@ class Terminal:
     def warn(self, problems: Iterable[Problem]) -> None:
         """What may be wrong, each with its place and remedy; left out with --quiet."""
         for problem in problems if not self.quiet else ():
-            print(_headed(problem, "yellow") + "\n", file=sys.stderr)
+            print(dressed(_headed(problem, "yellow")) + "\n", file=sys.stderr)
 
     def error(self, error: DlnError) -> None:
         """Everything that is wrong, as the result, each with its place and remedy."""
@@ -61,7 +65,7 @@ class Terminal:
     def wrong(self, problems: Iterable[Problem]) -> None:
         """What is wrong, each with its place and remedy, to stderr."""
         for i, problem in enumerate(problems):
-            print(("\n" if i else "") + _headed(problem, "red"), file=sys.stderr)
+            print(dressed(("\n" if i else "") + _headed(problem, "red")), file=sys.stderr)
 
 
 def _headed(problem: Problem, colour: str) -> str:
@@ -76,10 +80,20 @@ def coloured(stream: TextIO) -> bool:
 
 
 def painted(text: str, colour: str, stream: TextIO | None = None) -> str:
-    """A text in a colour, where the stream (stdout) takes colours."""
+    """A text to be in a colour, where the stream (stdout) takes colours: for `dressed`."""
     if not colour or not coloured(stream or sys.stdout):
         return text
-    return click.style(text, fg=colour, bold=True)
+    return f"{MARK}{colour}:{text}{MARK}"
+
+
+def dressed(text: str) -> str:
+    """A text as it is printed: what was `painted` in its colour, every other control character
+    made visible, wherever it comes from."""
+    parts = text.split(MARK)
+    for i, part in enumerate(parts):
+        colour, _, inner = part.partition(":") if i % 2 else ("", "", part)
+        parts[i] = click.style(clean(inner), fg=colour, bold=True) if colour else clean(inner)
+    return "".join(parts)
 
 
 def verdict(status: str, width: int = 7) -> str:

@@ -13,6 +13,7 @@ from dln.compiler.plan import TaskSpec
 from dln.grammar.diagnostics import DlnError, Fault, Problem
 from dln.printing.terminal import Terminal
 from dln.runtime.device.source_map import placed
+from dln.runtime.readers.files import within
 from dln.runtime.session import Session
 from dln.spec import Spec
 
@@ -48,10 +49,17 @@ def run_one(
                 terminal.result(f"{task.name}: {made.text()}")
                 emitted.append({"value": made.data()})
                 continue
-            if Path(emit.to).is_absolute() or ".." in Path(emit.to).parts or "\0" in emit.to:
+            if leaves(folder, emit.to):
                 remedy = "name a file of the run directory"
                 raise Fault(f'the task emits to "{emit.to}"', remedy, "E015")
             path = save(terminal, task.name, folder / emit.to, made)
         terminal.say(f"{task.name}: wrote {path}")
         emitted.append({"file": str(path)})
     return emitted
+
+
+def leaves(folder: Path, name: str) -> bool:
+    """Whether a file of that name would lie outside of a folder, by its name or through a link."""
+    if Path(name).is_absolute() or ".." in Path(name).parts or "\0" in name:
+        return True
+    return within((folder / name).parent, [folder]) is None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import stat
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 
 from dln.compiler.schema.headers import DataSource
@@ -40,11 +41,17 @@ def locate(name: str, decl: DataSource) -> Path:
     roots = base, str(files("dln").joinpath("specs"))
     folders = [Path(root, f) for root in roots for f in FOLDERS]
     found = _first(name, folders, f"{base}, its data folders and the shipped data")
-    real = Path(os.path.realpath(found))
-    if not any(real.is_relative_to(os.path.realpath(root)) for root in roots):
+    real = within(found, roots)
+    if real is None:
         remedy = "name it yourself: --data NAME=PATH"
         raise Fault(f'"{name}" is a link that leaves the folder of the spec', remedy, "E502")
     return _regular(real)
+
+
+def within(path: Path, roots: Iterable[str | Path]) -> Path | None:
+    """Where a path leads once its links are followed; None if not below one of the roots."""
+    real = Path(os.path.realpath(path))
+    return real if any(real.is_relative_to(os.path.realpath(r)) for r in roots) else None
 
 
 def _overridden(name: str, decl: DataSource, override: str) -> Path:
@@ -56,7 +63,11 @@ def _overridden(name: str, decl: DataSource, override: str) -> Path:
             message = f"--data gives one file, but {decl.reader} names {len(decl.args)} files"
             raise Fault(message, "give the folder that holds them", "E502")
         return _regular(path)
-    return _regular(_first(name, [path], str(path)))
+    real = within(_first(name, [path], str(path)), [path])
+    if real is None:
+        message = f'"{name}" is a link that leaves the folder {path}'
+        raise Fault(message, "put the file itself there", "E502")
+    return _regular(real)
 
 
 def _first(name: str, folders: list[Path], where: str) -> Path:
@@ -78,7 +89,8 @@ def _regular(path: Path) -> Path:
 
 
 def _missing(name: str, folders: list[Path], where: str) -> Fault:
-    here = [p for f in folders if f.is_dir() for p in sorted(os.listdir(f))[:1000]]
+    inside = [f for f in folders if f.is_dir() and (f == folders[0] or not f.is_symlink())]
+    here = [p for f in inside for p in sorted(os.listdir(f))[:1000]]
     near = nearest(Path(name).name, {p.removesuffix(".gz") for p in here})
     remedy = f'"{near}"' if near else "put the file beside the spec, or use --data NAME=PATH"
     return Fault(f'there is no file "{name}" (looked in {where})', remedy, "E501")
