@@ -64,6 +64,11 @@ class Span:
         """The span from the start of this one to the end of another in the same source."""
         return Span(self.source, min(self.start, other.start), max(self.stop, other.stop))
 
+    def holds(self, other: Span) -> bool:
+        """Whether another stretch lies in this one."""
+        inside = self.start <= other.start and other.stop <= self.stop
+        return inside and self.source is other.source
+
     def as_data(self) -> dict[str, object]:
         path, length = self.source.path, self.stop - self.start
         return {"path": path, "line": self.line, "column": self.column, "length": length}

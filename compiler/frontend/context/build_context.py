@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
 from dln.compiler import model
+from dln.compiler.frontend.context.blaming import Argument, Call, Giving, nothing
 from dln.compiler.frontend.context.frame import Drawing, Frame, OpenLoop
 from dln.compiler.frontend.context.outside import Outside
 from dln.compiler.frontend.context.place import SPEC, Place, Shared, Space, replace
@@ -115,7 +116,7 @@ class Instance:
     what they were made. `steps` is the length of the sequences that it was last applied to,
     `uneven` whether any were of unequal lengths; `groups` are the units of an energy. `uses` are
     what the ports were given, kind and domain, for each way in which they were. It was made in the
-    equations or options of `owner`, if any, where `place` stands.
+    equations or options of `owner`, if any, where `place` stands; `calls` led there.
     """
 
     definition: BlockDef
@@ -124,6 +125,7 @@ class Instance:
     span: Span
     place: str = ""
     owner: Instance | None = None
+    calls: tuple[Call, ...] = ()
     sizes: dict[str, Var] = field(default_factory=dict)
     bodies: dict[Frame, Scope] = field(default_factory=dict)
     latest: dict[Frame, Application] = field(default_factory=dict)
@@ -138,6 +140,19 @@ class Instance:
     @property
     def name(self) -> str:
         return self.definition.syntax.name
+
+    @property
+    def making(self) -> tuple[Call, ...]:
+        """The calls that led to this instance, and that which made it."""
+        body = self.definition.syntax.span
+        return (*self.calls, Call(self.span, self.name, body, self.argument))
+
+    def argument(self, name: str) -> Argument | None:
+        """What an option was given, if it has been asked for by now."""
+        found = self.scope.names.get(name)
+        if found is None or found.span is None:
+            return None
+        return Argument(found.span, next(iter(found.cache.values()), None))
 
     def within(self, other: Instance) -> bool:
         """Whether this is another instance, or one that was made in it."""
@@ -350,12 +365,14 @@ class Build(Place):
                 binder(self, st, scope)
 
     @contextlib.contextmanager
-    def call(self, span: Span, name: str) -> Iterator[Build]:
-        """Inside a function or block that was called at a place."""
+    def call(
+        self, span: Span, name: str, body: Span | None = None, given: Giving = nothing
+    ) -> Iterator[Build]:
+        """Inside a function or block that was called at a place. See `blaming.Call`."""
         if len(self.calls) >= DEEPEST_CALL:
             self.fail("E320", f"{name} calls itself without end", span, "200 calls deep")
         try:
-            yield replace(self, calls=(*self.calls, (span, name)))
+            yield replace(self, calls=(*self.calls, Call(span, name, body, given)))
         except RecursionError:
             self.fail("E320", f"{name} calls itself without end", span, "too many calls deep")
 

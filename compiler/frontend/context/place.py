@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, fields
 from itertools import count
 from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
+from dln.compiler.frontend.context import blaming
 from dln.compiler.ir.graph import Graph, Node
 from dln.compiler.ir.op import Make
 from dln.compiler.ir.sizes import Conflict, Reason, Size, Sizes, Var
@@ -95,12 +96,13 @@ class Shared:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Place:
-    """Where we are in the text: `calls` led here, by place and name; `given` are the arguments of
-    the innermost one, with the places where they stand. The rest is that of `built`, at hand here
-    as well; `make` makes nodes that stand for no place, as zeros and how long sequences are."""
+    """Where we are in the text: `calls` led here; `given` are the arguments of the function of the
+    language itself that is at work, with the places where they stand. The rest is that of `built`,
+    at hand here as well; `make` makes nodes that stand for no place, as zeros and how long
+    sequences are."""
 
     built: Shared
-    calls: tuple[tuple[Span, str], ...] = ()
+    calls: tuple[blaming.Call, ...] = ()
     given: tuple[tuple[object, Span], ...] = ()
 
     source: Source = field(init=False)
@@ -126,13 +128,15 @@ class Place:
         """The user's line that led here, and the place itself."""
         if span.source is self.built.source:
             return (span,)
-        call = self._own_call()
-        return (span,) if call is None else (call[0], span)
+        call = blaming.own_call(self.calls, self.built.source)
+        return (span,) if call is None else (call.span, span)
 
-    def _own_call(self) -> tuple[Span, str] | None:
-        """The innermost call that stands in the user's own file."""
+    def argument(self, span: Span) -> Span:
+        """Where the user gave what a library's function or block calls by a name; elsewhere the
+        place itself."""
         source = self.built.source
-        return next((call for call in reversed(self.calls) if call[0].source is source), None)
+        found = [] if span.source is source else blaming.origins(self.calls, span)
+        return found[-1].span if found and found[-1].span.source is source else span
 
     def mark(self, node: Node, span: Span, name: str | None = None) -> Node:
         """Remember where a node comes from and what it is called."""
@@ -151,12 +155,10 @@ class Place:
         remedy: str = "",
         facts: tuple[str, ...] = (),
     ) -> NoReturn:
-        """Raise a problem at a place."""
-        call = None if span is None or span.source is self.source else self._own_call()
-        if span is not None and call is not None:
-            notes = (Note(span, label or "here"), *notes)
-            span, label = call[0], f"in {call[1]}, called here"
-        raise DlnError([Problem(code, message, span, label, notes, facts, remedy)])
+        """Raise a problem at a place. In the body of a function or block it stands at the argument
+        that is to blame, else at the user's own line that led there."""
+        found = Problem(code, message, span, label, notes, facts, remedy)
+        raise DlnError([found if span is None else blaming.blamed(found, self.calls, self.source)])
 
     def refuse_again(self, message: str, span: Span, first: Span) -> NoReturn:
         """Raise a problem for what stands once, and has stood before."""

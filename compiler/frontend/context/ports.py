@@ -52,10 +52,16 @@ def fit(
         axes = f"{len(wanted)} ax{'i' if len(wanted) == 1 else 'e'}s"
         text = f"{who}: {f'a tensor with {axes}' if wanted else 'a single number'}"
         _refuse_whole(b, node, wanted, span, who)
-        flat = f"flatten({broadcasting.whole_text(span.text)})"
-        remedy = flat if len(wanted) == 1 < len(found) else ""
+        given, a_class = broadcasting.whole_text(span.text), node.type.domain.name == "class"
+        remedy = f"flatten({given})" if len(wanted) == 1 < len(found) else ""
+        if a_class and len(wanted) == len(found) + 1:
+            remedy = f"onehot({given})"
         notes = (Note(port, "the port"),) if port.source is span.source else ()
-        b.fail("E215", text, span, f"is {b.shown(node.type)}", notes, remedy)
+        label = f"is {b.shown(node.type)}"
+        if a_class:
+            kind = broadcasting.domain_text(b, node.type.domain)
+            label = f"{label} of {kind}" if "[" in label else f"is a {kind}"
+        b.fail("E215", text, span, label, notes, remedy)
 
     def fail(c: Conflict) -> NoReturn:
         notes = b.proof_notes(*wanted, *found, skip=span)

@@ -12,7 +12,7 @@ from typing import NoReturn
 from dln.compiler.frontend.context import absences, broadcasting
 from dln.compiler.frontend.context.build_context import Binding, Build, Scope, Value
 from dln.compiler.frontend.context.place import Poisoned
-from dln.compiler.frontend.context.values import CALLABLE, PhaseGroup, describe, shown, whole_number
+from dln.compiler.frontend.context.values import CALLABLE, PhaseGroup, shown, whole_number
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.sizes import Conflict, Size, Var
 from dln.compiler.ir.structure import is_input, is_param
@@ -39,8 +39,14 @@ def whole(b: Build, expr: s.Syntax, scope: Scope, what: str) -> int:
     """A static whole number."""
     value = static(b, expr, scope, what)
     if (number := whole_number(value)) is None:
-        b.fail("E305", f"{what} must be a whole number", expr.span, f"is {shown(value)}")
+        label, remedy = f"is {shown(value)}", unquoted(value)
+        b.fail("E305", f"{what} must be a whole number", expr.span, label, remedy=remedy)
     return number
+
+
+def unquoted(value: Value) -> str:
+    """The number that a text holds, as a remedy; nothing of anything else."""
+    return value if isinstance(value, str) and value.isdecimal() else ""
 
 
 def positive(b: Build, expr: s.Syntax, scope: Scope, what: str, text: str = "") -> int:
@@ -69,7 +75,6 @@ def size(b: Build, expr: s.Expr, scope: Scope, declare: dict[str, Var] | None = 
                 known = [n for n in scope.visible() if (to := scope.lookup(n)) and to.constant]
                 hint = nearest(name, known) or f"name it in a port or an option: ...; {name})"
                 b.fail("E301", f"there is no size {name}", at, "unknown", remedy=hint)
-            at = given_at(b, expr, scope, at)
         case s.Group(body=body):
             return size(b, body, scope, declare)
         case s.Binary(op="+" | "-" | "*" as op, left=left, right=right):
@@ -92,17 +97,11 @@ def _size_of(b: Build, value: Value, at: Span) -> Size:
     if isinstance(value, Size):
         return value
     if (number := whole_number(value)) is None:
-        b.fail("E212", "a size must be a whole number", at, f"is {shown(value)}")
+        label, remedy = f"is {shown(value)}", unquoted(value)
+        b.fail("E212", "a size must be a whole number", at, label, remedy=remedy)
     if number < 0:
         b.fail("E212", "a size cannot be negative", at, f"is {number}")
     return Size(number)
-
-
-def given_at(b: Build, expr: s.Expr, scope: Scope, span: Span) -> Span:
-    """Where the user gave what a library block calls by a name; elsewhere the place itself."""
-    binding = scope.lookup(expr.id) if isinstance(expr, s.Name) else None
-    given = None if binding is None or span.source is b.source else binding.span
-    return span if given is None or given.source is not b.source else given
 
 
 def _is_variable(name: str, scope: Scope) -> bool:
@@ -222,8 +221,10 @@ def listed(b: Build, expr: s.Expr, scope: Scope, who: str = "for") -> list[Value
         return [value.phases[number] for number in sorted(value.phases)]
     if isinstance(value, list):
         return value
-    text, label = f"{who} runs over a list or a range", f"is {describe(value)}"
-    b.fail("E307", text, expr.span, label, remedy=f"{who} k in 0..2")
+    text, label, remedy = f"{who} runs over a list or a range", f"is {shown(value)}", ""
+    if (number := whole_number(value)) is not None:
+        remedy = f"[{number}] of one number, 1..{number} of so many"
+    b.fail("E307", text, expr.span, label, remedy=remedy or f"{who} k in 0..2")
 
 
 def rounds(b: Build, st: s.For, scope: Scope) -> Iterator[Scope]:
@@ -284,7 +285,7 @@ def _refuse_early(b: Build, name: str, span: Span, scope: Scope) -> None:
 def _fits(b: Build, name: str, span: Span, scope: Scope) -> bool:
     """Whether what a name stands for is of the kind that is meant at a place: a function where it
     is called, none where it is reckoned with."""
-    value = _known(b, scope.lookup(name))
+    value = known(b, scope.lookup(name))
     if value is None:
         return True
     callable_value = isinstance(value, CALLABLE)
@@ -296,7 +297,7 @@ def _fits(b: Build, name: str, span: Span, scope: Scope) -> bool:
     return not (reckoned and callable_value)
 
 
-def _known(b: Build, binding: Binding | None) -> Value | None:
+def known(b: Build, binding: Binding | None) -> Value | None:
     """What a name is bound to, if that is known without working anything out."""
     if binding is None or binding.cache:
         return None if binding is None else next(iter(binding.cache.values()))

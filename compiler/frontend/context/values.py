@@ -11,6 +11,7 @@ from types import UnionType
 from typing import Protocol
 
 from dln.compiler.frontend.context.artefacts import Artefact
+from dln.compiler.frontend.context.blaming import Argument
 from dln.compiler.frontend.context.build_context import (
     BlockDef,
     Build,
@@ -56,7 +57,12 @@ class OptimiserUse(Record, eq=False):
 
     definition: OptimiserDef
     options: Mapping[str, Value]
+    places: Mapping[str, Span]
     span: Span
+
+    def argument(self, name: str) -> Argument | None:
+        """What an option was given."""
+        return Argument(self.places[name], self.options[name]) if name in self.options else None
 
 
 class Results(Record, eq=False):

@@ -19,7 +19,7 @@ from dln.compiler.frontend.context.build_context import (
     Value,
 )
 from dln.compiler.frontend.context.place import replace
-from dln.compiler.frontend.context.static_values import given_at, listed, tensor, unknown
+from dln.compiler.frontend.context.static_values import listed, tensor, unknown
 from dln.compiler.frontend.context.values import (
     Builtin,
     Function,
@@ -115,7 +115,8 @@ def _call(b: Build, target: Value, expr: s.Call, scope: Scope, first: Given = ()
     if isinstance(target, OptimiserDef):
         options = instances.option_values(b, target.syntax, written, scope, expr.span)
         made = {k: _for_all(b, k, e, where) for k, (e, where, _) in options.items()}
-        return OptimiserUse(target, made, expr.span)
+        places = {k: at for k, (_, _, at) in options.items()}
+        return OptimiserUse(target, made, places, expr.span)
     if isinstance(target, PhaseVerb):
         return phase_queries.ask(b, target, expr, scope)
     if isinstance(target, Builtin) and target.lazy and not expr.options:
@@ -186,7 +187,8 @@ def _call_function(
     if len(given) > len(names) or len(values) < len(names):
         _wrong_count(b, target.syntax.name, names, len(given), span)
     if call is not None:  # of `act(...)`, the activation given
-        span = given_at(b, call[0].function, call[1], span)
+        at = call[0].function.span
+        span = at if (at := b.argument(at)) is not call[0].function.span else span
     return application.call_function(b, target, values, span)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from dln.compiler.frontend.context import broadcasting, lengths, standing
+from dln.compiler.frontend.context.blaming import Argument
 from dln.compiler.frontend.context.build_context import Application, Build, Instance, Scope, Value
 from dln.compiler.frontend.context.place import replace
 from dln.compiler.frontend.context.ports import Axes, dims_text, fit, port_sizes
@@ -32,7 +33,12 @@ def call_function(
     scope = target.scope.child()
     mapped = maps_time(b, target.syntax.ports, [v for v, _ in values.values()])
     time = b.time if mapped == b.time.mapped else replace(b.time, mapped=mapped)
-    with replace(b, time=time).call(span, target.syntax.name) as inner:
+
+    def given(name: str) -> Argument | None:
+        return Argument(values[name][1], values[name][0]) if name in values else None
+
+    syntax = target.syntax
+    with replace(b, time=time).call(span, syntax.name, syntax.span, given) as inner:
         for port in target.syntax.ports:
             value, at = values[port.name]
             taken = _argument(inner, port, value, at, scope, target.syntax.name)
@@ -108,7 +114,12 @@ def apply_instance(
     time = replace(b.time, mapped=maps_time(b, syntax.ports, [v for v, _ in given], block=True))
     if time.stepping and _of_its_own(b, made, given, span):
         time = replace(time, stepping=False, in_step=time.loop is not None or time.in_step)
-    with replace(b, time=time).call(span, made.name) as b:
+    ports_at = {p.name: Argument(at) for p, (_, at) in zip(syntax.ports, given, strict=True)}
+
+    def argument(name: str) -> Argument | None:
+        return ports_at.get(name) or made.argument(name)
+
+    with replace(b, time=time).call(span, made.name, syntax.span, argument) as b:
         before = made.steps, made.uneven
         nodes = [_port(b, made, i, value, at) for i, (value, at) in enumerate(given)]
         made.uses[tuple((n.type.kind, n.type.domain) for n in nodes)] = None

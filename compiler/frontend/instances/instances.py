@@ -6,7 +6,7 @@ option: what is given there takes its place, which ties or fixes it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import count
 from typing import NoReturn
@@ -24,8 +24,15 @@ from dln.compiler.frontend.context.build_context import (
 from dln.compiler.frontend.context.frame import Drawing, Frame
 from dln.compiler.frontend.context.place import Poisoned, replace
 from dln.compiler.frontend.context.ports import dims_text, fit, port_sizes
-from dln.compiler.frontend.context.static_values import domain_of, lookup, size, tensor, unknown
-from dln.compiler.frontend.context.values import InstanceVerb
+from dln.compiler.frontend.context.static_values import (
+    domain_of,
+    known,
+    lookup,
+    size,
+    tensor,
+    unknown,
+)
+from dln.compiler.frontend.context.values import CALLABLE, Function, InstanceVerb, describe
 from dln.compiler.frontend.energy import groups
 from dln.compiler.frontend.instances import application
 from dln.compiler.frontend.scan import equations
@@ -37,7 +44,7 @@ from dln.compiler.ir.structure import is_param
 from dln.compiler.ir.tensor_type import TensorType
 from dln.compiler.model import Parameter
 from dln.grammar import syntax as s
-from dln.grammar.diagnostics import Note, Span
+from dln.grammar.diagnostics import Note, Span, nearest
 
 # ---- instances ---------------------------------------------------------------------------------
 
@@ -92,22 +99,26 @@ def instance(
     syntax = definition.syntax
     groups.check_block(b, syntax)
     inner = Scope(definition.scope, path, space=naming.space)
-    made = inner.owner = Instance(definition, path, inner, span, naming.path, naming.owner)
+    made = inner.owner = Instance(definition, path, inner, span, naming.path, naming.owner, b.calls)
     options = option_values(b, syntax, given, scope, span)
     said, declared = set(options), {o.name: o for o in syntax.options}
     for option in syntax.options:
         if option.name not in options and option.default is not None:
             options[option.name] = (option.default, made.scope, option.span)
     for name, (expr, where, at) in options.items():
-        find = partial(_option, made=made, name=name, expr=expr, scope=where)
-        made.scope.names[name] = Binding(at, partial(find, declared=declared.get(name)))
+        said_as = declared.get(name)
+        find = partial(_option, made=made, name=name, expr=expr, scope=where, declared=said_as)
+        if said_as is not None and said_as.default is not expr:
+            find = partial(_function_where_meant, find=find, made=made, given=given, option=said_as)
+        made.scope.names[name] = Binding(at, find)
+    inside = replace(b, calls=made.making)
     for port in syntax.ports:
-        running, sizes = port_sizes(b, port, made.scope, made.sizes)
-        domain = domain_of(b, port.domain, made.scope, made.sizes)
+        running, sizes = port_sizes(inside, port, made.scope, made.sizes)
+        domain = domain_of(inside, port.domain, made.scope, made.sizes)
         made.ports.append(PortType(running, sizes, domain))
     _bind_owned(made, syntax, said)
     if groups.machine_of(syntax) is not None:
-        groups.find_groups(b, made)
+        groups.find_groups(inside, made)
     b.owned.instances[path] = made
     return made
 
@@ -125,6 +136,46 @@ def _option(
     _, wanted = port_sizes(b, port, made.scope, made.sizes)
     fit(b, node, (), wanted, expr.span, f"{made.name} takes {name}{dims_text(port)}", declared.span)
     return node
+
+
+def _function_where_meant(
+    b: Build,
+    find: Callable[[Build], Value],
+    made: Instance,
+    given: Sequence[s.Arg],
+    option: s.Option,
+) -> Value:
+    """The value of an option that was given: a function where its default is one."""
+    value, default, names = find(b), option.default, made.definition.scope
+    if not isinstance(default, s.Name) or isinstance(value, CALLABLE):
+        return value
+    example = known(b, names.lookup(default.id))
+    if not isinstance(example, CALLABLE):
+        return value
+    at = made.scope.names[option.name].span or made.span
+    text = f"{option.name} of {made.name} is a function, as {default.id} is"
+    label, remedy = f"is {describe(value)}", ""
+    if isinstance(value, int | float):
+        _refuse_inputs(b, made, given, Note(at, label), text)
+        if isinstance(example, Function):
+            takes = ", ".join(p.name for p in example.syntax.ports)
+            line = f"fn first({takes}) = {broadcasting.whole_text(at.text)}"
+            remedy = f"{line}, on a line of its own, and {option.name} = first"
+    if isinstance(value, str):
+        found = (k for k in names.visible() if isinstance(known(b, names.lookup(k)), CALLABLE))
+        remedy = nearest(value, found) or ""
+    b.fail("E324", text, at, label, remedy=remedy)
+
+
+def _refuse_inputs(b: Build, made: Instance, given: Sequence[s.Arg], note: Note, text: str) -> None:
+    """`dense(784, 10)`: the number of inputs, which is not said, before the first option."""
+    options = [o.name for o in made.definition.syntax.options]
+    second = len(given) > 1 and given[1].span == note.span
+    if second and isinstance(lookup(b, options[0], note.span, made.scope), int | Size):
+        rest = ", ".join(broadcasting.whole_text(a.span.text) for a in given[1:])
+        fact = f"{made.name} takes {', '.join(options)}; its inputs are those of what it is given"
+        b.fail("E324", text, made.span, "is given its inputs too", (note,),
+               f"{made.name}({rest})", (fact,))  # fmt: skip
 
 
 # ---- parameters --------------------------------------------------------------------------------
@@ -165,7 +216,7 @@ def _parameter(
             node, None, d.span, kind, path=path, trainable=trainable, joins=table
         )
         b.owned.owners[path] = made
-        b.owned.inits.append(partial(_initial, path=path, d=d, scope=made.scope, wanted=wanted))
+        b.owned.inits.append(partial(_initial, path=path, d=d, made=made, wanted=wanted))
     return node
 
 
@@ -235,14 +286,14 @@ def _facts(b: Build, made: Instance) -> str:
     return ", ".join(facts)
 
 
-def _initial(b: Build, path: str, d: s.Declared, scope: Scope, wanted: Sequence[Size]) -> None:
+def _initial(b: Build, path: str, d: s.Declared, made: Instance, wanted: Sequence[Size]) -> None:
     """The first value of a parameter, worked out when all sizes are known."""
     shape = tuple(b.sizes.resolve(w) for w in wanted)
     if any(x.value is None for x in shape):
         return
     drawing = Drawing(path, shape) if d.drawn else None
-    b = replace(b, frame=Frame(next(b.counter), path), drawing=drawing)
-    node = broadcasting.quantity(b, tensor(b, d.value, scope, d.name), d.value.span)
+    b = replace(b, frame=Frame(next(b.counter), path), drawing=drawing, calls=made.making)
+    node = broadcasting.quantity(b, tensor(b, d.value, made.scope, d.name), d.value.span)
     if node.type.running:
         b.fail("E304", "a first value depends on no data", d.value.span)
     if rows := len(node.type.example):

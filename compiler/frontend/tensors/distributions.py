@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dln.compiler.frontend.context import broadcasting
+from dln.compiler.frontend.context import blaming, broadcasting
 from dln.compiler.frontend.context.build_context import Build, Value
 from dln.compiler.frontend.context.frame import Drawing
 from dln.compiler.frontend.context.place import replace
@@ -21,13 +21,26 @@ LEAST = 2.0**-26
 def _draws(b: Build, span: Span, name: str, *parameters: Value) -> tuple[str, TensorType]:
     """The site and the shape of a draw: declared, or that of the distribution's parameters."""
     if b.drawing is None:
-        text, remedy = f"{name} draws, and is written with ~", broadcasting.whole_text(span.text)
-        b.fail("E343", text, span, f"a draw from {name}", remedy=f"noise ~ {remedy}")
+        text, (remedy, fact) = f"{name} draws, and is written with ~", _drawn(b, span)
+        b.fail("E343", text, span, f"a draw from {name}", remedy=remedy, facts=fact)
     nodes = [p for p in parameters if isinstance(p, Node) and p.type.shape]
     like = TensorType(b.drawing.shape or ())
     if nodes:
         like = broadcasting.align(b, nodes, span)[0].type
     return b.drawing.take(), for_each(b, like)
+
+
+def _drawn(b: Build, span: Span) -> tuple[str, tuple[str, ...]]:
+    """How a line is written whose value draws, or has a part that does."""
+    own = blaming.own_call(b.calls, b.source) if span.source is not b.source else None
+    at = span if own is None else own.span  # `W = glorot(n, m)`, which draws inside
+    draw, before = broadcasting.whole_text(at.text), at.source.line(at.line)[: at.column - 1]
+    if before.startswith(("let ", "const ")):
+        return "", ("a draw stands in a block, a data set, a phase, a task or a check",)
+    target = before.strip().removeprefix("let ")
+    if target.endswith("="):
+        return f"{target[:-1].rstrip()} ~ {draw}", ()
+    return f"noise ~ {draw}, on a line of its own, and noise here", ()
 
 
 def for_each(b: Build, like: TensorType) -> TensorType:
@@ -160,7 +173,7 @@ def place_site(b: Build, span: Span, what: str) -> str:
     one equation are numbered, and so are the rounds and steps that come there."""
     site = b.site((b.naming.drawn or b.naming).path)
     known = b.frame.masks.setdefault(f"{site}.{what}", [])
-    place = (b.time.stretch, *(at for at, _ in b.calls), span)
+    place = (b.time.stretch, *(call.span for call in b.calls), span)
     if place not in known:
         known.append(place)
     number = known.index(place)

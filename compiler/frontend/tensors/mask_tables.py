@@ -7,7 +7,7 @@ from typing import NoReturn
 
 from dln.compiler.frontend.context.broadcasting import short
 from dln.compiler.frontend.context.build_context import Build, Scope, Value
-from dln.compiler.frontend.context.static_values import given_at, static
+from dln.compiler.frontend.context.static_values import static
 from dln.compiler.frontend.context.values import shown
 from dln.compiler.ir.masks import Table, flat, shape
 from dln.compiler.ir.sizes import Conflict, Size
@@ -23,7 +23,7 @@ def table(b: Build, d: s.Declared, scope: Scope, wanted: Sequence[Size]) -> Tabl
     value = static(b, d.where, scope, "a table of joins")
     if value == 1 and not isinstance(value, list):
         return None
-    span = given_at(b, d.where, scope, d.where.span)
+    span = b.argument(d.where.span)
     if not isinstance(value, list):
         label = f"is {shown(value)}"
         text = "a table of joins is a list of 0 and 1, or 1, which joins everything"

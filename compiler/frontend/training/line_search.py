@@ -37,7 +37,7 @@ def asked(b: Build, use: OptimiserUse) -> Descending | None:
     if call is None or line.name != syntax.names[0]:
         return None
     scope = use.definition.scope.child()
-    with b.call(use.span, syntax.name) as inner:
+    with b.call(use.span, syntax.name, syntax.span, use.argument) as inner:
         bind_options(inner, use, scope)
         return _rules(inner, use, call, scope)
 
@@ -49,8 +49,8 @@ def _rules(b: Build, use: OptimiserUse, call: s.Call, scope: Scope) -> Descendin
     if len(call.arguments) != 2 + len(RULES) or first != list(syntax.names):
         b.fail("E322", f"descent takes {', '.join([*syntax.names, *RULES])}", call.span)
     given = dict(zip(RULES, call.arguments[2:], strict=True))
-    history, trials = (_count(b, use, given[k], scope, k) for k in ("history", "trials"))
-    real = {k: _real(b, use, given[k], scope, k) for k in REALS}
+    history, trials = (_count(b, given[k], scope, k) for k in ("history", "trials"))
+    real = {k: _real(b, given[k], scope, k) for k in REALS}
     c1, c2 = real["c1"], real["c2"]
     if not 0 < c1 < c2 < 1:
         b.fail("E369", "a line search needs 0 < c1 < c2 < 1", use.span,
@@ -58,17 +58,17 @@ def _rules(b: Build, use: OptimiserUse, call: s.Call, scope: Scope) -> Descendin
     return Descending(syntax.name, call.span, history=history, trials=trials, **real)
 
 
-def _count(b: Build, use: OptimiserUse, expr: s.Syntax, scope: Scope, what: str) -> int:
+def _count(b: Build, expr: s.Syntax, scope: Scope, what: str) -> int:
     value = whole(b, expr, scope, what)
     if value < 1:
-        b.fail("E305", f"{what} is at least 1", use.span, f"{what} is {value}")
+        b.fail("E305", f"{what} is at least 1", expr.span, f"is {value}")
     return value
 
 
-def _real(b: Build, use: OptimiserUse, expr: s.Syntax, scope: Scope, what: str) -> float:
+def _real(b: Build, expr: s.Syntax, scope: Scope, what: str) -> float:
     value = static(b, expr, scope, what)
     if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
-        b.fail("E305", f"{what} is a number, 0 or more", use.span, f"{what} is {value}")
+        b.fail("E305", f"{what} is a number, 0 or more", expr.span, f"is {value}")
     return float(value)
 
 

@@ -99,7 +99,7 @@ def _minimize(
     if isinstance(use, OptimiserDef):
         syntax, at = use.syntax, st.optimiser.span
         option_values(b, syntax, (), scope, at)
-        use = OptimiserUse(use, {}, at)
+        use = OptimiserUse(use, {}, {}, at)
     if not isinstance(use, OptimiserUse):
         text, remedy = "with takes an optimiser", "with sgd(lr = 0.1)"
         b.fail("E354", text, st.optimiser.span, f"is {describe(use)}", remedy=remedy)

@@ -45,7 +45,7 @@ def optimise(
     make = b.at(use.span)
     scope.value("n", make.add(make("clock", name="update"), make.const(1.0)), use.span)
     out = Updated(held, {}, {})
-    with b.call(use.span, syntax.name) as inner:
+    with b.call(use.span, syntax.name, syntax.span, use.argument) as inner:
         bind_options(inner, use, scope)
         paths = _states(inner, syntax, scope, param, site, loss, out)
         for st in syntax.body:
@@ -68,7 +68,7 @@ def optimise(
 def bind_options(b: Build, use: OptimiserUse, scope: Scope) -> None:
     """Bind the options of an optimiser: those given, then the defaults of the others."""
     for name, value in use.options.items():
-        scope.value(name, value, use.span)
+        scope.value(name, value, use.places[name])
     for option in use.definition.syntax.options:
         if option.name not in use.options and option.default is not None:
             scope.value(option.name, b.evaluate(option.default, scope), option.span)
