@@ -11,7 +11,6 @@ import os
 import re
 import sys
 from importlib import import_module
-from io import StringIO
 from pathlib import Path
 
 import click
@@ -40,15 +39,21 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
         if cmd_name in LATER:
             raise click.UsageError(f"dln {cmd_name} is not built yet")
-        module = files().get(cmd_name)
-        found = module and getattr(import_module(f"dln.commands.{module.stem}"), "command", None)
-        if not isinstance(found, click.Command):
-            raise NoSuchCommand(cmd_name, possibilities=self.list_commands(ctx), ctx=ctx)
+        found = command_of(cmd_name)
+        if found is None:
+            raise NoSuchCommand(cmd_name, ctx=ctx)
         return found
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(listed())
+
+
+def command_of(name: str) -> click.Command | None:
+    """The command that a file of that name declares."""
+    module = files().get(name)
+    found = module and getattr(import_module(f"dln.commands.{module.stem}"), "command", None)
+    return found if isinstance(found, click.Command) else None
 
 
 def files() -> dict[str, Path]:
@@ -105,10 +110,7 @@ def carried_out(words: list[str]) -> int:
         terminal.error(fault.at(None))
         return 2
     except click.ClickException as error:
-        terminal.data({"problems": [Problem("E001", error.format_message()).as_data()]})
-        usage = StringIO()
-        error.show(usage)  # it shows words as they were typed
-        print(dressed(usage.getvalue()), end="", file=sys.stderr)
+        terminal.error(DlnError([misused(error, words)]))
         return 2
     except (KeyboardInterrupt, click.Abort):
         print("interrupted", file=sys.stderr)
@@ -116,8 +118,26 @@ def carried_out(words: list[str]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        terminal.error(refused(error).at(None))
+        return 2
     except Exception as error:
         return defect(terminal, error)
+
+
+def misused(error: click.ClickException, words: list[str]) -> Problem:
+    """A command line that cannot be carried out, and what it would be."""
+    from dln.usage.answers import answer  # late: seldom needed
+
+    known = {name: command for name, _ in listed() if (command := command_of(name))}
+    return answer(error, words, known)
+
+
+def refused(error: OSError) -> Fault:
+    """A file that the system does not give, which nobody foresaw."""
+    name = str(error.filename or "a file")
+    name = name if len(name) <= 60 else f"{name[:60]}..."
+    return Fault(f"cannot use {name}: {error.strerror or error}", code="E002")
 
 
 def defect(terminal: Terminal, error: Exception) -> int:

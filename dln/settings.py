@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 from dln.grammar.diagnostics import DlnError, Problem, nearest
 
+MANY = 12  # names that are listed
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -36,5 +38,5 @@ def chosen(name: str | None, known: Iterable[str], what: str) -> list[str]:
         return known
     if name in known:
         return [name]
-    remedy = nearest(name, known) or ("one of " + ", ".join(known) if known else "")
+    remedy = nearest(name, known) or ("one of " * (len(known) > 1) + ", ".join(known[:MANY]))
     raise DlnError([Problem("E013", f"there is no {what} {name}", remedy=remedy)])

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from dln.runtime.data.fields import Read
     from dln.runtime.session import Session
 
+LONGEST = 60  # characters of a name that is shown
 # Shipped files that others use; nothing runs in them.
 LIBRARIES = ("std", "lstms", "mnist", "mnist32", "shakespeare")
 
@@ -49,15 +50,34 @@ def shipped() -> dict[str, Path]:
 def find(name: str) -> Path:
     """The file of a spec: a path, or the name of a shipped one. Raises DlnError with a hint."""
     path = Path(name)
-    if path.is_file():
-        return path
+    try:
+        if name and path.is_file():
+            return path
+    except OSError:  # a name that no file can have
+        path = Path(path.name[:LONGEST])
     known = shipped()
     if name.removesuffix(".dln") in known:
         return known[name.removesuffix(".dln")]
-    hint = nearest(Path(name).stem, known)
+    if path.exists() and name:
+        where = f"is {'a folder' if path.is_dir() else 'no ordinary file'}, not a spec"
+        raise DlnError([Problem("E010", f"{name} {where}", remedy=_nearest_file(path))])
     where = "no such file" if name.endswith(".dln") or os.sep in name else "no such spec or file"
-    remedy = hint or "one of " + ", ".join(k for k in known if k not in LIBRARIES)
-    raise DlnError([Problem("E010", f"{where}: {name}", remedy=remedy)])
+    shown = name if len(name) <= LONGEST else f"{name[:LONGEST]}..."
+    remedy = _nearest_file(path) if name else ""
+    remedy = remedy or nearest(path.stem, known) or "dln, which lists the shipped specs"
+    raise DlnError([Problem("E010", f"{where}: {shown or 'its name is empty'}", remedy=remedy)])
+
+
+def _nearest_file(path: Path) -> str:
+    """The spec of a folder, of that of a path or the one at work in, that was most likely meant."""
+    folder = path if path.is_dir() else path.parent
+    places = [f for f in dict.fromkeys((folder, Path())) if f.is_dir()]
+    here = [f / p for f in places for p in sorted(os.listdir(f))[:1000] if p.endswith(".dln")]
+    if path.is_dir():
+        return ", ".join(map(str, here[:5])) if here and folder == here[0].parent else ""
+    same = [p for p in here if p.stem.casefold() == path.stem.casefold()]
+    near = nearest(path.stem, [p.stem for p in here])
+    return str(next((p for p in here if p in same or p.stem == near), ""))
 
 
 def read(path: Path) -> Source:

@@ -153,7 +153,9 @@ def _const(b: Build, item: s.Const, scope: Scope) -> Value:
     other = isinstance(written, str) != isinstance(given, str)
     if other or (number and not isinstance(given, int | float)):
         text = f"{item.name} is {describe(written)}"
-        b.fail("E382", text, item.span, f"was given {given!r} from outside")
+        cut = repr(given) if len(repr(given)) < 60 else f"{repr(given)[:60]}..."
+        remedy = f"{item.name}={item.value.span.text}"
+        b.fail("E382", text, item.span, f"was given {cut} from outside", remedy=remedy)
     return given
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from dln.artefacts.made import save
 from dln.artefacts.value import Array
-from dln.commands.options import compiled, settings, takes
+from dln.commands.options import Wrong, compiled, settings, takes
 from dln.compiler.model import DataSet
 from dln.compiler.schema.tables import PICTURES
 from dln.grammar import remedies
@@ -49,7 +49,8 @@ def command(
     """What each data set of a spec, or one, holds, then what a run would refuse; 2 if it would."""
     asked = settings(terminal, given)
     if to and Path(to).suffix not in PICTURES:
-        raise click.BadParameter(f"{to} is none of {', '.join(PICTURES)}", param_hint="--pictures")
+        raise Wrong(f"--pictures draws {', '.join(PICTURES)}, not {Path(to).suffix or to}",
+                    f"--pictures {Path(to).stem}.png")  # fmt: skip
     made = compiled(terminal, spec, asked, functions=False)
     unlearned = made.changed(plan=made.plan.changed(params={}))  # no need to draw any
     session, model = unlearned.session(asked.seed), made.spec.model

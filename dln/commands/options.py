@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from math import isfinite
 from typing import Any, TypeVar, cast
 
 import click
 
 from dln.compiler.schema.tables import DTYPES
 from dln.flags import read_flags
+from dln.grammar.diagnostics import nearest
 from dln.printing.terminal import Terminal
 from dln.printing.tracing import trace
 from dln.settings import Settings
 from dln.spec import Compiled, Spec, find, from_file
+from dln.usage.idioms import EXAMPLES, VALUES, meant
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
@@ -21,6 +24,54 @@ NAME = re.compile(r"[A-Za-z_]\w*")
 
 
 # ---- words to values ---------------------------------------------------------------------------
+
+
+class Wrong(click.BadParameter):
+    """A value that an option cannot have, and one that it can have."""
+
+    def __init__(self, message: str, remedy: str = "") -> None:
+        super().__init__(message)
+        self.remedy = remedy
+
+
+def shown(word: str) -> str:
+    """A word of a message: there, and not too long."""
+    return f"{word[:60]}..." if len(word) > 60 else word or "nothing"
+
+
+class Whole(click.ParamType[int]):
+    """A whole number from `least` up, as JSON and the generators of random numbers hold it."""
+
+    name = "n"
+
+    def __init__(self, least: int = 0, most: int = 2**63 - 1) -> None:
+        self.least, self.most = least, most
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """A number of digits alone; what else means one is the remedy."""
+        text, option = str(value), param.opts[-1] if param else "it"
+        plain = text.replace(",", "").replace("_", "")
+        number = float(plain) if NUMBER.fullmatch(plain) else float("nan")
+        fits = self.least <= number <= self.most and number == int(number)
+        if fits and re.fullmatch(r"\+?[0-9]{1,19}", text):
+            return int(text)
+        bounds = f"up to {self.most}" if number > self.most else f"from {self.least} up"
+        right = int(number) if fits else EXAMPLES.get(option, "")
+        message = f"{option} takes a whole number {bounds}, not {shown(text)}"
+        raise Wrong(message, f"{option} {right}")
+
+
+class OneOf(click.Choice[str]):
+    """A word out of few."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The word, or what it is called here."""
+        if value in self.choices:
+            return str(value)
+        option, known = param.opts[-1] if param else "it", " or ".join(self.choices)
+        right = meant(str(value).lower(), VALUES) or nearest(str(value), self.choices)
+        right = right if right in self.choices else ""
+        raise Wrong(f"{option} is {known}, not {shown(str(value))}", right and f"{option} {right}")
 
 
 def value_of(text: str) -> object:
@@ -31,6 +82,7 @@ def value_of(text: str) -> object:
     """
     text = text.strip()
     if NUMBER.fullmatch(text):
+        finite(float(text), text)
         return int(text) if re.fullmatch(r"[+-]?\d+", text) else float(text)
     if text in ("true", "false"):
         return text == "true"
@@ -39,10 +91,20 @@ def value_of(text: str) -> object:
     import json  # late: constants are seldom lists
 
     try:
-        found: object = json.loads(text)
-    except ValueError as error:
-        raise click.BadParameter(f"{text} is no list of numbers: {error}") from None
+        found: object = json.loads(text, parse_constant=float)
+        finite(found)
+    except (ValueError, RecursionError):
+        form = 'a text, as in "relu"' if text[:1] == '"' else "a list, as in [500, 250]"
+        raise Wrong(f"{shown(text)} is not {form}") from None
     return found
+
+
+def finite(value: object, text: str = "") -> None:
+    """Refuse numbers beyond those that there are, in lists too."""
+    for inner in value if isinstance(value, list) else ():
+        finite(inner)
+    if isinstance(value, int | float) and not isfinite(value):
+        raise Wrong(f"{shown(text or str(value))} is more than a number holds (1.8e308)")
 
 
 def constants_of(ctx: click.Context, option: click.Parameter, words: Any) -> dict[str, object]:
@@ -56,9 +118,9 @@ def pairs_of(ctx: click.Context, option: click.Parameter, words: Any) -> dict[st
     for word in words:
         name, _, text = map(str.strip, word.partition("="))
         if not NAME.fullmatch(name) or not text:
-            raise click.BadParameter(f"{word!r} is not of the form {option.metavar}")
+            raise Wrong(f"{option.opts[-1]} takes {option.metavar}, not {shown(word)}")
         if name in found:
-            raise click.BadParameter(f"{name} is given twice")
+            raise Wrong(f"{name} is given twice, by {option.opts[-1]}")
         found[name] = text
     return found
 
@@ -77,9 +139,9 @@ GROUPS = {
         click.option("-q", "--quiet", is_flag=True, help="No messages on the way."),
     ),
     "target": (
-        click.option("--backend", type=click.Choice(["numpy", "cupy"]),
+        click.option("--backend", type=OneOf(["numpy", "cupy"]),
                      help="Where programs run [numpy]."),
-        click.option("--dtype", type=click.Choice(DTYPES),
+        click.option("--dtype", type=OneOf(DTYPES),
                      help="The precision of every phase, in place of what the spec says."),
     ),
     "program": (
@@ -88,20 +150,21 @@ GROUPS = {
     ),
     "phase": (click.option("--phase", metavar="NAME", help="Only this phase."),),
     "device": (
-        click.option("--seed", type=click.IntRange(0, 2**63 - 1),
+        click.option("--seed", type=Whole(), metavar="N",
                      help="Decides all that is random [0]."),
-        click.option("--threads", type=click.IntRange(1), help="Threads of the linear algebra."),
+        click.option("--threads", type=Whole(1), metavar="N",
+                     help="Threads of the linear algebra."),
     ),
     "training": (
-        click.option("--epochs", type=click.IntRange(0), metavar="N",
+        click.option("--epochs", type=Whole(), metavar="N",
                      help="Train each phase for N epochs."),
-        click.option("--limit", type=click.IntRange(1), metavar="N",
+        click.option("--limit", type=Whole(1), metavar="N",
                      help="Use N examples of each data set."),
         click.option("--slow", is_flag=True,
                      help="Also what only slow checks need: the full recipes."),
     ),
     "jobs": (
-        click.option("--jobs", type=click.IntRange(1), metavar="N",
+        click.option("--jobs", type=Whole(1), metavar="N",
                      help="Run N side by side [all cores]."),
     ),
 }  # fmt: skip
@@ -127,6 +190,10 @@ def takes(*groups: str) -> Callable[[Command], Command]:
 def settings(terminal: Terminal, given: Mapping[str, Any]) -> Settings:
     """The settings of a command from its options; `--json` and `--quiet` go to the terminal."""
     terminal.json, terminal.quiet = given["json"], given["quiet"]
+    empty = [k for k, v in given.items() if v == "" and k != "resume"]
+    if empty:
+        option = f"--{empty[0]}"
+        raise Wrong(f"{option} is empty", f"{option} {EXAMPLES.get(option, 'NAME')}")
     chosen = {k: v for k, v in given.items()
               if k in Settings.__dataclass_fields__ and v is not None}  # fmt: skip
     asked = frozenset(k for k, v in chosen.items() if v is not False and v != {})

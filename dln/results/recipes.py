@@ -42,7 +42,8 @@ def results(
     paths = found_specs(folder)
     for name in asked:
         if name not in paths:
-            remedy = nearest(name, paths) or "one of " + ", ".join(paths)
+            near = nearest(Path(name).stem, paths)
+            remedy = near or ("" if folder else "dln, which lists the shipped specs")
             raise DlnError([Problem("E010", f"no such spec: {name}", remedy=remedy)])
     names = list(asked) or list(paths)
     about = published.about(specs_folder() if folder is None else Path(folder))

@@ -55,7 +55,11 @@ def probe(decl: DataSource) -> Schema:
     Schema(fields={'': HeaderField(shape=(3,), kind='real')}, count=1, classes=None, alphabet=None)
     """
     with _readable(decl):
-        return reader_of(decl).probe(decl)
+        reader = reader_of(decl)
+        if decl.override is not None and not reader.files:
+            message = f"{decl.reader} reads no file, so that none can take its place"
+            raise Fault(message, "leave out what gives it another file", "E509")
+        return reader.probe(decl)
 
 
 def read(decl: DataSource) -> dict[str, NDArray[Any]]:

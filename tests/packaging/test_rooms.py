@@ -49,6 +49,7 @@ ROOMS = """
     flags
     settings
     spec
+    usage
     printing
     reading
     artefacts
