@@ -6,12 +6,11 @@
 ['first', 'many']
 """
 
-from typing import TYPE_CHECKING, Any
-
-from dln.grammar.diagnostics import DlnError as DlnError
-from dln.grammar.diagnostics import Problem as Problem
+TYPE_CHECKING = False  # as `typing` has it, which takes longer to import than all that is here
 
 if TYPE_CHECKING:
+    from dln.grammar.diagnostics import DlnError as DlnError
+    from dln.grammar.diagnostics import Problem as Problem
     from dln.spec import Compiled as Compiled
     from dln.spec import Spec as Spec
     from dln.spec import load as load
@@ -20,10 +19,14 @@ __version__ = "0.1.0"
 __all__ = ["Compiled", "DlnError", "Problem", "Spec", "load"]
 
 
-def __getattr__(name: str) -> Any:
-    """The rest on first use, so that `dln --help` does not read the compiler."""
+def __getattr__(name: str) -> object:
+    """All on first use, so that `dln --help` does not read the compiler."""
     if name not in __all__:
         raise AttributeError(f"module 'dln' has no attribute {name!r}")
+    if name in ("DlnError", "Problem"):
+        from dln.grammar import diagnostics  # late: a command has hold of Ctrl-C before that
+
+        return getattr(diagnostics, name)
     from dln import spec  # late: `dln --help` needs no compiler
 
     return getattr(spec, name)

@@ -9,6 +9,7 @@ that are none; those of `readers`, `data` and `training.resume` besides.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from os import PathLike
 from pathlib import Path
 from typing import Any, Unpack, overload
@@ -29,6 +30,7 @@ from dln.runtime.execution.parameters import Params
 from dln.runtime.execution.phase_result import PhaseResult
 from dln.runtime.execution.run_state import RunState
 from dln.runtime.execution.store import HostArray, joined, paths_of
+from dln.runtime.interrupts import postponed
 from dln.runtime.readers import readers
 from dln.runtime.training import resume, single_step
 from dln.runtime.training.orchestrate import TrainOptions, train_phases
@@ -62,7 +64,8 @@ class Session:
 
         Fields are arrays [example, ...], in anything NumPy understands.
         """
-        return single_step.step(self.state, self.datasets, self.phase(phase), fields)
+        with postponed():
+            return single_step.step(self.state, self.datasets, self.phase(phase), fields)
 
     def grad(self, phase: str, path: str, **fields: object) -> HostArray:
         """The gradient that an update of a phase on one minibatch moves a parameter by, of the
@@ -135,12 +138,15 @@ class Session:
 
         The options are those of `TrainOptions`. Parameters are as they are; optimiser states and
         the update's number begin anew. Returns the phase's result, or all results. Raises
-        `Interrupted` where `stop` asked for it.
+        `Interrupted` where `stop`, or without one Ctrl-C, asked for it, after the update at hand.
         """
         names = list(self.plan.phases) if phase is None else phase
         asked = [names] if isinstance(names, str) else list(names)
         specs = [self.phase(name) for name in asked]
-        train_phases(self.state, self.datasets, specs, options, self.keep_before)
+        given = options.get("stop")
+        with postponed() if given is None else nullcontext(given) as stop:
+            options["stop"] = stop
+            train_phases(self.state, self.datasets, specs, options, self.keep_before)
         return self.results[phase] if isinstance(phase, str) else self.results
 
     # ---- files ---------------------------------------------------------------------------------

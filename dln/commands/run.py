@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +19,7 @@ from dln.running.report import facts, report
 from dln.running.resuming import earlier
 from dln.running.training import Selection, opened, select, train
 from dln.runtime.checkpoint.rundir import RunDirectory
+from dln.runtime.interrupts import terminable
 from dln.runtime.session import Session
 from dln.settings import Settings
 from dln.spec import Compiled, Spec, find, from_file
@@ -65,7 +67,7 @@ def run(terminal: Terminal, name: str | None, given: Settings) -> int:
     if before is not None:
         differences.refuse_spec(before, spec, compiled, selection.names)
     session = opened(compiled, given.seed)
-    with recorded(spec, compiled, given, str(path), before) as rundir:
+    with terminable(), recorded(spec, compiled, given, str(path), before) as rundir:
         return _run(terminal, spec, session, selection, given, rundir, before)
 
 
@@ -74,19 +76,21 @@ def _run(
     rundir: RunDirectory, before: Earlier | None,
 ) -> int:  # fmt: skip
     """Train, then tasks, then checks. Raises `Failed`."""
-    restored = None if before is None else before.restored
+    restored, emitted = None if before is None else before.restored, dict[str, Any]()
     try:
         interrupted = train(terminal, session, selection, given, rundir, restored)
-        if interrupted:
-            rundir.log(event="interrupted")
-            terminal.say(f"{interrupted}; saved in {rundir.path}")
-            terminal.say(f"go on with: dln run {spec.name} --resume {rundir.path}")
-            terminal.data({**facts(spec, session, [], rundir), "interrupted": True})
-            return 130
-        emitted = tasks.run_all(terminal, session, spec, rundir.path)
+        if not interrupted:
+            emitted = tasks.run_all(terminal, session, spec, rundir.path)
     except DlnError as error:
-        rundir.log(event="failed", problems=[p.as_data() for p in error.problems])
+        with suppress(Fault):  # of a full disk the first error is told
+            rundir.log(event="failed", problems=[p.as_data() for p in error.problems])
         raise Failed(error.problems) from None
+    if interrupted:
+        rundir.log(event="interrupted")
+        terminal.say(f"{interrupted}; saved in {rundir.path}")
+        terminal.say(f"go on with: dln run {spec.name} --resume {rundir.path}")
+        terminal.data({**facts(spec, session, [], rundir), "interrupted": True})
+        return 130
     found = expectations.verdicts(spec.model, session, slow=given.slow, seed=given.seed)
     told = facts(spec, session, found, rundir)
     rundir.log(event="finished", checks=told["checks"], phases=told["phases"])

@@ -26,7 +26,7 @@ from dln.results.records import Record
 from dln.results.taking import Taken, taken
 from dln.running import processes
 from dln.running.expectations import waiting
-from dln.running.interrupts import terminable
+from dln.runtime.interrupts import terminable
 from dln.settings import Settings
 from dln.spec import LIBRARIES, from_source, read, shipped, specs_folder
 from dln.sweep.workers import cores
@@ -49,12 +49,16 @@ def results(
     about = published.about(specs_folder() if folder is None else Path(folder))
     known = {name: known_of(path) for name, path in paths.items()}
     keeper = Keeper(terminal, Path(to).with_suffix(""), known, given)
-    with terminable() as interrupted:
-        if take:
-            names = [keeper.take(Path(p)) for p in take]
-        elif not table:
-            _all(keeper, {name: str(paths[name]) for name in names})
-    return _closing(keeper, about, to, names, interrupted.is_set())
+    with terminable():
+        interrupted = False
+        try:
+            if take:
+                names = [keeper.take(Path(p)) for p in take]
+            elif not table:
+                _all(keeper, {name: str(paths[name]) for name in names})
+        except KeyboardInterrupt:
+            interrupted = True
+        return _closing(keeper, about, to, names, interrupted)
 
 
 def found_specs(folder: str | None) -> dict[str, Path]:

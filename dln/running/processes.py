@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from time import perf_counter, sleep
 from typing import IO
+from dln.runtime.interrupts import interruptible
 
 PATIENCE = 120.0  # seconds that a process has to end its update and save
 PAUSE = 0.05
@@ -59,7 +60,10 @@ def side_by_side(commands: Sequence[tuple[str, Sequence[str]]], jobs: int) -> It
     try:
         while waiting or working:
             while waiting and len(working) < jobs:
-                working.append(Running(*waiting.pop(0)))
+                with interruptible() as stop:  # or a process would begin that nobody ends
+                    working.append(Running(*waiting.pop(0)))
+                if stop.is_set():
+                    raise KeyboardInterrupt("interrupted")
             for running in list(working):
                 if done := running.finished():
                     working.remove(running)

@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from dln.compiler.model import Model
 from dln.printing.progress import progress
 from dln.printing.terminal import Terminal
-from dln.running.interrupts import interruptible
 from dln.runtime.checkpoint.rundir import Restored, RunDirectory
 from dln.runtime.data.fields import Read
+from dln.runtime.interrupts import interruptible
 from dln.runtime.session import Session
 from dln.runtime.training.phase_trainer import Interrupted
 from dln.settings import Settings, chosen
 from dln.spec import Compiled, Spec
+
+STOPPING = "finishing this update; once more to stop at once\n"
 
 
 @dataclass(frozen=True)
@@ -57,13 +59,13 @@ def train(
     rundir: RunDirectory | None = None, restored: Restored | None = None,
 ) -> str:  # fmt: skip
     """Train the phases selected; what interrupted it, or nothing."""
-    with interruptible(terminal) as stop, progress(terminal) as hook:
+    with interruptible("" if terminal.quiet else STOPPING) as stop, progress(terminal) as hook:
         try:
             session.train(selection.names, epochs=given.epochs, limit=given.limit, hooks=[hook],
                           rundir=rundir, stop=stop, resume=restored)  # fmt: skip
         except Interrupted as interrupted:
             return str(interrupted)
-    return ""
+        return "interrupted after the training" if stop.is_set() else ""
 
 
 def fixed(model: Model, names: Iterable[str]) -> dict[str, int]:

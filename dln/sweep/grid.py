@@ -17,8 +17,8 @@ from dln.grammar.diagnostics import DlnError, Problem
 from dln.printing import pictures
 from dln.printing.terminal import Terminal, columns, number, painted, plural, verdict
 from dln.reading import mentions
-from dln.running.interrupts import terminable
 from dln.running.verdict_text import comparison, tally
+from dln.runtime.interrupts import terminable
 from dln.settings import Settings, chosen
 from dln.spec import Spec, find
 from dln.sweep import plot, workers
@@ -33,9 +33,13 @@ def sweep(terminal: Terminal, name: str, only: str | None, given: Settings) -> i
     if not spec.model.sweeps:
         raise DlnError([Problem("E016", f"{name} has no sweep", remedy="sweep width { ... }")])
     folder = _folder(spec, path, only, given)
-    with terminable() as interrupted:
-        _all(terminal, path, spec, folder)
-    return _closing(terminal, name, spec, folder, interrupted.is_set())
+    with terminable():
+        interrupted = False
+        try:
+            _all(terminal, path, spec, folder)
+        except KeyboardInterrupt:
+            interrupted = True
+        return _closing(terminal, name, spec, folder, interrupted)
 
 
 def _folder(spec: Spec, path: Path, only: str | None, given: Settings) -> SweepDirectory:

@@ -18,7 +18,7 @@ from typing import Any
 
 from dln.grammar.diagnostics import Fault
 from dln.printing.terminal import Terminal
-from dln.running.interrupts import handled
+from dln.runtime.interrupts import handled
 from dln.settings import Settings
 from dln.sweep.row import Row, named, run_one
 

@@ -101,7 +101,7 @@ def files_of(folder: Path) -> Iterator[Path]:
 
 
 def test_the_command_is_there() -> None:
-    assert PROJECT["project"]["scripts"] == {"dln": "dln.cli:main"}
+    assert PROJECT["project"]["scripts"] == {"dln": "dln.__main__:start"}
     done = subprocess.run(
         [sys.executable, "-m", "dln", "--version"], capture_output=True, text=True
     )

@@ -1,0 +1,95 @@
+"""Ctrl-C and SIGTERM: asked to stop, a run ends its update and saves; asked again, it stops at once.
+
+A handler runs between any two instructions: within another handler, or while a lock is held that it
+would wait for. So it takes none: it stores a number, writes bytes past all buffers, or raises.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from time import monotonic
+from types import FrameType
+
+from dln.runtime.training.phase_trainer import Interrupted
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+TOGETHER = 0.5  # seconds: signals as close as that are one, for wrappers pass on what a terminal sent
+Handler = Callable[[int, FrameType | None], None]
+
+
+class Stop:
+    """Whether a signal has come: stored as `since`, when it came, and looked at by who can stop.
+
+    A later one, or with `at_once` the first, raises KeyboardInterrupt. `said` is written to stderr
+    when the first comes.
+    """
+
+    latest = -TOGETHER
+    """When the process got one, whoever was to look at it."""
+
+    def __init__(self, at_once: bool = False, said: str = "") -> None:
+        self.at_once, self.said, self.since = at_once, said.encode(), 0.0
+
+    def is_set(self) -> bool:
+        return self.since > 0.0
+
+    def arrived(self, number: int, frame: FrameType | None) -> None:
+        """The handler."""
+        now, latest, since = monotonic(), Stop.latest, self.since
+        if now - latest < TOGETHER:
+            return
+        Stop.latest = self.since = now
+        if since or self.at_once:
+            raise KeyboardInterrupt("interrupted")
+        if self.said:
+            os.write(2, self.said)
+
+
+@contextmanager
+def handled(
+    signals: Sequence[signal.Signals], handler: Handler | signal.Handlers
+) -> Iterator[None]:
+    """Another handler of some signals in here. Where this is not the main thread, which alone may
+    set one, they stay as they are."""
+    main = threading.current_thread() is threading.main_thread()
+    before = {each: signal.getsignal(each) for each in signals} if main else {}
+    try:
+        for each in before:
+            signal.signal(each, handler)
+        yield
+    finally:
+        for each, old in before.items():
+            signal.signal(each, signal.SIG_DFL if old is None else old)
+
+
+@contextmanager
+def interruptible(said: str = "") -> Iterator[Stop]:
+    """A signal in here is stored, for what looks at it; one that comes later stops at once."""
+    stop = Stop(said=said)
+    with handled(SIGNALS, stop.arrived):
+        yield stop
+
+
+@contextmanager
+def terminable() -> Iterator[Stop]:
+    """A signal in here raises KeyboardInterrupt, once, for commands that tidy up after it."""
+    stop = Stop(at_once=True)
+    with handled(SIGNALS, stop.arrived):
+        yield stop
+
+
+@contextmanager
+def postponed() -> Iterator[Stop]:
+    """Ctrl-C waits until what is inside is done, or looks at it, and then raises `Interrupted`.
+
+    Where the caller has a handler of his own, it stays.
+    """
+    stop, plain = Stop(), signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    with handled([signal.SIGINT] if plain else [], stop.arrived):
+        yield stop
+    if stop.is_set():
+        raise Interrupted("interrupted")
