@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: asked to stop, a run ends its update and saves; asked again, it stops at once.
+"""Ctrl-C and SIGTERM: asked to stop, a run ends its update and saves; asked again, it just stops.
 
 A handler runs between any two instructions: within another handler, or while a lock is held that it
 would wait for. So it takes none: it stores a number, writes bytes past all buffers, or raises.
@@ -17,7 +17,8 @@ from types import FrameType
 from dln.runtime.training.phase_trainer import Interrupted
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-TOGETHER = 0.5  # seconds: signals as close as that are one, for wrappers pass on what a terminal sent
+TOGETHER = 0.5
+"""Seconds: signals as close as that are one, for wrappers pass on what a terminal has sent too."""
 Handler = Callable[[int, FrameType | None], None]
 
 

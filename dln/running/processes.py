@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from time import perf_counter, sleep
 from typing import IO
+
 from dln.runtime.interrupts import interruptible
 
 PATIENCE = 120.0  # seconds that a process has to end its update and save

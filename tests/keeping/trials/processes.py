@@ -82,13 +82,13 @@ def _plain() -> None:
 def _carry_out(words: Sequence[str], folder: Path, printed: Path) -> None:
     """The rest of the life of a forked process."""
     code = 70
+    _plain()
     try:
         os.setsid()
         out = os.open(printed, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         for number, each in ((0, os.open(os.devnull, os.O_RDONLY)), (1, out), (2, out)):
             os.dup2(each, number)
         os.chdir(folder)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
         sys.argv = ["dln", *words]
         sys.stdout = open(1, "w", closefd=False)
         sys.stderr = open(2, "w", closefd=False, buffering=1)

@@ -1,0 +1,54 @@
+"""What runs survive, in figures: `python tests/keeping/figures.py` prints all of them, a line each.
+
+With a name only that trial, with a number after it so many times: `figures.py signals 1000`. What a
+trial counts beside its exit codes is a fault.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+os.environ["OPENBLAS_NUM_THREADS"] = "1"  # before NumPy: a process that forks must have one thread
+sys.path.insert(0, str(Path(__file__).parent))
+
+
+def double(folder: Path, count: int) -> Counter[str]:
+    """Two signals within 2 ms to runs at random times."""
+    from trials import signals  # late: the line above
+
+    return signals.double(folder, count, seed=1, longest=0.8, fresh=False)
+
+
+def starting(folder: Path, count: int) -> Counter[str]:
+    """Two signals to commands that have just been started."""
+    from trials import signals  # late: the line above
+
+    return signals.double(folder, count, seed=2, longest=1.0, fresh=True)
+
+
+TRIALS: dict[str, tuple[Callable[[Path, int], Counter[str]], int]] = {
+    "signals": (double, 1000),
+    "starting": (starting, 200),
+}
+
+
+def main(words: list[str]) -> None:
+    for name in words[:1] or TRIALS:
+        trial, count = TRIALS[name]
+        count = int(words[1]) if len(words) > 1 else count
+        began = time.monotonic()
+        with tempfile.TemporaryDirectory() as folder:
+            found = trial(Path(folder) / name, count)
+        took = round(time.monotonic() - began, 1)
+        print(json.dumps({"trial": name, "count": count, "seconds": took, **found}), flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
