@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,13 @@ def test_two_signals_at_once(name: str, count: int) -> None:
     found = tried(name, count)
     early = {f"exit {-n}" for n in (signal.SIGINT, signal.SIGTERM)}  # before the first line of dln
     assert found.keys() <= {"trial", "count", "seconds", "exit 0", "exit 130", *early}, found
+
+
+@pytest.fixture(autouse=True)
+def plain() -> Iterator[None]:
+    """Ctrl-C as Python begins with it, also where a shell has put the tests behind it."""
+    with handled([signal.SIGINT], signal.default_int_handler):
+        yield
 
 
 @pytest.fixture
