@@ -8,6 +8,7 @@ from dln.grammar import recovery
 from dln.grammar.diagnostics import Note, Problem, Source, Span
 from dln.grammar.lexer import CLOSING
 from dln.grammar.recovery import Answer, Failure, Resume, panic
+from dln.grammar.repair import BRACE_BEFORE, LAST_BRACE, TWICE, plain
 
 
 def unclosed(f: Failure) -> Answer | None:
@@ -24,7 +25,10 @@ def unclosed(f: Failure) -> Answer | None:
     message = f"this {opener.value} is never closed"
     notes = () if ends else (_starts(source, here),)
     same = [b for b in inner if f.span(b).line == opened]
-    remedy = source.line(opened).split("#")[0].strip().rstrip(",") + recovery.closers(same)
+    tokens = [t for t in f.reading.line if f.span(t).line == opened]
+    remedy = ""
+    if all(plain(tokens, b) for b in same):
+        remedy = source.line(opened).split("#")[0].strip().rstrip(",") + recovery.closers(same)
     problem = Problem("E101", message, f.span(opener), "opened here", notes, remedy=remedy)
     resume = Resume(f.start if ends else here, f.cut_for("_NL") or 0, recovery.NEWLINE)
     return problem, resume
@@ -44,8 +48,11 @@ def brace(f: Failure) -> Answer | None:
     if not braces:
         return None
     message, opened = "this { is never closed", f.span(braces[-1])
+    twice = _twice(opened, f.span().line)
     if f.token.type == "$END":
-        return Problem("E102", message, opened, "opened here", remedy="end with a line }"), None
+        if twice:
+            return twice, None
+        return Problem("E102", message, opened, "opened here", remedy=LAST_BRACE), None
     first = f.first
     if not (first is f.before and first.value in recovery.ITEMS and f.span(first).column == 1):
         return None
@@ -53,9 +60,22 @@ def brace(f: Failure) -> Answer | None:
     if keep is None:
         return None
     note = Note(f.span(first), f"a new {first.value} starts here")
-    remedy = f"close it with a }} before {first.value}"
+    remedy = BRACE_BEFORE + first.value
     problem = Problem("E102", message, opened, "opened here", (note,), remedy=remedy)
-    return problem, Resume(first.start_pos or 0, keep)
+    return twice or problem, Resume(first.start_pos or 0, keep)
+
+
+def _twice(opened: Span, last: int) -> Problem | None:
+    """Of the lines from a { on, the first that opens a brace and stands twice."""
+    source = opened.source
+    for n in range(opened.line, last):
+        text = source.line(n).split("#")[0].strip()
+        if text.endswith("{") and source.line(n + 1).split("#")[0].strip() == text:
+            ends = [source.starts[m - 1] + source.line(m).index(text) for m in (n, n + 1)]
+            first, again = (Span(source, start, start + len(text)) for start in ends)
+            notes, message = (Note(first, "first here"),), "this line opens a second {"
+            return Problem("E102", message, again, "again", notes, remedy=TWICE)
+    return None
 
 
 def closer(f: Failure) -> Answer | None:
@@ -68,9 +88,10 @@ def closer(f: Failure) -> Answer | None:
         right = recovery.closers([opener])
         note = (Note(f.span(opener), "opened here"),)
         message = f"this {opener.value} is closed by {f.token.value}"
-        label, remedy = f"expected {right}", f.swapped(right)
+        label = f"expected {right}"
+        remedy = f.swapped(right) if plain(f.reading.line, opener) else ""
         return Problem("E104", message, f.span(), label, note, remedy=remedy), panic(f)
     if closed is None or (f.token.type == "RBRACE" and not recovery.open_braces(f.state)):
         message = f"this {f.token.value} closes nothing"
-        return Problem("E103", message, f.span(), remedy="take it out"), panic(f)
+        return Problem("E103", message, f.span()), panic(f)
     return None

@@ -36,7 +36,7 @@ def bad(f: Failure) -> Answer | None:
     elif text.isalpha():
         message, span = "names are written with the letters a to z", _word_at(span)
         plain = "".join(GREEK.get(c, c) for c in span.text)
-        remedy = f"call it {plain}" if plain.isascii() else ""
+        remedy = plain if plain.isascii() else ""
     else:
         message = f"the character U+{ord(text):04X} cannot stand here"
     return Problem("E106", message, span, remedy=remedy), panic(f)

@@ -231,7 +231,7 @@ STATES = (
     Mistake("E117", "dimensions stand in [ ], domains after a colon", "x[n]: prob",
             ("block b(x(n)) {\n}\n", "block b(x n) {\n}\n", "block b(x[n]) -> y(n) {\n}\n")),
     Mistake("E119", "a number starts with a digit: write 0.5, not .5", "",
-            ("const n = .5\n", *_block("y = x + .5", "y = f(.5)")), mark=(".",), swap="0."),
+            ("const n = .5\n", *_block("y = x + .5", "y = f(.5)")), mark=(".",)),
     Mistake("E119", "a number has digits after its point: write 5.0 or 5", "",
             ("const n = 5.\n", *_block("y = 5. + x", "y = f(5.)")), after="."),
     Mistake("E108", "an equation stands inside a block, a phase, a task or a check",

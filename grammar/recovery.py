@@ -83,6 +83,12 @@ class Failure(Record):
         changed = line[:start] + text + line[start + span.stop - span.start :]
         return " ".join(changed.split("#")[0].split())
 
+    @property
+    def rest(self) -> str:
+        """The line from the token on, without a comment."""
+        span = self.span()
+        return span.source.line(span.line)[span.column - 1 :].split("#")[0]
+
     def takes(self, kind: str) -> bool:
         """Whether a token of this kind could stand here."""
         return takes(self.state, kind)
@@ -163,7 +169,7 @@ def _rest(failure: Failure) -> tuple[int, int | None]:
     """Where the next statement starts, and the `{` left open by the rest of this one."""
     reading, depth, first = failure.reading, len(failure.opened), None
     brace: list[int] = []
-    text, lines = reading.source.text, 0
+    text, lines, before = reading.source.text, 0, -1
     last = max(reading.resumed, failure.start - (depth <= 0))  # a } goes on the stack but once
     if failure.token.type == "_NL":
         return reading.place, None
@@ -171,7 +177,7 @@ def _rest(failure: Failure) -> tuple[int, int | None]:
         if kind == "_NL":
             first = first or stop
             lines += 1
-            if depth <= 0:
+            if depth <= 0 or (brace and brace[-1] == before):  # a body opens in no ( or [
                 return stop, brace[0] if brace else None
             if lines > MAX_LINES or looks_new(text, stop):
                 return first, None
@@ -186,6 +192,7 @@ def _rest(failure: Failure) -> tuple[int, int | None]:
         elif kind == "RBRACE" and start > last and _ENDS_LINE.match(text, stop):
             if open_braces(failure.state):
                 return start, None
+        before = start
     return first or len(text), brace[0] if brace else None
 
 

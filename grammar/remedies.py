@@ -7,18 +7,17 @@ off what they replace. A remedy in prose, or with dots to be filled in, changes 
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from dln.grammar.diagnostics import DlnError, Problem, Source, Span
 from dln.grammar.parser import parse_source
+from dln.grammar.repair import phrased, repeats
 
 HOLE = "..."
 MOST = 100_000  # characters of a text that is read again
 NAMED = re.compile(r"([A-Za-z_]\w*)\s*=\s*(?!=)")
 CLAUSES = ("for", "every", "over", "with", "within", "by", "on", "as")
-WORD = re.compile(r"\w+|[^\w\s]")
 TAIL = re.compile(r"\s*\{?\s*$")
 
 
@@ -51,6 +50,9 @@ def edit(problem: Problem) -> Edit | None:
     span, said = problem.span, problem.remedy
     if span is None or not said or HOLE in said or len(span.source.text) > MOST:
         return None
+    if (told := phrased(problem)) is not None:
+        start, stop, text = told
+        return Edit(Span(span.source, start, stop), text)
     before: int | None = None
     for found in _ways(span, said):
         if (after := mistakes(found.changed)) == 0:
@@ -71,23 +73,16 @@ def mistakes(text: str) -> int:
 
 
 def _ways(span: Span, said: str) -> Iterator[Edit]:
-    if not mistakes(f"let a = ({said})\n"):
+    if (said.isidentifier() and span.text.isalnum()) or not mistakes(f"let a = ({said})\n"):
         yield Edit(span, said)
     elif (named := NAMED.match(said)) is not None:
         yield from _option(span, said, named[1])
     line = _statement(span)
-    if _repeats(said, line.text):
+    if repeats(said, line.text):
         yield Edit(line, said)
     elif said.split()[0] in CLAUSES:
         end = line.start + len(TAIL.sub("", line.text))
         yield Edit(Span(span.source, end, end), f" {said}")
-
-
-def _repeats(said: str, line: str) -> bool:
-    """Whether a remedy is a line with a change: most of its words and marks are those of the
-    line."""
-    words = WORD.findall(said)
-    return 2 * sum((Counter(words) & Counter(WORD.findall(line))).values()) >= len(words)
 
 
 def _option(span: Span, said: str, name: str) -> Iterator[Edit]:

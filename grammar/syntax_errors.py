@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from dataclasses import replace
 
 from lark import Token
 from lark.exceptions import UnexpectedToken
@@ -16,6 +17,7 @@ from dln.grammar.diagnostics import Problem, Source, nearest
 from dln.grammar.lexer import MARKS, Lexer, Reading, settled, takes
 from dln.grammar.mistakes import Mistake
 from dln.grammar.recovery import ITEMS, STARTERS, Answer, Failure, Resume, open_braces, panic
+from dln.grammar.repair import VALUE_ENDS, phrased, reads, repaired
 from dln.grammar.tables import parser_state
 
 # Where a statement belongs, for one that stands elsewhere.
@@ -27,7 +29,6 @@ HOMES = {
     "task": "emit",
     "optimiser": "state",
 }
-VALUE_ENDS = frozenset({"NAME", "NUMBER", "RPAR", "RSQB", "STRING", "QUOTE"})
 
 
 def explain(failure: Failure) -> Answer:
@@ -39,8 +40,28 @@ def explain(failure: Failure) -> Answer:
     for answer in answers:
         found = answer(failure)
         if found:
-            return _told(found, failure) if isinstance(found, Mistake) else found
-    return _expected(failure)
+            told = _told(found, failure) if isinstance(found, Mistake) else found
+            return _mended(failure, *told)
+    return _mended(failure, *_expected(failure))
+
+
+def _mended(f: Failure, problem: Problem, resume: Resume | None) -> Answer:
+    """An answer whose remedy can be read, or else is the statement as it was meant, where that is
+    clear."""
+    elsewhere = problem.span is None or problem.span.line != f.span().line
+    as_name = f.first.type == "NAME" and f.first.value in f.reading.lexer.keywords
+    said = problem.remedy
+    right = said and not as_name and (" " not in said or reads(f, said))
+    if elsewhere or phrased(problem) or right:
+        return problem, resume
+    remedy = repaired(f)
+    return replace(problem, remedy=remedy, facts=() if remedy else problem.facts), resume
+
+
+def _written(said: str, lexer: Lexer) -> bool:
+    """Whether a text begins as a statement does, and not as a sentence."""
+    first, _, rest = said.partition(" ")
+    return first in lexer.keywords or not first.isalnum() or rest[:1] in "=~:"
 
 
 # ---- the table of mistakes ---------------------------------------------------------------------
@@ -94,10 +115,17 @@ def first_failure(text: str, conf: ParseConf[int], lexer: Lexer) -> Failure | No
 
 
 def _told(row: Mistake, f: Failure) -> Answer:
-    remedy = row.remedy.replace("{found}", f.token.value.strip())
+    """A row as a problem. What it says to write is an example, but where it changes this line."""
+    said = row.remedy.replace("{found}", f.token.value.strip())
+    problem = Problem(row.code, row.message, f.span(), remedy=said)
     if row.swap is not None:
-        remedy = f.swapped(row.swap.replace("{found}", f.token.value))
-    return Problem(row.code, row.message, f.span(), remedy=remedy), panic(f)
+        problem = replace(problem, remedy=f.swapped(row.swap.replace("{found}", f.token.value)))
+    elif row is mistakes.RUN_ON and not reads(f, f.rest):
+        problem = replace(problem, remedy="")
+    elif said and not phrased(problem):
+        told = f"as in {said}" if _written(said, f.reading.lexer) else said
+        problem = replace(problem, remedy="", facts=(told,))
+    return problem, panic(f)
 
 
 # ---- words -------------------------------------------------------------------------------------
@@ -120,7 +148,7 @@ def _two_values(f: Failure) -> Mistake | None:
     match f.before.type, f.token.type:
         case _, "RANGE" | "CMP":
             return mistakes.CHAIN
-        case "NUMBER", "NAME":
+        case "NUMBER", "NAME" if not f.opened or f.before.end_pos == f.start:
             return mistakes.PRODUCT
         case _, "NAME" | "NUMBER" | "STRING":
             return mistakes.SIDE_BY_SIDE
@@ -171,7 +199,8 @@ def _misspelt(f: Failure) -> Answer | None:
     meant = nearest(word.value, possible) if len(word) > 2 else None
     if meant is None or meant == word.value:
         return None
-    remedy = f.swapped(meant, word)
+    line = f.swapped(meant, word)
+    remedy = line if reads(f, line) else meant
     message = f"there is no {word.value} here: did you mean {meant}?"
     problem = Problem("E107", message, f.span(word), remedy=remedy)
     return problem, Resume(word.end_pos or 0, keep, ((keywords[meant], meant),))

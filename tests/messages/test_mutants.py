@@ -6,11 +6,11 @@ from collections.abc import Callable
 import pytest
 from mutation import corpus, counting
 from mutation.counting import Tried
-from mutation.mending import ABSENT, ADVICE, OTHER, RESTORED
+from mutation.mending import ABSENT, OTHER, RESTORED
 
 # What holds now, in per cent; the goals are 95 on the line, 85 on the token, 90 of the remedies
 # that restore or are absent, and none with another meaning.
-LINE, TOKEN, MENDED, OTHERS = 95, 85, 85, 1
+LINE, TOKEN, MENDED, OTHERS = 95, 85, 85, 0.5
 SECONDS = 2.0
 
 
@@ -21,7 +21,7 @@ def held(found: list[Tried | None]) -> None:
     assert not [t.edit for t in refused if t.answer.seconds > SECONDS]
     assert share(refused, lambda t: t.place.line) >= LINE
     assert share(refused, lambda t: t.place.token) >= TOKEN
-    assert share(refused, lambda t: t.mended.outcome in (RESTORED, ABSENT, ADVICE)) >= MENDED
+    assert share(refused, lambda t: t.mended.outcome in (RESTORED, ABSENT)) >= MENDED
     assert share(refused, lambda t: t.mended.outcome == OTHER) <= OTHERS
 
 

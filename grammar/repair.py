@@ -1,0 +1,205 @@
+"""A statement with one slip undone: what to write in place of the line that the parser refused.
+
+A token that stands twice is taken out, two that changed places are put back, a mark that alone
+could stand here is put in. What is found must be read as a statement, and be the only way that is:
+where two could be meant, none is said.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+from lark import Token
+from lark.exceptions import UnexpectedToken
+from lark.parsers.lalr_parser_state import ParseConf, ParserState
+
+from dln.grammar.diagnostics import DlnError, Problem, Source
+from dln.grammar.lexer import CLOSING, Reading
+from dln.grammar.recovery import Failure
+from dln.grammar.tables import parser_state
+
+MARKS = ("=", "~", ":", ",", ":=", "+=", "in", "on", "with", "over", "by")
+JOINTS = frozenset("+-*/@^,()[]{}")
+ODD = re.compile(r"\(\s*\)|\[\s*\]|[-+*/@^,.](?=\s*[-+*/@^,.])")
+JOINS = frozenset("+-*/@^=!<>") | {"and", "or", "if", "else", "as", ".."}
+VALUE_ENDS = frozenset({"NAME", "NUMBER", "RPAR", "RSQB", "STRING", "QUOTE"})
+WORD = re.compile(r"\w+|[^\w\s]")
+TWICE = "take one of the two lines out"
+LAST_BRACE, OPEN_BRACE = "end with a line }", "end the line with {"
+BRACE_BEFORE, NEW_LINE = "close it with a } before ", "start a new line before "
+MOST = 200  # characters of a statement
+
+
+class Word(NamedTuple):
+    """A token of a statement, with its place in it."""
+
+    text: str
+    start: int
+    stop: int
+
+
+def repaired(f: Failure) -> str:
+    """The refused statement as it was meant, on one line; "" where that is not clear."""
+    start, text = f.first.start_pos or 0, f.reading.source.text
+    stop = text.find("\n", f.start)
+    line = text[start : stop if stop >= 0 else len(text)].split("#")[0].rstrip()
+    words = list(_words(f, line))
+    at = next((i for i, w in enumerate(words) if w.start >= f.start - start), 0)
+    if "\n" in line or len(line) > MOST or not words:
+        return ""
+    for ways in (_quoted, _once, _zero, _exchanged, _put_in) if at else (_let,):
+        made = (new for new in ways(f, line, words, at) if odd(new) <= odd(line))
+        found = {new for new in made if reads(f, new)}
+        if found:
+            return " ".join(found.pop().split()) if len(found) == 1 else ""
+    return ""
+
+
+def reads(f: Failure, statement: str) -> bool:
+    """Whether a text could stand as a statement, or as its header, where a refused one stands."""
+    if (keep := f.cut_for("_NL")) is None:
+        return False
+    bare = ParseConf(f.state.parse_conf.parse_table, {}, f.state.parse_conf.start)
+    state = parser_state(bare)
+    state.state_stack = list(f.state.state_stack[: keep + 1])
+    state.value_stack = list(f.state.value_stack[:keep])
+    return _fed(state, Reading(f.reading.lexer, Source("<line>", f"\n{statement}\n")))
+
+
+def _fed(state: ParserState[int], reading: Reading) -> bool:
+    try:
+        for token in reading.tokens(state):
+            state.feed_token(token)
+    except (UnexpectedToken, DlnError):
+        return False
+    return True
+
+
+def _words(f: Failure, line: str) -> Iterator[Word]:
+    place, match = 0, f.reading.lexer.match
+    while found := match(line, place):
+        if found.lastgroup != "_NL" and found.group().strip():
+            yield Word(found.group(), place, found.end())
+        place = found.end()
+
+
+def odd(line: str) -> int:
+    """How many brackets are empty, and how many operators stand side by side."""
+    return len(ODD.findall(line))
+
+
+def repeats(said: str, line: str) -> bool:
+    """Whether a remedy is a line with a change: most of its words and marks are those of the
+    line."""
+    words = WORD.findall(said)
+    return 2 * sum((Counter(words) & Counter(WORD.findall(line))).values()) >= len(words)
+
+
+def phrased(problem: Problem) -> tuple[int, int, str] | None:
+    """What a remedy in words changes, of those that always mean one thing: start, stop, text."""
+    span, said = problem.span, problem.remedy
+    if span is None:
+        return None
+    text, starts = span.source.text, span.source.starts
+    end = len(text)
+    if said == LAST_BRACE:
+        return end, end, "}\n" if text.endswith("\n") else "\n}\n"
+    if said.startswith(BRACE_BEFORE) and problem.notes:
+        start = starts[problem.notes[0].span.line - 1]
+        return start, start, "}\n"
+    if said == TWICE:
+        line = span.line
+        return starts[line - 1], starts[line] if line < len(starts) else end, ""
+    if said == OPEN_BRACE:
+        line = starts[span.line - 1]
+        stop = line + len(span.source.line(span.line).split("#")[0].rstrip())
+        return stop, stop, " {"
+    if said.startswith(NEW_LINE):
+        return span.start, span.start, "\n"
+    return None
+
+
+# ---- one slip undone ---------------------------------------------------------------------------
+
+
+def _let(f: Failure, line: str, words: list[Word], at: int) -> Iterator[str]:
+    """A value at the top of a file with its let."""
+    if len(words) > 1 and words[1].text == "=" and f.span().column == 1:
+        yield f"let {line}"
+
+
+def _quoted(f: Failure, line: str, words: list[Word], at: int) -> Iterator[str]:
+    """A text in double quotes."""
+    if words[at].text == "'" and line.count("'") % 2 == 0:
+        yield line.replace("'", '"')
+
+
+def _zero(f: Failure, line: str, words: list[Word], at: int) -> Iterator[str]:
+    """A number with the digit before its point."""
+    if words[at].text == "." and line[words[at].stop :][:1].isdigit():
+        yield line[: words[at].start] + "0" + line[words[at].start :]
+
+
+def _once(f: Failure, line: str, words: list[Word], at: int) -> Iterator[str]:
+    """A token that stands twice, once. Between two operators, commas, brackets or numbers something
+    may be missing."""
+    for one, two in ((at - 1, at), (at - 2, at - 1)):
+        text = words[two].text
+        if one >= 0 and words[one].text == text and text not in JOINTS and not text[0].isdigit():
+            yield line[: words[one].stop] + line[words[two].stop :]
+
+
+def _exchanged(f: Failure, line: str, words: list[Word], at: int) -> Iterator[str]:
+    """Two neighbours in the other order."""
+    same = sorted(w.text for w in words)
+    for i in (at - 1, at):
+        if i + 1 < len(words):
+            one, two = words[i : i + 2]
+            between = line[one.stop : two.start]
+            new = line[: one.start] + two.text + between + one.text + line[two.stop :]
+            if sorted(w.text for w in _words(f, new)) == same:  # no two words in one
+                yield new
+
+
+def _put_in(f: Failure, line: str, words: list[Word], at: int) -> Iterator[str]:
+    """A mark before the refused token, or in its place."""
+    before, place = words[at - 1], words[at]
+    if before.text in f.reading.lexer.keywords:
+        return
+    for mark in _marks(f):
+        space = "" if mark in "),]:([" else " "
+        if mark not in "=(" or place.text != "(" or before.stop < place.start:
+            yield line[: before.stop] + space + mark + " " + line[place.start :]
+        if mark not in ")]":
+            yield line[: place.start] + mark + line[place.stop :]
+
+
+def _marks(f: Failure) -> Iterator[str]:
+    """The marks that alone could stand here: of operators there are too many. A bracket is closed
+    where nothing in it could stand outside."""
+    before = [t for t in f.reading.line if t is not f.token]
+    if f.opened and plain(before, f.opened[-1]):
+        yield f.reading.lexer.written[CLOSING[f.opened[-1].type]]
+    ended = f.opened and f.before and f.before.type in VALUE_ENDS
+    if not ended and not f.takes("PLUS"):
+        yield from MARKS
+
+
+def plain(line: Sequence[Token], opener: Token) -> bool:
+    """Whether nothing in a bracket that stays open joins two values, and none like it stands in or
+    before it: all that follows belongs in it."""
+    at = next((i for i, token in enumerate(line) if token is opener), 0)
+    if not at or line[at - 1].value == opener.value:
+        return False
+    depth = 0
+    for before, token in pairwise((line[at - 1], *line[at:])):
+        depth += (token.type in CLOSING) - (token.type in CLOSING.values())
+        again = token.value == opener.value and token is not opener
+        joins = depth == 1 and (token.value in JOINS or token.value[:1] in JOINS)
+        if joins or (again and before.type not in VALUE_ENDS):
+            return False
+    return True
