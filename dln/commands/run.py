@@ -13,7 +13,7 @@ from dln.commands.options import settings, takes
 from dln.grammar.diagnostics import DlnError, Fault
 from dln.printing.terminal import Terminal, present
 from dln.reading.resolved import resolved
-from dln.running import differences, expectations, tasks, verdict_text
+from dln.running import differences, expectations, recording, tasks, verdict_text
 from dln.running.differences import Earlier
 from dln.running.report import facts, report
 from dln.running.resuming import earlier
@@ -114,12 +114,7 @@ def recorded(
             return before.rundir
     text = resolved(spec)
     rundir = RunDirectory.create(spec.name, given.out) if before is None else before.rundir
-    rundir.write_spec(spec.source.text, text)
-    rundir.write_manifest(seed=given.seed, threads=given.threads, backend=given.backend,
-                          dtype=compiled.plan.dtype, constants=spec.constants)  # fmt: skip
     if before is not None:  # which phases are trained is asked anew each time
         given = replace(given, phase=before.first.phase, slow=before.first.slow)
-    words = {k: getattr(given, k) for k in ("epochs", "limit", "phase", "slow", "dtype")}
-    rundir.log(event="run", spec=path, constants=dict(given.constants),
-               data=dict(given.data), **words)  # fmt: skip
+    recording.written(rundir, spec, compiled, given, path, text)
     return rundir

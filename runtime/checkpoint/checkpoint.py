@@ -143,6 +143,12 @@ def _digest(name: str, a: NDArray[Any]) -> str:
     return found.hexdigest()
 
 
+def digest(arrays: Mapping[str, NDArray[Any]]) -> str:
+    """SHA-256 over arrays by name, whatever their order: equal for equal bits."""
+    found = {name: _digest(name, _storable(name, a)) for name, a in arrays.items()}
+    return _sha256(_canonical(found).encode())
+
+
 def _tensors(data: bytes, name: str) -> Arrays:
     """Writable copies of the tensors; the format's own checks refuse lying headers."""
     from safetensors import SafetensorError  # late: its import is slow

@@ -2,8 +2,10 @@
 
     spec.dln         the spec as it was read
     resolved.dln     the same with every default written out
-    manifest.json    versions, machine, seed, threads, backend, dtype, constants
-    log.jsonl        one JSON object a line, flushed as it is written
+    manifest.json    versions, machine, seed, threads, backend, dtype, constants; hashes of texts
+                     and data
+    log.jsonl        one JSON object a line, flushed as it is written; its `seal` is a hash over
+                     all lines up to it
     checkpoints/     update-<n>.safetensors, the last two; best.safetensors
 
 Everything but the log is written atomically. Faults: E540 an occupied directory, E541 nothing to
@@ -18,7 +20,7 @@ import os
 import platform
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +31,7 @@ from numpy.typing import NDArray
 
 from dln.grammar.diagnostics import Fault
 from dln.runtime.checkpoint import checkpoint
+from dln.runtime.device.host import core, default_threads
 
 LAST = 2  # checkpoints that are left, beside the best
 _NUMBERED = re.compile(r"update-(\d+)\.safetensors")
@@ -51,6 +54,7 @@ class RunDirectory:
         self.path = path
         self.checkpoints = path / "checkpoints"
         self._log: TextIO | None = None
+        self._seal = ""  # of the last line that was logged
 
     @classmethod
     def create(cls, spec: str, out: str | None = None, root: str = "runs") -> RunDirectory:
@@ -88,12 +92,17 @@ class RunDirectory:
 
     def write_manifest(
         self, *, seed: int, threads: int | None, backend: str, dtype: str,
-        constants: Mapping[str, object],
+        constants: Mapping[str, object], **more: object,
     ) -> None:  # fmt: skip
         """Record all that bits depend on; nothing of when or by which command line."""
-        run = {"seed": seed, "threads": threads, "backend": backend, "dtype": dtype}
+        run = {"seed": seed, "threads": threads, "backend": backend, "dtype": dtype, **more}
         facts = {**run, "constants": dict(constants), **machine()}
         self._write("manifest.json", json.dumps(_plain(facts), indent=2, sort_keys=True) + "\n")
+
+    def hash_of(self, name: str) -> str:
+        """SHA-256 of one of its files."""
+        with _refusing("read", self.path / name):
+            return sha256((self.path / name).read_bytes())
 
     def manifest(self) -> dict[str, Any]:
         path = self.path / "manifest.json"
@@ -108,27 +117,45 @@ class RunDirectory:
         """Append one object to the log; numbers that JSON lacks become "nan", "inf", "-inf"."""
         with _refusing("write", self.path / "log.jsonl"):
             if self._log is None:
+                lines = list(self._lines())
+                self._seal = lines[-1][1] if lines else ""
+                torn = self._text()[-1:] not in ("", "\n")
                 self._log = open(self.path / "log.jsonl", "a", encoding="utf-8", buffering=1)
-            self._log.write(json.dumps(_plain(record), allow_nan=False) + "\n")
+                self._log.write("\n" if torn else "")
+            line, self._seal = sealed(_plain(record), self._seal)
+            self._log.write(line)
 
     def records(self) -> list[dict[str, Any]]:
         """The log so far; a line torn by a crash is left out."""
-        try:
-            lines = (self.path / "log.jsonl").read_text("utf-8", errors="replace").split("\n")
-        except FileNotFoundError:
-            return []
-        found = []
-        for line in lines:
+        return [record for record, _, _ in self._lines()]
+
+    def edited(self) -> list[int]:
+        """The records of the log, counted from 0, whose seal is none over all up to them."""
+        return [i for i, (_, seal, right) in enumerate(self._lines()) if seal != right]
+
+    def _lines(self) -> Iterator[tuple[dict[str, Any], str, str]]:
+        """The records of the log, each with its seal and the one that it should have."""
+        before = ""
+        for line in self._text().split("\n"):
             with suppress(ValueError):
                 record = json.loads(line)
                 if isinstance(record, dict):
-                    found.append(record)
-        return found
+                    seal = str(record.pop("seal", ""))
+                    yield record, seal, sealed(record, before)[1]
+                    before = seal
+
+    def _text(self) -> str:
+        with suppress(FileNotFoundError):
+            return (self.path / "log.jsonl").read_text("utf-8", errors="replace")
+        return ""
 
     def trim_log(self, keep: Callable[[dict[str, Any]], bool]) -> None:
         """Drop what was logged after the checkpoint from which the run goes on."""
         self.close()
-        lines = (json.dumps(r) + "\n" for r in self.records() if keep(r))
+        lines, seal = [], ""
+        for record in filter(keep, self.records()):
+            line, seal = sealed(record, seal)
+            lines.append(line)
         self._write("log.jsonl", "".join(lines))
 
     def save(
@@ -137,13 +164,18 @@ class RunDirectory:
         arrays: Mapping[str, NDArray[Any]],
         meta: Mapping[str, object],
         best: bool = False,
+        record: Mapping[str, object] | None = None,
     ) -> Path:
         """Write the checkpoint of an update (counted over the whole run), keep the last two.
 
-        With `best` the same contents become `best.safetensors`, which later saves leave alone.
+        With `best` the same contents become `best.safetensors`, which later saves leave alone. A
+        `record` goes into the log before it, with the hash of the file: what is killed in between
+        goes on from an earlier checkpoint, and drops it.
         """
         path = self.checkpoints / f"update-{update:09d}.safetensors"
         data = checkpoint.encode(arrays, meta)
+        if record is not None:
+            self.log(**record, file=sha256(data))
         targets = [path, self.checkpoints / "best.safetensors"] if best else [path]
         with _refusing("write", path):
             for target in targets:
@@ -192,6 +224,21 @@ class RunDirectory:
             checkpoint.atomic_write(self.path / name, text.encode())
 
 
+def sealed(record: Mapping[str, Any], before: str) -> tuple[str, str]:
+    """The line of a record in the log, and its seal, which is over the `before` of the line before:
+    a line that is changed, put in or taken out breaks it."""
+    text = json.dumps(record, allow_nan=False, sort_keys=True)
+    seal = sha256(f"{before}{text}".encode())[:16]
+    return json.dumps({**record, "seal": seal}, allow_nan=False) + "\n", seal
+
+
+def sha256(data: bytes) -> str:
+    """The hash as text."""
+    from hashlib import sha256 as hashed  # late: OpenSSL
+
+    return hashed(data).hexdigest()
+
+
 def machine() -> dict[str, object]:
     """Versions and the parts of the machine that decide bits."""
     config: Any = np.show_config(mode="dicts")
@@ -202,6 +249,8 @@ def machine() -> dict[str, object]:
         "numpy": np.__version__,
         "simd": config.get("SIMD Extensions", {}).get("found", []),
         "blas": f"{blas.get('name', 'unknown')} {blas.get('version', '')}".strip(),
+        "blas_threads": default_threads(),
+        "blas_core": core(),
         "platform": platform.platform(),
         "cpu": _cpu(),
         "cpus": os.cpu_count(),

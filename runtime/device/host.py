@@ -91,36 +91,45 @@ class Host:
 
 # ---- threads of OpenBLAS -----------------------------------------------------------------------
 
-_SPELLINGS = (
-    "scipy_openblas_{}_num_threads64_",
-    "scipy_openblas_{}_num_threads",
-    "openblas_{}_num_threads64_",
-    "openblas_{}_num_threads",
-)
+_SPELLINGS = ("scipy_openblas_{}64_", "scipy_openblas_{}", "openblas_{}64_", "openblas_{}")
 
 
 @cache
-def _openblas() -> tuple[Callable[[], int], Callable[[int], None]] | None:
-    """OpenBLAS's functions that get and set the number of threads, if NumPy uses OpenBLAS: of its
-    core, through which its libraries are found, or of libraries shipped beside it."""
-    core = str(import_module("numpy._core._multiarray_umath").__file__)
+def _openblas() -> tuple[ctypes.CDLL, str] | None:
+    """OpenBLAS and how it spells its functions, if NumPy uses OpenBLAS: of its core, through which
+    its libraries are found, or of libraries shipped beside it."""
+    module = str(import_module("numpy._core._multiarray_umath").__file__)
     beside = Path(np.__file__).parent
     shipped = sorted(p for d in ("../numpy.libs", ".dylibs") for p in (beside / d).glob("*blas*"))
-    for path, spelling in product([core, *map(str, shipped)], _SPELLINGS):
-        try:
-            get, put = (getattr(ctypes.CDLL(path), spelling.format(v)) for v in ("get", "set"))
-        except (OSError, AttributeError):
-            continue
-        get.restype, get.argtypes = ctypes.c_int, []
-        put.restype, put.argtypes = None, [ctypes.c_int]
-        return get, put
+    for path, spelling in product([module, *map(str, shipped)], _SPELLINGS):
+        with suppress(OSError, AttributeError):
+            library = ctypes.CDLL(path)
+            getattr(library, spelling.format("set_num_threads"))
+            return library, spelling
     return None
+
+
+def _asked(name: str, kind: Any) -> Any:
+    """What a function of OpenBLAS without arguments gives; None if NumPy's BLAS is another."""
+    found = _openblas()
+    if found is None:
+        return None
+    library, spelling = found
+    function = getattr(library, spelling.format(name))
+    function.restype, function.argtypes = kind, []
+    return function()
 
 
 def threads_in_use() -> int | None:
     """Threads of matrix products, for the whole process; None if NumPy's BLAS does not tell."""
-    found = _openblas()
-    return found[0]() if found else None
+    found: int | None = _asked("get_num_threads", ctypes.c_int)
+    return found
+
+
+def core() -> str | None:
+    """The processor that OpenBLAS takes this one for, whose kernels it uses; None as above."""
+    found: bytes | None = _asked("get_corename", ctypes.c_char_p)
+    return None if found is None else found.decode("ascii", "replace")
 
 
 @cache
@@ -132,5 +141,8 @@ def default_threads() -> int | None:
 def set_threads(count: int) -> None:
     """Set that number where NumPy's BLAS is OpenBLAS; leave any other BLAS as it is."""
     found = _openblas()
-    if found:
-        found[1](count)
+    if found is not None:
+        library, spelling = found
+        put = getattr(library, spelling.format("set_num_threads"))
+        put.restype, put.argtypes = None, [ctypes.c_int]
+        put(count)

@@ -123,6 +123,13 @@ class Programs:
             for c in program.clocks
         ]
 
+    def texts(self) -> dict[str, str]:
+        """The hashes of the texts of the programs that are ready."""
+        from hashlib import sha256  # late: OpenSSL
+
+        ready = {str(key): self.plan.programs[key].text for key in self._ready}
+        return {key: sha256(text.encode()).hexdigest() for key, text in sorted(ready.items())}
+
     # ---- run once ------------------------------------------------------------------------------
 
     def run_once(

@@ -6,8 +6,8 @@ told at most ten times a second, the rest when it happens. Hooks look; they do n
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,15 @@ Hooks = Sequence[object]
 @dataclass(frozen=True)
 class Started:
     """A phase begins, or goes on at `update` of so many `updates` in all, None where only time
-    ends it. It has `examples` in its part of the data, `batch` in a full minibatch."""
+    ends it. It has `examples` in its part of the data, `batch` in a full minibatch, and is to be of
+    a `length` (`Duration.facts`)."""
 
     phase: str
     update: int
     updates: int | None
     examples: int
     batch: int
+    length: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -82,27 +84,46 @@ class Log(Hook):
     """Writes what happens into the log of a run directory.
 
     Its records are numbered from `written` on, so that those after a checkpoint can be dropped.
+    `texts` gives the hashes of the programs that are ready; each is written once.
     """
 
-    def __init__(self, rundir: RunDirectory, written: int = 0) -> None:
-        self._rundir = rundir
+    def __init__(
+        self, rundir: RunDirectory, written: int = 0, texts: Callable[[], Mapping[str, str]] = dict
+    ) -> None:
+        self._rundir, self._texts = rundir, texts
+        self._known = set[str]()
         self.written = written
 
-    def _log(self, event: str, **facts: object) -> None:
-        self._rundir.log(event=event, n=self.written, **facts)
+    def numbered(self, event: str, **facts: object) -> dict[str, object]:
+        """A record of the log, which counts as written."""
         self.written += 1
+        return {"event": event, "n": self.written - 1, **facts}
+
+    def _log(self, event: str, **facts: object) -> None:
+        self._rundir.log(**self.numbered(event, **facts))
+
+    def _programs(self) -> dict[str, Mapping[str, str]]:
+        """The programs that were not written yet."""
+        new = {key: text for key, text in self._texts().items() if key not in self._known}
+        self._known |= new.keys()
+        return {"programs": new} if new else {}
 
     def phase_start(self, event: Started) -> None:
-        self._log("start", phase=event.phase, update=event.update, updates=event.updates)
+        self._log("start", **vars(event), **self._programs())
 
     def report(self, event: Report) -> None:
         at = {"epoch": event.epoch, "update": event.update}
         self._log("report", phase=event.phase, **at, watch=dict(event.values))
 
+    def weights(self, phase: str, update: int, digest: str) -> None:
+        """The hash of parameters and states after an update of a phase."""
+        self._log("weights", phase=phase, update=update, weights=digest)
+
     def phase_end(self, result: PhaseResult) -> None:
         counts = {"epochs": result.epochs, "updates": result.updates}
         why = {"ended": result.ended} if result.ended else {}
-        self._log("end", phase=result.name, **counts, seconds=round(result.seconds, 3), **why)
+        seconds = round(result.seconds, 3)
+        self._log("end", phase=result.name, **counts, seconds=seconds, **why, **self._programs())
 
     def note(self, text: str) -> None:
         self._log("note", text=text)

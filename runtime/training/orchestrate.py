@@ -86,7 +86,7 @@ def _options(
         known = 0 if restored is None else int(restored.meta.get("log", 0))
         if restored is not None:
             rundir.trim_log(lambda record: int(record.get("n", -1)) < known)
-        log = Log(rundir, known)
+        log = Log(rundir, known, state.programs.texts)
         hooks.append(log)
         saver = resuming.Saver(state, rundir, hooks, log)
     return Options(datasets, given.get("epochs"), hooks, given.get("stop"), saver, keep)

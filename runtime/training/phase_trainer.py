@@ -59,7 +59,8 @@ class PhaseTrainer:
         self.loop.start()
         clock, run, name = self.clock, self.phase, self.spec.name
         size, stop = run.minibatches.size, run.options.stop
-        event = Started(name, clock.update, clock.duration.total, run.part.n, size)
+        length = clock.duration.facts()
+        event = Started(name, clock.update, clock.duration.total, run.part.n, size, length)
         tell(self.hooks, "phase_start", event)
         run.watchman.running(run.step, size, None, run.example)
         with run.watchman.over(self._where, self._failed), strict(self.state.device):
@@ -71,6 +72,8 @@ class PhaseTrainer:
                 if self._before_update():
                     break
                 self.loop.run(self._next_event())
+                if self.saver is not None and clock.update == self._next_trace(clock.update - 1):
+                    self.saver.trace(self.spec.name, clock.update)
                 if self._after_update():
                     break
                 if stop is not None and stop.is_set():
@@ -177,10 +180,16 @@ class PhaseTrainer:
         """The number of updates at which something is due next."""
         update, total = self.clock.update, self.clock.duration.total
         found = [self.phase.minibatches.alike(update), NEVER if total is None else total]
+        found.append(self._next_trace(update))
         for every in [w.every for w in self.spec.watches] + [k.every for k in self.spec.keeps]:
             if every is not None and every[1] == "update":
                 found.append((update // every[0] + 1) * every[0])
         return min(found)
+
+    def _next_trace(self, update: int) -> int:
+        """The next update after which the hash of the weights is logged, 1, 10, 100 and so on, so
+        that a run can be verified by its beginning."""
+        return 10 ** len(str(update)) if update > 0 else 1
 
     def _report(self, values: Mapping[str, float]) -> bool:
         """Make values known; True where a checkpoint is kept by one that is the best yet."""

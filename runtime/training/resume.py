@@ -60,6 +60,14 @@ def pack(state: RunState, phase: PhaseAt | None = None) -> tuple[Arrays, dict[st
     return arrays, meta
 
 
+def weights(arrays: Arrays) -> str:
+    """A hash of the parameters and states among the arrays of a checkpoint."""
+    kinds = {name: CheckpointKey.parse(name) for name in arrays}
+    return checkpoint.digest(
+        {name: arrays[name] for name, key in kinds.items() if key is None or key.kind == "state"}
+    )
+
+
 class Saver:
     """Writes the checkpoints of a run, numbered by the updates of all its phases."""
 
@@ -69,11 +77,19 @@ class Saver:
     def save(self, phase: PhaseAt, best: bool) -> Path:
         """Write one among those to resume from; where it is the `best`, as that too."""
         arrays, meta = pack(self.state, phase)
-        update = sum(r.updates for r in self.state.results.values())
-        update += 0 if phase.result.complete else phase.result.updates
-        path = self.rundir.save(update, arrays, {**meta, "log": self.log.written}, best)
+        result, update = phase.result, sum(r.updates for r in self.state.results.values())
+        update += 0 if result.complete else result.updates
+        record = self.log.numbered(
+            "checkpoint", phase=result.name, update=result.updates, complete=result.complete,
+            number=update, best=best, weights=weights(arrays),
+        )  # fmt: skip
+        path = self.rundir.save(update, arrays, {**meta, "log": self.log.written}, best, record)
         tell(self.hooks, "checkpoint", path, best)
         return path
+
+    def trace(self, phase: str, update: int) -> None:
+        """Log the hash of what the run is now."""
+        self.log.weights(phase, update, weights(pack(self.state)[0]))
 
     def leave(self, phase: PhaseAt) -> None:
         """Save what failed beside the checkpoints, not among those to resume from, if it can be."""

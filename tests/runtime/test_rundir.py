@@ -68,8 +68,35 @@ def test_log_lines_are_there_at_once(tmp_path: Path) -> None:
         run.log(update=2, text="a\nb")
         lines = (run.path / "log.jsonl").read_text().splitlines()
         first = {"update": 1, "loss": 0.5, "bad": "nan", "far": "-inf", "v": [0, 1]}
-        assert [json.loads(line) for line in lines] == [first, {"update": 2, "text": "a\nb"}]
-        assert run.records() == [json.loads(line) for line in lines]
+        found = [json.loads(line) for line in lines]
+        assert len({record.pop("seal") for record in found}) == 2
+        assert found == [first, {"update": 2, "text": "a\nb"}] == run.records()
+
+
+def test_an_edited_log_tells_where(tmp_path: Path) -> None:
+    """The seal is a hash over all lines up to its own; a torn line is none."""
+    for _ in range(2):  # the second one goes on with the log of the first
+        with RunDirectory(tmp_path) as run:
+            for i in range(3):
+                run.log(event="report", n=i, value=i / 7)
+    log = tmp_path / "log.jsonl"
+    text = log.read_text()
+    with open(log, "a") as f:
+        f.write('{"torn": ')
+    with RunDirectory(tmp_path) as run:
+        run.log(event="more")
+    assert run.edited() == [] and len(run.records()) == 7
+    lines = text.splitlines(keepends=True)
+    seal, value = json.loads(lines[2])["seal"], str(2 / 7)
+    for wrong, at in (
+        ([*lines[:2], lines[2].replace(value, "0.3"), *lines[3:]], [2]),
+        ([*lines[:2], lines[2].replace(seal, "0" * 16), *lines[3:]], [2, 3]),
+        ([*lines[:2], *lines[3:]], [2]),
+        ([*lines[:2], lines[3], lines[2], *lines[4:]], [2, 3, 4]),
+        ([*lines[:2], lines[1], *lines[2:]], [2]),
+    ):  # fmt: skip
+        log.write_text("".join(wrong))
+        assert run.edited() == at
 
 
 def test_log_is_trimmed_to_the_checkpoint(tmp_path: Path) -> None:

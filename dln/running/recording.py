@@ -1,0 +1,81 @@
+"""What is written down of a run before it begins: all that its numbers depend on, with hashes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dln.printing.terminal import plain
+from dln.runtime.checkpoint.rundir import RunDirectory, machine, sha256
+from dln.runtime.readers import readers
+from dln.runtime.readers.files import files_of, within
+from dln.settings import Settings
+from dln.spec import Compiled, Spec, specs_folder
+
+WORDS = ("data", "epochs", "limit", "phase", "slow", "dtype", "backend", "threads", "seed")
+"""The settings of a run that its log holds, beside the constants."""
+
+
+def manifest_of(spec: Spec, compiled: Compiled, given: Settings, resolved: str) -> dict[str, Any]:
+    """What the manifest of a run holds."""
+    plan = compiled.plan
+    return {
+        "seed": given.seed, "threads": given.threads, "backend": given.backend,
+        "dtype": plan.dtype, "constants": dict(spec.constants), "fingerprint": plan.fingerprint,
+        "resolved": sha256(resolved.encode()),
+        "sources": {_called(path, spec): sha256(text.encode()) for path, text in
+                    plan.texts.items()},
+        "data": data_hashes(compiled),
+    }  # fmt: skip
+
+
+def written(
+    rundir: RunDirectory, spec: Spec, compiled: Compiled, given: Settings, path: str, resolved: str
+) -> None:
+    """Write the texts and the manifest of a run, and into its log what it was asked for."""
+    rundir.write_spec(spec.source.text, resolved)
+    rundir.write_manifest(**manifest_of(spec, compiled, given, resolved))
+    words = {word: plain(getattr(given, word)) for word in WORDS}
+    rundir.log(event="run", spec=path, constants=dict(given.constants), **words,
+               manifest=rundir.hash_of("manifest.json"))  # fmt: skip
+
+
+def expected(spec: Spec, compiled: Compiled, given: Settings, resolved: str) -> dict[str, Any]:
+    """The whole manifest as it would be written now, as it is read back."""
+    found: dict[str, Any] = plain({**manifest_of(spec, compiled, given, resolved), **machine()})
+    return found
+
+
+def data_hashes(compiled: Compiled) -> Mapping[str, Mapping[str, str]]:
+    """SHA-256 of each file of each data set, by the name that the spec has for it."""
+    known: dict[Path, str] = {}
+    found: dict[str, dict[str, str]] = {}
+    for name, data in compiled.plan.data.items():
+        if readers.reader_of(data.source).files:
+            found[name] = {}
+            for word, path in zip(data.source.args, files_of(data.source), strict=True):
+                if path not in known:
+                    known[path] = file_hash(path)
+                found[name][str(word)] = known[path]
+    return found
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of the bytes of a file, read a piece at a time."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _called(path: str, spec: Spec) -> str:
+    """A source of a spec by a name that is the same on every machine, where it lies beside the spec
+    or is shipped."""
+    if path == spec.source.path:
+        return "spec.dln"
+    shipped, beside = specs_folder(), Path(spec.source.path).parent
+    for folder, before in ((shipped, "dln:"), (beside, "")):
+        if within(Path(path), [folder]) is not None:
+            return before + os.path.relpath(os.path.realpath(path), os.path.realpath(folder))
+    return path
