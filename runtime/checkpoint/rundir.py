@@ -152,8 +152,11 @@ class RunDirectory:
     def trim_log(self, keep: Callable[[dict[str, Any]], bool]) -> None:
         """Drop what was logged after the checkpoint from which the run goes on."""
         self.close()
+        records = self.records()
+        if all(map(keep, records)):
+            return
         lines, seal = [], ""
-        for record in filter(keep, self.records()):
+        for record in filter(keep, records):
             line, seal = sealed(record, seal)
             lines.append(line)
         self._write("log.jsonl", "".join(lines))

@@ -84,8 +84,7 @@ def _options(
     rundir, restored = given.get("rundir"), given.get("resume")
     if rundir is not None:
         known = 0 if restored is None else int(restored.meta.get("log", 0))
-        if restored is not None:
-            rundir.trim_log(lambda record: int(record.get("n", -1)) < known)
+        rundir.trim_log(lambda record: int(record.get("n", -1)) < known)
         log = Log(rundir, known, state.programs.texts)
         hooks.append(log)
         saver = resuming.Saver(state, rundir, hooks, log)
