@@ -20,7 +20,7 @@ from dln.compiler.ir.op import Make, Stacked, op_of
 from dln.compiler.ir.ops import loop as loops
 from dln.compiler.ir.ops.axes import elementwise, repeated
 from dln.compiler.ir.structure import is_const, is_item, is_scan, is_slot
-from dln.compiler.passes.rewriting import Firing, Log, readers
+from dln.compiler.passes.rewriting import Firing, Log, readers, spent
 from dln.compiler.passes.simplify import simplify
 
 
@@ -33,14 +33,14 @@ def fission(graph: Graph, log: Log | None = None) -> Graph:
 
     def rule(new: Graph, node: Node, operands: tuple[Node, ...]) -> Node | None:
         make = Make(new, graph.spans.get(node, ()))
-        if is_scan(node):
+        if is_scan(node) and not spent(log):
             splits[node] = split = Split(make, node, operands, asked[node])
             if log is not None:
                 text = f"{split.body.length} steps of {len(split.order)} operations"
                 kept = f"{len(split.kept)} stay inside the loop"
                 log.append(Firing("fission", False, text, kept, make.spans))
             return split.loop or make.const(0.0)
-        if is_item(node):
+        if is_item(node) and node.operands[0] in splits:
             return splits[node.operands[0]].value(make, node["value"])
         return None
 

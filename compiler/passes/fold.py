@@ -12,7 +12,7 @@ from dln.compiler.ir.evaluate import evaluate
 from dln.compiler.ir.graph import Graph, Node, ancestors, rewrite
 from dln.compiler.ir.op import Array, op_of
 from dln.compiler.ir.structure import is_const, is_derivative, is_size, is_spread
-from dln.compiler.passes.rewriting import Log, Rule, Terms, clean, firing, rebuild
+from dln.compiler.passes.rewriting import Log, Rule, Terms, clean, firing, rebuild, spent
 
 LIMIT = 4096  # elements
 
@@ -65,7 +65,7 @@ def fold(graph: Graph, log: Log | None = None) -> Graph:
         made = rebuild(terms, node, operands)
         # A derivative with respect to a constant needs the constant where it is.
         asked = node in wanted or any(o in wanted for o in node.operands)
-        value = None if asked else constants(terms, made)
+        value = None if asked or spent(log) else constants(terms, made)
         if value is None:
             return made
         fired.append((made, value))

@@ -28,7 +28,7 @@ from dln.compiler.ir.structure import is_choice, is_derivative, is_item, is_scan
 from dln.compiler.ir.tensor_type import TensorType
 from dln.compiler.passes.needs import ALWAYS, Need, Outcome, either, examples
 from dln.compiler.passes.refuges import Finder
-from dln.compiler.passes.rewriting import Firing, Log
+from dln.compiler.passes.rewriting import Firing, Log, spent
 from dln.compiler.passes.scan_bodies import step_of
 
 
@@ -65,7 +65,7 @@ class GuardWriter:
             spans, name = old.about(node)
             self.to[node] = made = self._made(Make(new, spans), node)
             new.mark(made, spans, name)
-            if self.log is not None and node in self.finder.found:
+            if self.log is not None and node in self.finder.found and not spent(self.log):
                 said = formula(old, node), formula(new, made)
                 self.log.append(Firing("guard", True, *said, spans))
         new.outputs = {k: self.to[v] for k, v in old.outputs.items()}
@@ -80,7 +80,7 @@ class GuardWriter:
         if is_item(node):
             made = loops.item(m, operands[0], self.steps[node.operands[0]][node["value"]])
             return m.running(made, node.type)
-        if node in self.finder.found:
+        if node in self.finder.found and not spent(self.log):
             operand, need, value = self.finder.found[node]
             held = self._guarded(operand, need, value, node.type)
             operands = tuple(held if o is operand else self.to[o] for o in node.operands)

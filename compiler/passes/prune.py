@@ -12,14 +12,14 @@ from collections.abc import Hashable
 
 from dln.compiler.ir.graph import Graph, Node, ancestors
 from dln.compiler.ir.structure import is_state
-from dln.compiler.passes.rewriting import Firing, Log, clean
+from dln.compiler.passes.rewriting import Firing, Log, clean, spent
 from dln.compiler.schema.keys import Output, new_state
 
 
 def prune(graph: Graph, log: Log | None = None) -> Graph:
     """The graph with what its outputs need and nothing else."""
     live = live_outputs(graph)
-    if live == graph.outputs and len(ancestors(live.values())) == len(graph):
+    if spent(log) or live == graph.outputs and len(ancestors(live.values())) == len(graph):
         return graph
     if log is not None:
         log += [

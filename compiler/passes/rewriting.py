@@ -39,6 +39,21 @@ class Firing(Record):
 
 
 Log: TypeAlias = list[Firing]
+
+
+class Ration(list[Firing]):
+    """A log with room for so many firings: what would come after them does not fire."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.most = most
+
+
+def spent(log: Log | None) -> bool:
+    """Whether nothing may fire any more."""
+    return isinstance(log, Ration) and len(log) >= log.most
+
+
 Pass: TypeAlias = "Callable[[Graph, Log | None], Graph]"
 """A pure function from a graph to a better one, which notes in a log what it did."""
 
@@ -250,6 +265,8 @@ def improve(
 ) -> Node:
     """The node after all rules that fire at it; `fired` is told which."""
     for _ in range(AT_ONE_NODE):
+        if spent(log):
+            return node
         for rule in table.get(node.op, ()):
             better = rule.apply(terms, node)
             if better is not None and better is not node:

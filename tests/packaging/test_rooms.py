@@ -56,6 +56,7 @@ ROOMS = """
     running
     sweep
     results
+    bisecting
     commands
     cli
 """.split()

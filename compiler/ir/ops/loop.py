@@ -118,6 +118,7 @@ def scan_type(attrs: Attrs, types: Types) -> TensorType:
 class History(Record):
     """What the evaluator knows of a loop it has run: of each step, the values of its nodes."""
 
+    body: Body
     steps: Sequence[dict[Node, Array]]
     shape: tuple[int, ...] = ()
 
@@ -163,17 +164,31 @@ def evaluate_scan(site: Site, *operands: Array) -> History:
         steps[t] = fixed | {s: given[s][t] for s in body.rows} | held
         stepper.fill(steps[t], t)
         held = {s: steps[t][new] for s, new in zip(body.carried, body.nexts, strict=True)}
-    return History(tuple(steps))
+    return History(body, tuple(steps))
 
 
 def evaluate_item(site: Site, loop: History) -> Array:
-    value: Node = site.attrs["value"]
+    rows = rows_of(site, loop, site.attrs["value"])
+    return site.np.stack(rows) if rows else site.np.zeros(site.shape)
+
+
+def evaluate_left(site: Site, loop: History) -> Array:
+    """What is carried stands there before each step, and after the last one."""
+    of: int | Node = site.attrs["of"]
+    if isinstance(of, Node):
+        return site.np.stack(rows_of(site, loop, of))
+    rows, reverse = rows_of(site, loop, loop.body.carried[of]), loop.body.reverse
+    last = loop.steps[0 if reverse else -1][loop.body.nexts[of]]
+    return site.np.stack([last, *rows] if reverse else [*rows, last])
+
+
+def rows_of(site: Site, loop: History, value: Node) -> list[Array]:
+    """The values of a node of a body, step by step."""
     if any(value not in now for now in loop.steps):
         stepper = Stepper(site, [value])
         for t, now in enumerate(loop.steps):
             stepper.fill(now, t)
-    rows = [now[value] for now in loop.steps]
-    return site.np.stack(rows) if rows else site.np.zeros(site.shape)
+    return [now[value] for now in loop.steps]
 
 
 # ---- walking through bodies --------------------------------------------------------------------
@@ -277,7 +292,6 @@ def scan_places(node: Node, slot: int) -> Places:
 
 
 IN_STEP = no_value("a step of a loop has no value outside of it")
-LEFT = no_value("what a loop leaves is read through its items")
 LOOP: dict[str, Any] = {"flops": lambda node: 0, "facts": ("loop",)}
 
 # fmt: off
@@ -288,6 +302,6 @@ register(
     Op("scan", scan_type, evaluate_scan, formula="scan", places=scan_places, **LOOP),
     Op("item", lambda attrs, types: sequence_type(attrs["value"].type, attrs["length"]),
        evaluate_item, formula="{value}", places=item_places, **LOOP),
-    Op("left", given_type, LEFT, facts=("loop",), formula="{of}"),
+    Op("left", given_type, evaluate_left, facts=("loop",), formula="{of}"),
 )
 # fmt: on
