@@ -272,5 +272,6 @@ def render(problem: Problem) -> str:
             lines += [f" {'':>{width}} ::: {clean(str(span))}", *_frame(span, mark, text, width)]
     if tail:
         lines.append(f" {'':>{width}} |")
-        lines += [f" {'':>{width}} = {clean(t)}" for t in tail]
+        below = "\n" + " " * (width + len("  = try: "))
+        lines += [f" {'':>{width}} = {clean(t)}".replace("\n", below) for t in tail]
     return "\n".join(lines)

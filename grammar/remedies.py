@@ -78,7 +78,7 @@ def _ways(span: Span, said: str) -> Iterator[Edit]:
     elif (named := NAMED.match(said)) is not None:
         yield from _option(span, said, named[1])
     line = _statement(span)
-    if repeats(said, line.text):
+    if "\n" in said or repeats(said, line.text):
         yield Edit(line, said)
     elif said.split()[0] in CLAUSES:
         end = line.start + len(TAIL.sub("", line.text))

@@ -27,6 +27,9 @@ JOINTS = frozenset("+-*/@^,()[]{}")
 ODD = re.compile(r"\(\s*\)|\[\s*\]|[-+*/@^,.](?=\s*[-+*/@^,.])")
 JOINS = frozenset("+-*/@^=!<>") | {"and", "or", "if", "else", "as", ".."}
 VALUE_ENDS = frozenset({"NAME", "NUMBER", "RPAR", "RSQB", "STRING", "QUOTE"})
+DEFINED = re.compile(
+    r"(?:(?:param|let|const|fn|until|vary|update|watch)\s+)?([A-Za-z_]\w*)(?=.*[=~<])"
+)
 WORD = re.compile(r"\w+|[^\w\s]")
 TWICE = "take one of the two lines out"
 LAST_BRACE, OPEN_BRACE = "end with a line }", "end the line with {"
@@ -93,8 +96,11 @@ def odd(line: str) -> int:
 
 
 def repeats(said: str, line: str) -> bool:
-    """Whether a remedy is a line with a change: most of its words and marks are those of the
-    line."""
+    """Whether a remedy is a line with a change: it defines the same, or most of its words and marks
+    are those of the line."""
+    names = [DEFINED.match(text) for text in (said, line)]
+    if names[0] and names[1] and names[0][1] == names[1][1]:
+        return True
     words = WORD.findall(said)
     return 2 * sum((Counter(words) & Counter(WORD.findall(line))).values()) >= len(words)
 

@@ -34,14 +34,14 @@ HOMES = {
 def explain(failure: Failure) -> Answer:
     """The problem that a refused token is, and where to go on; None ends the parse."""
     answers: tuple[Callable[[Failure], Mistake | Answer | None], ...] = (
-        unclosed, brace, closer, _by_start, _by_mark, bad, _run_on, _out_of_place, _misspelt,
-        _trailing, _by_state, _two_values,
+        unclosed, brace, closer, _by_idiom, _by_start, _by_mark, bad, _run_on, _out_of_place,
+        _misspelt, _trailing, _by_state, _two_values,
     )  # fmt: skip
     for answer in answers:
         found = answer(failure)
         if found:
             told = _told(found, failure) if isinstance(found, Mistake) else found
-            return _mended(failure, *told)
+            return told if answer is _by_idiom else _mended(failure, *told)
     return _mended(failure, *_expected(failure))
 
 
@@ -65,6 +65,22 @@ def _written(said: str, lexer: Lexer) -> bool:
 
 
 # ---- the table of mistakes ---------------------------------------------------------------------
+
+
+def _by_idiom(f: Failure) -> Answer | None:
+    """A statement of another language; what it takes of lines is left out."""
+    from dln.grammar.idioms import teaching  # late: most texts have none
+
+    source, first = f.reading.source, f.first.start_pos or 0
+    found = teaching.refused(source, first, f.start, _surrounding(f))
+    if found is None:
+        return None
+    row, span, remedy = found
+    resume = panic(f)
+    last = source.position(span.stop)[0]
+    if last > source.position(f.start)[0]:
+        resume = Resume([*source.starts, len(source.text)][last], resume.keep, resume.feed)
+    return Problem(row.code, row.says, span, remedy=remedy), resume
 
 
 def _by_start(f: Failure) -> Mistake | None:

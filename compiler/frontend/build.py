@@ -58,6 +58,10 @@ def _build(b: Build, module: s.Module) -> Model:
     _in_order(b, declarations, scope)
     _initial_values(b)
     _unused(b)
+    if b.problems.found:
+        from dln.grammar.idioms import teaching  # late: most specs are right
+
+        b.problems.found = teaching.taught(b.problems.found, frozenset(scope.visible()))
     b.problems.raise_if_any()
     return _model(b, as_functions(b, scope) if b.outside.functions else Functions())
 

@@ -307,30 +307,6 @@ def known(b: Build, binding: Binding | None) -> Value | None:
         return None
 
 
-REVERSED = "y[i] = x[n - 1 - i], where x has n elements"
-OTHERWISE = {
-    "reversed": REVERSED,
-    "reverse": REVERSED,
-    "flip": REVERSED,
-    "transpose": "W'",
-    "matmul": "W @ x",
-    "dot": "W @ x",
-    "linear": "dense(m), with m results",
-    "Linear": "dense(m), with m results",
-    "mse": "mean((x - y)^2)",
-    "mse_loss": "mean((x - y)^2)",
-    "relu6": "fn relu6(a) = min(max(a, 0), 6), on a line of its own",
-    "silu": "fn silu(a) = a * sigmoid(a), on a line of its own",
-    "swish": "fn swish(a) = a * sigmoid(a), on a line of its own",
-    "pow": "x^2",
-    "square": "x^2",
-    "tan": "sin(x) / cos(x)",
-    "len": "length(...) of a list, shape(x)[0] of a tensor",
-}
-"""What other tools call otherwise, and how it is written in a spec: with x and W for what it is
-applied to, and only where that does not depend on what is meant."""
-
-
 def unknown(
     b: Build, kind: str, name: str, span: Span, known: Sequence[str], of: str = ""
 ) -> NoReturn:
@@ -340,8 +316,7 @@ def unknown(
             raise Poisoned
         b.built.missing.add(name)
     known = [k for k in dict.fromkeys(known) if not k.startswith("_")]
-    hint = OTHERWISE.get(name, "") if kind == "name" and not of else ""
-    hint = hint or nearest(name, known) or ""
+    hint = nearest(name, known) or ""
     if of and not hint and 0 < len(known) <= 12:
         hint = ("one of " if len(known) > 1 else "") + ", ".join(known)
     message = f"{of} has no {kind} {name}" if of else f"there is no {kind} {name}"

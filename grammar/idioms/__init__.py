@@ -1,0 +1,1 @@
+"""What people write in other languages and tools, and what one writes here."""

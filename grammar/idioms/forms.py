@@ -1,0 +1,161 @@
+"""Forms of other tools, as patterns with holes, and what is put in their place.
+
+A form is what is written, with holes in braces: `~dot|matmul({a}, {b})`. Words joined by `|` are
+alternatives, `~` is the name of a library where there is one, `lib.` where there must be. A name
+of a hole says what it takes: `a b c d` an argument, `x` a value before a point, `f g` a word, `k` a
+whole number, `more` further arguments, `inside` all of a pair of brackets, `rest` the rest of the
+line. What is put in place is a text with the same holes; what fills them is rewritten first.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import cache
+from typing import NamedTuple
+
+LIBRARY = (
+    "np numpy jnp jax torch nn F tf keras K T theano tensor math cmath layers optim optimizers "
+    "functional linalg random lax special scipy losses metrics initializers activations init "
+    "models lasagne cupy cp mx nd gluon chainer L flax linen haiku hk nnx sk ops utils backend "
+    "contrib convnetjs caffe lua autograd"
+).split()
+
+
+class Idiom(NamedTuple):
+    """A form, what is written here in its place, and why. What begins with a colon is advice, which
+    fits into no place; `code` is that of a line that the parser refuses."""
+
+    form: str
+    here: str | Callable[[dict[str, str]], str | None]
+    says: str
+    code: str = ""
+
+    @property
+    def pattern(self) -> re.Pattern[str]:
+        """The regular expression of the form; of a line, it goes on within brackets alone."""
+        return pattern(self.form, r"[ \t]*" if self.code else r"\s*")
+
+
+_TEXT = r'"[^"\n]*"|\'[^\'\n]*\''
+
+
+def _inner(depth: int) -> str:
+    """All that stands inside of brackets, with brackets in it. Which bracket closes which is for
+    the parser to say."""
+    deeper = rf"|[(\[{{]{_inner(depth - 1)}[)\]}}]" if depth else ""
+    return rf"(?:[^()\[\]{{}}\"']|{_TEXT}{deeper})*+"
+
+
+INNER = _inner(3)
+_PAIRS = rf"[(\[]{INNER}[)\]]"
+ARGUMENT = rf"(?:[^()\[\]{{}},\"'\n=]|[=!<>]=|{_TEXT}|{_PAIRS}|\{{{INNER}\}})++"
+BEFORE_POINT = rf"(?<![\w.)\]'])(?:[A-Za-z_]\w*|{_PAIRS})(?:\s*\.\s*[A-Za-z_]\w*|{_PAIRS}|')*?"
+_ATOM = rf"(?:[A-Za-z_]\w*|{_PAIRS})(?:\.[A-Za-z_]\w*|{_PAIRS}|')*+"
+BODIES = "block|task|check|sweep|train|optimiser|data|scan|for|step"
+_LINE = r"(?=\s*(?:#|\n|$))"
+HOLES = {
+    **dict.fromkeys("abcd", ARGUMENT),
+    **dict.fromkeys("fg", r"\b[A-Za-z_]\w*"),
+    "x": BEFORE_POINT,
+    "k": r"-?\d+",
+    "number": r"\b\d[\d.]*(?:e-?\d+)?",
+    "more": rf"(?:,{INNER})?",
+    "inside": INNER,
+    "inner": ARGUMENT,
+    **dict.fromkeys("lr", rf"(?:{_ATOM}|\b\d[\d.]*+)"),
+    "cond": r"[^\n#]+?",
+    "q": r"[^=?:|,\n]+?",
+    "rest": rf"[^\n#]+?{_LINE}",
+    "tail": rf"[^\n#]*?{_LINE}",
+    "all": r"[\s\S]*?",
+    "names": r"[A-Za-z_]\w*(?:\s*,\s*[A-Za-z_]\w*)+",
+    "args": r"[\w, ]*",
+    "sign": r"[-+*/]",
+    "unit": r"\b(?:epochs?|updates?|steps?|seconds?)\b",
+    "listed": r"[^\n#\[\]]+?,[^\n#\[\]]+",
+    "lines": r"(?:\s*\n\s*\w+\.\w+\([^\n]*\)[ \t]*)*",
+    "indented": r"(?:\n(?P=margin)[ \t]+[^\n]*|\n[ \t]*(?=\n))*",
+    "returned": r"[^\n]+|\n[ \t]+return [^\n]+",
+    "fields": rf"(?:\{{{INNER}\}}|(?:\n\s*\w+\s*=\s*[\w.,-]+[ \t]*)+)",
+    "braces": rf"\{{{INNER}\}}",
+    "text": r"[^\"\n]*",
+    "quoted": r"[^'\n@+*/()\[\]=]*",
+    "name": r"\b(?:act|activation|init|nonlinearity|loss|optimizer|order|dtype)\b",
+    "oneline": rf"(?:{BODIES})\b[^{{}}\n]*\{{[^{{}}\n]+\}}",
+    "bare": r"(?<!for )(?<!= )(?<!every )\b\d[\d.]*",
+    "defaults": r"[^()\n]*=[^()\n]*",
+    "grouped": r"\b\d+(?:_\d+)+\b",
+    "suffixed": r"\b\d[\d.]*(?:[eE][+-]?\d+)?[fFLdj]\b",
+    "hexadecimal": r"\b0[xX][0-9a-fA-F]+\b",
+    "percent": r"\b\d[\d.]*\s?%(?!\s*[\w(])",
+}
+_HOLES, _WORDS = re.compile(r"\{\w+\}|<\S+ >|lib\."), re.compile(r"\b[A-Za-z_]\w*(?:\|\w+)*")
+_TOKEN = re.compile(r"\{(\w+)\}|<(over|->) >|(~)|(lib\.)|(\^)|(\w+(?:\|\w+)*)|(\s+)|(.)")
+LIBRARY_NAME = rf"\b(?:(?:{'|'.join(LIBRARY)})\s*\.\s*)"
+
+
+@cache
+def pattern(form: str, blanks: str) -> re.Pattern[str]:
+    """The regular expression of a form. All of its repetitions are possessive, or end with what
+    comes after, so that time is linear in the length of a line."""
+    parts: list[str] = []
+    for hole, behind, some, must, start, word, blank, mark in _TOKEN.findall(form):
+        if hole:
+            parts.append(rf"(?P<{hole}>{HOLES[hole]})")
+        elif behind:
+            parts.append(f"(?<={behind} )")
+        elif some or must:
+            parts.append(LIBRARY_NAME + ("*" if some else "+"))
+        elif start:
+            parts.append(r"\A(?P<margin>[ \t]*)")
+        elif word:
+            parts.append(rf"\b(?:{word})\b" if word[0].isalpha() else f"(?:{word})")
+        elif not blank:
+            parts.append(re.escape(mark))
+    return re.compile(blanks.join(parts))
+
+
+@cache
+def words(form: str) -> list[list[str]]:
+    """The words of a form that stand in every text that it fits, alternatives together."""
+    return [w.split("|") for w in _WORDS.findall(_HOLES.sub(" ", form))]
+
+
+@cache
+def marks(form: str) -> set[str]:
+    """The marks of a form that stand in every text that it fits."""
+    return set(_WORDS.sub(" ", _HOLES.sub(" ", form))) - set("~^ ")
+
+
+# ---- what is put in place ----------------------------------------------------------------------
+
+ATOM = re.compile(rf"-?\d[\w.]*|{_ATOM}")
+_ENCLOSED = "([,;:="
+
+
+def filled(here: str, holes: dict[str, str]) -> str:
+    """A text with its holes filled; what is reckoned with stands in brackets."""
+
+    def put(hole: re.Match[str]) -> str:
+        value = holes[hole[1]]
+        left = here[: hole.start()].rstrip()[-1:]
+        right = here[hole.end() :].lstrip()[:1]
+        alone = (not left or left in _ENCLOSED) and (not right or right in ")],;:")
+        return value if alone or value[:1] in ("", ",") or ATOM.fullmatch(value) else f"({value})"
+
+    return re.sub(r"\{(\w+)\}", put, here)
+
+
+def bracketed(text: str, before: str, after: str) -> str:
+    """A text in brackets where what stands around it binds closer."""
+    left, right = before.rstrip()[-1:], after.lstrip()[:2]
+    if ATOM.fullmatch(text) or not re.search(r"[-+*/@^' ]", text):
+        return text
+    product = not re.search(r" (?:[-+]|if|->|and|or) ", f" {text} ")
+    free_left = not left or left in _ENCLOSED or before.rstrip().endswith(("~", "->"))
+    free_right = not right or right[0] in ")],;:#}\n"
+    if product:
+        free_left = free_left or left == "+"
+        free_right = free_right or right[0] in "+-*/=<>!" and right != "->"
+    return text if free_left and free_right else f"({text})"

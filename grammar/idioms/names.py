@@ -1,0 +1,72 @@
+"""Names that other tools have for the same: functions, and options of layers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection
+
+OTHER = {
+    "absolute": "abs", "amax": "max", "amin": "min", "expit": "sigmoid", "logistic": "sigmoid",
+    "sigm": "sigmoid", "rectify": "relu", "hardmax": "argmax", "reduce_sum": "sum",
+    "reduce_mean": "mean", "reduce_max": "max", "reduce_min": "min", "average": "mean",
+    "maximum": "max", "minimum": "min", "xavier": "glorot", "xavier_uniform": "glorot",
+    "glorot_uniform": "glorot", "he_normal": "he", "kaiming_normal": "he", "lecun_normal": "fan_in",
+    "linear": "id", "identity": "id", "multinomial": "categorical", "stop_gradient": "stop",
+    "consider_constant": "stop", "disconnected_grad": "stop", "sparse_softmax": "softmax",
+    "fabs": "abs", "nllloss": "nll",
+}  # fmt: skip
+OPTIONS = {
+    "units": "m", "num_units": "m", "n_units": "m", "num_neurons": "m", "num_outputs": "m",
+    "out_features": "m", "output_dim": "m", "n_out": "m", "hidden_size": "m", "size": "m",
+    "hidden": "m", "neurons": "m", "outputs": "m", "num_output": "m", "features": "m",
+    "activation": "act", "nonlinearity": "act", "act_fn": "act", "transfer": "act",
+    "filters": "k", "out_channels": "k", "num_filters": "k", "channels": "k", "maps": "k",
+    "kernel_size": "size", "filter_size": "size", "pool_size": "size", "ksize": "size",
+    "kernel": "size", "sx": "size", "window": "size", "strides": "stride",
+    "learning_rate": "lr", "base_lr": "lr", "eta": "lr", "step_size": "lr", "rate": "lr",
+    "weight_decay": "decay", "l2": "decay", "beta_1": "b1", "beta1": "b1", "beta_2": "b2",
+    "beta2": "b2", "epsilon": "eps", "mu": "momentum", "initializer": "init", "weights": "init",
+    "kernel_initializer": "init", "weight_init": "init", "drop_prob": "p", "keep_prob": "p",
+}  # fmt: skip
+# What follows from the equations, or is so anyway.
+NEEDLESS = frozenset(
+    "use_bias bias input_shape input_dim in_features in_channels input_size n_in num_inputs name "
+    "dtype device batch_first return_sequences trainable inplace requires_grad "
+    "batch_input_shape data_format num_layers".split()
+)
+
+
+def same(name: str, known: Collection[str]) -> str:
+    """What a function of another tool is called here; "" where none of those known is the same."""
+    low = name.casefold().rstrip("_")
+    return low if low in known else OTHER.get(low, "")
+
+
+def options(text: str, known: Collection[str], rewritten: Callable[[str], str]) -> str:
+    """Further arguments in the words of the language, each after a comma; what is needless is
+    left out."""
+    found = []
+    for part in arguments(text):
+        name, equal, value = part.strip().partition("=")
+        if not re.fullmatch(r"\w+\s*", name) or value[:1] == "=" or not equal:
+            name, value = "", part
+        name, value = name.strip(), value.strip()
+        if name in NEEDLESS or not value:
+            continue
+        quoted = re.fullmatch(r"[\"'](\w+)[\"']", value)
+        value = same(quoted[1], known) or quoted[1] if quoted else rewritten(value)
+        found.append(f", {OPTIONS.get(name, name)} = {value}" if name else f", {value}")
+    return "".join(found)
+
+
+def arguments(text: str) -> list[str]:
+    """The arguments of a call, cut at the commas that stand in no brackets or text."""
+    parts, depth, quote = [""], 0, ""
+    for c in text:
+        quote = c if not quote and c in "\"'" else "" if c == quote else quote
+        depth += 0 if quote else (c in "([{") - (c in ")]}")
+        if c == "," and not depth and not quote:
+            parts.append("")
+        else:
+            parts[-1] += c
+    return [p for p in parts if p.strip()]

@@ -1,0 +1,306 @@
+"""Operations of NumPy, PyTorch, Keras, JAX, Theano and plain Python, and how they are written here.
+
+The first row that fits a place is taken: special forms stand above general ones. A row with a text
+that stands for what is written is used inside of others too.
+"""
+
+from __future__ import annotations
+
+from dln.grammar.idioms.forms import Idiom
+from dln.grammar.idioms.names import arguments, options, same
+
+Holes = dict[str, str]
+# Axes that a batch has moved: along them a sum is of one example.
+OWN_AXES = frozenset({"", "1", "-1", "axis = 1", "axis = -1", "dim = 1", "dim = -1"})
+OF_ONE = "all is of one example, without an axis of the batch; others are named: sum(i: W[i, j])"
+
+
+def _called(h: Holes) -> str | None:
+    """`np.exp(z)`, of which there is the same here."""
+    name, known = same(h["f"], h["known"].split()), h["known"].split()
+    kept = [a for a in arguments(h["inside"]) if _plain(a) not in OWN_AXES]
+    given = options(", ".join(kept), known, lambda text: text).removeprefix(", ")
+    return f"{name}({given})" if name and given else None
+
+
+def _method(h: Holes) -> str | None:
+    """`x.sum(1)`, of which there is a function here."""
+    name, given = same(h["f"], h["known"].split()), _plain(h["inside"])
+    own = all(_plain(a) in OWN_AXES for a in arguments(given))
+    return f"{name}({h['x']})" if name and own else None
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.replace("=", " = ").split())
+
+
+def _along(h: Holes) -> str:
+    """An operation along an axis: the last is that of one example, the first that of the batch."""
+    return f"{h['f']}({h['a']})" if h["k"] in ("1", "-1") else f"{h['f']}(batch: {h['a']})"
+
+
+def _named(h: Holes) -> str | None:
+    return same(h["f"], h["known"].split()) or None
+
+
+def _upto(stop: str, first: str = "0") -> str:
+    """A range up to a number that is not in it."""
+    return f"{first}..{int(stop) - 1}" if stop.isdigit() else f"{first}..{stop} - 1"
+
+
+def _chain(h: Holes) -> str:
+    return f"chain([{', '.join(a.strip() for a in arguments(h['inside']))}])"
+
+
+TRANSPOSE = "a matrix is turned with a mark behind it: W'"
+PRODUCT = "a product of matrices and vectors is written @"
+STOP = "stop(x) is x, through which no gradient runs"
+ONLY = "a number or tensor needs no conversion"
+RESULTS = "a layer has its number of results only: that of its inputs follows from what it is given"
+DENSE = "a full layer is called dense, and has its number of results and its function"
+CONV = "a convolution has its number of maps and the size of its filters: conv(k, size)"
+POOL = "pooling is max_pool(size) or mean_pool(size)"
+OVER = "over takes the instance itself, which stands for all of its parameters"
+CALL = "an instance is applied like a function"
+SHAPE = "shape(x) is the list of sizes of one example; there is no axis of the batch"
+FLAT = "a tensor is laid out as a vector with flatten; one example has no axis of the batch"
+SHAPED = "the shape of a tensor is said where it is declared, as in x[1, 28, 28] = raw.image"
+DRAW = "what is drawn has the shape of what it is drawn for: param W[m, n] ~ normal(0, 0.1)"
+LEARNT = "what is learnt is a parameter, with its sizes and a first value"
+NORMS = "there is no block for this: it is an equation"
+TRUTH = "there are no words for true and false: a truth is a comparison"
+
+PRODUCTS = (
+    ("~dot|matmul|mm|mv|bmm|matvec|inner({a}, {b}{more})", "{a} @ {b}", PRODUCT),
+    ("{x}.dot|matmul|mm|mv|matvec({a})", "{x} @ {a}", PRODUCT),
+    ("~tensordot|einsum({inside})", ": y[i] = sum(j: W[i, j] * x[j])",
+     "sums over indices are written with the indices"),
+    ("{x}.T", "{x}'", TRANSPOSE),
+    ("{x}.t|transpose|permute|swapaxes({inside})", "{x}'", TRANSPOSE),
+    ("~transpose|permute|swapaxes({a}{more})", "{a}'", TRANSPOSE),
+    ("~reversed|reverse|flip|fliplr({inside})", ": y[i] = x[n - 1 - i], where x has n elements",
+     "a tensor is turned round by an equation with an index"),
+)  # fmt: skip
+NUMBERS = (
+    ("~pow|power({a}, {b})", "{a}^{b}", "a power is written ^"),
+    ("~square({a})", "{a}^2", "a square is written ^2"),
+    ("{x}.pow({a})", "{x}^{a}", "a power is written ^"),
+    ("~where|select({a}, {b}, {c})", "{b} if {a} else {c}", "a choice is written a if test else b"),
+    ("~clip|clamp|clip_by_value({a}, {b}, {c})", "min(max({a}, {b}), {c})",
+     "numbers are kept in bounds with max and min"),
+    ("{x}.clip|clamp({a}, {b})", "min(max({x}, {a}), {b})",
+     "numbers are kept in bounds with max and min"),
+    ("~log1p({a})", "log(1 + {a})", "log1p is log(1 + x), which is computed as exactly"),
+    ("~expm1({a})", "exp({a}) - 1", "expm1 is exp(x) - 1"),
+    ("~log_softmax({a}{more})", "log(softmax({a}))", "log(softmax(z)) does not overflow here"),
+    ("~logsumexp|reduce_logsumexp({a}{more})", "log(sum(exp({a})))",
+     "log(sum(exp(z))) does not overflow here"),
+    ("~log10({a})", "log({a}) / log(10)", "log is the natural logarithm"),
+    ("~log2({a})", "log({a}) / log(2)", "log is the natural logarithm"),
+    ("~tan({a})", "sin({a}) / cos({a})", "tan is sin / cos"),
+    ("~cosh({a})", "(exp({a}) + exp(-{a})) / 2", "cosh is written with exp"),
+    ("~sinh({a})", "(exp({a}) - exp(-{a})) / 2", "sinh is written with exp"),
+    ("~round|rint({a})", "floor({a} + 0.5)", "round is written with floor"),
+    ("~ceil({a})", "-floor(-{a})", "ceil is written with floor"),
+    ("~var({a})", "mean(({a} - mean({a}))^2)", "the variance is a mean of squares"),
+    ("~std({a})", "sqrt(mean(({a} - mean({a}))^2))", "the deviation is the root of a mean"),
+    ("~relu6({a})", "min(max({a}, 0), 6)", "relu6 is a max and a min"),
+    ("~leaky_relu|LeakyReLU({a}, {b})", "max({a}, {b} * {a})", "a leaky relu is a max"),
+    ("~leaky_relu({a})", "max({a}, 0.01 * {a})", "a leaky relu is a max"),
+    ("~silu|swish({a})", "{a} * sigmoid({a})", "silu is x * sigmoid(x)"),
+    ("~silu|swish|SiLU", ": fn silu(a) = a * sigmoid(a), on a line of its own",
+     "what there is no function for is a line of fn"),
+    ("~mod|fmod|remainder({a}, {b})", "{a} - {b} * floor({a} / {b})",
+     "a remainder is written with floor"),
+    ("~norm|l2_norm({a}{more})", "norm({a})", "the root of a sum of squares is norm(x)"),
+    ("~concatenate|cat|hstack|vstack([{inside}]{more})", "concat({inside})",
+     "concat joins what it is given, along the first axis"),
+    ("~concatenate|cat|hstack|vstack(({inside}){more})", "concat({inside})",
+     "concat joins what it is given, along the first axis"),
+    ("concat([{inside}]{more})", "concat({inside})",
+     "concat joins what it is given, along the first axis"),
+    ("concat({inside}, axis|dim = {k})", "concat({inside})",
+     "concat joins what it is given, along the first axis"),
+    ("~one_hot|to_categorical|OneHot|eye({a}{more})", "onehot({a})",
+     "onehot(label) is 1 at the class and 0 elsewhere"),
+    ("~accuracy|accuracy_score({a}, {b})", "100 * (argmax({a}) == {b})",
+     "accuracy is an equation of a watch: what is right for each example"),
+    ("~zeros_like({a})", "0 * {a}", "zeros of a tensor's shape are 0 times it"),
+    ("~ones_like({a})", "0 * {a} + 1", "ones of a tensor's shape are 0 times it, plus 1"),
+    ("~zeros|empty(({inside}){more})", "zeros({inside})", "sizes are given one after another"),
+    ("~zeros|empty([{inside}]{more})", "zeros({inside})", "sizes are given one after another"),
+    ("~ones(({inside}){more})", "ones({inside})", "sizes are given one after another"),
+    ("~ones([{inside}]{more})", "ones({inside})", "sizes are given one after another"),
+    ("~full(({inside}), {b})", "{b} * ones({inside})", "ones times a number are filled with it"),
+    ("{f}({a}, axis|dim = {k}{more})", _along, OF_ONE),
+    ("{f}({a}, keepdims|keepdim = {b})", "{f}({a})", "nothing needs its dimensions kept"),
+)  # fmt: skip
+VALUES = (
+    ("True", "1 == 1", TRUTH), ("true|TRUE", "1 == 1", TRUTH),
+    ("False", "1 == 0", TRUTH), ("false|FALSE", "1 == 0", TRUTH),
+    ("act|activation = None|null", "act = id", "without a function stands id, or nothing"),
+    ("None|null|nil", "", "what has no value is left out"),
+    ('float("{f}")', "1e30", "numbers are finite"),
+    ("~inf|Inf|INFINITY", "1e30", "numbers are finite"),
+    ("lib.e", "exp(1)", "e is exp(1)"), ("PI|M_PI", "pi", "it is called pi"),
+    ("range|arange({a})", lambda h: _upto(h["a"]), "a range is written 0..9, both ends included"),
+    ("range|arange({a}, {b})", lambda h: _upto(h["b"], h["a"]),
+     "a range is written 1..9, both ends included"),
+    ("range|arange({a}, {b}, {c})", lambda h: f"{_upto(h['b'], h['a'])} by {h['c']}",
+     "a range is written 0..8 by 2, both ends included"),
+    ("lib.arange|linspace({inside})", ": [for k in 0..9: 0.1 * k]", "a list is written with for"),
+    ("len({a})", ": length(...) of a list, shape(x)[0] of a tensor",
+     "the number of entries is length of a list, and a part of the shape of a tensor"),
+    ("map({a}, {b})", "[for v in {b}: {a}(v)]", "a list is written with for"),
+    ("enumerate|zip({inside})", ": [for k in 0..length(a) - 1: a[k] * b[k]]",
+     "lists are gone through by the place"),
+    ("float|double|list|tuple({a})", "{a}", ONLY), ("int({a})", "floor({a})", ONLY),
+    ("print({inside})", ": emit {inside}", "a task prints with emit, a phase reports with watch"),
+    ("~array|asarray|tensor|Tensor|constant|as_tensor|FloatTensor|from_numpy({a}{more})", "{a}",
+     "a list of numbers is a tensor"),
+    ("{x}.item|numpy|cpu|cuda|float|double|long|contiguous|clone|copy|tolist|eval|half()", "{x}",
+     ONLY),
+    ("{x}.to|astype|type|cast({inside})", "{x}", ONLY),
+    ("~stop_gradient|consider_constant|disconnected_grad({a})", "stop({a})", STOP),
+    ("{x}.detach()", "stop({x})", STOP), ("{x}.data", "stop({x})", STOP),
+    ("{x}.grad", ": grad(loss, {x}), where loss is what is minimised",
+     "a gradient is asked for by what it is of"),
+    ("self.{f}({inside})", "{f}({inside})", "a block has no self: its names stand alone"),
+    ("self.{f}", "{f}", "a block has no self: its names stand alone"),
+    ("self", "", "a block has no self: its names stand alone"),
+)  # fmt: skip
+SHAPES = (
+    ("{x}.view|reshape(-1, {a})", "flatten({x})", FLAT),
+    ("{x}.view|reshape({a}, -1)", "flatten({x})", FLAT),
+    ("{x}.view|reshape((-1, {a}))", "flatten({x})", FLAT),
+    ("{x}.view|reshape(({a}, -1))", "flatten({x})", FLAT),
+    ("{x}.view|reshape(-1)", "flatten({x})", FLAT),
+    ("{x}.flatten|ravel({inside})", "flatten({x})", FLAT),
+    ("~flatten|ravel({a}, {inside})", "flatten({a})", FLAT),
+    ("~reshape({a}, (-1, {b}))", "flatten({a})", FLAT),
+    ("~reshape({a}, [-1, {b}])", "flatten({a})", FLAT),
+    ("~reshape({a}, {b}, -1)", "flatten({a})", FLAT),
+    ("{x}.view|reshape|resize({inside})", "", SHAPED),
+    ("~reshape|view|Reshape|expand_dims|squeeze|unsqueeze({inside})", "", SHAPED),
+    ("{x}.squeeze|unsqueeze|expand|expand_dims({inside})", "", SHAPED),
+    ("~Flatten()({a})", "flatten({a})", FLAT), ("~Flatten()", "flatten", FLAT),
+    ("{x}.shape[{a}]", "shape({x})[{a}]", SHAPE), ("{x}.size({a})", "shape({x})[{a}]", SHAPE),
+    ("{x}.size()", "shape({x})", SHAPE), ("{x}.shape", "shape({x})", SHAPE),
+)  # fmt: skip
+DRAWS = (
+    ("~shared|Variable|Parameter({inside})", "", LEARNT),
+    ("~randn|standard_normal|random_normal|truncated_normal({inside})", "normal(0, 1)", DRAW),
+    ("lib.normal|Normal({a}, {b}, {c})", "normal({a}, {b})", DRAW),
+    ("lib.uniform({a}, {b}, {c})", "uniform({a}, {b})", DRAW),
+    ("~rand|random_uniform({inside})", "uniform(0, 1)", DRAW),
+)
+LOSSES = (
+    ("~mse|mse_loss|MSE|mean_squared_error({a}, {b}{more})", "mean(({a} - {b})^2)",
+     "the mean squared error is written out"),
+    ("~MSELoss|MeanSquaredError({inside})({a}, {b})", "mean(({a} - {b})^2)",
+     "the mean squared error is written out"),
+    ("~l1_loss|mae|mean_absolute_error({a}, {b}{more})", "mean(abs({a} - {b}))",
+     "the mean absolute error is written out"),
+    ("~CrossEntropyLoss({inside})({a}, {b})", "cross_entropy({a}, {b})",
+     "a loss is a function: cross_entropy(z, label) takes logits and a class"),
+    ("~NLLLoss({inside})({a}, {b})", "nll(softmax({a}), {b})",
+     "a loss is a function: nll(p, label) takes probabilities and a class"),
+    ("~softmax_cross_entropy_with_logits|sparse_softmax_cross_entropy_with_logits"
+     "(labels = {a}, logits = {b})", "cross_entropy({b}, {a})",
+     "cross_entropy(z, label) takes logits and a class"),
+    ("~softmax_cross_entropy|CrossEntropy({a}, {b})", "cross_entropy({a}, {b})",
+     "cross_entropy(z, label) takes logits and a class"),
+    ("~sparse_categorical_crossentropy|categorical_crossentropy({a}, {b}{more})",
+     "nll({b}, {a})", "nll(p, label) takes probabilities and a class"),
+    ("~BCELoss({inside})({a}, {b})", "binary_cross_entropy({a}, {b})",
+     "a loss is a function: binary_cross_entropy(p, t)"),
+    ("~bce|bce_loss({a}, {b})", "binary_cross_entropy({a}, {b})",
+     "this is binary_cross_entropy(p, t)"),
+    ("~binary_crossentropy({a}, {b})", "binary_cross_entropy({b}, {a})",
+     "this is binary_cross_entropy(p, t): what is found, then what is right"),
+    ("~binary_cross_entropy_with_logits({a}, {b})", "binary_cross_entropy(sigmoid({a}), {b})",
+     "binary_cross_entropy takes probabilities: sigmoid of a logit, and does not overflow"),
+)  # fmt: skip
+LAYERS = (
+    ("~Linear|FullyConnected|InnerProduct({a}, {b}{more})", "dense({b}{more})", RESULTS),
+    ("~Linear|linear|fc|FullyConnected|Dense|DenseLayer|fully_connected({a}{more})",
+     "dense({a}{more})", DENSE),
+    ("~Linear|Dense", "dense", DENSE),
+    ("~Conv2d({a}, {b}, {c}{more})", "conv({b}, {c}{more})", CONV),
+    ("~Conv2d({a}, {b}{more})", "conv({b}{more})", CONV),
+    ("~Conv2D|Convolution2D|Conv|conv2d({a}, ({k}, {b}){more})", "conv({a}, {k}{more})", CONV),
+    ("~Conv2D|Convolution2D|Conv|conv2d({a}{more})", "conv({a}{more})", CONV),
+    ("~MaxPool2d|MaxPooling2D|MaxPool2D|maxpool|MaxPool(({k}, {inside}){more})",
+     "max_pool({k})", POOL),
+    ("~MaxPool2d|MaxPooling2D|MaxPool2D|maxpool|MaxPool({k}{more})", "max_pool({k})", POOL),
+    ("~MaxPool2d|MaxPooling2D|MaxPool2D|maxpool|MaxPool()", "max_pool(2)", POOL),
+    ("~MaxPooling2D|MaxPool2D({f} = ({k}, {inside}){more})", "max_pool({k})", POOL),
+    ("~MaxPooling2D|MaxPool2D|MaxPool2d({f} = {k}{more})", "max_pool({k})", POOL),
+    ("~max_pool2d({a}, {k}{more})", "max_pool({k})({a})", POOL),
+    ("~AvgPool2d|AveragePooling2D|avg_pool({k}{more})", "mean_pool({k})", POOL),
+    ("~avg_pool2d({a}, {k}{more})", "mean_pool({k})({a})", POOL),
+    ("~Dropout|dropout({a})({b})", "dropout({b}, {a})", "dropout is a function: dropout(x, 0.5)"),
+    ("<-> >~Dropout({f} = {a})", "dropout({a})", "dropout is a function: x -> dropout(0.5)"),
+    ("<-> >~Dropout({a})", "dropout({a})", "dropout is a function: x -> dropout(0.5)"),
+    ("~Dropout|dropout({inside})", ": x -> dropout(0.5) -> dense(10), in a block",
+     "dropout is a function of what it leaves out of"),
+    ("~Embedding({a}, {b}{more})", ": param E[{a}, {b}] ~ normal(0, 1), and E[c] for a class c",
+     "a table of vectors is a parameter, which a class picks from"),
+    ("~LSTM|LSTMCell({a}, {b}{more})", "lstm({b}{more})", RESULTS),
+    ("~GRU|GRUCell({a}, {b}{more})", "gru({b}{more})", RESULTS),
+    ("~RNN|SimpleRNN|RNNCell({a}, {b}{more})", "rnn({b}{more})", RESULTS),
+    ("~LSTM({a}{more})", "lstm({a}{more})", "this layer is called lstm"),
+    ("~GRU({a}{more})", "gru({a}{more})", "this layer is called gru"),
+    ("~RNN|SimpleRNN({a}{more})", "rnn({a}{more})", "this layer is called rnn"),
+    ("~batchnorm|batch_norm|BatchNorm|BatchNorm1d|BatchNorm2d|BatchNormalization",
+     ": (h - mean(batch: h)) / sqrt(mean(batch: (h - mean(batch: h))^2) + 1e-5), in an equation",
+     NORMS),
+    ("~layernorm|layer_norm|LayerNorm|LayerNormalization",
+     ": (h - mean(h)) / sqrt(mean((h - mean(h))^2) + 1e-5), as an equation h = ...", NORMS),
+    ("~Sequential|Chain|Stack|Serial([{inside}])", _chain, "layers one after another are a chain"),
+    ("~Sequential|Chain|Stack|Serial({inside})", _chain, "layers one after another are a chain"),
+    ("~Input|InputLayer({inside})", ": block net(x[784]) -> y[10] { ... }",
+     "what flows in is a port of a block"),
+    ("~Activation|Nonlinearity(\"{f}\")", _named, "a function is given by its name"),
+    ("~Add()([{inside}])", lambda h: " + ".join(a.strip() for a in arguments(h["inside"])),
+     "layers are added with +"),
+    ("~Concatenate()([{inside}])", "concat({inside})", "concat joins what it is given"),
+    ("~ReLU()({a})", "relu({a})", "a function is applied by its name: relu(x)"),
+    ("~Tanh()({a})", "tanh({a})", "a function is applied by its name: tanh(x)"),
+    ("~Sigmoid()({a})", "sigmoid({a})", "a function is applied by its name: sigmoid(x)"),
+    ("~Softmax({inside})({a})", "softmax({a})", "a function is applied by its name: softmax(z)"),
+    ("~ReLU|relu()", "relu", "a function is given by its name: relu"),
+    ("~Tanh|tanh()", "tanh", "a function is given by its name: tanh"),
+    ("~Sigmoid|sigmoid()", "sigmoid", "a function is given by its name: sigmoid"),
+    ("~Softmax|softmax()", "softmax", "a function is given by its name: softmax"),
+    ("~SGD|sgd({x}.parameters(){more})", lambda h: f"sgd({h['more'].removeprefix(', ')})",
+     "an optimiser is given its options only; over says what it moves"),
+    ("~Adam|adam({x}.parameters(){more})", lambda h: f"adam({h['more'].removeprefix(', ')})",
+     "an optimiser is given its options only; over says what it moves"),
+    ("~RMSprop|rmsprop({x}.parameters(){more})",
+     lambda h: f"rmsprop({h['more'].removeprefix(', ')})",
+     "an optimiser is given its options only; over says what it moves"),
+    ("{x}.parameters|get_params|variables|state_dict|named_parameters()", "{x}", OVER),
+    ("<over >{x}.params|parameters|weights|trainable_variables|trainable_weights", "{x}", OVER),
+    ("{x}.forward|predict|call|__call__|apply|fprop|output({inside})", "{x}({inside})", CALL),
+)  # fmt: skip
+ANY = (
+    ("{x}.{f}({inside})", _method, "a function is written before what it is of"),
+    ("lib.{f}({inside})", _called, "functions are called by their names alone"),
+    ("~{f}({inside})", lambda h: _called(h) if h["f"] != same(h["f"], h["known"].split()) else None,
+     "this function has another name here"),
+    ("~matmul|dot", ": W @ x", PRODUCT), ("~transpose", ": W'", TRANSPOSE),
+    ("~mse|mse_loss|MSELoss|mean_squared_error", ": mean((x - y)^2)",
+     "the mean squared error is written out"),
+    ("~pow|power|square", ": x^2", "a power is written ^"),
+    ("~tan", ": sin(x) / cos(x)", "tan is sin / cos"),
+    ("~reshape|view|squeeze|unsqueeze", "", SHAPED),
+    ("~concatenate|cat|hstack|vstack", "concat", "concat joins what it is given"),
+    ("~relu6", ": fn relu6(a) = min(max(a, 0), 6), on a line of its own",
+     "what there is no function for is a line of fn"),
+    ("lib.{f}", _named, "functions are called by their names alone"),
+    ("lib.", "", "nothing of a library of Python is in a spec: what there is stands in its own "
+     "standard library"),
+)  # fmt: skip
+TABLES = (PRODUCTS, SHAPES, NUMBERS, VALUES, DRAWS, LOSSES, LAYERS, ANY)
+ROWS = tuple(Idiom(*row) for table in TABLES for row in table)

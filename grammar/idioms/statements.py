@@ -1,0 +1,205 @@
+"""Statements of other languages and tools, which the parser refuses, and what is written here.
+
+They are found in the statement of the refused token. A row that begins with ^ fits at its start.
+Beside the holes, `around` is the item that a statement stands in, `above` the text before it.
+"""
+
+from __future__ import annotations
+
+import re
+
+from dln.grammar.idioms.forms import Idiom
+from dln.grammar.idioms.names import OPTIONS, arguments, same
+
+Holes = dict[str, str]
+
+
+def _comment(h: Holes) -> str:
+    text = (h.get("all") or h.get("rest") or "").strip()
+    return f"# {text}" if "\n" not in text else ""
+
+
+def _unpacked(h: Holes) -> str:
+    """`y, h = net(x)`: one equation for each result."""
+    return "\n".join(f"{n.strip()} = {h['c'].strip()}.{n.strip()}" for n in h["names"].split(","))
+
+
+def _added(h: Holes) -> str:
+    """`model = Sequential()` and lines of `model.add(...)`."""
+    layers = re.findall(r"\.\s*\w+\s*\((.*)\)\s*$", h["lines"], re.MULTILINE)
+    inside = layers or arguments(h["inside"].strip().strip("[]"))
+    return f"let {h['f']} = chain([{', '.join(a.strip() for a in inside)}])"
+
+
+def _option(h: Holes) -> str:
+    value = h["g"]
+    return f"{OPTIONS.get(h['name'], h['name'])} = {same(value, ()) or value}"
+
+
+def _patient(h: Holes) -> str:
+    """`patience 5` of the value that a phase is to end by."""
+    watch, n = (re.match(r"\w*", h["cond"].strip()) or [""])[0], int(h["k"])
+    last = ", ".join([*(f"{watch}[-{k}]" for k in range(n - 1, 0, -1)), watch])
+    return f"until {h['cond'].strip()} or {watch}[-{n}] <= min([{last}])"
+
+
+def _opened(h: Holes) -> str:
+    """`task t() { emit 1 }`, over three lines."""
+    head, _, body = h["oneline"].rstrip("} ").partition("{")
+    return f"{head.strip()} {{\n  {body.strip()}\n}}"
+
+
+def _passed(h: Holes) -> str:
+    return f"= {h['cond'].strip()} -> {h['tail']}".replace("=>", "->")
+
+
+def _less(h: Holes) -> str | None:
+    """`p -= lr * g`, in an optimiser or of a parameter."""
+    if h["around"] not in ("optimiser", "train"):
+        return None
+    value = h["rest"] if re.fullmatch(r"[\w.*/@^()\[\] ]+", h["rest"]) else f"({h['rest']})"
+    if h["around"] == "optimiser":
+        return f"{h['x']} := {h['x']} {h['sign']} {value}"
+    if h["sign"] in "+-":
+        return f"update {h['x']} += {'-' if h['sign'] == '-' else ''}{value}"
+    return f"update {h['x']} += ({h['x']} {h['sign']} {value}) - {h['x']}"
+
+
+def _returned(h: Holes) -> str | None:
+    """`return W @ x` in a block whose header names its result."""
+    result = re.findall(r"->\s*(\w+)[^\n{]*\{", h["above"])
+    single = re.fullmatch(r"\w+", h["rest"])
+    return f"{result[-1]} = {h['rest']}" if result and not single else None
+
+
+def _layer(h: Holes) -> str:
+    """A layer of Caffe, Darknet or ConvNetJS, as a block."""
+    found = dict(re.findall(r"(\w+)\s*[:=]\s*[\"']?([\w.]+)", h["fields"]))
+    kind = (found.get("type") or h.get("f") or "").casefold()
+    size = found.get("kernel_size") or found.get("size") or found.get("sx") or "3"
+    maps = found.get("num_output") or found.get("filters") or "32"
+    act = f", act = {found['activation']}" if "activation" in found else ""
+    units = found.get("num_neurons") or found.get("output") or found.get("num_classes")
+    if kind.startswith("conv"):
+        made = f"conv({maps}, {size}{act})"
+    elif kind in ("innerproduct", "fc", "connected", "softmax", "regression"):
+        made = f"dense({units or maps}{act})"
+    elif kind.startswith(("pool", "maxpool")):
+        made = f"max_pool({size if size != '3' else found.get('stride', '2')})"
+    else:
+        made = same(kind, ()) or (kind if kind.isalpha() and len(kind) < 8 else "")
+    if not made:
+        return ""
+    return f"{found.get('top', 'h')} = {found.get('bottom', 'x')} -> {made}"
+
+
+LOOP = "training is a phase, with its data and its time; nothing is looped over by hand"
+PHASE = ": train fit on mnist.fit batch 100 for 10 epochs {"
+STEPS = "training steps are not written out: minimize says what is made small, over what, by what"
+MINIMIZE = ": minimize cross_entropy(net(x), label) over net with sgd(lr = 0.1)"
+STACK = "layers one after another are a chain, or a block with an equation for each"
+LAYER = "a layer is a block in an equation, with the number of its results"
+FN = "a function has a name and a line of its own, starting with fn"
+COMMENT = "comments start with #"
+UNITS = "a time is for 3 epochs, or updates, steps, seconds"
+MINIMISED = "a phase says in minimize what is made small, and with which optimiser"
+BODY = "the body starts on the line after the {, and its } stands on a line of its own"
+SIGN = "there are no signs that change a value: an equation holds, a parameter moves by update"
+SWEPT = "a sweep varies what is a const: give the option one, and vary that"
+HERE = "nothing is done one after another: a spec says what holds"
+
+ROWS = tuple(
+    Idiom(form, here, says, code)
+    for code, form, here, says in (
+        # -- comments, and texts in the place of comments
+        ("E112", "^/*{all}*/", _comment, "comments start with #, on each line"),
+        ("E112", "^--{rest}", _comment, COMMENT), ("E112", "^//{rest}", _comment, COMMENT),
+        ("E112", "^<!--{rest}", _comment, COMMENT), ("E112", "^%{rest}", _comment, COMMENT),
+        ("E113", '^"""{all}"""', _comment, "a text alone says nothing: comments start with #"),
+        ("E112", "/*{rest}*/", "# {rest}", COMMENT),
+        # -- layers of other tools
+        ("E113", "^layer|layers {fields}", _layer, LAYER),
+        ("E113", "^[{f}]{fields}", _layer, LAYER),
+        ("E113", "^{g}.push({fields})", _layer, LAYER),
+        ("E113", "^{f} = Sequential|Chain|Model({inside}){lines}", _added, STACK),
+        ("E113", "^{f}.add|append|push|add_module({inside})",
+         ": let net = chain([dense(100, act = relu), dense(10)])", STACK),
+        # -- training by hand
+        ("E113", "^{f}.zero_grad|step|backward|train|eval|compile|summary|build({inside})",
+         MINIMIZE, STEPS),
+        ("E113", "^{f}.fit|fit_generator|train_on_batch|evaluate|predict({inside})", PHASE, LOOP),
+        # -- Python
+        ("E113", "^def {f}({inside}):{returned}",
+         lambda h: f"fn {h['f']}({h['inside']}) = {h['returned'].split('return ')[-1].strip()}",
+         FN),
+        ("E113", "^for {inside} in {rest}:{indented}", PHASE, LOOP),
+        ("E113", "^with {rest}:{indented}", "", HERE),
+        ("E113", "^@{f}{rest}", "", "nothing is decorated: all is differentiated and compiled"),
+        ("E113", "^return {rest}", _returned,
+         "a result has an equation under the name that the header of its block gives it"),
+        ("E113", "^let|const {f} = lambda {args}:{rest}", "fn {f}({args}) = {rest}", FN),
+        ("E113", "^{f} = lambda {args}:{rest}", "fn {f}({args}) = {rest}", FN),
+        ("E113", "^let|const {f} = {g} => {rest}", "fn {f}({g}) = {rest}", FN),
+        ("E113", "lambda {args}:", ": fn f(a) = max(a, 0), and f where the lambda stands", FN),
+        ("E110", "^{names} = {c}", _unpacked, "an equation has one name: results are net(x).y"),
+        ("E113", "^{f} = {braces}", "", "there are no dictionaries: a value has a name, by const"),
+        ("E113", 'f"{text}"', ': emit text("error ", e)', "texts and values are joined by text"),
+        ("E105", "{name} = '{g}'", _option, "a function is given by its name, without quotes"),
+        ("E105", "'{quoted}'", '"{quoted}"', "a text stands in double quotes"),
+        ("E110", "^{x} {sign}= {rest}", _less, SIGN),
+        ("E110", "^update {x} {sign}= {rest}", _less, SIGN),
+        ("E110", "^{x}++", ": {x} := {x} + 1, in an optimiser or of a state", SIGN),
+        ("E110", "^{x}--", ": {x} := {x} - 1, in an optimiser or of a state", SIGN),
+        ("E110", "^{f} <- {rest}", "{f} = {rest}", "a value is defined with ="),
+        ("E112", "^end", "}", "a body ends with }"),
+        # -- phases
+        ("E114", "^until {cond} patience {k}", _patient,
+         "until has one condition, of reports: a patience is that none since was better"),
+        ("E114", "{unit} = {k}", "for {k} {unit}", UNITS),
+        ("E114", "{unit} {k}", "for {k} {unit}", UNITS),
+        ("E114", "{bare} {unit}", "for {bare} {unit}", UNITS),
+        ("E114", "batch_size|batchsize|minibatch|batches = {number}", "batch {number}",
+         "examples of one update are batch 100"),
+        ("E114", "batch_size|batchsize|minibatch|batches {number}", "batch {number}",
+         "examples of one update are batch 100"),
+        ("E114", "batch = {number}", "batch {number}", "examples of one update are batch 100"),
+        ("E114", "^train {cond} lr|learning_rate|optimizer|loss {tail}", MINIMIZE, MINIMISED),
+        ("E114", "every {unit}", "every 1 {unit}", "every has a number: every 1 epoch"),
+        # -- sweeps
+        ("E114", "^vary {f}.{g} in {rest}", ": const {g} = ..., and vary {g} in {rest}", SWEPT),
+        ("E114", "^vary {q} in {listed}", "vary {q} in [{listed}]",
+         "what is varied stands in a list or a range"),
+        # -- bodies on one line
+        ("E111", "^{oneline}", _opened, BODY),
+        # -- functions and numbers
+        ("E117", "^fn {f}({defaults}) = {rest}", "",
+         "arguments of a function have no defaults: give them at each call"),
+        ("E119", "{grouped}", lambda h: h["grouped"].replace("_", ""), "a number has no _ in it"),
+        ("E119", "{suffixed}", lambda h: h["suffixed"][:-1], "a number has no letters behind it"),
+        ("E119", "{hexadecimal}", lambda h: str(int(h["hexadecimal"], 16)), "numbers are decimal"),
+        ("E112", "{percent}", lambda h: f"{float(h['percent'].rstrip('% ')) / 100:g}",
+         "shares are written as numbers from 0 to 1"),
+        ("E112", "^expect {rest} +- {c}", "expect {rest} within {c}",
+         "a tolerance is written within"),
+        ("E112", "+-", "-", "a tolerance is written within, a difference with -"),
+        ("E112", "{l} % {r}", "{l} - {r} * floor({l} / {r})", "a remainder is written with floor"),
+        ("E112", "{l} // {r}{tail}", "floor({l} / {r}){tail}", "a whole quotient is floor(a / b)"),
+        ("E112", "|>", "->", "a value is passed on with ->"),
+        ("E112", "= {cond} => {tail}", _passed, "a value is passed on with ->"),
+        ("E112", ">>", "->", "a value is passed on with ->"),
+        ("E112", "||{q}||", "norm({q})", "the length of a vector is norm(x)"),
+        ("E112", "|{q}|", "abs({q})", "the size of a number is abs(x)"),
+        ("E112", "{l} .* {r}", "{l} * {r}", "* is element by element"),
+        ("E112", "{l} ./ {r}", "{l} / {r}", "/ is element by element"),
+        ("E112", "{l} .^ {r}", "{l}^{r}", "^ is element by element"),
+        ("E114", "{q} ? {r} : {l}", "{r} if {q} else {l}", "a choice is written a if test else b"),
+        ("E112", "{l}[::-1]", ": y[i] = x[n - 1 - i], where x has n elements",
+         "a tensor is turned round by an equation with an index"),
+        ("E112", "{l}[{inside}:{inner}:{r}]", ": y[i] = x[2*i], with the step in the index",
+         "a slice has no step: an index may have one"),
+        ("E119", "-> {f} {number}", "-> {f}({number})",
+         "what a block is given stands in brackets"),
+        ("E119", "dense|conv|lstm|gru|rnn {number}", ": dense({number})",
+         "what a block is given stands in brackets"),
+    )
+)  # fmt: skip

@@ -1,0 +1,208 @@
+"""What the tables of idioms say of a problem, and how a text of another tool is written here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Sequence
+from functools import cache
+from typing import NamedTuple
+
+from dln.grammar.diagnostics import Problem, Source, Span
+from dln.grammar.idioms import forms, names, operations, statements
+from dln.grammar.idioms.forms import Idiom
+
+MOST = 2_000  # characters of a statement that is looked at
+MANY = 40  # lines of one
+PROBLEMS = 50  # that are looked at
+KNOWN = frozenset("E301 E321 E322 E326 E327 E328 E333".split())
+ADVICE = ": "  # before a text that fits into no place
+Cut = tuple[int, int, str]  # from where to where of a text, and what stands there instead
+
+# ---- what a spec means -------------------------------------------------------------------------
+
+
+def taught(problems: Sequence[Problem], known: Collection[str]) -> list[Problem]:
+    """The problems of a spec with these names, said in the words of the tool that a line comes
+    from."""
+    writer = Writer(" ".join(known))
+    return [_taught(p, writer) if k < PROBLEMS else p for k, p in enumerate(problems)]
+
+
+def _taught(p: Problem, writer: Writer) -> Problem:
+    if p.span is None or p.code not in KNOWN:
+        return p
+    base, text = statement(p.span.source, p.span.start)
+    found = _at(text, p.span.start - base, p.span.stop - base, p.code, writer)
+    if found is None:
+        return p
+    row, match, here = found
+    says, (start, stop, remedy) = row.says, writer.replaced(text, match, here)
+    if p.code == "E301" and (made := writer.parameter(text)) is not None:
+        says, start, stop, remedy = operations.LEARNT, *match.span(), made
+    span = Span(p.span.source, base + start, base + stop)
+    return Problem(p.code, says, span, remedy=remedy, word=p.word)
+
+
+def statement(source: Source, place: int) -> tuple[int, str]:
+    """Where the line of a place begins, and its text as far as its brackets go."""
+    first = source.position(place)[0]
+    base, text = source.starts[first - 1], ""
+    for number in range(first, min(first + MANY, len(source.starts) + 1)):
+        text += "\n" * bool(text) + source.line(number)
+        if sum(map(text.count, "([")) <= sum(map(text.count, ")]")):
+            return base, text[:MOST]
+    return base, source.line(first)[:MOST]
+
+
+def _at(
+    text: str, start: int, stop: int, code: str, writer: Writer
+) -> tuple[Idiom, re.Match[str], str] | None:
+    """The row that fits at a place, which stands in no hole of it, and what is written here. What
+    is known is no library of another tool."""
+    for row, match in _matches(text, operations.ROWS):
+        holes = (match.span(name) for name in match.re.groupindex)
+        within = match.start() <= start < match.end()
+        within &= not any(a <= start < b for a, b in holes)
+        if code != "E301" and _FROM_LIBRARY.match(match.group()):
+            continue
+        here = writer.here(row, match) if within or match.span() == (start, stop) else None
+        if here is not None:
+            return row, match, here
+    return None
+
+
+_FROM_LIBRARY = re.compile(forms.LIBRARY_NAME)
+
+
+@cache
+def _by_word(rows: tuple[Idiom, ...]) -> dict[str, list[int]]:
+    """The numbers of the rows by each alternative of their first word; those without any stand
+    under ""."""
+    found: dict[str, list[int]] = {}
+    for k, row in enumerate(rows):
+        for word in [*forms.words(row.form), [""]][0]:
+            found.setdefault(word, []).append(k)
+    return found
+
+
+def _matches(
+    text: str, rows: tuple[Idiom, ...], line: str = ""
+) -> Iterator[tuple[Idiom, re.Match[str]]]:
+    """Where rows fit into a text, in the order of the table; what does not begin with ^ is looked
+    for in the first line alone where that is given."""
+    there, table, line = set(re.findall(r"\w+", text)), _by_word(rows), line or text
+    for row in (rows[k] for k in sorted({k for w in ("", *there) for k in table.get(w, ())})):
+        within = text if row.form.startswith("^") else line
+        if not all(map(within.__contains__, forms.marks(row.form))):
+            continue
+        if all(there.intersection(some) for some in forms.words(row.form)):
+            found = row.pattern
+            first = (found.match(within),) if within is text and line is not text else ()
+            yield from ((row, m) for m in first or found.finditer(within) if m)
+
+
+# ---- how it is written here --------------------------------------------------------------------
+
+# What makes the first value of a weight elsewhere: its shape, and what is written for it.
+_WRAPPED = re.compile(
+    rf"^{forms.LIBRARY_NAME}*(?:shared|Variable|Parameter|tensor)"
+    r"\(([\s\S]*?)(?:, *\w+ *= *[^()]*)?\)$"
+)
+_MADE = re.compile(
+    rf"{forms.LIBRARY_NAME}*(zeros|ones|empty|randn|rand|standard_normal|random_normal)"
+    rf"\(({forms.INNER})\)"
+)
+_VALUES = {"zeros": "0", "empty": "0", "ones": "1", "rand": "uniform(0, 1)"}
+
+
+class Writer(NamedTuple):
+    """Writes what other tools call otherwise, in the names that are known here."""
+
+    known: str
+
+    def replaced(self, text: str, match: re.Match[str], here: str) -> Cut:
+        """What is replaced in a statement, and by what: the form, or all that is defined where
+        there are more of them."""
+        start, stop = match.span()
+        if here.startswith(ADVICE) or not here:
+            return start, stop, here.removeprefix(ADVICE)
+        here = forms.bracketed(here, text[:start], text[stop:])
+        head = re.match(r"[^=~#]*?(?<![=!<>:+])[=~](?!=)\s*", text)
+        begin, end = head.end() if head else start, len(re.sub(r"\s*(#[^\n]*)?$", "", text))
+        before, after = text[begin:start], text[stop:end]
+        whole = self.rewritten(before) + here + self.rewritten(after)
+        if begin > start or whole == before + here + after:
+            return start, stop, here
+        return begin, end, whole
+
+    def here(self, row: Idiom, match: re.Match[str], **around: str) -> str | None:
+        """What a row puts in the place of what it fits; None where it does not after all."""
+        filling = {k: self._inside(k, v) for k, v in match.groupdict(default="").items()}
+        filling |= {"known": self.known, **around}
+        return row.here(filling) if callable(row.here) else forms.filled(row.here, filling)
+
+    def _inside(self, hole: str, text: str) -> str:
+        if hole == "more":
+            return names.options(text, self.known.split(), self.rewritten)
+        return self.rewritten(text.strip()) if hole in (*"abcdx", "inside") else text.strip()
+
+    def rewritten(self, text: str) -> str:
+        """A text with all the forms in it that have one of ours in their place."""
+        if len(text) > MOST or not re.search(r"\w", text):
+            return text
+        for row, match in list(_matches(text, operations.ROWS)):
+            here = self.here(row, match)
+            if here and not here.startswith(ADVICE) and match.group() in text:
+                before, _, after = text.partition(match.group())
+                text = before + forms.bracketed(here, before, after) + after
+        return text
+
+    def parameter(self, text: str) -> str | None:
+        """`W = np.random.randn(784, 10) * 0.01` as the parameter that it is meant to be."""
+        line = re.fullmatch(r"\s*(param\s+)?(\w+)(\[[^\]]*\])?\s*=\s*(.*?)\s*(#.*)?", text)
+        bare = _WRAPPED.sub(r"\1", line[4]) if line else ""
+        made = _MADE.search(bare)
+        if line is None or made is None or (bare, made[1]) == (line[4], made.group().split("(")[0]):
+            return None
+        shape = re.sub(r"^\s*(?:size|shape)\s*=\s*", "", made[2]).strip("()[] ")
+        value = bare.replace(made.group(), _VALUES.get(made[1], "normal(0, 1)"))
+        sign = "=" if made[1] in ("zeros", "empty", "ones") else "~"
+        sizes = line[3] or f"[{shape}]"
+        return f"param {line[2]}{sizes} {sign} {self.rewritten(value)}"
+
+    def line(self, text: str, row: Idiom, match: re.Match[str], here: str) -> str:
+        """The lines that a form stands in, with what is written here in its place wherever it
+        stands in them."""
+        begin = text.rfind("\n", 0, match.start()) + 1
+        end = (text.find("\n", match.end()) + len(text) + 1) % (len(text) + 1)
+        line = text[begin : match.start()] + here + text[match.end() : end]
+        if not row.form.startswith("^"):
+            for again in list(row.pattern.finditer(line, match.start() - begin)):
+                line = line.replace(again.group(), self.here(row, again) or again.group())
+        margin = len(line) - len(line.lstrip())
+        lines = [x[margin:] if x[:margin].isspace() else x for x in line.split("\n")]
+        bare = (x if x.startswith("#") else x.split("#")[0].rstrip() for x in lines)
+        return self.rewritten("\n".join(bare))
+
+
+# ---- what the parser refuses -------------------------------------------------------------------
+
+
+def refused(source: Source, start: int, place: int, around: str) -> tuple[Idiom, Span, str] | None:
+    """The idiom of a statement that begins at a place, and that the parser refuses at another; with
+    where it stands, and the remedy."""
+    base, line = statement(source, start)
+    text = "\n".join(source.text[base : base + MOST].split("\n")[:MANY])
+    above, writer = source.text[max(0, base - MOST) : base], Writer("")
+    for row, match in _matches(text, statements.ROWS, line):
+        begin = match.end("margin") if "margin" in match.re.groupindex else match.start()
+        at_end = place - base == match.end() and not text[match.end() :].split("\n")[0].strip()
+        if not (begin <= place - base < max(match.end(), begin + 1) or at_end):
+            continue
+        here = writer.here(row, match, around=around, above=above)
+        if here is not None:
+            span = Span(source, base + begin, base + match.end())
+            advice = here.startswith(ADVICE) or not here
+            remedy = here.removeprefix(ADVICE)
+            return row, span, remedy if advice else writer.line(text, row, match, here)
+    return None
