@@ -210,12 +210,14 @@ class Split:
             return () if node in self.outer or stays(node) else node.operands[::-1]
 
         for node in ancestors([wanted], before):
-            if stays(node) and node not in self.outer:
+            if node in self.outer:
+                continue
+            if stays(node):
                 assert self.loop is not None
                 self.outer[node] = loops.item(m, self.loop, self.to[node]), True
             elif is_slot(node):
                 self.outer[node] = self.given[node], node["role"] == "rows"
-            elif node not in self.outer:
+            else:
                 self.outer[node] = self._again(m, node)
         return self.outer[wanted]
 
