@@ -23,7 +23,7 @@ from dln.compiler.frontend.python_functions import functions as as_functions
 from dln.compiler.frontend.results import checks, tasks
 from dln.compiler.frontend.scan import equations
 from dln.compiler.frontend.scan.binders import BINDERS
-from dln.compiler.frontend.training import phases, untrained
+from dln.compiler.frontend.training import phases, slopes, untrained
 from dln.compiler.model import Functions, Model, Sweeping, Tasking
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Fault, Problem, Source, nearest
@@ -277,6 +277,6 @@ def _model(b: Build, functions: Functions) -> Model:
         functions=functions,
         notes=tuple(b.built.notes),
         sizes=b.sizes,
-        warnings=tuple(untrained.warnings(b)),
+        warnings=(*b.built.warnings, *slopes.warnings(b), *untrained.warnings(b)),
         drawings=tuple(b.built.drawings.values()),
     )

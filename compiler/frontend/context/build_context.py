@@ -228,7 +228,8 @@ class DataSets:
 @dataclass(eq=False)
 class Phases:
     """The phases made, by name, and all that were tried. `scopes` are the names of the body of each
-    with the frame in which it is asked; `probes` what is asked of them."""
+    with the frame in which it is asked; `probes` what is asked of them. `sloped` are the parameters
+    in which any loss has a slope; `idle` those in which one has none, behind its `over` and it."""
 
     made: dict[str, model.Phase] = field(default_factory=dict)
     tried: set[str] = field(default_factory=set)
@@ -236,6 +237,8 @@ class Phases:
     scopes: dict[str, tuple[Scope, Frame]] = field(default_factory=dict)
     broken: set[str] = field(default_factory=set)
     probes: dict[str, model.Probe] = field(default_factory=dict)
+    sloped: set[str] = field(default_factory=set)
+    idle: list[tuple[Span, Span, list[str]]] = field(default_factory=list)
 
 
 @dataclass(eq=False, kw_only=True)

@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from itertools import count
-from typing import TYPE_CHECKING, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from dln.compiler.frontend.context import blaming
 from dln.compiler.ir.graph import Graph, Node
@@ -90,6 +90,7 @@ class Shared:
     facts: NodeFacts = field(default_factory=NodeFacts)
     problems: Problems = field(default_factory=Problems)
     notes: list[str] = field(default_factory=list)
+    warnings: list[Problem] = field(default_factory=list)
     counter: Iterator[int] = field(default_factory=lambda: count(1))
     failures: int = 0
 
@@ -163,6 +164,11 @@ class Place:
     def refuse_again(self, message: str, span: Span, first: Span) -> NoReturn:
         """Raise a problem for what stands once, and has stood before."""
         self.fail("E334", message, span, "again", (Note(first, "first here"),))
+
+    def warn(self, code: str, message: str, span: Span, **more: Any) -> None:
+        """What is read as it is written, and is likely wrong: said once for a place."""
+        if all((w.code, w.span) != (code, span) for w in self.built.warnings):
+            self.built.warnings.append(Problem(code, message, span, word="warning", **more))
 
     def note(self, text: str) -> None:
         """Something that `dln check` tells, once."""

@@ -3,6 +3,7 @@ fits."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import NoReturn, TypeAlias
 
@@ -31,6 +32,13 @@ def port_sizes(
     while dims and isinstance(first := dims[0], s.Name) and first.id in ("batch", "time"):
         running.append(first.id)
         dims.pop(0)
+    if "batch" in running:
+        written = [d.span for d in port.dims or ()]
+        at = written[running.index("batch")]
+        rest = [span.text for span in written if span != at]
+        remedy = f"{port.name}[{', '.join(rest)}]" if rest else port.name
+        text = f"{port.name} is written for one example, and mapped over the batch by itself"
+        b.fail("E346", text, at, "names the axis of the examples", remedy=remedy)
     return tuple(running), tuple(size(b, d, scope, declare) for d in dims)
 
 
@@ -57,6 +65,8 @@ def fit(
         if a_class and len(wanted) == len(found) + 1:
             remedy = f"onehot({given})"
         notes = (Note(port, "the port"),) if port.source is span.source else ()
+        if not a_class:
+            _refuse_batch(b, node, wanted, span, text, port)
         label = f"is {b.shown(node.type)}"
         if a_class:
             kind = broadcasting.domain_text(b, node.type.domain)
@@ -75,6 +85,20 @@ def fit(
 
     for w, f in zip(wanted, found, strict=True):
         b.equate(w, f, span, f"{broadcasting.short(span.text)} is {b.shown(node.type)}", fail)
+
+
+def _refuse_batch(
+    b: Build, node: Node, wanted: Sequence[Size], span: Span, text: str, port: Span
+) -> None:
+    """A value of each example where a port has an axis more, which counts the examples by hand.
+    An axis of 1 may be meant for something else."""
+    rest = [[b.resolve(size) for size in sizes] for sizes in (wanted[1:], node.type.example)]
+    by_hand = "batch" in node.type.running and rest[0] == rest[1] != [] and b.number(wanted[0]) != 1
+    if by_hand and port.source is b.source:
+        label, notes = f"has an axis more than {b.shown(node.type)}", (Note(span, "is given here"),)
+        fact = "a port is written for one example, and mapped over the batch by itself"
+        remedy = re.sub(r"\[[^,\]]*,?\s*", "[", port.text, count=1).replace("[]", "")
+        b.fail("E215", text, port, label, notes, remedy, (fact,))
 
 
 def _refuse_whole(b: Build, node: Node, wanted: Sequence[Size], span: Span, who: str) -> None:

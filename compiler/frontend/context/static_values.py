@@ -7,12 +7,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from types import UnionType
 from typing import NoReturn
 
 from dln.compiler.frontend.context import absences, broadcasting
 from dln.compiler.frontend.context.build_context import Binding, Build, Scope, Value
 from dln.compiler.frontend.context.place import Poisoned
-from dln.compiler.frontend.context.values import CALLABLE, PhaseGroup, shown, whole_number
+from dln.compiler.frontend.context.values import (
+    CALLABLE,
+    INDEX,
+    PhaseGroup,
+    describe,
+    shown,
+    whole_number,
+)
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.sizes import Conflict, Size, Var
 from dln.compiler.ir.structure import is_input, is_param
@@ -321,6 +329,36 @@ def unknown(
         hint = ("one of " if len(known) > 1 else "") + ", ".join(known)
     message = f"{of} has no {kind} {name}" if of else f"there is no {kind} {name}"
     b.fail("E301", message, word(span, name), "unknown", remedy=hint)
+
+
+def refuse_idle(
+    b: Build, st: s.Check | s.Task | s.Sweep | s.Train, kinds: type | UnionType, remedy: str
+) -> None:
+    """What has no line that does anything: it would run, or pass, as nothing."""
+
+    def stands(body: Sequence[s.Syntax]) -> bool:
+        return any(isinstance(x, kinds) or (isinstance(x, s.For) and stands(x.body)) for x in body)
+
+    if not stands(st.body):
+        what, needed = type(st).__name__.lower(), remedy.split()[0]
+        text = f"this {'phase' if what == 'train' else what} does nothing"
+        b.fail("E389", text, word(st.span, what), f"has no {needed}", remedy=remedy)
+
+
+def refuse_shadow(b: Build, name: str, span: Span, scope: Scope) -> None:
+    """An index of the name of another index, or of anything else that is named beside it: which of
+    the two `x[k]` means would be anybody's guess. A size is none: `y[n] = x[n]`."""
+    own = next((x for x in scope.outwards() if name in x.names), None)
+    value = None if own is None else known(b, own.names[name])
+    if own is None or isinstance(value, Size) or not (own.path or isinstance(value, INDEX)):
+        return
+    what = (
+        "an index" if isinstance(value, INDEX) else "a name" if value is None else describe(value)
+    )
+    first, free = own.names[name].span, (x for x in "ijkpqruvw" if scope.lookup(x) is None)
+    notes = () if first is None else (Note(word(first, name), "is bound here"),)
+    at, remedy = word(span, name), f"another name, as {next(free, 'index')}"
+    b.fail("E334", f"{name} is {what} here already", at, "bound again", notes, remedy)
 
 
 def word(span: Span, name: str, after: str = "") -> Span:

@@ -177,6 +177,9 @@ CALLABLE = (
 """What may stand before brackets, or behind an arrow."""
 
 
+INDEX = IndexVar | IndexForm | StepIndex
+
+
 def whole_number(value: Value) -> int | None:
     """A number without a fraction, whether it is written 2, 2.0 or 4 / 2; None of anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float):

@@ -38,11 +38,6 @@ def field_of(
     """
     port = st.port
     running, wanted = port_sizes(b, port, scope, {})
-    if running not in ((), ("time",)):
-        text = f"the field {port.name} is written for one example"
-        label = "names the axis of the examples"
-        remedy = f"{port.name}[time, n], or {port.name}[n] where it does not run over time"
-        b.fail("E346", text, port.span, label, remedy=remedy)
     frame = Frame(next(b.counter), f"{scope.path}.{port.name}", batched=True)
     drawing = Drawing(frame.site, None) if st.drawn else None
     b = replace(b, frame=frame, drawing=drawing)

@@ -9,7 +9,7 @@ from itertools import pairwise
 from types import MappingProxyType
 from typing import Any, NoReturn, TypeAlias
 
-from dln.compiler.frontend.context import broadcasting, ports
+from dln.compiler.frontend.context import broadcasting, ports, standing
 from dln.compiler.frontend.context.build_context import (
     BlockDef,
     Build,
@@ -19,7 +19,12 @@ from dln.compiler.frontend.context.build_context import (
     Value,
 )
 from dln.compiler.frontend.context.place import replace
-from dln.compiler.frontend.context.static_values import listed, tensor, unknown
+from dln.compiler.frontend.context.static_values import (
+    listed,
+    refuse_shadow,
+    tensor,
+    unknown,
+)
 from dln.compiler.frontend.context.values import (
     Builtin,
     Function,
@@ -37,7 +42,7 @@ from dln.compiler.frontend.tensors import reductions
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.sizes import Reason, Size, Var
 from dln.grammar import syntax as s
-from dln.grammar.diagnostics import Span
+from dln.grammar.diagnostics import Note, Span
 
 Given: TypeAlias = "Sequence[tuple[Value, Span]]"
 """Arguments worked out, each with its place."""
@@ -267,7 +272,26 @@ def _reduce(b: Build, expr: s.Reduce, scope: Scope) -> Value:
     inner = scope.child()
     axes = [_bind_index(b, arg, inner) for arg in expr.indices]
     body = tensor(b, expr.body, inner)
+    _refuse_absent(b, target.name, expr, axes, body)
     return reductions.reduce(b, target.name, body, axes, expr.span)
+
+
+def _refuse_absent(b: Build, name: str, expr: s.Reduce, axes: Sequence[str], body: Node) -> None:
+    """What is reduced runs over every axis that is named; but a single example is a batch of one.
+    A mean or an extreme over what is not there is the value itself, and any other may be meant."""
+    same = name in ("mean", "max", "min")
+    there = (*body.type.running, "batch") if same else body.type.running
+    missing = [a for a in axes if a not in there]
+    if missing and not standing.is_sequence(b, body):  # of a single step it is said elsewhere
+        kept = [
+            arg.span.text for arg, axis in zip(expr.indices, axes, strict=True) if axis in there
+        ]
+        said = broadcasting.whole_text(expr.body.span.text)
+        remedy = f"{name}({', '.join(kept)}: {said})" if kept else said
+        text = f"nothing here runs over {', '.join(a.split('.')[0] for a in missing)}"
+        at = expr.indices[axes.index(missing[0])].span
+        notes = (Note(expr.body.span, f"is {b.shown(body.type)}"),)
+        b.fail("E207", text, at, "is reduced over", notes, remedy if same else "")
 
 
 def _bind_index(b: Build, arg: s.Arg, scope: Scope) -> str:
@@ -277,6 +301,7 @@ def _bind_index(b: Build, arg: s.Arg, scope: Scope) -> str:
         b.fail("E326", "an index is a name, or name in range", arg.span, remedy="sum(i: x[i])")
     if name in ("batch", "time") and not isinstance(arg, s.Ranged):
         return name
+    refuse_shadow(b, name, arg.span, scope)
     axis = f"{name}.{next(b.counter)}"
     n = Size.of(Var(name, span=arg.span))
     index = IndexVar(name, axis, n, isinstance(arg, s.Ranged), reduced=True)

@@ -10,7 +10,14 @@ from dln.compiler.frontend.context import broadcasting
 from dln.compiler.frontend.context.build_context import Build, Naming, Scope, Value
 from dln.compiler.frontend.context.frame import Frame
 from dln.compiler.frontend.context.place import Space, replace
-from dln.compiler.frontend.context.static_values import listed, lookup, tensor, unknown, word
+from dln.compiler.frontend.context.static_values import (
+    listed,
+    lookup,
+    refuse_idle,
+    tensor,
+    unknown,
+    word,
+)
 from dln.compiler.frontend.context.values import PhaseBest, PhaseVerb
 from dln.compiler.frontend.expressions import phase_queries
 from dln.compiler.frontend.scan.equations import bind_flat, unrolled
@@ -27,8 +34,10 @@ from dln.grammar.diagnostics import Note, Span
 
 def check(b: Build, st: s.Check, scope: Scope, number: int) -> Checking:
     """A `check` block: its lines are read in a frame of their own, without data."""
+    refuse_idle(b, st, s.Expect, "expect ...")
     own, inner = _asking(b, scope, number)
     expects: list[Expectation] = []
+    before = b.built.failures
     with own.collecting():
         bind_flat(own, st.body, inner)
     for line, where in unrolled(own, st.body, inner):
@@ -37,6 +46,9 @@ def check(b: Build, st: s.Check, scope: Scope, number: int) -> Checking:
                 expects.append(expectation(own, line, where))
             elif isinstance(line, s.Define | s.Draw):
                 lookup(own, line.target.name, line.span, where)
+    if not expects and b.built.failures == before:
+        text = "this check expects nothing: its for runs over an empty list"
+        b.warn("W301", text, word(st.span, "check"), label="passes, whatever is true")
     return Checking(st.text, st.slow, tuple(expects), st.span)
 
 
@@ -156,6 +168,7 @@ def phases_of(b: Build, nodes: Sequence[Node]) -> tuple[str, ...]:
 
 def sweep(b: Build, st: s.Sweep, scope: Scope) -> Sweeping:
     """A `sweep`: every combination of the varied constants is a run of the spec."""
+    refuse_idle(b, st, s.Vary, "vary ... in ...")
     names: list[str] = []
     runs: list[dict[str, object]] = [{}]
     reports, expects = [], []

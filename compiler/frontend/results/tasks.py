@@ -12,7 +12,7 @@ from dln.compiler.frontend.context.artefacts import FILES, FORMS, Artefact
 from dln.compiler.frontend.context.build_context import Build, Naming, Scope, Value
 from dln.compiler.frontend.context.frame import Frame
 from dln.compiler.frontend.context.place import Space, replace
-from dln.compiler.frontend.context.static_values import static
+from dln.compiler.frontend.context.static_values import refuse_idle, static
 from dln.compiler.frontend.expressions.emit_functions import label_of
 from dln.compiler.frontend.results.checks import no_data
 from dln.compiler.frontend.scan.equations import bind_flat, unrolled
@@ -28,6 +28,7 @@ from dln.grammar.diagnostics import Span
 
 def task(b: Build, st: s.Task, scope: Scope) -> Tasking:
     """A `task`: options are constants, turned from outside with `-D`."""
+    refuse_idle(b, st, s.Emit, "emit ...")
     inner = scope.child(st.name, Space("task", st.name))
     options = {o.name: _option(b, o, scope) for o in st.options}
     for o in st.options:

@@ -139,6 +139,7 @@ def _indexed(b: Build, st: s.Define, scope: Scope) -> Node:
             remedy = f"{name}[i] = ..., with an index; {name}[-1] = ... above a scan says what"
             remedy = f"{remedy} was before its first step"
             b.fail("E318", text, d.span, "is one place", remedy=remedy)
+        static_values.refuse_shadow(b, d.id, d.span, inner)
         var = IndexVar(d.id, f"{d.id}.{next(b.counter)}", Size.of(Var(d.id, span=d.span)))
         inner.value(d.id, var, d.span)
         indices.append(var)

@@ -19,7 +19,7 @@ from dln.compiler.frontend.context.values import OptimiserDef, OptimiserUse, des
 from dln.compiler.frontend.instances.instances import live_only, option_values
 from dln.compiler.frontend.instances.owning import owned_by
 from dln.compiler.frontend.tensors import pointwise, reductions
-from dln.compiler.frontend.training import line_search, persistent_state
+from dln.compiler.frontend.training import line_search, persistent_state, slopes
 from dln.compiler.frontend.training.optimisers import Updated, optimise, remembers
 from dln.compiler.frontend.training.phase_scope import PhaseBody, Statement, bind, flat, in_stretch
 from dln.compiler.ir import masks
@@ -108,20 +108,21 @@ def _minimize(
     named = st.over[0].span.to(st.over[-1].span)
     if not paths:
         b.fail("E355", "there is nothing to learn here", named, "has no parameters")
+    held = {path: b.frame.params.get(path, b.owned.params[path].node) for path in paths}
+    slopes.check(b, st, loss, held, named)
     rules = line_search.asked(b, use)
     if rules is not None:
         # The runtime searches, then moves the parameters that the loss depends on: they stay here.
         nodes, needed = {p: b.owned.params[p].node for p in paths}, set(ancestors([loss]))
         moved = {path: node for path, node in nodes.items() if node in needed}
-        slopes = {path: b.at(st.span)("grad", loss, node) for path, node in moved.items()}
+        grads = {path: b.at(st.span)("grad", loss, node) for path, node in moved.items()}
         got.updates |= moved
-        got.lines.append(Line(loss, slopes, {}, named))
+        got.lines.append(Line(loss, grads, {}, named))
         got.descent = rules
         return
-    still, slopes = _still(b, st, loss, got), {}
-    for path in paths:
-        param = b.frame.params.get(path, b.owned.params[path].node)
-        grad = slopes[path] = live_only(b, b.at(st.span)("grad", loss, param), param, st.span)
+    still, grads = _still(b, st, loss, got), {}
+    for path, param in held.items():
+        grad = grads[path] = live_only(b, b.at(st.span)("grad", loss, param), param, st.span)
         own = b.owned.params[path].node
         done = optimise(b, use, own, held=param, grad=grad, site=site, loss=still)
         _one_memory(b, use, path, done, got)
@@ -129,7 +130,7 @@ def _minimize(
         got.states.update(done.states)
         got.state_init.update(done.first)
         got.estimates += done.estimates
-    got.lines.append(Line(loss, slopes, dict(b.frame.params), named))
+    got.lines.append(Line(loss, grads, dict(b.frame.params), named))
 
 
 def _still(b: Build, st: s.Minimize, loss: Node, got: PhaseBody) -> Node:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from dln.compiler.frontend.context import broadcasting, ports
 from dln.compiler.frontend.context.build_context import Build, Scope
-from dln.compiler.frontend.context.static_values import lookup, positive, tensor
+from dln.compiler.frontend.context.static_values import lookup, positive, tensor, word
 from dln.compiler.frontend.context.values import Builtin, OptimiserUse
 from dln.compiler.ir.graph import Node, up_to
 from dln.compiler.ir.op import op_of
@@ -48,6 +48,7 @@ def optimise(
     with b.call(use.span, syntax.name, syntax.span, use.argument) as inner:
         bind_options(inner, use, scope)
         paths = _states(inner, syntax, scope, param, site, loss, out)
+        refuse_unset(inner, syntax)
         for st in syntax.body:
             if isinstance(st, s.SetTo | s.Define):  # for the lines that follow
                 name = st.name if isinstance(st, s.SetTo) else st.target.name
@@ -63,6 +64,27 @@ def optimise(
         if path not in fixed or not is_state(new):
             out.states[path] = new
     return out
+
+
+def refuse_unset(b: Build, syntax: s.Optimiser) -> None:
+    """What an optimiser keeps from update to update, the parameter and its states, is set with :=
+    and never with =, which would name a value of this update alone."""
+    kept = {st.name: st.span for st in syntax.body if isinstance(st, s.State)}
+    estimated = {st.name for st in syntax.body if isinstance(st, s.State) and st.every is not None}
+    target, said = syntax.names[0], {st.name for st in syntax.body if isinstance(st, s.SetTo)}
+    for st in syntax.body:
+        if isinstance(st, s.Define) and (name := st.target.name) in (target, *kept):
+            what = "parameter" if name == target else "state"
+            text = f"the {what} {name} of an optimiser is set with :="
+            remedy = f"{name} := {broadcasting.whole_text(st.value.span.text)}"
+            b.fail("E402", text, st.span, "is an equation of this update alone", remedy=remedy)
+    for name in kept.keys() - said - estimated:
+        text = f"it is not said what is kept in {name}"
+        b.fail("E403", text, kept[name], "is never set", remedy=f"{name} := ...")
+    if target not in said:
+        text = f"{syntax.name} never changes {target}"
+        at = word(syntax.span, syntax.name)
+        b.fail("E403", text, at, f"has no line {target} := ...", remedy=f"{target} := ...")
 
 
 def bind_options(b: Build, use: OptimiserUse, scope: Scope) -> None:

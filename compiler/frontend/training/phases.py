@@ -5,7 +5,7 @@ from __future__ import annotations
 from dln.compiler.frontend.context.build_context import Binding, Build, Scope
 from dln.compiler.frontend.context.frame import Frame, PhaseStates, StreamStates
 from dln.compiler.frontend.context.place import poison, replace
-from dln.compiler.frontend.context.static_values import whole, word
+from dln.compiler.frontend.context.static_values import refuse_idle, whole, word
 from dln.compiler.frontend.context.values import PhaseGroup, PhaseValue
 from dln.compiler.frontend.data.datasets import on_part
 from dln.compiler.frontend.expressions import phase_queries
@@ -23,6 +23,11 @@ from dln.compiler.schema.records import Clauses, On
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Note
 
+PURPOSES = (
+    s.Minimize | s.Update | s.Step | s.SetTo | s.Watch | s.Start | s.Expect | s.Define | s.Draw
+)
+"""What a phase may be there for; its equations are there to be asked for by checks."""
+
 
 def train(b: Build, st: s.Train, scope: Scope) -> None:
     """Build one phase and bind its name."""
@@ -30,6 +35,7 @@ def train(b: Build, st: s.Train, scope: Scope) -> None:
     if (old := b.phases.made.get(name)) is not None:
         b.refuse_again(f"the phase {name} stands twice", st.name.span, old.span)
     b.phases.tried.add(name)
+    refuse_idle(b, st, PURPOSES, "minimize ... over ... with ...")
     data, part = on_part(b, st.on, scope)
     body = phase_scope.scope_over(b, st.body, scope, name, data)
     held, rows = PhaseStates(), phase_clauses.rows(b, st, scope)

@@ -46,20 +46,25 @@ def uses(values: Iterable[Node]) -> list[str]:
 
 def _warning(b: Build, phase: Phase, left: list[str], span: Span, over: str) -> Problem:
     paths = [p for p in b.owned.params if p in left]
-    few, rest = paths[:SHOWN], len(paths) - SHOWN
-    text = ", ".join(few) + (f" and {rest} more" if rest > 0 else "")
+    text = listed_paths(paths)
     it, stay = ("it", "it stays as it is") if len(paths) == 1 else ("them", "they stay as they are")
     message = f"no phase trains {text}, though {phase.name} learns with {it}"
     made = dict.fromkeys(b.owned.owners[p] for p in paths)
     spans = dict.fromkeys(i.span for i in made if i.span.source is b.source)
     notes = tuple(Note(at, "is made here") for at in spans if at != span)
-    names = ", ".join(_names(b, paths))
+    names = ", ".join(names_of(b, paths))
     learned = ", ".join(filter(None, [over, names]))
     remedy = f"over {learned}; or, where {stay}, `fixed` in place of `param`, or stop(...)"
     return Problem(CODE, message, span, notes=notes[:3], remedy=remedy, word="warning")
 
 
-def _names(b: Build, paths: list[str]) -> list[str]:
+def listed_paths(paths: list[str]) -> str:
+    """Some paths in a sentence, the first few by name."""
+    rest = len(paths) - SHOWN
+    return ", ".join(paths[:SHOWN]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def names_of(b: Build, paths: list[str]) -> list[str]:
     """What stands for some parameters: their instance, where these are all it has."""
     names: dict[str, None] = {}
     for path in paths:
