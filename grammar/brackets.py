@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 
 from dln.grammar import recovery
-from dln.grammar.diagnostics import Note, Problem, Source, Span
+from dln.grammar.diagnostics import TWICE, Note, Problem, Source, Span
 from dln.grammar.lexer import CLOSING
 from dln.grammar.recovery import Answer, Failure, Resume, panic
-from dln.grammar.repair import BRACE_BEFORE, LAST_BRACE, TWICE, plain
+from dln.grammar.repair import BRACE_BEFORE, LAST_BRACE, plain
 
 
 def unclosed(f: Failure) -> Answer | None:

@@ -73,8 +73,20 @@ class Span:
         path, length = self.source.path, self.stop - self.start
         return {"path": path, "line": self.line, "column": self.column, "length": length}
 
+    def repeats(self, other: Span) -> bool:
+        """Whether the line of this span is that of the other once more."""
+        if self.source is not other.source or self.line == other.line:
+            return False
+        return self.source.line(self.line).strip() == self.source.line(other.line).strip()
+
     def __str__(self) -> str:
         return f"{self.source.path}:{self.line}:{self.column}"
+
+
+TWICE = "take one of the two lines out"
+"""The remedy where a line stands twice."""
+CHOICES = "one of "
+"""How a remedy begins that leaves the choice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +269,8 @@ def render(problem: Problem) -> str:
     head = f"{problem.word}[{problem.code}]: {clean(problem.message)}"
     tail = [*problem.facts]
     if problem.remedy:
-        tail.append(f"try: {problem.remedy}")
+        choices = problem.remedy.startswith(CHOICES)
+        tail.append(problem.remedy if choices else f"try: {problem.remedy}")
     if problem.span is None:
         return "\n".join([head, *(f"  = {clean(t)}" for t in tail)])
     marks = [(problem.span, "^", problem.label)] + [(n.span, "-", n.text) for n in problem.notes]

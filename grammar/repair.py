@@ -17,7 +17,7 @@ from lark import Token
 from lark.exceptions import UnexpectedToken
 from lark.parsers.lalr_parser_state import ParseConf, ParserState
 
-from dln.grammar.diagnostics import DlnError, Problem, Source
+from dln.grammar.diagnostics import TWICE, DlnError, Problem, Source
 from dln.grammar.lexer import CLOSING, Reading
 from dln.grammar.recovery import Failure
 from dln.grammar.tables import parser_state
@@ -31,7 +31,6 @@ DEFINED = re.compile(
     r"(?:(?:param|let|const|fn|until|vary|update|watch)\s+)?([A-Za-z_]\w*)(?=.*[=~<])"
 )
 WORD = re.compile(r"\w+|[^\w\s]")
-TWICE = "take one of the two lines out"
 LAST_BRACE, OPEN_BRACE = "end with a line }", "end the line with {"
 BRACE_BEFORE, NEW_LINE = "close it with a } before ", "start a new line before "
 MOST = 200  # characters of a statement

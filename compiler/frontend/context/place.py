@@ -18,7 +18,7 @@ from dln.compiler.ir.graph import Graph, Node
 from dln.compiler.ir.op import Make
 from dln.compiler.ir.sizes import Conflict, Reason, Size, Sizes, Var
 from dln.compiler.ir.tensor_type import TensorType
-from dln.grammar.diagnostics import DlnError, Note, Problem, Problems, Source, Span
+from dln.grammar.diagnostics import TWICE, DlnError, Note, Problem, Problems, Source, Span
 from dln.grammar.record import Record
 
 if TYPE_CHECKING:
@@ -158,6 +158,8 @@ class Place:
     ) -> NoReturn:
         """Raise a problem at a place. In the body of a function or block it stands at the argument
         that is to blame, else at the user's own line that led there."""
+        if span is not None and any(n.span.repeats(span) for n in notes):
+            remedy = TWICE
         found = Problem(code, message, span, label, notes, facts, remedy)
         raise DlnError([found if span is None else blaming.blamed(found, self.calls, self.source)])
 

@@ -78,7 +78,7 @@ def once(
     if (old := scope.names.get(name)) is not None:
         notes = (Note(static_values.word(old.span, name), "first bound here"),) if old.span else ()
         text, at = f"{name} is bound twice", static_values.word(span, name)
-        b.fail("E334", text, at, "bound again", notes, remedy="another name")
+        b.fail("E334", text, at, "bound again", notes)
     time = b.time
 
     def where_it_stands(asker: Build) -> Value:

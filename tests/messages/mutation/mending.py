@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from dln.compiler.fingerprint import fingerprint
-from dln.grammar.diagnostics import DlnError
+from dln.grammar.diagnostics import CHOICES, DlnError
 from dln.grammar.parser import parse
 from dln.grammar.printer import to_text
 from dln.grammar.remedies import edit
@@ -27,7 +27,7 @@ class Mended:
 def mended(found: Answer, name: str, original: Spec) -> Mended:
     """The remedy of the first problem applied, then that of what is left, some times."""
     first = found.problems[0]
-    if not first.remedy:
+    if not first.remedy or first.remedy.startswith(CHOICES):
         return Mended(ABSENT)
     if (change := edit(first)) is None:
         return Mended(ADVICE)
