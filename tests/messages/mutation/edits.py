@@ -116,7 +116,7 @@ def _renumbered(text: str, words: Words, rng: random.Random) -> Made | None:
     if token is None:
         return None
     value = token.text
-    changed = (f"{value}0", f"-{value}", f"{value}.5", "0", str(int(float(value)) + 1), value[1:])
+    changed = (f"{value}0", f"-{value}", f"{value}.5", "0", f"{float(value) + 1:g}", value[1:])
     return token.start, token.stop, rng.choice([c for c in changed if c])
 
 
