@@ -2,7 +2,9 @@
 
 The graph after each stage is worked out by the evaluator and held against the graph as it was
 built. In the first stage that changes a result its log is halved: a stage that is given a ration of
-k firings makes the first k as ever, and no more.
+k firings makes the first k as ever, and no more. Where a curvature is asked for, the graph is that
+of its stable forms: what a curvature leaves out depends on the operations that it passes, so it is
+one of these forms by definition.
 """
 
 from __future__ import annotations
@@ -13,10 +15,12 @@ from dln.bisecting.comparing import EXACT, ROUNDED, Difference, differences
 from dln.bisecting.given import Given, Values, sources
 from dln.compiler.ir.evaluate import name_of
 from dln.compiler.ir.graph import Graph
+from dln.compiler.ir.ops.loop import everything
+from dln.compiler.ir.structure import is_curvature
 from dln.compiler.passes import Firing, Log, Pass
 from dln.compiler.passes.rewriting import Ration
 from dln.compiler.schema.keys import Output, new_state
-from dln.compiler.stages import STAGES
+from dln.compiler.stages import BEFORE, STAGES, optimise
 from dln.grammar.record import Record
 
 
@@ -35,9 +39,10 @@ class Bisection:
     """The passes over the graph of one program, held against that graph."""
 
     def __init__(self, given: Given, graph: Graph) -> None:
-        self.given, self.graph = given, graph
-        self.before: Values = given.values(graph)
-        self.stages = STAGES
+        first = any(map(is_curvature, everything(graph.outputs.values())))
+        self.stages = STAGES[len(BEFORE) :] if first else STAGES
+        self.given, self.graph = given, optimise(graph, BEFORE) if first else graph
+        self.before: Values = given.values(self.graph)
         self._precise: Values | None = None
 
     def precise(self) -> Values:

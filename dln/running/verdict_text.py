@@ -83,7 +83,8 @@ def full(terminal: Terminal, model: Model, found: Sequence[Verdict]) -> None:
         terminal.result(f"\n{clean(text)}")
         ranked = sorted(range(len(verdicts)), key=lambda i: (verdicts[i].status != "failed", i))
         shown = [verdicts[i] for i in sorted(ranked[:MOST])]  # those that failed before the others
-        lines = columns([(cut(v.text, WIDE), *parts(v)) for v in shown]).split("\n")
+        rows = [(cut(v.text, WIDE), *parts(v)) for v in shown]
+        lines = columns(rows).split("\n") if rows else ()  # a check may expect nothing
         for line, v in zip(lines, shown, strict=True):
             terminal.result(f"  {verdict(v.status)}  {line}")
         if len(shown) < len(verdicts):
