@@ -1,0 +1,297 @@
+"""Every code that the source can give has a message in a golden file, word for word.
+
+What the parser and the front end say stands in `grammar/golden/` and `compiler/golden/`. The rest
+is said by commands, by readers, by sessions: it is made here, and its text is in `golden/CODE.txt`,
+written by the code (`DLN_GOLDEN=write pytest tests/messages/test_codes.py`) and then read.
+"""
+
+import ast
+import gzip
+import os
+import re
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import pytest
+
+import dln
+from dln import cli
+from dln.compiler.frontend.tensors import axes
+from dln.compiler.schema.keys import PhaseNumber, parse_clock
+from dln.flags import read_flags
+from dln.grammar.diagnostics import DlnError, Fault
+from dln.grammar.parser import parse
+from dln.printing.terminal import Terminal
+from dln.runtime.checkpoint import checkpoint
+from dln.runtime.checkpoint.rundir import RunDirectory
+from dln.runtime.device import gpu
+from dln.runtime.execution.phase_result import number_of
+from dln.runtime.gradcheck import gradcheck
+from dln.settings import Settings
+from dln.sweep import workers
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+CODE = re.compile(r"[EW]\d{3}")
+SHOWN = re.compile(r"(?:error|warning)\[([EW]\d{3})\]")
+
+NET = """data d = rows([[1, 2], [3, 4], [5, 6]]) {
+  x[1] = raw[:1]
+  t = raw[1]
+  split fit 2, valid 1
+}
+let net = dense(1)
+train fit on d.fit batch 1 for 2 epochs {
+  e = (net(x)[0] - t)^2
+  minimize e over net with sgd(lr = 0.01)
+  watch error = e on d.valid every 1 epoch
+}
+"""
+LINE = "minimize e over net with sgd(lr = 0.01)"
+
+
+def session(text: str = NET, dtype: str = "float64") -> Any:
+    return dln.load(text).compile(dtype=dtype).session()
+
+
+def data(text: str) -> Callable[[], object]:
+    """Reading a data set of a spec in the working directory."""
+    return lambda: dln.load(f"data d = {text} {{\n  x = raw\n}}\n")
+
+
+def ran() -> None:
+    """A run of NET in the folder `run`."""
+    Path("net.dln").write_text(NET)
+    assert cli.carried_out(["run", "net.dln", "--out", "run", "--quiet"]) == 0
+
+
+def command(*words: str) -> Callable[[], object]:
+    """A command, which says itself what is wrong."""
+    return lambda: cli.carried_out(list(words))
+
+
+def saved(change: Callable[[bytes], bytes]) -> None:
+    checkpoint.save("a.safetensors", {"w": np.ones(3)}, {})
+    path = Path("a.safetensors")
+    path.write_bytes(change(path.read_bytes()))
+    checkpoint.load(path)
+
+
+def resumed() -> None:
+    """The checkpoint of a run handed to one with another seed."""
+    made = dln.load(NET).compile(dtype="float64")
+    run = RunDirectory.create("net", "run")
+    made.session().train(rundir=run)
+    made.session(seed=1).train(resume=run.newest())
+
+
+def refused(path: str) -> Callable[[], object]:
+    """A run whose directory cannot be made."""
+
+    def run() -> None:
+        written("net.dln", NET)
+        written("file", "")
+        cli.carried_out(["run", "net.dln", "--out", path])
+
+    return run
+
+
+def other_seed() -> None:
+    ran()
+    cli.carried_out(["run", "--resume", "run", "--seed", "5"])
+
+
+def twice() -> None:
+    ran()
+    cli.carried_out(["run", "net.dln", "--out", "run"])
+
+
+def outside() -> None:
+    written("net.dln", 'let a = 1\ntask t() {\n  emit [1, 2] to "../a.csv"\n}\n')
+    cli.carried_out(["run", "net.dln", "--out", "run"])
+
+
+def matrix_refused() -> None:
+    """What an operation refuses without a code of its own."""
+
+    def refuse(*_: object) -> None:
+        raise Fault("no matrix", "a matrix")
+
+    with mock.patch.object(axes, "transpose", refuse):
+        dln.load("let a = [[1]]'\n\n")
+
+
+def killed() -> None:
+    """A sweep of which a process is killed from outside."""
+    error = import_module("joblib.externals.loky.process_executor").TerminatedWorkerError
+    found = (one for one in map(mock.Mock(side_effect=error("killed")), "a"))
+    with mock.patch("joblib.Parallel.__call__", return_value=found):
+        list(workers.side_by_side([], Settings(), 2))
+
+
+def no_cupy() -> None:
+    missing = ModuleNotFoundError("no cupy", name="cupy")
+    with mock.patch.object(gpu, "import_module", side_effect=missing):
+        gpu.open_gpu()
+
+
+def no_gpu() -> None:
+    raise gpu._no_gpu("")
+
+
+def warned(text: str) -> Callable[[], object]:
+    return lambda: dln.load(text).model.warnings
+
+
+def written(name: str, text: bytes | str) -> Path:
+    path = Path(name)
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def no_access() -> None:
+    raise cli.refused(OSError(5, "Input/output error", "a.csv"))
+
+
+def link() -> None:
+    """A link out of the folder of the spec."""
+    Path("outside").mkdir()
+    Path("in").mkdir()
+    written("outside/a.csv", "1,2\n")
+    Path("in/a.csv").symlink_to(Path("outside/a.csv").resolve())
+    written("in/net.dln", 'data d = table("a.csv") {\n  x = raw[0]\n}\n')
+    dln.load("in/net.dln")
+
+
+def idx(name: str, count: int) -> None:
+    head = b"\0\0\x08\x01" + count.to_bytes(4, "big")
+    written(name, gzip.compress(head + bytes(count)))
+
+
+def two_sets() -> None:
+    idx("a.gz", 3)
+    idx("b.gz", 2)
+    beside('idx("a.gz", "b.gz")')
+
+
+def no_idx() -> None:
+    written("a.gz", gzip.compress(b"1,2,3"))
+    beside('idx("a.gz")')
+
+
+def no_file() -> None:
+    Path("a.csv").symlink_to("nothing")
+    beside('table("a.csv")')
+
+
+def beside(reader: str) -> None:
+    """A spec in the working directory, with a data set from a file beside it."""
+    written("net.dln", f"data d = {reader} {{\n  x = raw\n}}\n")
+    dln.load("net.dln")
+
+
+MADE: dict[str, Callable[[], object]] = {
+    "E001": command("run", "mlp", "--epochs", "few"),
+    "E002": no_access,
+    "E010": command("check", "folder/net.dln"),
+    "E011": lambda: dln.load(written("a.dln", b"let a = \xff\n")),
+    "E012": lambda: read_flags({"DLN_DEBUG": "much"}),
+    "E013": command("plan", "mlp", "--program", "sse"),
+    "E014": command("run"),
+    "E015": outside,
+    "E016": command("sweep", "softmax"),
+    "E150": lambda: parse("let a = " + "(" * 70),
+    "E151": lambda: parse("let a = 1" + " + 1" * 300),
+    "E152": lambda: parse("let a = 1e999"),
+    "E153": lambda: parse("#" * 1_000_001),
+    "E154": lambda: parse("let " + "a" * 101 + " = 1"),
+    "E299": matrix_refused,
+    "E500": lambda: parse_clock("two words"),
+    "E502": link,
+    "E503": no_idx,
+    "E505": two_sets,
+    "E508": data('synthetic("gaussians", 2, 2, 10^9)'),
+    "E511": no_file,
+    "E520": no_cupy,
+    "E521": no_gpu,
+    "E522": lambda: dln.load(NET).compile("tpu"),
+    "E530": lambda: saved(lambda b: b[:20]),
+    "E531": lambda: saved(lambda b: b[:-1] + bytes([b[-1] ^ 1])),
+    "E532": lambda: checkpoint.compare_keys({"w": ((3,), "float64")}, {"w": np.ones(2)}),
+    "E533": lambda: checkpoint.encode({"w": np.ones(2, complex)}, {}),
+    "E534": lambda: checkpoint.load("nowhere.safetensors"),
+    "E540": twice,
+    "E541": command("run", "--resume", "nowhere"),
+    "E542": refused("file/run"),
+    "E543": killed,
+    "E544": other_seed,
+    "E550": lambda: session().step("fit", x=[[1.0]], tt=[1.0]),
+    "E551": lambda: session().step("fit", x=[1.0, 2.0], t=[1.0, 2.0]),
+    "E552": lambda: session().step("fit", x=[[1.0]], t=["a"]),
+    "E553": lambda: session().step("fit", x=[[1.0]], t=[np.nan]),
+    "E555": lambda: session().step("fit", x=[[1.0]], t=[1.0, 2.0]),
+    "E556": lambda: session().net(np.zeros((0, 1))),
+    "E557": lambda: session().train(data={"d": (np.ones((1, 1)), np.ones(1))}),
+    "E560": lambda: session().step("fti"),
+    "E561": resumed,
+    "E562": lambda: number_of({}, PhaseNumber("fit", "error", False, None)),
+    "E563": lambda: session().train(epochs=-1),
+    "E564": lambda: session(NET.replace("over net", "over net.W")).grad("fit", "net.b"),
+    "E565": lambda: session(f"{NET}let loose = dense(3)\n").apply("loose", [[1.0]]),
+    "E570": lambda: gradcheck(session(NET.replace(LINE, "update net.b += 0 * x")), "fit"),
+    "E571": lambda: gradcheck(session(dtype="float32"), "fit"),
+    "E572": lambda: gradcheck(session(NET.replace("over", "+ stop(e) over")), "fit"),
+    "E600": lambda: session().step("fit", x=[[1e200]], t=[0.0]),
+    "W300": warned(NET.replace("over net", "over net.W")),
+    "W301": warned('let a = 1\ncheck "none" {\n  for i in [] {\n    expect i == 1\n  }\n}\n'),
+    "W302": warned(NET.replace("minimize e", "minimize sum(net.b^2)")),
+    "E999": lambda: cli.defect(Terminal(), ZeroDivisionError("division by zero")),
+}  # fmt: skip
+
+
+def sources() -> list[Path]:
+    """Every file that may give a code; the layers are linked into `dln`."""
+    linked = ("grammar", "compiler", "runtime", "specs")
+    found = [p for layer in linked for p in (ROOT / layer).rglob("*.py")]
+    own = (p for p in (ROOT / "dln").rglob("*.py"))
+    return found + [p for p in own if p.relative_to(ROOT / "dln").parts[0] not in linked]
+
+
+def given() -> set[str]:
+    """The codes that stand in the source as texts of their own."""
+    written = (text for path in sources() if CODE.search(text := path.read_text()))
+    nodes = (node for text in written for node in ast.walk(ast.parse(text)))
+    texts = {n.value for n in nodes if isinstance(n, ast.Constant) and isinstance(n.value, str)}
+    return {text for text in texts if CODE.fullmatch(text)}
+
+
+def test_every_code_has_a_golden_text() -> None:
+    files = (ROOT / "tests").rglob("golden/*.txt")
+    shown = {code for path in files for code in SHOWN.findall(path.read_text())}
+    assert given() - shown == set()
+    assert shown - given() == set()
+
+
+@pytest.mark.parametrize("code", MADE)
+def test_the_text_of(
+    code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = ""
+    try:
+        warnings = MADE[code]()
+        said = "\n\n".join(map(str, warnings)) if isinstance(warnings, tuple) else ""
+    except DlnError as error:
+        said = str(error)
+    except Fault as fault:
+        said = str(fault.at(None))
+    said = (said or capsys.readouterr().err).replace(str(tmp_path), "here").strip() + "\n"
+    golden = HERE / "golden" / f"{code}.txt"
+    if os.environ.get("DLN_GOLDEN") == "write":
+        golden.write_text(said)
+    assert SHOWN.findall(said) == [code]
+    assert said == golden.read_text()
