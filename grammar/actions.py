@@ -20,6 +20,7 @@ Kids = list[Any]
 Node = TypeVar("Node", bound=s.Syntax)
 Action = Callable[["Actions", Kids], s.Syntax]
 
+VERSION = 1
 MAX_DEPTH = 200  # of an expression: recursive walks over it stay below Python's own limit
 MAX_OPERANDS = 10_000
 MAX_DIGITS = 4_300
@@ -144,7 +145,12 @@ class Actions:
         return s.Module(version[0] if version else None, items, span=whole)
 
     def version(self, c: Kids) -> s.Number:
-        return self.number(c[1:2])
+        number = self.number(c[1:2])
+        if number.value != VERSION:
+            text = f"there is no version {c[1].value} of the language"
+            problem = Problem("E120", text, number.span, "unknown", remedy=str(VERSION))
+            self.problems.append(problem)
+        return number
 
     # ---- definitions -------------------------------------------------------------------------
 

@@ -27,7 +27,7 @@ MARKS = frozenset({"EQUAL", "TILDE", "COLON", "LSQB", "ASSIGN"})  # what follows
 CLOSING = {"LPAR": "RPAR", "LSQB": "RSQB", "LBRACE": "RBRACE"}
 
 # What no terminal takes, cut so that a message can name it whole.
-_WRONG = r'(?P<WRONG>\*\*|//|\.\.\.|=>|&&|\|\||"""(?![\s\S]*?"""))|'
+_WRONG = r'(?P<WRONG>\*\*|//|\.\.\.|=>|\+/?-|&&|\|\||"""(?![\s\S]*?"""))|'
 _BAD = r"|(?P<BAD>\S)"
 
 

@@ -207,8 +207,6 @@ STATES = (
             "optimiser o() {\n}\n", "optimiser o(p, g, lr = 1) {\n}\n")),
     Mistake("E114", "states and steps of an optimiser are names: v := ...",
             "p := p - lr * g", _inside("optimiser o(p, g; lr)", "p 3")),
-    Mistake("E114", "a tolerance is written within ...", "expect a == b within 1e-6",
-            _inside('check "c"', "expect a == b, 1", "expect a == b by 1")),
     # -- arrows, ports, ranges, numbers
     Mistake("E116", "an arrow in a block's header is followed by its result ports",
             "block net(x[n]) -> y[m] {", ("block b(x) -> {\n}\n", "block b(x) -> 3 {\n}\n")),

@@ -30,12 +30,27 @@ HOMES = {
     "optimiser": "state",
 }
 
+# How statements go on behind a value.
+CLAUSES = {
+    "train": "batch for stream order dtype seed after",
+    "minimize": "over with",
+    "watch": "on every",
+    "expect": "within",
+    "emit": "to",
+    "state": "every",
+    "param": "where",
+    "fixed": "where",
+    "data": "like",
+    "use": "as",
+    "vary": "in",
+}
+
 
 def explain(failure: Failure) -> Answer:
     """The problem that a refused token is, and where to go on; None ends the parse."""
     answers: tuple[Callable[[Failure], Mistake | Answer | None], ...] = (
         unclosed, brace, closer, _by_idiom, _by_start, _by_mark, bad, _run_on, _out_of_place,
-        _misspelt, _trailing, _by_state, _two_values,
+        _misspelt, _trailing, _clause, _by_state, _two_values,
     )  # fmt: skip
     for answer in answers:
         found = answer(failure)
@@ -155,6 +170,18 @@ def _run_on(f: Failure) -> Mistake | None:
 def _trailing(f: Failure) -> Mistake | None:
     last = f.token.type == "COMMA" and f.reading.following() in ("_NL", "")
     return mistakes.TRAILING if last and (f.takes("_NL") or f.takes("LBRACE")) else None
+
+
+def _clause(f: Failure) -> Answer | None:
+    """A word where a statement goes on with clauses of its own."""
+    first, keywords = f.first, f.reading.lexer.keywords
+    words = CLAUSES.get(first.value, "").split() if first.type != "NAME" else []
+    possible = [word for word in words if f.takes(keywords[word])]
+    if f.token.type != "NAME" or f.opened or not possible:
+        return None
+    listed = " or ".join(filter(None, [", ".join(possible[:-1]), possible[-1]]))
+    message = f"{first.value} has no {f.token.value}: it goes on with {listed}"
+    return Problem("E114", message, f.span()), panic(f)
 
 
 def _two_values(f: Failure) -> Mistake | None:

@@ -63,7 +63,10 @@ HOLES = {
     "more": rf"(?:,{INNER})?",
     "inside": INNER,
     "inner": ARGUMENT,
+    "fn": r"\b(?:sigmoid|tanh|relu|softmax|exp|log|sqrt|norm|sum|mean|argmax)\b(?=[ \t]+\w)",
+    "index": r"[\w.]+?",
     **dict.fromkeys("lr", rf"(?:{_ATOM}|\b\d[\d.]*+)"),
+    "equal": r"[^\n#,]+==[^\n#,]+?",
     "cond": r"[^\n#]+?",
     "q": r"[^=?:|,\n]+?",
     "rest": rf"[^\n#]+?{_LINE}",
@@ -142,6 +145,7 @@ def filled(here: str, holes: dict[str, str]) -> str:
         left = here[: hole.start()].rstrip()[-1:]
         right = here[hole.end() :].lstrip()[:1]
         alone = (not left or left in _ENCLOSED) and (not right or right in ")],;:")
+        alone |= len(hole[1]) > 1  # what is more than an operand
         return value if alone or value[:1] in ("", ",") or ATOM.fullmatch(value) else f"({value})"
 
     return re.sub(r"\{(\w+)\}", put, here)

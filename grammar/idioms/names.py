@@ -26,7 +26,7 @@ OPTIONS = {
     "learning_rate": "lr", "base_lr": "lr", "eta": "lr", "step_size": "lr", "rate": "lr",
     "weight_decay": "decay", "l2": "decay", "beta_1": "b1", "beta1": "b1", "beta_2": "b2",
     "beta2": "b2", "epsilon": "eps", "mu": "momentum", "initializer": "init", "weights": "init",
-    "kernel_initializer": "init", "weight_init": "init", "drop_prob": "p", "keep_prob": "p",
+    "kernel_initializer": "init", "weight_init": "init", "drop_prob": "p",
 }  # fmt: skip
 # What follows from the equations, or is so anyway.
 NEEDLESS = frozenset(
@@ -57,6 +57,14 @@ def options(text: str, known: Collection[str], rewritten: Callable[[str], str]) 
         value = same(quoted[1], known) or quoted[1] if quoted else rewritten(value)
         found.append(f", {OPTIONS.get(name, name)} = {value}" if name else f", {value}")
     return "".join(found)
+
+
+def renamed(text: str, known: Collection[str]) -> str:
+    """The rest of a call from a wrong option on, where all of it is known by another name; else
+    nothing."""
+    said = options(text, (), lambda value: value).removeprefix(", ")
+    given = {p.split("=")[0].strip() for p in arguments(said) if re.match(r"\s*\w+\s*=(?!=)", p)}
+    return said if given <= set(known) else ""
 
 
 def arguments(text: str) -> list[str]:

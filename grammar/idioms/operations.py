@@ -67,6 +67,7 @@ FLAT = "a tensor is laid out as a vector with flatten; one example has no axis o
 SHAPED = "the shape of a tensor is said where it is declared, as in x[1, 28, 28] = raw.image"
 DRAW = "what is drawn has the shape of what it is drawn for: param W[m, n] ~ normal(0, 0.1)"
 LEARNT = "what is learnt is a parameter, with its sizes and a first value"
+INDEX = "the indices of a sum stand before a colon"
 NORMS = "there is no block for this: it is an equation"
 TRUTH = "there are no words for true and false: a truth is a comparison"
 
@@ -136,6 +137,12 @@ NUMBERS = (
     ("{f}({a}, keepdims|keepdim = {b})", "{f}({a})", "nothing needs its dimensions kept"),
 )  # fmt: skip
 VALUES = (
+    ("for {f} in time {", "scan {f} in time {", "what runs over time is a scan"),
+    ("sum({index}, {a})", "sum({index}: {a})", INDEX),
+    ("mean({index}, {a})", "mean({index}: {a})", INDEX),
+    ("{x}[{index}..{k}]", lambda h: f"{h['x']}[{h['index'].strip('0')}:{int(h['k']) + 1}]",
+     "a stretch is written with a colon, and its stop is excluded: x[0:2] has two entries"),
+    ("onehot({index})", "{index}", "the class itself is meant here, not its row of 0 and 1"),
     ("True", "1 == 1", TRUTH), ("true|TRUE", "1 == 1", TRUTH),
     ("False", "1 == 0", TRUTH), ("false|FALSE", "1 == 0", TRUTH),
     ("act|activation = None|null", "act = id", "without a function stands id, or nothing"),

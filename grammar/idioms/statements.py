@@ -106,6 +106,7 @@ MINIMISED = "a phase says in minimize what is made small, and with which optimis
 BODY = "the body starts on the line after the {, and its } stands on a line of its own"
 SIGN = "there are no signs that change a value: an equation holds, a parameter moves by update"
 SWEPT = "a sweep varies what is a const: give the option one, and vary that"
+TOLERANCE = "a tolerance is written within"
 HERE = "nothing is done one after another: a spec says what holds"
 
 ROWS = tuple(
@@ -179,8 +180,11 @@ ROWS = tuple(
         ("E119", "{hexadecimal}", lambda h: str(int(h["hexadecimal"], 16)), "numbers are decimal"),
         ("E112", "{percent}", lambda h: f"{float(h['percent'].rstrip('% ')) / 100:g}",
          "shares are written as numbers from 0 to 1"),
-        ("E112", "^expect {rest} +- {c}", "expect {rest} within {c}",
-         "a tolerance is written within"),
+        ("E112", "^expect {cond} +- {c}", "expect {cond} within {c}", TOLERANCE),
+        ("E112", "^expect {cond} +/- {c}", "expect {cond} within {c}", TOLERANCE),
+        ("E114", "^expect {cond} by|tolerance|tol|atol|approx {c}", "expect {cond} within {c}",
+         TOLERANCE),
+        ("E114", "^expect {equal}, {c}", "expect {equal} within {c}", TOLERANCE),
         ("E112", "+-", "-", "a tolerance is written within, a difference with -"),
         ("E112", "{l} % {r}", "{l} - {r} * floor({l} / {r})", "a remainder is written with floor"),
         ("E112", "{l} // {r}{tail}", "floor({l} / {r}){tail}", "a whole quotient is floor(a / b)"),
@@ -193,10 +197,11 @@ ROWS = tuple(
         ("E112", "{l} ./ {r}", "{l} / {r}", "/ is element by element"),
         ("E112", "{l} .^ {r}", "{l}^{r}", "^ is element by element"),
         ("E114", "{q} ? {r} : {l}", "{r} if {q} else {l}", "a choice is written a if test else b"),
-        ("E112", "{l}[::-1]", ": y[i] = x[n - 1 - i], where x has n elements",
+        ("E112", "{x}[::-1]", ": y[i] = x[n - 1 - i], where x has n elements",
          "a tensor is turned round by an equation with an index"),
-        ("E112", "{l}[{inside}:{inner}:{r}]", ": y[i] = x[2*i], with the step in the index",
+        ("E112", "{x}[{q}:{index}:{r}]", ": y[i] = x[2*i], with the step in the index",
          "a slice has no step: an index may have one"),
+        ("E119", "{fn} {l}", "{fn}({l})", "what a function is given stands in brackets"),
         ("E119", "-> {f} {number}", "-> {f}({number})",
          "what a block is given stands in brackets"),
         ("E119", "dense|conv|lstm|gru|rnn {number}", ": dense({number})",

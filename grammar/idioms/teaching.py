@@ -14,7 +14,7 @@ from dln.grammar.idioms.forms import Idiom
 MOST = 2_000  # characters of a statement that is looked at
 MANY = 40  # lines of one
 PROBLEMS = 50  # that are looked at
-KNOWN = frozenset("E301 E321 E322 E326 E327 E328 E333".split())
+KNOWN = frozenset("E301 E305 E310 E321 E322 E326 E327 E328 E333".split())
 ADVICE = ": "  # before a text that fits into no place
 Cut = tuple[int, int, str]  # from where to where of a text, and what stands there instead
 
@@ -60,7 +60,7 @@ def _at(
     """The row that fits at a place, which stands in no hole of it, and what is written here. What
     is known is no library of another tool."""
     for row, match in _matches(text, operations.ROWS):
-        holes = (match.span(name) for name in match.re.groupindex)
+        holes = (match.span(name) for name in match.re.groupindex if name != "index")
         within = match.start() <= start < match.end()
         within &= not any(a <= start < b for a, b in holes)
         if code != "E301" and _FROM_LIBRARY.match(match.group()):

@@ -230,6 +230,22 @@ def _same_example(
         fact = "only single numbers and equal shapes combine; an index says what is meant"
         facts = (fact,) if len(x.type.example) != len(y.type.example) else ()
         text = f"{' and '.join(names)} have different shapes"
-        b.fail("E202", text, places[1], f"is {shown[1]}", notes, facts=facts)
+        remedy, at = _product(b, x, y, places), places[1]
+        if remedy:
+            text, at = f"{text}: a sum of products is written @", places[0].to(places[1])
+            notes, facts = (Note(places[1], f"is {shown[1]}"), *notes), ()
+        label = "" if remedy else f"is {shown[1]}"
+        b.fail("E202", text, at, label, notes, remedy, facts)
 
     b.same_shape(x.type.example, y.type.example, span, "both sides of one equation", complain)
+
+
+def _product(b: Build, x: Node, y: Node, places: Sequence[Span]) -> str:
+    """`W @ x` for a matrix times a vector, or for two matrices, that were joined by *."""
+    first, second = places
+    between = first.source.text[first.stop : second.start]
+    left, right = ([*map(b.resolve, n.type.example)] for n in (x, y))
+    fits = left[-1:] == right[:1] and 3 <= len(left) + len(right) <= 4
+    if first.source is not second.source or between.strip() != "*" or not fits:
+        return ""
+    return f"{whole_text(first.text)} @ {whole_text(second.text)}"

@@ -256,6 +256,7 @@ def lookup(b: Build, name: str, span: Span, scope: Scope) -> Value:
     if version not in binding.cache:
         if binding.busy:
             notes = (Note(binding.span, "defined here"),) if binding.span else ()
+            _refuse_unscanned(b, name, span)
             text, fact = f"{name} is defined by itself", "an equation may not lead back to itself"
             b.fail("E331", text, span, "needs its own value", notes, facts=(fact,))
         binding.busy = True
@@ -272,6 +273,18 @@ def lookup(b: Build, name: str, span: Span, scope: Scope) -> Value:
     if isinstance(value, Node) and is_param(value):
         return b.frame.params.get(value["path"], value)
     return value
+
+
+def _refuse_unscanned(b: Build, name: str, span: Span) -> None:
+    """`h[t] = f(h[t-1])` without its scan."""
+    line = span.source.line(span.line).split("#")[0].strip()
+    step = re.match(rf"{name}\[\s*(\w+)\s*[,\]]", line)
+    if step is not None and re.search(rf"\b{name}\[\s*{step[1]}\s*-", line):
+        start = span.source.starts[span.line - 1] + span.source.line(span.line).index(line)
+        at = Span(span.source, start, start + len(line))
+        text = "what is defined by its own earlier values stands in a scan"
+        remedy = f"scan {step[1]} in time {{\n  {line}\n}}"
+        b.fail("E331", text, at, remedy=remedy)
 
 
 def _refuse_early(b: Build, name: str, span: Span, scope: Scope) -> None:

@@ -173,7 +173,18 @@ def _not_applied(b: Build, target: Value, span: Span) -> NoReturn:
 
 
 def _arguments(b: Build, expr: s.Call, scope: Scope) -> list[tuple[Value, Span]]:
-    """The positional arguments, worked out."""
+    """The positional arguments, worked out. Those that stand by their names do so once."""
+    named: dict[str, s.Arg] = {}
+    for a in expr.arguments:
+        if isinstance(a, s.Ranged):
+            text, remedy = (
+                "an index stands in reductions only, before a colon",
+                "sum(i in 0..2: x[i])",
+            )
+            b.fail("E326", text, a.span, facts=(f"as in {remedy}",))
+        if isinstance(a, s.Named) and named.setdefault(a.name, a) is not a:
+            notes = (Note(named[a.name].span, "first here"),)
+            b.fail("E329", f"{a.name} is given twice", a.span, "again", notes)
     return [(b.evaluate(a, scope), a.span) for a in expr.plain]
 
 
@@ -188,13 +199,23 @@ def _call_function(
         for name, a in expr.named.items():
             if name not in names:
                 unknown(b, "argument", name, a.span, names, target.syntax.name)
+            if name in values:
+                _given_twice(b, expr, name, values[name][1], a.span)
             values[name] = (b.evaluate(a.value, scope), a.value.span)
     if len(given) > len(names) or len(values) < len(names):
-        _wrong_count(b, target.syntax.name, names, len(given), span)
+        found = len(given) + (len(call[0].named) if call else 0)
+        _wrong_count(b, target.syntax.name, names, found, span)
     if call is not None:  # of `act(...)`, the activation given
         at = call[0].function.span
         span = at if (at := b.argument(at)) is not call[0].function.span else span
     return application.call_function(b, target, values, span)
+
+
+def _given_twice(b: Build, expr: s.Call, name: str, place: Span, named: Span) -> NoReturn:
+    """`f(x = 3, 4)`: a value without a name is that of the first argument."""
+    text = f"{name} is given twice: by its name, and by its place"
+    fact = "a value without a name is that of the argument in its place"
+    b.fail("E329", text, place, "is by its place", (Note(named, "is by its name"),), facts=(fact,))
 
 
 def _wrong_count(b: Build, name: str, names: Sequence[str], found: int, span: Span) -> NoReturn:

@@ -16,6 +16,7 @@ from dln.compiler.frontend.context.ports import Axes, dims_text, fit, port_sizes
 from dln.compiler.frontend.context.static_values import domain_of, lookup, want_domain
 from dln.compiler.frontend.context.values import Function, Results
 from dln.compiler.frontend.scan.equations import substituted
+from dln.compiler.frontend.scan.recurrences import at_step
 from dln.compiler.frontend.tensors.pointwise import refuse_pairs
 from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.sizes import Size
@@ -197,8 +198,20 @@ def _body(b: Build, made: Instance, nodes: Sequence[Node], span: Span) -> Value:
     return next(iter(results.values())) if len(results) == 1 else Results(results)
 
 
+def _refuse_astray(b: Build, made: Instance, name: str) -> None:
+    """A sequence that its scan defines without its step, or at another."""
+    scans = (st for st in made.definition.syntax.body if isinstance(st, s.Scan))
+    lines = ((st.name, line) for st in scans for line in st.body if isinstance(line, s.Define))
+    for t, line in lines:
+        if line.target.name == name:
+            remedy = at_step(line.span.text, name, t, line.target.dims)
+            text = f"a step defines {name}[{t}]; {name}[{t}-1] is what {name} was before it"
+            b.fail("E331", text, line.target.span, f"is no {name}[{t}]", remedy=remedy)
+
+
 def _result(b: Build, made: Instance, port: s.Port, body: Scope) -> Node:
     if port.name not in body.names:
+        _refuse_astray(b, made, port.name)
         text, remedy = f"{made.name} has no equation for {port.name}", f"{port.name} = ..."
         b.fail("E301", text, port.span, "is promised here", remedy=remedy)
     node = broadcasting.as_tensor(b, lookup(b, port.name, port.span, body), port.span)

@@ -66,6 +66,7 @@ def option_values(
         if isinstance(arg, s.Named):
             name, expr = arg.name, arg.value
             if name not in known:
+                _refuse_other_name(b, who, arg, given[-1], known, span)
                 unknown(b, "option", name, arg.span, known, who)
         else:
             name, expr = next(free, ""), arg
@@ -83,6 +84,29 @@ def option_values(
         remedy = f"{who}({', '.join(f'{m} = ...' for m in missing)})"
         b.fail("E333", f"{who} needs {', '.join(missing)}", span, "not given", remedy=remedy)
     return found
+
+
+def _refuse_other_name(
+    b: Build, who: str, arg: s.Named, last: s.Arg, known: Sequence[str], span: Span
+) -> None:
+    """An option that other tools call otherwise, or that follows from what a block is given."""
+    from dln.grammar.idioms import names  # late: most options are right
+
+    if arg.span.source is not span.source:
+        return
+    start, stop = arg.span.start - span.start, last.span.stop - span.start
+    if arg.name not in names.OPTIONS and arg.name not in names.NEEDLESS:
+        return
+    said = names.renamed(span.text[start:stop], known)
+    head, tail = span.text[:start], span.text[stop:]
+    head = head if said else head.rstrip().removesuffix(",")
+    here = names.OPTIONS.get(arg.name)
+    if here in known or arg.name in names.NEEDLESS:
+        text = f"{who} has no option {arg.name}: " + (
+            f"it is {here} here" if here else "it follows from what is written anyway"
+        )
+        remedy = f"{head}{said}{tail}" if said or here is None else ""
+        b.fail("E301", text, span, notes=(Note(arg.span, "unknown"),), remedy=remedy)
 
 
 def instance(

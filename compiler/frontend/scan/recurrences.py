@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import TypeAlias
 
@@ -33,6 +34,19 @@ def first_value(target: s.Port) -> int | None:
 def first_name(name: str, lag: int) -> str:
     """Under which name the value before the first step is bound."""
     return f"{name}[-{lag}]"
+
+
+def at_step(line: str, name: str, t: str, dims: tuple[s.Expr | None, ...] | None) -> str:
+    """An equation of a scan as one for step t: `h = f(h)` and `h[t+1] = f(h[t])` are `h[t] =
+    f(h[t-1])`; "" where it is another."""
+    if not dims:
+        again = re.sub(rf"(?<![\w.]){name}(?!\w|\[)", f"{name}[{t}-1]", line)
+        return again.replace(f"{name}[{t}-1]", f"{name}[{t}]", 1)
+    ahead = re.match(rf"{name}\[\s*{t}\s*\+\s*1\s*([,\]])", line)
+    if ahead is None:
+        return ""
+    back = re.sub(rf"(?<![\w.]){name}\[\s*{t}\s*([,\]])", rf"{name}[{t}-1\1", line[ahead.end() :])
+    return f"{name}[{t}{ahead[1]}" + re.sub(rf"\b{name}\[\s*{t}\s*\+\s*1\b", f"{name}[{t}", back)
 
 
 class Recurrences:
