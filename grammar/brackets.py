@@ -54,7 +54,7 @@ def brace(f: Failure) -> Answer | None:
             return twice, None
         return Problem("E102", message, opened, "opened here", remedy=LAST_BRACE), None
     first = f.first
-    if not (first is f.before and first.value in recovery.ITEMS and f.span(first).column == 1):
+    if not (f.begins and first.value in recovery.ITEMS and f.span(first).column == 1):
         return None
     keep = f.cut_for(f.reading.lexer.keywords[first.value])
     if keep is None:

@@ -8,9 +8,11 @@ knows no place raises `Fault` (the bare fact); the verb that knows the place tur
 from __future__ import annotations
 
 import bisect
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+
+MOST_SHOWN = 20  # problems that are printed
 
 
 class Source:
@@ -149,7 +151,13 @@ class DlnError(Exception):
         super().__init__()
 
     def __str__(self) -> str:
-        return "\n\n".join(render(p) for p in self.problems)
+        return "\n\n".join([*map(render, self.problems[:MOST_SHOWN]), *rest(self.problems)])
+
+
+def rest(problems: Sequence[Problem]) -> list[str]:
+    """How many problems there are beyond those that are printed."""
+    more = len(problems) - MOST_SHOWN
+    return [f"and {more:,} more"] if more > 0 else []
 
 
 @dataclass
@@ -157,11 +165,15 @@ class Problems:
     """Collects problems so that one run reports every wrong line."""
 
     found: list[Problem] = field(default_factory=list)
+    places: set[Span | None] = field(default_factory=set)
+    seen: set[Problem] = field(default_factory=set)
 
     def add(self, error: DlnError) -> None:
         for p in error.problems:
-            if p not in self.found:
+            if p not in self.seen:
                 self.found.append(p)
+                self.seen.add(p)
+                self.places.add(p.span)
 
     def raise_if_any(self) -> None:
         """Raise what was found, in the order of the lines; what has no place comes last."""

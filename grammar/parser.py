@@ -50,7 +50,9 @@ def parse_source(source: Source) -> s.Module:
         module = _run(tables.parser_state(conf), Reading(lexer, source), actions.problems)
         problems, actions.problems = actions.problems, []
     if problems or module is None:
-        raise DlnError(sorted(problems, key=lambda p: p.span.start if p.span else 0))
+        from dln.grammar.echoes import as_one  # late: most texts are right
+
+        raise DlnError(as_one(problems, source))
     return module
 
 

@@ -11,9 +11,18 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
-from dln.compiler.frontend.context.build_context import BlockDef, Build, Built, Naming, Scope, Value
+from dln.compiler.frontend.context.build_context import (
+    Binding,
+    BlockDef,
+    Build,
+    Built,
+    Naming,
+    Scope,
+    Value,
+)
 from dln.compiler.frontend.context.frame import Frame
 from dln.compiler.frontend.context.outside import Outside
+from dln.compiler.frontend.context.place import poison
 from dln.compiler.frontend.context.static_values import lookup, rounds, static, word
 from dln.compiler.frontend.context.values import Function, Module, OptimiserDef, describe
 from dln.compiler.frontend.data import datasets
@@ -26,7 +35,7 @@ from dln.compiler.frontend.scan.binders import BINDERS
 from dln.compiler.frontend.training import phases, slopes, untrained
 from dln.compiler.model import Functions, Model, Sweeping, Tasking
 from dln.grammar import syntax as s
-from dln.grammar.diagnostics import Fault, Problem, Source, nearest
+from dln.grammar.diagnostics import DlnError, Fault, Problem, Source, nearest
 
 STANDARD = "std.dln"
 DEEPEST_USE = 16
@@ -58,6 +67,7 @@ def _build(b: Build, module: s.Module) -> Model:
     _in_order(b, declarations, scope)
     _initial_values(b)
     _unused(b)
+    b.problems.found = b.built.missing.told(b.problems.found)
     if b.problems.found:
         from dln.grammar.idioms import teaching  # late: most specs are right
 
@@ -85,8 +95,13 @@ class Files:
         scope = Scope(self.standard.child())
         for item in module.items:
             if isinstance(item, s.Use):
+                failures = b.built.failures
                 with b.collecting():
                     self._use(item, source, scope, [*trail, source.path])
+                if b.built.failures > failures and item.alias is None:
+                    b.built.missing.lost = True
+                elif b.built.failures > failures:
+                    scope.names[str(item.alias)] = Binding(item.span, poison, static=True)
         bind_items(b, module.items, scope)
         return scope
 
@@ -238,12 +253,12 @@ def _unused(b: Build) -> None:
             names = b.built.constants
             hint = nearest(name, names) or "it has " + (", ".join(names) or "none")
             text = f"the spec has no constant {name}"
-            b.problems.found.append(Problem("E383", text, None, remedy=hint))
+            b.problems.add(DlnError([Problem("E383", text, None, remedy=hint)]))
     for name in b.outside.data_paths:
         if name not in b.data.given:
             known = ", ".join(b.data.sets) or "none"
             text = f"the spec uses no data set {name}"
-            b.problems.found.append(Problem("E383", text, None, remedy=f"it uses {known}"))
+            b.problems.add(DlnError([Problem("E383", text, None, remedy=f"it uses {known}")]))
 
 
 # ---- the model ---------------------------------------------------------------------------------

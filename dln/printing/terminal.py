@@ -16,7 +16,7 @@ from typing import Any, TextIO
 
 import click
 
-from dln.grammar.diagnostics import DlnError, Problem, clean
+from dln.grammar.diagnostics import MOST_SHOWN, DlnError, Problem, clean, rest
 
 MARK = f"\0{os.urandom(8).hex()}\0"
 """What stands around a painted text until it is printed. No name or text of a spec, no path and no
@@ -62,10 +62,12 @@ class Terminal:
             self.data({"problems": [as_data(p) for p in error.problems]})
         self.wrong(error.problems)
 
-    def wrong(self, problems: Iterable[Problem]) -> None:
-        """What is wrong, each with its place and remedy, to stderr."""
-        for i, problem in enumerate(problems):
+    def wrong(self, problems: Sequence[Problem]) -> None:
+        """What is wrong, each with its place and remedy, to stderr; how many more there are."""
+        for i, problem in enumerate(problems[:MOST_SHOWN]):
             print(dressed(("\n" if i else "") + _headed(problem, "red")), file=sys.stderr)
+        for line in rest(problems):
+            print(f"\n{line}", file=sys.stderr)
 
 
 def _headed(problem: Problem, colour: str) -> str:

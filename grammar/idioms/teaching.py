@@ -40,7 +40,7 @@ def _taught(p: Problem, writer: Writer) -> Problem:
     if p.code == "E301" and (made := writer.parameter(text)) is not None:
         says, start, stop, remedy = operations.LEARNT, *match.span(), made
     span = Span(p.span.source, base + start, base + stop)
-    return Problem(p.code, says, span, remedy=remedy, word=p.word)
+    return Problem(p.code, says, span, facts=p.facts, remedy=remedy, word=p.word)
 
 
 def statement(source: Source, place: int) -> tuple[int, str]:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import dln
+from dln.grammar import diagnostics
 from dln.grammar.diagnostics import DlnError
 from dln.running.expectations import verdicts
 
@@ -215,3 +216,22 @@ def test_a_phase_is_one_or_has_numbers() -> None:
         with pytest.raises(DlnError) as caught:
             dln.load("data d = rows([[1]]) {\n  x[1] = raw\n}\n" + text)
         assert [p.code for p in caught.value.problems] == ["E334"]
+
+
+def test_many_unknown_names_take_little_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nearest names are looked for as often as problems are printed, however many there are."""
+    looked = 0
+
+    def counted(a: str, b: str) -> int:
+        nonlocal looked
+        looked += 1
+        return len(a) + len(b)
+
+    monkeypatch.setattr(diagnostics, "slips", counted)
+    for n in (700, 2500):
+        looked = 0
+        with pytest.raises(DlnError) as caught:
+            dln.load("".join(f"let b{i} = a{i}\n" for i in range(n)))
+        assert len(caught.value.problems) == n
+        assert str(caught.value).endswith(f"\n\nand {n - 20:,} more")
+        assert looked <= 20 * 1000

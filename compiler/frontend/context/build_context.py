@@ -19,7 +19,7 @@ from dln.compiler import model
 from dln.compiler.frontend.context.blaming import Argument, Call, Giving, nothing
 from dln.compiler.frontend.context.frame import Drawing, Frame, OpenLoop
 from dln.compiler.frontend.context.outside import Outside
-from dln.compiler.frontend.context.place import SPEC, Place, Shared, Space, replace
+from dln.compiler.frontend.context.place import SPEC, Missing, Place, Shared, Space, replace
 from dln.compiler.frontend.context.unit_group import UnitGroup
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.sizes import Size, Var
@@ -257,7 +257,7 @@ class Built(Shared):
     drawings: dict[str, Source] = field(default_factory=dict)
     constants: dict[str, object] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
-    missing: set[str] = field(default_factory=set)
+    missing: Missing = field(default_factory=Missing)
     owned: Owned = field(default_factory=Owned)
     data: DataSets = field(default_factory=DataSets)
     phases: Phases = field(default_factory=Phases)

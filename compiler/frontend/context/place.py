@@ -8,6 +8,7 @@ of the user's own file first and the library's second, however late it is found.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from itertools import count
@@ -42,6 +43,10 @@ NoShape: TypeAlias = Callable[[Conflict | None], NoReturn]
 """How it is said that two shapes differ: in a size, or in how many axes they have."""
 
 
+OF_SIZES = ("E209", "E336")
+"""Sizes that are not known, as they are after anything that failed."""
+
+
 class Poisoned(Exception):
     """Something that failed before is asked for again: its problem has been reported."""
 
@@ -49,6 +54,40 @@ class Poisoned(Exception):
 def poison(asker: object) -> NoReturn:
     """The finder of a name whose meaning failed."""
     raise Poisoned
+
+
+@dataclass(eq=False)
+class Missing:
+    """Names of which it has been said that there are none, each with the places that ask for it.
+    Where a used file is `lost`, any name may be one of its."""
+
+    places: dict[str, dict[Span, None]] = field(default_factory=dict)
+    keys: dict[str, str] = field(default_factory=dict)
+    lost: bool = False
+
+    def asked(self, key: str, message: str, span: Span) -> bool:
+        """Whether a name is asked for that was missing before; if not, the `message` is new."""
+        known = key in self.places
+        self.places.setdefault(key, {})[span] = None
+        self.keys.setdefault(message, key)
+        return known
+
+    def told(self, found: Sequence[Problem]) -> list[Problem]:
+        """Problems as they are told: of a missing name at the first place, with how many others
+        there are; sizes that are not known only where nothing else is wrong."""
+        causes = [p for p in found if p.code not in OF_SIZES] or found
+        return [self._counted(p) for p in causes]
+
+    def _counted(self, found: Problem) -> Problem:
+        places = self.places.get(self.keys.get(found.message, ""), {})
+        if found.span not in places or found.span is None or len(places) < 2:
+            return found
+        here = sorted((p for p in places if p.source is found.span.source), key=lambda p: p.start)
+        lines = [str(n) for n in dict.fromkeys(p.line for p in here[1:])]
+        many = f"{len(places) - 1:,} other places" if len(places) > 2 else "one other place"
+        on = f"line{'s' * (len(lines) > 1)} {', '.join(lines[:6])}{', ...' * (len(lines) > 6)}"
+        fact = f"and at {many}, on {on}"
+        return dataclasses.replace(found, span=here[0], facts=(*found.facts, fact))
 
 
 class Space(Record):
@@ -190,8 +229,8 @@ class Place:
             yield
         except DlnError as error:
             self.built.failures += 1
-            seen = {p.span for p in self.problems.found if p.span is not None}
-            self.problems.add(DlnError(p for p in error.problems if p.span not in seen))
+            fresh = (p for p in error.problems if not p.span or p.span not in self.problems.places)
+            self.problems.add(DlnError(fresh))
         except Poisoned:
             self.built.failures += 1
 

@@ -6,15 +6,14 @@ These helpers stand below blocks and expressions; they reach expressions through
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import UnionType
 from typing import NoReturn
 
-from dln.compiler.frontend.context import absences, broadcasting
-from dln.compiler.frontend.context.build_context import Binding, Build, Scope, Value
+from dln.compiler.frontend.context import absences, broadcasting, missing
+from dln.compiler.frontend.context.build_context import Build, Scope, Value
 from dln.compiler.frontend.context.place import Poisoned
 from dln.compiler.frontend.context.values import (
-    CALLABLE,
     INDEX,
     PhaseGroup,
     describe,
@@ -82,7 +81,7 @@ def size(b: Build, expr: s.Expr, scope: Scope, declare: dict[str, Var] | None = 
             if scope.lookup(name) is None:
                 known = [n for n in scope.visible() if (to := scope.lookup(n)) and to.constant]
                 hint = nearest(name, known) or f"name it in a port or an option: ...; {name})"
-                b.fail("E301", f"there is no size {name}", at, "unknown", remedy=hint)
+                unknown(b, "size", name, at, (), hint=lambda: hint)
         case s.Group(body=body):
             return size(b, body, scope, declare)
         case s.Binary(op="+" | "-" | "*" as op, left=left, right=right):
@@ -251,7 +250,7 @@ def lookup(b: Build, name: str, span: Span, scope: Scope) -> Value:
     binding = scope.lookup(name)
     if binding is None:
         _refuse_early(b, name, span, scope)
-        unknown(b, "name", name, span, [k for k in scope.visible() if _fits(b, k, span, scope)])
+        unknown(b, "name", name, span, (), hint=lambda: missing.suggested(b, name, span, scope))
     version = 0 if binding.static else b.frame.version
     if version not in binding.cache:
         if binding.busy:
@@ -291,57 +290,41 @@ def _refuse_early(b: Build, name: str, span: Span, scope: Scope) -> None:
     """A port or an equation of a block, in what the block is made of before it is applied."""
     around = ((x, b.owned.instances.get(x.path)) for x in scope.outwards())
     made = next((made for x, made in around if made is not None and made.scope is x), None)
-    if made is None or name in b.built.missing:
+    if made is None:
         return
     syntax = made.definition.syntax
     given = any(p.name == name for p in syntax.ports)
     if given or any(st.target.name == name for st in syntax.body if isinstance(st, s.Define)):
         what = f"what {made.name} {'is given' if given else 'works out'} where it is applied"
-        b.built.missing.add(name)
         fact = "a let and a parameter are made once; an equation, without let, comes later"
         text = f"there is no {name} yet: it is {what}"
+        if b.built.missing.asked(name, text, span):
+            raise Poisoned
         b.fail("E301", text, span, "is needed before", facts=(fact,))
 
 
-def _fits(b: Build, name: str, span: Span, scope: Scope) -> bool:
-    """Whether what a name stands for is of the kind that is meant at a place: a function where it
-    is called, none where it is reckoned with."""
-    value = known(b, scope.lookup(name))
-    if value is None:
-        return True
-    callable_value = isinstance(value, CALLABLE)
-    before, after = span.source.text[: span.start].rstrip(), span.source.text[span.stop :].lstrip()
-    if after[:1] == "(" or before[-2:] == "->":
-        return callable_value
-    signs = (*"*/@^+-<>", "==", "!=")
-    reckoned = after.startswith((*signs, "[", "'")) or before.endswith(signs)
-    return not (reckoned and callable_value)
-
-
-def known(b: Build, binding: Binding | None) -> Value | None:
-    """What a name is bound to, if that is known without working anything out."""
-    if binding is None or binding.cache:
-        return None if binding is None else next(iter(binding.cache.values()))
-    try:
-        return binding.find(b) if binding.static and not binding.busy else None
-    except Exception:  # a definition that is wrong itself: its problem is told at its place
-        return None
-
-
 def unknown(
-    b: Build, kind: str, name: str, span: Span, known: Sequence[str], of: str = ""
+    b: Build,
+    kind: str,
+    name: str,
+    span: Span,
+    known: Sequence[str],
+    of: str = "",
+    hint: Callable[[], str] | None = None,
 ) -> NoReturn:
-    """Nothing is called so; the nearest name that exists is the remedy, or the few there are."""
-    if not of and kind in ("name", "constant"):
-        if name in b.built.missing:  # said once
-            raise Poisoned
-        b.built.missing.add(name)
-    known = [k for k in dict.fromkeys(known) if not k.startswith("_")]
-    hint = nearest(name, known) or ""
-    if of and not hint and 0 < len(known) <= 12:
-        hint = ("one of " if len(known) > 1 else "") + ", ".join(known)
+    """Nothing is called so; the nearest name that exists is the remedy, or the few there are. It is
+    said once, however often it is asked for."""
     message = f"{of} has no {kind} {name}" if of else f"there is no {kind} {name}"
-    b.fail("E301", message, word(span, name), "unknown", remedy=hint)
+    at, told, plain = word(span, name), b.built.missing, kind == "name" and not of
+    if told.asked(message if of else name, message, at) or (told.lost and plain):
+        raise Poisoned
+    remedy = ""
+    if len(told.places) <= missing.MOST_HINTS:
+        known = [k for k in dict.fromkeys(known) if not k.startswith("_")]
+        remedy = (hint() if hint is not None else nearest(name, known)) or ""
+        if of and not remedy and 0 < len(known) <= 12:
+            remedy = ("one of " if len(known) > 1 else "") + ", ".join(known)
+    b.fail("E301", message, at, "unknown", remedy=remedy)
 
 
 def refuse_idle(
@@ -362,7 +345,7 @@ def refuse_shadow(b: Build, name: str, span: Span, scope: Scope) -> None:
     """An index of the name of another index, or of anything else that is named beside it: which of
     the two `x[k]` means would be anybody's guess. A size is none: `y[n] = x[n]`."""
     own = next((x for x in scope.outwards() if name in x.names), None)
-    value = None if own is None else known(b, own.names[name])
+    value = None if own is None else missing.known(b, own.names[name])
     if own is None or isinstance(value, Size) or not (own.path or isinstance(value, INDEX)):
         return
     what = (
@@ -376,6 +359,8 @@ def refuse_shadow(b: Build, name: str, span: Span, scope: Scope) -> None:
 
 def word(span: Span, name: str, after: str = "") -> Span:
     """The place of a name inside a longer span."""
+    if span.text == name:
+        return span
     found = re.search(rf"{after}(?<!\w){re.escape(name)}(?!\w)", span.text)
     if found is None:
         return span

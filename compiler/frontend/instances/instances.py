@@ -22,11 +22,11 @@ from dln.compiler.frontend.context.build_context import (
     Value,
 )
 from dln.compiler.frontend.context.frame import Drawing, Frame
+from dln.compiler.frontend.context.missing import known
 from dln.compiler.frontend.context.place import Poisoned, replace
 from dln.compiler.frontend.context.ports import dims_text, fit, port_sizes
 from dln.compiler.frontend.context.static_values import (
     domain_of,
-    known,
     lookup,
     size,
     tensor,

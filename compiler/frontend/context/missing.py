@@ -1,0 +1,122 @@
+"""What was meant by a name that there is not: the nearest one of the kind that is meant there.
+
+A name in front of brackets is one that is called, behind `with` an optimiser, behind `on` a data
+set. Of names that are as near the innermost counts: one of the block or phase before one of the
+file, and that before the library's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from types import UnionType
+from typing import NamedTuple
+
+from dln.compiler.frontend.context.build_context import (
+    Binding,
+    Build,
+    Chain,
+    Instance,
+    Scope,
+    Value,
+)
+from dln.compiler.frontend.context.place import Poisoned
+from dln.compiler.frontend.context.values import (
+    CALLABLE,
+    DataValue,
+    Module,
+    OptimiserDef,
+    PhaseBest,
+    PhaseGroup,
+    PhaseValue,
+    Results,
+)
+from dln.compiler.ir.graph import Node
+from dln.grammar.diagnostics import Span, nearest, slips
+
+MOST_HINTS = 20  # as many as are printed
+MOST_NAMES = 1000  # among which a nearest one is looked for
+SIGNS = (*"*/@^+-<>", "==", "!=")
+COUNTS = ("epochs", "updates", "seconds")
+
+
+class Meant(NamedTuple):
+    """What may stand at a place: of these kinds, none of those. What is not known may be it."""
+
+    kinds: type | UnionType = object
+    none: type | UnionType | tuple[()] = ()
+
+    def by(self, value: Value | None) -> bool:
+        return value is None or (isinstance(value, self.kinds) and not isinstance(value, self.none))
+
+
+OPTIMISER = Meant(OptimiserDef)
+DATA = Meant(DataValue)
+MOVED = Meant(Instance | Chain | Node | list)
+CALLED = Meant(CALLABLE, OptimiserDef)
+HAS_PARTS = Meant(Instance | Module | DataValue | PhaseValue | PhaseGroup | Results | Node)
+RECKONED = Meant(object, CALLABLE | DataValue | Module | PhaseValue | PhaseGroup | PhaseBest)
+ANY = Meant(object, OptimiserDef)
+WORDS = {"with": OPTIMISER, "on": DATA, "over": MOVED}
+
+
+def meant_at(span: Span) -> Meant:
+    """What kind of thing is meant at a place."""
+    text = span.source.text
+    before, after = text[: span.start].rstrip(), text[span.stop :].lstrip(" ")
+    word = before.rsplit(maxsplit=1)[-1:] or [""]
+    if word[0] in WORDS:
+        return WORDS[word[0]] if after[:1] != "." or word[0] == "with" else HAS_PARTS
+    if after.startswith("."):
+        return HAS_PARTS
+    if after.startswith("(") or before.endswith("->"):
+        return CALLED
+    if after.startswith((*SIGNS, "[", "'")) or before.endswith(SIGNS):
+        return RECKONED
+    return ANY
+
+
+def suggested(b: Build, name: str, span: Span, scope: Scope) -> str:
+    """The name that was meant, or the way to write what is called so elsewhere."""
+    inside = elsewhere(b, name, scope)
+    if inside:
+        return inside
+    meant, found = meant_at(span), list[tuple[int, int, str]]()
+    for level, names in enumerate(_levels(scope)):
+        if len(names) > MOST_NAMES:
+            return ""
+        fit = [k for k, to in names.items() if k[0] != "_" and meant.by(known(b, to))]
+        if (hit := nearest(name, fit)) is not None:
+            found.append((slips(name.casefold(), hit.casefold()), level, hit))
+    return min(found)[2] if found else ""
+
+
+def _levels(scope: Scope) -> Iterator[dict[str, Binding]]:
+    """The names around a place: those of its body, of the file, of the library."""
+    scopes = list(scope.outwards())
+    local, file, library = scopes[:-4], scopes[-4:-2], scopes[-2:]
+    for part in (local, file, library):
+        yield {k: to for x in reversed(part) for k, to in x.names.items()}
+
+
+def elsewhere(b: Build, name: str, scope: Scope) -> str:
+    """`fit.error` for what a phase watches, `M.mnist` for a name of a file that is used as M."""
+    outside: Callable[[str], Binding | None] = scope.lookup
+    phases = (p for key, p in b.phases.made.items() if outside(key.split("[")[0]) is not None)
+    found = [f"{p.name}.{name}" for p in phases if name in (*COUNTS, *(w.name for w in p.watches))]
+    for key in scope.visible():
+        value = known(b, scope.lookup(key))
+        if isinstance(value, Module) and name in value.scope.names:
+            found.append(f"{key}.{name}")
+    found = list(dict.fromkeys(found))
+    return f"one of {', '.join(found)}" if 1 < len(found) <= 6 else "".join(found[:1])
+
+
+def known(b: Build, binding: Binding | None) -> Value | None:
+    """What a name is bound to, if that is known without working anything out."""
+    if binding is None or binding.cache:
+        value = None if binding is None else next(iter(binding.cache.values()))
+        return None if value is Poisoned else value
+    try:
+        return binding.find(b) if binding.static and not binding.busy else None
+    except Exception:  # a definition that is wrong itself: its problem is told at its place
+        return None
