@@ -164,7 +164,7 @@ class Session:
     def restore(self, restored: Restored) -> None:
         """Become what a checkpoint of this plan and seed holds, results included. Raises `Fault`
         E561 for one of another plan or seed."""
-        resume.restore(self.state, restored.arrays, restored.meta)
+        resume.restore(self.state, restored)
 
     # ---- names ---------------------------------------------------------------------------------
 

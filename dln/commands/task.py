@@ -35,7 +35,7 @@ def command(terminal: Terminal, /, run_dir: str, name: str, **given: Any) -> int
     [wanted] = chosen(name, spec.model.tasks, "task")
     compiled = spec.compile(before.backend, before.dtype, before.threads)
     session = opened(compiled, before.seed)
-    if restored := rundir.newest():
+    if restored := rundir.last():
         session.restore(restored)
     folder = Path(asked.out) if asked.out else rundir.path
     emitted = run_one(terminal, session, compiled.plan.tasks[wanted], folder)

@@ -20,8 +20,9 @@ from dln.running import expectations
 from dln.running.report import facts
 from dln.running.resuming import remembered
 from dln.running.training import opened
-from dln.runtime.checkpoint.rundir import RunDirectory
+from dln.runtime.checkpoint.rundir import Restored, RunDirectory
 from dln.spec import from_source, read
+from dln.sweep import directory
 
 
 @dataclass(frozen=True)
@@ -44,21 +45,21 @@ def taken(folder: Path) -> Taken:
 
 
 def _run(folder: Path) -> Taken:
-    rundir = RunDirectory(folder)
+    rundir = RunDirectory.reopen(str(folder))
+    restored = rundir.last()
     said = rundir.records()
     begun = next((r for r in said if r.get("event") == "run"), None)
     if begun is None:
         raise Fault(f"{folder} holds no run", "dln run SPEC --out DIR", "E541")
     done = [r for r in said if r.get("event") == "finished"]
-    data, facts = done[-1] if done else _stopped(rundir, said), rundir.manifest()
+    data, facts = done[-1] if done else _stopped(rundir, restored, said), rundir.manifest()
     options, log = "--slow" if begun["slow"] else "", folder / "log.jsonl"
     run = _provenance(log, facts, facts, data["phases"].values(), options)
     return Taken(Path(begun["spec"]).stem, "run", data, run)
 
 
-def _stopped(rundir: RunDirectory, said: list[Data]) -> Data:
+def _stopped(rundir: RunDirectory, restored: Restored | None, said: list[Data]) -> Data:
     """What a run that was stopped has come to, from its newest checkpoint."""
-    restored = rundir.newest()
     if restored is None:
         remedy = f"dln run --resume {rundir.path}"
         raise Fault(f"{rundir.path} holds no finished run, nor a phase of one", remedy, "E541")
@@ -94,7 +95,7 @@ def _reached(running: Data | None, said: list[Data]) -> str:
 
 def _sweep(folder: Path) -> Taken:
     log = folder / "sweep.json"
-    data = json.loads(log.read_text("utf-8"))
+    data = directory.read(folder)
     machine = json.loads((folder / "machine.json").read_text("utf-8"))
     rows = [r for some in data["sweeps"].values() for r in some]
     return Taken(data["spec"], "sweep", data, _provenance(log, data["settings"], machine, rows))

@@ -16,7 +16,7 @@ from dln.grammar.diagnostics import DlnError, Fault, Problem
 from dln.printing.terminal import plain
 from dln.runtime.checkpoint.rundir import Restored, RunDirectory
 from dln.runtime.device.source_map import placed
-from dln.runtime.training import further
+from dln.runtime.training import facts, further
 from dln.settings import Settings
 from dln.spec import Compiled, Spec
 
@@ -89,13 +89,14 @@ def refuse_spec(before: Earlier, spec: Spec, compiled: Compiled, phases: Sequenc
         return
     if restored.meta.get("fingerprint") == plan.fingerprint:
         with placed(plan.texts):
+            facts.refuse(plan, before.settings.seed, restored.arrays, restored.meta)
             further.refuse(plan.phases, restored.meta, phases, before.settings.epochs)
         return
     other = "a file that it uses, its data, or the version of dln is another"
-    facts = tuple(differences(before, spec)) or (other,)
+    told = tuple(differences(before, spec)) or (other,)
     message = f"{before.rundir.path} cannot go on: it is a run of another spec, or other constants"
     remedy = f"start a new run: dln run {before.spec}"
-    raise DlnError([Problem("E544", message, None, "", (), facts, remedy)])
+    raise DlnError([Problem("E544", message, None, "", (), told, remedy)])
 
 
 def differences(before: Earlier, spec: Spec) -> Iterator[str]:

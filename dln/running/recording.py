@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from dln.printing.terminal import plain
-from dln.runtime.checkpoint.rundir import RunDirectory, machine, sha256
+from dln.runtime.checkpoint.checkpoint import sha256
+from dln.runtime.checkpoint.rundir import (
+    MANIFEST,
+    RESOLVED,
+    SPEC,
+    RunDirectory,
+    machine,
+    manifest_text,
+)
 from dln.runtime.readers import readers
 from dln.runtime.readers.files import files_of, within
 from dln.settings import Settings
@@ -36,11 +44,11 @@ def written(
     rundir: RunDirectory, spec: Spec, compiled: Compiled, given: Settings, path: str, resolved: str
 ) -> None:
     """Write the texts and the manifest of a run, and into its log what it was asked for."""
-    rundir.write_spec(spec.source.text, resolved)
-    rundir.write_manifest(**manifest_of(spec, compiled, given, resolved))
+    manifest = manifest_text(**manifest_of(spec, compiled, given, resolved))
+    files = {SPEC: spec.source.text, RESOLVED: resolved, MANIFEST: manifest}
     words = {word: plain(getattr(given, word)) for word in WORDS}
-    rundir.log(event="run", spec=path, constants=dict(given.constants), **words,
-               manifest=rundir.hash_of("manifest.json"))  # fmt: skip
+    rundir.begin(files, spec=path, constants=dict(given.constants), **words,
+                 manifest=sha256(manifest.encode()))  # fmt: skip
 
 
 def expected(spec: Spec, compiled: Compiled, given: Settings, resolved: str) -> dict[str, Any]:

@@ -7,6 +7,7 @@ is done where that has a meaning, and refused where it has none (`differences`).
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from pathlib import Path
 
 from dln.grammar.diagnostics import Fault
@@ -33,8 +34,10 @@ def earlier(name: str | None, given: Settings) -> Earlier:
     spec, first = remembered(rundir)
     differences.refuse_options(folder, first, given)
     settings, notes = differences.joined(first, given)
-    path = spec if name is None else str(find(name))
-    return Earlier(rundir, path, settings, rundir.newest(), first, spec, notes)
+    path, restored = spec if name is None else str(find(name)), rundir.newest()
+    for fault in restored.refused if restored else ():
+        notes += (f"{fault.message}; going on from an earlier one",)
+    return Earlier(rundir, path, settings, restored, first, spec, notes)
 
 
 def newest(spec: str) -> str:
@@ -43,8 +46,10 @@ def newest(spec: str) -> str:
     manifests = [p for p in Path(ROOT).glob("*/manifest.json") if wanted.fullmatch(p.parent.name)]
     ages = [(p.stat().st_mtime, int(p.parent.name.rpartition("-")[2]), p) for p in manifests]
     for *_, manifest in sorted(ages, reverse=True):
-        if not any(r.get("event") == "finished" for r in RunDirectory(manifest.parent).records()):
-            return str(manifest.parent)
+        with suppress(Fault):  # one that was edited is no reason to refuse another
+            said = RunDirectory(manifest.parent).records()
+            if not any(r.get("event") == "finished" for r in said):
+                return str(manifest.parent)
     whose = f"unfinished run of {spec}" if spec else "unfinished run"
     remedy = "dln run SPEC --resume DIR" if manifests else f"dln run {spec or 'SPEC'}"
     raise Fault(f"there is no {whose} in {ROOT}/", remedy, "E541")

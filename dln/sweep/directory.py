@@ -2,10 +2,11 @@
 
     spec.dln      the spec as it was read
     machine.json  versions, and the parts of the machine that decide bits
-    sweep.json    settings and rows, written anew after each run
+    sweep.json    settings and rows, written anew after each run, with a digest of all
     table.csv     all rows; NAME.png for each sweep: written at the end
 
-Problems: E540 an occupied directory, E541 nothing to go on with, E542 the system refuses.
+Problems: E540 an occupied directory, E541 nothing to go on with, or not as it was left, E542 the
+system refuses.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +22,15 @@ from dln.grammar.diagnostics import Fault
 from dln.printing.files import allowed, as_json, put, table
 from dln.printing.terminal import plain
 from dln.running import differences
-from dln.runtime.checkpoint.rundir import machine, next_free
+from dln.runtime.checkpoint.checkpoint import sha256
+from dln.runtime.checkpoint.rundir import SPEC, machine, next_free
 from dln.settings import Settings
 from dln.sweep.row import Row
 
 Varied = Mapping[str, Sequence[Mapping[str, Any]]]
 """The runs of each sweep, as constants with their values."""
 
-FILE = "sweep.json"
+FILE, MACHINE, SUM = "sweep.json", "machine.json", "sum"
 ROOM = "free some space, or choose another directory with --out"
 KEPT = ("constants", "data", "backend", "dtype", "threads", "seed", "epochs", "limit", "phase",
         "slow")  # fmt: skip
@@ -57,8 +58,8 @@ class SweepDirectory:
             remedy = "go on with it by --resume, or give another --out"
             raise Fault(f"{path} already holds a sweep", remedy, "E540")
         found = cls(path, spec, text, only, given)
-        found.put("spec.dln", text.encode())
-        found.put("machine.json", as_json(machine()))
+        found.put(SPEC, text.encode())
+        found.put(MACHINE, as_json(machine()))
         found.save()
         return found
 
@@ -69,11 +70,11 @@ class SweepDirectory:
         """The directory of `--resume`, with its settings and its rows; those that failed are left
         to be run again. `varied` are the runs of each sweep as the spec has them."""
         path, anew = Path(given.resume or ""), f"begin a new one: dln sweep {spec}"
-        data = _read(path / FILE)
-        if data["spec"] != spec or data["text"] != digest(text):
+        data = read(path)
+        if data["spec"] != spec or data["text"] != sha256(text.encode()):
             found = [f"{path} holds a sweep of another spec, or of another text of it"]
             with suppress(OSError):
-                found += differences.changed_lines((path / "spec.dln").read_text("utf-8"), text)
+                found += differences.changed_lines((path / SPEC).read_text("utf-8"), text)
             raise Fault("; ".join(found), anew, "E541")
         if only is not None and data["only"] not in (None, only):
             raise Fault(f"{path} holds the sweep {data['only']}, not {only}", code="E541")
@@ -101,8 +102,10 @@ class SweepDirectory:
     def save(self) -> None:
         settings = {k: getattr(self.settings, k) for k in KEPT}
         rows = {name: [r.as_data() for r in self.done(name)] for name in self.rows}
-        self.put(FILE, as_json({"spec": self.spec, "text": digest(self.text), "only": self.only,
-                                "settings": settings, "sweeps": rows}))  # fmt: skip
+        facts = plain({"spec": self.spec, "text": sha256(self.text.encode()), "only": self.only,
+                       "machine": sha256((self.path / MACHINE).read_bytes()),
+                       "settings": settings, "sweeps": rows})  # fmt: skip
+        self.put(FILE, as_json({**facts, SUM: _sum(facts)}))
 
     def put(self, name: str, content: bytes) -> Path:
         """Write a file, whole or not at all."""
@@ -121,24 +124,35 @@ def rows_as_csv(found: Mapping[str, Sequence[Row]]) -> bytes:
     return table(lines)
 
 
-def digest(text: str) -> str:
-    return sha256(text.encode()).hexdigest()
-
-
 def _key(constants: Mapping[str, Any]) -> str:
     return json.dumps(plain(constants), sort_keys=True)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _sum(facts: Mapping[str, Any]) -> str:
+    """The digest of what a sweep's file says beside it."""
+    said = {k: v for k, v in facts.items() if k != SUM}
+    return sha256(json.dumps(said, sort_keys=True).encode())
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """What the file of a sweep says. Raises `Fault` E541 where there is none, or where a file of
+    the directory is not as it was left."""
+    path, anew = folder / FILE, "start a new sweep"
     if not path.exists():
         remedy = "name the directory that `dln sweep` printed"
-        raise Fault(f"{path.parent} holds no sweep to go on with", remedy, "E541")
+        raise Fault(f"{folder} holds no sweep to go on with", remedy, "E541")
     with allowed("read", path, ROOM):
         text = path.read_bytes()
     try:
         found: dict[str, Any] = json.loads(text)
-        if not {"spec", "text", "only", "settings", "sweeps"} <= found.keys():
-            raise ValueError("something is missing")
-        return found
-    except ValueError as e:
-        raise Fault(f"{path} is damaged: {e}", "start a new sweep", "E541") from e
+        if found[SUM] != _sum(found):
+            raise ValueError("it has been changed")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
+        raise Fault(f"{path} is damaged: {e}", anew, "E541") from e
+    for name, said in ((MACHINE, found["machine"]), (SPEC, found["text"])):
+        with allowed("read", folder / name, anew):
+            is_now = sha256((folder / name).read_bytes())
+        if is_now != said:
+            message = f"{folder} is not as it was left: {name} has been changed"
+            raise Fault(message, f"put back the file as it was, or {anew}", "E541")
+    return found

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from os import PathLike
@@ -27,6 +28,8 @@ from dln.grammar.diagnostics import Fault, nearest
 Arrays = dict[str, NDArray[Any]]
 KEY = "dln"
 FORMAT = 1
+BODY = {"format", "meta", "tensors"}
+HEADER = 100_000_000  # bytes of the header of a safetensors file, at most
 STORED = frozenset(
     "float64 float32 float16 int64 int32 int16 int8 uint64 uint32 uint16 uint8".split()
 )
@@ -79,9 +82,28 @@ def save(
 
 def load(path: str | PathLike[str]) -> tuple[Arrays, dict[str, Any]]:
     """The arrays and facts of a checkpoint, every byte of them verified."""
-    with refusing("read", path, "check the path of the checkpoint", "E534"):
-        data = Path(path).read_bytes()
-    return decode(data, str(path))
+    return decode(contents(path), str(path))
+
+
+def contents(path: str | PathLike[str]) -> bytes:
+    """The bytes of a checkpoint, which is an ordinary file whose head says its length."""
+    remedy = "check the path of the checkpoint"
+    with refusing("read", path, remedy, "E534"):
+        size = os.stat(path)
+        if not stat.S_ISREG(size.st_mode):
+            raise Fault(f"cannot read {path}: it is no ordinary file", remedy, "E534")
+        with open(path, "rb") as file:
+            _check_head(file.read(8), size.st_size, str(path))
+            file.seek(0)
+            return file.read()
+
+
+def _check_head(head: bytes, length: int, name: str) -> None:
+    """Raise `Fault` E530 where a file is too short for the header that its first bytes tell of."""
+    size = int.from_bytes(head, "little")
+    if len(head) < 8 or size > length - 8 or size > HEADER:
+        found = f"it has {length:,} bytes, its header alone says {size:,}"
+        raise Fault(f"{name} is cut short or no safetensors file: {found}", AGAIN, "E530")
 
 
 def encode(arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, object]) -> bytes:
@@ -98,7 +120,7 @@ def encode(arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, object]) -> by
         text = _canonical(body)
     except (TypeError, ValueError) as e:
         raise Fault(f"the facts of a checkpoint must be plain data: {e}", code="E533") from e
-    return bytes(pack(packed, {KEY: _canonical({"body": text, "sha256": _sha256(text.encode())})}))
+    return bytes(pack(packed, {KEY: _canonical({"body": text, "sha256": sha256(text.encode())})}))
 
 
 def decode(data: bytes, name: str) -> tuple[Arrays, dict[str, Any]]:
@@ -128,7 +150,7 @@ def _canonical(value: object) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
-def _sha256(data: bytes) -> str:
+def sha256(data: bytes) -> str:
     from hashlib import sha256  # late: OpenSSL
 
     return sha256(data).hexdigest()
@@ -146,7 +168,7 @@ def _digest(name: str, a: NDArray[Any]) -> str:
 def digest(arrays: Mapping[str, NDArray[Any]]) -> str:
     """SHA-256 over arrays by name, whatever their order: equal for equal bits."""
     found = {name: _digest(name, _storable(name, a)) for name, a in arrays.items()}
-    return _sha256(_canonical(found).encode())
+    return sha256(_canonical(found).encode())
 
 
 def _tensors(data: bytes, name: str) -> Arrays:
@@ -162,16 +184,18 @@ def _tensors(data: bytes, name: str) -> Arrays:
 
 def _body(data: bytes, name: str) -> dict[str, Any]:
     """The one metadata entry of ours, verified against its own digest."""
+    _check_head(data[:8], len(data), name)
     size = int.from_bytes(data[:8], "little")
-    if len(data) < 8 or size > len(data) - 8:
-        found = f"it has {len(data):,} bytes, its header alone says {size:,}"
-        raise Fault(f"{name} is cut short or no safetensors file: {found}", AGAIN, "E530")
     try:
         header = json.loads(data[8 : 8 + size], object_pairs_hook=_unique)
         outer = json.loads(header["__metadata__"][KEY])
         text = outer["body"]
-        intact = _sha256(text.encode()) == outer["sha256"]
+        intact = sha256(text.encode()) == outer["sha256"]
         body: dict[str, Any] = json.loads(text) if intact else {}
+        if intact and (body.keys() != BODY or not isinstance(body["tensors"], dict)):
+            raise ValueError("it does not say what a checkpoint says")
+        if intact and not isinstance(body["meta"], dict):
+            raise ValueError("its facts are none")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
         wanted = "its header is damaged or was not written by dln"
         raise Fault(f"{name} is no checkpoint of dln: {wanted}", AGAIN, "E530") from e

@@ -8,8 +8,9 @@
                      all lines up to it
     checkpoints/     update-<n>.safetensors, the last two; best.safetensors
 
-Everything but the log is written atomically. Faults: E540 an occupied directory, E541 nothing to
-resume, E542 the system refuses.
+Everything but the log is written atomically. The log has hashes of what describes the run and of
+each checkpoint: what is edited, removed or of another run is told. Faults: E540 an occupied
+directory, E541 nothing to resume, or not as it was left, E542 the system refuses.
 """
 
 from __future__ import annotations
@@ -20,19 +21,21 @@ import os
 import platform
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dln.grammar.diagnostics import Fault
-from dln.runtime.checkpoint import checkpoint
+from dln.runtime.checkpoint import checkpoint, journal
+from dln.runtime.checkpoint.checkpoint import sha256
 from dln.runtime.device.host import core, default_threads
 
+SPEC, RESOLVED, MANIFEST, LOG = "spec.dln", "resolved.dln", "manifest.json", "log.jsonl"
 LAST = 2  # checkpoints that are left, beside the best
 _NUMBERED = re.compile(r"update-(\d+)\.safetensors")
 
@@ -53,8 +56,7 @@ class RunDirectory:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.checkpoints = path / "checkpoints"
-        self._log: TextIO | None = None
-        self._seal = ""  # of the last line that was logged
+        self._log: journal.Journal | None = None
 
     @classmethod
     def create(cls, spec: str, out: str | None = None, root: str = "runs") -> RunDirectory:
@@ -62,7 +64,7 @@ class RunDirectory:
         with _refusing("make", out or root):
             path = Path(out) if out is not None else next_free(Path(root), spec)
             path.mkdir(parents=True, exist_ok=True)
-            if (path / "manifest.json").exists() or (path / "log.jsonl").exists():
+            if (path / MANIFEST).exists() or (path / LOG).exists():
                 remedy = "go on with it by --resume, or give another --out"
                 raise Fault(f"{path} already holds a run", remedy, "E540")
             (path / "checkpoints").mkdir(exist_ok=True)
@@ -70,34 +72,33 @@ class RunDirectory:
 
     @classmethod
     def reopen(cls, path: str) -> RunDirectory:
-        """The directory of an earlier run. Litter of a killed process is removed."""
+        """The directory of an earlier run. Litter of a killed process is removed. Raises `Fault`
+        E541 where it holds no run, or one whose files are not those that were written."""
         run = cls(Path(path))
-        if not (run.path / "manifest.json").is_file():
+        if not (run.path / LOG).is_file() and not (run.path / MANIFEST).is_file():
             remedy = "name the directory that `dln run` printed"
             raise Fault(f"{path} holds no run to resume", remedy, "E541")
+        run._refuse_edited()
         for folder in (run.path, run.checkpoints):
             for litter in folder.glob(".*.tmp"):
                 with suppress(OSError):
                     litter.unlink()
         return run
 
-    def write_spec(self, source: str, resolved: str) -> None:
-        self._write("spec.dln", source)
-        self._write("resolved.dln", resolved)
+    def begin(self, files: Mapping[str, str], **record: object) -> None:
+        """Log what is run, with the hash of each of the files that describe it, then write these.
+
+        Killed in between, a run that goes on has files of before: their hashes are logged too.
+        """
+        hashes = {name: sha256(text.encode()) for name, text in files.items()}
+        self.log(event="run", **record, files=hashes)
+        for name, text in files.items():
+            self._write(name, text)
 
     def spec_text(self) -> str:
         """The spec as it was read."""
-        with _refusing("read", self.path / "spec.dln"):
-            return (self.path / "spec.dln").read_text("utf-8")
-
-    def write_manifest(
-        self, *, seed: int, threads: int | None, backend: str, dtype: str,
-        constants: Mapping[str, object], **more: object,
-    ) -> None:  # fmt: skip
-        """Record all that bits depend on; nothing of when or by which command line."""
-        run = {"seed": seed, "threads": threads, "backend": backend, "dtype": dtype, **more}
-        facts = {**run, "constants": dict(constants), **machine()}
-        self._write("manifest.json", json.dumps(_plain(facts), indent=2, sort_keys=True) + "\n")
+        with _refusing("read", self.path / SPEC):
+            return (self.path / SPEC).read_text("utf-8")
 
     def hash_of(self, name: str) -> str:
         """SHA-256 of one of its files."""
@@ -105,7 +106,7 @@ class RunDirectory:
             return sha256((self.path / name).read_bytes())
 
     def manifest(self) -> dict[str, Any]:
-        path = self.path / "manifest.json"
+        path = self.path / MANIFEST
         try:
             with _refusing("read", path):
                 found: dict[str, Any] = json.loads(path.read_text("utf-8"))
@@ -113,53 +114,38 @@ class RunDirectory:
             raise Fault(f"{path} is damaged: {e}", "start a new run", "E541") from e
         return found
 
+    # ---- the log -------------------------------------------------------------------------------
+
     def log(self, **record: object) -> None:
         """Append one object to the log; numbers that JSON lacks become "nan", "inf", "-inf"."""
-        with _refusing("write", self.path / "log.jsonl"):
+        with _refusing("write", self.path / LOG):
             if self._log is None:
-                lines = list(self._lines())
-                self._seal = lines[-1][1] if lines else ""
-                torn = self._text()[-1:] not in ("", "\n")
-                self._log = open(self.path / "log.jsonl", "a", encoding="utf-8", buffering=1)
-                self._log.write("\n" if torn else "")
-            line, self._seal = sealed(_plain(record), self._seal)
-            self._log.write(line)
+                self._log = journal.Journal(self.path / LOG)
+            self._log.append(_plain(record))
 
     def records(self) -> list[dict[str, Any]]:
         """The log so far; a line torn by a crash is left out."""
-        return [record for record, _, _ in self._lines()]
+        with _refusing("read", self.path / LOG):
+            return [record for record, _, _ in journal.read(self.path / LOG)]
 
     def edited(self) -> list[int]:
         """The records of the log, counted from 0, whose seal is none over all up to them."""
-        return [i for i, (_, seal, right) in enumerate(self._lines()) if seal != right]
+        with _refusing("read", self.path / LOG):
+            lines = enumerate(journal.read(self.path / LOG))
+            return [i for i, (_, seal, right) in lines if seal != right]
 
-    def _lines(self) -> Iterator[tuple[dict[str, Any], str, str]]:
-        """The records of the log, each with its seal and the one that it should have."""
-        before = ""
-        for line in self._text().split("\n"):
-            with suppress(ValueError):
-                record = json.loads(line)
-                if isinstance(record, dict):
-                    seal = str(record.pop("seal", ""))
-                    yield record, seal, sealed(record, before)[1]
-                    before = seal
-
-    def _text(self) -> str:
-        with suppress(FileNotFoundError):
-            return (self.path / "log.jsonl").read_text("utf-8", errors="replace")
-        return ""
-
-    def trim_log(self, keep: Callable[[dict[str, Any]], bool]) -> None:
-        """Drop what was logged after the checkpoint from which the run goes on."""
+    def go_on_from(self, path: Path | None, keep: Callable[[dict[str, Any]], bool]) -> None:
+        """Drop what was saved and logged after the checkpoint from which the run goes on."""
+        done = next((n for n, p in self._numbered() if p == path), None)
+        for n, later in self._numbered():
+            if done is not None and n > done:
+                later.unlink(missing_ok=True)
         self.close()
         records = self.records()
-        if all(map(keep, records)):
-            return
-        lines, seal = [], ""
-        for record in filter(keep, records):
-            line, seal = sealed(record, seal)
-            lines.append(line)
-        self._write("log.jsonl", "".join(lines))
+        if not all(map(keep, records)):
+            self._write(LOG, journal.written(filter(keep, records)))
+
+    # ---- checkpoints ---------------------------------------------------------------------------
 
     def save(
         self,
@@ -175,10 +161,13 @@ class RunDirectory:
         `record` goes into the log before it, with the hash of the file: what is killed in between
         goes on from an earlier checkpoint, and drops it.
         """
-        path = self.checkpoints / f"update-{update:09d}.safetensors"
+        path = self.checkpoints / numbered(update)
         data = checkpoint.encode(arrays, meta)
         if record is not None:
             self.log(**record, file=sha256(data))
+        if self._log is not None:  # what a checkpoint is told by is on the disk before it
+            with _refusing("write", self.path / LOG):
+                self._log.sync()
         targets = [path, self.checkpoints / "best.safetensors"] if best else [path]
         with _refusing("write", path):
             for target in targets:
@@ -191,20 +180,68 @@ class RunDirectory:
     def newest(self) -> Restored | None:
         """The newest checkpoint that can be read, or None if none was ever written.
 
-        A damaged one is passed over for the one before it, at last for the best.
+        A damaged one is passed over for the one before it, at last for the best. Raises `Fault`
+        E541 where the log tells of another one, or of more than any of them holds.
         """
         refused: list[Fault] = []
         best = self.checkpoints / "best.safetensors"
-        tried = [p for _, p in self._numbered()] + ([best] if best.is_file() else [])
-        for path in tried:
+        said = self.records()
+        ended = [r.get("phase") for r in said if r.get("event") == "end"]
+        for path in [p for _, p in self._numbered()] + ([best] if best.is_file() else []):
             try:
-                return Restored(path, *checkpoint.load(path), tuple(refused))
+                data = checkpoint.contents(path)
+                found = Restored(path, *checkpoint.decode(data, str(path)), tuple(refused))
             except Fault as f:
                 refused.append(f)
+                continue
+            self._refuse_unlogged(found, sha256(data), said)
+            if not refused and not set(ended) <= set(found.meta.get("results", ended)):
+                self._refuse(f"no checkpoint is left of the end of {ended[-1]}")
+            return found
         if refused:
-            why = "; ".join(f.message for f in refused)
-            raise Fault(f"no checkpoint can be read: {why}", "start a new run", "E541")
+            self._refuse("; ".join(f.message for f in refused))
+        if ended:
+            self._refuse(f"no checkpoint is left of the end of {ended[-1]}")
         return None
+
+    def last(self) -> Restored | None:
+        """The newest checkpoint, or None if none was ever written. Raises `Fault` E541 where it
+        cannot be read: an earlier one holds other numbers."""
+        found = self.newest()
+        if found is not None and found.refused:
+            self._refuse("; ".join(f.message for f in found.refused))
+        return found
+
+    # ---- whether it is as it was left ----------------------------------------------------------
+
+    def _refuse(self, why: str) -> NoReturn:
+        remedy = "put back the file as it was, or start a new run"
+        raise Fault(f"{self.path} is not as it was left: {why}", remedy, "E541")
+
+    def _refuse_edited(self) -> None:
+        """Raise `Fault` where the log was changed, or a file that describes the run is another than
+        any that was logged."""
+        if not (self.path / LOG).is_file():
+            self._refuse(f"{LOG} is missing")
+        for at in self.edited():
+            self._refuse(f"{LOG}, line {at + 1} is not what was written there")
+        begun = [r["files"] for r in self.records() if r.get("event") == "run"]
+        for name in begun[-1] if begun else ():
+            if not (self.path / name).is_file():
+                self._refuse(f"{name} is missing")
+            if self.hash_of(name) not in [files.get(name) for files in begun]:
+                self._refuse(f"{name} has been changed")
+
+    def _refuse_unlogged(self, found: Restored, digest: str, said: list[dict[str, Any]]) -> None:
+        """Raise `Fault` where the log does not tell of a checkpoint, or by another number."""
+        saved = [r for r in said if r.get("event") == "checkpoint"]
+        if not saved and not found.meta.get("log"):
+            return
+        numbers = [numbered(r["number"]) for r in saved if r["file"] == digest]
+        if not numbers:
+            self._refuse(f"{LOG} does not tell of {found.path.name}")
+        if _NUMBERED.fullmatch(found.path.name) and found.path.name not in numbers:
+            self._refuse(f"{found.path.name} was saved as {numbers[-1]}")
 
     def close(self) -> None:
         if self._log is not None:
@@ -227,19 +264,19 @@ class RunDirectory:
             checkpoint.atomic_write(self.path / name, text.encode())
 
 
-def sealed(record: Mapping[str, Any], before: str) -> tuple[str, str]:
-    """The line of a record in the log, and its seal, which is over the `before` of the line before:
-    a line that is changed, put in or taken out breaks it."""
-    text = json.dumps(record, allow_nan=False, sort_keys=True)
-    seal = sha256(f"{before}{text}".encode())[:16]
-    return json.dumps({**record, "seal": seal}, allow_nan=False) + "\n", seal
+def manifest_text(
+    *, seed: int, threads: int | None, backend: str, dtype: str, constants: Mapping[str, object],
+    **more: object,
+) -> str:  # fmt: skip
+    """All that bits depend on; nothing of when or by which command line."""
+    run = {"seed": seed, "threads": threads, "backend": backend, "dtype": dtype, **more}
+    facts = {**run, "constants": dict(constants), **machine()}
+    return json.dumps(_plain(facts), indent=2, sort_keys=True) + "\n"
 
 
-def sha256(data: bytes) -> str:
-    """The hash as text."""
-    from hashlib import sha256 as hashed  # late: OpenSSL
-
-    return hashed(data).hexdigest()
+def numbered(update: int) -> str:
+    """The name of the checkpoint of an update."""
+    return f"update-{update:09d}.safetensors"
 
 
 def machine() -> dict[str, object]:

@@ -6,14 +6,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypedDict
 
 from dln.compiler.plan import PhaseSpec
-from dln.grammar.diagnostics import DlnError, Problem
+from dln.grammar.diagnostics import DlnError, Fault, Problem
 from dln.runtime.checkpoint.rundir import Restored, RunDirectory
 from dln.runtime.data.datasets import Datasets
 from dln.runtime.device.source_map import placed
 from dln.runtime.execution.run_state import RunState
 from dln.runtime.training import resume as resuming
 from dln.runtime.training.callbacks import Log
+from dln.runtime.training.facts import refuse
 from dln.runtime.training.further import going_further, say_mixed
+from dln.runtime.training.minibatches import Minibatches
 from dln.runtime.training.phase_run import Options, Stop, begin, prepared
 from dln.runtime.training.phase_trainer import PhaseTrainer
 
@@ -50,8 +52,10 @@ def train_phases(
     with placed(state.plan.texts):
         datasets = datasets.limited(given.get("data"), given.get("limit"))
         if restored is not None:
-            resuming.restore(state, restored.arrays, restored.meta)
+            refuse(state.plan, state.seed, restored.arrays, restored.meta)
             running = restored.meta["running"] or running
+            _refuse_data(state, datasets, running or restored.meta["ended"])
+            resuming.restore(state, restored)
         options = _options(state, datasets, given, frozenset(keep))
     for spec in specs:
         result, place = state.results.get(spec.name), dict[str, Any]()
@@ -75,6 +79,19 @@ def train_phases(
             trainer.run()
 
 
+def _refuse_data(state: RunState, datasets: Datasets, place: Mapping[str, Any] | None) -> None:
+    """Raise `Fault` E561 where the phase that goes on has other data now."""
+    if place is None:
+        return
+    spec = state.plan.phases[place["phase"]]
+    part = datasets.part(spec.data, spec.part, state.plan.programs[spec.step].dtype)
+    size = Minibatches(spec, part, state.device, state.programs.seed_of(spec.name)).size
+    for key, mine in {"examples": part.n, "batch": size}.items():
+        if place[key] != mine:
+            message = f"the run used {key} {place[key]:,}, this one {mine:,}"
+            raise Fault(message, "resume with the options of the first run", "E561")
+
+
 def _options(
     state: RunState, datasets: Datasets, given: TrainOptions, keep: frozenset[str]
 ) -> Options:
@@ -84,7 +101,8 @@ def _options(
     rundir, restored = given.get("rundir"), given.get("resume")
     if rundir is not None:
         known = 0 if restored is None else int(restored.meta.get("log", 0))
-        rundir.trim_log(lambda record: int(record.get("n", -1)) < known)
+        path = None if restored is None else restored.path
+        rundir.go_on_from(path, lambda record: int(record.get("n", -1)) < known)
         log = Log(rundir, known, state.programs.texts)
         hooks.append(log)
         saver = resuming.Saver(state, rundir, hooks, log)

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from dln.compiler.plan import WatchSpec
-from dln.grammar.diagnostics import Fault
 from dln.runtime.checkpoint.checkpoint import Arrays
 from dln.runtime.execution.numeric_faults import strict
 from dln.runtime.execution.phase_result import PhaseResult
@@ -231,13 +230,7 @@ class PhaseTrainer:
         }
 
     def restore(self, place: Mapping[str, Any], kept: Mapping[str, Arrays]) -> None:
-        """Go on where another run of the phase was, with what was kept at its beginning. Raises
-        `Fault` E561 where the data differ."""
-        sizes = {"examples": self.phase.part.n, "batch": self.phase.minibatches.size}
-        for key, mine in sizes.items():
-            if place[key] != mine:
-                message = f"the run used {key} {place[key]:,}, this one {mine:,}"
-                raise Fault(message, "resume with the options of the first run", "E561")
+        """Go on where another run of the phase was, with what was kept at its beginning."""
         self.clock.restore(int(place["update"]), float(place["seconds"]))
         self.result.note = str(place.get("note", ""))
         self.result.first, self.result.before = kept.get("first"), kept.get("before")

@@ -17,13 +17,15 @@ from typing import Any
 from numpy.typing import NDArray
 
 from dln.compiler.plan import CheckpointKey
+from dln.compiler.schema.tables import DTYPES
 from dln.grammar.diagnostics import Fault
 from dln.runtime.checkpoint import checkpoint
 from dln.runtime.checkpoint.checkpoint import Arrays
-from dln.runtime.checkpoint.rundir import RunDirectory
+from dln.runtime.checkpoint.rundir import Restored, RunDirectory
 from dln.runtime.execution.phase_result import ARRAYS, PhaseResult, result_from
 from dln.runtime.execution.run_state import RunState
 from dln.runtime.execution.store import put
+from dln.runtime.training import facts
 from dln.runtime.training.callbacks import Hooks, Log, tell
 
 
@@ -101,27 +103,24 @@ class Saver:
 # ---- the way back ------------------------------------------------------------------------------
 
 
-def restore(state: RunState, arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> None:
-    """Make a run what it was. Raises `Fault` for the checkpoint of another spec or seed."""
-    for key, mine in {"fingerprint": state.plan.fingerprint, "seed": state.seed}.items():
-        if meta.get(key) != mine:
-            what = "spec (or other constants)" if key == "fingerprint" else f"seed, {meta.get(key)}"
-            remedy = "start a new run; `load` takes over the parameters alone"
-            raise Fault(f"the checkpoint is of another {what}", remedy, "E561")
-    check_params(state, arrays)
+def restore(state: RunState, restored: Restored) -> None:
+    """Make a run what it was. Raises `Fault` for the checkpoint of another spec or seed, or for one
+    that says what cannot be, before anything is changed."""
+    facts.refuse(state.plan, state.seed, restored.arrays, restored.meta)
+    arrays, meta = restored.arrays, restored.meta
     for path in state.store.params:
         state.store.replace(path, arrays[path], str(arrays[path].dtype))
-    _take_states(state, arrays, strict=True)
+    _take_states(state, arrays)
     state.updates.update(meta["updates"])
     state.results.clear()
     order = list(state.plan.phases)
-    for name, facts in sorted(meta["results"].items(), key=lambda r: order.index(r[0])):
-        state.results[name] = result_from(facts, kept_of(name, arrays))
+    for name, said in sorted(meta["results"].items(), key=lambda r: order.index(r[0])):
+        state.results[name] = result_from(said, kept_of(name, arrays))
 
 
 def kept_of(phase: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, Arrays]:
     """The arrays that checks may ask of a phase: `first`, `before` and `after`, as far as kept."""
-    found = {kept: _of(arrays, kept, phase) for kept in ARRAYS}
+    found = {kept: facts.of_kind(arrays, kept, phase) for kept in ARRAYS}
     return {kept: mine for kept, mine in found.items() if mine}
 
 
@@ -131,39 +130,23 @@ def load(state: RunState, arrays: Mapping[str, NDArray[Any]], meta: Mapping[str,
     The spec may be another one, as long as its parameters have these names and shapes. States
     are taken over for each phase that has exactly these.
     """
-    check_params(state, arrays)
+    facts.refuse_params(state.plan, arrays)
+    updates = meta.get("updates", {})
+    facts.refuse_form(updates, facts.each(facts.count), "updates")
     for path, array in state.store.params.items():
         put(state.device, array, arrays[path])
         state.store.clear_dead(path)
-    for phase in _take_states(state, arrays, strict=False):
-        state.updates[phase] = int(meta.get("updates", {}).get(phase, 0))
+    for phase in _take_states(state, arrays):
+        state.updates[phase] = int(updates.get(phase, 0))
 
 
-def check_params(state: RunState, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Exactly the parameters of the spec, of their shapes, in any precision."""
-    found = {k: a for k, a in arrays.items() if CheckpointKey.parse(k) is None}
-    real = {k: a.dtype for k, a in found.items() if a.dtype.kind == "f"}
-    params = state.plan.params
-    expected = {p: (s.shape, real.get(p, state.plan.dtype)) for p, s in params.items()}
-    checkpoint.compare_keys(expected, found)
-
-
-def _of(arrays: Mapping[str, NDArray[Any]], kind: str, phase: str) -> Arrays:
-    """The arrays of a kind of a phase, by name."""
-    keys = [(CheckpointKey.parse(text), array) for text, array in arrays.items()]
-    return {k.name: a for k, a in keys if k is not None and (k.kind, k.phase) == (kind, phase)}
-
-
-def _take_states(state: RunState, arrays: Mapping[str, NDArray[Any]], strict: bool) -> list[str]:
+def _take_states(state: RunState, arrays: Mapping[str, NDArray[Any]]) -> list[str]:
     """Set the states of the phases that the arrays fit; returns the names of those phases."""
     taken = []
     for name, spec in state.plan.phases.items():
-        found = _of(arrays, "state", name)
-        fits = {k: a.shape for k, a in found.items()} == dict(spec.states)
-        if strict and found and not fits:
-            raise Fault(f"the optimiser of {name} has other states", "start a new run", "E561")
-        if fits:
-            real = (str(a.dtype) for a in found.values() if a.dtype.kind == "f")
+        found = facts.of_kind(arrays, "state", name)
+        if {k: a.shape for k, a in found.items()} == dict(spec.states):
+            real = (str(a.dtype) for a in found.values() if str(a.dtype) in DTYPES)
             state.store.set_states(name, found, next(real, state.plan.dtype))
             taken.append(name)
     return taken

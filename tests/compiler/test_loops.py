@@ -601,7 +601,6 @@ def test_a_stream_resumes_bit_for_bit(tmp_path: Path) -> None:
     whole.train("p")
     for looks in (1, 9, 17, 18, 25):
         run = RunDirectory.create("s", str(tmp_path / f"run{looks}"))
-        run.write_manifest(seed=5, threads=None, backend="numpy", dtype="float64", constants={})
         with pytest.raises(KeyboardInterrupt):
             spec.session(seed=5).train("p", stop=Countdown(looks), rundir=run)
         again = spec.session(seed=5)

@@ -60,7 +60,6 @@ def test_going_on_after_an_interruption(
     )
     straight.train(rundir=whole)
     run = RunDirectory.create("b", str(tmp_path / "b"))
-    run.write_manifest(seed=1, threads=None, backend="numpy", dtype=dtype, constants={})
     first = session(keeps=KEEPS, dtype=dtype)
     with pytest.raises(Interrupted):
         first.train(rundir=run, stop=Countdown(looks))
