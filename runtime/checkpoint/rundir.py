@@ -143,7 +143,7 @@ class RunDirectory:
         self.close()
         records = self.records()
         if not all(map(keep, records)):
-            self._write(LOG, journal.written(filter(keep, records)))
+            self._write(LOG, journal.written([r for r in records if keep(r)]))
 
     # ---- checkpoints ---------------------------------------------------------------------------
 
