@@ -118,6 +118,10 @@ def carried_out(words: list[str]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except MemoryError:
+        remedy = "fewer examples by --limit N, a smaller batch, smaller sizes"
+        terminal.error(Fault("this takes more memory than there is", remedy, "E003").at(None))
+        return 1
     except OSError as error:
         terminal.error(refused(error).at(None))
         return 2

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
+from dln.compiler.frontend import extents
 from dln.compiler.frontend.context.build_context import (
     Binding,
     BlockDef,
@@ -66,6 +67,8 @@ def _build(b: Build, module: s.Module) -> Model:
                 lookup(b, name, binding.span, scope)
     _in_order(b, declarations, scope)
     _initial_values(b)
+    if not b.problems.found:
+        extents.bounded(b)
     _unused(b)
     b.problems.found = b.built.missing.told(b.problems.found)
     if b.problems.found:

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from functools import partial
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 from dln.compiler.ir import structure
-from dln.compiler.ir.graph import Node, ancestors
-from dln.compiler.ir.sizes import BATCH, Var
+from dln.compiler.ir.graph import Graph, Node, ancestors
+from dln.compiler.ir.sizes import BATCH, Size, Var
 from dln.compiler.model import Checking, Expectation, Model, Probe
 from dln.compiler.schema.keys import PhaseNumber, WholeField, new_state
 from dln.compiler.schema.tables import COMPARISONS
@@ -162,7 +163,12 @@ class Worker:
             return {name: node["value"] for name, node in nodes.items()}
         env = known_of(nodes.values(), clock=self.clock, input=self.probe, param=self.param,
                        whole=self.whole)  # fmt: skip
-        return evaluate(self.model, nodes, env, self.seed)
+        return evaluate(self.model, nodes, env, self.seed, most=self.most)
+
+    @property
+    def most(self) -> tuple[int, int]:
+        """What may be worked out: of a check that trains nothing, what takes a moment."""
+        return QUICK if self.session is None else LONG
 
     def clock(self, node: Node) -> float:
         """A number that a finished phase left behind."""
@@ -185,7 +191,7 @@ class Worker:
         init = self.model.params[path].init
         if init is None:
             raise Fault(f"{path} has no first value")
-        return evaluate(self.model, {"init": init}, {}, self.seed)["init"]
+        return evaluate(self.model, {"init": init}, {}, self.seed, most=self.most)["init"]
 
     def probe(self, node: Node) -> Any:
         """A value asked of a phase: on its first minibatch, with the parameters of then."""
@@ -221,9 +227,14 @@ class Worker:
         self.probed |= evaluate(self.model, asked, env, seed, {BATCH: n} if n else {})
 
 
+QUICK, LONG = (1_000_000, 1 << 26), (50_000_000, 1 << 29)
+"""The operations that the evaluator carries out one by one at most, some microseconds each, and the
+numbers that it keeps at most, of 8 bytes."""
+
+
 def evaluate(
     model: Model, nodes: Mapping[str, Node], env: Known, seed: int,
-    sizes: Mapping[Var, int] | None = None,
+    sizes: Mapping[Var, int] | None = None, most: tuple[int, int] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Nodes through the graph passes (stable forms, gradients written out), then the evaluator.
     `sizes` are those that no value may be left to tell."""
@@ -235,10 +246,30 @@ def evaluate(
     graph = part(model, nodes)
     symbolic = any(map(structure.is_derivative, graph.topological()))
     graph = optimise(graph, STAGES if symbolic else BEFORE)
+    affordable(graph, sizes or {}, *(LONG if most is None else most))
     with np.errstate(all="ignore"):  # the verdict says what is not a number
         outputs = {name: graph.outputs[name] for name in nodes}
         found = run(outputs, env, sizes=sizes, draw=partial(_drawn, seed))
     return {name: found[name] for name in nodes}
+
+
+def affordable(graph: Graph, sizes: Mapping[Var, int], calls: int, numbers: int) -> None:
+    """Refuse what takes more operations or numbers, before any is worked out."""
+
+    def number(size: Size) -> int:
+        return size.constant + sum(times * sizes.get(v, 1) for v, times in size.terms)
+
+    done = kept = 0
+    for node in graph.topological():
+        steps, inner = 1, [node]
+        if structure.is_scan(node):
+            steps, inner = number(node["body"].length), list(node["body"].graph.topological())
+        done += steps * len(inner)
+        kept += steps * sum(prod(map(number, each.type.shape)) for each in inner)
+    if done > calls or kept > numbers:
+        what = f"{done:.3g} operations" if done > calls else f"{kept:.3g} numbers"
+        most = f"{calls:.3g}" if done > calls else f"{numbers:.3g}"
+        raise Fault(f"it would take {what} to work this out, where a check may take {most}")
 
 
 def _drawn(seed: int, kind: str, site: str, shape: tuple[int, ...]) -> Any:

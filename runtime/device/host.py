@@ -86,6 +86,13 @@ class Host:
             group = Path("/sys/fs/cgroup")
             limit = int((group / "memory.max").read_text("ascii"))
             known.append(max(0, limit - int((group / "memory.current").read_text("ascii"))))
+        with suppress(ImportError, OSError, ValueError, IndexError):  # `ulimit -v`
+            import resource  # late: Unix alone
+
+            most = resource.getrlimit(resource.RLIMIT_AS)[0]
+            taken = int(Path("/proc/self/statm").read_text("ascii").split()[0])
+            if most != resource.RLIM_INFINITY:
+                known.append(max(0, most - taken * resource.getpagesize()))
         return min(known, default=None)
 
 

@@ -159,7 +159,7 @@ def _npy_header(path: Path, z: Any, info: Any) -> _Header:
         raise Fault(f'"{info.filename}" in {path} is no array of numbers', remedy, "E503") from e
     expected = start + size + math.prod(shape) * itemsize
     if expected > files.LIMIT:
-        raise files.too_large(path, expected)
+        raise files.too_large(path, f"{expected:,}")
     if not shape or min(shape) < 0 or info.compress_type not in (0, 8):
         raise Fault(f'"{info.filename}" in {path} has no axis of examples', code="E503")
     if expected != info.file_size or expected > info.compress_size * files.EXPANSION + 65536:

@@ -11,11 +11,14 @@ import stat
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import BinaryIO
 
 from dln.compiler.schema.headers import DataSource
 from dln.grammar.diagnostics import Fault, nearest
 
 LIMIT = 4 << 30  # bytes of one file, once unpacked
+TEXT = 256 << 20  # bytes of a file of text, which takes several times as much while it is read
+LETTERS = 100  # bytes of text that a byte of deflate stands for at most, in tables that people have
 EXPANSION = 1032  # bytes that one byte of deflate can stand for at most (zlib, technical details)
 FOLDERS = ("", "data", "data/mnist", "data/shakespeare")
 GZIP = b"\x1f\x8b"
@@ -115,30 +118,37 @@ def files_of(decl: DataSource, one: bool = False) -> list[Path]:
 def head(path: Path, count: int) -> bytes:
     """The first bytes of a file, unpacked."""
     with open(path, "rb") as f:
-        start = f.read(count + 4096)
-    return _unpacked(path, start, count)[0] if start.startswith(GZIP) else start[:count]
+        return _unpacked(path, f, count)[0] if _packed(f) else f.read(count)
 
 
 def whole(path: Path, limit: int) -> bytes:
     """The contents of a file, unpacked; at most one byte more than `limit`."""
-    size = path.stat().st_size
-    if size > LIMIT:
-        raise too_large(path, size)
     with open(path, "rb") as f:
-        data = f.read(size)
-    if not data.startswith(GZIP):
-        return data[: limit + 1]
-    out, complete = _unpacked(path, data, limit + 1)
+        if not _packed(f):
+            return f.read(limit + 1)
+        out, complete = _unpacked(path, f, limit + 1)
     if not complete:
         raise Fault(f"{path} ends in the middle", "fetch it again", "E504")
     return out
 
 
+def _packed(f: BinaryIO) -> bool:
+    """Whether a file is a gzip; it stands at its begin."""
+    begin = f.read(len(GZIP))
+    f.seek(0)
+    return begin == GZIP
+
+
 def decoded(path: Path) -> str:
     """The contents of a file of text."""
-    data = whole(path, LIMIT)
-    if len(data) > LIMIT:
-        raise too_large(path, len(data))
+    size = path.stat().st_size
+    with open(path, "rb") as f:
+        packed = _packed(f)
+    if size > TEXT and not packed:
+        raise too_large(path, f"{size:,}", TEXT)
+    data = whole(path, min(TEXT, size * LETTERS + 65536) if packed else TEXT)
+    if len(data) > size * LETTERS + 65536 or len(data) > TEXT:
+        raise too_large(path, f"more than {len(data) - 1:,}", TEXT)
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as e:
@@ -146,21 +156,21 @@ def decoded(path: Path) -> str:
         raise Fault(f"{path}, line {line}: not UTF-8 text", "save it as UTF-8", "E503") from e
 
 
-def _unpacked(path: Path, data: bytes, room: int) -> tuple[bytes, bool]:
+def _unpacked(path: Path, f: BinaryIO, room: int) -> tuple[bytes, bool]:
     """Unpack the members of a gzip until there are `room` bytes; False if the data ends early."""
-    parts, at, members = [], 0, 0
-    while room > 0 and members < MEMBERS and data[at : at + 2] == GZIP:
+    parts, members, data = [], 0, f.read(CHUNK)
+    while room > 0 and members < MEMBERS and data[: len(GZIP)] == GZIP:
         member, members = zlib.decompressobj(31), members + 1
-        while room > 0 and at < len(data) and not member.eof:
-            chunk = memoryview(data)[at : at + CHUNK]
+        while room > 0 and data and not member.eof:
             try:
-                parts.append(member.decompress(chunk, room))
+                parts.append(member.decompress(data, room))
             except zlib.error as e:
                 raise damaged(path, e) from e
             room -= len(parts[-1])
-            at += len(chunk) - len(member.unused_data)
+            data = member.unused_data if member.eof else member.unconsumed_tail or f.read(CHUNK)
         if room > 0 and not member.eof:
             return b"".join(parts), False
+        data += f.read(CHUNK) if len(data) < len(GZIP) else b""
     return b"".join(parts), True
 
 
@@ -168,15 +178,18 @@ def damaged(path: Path, e: Exception) -> Fault:
     return Fault(f"{path} is damaged: {e}", "fetch it again", "E503")
 
 
-def too_large(path: Path, size: int) -> Fault:
-    message = f"{path} holds {size:,} bytes, more than the limit of {LIMIT:,}"
+def too_large(path: Path, size: str, limit: int | None = None) -> Fault:
+    limit = LIMIT if limit is None else limit
+    message = f"{path} holds {size} bytes, more than the limit of {limit:,}"
+    if limit < LIMIT:
+        return Fault(message, "write it as an npz file, with numpy.savez", "E508")
     return Fault(message, "split it, or keep fewer examples", "E508")
 
 
 def check_length(path: Path, expected: int) -> None:
     """Compare what a header promises with the file, before anything is allocated."""
     if expected > LIMIT:
-        raise too_large(path, expected)
+        raise too_large(path, f"{expected:,}")
     size = path.stat().st_size
     with open(path, "rb") as f:
         packed = f.read(2) == GZIP

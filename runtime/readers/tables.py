@@ -45,7 +45,8 @@ class FileRows:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.lines = decoded(path).replace("\r\n", "\n").replace("\r", "\n").split("\n")
+        text = decoded(path)
+        self.text = text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
         self.number = self.opened = 0  # the line read last, and one with a quote not closed there
         self.mark = separator([line for line, _ in zip(self._lines(), range(2), strict=False)])
         self.commas: bool | None = False if self.mark == "," else None
@@ -67,8 +68,12 @@ class FileRows:
 
     def _lines(self) -> Iterator[str]:
         """The lines that hold rows."""
-        for number, line in enumerate(self.lines, 1):
-            self.number = number
+        at, self.number = 0, 0
+        while at <= len(self.text):  # one at a time: a list of lines takes many times the text
+            stop = self.text.find("\n", at)
+            stop = len(self.text) if stop < 0 else stop
+            line, at = self.text[at:stop], stop + 1
+            self.number = number = self.number + 1
             if line.strip() and not line.lstrip().startswith("#"):
                 if line.count('"') % 2:
                     self.opened = 0 if self.opened else number

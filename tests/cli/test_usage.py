@@ -1,13 +1,15 @@
 """A wrong command line is answered with the right one. The oracle of a remedy: click reads it."""
 
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dln.cli import cli
-from tests.cli.conftest import Dln
+
+Dln = Callable[..., Any]
 
 # The words; the remedy. `L` is a spec with the constants rate and wide, the phases fit and again.
 REMEDIES = """

@@ -479,7 +479,8 @@ def test_wrong_arguments() -> None:
 def test_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.csv").write_text("1,2\n" * 100)
     (tmp_path / "b.csv").write_bytes(gzip.compress(b"1,2\n" * 100))
-    monkeypatch.setattr("dln.runtime.readers.files.LIMIT", 300)
+    for limit in ("LIMIT", "TEXT"):
+        monkeypatch.setattr(f"dln.runtime.readers.files.{limit}", 300)
     fault(decl("table", "a.csv", base=tmp_path), "E508")
     fault(decl("table", "b.csv", base=tmp_path), "E508")
     fault(decl("idx", *TEST), "E508")

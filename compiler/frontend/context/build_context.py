@@ -30,7 +30,7 @@ from dln.grammar.record import Record
 
 Value: TypeAlias = object
 """What an expression may be: see `values`."""
-MOST_WORK = 500_000  # expressions worked out in one build
+MOST_WORK = 200_000  # expressions worked out in one build
 DEEPEST_CALL = 200
 
 # ---- names -------------------------------------------------------------------------------------
@@ -351,14 +351,18 @@ class Build(Place):
     def evaluate(self, expr: syntax.Syntax, scope: Scope) -> Value:
         """The value of an expression in a scope. What an operation refuses is said with its
         place."""
-        self.built.work += 1
-        if self.built.work > MOST_WORK:
-            text = f"this spec takes more than {MOST_WORK:,} steps to read"
-            self.fail("E316", text, expr.span, "was worked out too often")
+        self.spend(1, expr.span)
         try:
             return self.built.rules[type(expr)](self, expr, scope)
         except Fault as fault:
             self.fail("E299", fault.message, expr.span, remedy=fault.remedy)
+
+    def spend(self, work: int, span: Span) -> None:
+        """Count work, as a multiple of an expression's, before it is done."""
+        self.built.work += work
+        if self.built.work > MOST_WORK:
+            text = f"this spec takes more than {MOST_WORK:,} steps to read"
+            self.fail("E316", text, span, "was worked out too often")
 
     def bind(self, body: Sequence[syntax.Item | syntax.Stmt], scope: Scope) -> None:
         """Bind the names that some statements define; each is worked out when it is first asked

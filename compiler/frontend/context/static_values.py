@@ -237,6 +237,7 @@ def listed(b: Build, expr: s.Expr, scope: Scope, who: str = "for") -> list[Value
 def rounds(b: Build, st: s.For, scope: Scope) -> Iterator[Scope]:
     """The scope of each round of a `for`, in which its variable has a value."""
     for i, value in enumerate(listed(b, st.range, scope)):
+        b.spend(1 + len(st.body), st.span)
         inner = scope.child(f"{scope.path}[{i}]")
         inner.value(st.name, value, st.span)
         yield inner

@@ -46,6 +46,8 @@ from dln.compiler.model import Parameter
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Note, Span, nearest
 
+INSTANCE = 50  # what making one costs, in expressions worked out
+
 # ---- instances ---------------------------------------------------------------------------------
 
 
@@ -121,6 +123,7 @@ def instance(
     if old is not None:
         return old
     syntax = definition.syntax
+    b.spend(INSTANCE, span)
     groups.check_block(b, syntax)
     inner = Scope(definition.scope, path, space=naming.space)
     made = inner.owner = Instance(definition, path, inner, span, naming.path, naming.owner, b.calls)

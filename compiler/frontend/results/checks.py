@@ -166,6 +166,9 @@ def phases_of(b: Build, nodes: Sequence[Node]) -> tuple[str, ...]:
     return tuple(found)
 
 
+MOST_RUNS = 100_000
+
+
 def sweep(b: Build, st: s.Sweep, scope: Scope) -> Sweeping:
     """A `sweep`: every combination of the varied constants is a run of the spec."""
     refuse_idle(b, st, s.Vary, "vary ... in ...")
@@ -179,6 +182,9 @@ def sweep(b: Build, st: s.Sweep, scope: Scope) -> Sweeping:
                 case s.Vary():
                     rows = _varied(own, line, scope)
                     names += line.names
+                    if len(runs) * len(rows) > MOST_RUNS:
+                        text = f"a sweep has at most {MOST_RUNS:,} runs"
+                        b.fail("E309", text, line.range.span, f"{len(runs) * len(rows):,} by here")
                     runs = [{**run, **row} for run in runs for row in rows]
                 case s.Report():
                     for e in line.values:

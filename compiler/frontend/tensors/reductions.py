@@ -84,6 +84,7 @@ def reduce(b: Build, name: str, value: Value, axes: Sequence[str] | None, span: 
         places = tuple(type.running.index(a) for a in axes if a in type.running)
     if not places and name in ("sum", "mean", "max", "min"):
         return node
+    _of_some(b, name, [type.shape[p] for p in places], span)
     if finds:
         if len(places) != 1:
             b.fail("E206", f"{name} takes a vector", b.blame(node, span), f"is {b.shown(type)}")
@@ -93,6 +94,15 @@ def reduce(b: Build, name: str, value: Value, axes: Sequence[str] | None, span: 
     if lengths.uneven(b, type):
         return _uneven(b, name, node, places, span)
     return _even(b, name, node, places, span)
+
+
+def _of_some(b: Build, name: str, sizes: Sequence[Size], span: Span, late: bool = False) -> None:
+    """Refuse a reduction over nothing, as soon as the sizes are known."""
+    known = [b.number(size) for size in sizes]
+    if 0 in known:
+        b.fail("E315", f"{name} is taken of no elements", span, "an axis of it has the size 0")
+    if None in known and not late:
+        b.owned.requirements.append(partial(_of_some, b, name, sizes, span, True))
 
 
 OUTSIDE = {
