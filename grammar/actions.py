@@ -86,8 +86,6 @@ class Actions:
     def span(self, kids: Kids) -> Span:
         """Where the text of the children stands, the end of a line left out."""
         there = [k for k in kids if k is not None and not (type(k) is Token and k.type == "_NL")]
-        if not there:
-            return Span(self.source, 0, 0)
         first, last = there[0], there[-1]
         start = (first.start_pos or 0) if type(first) is Token else first.span.start
         stop = (last.end_pos or 0) if type(last) is Token else last.span.stop
