@@ -19,7 +19,7 @@ from click.exceptions import NoSuchCommand
 from dln.grammar.diagnostics import DlnError, Fault, Problem
 from dln.printing.terminal import Terminal, dressed
 
-LATER = ("derive", "step", "emit", "import", "fmt", "lint", "doc", "verify")
+LATER = ("derive", "step", "emit", "import", "fmt", "lint", "doc")
 """Planned commands: their names are taken, and answered in one line."""
 
 FOLDER = Path(__file__).with_name("commands")

@@ -44,19 +44,24 @@ def phase_table(results: Mapping[str, PhaseResult]) -> str:
     return columns([("phase", "epochs", "updates", "seconds", "watched"), *rows], right=[1, 2, 3])
 
 
-def facts(
-    spec: Spec, session: Session, found: list[Verdict], rundir: RunDirectory
-) -> dict[str, Any]:
-    """What `--json` prints of a run."""
+def phase_facts(spec: Spec, session: Session) -> dict[str, Any]:
+    """What `--json` prints of the phases that have run."""
     seeds = fixed(spec.model, session.results)
-    phases = {
+    return {
         r.name: {"epochs": r.epochs, "updates": r.updates, "seconds": r.seconds, "watch": r.watch,
                  **present(ended=r.ended),
                  **({"seed": seeds[r.name]} if r.name in seeds else {}),
                  **present(note=r.note), "after": list(spec.model.phases[r.name].after)}
         for r in session.results.values()
     }  # fmt: skip
-    return {"spec": spec.name, "parameters": parameters(spec.model), "phases": phases,
+
+
+def facts(
+    spec: Spec, session: Session, found: list[Verdict], rundir: RunDirectory
+) -> dict[str, Any]:
+    """What `--json` prints of a run."""
+    return {"spec": spec.name, "parameters": parameters(spec.model),
+            "phases": phase_facts(spec, session),
             "warnings": [w.as_data() for w in spec.model.warnings],
             "checks": [v.as_data() for v in found], "seed": session.seed,
             "run_dir": str(rundir.path)}  # fmt: skip

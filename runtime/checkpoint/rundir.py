@@ -97,8 +97,12 @@ class RunDirectory:
 
     def spec_text(self) -> str:
         """The spec as it was read."""
-        with _refusing("read", self.path / SPEC):
-            return (self.path / SPEC).read_text("utf-8")
+        return self.text(SPEC)
+
+    def text(self, name: str) -> str:
+        """The text of one of its files."""
+        with _refusing("read", self.path / name):
+            return (self.path / name).read_text("utf-8")
 
     def hash_of(self, name: str) -> str:
         """SHA-256 of one of its files."""
@@ -176,6 +180,10 @@ class RunDirectory:
             with suppress(OSError):
                 old.unlink()
         return path
+
+    def asked_after(self, phase: str, update: int) -> int | None:
+        """The next update of a phase after which to save, whatever the spec says of it."""
+        return None
 
     def newest(self) -> Restored | None:
         """The newest checkpoint that can be read, or None if none was ever written.

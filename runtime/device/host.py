@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import math
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import cache
 from importlib import import_module
 from itertools import product
@@ -153,3 +153,21 @@ def set_threads(count: int) -> None:
         put = getattr(library, spelling.format("set_num_threads"))
         put.restype, put.argtypes = None, [ctypes.c_int]
         put(count)
+
+
+@contextmanager
+def threads_kept(count: int | None) -> Iterator[None]:
+    """In here the machine seems to have so many threads when nobody asks: those of another one."""
+    own = default_threads()
+    if count is None or own is None or count == own:
+        yield
+        return
+    try:
+        set_threads(count)
+        default_threads.cache_clear()
+        default_threads()
+        yield
+    finally:
+        set_threads(own)
+        default_threads.cache_clear()
+        default_threads()

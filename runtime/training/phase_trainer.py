@@ -75,6 +75,8 @@ class PhaseTrainer:
                     self.saver.trace(self.spec.name, clock.update)
                 if self._after_update():
                     break
+                if clock.update == self._asked(clock.update - 1):
+                    self._keep()
                 if stop is not None and stop.is_set():
                     self._keep()
                     self.state.take_up(self.result)
@@ -179,7 +181,7 @@ class PhaseTrainer:
         """The number of updates at which something is due next."""
         update, total = self.clock.update, self.clock.duration.total
         found = [self.phase.minibatches.alike(update), NEVER if total is None else total]
-        found.append(self._next_trace(update))
+        found += [self._next_trace(update), self._asked(update)]
         for every in [w.every for w in self.spec.watches] + [k.every for k in self.spec.keeps]:
             if every is not None and every[1] == "update":
                 found.append((update // every[0] + 1) * every[0])
@@ -189,6 +191,12 @@ class PhaseTrainer:
         """The next update after which the hash of the weights is logged, 1, 10, 100 and so on, so
         that a run can be verified by its beginning."""
         return 10 ** len(str(update)) if update > 0 else 1
+
+    def _asked(self, update: int) -> int:
+        """The next update after which the run directory asks for a checkpoint."""
+        rundir = None if self.saver is None else self.saver.rundir
+        found = None if rundir is None else rundir.asked_after(self.spec.name, update)
+        return NEVER if found is None else found
 
     def _report(self, values: Mapping[str, float]) -> bool:
         """Make values known; True where a checkpoint is kept by one that is the best yet."""
