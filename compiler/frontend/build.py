@@ -8,38 +8,23 @@ independent problem is reported, not the first alone.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterable, Mapping, Sequence
 
-from dln.compiler.frontend import extents
-from dln.compiler.frontend.context.build_context import (
-    Binding,
-    BlockDef,
-    Build,
-    Built,
-    Naming,
-    Scope,
-    Value,
-)
+from dln.compiler.frontend import extents, rehearsal
+from dln.compiler.frontend.context.build_context import Build, Built, Naming, Scope
 from dln.compiler.frontend.context.frame import Frame
 from dln.compiler.frontend.context.outside import Outside
-from dln.compiler.frontend.context.place import poison
-from dln.compiler.frontend.context.static_values import lookup, rounds, static, word
-from dln.compiler.frontend.context.values import Function, Module, OptimiserDef, describe
-from dln.compiler.frontend.data import datasets
+from dln.compiler.frontend.context.static_values import lookup, rounds, word
+from dln.compiler.frontend.definitions import Files, bind_items
 from dln.compiler.frontend.expressions import calls, indexing, operators
-from dln.compiler.frontend.expressions.builtin_functions import builtins
 from dln.compiler.frontend.python_functions import functions as as_functions
 from dln.compiler.frontend.results import checks, tasks
-from dln.compiler.frontend.scan import equations
 from dln.compiler.frontend.scan.binders import BINDERS
 from dln.compiler.frontend.training import phases, slopes, untrained
 from dln.compiler.model import Functions, Model, Sweeping, Tasking
 from dln.grammar import syntax as s
-from dln.grammar.diagnostics import DlnError, Fault, Problem, Source, nearest
+from dln.grammar.diagnostics import DlnError, Problem, Source, nearest
 
-STANDARD = "std.dln"
-DEEPEST_USE = 16
 DEEPEST_STACK = 6000  # room for 200 calls within each other, each of a dozen frames
 
 
@@ -59,7 +44,8 @@ def build(source: Source, module: s.Module, outside: Outside) -> Model:
 
 
 def _build(b: Build, module: s.Module) -> Model:
-    scope = Files(b).open(b.source, module, [])
+    files = Files(b)
+    scope = files.open(b.source, module, [])
     declarations = list(_unrolled(b, module.items, scope))
     for name, binding in list(scope.names.items()):  # every definition once, used or not
         with b.collecting():
@@ -71,114 +57,14 @@ def _build(b: Build, module: s.Module) -> Model:
         extents.bounded(b)
     _unused(b)
     b.problems.found = b.built.missing.told(b.problems.found)
+    if not b.problems.found:
+        rehearsal.rehearse(b, files)
     if b.problems.found:
         from dln.grammar.idioms import teaching  # late: most specs are right
 
         b.problems.found = teaching.taught(b.problems.found, frozenset(scope.visible()))
     b.problems.raise_if_any()
     return _model(b, as_functions(b, scope) if b.outside.functions else Functions())
-
-
-class Files:
-    """The used files, each read once; their definitions are shared."""
-
-    def __init__(self, b: Build) -> None:
-        self.b, self.load = b, b.outside.load
-        self.scopes: dict[str, Scope] = {}
-        self.outer = self.standard = builtins()
-
-    def open(self, source: Source, module: s.Module, trail: list[str]) -> Scope:
-        """The scope of a file, over the standard library and the files it uses."""
-        b = self.b
-        if not trail and not source.path.endswith(STANDARD):
-            library, definitions = self.load(STANDARD, b.source)
-            b.built.sources[library.path] = library
-            self.standard = self.scopes[library.path] = Scope(self.outer)
-            bind_items(b, definitions.items, self.standard)
-        scope = Scope(self.standard.child())
-        for item in module.items:
-            if isinstance(item, s.Use):
-                failures = b.built.failures
-                with b.collecting():
-                    self._use(item, source, scope, [*trail, source.path])
-                if b.built.failures > failures and item.alias is None:
-                    b.built.missing.lost = True
-                elif b.built.failures > failures:
-                    scope.names[str(item.alias)] = Binding(item.span, poison, static=True)
-        bind_items(b, module.items, scope)
-        return scope
-
-    def _use(self, item: s.Use, source: Source, scope: Scope, trail: list[str]) -> None:
-        b = self.b
-        try:
-            found, module = self.load(item.path, source)
-        except Fault as fault:
-            raise fault.at(item.span) from None
-        if found.path in trail:
-            circle = " -> ".join([*trail, found.path])
-            b.fail("E380", "files use each other in a circle", item.span, facts=(circle,))
-        if len(trail) > DEEPEST_USE:
-            b.fail("E381", "files use each other too deeply", item.span)
-        if found.path not in self.scopes:
-            b.built.sources[found.path] = found
-            self.scopes[found.path] = self.open(found, module, trail)
-        used = self.scopes[found.path]
-        if item.alias is not None:
-            scope.value(item.alias, Module(item.alias, used), item.span)
-        elif used is not self.standard and scope.parent is not None:
-            scope.parent.names.update(used.names)
-
-
-# ---- items -------------------------------------------------------------------------------------
-
-
-def bind_items(b: Build, items: Sequence[s.Item | s.Stmt], scope: Scope, turn: str = "") -> None:
-    """Bind what a file defines. Of a `for`, `turn` is the round: what a `let` makes in `net[0]` is
-    not what it makes in `net[1]`."""
-    for item in items:
-        with b.collecting():
-            match item:
-                case s.Const():
-                    find = partial(_const, item=item, scope=scope)
-                    equations.once(b, scope, item.name, item.span, find, True)
-                    scope.names[item.name].constant = True
-                    if item.span.source is b.source:  # so that `-D` and `vary` find it
-                        b.built.constants[item.name] = lookup(b, item.name, item.span, scope)
-                case s.Fn() | s.Block() | s.Optimiser():
-                    _define(b, item, scope)
-                case s.Let():
-                    path = item.name + turn
-                    find = partial(equations.let, path=path, expr=item.value, scope=scope)
-                    equations.once(b, scope, item.name, item.span, find)
-                case s.Data():
-                    datasets.declare(b, item, scope)
-
-
-DEFINED: dict[type, Callable[..., Value]] = {
-    s.Fn: Function, s.Block: BlockDef, s.Optimiser: OptimiserDef,
-}  # fmt: skip
-
-
-def _define(b: Build, item: s.Fn | s.Block | s.Optimiser, scope: Scope) -> None:
-    made = DEFINED[type(item)](item, scope)
-    equations.once(b, scope, item.name, item.span, lambda _: made, True)
-
-
-def _const(b: Build, item: s.Const, scope: Scope) -> Value:
-    """A constant's value: what was given from outside, else what is written."""
-    written = static(b, item.value, scope, f"the constant {item.name}")
-    if item.name not in b.outside.constants or item.span.source is not b.source:
-        return written
-    given = b.outside.constants[item.name]
-    b.built.used.add(item.name)
-    number = isinstance(written, int | float) and not isinstance(written, bool)
-    other = isinstance(written, str) != isinstance(given, str)
-    if other or (number and not isinstance(given, int | float)):
-        text = f"{item.name} is {describe(written)}"
-        cut = repr(given) if len(repr(given)) < 60 else f"{repr(given)[:60]}..."
-        remedy = f"{item.name}={item.value.span.text}"
-        b.fail("E382", text, item.span, f"was given {cut} from outside", remedy=remedy)
-    return given
 
 
 def _unrolled(

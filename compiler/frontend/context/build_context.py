@@ -248,6 +248,7 @@ class Built(Shared):
 
     `sources` and `drawings` are the files that were read. Of the `constants` those are `used` that
     were given from outside; `missing` are names of which it has been said that there are none.
+    Of what is defined those are `met`, by the identity of their syntax, that were worked out.
     """
 
     outside: Outside
@@ -264,6 +265,7 @@ class Built(Shared):
     checks: list[model.Checking] = field(default_factory=list)
     tasks: dict[str, model.Tasking] = field(default_factory=dict)
     sweeps: dict[str, model.Sweeping] = field(default_factory=dict)
+    met: set[int] = field(default_factory=set)
     work: int = 0
 
 

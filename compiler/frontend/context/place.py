@@ -51,6 +51,10 @@ class Poisoned(Exception):
     """Something that failed before is asked for again: its problem has been reported."""
 
 
+OPEN = ("E209", "E217", "E336", "E338", "E339")
+"""What is said of a size that is not known: nothing is wrong where nobody has said it yet."""
+
+
 def poison(asker: object) -> NoReturn:
     """The finder of a name whose meaning failed."""
     raise Poisoned
@@ -121,7 +125,8 @@ class NodeFacts:
 
 @dataclass(eq=False, kw_only=True)
 class Shared:
-    """What all of a build works on. `failures` counts what has failed, reported or not."""
+    """What all of a build works on. `failures` counts what has failed, reported or not. In a
+    `rehearsal` definitions are worked out of which nobody says what they are given."""
 
     source: Source
     graph: Graph = field(default_factory=Graph)
@@ -132,6 +137,7 @@ class Shared:
     warnings: list[Problem] = field(default_factory=list)
     counter: Iterator[int] = field(default_factory=lambda: count(1))
     failures: int = 0
+    rehearsal: bool = False
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -197,6 +203,8 @@ class Place:
     ) -> NoReturn:
         """Raise a problem at a place. In the body of a function or block it stands at the argument
         that is to blame, else at the user's own line that led there."""
+        if self.built.rehearsal and code in OPEN:
+            raise Poisoned
         if span is not None and any(n.span.repeats(span) for n in notes):
             remedy = TWICE
         found = Problem(code, message, span, label, notes, facts, remedy)

@@ -20,9 +20,9 @@ from dln.compiler.frontend.context.values import (
     shown,
     whole_number,
 )
-from dln.compiler.ir.graph import Node
+from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.sizes import Conflict, Size, Var
-from dln.compiler.ir.structure import is_input, is_param
+from dln.compiler.ir.structure import is_input, is_param, is_size
 from dln.compiler.ir.tensor_type import DOMAINS, Domain, fits
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Note, Span, nearest
@@ -33,6 +33,8 @@ def static(b: Build, expr: s.Syntax, scope: Scope, what: str) -> Value:
     value = b.evaluate(expr, scope)
     if isinstance(value, Size):
         value = b.resolve(value)
+    if b.built.rehearsal and _unsaid(value):
+        raise Poisoned
     if isinstance(value, Node):
         made = b.graph.spans.get(value, ())[:1]
         notes = tuple(Note(m, "is made here") for m in made if not _overlap(m, expr.span))
@@ -40,6 +42,13 @@ def static(b: Build, expr: s.Syntax, scope: Scope, what: str) -> Value:
         label = f"{broadcasting.short(expr.span.text)} is a tensor"
         b.fail("E304", text, expr.span, label, notes, "use a const, a number or a size here")
     return value
+
+
+def _unsaid(value: Value) -> bool:
+    """Whether a value depends on a size of which nobody has said yet how large it is."""
+    if isinstance(value, Node):
+        return any(is_size(node) for node in ancestors([value]))
+    return isinstance(value, Size)
 
 
 def whole(b: Build, expr: s.Syntax, scope: Scope, what: str) -> int:

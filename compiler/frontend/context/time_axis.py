@@ -39,6 +39,8 @@ def shifted(b: Build, node: Node, offset: int, span: Span) -> Node:
         never, like = b.at(span).const(False, "bool"), node.type.like(kind="bool")
         test = b.at(span).broadcast(never, like, ())
         return absences.nothing(b, nothing, test, span)
+    if length is None and b.built.rehearsal:
+        return node  # of the same type, and nobody asks for its values
     if length is None or abs(offset) >= length:
         b.fail("E208", f"the sequence is not {abs(offset) + 1} steps long", span)
     if node.type.kind == "index":
@@ -72,7 +74,12 @@ def final(b: Build, node: Node, span: Span) -> Node:
     """The last element of a sequence that has time first: of each example, its own."""
     if (found := lengths.extent_at(b, node.type, 0)) is not None:
         return _at_end(b, node, found, span)
-    if (length := b.number(node.type.shape[0])) is None:
+    if (length := b.number(node.type.shape[0])) is None and b.built.rehearsal:
+        type = TensorType(node.type.shape[1:], node.type.running[1:], node.type.kind).like(
+            domain=node.type.domain
+        )
+        return b.at(span)("input", name="last", type=type)
+    if length is None:
         b.fail("E209", "the length of this sequence is not known where its end is asked for", span)
     return element(b, node, length - 1, span)
 

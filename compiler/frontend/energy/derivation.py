@@ -79,6 +79,7 @@ def energy(b: Build, made: Instance, units: Units, span: Span) -> Node:
 
 
 def _energy(b: Build, made: Instance, units: Units) -> Node:
+    b.built.met.add(id(made.definition.syntax))
     body, st = made.scope.child(), machine_of(made.definition.syntax)
     assert st is not None
     body.owner = made

@@ -31,6 +31,7 @@ def call_function(
     b: Build, target: Function, values: Mapping[str, tuple[Value, Span]], span: Span
 ) -> Value:
     """A `fn` applied: its ports say which shapes and domains it takes."""
+    b.built.met.add(id(target.syntax))
     scope = target.scope.child()
     mapped = maps_time(b, target.syntax.ports, [v for v, _ in values.values()])
     time = b.time if mapped == b.time.mapped else replace(b.time, mapped=mapped)
@@ -179,6 +180,7 @@ def _fitted(
 def _body(b: Build, made: Instance, nodes: Sequence[Node], span: Span) -> Value:
     """The equations of a block for given ports, all of them, and its results."""
     syntax = made.definition.syntax
+    b.built.met.add(id(syntax))
     body = made.scope.child()
     body.owner = made
     for port, node in zip(syntax.ports, nodes, strict=True):

@@ -147,6 +147,8 @@ def instance(
     if groups.machine_of(syntax) is not None:
         groups.find_groups(inside, made)
     b.owned.instances[path] = made
+    if not syntax.results and not made.groups:  # it is there for its parameters
+        b.built.met.add(id(syntax))
     return made
 
 
@@ -316,7 +318,7 @@ def _facts(b: Build, made: Instance) -> str:
 def _initial(b: Build, path: str, d: s.Declared, made: Instance, wanted: Sequence[Size]) -> None:
     """The first value of a parameter, worked out when all sizes are known."""
     shape = tuple(b.sizes.resolve(w) for w in wanted)
-    if any(x.value is None for x in shape):
+    if any(x.value is None for x in shape) and not b.built.rehearsal:
         return
     drawing = Drawing(path, shape) if d.drawn else None
     b = replace(b, frame=Frame(next(b.counter), path), drawing=drawing, calls=made.making)

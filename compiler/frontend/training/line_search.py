@@ -36,6 +36,7 @@ def asked(b: Build, use: OptimiserUse) -> Descending | None:
     call = own_call(b, line.value, use.definition.scope, "descent")
     if call is None or line.name != syntax.names[0]:
         return None
+    b.built.met.add(id(syntax))
     scope = use.definition.scope.child()
     with b.call(use.span, syntax.name, syntax.span, use.argument) as inner:
         bind_options(inner, use, scope)

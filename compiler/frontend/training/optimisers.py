@@ -38,6 +38,7 @@ def optimise(
     """One parameter under an optimiser. It holds the parameter itself, or what earlier steps have
     left in it. `n` counts the updates from 1. States are estimated on `loss`."""
     syntax = use.definition.syntax
+    b.built.met.add(id(syntax))
     scope = use.definition.scope.child()
     target, gradient = syntax.names
     scope.value(target, held, use.span)
