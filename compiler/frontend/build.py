@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 
 from dln.compiler.frontend import extents, rehearsal
+from dln.compiler.frontend.context import broadcasting
 from dln.compiler.frontend.context.build_context import Build, Built, Naming, Scope
 from dln.compiler.frontend.context.frame import Frame
 from dln.compiler.frontend.context.outside import Outside
@@ -55,7 +56,7 @@ def _build(b: Build, module: s.Module) -> Model:
     _initial_values(b)
     if not b.problems.found:
         extents.bounded(b)
-    _unused(b)
+    _unused(b, module.items)
     b.problems.found = b.built.missing.told(b.problems.found)
     if not b.problems.found:
         rehearsal.rehearse(b, files)
@@ -135,10 +136,16 @@ def _initial_values(b: Build) -> None:
                 b.fail("E336", text, at, "no equation says how large it is")
 
 
-def _unused(b: Build) -> None:
+def _unused(b: Build, items: Sequence[s.Item | s.Stmt]) -> None:
     """What was given from outside and meant nothing is an error, with the nearest name."""
+    lets = {x.name: x for x in items if isinstance(x, s.Let)}
     for name in b.outside.constants:
-        if name not in b.built.used:
+        if (let := lets.get(name)) is not None:
+            text, value = f"{name} is a let: from outside a const is set", let.value.span.text
+            remedy = f"const {name} = {broadcasting.whole_text(value)}"
+            at = word(let.span, name)
+            b.problems.add(DlnError([Problem("E383", text, at, "no constant", remedy=remedy)]))
+        elif name not in b.built.used:
             names = b.built.constants
             hint = nearest(name, names) or "it has " + (", ".join(names) or "none")
             text = f"the spec has no constant {name}"

@@ -115,9 +115,12 @@ def _const(b: Build, item: s.Const, scope: Scope) -> Value:
     b.built.used.add(item.name)
     number = isinstance(written, int | float) and not isinstance(written, bool)
     other = isinstance(written, str) != isinstance(given, str)
+    other |= isinstance(written, list) and isinstance(given, int | float)
     if other or (number and not isinstance(given, int | float)):
         text = f"{item.name} is {describe(written)}"
         cut = repr(given) if len(repr(given)) < 60 else f"{repr(given)[:60]}..."
         remedy = f"{item.name}={item.value.span.text}"
+        if isinstance(written, list):
+            remedy = f"{item.name}=[{given}]"
         b.fail("E382", text, item.span, f"was given {cut} from outside", remedy=remedy)
     return given

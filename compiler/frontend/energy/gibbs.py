@@ -108,9 +108,12 @@ def machine(b: Build, call: s.Call, scope: Scope, name: str) -> Instance:
 
 
 def _clamped(b: Build, expr: s.Expr, scope: Scope, visible: Sequence[UnitGroup]) -> list[str]:
+    known = [g.name for g in visible]
+    if isinstance(expr, s.Name) and expr.id in known and scope.lookup(expr.id) is None:
+        b.fail("E417", "what is clamped is said by its name, as a text", expr.span, "is a name",
+               remedy=f'"{expr.id}"')  # fmt: skip
     found = b.evaluate(expr, scope)
     names = found if isinstance(found, list) else [found]
-    known = [g.name for g in visible]
     clamped = [name for name in names if isinstance(name, str) and name in known]
     for name in names:
         if name not in clamped:

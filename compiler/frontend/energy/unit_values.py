@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NoReturn
 
 from dln.compiler.frontend.context import broadcasting
 from dln.compiler.frontend.context.build_context import Build, Instance, Value
@@ -12,7 +13,7 @@ from dln.compiler.frontend.context.unit_group import UnitGroup
 from dln.compiler.frontend.context.values import IndexVar, Results
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.tensor_type import PROB, TensorType, fits
-from dln.grammar.diagnostics import Span
+from dln.grammar.diagnostics import Note, Span
 
 Units = Mapping[str, Value]
 """A value for each group: a tensor, or an index that runs over a class."""
@@ -41,10 +42,24 @@ def units_of(
     if len(given) != len(takes):
         names = ", ".join(g.name for g in takes)
         many = "s" * (len(takes) > 1)
+        if takes and len(given) < len(takes) and not any(g.hidden for g in made.groups):
+            _refuse_port(b, made, takes[len(given) :], span, who)
         b.fail("E322", f"{who} takes the group{many} {names} of {made.name}", span,
                f"is given {len(given)}")  # fmt: skip
     pairs = zip(takes, given, strict=True)
     return {g.name: as_units(b, g, value, at, who) for g, (value, at) in pairs}
+
+
+def _refuse_port(
+    b: Build, made: Instance, ports: Sequence[UnitGroup], span: Span, who: str
+) -> NoReturn:
+    """A machine without hidden units of which some are not given: a port was meant as hidden."""
+    port, name = ports[-1], made.name
+    line = f"hidden {broadcasting.whole_text(port.span.text)}"
+    notes = (Note(span, f"{who} is given no {port.name}"),)
+    fact = f"a port is given from outside; {who} sums over units that stand behind hidden"
+    remedy = f"{line}, on a line of its own in the block, in place of the port"
+    b.fail("E322", f"{name} has no hidden units", port.span, "is a port", notes, remedy, (fact,))
 
 
 def as_units(b: Build, group: UnitGroup, value: Value, at: Span, who: str) -> Value:

@@ -193,6 +193,8 @@ def _of_optimisers(code: str, text: str, remedy: str) -> Callable[..., NoReturn]
 
 def _length(b: Build, span: Span, x: Value) -> int:
     if not isinstance(x, list):
+        if isinstance(x, Node) and "time" in x.type.running:
+            b.fail("E302", "length takes a list", span, "is of a sequence", remedy="time")
         b.fail("E302", "length takes a list", b.blame(x, span), f"is {describe(x)}")
     return len(x)
 

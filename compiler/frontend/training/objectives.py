@@ -205,8 +205,25 @@ def _loss(b: Build, st: s.Minimize, scope: Scope) -> Node:
     node = broadcasting.quantity(b, tensor(unnamed, st.loss, scope, "the loss"), span)
     if node.type.example or "time" in node.type.running:
         label, remedy = f"is {b.shown(node.type)}", f"sum({broadcasting.whole_text(span.text)})"
-        b.fail("E357", "a loss is one number for each example", span, label, remedy=remedy)
+        remedy, facts = _last_meant(unnamed, st.loss, scope) or (remedy, ())
+        b.fail("E357", "a loss is one number for each example", span, label, (), remedy, facts)
     return batch_reduced(b, node, st.total, span)
+
+
+def _last_meant(b: Build, loss: s.Expr, scope: Scope) -> tuple[str, tuple[str, ...]] | None:
+    """Of a loss that holds a sequence against what is one for each example, `last` of it."""
+    if not isinstance(loss, s.Call) or loss.named:
+        return None
+    timed, texts = list[bool](), list[str]()
+    for argument in loss.plain:
+        value, text = b.evaluate(argument, scope), broadcasting.whole_text(argument.span.text)
+        timed.append(isinstance(value, Node) and "time" in value.type.running)
+        texts.append(f"last({text})" if timed[-1] else text)
+    if all(timed) or not any(timed):
+        return None
+    what = broadcasting.short(loss.plain[timed.index(False)].span.text)
+    fact = f"there is one {what} for all steps; to hold each step against it, sum(...) of all of it"
+    return f"{loss.function.span.text}({', '.join(texts)})", (fact,)
 
 
 def batch_reduced(b: Build, node: Node, total: bool, span: Span) -> Node:
