@@ -17,9 +17,18 @@ from numpy.typing import NDArray
 
 from dln.compiler.plan import Line
 
-RATE = "a smaller learning rate, smaller first values, or data of a smaller scale"
+SLOWER = "a smaller learning rate"
+RATE = f"{SLOWER}, smaller first values, or data of a smaller scale"
 LONGEST = 40
 SMALL = "1e-8"
+INSIDE_LOG = re.compile(r"log\(")
+ATOM = re.compile(r"[\w.]+'?(\([^()]*\)|\[[^\[\]]*\])?|\([^()]*\)")
+LOSSES = {
+    "nll": "cross_entropy of what softmax is applied to, which takes no logarithm of 0",
+    "binary_cross_entropy": "binary_cross_entropy of sigmoid(z), with z a logit: of a probability"
+    " that is 0 or 1 otherwise, keep it between 1e-8 and 1 - 1e-8",
+}
+"""Losses of probabilities, and what goes without their logarithm."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +95,8 @@ def diagnosed(line: Line, text: str, values: Sequence[Any] | None) -> Cause | No
         return Cause(what, given.said(lost[0]), "look where it comes from", at)
     if name == "log1p":
         name, given = "log", _as_log(given)
+    if name in ("divide", "reciprocal") and not numbers[-1] and INSIDE_LOG.match(text):
+        name, given = "log", replace(given, values=numbers[-1:], names=[_of_log(text)])
     what, remedy = WORDS[name](given)
     return Cause(what, given.said(_worst(name, given.values)), remedy, at)
 
@@ -124,6 +135,8 @@ def _names(line: Line, text: str, numbers: Sequence[float]) -> list[str]:
     inner = re.fullmatch(r"(?:log|sqrt|exp)\((.*)\)", text)
     if inner and line.call and line.call.function in ("log", "sqrt", "exp") and fits(inner[1]):
         return [inner[1]]
+    if len(names) > len(numbers):  # several operations in one: which is which does not show
+        return [""] * len(numbers)
     if len(names) != len(numbers):
         names = [number(n) for n in numbers[: len(numbers) - len(names)]] + names
     return names[-len(numbers) :]
@@ -162,16 +175,26 @@ def _divide(given: Given) -> Words:
     top, bottom = given.values
     if bottom:
         return _too_large(given, "divide", f"{number(top)} / {number(bottom)}")
-    if re.match(r"log\(", given.text):  # the slope of a logarithm
-        return _log(replace(given, values=[bottom], names=[given.names[1]]))
     if given.line.slope and re.match(r"sqrt\(|.*\^", given.text):
         return _root_at_0(given)
-    x = given.short(1)
-    if "/" not in given.text:
+    x = _divisor(given)
+    if "/" not in given.text or not x:
         return "a division by 0", _keep(given, x, "away from 0")
     whole = given.text if fits(given.text) else "the quotient"
     remedy = f"a choice: {whole} if {x} != 0 else 0; or a small number added: {x} + {SMALL}"
     return ("a division by 0" if top else "0 / 0"), remedy
+
+
+def _divisor(given: Given) -> str:
+    """What is divided by, where it can be put into a line of text."""
+    atom = ATOM.fullmatch(given.text.rpartition(" / ")[2])
+    return atom[0] if atom and fits(atom[0]) else given.short(1, "")
+
+
+def _of_log(text: str) -> str:
+    """What a logarithm is taken of, as the text says it."""
+    inner = re.fullmatch(r"log\((.*)\)", text)
+    return inner[1] if inner else ""
 
 
 def _root_at_0(given: Given) -> Words:
@@ -187,13 +210,14 @@ def _root_at_0(given: Given) -> Words:
 def _keep(given: Given, x: str, how: str) -> str:
     """A remedy where the operation stands inside a function that the spec only calls."""
     inside = f" in {given.text}" if fits(given.text) else ""
-    return f"keep {x} {how}{inside}"
+    head = given.text.partition("(")[0]
+    return LOSSES.get(head) or f"keep {x or 'it'} {how}{inside}"
 
 
 def _log(given: Given) -> Words:
-    x, value = given.short(0), given.values[0]
+    x, value = given.short(0, ""), given.values[0]
     what = f"log of {number(value)}"
-    if "log(" not in given.text:
+    if "log(" not in given.text or not x:
         return what, _keep(given, x, "above 0")
     return what, f"a choice: log({x}) if {x} > 0 else 0; or a least value: log(max({x}, {SMALL}))"
 
@@ -227,8 +251,11 @@ def _power(given: Given) -> Words:
 
 def _exp(given: Given) -> Words:
     x, most = given.short(0), int(np.log(np.finfo(given.dtype).max))
-    remedy = f"exp(min({x}, {most - 8})); or a smaller learning rate, where it grew while learning"
-    return f"exp of {number(given.values[0])}, more than {most}", remedy
+    what = f"exp of {number(given.values[0])}, more than {most}"
+    if "exp(" not in given.text:
+        return what, _keep(given, given.short(0, ""), f"below {most - 8}")
+    others = "softmax, softplus and cross_entropy, which do not overflow"
+    return what, f"exp(min({x}, {most - 8})); or {others}; or a smaller learning rate"
 
 
 def _too_large(given: Given, name: str, text: str) -> Words:

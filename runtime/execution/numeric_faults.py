@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from traceback import walk_tb
@@ -9,13 +10,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dln.grammar.diagnostics import DlnError, Problem
+from dln.grammar.diagnostics import DlnError, Note, Problem, Span
 from dln.runtime.device.device import Device
 from dln.runtime.device.source_map import span_of
-from dln.runtime.execution.causes import diagnosed, general, ranges, read
-from dln.runtime.execution.executable import Bound, Executable, culprit, reals
+from dln.runtime.execution.causes import SLOWER, diagnosed, general, ranges, read
+from dln.runtime.execution.executable import Bound, Executable, Stopped, culprit, reals
 
 LEFT = "the computation left the numbers"
+MOST_NOTES = 3  # lines shown that what was given came from
 Example = Callable[[int], str]
 """How the example in a row of a minibatch is called: `example 7 of mnist.fit`."""
 
@@ -105,8 +107,38 @@ def explained(error: Exception, run: Run, where: str, texts: Mapping[str, str]) 
     if step is not None:
         where += f", step {step}"
     label = "" if span is None else line.formula[:80]
-    facts = (*facts, where)
-    return DlnError([Problem("E600", f"{LEFT}: {kind}", span, label, facts=facts, remedy=remedy)])
+    facts, remedy = (*facts, where), in_time(remedy, where)
+    notes = () if span is None else came_from(run, stopped, span)
+    return DlnError([Problem("E600", f"{LEFT}: {kind}", span, label, notes, facts, remedy)])
+
+
+def in_time(remedy: str, where: str) -> str:
+    """A remedy at the update where the numbers are left: before the first, no learning rate is to
+    blame."""
+    if not re.search(r"\bupdate 0\b", where):
+        return remedy
+    return remedy.replace(f"{SLOWER}, ", "").replace(f"; or {SLOWER}", "")
+
+
+def came_from(run: Run, stopped: Stopped, span: Span) -> tuple[Note, ...]:
+    """The lines of the spec that made what a statement was given, the nearest first."""
+    program, found = run.executable.program, list[Note]()
+    before = program.lines[: max(0, stopped.number - program.first)]
+    waiting, lines = [*stopped.line.reads], {span.line}
+    for line in reversed(before):
+        if line.writes not in waiting:
+            continue
+        waiting = [name for name in waiting if name != line.writes] + [*line.reads]
+        place = line.place
+        if place is None or place.path != span.source.path:
+            continue
+        at = Span(span.source, place.start, place.stop)
+        if at.line not in lines:
+            lines.add(at.line)
+            found.append(Note(at, "came from here"))
+        if len(found) == MOST_NOTES:
+            break
+    return tuple(found)
 
 
 def strict(device: Device) -> AbstractContextManager[object]:

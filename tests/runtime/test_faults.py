@@ -71,7 +71,7 @@ CASES = [
     ),
     (
         "y = sum(x * exp(w) + w * 1e200 * x)", [0, 1e200], [1, 1], "overflow in multiply: ",
-        "e+200", "a smaller learning rate",
+        "e+200", "smaller first values",
     ),
     (
         LOOP.format("log(h[t-1])"), [1, 1], [1, 1], "log of -0.693147", "h[t-1] is -0.693147",
@@ -195,3 +195,43 @@ def test_optimisers_watches_first_values_and_tasks(
         "example 0 of", ""
     )
     assert "learning rate" not in problem.remedy
+
+
+GROWING = """\
+data d = rows([[1, 2], [3, 1]]) {
+  x[2] = raw
+}
+let m = dense(2)
+train one on d batch all for 100 updates dtype float32 {
+  y = m(x)
+  z = 3 * y
+  minimize sum(z^2) over m with sgd(lr = 50)
+}
+"""
+
+
+def fault(text: str) -> Any:
+    with pytest.raises(dln.DlnError) as e:
+        dln.load(text).compile().session().train("one")
+    (problem,) = e.value.problems
+    return problem
+
+
+def test_it_is_said_what_lines_the_operands_came_from() -> None:
+    found = fault(GROWING)
+    assert found.span.line in (7, 8)
+    notes = {n.span.line: n.span.text for n in found.notes}
+    assert notes[6] == "m(x)" and found.span.line not in notes
+    assert any("e+" in fact for fact in found.facts)
+
+
+def test_the_learning_rate_is_to_blame_after_an_update_alone() -> None:
+    late, soon = fault(GROWING), fault(GROWING.replace("3 * y", "1e30 * y"))
+    assert "update 0" not in "".join(late.facts) and "a smaller learning rate" in late.remedy
+    assert "update 0" in "".join(soon.facts) and "learning rate" not in soon.remedy
+
+
+def test_a_logarithm_of_one_element_is_said_as_it_is_written() -> None:
+    text = GROWING.replace("sum(z^2)", "-log(z[1] * 0)")
+    found = fault(text)
+    assert "log of " in found.message and "z[1] * 0" in found.remedy

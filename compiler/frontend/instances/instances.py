@@ -23,7 +23,7 @@ from dln.compiler.frontend.context.build_context import (
 )
 from dln.compiler.frontend.context.frame import Drawing, Frame
 from dln.compiler.frontend.context.missing import known
-from dln.compiler.frontend.context.place import SPEC, Poisoned, replace
+from dln.compiler.frontend.context.place import Poisoned, replace
 from dln.compiler.frontend.context.ports import dims_text, fit, port_sizes
 from dln.compiler.frontend.context.static_values import (
     domain_of,
@@ -76,7 +76,7 @@ def option_values(
                 count = f"{len(names)} option{'s' * (len(names) != 1)}" if names else "no options"
                 facts = (f"its options are {', '.join(names)}",) if names else ()
                 remedy = f"{who}()({arg.span.text})" if block and not names else ""
-                if remedy and b.naming.space != SPEC:  # made once, and there applied
+                if remedy and b.naming.space.kind == "phase":  # made once, and then applied
                     remedy = f"let net = {who}() above it, then net({arg.span.text})"
                 b.fail("E322", f"{who} takes {count}", arg.span, "one too many", (), remedy, facts)
         if name in found:
