@@ -121,9 +121,9 @@ def columns(rows: Iterable[Sequence[str]], right: Iterable[int] = (), lead: str 
     return "\n".join(lead + "  ".join(row).rstrip() for row in zip(*turned, strict=True))
 
 
-def number(value: Any, within: float | None = None) -> str:
-    """A measured number as a person reads it: six significant digits, or as many decimals as a
-    tolerance asks for; lists in brackets.
+def number(value: Any, within: float | None = None, digits: int = 6) -> str:
+    """A measured number as a person reads it: six significant digits, or as many as are said, all
+    of them from 17 on; or as many decimals as a tolerance asks for; lists in brackets.
 
     >>> number(79400.0), number(94.8123456), number([1.0, 0.25])
     ('79400', '94.8123', '[1, 0.25]')
@@ -136,16 +136,18 @@ def number(value: Any, within: float | None = None) -> str:
         return {True: "true", False: "false", None: ""}[value]
     if isinstance(value, list | tuple):
         most = 8 if within is None else 3
-        shown = [number(v, within) for v in value[:most]]
+        shown = [number(v, within, digits) for v in value[:most]]
         return f"[{', '.join(shown + ['...'] * (len(value) > most))}]"
     if not isinstance(value, int | float):
         return clean(str(value))
     whole = isinstance(value, int) or (value.is_integer() and abs(value) < 1e12)
-    return str(int(value)) if whole else _digits(value, within)
+    return str(int(value)) if whole else _digits(value, within, digits)
 
 
-def _digits(value: float, within: float | None) -> str:
-    short = f"{value:.6g}"
+def _digits(value: float, within: float | None, digits: int) -> str:
+    if digits >= 17:
+        return repr(value)
+    short = f"{value:.{digits}g}"
     if not within or not isfinite(value):
         return short
     decimals = max(2, min(15, 1 + ceil(-log10(within))))

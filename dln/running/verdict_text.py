@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
+from math import ceil, log10
 from textwrap import indent
 
 from dln.compiler.model import Model
@@ -15,6 +16,7 @@ from dln.running.expectations import Verdict
 ORDER = ("passed", "failed", "not run")
 WIDE = 44  # characters of an expectation in a table
 MANY = 48  # characters beyond which numbers that have passed are only counted
+NEAR = 1e-6  # of what is expected: what may be rounding
 MOST = 12  # expectations of one check that are printed one by one
 
 
@@ -65,11 +67,45 @@ def parts(v: Verdict) -> tuple[str, str]:
         return ("holds" if v.value is True else "does not hold"), ""
     within = "" if v.within is None else f" within {number(v.within)}"
     sign = "" if v.op == "==" else f"{v.op} "
-    measured, expected = number(v.value, v.within), number(v.expected, v.within)
+    measured, expected = apart(v.value, v.expected, v.within)
     long = isinstance(v.value, list) and max(len(measured), len(expected)) > MANY
     if v.status == "passed" and long:
         measured = expected = plural(_count(v.value), "number")
-    return f"measured {measured}", f"expected {sign}{expected}{within}"
+    return f"measured {measured}", f"expected {sign}{expected}{within}{_nearly(v)}"
+
+
+def apart(value: object, expected: object, within: float | None) -> tuple[str, str]:
+    """Two values with as many digits as tell them apart.
+
+    >>> apart(0.1 + 0.2, 0.3, None), apart(1 / 3, 0.333333333, None)
+    (('0.30000000000000004', '0.3'), ('0.3333333333', '0.333333333'))
+    """
+    for digits in range(6, 18):
+        one, other = number(value, within, digits), number(expected, within, digits)
+        if one != other or value == expected:
+            break
+    return one, other
+
+
+def _nearly(v: Verdict) -> str:
+    """Of what fails by the rounding of numbers alone, the tolerance in which it holds."""
+    if v.op != "==" or v.within is not None or v.status != "failed":
+        return ""
+    pairs = list(_paired(v.value, v.expected))
+    gap = max((abs(a - b) for a, b in pairs), default=0.0)
+    if not 0 < gap <= NEAR * max(1.0, *(abs(b) for _, b in pairs)):
+        return ""
+    return f": equal within {10.0 ** ceil(log10(gap)):.0e}"
+
+
+def _paired(value: object, expected: object) -> Iterator[tuple[float, float]]:
+    """The numbers of two values beside each other; nothing of what is no number."""
+    if isinstance(value, list):
+        others = expected if isinstance(expected, list) else [expected] * len(value)
+        for one, other in zip(value, others, strict=False):
+            yield from _paired(one, other)
+    elif isinstance(value, int | float) and isinstance(expected, int | float):
+        yield float(value), float(expected)
 
 
 def _count(value: object) -> int:

@@ -58,6 +58,26 @@ def test_a_failed_check_shows_both_sides_and_exits_1(dln: Callable[..., Any], li
     assert "measured 2, expected 3" in got.out and f"line.dln:{number}:" in got.out
 
 
+def test_what_is_not_equal_is_printed_until_it_differs(
+    dln: Callable[..., Any], tmp_path: Path
+) -> None:
+    """The digits are Python's own; with the tolerance that is said, each of them holds."""
+    path = tmp_path / "sums.dln"
+    lines = {
+        "0.1 + 0.2 == 0.3": "measured 0.30000000000000004, expected 0.3: equal within 1e-16",
+        "[1, 0.1 + 0.2] == [1, 0.3]": "measured [1, 0.30000000000000004], expected [1, 0.3]",
+        "0.1 + 0.2 <= 0.3": "measured 0.30000000000000004, expected <= 0.3",
+        "1 / 3 == 0.333333333": "measured 0.3333333333, expected 0.333333333: equal within 1e-09",
+        "1 / 3 == 0.333": "measured 0.333333, expected 0.333\n",
+    }
+    path.write_text('check "sums" {\n' + "".join(f"  expect {x}\n" for x in lines) + "}\n")
+    got = dln("check", path)
+    assert got.code == 1 and all(text in got.out for text in lines.values()), got.out
+    near = [f"{x} within {t.split('within ')[1]}" for x, t in lines.items() if "within" in t]
+    path.write_text('check "sums" {\n' + "".join(f"  expect {x}\n" for x in near) + "}\n")
+    assert dln("check", path).code == 0
+
+
 def test_show_writes_out_every_default(dln: Callable[..., Any], line: Path) -> None:
     got = dln("show", line, "-D", "rate=0.25")
     assert got.code == 0
