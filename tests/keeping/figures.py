@@ -33,9 +33,41 @@ def starting(folder: Path, count: int) -> Counter[str]:
     return signals.double(folder, count, seed=2, longest=1.0, fresh=True)
 
 
+def kills(folder: Path, count: int) -> Counter[str]:
+    """Kills of runs that train, each gone on with until it ends, over the kinds of phases."""
+    from trials import kills  # late: the line above
+
+    return kills.killed(folder, count)
+
+
+def failing(folder: Path, count: int) -> Counter[str]:
+    """The n-th write, fsync, rename and open of a run, for each n up to the count, three errors."""
+    from trials import failing  # late: the line above
+
+    return failing.failing(folder, range(1, count + 1), failing.in_this_process)
+
+
+def checkpoints(_: Path, count: int) -> Counter[str]:
+    """Damaged checkpoints."""
+    from trials import damage  # late: the line above
+
+    return damage.checkpoints(count)
+
+
+def data(folder: Path, count: int) -> Counter[str]:
+    """Damaged files of data."""
+    from trials import damage  # late: the line above
+
+    return damage.data_files(folder, count)
+
+
 TRIALS: dict[str, tuple[Callable[[Path, int], Counter[str]], int]] = {
     "signals": (double, 1000),
     "starting": (starting, 200),
+    "kills": (kills, 200),
+    "failing": (failing, 50),
+    "checkpoints": (checkpoints, 20_000),
+    "data": (data, 5_000),
 }
 
 

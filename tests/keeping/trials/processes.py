@@ -59,6 +59,10 @@ class Process:
             except ProcessLookupError:
                 return
 
+    def at_work(self) -> bool:
+        """Whether it has not ended yet; its end is still to be asked for."""
+        return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+
     def ended(self, patience: float = PATIENCE) -> Ended:
         """How it ends; one that hangs is killed."""
         limit, hung = time.monotonic() + patience, False
