@@ -15,6 +15,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import safetensors.numpy
+
+import dln.cli
+import dln.commands.run
+import dln.commands.sweep
+
+READY = (safetensors.numpy, dln.cli, dln.commands.run, dln.commands.sweep)
+"""What a forked process finds imported."""
+
 PATIENCE = 60.0  # seconds after which a process counts as hanging
 
 

@@ -106,12 +106,12 @@ train third on points batch 2 for brief updates after second {
 """
 
 KINDS = {
+    "second": SECOND,
     "minibatch": MINIBATCH,
     "lbfgs": LBFGS,
     "pcd": PCD,
     "stream": STREAM,
     "updown": UPDOWN,
-    "second": SECOND,
 }
 """What is trained, by kind; `most` says for how long."""
 
