@@ -33,6 +33,13 @@ def starting(folder: Path, count: int) -> Counter[str]:
     return signals.double(folder, count, seed=2, longest=1.0, fresh=True)
 
 
+def sweeps(folder: Path, count: int) -> Counter[str]:
+    """Two signals, or a kill, to sweeps at random times, alone and side by side."""
+    from trials import signals  # late: the line above
+
+    return signals.sweeps(folder, count, seed=3, longest=2.0)
+
+
 def kills(folder: Path, count: int) -> Counter[str]:
     """Kills of runs that train, each gone on with until it ends, over the kinds of phases."""
     from trials import kills  # late: the line above
@@ -64,6 +71,7 @@ def data(folder: Path, count: int) -> Counter[str]:
 TRIALS: dict[str, tuple[Callable[[Path, int], Counter[str]], int]] = {
     "signals": (double, 1000),
     "starting": (starting, 200),
+    "sweeps": (sweeps, 40),
     "kills": (kills, 200),
     "failing": (failing, 50),
     "checkpoints": (checkpoints, 20_000),

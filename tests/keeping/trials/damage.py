@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dln.compiler.schema.headers import DataSource
 from dln.grammar.diagnostics import Fault
@@ -139,7 +140,7 @@ HEADER: tuple[Change, ...] = (swapped, worded, offset, deep)
 def checkpoints(count: int, seed: int = 0) -> Counter[str]:
     """So many damaged checkpoints: each is refused, or what was saved."""
     rng, found = random.Random(seed), Counter[str]()
-    arrays = {
+    arrays: dict[str, NDArray[Any]] = {
         "net.W": np.arange(12, dtype=np.float32).reshape(3, 4), "net.b": np.zeros(3),
         "state:fit:v": np.ones((3, 4), np.float32), "n": np.array(7), "m": np.array([True, False]),
         "other": np.arange(12, dtype=np.float32).reshape(3, 4)[::-1],

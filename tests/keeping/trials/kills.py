@@ -107,6 +107,9 @@ def _kept(run: Path, update: int, found: Counter[str]) -> int:
 
 def _differences(whole: Path, run: Path) -> Iterator[str]:
     """In what a run that was gone on with differs from the unbroken one."""
+    if not list(run.glob("checkpoints/update-*")):
+        yield "without an end"
+        return
     (a, at), (b, bt) = (_newest(folder) for folder in (whole, run))
     if a.keys() != b.keys() or any(not np.array_equal(a[k], b[k]) for k in a):
         yield "other bits"

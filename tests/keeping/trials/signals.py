@@ -12,6 +12,7 @@ from pathlib import Path
 
 from dln.grammar.diagnostics import DlnError, Fault
 from dln.runtime.checkpoint.rundir import RunDirectory
+from dln.sweep import directory
 from trials.processes import Ended, Process
 from trials.specs import written
 
@@ -61,8 +62,61 @@ def _saved(run: Path) -> bool:
     return found is not None and found.meta["running"]["update"] > 0
 
 
-def left_over(group: int) -> int:
-    """Processes of a session that are still there."""
+def sweeps(folder: Path, count: int, seed: int, longest: float) -> Counter[str]:
+    """So many sweeps that get two signals, or are killed, and are gone on with: what came of it."""
+    rng, found = random.Random(seed), Counter[str]()
+    written(folder, "sweep")
+    words = ["sweep", "sweep.dln", "-q"]
+    if Process([*words, "--out", "whole", "--jobs", "1"], folder, fresh=True).ended().code != 0:
+        return Counter({"the sweep fails": 1})
+    for turn in range(count):
+        shutil.rmtree(folder / "there", ignore_errors=True)
+        jobs, killed = str(1 + turn % 2), turn % 4 > 1
+        process = Process([*words, "--out", "there", "--jobs", jobs], folder, fresh=True)
+        while turn % 8 < 6 and process.at_work() and not (folder / "there/sweep.json").exists():
+            time.sleep(0.01)
+        time.sleep(rng.uniform(0.0, longest))
+        if killed:
+            process.send(signal.SIGKILL)
+        else:
+            process.send(*rng.choices(PAIRS, k=2), apart=rng.uniform(0.0, 0.002))
+        ended = process.ended()
+        found[f"exit {ended.code}"] += 1
+        fine = (-signal.SIGKILL, 0) if killed else (130, 0)
+        wrong = [] if ended.code in fine else [f"another code: {ended.printed[-300:]}"]
+        wrong += ["traceback"] if ended.traced else []
+        wrong += ["processes left"] if not killed and left_over(process.pid) else []
+        found.update(wrong or _gone_on_with(folder, jobs))
+    return found
+
+
+def _gone_on_with(folder: Path, jobs: str) -> list[str]:
+    """A sweep gone on with to its end: whether its rows are those of the unbroken one."""
+    there = folder / "there"
+    if not (there / "sweep.json").exists():
+        return ["not begun"]
+    if list(there.glob(".*.tmp")):
+        return ["litter"]
+    words = ["sweep", "sweep.dln", "-q", "--resume", "there", "--jobs", jobs]
+    ended = Process(words, folder, fresh=True).ended()
+    if ended.code != 0:
+        return [f"lost: {ended.printed[-300:]}"]
+    rows = [
+        [{**r, "seconds": 0} for r in directory.read(each)["sweeps"]["lengths"]]
+        for each in (there, folder / "whole")
+    ]
+    return ["equal to the unbroken one" if rows[0] == rows[1] else "other rows"]
+
+
+def left_over(group: int, patience: float = 10.0) -> int:
+    """Processes of a session that are still there after a while."""
+    limit = time.monotonic() + patience
+    while (found := _members(group)) and time.monotonic() < limit:
+        time.sleep(0.1)
+    return found
+
+
+def _members(group: int) -> int:
     found = 0
     for entry in os.listdir("/proc"):
         if entry.isdigit():
