@@ -13,9 +13,8 @@ from dln.compiler.schema.headers import SETTINGS
 from dln.compiler.schema.tables import BATCH, DTYPE, ORDER
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Span
-from dln.grammar.parser import parse_source
 from dln.grammar.printer import to_text
-from dln.spec import Spec
+from dln.spec import Spec, parsed
 
 CLAUSES = ("batch", "stream", "order", "for", "dtype", "seed", "after")
 Options = Mapping[str, tuple[s.Option, ...]]
@@ -23,7 +22,8 @@ Options = Mapping[str, tuple[s.Option, ...]]
 
 def resolved(spec: Spec) -> str:
     """The spec in canonical layout, every default written out."""
-    used = [parse_source(x) for x in spec.model.sources.values() if x is not spec.source]
+    others = [x for x in spec.model.sources.values() if x is not spec.source]
+    used = [parsed(x.path, x.text)[1] for x in others]
     items = [item for module in [*used, spec.syntax] for item in module.items]
     options = {i.name: i.options for i in items if isinstance(i, s.Block | s.Optimiser)}
 

@@ -48,7 +48,7 @@ COMMANDS = [
     ["run", "--resume", ESC], ["run", "--data", f"letters={ESC}"], ["run", "--limit", ESC],
     ["run", "--backend", ESC], ["show"], ["show", "--graph"], ["show", "--dot"],
     ["show", "--mermaid"], ["plan"], ["plan", "--program", ESC], ["explain", "--pass", ESC],
-    ["explain"], ["time"], ["gradcheck"], ["sweep", "--jobs", "1"], ["sweep", ESC],
+    ["explain"], ["gradcheck"], ["sweep", "--jobs", "1"], ["sweep", ESC],
     ["results", ESC], [ESC],
 ]  # fmt: skip
 
@@ -67,7 +67,7 @@ def test_no_command_prints_a_control_character(
     (folder / f"a{SAID}.txt").write_text(f"ab{ESC}" * 20, encoding="utf-8")
     spec = folder / f"s{ESC}.dln"
     spec.write_text(SPEC.format(esc=SAID, file=f"a{SAID}.txt"), encoding="utf-8")
-    for more in ([], ["--json"]) if words != ["time"] else ([],):  # that takes a while
+    for more in ([], ["--json"]):
         done = dln(*words[:1], spec, *words[1:], *more)
         assert not wrong(done.out + done.err), repr(done.out + done.err)
         assert "E999" not in done.err
