@@ -17,6 +17,7 @@ from dln.grammar.repair import phrased, repeats
 HOLE = "..."
 MOST = 100_000  # characters of a text that is read again
 NAMED = re.compile(r"([A-Za-z_]\w*)\s*=\s*(?!=)")
+ITEM = re.compile(r"(?:let|const|fn|use) |#")  # a line by itself
 CLAUSES = ("for", "every", "over", "with", "within", "by", "on", "as")
 TAIL = re.compile(r"\s*\{?\s*$")
 
@@ -78,7 +79,7 @@ def _ways(span: Span, said: str) -> Iterator[Edit]:
     elif (named := NAMED.match(said)) is not None:
         yield from _option(span, said, named[1])
     line = _statement(span)
-    if "\n" in said or repeats(said, line.text):
+    if "\n" in said or ITEM.match(said) or repeats(said, line.text):
         yield Edit(line, said)
     elif said.split()[0] in CLAUSES:
         end = line.start + len(TAIL.sub("", line.text))

@@ -88,14 +88,12 @@ def _by_idiom(f: Failure) -> Answer | None:
 
     source, first = f.reading.source, f.first.start_pos or 0
     found = teaching.refused(source, first, f.start, _surrounding(f))
-    if found is None:
+    if found is None or found.span is None:
         return None
-    row, span, remedy = found
-    resume = panic(f)
-    last = source.position(span.stop)[0]
+    resume, last = panic(f), source.position(found.span.stop)[0]
     if last > source.position(f.start)[0]:
         resume = Resume([*source.starts, len(source.text)][last], resume.keep, resume.feed)
-    return Problem(row.code, row.says, span, remedy=remedy), resume
+    return found, resume
 
 
 def _by_start(f: Failure) -> Mistake | None:

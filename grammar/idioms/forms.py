@@ -18,7 +18,7 @@ LIBRARY = (
     "np numpy jnp jax torch nn F tf keras K T theano tensor math cmath layers optim optimizers "
     "functional linalg random lax special scipy losses metrics initializers activations init "
     "models lasagne cupy cp mx nd gluon chainer L flax linen haiku hk nnx sk ops utils backend "
-    "contrib convnetjs caffe lua autograd"
+    "nnet contrib convnetjs caffe lua autograd"
 ).split()
 
 
@@ -63,6 +63,7 @@ HOLES = {
     "more": rf"(?:,{INNER})?",
     "inside": INNER,
     "inner": ARGUMENT,
+    "slice": r"[^\[\]:,\n]*:[^\[\]:,\n]*:[^\[\]:,\n]+",
     "fn": r"\b(?:sigmoid|tanh|relu|softmax|exp|log|sqrt|norm|sum|mean|argmax)\b(?=[ \t]+\w)",
     "index": r"[\w.]+?",
     **dict.fromkeys("lr", rf"(?:{_ATOM}|\b\d[\d.]*+)"),
@@ -70,6 +71,14 @@ HOLES = {
     "cond": r"[^\n#]+?",
     "q": r"[^=?:|,\n]+?",
     "rest": rf"[^\n#]+?{_LINE}",
+    "tuple": rf"(?<![\w)\]'])\((?:[^()]|\({INNER}\))+?,(?:[^()]|\({INNER}\))+?\)",
+    "choice": (
+        r"if (?P<test>[^\n]+?)\s*(?:(?P<curly>\{)|:)\s*\n\s*"
+        r"(?P<target>\w[^\n=]*?)\s*=\s*(?P<then>[^\n]+?)\s*\n"
+        r"\s*(?:\}\s*)?else\s*[:{]\s*\n\s*(?P=target)\s*=\s*(?P<other>[^\n]+?)(?(curly)\s*\n\s*\}|(?=\n))"
+    ),
+    "values": r"[^\n#=]+?,[^\n#=]+",
+    **dict.fromkeys(("test", "then", "other"), ARGUMENT),
     "tail": rf"[^\n#]*?{_LINE}",
     "all": r"[\s\S]*?",
     "names": r"[A-Za-z_]\w*(?:\s*,\s*[A-Za-z_]\w*)+",
@@ -93,30 +102,34 @@ HOLES = {
     "hexadecimal": r"\b0[xX][0-9a-fA-F]+\b",
     "percent": r"\b\d[\d.]*\s?%(?!\s*[\w(])",
 }
-_HOLES, _WORDS = re.compile(r"\{\w+\}|<\S+ >|lib\."), re.compile(r"\b[A-Za-z_]\w*(?:\|\w+)*")
-_TOKEN = re.compile(r"\{(\w+)\}|<(over|->) >|(~)|(lib\.)|(\^)|(\w+(?:\|\w+)*)|(\s+)|(.)")
+_HOLES, _WORDS = re.compile(r"\{\w+\}|«[^»]*»|lib\."), re.compile(r"\b[A-Za-z_]\w*(?:\|\w+)*")
+_TOKEN = re.compile(r"\{(\w+)\}|«([^»]*)»|(~)|(lib\.)|(\^)|(\w+(?:\|\w+)*)|(\s+)|(.)")
 LIBRARY_NAME = rf"\b(?:(?:{'|'.join(LIBRARY)})\s*\.\s*)"
 
 
 @cache
 def pattern(form: str, blanks: str) -> re.Pattern[str]:
-    """The regular expression of a form. All of its repetitions are possessive, or end with what
-    comes after, so that time is linear in the length of a line."""
-    parts: list[str] = []
+    """The regular expression of a form; «...» is what stands before it. All of its repetitions are
+    possessive, or end with what comes after, so that time is linear in the length of a line."""
+    found, glued = "", True
     for hole, behind, some, must, start, word, blank, mark in _TOKEN.findall(form):
+        if blank:
+            continue
+        found += "" if glued else blanks
+        glued = bool(behind or some or must or start)
         if hole:
-            parts.append(rf"(?P<{hole}>{HOLES[hole]})")
+            found += rf"(?P<{hole}>{HOLES[hole]})"
         elif behind:
-            parts.append(f"(?<={behind} )")
+            found += f"(?:(?<={behind})|(?<={behind.replace(' ', '')}))"
         elif some or must:
-            parts.append(LIBRARY_NAME + ("*" if some else "+"))
+            found += LIBRARY_NAME + ("*" if some else "+")
         elif start:
-            parts.append(r"\A(?P<margin>[ \t]*)")
+            found += r"\A(?P<margin>[ \t]*)"
         elif word:
-            parts.append(rf"\b(?:{word})\b" if word[0].isalpha() else f"(?:{word})")
-        elif not blank:
-            parts.append(re.escape(mark))
-    return re.compile(blanks.join(parts))
+            found += rf"\b(?:{word})\b" if word[0].isalpha() else f"(?:{word})"
+        else:
+            found += re.escape(mark)
+    return re.compile(found)
 
 
 @cache

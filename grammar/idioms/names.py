@@ -39,7 +39,7 @@ NEEDLESS = frozenset(
 def same(name: str, known: Collection[str]) -> str:
     """What a function of another tool is called here; "" where none of those known is the same."""
     low = name.casefold().rstrip("_")
-    return low if low in known else OTHER.get(low, "")
+    return low if low in known else OTHER.get(low, "" if known else low)
 
 
 def options(text: str, known: Collection[str], rewritten: Callable[[str], str]) -> str:

@@ -6,11 +6,14 @@ that stands for what is written is used inside of others too.
 
 from __future__ import annotations
 
+import re
+
 from dln.grammar.idioms.forms import Idiom
 from dln.grammar.idioms.names import arguments, options, same
 
 Holes = dict[str, str]
 # Axes that a batch has moved: along them a sum is of one example.
+KEPT = re.compile(r"keepdims? = .*")
 OWN_AXES = frozenset({"", "1", "-1", "axis = 1", "axis = -1", "dim = 1", "dim = -1"})
 OF_ONE = "all is of one example, without an axis of the batch; others are named: sum(i: W[i, j])"
 
@@ -18,7 +21,9 @@ OF_ONE = "all is of one example, without an axis of the batch; others are named:
 def _called(h: Holes) -> str | None:
     """`np.exp(z)`, of which there is the same here."""
     name, known = same(h["f"], h["known"].split()), h["known"].split()
-    kept = [a for a in arguments(h["inside"]) if _plain(a) not in OWN_AXES]
+    kept = [
+        a for a in arguments(h["inside"]) if _plain(a) not in OWN_AXES and not KEPT.match(_plain(a))
+    ]
     given = options(", ".join(kept), known, lambda text: text).removeprefix(", ")
     return f"{name}({given})" if name and given else None
 
@@ -48,6 +53,25 @@ def _upto(stop: str, first: str = "0") -> str:
     return f"{first}..{int(stop) - 1}" if stop.isdigit() else f"{first}..{stop} - 1"
 
 
+def _joined(h: Holes) -> str:
+    """What is joined, out of its list."""
+    lists = arguments(h["all"])
+    bare = h["all"].strip()
+    return f"concat({bare[1:-1] if len(lists) == 1 and bare.startswith('[') else bare})"
+
+
+def _spaced(h: Holes) -> str:
+    """`linspace(a, b, n)` as a list."""
+    first, last, n = h["a"].strip(), h["b"].strip(), int(h["k"]) - 1
+    return f"[for k in 0..{n}: {first} + k * ({last} - {first}) / {n}]"
+
+
+def _likely(h: Holes) -> str:
+    """The loss of logarithms of probabilities."""
+    logits = re.fullmatch(r"log\(softmax\((.*)\)\)", h["a"].strip())
+    return f"cross_entropy({logits[1]}, {h['b']})" if logits else f"nll(exp({h['a']}), {h['b']})"
+
+
 def _chain(h: Holes) -> str:
     return f"chain([{', '.join(a.strip() for a in arguments(h['inside']))}])"
 
@@ -67,6 +91,8 @@ FLAT = "a tensor is laid out as a vector with flatten; one example has no axis o
 SHAPED = "the shape of a tensor is said where it is declared, as in x[1, 28, 28] = raw.image"
 DRAW = "what is drawn has the shape of what it is drawn for: param W[m, n] ~ normal(0, 0.1)"
 LEARNT = "what is learnt is a parameter, with its sizes and a first value"
+EACH = "all is written for one example, and done for each; nothing is to be compiled by hand"
+JOIN = "concat joins what it is given, along the first axis"
 INDEX = "the indices of a sum stand before a colon"
 NORMS = "there is no block for this: it is an equation"
 TRUTH = "there are no words for true and false: a truth is a comparison"
@@ -86,7 +112,8 @@ NUMBERS = (
     ("~pow|power({a}, {b})", "{a}^{b}", "a power is written ^"),
     ("~square({a})", "{a}^2", "a square is written ^2"),
     ("{x}.pow({a})", "{x}^{a}", "a power is written ^"),
-    ("~where|select({a}, {b}, {c})", "{b} if {a} else {c}", "a choice is written a if test else b"),
+    ("~where|select({test}, {then}, {other})", "{then} if {test} else {other}",
+     "a choice is written a if test else b"),
     ("~clip|clamp|clip_by_value({a}, {b}, {c})", "min(max({a}, {b}), {c})",
      "numbers are kept in bounds with max and min"),
     ("{x}.clip|clamp({a}, {b})", "min(max({x}, {a}), {b})",
@@ -115,13 +142,9 @@ NUMBERS = (
      "a remainder is written with floor"),
     ("~norm|l2_norm({a}{more})", "norm({a})", "the root of a sum of squares is norm(x)"),
     ("~concatenate|cat|hstack|vstack([{inside}]{more})", "concat({inside})",
-     "concat joins what it is given, along the first axis"),
+     JOIN),
     ("~concatenate|cat|hstack|vstack(({inside}){more})", "concat({inside})",
-     "concat joins what it is given, along the first axis"),
-    ("concat([{inside}]{more})", "concat({inside})",
-     "concat joins what it is given, along the first axis"),
-    ("concat({inside}, axis|dim = {k})", "concat({inside})",
-     "concat joins what it is given, along the first axis"),
+     JOIN),
     ("~one_hot|to_categorical|OneHot|eye({a}{more})", "onehot({a})",
      "onehot(label) is 1 at the class and 0 elsewhere"),
     ("~accuracy|accuracy_score({a}, {b})", "100 * (argmax({a}) == {b})",
@@ -137,15 +160,10 @@ NUMBERS = (
     ("{f}({a}, keepdims|keepdim = {b})", "{f}({a})", "nothing needs its dimensions kept"),
 )  # fmt: skip
 VALUES = (
-    ("for {f} in time {", "scan {f} in time {", "what runs over time is a scan"),
     ("sum({index}, {a})", "sum({index}: {a})", INDEX),
     ("mean({index}, {a})", "mean({index}: {a})", INDEX),
-    ("{x}[{index}..{k}]", lambda h: f"{h['x']}[{h['index'].strip('0')}:{int(h['k']) + 1}]",
-     "a stretch is written with a colon, and its stop is excluded: x[0:2] has two entries"),
-    ("onehot({index})", "{index}", "the class itself is meant here, not its row of 0 and 1"),
     ("True", "1 == 1", TRUTH), ("true|TRUE", "1 == 1", TRUTH),
     ("False", "1 == 0", TRUTH), ("false|FALSE", "1 == 0", TRUTH),
-    ("act|activation = None|null", "act = id", "without a function stands id, or nothing"),
     ("None|null|nil", "", "what has no value is left out"),
     ('float("{f}")', "1e30", "numbers are finite"),
     ("~inf|Inf|INFINITY", "1e30", "numbers are finite"),
@@ -155,6 +173,7 @@ VALUES = (
      "a range is written 1..9, both ends included"),
     ("range|arange({a}, {b}, {c})", lambda h: f"{_upto(h['b'], h['a'])} by {h['c']}",
      "a range is written 0..8 by 2, both ends included"),
+    ("lib.linspace({a}, {b}, {k})", _spaced, "a list is written with for"),
     ("lib.arange|linspace({inside})", ": [for k in 0..9: 0.1 * k]", "a list is written with for"),
     ("len({a})", ": length(...) of a list, shape(x)[0] of a tensor",
      "the number of entries is length of a list, and a part of the shape of a tensor"),
@@ -210,6 +229,10 @@ LOSSES = (
      "the mean absolute error is written out"),
     ("~CrossEntropyLoss({inside})({a}, {b})", "cross_entropy({a}, {b})",
      "a loss is a function: cross_entropy(z, label) takes logits and a class"),
+    ("~nll_loss|NLLLoss({a}, {b})", _likely, "nll(p, label) takes probabilities and a class"),
+    ("~vmap|jit|pmap({a})({b})", "{a}({b})", EACH), ("~vmap|jit|pmap({a})", "{a}", EACH),
+    ("~scan|while_loop|fori_loop|foldl({inside})", ": scan t in time { h[t] = ... }",
+     "what goes on from step to step is a scan"),
     ("~NLLLoss({inside})({a}, {b})", "nll(softmax({a}), {b})",
      "a loss is a function: nll(p, label) takes probabilities and a class"),
     ("~softmax_cross_entropy_with_logits|sparse_softmax_cross_entropy_with_logits"
@@ -247,8 +270,8 @@ LAYERS = (
     ("~AvgPool2d|AveragePooling2D|avg_pool({k}{more})", "mean_pool({k})", POOL),
     ("~avg_pool2d({a}, {k}{more})", "mean_pool({k})({a})", POOL),
     ("~Dropout|dropout({a})({b})", "dropout({b}, {a})", "dropout is a function: dropout(x, 0.5)"),
-    ("<-> >~Dropout({f} = {a})", "dropout({a})", "dropout is a function: x -> dropout(0.5)"),
-    ("<-> >~Dropout({a})", "dropout({a})", "dropout is a function: x -> dropout(0.5)"),
+    ("«-> »~Dropout({f} = {a})", "dropout({a})", "dropout is a function: x -> dropout(0.5)"),
+    ("«-> »~Dropout({a})", "dropout({a})", "dropout is a function: x -> dropout(0.5)"),
     ("~Dropout|dropout({inside})", ": x -> dropout(0.5) -> dense(10), in a block",
      "dropout is a function of what it leaves out of"),
     ("~Embedding({a}, {b}{more})", ": param E[{a}, {b}] ~ normal(0, 1), and E[c] for a class c",
@@ -288,7 +311,7 @@ LAYERS = (
      lambda h: f"rmsprop({h['more'].removeprefix(', ')})",
      "an optimiser is given its options only; over says what it moves"),
     ("{x}.parameters|get_params|variables|state_dict|named_parameters()", "{x}", OVER),
-    ("<over >{x}.params|parameters|weights|trainable_variables|trainable_weights", "{x}", OVER),
+    ("«over »{x}.params|parameters|weights|trainable_variables|trainable_weights", "{x}", OVER),
     ("{x}.forward|predict|call|__call__|apply|fprop|output({inside})", "{x}({inside})", CALL),
 )  # fmt: skip
 ANY = (
@@ -306,8 +329,24 @@ ANY = (
     ("~relu6", ": fn relu6(a) = min(max(a, 0), 6), on a line of its own",
      "what there is no function for is a line of fn"),
     ("lib.{f}", _named, "functions are called by their names alone"),
-    ("lib.", "", "nothing of a library of Python is in a spec: what there is stands in its own "
-     "standard library"),
+    ("lib.", "", "a spec uses no library of Python: what it has stands in a library of its own"),
 )  # fmt: skip
+# Only where they are refused: elsewhere they mean something.
+PLACES = (
+    ("for {f} in time {", "scan {f} in time {", "what runs over time is a scan"),
+    (
+        "{x}[{index}..{k}]",
+        lambda h: f"{h['x']}[{h['index'].strip('0')}:{int(h['k']) + 1}]",
+        "a stretch is written with a colon, and its stop is excluded: x[0:2] has two entries",
+    ),
+    ("onehot({index})", "{index}", "the class itself is meant here, not its row of 0 and 1"),
+    ("«act = »None|null", "id", "without a function stands id, or nothing"),
+    ("«activation = »None|null", "id", "without a function stands id, or nothing"),
+    ("{x}[None|newaxis, :]", "{x}", "all is of one example: there is no axis of the batch to add"),
+    ("{x}[np.newaxis, :]", "{x}", "all is of one example: there is no axis of the batch to add"),
+    ("concat({all}, axis|dim = {k})", _joined, JOIN),
+    ("concat([{inside}])", "concat({inside})", JOIN),
+)
 TABLES = (PRODUCTS, SHAPES, NUMBERS, VALUES, DRAWS, LOSSES, LAYERS, ANY)
 ROWS = tuple(Idiom(*row) for table in TABLES for row in table)
+REFUSED = (*(Idiom(*row) for row in PLACES), *ROWS)

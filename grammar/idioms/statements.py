@@ -15,8 +15,69 @@ Holes = dict[str, str]
 
 
 def _comment(h: Holes) -> str:
-    text = (h.get("all") or h.get("rest") or "").strip()
-    return f"# {text}" if "\n" not in text else ""
+    lines = (h.get("all") or h.get("rest") or "").strip().split("\n")
+    return "\n".join(f"# {line.strip().lstrip('*').strip()}" for line in lines)
+
+
+def _pairs(text: str) -> list[tuple[str, str]]:
+    """Names and values of a dictionary."""
+    found = (a.partition(":") for a in arguments(text.strip().strip("{}")))
+    return [(name.strip().strip("\"'"), value.strip()) for name, _, value in found]
+
+
+def _named(h: Holes) -> str | None:
+    """A dictionary as values with names of their own."""
+    found = _pairs(h["braces"])
+    simple = all(name.isidentifier() and not value.startswith("{") for name, value in found)
+    return "\n".join(f"const {k} = {v}" for k, v in found) if simple and not h["around"] else ""
+
+
+def _in_call(h: Holes) -> str:
+    found = [p for p in _pairs(h["braces"]) if p[0] not in ("type", "name")]
+    given = (
+        f"{OPTIONS.get(k, k)} = {same(v.strip(chr(34)), ()) if v[:1] == chr(34) else v}"
+        for k, v in found
+    )
+    return f"{h['f']}({', '.join(given)})"
+
+
+def _emitted(h: Holes) -> str | None:
+    return f"emit {h['inside']}" if h["around"] == "task" else None
+
+
+def _joined(h: Holes) -> str:
+    """`f"error {e}"` as a text of parts."""
+    parts = re.split(r"\{([^{}:]*)(?::[^{}]*)?\}", h["text"])
+    told = [p if k % 2 else f'"{p}"' for k, p in enumerate(parts) if p]
+    return f"text({', '.join(told)})"
+
+
+def _each(h: Holes) -> str | None:
+    """`const a, b = 3, 4`, on a line for each."""
+    names, values = (arguments(h[k]) for k in ("names", "values"))
+    word = "const" if h["source"].count("const") else "let"
+    lines = (f"{word} {n.strip()} = {v.strip()}" for n, v in zip(names, values, strict=False))
+    return "\n".join(lines) if len(names) == len(values) else None
+
+
+def _key(h: Holes) -> str | None:
+    """`hidden: 100` at the top of a file."""
+    plain = re.fullmatch(r"[\d.]+|\"[^\"]*\"|\[[^\[\]]*\]", h["rest"])
+    return f"const {h['f']} = {h['rest']}" if plain and not h["around"] else None
+
+
+def _without(h: Holes) -> str:
+    """A function with the defaults of its arguments put in, where no call gives them."""
+    found = [a.partition("=") for a in arguments(h["defaults"])]
+    needed = [name.strip() for name, equal, _ in found if not equal]
+    calls = re.findall(rf"(?<!fn )\b{h['f']}\(([^()]*)\)", h["source"])
+    if any(len(arguments(c)) > len(needed) or "=" in c for c in calls):
+        return ": " + f"{h['f']}({', '.join([*needed, *(v.strip() for _, e, v in found if e)])})"
+    body = h["rest"]
+    for name, equal, value in found:
+        put = value.strip() if re.fullmatch(r"\s*[\w.]+\s*", value) else f"({value.strip()})"
+        body = re.sub(rf"(?<![.\w]){name.strip()}\b", put, body) if equal else body
+    return f"fn {h['f']}({', '.join(needed)}) = {body}"
 
 
 def _unpacked(h: Holes) -> str:
@@ -86,13 +147,20 @@ def _layer(h: Holes) -> str:
         made = f"dense({units or maps}{act})"
     elif kind.startswith(("pool", "maxpool")):
         made = f"max_pool({size if size != '3' else found.get('stride', '2')})"
+    elif kind in ("lstm", "gru", "rnn"):
+        made = f"{kind}({units or maps})"
     else:
-        made = same(kind, ()) or (kind if kind.isalpha() and len(kind) < 8 else "")
-    if not made:
         return ""
-    return f"{found.get('top', 'h')} = {found.get('bottom', 'x')} -> {made}"
+    name = found.get("top") or found.get("name") or kind
+    return (
+        f"let {name} = {made}"
+        if not h["around"]
+        else f"{name} = {found.get('bottom', 'x')} -> {made}"
+    )
 
 
+ONE = "a line names one value"
+PAIRS = "there are no dictionaries: each value has a name of its own"
 LOOP = "training is a phase, with its data and its time; nothing is looped over by hand"
 PHASE = ": train fit on mnist.fit batch 100 for 10 epochs {"
 STEPS = "training steps are not written out: minimize says what is made small, over what, by what"
@@ -113,7 +181,7 @@ ROWS = tuple(
     Idiom(form, here, says, code)
     for code, form, here, says in (
         # -- comments, and texts in the place of comments
-        ("E112", "^/*{all}*/", _comment, "comments start with #, on each line"),
+        ("E112", "^/*{all}*/", _comment, COMMENT),
         ("E112", "^--{rest}", _comment, COMMENT), ("E112", "^//{rest}", _comment, COMMENT),
         ("E112", "^<!--{rest}", _comment, COMMENT), ("E112", "^%{rest}", _comment, COMMENT),
         ("E113", '^"""{all}"""', _comment, "a text alone says nothing: comments start with #"),
@@ -133,8 +201,8 @@ ROWS = tuple(
         ("E113", "^def {f}({inside}):{returned}",
          lambda h: f"fn {h['f']}({h['inside']}) = {h['returned'].split('return ')[-1].strip()}",
          FN),
-        ("E113", "^for {inside} in {rest}:{indented}", PHASE, LOOP),
-        ("E113", "^with {rest}:{indented}", "", HERE),
+        ("E113", "^for {inside} in {cond}:{indented}", PHASE, LOOP),
+        ("E113", "^with {cond}:{indented}", "", HERE),
         ("E113", "^@{f}{rest}", "", "nothing is decorated: all is differentiated and compiled"),
         ("E113", "^return {rest}", _returned,
          "a result has an equation under the name that the header of its block gives it"),
@@ -143,8 +211,23 @@ ROWS = tuple(
         ("E113", "^let|const {f} = {g} => {rest}", "fn {f}({g}) = {rest}", FN),
         ("E113", "lambda {args}:", ": fn f(a) = max(a, 0), and f where the lambda stands", FN),
         ("E110", "^{names} = {c}", _unpacked, "an equation has one name: results are net(x).y"),
-        ("E113", "^{f} = {braces}", "", "there are no dictionaries: a value has a name, by const"),
-        ("E113", 'f"{text}"', ': emit text("error ", e)', "texts and values are joined by text"),
+        ("E113", "^const|let {f} = {braces}", _named, PAIRS),
+        ("E113", "^{f} = {braces}", _named, PAIRS),
+        ("E113", "{f}({braces})", _in_call, "options are named in the call: dense(m = 10)"),
+        ("E113", 'f"{text}"', _joined, "texts and values are joined by text"),
+        ("E113", "^{choice}", "{target} = {then} if {test} else {other}",
+         "if is part of an expression, not a statement"),
+        ("E113", "^print({inside})", _emitted,
+         "a task gives a value out with emit"),
+        ("E110", "^const {f}: {g} = {rest}", "const {f} = {rest}", "a const has no type"),
+        ("E110", "^let {f}: {g} = {rest}", "let {f} = {rest}", "a let has no type"),
+        ("E110", "^const {names} = {values}", _each, ONE),
+        ("E110", "^let {names} = {values}", _each, ONE),
+        ("E113", "^{f}: {rest}", _key, "a spec has no keys: a value has a name, by const or let"),
+        ("E113", "[{q} for {f} in {a}]", "[for {f} in {a}: {q}]",
+         "in a list the for comes first, then a colon"),
+        ("E113", "concatenate|cat|hstack|vstack|concat(({inside}){more})", "concat({inside})",
+         "concat joins what it is given, along the first axis"),
         ("E105", "{name} = '{g}'", _option, "a function is given by its name, without quotes"),
         ("E105", "'{quoted}'", '"{quoted}"', "a text stands in double quotes"),
         ("E110", "^{x} {sign}= {rest}", _less, SIGN),
@@ -170,10 +253,12 @@ ROWS = tuple(
         ("E114", "^vary {f}.{g} in {rest}", ": const {g} = ..., and vary {g} in {rest}", SWEPT),
         ("E114", "^vary {q} in {listed}", "vary {q} in [{listed}]",
          "what is varied stands in a list or a range"),
+        ("E113", "{tuple}", lambda h: f"[{h['tuple'].strip()[1:-1]}]",
+         "there are no tuples: several values are a list, in [ ]"),
         # -- bodies on one line
         ("E111", "^{oneline}", _opened, BODY),
         # -- functions and numbers
-        ("E117", "^fn {f}({defaults}) = {rest}", "",
+        ("E117", "^fn {f}({defaults}) = {rest}", _without,
          "arguments of a function have no defaults: give them at each call"),
         ("E119", "{grouped}", lambda h: h["grouped"].replace("_", ""), "a number has no _ in it"),
         ("E119", "{suffixed}", lambda h: h["suffixed"][:-1], "a number has no letters behind it"),
@@ -199,7 +284,7 @@ ROWS = tuple(
         ("E114", "{q} ? {r} : {l}", "{r} if {q} else {l}", "a choice is written a if test else b"),
         ("E112", "{x}[::-1]", ": y[i] = x[n - 1 - i], where x has n elements",
          "a tensor is turned round by an equation with an index"),
-        ("E112", "{x}[{q}:{index}:{r}]", ": y[i] = x[2*i], with the step in the index",
+        ("E112", "{x}[{slice}]", ": y[i] = x[2*i], with the step in the index",
          "a slice has no step: an index may have one"),
         ("E119", "{fn} {l}", "{fn}({l})", "what a function is given stands in brackets"),
         ("E119", "-> {f} {number}", "-> {f}({number})",
@@ -208,3 +293,4 @@ ROWS = tuple(
          "what a block is given stands in brackets"),
     )
 )  # fmt: skip
+CLAUSES = tuple(row for row in ROWS if row.code == "E114" and not row.form.startswith("^"))

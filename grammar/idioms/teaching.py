@@ -36,11 +36,17 @@ def _taught(p: Problem, writer: Writer) -> Problem:
     if found is None:
         return p
     row, match, here = found
-    says, (start, stop, remedy) = row.says, writer.replaced(text, match, here)
+    says, facts = row.says, (*_facts(here), *p.facts)
+    start, stop, remedy = writer.replaced(text, match, here)
     if p.code == "E301" and (made := writer.parameter(text)) is not None:
         says, start, stop, remedy = operations.LEARNT, *match.span(), made
     span = Span(p.span.source, base + start, base + stop)
-    return Problem(p.code, says, span, facts=p.facts, remedy=remedy, word=p.word)
+    return Problem(p.code, says, span, facts=facts, remedy=remedy, word=p.word)
+
+
+def _facts(here: str) -> tuple[str, ...]:
+    """What a row advises, where it puts nothing in place."""
+    return (f"as in {here.removeprefix(ADVICE)}",) if here.startswith(ADVICE) else ()
 
 
 def statement(source: Source, place: int) -> tuple[int, str]:
@@ -59,7 +65,7 @@ def _at(
 ) -> tuple[Idiom, re.Match[str], str] | None:
     """The row that fits at a place, which stands in no hole of it, and what is written here. What
     is known is no library of another tool."""
-    for row, match in _matches(text, operations.ROWS):
+    for row, match in _matches(text, operations.REFUSED):
         holes = (match.span(name) for name in match.re.groupindex if name != "index")
         within = match.start() <= start < match.end()
         within &= not any(a <= start < b for a, b in holes)
@@ -125,7 +131,7 @@ class Writer(NamedTuple):
         there are more of them."""
         start, stop = match.span()
         if here.startswith(ADVICE) or not here:
-            return start, stop, here.removeprefix(ADVICE)
+            return start, stop, ""
         here = forms.bracketed(here, text[:start], text[stop:])
         head = re.match(r"[^=~#]*?(?<![=!<>:+])[=~](?!=)\s*", text)
         begin, end = head.end() if head else start, len(re.sub(r"\s*(#[^\n]*)?$", "", text))
@@ -175,22 +181,27 @@ class Writer(NamedTuple):
         stands in them."""
         begin = text.rfind("\n", 0, match.start()) + 1
         end = (text.find("\n", match.end()) + len(text) + 1) % (len(text) + 1)
-        line = text[begin : match.start()] + here + text[match.end() : end]
+        lead = match.start() + len(match.group()) - len(match.group().lstrip())
+        line = text[begin:lead] + here + text[match.end() : end]
         if not row.form.startswith("^"):
             for again in list(row.pattern.finditer(line, match.start() - begin)):
                 line = line.replace(again.group(), self.here(row, again) or again.group())
+        if line.lstrip().startswith("train"):
+            for other, again in list(_matches(line, statements.CLAUSES)):
+                line = line.replace(again.group(), self.here(other, again) or again.group())
         margin = len(line) - len(line.lstrip())
         lines = [x[margin:] if x[:margin].isspace() else x for x in line.split("\n")]
         bare = (x if x.startswith("#") else x.split("#")[0].rstrip() for x in lines)
-        return self.rewritten("\n".join(bare))
+        whole = "\n".join(bare)
+        return self.parameter(whole) or self.rewritten(whole)
 
 
 # ---- what the parser refuses -------------------------------------------------------------------
 
 
-def refused(source: Source, start: int, place: int, around: str) -> tuple[Idiom, Span, str] | None:
-    """The idiom of a statement that begins at a place, and that the parser refuses at another; with
-    where it stands, and the remedy."""
+def refused(source: Source, start: int, place: int, around: str) -> Problem | None:
+    """What is wrong with a statement of another tool that begins at a place, and that the parser
+    refuses at another."""
     base, line = statement(source, start)
     text = "\n".join(source.text[base : base + MOST].split("\n")[:MANY])
     above, writer = source.text[max(0, base - MOST) : base], Writer("")
@@ -199,10 +210,10 @@ def refused(source: Source, start: int, place: int, around: str) -> tuple[Idiom,
         at_end = place - base == match.end() and not text[match.end() :].split("\n")[0].strip()
         if not (begin <= place - base < max(match.end(), begin + 1) or at_end):
             continue
-        here = writer.here(row, match, around=around, above=above)
+        here = writer.here(row, match, around=around, above=above, source=source.text)
         if here is not None:
             span = Span(source, base + begin, base + match.end())
-            advice = here.startswith(ADVICE) or not here
-            remedy = here.removeprefix(ADVICE)
-            return row, span, remedy if advice else writer.line(text, row, match, here)
+            facts = _facts(here)
+            remedy = "" if facts or not here else writer.line(text, row, match, here)
+            return Problem(row.code, row.says, span, facts=facts, remedy=remedy)
     return None

@@ -233,6 +233,8 @@ def call_builtin(
     """A function of the language itself on worked-out arguments."""
     names, needed, many = arity(target.call)
     found = [*names[: len(given)], *named]
+    for name in sorted(set(named) - set(names)):
+        unknown(b, "argument", name, span, names, target.name)
     twice, too_many = len(set(found)) < len(found), len(given) > len(names) and not many
     if too_many or twice or not needed <= set(found) <= set(names):
         _wrong_count(b, target.name, names, len(given), span)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from dln.compiler.frontend.context import broadcasting, static_values
@@ -66,6 +67,16 @@ def refuse_misplaced(b: Build, body: Sequence[s.Item | s.Stmt], around: str) -> 
             b.fail("E374", f"{word} stands in a block, not in a {around}", st.span, remedy=remedy)
 
 
+def _refuse_first(b: Build, name: str, span: Span | None) -> None:
+    """`h[0] = h0` beside a scan that defines h."""
+    line = span.source.line(span.line).split("#")[0].strip() if span else ""
+    if span and (first := re.match(rf"{name}\[\s*0\s*\](.*)", line)):
+        text = f"{name}[0] is what the first step gives; before it stands {name}[-1]"
+        start = span.source.starts[span.line - 1] + span.source.line(span.line).index(line)
+        at = Span(span.source, start, start + first.start(1))
+        b.fail("E334", text, at, remedy=f"{name}[-1]")
+
+
 def once(
     b: Build,
     scope: Scope,
@@ -76,6 +87,8 @@ def once(
 ) -> None:
     """Bind a name that is not bound in this scope yet."""
     if (old := scope.names.get(name)) is not None:
+        for at in (old.span, span):
+            _refuse_first(b, name, at)
         notes = (Note(static_values.word(old.span, name), "first bound here"),) if old.span else ()
         text, at = f"{name} is bound twice", static_values.word(span, name)
         b.fail("E334", text, at, "bound again", notes)
