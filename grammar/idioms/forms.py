@@ -122,7 +122,7 @@ def pattern(form: str, blanks: str) -> re.Pattern[str]:
         elif behind:
             found += f"(?:(?<={behind})|(?<={behind.replace(' ', '')}))"
         elif some or must:
-            found += LIBRARY_NAME + ("*" if some else "+")
+            found += r"(?<![.\w])" + LIBRARY_NAME + ("*+" if some else "++")
         elif start:
             found += r"\A(?P<margin>[ \t]*)"
         elif word:
