@@ -17,7 +17,7 @@ from dln.grammar.repair import phrased, repeats
 HOLE = "..."
 MOST = 100_000  # characters of a text that is read again
 NAMED = re.compile(r"([A-Za-z_]\w*)\s*=\s*(?!=)")
-ITEM = re.compile(r"(?:let|const|fn|use) |#")  # a line by itself
+ITEM = re.compile(r"(?:let|const|fn|use) |[#}]")  # a line by itself
 CLAUSES = ("for", "every", "over", "with", "within", "by", "on", "as")
 TAIL = re.compile(r"\s*\{?\s*$")
 

@@ -97,6 +97,8 @@ def odd(line: str) -> int:
 def repeats(said: str, line: str) -> bool:
     """Whether a remedy is a line with a change: it defines the same, or most of its words and marks
     are those of the line."""
+    if said.split()[:2] == line.split()[:2]:
+        return True
     names = [DEFINED.match(text) for text in (said, line)]
     if names[0] and names[1] and names[0][1] == names[1][1]:
         return True

@@ -28,6 +28,7 @@ OPTIONS = {
     "beta2": "b2", "epsilon": "eps", "mu": "momentum", "initializer": "init", "weights": "init",
     "kernel_initializer": "init", "weight_init": "init", "drop_prob": "p",
 }  # fmt: skip
+PADDED = "zeros around an image are put there by pad, as in x -> pad(2) -> conv(6, 5)"
 # What follows from the equations, or is so anyway.
 NEEDLESS = frozenset(
     "use_bias bias input_shape input_dim in_features in_channels input_size n_in num_inputs name "

@@ -201,7 +201,7 @@ ROWS = tuple(
         ("E113", "^def {f}({inside}):{returned}",
          lambda h: f"fn {h['f']}({h['inside']}) = {h['returned'].split('return ')[-1].strip()}",
          FN),
-        ("E113", "^for {inside} in {cond}:{indented}", PHASE, LOOP),
+        ("E113", "^for {vars} in {cond}:{indented}", PHASE, LOOP),
         ("E113", "^with {cond}:{indented}", "", HERE),
         ("E113", "^@{f}{rest}", "", "nothing is decorated: all is differentiated and compiled"),
         ("E113", "^return {rest}", _returned,
@@ -248,6 +248,8 @@ ROWS = tuple(
          "examples of one update are batch 100"),
         ("E114", "batch = {number}", "batch {number}", "examples of one update are batch 100"),
         ("E114", "^train {cond} lr|learning_rate|optimizer|loss {tail}", MINIMIZE, MINIMISED),
+        ("E114", "^train {cond} shuffle {tail}", "train {cond} {tail}",
+         "the order is another in each epoch by itself; order says another"),
         ("E114", "every {unit}", "every 1 {unit}", "every has a number: every 1 epoch"),
         # -- sweeps
         ("E114", "^vary {f}.{g} in {rest}", ": const {g} = ..., and vary {g} in {rest}", SWEPT),

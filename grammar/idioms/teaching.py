@@ -202,6 +202,8 @@ class Writer(NamedTuple):
 def refused(source: Source, start: int, place: int, around: str) -> Problem | None:
     """What is wrong with a statement of another tool that begins at a place, and that the parser
     refuses at another."""
+    if not source.line(source.position(place)[0])[: source.position(place)[1] - 1].strip():
+        start = place
     base, line = statement(source, start)
     text = "\n".join(source.text[base : base + MOST].split("\n")[:MANY])
     above, writer = source.text[max(0, base - MOST) : base], Writer("")

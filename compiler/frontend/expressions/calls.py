@@ -200,7 +200,7 @@ def _call_function(
             if name not in names:
                 unknown(b, "argument", name, a.span, names, target.syntax.name)
             if name in values:
-                _given_twice(b, expr, name, values[name][1], a.span)
+                _given_twice(b, expr, name, names, values[name][1], a.span)
             values[name] = (b.evaluate(a.value, scope), a.value.span)
     if len(given) > len(names) or len(values) < len(names):
         found = len(given) + (len(call[0].named) if call else 0)
@@ -211,11 +211,21 @@ def _call_function(
     return application.call_function(b, target, values, span)
 
 
-def _given_twice(b: Build, expr: s.Call, name: str, place: Span, named: Span) -> NoReturn:
+def _given_twice(
+    b: Build, expr: s.Call, name: str, names: Sequence[str], place: Span, named: Span
+) -> NoReturn:
     """`f(x = 3, 4)`: a value without a name is that of the first argument."""
     text = f"{name} is given twice: by its name, and by its place"
+    notes = (Note(named, "is by its name"),)
+    order = [a.name if isinstance(a, s.Named) else names[k] for k, a in enumerate(expr.arguments)]
+    if order == [*names[: len(order)]]:  # all stand where they belong, without a name as well
+        values = (
+            a.value.span.text if isinstance(a, s.Named) else a.span.text for a in expr.arguments
+        )
+        remedy = f"{expr.function.span.text}({', '.join(values)})"
+        b.fail("E329", text, expr.span, "", (*notes, Note(place, "is by its place")), remedy)
     fact = "a value without a name is that of the argument in its place"
-    b.fail("E329", text, place, "is by its place", (Note(named, "is by its name"),), facts=(fact,))
+    b.fail("E329", text, place, "is by its place", notes, facts=(fact,))
 
 
 def _wrong_count(b: Build, name: str, names: Sequence[str], found: int, span: Span) -> NoReturn:

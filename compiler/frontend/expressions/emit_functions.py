@@ -63,7 +63,7 @@ def _pieces(b: Build, value: Value, span: Span) -> Iterator[Part]:
     else:
         found = b.shown(value.type) if isinstance(value, Node) else describe(value)
         message = "a text is made of texts, classes and single numbers"
-        b.fail("E390", message, span, f"is {found}", remedy="text(prime, s)")
+        b.fail("E390", message, span, f"is {found}", facts=("as in text(prime, s)",))
 
 
 def _alphabet(b: Build, node: Node, span: Span) -> str:

@@ -110,7 +110,8 @@ def _refuse_other_name(
             f"it is {here} here" if here else "it follows from what is written anyway"
         )
         remedy = f"{head}{said}{tail}" if said or here is None else ""
-        b.fail("E301", text, span, notes=(Note(arg.span, "unknown"),), remedy=remedy)
+        facts = (names.PADDED,) if "padding" in span.text else ()
+        b.fail("E301", text, span, "", (Note(arg.span, "unknown"),), remedy, facts)
 
 
 def instance(

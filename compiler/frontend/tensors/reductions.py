@@ -43,10 +43,13 @@ def contract(b: Build, left: Value, right: Value, span: Span, spans: tuple[Span,
         text = f"the sizes of {' @ '.join(texts)} do not fit"
         a, d = ([b.sizes.resolve(size) for size in n.type.example] for n in (x, y))
         left, right = (whole_text(s.text) for s in spans)
-        remedy = f"{left} @ {right}'" if len(d) == 2 and a[-1] == d[1] else ""
+        turned = [t[:-1] if t.endswith("'") else f"{t}'" for t in (left, right)]
+        remedy = f"{left} @ {turned[1]}" if len(d) == 2 and a[-1] == d[1] else ""
         if len(a) == 2 and a[0] == d[0]:
-            remedy = f"{left}' @ {right}"
-        b.fail("E205", text, spans[1], label, notes, remedy)
+            remedy = f"{turned[0]} @ {right}"
+        if remedy:  # of the whole product
+            b.fail("E205", text, span, "", (*notes, Note(spans[1], label)), remedy)
+        b.fail("E205", text, spans[1], label, notes)
 
     b.equate(p, q, span, " @ ".join(texts), fail)
     lead = lead_of(b, [x, y], span)
