@@ -82,6 +82,7 @@ HOLES = {
     "tail": rf"[^\n#]*?{_LINE}",
     "all": r"[\s\S]*?",
     "names": r"[A-Za-z_]\w*(?:\s*,\s*[A-Za-z_]\w*)+",
+    "loop": r"[^\n#]*(?:range|load|enumerate|zip|batch|epoch|data)[^\n#]*?",
     "vars": r"[\w, ()]+?",
     "args": r"[\w, ]*",
     "sign": r"[-+*/]",

@@ -201,7 +201,7 @@ ROWS = tuple(
         ("E113", "^def {f}({inside}):{returned}",
          lambda h: f"fn {h['f']}({h['inside']}) = {h['returned'].split('return ')[-1].strip()}",
          FN),
-        ("E113", "^for {vars} in {cond}:{indented}", PHASE, LOOP),
+        ("E113", "^for {vars} in {loop}:{indented}", PHASE, LOOP),
         ("E113", "^with {cond}:{indented}", "", HERE),
         ("E113", "^@{f}{rest}", "", "nothing is decorated: all is differentiated and compiled"),
         ("E113", "^return {rest}", _returned,
