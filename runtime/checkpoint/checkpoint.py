@@ -11,6 +11,7 @@ cannot be stored, E534 the system refuses to write or read.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -41,9 +42,11 @@ def atomic_write(path: str | PathLike[str], data: bytes) -> None:
 
     Temporary file in the same folder, flush, fsync, rename, fsync of the folder (Pillai et al.,
     "All file systems are not created equal", OSDI 2014). The temporary is removed on any
-    exception. Raises OSError.
+    exception. Raises OSError, also where a device or a pipe stands there: it would be replaced.
     """
     path = Path(path)
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "it is no ordinary file")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with open(temporary, "wb") as f:

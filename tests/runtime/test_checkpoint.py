@@ -274,6 +274,22 @@ def test_a_missing_folder(tmp_path: Path) -> None:
     assert caught.value.code == "E534"
 
 
+@pytest.mark.skipif(os.name != "posix", reason="pipes with a name")
+def test_what_is_no_ordinary_file_is_neither_read_nor_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    (tmp_path / "link").symlink_to(pipe)
+    for path in (pipe, tmp_path / "link", tmp_path, Path("/dev/zero")):
+        with pytest.raises(Fault, match="no ordinary file") as caught:
+            load(path)
+        assert caught.value.code == "E534"
+    for path in (pipe, tmp_path / "link", tmp_path):
+        with pytest.raises(Fault, match="no ordinary file") as caught:
+            save(path, {"w": np.ones(2)}, {})
+        assert caught.value.code == "E534" and pipe.is_fifo()
+    assert sorted(os.listdir(tmp_path)) == ["link", "pipe"]
+
+
 # ---- against the spec --------------------------------------------------------------------------
 
 
