@@ -13,7 +13,7 @@ from dln.grammar.diagnostics import Fault
 from dln.printing.terminal import number
 from dln.runtime.checkpoint import checkpoint
 from dln.runtime.checkpoint.checkpoint import sha256
-from dln.runtime.checkpoint.rundir import RunDirectory
+from dln.runtime.checkpoint.rundir import RunDirectory, numbered
 
 Record = Mapping[str, Any]
 Records = Sequence[Record]
@@ -144,22 +144,28 @@ def record_of(path: Path, records: Records) -> Record | None:
     if path.name == "best.safetensors":
         kept = [r for r in kept if r["best"]]
     else:
-        kept = [r for r in kept if path.name == f"update-{r['number']:09d}.safetensors"]
+        kept = [r for r in kept if path.name == _file(r)]
     return kept[-1] if kept else None
 
 
 def missing(rundir: RunDirectory, records: Records) -> Iterator[Difference]:
     """Files that should be there: the last checkpoint, the one before it where no run went on, and
     the best. A process may have been killed between the last line of its log and the file."""
+    there = {path.name for path in rundir.checkpoints.glob("*.safetensors")}
     kept = [r for r in records if r["event"] == "checkpoint"]
-    numbers = sorted({r["number"] for r in kept}, reverse=True)
+    if records[-1]["event"] == "checkpoint" and _file(kept[-1]) not in there:
+        kept.pop()
     went_on = any(r["event"] == "start" and r["update"] for r in records)
-    names = [f"update-{n:09d}.safetensors" for n in numbers[: 1 if went_on else 2]]
+    names = list(dict.fromkeys(map(_file, reversed(kept))))[: 1 if went_on else 2]
     names += ["best.safetensors"] if any(r["best"] for r in kept) else []
-    last = records[-1]["event"] == "checkpoint" and len(kept) == 1
-    for name in names if not last else ():
-        if not (rundir.checkpoints / name).is_file():
+    for name in names:
+        if name not in there:
             yield Difference(f"checkpoints/{name}", "a checkpoint", "no file")
+
+
+def _file(record: Record) -> str:
+    """The name of a checkpoint's file."""
+    return numbered(record["number"])
 
 
 def of_file(

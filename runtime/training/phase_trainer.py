@@ -49,6 +49,7 @@ class PhaseTrainer:
         self.result = PhaseResult(spec.name, shortened=shortened, length=duration.facts())
         self._ended: dict[str, Any] | None = None
         self._improved = False
+        self._kept = 0  # the update after which a checkpoint was written last
 
     # ---- the phase -----------------------------------------------------------------------------
 
@@ -75,7 +76,7 @@ class PhaseTrainer:
                     self.saver.trace(self.spec.name, clock.update)
                 if self._after_update():
                     break
-                if clock.update == self._asked(clock.update - 1):
+                if clock.update == self._asked(clock.update - 1) != self._kept:
                     self._keep()
                 if stop is not None and stop.is_set():
                     self._keep()
@@ -209,7 +210,7 @@ class PhaseTrainer:
         self._fill_result()
         if self.saver is not None:
             self.saver.save(self._at(), self._improved)
-        self._improved = False
+        self._improved, self._kept = False, self.clock.update
 
     def keep_first(self) -> None:
         """Keep the first minibatch and the parameters as they are, for checks."""

@@ -308,6 +308,24 @@ def test_whoever_seals_a_lie_is_found_by_the_replay(run: Path, dln: Dln) -> None
     assert difference["place"] == "report of pcd, update 2: watch.recon"
 
 
+def test_a_process_killed_before_its_checkpoint_was_written(
+    specs: Path, dln: Dln, stopping: Callable[[int], None]
+) -> None:
+    """Its log ends with what would have been there; nothing is missing but for an end."""
+    stopping(5)
+    assert dln("run", specs / "chain.dln", "--out", "r").code == 130
+    log, lines = Path("r/log.jsonl"), Path("r/log.jsonl").read_text().splitlines(keepends=True)
+    assert '"interrupted"' in lines[-1] and '"checkpoint"' in lines[-2]
+    file = max(Path("r/checkpoints").iterdir())
+    data = file.read_bytes()
+    file.unlink()
+    names_it(dln, file.name, "no file")
+    log.write_text("".join(lines[:-1]))
+    assert dln("verify", "r").code == 0
+    file.write_bytes(data)
+    assert dln("verify", "r").code == 0
+
+
 def test_data_and_programs_that_changed(specs: Path, dln: Dln) -> None:
     assert dln("run", specs / "stream.dln", "--out", "r").code == 0
     text = (specs / "word.txt").read_text()
