@@ -228,8 +228,9 @@ def _place(plan: Plan, arrays: Named, meta: Facts, which: str) -> Iterator[str]:
     for path in paths_of(program):
         if arrays[path].dtype != program.dtype:
             yield f"{path} is {arrays[path].dtype}, {spec.name} computes in {program.dtype}"
+    real = {b.key for b in program.buffers if b.place == "state" and b.kind == "real"}
     for path, array in of_kind(arrays, "state", spec.name).items():
-        if array.dtype.kind == "f" and array.dtype != program.dtype:
+        if array.dtype != program.dtype if path in real else array.dtype.kind not in "iufb":
             yield f"state {path} is {array.dtype}, {spec.name} computes in {program.dtype}"
 
 

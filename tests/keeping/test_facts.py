@@ -15,6 +15,7 @@ from trials import specs
 
 import dln
 from dln.grammar.diagnostics import DlnError, Fault, Problem
+from dln.runtime.checkpoint import checkpoint
 from dln.runtime.checkpoint.rundir import Restored, RunDirectory
 
 Forge = Callable[[dict[str, np.ndarray], Any], object]
@@ -115,6 +116,9 @@ FORGED: dict[str, Forge] = {
     "a state of another type": lambda arrays, _: arrays.update(
         {state_of(arrays): arrays[state_of(arrays)].astype(np.float64)}
     ),
+    "whole numbers as a state": lambda arrays, _: arrays.update(
+        {state_of(arrays): arrays[state_of(arrays)].astype(np.int64)}
+    ),
     "a parameter of another shape": lambda arrays, _: arrays.update(
         {"net.h.W": arrays["net.h.W"].T.copy()[:1]}
     ),
@@ -191,6 +195,24 @@ def test_wrong_facts_change_nothing(stopped: Any, name: str) -> None:
         assert problem.code in ("E532", "E561") and problem.remedy, problem
         assert same(before, contents(session))
         assert (path / "log.jsonl").read_bytes() == log
+
+
+def test_what_is_loaded_is_looked_at_first(stopped: Any, tmp_path: Path) -> None:
+    """`load` takes parameters and what fits of states; counts that are none change nothing."""
+    compiled, _, restored = stopped
+    session, path = compiled.session(0), tmp_path / "c"
+    before = contents(session)
+    for updates in ({"first": -1}, {"first": "3"}, {"first": True}, [3], None):
+        checkpoint.save(path, restored.arrays, {"updates": updates})
+        assert getattr(refused(lambda: session.load(path)), "code", "") == "E561"
+        assert same(before, contents(session))
+    whole = {k: a.astype(np.int64) for k, a in restored.arrays.items()}
+    checkpoint.save(path, whole, {})
+    assert getattr(refused(lambda: session.load(path)), "code", "") == "E532"
+    assert same(before, contents(session))
+    checkpoint.save(path, restored.arrays, {})
+    session.load(path)
+    assert not same(before, contents(session))
 
 
 def test_right_facts_go_on(stopped: Any) -> None:
