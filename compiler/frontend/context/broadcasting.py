@@ -11,8 +11,8 @@ from functools import partial
 from typing import Any, NoReturn
 
 from dln.compiler.frontend.context import counting, lengths, standing
-from dln.compiler.frontend.context.build_context import Build, Value
-from dln.compiler.frontend.context.values import describe
+from dln.compiler.frontend.context.build_context import Build, Chain, Instance, Value
+from dln.compiler.frontend.context.values import describe, unquoted
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.sizes import Conflict, Size
 from dln.compiler.ir.tensor_type import Domain, TensorType
@@ -41,7 +41,10 @@ def as_tensor(b: Build, value: Value, span: Span, what: str = "this") -> Node:
         counting.refuse_value(b, value, b.blame(value, span))
     this = what == "this"
     need = "a tensor or a number is needed here" if this else f"{what} must be a tensor or a number"
-    b.fail("E302", need, b.blame(value, span), f"is {describe(value)}")
+    at, remedy = b.blame(value, span), unquoted(value, fraction=True)
+    if isinstance(value, Instance | Chain):
+        remedy = f"{whole_text(at.text)}(...), applied to what it is given"
+    b.fail("E302", need, at, f"is {describe(value)}", remedy=remedy)
 
 
 def _list_tensor(b: Build, value: Sequence[Value], span: Span, what: str) -> Node:

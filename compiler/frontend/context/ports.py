@@ -55,7 +55,8 @@ def fit(
     for axis in running:
         if axis not in node.type.running:
             label = f"is {b.shown(node.type)}, which does not run over {axis}"
-            b.fail("E214", f"{who}, which runs over {axis}", span, label)
+            facts = (f"what runs over {axis} says so first: x[{axis}, n]",) * (axis == "time")
+            b.fail("E214", f"{who}, which runs over {axis}", span, label, facts=facts)
     if len(found) != len(wanted):
         axes = f"{len(wanted)} ax{'i' if len(wanted) == 1 else 'e'}s"
         text = f"{who}: {f'a tensor with {axes}' if wanted else 'a single number'}"

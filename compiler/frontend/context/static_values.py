@@ -18,6 +18,7 @@ from dln.compiler.frontend.context.values import (
     PhaseGroup,
     describe,
     shown,
+    unquoted,
     whole_number,
 )
 from dln.compiler.ir.graph import Node, ancestors
@@ -58,11 +59,6 @@ def whole(b: Build, expr: s.Syntax, scope: Scope, what: str) -> int:
         label, remedy = f"is {shown(value)}", unquoted(value)
         b.fail("E305", f"{what} must be a whole number", expr.span, label, remedy=remedy)
     return number
-
-
-def unquoted(value: Value) -> str:
-    """The number that a text holds, as a remedy; nothing of anything else."""
-    return value if isinstance(value, str) and value.isdecimal() else ""
 
 
 def positive(b: Build, expr: s.Syntax, scope: Scope, what: str, text: str = "") -> int:

@@ -6,6 +6,7 @@ Numbers, strings, truth values and lists are Python's own; a tensor is a `Node`;
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from types import UnionType
 from typing import Protocol
@@ -185,6 +186,13 @@ def whole_number(value: Value) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return int(value) if value == int(value) else None
+
+
+def unquoted(value: Value, fraction: bool = False) -> str:
+    """The whole number that a text holds, or one with a `fraction`, as a remedy; nothing of
+    anything else."""
+    form = r"\d+(\.\d+)?([eE][-+]?\d+)?" if fraction else r"\d+"
+    return value if isinstance(value, str) and re.fullmatch(form, value, re.ASCII) else ""
 
 
 def shown(value: Value) -> str:

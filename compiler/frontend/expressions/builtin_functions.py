@@ -227,6 +227,10 @@ def _chain(b: Build, span: Span, parts: Value) -> Chain:
     for k, part in enumerate(parts):
         if not isinstance(part, CALLABLE):
             label = f"its entry {k} is {describe(part)}"
+            if isinstance(part, str) and (start := span.text.find(f'"{part}"')) >= 0:
+                at = Span(span.source, span.start + start, span.start + start + len(part) + 2)
+                remedy = part if part.isidentifier() else ""
+                b.fail("E302", "a chain is of blocks and functions", at, "is a text", remedy=remedy)
             remedy = "chain([chain(fs), g]), of the list fs" if isinstance(part, list) else ""
             b.fail("E302", "a chain is of blocks and functions", span, label, remedy=remedy)
     naming = b.naming
