@@ -48,10 +48,10 @@ def brace(f: Failure) -> Answer | None:
     if not braces:
         return None
     message, opened = "this { is never closed", f.span(braces[-1])
-    twice = _twice(opened, f.span().line)
+    found = _twice(opened, f.span().line) or _by_indent(opened, f.span().line)
     if f.token.type == "$END":
-        if twice:
-            return twice, None
+        if found:
+            return found, None
         return Problem("E102", message, opened, "opened here", remedy=LAST_BRACE), None
     first = f.first
     if not (f.begins and first.value in recovery.ITEMS and f.span(first).column == 1):
@@ -62,7 +62,9 @@ def brace(f: Failure) -> Answer | None:
     note = Note(f.span(first), f"a new {first.value} starts here")
     remedy = BRACE_BEFORE + first.value
     problem = Problem("E102", message, opened, "opened here", (note,), remedy=remedy)
-    return twice or problem, Resume(first.start_pos or 0, keep)
+    if found is not None and found.span == opened:
+        found = None
+    return found or problem, Resume(first.start_pos or 0, keep)
 
 
 def _twice(opened: Span, last: int) -> Problem | None:
@@ -76,6 +78,32 @@ def _twice(opened: Span, last: int) -> Problem | None:
             notes, message = (Note(first, "first here"),), "this line opens a second {"
             return Problem("E102", message, again, "again", notes, remedy=TWICE)
     return None
+
+
+def _by_indent(opened: Span, last: int) -> Problem | None:
+    """The brace whose body ends, by its indent, without a }: what the writer saw."""
+    source, open_lines = opened.source, list[tuple[int, int]]()
+    for n in range(opened.line, last + 1):
+        text = source.line(n).split("#")[0].rstrip()
+        indent, closes = len(text) - len(text.lstrip()), text.strip() == "}"
+        if not text:
+            continue
+        if open_lines and indent <= open_lines[-1][0]:
+            margin, line = open_lines.pop()
+            if not (closes and indent == margin):
+                return None if line == n - 1 else _left_open(source, line, n)
+        if text.endswith("{"):
+            open_lines.append((indent, n))
+    return None
+
+
+def _left_open(source: Source, line: int, after: int) -> Problem:
+    """The { of a line that is not closed before another; a body without indent says nothing."""
+    start = source.starts[line - 1] + source.line(line).split("#")[0].rindex("{")
+    here = source.starts[after - 1] + len(source.line(after)) - len(source.line(after).lstrip())
+    notes = (Note(Span(source, here, here + 1), "is no part of it"),)
+    place, remedy = Span(source, start, start + 1), f"{BRACE_BEFORE}line {after}"
+    return Problem("E102", "this { is never closed", place, "opened here", notes, remedy=remedy)
 
 
 def closer(f: Failure) -> Answer | None:

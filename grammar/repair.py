@@ -23,9 +23,11 @@ from dln.grammar.recovery import Failure
 from dln.grammar.tables import parser_state
 
 MARKS = ("=", "~", ":", ",", ":=", "+=", "in", "on", "with", "over", "by")
+UNMOVED = frozenset("+-*/@^.") | {""}
 JOINTS = frozenset("+-*/@^,()[]{}")
 ODD = re.compile(r"\(\s*\)|\[\s*\]|[-+*/@^,.](?=\s*[-+*/@^,.])")
-JOINS = frozenset("+-*/@^=!<>") | {"and", "or", "if", "else", "as", ".."}
+JOINS_ANYWHERE = frozenset("+-*/@^!<>.'")
+JOINS = frozenset({"=="}) | {"and", "or", "if", "else", "as", ".."}
 VALUE_ENDS = frozenset({"NAME", "NUMBER", "RPAR", "RSQB", "STRING", "QUOTE"})
 DEFINED = re.compile(
     r"(?:(?:param|let|const|fn|until|vary|update|watch)\s+)?([A-Za-z_]\w*)(?=.*[=~<])"
@@ -116,8 +118,8 @@ def phrased(problem: Problem) -> tuple[int, int, str] | None:
     if said == LAST_BRACE:
         return end, end, "}\n" if text.endswith("\n") else "\n}\n"
     if said.startswith(BRACE_BEFORE) and problem.notes:
-        start = starts[problem.notes[0].span.line - 1]
-        return start, start, "}\n"
+        start, header = starts[problem.notes[0].span.line - 1], span.source.line(span.line)
+        return start, start, f"{header[: len(header) - len(header.lstrip())]}}}\n"
     if said == TWICE:
         line = span.line
         return starts[line - 1], starts[line] if line < len(starts) else end, ""
@@ -164,8 +166,8 @@ def _exchanged(f: Failure, line: str, words: list[Word], at: int) -> Iterator[st
     """Two neighbours in the other order."""
     same = sorted(w.text for w in words)
     for i in (at - 1, at):
-        if i + 1 < len(words):
-            one, two = words[i : i + 2]
+        one, two = (*words[i : i + 2], Word("", 0, 0))[:2]
+        if not {one.text, two.text} & UNMOVED:
             between = line[one.stop : two.start]
             new = line[: one.start] + two.text + between + one.text + line[two.stop :]
             if sorted(w.text for w in _words(f, new)) == same:  # no two words in one
@@ -197,16 +199,17 @@ def _marks(f: Failure) -> Iterator[str]:
 
 
 def plain(line: Sequence[Token], opener: Token) -> bool:
-    """Whether nothing in a bracket that stays open joins two values, and none like it stands in or
-    before it: all that follows belongs in it."""
+    """Whether nothing in a bracket that stays open could stand outside of it: no operator, no part
+    of a value, no list, no call of several values."""
     at = next((i for i, token in enumerate(line) if token is opener), 0)
     if not at or line[at - 1].value == opener.value:
         return False
     depth = 0
     for before, token in pairwise((line[at - 1], *line[at:])):
         depth += (token.type in CLOSING) - (token.type in CLOSING.values())
-        again = token.value == opener.value and token is not opener
-        joins = depth == 1 and (token.value in JOINS or token.value[:1] in JOINS)
-        if joins or (again and before.type not in VALUE_ENDS):
+        joins = token.value in JOINS or token.value[:1] in JOINS_ANYWHERE
+        several = token.type == "COMMA" and depth > 1
+        again = token.type in CLOSING and token is not opener and before.type not in VALUE_ENDS
+        if joins or several or again:
             return False
     return True

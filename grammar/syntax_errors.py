@@ -56,7 +56,7 @@ def explain(failure: Failure) -> Answer:
         found = answer(failure)
         if found:
             told = _told(found, failure) if isinstance(found, Mistake) else found
-            return told if answer is _by_idiom else _mended(failure, *told)
+            return told if answer in (_by_idiom, _out_of_place) else _mended(failure, *told)
     return _mended(failure, *_expected(failure))
 
 

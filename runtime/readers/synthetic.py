@@ -55,11 +55,12 @@ def _bind(decl: DataSource) -> tuple[Set, Values]:
         raise Fault(f'there is no synthetic set "{name or ""}"', remedy, "E510")
     known = {**SETS[name].parameters, "seed": 0}
     if len(args) > len(known):
-        raise Fault(f'"{name}" takes at most {len(known)} parameters', _usage(name), "E510")
+        message = f'"{name}" takes at most {len(known)} parameters: {", ".join(known)}'
+        raise Fault(message, code="E510")
     given = dict(zip(known, args, strict=False))
     for key, value in decl.options.items():
         if key not in known:
-            near = nearest(key, known) or _usage(name)
+            near = nearest(key, known) or f"one of {', '.join(known)}"
             raise Fault(f'"{name}" has no parameter "{key}"', near, "E510")
         given[key] = value
     for key, value in given.items():
@@ -73,12 +74,7 @@ def _check(name: str, key: str, value: object, default: int | float) -> None:
     right = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
     if not right or not least <= cast(float, value) < float("inf"):
         wanted = f"a whole number of at least {least}" if whole else "a number of at least 0"
-        raise Fault(f'"{name}": {key} must be {wanted}, not {value!r}', _usage(name), "E510")
-
-
-def _usage(name: str) -> str:
-    defaults = ", ".join(f"{k} = {v}" for k, v in {**SETS[name].parameters, "seed": 0}.items())
-    return f'synthetic("{name}", {defaults})'
+        raise Fault(f'"{name}": {key} must be {wanted}, not {value!r}', code="E510")
 
 
 # ---- the sets ----------------------------------------------------------------------------------

@@ -157,6 +157,11 @@ def no_access() -> None:
     raise cli.refused(OSError(5, "Input/output error", "a.csv"))
 
 
+def no_memory() -> None:
+    with mock.patch.object(cli.cli, "main", side_effect=MemoryError):
+        cli.carried_out(["check", "mlp"])
+
+
 def link() -> None:
     """A link out of the folder of the spec."""
     Path("outside").mkdir()
@@ -197,6 +202,7 @@ def beside(reader: str) -> None:
 MADE: dict[str, Callable[[], object]] = {
     "E001": command("run", "mlp", "--epochs", "few"),
     "E002": no_access,
+    "E003": no_memory,
     "E010": command("check", "folder/net.dln"),
     "E011": lambda: dln.load(written("a.dln", b"let a = \xff\n")),
     "E012": lambda: read_flags({"DLN_DEBUG": "much"}),

@@ -53,7 +53,7 @@ def _build(b: Build, st: s.Data, scope: Scope) -> DataValue:
     try:
         schema = b.outside.probe(source)
     except Fault as fault:
-        raise fault.at(st.reader.span) from None
+        raise fault.at(_argument(st.reader, fault.message)) from None
     statements = (*_like(b, st, scope), *st.body)
     raw = {k: _raw(b, st, RawInput(key, k), f) for k, f in schema.fields.items()}
     length = said_length(raw)
@@ -83,6 +83,17 @@ def _build(b: Build, st: s.Data, scope: Scope) -> DataValue:
         claims=tuple(c for c in claims if c.node in needed),
     )
     return DataValue(key)
+
+
+def _argument(reader: s.Expr, message: str) -> Span:
+    """The argument of a reader that a message names: its name where there is none such, else its
+    value; or the whole call."""
+    for name, arg in reader.named.items() if isinstance(reader, s.Call) else ():
+        if f'no parameter "{name}"' in message:
+            return word(arg.span, name)
+        if f": {name} must be" in message:
+            return arg.value.span
+    return reader.span
 
 
 def _fields(

@@ -223,7 +223,8 @@ def _counted(trainable: bool) -> Callable[..., int]:
 def _chain(b: Build, span: Span, parts: Value) -> Chain:
     if not isinstance(parts, list):
         text, label = "chain takes a list of blocks", f"is {describe(parts)}"
-        b.fail("E302", text, b.blame(parts, span), label, remedy="chain([f, g])")
+        at = b.blame(parts, span)
+        b.fail("E302", text, at, label, remedy=f"[{at.text}]")
     for k, part in enumerate(parts):
         if not isinstance(part, CALLABLE):
             label = f"its entry {k} is {describe(part)}"

@@ -128,6 +128,7 @@ def tiles(b: Build, span: Span, x: Value, h: Value, w: Value) -> Node:
     """The numbers of one example as images of h x w: one, or n of them, [n, h, w]."""
     node = broadcasting.as_tensor(b, x, span)
     at = b.blame(x, span)
+    sides = b.blame(h, span).to(b.blame(w, span))
     h, w = (_side(b, v, span) for v in (h, w))
     sizes = [b.number(size) for size in node.type.example]
     known = [n for n in sizes if n is not None]
@@ -135,7 +136,7 @@ def tiles(b: Build, span: Span, x: Value, h: Value, w: Value) -> Node:
         b.fail("E209", "tiles needs known sizes", at, f"is {b.shown(node.type)}")
     if h * w not in [prod(known[i:]) for i in range(len(known))]:
         message = f"tiles of {h} x {w} need {h * w} numbers each"
-        b.fail("E392", message, at, f"is {b.shown(node.type)}")
+        b.fail("E392", message, sides, notes=(Note(at, f"is {b.shown(node.type)}"),))
     node = lengths.cleared(b, node, span)
     n = prod(known) // (h * w)
     many = (Size(n),) if n > 1 or not node.type.running else ()

@@ -50,9 +50,8 @@ def _range(b: Build, expr: s.RangeOf, scope: Scope) -> Value:
         b.fail("E306", "the step of a range must be positive", (expr.step or expr).span)
     n = math.floor((stop - start) / stride + 1e-9) + 1
     if n < 1 and isinstance(expr.first, s.Number) and isinstance(expr.last, s.Number):
-        low, high = expr.last.span.text, expr.first.span.text
-        text, remedy = f"the range {expr.span.text} is empty", f"{low}..{high}"
-        b.fail("E306", text, expr.span, "a range goes upwards", remedy=remedy)
+        text = f"the range {expr.span.text} is empty"
+        b.fail("E306", text, expr.span, "a range goes upwards")
     if n > LONGEST:
         label = f"at most {LONGEST} are worked out while a spec is read"
         b.fail("E309", f"a list of {n} numbers is too long", expr.span, label)

@@ -9,7 +9,7 @@ from functools import cache
 from dln.spec import Spec
 from mutation import corpus
 from mutation.edits import Edit, edited
-from mutation.judging import FOLDER, Answer, Place, answer, place
+from mutation.judging import FOLDER, Answer, Place, answer, either, place
 from mutation.mending import ABSENT, ADVICE, ERROR, OTHER, RESTORED, Mended, mended
 
 OUTCOMES = (RESTORED, OTHER, ERROR, ADVICE, ABSENT)
@@ -50,8 +50,10 @@ def tried(name: str, edit: Edit) -> Tried | None:
     if found.made is not None:
         return None
     where, meant = place(edit, found.problems[0].span), original(name, edit.original)
+    if either(found.problems[0], edit):
+        where = Place(True, True, True)
     assert meant is not None
-    return Tried(name, edit, found, where, mended(found, name, meant))
+    return Tried(name, edit, found, where, mended(found, edit, name, meant))
 
 
 # ---- the table ---------------------------------------------------------------------------------

@@ -7,7 +7,8 @@ wrong. That is
 
 - a use of a name that the edit took away or changed,
 - the mate of a lost bracket, and the header of the block that a lost line stood in,
-- the line before or after a lost line.
+- the line before or after a lost line,
+- the other one of two that are the same.
 """
 
 import re
@@ -98,6 +99,12 @@ def place(edit: Edit, span: Span | None) -> Place:
     left = max((t.start for t in words if t.stop <= edit.start), default=0)
     right = min((t.stop for t in words if t.start >= end), default=len(edit.mutant))
     return Place(first <= span.line <= last, left <= span.start <= right)
+
+
+def either(problem: Problem, edit: Edit) -> bool:
+    """Whether a problem says that something stands twice, once where the edit is."""
+    twice = problem.code in ("E329", "E334")
+    return twice and any(place(edit, note.span).line for note in problem.notes)
 
 
 def _partner(edit: Edit, span: Span) -> bool:

@@ -1,5 +1,6 @@
 """What becomes of a mutant when its remedies are applied as they are written."""
 
+import re
 from dataclasses import dataclass
 
 from dln.compiler.fingerprint import fingerprint
@@ -9,7 +10,7 @@ from dln.grammar.printer import to_text
 from dln.grammar.remedies import edit
 from dln.grammar.syntax import Check, Sweep, Task
 from dln.spec import Spec
-from mutation.edits import KEYWORDS, tokens
+from mutation.edits import Edit
 from mutation.judging import Answer, answer
 
 ROUNDS = 4
@@ -24,7 +25,7 @@ class Mended:
     text: str = ""
 
 
-def mended(found: Answer, name: str, original: Spec) -> Mended:
+def mended(found: Answer, slip: Edit, name: str, original: Spec) -> Mended:
     """The remedy of the first problem applied, then that of what is left, some times."""
     first = found.problems[0]
     if not first.remedy or first.remedy.startswith(CHOICES):
@@ -33,7 +34,7 @@ def mended(found: Answer, name: str, original: Spec) -> Mended:
         return Mended(ADVICE)
     text = change.changed
     for _ in range(ROUNDS):
-        if same_text(text, original):
+        if same_text(text, slip, original):
             return Mended(RESTORED, text)
         again = answer(text, name)
         if again.made is not None:
@@ -50,24 +51,17 @@ def alike(one: Spec, two: Spec) -> bool:
     return asked(one) == asked(two) and fingerprint(one.model) == fingerprint(two.model)
 
 
-def same_text(text: str, spec: Spec) -> bool:
-    """Whether a text is that of a spec, but for its layout and the choice of names."""
+def same_text(text: str, slip: Edit, spec: Spec) -> bool:
+    """Whether a text is that of a spec, but for its layout, or for another name where the slip had
+    changed one."""
+    if slip.old.isidentifier() and slip.text.isidentifier():
+        text = re.sub(rf"\b{slip.text}\b", slip.old, text)
     if text.split() == spec.source.text.split():
         return True
     try:
-        return renamed(to_text(parse(text))) == renamed(to_text(spec.syntax))
+        return to_text(parse(text)) == to_text(spec.syntax)
     except DlnError:
         return False
-
-
-def renamed(text: str) -> list[str]:
-    """The tokens of a text, each name by the order in which names come."""
-    order: dict[str, str] = {}
-    found = []
-    for token in tokens(text):
-        free = token.text.isidentifier() and token.text not in KEYWORDS
-        found.append(order.setdefault(token.text, f"#{len(order)}") if free else token.text)
-    return found
 
 
 def asked(spec: Spec) -> tuple[object, ...]:
