@@ -11,6 +11,7 @@ from dln.compiler.frontend.context.unit_group import UnitGroup
 from dln.compiler.ir.sizes import Size
 from dln.compiler.ir.tensor_type import REAL, Domain
 from dln.grammar import syntax as s
+from dln.grammar.diagnostics import Note, nearest
 
 UNITS = ("binary", "class", "real")
 VERBS = ("up", "down", "free", "energy")
@@ -26,6 +27,12 @@ def check_block(b: Build, syntax: s.Block) -> None:
     """What a block with an energy may hold."""
     energies = [st for st in syntax.body if isinstance(st, s.Energy)]
     hidden = [st for st in syntax.body if isinstance(st, s.Hidden)]
+    meant = [st.target.span for st in syntax.body if isinstance(st, s.Define)
+             and nearest(st.target.name, ["energy"])]  # fmt: skip
+    if hidden and meant and not energies:
+        text = f"there is no {meant[0].text} here: did you mean energy?"
+        notes = (Note(hidden[0].span, "units of it"),)
+        b.fail("E411", text, meant[0], "unknown", notes, remedy="energy")
     if hidden and not energies:
         b.fail("E411", f"{syntax.name} has hidden units, but no energy", hidden[0].span,
                "units of what?", remedy="energy = ...")  # fmt: skip
