@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from fnmatch import fnmatch
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -167,7 +168,9 @@ def test_imports_go_one_way() -> None:
     assert not found
 
 
-FORBIDDEN_MODULES = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "ctypes", "subprocess"}
+FORBIDDEN_MODULES = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "ctypes", "subprocess",
+                     "code", "codeop", "runpy", "imp", "zipimport", "multiprocessing",
+                     "socket", "ssl", "http", "urllib", "ftplib", "webbrowser"}  # fmt: skip
 FORBIDDEN_CALLS = {"eval", "exec", "compile", "__import__"}
 FORBIDDEN_ATTRIBUTES = {"os.system", "os.popen", "pickle.loads", "marshal.loads", "yaml.load"}
 APART = {  # asks a loaded library for its threads; starts this Python with a list of words
@@ -190,11 +193,36 @@ def risks(path: Path) -> Iterator[str]:
         if isinstance(node, ast.Call):
             called = ast.unparse(node.func)
             loads = called in FORBIDDEN_CALLS and named(path) != LOADER
-            if loads or called in FORBIDDEN_ATTRIBUTES:
+            if (
+                loads
+                or called in FORBIDDEN_ATTRIBUTES
+                or (called.endswith("import_module") and not own_module(node.args[0]))
+            ):
                 yield f"{named(path)}:{node.lineno} {called}"
             for word in node.keywords:
                 if word.arg in ("shell", "allow_pickle") and ast.unparse(word.value) != "False":
                     yield f"{named(path)}:{node.lineno} {word.arg}"
+
+
+def own_module(name: ast.expr) -> bool:
+    """Whether a module is named in the source, or is one of dln whatever the name."""
+    if isinstance(name, ast.JoinedStr):
+        return ast.unparse(name.values[0]).strip("'").startswith("dln.")
+    return isinstance(name, ast.Constant)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["import pickle", "from marshal import loads", "import urllib.request", "eval(text)",
+     "exec(text)", "compile(text, 'a', 'exec')", "__import__(name)", "import_module(name)",
+     "importlib.import_module(f'{name}.x')", "np.load(path, allow_pickle=True)", "os.system(x)",
+     "run(words, shell=True)"],
+)  # fmt: skip
+def test_what_could_run_text_is_seen(text: str, tmp_path: Path, monkeypatch: Any) -> None:
+    path = tmp_path / "a.py"
+    path.write_text(f"{text}\n", encoding="utf-8")
+    monkeypatch.setitem(globals(), "named", lambda path: path.name)
+    assert list(risks(path))
 
 
 HEAVY = {"numpy", "rich", "safetensors", "cupy", "matplotlib", "scipy", "onnx", "joblib",
