@@ -14,6 +14,7 @@ from typing import Any
 
 from dln.grammar.diagnostics import DlnError, Fault, Problem
 from dln.printing.terminal import plain
+from dln.running import recording
 from dln.runtime.checkpoint.rundir import Restored, RunDirectory
 from dln.runtime.device.source_map import placed
 from dln.runtime.training import facts, further
@@ -88,6 +89,7 @@ def refuse_spec(before: Earlier, spec: Spec, compiled: Compiled, phases: Sequenc
     if restored is None:
         return
     if restored.meta.get("fingerprint") == plan.fingerprint:
+        refuse_data(before, compiled)
         with placed(plan.texts):
             facts.refuse(plan, before.settings.seed, restored.arrays, restored.meta)
             further.refuse(plan.phases, restored.meta, phases, before.settings.epochs)
@@ -97,6 +99,17 @@ def refuse_spec(before: Earlier, spec: Spec, compiled: Compiled, phases: Sequenc
     message = f"{before.rundir.path} cannot go on: it is a run of another spec, or other constants"
     remedy = f"start a new run: dln run {before.spec}"
     raise DlnError([Problem("E544", message, None, "", (), told, remedy)])
+
+
+def refuse_data(before: Earlier, compiled: Compiled) -> None:
+    """Raise `Fault` where a file of data holds something else than when the run began."""
+    was: Mapping[str, Any] = before.rundir.manifest().get("data", {})
+    for name, files in recording.data_hashes(compiled).items():
+        for file, digest in files.items():
+            if was.get(name, {}).get(file, digest) != digest:
+                message = f"{before.rundir.path} cannot go on: {file} of {name} has been changed"
+                remedy = "put back the file as it was, or start a new run"
+                raise Fault(message, remedy, "E544")
 
 
 def differences(before: Earlier, spec: Spec) -> Iterator[str]:

@@ -333,6 +333,8 @@ def test_data_and_programs_that_changed(specs: Path, dln: Dln) -> None:
     got = dln("verify", "r", "--json").data
     assert got["differs"][0]["place"] == "manifest.json: data.word.word.txt"
     assert any(d["place"].startswith("weights of learn") for d in got["differs"])
+    again = dln("run", specs / "stream.dln", "--resume", "r", "--epochs", "5")
+    assert again.code == 2 and "word.txt of word has been changed" in again.err
     (specs / "word.txt").unlink()
     got = dln("verify", "r")
     assert got.code == 2 and "word.txt" in got.err
