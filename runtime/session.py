@@ -16,7 +16,7 @@ from typing import Any, Unpack, overload
 
 import numpy as np
 
-from dln.compiler.plan import AppliedSpec, PhaseSpec, Plan, ProgramKey
+from dln.compiler.plan import CLOCKS, AppliedSpec, PhaseSpec, Plan, ProgramKey
 from dln.grammar.diagnostics import nearest
 from dln.runtime.checkpoint import checkpoint
 from dln.runtime.checkpoint.rundir import Restored
@@ -97,6 +97,9 @@ class Session:
         `params` takes the place of the session's own, for instance those before a phase; `now`
         are the clocks.
         """
+        for name in now:
+            if name not in CLOCKS and "." not in name:  # what a phase says is one too
+                raise unknown("E563", "clock", name, list(CLOCKS))
         with placed(self.plan.texts):
             key = ProgramKey.parse(str(program))
             if params is None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from dln.commands.options import compiled, settings, takes
+from dln.commands.options import Some, compiled, settings, takes
 from dln.compiler.ir.graph import Graph
 from dln.compiler.passes.rewriting import Log
 from dln.compiler.pipeline import recipes
@@ -23,7 +23,9 @@ ORDER = 40
 
 @click.command(help=__doc__)
 @click.argument("spec")
-@click.option("--pass", "only", metavar="NAME", help="Only this pass, for instance stabilise.")
+@click.option(
+    "--pass", "only", type=Some(), metavar="NAME", help="Only this pass, for instance stabilise."
+)
 @takes("program", "target", "spec")
 def command(
     terminal: Terminal, /, spec: str, only: str | None, program: str | None, **given: Any

@@ -61,6 +61,18 @@ class Whole(click.ParamType[int]):
         raise Wrong(message, f"{option} {right}")
 
 
+class Some(click.ParamType[str]):
+    """A word that is not empty: a name or a path."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The word; nothing would be taken for what is meant where the option is left out."""
+        if not str(value).strip() and param is not None:
+            raise Wrong(f"{param.opts[-1]} takes {param.metavar}, not nothing")
+        return str(value)
+
+
 class OneOf(click.Choice[str]):
     """A word out of few."""
 
@@ -145,10 +157,10 @@ GROUPS = {
                      help="The precision of every phase, in place of what the spec says."),
     ),
     "program": (
-        click.option("--program", metavar="NAME",
+        click.option("--program", type=Some(), metavar="NAME",
                      help="Only this program, for instance step:sse."),
     ),
-    "phase": (click.option("--phase", metavar="NAME", help="Only this phase."),),
+    "phase": (click.option("--phase", type=Some(), metavar="NAME", help="Only this phase."),),
     "device": (
         click.option("--seed", type=Whole(), metavar="N",
                      help="Decides all that is random [0]."),

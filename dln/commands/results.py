@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from dln.commands.options import settings, takes
+from dln.commands.options import Some, settings, takes
 from dln.printing.terminal import Terminal
 from dln.results.recipes import results
 
@@ -17,9 +17,15 @@ ORDER = 100
 @click.argument("specs", nargs=-1, metavar="[SPEC]...")
 @click.option("--slow", is_flag=True, help="The full recipes, and the sweeps.")
 @click.option("--table", is_flag=True, help="Run nothing: only write the table anew.")
-@click.option("--take", metavar="DIR", multiple=True, help="Take the figures of a finished run.")
-@click.option("--to", metavar="FILE", default="docs/results.md", help="[docs/results.md]")
-@click.option("--specs", "folder", metavar="DIR", help="The specs of a folder [those shipped].")
+@click.option(
+    "--take", type=Some(), metavar="DIR", multiple=True, help="Take the figures of a finished run."
+)
+@click.option(
+    "--to", type=Some(), metavar="FILE", default="docs/results.md", help="[docs/results.md]"
+)
+@click.option(
+    "--specs", "folder", type=Some(), metavar="DIR", help="The specs of a folder [those shipped]."
+)
 @takes("jobs", "device", "target")
 def command(terminal: Terminal, /, specs: tuple[str, ...], **given: Any) -> int:
     """The specs named, or all of a folder."""

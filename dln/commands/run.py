@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from dln.commands.options import settings, takes
+from dln.commands.options import Some, settings, takes
 from dln.grammar.diagnostics import DlnError, Fault
 from dln.printing.terminal import Terminal, present
 from dln.reading.resolved import resolved
@@ -29,8 +29,10 @@ ORDER = 50
 
 @click.command(help=__doc__)
 @click.argument("spec", required=False)
-@click.option("--phase", metavar="NAME", help="Only this phase, and those that it comes after.")
-@click.option("--out", metavar="DIR", help="The run directory [runs/SPEC-N].")
+@click.option(
+    "--phase", type=Some(), metavar="NAME", help="Only this phase, and those that it comes after."
+)
+@click.option("--out", type=Some(), metavar="DIR", help="The run directory [runs/SPEC-N].")
 @click.option(
     "--resume", metavar="[DIR]", is_flag=False, flag_value="", default=None,
     help="Go on with an interrupted run: of DIR, or the newest of the spec.",

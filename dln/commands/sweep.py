@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from dln.commands.options import settings, takes
+from dln.commands.options import Some, settings, takes
 from dln.printing.terminal import Terminal
 from dln.sweep.grid import sweep
 
@@ -17,8 +17,10 @@ ORDER = 60
 @click.command(help=__doc__)
 @click.argument("spec")
 @click.argument("name", required=False)
-@click.option("--out", metavar="DIR", help="The sweep's directory [runs/SPEC-sweep-N].")
-@click.option("--resume", metavar="DIR", help="Go on with the sweep that DIR holds.")
+@click.option(
+    "--out", type=Some(), metavar="DIR", help="The sweep's directory [runs/SPEC-sweep-N]."
+)
+@click.option("--resume", type=Some(), metavar="DIR", help="Go on with the sweep that DIR holds.")
 @takes("jobs", "training", "device", "target", "spec")
 def command(terminal: Terminal, /, spec: str, name: str | None, **given: Any) -> int:
     """One sweep, or all of a spec."""

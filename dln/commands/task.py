@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from dln.commands.options import settings, takes
+from dln.commands.options import Some, settings, takes
 from dln.printing.terminal import Terminal
 from dln.running.resuming import remembered
 from dln.running.tasks import run_one
@@ -23,7 +23,7 @@ ORDER = 70
 @click.command(help=__doc__)
 @click.argument("run_dir", metavar="RUN")
 @click.argument("name")
-@click.option("--out", metavar="DIR", help="Where files go [the run directory].")
+@click.option("--out", type=Some(), metavar="DIR", help="Where files go [the run directory].")
 @takes("spec")
 def command(terminal: Terminal, /, run_dir: str, name: str, **given: Any) -> int:
     """A task with the parameters that a run ended with, perhaps with other options."""

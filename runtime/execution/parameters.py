@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from dln.grammar.diagnostics import DlnError, Problem
 from dln.runtime.device.source_map import unknown
 from dln.runtime.execution.store import HostArray, Store, put
+from dln.runtime.readers.given import to_host
 
 
 class Params(Mapping[str, Any]):
@@ -32,7 +34,11 @@ class Params(Mapping[str, Any]):
         return array if type(array) is np.ndarray else Handle(self._store, path)
 
     def __setitem__(self, path: str, values: Any) -> None:
-        self[path][...] = values
+        array = to_host(values)
+        if isinstance(array, Problem):
+            message = f"the new {path} {array.message}"
+            raise DlnError([Problem(array.code, message, remedy="give a number for each entry")])
+        self[path][...] = array
         self._store.clear_dead(path)
 
     def __iter__(self) -> Iterator[str]:

@@ -20,8 +20,9 @@ from dln.grammar.diagnostics import Problem
 
 def to_host(given: Any) -> NDArray[Any] | Problem:
     """A NumPy array of what was given, without a copy where that can be; else why there is none."""
-    if isinstance(given, np.ma.MaskedArray) and np.ma.is_masked(given):
-        count = int(np.sum(np.ma.getmaskarray(given)))
+    rows = given if isinstance(given, list | tuple) else (given,)
+    masked = [row for row in rows if isinstance(row, np.ma.MaskedArray)]
+    if count := sum(int(np.sum(np.ma.getmaskarray(row))) for row in masked):
         message = f"has {count:,} masked value" + "s" * (count > 1)
         remedy = "give the examples of which all numbers are known"
         return Problem("E552", message, remedy=remedy)

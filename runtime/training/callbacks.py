@@ -72,6 +72,9 @@ class Hook:
     def note(self, text: str) -> None: ...
 
 
+POINTS = tuple(name for name in vars(Hook) if not name.startswith("_"))
+
+
 def tell(hooks: Hooks, point: str, *arguments: Any) -> None:
     """Call a method of several hooks, in order; one that a hook lacks is passed over."""
     for hook in hooks:

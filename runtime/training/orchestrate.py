@@ -9,10 +9,10 @@ from dln.compiler.plan import PhaseSpec
 from dln.grammar.diagnostics import DlnError, Fault, Problem
 from dln.runtime.checkpoint.rundir import Restored, RunDirectory
 from dln.runtime.data.datasets import Datasets
-from dln.runtime.device.source_map import placed
+from dln.runtime.device.source_map import placed, unknown
 from dln.runtime.execution.run_state import RunState
 from dln.runtime.training import resume as resuming
-from dln.runtime.training.callbacks import Log
+from dln.runtime.training.callbacks import POINTS, Log
 from dln.runtime.training.facts import refuse
 from dln.runtime.training.further import going_further, say_mixed
 from dln.runtime.training.minibatches import Minibatches
@@ -47,6 +47,13 @@ def train_phases(
 ) -> None:  # fmt: skip
     """Train phases in order, on the spec's `datasets` if no others are given; of those in `keep`
     their results hold what checks ask."""
+    for name in given:
+        if name not in TrainOptions.__annotations__:
+            raise unknown("E563", "option of train", name, list(TrainOptions.__annotations__))
+    for hook in given.get("hooks") or ():
+        if not any(hasattr(hook, point) for point in POINTS):
+            message = f"{hook!r} has no method that a run calls"
+            raise DlnError([Problem("E563", message, remedy=f"one of {', '.join(POINTS)}")])
     _check_counts(epochs=given.get("epochs"), limit=given.get("limit"))
     restored, running = given.get("resume"), dict[str, Any]()
     with placed(state.plan.texts):
