@@ -69,7 +69,9 @@ class Some(click.ParamType[str]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """The word; nothing would be taken for what is meant where the option is left out."""
         if not str(value).strip() and param is not None:
-            raise Wrong(f"{param.opts[-1]} takes {param.metavar}, not nothing")
+            option = param.opts[-1]
+            example = f"{option} {EXAMPLES[option]}" if option in EXAMPLES else ""
+            raise Wrong(f"{option} takes {param.metavar}, not nothing", example)
         return str(value)
 
 

@@ -114,6 +114,13 @@ def _passed(h: Holes) -> str:
     return f"= {h['cond'].strip()} -> {h['tail']}".replace("=>", "->")
 
 
+def _lowered(h: Holes) -> str:
+    """`maximize e over net with ...`."""
+    loss = h["cond"].strip()
+    total = "total " if loss.startswith("total ") else ""
+    return f"minimize {total}-({loss.removeprefix('total ')}) over {h['tail'].strip()}"
+
+
 def _less(h: Holes) -> str | None:
     """`p -= lr * g`, in an optimiser or of a parameter."""
     if h["around"] not in ("optimiser", "train"):
@@ -194,6 +201,8 @@ ROWS = tuple(
         ("E113", "^{f}.add|append|push|add_module({inside})",
          ": let net = chain([dense(100, act = relu), dense(10)])", STACK),
         # -- training by hand
+        ("E113", "^maximize|maximise {cond} over {tail}", _lowered,
+         "what is to be large is minimised with a minus sign"),
         ("E113", "^{f}.zero_grad|step|backward|train|eval|compile|summary|build({inside})",
          MINIMIZE, STEPS),
         ("E113", "^{f}.fit|fit_generator|train_on_batch|evaluate|predict({inside})", PHASE, LOOP),

@@ -169,3 +169,32 @@ def test_another_device_gives_the_same(
     there.save(tmp_path / "a.safetensors")
     here.load(tmp_path / "a.safetensors")
     np.testing.assert_array_equal(here.net(np.eye(2)), there.net(np.eye(2)))
+
+
+def test_what_train_does_not_take_is_refused(session: Any) -> None:
+    made = session()
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({"epoch": 3}, "epochs"),
+        ({"callbacks": []}, "one of epochs, limit"),
+    ]
+    for given, remedy in cases:
+        with pytest.raises(DlnError) as caught:
+            made.train("fit", **given)
+        assert problem(caught).code == "E563" and problem(caught).remedy.startswith(remedy)
+    with pytest.raises(DlnError, match="has no method that a run calls"):
+        made.train("fit", hooks=[object()])
+    with pytest.raises(DlnError, match='there is no clock "epok"'):
+        made.evaluate("step:fit", epok=1)
+
+
+def test_a_masked_value_is_no_number_wherever_it_stands(session: Any) -> None:
+    made = session()
+    path = next(iter(made.params))
+    values = np.ma.array(np.zeros(made.params[path].shape), mask=True)
+    before = made.params[path].copy()
+    with pytest.raises(DlnError, match="masked value"):
+        made.params[path] = values
+    assert np.array_equal(made.params[path], before)
+    row = np.ma.array([1.0, 2.0], mask=[False, True])
+    with pytest.raises(DlnError, match="1 masked value"):
+        made.step("fit", x=[row, row.data], t=[0.0, 1.0])

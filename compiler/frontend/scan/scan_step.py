@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import NoReturn
 
@@ -82,9 +82,24 @@ class Attempt:
         if standing.runs(b, node):
             name, t = line.target.name, self.index
             text = f"{name}[{t}] is what {name} is at one step"
-            remedy = f"last(...), or {name}[{t}, i] = ...[i]"
-            b.fail("E214", text, span, "is a whole sequence", remedy=remedy)
+            whole = self._whole(b, here.value)
+            at, remedy = (whole.span, f"{whole.id}[{t}]") if whole is not None else (span, "")
+            if whole is not None and whole.id in self.scope.names:  # of a scan in this step
+                remedy = f"last({whole.id})"
+            b.fail("E214", text, at, "is a whole sequence", remedy=remedy)
         return node if node.type.kind == "index" else broadcasting.quantity(b, node, span)
+
+    def _whole(self, b: Build, expr: s.Syntax) -> s.Name | None:
+        """The sequence that stands in an equation of a step as a whole, without its index."""
+        if isinstance(expr, s.Index):
+            parts: Iterable[s.Syntax] = expr.indices
+        else:
+            parts = expr.children()
+        if isinstance(expr, s.Name) and self.scope.lookup(expr.id) is not None:
+            value = lookup(b, expr.id, expr.span, self.scope)
+            if isinstance(value, Node) and standing.runs(b, value):
+                return expr
+        return next(filter(None, (self._whole(b, part) for part in parts)), None)
 
     def current(self, b: Build, name: str) -> Node:
         """`h[t]`."""
