@@ -214,3 +214,21 @@ check "c" {
 @pytest.mark.parametrize("n", ["2", "2.0", "4 / 2", "0.5 * 4", "sqrt(4)"])
 def test_a_whole_number_is_one_however_it_is_written(n: str) -> None:
     expectations(WHOLE.replace("const n = 2", f"const n = {n}"))
+
+
+def test_an_index_may_be_called_as_a_size_an_option_or_a_number_is() -> None:
+    """As it is on slides: `y[m] = sum(n: W[m, n] * x[n])`."""
+    expectations(
+        """block full(x[n]; m) -> y[m], s {
+  param W[m, n] = 2
+  l = m + 1
+  y[m] = sum(n: W[m, n] * x[n])
+  s = l * sum(l: x[l])
+}
+let f = full(3)
+check "by hand" {
+  expect f([1, 5]).y == [12, 12, 12]
+  expect f([1, 5]).s == 24
+}
+"""
+    )

@@ -347,16 +347,16 @@ def refuse_idle(
         b.fail("E389", text, word(st.span, what), f"has no {needed}", remedy=remedy)
 
 
-def refuse_shadow(b: Build, name: str, span: Span, scope: Scope) -> None:
-    """An index of the name of another index, or of anything else that is named beside it: which of
-    the two `x[k]` means would be anybody's guess. A size is none: `y[n] = x[n]`."""
+def refuse_shadow(
+    b: Build, name: str, span: Span, scope: Scope, kinds: type | UnionType = INDEX
+) -> None:
+    """An index of the name of another index, or, where an equation binds it, of a tensor: which of
+    the two `x[k]` means would be anybody's guess. Sizes and numbers are none: `y[m] = x[m]`."""
     own = next((x for x in scope.outwards() if name in x.names), None)
     value = None if own is None else missing.known(b, own.names[name])
-    if own is None or isinstance(value, Size) or not (own.path or isinstance(value, INDEX)):
+    if own is None or not isinstance(value, kinds):
         return
-    what = (
-        "an index" if isinstance(value, INDEX) else "a name" if value is None else describe(value)
-    )
+    what = "an index" if isinstance(value, INDEX) else describe(value)
     first, free = own.names[name].span, (x for x in "ijkpqruvw" if scope.lookup(x) is None)
     notes = () if first is None else (Note(word(first, name), "is bound here"),)
     at, remedy = word(span, name), f"another name, as {next(free, 'index')}"

@@ -17,7 +17,7 @@ from dln.compiler.frontend.context.build_context import (
 from dln.compiler.frontend.context.frame import Drawing
 from dln.compiler.frontend.context.place import replace
 from dln.compiler.frontend.context.ports import port_sizes
-from dln.compiler.frontend.context.values import IndexVar
+from dln.compiler.frontend.context.values import INDEX, IndexVar
 from dln.compiler.frontend.tensors import axes
 from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.op import Make
@@ -152,7 +152,7 @@ def _indexed(b: Build, st: s.Define, scope: Scope) -> Node:
             remedy = f"{name}[i] = ..., with an index; {name}[-1] = ... above a scan says what"
             remedy = f"{remedy} was before its first step"
             b.fail("E318", text, d.span, "is one place", remedy=remedy)
-        static_values.refuse_shadow(b, d.id, d.span, inner)
+        static_values.refuse_shadow(b, d.id, d.span, inner, INDEX | Node)
         var = IndexVar(d.id, f"{d.id}.{next(b.counter)}", Size.of(Var(d.id, span=d.span)))
         inner.value(d.id, var, d.span)
         indices.append(var)
