@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from dln.compiler.schema.arguments import shown
 from dln.grammar.diagnostics import DlnError, Problem, nearest
 
 MANY = 12  # names that are listed
@@ -36,7 +37,8 @@ def chosen(name: str | None, known: Iterable[str], what: str) -> list[str]:
     known = list(known)
     if name is None:
         return known
-    if name in known:
+    if isinstance(name, str) and name in known:
         return [name]
+    name = name if isinstance(name, str) else shown(name)
     remedy = nearest(name, known) or ("one of " * (len(known) > 1) + ", ".join(known[:MANY]))
     raise DlnError([Problem("E013", f"there is no {what} {name}", remedy=remedy)])

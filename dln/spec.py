@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING
 from dln.compiler.model import Model
 from dln.compiler.reading import Outside
 from dln.compiler.reading import read as understood
+from dln.compiler.schema import arguments
 from dln.compiler.schema.headers import DataSource, Schema
 from dln.flags import read_flags
 from dln.grammar import syntax
 from dln.grammar.diagnostics import DlnError, Fault, Problem, Source, nearest
 from dln.grammar.parser import parse_source
 from dln.grammar.record import Record
-from dln.settings import Settings
+from dln.settings import Settings, chosen
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -163,6 +164,9 @@ class Spec:
         """
         from dln.compiler.pipeline import compile_model  # late: `dln check` compiles nothing
 
+        threads = None if threads is None else arguments.whole("threads", threads, 1)
+        dtype = dtype if dtype is None or isinstance(dtype, str) else arguments.shown(dtype)
+        backend = backend if isinstance(backend, str) else arguments.shown(backend)
         try:
             plan = compile_model(self.model, backend, dtype, self.name, shown())
         except Fault as fault:
@@ -189,6 +193,7 @@ class Compiled(Record):
         from dln.runtime.device.device import open_device  # late: NumPy
         from dln.runtime.session import Session  # late: NumPy
 
+        seed = arguments.whole("seed", seed)
         try:
             device = open_device(self.backend, self.threads, read_flags().poison)
             return Session(self.plan, device, seed, read)
@@ -199,7 +204,7 @@ class Compiled(Record):
         """The text of one program, or of all, with buffer tables and totals."""
         from dln.compiler.show import plan_text  # late: seldom asked for
 
-        names = self.plan.programs if program is None else [program]
+        names = chosen(program, self.plan.programs, "program")
         return "\n\n".join(plan_text(self.plan.programs[n]) for n in names)
 
 
@@ -223,8 +228,12 @@ def load(
     `constants` take the place of the spec's `const` values. Raises DlnError, whose `problems`
     hold everything that is wrong.
     """
-    text = os.fspath(spec)
-    if "\n" in text:
+    whole_text = isinstance(spec, str) and "\n" in spec
+    text = str(spec) if whole_text else arguments.path("the spec", spec)
+    paths = arguments.by_name("data_paths", {} if data_paths is None else data_paths)
+    data_paths = {name: arguments.path(f"data_paths: {name}", p) for name, p in paths.items()}
+    constants = {name: arguments.constant(name, value) for name, value in constants.items()}
+    if whole_text:
         return from_source(Source("<text>", text), "text", constants, data_paths)
     path = find(text)
     return from_source(read(path), path.stem, constants, data_paths)

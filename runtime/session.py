@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import nullcontext
 from os import PathLike
-from pathlib import Path
 from typing import Any, Unpack, overload
 
 import numpy as np
 
 from dln.compiler.plan import CLOCKS, AppliedSpec, PhaseSpec, Plan, ProgramKey
-from dln.grammar.diagnostics import nearest
+from dln.compiler.schema import arguments
+from dln.grammar.diagnostics import Fault, nearest
 from dln.runtime.checkpoint import checkpoint
 from dln.runtime.checkpoint.rundir import Restored
 from dln.runtime.data.datasets import Datasets
@@ -72,7 +72,7 @@ class Session:
         parameter's shape: that of the lines which minimise over it, in a step after others with
         what these leave."""
         spec = self.phase(phase)
-        if path not in self.plan.params:
+        if not isinstance(path, str) or path not in self.plan.params:
             raise unknown("E560", "parameter", path, list(self.plan.params))
         return single_step.gradient(self.state, spec, path, fields)
 
@@ -101,13 +101,17 @@ class Session:
             if name not in CLOCKS and "." not in name:  # what a phase says is one too
                 raise unknown("E563", "clock", name, list(CLOCKS))
         with placed(self.plan.texts):
-            key = ProgramKey.parse(str(program))
+            text = program if isinstance(program, ProgramKey | str) else arguments.shown(program)
+            key = ProgramKey.parse(str(text))
             if params is None:
                 executable = self.programs.executable(key)
             else:
                 executable = self._with_params(key, params)
-            fields = fields or {}
-            arrays = {b.key: fields[b.key] for b in executable.program.inputs} if fields else {}
+            fields = arguments.by_name("fields", {} if fields is None else fields)
+            for b in executable.program.inputs:
+                if b.key not in fields:
+                    raise Fault(f'there is no array for "{b.key}"', code="E550")
+            arrays = {b.key: fields[b.key] for b in executable.program.inputs}
             counts = (len(np.atleast_1d(np.asarray(a))) for a in fields.values())
             rows = max(counts, default=1)
             bound = self.programs.run_once(executable, arrays, str(key), now, rows)
@@ -144,7 +148,7 @@ class Session:
         `Interrupted` where `stop`, or without one Ctrl-C, asked for it, after the update at hand.
         """
         names = list(self.plan.phases) if phase is None else phase
-        asked = [names] if isinstance(names, str) else list(names)
+        asked = list(names) if isinstance(names, list | tuple) else [names]
         specs = [self.phase(name) for name in asked]
         given = options.get("stop")
         with postponed() if given is None else nullcontext(given) as stop:
@@ -157,12 +161,12 @@ class Session:
     def save(self, path: str | PathLike[str]) -> None:
         """Write parameters, optimiser states and counters to a safetensors file, by path name."""
         with placed(self.plan.texts):
-            checkpoint.save(path, *resume.pack(self.state))
+            checkpoint.save(arguments.path("the file", path), *resume.pack(self.state))
 
     def load(self, path: str | PathLike[str]) -> None:
         """Take over a saved file's parameters, and the states and counters of phases that fit."""
         with placed(self.plan.texts):
-            resume.load(self.state, *checkpoint.load(Path(path)))
+            resume.load(self.state, *checkpoint.load(arguments.path("the file", path)))
 
     def restore(self, restored: Restored) -> None:
         """Become what a checkpoint of this plan and seed holds, results included. Raises `Fault`
@@ -173,8 +177,8 @@ class Session:
 
     def phase(self, name: str) -> PhaseSpec:
         """The phase of a name. Raises `DlnError` E560 where there is none."""
-        if name not in self.plan.phases:
-            raise unknown("E560", "phase", str(name), list(self.plan.phases))
+        if not isinstance(name, str) or name not in self.plan.phases:
+            raise unknown("E560", "phase", name, list(self.plan.phases))
         return self.plan.phases[name]
 
     def applied(self, path: str) -> AppliedSpec:
@@ -182,7 +186,7 @@ class Session:
         return self._functions.spec(path)
 
     def __getitem__(self, path: str) -> Instance:
-        if not self._functions.is_machine(path):
+        if not isinstance(path, str) or not self._functions.is_machine(path):
             self.applied(path)
         return Instance(self._functions, path)
 

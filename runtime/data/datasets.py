@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dln.compiler.plan import DataSpec, EmitSpec, WholeField
+from dln.compiler.schema import arguments
 from dln.grammar.diagnostics import DlnError, Fault, Problem
 from dln.runtime.data.fields import Fields, kinds_of
 from dln.runtime.data.part import DataPart
@@ -125,6 +126,8 @@ class Datasets:
         spec = self.plan.data[data]
         if part and part not in spec.parts:
             raise unknown("E560", f"part of {data} called", part, list(spec.parts))
+        if isinstance(given, Mapping):
+            arguments.by_name(f"the data set {data}", given)
         by_field = given if isinstance(given, Mapping) else self._in_order(spec, given)
         return check_fields(spec.fields, by_field, f"the data set {data}", self.plan.texts)
 

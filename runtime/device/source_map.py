@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from dln.compiler.plan import Place
+from dln.compiler.schema.arguments import shown
 from dln.grammar.diagnostics import DlnError, Fault, Problem, Source, Span, nearest
 
 
@@ -25,8 +26,9 @@ def placed(texts: Mapping[str, str], place: Place | None = None, label: str = ""
         raise fault.at(span_of(texts, place), label) from fault
 
 
-def unknown(code: str, what: str, name: str, known: list[str]) -> DlnError:
+def unknown(code: str, what: str, name: object, known: list[str]) -> DlnError:
     """The error for a name that nothing has, with the nearest one that something has."""
+    name = name if isinstance(name, str) else shown(name)
     some = ", ".join(known[:8]) + (", ..." if len(known) > 8 else "")
     remedy = nearest(name, known) or (f"one of {some}" if known else "")
     return DlnError([Problem(code, f'there is no {what} "{name}"', remedy=remedy)])

@@ -45,6 +45,8 @@ class Functions:
 
     def spec(self, path: str) -> AppliedSpec:
         """The instance at a path, as a function. Raises `DlnError` where there is none."""
+        if not isinstance(path, str):
+            raise unknown("E560", "instance", path, list(self.plan.applied))
         if self.is_machine(path):
             asked = " or ".join(f"{path}.{verb}" for verb in self.asked_of(path))
             raise DlnError([Problem("E563", f"{path} is a machine: ask for {asked}")])

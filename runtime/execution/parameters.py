@@ -28,8 +28,8 @@ class Params(Mapping[str, Any]):
 
     def __getitem__(self, path: str) -> Any:
         held = self._store.params
-        if path not in held:
-            raise unknown("E560", "parameter", str(path), list(held))
+        if not isinstance(path, str) or path not in held:
+            raise unknown("E560", "parameter", path, list(held))
         array = held[path]
         return array if type(array) is np.ndarray else Handle(self._store, path)
 
@@ -38,7 +38,12 @@ class Params(Mapping[str, Any]):
         if isinstance(array, Problem):
             message = f"the new {path} {array.message}"
             raise DlnError([Problem(array.code, message, remedy="give a number for each entry")])
-        self[path][...] = array
+        try:
+            self[path][...] = array
+        except (ValueError, TypeError, RuntimeError, OverflowError) as e:
+            shape = list(self._store.params[path].shape)
+            message = f"{path} takes numbers of the shape {shape}: {e}"
+            raise DlnError([Problem("E551", message)]) from None
         self._store.clear_dead(path)
 
     def __iter__(self) -> Iterator[str]:

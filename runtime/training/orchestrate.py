@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypedDict
 
 from dln.compiler.plan import PhaseSpec
-from dln.grammar.diagnostics import DlnError, Fault, Problem
+from dln.compiler.schema import arguments
+from dln.grammar.diagnostics import Fault
 from dln.runtime.checkpoint.rundir import Restored, RunDirectory
 from dln.runtime.data.datasets import Datasets
 from dln.runtime.device.source_map import placed, unknown
@@ -50,11 +51,11 @@ def train_phases(
     for name in given:
         if name not in TrainOptions.__annotations__:
             raise unknown("E563", "option of train", name, list(TrainOptions.__annotations__))
+    given = _checked(given)
     for hook in given.get("hooks") or ():
         if not any(hasattr(hook, point) for point in POINTS):
-            message = f"{hook!r} has no method that a run calls"
-            raise DlnError([Problem("E563", message, remedy=f"one of {', '.join(POINTS)}")])
-    _check_counts(epochs=given.get("epochs"), limit=given.get("limit"))
+            what, remedy = arguments.shown(hook), f"one of {', '.join(POINTS)}"
+            arguments.refuse(f"{what} has no method that a run calls", remedy)
     restored, running = given.get("resume"), dict[str, Any]()
     with placed(state.plan.texts):
         datasets = datasets.limited(given.get("data"), given.get("limit"))
@@ -116,10 +117,26 @@ def _options(
     return Options(datasets, given.get("epochs"), hooks, given.get("stop"), saver, keep)
 
 
-def _check_counts(**counts: int | None) -> None:
-    for name, count in counts.items():
-        least = 0 if name == "epochs" else 1
-        whole = isinstance(count, int) and not isinstance(count, bool)
-        if count is not None and not (whole and count >= least):
-            message = f"{name} must be a whole number of at least {least}, not {count!r}"
-            raise DlnError([Problem("E563", message)])
+def _checked(given: TrainOptions) -> TrainOptions:
+    """The options as plain values. Raises `DlnError` E563 for what is none of its kind."""
+    found = given.copy()
+    if (epochs := given.get("epochs")) is not None:
+        found["epochs"] = arguments.whole("epochs", epochs)
+    if (limit := given.get("limit")) is not None:
+        found["limit"] = arguments.whole("limit", limit, 1)
+    if given.get("data") is not None:
+        arguments.by_name("data", given.get("data"))
+    for name, kind in (("rundir", RunDirectory), ("resume", Restored)):
+        if not isinstance(value := given.get(name), kind | None):
+            arguments.refuse(f"{name} must be a {kind.__name__}, not {arguments.shown(value)}")
+    if (stop := given.get("stop")) is not None and not hasattr(stop, "is_set"):
+        arguments.refuse(
+            f"stop must have is_set(), as a threading.Event has, not {arguments.shown(stop)}"
+        )
+    hooks = given.get("hooks")
+    if hooks is not None and not isinstance(hooks, list | tuple):
+        try:
+            found["hooks"] = list(hooks)
+        except TypeError:
+            arguments.refuse(f"hooks must be a list, not {arguments.shown(hooks)}")
+    return found

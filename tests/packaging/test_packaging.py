@@ -25,6 +25,7 @@ ALLOWED = {  # what each layer may import of the others
     "runtime": {"runtime"},
 }
 SHARED = {  # errors, and what headers of data say before there is a plan
+    "dln.compiler.schema.arguments",
     "dln.grammar.diagnostics",
     "dln.compiler.schema.headers",
 }
