@@ -178,7 +178,7 @@ def _clause(f: Failure) -> Answer | None:
     if f.token.type != "NAME" or f.opened or not possible:
         return None
     listed = " or ".join(filter(None, [", ".join(possible[:-1]), possible[-1]]))
-    message = f"{first.value} has no {f.token.value}: it goes on with {listed}"
+    message = f"{first.value} has no {f.token.value}: what may follow is {listed}"
     return Problem("E114", message, f.span()), panic(f)
 
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 LIBRARY = (
     "np numpy jnp jax torch nn F tf keras K T theano tensor math cmath layers optim optimizers "
-    "functional linalg random lax special scipy losses metrics initializers activations init "
+    "functional linalg random lax special scipy Math losses metrics initializers activations init "
     "models lasagne cupy cp mx nd gluon chainer L flax linen haiku hk nnx sk ops utils backend "
     "nnet contrib convnetjs caffe lua autograd"
 ).split()
@@ -63,6 +63,10 @@ HOLES = {
     "more": rf"(?:,{INNER})?",
     "inside": INNER,
     "inner": ARGUMENT,
+    "method": r"\b[A-Za-z_]\w*",
+    **dict.fromkeys(("cmp", "less"), r"[<>]=?"),
+    "atom": rf"(?:{_ATOM}|\b\d[\d.]*+)",
+    "thousands": r"\d{1,3}(?:,\d{3})+\b",
     "slice": r"[^\[\]:,\n]*:[^\[\]:,\n]*:[^\[\]:,\n]+",
     "fn": r"\b(?:sigmoid|tanh|relu|softmax|exp|log|sqrt|norm|sum|mean|argmax)\b(?=[ \t]+\w)",
     "index": r"[\w.]+?",
@@ -88,6 +92,7 @@ HOLES = {
     "sign": r"[-+*/]",
     "unit": r"\b(?:epochs?|updates?|steps?|seconds?)\b",
     "listed": r"[^\n#\[\]]+?,[^\n#\[\]]+",
+    "layers": r"\b(?:model|net|network|layers|seq|nn)\b",
     "lines": r"(?:\s*\n\s*\w+\.\w+\([^\n]*\)[ \t]*)*",
     "indented": r"(?:\n(?P=margin)[ \t]+[^\n]*|\n[ \t]*(?=\n))*",
     "returned": r"[^\n]+|\n[ \t]+return [^\n]+",

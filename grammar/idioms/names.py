@@ -17,7 +17,7 @@ OTHER = {
 }  # fmt: skip
 OPTIONS = {
     "units": "m", "num_units": "m", "n_units": "m", "num_neurons": "m", "num_outputs": "m",
-    "out_features": "m", "output_dim": "m", "n_out": "m", "hidden_size": "m", "size": "m",
+    "out_features": "m", "output_dim": "m", "n_out": "m", "hidden_size": "m",
     "hidden": "m", "neurons": "m", "outputs": "m", "num_output": "m", "features": "m",
     "activation": "act", "nonlinearity": "act", "act_fn": "act", "transfer": "act",
     "filters": "k", "out_channels": "k", "num_filters": "k", "channels": "k", "maps": "k",
@@ -29,11 +29,13 @@ OPTIONS = {
     "kernel_initializer": "init", "weight_init": "init", "drop_prob": "p",
 }  # fmt: skip
 PADDED = "zeros around an image are put there by pad, as in x -> pad(2) -> conv(6, 5)"
+# What is so anyway, where it is true.
+TRUE = frozenset("use_bias bias return_sequences trainable requires_grad".split())
 # What follows from the equations, or is so anyway.
 NEEDLESS = frozenset(
-    "use_bias bias input_shape input_dim in_features in_channels input_size n_in num_inputs name "
-    "dtype device batch_first return_sequences trainable inplace requires_grad "
-    "batch_input_shape data_format num_layers".split()
+    "input_shape input_dim in_features in_channels input_size n_in num_inputs name "
+    "dtype device batch_first inplace  "
+    "batch_input_shape data_format".split()
 )
 
 
@@ -52,7 +54,7 @@ def options(text: str, known: Collection[str], rewritten: Callable[[str], str]) 
         if not re.fullmatch(r"\w+\s*", name) or value[:1] == "=" or not equal:
             name, value = "", part
         name, value = name.strip(), value.strip()
-        if name in NEEDLESS or not value:
+        if name in NEEDLESS or not value or (name in TRUE and value.casefold() == "true"):
             continue
         quoted = re.fullmatch(r"[\"'](\w+)[\"']", value)
         value = same(quoted[1], known) or quoted[1] if quoted else rewritten(value)
@@ -60,12 +62,12 @@ def options(text: str, known: Collection[str], rewritten: Callable[[str], str]) 
     return "".join(found)
 
 
-def renamed(text: str, known: Collection[str]) -> str:
+def renamed(text: str, known: Collection[str]) -> str | None:
     """The rest of a call from a wrong option on, where all of it is known by another name; else
-    nothing."""
+    None."""
     said = options(text, (), lambda value: value).removeprefix(", ")
     given = {p.split("=")[0].strip() for p in arguments(said) if re.match(r"\s*\w+\s*=(?!=)", p)}
-    return said if given <= set(known) else ""
+    return said if given <= set(known) else None
 
 
 def arguments(text: str) -> list[str]:

@@ -13,6 +13,7 @@ from dln.grammar.idioms.names import arguments, options, same
 
 Holes = dict[str, str]
 # Axes that a batch has moved: along them a sum is of one example.
+BY_AXIS = ("sum", "mean", "max", "min")
 KEPT = re.compile(r"keepdims? = .*")
 OWN_AXES = frozenset({"", "1", "-1", "axis = 1", "axis = -1", "dim = 1", "dim = -1"})
 OF_ONE = "all is of one example, without an axis of the batch; others are named: sum(i: W[i, j])"
@@ -24,13 +25,15 @@ def _called(h: Holes) -> str | None:
     kept = [
         a for a in arguments(h["inside"]) if _plain(a) not in OWN_AXES and not KEPT.match(_plain(a))
     ]
+    if len(kept) == 2 and _plain(kept[1]) in ("axis = 0", "dim = 0") and name in BY_AXIS:
+        return f"{name}(batch: {kept[0].strip()})"
     given = options(", ".join(kept), known, lambda text: text).removeprefix(", ")
     return f"{name}({given})" if name and given else None
 
 
 def _method(h: Holes) -> str | None:
     """`x.sum(1)`, of which there is a function here."""
-    name, given = same(h["f"], h["known"].split()), _plain(h["inside"])
+    name, given = same(h["method"], h["known"].split()), _plain(h["inside"])
     own = all(_plain(a) in OWN_AXES for a in arguments(given))
     return f"{name}({h['x']})" if name and own else None
 
@@ -93,6 +96,7 @@ DRAW = "what is drawn has the shape of what it is drawn for: param W[m, n] ~ nor
 LEARNT = "what is learnt is a parameter, with its sizes and a first value"
 EACH = "all is written for one example, and done for each; nothing is to be compiled by hand"
 JOIN = "concat joins what it is given, along the first axis"
+FIRST = "first values are glorot, he, fan_in or zero, or an expression of draws"
 INDEX = "the indices of a sum stand before a colon"
 NORMS = "there is no block for this: it is an equation"
 TRUTH = "there are no words for true and false: a truth is a comparison"
@@ -253,6 +257,7 @@ LOSSES = (
 )  # fmt: skip
 LAYERS = (
     ("~Linear|FullyConnected|InnerProduct({a}, {b}{more})", "dense({b}{more})", RESULTS),
+    ("~linear|fc|Dense({a}, {k}{more})", "dense({k}{more})", RESULTS),
     ("~Linear|linear|fc|FullyConnected|Dense|DenseLayer|fully_connected({a}{more})",
      "dense({a}{more})", DENSE),
     ("~Linear|Dense", "dense", DENSE),
@@ -315,7 +320,7 @@ LAYERS = (
     ("{x}.forward|predict|call|__call__|apply|fprop|output({inside})", "{x}({inside})", CALL),
 )  # fmt: skip
 ANY = (
-    ("{x}.{f}({inside})", _method, "a function is written before what it is of"),
+    ("{x}.{method}({inside})", _method, "a function is written before what it is of"),
     ("lib.{f}({inside})", _called, "functions are called by their names alone"),
     ("~{f}({inside})", lambda h: _called(h) if h["f"] != same(h["f"], h["known"].split()) else None,
      "this function has another name here"),
@@ -345,6 +350,12 @@ PLACES = (
     ("{x}[None|newaxis, :]", "{x}", "all is of one example: there is no axis of the batch to add"),
     ("{x}[np.newaxis, :]", "{x}", "all is of one example: there is no axis of the batch to add"),
     ("concat({all}, axis|dim = {k})", _joined, JOIN),
+    ("dropout(rate|prob|drop_prob = {a})", "dropout({a})", "dropout has x and p"),
+    ("dropout({a}, rate|prob|drop_prob = {b})", "dropout({a}, {b})", "dropout has x and p"),
+    ("csv|read_csv|loadtxt|genfromtxt({a}{more})", "table({a})", "a file of columns is a table"),
+    ("glorot_uniform|xavier_uniform|glorot_normal|xavier_normal|xavier|Xavier", "glorot", FIRST),
+    ("he_normal|he_uniform|kaiming_normal|kaiming_uniform|kaiming|HeNormal", "he", FIRST),
+    ("lecun_normal|lecun_uniform|lecun", "fan_in", FIRST),
     ("concat([{inside}])", "concat({inside})", JOIN),
 )
 TABLES = (PRODUCTS, SHAPES, NUMBERS, VALUES, DRAWS, LOSSES, LAYERS, ANY)

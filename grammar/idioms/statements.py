@@ -42,7 +42,9 @@ def _in_call(h: Holes) -> str:
 
 
 def _emitted(h: Holes) -> str | None:
-    return f"emit {h['inside']}" if h["around"] == "task" else None
+    told = re.fullmatch(r'f"([^"]*)"', h["inside"].strip())
+    inside = _joined({"text": told[1]}) if told else h["inside"]
+    return f"emit {inside}" if h["around"] == "task" else None
 
 
 def _joined(h: Holes) -> str:
@@ -198,12 +200,14 @@ ROWS = tuple(
         ("E113", "^[{f}]{fields}", _layer, LAYER),
         ("E113", "^{g}.push({fields})", _layer, LAYER),
         ("E113", "^{f} = Sequential|Chain|Model({inside}){lines}", _added, STACK),
-        ("E113", "^{f}.add|append|push|add_module({inside})",
+        ("E113", "^{layers}.add|append|push|add_module({inside})",
          ": let net = chain([dense(100, act = relu), dense(10)])", STACK),
         # -- training by hand
         ("E113", "^maximize|maximise {cond} over {tail}", _lowered,
          "what is to be large is minimised with a minus sign"),
-        ("E113", "^{f}.zero_grad|step|backward|train|eval|compile|summary|build({inside})",
+        ("E113", "^train({inside})", PHASE, LOOP),
+        ("E113", "^{f}.train|eval()", "", HERE),
+        ("E113", "^{f}.zero_grad|step|backward|compile|summary|build({inside})",
          MINIMIZE, STEPS),
         ("E113", "^{f}.fit|fit_generator|train_on_batch|evaluate|predict({inside})", PHASE, LOOP),
         # -- Python
@@ -289,6 +293,18 @@ ROWS = tuple(
         ("E112", ">>", "->", "a value is passed on with ->"),
         ("E112", "||{q}||", "norm({q})", "the length of a vector is norm(x)"),
         ("E112", "|{q}|", "abs({q})", "the size of a number is abs(x)"),
+        ("E112", "{l} <> {r}", "{l} != {r}", "unequal is written !="),
+        ("E112", "{l} is not {r}", "{l} != {r}", "unequal is written !="),
+        ("E112", "{l} is {r}", "{l} == {r}", "equal is written =="),
+        ("E118", "{l} {cmp} {r} {less} {atom}", "{l} {cmp} {r} and {r} {less} {atom}",
+         "a comparison joins two values: two of them are joined by and"),
+        ("E114", "if {q} then {r} else {atom}", "{r} if {q} else {atom}",
+         "a choice is written value first: a if test else b"),
+        ("E114", "elif", ": y = a if x > 0 else b if x < 0 else c",
+         "a choice of more is a choice in the place of the last value"),
+        ("E119", "^const {f} = {thousands}",
+         lambda h: f"const {h['f']} = {h['thousands'].replace(',', '')}",
+         "a number has no commas in it"),
         ("E112", "{l} .* {r}", "{l} * {r}", "* is element by element"),
         ("E112", "{l} ./ {r}", "{l} / {r}", "/ is element by element"),
         ("E112", "{l} .^ {r}", "{l}^{r}", "^ is element by element"),

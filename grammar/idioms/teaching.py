@@ -66,7 +66,9 @@ def _at(
     """The row that fits at a place, which stands in no hole of it, and what is written here. What
     is known is no library of another tool."""
     for row, match in _matches(text, operations.REFUSED):
-        holes = (match.span(name) for name in match.re.groupindex if name != "index")
+        holes = (
+            match.span(name) for name in match.re.groupindex if name not in ("index", "method")
+        )
         within = match.start() <= start < match.end()
         within &= not any(a <= start < b for a, b in holes)
         if code != "E301" and _FROM_LIBRARY.match(match.group()):
@@ -116,7 +118,9 @@ _WRAPPED = re.compile(
 )
 _MADE = re.compile(
     rf"{forms.LIBRARY_NAME}*(zeros|ones|empty|randn|rand|standard_normal|random_normal)"
-    rf"\(({forms.INNER})\)"
+    rf"\(({forms.INNER})\)|"
+    rf"{forms.LIBRARY_NAME}+(normal|uniform)\(([^(),]+,[^(),]+),"
+    r"\s*(?:size\s*=\s*)?[(\[]([\d, ]+)[)\]]\)"
 )
 _VALUES = {"zeros": "0", "empty": "0", "ones": "1", "rand": "uniform(0, 1)"}
 
@@ -170,6 +174,9 @@ class Writer(NamedTuple):
         made = _MADE.search(bare)
         if line is None or made is None or (bare, made[1]) == (line[4], made.group().split("(")[0]):
             return None
+        if made[3]:
+            value = bare.replace(made.group(), f"{made[3]}({made[4].strip()})")
+            return f"param {line[2]}{line[3] or f'[{made[5]}]'} ~ {self.rewritten(value)}"
         shape = re.sub(r"^\s*(?:size|shape)\s*=\s*", "", made[2]).strip("()[] ")
         value = bare.replace(made.group(), _VALUES.get(made[1], "normal(0, 1)"))
         sign = "=" if made[1] in ("zeros", "empty", "ones") else "~"
@@ -180,6 +187,11 @@ class Writer(NamedTuple):
         """The lines that a form stands in, with what is written here in its place wherever it
         stands in them."""
         begin = text.rfind("\n", 0, match.start()) + 1
+        if "tuple" in match.re.groupindex:  # of a call that has a row of its own
+            first = text[begin:].split("\n")[0]
+            known = self.parameter(first) or self.rewritten(first)
+            if known != first and not row.pattern.search(known):
+                return known.strip()
         end = (text.find("\n", match.end()) + len(text) + 1) % (len(text) + 1)
         lead = match.start() + len(match.group()) - len(match.group().lstrip())
         line = text[begin:lead] + here + text[match.end() : end]

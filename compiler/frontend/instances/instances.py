@@ -99,17 +99,18 @@ def _refuse_other_name(
     if arg.span.source is not span.source:
         return
     start, stop = arg.span.start - span.start, last.span.stop - span.start
-    if arg.name not in names.OPTIONS and arg.name not in names.NEEDLESS:
+    needless = arg.name in names.NEEDLESS or arg.name in names.TRUE
+    if arg.name not in names.OPTIONS and not needless and arg.name != "padding":
         return
     said = names.renamed(span.text[start:stop], known)
     head, tail = span.text[:start], span.text[stop:]
     head = head if said else head.rstrip().removesuffix(",")
     here = names.OPTIONS.get(arg.name)
-    if here in known or arg.name in names.NEEDLESS:
+    if here in known or needless:
         text = f"{who} has no option {arg.name}: " + (
             f"it is {here} here" if here else "it follows from what is written anyway"
         )
-        remedy = f"{head}{said}{tail}" if said or here is None else ""
+        remedy = "" if said is None else f"{head}{said}{tail}"
         facts = (names.PADDED,) if "padding" in span.text else ()
         b.fail("E301", text, span, "", (Note(arg.span, "unknown"),), remedy, facts)
 
