@@ -47,6 +47,10 @@ def _emitted(h: Holes) -> str | None:
     return f"emit {inside}" if h["around"] == "task" else None
 
 
+def _let(h: Holes) -> str:
+    return f"{h['f']} = {h['rest']}" if h["around"] else f"let {h['f']} = {h['rest']}"
+
+
 def _joined(h: Holes) -> str:
     """`f"error {e}"` as a text of parts."""
     parts = re.split(r"\{([^{}:]*)(?::[^{}]*)?\}", h["text"])
@@ -214,6 +218,10 @@ ROWS = tuple(
         ("E113", "^def {f}({inside}):{returned}",
          lambda h: f"fn {h['f']}({h['inside']}) = {h['returned'].split('return ')[-1].strip()}",
          FN),
+        ("E113", "^import|from {rest}", "",
+         "a spec imports nothing: what it has functions for is always there, files come by use"),
+        ("E113", "^var|val|int|float|double|auto|mut {f} = {rest}", _let,
+         "a value is named with let, and does not change"),
         ("E113", "^for {vars} in {loop}:{indented}", PHASE, LOOP),
         ("E113", "^with {cond}:{indented}", "", HERE),
         ("E113", "^@{f}{rest}", "", "nothing is decorated: all is differentiated and compiled"),

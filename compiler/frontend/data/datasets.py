@@ -240,8 +240,7 @@ def _parts(b: Build, body: Statements, scope: Scope, count: int) -> dict[str, tu
             continue
         for part in st.parts:
             size = static(b, part.size, scope, "the size of a part")
-            whole = isinstance(size, int | float) and (size < 1 or size == int(size))
-            if not whole or size <= 0:
+            if not isinstance(size, int | float) or size <= 0 or (size > 1 and size != int(size)):
                 text = "a part is a number of examples, or a fraction below 1"
                 label = f"is {broadcasting.short(part.size.span.text)}"
                 b.fail("E351", text, part.size.span, label)
