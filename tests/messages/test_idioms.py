@@ -29,7 +29,7 @@ TOLD = {
     "batch norm", "early stopping", "sgd learning_rate momentum nesterov", "adam string",
     "optimizer =", "for 5 epoch:", "train(net, mnist)", "import torch", "x[-1]",
     "return_sequences", "num_layers", "append", "elif", "watch every 10", "net.eval()",
-    "len(mnist)", "lambda inline", "h = h_prev scan", "while",
+    "len(mnist)", "lambda inline", "while",
 }  # fmt: skip
 
 
