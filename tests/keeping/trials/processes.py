@@ -45,6 +45,7 @@ class Process:
 
     def __init__(self, words: Sequence[str], folder: Path, fresh: bool = False) -> None:
         self.printed = folder / "printed.txt"
+        self.printed.write_bytes(b"")
         self.began = time.monotonic()
         if fresh:
             with open(self.printed, "wb") as out:
