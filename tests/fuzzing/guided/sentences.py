@@ -32,9 +32,11 @@ def grammar() -> Lark:
 
 @cache
 def rules() -> dict[str, list[Rule]]:
-    """The rules by what they make."""
+    """The rules by what they make. Of the versions of the language there is but one."""
     found: dict[str, list[Rule]] = {}
     for rule in grammar().rules:
+        if any(s.name == "version" for s in rule.expansion):
+            continue
         found.setdefault(rule.origin.name, []).append(rule)
     return found
 
