@@ -125,7 +125,7 @@ def whole(path: Path, limit: int) -> bytes:
     """The contents of a file, unpacked; at most one byte more than `limit`."""
     with open(path, "rb") as f:
         if not _packed(f):
-            return f.read(limit + 1)
+            return f.read(min(limit, path.stat().st_size) + 1)  # it takes so much memory at once
         out, complete = _unpacked(path, f, limit + 1)
     if not complete:
         raise Fault(f"{path} ends in the middle", "fetch it again", "E504")

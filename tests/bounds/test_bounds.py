@@ -4,6 +4,7 @@ The oracle is the operating system: a limit of memory, and the processor time th
 """
 
 import gzip
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from confinement.hostile import COMMANDS, SIZES, specs, through
 from confinement.process import Left, confined
 
 from dln.cli import main
+from dln.runtime.readers import files
 
 GIGA = 1 << 30
 TABLE = 'data d = table("a.csv") {\n  x[1] = raw[:1]\n}\n'
@@ -83,6 +85,16 @@ def test_a_small_bomb_unpacks_no_further_than_tables_go() -> None:
     found = check(TABLE)
     assert found.code == 2 and "E508" in found.said
     assert found.most < GIGA // 4
+
+
+def test_a_small_file_takes_little_memory(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("1,2\n" * 10)
+    tracemalloc.start()
+    assert len(files.decoded(path)) == 40
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 1 << 20
 
 
 def test_many_members_and_a_table_that_is_packed_well() -> None:
