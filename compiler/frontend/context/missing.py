@@ -77,13 +77,13 @@ def meant_at(span: Span) -> Meant:
 
 def suggested(b: Build, name: str, span: Span, scope: Scope) -> str:
     """The name that was meant, or the way to write what is called so elsewhere."""
+    if sum(len(x.names) for x in scope.outwards()) > MOST_NAMES:
+        return ""
     inside = elsewhere(b, name, scope)
     if inside:
         return inside
     meant, found = meant_at(span), list[tuple[int, int, str]]()
     for level, names in enumerate(_levels(scope)):
-        if len(names) > MOST_NAMES:
-            return ""
         fit = [k for k, to in names.items() if k[0] != "_" and meant.by(known(b, to))]
         if (hit := nearest(name, fit)) is not None:
             found.append((slips(name.casefold(), hit.casefold()), level, hit))
