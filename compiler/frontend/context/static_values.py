@@ -330,7 +330,22 @@ def unknown(
         remedy = (hint() if hint is not None else nearest(name, known)) or ""
         if of and not remedy and 0 < len(known) <= 12:
             remedy = ("one of " if len(known) > 1 else "") + ", ".join(known)
-    b.fail("E301", message, at, "unknown", remedy=remedy)
+    facts = _field_elsewhere(b, name) if plain and not remedy else ()
+    b.fail("E301", message, at, "unknown", remedy=remedy, facts=facts)
+
+
+def _field_elsewhere(b: Build, name: str) -> tuple[str, ...]:
+    """Where a name means something that is only a field of data here."""
+    sets = b.data.declared.values()
+    held = [
+        d.name for d in sets for st in d.body if isinstance(st, s.Field) and st.port.name == name
+    ]
+    if not held:
+        return ()
+    return (
+        f"{name} is a field of {held[0]}, which a phase on it reads example by example; elsewhere "
+        f"{held[0]}.{name} is all of it, {held[0]}.{name}[0] the first",
+    )
 
 
 def refuse_idle(
