@@ -62,7 +62,7 @@ def _build(b: Build, st: s.Data, scope: Scope) -> DataValue:
     inner.value("raw", raw[""] if "" in raw else Results(given), st.reader.span)
     if schema.classes is not None:
         inner.value("V", schema.classes, st.reader.span)
-    fields = _fields(replace(b, claims=claims), key, statements, inner, length)
+    fields = _fields(replace(b, claims=claims), key, statements, inner, length, st.body)
     for f in fields.values() if schema.odd else ():  # a column that a field reads holds numbers
         for column in sorted(origins.columns([f.value], raw[""]) & schema.odd.keys()):
             with b.collecting():
@@ -97,14 +97,20 @@ def _argument(reader: s.Expr, message: str) -> Span:
 
 
 def _fields(
-    b: Build, key: str, statements: Statements, scope: Scope, length: Node | None
+    b: Build, key: str, statements: Statements, scope: Scope, length: Node | None, body: Statements
 ) -> dict[str, FieldOf]:
-    """The fields that are written, each from those before it; the broken ones are remembered."""
+    """The fields that are written, those of the `body` of the set itself the last, each from those
+    before it; the broken ones are remembered."""
     fields: dict[str, FieldOf] = {}
+    own = [x for x in body if isinstance(x, s.Field)]
+    first = {x.port.name: x for x in reversed(own)}
     for line in statements:
         if isinstance(line, s.Field):
             name = line.port.name
             with b.collecting():
+                if line in own and first[name] is not line:  # what `like` brings may be said anew
+                    at = first[name].port.span
+                    b.refuse_again(f"the field {name} stands twice", line.port.span, at)
                 fields[name] = field_of(b, line, scope, fields.values(), length)
             if name not in fields:
                 b.data.broken.setdefault(key, []).append(name)
@@ -252,6 +258,9 @@ def _parts(b: Build, body: Statements, scope: Scope, count: int) -> dict[str, tu
                 text = f"the parts ask for {start + number} examples of {count}"
                 notes = (Note(st.span, "the split"),) if st.span != part.size.span else ()
                 b.fail("E352", text, part.size.span, f"only {count - start} are left", notes)
+            if number == 0:
+                label = f"is less than one of {count} examples"
+                b.fail("E351", f"the part {part.name} is empty", part.size.span, label)
             parts[part.name] = (start, number)
             start += number
     return parts

@@ -24,7 +24,7 @@ from dln.compiler.frontend.scan.equations import bind_flat, unrolled
 from dln.compiler.frontend.training.phase_scope import bind_outside, flat, phase_name
 from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.sizes import Conflict
-from dln.compiler.ir.structure import is_clock, is_input
+from dln.compiler.ir.structure import is_clock, is_input, number
 from dln.compiler.model import Checking, Expectation, Sweeping
 from dln.compiler.schema.keys import PhaseNumber
 from dln.compiler.schema.tables import COMPARISONS
@@ -112,6 +112,8 @@ def expectation(b: Build, st: s.Expect, scope: Scope) -> Expectation:
     while isinstance(value, s.Group):
         value = value.body
     within = None if st.within is None else tensor(b, st.within, scope, "a tolerance")
+    if within is not None and st.within is not None and (number(within) or 0.0) < 0:
+        b.fail("E305", "a tolerance is 0 or more", st.within.span, f"is {st.within.span.text}")
     if isinstance(value, s.Binary) and value.op in COMPARISONS:
         left, right, op = _side(b, value.left, scope), _side(b, value.right, scope), value.op
         if st.within is not None and op != "==":
@@ -172,7 +174,7 @@ MOST_RUNS = 100_000
 def sweep(b: Build, st: s.Sweep, scope: Scope) -> Sweeping:
     """A `sweep`: every combination of the varied constants is a run of the spec."""
     refuse_idle(b, st, s.Vary, "vary ... in ...")
-    names: list[str] = []
+    names, varied = list[str](), dict[str, Span]()
     runs: list[dict[str, object]] = [{}]
     reports, expects = [], []
     own = replace(b, frame=Frame(next(b.counter), st.name))
@@ -180,7 +182,7 @@ def sweep(b: Build, st: s.Sweep, scope: Scope) -> Sweeping:
         with own.collecting():
             match line:
                 case s.Vary():
-                    rows = _varied(own, line, scope)
+                    rows = _varied(own, line, scope, varied)
                     names += line.names
                     if len(runs) * len(rows) > MOST_RUNS:
                         text = f"a sweep has at most {MOST_RUNS:,} runs"
@@ -197,9 +199,15 @@ def sweep(b: Build, st: s.Sweep, scope: Scope) -> Sweeping:
     return Sweeping(st.name, *found, tuple(dict.fromkeys(asked)))
 
 
-def _varied(b: Build, line: s.Vary, scope: Scope) -> list[dict[str, object]]:
+def _varied(
+    b: Build, line: s.Vary, scope: Scope, varied: dict[str, Span]
+) -> list[dict[str, object]]:
     """The values of one `vary` line; several names take the values of a row together."""
     for name in line.names:
+        if name in varied:
+            text = f"{name} is varied twice"
+            b.refuse_again(text, word(line.span, name), word(varied[name], name))
+        varied[name] = line.span
         if name != "seed" and name not in b.built.constants:
             unknown(b, "constant", name, line.span, [*b.built.constants, "seed"])
     rows = []
@@ -209,4 +217,6 @@ def _varied(b: Build, line: s.Vary, scope: Scope) -> list[dict[str, object]]:
             text = f"each row has {len(line.names)} values: {', '.join(line.names)}"
             b.fail("E372", text, line.range.span, f"one is {row}")
         rows.append(dict(zip(line.names, row, strict=True)))
+    if not rows:
+        b.fail("E372", "a sweep over nothing has no runs", line.range.span, "is empty")
     return rows

@@ -103,7 +103,11 @@ def _minimize(
     if not isinstance(use, OptimiserUse):
         text, remedy = "with takes an optimiser", "with sgd(lr = 0.1)"
         b.fail("E354", text, st.optimiser.span, f"is {describe(use)}", remedy=remedy)
-    over = (path for e in st.over for path in owned_by(b, e, scope))
+    parts = [(e, owned_by(b, e, scope)) for e in st.over]
+    for e, own_paths in parts:  # said by its name, and not as a part of what is learnt
+        if len(own_paths) == 1 and not b.owned.params[own_paths[0]].trainable and len(parts) > 1:
+            b.fail("E355", f"{own_paths[0]} is fixed: it is not learnt", e.span, "is fixed")
+    over = (path for _, own_paths in parts for path in own_paths)
     paths = [p for p in dict.fromkeys(over) if b.owned.params[p].trainable]
     named = st.over[0].span.to(st.over[-1].span)
     if not paths:

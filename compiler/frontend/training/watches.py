@@ -18,7 +18,7 @@ from dln.compiler.frontend.training.objectives import batch_reduced, one_paramet
 from dln.compiler.frontend.training.phase_scope import PhaseBody
 from dln.compiler.ir import masks
 from dln.compiler.ir.graph import Node, ancestors
-from dln.compiler.ir.structure import is_input
+from dln.compiler.ir.structure import is_clock, is_input
 from dln.compiler.model import Keeping, Starting, Watching
 from dln.compiler.schema.keys import WatchReport
 from dln.compiler.schema.records import On
@@ -89,10 +89,16 @@ def closing(b: Build, st: s.Item | s.Stmt, scope: Scope, got: PhaseBody) -> None
             got.until += [_over_watches(b, e, scope, got, "until") for e in either(st.value)]
         case s.Checkpoint():
             best = None if st.best is None else _over_watches(b, st.best, scope, got, "best")
+            first = next((k.span for k in got.keeps if k.best is not None), None)
+            if best is not None and first is not None:
+                b.refuse_again("what is best is said twice", st.span, first)
             every = _every(b, st.every, scope, "how often to save")
             got.keeps.append(Keeping(every, best, st.span))
         case s.Start():
             path = one_parameter(b, st.target, scope, "start sets")
+            for other in got.starts:
+                if other.path == path:
+                    b.refuse_again(f"{path} starts twice", st.span, other.span)
             begun = replace(b, frame=Frame(next(b.counter), kept=b.frame.kept))
             value = tensor(begun, st.value, scope)
             persistent_state.refuse(b, value, st.value.span, "what a phase starts with")
@@ -142,5 +148,10 @@ def _over_watches(b: Build, expr: s.Expr, scope: Scope, got: PhaseBody, what: st
     inner.names.setdefault(phase, Binding(expr.span, of_itself))
     value = replace(b, frame=Frame(next(b.counter))).evaluate(expr, inner)
     if what == "until" and not isinstance(value, bool):
-        return truth(b, value, expr.span, "until takes")
-    return broadcasting.as_tensor(b, value, expr.span, what)
+        node = truth(b, value, expr.span, "until takes")
+    else:
+        node = broadcasting.as_tensor(b, value, expr.span, what)
+    if not any(map(is_clock, ancestors([node]))):
+        text = f"{who} is the same all through the phase"
+        b.fail("E371", text, expr.span, "depends on no watch, and not on the time")
+    return node
