@@ -121,8 +121,6 @@ class Reverse:
         if s["role"] != "carried":
             found = self.sequence(made, s) if s in self.bars else None
             return found if found is None or s["role"] == "rows" else m.sum(found, (0,))
-        if s not in self.carried:
-            return None
         results = item(m, made, body.nexts[list(self.carried).index(s)])
         at = 0 if body.reverse else body.length.constant - 1
         cut = m("slice", results, axis=0, start=at, stop=at + 1)
