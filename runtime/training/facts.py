@@ -13,8 +13,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from dln.compiler.plan import CheckpointKey, PhaseSpec, Plan
-from dln.compiler.schema.tables import DTYPES
+from dln.compiler.plan import DTYPES, CheckpointKey, PhaseSpec, Plan
 from dln.grammar.diagnostics import Fault
 from dln.runtime.checkpoint import checkpoint
 from dln.runtime.execution.phase_result import ARRAYS

@@ -16,8 +16,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from dln.compiler.plan import CheckpointKey
-from dln.compiler.schema.tables import DTYPES
+from dln.compiler.plan import DTYPES, CheckpointKey
 from dln.grammar.diagnostics import Fault
 from dln.runtime.checkpoint import checkpoint
 from dln.runtime.checkpoint.checkpoint import Arrays
