@@ -39,10 +39,11 @@ from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Problem, Source, Span
 
 TIME = "time"
-GUESSES = (None, "prob", 0, 1, 2, 3)
-"""What ports may be given that do not say what their numbers are: reals, probabilities, or one of
-them a class."""
-OF_DOMAIN = ("E210", "E310", "E311")
+ALONE = "alone"
+GUESSES = (None, "prob", ALONE, 0, 1, 2, 3)
+"""What ports may be given that do not say what their numbers are: reals, probabilities, reals
+without a batch, or one of them a class."""
+OF_GUESS = ("E210", "E310", "E311", "E341")  # what another guess may mend
 
 
 class Guess(NamedTuple):
@@ -55,6 +56,13 @@ class Guess(NamedTuple):
         if declared is None and self.said == "prob":
             return PROB
         return Domain("class", _open("k")) if declared is None and self.said == place else declared
+
+    def type(self, running: tuple[str, ...], sizes: tuple[Size, ...], kind: Kind) -> TensorType:
+        """A tensor for each example, or one for all."""
+        lead = tuple(map(_open, running))
+        if self.said == ALONE:
+            return TensorType((*lead, *sizes), running, kind)
+        return TensorType((BATCH_SIZE, *lead, *sizes), ("batch", *running), kind)
 
 
 def rehearse(b: Build, files: Files) -> None:
@@ -99,7 +107,7 @@ def _rehearse_file(b: Build, source: Source, module: s.Module, idle: list[str]) 
     """What is idle in a file, as if the file stood alone."""
     for name in idle:
         tries = list(_tries(b, source, module, name))
-        fitting = (t for t in tries if not any(p.code in OF_DOMAIN for p in t))
+        fitting = (t for t in tries if not any(p.code in OF_GUESS for p in t))
         for p in next(fitting, tries[0] if tries else ()):
             if p not in b.problems.found:
                 b.problems.found.append(p)
@@ -116,7 +124,7 @@ def _tries(b: Build, source: Source, module: s.Module, name: str) -> Iterator[li
         with inner.collecting():
             _work_out(inner, lookup(inner, name, at, scope), at, Guess(guess))
         yield inner.built.missing.told(inner.problems.found)
-        if all(p.code not in OF_DOMAIN for p in inner.problems.found):
+        if all(p.code not in OF_GUESS for p in inner.problems.found):
             return
 
 
@@ -134,7 +142,8 @@ def _alone(b: Build, source: Source, module: s.Module) -> tuple[Build, Scope]:
 
 def _work_out(b: Build, value: Value, span: Span, guess: Guess) -> None:
     """A definition, or the instances of a `let`, in a frame of its own."""
-    frame, drawing = Frame(next(b.counter), "rehearsal", batched=True), None
+    batched = guess.said != ALONE
+    frame, drawing = Frame(next(b.counter), "rehearsal", batched=batched), None
     if isinstance(value, Function):  # it may be there to draw
         drawing = Drawing("rehearsal", None)
     b = replace(b, frame=frame, drawing=drawing)
@@ -165,11 +174,9 @@ def _given(b: Build, name: str, type: TensorType, span: Span) -> Node:
 
 
 def _tensor(b: Build, name: str, running: tuple[str, ...], sizes: tuple[Size, ...],
-            domain: Domain | None, span: Span) -> Node:  # fmt: skip
+            domain: Domain | None, guess: Guess, span: Span) -> Node:  # fmt: skip
     kind: Kind = "index" if domain is not None and domain.name == "class" else "real"
-    lead = (BATCH_SIZE, *(_open(axis) for axis in running))
-    type = TensorType((*lead, *sizes), ("batch", *running), kind).like(domain=domain)
-    return _given(b, name, type, span)
+    return _given(b, name, guess.type(running, sizes, kind).like(domain=domain), span)
 
 
 def _of_port(b: Build, port: s.Port, scope: Scope, place: int, guess: Guess) -> Value:
@@ -180,7 +187,7 @@ def _of_port(b: Build, port: s.Port, scope: Scope, place: int, guess: Guess) -> 
     timed = dims[:1] == [TIME]
     sizes = tuple(map(_open, dims[timed:]))
     domain = guess.domain(place, domain_of(b, port.domain, scope.child(), {}))
-    return _tensor(b, port.name, (TIME,) if timed else (), sizes, domain, port.span)
+    return _tensor(b, port.name, (TIME,) if timed else (), sizes, domain, guess, port.span)
 
 
 def _function(b: Build, value: Function, span: Span, guess: Guess) -> None:
@@ -260,12 +267,12 @@ def _apply(b: Build, made: Instance, span: Span, guess: Guess) -> None:
     """An instance over ports of open sizes; every equation of it, whatever others fail."""
     syntax = made.definition.syntax
     if made.groups:
-        _machine(b, made, span)
+        _machine(b, made, span, guess)
         return
     nodes = []
     for i, port in enumerate(syntax.ports):
         running, sizes, domain = made.ports[i]
-        node = _tensor(b, port.name, running, sizes, guess.domain(i, domain), port.span)
+        node = _tensor(b, port.name, running, sizes, guess.domain(i, domain), guess, port.span)
         nodes.append((node, port.span))
     if syntax.results:  # without any, it is there for its parameters
         with b.collecting():
@@ -281,14 +288,14 @@ def _apply(b: Build, made: Instance, span: Span, guess: Guess) -> None:
         look_in(b, syntax, body)
 
 
-def _machine(b: Build, made: Instance, span: Span) -> None:
+def _machine(b: Build, made: Instance, span: Span, guess: Guess) -> None:
     """The energy of a machine, for a value of every group."""
     from dln.compiler.frontend.energy import derivation  # late: most specs have no energy
 
     nodes = []
     for g in made.groups:
         domain = PROB if g.domain.name == "binary" else g.domain
-        nodes.append((_tensor(b, g.name, (), g.sizes, domain, g.span), g.span))
+        nodes.append((_tensor(b, g.name, (), g.sizes, domain, guess, g.span), g.span))
     derivation.call(b, made, "energy", nodes, span)
 
 

@@ -123,3 +123,12 @@ def test_what_a_used_file_defines_is_read_too(tmp_path: Path, used: str) -> None
         (problem,) = caught.value.problems
         assert problem.span is not None and problem.span.source.path == str(other)
         assert (problem.code, problem.span.text) == (code, place)
+
+
+def test_what_is_only_ever_done_for_one_example_needs_no_batch() -> None:
+    """A slope by a parameter is one for all; a block with one may be there for one sequence."""
+    text = (
+        "block slopes(x[time, n]) -> y[time, 2] {\n  param a[2] = 0.5\n  scan t in time {\n"
+        "    e = sum(a * x[t] + y[t-1])\n    y[t] = grad(e, a)\n  }\n}\nlet f = slopes()\n"
+    )
+    dln.load(text)

@@ -472,7 +472,7 @@ def test_wrong_arguments() -> None:
     fault(decl("synthetic", "parity", 0), "E510")
     fault(decl("synthetic", "parity", 63), "E510")
     fault(decl("synthetic", "parity", 40), "E508")
-    fault(decl("synthetic", "parity", m=3), "E510", "n = 3")
+    fault(decl("synthetic", "parity", m=3), "E510", "one of n, count, seed")
     fault(decl("synthetic", "gaussians", 2, 2, 9, float("nan")), "E510")
 
 

@@ -135,7 +135,7 @@ def _compare(
         if not any(isinstance(v, Node) for v in [*left, *right]):
             same = [b.resolve(v) if isinstance(v, Size) else v for v in left] == right
             return same == (op == "==")
-    if _plain(left) and _plain(right) and not isinstance(left, Size | Node):
+    if isinstance(left, int | float | str) and isinstance(right, int | float | str):
         if isinstance(left, str) != isinstance(right, str):
             b.fail("E302", "a text and a number cannot be compared", span)
         return COMPARISONS[op][1](left, right)
