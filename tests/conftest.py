@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable
 from itertools import combinations
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any, TypeAlias
 
@@ -175,7 +176,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slow", action="store_true", help="run the tests marked slow as well")
 
 
+BUSY = ("specs", "messages/test_mutants.py", "compiler/test_fuzz.py")
+"""What runs much and much again of what other tests have run: coverage looks away there."""
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    if config.pluginmanager.hasplugin("_cov"):
+        for item in items:
+            if any(item.path.is_relative_to(here / part) for part in BUSY):
+                item.add_marker("no_cover")
     if config.getoption("--slow"):
         return
     skip = pytest.mark.skip(reason="takes long: runs with --slow")
