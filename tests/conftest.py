@@ -176,8 +176,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slow", action="store_true", help="run the tests marked slow as well")
 
 
-BUSY = ("specs", "messages/test_mutants.py", "compiler/test_fuzz.py")
-"""What runs much and much again of what other tests have run: coverage looks away there."""
+BUSY = ("specs", "bounds", "messages/test_mutants.py", "compiler/test_fuzz.py")
+"""What runs much and much again of what other tests have run, or has a limit of processor time:
+coverage looks away there."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -15,6 +15,7 @@ from dln.cli import main
 from dln.runtime.readers import files
 
 GIGA = 1 << 30
+LONG = 10  # seconds of processor time on any machine: what takes more hangs
 TABLE = 'data d = table("a.csv") {\n  x[1] = raw[:1]\n}\n'
 TEXT = 'data d = text("a.csv") {\n  c[time]: class(V) = raw\n}\n'
 
@@ -34,7 +35,7 @@ def _in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def moment(name: str, text: str) -> None:
     found = check(text)
     assert found.code in (0, 1, 2) and not found.raw, (name, found)
-    assert found.seconds < 4 and found.most < GIGA // 2, (name, found)
+    assert found.seconds < LONG and found.most < GIGA // 2, (name, found)
 
 
 def test_hostile_sizes_are_checked_in_a_moment() -> None:
@@ -77,7 +78,7 @@ def test_a_bomb_of_gigabytes(spec: str) -> None:
     Path("a.csv.gz").write_bytes(member * 200)  # 3.3 GB
     found = check(spec)
     assert found.code == 2 and "E508" in found.said and "numpy.savez" in found.said
-    assert found.seconds < 4 and found.most < GIGA
+    assert found.seconds < LONG and found.most < GIGA
 
 
 def test_a_small_bomb_unpacks_no_further_than_tables_go() -> None:
@@ -133,4 +134,4 @@ DOUBLING = """block b0(x[n]) -> y[n] {
 def test_what_doubles_and_what_is_too_long(text: str, code: str) -> None:
     found = check(text)
     assert found.code == 2 and f"[{code}]" in found.said, found
-    assert found.seconds < 4 and found.most < GIGA // 2, found
+    assert found.seconds < LONG and found.most < GIGA // 2, found
