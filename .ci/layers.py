@@ -1,7 +1,7 @@
 """Print how much of each layer the tests have run, lines and branches together.
 
 The goal is all of the actions of the grammar and of the rules of shapes and derivatives, and 95 %
-of the rest. Exits with 1 below 99 % and 95 %, so that one line more does not hold up a change.
+of the rest: exits with 1 where it is less.
 Reads what `pytest --cov` has left.
 """
 
@@ -21,7 +21,7 @@ ROWS = {
     "dln": ("dln/",),
 }
 RULES = 2  # rows of which all is to be run
-LEAST_RULES, LEAST = 99.0, 95.0
+LEAST = 95.0
 
 
 def counted(files: dict[str, dict[str, dict[str, int]]], starts: tuple[str, ...]) -> float:
@@ -45,7 +45,7 @@ def main() -> int:
     for name, share in found.items():
         print(f"{share:6.2f} %  {name}")
     shares = list(found.values())
-    return 0 if min(shares[:RULES]) >= LEAST_RULES and shares[-1] >= LEAST else 1
+    return 0 if min(shares[:RULES]) == 100 and shares[-1] >= LEAST else 1
 
 
 sys.exit(main())
