@@ -46,6 +46,8 @@ class Verdict:
 def verify(folder: str, most: int | None) -> Verdict:
     """Verify a recorded run by its first `most` updates, or by all. Raises `Fault` E541 where there
     is nothing to verify, `DlnError` where it cannot be replayed."""
+    if not Path(folder).is_dir():
+        raise Fault(f"there is no directory {folder}", "name the directory of a run", "E541")
     rundir, verdict = RunDirectory(Path(folder)), Verdict()
     records = rundir.records() if (rundir.path / "log.jsonl").is_file() else []
     if not records or len(rundir.edited()) == len(records):

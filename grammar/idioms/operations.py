@@ -26,7 +26,7 @@ def _called(h: Holes) -> str | None:
         a for a in arguments(h["inside"]) if _plain(a) not in OWN_AXES and not KEPT.match(_plain(a))
     ]
     if len(kept) == 2 and _plain(kept[1]) in ("axis = 0", "dim = 0") and name in BY_AXIS:
-        return f"{name}(batch: {kept[0].strip()})"
+        return _along({"f": name, "a": kept[0].strip(), "k": "0"})
     given = options(", ".join(kept), known, lambda text: text).removeprefix(", ")
     return f"{name}({given})" if name and given else None
 
@@ -42,9 +42,18 @@ def _plain(text: str) -> str:
     return " ".join(text.replace("=", " = ").split())
 
 
-def _along(h: Holes) -> str:
-    """An operation along an axis: the last is that of one example, the first that of the batch."""
+def _along(h: Holes) -> str | None:
+    """An operation along an axis: the last is that of one example, the first that of the batch,
+    which a list has not."""
+    if h["k"] not in ("1", "-1") and h["a"].startswith("["):
+        return None
     return f"{h['f']}({h['a']})" if h["k"] in ("1", "-1") else f"{h['f']}(batch: {h['a']})"
+
+
+def _of_value(h: Holes) -> str | None:
+    """A layer that is called with its value first, as a function is."""
+    given = options(h["number"] + h["more"], h["known"].split(), lambda text: text)
+    return f"conv({given.removeprefix(', ')})({h['x']})" if h["x"].isidentifier() else None
 
 
 def _named(h: Holes) -> str | None:
@@ -263,6 +272,7 @@ LAYERS = (
     ("~Linear|Dense", "dense", DENSE),
     ("~Conv2d({a}, {b}, {c}{more})", "conv({b}, {c}{more})", CONV),
     ("~Conv2d({a}, {b}{more})", "conv({b}{more})", CONV),
+    ("~conv2d({x}, {number}{more})", _of_value, CONV),
     ("~Conv2D|Convolution2D|Conv|conv2d({a}, ({k}, {b}){more})", "conv({a}, {k}{more})", CONV),
     ("~Conv2D|Convolution2D|Conv|conv2d({a}{more})", "conv({a}{more})", CONV),
     ("~MaxPool2d|MaxPooling2D|MaxPool2D|maxpool|MaxPool(({k}, {inside}){more})",
