@@ -18,6 +18,7 @@ from click.exceptions import NoSuchCommand
 
 from dln.grammar.diagnostics import DlnError, Fault, Problem
 from dln.printing.terminal import Terminal, dressed
+from dln.usage.twice import refuse_twice
 
 LATER = ("derive", "step", "emit", "import", "fmt", "lint", "doc")
 """Planned commands: their names are taken, and answered in one line."""
@@ -43,6 +44,14 @@ class Commands(click.Group):
         if found is None:
             raise NoSuchCommand(cmd_name, ctx=ctx)
         return found
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name, found, rest = super().resolve_command(ctx, args)
+        if found is not None:
+            refuse_twice(found, ctx, rest)
+        return name, found, rest
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

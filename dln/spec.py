@@ -154,6 +154,7 @@ class Spec:
     def constants(self) -> Mapping[str, object]:
         return self.model.constants
 
+    @arguments.verb
     def compile(
         self, backend: str = "numpy", dtype: str | None = None, threads: int | None = None
     ) -> Compiled:
@@ -185,6 +186,7 @@ class Compiled(Record):
     backend: str
     threads: int | None
 
+    @arguments.verb
     def session(self, seed: int = 0, read: Read | None = None) -> Session:
         """Parameters with their first values, and the verbs on them: the only mutable object.
 
@@ -194,12 +196,15 @@ class Compiled(Record):
         from dln.runtime.session import Session  # late: NumPy
 
         seed = arguments.whole("seed", seed)
+        if read is not None and not callable(read):
+            arguments.refuse(f"read must be a function, not {arguments.shown(read)}")
         try:
             device = open_device(self.backend, self.threads, read_flags().poison)
             return Session(self.plan, device, seed, read)
         except Fault as fault:
             raise fault.at(None) from None
 
+    @arguments.verb
     def text(self, program: str | None = None) -> str:
         """The text of one program, or of all, with buffer tables and totals."""
         from dln.compiler.show import plan_text  # late: seldom asked for
@@ -217,6 +222,7 @@ def shown() -> tuple[Callable[[Program], None], ...]:
     return (verify_program,)
 
 
+@arguments.verb
 def load(
     spec: str | os.PathLike[str],
     *,
@@ -229,9 +235,14 @@ def load(
     hold everything that is wrong.
     """
     whole_text = isinstance(spec, str) and "\n" in spec
-    text = str(spec) if whole_text else arguments.path("the spec", spec)
+    text = str(spec) if whole_text else arguments.path("the spec", spec, "mlp.dln")
     paths = arguments.by_name("data_paths", {} if data_paths is None else data_paths)
-    data_paths = {name: arguments.path(f"data_paths: {name}", p) for name, p in paths.items()}
+    data_paths = {
+        name: arguments.path(f"data_paths: {name}", p, "mine.csv") for name, p in paths.items()
+    }
+    for name, value in constants.items():
+        if isinstance(value, Mapping) and nearest(name, ["data_paths"]):
+            arguments.refuse(f"load takes no {name}", "data_paths=...")
     constants = {name: arguments.constant(name, value) for name, value in constants.items()}
     if whole_text:
         return from_source(Source("<text>", text), "text", constants, data_paths)

@@ -59,6 +59,7 @@ class Session:
 
     # ---- one minibatch -------------------------------------------------------------------------
 
+    @arguments.verb
     def step(self, phase: str, **fields: object) -> float:
         """One update of a phase on one minibatch of any size; returns the loss before it.
 
@@ -67,6 +68,7 @@ class Session:
         with postponed():
             return single_step.step(self.state, self.datasets, self.phase(phase), fields)
 
+    @arguments.verb
     def grad(self, phase: str, path: str, **fields: object) -> HostArray:
         """The gradient that an update of a phase on one minibatch moves a parameter by, of the
         parameter's shape: that of the lines which minimise over it, in a step after others with
@@ -78,6 +80,7 @@ class Session:
 
     # ---- instances and programs ----------------------------------------------------------------
 
+    @arguments.verb
     def apply(self, path: str, *arrays: object, **named: object) -> Any:
         """An instance applied to examples: arrays by position or by port, first axis the example.
 
@@ -85,6 +88,7 @@ class Session:
         """
         return self._functions.apply(path, arrays, named)
 
+    @arguments.verb
     def evaluate(
         self,
         program: ProgramKey | str,
@@ -100,6 +104,7 @@ class Session:
         for name in now:
             if name not in CLOCKS and "." not in name:  # what a phase says is one too
                 raise unknown("E563", "clock", name, list(CLOCKS))
+            arguments.number(name, now[name])
         with placed(self.plan.texts):
             text = program if isinstance(program, ProgramKey | str) else arguments.shown(program)
             key = ProgramKey.parse(str(text))
@@ -120,7 +125,10 @@ class Session:
     def _with_params(self, key: ProgramKey, params: Mapping[str, HostArray]) -> Executable:
         spec = self.plan.programs[key]
         arrays = {}
+        params = arguments.by_name("params", params)
         for path in paths_of(spec):
+            if path not in params:
+                arguments.refuse(f"params has no {path}, which the program reads")
             live = joined(self.plan.params[path])
             given = params[path] if live is None else np.where(live, params[path], 0)
             arrays[path] = self.device.array(given, spec.dtype)
@@ -136,6 +144,7 @@ class Session:
         self, phase: list[str] | tuple[str, ...] | None = None, **options: Unpack[TrainOptions]
     ) -> dict[str, PhaseResult]: ...
 
+    @arguments.verb
     def train(
         self,
         phase: str | list[str] | tuple[str, ...] | None = None,
@@ -158,29 +167,36 @@ class Session:
 
     # ---- files ---------------------------------------------------------------------------------
 
+    @arguments.verb
     def save(self, path: str | PathLike[str]) -> None:
         """Write parameters, optimiser states and counters to a safetensors file, by path name."""
         with placed(self.plan.texts):
             checkpoint.save(arguments.path("the file", path), *resume.pack(self.state))
 
+    @arguments.verb
     def load(self, path: str | PathLike[str]) -> None:
         """Take over a saved file's parameters, and the states and counters of phases that fit."""
         with placed(self.plan.texts):
             resume.load(self.state, *checkpoint.load(arguments.path("the file", path)))
 
+    @arguments.verb
     def restore(self, restored: Restored) -> None:
         """Become what a checkpoint of this plan and seed holds, results included. Raises `Fault`
         E561 for one of another plan or seed."""
+        if not isinstance(restored, Restored):
+            arguments.refuse(f"restore takes a Restored, not {arguments.shown(restored)}")
         resume.restore(self.state, restored)
 
     # ---- names ---------------------------------------------------------------------------------
 
+    @arguments.verb
     def phase(self, name: str) -> PhaseSpec:
         """The phase of a name. Raises `DlnError` E560 where there is none."""
         if not isinstance(name, str) or name not in self.plan.phases:
             raise unknown("E560", "phase", name, list(self.plan.phases))
         return self.plan.phases[name]
 
+    @arguments.verb
     def applied(self, path: str) -> AppliedSpec:
         """The instance at a path, as a function."""
         return self._functions.spec(path)
@@ -194,8 +210,8 @@ class Session:
         hidden = name.startswith("_") or name == "plan"
         if not hidden and (self._functions.is_machine(name) or self._functions.known(name)):
             return Instance(self._functions, name)
-        near = nearest(name, [] if hidden else self.plan.applied)
-        hint = f'; the nearest instance is "{near}"' if near else ""
+        near = nearest(name, [] if hidden else [*self.plan.applied, *dir(type(self))])
+        hint = f'; the nearest is "{near}"' if near else ""
         raise AttributeError(f'a session has no attribute or instance "{name}"{hint}')
 
     def __repr__(self) -> str:

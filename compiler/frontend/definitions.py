@@ -115,6 +115,7 @@ def _const(b: Build, item: s.Const, scope: Scope) -> Value:
     b.built.used.add(item.name)
     number = isinstance(written, int | float) and not isinstance(written, bool)
     other = isinstance(written, str) != isinstance(given, str)
+    other |= isinstance(written, bool) != isinstance(given, bool)
     other |= isinstance(written, list) and isinstance(given, int | float)
     if other or (number and not isinstance(given, int | float)):
         text = f"{item.name} is {describe(written)}"

@@ -14,8 +14,9 @@ from dln.compiler.model import Model
 from dln.compiler.pipeline import specs
 from dln.compiler.pipeline.recipes import Recipe, common_dtype, recipes
 from dln.compiler.plan import Plan, Program, ProgramTable
+from dln.compiler.schema.tables import DTYPE, DTYPES
 from dln.compiler.stages import optimise, part
-from dln.grammar.diagnostics import Fault
+from dln.grammar.diagnostics import Fault, nearest
 
 LARGEST = 1 << 24  # elements that examples held against whole data may fill at a time
 Look = Callable[[Program], None]
@@ -25,9 +26,13 @@ def compile_model(
     model: Model, target: str, dtype: str | None, name: str, seen: Sequence[Look] = ()
 ) -> Plan:
     """The plan of an inferred model. `dtype` overrides what the phases say; those in `seen` are
-    shown each program when it is compiled. Raises `Fault` E522 for an unknown target."""
-    if target not in TARGETS:
-        raise Fault(f"there is no backend {target}", "one of " + ", ".join(TARGETS), "E522")
+    shown each program when it is compiled. Raises `Fault` for an unknown target (E522) or precision
+    (E361)."""
+    for what, said, known, code in (("backend", target, TARGETS, "E522"),
+                                    ("precision", dtype or DTYPE, DTYPES, "E361")):  # fmt: skip
+        if said not in known:
+            remedy = nearest(said, known) or f"one of {', '.join(known)}"
+            raise Fault(f"there is no {what} {said}", remedy, code)
     wanted = {str(key): recipe for key, recipe in recipes(model, dtype).items()}
     instances = model.functions.applied
     return Plan(

@@ -6,11 +6,15 @@ NumPy's numbers are told by what they can do, so that nothing is imported here.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import wraps
 from operator import index
-from typing import Any, NoReturn
+from typing import Any, NoReturn, ParamSpec, TypeVar
 
-from dln.grammar.diagnostics import DlnError, Problem
+from dln.grammar.diagnostics import DlnError, Problem, nearest
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 LARGEST = 2**64 - 1
 
@@ -29,6 +33,45 @@ def shown(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:60]}..."
 
 
+def verb(function: Callable[P, R]) -> Callable[P, R]:
+    """What users call: arguments that it does not take, or lacks, are a `DlnError`."""
+
+    @wraps(function)
+    def called(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(*args, **kwargs)
+        except TypeError as error:
+            at = error.__traceback__
+            if at is not None and at.tb_next is None:  # of the call, not of what it does
+                _misfit(function, args[: function.__qualname__.count(".")], kwargs, str(error))
+            raise
+
+    return called
+
+
+def _misfit(
+    function: Callable[..., object], own: tuple[object, ...], named: Iterable[str], said: str
+) -> NoReturn:
+    """Raise `DlnError` for a call that does not fit; `own` is the object whose verb it is."""
+    from inspect import Parameter, Signature, signature  # late: seldom needed
+
+    name, parameters = function.__name__, list(signature(function).parameters.values())[len(own) :]
+    takes = [p.replace(annotation=Parameter.empty) for p in parameters]
+    rest = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+    known = [p.name for p in takes if p.kind not in rest]
+    how = f"{name}{Signature(takes)}"
+    strange = next((k for k in named if k not in known), None)
+    if strange is not None and all(p.kind is not Parameter.VAR_KEYWORD for p in takes):
+        near = nearest(strange, known)
+        refuse(f"{name} takes no {strange}", f"{near}=..." if near else how)
+    refuse(said.replace(function.__qualname__, name), how)
+
+
+def method(value: object, name: str) -> bool:
+    """Whether an object, and not its class alone, has a method."""
+    return not isinstance(value, type) and callable(getattr(value, name, None))
+
+
 def whole(name: str, value: Any, least: int = 0, most: int = LARGEST) -> int:
     """A whole number of any library. Raises `DlnError`."""
     try:
@@ -41,11 +84,22 @@ def whole(name: str, value: Any, least: int = 0, most: int = LARGEST) -> int:
     return number
 
 
-def path(name: str, value: Any) -> str:
-    """A path as text. Raises `DlnError` for what is none."""
+def number(name: str, value: Any) -> float:
+    """A number of any library. Raises `DlnError`."""
+    try:
+        found = None if isinstance(value, str | bytes | bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        found = None
+    if found is None:
+        refuse(f"{name} must be a number, not {shown(value)}")
+    return found
+
+
+def path(name: str, value: Any, example: str = "net.safetensors") -> str:
+    """A path as text, as `example` is one. Raises `DlnError` for what is none."""
     text = os.fspath(value) if isinstance(value, str | os.PathLike) else None
     if not isinstance(text, str) or not text or "\0" in text or not text.isprintable():
-        refuse(f"{name} must be a path, not {shown(value)}", 'a text such as "net.safetensors"')
+        refuse(f"{name} must be a path, not {shown(value)}", f'a text such as "{example}"')
     return text
 
 
@@ -58,10 +112,17 @@ def by_name(name: str, value: Any) -> Mapping[str, Any]:
 
 def constant(name: str, value: Any) -> Any:
     """A number, text, truth value or list of such, as plain Python. Raises `DlnError`."""
+    try:
+        return _plain(name, value)
+    except RecursionError:
+        refuse(f"{name} must be a list of numbers or texts, and holds itself, or too many lists")
+
+
+def _plain(name: str, value: Any) -> Any:
     if type(value).__module__ == "numpy" and hasattr(value, "tolist"):
         value = value.tolist()
     if isinstance(value, list | tuple):
-        return [constant(name, inner) for inner in value]
+        return [_plain(name, inner) for inner in value]
     number = isinstance(value, int | float)
     if number and -1.7e308 < value < 1.7e308:
         return value

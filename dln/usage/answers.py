@@ -20,6 +20,7 @@ from dln.grammar.diagnostics import DlnError, Fault, Problem, nearest
 from dln.grammar.parser import parse_source
 from dln.spec import find, read
 from dln.usage.idioms import COMMANDS, CONSTANTS, EXAMPLES, OPTIONS, VALUES, meant
+from dln.usage.twice import Twice
 
 NEEDS = {
     "spec": ("which spec?", ["SPEC", "mlp"]),
@@ -110,6 +111,8 @@ def answer(
             example = EXAMPLES.get(name, "")
             text = f"{name} is followed by its value" if example else error.format_message()
             remedy = example and f"{name} {example}"
+        case Twice():
+            text, remedy = error.message, one_alone(line, error.options)
         case click.BadParameter():
             text, remedy = error.message, getattr(error, "remedy", "") or unsaid(line)
         case _ if (found := EXTRA.fullmatch(error.format_message())) and command is not None:
@@ -188,6 +191,20 @@ def no_option(line: Line, command: click.Command, name: str) -> tuple[str, str]:
     if instead is not None:
         return text, replaced(line, command, instead, at, value, count)
     return in_spec(line, text, plain.replace("-", "_"), value)
+
+
+def one_alone(line: Line, options: tuple[str, ...]) -> str:
+    """The command with the first of some options alone, or with the last alone."""
+    takes_none = flag(line.commands[line.command], options[0])
+    places = [i for i, w in enumerate(line.words) if w.partition("=")[0] in options]
+    found = []
+    for kept in (places[:1], places[-1:]):
+        left = set(places) - set(kept)
+        for i in () if takes_none else tuple(left):  # with its value, where that is its own word
+            left |= {i + 1} if "=" not in line.words[i] and line.words[i + 1][:1] != "-" else set()
+        words = [w for j, w in enumerate(line.words) if j not in left]
+        found.append("dln " + shlex.join(words))
+    return "; ".join(dict.fromkeys(found))
 
 
 def unsaid(line: Line) -> str:

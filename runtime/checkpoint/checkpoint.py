@@ -35,6 +35,7 @@ STORED = frozenset(
     "float64 float32 float16 int64 int32 int16 int8 uint64 uint32 uint16 uint8".split()
 )
 AGAIN = "use an earlier checkpoint"
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def atomic_write(path: str | PathLike[str], data: bytes) -> None:
@@ -68,10 +69,12 @@ def atomic_write(path: str | PathLike[str], data: bytes) -> None:
 
 @contextmanager
 def refusing(verb: str, path: object, remedy: str, code: str) -> Iterator[None]:
-    """Where the system refuses what is done inside, a `Fault` says so."""
+    """Where the system refuses what is done inside, a `Fault` says so; space is asked for where
+    none is left."""
     try:
         yield
     except OSError as e:
+        remedy = remedy if e.errno in FULL else remedy.removeprefix("free some space, or ")
         raise Fault(f"cannot {verb} {path}: {e.strerror or e}", remedy, code) from e
 
 

@@ -35,6 +35,8 @@ class Params(Mapping[str, Any]):
 
     def __setitem__(self, path: str, values: Any) -> None:
         array = to_host(values)
+        if not isinstance(array, Problem) and array.dtype.kind not in "biuf":
+            array = Problem("E552", f"holds {array.dtype}, and takes real numbers")
         if isinstance(array, Problem):
             message = f"the new {path} {array.message}"
             raise DlnError([Problem(array.code, message, remedy="give a number for each entry")])

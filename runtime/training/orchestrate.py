@@ -53,8 +53,10 @@ def train_phases(
             raise unknown("E563", "option of train", name, list(TrainOptions.__annotations__))
     given = _checked(given)
     for hook in given.get("hooks") or ():
-        if not any(hasattr(hook, point) for point in POINTS):
+        if not any(arguments.method(hook, point) for point in POINTS):
             what, remedy = arguments.shown(hook), f"one of {', '.join(POINTS)}"
+            if isinstance(hook, type):
+                arguments.refuse(f"hooks are objects, and {what} is a class", f"{hook.__name__}()")
             arguments.refuse(f"{what} has no method that a run calls", remedy)
     restored, running = given.get("resume"), dict[str, Any]()
     with placed(state.plan.texts):
@@ -129,7 +131,7 @@ def _checked(given: TrainOptions) -> TrainOptions:
     for name, kind in (("rundir", RunDirectory), ("resume", Restored)):
         if not isinstance(value := given.get(name), kind | None):
             arguments.refuse(f"{name} must be a {kind.__name__}, not {arguments.shown(value)}")
-    if (stop := given.get("stop")) is not None and not hasattr(stop, "is_set"):
+    if (stop := given.get("stop")) is not None and not arguments.method(stop, "is_set"):
         arguments.refuse(
             f"stop must have is_set(), as a threading.Event has, not {arguments.shown(stop)}"
         )

@@ -5,9 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
-from dln.cli import cli
+from dln.cli import cli, command_of, listed
 
 Dln = Callable[..., Any]
 
@@ -87,6 +88,10 @@ run mpl                           | mlp
 run .                             | L
 results quux                      | dln, which lists the shipped specs
 data L --pictures a.txt           | --pictures a.png
+run L --seed 1 --seed 2           | dln run L --seed 1; dln run L --seed 2
+run --seed=1 L --seed 2 --seed 3  | dln run --seed=1 L; dln run L --seed 3
+run L --resume --resume a         | dln run L --resume; dln run L --resume a
+show L --graph --dot              | dln show L --graph; dln show L --dot
 """
 ROWS = [tuple(map(str.strip, row.split(" | "))) for row in REMEDIES.strip().splitlines()]
 
@@ -141,3 +146,17 @@ def test_what_no_value_can_be(dln: Dln, line: Path, words: list[Any], says: str)
     got = dln(*(w if w != "L" else line.name for w in words))
     assert got.code == 2 and says in got.err
     assert "E999" not in got.err and len(got.err) < 900
+
+
+@pytest.mark.parametrize("command", [name for name, _ in listed()])
+def test_every_option_given_twice(dln: Dln, command: str) -> None:
+    """Nothing is done; a switch is the same twice, and what may stand often is not refused."""
+    known = command_of(command)
+    assert known is not None
+    for option in (p for p in known.params if isinstance(p, click.Option)):
+        for word in option.opts:
+            value = [] if option.is_flag else ["2"]
+            got = dln(command, *2 * [word, *value], "nosuch")
+            taken = option.is_flag or option.multiple
+            assert got.code == 2 and f"{option.opts[-1]} is given twice" in got.err or taken
+            assert "exclude" not in got.err and "E999" not in got.err

@@ -3,12 +3,13 @@
 Each value goes to each verb. What works is told by the numbers that it gives.
 """
 
-import contextlib
 import os
 from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,21 @@ class Faulty:
         raise RuntimeError("no array today")
 
 
+class Frame:
+    """A table as pandas has it: an array on request, rows that are no numbers."""
+
+    values = np.array([["a", 1]], object)
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        return self.values if dtype is None else self.values.astype(dtype)
+
+    def __len__(self) -> int:
+        return 1
+
+
+ENDLESS: list[Any] = []
+ENDLESS.append(ENDLESS)
+
 VALUES: dict[str, Any] = {
     "None": None, "int64": np.int64(7), "uint8": np.uint8(7), "float32": np.float32(7), "-1": -1,
     "2^70": 2**70, "10^400": 10**400, "nan": float("nan"), "inf": float("inf"), "text": "7",
@@ -63,13 +79,33 @@ VALUES: dict[str, Any] = {
     "Fortran": np.asfortranarray(np.ones((2, 1))), "half": np.ones((2, 1), np.float16),
     "every other": np.ones((4, 1))[::2], "deep": np.ones((1,) * 30), "uint64": np.uint64(2**63),
     "folder": Path("/"), "device": Path("/dev/zero"), "nowhere": Path("/nowhere/at/all"),
-    "proc": "/proc/self/mem",
+    "proc": "/proc/self/mem", "masked": np.ma.masked_array([[1.0], [2.0]], [[True], [False]]),
+    "frame": Frame(), "class": Odd, "endless": ENDLESS, "complex": np.ones((2, 1), complex),
+    "float64": np.float64("nan"), "-0.0": -0.0, "bytearray": bytearray(b"7"), "None in": [None],
+    "event": Event, "1e308": 1e308, "dtype": np.float32, "inf array": [[np.inf]],
 }  # fmt: skip
 
 
 def few(value: Any) -> Any:
     """A number of epochs that does not take for ever."""
     return 3 if isinstance(value, int | np.integer) and value > 9 else value
+
+
+NAMED = {"load": ("rat", "rat"), "compile": ("backnd", "backend="), "session": ("sed", "seed="),
+         "train": ("epcohs", "epochs"), "save": ("pth", "path="), "step": ("feilds", "x"),
+         "text": ("programm", "program="), "line": ("X", "x")}  # fmt: skip
+"""For each verb a keyword that it has not, and what its answer names."""
+
+
+def misspelt(verb: str, session: Any, value: Any) -> None:
+    """A verb with a keyword that it has not: refused, whatever the value."""
+    word, near = NAMED[verb]
+    owner = {"load": dln, "compile": SPEC, "session": PLAN, "text": PLAN}.get(verb, session)
+    first = {"load": [TEXT], "train": ["fit"], "step": ["fit"]}.get(verb, [])
+    with pytest.raises(DlnError) as caught:
+        getattr(owner, verb)(*first, **{word: value})
+    assert near in str(caught.value)
+    raise caught.value
 
 
 NOTHING: Any = None
@@ -115,7 +151,18 @@ VERBS: dict[str, Callable[[Any, Any], Any]] = {
     "set params": lambda s, v: s.params.__setitem__("line.b", v),
     "item": lambda s, v: s[v],
     "phase": lambda s, v: s.phase(v),
+    "session read": lambda s, v: PLAN.session(read=v),
+    "restore": lambda s, v: s.restore(v),
+    "evaluate params": lambda s, v: s.evaluate("step:fit", {"x": [[1]], "t": [[1]]}, params=v),
+    "evaluate clock": lambda s, v: s.evaluate("step:fit", {"x": [[1]], "t": [[1]]}, update=v),
+    "train one hook": lambda s, v: s.train("fit", hooks=[v]),
+    **{f"{name}, misspelt": partial(misspelt, name) for name in NAMED},
 }
+
+
+def state_of(session: Any) -> dict[str, bytes]:
+    """The bits of all parameters."""
+    return {path: session.params[path].tobytes() for path in session.params}
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -126,9 +173,13 @@ def test_everything_into(verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     for name, value in VALUES.items():
         if verb == "save" and isinstance(value, Path | str) and str(value)[:1] == "/":
             continue  # whoever may write there would
+        before = state_of(session)
         try:
-            with np.errstate(all="ignore"), contextlib.suppress(DlnError):
+            with np.errstate(all="ignore"):
                 VERBS[verb](session, value)
+        except DlnError as error:
+            if state_of(session) != before and error.problems[0].code != "E600":
+                raw.append(f"{name}: refused, and changed the parameters")
         except Exception as error:
             raw.append(f"{name}: {type(error).__name__}: {error}"[:200])
     assert not raw, "\n".join(raw)
@@ -168,6 +219,18 @@ def test_the_same_numbers_in_another_form(as_given: Callable[[Any], Any]) -> Non
         (lambda s: dln.load(NOTHING), "the spec must be a path, not None"),
         (lambda s: s.save(""), "the file must be a path"),
         (lambda s: s.train("fit", stop=3), "stop must have is_set()"),
+        (lambda s: s.train("fit", stop=Event), "stop must have is_set()"),
+        (lambda s: s.train("fit", hooks=[Odd]), "hooks are objects"),
+        (lambda s: s.train("fit", hooks=3), "hooks must be a list, not 3"),
+        (lambda s: s.save(), "save() missing 1 required positional argument: 'path'"),
+        (lambda s: s.step("fit", 3), "try: step(phase, **fields)"),
+        (lambda s: s.save("/"), "try: choose another folder"),
+        (lambda s: SPEC.compile(dtype="float16"), "there is no precision float16"),
+        (lambda s: SPEC.compile(backend="nump"), "try: numpy"),
+        (lambda s: dln.load(TEXT, data_path={}), "try: data_paths=..."),
+        (lambda s: s.params.__setitem__("line.b", 1j), "takes real numbers"),
+        (lambda s: dln.load(TEXT, rate=True), "rate is a number"),
+        (lambda s: dln.load(TEXT, rate=ENDLESS), "holds itself"),
         (lambda s: s.train("fit", limit=0), "limit must be a whole number of at least 1, not 0"),
         (lambda s: s.load(os.devnull), "no ordinary file"),
         (lambda s: s.params.__setitem__("line.b", [1, 2, 3]), "line.b takes numbers of the shape"),

@@ -77,7 +77,7 @@ def test_wrong_names(session: Any) -> None:
         with pytest.raises(DlnError) as e:
             wrong()
         assert (problem(e).code, problem(e).remedy) == ("E560", remedy)
-    with pytest.raises(AttributeError, match='nearest instance is "net"'):
+    with pytest.raises(AttributeError, match='nearest is "net"'):
         _ = s.nett
     with pytest.raises(DlnError, match="net\\(x\\) takes 1 arrays, not 2"):
         s.net(1, 2)
