@@ -85,8 +85,12 @@ class Actions:
 
     def span(self, kids: Kids) -> Span:
         """Where the text of the children stands, the end of a line left out."""
-        there = [k for k in kids if k is not None and not (type(k) is Token and k.type == "_NL")]
-        first, last = there[0], there[-1]
+        i, j = 0, -1
+        while kids[i] is None:
+            i += 1
+        while kids[j] is None or (type(kids[j]) is Token and kids[j].type == "_NL"):
+            j -= 1
+        first, last = kids[i], kids[j]
         start = (first.start_pos or 0) if type(first) is Token else first.span.start
         stop = (last.end_pos or 0) if type(last) is Token else last.span.stop
         return Span(self.source, start, stop)
@@ -98,7 +102,8 @@ class Actions:
     def expr(self, kind: Callable[..., Node], kids: Kids, *values: Any) -> Node:
         """An expression, refused when it is too deep or too long."""
         node = kind(*values, span=self.span(kids))
-        self._sizes[id(node)] = self._measure(kids, node.span)
+        leaf = len(kids) == 1 and type(kids[0]) is Token
+        self._sizes[id(node)] = (1, 1) if leaf else self._measure(kids, node.span)
         return node
 
     def _measure(self, kids: Kids, span: Span) -> tuple[int, int]:

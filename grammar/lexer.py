@@ -9,7 +9,7 @@ and a name elsewhere. So `step`, `data` or `epoch` may name a tensor.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from lark import Token
 from lark.parsers.lalr_analysis import Shift
@@ -45,10 +45,10 @@ class Lexer:
         self.match = re.compile(_WRONG + "|".join(texts) + _BAD).match
         self.ignored = frozenset(ignored)
 
-    def typed(self, word: Token, following: str, state: ParserState[int]) -> str:
+    def typed(self, word: Token, following: Callable[[], str], state: ParserState[int]) -> str:
         """The type of a word: a keyword or a unit where the parser can take it, else a name.
 
-        `following` is the type of the mark after the word on its line. A keyword that the mark
+        `following` gives the type of the mark after the word on its line. A keyword that the mark
         cannot follow is a name where a name may stand: `step = 3`.
         """
         keyword = self.keywords.get(word.value)
@@ -56,8 +56,8 @@ class Lexer:
         if keyword is None or not (fits or word.value in RESERVED):
             unit = self.unit.fullmatch(word.value) and not takes(state, "NAME")
             return "UNIT" if unit and takes(state, "UNIT") else "NAME"
-        binds = fits and following in MARKS and keyword != "WATCH"
-        if binds and not takes(state, keyword, following) and takes(state, "NAME"):
+        mark = following() if fits and keyword != "WATCH" else ""
+        if mark in MARKS and not takes(state, keyword, mark) and takes(state, "NAME"):
             return "NAME"
         return keyword
 
@@ -81,11 +81,10 @@ class Reading:
         """The tokens from `place` on, without the newlines inside ( ) and [ ]."""
         text, match, ignored = self.source.text, self.lexer.match, self.lexer.ignored
         while found := match(text, self.place):
-            kind, value = str(found.lastgroup), found.group()
-            start, self.place = self.place, found.end()
-            if kind in ignored or (kind == "_NL" and self._drops(value)):
+            kind, start, self.place = str(found.lastgroup), self.place, found.end()
+            if kind in ignored or (kind == "_NL" and self._drops(found.group())):
                 continue
-            yield self._token(kind, value, start, state)
+            yield self._token(kind, found.group(), start, state)
         if self.place < len(text):
             yield self._token("BAD", text[self.place], self.place, state)
         if self.last and self.last.type != "_NL":
@@ -101,7 +100,7 @@ class Reading:
             if len(token) > MAX_NAME:
                 message = f"this name has {len(token)} characters, more than {MAX_NAME}"
                 raise DlnError([Problem("E154", message, self.span(token))])
-            token.type = self.lexer.typed(token, self.following(), state)
+            token.type = self.lexer.typed(token, self.following, state)
         elif kind in CLOSING:
             self.brackets.append(token)
             if len(self.brackets) > MAX_NESTING:
@@ -110,11 +109,12 @@ class Reading:
                 raise DlnError([Problem("E150", message, place, "one too many", remedy=remedy)])
         elif kind == "WRONG":
             token.type = "BAD"
-        closes = self.brackets and CLOSING[self.brackets[-1].type] == kind
-        self.closed = self.brackets.pop() if closes else None
-        if self.last and self.last.type == "_NL":
-            self.line = []
-        self.line.append(token)
+        brackets, line = self.brackets, self.line
+        closes = brackets and CLOSING[brackets[-1].type] == kind
+        self.closed = brackets.pop() if closes else None
+        if line and line[-1].type == "_NL":
+            self.line = line = []
+        line.append(token)
         return token
 
     def following(self) -> str:

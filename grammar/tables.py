@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import lark
-from lark import Lark, Tree
+from lark import Lark, Token, Tree
 from lark.grammar import NonTerminal, Rule, RuleOptions, Symbol, Terminal
 from lark.parse_tree_builder import ParseTreeBuilder
 from lark.parsers.lalr_analysis import IntParseTable, Reduce, Shift
@@ -26,6 +26,7 @@ SHIPPED = Path(__file__).with_name("dln.tables.json")
 
 Data = dict[str, Any]
 Action = tuple[Any, Any]
+PASS = "pass"  # a reduction by a rule that makes nothing of its one child
 
 
 class Pattern(Record):
@@ -43,7 +44,18 @@ class Rows(dict[int, dict[str, Action]]):
     def __init__(self, rows: list[str], names: list[str], rules: list[Rule]) -> None:
         super().__init__()
         self.rows, self.names = rows, names
-        self.reduces = [(Reduce, rule) for rule in rules]
+        self.reduces = [(PASS if passes_on(rule) else Reduce, rule) for rule in rules]
+        self.passed: dict[tuple[int, int, str], int] = {}
+
+    def passing(self, below: int, top: int, kind: str) -> int:
+        """The state after all rules are reduced that pass on their one value as it is, before a
+        token of some kind: as a value is an atom, a power, a term, a sum and so on."""
+        key = below, top, kind
+        if key not in self.passed:
+            while (found := self[top].get(kind)) and found[0] is PASS:
+                top = self[below][found[1].origin.name][1]
+            self.passed[key] = top
+        return self.passed[key]
 
     def __missing__(self, state: int) -> dict[str, Action]:
         """A row is `name action name action ...`; an action is a state, or -1 - rule."""
@@ -138,10 +150,47 @@ def parse_conf(data: Data, actions: object) -> ParseConf[int]:
     return ParseConf(table, callbacks, "start")
 
 
+class Stack(ParserState[int]):
+    """Lark's state of a parse, which takes the rules that pass on a value in one step: of the
+    reductions of a value by itself they are nine in ten."""
+
+    def feed_token(self, token: Token, is_end: bool = False) -> Any:
+        table: Any = self.parse_conf.states
+        callbacks: Any = self.parse_conf.callbacks
+        states, values, kind = self.state_stack, self.value_stack, token.type
+        while True:
+            found = table[states[-1]].get(kind)
+            if found is None:
+                return super().feed_token(token, is_end)  # which refuses it
+            action, rule = found
+            if action is Shift:
+                states.append(rule)
+                values.append(token)
+                return None
+            if action is PASS:
+                states[-1] = table.passing(states[-2], states[-1], kind)
+                continue
+            size = len(rule.expansion)
+            taken = values[-size:] if size else []
+            if size:
+                del states[-size:], values[-size:]
+            values.append(callbacks[rule](taken) if callbacks else taken)
+            states.append(table[states[-1]][rule.origin.name][1])
+            if is_end and states[-1] == self.parse_conf.end_state:
+                return values[-1]
+
+
+def passes_on(rule: Rule) -> bool:
+    """Whether a rule makes nothing of its one child."""
+    options = rule.options
+    plain = options.expand1 and not rule.alias and not any(options.empty_indices)
+    return plain and len(rule.expansion) == 1
+
+
 def parser_state(conf: ParseConf[int]) -> ParserState[int]:
     """The state before the first token. Tokens are fed to it, so it needs no lexer."""
     lexer: Any = None
-    return ParserState(conf, lexer)
+    return Stack(conf, lexer)
 
 
 def main() -> None:
