@@ -22,6 +22,14 @@ SETTINGS: Mapping[str, Mapping[str, int]] = {
 """The readers, each with what `set` may say about its sets, and the defaults."""
 
 
+class Stretch(Record):
+    """Some of the `count` examples of a set: from number `start` on, up to before `stop`."""
+
+    start: int
+    stop: int
+    count: int
+
+
 class DataSource(Record):
     """Where the data of a set come from, as the spec declares it: a reader and what it is given.
 

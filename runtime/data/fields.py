@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dln.compiler.plan import DataSource, DataSpec, FieldSpec, ProgramKind, RawInput
+from dln.compiler.plan import DataSource, DataSpec, FieldSpec, ProgramKind, RawInput, Stretch
 from dln.grammar.diagnostics import Fault
 from dln.runtime.data.part import DataPart, Drawn, Fill
 from dln.runtime.device.device import DeviceArray
@@ -26,7 +27,7 @@ from dln.runtime.readers.given import held, settled
 from dln.runtime.readers.validation import Arrays, check_field
 
 CHUNK = 1000  # examples turned into fields at a time
-Read = Callable[[DataSource], dict[str, NDArray[Any]]]
+Read = Callable[[DataSource, Stretch | None], dict[str, NDArray[Any]]]
 
 
 class Fields:
@@ -35,16 +36,16 @@ class Fields:
     def __init__(self, programs: Programs, read: Read) -> None:
         self.programs, self.plan, self.device = programs, programs.plan, programs.device
         self._read = read
-        self._raw: dict[str, Arrays] = {}
+        self._raw: dict[tuple[str, Stretch | None], Arrays] = {}
 
     def still(self, spec: DataSpec, start: int, count: int, dtype: str) -> Arrays:
         """The fields of `count` examples from `start` on, on the host, real ones in a precision:
         worked out in chunks and checked. Of what is drawn it is one draw."""
-        raw = self._arrays(spec)
+        raw = self._arrays(spec, start, count)
         self.check_claims(spec, start, count)
         kinds = kinds_of(spec, dtype)
         done: Arrays = {f.name: np.empty((count, *f.shape), kinds[f.name]) for f in spec.fields}
-        for low, found in self._chunks(spec, ProgramKind.DATA, raw, start, count):
+        for low, found in self._chunks(spec, ProgramKind.DATA, raw):
             values = settled(spec.fields, found)
             for f in spec.fields:
                 chunk = self._checked(spec, f, values[f.name], start + low, dtype)
@@ -53,15 +54,15 @@ class Fields:
 
     def visited(self, spec: DataSpec, part: str, start: int, count: int) -> DataPart:
         """A part whose fields are drawn at each visit: the first examples are checked."""
-        device, raw = self.device, self._arrays(spec)
+        device, raw = self.device, self._arrays(spec, start, count)
         program = self.plan.programs[ProgramKind.DATA.of(spec.name)]
         kinds = {b.key: "int64" if b.kind == "index" else program.dtype for b in program.inputs}
-        arrays = {key: device.array(raw[key][start : start + count], kinds[key]) for key in kinds}
+        arrays = {key: device.array(raw[key], kinds[key]) for key in kinds}
         source = DataPart(f"{spec.name}.{part}", start, count, arrays)
-        drawn = self._drawer(spec, source)
         self.check_claims(spec, start, count)
-        few = device.array(np.arange(min(count, CHUNK)), "int64")
+        few, drawn = device.array(np.arange(min(count, CHUNK)), "int64"), self._drawer(spec, source)
         found = {key: device.to_host(a) for key, a in drawn(few, 0.0).items()}
+        self.programs.executable(ProgramKind.DATA.of(spec.name)).release()  # minibatches are small
         for f in spec.fields:
             self._checked(spec, f, found[f.name], start, program.dtype)
         return replace(source, drawn=drawn)
@@ -75,14 +76,14 @@ class Fields:
         whole = [f.name for f in spec.fields if f.kind == "index" and made[f.name] == "real"]
         ends = next((f.name for f in spec.fields if f.domain == "length"), None)
         over_time = [f.name for f in spec.fields if f.timed]
-        fillers: dict[int, tuple[Bound, Fill]] = {}
+        fillers = WeakKeyDictionary[Bound, Fill]()
 
         def drawn(indices: DeviceArray, update: float) -> dict[str, DeviceArray]:
             n = len(indices)
             bound = executable.at(n)
-            if n not in fillers or fillers[n][0] is not bound:
-                fillers[n] = (bound, source.filler(bound, xp))
-            fillers[n][1](indices, update)
+            if bound not in fillers:
+                fillers[bound] = source.filler(bound, xp)
+            fillers[bound](indices, update)
             bound.run(*programs.clocks(program, {"update": update}))
             values = {**bound.values, **{k: xp.rint(bound.values[k]) for k in whole}}
             if ends is None:
@@ -93,32 +94,44 @@ class Fields:
 
     # ---- read, worked out, checked -------------------------------------------------------------
 
-    def _arrays(self, spec: DataSpec) -> Arrays:
-        """What the reader of a set gives, by the inputs of its program."""
-        if spec.name not in self._raw:
-            raw = self._read(spec.source)
-            count = len(next(iter(raw.values())))
-            if count != spec.count:
-                message = f"{spec.name} holds {count:,} examples, but held {spec.count:,} before"
-                raise Fault(message, "compile the spec again", "E557")
-            self._raw[spec.name] = {str(RawInput(spec.name, key)): a for key, a in raw.items()}
-        return self._raw[spec.name]
+    def _arrays(self, spec: DataSpec, start: int, count: int) -> Arrays:
+        """What the reader of a set gives of a stretch, by the inputs of its program. A set is read
+        as a whole where a whole part is asked for, as others may be; of fewer examples they alone.
+        """
+        whole = count == spec.count or (start, count) in spec.parts.values()
+        stretch = None if whole else Stretch(start, start + count, spec.count)
+        known = next((s for s in (None, stretch) if (spec.name, s) in self._raw), stretch)
+        if (spec.name, known) not in self._raw:
+            self._raw[spec.name, known] = self._made(spec, known)
+        raw = self._raw[spec.name, known]
+        return raw if known else {key: a[start : start + count] for key, a in raw.items()}
+
+    def _made(self, spec: DataSpec, stretch: Stretch | None) -> Arrays:
+        raw = self._read(spec.source, stretch)
+        count = len(next(iter(raw.values())))
+        if stretch is None and count != spec.count:
+            message = f"{spec.name} holds {count:,} examples, but held {spec.count:,} before"
+            raise Fault(message, "compile the spec again", "E557")
+        return {str(RawInput(spec.name, key)): a for key, a in raw.items()}
 
     def _chunks(
-        self, spec: DataSpec, kind: ProgramKind, raw: Arrays, start: int, count: int
+        self, spec: DataSpec, kind: ProgramKind, raw: Arrays
     ) -> Iterator[tuple[int, Arrays]]:
-        """The values of a program over a stretch of the examples, with where each chunk begins."""
+        """The values of a program over some examples, with where each chunk begins. Its memory is
+        given back at the end."""
         executable = self.programs.executable(kind.of(spec.name))
         clocks = self.programs.clocks(executable.program)
+        count = len(next(iter(raw.values())))
         size = max(executable.program.capacity, CHUNK)
         for low in range(0, count, size):  # a full one first, so that memory is taken once
             n = min(size, count - low)
             bound = executable.at(n)
             for key, target in bound.inputs.items():
-                put(self.device, target, raw[key][start + low : start + low + n])
+                put(self.device, target, raw[key][low : low + n])
             with np.errstate(all="ignore"):  # what is not finite is found by the checks
                 bound.run(*clocks)
             yield low, self.programs.values(bound)
+        executable.release()
 
     def _checked(
         self, spec: DataSpec, f: FieldSpec, values: NDArray[Any], first: int, dtype: str
@@ -129,20 +142,20 @@ class Fields:
 
     def unchecked(self, spec: DataSpec) -> Iterator[Arrays]:
         """The fields of all examples, some at a time; of what is drawn it is one draw."""
-        for _, found in self._chunks(spec, ProgramKind.DATA, self._arrays(spec), 0, spec.count):
+        for _, found in self._chunks(spec, ProgramKind.DATA, self._arrays(spec, 0, spec.count)):
             yield settled(spec.fields, found)
 
     def check_claims(self, spec: DataSpec, start: int, count: int) -> None:
         """What is asserted inside of fields, before they are made of it. Raises DlnError."""
         if not spec.claims:
             return
-        raw = self._arrays(spec)
+        raw = self._arrays(spec, start, count)
         ends = [f for f in spec.fields if f.domain == "length"]
         specs = [*(f.changed(name=key) for key, f in spec.claims.items()), *ends]
-        for low, values in self._chunks(spec, ProgramKind.CLAIMS, raw, start, count):
+        for low, values in self._chunks(spec, ProgramKind.CLAIMS, raw):
             n = len(next(iter(values.values())))
             for f in ends:
-                length = raw[str(RawInput(spec.name, f.name))][start + low : start + low + n]
+                length = raw[str(RawInput(spec.name, f.name))][low : low + n]
                 values = settled(specs, {**values, f.name: length})
             for key, f in spec.claims.items():
                 self._checked(spec, f, values[key], start + low, "float64")

@@ -64,13 +64,14 @@ class Executable:
     def at(self, n: int) -> Bound:
         """The program bound for n examples; made once for each n.
 
-        Memory is taken for the program's capacity, and anew when more examples come.
+        Memory is taken anew when more examples come: whoever has several sizes begins with the
+        largest.
         """
         if n not in self._bounds:
             if n < 1:
                 raise Fault(f"a program runs on at least one example, not {n}")
             if n > self._held:
-                self._reserve(max(n, self.program.capacity))
+                self._reserve(n)
             arrays = self._arrays(n)
             bound = self._bounds[n] = Bound(n, self.program, arrays)
             bound.run = self._bind(self.device.xp, n, self.seed, arrays)
@@ -82,6 +83,12 @@ class Executable:
         """Use other arrays for parameters and states, or the same dictionaries changed."""
         self.params, self.states = params, states
         self._bounds.clear()
+
+    def release(self) -> None:
+        """Give the memory back; it is taken again at the next `at`."""
+        self._bounds.clear()
+        self._storage.clear()
+        self._held = 0
 
     def _spoilt(self, n: int) -> list[tuple[Any, int]]:
         """The memory that a run on n examples must write before it reads it, the arena and the
@@ -110,8 +117,7 @@ class Executable:
         if free is not None and need > free:
             takes = f"{self.program.name} on {n} examples takes {need / 2**20:.0f} MiB"
             raise Fault(f"{takes}, and {free / 2**20:.0f} MiB are free", "use a smaller batch")
-        self._bounds.clear()
-        self._storage.clear()
+        self.release()
         self._storage["arena"] = self.device.empty(arena_bytes(self.program, n))
         for b in self._own("input") + self._own("value"):
             self._storage[b.name] = self.device.empty(buffer_bytes(self.program, b, n))

@@ -166,6 +166,17 @@ class Programs:
         """Copies on the host of what a program has left."""
         return {key: self.device.to_host(a) for key, a in bound.values.items()}
 
+    def once(self, key: ProgramKey, phase: str | None = None, n: int = 1) -> dict[str, HostArray]:
+        """As `run`, of a program that is not run again soon: its memory is given back."""
+        values = self.run(key, phase, n)
+        self._ready[key].executable.release()
+        return values
+
+    def release(self) -> None:
+        """Give back the memory of all programs; each takes it again when it runs."""
+        for ready in self._ready.values():
+            ready.executable.release()
+
     # ---- first values --------------------------------------------------------------------------
 
     def draw_params(self) -> None:
@@ -175,7 +186,7 @@ class Programs:
         if not plan.params:
             return
         keys = map(ProgramKind.INIT.of, (plan.dtype, "float64", "float32"))
-        values = self.run(next(key for key in keys if key in plan.programs))
+        values = self.once(next(key for key in keys if key in plan.programs))
         wide = any((p.dtype or plan.dtype) == "float64" for p in plan.phases.values())
         dtype = "float64" if wide else plan.dtype
         self.store.params = {path: self.device.array(values[path], dtype) for path in plan.params}
@@ -185,5 +196,5 @@ class Programs:
         key = ProgramKind.STATES.of(phase.name)
         values: dict[str, HostArray] = {p: np.zeros(shape) for p, shape in phase.states.items()}
         if values and key in self.plan.programs:
-            values |= self.run(key, phase.name, phase.rows or 1)
+            values |= self.once(key, phase.name, phase.rows or 1)
         return values

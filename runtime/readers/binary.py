@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from dln.compiler.schema.headers import DataSource, HeaderField, Schema
+from dln.compiler.schema.headers import DataSource, HeaderField, Schema, Stretch
 from dln.grammar.diagnostics import Fault
 from dln.runtime.readers import files
 
@@ -68,8 +68,13 @@ class _Idx(_Header):
         return 4 + 4 * len(self.shape)
 
     @property
+    def row(self) -> int:
+        """Bytes of an example."""
+        return math.prod(self.shape[1:]) * int(self.dtype[-1])
+
+    @property
     def nbytes(self) -> int:
-        return self.start + math.prod(self.shape) * int(self.dtype[-1])
+        return self.start + self.shape[0] * self.row
 
 
 def _idx_header(path: Path) -> _Idx:
@@ -101,22 +106,27 @@ def idx_probe(decl: DataSource) -> Schema:
     return _schema(_idx_headers(decl))
 
 
-def idx_read(decl: DataSource) -> dict[str, NDArray[Any]]:
+def idx_read(decl: DataSource, stretch: Stretch | None) -> dict[str, NDArray[Any]]:
     headers = _idx_headers(decl)
     _schema(headers)
-    return {name: _idx_array(h) for name, h in headers.items()}
+    return {name: _idx_array(h, stretch) for name, h in headers.items()}
 
 
-def _idx_array(header: _Idx) -> NDArray[Any]:
+def _idx_array(header: _Idx, stretch: Stretch | None) -> NDArray[Any]:
+    """The examples of a stretch, read to where they stay."""
     import numpy as np  # late: NumPy
 
-    data = files.whole(header.path, header.nbytes)
-    if len(data) != header.nbytes:
-        found = "it holds more" if len(data) > header.nbytes else f"it holds {len(data):,}"
-        raise files.wrong_length(header.path, header.nbytes, found)
-    values = np.frombuffer(data, header.dtype, offset=header.start).reshape(header.shape)
-    kept = np.int64 if header.kind == "index" else values.dtype.newbyteorder("=")
-    return values.astype(kept, copy=False)
+    low, high = taken(header.shape[0], stretch)
+    values = np.empty((high - low, *header.shape[1:]), header.dtype)
+    skip = header.start + low * header.row
+    last = high == header.shape[0]
+    found = files.fill(header.path, values.reshape(-1).view(np.uint8).data, skip, last)
+    if found != values.nbytes:
+        told = "it holds more" if found > values.nbytes else f"it holds {max(skip + found, 0):,}"
+        raise files.wrong_length(header.path, header.nbytes, told)
+    if not values.dtype.isnative:
+        values = values.byteswap(inplace=True).view(values.dtype.newbyteorder("="))
+    return values.astype(np.int64) if header.kind == "index" else values
 
 
 # ---- npz ---------------------------------------------------------------------------------------
@@ -167,7 +177,7 @@ def _npy_header(path: Path, z: Any, info: Any) -> _Header:
     return _Header(info.filename.removesuffix(".npy"), dtype, shape)
 
 
-def npz_read(decl: DataSource) -> dict[str, NDArray[Any]]:
+def npz_read(decl: DataSource, stretch: Stretch | None) -> dict[str, NDArray[Any]]:
     import zipfile  # late: few sets are npz
 
     import numpy as np  # late: NumPy
@@ -175,13 +185,32 @@ def npz_read(decl: DataSource) -> dict[str, NDArray[Any]]:
     schema, path = npz_probe(decl), files.file_of(decl)
     try:
         with np.load(path, allow_pickle=False) as z:
-            found = {name: z[name] for name in schema.fields}
+            found = {name: cut(z[name], stretch) for name in schema.fields}
     except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, KeyError) as e:
         raise files.damaged(path, e) from e
     for name, array in found.items():
         _exact(path, name, array)
     kinds = {n: f.kind for n, f in schema.fields.items()}
-    return {n: a.astype(np.int64) if kinds[n] == "index" else a for n, a in found.items()}
+    return {
+        n: a.astype(np.int64, copy=False) if kinds[n] == "index" else a for n, a in found.items()
+    }
+
+
+def cut(values: NDArray[Any], stretch: Stretch | None) -> NDArray[Any]:
+    """The examples of a stretch; the others do not stay in memory."""
+    low, high = taken(len(values), stretch)
+    return values if stretch is None else values[low:high].copy()
+
+
+def taken(count: int, stretch: Stretch | None) -> tuple[int, int]:
+    """Which of the examples of a set are taken. Raises `Fault` E557 where it had another number
+    when the spec was read."""
+    if stretch is None:
+        return 0, count
+    if count != stretch.count:
+        message = f"there are {count:,} examples, but there were {stretch.count:,} before"
+        raise Fault(message, "compile the spec again", "E557")
+    return stretch.start, stretch.stop
 
 
 def _exact(path: Path, name: str, values: NDArray[Any]) -> None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import stat
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -118,21 +119,55 @@ def files_of(decl: DataSource, one: bool = False) -> list[Path]:
 def head(path: Path, count: int) -> bytes:
     """The first bytes of a file, unpacked."""
     with open(path, "rb") as f:
-        return _unpacked(path, f, count)[0] if _packed(f) else f.read(count)
+        if not _packed(f):
+            return f.read(count)
+        found = bytearray()
+        for piece in _unpacked(path, f):
+            found += piece
+            if len(found) >= count:
+                break
+    return bytes(found[:count])
 
 
-def whole(path: Path, limit: int) -> bytes:
+def whole(path: Path, limit: int) -> bytes | bytearray:
     """The contents of a file, unpacked; at most one byte more than `limit`."""
     with open(path, "rb") as f:
         if not _packed(f):
             return f.read(min(limit, path.stat().st_size) + 1)  # it takes so much memory at once
-        out, complete = _unpacked(path, f, limit + 1)
-    if not complete:
-        raise Fault(f"{path} ends in the middle", "fetch it again", "E504")
-    return out
+        found = bytearray()
+        for piece in _unpacked(path, f):
+            found += _complete(path, piece)
+            if len(found) > limit:
+                del found[limit + 1 :]
+                break
+    return found
 
 
-def _packed(f: BinaryIO) -> bool:
+def fill(path: Path, into: memoryview, skip: int = 0, last: bool = True) -> int:
+    """Fill memory with the bytes of a file, unpacked, from `skip` on, without a copy between.
+
+    How many there were. With `last` the file is to end there: where it goes on, there were more.
+    """
+    with open(path, "rb", buffering=0) as f:
+        if not _packed(f):
+            f.seek(skip)
+            found = 0
+            while found < len(into) and (count := f.readinto(into[found:])):
+                found += count
+            return found + (len(f.read(1)) if last else 0)
+        at = -skip  # in the memory, of the next byte of the file
+        for piece in _unpacked(path, f):
+            stop = at + len(_complete(path, piece))
+            low, high = max(at, 0), min(stop, len(into))
+            if low < high:
+                into[low:high] = piece[low - at : high - at]
+            at = stop
+            if at > len(into) or (at == len(into) and not last):
+                break
+    return at if last else min(at, len(into))
+
+
+def _packed(f: BinaryIO | FileIO) -> bool:
     """Whether a file is a gzip; it stands at its begin."""
     begin = f.read(len(GZIP))
     f.seek(0)
@@ -156,22 +191,30 @@ def decoded(path: Path) -> str:
         raise Fault(f"{path}, line {line}: not UTF-8 text", "save it as UTF-8", "E503") from e
 
 
-def _unpacked(path: Path, f: BinaryIO, room: int) -> tuple[bytes, bool]:
-    """Unpack the members of a gzip until there are `room` bytes; False if the data ends early."""
-    parts, members, data = [], 0, f.read(CHUNK)
-    while room > 0 and members < MEMBERS and data[: len(GZIP)] == GZIP:
+def _unpacked(path: Path, f: BinaryIO | FileIO) -> Iterator[bytes]:
+    """What the members of a gzip hold, piece by piece; an empty piece where the data end early."""
+    members, data = 0, f.read(CHUNK)
+    while members < MEMBERS and data[: len(GZIP)] == GZIP:
         member, members = zlib.decompressobj(31), members + 1
-        while room > 0 and data and not member.eof:
+        while data and not member.eof:
             try:
-                parts.append(member.decompress(data, room))
+                piece = member.decompress(data, CHUNK)
             except zlib.error as e:
                 raise damaged(path, e) from e
-            room -= len(parts[-1])
+            if piece:
+                yield piece
             data = member.unused_data if member.eof else member.unconsumed_tail or f.read(CHUNK)
-        if room > 0 and not member.eof:
-            return b"".join(parts), False
+        if not member.eof:
+            yield b""
+            return
         data += f.read(CHUNK) if len(data) < len(GZIP) else b""
-    return b"".join(parts), True
+
+
+def _complete(path: Path, piece: bytes) -> bytes:
+    """A piece of what is unpacked; it is empty where the file ends early."""
+    if not piece:
+        raise Fault(f"{path} ends in the middle", "fetch it again", "E504")
+    return piece
 
 
 def damaged(path: Path, e: Exception) -> Fault:

@@ -68,7 +68,9 @@ class Draws:
 
     def whole(self, what: str, most: int, *shape: int) -> NDArray[np.int64]:
         """[count, *shape] whole numbers, uniform in 0, ..., most - 1."""
-        return (self.unit(what, *shape) * most).astype("int64")
+        found = self.unit(what, *shape)
+        found *= most
+        return found.astype("int64")
 
     def normal(self, what: str, *shape: int) -> NDArray[np.float64]:
         """[count, *shape] standard normal."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from dln.compiler.schema.headers import DataSource
+from dln.compiler.schema.headers import DataSource, Stretch
 from dln.runtime.readers import readers
 
 MOST = 8  # sets kept; the one asked for least recently goes first
@@ -21,14 +21,14 @@ class ReadCache:
     def __init__(self) -> None:
         self._sets: dict[str, dict[str, NDArray[Any]]] = {}
 
-    def read(self, decl: DataSource) -> dict[str, NDArray[Any]]:
+    def read(self, decl: DataSource, stretch: Stretch | None = None) -> dict[str, NDArray[Any]]:
         """What `readers.read` gives. Raises its faults."""
         if not readers.reader_of(decl).files:
-            return readers.read(decl)
-        key = repr(decl)
+            return readers.read(decl, stretch)
+        key = repr((decl, stretch))
         found = self._sets.pop(key, None)
         if found is None:
-            found = readers.read(decl)
+            found = readers.read(decl, stretch)
             for array in found.values():
                 array.flags.writeable = False
         self._sets[key] = found

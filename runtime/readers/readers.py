@@ -20,9 +20,10 @@ from dln.compiler.schema.headers import SETTINGS
 from dln.compiler.schema.headers import DataSource as DataSource
 from dln.compiler.schema.headers import HeaderField as HeaderField
 from dln.compiler.schema.headers import Schema as Schema
+from dln.compiler.schema.headers import Stretch as Stretch
 from dln.grammar.diagnostics import Fault, nearest
-from dln.runtime.readers.binary import idx_probe, idx_read, npz_probe, npz_read
-from dln.runtime.readers.files import decoded, file_of
+from dln.runtime.readers.binary import cut, idx_probe, idx_read, npz_probe, npz_read, taken
+from dln.runtime.readers.files import CHUNK, decoded, file_of
 from dln.runtime.readers.files import locate as locate
 from dln.runtime.readers.tables import cells_probe, cells_read, place_of
 
@@ -43,7 +44,7 @@ class Reader:
     """
 
     probe: Callable[[DataSource], Schema]
-    read: Callable[[DataSource], dict[str, NDArray[Any]]]
+    read: Callable[[DataSource, Stretch | None], dict[str, NDArray[Any]]]
     files: bool = False
     parameters: bool = False
 
@@ -62,10 +63,11 @@ def probe(decl: DataSource) -> Schema:
         return reader.probe(decl)
 
 
-def read(decl: DataSource) -> dict[str, NDArray[Any]]:
-    """The whole arrays by field, first axis the example; idx images stay uint8, indices int64."""
+def read(decl: DataSource, stretch: Stretch | None = None) -> dict[str, NDArray[Any]]:
+    """The arrays by field, first axis the example, of all examples or of a stretch of them; idx
+    images stay uint8, indices int64."""
     with _readable(decl):
-        return reader_of(decl).read(decl)
+        return reader_of(decl).read(decl, stretch)
 
 
 def origin(decl: DataSource, spec: FieldSpec, example: int, element: int) -> str:
@@ -154,17 +156,21 @@ def _text_probe(decl: DataSource) -> Schema:
     return Schema({"": HeaderField((window + 1,), "index")}, count, len(alphabet), alphabet)
 
 
-def _text_read(decl: DataSource) -> dict[str, NDArray[Any]]:
+def _text_read(decl: DataSource, stretch: Stretch | None) -> dict[str, NDArray[Any]]:
     """Stretches of window + 1 characters as indices into the alphabet: looks into one array."""
     import numpy as np  # late: NumPy
 
     text, count, window = _windows(decl)
-    codes = np.frombuffer(text.encode("utf-32-le"), "<u4")
-    present = np.unique(codes)
+    low, high = taken(count, stretch)
+    present = np.frombuffer(_distinct(text).encode("utf-32-le"), "<u4")
     index = np.zeros(int(present[-1]) + 1, np.int64)
     index[present] = np.arange(len(present))
-    every = np.lib.stride_tricks.sliding_window_view(index[codes], window + 1)
-    return {"": every[: count * window : window]}
+    codes = np.empty((high - low) * window + 1, np.int64)
+    for at in range(0, len(codes), CHUNK):
+        room, first = codes[at : at + CHUNK], low * window + at
+        letters = text[first : first + len(room)].encode("utf-32-le")
+        index.take(np.frombuffer(letters, "<u4"), out=room, mode="clip")
+    return {"": np.lib.stride_tricks.sliding_window_view(codes, window + 1)[::window]}
 
 
 # ---- synthetic ---------------------------------------------------------------------------------
@@ -176,10 +182,10 @@ def _synthetic_probe(decl: DataSource) -> Schema:
     return synthetic.probe(decl)
 
 
-def _synthetic_read(decl: DataSource) -> dict[str, NDArray[Any]]:
+def _synthetic_read(decl: DataSource, stretch: Stretch | None) -> dict[str, NDArray[Any]]:
     from dln.runtime.readers import synthetic  # late: few sets are synthetic
 
-    return synthetic.read(decl)
+    return {name: cut(a, stretch) for name, a in synthetic.read(decl).items()}
 
 
 READERS: dict[str, Reader] = {

@@ -24,7 +24,11 @@ def words(count: int, seed: int, site: int, epoch: int) -> NDArray[np.uint64]:
 
 def unit(count: int, seed: int, site: int, epoch: int) -> NDArray[np.float64]:
     """`count` numbers in [0, 1), multiples of 2^-53: the upper 53 bits of each word."""
-    return (words(count, seed, site, epoch) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    bits = words(count, seed, site, epoch)
+    bits >>= np.uint64(11)
+    found = bits.astype(np.float64)
+    found *= 2.0**-53
+    return found
 
 
 def file_order(n: int) -> Indices:

@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dln.compiler.schema.headers import DataSource, HeaderField, Oddity, Schema
+from dln.compiler.schema.headers import DataSource, HeaderField, Oddity, Schema, Stretch
 from dln.grammar.diagnostics import Fault
+from dln.runtime.readers.binary import cut
 from dln.runtime.readers.files import decoded, file_of
 
 if TYPE_CHECKING:
@@ -201,8 +202,8 @@ def cells_probe(decl: DataSource) -> Schema:
     return Schema(fields, len(found.cells) // found.columns, odd=found.odd)
 
 
-def cells_read(decl: DataSource) -> dict[str, NDArray[Any]]:
+def cells_read(decl: DataSource, stretch: Stretch | None) -> dict[str, NDArray[Any]]:
     import numpy as np  # late: NumPy
 
     found = _cells(decl)
-    return {"": np.array(found.cells, np.float64).reshape(-1, found.columns)}
+    return {"": cut(np.frombuffer(found.cells, np.float64).reshape(-1, found.columns), stretch)}

@@ -68,25 +68,34 @@ def train_phases(
             resuming.restore(state, restored)
         options = _options(state, datasets, given, frozenset(keep))
     for spec in specs:
-        result, place = state.results.get(spec.name), dict[str, Any]()
         with placed(state.plan.texts, spec.place):
-            if restored is not None and result is not None and result.complete:
-                further = going_further(result, spec, options.epochs, options.hooks, restored.meta)
-                if further is None:
-                    continue
-                del state.results[spec.name]  # until it has ended again there is none
-                place.update(further)
-            elif running.get("phase") == spec.name:
-                place = running
-            if not place:
-                begin(state, spec)
-            trainer = PhaseTrainer(prepared(state, spec, options))
-            if restored is not None and place:
-                trainer.restore(place, resuming.kept_of(spec.name, restored.arrays))
-                say_mixed(trainer.phase, trainer.result, place.get("length"))
-            elif spec.name in options.keep:
-                trainer.keep_first()
-            trainer.run()
+            _train(state, spec, options, restored, running)
+        state.programs.release()  # each phase has its memory in turn
+
+
+def _train(
+    state: RunState, spec: PhaseSpec, options: Options, restored: Restored | None,
+    running: Mapping[str, Any],
+) -> None:  # fmt: skip
+    """Train one phase, from its start or from a checkpoint; one that is complete is passed over."""
+    result, place = state.results.get(spec.name), dict[str, Any]()
+    if restored is not None and result is not None and result.complete:
+        further = going_further(result, spec, options.epochs, options.hooks, restored.meta)
+        if further is None:
+            return
+        del state.results[spec.name]  # until it has ended again there is none
+        place.update(further)
+    elif running.get("phase") == spec.name:
+        place.update(running)
+    if not place:
+        begin(state, spec)
+    trainer = PhaseTrainer(prepared(state, spec, options))
+    if restored is not None and place:
+        trainer.restore(place, resuming.kept_of(spec.name, restored.arrays))
+        say_mixed(trainer.phase, trainer.result, place.get("length"))
+    elif spec.name in options.keep:
+        trainer.keep_first()
+    trainer.run()
 
 
 def _refuse_data(state: RunState, datasets: Datasets, place: Mapping[str, Any] | None) -> None:

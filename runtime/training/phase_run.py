@@ -83,7 +83,7 @@ def begin(state: RunState, spec: PhaseSpec) -> None:
     program = state.plan.programs[spec.step]
     store.cast(paths_of(program), program.dtype)
     if spec.starts:
-        for path, values in programs.run(ProgramKind.START.of(spec.name)).items():
+        for path, values in programs.once(ProgramKind.START.of(spec.name)).items():
             put(state.device, store.params[path], values)
     store.set_states(spec.name, programs.first_states(spec), program.dtype)
     state.updates[spec.name] = 0

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dln.compiler.plan import DataSource, Plan, ProgramTable
+from dln.compiler.plan import DataSource, Plan, ProgramTable, Stretch
 from dln.compiler.schema.keys import WholeField
 from dln.grammar.diagnostics import DlnError
 from dln.runtime.data.datasets import Datasets
@@ -48,9 +48,9 @@ def test_more_than_one_chunk(plan: Any, table: Any) -> None:
 def test_a_file_is_read_once(plan: Any) -> None:
     calls: list[DataSource] = []
 
-    def read(decl: DataSource) -> Arrays:
+    def read(decl: DataSource, stretch: Stretch | None) -> Arrays:
         calls.append(decl)
-        return readers.read(decl)
+        return readers.read(decl, stretch)
 
     d = datasets(plan(), read)
     assert d.part("d", "fit", "float64") is d.part("d", "fit", "float64")
