@@ -93,7 +93,8 @@ def read(path: Path) -> Source:
 
 
 def load_used(path: str, user: Source) -> tuple[Source, syntax.Module]:
-    """A file named after `use`: beside the user's file, or shipped. Nothing else is opened."""
+    """A file named after `use`: beside the user's file, or shipped. Nothing else is opened. Raises
+    `Fault` E384."""
     if "\0" in path or Path(path).is_absolute() or ".." in Path(path).parts:
         raise Fault(f'use "{path}" leaves the folder of the spec', "name a file beside it", "E384")
     from dln.runtime.readers.files import within  # late: a spec may stand alone
@@ -190,7 +191,8 @@ class Compiled(Record):
     def session(self, seed: int = 0, read: Read | None = None) -> Session:
         """Parameters with their first values, and the verbs on them: the only mutable object.
 
-        `read` takes the place of reading the files of data.
+        `seed` decides every draw and order. `read` takes the place of reading the files of data.
+        Raises `DlnError` E563 for what is no seed, E520 where the device cannot be had.
         """
         from dln.runtime.device.device import open_device  # late: NumPy
         from dln.runtime.session import Session  # late: NumPy

@@ -218,7 +218,7 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 def slips(a: str, b: str) -> int:
     """How many marks must be changed, left out, put in or exchanged with the next to come from one
-    word to another.
+    word to another (Damerau 1964; Wagner and Fischer 1974).
 
     >>> slips("sofmtax", "softmax"), slips("best", "lowest")
     (1, 3)

@@ -40,7 +40,7 @@ def parse(text: str, path: str = "<text>") -> s.Module:
 
 
 def parse_source(source: Source) -> s.Module:
-    """As `parse`, of a source that exists already."""
+    """As `parse`, of a source that exists already. Raises `DlnError` too."""
     if len(source.text) > MAX_SOURCE:
         message = f"this text has {len(source.text)} characters, more than {MAX_SOURCE}"
         raise DlnError([Problem("E153", message, remedy="move tables of numbers into data files")])

@@ -63,8 +63,9 @@ def gradcheck(
 ) -> list[Comparison]:
     """Check every gradient of a phase on its first minibatch; the session is left as it was.
 
-    The plan must be compiled in float64. `examples` takes fewer of the minibatch,
-    but not of a stream.
+    `points` directions are tried for each parameter. `examples` takes fewer of the minibatch, but
+    not of a stream. Raises `DlnError`: E570 for a phase without gradients, E571 unless the plan is
+    compiled in float64, E572 where gradients are stopped on purpose.
     """
     spec = session.phase(phase)
     gradient = _gradient(session, spec)

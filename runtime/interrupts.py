@@ -23,7 +23,8 @@ Handler = Callable[[int, FrameType | None], None]
 
 
 class Stop:
-    """Whether a signal has come: stored as `since`, when it came, and looked at by who can stop.
+    """Whether a signal has come: stored as `since`, the time in seconds when it came, and looked at
+    by who can stop.
 
     A later one, or with `at_once` the first, raises KeyboardInterrupt. `said` is written to stderr
     when the first comes.
@@ -39,7 +40,8 @@ class Stop:
         return self.since > 0.0
 
     def arrived(self, number: int, frame: FrameType | None) -> None:
-        """The handler."""
+        """The handler. Raises KeyboardInterrupt for a later signal, or with `at_once` for the
+        first."""
         now, latest, since = monotonic(), Stop.latest, self.since
         if now - latest < TOGETHER:
             return

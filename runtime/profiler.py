@@ -28,7 +28,8 @@ Mark = Callable[[int], None]
 
 @dataclass(frozen=True)
 class LineTime:
-    """A line of the spec: its time in an update, how many statements it became, its cost."""
+    """A line of the spec: its time in an update, how many statements it became, its floating-point
+    operations, and the bytes that it reads and writes."""
 
     place: Place | None
     formula: str
@@ -40,7 +41,8 @@ class LineTime:
 
 @dataclass(frozen=True)
 class Profile:
-    """An update of a phase on `examples` examples; `lines` with the slowest first."""
+    """An update of a phase on `examples` examples, in the same units; `lines` with the slowest
+    first."""
 
     phase: str
     examples: int
@@ -53,7 +55,8 @@ class Profile:
 def profile(
     session: Session, phase: str, batch: int | None = None, seconds: float = 1.0
 ) -> Profile:
-    """Time the step of a phase on its first minibatch, for about `seconds`."""
+    """Time the step of a phase on its first minibatch, for about `seconds`. `batch` takes another
+    number of examples. Raises `DlnError` E563 where a stream cannot."""
     spec = session.phase(phase)
     if batch is not None:
         check_rows(spec, batch)

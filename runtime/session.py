@@ -1,7 +1,7 @@
 """A session: the parameters of a plan on a device, and all that changes them.
 
 The only mutable object of a run. It is not to be used by two threads at once. Everything a user
-can get wrong here is a `DlnError`: E560 no such phase, parameter or instance, E563 wrong
+can get wrong here is a `DlnError`: E560 no such phase, parameter, instance or program, E563 wrong
 arguments, E564 nothing to take the gradient of, E565 an instance that is no function, E600 numbers
 that are none; those of `readers`, `data` and `training.resume` besides.
 """
@@ -63,7 +63,9 @@ class Session:
     def step(self, phase: str, **fields: object) -> float:
         """One update of a phase on one minibatch of any size; returns the loss before it.
 
-        Fields are arrays [example, ...], in anything NumPy understands.
+        Fields are arrays [example, ...], in anything NumPy understands. Raises `DlnError`: E550 to
+        E556 for fields that do not fit, E560 for a phase that there is not, E563 for a number of
+        examples that a stream has no rows for, E600 where numbers fail.
         """
         with postponed():
             return single_step.step(self.state, self.datasets, self.phase(phase), fields)
@@ -72,7 +74,8 @@ class Session:
     def grad(self, phase: str, path: str, **fields: object) -> HostArray:
         """The gradient that an update of a phase on one minibatch moves a parameter by, of the
         parameter's shape: that of the lines which minimise over it, in a step after others with
-        what these leave."""
+        what these leave. Fields and errors are those of `step`; E560 for no parameter, E564 for one
+        that the phase does not move: `DlnError` each."""
         spec = self.phase(phase)
         if not isinstance(path, str) or path not in self.plan.params:
             raise unknown("E560", "parameter", path, list(self.plan.params))
@@ -82,9 +85,11 @@ class Session:
 
     @arguments.verb
     def apply(self, path: str, *arrays: object, **named: object) -> Any:
-        """An instance applied to examples: arrays by position or by port, first axis the example.
+        """An instance applied to examples: arrays [example, ...] by position or by port.
 
-        One result is an array, several are a dictionary by name.
+        One result is an array, several are a dictionary by name. Raises `DlnError`: E550 to E556
+        for arrays that do not fit, E560, E563 for wrong arguments, E565 for one that cannot be
+        called.
         """
         return self._functions.apply(path, arrays, named)
 
@@ -96,10 +101,12 @@ class Session:
         params: Mapping[str, HostArray] | None = None,
         **now: float,
     ) -> dict[str, HostArray]:
-        """The values of any program of the plan, on inputs given as they are, unchecked.
+        """The values of any program of the plan by name, on inputs by key, given as they are,
+        unchecked.
 
-        `params` takes the place of the session's own, for instance those before a phase; `now`
-        are the clocks.
+        `params` takes the place of the session's own, for instance those before a phase; `now` are
+        the clocks. Raises `DlnError`: E550 for an input that is not given, E560 for no such
+        program, E563 for no such clock, E600 where numbers fail.
         """
         for name in now:
             if name not in CLOCKS and "." not in name:  # what a phase says is one too
@@ -108,6 +115,8 @@ class Session:
         with placed(self.plan.texts):
             text = program if isinstance(program, ProgramKey | str) else arguments.shown(program)
             key = ProgramKey.parse(str(text))
+            if key not in self.plan.programs:
+                raise unknown("E560", "program", str(key), list(self.plan.programs))
             if params is None:
                 executable = self.programs.executable(key)
             else:
@@ -154,7 +163,8 @@ class Session:
 
         The options are those of `TrainOptions`. Parameters are as they are; optimiser states and
         the update's number begin anew. Returns the phase's result, or all results. Raises
-        `Interrupted` where `stop`, or without one Ctrl-C, asked for it, after the update at hand.
+        `Interrupted` where `stop`, or without one Ctrl-C, asked for it, after the update at hand;
+        `DlnError` E557 for data that do not fit, E560, E563 for options, E600 where numbers fail.
         """
         names = list(self.plan.phases) if phase is None else phase
         asked = list(names) if isinstance(names, list | tuple) else [names]
@@ -169,13 +179,16 @@ class Session:
 
     @arguments.verb
     def save(self, path: str | PathLike[str]) -> None:
-        """Write parameters, optimiser states and counters to a safetensors file, by path name."""
+        """Write parameters, optimiser states and counters to a safetensors file, by path name.
+        Raises `DlnError` E534 where the system refuses."""
         with placed(self.plan.texts):
             checkpoint.save(arguments.path("the file", path), *resume.pack(self.state))
 
     @arguments.verb
     def load(self, path: str | PathLike[str]) -> None:
-        """Take over a saved file's parameters, and the states and counters of phases that fit."""
+        """Take over a saved file's parameters, and the states and counters of phases that fit.
+        Raises `DlnError`: E530 or E531 for no intact checkpoint, E532 for other parameters, E534
+        where the system refuses."""
         with placed(self.plan.texts):
             resume.load(self.state, *checkpoint.load(arguments.path("the file", path)))
 
@@ -198,7 +211,7 @@ class Session:
 
     @arguments.verb
     def applied(self, path: str) -> AppliedSpec:
-        """The instance at a path, as a function."""
+        """The instance at a path, as a function. Raises `DlnError` E560 where there is none."""
         return self._functions.spec(path)
 
     def __getitem__(self, path: str) -> Instance:

@@ -62,7 +62,8 @@ def name_of(node: Node) -> tuple[str, str]:
 
 
 def given(np: Any, node: Node, env: Env, real: Any) -> Array:
-    """A source's value from the environment, in the kind of the node."""
+    """A source's value from the environment, in the kind of the node. Raises `Fault` where none is
+    given."""
     key = name_of(node)
     if key not in env:
         raise Fault(f"no value is given for the {key[0]} {key[1]}")
@@ -81,7 +82,7 @@ def open_sizes(nodes: Iterable[Node], env: Env, sizes: Mapping[Var, int]) -> dic
 
 
 def number_of(size: Size, found: Mapping[Var, int]) -> int:
-    """The number of a size when the open ones are known."""
+    """The number of a size when the open ones are known. Raises `Fault` for another."""
     for v, _ in size.terms:
         if v not in found:
             raise Fault(f"the size {v} is not known: give an input that has it, or `sizes`")
@@ -89,4 +90,5 @@ def number_of(size: Size, found: Mapping[Var, int]) -> int:
 
 
 def no_draws(kind: str, site: str, shape: tuple[int, ...]) -> Array:
+    """Stands for draws where none are given: raises `Fault`."""
     raise Fault(f"the draw at {site} needs a source of random numbers")

@@ -66,7 +66,7 @@ def no_gradient(m: Make, node: Node, bar: Node) -> tuple[None, ...]:
 
 
 def missing_gradient(m: Make, node: Node, bar: Node) -> tuple[Node | None, ...]:
-    """What stands where a record gives no gradient: a Fault that names the operation."""
+    """What stands where a record gives no gradient: raises `Fault`, which names the operation."""
     raise Fault(
         f"{node.op} has no gradient",
         f"wrap it in stop(...) where no gradient is meant to pass through {node.op}",
@@ -96,6 +96,7 @@ def volume(shape: Iterable[Size]) -> Size:
 
 
 def count(name: str, types: Types, wanted: int) -> None:
+    """Raise `Fault` unless there are so many operands."""
     if len(types) != wanted:
         raise Fault(f"{name} takes {wanted} operands, found {len(types)}")
 
@@ -155,8 +156,9 @@ class Refuge(Record):
 class Op:
     """One operation. See the module's docstring.
 
-    `takes` says of each operand which kind it must be, None where any will do; without it the rule
-    of types looks for itself.
+    `infer(attrs, types)` gives the type of the result; it raises `Fault` for operands that do not
+    go together. `takes` says of each operand which kind it must be, None where any will do; without
+    it the rule of types looks for itself.
 
     `facts` are single words: `pointwise` (element by element, operands of one shape or single
     numbers), `view` (no work: the operand's elements in another arrangement), `moves` (elements are

@@ -72,7 +72,8 @@ def unfit(program: Program) -> Iterable[str]:
 
 
 class Walk:
-    """One run of a program's text over shadows, for n examples; `found` is what is wrong."""
+    """One run of a program's text over shadows, for n examples; `found` is what is wrong. Its
+    methods raise `Unclear` for a text of which nothing can be proved."""
 
     def __init__(self, program: Program, tree: ast.Module, n: int) -> None:
         self.program, self.lines = program, program.text.splitlines()

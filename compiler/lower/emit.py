@@ -22,6 +22,7 @@ def lower(
     """The program of an optimised graph.
 
     `capacity` is the number of examples that memory is laid out for; the text serves any number.
+    Raises `Fault` for a precision that the target has not.
     """
     if dtype not in target.dtypes:
         raise Fault(f"{target.name} does not compute in {dtype}", f"{' or '.join(target.dtypes)}")

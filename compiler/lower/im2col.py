@@ -73,7 +73,8 @@ def number(size: Size, n: int) -> int:
 
 
 def copy_time(sizes: list[int], steps: list[int]) -> float:
-    """Of copying into C order an array with these sizes and strides: by contiguous runs."""
+    """Nanoseconds for copying into C order an array with these sizes and strides (in elements): by
+    contiguous runs."""
     run, at = 1, 1
     for size, step in zip(reversed(sizes), reversed(steps), strict=True):
         if size > 1 and step != at:
@@ -84,10 +85,10 @@ def copy_time(sizes: list[int], steps: list[int]) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """One way to compute a contraction.
+    """One way to compute a contraction, in so many nanoseconds.
 
-    `sides` are the operands' labels as the product reads them, and `copies` says which of them
-    are copied together; `out` has the product's labels, of which `partial` is summed afterwards.
+    `sides` are the operands' labels as the product reads them, and `copies` says which of them are
+    copied together; `out` has the product's labels, of which `partial` is summed afterwards.
     """
 
     time: float
@@ -167,7 +168,8 @@ class Search:
     def read(
         self, slot: int, batch: Labels, first: Labels, second: Labels, turned: bool
     ) -> tuple[float, Labels, bool]:
-        """How an operand becomes `[batch..., first, second]`: the time, its labels, if copied."""
+        """How an operand becomes `[batch..., first, second]`: the nanoseconds, its labels, if
+        copied."""
         labels, elements = self.sides[slot], self.count(self.sides[slot])
         if self.lie[slot] and all(neighbours(labels, g) for g in (first, second)):
             across = labels.index(first[0]) > labels.index(second[0])
@@ -184,7 +186,7 @@ class Search:
         )
 
     def copied(self, slot: int, order: Labels) -> float:
-        """The time of a copy in this order; none where the graph holds it."""
+        """The nanoseconds of a copy in this order; none where the graph holds it."""
         if find_copy(self.graph, self.operands[slot], self.sides[slot], order) is not None:
             return 0.0
         return copy_time([self.sizes[x] for x in order], [self.steps[slot][x] for x in order])

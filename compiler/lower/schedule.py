@@ -63,7 +63,8 @@ class LoopSchedule:
     names: dict[str, str] = field(default_factory=dict)
 
     def keep(self, row: Rows, buffer: str) -> str:
-        """The buffer for the rows of a value: one, and one that each step writes to."""
+        """The buffer for the rows of a value: one, and one that each step writes to. Raises `Fault`
+        where no step would write it."""
         if row in self.left or row not in self.outputs.values():
             raise Fault(f"no step of the loop would write the buffer for {named(row)} {row!r}")
         self.left[row] = buffer
@@ -107,7 +108,8 @@ class Schedule:
         return name
 
     def bytes_of(self, type: TensorType) -> Extent:
-        """Bytes of a tensor, affine in the number of examples."""
+        """Bytes of a tensor, affine in the number of examples. Raises `Fault` where two axes grow
+        with it."""
         shape = tuple(map(extent, type.shape))
         if sum(1 for _, b in shape if b) > 1:
             raise Fault(f"two axes of {type} grow with the number of examples")
@@ -117,7 +119,7 @@ class Schedule:
     # ---- memory that buffers share -------------------------------------------------------------
 
     def take(self, need: Extent) -> int:
-        """The smallest free slot that is large enough, else the largest one, made larger."""
+        """The smallest free slot of at least so many bytes, else the largest one, made larger."""
         n, slots = self.capacity, self.slots
         if not self.free:
             slots.append(need)

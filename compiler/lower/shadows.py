@@ -124,7 +124,8 @@ class Looking(ast.NodeVisitor):
     """Works out the views of a text over shadows, for n examples.
 
     `known` has the arrays and the lists of arrays by name; `index` is the variable of the loop at
-    hand, by which a list stands for its array at each step.
+    hand, by which a list stands for its array at each step. Its methods raise `Unclear` for what
+    nothing is known of, `Misfit` for a view that does not fit.
     """
 
     def __init__(self, n: int) -> None:

@@ -59,7 +59,8 @@ def _share(part: int, whole: int) -> str:
 
 
 def made(session: Session, emit: EmitSpec, values: Mapping[str, NDArray[Any]]) -> Confusion:
-    """The counts, some examples at a time; of the first `emit.count`, if that is not 0."""
+    """The counts, some examples at a time; of the first `emit.count`, if that is not 0. `values`
+    are not looked at: the classes [examples] are worked out here."""
     names = emit.parts[0].rows
     counts, left = np.zeros((len(names), len(names)), np.int64), emit.count
     for found, true in session.datasets.picked(emit):

@@ -14,7 +14,7 @@ from dln.runtime.session import Session
 
 
 def made(session: Session, emit: EmitSpec, values: Mapping[str, NDArray[Any]]) -> Array:
-    """`emit.count` values, no more examples worked out than it takes."""
+    """`emit.count` values [n, *shape], no more examples worked out than it takes."""
     found: list[NDArray[Any]] = []
     left = emit.count
     for (rows,) in session.datasets.picked(emit):

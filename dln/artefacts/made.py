@@ -65,7 +65,7 @@ def save(terminal: Terminal, owner: str, path: Path, made: Made) -> Path:
 
 
 def npy(array: NDArray[Any]) -> bytes:
-    """An array as NumPy writes it."""
+    """An array of any shape as NumPy writes it."""
     out = io.BytesIO()
     np.save(out, array, allow_pickle=False)
     return out.getvalue()

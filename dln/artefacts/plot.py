@@ -46,7 +46,8 @@ class Plot(Made):
 def made(
     session: Session, emit: EmitSpec, values: Mapping[str, NDArray[Any]], log: bool = False
 ) -> Plot:
-    """A curve for each part; over epochs where all of them are taken by epoch."""
+    """A curve for each part, a vector among `values` or a watch; over epochs where all of them are
+    taken by epoch."""
     by_epoch = all(part.axis == "epoch" for part in emit.parts)
     curves = (curve(session, part, values, by_epoch, emit.parts) for part in emit.parts)
     return Plot(tuple(curves), log)

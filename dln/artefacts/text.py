@@ -32,7 +32,7 @@ class Text(Made):
 
 
 def made(session: Session, emit: EmitSpec, values: Mapping[str, NDArray[Any]]) -> Text:
-    """The pieces one after another."""
+    """The pieces one after another: `values` are numbers, and classes in any shape."""
     said = []
     for part in emit.parts:
         if isinstance(part.value, str):

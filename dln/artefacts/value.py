@@ -48,6 +48,6 @@ class Array(Made):
 
 
 def made(session: Session, emit: EmitSpec, values: Mapping[str, NDArray[Any]]) -> Array:
-    """The value of the task's program."""
+    """The value of the task's program, of one to four axes where it becomes a picture."""
     part = emit.parts[0]
     return Array(values[part.key], part.label, part.axis, part.rows)

@@ -160,7 +160,8 @@ def class_text(data: DataSet, f: FieldFacts) -> str:
 
 
 def value_text(data: DataSet, f: FieldFacts, value: NDArray[Any]) -> str:
-    """A value of an example: letters as text, few numbers one by one, of many the first."""
+    """A value of an example, of any shape: letters as text, few numbers one by one, of many the
+    first."""
     if f.classes is not None and f.spec.timed and data.alphabet is not None:
         known = [data.alphabet[int(k)] for k in value.reshape(-1) if 0 <= k < len(data.alphabet)]
         return shown("".join(known))

@@ -48,7 +48,7 @@ class Whole(click.ParamType[int]):
         self.least, self.most = least, most
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """A number of digits alone; what else means one is the remedy."""
+        """A number of digits alone; what else means one is the remedy. Raises `Wrong`."""
         text, option = str(value), param.opts[-1] if param else "it"
         plain = text.replace(",", "").replace("_", "")
         number = float(plain) if NUMBER.fullmatch(plain) else float("nan")
@@ -67,7 +67,8 @@ class Some(click.ParamType[str]):
     name = "text"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """The word; nothing would be taken for what is meant where the option is left out."""
+        """The word; nothing would be taken for what is meant where the option is left out. Raises
+        `Wrong`."""
         if not str(value).strip() and param is not None:
             option = param.opts[-1]
             example = f"{option} {EXAMPLES[option]}" if option in EXAMPLES else ""
@@ -79,7 +80,7 @@ class OneOf(click.Choice[str]):
     """A word out of few."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """The word, or what it is called here."""
+        """The word, or what it is called here. Raises `Wrong`."""
         if value in self.choices:
             return str(value)
         option, known = param.opts[-1] if param else "it", " or ".join(self.choices)
@@ -89,7 +90,7 @@ class OneOf(click.Choice[str]):
 
 
 def value_of(text: str) -> object:
-    """A constant as it is written on the command line.
+    """A constant as it is written on the command line. Raises `Wrong` for what is none.
 
     >>> value_of("500"), value_of("1e-3"), value_of("or"), value_of('[500, 250]')
     (500, 0.001, 'or', [500, 250])
@@ -127,7 +128,8 @@ def constants_of(ctx: click.Context, option: click.Parameter, words: Any) -> dic
 
 
 def pairs_of(ctx: click.Context, option: click.Parameter, words: Any) -> dict[str, str]:
-    """Words of the form NAME=TEXT."""
+    """Words of the form NAME=TEXT, by name. Raises `Wrong` for others, and for a name that is given
+    twice."""
     found: dict[str, str] = {}
     for word in words:
         name, _, text = map(str.strip, word.partition("="))
@@ -202,7 +204,8 @@ def takes(*groups: str) -> Callable[[Command], Command]:
 
 
 def settings(terminal: Terminal, given: Mapping[str, Any]) -> Settings:
-    """The settings of a command from its options; `--json` and `--quiet` go to the terminal."""
+    """The settings of a command from its options; `--json` and `--quiet` go to the terminal. Raises
+    `Wrong` for an option that is empty."""
     terminal.json, terminal.quiet = given["json"], given["quiet"]
     empty = [k for k, v in given.items() if v == "" and k != "resume"]
     if empty:

@@ -51,7 +51,7 @@ class Failed(DlnError):
 
 
 def run(terminal: Terminal, name: str | None, given: Settings) -> int:
-    """Carry out a whole run; the exit code."""
+    """Carry out a whole run; the exit code. Raises `Fault` E014 where nothing says which."""
     before = None if given.resume is None else earlier(name, given)
     if before is not None:
         name, given = before.spec, before.settings

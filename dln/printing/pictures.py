@@ -199,8 +199,8 @@ def _of_matrix(array: NDArray[Any], label: str, kind: str) -> bytes:
 def of_counts(
     counts: NDArray[Any], names: Sequence[str], axes_of: tuple[str, str], kind: str
 ) -> bytes:
-    """A square table of counts: each cell as dark as its share of its row, with its count where
-    there is room. `axes_of` says what the rows and what the columns are."""
+    """A square table of counts [row, column]: each cell as dark as its share of its row, with its
+    count where there is room. `axes_of` says what the rows and what the columns are."""
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     side = max(2.4, min(9.0, 0.5 * len(names) + 1.0))
     with _matplotlib():

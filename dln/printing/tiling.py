@@ -35,7 +35,7 @@ def tiled(array: NDArray[Any], band: int = 0) -> tuple[NDArray[Any], list[int]]:
 
 
 def places(array: NDArray[Any], band: int) -> list[tuple[int, int]]:
-    """Row and column of each tile."""
+    """Row and column of each tile of [n, h, w], or of a stack as `tiled` takes it."""
     if band:
         n, k = array.shape[:2]
         return [(i // ACROSS * band + j, i % ACROSS) for i in range(n) for j in range(k)]
@@ -44,7 +44,7 @@ def places(array: NDArray[Any], band: int) -> list[tuple[int, int]]:
 
 
 def enlarged(array: NDArray[Any]) -> int:
-    """How many pixels across a number of a tile is."""
+    """How many pixels across a number of a tile [..., h, w] is."""
     side: int = max(*array.shape[-2:], 1)
     return max(1, SIDE // side)
 
@@ -59,7 +59,8 @@ def across(n: int) -> int:
 
 
 def greys(tile: NDArray[Any], signed: bool) -> NDArray[Any]:
-    """A tile's numbers from 0 to 1, 0 in the middle if they are signed; what is no number is 0."""
+    """The numbers of a tile [h, w] from 0 to 1, 0 in the middle if they are signed; what is no
+    number is 0."""
     tile = np.nan_to_num(tile, nan=0.0, posinf=0.0, neginf=0.0)
     if signed:
         return np.asarray(tile / (2 * largest(tile)) + 0.5)
@@ -68,12 +69,13 @@ def greys(tile: NDArray[Any], signed: bool) -> NDArray[Any]:
 
 
 def is_signed(array: NDArray[Any]) -> bool:
-    """Whether numbers go both ways, as weights do: not a background a little below 0."""
+    """Whether numbers, of any shape, go both ways, as weights do: not a background a little below
+    0."""
     finite = array[np.isfinite(array)]
     return bool(finite.min(initial=0.0) < -finite.max(initial=0.0) / 4)
 
 
 def largest(array: NDArray[Any]) -> float:
-    """The largest absolute value, 1 where there is none."""
+    """The largest absolute value of an array of any shape, 1 where there is none."""
     finite = np.abs(array[np.isfinite(array)])
     return float(finite.max(initial=0.0)) or 1.0

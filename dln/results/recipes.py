@@ -38,7 +38,7 @@ def results(
 ) -> int:  # fmt: skip
     """Run the specs of a folder, or take the figures of directories, record, and write the table:
     the records of docs/results.md are in docs/results. 1 if something failed, 130 if interrupted.
-    """
+    Raises `DlnError` E010 for a spec that there is not."""
     paths = found_specs(folder)
     for name in asked:
         if name not in paths:
@@ -62,7 +62,8 @@ def results(
 
 
 def found_specs(folder: str | None) -> dict[str, Path]:
-    """The specs of a folder, or those shipped, in the order of the lecture."""
+    """The specs of a folder, or those shipped, in the order of the lecture. Raises `DlnError` E010
+    where there are none."""
     if folder is None:
         found = {name: path for name, path in shipped().items() if name not in LIBRARIES}
     else:
@@ -146,7 +147,7 @@ class Keeper:
 
     def take(self, folder: Path) -> str:
         """The figures of a run directory, or of a sweep's, as if they had been measured now; the
-        name of the spec."""
+        name of the spec. Raises `Fault` E541 for one of a spec that is not known."""
         found = taken(folder)
         if found.spec not in self.known:
             message = f"{folder} is a run of {found.spec}, which is not among the specs"

@@ -195,7 +195,7 @@ def largest(value: list[float], expected: list[float]) -> float:
 
 
 def read(folder: Path, spec: str) -> Record:
-    """The record of a spec; an empty one where there is none."""
+    """The record of a spec; an empty one where there is none. Raises `Fault` for a damaged one."""
     path = folder / f"{spec}.json"
     if not path.exists():
         return Record(spec)

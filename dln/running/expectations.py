@@ -184,7 +184,8 @@ class Worker:
         return to_host(datasets.whole(node["name"], rows, "float64"))
 
     def param(self, node: Node) -> Any:
-        """A parameter of the session; of a check's own instance, its first value."""
+        """A parameter of the session; of a check's own instance, its first value. Raises `Fault`
+        where that is not known."""
         path = node["path"]
         if self.session is not None and path in self.session.plan.params:
             return self.session.params[path]
@@ -194,7 +195,8 @@ class Worker:
         return evaluate(self.model, {"init": init}, {}, self.seed, most=self.most)["init"]
 
     def probe(self, node: Node) -> Any:
-        """A value asked of a phase: on its first minibatch, with the parameters of then."""
+        """A value asked of a phase: on its first minibatch, with the parameters of then. Raises
+        `Fault` for data, which a check does not have."""
         name, asked = node["name"], self.model.probes.get(node["name"])
         if asked is None:
             remedy = "ask a phase: first.after(...)"
@@ -254,7 +256,7 @@ def evaluate(
 
 
 def affordable(graph: Graph, sizes: Mapping[Var, int], calls: int, numbers: int) -> None:
-    """Refuse what takes more operations or numbers, before any is worked out."""
+    """Raise `Fault` for what takes more operations or numbers, before any is worked out."""
 
     def number(size: Size) -> int:
         return size.constant + sum(times * sizes.get(v, 1) for v, times in size.terms)

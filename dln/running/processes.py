@@ -55,7 +55,8 @@ class Running:
 def side_by_side(commands: Sequence[tuple[str, Sequence[str]]], jobs: int) -> Iterator[Finished]:
     """Run commands (each with a key), at most `jobs` at once, giving each as it ends.
 
-    If this is interrupted or given up, those at work are stopped; what they had to say is lost.
+    If this is interrupted (it raises KeyboardInterrupt) or given up, those at work are stopped;
+    what they had to say is lost.
     """
     waiting, working = list(commands), list[Running]()
     try:

@@ -41,7 +41,8 @@ def earlier(name: str | None, given: Settings) -> Earlier:
 
 
 def newest(spec: str) -> str:
-    """The newest run directory of a spec (of any, without a name) that is not finished."""
+    """The newest run directory of a spec (of any, without a name) that is not finished. Raises
+    `Fault` E541 where there is none."""
     wanted = re.compile(re.escape(spec) + r"-(\d+)" if spec else r".*-(\d+)")
     manifests = [p for p in Path(ROOT).glob("*/manifest.json") if wanted.fullmatch(p.parent.name)]
     ages = [(p.stat().st_mtime, int(p.parent.name.rpartition("-")[2]), p) for p in manifests]
@@ -56,7 +57,8 @@ def newest(spec: str) -> str:
 
 
 def remembered(rundir: RunDirectory) -> tuple[str, Settings]:
-    """The spec of a run and the settings that it was started with, or gone on with last."""
+    """The spec of a run and the settings that it was started with, or gone on with last. Raises
+    `Fault` E541 where it does not say so."""
     facts = rundir.manifest()
     started = [r for r in rundir.records() if r.get("event") == "run"]
     if not started or "spec" not in started[-1]:

@@ -50,7 +50,8 @@ class SweepDirectory:
 
     @classmethod
     def create(cls, spec: str, text: str, only: str | None, given: Settings) -> SweepDirectory:
-        """A new directory: that of `--out`, which must not hold a sweep, or runs/SPEC-sweep-N."""
+        """A new directory: that of `--out`, which must not hold a sweep, or runs/SPEC-sweep-N.
+        Raises `Fault` E540 where that holds one."""
         with allowed("make", given.out or "runs", ROOM):
             path = Path(given.out) if given.out else next_free(Path("runs"), f"{spec}-sweep")
             path.mkdir(parents=True, exist_ok=True)
@@ -68,7 +69,8 @@ class SweepDirectory:
         cls, spec: str, text: str, only: str | None, given: Settings, varied: Varied
     ) -> SweepDirectory:
         """The directory of `--resume`, with its settings and its rows; those that failed are left
-        to be run again. `varied` are the runs of each sweep as the spec has them."""
+        to be run again. `varied` are the runs of each sweep as the spec has them. Raises `Fault`
+        E541 where it holds another sweep, or cannot go on."""
         path, anew = Path(given.resume or ""), f"begin a new one: dln sweep {spec}"
         data = read(path)
         if data["spec"] != spec or data["text"] != sha256(text.encode()):

@@ -27,7 +27,8 @@ from dln.sweep.row import Row, load, named
 
 
 def sweep(terminal: Terminal, name: str, only: str | None, given: Settings) -> int:
-    """Run one sweep of a spec, or all; 1 if a run or an expectation failed, 130 if interrupted."""
+    """Run one sweep of a spec, or all; 1 if a run or an expectation failed, 130 if interrupted.
+    Raises `DlnError` E016 for a spec without one."""
     path = find(name)
     spec = load(path, given)
     if not spec.model.sweeps:

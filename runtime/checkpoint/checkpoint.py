@@ -69,8 +69,8 @@ def atomic_write(path: str | PathLike[str], data: bytes) -> None:
 
 @contextmanager
 def refusing(verb: str, path: object, remedy: str, code: str) -> Iterator[None]:
-    """Where the system refuses what is done inside, a `Fault` says so; space is asked for where
-    none is left."""
+    """Where the system refuses what is done inside, a `Fault` with this code says so; space is
+    asked for where none is left."""
     try:
         yield
     except OSError as e:
@@ -81,18 +81,21 @@ def refusing(verb: str, path: object, remedy: str, code: str) -> Iterator[None]:
 def save(
     path: str | PathLike[str], arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, object]
 ) -> None:
-    """Save arrays by name with plain facts (what JSON can hold), atomically."""
+    """Save arrays by name, of any shape, with plain facts (what JSON can hold), atomically. Raises
+    `Fault` E533 for what cannot be stored, E534 where the system refuses."""
     with refusing("write", path, "free some space, or choose another folder", "E534"):
         atomic_write(path, encode(arrays, meta))
 
 
 def load(path: str | PathLike[str]) -> tuple[Arrays, dict[str, Any]]:
-    """The arrays and facts of a checkpoint, every byte of them verified."""
+    """The arrays and facts of a checkpoint, every byte of them verified. Raises `Fault` E530, E531
+    or E534, as `contents` and `decode` do."""
     return decode(contents(path), str(path))
 
 
 def contents(path: str | PathLike[str]) -> bytes:
-    """The bytes of a checkpoint, which is an ordinary file whose head says its length."""
+    """The bytes of a checkpoint, which is an ordinary file whose head says its length. Raises
+    `Fault` E530 where it is cut short, E534 where it cannot be read."""
     remedy = "check the path of the checkpoint"
     with refusing("read", path, remedy, "E534"):
         size = os.stat(path)
@@ -113,7 +116,8 @@ def _check_head(head: bytes, length: int, name: str) -> None:
 
 
 def encode(arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, object]) -> bytes:
-    """The bytes of a checkpoint; equal for equal contents, whatever the order of the names."""
+    """The bytes of a checkpoint of arrays by name; equal for equal contents, whatever their order.
+    Raises `Fault` E533 for arrays or facts that cannot be stored."""
     from safetensors.numpy import save as pack  # late: its import is slow
 
     packed = {name: _storable(name, arrays[name]) for name in sorted(arrays)}
@@ -130,7 +134,8 @@ def encode(arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, object]) -> by
 
 
 def decode(data: bytes, name: str) -> tuple[Arrays, dict[str, Any]]:
-    """The contents of the bytes of a checkpoint; `name` is the file, for messages."""
+    """The contents of the bytes of a checkpoint; `name` is the file, for messages. Raises `Fault`
+    E530 for what is no checkpoint, E531 where a hash differs."""
     body = _body(data, name)
     arrays = _tensors(data, name)
     if arrays.keys() != body["tensors"].keys():
@@ -157,6 +162,7 @@ def _canonical(value: object) -> str:
 
 
 def sha256(data: bytes) -> str:
+    """The digest of some bytes, in hexadecimal digits."""
     from hashlib import sha256  # late: OpenSSL
 
     return sha256(data).hexdigest()
@@ -172,7 +178,8 @@ def _digest(name: str, a: NDArray[Any]) -> str:
 
 
 def digest(arrays: Mapping[str, NDArray[Any]]) -> str:
-    """SHA-256 over arrays by name, whatever their order: equal for equal bits."""
+    """SHA-256 over arrays by name, with their types and shapes, whatever their order: equal for
+    equal bits."""
     found = {name: _digest(name, _storable(name, a)) for name, a in arrays.items()}
     return sha256(_canonical(found).encode())
 
@@ -225,7 +232,8 @@ def compare_keys(
     expected: Mapping[str, tuple[tuple[int, ...], DTypeLike]],
     found: Mapping[str, NDArray[Any]],
 ) -> None:
-    """Refuse tensors that are not exactly the expected ones, and say how they differ."""
+    """Raise `Fault` E532 where tensors are not exactly the expected ones, each of a shape and a
+    type, and say how they differ."""
     missing, extra = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
     lines = [f"{name} is missing{_hint(name, extra)}" for name in missing]
     lines += [f"{name} is not expected{_hint(name, missing)}" for name in extra]

@@ -60,7 +60,8 @@ class RunDirectory:
 
     @classmethod
     def create(cls, spec: str, out: str | None = None, root: str = "runs") -> RunDirectory:
-        """A new directory: `out` if given (it must not hold a run), else `root/<spec>-<n>`."""
+        """A new directory: `out` if given, else `root/<spec>-<n>`. Raises `Fault` E540 where that
+        holds a run, E542 where the system refuses."""
         with _refusing("make", out or root):
             path = Path(out) if out is not None else next_free(Path(root), spec)
             path.mkdir(parents=True, exist_ok=True)
@@ -110,6 +111,8 @@ class RunDirectory:
             return sha256((self.path / name).read_bytes())
 
     def manifest(self) -> dict[str, Any]:
+        """What all of the run depends on, as it was written down. Raises `Fault` E541 where it is
+        damaged."""
         path = self.path / MANIFEST
         try:
             with _refusing("read", path):
@@ -159,11 +162,13 @@ class RunDirectory:
         best: bool = False,
         record: Mapping[str, object] | None = None,
     ) -> Path:
-        """Write the checkpoint of an update (counted over the whole run), keep the last two.
+        """Write the checkpoint of an update (counted over the whole run): arrays by name, of any
+        shape. The last two are kept.
 
         With `best` the same contents become `best.safetensors`, which later saves leave alone. A
         `record` goes into the log before it, with the hash of the file: what is killed in between
-        goes on from an earlier checkpoint, and drops it.
+        goes on from an earlier checkpoint, and drops it. Raises `Fault` E542 where the system
+        refuses.
         """
         path = self.checkpoints / numbered(update)
         data = checkpoint.encode(arrays, meta)

@@ -65,8 +65,8 @@ class Datasets:
         return self._parts[key]
 
     def whole(self, key: WholeField, rows: int, dtype: str) -> DeviceArray:
-        """The first `rows` examples of a field of a part as one array of the device. Where the
-        part is in memory in that precision already it is that array."""
+        """The first `rows` examples of a field of a part as one array of the device, [rows,
+        *shape]. Where the part is in memory in that precision already it is that array."""
         part = self.part(key.data, key.part, dtype)
         if part.drawn is None:
             return part.arrays[key.field][:rows]

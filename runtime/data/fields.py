@@ -39,8 +39,9 @@ class Fields:
         self._raw: dict[tuple[str, Stretch | None], Arrays] = {}
 
     def still(self, spec: DataSpec, start: int, count: int, dtype: str) -> Arrays:
-        """The fields of `count` examples from `start` on, on the host, real ones in a precision:
-        worked out in chunks and checked. Of what is drawn it is one draw."""
+        """The fields of `count` examples from `start` on, [count, *shape] each, on the host, real
+        ones in a precision: worked out in chunks and checked. Of what is drawn it is one draw.
+        Raises `DlnError` for data that are not as declared."""
         raw = self._arrays(spec, start, count)
         self.check_claims(spec, start, count)
         kinds = kinds_of(spec, dtype)

@@ -34,19 +34,21 @@ class DataPart:
     drawn: Drawn | None = None
 
     def fields(self, indices: DeviceArray, update: float) -> dict[str, DeviceArray]:
-        """All fields of some examples, on the device."""
+        """All fields of the examples [n] at some indices, on the device: [n, *shape] each."""
         if self.drawn is not None:
             return self.drawn(indices, update)
         return {key: a[indices] for key, a in self.arrays.items()}
 
     def called(self, indices: DeviceArray) -> Example:
-        """What the rows of a minibatch are called in messages: by the number in the file."""
+        """What the rows of a minibatch, given as indices [n], are called in messages: by the number
+        in the file."""
         return lambda row: f"example {self.first + int(indices[row])} of {self.name}"
 
     def filled(
         self, executable: Executable, order: DeviceArray, size: int, update: float
     ) -> Iterator[tuple[DeviceArray, Bound]]:
-        """A program with the examples of an order filled in, `size` at a time, and their indices.
+        """A program with the examples of an order [examples] filled in, `size` at a time, and their
+        indices.
 
         Whoever asks runs it before the next are filled in.
         """

@@ -45,10 +45,10 @@ class Device(Protocol):
         """The bytes from `offset` on as an array in C order; shares memory."""
 
     def array(self, values: ArrayLike, dtype: DTypeLike) -> Any:
-        """A new array on the device, copied from the host."""
+        """A new array on the device, of the shape of the values, copied from the host."""
 
     def to_host(self, array: Any) -> NDArray[np.generic]:
-        """A copy on the host, complete when this returns."""
+        """A copy on the host, of the same shape, complete when this returns."""
 
     def wait(self) -> None:
         """Return when all that was asked of the device is done."""
@@ -61,7 +61,8 @@ class Device(Protocol):
 
 
 def open_device(backend: str, threads: int | None = None, poisons: bool = False) -> Device:
-    """The device of a backend. Its packages are imported here, when asked for."""
+    """The device of a backend. Its packages are imported here, when asked for. Raises `Fault` E520
+    where it cannot be had, E522 for an unknown backend or less than one thread."""
     if threads is not None and threads < 1:
         raise Fault(f"threads must be at least 1, not {threads}", code="E522")
     if backend == "numpy":

@@ -58,7 +58,7 @@ class Gpu:
         self._cupy.cuda.get_current_stream().synchronize()
 
     def memory_available(self) -> int | None:
-        """Free on the device, and what CuPy's pool holds but does not use."""
+        """Bytes free on the device, and those that CuPy's pool holds but does not use."""
         free, _ = self._cupy.cuda.runtime.memGetInfo()
         return int(free) + int(self._cupy.get_default_memory_pool().free_bytes())
 
@@ -105,7 +105,7 @@ class Gpu:
 
 
 def open_gpu(threads: int | None = None) -> Gpu:
-    """The device, or a one-line fault that says what is missing and what to do."""
+    """The device. Raises `Fault` E520, one line that says what is missing and what to do."""
     try:
         cupy = import_module("cupy")
     except Exception as e:  # a package that is present but broken fails in many ways

@@ -23,7 +23,8 @@ WORTH_A_POOL = 50_000_000  # operations of a product: about half a millisecond o
 
 
 def view(buffer: Any, offset: int, shape: tuple[int, ...], dtype: DTypeLike) -> Any:
-    """Part of a buffer of bytes, by whatever library, as an array."""
+    """Part of a buffer of bytes, by whatever library, as an array in C order. Raises ValueError
+    where that lies outside of the buffer."""
     kind = np.dtype(dtype)
     stop = offset + math.prod(shape) * kind.itemsize
     if not 0 <= offset <= stop <= buffer.size:
@@ -48,17 +49,18 @@ class Host:
         self.threads = threads_in_use()
 
     def suit(self, flops: int) -> None:
-        """The threads for a program whose largest product takes so many operations.
+        """The threads for a program whose largest product takes so many floating-point operations.
 
-        A thread pool pays for itself in large products only, and where the cores are shared it
-        can cost a hundred times what it saves. The choice follows from the spec alone, so a run
-        can be repeated; `threads` given by the user overrides it.
+        A thread pool pays for itself in large products only, and where the cores are shared it can
+        cost a hundred times what it saves. The choice follows from the spec alone, so a run can be
+        repeated; `threads` given by the user overrides it.
         """
         if self.asked is None:
             set_threads(1 if flops < WORTH_A_POOL else default_threads() or 1)
             self.threads = threads_in_use()
 
     def empty(self, nbytes: int) -> NDArray[np.uint8]:
+        """[nbytes], not initialised, from an address that is a multiple of `ALIGNMENT`."""
         raw = np.empty(nbytes + ALIGNMENT, np.uint8)
         start = -raw.ctypes.data % ALIGNMENT
         return raw[start : start + nbytes]

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 
 def uniform(out: NDArray[Any], seed: int, site: int, update: int) -> None:
-    """Fill `out` (C-contiguous, float32 or float64) with numbers in [0, 1), in place.
+    """Fill `out` (any shape, C-contiguous, float32 or float64) with numbers in [0, 1), in place.
 
     float32: element i is 24 bits of 32-bit word i (the low half of each 64-bit word first) times
     2^-24. float64: 53 bits of 64-bit word i times 2^-53.
@@ -33,7 +33,7 @@ def uniform(out: NDArray[Any], seed: int, site: int, update: int) -> None:
 
 
 def normal(out: NDArray[Any], seed: int, site: int, update: int) -> None:
-    """Fill `out` (C-contiguous, float32 or float64) with standard normal numbers, in place.
+    """Fill `out`, as `uniform` does, with standard normal numbers, in place.
 
     Box and Muller (1958): elements 2k and 2k+1 are r cos(a) and r sin(a), from uniform numbers 2k
     and 2k+1, with r = sqrt(-2 log(1 - u[2k])) and a = 2 pi u[2k+1]. Works through blocks of 8192
@@ -133,8 +133,8 @@ def lowest(values: NDArray[Any], out: NDArray[Any]) -> None:
 
 
 def erf(x: NDArray[Any], out: NDArray[Any]) -> None:
-    """The error function, element by element, into `out` (C-contiguous, float32 or float64; it may
-    be `x` itself), within 2 units in the last place.
+    """The error function, element by element, into `out` (of the shape of x, C-contiguous, float32
+    or float64; it may be `x` itself), within 2 units in the last place.
 
     Two quotients of polynomials. Up to 0.84375 erf(x) / x - 1, over x^2 (Sun Microsystems 1993,
     s_erf.c); beyond it exp(x^2) (1 - erf(x)) (Cody 1969, "Rational Chebyshev approximations for the

@@ -72,7 +72,8 @@ def fits(text: str) -> bool:
 
 
 def diagnosed(line: Line, text: str, values: Sequence[Any] | None) -> Cause | None:
-    """The cause of a failure of a line that was given these values; None where it does not show."""
+    """The cause of a failure of a line that was given these values, an array or number for each
+    operand; None where it does not show."""
     name = line.call.function if line.call and line.call.whole else ""
     if values is None or name not in WORDS or len(values) > 2:
         return None
@@ -112,7 +113,7 @@ def ranges(line: Line, values: Sequence[Any] | None) -> tuple[str, ...]:
 
 
 def read(arrays: Iterable[NDArray[Any]]) -> tuple[str, ...]:
-    """What a line read, as the range of each array of real numbers."""
+    """What a line read, as shape and range of each array of real numbers."""
     held = [array for array in arrays if array.size]
     said = [extent(a, 4) or f"nothing finite, {a.size} not finite" for a in held]
     facts = (f"read {list(a.shape)}: {text}" for a, text in zip(held, said, strict=True))
@@ -120,7 +121,8 @@ def read(arrays: Iterable[NDArray[Any]]) -> tuple[str, ...]:
 
 
 def extent(array: NDArray[Any], digits: int) -> str:
-    """`from -1 to 2, 1 not finite`; empty of what has no finite real number."""
+    """The range of an array of any shape, `from -1 to 2, 1 not finite`; empty of what has no finite
+    real number."""
     if array.dtype.kind != "f":
         return ""
     fine = array[np.isfinite(array)]

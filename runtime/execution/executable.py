@@ -65,7 +65,7 @@ class Executable:
         """The program bound for n examples; made once for each n.
 
         Memory is taken anew when more examples come: whoever has several sizes begins with the
-        largest.
+        largest. Raises `Fault` where n is below 1, or where memory would not suffice.
         """
         if n not in self._bounds:
             if n < 1:
@@ -231,7 +231,7 @@ class Stopped:
 
 
 def reals(bound: Bound, names: Iterable[str]) -> Iterator[NDArray[Any]]:
-    """The arrays of real numbers among some buffers, on the host."""
+    """The arrays of real numbers among some buffers, in their shapes, on the host."""
     for array in map(bound.buffers.get, names):
         if array is not None and array.dtype.kind == "f":
             yield np.asarray(array.get() if hasattr(array, "get") else array)

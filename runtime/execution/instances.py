@@ -65,7 +65,9 @@ class Functions:
     # ---- called --------------------------------------------------------------------------------
 
     def apply(self, path: str, arrays: Sequence[object], named: Mapping[str, object]) -> Any:
-        """The results on examples: one array, or several by name; first axis the example."""
+        """The results on examples: one array, or several by name; first axis the example. Raises
+        `DlnError`: E550 to E556 for arrays that do not fit the ports, E563 for arguments, E565 for
+        an instance that cannot be called on its own."""
         spec = self.spec(path)
         checked, owner = self._ports(path, spec, arrays, named)
         with placed(self.plan.texts):
@@ -81,8 +83,10 @@ class Functions:
         arrays: Sequence[object],
         named: Mapping[str, object],
     ) -> Any:
-        """One step of an instance that takes sequences, on examples; `held` is what it carries
-        from step to step, empty before the first one, and is changed."""
+        """One step of an instance that takes sequences, on arrays [example, ...]; `held` is what it
+        carries from step to step, empty before the first one, and is changed. Raises `DlnError` as
+        `apply` does, and E563 where it takes no sequences or the examples are others than before.
+        """
         step = self.spec(path).step
         if step is None and f"{path}.step" in self.plan.refused:
             raise self._refused(f"{path}.step")
@@ -142,7 +146,8 @@ class Instance:
 
     def read(self, elements: object) -> HostArray:
         """Go through sequences [example, time, ...] from their beginning, but for the last element
-        of each, which is given back: it is what the first `step` takes."""
+        of each, which is given back: it is what the first `step` takes. Raises `DlnError` E563
+        where there is no last element."""
         rows = np.asarray(elements)
         if rows.ndim < 2 or not rows.shape[1]:
             message = f"{self._path}.read takes sequences: [example, time, ...]"

@@ -73,7 +73,8 @@ ARRAYS = ("first", "before", "after")
 def result_from(
     facts: Mapping[str, Any], kept: Mapping[str, dict[str, NDArray[Any]]]
 ) -> PhaseResult:
-    """The result that `facts` described, with the arrays that were kept of it."""
+    """The result that `facts` described, with the arrays that were kept of it: `first`, `before`
+    and `after`, each by name."""
     known = {f.name: facts[f.name] for f in fields(PhaseResult) if f.name in facts}
     return PhaseResult(**{**known, **kept, "history": history_from(facts["history"])})
 
@@ -81,7 +82,7 @@ def result_from(
 def number_of(results: Mapping[str, PhaseResult], number: PhaseNumber) -> float:
     """The number called `sse.error`, `sse.seconds` or `curve.reach[10]`.
 
-    Raises `Fault` where that phase has not run, or has not come as far.
+    Raises `Fault` E562 where that phase has not run, or has not come as far.
     """
     result, name = results.get(number.phase, PhaseResult("")), number.name
     counts = {"epochs": result.epochs, "updates": result.updates, "seconds": result.seconds}

@@ -62,7 +62,8 @@ class Programs:
     ) -> Executable:
         """A program ready to run on the parameters as they are now.
 
-        Its states are those of the phase, unless it has `states` of its own.
+        Its states are those of the phase, unless it has `states` of its own, arrays by path. Raises
+        `DlnError` E560 for a program that the plan has not.
         """
         own, states = states, self.store.states.get(phase or "", {}) if states is None else states
         ready = self._ready.get(key)
@@ -92,7 +93,8 @@ class Programs:
         self, program: Program, params: dict[str, DeviceArray], states: dict[str, DeviceArray],
         phase: str | None = None, **more: object,
     ) -> Executable:  # fmt: skip
-        """A program on given arrays, with the seed of a phase; `more` are names that it sees."""
+        """A program on given arrays by path, in the shapes of its plan, with the seed of a phase;
+        `more` are names that it sees."""
         asked = {b.key: b.shape_at(0)[0] for b in program.buffers if b.place == "whole"}
         wholes = {k: self._whole(WholeField.parse(k), asked[k], program.dtype) for k in asked}
         seed = self.seed_of(phase)
@@ -158,12 +160,12 @@ class Programs:
         return bound
 
     def run(self, key: ProgramKey, phase: str | None = None, n: int = 1) -> dict[str, HostArray]:
-        """The values of a program without inputs, on the host; of a phase's with its seed."""
+        """The values by name of a program without inputs, on the host; a phase's has its seed."""
         where = "the first values" if key.kind is ProgramKind.INIT else key.spoken
         return self.values(self.run_once(self.executable(key, phase), {}, where, rows=n))
 
     def values(self, bound: Bound) -> dict[str, HostArray]:
-        """Copies on the host of what a program has left."""
+        """Copies on the host of what a program has left, by name, for its n examples."""
         return {key: self.device.to_host(a) for key, a in bound.values.items()}
 
     def once(self, key: ProgramKey, phase: str | None = None, n: int = 1) -> dict[str, HostArray]:
@@ -192,7 +194,8 @@ class Programs:
         self.store.params = {path: self.device.array(values[path], dtype) for path in plan.params}
 
     def first_states(self, phase: PhaseSpec) -> dict[str, HostArray]:
-        """The values that the states of a phase begin with: of its optimisers, and its own."""
+        """The values that the states of a phase begin with, by path: of its optimisers, and its
+        own."""
         key = ProgramKind.STATES.of(phase.name)
         values: dict[str, HostArray] = {p: np.zeros(shape) for p, shape in phase.states.items()}
         if values and key in self.plan.programs:

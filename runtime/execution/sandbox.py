@@ -41,7 +41,7 @@ def load(program: Program, device: Device, **more: object) -> Callable[..., Call
 
 @cache
 def compiled(text: str, name: str) -> CodeType:
-    """Checked and compiled text."""
+    """Checked and compiled text. Raises `Fault` for what is no program text."""
     tree = ast.parse(text, name)
     check(tree)
     return compile(tree, name, "exec", dont_inherit=True)

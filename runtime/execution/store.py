@@ -19,7 +19,7 @@ HostArray = NDArray[Any]
 
 
 def put(device: Device, target: DeviceArray, values: ArrayLike) -> None:
-    """Copy host values into an array of the device, in its precision."""
+    """Copy host values into an array of the device, in its precision and broadcast to its shape."""
     if type(target) is np.ndarray:
         np.copyto(target, values, casting="unsafe")
     else:
@@ -60,7 +60,7 @@ class Store:
     # ---- parameters ----------------------------------------------------------------------------
 
     def replace(self, path: str, values: HostArray, dtype: str) -> None:
-        """Give a parameter a new array."""
+        """Give a parameter a new array, of its shape, in a precision."""
         self.params[path] = self.device.array(values, dtype)
         self.clear_dead(path)
         self.generation += 1
@@ -78,7 +78,7 @@ class Store:
                 self.replace(path, self.device.to_host(self.params[path]), dtype)
 
     def in_precision(self, paths: Iterable[str], dtype: str) -> dict[str, DeviceArray]:
-        """Parameters in a precision, copied where they have another."""
+        """Parameters by path in a precision, copied where they have another."""
         return {path: self._mirror(path, dtype) for path in paths}
 
     def _mirror(self, path: str, dtype: str) -> DeviceArray:
@@ -95,22 +95,23 @@ class Store:
     # ---- states --------------------------------------------------------------------------------
 
     def set_states(self, phase: str, values: Mapping[str, HostArray], dtype: str) -> None:
-        """Take over states: numbers in the precision of the phase, classes as they are."""
+        """Take over states by path: numbers in the precision of the phase, classes as they are."""
         self.states[phase] = self.placed(values, dtype)
         self.generation += 1
 
     def placed(self, values: Mapping[str, HostArray], dtype: str) -> dict[str, DeviceArray]:
-        """Values on the device: numbers in a precision, classes as they are."""
+        """Values by path on the device: numbers in a precision, classes as they are."""
         kinds = {path: dtype if a.dtype.kind == "f" else str(a.dtype) for path, a in values.items()}
         return {p: self.device.array(a, kinds[p]) for p, a in values.items()}
 
     # ---- copies on the host --------------------------------------------------------------------
 
     def host_params(self) -> dict[str, HostArray]:
-        """Copies of all parameters on the host."""
+        """Copies of all parameters on the host, by path."""
         return {path: self.device.to_host(a) for path, a in self.params.items()}
 
     def snapshot(self, phase: str) -> dict[str, HostArray]:
-        """Copies of all parameters, and of what a phase keeps as `state:<path>`, on the host."""
+        """Copies on the host of all parameters, by path, and of what a phase keeps as
+        `state:<path>`."""
         held, kept = self.states[phase], self.plan.phases[phase].kept
         return self.host_params() | {str(new_state(k)): self.device.to_host(held[k]) for k in kept}

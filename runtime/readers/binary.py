@@ -107,6 +107,7 @@ def idx_probe(decl: DataSource) -> Schema:
 
 
 def idx_read(decl: DataSource, stretch: Stretch | None) -> dict[str, NDArray[Any]]:
+    """The arrays of IDX files by field, [example, ...]: images as uint8, labels as int64."""
     headers = _idx_headers(decl)
     _schema(headers)
     return {name: _idx_array(h, stretch) for name, h in headers.items()}
@@ -178,6 +179,7 @@ def _npy_header(path: Path, z: Any, info: Any) -> _Header:
 
 
 def npz_read(decl: DataSource, stretch: Stretch | None) -> dict[str, NDArray[Any]]:
+    """The arrays of an NPZ file by name, [example, ...]. Raises `Fault` E503 for a damaged one."""
     import zipfile  # late: few sets are npz
 
     import numpy as np  # late: NumPy

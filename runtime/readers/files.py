@@ -33,9 +33,9 @@ MEMBERS = 1 << 16  # gzip members in one file
 def locate(name: str, decl: DataSource) -> Path:
     """The file that `name` means, as is or with `.gz`.
 
-    Looked for beside the spec, in its `data` folders, then in the shipped ones; or where the
-    user's own `--data NAME=PATH` says. A name may not leave those folders, by `..`, by an
-    absolute path or through a link.
+    Looked for beside the spec, in its `data` folders, then in the shipped ones; or where the user's
+    own `--data NAME=PATH` says. A name may not leave those folders, by `..`, by an absolute path or
+    through a link. Raises `Fault` E501 or E502.
     """
     if decl.override is not None:
         return _overridden(name, decl, decl.override)
@@ -101,11 +101,12 @@ def _missing(name: str, folders: list[Path], where: str) -> Fault:
 
 
 def file_of(decl: DataSource) -> Path:
-    """The file of a reader that takes exactly one."""
+    """The file of a reader that takes exactly one. Raises `Fault` E501, E502 or E509."""
     return files_of(decl, one=True)[0]
 
 
 def files_of(decl: DataSource, one: bool = False) -> list[Path]:
+    """The files of a reader, one or several. Raises `Fault` E501, E502 or E509."""
     names = [a for a in decl.args if isinstance(a, str)]
     if len(names) != len(decl.args) or not names or (one and len(names) > 1):
         wanted = 'one file name, as in "a.csv"' if one else "file names"
@@ -130,7 +131,8 @@ def head(path: Path, count: int) -> bytes:
 
 
 def whole(path: Path, limit: int) -> bytes | bytearray:
-    """The contents of a file, unpacked; at most one byte more than `limit`."""
+    """The contents of a file, unpacked; at most one byte more than `limit`. Raises `Fault` E504
+    where it ends early."""
     with open(path, "rb") as f:
         if not _packed(f):
             return f.read(min(limit, path.stat().st_size) + 1)  # it takes so much memory at once
@@ -147,6 +149,7 @@ def fill(path: Path, into: memoryview, skip: int = 0, last: bool = True) -> int:
     """Fill memory with the bytes of a file, unpacked, from `skip` on, without a copy between.
 
     How many there were. With `last` the file is to end there: where it goes on, there were more.
+    Raises `Fault` E504 where a packed file ends early.
     """
     with open(path, "rb", buffering=0) as f:
         if not _packed(f):
@@ -175,7 +178,8 @@ def _packed(f: BinaryIO | FileIO) -> bool:
 
 
 def decoded(path: Path) -> str:
-    """The contents of a file of text."""
+    """The contents of a file of text. Raises `Fault` E503 where it is not UTF-8, E508 where it is
+    too large."""
     size = path.stat().st_size
     with open(path, "rb") as f:
         packed = _packed(f)
@@ -230,7 +234,8 @@ def too_large(path: Path, size: str, limit: int | None = None) -> Fault:
 
 
 def check_length(path: Path, expected: int) -> None:
-    """Compare what a header promises with the file, before anything is allocated."""
+    """Compare the bytes that a header promises with the file, before anything is allocated. Raises
+    `Fault` E504 where they differ, E508 where they are too many."""
     if expected > LIMIT:
         raise too_large(path, f"{expected:,}")
     size = path.stat().st_size

@@ -19,7 +19,8 @@ from dln.grammar.diagnostics import Problem
 
 
 def to_host(given: Any) -> NDArray[Any] | Problem:
-    """A NumPy array of what was given, without a copy where that can be; else why there is none."""
+    """A NumPy array of what was given, of its shape, without a copy where that can be; else why
+    there is none (E552)."""
     rows = given if isinstance(given, list | tuple) else (given,)
     masked = [row for row in rows if isinstance(row, np.ma.MaskedArray)]
     if count := sum(int(np.sum(np.ma.getmaskarray(row))) for row in masked):
@@ -62,7 +63,7 @@ def settled(specs: Sequence[FieldSpec], given: Mapping[str, Any]) -> dict[str, A
 
 
 def held(array: Any, ends: Any, xp: Any = np) -> Any:
-    """A sequence that stays at its last step from there on."""
+    """A sequence [example, time, ...] that stays at its last step from `ends` [example] on."""
     steps = xp.minimum(xp.arange(array.shape[1]), ends[:, None] - 1)
     return array[xp.arange(len(array))[:, None], steps]
 

@@ -22,7 +22,7 @@ class ReadCache:
         self._sets: dict[str, dict[str, NDArray[Any]]] = {}
 
     def read(self, decl: DataSource, stretch: Stretch | None = None) -> dict[str, NDArray[Any]]:
-        """What `readers.read` gives. Raises its faults."""
+        """What `readers.read` gives, [example, ...] by field. Raises its faults."""
         if not readers.reader_of(decl).files:
             return readers.read(decl, stretch)
         key = repr((decl, stretch))

@@ -50,7 +50,7 @@ class Reader:
 
 
 def probe(decl: DataSource) -> Schema:
-    """The fields and the number of examples, read from headers.
+    """The fields and the number of examples, read from headers. Raises `Fault` E501 to E511.
 
     >>> probe(DataSource("rows", ([[0.05, 0.1, 0.99]],), {}, "."))
     Schema(fields={'': HeaderField(shape=(3,), kind='real')}, count=1, classes=None, alphabet=None)
@@ -64,8 +64,8 @@ def probe(decl: DataSource) -> Schema:
 
 
 def read(decl: DataSource, stretch: Stretch | None = None) -> dict[str, NDArray[Any]]:
-    """The arrays by field, first axis the example, of all examples or of a stretch of them; idx
-    images stay uint8, indices int64."""
+    """The arrays by field, [example, ...], of all examples or of a stretch of them; idx images stay
+    uint8, indices int64. Raises `Fault` E501 to E511."""
     with _readable(decl):
         return reader_of(decl).read(decl, stretch)
 
@@ -80,7 +80,8 @@ def origin(decl: DataSource, spec: FieldSpec, example: int, element: int) -> str
 
 
 def drawing(name: str, base: str) -> tuple[str, str]:
-    """The path and the text of a file of drawings, looked for where data files are."""
+    """The path and the text of a file of drawings, looked for where data files are. Raises `Fault`
+    E501 to E503, and E508 where it is too long."""
     decl = DataSource("glyphs", (name,), {}, base)
     with _readable(decl):
         try:

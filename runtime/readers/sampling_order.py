@@ -16,14 +16,14 @@ WORD = (1 << 64) - 1
 
 
 def words(count: int, seed: int, site: int, epoch: int) -> NDArray[np.uint64]:
-    """`count` random 64-bit words; a shorter draw is the head of a longer one."""
+    """[count] random 64-bit words; a shorter draw is the head of a longer one."""
     key = np.array([seed & WORD, 0], np.uint64)
     counter = np.array([0, epoch & WORD, site & WORD, 0], np.uint64)
     return np.random.Philox(key=key, counter=counter).random_raw(count)
 
 
 def unit(count: int, seed: int, site: int, epoch: int) -> NDArray[np.float64]:
-    """`count` numbers in [0, 1), multiples of 2^-53: the upper 53 bits of each word."""
+    """[count] numbers in [0, 1), multiples of 2^-53: the upper 53 bits of each word."""
     bits = words(count, seed, site, epoch)
     bits >>= np.uint64(11)
     found = bits.astype(np.float64)
@@ -32,7 +32,7 @@ def unit(count: int, seed: int, site: int, epoch: int) -> NDArray[np.float64]:
 
 
 def file_order(n: int) -> Indices:
-    """0, 1, ..., n - 1: the examples as they lie in the file."""
+    """[n]: 0, 1, ..., n - 1, the examples as they lie in the file."""
     return np.arange(n, dtype=np.int64)
 
 
@@ -49,19 +49,20 @@ def stream(n: int, rows: int) -> Indices:
 
 
 def permutation(n: int, seed: int, site: int, epoch: int) -> Indices:
-    """A uniform shuffle of 0..n-1: the stable order of n random words."""
+    """[n]: a uniform shuffle of 0..n-1, the stable order of n random words."""
     return np.argsort(words(n, seed, site, epoch), kind="stable").astype(np.int64, copy=False)
 
 
 def replacement(n: int, count: int, seed: int, site: int, epoch: int) -> Indices:
-    """`count` independent draws from 0..n-1: floor(u n), never n for n below 2^52."""
+    """[count] independent draws from 0..n-1: floor(u n), never n for n below 2^52."""
     return np.floor(unit(count, seed, site, epoch) * n).astype(np.int64)
 
 
 def balanced(
     labels: ArrayLike, seed: int, site: int, epoch: int, count: int | None = None
 ) -> Indices:
-    """A shuffle in which each class is spread evenly; its first `count` examples, or all.
+    """A shuffle of the examples of `labels` [n] in which each class is spread evenly; its first
+    `count` examples, or all.
 
     The j-th of the m examples of a class stands at (j + 1/2) / m of the way. With C classes of
     equal size each run of C examples, counted from the start, holds every class once.

@@ -24,6 +24,8 @@ MOST = 1 << 28  # numbers in one set
 
 
 def probe(decl: DataSource) -> Schema:
+    """What a set holds, by its parameters alone. Raises `Fault` E508 for one too large, E510 for
+    one that there is not, or wrong parameters."""
     found, values = _bind(decl)
     name, wrong, classes = decl.args[0], found.wrong(values), found.classes
     if wrong is not None:
@@ -40,7 +42,7 @@ def probe(decl: DataSource) -> Schema:
 
 
 def read(decl: DataSource) -> dict[str, NDArray[Any]]:
-    """The arrays of a set, first axis the example."""
+    """The arrays of a set, [example, ...] by field. Raises `Fault` E508 or E510."""
     probe(decl)
     found, values = _bind(decl)
     return found.make(Draws(str(decl.args[0]), values), values)

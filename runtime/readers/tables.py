@@ -111,7 +111,8 @@ def separator(lines: Sequence[str]) -> str:
 
 
 def read_table(path: Path) -> Table:
-    """The table of a file."""
+    """The table of a file, of a row for each example. Raises `Fault` E503, E506 where a row has
+    another number of cells, E507, E508."""
     rows, table = FileRows(path), Table(0, array("d"))
     for line, row, values in rows:
         table.columns = table.columns or len(row)
@@ -203,6 +204,7 @@ def cells_probe(decl: DataSource) -> Schema:
 
 
 def cells_read(decl: DataSource, stretch: Stretch | None) -> dict[str, NDArray[Any]]:
+    """The numbers of a table that is written in the spec, [row, column]."""
     import numpy as np  # late: NumPy
 
     found = _cells(decl)

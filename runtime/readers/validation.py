@@ -78,8 +78,9 @@ def check_field(
     where: Where | None = None,
     dtype: str = "float64",
 ) -> Array:
-    """One array checked, classes and lengths as integers; `first` is the number of its first
-    example, for messages. Real numbers must be such in the precision `dtype`."""
+    """One array [example, ...] checked, classes and lengths as integers; `first` is the number of
+    its first example, for messages. Real numbers must be such in the precision `dtype`. Raises
+    `DlnError` E551 to E554 or E556."""
     array = to_host(given)
     if not isinstance(array, Problem):
         problem = _wrong_type(spec, array) or _wrong_shape(spec, array)

@@ -81,6 +81,7 @@ class Clock:
 
     @property
     def seconds(self) -> float:
+        """The time spent on training in all, in seconds."""
         return self._before + perf_counter() - self._began
 
     @property

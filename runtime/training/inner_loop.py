@@ -32,7 +32,7 @@ class Feed:
 
 
 def filled(indices: DeviceArray, update: float) -> None:
-    """Fills in nothing: that has been done."""
+    """Fills in nothing at the indices [n]: that has been done."""
 
 
 class InnerLoop:
@@ -44,7 +44,7 @@ class InnerLoop:
         self._feeds: dict[int, Feed] = {}
 
     def start(self) -> None:
-        """The rate counts from here."""
+        """The rate, in examples a second, counts from here."""
         self._told, self._told_at = perf_counter(), self.clock.update
 
     def run(self, until: int) -> None:

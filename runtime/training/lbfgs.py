@@ -28,7 +28,7 @@ Arrays = Mapping[str, DeviceArray]
 
 
 class Surface:
-    """The loss over the parameters as a function of one vector.
+    """The loss over the parameters as a function of one vector, [all numbers of all of them].
 
     `move(x)` makes the parameters x and works out `loss` and `gradient` there.
     """

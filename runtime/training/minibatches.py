@@ -30,7 +30,7 @@ class Minibatches:
         self._order: tuple[int, DeviceArray] = (-1, None)
 
     def indices(self, update: int) -> DeviceArray:
-        """The minibatch of an update, as indices into the part, on the device."""
+        """The minibatch of an update, as indices [n] into the part, on the device."""
         low = update % self.per_epoch * self.size
         return self.of_epoch(update // self.per_epoch)[low : low + self.size]
 
@@ -46,7 +46,7 @@ class Minibatches:
         return epochs * self.visited + place * self.size
 
     def of_epoch(self, epoch: int) -> DeviceArray:
-        """The order of an epoch, on the device."""
+        """The order of an epoch, [visited], on the device."""
         if self._order[0] != epoch:
             self._order = (epoch, self.device.array(self._drawn(epoch), "int64"))
         return self._order[1]

@@ -47,7 +47,8 @@ def train_phases(
     keep: Iterable[str] = (),
 ) -> None:  # fmt: skip
     """Train phases in order, on the spec's `datasets` if no others are given; of those in `keep`
-    their results hold what checks ask."""
+    their results hold what checks ask. Raises `DlnError` E563 for an option that there is not, and
+    what training raises."""
     for name in given:
         if name not in TrainOptions.__annotations__:
             raise unknown("E563", "option of train", name, list(TrainOptions.__annotations__))

@@ -56,7 +56,7 @@ class PhaseRun:
     watchman: Watchman
 
     def minibatch(self) -> DeviceArray:
-        """The minibatch at hand, as indices into the part."""
+        """The minibatch at hand, as indices [n] into the part."""
         return self.minibatches.indices(self.clock.update)
 
     def example(self, row: int) -> str:
@@ -67,8 +67,8 @@ class PhaseRun:
         self, key: ProgramKey, part: DataPart, order: DeviceArray, size: int,
         now: Mapping[str, float], states: dict[str, DeviceArray] | None = None,
     ) -> Iterator[tuple[DeviceArray, Bound]]:  # fmt: skip
-        """Run a program of the phase on the examples of an order, `size` at a time: their indices,
-        and what it is bound to. Its states are those of the phase, or its own."""
+        """Run a program of the phase on the examples of an order [examples], `size` at a time:
+        their indices, and what it is bound to. Its states are those of the phase, or its own."""
         executable = self.state.programs.executable(key, self.spec.name, states)
         clocks = self.state.programs.clocks(executable.program, now)
         for indices, bound in part.filled(executable, order, size, now["update"]):

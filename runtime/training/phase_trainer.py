@@ -54,7 +54,7 @@ class PhaseTrainer:
     # ---- the phase -----------------------------------------------------------------------------
 
     def run(self) -> PhaseResult:
-        """Train to the end of the phase. Raises `Interrupted`, and `DlnError` for bad numbers."""
+        """Train to the end of the phase. Raises `Interrupted`; `DlnError` E600 for bad numbers."""
         self.clock.start()
         self.loop.start()
         clock, run, name = self.clock, self.phase, self.spec.name

@@ -39,7 +39,7 @@ class PhaseAt:
 
 
 def pack(state: RunState, phase: PhaseAt | None = None) -> tuple[Arrays, dict[str, Any]]:
-    """All that a run is, as host arrays and plain facts."""
+    """All that a run is, as host arrays by name and plain facts."""
     arrays = state.store.host_params()
     for name, states in state.store.states.items():
         for path, array in states.items():
@@ -103,8 +103,8 @@ class Saver:
 
 
 def restore(state: RunState, restored: Restored) -> None:
-    """Make a run what it was. Raises `Fault` for the checkpoint of another spec or seed, or for one
-    that says what cannot be, before anything is changed."""
+    """Make a run what it was. Raises `Fault` E561 for the checkpoint of another spec or seed, or
+    for one that says what cannot be, before anything is changed."""
     facts.refuse(state.plan, state.seed, restored.arrays, restored.meta)
     arrays, meta = restored.arrays, restored.meta
     for path in state.store.params:
@@ -118,7 +118,8 @@ def restore(state: RunState, restored: Restored) -> None:
 
 
 def kept_of(phase: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, Arrays]:
-    """The arrays that checks may ask of a phase: `first`, `before` and `after`, as far as kept."""
+    """The arrays by name that checks may ask of a phase: `first`, `before` and `after`, as far as
+    kept."""
     found = {kept: facts.of_kind(arrays, kept, phase) for kept in ARRAYS}
     return {kept: mine for kept, mine in found.items() if mine}
 
@@ -126,8 +127,8 @@ def kept_of(phase: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, Arrays]
 def load(state: RunState, arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> None:
     """Take over parameters by path, and what fits of states and counters.
 
-    The spec may be another one, as long as its parameters have these names and shapes. States
-    are taken over for each phase that has exactly these.
+    The spec may be another one, as long as its parameters have these names and shapes. States are
+    taken over for each phase that has exactly these. Raises `Fault` E532.
     """
     facts.refuse_params(state.plan, arrays)
     updates = meta.get("updates", {})

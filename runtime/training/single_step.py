@@ -51,8 +51,9 @@ def step(state: RunState, datasets: Datasets, spec: PhaseSpec, given: Given) -> 
 
 
 def gradient(state: RunState, spec: PhaseSpec, path: str, given: Given) -> HostArray:
-    """The gradient that an update of a phase moves a parameter by: that of the lines which minimise
-    over it, in a step after others with what these leave."""
+    """The gradient that an update of a phase moves a parameter by, of its shape: that of the lines
+    which minimise over it, in a step after others with what these leave. Raises `DlnError` E564
+    where the phase does not move it."""
     key = ProgramKind.GRAD.of(spec.name)
     program = state.plan.programs.find(key)
     known = [] if program is None else [b.key for b in program.values]

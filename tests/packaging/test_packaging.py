@@ -254,3 +254,69 @@ def test_start_up_loads_nothing_heavy() -> None:
 def test_cupy_is_named_in_one_file() -> None:
     users = {named(p) for p in sources() for n, _ in imports(p) if n.split(".")[0] == "cupy"}
     assert users <= {"runtime/device/gpu.py"}
+
+
+# ---- what the docstrings say -------------------------------------------------------------------
+
+ARRAYS = re.compile(r"NDArray|ArrayLike|HostArray|DeviceArray")
+SHAPED = re.compile(r"\[.*\]|shape|\bax[ei]s\b|vector|matri|by (?:name|path|field)", re.DOTALL)
+REFUSES = re.compile(r"[Rr]aise|`(?:Fault|DlnError)`")
+Public = tuple[str, ast.FunctionDef, str]
+
+
+def public(path: Path) -> Iterator[Public]:
+    """The public functions and methods of a file, each with its place and what it says."""
+
+    def walk(body: list[ast.stmt]) -> Iterator[Public]:
+        for node in body:
+            if isinstance(node, ast.ClassDef) and node.name[0] != "_":
+                yield from walk(node.body)
+            elif isinstance(node, ast.FunctionDef) and node.name[0] != "_":
+                yield (
+                    f"{named(path)}:{node.lineno} {node.name}",
+                    node,
+                    ast.get_docstring(node) or "",
+                )
+
+    return walk(tree(path).body)
+
+
+def own(function: ast.FunctionDef) -> Iterator[ast.AST]:
+    """The nodes of a function, those of functions in it left out."""
+    left: list[ast.AST] = list(function.body)
+    while left:
+        yield (node := left.pop())
+        if not isinstance(node, ast.FunctionDef | ast.Lambda):
+            left += ast.iter_child_nodes(node)
+
+
+def raised(function: ast.FunctionDef) -> set[str]:
+    """What is raised by its name, in the function itself."""
+    raises = (x.exc for x in own(function) if isinstance(x, ast.Raise))
+    return {ast.unparse(x.func) for x in raises if isinstance(x, ast.Call)}
+
+
+def test_what_refuses_says_so() -> None:
+    """But for rules of types, `(attrs, types)`, of which `Op` says it once."""
+    found = [
+        place
+        for path in sources()
+        for place, function, said in public(path)
+        if raised(function) & {"Fault", "DlnError"}
+        and [a.arg for a in function.args.args] != ["attrs", "types"]
+        and not REFUSES.search(said)
+    ]
+    assert not found
+
+
+def test_what_takes_or_gives_arrays_names_their_shape() -> None:
+    """Where numbers are computed with; what stands in for a protocol says what that says."""
+    rooms = ("runtime/", "dln/artefacts/", "dln/printing/")
+    found = [p for path in sources() if named(path).startswith(rooms) for p in public(path)]
+    told = {function.name for _, function, said in found if SHAPED.search(said)}
+    signatures = {
+        place: ast.unparse(f.args) + ast.unparse(f.returns or f.args) for place, f, _ in found
+    }
+    silent = [p for p, f, said in found if ARRAYS.search(signatures[p]) and not SHAPED.search(said)
+              and (said or f.name not in told)]  # fmt: skip
+    assert not silent

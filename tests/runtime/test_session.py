@@ -185,6 +185,9 @@ def test_what_train_does_not_take_is_refused(session: Any) -> None:
         made.train("fit", hooks=[object()])
     with pytest.raises(DlnError, match='there is no clock "epok"'):
         made.evaluate("step:fit", epok=1)
+    with pytest.raises(DlnError, match='there is no program "step:fot"') as caught:
+        made.evaluate("step:fot")
+    assert problem(caught).remedy == "step:fit"
 
 
 def test_a_masked_value_is_no_number_wherever_it_stands(session: Any) -> None:

@@ -53,7 +53,8 @@ def gibbs(b: Build, expr: s.Call, scope: Scope) -> Value:
 
 
 def cd(b: Build, expr: s.Call, scope: Scope) -> Node:
-    """`cd(R, v, k)`: F(v) - F(v_k), whose gradient is the rule of contrastive divergence."""
+    """`cd(R, v, k)`: F(v) - F(v_k), whose gradient is the rule of contrastive divergence (Hinton
+    2002, "Training products of experts by minimizing contrastive divergence")."""
     asked = _asked(b, expr, scope, "cd", steps=1)
     after = run(b, asked)
     start = derivation.free(b, asked.machine, asked.start, asked.span)

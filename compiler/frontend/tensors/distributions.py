@@ -78,7 +78,7 @@ def normal(b: Build, span: Span, mean: Value = 0.0, deviation: Value = 1.0) -> V
 
 
 def bernoulli(b: Build, span: Span, p: Value) -> Node:
-    """1 with probability p, else 0."""
+    """1 with probability p, else 0: whether a uniform number is below p."""
     return _below(b, _draw(b, span, "uniform", *_draws(b, span, "bernoulli", p)), p, span)
 
 
@@ -159,7 +159,8 @@ def _last(b: Build, node: Node, span: Span) -> Node:
 def mask(b: Build, span: Span, x: Value, p: Value) -> Node:
     """1 with probability p, else 0, for each element of x, drawn afresh at each update.
 
-    What `dropout` is made of: a draw within an expression. Its place is the equation it stands in.
+    What `dropout` is made of (Srivastava et al. 2014): a draw within an expression. Its place is
+    the equation it stands in.
     """
     node = broadcasting.as_tensor(b, x, span)
     if isinstance(p, int | float) and not 0 < p <= 1:
@@ -209,12 +210,13 @@ def distort(
     shear: Value = 0.2,
     background: Value = 0,
 ) -> Node:
-    """`image ~ distort(raw.image)`: the image [h, w] or [maps, h, w] moved by chance.
+    """`image ~ distort(raw.image)`: the image [h, w] or [maps, h, w] moved by chance (LeCun,
+    Bottou, Bengio and Haffner 1998, section III).
 
-    Each is drawn evenly from its range: a shift of up to `shift` pixels in both directions; sides
-    1 - scale to 1 + scale times as long; one side 1 - squeeze to 1 + squeeze times as long, the
-    other as much shorter; columns slanted by -shear to shear pixels for each row. `background` is
-    what comes in from outside.
+    Each is drawn evenly from its range: a shift of up to `shift` pixels in both directions; sides 1
+    - scale to 1 + scale times as long; one side 1 - squeeze to 1 + squeeze times as long, the other
+    as much shorter; columns slanted by -shear to shear pixels for each row. `background` is what
+    comes in from outside.
     """
     node = broadcasting.quantity(b, image, span)
     if len(node.type.example) not in (2, 3):

@@ -32,7 +32,7 @@ def show(shape: Iterable[Size]) -> str:
 
 
 def check_axes(name: str, axes: Iterable[int], rank: int) -> None:
-    """Every axis names a position of a shape of that rank, once."""
+    """Raise `Fault` unless every axis names a position of a shape of that rank, once."""
     axes = tuple(axes)
     if len(set(axes)) != len(axes) or any(not 0 <= a < rank for a in axes):
         raise Fault(f"{name}: axes {axes} do not fit a tensor with {rank} axes")
@@ -48,7 +48,7 @@ def without(type: TensorType, axes: Iterable[int]) -> TensorType:
 
 
 def known(size: Size, what: str) -> int:
-    """The number of a size that must be known by now."""
+    """The number of a size that must be known by now. Raises `Fault` where it is not."""
     if size.value is None:
         raise Fault(f"{what} needs a fixed size, but this axis has size {size}")
     return size.value
@@ -72,7 +72,8 @@ def join(a: Domain, b: Domain) -> Domain:
 
 
 def spread(name: str, types: Sequence[TensorType]) -> TensorType:
-    """The type of a pointwise result before its kind and domain: equal shapes, or numbers."""
+    """The type of a pointwise result before its kind and domain: equal shapes, or numbers. Raises
+    `Fault` for others."""
     widest = max(types, key=lambda t: (len(t.shape), len(t.running)))
     for t in types:
         if t.shape and unlike(t.shape, widest.shape):

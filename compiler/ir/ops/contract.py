@@ -33,6 +33,7 @@ Labels = tuple[int, ...]
 
 
 def check_labels(attrs: Attrs, types: Types) -> None:
+    """Raise `Fault` where labels do not fit the operands, or leave an axis alone."""
     left, right, out = attrs["left"], attrs["right"], attrs["out"]
     for labels, t in zip((left, right), types, strict=True):
         if len(labels) != len(t.shape):

@@ -75,7 +75,7 @@ def between(site: Site, image: Array, y: float, x: float) -> Any:
 
 
 def no_slope(m: Make, node: Node, bar: Node) -> tuple[Node | None, ...]:
-    """Images come from data, and no gradient passes a draw."""
+    """Images come from data, and no gradient passes a draw: raises `Fault` E378."""
     raise Fault("no gradient passes distort", "stop(...) around what is distorted", "E378")
 
 

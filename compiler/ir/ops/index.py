@@ -17,7 +17,7 @@ from dln.grammar.diagnostics import Fault
 
 
 def classes_fit(name: str, at: TensorType, size: Size) -> None:
-    """Classes count the positions of the axis they point into."""
+    """Raise `Fault` unless classes count the positions of the axis they point into."""
     if at.domain.size is not None and differ(at.domain.size, size):
         raise Fault(f"{name}: {at.domain} does not point into an axis of size {size}")
 

@@ -141,7 +141,8 @@ class Stepper:
         return site.draw(kind, f"{where}@{self.t}", shape)
 
     def fill(self, values: dict[Node, Array], t: int) -> None:
-        """Add to the values of a step those that are wanted and not known yet."""
+        """Add to the values of a step those that are wanted and not known yet. Raises `Fault` for a
+        value of another shape than its node's."""
         self.t = t
         for node, evaluate, site in self.nodes:
             if node in values:

@@ -36,7 +36,8 @@ Term = tuple[int, Size]
 
 
 def check_terms(name: str, attrs: Attrs, size: Size) -> None:
-    """Every index must lie on the axis, as far as its size and the terms are numbers."""
+    """Raise `Fault` unless every index lies on the axis, as far as its size and the terms are
+    numbers."""
     terms, offset = attrs["terms"], attrs["offset"]
     if not terms or any(c < 1 for c, _ in terms):
         raise Fault(f"{name}: an index needs terms with positive coefficients, found {terms}")
