@@ -169,7 +169,7 @@ class Programs:
         return {key: self.device.to_host(a) for key, a in bound.values.items()}
 
     def once(self, key: ProgramKey, phase: str | None = None, n: int = 1) -> dict[str, HostArray]:
-        """As `run`, of a program that is not run again soon: its memory is given back."""
+        """As `run`, by name, of what is not run again soon: its memory is given back."""
         values = self.run(key, phase, n)
         self._ready[key].executable.release()
         return values

@@ -199,7 +199,7 @@ def npz_read(decl: DataSource, stretch: Stretch | None) -> dict[str, NDArray[Any
 
 
 def cut(values: NDArray[Any], stretch: Stretch | None) -> NDArray[Any]:
-    """The examples of a stretch; the others do not stay in memory."""
+    """The examples [example, ...] of a stretch; the others do not stay in memory."""
     low, high = taken(len(values), stretch)
     return values if stretch is None else values[low:high].copy()
 
