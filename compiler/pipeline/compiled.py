@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from dln.compiler.fingerprint import fingerprint
-from dln.compiler.ir.graph import Graph, ancestors
+from dln.compiler.ir.graph import Graph, Node, ancestors
 from dln.compiler.ir.op import volume
 from dln.compiler.ir.structure import is_full_data
 from dln.compiler.lower.emit import lower
@@ -14,6 +14,7 @@ from dln.compiler.model import Model
 from dln.compiler.pipeline import specs
 from dln.compiler.pipeline.recipes import Recipe, common_dtype, recipes
 from dln.compiler.plan import Plan, Program, ProgramTable
+from dln.compiler.schema.keys import Output
 from dln.compiler.schema.tables import DTYPE, DTYPES
 from dln.compiler.stages import optimise, part
 from dln.grammar.diagnostics import Fault, nearest
@@ -70,7 +71,7 @@ class Compiled(Mapping[str, Program]):
         return self.made[id(recipe)]
 
     def _compile(self, name: str, recipe: Recipe) -> Program:
-        graph = optimise(part(self.model, recipe.outputs))
+        graph = optimised(self.model, recipe.outputs)
         capacity = bearable(graph, recipe.capacity) if recipe.chunked else recipe.capacity
         made = lower(name, graph, self.target, recipe.dtype, capacity)
         for look in self.seen:
@@ -82,6 +83,11 @@ class Compiled(Mapping[str, Program]):
 
     def __len__(self) -> int:
         return len(self.wanted)
+
+
+def optimised(model: Model, outputs: Mapping[Output, Node]) -> Graph:
+    """The graph of some outputs, whatever it is lowered for."""
+    return optimise(part(model, outputs))
 
 
 def bearable(graph: Graph, count: int) -> int:
