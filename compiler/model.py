@@ -12,7 +12,7 @@ from typing import Any
 from dln.compiler.ir.graph import Graph, Node
 from dln.compiler.ir.sizes import Size, Sizes
 from dln.compiler.schema import records
-from dln.compiler.schema.keys import PhaseNumber
+from dln.compiler.schema.keys import PhaseNumber, ProbeInput
 from dln.grammar.diagnostics import DlnError, Problem, Source, Span
 from dln.grammar.record import Record
 
@@ -274,7 +274,7 @@ class Model(Record):
     params: Mapping[str, Parameter]
     data: Mapping[str, DataSet]
     phases: Mapping[str, Phase]
-    probes: Mapping[str, Probe]
+    probes: Mapping[ProbeInput, Probe]
     checks: tuple[Checking, ...]
     tasks: Mapping[str, Tasking]
     sweeps: Mapping[str, Sweeping]

@@ -7,12 +7,34 @@ An equation written for one example is mapped over them. No other axis is mapped
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Self
 
 from dln.compiler.ir.sizes import BATCH, Size
 
 TIME = "time"
 """The running axis of a sequence."""
+
+
+class IndexAxis(str):
+    """The running axis of a bound index, or of a sequence that a step sees as a whole: told apart
+    by a number from others that the spec calls the same.
+
+    >>> IndexAxis("i", 3), spoken(IndexAxis("i", 3)), spoken("batch")
+    ('i.3', 'i', 'batch')
+    """
+
+    spoken: str
+
+    def __new__(cls, name: str, number: int) -> Self:
+        made = super().__new__(cls, f"{name}.{number}")
+        made.spoken = name
+        return made
+
+
+def spoken(axis: str) -> str:
+    """What a spec calls a running axis."""
+    return axis.spoken if isinstance(axis, IndexAxis) else axis
+
 
 Kind = Literal["real", "index", "bool"]
 

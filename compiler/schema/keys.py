@@ -212,6 +212,13 @@ class WholeField(Key):
         return WholeField(*names)
 
 
+class ProbeInput(Key):
+    """What a check asks of a phase, by number: its value goes into what the check compares."""
+
+    form = "probe:{number}"
+    number: int
+
+
 CLOCKS = ("epoch", "update", "progress")
 """How far a phase has come: whole epochs, updates, and the share of its length from 0 to 1."""
 

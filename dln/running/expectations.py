@@ -14,10 +14,10 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from dln.compiler.ir import structure
-from dln.compiler.ir.graph import Graph, Node, ancestors
+from dln.compiler.ir.graph import Graph, K, Node, ancestors
 from dln.compiler.ir.sizes import BATCH, Size, Var
 from dln.compiler.model import Checking, Expectation, Model, Probe
-from dln.compiler.schema.keys import PhaseNumber, WholeField, new_state
+from dln.compiler.schema.keys import PhaseNumber, ProbeInput, WholeField, new_state
 from dln.compiler.schema.tables import COMPARISONS
 from dln.grammar.diagnostics import Fault, Span
 from dln.grammar.record import Record
@@ -104,7 +104,7 @@ class Worker:
 
     def __init__(self, model: Model, session: Session | None, seed: int) -> None:
         self.model, self.session, self.seed = model, session, seed
-        self.probed: dict[str, Any] = {}
+        self.probed: dict[ProbeInput, Any] = {}
 
     def verdict(self, check: Checking, e: Expectation, slow: bool = True) -> Verdict:
         """One expectation, or why it was not run."""
@@ -235,9 +235,9 @@ numbers that it keeps at most, of 8 bytes."""
 
 
 def evaluate(
-    model: Model, nodes: Mapping[str, Node], env: Known, seed: int,
+    model: Model, nodes: Mapping[K, Node], env: Known, seed: int,
     sizes: Mapping[Var, int] | None = None, most: tuple[int, int] | None = None,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[K, Any]:  # fmt: skip
     """Nodes through the graph passes (stable forms, gradients written out), then the evaluator.
     `sizes` are those that no value may be left to tell."""
     import numpy as np  # late: NumPy

@@ -19,6 +19,7 @@ from dln.compiler.schema.keys import (
     LineLoss,
     Output,
     PhaseNumber,
+    ProbeInput,
     ProgramKey,
     ProgramKind,
     RawInput,
@@ -130,6 +131,7 @@ def test_texts_are_what_files_and_users_have() -> None:
         "mnist.all.x": WholeField("mnist", "all", "x"), "watch:error[-1]": WatchReport("error", -1),
         "sse.best.error": PhaseNumber("sse", "error", best=True),
         "pre[0].e[3]": PhaseNumber("pre[0]", "e", at=3),
+        "probe:2": ProbeInput(2),
         "state:sse:v:net.W": CheckpointKey("state", "sse", "v:net.W"),
     }  # fmt: skip
     assert {text: str(key) for text, key in texts.items()} == {text: text for text in texts}

@@ -15,7 +15,7 @@ from dln.compiler.frontend.context.build_context import Build, Chain, Instance, 
 from dln.compiler.frontend.context.values import describe, unquoted
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.sizes import Conflict, Size
-from dln.compiler.ir.tensor_type import Domain, TensorType
+from dln.compiler.ir.tensor_type import Domain, TensorType, spoken
 from dln.grammar.diagnostics import Note, Span
 
 ORDER = {"time": 0, "batch": 1}
@@ -145,7 +145,7 @@ def lead_of(b: Build, nodes: Iterable[Node], span: Span) -> TensorType:
     for n in nodes:
         for axis, size in zip(n.type.running, n.type.lead, strict=True):
             if axis in sizes:
-                equal(b, sizes[axis], size, span, f"both run over {axis.split('.')[0]}")
+                equal(b, sizes[axis], size, span, f"both run over {spoken(axis)}")
             sizes[axis] = lengths.merged(b, sizes.get(axis, size), size)
     return runs(sizes)
 

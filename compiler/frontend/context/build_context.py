@@ -24,6 +24,7 @@ from dln.compiler.frontend.context.unit_group import UnitGroup
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.sizes import Size, Var
 from dln.compiler.ir.tensor_type import Domain, Kind
+from dln.compiler.schema.keys import ProbeInput
 from dln.grammar import syntax
 from dln.grammar.diagnostics import Fault, Source, Span
 from dln.grammar.record import Record
@@ -236,7 +237,7 @@ class Phases:
     groups: set[str] = field(default_factory=set)
     scopes: dict[str, tuple[Scope, Frame]] = field(default_factory=dict)
     broken: set[str] = field(default_factory=set)
-    probes: dict[str, model.Probe] = field(default_factory=dict)
+    probes: dict[ProbeInput, model.Probe] = field(default_factory=dict)
     sloped: set[str] = field(default_factory=set)
     idle: list[tuple[Span, Span, list[str]]] = field(default_factory=list)
 

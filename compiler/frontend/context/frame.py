@@ -4,17 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TypeAlias
 
 from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.op import Make
 from dln.compiler.ir.sizes import BATCH, Size
 from dln.compiler.ir.structure import is_draw, is_element
 from dln.compiler.ir.tensor_type import TensorType
+from dln.compiler.schema.keys import Key
 from dln.grammar.diagnostics import Span
 
-Key: TypeAlias = "tuple[str, str, int]"
-"""A sequence in the memory: by the path of its equations and its name, and how many steps ago."""
+
+class Remembered(Key):
+    """What a sequence was so many steps ago, by the path of its equations and its name; of one from
+    outside also which scan has looked at it, by the first name that it defines."""
+
+    path: str
+    name: str
+    lag: int
+    scan: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.path}.{self.spoken}-{self.lag}"
+
+    @property
+    def spoken(self) -> str:
+        """What it is called in a loop."""
+        return f"{self.name} for {self.scan}" if self.scan else self.name
 
 
 @dataclass(eq=False)
@@ -88,8 +103,8 @@ class OpenLoop:
     index: str
     span: Span
     slots: dict[tuple[str, int], Node] = field(default_factory=dict)
-    memory: dict[Key, tuple[Node, Node]] = field(default_factory=dict)
-    now: dict[Key, Node] = field(default_factory=dict)
+    memory: dict[Remembered, tuple[Node, Node]] = field(default_factory=dict)
+    now: dict[Remembered, Node] = field(default_factory=dict)
     holds: bool = False
 
     def touches(self, nodes: Iterable[Node], drawn: dict[Node, int]) -> bool:
@@ -125,8 +140,8 @@ class Frame:
     params: dict[str, Node] = field(default_factory=dict)
     carry: StreamStates | None = None
     kept: PhaseStates | None = None
-    memory: dict[Key, Node] = field(default_factory=dict)
-    asked: dict[Key, tuple[Node, Node]] | None = None
+    memory: dict[Remembered, Node] = field(default_factory=dict)
+    asked: dict[Remembered, tuple[Node, Node]] | None = None
     masks: dict[str, list[tuple[object, ...]]] = field(default_factory=dict)
 
 

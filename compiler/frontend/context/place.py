@@ -18,7 +18,7 @@ from dln.compiler.frontend.context import blaming
 from dln.compiler.ir.graph import Graph, Node
 from dln.compiler.ir.op import Make
 from dln.compiler.ir.sizes import Conflict, Reason, Size, Sizes, Var
-from dln.compiler.ir.tensor_type import TensorType
+from dln.compiler.ir.tensor_type import TensorType, spoken
 from dln.grammar.diagnostics import TWICE, DlnError, Note, Problem, Problems, Source, Span
 from dln.grammar.record import Record
 
@@ -275,7 +275,7 @@ class Place:
 
     def shown(self, type: TensorType) -> str:
         """A type as the user should read it: sizes resolved, batch left unsaid."""
-        axes = [r.split(".")[0] for r in type.running if r != "batch"]
+        axes = [spoken(r) for r in type.running if r != "batch"]
         axes += [str(self.sizes.resolve(s)) for s in type.example]
         return f"[{', '.join(axes)}]" if axes else "a single number"
 

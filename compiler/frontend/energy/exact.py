@@ -17,7 +17,7 @@ from dln.compiler.frontend.energy import derivation, gibbs
 from dln.compiler.frontend.energy.unit_values import Units, choice, sides, units_of
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.sizes import Size
-from dln.compiler.ir.tensor_type import BINARY
+from dln.compiler.ir.tensor_type import BINARY, IndexAxis
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Span
 
@@ -114,7 +114,7 @@ def every(b: Build, group: UnitGroup, span: Span) -> Node | IndexVar:
     shape = [b.sizes.resolve(x).constant for x in group.sizes]
     n = prod(shape)
     bits = b.at(span)("states", units=n)
-    running = (f"{group.name}.{next(b.counter)}",)
+    running = (IndexAxis(group.name, next(b.counter)),)
     shaped = (Size(1 << n), *map(Size, shape))
     node = b.at(span)("reshape", bits, shape=shaped, running=running)
     return b.at(span)("asserted", node, domain=BINARY)

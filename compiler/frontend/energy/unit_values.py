@@ -12,7 +12,7 @@ from dln.compiler.frontend.context.static_values import want_domain
 from dln.compiler.frontend.context.unit_group import UnitGroup
 from dln.compiler.frontend.context.values import IndexVar, Results
 from dln.compiler.ir.graph import Node
-from dln.compiler.ir.tensor_type import PROB, TensorType, fits
+from dln.compiler.ir.tensor_type import PROB, IndexAxis, TensorType, fits
 from dln.grammar.diagnostics import Note, Span
 
 Units = Mapping[str, Value]
@@ -105,4 +105,4 @@ def lead_of(b: Build, units: Units, span: Span) -> TensorType:
 def choice(b: Build, group: UnitGroup) -> IndexVar:
     """An index that runs over the values of a class."""
     assert group.classes is not None
-    return IndexVar(group.name, f"{group.name}.{next(b.counter)}", group.classes)
+    return IndexVar(group.name, IndexAxis(group.name, next(b.counter)), group.classes)

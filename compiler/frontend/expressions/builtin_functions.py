@@ -31,6 +31,7 @@ from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.op import OPS, op_of
 from dln.compiler.ir.sizes import Size
 from dln.compiler.ir.structure import is_item, is_stop
+from dln.compiler.ir.tensor_type import spoken
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Span
 
@@ -129,7 +130,7 @@ def gradient(b: Build, span: Span, s: Value, x: Value) -> Node:
         b.fail("E340", text, blamed, f"is {b.shown(loss.type)}", remedy=remedy)
     extra = [a for a in loss.type.running if a not in at.type.running]
     if extra:
-        _not_by_each(b, extra[0].split(".")[0], s, x, span)
+        _not_by_each(b, spoken(extra[0]), s, x, span)
     for node, value in ((loss, s), (at, x)):
         if node.type.kind != "real":
             domain = broadcasting.domain_text(b, node.type.domain)

@@ -41,6 +41,7 @@ from dln.compiler.frontend.instances import application, instances, one_step
 from dln.compiler.frontend.tensors import reductions
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.sizes import Reason, Size, Var
+from dln.compiler.ir.tensor_type import IndexAxis, spoken
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Note, Span
 
@@ -321,7 +322,7 @@ def _refuse_absent(b: Build, name: str, expr: s.Reduce, axes: Sequence[str], bod
         ]
         said = broadcasting.whole_text(expr.body.span.text)
         remedy = f"{name}({', '.join(kept)}: {said})" if kept else said
-        text = f"nothing here runs over {', '.join(a.split('.')[0] for a in missing)}"
+        text = f"nothing here runs over {', '.join(spoken(a) for a in missing)}"
         at = expr.indices[axes.index(missing[0])].span
         notes = (Note(expr.body.span, f"is {b.shown(body.type)}"),)
         b.fail("E207", text, at, "is reduced over", notes, remedy if same else "")
@@ -335,7 +336,7 @@ def _bind_index(b: Build, arg: s.Arg, scope: Scope) -> str:
     if name in ("batch", "time") and not isinstance(arg, s.Ranged):
         return name
     refuse_shadow(b, name, arg.span, scope)
-    axis = f"{name}.{next(b.counter)}"
+    axis = IndexAxis(name, next(b.counter))
     n = Size.of(Var(name, span=arg.span))
     index = IndexVar(name, axis, n, isinstance(arg, s.Ranged), reduced=True)
     scope.value(name, index, arg.span)

@@ -20,7 +20,7 @@ from dln.compiler.frontend.tensors import reductions
 from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.structure import is_clock, is_state
 from dln.compiler.model import Phase, Probe, Watching
-from dln.compiler.schema.keys import PhaseNumber, WatchReport
+from dln.compiler.schema.keys import PhaseNumber, ProbeInput, WatchReport
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Note, Span
 
@@ -101,7 +101,7 @@ def ask(b: Build, verb: PhaseVerb, expr: s.Call, scope: Scope) -> Node:
     if "batch" in node.type.running:
         node = reductions.reduce(there, "mean", node, ("batch",), expr.span)
     when = "after" if verb.verb == "after" else "before"
-    key = f"probe:{len(b.phases.probes)}"
+    key = ProbeInput(len(b.phases.probes))
     b.phases.probes[key] = Probe(verb.phase, when, node)
     probe = b.at(expr.span)("input", name=key, type=node.type)
     return b.mark(probe, expr.span, broadcasting.short(expr.span.text))

@@ -41,7 +41,7 @@ from dln.compiler.ir import masks
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.sizes import Conflict, Size
 from dln.compiler.ir.structure import is_param
-from dln.compiler.ir.tensor_type import TensorType
+from dln.compiler.ir.tensor_type import TensorType, spoken
 from dln.compiler.model import Parameter
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Note, Span, nearest
@@ -275,7 +275,7 @@ def _fit_tied(
 
 def _runs(b: Build, made: Instance, d: s.Declared, node: Node, span: Span) -> NoReturn:
     """A parameter is the same for all examples; what is given in its place is not."""
-    axes = [a.split(".")[0] for a in node.type.running]
+    axes = [spoken(a) for a in node.type.running]
     each = {"batch": "example", "time": "step"}
     one = " and ".join(each.get(a, f"value of {a}") for a in axes)
     it, text = made.path.rsplit(".", maxsplit=1)[-1], broadcasting.whole_text(span.text)

@@ -26,7 +26,7 @@ from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.sizes import Conflict
 from dln.compiler.ir.structure import is_clock, is_input, number
 from dln.compiler.model import Checking, Expectation, Sweeping
-from dln.compiler.schema.keys import PhaseNumber
+from dln.compiler.schema.keys import PhaseNumber, ProbeInput
 from dln.compiler.schema.tables import COMPARISONS
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Note, Span
@@ -130,7 +130,7 @@ def expectation(b: Build, st: s.Expect, scope: Scope) -> Expectation:
 
 def no_data(b: Build, node: Node, span: Span, who: str) -> None:
     """What stands outside every phase has no minibatch to be worked out on."""
-    given = [n for n in ancestors([node]) if is_input(n) and n["name"] not in b.phases.probes]
+    given = [n for n in ancestors([node]) if is_input(n) and not isinstance(n["name"], ProbeInput)]
     if given:
         text, label = broadcasting.whole_text(span.text), f"depends on the data {given[0]['name']}"
         asked = next((f"{phase}.after({text})" for phase in b.phases.made), "")
@@ -163,7 +163,7 @@ def phases_of(b: Build, nodes: Sequence[Node]) -> tuple[str, ...]:
     for n in ancestors(nodes):
         if is_clock(n) and isinstance(n["name"], PhaseNumber):
             found[n["name"].phase] = None
-        elif is_input(n) and n["name"] in b.phases.probes:
+        elif is_input(n) and isinstance(n["name"], ProbeInput):
             found[b.phases.probes[n["name"]].phase] = None
     return tuple(found)
 

@@ -19,6 +19,7 @@ from dln.compiler.frontend.scan.equations import bind_flat, unrolled
 from dln.compiler.frontend.training import phase_clauses
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.structure import is_clock
+from dln.compiler.ir.tensor_type import spoken
 from dln.compiler.model import Emission, EmittedPart, Tasking
 from dln.compiler.schema.keys import PhaseNumber
 from dln.compiler.schema.tables import PICTURES
@@ -128,7 +129,7 @@ def _curve(b: Build, part: EmittedPart, span: Span) -> EmittedPart:
 
 def _axis(node: Node) -> str:
     """What the first axis of a tensor is called."""
-    return node.type.running[0].split(".")[0] if node.type.running else "index"
+    return spoken(node.type.running[0]) if node.type.running else "index"
 
 
 def _watch(b: Build, node: Node) -> tuple[PhaseNumber, str] | None:

@@ -17,7 +17,7 @@ from dln.compiler.frontend.context.build_context import Build, Scope
 from dln.compiler.frontend.context.place import replace
 from dln.compiler.frontend.context.static_values import lookup, rounds
 from dln.compiler.frontend.scan import closing, equations, nested_scan, preconditions
-from dln.compiler.frontend.scan.recurrences import Recurrences, first_name, first_value
+from dln.compiler.frontend.scan.recurrences import FirstName, Recurrences, first_value
 from dln.compiler.frontend.scan.settling import settled
 from dln.compiler.ir.graph import Node
 from dln.grammar import syntax as s
@@ -26,7 +26,7 @@ from dln.grammar import syntax as s
 def _define(b: Build, st: s.Define, scope: Scope) -> None:
     name, lag, target = st.target.name, first_value(st.target), st.target
     if lag is not None:
-        name, st = first_name(name, lag), st.changed(target=target.changed(dims=None))
+        name, st = FirstName(name, lag), st.changed(target=target.changed(dims=None))
     equations.once(b, scope, name, target.span, partial(equations.define, st=st, scope=scope))
 
 
@@ -44,7 +44,7 @@ def _let(b: Build, st: s.Let, scope: Scope) -> None:
 def _expect(b: Build, st: s.Expect, scope: Scope) -> None:
     if equations.owner_of(scope) is not None:
         required = partial(preconditions.require, st=st, scope=scope)
-        equations.once(b, scope, preconditions.name_of(st), st.span, required)
+        equations.once(b, scope, preconditions.Requirement(st), st.span, required)
 
 
 def _for(b: Build, st: s.For, scope: Scope) -> None:

@@ -10,7 +10,7 @@ from dln.compiler.ir.op import op_of
 from dln.compiler.ir.ops.loop import Body, slot
 from dln.compiler.ir.sizes import Size
 from dln.compiler.ir.structure import is_const, is_draw, is_element, is_scan, is_spread
-from dln.compiler.ir.tensor_type import TIME, TensorType
+from dln.compiler.ir.tensor_type import TIME, IndexAxis, TensorType
 
 
 class BodyMaker:
@@ -80,7 +80,7 @@ class BodyMaker:
         return type.like(running=self._axes(type.running))
 
     def _axes(self, running: Sequence[str]) -> tuple[str, ...]:
-        return tuple(f"{TIME}.{self.number}" if a == TIME else a for a in running)
+        return tuple(IndexAxis(TIME, self.number) if a == TIME else a for a in running)
 
     def _mark(self, node: Node, made: Node) -> None:
         spans, name = self.b.graph.spans.get(node, ()), self.b.graph.names.get(node)

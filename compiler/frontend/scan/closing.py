@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dln.compiler.frontend.context import broadcasting, lengths, standing, time_axis
-from dln.compiler.frontend.context.frame import Key
+from dln.compiler.frontend.context.frame import Remembered
 from dln.compiler.frontend.context.static_values import positive
 from dln.compiler.frontend.scan import equations
 from dln.compiler.frontend.scan.body_builder import BodyMaker
@@ -60,7 +60,7 @@ def _next(attempt: Attempt, name: str, lag: int) -> Node:
 def _leave(attempt: Attempt, loop: Node, body: Body) -> None:
     """What the loop has carried at its end, for who goes on from there."""
     b, scan, memory = attempt.b, attempt.scan, attempt.loop.memory
-    keys: list[Key] = [(scan.scope.path, n, lag) for n, lag in attempt.loop.slots]
+    keys = [Remembered(scan.scope.path, n, lag) for n, lag in attempt.loop.slots]
     keys += list(memory)
     carry, make = b.frame.carry, b.at(scan.st.span)
     if not (b.time.reading or memory or carry):
@@ -72,10 +72,10 @@ def _leave(attempt: Attempt, loop: Node, body: Body) -> None:
         if b.time.reading or key in memory:
             remember(b, key, last)
         if carry is not None and key not in memory:
-            carry.end(make, f"{key[0]}.{key[1]}-{key[2]}", last)
+            carry.end(make, str(key), last)
     if b.time.reading and not scan.inside:
         for key, node in attempt.looked.items():  # the last element but lag - 1 of what was read
-            at = b.sizes.resolve(node.type.shape[0]).constant - key[2]
+            at = b.sizes.resolve(node.type.shape[0]).constant - key.lag
             none = attempt.nothing(row_type(node.type)) if at < 0 else None
             remember(b, key, none or time_axis.element(b, node, at, scan.st.span))
 
@@ -118,9 +118,11 @@ def stepped(attempt: Attempt) -> dict[str, Node]:
     for name, lag in sorted(attempt.loop.slots, key=lambda k: -k[1]):
         value = _next(attempt, name, lag)
         standing.refuse_end(b, value, lines[name].span, name)
-        remember(b, (scan.scope.path, name, lag), attempt.filled(value, attempt.types[name]))
+        remember(
+            b, Remembered(scan.scope.path, name, lag), attempt.filled(value, attempt.types[name])
+        )
     for key, node in attempt.looked.items():
-        standing.refuse_end(b, node, scan.st.span, key[1].partition(" ")[0])
+        standing.refuse_end(b, node, scan.st.span, key.name)
         remember(b, key, node)
     return {k: standing.marked(b, v, "sequence", lines[k].span) for k, v in step.items()}
 

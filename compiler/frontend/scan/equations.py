@@ -22,6 +22,7 @@ from dln.compiler.frontend.tensors import axes
 from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.op import Make
 from dln.compiler.ir.sizes import Size, Var
+from dln.compiler.ir.tensor_type import IndexAxis
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Note, Span
 
@@ -153,7 +154,7 @@ def _indexed(b: Build, st: s.Define, scope: Scope) -> Node:
             remedy = f"{remedy} was before its first step"
             b.fail("E318", text, d.span, "is one place", remedy=remedy)
         static_values.refuse_shadow(b, d.id, d.span, inner, INDEX | Node)
-        var = IndexVar(d.id, f"{d.id}.{next(b.counter)}", Size.of(Var(d.id, span=d.span)))
+        var = IndexVar(d.id, IndexAxis(d.id, next(b.counter)), Size.of(Var(d.id, span=d.span)))
         inner.value(d.id, var, d.span)
         indices.append(var)
     node = static_values.tensor(b, st.value, inner)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from typing import Self
 
 from dln.compiler.frontend.context import broadcasting
 from dln.compiler.frontend.context.build_context import Build, Scope, Value
@@ -18,15 +19,17 @@ from dln.compiler.schema.tables import COMPARISONS
 from dln.grammar import syntax as s
 
 
-def name_of(st: s.Expect) -> str:
+class Requirement(str):
     """Under which name a scope holds a requirement; no spec can say it."""
-    return f"_expect {st.span.start}"
+
+    def __new__(cls, st: s.Expect) -> Self:
+        return super().__new__(cls, f"_expect {st.span.start}")
 
 
 def ask(b: Build, scope: Scope) -> None:
     """Test what is required in a scope."""
     for name, binding in list(scope.names.items()):
-        if name.startswith("_expect ") and binding.span is not None:
+        if isinstance(name, Requirement) and binding.span is not None:
             lookup(b, name, binding.span, scope)
 
 

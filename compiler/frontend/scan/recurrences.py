@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Self, TypeAlias
 
 from dln.compiler.frontend.context import broadcasting, standing
 from dln.compiler.frontend.context.build_context import (
@@ -31,9 +31,16 @@ def first_value(target: s.Port) -> int | None:
     return number.value if isinstance(number, s.Number) and isinstance(number.value, int) else None
 
 
-def first_name(name: str, lag: int) -> str:
-    """Under which name the value before the first step is bound."""
-    return f"{name}[-{lag}]"
+class FirstName(str):
+    """Under which name the value before the first step is bound, `h[-2]`."""
+
+    name: str
+    lag: int
+
+    def __new__(cls, name: str, lag: int) -> Self:
+        made = super().__new__(cls, f"{name}[-{lag}]")
+        made.name, made.lag = name, lag
+        return made
 
 
 def at_step(line: str, name: str, t: str, dims: tuple[s.Expr | None, ...] | None) -> str:
@@ -76,7 +83,7 @@ class Recurrences:
 
     def first(self, b: Build, name: str, lag: int) -> Node | None:
         """The value that a sequence is said to have before the first step."""
-        key = first_name(name, lag)
+        key = FirstName(name, lag)
         if key not in self.scope.names:
             return None
         span = self.scope.names[key].span or self.st.span

@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from dln.compiler.frontend.context import absences, broadcasting, standing, time_axis
 from dln.compiler.frontend.context.build_context import Build
-from dln.compiler.frontend.context.frame import Key, OpenLoop
+from dln.compiler.frontend.context.frame import OpenLoop, Remembered
 from dln.compiler.frontend.context.place import replace
 from dln.compiler.frontend.context.static_values import lookup
 from dln.compiler.frontend.context.values import Recurrence, StepIndex
@@ -37,7 +37,7 @@ class Attempt:
         self.around, self.stepping = b.time.loop, b.time.stepping
         self.within = self.around if self.stepping else self.loop
         self.lengths: list[tuple[Size, Span]] = []
-        self.looked: dict[Key, Node] = {}
+        self.looked: dict[Remembered, Node] = {}
         self.along = False
         self.scope = scan.scope.child()
 
@@ -143,7 +143,7 @@ class Attempt:
             type = self.types[name] if said else absences.held(self.types[name])
             if self.stepping:
                 begun = partial(self.begun, name, lag, type)
-                slots[key] = self._recall(b, (self.scan.scope.path, name, lag), type, begun)
+                slots[key] = self._recall(b, self._key(name, lag), type, begun)
             else:
                 made = slot(b.graph, type, next(b.counter), "carried")
                 slots[key] = b.mark(made, self.scan.st.span, f"{name} before")
@@ -186,12 +186,17 @@ class Attempt:
             before = self._recall(b, key, type, partial(self.nothing, type))
         return before
 
-    def _seen_key(self, span: Span, lag: int) -> Key:
+    def _key(self, name: str, lag: int) -> Remembered:
+        return Remembered(self.scan.scope.path, name, lag)
+
+    def _seen_key(self, span: Span, lag: int) -> Remembered:
         """Under which key a scan remembers what it saw of a sequence from outside."""
         seen = span.text.partition("[")[0].strip()
-        return (self.scan.scope.path, f"{seen} for {next(iter(self.scan.lines))}", lag)
+        return Remembered(self.scan.scope.path, seen, lag, next(iter(self.scan.lines)))
 
-    def _recall(self, b: Build, key: Key, type: TensorType, begun: Callable[[], Node]) -> Node:
+    def _recall(
+        self, b: Build, key: Remembered, type: TensorType, begun: Callable[[], Node]
+    ) -> Node:
         """What the memory holds; what it begins with before the first step."""
         around = replace(b, time=replace(b.time, loop=self.around))  # whichever scan inside asks
         held = recall(around, key, type, begun)
@@ -211,8 +216,7 @@ class Attempt:
             label, remedy = "begins as no class", f"{name}[-{lag}] = ..., or onehot({name}[...])"
             b.fail("E385", text, self.scan.lines[name].target.span, label, remedy=remedy)
         if carried is not None and not self.stepping:
-            path = f"{self.scan.scope.path}.{name}-{lag}"
-            return carried.begin(b.at(span), path, type)
+            return carried.begin(b.at(span), str(self._key(name, lag)), type)
         return self.nothing(type)
 
     def nothing(self, type: TensorType) -> Node:
@@ -232,26 +236,25 @@ class Attempt:
 # ---- the memory of one-step forms -------------------------------------------------------------
 
 
-def recall(b: Build, key: Key, type: TensorType, begun: Callable[[], Node]) -> Node:
+def recall(b: Build, key: Remembered, type: TensorType, begun: Callable[[], Node]) -> Node:
     """What was remembered under a key. In a loop around it this is one more thing carried."""
     loop, asked = b.time.loop, b.frame.asked
     held = b.frame.memory.get(key)
     if held is None and asked is not None:
         if key not in asked or asked[key][1].type != type:
-            name = f"{key[0]}.{key[1]}-{key[2]}"
-            asked[key] = (begun(), b.make("input", name=name, type=type))
+            asked[key] = (begun(), b.make("input", name=str(key), type=type))
         return asked[key][1]
     if loop is None:
         return begun() if held is None else held
     known = loop.memory.get(key)
     if known is None or known[0].type.shape != type.shape:
-        made = b.mark(slot(b.graph, type, next(b.counter), "carried"), loop.span, key[1])
+        made = b.mark(slot(b.graph, type, next(b.counter), "carried"), loop.span, key.spoken)
         loop.memory[key] = (made, begun() if held is None else held)
         loop.now[key] = made
     return loop.now[key]
 
 
-def remember(b: Build, key: Key, value: Node) -> None:
+def remember(b: Build, key: Remembered, value: Node) -> None:
     """Keep a value for the next step."""
     loop = b.time.loop
     if loop is None:

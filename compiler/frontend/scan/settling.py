@@ -10,7 +10,7 @@ from dln.compiler.frontend.context import broadcasting
 from dln.compiler.frontend.context.build_context import Build
 from dln.compiler.frontend.context.place import Poisoned
 from dln.compiler.frontend.scan.equations import promised
-from dln.compiler.frontend.scan.recurrences import Recurrences, first_name
+from dln.compiler.frontend.scan.recurrences import FirstName, Recurrences
 from dln.compiler.frontend.scan.scan_step import Attempt
 from dln.compiler.ir.sizes import BATCH_SIZE, Conflict, Size, Var
 from dln.compiler.ir.tensor_type import BINARY, REAL, TensorType, fits
@@ -59,7 +59,7 @@ def _explained(b: Build, scan: Recurrences, error: DlnError) -> DlnError:
         n
         for n in scan.lines
         if scan.looks_back(n)
-        and first_name(n, 1) not in scan.scope.names
+        and FirstName(n, 1) not in scan.scope.names
         and promised(b, n, scan.scope) is None
     ]
     first = error.problems[0]
@@ -96,13 +96,13 @@ def _first_types(b: Build, scan: Recurrences) -> dict[str, TensorType]:
 
 def _begun(b: Build, scan: Recurrences, name: str) -> TensorType | None:
     """The type of what a sequence is said to begin with: `h[-1]`, `h[-2]`, together."""
-    keys = (k for k in scan.scope.names if k.startswith(f"{name}[-"))
-    lags = sorted(int(k[len(name) + 2 : -1]) for k in keys)
+    firsts = (k for k in scan.scope.names if isinstance(k, FirstName))
+    lags = sorted(k.lag for k in firsts if k.name == name)
     found = [(node, lag) for lag in lags if (node := scan.first(b, name, lag)) is not None]
     if not found:
         return None
     nodes, at = [node for node, _ in found], scan.lines[name].target.span
-    said = [scan.scope.names[first_name(name, lag)].span or at for _, lag in found]
+    said = [scan.scope.names[FirstName(name, lag)].span or at for _, lag in found]
     return broadcasting.align(b, nodes, at, said, full=True)[0].type
 
 

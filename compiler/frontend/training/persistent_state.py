@@ -120,13 +120,17 @@ def _in_rows(b: Build, node: Node, like: TensorType, span: Span, name: str, at: 
     return node
 
 
+def _spoken(path: str) -> str:
+    """What a phase calls a state of its own."""
+    return path.rpartition(".")[2]
+
+
 def refuse(b: Build, node: Node, span: Span, who: str) -> None:
     """What is not worked out in an update, on the phase's own minibatch, can use no state."""
     for n in ancestors([node]):
         if is_state(n) and n.type.running:
             notes = tuple(Note(p, "is a state of the phase") for p in b.graph.spans[n][:1])
-            name = n["path"].rpartition(".")[2]
-            b.fail("E400", f"{who} cannot use {name}", span, "uses it", notes)
+            b.fail("E400", f"{who} cannot use {_spoken(n['path'])}", span, "uses it", notes)
 
 
 def assign(b: Build, st: s.SetTo, scope: Scope) -> None:
@@ -175,7 +179,7 @@ def complete(b: Build, kept: PhaseStates) -> None:
     for path, span in kept.declared.items():
         if path not in kept.places:
             with b.collecting():
-                name = path.rpartition(".")[2]
+                name = _spoken(path)
                 b.fail("E403", f"it is not said what is kept in {name}", span, "is never set",
                        remedy=f"{name} := ...")  # fmt: skip
 
@@ -185,7 +189,7 @@ def estimated(b: Build, estimates: Iterable[Estimating]) -> None:
     for e in estimates:
         for node in ancestors([e.value]):
             if is_state(node) and node.type.running:
-                name = node["path"].rpartition(".")[2]
+                name = _spoken(node["path"])
                 b.fail("E405", f"{name} goes with the minibatch, curvature does not",
                        b.graph.spans[node][0], "the loss uses this state",
                        (Note(e.span, "is estimated on a sample"),),
