@@ -93,7 +93,8 @@ STATES = (
             mark=(":=",), swap="="),
     Mistake("E110", "an equation has =; only optimisers and start use :=", "",
             _block("y := x", "y[t] := x[t]"), mark=(":=",), swap="="),
-    Mistake("E110", "an equation has =; parameters change by update, or by minimize", "",
+    Mistake("E110", "an equation has =; parameters change by update, or by minimize",
+            "h2 = h + 1: a value does not change, another has a name of its own",
             _block("y += x", "y[t] += x[t]"), mark=("+=",)),
     Mistake("E110", "the name and its value need a = between them", "",
             ("const n 3\n", "let net mlp()\n", *_block("y x + 1", "y 3", "y[i] x[i]")),
@@ -127,8 +128,9 @@ STATES = (
             ("block b(x) {\n  y = x }\n", *_block("scan t in x {\n  y = x }"))),
     # -- braces
     Mistake("E115", "the body stands in braces, not after a colon", "",
-            ("block b(x):\n  y = x\n", "sweep s:\n", 'check "c":\n',
-             "task t():\n", *_head("for 3 epochs:"), *_block("scan t in time:", "for i in 0..3:"),
+            ("block b(x):\n  y = x\n", "block b(x) -> y: real:\n  y = x\n",
+             "sweep s:\n", 'check "c":\n', "task t():\n", *_head("for 3 epochs:"),
+             *_block("scan t in time:", "for i in 0..3:"),
              *_train("step s:")),
             mark=(":",), swap=" {"),
     Mistake("E115", "the body of this is missing: it stands in braces", "end the line with {",
@@ -236,7 +238,8 @@ CHAIN = Mistake("E118", "a range or comparison joins two values: bracket one of 
 PRODUCT = Mistake("E119", "a product needs its *", "",
         ("const n = 2x\n", *_block("y = 2 x", "y = 2pi")), swap=" * {found}")  # fmt: skip
 SIDE_BY_SIDE = Mistake("E119",
-        "two values stand side by side: a mark or a comma is missing between them", "",
+        "two values stand side by side: a mark or a comma is missing between them",
+        "W @ x is a product of matrix and vector, a * b one of numbers; f(x) and x -> f apply f",
         _block("y = f(a b)", "y = [a b]", "y = [1 2]", "y = x y", "y = (a b)",
                "y = f(a.c 1)"))  # fmt: skip
 

@@ -30,6 +30,16 @@ HOMES = {
     "optimiser": "state",
 }
 
+# How the line of such an item is written.
+EXAMPLES = {
+    "block": "block net(x[n]) -> y[m] {",
+    "train": "train fit on mnist batch 100 for 1 epoch {",
+    "data": 'data d = table("d.csv") {',
+    "sweep": "sweep width {",
+    "task": "task show() {",
+    "optimiser": "optimiser sgd(p, g; lr) {",
+}
+
 # How statements go on behind a value.
 CLAUSES = {
     "train": "batch for stream order dtype seed after",
@@ -49,14 +59,15 @@ CLAUSES = {
 def explain(failure: Failure) -> Answer:
     """The problem that a refused token is, and where to go on; None ends the parse."""
     answers: tuple[Callable[[Failure], Mistake | Answer | None], ...] = (
-        unclosed, brace, closer, _by_idiom, _by_start, _by_mark, bad, _run_on, _out_of_place,
-        _misspelt, _trailing, _clause, _by_state, _two_values,
+        unclosed, brace, closer, _by_idiom, _by_start, _by_mark, bad, _opened, _run_on,
+        _out_of_place, _misspelt, _trailing, _clause, _by_state, _two_values,
     )  # fmt: skip
     for answer in answers:
         found = answer(failure)
         if found:
             told = _told(found, failure) if isinstance(found, Mistake) else found
-            return told if answer in (_by_idiom, _out_of_place) else _mended(failure, *told)
+            whole = answer in (_by_idiom, _out_of_place, _opened)
+            return told if whole else _mended(failure, *told)
     return _mended(failure, *_expected(failure))
 
 
@@ -160,6 +171,19 @@ def _told(row: Mistake, f: Failure) -> Answer:
 # ---- words -------------------------------------------------------------------------------------
 
 
+def _opened(f: Failure) -> Answer | None:
+    """A body that starts on the line of its brace."""
+    if f.before is None or f.before.type != "LBRACE" or f.token.type == "_NL":
+        return None
+    if not f.takes("_NL") or f.span(f.before).line != f.span().line:
+        return None
+    head, _, tail = f.swapped(f"\0{f.token.value}").partition("\0")
+    remedy = f"{head.strip()}\n  {tail}" if not tail.endswith("}") else ""
+    return Problem(
+        "E111", "the body starts on the line after the {", f.span(), remedy=remedy
+    ), panic(f)
+
+
 def _run_on(f: Failure) -> Mistake | None:
     starts = f.token.value in STARTERS and f.takes("_NL")
     return mistakes.RUN_ON if starts and f.before and f.before.type != "LBRACE" else None
@@ -210,7 +234,10 @@ def _out_of_place(f: Failure) -> Answer | None:
         message = f"{word} stands at the top of a file, not {where}"
     else:
         return None
-    return Problem("E108", message, f.span(f.first)), panic(f)
+    around = "" if word in ITEMS else f"it stands between the braces of {EXAMPLES[homes[0]]} ... }}"
+    remedy = f.swapped("let", f.first) if word == "const" and here != "data" else ""
+    facts = (around,) if around else ()
+    return Problem("E108", message, f.span(f.first), remedy=remedy, facts=facts), panic(f)
 
 
 def _surrounding(f: Failure) -> str:

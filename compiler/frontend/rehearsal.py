@@ -30,6 +30,7 @@ from dln.compiler.frontend.context.values import Function, OptimiserDef, Optimis
 from dln.compiler.frontend.definitions import STANDARD, Files
 from dln.compiler.frontend.expressions.calls import apply
 from dln.compiler.frontend.instances import application, instances
+from dln.compiler.frontend.instances.options import option_values
 from dln.compiler.frontend.training import line_search, optimisers
 from dln.compiler.frontend.unresolved import look, look_in
 from dln.compiler.ir.graph import Node
@@ -301,7 +302,7 @@ def _machine(b: Build, made: Instance, span: Span, guess: Guess) -> None:
 
 def _optimiser(b: Build, value: OptimiserDef, span: Span) -> None:
     given, scope = _options(b, value)
-    options = instances.option_values(b, value.syntax, given, scope, span)
+    options = option_values(b, value.syntax, given, scope, span)
     made = {k: b.evaluate(e, where) for k, (e, where, _) in options.items()}
     places = {k: at for k, (_, _, at) in options.items()}
     use = OptimiserUse(value, made, places, span)

@@ -7,7 +7,7 @@ from dln.compiler.frontend.context.missing import known
 from dln.compiler.frontend.context.place import Poisoned
 from dln.compiler.frontend.context.static_values import lookup
 from dln.compiler.frontend.context.values import Builtin, OptimiserDef
-from dln.compiler.frontend.instances.instances import option_values
+from dln.compiler.frontend.instances.options import option_values
 from dln.grammar import syntax as s
 
 AXES = ("batch", "time")

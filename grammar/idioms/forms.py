@@ -18,7 +18,7 @@ LIBRARY = (
     "np numpy jnp jax torch nn F tf keras K T theano tensor math cmath layers optim optimizers "
     "functional linalg random lax special scipy Math losses metrics initializers activations init "
     "models lasagne cupy cp mx nd gluon chainer L flax linen haiku hk nnx sk ops utils backend "
-    "nnet contrib convnetjs caffe lua autograd"
+    "nnet contrib convnetjs caffe lua autograd optax flax"
 ).split()
 
 
@@ -83,6 +83,15 @@ HOLES = {
     ),
     "values": r"[^\n#=]+?,[^\n#=]+",
     **dict.fromkeys(("test", "then", "other"), ARGUMENT),
+    "option": r"\b(?:strides?|kernel_size|pool_size|filter_size|size|padding|dilation)",
+    "lrest": r"[^\n#]+?",
+    "side": r"[^\n#=!<>]+?",
+    "one": r"=(?!=)",
+    "again": r"(?P=k)",
+    "closed": rf"(?:[^()\[\];\n#]|{_PAIRS})+",
+    "blank": _LINE,
+    "unequal": r"~=|=/=|<>",
+    "clause": r"(?:=\s*)?[\w.]*",
     "tail": rf"[^\n#]*?{_LINE}",
     "all": r"[\s\S]*?",
     "names": r"[A-Za-z_]\w*(?:\s*,\s*[A-Za-z_]\w*)+",

@@ -29,6 +29,28 @@ OPTIONS = {
     "kernel_initializer": "init", "weight_init": "init", "drop_prob": "p",
 }  # fmt: skip
 PADDED = "zeros around an image are put there by pad, as in x -> pad(2) -> conv(6, 5)"
+# What is said in other places.
+INSTEAD = {
+    **dict.fromkeys(("use_bias", "bias"), "without it a layer is two lines: "
+                    "param W[m, n] ~ glorot(n, m), and y = W @ x"),
+    **dict.fromkeys("kernel_regularizer regularizer l1 weight_decay l2_reg decay".split(),
+                    "a penalty is a part of the loss: minimize loss + 1e-4 * sum(net.h.W^2) over"),
+    **dict.fromkeys(("dropout", "recurrent_dropout", "drop", "dropout_rate"),
+                    "what is left out is left out of a value: h -> dropout(0.5)"),
+    **dict.fromkeys(("num_layers", "n_layers", "depth"), "layers stand one after another: "
+                    "x -> lstm(64) -> lstm(64), or chain([for k in 1..2: lstm(64)])"),
+    "return_sequences": "the last step alone is last(h), of h = x -> lstm(64)",
+    "bidirectional": "back to front is a layer of its own, over the sequence turned round",
+    **dict.fromkeys(("schedule", "lr_policy", "lr_decay", "scheduler"),
+                    "a rate that changes is an expression: sgd(lr = 0.1 * 0.5^floor(epoch / 10))"),
+    "nesterov": "momentum is that of Polyak: sgd(lr = 0.1, momentum = 0.9)",
+    **dict.fromkeys(("clipnorm", "clipvalue", "max_grad_norm", "gradient_clip"),
+                    "a gradient is cut by rmsprop(lr = ..., clip = 5), or in an optimiser of one's "
+                    "own: h = max(min(g, 5), -5)"),
+    **dict.fromkeys(("groups", "dilation", "dilation_rate"),
+                    "what conv has no option for is an equation with indices: "
+                    "y[o, i, j] = sum(q, u, v: K[o, q, u, v] * x[q, i + 2*u, j + 2*v])"),
+}  # fmt: skip
 # What is so anyway, where it is true.
 TRUE = frozenset("use_bias bias return_sequences trainable requires_grad".split())
 # What follows from the equations, or is so anyway.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from dln.grammar.idioms.forms import Idiom
+from dln.grammar.idioms.layers import LAYERS, LOSSES, named
 from dln.grammar.idioms.names import arguments, options, same
 
 Holes = dict[str, str]
@@ -50,16 +51,6 @@ def _along(h: Holes) -> str | None:
     return f"{h['f']}({h['a']})" if h["k"] in ("1", "-1") else f"{h['f']}(batch: {h['a']})"
 
 
-def _of_value(h: Holes) -> str | None:
-    """A layer that is called with its value first, as a function is."""
-    given = options(h["number"] + h["more"], h["known"].split(), lambda text: text)
-    return f"conv({given.removeprefix(', ')})({h['x']})" if h["x"].isidentifier() else None
-
-
-def _named(h: Holes) -> str | None:
-    return same(h["f"], h["known"].split()) or None
-
-
 def _upto(stop: str, first: str = "0") -> str:
     """A range up to a number that is not in it."""
     return f"{first}..{int(stop) - 1}" if stop.isdigit() else f"{first}..{stop} - 1"
@@ -78,36 +69,19 @@ def _spaced(h: Holes) -> str:
     return f"[for k in 0..{n}: {first} + k * ({last} - {first}) / {n}]"
 
 
-def _likely(h: Holes) -> str:
-    """The loss of logarithms of probabilities."""
-    logits = re.fullmatch(r"log\(softmax\((.*)\)\)", h["a"].strip())
-    return f"cross_entropy({logits[1]}, {h['b']})" if logits else f"nll(exp({h['a']}), {h['b']})"
-
-
-def _chain(h: Holes) -> str:
-    return f"chain([{', '.join(a.strip() for a in arguments(h['inside']))}])"
-
-
 TRANSPOSE = "a matrix is turned with a mark behind it: W'"
 PRODUCT = "a product of matrices and vectors is written @"
 STOP = "stop(x) is x, through which no gradient runs"
 ONLY = "a number or tensor needs no conversion"
-RESULTS = "a layer has its number of results only: that of its inputs follows from what it is given"
-DENSE = "a full layer is called dense, and has its number of results and its function"
-CONV = "a convolution has its number of maps and the size of its filters: conv(k, size)"
-POOL = "pooling is max_pool(size) or mean_pool(size)"
-OVER = "over takes the instance itself, which stands for all of its parameters"
-CALL = "an instance is applied like a function"
 SHAPE = "shape(x) is the list of sizes of one example; there is no axis of the batch"
 FLAT = "a tensor is laid out as a vector with flatten; one example has no axis of the batch"
 SHAPED = "the shape of a tensor is said where it is declared, as in x[1, 28, 28] = raw.image"
 DRAW = "what is drawn has the shape of what it is drawn for: param W[m, n] ~ normal(0, 0.1)"
 LEARNT = "what is learnt is a parameter, with its sizes and a first value"
-EACH = "all is written for one example, and done for each; nothing is to be compiled by hand"
 JOIN = "concat joins what it is given, along the first axis"
 FIRST = "first values are glorot, he, fan_in or zero, or an expression of draws"
 INDEX = "the indices of a sum stand before a colon"
-NORMS = "there is no block for this: it is an equation"
+RATE = "a rate that changes is an expression of epoch, update or progress"
 TRUTH = "there are no words for true and false: a truth is a comparison"
 
 PRODUCTS = (
@@ -122,10 +96,34 @@ PRODUCTS = (
      "a tensor is turned round by an equation with an index"),
 )  # fmt: skip
 NUMBERS = (
+    ("{x}.eq|equal({a})", "({x} == {a})", "equal is written =="),
+    ("{x}.ne|not_equal({a})", "({x} != {a})", "unequal is written !="),
+    ("{x}.gt|greater({a})", "({x} > {a})", "a comparison is written >"),
+    ("{x}.lt|less({a})", "({x} < {a})", "a comparison is written <"),
+    ("~eq|equal({a}, {b})", "({a} == {b})", "equal is written =="),
+    ("~greater|gt({a}, {b})", "({a} > {b})", "a comparison is written >"),
+    ("~less|lt({a}, {b})", "({a} < {b})", "a comparison is written <"),
+    ("~add({a}, {b})", "{a} + {b}", "a sum is written +"),
+    ("~subtract|sub({a}, {b})", "{a} - {b}", "a difference is written -"),
+    ("~multiply|mul({a}, {b})", "{a} * {b}", "a product of elements is written *"),
+    ("~divide|div|true_divide({a}, {b})", "{a} / {b}", "a quotient is written /"),
+    ("~negative|neg({a})", "-{a}", "the negative is written -"),
+    ("~reciprocal({a})", "1 / {a}", "a quotient is written /"),
+    ("~rsqrt({a})", "1 / sqrt({a})", "a quotient is written /"),
+    ("{x}.at[{inside}].set|add({a})", ": y = concat([0], x[1:])",
+     "a value does not change: an equation says what each element is"),
+    ("~cumsum({inside})", ": s[t] = s[t-1] + x[t], in a scan",
+     "what goes on from element to element is a scan"),
+    ("~tile|repeat|broadcast_to({inside})",
+     ": y[i, j] = x[j], with a size for i where y is declared",
+     "nothing is repeated: an equation with indices says where each element comes from"),
+    ("~stack([{inside}]{more})", "[{inside}]", "a list of tensors of one shape is a tensor"),
+    ("~eye({inside})", ": [for k in 0..2: [for j in 0..2: 1 if j == k else 0]]",
+     "a matrix of numbers is a list of its rows"),
     ("~pow|power({a}, {b})", "{a}^{b}", "a power is written ^"),
     ("~square({a})", "{a}^2", "a square is written ^2"),
     ("{x}.pow({a})", "{x}^{a}", "a power is written ^"),
-    ("~where|select({test}, {then}, {other})", "{then} if {test} else {other}",
+    ("~where|select|cond|ifelse({test}, {then}, {other})", "{then} if {test} else {other}",
      "a choice is written a if test else b"),
     ("~clip|clamp|clip_by_value({a}, {b}, {c})", "min(max({a}, {b}), {c})",
      "numbers are kept in bounds with max and min"),
@@ -158,7 +156,7 @@ NUMBERS = (
      JOIN),
     ("~concatenate|cat|hstack|vstack(({inside}){more})", "concat({inside})",
      JOIN),
-    ("~one_hot|to_categorical|OneHot|eye({a}{more})", "onehot({a})",
+    ("~one_hot|to_categorical|OneHot({a}{more})", "onehot({a})",
      "onehot(label) is 1 at the class and 0 elsewhere"),
     ("~accuracy|accuracy_score({a}, {b})", "100 * (argmax({a}) == {b})",
      "accuracy is an equation of a watch: what is right for each example"),
@@ -175,6 +173,34 @@ NUMBERS = (
 VALUES = (
     ("sum({index}, {a})", "sum({index}: {a})", INDEX),
     ("mean({index}, {a})", "mean({index}: {a})", INDEX),
+    ("seq|Seq({a}, {b})", "{a}..{b}", "a range is written 1..9, both ends included"),
+    ("c({inside})", "[{inside}]", "a list is written in [ ]"),
+    ("list|vector|array|vec({inside})", "[{inside}]", "a list is written in [ ]"),
+    ("~value_and_grad|grad|gradient|gradients|backward|jacobian({a})",
+     ": grad(loss, net), where loss is what is minimised",
+     "a gradient is asked for by what it is of; minimize takes it by itself"),
+    ("~tree_map|tree_util|tree_leaves({inside})", ": norm(net) or [norm(net.h.W), norm(net.y.W)]",
+     "parameters are asked for by their names"),
+    ("~PRNGKey|RandomState|default_rng|Generator|manual_seed|seed|split({inside})",
+     ": train fit on mnist batch 100 for 1 epoch seed 7 {",
+     "draws follow from the seed of the run, --seed 7, and of a phase"),
+    ("~DataLoader|TensorDataset|Dataset|from_tensor_slices|load_data({inside})",
+     ": train fit on mnist batch 100 for 1 epoch {",
+     "a phase reads a data set by itself, another order in each epoch"),
+    ("~StepLR|ExponentialLR|ExponentialDecay|exponential_decay|MultiStepLR({inside})",
+     ": sgd(lr = 0.1 * 0.5^floor(epoch / 10))", RATE),
+    ("~CosineAnnealingLR|CosineDecay|cosine_decay_schedule|cosine_decay|OneCycleLR({inside})",
+     ": sgd(lr = 0.05 * (1 + cos(pi * progress)))", RATE),
+    ("~ReduceLROnPlateau|LearningRateScheduler|LambdaLR|Scheduler|get_lr|lr_schedule|schedule({inside})",
+     ": sgd(lr = 0.1 * 0.5^floor(epoch / 10))", RATE),
+    ("~EarlyStopping|early_stopping({inside})",
+     ": until error[-3] <= min([error[-2], error[-1], error])",
+     "a phase ends by a condition on what it watches"),
+    ("~ModelCheckpoint|save|save_weights|dump({inside})", ": checkpoint best by error, in a phase",
+     "what is kept of a phase is said by checkpoint; a run saves its end by itself"),
+    ("~load|load_state_dict|load_weights|restore|loadmat({inside})",
+     ": start net.h.W := other.h.W, or dln run --resume",
+     "a spec loads no weights: a run goes on from its own directory"),
     ("True", "1 == 1", TRUTH), ("true|TRUE", "1 == 1", TRUTH),
     ("False", "1 == 0", TRUTH), ("false|FALSE", "1 == 0", TRUTH),
     ("None|null|nil", "", "what has no value is left out"),
@@ -227,108 +253,22 @@ SHAPES = (
     ("{x}.size()", "shape({x})", SHAPE), ("{x}.shape", "shape({x})", SHAPE),
 )  # fmt: skip
 DRAWS = (
+    (
+        "~rand|random|random_sample({inside}) < {a}",
+        ": m ~ bernoulli({a} * ones({inside}))",
+        "what is drawn has a line of its own, with ~",
+    ),
+    (
+        "~uniform({k}, {b}, {c}) < {a}",
+        ": m ~ bernoulli({a} * ones({c}))",
+        "what is drawn has a line of its own, with ~",
+    ),
     ("~shared|Variable|Parameter({inside})", "", LEARNT),
     ("~randn|standard_normal|random_normal|truncated_normal({inside})", "normal(0, 1)", DRAW),
     ("lib.normal|Normal({a}, {b}, {c})", "normal({a}, {b})", DRAW),
     ("lib.uniform({a}, {b}, {c})", "uniform({a}, {b})", DRAW),
     ("~rand|random_uniform({inside})", "uniform(0, 1)", DRAW),
 )
-LOSSES = (
-    ("~mse|mse_loss|MSE|mean_squared_error({a}, {b}{more})", "mean(({a} - {b})^2)",
-     "the mean squared error is written out"),
-    ("~MSELoss|MeanSquaredError({inside})({a}, {b})", "mean(({a} - {b})^2)",
-     "the mean squared error is written out"),
-    ("~l1_loss|mae|mean_absolute_error({a}, {b}{more})", "mean(abs({a} - {b}))",
-     "the mean absolute error is written out"),
-    ("~CrossEntropyLoss({inside})({a}, {b})", "cross_entropy({a}, {b})",
-     "a loss is a function: cross_entropy(z, label) takes logits and a class"),
-    ("~nll_loss|NLLLoss({a}, {b})", _likely, "nll(p, label) takes probabilities and a class"),
-    ("~vmap|jit|pmap({a})({b})", "{a}({b})", EACH), ("~vmap|jit|pmap({a})", "{a}", EACH),
-    ("~scan|while_loop|fori_loop|foldl({inside})", ": scan t in time { h[t] = ... }",
-     "what goes on from step to step is a scan"),
-    ("~NLLLoss({inside})({a}, {b})", "nll(softmax({a}), {b})",
-     "a loss is a function: nll(p, label) takes probabilities and a class"),
-    ("~softmax_cross_entropy_with_logits|sparse_softmax_cross_entropy_with_logits"
-     "(labels = {a}, logits = {b})", "cross_entropy({b}, {a})",
-     "cross_entropy(z, label) takes logits and a class"),
-    ("~softmax_cross_entropy|CrossEntropy({a}, {b})", "cross_entropy({a}, {b})",
-     "cross_entropy(z, label) takes logits and a class"),
-    ("~sparse_categorical_crossentropy|categorical_crossentropy({a}, {b}{more})",
-     "nll({b}, {a})", "nll(p, label) takes probabilities and a class"),
-    ("~BCELoss({inside})({a}, {b})", "binary_cross_entropy({a}, {b})",
-     "a loss is a function: binary_cross_entropy(p, t)"),
-    ("~bce|bce_loss({a}, {b})", "binary_cross_entropy({a}, {b})",
-     "this is binary_cross_entropy(p, t)"),
-    ("~binary_crossentropy({a}, {b})", "binary_cross_entropy({b}, {a})",
-     "this is binary_cross_entropy(p, t): what is found, then what is right"),
-    ("~binary_cross_entropy_with_logits({a}, {b})", "binary_cross_entropy(sigmoid({a}), {b})",
-     "binary_cross_entropy takes probabilities: sigmoid of a logit, and does not overflow"),
-)  # fmt: skip
-LAYERS = (
-    ("~Linear|FullyConnected|InnerProduct({a}, {b}{more})", "dense({b}{more})", RESULTS),
-    ("~linear|fc|Dense({a}, {k}{more})", "dense({k}{more})", RESULTS),
-    ("~Linear|linear|fc|FullyConnected|Dense|DenseLayer|fully_connected({a}{more})",
-     "dense({a}{more})", DENSE),
-    ("~Linear|Dense", "dense", DENSE),
-    ("~Conv2d({a}, {b}, {c}{more})", "conv({b}, {c}{more})", CONV),
-    ("~Conv2d({a}, {b}{more})", "conv({b}{more})", CONV),
-    ("~conv2d({x}, {number}{more})", _of_value, CONV),
-    ("~Conv2D|Convolution2D|Conv|conv2d({a}, ({k}, {b}){more})", "conv({a}, {k}{more})", CONV),
-    ("~Conv2D|Convolution2D|Conv|conv2d({a}{more})", "conv({a}{more})", CONV),
-    ("~MaxPool2d|MaxPooling2D|MaxPool2D|maxpool|MaxPool(({k}, {inside}){more})",
-     "max_pool({k})", POOL),
-    ("~MaxPool2d|MaxPooling2D|MaxPool2D|maxpool|MaxPool({k}{more})", "max_pool({k})", POOL),
-    ("~MaxPool2d|MaxPooling2D|MaxPool2D|maxpool|MaxPool()", "max_pool(2)", POOL),
-    ("~MaxPooling2D|MaxPool2D({f} = ({k}, {inside}){more})", "max_pool({k})", POOL),
-    ("~MaxPooling2D|MaxPool2D|MaxPool2d({f} = {k}{more})", "max_pool({k})", POOL),
-    ("~max_pool2d({a}, {k}{more})", "max_pool({k})({a})", POOL),
-    ("~AvgPool2d|AveragePooling2D|avg_pool({k}{more})", "mean_pool({k})", POOL),
-    ("~avg_pool2d({a}, {k}{more})", "mean_pool({k})({a})", POOL),
-    ("~Dropout|dropout({a})({b})", "dropout({b}, {a})", "dropout is a function: dropout(x, 0.5)"),
-    ("«-> »~Dropout({f} = {a})", "dropout({a})", "dropout is a function: x -> dropout(0.5)"),
-    ("«-> »~Dropout({a})", "dropout({a})", "dropout is a function: x -> dropout(0.5)"),
-    ("~Dropout|dropout({inside})", ": x -> dropout(0.5) -> dense(10), in a block",
-     "dropout is a function of what it leaves out of"),
-    ("~Embedding({a}, {b}{more})", ": param E[{a}, {b}] ~ normal(0, 1), and E[c] for a class c",
-     "a table of vectors is a parameter, which a class picks from"),
-    ("~LSTM|LSTMCell({a}, {b}{more})", "lstm({b}{more})", RESULTS),
-    ("~GRU|GRUCell({a}, {b}{more})", "gru({b}{more})", RESULTS),
-    ("~RNN|SimpleRNN|RNNCell({a}, {b}{more})", "rnn({b}{more})", RESULTS),
-    ("~LSTM({a}{more})", "lstm({a}{more})", "this layer is called lstm"),
-    ("~GRU({a}{more})", "gru({a}{more})", "this layer is called gru"),
-    ("~RNN|SimpleRNN({a}{more})", "rnn({a}{more})", "this layer is called rnn"),
-    ("~batchnorm|batch_norm|BatchNorm|BatchNorm1d|BatchNorm2d|BatchNormalization",
-     ": (h - mean(batch: h)) / sqrt(mean(batch: (h - mean(batch: h))^2) + 1e-5), in an equation",
-     NORMS),
-    ("~layernorm|layer_norm|LayerNorm|LayerNormalization",
-     ": (h - mean(h)) / sqrt(mean((h - mean(h))^2) + 1e-5), as an equation h = ...", NORMS),
-    ("~Sequential|Chain|Stack|Serial([{inside}])", _chain, "layers one after another are a chain"),
-    ("~Sequential|Chain|Stack|Serial({inside})", _chain, "layers one after another are a chain"),
-    ("~Input|InputLayer({inside})", ": block net(x[784]) -> y[10] { ... }",
-     "what flows in is a port of a block"),
-    ("~Activation|Nonlinearity(\"{f}\")", _named, "a function is given by its name"),
-    ("~Add()([{inside}])", lambda h: " + ".join(a.strip() for a in arguments(h["inside"])),
-     "layers are added with +"),
-    ("~Concatenate()([{inside}])", "concat({inside})", "concat joins what it is given"),
-    ("~ReLU()({a})", "relu({a})", "a function is applied by its name: relu(x)"),
-    ("~Tanh()({a})", "tanh({a})", "a function is applied by its name: tanh(x)"),
-    ("~Sigmoid()({a})", "sigmoid({a})", "a function is applied by its name: sigmoid(x)"),
-    ("~Softmax({inside})({a})", "softmax({a})", "a function is applied by its name: softmax(z)"),
-    ("~ReLU|relu()", "relu", "a function is given by its name: relu"),
-    ("~Tanh|tanh()", "tanh", "a function is given by its name: tanh"),
-    ("~Sigmoid|sigmoid()", "sigmoid", "a function is given by its name: sigmoid"),
-    ("~Softmax|softmax()", "softmax", "a function is given by its name: softmax"),
-    ("~SGD|sgd({x}.parameters(){more})", lambda h: f"sgd({h['more'].removeprefix(', ')})",
-     "an optimiser is given its options only; over says what it moves"),
-    ("~Adam|adam({x}.parameters(){more})", lambda h: f"adam({h['more'].removeprefix(', ')})",
-     "an optimiser is given its options only; over says what it moves"),
-    ("~RMSprop|rmsprop({x}.parameters(){more})",
-     lambda h: f"rmsprop({h['more'].removeprefix(', ')})",
-     "an optimiser is given its options only; over says what it moves"),
-    ("{x}.parameters|get_params|variables|state_dict|named_parameters()", "{x}", OVER),
-    ("«over »{x}.params|parameters|weights|trainable_variables|trainable_weights", "{x}", OVER),
-    ("{x}.forward|predict|call|__call__|apply|fprop|output({inside})", "{x}({inside})", CALL),
-)  # fmt: skip
 ANY = (
     ("{x}.{method}({inside})", _method, "a function is written before what it is of"),
     ("lib.{f}({inside})", _called, "functions are called by their names alone"),
@@ -343,8 +283,10 @@ ANY = (
     ("~concatenate|cat|hstack|vstack", "concat", "concat joins what it is given"),
     ("~relu6", ": fn relu6(a) = min(max(a, 0), 6), on a line of its own",
      "what there is no function for is a line of fn"),
-    ("lib.{f}", _named, "functions are called by their names alone"),
-    ("lib.", "", "a spec uses no library of Python: what it has stands in a library of its own"),
+    ("lib.{f}", named, "functions are called by their names alone"),
+    ("lib.", ": fn name(a) = ..., where there is none of the library's, "
+     "exp, log, sum, mean, max, concat and others",
+     "a spec uses no library of Python: what it has stands in a library of its own"),
 )  # fmt: skip
 # Only where they are refused: elsewhere they mean something.
 PLACES = (

@@ -51,6 +51,16 @@ def _let(h: Holes) -> str:
     return f"{h['f']} = {h['rest']}" if h["around"] else f"let {h['f']} = {h['rest']}"
 
 
+def _function(h: Holes) -> str | None:
+    """`f(a) = a^2` at the top of a file; in a body it may be an element."""
+    return None if h["around"] else f"fn {h['f']}({h['args']}) = {h['rest']}"
+
+
+def _effect(h: Holes) -> str | None:
+    """`seed(0)` on a line by itself."""
+    return None if h["g"] in ("fn", "let", "const", "if", "while", "switch") else ""
+
+
 def _joined(h: Holes) -> str:
     """`f"error {e}"` as a text of parts."""
     parts = re.split(r"\{([^{}:]*)(?::[^{}]*)?\}", h["text"])
@@ -188,6 +198,8 @@ BODY = "the body starts on the line after the {, and its } stands on a line of i
 SIGN = "there are no signs that change a value: an equation holds, a parameter moves by update"
 SWEPT = "a sweep varies what is a const: give the option one, and vary that"
 TOLERANCE = "a tolerance is written within"
+EQUAL = "equal is written =="
+EFFECT = "nothing is called for what it does: leave the line out, or name a value: y = f(x)"
 HERE = "nothing is done one after another: a spec says what holds"
 
 ROWS = tuple(
@@ -206,6 +218,42 @@ ROWS = tuple(
         ("E113", "^{f} = Sequential|Chain|Model({inside}){lines}", _added, STACK),
         ("E113", "^{layers}.add|append|push|add_module({inside})",
          ": let net = chain([dense(100, act = relu), dense(10)])", STACK),
+        ("E112", "{l} {unequal} {r}", "{l} != {r}", "unequal is written !="),
+        ("E112", '"{text}" % {rest}', ': text("error ", e)', "texts and values are joined by text"),
+        ("E111", "^{closed}; {rest}", "{closed}\n{rest}", "a statement ends with its line"),
+        ("E115", "^for {f} in {k}:{number}", "for {f} in {k}..{number}",
+         "a range is written 1..9, both ends included"),
+        ("E113", "^super({tail}", "", "a block has no constructor: this line is left out"),
+        ("E113", "^try|except|finally|raise|global|nonlocal|del|pass|yield|async|await|break|"
+         "continue{tail}", "",
+         "a spec is no program: it says what there is, and this line is left out"),
+        ("E113", "^clip_grad_norm_|clip_grad_norm|clip_grad_value_|clip_by_norm({inside})",
+         ": rmsprop(lr = 0.01, clip = 5), or h = max(min(g, 5), -5) in an optimiser of one's own",
+         "gradients are cut by the optimiser"),
+        ("E113", "^register_buffer({inside})", ": fixed m[n] = 0", "what is not learnt is fixed"),
+        ("E113", "^register_parameter|add_weight|Parameter({inside})",
+         ": param W[m, n] ~ glorot(n, m)", "what is learnt is a parameter"),
+        ("E113", "^{f} = ~Input({inside})", ": block net(x[784]) -> y[10] { ... }",
+         "what flows in is a port of a block"),
+        ("E110", "^{f} <-|= function({args}) {rest}", "fn {f}({args}) = {rest}", FN),
+        ("E113", "^let|const {f} = function({args}) {rest}", "fn {f}({args}) = {rest}", FN),
+        ("E113", "^fn {f}({args}) = return {rest}", "fn {f}({args}) = {rest}", FN),
+        ("E113", "^fn {f}({args}): {rest}", "fn {f}({args}) = {rest}", FN),
+        ("E113", "^let|const {f}({args}) = {rest}", "fn {f}({args}) = {rest}", FN),
+        ("E113", "^{f}({args}) = {rest}", _function, FN),
+        ("E110", "^{f}({args}) = {rest}",
+         lambda h: None if h["f"] == "energy" else f"{h['f']}[{h['args']}] = {h['rest']}",
+         "indices stand in [ ]"),
+        ("E110", "^{names} = ~chunk|split|tensor_split|unbind|array_split({inside})",
+         ": a = x[:392], and b = x[392:]", "a stretch of a tensor is a slice"),
+        ("E113", "{option} = ({k}, {again})", "{option} = {k}",
+         "windows are square, and their size is one number"),
+        ("E114", "^snapshot|save|checkpoint_every every {tail}", "checkpoint every {tail}",
+         "what is kept is said by checkpoint"),
+        ("E110", "^watch {f} = {side} {one} {rest}", "watch {f} = {side} == {rest}", EQUAL),
+        ("E110", "^until {side} {one} {rest}", "until {side} == {rest}", EQUAL),
+        ("E114", "^minimize {cond} with {lrest} over {tail}",
+         "minimize {cond} over {tail} with {lrest}", "over stands before with"),
         # -- training by hand
         ("E113", "^maximize|maximise {cond} over {tail}", _lowered,
          "what is to be large is minimised with a minus sign"),
@@ -257,9 +305,27 @@ ROWS = tuple(
         ("E110", "^{x}--", ": {x} := {x} - 1, in an optimiser or of a state", SIGN),
         ("E110", "^{f} <- {rest}", "{f} = {rest}", "a value is defined with ="),
         ("E112", "^end", "}", "a body ends with }"),
+        ("E113", "^~manual_seed|set_seed|seed({inside})", ": train fit on mnist ... seed 7 {",
+         "draws follow from the seed of the run, --seed 7, and of a phase"),
+        ("E113", "^~save|dump|savez|savetxt({inside})", ": checkpoint best by error, in a phase",
+         "a run saves its parameters at its end by itself"),
+        ("E113", "^{x}.{method}({inside}){blank}", "", EFFECT),
+        ("E113", "^{g}({inside}){blank}", _effect, EFFECT),
         # -- phases
         ("E114", "^until {cond} patience {k}", _patient,
          "until has one condition, of reports: a patience is that none since was better"),
+        ("E114", "device|cuda|gpu|cpu {clause}", ": dln run --backend cupy SPEC",
+         "where it runs is said by the command"),
+        ("E114", "metrics|metric|validation_data|verbose|callbacks {clause}",
+         ": watch error = argmax(z) != label on mnist_test every 1 epoch",
+         "what is measured is an equation of a watch"),
+        ("E114", "validation_split|val_split {clause}",
+         ": split fit 50000, valid 10000, in data, and train ... on mnist.fit",
+         "the parts of data are said where it is declared"),
+        ("E114", "max_iter|iterations|iters|num_steps|max_steps|niter|steps_per_epoch {clause}",
+         ": for 1000 updates, in place of epochs", UNITS),
+        ("E114", "{bare} batch|batches|examples|samples", "batch {bare}",
+         "examples of one update are batch 100"),
         ("E114", "{unit} = {k}", "for {k} {unit}", UNITS),
         ("E114", "{unit} {k}", "for {k} {unit}", UNITS),
         ("E114", "{bare} {unit}", "for {bare} {unit}", UNITS),
@@ -301,9 +367,8 @@ ROWS = tuple(
         ("E112", ">>", "->", "a value is passed on with ->"),
         ("E112", "||{q}||", "norm({q})", "the length of a vector is norm(x)"),
         ("E112", "|{q}|", "abs({q})", "the size of a number is abs(x)"),
-        ("E112", "{l} <> {r}", "{l} != {r}", "unequal is written !="),
         ("E112", "{l} is not {r}", "{l} != {r}", "unequal is written !="),
-        ("E112", "{l} is {r}", "{l} == {r}", "equal is written =="),
+        ("E112", "{l} is {r}", "{l} == {r}", EQUAL),
         ("E118", "{l} {cmp} {r} {less} {atom}", "{l} {cmp} {r} and {r} {less} {atom}",
          "a comparison joins two values: two of them are joined by and"),
         ("E114", "if {q} then {r} else {atom}", "{r} if {q} else {atom}",
@@ -328,4 +393,8 @@ ROWS = tuple(
          "what a block is given stands in brackets"),
     )
 )  # fmt: skip
-CLAUSES = tuple(row for row in ROWS if row.code == "E114" and not row.form.startswith("^"))
+CLAUSES = tuple(
+    row
+    for row in ROWS
+    if row.code == "E114" and row.form[0] != "^" and not str(row.here).startswith(":")
+)

@@ -36,8 +36,8 @@ def _taught(p: Problem, writer: Writer) -> Problem:
     if found is None:
         return p
     row, match, here = found
-    says, facts = row.says, (*_facts(here), *p.facts)
     start, stop, remedy = writer.replaced(text, match, here)
+    says, facts = row.says, (*_facts(here), *(() if remedy else p.facts))
     if p.code == "E301" and (made := writer.parameter(text)) is not None:
         says, start, stop, remedy = operations.LEARNT, *match.span(), made
     span = Span(p.span.source, base + start, base + stop)

@@ -6,13 +6,14 @@ combine freely; every other combination asks for an index.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, NoReturn
 
 from dln.compiler.frontend.context import counting, lengths, standing
 from dln.compiler.frontend.context.build_context import Build, Chain, Instance, Value
-from dln.compiler.frontend.context.values import describe, unquoted
+from dln.compiler.frontend.context.values import Function, describe, unquoted
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.sizes import Conflict, Size
 from dln.compiler.ir.tensor_type import Domain, TensorType, spoken
@@ -42,9 +43,25 @@ def as_tensor(b: Build, value: Value, span: Span, what: str = "this") -> Node:
     this = what == "this"
     need = "a tensor or a number is needed here" if this else f"{what} must be a tensor or a number"
     at, remedy = b.blame(value, span), unquoted(value, fraction=True)
-    if isinstance(value, Instance | Chain):
+    fact = ""
+    if isinstance(value, Instance) and (inner := _given_first(value.span.text)) is not None:
+        need = f"{value.name} is given its options; what it is applied to stands before an arrow"
+        remedy = inner
+    elif isinstance(value, Instance | Chain):
         remedy = f"{whole_text(at.text)}(...), applied to what it is given"
-    b.fail("E302", need, at, f"is {describe(value)}", remedy=remedy)
+    elif isinstance(value, str) and value.isidentifier() and what == "the loss":
+        fact = f"a function is written without quotes, with what it is given: {value}(...)"
+    elif isinstance(value, Function):
+        takes = ", ".join(p.name for p in value.syntax.ports)
+        fact = f"it is applied to what it is given: {value.syntax.name}({takes})"
+    facts = (fact,) if fact else ()
+    b.fail("E302", need, at, f"is {describe(value)}", remedy=remedy, facts=facts)
+
+
+def _given_first(text: str) -> str | None:
+    """`dense(h, 100)` as `(h -> dense(100))`, where the first argument is a name."""
+    found = re.fullmatch(r"(\w+)\(([A-Za-z_][\w.]*), (.*\d.*)\)", text)
+    return None if found is None else f"({found[2]} -> {found[1]}({found[3]}))"
 
 
 def _list_tensor(b: Build, value: Sequence[Value], span: Span, what: str) -> Node:

@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterator
 from types import UnionType
 from typing import NamedTuple
 
+from dln.compiler.frontend.context.artefacts import FORMS
 from dln.compiler.frontend.context.build_context import (
     Binding,
+    BlockDef,
     Build,
     Chain,
     Instance,
@@ -31,12 +33,15 @@ from dln.compiler.frontend.context.values import (
     Results,
 )
 from dln.compiler.ir.graph import Node
-from dln.grammar.diagnostics import Span, nearest, slips
+from dln.compiler.ir.structure import is_clock
+from dln.grammar.diagnostics import CHOICES, Span, nearest, slips
 
 MOST_HINTS = 20  # as many as are printed
 MOST_NAMES = 1000  # among which a nearest one is looked for
+MOST_CHOICES = 12  # that are listed where none is near
 SIGNS = (*"*/@^+-<>", "==", "!=")
 COUNTS = ("epochs", "updates", "seconds")
+EMITTED = ("tiles", "text", *(name for name in FORMS if name != "value"))
 
 
 class Meant(NamedTuple):
@@ -85,9 +90,40 @@ def suggested(b: Build, name: str, span: Span, scope: Scope) -> str:
     meant, found = meant_at(span), list[tuple[int, int, str]]()
     for level, names in enumerate(_levels(scope)):
         fit = [k for k, to in names.items() if k[0] != "_" and meant.by(known(b, to))]
-        if (hit := nearest(name, fit)) is not None:
+        if (hit := nearest(name, fit)) is not None and (len(name) > 1 or level == 0):
             found.append((slips(name.casefold(), hit.casefold()), level, hit))
-    return min(found)[2] if found else ""
+    return min(found)[2] if found else _choices(b, span, scope, meant)
+
+
+def _choices(b: Build, span: Span, scope: Scope, meant: Meant) -> str:
+    """The few names of the kind that is meant at a place, where none of them is near: of the place
+    itself, but for optimisers, data sets, blocks in a pipeline and what emit takes."""
+    before = span.source.text[: span.start].rstrip()
+    called, emitted = span.source.text[span.stop : span.stop + 1] == "(", before.endswith("emit")
+    names = {k: to for level in _levels(scope) for k, to in level.items()}
+    if meant is CALLED and (before.endswith("->") or emitted):
+        library = EMITTED if emitted else ()
+        fit = [k for k, to in names.items() if k in library or _is_block(known(b, to), emitted)]
+    elif meant in (OPTIMISER, DATA):
+        fit = [k for k, to in names.items() if isinstance(known(b, to), meant.kinds)]
+    elif called or meant is CALLED:
+        return ""
+    else:
+        line = range(span.line, span.line + 1)
+        own = next(_levels(scope)).items()
+        found = ((k, known(b, to)) for k, to in own if not _stands_in(to, line))
+        fit = [k for k, v in found if meant.by(v) and not (isinstance(v, Node) and is_clock(v))]
+    fit = [k for k in dict.fromkeys(fit) if k[0] != "_" and k.isidentifier()]
+    return f"{CHOICES}{', '.join(fit)}" if 1 < len(fit) <= MOST_CHOICES else "".join(fit[:1])
+
+
+def _is_block(value: Value | None, emitted: bool) -> bool:
+    return not emitted and isinstance(value, BlockDef | Instance | Chain)
+
+
+def _stands_in(binding: Binding, lines: range) -> bool:
+    """Whether a name is what the line at hand defines."""
+    return binding.span is not None and binding.span.line in lines
 
 
 def _levels(scope: Scope) -> Iterator[dict[str, Binding]]:

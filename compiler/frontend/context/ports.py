@@ -21,6 +21,10 @@ from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Note, Span
 
 Axes: TypeAlias = tuple[str, ...]
+SHAPED = (
+    "the shape of one example is said where it is declared, in the field of the data and in every "
+    "port on its way: x[1, 28, 28]"
+)
 
 
 def port_sizes(
@@ -65,6 +69,7 @@ def fit(
         remedy = f"flatten({given})" if len(wanted) == 1 < len(found) else ""
         if a_class and len(wanted) == len(found) + 1:
             remedy = f"onehot({given})"
+        facts = (SHAPED,) if 1 == len(found) < len(wanted) and not a_class else ()
         notes = (Note(port, "the port"),) if port.source is span.source else ()
         if not a_class:
             _refuse_batch(b, node, wanted, span, text, port)
@@ -72,7 +77,7 @@ def fit(
         if a_class:
             kind = broadcasting.domain_text(b, node.type.domain)
             label = f"{label} of {kind}" if "[" in label else f"is a {kind}"
-        b.fail("E215", text, span, label, notes, remedy)
+        b.fail("E215", text, span, label, notes, remedy, facts)
 
     def fail(c: Conflict) -> NoReturn:
         notes = b.proof_notes(*wanted, *found, skip=span)

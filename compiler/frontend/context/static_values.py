@@ -26,7 +26,7 @@ from dln.compiler.ir.sizes import Conflict, Size, Var
 from dln.compiler.ir.structure import is_input, is_param, is_size
 from dln.compiler.ir.tensor_type import DOMAINS, Domain, fits
 from dln.grammar import syntax as s
-from dln.grammar.diagnostics import Note, Span, nearest
+from dln.grammar.diagnostics import CHOICES, Note, Span, nearest
 
 
 def static(b: Build, expr: s.Syntax, scope: Scope, what: str) -> Value:
@@ -263,7 +263,8 @@ def lookup(b: Build, name: str, span: Span, scope: Scope) -> Value:
             notes = (Note(binding.span, "defined here"),) if binding.span else ()
             _refuse_unscanned(b, name, span)
             text, fact = f"{name} is defined by itself", "an equation may not lead back to itself"
-            b.fail("E331", text, span, "needs its own value", notes, facts=(fact,))
+            facts = (fact, f"a value does not change: another has a name of its own, as {name}2")
+            b.fail("E331", text, span, "needs its own value", notes, facts=facts)
         binding.busy = True
         try:
             binding.cache[version] = binding.find(b)
@@ -328,9 +329,12 @@ def unknown(
     if len(told.places) <= missing.MOST_HINTS:
         known = [k for k in dict.fromkeys(known) if not k.startswith("_")]
         remedy = (hint() if hint is not None else nearest(name, known)) or ""
-        if of and not remedy and 0 < len(known) <= 12:
+        if of and kind != "argument" and not remedy and 0 < len(known) <= 12:
             remedy = ("one of " if len(known) > 1 else "") + ", ".join(known)
-    facts = _field_elsewhere(b, name) if plain and not remedy else ()
+    near = remedy and not remedy.startswith(CHOICES)
+    facts = _field_elsewhere(b, name) if plain and not near else ()
+    if kind == "argument" and known and not remedy:  # which of them is meant, if any, nobody knows
+        facts = (f"{of} takes {', '.join(known)}",)
     b.fail("E301", message, at, "unknown", remedy=remedy, facts=facts)
 
 

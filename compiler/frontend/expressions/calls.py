@@ -38,6 +38,7 @@ from dln.compiler.frontend.context.values import (
 )
 from dln.compiler.frontend.expressions import phase_queries
 from dln.compiler.frontend.instances import application, instances, one_step
+from dln.compiler.frontend.instances.options import option_values
 from dln.compiler.frontend.tensors import reductions
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.sizes import Reason, Size, Var
@@ -119,7 +120,7 @@ def _call(b: Build, target: Value, expr: s.Call, scope: Scope, first: Given = ()
             return apply(b, instance, _arguments(b, expr, scope), expr.span)
         return instances.instance(b, target, written, scope, expr.span)
     if isinstance(target, OptimiserDef):
-        options = instances.option_values(b, target.syntax, written, scope, expr.span)
+        options = option_values(b, target.syntax, written, scope, expr.span)
         made = {k: _for_all(b, k, e, where) for k, (e, where, _) in options.items()}
         places = {k: at for k, (_, _, at) in options.items()}
         return OptimiserUse(target, made, places, expr.span)
@@ -132,7 +133,7 @@ def _call(b: Build, target: Value, expr: s.Call, scope: Scope, first: Given = ()
         label = f"{broadcasting.short(expr.function.span.text)} is {describe(target)}"
         b.fail("E321", text, expr.span, label)
     if not isinstance(target, Builtin | Function | Instance | Chain | InstanceVerb):
-        _not_applied(b, target, expr.function.span)
+        _not_applied(b, target, expr.function.span, expr)
     given = [*first, *_arguments(b, expr, scope)]
     if isinstance(target, Builtin):
         values = {k: b.evaluate(a.value, scope) for k, a in expr.named.items()}
@@ -168,9 +169,15 @@ def _made_only(b: Build, target: BlockDef, expr: s.Call, scope: Scope) -> bool:
     return False
 
 
-def _not_applied(b: Build, target: Value, span: Span) -> NoReturn:
+def _not_applied(b: Build, target: Value, span: Span, call: s.Call | None = None) -> NoReturn:
+    """Of what is called and is no function; an element that is asked for as in MATLAB or R."""
     text = "only functions, blocks and instances can be applied"
-    b.fail("E324", text, span, f"is {describe(target)}")
+    given = call.arguments if call is not None else ()
+    fact = ""
+    if given and isinstance(target, Node) and all(isinstance(a, s.Name | s.Number) for a in given):
+        inside = ", ".join(a.span.text for a in given)
+        fact = f"elements stand in [ ], and the first is 0: {span.text}[{inside}]"
+    b.fail("E324", text, span, f"is {describe(target)}", facts=(fact,) if fact else ())
 
 
 def _arguments(b: Build, expr: s.Call, scope: Scope) -> list[tuple[Value, Span]]:
@@ -229,9 +236,11 @@ def _given_twice(
     b.fail("E329", text, place, "is by its place", notes, facts=(fact,))
 
 
-def _wrong_count(b: Build, name: str, names: Sequence[str], found: int, span: Span) -> NoReturn:
+def _wrong_count(
+    b: Build, name: str, names: Sequence[str], found: int, span: Span, remedy: str = ""
+) -> NoReturn:
     text = f"{name} takes {len(names)} argument{'s' * (len(names) != 1)}, not {found}"
-    b.fail("E322", text, span, f"takes {', '.join(names) or 'nothing'}")
+    b.fail("E322", text, span, f"takes {', '.join(names) or 'nothing'}", remedy=remedy)
 
 
 def call_builtin(
@@ -248,7 +257,10 @@ def call_builtin(
         unknown(b, "argument", name, span, names, target.name)
     twice, too_many = len(set(found)) < len(found), len(given) > len(names) and not many
     if too_many or twice or not needed <= set(found) <= set(names):
-        _wrong_count(b, target.name, names, len(given), span)
+        listed = target.makes and len(given) > 1 and not any(isinstance(v, list) for v, _ in given)
+        inside = ", ".join(broadcasting.whole_text(at.text) for _, at in given)
+        remedy = f"{target.name}([{inside}])" if listed and not named else ""
+        _wrong_count(b, target.name, names, len(given), span, remedy)
     inner = replace(b, given=tuple(given))  # so that an error can point at the argument
     return target.call(inner, span, *(v for v, _ in given), **named)
 
@@ -302,6 +314,13 @@ def _reduce(b: Build, expr: s.Reduce, scope: Scope) -> Value:
     target = b.evaluate(expr.function, scope)
     if not (isinstance(target, Builtin) and target.reduces):
         text = "only sum, mean, max, min, argmax, argmin and norm bind an index"
+        remedy = ""
+        if isinstance(target, BlockDef) and isinstance(name := expr.indices[-1], s.Name):
+            given = [a.span.text for a in expr.indices[:-1]]
+            given.append(f"{name.id} = {broadcasting.whole_text(expr.body.span.text)}")
+            text = f"an option is given with =, not with a colon; {text.removeprefix('only ')}"
+            remedy = f"{expr.function.span.text}({', '.join(given)})"
+            b.fail("E325", text, expr.span, f"is {describe(target)}", remedy=remedy)
         b.fail("E325", text, expr.function.span, f"is {describe(target)}")
     inner = scope.child()
     axes = [_bind_index(b, arg, inner) for arg in expr.indices]

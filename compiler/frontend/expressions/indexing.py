@@ -207,7 +207,13 @@ def _tensor_index(b: Build, node: Node, expr: s.Index, scope: Scope) -> Value:
     if len(expr.indices) > len(node.type.example):
         text = f"{len(expr.indices)} indices on a tensor with {len(node.type.example)} axes"
         label = f"{broadcasting.short(expr.body.span.text)} is {b.shown(node.type)}"
-        b.fail("E213", text, expr.span, label)
+        kept = list(expr.indices)
+        while kept and isinstance(last := kept[-1], s.Slice) and last.span.text.strip() == ":":
+            kept.pop()
+        remedy = ""
+        if kept and len(kept) == len(node.type.example):  # of a batch, which nobody writes
+            remedy = f"{expr.body.span.text}[{', '.join(i.span.text for i in kept)}]"
+        b.fail("E213", text, expr.span, label, remedy=remedy)
     axis = 0
     for part in expr.indices:
         if isinstance(part, s.Slice):

@@ -103,7 +103,8 @@ def _arithmetic(b: Build, expr: s.Binary, left: Value, right: Value) -> Value:
     """Arithmetic on numbers and sizes, here and now."""
     for v, e in ((left, expr.left), (right, expr.right)):
         if isinstance(v, str):
-            b.fail("E302", "a text is no number", e.span, "is a text")
+            fact = 'texts and numbers are joined by text: text("a", 1)'
+            b.fail("E302", "a text is no number", e.span, "is a text", facts=(fact,))
     left, right = (b.resolve(v) if isinstance(v, Size) else v for v in (left, right))
     if isinstance(left, Size) or isinstance(right, Size):
         if isinstance(left, int | Size) and isinstance(right, int | Size):

@@ -6,6 +6,7 @@ option: what is given there takes its place, which ties or fixes it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import count
@@ -21,7 +22,6 @@ from dln.compiler.frontend.context.build_context import (
     Scope,
     Value,
 )
-from dln.compiler.frontend.context.frame import Drawing, Frame
 from dln.compiler.frontend.context.missing import known
 from dln.compiler.frontend.context.place import Poisoned, replace
 from dln.compiler.frontend.context.ports import dims_text, fit, port_sizes
@@ -29,12 +29,12 @@ from dln.compiler.frontend.context.static_values import (
     domain_of,
     lookup,
     size,
-    tensor,
     unknown,
 )
 from dln.compiler.frontend.context.values import CALLABLE, Function, InstanceVerb, describe
 from dln.compiler.frontend.energy import groups
-from dln.compiler.frontend.instances import application
+from dln.compiler.frontend.instances import application, first_values
+from dln.compiler.frontend.instances.options import option_values
 from dln.compiler.frontend.scan import equations
 from dln.compiler.frontend.tensors import mask_tables
 from dln.compiler.ir import masks
@@ -44,75 +44,11 @@ from dln.compiler.ir.structure import is_param
 from dln.compiler.ir.tensor_type import TensorType, spoken
 from dln.compiler.model import Parameter
 from dln.grammar import syntax as s
-from dln.grammar.diagnostics import Note, Span, nearest
+from dln.grammar.diagnostics import CHOICES, Note, Span, nearest
 
 INSTANCE = 50  # what making one costs, in expressions worked out
 
 # ---- instances ---------------------------------------------------------------------------------
-
-
-def option_values(
-    b: Build, syntax: s.Block | s.Optimiser, given: Sequence[s.Arg], scope: Scope, span: Span
-) -> dict[str, tuple[s.Expr, Scope, Span]]:
-    """Which expression each option has been given, with the scope it is read in. The parameters of
-    a block are options too; it is made by them, and applied to what its ports take."""
-    who, names = syntax.name, [o.name for o in syntax.options]
-    block = isinstance(syntax, s.Block)
-    owned = (st for st in syntax.body if isinstance(st, s.Param | s.Fixed))
-    known = [*names, *(d.name for st in owned for d in st.declared)]
-    found: dict[str, tuple[s.Expr, Scope, Span]] = {}
-    free = iter(names)
-    for arg in given:
-        if isinstance(arg, s.Ranged):
-            b.fail("E326", "an index stands in reductions only", arg.span)
-        if isinstance(arg, s.Named):
-            name, expr = arg.name, arg.value
-            if name not in known:
-                _refuse_other_name(b, who, arg, given[-1], known, span)
-                unknown(b, "option", name, arg.span, known, who)
-        else:
-            name, expr = next(free, ""), arg
-            if not name:
-                count = f"{len(names)} option{'s' * (len(names) != 1)}" if names else "no options"
-                facts = (f"its options are {', '.join(names)}",) if names else ()
-                remedy = f"{who}()({arg.span.text})" if block and not names else ""
-                if remedy and b.naming.space.kind == "phase":  # made once, and then applied
-                    remedy = f"let net = {who}() above it, then net({arg.span.text})"
-                b.fail("E322", f"{who} takes {count}", arg.span, "one too many", (), remedy, facts)
-        if name in found:
-            notes = (Note(found[name][2], "first here"),)
-            b.fail("E329", f"{name} is given twice", arg.span, "again", notes)
-        found[name] = (expr, scope, expr.span)
-    missing = [o.name for o in syntax.options if o.default is None and o.name not in found]
-    if missing:
-        remedy = f"{who}({', '.join(f'{m} = ...' for m in missing)})"
-        b.fail("E333", f"{who} needs {', '.join(missing)}", span, "not given", remedy=remedy)
-    return found
-
-
-def _refuse_other_name(
-    b: Build, who: str, arg: s.Named, last: s.Arg, known: Sequence[str], span: Span
-) -> None:
-    """An option that other tools call otherwise, or that follows from what a block is given."""
-    from dln.grammar.idioms import names  # late: most options are right
-
-    if arg.span.source is not span.source:
-        return
-    start, stop = arg.span.start - span.start, last.span.stop - span.start
-    needless = arg.name in names.NEEDLESS or arg.name in names.TRUE
-    if arg.name not in names.OPTIONS and not needless and arg.name != "padding":
-        return
-    said = names.renamed(span.text[start:stop], known)
-    head, tail = span.text[:start], span.text[stop:]
-    head = head if said else head.rstrip().removesuffix(",")
-    here = names.OPTIONS.get(arg.name)
-    if here in known or needless:
-        text = f"{who} has no option {arg.name}: " + (
-            f"it is {here} here" if here else "it follows from what is written anyway"
-        )
-        remedy = "" if said is None else f"{head}{said}{tail}"
-        facts = (names.PADDED,) if "padding" in span.text else ()
-        b.fail("E301", text, span, "", (Note(arg.span, "unknown"),), remedy, facts)
 
 
 def instance(
@@ -197,6 +133,8 @@ def _function_where_meant(
     if isinstance(value, str):
         found = (k for k in names.visible() if isinstance(known(b, names.lookup(k)), CALLABLE))
         remedy = nearest(value, found) or ""
+    if isinstance(value, Node) and (call := re.fullmatch(r"(\w+)\([^()]*\)", at.text)):
+        remedy = call[1]  # `act = relu(x)`
     b.fail("E324", text, at, label, remedy=remedy)
 
 
@@ -204,7 +142,7 @@ def _refuse_inputs(b: Build, made: Instance, given: Sequence[s.Arg], note: Note,
     """`dense(784, 10)`: the number of inputs, which is not said, before the first option."""
     options = [o.name for o in made.definition.syntax.options]
     second = len(given) > 1 and given[1].span == note.span
-    if second and isinstance(lookup(b, options[0], note.span, made.scope), int | Size):
+    if second and isinstance(lookup(b, options[0], note.span, made.scope), int | Size | Node):
         rest = ", ".join(broadcasting.whole_text(a.span.text) for a in given[1:])
         fact = f"{made.name} takes {', '.join(options)}; its inputs are those of what it is given"
         b.fail("E324", text, made.span, "is given its inputs too", (note,),
@@ -249,7 +187,9 @@ def _parameter(
             node, None, d.span, kind, path=path, trainable=trainable, joins=table
         )
         b.owned.owners[path] = made
-        b.owned.inits.append(partial(_initial, path=path, d=d, made=made, wanted=wanted))
+        b.owned.inits.append(
+            partial(first_values.initial, path=path, d=d, made=made, wanted=wanted)
+        )
     return node
 
 
@@ -319,28 +259,6 @@ def _facts(b: Build, made: Instance) -> str:
     return ", ".join(facts)
 
 
-def _initial(b: Build, path: str, d: s.Declared, made: Instance, wanted: Sequence[Size]) -> None:
-    """The first value of a parameter, worked out when all sizes are known."""
-    shape = tuple(b.sizes.resolve(w) for w in wanted)
-    if any(x.value is None for x in shape) and not b.built.rehearsal:
-        return
-    drawing = Drawing(path, shape) if d.drawn else None
-    b = replace(b, frame=Frame(next(b.counter), path), drawing=drawing, calls=made.making)
-    node = broadcasting.quantity(b, tensor(b, d.value, made.scope, d.name), d.value.span)
-    if node.type.running:
-        b.fail("E304", "a first value depends on no data", d.value.span)
-    if rows := len(node.type.example):
-        why = f"the first value of {d.name} fills {d.name}[{', '.join(map(str, shape))}]"
-        if rows < len(shape):  # `b[4, m] = [0, 1, 0, 0]`
-            why = f"the first value of {d.name} has one number for each row of it"
-        fit(b, node, (), shape[:rows], d.value.span, why, d.span)
-    node = b.at(d.value.span).broadcast(node, TensorType(shape), tuple(range(len(node.type.shape))))
-    p = b.owned.params[path]
-    if p.joins is not None:
-        node = masks.cut(b.at(b.owned.owners[path].span), node, p.joins)
-    b.owned.params[path] = p.changed(init=node)
-
-
 # ---- parts of an instance ----------------------------------------------------------------------
 
 
@@ -364,8 +282,12 @@ def attribute(b: Build, made: Instance, name: str, span: Span) -> Value:
         text = f"{name} has no value before {made.path} is applied"
         notes = (Note(made.span, "is applied nowhere before"),)
         b.fail("E335", text, span, "has no value", notes)
-    known = [*made.scope.names, *(body.names if body else ()), *(verbs if made.groups else ())]
-    unknown(b, "part", name, span, known, made.path)
+    parts = [*made.scope.names, *(body.names if body else ()), *(verbs if made.groups else ())]
+    deep = [path for path in b.owned.params if path.startswith(f"{made.path}.")]
+    low = {"weight": "W", "weights": "W", "kernel": "W", "bias": "b"}.get(name, name)
+    meant = [path.removeprefix(f"{made.path}.") for path in deep if path.endswith(f".{low}")]
+    hint = f"{CHOICES}{', '.join(meant)}" if 1 < len(meant) <= 12 else "".join(meant[:1])
+    unknown(b, "part", name, span, parts, made.path, hint=(lambda: hint) if hint else None)
 
 
 def _refuse_unknown(b: Build, made: Instance, name: str, value: Value, span: Span) -> None:

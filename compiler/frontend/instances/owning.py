@@ -25,6 +25,8 @@ from dln.grammar.diagnostics import Span
 def owned_by(b: Build, expr: s.Expr, scope: Scope) -> list[str]:
     """The paths of the parameters that an expression stands for; `net.h` means the instance that
     the equation h made."""
+    if isinstance(expr, s.ListOf) and expr.items and isinstance(expr.items[0], s.Attr):
+        return _joined([owned_by(b, item, scope) for item in expr.items])
     value = b.evaluate(expr, scope)
     made = made_in(b, expr, scope) if isinstance(value, Node) and not is_param(value) else None
     return owned(b, made or value, expr.span)

@@ -92,7 +92,9 @@ def once(
             _refuse_first(b, name, at)
         notes = (Note(static_values.word(old.span, name), "first bound here"),) if old.span else ()
         text, at = f"{name} is bound twice", static_values.word(span, name)
-        b.fail("E334", text, at, "bound again", notes)
+        free = next((f"{name}{n}" for n in range(2, 10) if scope.lookup(f"{name}{n}") is None), "")
+        fact = f"a value does not change: the second has a name of its own, as {free}"
+        b.fail("E334", text, at, "bound again", notes, facts=(fact,) if free else ())
     time = b.time
 
     def where_it_stands(asker: Build) -> Value:

@@ -114,7 +114,9 @@ def cut(b: Build, node: Node, axis: int, start: int | None, stop: int | None, sp
     first, last, _ = slice(start, stop).indices(size)
     if (stop is not None and stop > size) or first >= last:
         text = f"the slice {start or 0}:{size if stop is None else stop} does not fit"
-        b.fail("E208", text, span, f"this axis has {size}")
+        remedy = f"{start}:" if start is not None and -size <= start < 0 and stop == 0 else ""
+        fact = f"a slice is the first entry and the one behind the last, of 0 to {size}"
+        b.fail("E208", text, span, f"this axis has {size}", (), remedy, (fact,))
     if (first, last) == (0, size):
         return node
     found = lengths.extent(b, node.type.shape[axis_at])
@@ -128,7 +130,9 @@ def pick(b: Build, node: Node, axis: int, index: Node, span: Span) -> Node:
     a vector of classes one for each: `d[near]`."""
     if index.type.kind != "index":
         label = f"is a {broadcasting.domain_text(b, index.type.domain)}"
-        b.fail("E210", "an index must be a class or a whole number", span, label)
+        choice = "where a condition holds is a choice: sum(x if x > 0 else 0)"
+        facts = (choice,) if index.type.domain.name == "binary" or index.type.kind == "bool" else ()
+        b.fail("E210", "an index must be a class or a whole number", span, label, facts=facts)
     index, has = absences.split(b, index, span)
     if has is not None:
         return _where_there(b, pick(b, node, axis, index, span), axis, has, span)

@@ -16,7 +16,8 @@ from dln.compiler.frontend.context.place import replace
 from dln.compiler.frontend.context.ports import shaped
 from dln.compiler.frontend.context.static_values import lookup, tensor
 from dln.compiler.frontend.context.values import OptimiserDef, OptimiserUse, describe
-from dln.compiler.frontend.instances.instances import live_only, option_values
+from dln.compiler.frontend.instances.instances import live_only
+from dln.compiler.frontend.instances.options import option_values
 from dln.compiler.frontend.instances.owning import owned_by
 from dln.compiler.frontend.tensors import pointwise, reductions
 from dln.compiler.frontend.training import line_search, persistent_state, slopes

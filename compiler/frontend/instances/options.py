@@ -1,0 +1,94 @@
+"""Which options a block or an optimiser has been given, and what is said of those that it lacks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from dln.compiler.frontend.context.build_context import Build, Scope
+from dln.compiler.frontend.context.static_values import unknown, word
+from dln.grammar import syntax as s
+from dln.grammar.diagnostics import Note, Span
+
+
+def option_values(
+    b: Build, syntax: s.Block | s.Optimiser, given: Sequence[s.Arg], scope: Scope, span: Span
+) -> dict[str, tuple[s.Expr, Scope, Span]]:
+    """Which expression each option has been given, with the scope it is read in. The parameters of
+    a block are options too; it is made by them, and applied to what its ports take."""
+    who, names = syntax.name, [o.name for o in syntax.options]
+    block = isinstance(syntax, s.Block)
+    owned = (st for st in syntax.body if isinstance(st, s.Param | s.Fixed))
+    known = [*names, *(d.name for st in owned for d in st.declared)]
+    found: dict[str, tuple[s.Expr, Scope, Span]] = {}
+    free = iter(names)
+    for arg in given:
+        if isinstance(arg, s.Ranged):
+            b.fail("E326", "an index stands in reductions only", arg.span)
+        if isinstance(arg, s.Named):
+            name, expr = arg.name, arg.value
+            if name not in known:
+                _refuse_other_name(b, who, arg, given[-1], known, span)
+                unknown(b, "option", name, arg.span, known, who)
+        else:
+            name, expr = next(free, ""), arg
+            if not name:
+                if block and not names:
+                    _refuse_alias(b, who, span, scope)
+                count = f"{len(names)} option{'s' * (len(names) != 1)}" if names else "no options"
+                facts = (f"its options are {', '.join(names)}",) if names else ()
+                remedy = f"{who}()({arg.span.text})" if block and not names else ""
+                if remedy and b.naming.space.kind == "phase":  # made once, and then applied
+                    remedy = f"let net = {who}() above it, then net({arg.span.text})"
+                b.fail("E322", f"{who} takes {count}", arg.span, "one too many", (), remedy, facts)
+        if name in found:
+            notes = (Note(found[name][2], "first here"),)
+            b.fail("E329", f"{name} is given twice", arg.span, "again", notes)
+        found[name] = (expr, scope, expr.span)
+    missing = [o.name for o in syntax.options if o.default is None and o.name not in found]
+    if missing:
+        remedy = f"{who}({', '.join(f'{m} = ...' for m in missing)})"
+        b.fail("E333", f"{who} needs {', '.join(missing)}", span, "not given", remedy=remedy)
+    return found
+
+
+def _refuse_alias(b: Build, who: str, span: Span, scope: Scope) -> None:
+    """`let model = net`, where `net()` is meant."""
+    called = re.match(r"\w*", span.text)
+    binding = scope.lookup(called[0]) if called is not None and called[0] != who else None
+    if binding is not None and binding.span is not None:
+        text = (
+            f"{called[0] if called else ''} is the block {who}: an instance is made with brackets"
+        )
+        at = word(binding.span, who, r"=\s*")
+        b.fail("E322", text, at, "is the block", (Note(span, "is applied here"),), f"{who}()")
+
+
+def _refuse_other_name(
+    b: Build, who: str, arg: s.Named, last: s.Arg, known: Sequence[str], span: Span
+) -> None:
+    """An option that other tools call otherwise, or that follows from what a block is given."""
+    from dln.grammar.idioms import names  # late: most options are right
+
+    if arg.span.source is not span.source:
+        return
+    start, stop = arg.span.start - span.start, last.span.stop - span.start
+    denied = arg.name in names.TRUE and arg.value.span.text.casefold() == "false"
+    needless = (arg.name in names.NEEDLESS or arg.name in names.TRUE) and not denied
+    fact = names.INSTEAD.get(arg.name)
+    if fact is not None and not needless and names.OPTIONS.get(arg.name) not in known:
+        text = f"{who} has no option {arg.name}"
+        b.fail("E301", text, arg.span, "unknown", facts=(fact,))
+    if arg.name not in names.OPTIONS and not needless and arg.name != "padding":
+        return
+    said = names.renamed(span.text[start:stop], known)
+    head, tail = span.text[:start], span.text[stop:]
+    head = head if said else head.rstrip().removesuffix(",")
+    here = names.OPTIONS.get(arg.name)
+    if here in known or needless:
+        text = f"{who} has no option {arg.name}: " + (
+            f"it is {here} here" if here else "it follows from what is written anyway"
+        )
+        remedy = "" if said is None else f"{head}{said}{tail}"
+        facts: tuple[str, ...] = (names.PADDED,) if "padding" in span.text else ()
+        b.fail("E301", text, span, "", (Note(arg.span, "unknown"),), remedy, facts)

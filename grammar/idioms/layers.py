@@ -1,0 +1,172 @@
+"""Losses and layers of PyTorch, Keras, JAX, Theano and Caffe, and how they are written here."""
+
+from __future__ import annotations
+
+import re
+
+from dln.grammar.idioms.names import arguments, options, same
+
+Holes = dict[str, str]
+
+
+def _of_value(h: Holes) -> str | None:
+    """A layer that is called with its value first, as a function is."""
+    given = options(h["number"] + h["more"], h["known"].split(), lambda text: text)
+    return f"conv({given.removeprefix(', ')})({h['x']})" if h["x"].isidentifier() else None
+
+
+def named(h: Holes) -> str | None:
+    return same(h["f"], h["known"].split()) or None
+
+
+def _likely(h: Holes) -> str:
+    """The loss of logarithms of probabilities."""
+    logits = re.fullmatch(r"log\(softmax\((.*)\)\)", h["a"].strip())
+    return f"cross_entropy({logits[1]}, {h['b']})" if logits else f"nll(exp({h['a']}), {h['b']})"
+
+
+def _added(h: Holes) -> str:
+    """A sum of values; what flows through layers stands in brackets."""
+    parts = [a.strip() for a in arguments(h["inside"])]
+    return " + ".join(f"({a})" if "->" in a else a for a in parts)
+
+
+def _chain(h: Holes) -> str:
+    return f"chain([{', '.join(a.strip() for a in arguments(h['inside']))}])"
+
+
+RESULTS = "a layer has its number of results only: that of its inputs follows from what it is given"
+DENSE = "a full layer is called dense, and has its number of results and its function"
+CONV = "a convolution has its number of maps and the size of its filters: conv(k, size)"
+POOL = "pooling is max_pool(size) or mean_pool(size)"
+OVER = "over takes the instance itself, which stands for all of its parameters"
+CALL = "an instance is applied like a function"
+EACH = "all is written for one example, and done for each; nothing is to be compiled by hand"
+NORMS = "there is no block for this: it is an equation"
+
+LOSSES = (
+    ("~mse|mse_loss|MSE|mean_squared_error({a}, {b}{more})", "mean(({a} - {b})^2)",
+     "the mean squared error is written out"),
+    ("~kl_div|KLDivLoss|kl_divergence({inside})", ": sum(p * log(p / q)), of probabilities",
+     "a loss is an equation"),
+    ("~huber_loss|HuberLoss|SmoothL1Loss|smooth_l1_loss|hinge|hinge_loss|HingeLoss|MarginLoss|"
+     "cosine_similarity|CosineSimilarity|triplet_loss",
+     ": minimize mean(max(0, 1 - t * y)) over net with sgd(lr = 0.1)", "a loss is an equation"),
+    ("~EuclideanLoss|L2Loss|l2_loss|SSE|sse({a}, {b})", "sum(({a} - {b})^2) / 2",
+     "the squared error is written out"),
+    ("~MSELoss|MeanSquaredError({inside})({a}, {b})", "mean(({a} - {b})^2)",
+     "the mean squared error is written out"),
+    ("~l1_loss|mae|mean_absolute_error({a}, {b}{more})", "mean(abs({a} - {b}))",
+     "the mean absolute error is written out"),
+    ("~CrossEntropyLoss({inside})({a}, {b})", "cross_entropy({a}, {b})",
+     "a loss is a function: cross_entropy(z, label) takes logits and a class"),
+    ("~nll_loss|NLLLoss({a}, {b})", _likely, "nll(p, label) takes probabilities and a class"),
+    ("~vmap|jit|pmap({a})({b})", "{a}({b})", EACH), ("~vmap|jit|pmap({a})", "{a}", EACH),
+    ("~scan|while_loop|fori_loop|foldl({inside})", ": scan t in time { h[t] = ... }",
+     "what goes on from step to step is a scan"),
+    ("~NLLLoss({inside})({a}, {b})", "nll(softmax({a}), {b})",
+     "a loss is a function: nll(p, label) takes probabilities and a class"),
+    ("~softmax_cross_entropy_with_logits|sparse_softmax_cross_entropy_with_logits"
+     "(labels = {a}, logits = {b})", "cross_entropy({b}, {a})",
+     "cross_entropy(z, label) takes logits and a class"),
+    ("~softmax_cross_entropy|CrossEntropy|SoftmaxWithLoss|softmax_with_loss|SoftmaxLoss|crossentropy"
+     "|cross_entropy_loss|categorical_cross_entropy|xent({a}, {b})", "cross_entropy({a}, {b})",
+     "cross_entropy(z, label) takes logits and a class"),
+    ("~sparse_categorical_crossentropy|categorical_crossentropy({a}, {b}{more})",
+     "nll({b}, {a})", "nll(p, label) takes probabilities and a class"),
+    ("~BCELoss({inside})({a}, {b})", "binary_cross_entropy({a}, {b})",
+     "a loss is a function: binary_cross_entropy(p, t)"),
+    ("~bce|bce_loss({a}, {b})", "binary_cross_entropy({a}, {b})",
+     "this is binary_cross_entropy(p, t)"),
+    ("~binary_crossentropy({a}, {b})", "binary_cross_entropy({b}, {a})",
+     "this is binary_cross_entropy(p, t): what is found, then what is right"),
+    ("~binary_cross_entropy_with_logits({a}, {b})", "binary_cross_entropy(sigmoid({a}), {b})",
+     "binary_cross_entropy takes probabilities: sigmoid of a logit, and does not overflow"),
+)  # fmt: skip
+LAYERS = (
+    ("~Linear|FullyConnected|InnerProduct({a}, {b}{more})", "dense({b}{more})", RESULTS),
+    ("~linear|fc|Dense({a}, {k}{more})", "dense({k}{more})", RESULTS),
+    ("~TimeDistributed({a})", "{a}", "a layer is applied at each step by itself"),
+    ("~Bidirectional({inside})", ": concat(lstm(64)(x), back), back being of x turned round",
+     "back to front is a layer of its own"),
+    ("~Linear|linear|fc|FullyConnected|Dense|DenseLayer|fully_connected|InnerProduct"
+     "|Affine({a}{more})",
+     "dense({a}{more})", DENSE),
+    ("~Linear|Dense", "dense", DENSE),
+    ("~Conv2d({a}, {b}, {c}{more})", "conv({b}, {c}{more})", CONV),
+    ("~Conv2d({a}, {b}{more})", "conv({b}{more})", CONV),
+    ("~conv2d({x}, {number}{more})", _of_value, CONV),
+    ("~Conv2D|Convolution2D|Conv|conv2d({a}, ({k}, {b}){more})", "conv({a}, {k}{more})", CONV),
+    ("~Conv2D|Convolution2D|Conv|conv2d({a}{more})", "conv({a}{more})", CONV),
+    ("~MaxPool2d|MaxPooling2D|MaxPool2D|maxpool|MaxPool(({k}, {inside}){more})",
+     "max_pool({k})", POOL),
+    ("~MaxPool2d|MaxPooling2D|MaxPool2D|maxpool|MaxPool({k}{more})", "max_pool({k})", POOL),
+    ("~MaxPool2d|MaxPooling2D|MaxPool2D|maxpool|MaxPool()", "max_pool(2)", POOL),
+    ("~MaxPooling2D|MaxPool2D({f} = ({k}, {inside}){more})", "max_pool({k})", POOL),
+    ("~MaxPooling2D|MaxPool2D|MaxPool2d({f} = {k}{more})", "max_pool({k})", POOL),
+    ("~max_pool2d({a}, {k}{more})", "max_pool({k})({a})", POOL),
+    ("~AvgPool2d|AveragePooling2D|avg_pool({k}{more})", "mean_pool({k})", POOL),
+    ("~avg_pool2d({a}, {k}{more})", "mean_pool({k})({a})", POOL),
+    ("~Dropout|dropout({a})({b})", "dropout({b}, {a})", "dropout is a function: dropout(x, 0.5)"),
+    ("«-> »~Dropout({f} = {a})", "dropout({a})", "dropout is a function: x -> dropout(0.5)"),
+    ("«-> »~Dropout({a})", "dropout({a})", "dropout is a function: x -> dropout(0.5)"),
+    ("~Dropout|dropout({inside})", ": x -> dropout(0.5) -> dense(10), in a block",
+     "dropout is a function of what it leaves out of"),
+    ("~Embedding({a}, {b}{more})", ": param E[{a}, {b}] ~ normal(0, 1), and E[c] for a class c",
+     "a table of vectors is a parameter, which a class picks from"),
+    ("~LSTM|LSTMCell({a}, {b}{more})", "lstm({b}{more})", RESULTS),
+    ("~GRU|GRUCell({a}, {b}{more})", "gru({b}{more})", RESULTS),
+    ("~RNN|SimpleRNN|RNNCell({a}, {b}{more})", "rnn({b}{more})", RESULTS),
+    ("~LSTM({a}{more})", "lstm({a}{more})", "this layer is called lstm"),
+    ("~GRU({a}{more})", "gru({a}{more})", "this layer is called gru"),
+    ("~RNN|SimpleRNN({a}{more})", "rnn({a}{more})", "this layer is called rnn"),
+    ("~batchnorm|batch_norm|BatchNorm|BatchNorm1d|BatchNorm2d|BatchNormalization",
+     ": (h - mean(batch: h)) / sqrt(mean(batch: (h - mean(batch: h))^2) + 1e-5), in an equation",
+     NORMS),
+    ("~layernorm|layer_norm|LayerNorm|LayerNormalization",
+     ": (h - mean(h)) / sqrt(mean((h - mean(h))^2) + 1e-5), as an equation h = ...", NORMS),
+    ("~Sequential|Chain|Stack|Serial([{inside}])", _chain, "layers one after another are a chain"),
+    ("~Sequential|Chain|Stack|Serial({inside})", _chain, "layers one after another are a chain"),
+    ("~Input|InputLayer({inside})", ": block net(x[784]) -> y[10] { ... }",
+     "what flows in is a port of a block"),
+    ("~Activation|Nonlinearity(\"{f}\")", named, "a function is given by its name"),
+    ("~Add()([{inside}])", _added,
+     "layers are added with +"),
+    ("~Concatenate()([{inside}])", "concat({inside})", "concat joins what it is given"),
+    ("~ReLU()({a})", "relu({a})", "a function is applied by its name: relu(x)"),
+    ("~Tanh()({a})", "tanh({a})", "a function is applied by its name: tanh(x)"),
+    ("~Sigmoid()({a})", "sigmoid({a})", "a function is applied by its name: sigmoid(x)"),
+    ("~Softmax({inside})({a})", "softmax({a})", "a function is applied by its name: softmax(z)"),
+    ("~GlobalAveragePooling2D|AdaptiveAvgPool2d|global_avg_pool|GlobalAvgPool2D({inside})",
+     ": p[q] = mean(i, j: h[q, i, j]), as an equation", NORMS),
+    ("~GlobalMaxPooling2D|AdaptiveMaxPool2d|GlobalMaxPool2D({inside})",
+     ": p[q] = max(i, j: h[q, i, j]), as an equation", NORMS),
+    ("~ZeroPadding2D|ConstantPad2d|zero_padding({k})", "pad({k})", "zeros around are pad"),
+    ("~Lambda({a})", ": fn f(a) = ..., and f here", "a function has a name and a line of its own"),
+    ("~MultiHeadAttention|MultiheadAttention|Attention|scaled_dot_product_attention|Transformer|"
+     "TransformerEncoderLayer", ": a[t, s] = q[t] @ k[s] / sqrt(m), then softmax, and their sum",
+     NORMS),
+    ("~ConvTranspose2d|Conv2DTranspose|UpSampling2D|Conv1d|Conv1D|SeparableConv2D|DepthwiseConv2D",
+     ": y[o, i] = sum(q, u: K[o, q, u] * x[q, i + u]), as an equation with indices", NORMS),
+    ("~Residual|ResidualBlock|ResBlock|SkipConnection", ": y = x + f(x), as an equation", NORMS),
+    ("~PReLU|ELU|elu|selu|SELU|hardtanh|mish|hswish|celu|glu|GLU",
+     ": fn elu(a) = a if a > 0 else exp(a) - 1, on a line of its own",
+     "what there is no function for is a line of fn"),
+    ("~AdamW|Nadam|NAdam|Adamax|RAdam|Lion|LAMB|Ftrl",
+     ": adam(lr = 1e-3), or an optimiser of one's own: optimiser name(p, g; lr) { ... }",
+     "of optimisers there are sgd, momentum, adagrad, rmsprop, adadelta, adam and lbfgs"),
+    ("~ReLU|relu()", "relu", "a function is given by its name: relu"),
+    ("~Tanh|tanh()", "tanh", "a function is given by its name: tanh"),
+    ("~Sigmoid|sigmoid()", "sigmoid", "a function is given by its name: sigmoid"),
+    ("~Softmax|softmax()", "softmax", "a function is given by its name: softmax"),
+    ("~SGD|sgd({x}.parameters(){more})", lambda h: f"sgd({h['more'].removeprefix(', ')})",
+     "an optimiser is given its options only; over says what it moves"),
+    ("~Adam|adam({x}.parameters(){more})", lambda h: f"adam({h['more'].removeprefix(', ')})",
+     "an optimiser is given its options only; over says what it moves"),
+    ("~RMSprop|rmsprop({x}.parameters(){more})",
+     lambda h: f"rmsprop({h['more'].removeprefix(', ')})",
+     "an optimiser is given its options only; over says what it moves"),
+    ("{x}.parameters|get_params|variables|state_dict|named_parameters()", "{x}", OVER),
+    ("«over »{x}.params|parameters|weights|trainable_variables|trainable_weights", "{x}", OVER),
+    ("{x}.forward|predict|call|__call__|apply|fprop|output({inside})", "{x}({inside})", CALL),
+)  # fmt: skip
