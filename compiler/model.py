@@ -109,7 +109,7 @@ class Descending(records.DescentRules):
     span: Span
 
 
-class Line(Record):
+class Minimizing(Record):
     """A `minimize` line: its `loss` as its step meets it, the gradients by the parameters that it
     moves, and what earlier steps have `left` in parameters by then; `span` is what stands behind
     `over`."""
@@ -129,7 +129,7 @@ class Phase(records.PhaseFacts):
     """
 
     objectives: tuple[Node, ...]
-    lines: tuple[Line, ...]
+    lines: tuple[Minimizing, ...]
     updates: Mapping[str, Node]
     states: Mapping[str, Node]
     state_init: Mapping[str, Node]

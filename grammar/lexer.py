@@ -62,7 +62,7 @@ class Lexer:
         return keyword
 
 
-class Reading:
+class SourceReading:
     """One reading of one source: the place reached and the brackets open there, innermost last."""
 
     def __init__(self, lexer: Lexer, source: Source) -> None:

@@ -13,7 +13,7 @@ from dln.grammar import syntax as s
 from dln.grammar import tables
 from dln.grammar.actions import Actions
 from dln.grammar.diagnostics import DlnError, Problem, Source
-from dln.grammar.lexer import Lexer, Reading
+from dln.grammar.lexer import Lexer, SourceReading
 from dln.grammar.recovery import Failure
 
 MAX_SOURCE = 1_000_000
@@ -47,7 +47,7 @@ def parse_source(source: Source) -> s.Module:
     with _turn:
         actions, conf, lexer = _machine()
         actions.begin(source)
-        module = _run(tables.parser_state(conf), Reading(lexer, source), actions.problems)
+        module = _run(tables.parser_state(conf), SourceReading(lexer, source), actions.problems)
         problems, actions.problems = actions.problems, []
     if problems or module is None:
         from dln.grammar.echoes import as_one  # late: most texts are right
@@ -56,7 +56,9 @@ def parse_source(source: Source) -> s.Module:
     return module
 
 
-def _run(state: ParserState[int], reading: Reading, problems: list[Problem]) -> s.Module | None:
+def _run(
+    state: ParserState[int], reading: SourceReading, problems: list[Problem]
+) -> s.Module | None:
     """Parse, adding what is wrong to `problems` and going on after it."""
     while len(problems) < MAX_PROBLEMS:
         try:

@@ -14,7 +14,7 @@ from lark import Token
 from lark.parsers.lalr_parser_state import ParserState
 
 from dln.grammar.diagnostics import Problem, Span
-from dln.grammar.lexer import Reading, takes
+from dln.grammar.lexer import SourceReading, takes
 from dln.grammar.record import Record
 
 ITEMS = frozenset(
@@ -33,7 +33,7 @@ class Failure(Record):
 
     token: Token
     state: ParserState[int]
-    reading: Reading
+    reading: SourceReading
 
     @property
     def start(self) -> int:
@@ -114,7 +114,7 @@ class Resume(Record):
     keep: int
     feed: tuple[tuple[str, str], ...] = ()
 
-    def apply(self, state: ParserState[int], reading: Reading) -> None:
+    def apply(self, state: ParserState[int], reading: SourceReading) -> None:
         del state.state_stack[self.keep + 1 :], state.value_stack[self.keep :]
         for kind, text in self.feed:
             token = Token(kind, text, self.place, end_pos=self.place)
@@ -154,7 +154,7 @@ def panic(failure: Failure) -> Resume:
     return Resume(place, failure.cut_for("_NL") or 0, NEWLINE)
 
 
-def _marks(reading: Reading, place: int) -> Iterator[tuple[str, int, int]]:
+def _marks(reading: SourceReading, place: int) -> Iterator[tuple[str, int, int]]:
     """Kind, start and stop of what follows in the text, blanks and comments left out."""
     text = reading.source.text
     while place < len(text):
@@ -219,7 +219,7 @@ def _indent(line: str) -> int:
     return len(line) - len(line.lstrip()) if line.strip() else 10**6
 
 
-def _after_block(reading: Reading, brace: int) -> int:
+def _after_block(reading: SourceReading, brace: int) -> int:
     """The start of the line after the block that opens at `brace`."""
     depth = 0
     for kind, _, stop in _marks(reading, brace):

@@ -18,7 +18,7 @@ from lark.exceptions import UnexpectedToken
 from lark.parsers.lalr_parser_state import ParseConf, ParserState
 
 from dln.grammar.diagnostics import TWICE, DlnError, Problem, Source
-from dln.grammar.lexer import CLOSING, Reading
+from dln.grammar.lexer import CLOSING, SourceReading
 from dln.grammar.recovery import Failure
 from dln.grammar.tables import parser_state
 
@@ -71,10 +71,10 @@ def reads(f: Failure, statement: str) -> bool:
     state = parser_state(bare)
     state.state_stack = list(f.state.state_stack[: keep + 1])
     state.value_stack = list(f.state.value_stack[:keep])
-    return _fed(state, Reading(f.reading.lexer, Source("<line>", f"\n{statement}\n")))
+    return _fed(state, SourceReading(f.reading.lexer, Source("<line>", f"\n{statement}\n")))
 
 
-def _fed(state: ParserState[int], reading: Reading) -> bool:
+def _fed(state: ParserState[int], reading: SourceReading) -> bool:
     try:
         for token in reading.tokens(state):
             state.feed_token(token)

@@ -14,7 +14,7 @@ from dln.grammar import mistakes
 from dln.grammar.brackets import brace, closer, unclosed
 from dln.grammar.characters import bad
 from dln.grammar.diagnostics import Problem, Source, nearest
-from dln.grammar.lexer import MARKS, Lexer, Reading, settled, takes
+from dln.grammar.lexer import MARKS, Lexer, SourceReading, settled, takes
 from dln.grammar.mistakes import Mistake
 from dln.grammar.recovery import ITEMS, STARTERS, Answer, Failure, Resume, open_braces, panic
 from dln.grammar.repair import VALUE_ENDS, phrased, reads, repaired
@@ -145,7 +145,7 @@ def index(conf: ParseConf[int], lexer: Lexer) -> dict[tuple[int, str], list[Mist
 def first_failure(text: str, conf: ParseConf[int], lexer: Lexer) -> Failure | None:
     """Where a wrong text is refused first; None where it is right."""
     bare = ParseConf(conf.parse_table, {}, conf.start)
-    reading, state = Reading(lexer, Source("<example>", text)), parser_state(bare)
+    reading, state = SourceReading(lexer, Source("<example>", text)), parser_state(bare)
     try:
         for token in reading.tokens(state):
             state.feed_token(token)

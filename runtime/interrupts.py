@@ -22,7 +22,7 @@ TOGETHER = 0.5
 Handler = Callable[[int, FrameType | None], None]
 
 
-class Stop:
+class SignalStop:
     """Whether a signal has come: stored as `since`, the time in seconds when it came, and looked at
     by who can stop.
 
@@ -42,10 +42,10 @@ class Stop:
     def arrived(self, number: int, frame: FrameType | None) -> None:
         """The handler. Raises KeyboardInterrupt for a later signal, or with `at_once` for the
         first."""
-        now, latest, since = monotonic(), Stop.latest, self.since
+        now, latest, since = monotonic(), SignalStop.latest, self.since
         if now - latest < TOGETHER:
             return
-        Stop.latest = self.since = now
+        SignalStop.latest = self.since = now
         if since or self.at_once:
             raise KeyboardInterrupt("interrupted")
         if self.said:
@@ -70,28 +70,28 @@ def handled(
 
 
 @contextmanager
-def interruptible(said: str = "") -> Iterator[Stop]:
+def interruptible(said: str = "") -> Iterator[SignalStop]:
     """A signal in here is stored, for what looks at it; one that comes later stops at once."""
-    stop = Stop(said=said)
+    stop = SignalStop(said=said)
     with handled(SIGNALS, stop.arrived):
         yield stop
 
 
 @contextmanager
-def terminable() -> Iterator[Stop]:
+def terminable() -> Iterator[SignalStop]:
     """A signal in here raises KeyboardInterrupt, once, for commands that tidy up after it."""
-    stop = Stop(at_once=True)
+    stop = SignalStop(at_once=True)
     with handled(SIGNALS, stop.arrived):
         yield stop
 
 
 @contextmanager
-def postponed() -> Iterator[Stop]:
+def postponed() -> Iterator[SignalStop]:
     """Ctrl-C waits until what is inside is done, or looks at it, and then raises `Interrupted`.
 
     Where the caller has a handler of his own, it stays.
     """
-    stop, plain = Stop(), signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    stop, plain = SignalStop(), signal.getsignal(signal.SIGINT) is signal.default_int_handler
     with handled([signal.SIGINT] if plain else [], stop.arrived):
         yield stop
     if stop.is_set():

@@ -25,7 +25,7 @@ from dln.runtime.data.fields import Fields, Read
 from dln.runtime.device.device import Device
 from dln.runtime.device.source_map import placed, unknown
 from dln.runtime.execution.executable import Executable
-from dln.runtime.execution.instances import Functions, Instance
+from dln.runtime.execution.instances import CallableInstance, CallableInstances
 from dln.runtime.execution.parameters import Params
 from dln.runtime.execution.phase_result import PhaseResult
 from dln.runtime.execution.run_state import RunState
@@ -53,7 +53,7 @@ class Session:
         self.params = Params(self.state.store)
         self.results, self.updates = self.state.results, self.state.updates
         self.keep_before: set[str] = set()
-        self._functions = Functions(self.programs)
+        self._functions = CallableInstances(self.programs)
         with placed(plan.texts):
             self.programs.draw_params()
 
@@ -214,15 +214,15 @@ class Session:
         """The instance at a path, as a function. Raises `DlnError` E560 where there is none."""
         return self._functions.spec(path)
 
-    def __getitem__(self, path: str) -> Instance:
+    def __getitem__(self, path: str) -> CallableInstance:
         if not isinstance(path, str) or not self._functions.is_machine(path):
             self.applied(path)
-        return Instance(self._functions, path)
+        return CallableInstance(self._functions, path)
 
-    def __getattr__(self, name: str) -> Instance:
+    def __getattr__(self, name: str) -> CallableInstance:
         hidden = name.startswith("_") or name == "plan"
         if not hidden and (self._functions.is_machine(name) or self._functions.known(name)):
-            return Instance(self._functions, name)
+            return CallableInstance(self._functions, name)
         near = nearest(name, [] if hidden else [*self.plan.applied, *dir(type(self))])
         hint = f'; the nearest is "{near}"' if near else ""
         raise AttributeError(f'a session has no attribute or instance "{name}"{hint}')

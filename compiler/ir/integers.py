@@ -12,7 +12,7 @@ from math import gcd
 from typing import Generic, TypeAlias, TypeVar
 
 V = TypeVar("V", bound=Hashable)
-Form: TypeAlias = tuple[int, Mapping[V, int]]
+LinearForm: TypeAlias = tuple[int, Mapping[V, int]]
 """A constant, and the factor of each unknown."""
 
 FAR = 2_000  # values of an unknown without an upper bound that are tried
@@ -21,20 +21,22 @@ ROWS = 300  # inequalities in one elimination
 
 
 @dataclass
-class Search(Generic[V]):
+class IntegerSearch(Generic[V]):
     """A search for solutions. It is not `complete` where some were not looked at."""
 
-    zeros: Sequence[Form[V]]
-    others: Sequence[Form[V]]
+    zeros: Sequence[LinearForm[V]]
+    others: Sequence[LinearForm[V]]
     complete: bool = True
     looks: int = 0
 
     def solutions(self) -> Iterator[dict[V, int]]:
         """Every solution, one after the other."""
-        minus: list[Form[V]] = [(-k, {v: -c for v, c in terms.items()}) for k, terms in self.zeros]
+        minus: list[LinearForm[V]] = [
+            (-k, {v: -c for v, c in terms.items()}) for k, terms in self.zeros
+        ]
         yield from self._below([*self.zeros, *minus, *self.others])
 
-    def _below(self, forms: Sequence[Form[V]]) -> Iterator[dict[V, int]]:
+    def _below(self, forms: Sequence[LinearForm[V]]) -> Iterator[dict[V, int]]:
         """The solutions of some forms that are not negative."""
         self.looks += 1
         if self.looks > LOOKS:
@@ -54,9 +56,9 @@ class Search(Generic[V]):
             for rest in self._below([put(form, v, value) for form in forms]):
                 yield {v: value, **rest}
 
-    def _bounds(self, forms: Sequence[Form[V]], v: V, names: set[V]) -> tuple[int, int]:
+    def _bounds(self, forms: Sequence[LinearForm[V]], v: V, names: set[V]) -> tuple[int, int]:
         """The least and the largest value of an unknown, every other eliminated."""
-        rows: list[Form[V]] = [*forms, *((0, {u: 1}) for u in names)]
+        rows: list[LinearForm[V]] = [*forms, *((0, {u: 1}) for u in names)]
         for u in names - {v}:
             rows = eliminated(rows, u)
             if len(rows) > ROWS:
@@ -73,14 +75,14 @@ class Search(Generic[V]):
         return low, low + FAR if high == FAR else high
 
 
-def put(form: Form[V], v: V, value: int) -> Form[V]:
+def put(form: LinearForm[V], v: V, value: int) -> LinearForm[V]:
     """A form with an unknown replaced by its value."""
     constant, terms = form
     rest = {u: c for u, c in terms.items() if u != v}
     return constant + terms.get(v, 0) * value, rest
 
 
-def eliminated(rows: Sequence[Form[V]], v: V) -> list[Form[V]]:
+def eliminated(rows: Sequence[LinearForm[V]], v: V) -> list[LinearForm[V]]:
     """What some forms that are not negative say without an unknown."""
     up = [r for r in rows if r[1].get(v, 0) > 0]
     down = [r for r in rows if r[1].get(v, 0) < 0]
@@ -94,7 +96,7 @@ def eliminated(rows: Sequence[Form[V]], v: V) -> list[Form[V]]:
     return out
 
 
-def shorter(constant: int, terms: dict[V, int]) -> Form[V]:
+def shorter(constant: int, terms: dict[V, int]) -> LinearForm[V]:
     """The same inequality of whole numbers, divided by what its factors share."""
     factor = gcd(*terms.values()) if terms else 1
     return constant // factor, {u: c // factor for u, c in terms.items()}

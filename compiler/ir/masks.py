@@ -16,7 +16,7 @@ from dln.compiler.ir.graph import Node
 from dln.compiler.ir.op import Make
 from dln.compiler.ir.tensor_type import TensorType
 
-Table = tuple[Any, ...]
+JoinTable = tuple[Any, ...]
 """Nested tuples of 0.0 and 1.0: the value of a constant of the graph."""
 
 
@@ -34,7 +34,7 @@ def flat(table: Any) -> list[float]:
     return [x for t in table for x in flat(t)] if isinstance(table, tuple) else [table]
 
 
-def spread(m: Make, table: Table, like: TensorType) -> Node:
+def spread(m: Make, table: JoinTable, like: TensorType) -> Node:
     """The table over the whole shape of its parameter."""
     return m.broadcast(m.const(table), TensorType(like.shape), tuple(range(len(shape(table)))))
 
@@ -46,13 +46,13 @@ def live_only(m: Make, node: Node, param: Node) -> Node:
     return m.mul(node, spread(m, param["joins"], param.type))
 
 
-def cut(m: Make, node: Node, table: Table) -> Node:
+def cut(m: Make, node: Node, table: JoinTable) -> Node:
     """A value with 0 (and not -0) at the dead entries of a table."""
     live = m("gt", spread(m, table, node.type), m.const(0.0))
     return m("where", live, node, m.const(0.0))
 
 
-def live_count(table: Table | None, sizes: Sequence[int]) -> int:
+def live_count(table: JoinTable | None, sizes: Sequence[int]) -> int:
     """How many entries of a parameter of these sizes exist.
 
     >>> live_count(((1.0, 0.0), (1.0, 1.0)), (2, 2, 5, 5))

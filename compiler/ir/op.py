@@ -31,10 +31,10 @@ Gradient: TypeAlias = "Callable[[Make, Node, Node], tuple[Node | None, ...]]"
 Evaluate: TypeAlias = Callable[..., Array]
 Case: TypeAlias = tuple[Types, dict[str, Any]]
 Examples: TypeAlias = Callable[[], Iterable[Case]]
-Bound: TypeAlias = Callable[[Node, Sequence[float], bool], float]
+BoundRule: TypeAlias = Callable[[Node, Sequence[float], bool], float]
 Places: TypeAlias = Mapping[int, int]
 Flops: TypeAlias = Callable[[Node], Size | int]
-Curve: TypeAlias = "Callable[[Make, Node, Node | None, Node | None], tuple[Node | None, ...]]"
+CurveRule: TypeAlias = "Callable[[Make, Node, Node | None, Node | None], tuple[Node | None, ...]]"
 
 
 class Site(Record):
@@ -204,11 +204,11 @@ class Op:
     formula: str = ""
     smooth: bool = True
     examples: Examples = lambda: ()
-    curve: Curve | None = None
+    curve: CurveRule | None = None
     number: Callable[..., float] | None = None
     key: str = ""
     tight: Tight = Tight.CALL
-    bound: Bound | None = None
+    bound: BoundRule | None = None
     refuge: Refuge | None = None
     places: Callable[[Node, int], Places] | None = None
     vmap: Callable[[Make, Node, Stacked], Node] | None = None

@@ -13,7 +13,7 @@ from itertools import islice
 from math import gcd
 from typing import NoReturn
 
-from dln.compiler.ir.integers import Search
+from dln.compiler.ir.integers import IntegerSearch
 from dln.grammar.diagnostics import Span
 from dln.grammar.record import Record
 
@@ -230,7 +230,7 @@ class Sizes:
         for equations in self._together():
             zeros = [form(self._gap(e)) for e in equations if e in self.waiting]
             fixed = (Size.of(v) for v, e in self.open.items() if e in equations)
-            search = Search(zeros, [form(self.resolve(size)) for size in fixed])
+            search = IntegerSearch(zeros, [form(self.resolve(size)) for size in fixed])
             some = list(islice(search.solutions(), 2))
             if len(some) > 1 or not search.complete:
                 continue

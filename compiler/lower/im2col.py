@@ -84,7 +84,7 @@ def copy_time(sizes: list[int], steps: list[int]) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class ProductForm:
     """One way to compute a contraction, in so many nanoseconds.
 
     `sides` are the operands' labels as the product reads them, and `copies` says which of them are
@@ -113,10 +113,10 @@ class Search:
         ]
         self.lie = [contiguous(o) for o in operands]
 
-    def best(self) -> Form | None:
+    def best(self) -> ProductForm | None:
         return min(self.forms(), key=lambda f: f.time, default=None)
 
-    def forms(self) -> Iterator[Form]:
+    def forms(self) -> Iterator[ProductForm]:
         g = self.groups
         for extra in [(), *((x,) for x in (*g.rows, *g.cols, *g.inner))]:
             partial = tuple(x for x in extra if x in g.inner)
@@ -146,7 +146,7 @@ class Search:
         cols: Labels,
         inner: Labels,
         turned: bool,
-    ) -> Form:
+    ) -> ProductForm:
         """The form with these groups, its time estimated."""
         ways = [
             self.read(0, batch, rows, inner, turned),
@@ -163,7 +163,7 @@ class Search:
         kept = tuple(x for x in out if x not in partial)
         if kept != self.out:
             time += self.count(kept) * 0.3
-        return Form(time, (ways[0][1], ways[1][1]), (ways[0][2], ways[1][2]), out, partial)
+        return ProductForm(time, (ways[0][1], ways[1][1]), (ways[0][2], ways[1][2]), out, partial)
 
     def read(
         self, slot: int, batch: Labels, first: Labels, second: Labels, turned: bool
@@ -258,7 +258,9 @@ def overlaps(node: Node) -> bool:
     return any(isinstance(m, Window) for m in view.moves) or overlaps(node.operands[0])
 
 
-def build(m: Make, node: Node, operands: list[Node], sides: list[Labels], form: Form) -> Node:
+def build(
+    m: Make, node: Node, operands: list[Node], sides: list[Labels], form: ProductForm
+) -> Node:
     """The nodes of a form, its result with the axes of the contraction."""
     read = list(operands)
     for slot in (0, 1):

@@ -40,7 +40,7 @@ def compile_model(
         name=name,
         target=target,
         dtype=dtype or common_dtype(model),
-        programs=ProgramTable(Compiled(model, TARGETS[target], wanted, seen)),
+        programs=ProgramTable(CompiledPrograms(model, TARGETS[target], wanted, seen)),
         params={k: specs.param_spec(v) for k, v in model.params.items() if not v.checks},
         data={k: specs.data_spec(d) for k, d in model.data.items()},
         phases={k: specs.phase_spec(model, ph) for k, ph in model.phases.items()},
@@ -54,7 +54,7 @@ def compile_model(
     )
 
 
-class Compiled(Mapping[str, Program]):
+class CompiledPrograms(Mapping[str, Program]):
     """Programs by the texts of their keys, compiled when they are first asked for. Those of one
     recipe are one."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from dln.compiler.ir.graph import Node, ancestors
-from dln.compiler.model import Line, Model, Phase
+from dln.compiler.model import Minimizing, Model, Phase
 from dln.compiler.schema.keys import LineLoss, ValueKey
 
 
@@ -32,7 +32,9 @@ def gradients(model: Model, ph: Phase) -> dict[str, Node]:
     return {path: added(model, found) for path, found in slopes.items() if found}
 
 
-def learned_lines(model: Model, ph: Phase) -> Iterator[tuple[ValueKey, Line, dict[str, Node]]]:
+def learned_lines(
+    model: Model, ph: Phase
+) -> Iterator[tuple[ValueKey, Minimizing, dict[str, Node]]]:
     """The `minimize` lines of a phase that learns by gradients: under which key a program of losses
     leaves the loss of each, the line, and what earlier steps leave in parameters that it needs."""
     if not any(line.slopes for line in ph.lines):

@@ -15,7 +15,7 @@ its derivatives perhaps not, and what those may that work in another order."""
 LOST = 100  # times what the digits lose that a formula cancels
 
 
-class Difference(Record):
+class Deviation(Record):
     """Where a result differs most: at which element, what it was, what it is."""
 
     output: str
@@ -26,7 +26,7 @@ class Difference(Record):
 
 def differences(
     before: Values, after: Values, allowed: float, precise: Callable[[], Values]
-) -> list[Difference]:
+) -> list[Deviation]:
     """Each result that differs by more than is allowed. Where it is no number before, it is not
     compared.
 
@@ -70,7 +70,7 @@ def spread(one: Array, other: Array) -> float:
     return float(far[np.isfinite(far)].max(initial=0.0))
 
 
-def difference(output: str, at: tuple[int, ...], before: Array, after: Array) -> Difference:
+def difference(output: str, at: tuple[int, ...], before: Array, after: Array) -> Deviation:
     if before.shape != after.shape:
-        return Difference(output, (), float(before.size), float(after.size))
-    return Difference(output, at, float(before[at]), float(after[at]))
+        return Deviation(output, (), float(before.size), float(after.size))
+    return Deviation(output, at, float(before[at]), float(after[at]))

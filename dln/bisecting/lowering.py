@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from dln.bisecting.comparing import ROUNDED, Difference, differences
+from dln.bisecting.comparing import ROUNDED, Deviation, differences
 from dln.bisecting.given import Array, Given, Values
 from dln.compiler.ir.graph import Graph, Node
 from dln.compiler.ir.structure import is_left, is_scan
@@ -32,7 +32,7 @@ class Misstep(Record):
 
     number: int | None
     line: Line | None
-    results: list[Difference]
+    results: list[Deviation]
 
 
 class Traced(Writer):
@@ -103,7 +103,7 @@ class Lowered:
 
     # ---- against the evaluator -----------------------------------------------------------------
 
-    def wrong(self) -> list[Difference]:
+    def wrong(self) -> list[Deviation]:
         """Where what the program leaves is not what the evaluator says of the graph."""
         return self._differ(self.graph.outputs, self.values)
 
@@ -120,7 +120,7 @@ class Lowered:
                 return Misstep(at + 1, self.writer.lines[at], found)
         return None
 
-    def _differ(self, nodes: Mapping[Any, Node], found: Values) -> list[Difference]:
+    def _differ(self, nodes: Mapping[Any, Node], found: Values) -> list[Deviation]:
         """Where values are not what the evaluator says of some nodes."""
         said = partial(self.given.evaluated, nodes)
         return differences(said(), found, ROUNDED, partial(said, np.longdouble))

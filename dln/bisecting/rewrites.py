@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dln.bisecting.comparing import EXACT, ROUNDED, Difference, differences
+from dln.bisecting.comparing import EXACT, ROUNDED, Deviation, differences
 from dln.bisecting.given import Given, Values, sources
 from dln.compiler.ir.evaluate import name_of
 from dln.compiler.ir.graph import Graph
@@ -32,7 +32,7 @@ class Rewrite(Record):
     number: int
     of: int
     firing: Firing | None
-    results: list[Difference]
+    results: list[Deviation]
 
 
 class Bisection:
@@ -59,11 +59,11 @@ class Bisection:
             everything += log
         return graph, everything
 
-    def wrong(self, graph: Graph, log: Log) -> list[Difference]:
+    def wrong(self, graph: Graph, log: Log) -> list[Deviation]:
         """Where the results of a graph are not what they were, though only this has fired."""
         allowed = EXACT if all(f.exact for f in log) else ROUNDED
         found = differences(self.before, self.given.values(graph), allowed, self.precise)
-        return found + [Difference(str(k), (), 1.0, 0.0) for k in missing(self.graph, graph)]
+        return found + [Deviation(str(k), (), 1.0, 0.0) for k in missing(self.graph, graph)]
 
     def first(self) -> Rewrite | None:
         """The first rewrite that changes a result; None where none does."""
@@ -78,7 +78,7 @@ class Bisection:
     def halved(self, name: str, stage: Pass, graph: Graph, done: Log, log: Log) -> Rewrite:
         """The firing of a stage before which all is well, and after which it is not."""
 
-        def wrong(count: int) -> list[Difference]:
+        def wrong(count: int) -> list[Deviation]:
             return self.wrong(stage(graph, Ration(count)), done + log[:count])
 
         if found := wrong(0):

@@ -17,8 +17,8 @@ from dln.printing.terminal import cut, number, plural
 from dln.reading.facts import Facts
 from dln.reading.mentions import SEED
 from dln.results.published import About, comparison
-from dln.results.records import Data, Record, grouped, left, numbers
-from dln.results.sweep_table import Table, by_cell, same, seeds_of, title
+from dln.results.records import Data, Measurements, grouped, left, numbers
+from dln.results.sweep_table import SweepTable, by_cell, same, seeds_of, title
 from dln.results.verdicts import beyond, duration, verdict
 
 MOST = 6  # rows of one spec
@@ -62,7 +62,7 @@ class Known:
 
 
 def document(
-    known: Mapping[str, Known], records: Mapping[str, Record], about: About | None = None
+    known: Mapping[str, Known], records: Mapping[str, Measurements], about: About | None = None
 ) -> str:
     """The whole page; `about` is what is said of all specs together."""
     about = about or About()
@@ -80,7 +80,9 @@ def document(
 
 
 def overview(
-    known: Mapping[str, Known], records: Mapping[str, Record], rows: Mapping[str, Sequence[Data]]
+    known: Mapping[str, Known],
+    records: Mapping[str, Measurements],
+    rows: Mapping[str, Sequence[Data]],
 ) -> str:
     """A line for each spec; with its slides, where some have such."""
     slides = any(k.facts.slides for k in known.values())
@@ -92,7 +94,7 @@ def overview(
     return markdown(["spec", *(["slide"] * slides), "network", "source", "expectations"], lines)
 
 
-def counts(figures: Sequence[Data], record: Record) -> str:
+def counts(figures: Sequence[Data], record: Measurements) -> str:
     """`4 of 5 passed, 1 not run`."""
     if record.problem and not record.runs:
         return "failed"
@@ -108,7 +110,7 @@ def counts(figures: Sequence[Data], record: Record) -> str:
 # ---- a spec ------------------------------------------------------------------------------------
 
 
-def section(known: Known, record: Record, figures: Sequence[Data], about: About) -> str:
+def section(known: Known, record: Measurements, figures: Sequence[Data], about: About) -> str:
     """Title, slide and source of a spec, its figures, its sweeps, when and where they were run."""
     facts = known.facts
     slides = f"Slide{'s' if len(facts.slides.split(', ')) > 1 or '-' in facts.slides else ''}"
@@ -129,7 +131,7 @@ def section(known: Known, record: Record, figures: Sequence[Data], about: About)
     return "\n".join(p for p in parts if p)
 
 
-def origins(record: Record) -> str:
+def origins(record: Measurements) -> str:
     """The runs that the figures come from, each once."""
     found = dict.fromkeys(
         f"{r['date']}, {r['machine']}, NumPy {r['numpy']}, Python {r['python']}, dln {r['dln']}"
@@ -139,7 +141,7 @@ def origins(record: Record) -> str:
 
 
 @dataclass(frozen=True)
-class Group:
+class FigureGroup:
     """Figures that share a row: of one expectation, or of a whole check. `key` is the last."""
 
     figures: list[Data]
@@ -151,18 +153,18 @@ class Group:
         return self.figures[-1]
 
 
-def drawn_together(figures: Sequence[Data]) -> list[Group]:
+def drawn_together(figures: Sequence[Data]) -> list[FigureGroup]:
     """The rows of a spec: expectation by expectation; then, check by check until there are few
     enough, what is no published figure of a training in one row."""
     checks = grouped(figures, lambda f: f["check"])
-    rows = {text: [Group(alike) for alike in grouped(found, lambda f: f["expect"]).values()]
+    rows = {text: [FigureGroup(alike) for alike in grouped(found, lambda f: f["expect"]).values()]
             for text, found in checks.items()}  # fmt: skip
     minor = {text: [g for g in groups if not is_key(g.key)] for text, groups in rows.items()}
     for text in sorted(rows, key=lambda t: (len(minor[t]), t), reverse=True):
         if sum(map(len, rows.values())) > MOST and len(minor[text]) > 1:
             others = [f for g in minor[text] for f in g.figures]
             keys = [g for g in rows[text] if is_key(g.key)]
-            rows[text] = [*keys, Group(others, whole=True)]
+            rows[text] = [*keys, FigureGroup(others, whole=True)]
     return [replace(group, title="" if i else text)
             for text, groups in rows.items() for i, group in enumerate(groups)]  # fmt: skip
 
@@ -174,7 +176,7 @@ def is_key(f: Data) -> bool:
     return bool(f["phases"]) and f["op"] == "==" and wide
 
 
-def _row(group: Group, known: Known, record: Record) -> list[str]:
+def _row(group: FigureGroup, known: Known, record: Measurements) -> list[str]:
     seconds = max(f["seconds"] for f in group.figures)
     ran = [f for f in group.figures if f["status"] != "not run"]
     return [_named(group), *_values(group), _tolerance(group), duration(seconds) if ran else "",
@@ -182,12 +184,12 @@ def _row(group: Group, known: Known, record: Record) -> list[str]:
             verdict(group.figures) + older(ran, known, record)]  # fmt: skip
 
 
-def older(figures: Iterable[Data], known: Known, record: Record) -> str:
+def older(figures: Iterable[Data], known: Known, record: Measurements) -> str:
     """The footnote of a figure that an earlier text of the spec gave."""
     return OLDER if any(record.run_of(f)["text"] != known.digest for f in figures) else ""
 
 
-def _named(group: Group) -> str:
+def _named(group: FigureGroup) -> str:
     """The sentence of the check, and what is measured, in the words of the spec."""
     n = len(group.figures)
     if group.whole:
@@ -202,7 +204,7 @@ def _left(figure: Data) -> str:
     return f"`{cut(left(figure), 60)}`"
 
 
-def _values(group: Group) -> list[str]:
+def _values(group: FigureGroup) -> list[str]:
     """What was published and what was measured, case by case where that is short."""
     figures = group.figures[-1:] if group.whole else group.figures
     wanted, found = [_expected(f) for f in figures], [_measured(f) for f in figures]
@@ -255,7 +257,7 @@ def _short(value: Any, within: float | None) -> str:
     return f"{len(numbers(value))} numbers" if long else text
 
 
-def _tolerance(group: Group) -> str:
+def _tolerance(group: FigureGroup) -> str:
     equal = [f for f in group.figures if f["op"] == "=="]
     widest = max((w for f in equal for w in numbers(f["within"])), default=None)
     if widest is None:
@@ -266,13 +268,13 @@ def _tolerance(group: Group) -> str:
 # ---- sweeps ------------------------------------------------------------------------------------
 
 
-def swept(name: str, runs: Sequence[Data], known: Known, record: Record) -> str:
+def swept(name: str, runs: Sequence[Data], known: Known, record: Measurements) -> str:
     """The table of a sweep, and what the spec says of it."""
     rows = record.sweeps.get(name, [])
     if not rows:
         command = f"`dln sweep {known.facts.name} {name}`"
         return f"Sweep `{name}`: {plural(len(runs), 'run')}, not run ({command}).\n"
-    found = Table(runs, known.seeds, rows)
+    found = SweepTable(runs, known.seeds, rows)
     lines = found.lines(record, lambda some: older(some, known, record))
     remark = known.remarks.get(("sweep", name), "")
     said = f"{title(name, runs, known.seeds, rows)} {remark}".strip()
@@ -282,7 +284,7 @@ def swept(name: str, runs: Sequence[Data], known: Known, record: Record) -> str:
 # ---- misses ------------------------------------------------------------------------------------
 
 
-def misses(known: Mapping[str, Known], records: Mapping[str, Record]) -> str:
+def misses(known: Mapping[str, Known], records: Mapping[str, Measurements]) -> str:
     """Every figure that was missed, and of each sweep the runs that missed one."""
     lines = []
     for name, k in known.items():
@@ -296,14 +298,14 @@ def misses(known: Mapping[str, Known], records: Mapping[str, Record]) -> str:
 
 def _missed(f: Data, where: str) -> list[str]:
     """A figure that was missed, and by how much."""
-    group = Group([f])
+    group = FigureGroup([f])
     by = beyond(f)
     amount = "" if by is None else f"by {by:.3g}" if by else "just at the bound"
     return [_left(f) + where, *_values(group), _tolerance(group), amount]
 
 
 def _missed_in(
-    sweep: str, runs: Sequence[Data], known: Known, record: Record
+    sweep: str, runs: Sequence[Data], known: Known, record: Measurements
 ) -> Iterator[list[str]]:
     """What the runs of a sweep missed: those of one cell together, the worst of them in figures."""
     rows = {same(r["constants"]): r for r in record.sweeps.get(sweep, ())}

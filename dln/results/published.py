@@ -21,7 +21,7 @@ FILE = "results.toml"
 
 
 @dataclass(frozen=True)
-class Row:
+class PublishedRow:
     """Cells as published; then ours, the figures of some specs whose measured side is like
     `words`."""
 
@@ -36,7 +36,7 @@ class Published:
 
     title: str
     head: tuple[str, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[PublishedRow, ...]
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def about(folder: Path) -> About:
 
 
 def _table(said: Data) -> Published:
-    rows = [Row(tuple(r["cells"]), tuple(r["specs"]), re.compile(r["figures"]))
+    rows = [PublishedRow(tuple(r["cells"]), tuple(r["specs"]), re.compile(r["figures"]))
             for r in said["rows"]]  # fmt: skip
     return Published(said["title"], tuple(said["head"]), tuple(rows))
 
@@ -77,7 +77,7 @@ def comparison(published: Published, figures: Mapping[str, Sequence[Data]]) -> s
     return f"## {published.title}\n\n" + markdown(published.head, rows)
 
 
-def _ours(row: Row, figures: Mapping[str, Sequence[Data]]) -> str:
+def _ours(row: PublishedRow, figures: Mapping[str, Sequence[Data]]) -> str:
     """All figures of a row; `not run` where there are none."""
     found = [f"{number(round(f['value'], 3))} (`{left(f)}` of {spec})"
              for spec in row.specs for f in figures.get(spec, ())

@@ -22,7 +22,7 @@ from dln.reading.mentions import seeds
 from dln.results import published, records
 from dln.results.page import Known, document
 from dln.results.published import About
-from dln.results.records import Record
+from dln.results.records import Measurements
 from dln.results.taking import Taken, taken
 from dln.running import processes
 from dln.running.expectations import waiting
@@ -169,7 +169,7 @@ class Keeper:
         for said in (f"{tally(data)}, {how}", *changed):
             self.terminal.say(f"{found.spec}: {said}")
 
-    def _save(self, record: Record) -> None:
+    def _save(self, record: Measurements) -> None:
         record.only(self.known[record.spec].sweeps)
         records.save(self.folder, record)
 
@@ -222,7 +222,7 @@ def _closing(keeper: Keeper, about: About, to: str, names: Sequence[str], interr
     return 1 if missed else 0
 
 
-def _failed(record: Record) -> bool:
+def _failed(record: Measurements) -> bool:
     checks = [*record.figures, *(c for r in record.rows for c in r["checks"])]
     broken = record.problem or any("problem" in r for r in record.rows)
     return bool(broken) or any(c["status"] == "failed" for c in checks)

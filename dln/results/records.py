@@ -37,7 +37,7 @@ OF_FIGURE = ("expect", "op", "status", "value", "expected", "within", "reason", 
 
 
 @dataclass
-class Record:
+class Measurements:
     """The measurements of one spec."""
 
     spec: str
@@ -194,21 +194,23 @@ def largest(value: list[float], expected: list[float]) -> float:
 # ---- files -------------------------------------------------------------------------------------
 
 
-def read(folder: Path, spec: str) -> Record:
+def read(folder: Path, spec: str) -> Measurements:
     """The record of a spec; an empty one where there is none. Raises `Fault` for a damaged one."""
     path = folder / f"{spec}.json"
     if not path.exists():
-        return Record(spec)
+        return Measurements(spec)
     with allowed("read", path, ELSEWHERE):
         text = path.read_bytes()
     try:
         data = json.loads(text)
-        return Record(spec, data["runs"], data["figures"], data["sweeps"], data.get("problem", ""))
+        return Measurements(
+            spec, data["runs"], data["figures"], data["sweeps"], data.get("problem", "")
+        )
     except (ValueError, KeyError, TypeError) as e:
         raise Fault(f"{path} is damaged: {e!r}", "remove it, and run the spec again") from e
 
 
-def save(folder: Path, record: Record) -> None:
+def save(folder: Path, record: Measurements) -> None:
     """Write the record of a spec. Raises `Fault` E542."""
     put(folder / f"{record.spec}.json", as_json(record.as_data()), ELSEWHERE)
 

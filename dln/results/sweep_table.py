@@ -12,7 +12,7 @@ from typing import Any
 
 from dln.printing.terminal import number, plural
 from dln.reading.mentions import SEED
-from dln.results.records import Data, Record, grouped, numbers
+from dln.results.records import Data, Measurements, grouped, numbers
 from dln.results.verdicts import duration, missed, verdict
 
 Seeds = Mapping[str, Any]
@@ -30,7 +30,7 @@ def title(name: str, runs: Sequence[Data], seeds: Seeds, rows: Sequence[Data]) -
     return f"Sweep `{name}`: {'; '.join(parts)}."
 
 
-class Table:
+class SweepTable:
     """The table of a sweep that was run. `older` marks a row that an earlier text gave."""
 
     def __init__(self, runs: Sequence[Data], seeds: Seeds, rows: Sequence[Data]) -> None:
@@ -52,10 +52,10 @@ class Table:
         found += ["time", "seed", "verdict"]
         return [*found, "of the seeds"] if self.turned and self.shown else found
 
-    def lines(self, record: Record, older: Older) -> list[list[str]]:
+    def lines(self, record: Measurements, older: Older) -> list[list[str]]:
         return [self._line(runs, record, older) for runs in self.groups]
 
-    def _line(self, runs: Sequence[Data], record: Record, older: Older) -> list[str]:
+    def _line(self, runs: Sequence[Data], record: Measurements, older: Older) -> list[str]:
         values = [number(runs[0][k]) for k in self.others]
         found = [r for run in runs if (r := self.rows.get(same(run)))]
         shown = self._of_spec(runs)

@@ -15,8 +15,8 @@ from dln.runtime.checkpoint import checkpoint
 from dln.runtime.checkpoint.checkpoint import sha256
 from dln.runtime.checkpoint.rundir import RunDirectory, numbered
 
-Record = Mapping[str, Any]
-Records = Sequence[Record]
+LogRecord = Mapping[str, Any]
+Records = Sequence[LogRecord]
 Saved = tuple[Mapping[str, NDArray[Any]], Mapping[str, Any]]
 
 UNTIMED = frozenset({"seconds", "log"})
@@ -62,7 +62,7 @@ def unlike(place: str, said: Any, now: Any, skip: Collection[str] = ()) -> Itera
 # ---- the log -----------------------------------------------------------------------------------
 
 
-def said(record: Record) -> str:
+def said(record: LogRecord) -> str:
     """A record as it is told of: `report of fit, update 60`."""
     event = str(record.get("event", "a record"))
     if "phase" not in record:
@@ -81,10 +81,10 @@ def edited(rundir: RunDirectory, records: Records) -> Iterator[Difference]:
         yield Difference("log.jsonl", f"{len(numbers)} records, numbered", "other numbers")
 
 
-def _items(records: Records, timed: Collection[str]) -> dict[tuple[Any, ...], list[Record]]:
+def _items(records: Records, timed: Collection[str]) -> dict[tuple[Any, ...], list[LogRecord]]:
     """What records say, by kind, phase and place, in the order of the first; a checkpoint that was
     written twice counts once. Lengths in seconds are left out, for a replay counts updates."""
-    found: dict[tuple[Any, ...], list[Record]] = {}
+    found: dict[tuple[Any, ...], list[LogRecord]] = {}
     for r in records:
         event, phase = r["event"], r.get("phase")
         if event not in ITEMS or (event == "start" and r["update"]):
@@ -138,7 +138,7 @@ def _programs(records: Records) -> dict[str, str]:
 # ---- the checkpoints ---------------------------------------------------------------------------
 
 
-def record_of(path: Path, records: Records) -> Record | None:
+def record_of(path: Path, records: Records) -> LogRecord | None:
     """What the log says of a checkpoint's file."""
     kept = [r for r in records if r["event"] == "checkpoint"]
     if path.name == "best.safetensors":
@@ -163,13 +163,13 @@ def missing(rundir: RunDirectory, records: Records) -> Iterator[Difference]:
             yield Difference(f"checkpoints/{name}", "a checkpoint", "no file")
 
 
-def _file(record: Record) -> str:
+def _file(record: LogRecord) -> str:
     """The name of a checkpoint's file."""
     return numbered(record["number"])
 
 
 def of_file(
-    path: Path, record: Record | None, saved: Saved | None, skip: Collection[str]
+    path: Path, record: LogRecord | None, saved: Saved | None, skip: Collection[str]
 ) -> Iterator[Difference]:
     """A checkpoint against the log and, where that has come by it, the replay."""
     place = f"checkpoints/{path.name}"

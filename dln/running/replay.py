@@ -25,16 +25,16 @@ from dln.runtime.training.phase_trainer import Interrupted
 from dln.settings import Settings
 from dln.spec import Compiled
 
-Place = tuple[str, int, bool]
+Moment = tuple[str, int, bool]
 
 
-def place_of(record: Mapping[str, Any]) -> Place:
+def moment_of(record: Mapping[str, Any]) -> Moment:
     """Where a checkpoint was written: phase, update, whether the phase had come to its end."""
     return str(record["phase"]), int(record["update"]), bool(record["complete"])
 
 
 @dataclass
-class Stretch:
+class TrainedStretch:
     """Phases trained in one go: their lengths (`Duration.facts`), with so many threads. It ends
     with the last of them, or after the update `stop` of that."""
 
@@ -43,9 +43,9 @@ class Stretch:
     stop: int | None = None
 
 
-def stretches(records: Records) -> list[Stretch]:
+def stretches(records: Records) -> list[TrainedStretch]:
     """How to train a recorded run again."""
-    found: list[Stretch] = []
+    found: list[TrainedStretch] = []
     threads: int | None = None
     ended = set[str]()
     last = ""
@@ -65,7 +65,7 @@ def stretches(records: Records) -> list[Stretch]:
             if not same:
                 if found and phase == last and phase not in ended:
                     found[-1].stop = int(record["update"])
-                found.append(Stretch(threads))
+                found.append(TrainedStretch(threads))
             found[-1].lengths[phase] = length
             ended.discard(phase)
             last = phase
@@ -83,13 +83,13 @@ class Replay(RunDirectory):
     """
 
     def __init__(
-        self, wanted: Mapping[str, Iterable[int]], held: Iterable[Place], most: int | None
+        self, wanted: Mapping[str, Iterable[int]], held: Iterable[Moment], most: int | None
     ) -> None:
         super().__init__(Path(os.devnull))
         self.wanted = {phase: set(updates) for phase, updates in wanted.items()}
         self.held, self.most = set(held), most
         self.logged: list[dict[str, Any]] = []
-        self.saved: dict[Place, tuple[dict[str, NDArray[Any]], dict[str, Any]]] = {}
+        self.saved: dict[Moment, tuple[dict[str, NDArray[Any]], dict[str, Any]]] = {}
         self.latest: Restored | None = None
         self.end: tuple[str, int] | None = None
         self.done: dict[str, int] = {}
@@ -129,7 +129,7 @@ class Replay(RunDirectory):
         self.log(**record)
         facts = json.loads(json.dumps(plain(meta)))
         self.latest = Restored(self.path, dict(arrays), facts)
-        phase, at, complete = place = place_of(record)
+        phase, at, complete = place = moment_of(record)
         if place in self.held:
             self.saved[place] = (dict(arrays), facts)
         self.done[phase] = at
@@ -138,7 +138,11 @@ class Replay(RunDirectory):
 
 
 def replayed(
-    compiled: Compiled, given: Settings, plans: Sequence[Stretch], replay: Replay, records: Records
+    compiled: Compiled,
+    given: Settings,
+    plans: Sequence[TrainedStretch],
+    replay: Replay,
+    records: Records,
 ) -> Session | None:
     """Train the stretches in order; the session at the end. Raises what training does."""
     session = None
@@ -163,7 +167,7 @@ def replayed(
     return session
 
 
-def lengthened(compiled: Compiled, stretch: Stretch, records: Records) -> Compiled:
+def lengthened(compiled: Compiled, stretch: TrainedStretch, records: Records) -> Compiled:
     """The plan with phases as long as they were: what ended by time, by its updates."""
     phases = dict(compiled.plan.phases)
     for name, length in stretch.lengths.items():

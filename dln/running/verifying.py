@@ -16,8 +16,8 @@ from dln.grammar.diagnostics import DlnError, Fault, Source
 from dln.printing.terminal import plain, plural
 from dln.reading.resolved import resolved
 from dln.running import evidence, expectations, recording
-from dln.running.evidence import UNTIMED, Difference, Record, Records, unlike
-from dln.running.replay import Replay, place_of, replayed, stretches
+from dln.running.evidence import UNTIMED, Difference, LogRecord, Records, unlike
+from dln.running.replay import Replay, moment_of, replayed, stretches
 from dln.running.report import phase_facts
 from dln.runtime.checkpoint.rundir import RunDirectory, machine
 from dln.runtime.device.host import threads_kept
@@ -27,7 +27,7 @@ from dln.spec import Compiled, Spec, from_source
 
 
 @dataclass
-class Verdict:
+class Verification:
     """What came of it: what agrees, by what it is; what differs, the first in time first; what is
     to be said besides; how many updates were replayed."""
 
@@ -43,12 +43,12 @@ class Verdict:
             self.agrees[what] = count
 
 
-def verify(folder: str, most: int | None) -> Verdict:
+def verify(folder: str, most: int | None) -> Verification:
     """Verify a recorded run by its first `most` updates, or by all. Raises `Fault` E541 where there
     is nothing to verify, `DlnError` where it cannot be replayed."""
     if not Path(folder).is_dir():
         raise Fault(f"there is no directory {folder}", "name the directory of a run", "E541")
-    rundir, verdict = RunDirectory(Path(folder)), Verdict()
+    rundir, verdict = RunDirectory(Path(folder)), Verification()
     records = rundir.records() if (rundir.path / "log.jsonl").is_file() else []
     if not records or len(rundir.edited()) == len(records):
         message = f"{folder} holds no run that could be replayed: its log has no seals"
@@ -70,7 +70,7 @@ def verify(folder: str, most: int | None) -> Verdict:
     return verdict
 
 
-def _started(records: Records) -> tuple[Settings, str, Record]:
+def _started(records: Records) -> tuple[Settings, str, LogRecord]:
     """The settings that a run was started with, or gone on with last, its spec, and the record."""
     last = [r for r in records if r.get("event") == "run"][-1]
     words = {word: last[word] for word in recording.WORDS}
@@ -78,8 +78,8 @@ def _started(records: Records) -> tuple[Settings, str, Record]:
 
 
 def _written(
-    verdict: Verdict, rundir: RunDirectory, spec: Spec, compiled: Compiled, given: Settings,
-    last: Record,
+    verdict: Verification, rundir: RunDirectory, spec: Spec, compiled: Compiled, given: Settings,
+    last: LogRecord,
 ) -> None:  # fmt: skip
     """The manifest against what is there now, and the texts against their hashes."""
     text, said = resolved(spec), rundir.manifest()
@@ -100,8 +100,8 @@ def _written(
 
 
 def _replayed(
-    verdict: Verdict, rundir: RunDirectory, records: Records, compiled: Compiled, given: Settings,
-    most: int | None,
+    verdict: Verification, rundir: RunDirectory, records: Records, compiled: Compiled,
+    given: Settings, most: int | None,
 ) -> None:  # fmt: skip
     """The log, the checkpoints and the checks against a replay."""
     paths = sorted(rundir.checkpoints.glob("*.safetensors"))
@@ -111,7 +111,7 @@ def _replayed(
         if r["event"] == "checkpoint":
             wanted.setdefault(r["phase"], set()).add(r["update"])
     timed = {r["phase"] for r in records if r["event"] == "start" and _timed(r)}
-    replay = Replay(wanted, [place_of(r) for r in files.values() if r], most)
+    replay = Replay(wanted, [moment_of(r) for r in files.values() if r], most)
     with threads_kept(rundir.manifest().get("blas_threads")):
         session = replayed(compiled, given, stretches(records), replay, records)
     verdict.updates = sum(replay.done.values())
@@ -120,7 +120,7 @@ def _replayed(
     skip = UNTIMED | ({"length", "shortened"} if timed else frozenset())
     kept = list(evidence.missing(rundir, records))
     for path, record in files.items():
-        saved = replay.saved.get(place_of(record)) if record else None
+        saved = replay.saved.get(moment_of(record)) if record else None
         kept += evidence.of_file(path, record, saved, skip)
     verdict.take("checkpoints", plural(len(files), "file"), kept)
     finished = [r for r in records if r["event"] == "finished"]
@@ -129,12 +129,12 @@ def _replayed(
         verdict.take("checks", plural(len(finished[-1]["checks"]), "expectation"), found)
 
 
-def _timed(start: Record) -> bool:
+def _timed(start: LogRecord) -> bool:
     return bool(start["length"]["unit"] == "second")
 
 
 def _outcome(
-    spec: Spec, session: Session, given: Settings, finished: Record
+    spec: Spec, session: Session, given: Settings, finished: LogRecord
 ) -> Iterator[Difference]:
     """What a finished run said of its phases and checks, but for what only slow ones ask."""
     yield from unlike("finished", finished["phases"], plain(phase_facts(spec, session)), UNTIMED)
@@ -147,7 +147,7 @@ def _outcome(
         yield Difference("finished: expectations", len(finished["checks"]), len(found))
 
 
-def as_data(folder: str, verdict: Verdict) -> Mapping[str, Any]:
+def as_data(folder: str, verdict: Verification) -> Mapping[str, Any]:
     """What `--json` prints."""
     differs = [d._asdict() for d in verdict.differs]
     return {"run_dir": folder, "verified": not differs, "updates": verdict.updates,

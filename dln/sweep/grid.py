@@ -106,7 +106,7 @@ def _one(
     processes: int,
 ) -> None:  # fmt: skip
     """The runs of one sweep: each is kept as it is done, and printed when its turn has come."""
-    shown, done = Table(terminal, swept), folder.rows[swept.name]
+    shown, done = PrintedRows(terminal, swept), folder.rows[swept.name]
     shown.add_from(done)
     given, several = folder.settings, processes > 1
     rows = (workers.side_by_side(jobs, given, processes) if several
@@ -203,7 +203,7 @@ def spread(values: Sequence[Any]) -> str:
     return f"{mean} ± {statistics.stdev(values):.2g}" if len(values) > 1 else mean
 
 
-class Table:
+class PrintedRows:
     """The rows of a sweep, printed as they come; columns are as wide as they must be by then."""
 
     def __init__(self, terminal: Terminal, swept: Sweeping) -> None:

@@ -33,7 +33,7 @@ SHOWN = 60  # characters of a word
 
 
 @dataclass
-class Line:
+class CommandLine:
     """The words of a command line, and what is known of them."""
 
     words: list[str]
@@ -94,7 +94,7 @@ def answer(
     error: click.ClickException, words: list[str], commands: dict[str, click.Command]
 ) -> Problem:
     """What is wrong with a command line, and how it is written."""
-    line = Line(words, commands)
+    line = CommandLine(words, commands)
     ctx = getattr(error, "ctx", None)
     command = ctx.command if ctx is not None else None
     match error:
@@ -125,7 +125,7 @@ def answer(
 # ---- commands ----------------------------------------------------------------------------------
 
 
-def no_command(line: Line, word: str) -> tuple[str, str]:
+def no_command(line: CommandLine, word: str) -> tuple[str, str]:
     """A spec in place of a command, another tool's word, or a slip."""
     at = line.words.index(word)
     if is_spec(word) or word.endswith(".dln"):
@@ -152,7 +152,7 @@ def nearest_spec(word: str) -> str:
     return word
 
 
-def before_command(line: Line, name: str) -> tuple[str, str]:
+def before_command(line: CommandLine, name: str) -> tuple[str, str]:
     """Options stand behind the command."""
     at, word, value, count = line.option(name)
     if line.command:
@@ -166,7 +166,7 @@ def before_command(line: Line, name: str) -> tuple[str, str]:
 # ---- options -----------------------------------------------------------------------------------
 
 
-def no_option(line: Line, command: click.Command, name: str) -> tuple[str, str]:
+def no_option(line: CommandLine, command: click.Command, name: str) -> tuple[str, str]:
     """An option that the command does not take: a constant of the spec, one of another name or of
     another command, or a slip."""
     at, word, value, count = line.option(name)
@@ -193,7 +193,7 @@ def no_option(line: Line, command: click.Command, name: str) -> tuple[str, str]:
     return in_spec(line, text, plain.replace("-", "_"), value)
 
 
-def one_alone(line: Line, options: tuple[str, ...]) -> str:
+def one_alone(line: CommandLine, options: tuple[str, ...]) -> str:
     """The command with the first of some options alone, or with the last alone."""
     takes_none = flag(line.commands[line.command], options[0])
     places = [i for i, w in enumerate(line.words) if w.partition("=")[0] in options]
@@ -207,7 +207,7 @@ def one_alone(line: Line, options: tuple[str, ...]) -> str:
     return "; ".join(dict.fromkeys(found))
 
 
-def unsaid(line: Line) -> str:
+def unsaid(line: CommandLine) -> str:
     """`-D rate` without its value, which may be the next word."""
     values = {i.name: i.value.span.text for i in line.items if isinstance(i, syntax.Const)}
     for at, word in enumerate(line.words[1:], 1):
@@ -220,7 +220,7 @@ def unsaid(line: Line) -> str:
 
 
 def replaced(
-    line: Line, command: click.Command, instead: str, at: int, value: str | None, count: int
+    line: CommandLine, command: click.Command, instead: str, at: int, value: str | None, count: int
 ) -> str:
     """The command with another option, or the command that takes it."""
     option, _, wants = instead.partition(" ")
@@ -234,7 +234,7 @@ def replaced(
     return line.with_(at, count, option, *([given] if given else []), command=other)
 
 
-def in_spec(line: Line, text: str, plain: str, value: str | None) -> tuple[str, str]:
+def in_spec(line: CommandLine, text: str, plain: str, value: str | None) -> tuple[str, str]:
     """What only the spec can say."""
     file = Path(line.spec).name or "the spec"
     for words, use in CONSTANTS:
@@ -269,7 +269,7 @@ def flag(command: click.Command, option: str) -> bool:
 # ---- arguments ---------------------------------------------------------------------------------
 
 
-def missing(line: Line, name: str | None) -> tuple[str, str]:
+def missing(line: CommandLine, name: str | None) -> tuple[str, str]:
     """An argument that was left out."""
     text, (form, example) = NEEDS.get(name or "", ("what is it about?", ["--help", ""]))
     shown = shlex.join(line.words)
@@ -278,7 +278,7 @@ def missing(line: Line, name: str | None) -> tuple[str, str]:
     return text, f"dln {shown} {form}, for instance dln {shown} {example}"
 
 
-def too_many(line: Line, said: str) -> tuple[str, str]:
+def too_many(line: CommandLine, said: str) -> tuple[str, str]:
     """A word too many: a constant, another spec, a phase."""
     word = said.split(" ")[0]
     at = len(line.words) - 1 - line.words[::-1].index(word) if word in line.words else -1

@@ -24,11 +24,11 @@ Cut = tuple[int, int, str]  # from where to where of a text, and what stands the
 def taught(problems: Sequence[Problem], known: Collection[str]) -> list[Problem]:
     """The problems of a spec with these names, said in the words of the tool that a line comes
     from."""
-    writer = Writer(" ".join(known))
+    writer = Translator(" ".join(known))
     return [_taught(p, writer) if k < PROBLEMS else p for k, p in enumerate(problems)]
 
 
-def _taught(p: Problem, writer: Writer) -> Problem:
+def _taught(p: Problem, writer: Translator) -> Problem:
     if p.span is None or p.code not in KNOWN:
         return p
     base, text = statement(p.span.source, p.span.start)
@@ -61,7 +61,7 @@ def statement(source: Source, place: int) -> tuple[int, str]:
 
 
 def _at(
-    text: str, start: int, stop: int, code: str, writer: Writer
+    text: str, start: int, stop: int, code: str, writer: Translator
 ) -> tuple[Idiom, re.Match[str], str] | None:
     """The row that fits at a place, which stands in no hole of it, and what is written here. What
     is known is no library of another tool."""
@@ -125,7 +125,7 @@ _MADE = re.compile(
 _VALUES = {"zeros": "0", "empty": "0", "ones": "1", "rand": "uniform(0, 1)"}
 
 
-class Writer(NamedTuple):
+class Translator(NamedTuple):
     """Writes what other tools call otherwise, in the names that are known here."""
 
     known: str
@@ -218,7 +218,7 @@ def refused(source: Source, start: int, place: int, around: str) -> Problem | No
         start = place
     base, line = statement(source, start)
     text = "\n".join(source.text[base : base + MOST].split("\n")[:MANY])
-    above, writer = source.text[max(0, base - MOST) : base], Writer("")
+    above, writer = source.text[max(0, base - MOST) : base], Translator("")
     for row, match in _matches(text, statements.ROWS, line):
         begin = match.end("margin") if "margin" in match.re.groupindex else match.start()
         at_end = place - base == match.end() and not text[match.end() :].split("\n")[0].strip()

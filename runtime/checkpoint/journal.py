@@ -15,7 +15,7 @@ from typing import Any
 
 from dln.runtime.checkpoint.checkpoint import sha256
 
-Record = dict[str, Any]
+LogRecord = dict[str, Any]
 SEAL = "seal"
 
 
@@ -52,7 +52,7 @@ class Journal:
         os.close(self._file)
 
 
-def read(path: Path) -> Iterator[tuple[Record, str, str]]:
+def read(path: Path) -> Iterator[tuple[LogRecord, str, str]]:
     """The records of a log, each with its seal and the one that it should have."""
     before, text = "", ""
     with suppress(FileNotFoundError):

@@ -42,7 +42,7 @@ class Cause:
 
 
 @dataclass(frozen=True)
-class Given:
+class FailedOperands:
     """The values of one element's operands and what they are called; `text` is what the spec says
     at the place of the line: a sign that it lacks is inside a function that it calls."""
 
@@ -89,7 +89,7 @@ def diagnosed(line: Line, text: str, values: Sequence[Any] | None) -> Cause | No
         return None
     at = tuple(map(int, bad[0]))
     numbers = [float(np.broadcast_to(a, result.shape)[at]) for a in arrays]
-    given = Given(line, text, numbers, _names(line, text, numbers), result.dtype)
+    given = FailedOperands(line, text, numbers, _names(line, text, numbers), result.dtype)
     lost = [i for i, v in enumerate(numbers) if not np.isfinite(v)]
     if lost:
         what = f"{number(numbers[lost[0]])} came in"
@@ -173,7 +173,7 @@ def number(value: float) -> str:
 # ---- in words ----------------------------------------------------------------------------------
 
 
-def _divide(given: Given) -> Words:
+def _divide(given: FailedOperands) -> Words:
     top, bottom = given.values
     if bottom:
         return _too_large(given, "divide", f"{number(top)} / {number(bottom)}")
@@ -187,7 +187,7 @@ def _divide(given: Given) -> Words:
     return ("a division by 0" if top else "0 / 0"), remedy
 
 
-def _divisor(given: Given) -> str:
+def _divisor(given: FailedOperands) -> str:
     """What is divided by, where it can be put into a line of text."""
     atom = ATOM.fullmatch(given.text.rpartition(" / ")[2])
     return atom[0] if atom and fits(atom[0]) else given.short(1, "")
@@ -199,7 +199,7 @@ def _of_log(text: str) -> str:
     return inner[1] if inner else ""
 
 
-def _root_at_0(given: Given) -> Words:
+def _root_at_0(given: FailedOperands) -> Words:
     of = given.text if fits(given.text) else "a root"
     inner = re.fullmatch(r"sqrt\((.*)\)", given.text)
     x = inner[1] if inner and fits(inner[1]) else given.short(0)
@@ -209,14 +209,14 @@ def _root_at_0(given: Given) -> Words:
     return f"{of} has no slope where it is 0", f"{known}{more}"
 
 
-def _keep(given: Given, x: str, how: str) -> str:
+def _keep(given: FailedOperands, x: str, how: str) -> str:
     """A remedy where the operation stands inside a function that the spec only calls."""
     inside = f" in {given.text}" if fits(given.text) else ""
     head = given.text.partition("(")[0]
     return LOSSES.get(head) or f"keep {x or 'it'} {how}{inside}"
 
 
-def _log(given: Given) -> Words:
+def _log(given: FailedOperands) -> Words:
     x, value = given.short(0, ""), given.values[0]
     what = f"log of {number(value)}"
     if "log(" not in given.text or not x:
@@ -224,21 +224,21 @@ def _log(given: Given) -> Words:
     return what, f"a choice: log({x}) if {x} > 0 else 0; or a least value: log(max({x}, {SMALL}))"
 
 
-def _as_log(given: Given) -> Given:
+def _as_log(given: FailedOperands) -> FailedOperands:
     """log1p(x) as the log(1 + x) that it stands for."""
     inner = re.fullmatch(r"log\((.*)\)", given.text)
     x = inner[1] if inner and fits(inner[1]) else f"1 + {given.short(0)}"
     return replace(given, values=[1.0 + given.values[0]], names=[x])
 
 
-def _sqrt(given: Given) -> Words:
+def _sqrt(given: FailedOperands) -> Words:
     x, what = given.short(0), f"sqrt of {number(given.values[0])}"
     if "sqrt(" not in given.text:
         return what, _keep(given, x, "at 0 or above")
     return what, f"sqrt(max({x}, 0)); or a choice: sqrt({x}) if {x} > 0 else 0"
 
 
-def _power(given: Given) -> Words:
+def _power(given: FailedOperands) -> Words:
     base, power = given.values
     x, what = given.short(0), f"{number(base)} to the power {number(power)}"
     if base < 0.0 and not power.is_integer():
@@ -251,7 +251,7 @@ def _power(given: Given) -> Words:
     return what, f"a choice: {whole} if {x} > 0 else 0; or a small number added: {x} + {SMALL}"
 
 
-def _exp(given: Given) -> Words:
+def _exp(given: FailedOperands) -> Words:
     x, most = given.short(0), int(np.log(np.finfo(given.dtype).max))
     what = f"exp of {number(given.values[0])}, more than {most}"
     if "exp(" not in given.text:
@@ -260,20 +260,20 @@ def _exp(given: Given) -> Words:
     return what, f"exp(min({x}, {most - 8})); or {others}; or a smaller learning rate"
 
 
-def _too_large(given: Given, name: str, text: str) -> Words:
+def _too_large(given: FailedOperands, name: str, text: str) -> Words:
     single = given.dtype == np.float32
     return f"overflow in {name}: {text}", f"{RATE}{', or dtype float64' if single else ''}"
 
 
-def _sign(name: str, sign: str) -> Callable[[Given], Words]:
-    def words(given: Given) -> Words:
+def _sign(name: str, sign: str) -> Callable[[FailedOperands], Words]:
+    def words(given: FailedOperands) -> Words:
         a, b = (*given.values, *given.values)[:2]
         return _too_large(given, name, f"{number(a)} {sign} {number(b)}")
 
     return words
 
 
-WORDS: Mapping[str, Callable[[Given], Words]] = {
+WORDS: Mapping[str, Callable[[FailedOperands], Words]] = {
     "divide": _divide,
     "reciprocal": lambda g: _divide(replace(g, values=[1.0, *g.values], names=["1", *g.names])),
     "log": _log,

@@ -24,7 +24,7 @@ ASKED = ("up", "down", "free")
 """What machines are asked for by name."""
 
 
-class Functions:
+class CallableInstances:
     """The instances of a plan as functions, by path."""
 
     def __init__(self, programs: Programs) -> None:
@@ -125,7 +125,7 @@ class Functions:
         return check_fields(spec.ports, {**given, **named}, owner, self.plan.texts), owner
 
 
-class Instance:
+class CallableInstance:
     """An instance of a block, called with arrays: `session.net(images)`.
 
     Arrays are given by position or by port, [example, ...] each, or [example, time, ...] of
@@ -133,7 +133,7 @@ class Instance:
     the next element of each sequence and remembers, `lm.reset()` begins anew.
     """
 
-    def __init__(self, functions: Functions, path: str) -> None:
+    def __init__(self, functions: CallableInstances, path: str) -> None:
         self._functions, self._path = functions, path
         self._held: dict[str, HostArray] = {}
 
@@ -162,10 +162,10 @@ class Instance:
         """Forget all steps."""
         self._held.clear()
 
-    def __getattr__(self, name: str) -> Instance:
+    def __getattr__(self, name: str) -> CallableInstance:
         if name.startswith("_") or not self._functions.known(f"{self._path}.{name}"):
             raise AttributeError(f'{self._path} has no instance "{name}"')
-        return Instance(self._functions, f"{self._path}.{name}")
+        return CallableInstance(self._functions, f"{self._path}.{name}")
 
     def __repr__(self) -> str:
         if self._functions.is_machine(self._path):

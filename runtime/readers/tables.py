@@ -27,7 +27,7 @@ SEPARATORS = {"\t": "tabs", ";": "semicolons", ",": "commas"}
 
 
 @dataclass
-class Table:
+class Cells:
     """The cells of a table row by row, NaN where there is no number, and what stands there."""
 
     columns: int
@@ -110,10 +110,10 @@ def separator(lines: Sequence[str]) -> str:
     return (alike or some or [","])[0]
 
 
-def read_table(path: Path) -> Table:
+def read_table(path: Path) -> Cells:
     """The table of a file, of a row for each example. Raises `Fault` E503, E506 where a row has
     another number of cells, E507, E508."""
-    rows, table = FileRows(path), Table(0, array("d"))
+    rows, table = FileRows(path), Cells(0, array("d"))
     for line, row, values in rows:
         table.columns = table.columns or len(row)
         if not values:
@@ -141,7 +141,7 @@ def _ragged(path: Path, line: int, row: list[str], columns: int, mark: str) -> F
 
 
 def _noted(
-    table: Table, values: Sequence[float | None], row: Sequence[str], where: str
+    table: Cells, values: Sequence[float | None], row: Sequence[str], where: str
 ) -> Iterator[float]:
     """The numbers of a row, NaN in place of what is none, which is remembered by its column."""
     for column, (value, cell) in enumerate(zip(values, row, strict=True)):
@@ -167,7 +167,7 @@ def place_of(decl: DataSource, example: int) -> str:
 # ---- rows written in the spec ------------------------------------------------------------------
 
 
-def _rows(decl: DataSource) -> Table:
+def _rows(decl: DataSource) -> Cells:
     """The cells of a list of lists."""
     rows: Any = decl.args[0] if len(decl.args) == 1 else None
     if not _is_list(rows) or not rows or not all(_is_list(r) and r for r in rows):
@@ -183,7 +183,7 @@ def _rows(decl: DataSource) -> Table:
                 message = f"row {number}, column {column}: {value!r} is not a finite number"
                 raise Fault(message, code="E507")
         cells.extend(row)
-    return Table(columns, cells)
+    return Cells(columns, cells)
 
 
 def _is_list(value: object) -> bool:
@@ -193,7 +193,7 @@ def _is_list(value: object) -> bool:
 # ---- as data -----------------------------------------------------------------------------------
 
 
-def _cells(decl: DataSource) -> Table:
+def _cells(decl: DataSource) -> Cells:
     return _rows(decl) if decl.reader == "rows" else read_table(file_of(decl))
 
 

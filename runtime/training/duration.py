@@ -61,7 +61,7 @@ class Duration:
         return (self.total is not None and updates >= self.total) or seconds >= self.limit
 
 
-class Clock:
+class PhaseClock:
     """How far a phase has come: at `update`, the number of updates done. Epoch and place in the
     epoch follow from it, so they are never stored."""
 

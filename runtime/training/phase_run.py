@@ -16,7 +16,7 @@ from dln.runtime.execution.numeric_faults import Watchman
 from dln.runtime.execution.run_state import RunState
 from dln.runtime.execution.store import paths_of, put
 from dln.runtime.training.callbacks import Hooks
-from dln.runtime.training.duration import Clock, Duration
+from dln.runtime.training.duration import Duration, PhaseClock
 from dln.runtime.training.minibatches import Minibatches
 from dln.runtime.training.resume import Saver
 
@@ -52,7 +52,7 @@ class PhaseRun:
     step: Executable
     part: DataPart
     minibatches: Minibatches
-    clock: Clock
+    clock: PhaseClock
     watchman: Watchman
 
     def minibatch(self) -> DeviceArray:
@@ -99,6 +99,6 @@ def prepared(state: RunState, spec: PhaseSpec, options: Options) -> PhaseRun:
     if spec.rows is not None and size > spec.rows:
         message = f"{spec.name} keeps {spec.rows:,} rows, and {part.name} has {size:,} examples"
         raise Fault(message, f"at most {spec.rows:,} examples, or a spec with a batch", "E557")
-    clock = Clock(Duration.of(spec, minibatches.per_epoch, options.epochs))
+    clock = PhaseClock(Duration.of(spec, minibatches.per_epoch, options.epochs))
     watchman = Watchman(state.plan.texts)
     return PhaseRun(state, spec, options, step, part, minibatches, clock, watchman)

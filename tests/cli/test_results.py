@@ -18,7 +18,7 @@ from dln.reading.facts import Facts
 from dln.results.page import Known, document, drawn_together
 from dln.results.published import about
 from dln.results.recipes import printed, problem_of
-from dln.results.records import Record, in_words, read
+from dln.results.records import Measurements, in_words, read
 from dln.results.verdicts import beyond, verdict
 from dln.running.processes import Finished
 from dln.spec import specs_folder
@@ -291,7 +291,7 @@ def run(seed: int = 0, text: Any = "t") -> dict[str, Any]:
 
 
 def test_the_time_of_a_figure_is_that_of_its_phases_and_those_before() -> None:
-    record = Record("a")
+    record = Measurements("a")
     phases = {"p": {"seconds": 1.0, "after": []}, "q": {"seconds": 2.0, "after": ["p"]},
               "r": {"seconds": 4.0, "after": []}}  # fmt: skip
     record.take_run(
@@ -301,7 +301,7 @@ def test_the_time_of_a_figure_is_that_of_its_phases_and_those_before() -> None:
 
 
 def test_figures_of_a_loop_are_told_apart_by_their_turn() -> None:
-    record = Record("a")
+    record = Measurements("a")
     both = [check("c", "x[i] == 1", "passed", 1), check("c", "x[i] == 1", "passed", 2)]
     record.take_run({"checks": both, "phases": {}}, run())
     waiting = [check("c", "x[i] == 1", "not run"), check("c", "x[i] == 1", "passed", 5)]
@@ -311,7 +311,7 @@ def test_figures_of_a_loop_are_told_apart_by_their_turn() -> None:
 
 
 def test_an_expectation_that_is_gone_is_forgotten_and_so_is_its_run() -> None:
-    record = Record("a")
+    record = Measurements("a")
     record.take_run({"checks": [check("c", "old == 1", "passed", 1)], "phases": {}}, run())
     record.take_run({"checks": [check("c", "new == 1", "not run")], "phases": {}}, run(1))
     assert [f["expect"] for f in record.figures] == ["new == 1"]
@@ -319,7 +319,7 @@ def test_an_expectation_that_is_gone_is_forgotten_and_so_is_its_run() -> None:
 
 
 def test_long_lists_are_not_written_down() -> None:
-    record = Record("a")
+    record = Measurements("a")
     long = check("c", "x == y", "passed", [float(i) for i in range(100)], within=0.5,
                  expected=[i + 0.25 for i in range(100)])  # fmt: skip
     record.take_run({"checks": [long], "phases": {}}, run())
@@ -328,7 +328,7 @@ def test_long_lists_are_not_written_down() -> None:
 
 
 def test_what_is_newly_missed_and_what_no_longer() -> None:
-    record = Record("a")
+    record = Measurements("a")
     old = [check("c", "a == 1", "failed", 2), check("c", "b == 1", "passed", 1),
            check("c", "d == 1", "failed", 2), check("c", "d == 1", "passed", 1)]  # fmt: skip
     record.take_run({"checks": old, "phases": {}}, run())
@@ -354,7 +354,7 @@ def test_a_damaged_record_says_so(dln: Callable[..., Any], specs: Path) -> None:
     Path("page/quick.json").write_text("[]")
     got = dln("results", "--table", "--specs", specs, "--to", "page.md")
     assert got.code == 2 and "page/quick.json is damaged" in got.err
-    assert read(Path("nowhere"), "x") == Record("x")
+    assert read(Path("nowhere"), "x") == Measurements("x")
 
 
 def test_machines_are_told_without_names() -> None:
@@ -428,7 +428,7 @@ def test_the_section_of_a_spec() -> None:
            "reports": {"sse.accuracy": 94.76, "sse.seconds": 5.2}, "seconds": 5.2, "run": 0,
            "checks": [figure("sse.accuracy == want", value=94.76, expected=94.81, within=0.8)],
            }  # fmt: skip
-    record = Record("net", [run(7)], figures, {"width": [row]})
+    record = Measurements("net", [run(7)], figures, {"width": [row]})
     runs = [{"hidden": 100, "want": 94.81}, {"hidden": 300, "want": 95.43}]
     known = Known(Facts("net", "A net", "4", "Them 1999"), "t", [], {"width": runs})
     text = document({"net": known}, {"net": record})
@@ -438,11 +438,11 @@ def test_the_section_of_a_spec() -> None:
 
 def test_the_lectures_table_has_ours_beside_it() -> None:
     known = {n: Known(Facts(n), "t", [], {}) for n in ("dbn", "baselines")}
-    dbn = Record("dbn", [run()], [figure("top.error == 2.49", value=2.51, expected=2.49)])
+    dbn = Measurements("dbn", [run()], [figure("top.error == 2.49", value=2.51, expected=2.49)])
     near = [figure("nearest.squares == 3.09", value=3.09, expected=3.09),
             figure("full[0].error == 1.6", "not run", None, 1.6)]  # fmt: skip
-    svm = Record("svm", [run()], [figure("error == 1.4", value=1.40, expected=1.4)])
-    records = {"dbn": dbn, "baselines": Record("baselines", [run()], near), "svm": svm}
+    svm = Measurements("svm", [run()], [figure("error == 1.4", value=1.40, expected=1.4)])
+    records = {"dbn": dbn, "baselines": Measurements("baselines", [run()], near), "svm": svm}
     said = about(specs_folder())
     assert said.specs == {"dbn", "dbn_updown", "svm", "baselines"}
     text = document(known, records, said)
@@ -500,7 +500,7 @@ def test_runs_over_seeds_that_broke_off_or_report_lists() -> None:
     del rows[2]["reports"]["a"]
     rows[2]["problem"] = "no numbers"
     runs = [{"rate": 1, "order": k} for k in range(4)]
-    record = Record("net", [run(7)], [], {"s": rows})
+    record = Measurements("net", [run(7)], [], {"s": rows})
     known = Known(Facts("net"), "t", [], {"s": runs}, seeds=seeds)
     text = document({"net": known}, {"net": record})
     assert "Sweep `s`: 4 runs; `order` 0 to 3.\n" in text

@@ -18,7 +18,7 @@ from trials import specs
 
 import dln
 from dln.runtime import interrupts
-from dln.runtime.interrupts import Stop, handled, interruptible, terminable
+from dln.runtime.interrupts import SignalStop, handled, interruptible, terminable
 from dln.runtime.session import Interrupted
 
 FIGURES = str(Path(__file__).with_name("figures.py"))
@@ -54,7 +54,7 @@ def plain() -> Iterator[None]:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     """Sets the time by which signals are told apart."""
-    monkeypatch.setattr(Stop, "latest", -1.0)
+    monkeypatch.setattr(SignalStop, "latest", -1.0)
 
     def at(seconds: float) -> None:
         monkeypatch.setattr(interrupts, "monotonic", lambda: seconds)

@@ -35,6 +35,19 @@ def defined() -> set[str]:
     return found | folders()
 
 
+TREE = ("syntax.py", "expressions.py")  # named like rules of the grammar, and read as `s.NAME`
+
+
+def test_a_class_has_a_name_of_its_own() -> None:
+    """So that a name in code, in a message or on a page is one thing."""
+    held: dict[str, set[str]] = {}
+    for layer in LAYERS:
+        for path in (p for p in (ROOT / layer).rglob("*.py") if p.name not in TREE):
+            for name in re.findall(r"^class (\w+)", path.read_text(encoding="utf-8"), re.MULTILINE):
+                held.setdefault(name, set()).add(str(path.resolve()))
+    assert not {name: where for name, where in held.items() if len(where) > 1 and name[0] != "_"}
+
+
 def test_words_stand_in_order_once() -> None:
     words = [row[0] for row in ROWS]
     assert len(words) > 100 and all(len(row) == 3 for row in ROWS)

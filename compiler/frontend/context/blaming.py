@@ -52,7 +52,7 @@ def nothing(name: str) -> None:
     """What the names in a body were given that is not written in the language."""
 
 
-class Call(NamedTuple):
+class ActiveCall(NamedTuple):
     """A function, block or optimiser at work: where it was called and what it is called; where its
     body stands and what a name in it was given, of what is written in the language."""
 
@@ -71,7 +71,7 @@ class Call(NamedTuple):
         return found._replace(name=name, call=self.name)
 
 
-def origins(calls: Sequence[Call], span: Span, name: str = "") -> list[Argument]:
+def origins(calls: Sequence[ActiveCall], span: Span, name: str = "") -> list[Argument]:
     """What a name at a place was given, and where that is a name again what it was given."""
     found: list[Argument] = []
     name = name or span.text
@@ -82,12 +82,12 @@ def origins(calls: Sequence[Call], span: Span, name: str = "") -> list[Argument]
     return found
 
 
-def own_call(calls: Sequence[Call], source: Source) -> Call | None:
+def own_call(calls: Sequence[ActiveCall], source: Source) -> ActiveCall | None:
     """The innermost call that stands in the user's own file."""
     return next((call for call in reversed(calls) if call.span.source is source), None)
 
 
-def blamed(found: Problem, calls: Sequence[Call], source: Source) -> Problem:
+def blamed(found: Problem, calls: Sequence[ActiveCall], source: Source) -> Problem:
     """A problem in a body at the argument that is to blame, else at the user's own line that led
     there. In the user's own file, `source`, tensors are to blame for their domains alone, and what
     ports are given not at all: how they are put together is the body's."""

@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
 from dln.compiler import model
-from dln.compiler.frontend.context.blaming import Argument, Call, Giving, nothing
+from dln.compiler.frontend.context.blaming import ActiveCall, Argument, Giving, nothing
 from dln.compiler.frontend.context.frame import Drawing, Frame, OpenLoop
 from dln.compiler.frontend.context.outside import Outside
-from dln.compiler.frontend.context.place import SPEC, Missing, Place, Shared, Space, replace
+from dln.compiler.frontend.context.place import SPEC, BuildPlace, Missing, Shared, Space, replace
 from dln.compiler.frontend.context.unit_group import UnitGroup
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.sizes import Size, Var
@@ -126,7 +126,7 @@ class Instance:
     span: Span
     place: str = ""
     owner: Instance | None = None
-    calls: tuple[Call, ...] = ()
+    calls: tuple[ActiveCall, ...] = ()
     sizes: dict[str, Var] = field(default_factory=dict)
     bodies: dict[Frame, Scope] = field(default_factory=dict)
     latest: dict[Frame, Application] = field(default_factory=dict)
@@ -143,10 +143,10 @@ class Instance:
         return self.definition.syntax.name
 
     @property
-    def making(self) -> tuple[Call, ...]:
+    def making(self) -> tuple[ActiveCall, ...]:
         """The calls that led to this instance, and that which made it."""
         body = self.definition.syntax.span
-        return (*self.calls, Call(self.span, self.name, body, self.argument))
+        return (*self.calls, ActiveCall(self.span, self.name, body, self.argument))
 
     def argument(self, name: str) -> Argument | None:
         """What an option was given, if it has been asked for by now."""
@@ -331,7 +331,7 @@ class TimeMode(Record, eq=False, kw_only=True):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Build(Place):
+class Build(BuildPlace):
     """Where we are in a build. See the module's docstring.
 
     `naming` is what instances are called that are made here, `drawing` what is drawn here;
@@ -378,11 +378,11 @@ class Build(Place):
     def call(
         self, span: Span, name: str, body: Span | None = None, given: Giving = nothing
     ) -> Iterator[Build]:
-        """Inside a function or block that was called at a place. See `blaming.Call`."""
+        """Inside a function or block that was called at a place. See `blaming.ActiveCall`."""
         if len(self.calls) >= DEEPEST_CALL:
             self.fail("E320", f"{name} calls itself without end", span, "200 calls deep")
         try:
-            yield replace(self, calls=(*self.calls, Call(span, name, body, given)))
+            yield replace(self, calls=(*self.calls, ActiveCall(span, name, body, given)))
         except RecursionError:
             self.fail("E320", f"{name} calls itself without end", span, "too many calls deep")
 

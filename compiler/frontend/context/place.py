@@ -1,8 +1,8 @@
 """A place in the text of a spec: what is made from there, and how a mistake is told.
 
 `Shared` is what all of a build works on and only grows: the graph, the sizes, the problems found.
-A `Place` is a value. It says by which calls one has come here, so that a `Problem` names the line
-of the user's own file first and the library's second, however late it is found.
+A `BuildPlace` is a value. It says by which calls one has come here, so that a `Problem` names the
+line of the user's own file first and the library's second, however late it is found.
 """
 
 from __future__ import annotations
@@ -141,14 +141,14 @@ class Shared:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Place:
+class BuildPlace:
     """Where we are in the text: `calls` led here; `given` are the arguments of the function of the
     language itself that is at work, with the places where they stand. The rest is that of `built`,
     at hand here as well; `make` makes nodes that stand for no place, as zeros and how long
     sequences are."""
 
     built: Shared
-    calls: tuple[blaming.Call, ...] = ()
+    calls: tuple[blaming.ActiveCall, ...] = ()
     given: tuple[tuple[object, Span], ...] = ()
 
     source: Source = field(init=False)

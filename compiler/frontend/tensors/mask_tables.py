@@ -9,14 +9,14 @@ from dln.compiler.frontend.context.broadcasting import short
 from dln.compiler.frontend.context.build_context import Build, Scope, Value
 from dln.compiler.frontend.context.static_values import static
 from dln.compiler.frontend.context.values import shown
-from dln.compiler.ir.masks import Table, flat, shape
+from dln.compiler.ir.masks import JoinTable, flat, shape
 from dln.compiler.ir.sizes import Conflict, Size
 from dln.compiler.ir.tensor_type import TensorType
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Span
 
 
-def table(b: Build, d: s.Declared, scope: Scope, wanted: Sequence[Size]) -> Table | None:
+def table(b: Build, d: s.Declared, scope: Scope, wanted: Sequence[Size]) -> JoinTable | None:
     """The table of a parameter of these sizes; None where every entry is joined."""
     if d.where is None:
         return None
@@ -33,9 +33,9 @@ def table(b: Build, d: s.Declared, scope: Scope, wanted: Sequence[Size]) -> Tabl
     return found if 0.0 in flat(found) else None
 
 
-def _entries(b: Build, rows: list[Value], span: Span) -> Table:
+def _entries(b: Build, rows: list[Value], span: Span) -> JoinTable:
     """A list as a table: equally long rows, entries 0 and 1."""
-    found: list[float | Table] = []
+    found: list[float | JoinTable] = []
     for entry in rows:
         if isinstance(entry, list):
             found.append(_entries(b, entry, span))
@@ -49,7 +49,7 @@ def _entries(b: Build, rows: list[Value], span: Span) -> Table:
     return tuple(found)
 
 
-def _fits(b: Build, d: s.Declared, table: Table, wanted: Sequence[Size], span: Span) -> None:
+def _fits(b: Build, d: s.Declared, table: JoinTable, wanted: Sequence[Size], span: Span) -> None:
     """The axes of a table are the leading axes of the parameter."""
     sizes = shape(table)
 

@@ -26,7 +26,7 @@ from dln.compiler.frontend.training.phase_scope import PhaseBody, Statement, bin
 from dln.compiler.ir import masks
 from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.op import op_of
-from dln.compiler.model import Line
+from dln.compiler.model import Minimizing
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Note, Span
 
@@ -122,7 +122,7 @@ def _minimize(
         moved = {path: node for path, node in nodes.items() if node in needed}
         grads = {path: b.at(st.span)("grad", loss, node) for path, node in moved.items()}
         got.updates |= moved
-        got.lines.append(Line(loss, grads, {}, named))
+        got.lines.append(Minimizing(loss, grads, {}, named))
         got.descent = rules
         return
     still, grads = _still(b, st, loss, got), {}
@@ -135,7 +135,7 @@ def _minimize(
         got.states.update(done.states)
         got.state_init.update(done.first)
         got.estimates += done.estimates
-    got.lines.append(Line(loss, grads, dict(b.frame.params), named))
+    got.lines.append(Minimizing(loss, grads, dict(b.frame.params), named))
 
 
 def _still(b: Build, st: s.Minimize, loss: Node, got: PhaseBody) -> Node:

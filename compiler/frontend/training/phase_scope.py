@@ -38,7 +38,7 @@ class PhaseBody:
     rows: int | None
     statements: Sequence[Statement] = ()
     objectives: list[Node] = field(default_factory=list)
-    lines: list[model.Line] = field(default_factory=list)
+    lines: list[model.Minimizing] = field(default_factory=list)
     updates: dict[str, Node] = field(default_factory=dict)
     states: dict[str, Node] = field(default_factory=dict)
     state_init: dict[str, Node] = field(default_factory=dict)

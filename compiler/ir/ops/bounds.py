@@ -12,12 +12,12 @@ import math
 from collections.abc import Sequence
 
 from dln.compiler.ir.graph import Node
-from dln.compiler.ir.op import ANY, Bound
+from dln.compiler.ir.op import ANY, BoundRule
 
 Seen = Sequence[float]
 
 
-def at_most(largest: float) -> Bound:
+def at_most(largest: float) -> BoundRule:
     """Whatever the operands are."""
     return lambda node, seen, guarded: largest
 
@@ -83,7 +83,7 @@ def whole_power(node: Node) -> float | None:
     return float(value) if value >= 0.0 and float(value).is_integer() else None
 
 
-def plus(more: float, times: float = 1.0) -> Bound:
+def plus(more: float, times: float = 1.0) -> BoundRule:
     """`times` the operand and a little more."""
     return lambda node, seen, guarded: times * seen[0] + more
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from dln.compiler.ir.graph import Node
-from dln.compiler.ir.op import Curve, Make, op_of
+from dln.compiler.ir.op import CurveRule, Make, op_of
 from dln.compiler.ir.ops.common import spread_back
 from dln.compiler.ir.ops.elementwise import away
 
@@ -54,7 +54,7 @@ def both(m: Make, first: Node | None, second: Node | None) -> Node | None:
     return m.add(first, second)
 
 
-def bent(second: Second) -> Curve:
+def bent(second: Second) -> CurveRule:
     """The rule of y = f(x), element by element, with `second(m, x, y)` the second derivative."""
 
     def curve(m: Make, node: Node, bar: Node | None, bend: Node | None) -> Rows:
