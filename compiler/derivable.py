@@ -7,7 +7,8 @@ through, and thrown away. Most specs have none of them, and then nothing is done
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import cache
 
 from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.op import op_of
@@ -43,7 +44,8 @@ def derivable(model: Model) -> Model:
 
 def write_out(model: Model, nodes: Iterable[Node]) -> None:
     """Write out the derivatives among some nodes that may not have one."""
-    doubtful = {str(i): n for i, n in enumerate(ancestors(nodes)) if may_fail(n)}
+    opaque = cache(any_opaque)  # of one loss many derivatives are asked
+    doubtful = {str(i): n for i, n in enumerate(ancestors(nodes)) if may_fail(n, opaque)}
     if not doubtful:
         return
     graph = part(model, doubtful)
@@ -53,10 +55,14 @@ def write_out(model: Model, nodes: Iterable[Node]) -> None:
         optimise(graph, DERIVED)  # what simplifying takes away need not be differentiated
 
 
-def may_fail(node: Node) -> bool:
+def may_fail(node: Node, opaque: Callable[[Node], bool]) -> bool:
     """Whether a node is a derivative that need not exist: not every operation has a rule for a
     curvature, and through some no gradient runs."""
     if is_scan(node):
-        return any(map(may_fail, node["body"].graph.topological()))
-    opaque = (op_of(n).is_("opaque") for n in everything(node.operands[:1]))
-    return is_curvature(node) or is_derivative(node) and any(opaque)
+        return any(may_fail(n, opaque) for n in node["body"].graph.topological())
+    return is_curvature(node) or is_derivative(node) and opaque(node.operands[0])
+
+
+def any_opaque(node: Node) -> bool:
+    """Whether a node needs what no gradient runs through."""
+    return any(op_of(n).is_("opaque") for n in everything([node]))

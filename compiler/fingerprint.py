@@ -74,7 +74,7 @@ class Digests:
     def _node(self, node: Node) -> str:
         """Operands before users, so that no depth is too much."""
         if node not in self.known:
-            for n in ancestors([node]):
+            for n in ancestors([node], lambda n: () if n in self.known else n.operands):
                 if n not in self.known:
                     operands = ",".join(self.known[o] for o in n.operands)
                     said = f"{n.op}({operands};{self.text(n.attrs)}){self._type(n.type)}"
