@@ -6,7 +6,7 @@ of a loop n7 are n7_0, n7_1, .... All that comes from a spec stands inside quote
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from dln.compiler.ir.formula import label, number
@@ -141,51 +141,56 @@ def written(ids: dict[Node, str], node: Node, steps: dict[Node, DrawnLoop]) -> s
 
 def graph_dot(graph: Graph) -> str:
     """The graph for Graphviz; the step of a loop is a box of its own."""
-    ids = identify(graph)
-    steps = loops(ids)
-    lines = ["digraph dln {", "  rankdir=LR;", '  node [shape=box, fontname="monospace"];']
 
-    def box(graph: Graph, node: Node, name: str) -> str:
-        text = r"\n".join(quoted(part) for part in caption(graph, node))
-        return f'  {name} [label="{text}"{" style=bold" if is_param(node) else ""}];'
+    def box(node: Node, name: str, lines: list[str]) -> str:
+        text = r"\n".join(map(quoted, lines))
+        return f'{name} [label="{text}"{" style=bold" if is_param(node) else ""}];'
 
-    for node, name in ids.items():
-        lines.append(box(graph, node, name))
-        if node in steps:
-            step = steps[node]
-            lines.append(f'  subgraph cluster_{name} {{ label="one step of {name}";')
-            lines += ["  " + box(step.body.graph, n, k) for n, k in step.ids.items()]
-            lines.append("  }")
-    for a, b, slot in edges(ids, steps):
-        lines.append(f'  {a} -> {b} [label="{slot}"];' if slot else f"  {a} -> {b};")
-    for i, (key, node) in enumerate(graph.outputs.items()):
-        lines.append(f'  out{i} [label="{quoted(plain(str(key), 60))}", shape=plaintext];')
-        lines.append(f"  {ids[node]} -> out{i};")
-    return "\n".join([*lines, "}"])
+    head = ["digraph dln {", "  rankdir=LR;", '  node [shape=box, fontname="monospace"];']
+    step = 'subgraph cluster_{0} {{ label="one step of {0}";', "}"
+    arrows = "{0} -> {1};", '{0} -> {1} [label="{2}"];'
+    output = 'out{0} [label="{1}", shape=plaintext];'
+    return "\n".join([*head, *_drawn(graph, box, step, arrows, output, quoted), "}"])
 
 
 def graph_mermaid(graph: Graph) -> str:
     """The graph for Mermaid; the step of a loop is a box of its own."""
+
+    def box(node: Node, name: str, lines: list[str]) -> str:
+        return f'{name}["{"<br>".join(map(escaped, lines))}"]'
+
+    step = 'subgraph {0}_step ["one step of {0}"]', "end"
+    arrows = "{0} --> {1}", "{0} -->|{2}| {1}"
+    return "\n".join(
+        ["flowchart LR", *_drawn(graph, box, step, arrows, 'out{0}(["{1}"])', escaped)]
+    )
+
+
+def _drawn(
+    graph: Graph,
+    box: Callable[[Node, str, list[str]], str],
+    step: tuple[str, str],
+    arrows: tuple[str, str],
+    output: str,
+    safe: Callable[[str], str],
+) -> Iterator[str]:
+    """The lines of a drawing: the box of a node, what begins and ends a step, an arrow without and
+    with its slot, an output; and what makes a text safe."""
     ids = identify(graph)
     steps = loops(ids)
-    lines = ["flowchart LR"]
-
-    def box(graph: Graph, node: Node, name: str) -> str:
-        return f'  {name}["{"<br>".join(escaped(part) for part in caption(graph, node))}"]'
-
     for node, name in ids.items():
-        lines.append(box(graph, node, name))
+        yield "  " + box(node, name, caption(graph, node))
         if node in steps:
-            step = steps[node]
-            lines.append(f'  subgraph {name}_step ["one step of {name}"]')
-            lines += ["  " + box(step.body.graph, n, k) for n, k in step.ids.items()]
-            lines.append("  end")
+            inner = steps[node]
+            yield "  " + step[0].format(name)
+            for n, k in inner.ids.items():
+                yield "    " + box(n, k, caption(inner.body.graph, n))
+            yield "  " + step[1]
     for a, b, slot in edges(ids, steps):
-        lines.append(f"  {a} -->|{slot}| {b}" if slot else f"  {a} --> {b}")
+        yield "  " + arrows[bool(slot)].format(a, b, slot)
     for i, (key, node) in enumerate(graph.outputs.items()):
-        lines.append(f'  out{i}(["{escaped(plain(str(key), 60))}"])')
-        lines.append(f"  {ids[node]} --> out{i}")
-    return "\n".join(lines)
+        yield "  " + output.format(i, safe(plain(str(key), 60)))
+        yield "  " + arrows[0].format(ids[node], f"out{i}")
 
 
 def identify(graph: Graph) -> dict[Node, str]:

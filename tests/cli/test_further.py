@@ -5,13 +5,13 @@ The oracle is the unbroken run, bit for bit.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from trials.stopping import next_runs
 
 from dln.runtime.checkpoint import checkpoint
 
@@ -56,25 +56,9 @@ def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
 
 
 @pytest.fixture
-def stopped(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
-    """Ends the next runs after so many updates, as Ctrl-C would."""
-
-    class Countdown:
-        def __init__(self, looks: int) -> None:
-            self.left = looks
-
-        def is_set(self) -> bool:
-            self.left -= 1
-            return self.left < 0
-
-    def after(looks: int) -> None:
-        @contextmanager
-        def interruptible(_: object) -> Iterator[Countdown]:
-            yield Countdown(looks)
-
-        monkeypatch.setattr("dln.running.training.interruptible", interruptible)
-
-    return after
+def stopped(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Ends the next runs after so many looks, as Ctrl-C would."""
+    return next_runs(monkeypatch)
 
 
 def newest(folder: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

@@ -1,12 +1,12 @@
 """Several phases through the command: hand-overs, steps, states, interrupted anywhere."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from trials.stopping import next_runs
 
 from dln.runtime.checkpoint import checkpoint
 
@@ -54,29 +54,10 @@ train empty on points for 0 epochs after three {
 LOOKS = (4, 16, 18, 24, 39)  # there is one after each update, and at each event
 
 
-class Countdown:
-    """Set after so many looks."""
-
-    def __init__(self, looks: int) -> None:
-        self.left = looks
-
-    def is_set(self) -> bool:
-        self.left -= 1
-        return self.left < 0
-
-
 @pytest.fixture
-def stopped(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
-    """Ends the next runs after so many updates, as Ctrl-C would."""
-
-    def after(looks: int) -> None:
-        @contextmanager
-        def interruptible(_: object) -> Iterator[Countdown]:
-            yield Countdown(looks)
-
-        monkeypatch.setattr("dln.running.training.interruptible", interruptible)
-
-    return after
+def stopped(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Ends the next runs after so many looks, as Ctrl-C would."""
+    return next_runs(monkeypatch)
 
 
 def arrays(folder: str) -> dict[str, np.ndarray]:

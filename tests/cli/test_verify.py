@@ -5,12 +5,12 @@ The oracle of a replay is the run itself, hash by hash; that of naming is the pl
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from trials.stopping import next_runs
 
 from dln.running.replay import replayed
 from dln.runtime.checkpoint import checkpoint
@@ -102,21 +102,7 @@ def specs(tmp_path: Path) -> Path:
 def stopping(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """Lets the next training be asked to stop when it has looked so many times whether it is."""
 
-    def after(looks: int) -> None:
-        class Stop:
-            left = looks
-
-            def is_set(self) -> bool:
-                self.left -= 1
-                return self.left < 0
-
-        @contextmanager
-        def interruptible(*_: object) -> Iterator[Stop]:
-            yield Stop()
-
-        monkeypatch.setattr("dln.running.training.interruptible", interruptible)
-
-    return after
+    return next_runs(monkeypatch)
 
 
 KINDS = [("phases", ()), ("phases", (1, 2, 9)), ("chain", (5,)), ("stream", (1, 2, 9))]

@@ -41,6 +41,19 @@ def problem(act: Callable[[], Any]) -> tuple[str, str, str]:
     return found.code, found.message, found.remedy
 
 
+def answers(folder: Path, x: Any, labels: Any) -> set[tuple[str, str, str]]:
+    """What is said of some arrays in a file, given to a training, to a step and for a gradient."""
+    np.savez(folder / "a.npz", x=x, label=labels)
+    text = 'data d = npz("a.npz") {\n  x[2] = raw.x\n  label: class(2) = raw.label\n}\n'
+    session = spec(folder, text + TRAIN % 2).compile().session()
+    return {
+        problem(lambda: session.train("fit")),
+        problem(lambda: session.train("fit", data={"d": (x, labels)})),
+        problem(lambda: session.step("fit", x=x, label=labels)),
+        problem(lambda: session.grad("fit", "net.b", x=x, label=labels)),
+    }
+
+
 def labelled(folder: Path, reader: str, labels: Any) -> str:
     """A data set with these labels, written for a reader; its declaration and what raw label is."""
     labels = np.asarray(labels)
@@ -266,15 +279,7 @@ def test_numbers_beyond_single_precision(tmp_path: Path) -> None:
 
 def test_arrays_from_python_beyond_single_precision(tmp_path: Path) -> None:
     x, labels = np.array([[0, 1e300], [0, 1]]), np.array([0, 1])
-    np.savez(tmp_path / "a.npz", x=x, label=labels)
-    text = 'data d = npz("a.npz") {\n  x[2] = raw.x\n  label: class(2) = raw.label\n}\n'
-    session = spec(tmp_path, text + TRAIN % 2).compile().session()
-    said = {
-        problem(lambda: session.train("fit")),
-        problem(lambda: session.train("fit", data={"d": (x, labels)})),
-        problem(lambda: session.step("fit", x=x, label=labels)),
-    }
-    (found,) = said
+    (found,) = answers(tmp_path, x, labels)
     assert found[:2] == (
         "E554", "x: example 0 has 1e+300 at [1], expected a number that float32 has",
     )  # fmt: skip
@@ -291,18 +296,9 @@ def test_drawn_sets_leave_whole_classes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("labels", [[0.5, 1.7], [0, 3], [-1, 0], [np.inf, 0], [np.nan, 0]])
 def test_python_says_the_same(tmp_path: Path, labels: list[float]) -> None:
-    """A file, arrays for a training and arrays for a step."""
-    x = np.zeros((2, 2))
-    np.savez(tmp_path / "a.npz", x=x, label=labels)
-    text = 'data d = npz("a.npz") {\n  x[2] = raw.x\n  label: class(2) = raw.label\n}\n'
-    session = spec(tmp_path, text + TRAIN % 2).compile().session()
-    said = {
-        problem(lambda: session.train("fit")),
-        problem(lambda: session.train("fit", data={"d": (x, labels)})),
-        problem(lambda: session.step("fit", x=x, label=labels)),
-        problem(lambda: session.grad("fit", "net.b", x=x, label=labels)),
-    }
-    assert len(said) == 1 and next(iter(said))[0] == "E554"
+    """A file, arrays for a training, for a step and for a gradient."""
+    (found,) = answers(tmp_path, np.zeros((2, 2)), labels)
+    assert found[0] == "E554"
 
 
 def test_whole_floats_from_python_train_as_their_classes(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from trials.stopping import Countdown
 
 import dln
 from dln.compiler.plan import site_number
@@ -331,17 +332,6 @@ def test_the_step_works_on_rows_of_the_state(target: str) -> None:
 
 
 # ---- going on ------------------------------------------------------------------------------------
-
-
-class Countdown:
-    """Set after so many looks."""
-
-    def __init__(self, looks: int) -> None:
-        self.left = looks
-
-    def is_set(self) -> bool:
-        self.left -= 1
-        return self.left < 0
 
 
 CHAINS = """

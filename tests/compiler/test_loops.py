@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from trials.stopping import Countdown
 
 import dln
 from dln.compiler.autodiff.differentiate import differentiate
@@ -608,17 +609,6 @@ def test_a_stream_resumes_bit_for_bit(tmp_path: Path) -> None:
         for path in whole.params:
             np.testing.assert_array_equal(whole.params[path], again.params[path])
         assert whole.results["p"].history == again.results["p"].history
-
-
-class Countdown:
-    """Set after so many looks."""
-
-    def __init__(self, looks: int) -> None:
-        self.left = looks
-
-    def is_set(self) -> bool:
-        self.left -= 1
-        return self.left < 0
 
 
 # ---- what is wrong -------------------------------------------------------------------------------

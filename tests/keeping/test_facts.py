@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from trials import specs
+from trials.stopping import Countdown
 
 import dln
 from dln.grammar.diagnostics import DlnError, Fault, Problem
@@ -20,17 +21,6 @@ from dln.runtime.checkpoint.rundir import Restored, RunDirectory
 
 Forge = Callable[[dict[str, np.ndarray], Any], object]
 STATE = "state:second:"
-
-
-class Countdown:
-    """Set after so many looks."""
-
-    def __init__(self, looks: int) -> None:
-        self.left = looks
-
-    def is_set(self) -> bool:
-        self.left -= 1
-        return self.left < 0
 
 
 def put(path: str, value: object) -> Forge:

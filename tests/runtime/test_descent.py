@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from trials.stopping import Countdown
 
 import dln
 from dln.compiler.plan import COUNT, POINTS, SLOPES, ProgramKind
@@ -322,15 +323,6 @@ def test_gradients_are_checked_as_ever() -> None:
 
 
 # ---- going on ----------------------------------------------------------------------------------
-
-
-class Countdown:
-    def __init__(self, looks: int) -> None:
-        self.left = looks
-
-    def is_set(self) -> bool:
-        self.left -= 1
-        return self.left < 0
 
 
 def same(a: Session, b: Session) -> None:

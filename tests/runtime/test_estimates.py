@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from trials.stopping import Countdown
 
 import dln
 from dln.compiler.plan import ProgramKind, site_number
@@ -113,19 +114,12 @@ def test_several_steps_and_a_total() -> None:
 def test_going_on_after_an_interruption(tmp_path: Path, looks: int, dtype: str) -> None:
     """Bit for bit, within an epoch and between two; within, nothing is estimated anew."""
 
-    class Countdown:
-        left = looks
-
-        def is_set(self) -> bool:
-            self.left -= 1
-            return self.left < 0
-
     text = SPEC.replace("float64", dtype)
     straight, first, again = (session(text=text) for _ in range(3))
     straight.train("s", data=DATA)
     run = RunDirectory.create("b", str(tmp_path / "b"))
     with pytest.raises(Interrupted):
-        first.train(["s"], data=DATA, rundir=run, stop=Countdown())
+        first.train(["s"], data=DATA, rundir=run, stop=Countdown(looks))
     restored = run.newest()
     again.train(["s"], data=DATA, resume=restored)
     for path in straight.params:

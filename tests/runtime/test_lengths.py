@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from trials.stopping import Countdown
 
 from dln.compiler.plan import FieldSpec, KeepSpec, Plan, ProgramTable, site_number
 from dln.grammar.diagnostics import DlnError
@@ -86,17 +87,6 @@ def test_a_length_outside_of_the_steps_is_refused(padded: Any) -> None:
     for wrong in (0, 5):
         with pytest.raises(DlnError, match=f"has {wrong}, expected a length, 1 to 4 steps"):
             Session(padded(), Host(), 1).train("fit", data={"d": (X, np.full(N, wrong))})
-
-
-class Countdown:
-    """Set after so many looks."""
-
-    def __init__(self, looks: int) -> None:
-        self.left = looks
-
-    def is_set(self) -> bool:
-        self.left -= 1
-        return self.left < 0
 
 
 @pytest.mark.parametrize("looks", [0, 1, 5, 9])

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from trials.stopping import Countdown
 
 from dln.compiler.plan import KeepSpec, ProgramKind
 from dln.grammar.diagnostics import DlnError
@@ -20,17 +21,6 @@ KEEPS = (
     KeepSpec((2, "epoch"), None),
     KeepSpec(None, ProgramKind.BEST.of("fit", 0)),
 )
-
-
-class Countdown:
-    """Set after so many looks."""
-
-    def __init__(self, looks: int) -> None:
-        self.left = looks
-
-    def is_set(self) -> bool:
-        self.left -= 1
-        return self.left < 0
 
 
 def facts(results: dict[str, PhaseResult]) -> Any:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from trials.stopping import Countdown
 
 from dln.compiler.plan import KeepSpec, On, Plan, ProgramKind, ProgramTable
 from dln.grammar.diagnostics import DlnError
@@ -144,17 +145,6 @@ def test_a_watch_that_is_no_sum_is_averaged_over_windows(
         found += g.sum()
     got = Session(plan, Host(), 1).train("fit").history["over"][0]
     assert got[2] == pytest.approx(found if total else found / 2, rel=1e-12)
-
-
-class Countdown:
-    """Set after so many looks."""
-
-    def __init__(self, looks: int) -> None:
-        self.left = looks
-
-    def is_set(self) -> bool:
-        self.left -= 1
-        return self.left < 0
 
 
 @pytest.mark.parametrize("looks", range(0, 14))

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from trials.stopping import Countdown
 
 import dln
 from dln.compiler.plan import KeepSpec, On, ProgramKind, ProgramTable, site_number
@@ -221,17 +222,6 @@ def test_an_interruption_is_raised_after_the_update(session: Any) -> None:
     with pytest.raises(Interrupted, match="fit, update 1"):
         s.train(stop=Countdown(0))
     assert s.updates == {"fit": 1}
-
-
-class Countdown:
-    """Set after so many looks."""
-
-    def __init__(self, looks: int) -> None:
-        self.left = looks
-
-    def is_set(self) -> bool:
-        self.left -= 1
-        return self.left < 0
 
 
 def test_bad_numbers_name_line_update_and_example(session: Any, table: Any, tmp_path: Path) -> None:

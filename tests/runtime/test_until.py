@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from trials.stopping import Countdown
 
 import dln
 from dln.grammar.diagnostics import DlnError
@@ -134,15 +135,6 @@ def test_a_report_that_the_run_did_not_make() -> None:
         "failed",
         "there is no fit.valid[-5]: fit has reported valid once",
     )
-
-
-class Countdown:
-    def __init__(self, looks: int) -> None:
-        self.left = looks
-
-    def is_set(self) -> bool:
-        self.left -= 1
-        return self.left < 0
 
 
 @pytest.mark.parametrize("until", [RULES[0][0], RULES[4][0], "until valid > 1.02 * valid[1]"])

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from trials.stopping import Countdown
 
 import dln
 from dln.cli import main
@@ -379,17 +380,6 @@ def test_hello_says_hello(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert printed(capsys, "run", "hello", "-q").splitlines()[1] == "hello"
-
-
-class Countdown:
-    """Set after so many looks."""
-
-    def __init__(self, looks: int) -> None:
-        self.left = looks
-
-    def is_set(self) -> bool:
-        self.left -= 1
-        return self.left < 0
 
 
 @pytest.mark.parametrize("name", SPECS)
