@@ -38,3 +38,18 @@ def test_every_file_of_tests_is_on_their_page() -> None:
     named = {name.rpartition("/")[2] for name in re.findall(r"`([\w/]+\.py)`", page)}
     there = {p.name for p in (ROOT / "tests").rglob("test_*.py")}
     assert not there ^ {name for name in named if name.startswith("test_")}
+
+
+@pytest.mark.parametrize("layer", ["grammar", "runtime"])
+def test_every_file_of_a_layer_is_on_its_page(layer: str) -> None:
+    words = set(re.findall(r"\w+", (ROOT / layer / "README.md").read_text(encoding="utf-8")))
+    assert not {p.stem for p in (ROOT / layer).rglob("*.py")} - words - {"__init__"}
+
+
+@pytest.mark.parametrize("layer", ["compiler", "compiler/frontend", "dln"])
+def test_every_room_of_a_layer_is_on_its_page(layer: str) -> None:
+    """Its sub-packages and the files that stand beside them."""
+    page = ROOT / layer.partition("/")[0] / "README.md"
+    words = set(re.findall(r"\w+", page.read_text(encoding="utf-8")))
+    there = {p.stem for p in (ROOT / layer).iterdir() if p.is_dir() or p.suffix == ".py"}
+    assert not there - words - {"__init__", "__pycache__", "specs"}
