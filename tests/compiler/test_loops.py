@@ -23,6 +23,7 @@ from dln.compiler.ir.sizes import Size
 from dln.compiler.ir.tensor_type import TensorType
 from dln.compiler.ir.verify import verify
 from dln.compiler.lower.emit import lower
+from dln.compiler.lower.materialise import prepare
 from dln.compiler.lower.targets import TARGETS
 from dln.compiler.lower.targets.target import Target
 from dln.compiler.passes.fission import fission
@@ -101,6 +102,18 @@ def test_a_loop_means_its_steps_one_after_the_other(reverse: bool) -> None:
     found, values = evaluate(graph, env(numbers())), by_hand(numbers(), reverse)
     for name, wanted in zip(("loss", "h", "before"), values, strict=True):
         np.testing.assert_allclose(found[name], wanted, rtol=1e-13)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_the_arrays_that_a_lowered_loop_leaves_mean_the_same(reverse: bool) -> None:
+    graph, _ = recurrence(reverse)
+    graph.outputs = {keys.value(str(k)): v for k, v in graph.outputs.items()}
+    prepared, _ = prepare(graph, TARGETS["numpy"])
+    left = [n["of"] for n in prepared.topological() if n.op == "left"]
+    assert {isinstance(of, int) for of in left} == {False, True}
+    found, values = evaluate(prepared, env(numbers())), by_hand(numbers(), reverse)
+    for name, wanted in zip(("loss", "h", "before"), values, strict=True):
+        np.testing.assert_allclose(found[keys.value(name)], wanted, rtol=1e-13)
 
 
 @pytest.mark.parametrize("reverse", [False, True])

@@ -15,7 +15,8 @@ from dln.compiler.ir.tensor_type import TensorType
 
 def same(node: Node, slot: int) -> Places:
     """The axes of the result are the first ones of the operand."""
-    return {i: i for i in range(len(node.operands[slot].type.shape))}
+    both = zip(node.type.shape, node.operands[slot].type.shape, strict=False)
+    return {i: i for i, _ in enumerate(both)}
 
 
 def along(node: Node, slot: int) -> Places:
@@ -25,7 +26,8 @@ def along(node: Node, slot: int) -> Places:
 
 def reduced(node: Node, slot: int) -> Places:
     """The axes of the operand without `axis` or `axes`."""
-    return dict(enumerate(i for i in same(node, slot) if i not in worked_along(node.attrs)))
+    axes = range(len(node.operands[slot].type.shape))
+    return dict(enumerate(i for i in axes if i not in worked_along(node.attrs)))
 
 
 def worked_along(attrs: Attrs) -> tuple[int, ...]:

@@ -123,6 +123,14 @@ def test_an_image_stays_a_probability_on_a_ground_that_is_one() -> None:
     assert make("warp", image, u, **WARP, background=-1.0).type.domain == REAL
 
 
+def test_what_may_be_no_class_stays_so_whatever_is_said_of_it() -> None:
+    known = Domain("class", Size(4))
+    perhaps = TensorType((Size(2),), (), "index", replace(known, partial=True))
+    make, (some, all_of_them) = given(perhaps, index(2))
+    assert make("asserted", some, domain=known).type.domain == replace(known, partial=True)
+    assert make("asserted", all_of_them, domain=known).type.domain == known
+
+
 # ---- derivatives -------------------------------------------------------------------------------
 
 
