@@ -177,9 +177,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slow", action="store_true", help="run the tests marked slow as well")
 
 
-BUSY = ("specs", "bounds", "messages/test_mutants.py", "compiler/test_fuzz.py")
+BUSY = tuple(
+    "specs bounds fuzzing messages/test_mutants.py compiler/test_fuzz.py compiler/drawn"
+    " compiler/test_ragged.py".split()
+)
 """What runs much and much again of what other tests have run, or has a limit of processor time:
-left out where coverage is measured."""
+left out where coverage is measured, which makes tests take two and a half times as long."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
