@@ -24,8 +24,8 @@ LATER = ("derive", "step", "emit", "import", "fmt", "lint", "doc")
 """Planned commands: their names are taken, and answered in one line."""
 
 FOLDER = Path(__file__).with_name("commands")
-HEAD = re.compile(r'"""(.+?)(?:"""|\n).*?^ORDER = (\d+)$', re.DOTALL | re.MULTILINE)
-"""The first line of a command's file, which is what the command does, and where it is listed."""
+PURPOSE = re.compile(r'"""(.+?)(?:"""|\n)')
+"""The first line of a command's file, which is what the command does."""
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -72,9 +72,12 @@ def files() -> dict[str, Path]:
 
 def listed() -> list[tuple[str, str]]:
     """Name and purpose of each command, in the order of use, as their files say."""
-    heads = [(HEAD.match(path.read_text("utf-8")), name) for name, path in files().items()]
-    found = sorted((int(head[2]), name, head[1]) for head, name in heads if head)
-    return [(name, purpose) for _, name, purpose in found]
+    found = []
+    for name, path in files().items():
+        head, mark, rest = path.read_text("utf-8").partition("\nORDER = ")
+        if mark and (said := PURPOSE.match(head)):
+            found.append((int(rest.partition("\n")[0]), name, said[1]))
+    return [(name, purpose) for _, name, purpose in sorted(found)]
 
 
 @click.group(cls=Commands, invoke_without_command=True, context_settings=CONTEXT)

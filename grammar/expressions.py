@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TypeAlias
 
 from dln.grammar.diagnostics import Span
@@ -14,12 +13,15 @@ class Syntax(Record, kw_only=True):
 
     span: Span
 
-    def children(self) -> Iterator[Syntax]:
+    def children(self) -> list[Syntax]:
         """What it is made of."""
+        found: list[Syntax] = []
         for value in vars(self).values():
-            for part in value if isinstance(value, tuple) else (value,):
-                if isinstance(part, Syntax):
-                    yield part
+            if isinstance(value, Syntax):
+                found.append(value)
+            elif isinstance(value, tuple):
+                found.extend([part for part in value if isinstance(part, Syntax)])
+        return found
 
 
 class Number(Syntax):

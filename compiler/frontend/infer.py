@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from operator import is_
 from typing import Any, NoReturn
 
 from dln.compiler.ir.graph import Graph, Node, ancestors
-from dln.compiler.ir.op import Make
+from dln.compiler.ir.op import Attrs, Make
 from dln.compiler.ir.ops.loop import Body
 from dln.compiler.ir.sizes import Size, Sizes
 from dln.compiler.ir.structure import in_step, is_item, is_scan
@@ -37,7 +38,7 @@ def infer(model: Model) -> Model:
         elif is_item(node):
             attrs["value"] = steps[node["value"]]
         try:
-            made = make(node.op, *(to[o] for o in node.operands), **attrs)
+            made = again(make, node, tuple(to[o] for o in node.operands), attrs)
         except Fault as fault:
             place = model.graph.spans.get(node, (None,))[0]
             problem = Fault(fault.message, fault.remedy, "E299").at(place)
@@ -59,19 +60,31 @@ def infer(model: Model) -> Model:
     return kept.changed(functions=found.functions)
 
 
+def again(make: Make, node: Node, operands: tuple[Node, ...], attrs: Attrs) -> Node:
+    """The node on these operands, typed anew. Where everything is as it was, so is its type, and
+    it is taken over as it is: most nodes of a large spec had their sizes from the start."""
+    old = node.attrs
+    if all(map(is_, operands, node.operands)) and all(attrs[k] is old[k] for k in attrs):
+        return make.graph.include(node)
+    return make(node.op, *operands, **attrs)
+
+
 def known_body(body: Body, sizes: Sizes, to: dict[Node, Node]) -> Body:
     """The body of a loop with its sizes resolved; `to` learns which node became which."""
     graph = Graph()
     make = Make(graph)
     for node in body.graph.topological():
         attrs = {k: known(v, sizes) for k, v in node.attrs.items()}
-        made = make(node.op, *(to[o] for o in node.operands), **attrs)
+        made = again(make, node, tuple(to[o] for o in node.operands), attrs)
         graph.mark(made, body.graph.spans.get(node, ()), body.graph.names.get(node))
         to[node] = made
     rows, fixed, carried, nexts = (
         tuple(to[n] for n in part) for part in (body.rows, body.fixed, body.carried, body.nexts)
     )
-    return Body(graph, rows, fixed, carried, nexts, sizes.resolve(body.length), body.reverse)
+    length = sizes.resolve(body.length)
+    if length is body.length and all(to[n] is n for n in body.graph.topological()):
+        return body
+    return Body(graph, rows, fixed, carried, nexts, length, body.reverse)
 
 
 def never_fixed(model: Model, node: Node, broken: Mapping[Node, DlnError]) -> NoReturn:
@@ -89,16 +102,19 @@ def never_fixed(model: Model, node: Node, broken: Mapping[Node, DlnError]) -> No
 
 
 def known(value: Any, sizes: Sizes) -> Any:
-    """An attribute with its sizes resolved."""
+    """An attribute with its sizes resolved; itself where nothing in it is open."""
     if isinstance(value, Size):
         return sizes.resolve(value)
     if isinstance(value, TensorType):
-        shape = tuple(sizes.resolve(s) for s in value.shape)
-        return value.like(shape=shape, domain=known(value.domain, sizes))
+        shape, domain = known(value.shape, sizes), known(value.domain, sizes)
+        same = shape is value.shape and domain is value.domain
+        return value if same else value.like(shape=shape, domain=domain)
     if isinstance(value, Domain):
-        return value if value.size is None else replace(value, size=sizes.resolve(value.size))
+        size = None if value.size is None else sizes.resolve(value.size)
+        return value if size is value.size else replace(value, size=size)
     if has_sizes(value) or (isinstance(value, tuple) and value and has_sizes(value[0])):
-        return tuple(known(v, sizes) for v in value)
+        parts = tuple(known(v, sizes) for v in value)
+        return value if all(map(is_, parts, value)) else parts
     return value
 
 

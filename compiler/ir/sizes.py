@@ -58,6 +58,8 @@ class Size:
 
     def __add__(self, other: int | Size) -> Size:
         other = Size.of(other)
+        if not other.terms:
+            return Size(self.constant + other.constant, self.terms) if other.constant else self
         sums = dict(self.terms)
         for v, c in other.terms:
             sums[v] = sums.get(v, 0) + c
@@ -66,6 +68,8 @@ class Size:
     __radd__ = __add__
 
     def __mul__(self, factor: int) -> Size:
+        if factor == 1:
+            return self
         scaled = tuple((v, c * factor) for v, c in self.terms if factor)
         return Size(self.constant * factor, scaled)
 
@@ -138,7 +142,7 @@ class Sizes:
     def resolve(self, size: int | Size) -> Size:
         """A size with every known variable replaced."""
         size = Size.of(size)
-        while any(v in self.fixed for v, _ in size.terms):
+        while size.terms and any(v in self.fixed for v, _ in size.terms):
             out = Size(size.constant)
             for v, c in size.terms:
                 out = out + (self.fixed[v][0] * c if v in self.fixed else Size(0, ((v, c),)))

@@ -354,9 +354,12 @@ class Build(BuildPlace):
     def evaluate(self, expr: syntax.Syntax, scope: Scope) -> Value:
         """The value of an expression in a scope. What an operation refuses is said with its
         place."""
-        self.spend(1, expr.span)
+        built = self.built
+        built.work += 1
+        if built.work > MOST_WORK:
+            self.spend(0, expr.span)
         try:
-            return self.built.rules[type(expr)](self, expr, scope)
+            return built.rules[type(expr)](self, expr, scope)
         except Fault as fault:
             self.fail("E299", fault.message, expr.span, remedy=fault.remedy)
 

@@ -249,6 +249,8 @@ class BuildPlace:
     ) -> None:
         """Demand equal sizes; `fail` turns the conflict into a problem. It may be found later, by
         another equation or at the end: it is then said as it would have been here."""
+        if left == right:
+            return
         conflict = self.sizes.equate(left, right, Reason(span, why), fail)
         if conflict is not None:
             (conflict.said or fail)(conflict)

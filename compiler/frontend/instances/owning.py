@@ -108,8 +108,8 @@ def _used(b: Build, outputs: Iterable[Value], inputs: Iterable[Value]) -> list[s
 
 def _path_of(b: Build, node: Node) -> str | None:
     """The path of the parameter that a node is, as it was or as a step has left it."""
-    path = node.attrs.get("path") if is_param(node) or is_stop(node) else None
-    return path if path in b.owned.params else None
+    path = node.attrs.get("path")
+    return path if path in b.owned.params and (is_param(node) or is_stop(node)) else None
 
 
 def _joined(parts: Sequence[list[str]]) -> list[str]:

@@ -19,12 +19,12 @@ WIDTH = {"binary": 0, "prob": 1, "positive": 2, "real": 3, "logit": 3}
 
 def differ(a: Size, b: Size) -> bool:
     """Whether two sizes are numbers and differ: what is not known yet may still turn out equal."""
-    return a.value is not None and b.value is not None and a.value != b.value
+    return a is not b and not a.terms and not b.terms and a.constant != b.constant
 
 
 def unlike(a: Sequence[Size], b: Sequence[Size]) -> bool:
     """Whether two shapes cannot be the same."""
-    return len(a) != len(b) or any(map(differ, a, b))
+    return a is not b and (len(a) != len(b) or any(map(differ, a, b)))
 
 
 def show(shape: Iterable[Size]) -> str:
