@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 
-from dln.compiler.frontend import extents, rehearsal
+from dln.compiler.frontend import extents, rehearsal, unread
 from dln.compiler.frontend.context import broadcasting
 from dln.compiler.frontend.context.build_context import Build, Built, Naming, Scope
 from dln.compiler.frontend.context.frame import Frame
@@ -65,6 +65,7 @@ def _build(b: Build, module: s.Module) -> Model:
 
         b.problems.found = teaching.taught(b.problems.found, frozenset(scope.visible()))
     b.problems.raise_if_any()
+    b.built.warnings += unread.warnings(module, [m for _, m, _ in files.opened if m is not module])
     return _model(b, as_functions(b, scope) if b.outside.functions else Functions())
 
 

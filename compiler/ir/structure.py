@@ -54,6 +54,14 @@ is_derivative = _called("grad", "curvature")  # of operand 0 by operand 1, not y
 is_curvature = _called("curvature")
 
 
+def is_zero_product(node: Node, deep: int = 4) -> bool:
+    """Whether a node is a product, or a quotient, of which a factor is the number 0, or is one."""
+    if node.op not in ("mul", "div", "contract"):
+        return False
+    factors = node.operands[: 1 if node.op == "div" else 2]
+    return any(number(f) == 0 or (deep > 0 and is_zero_product(f, deep - 1)) for f in factors)
+
+
 def bare(node: Node) -> Node:
     """The value itself, of one that is spread over a shape or of which something is only said."""
     while is_spread(node) or op_of(node).is_("identity"):

@@ -32,3 +32,15 @@ COMPARISONS: Mapping[str, tuple[str, Callable[[Any, Any], bool]]] = {
 
 PICTURES = (".png", ".svg", ".pdf")
 """The kinds of files that pictures are drawn into."""
+
+BOUNDS = {"prob": (0.0, 1.0), "positive": (0.0, float("inf")), "binary": (0.0, 1.0)}
+"""Between which numbers the values of a domain lie; what is binary lies at one of them."""
+
+WANTED = {
+    "prob": "a probability, 0 to 1",
+    "positive": "a number of at least 0",
+    "binary": "0 or 1",
+    "class": "a class, 0 to {last}",
+    "length": "a length, 1 to {most} steps",
+}
+"""What the values of a domain are, in words."""

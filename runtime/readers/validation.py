@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dln.compiler.plan import FieldSpec
+from dln.compiler.plan import BOUNDS, WANTED, FieldSpec
 from dln.grammar.diagnostics import DlnError, Problem, nearest
 from dln.runtime.device.source_map import span_of
 from dln.runtime.readers.binary import EXACT
@@ -23,14 +23,6 @@ from dln.runtime.readers.given import settled, to_host
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]
-BOUNDS = {"prob": (0.0, 1.0), "positive": (0.0, np.inf), "binary": (0.0, 1.0)}
-WANTED = {
-    "prob": "a probability, 0 to 1",
-    "positive": "a number of at least 0",
-    "binary": "0 or 1",
-    "class": "a class, 0 to {last}",
-    "length": "a length, 1 to {most} steps",
-}
 
 Where = Callable[[FieldSpec, int, int], str]
 """What says where the number `element` of an example comes from: a file, a line, a column."""

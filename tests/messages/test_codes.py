@@ -255,6 +255,10 @@ MADE: dict[str, Callable[[], object]] = {
     "W300": warned(NET.replace("over net", "over net.W")),
     "W301": warned('let a = 1\ncheck "none" {\n  for i in [] {\n    expect i == 1\n  }\n}\n'),
     "W302": warned(NET.replace("minimize e", "minimize sum(net.b^2)")),
+    "W303": warned(NET.replace("let net", "const hidden = 3\nlet net")),
+    "W304": warned(NET.replace("every 1 epoch", "every 9 epochs")),
+    "W305": warned(NET.replace("lr = 0.01", "lr = 0")),
+    "W306": warned(NET + "const n = 3\nsweep s {\n  vary n in [3]\n  report n\n}\n"),
     "E999": lambda: cli.defect(Terminal(), ZeroDivisionError("division by zero")),
 }  # fmt: skip
 

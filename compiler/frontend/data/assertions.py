@@ -7,15 +7,17 @@ nothing looks at the values, so no class is made there of numbers, whose fractio
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import inf
 from typing import Any
 
 from dln.compiler.frontend.context import broadcasting, lengths
 from dln.compiler.frontend.context.build_context import Build, Scope
 from dln.compiler.frontend.context.static_values import domain_of
 from dln.compiler.ir.graph import Node
-from dln.compiler.ir.structure import is_const, is_input
+from dln.compiler.ir.structure import is_const, is_input, number
 from dln.compiler.ir.tensor_type import Domain
 from dln.compiler.model import FieldOf
+from dln.compiler.schema.tables import BOUNDS, WANTED
 from dln.grammar import syntax as s
 
 UNBOUNDED = ("real", "logit")
@@ -26,6 +28,7 @@ def asserted(b: Build, node: Node, expr: s.Asserted, scope: Scope) -> Node:
     domain = domain_of(b, expr.domain, scope)
     assert domain is not None
     value = node
+    _within(b, node, domain, expr)
     if domain.name == "class":
         _may_be_class(b, node, domain, expr)
         if node.type.kind != "index":
@@ -44,6 +47,19 @@ def asserted(b: Build, node: Node, expr: s.Asserted, scope: Scope) -> Node:
         text, timed = broadcasting.short(expr.body.span.text), 1 in lengths.uneven(b, value.type)
         b.claims.append(FieldOf(text, made, value, False, expr.span, timed))
     return made
+
+
+def _within(b: Build, node: Node, domain: Domain, expr: s.Asserted) -> None:
+    """Refuse numbers that are known and lie outside of the domain that is said."""
+    low, high = BOUNDS.get(domain.name, (-inf, inf))
+    known = _flat(node["value"]) if is_const(node) else filter(None, [number(node)])
+    for value in known:
+        between = domain.name == "binary" and value not in (low, high)
+        if between or not low <= value <= high:
+            text, body = f"{domain.name} is {WANTED[domain.name]}, not {value:g}", expr.body.span
+            label = f"{'holds' if node.type.shape else 'is'} {value:g}"
+            remedy = f"other numbers, or {broadcasting.short(body.text)} alone"
+            b.fail("E317", text, body, label, remedy=remedy)
 
 
 def _may_be_class(b: Build, node: Node, domain: Domain, expr: s.Asserted) -> None:

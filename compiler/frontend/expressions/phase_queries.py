@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from functools import reduce
 from math import ceil
+from typing import NamedTuple
 
 from dln.compiler.frontend.context import broadcasting
 from dln.compiler.frontend.context.build_context import Build, Scope, Value
@@ -196,17 +197,32 @@ def check_number(b: Build, phase: Phase, watch: Watching, at: int, span: Span) -
 
 def most_reports(b: Build, phase: Phase, watch: Watching) -> int | None:
     """How often a watch is reported if nothing ends the phase early; None where time decides."""
-    count, unit = phase.duration
-    if unit == "second":
+    if (length := lasting(b, phase)) is None:
         return None
     if watch.every is None:
         return 1
+    each, of = watch.every
+    if of == "epoch":
+        return max(1, int(length.epochs) // each)
+    updates = length.updates
+    return max(1, updates // each if watch.on is not None else ceil(updates / each))
+
+
+class Lasting(NamedTuple):
+    """How long a phase goes on if nothing ends it early."""
+
+    epochs: float
+    updates: int
+
+
+def lasting(b: Build, phase: Phase) -> Lasting | None:
+    """How long a phase goes on; None where time decides."""
+    count, unit = phase.duration
+    if unit == "second":
+        return None
     examples, per_epoch = b.data.sets[phase.on.data].parts[phase.on.part][1], 1
     if phase.batch is not None and examples:
         size = min(phase.batch, examples)
-        per_epoch = examples // size if phase.order == "stream" else ceil(examples / size)
+        per_epoch = max(1, examples // size if phase.order == "stream" else ceil(examples / size))
     updates = count * per_epoch if unit == "epoch" else count
-    each, of = watch.every
-    if of == "epoch":
-        return max(1, updates // per_epoch // each)
-    return max(1, updates // each if watch.on is not None else ceil(updates / each))
+    return Lasting(updates / per_epoch, updates)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import NoReturn
 
@@ -194,9 +194,21 @@ def sweep(b: Build, st: s.Sweep, scope: Scope) -> Sweeping:
                         reports.append((broadcasting.short(e.span.text), node))
                 case s.Expect():
                     expects.append(expectation(own, line, scope))
+    if len(runs) == 1 and names:
+        _one_run(b, st, runs[0], next(iter(varied.values())))
     asked = [*phases_of(b, [node for _, node in reports]), *(p for e in expects for p in e.phases)]
     found = tuple(names), tuple(runs), tuple(reports), tuple(expects), st.span
     return Sweeping(st.name, *found, tuple(dict.fromkeys(asked)))
+
+
+def _one_run(b: Build, st: s.Sweep, run: Mapping[str, object], at: Span) -> None:
+    """Say of a sweep that it varies nothing; it may be meant, where it is not the spec as it is."""
+    said = f"one run, with {', '.join(f'{k} = {v}' for k, v in run.items())}"
+    if all(b.built.constants.get(k, v) == v for k, v in run.items()):
+        b.warn("W306", f"the sweep {st.name} varies nothing: {said}", at, label="has one value",
+               remedy="two values or more")  # fmt: skip
+    else:
+        b.note(f"the sweep {st.name} is {said}")
 
 
 def _varied(
@@ -211,12 +223,20 @@ def _varied(
         if name != "seed" and name not in b.built.constants:
             unknown(b, "constant", name, line.span, [*b.built.constants, "seed"])
     rows = []
-    for value in listed(b, line.range, scope, "vary"):
+    values = listed(b, line.range, scope, "vary")
+    for value in values:
         row = value if len(line.names) > 1 else [value]
         if not isinstance(row, list) or len(row) != len(line.names):
             text = f"each row has {len(line.names)} values: {', '.join(line.names)}"
             b.fail("E372", text, line.range.span, f"one is {row}")
         rows.append(dict(zip(line.names, row, strict=True)))
+    for i, row in enumerate(rows):
+        if row in rows[:i]:
+            text = f"{', '.join(f'{k} = {v}' for k, v in row.items())} is run twice"
+            left = [v for k, v in enumerate(values) if v not in values[:k]]
+            plain = all(isinstance(v, int | float) for v in left)
+            remedy = f"[{', '.join(map(str, left))}]" if plain else ""
+            b.fail("E372", text, line.range.span, "stands here twice", remedy=remedy)
     if not rows:
         b.fail("E372", "a sweep over nothing has no runs", line.range.span, "is empty")
     return rows

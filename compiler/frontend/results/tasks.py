@@ -24,7 +24,7 @@ from dln.compiler.model import Emission, EmittedPart, Tasking
 from dln.compiler.schema.keys import PhaseNumber
 from dln.compiler.schema.tables import PICTURES
 from dln.grammar import syntax as s
-from dln.grammar.diagnostics import Span
+from dln.grammar.diagnostics import Note, Span
 
 
 def task(b: Build, st: s.Task, scope: Scope) -> Tasking:
@@ -39,8 +39,24 @@ def task(b: Build, st: s.Task, scope: Scope) -> Tasking:
     bind_flat(own, st.body, inner)
     lines = unrolled(own, st.body, inner)
     emits = [_emission(own, e, where) for e, where in lines if isinstance(e, s.Emit)]
+    _once_written(b, emits)
     after = phase_clauses.earlier(b, st.after, scope)
-    return Tasking(options, _numbered(emits), st.span, name=st.name, after=after)
+    made = Tasking(options, _numbered(emits), st.span, name=st.name, after=after)
+    _once_written(b, [e for t in (*b.built.tasks.values(), made) for e in t.emits])
+    return made
+
+
+def _once_written(b: Build, emits: Sequence[Emission]) -> None:
+    """Raise a problem where two lines write to one file: the first would be lost."""
+    written = dict[PurePath, Span]()
+    for e in emits:
+        if e.to is not None:
+            first = written.setdefault(PurePath(e.to), e.span)
+            if first != e.span:
+                text, notes = f"{e.to} is written twice", (Note(first, "first here"),)
+                path, said = PurePath(e.to), e.span.text
+                other = said.replace(path.name, f"{path.stem}-2{path.suffix}")
+                b.fail("E334", text, e.span, "would take its place", notes, other)
 
 
 def _option(b: Build, o: s.Option, scope: Scope) -> object:

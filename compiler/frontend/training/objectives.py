@@ -130,6 +130,7 @@ def _minimize(
         grad = grads[path] = live_only(b, b.at(st.span)("grad", loss, param), param, st.span)
         own = b.owned.params[path].node
         done = optimise(b, use, own, held=param, grad=grad, site=site, loss=still)
+        slopes.warn_of_still(b, use, done, grad, named)
         _one_memory(b, use, path, done, got)
         _set(b, path, done.value, st.span, new)
         got.states.update(done.states)

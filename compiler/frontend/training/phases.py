@@ -11,6 +11,7 @@ from dln.compiler.frontend.data.datasets import on_part
 from dln.compiler.frontend.expressions import phase_queries
 from dln.compiler.frontend.training import (
     line_search,
+    never,
     objectives,
     persistent_state,
     phase_clauses,
@@ -56,6 +57,7 @@ def train(b: Build, st: s.Train, scope: Scope) -> None:
     if b.built.failures == before:
         with b.collecting():
             phase_queries.check_conditions(b, b.phases.made[name])
+            never.warn(b, got, b.phases.made[name])
     if b.built.failures > before:
         b.phases.broken.add(name)
 

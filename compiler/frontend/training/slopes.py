@@ -1,8 +1,8 @@
 """Whether a loss has a slope in what it is minimised over, found when a spec is read.
 
-`argmax`, a comparison, `floor` and `stop` hand on no gradient. A loss that is made of them alone
-trains nothing, and a run would go on without a word; so would one over a parameter of which the
-loss knows nothing.
+`argmax`, a comparison, `floor` and `stop` hand on no gradient, nor does a product with 0. A loss
+that is made of them alone trains nothing, and a run would go on without a word; so would one over a
+parameter of which the loss knows nothing, and an optimiser that takes the gradient times 0.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from dln.compiler.frontend.context import broadcasting
 from dln.compiler.frontend.context.build_context import Build
+from dln.compiler.frontend.context.values import OptimiserUse
+from dln.compiler.frontend.training.optimisers import Updated
 from dln.compiler.frontend.training.untrained import listed_paths, names_of
 from dln.compiler.ir.graph import Node, ancestors, up_to
 from dln.compiler.ir.op import no_gradient, op_of
-from dln.compiler.ir.structure import is_stop
+from dln.compiler.ir.structure import is_state, is_stop, is_zero_product, number
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Note, Problem, Span
 
@@ -47,7 +49,8 @@ def warnings(b: Build) -> Iterator[Problem]:
 
 def _flat(node: Node) -> bool:
     """Whether no gradient runs through a node to its operands."""
-    return node.type.kind != "real" or is_stop(node) or op_of(node).gradient is no_gradient
+    silent = is_stop(node) or op_of(node).gradient is no_gradient or is_zero_product(node)
+    return node.type.kind != "real" or silent
 
 
 def _refuse_flat(
@@ -73,3 +76,32 @@ def _refuse_strange(b: Build, known: Iterable[Node], named: Span) -> None:
     remedy = f"over {', '.join(names_of(b, paths))}" if paths else ""
     text = f"the loss does not depend on {broadcasting.short(named.text)}"
     b.fail("E375", text, named, "is no part of it", remedy=remedy)
+
+
+# ---- optimisers ----------------------------------------------------------------------------------
+
+
+def warn_of_still(b: Build, use: OptimiserUse, done: Updated, grad: Node, over: Span) -> None:
+    """Warn of an optimiser that moves nothing by the gradient, as one with `lr = 0`."""
+    if grad in _through([done.value], done):
+        return
+    zero = [name for name, value in use.options.items()
+            if use.places[name].source is use.span.source and _is_zero(value)]  # fmt: skip
+    at = use.places[zero[0]] if len(zero) == 1 else use.span
+    why = f"{zero[0]} is 0" if len(zero) == 1 else "no gradient gets through"
+    b.warn("W305", f"nothing is learnt over {over.text}", at, label=why,
+           remedy="a number above 0" if len(zero) == 1 else "")  # fmt: skip
+
+
+def _through(values: Iterable[Node], done: Updated) -> set[Node]:
+    """What values depend on, through what the optimiser keeps from update to update."""
+    found, front = set[Node](), [*values]
+    while front:
+        new = set(up_to(front, is_zero_product)) - found
+        found |= new
+        front = [done.states[n["path"]] for n in new if is_state(n) and n["path"] in done.states]
+    return found
+
+
+def _is_zero(value: object) -> bool:
+    return (number(value) if isinstance(value, Node) else value) == 0

@@ -1,0 +1,81 @@
+"""What a phase says and never does: reports and checkpoints that are due after its end, an `until`
+that cannot come true.
+
+Each may be meant, where a constant is turned to try something quick, so it is a warning.
+"""
+
+from __future__ import annotations
+
+from dln.compiler.frontend.context.build_context import Build
+from dln.compiler.frontend.expressions.phase_queries import Lasting, lasting
+from dln.compiler.frontend.training.phase_scope import PhaseBody
+from dln.compiler.frontend.training.watches import either
+from dln.compiler.ir.graph import Node
+from dln.compiler.ir.structure import is_clock, number
+from dln.compiler.model import Phase
+from dln.compiler.schema.keys import CLOCKS
+from dln.compiler.schema.tables import COMPARISONS
+from dln.grammar import syntax as s
+from dln.grammar.diagnostics import Span
+
+HOLDS = dict(COMPARISONS.values())
+
+
+def warn(b: Build, got: PhaseBody, phase: Phase) -> None:
+    """Warn of what will not come before the end of a phase, which was read without a fault."""
+    if not (length := lasting(b, phase)):
+        return
+    watches, keeps, until = iter(got.watches), iter(got.keeps), iter(got.until)
+    for st, _ in got.statements:
+        match st:
+            case s.Watch():
+                _due(b, phase, length, st.every, next(watches).every, f"{st.name} is reported once")
+            case s.Checkpoint():
+                what = "no checkpoint is written on the way"
+                _due(b, phase, length, st.every, next(keeps).every, what)
+            case s.Until():
+                for side in either(st.value):
+                    _reached(b, phase, length, next(until), side.span)
+
+
+def _due(
+    b: Build, phase: Phase, length: Lasting, said: s.Every | None, every: tuple[int, str] | None,
+    what: str,
+) -> None:  # fmt: skip
+    """Warn where an interval is longer than the phase."""
+    if said is None or every is None or every[1] not in ("epoch", "update"):
+        return
+    count, unit = every
+    has = length.epochs if unit == "epoch" else length.updates
+    if count > has:
+        each = "epoch" if length.epochs >= 1 else "update"
+        text = f"{what}: {phase.name} is over after {_counted(has, unit)}"
+        label = f"is due after {_counted(count, unit)} first"
+        b.warn("W304", text, said.span, label=label, remedy=f"every 1 {each}")
+
+
+def _reached(b: Build, phase: Phase, length: Lasting, test: Node, span: Span) -> None:
+    """Warn where a test of how far a phase has come does not hold at any time of it."""
+    holds = HOLDS.get(test.op)
+    if holds is None:
+        return
+    most = dict(zip(CLOCKS, (length.epochs, length.updates, 1.0), strict=True))
+    for i, clock in enumerate(test.operands):
+        limit = number(test.operands[1 - i])
+        if is_clock(clock) and clock["name"] in most and limit is not None:
+            name = clock["name"]
+            tried = (0.0, most[name], min(max(limit, 0.0), most[name]))
+            if not any(holds(*((x, limit) if i == 0 else (limit, x))) for x in tried):
+                text = f"this until is never reached: {name} goes from 0 to {most[name]:g}"
+                text += f" in {phase.name}"
+                b.warn(
+                    "W304",
+                    text,
+                    span,
+                    label="never holds",
+                    remedy="leave it out, or an earlier end",
+                )
+
+
+def _counted(count: float, unit: str) -> str:
+    return f"{count:,g} {unit}{'s' * (count != 1)}"

@@ -1,0 +1,95 @@
+"""Names that nothing reads: equations, options, ports and constants that a spec could do without.
+
+Nothing is wrong with one, but whoever wrote it meant it to count. What is read is seen in the text:
+a name counts as read where it stands in the body that it belongs to, behind a dot (`net.h`), or in
+a text that names it (`clamp = "label"`). An equation that applies an instance is there for what is
+asked of that (`h = cell(x)`, then `cell.c`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from dln.compiler.frontend.context.static_values import word
+from dln.grammar import syntax as s
+from dln.grammar.diagnostics import Problem, Span
+
+CODE = "W303"
+
+
+class Named(NamedTuple):
+    """A name, what it is, and where it stands."""
+
+    name: str
+    what: str
+    span: Span
+    value: s.Syntax | None = None
+
+
+def warnings(module: s.Module, others: Iterable[s.Module]) -> Iterator[Problem]:
+    """One for each name of a file that nothing reads, there or in `others`."""
+    parts = [(item, list(_parts(item))) for item in module.items]
+    elsewhere = [p for other in others for item in other.items for p in _parts(item)]
+    behind = set(_behind_dots([*elsewhere, *(p for _, inner in parts for p in inner)]))
+    asked = {n for _, inner in parts for n in _before_dots(inner)}
+    anywhere = behind | set(_read(p for _, inner in parts for p in inner))
+    for item, inner in parts:
+        read = (
+            anywhere if isinstance(item, s.Train | s.Const | s.For) else behind | set(_read(inner))
+        )
+        for found in _bound(item, inner):
+            applied = _read(_parts(found.value)) if found.value is not None else ()
+            if found.name not in read and asked.isdisjoint(applied):
+                yield _warning(found)
+
+
+def _parts(item: s.Syntax) -> Iterator[s.Syntax]:
+    """All that an item is made of."""
+    yield item
+    for child in item.children():
+        yield from _parts(child)
+
+
+def _read(parts: Iterable[s.Syntax]) -> Iterator[str]:
+    return (p.id for p in parts if isinstance(p, s.Name))
+
+
+def _behind_dots(parts: Iterable[s.Syntax]) -> Iterator[str]:
+    for p in parts:
+        if isinstance(p, s.Attr):
+            yield p.name
+        elif isinstance(p, s.String):
+            yield p.value
+
+
+def _before_dots(parts: Iterable[s.Syntax]) -> Iterator[str]:
+    """What has something asked of it: `cell` in `cell.c` and in `cell[0].c`."""
+    for p in parts:
+        if isinstance(p, s.Attr):
+            yield from _read(_parts(p.body))
+
+
+def _bound(item: s.Syntax, parts: Iterable[s.Syntax]) -> Iterator[Named]:
+    """The names that an item binds for those who read them."""
+    if isinstance(item, s.Const):
+        yield Named(item.name, "constant", word(item.span, item.name))
+    results = {p.name for p in item.results} if isinstance(item, s.Block) else set()
+    if isinstance(item, s.Block):
+        yield from (Named(p.name, "port", word(p.span, p.name)) for p in item.ports)
+    if isinstance(item, s.Block | s.Optimiser | s.Task):
+        yield from (Named(o.name, "option", word(o.span, o.name)) for o in item.options)
+    if isinstance(item, s.Block | s.Train | s.Task | s.Check | s.For):
+        for p in parts:
+            if isinstance(p, s.Define | s.Draw) and p.target.name not in results:
+                name = p.target.name
+                yield Named(name, "equation", word(p.target.span, name), p.value)
+
+
+def _warning(found: Named) -> Problem:
+    name, what, span, _ = found
+    label = "is worked out for nothing" if what == "equation" else "changes nothing"
+    remedy = f"leave it out, or read {name} where it is meant"
+    return Problem(
+        CODE, f"nothing reads the {what} {name}", span, label, remedy=remedy, word="warning"
+    )
