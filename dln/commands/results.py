@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from dln.commands.options import Some, settings, takes
+from dln.commands.options import Some, Wrong, settings, takes
 from dln.printing.terminal import Terminal
 from dln.results.recipes import results
 
@@ -30,4 +30,7 @@ ORDER = 100
 def command(terminal: Terminal, /, specs: tuple[str, ...], **given: Any) -> int:
     """The specs named, or all of a folder."""
     own = {k: given[k] for k in ("folder", "to", "table", "take")}
+    said = {"SPEC": specs, "--take": given["take"], "--table": given["table"]}
+    if len(found := [word for word, value in said.items() if value]) > 1:
+        raise Wrong(f"{' and '.join(found)} exclude each other", f"{found[0]} or {found[1]} alone")
     return results(terminal, settings(terminal, given), specs, **own)

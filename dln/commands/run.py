@@ -17,7 +17,7 @@ from dln.running import differences, expectations, recording, tasks, verdict_tex
 from dln.running.differences import Earlier
 from dln.running.report import facts, report
 from dln.running.resuming import earlier
-from dln.running.training import Selection, opened, select, train
+from dln.running.training import Selection, idle, opened, select, train
 from dln.runtime.checkpoint.rundir import RunDirectory
 from dln.runtime.interrupts import terminable
 from dln.runtime.session import Session
@@ -61,7 +61,7 @@ def run(terminal: Terminal, name: str | None, given: Settings) -> int:
         raise Fault("which spec?", "dln run SPEC, or dln run --resume DIR", "E014")
     path = find(name)
     spec = from_file(path, given)
-    for note in spec.model.notes:
+    for note in (*spec.model.notes, *idle(spec, given)):
         terminal.say(f"note: {note}")
     compiled = spec.compile(given.backend, given.dtype, given.threads)
     terminal.warn(spec.model.warnings)

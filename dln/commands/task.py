@@ -30,7 +30,8 @@ def command(terminal: Terminal, /, run_dir: str, name: str, **given: Any) -> int
     asked = settings(terminal, given)
     rundir = RunDirectory.reopen(run_dir)
     path, before = remembered(rundir)
-    before = replace(before, constants={**before.constants, **asked.constants})
+    before = replace(before, constants={**before.constants, **asked.constants},
+                     data={**before.data, **asked.data})  # fmt: skip
     spec = from_file(find(path), before, functions=True)
     [wanted] = chosen(name, spec.model.tasks, "task")
     compiled = spec.compile(before.backend, before.dtype, before.threads)

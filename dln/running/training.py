@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from dln.compiler.model import Model
@@ -25,6 +25,24 @@ class Selection:
 
     names: tuple[str, ...]
     left_out: tuple[str, ...]
+
+
+NEEDS: Mapping[str, tuple[str, Callable[[Model], object]]] = {
+    "epochs": ("trains nothing", lambda model: model.phases),
+    "limit": ("has no data", lambda model: model.data),
+    "slow": (
+        "has nothing slow",
+        lambda m: any(p.slow for p in m.phases.values()) or any(c.slow for c in m.checks),
+    ),
+}
+"""Options, and what a spec is without that they are of use for."""
+
+
+def idle(spec: Spec, given: Settings) -> list[str]:
+    """What is to be said of options that change nothing."""
+    needs = {name: row for name, row in NEEDS.items() if name in given.asked}
+    return [f"--{name} changes nothing: {spec.name} {lack}"
+            for name, (lack, has) in needs.items() if not has(spec.model)]  # fmt: skip
 
 
 def select(spec: Spec, given: Settings, asked: Sequence[str] = ()) -> Selection:

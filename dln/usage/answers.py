@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +17,7 @@ import click
 from click.exceptions import BadOptionUsage, NoSuchCommand
 
 from dln.grammar import syntax
-from dln.grammar.diagnostics import DlnError, Fault, Problem, nearest
+from dln.grammar.diagnostics import DlnError, Fault, Problem, Span, nearest
 from dln.grammar.parser import parse_source
 from dln.spec import find, read
 from dln.usage.idioms import COMMANDS, CONSTANTS, EXAMPLES, OPTIONS, VALUES, meant
@@ -240,10 +241,30 @@ def in_spec(line: CommandLine, text: str, plain: str, value: str | None) -> tupl
     for words, use in CONSTANTS:
         if plain in words.split():
             text += f", and {file} no constant for it" if line.spec else ""
+            if value and (at := said_in(line.items, words.split())):
+                start = at.source.text.rfind("\n", 0, at.start) + 1
+                whole = at.source.line(at.line)
+                edited = whole[: at.start - start] + value + whole[at.stop - start :]
+                return text, f"{edited.strip()} in line {at.line} of {file}"
             used = f", {use.format(plain)}" if use else ""
             written = f"const {plain} = {value or '...'} in {file}, used where it is meant{used}"
             return text, f"{written}; then -D {plain}={value or '...'} turns it"
     return text, f"dln {line.command} --help"
+
+
+def said_in(items: Iterable[syntax.Syntax], words: Sequence[str]) -> Span | None:
+    """Where a spec says the first value of that name: a clause, or an option of a call."""
+    for part in items:
+        named = part.kind if isinstance(part, syntax.Clause) else getattr(part, "name", "")
+        if (
+            isinstance(part, syntax.Clause | syntax.Named)
+            and named in words
+            and part.value is not None
+        ):
+            return part.value.span
+        if found := said_in(part.children(), words):
+            return found
+    return None
 
 
 def constant_of(name: str, known: list[str]) -> str | None:

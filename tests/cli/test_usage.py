@@ -36,7 +36,9 @@ run --learning-rate 0.2 L         | dln run -D rate=0.2 L
 run L -lr 0.2                     | dln run L -D rate=0.2
 run mlp --hidden 50               | dln run mlp -D hidden=50
 run mlp --hidden-size 50          | dln run mlp -D hidden=50
-run L --batch 2                   | const batch = 2 in L, used where it is meant, as in batch batch
+run L --batch 4                   | train fit on points.all batch 4 for 60 epochs { in line 10 of L
+run L --bs=4                      | train fit on points.all batch 4 for 60 epochs { in line 10 of L
+run L --dropout 0.5               | const dropout = 0.5 in L, used where it is meant
 run L --gpu                       | dln run L --backend cupy
 run --cuda L                      | dln run --backend cupy L
 run L --device cuda               | dln run L --backend cupy
@@ -127,6 +129,8 @@ def understood(words: list[str]) -> None:
         (["run", "L", "-D", "=1"], "-D takes NAME=VALUE, not =1"),
         (["run", "L", "-D", "rate=1", "-D", "rate=2"], "rate is given twice"),
         (["run", "L", "--data", "points"], "--data takes NAME=PATH"),
+        (["results", "mlp", "--table"], "SPEC and --table exclude each other"),
+        (["results", "--table", "--take", "runs/mlp-1"], "--take and --table exclude each other"),
         (["run", "x" * 300], "no such spec or file: xxx"),
         (["run", "x" * 300 + ".dln"], "no such file: xxx"),
         (["x" * 300], "dln has no command xxx"),
@@ -159,4 +163,12 @@ def test_every_option_given_twice(dln: Dln, command: str) -> None:
             got = dln(command, *2 * [word, *value], "nosuch")
             taken = option.is_flag or option.multiple
             assert got.code == 2 and f"{option.opts[-1]} is given twice" in got.err or taken
-            assert "exclude" not in got.err and "E999" not in got.err
+            assert "E999" not in got.err
+
+
+def test_options_that_change_nothing_are_said(dln: Dln, tmp_path: Path) -> None:
+    (tmp_path / "still.dln").write_text('check "sum" {\n  expect 1 + 1 == 2\n}\n', encoding="utf-8")
+    got = dln("run", "still.dln", "--epochs", 3, "--limit", 5, "--slow")
+    lack = {"--epochs": "trains nothing", "--limit": "has no data", "--slow": "has nothing slow"}
+    said = [f"note: {word} changes nothing: still {why}" for word, why in lack.items()]
+    assert got.code == 0 and got.err.splitlines()[:3] == said
