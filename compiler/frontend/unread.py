@@ -79,11 +79,12 @@ def _bound(item: s.Syntax, parts: Iterable[s.Syntax]) -> Iterator[Named]:
         yield from (Named(p.name, "port", word(p.span, p.name)) for p in item.ports)
     if isinstance(item, s.Block | s.Optimiser | s.Task):
         yield from (Named(o.name, "option", word(o.span, o.name)) for o in item.options)
-    if isinstance(item, s.Block | s.Train | s.Task | s.Check | s.For):
-        for p in parts:
-            if isinstance(p, s.Define | s.Draw) and p.target.name not in results:
-                name = p.target.name
-                yield Named(name, "equation", word(p.target.span, name), p.value)
+    for p in parts if isinstance(item, s.Block | s.Train | s.Task | s.Check | s.For) else ():
+        if isinstance(p, s.Define | s.Draw) and p.target.name not in results:
+            name = p.target.name
+            yield Named(name, "equation", word(p.target.span, name), p.value)
+        elif isinstance(p, s.Let) and not isinstance(item, s.For):
+            yield Named(p.name, "let", word(p.span, p.name), p.value)
 
 
 def _warning(found: Named) -> Problem:

@@ -33,6 +33,8 @@ def sweep(terminal: Terminal, name: str, only: str | None, given: Settings) -> i
     spec = load(path, given)
     if not spec.model.sweeps:
         raise DlnError([Problem("E016", f"{name} has no sweep", remedy="sweep width { ... }")])
+    for word in _overruled(spec, only, given):
+        terminal.say(f"note: {word} changes nothing: the sweep has values of its own for it")
     folder = _folder(spec, path, only, given)
     with terminable():
         interrupted = False
@@ -41,6 +43,15 @@ def sweep(terminal: Terminal, name: str, only: str | None, given: Settings) -> i
         except KeyboardInterrupt:
             interrupted = True
         return _closing(terminal, name, spec, folder, interrupted)
+
+
+def _overruled(spec: Spec, only: str | None, given: Settings) -> list[str]:
+    """The options in whose place stands what every sweep varies."""
+    sweeps = (spec.model.sweeps[name] for name in chosen(only, spec.model.sweeps, "sweep"))
+    varied = set[str].intersection(*(set(s.vary) for s in sweeps))
+    said = {name: f"-D {name}" for name in given.constants}
+    said |= {"seed": "--seed"} if "seed" in given.asked else {}
+    return [word for name, word in said.items() if name in varied]
 
 
 def _folder(spec: Spec, path: Path, only: str | None, given: Settings) -> SweepDirectory:

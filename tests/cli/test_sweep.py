@@ -257,3 +257,10 @@ def test_nothing_is_drawn_where_nothing_was_varied_or_reported() -> None:
 def test_a_published_value_is_known_from_what_no_equation_uses() -> None:
     spec = load("mlp")
     assert references(spec.syntax, spec.model.sweeps["width"].vary) == {"stutz"}
+
+
+def test_what_a_sweep_varies_is_not_said_from_outside(dln: Callable[..., Any], line: Path) -> None:
+    got = dln("sweep", line, "-D", "rate=0.3", "-D", "wide=1", "--seed", 3, "--jobs", 1)
+    notes = [text for text in got.err.splitlines() if text.startswith("note:")]
+    why = "changes nothing: the sweep has values of its own for it"
+    assert got.code == 0 and notes == [f"note: -D rate {why}", f"note: --seed {why}"]
