@@ -54,6 +54,7 @@ def test_a_spec_without_such() -> None:
         ("lr = rate", "lr = 0 * rate", [("W305", "0 * rate")]),
         ("sgd(lr = rate)", "adam(lr = rate - 0.1)", [("W305", "rate - 0.1")]),
         ("sgd(lr = rate)", "momentum(lr = 0 * rate)", [("W305", "0 * rate")]),
+        ("minimize sum(", "minimize 0 * sum(", [("W305", "0 * sum((y - t)^2)")]),
         ("every 1 epoch", "every 3 epochs", [("W304", "every 3 epochs")]),
         ("every 1 epoch", "every 5 updates", [("W304", "every 5 updates")]),
         ("1 epoch\n}", "1 epoch\n  checkpoint every 9 epochs\n}", [("W304", "every 9 epochs")]),

@@ -1,8 +1,8 @@
 """Whether a loss has a slope in what it is minimised over, found when a spec is read.
 
-`argmax`, a comparison, `floor` and `stop` hand on no gradient, nor does a product with 0. A loss
-that is made of them alone trains nothing, and a run would go on without a word; so would one over a
-parameter of which the loss knows nothing, and an optimiser that takes the gradient times 0.
+`argmax`, a comparison, `floor` and `stop` hand on no gradient. A loss that is made of them alone
+trains nothing, and a run would go on without a word; so would one over a parameter of which the
+loss knows nothing. A loss or an optimiser that is 0 times something is warned of.
 """
 
 from __future__ import annotations
@@ -32,6 +32,9 @@ def check(b: Build, st: s.Minimize, loss: Node, over: Mapping[str, Node], named:
         if known.isdisjoint(over.values()):
             _refuse_strange(b, known, named)
         _refuse_flat(b, st, reached, set(over.values()), named)
+    if {over[path] for path in sloped}.isdisjoint(up_to([loss], _null)):
+        text, label = f"nothing is learnt over {named.text}", "is 0 times what has a slope"
+        b.warn("W305", text, st.loss.span, label=label, remedy="a factor above 0")
     b.phases.sloped.update(sloped)
     if len(sloped) < len(over):
         b.phases.idle.append((named, st.loss.span, [path for path in over if path not in sloped]))
@@ -49,8 +52,12 @@ def warnings(b: Build) -> Iterator[Problem]:
 
 def _flat(node: Node) -> bool:
     """Whether no gradient runs through a node to its operands."""
-    silent = is_stop(node) or op_of(node).gradient is no_gradient or is_zero_product(node)
-    return node.type.kind != "real" or silent
+    return node.type.kind != "real" or is_stop(node) or op_of(node).gradient is no_gradient
+
+
+def _null(node: Node) -> bool:
+    """Whether no gradient but 0 runs through a node."""
+    return _flat(node) or is_zero_product(node)
 
 
 def _refuse_flat(
