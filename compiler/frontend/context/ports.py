@@ -51,6 +51,28 @@ def dims_text(port: s.Port) -> str:
     return "[" + ", ".join(d.span.text for d in port.dims) + "]" if port.dims else ""
 
 
+def _other_axes(
+    b: Build, node: Node, wanted: Sequence[Size], span: Span, who: str, port: Span
+) -> NoReturn:
+    """A tensor with more axes than its port has, or fewer."""
+    found, a_class = node.type.example, node.type.domain.name == "class"
+    axes = f"{len(wanted)} ax{'i' if len(wanted) == 1 else 'e'}s"
+    text = f"{who}: {f'a tensor with {axes}' if wanted else 'a single number'}"
+    _refuse_whole(b, node, wanted, span, who)
+    given, label = broadcasting.whole_text(span.text), f"is {b.shown(node.type)}"
+    remedy = f"flatten({given})" if len(wanted) == 1 < len(found) else ""
+    if a_class and len(wanted) == len(found) + 1:
+        remedy = f"onehot({given})"
+    if a_class:
+        kind = broadcasting.domain_text(b, node.type.domain)
+        label = f"{label} of {kind}" if "[" in label else f"is a {kind}"
+    else:
+        _refuse_batch(b, node, wanted, span, text, port)
+    facts = (SHAPED,) if 1 == len(found) < len(wanted) and not a_class else ()
+    notes = (Note(port, "the port"),) if port.source is span.source else ()
+    b.fail("E215", text, span, label, notes, remedy, facts)
+
+
 def fit(
     b: Build, node: Node, running: Axes, wanted: Sequence[Size], span: Span, who: str, port: Span
 ) -> None:
@@ -62,22 +84,7 @@ def fit(
             facts = (f"what runs over {axis} says so first: x[{axis}, n]",) * (axis == "time")
             b.fail("E214", f"{who}, which runs over {axis}", span, label, facts=facts)
     if len(found) != len(wanted):
-        axes = f"{len(wanted)} ax{'i' if len(wanted) == 1 else 'e'}s"
-        text = f"{who}: {f'a tensor with {axes}' if wanted else 'a single number'}"
-        _refuse_whole(b, node, wanted, span, who)
-        given, a_class = broadcasting.whole_text(span.text), node.type.domain.name == "class"
-        remedy = f"flatten({given})" if len(wanted) == 1 < len(found) else ""
-        if a_class and len(wanted) == len(found) + 1:
-            remedy = f"onehot({given})"
-        facts = (SHAPED,) if 1 == len(found) < len(wanted) and not a_class else ()
-        notes = (Note(port, "the port"),) if port.source is span.source else ()
-        if not a_class:
-            _refuse_batch(b, node, wanted, span, text, port)
-        label = f"is {b.shown(node.type)}"
-        if a_class:
-            kind = broadcasting.domain_text(b, node.type.domain)
-            label = f"{label} of {kind}" if "[" in label else f"is a {kind}"
-        b.fail("E215", text, span, label, notes, remedy, facts)
+        _other_axes(b, node, wanted, span, who, port)
 
     def fail(c: Conflict) -> NoReturn:
         notes = b.proof_notes(*wanted, *found, skip=span)

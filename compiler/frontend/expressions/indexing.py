@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NoReturn
 
 from dln.compiler.frontend.context import broadcasting, standing, time_axis, values
 from dln.compiler.frontend.context.build_context import Build, Instance, Scope, Value
@@ -189,6 +190,18 @@ def _bounds(b: Build, part: s.Slice, scope: Scope) -> tuple[int | None, int | No
     return start, stop
 
 
+def _too_many(b: Build, node: Node, expr: s.Index) -> NoReturn:
+    """More indices than axes; those of a batch, which nobody writes, are left out."""
+    axes, kept = len(node.type.example), list(expr.indices)
+    text = f"{len(expr.indices)} indices on a tensor with {axes} axes"
+    label = f"{broadcasting.short(expr.body.span.text)} is {b.shown(node.type)}"
+    while kept and isinstance(last := kept[-1], s.Slice) and last.span.text.strip() == ":":
+        kept.pop()
+    fewer = f"{expr.body.span.text}[{', '.join(i.span.text for i in kept)}]"
+    remedy = fewer if kept and len(kept) == axes else ""
+    b.fail("E213", text, expr.span, label, remedy=remedy)
+
+
 def _tensor_index(b: Build, node: Node, expr: s.Index, scope: Scope) -> Value:
     """`x[i, 2, label, :5]`: bound indices run, numbers take, classes pick, slices cut."""
     if not b.time.mapped and expr.indices and standing.is_sequence(b, node):
@@ -205,15 +218,7 @@ def _tensor_index(b: Build, node: Node, expr: s.Index, scope: Scope) -> Value:
                 return b.mark(node, expr.span)
             expr = _rest(expr)
     if len(expr.indices) > len(node.type.example):
-        text = f"{len(expr.indices)} indices on a tensor with {len(node.type.example)} axes"
-        label = f"{broadcasting.short(expr.body.span.text)} is {b.shown(node.type)}"
-        kept = list(expr.indices)
-        while kept and isinstance(last := kept[-1], s.Slice) and last.span.text.strip() == ":":
-            kept.pop()
-        remedy = ""
-        if kept and len(kept) == len(node.type.example):  # of a batch, which nobody writes
-            remedy = f"{expr.body.span.text}[{', '.join(i.span.text for i in kept)}]"
-        b.fail("E213", text, expr.span, label, remedy=remedy)
+        _too_many(b, node, expr)
     axis = 0
     for part in expr.indices:
         if isinstance(part, s.Slice):

@@ -26,32 +26,37 @@ from dln.grammar.diagnostics import Note, Span
 # ---- contraction -------------------------------------------------------------------------------
 
 
+def _do_not_fit(
+    b: Build, sides: tuple[Node, Node], span: Span, spans: tuple[Span, Span], conflict: Conflict
+) -> NoReturn:
+    """The last axis of the left side and the first of the right have other sizes; perhaps they fit
+    where one side is turned."""
+    a, d = ([b.sizes.resolve(size) for size in n.type.example] for n in sides)
+    shown = [b.shown(n.type) for n in sides]
+    first = Note(spans[0], f"is {shown[0]}: its last axis has {a[-1]}")
+    ends = sides[0].type.example[-1], sides[1].type.example[0]
+    notes = (first, *b.proof_notes(*ends, skip=spans[1]))
+    label = f"is {shown[1]}: its first axis has {d[0]}"
+    text = f"the sizes of {' @ '.join(short(s.text) for s in spans)} do not fit"
+    left, right = (whole_text(s.text) for s in spans)
+    turned = [t[:-1] if t.endswith("'") else f"{t}'" for t in (left, right)]
+    remedy = f"{left} @ {turned[1]}" if len(d) == 2 and a[-1] == d[1] else ""
+    if len(a) == 2 and a[0] == d[0]:
+        remedy = f"{turned[0]} @ {right}"
+    if remedy:  # of the whole product
+        b.fail("E205", text, span, "", (*notes, Note(spans[1], label)), remedy)
+    b.fail("E205", text, spans[1], label, notes)
+
+
 def contract(b: Build, left: Value, right: Value, span: Span, spans: tuple[Span, Span]) -> Node:
     """`left @ right`: the last axis of the left with the first of the right."""
     x, y = (quantity(b, v, s) for v, s in zip((left, right), spans, strict=True))
     for n, s in zip((x, y), spans, strict=True):
         if not n.type.example:
             b.fail("E205", "@ takes vectors and matrices", s, "is a single number", remedy="use *")
-    p, q = x.type.example[-1], y.type.example[0]
-    texts = [short(s.text) for s in spans]
-
-    def fail(c: Conflict) -> NoReturn:
-        shown = [b.shown(n.type) for n in (x, y)]
-        first = Note(spans[0], f"is {shown[0]}: its last axis has {b.sizes.resolve(p)}")
-        notes = (first, *b.proof_notes(p, q, skip=spans[1]))
-        label = f"is {shown[1]}: its first axis has {b.sizes.resolve(q)}"
-        text = f"the sizes of {' @ '.join(texts)} do not fit"
-        a, d = ([b.sizes.resolve(size) for size in n.type.example] for n in (x, y))
-        left, right = (whole_text(s.text) for s in spans)
-        turned = [t[:-1] if t.endswith("'") else f"{t}'" for t in (left, right)]
-        remedy = f"{left} @ {turned[1]}" if len(d) == 2 and a[-1] == d[1] else ""
-        if len(a) == 2 and a[0] == d[0]:
-            remedy = f"{turned[0]} @ {right}"
-        if remedy:  # of the whole product
-            b.fail("E205", text, span, "", (*notes, Note(spans[1], label)), remedy)
-        b.fail("E205", text, spans[1], label, notes)
-
-    b.equate(p, q, span, " @ ".join(texts), fail)
+    why = " @ ".join(short(s.text) for s in spans)
+    unfit = partial(_do_not_fit, b, (x, y), span, spans)
+    b.equate(x.type.example[-1], y.type.example[0], span, why, unfit)
     lead = lead_of(b, [x, y], span)
     running = lead.running
     x = lengths.zeroed(b, x, (len(x.type.shape) - 1,), span)

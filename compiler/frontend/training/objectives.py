@@ -92,27 +92,37 @@ def _step(b: Build, run: Sequence[Statement], site: str, got: PhaseBody) -> None
     b.frame.version = next(b.counter)
 
 
-def _minimize(
-    b: Build, st: s.Minimize, scope: Scope, site: str, new: Moved, got: PhaseBody
-) -> None:
-    loss = _loss(b, st, scope)
+def _optimiser(b: Build, st: s.Minimize, scope: Scope) -> OptimiserUse:
+    """What stands after `with`, with its options or without any."""
     use = b.evaluate(st.optimiser, scope)
     if isinstance(use, OptimiserDef):
-        syntax, at = use.syntax, st.optimiser.span
-        option_values(b, syntax, (), scope, at)
-        use = OptimiserUse(use, {}, {}, at)
+        option_values(b, use.syntax, (), scope, st.optimiser.span)
+        return OptimiserUse(use, {}, {}, st.optimiser.span)
     if not isinstance(use, OptimiserUse):
         text, remedy = "with takes an optimiser", "with sgd(lr = 0.1)"
         b.fail("E354", text, st.optimiser.span, f"is {describe(use)}", remedy=remedy)
+    return use
+
+
+def _learnt(b: Build, st: s.Minimize, scope: Scope, named: Span) -> list[str]:
+    """The paths of the parameters that a line moves: those after `over` that are not fixed."""
     parts = [(e, owned_by(b, e, scope)) for e in st.over]
     for e, own_paths in parts:  # said by its name, and not as a part of what is learnt
         if len(own_paths) == 1 and not b.owned.params[own_paths[0]].trainable and len(parts) > 1:
             b.fail("E355", f"{own_paths[0]} is fixed: it is not learnt", e.span, "is fixed")
     over = (path for _, own_paths in parts for path in own_paths)
     paths = [p for p in dict.fromkeys(over) if b.owned.params[p].trainable]
-    named = st.over[0].span.to(st.over[-1].span)
     if not paths:
         b.fail("E355", "there is nothing to learn here", named, "has no parameters")
+    return paths
+
+
+def _minimize(
+    b: Build, st: s.Minimize, scope: Scope, site: str, new: Moved, got: PhaseBody
+) -> None:
+    loss, use = _loss(b, st, scope), _optimiser(b, st, scope)
+    named = st.over[0].span.to(st.over[-1].span)
+    paths = _learnt(b, st, scope, named)
     held = {path: b.frame.params.get(path, b.owned.params[path].node) for path in paths}
     slopes.check(b, st, loss, held, named)
     rules = line_search.asked(b, use)
