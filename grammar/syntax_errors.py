@@ -30,6 +30,12 @@ HOMES = {
     "optimiser": "state",
 }
 
+# What is meant by a statement of another body.
+MEANT = {
+    ("const", "block"): "let", ("const", "train"): "let", ("const", "task"): "let",
+    ("const", "check"): "let", ("param", "data"): "", ("param", "optimiser"): "state",
+}  # fmt: skip
+
 # How the line of such an item is written.
 EXAMPLES = {
     "block": "block net(x[n]) -> y[m] {",
@@ -235,7 +241,8 @@ def _out_of_place(f: Failure) -> Answer | None:
     else:
         return None
     around = "" if word in ITEMS else f"it stands between the braces of {EXAMPLES[homes[0]]} ... }}"
-    remedy = f.swapped("let", f.first) if word == "const" and here != "data" else ""
+    other = MEANT.get((word, here))
+    remedy = f.swapped(other, f.first) if other is not None else ""
     facts = (around,) if around else ()
     return Problem("E108", message, f.span(f.first), remedy=remedy, facts=facts), panic(f)
 

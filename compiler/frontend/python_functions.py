@@ -186,6 +186,8 @@ def _of_machine(b: Build, path: str, target: InstanceVerb) -> Applied:
     b = replace(b, frame=_alone(b, path))
     result = apply(b, target, [(n, made.span) for n in ports.values()], made.span)
     others = [g.name for g in made.groups if g.name not in ports]
+    if not others and target.verb != "free":
+        raise Fault(f"{made.name} has no hidden units").at(made.span)
     name = "energy" if target.verb == "free" else others[0]
     values = result.values if isinstance(result, Results) else {name: result}
     found = {k: broadcasting.as_tensor(b, v, made.span, k) for k, v in values.items()}

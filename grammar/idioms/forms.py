@@ -18,7 +18,7 @@ LIBRARY = (
     "np numpy jnp jax torch nn F tf keras K T theano tensor math cmath layers optim optimizers "
     "functional linalg random lax special scipy Math losses metrics initializers activations init "
     "models lasagne cupy cp mx nd gluon chainer L flax linen haiku hk nnx sk ops utils backend "
-    "nnet contrib convnetjs caffe lua autograd optax flax"
+    "nnet contrib convnetjs caffe lua autograd optax flax plt sns"
 ).split()
 
 
@@ -90,6 +90,8 @@ HOLES = {
     "again": r"(?P=k)",
     "closed": rf"(?:[^()\[\];\n#]|{_PAIRS})+",
     "blank": _LINE,
+    "about": r"~|=~|approx(?:imately)?",
+    "file": r"[\w/-]+\.\w+",
     "unequal": r"~=|=/=|<>",
     "clause": r"(?:=\s*)?[\w.]*",
     "tail": rf"[^\n#]*?{_LINE}",

@@ -290,6 +290,23 @@ ANY = (
 )  # fmt: skip
 # Only where they are refused: elsewhere they mean something.
 PLACES = (
+    ("scan {f} in range({a}) {", "scan {f} in {a} {", "a scan has a number of steps, or time"),
+    ("{x}.final|end|latest|value", "{x}", "a watch is its value at the end of its phase"),
+    (
+        "{x}.num_params|n_params|count_params|num_parameters|numel|nelement()",
+        "params({x})",
+        "the number of parameters is params(net)",
+    ),
+    (
+        "{x}.num_params|n_params|count_params|num_parameters|numel",
+        "params({x})",
+        "the number of parameters is params(net)",
+    ),
+    (
+        "~num_params|n_params|count_params|num_parameters|numel|nparams({a})",
+        "params({a})",
+        "the number of parameters is params(net)",
+    ),
     ("for {f} in time {", "scan {f} in time {", "what runs over time is a scan"),
     (
         "{x}[{index}..{k}]",

@@ -7,6 +7,7 @@ file, and that before the library's.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from types import UnionType
 from typing import NamedTuple
@@ -104,6 +105,14 @@ def _choices(b: Build, span: Span, scope: Scope, meant: Meant) -> str:
     if meant is CALLED and (before.endswith("->") or emitted):
         library = EMITTED if emitted else ()
         fit = [k for k, to in names.items() if k in library or _is_block(known(b, to), emitted)]
+    elif meant is HAS_PARTS:
+        part = re.match(r"\.(\w+)", span.source.text[span.stop :].lstrip(" "))
+        asked = part[1] if part else ""
+        made = b.phases.made.values()
+        fit = [p.name for p in made if asked in (*COUNTS, *(w.name for w in p.watches))]
+    elif meant is MOVED:
+        owning = Instance | Chain
+        fit = [k for k, to in names.items() if isinstance(known(b, to), owning)]
     elif meant in (OPTIMISER, DATA):
         fit = [k for k, to in names.items() if isinstance(known(b, to), meant.kinds)]
     elif called or meant is CALLED:
@@ -141,7 +150,8 @@ def elsewhere(b: Build, name: str, scope: Scope) -> str:
     found = [f"{p.name}.{name}" for p in phases if name in (*COUNTS, *(w.name for w in p.watches))]
     for key in scope.visible():
         value = known(b, scope.lookup(key))
-        if isinstance(value, Module) and name in value.scope.names:
+        inside = isinstance(value, Module) and name in value.scope.names
+        if inside or (isinstance(value, Results) and name in value.values):
             found.append(f"{key}.{name}")
     found = list(dict.fromkeys(found))
     return f"one of {', '.join(found)}" if 1 < len(found) <= 6 else "".join(found[:1])

@@ -57,6 +57,8 @@ def whole(b: Build, expr: s.Syntax, scope: Scope, what: str) -> int:
     value = static(b, expr, scope, what)
     if (number := whole_number(value)) is None:
         label, remedy = f"is {shown(value)}", unquoted(value)
+        if isinstance(value, list | range) and what == "the number of steps":
+            remedy = str(len(value))
         b.fail("E305", f"{what} must be a whole number", expr.span, label, remedy=remedy)
     return number
 
@@ -333,6 +335,8 @@ def unknown(
             remedy = ("one of " if len(known) > 1 else "") + ", ".join(known)
     near = remedy and not remedy.startswith(CHOICES)
     facts = _field_elsewhere(b, name) if plain and not near else ()
+    if plain and not near and re.match(rf"\s*{name}\s*:=", span.source.line(span.line)):
+        facts = (f"what is kept from update to update is a state: state {name} = 0, above it",)
     if kind == "argument" and known and not remedy:  # which of them is meant, if any, nobody knows
         facts = (f"{of} takes {', '.join(known)}",)
     b.fail("E301", message, at, "unknown", remedy=remedy, facts=facts)

@@ -44,8 +44,11 @@ def units_of(
         many = "s" * (len(takes) > 1)
         if takes and len(given) < len(takes) and not any(g.hidden for g in made.groups):
             _refuse_port(b, made, takes[len(given) :], span, who)
+        seen = ", ".join(g.name for g in made.groups if not g.hidden)
+        free = f"{made.path}.free({seen}) is summed over the hidden units, and takes {seen} alone"
+        facts = (free,) if who.endswith(".energy") and len(takes) > len(given) else ()
         b.fail("E322", f"{who} takes the group{many} {names} of {made.name}", span,
-               f"is given {len(given)}")  # fmt: skip
+               f"is given {len(given)}", facts=facts)  # fmt: skip
     pairs = zip(takes, given, strict=True)
     return {g.name: as_units(b, g, value, at, who) for g, (value, at) in pairs}
 

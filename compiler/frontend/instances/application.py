@@ -6,7 +6,8 @@ parameters.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 
 from dln.compiler.frontend.context import broadcasting, lengths, standing
 from dln.compiler.frontend.context.blaming import Argument
@@ -204,6 +205,7 @@ def _body(b: Build, made: Instance, nodes: Sequence[Node], span: Span) -> Value:
     for port, node in zip(syntax.ports, nodes, strict=True):
         body.value(port.name, node, port.span)
     b.bind(syntax.body, body)
+    _refuse_shifted(b, made, body)
     if not b.time.stepping:
         frame = b.frame
         made.bodies[frame] = made.last = body
@@ -218,11 +220,24 @@ def _body(b: Build, made: Instance, nodes: Sequence[Node], span: Span) -> Value:
     return next(iter(results.values())) if len(results) == 1 else Results(results)
 
 
+def _in_scans(made: Instance) -> Iterator[tuple[str, s.Define]]:
+    """The equations of the scans of a block, each with the name of its step."""
+    scans = (st for st in made.definition.syntax.body if isinstance(st, s.Scan))
+    return ((st.name, line) for st in scans for line in st.body if isinstance(line, s.Define))
+
+
+def _refuse_shifted(b: Build, made: Instance, body: Scope) -> None:
+    """`h[t+1] = ...`, which would give h no value at any step."""
+    for t, line in _in_scans(made):
+        first = line.target.dims[0] if line.target.dims else None
+        if isinstance(first, s.Binary) and re.search(rf"\b{t}\b", first.span.text):
+            if line.target.name not in body.names:
+                _refuse_astray(b, made, line.target.name)
+
+
 def _refuse_astray(b: Build, made: Instance, name: str) -> None:
     """A sequence that its scan defines without its step, or at another."""
-    scans = (st for st in made.definition.syntax.body if isinstance(st, s.Scan))
-    lines = ((st.name, line) for st in scans for line in st.body if isinstance(line, s.Define))
-    for t, line in lines:
+    for t, line in _in_scans(made):
         if line.target.name == name:
             remedy = at_step(line.span.text, name, t, line.target.dims)
             text = f"a step defines {name}[{t}]; {name}[{t}-1] is what {name} was before it"

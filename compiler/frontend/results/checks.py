@@ -29,7 +29,7 @@ from dln.compiler.model import Checking, Expectation, Sweeping
 from dln.compiler.schema.keys import PhaseNumber, ProbeInput
 from dln.compiler.schema.tables import COMPARISONS
 from dln.grammar import syntax as s
-from dln.grammar.diagnostics import Note, Span
+from dln.grammar.diagnostics import Note, Span, nearest
 
 
 def check(b: Build, st: s.Check, scope: Scope, number: int) -> Checking:
@@ -211,6 +211,12 @@ def _one_run(b: Build, st: s.Sweep, run: Mapping[str, object], at: Span) -> None
         b.note(f"the sweep {st.name} is {said}")
 
 
+def _constant(name: str, known: Sequence[str]) -> str:
+    """What a name that is varied was meant to be."""
+    first = f"const {name} = ..., at the top, and {name} where it is used"
+    return nearest(name, known) or f"{first}: what is varied is a const"
+
+
 def _varied(
     b: Build, line: s.Vary, scope: Scope, varied: dict[str, Span]
 ) -> list[dict[str, object]]:
@@ -221,7 +227,8 @@ def _varied(
             b.refuse_again(text, word(line.span, name), word(varied[name], name))
         varied[name] = line.span
         if name != "seed" and name not in b.built.constants:
-            unknown(b, "constant", name, line.span, [*b.built.constants, "seed"])
+            known = [*b.built.constants, "seed"]
+            unknown(b, "constant", name, line.span, known, hint=partial(_constant, name, known))
     rows = []
     values = listed(b, line.range, scope, "vary")
     for value in values:
