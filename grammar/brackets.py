@@ -121,5 +121,7 @@ def closer(f: Failure) -> Answer | None:
         return Problem("E104", message, f.span(), label, note, remedy=remedy), panic(f)
     if closed is None or (f.token.type == "RBRACE" and not recovery.open_braces(f.state)):
         message = f"this {f.token.value} closes nothing"
-        return Problem("E103", message, f.span()), panic(f)
+        pair = {")": "(", "]": "[", "}": "{"}[f.token.value]
+        fact = f"it is one too many, or the {pair} before it is missing"
+        return Problem("E103", message, f.span(), facts=(fact,)), panic(f)
     return None

@@ -180,7 +180,7 @@ STATES = (
     Mistake("E114", "the range is given with in", "for l in 0..2, or vary hidden in [100, 300]",
             (*_block("for i = 0..3 {\n  }", "for i {\n  }", "for 3 {\n  }", "scan t = 1..3 {\n  }",
                      "scan t 3 {\n  }"),
-             *_inside("sweep s", "vary x 1..3", "vary x\n"),
+             *_inside("sweep s", "vary x = r", "vary x 1..3", "vary x\n"),
              "for i = 0..3 {\n}\n")),
     Mistake("E114", "a part of a split has a name and a size", "split fit 50000, valid 10000",
             _inside('data d = idx("a")', "split fit = 5", "split fit 5 valid 3", "split 0.9",

@@ -46,6 +46,29 @@ EXAMPLES = {
     "optimiser": "optimiser sgd(p, g; lr) {",
 }
 
+# How statements are written.
+WRITTEN = {
+    **EXAMPLES,
+    "watch": "watch error = argmax(y) != label on mnist_test every 1 epoch",
+    "minimize": "minimize cross_entropy(y, label) over net with sgd(lr = 0.1)",
+    "emit": 'emit tiles(net.h.W, 28, 28) to "w.png"',
+    "expect": "expect fit.error == 0.05 within 0.01",
+    "param": "param W[m, n] ~ glorot(n, m), b[m] = 0",
+    "vary": "vary hidden in [100, 300]",
+    "report": "report fit.error, fit.seconds",
+    "check": 'check "the sizes of the paper" {',
+    "use": 'use "mnist.dln" as M',
+    "scan": "scan t in time {",
+    "for": "for k in 0..2 {",
+    "state": "state v = 0",
+    "checkpoint": "checkpoint best by error",
+    "split": "split fit 50000, valid 10000",
+    "hidden": "hidden h[m]: binary",
+    "update": "update net.W += 0.1 * g",
+    "start": "start up.W := R.W'",
+    "fn": "fn square(a) = a^2",
+}
+
 # How statements go on behind a value.
 CLAUSES = {
     "train": "batch for stream order dtype seed after",
@@ -209,13 +232,18 @@ def _clause(f: Failure) -> Answer | None:
         return None
     listed = " or ".join(filter(None, [", ".join(possible[:-1]), possible[-1]]))
     message = f"{first.value} has no {f.token.value}: what may follow is {listed}"
-    return Problem("E114", message, f.span()), panic(f)
+    facts = (f"as in {WRITTEN[first.value]}",) if first.value in WRITTEN else ()
+    return Problem("E114", message, f.span(), facts=facts), panic(f)
 
 
-def _two_values(f: Failure) -> Mistake | None:
+def _two_values(f: Failure) -> Mistake | Answer | None:
     """Two values without what should stand between them."""
     if f.before is None or f.before.type not in VALUE_ENDS:
         return None
+    if f.opened and f.token.type == "NAME" and f.reading.following() == "EQUAL":
+        line = f.swapped(f", {f.token.value}").replace(" , ", ", ")
+        text = "a comma is missing before this option"
+        return Problem("E119", text, f.span(), remedy=line), panic(f)
     match f.before.type, f.token.type:
         case _, "RANGE" | "CMP":
             return mistakes.CHAIN
@@ -314,7 +342,11 @@ def _expected(f: Failure) -> Answer:
     kinds |= {k for k in states[f.state.state_stack[-1]] if k.isupper() and f.takes(k)}
     listed = _listed(kinds, f.reading.lexer)
     message = f"expected {listed} here, found {_found(f.token)}"
-    return Problem("E100", message, f.span()), None if f.token.type == "$END" else panic(f)
+    example = WRITTEN.get(f.first.value) if f.first.type != "NAME" else None
+    facts = (f"as in {example}",) if example else ()
+    return Problem(
+        "E100", message, f.span(), facts=facts
+    ), None if f.token.type == "$END" else panic(f)
 
 
 def _listed(kinds: set[str], lexer: Lexer) -> str:

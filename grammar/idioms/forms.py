@@ -90,6 +90,8 @@ HOLES = {
     "again": r"(?P=k)",
     "closed": rf"(?:[^()\[\];\n#]|{_PAIRS})+",
     "blank": _LINE,
+    "dotpow": r"\.\^",
+    "head": r"(?:block|fn)\b[^\n#]*?",
     "about": r"~|=~|approx(?:imately)?",
     "file": r"[\w/-]+\.\w+",
     "unequal": r"~=|=/=|<>",
@@ -165,6 +167,7 @@ def marks(form: str) -> set[str]:
 # ---- what is put in place ----------------------------------------------------------------------
 
 ATOM = re.compile(rf"-?\d[\w.]*|{_ATOM}")
+_CLAUSE = re.compile(r"(?:batch|for|scan) ")
 _ENCLOSED = "([,;:="
 
 
@@ -185,7 +188,7 @@ def filled(here: str, holes: dict[str, str]) -> str:
 def bracketed(text: str, before: str, after: str) -> str:
     """A text in brackets where what stands around it binds closer."""
     left, right = before.rstrip()[-1:], after.lstrip()[:2]
-    if ATOM.fullmatch(text) or not re.search(r"[-+*/@^' ]", text):
+    if ATOM.fullmatch(text) or _CLAUSE.match(text) or not re.search(r"[-+*/@^' ]", text):
         return text
     product = not re.search(r" (?:[-+]|if|->|and|or) ", f" {text} ")
     free_left = not left or left in _ENCLOSED or before.rstrip().endswith(("~", "->"))

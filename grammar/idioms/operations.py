@@ -43,6 +43,12 @@ def _plain(text: str) -> str:
     return " ".join(text.replace("=", " = ").split())
 
 
+def _by_axis(h: Holes) -> str | None:
+    """`x.mean(dim=0)`."""
+    name = same(h["method"], h["known"].split())
+    return _along({"f": name, "a": h["x"], "k": h["k"]}) if name in BY_AXIS else None
+
+
 def _along(h: Holes) -> str | None:
     """An operation along an axis: the last is that of one example, the first that of the batch,
     which a list has not."""
@@ -96,6 +102,15 @@ PRODUCTS = (
      "a tensor is turned round by an equation with an index"),
 )  # fmt: skip
 NUMBERS = (
+    ("{x}.{method}(axis|dim = {k}{more})", _by_axis, OF_ONE),
+    ("{x}.masked_fill({a}, {b})", "({b} if {a} else {x})", "a choice is written a if test else b"),
+    ("~logical_and({a}, {b})", "({a} and {b})", "truths are joined by and, or, not"),
+    ("~logical_or({a}, {b})", "({a} or {b})", "truths are joined by and, or, not"),
+    ("~logical_not({a})", "(not {a})", "truths are joined by and, or, not"),
+    ("~isnan|isinf|isfinite|nan_to_num({inside})", ": max(x, 1e-8) in log(max(x, 1e-8))",
+     "numbers are finite: what would give none is refused where it arises"),
+    ("lib.where|nonzero|argwhere({a})", ": sum(x if x > 0 else 0)",
+     "places are not asked for: a choice says what stands where"),
     ("{x}.eq|equal({a})", "({x} == {a})", "equal is written =="),
     ("{x}.ne|not_equal({a})", "({x} != {a})", "unequal is written !="),
     ("{x}.gt|greater({a})", "({x} > {a})", "a comparison is written >"),
@@ -307,6 +322,9 @@ PLACES = (
         "params({a})",
         "the number of parameters is params(net)",
     ),
+    ("{x}[{index}:end]", "{x}[{index}:]", "a slice to the end has no stop"),
+    ("batch full|whole|entire", "batch all", "all examples at once are batch all"),
+    ("for one {unit}", "for 1 {unit}", "a time has a number"),
     ("for {f} in time {", "scan {f} in time {", "what runs over time is a scan"),
     (
         "{x}[{index}..{k}]",

@@ -170,6 +170,7 @@ SIGN = "there are no signs that change a value: an equation holds, a parameter m
 
 
 EFFECT = "nothing is called for what it does: leave the line out, or name a value: y = f(x)"
+DRAWN = "what is drawn has the shape of what it is drawn for: param W[m, n] ~ normal(0, 0.1)"
 HERE = "nothing is done one after another: a spec says what holds"
 
 OWN = tuple(
@@ -196,6 +197,12 @@ OWN = tuple(
         ("E111", "^{closed}; {rest}", "{closed}\n{rest}", "a statement ends with its line"),
         ("E115", "^for {f} in {k}:{number}", "for {f} in {k}..{number}",
          "a range is written 1..9, both ends included"),
+        ("E110", "^self.{f} = {rest}", "{f} = {rest}",
+         "a block has no self: its names stand alone"),
+        ("E113", "{f}({a}, input_shape|batch_input_shape|shape = {tuple})", "{f}({a})",
+         "what flows in says its shape itself"),
+        ("E113", "~normal({g}, {tuple})", "normal(0, 1)", DRAWN),
+        ("E113", "~uniform({g}, {tuple})", "uniform(0, 1)", DRAWN),
         ("E113", "^super({tail}", "", "a block has no constructor: this line is left out"),
         ("E113", "^try|except|finally|raise|global|nonlocal|del|pass|yield|async|await|break|"
          "continue{tail}", "",

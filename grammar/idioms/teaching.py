@@ -37,7 +37,7 @@ def _taught(p: Problem, writer: Translator) -> Problem:
         return p
     row, match, here = found
     start, stop, remedy = writer.replaced(text, match, here)
-    says, facts = row.says, (*_facts(here), *(() if remedy else p.facts))
+    says, facts = row.says, _facts(here)
     if p.code == "E301" and (made := writer.parameter(text)) is not None:
         says, start, stop, remedy = operations.LEARNT, *match.span(), made
     span = Span(p.span.source, base + start, base + stop)

@@ -35,8 +35,10 @@ from dln.compiler.frontend.context.values import (
 )
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.structure import is_clock
+from dln.grammar import syntax as s
 from dln.grammar.diagnostics import CHOICES, Span, nearest, slips
 
+CHAINED = "layers one after another are a chain: chain([for m in [100, 10]: dense(m)])"
 MOST_HINTS = 20  # as many as are printed
 MOST_NAMES = 1000  # among which a nearest one is looked for
 MOST_CHOICES = 12  # that are listed where none is near
@@ -122,8 +124,35 @@ def _choices(b: Build, span: Span, scope: Scope, meant: Meant) -> str:
         own = next(_levels(scope)).items()
         found = ((k, known(b, to)) for k, to in own if not _stands_in(to, line))
         fit = [k for k, v in found if meant.by(v) and not (isinstance(v, Node) and is_clock(v))]
+    sure = meant in (OPTIMISER, DATA, MOVED, HAS_PARTS)
     fit = [k for k in dict.fromkeys(fit) if k[0] != "_" and k.isidentifier()]
-    return f"{CHOICES}{', '.join(fit)}" if 1 < len(fit) <= MOST_CHOICES else "".join(fit[:1])
+    if len(fit) == 1 and sure:
+        return fit[0]
+    return f"{CHOICES}{', '.join(fit)}" if 1 < len(fit) <= MOST_CHOICES else ""
+
+
+def ways(name: str, span: Span) -> tuple[str, ...]:
+    """How a name gets a meaning, where none is near: as what is called, or as a data set."""
+    meant = meant_at(span)
+    if meant is DATA:
+        return (f'a data set is declared by data, or in another file: use "{name}.dln"',)
+    if meant is CALLED:
+        return (f"a function has a line of its own, fn {name}(a) = ..., a layer is a block",)
+    return ()
+
+
+def field_elsewhere(b: Build, name: str) -> tuple[str, ...]:
+    """Where a name means something that is only a field of data here."""
+    sets = b.data.declared.values()
+    held = [
+        d.name for d in sets for st in d.body if isinstance(st, s.Field) and st.port.name == name
+    ]
+    if not held:
+        return ()
+    return (
+        f"{name} is a field of {held[0]}, which a phase on it reads example by example; elsewhere "
+        f"{held[0]}.{name} is all of it, {held[0]}.{name}[0] the first",
+    )
 
 
 def _is_block(value: Value | None, emitted: bool) -> bool:

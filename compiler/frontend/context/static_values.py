@@ -59,7 +59,9 @@ def whole(b: Build, expr: s.Syntax, scope: Scope, what: str) -> int:
         label, remedy = f"is {shown(value)}", unquoted(value)
         if isinstance(value, list | range) and what == "the number of steps":
             remedy = str(len(value))
-        b.fail("E305", f"{what} must be a whole number", expr.span, label, remedy=remedy)
+        several = isinstance(value, list) and what == "an index"
+        facts = (f"several entries are a list: [for k in {expr.span.text}: x[k]]",) * several
+        b.fail("E305", f"{what} must be a whole number", expr.span, label, (), remedy, facts)
     return number
 
 
@@ -112,7 +114,8 @@ def _size_of(b: Build, value: Value, at: Span) -> Size:
         return value
     if (number := whole_number(value)) is None:
         label, remedy = f"is {shown(value)}", unquoted(value)
-        b.fail("E212", "a size must be a whole number", at, label, remedy=remedy)
+        facts = (missing.CHAINED,) * isinstance(value, list)
+        b.fail("E212", "a size must be a whole number", at, label, remedy=remedy, facts=facts)
     if number < 0:
         b.fail("E212", "a size cannot be negative", at, f"is {number}")
     return Size(number)
@@ -333,27 +336,15 @@ def unknown(
         remedy = (hint() if hint is not None else nearest(name, known)) or ""
         if of and kind != "argument" and not remedy and 0 < len(known) <= 12:
             remedy = ("one of " if len(known) > 1 else "") + ", ".join(known)
-    near = remedy and not remedy.startswith(CHOICES)
-    facts = _field_elsewhere(b, name) if plain and not near else ()
-    if plain and not near and re.match(rf"\s*{name}\s*:=", span.source.line(span.line)):
+    open_ = plain and (not remedy or remedy.startswith(CHOICES))
+    facts = missing.field_elsewhere(b, name) if open_ else ()
+    if open_ and re.match(rf"\s*{name}\s*:=", span.source.line(span.line)):
         facts = (f"what is kept from update to update is a state: state {name} = 0, above it",)
-    if kind == "argument" and known and not remedy:  # which of them is meant, if any, nobody knows
+    if plain and not remedy:
+        facts = facts or missing.ways(name, span)
+    elif kind == "argument" and known and not remedy:  # which is meant, if any, nobody knows
         facts = (f"{of} takes {', '.join(known)}",)
     b.fail("E301", message, at, "unknown", remedy=remedy, facts=facts)
-
-
-def _field_elsewhere(b: Build, name: str) -> tuple[str, ...]:
-    """Where a name means something that is only a field of data here."""
-    sets = b.data.declared.values()
-    held = [
-        d.name for d in sets for st in d.body if isinstance(st, s.Field) and st.port.name == name
-    ]
-    if not held:
-        return ()
-    return (
-        f"{name} is a field of {held[0]}, which a phase on it reads example by example; elsewhere "
-        f"{held[0]}.{name} is all of it, {held[0]}.{name}[0] the first",
-    )
 
 
 def refuse_idle(

@@ -196,7 +196,8 @@ def _length(b: Build, span: Span, x: Value) -> int:
     if not isinstance(x, list):
         if isinstance(x, Node) and "time" in x.type.running:
             b.fail("E302", "length takes a list", span, "is of a sequence", remedy="time")
-        b.fail("E302", "length takes a list", b.blame(x, span), f"is {describe(x)}")
+        facts = ("the size of a tensor is shape(x)[0]",) if isinstance(x, Node) else ()
+        b.fail("E302", "length takes a list", b.blame(x, span), f"is {describe(x)}", facts=facts)
     return len(x)
 
 

@@ -47,7 +47,9 @@ def _attr(b: Build, expr: s.Attr, scope: Scope) -> Value:
         case values.PhaseValue():
             return phase_queries.phase_attribute(b, body.name, expr.name, expr.name_span)
     text = f"{values.describe(body)} has no parts"
-    b.fail("E327", text, expr.name_span, "nothing is called so here")
+    fact = "a function is written before what it is of, f(x); one that there is not is a line of fn"
+    facts = (fact,) if isinstance(body, Node) else ()
+    b.fail("E327", text, expr.name_span, "nothing is called so here", facts=facts)
 
 
 # ---- indices -----------------------------------------------------------------------------------
@@ -180,7 +182,9 @@ def _list_index(
     i = whole(b, part, scope, "the index of a list")
     if not 0 <= i < len(body):
         text, label = f"the index {i} is outside 0..{len(body) - 1}", f"the list has {len(body)}"
-        b.fail("E208", text, part.span, label, remedy="indices count from 0")
+        last = f"{len(body) - 1} is the last"
+        remedy = last if i == -1 and body else "indices count from 0"
+        b.fail("E208", text, part.span, label, remedy=remedy)
     return _list_index(b, body[i], rest, expr, scope)
 
 

@@ -196,6 +196,8 @@ def _set(b: Build, path: str, node: Node, span: Span, new: Moved) -> None:
     if path in new:
         text, notes = f"{path} is changed twice in one step", (Note(new[path][1], "first here"),)
         remedy = "put the lines into two steps; of two losses, minimise the sum in one line"
+        if span == new[path][1]:  # by a for around it
+            remedy = "take the line out of the for: a phase repeats its lines by itself"
         b.fail("E359", text, span, "changed again", notes, remedy)
     new[path] = (masks.live_only(b.at(span), node, b.owned.params[path].node), span)
 
