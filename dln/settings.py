@@ -28,6 +28,7 @@ class Settings:
     out: str | None = None
     resume: str | None = None
     jobs: int | None = None
+    memory_limit: int | None = None
     asked: frozenset[str] = frozenset()
     """The names of those that were given."""
 

@@ -157,23 +157,27 @@ class Spec:
 
     @arguments.verb
     def compile(
-        self, backend: str = "numpy", dtype: str | None = None, threads: int | None = None
-    ) -> Compiled:
+        self, backend: str = "numpy", dtype: str | None = None, threads: int | None = None,
+        memory_limit: int | str | None = None,
+    ) -> Compiled:  # fmt: skip
         """The plan for a backend. Programs are compiled when they are first needed.
 
         `dtype` overrides the precision the phases ask for, `threads` the number of threads of the
-        linear algebra. Raises DlnError where the backend cannot be had.
+        linear algebra. What would take this process beyond `memory_limit` (bytes, or a text such as
+        "2GB") is refused before it takes any memory. Raises DlnError where the backend cannot be
+        had.
         """
         from dln.compiler.pipeline import compile_model  # late: `dln check` compiles nothing
 
         threads = None if threads is None else arguments.whole("threads", threads, 1)
+        limit = None if memory_limit is None else arguments.memory("memory_limit", memory_limit)
         dtype = dtype if dtype is None or isinstance(dtype, str) else arguments.shown(dtype)
         backend = backend if isinstance(backend, str) else arguments.shown(backend)
         try:
             plan = compile_model(self.model, backend, dtype, self.name, shown())
         except Fault as fault:
             raise fault.at(None) from None
-        return Compiled(self, plan, backend, threads)
+        return Compiled(self, plan, backend, threads, limit)
 
     def __repr__(self) -> str:
         return f"<dln spec {self.name}: {len(self.model.phases)} phases, {len(self.graph)} nodes>"
@@ -186,6 +190,7 @@ class Compiled(Record):
     plan: Plan
     backend: str
     threads: int | None
+    memory_limit: int | None = None
 
     @arguments.verb
     def session(self, seed: int = 0, read: Read | None = None) -> Session:
@@ -202,7 +207,7 @@ class Compiled(Record):
             arguments.refuse(f"read must be a function, not {arguments.shown(read)}")
         try:
             device = open_device(self.backend, self.threads, read_flags().poison)
-            return Session(self.plan, device, seed, read)
+            return Session(self.plan, device, seed, read, self.memory_limit)
         except Fault as fault:
             raise fault.at(None) from None
 

@@ -8,8 +8,9 @@ that are none; those of `readers`, `data` and `training.resume` besides.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
+from dataclasses import replace
 from os import PathLike
 from typing import Any, Unpack, overload
 
@@ -30,10 +31,13 @@ from dln.runtime.execution.parameters import Params
 from dln.runtime.execution.phase_result import PhaseResult
 from dln.runtime.execution.run_state import RunState
 from dln.runtime.execution.store import HostArray, joined, paths_of
+from dln.runtime.footprint.process import resident
+from dln.runtime.footprint.refusing import Bounds, refuse
+from dln.runtime.footprint.walk import Asked
 from dln.runtime.interrupts import postponed
 from dln.runtime.readers import readers
 from dln.runtime.training import resume, single_step
-from dln.runtime.training.orchestrate import TrainOptions, train_phases
+from dln.runtime.training.orchestrate import TrainOptions, checked, train_phases
 from dln.runtime.training.phase_trainer import Interrupted as Interrupted
 
 
@@ -42,10 +46,15 @@ class Session:
 
     `seed` decides every draw and every order of examples. `read` takes the place of reading files
     each time, as a cache does. `keep_before` names the phases whose first minibatch and
-    parameters at both ends are kept in their results, for checks.
+    parameters at both ends are kept in their results, for checks. Of more memory than
+    `memory_limit` bytes of the whole process nothing is taken: E523.
     """
 
-    def __init__(self, plan: Plan, device: Device, seed: int = 0, read: Read | None = None) -> None:
+    def __init__(
+        self, plan: Plan, device: Device, seed: int = 0, read: Read | None = None,
+        memory_limit: int | None = None,
+    ) -> None:  # fmt: skip
+        self.bounds = Bounds(memory_limit, None, resident())
         self.plan, self.device, self.seed = plan, device, seed
         self.state = RunState(plan, device, seed, lambda *asked: self.datasets.whole(*asked))
         self.programs = self.state.programs
@@ -54,6 +63,7 @@ class Session:
         self.results, self.updates = self.state.results, self.state.updates
         self.keep_before: set[str] = set()
         self._functions = CallableInstances(self.programs)
+        self.affordable(())
         with placed(plan.texts):
             self.programs.draw_params()
 
@@ -169,11 +179,23 @@ class Session:
         names = list(self.plan.phases) if phase is None else phase
         asked = list(names) if isinstance(names, list | tuple) else [names]
         specs = [self.phase(name) for name in asked]
+        self.affordable(asked, options)
         given = options.get("stop")
         with postponed() if given is None else nullcontext(given) as stop:
             options["stop"] = stop
             train_phases(self.state, self.datasets, specs, options, self.keep_before)
         return self.results[phase] if isinstance(phase, str) else self.results
+
+    def affordable(self, phases: Iterable[str], options: TrainOptions | None = None) -> None:
+        """Raise `DlnError` E523 where training phases would take more memory than it may, or than
+        there is."""
+        given = checked(options or {})
+        asked = Asked(
+            tuple(phases), given.get("epochs"), given.get("limit"), bool(given.get("rundir")),
+            frozenset(self.keep_before), given=frozenset(given.get("data") or ()),
+        )  # fmt: skip
+        free = self.device.memory_available() if self.device.name == "numpy" else None
+        refuse(self.plan, asked, replace(self.bounds, free=free))
 
     # ---- files ---------------------------------------------------------------------------------
 

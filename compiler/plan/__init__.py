@@ -38,6 +38,7 @@ from dln.compiler.plan.storage import arena_bytes as arena_bytes
 from dln.compiler.plan.storage import buffer_bytes as buffer_bytes
 from dln.compiler.plan.storage import item_size as item_size
 from dln.compiler.plan.storage import memory as memory
+from dln.compiler.plan.storage import scratch as scratch
 from dln.compiler.plan.storage import slot_offsets as slot_offsets
 from dln.compiler.schema.headers import DataSource as DataSource
 from dln.compiler.schema.headers import Stretch as Stretch
@@ -57,4 +58,5 @@ from dln.compiler.schema.keys import new_state as new_state
 from dln.compiler.schema.records import On as On
 from dln.compiler.schema.tables import BOUNDS as BOUNDS
 from dln.compiler.schema.tables import DTYPES as DTYPES
+from dln.compiler.schema.tables import PICTURES as PICTURES
 from dln.compiler.schema.tables import WANTED as WANTED

@@ -38,3 +38,19 @@ def memory(program: Program, n: int) -> dict[str, int]:
         mine = (b for b in program.buffers if b.place == place)
         found[place] = sum(buffer_bytes(program, b, n) for b in mine)
     return found
+
+
+def scratch(program: Program, n: int) -> int:
+    """Bytes that the hungriest of a program's operations takes for itself while it works."""
+    sizes = {b.name: (at(product(b.shape), n), b) for b in program.buffers}
+    found = 0
+    for line in program.lines:
+        if line.call is not None and line.call.function in HUNGRY and line.writes in sizes:
+            numbers, buffer = sizes[line.writes]
+            fixed, own = HUNGRY[line.call.function]
+            found = max(found, numbers * (fixed + own * item_size(buffer.kind, program.dtype)))
+    return found
+
+
+HUNGRY = {"warp": (32, 5)}
+"""Kernels that take memory of their own: bytes for each number of the result, and times its own."""

@@ -11,6 +11,7 @@ from functools import wraps
 from operator import index
 from typing import Any, NoReturn, ParamSpec, TypeVar
 
+from dln.compiler.schema.quantities import bytes_of
 from dln.grammar.diagnostics import DlnError, Problem, nearest
 
 P = ParamSpec("P")
@@ -92,6 +93,14 @@ def number(name: str, value: Any) -> float:
         found = None
     if found is None:
         refuse(f"{name} must be a number, not {shown(value)}")
+    return found
+
+
+def memory(name: str, value: Any) -> int:
+    """An amount of memory, in bytes. Raises `DlnError`."""
+    found = bytes_of(value) if isinstance(value, str) else whole(name, value, 1)
+    if not found:
+        refuse(f"{name} must be an amount of memory, not {shown(value)}", '"2GB"')
     return found
 
 

@@ -21,7 +21,7 @@ EXAMPLES = 32  # of a minibatch
 
 @click.command(help=__doc__)
 @click.argument("spec")
-@takes("phase", "device", "spec")
+@takes("phase", "device", "memory", "spec")
 def command(terminal: Terminal, /, spec: str, **given: Any) -> int:
     """Each gradient of all phases that minimise something, or of one, against central differences
     in double precision; 1 if one is wrong. Raises `Fault` E570 where the spec minimises nothing."""
@@ -33,6 +33,7 @@ def command(terminal: Terminal, /, spec: str, **given: Any) -> int:
         names = [n for n in names if ProgramKind.GRAD.of(n) in plan.programs]
     if not names:
         raise Fault(f"{made.spec.name} minimises nothing, so it has no gradients", code="E570")
+    session.affordable(names, {"epochs": 1})
     cut = [n for n in names if plan.phases[n].stops and asked.phase is None]
     for name in cut:
         text = "not compared: stop(...) or a chain cuts its gradients on purpose"

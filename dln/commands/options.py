@@ -9,6 +9,7 @@ from typing import Any, TypeVar, cast
 
 import click
 
+from dln.compiler.schema.quantities import bytes_of
 from dln.compiler.schema.tables import DTYPES
 from dln.flags import read_flags
 from dln.grammar.diagnostics import nearest
@@ -74,6 +75,21 @@ class Some(click.ParamType[str]):
             example = f"{option} {EXAMPLES[option]}" if option in EXAMPLES else ""
             raise Wrong(f"{option} takes {param.metavar}, not nothing", example)
         return str(value)
+
+
+class Amount(click.ParamType[int]):
+    """An amount of memory."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Its bytes."""
+        text, option = str(value), param.opts[-1] if param else "it"
+        found = bytes_of(text)
+        if not found:
+            form = "an amount of memory, such as 500MB or 2GB"
+            raise Wrong(f"{option} takes {form}, not {shown(text)}", f"{option} {EXAMPLES[option]}")
+        return found
 
 
 class OneOf(click.Choice[str]):
@@ -179,6 +195,10 @@ GROUPS = {
         click.option("--slow", is_flag=True,
                      help="Also what only slow checks need: the full recipes."),
     ),
+    "memory": (
+        click.option("--memory-limit", type=Amount(), metavar="SIZE",
+                     help="Refuse to begin what would take more memory than this, as 2GB."),
+    ),
     "jobs": (
         click.option("--jobs", type=Whole(1), metavar="N",
                      help="Run N side by side [all cores]."),
@@ -224,7 +244,9 @@ def loaded(name: str, given: Settings, functions: bool = True) -> Spec:
 
 def compiled(terminal: Terminal, name: str, given: Settings, functions: bool = True) -> Compiled:
     """The spec of a command, compiled for the backend asked for."""
-    found = loaded(name, given, functions).compile(given.backend, given.dtype, given.threads)
+    found = loaded(name, given, functions).compile(
+        given.backend, given.dtype, given.threads, given.memory_limit
+    )
     flags = read_flags()
     if flags.debug >= 2 or flags.verify:
         trace(terminal, found, flags)

@@ -9,20 +9,24 @@ import click
 
 from dln.commands.options import compiled, settings, takes
 from dln.compiler.plan import Program, ProgramKind, memory, program_to_json
+from dln.compiler.schema.quantities import said
 from dln.compiler.schema.tables import DTYPES
 from dln.compiler.show import plan_text
 from dln.printing.terminal import Terminal, columns
-from dln.settings import chosen
+from dln.running.training import foreseen, select
+from dln.settings import Settings, chosen
+from dln.spec import Compiled
 
 ORDER = 30
 
 
 @click.command(help=__doc__)
 @click.argument("spec")
-@takes("program", "target", "spec")
+@takes("program", "training", "target", "memory", "spec")
 def command(terminal: Terminal, /, spec: str, program: str | None, **given: Any) -> int:
     """The program texts with their buffer tables, and what each costs."""
-    made = compiled(terminal, spec, settings(terminal, given))
+    asked = settings(terminal, given)
+    made = compiled(terminal, spec, asked)
     programs = made.plan.programs
     shown = chosen(program, programs, "program")
     if program is None:  # first values are in float64 for either precision: the same text twice
@@ -31,9 +35,23 @@ def command(terminal: Terminal, /, spec: str, program: str | None, **given: Any)
     terminal.result("\n\n\n".join(plan_text(programs[n]) for n in shown))
     if program is None:
         terminal.result(f"\n\n{summary(programs, shown)}")
+    told: dict[str, Any] = {}
+    if program is None:
+        told = {"peak": _peak(terminal, made, asked)}
     terminal.data({"spec": made.spec.name, "backend": made.backend,
-                   "programs": {n: program_data(programs[n]) for n in shown}})  # fmt: skip
+                   "programs": {n: program_data(programs[n]) for n in shown}, **told})  # fmt: skip
     return 0
+
+
+def _peak(terminal: Terminal, made: Compiled, given: Settings) -> dict[str, Any]:
+    """What a run takes in memory, itemised; raises `DlnError` where that is more than the limit."""
+    peak = foreseen(made, select(made.spec, given), given)
+    rows = [("what", "bytes", "place")]
+    rows += [(i.what, f"{i.bytes:,}", str(i.place or "")) for i in peak.largest]
+    terminal.result(f"\n\na run takes {said(peak.bytes)} of memory at its peak: {peak.what}\n")
+    terminal.result(columns(rows, right=[1], lead="  "))
+    items = [{"what": i.what, "bytes": i.bytes, "at": str(i.place or "")} for i in peak.largest]
+    return {"bytes": peak.bytes, "when": peak.what, "items": items}
 
 
 def summary(programs: Mapping[str, Program], names: list[str]) -> str:

@@ -17,7 +17,7 @@ from dln.running import differences, expectations, recording, tasks, verdict_tex
 from dln.running.differences import Earlier
 from dln.running.report import facts, report
 from dln.running.resuming import earlier
-from dln.running.training import Selection, idle, opened, select, train
+from dln.running.training import Selection, foreseen, idle, opened, select, train
 from dln.runtime.checkpoint.rundir import RunDirectory
 from dln.runtime.interrupts import terminable
 from dln.runtime.session import Session
@@ -37,7 +37,7 @@ ORDER = 50
     "--resume", metavar="[DIR]", is_flag=False, flag_value="", default=None,
     help="Go on with an interrupted run: of DIR, or the newest of the spec.",
 )  # fmt: skip
-@takes("training", "device", "target", "spec")
+@takes("training", "device", "target", "memory", "spec")
 def command(terminal: Terminal, /, spec: str | None, **given: Any) -> int:
     """A new run, or one that goes on."""
     gc.enable()
@@ -63,11 +63,12 @@ def run(terminal: Terminal, name: str | None, given: Settings) -> int:
     spec = from_file(path, given)
     for note in (*spec.model.notes, *idle(spec, given)):
         terminal.say(f"note: {note}")
-    compiled = spec.compile(given.backend, given.dtype, given.threads)
+    compiled = spec.compile(given.backend, given.dtype, given.threads, given.memory_limit)
     terminal.warn(spec.model.warnings)
     selection = select(spec, given)
     if before is not None:
         differences.refuse_spec(before, spec, compiled, selection.names)
+    foreseen(compiled, selection, given)
     session = opened(compiled, given.seed)
     with terminable(), recorded(spec, compiled, given, str(path), before) as rundir:
         return _run(terminal, spec, session, selection, given, rundir, before)
@@ -110,7 +111,8 @@ def recorded(
 ) -> RunDirectory:
     """The directory of a run, with all that it depends on written down, where that is new."""
     if before is not None:
-        now = replace(before.settings, phase=before.first.phase, slow=before.first.slow)
+        now = replace(before.settings, phase=before.first.phase, slow=before.first.slow,
+                      memory_limit=None)  # fmt: skip
         same = now == before.first and before.first_spec == path
         if same and before.rundir.spec_text() == spec.source.text:
             return before.rundir

@@ -21,7 +21,7 @@ ORDER = 60
     "--out", type=Some(), metavar="DIR", help="The sweep's directory [runs/SPEC-sweep-N]."
 )
 @click.option("--resume", type=Some(), metavar="DIR", help="Go on with the sweep that DIR holds.")
-@takes("jobs", "training", "device", "target", "spec")
+@takes("jobs", "training", "device", "target", "memory", "spec")
 def command(terminal: Terminal, /, spec: str, name: str | None, **given: Any) -> int:
     """One sweep, or all of a spec."""
     gc.enable()

@@ -18,13 +18,14 @@ ORDER = 80
 
 @click.command("time", help=__doc__)
 @click.argument("spec")
-@takes("phase", "device", "target", "spec")
+@takes("phase", "device", "target", "memory", "spec")
 def command(terminal: Terminal, /, spec: str, **given: Any) -> int:
     """Time an update of each phase, and the share of each line of the spec in it."""
     asked = settings(terminal, given)
     made = compiled(terminal, spec, asked)
     names = chosen(asked.phase, made.plan.phases, "phase")
     session = made.session(asked.seed)
+    session.affordable(names, {"epochs": 1})
     found = [profile(session, name) for name in names]
     for p in found:
         terminal.result(profile_text(made, p) + "\n")

@@ -19,12 +19,11 @@ SHOWN = 10  # differences that are printed
 @click.argument("run_dir", metavar="RUN")
 @click.option("--updates", type=click.IntRange(1), metavar="N",
               help="Replay the first N updates only.")  # fmt: skip
-@takes()
+@takes("memory")
 def command(terminal: Terminal, /, run_dir: str, updates: int | None, **given: Any) -> int:
     """What of a run agrees with what it says of itself; 1 if something differs."""
     gc.enable()
-    settings(terminal, given)
-    found = verify(run_dir, updates)
+    found = verify(run_dir, updates, settings(terminal, given).memory_limit)
     for note in found.notes:
         terminal.say(f"note: {note}")
     if found.agrees:

@@ -79,7 +79,8 @@ def joined(first: Settings, given: Settings) -> tuple[Settings, tuple[str, ...]]
         new["epochs"] = None
         notes.append(f"--epochs {first.epochs} of before no longer counts, the constants do")
     constants = {**first.constants, **given.constants}
-    return replace(first, constants=constants, **new), tuple(notes)
+    limit = given.memory_limit
+    return replace(first, constants=constants, memory_limit=limit, **new), tuple(notes)
 
 
 def refuse_spec(before: Earlier, spec: Spec, compiled: Compiled, phases: Sequence[str]) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dln.compiler.model import Model
 from dln.printing.progress import progress
 from dln.printing.terminal import Terminal
 from dln.runtime.checkpoint.rundir import Restored, RunDirectory
 from dln.runtime.data.fields import Read
+from dln.runtime.footprint.ledger import Moment
+from dln.runtime.footprint.refusing import LINE, Bounds, refuse
+from dln.runtime.footprint.walk import Asked
 from dln.runtime.interrupts import interruptible
 from dln.runtime.session import Session
 from dln.runtime.training.phase_trainer import Interrupted
@@ -68,8 +71,19 @@ def closure(names: Iterable[str], after: Mapping[str, Sequence[str]]) -> set[str
 def opened(compiled: Compiled, seed: int, read: Read | None = None) -> Session:
     """A session that keeps of each phase what the checks will ask."""
     session = compiled.session(seed, read)
+    session.bounds = replace(session.bounds, words=LINE)
     session.keep_before |= {probe.phase for probe in compiled.spec.model.probes.values()}
     return session
+
+
+def foreseen(compiled: Compiled, selection: Selection, given: Settings) -> Moment:
+    """The moment at which a run takes most memory. Raises `DlnError` E523 where that is more than
+    the limit."""
+    keep = frozenset(probe.phase for probe in compiled.spec.model.probes.values())
+    asked = Asked(selection.names, given.epochs, given.limit, saves=True, keep=keep, tasks=True)
+    bounds = Bounds(given.memory_limit, words=LINE)
+    refuse(compiled.plan, asked, bounds)
+    return bounds.foreseen(compiled.plan, asked)[1]
 
 
 def train(

@@ -43,7 +43,7 @@ class Verification:
             self.agrees[what] = count
 
 
-def verify(folder: str, most: int | None) -> Verification:
+def verify(folder: str, most: int | None, memory_limit: int | None = None) -> Verification:
     """Verify a recorded run by its first `most` updates, or by all. Raises `Fault` E541 where there
     is nothing to verify, `DlnError` where it cannot be replayed."""
     if not Path(folder).is_dir():
@@ -59,7 +59,7 @@ def verify(folder: str, most: int | None) -> Verification:
         given, path, last = _started(records)
         source = Source(path, rundir.spec_text())
         spec = from_source(source, Path(path).stem, given.constants, given.data, False, given.limit)
-        compiled = spec.compile(given.backend, given.dtype, given.threads)
+        compiled = spec.compile(given.backend, given.dtype, given.threads, memory_limit)
         _written(verdict, rundir, spec, compiled, given, last)
         _replayed(verdict, rundir, records, compiled, given, most)
     except Exception as error:  # what was edited may be anything, and has been named

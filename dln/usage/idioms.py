@@ -29,6 +29,7 @@ OPTIONS = {
     "--out {}": "o output output-dir outdir out-dir dir d logdir log-dir run-dir save-dir save",
     "--limit {}": "n samples examples max-samples max-examples max-train-samples subset",
     "--epochs {}": "e ep nepochs n-epochs num-epochs max-epochs num-train-epochs",
+    "--memory-limit {}": "m mem memory max-memory max-mem mem-limit ram max-ram",
     "--jobs {}": "j workers num-workers n-jobs parallel processes procs",
     "--threads {}": "t num-threads n-threads nthreads",
     "--seed {}": "s random-seed random-state manual-seed rng",
@@ -70,7 +71,7 @@ EXAMPLES = {
     "--limit": "1000", "--seed": "7", "--epochs": "3", "--threads": "2", "--jobs": "2",
     "--backend": "numpy", "--dtype": "float64", "--out": "runs/mine", "--phase": "NAME",
     "--data": "NAME=PATH", "-D": "NAME=VALUE", "--program": "NAME", "--pass": "simplify",
-    "--to": "results.md", "--take": "runs/mlp-1", "--specs": "DIR",
+    "--memory-limit": "2GB", "--to": "results.md", "--take": "runs/mlp-1", "--specs": "DIR",
 }  # fmt: skip
 """A value for each option, to show its form."""
 

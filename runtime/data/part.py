@@ -8,7 +8,7 @@ from types import ModuleType
 
 import numpy as np
 
-from dln.runtime.device.device import DeviceArray
+from dln.runtime.device.device import Device, DeviceArray
 from dln.runtime.execution.executable import Bound, Executable
 from dln.runtime.execution.numeric_faults import Example
 
@@ -38,6 +38,12 @@ class DataPart:
         if self.drawn is not None:
             return self.drawn(indices, update)
         return {key: a[indices] for key, a in self.arrays.items()}
+
+    def field(self, name: str, device: Device) -> DeviceArray:
+        """One field of all examples; of what is drawn it is one draw."""
+        if self.drawn is None:
+            return self.arrays[name]
+        return self.drawn(device.array(np.arange(self.n), "int64"), 0.0)[name]
 
     def called(self, indices: DeviceArray) -> Example:
         """What the rows of a minibatch, given as indices [n], are called in messages: by the number

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 
 EXACT = 1 << 53  # whole numbers up to here are numbers of double precision
+EXACT_BYTES = 3  # of memory, to test one number for that
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,16 @@ class _Header:
     name: str
     dtype: str
     shape: tuple[int, ...]
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of a number."""
+        return int(self.dtype.lstrip("<>|=biuf"))
+
+    @property
+    def row(self) -> int:
+        """Bytes of an example."""
+        return math.prod(self.shape[1:]) * self.itemsize
 
     @property
     def kind(self) -> Literal["real", "index"]:
@@ -68,11 +79,6 @@ class _Idx(_Header):
         return 4 + 4 * len(self.shape)
 
     @property
-    def row(self) -> int:
-        """Bytes of an example."""
-        return math.prod(self.shape[1:]) * int(self.dtype[-1])
-
-    @property
     def nbytes(self) -> int:
         return self.start + self.shape[0] * self.row
 
@@ -92,7 +98,7 @@ def _idx_header(path: Path) -> _Idx:
     return found
 
 
-def _idx_headers(decl: DataSource) -> dict[str, _Idx]:
+def idx_headers(decl: DataSource) -> dict[str, _Idx]:
     """Headers by field: one axis is `label`, more are `image`; a second one is `image2`."""
     found: dict[str, _Idx] = {}
     for header in map(_idx_header, files.files_of(decl)):
@@ -103,12 +109,12 @@ def _idx_headers(decl: DataSource) -> dict[str, _Idx]:
 
 
 def idx_probe(decl: DataSource) -> Schema:
-    return _schema(_idx_headers(decl))
+    return _schema(idx_headers(decl))
 
 
 def idx_read(decl: DataSource, stretch: Stretch | None) -> dict[str, NDArray[Any]]:
     """The arrays of IDX files by field, [example, ...]: images as uint8, labels as int64."""
-    headers = _idx_headers(decl)
+    headers = idx_headers(decl)
     _schema(headers)
     return {name: _idx_array(h, stretch) for name, h in headers.items()}
 
@@ -134,10 +140,10 @@ def _idx_array(header: _Idx, stretch: Stretch | None) -> NDArray[Any]:
 
 
 def npz_probe(decl: DataSource) -> Schema:
-    return _schema(_npz_headers(files.file_of(decl)))
+    return _schema(npz_headers(files.file_of(decl)))
 
 
-def _npz_headers(path: Path) -> dict[str, _Header]:
+def npz_headers(path: Path) -> dict[str, _Header]:
     """From the header of each member of the zip."""
     import zipfile  # late: few sets are npz
 

@@ -170,6 +170,16 @@ def fill(path: Path, into: memoryview, skip: int = 0, last: bool = True) -> int:
     return at if last else min(at, len(into))
 
 
+def length(path: Path) -> int:
+    """The bytes of a file, unpacked, as a gzip says itself: of the last of its members, modulo
+    2^32 (RFC 1952)."""
+    with open(path, "rb") as f:
+        if not _packed(f):
+            return path.stat().st_size
+        f.seek(-min(4, path.stat().st_size), os.SEEK_END)
+        return int.from_bytes(f.read(4), "little")
+
+
 def _packed(f: BinaryIO | FileIO) -> bool:
     """Whether a file is a gzip; it stands at its begin."""
     begin = f.read(len(GZIP))

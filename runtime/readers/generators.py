@@ -26,7 +26,8 @@ class Set:
     """One synthetic set, of its parameters: the `fields` of an example, and what makes the arrays.
 
     `classes` is their number, or the parameter that says it. `count` says how many examples there
-    are where it is not the parameter of that name.
+    are where it is not the parameter of that name. `peak` is the memory taken while they are made,
+    in that of the arrays.
     """
 
     about: str
@@ -36,6 +37,7 @@ class Set:
     classes: int | str | None = None
     wrong: Callable[[Values], Wrong] = lambda v: None
     count: Callable[[Values], int] = lambda v: int(v["count"])
+    peak: float = 2.0
 
 
 def real(*shape: int) -> Field:

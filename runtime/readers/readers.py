@@ -124,13 +124,17 @@ def _readable(decl: DataSource) -> Iterator[None]:
 def _distinct(text: str) -> str:
     """The distinct characters of a text, sorted.
 
-    What a first stretch holds is taken out of the rest in one pass over its bytes, which is ten
-    times as quick as looking at every character.
+    What is known is taken out of each stretch in one pass over its bytes, which is ten times as
+    quick as looking at every character.
     """
     seen = set(text[:4096])
-    if text.isascii():
-        text = text.encode().translate(None, "".join(seen).encode()).decode()
-    return "".join(sorted(seen | set(text)))
+    for at in range(0, len(text), CHUNK):
+        part = text[at : at + CHUNK]
+        if part.isascii():
+            known = "".join(filter(str.isascii, seen)).encode()
+            part = part.encode().translate(None, known).decode()
+        seen.update(part)
+    return "".join(sorted(seen))
 
 
 def _windows(decl: DataSource) -> tuple[str, int, int]:

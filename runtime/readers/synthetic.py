@@ -48,6 +48,11 @@ def read(decl: DataSource) -> dict[str, NDArray[Any]]:
     return found.make(Draws(str(decl.args[0]), values), values)
 
 
+def peak(decl: DataSource) -> float:
+    """The memory that making a set takes, in that of its arrays."""
+    return _bind(decl)[0].peak
+
+
 def _bind(decl: DataSource) -> tuple[Set, Values]:
     """The set that is meant and a value for each of its parameters."""
     name, *args = decl.args or ("",)
@@ -97,9 +102,11 @@ def _gaussians(draws: Draws, v: Values) -> dict[str, Any]:
     import numpy as np  # late: NumPy
 
     centres = Draws(draws.name, {**v, "count": v["classes"]}).normal("centres", v["dim"])
-    noise = draws.normal("noise", v["dim"])
     label = np.arange(v["count"]) % v["classes"]
-    return {"x": centres[label] + v["spread"] * noise, "label": label.astype(np.int64)}
+    x = draws.normal("noise", v["dim"])
+    x *= v["spread"]
+    x += centres[label]
+    return {"x": x, "label": label.astype(np.int64)}
 
 
 SETS: dict[str, Set] = {

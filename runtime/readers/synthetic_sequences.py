@@ -182,6 +182,7 @@ SEQUENCES: dict[str, Set] = {
         _copy,
         classes="classes",
         wrong=lambda v: at_least(v, "T", v["delay"] + 1),
+        peak=1.0,
     ),
     "digits-row": Set(
         "a picture of n digits side by side, and what they are",
@@ -189,6 +190,7 @@ SEQUENCES: dict[str, Set] = {
         lambda v: {"image": real(5, 4 * v["n"] - 1), "labels": index(v["n"])},
         _digits,
         classes=10,
+        peak=2.12,
     ),
     "first-symbol": Set(
         "which symbol came first, after as many others as the lag",
@@ -204,6 +206,7 @@ SEQUENCES: dict[str, Set] = {
         _latch,
         classes=2,
         wrong=lambda v: at_least(v, "T", v["N"] + 1),
+        peak=1.14,
     ),
     "multiplication": Set(
         "the multiplication problem as published in 1997, T to T + T/10 steps",
@@ -225,6 +228,7 @@ SEQUENCES: dict[str, Set] = {
         lambda v: {"source": index(v["n"]), "target": index(v["n"])},
         _reversal,
         classes="classes",
+        peak=1.0,
     ),
     "sign": Set(
         "whether the sum of T numbers, each 1 or -1, is positive",

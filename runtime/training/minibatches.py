@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from math import ceil
 
-import numpy as np
-
 from dln.compiler.plan import PhaseSpec, site_number
 from dln.grammar.diagnostics import Fault
 from dln.runtime.data.part import DataPart
@@ -64,8 +62,7 @@ class Minibatches:
                 return sampling_order.replacement(n, n, *at)
             case "balanced":
                 assert self.spec.balanced is not None
-                everything = self.device.array(np.arange(n), "int64")
-                labels = self.part.fields(everything, 0.0)[self.spec.balanced]
+                labels = self.part.field(self.spec.balanced, self.device)
                 return sampling_order.balanced(self.device.to_host(labels), *at)
         return sampling_order.permutation(n, *at)
 

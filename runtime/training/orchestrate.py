@@ -52,7 +52,7 @@ def train_phases(
     for name in given:
         if name not in TrainOptions.__annotations__:
             raise unknown("E563", "option of train", name, list(TrainOptions.__annotations__))
-    given = _checked(given)
+    given = checked(given)
     for hook in given.get("hooks") or ():
         if not any(arguments.method(hook, point) for point in POINTS):
             what, remedy = arguments.shown(hook), f"one of {', '.join(POINTS)}"
@@ -129,7 +129,7 @@ def _options(
     return Options(datasets, given.get("epochs"), hooks, given.get("stop"), saver, keep)
 
 
-def _checked(given: TrainOptions) -> TrainOptions:
+def checked(given: TrainOptions) -> TrainOptions:
     """The options as plain values. Raises `DlnError` E563 for what is none of its kind."""
     found = given.copy()
     if (epochs := given.get("epochs")) is not None:

@@ -30,6 +30,8 @@ from dln.runtime.checkpoint import checkpoint
 from dln.runtime.checkpoint.rundir import RunDirectory
 from dln.runtime.device import gpu
 from dln.runtime.execution.phase_result import number_of
+from dln.runtime.footprint.refusing import Bounds, refuse
+from dln.runtime.footprint.walk import Asked
 from dln.runtime.gradcheck import gradcheck
 from dln.settings import Settings
 from dln.sweep import workers
@@ -225,6 +227,7 @@ MADE: dict[str, Callable[[], object]] = {
     "E520": no_cupy,
     "E521": no_gpu,
     "E522": lambda: dln.load(NET).compile("tpu"),
+    "E523": lambda: refuse(session().plan, Asked(("fit",)), Bounds(free=500, before=1 << 60)),
     "E530": lambda: saved(lambda b: b[:20]),
     "E531": lambda: saved(lambda b: b[:-1] + bytes([b[-1] ^ 1])),
     "E532": lambda: checkpoint.compare_keys({"w": ((3,), "float64")}, {"w": np.ones(2)}),

@@ -24,10 +24,11 @@ ALLOWED = {  # what each layer may import of the others
     "compiler": {"grammar", "compiler"},
     "runtime": {"runtime"},
 }
-SHARED = {  # errors, and what headers of data say before there is a plan
+SHARED = {  # errors, amounts, and what headers of data say before there is a plan
     "dln.compiler.schema.arguments",
     "dln.grammar.diagnostics",
     "dln.compiler.schema.headers",
+    "dln.compiler.schema.quantities",
 }
 PLAN = "dln.compiler.plan"  # all that the runtime sees of the compiler
 LOADER = "runtime/execution/sandbox.py"  # the one file that turns a program text into a function

@@ -45,6 +45,7 @@ ROOMS = """
     runtime.data
     runtime.checkpoint
     runtime.training
+    runtime.footprint
     runtime
     flags
     settings

@@ -1,0 +1,293 @@
+"""The memory of a whole run: first values, each phase in turn, tasks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import ceil, prod, sqrt
+from pathlib import PurePath
+
+from dln.compiler.plan import (
+    PICTURES,
+    EmitSpec,
+    PhaseSpec,
+    Plan,
+    Program,
+    ProgramKind,
+    WatchSpec,
+    item_size,
+)
+from dln.runtime.footprint.ledger import Item, Moment
+from dln.runtime.footprint.walk import Asked, Walk, row_bytes, sized
+
+ORDERS = {"file": (8, 8), "stream": (16, 8), "shuffled": (20, 16), "replacement": (24, 16),
+          "balanced": (96, 16)}  # fmt: skip
+"""Bytes for each example while the order of an epoch is worked out, and while it is copied."""
+SIDE, GAP, PIXEL, FIGURE = 96, 6, 127, 30_000_000
+"""Pixels of a tile's side and between tiles; bytes for each of them while a picture is drawn, and
+for a picture that is no tiles (matplotlib 3.10)."""
+WHOLE_VECTORS = 7
+"""The vectors of double precision that a search along a line has at once, and one as it came."""
+
+
+def forecast(plan: Plan, asked: Asked) -> Moment:
+    """The moment at which a run takes most memory, with all that is held then.
+
+    A pure function of the plan and of what the headers of data files say. Raises `Fault` where
+    these cannot be read.
+    """
+    walk = Walk(plan, asked)
+    first_values(walk)
+    for name in asked.phases:
+        phase(walk, plan.phases[name])
+    if asked.tasks:
+        tasks(walk)
+    return walk.ledger.peak
+
+
+def first_values(walk: Walk) -> None:
+    """Parameters are drawn in double precision, copied, and brought into their own."""
+    plan = walk.plan
+    if not plan.params:
+        return
+    phases = plan.phases.values()
+    wide = any((p.dtype or plan.dtype) == "float64" for p in phases)
+    walk.precision = dict.fromkeys(plan.params, "float64" if wide else plan.dtype)
+    keys = map(ProgramKind.INIT.of, (plan.dtype, "float64", "float32"))
+    key = next(key for key in keys if key in plan.programs)
+    copies = walk.passes(key, 1, "first values of the parameters")
+    walk.ledger.hold(*parameters(walk))
+    walk.ledger.moment("first values of the parameters", copies)
+
+
+def parameters(walk: Walk) -> list[Item]:
+    """The parameters, each with its line, and which entries of them there are."""
+    found = []
+    for path, spec in walk.plan.params.items():
+        numbers = prod(spec.shape)
+        size = numbers * item_size("real", walk.precision[path]) + numbers * (spec.live is not None)
+        found.append(Item(f"parameter {path}", size, spec.place, "sizes"))
+    return found
+
+
+# ---- a phase -----------------------------------------------------------------------------------
+
+
+def phase(walk: Walk, spec: PhaseSpec) -> None:
+    """A phase from its start to its end: what it leaves are its states, its data, and what checks
+    will ask of it."""
+    plan, name = walk.plan, spec.name
+    step = plan.programs[spec.step]
+    cast(walk, [b.key for b in step.buffers if b.place == "param"], step.dtype)
+    if spec.starts:
+        walk.passes(ProgramKind.START.of(name), 1, f"what {name} starts from")
+    states(walk, spec, step.dtype)
+    walk.ready(spec.step)
+    walk.part(spec.data, spec.part, step.dtype)
+    for watch in spec.watches:
+        if watch.on is not None and watch.program is not None:
+            dtype = plan.programs[watch.program].dtype
+            walk.part(watch.on.data, watch.on.part, dtype)
+            held = sized(watch.carried, dtype)
+            walk.ledger.hold(Item(f"what {name}.{watch.name} carries", held, watch.place))
+    kept = name in walk.asked.keep
+    if kept:
+        keep_first(walk, spec)
+    with walk.ledger.passing():
+        training(walk, spec)
+        if kept:
+            walk.ledger.hold(*snapshot(walk, spec))
+        save(walk)
+    walk.reserved.clear()
+    if kept:
+        walk.ledger.hold(*snapshot(walk, spec))
+
+
+def cast(walk: Walk, paths: list[str], dtype: str) -> None:
+    """Parameters of another precision are brought into this one, by way of a copy."""
+    changed = {p for p in paths if walk.precision[p] != dtype}
+    if not changed:
+        return
+    sizes = [prod(walk.plan.params[p].shape) for p in changed]
+    walk.ledger.moment("parameters in another precision", Item("a copy", 2 * 8 * max(sizes)))
+    walk.precision |= dict.fromkeys(changed, dtype)
+    names = {f"parameter {p}" for p in changed}
+    now = {item.what: item for item in parameters(walk)}
+    walk.ledger.held = [now[i.what] if i.what in names else i for i in walk.ledger.held]
+
+
+def states(walk: Walk, spec: PhaseSpec, dtype: str) -> None:
+    """First values in double precision, zeros where nothing else is said, then as they stay."""
+    if not spec.states:
+        return
+    key, what = ProgramKind.STATES.of(spec.name), f"states of {spec.name}"
+    first = Item(what, sized(spec.states, "float64"), spec.place)
+    if key in walk.plan.programs:
+        walk.passes(key, spec.rows or 1, what, first)
+    walk.ledger.hold(Item(what, sized(spec.states, dtype), spec.place, "sizes"))
+    walk.ledger.moment(what, first)
+
+
+def keep_first(walk: Walk, spec: PhaseSpec) -> None:
+    """The first minibatch and the parameters before it, for checks."""
+    n, step = batch_of(walk, spec), walk.plan.programs[spec.step]
+    one = sum(
+        prod(f.shape) * item_size(f.kind, step.dtype) for f in walk.plan.data[spec.data].fields
+    )
+    item = Item(
+        f"the first minibatch of {spec.name}, for checks", n * one, spec.place, "batch", spec.name
+    )
+    walk.ledger.hold(item)
+    walk.ledger.moment(item.what, item)
+    walk.ledger.hold(*snapshot(walk, spec))
+
+
+def snapshot(walk: Walk, spec: PhaseSpec) -> list[Item]:
+    """Copies of parameters, and of what a phase keeps, for checks."""
+    held = sum(i.bytes for i in parameters(walk))
+    kept = {k: spec.states[k] for k in spec.kept}
+    held += sized(kept, walk.plan.programs[spec.step].dtype)
+    return [Item(f"parameters of {spec.name} as checks ask of them", held, spec.place, "sizes")]
+
+
+def batch_of(walk: Walk, spec: PhaseSpec) -> int:
+    """How many examples a minibatch has."""
+    n, batch = walk.count(spec.data, spec.part), walk.asked.batch.get(spec.name, spec.batch)
+    return n if batch is None else min(batch, n)
+
+
+def training(walk: Walk, spec: PhaseSpec) -> None:
+    """Updates and what comes between them. Programs keep their memory until the phase ends."""
+    name, n, examples = spec.name, batch_of(walk, spec), walk.count(spec.data, spec.part)
+    drawing, copying = ORDERS[spec.order]
+    order = Item(f"the order of {name}'s examples", 8 * examples, spec.place)
+    walk.ledger.moment(order.what, replace(order, bytes=max(drawing, copying) * examples))
+    walk.ledger.hold(order)
+    if again(walk, spec):
+        walk.ledger.moment(order.what, replace(order, bytes=max(drawing, copying) * examples))
+    for estimate in spec.estimates:
+        size = min(examples, estimate.sample, walk.plan.programs[estimate.program].capacity)
+        drawn(walk, spec.data, size)
+        walk.runs(estimate.program, size, f"{name}: an estimate on {some(size)}", spec.place)
+    drawn(walk, spec.data, n)
+    update = f"{name}: an update on {some(n)}"
+    walk.runs(spec.step, n, update, spec.place, *search(walk, spec))
+    if walk.asked.saves:
+        walk.ledger.moment("the hash of the parameters", copied(walk))
+    for watch in spec.watches:
+        watching(walk, spec, watch, n)
+    keeps = [k.program for k in spec.keeps if k.program is not None]
+    for key in (*spec.until, *keeps):
+        walk.runs(key, 1, f"{name}: when it ends")
+
+
+def some(n: int) -> str:
+    return f"{n:,} example" + "s" * (n != 1)
+
+
+def again(walk: Walk, spec: PhaseSpec) -> bool:
+    """Whether there is more than one epoch, so that two orders meet."""
+    if spec.order in ("file", "stream"):
+        return False
+    if walk.asked.epochs is not None:
+        return walk.asked.epochs > 1
+    count, unit = spec.duration
+    each = -(-walk.count(spec.data, spec.part) // batch_of(walk, spec))
+    return count > (1 if unit == "epoch" else each)
+
+
+def drawn(walk: Walk, name: str, n: int) -> None:
+    """Fields that are drawn at each visit come from a program of their own."""
+    if walk.plan.data[name].drawn:
+        walk.runs(ProgramKind.DATA.of(name), n, f"{name} drawn on {some(n)}")
+
+
+def search(walk: Walk, spec: PhaseSpec) -> tuple[Item, ...]:
+    """The vectors of a descent: point, direction, gradients, and what is worked out of them."""
+    if spec.descent is None:
+        return ()
+    numbers = sum(prod(walk.plan.params[p].shape) for p in spec.descent.params)
+    own = item_size("real", walk.plan.programs[spec.step].dtype)
+    size = numbers * (8 * WHOLE_VECTORS + own)
+    return (Item(f"{spec.name}: a search along a line", size, spec.place, "sizes"),)
+
+
+def watching(walk: Walk, spec: PhaseSpec, watch: WatchSpec, n: int) -> None:
+    """A watch with a program of its own, on minibatches or over a part."""
+    if watch.program is None:
+        return
+    program, what = walk.plan.programs[watch.program], f"{spec.name}.{watch.name}"
+    order = Item("the order of examples", 0)
+    if watch.on is not None:
+        examples = walk.count(watch.on.data, watch.on.part)
+        n = watch.stream or (min(examples, program.capacity) if watch.per_example else examples)
+        order = Item("the order of examples", 16 * examples)
+        drawn(walk, watch.on.data, n)
+    walk.runs(watch.program, n, f"{what} on {some(n)}", watch.place, order)
+
+
+# ---- what is kept and made ---------------------------------------------------------------------
+
+
+def copied(walk: Walk) -> Item:
+    """Copies of parameters and states."""
+    held = [i for i in walk.ledger.held if i.what.startswith(("parameter ", "states of "))]
+    return Item("copies for a checkpoint", sum(i.bytes for i in held), None, "sizes")
+
+
+def save(walk: Walk) -> None:
+    """A checkpoint as it is written: copies, their bytes, and the file."""
+    if walk.asked.saves:
+        kept = [
+            i for i in walk.ledger.held if i.what.endswith(("as checks ask of them", "for checks"))
+        ]
+        copies = copied(walk)
+        size = copies.bytes + sum(i.bytes for i in kept)
+        file = Item("a checkpoint as it is written", 2 * size, None, "sizes")
+        walk.ledger.moment("a checkpoint as it is written", copies, file)
+
+
+def tasks(walk: Walk) -> None:
+    """Each task on what its phases have left and on all examples; its values are copied, its
+    programs keep their memory."""
+    walk.asked = replace(walk.asked, limit=None)
+    for task in walk.plan.tasks.values():
+        if not set(task.after) <= set(walk.asked.phases):
+            continue
+        what = f"the task {task.name}"
+        program = walk.ready(task.program)
+        values = Item(what, 2 * row_bytes(program, program.values, 1))
+        walk.runs(task.program, 1, what, None, values)
+        for emit in task.emits:
+            emitted(walk, emit, program, what)
+
+
+def emitted(walk: Walk, emit: EmitSpec, program: Program, what: str) -> None:
+    """What is emitted: made of examples by a program of its own, perhaps drawn."""
+    n = 1
+    if emit.program is not None and emit.on is not None:
+        program = walk.ready(emit.program)
+        examples = walk.count(emit.on.data, emit.on.part)
+        walk.part(emit.on.data, emit.on.part, program.dtype)
+        n = min(examples, program.capacity)
+        drawn(walk, emit.on.data, n)
+        copies = 2 * row_bytes(program, program.values, n) + 16 * examples
+        walk.runs(emit.program, n, what, emit.place, Item(what, copies))
+    if emit.to is not None and PurePath(emit.to).suffix in PICTURES:
+        if walk.once("matplotlib"):
+            walk.ledger.hold(Item("matplotlib", walk.asked.drawing))
+        keys = [part.key for part in emit.parts]
+        shapes = [b.shape_at(emit.count or n) for b in program.values if b.key in keys]
+        walk.ledger.moment(what, Item(f"the picture {emit.to}", picture(shapes), emit.place))
+
+
+def picture(shapes: list[tuple[int, ...]]) -> int:
+    """What drawing takes: an image in grey and its colours at each pixel of tiles, else a figure of
+    some inches."""
+    tiles = [s for s in shapes if len(s) > 2]
+    if not tiles:
+        return FIGURE
+    *counts, high, wide = tiles[0]
+    times, n = max(1, SIDE // max(high, wide, 1)), prod(counts)
+    across = counts[-1] if len(counts) > 1 else n if n <= 8 else ceil(sqrt(n))
+    n = -(-n // max(across, 1)) * across
+    return PIXEL * n * (high * times + GAP) * (wide * times + GAP)

@@ -1,0 +1,198 @@
+"""What is walked through of a run: its programs made ready and run, its data read."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass, field
+from math import prod
+
+from dln.compiler.plan import (
+    Buffer,
+    DataSpec,
+    FieldSpec,
+    Place,
+    Plan,
+    Program,
+    ProgramKey,
+    ProgramKind,
+    Stretch,
+    WholeField,
+    buffer_bytes,
+    item_size,
+    memory,
+    scratch,
+)
+from dln.runtime.footprint.ledger import Item, Ledger
+from dln.runtime.readers.weights import weight
+
+CHUNK = 1000  # examples turned into fields at a time, as `runtime.data.fields` does
+TESTS = {"binary": 3, "index": 40}
+"""Bytes that the tests of a number take, of a domain or a kind."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is asked of a run: which phases in which order, of how many epochs and examples; whether
+    checkpoints are written; the phases of which arrays are kept for checks; whether tasks are
+    carried out; the data sets whose examples are given from Python; minibatches of another size
+    than the spec says, by phase; the bytes of what is still to be loaded to draw pictures."""
+
+    phases: tuple[str, ...]
+    epochs: int | None = None
+    limit: int | None = None
+    saves: bool = False
+    keep: frozenset[str] = frozenset()
+    tasks: bool = False
+    given: frozenset[str] = frozenset()
+    batch: Mapping[str, int] = field(default_factory=dict)
+    drawing: int = 0
+
+
+class Walk:
+    """A run as it takes memory: each method does to the ledger what the runtime does to memory."""
+
+    def __init__(self, plan: Plan, asked: Asked) -> None:
+        self.plan, self.asked, self.ledger = plan, asked, Ledger()
+        self.precision: dict[str, str] = {}
+        self.known: set[Hashable] = set()
+        self.reserved: dict[ProgramKey, int] = {}
+
+    def once(self, *what: Hashable) -> bool:
+        """Whether something is done for the first time."""
+        new = what not in self.known
+        self.known.add(what)
+        return new
+
+    # ---- programs ------------------------------------------------------------------------------
+
+    def ready(self, key: ProgramKey) -> Program:
+        """A program made ready: its constants, and copies of parameters in its precision."""
+        program = self.plan.programs[key]
+        if self.once(key):
+            self.ledger.hold(Item("constants of programs", memory(program, 1)["const"]))
+        for b in program.buffers:
+            if b.place == "param" and self.precision[b.key] != program.dtype:
+                if self.once("mirror", b.key, program.dtype):
+                    said = f"parameters in {program.dtype} as well"
+                    self.ledger.hold(Item(said, buffer_bytes(program, b, 1)))
+            elif b.place == "whole":
+                field = WholeField.parse(b.key)
+                self.part(field.data, field.part, program.dtype)
+        return program
+
+    def taken(self, program: Program, n: int, what: str, place: Place | None = None,
+              by: str = "sizes", phase: str = "") -> Item:  # fmt: skip
+        """The memory of a program on n examples."""
+        parts = memory(program, n)
+        own = sum(parts[p] for p in ("arena", "input", "value", "scalar"))
+        return Item(what, own, place, by, phase)
+
+    def runs(self, key: ProgramKey, n: int, what: str, place: Place | None = None,
+             *more: Item) -> None:  # fmt: skip
+        """A program runs on n examples, and keeps its memory until the phase ends."""
+        program = self.ready(key)
+        if n > self.reserved.get(key, 0):
+            self.reserved[key] = n
+            batch = "batch" if key.kind is ProgramKind.STEP else "examples"
+            item = self.taken(program, n, what, place, batch, key.of)
+            self.ledger.put(str(key), item)
+        self.ledger.moment(what, *inside(program, n), *more)
+
+    def passes(self, key: ProgramKey, n: int, what: str, *more: Item) -> Item:
+        """A program runs once, and its values are copied: those are what is left."""
+        program = self.ready(key)
+        copies = Item(what, sum(buffer_bytes(program, b, n) for b in program.values))
+        self.ledger.moment(what, self.taken(program, n, what), *inside(program, n), copies, *more)
+        return copies
+
+    # ---- data ----------------------------------------------------------------------------------
+
+    def count(self, data: str, part: str) -> int:
+        """How many examples of a part are used."""
+        count, most = self.plan.data[data].parts[part][1], self.asked.limit
+        return count if most is None else min(count, most)
+
+    def part(self, data: str, part: str, dtype: str) -> None:
+        """A part of a data set in a precision: read, made into fields, checked."""
+        if not self.once("part", data, part, dtype, self.asked.limit):
+            return
+        spec, n = self.plan.data[data], self.count(data, part)
+        if {data, f"{data}.{part}"} & self.asked.given:
+            self.ledger.hold(*fields(spec, part, n, dtype))
+            return
+        self._read(spec, part, n)
+        if spec.drawn:
+            self._drawn(spec, part, n)
+        else:
+            self._chunks(ProgramKind.CLAIMS, spec, part, n)
+            self.ledger.hold(*fields(spec, part, n, dtype))
+            self._chunks(ProgramKind.DATA, spec, part, n)
+
+    def _read(self, spec: DataSpec, part: str, n: int) -> None:
+        """As the reader reads it, whole or a stretch, which stays."""
+        start, whole = spec.parts[part]
+        stretch = None if n == whole else Stretch(start, start + n, spec.count)
+        if ("raw", spec.name, None) in self.known or not self.once("raw", spec.name, stretch):
+            return
+        found = weight(spec, stretch)
+        what = f"{spec.name} as it is read"
+        self.ledger.moment(what, Item(what, found.peak, spec.place, "examples"))
+        self.ledger.hold(Item(f"{spec.name} as it was read", found.held, spec.place, "examples"))
+
+    def _chunks(self, kind: ProgramKind, spec: DataSpec, part: str, n: int) -> None:
+        """Some examples at a time go through a program; the last copies are still there when the
+        next are made."""
+        key = kind.of(spec.name)
+        if key not in self.plan.programs:
+            return
+        program, what = self.ready(key), f"the fields of {spec.name}.{part} worked out"
+        size = min(max(program.capacity, CHUNK), n)
+        copied = size + min(size, n - size)
+        copies = sum(buffer_bytes(program, b, copied) for b in program.values)
+        self.ledger.moment(
+            what,
+            self.taken(program, size, what, spec.place, "examples"),
+            *inside(program, size),
+            Item(what, copies + tests(spec.fields, size), spec.place, "examples"),
+        )
+
+    def _drawn(self, spec: DataSpec, part: str, n: int) -> None:
+        """What fields are drawn of at each visit; the first examples are checked."""
+        program = self.ready(ProgramKind.DATA.of(spec.name))
+        each = sum(buffer_bytes(program, b, 1) for b in program.inputs)
+        what = f"{spec.name}.{part}, of which fields are drawn"
+        self.ledger.hold(Item(what, each * n, spec.place, "examples"))
+        self._chunks(ProgramKind.CLAIMS, spec, part, n)
+        few = min(n, CHUNK)
+        self.passes(
+            ProgramKind.DATA.of(spec.name), few, f"fields of {spec.name}.{part} drawn",
+            Item("tests of fields", tests(spec.fields, few), spec.place, "examples"),
+        )  # fmt: skip
+
+
+def inside(program: Program, n: int) -> tuple[Item, ...]:
+    """What operations of a program take for themselves while they work."""
+    return (Item("operations at work", scratch(program, n)),)
+
+
+def fields(spec: DataSpec, part: str, n: int, dtype: str) -> Iterable[Item]:
+    """The fields of a part, in a precision."""
+    for f in spec.fields:
+        size = n * prod(f.shape) * item_size(f.kind, dtype)
+        yield Item(f"{f.name} of {spec.name}.{part}", size, f.place, "examples")
+
+
+def tests(specs: Iterable[FieldSpec], n: int) -> int:
+    """What testing the values of fields takes, one field after the other."""
+    return max((n * prod(f.shape) * TESTS.get(f.domain, TESTS.get(f.kind, 0)) for f in specs),
+               default=0)  # fmt: skip
+
+
+def sized(shapes: Mapping[str, tuple[int, ...]], dtype: str) -> int:
+    """Bytes of arrays of real numbers."""
+    return sum(map(prod, shapes.values())) * item_size("real", dtype)
+
+
+def row_bytes(program: Program, buffers: Iterable[Buffer], n: int) -> int:
+    """Bytes of some buffers for n examples."""
+    return sum(buffer_bytes(program, b, n) for b in buffers)

@@ -1,0 +1,96 @@
+"""What reading a data set takes in memory, known from headers and lengths before it is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from math import prod
+from typing import NamedTuple
+
+from dln.compiler.plan import DataSpec, Stretch
+from dln.runtime.readers import synthetic
+from dln.runtime.readers.binary import EXACT_BYTES, idx_headers, npz_headers, taken
+from dln.runtime.readers.files import CHUNK, file_of, length
+
+PIECES = 4 * CHUNK  # what is unpacked piece by piece, packed and not
+BLOCK = 3 << 18  # what NumPy unpacks of an npz at a time, and its copies
+
+
+class Weight(NamedTuple):
+    """Bytes that stay once a set is read, and the most that there are while it is."""
+
+    held: int
+    peak: int
+
+
+def weight(spec: DataSpec, stretch: Stretch | None) -> Weight:
+    """What reading a set, or a stretch of it, takes. Raises the faults of reading its headers."""
+    return WEIGHTS[spec.reader](spec, stretch)
+
+
+def _idx(spec: DataSpec, stretch: Stretch | None) -> Weight:
+    held = peak = 0
+    for header in idx_headers(spec.source).values():
+        low, high = taken(header.shape[0], stretch)
+        read = (high - low) * header.row
+        kept = 8 * (high - low) if header.kind == "index" else read
+        peak = max(peak, held + read + PIECES + kept * (header.kind == "index"))
+        held += kept
+    return Weight(held, peak)
+
+
+def _npz(spec: DataSpec, stretch: Stretch | None) -> Weight:
+    headers = npz_headers(file_of(spec.source))
+    held = peak = turned = tested = 0
+    for header in headers.values():
+        low, high = taken(header.shape[0], stretch)
+        whole, kept = header.shape[0] * header.row, (high - low) * header.row
+        peak = max(peak, held + whole + BLOCK + (kept if stretch else 0))
+        held += kept
+        turned += 8 * (high - low) * (header.kind == "index" and header.itemsize != 8)
+        if header.dtype.lstrip("<>|=")[0] in "iu" and header.itemsize == 8:
+            tested = max(tested, EXACT_BYTES * kept // 8)
+    return Weight(held + turned, max(peak, held + max(turned, tested)))
+
+
+def _cells(spec: DataSpec, stretch: Stretch | None) -> Weight:
+    """Numbers are added to an array that grows by a sixteenth, beside the text."""
+    text = length(file_of(spec.source)) if spec.reader == "table" else 0
+    columns = prod(spec.raw[0].shape)
+    grown = 8 * _grown(spec.count * columns)
+    if stretch is None:
+        return Weight(grown, max(2 * text, text + grown))
+    kept = 8 * (stretch.stop - stretch.start) * columns
+    return Weight(kept, max(2 * text, text + grown, grown + kept))
+
+
+def _grown(count: int) -> int:
+    """The room of an `array.array` to which so many numbers were added (CPython, arraymodule.c)."""
+    room = 0
+    while room < count:
+        room += 1
+        room += (room >> 4) + (3 if room < 8 else 7)
+    return room
+
+
+def _text(spec: DataSpec, stretch: Stretch | None) -> Weight:
+    """The bytes and the text together, then the text and a code for each letter."""
+    text, window = length(file_of(spec.source)), spec.raw[0].shape[0] - 1
+    low, high = taken(spec.count, stretch)
+    codes = 8 * ((high - low) * window + 1)
+    return Weight(codes, max(2 * text, text + codes + PIECES))
+
+
+def _synthetic(spec: DataSpec, stretch: Stretch | None) -> Weight:
+    each = sum(8 * prod(field.shape) for field in spec.raw)
+    made, peak = each * spec.count, int(each * spec.count * synthetic.peak(spec.source))
+    if stretch is None:
+        return Weight(made, peak)
+    kept = each * (stretch.stop - stretch.start)
+    return Weight(kept, max(peak, made + kept))
+
+
+WEIGHTS: Mapping[str, Callable[[DataSpec, Stretch | None], Weight]] = {
+    "idx": _idx, "npz": _npz, "rows": _cells, "synthetic": _synthetic, "table": _cells,
+    "text": _text,
+}  # fmt: skip
+"""By reader."""
