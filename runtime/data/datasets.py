@@ -36,6 +36,7 @@ class Datasets:
     ) -> None:
         self.fields, self.plan, self.limit = fields, fields.plan, limit
         self._parts: dict[tuple[str, str, str], DataPart] = {}
+        self._fewer: dict[int, Datasets] = {}
         self._still: dict[tuple[WholeField, str], DeviceArray] = {}
         self._given = {name: self._check_given(name, a) for name, a in (given or {}).items()}
 
@@ -66,7 +67,11 @@ class Datasets:
 
     def whole(self, key: WholeField, rows: int, dtype: str) -> DeviceArray:
         """The first `rows` examples of a field of a part as one array of the device, [rows,
-        *shape]. Where the part is in memory in that precision already it is that array."""
+        *shape]. Where the part is in memory in that precision already it is that array; of a run on
+        fewer examples no more are read."""
+        if rows < self.plan.data[key.data].parts[key.part][1] and self.limit is None:
+            fewer = self._fewer.setdefault(rows, Datasets(self.fields, None, rows))
+            return fewer.whole(key, rows, dtype)
         part = self.part(key.data, key.part, dtype)
         if part.drawn is None:
             return part.arrays[key.field][:rows]

@@ -40,7 +40,7 @@ class DataPart:
         return {key: a[indices] for key, a in self.arrays.items()}
 
     def field(self, name: str, device: Device) -> DeviceArray:
-        """One field of all examples; of what is drawn it is one draw."""
+        """One field of all examples, [example, ...]; of what is drawn it is one draw."""
         if self.drawn is None:
             return self.arrays[name]
         return self.drawn(device.array(np.arange(self.n), "int64"), 0.0)[name]

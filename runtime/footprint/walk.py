@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 
 from dln.compiler.plan import (
@@ -76,8 +76,7 @@ class Walk:
                     said = f"parameters in {program.dtype} as well"
                     self.ledger.hold(Item(said, buffer_bytes(program, b, 1)))
             elif b.place == "whole":
-                field = WholeField.parse(b.key)
-                self.part(field.data, field.part, program.dtype)
+                self._whole(WholeField.parse(b.key), b.shape_at(0)[0], program.dtype)
         return program
 
     def taken(self, program: Program, n: int, what: str, place: Place | None = None,
@@ -112,9 +111,17 @@ class Walk:
         count, most = self.plan.data[data].parts[part][1], self.asked.limit
         return count if most is None else min(count, most)
 
-    def part(self, data: str, part: str, dtype: str) -> None:
+    def _whole(self, field: WholeField, rows: int, dtype: str) -> None:
+        """A field of a whole part: that of the training, unless there are to be fewer examples."""
+        asked, count = self.asked, self.plan.data[field.data].parts[field.part][1]
+        fewer = rows < count
+        self.asked = replace(asked, limit=rows if fewer else None)
+        self.part(field.data, field.part, dtype, fewer)
+        self.asked = asked
+
+    def part(self, data: str, part: str, dtype: str, apart: bool = False) -> None:
         """A part of a data set in a precision: read, made into fields, checked."""
-        if not self.once("part", data, part, dtype, self.asked.limit):
+        if not self.once("part", data, part, dtype, self.asked.limit, apart):
             return
         spec, n = self.plan.data[data], self.count(data, part)
         if {data, f"{data}.{part}"} & self.asked.given:

@@ -144,7 +144,7 @@ def npz_probe(decl: DataSource) -> Schema:
 
 
 def npz_headers(path: Path) -> dict[str, _Header]:
-    """From the header of each member of the zip."""
+    """From the header of each member of the zip. Raises `Fault` where it is none, or damaged."""
     import zipfile  # late: few sets are npz
 
     if not zipfile.is_zipfile(path):
