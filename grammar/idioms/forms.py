@@ -90,6 +90,7 @@ HOLES = {
     "again": r"(?P=k)",
     "closed": rf"(?:[^()\[\];\n#]|{_PAIRS})+",
     "blank": _LINE,
+    "put": r"<-|=",
     "dotpow": r"\.\^",
     "head": r"(?:block|fn)\b[^\n#]*?",
     "about": r"~|=~|approx(?:imately)?",

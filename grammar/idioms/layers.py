@@ -25,6 +25,12 @@ def _likely(h: Holes) -> str:
     return f"cross_entropy({logits[1]}, {h['b']})" if logits else f"nll(exp({h['a']}), {h['b']})"
 
 
+def _by_names(h: Holes) -> str | None:
+    """A convolution of which all is named."""
+    given = options(h["inside"], h["known"].split(), lambda text: text).removeprefix(", ")
+    return f"conv({given})" if "k =" in given and "size =" in given else None
+
+
 def _added(h: Holes) -> str:
     """A sum of values; what flows through layers stands in brackets."""
     parts = [a.strip() for a in arguments(h["inside"])]
@@ -64,6 +70,9 @@ LOSSES = (
     ("~vmap|jit|pmap({a})({b})", "{a}({b})", EACH), ("~vmap|jit|pmap({a})", "{a}", EACH),
     ("~scan|while_loop|fori_loop|foldl({inside})", ": scan t in time { h[t] = ... }",
      "what goes on from step to step is a scan"),
+    ("~CrossEntropyLoss|MSELoss|BCELoss|BCEWithLogitsLoss|NLLLoss()",
+     ": minimize cross_entropy(z, label) over net with sgd(lr = 0.1)",
+     "a loss is a function, which is applied where the loss stands"),
     ("~NLLLoss({inside})({a}, {b})", "nll(softmax({a}), {b})",
      "a loss is a function: nll(p, label) takes probabilities and a class"),
     ("~softmax_cross_entropy_with_logits|sparse_softmax_cross_entropy_with_logits"
@@ -98,6 +107,7 @@ LAYERS = (
     ("~conv2d({x}, {number}{more})", _of_value, CONV),
     ("~Conv2D|Convolution2D|Conv|conv2d({a}, ({k}, {b}){more})", "conv({a}, {k}{more})", CONV),
     ("~Conv2D|Convolution2D|Conv|conv2d({a}{more})", "conv({a}{more})", CONV),
+    ("~Conv2d|Conv2D({inside})", _by_names, CONV),
     ("~MaxPool2d|MaxPooling2D|MaxPool2D|maxpool|MaxPool(({k}, {inside}){more})",
      "max_pool({k})", POOL),
     ("~MaxPool2d|MaxPooling2D|MaxPool2D|maxpool|MaxPool({k}{more})", "max_pool({k})", POOL),

@@ -325,6 +325,9 @@ PLACES = (
     ("{x}[{index}:end]", "{x}[{index}:]", "a slice to the end has no stop"),
     ("batch full|whole|entire", "batch all", "all examples at once are batch all"),
     ("for one {unit}", "for 1 {unit}", "a time has a number"),
+    ("~max({a}, {k})[1]", "argmax({a})", "the place of the largest is argmax"),
+    ("sum({a}, {k})", "sum({a})", OF_ONE),
+    ("mean({a}, {k})", "mean({a})", OF_ONE),
     ("for {f} in time {", "scan {f} in time {", "what runs over time is a scan"),
     (
         "{x}[{index}..{k}]",

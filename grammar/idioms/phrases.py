@@ -61,6 +61,7 @@ ROWS = tuple(
     Idiom(form, here, says, code)
     for code, form, here, says in (
         # -- phases
+        ("E114", "^until {number} {unit}", ": for {number} {unit}, in the line of train", UNITS),
         ("E114", "^until {cond} patience {k}", _patient,
          "until has one condition, of reports: a patience is that none since was better"),
         ("E114", "device|cuda|gpu|cpu {clause}", ": dln run --backend cupy SPEC",
@@ -84,7 +85,7 @@ ROWS = tuple(
          "examples of one update are batch 100"),
         ("E114", "batch = {number}", "batch {number}", "examples of one update are batch 100"),
         ("E114", "^train {cond} lr|learning_rate|optimizer|loss {tail}", MINIMIZE, MINIMISED),
-        ("E114", "^train {cond} shuffle {tail}", "train {cond} {tail}",
+        ("E114", "^train {cond} shuffle {clause} {tail}", "train {cond} {tail}",
          "the order is another in each epoch by itself; order says another"),
         ("E114", "every {unit}", "every 1 {unit}", "every has a number: every 1 epoch"),
         ("E114", "each|per {k} {unit}", "every {k} {unit}", "a watch is reported every 1 epoch"),
@@ -92,6 +93,7 @@ ROWS = tuple(
         ("E114", "seed = {number}", "seed {number}", "clauses have no ="),
         ("E114", "dtype lib.{f}", "dtype {f}", "a precision is float32 or float64"),
         ("E114", "^stop|end|finish|exit when|if {rest}", "until {rest}", "a phase ends by until"),
+        ("E113", "^fprintf|printf|disp|println|puts|echo({inside})", ": emit params(net)", GIVEN),
         # -- sweeps
         ("E114", "^vary {f} = [{inside}]", "vary {f} in [{inside}]", VARIED),
         ("E114", "^vary {f} = {listed}", "vary {f} in [{listed}]", VARIED),
@@ -112,6 +114,7 @@ ROWS = tuple(
         ("E114", "^vary {f}.{g} in {rest}", ": const {g} = ..., and vary {g} in {rest}", SWEPT),
         ("E114", "^vary {q} in {listed}", "vary {q} in [{listed}]",
          "what is varied stands in a list or a range"),
+        ("E113", "({k},)", "{k}", "there are no tuples: one size is a number"),
         ("E113", "{tuple}", lambda h: f"[{h['tuple'].strip()[1:-1]}]",
          "there are no tuples: several values are a list, in [ ]"),
         # -- bodies on one line

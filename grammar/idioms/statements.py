@@ -53,6 +53,12 @@ def _let(h: Holes) -> str:
     return f"{h['f']} = {h['rest']}" if h["around"] else f"let {h['f']} = {h['rest']}"
 
 
+def _arrow(h: Holes) -> str:
+    """`hidden <- 100`."""
+    word = "" if h["around"] else "const " if re.fullmatch(r"[\d.e-]+", h["rest"]) else "let "
+    return f"{word}{h['f']} = {h['rest']}"
+
+
 def _function(h: Holes) -> str | None:
     """`f(a) = a^2` at the top of a file; in a body it may be an element."""
     return None if h["around"] else f"fn {h['f']}({h['args']}) = {h['rest']}"
@@ -203,6 +209,9 @@ OWN = tuple(
          "what flows in says its shape itself"),
         ("E113", "~normal({g}, {tuple})", "normal(0, 1)", DRAWN),
         ("E113", "~uniform({g}, {tuple})", "uniform(0, 1)", DRAWN),
+        ("E113", "^({names}) = {c}", _unpacked, "an equation has one name: results are net(x).y"),
+        ("E113", "^for {vars} in {loop}:{indented}", lambda h:
+         ": for k in 0..2 {" if h["around"] == "block" else None, "a for has its body in braces"),
         ("E113", "^super({tail}", "", "a block has no constructor: this line is left out"),
         ("E113", "^try|except|finally|raise|global|nonlocal|del|pass|yield|async|await|break|"
          "continue{tail}", "",
@@ -215,7 +224,7 @@ OWN = tuple(
          ": param W[m, n] ~ glorot(n, m)", "what is learnt is a parameter"),
         ("E113", "^{f} = ~Input({inside})", ": block net(x[784]) -> y[10] { ... }",
          "what flows in is a port of a block"),
-        ("E110", "^{f} <-|= function({args}) {rest}", "fn {f}({args}) = {rest}", FN),
+        ("E110", "^{f} {put} function({args}) {rest}", "fn {f}({args}) = {rest}", FN),
         ("E113", "^let|const {f} = function({args}) {rest}", "fn {f}({args}) = {rest}", FN),
         ("E113", "^fn {f}({args}) = return {rest}", "fn {f}({args}) = {rest}", FN),
         ("E113", "^fn {f}({args}): {rest}", "fn {f}({args}) = {rest}", FN),
@@ -283,7 +292,7 @@ OWN = tuple(
         ("E110", "^update {x} {sign}= {rest}", _less, SIGN),
         ("E110", "^{x}++", ": {x} := {x} + 1, in an optimiser or of a state", SIGN),
         ("E110", "^{x}--", ": {x} := {x} - 1, in an optimiser or of a state", SIGN),
-        ("E110", "^{f} <- {rest}", "{f} = {rest}", "a value is defined with ="),
+        ("E110", "^{f} <- {rest}", _arrow, "a value is defined with ="),
         ("E112", "^end", "}", "a body ends with }"),
         ("E113", "^~manual_seed|set_seed|seed({inside})", ": train fit on mnist ... seed 7 {",
          "draws follow from the seed of the run, --seed 7, and of a phase"),

@@ -27,6 +27,7 @@ from dln.compiler.frontend.context.static_values import (
 )
 from dln.compiler.frontend.context.values import (
     Builtin,
+    DataValue,
     Function,
     IndexForm,
     IndexVar,
@@ -177,7 +178,11 @@ def _not_applied(b: Build, target: Value, span: Span, call: s.Call | None = None
     if given and isinstance(target, Node) and all(isinstance(a, s.Name | s.Number) for a in given):
         inside = ", ".join(a.span.text for a in given)
         fact = f"elements stand in [ ], and the first is 0: {span.text}[{inside}]"
-    b.fail("E324", text, span, f"is {describe(target)}", facts=(fact,) if fact else ())
+    if isinstance(target, DataValue):
+        fact = "how a data set is read stands behind it: on mnist batch 100 for 1 epoch"
+    remedy = target if isinstance(target, str) and target.isidentifier() else ""  # of `-> "relu"`
+    facts = (fact,) if fact else ()
+    b.fail("E324", text, span, f"is {describe(target)}", remedy=remedy, facts=facts)
 
 
 def _arguments(b: Build, expr: s.Call, scope: Scope) -> list[tuple[Value, Span]]:

@@ -201,6 +201,8 @@ def _too_many(b: Build, node: Node, expr: s.Index) -> NoReturn:
     label = f"{broadcasting.short(expr.body.span.text)} is {b.shown(node.type)}"
     while kept and isinstance(last := kept[-1], s.Slice) and last.span.text.strip() == ":":
         kept.pop()
+    if kept and len(kept) == axes + 1 and kept[0].span.text.strip() == ":":
+        kept.pop(0)
     fewer = f"{expr.body.span.text}[{', '.join(i.span.text for i in kept)}]"
     remedy = fewer if kept and len(kept) == axes else ""
     b.fail("E213", text, expr.span, label, remedy=remedy)
