@@ -150,7 +150,10 @@ def pairs_of(ctx: click.Context, option: click.Parameter, words: Any) -> dict[st
     for word in words:
         name, _, text = map(str.strip, word.partition("="))
         if not NAME.fullmatch(name) or not text:
-            raise Wrong(f"{option.opts[-1]} takes {option.metavar}, not {shown(word)}")
+            form = str(option.metavar)
+            form = form.replace("NAME", name) if NAME.fullmatch(name) else form
+            remedy = f"{option.opts[-1]} {form}" if "=" in word or not word else ""
+            raise Wrong(f"{option.opts[-1]} takes {option.metavar}, not {shown(word)}", remedy)
         if name in found:
             raise Wrong(f"{name} is given twice, by {option.opts[-1]}")
         found[name] = text

@@ -200,6 +200,8 @@ def test_a_task_runs_and_can_be_repeated(dln: Callable[..., Any], line: Path) ->
     assert again.code == 0 and again.data["task"] == "weights"
     assert float(table.read_text()) == value
     assert dln("task", "runs/line-1", "weight").code == 2
+    elsewhere = dln("task", "runs/line-1", "weights", "--data", "nosuch=a.csv")
+    assert elsewhere.code == 2 and "the spec uses no data set nosuch" in elsewhere.err
 
 
 def test_names_of_a_spec_are_no_markup(dln: Callable[..., Any], tmp_path: Path) -> None:

@@ -67,6 +67,7 @@ run L rate=0.2                    | dln run L -D rate=0.2
 check L quux                      | dln check L
 run L -D rate                     | -D rate=0.1
 run L -D rate 0.2                 | dln run L -D rate=0.2
+run L --data points=              | --data points=PATH
 run L -D rate=abc                 | rate=0.1
 run L -D rat=1                    | rate
 run L --limit                     | --limit 1000
@@ -129,6 +130,8 @@ def understood(words: list[str]) -> None:
         (["run", "L", "-D", "=1"], "-D takes NAME=VALUE, not =1"),
         (["run", "L", "-D", "rate=1", "-D", "rate=2"], "rate is given twice"),
         (["run", "L", "--data", "points"], "--data takes NAME=PATH"),
+        (["run", "L", "-D", "rate="], "try: -D rate=VALUE"),
+        (["run", "L", "-D", ""], "try: -D NAME=VALUE"),
         (["results", "mlp", "--table"], "SPEC and --table exclude each other"),
         (["results", "--table", "--take", "runs/mlp-1"], "--take and --table exclude each other"),
         (["run", "x" * 300], "no such spec or file: xxx"),
