@@ -9,7 +9,7 @@ from typing import NoReturn
 from dln.compiler.frontend.context import broadcasting
 from dln.compiler.frontend.context.build_context import Build, Naming, Scope, Value
 from dln.compiler.frontend.context.frame import Frame
-from dln.compiler.frontend.context.place import Space, replace
+from dln.compiler.frontend.context.place import Poisoned, Space, replace
 from dln.compiler.frontend.context.static_values import (
     listed,
     lookup,
@@ -227,6 +227,9 @@ def _varied(
             b.refuse_again(text, word(line.span, name), word(varied[name], name))
         varied[name] = line.span
         if name != "seed" and name not in b.built.constants:
+            found = scope.lookup(name)
+            if found is not None and found.constant:  # it is one, and what it was given is refused
+                raise Poisoned
             known = [*b.built.constants, "seed"]
             unknown(b, "constant", name, line.span, known, hint=partial(_constant, name, known))
     rows = []
