@@ -31,6 +31,8 @@ from dln.runtime.device.host import Host
 gc.set_threshold(50_000)  # graphs are many small objects; most go without a collection
 os.environ["DLN_POISON"] = "1"  # for the processes that tests start
 Host.poisons = True  # for devices that tests make themselves
+# Each of those processes would compile all that it imports, where Python is told to keep nothing.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 Overlaps: TypeAlias = Callable[[Schedule], list[tuple[str, str]]]
