@@ -32,7 +32,7 @@ WHOLE_VECTORS = 7
 def forecast(plan: Plan, asked: Asked) -> Moment:
     """The moment at which a run takes most memory, with all that is held then.
 
-    A pure function of the plan and of what the headers of data files say. Raises `Fault` where
+    A pure function of the plan and of what the headers of data files say. Raises `DlnError` where
     these cannot be read.
     """
     walk = Walk(plan, asked)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from dln.compiler.plan import Plan
 from dln.compiler.schema.quantities import said
-from dln.grammar.diagnostics import DlnError, Fault, Note, Problem
+from dln.grammar.diagnostics import DlnError, Note, Problem
 from dln.runtime.device.source_map import span_of
 from dln.runtime.footprint.forecast import forecast
 from dln.runtime.footprint.ledger import Item, Moment
@@ -62,10 +62,7 @@ class Bounds:
 def refuse(plan: Plan, asked: Asked, bounds: Bounds) -> None:
     """Raise `DlnError` E523 where a run would take more than it may, with what takes most, where
     that is written, and how it takes less. Raises `DlnError` where headers cannot be read."""
-    try:
-        moment = bounds.over(plan, asked)
-    except Fault as fault:
-        raise fault.at(None) from None
+    moment = bounds.over(plan, asked)
     if moment is None:
         return
     most = f"{said(bounds.free or 0)} are free"

@@ -22,6 +22,7 @@ from dln.compiler.plan import (
     memory,
     scratch,
 )
+from dln.runtime.device.source_map import placed
 from dln.runtime.footprint.ledger import Item, Ledger
 from dln.runtime.readers.weights import weight
 
@@ -141,7 +142,8 @@ class Walk:
         stretch = None if n == whole else Stretch(start, start + n, spec.count)
         if ("raw", spec.name, None) in self.known or not self.once("raw", spec.name, stretch):
             return
-        found = weight(spec, stretch)
+        with placed(self.plan.texts, spec.place):
+            found = weight(spec, stretch)
         what = f"{spec.name} as it is read"
         self.ledger.moment(what, Item(what, found.peak, spec.place, "examples"))
         self.ledger.hold(Item(f"{spec.name} as it was read", found.held, spec.place, "examples"))

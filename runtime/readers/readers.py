@@ -55,7 +55,7 @@ def probe(decl: DataSource) -> Schema:
     >>> probe(DataSource("rows", ([[0.05, 0.1, 0.99]],), {}, "."))
     Schema(fields={'': HeaderField(shape=(3,), kind='real')}, count=1, classes=None, alphabet=None)
     """
-    with _readable(decl):
+    with readable(decl):
         reader = reader_of(decl)
         if decl.override is not None and not reader.files:
             message = f"{decl.reader} reads no file, so that none can take its place"
@@ -66,7 +66,7 @@ def probe(decl: DataSource) -> Schema:
 def read(decl: DataSource, stretch: Stretch | None = None) -> dict[str, NDArray[Any]]:
     """The arrays by field, [example, ...], of all examples or of a stretch of them; idx images stay
     uint8, indices int64. Raises `Fault` E501 to E511."""
-    with _readable(decl):
+    with readable(decl):
         return reader_of(decl).read(decl, stretch)
 
 
@@ -83,7 +83,7 @@ def drawing(name: str, base: str) -> tuple[str, str]:
     """The path and the text of a file of drawings, looked for where data files are. Raises `Fault`
     E501 to E503, and E508 where it is too long."""
     decl = DataSource("glyphs", (name,), {}, base)
-    with _readable(decl):
+    with readable(decl):
         try:
             path = file_of(decl)
         except Fault as fault:
@@ -108,7 +108,7 @@ def reader_of(decl: DataSource) -> Reader:
 
 
 @contextmanager
-def _readable(decl: DataSource) -> Iterator[None]:
+def readable(decl: DataSource) -> Iterator[None]:
     """Refusals of the operating system as faults."""
     try:
         yield

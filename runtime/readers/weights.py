@@ -10,6 +10,7 @@ from dln.compiler.plan import DataSpec, Stretch
 from dln.runtime.readers import synthetic
 from dln.runtime.readers.binary import EXACT_BYTES, idx_headers, npz_headers, taken
 from dln.runtime.readers.files import CHUNK, file_of, length
+from dln.runtime.readers.readers import readable
 
 PIECES = 4 * CHUNK  # what is unpacked piece by piece, packed and not
 BLOCK = 3 << 18  # what NumPy unpacks of an npz at a time, and its copies
@@ -24,7 +25,8 @@ class Weight(NamedTuple):
 
 def weight(spec: DataSpec, stretch: Stretch | None) -> Weight:
     """What reading a set, or a stretch of it, takes. Raises the faults of reading its headers."""
-    return WEIGHTS[spec.reader](spec, stretch)
+    with readable(spec.source):
+        return WEIGHTS[spec.reader](spec, stretch)
 
 
 def _idx(spec: DataSpec, stretch: Stretch | None) -> Weight:
