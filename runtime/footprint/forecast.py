@@ -22,9 +22,9 @@ from dln.runtime.footprint.walk import Asked, Walk, row_bytes, sized
 ORDERS = {"file": (8, 8), "stream": (16, 8), "shuffled": (20, 16), "replacement": (24, 16),
           "balanced": (96, 16)}  # fmt: skip
 """Bytes for each example while the order of an epoch is worked out, and while it is copied."""
-SIDE, GAP, PIXEL, FIGURE = 96, 6, 127, 30_000_000
+SIDE, GAP, PIXEL, IMAGE, CURVES = 96, 6, 127, 30_000_000, 10_000_000
 """Pixels of a tile's side and between tiles; bytes for each of them while a picture is drawn, and
-for a picture that is no tiles (matplotlib 3.10)."""
+for a matrix and for curves (matplotlib 3.10)."""
 WHOLE_VECTORS = 7
 """The vectors of double precision that a search along a line has at once, and one as it came."""
 
@@ -285,7 +285,7 @@ def picture(shapes: list[tuple[int, ...]]) -> int:
     some inches."""
     tiles = [s for s in shapes if len(s) > 2]
     if not tiles:
-        return FIGURE
+        return IMAGE if any(len(s) == 2 for s in shapes) else CURVES
     *counts, high, wide = tiles[0]
     times, n = max(1, SIDE // max(high, wide, 1)), prod(counts)
     across = counts[-1] if len(counts) > 1 else n if n <= 8 else ceil(sqrt(n))

@@ -18,6 +18,8 @@ MODULES = {
     "matplotlib": 45_000_000,
 }
 """What is resident once a module is loaded with all that it loads, measured on Linux."""
+LETTER, EVALUATOR = 16, 6_000_000
+"""What a letter of a program's text takes once that is code, and the passes and the evaluator."""
 
 
 def resident() -> int:
@@ -35,8 +37,10 @@ def loading(names: Iterable[str]) -> int:
     return sum(MODULES[name] for name in names if name not in sys.modules and find_spec(name))
 
 
-def process(before: int, saves: bool) -> tuple[Item, ...]:
-    """This process as it was `before` the run took anything, and what every run still loads."""
+def process(before: int, saves: bool, letters: int, checks: bool) -> tuple[Item, ...]:
+    """This process as it was `before` the run took anything, and what it still loads: modules,
+    programs of so many `letters`, and the evaluator, where `checks` ask something of phases."""
     names = ["numpy", "dln.runtime.session", *(("hashlib", "safetensors") if saves else ())]
-    coming = Item("modules still to be loaded", loading(names))
+    more = LETTER * letters + EVALUATOR * checks
+    coming = Item("modules still to be loaded, and programs", loading(names) + more)
     return Item("this process itself", before), coming

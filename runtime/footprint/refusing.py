@@ -55,7 +55,12 @@ class Bounds:
     def foreseen(self, plan: Plan, asked: Asked) -> tuple[Moment, Moment]:
         """The moment at which a run takes most, and the same with the process itself."""
         moment = forecast(plan, replace(asked, drawing=loading(("matplotlib",))))
-        own = process(self.before or resident(), asked.saves)
+        letters = sum(
+            len(plan.programs[key].text)
+            for phase in map(plan.phases.get, asked.phases) if phase is not None
+            for key in (phase.step, *(w.program for w in phase.watches if w.program is not None))
+        )  # fmt: skip
+        own = process(self.before or resident(), asked.saves, letters, bool(asked.keep))
         return moment, replace(moment, items=(*moment.items, *own))
 
 

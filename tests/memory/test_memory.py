@@ -51,7 +51,7 @@ def test_fewer_examples_are_read(folder: Path) -> None:
 @pytest.mark.parametrize("name", [name for name in shipped() if name not in LIBRARIES])
 def test_a_process_is_foreseen(name: str) -> None:
     found = process(name, "--epochs", "1", "--limit", "200")
-    assert 0.9 <= found.ratio <= 1.1, found
+    assert 0.85 <= found.ratio <= 1.15, found
 
 
 # ---- refused -----------------------------------------------------------------------------------
