@@ -18,8 +18,8 @@ MODULES = {
     "matplotlib": 45_000_000,
 }
 """What is resident once a module is loaded with all that it loads, measured on Linux."""
-LETTER, EVALUATOR = 16, 6_000_000
-"""What a letter of a program's text takes once that is code, and the passes and the evaluator."""
+LETTER = 16
+"""What a letter of a program's text takes once that is code."""
 
 
 def resident() -> int:
@@ -37,10 +37,10 @@ def loading(names: Iterable[str]) -> int:
     return sum(MODULES[name] for name in names if name not in sys.modules and find_spec(name))
 
 
-def process(before: int, saves: bool, letters: int, checks: bool) -> tuple[Item, ...]:
+def process(before: int, saves: bool, letters: int) -> tuple[Item, ...]:
     """This process as it was `before` the run took anything, and what it still loads: modules,
-    programs of so many `letters`, and the evaluator, where `checks` ask something of phases."""
+    and programs of so many `letters`."""
     names = ["numpy", "dln.runtime.session", *(("hashlib", "safetensors") if saves else ())]
-    more = LETTER * letters + EVALUATOR * checks
-    coming = Item("modules still to be loaded, and programs", loading(names) + more)
+    size = loading(names) + LETTER * letters
+    coming = Item("modules still to be loaded, and programs", size)
     return Item("this process itself", before), coming
