@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 MOST_SHOWN = 20  # problems that are printed
+MOST_FOUND = 1000  # problems after which a spec is read no further
 
 
 class Source:
@@ -157,7 +158,8 @@ class DlnError(Exception):
 def rest(problems: Sequence[Problem]) -> list[str]:
     """How many problems there are beyond those that are printed."""
     more = len(problems) - MOST_SHOWN
-    return [f"and {more:,} more"] if more > 0 else []
+    least = "at least " if len(problems) >= MOST_FOUND else ""
+    return [f"and {least}{more:,} more"] if more > 0 else []
 
 
 @dataclass

@@ -157,12 +157,9 @@ def panic(failure: Failure) -> Resume:
 def _marks(reading: SourceReading, place: int) -> Iterator[tuple[str, int, int]]:
     """Kind, start and stop of what follows in the text, blanks and comments left out."""
     text = reading.source.text
-    while place < len(text):
-        found = reading.lexer.match(text, place)
-        kind, stop = (str(found.lastgroup), found.end()) if found else ("", place + 1)
-        if kind != "_NL" or "\n" in text[place:stop]:
-            yield kind, place, stop
-        place = stop
+    for kind, start, stop in reading.lexer.marks(text, place):
+        if kind != "_NL" or "\n" in text[start:stop]:
+            yield kind, start, stop
 
 
 def _rest(failure: Failure) -> tuple[int, int | None]:

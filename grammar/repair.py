@@ -84,11 +84,9 @@ def _fed(state: ParserState[int], reading: SourceReading) -> bool:
 
 
 def _words(f: Failure, line: str) -> Iterator[Word]:
-    place, match = 0, f.reading.lexer.match
-    while found := match(line, place):
-        if found.lastgroup != "_NL" and found.group().strip():
-            yield Word(found.group(), place, found.end())
-        place = found.end()
+    for kind, start, stop in f.reading.lexer.marks(line):
+        if kind not in ("", "_NL") and (text := line[start:stop]).strip():
+            yield Word(text, start, stop)
 
 
 def odd(line: str) -> int:

@@ -7,6 +7,7 @@ independent problem is reported, not the first alone.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -15,6 +16,7 @@ from dln.compiler.frontend.context import broadcasting
 from dln.compiler.frontend.context.build_context import Build, Built, Naming, Scope
 from dln.compiler.frontend.context.frame import Frame
 from dln.compiler.frontend.context.outside import Outside
+from dln.compiler.frontend.context.place import Enough
 from dln.compiler.frontend.context.static_values import lookup, rounds, word
 from dln.compiler.frontend.definitions import Files, bind_items
 from dln.compiler.frontend.expressions import calls, indexing, operators
@@ -45,18 +47,10 @@ def build(source: Source, module: s.Module, outside: Outside) -> Model:
 
 
 def _build(b: Build, module: s.Module) -> Model:
-    files = Files(b)
-    scope = files.open(b.source, module, [])
-    declarations = list(_unrolled(b, module.items, scope))
-    for name, binding in list(scope.names.items()):  # every definition once, used or not
-        with b.collecting():
-            if binding.span is not None and binding.span.source is b.source:
-                lookup(b, name, binding.span, scope)
-    _in_order(b, declarations, scope)
-    _initial_values(b)
-    if not b.problems.found:
-        extents.bounded(b)
-    _unused(b, module.items)
+    files, scope = Files(b), Scope(None)
+    with contextlib.suppress(Enough):
+        scope = files.open(b.source, module, [])
+        _work_out(b, module, scope)
     b.problems.found = b.built.missing.told(b.problems.found)
     if not b.problems.found:
         rehearsal.rehearse(b, files)
@@ -67,6 +61,20 @@ def _build(b: Build, module: s.Module) -> Model:
     b.problems.raise_if_any()
     b.built.warnings += unread.warnings(module, [m for _, m, _ in files.opened if m is not module])
     return _model(b, as_functions(b, scope) if b.outside.functions else Functions())
+
+
+def _work_out(b: Build, module: s.Module, scope: Scope) -> None:
+    """All that a spec says, as far as it can be worked out; what cannot be is collected."""
+    declarations = list(_unrolled(b, module.items, scope))
+    for name, binding in list(scope.names.items()):  # every definition once, used or not
+        with b.collecting():
+            if binding.span is not None and binding.span.source is b.source:
+                lookup(b, name, binding.span, scope)
+    _in_order(b, declarations, scope)
+    _initial_values(b)
+    if not b.problems.found:
+        extents.bounded(b)
+    _unused(b, module.items)
 
 
 def _unrolled(

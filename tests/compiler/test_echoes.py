@@ -58,3 +58,13 @@ def test_twenty_problems_are_printed_and_the_others_counted() -> None:
     said = str(caught.value)
     assert said.count("error[E301]") == 20 and said.endswith("\n\nand 31 more")
     assert len(caught.value.problems) == 51
+
+
+def test_so_many_problems_are_not_all_looked_for() -> None:
+    with pytest.raises(DlnError) as caught:
+        dln.load("".join(f"let a{i} = u{i}\n" for i in range(5000)))
+    said = str(caught.value)
+    assert said.count("error[E301]") == 20 and said.endswith("and at least 980 more")
+    with pytest.raises(DlnError) as caught:
+        dln.load("".join(f"let a{i} = u{i}\n" for i in range(30)))
+    assert str(caught.value).endswith("and 10 more")

@@ -19,7 +19,16 @@ from dln.compiler.ir.graph import Graph, Node
 from dln.compiler.ir.op import Make
 from dln.compiler.ir.sizes import Conflict, Reason, Size, Sizes, Var
 from dln.compiler.ir.tensor_type import TensorType, spoken
-from dln.grammar.diagnostics import TWICE, DlnError, Note, Problem, Problems, Source, Span
+from dln.grammar.diagnostics import (
+    MOST_FOUND,
+    TWICE,
+    DlnError,
+    Note,
+    Problem,
+    Problems,
+    Source,
+    Span,
+)
 from dln.grammar.record import Record
 
 if TYPE_CHECKING:
@@ -49,6 +58,10 @@ OF_SIZES = ("E209", "E336")
 
 class Poisoned(Exception):
     """Something that failed before is asked for again: its problem has been reported."""
+
+
+class Enough(Exception):
+    """So many problems have been found that no more are looked for."""
 
 
 OPEN = ("E209", "E217", "E336", "E338", "E339")
@@ -239,6 +252,8 @@ class BuildPlace:
             self.built.failures += 1
             fresh = (p for p in error.problems if not p.span or p.span not in self.problems.places)
             self.problems.add(DlnError(fresh))
+            if len(self.problems.found) >= MOST_FOUND:
+                raise Enough from None
         except Poisoned:
             self.built.failures += 1
 
