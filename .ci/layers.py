@@ -36,7 +36,11 @@ def main() -> int:
     data.load()
     with TemporaryDirectory() as folder:
         path = Path(folder, "coverage.json")
-        data.json_report(outfile=str(path))
+        try:
+            data.json_report(outfile=str(path))
+        except coverage.exceptions.NoDataError:
+            print("nothing was measured to the end")
+            return 1
         files = json.loads(path.read_text())["files"]
     found = {name: counted(files, starts) for name, starts in ROWS.items()}
     rules = [start for starts in list(ROWS.values())[:RULES] for start in starts]

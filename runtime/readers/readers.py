@@ -109,7 +109,7 @@ def reader_of(decl: DataSource) -> Reader:
 
 @contextmanager
 def readable(decl: DataSource) -> Iterator[None]:
-    """Refusals of the operating system as faults."""
+    """Refusals of the operating system as faults. Raises Fault (E511)."""
     try:
         yield
     except OSError as e:
