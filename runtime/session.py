@@ -33,7 +33,7 @@ from dln.runtime.execution.run_state import RunState
 from dln.runtime.execution.store import HostArray, joined, paths_of
 from dln.runtime.footprint.process import resident
 from dln.runtime.footprint.refusing import Bounds, refuse
-from dln.runtime.footprint.walk import Asked
+from dln.runtime.footprint.walk import AskedRun
 from dln.runtime.interrupts import postponed
 from dln.runtime.readers import readers
 from dln.runtime.training import resume, single_step
@@ -190,7 +190,7 @@ class Session:
         """Raise `DlnError` E523 where training phases would take more memory than it may, or than
         there is."""
         given = checked(options or {})
-        asked = Asked(
+        asked = AskedRun(
             tuple(phases), given.get("epochs"), given.get("limit"), bool(given.get("rundir")),
             frozenset(self.keep_before), given=frozenset(given.get("data") or ()),
         )  # fmt: skip

@@ -12,7 +12,7 @@ from dln.runtime.checkpoint.rundir import Restored, RunDirectory
 from dln.runtime.data.fields import Read
 from dln.runtime.footprint.ledger import Moment
 from dln.runtime.footprint.refusing import LINE, Bounds, refuse
-from dln.runtime.footprint.walk import Asked
+from dln.runtime.footprint.walk import AskedRun
 from dln.runtime.interrupts import interruptible
 from dln.runtime.session import Session
 from dln.runtime.training.phase_trainer import Interrupted
@@ -80,7 +80,7 @@ def foreseen(compiled: Compiled, selection: Selection, given: Settings) -> Momen
     """The moment at which a run takes most memory. Raises `DlnError` E523 where that is more than
     the limit."""
     keep = frozenset(probe.phase for probe in compiled.spec.model.probes.values())
-    asked = Asked(selection.names, given.epochs, given.limit, saves=True, keep=keep, tasks=True)
+    asked = AskedRun(selection.names, given.epochs, given.limit, saves=True, keep=keep, tasks=True)
     bounds = Bounds(given.memory_limit, words=LINE)
     refuse(compiled.plan, asked, bounds)
     return bounds.foreseen(compiled.plan, asked)[1]

@@ -17,7 +17,7 @@ from dln.compiler.plan import (
     item_size,
 )
 from dln.runtime.footprint.ledger import Item, Moment
-from dln.runtime.footprint.walk import Asked, Walk, row_bytes, sized
+from dln.runtime.footprint.walk import AskedRun, RunWalk, row_bytes, sized
 
 ORDERS = {"file": (8, 8), "stream": (16, 8), "shuffled": (20, 16), "replacement": (24, 16),
           "balanced": (96, 16)}  # fmt: skip
@@ -29,13 +29,13 @@ WHOLE_VECTORS = 7
 """The vectors of double precision that a search along a line has at once, and one as it came."""
 
 
-def forecast(plan: Plan, asked: Asked) -> Moment:
+def forecast(plan: Plan, asked: AskedRun) -> Moment:
     """The moment at which a run takes most memory, with all that is held then.
 
     A pure function of the plan and of what the headers of data files say. Raises `DlnError` where
     these cannot be read.
     """
-    walk = Walk(plan, asked)
+    walk = RunWalk(plan, asked)
     first_values(walk)
     for name in asked.phases:
         phase(walk, plan.phases[name])
@@ -44,7 +44,7 @@ def forecast(plan: Plan, asked: Asked) -> Moment:
     return walk.ledger.peak
 
 
-def first_values(walk: Walk) -> None:
+def first_values(walk: RunWalk) -> None:
     """Parameters are drawn in double precision, copied, and brought into their own."""
     plan = walk.plan
     if not plan.params:
@@ -59,7 +59,7 @@ def first_values(walk: Walk) -> None:
     walk.ledger.moment("first values of the parameters", copies)
 
 
-def parameters(walk: Walk) -> list[Item]:
+def parameters(walk: RunWalk) -> list[Item]:
     """The parameters, each with its line, and which entries of them there are."""
     found = []
     for path, spec in walk.plan.params.items():
@@ -72,7 +72,7 @@ def parameters(walk: Walk) -> list[Item]:
 # ---- a phase -----------------------------------------------------------------------------------
 
 
-def phase(walk: Walk, spec: PhaseSpec) -> None:
+def phase(walk: RunWalk, spec: PhaseSpec) -> None:
     """A phase from its start to its end: what it leaves are its states, its data, and what checks
     will ask of it."""
     plan, name = walk.plan, spec.name
@@ -102,7 +102,7 @@ def phase(walk: Walk, spec: PhaseSpec) -> None:
         walk.ledger.hold(*snapshot(walk, spec))
 
 
-def cast(walk: Walk, paths: list[str], dtype: str) -> None:
+def cast(walk: RunWalk, paths: list[str], dtype: str) -> None:
     """Parameters of another precision are brought into this one, by way of a copy."""
     changed = {p for p in paths if walk.precision[p] != dtype}
     if not changed:
@@ -115,7 +115,7 @@ def cast(walk: Walk, paths: list[str], dtype: str) -> None:
     walk.ledger.held = [now[i.what] if i.what in names else i for i in walk.ledger.held]
 
 
-def states(walk: Walk, spec: PhaseSpec, dtype: str) -> None:
+def states(walk: RunWalk, spec: PhaseSpec, dtype: str) -> None:
     """First values in double precision, zeros where nothing else is said, then as they stay."""
     if not spec.states:
         return
@@ -127,7 +127,7 @@ def states(walk: Walk, spec: PhaseSpec, dtype: str) -> None:
     walk.ledger.moment(what, first)
 
 
-def keep_first(walk: Walk, spec: PhaseSpec) -> None:
+def keep_first(walk: RunWalk, spec: PhaseSpec) -> None:
     """The first minibatch and the parameters before it, for checks."""
     n, step = batch_of(walk, spec), walk.plan.programs[spec.step]
     one = sum(
@@ -141,7 +141,7 @@ def keep_first(walk: Walk, spec: PhaseSpec) -> None:
     walk.ledger.hold(*snapshot(walk, spec))
 
 
-def snapshot(walk: Walk, spec: PhaseSpec) -> list[Item]:
+def snapshot(walk: RunWalk, spec: PhaseSpec) -> list[Item]:
     """Copies of parameters, and of what a phase keeps, for checks."""
     held = sum(i.bytes for i in parameters(walk))
     kept = {k: spec.states[k] for k in spec.kept}
@@ -149,13 +149,13 @@ def snapshot(walk: Walk, spec: PhaseSpec) -> list[Item]:
     return [Item(f"parameters of {spec.name} as checks ask of them", held, spec.place, "sizes")]
 
 
-def batch_of(walk: Walk, spec: PhaseSpec) -> int:
+def batch_of(walk: RunWalk, spec: PhaseSpec) -> int:
     """How many examples a minibatch has."""
     n, batch = walk.count(spec.data, spec.part), walk.asked.batch.get(spec.name, spec.batch)
     return n if batch is None else min(batch, n)
 
 
-def training(walk: Walk, spec: PhaseSpec) -> None:
+def training(walk: RunWalk, spec: PhaseSpec) -> None:
     """Updates and what comes between them. Programs keep their memory until the phase ends."""
     name, n, examples = spec.name, batch_of(walk, spec), walk.count(spec.data, spec.part)
     drawing, copying = ORDERS[spec.order]
@@ -184,7 +184,7 @@ def some(n: int) -> str:
     return f"{n:,} example" + "s" * (n != 1)
 
 
-def again(walk: Walk, spec: PhaseSpec) -> bool:
+def again(walk: RunWalk, spec: PhaseSpec) -> bool:
     """Whether there is more than one epoch, so that two orders meet."""
     if spec.order in ("file", "stream"):
         return False
@@ -195,13 +195,13 @@ def again(walk: Walk, spec: PhaseSpec) -> bool:
     return count > (1 if unit == "epoch" else each)
 
 
-def drawn(walk: Walk, name: str, n: int) -> None:
+def drawn(walk: RunWalk, name: str, n: int) -> None:
     """Fields that are drawn at each visit come from a program of their own."""
     if walk.plan.data[name].drawn:
         walk.runs(ProgramKind.DATA.of(name), n, f"{name} drawn on {some(n)}")
 
 
-def search(walk: Walk, spec: PhaseSpec) -> tuple[Item, ...]:
+def search(walk: RunWalk, spec: PhaseSpec) -> tuple[Item, ...]:
     """The vectors of a descent: point, direction, gradients, and what is worked out of them."""
     if spec.descent is None:
         return ()
@@ -211,7 +211,7 @@ def search(walk: Walk, spec: PhaseSpec) -> tuple[Item, ...]:
     return (Item(f"{spec.name}: a search along a line", size, spec.place, "sizes"),)
 
 
-def watching(walk: Walk, spec: PhaseSpec, watch: WatchSpec, n: int) -> None:
+def watching(walk: RunWalk, spec: PhaseSpec, watch: WatchSpec, n: int) -> None:
     """A watch with a program of its own, on minibatches or over a part."""
     if watch.program is None:
         return
@@ -228,13 +228,13 @@ def watching(walk: Walk, spec: PhaseSpec, watch: WatchSpec, n: int) -> None:
 # ---- what is kept and made ---------------------------------------------------------------------
 
 
-def copied(walk: Walk) -> Item:
+def copied(walk: RunWalk) -> Item:
     """Copies of parameters and states."""
     held = [i for i in walk.ledger.held if i.what.startswith(("parameter ", "states of "))]
     return Item("copies for a checkpoint", sum(i.bytes for i in held), None, "sizes")
 
 
-def save(walk: Walk) -> None:
+def save(walk: RunWalk) -> None:
     """A checkpoint as it is written: copies, their bytes, and the file."""
     if walk.asked.saves:
         kept = [
@@ -246,7 +246,7 @@ def save(walk: Walk) -> None:
         walk.ledger.moment("a checkpoint as it is written", copies, file)
 
 
-def tasks(walk: Walk) -> None:
+def tasks(walk: RunWalk) -> None:
     """Each task on what its phases have left and on all examples; its values are copied, its
     programs keep their memory."""
     walk.asked = replace(walk.asked, limit=None)
@@ -261,7 +261,7 @@ def tasks(walk: Walk) -> None:
             emitted(walk, emit, program, what)
 
 
-def emitted(walk: Walk, emit: EmitSpec, program: Program, what: str) -> None:
+def emitted(walk: RunWalk, emit: EmitSpec, program: Program, what: str) -> None:
     """What is emitted: made of examples by a program of its own, perhaps drawn."""
     n = 1
     if emit.program is not None and emit.on is not None:

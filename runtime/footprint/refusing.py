@@ -12,7 +12,7 @@ from dln.runtime.device.source_map import span_of
 from dln.runtime.footprint.forecast import forecast
 from dln.runtime.footprint.ledger import Item, Moment
 from dln.runtime.footprint.process import loading, process, resident
-from dln.runtime.footprint.walk import Asked
+from dln.runtime.footprint.walk import AskedRun
 
 NAMED = 4  # of what takes most
 FEW = 50  # what takes a smaller part than one of so many is not named
@@ -42,7 +42,7 @@ class Bounds:
     before: int = 0
     words: Words = PYTHON
 
-    def over(self, plan: Plan, asked: Asked, spare: int = 0) -> Moment | None:
+    def over(self, plan: Plan, asked: AskedRun, spare: int = 0) -> Moment | None:
         """The moment at which a run would take too much, or None."""
         moment, whole = self.foreseen(plan, asked)
         if self.limit is not None and whole.bytes + spare > self.limit:
@@ -52,7 +52,7 @@ class Bounds:
             return moment
         return None
 
-    def foreseen(self, plan: Plan, asked: Asked) -> tuple[Moment, Moment]:
+    def foreseen(self, plan: Plan, asked: AskedRun) -> tuple[Moment, Moment]:
         """The moment at which a run takes most, and the same with the process itself."""
         moment = forecast(plan, replace(asked, drawing=loading(("matplotlib",))))
         letters = sum(
@@ -64,7 +64,7 @@ class Bounds:
         return moment, replace(moment, items=(*moment.items, *own))
 
 
-def refuse(plan: Plan, asked: Asked, bounds: Bounds) -> None:
+def refuse(plan: Plan, asked: AskedRun, bounds: Bounds) -> None:
     """Raise `DlnError` E523 where a run would take more than it may, with what takes most, where
     that is written, and how it takes less. Raises `DlnError` where headers cannot be read."""
     moment = bounds.over(plan, asked)
@@ -97,7 +97,7 @@ def larger(bounds: Bounds, moment: Moment) -> str:
     return most if own > bounds.limit else f"{most}, or smaller sizes"
 
 
-def smaller(plan: Plan, asked: Asked, bounds: Bounds, items: Iterable[Item]) -> str:
+def smaller(plan: Plan, asked: AskedRun, bounds: Bounds, items: Iterable[Item]) -> str:
     """Fewer examples, or a smaller batch, with which a run fits: first of what takes most."""
     tried = dict.fromkeys(
         (i.by, i.phase) for i in items if i.by == "examples" or i.by == "batch" and i.phase

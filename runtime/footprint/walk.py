@@ -32,7 +32,7 @@ TESTS = {"binary": 3, "index": 40}
 
 
 @dataclass(frozen=True)
-class Asked:
+class AskedRun:
     """What is asked of a run: which phases in which order, of how many epochs and examples; whether
     checkpoints are written; the phases of which arrays are kept for checks; whether tasks are
     carried out; the data sets whose examples are given from Python; minibatches of another size
@@ -49,10 +49,10 @@ class Asked:
     drawing: int = 0
 
 
-class Walk:
+class RunWalk:
     """A run as it takes memory: each method does to the ledger what the runtime does to memory."""
 
-    def __init__(self, plan: Plan, asked: Asked) -> None:
+    def __init__(self, plan: Plan, asked: AskedRun) -> None:
         self.plan, self.asked, self.ledger = plan, asked, Ledger()
         self.precision: dict[str, str] = {}
         self.known: set[Hashable] = set()

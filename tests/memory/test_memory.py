@@ -21,7 +21,7 @@ from dln.grammar.diagnostics import DlnError
 from dln.runtime.device.host import Host
 from dln.runtime.footprint.forecast import forecast
 from dln.runtime.footprint.process import resident
-from dln.runtime.footprint.walk import Asked
+from dln.runtime.footprint.walk import AskedRun
 from dln.runtime.readers import readers
 from dln.spec import LIBRARIES, shipped
 
@@ -78,7 +78,7 @@ def unread(monkeypatch: pytest.MonkeyPatch) -> None:
 def limit_for(spec: str, share: float) -> int:
     """A limit between what this process takes and what it would take with a run."""
     plan = dln.load(spec).compile().plan
-    return resident() + round(share * forecast(plan, Asked(tuple(plan.phases))).bytes)
+    return resident() + round(share * forecast(plan, AskedRun(tuple(plan.phases))).bytes)
 
 
 def test_a_limit_is_kept_before_anything_is_read(

@@ -31,7 +31,7 @@ from dln.runtime.checkpoint.rundir import RunDirectory
 from dln.runtime.device import gpu
 from dln.runtime.execution.phase_result import number_of
 from dln.runtime.footprint.refusing import Bounds, refuse
-from dln.runtime.footprint.walk import Asked
+from dln.runtime.footprint.walk import AskedRun
 from dln.runtime.gradcheck import gradcheck
 from dln.settings import Settings
 from dln.sweep import workers
@@ -227,7 +227,7 @@ MADE: dict[str, Callable[[], object]] = {
     "E520": no_cupy,
     "E521": no_gpu,
     "E522": lambda: dln.load(NET).compile("tpu"),
-    "E523": lambda: refuse(session().plan, Asked(("fit",)), Bounds(free=500, before=1 << 60)),
+    "E523": lambda: refuse(session().plan, AskedRun(("fit",)), Bounds(free=500, before=1 << 60)),
     "E530": lambda: saved(lambda b: b[:20]),
     "E531": lambda: saved(lambda b: b[:-1] + bytes([b[-1] ^ 1])),
     "E532": lambda: checkpoint.compare_keys({"w": ((3,), "float64")}, {"w": np.ones(2)}),

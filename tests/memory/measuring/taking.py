@@ -15,7 +15,7 @@ from typing import Any
 
 import dln
 from dln.runtime.footprint.forecast import forecast
-from dln.runtime.footprint.walk import Asked
+from dln.runtime.footprint.walk import AskedRun
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Taken:
 def arrays(spec: str, limit: int | None = None, epochs: int | None = 1) -> Taken:
     """The arrays of training a spec, a second time: what is imported and compiled is there then."""
     made = dln.load(spec).compile()
-    asked = Asked(tuple(made.plan.phases), epochs, limit)
+    asked = AskedRun(tuple(made.plan.phases), epochs, limit)
     for measured in (False, True):
         gc.collect()
         if measured:
