@@ -27,16 +27,25 @@ Mark = Callable[[int], None]
 
 
 @dataclass(frozen=True)
+class Cost:
+    """Statements together: their time in an update, how many there are and how often they run,
+    their floating-point operations, the bytes that they read and write."""
+
+    milliseconds: float
+    statements: int
+    calls: int
+    flops: int
+    bytes: int
+
+
+@dataclass(frozen=True)
 class LineTime:
-    """A line of the spec: its time in an update, how many statements it became, its floating-point
-    operations, and the bytes that it reads and writes."""
+    """A line of the spec: what it costs in all, and by operation with the slowest first."""
 
     place: Place | None
     formula: str
-    milliseconds: float
-    statements: int
-    flops: int
-    bytes: int
+    cost: Cost
+    operations: dict[str, Cost]
 
 
 @dataclass(frozen=True)
@@ -61,6 +70,7 @@ def profile(
     if batch is not None:
         check_rows(spec, batch)
     program = session.plan.programs[spec.step]
+    session.device.suit(program.largest(program.capacity))  # as where it trains
     part = session.datasets.part(spec.data, spec.part, program.dtype)
     sized = spec.changed(batch=spec.batch if batch is None else batch)
     batches = Minibatches(sized, part, session.device, session.programs.seed_of(phase))
@@ -144,8 +154,21 @@ def _by_place(program: Program, spent: list[float], n: int) -> tuple[LineTime, .
     rows = []
     for group in groups.values():
         slowest = max(group, key=lambda pair: pair[1])[0]
-        flops = sum(at(line.flops, n) * line.times for line, _ in group)
-        moved = sum(at(line.bytes, n) * line.times for line, _ in group)
-        time = sum(t for _, t in group) * 1e3
-        rows.append(LineTime(slowest.place, slowest.formula, time, len(group), flops, moved))
-    return tuple(sorted(rows, key=lambda r: -r.milliseconds))
+        operations = {op: _cost([p for p in group if p[0].op == op], n) for op in _ops(group)}
+        ordered = sorted(operations.items(), key=lambda row: -row[1].milliseconds)
+        rows.append(LineTime(slowest.place, slowest.formula, _cost(group, n), dict(ordered)))
+    return tuple(sorted(rows, key=lambda r: -r.cost.milliseconds))
+
+
+def _ops(group: list[tuple[Line, float]]) -> list[str]:
+    return list(dict.fromkeys(line.op for line, _ in group))
+
+
+def _cost(group: list[tuple[Line, float]], n: int) -> Cost:
+    return Cost(
+        sum(time for _, time in group) * 1e3,
+        len(group),
+        sum(line.times for line, _ in group),
+        sum(at(line.flops, n) * line.times for line, _ in group),
+        sum(at(line.bytes, n) * line.times for line, _ in group),
+    )

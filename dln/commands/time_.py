@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ import click
 
 from dln.commands.options import compiled, settings, takes
 from dln.printing.terminal import Terminal, columns, plural
-from dln.runtime.profiler import LineTime, Profile, profile
+from dln.runtime.device.limits import Limits, limits
+from dln.runtime.profiler import Cost, LineTime, Profile, profile
 from dln.settings import chosen
 from dln.spec import Compiled
 
@@ -18,44 +20,78 @@ ORDER = 80
 
 @click.command("time", help=__doc__)
 @click.argument("spec")
-@takes("phase", "device", "target", "memory", "spec")
-def command(terminal: Terminal, /, spec: str, **given: Any) -> int:
+@click.option("--operations", is_flag=True, help="Below each line, the operations it became.")
+@click.option("--anew", is_flag=True, help="Measure the limits of the machine again.")
+@takes("phase", "device", "target", "spec")
+def command(terminal: Terminal, /, spec: str, operations: bool, anew: bool, **given: Any) -> int:
     """Time an update of each phase, and the share of each line of the spec in it."""
     asked = settings(terminal, given)
     made = compiled(terminal, spec, asked)
     names = chosen(asked.phase, made.plan.phases, "phase")
     session = made.session(asked.seed)
-    session.affordable(names, {"epochs": 1})
-    found = [profile(session, name) for name in names]
-    for p in found:
-        terminal.result(profile_text(made, p) + "\n")
-    terminal.data({"spec": made.spec.name, "phases": {p.phase: profile_data(p) for p in found}})
+    phases = {}
+    for name in names:
+        found = profile(session, name)
+        dtype = made.plan.programs[session.phase(name).step].dtype
+        most = limits(session.device, dtype, anew)
+        text = profile_text(made, found, most, operations)
+        terminal.result(f"{text}\n{limits_text(most, session.device.threads, dtype)}\n")
+        phases[name] = profile_data(found, most)
+        anew = False
+    terminal.data({"spec": made.spec.name, "phases": phases})
     return 0
 
 
-def profile_text(compiled: Compiled, p: Profile) -> str:
+def profile_text(compiled: Compiled, p: Profile, most: Limits, operations: bool) -> str:
     """The head line of a phase, then its lines, the slowest first."""
     rate = p.examples / p.milliseconds * 1e3 if p.milliseconds else 0.0
     head = f"{p.phase}: {p.milliseconds:.4g} ms for an update of {plural(p.examples, 'example')}"
     head += f", {rate:,.0f} examples/s, {p.flops:,} floating-point operations"
-    rows = [_line_cells(compiled, p, line) for line in p.lines]
-    table = columns([("ms", "share", "calls", "place", "line"), *rows], right=[0, 1, 2], lead="  ")
+    titles = ("ms", "share", "calls", "GFLOP/s", "GB/s", "of limit", "place", "line")
+    rows: list[tuple[str, ...]] = [titles]
+    for line in p.lines:
+        rows.append((*_cells(p, line.cost, most), *_said(compiled, line)))
+        inner = line.operations.items() if operations else ()
+        rows += [(*_cells(p, cost, most), "", f"  {op}") for op, cost in inner]
+    table = columns(rows, right=range(6), lead="  ")
     return f"{head}\n{table}"
 
 
-def _line_cells(compiled: Compiled, p: Profile, line: LineTime) -> tuple[str, ...]:
-    share = line.milliseconds / p.milliseconds if p.milliseconds else 0.0
-    cells = (f"{line.milliseconds:.4f}", f"{share:.0%}", str(line.statements))
+def _cells(p: Profile, cost: Cost, most: Limits) -> tuple[str, ...]:
+    """What statements cost: rates are left out where they have nothing to count."""
+    seconds = cost.milliseconds / 1e3
+    share = cost.milliseconds / p.milliseconds if p.milliseconds else 0.0
+    rates = [f"{n / seconds / 1e9:.2f}" if n and seconds else "" for n in (cost.flops, cost.bytes)]
+    limit = most.share(seconds, cost.flops, cost.bytes, cost.calls)
+    return (f"{cost.milliseconds:.4f}", f"{share:.0%}", str(cost.statements), *rates,
+            f"{limit:.0%}" if any(rates) else "")  # fmt: skip
+
+
+def _said(compiled: Compiled, line: LineTime) -> tuple[str, str]:
+    """Where a line stands, and what."""
     if line.place is None:
-        return (*cells, "", line.formula)
+        return "", line.formula
     text = compiled.plan.texts.get(line.place.path, "").split("\n")
     said = text[line.place.line - 1].strip() if line.place.line <= len(text) else line.formula
-    return (*cells, f"{Path(line.place.path).name}:{line.place.line}", said[:72])
+    return f"{Path(line.place.path).name}:{line.place.line}", said[:72]
 
 
-def profile_data(p: Profile) -> dict[str, object]:
+def limits_text(most: Limits, threads: int | None, dtype: str) -> str:
+    """What the machine can do, which the last column is a part of."""
+    said = f"  limits: {most.flops / 1e9:.3g} GFLOP/s in products, {most.cached / 1e9:.3g} GB/s in "
+    said += f"caches, {most.memory / 1e9:.3g} GB/s in memory; {dtype}"
+    return said + (f", {plural(threads, 'thread')}" if threads else "")
+
+
+def profile_data(p: Profile, most: Limits) -> dict[str, object]:
     lines = [{"at": str(x.place) if x.place else None, "formula": x.formula,
-              "milliseconds": x.milliseconds, "statements": x.statements, "flops": x.flops,
-              "bytes": x.bytes} for x in p.lines]  # fmt: skip
+              **_data(x.cost, most),
+              "operations": {op: _data(cost, most) for op, cost in x.operations.items()}}
+             for x in p.lines]  # fmt: skip
     return {"examples": p.examples, "milliseconds": p.milliseconds, "flops": p.flops,
-            "bytes": p.bytes, "lines": lines}  # fmt: skip
+            "bytes": p.bytes, "limits": asdict(most), "lines": lines}  # fmt: skip
+
+
+def _data(cost: Cost, most: Limits) -> dict[str, object]:
+    share = most.share(cost.milliseconds / 1e3, cost.flops, cost.bytes, cost.calls)
+    return {**asdict(cost), "of_limit": share}

@@ -9,6 +9,10 @@ from typing import Any
 import pytest
 
 from dln.cli import main
+from dln.runtime.device import limits
+
+LIMITS = limits.Limits(flops=2e9, cached=4e9, memory=1e9, curves=3e9)
+"""Of a machine that nobody has measured."""
 
 LINE = """# A line through four points.
 const rate = 0.1
@@ -73,6 +77,8 @@ def dln(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     monkeypatch.chdir(tmp_path)
     for name in ("DLN_DEBUG", "DLN_TARGET", "DLN_VERIFY"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(limits, "measured", lambda *_: LIMITS)
+    monkeypatch.setattr(limits, "_file", lambda: tmp_path.with_suffix(".limits"))
 
     def call(*words: object) -> Outcome:
         capsys.readouterr()

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from dln.grammar.parser import parse
+from dln.runtime.device import limits
 from dln.spec import LIBRARIES
 
 SHIPPED = sorted(p.stem for p in (Path(__file__).parents[2] / "specs").glob("*.dln"))
@@ -179,10 +180,21 @@ def test_gradcheck_of_a_spec_without_gradients(dln: Callable[..., Any]) -> None:
     assert got.code == 2 and "minimises nothing" in got.err
 
 
-def test_time_by_line_of_the_spec(dln: Callable[..., Any], line: Path) -> None:
-    data = dln("time", line, "--phase", "again", "--json").data["phases"]["again"]
+def test_time_by_line_of_the_spec(
+    dln: Callable[..., Any], line: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("time", line, "--phase", "again")
+    data = dln(*words, "--json").data["phases"]["again"]
     assert data["examples"] == 4 and data["milliseconds"] > 0
     assert any("line.dln:" in x["at"] for x in data["lines"] if x["at"])
+    for x in data["lines"]:
+        least = max(x["flops"] / 2e9, x["bytes"] / 4e9)  # by conftest.py; all is in the caches
+        assert x["of_limit"] == pytest.approx(least / (x["milliseconds"] / 1e3))
+        assert sum(op["calls"] for op in x["operations"].values()) == x["calls"]
+    assert "limits: 2 GFLOP/s in products, 4 GB/s in caches" in dln(*words).out
+    monkeypatch.setattr(limits, "measured", lambda *_: limits.Limits(5e9, 1e9, 1e9, 1e9))
+    assert "limits: 2 GFLOP/s" in dln(*words).out  # what was measured is kept
+    assert "limits: 5 GFLOP/s" in dln(*words, "--anew").out
 
 
 # ---- mistakes ------------------------------------------------------------------------------------

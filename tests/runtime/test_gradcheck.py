@@ -66,8 +66,11 @@ def test_the_profile_adds_up_by_line_of_the_spec(session: Any) -> None:
     assert found.examples == 3 and found.milliseconds > 0
     (line,) = found.lines  # all statements of the hand-written program come from one line
     assert line.place is not None and line.place.line == 4
-    assert line.statements == len(s.plan.programs["step:fit"].lines)
-    assert line.milliseconds == pytest.approx(found.milliseconds)
+    assert line.cost.statements == len(s.plan.programs["step:fit"].lines)
+    assert line.cost.milliseconds == pytest.approx(found.milliseconds)
+    for count in ("milliseconds", "statements", "calls", "flops", "bytes"):
+        parts = sum(getattr(c, count) for c in line.operations.values())
+        assert parts == pytest.approx(getattr(line.cost, count))
     assert profile(s, "fit", batch=8, seconds=0.02).examples == 8
     np.testing.assert_array_equal(s.params["net.w"], before)
 
