@@ -89,8 +89,10 @@ class SourceReading:
         return self.line[-1] if self.line else None
 
     def tokens(self, state: ParserState[int]) -> Iterator[Token]:
-        """The tokens from `place` on, without the newlines inside ( ) and [ ]."""
+        """The tokens from `place` on, without the newlines inside ( ) and [ ]. A body on one line
+        is read as if its braces stood on lines of their own."""
         text, match, ignored = self.source.text, self.lexer.match, self.lexer.ignored
+        opened = False
         while found := match(text, self.place):
             kind, self.place = str(found.lastgroup), found.end()
             if kind == "END":
@@ -98,11 +100,21 @@ class SourceReading:
             value = found[kind]
             if kind in ignored or (kind == "_NL" and self._drops(value)):
                 continue
-            yield self._token(kind, value, self.place - len(value), state)
+            start = self.place - len(value)
+            if (opened or kind == "RBRACE") and self._ends_line(kind):
+                self.place, opened = start, False
+                yield self._token("_NL", "", start, state)
+                continue
+            opened = kind == "LBRACE"
+            yield self._token(kind, value, start, state)
         if self.place < len(text):
             yield self._token("BAD", text[self.place], self.place, state)
         if self.last and self.last.type != "_NL":
             yield self._token("_NL", "", len(text), state)
+
+    def _ends_line(self, kind: str) -> bool:
+        """Whether a line ends behind a { or before a } that does not end one by itself."""
+        return kind != "_NL" and self.last is not None and self.last.type != "_NL"
 
     def _drops(self, newline: str) -> bool:
         inside = bool(self.brackets) and self.brackets[-1].type != "LBRACE"

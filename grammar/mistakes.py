@@ -124,8 +124,6 @@ STATES = (
                    "y = [a, b,]", "y = x[1, 2,]")),
     Mistake("E111", "one of several values is missing before this comma", "",
             _block("y = f(,a)", "y = [a,,b]")),
-    Mistake("E111", "a } stands on a line of its own", "",
-            ("block b(x) {\n  y = x }\n", *_block("scan t in x {\n  y = x }"))),
     # -- braces
     Mistake("E115", "the body stands in braces, not after a colon", "",
             ("block b(x):\n  y = x\n", "block b(x) -> y: real:\n  y = x\n",

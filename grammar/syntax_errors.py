@@ -88,14 +88,14 @@ CLAUSES = {
 def explain(failure: Failure) -> Answer:
     """The problem that a refused token is, and where to go on; None ends the parse."""
     answers: tuple[Callable[[Failure], Mistake | Answer | None], ...] = (
-        unclosed, brace, closer, _by_idiom, _by_start, _by_mark, bad, _opened, _run_on,
+        unclosed, brace, closer, _by_idiom, _by_start, _by_mark, bad, _run_on,
         _out_of_place, _misspelt, _trailing, _clause, _by_state, _two_values,
     )  # fmt: skip
     for answer in answers:
         found = answer(failure)
         if found:
             told = _told(found, failure) if isinstance(found, Mistake) else found
-            whole = answer in (_by_idiom, _out_of_place, _opened)
+            whole = answer in (_by_idiom, _out_of_place)
             return told if whole else _mended(failure, *told)
     return _mended(failure, *_expected(failure))
 
@@ -200,22 +200,11 @@ def _told(row: Mistake, f: Failure) -> Answer:
 # ---- words -------------------------------------------------------------------------------------
 
 
-def _opened(f: Failure) -> Answer | None:
-    """A body that starts on the line of its brace."""
-    if f.before is None or f.before.type != "LBRACE" or f.token.type == "_NL":
-        return None
-    if not f.takes("_NL") or f.span(f.before).line != f.span().line:
-        return None
-    head, _, tail = f.swapped(f"\0{f.token.value}").partition("\0")
-    remedy = f"{head.strip()}\n  {tail}" if not tail.endswith("}") else ""
-    return Problem(
-        "E111", "the body starts on the line after the {", f.span(), remedy=remedy
-    ), panic(f)
-
-
 def _run_on(f: Failure) -> Mistake | None:
-    starts = f.token.value in STARTERS and f.takes("_NL")
-    return mistakes.RUN_ON if starts and f.before and f.before.type != "LBRACE" else None
+    """A statement behind another one: a word that begins one, or a name with its mark."""
+    named = f.token.type == "NAME" and f.reading.following() in ("EQUAL", "TILDE", "ASSIGN")
+    starts = named or f.token.value in STARTERS
+    return mistakes.RUN_ON if starts and f.before and f.takes("_NL") else None
 
 
 def _trailing(f: Failure) -> Mistake | None:

@@ -52,7 +52,6 @@ _PAIRS = rf"[(\[]{INNER}[)\]]"
 ARGUMENT = rf"(?:[^()\[\]{{}},\"'\n=]|[=!<>]=|{_TEXT}|{_PAIRS}|\{{{INNER}\}})++"
 BEFORE_POINT = rf"(?<![\w.)\]'])(?:[A-Za-z_]\w*|{_PAIRS})(?:\s*\.\s*[A-Za-z_]\w*|{_PAIRS}|')*?"
 _ATOM = rf"(?:[A-Za-z_]\w*|{_PAIRS})(?:\.[A-Za-z_]\w*|{_PAIRS}|')*+"
-BODIES = "block|task|check|sweep|train|optimiser|data|scan|for|step"
 _LINE = r"(?=\s*(?:#|\n|$))"
 HOLES = {
     **dict.fromkeys("abcd", ARGUMENT),
@@ -115,7 +114,6 @@ HOLES = {
     "text": r"[^\"\n]*",
     "quoted": r"[^'\n@+*/()\[\]=]*",
     "name": r"\b(?:act|activation|init|nonlinearity|loss|optimizer|order|dtype)\b",
-    "oneline": rf"(?:{BODIES})\b[^{{}}\n]*\{{[^{{}}\n]+\}}",
     "bare": r"(?<!for )(?<!= )(?<!every )\b\d[\d.]*",
     "defaults": r"[^()\n]*=[^()\n]*",
     "grouped": r"\b\d+(?:_\d+)+\b",

@@ -36,12 +36,6 @@ def _varied(h: Holes) -> str | None:
     return f"vary {h['f']} in {h['rest']}" if h["around"] == "sweep" else None
 
 
-def _opened(h: Holes) -> str:
-    """`task t() { emit 1 }`, over three lines."""
-    head, _, body = h["oneline"].rstrip("} ").partition("{")
-    return f"{head.strip()} {{\n  {body.strip()}\n}}"
-
-
 def _passed(h: Holes) -> str:
     return f"= {h['cond'].strip()} -> {h['tail']}".replace("=>", "->")
 
@@ -52,7 +46,6 @@ GIVEN = "a task gives a value out with emit"
 MINIMIZE = ": minimize cross_entropy(net(x), label) over net with sgd(lr = 0.1)"
 UNITS = "a time is for 3 epochs, or updates, steps, seconds"
 MINIMISED = "a phase says in minimize what is made small, and with which optimiser"
-BODY = "the body starts on the line after the {, and its } stands on a line of its own"
 SWEPT = "a sweep varies what is a const: give the option one, and vary that"
 TOLERANCE = "a tolerance is written within"
 EQUAL = "equal is written =="
@@ -117,8 +110,6 @@ ROWS = tuple(
         ("E113", "({k},)", "{k}", "there are no tuples: one size is a number"),
         ("E113", "{tuple}", lambda h: f"[{h['tuple'].strip()[1:-1]}]",
          "there are no tuples: several values are a list, in [ ]"),
-        # -- bodies on one line
-        ("E111", "^{oneline}", _opened, BODY),
         # -- functions and numbers
         ("E117", "^fn {f}({defaults}) = {rest}", _without,
          "arguments of a function have no defaults: give them at each call"),

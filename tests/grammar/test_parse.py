@@ -160,3 +160,10 @@ def test_a_failed_parse_leaves_nothing_behind() -> None:
     with pytest.raises(DlnError):
         parse("let a = 1e999\nlet b = (\n")
     assert len(parse("let a = 1\n").items) == 1
+
+
+def test_a_body_of_one_statement_stands_on_one_line() -> None:
+    short = "block b(x) -> y { scan t in time { y[t] = x[t] } }\nblock c(x) -> y {}\n"
+    long = "block b(x) -> y {\n scan t in time {\n  y[t] = x[t]\n }\n}\nblock c(x) -> y {\n}\n"
+    assert parse(short) == parse(long)
+    assert parse("block b(x) { # what it is\n  y = x }\n") == parse("block b(x) {\n  y = x\n}\n")
