@@ -11,11 +11,16 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from time import monotonic
 from types import FrameType
 
 from dln.runtime.training.phase_trainer import Interrupted
 
+PLAIN = import_module("_signal")
+"""What `signal` is made of, whose own functions turn handlers into members of an enumeration, and
+back: that takes ten times as long."""
+INT, DEFAULT = int(signal.SIGINT), signal.default_int_handler
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 TOGETHER = 0.5
 """Seconds: signals as close as that are one, for wrappers pass on what a terminal has sent too."""
@@ -33,8 +38,8 @@ class SignalStop:
     latest = -TOGETHER
     """When the process got one, whoever was to look at it."""
 
-    def __init__(self, at_once: bool = False, said: str = "") -> None:
-        self.at_once, self.said, self.since = at_once, said.encode(), 0.0
+    def __init__(self, at_once: bool = False, said: bytes = b"") -> None:
+        self.at_once, self.said, self.since = at_once, said, 0.0
 
     def is_set(self) -> bool:
         return self.since > 0.0
@@ -72,7 +77,7 @@ def handled(
 @contextmanager
 def interruptible(said: str = "") -> Iterator[SignalStop]:
     """A signal in here is stored, for what looks at it; one that comes later stops at once."""
-    stop = SignalStop(said=said)
+    stop = SignalStop(said=said.encode())
     with handled(SIGNALS, stop.arrived):
         yield stop
 
@@ -85,14 +90,27 @@ def terminable() -> Iterator[SignalStop]:
         yield stop
 
 
-@contextmanager
-def postponed() -> Iterator[SignalStop]:
-    """Ctrl-C waits until what is inside is done, or looks at it, and then raises `Interrupted`.
+class postponed:
+    """In a `with`, Ctrl-C waits until what is inside is done, or looks at the `SignalStop` that is
+    handed out, and then raises `Interrupted`. Where the caller has a handler of his own, it stays.
 
-    Where the caller has a handler of his own, it stays.
+    Every step from Python goes through here, so it costs a microsecond.
     """
-    stop, plain = SignalStop(), signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    with handled([signal.SIGINT] if plain else [], stop.arrived):
-        yield stop
-    if stop.is_set():
-        raise Interrupted("interrupted")
+
+    __slots__ = ("_plain", "_stop")
+
+    def __enter__(self) -> SignalStop:
+        self._stop = stop = SignalStop()
+        self._plain = PLAIN.getsignal(INT) is DEFAULT
+        if self._plain:
+            try:
+                PLAIN.signal(INT, stop.arrived)
+            except ValueError:  # not the main thread, which alone may
+                self._plain = False
+        return stop
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if self._plain:
+            PLAIN.signal(INT, DEFAULT)
+        if kind is None and self._stop.since:
+            raise Interrupted("interrupted")

@@ -78,7 +78,7 @@ class Session:
         examples that a stream has no rows for, E600 where numbers fail.
         """
         with postponed():
-            return single_step.step(self.state, self.datasets, self.phase(phase), fields)
+            return single_step.step(self.state, self.datasets, self._phase(phase), fields)
 
     @arguments.verb
     def grad(self, phase: str, path: str, **fields: object) -> HostArray:
@@ -227,6 +227,9 @@ class Session:
     @arguments.verb
     def phase(self, name: str) -> PhaseSpec:
         """The phase of a name. Raises `DlnError` E560 where there is none."""
+        return self._phase(name)
+
+    def _phase(self, name: str) -> PhaseSpec:
         if not isinstance(name, str) or name not in self.plan.phases:
             raise unknown("E560", "phase", name, list(self.plan.phases))
         return self.plan.phases[name]
@@ -243,7 +246,7 @@ class Session:
 
     def __getattr__(self, name: str) -> CallableInstance:
         hidden = name.startswith("_") or name == "plan"
-        if not hidden and (self._functions.is_machine(name) or self._functions.known(name)):
+        if not hidden and (self._functions.known(name) or self._functions.is_machine(name)):
             return CallableInstance(self._functions, name)
         near = nearest(name, [] if hidden else [*self.plan.applied, *dir(type(self))])
         hint = f'; the nearest is "{near}"' if near else ""

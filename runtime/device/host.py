@@ -56,8 +56,11 @@ class Host:
         repeated; `threads` given by the user overrides it.
         """
         if self.asked is None:
-            set_threads(1 if flops < WORTH_A_POOL else default_threads() or 1)
+            wanted = 1 if flops < WORTH_A_POOL else default_threads() or 1
             self.threads = threads_in_use()
+            if self.threads != wanted:
+                set_threads(wanted)
+                self.threads = threads_in_use()
 
     def empty(self, nbytes: int) -> NDArray[np.uint8]:
         """[nbytes], not initialised, from an address that is a multiple of `ALIGNMENT`."""
@@ -118,15 +121,18 @@ def _openblas() -> tuple[ctypes.CDLL, str] | None:
     return None
 
 
+@cache
+def _typed(library: ctypes.CDLL, name: str, kind: Any, *takes: Any) -> Any:
+    """A function of a library, which gives one kind and takes others."""
+    function = getattr(library, name)
+    function.restype, function.argtypes = kind, takes
+    return function
+
+
 def _asked(name: str, kind: Any) -> Any:
     """What a function of OpenBLAS without arguments gives; None if NumPy's BLAS is another."""
     found = _openblas()
-    if found is None:
-        return None
-    library, spelling = found
-    function = getattr(library, spelling.format(name))
-    function.restype, function.argtypes = kind, []
-    return function()
+    return None if found is None else _typed(found[0], found[1].format(name), kind)()
 
 
 def threads_in_use() -> int | None:
@@ -152,9 +158,7 @@ def set_threads(count: int) -> None:
     found = _openblas()
     if found is not None:
         library, spelling = found
-        put = getattr(library, spelling.format("set_num_threads"))
-        put.restype, put.argtypes = None, [ctypes.c_int]
-        put(count)
+        _typed(library, spelling.format("set_num_threads"), None, ctypes.c_int)(count)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from dln.compiler.plan import Buffer, Line, Program, arena_bytes, buffer_bytes, memory, slot_offsets
 from dln.grammar.diagnostics import Fault
 from dln.runtime.device.device import Device
+from dln.runtime.execution.calls import Call
 from dln.runtime.execution.sandbox import filename, load
 
 DTYPES = {"index": "int64", "bool": "bool"}
@@ -26,6 +27,7 @@ class Bound:
     """A program bound to buffers for n examples.
 
     Fill `inputs`, call `run(*clocks)`, read `values`; new parameters are in their own arrays.
+    `call` is how Python has called it last.
     """
 
     def __init__(self, n: int, program: Program, buffers: dict[str, Any]) -> None:
@@ -33,6 +35,7 @@ class Bound:
         self.inputs = {b.key: buffers[b.name] for b in program.inputs}
         self.values = {b.key: buffers[b.name] for b in program.values}
         self.run: Callable[..., None]
+        self.call: Call | None = None
 
 
 class Executable:
@@ -78,6 +81,10 @@ class Executable:
             if self.device.poisons:
                 bound.run = partial(run_poisoned, self._spoilt(n), bound.run)
         return self._bounds[n]
+
+    def held(self, n: int) -> Bound | None:
+        """The program bound for n examples, if it is."""
+        return self._bounds.get(n)
 
     def rebind(self, params: dict[str, Any], states: dict[str, Any]) -> None:
         """Use other arrays for parameters and states, or the same dictionaries changed."""

@@ -41,20 +41,20 @@ class CallableInstances:
 
     def is_machine(self, path: str) -> bool:
         """Whether what stands at a path is asked for by name: `R.up`, `R.free`."""
-        return bool(self.asked_of(path)) and not self.known(path)
+        return not self.known(path) and bool(self.asked_of(path))
 
     def spec(self, path: str) -> AppliedSpec:
         """The instance at a path, as a function. Raises `DlnError` where there is none."""
         if not isinstance(path, str):
             raise unknown("E560", "instance", path, list(self.plan.applied))
+        if path in self.plan.applied and path not in self.plan.refused:
+            return self.plan.applied[path]
         if self.is_machine(path):
             asked = " or ".join(f"{path}.{verb}" for verb in self.asked_of(path))
             raise DlnError([Problem("E563", f"{path} is a machine: ask for {asked}")])
         if path in self.plan.refused:
             raise self._refused(path)
-        if path not in self.plan.applied:
-            raise unknown("E560", "instance", str(path), list(self.plan.applied))
-        return self.plan.applied[path]
+        raise unknown("E560", "instance", str(path), list(self.plan.applied))
 
     def _refused(self, path: str) -> DlnError:
         """Why an instance is no function on its own: E565."""
@@ -68,12 +68,19 @@ class CallableInstances:
         """The results on examples: one array, or several by name; first axis the example. Raises
         `DlnError`: E550 to E556 for arrays that do not fit the ports, E563 for arguments, E565 for
         an instance that cannot be called on its own."""
-        spec = self.spec(path)
-        checked, owner = self._ports(path, spec, arrays, named)
-        with placed(self.plan.texts):
-            executable = self.programs.executable(spec.program)
-            rows = max(map(len, checked.values()), default=1)
-            bound = self.programs.run_once(executable, checked, owner, rows=rows)
+        spec, called = self.spec(path), f"apply:{path}"
+        given = {**dict(zip([p.name for p in spec.ports], arrays, strict=False)), **named}
+        fits = len(given) == len(arrays) + len(named)  # none too many, none given twice
+        bound = (
+            self.programs.again(called, given, dict, lambda: _call(path, spec)) if fits else None
+        )
+        if bound is None:
+            checked, owner = self._ports(path, spec, arrays, named)
+            with placed(self.plan.texts):
+                executable = self.programs.executable(spec.program)
+                rows = max(map(len, checked.values()), default=1)
+                bound = self.programs.run_once(executable, checked, owner, rows=rows)
+            self.programs.remember(called, spec.program, bound, spec.ports, given)
         return self._results(spec, bound)
 
     def apply_step(
@@ -114,7 +121,7 @@ class CallableInstances:
         self, path: str, spec: AppliedSpec, arrays: Sequence[object], named: Mapping[str, object]
     ) -> tuple[Mapping[str, HostArray], str]:
         """The arrays for the ports of an instance, checked, and how the call reads."""
-        owner = f"{path}({', '.join(p.name for p in spec.ports)})"
+        owner = _call(path, spec)
         if len(arrays) > len(spec.ports):
             found = f"{owner} takes {len(spec.ports)} arrays, not {len(arrays)}"
             raise DlnError([Problem("E563", found)])
@@ -123,6 +130,11 @@ class CallableInstances:
         if twice:
             raise DlnError([Problem("E563", f"{owner} is given {twice[0]} twice")])
         return check_fields(spec.ports, {**given, **named}, owner, self.plan.texts), owner
+
+
+def _call(path: str, spec: AppliedSpec) -> str:
+    """How a call of an instance reads."""
+    return f"{path}({', '.join(p.name for p in spec.ports)})"
 
 
 class CallableInstance:

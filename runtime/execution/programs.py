@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from dln.compiler.plan import (
     CLOCKS,
     Clock,
+    FieldSpec,
     PhaseNumber,
     PhaseSpec,
     Program,
@@ -20,8 +21,16 @@ from dln.compiler.plan import (
     WholeField,
 )
 from dln.runtime.device.device import DeviceArray
+from dln.runtime.execution.calls import Call, feeds
 from dln.runtime.execution.executable import Bound, Executable
-from dln.runtime.execution.numeric_faults import Watchman, strict
+from dln.runtime.execution.numeric_faults import (
+    Run,
+    Watchman,
+    explained,
+    numerical,
+    strict,
+    strictly,
+)
 from dln.runtime.execution.phase_result import PhaseResult, number_of
 from dln.runtime.execution.store import HostArray, Store, paths_of, put
 
@@ -31,12 +40,13 @@ Whole = Callable[[WholeField, int, str], DeviceArray]
 
 @dataclass
 class Ready:
-    """A program that is ready: bound to the arrays of a `generation`. Of a step, `flops` are those
-    of its largest operation."""
+    """A program that is ready: bound to the arrays of a `generation`, the parameters `untrue` to be
+    refreshed before each run. Of a step, `flops` are those of its largest operation."""
 
     executable: Executable
     generation: int
     flops: int | None
+    untrue: list[str]
 
 
 class Programs:
@@ -53,6 +63,7 @@ class Programs:
         self.seed, self.results = seed, results
         self._whole = whole
         self._ready: dict[ProgramKey, Ready] = {}
+        self._called: dict[str, Ready] = {}
 
     def executable(
         self,
@@ -70,16 +81,23 @@ class Programs:
         if ready is None:
             ready = self._ready[key] = self._made(key, phase, states)
             return ready.executable
-        if ready.flops is not None:
-            self.device.suit(ready.flops)
         found = ready.executable
-        arrays = self.store.in_precision(found.params, found.program.dtype)
         if ready.generation != self.store.generation or (
             own is not None and own is not found.states
         ):
-            found.rebind(arrays, states)
+            params, dtype = list(found.params), found.program.dtype
+            found.rebind(self.store.in_precision(params, dtype), states)
             ready.generation = self.store.generation
+            ready.untrue = self.store.untrue(params, dtype)
+        self._tend(ready)
         return found
+
+    def _tend(self, ready: Ready) -> None:
+        """What is done before each run of a program that is ready."""
+        if ready.flops is not None:
+            self.device.suit(ready.flops)
+        for path in ready.untrue:
+            self.store.refreshed(path, ready.executable.program.dtype)
 
     def _made(self, key: ProgramKey, phase: str | None, states: dict[str, DeviceArray]) -> Ready:
         program, stepping = self.plan.programs[key], key.kind is ProgramKind.STEP
@@ -87,7 +105,8 @@ class Programs:
         if flops is not None:
             self.device.suit(flops)
         params = self.store.in_precision(paths_of(program), program.dtype)
-        return Ready(self.on(program, params, states, phase), self.store.generation, flops)
+        untrue = self.store.untrue(params, program.dtype)
+        return Ready(self.on(program, params, states, phase), self.store.generation, flops, untrue)
 
     def on(
         self, program: Program, params: dict[str, DeviceArray], states: dict[str, DeviceArray],
@@ -156,6 +175,52 @@ class Programs:
             clocks = self.clocks(executable.program, now)
             with strict(self.device):
                 bound.run(*clocks)
+        self.device.wait()
+        return bound
+
+    # ---- called from Python again and again ----------------------------------------------------
+
+    def remember(
+        self, name: str, key: ProgramKey, bound: Bound, specs: Sequence[FieldSpec],
+        given: Mapping[str, Any],
+    ) -> None:  # fmt: skip
+        """Keep how a program has just been called under a name with arrays `given` for fields, for
+        `again`."""
+        ready = self._ready[key]
+        program = ready.executable.program
+        feds = feeds(specs, given, bound.inputs, program.dtype)
+        clocks = tuple(clock for clock in program.clocks if isinstance(clock, str))
+        bound.call = None
+        if feds and clocks == program.clocks:
+            self._called[name] = ready
+            unread = frozenset(given) - {spec.name for spec in specs}
+            bound.call = Call(unread, feds, clocks, strictly())
+
+    def again(
+        self, name: str, given: Mapping[str, Any], now: Callable[[], Mapping[str, float]],
+        where: Callable[[], str],
+    ) -> Bound | None:  # fmt: skip
+        """Make a call as one of that name was made before, at a time. None where there was none, or
+        where the long way has to look at the arrays: nothing has been done then. Raises `DlnError`
+        E600 where numbers fail, which says `where`."""
+        ready, first = self._called.get(name), next(iter(given.values()), None)
+        if ready is None or ready.generation != self.store.generation:
+            return None
+        executable = ready.executable
+        n = len(first) if type(first) is np.ndarray and first.ndim else 0
+        bound = executable.held(n)
+        call = None if bound is None else bound.call
+        if bound is None or call is None or not call.takes(given):
+            return None
+        self._tend(ready)
+        known = now() if call.clocks else {}
+        try:
+            call.strictly(bound.run, *[known.get(clock, 0.0) for clock in call.clocks])
+        except (ArithmeticError, ValueError) as e:
+            if not numerical(e):
+                raise
+            run = Run(executable, n, bound)
+            raise explained(e, run, where(), self.plan.texts) from e
         self.device.wait()
         return bound
 

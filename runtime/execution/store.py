@@ -79,9 +79,15 @@ class Store:
 
     def in_precision(self, paths: Iterable[str], dtype: str) -> dict[str, DeviceArray]:
         """Parameters by path in a precision, copied where they have another."""
-        return {path: self._mirror(path, dtype) for path in paths}
+        return {path: self.refreshed(path, dtype) for path in paths}
 
-    def _mirror(self, path: str, dtype: str) -> DeviceArray:
+    def untrue(self, paths: Iterable[str], dtype: str) -> list[str]:
+        """The parameters that are to be `refreshed` before each run in a precision: what is seen
+        of them is a copy, or they have dead entries."""
+        return [p for p in paths if p in self._live or self.params[p].dtype != dtype]
+
+    def refreshed(self, path: str, dtype: str) -> DeviceArray:
+        """A parameter as it is now, in a precision, its dead entries 0."""
         self.clear_dead(path)
         array = self.params[path]
         if array.dtype == dtype:

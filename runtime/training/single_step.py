@@ -32,6 +32,25 @@ Given = Mapping[str, object]
 
 def step(state: RunState, datasets: Datasets, spec: PhaseSpec, given: Given) -> float:
     """One update of a phase; returns the loss before it. A phase that has not begun begins."""
+    again = _again(state, spec, given)
+    return _first(state, datasets, spec, given) if again is None else again
+
+
+def _again(state: RunState, spec: PhaseSpec, given: Given) -> float | None:
+    """One update on arrays such as came before; None where the long way is to be gone."""
+    name, update = spec.name, state.updates.get(spec.name, 0)
+    bound = state.programs.again(
+        f"step:{name}", given, lambda: times(state.plan, spec, update),
+        lambda: f"phase {name}, update {update}",
+    )  # fmt: skip
+    if bound is None:
+        return None
+    state.updates[name] = update + 1
+    return float(bound.values["loss"]) if "loss" in bound.values else 0.0
+
+
+def _first(state: RunState, datasets: Datasets, spec: PhaseSpec, given: Given) -> float:
+    """One update on arrays of a new form, and whatever is to be looked at twice."""
     with placed(state.plan.texts, spec.place):
         if spec.name not in state.store.states:
             begin(state, spec)
@@ -47,7 +66,17 @@ def step(state: RunState, datasets: Datasets, spec: PhaseSpec, given: Given) -> 
             with strict(state.device):
                 descent.over(state.store.params | executable.params, bound)(*clocks)
     state.updates[spec.name] = update + 1
+    _remember(state, spec, bound, given)
     return loss
+
+
+def _remember(state: RunState, spec: PhaseSpec, bound: Bound, given: Given) -> None:
+    """Keep how a step was called for those that come, where an update is one run of its program."""
+    known = {f.name: f for f in state.plan.data[spec.data].fields}
+    ragged = any(f.domain == "length" for f in known.values())
+    if not ragged and not spec.estimates and spec.descent is None:
+        wanted = [known[name] for name in spec.fields]
+        state.programs.remember(f"step:{spec.name}", spec.step, bound, wanted, given)
 
 
 def gradient(state: RunState, spec: PhaseSpec, path: str, given: Given) -> HostArray:
