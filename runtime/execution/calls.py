@@ -30,7 +30,7 @@ class Fed(NamedTuple):
     fine: quick.Fine | None
 
 
-class Call(NamedTuple):
+class ArrayCall(NamedTuple):
     """A call with the arrays `feds` and with others, called `unread`, and the time by its `clocks`;
     `strictly` calls a function so that NumPy raises where numbers are left."""
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from dln.compiler.plan import Buffer, Line, Program, arena_bytes, buffer_bytes, memory, slot_offsets
 from dln.grammar.diagnostics import Fault
 from dln.runtime.device.device import Device
-from dln.runtime.execution.calls import Call
+from dln.runtime.execution.calls import ArrayCall
 from dln.runtime.execution.sandbox import filename, load
 
 DTYPES = {"index": "int64", "bool": "bool"}
@@ -35,7 +35,7 @@ class Bound:
         self.inputs = {b.key: buffers[b.name] for b in program.inputs}
         self.values = {b.key: buffers[b.name] for b in program.values}
         self.run: Callable[..., None]
-        self.call: Call | None = None
+        self.call: ArrayCall | None = None
 
 
 class Executable:

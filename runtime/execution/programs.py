@@ -21,7 +21,7 @@ from dln.compiler.plan import (
     WholeField,
 )
 from dln.runtime.device.device import DeviceArray
-from dln.runtime.execution.calls import Call, feeds
+from dln.runtime.execution.calls import ArrayCall, feeds
 from dln.runtime.execution.executable import Bound, Executable
 from dln.runtime.execution.numeric_faults import (
     Run,
@@ -194,7 +194,7 @@ class Programs:
         if feds and clocks == program.clocks:
             self._called[name] = ready
             unread = frozenset(given) - {spec.name for spec in specs}
-            bound.call = Call(unread, feds, clocks, strictly())
+            bound.call = ArrayCall(unread, feds, clocks, strictly())
 
     def again(
         self, name: str, given: Mapping[str, Any], now: Callable[[], Mapping[str, float]],

@@ -87,7 +87,7 @@ class Store:
         return [p for p in paths if p in self._live or self.params[p].dtype != dtype]
 
     def refreshed(self, path: str, dtype: str) -> DeviceArray:
-        """A parameter as it is now, in a precision, its dead entries 0."""
+        """A parameter as it is now, of its own shape, in a precision, its dead entries 0."""
         self.clear_dead(path)
         array = self.params[path]
         if array.dtype == dtype:

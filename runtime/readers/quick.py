@@ -26,7 +26,7 @@ FEW = 64  # numbers that Python looks through sooner than NumPy does
 
 
 def question(spec: FieldSpec, array: NDArray[Any], dtype: str) -> Question | None:
-    """What to ask of arrays of this form and type for a field, in a program of the precision
+    """What to ask of arrays of this shape and type for a field, in a program of the precision
     `dtype`; None where nothing quick will do."""
     low, high = bounds(spec)
     plain, kind = array.size > 0 and array.dtype.isnative, array.dtype.kind
