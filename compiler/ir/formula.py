@@ -70,6 +70,8 @@ def written(graph: Graph, node: Node, depth: int, root: bool = False) -> tuple[s
     texts = [text for text, _ in parts]
     if structure.is_contraction(node):
         return contract_text(node, texts, [bracketed(p, tight, 1) for p in parts])
+    if structure.is_accumulation(node):
+        return accumulated_text(node, texts, [bracketed(p, Tight.PRODUCT, 1) for p in parts]), tight
     if tight < Tight.CALL:
         texts = [bracketed(p, tight, i) for i, p in enumerate(parts)]
     return fill(node, texts), tight
@@ -130,7 +132,7 @@ def contract_text(node: Node, bare: list[str], texts: list[str]) -> tuple[str, i
     theirs = [k for k in right if k not in lead and k not in summed]
     if not mine and not theirs:
         return f"dot({', '.join(bare)})", Tight.CALL
-    sides = zip((left, right), node.operands, strict=True)
+    sides = zip((left, right), node.operands, strict=False)
     running = {k for labels, of in sides for k in labels[: len(of.type.running)]}
     if mine and theirs and running.issuperset(summed):
         bare = bare if out.index(mine[0]) < out.index(theirs[0]) else bare[::-1]
@@ -139,3 +141,10 @@ def contract_text(node: Node, bare: list[str], texts: list[str]) -> tuple[str, i
         turned = right.index(theirs[0]) > min(map(right.index, summed), default=-1)
         texts = [f"{texts[1]}.T" if turned else texts[1], texts[0]]
     return " @ ".join(texts), Tight.PRODUCT
+
+
+def accumulated_text(node: Node, bare: list[str], texts: list[str]) -> str:
+    """`c + s * W @ x`: what is there, and a contraction that is scaled and added."""
+    product, scale = contract_text(node, bare[:2], texts[:2])[0], structure.number(node.operands[3])
+    by = {1.0: "+ ", -1.0: "- "}.get(scale or 0.0, f"+ {texts[3]} * ")
+    return f"{bare[2]} {by}{product}"

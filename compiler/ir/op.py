@@ -169,8 +169,9 @@ class Op:
     each perhaps many times), `lookup` (operand 0 is a table that the others point into), `opaque`
     (it has no gradient), `steep` (its slope is a quotient by its value), `spoken` (the operand of
     its refuge is a value of the spec in a derivative too, so that the spec's own text may stand for
-    it), `random`, `loop`, `symbolic` (must be gone before lowering). `smooth` says that
-    the evaluator's form is analytic, so that a complex step through it gives the derivative.
+    it), `onto` (an operand is copied to where the result lies, and the rest added to it), `random`,
+    `loop`, `symbolic` (must be gone before lowering). `smooth` says that the evaluator's form is
+    analytic, so that a complex step through it gives the derivative.
 
     `spell` says how a program computes it, `spell_for` how one target does it better, by its name.
     `host` is the Python expression for single numbers, `{0}` for the first operand; it is empty

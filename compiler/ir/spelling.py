@@ -162,7 +162,8 @@ Value: TypeAlias = (
 class Call(Record):
     """One statement: `out` is what `function` makes of `args` and of the arguments with a name.
 
-    A kernel is what the array module of a target may lack; every device has it by name.
+    A kernel is what the array module of a target may lack; every device has it by name. One that is
+    made `ready` is called once, when the program is bound: it gives what each run then calls.
     """
 
     function: str
@@ -170,6 +171,7 @@ class Call(Record):
     out: Memory | View = OUT
     named: tuple[tuple[str, Value], ...] = ()
     kernel: bool = False
+    ready: bool = False
 
     def writes(self, memory: Memory) -> bool:
         return root(self.out) == memory
@@ -234,6 +236,11 @@ class Statements(Record):
         has been written to."""
         first = next(i for i, c in enumerate(self.calls) if c.writes(OUT))
         return not any(of.slot in slots for c in self.calls[first + 1 :] for of in c.operands())
+
+    def lies(self, slot: int) -> Lies:
+        """How an operand must lie: one that is only copied may lie anyhow."""
+        reading = [c for c in self.calls if any(of.slot == slot for of in c.operands())]
+        return "anyhow" if all(c.function == "copy" for c in reading) else self.wants
 
     def boxes(self, slot: int) -> bool:
         """Whether an operand must be an array even if it is a single number."""

@@ -49,6 +49,7 @@ is_or = _called("or")
 is_slice = _called("slice")
 is_spread = _called("broadcast")
 is_contraction = _called("contract")  # a sum of products, over axes that carry labels
+is_accumulation = _called("accumulate")  # such a sum, added to what is there
 is_stop = _called("stop")
 is_derivative = _called("grad", "curvature")  # of operand 0 by operand 1, not yet written out
 is_curvature = _called("curvature")

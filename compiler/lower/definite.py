@@ -24,7 +24,16 @@ from itertools import count
 from typing import Any, TypeAlias
 
 from dln.compiler.lower.effects import CALLS, FACTS, FRESH, NUMBERS, Effect, fills
-from dln.compiler.lower.shadows import Looking, Misfit, Region, Shadow, Unclear, dotted, leaves
+from dln.compiler.lower.shadows import (
+    Looking,
+    MadeReady,
+    Misfit,
+    Region,
+    Shadow,
+    Unclear,
+    dotted,
+    leaves,
+)
 from dln.compiler.plan import Buffer, Program, at, item_size, product
 from dln.grammar.diagnostics import Fault
 
@@ -123,7 +132,7 @@ class Walk:
             made = self.look.visit(value)
             of = leaves(value) & self.look.known.keys()
             for array in made if isinstance(made, list) else [made]:
-                if of and self.owner(array) is None:
+                if of and not isinstance(array, MadeReady) and self.owner(array) is None:
                     raise Unclear(f"{name} is a copy of {', '.join(sorted(of))}, made only once")
             self.look.known[name] = made
 
@@ -222,6 +231,10 @@ class Walk:
             raise Unclear(f"{key} is not read by the steps of its loop")
         return region
 
+    def parts(self, array: Any) -> Operand | None:
+        """The part of a buffer that an array is, or of each array of a list."""
+        return list(map(self.region, array)) if isinstance(array, list) else self.region(array)
+
     def region(self, array: Any) -> Region | None:
         shadow = self.owner(array)
         return None if shadow is None else Region(shadow, array)
@@ -246,6 +259,15 @@ class Walk:
                 self.say(f"{node.id} is not known", statement)
             parts = [p for p in ast.iter_child_nodes(node) if isinstance(p, ast.expr)]
         return [operand for part in parts for operand in self.reads(part, statement)]
+
+    def ready(self, function: ast.expr) -> MadeReady | None:
+        """What a call does that was made ready; in a loop over its arrays at each step."""
+        name = function.value if isinstance(function, ast.Subscript) else function
+        made = self.look.known.get(name.id) if isinstance(name, ast.Name) else None
+        if isinstance(made, list) and isinstance(made[0], MadeReady):
+            self.look.visit(function)  # it is read by the steps of its loop
+            return MadeReady(*map(list, zip(*(one.given for one in made), strict=True)))
+        return made if isinstance(made, MadeReady) else None
 
     def called(self, call: ast.Call) -> str:
         """The full name of the function that is called."""
@@ -272,6 +294,10 @@ class Access:
         self.walk, self.statement = walk, statement
         self.reads: list[Operand] = []
         self.fills: list[Operand] = []
+        if (made := walk.ready(call.func)) is not None:
+            self.reads = [r for array in made.given if (r := walk.parts(array)) is not None]
+            self.fills = self.reads[-1:]
+            return
         keywords = {k.arg or "": k.value for k in call.keywords}
         if isinstance(call.func, ast.Attribute) and call.func.attr == "fill":
             self.fill(call.func.value)

@@ -101,10 +101,11 @@ class InPlace:
 def may_overwrite(roles: Roles, node: Node, held: Node) -> bool:
     """Whether a node may be computed into the array that holds one of its operands.
 
-    It must work element by element; it must read that array as it lies, not through a view that
-    moves elements; and after the first statement that writes the result it must not read it again.
+    It must work element by element, or begin with a copy of that array; it must read it as it lies,
+    not through a view that moves elements; and after the first statement that writes the result it
+    must not read it again.
     """
-    if not op_of(node).is_("pointwise"):
+    if not (op_of(node).is_("pointwise") or op_of(node).is_("onto")):
         return False
     if held.type.shape != node.type.shape or held.type.kind != node.type.kind:
         return False

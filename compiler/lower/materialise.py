@@ -88,7 +88,10 @@ class Roles:
         if self.layout[operand] == "rows" or not op_of(node).spell:
             return True
         spelled = self.spelling(node)
-        return isinstance(spelled, View) or spelled.wants in ("anyhow", self.layout[operand])
+        if isinstance(spelled, View):
+            return True
+        wants = {spelled.lies(i) for i, o in enumerate(node.operands) if o is operand}
+        return wants <= {"anyhow", self.layout[operand]}
 
 
 def scattered(roles: Roles, loop: Node) -> frozenset[int]:

@@ -11,7 +11,7 @@ import operator
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from dln.compiler.lower.effects import FACTS, FRESH, LOOKS, VIEWS
+from dln.compiler.lower.effects import FACTS, FRESH, LOOKS, READY, VIEWS
 from dln.compiler.plan import Buffer
 
 
@@ -48,6 +48,13 @@ class Shadow:
     def clear(self) -> None:
         self.full = False
         self.flat.fill(0)
+
+
+class MadeReady:
+    """A call made ready once: the arrays that it reads, of which it fills the last."""
+
+    def __init__(self, *given: Any) -> None:
+        self.given = given
 
 
 class Region:
@@ -184,6 +191,8 @@ class Looking(ast.NodeVisitor):
         import numpy as np  # late: NumPy
 
         name = dotted(node.func).removeprefix("xp.")
+        if name in READY:
+            return MadeReady(*map(self.visit, [*node.args, *(k.value for k in node.keywords)]))
         if name in VIEWS | FRESH:
             made: Any = np
             for part in name.split("."):

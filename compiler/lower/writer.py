@@ -20,7 +20,7 @@ from dln.compiler.ir.structure import is_clock, is_const, is_scan, is_size
 from dln.compiler.ir.tensor_type import scalar
 from dln.compiler.lower.line_facts import about
 from dln.compiler.lower.materialise import base
-from dln.compiler.lower.python_text import Bare, call_text, literal, plain, view_text
+from dln.compiler.lower.python_text import Bare, Named, call_text, literal, plain, view_text
 from dln.compiler.lower.schedule import Schedule, Step, extent
 from dln.compiler.plan import Called, Extent, Line, site_number
 from dln.compiler.schema.keys import CLOCKS, Clock
@@ -52,6 +52,7 @@ class Common:
     clocks: dict[Clock, str] = field(default_factory=dict)
     functions: Bare = field(default_factory=Bare)
     scalars: int = 0
+    made_ready: int = 0
 
     def clock(self, name: Clock) -> str:
         """A clock is an argument of `run`: `epoch` by its name, what a spec named as c0, c1, ..."""
@@ -74,6 +75,12 @@ class Common:
             name = self.views[text] = f"w{len(self.views)}"
             self.setup.append(Line(f"{name} = {text}", writes=name))
         return self.views[text]
+
+    def ready(self, function: str, text: str) -> str:
+        """The name of a call that is made ready once."""
+        name, self.made_ready = f"{function}{self.made_ready}", self.made_ready + 1
+        self.setup.append(Line(f"{name} = {text}", writes=name))
+        return name
 
     def scalar(self) -> str:
         """A new name for a Python number."""
@@ -181,20 +188,25 @@ class Writer:
                 return self.buffer(step.out if name == "out" else step.scratch[name])
             case spelling.View(spelling.Operand() | spelling.Memory() as of, ()):
                 return self.array(of, step)
+        return self.once(partial(view_text, array), step, self.common.bound)
+
+    def once(self, text: Callable[[Named], str], step: Step, bind: Callable[[str], str]) -> Name:
+        """What is made once, by a text over arrays, and bound to a name: of what has a row for each
+        step of a loop a list, with one for each row."""
         rows: dict[StepRow, str] = {}
 
         def leaf(value: spelling.Value) -> str:
-            if not isinstance(value, spelling.Operand | spelling.Memory):
+            if not isinstance(value, spelling.Operand | spelling.Memory | spelling.View):
                 return self.value(value, step)
             found = self.array(value, step)
             return rows.setdefault(found, f"r{len(rows)}") if isinstance(found, StepRow) else found
 
-        text = view_text(array, leaf)
+        made = text(leaf)
         if not rows:
-            return self.common.bound(text)
+            return bind(made)
         lists = ", ".join(row.rows for row in rows)
         several = f"zip({lists})" if len(rows) > 1 else lists
-        return StepRow(self.common.bound(f"[{text} for {', '.join(rows.values())} in {several}]"))
+        return StepRow(bind(f"[{made} for {', '.join(rows.values())} in {several}]"))
 
     def value(self, value: spelling.Value, step: Step) -> str:
         """How what a call is given reads."""
@@ -228,13 +240,20 @@ class Writer:
             reads=self.reads(step), writes=str(self.buffer(step.out)), flops=flops, bytes=moved
         )
         for call in calls:
-            code = self.code(call, text)
+            if call.function == "copy" and text(call.args[0]) == text(call.out):
+                continue  # it is there
+            code = self.ready(call, step) if call.ready else self.code(call, text)
             self.lines.append(line.changed(code=code, call=called(call, text, whole)))
             line = line.changed(flops=(0, 0), bytes=(0, 0))
 
     def code(self, call: spelling.Call, text: Callable[[spelling.Value], str]) -> str:
         """A call as the target writes it."""
         return call_text(self.made.target.form(call), call, text, self.common.functions)
+
+    def ready(self, call: spelling.Call, step: Step) -> str:
+        """A call of what was made ready when the program was bound."""
+        bind = partial(self.common.ready, call.function)
+        return f"{self.once(partial(self.code, call), step, bind)}()"
 
     def reads(self, step: Step) -> tuple[str, ...]:
         roots = (base(self.made.roles, o) for o in step.node.operands)

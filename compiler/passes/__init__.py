@@ -1,9 +1,11 @@
 """Graph to graph, each pass a pure function; `PASSES` is their order.
 
 The first ones run before `differentiate`, so that derivatives are taken of stable and guarded
-forms; all but `guard` run again after it.
+forms; all but `guard` run again after it. `accumulate` knows no way back: nothing that rewrites
+products comes after it.
 """
 
+from dln.compiler.passes.accumulate import accumulate
 from dln.compiler.passes.fission import fission
 from dln.compiler.passes.fold import fold
 from dln.compiler.passes.guard import guard
@@ -22,4 +24,5 @@ PASSES: tuple[tuple[str, Pass], ...] = (
     ("fission", fission),
     ("fold", inside(fold)),
     ("prune", inside(prune)),
+    ("accumulate", inside(accumulate)),
 )

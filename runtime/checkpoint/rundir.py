@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 from dln.grammar.diagnostics import Fault
 from dln.runtime.checkpoint import checkpoint, journal
 from dln.runtime.checkpoint.checkpoint import sha256
-from dln.runtime.device.host import core, default_threads
+from dln.runtime.device.host import core, default_threads, product_by
 
 SPEC, RESOLVED, MANIFEST, LOG = "spec.dln", "resolved.dln", "manifest.json", "log.jsonl"
 LAST = 2  # checkpoints that are left, beside the best
@@ -304,6 +304,7 @@ def machine() -> dict[str, object]:
         "blas": f"{blas.get('name', 'unknown')} {blas.get('version', '')}".strip(),
         "blas_threads": default_threads(),
         "blas_core": core(),
+        "blas_gemm": product_by(),
         "platform": platform.platform(),
         "cpu": _cpu(),
         "cpus": os.cpu_count(),

@@ -7,7 +7,7 @@ out (`to_host`), and wait. Faults: E520 no usable CuPy, E521 no GPU, E522 wrong 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
@@ -16,6 +16,8 @@ from dln.grammar.diagnostics import Fault, nearest
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+    from dln.runtime.device.kernels import Kernel
 
 BACKENDS = ("cupy", "numpy")
 
@@ -34,7 +36,7 @@ class Device(Protocol):
 
     name: str
     xp: ModuleType
-    kernels: Mapping[str, Callable[..., None]]
+    kernels: Mapping[str, Kernel]
     threads: int | None
     poisons: bool
 

@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from dln.grammar.diagnostics import Fault
 from dln.runtime.device.host import set_threads, threads_in_use, view
-from dln.runtime.device.kernels import DRAWS, FUNCTIONS
+from dln.runtime.device.kernels import DRAWS, FUNCTIONS, Kernel
 
 
 class Gpu:
@@ -37,7 +37,7 @@ class Gpu:
         self._cupy = cupy
         shared = {k.__name__: self._on_host(k) for k in DRAWS}
         own = {k.__name__: self._here(k) for k in FUNCTIONS} | {"lowest": self._lowest}
-        self.kernels: Mapping[str, Callable[..., None]] = shared | own
+        self.kernels: Mapping[str, Kernel] = {**shared, **own}
 
     def suit(self, flops: int) -> None:
         """The host's threads do not matter here."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
 from importlib import import_module
@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from dln.runtime.device.kernels import KERNELS
+from dln.runtime.device.gemm import gemm
+from dln.runtime.device.kernels import KERNELS, Kernel
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector register
 WORTH_A_POOL = 50_000_000  # operations of a product: about half a millisecond on one core
@@ -38,7 +39,6 @@ class Host:
     name = "numpy"
     poisons = False
     xp: ModuleType = np
-    kernels: Mapping[str, Callable[..., None]] = KERNELS
     view = staticmethod(view)
 
     def __init__(self, threads: int | None = None) -> None:
@@ -47,6 +47,7 @@ class Host:
             default_threads()  # what the machine had before anybody asked
             set_threads(threads)
         self.threads = threads_in_use()
+        self.kernels: Mapping[str, Kernel] = {**KERNELS, "gemm": gemm(_openblas())}
 
     def suit(self, flops: int) -> None:
         """The threads for a program whose largest product takes so many floating-point operations.
@@ -145,6 +146,11 @@ def core() -> str | None:
     """The processor that OpenBLAS takes this one for, whose kernels it uses; None as above."""
     found: bytes | None = _asked("get_corename", ctypes.c_char_p)
     return None if found is None else found.decode("ascii", "replace")
+
+
+def product_by() -> str | None:
+    """The function of OpenBLAS that adds a product to an array; None where statements do."""
+    return gemm(_openblas()).spelling
 
 
 @cache

@@ -2,7 +2,8 @@
 
 A function of this file that stands in `FUNCTIONS` is all that a new one takes: an operation names
 it (`kernel("erf", ...)` in its record), and every device runs it, on the host where it has no
-function of its own. It fills the whole of its argument `out` and only reads the others.
+function of its own. It fills the whole of its argument `out` and only reads the others. Those in
+`READY` are called once, when a program is bound, and give what each run calls.
 
 Each function is copied as text into a program that stands alone, so each is self-contained, leans
 on NumPy alone (as `np`) and works on arrays of the host. Draws are pure functions of (seed, site,
@@ -14,7 +15,7 @@ head of any longer draw, so a short last batch sees what it would have seen in a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -184,8 +185,31 @@ def erf(x: NDArray[Any], out: NDArray[Any]) -> None:
         np.copysign(outside, part, out=part)
 
 
+def gemm(
+    a: NDArray[Any], b: NDArray[Any], scale: NDArray[Any], out: NDArray[Any]
+) -> Callable[[], None]:
+    """A call that adds the matrix product [m, k] by [k, n], times a number [], to `out` [m, n].
+
+    Arrays are taken as they are when it is made, in place, of one precision; `out` overlaps with
+    none of the others. It works in an array of its own of the shape of `out`.
+    """
+    product = np.empty(out.shape, out.dtype)
+
+    def run() -> None:
+        np.matmul(a, b, out=product)
+        np.multiply(product, scale, out=product)
+        np.add(out, product, out=out)
+
+    return run
+
+
+Kernel: TypeAlias = Callable[..., Callable[[], None] | None]
+"""What programs call by name; one that is made ready gives what they then call."""
+
 DRAWS: tuple[Callable[..., None], ...] = (uniform, normal)
 """They give the same bits on every device, so they are always these."""
 FUNCTIONS: tuple[Callable[..., None], ...] = (warp, lowest, erf)
 """A device may have its own of the same name."""
-KERNELS: Mapping[str, Callable[..., None]] = {k.__name__: k for k in (*DRAWS, *FUNCTIONS)}
+READY: tuple[Callable[..., Callable[[], None]], ...] = (gemm,)
+"""A target spells them where its device has them; one without writes statements."""
+KERNELS: Mapping[str, Kernel] = {k.__name__: k for k in (*DRAWS, *FUNCTIONS, *READY)}

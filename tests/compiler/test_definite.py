@@ -172,6 +172,14 @@ def mutants(made: Program) -> Iterator[tuple[str, Program]]:
         count = max(len(now), 1)
         return made.changed(text="\n".join([*lines[:at], *now, *lines[at + count :]]))
 
+    def redirected(at: int) -> Iterator[tuple[str, Program]]:
+        line = lines[at]
+        for name in dict.fromkeys(re.findall(r"\bv\d+\b", line.partition("  #")[0])):
+            for other in [o for o in shapes if o != name and shapes[o] == shapes.get(name)][:2]:
+                yield "redirected", changed(at, re.sub(rf"\b{name}\b", other, line, count=1))
+
+    for i in (i for i in range(head) if " = gemm(" in lines[i]):
+        yield from redirected(i)
     for i in range(head, head + body):
         line = lines[i]
         code = line.partition("  #")[0]
@@ -186,9 +194,7 @@ def mutants(made: Program) -> Iterator[tuple[str, Program]]:
         if after.strip() and "return" not in after and "for t in" not in after:
             if len(after) - len(after.lstrip()) == len(line) - len(line.lstrip()):
                 yield "swapped", changed(i, after, line)
-        for name in dict.fromkeys(re.findall(r"\bv\d+\b", code)):
-            for other in [o for o in shapes if o != name and shapes[o] == shapes.get(name)][:2]:
-                yield "redirected", changed(i, re.sub(rf"\b{name}\b", other, code, count=1))
+        yield from redirected(i)
 
 
 def test_what_depends_on_the_memory_before_is_found(program: Program) -> None:

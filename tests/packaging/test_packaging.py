@@ -175,8 +175,8 @@ FORBIDDEN_MODULES = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "ctyp
                      "socket", "ssl", "http", "urllib", "ftplib", "webbrowser"}  # fmt: skip
 FORBIDDEN_CALLS = {"eval", "exec", "compile", "__import__"}
 FORBIDDEN_ATTRIBUTES = {"os.system", "os.popen", "pickle.loads", "marshal.loads", "yaml.load"}
-APART = {  # asks a loaded library for its threads; starts this Python with a list of words
-    "ctypes": {"runtime/device/host.py", "runtime/device/threads.py"},
+APART = {  # asks a loaded library for threads and products; starts this Python with words
+    "ctypes": {"runtime/device/host.py", "runtime/device/gemm.py", "runtime/device/threads.py"},
     "subprocess": {"dln/running/processes.py"},
 }
 

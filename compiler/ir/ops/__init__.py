@@ -1,5 +1,6 @@
 """The operations, one record each, by family; importing this fills `OPS`."""
 
+from dln.compiler.ir.ops import accumulate as accumulate
 from dln.compiler.ir.ops import contract as contract
 from dln.compiler.ir.ops import image_warp as image_warp
 from dln.compiler.ir.ops import index as index

@@ -271,11 +271,19 @@ def cases() -> list[op.Case]:
     """Matrix and vector products, outer, batched, dot, with several rows or inner labels."""
     rows: list[op.Case] = []
     for text in EXAMPLES.split():
-        sides = dict(zip(("left", "right", "out"), re.split(",|->", text), strict=True))
+        sides = written(text)
         left, right = (real(*map(SIZES.__getitem__, sides[side])) for side in ("left", "right"))
-        labels = {side: tuple(map(ascii_letters.index, names)) for side, names in sides.items()}
-        rows.append(((left, right), labels))
+        rows.append(((left, right), numbered(sides)))
     return rows
+
+
+def written(text: str) -> dict[str, str]:
+    """The labels of each side, of a text as einsum takes it."""
+    return dict(zip(("left", "right", "out"), re.split(",|->", text), strict=True))
+
+
+def numbered(sides: dict[str, str]) -> dict[str, Labels]:
+    return {side: tuple(map(ascii_letters.index, names)) for side, names in sides.items()}
 
 
 def places(node: Node, slot: int) -> op.Places:

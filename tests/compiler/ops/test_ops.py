@@ -26,7 +26,7 @@ from dln.compiler.lower.python_text import Bare, call_text, literal, plain, view
 from dln.compiler.lower.targets import TARGETS, spelling
 from dln.compiler.lower.targets.target import Target
 from dln.grammar.diagnostics import Fault
-from dln.runtime.device.kernels import KERNELS
+from dln.runtime.device.host import Host
 
 LOWERED = {"copy"}  # made by lowering, over programs; tested there
 # A loop means nothing without its body: tests/compiler/test_loops.py unrolls it, differentiates
@@ -218,7 +218,8 @@ class Bench:
 
     def __init__(self, node: Node, buffers: list[Any], target: Target) -> None:
         self.node, self.target, self.spelled = node, target, spelling(target, node)
-        self.scope: dict[str, Any] = {"xp": np, "math": math, **KERNELS, "out": buffer(node.type)}
+        self.scope: dict[str, Any] = {"xp": np, "math": math, "out": buffer(node.type)}
+        self.scope |= Host().kernels
         self.scope["uniform"] = lambda out, site: np.copyto(out, draw("uniform", site, out.shape))
         self.scope |= {f"a{i}": b for i, b in enumerate(buffers)}
         if isinstance(self.spelled, Statements):
@@ -246,7 +247,8 @@ class Bench:
     def lines(self) -> list[Any]:
         assert isinstance(self.spelled, Statements)
         names, form = Bare(), self.target.form
-        lines = [call_text(form(c), c, self.text, names) for c in self.spelled.calls]
+        calls = [(c, call_text(form(c), c, self.text, names)) for c in self.spelled.calls]
+        lines = [f"{text}()" if c.ready else text for c, text in calls]
         self.scope |= {name: attrgetter(function)(np) for function, name in names.items()}
         return lines
 

@@ -42,6 +42,7 @@ from dln.compiler.ir.sizes import BATCH_SIZE, Size
 from dln.compiler.ir.tensor_type import BINARY, Domain, Kind, TensorType
 from dln.compiler.ir.verify import verify
 from dln.compiler.passes import PASSES
+from dln.compiler.passes.accumulate import TABLE as ACCUMULATE
 from dln.compiler.passes.fold import FOLD
 from dln.compiler.passes.rewriting import Log, apply, by_operation, rule
 from dln.compiler.passes.simplify import TABLE as SIMPLIFY
@@ -54,6 +55,7 @@ from dln.grammar.diagnostics import Fault, Source, Span
 
 GOLDEN = Path(__file__).parent / "golden"
 VERBS = dict(PASSES)
+TABLES = {"simplify": SIMPLIFY, "stabilise": STABILISE, "accumulate": ACCUMULATE}
 COLUMN = tuple(VERBS.values())
 GROUPS = ("rows", "fixed", "carried", "next")
 TOKEN = re.compile(r"\(|\)|:\w+|[^\s()]+")
@@ -298,14 +300,14 @@ def test_golden(name: str, title: str, lines: list[Any]) -> None:
 
 def test_every_rule_has_a_golden_case() -> None:
     tested = {(c.values[0], c.values[1].split(":")[0]) for c in cases()}
-    for name, table in (("simplify", SIMPLIFY), ("stabilise", STABILISE)):
+    for name, table in TABLES.items():
         rules = {r.name for rules in table.values() for r in rules}
         assert {r for r in rules if (name, r) not in tested} == set()
     assert {("fold", FOLD.name), ("fission", "fission")} <= tested
 
 
 def test_every_rule_shows_before_and_after() -> None:
-    for table in (SIMPLIFY, STABILISE):
+    for table in TABLES.values():
         for rules in table.values():
             assert all("->" in r.doc.splitlines()[0] for r in rules)
 

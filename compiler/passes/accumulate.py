@@ -1,0 +1,144 @@
+"""Products added to what is there, in place of an array for the product and a sum.
+
+A parameter takes its update, and a sum its products, where they lie: `W - rate * outer(d, x)` is
+one call, and the gradient is nowhere. A product that others read too stays what it is, and so does
+one that is added to a value that others read: that would have to be copied first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dln.compiler.ir.graph import Graph, Node
+from dln.compiler.ir.op import op_of
+from dln.compiler.ir.ops.accumulate import product
+from dln.compiler.ir.structure import is_accumulation, is_contraction, is_param, is_state
+from dln.compiler.passes.rewriting import Log, Terms, apply, by_operation, rule, rules_of
+
+
+@rule("add", exact=False)
+def product_added(m: Terms, node: Node) -> Node | None:
+    """x + c * contract(y, z) -> accumulate(y, z, x, c): x an old value, or read here alone"""
+    a, b = node.operands
+    one = m.const(1.0)
+    return onto(m, a, b, one) or onto(m, b, a, one)
+
+
+@rule("sub", exact=False)
+def product_subtracted(m: Terms, node: Node) -> Node | None:
+    """x - c * contract(y, z) -> accumulate(y, z, x, -c), for the same x"""
+    a, b = node.operands
+    return onto(m, a, b, m.const(-1.0))
+
+
+def onto(m: Terms, x: Node, y: Node, scale: Node) -> Node | None:
+    """x + scale * y with the products of y added to x; None where there are none."""
+    if not m.final or not x.type.shape or x.type.shape != y.type.shape or not takes(m, x):
+        return None
+    return added(m, x, y, scale) if holds_product(m, y) else None
+
+
+def takes(m: Terms, x: Node) -> bool:
+    """Whether a value can take something in where it lies: it is an old one, or read once."""
+    if is_param(x) or is_state(x):
+        return True
+    return bool(x.operands) and not op_of(x).is_("view") and not m.shared(x)
+
+
+def holds_product(m: Terms, y: Node) -> bool:
+    """Whether a value is read once, and a matrix product or a sum with one in it, scaled or not."""
+    if m.shared(y):
+        return False
+    if is_contraction(y):
+        return product(y) is not None
+    if is_accumulation(y):
+        return True
+    if (pair := m.scaled(y)) is not None:
+        return holds_product(m, pair[1])
+    summed = y.operands if any(m.has(y, sign) for sign in ("add", "sub", "neg")) else ()
+    return any(holds_product(m, o) for o in summed if o.type.shape == y.type.shape)
+
+
+def added(m: Terms, x: Node, y: Node, scale: Node) -> Node:
+    """x + scale * y, term by term, what is no product first: it is there before they come."""
+    found = list(summands(m, y, scale))
+    whole = x
+    for by, term in found:
+        if is_product(term):
+            continue
+        if term is x:
+            one = m.number(by)
+            whole = m.mul(m.add(m.const(1.0), by) if one is None else m.const(1.0 + one), whole)
+        else:
+            whole = m.add(whole, term if m.is_(by, 1.0) else m.mul(by, term))
+    for by, term in found:
+        if is_product(term):
+            by, *factors = bare(m, by, term)
+            whole = m("accumulate", *factors, whole, by, **term.attrs)
+    return whole
+
+
+def is_product(term: Node) -> bool:
+    return is_contraction(term) or is_accumulation(term)
+
+
+def summands(m: Terms, y: Node, scale: Node) -> Iterator[tuple[Node, Node]]:
+    """The terms of scale * y with their factors; an accumulation stands for its product alone."""
+    if not holds_product(m, y):
+        yield without_numbers(m, scale, y)
+    elif (pair := m.scaled(y)) is not None:
+        yield from summands(m, pair[1], times(m, scale, pair[0]))
+    elif m.has(y, "neg"):
+        yield from summands(m, y.operands[0], negative(m, scale))
+    elif is_accumulation(y):
+        yield from summands(m, y.operands[2], scale)
+        yield times(m, scale, y.operands[3]), y
+    elif is_contraction(y):
+        yield scale, y
+    else:
+        a, b = y.operands
+        yield from summands(m, a, scale)
+        yield from summands(m, b, negative(m, scale) if m.has(y, "sub") else scale)
+
+
+def bare(m: Terms, by: Node, term: Node) -> tuple[Node, Node, Node]:
+    """The factors of a product without the numbers that they are multiplied with, and these: where
+    they still are a matrix product so."""
+    a, b = term.operands[:2]
+    first, left = without_numbers(m, by, a)
+    last, right = without_numbers(m, first, b)
+    whole = product(Node("contract", (left, right), term.attrs, term.type)) is not None
+    return (last, left, right) if whole else (by, a, b)
+
+
+def without_numbers(m: Terms, by: Node, x: Node) -> tuple[Node, Node]:
+    """by * x as (by, x) with the numbers that x is multiplied with beside it."""
+    while not m.shared(x):
+        if (pair := m.scaled(x)) is not None:
+            by, x = times(m, by, pair[0]), pair[1]
+        elif m.has(x, "neg"):
+            by, x = negative(m, by), x.operands[0]
+        else:
+            break
+    return by, x
+
+
+def times(m: Terms, a: Node, b: Node) -> Node:
+    """The product of two numbers, where one is 1 or -1 the other or its negative."""
+    for one, other in ((a, b), (b, a)):
+        if m.number(one) in (1.0, -1.0):
+            return other if m.is_(one, 1.0) else negative(m, other)
+    return m.times(a, b)
+
+
+def negative(m: Terms, a: Node) -> Node:
+    value = m.number(a)
+    return m.neg(a) if value is None else m.const(-value)
+
+
+TABLE = by_operation(rules_of(globals()))
+
+
+def accumulate(graph: Graph, log: Log | None = None) -> Graph:
+    """The graph with products added to what is there."""
+    return apply(graph, TABLE, log)

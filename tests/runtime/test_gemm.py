@@ -1,0 +1,110 @@
+"""Products added to an array by OpenBLAS: NumPy's products in double precision, whatever way the
+matrices lie; bits that repeat; and what is done where there is no such function."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dln.runtime.device import gemm as module
+from dln.runtime.device.gemm import Gemm, lying
+from dln.runtime.device.host import Host, product_by
+from dln.runtime.device.kernels import gemm as plain
+
+SIZES = [(3, 4, 5), (1, 4, 5), (3, 1, 5), (3, 4, 1), (1, 1, 1), (40, 70, 90)]
+
+
+def ways(rows: int, columns: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """A matrix in an array of its own, turned, with rows apart, both, and without neighbours."""
+    drawn = rng.normal
+    return {
+        "rows": drawn(size=(rows, columns)),
+        "turned": drawn(size=(columns, rows)).T,
+        "apart": drawn(size=(2 * rows, columns + 3))[::2, :columns],
+        "turned and apart": drawn(size=(columns, rows + 2))[:, 1 : rows + 1].T,
+        "scattered": drawn(size=(rows, 2 * columns))[:, ::2],
+        "backwards": drawn(size=(rows, columns))[::-1],
+    }
+
+
+def cast(array: np.ndarray, dtype: str) -> Any:
+    """The same numbers in another precision, lying in the same way."""
+    whole = array if array.base is None else array.base
+    step = np.dtype(dtype).itemsize
+    start = (array.ctypes.data - whole.ctypes.data) // whole.itemsize
+    flat = whole.astype(dtype).reshape(-1)
+    strides = [s // whole.itemsize * step for s in array.strides]
+    return np.lib.stride_tricks.as_strided(flat[start:], array.shape, strides)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("size", SIZES)
+def test_it_adds_the_product(size: tuple[int, int, int], dtype: str) -> None:
+    (m, k, n), rng, kernel = size, np.random.default_rng(7), Host().kernels["gemm"]
+    for left, a in ways(m, k, rng).items():
+        for right, b in ways(k, n, rng).items():
+            for where, c in ways(m, n, rng).items():
+                given = [cast(x, dtype) for x in (a, b, c)]
+                scale = np.array(-0.5, dtype)
+                run = kernel(given[0], given[1], scale, out=given[2])
+                assert run is not None
+                wanted = given[2].astype(float)
+                for by in (-0.5, 2.0):  # the number is read when it runs
+                    scale[...] = by
+                    run()
+                    wanted += by * given[0].astype(float) @ given[1].astype(float)
+                tolerance = 1e-13 if dtype == "float64" else 3e-5
+                np.testing.assert_allclose(
+                    given[2], wanted, tolerance, tolerance, err_msg=f"{left}, {right} to {where}"
+                )
+
+
+def test_what_lies_otherwise_is_left_to_numpy() -> None:
+    found = {name: lying(a) for name, a in ways(3, 4, np.random.default_rng(1)).items()}
+    assert found == {
+        "rows": (b"N", 4), "turned": (b"T", 3), "apart": (b"N", 14), "turned and apart": (b"T", 5),
+        "scattered": None, "backwards": None,
+    }  # fmt: skip
+    assert lying(np.broadcast_to(np.ones(4), (3, 4))) is None
+
+
+def test_bits_repeat() -> None:
+    rng, kernel = np.random.default_rng(3), Host().kernels["gemm"]
+    a, b, c = (rng.normal(size=s).astype("float32") for s in ((61, 203), (203, 77), (61, 77)))
+    found = []
+    for _ in range(3):
+        out = c.copy()
+        run = kernel(a.copy(), b.copy(), np.array(0.1, "float32"), out=out)
+        assert run is not None
+        run()
+        found.append(out.tobytes())
+    assert len(set(found)) == 1
+
+
+def test_it_is_trusted_only_where_it_multiplies_as_numpy_does() -> None:
+    """Without OpenBLAS, without the function, and with one that does something else."""
+
+    def idle(*addresses: Any) -> None: ...
+
+    library: Any = SimpleNamespace(sgemm_=idle)
+    assert Gemm(None).spelling is None
+    assert Gemm((library, "openblas_{}")).spelling is None  # there is no dgemm_
+    library.dgemm_ = idle
+    broken = Gemm((library, "openblas_{}"))
+    assert broken.spelling is None
+    out = np.ones((2, 3))
+    a, b = np.ones((2, 4)), np.ones((4, 3))
+    broken(a, b, np.array(0.25), out)()
+    assert (out == 2).all()
+    assert product_by() is None or product_by() in module.SPELLINGS.values()
+
+
+def test_the_kernel_of_three_statements() -> None:
+    out = np.ones((2, 3))
+    run = plain(np.ones((2, 4)), np.ones((4, 3)), np.array(0.25), out)
+    run()
+    run()
+    assert (out == 3).all()
