@@ -7,7 +7,7 @@ here. Of all other operations one asks what is true of them: the facts and rules
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
 from dln.compiler.ir.graph import Node
@@ -61,6 +61,34 @@ def is_zero_product(node: Node, deep: int = 4) -> bool:
         return False
     factors = node.operands[: 1 if node.op == "div" else 2]
     return any(number(f) == 0 or (deep > 0 and is_zero_product(f, deep - 1)) for f in factors)
+
+
+def axis_origins(node: Node, axis: int, most: int) -> Iterator[tuple[Node, int]]:
+    """Nodes that an axis of a node may have its size from, the nearest first, and which axis of
+    theirs that is: what it is worked out from element by element, and the factors of products."""
+    front, seen = [(node, axis, node)], set[tuple[Node, int]]()
+    while front and len(seen) < most:
+        node, axis, loop = front.pop(0)
+        if (node, axis) in seen:
+            continue
+        seen.add((node, axis))
+        yield node, axis
+        if is_item(node):
+            front.append((node["value"], axis - 1, node.operands[0]))
+        elif is_slot(node) and is_scan(loop):
+            rows = node["role"] == "rows"
+            front.append((loop["body"].operand(loop, node), axis + rows, node))
+        elif is_contraction(node):
+            sides = zip(node.operands, (node["left"], node["right"]), strict=True)
+            label = node["out"][axis]
+            front += [(o, to.index(label), loop) for o, to in sides if label in to]
+        elif is_spread(node):
+            front += [(node.operands[0], node["axes"].index(axis), loop)] * (axis in node["axes"])
+        elif node.op == "transpose":
+            front.append((node.operands[0], node["perm"][axis], loop))
+        else:
+            same = [o for o in node.operands if len(o.type.shape) == len(node.type.shape)]
+            front += [(o, axis, loop) for o in same]
 
 
 def bare(node: Node) -> Node:

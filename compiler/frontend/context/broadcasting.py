@@ -13,9 +13,11 @@ from typing import Any, NoReturn
 
 from dln.compiler.frontend.context import counting, lengths, standing
 from dln.compiler.frontend.context.build_context import Build, Chain, Instance, Value
-from dln.compiler.frontend.context.values import Function, describe, unquoted
+from dln.compiler.frontend.context.size_places import instead, size_place
+from dln.compiler.frontend.context.values import Function, Recurrence, describe, unquoted
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.sizes import Conflict, Size
+from dln.compiler.ir.structure import bare, is_param
 from dln.compiler.ir.tensor_type import Domain, TensorType, spoken
 from dln.grammar.diagnostics import Note, Span
 
@@ -44,6 +46,10 @@ def as_tensor(b: Build, value: Value, span: Span, what: str = "this") -> Node:
     need = "a tensor or a number is needed here" if this else f"{what} must be a tensor or a number"
     at, remedy = b.blame(value, span), unquoted(value, fraction=True)
     fact = ""
+    if isinstance(value, Recurrence):
+        own = re.match(rf"\s*{value.name}\[", at.source.line(at.line)) is not None
+        t = value.scan.index
+        remedy = f"{value.name}[{t}-1]" if own else f"{value.name}[{t}]"
     if isinstance(value, Instance) and (inner := _given_first(value.span.text)) is not None:
         need = f"{value.name} is given its options; what it is applied to stands before an arrow"
         remedy = inner
@@ -251,6 +257,8 @@ def _same_example(
         facts = (fact,) if len(x.type.example) != len(y.type.example) else ()
         text = f"{' and '.join(names)} have different shapes"
         remedy, at = _product(b, x, y, places), places[1]
+        if not remedy and c is not None:
+            _refuse_size(b, (x, y), places, text, (*first, Note(places[1], f"is {shown[1]}")))
         if remedy:
             text, at = f"{text}: a sum of products is written @", places[0].to(places[1])
             notes, facts = (Note(places[1], f"is {shown[1]}"), *notes), ()
@@ -258,6 +266,24 @@ def _same_example(
         b.fail("E202", text, at, label, notes, remedy, facts)
 
     b.same_shape(x.type.example, y.type.example, span, "both sides of one equation", complain)
+
+
+def _refuse_size(
+    b: Build, sides: tuple[Node, Node], places: Sequence[Span], text: str, notes: tuple[Note, ...]
+) -> None:
+    """Two tensors that differ in one size, where it is plain which says it wrongly: a parameter
+    that stands beside what is worked out, and else what does not come from data."""
+    sizes = [[*map(b.resolve, n.type.example)] for n in sides]
+    unlike = [i for i, (m, n) in enumerate(zip(*sizes, strict=True)) if m != n]
+    said = [size_place(b, n, unlike[0]) for n in sides]
+    alone = [is_param(bare(n)) for n in sides]
+    which = alone if alone.count(True) == 1 else [at is not None for at in said]
+    guilty = which.index(True) if which.count(True) == 1 else None
+    if len(unlike) != 1 or guilty is None or (at := said[guilty]) is None:
+        return
+    size, other = sides[1 - guilty].type.example[unlike[0]], said[1 - guilty]
+    if remedy := instead(b, at, size, other):
+        b.fail("E202", text, at.span, f"makes it {sizes[guilty][unlike[0]]}", notes, remedy)
 
 
 def _product(b: Build, x: Node, y: Node, places: Sequence[Span]) -> str:

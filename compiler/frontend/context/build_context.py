@@ -20,10 +20,10 @@ from dln.compiler.frontend.context.blaming import ActiveCall, Argument, Giving, 
 from dln.compiler.frontend.context.frame import Drawing, Frame, OpenLoop
 from dln.compiler.frontend.context.outside import Outside
 from dln.compiler.frontend.context.place import SPEC, BuildPlace, Missing, Shared, Space, replace
-from dln.compiler.frontend.context.unit_group import UnitGroup
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.sizes import Size, Var
 from dln.compiler.ir.tensor_type import Domain, Kind
+from dln.compiler.ir.unit_group import UnitGroup
 from dln.compiler.schema.keys import ProbeInput
 from dln.grammar import syntax
 from dln.grammar.diagnostics import Fault, Source, Span

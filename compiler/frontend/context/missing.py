@@ -39,6 +39,7 @@ from dln.grammar import syntax as s
 from dln.grammar.diagnostics import CHOICES, Span, nearest, slips
 
 CHAINED = "layers one after another are a chain: chain([for m in [100, 10]: dense(m)])"
+DRAWS = "bernoulli|categorical|normal|uniform"
 MOST_HINTS = 20  # as many as are printed
 MOST_NAMES = 1000  # among which a nearest one is looked for
 MOST_CHOICES = 12  # that are listed where none is near
@@ -141,6 +142,53 @@ def ways(name: str, span: Span) -> tuple[str, ...]:
     return ()
 
 
+def refuse_unsaid(b: Build, syntax: s.Block, name: str) -> None:
+    """A size of a result, as V of `z[time, V]`, that no port says: of a class it is its number."""
+    sizes = [d.span.text for p in syntax.results for d in p.dims or ()]
+    free, text = [p for p in syntax.ports if p.domain is None], syntax.span.text
+    asked = next((p for p in free if f"onehot({p.name})" in text), None)
+    if name in sizes and asked is not None:
+        whole = f"{' '.join(asked.span.text.split())}: class({name})"
+        label = "is a class of how many?"
+        b.fail("E301", f"no port says how large {name} is", asked.span, label, (), whole)
+
+
+def refuse_unscanned(b: Build, name: str, span: Span) -> None:
+    """`h[t] = f(h[t-1])` without its scan."""
+    line = span.source.line(span.line).split("#")[0].strip()
+    step = re.match(rf"{name}\[\s*(\w+)\s*[,\]]", line)
+    if step is not None and re.search(rf"\b{name}\[\s*{step[1]}\s*-", line):
+        start = span.source.starts[span.line - 1] + span.source.line(span.line).index(line)
+        at = Span(span.source, start, start + len(line))
+        text = "what is defined by its own earlier values stands in a scan"
+        remedy = f"scan {step[1]} in time {{\n  {line}\n}}"
+        b.fail("E331", text, at, remedy=remedy)
+
+
+def as_recurrence(name: str, span: Span) -> str:
+    """How `s = f(s)` in a `for` is written, which would change s from round to round."""
+    source = span.source
+    line = source.line(span.line).split("#")[0].strip()
+    above = source.text[: source.starts[span.line - 1]].rstrip().rpartition("\n")[2]
+    rounds = re.match(r"\s*for (\w+) in ([01])\s*\.\.\s*(.*?)\s*\{$", above)
+    if rounds is None or not line.startswith(f"{name} "):
+        return ""
+    if "->" in line:
+        return CHAINED
+    t, first, last = rounds.groups()
+    steps = last if first == "1" else re.sub(r"\s*-\s*1$", "", last)
+    steps = str(int(last) + 1) if first == "0" and last.isdigit() else steps
+    if first == "0" and steps == last:
+        steps = f"{last} + 1"
+    drawn = re.search(rf"= ({DRAWS})\(", line) is not None
+    changed = re.sub(rf"(?<![\w.]){name}(?![\w\[])", f"{name}[{t}-1]", line.partition("=")[2])
+    step = f"{name}[{t}] {'~' if drawn else '='}{changed}"
+    return (
+        f"what changes from round to round is a sequence: {name}[-1] = ... above, then "
+        f"scan {t} in {steps} {{ {step} }}"
+    )
+
+
 def field_elsewhere(b: Build, name: str) -> tuple[str, ...]:
     """Where a name means something that is only a field of data here."""
     sets = b.data.declared.values()
@@ -180,10 +228,20 @@ def elsewhere(b: Build, name: str, scope: Scope) -> str:
     for key in scope.visible():
         value = known(b, scope.lookup(key))
         inside = isinstance(value, Module) and name in value.scope.names
-        if inside or (isinstance(value, Results) and name in value.values):
+        part = isinstance(value, DataValue) and name in b.data.sets[value.name].parts
+        within = isinstance(value, Instance) and _works_out(value, name)
+        if inside or part or within or (isinstance(value, Results) and name in value.values):
             found.append(f"{key}.{name}")
     found = list(dict.fromkeys(found))
     return f"one of {', '.join(found)}" if 1 < len(found) <= 6 else "".join(found[:1])
+
+
+def _works_out(made: Instance, name: str) -> bool:
+    """Whether a block of the user's has an equation or a parameter of a name."""
+    body = made.definition.syntax.body
+    return name in made.scope.names or any(
+        isinstance(st, s.Define | s.Draw) and st.target.name == name for st in body
+    )
 
 
 def known(b: Build, binding: Binding | None) -> Value | None:

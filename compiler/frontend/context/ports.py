@@ -9,6 +9,7 @@ from typing import NoReturn, TypeAlias
 
 from dln.compiler.frontend.context import broadcasting
 from dln.compiler.frontend.context.build_context import Build, Scope
+from dln.compiler.frontend.context.size_places import instead, size_place
 from dln.compiler.frontend.context.static_values import size
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.op import op_of
@@ -94,10 +95,22 @@ def fit(
         names = dict.fromkeys(v for size in wanted for v, _ in size.terms)
         known = [f"{v} = {n}" for v in names if (n := b.number(Size.of(v))) is not None]
         text = f"{who}, where {', '.join(known)}" if known else who
+        if span == port:
+            _refuse_promise(b, node, wanted, span, text)
         b.fail("E216", text, span, f"is {b.shown(node.type)}", notes, "", facts)
 
     for w, f in zip(wanted, found, strict=True):
         b.equate(w, f, span, f"{broadcasting.short(span.text)} is {b.shown(node.type)}", fail)
+
+
+def _refuse_promise(b: Build, node: Node, wanted: Sequence[Size], port: Span, text: str) -> None:
+    """A result of another size than its block promises, of which one line says the size."""
+    sizes = [[*map(b.resolve, shape)] for shape in (node.type.example, wanted)]
+    unlike = [i for i, (m, n) in enumerate(zip(*sizes, strict=True)) if m != n]
+    at = size_place(b, node, unlike[0]) if len(unlike) == 1 else None
+    if at is not None and (remedy := instead(b, at, wanted[unlike[0]])):
+        label = f"makes the result {b.shown(node.type)}"
+        b.fail("E216", text, at.span, label, (Note(port, "is promised here"),), remedy)
 
 
 def _refuse_batch(

@@ -13,6 +13,7 @@ from typing import NoReturn
 from dln.compiler.frontend.context import absences, broadcasting, missing
 from dln.compiler.frontend.context.build_context import Build, Scope, Value
 from dln.compiler.frontend.context.place import Poisoned
+from dln.compiler.frontend.context.size_places import instead, size_place
 from dln.compiler.frontend.context.values import (
     INDEX,
     PhaseGroup,
@@ -154,14 +155,15 @@ def want_domain(
     who: str,
     verb: str = "takes",
     absent: bool = False,
+    beside: Sequence[Node] = (),
 ) -> Node:
     """A tensor where a domain is asked for; the error says what would mend it. Of classes perhaps
-    none, where that may be `absent`."""
+    none, where that may be `absent`; as many as have entries what stands `beside` it."""
     found = node.type.domain
     if wanted.name == "class" and found.name == "class":
         if not absent:
             absences.refuse(b, node, span, who)
-        _same_classes(b, node, wanted, span, who)
+        _same_classes(b, node, wanted, span, who, beside)
         return node
     if fits(found, wanted):
         return node
@@ -170,18 +172,29 @@ def want_domain(
     _wrong_domain(b, node, wanted, span, f"{who} {verb}")
 
 
-def _same_classes(b: Build, node: Node, wanted: Domain, span: Span, who: str) -> None:
+def _same_classes(
+    b: Build, node: Node, wanted: Domain, span: Span, who: str, beside: Sequence[Node]
+) -> None:
     """A class of as many values as are asked for, where both say how many."""
+    left, right = wanted.size, node.type.domain.size
+    if left is None or right is None:
+        return
 
     def fail(c: Conflict) -> NoReturn:
         asked, found = (broadcasting.domain_text(b, d) for d in (wanted, node.type.domain))
+        text = f"{who} takes a {asked}, not a {found}"
         notes = b.proof_notes(c.left, c.right, skip=span)
-        b.fail("E217", f"{who} takes a {asked}, not a {found}", span, f"is a {found}", notes)
+        many = b.resolve(left)
+        axes = [
+            (n, i) for n in beside for i, k in enumerate(n.type.example) if b.resolve(k) == many
+        ]
+        if (at := size_place(b, *axes[0]) if axes else None) is not None:
+            notes = (Note(span, f"is a {found}"), *notes)
+            b.fail("E217", text, at.span, f"makes it {many}", notes, instead(b, at, right))
+        b.fail("E217", text, span, f"is a {found}", notes)
 
-    left, right = wanted.size, node.type.domain.size
-    if left is not None and right is not None:
-        why = f"{broadcasting.short(span.text)} is a {node.type.domain}"
-        b.equate(left, right, span, why, fail)
+    why = f"{broadcasting.short(span.text)} is a {node.type.domain}"
+    b.equate(left, right, span, why, fail)
 
 
 def _overlap(a: Span, b: Span) -> bool:
@@ -206,6 +219,8 @@ def _wrong_domain(b: Build, node: Node, wanted: Domain, span: Span, who: str) ->
         scale = ", scaled to 0..1" if wanted.name == "prob" else ""
         asked = broadcasting.domain_text(b, wanted)
         remedy = f"declare the field: {node['name']}: {asked}{scale}"
+    if found.name in ("logit", "real") and wanted.name == "prob" and who.startswith("categorical"):
+        remedy = f"softmax({broadcasting.whole_text(span.text)})"
     text, label = f"{who} a {wanted.name}, not a {found.name}", broadcasting.domain_text(b, found)
     b.fail("E310", text, span, f"is a {label}", _made(b, node, span), remedy)
 
@@ -266,9 +281,11 @@ def lookup(b: Build, name: str, span: Span, scope: Scope) -> Value:
     if version not in binding.cache:
         if binding.busy:
             notes = (Note(binding.span, "defined here"),) if binding.span else ()
-            _refuse_unscanned(b, name, span)
+            missing.refuse_unscanned(b, name, span)
             text, fact = f"{name} is defined by itself", "an equation may not lead back to itself"
             facts = (fact, f"a value does not change: another has a name of its own, as {name}2")
+            if line := missing.as_recurrence(name, span):
+                facts = (fact, line)
             b.fail("E331", text, span, "needs its own value", notes, facts=facts)
         binding.busy = True
         try:
@@ -286,18 +303,6 @@ def lookup(b: Build, name: str, span: Span, scope: Scope) -> Value:
     return value
 
 
-def _refuse_unscanned(b: Build, name: str, span: Span) -> None:
-    """`h[t] = f(h[t-1])` without its scan."""
-    line = span.source.line(span.line).split("#")[0].strip()
-    step = re.match(rf"{name}\[\s*(\w+)\s*[,\]]", line)
-    if step is not None and re.search(rf"\b{name}\[\s*{step[1]}\s*-", line):
-        start = span.source.starts[span.line - 1] + span.source.line(span.line).index(line)
-        at = Span(span.source, start, start + len(line))
-        text = "what is defined by its own earlier values stands in a scan"
-        remedy = f"scan {step[1]} in time {{\n  {line}\n}}"
-        b.fail("E331", text, at, remedy=remedy)
-
-
 def _refuse_early(b: Build, name: str, span: Span, scope: Scope) -> None:
     """A port or an equation of a block, in what the block is made of before it is applied."""
     around = ((x, b.owned.instances.get(x.path)) for x in scope.outwards())
@@ -305,6 +310,7 @@ def _refuse_early(b: Build, name: str, span: Span, scope: Scope) -> None:
     if made is None:
         return
     syntax = made.definition.syntax
+    missing.refuse_unsaid(b, syntax, name)
     given = any(p.name == name for p in syntax.ports)
     if given or any(st.target.name == name for st in syntax.body if isinstance(st, s.Define)):
         what = f"what {made.name} {'is given' if given else 'works out'} where it is applied"

@@ -273,6 +273,7 @@ def on_part(b: Build, expr: s.Expr, scope: Scope) -> tuple[DataSet, str]:
         if isinstance(whole, DataValue) and whole.part is None:
             parts = b.data.sets[whole.name].parts
             if expr.name not in parts:
+                _refuse_part(b, expr, whole.name, scope)
                 unknown(b, "part", expr.name, expr.name_span, list(parts), whole.name)
     value = b.evaluate(expr, scope)
     if not isinstance(value, DataValue):
@@ -280,6 +281,22 @@ def on_part(b: Build, expr: s.Expr, scope: Scope) -> tuple[DataSet, str]:
         text = "on takes a data set or a part of one"
         b.fail("E353", text, expr.span, f"is {describe(value)}", remedy=remedy)
     return b.data.sets[value.name], value.part or "all"
+
+
+FIT, VALID = ("train", "training", "learn"), ("val", "validation", "validate", "dev", "test")
+
+
+def _refuse_part(b: Build, expr: s.Attr, name: str, scope: Scope) -> None:
+    """`mnist.train`, `mnist.val`, `mnist.test`, as other tools call the parts of a set."""
+    parts, called = b.data.sets[name].parts, expr.name.lower()
+    for words, part in ((FIT, "fit"), (VALID, "valid")):
+        if called in words:
+            mine = f"{name}.{part}" if part in parts else ""
+            other = f"{name}_{called}" if f"{name}_{called}" in _visible_sets(b, scope) else ""
+            if remedy := other or (mine if called != "test" else ""):
+                listed = ", ".join(p for p in parts if p != "all")
+                text, fact = f"{name} has no part {expr.name}", f"its parts are {listed or 'none'}"
+                b.fail("E301", text, expr.span, "unknown", (), remedy, (fact,))
 
 
 def _visible_sets(b: Build, scope: Scope) -> list[str]:

@@ -24,7 +24,6 @@ from dln.compiler.autodiff.reverse_mode import cotangents
 from dln.compiler.frontend.context import broadcasting
 from dln.compiler.frontend.context.build_context import Build, Instance, Scope, Value
 from dln.compiler.frontend.context.place import replace
-from dln.compiler.frontend.context.unit_group import UnitGroup
 from dln.compiler.frontend.context.values import IndexVar
 from dln.compiler.frontend.energy.groups import machine_of
 from dln.compiler.frontend.energy.separability import Open, curvature, declared, joins_none
@@ -42,7 +41,9 @@ from dln.compiler.frontend.tensors.axes import axes_stop
 from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.structure import is_input, number
 from dln.compiler.ir.tensor_type import PROB, Kind, TensorType
-from dln.grammar.diagnostics import Span
+from dln.compiler.ir.unit_group import UnitGroup
+from dln.grammar import syntax as s
+from dln.grammar.diagnostics import DlnError, Span
 
 # ---- what is asked of a machine ----------------------------------------------------------------
 
@@ -88,15 +89,36 @@ def _energy(b: Build, made: Instance, units: Units) -> Node:
     b.bind(made.definition.syntax.body, body)
     if b.frame not in made.bodies or not any(map(unknown, units.values())):
         made.bodies[b.frame] = made.last = body
-    value = b.evaluate(st.value, body)
+    try:
+        value = b.evaluate(st.value, body)
+    except DlnError:
+        _refuse_products(b, st.value, body)
+        raise
     preconditions.ask(b, body)
     node = broadcasting.quantity(b, value, st.value.span)
     if node.type.example:
+        _refuse_products(b, st.value, body)
         remedy = f"sum({broadcasting.whole_text(st.value.span.text)})"
         b.fail("E410", "an energy is one number for each example", st.value.span,
                f"is {b.shown(node.type)}", remedy=remedy)  # fmt: skip
     _holds_all(b, made, units, body, node, st.span)
     return b.mark(node, st.span, f"{made.path}.energy")
+
+
+def _refuse_products(b: Build, expr: s.Syntax, body: Scope) -> None:
+    """`a * v` among the terms of an energy, of two vectors: each term is one number."""
+    if isinstance(expr, s.Call):
+        return
+    if isinstance(expr, s.Binary) and expr.op == "*":
+        sides = [b.evaluate(e, body) for e in (expr.left, expr.right)]
+        shapes = [[*map(b.resolve, x.type.example)] for x in sides if isinstance(x, Node)]
+        if len(shapes) == 2 and shapes[0] == shapes[1] and len(shapes[0]) == 1:
+            texts = (broadcasting.whole_text(e.span.text) for e in (expr.left, expr.right))
+            label = f"is [{shapes[0][0]}]"
+            text = "each term of an energy is one number: a sum of products is written @"
+            b.fail("E410", text, expr.span, label, remedy=" @ ".join(texts))
+    for part in expr.children():
+        _refuse_products(b, part, body)
 
 
 def _holds_all(b: Build, made: Instance, units: Units, body: Scope, node: Node, span: Span) -> None:

@@ -11,13 +11,13 @@ from math import prod
 
 from dln.compiler.frontend.context import broadcasting
 from dln.compiler.frontend.context.build_context import Build, Instance, Scope
-from dln.compiler.frontend.context.unit_group import UnitGroup
 from dln.compiler.frontend.context.values import IndexVar
 from dln.compiler.frontend.energy import derivation, gibbs
 from dln.compiler.frontend.energy.unit_values import Units, choice, sides, units_of
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.sizes import Size
 from dln.compiler.ir.tensor_type import BINARY, IndexAxis
+from dln.compiler.ir.unit_group import UnitGroup
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Span
 

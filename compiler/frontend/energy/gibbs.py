@@ -17,7 +17,6 @@ from dln.compiler.frontend.context.build_context import Build, Instance, Scope, 
 from dln.compiler.frontend.context.frame import Drawing, OpenLoop
 from dln.compiler.frontend.context.place import replace
 from dln.compiler.frontend.context.static_values import whole
-from dln.compiler.frontend.context.unit_group import UnitGroup
 from dln.compiler.frontend.context.values import describe
 from dln.compiler.frontend.energy import derivation
 from dln.compiler.frontend.energy.unit_values import Units, lead_of, one_or_all, sides, units_of
@@ -27,6 +26,7 @@ from dln.compiler.ir.graph import Node
 from dln.compiler.ir.ops.loop import item, slot
 from dln.compiler.ir.sizes import Size
 from dln.compiler.ir.tensor_type import TensorType
+from dln.compiler.ir.unit_group import UnitGroup
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Span
 
@@ -76,6 +76,7 @@ def _asked(
     visible, _ = sides(made)
     said = named["k"].value if "k" in named else plain[-1] if plain else expr
     if len(plain) == len(visible) + 2 and "k" not in named:
+        _refuse_order(b, expr, plain, name, scope)
         steps = whole(b, plain.pop(), scope, "the number of steps")
     elif "k" in named:
         steps = whole(b, named["k"].value, scope, "the number of steps")
@@ -92,6 +93,16 @@ def _asked(
     start = units_of(b, made, visible, values, expr.span, name)
     clamped = _clamped(b, named["clamp"].value, scope, visible) if "clamp" in named else ()
     return Asked(made, start, steps, frozenset(clamped), expr.span)
+
+
+def _refuse_order(b: Build, expr: s.Call, plain: Sequence[s.Expr], name: str, scope: Scope) -> None:
+    """`gibbs(R, 5, v)`: the number of steps, which stands last, in front of the groups."""
+    numbers = [e for e in plain[1:-1] if isinstance(e, s.Number)]
+    if len(numbers) == 1 and isinstance(b.evaluate(plain[-1], scope), Node):
+        order = [*(e for e in plain if e is not numbers[0]), numbers[0]]
+        remedy = f"{name}({', '.join(broadcasting.whole_text(e.span.text) for e in order)})"
+        text = f"{name} takes a machine, its visible groups, and last the number of steps"
+        b.fail("E322", text, expr.span, "", (), remedy)
 
 
 def machine(b: Build, call: s.Call, scope: Scope, name: str) -> Instance:

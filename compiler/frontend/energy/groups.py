@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dln.compiler.frontend.context.build_context import Build, Instance
 from dln.compiler.frontend.context.ports import dims_text, port_sizes
 from dln.compiler.frontend.context.static_values import domain_of
-from dln.compiler.frontend.context.unit_group import UnitGroup
 from dln.compiler.ir.sizes import Size
 from dln.compiler.ir.tensor_type import REAL, Domain
+from dln.compiler.ir.unit_group import UnitGroup
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Note, nearest
 

@@ -13,10 +13,10 @@ from typing import NoReturn
 
 from dln.compiler.autodiff.reverse_mode import cotangents
 from dln.compiler.frontend.context.build_context import Build
-from dln.compiler.frontend.context.unit_group import UnitGroup
 from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.op import Make, op_of
 from dln.compiler.ir.structure import is_contraction, is_spread
+from dln.compiler.ir.unit_group import UnitGroup
 from dln.grammar.diagnostics import Note, Span
 
 

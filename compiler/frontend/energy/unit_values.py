@@ -9,10 +9,10 @@ from dln.compiler.frontend.context import broadcasting
 from dln.compiler.frontend.context.build_context import Build, Instance, Value
 from dln.compiler.frontend.context.ports import fit
 from dln.compiler.frontend.context.static_values import want_domain
-from dln.compiler.frontend.context.unit_group import UnitGroup
 from dln.compiler.frontend.context.values import IndexVar, Results
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.tensor_type import PROB, IndexAxis, TensorType, fits
+from dln.compiler.ir.unit_group import UnitGroup
 from dln.grammar.diagnostics import Note, Span
 
 Units = Mapping[str, Value]

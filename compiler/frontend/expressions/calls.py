@@ -290,6 +290,7 @@ def apply(b: Build, target: Value, given: Given, span: Span) -> Value:
             values = given
             for i, part in enumerate(target.parts):  # what a function in it makes is the chain's
                 inner = replace(b, naming=b.naming.of_chain(target, i))
+                application.refuse_unflattened(b, target.span, part, values[0][0] if i else None)
                 values = [(apply(inner, part, values, span), span)]
             target.applied.append((tuple(v for v, _ in given), values[0][0]))
             return values[0][0]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from dln.compiler.frontend.context import broadcasting, standing, time_axis, values
-from dln.compiler.frontend.context.build_context import Build, Instance, Scope, Value
+from dln.compiler.frontend.context.build_context import Build, Chain, Instance, Scope, Value
 from dln.compiler.frontend.context.place import replace
 from dln.compiler.frontend.context.static_values import lookup, unknown, whole
 from dln.compiler.frontend.data import datasets
@@ -49,6 +49,12 @@ def _attr(b: Build, expr: s.Attr, scope: Scope) -> Value:
     text = f"{values.describe(body)} has no parts"
     fact = "a function is written before what it is of, f(x); one that there is not is a line of fn"
     facts = (fact,) if isinstance(body, Node) else ()
+    if isinstance(body, Chain):
+        of = broadcasting.whole_text(expr.body.span.text)
+        text = f"{of} is a chain, whose layers have no names"
+        named = f"let first = dense(10), and {of} = chain([first, ...]): then first.{expr.name}"
+        over = expr.span.source.text[: expr.span.start].rstrip().endswith("over")
+        b.fail("E327", text, expr.span, "", (), of if over else "", (named,))
     b.fail("E327", text, expr.name_span, "nothing is called so here", facts=facts)
 
 

@@ -23,7 +23,7 @@ from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.sizes import Size
 from dln.compiler.ir.structure import in_step
 from dln.grammar import syntax as s
-from dln.grammar.diagnostics import Span
+from dln.grammar.diagnostics import Note, Span
 
 # ---- functions ---------------------------------------------------------------------------------
 
@@ -45,7 +45,8 @@ def call_function(
     with replace(b, time=time).call(span, syntax.name, syntax.span, given) as inner:
         for port in target.syntax.ports:
             value, at = values[port.name]
-            taken = _argument(inner, port, value, at, scope, target.syntax.name)
+            beside = [v for v, _ in values.values() if isinstance(v, Node)]
+            taken = _argument(inner, port, value, at, scope, target.syntax.name, beside)
             scope.value(port.name, taken, at)
         said = [p for p in target.syntax.ports if p.dims is not None or p.domain is not None]
         found = [(node, at, len(p.dims or ())) for p in said
@@ -89,7 +90,9 @@ def maps_time(b: Build, ports: Sequence[s.Port], values: list[Value], block: boo
     return broadcasting.runs_over_time(b, values)
 
 
-def _argument(b: Build, port: s.Port, value: Value, span: Span, scope: Scope, who: str) -> Value:
+def _argument(
+    b: Build, port: s.Port, value: Value, span: Span, scope: Scope, who: str, beside: Sequence[Node]
+) -> Value:
     if port.dims is None and port.domain is None:
         return value
     node = broadcasting.as_tensor(b, value, span, f"{port.name} of {who}")
@@ -99,7 +102,7 @@ def _argument(b: Build, port: s.Port, value: Value, span: Span, scope: Scope, wh
             running = tuple(a for a in running if a != "time")
         fit(b, node, running, wanted, span, f"{who} takes {port.name}{dims_text(port)}", port.span)
     domain = domain_of(b, port.domain, scope, {})
-    return node if domain is None else want_domain(b, node, domain, span, who)
+    return node if domain is None else want_domain(b, node, domain, span, who, beside=beside)
 
 
 # ---- instances ---------------------------------------------------------------------------------
@@ -155,6 +158,25 @@ def apply_instance(
             made.memo[key] = (_body(b, made, nodes, span), nodes)
         result, _ = made.memo[key]
         return result
+
+
+def refuse_unflattened(b: Build, chain: Span, part: Value, value: Value) -> None:
+    """In a chain, maps in front of a layer that takes a vector."""
+    if not isinstance(part, Instance) or not isinstance(value, Node) or len(part.ports) != 1:
+        return
+    running, sizes, _ = part.ports[0]
+    if not running and len(sizes) == 1 and len(value.type.example) > 1 and chain.holds(part.span):
+        text = f"{part.name} takes {part.definition.syntax.ports[0].name}"
+        text += f"{dims_text(part.definition.syntax.ports[0])}: a tensor with 1 axis"
+        label = f"is given {b.shown(value.type)}"
+        b.fail(
+            "E215",
+            text,
+            part.span,
+            label,
+            (),
+            f"flatten, {broadcasting.whole_text(part.span.text)}",
+        )
 
 
 def _of_its_own(b: Build, made: Instance, given: Sequence[tuple[Value, Span]], span: Span) -> bool:
@@ -248,6 +270,12 @@ def _result(b: Build, made: Instance, port: s.Port, body: Scope) -> Node:
     if port.name not in body.names:
         _refuse_astray(b, made, port.name)
         text, remedy = f"{made.name} has no equation for {port.name}", f"{port.name} = ..."
+        lines = [st for st in made.definition.syntax.body if isinstance(st, s.Define)]
+        last = lines[-1].target if lines else None
+        read = len(re.findall(rf"\b{last.name}\b", made.definition.syntax.span.text)) if last else 0
+        if last is not None and last.dims is None and read == 1:  # it is called otherwise
+            notes = (Note(port.span, "is promised here"),)
+            b.fail("E301", text, last.span, "is read nowhere", notes, port.name)
         b.fail("E301", text, port.span, "is promised here", remedy=remedy)
     node = broadcasting.as_tensor(b, lookup(b, port.name, port.span, body), port.span)
     running, sizes = port_sizes(b, port, made.scope, made.sizes)

@@ -12,7 +12,7 @@ from dln.compiler.frontend.context.artefacts import FILES, FORMS, Artefact
 from dln.compiler.frontend.context.build_context import Build, Naming, Scope, Value
 from dln.compiler.frontend.context.frame import Frame
 from dln.compiler.frontend.context.place import Space, replace
-from dln.compiler.frontend.context.static_values import refuse_idle, static
+from dln.compiler.frontend.context.static_values import lookup, refuse_idle, static
 from dln.compiler.frontend.expressions.emit_functions import label_of
 from dln.compiler.frontend.results.checks import no_data
 from dln.compiler.frontend.scan.equations import bind_flat, unrolled
@@ -37,8 +37,11 @@ def task(b: Build, st: s.Task, scope: Scope) -> Tasking:
     frame = Frame(next(b.counter), st.name)
     own = replace(b, frame=frame, naming=Naming(space=inner.space))
     bind_flat(own, st.body, inner)
-    lines = unrolled(own, st.body, inner)
+    lines = list(unrolled(own, st.body, inner))
     emits = [_emission(own, e, where) for e, where in lines if isinstance(e, s.Emit)]
+    for line, where in lines:
+        if isinstance(line, s.Define | s.Draw):  # what no emit has asked for may be wrong too
+            lookup(own, line.target.name, line.span, where)
     _once_written(b, emits)
     after = phase_clauses.earlier(b, st.after, scope)
     made = Tasking(options, _numbered(emits), st.span, name=st.name, after=after)

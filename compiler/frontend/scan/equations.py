@@ -160,7 +160,18 @@ def _indexed(b: Build, st: s.Define, scope: Scope) -> Node:
         inner.value(d.id, var, d.span)
         indices.append(var)
     node = static_values.tensor(b, st.value, inner)
+    _refuse_sequence(b, st, node, indices)
     return axes.axes_stop(b, broadcasting.quantity(b, node, st.value.span), indices, st.span)
+
+
+def _refuse_sequence(b: Build, st: s.Define, node: Node, indices: Sequence[IndexVar]) -> None:
+    """`h[t] = cell(x)`: what is given is all of the sequence, and `t` stands nowhere in it."""
+    unread = any(i.axis not in node.type.running for i in indices)
+    if unread and "time" in node.type.running and len(indices) == 1:
+        name, t = st.target.name, indices[0].name
+        whole = broadcasting.whole_text(st.value.span.text)
+        text = f"{broadcasting.short(whole)} is all of the sequence: there is no {t} in it"
+        b.fail("E214", text, st.target.span, f"is one for each {t}", (), name)
 
 
 def draw(b: Build, st: s.Draw, scope: Scope) -> Node:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import NoReturn
 
@@ -19,7 +20,7 @@ from dln.compiler.ir.ops.loop import slot
 from dln.compiler.ir.sizes import Size
 from dln.compiler.ir.tensor_type import TIME, TensorType
 from dln.grammar import syntax as s
-from dln.grammar.diagnostics import Span
+from dln.grammar.diagnostics import DlnError, Span
 
 
 class Attempt:
@@ -60,7 +61,15 @@ class Attempt:
             equations.once(b, inner, f"{name}[{st.name}]", at, find)
         equations.refuse_misplaced(b, self.scan.others, "scan")
         b.bind(self.scan.others, inner)
-        for stated in st.body:
+        try:
+            self._ask(b)
+        except DlnError:
+            self._refuse_taken_whole(b)
+            raise
+
+    def _ask(self, b: Build) -> None:
+        """Ask for every name of the step."""
+        for stated in self.scan.st.body:
             # of a scan inside what its own sequences are, so that what is wrong there is found
             for line in stated.body if isinstance(stated, s.Scan) else (stated,):
                 if not isinstance(line, s.Define | s.Draw):
@@ -84,10 +93,31 @@ class Attempt:
             text = f"{name}[{t}] is what {name} is at one step"
             whole = self._whole(b, here.value)
             at, remedy = (whole.span, f"{whole.id}[{t}]") if whole is not None else (span, "")
-            if whole is not None and whole.id in self.scope.names:  # of a scan in this step
-                remedy = f"last({whole.id})"
+            if whole is not None and whole.id in self.scope.names:
+                of_step = whole.id in {line.target.name for line in self._own_lines()}
+                remedy = "" if of_step else f"last({whole.id})"  # of a scan in this step
             b.fail("E214", text, at, "is a whole sequence", remedy=remedy)
         return node if node.type.kind == "index" else broadcasting.quantity(b, node, span)
+
+    def _own_lines(self) -> Iterator[s.Define]:
+        """The equations of this step alone, without an index."""
+        for line in self.scan.others:
+            if isinstance(line, s.Define) and line.target.dims is None:
+                yield line
+
+    def _refuse_taken_whole(self, b: Build) -> None:
+        """Where a step has failed that takes a part, `a[0]`, of what would be all steps: `a = W @ x
+        + U @ h[t-1]` for `x[t]`."""
+        body = self.scan.st.span.text
+        for line in self._own_lines():
+            if not re.search(rf"(?<![\w.]){line.target.name}\[\s*\d", body):
+                continue
+            whole = self._whole(b, line.value)
+            if whole is not None and whole.id not in self.scope.names:
+                name, t = line.target.name, self.index
+                text = f"{name} is meant at one step, as {name}[0] is a part of it"
+                remedy = f"{whole.id}[{t}]"
+                b.fail("E214", text, whole.span, "is a whole sequence", remedy=remedy)
 
     def _whole(self, b: Build, expr: s.Syntax) -> s.Name | None:
         """The sequence that stands in an equation of a step as a whole, without its index."""
@@ -98,7 +128,9 @@ class Attempt:
         if isinstance(expr, s.Name) and self.scope.lookup(expr.id) is not None:
             value = lookup(b, expr.id, expr.span, self.scope)
             if isinstance(value, Node) and standing.runs(b, value):
-                return expr
+                own = (line for line in self._own_lines() if line.target.name == expr.id)
+                inside = (self._whole(b, line.value) for line in own)
+                return next(filter(None, inside), expr)
         return next(filter(None, (self._whole(b, part) for part in parts)), None)
 
     def current(self, b: Build, name: str) -> Node:

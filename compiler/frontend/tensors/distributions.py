@@ -59,7 +59,11 @@ def _draw(b: Build, span: Span, kind: str, site: str, like: TensorType) -> Node:
     return node
 
 
-def uniform(b: Build, span: Span, low: Value = 0.0, high: Value = 1.0) -> Value:
+def uniform(b: Build, span: Span, low: Value = 0.0, high: Value | None = None) -> Value:
+    """Between two bounds, 0 and 1 if both are left out."""
+    if high is None:
+        high = 1.0
+        _refuse_one(b, span, "uniform", low, "uniform(-{0}, {0})", "from 0 on: uniform(0, {0})")
     u = _draw(b, span, "uniform", *_draws(b, span, "uniform", low, high))
     if low == 0 and high == 1:
         return u
@@ -70,11 +74,24 @@ def uniform(b: Build, span: Span, low: Value = 0.0, high: Value = 1.0) -> Value:
     return pointwise.binary(b, "add", low, pointwise.binary(b, "mul", width, u, span), span)
 
 
-def normal(b: Build, span: Span, mean: Value = 0.0, deviation: Value = 1.0) -> Value:
-    """Mean and standard deviation; the gradient runs through both."""
+def normal(b: Build, span: Span, mean: Value = 0.0, deviation: Value | None = None) -> Value:
+    """Mean and standard deviation, 0 and 1 if both are left out; the gradient runs through both."""
+    if deviation is None:
+        deviation = 1.0
+        _refuse_one(b, span, "normal", mean, "normal(0, {0})", "with mean {0}: normal({0}, 1)")
     z = _draw(b, span, "normal", *_draws(b, span, "normal", mean, deviation))
     scaled = pointwise.binary(b, "mul", deviation, z, span) if deviation != 1 else z
     return pointwise.binary(b, "add", mean, scaled, span) if mean != 0 else scaled
+
+
+def _refuse_one(b: Build, span: Span, name: str, value: Value, meant: str, other: str) -> None:
+    """`normal(0.1)`: one number, which is the second for some and the first for others."""
+    if not isinstance(value, int | float) or value != 0:
+        takes = {"normal": "a mean and a deviation", "uniform": "a lower and an upper bound"}[name]
+        at = b.blame(value, span)
+        text = broadcasting.whole_text(at.text)
+        facts = (other.format(text),)
+        b.fail("E322", f"{name} takes {takes}", span, "is given one", (), meant.format(text), facts)
 
 
 def bernoulli(b: Build, span: Span, p: Value) -> Node:

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dln.compiler.frontend.context import lengths
-from dln.compiler.frontend.context.broadcasting import align, as_tensor, equal, quantity, short
+from dln.compiler.frontend.context.broadcasting import (
+    align,
+    as_tensor,
+    domain_text,
+    equal,
+    quantity,
+    short,
+    whole_text,
+)
 from dln.compiler.frontend.context.build_context import Build, Value
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.sizes import Size
@@ -25,6 +33,7 @@ def binary(
     """An arithmetic operation on two values of which at least one is a tensor. `spans` are theirs,
     where they stand in places of their own."""
     spans = spans or (span, span)
+    _refuse_class(b, (left, right), spans)
     nodes = [quantity(b, v, s) for v, s in zip((left, right), spans, strict=True)]
     refuse_pairs(b, nodes, spans)
     nodes = align(b, nodes, span, spans)
@@ -66,7 +75,24 @@ def _as_class(b: Build, node: Node, of: Domain, span: Span) -> Node:
             b.fail("E317", f"{number} is no class{last}", span, f"is {number}",
                    remedy="classes count from 0")  # fmt: skip
         return b.at(span).const(number, "index")
-    b.fail("E311", "a class is compared with a class or a whole number", span, "is neither")
+    sizes = [b.resolve(n) for n in node.type.example]
+    scores = of.size is not None and sizes == [b.resolve(of.size)]
+    remedy = f"argmax({whole_text(span.text)})" if scores else ""
+    label = f"is {b.shown(node.type)}: a number for each class" if scores else "is neither"
+    text = "a class is compared with a class or a whole number"
+    b.fail("E311", text, span, label, (), remedy)
+
+
+def _refuse_class(b: Build, values: Sequence[Value], spans: Sequence[Span]) -> None:
+    """`y - label`: a class beside a number for each class."""
+    for i, v in enumerate(values):
+        of, other = v.type.domain if isinstance(v, Node) else None, values[1 - i]
+        if of is None or of.name != "class" or of.size is None or not isinstance(other, Node):
+            continue
+        at = b.blame(v, spans[i])
+        if [b.resolve(n) for n in other.type.example] == [b.resolve(of.size)]:
+            label, remedy = f"is a {domain_text(b, of)}", f"onehot({whole_text(at.text)})"
+            b.fail("E311", "a class is a name, not a quantity", at, label, (), remedy)
 
 
 def choose(

@@ -16,10 +16,12 @@ from dln.compiler.frontend.context.broadcasting import (
     whole_text,
 )
 from dln.compiler.frontend.context.build_context import Build, Value
+from dln.compiler.frontend.context.size_places import instead, size_place
 from dln.compiler.frontend.context.values import shown, whole_number
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.op import Make
 from dln.compiler.ir.sizes import Conflict, Size
+from dln.compiler.ir.structure import is_param
 from dln.compiler.ir.tensor_type import BINARY, POSITIVE, PROB, Domain
 from dln.grammar.diagnostics import Note, Span
 
@@ -45,6 +47,10 @@ def _do_not_fit(
         remedy = f"{turned[0]} @ {right}"
     if remedy:  # of the whole product
         b.fail("E205", text, span, "", (*notes, Note(spans[1], label)), remedy)
+    if is_param(sides[0]) and (said := size_place(b, sides[0], len(a) - 1)) is not None:
+        if remedy := instead(b, said, d[0], size_place(b, sides[1], 0)):
+            notes = (Note(spans[0], f"is {shown[0]}"), Note(spans[1], label), *notes[1:])
+            b.fail("E205", text, said.span, f"makes it {a[-1]}", notes, remedy)
     b.fail("E205", text, spans[1], label, notes)
 
 
@@ -95,7 +101,11 @@ def reduce(b: Build, name: str, value: Value, axes: Sequence[str] | None, span: 
     _of_some(b, name, [type.shape[p] for p in places], span)
     if finds:
         if len(places) != 1:
-            b.fail("E206", f"{name} takes a vector", b.blame(node, span), f"is {b.shown(type)}")
+            at, label = b.blame(node, span), f"is {b.shown(type)}"
+            if type.domain.name == "class" and not type.example:
+                text = f"{whole_text(at.text)} is a class already; {name} finds one in a vector"
+                b.fail("E206", text, span, "", (), whole_text(at.text))
+            b.fail("E206", f"{name} takes a vector", at, label)
         if lengths.extent(b, type.shape[places[0]]) is not None:
             node = lengths.filled(b, quantity(b, node, span), places, OUTSIDE[name], span)
         return b.at(span)(name, node, axis=places[0])

@@ -7,11 +7,13 @@ value as any other parameter is: no gradient runs into the update that it came f
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TypeAlias
 
 from dln.compiler.frontend.context import broadcasting
 from dln.compiler.frontend.context.build_context import Build, Naming, Scope
+from dln.compiler.frontend.context.missing import known
 from dln.compiler.frontend.context.place import replace
 from dln.compiler.frontend.context.ports import shaped
 from dln.compiler.frontend.context.static_values import lookup, tensor
@@ -224,6 +226,7 @@ def _loss(b: Build, st: s.Minimize, scope: Scope) -> Node:
     if node.type.example or "time" in node.type.running:
         label, remedy = f"is {b.shown(node.type)}", f"sum({broadcasting.whole_text(span.text)})"
         remedy, facts = _last_meant(unnamed, st.loss, scope) or (remedy, ())
+        remedy = _of_class(b, node, span, scope) or remedy
         b.fail("E357", "a loss is one number for each example", span, label, (), remedy, facts)
     return batch_reduced(b, node, st.total, span)
 
@@ -242,6 +245,23 @@ def _last_meant(b: Build, loss: s.Expr, scope: Scope) -> tuple[str, tuple[str, .
     what = broadcasting.short(loss.plain[timed.index(False)].span.text)
     fact = f"there is one {what} for all steps; to hold each step against it, sum(...) of all of it"
     return f"{loss.function.span.text}({', '.join(texts)})", (fact,)
+
+
+def _of_class(b: Build, node: Node, span: Span, scope: Scope) -> str:
+    """`nll(p, label)` for `-log(p)`, where there is a class of as many values that is not asked."""
+    text = broadcasting.whole_text(span.text)
+    log = re.fullmatch(r"(-\s*)?log\((.*)\)", text)
+    if log is None or len(node.type.example) != 1:
+        return ""
+    for name in scope.visible():
+        value = known(b, scope.lookup(name))
+        of = value.type.domain if isinstance(value, Node) else None
+        if of is None or of.name != "class" or of.size is None or re.search(rf"\b{name}\b", text):
+            continue
+        if b.resolve(of.size) == b.resolve(node.type.example[0]):
+            loss = f"nll({log[2]}, {name})"
+            return f"sum({loss})" if "time" in node.type.running else loss
+    return ""
 
 
 def batch_reduced(b: Build, node: Node, total: bool, span: Span) -> Node:

@@ -1,0 +1,61 @@
+"""Where the text says how many elements an axis of a tensor has: in the sizes of the parameter
+that it has them from, or in the argument that stands for such a size. That is what has to change
+where two sizes do not agree, and what to.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from dln.compiler.frontend.context import blaming
+from dln.compiler.frontend.context.build_context import Build, Instance
+from dln.compiler.ir.graph import Node
+from dln.compiler.ir.sizes import Size
+from dln.compiler.ir.structure import axis_origins, is_param
+from dln.grammar import syntax as s
+from dln.grammar.diagnostics import Span
+
+MOST = 200  # nodes that are looked at
+
+
+class SizePlace(NamedTuple):
+    """A size as it is written in the user's own file, perhaps as the argument that stands for it;
+    how the block of an instance has it."""
+
+    span: Span
+    within: Span
+    block: Instance
+
+
+def size_place(b: Build, node: Node, axis: int) -> SizePlace | None:
+    """Where the user says the size of an axis of the example; None where it comes from data."""
+    found = axis_origins(node, len(node.type.running) + axis, MOST)
+    origin = next(((n, i) for n, i in found if is_param(n)), None)
+    return None if origin is None else _said(b, *origin)
+
+
+def _said(b: Build, node: Node, axis: int) -> SizePlace | None:
+    """Where the size of an axis of a parameter is written: among its sizes, or as the argument of
+    the instance that has it."""
+    made, name = b.owned.owners.get(node["path"]), node["path"].rpartition(".")[2]
+    if made is None:
+        return None
+    lines = (st for st in made.definition.syntax.body if isinstance(st, s.Param | s.Fixed))
+    dims = next((d.dims or () for st in lines for d in st.declared if d.name == name), ())
+    if axis >= len(dims):
+        return None
+    span, options = dims[axis].span, {o.name for o in made.definition.syntax.options}
+    if span.source is b.source and span.text not in options:
+        return SizePlace(span, span, made)
+    found = blaming.origins(made.making, span)
+    at = found[-1].span if found else None
+    return SizePlace(at, span, made) if at is not None and at.source is b.source else None
+
+
+def instead(b: Build, at: SizePlace, size: Size, other: SizePlace | None = None) -> str:
+    """What to write at a place so that it is a size: as the block says it elsewhere, where the
+    place is in the block, or the number that it is."""
+    if other is not None and other.block is at.block and at.span is at.within:
+        return other.within.text
+    number = b.number(size)
+    return "" if number is None else str(number)
