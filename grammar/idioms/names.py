@@ -25,7 +25,8 @@ OPTIONS = {
     "kernel": "size", "sx": "size", "window": "size", "strides": "stride",
     "learning_rate": "lr", "base_lr": "lr", "eta": "lr", "step_size": "lr", "rate": "lr",
     "weight_decay": "decay", "l2": "decay", "beta_1": "b1", "beta1": "b1", "beta_2": "b2",
-    "beta2": "b2", "epsilon": "eps", "mu": "momentum", "initializer": "init", "weights": "init",
+    "beta2": "b2", "epsilon": "eps", "mu": "momentum",
+    "momentum": "mass", "initializer": "init", "weights": "init",
     "kernel_initializer": "init", "weight_init": "init", "drop_prob": "p",
 }  # fmt: skip
 PADDED = "zeros around an image are put there by pad, as in x -> pad(2) -> conv(6, 5)"

@@ -48,6 +48,14 @@ UNITS = "a time is for 3 epochs, or updates, steps, seconds"
 MINIMISED = "a phase says in minimize what is made small, and with which optimiser"
 SWEPT = "a sweep varies what is a const: give the option one, and vary that"
 TOLERANCE = "a tolerance is written within"
+
+
+def _share_of(h: Holes) -> str:
+    """`within 5 %` of what is expected, as a distance."""
+    share = float(h["percent"].rstrip("% ")) / 100
+    return f"expect {h['l']} == {h['r']} within {share:g} * {h['r']}"
+
+
 EQUAL = "equal is written =="
 
 ROWS = tuple(
@@ -116,6 +124,8 @@ ROWS = tuple(
         ("E119", "{grouped}", lambda h: h["grouped"].replace("_", ""), "a number has no _ in it"),
         ("E119", "{suffixed}", lambda h: h["suffixed"][:-1], "a number has no letters behind it"),
         ("E119", "{hexadecimal}", lambda h: str(int(h["hexadecimal"], 16)), "numbers are decimal"),
+        ("E112", "^expect {l} == {r} within {percent}", _share_of,
+         "a tolerance is a distance, not a share"),
         ("E112", "{percent}", lambda h: f"{float(h['percent'].rstrip('% ')) / 100:g}",
          "shares are written as numbers from 0 to 1"),
         ("E112", "^expect {cond} +- {c}", "expect {cond} within {c}", TOLERANCE),

@@ -91,7 +91,9 @@ def _key(h: Holes) -> str | None:
 
 
 def _unpacked(h: Holes) -> str:
-    """`y, h = net(x)`: one equation for each result."""
+    """`y, h = net(x)`: one equation for each result; of a layer in a pipeline there is one."""
+    if "->" in h["c"]:
+        return f"{h['names'].split(',')[0].strip()} = {h['c'].strip()}"
     return "\n".join(f"{n.strip()} = {h['c'].strip()}.{n.strip()}" for n in h["names"].split(","))
 
 

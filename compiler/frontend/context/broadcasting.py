@@ -14,12 +14,12 @@ from typing import Any, NoReturn
 from dln.compiler.frontend.context import counting, lengths, standing
 from dln.compiler.frontend.context.build_context import Build, Chain, Instance, Value
 from dln.compiler.frontend.context.size_places import instead, size_place
-from dln.compiler.frontend.context.values import Function, Recurrence, describe, unquoted
+from dln.compiler.frontend.context.values import Function, Recurrence, Results, describe, unquoted
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.sizes import Conflict, Size
 from dln.compiler.ir.structure import bare, is_param
 from dln.compiler.ir.tensor_type import Domain, TensorType, spoken
-from dln.grammar.diagnostics import Note, Span
+from dln.grammar.diagnostics import CHOICES, Note, Span
 
 ORDER = {"time": 0, "batch": 1}
 """Time runs first: what belongs to one step of a loop then lies together in memory."""
@@ -55,6 +55,12 @@ def as_tensor(b: Build, value: Value, span: Span, what: str = "this") -> Node:
         remedy = inner
     elif isinstance(value, Instance | Chain):
         remedy = f"{whole_text(at.text)}(...), applied to what it is given"
+        if at.source.text[at.stop :].lstrip().startswith("^"):
+            fact, remedy = "a penalty is of weights, each by its name: sum(net.h.W^2)", ""
+            if isinstance(value, Instance) and (weights := _weights(b, value)):
+                fact, remedy = "", f"{whole_text(at.text)}.{weights}"
+    elif isinstance(value, Results):
+        remedy = f"{CHOICES}{', '.join(f'{whole_text(at.text)}.{k}' for k in value.values)}"
     elif isinstance(value, str) and value.isidentifier() and what == "the loss":
         fact = f"a function is written without quotes, with what it is given: {value}(...)"
     elif isinstance(value, Function):
@@ -284,6 +290,13 @@ def _refuse_size(
     size, other = sides[1 - guilty].type.example[unlike[0]], said[1 - guilty]
     if remedy := instead(b, at, size, other):
         b.fail("E202", text, at.span, f"makes it {sizes[guilty][unlike[0]]}", notes, remedy)
+
+
+def _weights(b: Build, made: Instance) -> str:
+    """The matrix of parameters that an instance has, if there is one."""
+    found = [k for k, p in b.owned.params.items() if k.startswith(f"{made.path}.")
+             and len(p.node.type.example) == 2]  # fmt: skip
+    return found[0].removeprefix(f"{made.path}.") if len(found) == 1 else ""
 
 
 def _product(b: Build, x: Node, y: Node, places: Sequence[Span]) -> str:

@@ -132,13 +132,21 @@ def _choices(b: Build, span: Span, scope: Scope, meant: Meant) -> str:
     return f"{CHOICES}{', '.join(fit)}" if 1 < len(fit) <= MOST_CHOICES else ""
 
 
-def ways(name: str, span: Span) -> tuple[str, ...]:
-    """How a name gets a meaning, where none is near: as what is called, or as a data set."""
-    meant = meant_at(span)
-    if meant is DATA:
+def ways(b: Build, name: str, span: Span, alone: bool) -> tuple[str, ...]:
+    """How a name gets a meaning that means nothing here: as what is kept, called, learnt, or read;
+    `alone` says that no other is near."""
+    if re.match(rf"\s*{name}\s*:=", span.source.line(span.line)):
+        return (f"what is kept from update to update is a state: state {name} = 0, above it",)
+    if held := field_elsewhere(b, name):
+        return held
+    meant, body = meant_at(span), b.calls[-1].body if b.calls else None
+    if meant is DATA and alone:
         return (f'a data set is declared by data, or in another file: use "{name}.dln"',)
-    if meant is CALLED:
+    if meant is CALLED and alone:
         return (f"a function has a line of its own, fn {name}(a) = ..., a layer is a block",)
+    inside = body is not None and body.holds(span) and body.text.startswith("block")
+    if inside and meant is RECKONED:
+        return (f"what is learnt is declared above, with its sizes: param {name}[m] = 0",)
     return ()
 
 

@@ -68,6 +68,7 @@ def _other_axes(
         kind = broadcasting.domain_text(b, node.type.domain)
         label = f"{label} of {kind}" if "[" in label else f"is a {kind}"
     else:
+        _refuse_untimed(b, node, wanted, span, text, port)
         _refuse_batch(b, node, wanted, span, text, port)
     facts = (SHAPED,) if 1 == len(found) < len(wanted) and not a_class else ()
     notes = (Note(port, "the port"),) if port.source is span.source else ()
@@ -111,6 +112,17 @@ def _refuse_promise(b: Build, node: Node, wanted: Sequence[Size], port: Span, te
     if at is not None and (remedy := instead(b, at, wanted[unlike[0]])):
         label = f"makes the result {b.shown(node.type)}"
         b.fail("E216", text, at.span, label, (Note(port, "is promised here"),), remedy)
+
+
+def _refuse_untimed(
+    b: Build, node: Node, wanted: Sequence[Size], span: Span, text: str, port: Span
+) -> None:
+    """A sequence where a port writes its length as a number: `x[50, 2]` for `x[time, 2]`."""
+    timed = "time" in node.type.running and len(node.type.example) + 1 == len(wanted)
+    if timed and port.source is b.source:
+        remedy = re.sub(r"\[[^,\]]*", "[time", port.text, count=1)
+        notes = (Note(span, f"is {b.shown(node.type)}"),)
+        b.fail("E215", text, port, "does not run over time", notes, remedy)
 
 
 def _refuse_batch(

@@ -5,10 +5,11 @@ where two sizes do not agree, and what to.
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 from dln.compiler.frontend.context import blaming
-from dln.compiler.frontend.context.build_context import Build, Instance
+from dln.compiler.frontend.context.build_context import Build, Instance, Scope
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.sizes import Size
 from dln.compiler.ir.structure import axis_origins, is_param
@@ -59,3 +60,11 @@ def instead(b: Build, at: SizePlace, size: Size, other: SizePlace | None = None)
         return other.within.text
     number = b.number(size)
     return "" if number is None else str(number)
+
+
+def const_place(expr: s.Syntax, scope: Scope) -> Span | None:
+    """Where the value of a constant is written that stands at a place by its name."""
+    binding = scope.lookup(expr.id) if isinstance(expr, s.Name) else None
+    line = binding.span if binding is not None and binding.constant else None
+    found = None if line is None else re.match(r"const\s+\w+\s*=\s*", line.text)
+    return line and found and Span(line.source, line.start + found.end(), line.stop)

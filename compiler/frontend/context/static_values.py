@@ -203,6 +203,11 @@ def _overlap(a: Span, b: Span) -> bool:
 
 # What a loss squashes itself, and the loss that takes what is squashed already.
 SQUASHED = {"cross_entropy": ("softmax", "nll")}
+# What makes the probabilities that a function takes.
+SQUASHING = {
+    "nll": "softmax", "categorical": "softmax", "bernoulli": "sigmoid",
+    "binary_cross_entropy": "sigmoid",
+}  # fmt: skip
 
 
 def _wrong_domain(b: Build, node: Node, wanted: Domain, span: Span, who: str) -> NoReturn:
@@ -215,12 +220,13 @@ def _wrong_domain(b: Build, node: Node, wanted: Domain, span: Span, who: str) ->
         "real": "onehot(...) turns a class into numbers",
         "logit": "onehot(...) turns a class into numbers",
     }[wanted.name]
+    if found.name in ("logit", "real") and wanted.name == "prob":
+        if (squash := SQUASHING.get(who.split()[0])) is not None:
+            remedy = f"{squash}({broadcasting.whole_text(span.text)})"
     if is_input(node) and found.name == "real":
         scale = ", scaled to 0..1" if wanted.name == "prob" else ""
         asked = broadcasting.domain_text(b, wanted)
         remedy = f"declare the field: {node['name']}: {asked}{scale}"
-    if found.name in ("logit", "real") and wanted.name == "prob" and who.startswith("categorical"):
-        remedy = f"softmax({broadcasting.whole_text(span.text)})"
     text, label = f"{who} a {wanted.name}, not a {found.name}", broadcasting.domain_text(b, found)
     b.fail("E310", text, span, f"is a {label}", _made(b, node, span), remedy)
 
@@ -343,12 +349,8 @@ def unknown(
         if of and kind != "argument" and not remedy and 0 < len(known) <= 12:
             remedy = ("one of " if len(known) > 1 else "") + ", ".join(known)
     open_ = plain and (not remedy or remedy.startswith(CHOICES))
-    facts = missing.field_elsewhere(b, name) if open_ else ()
-    if open_ and re.match(rf"\s*{name}\s*:=", span.source.line(span.line)):
-        facts = (f"what is kept from update to update is a state: state {name} = 0, above it",)
-    if plain and not remedy:
-        facts = facts or missing.ways(name, span)
-    elif kind == "argument" and known and not remedy:  # which is meant, if any, nobody knows
+    facts = missing.ways(b, name, span, not remedy) if open_ else ()
+    if kind == "argument" and known and not remedy:  # which is meant, if any, nobody knows
         facts = (f"{of} takes {', '.join(known)}",)
     b.fail("E301", message, at, "unknown", remedy=remedy, facts=facts)
 

@@ -49,8 +49,35 @@ def units_of(
         facts = (free,) if who.endswith(".energy") and len(takes) > len(given) else ()
         b.fail("E322", f"{who} takes the group{many} {names} of {made.name}", span,
                f"is given {len(given)}", facts=facts)  # fmt: skip
+    _refuse_visible(b, made, takes, given, who)
     pairs = zip(takes, given, strict=True)
     return {g.name: as_units(b, g, value, at, who) for g, (value, at) in pairs}
+
+
+def _refuse_visible(
+    b: Build,
+    made: Instance,
+    takes: Sequence[UnitGroup],
+    given: Sequence[tuple[Value, Span]],
+    who: str,
+) -> None:
+    """`R.down(x)`: the visible units where the hidden ones are taken, `R.down(R.up(x))`."""
+    seen = [g for g in made.groups if not g.hidden]
+    if (
+        len(takes) != 1
+        or not takes[0].hidden
+        or len(seen) != 1
+        or not isinstance(given[0][0], Node)
+    ):
+        return
+    found, at = [*map(b.resolve, given[0][0].type.example)], given[0][1]
+    if found == [*map(b.resolve, seen[0].sizes)] != [*map(b.resolve, takes[0].sizes)]:
+        verb = who.rpartition(".")[0]
+        text, remedy = (
+            f"{who} takes {takes[0].text}",
+            f"{verb}.up({broadcasting.whole_text(at.text)})",
+        )
+        b.fail("E216", text, at, f"is {seen[0].name}, which stands on the other side", (), remedy)
 
 
 def _refuse_port(

@@ -147,6 +147,9 @@ def _call(b: Build, target: Value, expr: s.Call, scope: Scope, first: Given = ()
 def _for_all(b: Build, name: str, expr: s.Expr, scope: Scope) -> Value:
     """An option of an optimiser, which moves a parameter once for all examples."""
     value = b.evaluate(expr, scope)
+    if isinstance(value, Function) and len(value.syntax.ports) == 1:
+        remedy = f"{broadcasting.whole_text(expr.span.text)}(epoch)"
+        b.fail("E302", f"{name} is a number", expr.span, "is a function", (), remedy)
     if isinstance(value, Node) and value.type.running:
         ports.refuse_running(b, value, expr.span, name)
     return value

@@ -8,7 +8,7 @@ forms there are stands in `context/artefacts.py`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from math import prod
+from math import isqrt, prod
 
 from dln.compiler.frontend.context import broadcasting, lengths
 from dln.compiler.frontend.context.artefacts import FORMS, Artefact, Part
@@ -136,7 +136,9 @@ def tiles(b: Build, span: Span, x: Value, h: Value, w: Value) -> Node:
         b.fail("E209", "tiles needs known sizes", at, f"is {b.shown(node.type)}")
     if h * w not in [prod(known[i:]) for i in range(len(known))]:
         message = f"tiles of {h} x {w} need {h * w} numbers each"
-        b.fail("E392", message, sides, notes=(Note(at, f"is {b.shown(node.type)}"),))
+        side = isqrt(known[-1]) if known else 0
+        remedy = f"{side}, {side}" if known and side * side == known[-1] else ""
+        b.fail("E392", message, sides, "", (Note(at, f"is {b.shown(node.type)}"),), remedy)
     node = lengths.cleared(b, node, span)
     n = prod(known) // (h * w)
     many = (Size(n),) if n > 1 or not node.type.running else ()

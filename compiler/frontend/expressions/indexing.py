@@ -17,7 +17,7 @@ from dln.compiler.ir.graph import Node
 from dln.compiler.ir.structure import is_clock
 from dln.compiler.ir.tensor_type import TIME
 from dln.grammar import syntax as s
-from dln.grammar.diagnostics import Span
+from dln.grammar.diagnostics import CHOICES, Span
 
 # ---- attributes --------------------------------------------------------------------------------
 
@@ -49,6 +49,10 @@ def _attr(b: Build, expr: s.Attr, scope: Scope) -> Value:
     text = f"{values.describe(body)} has no parts"
     fact = "a function is written before what it is of, f(x); one that there is not is a line of fn"
     facts = (fact,) if isinstance(body, Node) else ()
+    if isinstance(body, values.PhaseGroup):
+        remedy = CHOICES + ", ".join(f"{p.name}.{expr.name}" for p in body.phases.values())
+        text = f"{body.name} is several phases, each with a number"
+        b.fail("E327", text, expr.span, "", (), remedy)
     if isinstance(body, Chain):
         of = broadcasting.whole_text(expr.body.span.text)
         text = f"{of} is a chain, whose layers have no names"
@@ -145,8 +149,12 @@ def _in_time(b: Build, node: Node, expr: s.Index, scope: Scope) -> Node:
     at = whole(b, part, scope, "a step")
     length = b.number(node.type.shape[0])
     if at < 0 or (length is not None and at >= length):
-        last = "last(...) is the last element" if at < 0 else "steps count from 0"
-        b.fail("E208", f"the step {at} is outside of the sequence", part.span, remedy=last)
+        text, whole_of = f"the step {at} is outside of the sequence", expr.body.span
+        if at == -1 and len(expr.indices) == 1:
+            remedy = f"last({broadcasting.whole_text(whole_of.text)})"
+            b.fail("E208", text, expr.span, "the last element is last(...)", (), remedy)
+        facts = ("last(...) is the last element" if at < 0 else "steps count from 0",)
+        b.fail("E208", text, part.span, facts=facts)
     return time_axis.element(b, node, at, part.span)
 
 

@@ -45,6 +45,11 @@ def phase_attribute(b: Build, phase: str, name: str, span: Span) -> Value:
     if name not in watched and name not in COUNTS:
         if phase in b.phases.broken:
             raise Poisoned
+        if phase in b.phases.scopes and name in b.phases.scopes[phase][0].names:
+            text = f"{name} is an equation of {phase}, and is not watched"
+            other = f"watch the_{name} = {name} every 1 epoch, in it, gives {phase}.the_{name}"
+            asked = f"{phase}.after({name}) is what it is after the last update"
+            b.fail("E301", text, span, "is no watch", facts=(other, asked))
         unknown(b, "watch or count", name, span, [*watched, *COUNTS, *VERBS], phase)
     return _number(b, PhaseNumber(phase, name), span)
 

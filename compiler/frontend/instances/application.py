@@ -130,6 +130,10 @@ def apply_instance(
         ports = ", ".join(p.name for p in syntax.ports)
         remedy = f"{made.path}.up({ports}) for the hidden units, {made.path}.free({ports})"
         text = f"{made.path} is an energy, which has no outputs"
+        if len(given) == 1 and span.text.isidentifier():  # in a pipeline
+            remedy = f"{span.text}.up"
+        elif (call := re.fullmatch(r"([\w.]+)(\(.*\))", span.text)) is not None:
+            remedy = f"{call[1]}.up{call[2]}"
         b.fail("E415", text, span, "is applied", remedy=remedy)
     if len(given) != len(syntax.ports):
         names = ", ".join(p.name for p in syntax.ports) or "nothing"
@@ -266,6 +270,23 @@ def _refuse_astray(b: Build, made: Instance, name: str) -> None:
             b.fail("E331", text, line.target.span, f"is no {name}[{t}]", remedy=remedy)
 
 
+def _refuse_rank(b: Build, made: Instance, port: s.Port, node: Node, sizes: Sequence[Size]) -> None:
+    """A vector for `-> y`, which is one number: one of one entry is summed, another is promised."""
+    lines = (st for st in made.definition.syntax.body if isinstance(st, s.Define))
+    line = next((st for st in lines if st.target.name == port.name), None)
+    if port.dims or len(node.type.example) != 1 or port.span.source is not b.source:
+        return
+    known = b.number(node.type.example[0])
+    text, label = f"{made.name} promises {port.name}: a single number", f"is {b.shown(node.type)}"
+    if known == 1 and line is not None:
+        notes = (Note(port.span, "is promised here"),)
+        remedy = f"sum({broadcasting.whole_text(line.value.span.text)})"
+        b.fail("E215", text, line.value.span, label, notes, remedy)
+    if known is not None:
+        remedy = re.sub(r"^\w+", lambda m: f"{m[0]}[{known}]", port.span.text)
+        b.fail("E215", text, port.span, label, (), remedy)
+
+
 def _result(b: Build, made: Instance, port: s.Port, body: Scope) -> Node:
     if port.name not in body.names:
         _refuse_astray(b, made, port.name)
@@ -279,6 +300,7 @@ def _result(b: Build, made: Instance, port: s.Port, body: Scope) -> Node:
         b.fail("E301", text, port.span, "is promised here", remedy=remedy)
     node = broadcasting.as_tensor(b, lookup(b, port.name, port.span, body), port.span)
     running, sizes = port_sizes(b, port, made.scope, made.sizes)
+    _refuse_rank(b, made, port, node, sizes)
     who = f"{made.name} promises {port.name}{dims_text(port)}"
     if b.time.stepping and "time" in running and not standing.runs(b, node):
         label = f"is {b.shown(node.type)}, which does not run over time"

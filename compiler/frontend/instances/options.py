@@ -28,6 +28,8 @@ def option_values(
         if isinstance(arg, s.Named):
             name, expr = arg.name, arg.value
             if name not in known:
+                if isinstance(syntax, s.Block):
+                    _refuse_undeclared(b, syntax, arg, known)
                 _refuse_other_name(b, who, arg, given[-1], known, span)
                 unknown(b, "option", name, arg.span, known, who)
         else:
@@ -35,6 +37,7 @@ def option_values(
             if not name:
                 if block and not names:
                     _refuse_alias(b, who, span, scope)
+                    _refuse_port(b, syntax, arg)
                 count = f"{len(names)} option{'s' * (len(names) != 1)}" if names else "no options"
                 facts = (f"its options are {', '.join(names)}",) if names else ()
                 remedy = f"{who}()({arg.span.text})" if block and not names else ""
@@ -50,6 +53,35 @@ def option_values(
         remedy = f"{who}({', '.join(f'{m} = ...' for m in missing)})"
         b.fail("E333", f"{who} needs {', '.join(missing)}", span, "not given", remedy=remedy)
     return found
+
+
+def _refuse_undeclared(b: Build, syntax: s.Block, arg: s.Named, known: Sequence[str]) -> None:
+    """`mlp(hidden = 100)` of a block whose equations have `hidden`, and whose header has not."""
+    body = syntax.span.text.partition("{")[2]
+    ports = [p.name for p in (*syntax.ports, *syntax.results)]
+    lines = (st for st in syntax.body if isinstance(st, s.Define | s.Draw | s.Let))
+    bound = {st.name if isinstance(st, s.Let) else st.target.name for st in lines}
+    if arg.name in (*ports, *bound) or not re.search(rf"(?<![\w.]){arg.name}\b(?!\s*=)", body):
+        return
+    if not syntax.ports or syntax.span.source is not b.source:
+        return
+    last = (*syntax.ports, *syntax.options)[-1].span
+    remedy = f"{' '.join(last.text.split())}{',' if syntax.options else ';'} {arg.name}"
+    text = f"{syntax.name} has no option {arg.name}, which its equations take"
+    notes = (Note(arg.span, "is given here"),)
+    b.fail("E301", text, last, "the options stand behind the ports", notes, remedy)
+
+
+def _refuse_port(b: Build, syntax: s.Block | s.Optimiser, arg: s.Arg) -> None:
+    """`block mlp(x[n], hidden)`: an option among the ports, given as one."""
+    ports = syntax.ports if isinstance(syntax, s.Block) else ()
+    single = [p for p in ports if p.dims is None and p.domain is None]
+    number = isinstance(arg, s.Number | s.Name)
+    if len(single) == 1 and single[0] is ports[-1] and len(ports) > 1 and number:
+        span = ports[-2].span.to(ports[-1].span)
+        remedy = f"{' '.join(ports[-2].span.text.split())}; {single[0].name}"
+        text = f"{single[0].name} of {syntax.name} is a port here: options stand behind a semicolon"
+        b.fail("E322", text, span, "are both ports", (Note(arg.span, "is an option"),), remedy)
 
 
 def _refuse_alias(b: Build, who: str, span: Span, scope: Scope) -> None:

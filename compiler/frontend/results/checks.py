@@ -238,7 +238,10 @@ def _varied(
         row = value if len(line.names) > 1 else [value]
         if not isinstance(row, list) or len(row) != len(line.names):
             text = f"each row has {len(line.names)} values: {', '.join(line.names)}"
-            b.fail("E372", text, line.range.span, f"one is {row}")
+            lists = f"[{', '.join(f'[{v}, ...]' for v in values[:2])}]"
+            fact = f"a list of rows, as {lists}; two lines of vary are every combination"
+            facts = () if isinstance(values[0], list) else (fact,)
+            b.fail("E372", text, line.range.span, f"one is {row}", facts=facts)
         rows.append(dict(zip(line.names, row, strict=True)))
     for i, row in enumerate(rows):
         if row in rows[:i]:

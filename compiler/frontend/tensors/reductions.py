@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Sequence
 from functools import partial
 from typing import NoReturn
@@ -47,7 +48,12 @@ def _do_not_fit(
         remedy = f"{turned[0]} @ {right}"
     if remedy:  # of the whole product
         b.fail("E205", text, span, "", (*notes, Note(spans[1], label)), remedy)
-    if is_param(sides[0]) and (said := size_place(b, sides[0], len(a) - 1)) is not None:
+    known = [b.number(size) or 0 for size in sides[1].type.example]
+    if len(known) > 1 and math.prod(known) == b.number(sides[0].type.example[-1]):
+        remedy = f"flatten({right})"
+        b.fail("E205", text, spans[1], f"is {shown[1]}", (first,), remedy)
+    said = size_place(b, sides[0], len(a) - 1) if len(d) == 1 and is_param(sides[0]) else None
+    if said is not None:
         if remedy := instead(b, said, d[0], size_place(b, sides[1], 0)):
             notes = (Note(spans[0], f"is {shown[0]}"), Note(spans[1], label), *notes[1:])
             b.fail("E205", text, said.span, f"makes it {a[-1]}", notes, remedy)
@@ -56,6 +62,10 @@ def _do_not_fit(
 
 def contract(b: Build, left: Value, right: Value, span: Span, spans: tuple[Span, Span]) -> Node:
     """`left @ right`: the last axis of the left with the first of the right."""
+    for v, s in zip((left, right), spans, strict=True):
+        if isinstance(v, Node) and v.type.domain.name == "class":
+            label, remedy = "is a class", f"onehot({whole_text(s.text)})"
+            b.fail("E311", "a class is a name, not a quantity", s, label, (), remedy)
     x, y = (quantity(b, v, s) for v, s in zip((left, right), spans, strict=True))
     for n, s in zip((x, y), spans, strict=True):
         if not n.type.example:

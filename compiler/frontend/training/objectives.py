@@ -224,10 +224,13 @@ def _loss(b: Build, st: s.Minimize, scope: Scope) -> Node:
     span = st.loss.span
     node = broadcasting.quantity(b, tensor(unnamed, st.loss, scope, "the loss"), span)
     if node.type.example or "time" in node.type.running:
-        label, remedy = f"is {b.shown(node.type)}", f"sum({broadcasting.whole_text(span.text)})"
-        remedy, facts = _last_meant(unnamed, st.loss, scope) or (remedy, ())
+        remedy, facts = _last_meant(unnamed, st.loss, scope) or ("", ())
         remedy = _of_class(b, node, span, scope) or remedy
-        b.fail("E357", "a loss is one number for each example", span, label, (), remedy, facts)
+        term = st.loss if remedy else _term(unnamed, st.loss, scope)
+        remedy = remedy or f"sum({broadcasting.whole_text(term.span.text)})"
+        label = f"is {b.shown(broadcasting.as_tensor(b, b.evaluate(term, scope), term.span).type)}"
+        text = "a loss is one number for each example"
+        b.fail("E357", text, term.span, label, (), remedy, facts)
     return batch_reduced(b, node, st.total, span)
 
 
@@ -245,6 +248,20 @@ def _last_meant(b: Build, loss: s.Expr, scope: Scope) -> tuple[str, tuple[str, .
     what = broadcasting.short(loss.plain[timed.index(False)].span.text)
     fact = f"there is one {what} for all steps; to hold each step against it, sum(...) of all of it"
     return f"{loss.function.span.text}({', '.join(texts)})", (fact,)
+
+
+def _term(b: Build, loss: s.Expr, scope: Scope) -> s.Expr:
+    """The one term of a loss, with its factors, that is more than a number: `net.W^2` in `e + 0.1 *
+    net.W^2`. The sum of all would count the others again and again."""
+    if isinstance(loss, s.Group | s.Unary):
+        return _term(b, loss.body, scope)
+    if isinstance(loss, s.Binary) and loss.op in "+-*/":
+        values = [(e, b.evaluate(e, scope)) for e in (loss.left, loss.right)]
+        many = [e for e, v in values if isinstance(v, Node)
+                and (v.type.example or "time" in v.type.running)]  # fmt: skip
+        if len(many) == 1 and (loss.op != "/" or many[0] is loss.left):
+            return _term(b, many[0], scope)
+    return loss
 
 
 def _of_class(b: Build, node: Node, span: Span, scope: Scope) -> str:

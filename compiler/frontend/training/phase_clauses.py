@@ -5,7 +5,9 @@ from __future__ import annotations
 from dln.compiler.frontend.context import broadcasting
 from dln.compiler.frontend.context.build_context import Build, Scope
 from dln.compiler.frontend.context.place import Poisoned
+from dln.compiler.frontend.context.size_places import const_place
 from dln.compiler.frontend.context.static_values import positive, static, whole, word
+from dln.compiler.frontend.context.values import shown
 from dln.compiler.frontend.training.phase_scope import phase_name
 from dln.compiler.model import DataSet
 from dln.compiler.schema.records import Clauses
@@ -43,7 +45,10 @@ def earlier(b: Build, phases: tuple[s.NameIx, ...], scope: Scope) -> tuple[str, 
             raise Poisoned
         if name not in b.phases.made:
             hint = nearest(name, b.phases.made) or ""
-            b.fail("E301", f"there is no earlier phase {name}", n.span, "unknown", remedy=hint)
+            above = ", ".join(b.phases.made) or "none"
+            facts = () if hint else (f"phases that stand above this one: {above}",)
+            text = f"there is no earlier phase {name}"
+            b.fail("E301", text, n.span, "unknown", remedy=hint, facts=facts)
     return names
 
 
@@ -59,7 +64,10 @@ def _clause(b: Build, c: s.Clause, scope: Scope, data: DataSet, said: Clauses) -
             number = value if isinstance(value, int | float) else -1
             if number < 0 or (unit != "second" and number != int(number)):
                 at, text = (c.value or c).span, f"the number of {unit}s must be a whole number"
-                b.fail("E305", text, at, f"is {broadcasting.short(at.text)}")
+                label, notes = f"is {shown(value)}", tuple[Note, ...]()
+                if c.value is not None and (said_at := const_place(c.value, scope)) is not None:
+                    at, notes = said_at, (Note(at, "stands here"),)
+                b.fail("E305", text, at, label, notes)
             return said.changed(duration=(int(number), UNITS[unit]))
         case "order":
             return _order(b, c, data, said)
