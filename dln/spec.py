@@ -103,7 +103,9 @@ def load_used(path: str, user: Source) -> tuple[Source, syntax.Module]:
     known = {p.name: p for p in shipped().values()}
     found = folder / path if os.path.lexists(folder / path) else known.get(path)
     if found is None:
-        hint = nearest(path, known) or ""
+        hint = f"{path}.dln" if f"{path}.dln" in known else nearest(path, known) or ""
+        if not hint and os.path.lexists(folder / f"{path}.dln"):
+            hint = f"{path}.dln"
         raise Fault(f'there is no file "{path}"', hint and f'use "{hint}"', "E384")
     if within(found, [folder, specs_folder()]) is None:
         message = f'use "{path}" is a link that leaves the folder of the spec'

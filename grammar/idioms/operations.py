@@ -7,6 +7,7 @@ that stands for what is written is used inside of others too.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from dln.grammar.idioms.forms import Idiom
 from dln.grammar.idioms.layers import LAYERS, LOSSES, named
@@ -284,7 +285,16 @@ DRAWS = (
     ("lib.uniform({a}, {b}, {c})", "uniform({a}, {b})", DRAW),
     ("~rand|random_uniform({inside})", "uniform(0, 1)", DRAW),
 )
-ANY = (
+OWN = "what there is no function for is a line of fn"
+ACTIVATIONS = {
+    "relu6": "min(max(a, 0), 6)",
+    "leaky_relu|leakyrelu|LeakyReLU|lrelu|prelu": "max(a, 0.01 * a)",
+    "elu|ELU": "a if a > 0 else exp(a) - 1",
+    "mish|Mish": "a * tanh(softplus(a))",
+    "hard_tanh|hardtanh": "max(min(a, 1), -1)",
+    "softsign": "a / (1 + abs(a))",
+}
+ANY: tuple[tuple[str, str | Callable[[dict[str, str]], str | None], str], ...] = (
     ("{x}.{method}({inside})", _method, "a function is written before what it is of"),
     ("lib.{f}({inside})", _called, "functions are called by their names alone"),
     ("~{f}({inside})", lambda h: _called(h) if h["f"] != same(h["f"], h["known"].split()) else None,
@@ -296,8 +306,10 @@ ANY = (
     ("~tan", ": sin(x) / cos(x)", "tan is sin / cos"),
     ("~reshape|view|squeeze|unsqueeze", "", SHAPED),
     ("~concatenate|cat|hstack|vstack", "concat", "concat joins what it is given"),
-    ("~relu6", ": fn relu6(a) = min(max(a, 0), 6), on a line of its own",
-     "what there is no function for is a line of fn"),
+    *(
+        (f"~{k}", f": fn {k.split('|')[0]}(a) = {v}, on a line of its own", OWN)
+        for k, v in ACTIVATIONS.items()
+    ),
     ("lib.{f}", named, "functions are called by their names alone"),
     ("lib.", ": fn name(a) = ..., where there is none of the library's, "
      "exp, log, sum, mean, max, concat and others",
@@ -306,6 +318,7 @@ ANY = (
 # Only where they are refused: elsewhere they mean something.
 PLACES = (
     ("scan {f} in range({a}) {", "scan {f} in {a} {", "a scan has a number of steps, or time"),
+    ("{x}.final|end|latest|value({a})", "{x}.after({a})", "what there is at the end is after(...)"),
     ("{x}.final|end|latest|value", "{x}", "a watch is its value at the end of its phase"),
     (
         "{x}.num_params|n_params|count_params|num_parameters|numel|nelement()",
@@ -334,7 +347,7 @@ PLACES = (
         lambda h: f"{h['x']}[{h['index'].strip('0')}:{int(h['k']) + 1}]",
         "a stretch is written with a colon, and its stop is excluded: x[0:2] has two entries",
     ),
-    ("onehot({index})", "{index}", "the class itself is meant here, not its row of 0 and 1"),
+    ("onehot({a})", "{a}", "the class itself is meant here, not its row of 0 and 1"),
     ("«act = »None|null", "id", "without a function stands id, or nothing"),
     ("«activation = »None|null", "id", "without a function stands id, or nothing"),
     ("{x}[None|newaxis, :]", "{x}", "all is of one example: there is no axis of the batch to add"),

@@ -262,6 +262,9 @@ MADE: dict[str, Callable[[], object]] = {
     "W304": warned(NET.replace("every 1 epoch", "every 9 epochs")),
     "W305": warned(NET.replace("lr = 0.01", "lr = 0")),
     "W306": warned(NET + "const n = 3\nsweep s {\n  vary n in [3]\n  report n\n}\n"),
+    "W307": warned("data d = rows([[1, 0], [0, 1]]) {\n  v[2]: binary = raw\n}\nlet R = rbm(3)\n"
+                   "train fit on d batch 1 for 1 epoch {\n"
+                   "  minimize R.free(v) over R with sgd(lr = 0.1)\n}\n"),
     "E999": lambda: cli.defect(Terminal(), ZeroDivisionError("division by zero")),
 }  # fmt: skip
 

@@ -25,10 +25,10 @@ TOLD = {
     "keras: batch normalization", "keras: metrics accuracy", "jax: grad of a function",
     "jax: lax.scan", "darknet: cfg", "convnetjs: layer_defs", "python: f-string", "julia: end",
     "training: lr in the header", "training: vary an option", "recurrence: for t in range",
-     "Keras Sequential", "sweep over an instance's option",
+    "Keras Sequential", "sweep over an instance's option",
     "batch norm", "early stopping",
     "a task that calls the net on the data", "sgd learning_rate momentum nesterov", "adam string",
-    "optimizer =", "for 5 epoch:", "train(net, mnist)", "import torch", "x[-1]",
+    "optimizer =", "for 5 epoch:", "train(net, mnist)", "import torch",
     "return_sequences", "num_layers", "append", "elif", "watch every 10", "net.eval()",
     "len(mnist)", "lambda inline", "while",
 }  # fmt: skip

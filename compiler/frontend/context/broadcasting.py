@@ -54,7 +54,10 @@ def as_tensor(b: Build, value: Value, span: Span, what: str = "this") -> Node:
         need = f"{value.name} is given its options; what it is applied to stands before an arrow"
         remedy = inner
     elif isinstance(value, Instance | Chain):
-        remedy = f"{whole_text(at.text)}(...), applied to what it is given"
+        ports = value.definition.syntax.ports if isinstance(value, Instance) else ()
+        inside = ", ".join(p.name for p in ports) if b.frame.batched else ""
+        remedy = f"{whole_text(at.text)}({inside or '...'})"
+        remedy += "" if inside else ", applied to what it is given"
         if at.source.text[at.stop :].lstrip().startswith("^"):
             fact, remedy = "a penalty is of weights, each by its name: sum(net.h.W^2)", ""
             if isinstance(value, Instance) and (weights := _weights(b, value)):

@@ -137,8 +137,14 @@ def ways(b: Build, name: str, span: Span, alone: bool) -> tuple[str, ...]:
     `alone` says that no other is near."""
     if re.match(rf"\s*{name}\s*:=", span.source.line(span.line)):
         return (f"what is kept from update to update is a state: state {name} = 0, above it",)
+    clause = re.match(r"\s*(until|checkpoint best by)\b", span.source.line(span.line))
+    if clause is not None:
+        word = clause[1].split()[0]
+        return (f"{word} sees what is watched: watch {name} = ... every 1 epoch, in the phase",)
     if held := field_elsewhere(b, name):
         return held
+    if other := _in_phases(b, name):
+        return (f"{name} is worked out in {other}: each phase has equations of its own",)
     meant, body = meant_at(span), b.calls[-1].body if b.calls else None
     if meant is DATA and alone:
         return (f'a data set is declared by data, or in another file: use "{name}.dln"',)
@@ -195,6 +201,12 @@ def as_recurrence(name: str, span: Span) -> str:
         f"what changes from round to round is a sequence: {name}[-1] = ... above, then "
         f"scan {t} in {steps} {{ {step} }}"
     )
+
+
+def _in_phases(b: Build, name: str) -> str:
+    """The phase that has an equation of a name, if one has."""
+    made = ((key, b.phases.scopes[key][0]) for key in b.phases.made if key in b.phases.scopes)
+    return next((key for key, scope in made if name in scope.names), "")
 
 
 def field_elsewhere(b: Build, name: str) -> tuple[str, ...]:

@@ -60,8 +60,9 @@ def _other_axes(
     axes = f"{len(wanted)} ax{'i' if len(wanted) == 1 else 'e'}s"
     text = f"{who}: {f'a tensor with {axes}' if wanted else 'a single number'}"
     _refuse_whole(b, node, wanted, span, who)
+    _refuse_largest(b, node, wanted)
     given, label = broadcasting.whole_text(span.text), f"is {b.shown(node.type)}"
-    remedy = f"flatten({given})" if len(wanted) == 1 < len(found) else ""
+    remedy = f"flatten({given})" if len(wanted) == 1 < len(found) and span != port else ""
     if a_class and len(wanted) == len(found) + 1:
         remedy = f"onehot({given})"
     if a_class:
@@ -102,6 +103,19 @@ def fit(
 
     for w, f in zip(wanted, found, strict=True):
         b.equate(w, f, span, f"{broadcasting.short(span.text)} is {b.shown(node.type)}", fail)
+
+
+def _refuse_largest(b: Build, node: Node, wanted: Sequence[Size]) -> None:
+    """`max(W @ x + b)` for `max(W @ x + b, 0)`, which is one number and not one for each."""
+    made = b.graph.spans.get(node, ())[:1]
+    text = broadcasting.whole_text(made[0].text) if made else ""
+    found = re.search(r"\b(max|min)\((.*)\)$", text)
+    if found is None or node.type.example or not wanted or made[0].source is not b.source:
+        return
+    start = made[0].text.index(found[1] + "(") + made[0].start
+    text = f"{found[1]}(x) is one number, {found[1]}(x, 0) one for each"
+    remedy = f"{found[1]}({found[2]}, 0)"
+    b.fail("E215", text, Span(made[0].source, start, made[0].stop), "is one number", (), remedy)
 
 
 def _refuse_promise(b: Build, node: Node, wanted: Sequence[Size], port: Span, text: str) -> None:

@@ -58,8 +58,16 @@ def instead(b: Build, at: SizePlace, size: Size, other: SizePlace | None = None)
     place is in the block, or the number that it is."""
     if other is not None and other.block is at.block and at.span is at.within:
         return other.within.text
-    number = b.number(size)
-    return "" if number is None else str(number)
+    if (number := b.number(size)) is None:
+        return ""
+    if at.span is at.within:
+        said = [o.name for o in at.block.definition.syntax.options]
+        names = {k: at.block.argument(k) for k in said}
+        same = [k for k, given in names.items() if given is not None and given.value == number]
+        same += [k for k, var in at.block.sizes.items() if b.number(Size.of(var)) == number]
+        if len(same) == 1 and at.span.text != same[0]:
+            return same[0]
+    return str(number)
 
 
 def const_place(expr: s.Syntax, scope: Scope) -> Span | None:

@@ -93,6 +93,9 @@ def _argument(reader: s.Expr, message: str) -> Span:
             return word(arg.span, name)
         if f": {name} must be" in message:
             return arg.value.span
+    first = reader.plain[0] if isinstance(reader, s.Call) and reader.plain else None
+    if isinstance(first, s.String) and message.startswith("there is no synthetic set"):
+        return first.span
     return reader.span
 
 

@@ -114,6 +114,13 @@ def machine(b: Build, call: s.Call, scope: Scope, name: str) -> Instance:
         found = "is missing" if first is None else f"is {describe(made)}"
         if isinstance(made, Instance):
             found = f"{made.name} has no energy"
+        machines = [e for e in call.plain[1:] if isinstance(e, s.Name)]
+        for e in machines:
+            value = b.evaluate(e, scope)
+            if isinstance(value, Instance) and value.groups:
+                order = [e, *(a for a in call.arguments if a is not e)]
+                remedy = f"{name}({', '.join(broadcasting.whole_text(a.span.text) for a in order)})"
+                b.fail("E416", f"{name} takes a machine first", call.span, "", (), remedy)
         b.fail("E416", f"{name} takes a machine: an instance of a block with an energy", at, found,
                remedy=f"{name}({TAKES.get(name, 'R, v, k')}) with let R = rbm(500)")  # fmt: skip
     return made

@@ -107,6 +107,9 @@ def as_units(b: Build, group: UnitGroup, value: Value, at: Span, who: str) -> Va
         plain = b.at(at).const(int(value), "index")
         return b.at(at)("asserted", plain, domain=group.domain)
     node = broadcasting.as_tensor(b, value, at, group.name)
+    if group.classes is None and node.type.domain.name == "class":
+        label = f"is a {broadcasting.domain_text(b, node.type.domain)}"
+        b.fail("E311", f"{who} takes {group.text}, not a class", at, label)
     if group.classes is None:
         node = broadcasting.quantity(b, node, at)
     fit(b, node, (), group.sizes, at, f"{who} takes {group.text}", group.span)

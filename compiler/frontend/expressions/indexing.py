@@ -95,6 +95,12 @@ def _report(b: Build, clock: Node, expr: s.Index, scope: Scope) -> Node:
     if isinstance(part, s.Slice):
         b.fail("E305", f"{name} has one number, of a report", expr.span, "is several",
                remedy=f"[for k in 1..3: {name}[-k]]")  # fmt: skip
+    if isinstance(part, s.Name) and part.id in ("last", "end"):
+        text, watch = (
+            f"{name} alone is its last report",
+            broadcasting.whole_text(expr.body.span.text),
+        )
+        b.fail("E305", text, expr.span, "", (), watch)
     at = whole(b, part, scope, "the number of a report")
     if at == 0 and isinstance(part, s.Unary):
         b.fail("E305", f"{name}[0] is the first report, and has no other number", part.span,

@@ -51,7 +51,8 @@ def _range(b: Build, expr: s.RangeOf, scope: Scope) -> Value:
     n = math.floor((stop - start) / stride + 1e-9) + 1
     if n < 1 and isinstance(expr.first, s.Number) and isinstance(expr.last, s.Number):
         text = f"the range {expr.span.text} is empty"
-        b.fail("E306", text, expr.span, "a range goes upwards")
+        fact = f"the two alone, in this order, are [{expr.first.span.text}, {expr.last.span.text}]"
+        b.fail("E306", text, expr.span, "a range goes upwards", facts=(fact,))
     if n > LONGEST:
         label = f"at most {LONGEST} are worked out while a spec is read"
         b.fail("E309", f"a list of {n} numbers is too long", expr.span, label)

@@ -270,10 +270,31 @@ def _refuse_astray(b: Build, made: Instance, name: str) -> None:
             b.fail("E331", text, line.target.span, f"is no {name}[{t}]", remedy=remedy)
 
 
+def _refuse_timed(
+    b: Build, made: Instance, port: s.Port, node: Node, running: Axes, who: str
+) -> None:
+    """A sequence for a result that runs over no time, of a block that takes sequences: its last
+    element is meant, or all of it."""
+    takes = any("time" in axes for axes, *_ in made.ports)
+    if takes and "time" in node.type.running and "time" not in running and port.dims:
+        rest = re.sub(r"^\w+\[", lambda m: f"{m[0]}time, ", port.span.text)
+        fact = f"at the end alone it is last({port.name}), under a name of its own"
+        text, label = f"{who}, which runs over no time", f"is {b.shown(node.type)}"
+        b.fail("E214", text, port.span, label, (), rest, (fact,))
+
+
 def _refuse_rank(b: Build, made: Instance, port: s.Port, node: Node, sizes: Sequence[Size]) -> None:
     """A vector for `-> y`, which is one number: one of one entry is summed, another is promised."""
     lines = (st for st in made.definition.syntax.body if isinstance(st, s.Define))
     line = next((st for st in lines if st.target.name == port.name), None)
+    if line is not None and line.target.dims and len(node.type.example) > len(sizes):
+        value = line.value.span.text
+        free = [d for d in line.target.dims if not re.search(rf"\b{d.span.text}\b", value)]
+        kept = [d.span.text for d in line.target.dims if d not in free]
+        if free and line.target.span.source is b.source:
+            text = f"{free[0].span.text} stands nowhere in the value of {port.name}"
+            remedy = f"{port.name}[{', '.join(kept)}]" if kept else port.name
+            b.fail("E215", text, line.target.span, f"makes it {b.shown(node.type)}", (), remedy)
     if port.dims or len(node.type.example) != 1 or port.span.source is not b.source:
         return
     known = b.number(node.type.example[0])
@@ -305,6 +326,7 @@ def _result(b: Build, made: Instance, port: s.Port, body: Scope) -> Node:
     if b.time.stepping and "time" in running and not standing.runs(b, node):
         label = f"is {b.shown(node.type)}, which does not run over time"
         b.fail("E214", f"{who}, which runs over time", port.span, label)
+    _refuse_timed(b, made, port, node, running, who)
     node = _fitted(b, node, running, sizes, port.span, who, port)
     domain = domain_of(b, port.domain, made.scope, made.sizes)
     if domain is None or domain == node.type.domain:

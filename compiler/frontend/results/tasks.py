@@ -96,7 +96,9 @@ def _emission(b: Build, st: s.Emit, scope: Scope) -> Emission:
     kind = None if st.to is None else PurePath(st.to).suffix
     if kind is not None and kind not in FILES:
         text = f"a task writes no {kind or 'file without a suffix'}"
-        b.fail("E393", text, st.span, remedy=", ".join(FILES))
+        facts, pictures = (f"it writes {', '.join(FILES)}",), kind in (".jpg", ".jpeg", ".gif")
+        remedy = st.span.text.replace(kind, ".png") if kind and pictures else ""
+        b.fail("E393", text, st.span, "", (), remedy, facts)
     made = _artefact(b, st, value, kind)
     form = FORMS[made.form]
     if kind not in form.files and (kind is not None or not form.printed):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from dln.compiler.frontend.context import lengths
@@ -77,7 +78,9 @@ def _as_class(b: Build, node: Node, of: Domain, span: Span) -> Node:
         return b.at(span).const(number, "index")
     sizes = [b.resolve(n) for n in node.type.example]
     scores = of.size is not None and sizes == [b.resolve(of.size)]
-    remedy = f"argmax({whole_text(span.text)})" if scores else ""
+    text = whole_text(span.text)
+    own = re.fullmatch(r"onehot\((\w+)\)", text)
+    remedy = (own[1] if own is not None else f"argmax({text})") if scores else ""
     label = f"is {b.shown(node.type)}: a number for each class" if scores else "is neither"
     text = "a class is compared with a class or a whole number"
     b.fail("E311", text, span, label, (), remedy)

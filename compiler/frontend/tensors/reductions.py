@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import re
 from collections.abc import Sequence
 from functools import partial
 from typing import NoReturn
@@ -46,6 +47,8 @@ def _do_not_fit(
     remedy = f"{left} @ {turned[1]}" if len(d) == 2 and a[-1] == d[1] else ""
     if len(a) == 2 and a[0] == d[0]:
         remedy = f"{turned[0]} @ {right}"
+    if _is_carried(right, spans[1]):  # W @ h[t-1] is added to h[t]
+        remedy = ""
     if remedy:  # of the whole product
         b.fail("E205", text, span, "", (*notes, Note(spans[1], label)), remedy)
     known = [b.number(size) or 0 for size in sides[1].type.example]
@@ -58,6 +61,12 @@ def _do_not_fit(
             notes = (Note(spans[0], f"is {shown[0]}"), Note(spans[1], label), *notes[1:])
             b.fail("E205", text, said.span, f"makes it {a[-1]}", notes, remedy)
     b.fail("E205", text, spans[1], label, notes)
+
+
+def _is_carried(text: str, span: Span) -> bool:
+    """Whether a factor is what its equation has given before, `h[t-1]` in `h[t] = ...`."""
+    found = re.fullmatch(r"(\w+)\[\s*\w+\s*-\s*1\s*\]", text)
+    return found is not None and span.source.line(span.line).lstrip().startswith(f"{found[1]}[")
 
 
 def contract(b: Build, left: Value, right: Value, span: Span, spans: tuple[Span, Span]) -> Node:

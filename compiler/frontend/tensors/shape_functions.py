@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from math import prod
 from typing import NoReturn
@@ -26,6 +27,12 @@ def onehot(b: Build, span: Span, label: Value) -> Node:
     if node.type.domain.name != "class" or node.type.domain.size is None:
         remedy = "declare its number of classes: label: class(10)"
         text, found = "onehot takes a class", f"is a {node.type.domain}"
+        at = b.blame(label, span)
+        said = rf"^\s*(\w+)\s*:\s*class\([^)]*\)\s*=\s*{re.escape(at.text)}\s*$"
+        if (field := re.search(said, at.source.text, re.MULTILINE)) is not None:
+            remedy = field[1]
+        elif node.type.example:
+            found, remedy = f"is {b.shown(node.type)}", ""
         b.fail("E310", text, b.blame(label, span), found, remedy=remedy)
     node, has = absences.split(b, node, span)
     made = b.at(span)("onehot", node, size=node.type.domain.size)

@@ -127,6 +127,7 @@ def _minimize(
     paths = _learnt(b, st, scope, named)
     held = {path: b.frame.params.get(path, b.owned.params[path].node) for path in paths}
     slopes.check(b, st, loss, held, named)
+    slopes.warn_of_free(b, st, scope)
     rules = line_search.asked(b, use)
     if rules is not None:
         # The runtime searches, then moves the parameters that the loss depends on: they stay here.

@@ -85,6 +85,11 @@ def refuse_unset(b: Build, syntax: s.Optimiser) -> None:
     if target not in said:
         text = f"{syntax.name} never changes {target}"
         at = word(syntax.span, syntax.name)
+        if syntax.names[1] in said:
+            at = word(syntax.span, f"{syntax.names[0]}, {syntax.names[1]}")
+            text = f"{syntax.name} sets {syntax.names[1]}: the first name is the parameter"
+            remedy = f"{syntax.names[1]}, {syntax.names[0]}"
+            b.fail("E403", text, at, "the second is its gradient", (), remedy)
         b.fail("E403", text, at, f"has no line {target} := ...", remedy=f"{target} := ...")
 
 
@@ -111,6 +116,9 @@ def _states(
                 out.estimates.append(Estimating(path, bend, *estimated, st.span))
             value = 0 if estimated is not None else b.evaluate(st.value, scope)
             first = broadcasting.as_tensor(b, value, st.span)
+            if first.type.example:
+                text = f"a state has the shape of the parameter: {st.name} begins as one number"
+                b.fail("E202", text, st.value.span, f"is {b.shown(first.type)}", remedy="0")
             out.first[path] = broadcasting.repeated(b, first, param.type, st.span)
             scope.value(st.name, b.at(st.span)("state", path=path, type=param.type), st.span)
             paths[st.name] = path

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from dln.compiler.frontend.context import broadcasting
-from dln.compiler.frontend.context.build_context import Build
+from dln.compiler.frontend.context.build_context import Build, Instance, Scope
 from dln.compiler.frontend.context.values import OptimiserUse
 from dln.compiler.frontend.training.optimisers import Updated
 from dln.compiler.frontend.training.untrained import listed_paths, names_of
@@ -38,6 +38,21 @@ def check(b: Build, st: s.Minimize, loss: Node, over: Mapping[str, Node], named:
     b.phases.sloped.update(sloped)
     if len(sloped) < len(over):
         b.phases.idle.append((named, st.loss.span, [path for path in over if path not in sloped]))
+
+
+def warn_of_free(b: Build, st: s.Minimize, scope: Scope) -> None:
+    """Warn of `minimize R.free(x)`: nothing holds the energy of the data from below."""
+    loss = st.loss
+    if not isinstance(loss, s.Call) or not isinstance(loss.function, s.Attr):
+        return
+    made = b.evaluate(loss.function.body, scope) if loss.function.name == "free" else None
+    if isinstance(made, Instance) and made.groups:
+        of = loss.function.body.span.text
+        given = ", ".join(a.span.text for a in loss.arguments)
+        text = "the free energy of the data alone goes down without end"
+        b.warn(
+            "W307", text, loss.span, label="is held by nothing", remedy=f"cd({of}, {given}, k = 1)"
+        )
 
 
 def warnings(b: Build) -> Iterator[Problem]:
