@@ -18,10 +18,10 @@ from dln.compiler.ir.op import op_of
 from dln.compiler.ir.ops.loop import body_of, strided, with_outputs
 from dln.compiler.ir.sizes import BATCH, Size
 from dln.compiler.ir.spelling import Statements
-from dln.compiler.ir.structure import is_const, is_left, is_scan
+from dln.compiler.ir.structure import is_const, is_left, is_scan, is_slot
 from dln.compiler.ir.tensor_type import TensorType
 from dln.compiler.lower.inplace import InPlace, may_overwrite
-from dln.compiler.lower.materialise import Roles, own_key, prepare, scattered
+from dln.compiler.lower.materialise import Roles, base, own_key, prepare, scattered
 from dln.compiler.lower.targets import Target
 from dln.compiler.plan import Buffer, Extent, at, item_size, product
 from dln.compiler.schema.keys import Output
@@ -71,7 +71,7 @@ class LoopSchedule:
         return buffer
 
 
-def scheduled_step(made: Schedule, node: Node, dtype: str) -> LoopSchedule:
+def scheduled_step(made: Schedule, node: Node, writes: InPlace) -> LoopSchedule:
     """One step of a loop as a program of its own, whose outputs are rows."""
     body, users = body_of(node), made.graph.users(node)
     items = [u["of"] for u, _ in users if is_left(u) and isinstance(u["of"], Node)]
@@ -79,13 +79,27 @@ def scheduled_step(made: Schedule, node: Node, dtype: str) -> LoopSchedule:
     outputs = {Output("row", f"{i}"): w for i, w in enumerate(wanted)}
     nodes = {k: of if isinstance(of, Node) else body.nexts[of] for k, of in outputs.items()}
     step = strided(with_outputs(body, nodes), scattered(made.roles, node))
-    return LoopSchedule(schedule(step, made.target, made.capacity, dtype), outputs)
+    spent = spent_rows(made.roles, node, writes)
+    return LoopSchedule(schedule(step, made.target, made.capacity, made.dtype, spent), outputs)
+
+
+def spent_rows(roles: Roles, loop: Node, writes: InPlace) -> frozenset[int]:
+    """The slots of a loop whose rows nothing reads but its steps: one may add to them."""
+    read = [base(roles, o) for o in loop.operands]
+    return frozenset(
+        slot["number"]
+        for slot, of, array in zip(body_of(loop).slots, loop.operands, read, strict=True)
+        if slot["role"] == "rows" and roles.layout[of] == "rows"
+        if roles.role[array] in ("compute", "left") and array not in writes.dest
+        if writes.readers[array] == [loop] and read.count(array) == 1
+    )
 
 
 @dataclass
 class Schedule:
     """Steps in order; `home` names the buffer of every node that has one, `loops` holds the
     schedule of a step of each loop. Buffers in the arena share `slots`, of which some are `free`.
+    Of a step, `spent` are the slots whose arrays may be added to.
     """
 
     graph: Graph
@@ -99,6 +113,7 @@ class Schedule:
     slots: list[Extent] = field(default_factory=list)
     free: list[int] = field(default_factory=list)
     loops: dict[Node, LoopSchedule] = field(default_factory=dict)
+    spent: frozenset[int] = frozenset()
 
     def add_buffer(self, place: str, key: str, type: TensorType, slot: int = -1) -> str:
         """A new buffer; its name."""
@@ -151,18 +166,25 @@ def extent(size: Size) -> Extent:
     return size.constant, batch
 
 
-def schedule(graph: Graph, target: Target, capacity: int = 1, dtype: str = "float32") -> Schedule:
+def schedule(
+    graph: Graph,
+    target: Target,
+    capacity: int = 1,
+    dtype: str = "float32",
+    spent: frozenset[int] = frozenset(),
+) -> Schedule:
     """Decide the order, the buffers and the slots of an optimised graph.
 
-    `capacity` is the number of examples that memory is laid out for; any other number works.
+    `capacity` is the number of examples that memory is laid out for; any other number works. Of a
+    step of a loop, `spent` are the slots whose arrays may be added to.
     """
     prepared, roles = prepare(graph, target, capacity)
-    made = Schedule(prepared, target, roles, capacity, dtype)
-    for node in ancestors(prepared.outputs.values()):
-        if is_scan(node):
-            made.loops[node] = scheduled_step(made, node, dtype)
+    made = Schedule(prepared, target, roles, capacity, dtype, spent=spent)
     writes = InPlace(prepared, roles)
     writes.place_outputs()
+    for node in ancestors(prepared.outputs.values()):
+        if is_scan(node):
+            made.loops[node] = scheduled_step(made, node, writes)
     _give_homes(made, writes.dest)
     _allocate(made, _order(made, writes), writes)
     return made
@@ -265,9 +287,12 @@ def _allocate(made: Schedule, order: list[Node], writes: InPlace) -> None:
             made.steps.append(_loop_step(made, node))
             made.give(dying.values())
             continue
-        over = next((d for d in dying if may_overwrite(made.roles, node, d)), None)
         if node not in writes.dest:
-            made.home[node] = made.arena(node.type) if over is None else dying.pop(over)
+            spent = [d for d in homes if is_slot(d) and d["number"] in made.spent]
+            spent = spent if op_of(node).is_("onto") else []
+            over = next((d for d in (*spent, *dying) if may_overwrite(made.roles, node, d)), None)
+            made.home[node] = homes[over] if over is not None else made.arena(node.type)
+            dying = {d: name for d, name in dying.items() if d is not over}
         spelled = made.roles.spelling(node)
         needs = spelled.scratch if isinstance(spelled, Statements) else {}
         scratch = {k: made.arena(shape(node), "scratch") for k, shape in needs.items()}

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dln.compiler.ir.graph import Graph, Node
 from dln.compiler.ir.op import op_of
 from dln.compiler.ir.ops.accumulate import product
-from dln.compiler.ir.structure import is_accumulation, is_contraction, is_param, is_state
+from dln.compiler.ir.structure import is_accumulation, is_contraction, is_param, is_slot, is_state
 from dln.compiler.passes.rewriting import Log, Terms, apply, by_operation, rule, rules_of
 
 
@@ -42,6 +42,8 @@ def takes(m: Terms, x: Node) -> bool:
     """Whether a value can take something in where it lies: it is an old one, or read once."""
     if is_param(x) or is_state(x):
         return True
+    if is_slot(x):
+        return bool(x["role"] == "rows") and not m.shared(x)
     return bool(x.operands) and not op_of(x).is_("view") and not m.shared(x)
 
 

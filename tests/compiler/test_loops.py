@@ -198,7 +198,10 @@ def test_a_gradient_of_a_matrix_is_one_product_over_all_steps() -> None:
     nodes = ancestors(optimise(graph).outputs.values())
     loops = [n for n in nodes if n.op == "scan"]
     assert len(loops) == 2
-    products = [[n for n in ancestors(body_of(x).nexts) if n.op == "contract"] for x in loops]
+    products = [
+        [n for n in ancestors(body_of(x).nexts) if n.op in ("contract", "accumulate")]
+        for x in loops
+    ]
     assert [len(p) for p in products] == [1, 1]
 
 
