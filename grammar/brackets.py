@@ -62,7 +62,7 @@ def brace(f: Failure) -> Answer | None:
     note = Note(f.span(first), f"a new {first.value} starts here")
     remedy = BRACE_BEFORE + first.value
     problem = Problem("E102", message, opened, "opened here", (note,), remedy=remedy)
-    if found is not None and found.span == opened:
+    if found is not None and found.span == opened and found.notes[0].span.line == f.span().line:
         found = None
     return found or problem, Resume(first.start_pos or 0, keep)
 

@@ -203,15 +203,15 @@ def _after_indented(failure: Failure, place: int) -> int:
     line, column = source.position(place)
     if source.line(line)[: column - 1].strip():
         return place
-    while line < len(source.starts) and _indent(source.line(line)) >= margin:
+    while line < len(source.starts) and indent(source.line(line)) >= margin:
         line += 1
     closing = source.line(line) if line <= len(source.starts) else ""
-    if failure.takes("LBRACE") and closing.strip() == "}" and _indent(closing) == margin - 1:
+    if failure.takes("LBRACE") and closing.strip() == "}" and indent(closing) == margin - 1:
         line += 1
     return source.starts[line - 1] if line <= len(source.starts) else len(source.text)
 
 
-def _indent(line: str) -> int:
+def indent(line: str) -> int:
     """The width of the blanks at the start of a line; without bound where there is nothing else."""
     return len(line) - len(line.lstrip()) if line.strip() else 10**6
 

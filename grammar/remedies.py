@@ -79,7 +79,8 @@ def _ways(span: Span, said: str) -> Iterator[Edit]:
     elif (named := NAMED.match(said)) is not None:
         yield from _option(span, said, named[1])
     line = _statement(span)
-    if "\n" in said or ITEM.match(said) or repeats(said, line.text):
+    whole = span.text.strip() == line.text
+    if whole or "\n" in said or ITEM.match(said) or repeats(said, line.text):
         yield Edit(line, said)
     elif said.split()[0] in CLAUSES:
         end = line.start + len(TAIL.sub("", line.text))

@@ -17,9 +17,9 @@ from lark import Token
 from lark.exceptions import UnexpectedToken
 from lark.parsers.lalr_parser_state import ParseConf, ParserState
 
-from dln.grammar.diagnostics import TWICE, DlnError, Problem, Source
+from dln.grammar.diagnostics import TWICE, DlnError, Problem, Source, Span
 from dln.grammar.lexer import CLOSING, SourceReading
-from dln.grammar.recovery import Failure
+from dln.grammar.recovery import NEWLINE, Answer, Failure, Resume, indent
 from dln.grammar.tables import parser_state
 
 MARKS = ("=", "~", ":", ",", ":=", "+=", "in", "on", "with", "over", "by")
@@ -32,8 +32,14 @@ VALUE_ENDS = frozenset({"NAME", "NUMBER", "RPAR", "RSQB", "STRING", "QUOTE"})
 DEFINED = re.compile(
     r"(?:(?:param|let|const|fn|until|vary|update|watch)\s+)?([A-Za-z_]\w*)(?=.*[=~<])"
 )
-WORD = re.compile(r"\w+|[^\w\s]")
+WORD = re.compile(r"[A-Za-z]+|\d+|[^\w\s]")
+OPERATOR = re.compile(r"->|[-+*/@^]|==|<=|>=|[<>]|(?:and|or)\b")
+ENDS_OPEN = re.compile(r"(?:->|[-+*/@^]|==|<=|>=|[<>]|\b(?:and|or))$")
+ENDS = re.compile(r"\}$|end\w*$|fi$|done$")
+NUMBERED = re.compile(r"=\s*(?:-?\d[\d.]*(?:[eE][-+]?\d+)?|\[[-\d., ]+\]|\"[^\"]*\")\s*$")
 LAST_BRACE, OPEN_BRACE = "end with a line }", "end the line with {"
+JOIN_BRACE = "end the line with the { of the line below"
+OPEN_BODY = "end the line with {, and its body with a line }"
 BRACE_BEFORE, NEW_LINE = "close it with a } before ", "start a new line before "
 MOST = 200  # characters of a statement
 
@@ -125,9 +131,67 @@ def phrased(problem: Problem) -> tuple[int, int, str] | None:
         line = starts[span.line - 1]
         stop = line + len(span.source.line(span.line).split("#")[0].rstrip())
         return stop, stop, " {"
+    if said == JOIN_BRACE:
+        line = starts[span.line - 1]
+        stop = line + len(span.source.line(span.line).split("#")[0].rstrip())
+        return stop, text.index("{", span.start) + 1, " {"
+    if said == OPEN_BODY:
+        return bodied(span)
     if said.startswith(NEW_LINE):
         return span.start, span.start, "\n"
     return None
+
+
+def bodied(span: Span) -> tuple[int, int, str] | None:
+    """A head without its brace, and the lines that are indented below it, with both braces; None
+    where there are none, or they end with a brace already."""
+    source, first = span.source, span.line
+    margin, last = indent(source.line(first)), first
+    while last < len(source.starts) and indent(source.line(last + 1)) > margin:
+        last += 1
+    while last > first and not source.line(last).strip():
+        last -= 1
+    behind = source.line(last + 1) if last < len(source.starts) else ""
+    if last == first or (ENDS.match(behind.strip()) and indent(behind) == margin):
+        return None
+    head = source.line(first).split("#")[0].rstrip(" \t:")
+    body = "\n".join(source.line(n) for n in range(first + 1, last + 1))
+    start, stop = source.starts[first - 1], source.starts[last - 1] + len(source.line(last))
+    return start, stop, f"{head} {{\n{body}\n{' ' * margin}}}"
+
+
+def brace_below(span: Span) -> int | None:
+    """Where the { of a head stands, that has a line of its own below it."""
+    source, n = span.source, span.line + 1
+    while n < len(source.starts) and not source.line(n).strip():
+        n += 1
+    line = source.line(n) if n <= len(source.starts) else ""
+    return source.starts[n - 1] + line.index("{") if line.strip() == "{" else None
+
+
+def continued(f: Failure) -> Answer | None:
+    """A statement that goes on in the next line, though no bracket is open."""
+    source, first = f.reading.source, f.span().line
+    if f.token is f.first and OPERATOR.match(f.token.value):
+        first -= 1
+    elif f.token.type != "_NL" or f.before is None or not OPERATOR.fullmatch(f.before.value):
+        return None
+    margin, last = indent(source.line(first)), first
+    lines = [source.line(first).split("#")[0].strip()]
+    while last < len(source.starts) and indent(source.line(last + 1)) > margin:
+        text = source.line(last + 1).split("#")[0].strip()
+        if not (ENDS_OPEN.search(lines[-1]) or OPERATOR.match(text)):
+            break
+        lines, last = [*lines, text], last + 1
+    joined = " ".join(lines)
+    if last == first or not reads(f, joined):
+        return None
+    start, end = source.starts[first - 1] + margin, source.starts[last - 1]
+    span = Span(source, start, end + len(source.line(last).rstrip()))
+    message = "a statement ends with its line, where no bracket is open"
+    place = [*source.starts, len(source.text)][last]
+    resume = Resume(place, f.cut_for("_NL") or 0, NEWLINE)
+    return Problem("E111", message, span, remedy=joined), resume
 
 
 # ---- one slip undone ---------------------------------------------------------------------------
@@ -136,7 +200,12 @@ def phrased(problem: Problem) -> tuple[int, int, str] | None:
 def _let(f: Failure, line: str, words: list[Word], at: int) -> Iterator[str]:
     """A value at the top of a file with its let."""
     if len(words) > 1 and words[1].text == "=" and f.span().column == 1:
-        yield f"let {line}"
+        yield f"{naming(line)} {line}"
+
+
+def naming(line: str) -> str:
+    """What a value is named with: what is a number may be turned from outside."""
+    return "const" if NUMBERED.search(line) else "let"
 
 
 def _quoted(f: Failure, line: str, words: list[Word], at: int) -> Iterator[str]:

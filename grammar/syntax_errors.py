@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from lark import Token
 from lark.exceptions import UnexpectedToken
@@ -13,89 +15,52 @@ from lark.parsers.lalr_parser_state import ParseConf
 from dln.grammar import mistakes
 from dln.grammar.brackets import brace, closer, unclosed
 from dln.grammar.characters import bad
-from dln.grammar.diagnostics import Problem, Source, nearest
-from dln.grammar.lexer import MARKS, Lexer, SourceReading, settled, takes
+from dln.grammar.diagnostics import Note, Problem, Source, nearest
+from dln.grammar.lexer import MARKS, RESERVED, Lexer, SourceReading, settled, takes
 from dln.grammar.mistakes import Mistake
-from dln.grammar.recovery import ITEMS, STARTERS, Answer, Failure, Resume, open_braces, panic
-from dln.grammar.repair import VALUE_ENDS, phrased, reads, repaired
+from dln.grammar.recovery import (
+    ITEMS,
+    NEWLINE,
+    STARTERS,
+    Answer,
+    Failure,
+    Resume,
+    closers,
+    open_braces,
+    panic,
+)
+from dln.grammar.repair import (
+    JOIN_BRACE,
+    OPEN_BODY,
+    VALUE_ENDS,
+    bodied,
+    brace_below,
+    continued,
+    naming,
+    phrased,
+    reads,
+    repaired,
+)
 from dln.grammar.tables import parser_state
 
-# Where a statement belongs, for one that stands elsewhere.
-HOMES = {
-    "block": "param fixed hidden energy",
-    "train": "minimize update start step watch checkpoint until state",
-    "data": "split set",
-    "sweep": "vary report",
-    "task": "emit",
-    "optimiser": "state",
-}
+if TYPE_CHECKING:
+    from dln.grammar.idioms.forms import Idiom
 
-# What is meant by a statement of another body.
-MEANT = {
-    ("const", "block"): "let", ("const", "train"): "let", ("const", "task"): "let",
-    ("const", "check"): "let", ("param", "data"): "", ("param", "optimiser"): "state",
-}  # fmt: skip
-
-# How the line of such an item is written.
-EXAMPLES = {
-    "block": "block net(x[n]) -> y[m] {",
-    "train": "train fit on mnist batch 100 for 1 epoch {",
-    "data": 'data d = table("d.csv") {',
-    "sweep": "sweep width {",
-    "task": "task show() {",
-    "optimiser": "optimiser sgd(p, g; lr) {",
-}
-
-# How statements are written.
-WRITTEN = {
-    **EXAMPLES,
-    "watch": "watch error = argmax(y) != label on mnist_test every 1 epoch",
-    "minimize": "minimize cross_entropy(y, label) over net with sgd(lr = 0.1)",
-    "emit": 'emit tiles(net.h.W, 28, 28) to "w.png"',
-    "expect": "expect fit.error == 0.05 within 0.01",
-    "param": "param W[m, n] ~ glorot(n, m), b[m] = 0",
-    "vary": "vary hidden in [100, 300]",
-    "report": "report fit.error, fit.seconds",
-    "check": 'check "the sizes of the paper" {',
-    "use": 'use "mnist.dln" as M',
-    "scan": "scan t in time {",
-    "for": "for k in 0..2 {",
-    "state": "state v = 0",
-    "checkpoint": "checkpoint best by error",
-    "split": "split fit 50000, valid 10000",
-    "hidden": "hidden h[m]: binary",
-    "update": "update net.W += 0.1 * g",
-    "start": "start up.W := R.W'",
-    "fn": "fn square(a) = a^2",
-}
-
-# How statements go on behind a value.
-CLAUSES = {
-    "train": "batch for stream order dtype seed after",
-    "minimize": "over with",
-    "watch": "on every",
-    "expect": "within",
-    "emit": "to",
-    "state": "every",
-    "param": "where",
-    "fixed": "where",
-    "data": "like",
-    "use": "as",
-    "vary": "in",
-}
+# Messages that say no more than that two things stand side by side.
+OPEN = (mistakes.SIDE_BY_SIDE.message, "the name and its value need a = between them")
 
 
 def explain(failure: Failure) -> Answer:
     """The problem that a refused token is, and where to go on; None ends the parse."""
     answers: tuple[Callable[[Failure], Mistake | Answer | None], ...] = (
-        unclosed, brace, closer, _by_idiom, _by_start, _by_mark, bad, _run_on,
-        _out_of_place, _misspelt, _trailing, _clause, _by_state, _two_values,
+        unclosed, brace, closer, continued, _by_idiom, _by_start, _by_mark, bad, _run_on,
+        _out_of_place, _misspelt, _trailing, _reserved, _one_more, _clause, _by_state, _two_values,
     )  # fmt: skip
     for answer in answers:
         found = answer(failure)
         if found:
             told = _told(found, failure) if isinstance(found, Mistake) else found
-            whole = answer in (_by_idiom, _out_of_place)
+            whole = answer in (_by_idiom, continued, _reserved, _out_of_place)
             return told if whole else _mended(failure, *told)
     return _mended(failure, *_expected(failure))
 
@@ -109,8 +74,25 @@ def _mended(f: Failure, problem: Problem, resume: Resume | None) -> Answer:
     right = said and not as_name and (" " not in said or reads(f, said))
     if elsewhere or phrased(problem) or right:
         return problem, resume
-    remedy = repaired(f)
-    return replace(problem, remedy=remedy, facts=() if remedy else problem.facts), resume
+    code, message, remedy = problem.code, problem.message, ""
+    if (found := _rewritten(f)) is None:
+        remedy = repaired(f)
+    else:
+        row, remedy = found
+        if code == "E100" or message in OPEN:
+            code, message = row.code, row.says
+    problem = replace(problem, code=code, message=message, remedy=remedy)
+    return replace(problem, facts=() if remedy else problem.facts), resume
+
+
+def _rewritten(f: Failure) -> tuple[Idiom, str] | None:
+    """The statement with its parts as they are written here, where it can be read then."""
+    from dln.grammar.idioms import teaching  # late: most texts have none
+
+    source, start = f.reading.source, f.first.start_pos or 0
+    line = source.text[start:].split("\n")[0].split("#")[0].rstrip()
+    found = teaching.rewritten(line, _surrounding(f), source.text)
+    return next(((row, made) for row, made in found if reads(f, made)), None)
 
 
 def _written(said: str, lexer: Lexer) -> bool:
@@ -133,6 +115,9 @@ def _by_idiom(f: Failure) -> Answer | None:
     resume, last = panic(f), source.position(found.span.stop)[0]
     if last > source.position(f.start)[0]:
         resume = Resume([*source.starts, len(source.text)][last], resume.keep, resume.feed)
+    keep = f.cut_for("RBRACE", inside=True) if found.remedy == "}" else None
+    if keep is not None:
+        resume = Resume(resume.place, keep, (("RBRACE", "}"), *NEWLINE))
     return found, resume
 
 
@@ -187,7 +172,14 @@ def _told(row: Mistake, f: Failure) -> Answer:
     """A row as a problem. What it says to write is an example, but where it changes this line."""
     said = row.remedy.replace("{found}", f.token.value.strip())
     problem = Problem(row.code, row.message, f.span(), remedy=said)
-    if row.swap is not None:
+    if row.code == "E115" and (below := brace_below(f.span())) is not None:
+        keep = f.cut_for("LBRACE", inside=True)
+        message = "the { of a body stands at the end of its first line"
+        problem = replace(problem, message=message, remedy=JOIN_BRACE)
+        return problem, panic(f) if keep is None else Resume(below, keep)
+    if row.code == "E115" and bodied(f.span()):
+        problem = replace(problem, remedy=OPEN_BODY)
+    elif row.swap is not None:
         problem = replace(problem, remedy=f.swapped(row.swap.replace("{found}", f.token.value)))
     elif row is mistakes.RUN_ON and not reads(f, f.rest):
         problem = replace(problem, remedy="")
@@ -212,16 +204,41 @@ def _trailing(f: Failure) -> Mistake | None:
     return mistakes.TRAILING if last and (f.takes("_NL") or f.takes("LBRACE")) else None
 
 
+def _reserved(f: Failure) -> Answer | None:
+    """A word that is never a name, where one is declared, or used after that."""
+    word = f.token.value
+    if word not in RESERVED:
+        return None
+    declared = f.takes("NAME") and not f.takes("NUMBER")
+    again = re.search(rf"^\s*block[^\n]*[(;,]\s*{word}\s*[,)=\[]", f.reading.source.text, re.M)
+    if not (declared or (again and f.takes("NAME"))):
+        return None
+    line = re.sub(rf"\b{word}\b", f"n_{word}", f.swapped(word))
+    remedy = line if reads(f, line) else ""
+    message = f"{word} is a word of the language, and never a name"
+    return Problem("E100", message, f.span(), remedy=remedy), panic(f)
+
+
+def _one_more(f: Failure) -> Answer | None:
+    """`param W[m, n] ~ glorot(n, m) b[m] = 0`, without the comma between them."""
+    declares = f.first.value in ("param", "fixed", "hidden") and f.first.type != "NAME"
+    if not (declares and f.token.type == "NAME" and f.reading.following() == "LSQB"):
+        return None
+    line = f.swapped(f", {f.token.value}").replace(" , ", ", ")
+    remedy = line if reads(f, line) else ""
+    return Problem("E119", "a comma is missing before this", f.span(), remedy=remedy), panic(f)
+
+
 def _clause(f: Failure) -> Answer | None:
     """A word where a statement goes on with clauses of its own."""
     first, keywords = f.first, f.reading.lexer.keywords
-    words = CLAUSES.get(first.value, "").split() if first.type != "NAME" else []
+    words = mistakes.CLAUSES.get(first.value, "").split() if first.type != "NAME" else []
     possible = [word for word in words if f.takes(keywords[word])]
     if f.token.type != "NAME" or f.opened or not possible:
         return None
     listed = " or ".join(filter(None, [", ".join(possible[:-1]), possible[-1]]))
     message = f"{first.value} has no {f.token.value}: what may follow is {listed}"
-    facts = (f"as in {WRITTEN[first.value]}",) if first.value in WRITTEN else ()
+    facts = (f"as in {mistakes.WRITTEN[first.value]}",) if first.value in mistakes.WRITTEN else ()
     return Problem("E114", message, f.span(), facts=facts), panic(f)
 
 
@@ -233,6 +250,11 @@ def _two_values(f: Failure) -> Mistake | Answer | None:
         line = f.swapped(f", {f.token.value}").replace(" , ", ", ")
         text = "a comma is missing before this option"
         return Problem("E119", text, f.span(), remedy=line), panic(f)
+    if f.opened and f.token.value in mistakes.CLAUSES.get(f.first.value, "").split():
+        opener = f.opened[-1]
+        message = f"a {closers([opener])} is missing before {f.token.value}"
+        note = Note(f.span(opener), f"this {opener.value} is open here")
+        return Problem("E101", message, f.span(), notes=(note,)), panic(f)
     match f.before.type, f.token.type:
         case _, "RANGE" | "CMP":
             return mistakes.CHAIN
@@ -249,7 +271,9 @@ def _out_of_place(f: Failure) -> Answer | None:
     if not f.begins:
         return None
     word, here = f.first.value, _surrounding(f)
-    homes = [home for home, words in HOMES.items() if word in words.split()]
+    if not here and f.token is f.first and f.reading.following() == "EQUAL":
+        return _named(f)
+    homes = [home for home, words in mistakes.HOMES.items() if word in words.split()]
     where = f"in {here}" if here else "at the top of a file"
     if homes and here not in homes:
         message = f"{word} belongs in {' or '.join(homes)}, not {where}"
@@ -257,11 +281,24 @@ def _out_of_place(f: Failure) -> Answer | None:
         message = f"{word} stands at the top of a file, not {where}"
     else:
         return None
-    around = "" if word in ITEMS else f"it stands between the braces of {EXAMPLES[homes[0]]} ... }}"
-    other = MEANT.get((word, here))
+    around = (
+        ""
+        if word in ITEMS
+        else f"it stands between the braces of {mistakes.EXAMPLES[homes[0]]} ... }}"
+    )
+    other = mistakes.MEANT.get((word, here))
     remedy = f.swapped(other, f.first) if other is not None else ""
     facts = (around,) if around else ()
     return Problem("E108", message, f.span(f.first), remedy=remedy, facts=facts), panic(f)
+
+
+def _named(f: Failure) -> Answer | None:
+    """`hidden = 100` at the top of a file, where the name is a word of the language too."""
+    line = f.swapped(f.first.value)
+    if f.first.value not in f.reading.lexer.keywords or not reads(f, f"let {line}"):
+        return None
+    message = "a value at the top of a file is named with const or let"
+    return Problem("E108", message, f.span(), remedy=f"{naming(line)} {line}"), panic(f)
 
 
 def _surrounding(f: Failure) -> str:
@@ -331,7 +368,7 @@ def _expected(f: Failure) -> Answer:
     kinds |= {k for k in states[f.state.state_stack[-1]] if k.isupper() and f.takes(k)}
     listed = _listed(kinds, f.reading.lexer)
     message = f"expected {listed} here, found {_found(f.token)}"
-    example = WRITTEN.get(f.first.value) if f.first.type != "NAME" else None
+    example = mistakes.WRITTEN.get(f.first.value) if f.first.type != "NAME" else None
     facts = (f"as in {example}",) if example else ()
     return Problem(
         "E100", message, f.span(), facts=facts

@@ -13,7 +13,7 @@ from dln.compiler.frontend.data import datasets
 from dln.compiler.frontend.expressions.builtin_functions import builtins
 from dln.compiler.frontend.scan import equations
 from dln.grammar import syntax as s
-from dln.grammar.diagnostics import Fault, Source
+from dln.grammar.diagnostics import Fault, Note, Source
 
 STANDARD = "std.dln"
 DEEPEST_USE = 16
@@ -104,6 +104,23 @@ DEFINED: dict[type, Callable[..., Value]] = {
 def _define(b: Build, item: s.Fn | s.Block | s.Optimiser, scope: Scope) -> None:
     made = DEFINED[type(item)](item, scope)
     equations.once(b, scope, item.name, item.span, lambda _: made, True)
+    if isinstance(item, s.Block) and not item.results:
+        _refuse_results(b, item)
+
+
+def _refuse_results(b: Build, item: s.Block) -> None:
+    """A result among the ports: what has an equation flows out of a block."""
+    inner = [line for st in item.body if isinstance(st, s.Scan) for line in st.body]
+    made = {x.target.name: x.target.span for x in (*item.body, *inner) if isinstance(x, s.Define)}
+    results = [p for p in item.ports if p.name in made]
+    if not results:
+        return
+    ports = ", ".join(p.span.text for p in item.ports if p not in results)
+    given = "; " * bool(item.options) + ", ".join(o.span.text for o in item.options)
+    head = f"block {item.name}({ports}{given}) -> {', '.join(p.span.text for p in results)} {{"
+    notes = (Note(made[results[0].name], "has an equation"),)
+    text = f"{results[0].name} flows into the block, and has an equation in it"
+    b.fail("E334", text, results[0].span, "flows in", notes, head)
 
 
 def _const(b: Build, item: s.Const, scope: Scope) -> Value:

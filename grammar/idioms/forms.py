@@ -53,6 +53,12 @@ ARGUMENT = rf"(?:[^()\[\]{{}},\"'\n=]|[=!<>]=|{_TEXT}|{_PAIRS}|\{{{INNER}\}})++"
 BEFORE_POINT = rf"(?<![\w.)\]'])(?:[A-Za-z_]\w*|{_PAIRS})(?:\s*\.\s*[A-Za-z_]\w*|{_PAIRS}|')*?"
 _ATOM = rf"(?:[A-Za-z_]\w*|{_PAIRS})(?:\.[A-Za-z_]\w*|{_PAIRS}|')*+"
 _LINE = r"(?=\s*(?:#|\n|$))"
+
+
+def _any(words: str) -> str:
+    return rf"\b(?:{'|'.join(words.split())})\b"
+
+
 HOLES = {
     **dict.fromkeys("abcd", ARGUMENT),
     **dict.fromkeys("fg", r"\b[A-Za-z_]\w*"),
@@ -108,7 +114,7 @@ HOLES = {
     "layers": r"\b(?:model|net|network|layers|seq|nn)\b",
     "lines": r"(?:\s*\n\s*\w+\.\w+\([^\n]*\)[ \t]*)*",
     "indented": r"(?:\n(?P=margin)[ \t]+[^\n]*|\n[ \t]*(?=\n))*",
-    "returned": r"[^\n]+|\n[ \t]+return [^\n]+",
+    "returned": r"[ \t]*[^\s][^\n]*|[ \t]*\n[ \t]+return [^\n]+",
     "fields": rf"(?:\{{{INNER}\}}|(?:\n\s*\w+\s*=\s*[\w.,-]+[ \t]*)+)",
     "braces": rf"\{{{INNER}\}}",
     "text": r"[^\"\n]*",
@@ -119,8 +125,52 @@ HOLES = {
     "grouped": r"\b\d+(?:_\d+)+\b",
     "suffixed": r"\b\d[\d.]*(?:[eE][+-]?\d+)?[fFLdj]\b",
     "hexadecimal": r"\b0[xX][0-9a-fA-F]+\b",
+    "latex": (
+        r"[^\n#\"]*?(?:\\[A-Za-z]+|[A-Za-z]_\{|\^\{|\b(?:sum|max|min)_\w+[ \t]+\w)[^\n#]*?" + _LINE
+    ),
+    "turned": rf"[^\n#\"]*?[\w)\]]\s*\^\s*\(?T\b[^\n#]*?{_LINE}",
+    "summand": rf"(?:[^()\[\]{{}},\n]|{_PAIRS})+?",
+    "summing": r"\b(?:sum|mean|max|min)_[a-z]{1,2}\b",
+    "comma": (
+        r",(?=[ \t]*(?:(?:for|batch(?:_size)?|stream|order|dtype|seed|after|with|over|on|every)\b"
+        r"|epochs?\b|\d+[ \t]*(?:epochs?|updates?|steps?|seconds?|batch)\b))"
+    ),
+    "commenting": r"(?://|%)",
+    "lineend": r"[^\s#\"][^\n#\"]*?",
+    "before": r"(?:=|->|\()",
+    "optimises": _any("optimi[sz]er optim opt"),
+    "primed": r"[^\n#]*?\w'[^\n#]*",
+    "namer": _any("train block task let const fn watch data sweep optimiser"),
+    "digited": r"\b\d+[A-Za-z_]\w*",
+    "ports": r"[=:]?[ \t]*[(\w][^\n#]*\{[ \t]*",
+    "loop_word": _any("scan for"),
+    "loops": r"(?:=|:|\b(?:from|over|along|of)\b)",
+    "along": ARGUMENT,
+    "timed": r"[^\n{}#]*\btime\b[^\n{}#]*?",
+    "reduced": _any("sum mean max min"),
+    "heading": _any(
+        "block fn def func function model network layer module net component cell unit machine"
+    ),
+    "declares": _any(
+        "parameters? weights? bias(?:es)? learn(?:able|t)? trainable variable var let"
+    ),
+    "naming": _any("const let"),
+    "wrt": (
+        r"(?<!\w)(?:wrt|w\.r\.t\.?|(?:with )?respect to|on|for|against|through|params|parameters)"
+        r"(?!\w)"
+    ),
+    "by": r"\b(?:using|by|via|optimi[sz]er|optim|opt)\b(?:\s*[=:])?",
+    "declared": _any("param fixed"),
+    "flows": _any("inputs? outputs? out ports? results?"),
+    "begins": _any(
+        "minimize update watch vary report expect emit until split set param "
+        "fixed train checkpoint hidden use state"
+    ),
+    "given": rf"[ \t,:]*(?:\w+[ \t]*=|lr\b|eta\b|rate\b)[^\n#()]+?{_LINE}",
+    "importing": r"(?:[ \t]+import\b[^\n#]*)?",
     "percent": r"\b\d[\d.]*\s?%(?!\s*[\w(])",
 }
+PART = ("index", "method", "summing", "timed")  # holes that are part of what is wrong
 _HOLES, _WORDS = re.compile(r"\{\w+\}|«[^»]*»|lib\."), re.compile(r"\b[A-Za-z_]\w*(?:\|\w+)*")
 _TOKEN = re.compile(r"\{(\w+)\}|«([^»]*)»|(~)|(lib\.)|(\^)|(\w+(?:\|\w+)*)|(\s+)|(.)")
 LIBRARY_NAME = rf"\b(?:(?:{'|'.join(LIBRARY)})\s*\.\s*)"

@@ -58,6 +58,12 @@ def _along(h: Holes) -> str | None:
     return f"{h['f']}({h['a']})" if h["k"] in ("1", "-1") else f"{h['f']}(batch: {h['a']})"
 
 
+def _summing(h: Holes) -> str:
+    """`sum_ij(W[i, j])`."""
+    name, _, index = h["summing"].partition("_")
+    return f"{name}({', '.join(index)}: {h['inside']})"
+
+
 def _upto(stop: str, first: str = "0") -> str:
     """A range up to a number that is not in it."""
     return f"{first}..{int(stop) - 1}" if stop.isdigit() else f"{first}..{stop} - 1"
@@ -89,6 +95,7 @@ JOIN = "concat joins what it is given, along the first axis"
 FIRST = "first values are glorot, he, fan_in or zero, or an expression of draws"
 INDEX = "the indices of a sum stand before a colon"
 RATE = "a rate that changes is an expression of epoch, update or progress"
+SIGMA = "the logistic function is sigmoid"
 TRUTH = "there are no words for true and false: a truth is a comparison"
 
 PRODUCTS = (
@@ -190,7 +197,8 @@ VALUES = (
     ("sum({index}, {a})", "sum({index}: {a})", INDEX),
     ("mean({index}, {a})", "mean({index}: {a})", INDEX),
     ("seq|Seq({a}, {b})", "{a}..{b}", "a range is written 1..9, both ends included"),
-    ("c({inside})", "[{inside}]", "a list is written in [ ]"),
+    ("{summing}({inside})", _summing, INDEX), ("sigma({a})", "sigmoid({a})", SIGMA),
+    ("«act = »sigma", "sigmoid", SIGMA), ("c({inside})", "[{inside}]", "a list is written in [ ]"),
     ("list|vector|array|vec({inside})", "[{inside}]", "a list is written in [ ]"),
     ("~value_and_grad|grad|gradient|gradients|backward|jacobian({a})",
      ": grad(loss, net), where loss is what is minimised",
@@ -341,7 +349,7 @@ PLACES = (
     ("~max({a}, {k})[1]", "argmax({a})", "the place of the largest is argmax"),
     ("sum({a}, {k})", "sum({a})", OF_ONE),
     ("mean({a}, {k})", "mean({a})", OF_ONE),
-    ("for {f} in time {", "scan {f} in time {", "what runs over time is a scan"),
+    ("for {f} in {timed} {", "scan {f} in time {", "what runs over time is a scan"),
     (
         "{x}[{index}..{k}]",
         lambda h: f"{h['x']}[{h['index'].strip('0')}:{int(h['k']) + 1}]",

@@ -36,10 +36,25 @@ def _varied(h: Holes) -> str | None:
     return f"vary {h['f']} in {h['rest']}" if h["around"] == "sweep" else None
 
 
+def _commented(h: Holes) -> str | None:
+    """`const n = 3  // units`: words that stand for nothing, or stand side by side."""
+    words, value = (re.findall(r"[A-Za-z_]\w*", text) for text in (h["tail"], _value(h)))
+    if not words or KEYWORDS.intersection(words):
+        return None
+    once = [w for w in (*words, *value) if len(re.findall(rf"\b{w}\b", h["source"])) == 1]
+    apart = re.search(r"[A-Za-z]\s+[A-Za-z]", h["tail"])
+    return f"{h['lineend']}  # {h['tail']}" if apart or (once == words and not value) else None
+
+
+def _value(h: Holes) -> str:
+    return h["lineend"].rpartition("=")[2]
+
+
 def _passed(h: Holes) -> str:
     return f"= {h['cond'].strip()} -> {h['tail']}".replace("=>", "->")
 
 
+KEYWORDS = frozenset("if else for in on every over with within and or not as by".split())
 VARIED = "a sweep varies a const over a list or a range"
 EMITTED = "emit gives out one value, and its file stands behind to, in quotes"
 GIVEN = "a task gives a value out with emit"
@@ -134,6 +149,7 @@ ROWS = tuple(
          TOLERANCE),
         ("E114", "^expect {equal}, {c}", "expect {equal} within {c}", TOLERANCE),
         ("E112", "+-", "-", "a tolerance is written within, a difference with -"),
+        ("E112", "^{lineend} {commenting} {tail}", _commented, "comments start with #"),
         ("E112", "{l} % {r}", "{l} - {r} * floor({l} / {r})", "a remainder is written with floor"),
         ("E112", "{l} // {r}{tail}", "floor({l} / {r}){tail}", "a whole quotient is floor(a / b)"),
         ("E112", "|>", "->", "a value is passed on with ->"),

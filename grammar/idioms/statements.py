@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from dln.grammar.idioms import phrases
+from dln.grammar.idioms import heads, notation, phrases
 from dln.grammar.idioms.forms import Idiom
 from dln.grammar.idioms.names import OPTIONS, arguments, same
 from dln.grammar.idioms.phrases import EQUAL, MINIMIZE
@@ -163,6 +163,12 @@ def _layer(h: Holes) -> str:
     )
 
 
+def _choice(h: Holes) -> str:
+    """An if over several lines, as a choice of two values."""
+    then, other = (f"({v})" if "->" in v else v for v in (h["then"], h["other"]))
+    return f"{h['target']} = {then} if {h['test']} else {other}"
+
+
 ONE = "a line names one value"
 PAIRS = "there are no dictionaries: each value has a name of its own"
 LOOP = "training is a phase, with its data and its time; nothing is looped over by hand"
@@ -233,8 +239,9 @@ OWN = tuple(
         ("E113", "^let|const {f}({args}) = {rest}", "fn {f}({args}) = {rest}", FN),
         ("E113", "^{f}({args}) = {rest}", _function, FN),
         ("E110", "^{f}({args}) = {rest}",
-         lambda h: None if h["f"] == "energy" else f"{h['f']}[{h['args']}] = {h['rest']}",
+         lambda h: None if notation.of_energy(h) else notation.bracketed(h),
          "indices stand in [ ]"),
+        ("E110", "^{f}({args}) = {rest}", "energy = {rest}", "energy is defined with ="),
         ("E110", "^{names} = ~chunk|split|tensor_split|unbind|array_split({inside})",
          ": a = x[:392], and b = x[392:]", "a stretch of a tensor is a slice"),
         ("E113", "{option} = ({k}, {again})", "{option} = {k}",
@@ -254,6 +261,7 @@ OWN = tuple(
          MINIMIZE, STEPS),
         ("E113", "^{f}.fit|fit_generator|train_on_batch|evaluate|predict({inside})", PHASE, LOOP),
         # -- Python
+        ("E113", "^def {f}({inside}){tail}{indented}", heads.pipeline, heads.NET),
         ("E113", "^def {f}({inside}):{returned}",
          lambda h: f"fn {h['f']}({h['inside']}) = {h['returned'].split('return ')[-1].strip()}",
          FN),
@@ -275,7 +283,7 @@ OWN = tuple(
         ("E113", "^{f} = {braces}", _named, PAIRS),
         ("E113", "{f}({braces})", _in_call, "options are named in the call: dense(m = 10)"),
         ("E113", 'f"{text}"', _joined, "texts and values are joined by text"),
-        ("E113", "^{choice}", "{target} = {then} if {test} else {other}",
+        ("E113", "^{choice}", _choice,
          "if is part of an expression, not a statement"),
         ("E113", "^print({inside})", _emitted,
          "a task gives a value out with emit"),
@@ -295,7 +303,7 @@ OWN = tuple(
         ("E110", "^{x}++", ": {x} := {x} + 1, in an optimiser or of a state", SIGN),
         ("E110", "^{x}--", ": {x} := {x} - 1, in an optimiser or of a state", SIGN),
         ("E110", "^{f} <- {rest}", _arrow, "a value is defined with ="),
-        ("E112", "^end", "}", "a body ends with }"),
+        ("E112", "^end|endfor|endfunction|endblock|endif|done|fi{tail}", "}", "a body ends with }"),
         ("E113", "^~manual_seed|set_seed|seed({inside})", ": train fit on mnist ... seed 7 {",
          "draws follow from the seed of the run, --seed 7, and of a phase"),
         ("E113", "^~save|dump|savez|savetxt({inside})", ": checkpoint best by error, in a phase",
@@ -306,7 +314,7 @@ LAST = (
     Idiom("^{x}.{method}({inside}){blank}", "", EFFECT, "E113"),
     Idiom("^{g}({inside}){blank}", _effect, EFFECT, "E113"),
 )
-ROWS = (*OWN, *phrases.ROWS, *LAST)
+ROWS = (*heads.ROWS, *notation.ROWS, *OWN, *phrases.ROWS, *LAST)
 CLAUSES = tuple(
     row
     for row in ROWS

@@ -8,7 +8,7 @@ from functools import cache
 from typing import NamedTuple
 
 from dln.grammar.diagnostics import Problem, Source, Span
-from dln.grammar.idioms import forms, names, operations, statements
+from dln.grammar.idioms import forms, heads, names, operations, statements
 from dln.grammar.idioms.forms import Idiom
 
 MOST = 2_000  # characters of a statement that is looked at
@@ -66,9 +66,7 @@ def _at(
     """The row that fits at a place, which stands in no hole of it, and what is written here. What
     is known is no library of another tool."""
     for row, match in _matches(text, operations.REFUSED):
-        holes = (
-            match.span(name) for name in match.re.groupindex if name not in ("index", "method")
-        )
+        holes = (match.span(name) for name in match.re.groupindex if name not in forms.PART)
         within = match.start() <= start < match.end()
         within &= not any(a <= start < b for a, b in holes)
         if code != "E301" and _FROM_LIBRARY.match(match.group()):
@@ -209,6 +207,14 @@ class Translator(NamedTuple):
 
 
 # ---- what the parser refuses -------------------------------------------------------------------
+
+
+def rewritten(text: str, around: str, source: str) -> Iterator[tuple[Idiom, str]]:
+    """A statement whose parts have the form of another tool, as it is written here."""
+    writer = Translator("")
+    for row, match in _matches(text, heads.REWRITES):
+        if here := writer.here(row, match, around=around, above="", source=source):
+            yield row, here + text[match.end() :]
 
 
 def refused(source: Source, start: int, place: int, around: str) -> Problem | None:

@@ -9,7 +9,7 @@ MENDED = {
     "let c = = 3": "let c = 3",
     "let let c = 3": "let c = 3",
     "let c 3": "let c = 3",
-    "c = 3": "let c = 3",
+    "c = 3": "const c = 3",
     "let c = f(1, 2": "let c = f(1, 2)",
     "let c = .5": "let c = 0.5",
     "let c = 'abc'": 'let c = "abc"',

@@ -324,7 +324,9 @@ def _reduce(b: Build, expr: s.Reduce, scope: Scope) -> Value:
     if not (isinstance(target, Builtin) and target.reduces):
         text = "only sum, mean, max, min, argmax, argmin and norm bind an index"
         remedy = ""
-        if isinstance(target, BlockDef) and isinstance(name := expr.indices[-1], s.Name):
+        if isinstance(target, BlockDef | OptimiserDef) and isinstance(
+            name := expr.indices[-1], s.Name
+        ):
             given = [a.span.text for a in expr.indices[:-1]]
             given.append(f"{name.id} = {broadcasting.whole_text(expr.body.span.text)}")
             text = f"an option is given with =, not with a colon; {text.removeprefix('only ')}"

@@ -27,9 +27,27 @@ def owned_by(b: Build, expr: s.Expr, scope: Scope) -> list[str]:
     the equation h made."""
     if isinstance(expr, s.ListOf) and expr.items and isinstance(expr.items[0], s.Attr):
         return _joined([owned_by(b, item, scope) for item in expr.items])
+    _refuse_result(b, expr, scope)
     value = b.evaluate(expr, scope)
     made = made_in(b, expr, scope) if isinstance(value, Node) and not is_param(value) else None
     return owned(b, made or value, expr.span)
+
+
+def _refuse_result(b: Build, expr: s.Expr, scope: Scope) -> None:
+    """`over params(net)`, or `over net(x)`, where the net itself is meant."""
+    if not (isinstance(expr, s.Call) and isinstance(expr.function, s.Name) and expr.arguments):
+        return
+    function, first = expr.function.id, expr.arguments[0]
+    if function in ("params", "parameters"):
+        meant, what = first.span.text, "is how many there are"
+    elif scope.lookup(function) is not None and isinstance(
+        b.evaluate(expr.function, scope), Instance
+    ):
+        meant, what = function, "is what it gives"
+    else:
+        return
+    text = "parameters are meant here: an instance, or one of its parameters"
+    b.fail("E337", text, expr.span, what, remedy=meant)
 
 
 def owned(b: Build, value: Value, span: Span) -> list[str]:

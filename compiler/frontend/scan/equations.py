@@ -22,6 +22,7 @@ from dln.compiler.frontend.tensors import axes
 from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.op import Make
 from dln.compiler.ir.sizes import Size, Var
+from dln.compiler.ir.structure import is_draw
 from dln.compiler.ir.tensor_type import IndexAxis
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Note, Span
@@ -75,6 +76,9 @@ def _refuse_first(b: Build, name: str, span: Span | None) -> None:
         text = f"{name}[0] is what the first step gives; before it stands {name}[-1]"
         start = span.source.starts[span.line - 1] + span.source.line(span.line).index(line)
         at = Span(span.source, start, start + first.start(1))
+        if re.fullmatch(r"\s*=\s*0(?:\.0*)?", first[1]):
+            fact = "before the first step it is 0 anyway: this line is left out"
+            b.fail("E334", text, at, facts=(fact,))
         b.fail("E334", text, at, remedy=f"{name}[-1]")
 
 
@@ -179,9 +183,13 @@ def draw(b: Build, st: s.Draw, scope: Scope) -> Node:
     path, dims = scope.named(st.target.name), st.target.dims
     shape = None if dims is None else tuple(static_values.size(b, d, scope) for d in dims)
     b = replace(b, naming=naming(path, scope))
-    b = replace(b, drawing=Drawing(b.site(path), shape))
+    drawing = Drawing(b.site(path), shape)
+    b = replace(b, drawing=drawing)
     drawn = _of_domain(b, st, static_values.tensor(b, st.value, scope), scope)
     assert isinstance(drawn, Node)
+    if not drawing.used and not any(map(is_draw, ancestors([drawn]))):
+        remedy = f"{st.target.span.text} = {broadcasting.whole_text(st.value.span.text)}"
+        b.fail("E343", "what stands after ~ is drawn", st.value.span, "is no draw", remedy=remedy)
     return b.mark(drawn, st.span, path)
 
 

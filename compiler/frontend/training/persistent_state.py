@@ -135,6 +135,10 @@ def refuse(b: Build, node: Node, span: Span, who: str) -> None:
 
 def assign(b: Build, st: s.SetTo, scope: Scope) -> None:
     """`chain := e`: what is kept after the update."""
+    if scope.lookup(st.name) is None:
+        remedy = f"{st.name} = {broadcasting.whole_text(st.value.span.text)}"
+        text = ":= sets a state of the phase; an equation has ="
+        b.fail("E402", text, word(st.span, st.name), "is no state", remedy=remedy)
     held, kept = lookup(b, st.name, word(st.span, st.name), scope), b.frame.kept
     own = held if isinstance(held, Node) and is_state(held) else None
     if kept is None or own is None or own["path"] not in kept.first:
