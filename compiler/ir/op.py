@@ -190,7 +190,8 @@ class Op:
     mention it; `tight` how its sign binds. `bound` says how large it may be (`ops/bounds.py`),
     `refuge` how it may leave the numbers. `places(node, slot)` says which axis of an operand each
     axis of the result is, `vmap` how it is done for all steps of a sequence at once
-    (`ops/axes.py`); both follow for what is pointwise, and where they are missing nothing is known.
+    (`ops/axes.py`), `behind` how it is done on operands whose first axis stands last; all follow
+    for what is pointwise, and where they are missing nothing is known.
     """
 
     name: str
@@ -213,6 +214,7 @@ class Op:
     refuge: Refuge | None = None
     places: Callable[[Node, int], Places] | None = None
     vmap: Callable[[Make, Node, Stacked], Node] | None = None
+    behind: Callable[[Make, Node, Sequence[Node]], Node] | None = None
     spell_for: Mapping[str, Spell] = field(default_factory=lambda: MappingProxyType({}))
 
     def type_of(self, attrs: Attrs, types: Types) -> TensorType:

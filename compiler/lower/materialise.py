@@ -14,7 +14,9 @@ from dln.compiler.ir.op import Make, op_of
 from dln.compiler.ir.ops.loop import body_of, sequence_type
 from dln.compiler.ir.spelling import Lies, Spelling, View, lies_after
 from dln.compiler.lower.im2col import gathered, unwound
+from dln.compiler.lower.layout import examples_last
 from dln.compiler.lower.targets import Target, spelling
+from dln.compiler.lower.tiles import tiles_reshaped
 from dln.compiler.schema.keys import Output
 from dln.grammar.diagnostics import Fault
 
@@ -115,6 +117,9 @@ def prepare(graph: Graph, target: Target, capacity: int = 1) -> tuple[Graph, Rol
     `capacity` is the usual number of examples, by which forms of products are compared.
     """
     roles = Roles(target)
+    if target.examples_last:
+        graph = examples_last(graph, capacity)
+    graph = tiles_reshaped(graph, capacity)
 
     def rule(new: Graph, node: Node, operands: tuple[Node, ...]) -> Node:
         made = None

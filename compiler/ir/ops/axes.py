@@ -7,6 +7,8 @@ all steps. An operation that works along axes does so one axis further on.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.op import Attrs, Make, Places, Stacked
 from dln.compiler.ir.ops.loop import sequence_type
@@ -49,6 +51,19 @@ def one_further(m: Make, node: Node, over: Stacked) -> Node:
         if attrs.get(key) is not None:
             attrs[key] = tuple(a + 1 for a in attrs[key])
     return m(node.op, *as_sequences(m, node, over), **attrs)
+
+
+def one_ahead(m: Make, node: Node, operands: Sequence[Node]) -> Node:
+    """Of what works along the attributes `axis`, `axes` and `places`, with the first axis last."""
+    attrs, rank = dict(node.attrs), len(node.operands[0].type.shape)
+    if "axis" in attrs:
+        attrs["axis"] = (attrs["axis"] - 1) % rank
+    for key in ("axes", "places"):
+        if attrs.get(key) is not None:
+            attrs[key] = tuple((a - 1) % rank for a in attrs[key])
+    if "axes" in attrs:
+        attrs["axes"] = tuple(sorted(attrs["axes"]))
+    return m(node.op, *operands, **attrs)
 
 
 def elementwise(m: Make, node: Node, over: Stacked) -> Node:

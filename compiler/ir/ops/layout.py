@@ -6,6 +6,7 @@ copy (joining, padding, reshaping what is not in C order) says so by writing `{o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import takewhile
 from typing import Any
 
@@ -176,6 +177,20 @@ def with_time(m: Make, node: Node, over: Stacked) -> Node:
     return m(node.op, *over.operands, **attrs)
 
 
+def to_the_end(m: Make, node: Node, operands: Sequence[Node]) -> Node:
+    """The same move with the first axis last."""
+    attrs, rank = dict(node.attrs), len(node.type.shape)
+    if "perm" in attrs:
+        attrs["perm"] = (*(p - 1 for p in attrs["perm"][1:]), rank - 1)
+    if "axes" in attrs:
+        attrs["axes"] = tuple(sorted((a - 1) % rank for a in attrs["axes"]))
+    if "shape" in attrs:
+        attrs["shape"] = (*attrs["shape"][1:], attrs["shape"][0])
+    if "running" in attrs:
+        attrs["running"] = ()
+    return m(node.op, *operands, **attrs)
+
+
 # ---- spelling ----------------------------------------------------------------------------------
 
 
@@ -198,6 +213,21 @@ def spell_reshape(node: Node) -> spelling.Spelling:
     return steps(call("copy", A, out=View(OUT, (spelling.Reshape(spelling.ShapeOf(A)),))))
 
 
+def spell_reshape_by_tap(node: Node) -> spelling.Spelling:
+    """For NumPy: what is repeated a few times along one axis is written once for each. A copy of
+    all at once would run along the repetitions, which are few."""
+    found, (a,) = spell_reshape(node), node.operands
+    spread = a.attrs.get("axes") if common.view_of(a) and "shape" in a.attrs else None
+    apart = [i for i in range(len(a.type.shape)) if i not in (spread or ())]
+    times = a.type.shape[apart[0]].value if spread and len(apart) == 1 else None
+    if isinstance(found, View) or times is None or times > FEW:
+        return found
+    whole = spelling.Reshape(spelling.ShapeOf(A))
+    places = (Index((*(slice(None),) * apart[0], k)) for k in range(times))
+    once = part(A, apart[0], 0)
+    return steps(*(call("copy", once, out=View(OUT, (whole, at))) for at in places))
+
+
 def spell_pad(node: Node) -> spelling.Statements:
     """Zeros, then the operand in its place."""
     axis, before = node["axis"], node["before"]
@@ -216,6 +246,8 @@ def spell_concat(node: Node) -> spelling.Statements:
 
 
 X = real(2, 3, 4, running=("batch",))
+FEW = 4
+"""Repetitions up to which NumPy writes them one by one."""
 
 
 def row(
@@ -239,7 +271,11 @@ def row(
 
 
 SHAPE = tuple(map(Size, (2, 3, 4)))
-ALONG: dict[str, Any] = {"places": axes.along, "vmap": axes.one_further}
+ALONG: dict[str, Any] = {
+    "places": axes.along,
+    "vmap": axes.one_further,
+    "behind": axes.one_ahead,
+}
 
 # fmt: off
 register(
@@ -252,7 +288,7 @@ register(
               ((real(),), {"axes": (), "shape": SHAPE, "running": ()})),
         facts=("view", "copies"), formula="{0}",
         places=lambda node, slot: {place: i for i, place in enumerate(node["axes"])},
-        vmap=with_time),
+        vmap=with_time, behind=to_the_end),
     row("reshape", reshape_type,
         lambda site, a: a.reshape(site.shape),
         lambda m, node, bar: (m("reshape", bar, shape=node.operands[0].type.shape,
@@ -260,12 +296,13 @@ register(
         spell_reshape,
         cases(((X,), {"shape": (Size(2), Size(12)), "running": ("batch",)}),
               ((X,), {"shape": (Size(24),), "running": ()})),
-        formula="{0}", places=reshape_places, vmap=with_time),
+        formula="{0}", spell_for={"numpy": spell_reshape_by_tap}, places=reshape_places,
+        vmap=with_time, behind=to_the_end),
     row("transpose", transpose_type,
         lambda site, a: a.transpose(site.attrs["perm"]), d_transpose,
         lambda node: View(A, (spelling.Transpose(node["perm"]),)),
         cases(((X,), {"perm": (0, 2, 1)}), ((X,), {"perm": (2, 0, 1)})), formula="{0}",
-        places=lambda node, slot: dict(enumerate(node["perm"])), vmap=with_time),
+        places=lambda node, slot: dict(enumerate(node["perm"])), vmap=with_time, behind=to_the_end),
     row("slice", slice_type,
         lambda site, a: at_axis(site, a, slice(site.attrs["start"], site.attrs["stop"])), d_slice,
         lambda node: part(A, node["axis"], slice(node["start"], node["stop"])),
@@ -283,7 +320,8 @@ register(
     row("running", running_type, lambda site, a: a,
         lambda m, node, bar: (m("running", bar, running=node.operands[0].type.running),), View(A),
         cases(((X,), {"running": ()}), ((X,), {"running": ("batch", "time")})),
-        facts=("view", "identity"), formula="{0}", places=axes.same, vmap=with_time),
+        facts=("view", "identity"), formula="{0}", places=axes.same, vmap=with_time,
+        behind=to_the_end),
     row("flip", common.same_type,
         lambda site, a: site.np.flip(a, axis=site.attrs["axis"]),
         lambda m, node, bar: (m("flip", bar, axis=node["axis"]),),

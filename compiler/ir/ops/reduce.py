@@ -192,6 +192,7 @@ def row(
         "formula": f"{name}({{0}})",
         "places": axes.reduced,
         "vmap": axes.one_further,
+        "behind": axes.one_ahead,
         **given,
     }
     return Op(name, infer, evaluate, gradient, spell, **rest)

@@ -121,6 +121,13 @@ def window_places(node: Node, slot: int) -> op.Places:
     return {i if i < axis else i + more: i for i in rest}
 
 
+def unwindow_places(node: Node, slot: int) -> op.Places:
+    """The axes of the terms give way to one."""
+    axis, gone = node["axis"], places_of(node.attrs)
+    rest = (i for i in range(len(node.operands[0].type.shape)) if i not in gone)
+    return {at if at < axis else at + 1: i for at, i in enumerate(rest)}
+
+
 # ---- spelling ----------------------------------------------------------------------------------
 
 
@@ -276,10 +283,11 @@ register(
                                size=node.operands[0].type.shape[node["axis"]]),),
        lambda node: through(A, len(node.operands[0].type.shape), node),
        takes=(None,), flops=lambda node: 0, facts=("view", "copies"), formula="window({0})",
-       bound=bounds.no_larger, places=window_places, vmap=axes.one_further,
+       bound=bounds.no_larger, places=window_places, vmap=axes.one_further, behind=axes.one_ahead,
        examples=lambda: [((x,), attrs) for x, attrs in CASES]),
     Op("unwindow", unwindow_type, unwindow, d_unwindow, spell_unwindow, takes=("real",),
        spell_for={"numpy": spell_unwindow_by_tap}, flops=per_element(1), facts=("moves",),
-       formula="unwindow({0})", vmap=axes.one_further, examples=sums),
+       formula="unwindow({0})", places=unwindow_places, vmap=axes.one_further,
+       behind=axes.one_ahead, examples=sums),
 )
 # fmt: on

@@ -16,6 +16,7 @@ from dln.compiler.lower.targets.target import ARRAYS, Target
 NUMPY = Target(
     name="numpy",
     boxes=True,
+    examples_last=True,
     functions={
         **ARRAYS,
         "sum": "{xp[add.reduce]}({args}, out={out})",

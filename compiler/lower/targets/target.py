@@ -32,13 +32,14 @@ class Target:
     An operation's spelling is looked up under `name`, else taken as it is for all arrays.
     `functions` says how a call is written where it is not `xp.NAME(ARGS, out=OUT)`, of a kernel
     `NAME(ARGS, out=OUT)`. `boxes`: single numbers are handed to array operations as 0-d arrays, not
-    as Python numbers.
+    as Python numbers. `examples_last`: convolutions run with their examples innermost (`layout`).
     """
 
     name: str
     boxes: bool
     functions: Mapping[str, str]
     dtypes: tuple[str, ...] = DTYPES
+    examples_last: bool = False
 
     def form(self, call: Call) -> str:
         """The template of a call."""
