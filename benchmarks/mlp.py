@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import sys
 from statistics import median
+from typing import Any
 
 import dln
 
 RUNS = 3
 
 
-def seconds(constants: dict[str, object]) -> float:
+def seconds(constants: dict[str, Any]) -> float:
     """One training of the phase `sse` from fresh parameters, on one thread."""
     session = dln.load("mlp", **constants).compile(threads=1).session(seed=0)
     session.train("sse", epochs=1, limit=100)  # reads the files and compiles
@@ -24,9 +25,9 @@ def seconds(constants: dict[str, object]) -> float:
 
 def main() -> None:
     given = [word.split("=", 1) for word in sys.argv[1:] if "=" in word]
-    constants: dict[str, object] = {name: float(value) for name, value in given}
-    times = [seconds({k: int(v) if v == int(v) else v for k, v in constants.items()})
-             for _ in range(RUNS)]  # fmt: skip
+    numbers = {name: float(value) for name, value in given}
+    constants = {k: int(v) if v == int(v) else v for k, v in numbers.items()}
+    times = [seconds(constants) for _ in range(RUNS)]
     print(f"mlp: min {min(times):.2f} s, median {median(times):.2f} s of {RUNS} runs")
 
 
