@@ -9,8 +9,9 @@ What is *about* a node without being part of it lives beside it in the graph: `s
 of the spec it came from; merging joins them) and `names` (what the user calls it). Attribute
 dictionaries of NetworkX are touched in this file only.
 
-The graphs between two rewrites of a pass are many and short-lived, and `dln check` asks none of
-them: the MultiDiGraph is made when it is first asked for, and kept in step from then on.
+The graphs between two rewrites of a pass are many and short-lived, and a run asks none of them: the
+MultiDiGraph is made when it is first asked for, and kept in step from then on. So is the table of
+users, for who reads a node is asked where NetworkX would not be loaded otherwise.
 """
 
 from __future__ import annotations
@@ -80,6 +81,7 @@ class Graph:
         self.names: dict[Node, str] = {}
         self._unique: dict[Content, Node] = {}
         self._nodes: dict[Node, None] = {}
+        self._users: dict[Node, list[tuple[Node, int]]] | None = None
 
     @property
     def nx(self) -> networkx.MultiDiGraph[Node]:
@@ -135,12 +137,20 @@ class Graph:
         self._nodes[node] = None
         if self._nx is not None:
             self._join(self._nx, node)
+        if self._users is not None:
+            self._read(self._users, node)
 
     @staticmethod
     def _join(made: networkx.MultiDiGraph[Node], node: Node) -> None:
         made.add_node(node, op=node.op, type=node.type, attrs=node.attrs)
         for slot, operand in enumerate(node.operands):
             made.add_edge(operand, node, key=slot)
+
+    @staticmethod
+    def _read(users: dict[Node, list[tuple[Node, int]]], node: Node) -> None:
+        users[node] = []
+        for slot, operand in enumerate(node.operands):
+            users[operand].append((node, slot))
 
     def mark(self, node: Node, spans: Spans = (), name: str | None = None) -> None:
         """Join spans to a node, and name it if it has no name yet."""
@@ -167,7 +177,11 @@ class Graph:
 
     def users(self, node: Node) -> list[tuple[Node, int]]:
         """Who reads a node, each with the slot."""
-        return [(user, slot) for _, user, slot in self.nx.out_edges(node, keys=True)]
+        if self._users is None:
+            self._users = {}
+            for each in self._nodes:
+                self._read(self._users, each)
+        return self._users[node]
 
     def topological(self) -> Iterator[Node]:
         """Operands before users; insertion order is such an order, and stays stable."""

@@ -26,7 +26,8 @@ from dln.runtime.readers import readers
 from dln.runtime.readers.given import held, settled
 from dln.runtime.readers.validation import Arrays, check_field
 
-CHUNK = 1000  # examples turned into fields at a time
+CHUNK = 1000  # examples of which fields are drawn at a time
+STILL = 200  # examples turned into fields that stay: so few that their numbers stay in a cache
 Read = Callable[[DataSource, Stretch | None], dict[str, NDArray[Any]]]
 
 
@@ -118,12 +119,13 @@ class Fields:
     def _chunks(
         self, spec: DataSpec, kind: ProgramKind, raw: Arrays
     ) -> Iterator[tuple[int, Arrays]]:
-        """The values of a program over some examples, with where each chunk begins. Its memory is
-        given back at the end."""
+        """The values of a program over some examples, with where each chunk begins: with NumPy the
+        program's own arrays, which hold the next chunk soon. Its memory is given back at the end.
+        """
         executable = self.programs.executable(kind.of(spec.name))
         clocks = self.programs.clocks(executable.program)
         count = len(next(iter(raw.values())))
-        size = max(executable.program.capacity, CHUNK)
+        size = CHUNK if spec.drawn else STILL
         for low in range(0, count, size):  # a full one first, so that memory is taken once
             n = min(size, count - low)
             bound = executable.at(n)
@@ -131,7 +133,7 @@ class Fields:
                 put(self.device, target, raw[key][low : low + n])
             with np.errstate(all="ignore"):  # what is not finite is found by the checks
                 bound.run(*clocks)
-            yield low, self.programs.values(bound)
+            yield low, self.programs.read(bound)
         executable.release()
 
     def _checked(
@@ -144,7 +146,7 @@ class Fields:
     def unchecked(self, spec: DataSpec) -> Iterator[Arrays]:
         """The fields of all examples, some at a time; of what is drawn it is one draw."""
         for _, found in self._chunks(spec, ProgramKind.DATA, self._arrays(spec, 0, spec.count)):
-            yield settled(spec.fields, found)
+            yield settled(spec.fields, {name: array.copy() for name, array in found.items()})
 
     def check_claims(self, spec: DataSpec, start: int, count: int) -> None:
         """What is asserted inside of fields, before they are made of it. Raises DlnError."""

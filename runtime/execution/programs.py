@@ -233,6 +233,12 @@ class Programs:
         """Copies on the host of what a program has left, by name, for its n examples."""
         return {key: self.device.to_host(a) for key, a in bound.values.items()}
 
+    def read(self, bound: Bound) -> dict[str, HostArray]:
+        """What a program has left, by name, [examples, ...] each, on the host, where that may be
+        the program's own memory."""
+        own = self.device.xp is np
+        return dict(bound.values) if own else self.values(bound)
+
     def once(self, key: ProgramKey, phase: str | None = None, n: int = 1) -> dict[str, HostArray]:
         """As `run`, by name, of what is not run again soon: its memory is given back."""
         values = self.run(key, phase, n)

@@ -26,7 +26,7 @@ from dln.runtime.device.source_map import placed
 from dln.runtime.footprint.ledger import Item, Ledger
 from dln.runtime.readers.weights import weight
 
-CHUNK = 1000  # examples turned into fields at a time, as `runtime.data.fields` does
+CHUNK, STILL = 1000, 200  # examples turned into fields at a time, as `runtime.data.fields` does
 TESTS = {"binary": 3, "index": 40}
 """Bytes that the tests of a number take, of a domain or a kind."""
 
@@ -149,20 +149,17 @@ class RunWalk:
         self.ledger.hold(Item(f"{spec.name} as it was read", found.held, spec.place, "examples"))
 
     def _chunks(self, kind: ProgramKind, spec: DataSpec, part: str, n: int) -> None:
-        """Some examples at a time go through a program; the last copies are still there when the
-        next are made."""
+        """Some examples at a time go through a program, and are tested where they stand."""
         key = kind.of(spec.name)
         if key not in self.plan.programs:
             return
         program, what = self.ready(key), f"the fields of {spec.name}.{part} worked out"
-        size = min(max(program.capacity, CHUNK), n)
-        copied = size + min(size, n - size)
-        copies = sum(buffer_bytes(program, b, copied) for b in program.values)
+        size = min(CHUNK if spec.drawn else STILL, n)
         self.ledger.moment(
             what,
             self.taken(program, size, what, spec.place, "examples"),
             *inside(program, size),
-            Item(what, copies + tests(spec.fields, size), spec.place, "examples"),
+            Item(what, tests(spec.fields, size), spec.place, "examples"),
         )
 
     def _drawn(self, spec: DataSpec, part: str, n: int) -> None:

@@ -91,8 +91,8 @@ def test_a_limit_is_kept_before_anything_is_read(
     code = carried_out(["run", str(folder / "idx.dln"), *words])
     [problem] = json.loads(capsys.readouterr().out)["problems"]
     assert (code, problem["code"]) == (2, "E523")
-    assert problem["label"].startswith("the fields of d.valid worked out: 11.6 MB")
-    assert "x of d.fit: 10.2 MB" in [note["text"] for note in problem["notes"]]
+    assert problem["label"].startswith("x of d.fit: 10.2 MB")
+    assert "d as it was read: 3.26 MB" in [note["text"] for note in problem["notes"]]
     assert problem["remedy"].startswith("--limit ")
     assert list(tmp_path.iterdir()) == []
 
