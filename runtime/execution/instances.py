@@ -29,6 +29,7 @@ class CallableInstances:
 
     def __init__(self, programs: Programs) -> None:
         self.programs, self.plan = programs, programs.plan
+        self._names: dict[str, tuple[str, ...]] = {}
 
     # ---- by path -------------------------------------------------------------------------------
 
@@ -69,11 +70,11 @@ class CallableInstances:
         `DlnError`: E550 to E556 for arrays that do not fit the ports, E563 for arguments, E565 for
         an instance that cannot be called on its own."""
         spec, called = self.spec(path), f"apply:{path}"
-        given = {**dict(zip([p.name for p in spec.ports], arrays, strict=False)), **named}
-        fits = len(given) == len(arrays) + len(named)  # none too many, none given twice
-        bound = (
-            self.programs.again(called, given, dict, lambda: _call(path, spec)) if fits else None
-        )
+        given = dict(zip(self._names_of(path, spec), arrays, strict=False))
+        given.update(named)
+        bound = None
+        if len(given) == len(arrays) + len(named):  # none too many, none given twice
+            bound = self.programs.again(called, given, dict, lambda: _call(path, spec))
         if bound is None:
             checked, owner = self._ports(path, spec, arrays, named)
             with placed(self.plan.texts):
@@ -82,6 +83,12 @@ class CallableInstances:
                 bound = self.programs.run_once(executable, checked, owner, rows=rows)
             self.programs.remember(called, spec.program, bound, spec.ports, given)
         return self._results(spec, bound)
+
+    def _names_of(self, path: str, spec: AppliedSpec) -> tuple[str, ...]:
+        """The names of the ports of an instance, kept for calls that come again."""
+        if path not in self._names:
+            self._names[path] = tuple(p.name for p in spec.ports)
+        return self._names[path]
 
     def apply_step(
         self,
@@ -114,8 +121,10 @@ class CallableInstances:
         return self._results(step, bound)
 
     def _results(self, spec: AppliedSpec, bound: Bound) -> Any:
-        found = {name: self.programs.device.to_host(bound.values[name]) for name in spec.results}
-        return found[spec.results[0]] if len(spec.results) == 1 else found
+        values, to_host = bound.values, self.programs.device.to_host
+        if len(spec.results) == 1:
+            return to_host(values[spec.results[0]])
+        return {name: to_host(values[name]) for name in spec.results}
 
     def _ports(
         self, path: str, spec: AppliedSpec, arrays: Sequence[object], named: Mapping[str, object]
