@@ -70,7 +70,7 @@ def written(graph: Graph, node: Node, depth: int, root: bool = False) -> tuple[s
     texts = [text for text, _ in parts]
     if structure.is_contraction(node):
         return contract_text(node, texts, [bracketed(p, tight, 1) for p in parts])
-    if structure.is_accumulation(node):
+    if structure.is_accumulation(node) and len(parts) == 4:
         return accumulated_text(node, texts, [bracketed(p, Tight.PRODUCT, 1) for p in parts]), tight
     if tight < Tight.CALL:
         texts = [bracketed(p, tight, i) for i, p in enumerate(parts)]

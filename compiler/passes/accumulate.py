@@ -1,4 +1,4 @@
-"""Products added to what is there, in place of an array for the product and a sum.
+"""Products and sums of rows added to what is there, in place of an array for each and a sum.
 
 A parameter takes its update, and a sum its products, where they lie: `W - rate * outer(d, x)` is
 one call, and the gradient is nowhere. A product that others read too stays what it is, and so does
@@ -8,11 +8,12 @@ one that is added to a value that others read: that would have to be copied firs
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TypeAlias
 
 from dln.compiler.ir.graph import Graph, Node
 from dln.compiler.ir.op import op_of
-from dln.compiler.ir.ops.accumulate import product
-from dln.compiler.ir.structure import is_accumulation, is_contraction, is_param, is_slot, is_state
+from dln.compiler.ir.ops.accumulate import added_by
+from dln.compiler.ir.structure import is_accumulation, is_param, is_slot, is_state
 from dln.compiler.passes.rewriting import Log, Terms, apply, by_operation, rule, rules_of
 
 
@@ -48,12 +49,11 @@ def takes(m: Terms, x: Node) -> bool:
 
 
 def holds_product(m: Terms, y: Node) -> bool:
-    """Whether a value is read once, and a matrix product or a sum with one in it, scaled or not."""
+    """Whether a value is read once, and is what BLAS adds, or a sum with such a term, scaled or
+    not."""
     if m.shared(y):
         return False
-    if is_contraction(y):
-        return product(y) is not None
-    if is_accumulation(y):
+    if is_accumulation(y) or added_by(y):
         return True
     if (pair := m.scaled(y)) is not None:
         return holds_product(m, pair[1])
@@ -62,55 +62,61 @@ def holds_product(m: Terms, y: Node) -> bool:
 
 
 def added(m: Terms, x: Node, y: Node, scale: Node) -> Node:
-    """x + scale * y, term by term, what is no product first: it is there before they come."""
+    """x + scale * y, term by term, what is added otherwise first: it is there before they come."""
     found = list(summands(m, y, scale))
     whole = x
-    for by, term in found:
-        if is_product(term):
+    for by, term, way in found:
+        if way:
             continue
         if term is x:
             one = m.number(by)
             whole = m.mul(m.add(m.const(1.0), by) if one is None else m.const(1.0 + one), whole)
         else:
             whole = m.add(whole, term if m.is_(by, 1.0) else m.mul(by, term))
-    for by, term in found:
-        if is_product(term):
-            by, *factors = bare(m, by, term)
-            whole = m("accumulate", *factors, whole, by, **term.attrs)
+    for by, term, way in found:
+        if way:
+            factors = term.operands[:-2] if is_accumulation(term) else term.operands
+            by, factors = bare(m, by, factors, term)
+            whole = m(way, *factors, whole, by, **term.attrs)
     return whole
 
 
-def is_product(term: Node) -> bool:
-    return is_contraction(term) or is_accumulation(term)
+Summand: TypeAlias = tuple[Node, Node, str | None]
+"""A number, what it is multiplied with, and the operation that adds that."""
 
 
-def summands(m: Terms, y: Node, scale: Node) -> Iterator[tuple[Node, Node]]:
-    """The terms of scale * y with their factors; an accumulation stands for its product alone."""
+def summands(m: Terms, y: Node, scale: Node) -> Iterator[Summand]:
+    """The terms of scale * y; an accumulation stands for what it adds alone."""
     if not holds_product(m, y):
-        yield without_numbers(m, scale, y)
+        yield *without_numbers(m, scale, y), None
+    elif is_accumulation(y):
+        *_, x, by = y.operands
+        yield from summands(m, x, scale)
+        yield times(m, scale, by), y, y.op
+    elif way := added_by(y):
+        yield scale, y, way
     elif (pair := m.scaled(y)) is not None:
         yield from summands(m, pair[1], times(m, scale, pair[0]))
     elif m.has(y, "neg"):
         yield from summands(m, y.operands[0], negative(m, scale))
-    elif is_accumulation(y):
-        yield from summands(m, y.operands[2], scale)
-        yield times(m, scale, y.operands[3]), y
-    elif is_contraction(y):
-        yield scale, y
     else:
         a, b = y.operands
         yield from summands(m, a, scale)
         yield from summands(m, b, negative(m, scale) if m.has(y, "sub") else scale)
 
 
-def bare(m: Terms, by: Node, term: Node) -> tuple[Node, Node, Node]:
-    """The factors of a product without the numbers that they are multiplied with, and these: where
-    they still are a matrix product so."""
-    a, b = term.operands[:2]
-    first, left = without_numbers(m, by, a)
-    last, right = without_numbers(m, first, b)
-    whole = product(Node("contract", (left, right), term.attrs, term.type)) is not None
-    return (last, left, right) if whole else (by, a, b)
+def bare(
+    m: Terms, by: Node, factors: tuple[Node, ...], term: Node
+) -> tuple[Node, tuple[Node, ...]]:
+    """The factors of a term without the numbers that they are multiplied with, and these: where
+    BLAS can still take them as they lie."""
+    scale, left = by, list[Node]()
+    for factor in factors:
+        scale, rest = without_numbers(m, scale, factor)
+        left.append(rest)
+    plain = "contract" if len(factors) == 2 else "sum"
+    whole = added_by(Node(plain, tuple(left), term.attrs, term.type)) is not None
+    return (scale, tuple(left)) if whole else (by, factors)
 
 
 def without_numbers(m: Terms, by: Node, x: Node) -> tuple[Node, Node]:

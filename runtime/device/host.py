@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from dln.runtime.device.gemm import gemm
 from dln.runtime.device.kernels import KERNELS, Kernel
+from dln.runtime.device.openblas import blas
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector register
 WORTH_A_POOL = 50_000_000  # operations of a product: about half a millisecond on one core
@@ -47,7 +47,7 @@ class Host:
             default_threads()  # what the machine had before anybody asked
             set_threads(threads)
         self.threads = threads_in_use()
-        self.kernels: Mapping[str, Kernel] = {**KERNELS, "gemm": gemm(_openblas())}
+        self.kernels: Mapping[str, Kernel] = {**KERNELS, **blas(_openblas()).kernels}
 
     def suit(self, flops: int) -> None:
         """The threads for a program whose largest product takes so many floating-point operations.
@@ -149,8 +149,8 @@ def core() -> str | None:
 
 
 def product_by() -> str | None:
-    """The function of OpenBLAS that adds a product to an array; None where statements do."""
-    return gemm(_openblas()).spelling
+    """How OpenBLAS spells what adds products to an array; None where statements of NumPy do."""
+    return blas(_openblas()).spelling
 
 
 @cache

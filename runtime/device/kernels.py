@@ -203,6 +203,21 @@ def gemm(
     return run
 
 
+def add_rows(a: NDArray[Any], scale: NDArray[Any], out: NDArray[Any]) -> Callable[[], None]:
+    """A call that adds the sum of the rows of a matrix [m, n], times a number [], to `out` [n].
+
+    Arrays are taken as they are when it is made, as `gemm` does.
+    """
+    total = np.empty(out.shape, out.dtype)
+
+    def run() -> None:
+        np.add.reduce(a, axis=0, out=total)
+        np.multiply(total, scale, out=total)
+        np.add(out, total, out=out)
+
+    return run
+
+
 Kernel: TypeAlias = Callable[..., Callable[[], None] | None]
 """What programs call by name; one that is made ready gives what they then call."""
 
@@ -210,6 +225,6 @@ DRAWS: tuple[Callable[..., None], ...] = (uniform, normal)
 """They give the same bits on every device, so they are always these."""
 FUNCTIONS: tuple[Callable[..., None], ...] = (warp, lowest, erf)
 """A device may have its own of the same name."""
-READY: tuple[Callable[..., Callable[[], None]], ...] = (gemm,)
+READY: tuple[Callable[..., Callable[[], None]], ...] = (gemm, add_rows)
 """A target spells them where its device has them; one without writes statements."""
 KERNELS: Mapping[str, Kernel] = {k.__name__: k for k in (*DRAWS, *FUNCTIONS, *READY)}

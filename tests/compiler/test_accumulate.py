@@ -20,8 +20,8 @@ from dln.compiler.plan import Plan
 from dln.compiler.schema.keys import Output
 from dln.compiler.stages import part
 from dln.runtime.device import host
-from dln.runtime.device.gemm import gemm
 from dln.runtime.device.host import Host
+from dln.runtime.device.openblas import blas
 from dln.runtime.readers.read_cache import ReadCache
 from dln.runtime.session import Session
 from dln.runtime.training.phase_run import begin
@@ -114,7 +114,7 @@ def test_updates_are_what_the_evaluator_says(
     model, plan = planned(case, dtype)
     assert plan.programs["step:t"].text.count(" = gemm(") == SPECS[case][3]
     one = opened(plan)
-    monkeypatch.setattr(host, "gemm", lambda library: gemm(None))
+    monkeypatch.setattr(host, "blas", lambda library: blas(None))
     other = opened(plan)
     rtol, atol = (1e-12, 1e-14) if dtype == "float64" else (2e-5, 1e-6)
     for update, size in enumerate((2, 2, 1)):

@@ -176,7 +176,7 @@ FORBIDDEN_MODULES = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "ctyp
 FORBIDDEN_CALLS = {"eval", "exec", "compile", "__import__"}
 FORBIDDEN_ATTRIBUTES = {"os.system", "os.popen", "pickle.loads", "marshal.loads", "yaml.load"}
 APART = {  # asks a loaded library for threads and products; starts this Python with words
-    "ctypes": {"runtime/device/host.py", "runtime/device/gemm.py", "runtime/device/threads.py"},
+    "ctypes": {"runtime/device/host.py", "runtime/device/openblas.py", "runtime/device/threads.py"},
     "subprocess": {"dln/running/processes.py"},
 }
 

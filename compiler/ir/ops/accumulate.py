@@ -1,8 +1,10 @@
-"""A scaled product added to what is there: `accumulate(a, b, c, s; left, right, out)`.
+"""What is added to an array where it lies, as one call of BLAS: no array holds it alone.
 
-It is c + s * contract(a, b), for a number s, as one call of BLAS: c is in the memory of the result
-and takes the product in, so no array holds the product alone. Made by the pass of the same name,
-when no gradient is left; only of what is one matrix product.
+    accumulate(a, b, c, s; left, right, out)    c + s * contract(a, b), one matrix product
+    accumulate_sum(a, c, s; axes)               c + s * sum(a), over its first axes
+
+c is in the memory of the result, s is a number. Made by the pass `accumulate`, when no gradient is
+left.
 """
 
 from __future__ import annotations
@@ -11,9 +13,31 @@ from dln.compiler.ir import op
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.op import Array, Attrs, Make, Op, Site, Types, register
 from dln.compiler.ir.ops import contract
-from dln.compiler.ir.ops.common import real, spread
+from dln.compiler.ir.ops.common import (
+    check_axes,
+    contiguous,
+    real,
+    spread,
+    spread_back,
+    without,
+)
 from dln.compiler.ir.sizes import Size
-from dln.compiler.ir.spelling import C, Call, Memory, Operand, Statements, View, call, kernel
+from dln.compiler.ir.spelling import (
+    OUT,
+    A,
+    Attr,
+    B,
+    C,
+    Call,
+    Join,
+    Memory,
+    Operand,
+    Statements,
+    View,
+    call,
+    kernel,
+    look,
+)
 from dln.compiler.ir.structure import number
 from dln.compiler.ir.tensor_type import REAL, TensorType
 from dln.grammar.diagnostics import Fault
@@ -86,10 +110,81 @@ def cases() -> list[op.Case]:
     return rows
 
 
+# ---- sums of rows ------------------------------------------------------------------------------
+
+SUMS = Memory("sums")
+
+
+def sum_type(attrs: Attrs, types: Types) -> TensorType:
+    """The type of the sum. Raises `Fault` where s is no single number, or the axes do not fit."""
+    a, c, s = types
+    check_axes("accumulate_sum", attrs["axes"], len(a.shape))
+    if s.shape:
+        raise Fault(f"a sum is scaled by a number, found {s}")
+    return spread("accumulate_sum", (c, without(a, attrs["axes"]))).like(domain=REAL)
+
+
+def sum_gradient(m: Make, node: Node, bar: Node) -> tuple[Node | None, ...]:
+    """The cotangent, scaled and spread over a; itself for c; its product with the sum for s."""
+    a, _, s = node.operands
+    by_s = m.mul(bar, m.sum(a, node["axes"]))
+    return spread_back(m, node, m.mul(s, bar)), bar, m.sum(by_s, range(len(bar.type.shape)))
+
+
+def sums_rows(node: Node) -> bool:
+    """Whether the first operand of a sum lies as a matrix whose rows are added up."""
+    (a, *_), over = node.operands, node["axes"]
+    rest = len(a.type.shape) - len(over)
+    return rest > 0 and over == tuple(range(len(over))) and contiguous(a)
+
+
+def spell_sum(node: Node) -> Statements:
+    """The sum in an array of its own, scaled, and added."""
+    calls = [call("sum", A, axis=Attr("axes"), out=SUMS)]
+    if number(node.operands[2]) != 1:
+        calls.append(call("multiply", SUMS, C, out=SUMS))
+    calls.append(call("add", B, SUMS))
+    return Statements(tuple(calls), {"sums": lambda node: node.type})
+
+
+def spell_rows(node: Node) -> Statements:
+    """What is there, and the rows added to it; as above where they do not lie in C order."""
+    if not sums_rows(node):
+        return spell_sum(node)
+    first = tuple(node["axes"])
+    rest = tuple(range(len(first), len(node.operands[0].type.shape)))
+    row = tuple(range(len(rest)))
+    a = look(A, *([Join((first, rest))] if len(first) > 1 or len(rest) > 1 else []))
+    out = look(OUT, *([Join((row,))] if len(rest) > 1 else []))
+    rows = kernel("add_rows", a, C).changed(out=out, ready=True)
+    return Statements((call("copy", B), rows), wants="rows")
+
+
+def sum_cases() -> list[op.Case]:
+    return [
+        ((real(2, 3), real(3), real()), {"axes": (0,)}),
+        ((real(2, 3, 4), real(4), real()), {"axes": (0, 1)}),
+        ((real(2, 3, 4), real(3, 4), real()), {"axes": (0,)}),
+        ((real(2, 3), real(2), real()), {"axes": (1,)}),
+    ]
+
+
+def added_by(node: Node) -> str | None:
+    """The operation that adds what a node is to an array; None where none does."""
+    if node.op == "contract":
+        return "accumulate" if product(node) is not None else None
+    return "accumulate_sum" if node.op == "sum" and sums_rows(node) else None
+
+
 # fmt: off
 register(
     Op("accumulate", infer, evaluate, gradient, spell, takes=("real",) * 4, flops=flops,
        facts=("product", "onto"), tight=op.Tight.SUM, examples=cases,
        spell_for={"numpy": spell_blas}),
+    Op("accumulate_sum", sum_type,
+       lambda site, a, c, s: c + s * a.sum(axis=site.attrs["axes"]), sum_gradient, spell_sum,
+       takes=("real",) * 3, flops=op.per_element(1), facts=("product", "onto"),
+       formula="{1} + {2} * sum({0})", tight=op.Tight.SUM, examples=sum_cases,
+       spell_for={"numpy": spell_rows}),
 )
 # fmt: on

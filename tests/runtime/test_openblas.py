@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dln.runtime.device import gemm as module
-from dln.runtime.device.gemm import Gemm, lying
 from dln.runtime.device.host import Host, product_by
-from dln.runtime.device.kernels import gemm as plain
+from dln.runtime.device.kernels import add_rows, gemm
+from dln.runtime.device.openblas import SPELLINGS, Blas, lying
 
 SIZES = [(3, 4, 5), (1, 4, 5), (3, 1, 5), (3, 4, 1), (1, 1, 1), (40, 70, 90)]
 
@@ -89,22 +88,42 @@ def test_it_is_trusted_only_where_it_multiplies_as_numpy_does() -> None:
 
     def idle(*addresses: Any) -> None: ...
 
+    def broken(library: Any) -> bool:
+        return Blas((library, "openblas_{}")).spelling is None
+
     library: Any = SimpleNamespace(sgemm_=idle)
-    assert Gemm(None).spelling is None
-    assert Gemm((library, "openblas_{}")).spelling is None  # there is no dgemm_
-    library.dgemm_ = idle
-    broken = Gemm((library, "openblas_{}"))
-    assert broken.spelling is None
-    out = np.ones((2, 3))
-    a, b = np.ones((2, 4)), np.ones((4, 3))
-    broken(a, b, np.array(0.25), out)()
-    assert (out == 2).all()
-    assert product_by() is None or product_by() in module.SPELLINGS.values()
+    assert Blas(None).spelling is None and broken(library)  # there is no dgemm_
+    for name in ("dgemm_", "sgemv_", "dgemv_"):
+        setattr(library, name, idle)
+    assert broken(library)
+    out, row = np.ones((2, 3)), np.ones(3)
+    kernels = Blas((library, "openblas_{}")).kernels
+    kernels["gemm"](np.ones((2, 4)), np.ones((4, 3)), np.array(0.25), out)()
+    kernels["add_rows"](np.ones((4, 3)), np.array(0.25), row)()
+    assert (out == 2).all() and (row == 2).all()
+    assert product_by() is None or product_by() in SPELLINGS.values()
 
 
-def test_the_kernel_of_three_statements() -> None:
-    out = np.ones((2, 3))
-    run = plain(np.ones((2, 4)), np.ones((4, 3)), np.array(0.25), out)
-    run()
-    run()
-    assert (out == 3).all()
+def test_the_kernels_of_three_statements() -> None:
+    out, row = np.ones((2, 3)), np.ones(3)
+    run = gemm(np.ones((2, 4)), np.ones((4, 3)), np.array(0.25), out)
+    add = add_rows(np.ones((4, 3)), np.array(0.25), row)
+    for _ in range(2):
+        run()
+        add()
+    assert (out == 3).all() and (row == 3).all()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("size", [(3, 5), (1, 5), (5, 1), (1, 1), (700, 90)])
+def test_it_adds_rows(size: tuple[int, int], dtype: str) -> None:
+    rng, kernel = np.random.default_rng(7), Host().kernels["add_rows"]
+    for way, a in ways(*size, rng).items():
+        for out in (rng.normal(size=size[1]), rng.normal(size=2 * size[1])[::2]):
+            rows, target, scale = cast(a, dtype), cast(out, dtype), np.array(-0.5, dtype)
+            wanted = target - 0.5 * rows.astype(float).sum(axis=0)
+            run = kernel(rows, scale, out=target)
+            assert run is not None
+            run()
+            tolerance = 1e-13 if dtype == "float64" else 3e-5
+            np.testing.assert_allclose(target, wanted, tolerance, tolerance, err_msg=way)

@@ -1,0 +1,147 @@
+"""Products of matrices added to an array by OpenBLAS itself, called with arguments made once.
+
+NumPy has no product that adds to what is there; the OpenBLAS that it brings has. Its Fortran
+interface takes addresses alone, so that all of them are converted when a program is bound, and a
+number that changes from run to run is read where it stands. Where NumPy's BLAS is another, where
+its answer is not what NumPy says, or where a matrix does not lie by rows or columns, the kernel of
+three statements does it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import cache, partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dln.runtime.device import kernels
+
+LETTERS = {"float32": "s", "float64": "d"}
+SPELLINGS = {
+    "scipy_openblas_{}64_": "scipy_{}_64_",
+    "scipy_openblas_{}": "scipy_{}_",
+    "openblas_{}64_": "{}_64_",
+    "openblas_{}": "{}_",
+}
+"""How a build spells the functions of BLAS, by how it spells its own."""
+
+Library = tuple[ctypes.CDLL, str]
+Run = Callable[[], None]
+
+
+class Blas:
+    """The kernels `gemm` and `add_rows`, by a library where it can; `spelling` is how it spells
+    functions, None where it computes nothing."""
+
+    def __init__(self, library: Library | None) -> None:
+        self.spelling: str | None = None
+        self.functions: Mapping[tuple[str, str], Any] = {}
+        if library is not None:
+            spelling = SPELLINGS[library[1]]
+            with suppress(AttributeError):
+                self.functions = {
+                    (name, dtype): getattr(library[0], spelling.format(letter + name))
+                    for name in ("gemm", "gemv")
+                    for dtype, letter in LETTERS.items()
+                }
+                for function in self.functions.values():
+                    function.restype = None
+            if self.functions and all(map(self.right, LETTERS)):
+                self.spelling = spelling
+            else:
+                self.functions = {}
+
+    @property
+    def kernels(self) -> dict[str, Callable[..., Run]]:
+        return {"gemm": self.gemm, "add_rows": self.add_rows}
+
+    def gemm(self, a: NDArray[Any], b: NDArray[Any], scale: NDArray[Any], out: NDArray[Any]) -> Run:
+        """As the kernel of that name, in its shapes. BLAS counts along columns: it is told of
+        out' += scale b' a', which lies as out does by rows."""
+        function = self.functions.get(("gemm", str(out.dtype)))
+        left, right, target = lying(b), lying(a), lying(out)
+        if function is None or left is None or right is None or target is None or out.size == 0:
+            return kernels.gemm(a, b, scale, out)
+        if target[0] != b"N":
+            return kernels.gemm(a, b, scale, out)
+        (m, k), n = a.shape, b.shape[1]
+        one = np.ones((), out.dtype)
+        letters, numbers = (left[0], right[0]), (n, m, k)
+        return call(function, letters, numbers, scale, b, left[1], a, right[1], one, out, target[1])
+
+    def add_rows(self, a: NDArray[Any], scale: NDArray[Any], out: NDArray[Any]) -> Run:
+        """As the kernel of that name, in its shapes: the matrix, turned, times ones."""
+        function, lies = self.functions.get(("gemv", str(out.dtype))), lying(a)
+        straight = out.strides == (out.itemsize,) or out.size == 1
+        if function is None or lies is None or lies[0] != b"N" or not straight or a.size == 0:
+            return kernels.add_rows(a, scale, out)
+        m, n = a.shape
+        one, ones = np.ones((), out.dtype), np.ones(m, out.dtype)
+        return call(function, (b"N",), (n, m), scale, a, lies[1], ones, 1, one, out, 1)
+
+    def right(self, dtype: str) -> bool:
+        """Whether the functions compute what NumPy does: small whole numbers, the sides of a
+        product by rows and by columns, which both know exactly."""
+        scale, whole = np.array(2, dtype), np.arange(12, dtype=dtype)
+        a, b = whole[:6].reshape(2, 3), whole.reshape(3, 4)
+        for left in (a, a.T.copy().T):
+            for right in (b, b.T.copy().T):
+                out, row = np.ones((2, 4), dtype), np.ones(3, dtype)
+                self.gemm(left, right, scale, out)()
+                self.add_rows(a, scale, row)()
+                if not np.array_equal(out, 1 + 2 * (a @ b)):
+                    return False
+                if not np.array_equal(row, 1 + 2 * a.sum(axis=0)):
+                    return False
+        return True
+
+
+@cache
+def blas(library: Library | None) -> Blas:
+    """The kernels of the library that NumPy computes with, tried once."""
+    return Blas(library)
+
+
+def call(
+    function: Any, letters: tuple[bytes, ...], numbers: tuple[int, ...], *more: NDArray[Any] | int
+) -> Run:
+    """The call of a function of BLAS, its arguments converted to addresses once: letters, numbers,
+    then arrays of any shape and how far their rows are apart.
+
+    Integers have 64 bits, of which a build with 32 reads the half that comes first: the lower one,
+    or the library is found out to be none that can be used.
+    """
+    told = np.frombuffer(b"".join(letters), np.uint8)
+    counted = np.array([*numbers, *(x for x in more if isinstance(x, int))], np.int64)
+    letter, number = told.ctypes.data, counted.ctypes.data
+    given = [letter + i for i in range(len(letters))]
+    given += [number + 8 * i for i in range(len(numbers))]
+    place = number + 8 * len(numbers)
+    for x in more:
+        given.append(place if isinstance(x, int) else x.ctypes.data)
+        place += 8 * isinstance(x, int)
+    made = partial(function, *map(ctypes.c_void_p, given))
+    made.__dict__["held"] = (told, counted, more)
+    return made
+
+
+def lying(matrix: NDArray[Any]) -> tuple[bytes, int] | None:
+    """How a matrix lies: by rows ("N") or by columns ("T"), and how far these are apart; None where
+    neighbours along neither axis are neighbours in memory."""
+    size = matrix.itemsize
+    rows, columns = matrix.shape
+    down, across = matrix.strides
+    if (across == size or columns == 1) and (rows == 1 or fits(down, columns, size)):
+        return b"N", max(columns, down // size if rows > 1 else 1)
+    if (down == size or rows == 1) and (columns == 1 or fits(across, rows, size)):
+        return b"T", max(rows, across // size if columns > 1 else 1)
+    return None
+
+
+def fits(stride: int, count: int, size: int) -> bool:
+    """Whether rows so many bytes apart hold so many numbers without overlap."""
+    return stride % size == 0 and stride >= count * size
