@@ -20,7 +20,7 @@ from benchmarks.comparison.page import DOCS, keep, memory
 from dln.compiler.plan import Program, arena_bytes, buffer_bytes
 from dln.spec import LIBRARIES, shipped
 
-NAME = re.compile(r"\b[vw]\d+\b")
+NAME = re.compile(r"\b[a-z]+\d+\b")  # of a buffer, a view, or a prepared call
 LEAST = 2**16  # bytes of an arena of which the bytes lost between its pieces say nothing
 
 

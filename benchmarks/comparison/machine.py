@@ -45,13 +45,14 @@ def described(threads: int) -> dict[str, Any]:
 
 def told(machine: dict[str, Any]) -> str:
     """The same in a sentence or two."""
-    limits = machine["limits"]
+    limits, threads = machine["limits"], machine["threads"]
     rates = (
         f"{limits['flops'] / 1e9:.0f} GFLOP/s in products, {limits['cached'] / 1e9:.0f} GB/s in "
     )
     rates += f"caches, {limits['memory'] / 1e9:.0f} GB/s in memory"
     return (
-        f"{machine['processor']}, {machine['cores']} cores, {machine['threads']} threads for every "
-        f"program, {machine['system']}; Python {machine['python']}, NumPy {machine['numpy']}, "
-        f"{machine['date']}. Measured limits: {rates}."
+        f"{machine['processor']}, {machine['cores']} cores, {machine['system']}, "
+        f"{threads} {'thread' if threads == 1 else 'threads'} for every program; "
+        f"Python {machine['python']}, NumPy {machine['numpy']}, {machine['date']}. "
+        f"Measured limits: {rates}."
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from benchmarks.comparison.machine import told
 from benchmarks.comparison.rounds import ROOT
 from benchmarks.comparison.table import detailed, markdown, number, summary, table
+from benchmarks.comparison.workloads import WORKLOADS
 
 DOCS = ROOT / "docs" / "performance"
 BUSY = 0.15  # cores; from here on the page says so
@@ -32,12 +34,21 @@ PROCESSOR = (
 )
 
 
+RATIOS = """Time of a step, or of a call, as a ratio to the best peer of the same run: below 1 is
+quicker. `memory` is the peak of the whole process as a ratio to the least of the peers."""
+README = re.compile(r"(?<=<!-- benchmarks.cpu -->\n).*?(?=<!-- end -->)", re.DOTALL)
+
+
 def keep(name: str, record: Record, folder: Path = DOCS) -> None:
-    """Write a record, and the page anew."""
+    """Write a record, and the page anew; of the comparison the table of the README as well."""
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(record, indent=1)
     (folder / f"{name}.json").write_text(f"{text}\n", encoding="utf-8")
     folder.with_suffix(".md").write_text(page(folder), encoding="utf-8")
+    if folder == DOCS and name == "cpu":
+        readme = ROOT / "README.md"
+        text = README.sub(lambda _: f"{front(record)}\n", readme.read_text(encoding="utf-8"))
+        readme.write_text(text, encoding="utf-8")
 
 
 def page(folder: Path = DOCS) -> str:
@@ -54,6 +65,13 @@ def page(folder: Path = DOCS) -> str:
 
 def cpu(record: Record) -> str:
     """Side by side with peers."""
+    tables = [table(entry, record["machine"]) for entry in record["workloads"].values()]
+    parts = ["## Beside other programs", front(record), EXPLAINED, *map(detailed, tables)]
+    return "\n\n".join(parts)
+
+
+def front(record: Record) -> str:
+    """The table in short, in ratios alone, and what it was measured on: the README has it too."""
     machine = record["machine"]
     tables = [table(entry, machine) for entry in record["workloads"].values()]
     versions = ", ".join(f"{name} {v}" for name, v in record["versions"].items())
@@ -62,14 +80,12 @@ def cpu(record: Record) -> str:
     if busy > BUSY:
         disturbed = f" **The machine was busy**: others used up to {busy:.1f} cores in the median "
         disturbed += f"block. {PROCESSOR if record['processor'] else 'Only large ratios count.'}"
-    return "\n\n".join([
-        "## Beside other programs",
-        f"{told(machine)} {versions}.{disturbed}",
-        "A step, or a call, as a ratio to the best peer of the same run; below 1 is quicker.",
-        summary(tables),
-        EXPLAINED,
-        *map(detailed, tables),
-    ])  # fmt: skip
+    left_out = [f"{WORKLOADS[n].title} ({why})" for n, why in record["missing"].items()]
+    left_out += [w.title for n, w in WORKLOADS.items()
+                 if n not in record["workloads"] and n not in record["missing"]]  # fmt: skip
+    not_run = f" Not in this run: {', '.join(left_out)}." if left_out else ""
+    return "\n\n".join([f"{RATIOS}{not_run}", summary(tables),
+                        f"{told(machine)} {versions}.{disturbed}"])  # fmt: skip
 
 
 def scale(record: Record) -> str:

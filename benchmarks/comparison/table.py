@@ -50,6 +50,13 @@ class Table:
         return next((r.to_best for r in self.rows if r.name == name), nan)
 
     @property
+    def memory(self) -> float:
+        """The peak of dln's process as a ratio to the least of the peers; NaN where unknown."""
+        peaks = {r.name: r.peak for r in self.rows if r.peak}
+        least = min((p for n, p in peaks.items() if not PROGRAMS[n].ours), default=nan)
+        return peaks.get("dln", nan) / least
+
+    @property
     def apart(self) -> list[str]:
         """The programs that compute something else."""
         most = DRAWN if self.kind == "rbm" else AGREE
@@ -127,9 +134,10 @@ def detailed(t: Table) -> str:
 def summary(tables: Iterable[Table]) -> str:
     """A row for each workload, in ratios alone."""
     ours = [name for name, p in PROGRAMS.items() if p.ours]
-    titles = ["workload", "best peer", *ours, "goal"]
+    titles = ["workload", "best peer", *ours, "goal", "memory"]
     rows = [
-        [t.title, t.best or "-", *(number(t.ratio(name)) for name in ours), f"{t.goal:.2f}"]
+        [t.title, t.best or "-", *(number(t.ratio(name)) for name in ours), number(t.goal),
+         number(t.memory)]
         for t in tables
-    ]
+    ]  # fmt: skip
     return markdown(titles, rows)

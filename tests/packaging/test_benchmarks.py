@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from benchmarks.comparison import page
-from benchmarks.comparison.rounds import Measured
+from benchmarks.comparison.rounds import ROOT, Measured
 from benchmarks.comparison.table import detailed, summary, table
 from benchmarks.comparison.work import Work, load, save
 from benchmarks.comparison.workloads import WORKLOADS, autoencoder, lenet, lstm, mlp
@@ -30,7 +30,7 @@ LEAST = {"flops": 4e6, "bytes": 2e6, "curves": 4e3}
 def entry() -> dict[str, Any]:
     programs = {
         "dln": Measured("", "1", [1.0, 2.0], 0.5, [2.0, 4.0, 6.0], [0.0] * 3, 2**20),
-        "torch": Measured("", "2", [1.0, 2.0], 3.0, [4.0, 4.0, 4.0], [0.5] * 3),
+        "torch": Measured("", "2", [1.0, 2.0], 3.0, [4.0, 4.0, 4.0], [0.5] * 3, 2**22),
         "JAX": Measured("", "3", [1.0, 2.3], 1.0, [8.0, 2.0, 2.0], [0.0] * 3),
         "PyTensor": Measured("broken"),
     }
@@ -50,7 +50,7 @@ def test_a_table_by_hand(entry: dict[str, Any]) -> None:
     assert found.apart == ["JAX"]  # 3.3 where the median is 3
     assert found.left_out == {"PyTensor": "broken", "TensorFlow": "not installed"}
     assert "| dln | 4 | 2.00 | 0.57 | 0.50 | 1 | 0e+00 |" in detailed(found)
-    assert "| a net | JAX | 2.00 | - | - | 0.50 |" in summary([found])
+    assert "| a net | JAX | 2.00 | - | - | 0.50 | 0.25 |" in summary([found])
 
 
 def test_the_page_is_made_of_the_records(entry: dict[str, Any], tmp_path: Path) -> None:
@@ -61,6 +61,12 @@ def test_the_page_is_made_of_the_records(entry: dict[str, Any], tmp_path: Path) 
     page.keep("scale", {"said": "One.", "rows": rows}, tmp_path / "performance")
     text = (tmp_path / "performance.md").read_text()
     assert text.index("Beside other programs") < text.index("| layers | 1, 4 | 1.00, 4.50 | 4.00 |")
+
+
+def test_the_readme_has_the_table_of_the_page() -> None:
+    [shown] = page.README.findall((ROOT / "README.md").read_text(encoding="utf-8"))
+    assert shown.strip() in (ROOT / "docs/performance.md").read_text(encoding="utf-8")
+    assert page.page() == (ROOT / "docs/performance.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", sorted({p.module for p in PROGRAMS.values()}))
