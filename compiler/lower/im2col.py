@@ -34,6 +34,7 @@ CALL = 1000.0
 PRODUCT = 200.0  # one of many matrix products of a call
 FLOP = 0.012
 CACHED = 2**18  # elements of one product beyond which it runs from memory, three times slower
+WIDE = 1.7  # where a long sum is written to more columns than rows (16 x 150 of 6400: 523, 255 us)
 RUN, ELEMENT = 6.5, 0.1  # copying: for each contiguous run, and for each element
 TURNED = 0.3  # for each element of an operand that the product reads across its rows
 
@@ -157,6 +158,8 @@ class Search:
         times = self.count(batch)
         speed = FLOP * (1 + 2 / m) * (1 + 2 / k) * (1 + 2 / n)
         slow = 3.0 if m * k + k * n + m * n > CACHED else 1.0
+        if k > max(m, n) and (m > n if turned else n > m):
+            slow *= WIDE
         time = CALL + times * (PRODUCT + 2 * m * k * n * speed * slow) + sum(w[0] for w in ways)
         if partial:
             time += CALL + self.count(out) * 0.3

@@ -190,13 +190,17 @@ def add_slices(node: Node, terms: list[tuple[int, int]]) -> list[spelling.Call]:
     """The windows of the longest term copied among zeros, and added up."""
     axis, longest = node["axis"], max(range(len(terms)), key=lambda k: terms[k][1])
     step, n = terms[longest]
-    calls, before = [call("fill", 0)], 0
+    size = known(Size.of(node["size"]), "a window")
+    calls, before = list[spelling.Call](), 0
     rows = short_values(node, terms, longest)
     for k, (start, view) in enumerate(sorted(rows, key=lambda row: (row[0], positions(row[1])))):
         start += node["offset"]
-        if k == 1:
-            calls.append(call("fill", 0, out=PART))
-        elif k and start > before:
+        if k < 2:
+            array = PART if k else OUT
+            calls += [
+                call("fill", 0, out=part(array, axis, at)) for at in around(start, step, n, size)
+            ]
+        elif start > before:
             left = part(PART, axis, vacated(before, start, step, n))
             calls.append(call("fill", 0, out=left))
         place = part(PART if k else OUT, axis, span(start, step, n))
@@ -221,6 +225,18 @@ def span(start: int, step: int, n: int) -> slice:
     (slice(1, 6, 2), slice(0, 4, None))
     """
     return slice(start, start + step * (n - 1) + 1, step if step > 1 else None)
+
+
+def around(start: int, step: int, n: int, size: int) -> list[slice]:
+    """What `n` positions from `start` leave out of an axis, where that is at its ends; else all.
+
+    >>> around(1, 1, 3, 5), around(0, 1, 5, 5), around(0, 2, 2, 4)
+    ([slice(0, 1, None), slice(4, 5, None)], [], [slice(0, 4, None)])
+    """
+    if step > 1:
+        return [slice(0, size)]
+    ends = slice(0, start), slice(start + n, size)
+    return [at for at in ends if at.start < at.stop]
 
 
 def vacated(before: int, start: int, step: int, n: int) -> slice:
