@@ -88,7 +88,7 @@ def test_what_depends_on_what_is_not_known_is_not_blamed() -> None:
 
 
 WRONG = {
-    "block f(x[784]; m) -> y[10] {\n  param V[10, 5] = 0\n  y = V @ x\n}": ("E205", "x"),
+    "block f(x[784]; m) -> y[10] {\n  param V[10, 5] = 0\n  y = V @ x\n}": ("E205", "5"),
     "block f(x[n]; m, act) -> y[m] {\n  y = act(x -> dense(mm))\n}": ("E301", "mm"),
     "block f(x[n]; act) -> y[3] {\n  y = act(x) -> dense(3, activ = relu)\n}": ("E301", "activ"),
     "block f(x[n]) -> y[n] {\n  param W[n, n] = he(n, n)\n  y = W @ x\n}": ("E343", "he(n, n)"),
