@@ -15,7 +15,7 @@ from dln.runtime.footprint.process import loading, process, resident
 from dln.runtime.footprint.walk import AskedRun
 
 NAMED = 4  # of what takes most
-FEW = 50  # what takes a smaller part than one of so many is not named
+FEW = 50  # what takes a smaller part of the spec than one of so many is not named
 ROUND = (5, 2, 1)
 SPARE = 2_000_000  # bytes by which what is proposed stays below what there may be
 
@@ -74,7 +74,8 @@ def refuse(plan: Plan, asked: AskedRun, bounds: Bounds) -> None:
     if bounds.limit is not None and moment.bytes > bounds.limit:
         most = f"the limit is {said(bounds.limit)}"
     message = f"{plan.name} takes {said(moment.bytes)} of memory at its peak, and {most}"
-    largest = [item for item in moment.largest if item.bytes * FEW > moment.bytes]
+    of_spec = sum(item.bytes for item in moment.items if item.place is not None)
+    largest = [item for item in moment.largest if item.bytes * FEW > of_spec]
     named = [(item, span_of(plan.texts, item.place)) for item in largest[:NAMED]]
     spans = [(item, span) for item, span in named if span is not None]
     notes = tuple(Note(span, told(item)) for item, span in spans[1:])
