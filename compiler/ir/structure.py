@@ -86,11 +86,14 @@ def axis_origins(node: Node, axis: int, most: int) -> Iterator[tuple[Node, int]]
             label = node["out"][axis]
             front += [(o, to.index(label), loop) for o, to in sides if label in to]
         elif is_spread(node):
-            front += [(node.operands[0], node["axes"].index(axis), loop)] * (axis in node["axes"])
+            to = [i for i, place in enumerate(node["axes"]) if place == axis]
+            front += [(node.operands[0], i, loop) for i in to]
         elif node.op == "transpose":
             front.append((node.operands[0], node["perm"][axis], loop))
         else:
-            same = [o for o in node.operands if len(o.type.shape) == len(node.type.shape)]
+            rank, plain = len(node.type.shape), op_of(node).is_("pointwise")
+            same = [o for o in node.operands if len(o.type.shape) == rank
+                    and (plain or o.type.shape[axis] == node.type.shape[axis])]  # fmt: skip
             front += [(o, axis, loop) for o in same]
 
 

@@ -265,6 +265,10 @@ MADE: dict[str, Callable[[], object]] = {
     "W307": warned("data d = rows([[1, 0], [0, 1]]) {\n  v[2]: binary = raw\n}\nlet R = rbm(3)\n"
                    "train fit on d batch 1 for 1 epoch {\n"
                    "  minimize R.free(v) over R with sgd(lr = 0.1)\n}\n"),
+    "W308": warned(NET.replace("  e =", "  k ~ normal(0, 1)\n  e =").replace(
+        "minimize e", "minimize e + sum(k * [1, 2])")),
+    "W309": warned(NET.replace("watch error = e", "watch right = t == 2").replace(
+        "1 epoch\n}", "1 epoch\n  checkpoint best by right\n}")),
     "E999": lambda: cli.defect(Terminal(), ZeroDivisionError("division by zero")),
 }  # fmt: skip
 

@@ -54,12 +54,14 @@ def nothing(name: str) -> None:
 
 class ActiveCall(NamedTuple):
     """A function, block or optimiser at work: where it was called and what it is called; where its
-    body stands and what a name in it was given, of what is written in the language."""
+    body stands and what a name in it was given, of what is written in the language; of a block,
+    where it was made."""
 
     span: Span
     name: str
     body: Span | None = None
     given: Giving = nothing
+    made: Span | None = None
 
     def argument(self, place: Span, name: str) -> Argument | None:
         """What a name at a place in the body was given from outside of it."""
@@ -117,6 +119,10 @@ def blamed(found: Problem, calls: Sequence[ActiveCall], source: Source) -> Probl
         label = f"{argument.name} of {argument.call}{argument.shown}"
         return _at(replace(found, label=label), argument, [inside])
     label = f"in {call.name}, called here"
+    if found.code in OF_SEVERAL and call.made is not None and call.made.source is source:
+        notes = [Note(call.span, "is applied here")] if call.made != call.span else []
+        label = f"in {call.name}, made here"
+        return replace(found, span=call.made, label=label, notes=(*notes, inside))
     return replace(found, span=call.span, label=label, notes=(inside, *found.notes))
 
 

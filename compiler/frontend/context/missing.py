@@ -25,6 +25,7 @@ from dln.compiler.frontend.context.build_context import (
 from dln.compiler.frontend.context.place import Poisoned
 from dln.compiler.frontend.context.values import (
     CALLABLE,
+    INDEX,
     DataValue,
     Module,
     OptimiserDef,
@@ -123,7 +124,7 @@ def _choices(b: Build, span: Span, scope: Scope, meant: Meant) -> str:
     else:
         line = range(span.line, span.line + 1)
         own = next(_levels(scope)).items()
-        found = ((k, known(b, to)) for k, to in own if not _stands_in(to, line))
+        found = ((k, known(b, to)) for k, to in own if not _stands_in(to, line) or _is_index(b, to))
         fit = [k for k, v in found if meant.by(v) and not (isinstance(v, Node) and is_clock(v))]
     sure = meant in (OPTIMISER, DATA, MOVED, HAS_PARTS)
     fit = [k for k in dict.fromkeys(fit) if k[0] != "_" and k.isidentifier()]
@@ -230,6 +231,11 @@ def _is_block(value: Value | None, emitted: bool) -> bool:
 def _stands_in(binding: Binding, lines: range) -> bool:
     """Whether a name is what the line at hand defines."""
     return binding.span is not None and binding.span.line in lines
+
+
+def _is_index(b: Build, binding: Binding) -> bool:
+    """Whether a name is an index, which is bound on the line that has it."""
+    return isinstance(known(b, binding), INDEX)
 
 
 def _levels(scope: Scope) -> Iterator[dict[str, Binding]]:

@@ -128,12 +128,14 @@ class Extent:
 @dataclass(eq=False)
 class NodeFacts:
     """What is known of nodes and not written in the graph: the loop whose step made a draw, by its
-    number; what a value of a one-step form stands for; the extents of axes, and their sizes."""
+    number; what a value of a one-step form stands for; the extents of axes, and their sizes; the
+    names of draws of which nobody says how many numbers they are."""
 
     drawn: dict[Node, int] = field(default_factory=dict)
     standing: dict[Node, tuple[bool, bool]] = field(default_factory=dict)
     extents: dict[Var, Extent] = field(default_factory=dict)
     extent_sizes: dict[tuple[Node, int], Size] = field(default_factory=dict)
+    single: dict[Node, Span] = field(default_factory=dict)
 
 
 @dataclass(eq=False, kw_only=True)
@@ -218,7 +220,7 @@ class BuildPlace:
         that is to blame, else at the user's own line that led there."""
         if self.built.rehearsal and code in OPEN:
             raise Poisoned
-        if span is not None and any(n.span.repeats(span) for n in notes):
+        if span is not None and not remedy and any(n.span.repeats(span) for n in notes):
             remedy = TWICE
         found = Problem(code, message, span, label, notes, facts, remedy)
         raise DlnError([found if span is None else blaming.blamed(found, self.calls, self.source)])

@@ -72,14 +72,31 @@ def _other_axes(
         _refuse_untimed(b, node, wanted, span, text, port)
         _refuse_batch(b, node, wanted, span, text, port)
     facts = (SHAPED,) if 1 == len(found) < len(wanted) and not a_class else ()
+    stepped = re.search(r"\[\s*\w+\s*-\s*\d+\s*\]$", span.text) is not None
+    if stepped and ": class(" in port.text and len(found) == 1 and b.number(found[0]):
+        facts = ("of a number for each class one is drawn by ~ categorical(softmax(z)); "
+                 "argmax(z) is the likeliest",)  # fmt: skip
+    drawn = b.facts.single.get(node)
+    if drawn is not None and wanted:
+        fact = f"{drawn.text}[10] ~ ... draws a vector of ten"
+        label = "is drawn as one number"
+        b.fail("E215", text, drawn, label, (Note(span, "is taken here"),), "", (fact,))
     notes = (Note(port, "the port"),) if port.source is span.source else ()
     b.fail("E215", text, span, label, notes, remedy, facts)
 
 
 def fit(
-    b: Build, node: Node, running: Axes, wanted: Sequence[Size], span: Span, who: str, port: Span
+    b: Build,
+    node: Node,
+    running: Axes,
+    wanted: Sequence[Size],
+    span: Span,
+    who: str,
+    port: Span,
+    beside: Sequence[Node] = (),
 ) -> None:
-    """A tensor where a port with these sizes stands, which is declared at `port`."""
+    """A tensor where a port with these sizes stands, which is declared at `port`; others may have
+    given it its sizes that stand `beside` it."""
     found = node.type.example
     for axis in running:
         if axis not in node.type.running:
@@ -99,6 +116,7 @@ def fit(
         text = f"{who}, where {', '.join(known)}" if known else who
         if span == port:
             _refuse_promise(b, node, wanted, span, text)
+        _refuse_beside(b, node, wanted, span, text, beside)
         b.fail("E216", text, span, f"is {b.shown(node.type)}", notes, "", facts)
 
     for w, f in zip(wanted, found, strict=True):
@@ -123,9 +141,31 @@ def _refuse_promise(b: Build, node: Node, wanted: Sequence[Size], port: Span, te
     sizes = [[*map(b.resolve, shape)] for shape in (node.type.example, wanted)]
     unlike = [i for i, (m, n) in enumerate(zip(*sizes, strict=True)) if m != n]
     at = size_place(b, node, unlike[0]) if len(unlike) == 1 else None
+    inside = re.search(r"\[(.*?)\]", port.text)
+    dims = inside[1].split(",") if inside is not None else []
+    if at is None and len(dims) == len(wanted) and all(d.strip().isdigit() for d in dims):
+        assert inside is not None
+        found = ", ".join(map(str, sizes[0]))
+        remedy = f"{port.text[: inside.start()]}[{found}]{port.text[inside.end() :]}"
+        b.fail("E216", text, port, f"is {b.shown(node.type)}", (), remedy)
     if at is not None and (remedy := instead(b, at, wanted[unlike[0]])):
         label = f"makes the result {b.shown(node.type)}"
         b.fail("E216", text, at.span, label, (Note(port, "is promised here"),), remedy)
+
+
+def _refuse_beside(
+    b: Build, node: Node, wanted: Sequence[Size], span: Span, text: str, beside: Sequence[Node]
+) -> None:
+    """A size that another argument has said, in a layer that gives too few or too many."""
+    sizes = [[*map(b.resolve, shape)] for shape in (node.type.example, wanted)]
+    unlike = [i for i, (m, n) in enumerate(zip(*sizes, strict=True)) if m != n]
+    if len(unlike) != 1 or size_place(b, node, unlike[0]) is not None:
+        return
+    mine, other = (shape[unlike[0]] for shape in sizes)
+    axes = [(n, i) for n in beside for i, k in enumerate(n.type.example) if b.resolve(k) == other]
+    if axes and (at := size_place(b, *axes[0])) is not None:
+        notes = (Note(span, f"is {b.shown(node.type)}"),)
+        b.fail("E216", text, at.span, f"makes it {other}", notes, str(mine))
 
 
 def _refuse_untimed(
@@ -189,6 +229,11 @@ def shaped(b: Build, node: Node, like: TensorType, span: Span, what: str = "it")
 
     def complain(c: Conflict | None) -> NoReturn:
         text, facts = "the new value has another shape", (f"{what} is {b.shown(like)}",)
+        sizes = [[*map(b.resolve, t.example)] for t in (node.type, like)]
+        if len(sizes[0]) == 2 and sizes[0] == sizes[1][::-1]:
+            turned = broadcasting.whole_text(span.text)
+            turned = f"{turned}'" if re.fullmatch(r"[\w.\[\]]+", turned) else f"({turned})'"
+            b.fail("E202", text, span, f"is {b.shown(node.type)}", (), turned, facts)
         b.fail("E202", text, span, f"is {b.shown(node.type)}", facts=facts)
 
     why = "the new value of a parameter"

@@ -139,7 +139,9 @@ def domain_of(
         hint = nearest(domain.name, DOMAINS) or "one of " + ", ".join(DOMAINS)
         b.fail("E312", f"there is no domain {domain.name}", domain.span, "unknown", remedy=hint)
     if domain.name == "class" and domain.size is None:
-        b.fail("E313", "class needs its number of classes", domain.span, remedy="class(10)")
+        many = "V" if scope.lookup("V") is not None else "10"
+        text, remedy = "class needs its number of classes", f"class({many})"
+        b.fail("E313", text, domain.span, remedy=remedy)
     if domain.size is None:
         return Domain(domain.name)
     if domain.name != "class":

@@ -209,8 +209,10 @@ def _settings(
     has its settings, but for those that it sets itself."""
     known = SETTINGS[reader]
     for name in known.keys() & given.keys():
-        text, remedy = f"the {name} of a data set is set in its body", f"set {name} = {known[name]}"
-        b.fail("E349", text, st.reader.span, f"{reader} takes no {name}", remedy=remedy)
+        text, fact = f"the {name} of a data set is set in its body", f"set {name} = {given[name]}"
+        at = st.reader.named[name].span if isinstance(st.reader, s.Call) else st.reader.span
+        facts = (f"{fact}, on a line of its own, and not here",)
+        b.fail("E349", text, at, f"{reader} takes no {name}", facts=facts)
     found: dict[str, object] = dict(known)
     seen: dict[str, Span] = {}
     for place, body in enumerate((_like(b, st, scope), st.body)):

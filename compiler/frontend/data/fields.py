@@ -150,6 +150,11 @@ def _one_length(b: Build, value: Node, st: s.Field, others: Iterable[FieldOf]) -
         if steps != theirs:
             text = f"{other.name} runs over {theirs} steps, {st.port.name} over {steps}"
             notes = (Note(other.span, f"has {theirs} steps"),)
+            line = other.span.text.partition("=")[2].strip()
+            if line == "raw" and st.value.span.text == "raw[1:]":
+                at = Span(other.span.source, other.span.stop - 3, other.span.stop)
+                note = (Note(st.value.span, f"has {steps} steps"),)
+                b.fail("E347", text, at, f"has {theirs} steps", note, "raw[:-1]")
             facts = ("all that runs over time in a data set has one number of steps",)
             b.fail("E347", text, st.value.span, f"has {steps} steps", notes, facts=facts)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -203,6 +204,13 @@ def _list_index(
     if not 0 <= i < len(body):
         text, label = f"the index {i} is outside 0..{len(body) - 1}", f"the list has {len(body)}"
         last = f"{len(body) - 1} is the last"
+        line = expr.span.source.line(expr.span.line)
+        ends = re.search(r"\b0\s*\.\.\s*length\(\w+\)", line)
+        if i == len(body) and ends is not None:
+            start = expr.span.source.starts[expr.span.line - 1]
+            at = Span(expr.span.source, start + ends.start(), start + ends.end())
+            fact = "both ends of a range are included"
+            b.fail("E208", text, at, "goes one too far", (), f"{ends.group()}-1", (fact,))
         remedy = last if i == -1 and body else "indices count from 0"
         b.fail("E208", text, part.span, label, remedy=remedy)
     return _list_index(b, body[i], rest, expr, scope)

@@ -100,7 +100,8 @@ def _argument(
         running, wanted = port_sizes(b, port, scope, {})
         if standing.is_sequence(b, node):
             running = tuple(a for a in running if a != "time")
-        fit(b, node, running, wanted, span, f"{who} takes {port.name}{dims_text(port)}", port.span)
+        what = f"{who} takes {port.name}{dims_text(port)}"
+        fit(b, node, running, wanted, span, what, port.span, beside)
     domain = domain_of(b, port.domain, scope, {})
     return node if domain is None else want_domain(b, node, domain, span, who, beside=beside)
 
@@ -148,6 +149,7 @@ def apply_instance(
         return ports_at.get(name) or made.argument(name)
 
     with replace(b, time=time).call(span, made.name, syntax.span, argument) as b:
+        b = replace(b, calls=(*b.calls[:-1], b.calls[-1]._replace(made=made.span)))
         before = made.steps, made.uneven
         nodes = [_port(b, made, i, value, at) for i, (value, at) in enumerate(given)]
         made.uses[tuple((n.type.kind, n.type.domain) for n in nodes)] = None
@@ -216,10 +218,21 @@ def _fitted(
     for: `[[1, 0], [0, 1]]` for `x[time, 2]`."""
     running = tuple(a for a in running if a != "time") if b.time.stepping else running
     type = node.type
+    call = b.calls[-1].span
+    inside = b.calls[-2:-1] == () and "[" in span.text and "time" in running
+    if inside and "time" not in type.running and in_steps(node):
+        head, _, given = call.text.partition("(")
+        text, remedy = f"{who}, which runs over time", f"{head}.step({given}"
+        b.fail("E214", text, call, "is given one step", (), remedy)
     if "time" in running and "time" not in type.running and len(type.example) == len(sizes) + 1:
         node = b.at(span)("running", node, running=(*type.running, "time"))
     fit(b, node, running, sizes, span, who, port.span)
     return node
+
+
+def in_steps(node: Node) -> bool:
+    """Whether a value is one of a step of a scan."""
+    return any(map(in_step, ancestors([node])))
 
 
 def _body(b: Build, made: Instance, nodes: Sequence[Node], span: Span) -> Value:

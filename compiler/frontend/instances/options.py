@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from dln.compiler.frontend.context.build_context import Build, Scope
 from dln.compiler.frontend.context.static_values import unknown, word
+from dln.compiler.ir.graph import Node
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Note, Span
 
@@ -44,6 +45,8 @@ def option_values(
                 if remedy and b.naming.space.kind == "phase":  # made once, and then applied
                     remedy = f"let net = {who}() above it, then net({arg.span.text})"
                 b.fail("E322", f"{who} takes {count}", arg.span, "one too many", (), remedy, facts)
+        if name in found and block:
+            _refuse_applied(b, who, given, scope, span)
         if name in found:
             notes = (Note(found[name][2], "first here"),)
             b.fail("E329", f"{name} is given twice", arg.span, "again", notes)
@@ -53,6 +56,17 @@ def option_values(
         remedy = f"{who}({', '.join(f'{m} = ...' for m in missing)})"
         b.fail("E333", f"{who} needs {', '.join(missing)}", span, "not given", remedy=remedy)
     return found
+
+
+def _refuse_applied(b: Build, who: str, given: Sequence[s.Arg], scope: Scope, span: Span) -> None:
+    """`dense(x, 10, act = tanh)`: what a block is applied to, among its options."""
+    first = given[0]
+    if isinstance(first, s.Name) and span.text.startswith(f"{who}("):
+        if isinstance(b.evaluate(first, scope), Node):
+            rest = ", ".join(" ".join(a.span.text.split()) for a in given[1:])
+            text = f"{who} is given its options; what it is applied to stands before an arrow"
+            remedy = f"({first.id} -> {who}({rest}))"
+            b.fail("E329", text, span, "", (Note(first.span, "is no option"),), remedy)
 
 
 def _refuse_undeclared(b: Build, syntax: s.Block, arg: s.Named, known: Sequence[str]) -> None:

@@ -187,6 +187,14 @@ def _cover(b: Build, size: Size, form: IndexForm, span: Span) -> None:
             text = f"the index {short(span.text)} does not fit"
         b.fail("E217", text, span, label, notes, "", facts)
 
+    def some() -> None:
+        for index, c in form.terms:
+            if c > 0 and not index.ranged and b.number(index.size) == 0:
+                text = f"there is no window in {short(span.text)}: the axis is one too short"
+                b.fail("E217", text, span, f"this axis has {b.resolve(size)}")
+
+    if lengths.extent(b, size) is None:
+        b.owned.requirements.append(some)
     why = f"{short(span.text)} covers the axis"
     b.equate(covered, size, span, why, fail)
     if least is None:

@@ -37,10 +37,22 @@ def binary(
     _refuse_class(b, (left, right), spans)
     nodes = [quantity(b, v, s) for v, s in zip((left, right), spans, strict=True)]
     refuse_pairs(b, nodes, spans)
+    for node, other in (nodes, nodes[::-1]):
+        if (at := b.facts.single.get(node)) is not None and other.type.example:
+            _warn_of_one(b, at, other)
     nodes = align(b, nodes, span, spans)
     if op == "div":
         nodes[0] = lengths.numerator(b, *nodes)
     return b.at(span)(op, *nodes)
+
+
+def _warn_of_one(b: Build, at: Span, other: Node) -> None:
+    """`keep ~ bernoulli(0.7)` beside a vector: the same draw for all of it."""
+    sizes = [b.number(n) for n in other.type.example]
+    if at.source is b.source and None not in sizes:
+        text = f"{at.text} is one draw for each example, and meets {b.shown(other.type)}"
+        remedy = f"{at.text}[{', '.join(map(str, sizes))}]"
+        b.warn("W308", text, at, label="is the same for all of it", remedy=remedy)
 
 
 def compare(

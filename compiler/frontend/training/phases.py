@@ -34,7 +34,10 @@ def train(b: Build, st: s.Train, scope: Scope) -> None:
     """Build one phase and bind its name."""
     name = phase_scope.phase_name(b, st.name, scope)
     if (old := b.phases.made.get(name)) is not None:
-        b.refuse_again(f"the phase {name} stands twice", st.name.span, old.span)
+        notes, text = (Note(old.span, "first here"),), f"the phase {name} stands twice"
+        b.fail(
+            "E334", text, st.name.span, "again", notes, f"{name}2" if name.isidentifier() else ""
+        )
     b.phases.tried.add(name)
     refuse_idle(b, st, PURPOSES, "minimize ... over ... with ...")
     data, part = on_part(b, st.on, scope)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import NoReturn
 
@@ -92,6 +93,8 @@ def closing(b: Build, st: s.Item | s.Stmt, scope: Scope, got: PhaseBody) -> None
             first = next((k.span for k in got.keeps if k.best is not None), None)
             if best is not None and first is not None:
                 b.refuse_again("what is best is said twice", st.span, first)
+            if isinstance(st.best, s.Name):
+                _warn_of_largest(b, st.best, got)
             every = _every(b, st.every, scope, "how often to save")
             got.keeps.append(Keeping(every, best, st.span))
         case s.Start():
@@ -111,6 +114,19 @@ def closing(b: Build, st: s.Item | s.Stmt, scope: Scope, got: PhaseBody) -> None
             value = shaped(b, value, like, st.value.span, st.target.span.text)
             value = masks.live_only(b.at(st.span), value, b.owned.params[path].node)
             got.starts.append(Starting(path, value, st.span))
+
+
+def _warn_of_largest(b: Build, name: s.Name, got: PhaseBody) -> None:
+    """Warn of `best by accuracy`: what is best is the smallest, and this is smaller where it is
+    worse."""
+    lines = (st for st in got.syntax.body if isinstance(st, s.Watch) and st.name == name.id)
+    for line in lines:
+        text = broadcasting.whole_text(line.value.span.text)
+        if re.search(r"[^<>=!]==", text) and "!=" not in text and not re.match(r"1\b|-", text):
+            said = f"best is where {name.id} is smallest, and it counts what is right"
+            b.warn(
+                "W309", said, name.span, label="is largest where it is best", remedy=f"-{name.id}"
+            )
 
 
 def either(expr: s.Expr) -> Iterator[s.Expr]:
