@@ -310,6 +310,7 @@ ANY: tuple[tuple[str, str | Callable[[dict[str, str]], str | None], str], ...] =
     ("~matmul|dot", ": W @ x", PRODUCT), ("~transpose", ": W'", TRANSPOSE),
     ("~mse|mse_loss|MSELoss|mean_squared_error", ": mean((x - y)^2)",
      "the mean squared error is written out"),
+    ("~sizes|dims", "shape", "the sizes of a tensor are shape(x)"),
     ("~pow|power|square", ": x^2", "a power is written ^"),
     ("~tan", ": sin(x) / cos(x)", "tan is sin / cos"),
     ("~reshape|view|squeeze|unsqueeze", "", SHAPED),

@@ -142,6 +142,8 @@ def ways(b: Build, name: str, span: Span, alone: bool) -> tuple[str, ...]:
     if clause is not None:
         word = clause[1].split()[0]
         return (f"{word} sees what is watched: watch {name} = ... every 1 epoch, in the phase",)
+    if name == "raw":
+        return ("raw is what a file gives, inside of data; elsewhere its fields have their names",)
     if held := field_elsewhere(b, name):
         return held
     if other := _in_phases(b, name):
@@ -160,6 +162,16 @@ def ways(b: Build, name: str, span: Span, alone: bool) -> tuple[str, ...]:
 def refuse_unsaid(b: Build, syntax: s.Block, name: str) -> None:
     """A size of a result, as V of `z[time, V]`, that no port says: of a class it is its number."""
     sizes = [d.span.text for p in syntax.results for d in p.dims or ()]
+    for st in syntax.body:
+        lines = st.body if isinstance(st, s.Scan) else ()
+        for line in lines:
+            local = isinstance(line, s.Define) and line.target.name == name
+            if isinstance(line, s.Define) and local and line.target.dims is None:
+                assert isinstance(st, s.Scan)
+                message = f"{name} is of one step of the scan, and not known outside of it"
+                b.fail(
+                    "E301", message, line.target.span, "is no sequence", (), f"{name}[{st.name}]"
+                )
     free, text = [p for p in syntax.ports if p.domain is None], syntax.span.text
     asked = next((p for p in free if f"onehot({p.name})" in text), None)
     if name in sizes and asked is not None:
@@ -265,6 +277,8 @@ def elsewhere(b: Build, name: str, scope: Scope) -> str:
 def _works_out(made: Instance, name: str) -> bool:
     """Whether a block of the user's has an equation or a parameter of a name."""
     body = made.definition.syntax.body
+    if made.definition.syntax.span.source is not made.span.source:
+        return False
     return name in made.scope.names or any(
         isinstance(st, s.Define | s.Draw) and st.target.name == name for st in body
     )

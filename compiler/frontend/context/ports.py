@@ -14,7 +14,7 @@ from dln.compiler.frontend.context.static_values import size
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.op import op_of
 from dln.compiler.ir.sizes import Conflict, Size, Var
-from dln.compiler.ir.structure import is_full_data
+from dln.compiler.ir.structure import is_full_data, is_state
 from dln.compiler.ir.tensor_type import TensorType
 from dln.compiler.schema.keys import WholeField
 from dln.compiler.schema.records import On
@@ -76,6 +76,12 @@ def _other_axes(
     if stepped and ": class(" in port.text and len(found) == 1 and b.number(found[0]):
         facts = ("of a number for each class one is drawn by ~ categorical(softmax(z)); "
                  "argmax(z) is the likeliest",)  # fmt: skip
+    if is_state(node) and not found and all(b.number(n) is not None for n in wanted) and wanted:
+        at = b.graph.spans[node][0]
+        remedy = f"{at.text}[{', '.join(str(b.number(n)) for n in wanted)}]"
+        b.fail(
+            "E215", text, at, "has one number for each row", (Note(span, "is given here"),), remedy
+        )
     drawn = b.facts.single.get(node)
     if drawn is not None and wanted:
         fact = f"{drawn.text}[10] ~ ... draws a vector of ten"

@@ -139,9 +139,8 @@ def domain_of(
         hint = nearest(domain.name, DOMAINS) or "one of " + ", ".join(DOMAINS)
         b.fail("E312", f"there is no domain {domain.name}", domain.span, "unknown", remedy=hint)
     if domain.name == "class" and domain.size is None:
-        many = "V" if scope.lookup("V") is not None else "10"
-        text, remedy = "class needs its number of classes", f"class({many})"
-        b.fail("E313", text, domain.span, remedy=remedy)
+        remedy = "class(10)" if scope.lookup("V") is None else "class(V)"
+        b.fail("E313", "class needs its number of classes", domain.span, remedy=remedy)
     if domain.size is None:
         return Domain(domain.name)
     if domain.name != "class":
@@ -205,11 +204,8 @@ def _overlap(a: Span, b: Span) -> bool:
 
 # What a loss squashes itself, and the loss that takes what is squashed already.
 SQUASHED = {"cross_entropy": ("softmax", "nll")}
-# What makes the probabilities that a function takes.
-SQUASHING = {
-    "nll": "softmax", "categorical": "softmax", "bernoulli": "sigmoid",
-    "binary_cross_entropy": "sigmoid",
-}  # fmt: skip
+SQUASHING = {"nll": "softmax", "categorical": "softmax", "bernoulli": "sigmoid",
+             "binary_cross_entropy": "sigmoid"}  # fmt: skip
 
 
 def _wrong_domain(b: Build, node: Node, wanted: Domain, span: Span, who: str) -> NoReturn:
@@ -223,8 +219,11 @@ def _wrong_domain(b: Build, node: Node, wanted: Domain, span: Span, who: str) ->
         "logit": "onehot(...) turns a class into numbers",
     }[wanted.name]
     if found.name in ("logit", "real") and wanted.name == "prob":
-        if (squash := SQUASHING.get(who.split()[0])) is not None:
-            remedy = f"{squash}({broadcasting.whole_text(span.text)})"
+        squash, text = SQUASHING.get(who.split()[0]), broadcasting.whole_text(span.text)
+        remedy = f"{squash}({text})" if squash is not None else remedy
+    if found.name == "class" and wanted.name in ("prob", "binary"):
+        pick = "[1]" if b.number(found.size) == 2 else ""
+        remedy = f"onehot({broadcasting.whole_text(span.text)}){pick}"
     if is_input(node) and found.name == "real":
         scale = ", scaled to 0..1" if wanted.name == "prob" else ""
         asked = broadcasting.domain_text(b, wanted)
@@ -250,6 +249,9 @@ def _squashed_twice(b: Build, node: Node, span: Span, who: str) -> NoReturn:
     does = f"{who} takes a logit"
     message = f"{inside} is applied twice" if maker == inside else f"a {found} where {does}"
     does += f" and applies {inside} itself" if inside else ""
+    own = re.fullmatch(r"(softmax|sigmoid)\((.*)\)", span.text)
+    if own is not None and inside == own[1]:
+        b.fail("E310", message, span, does, made, own[2])
     instead = f", or use {other}, which takes a prob" if other and found == "prob" else ""
     b.fail("E310", message, span, does, made, f"drop {maker}{line}{instead}")
 

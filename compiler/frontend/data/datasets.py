@@ -284,6 +284,8 @@ def on_part(b: Build, expr: s.Expr, scope: Scope) -> tuple[DataSet, str]:
     if not isinstance(value, DataValue):
         remedy = ", ".join(_visible_sets(b, scope)[:3])
         text = "on takes a data set or a part of one"
+        if isinstance(expr, s.Attr) and isinstance(b.evaluate(expr.body, scope), DataValue):
+            remedy = expr.body.span.text
         b.fail("E353", text, expr.span, f"is {describe(value)}", remedy=remedy)
     return b.data.sets[value.name], value.part or "all"
 

@@ -21,7 +21,7 @@ from dln.compiler.frontend.tensors import reductions
 from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.structure import is_clock, is_state
 from dln.compiler.model import Phase, Probe, Watching
-from dln.compiler.schema.keys import PhaseNumber, ProbeInput, WatchReport
+from dln.compiler.schema.keys import CLOCKS, PhaseNumber, ProbeInput, WatchReport
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Note, Span
 
@@ -45,7 +45,8 @@ def phase_attribute(b: Build, phase: str, name: str, span: Span) -> Value:
     if name not in watched and name not in COUNTS:
         if phase in b.phases.broken:
             raise Poisoned
-        if phase in b.phases.scopes and name in b.phases.scopes[phase][0].names:
+        inside = b.phases.scopes[phase][0].names if phase in b.phases.scopes else {}
+        if name in inside and name not in CLOCKS:
             text = f"{name} is an equation of {phase}, and is not watched"
             other = f"watch the_{name} = {name} every 1 epoch, in it, gives {phase}.the_{name}"
             asked = f"{phase}.after({name}) is what it is after the last update"

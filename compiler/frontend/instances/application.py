@@ -296,7 +296,14 @@ def _refuse_timed(
         b.fail("E214", text, port.span, label, (), rest, (fact,))
 
 
-def _refuse_rank(b: Build, made: Instance, port: s.Port, node: Node, sizes: Sequence[Size]) -> None:
+def _refuse_rank(
+    b: Build,
+    made: Instance,
+    port: s.Port,
+    node: Node,
+    sizes: Sequence[Size],
+    body: Scope,
+) -> None:
     """A vector for `-> y`, which is one number: one of one entry is summed, another is promised."""
     lines = (st for st in made.definition.syntax.body if isinstance(st, s.Define))
     line = next((st for st in lines if st.target.name == port.name), None)
@@ -312,6 +319,14 @@ def _refuse_rank(b: Build, made: Instance, port: s.Port, node: Node, sizes: Sequ
         return
     known = b.number(node.type.example[0])
     text, label = f"{made.name} promises {port.name}: a single number", f"is {b.shown(node.type)}"
+    if line is not None and (product := _product_in(b, line.value, body)) is not None:
+        remedy = " @ ".join(e.span.text for e in (product.left, product.right))
+        text += ": a sum of products is written @"
+        b.fail("E215", text, product.span, label, (Note(port.span, "is promised here"),), remedy)
+    if "time" in node.type.running and line is not None:
+        facts = ("of a sequence, last(...) is its last element",)
+        notes = (Note(port.span, "is promised here"),)
+        b.fail("E215", text, line.value.span, label, notes, "", facts)
     if known == 1 and line is not None:
         notes = (Note(port.span, "is promised here"),)
         remedy = f"sum({broadcasting.whole_text(line.value.span.text)})"
@@ -319,6 +334,17 @@ def _refuse_rank(b: Build, made: Instance, port: s.Port, node: Node, sizes: Sequ
     if known is not None:
         remedy = re.sub(r"^\w+", lambda m: f"{m[0]}[{known}]", port.span.text)
         b.fail("E215", text, port.span, label, (), remedy)
+
+
+def _product_in(b: Build, expr: s.Syntax, body: Scope) -> s.Binary | None:
+    """The product of two vectors, element by element, among the terms of an equation."""
+    if isinstance(expr, s.Binary) and expr.op == "*":
+        values = [b.evaluate(e, body) for e in (expr.left, expr.right)]
+        ranks = [len(v.type.example) for v in values if isinstance(v, Node)]
+        return expr if ranks == [1, 1] else None
+    if isinstance(expr, s.Flow):
+        return None
+    return next(filter(None, (_product_in(b, part, body) for part in expr.children())), None)
 
 
 def _result(b: Build, made: Instance, port: s.Port, body: Scope) -> Node:
@@ -334,7 +360,7 @@ def _result(b: Build, made: Instance, port: s.Port, body: Scope) -> Node:
         b.fail("E301", text, port.span, "is promised here", remedy=remedy)
     node = broadcasting.as_tensor(b, lookup(b, port.name, port.span, body), port.span)
     running, sizes = port_sizes(b, port, made.scope, made.sizes)
-    _refuse_rank(b, made, port, node, sizes)
+    _refuse_rank(b, made, port, node, sizes, body)
     who = f"{made.name} promises {port.name}{dims_text(port)}"
     if b.time.stepping and "time" in running and not standing.runs(b, node):
         label = f"is {b.shown(node.type)}, which does not run over time"

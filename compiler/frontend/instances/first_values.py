@@ -30,6 +30,12 @@ def initial(b: Build, path: str, d: s.Declared, made: Instance, wanted: Sequence
     if node.type.running:
         b.fail("E304", "a first value depends on no data", d.value.span)
     if rows := len(node.type.example):
+        if not d.dims and rows == 1 and d.span.source is b.source:
+            value = broadcasting.whole_text(d.value.span.text)
+            size = b.shown(node.type)
+            remedy = f"{d.name}{size} {'~' if d.drawn else '='} {value}"
+            text = f"{d.name} has no sizes, and is a single number"
+            b.fail("E215", text, d.span, f"begins as {size}", (), remedy)
         why = f"the first value of {d.name} fills {d.name}[{', '.join(map(str, shape))}]"
         if rows < len(shape):  # `b[4, m] = [0, 1, 0, 0]`
             why = f"the first value of {d.name} has one number for each row of it"

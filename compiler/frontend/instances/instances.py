@@ -125,6 +125,7 @@ def _function_where_meant(
     text = f"{option.name} of {made.name} is a function, as {default.id} is"
     label, remedy = f"is {describe(value)}", ""
     if isinstance(value, int | float):
+        _refuse_order(b, made, given, text)
         _refuse_inputs(b, made, given, Note(at, label), text)
         if isinstance(example, Function):
             takes = ", ".join(p.name for p in example.syntax.ports)
@@ -136,6 +137,19 @@ def _function_where_meant(
     if isinstance(value, Node) and (call := re.fullmatch(r"(\w+)\([^()]*\)", at.text)):
         remedy = call[1]  # `act = relu(x)`
     b.fail("E324", text, at, label, remedy=remedy)
+
+
+def _refuse_order(b: Build, made: Instance, given: Sequence[s.Arg], text: str) -> None:
+    """`dense(relu, 50)`: a function where a number stands, and the number where it does."""
+    first = made.scope.names.get(made.definition.syntax.options[0].name)
+    swapped = len(given) == 2 and not any(isinstance(a, s.Named) for a in given)
+    if (
+        swapped
+        and first is not None
+        and isinstance(next(iter(first.cache.values()), None), CALLABLE)
+    ):
+        remedy = f"{made.name}({given[1].span.text}, {given[0].span.text})"
+        b.fail("E324", text, made.span, "is given them the other way round", (), remedy)
 
 
 def _refuse_inputs(b: Build, made: Instance, given: Sequence[s.Arg], note: Note, text: str) -> None:

@@ -100,6 +100,9 @@ def _as_class(b: Build, node: Node, of: Domain, span: Span) -> Node:
 
 def _refuse_class(b: Build, values: Sequence[Value], spans: Sequence[Span]) -> None:
     """`y - label`: a class beside a number for each class."""
+    if all(isinstance(v, Node) and v.type.domain.name == "class" for v in values):
+        fact = "classes are compared, by == and !=; cross_entropy(z, label) is a loss of scores"
+        b.fail("E311", "classes are names, not quantities", spans[0], "is a class", facts=(fact,))
     for i, v in enumerate(values):
         of, other = v.type.domain if isinstance(v, Node) else None, values[1 - i]
         if of is None or of.name != "class" or of.size is None or not isinstance(other, Node):

@@ -29,7 +29,7 @@ def read(b: Build, st: s.Train, scope: Scope, data: DataSet) -> Clauses:
         seen[kind] = c.span
         _instead_of(b, kind, seen)
         if isinstance(c, s.After):
-            said = said.changed(after=earlier(b, c.phases, scope))
+            said = said.changed(after=earlier(b, c.phases, scope, st.name.span.text))
         else:
             said = _clause(b, c, scope, data, said)
     if "for" not in seen:
@@ -37,10 +37,13 @@ def read(b: Build, st: s.Train, scope: Scope, data: DataSet) -> Clauses:
     return said
 
 
-def earlier(b: Build, phases: tuple[s.NameIx, ...], scope: Scope) -> tuple[str, ...]:
-    """The names of the phases that something comes after."""
+def earlier(b: Build, phases: tuple[s.NameIx, ...], scope: Scope, own: str = "") -> tuple[str, ...]:
+    """The names of the phases that something comes after, perhaps a phase of its `own` name."""
     names = tuple(phase_name(b, n, scope) for n in phases)
     for name, n in zip(names, phases, strict=True):
+        if own == name:
+            fact = f"phases that stand above this one: {', '.join(b.phases.made) or 'none'}"
+            b.fail("E331", f"{name} cannot come after itself", n.span, facts=(fact,))
         if name not in b.phases.made and name in b.phases.tried:
             raise Poisoned
         if name not in b.phases.made:

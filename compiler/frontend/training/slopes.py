@@ -43,6 +43,15 @@ def check(b: Build, st: s.Minimize, loss: Node, over: Mapping[str, Node], named:
 def warn_of_free(b: Build, st: s.Minimize, scope: Scope) -> None:
     """Warn of `minimize R.free(x)`: nothing holds the energy of the data from below."""
     loss = st.loss
+    if isinstance(loss, s.Call) and loss.function.span.text == "log":
+        value = b.evaluate(loss, scope)
+        inside = value.operands[0] if isinstance(value, Node) and value.operands else None
+        if inside is not None and inside.type.domain.name == "prob":
+            text, remedy = (
+                "the logarithm of a probability goes down without end",
+                f"-{loss.span.text}",
+            )
+            b.warn("W307", text, loss.span, label="is held by nothing", remedy=remedy)
     if not isinstance(loss, s.Call) or not isinstance(loss.function, s.Attr):
         return
     made = b.evaluate(loss.function.body, scope) if loss.function.name == "free" else None

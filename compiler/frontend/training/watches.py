@@ -21,7 +21,7 @@ from dln.compiler.ir import masks
 from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.structure import is_clock, is_input
 from dln.compiler.model import Keeping, Starting, Watching
-from dln.compiler.schema.keys import WatchReport
+from dln.compiler.schema.keys import PhaseNumber, WatchReport
 from dln.compiler.schema.records import On
 from dln.compiler.schema.tables import UNITS
 from dln.grammar import syntax as s
@@ -167,7 +167,8 @@ def _over_watches(b: Build, expr: s.Expr, scope: Scope, got: PhaseBody, what: st
         node = truth(b, value, expr.span, "until takes")
     else:
         node = broadcasting.as_tensor(b, value, expr.span, what)
-    if not any(map(is_clock, ancestors([node]))):
+    clocks = [n["name"] for n in ancestors([node]) if is_clock(n)]
+    if all(isinstance(name, PhaseNumber) for name in clocks):  # of another phase, which is over
         text = f"{who} is the same all through the phase"
         b.fail("E371", text, expr.span, "depends on no watch, and not on the time")
     return node
