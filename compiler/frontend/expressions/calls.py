@@ -183,10 +183,9 @@ def _not_applied(b: Build, target: Value, span: Span, call: s.Call | None = None
         fact = f"elements stand in [ ], and the first is 0: {span.text}[{inside}]"
     if isinstance(target, DataValue):
         fact = "how a data set is read stands behind it: on mnist batch 100 for 1 epoch"
-    if isinstance(target, list | int) and target and call is None:
-        made = "chain" if isinstance(target, list) else "dense"
-        b.fail("E324", text, span, f"is {describe(target)}", (), f"{made}({span.text})")
     remedy = target if isinstance(target, str) and target.isidentifier() else ""  # of `-> "relu"`
+    if isinstance(target, list | int) and target and call is None:
+        remedy = f"{'chain' if isinstance(target, list) else 'dense'}({span.text})"
     facts = (fact,) if fact else ()
     b.fail("E324", text, span, f"is {describe(target)}", remedy=remedy, facts=facts)
 

@@ -9,7 +9,6 @@ and what came out.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 
 from dln.compiler.frontend.context.build_context import Build, Chain, Instance, Scope, Value
@@ -64,9 +63,7 @@ def owned(b: Build, value: Value, span: Span) -> list[str]:
         case Node() if (path := _path_of(b, value)) is not None:
             return [path]
     text = "parameters are meant here: an instance, or one of its parameters"
-    counted = re.fullmatch(r"params\((.*)\)", span.text)
-    said = value if isinstance(value, str) else counted[1] if counted is not None else ""
-    remedy = said or "net, or net.W, net.b"
+    remedy = value if isinstance(value, str) else "net, or net.W, net.b"
     b.fail("E337", text, span, f"is {describe(value)}", remedy=remedy)
 
 
