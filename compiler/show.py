@@ -13,7 +13,7 @@ from dln.compiler.ir.formula import label, number
 from dln.compiler.ir.graph import Graph, Node, ancestors
 from dln.compiler.ir.ops.loop import Body, body_of, requested
 from dln.compiler.ir.structure import is_item, is_param, is_slot
-from dln.compiler.plan import Program, buffer_bytes, memory
+from dln.compiler.plan import LOOKED, Program, buffer_bytes, memory
 
 HIDDEN = frozenset({"type", "name", "path", "value", "site", "body", "joins", "number", "role"})
 """Attributes that a drawing leaves out: they are in the label already, or long."""
@@ -57,11 +57,21 @@ def totals(program: Program, n: int) -> str:
         *([("whole data", f"{parts['whole']:,} bytes")] if parts["whole"] else ()),
         ("arena", f"{parts['arena']:,} bytes in {len(program.slots)} slots"),
         ("without sharing", f"{alone:,} bytes"),
-        ("calls", f"{len(program.lines)}"),
+        ("calls", f"{sum(line.call is not None for line in program.lines)}"),
+        *([("looked at", looked(program))] if LOOKED in program.clocks else ()),
         ("arithmetic", f"{flops:,} operations"),
         ("traffic", f"{traffic:,} bytes, {flops / max(1, traffic):.2f} operations a byte"),
     ]
     return table(rows)
+
+
+def looked(program: Program) -> str:
+    """How many calls, and which results, are left out where nobody looks; and why."""
+    left_out = [line for line in program.lines if line.looked]
+    names = {b.name: b.key for b in program.values}
+    said = ", ".join(names[line.writes] for line in left_out if line.writes in names)
+    calls = sum(line.call is not None for line in left_out)
+    return f"{calls} calls, which only the report of {said} needs"
 
 
 def examples(n: int) -> str:

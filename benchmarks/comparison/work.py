@@ -15,6 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array: TypeAlias = NDArray[Any]
+FIRST = 4
+"""Steps whose losses are compared."""
+
 Batch: TypeAlias = tuple[Array, ...]
 
 

@@ -17,9 +17,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from benchmarks.comparison.work import Running, load
+from benchmarks.comparison.work import FIRST, Running, load
 
-FIRST = 4  # steps whose losses are compared
 WARM, AGAIN = 0.15, 0.05  # seconds before the first measurement, and before each one
 
 

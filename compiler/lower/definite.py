@@ -34,7 +34,7 @@ from dln.compiler.lower.shadows import (
     dotted,
     leaves,
 )
-from dln.compiler.plan import Buffer, Program, at, item_size, product
+from dln.compiler.plan import LOOKED, Buffer, Program, at, item_size, product
 from dln.grammar.diagnostics import Fault
 
 Operand: TypeAlias = "Region | list[Region | None]"
@@ -51,13 +51,14 @@ def verify_program(program: Program) -> None:
 def faults(program: Program) -> Iterable[str]:
     """What cannot be proved, one sentence each."""
     found, tree = dict.fromkeys(unfit(program)), ast.parse(program.text)
-    try:
+    for looked in (True, False) if LOOKED in program.clocks else (True,):
         try:
-            found |= dict.fromkeys(Walk(program, tree, telling(program)).found)
-        except Misfit:  # a text with the rows of a stream holds for its own number alone
-            found |= dict.fromkeys(Walk(program, tree, program.capacity).found)
-    except Unclear as unclear:
-        found[str(unclear)] = None
+            try:
+                found |= dict.fromkeys(Walk(program, tree, telling(program), looked).found)
+            except Misfit:  # a text with the rows of a stream holds for its own number alone
+                found |= dict.fromkeys(Walk(program, tree, program.capacity, looked).found)
+        except Unclear as unclear:
+            found[str(unclear)] = None
     return list(found)
 
 
@@ -81,11 +82,11 @@ def unfit(program: Program) -> Iterable[str]:
 
 
 class Walk:
-    """One run of a program's text over shadows, for n examples; `found` is what is wrong. Its
-    methods raise `Unclear` for a text of which nothing can be proved."""
+    """One run of a program's text over shadows, for n examples, looked at or not; `found` is what
+    is wrong. Its methods raise `Unclear` for a text of which nothing can be proved."""
 
-    def __init__(self, program: Program, tree: ast.Module, n: int) -> None:
-        self.program, self.lines = program, program.text.splitlines()
+    def __init__(self, program: Program, tree: ast.Module, n: int, looked: bool = True) -> None:
+        self.program, self.lines, self.looked = program, program.text.splitlines(), looked
         self.found: dict[str, None] = {}
         self.shadows = {b.name: Shadow(b, b.shape_at(n)) for b in program.buffers}
         self.order = sorted(self.shadows, key=lambda name: self.shadows[name].start)
@@ -101,8 +102,9 @@ class Walk:
         (bind,) = tree.body
         assert isinstance(bind, ast.FunctionDef)
         self.setup(bind.body)
-        for shadow in self.shadows.values():
-            if shadow.buffer.place == "value" and not shadow.all():
+        spared = set() if looked else {line.writes for line in program.lines if line.looked}
+        for name, shadow in self.shadows.items():
+            if shadow.buffer.place == "value" and name not in spared and not shadow.all():
                 self.say(f"{shadow} is not written", None)
 
     # ---- what is made once ---------------------------------------------------------------------
@@ -153,6 +155,8 @@ class Walk:
         for statement in body:
             if isinstance(statement, ast.For):
                 self.loop(statement)
+            elif isinstance(statement, ast.If):
+                self.run(statement.body if self.looked else [])
             elif isinstance(statement, ast.Assign):
                 self.count(statement)
             elif isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call):

@@ -9,24 +9,33 @@ from dln.compiler.ir.graph import Graph
 from dln.compiler.ir.sizes import BATCH, Size
 from dln.compiler.lower.emit_loop import loop_lines
 from dln.compiler.lower.python_text import literal
+from dln.compiler.lower.reported import only_reported
 from dln.compiler.lower.schedule import Schedule, schedule
 from dln.compiler.lower.targets import Target
 from dln.compiler.lower.writer import Common, Writer
 from dln.compiler.plan import Buffer, Line, Program
+from dln.compiler.schema.keys import Output
 from dln.grammar.diagnostics import Fault
 
 
 def lower(
-    name: str, graph: Graph, target: Target, dtype: str = "float32", capacity: int = 1
+    name: str,
+    graph: Graph,
+    target: Target,
+    dtype: str = "float32",
+    capacity: int = 1,
+    reported: frozenset[Output] = frozenset(),
 ) -> Program:
     """The program of an optimised graph.
 
     `capacity` is the number of examples that memory is laid out for; the text serves any number.
-    Raises `Fault` for a precision that the target has not.
+    What only `reported` outputs need is computed where the clock `looked` is not 0. Raises
+    `Fault` for a precision that the target has not.
     """
     if dtype not in target.dtypes:
         raise Fault(f"{target.name} does not compute in {dtype}", f"{' or '.join(target.dtypes)}")
     made = schedule(graph, target, capacity, dtype)
+    made.unread = only_reported(made, reported)
     writer = Writer(made, Common(made), loop_lines)
     writer.write()
     return program(writer, name, dtype)

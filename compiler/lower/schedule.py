@@ -99,7 +99,8 @@ def spent_rows(roles: Roles, loop: Node, writes: InPlace) -> frozenset[int]:
 class Schedule:
     """Steps in order; `home` names the buffer of every node that has one, `loops` holds the
     schedule of a step of each loop. Buffers in the arena share `slots`, of which some are `free`.
-    Of a step, `spent` are the slots whose arrays may be added to.
+    Of a step, `spent` are the slots whose arrays may be added to. `unread` nodes are computed only
+    where somebody looks.
     """
 
     graph: Graph
@@ -114,6 +115,7 @@ class Schedule:
     free: list[int] = field(default_factory=list)
     loops: dict[Node, LoopSchedule] = field(default_factory=dict)
     spent: frozenset[int] = frozenset()
+    unread: frozenset[Node] = frozenset()
 
     def add_buffer(self, place: str, key: str, type: TensorType, slot: int = -1) -> str:
         """A new buffer; its name."""

@@ -23,7 +23,7 @@ from dln.compiler.lower.materialise import base
 from dln.compiler.lower.python_text import Bare, Named, call_text, literal, plain, view_text
 from dln.compiler.lower.schedule import Schedule, Step, extent
 from dln.compiler.plan import Called, Extent, Line, site_number
-from dln.compiler.schema.keys import CLOCKS, Clock
+from dln.compiler.schema.keys import CLOCKS, LOOKED, Clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Common:
     def clock(self, name: Clock) -> str:
         """A clock is an argument of `run`: `epoch` by its name, what a spec named as c0, c1, ..."""
         if name not in self.clocks:
-            self.clocks[name] = str(name) if name in CLOCKS else f"c{len(self.clocks)}"
+            self.clocks[name] = str(name) if name in (*CLOCKS, LOOKED) else f"c{len(self.clocks)}"
         return self.clocks[name]
 
     def number(self, value: float) -> str:
@@ -109,7 +109,10 @@ class Writer:
             if not is_scan(node):
                 self.names[node] = self.name(node)
         for step in self.made.steps:
+            first = len(self.lines)
             self.step(step)
+            if step.node in self.made.unread:
+                self.lines[first:] = self.if_looked(first)
 
     def name(self, node: Node) -> Name:
         """How a node reads; a view is bound, a number worked out."""
@@ -245,6 +248,15 @@ class Writer:
             code = self.ready(call, step) if call.ready else self.code(call, text)
             self.lines.append(line.changed(code=code, call=called(call, text, whole)))
             line = line.changed(flops=(0, 0), bytes=(0, 0))
+
+    def if_looked(self, first: int) -> list[Line]:
+        """The statements from one on, run only where somebody looks; those that follow others of
+        the kind are under one head."""
+        inside = [ln.changed(code=f"    {ln.code}", looked=True) for ln in self.lines[first:]]
+        if not inside or first and self.lines[first - 1].looked:
+            return inside
+        head = Line(f"if {self.common.clock(LOOKED)}:", "what only a report reads", looked=True)
+        return [head, *inside]
 
     def code(self, call: spelling.Call, text: Callable[[spelling.Value], str]) -> str:
         """A call as the target writes it."""

@@ -73,7 +73,7 @@ class CompiledPrograms(Mapping[str, Program]):
     def _compile(self, name: str, recipe: Recipe) -> Program:
         graph = optimised(self.model, recipe.outputs)
         capacity = bearable(graph, recipe.capacity) if recipe.chunked else recipe.capacity
-        made = lower(name, graph, self.target, recipe.dtype, capacity)
+        made = lower(name, graph, self.target, recipe.dtype, capacity, recipe.reported)
         for look in self.seen:
             look(made)
         return made

@@ -20,18 +20,23 @@ from dln.compiler.schema.tables import DTYPE, DTYPES
 
 CHUNK = 1000  # examples that data, watches and applied instances take at a time
 
+REPORTED = frozenset({value("loss")})
+"""What a step leaves that only a report reads. A watch of a whole epoch adds up all updates, and a
+descent chooses its way by the loss."""
+
 
 @dataclass(frozen=True)
 class Recipe:
     """What a program is made of: its outputs, for how many examples, in which precision.
 
-    Of `chunked` examples fewer may be taken at a time.
+    Of `chunked` examples fewer may be taken at a time. What is `reported` only a report reads.
     """
 
     outputs: Mapping[Output, Node]
     capacity: int
     dtype: str
     chunked: bool = False
+    reported: frozenset[Output] = frozenset()
 
 
 Made: TypeAlias = Iterator[tuple[ProgramKey, Recipe]]
@@ -107,7 +112,8 @@ def of_phase(model: Model, ph: Phase, dtype: str) -> Made:
     outputs |= {value(keys.WatchValue(w.name)): w.value for w in ph.watches if in_step(w)}
     if ph.losses:
         outputs[value("loss")] = added(model, reported(ph))
-    yield ProgramKind.STEP.of(name), Recipe(outputs, batch, dtype)
+    looked = frozenset[Output]() if ph.descent is not None else REPORTED
+    yield ProgramKind.STEP.of(name), Recipe(outputs, batch, dtype, reported=looked)
     if lines:
         losses = {value("loss"): added(model, list(dict.fromkeys(ph.objectives)))}
         losses |= {value(key): o for (key, *_), o in zip(lines, ph.objectives, strict=True)}

@@ -43,6 +43,7 @@ from dln.compiler.plan.storage import slot_offsets as slot_offsets
 from dln.compiler.schema.headers import DataSource as DataSource
 from dln.compiler.schema.headers import Stretch as Stretch
 from dln.compiler.schema.keys import CLOCKS as CLOCKS
+from dln.compiler.schema.keys import LOOKED as LOOKED
 from dln.compiler.schema.keys import CheckpointKey as CheckpointKey
 from dln.compiler.schema.keys import Clock as Clock
 from dln.compiler.schema.keys import GradientValue as GradientValue

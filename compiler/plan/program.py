@@ -109,7 +109,7 @@ class Line(Record):
     there are `times` in a run (the steps of a loop). `operands` are what the operation `op` is done
     to, in the user's words, `axes` the running axes of the result; `slope` says that it seems to be
     part of the derivative of a root or power. `call` is what is called: there is none in the head
-    of a loop.
+    of a loop. What is `looked` at is computed for a report alone, under `if looked:`.
     """
 
     code: str
@@ -125,6 +125,7 @@ class Line(Record):
     axes: tuple[str, ...] = ()
     slope: bool = False
     call: Called | None = None
+    looked: bool = False
 
 
 class Program(Record):

@@ -222,6 +222,9 @@ class ProbeInput(Key):
 CLOCKS = ("epoch", "update", "progress")
 """How far a phase has come: whole epochs, updates, and the share of its length from 0 to 1."""
 
+LOOKED = "looked"
+"""Beside the clocks of specs: 1 where what only a report reads of a run is asked for, else 0."""
+
 
 class WatchReport(Key):
     """A watched value of the running phase: the latest report of it, or report number `at`, which
@@ -258,7 +261,8 @@ class PhaseNumber(Key):
 
 
 Clock: TypeAlias = str | WatchReport | PhaseNumber
-"""A number that `run` of a program is given: one of `CLOCKS` by name, or what phases say."""
+"""A number that `run` of a program is given: one of `CLOCKS` by name or `LOOKED`, or what phases
+say."""
 
 SAID = re.compile(r"(?:(watch:)|([^.:]+)\.(best\.(?=.))?)([^.:\[\]]+)(?:\[(-?\d+)\])?")
 

@@ -178,15 +178,19 @@ class Executable:
                 found = Stopped(line, number, clocks, step, held)
         return found
 
+    def changed(self, stopped: Stopped) -> bool:
+        """Whether parameters or states have changed in a run before it stopped."""
+        places = {b.name: b.place for b in self.program.buffers}
+        before = self.program.lines[: max(0, stopped.number - self.program.first)]
+        return any(places.get(x.writes) in ("param", "state") for x in before)
+
     def operands(self, n: int, stopped: Stopped) -> list[Any] | None:
         """What the statement was given that stopped a run on n examples, found by running once more
         up to there. Where that would not be the same run, as parameters have changed in it, what
         stands there still; None in place of what the result has overwritten."""
         names = stopped.line.call.given if stopped.line.call else ()
-        places = {b.name: b.place for b in self.program.buffers}
         text = self.program.text.split("\n")
-        before = self.program.lines[: max(0, stopped.number - self.program.first)]
-        if any(places.get(x.writes) in ("param", "state") for x in before):
+        if self.changed(stopped):
             return [stopped.value(name) for name in names] or None
         if not names:
             return None

@@ -10,6 +10,7 @@ import numpy as np
 
 from dln.compiler.plan import (
     CLOCKS,
+    LOOKED,
     Clock,
     FieldSpec,
     PhaseNumber,
@@ -137,6 +138,7 @@ class Programs:
         if not program.clocks:
             return []
         known = dict[Clock, float](dict.fromkeys(CLOCKS, 0.0))
+        known[LOOKED] = 1.0
         known.update(now or {})
         known.update((reports or {}).items())
         return [
@@ -213,7 +215,7 @@ class Programs:
         if bound is None or call is None or not call.takes(given):
             return None
         self._tend(ready)
-        known = now() if call.clocks else {}
+        known = {**now(), LOOKED: 1.0} if call.clocks else {}
         try:
             call.strictly(bound.run, *[known.get(clock, 0.0) for clock in call.clocks])
         except (ArithmeticError, ValueError) as e:

@@ -50,7 +50,7 @@ def compiled(text: str, name: str) -> CodeType:
 NODES = frozenset(
     "Module FunctionDef arguments arg Assign Expr Return Pass Call keyword Attribute Name Load "
     "Store Constant Tuple Subscript Slice BinOp UnaryOp BoolOp Compare IfExp Add Sub Mult Div Pow "
-    "Mod FloorDiv USub UAdd Not And Or Eq NotEq Lt LtE Gt GtE For ListComp comprehension".split()
+    "Mod FloorDiv USub UAdd Not And Or Eq NotEq Lt LtE Gt GtE For If ListComp comprehension".split()
 )
 FUNCTIONS = frozenset(
     "all any arange argmax argmin broadcast_to clip copyto cumsum dot einsum lib max mean min "
@@ -88,6 +88,10 @@ def _wrong(node: ast.AST) -> str:
             return ""
         case ast.For():  # the numbers are known when the text is written
             return "loops over a range of numbers only"
+        case ast.If(test=ast.Name("looked"), orelse=[]):
+            return ""
+        case ast.If():  # no statement depends on what others compute
+            return "leaves out only what nobody looks at"
         case ast.comprehension(ifs=[], is_async=0, iter=ast.Call(func=ast.Name("range" | "zip"))):
             return ""
         case ast.comprehension(ifs=[], is_async=0, iter=ast.Name(n)) if re.fullmatch(r"w\d+", n):

@@ -1,4 +1,9 @@
-"""The inner loop: gather a minibatch, run the step, again; nothing else but a look at the clock."""
+"""The inner loop: gather a minibatch, run the step, again; nothing else but a look at the clock.
+
+Somebody looks at the last update before an event and, in between, at every so many-th. The others
+leave out what only a report reads. Which ones these are is a matter of their numbers, not of time:
+what is found wrong with a loss is found at the same update by every run.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +12,7 @@ from dataclasses import dataclass
 from math import isfinite
 from time import perf_counter
 
+from dln.compiler.plan import LOOKED, Program
 from dln.grammar.diagnostics import DlnError, Problem
 from dln.runtime.data.part import Fill
 from dln.runtime.device.device import DeviceArray
@@ -18,6 +24,17 @@ from dln.runtime.training.phase_run import PhaseRun
 from dln.runtime.training.watching import Sums, Watches
 
 PAUSE = 0.1  # seconds between two looks at the progress
+SELDOM = 16  # updates of which one is looked at, at most
+OPERATIONS, BYTES = 1e10, 1e10  # in a second: so slow is no machine
+
+
+def looked_at(program: Program, n: int) -> int:
+    """One of how many updates, on n examples, is looked at: of so many as take no longer than the
+    pause on a slow machine."""
+    if LOOKED not in program.clocks:
+        return 1
+    seconds = program.flops(n) / OPERATIONS + program.traffic(n) / BYTES
+    return max(1, min(SELDOM, int(PAUSE / max(seconds, 1e-9))))
 
 
 @dataclass
@@ -29,6 +46,7 @@ class Feed:
     run: Callable[..., None]
     clocks: list[float]
     sums: Sums
+    each: int
 
 
 def filled(indices: DeviceArray, update: float) -> None:
@@ -51,7 +69,8 @@ class InnerLoop:
         """Updates up to number `until`, within one epoch and all of one size.
 
         Ends earlier where it is asked to stop or the time is over. Costs about 2 microseconds an
-        update beyond the step itself. Raises `DlnError` E600 where the loss is no number.
+        update beyond the step itself. Raises `DlnError` E600 where a loss that is looked at is no
+        number.
         """
         phase, clock, n = self.phase, self.clock, self.phase.minibatches.size
         feed = self._feed(len(phase.minibatch()))
@@ -59,6 +78,7 @@ class InnerLoop:
         low = update % clock.duration.per_epoch * n
         fill, run, clocks, sums = feed.fill, feed.run, feed.clocks, feed.sums
         at_epoch, at_update, at_progress = map(self._at, ("epoch", "update", "progress"))
+        at_looked, each, looked = self._at(LOOKED), feed.each, True
         if at_epoch is not None:
             clocks[at_epoch] = float(clock.epoch)
         fraction, add = clock.fraction, phase.state.device.xp.add
@@ -72,6 +92,9 @@ class InnerLoop:
                     clocks[at_update] = float(update)
                 if at_progress is not None:
                     clocks[at_progress] = fraction(update)
+                if at_looked is not None:
+                    looked = update + 1 == until or (update + 1) % each == 0
+                    clocks[at_looked] = looked
                 run(*clocks)
                 for total, value in sums:
                     add(total, value, total)
@@ -79,14 +102,28 @@ class InnerLoop:
                 low += n
                 if stopped():
                     break
-                if perf_counter() >= look:
+                if looked and perf_counter() >= look:
                     clock.update = update
                     if self._look(feed):
                         break
                     look = self._told + PAUSE
+        except (ArithmeticError, ValueError) as e:
+            if not looked:
+                self._again(feed, e)
+            raise
         finally:
             clock.update = update
-        self._loss(feed)
+        if looked:
+            self._loss(feed)
+
+    def _again(self, feed: Feed, error: Exception) -> None:
+        """An update that has failed once more, with what a report reads, where no parameter has
+        changed yet: it may have failed there first."""
+        stopped = self.phase.step.stopped(error)
+        at = self._at(LOOKED)
+        if stopped is not None and at is not None and not self.phase.step.changed(stopped):
+            feed.clocks[at] = True
+            feed.run(*feed.clocks)
 
     def _at(self, name: str) -> int | None:
         """Where a clock stands among the arguments of the step."""
@@ -106,7 +143,8 @@ class InnerLoop:
                 fill(phase.minibatch(), self.clock.update)
                 fill = filled
                 run = self.descent.over(state.store.params | step.params, bound)
-            self._feeds[n] = Feed(bound, fill, run, clocks, self.watches.pairs(bound))
+            each = looked_at(self.program, n)
+            self._feeds[n] = Feed(bound, fill, run, clocks, self.watches.pairs(bound), each)
         return self._feeds[n]
 
     def _look(self, feed: Feed) -> bool:

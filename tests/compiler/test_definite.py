@@ -189,9 +189,12 @@ def mutants(made: Program) -> Iterator[tuple[str, Program]]:
                 f"{int(first) - 1}, -1, -1", f"{first}, 0, -1"):  # fmt: skip
                 yield "shorter", changed(i, f"        for t in range({short}):")
             continue
+        if "if looked" in line:
+            continue
         yield "gone", changed(i, " " * (len(line) - len(line.lstrip())) + "0")
         after = lines[i + 1]
-        if after.strip() and "return" not in after and "for t in" not in after:
+        heads = ("return", "for t in", "if looked")
+        if after.strip() and not any(word in after for word in heads):
             if len(after) - len(after.lstrip()) == len(line) - len(line.lstrip()):
                 yield "swapped", changed(i, after, line)
         yield from redirected(i)
