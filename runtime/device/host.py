@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from dln.runtime.device.kernels import KERNELS, Kernel
-from dln.runtime.device.openblas import blas
+from dln.runtime.device.openblas import SPELLINGS, blas
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector register
 WORTH_A_POOL = 50_000_000  # operations of a product: about half a millisecond on one core
@@ -104,8 +104,6 @@ class Host:
 
 # ---- threads of OpenBLAS -----------------------------------------------------------------------
 
-_SPELLINGS = ("scipy_openblas_{}64_", "scipy_openblas_{}", "openblas_{}64_", "openblas_{}")
-
 
 @cache
 def _openblas() -> tuple[ctypes.CDLL, str] | None:
@@ -114,7 +112,7 @@ def _openblas() -> tuple[ctypes.CDLL, str] | None:
     module = str(import_module("numpy._core._multiarray_umath").__file__)
     beside = Path(np.__file__).parent
     shipped = sorted(p for d in ("../numpy.libs", ".dylibs") for p in (beside / d).glob("*blas*"))
-    for path, spelling in product([module, *map(str, shipped)], _SPELLINGS):
+    for path, spelling in product([module, *map(str, shipped)], SPELLINGS):
         with suppress(OSError, AttributeError):
             library = ctypes.CDLL(path)
             getattr(library, spelling.format("set_num_threads"))

@@ -5,15 +5,20 @@ interface takes addresses alone, so that all of them are converted when a progra
 number that changes from run to run is read where it stands. Where NumPy's BLAS is another, where
 its answer is not what NumPy says, or where a matrix does not lie by rows or columns, the kernel of
 three statements does it.
+
+OpenBLAS does not tell of a number that overflows, as NumPy's own loops do. The processor does: its
+flags are read after each call, and what was computed is looked at where they are up. Threads of
+OpenBLAS have flags of their own, so that what several may have computed is looked at in any case.
 """
 
 from __future__ import annotations
 
 import ctypes
+import platform
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cache, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,20 +34,49 @@ SPELLINGS = {
 }
 """How a build spells the functions of BLAS, by how it spells its own."""
 
+OVERFLOWS = {"x86_64": 0b1101, "AMD64": 0b1101, "aarch64": 0b111, "arm64": 0b111}
+"""The flags of overflow, of no number and of a division by zero in a word of <fenv.h>."""
+SHARED = 9216
+"""Products of numbers in a call of OpenBLAS up to which it stays in one thread."""
+
 Library = tuple[ctypes.CDLL, str]
 Run = Callable[[], None]
 
 
+class OverflowFlags(NamedTuple):
+    """What asks the processor whether a number has overflowed in this thread, what forgets it, and
+    the word that both are given."""
+
+    up: Callable[[int], int]
+    lower: Callable[[int], object]
+    word: int
+
+
+@cache
+def flags() -> OverflowFlags | None:
+    """The processor's, through the C library; None where that is not known."""
+    word = OVERFLOWS.get(platform.machine())
+    with suppress(OSError, AttributeError, TypeError):
+        library = ctypes.PyDLL(None)
+        up, lower = library.fetestexcept, library.feclearexcept
+        if word is not None:
+            return OverflowFlags(up, lower, word)
+    return None
+
+
 class Blas:
     """The kernels `gemm` and `add_rows`, by a library where it can; `spelling` is how it spells
-    functions, None where it computes nothing."""
+    functions, None where it computes nothing. Without flags nobody would tell of an overflow, so
+    that the library computes nothing."""
 
-    def __init__(self, library: Library | None) -> None:
+    def __init__(self, library: Library | None, told: OverflowFlags | None) -> None:
         self.spelling: str | None = None
         self.functions: Mapping[tuple[str, str], Any] = {}
-        if library is not None:
+        if library is not None and told is not None:
+            self.told = told
             spelling = SPELLINGS[library[1]]
             with suppress(AttributeError):
+                self.threads = getattr(library[0], library[1].format("get_num_threads"))
                 self.functions = {
                     (name, dtype): getattr(library[0], spelling.format(letter + name))
                     for name in ("gemm", "gemv")
@@ -71,7 +105,8 @@ class Blas:
         (m, k), n = a.shape, b.shape[1]
         one = np.ones((), out.dtype)
         letters, numbers = (left[0], right[0]), (n, m, k)
-        return call(function, letters, numbers, scale, b, left[1], a, right[1], one, out, target[1])
+        made = call(function, letters, numbers, scale, b, left[1], a, right[1], one, out, target[1])
+        return self.checked(made, out, m * k * n)
 
     def add_rows(self, a: NDArray[Any], scale: NDArray[Any], out: NDArray[Any]) -> Run:
         """As the kernel of that name, in its shapes: the matrix, turned, times ones."""
@@ -81,7 +116,23 @@ class Blas:
             return kernels.add_rows(a, scale, out)
         m, n = a.shape
         one, ones = np.ones((), out.dtype), np.ones(m, out.dtype)
-        return call(function, (b"N",), (n, m), scale, a, lies[1], ones, 1, one, out, 1)
+        made = call(function, (b"N",), (n, m), scale, a, lies[1], ones, 1, one, out, 1)
+        return self.checked(made, out, m * n)
+
+    def checked(self, made: Run, out: NDArray[Any], work: int) -> Run:
+        """A call that adds to `out`, [m, n] or [n], by so many products of numbers, and tells of an
+        overflow as NumPy is set to. Raises FloatingPointError."""
+        (up, lower, word), threads, shared = self.told, self.threads, work > SHARED
+
+        def run() -> None:
+            made()
+            if up(word):
+                lower(word)
+                tell(out)
+            elif shared and threads() > 1:
+                tell(out)
+
+        return run
 
     def right(self, dtype: str) -> bool:
         """Whether the functions compute what NumPy does: small whole numbers, the sides of a
@@ -100,10 +151,16 @@ class Blas:
         return True
 
 
+def tell(out: NDArray[Any]) -> None:
+    """Raise FloatingPointError where NumPy is to and an array [...] holds what is no number."""
+    if np.geterr()["over"] == "raise" and not np.isfinite(out).all():
+        raise FloatingPointError("overflow encountered in a sum of products")
+
+
 @cache
 def blas(library: Library | None) -> Blas:
     """The kernels of the library that NumPy computes with, tried once."""
-    return Blas(library)
+    return Blas(library, flags())
 
 
 def call(

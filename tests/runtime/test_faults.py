@@ -125,6 +125,23 @@ def test_the_remedy_helps(body: str, row: list[Any], better: str) -> None:
     trained(better, row, [1, 1])
 
 
+@pytest.mark.parametrize(
+    ("body", "row"),
+    [
+        ("y = sum(w * x)", [1e300, 1]),  # products with the examples
+        ("param b = 0\n  y = sum(w * x) + 1e200 * b", [1e300, 1]),  # and sums of them
+    ],
+)
+def test_an_update_that_leaves_the_numbers_is_told_of(body: str, row: list[Any]) -> None:
+    """Products that are added in place as well; what they left stands in no parameter unseen."""
+    text = SPEC.format(rows=[row, row], body=body, dtype="float64").replace("0.1", "1e200")
+    with pytest.raises(dln.DlnError) as e:
+        dln.load(text).compile(dtype="float64").session().train("one")
+    (problem,) = e.value.problems
+    assert problem.code == "E600" and "overflow" in problem.message
+    assert problem.span is not None and "smaller first values" in problem.remedy
+
+
 def test_the_example_and_the_step_are_named() -> None:
     with pytest.raises(dln.DlnError) as e:
         trained(LOOP.format("log(h[t-1])"), [0.5, 1], [2, 1])

@@ -21,9 +21,9 @@ def test_rates_are_work_over_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     product, added, curved = 0.5 / 2, 0.5 / 100, 0.5 / 20  # seconds of a call
     bytes_of_float = 8
     assert found.flops == pytest.approx(2 * 8**3 / product)
-    assert found.cached == pytest.approx(3 * 2**17 / added)
+    assert found.cached == pytest.approx(3 * 2**18 / added)
     assert found.memory == pytest.approx(2 * 2**12 / 0.5)
-    assert found.curves == pytest.approx(2**17 / bytes_of_float / curved)
+    assert found.curves == pytest.approx(2**18 / bytes_of_float / curved)
 
 
 def test_the_share_is_that_of_what_takes_longer() -> None:

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dln.runtime.device.host import Host, product_by
+from dln.runtime.device.host import Host, _openblas, product_by, set_threads, threads_in_use
 from dln.runtime.device.kernels import add_rows, gemm
-from dln.runtime.device.openblas import SPELLINGS, Blas, lying
+from dln.runtime.device.openblas import SPELLINGS, Blas, flags, lying
 
 SIZES = [(3, 4, 5), (1, 4, 5), (3, 1, 5), (3, 4, 1), (1, 1, 1), (40, 70, 90)]
 
@@ -89,15 +89,16 @@ def test_it_is_trusted_only_where_it_multiplies_as_numpy_does() -> None:
     def idle(*addresses: Any) -> None: ...
 
     def broken(library: Any) -> bool:
-        return Blas((library, "openblas_{}")).spelling is None
+        return Blas((library, "openblas_{}"), flags()).spelling is None
 
     library: Any = SimpleNamespace(sgemm_=idle)
-    assert Blas(None).spelling is None and broken(library)  # there is no dgemm_
+    assert Blas(None, flags()).spelling is None and broken(library)  # there is no dgemm_
+    library.openblas_get_num_threads = idle
     for name in ("dgemm_", "sgemv_", "dgemv_"):
         setattr(library, name, idle)
     assert broken(library)
     out, row = np.ones((2, 3)), np.ones(3)
-    kernels = Blas((library, "openblas_{}")).kernels
+    kernels = Blas((library, "openblas_{}"), flags()).kernels
     kernels["gemm"](np.ones((2, 4)), np.ones((4, 3)), np.array(0.25), out)()
     kernels["add_rows"](np.ones((4, 3)), np.array(0.25), row)()
     assert (out == 2).all() and (row == 2).all()
@@ -127,3 +128,38 @@ def test_it_adds_rows(size: tuple[int, int], dtype: str) -> None:
             run()
             tolerance = 1e-13 if dtype == "float64" else 3e-5
             np.testing.assert_allclose(target, wanted, tolerance, tolerance, err_msg=way)
+
+
+def test_it_computes_nothing_where_no_flag_can_be_read() -> None:
+    if (spelled := product_by()) is None:
+        pytest.skip("NumPy's BLAS has no product that adds")
+    library = _openblas()
+    assert Blas(library, flags()).spelling == spelled
+    assert Blas(library, None).spelling is None
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("size", [(3, 4, 5), (60, 70, 80)])
+def test_what_overflows_is_told_of_as_numpy_is_set(
+    size: tuple[int, int, int], threads: int
+) -> None:
+    (m, k, n), before = size, threads_in_use()
+    kernels, scale = Host(threads).kernels, np.array(1e300)
+    a, b = np.zeros((m, k)), np.zeros((k, n))
+    b[-1, -1] = 1e200
+    try:
+        for name, given, out in (("gemm", (a, b), np.ones((m, n))), ("add_rows", (a,), np.ones(k))):
+            a[-1, -1] = 1e200
+            run = kernels[name](*given, scale, out=out)
+            assert run is not None
+            with np.errstate(all="ignore"):
+                run()
+            assert not np.isfinite(out).all()
+            out[...] = 0
+            with np.errstate(over="raise"), pytest.raises(FloatingPointError, match="overflow"):
+                run()
+            out[...], a[...] = 0, 0  # and nothing stays of it
+            with np.errstate(over="raise"):
+                run()
+    finally:
+        set_threads(before or 1)
