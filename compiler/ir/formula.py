@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import TypeAlias
 
 from dln.compiler.ir import structure
 from dln.compiler.ir.graph import Graph, Node
@@ -10,13 +11,20 @@ from dln.compiler.ir.op import Tight, op_of
 from dln.compiler.ir.ops.loop import Body, body_of
 from dln.compiler.schema.keys import WholeField
 
+Written: TypeAlias = tuple[str, int]
+"""Text with the tightness of its outermost sign, so that brackets stand where needed."""
 
-def formula(graph: Graph, node: Node, depth: int = 4) -> str:
+Known: TypeAlias = dict[tuple[Graph, Node, int, bool], Written]
+"""Texts of nodes by how deep they go, for as long as no graph gives a name."""
+
+
+def formula(graph: Graph, node: Node, depth: int = 4, known: Known | None = None) -> str:
     """`node` as text, `depth` operations deep, stopping at nodes that have a name.
 
     A named node itself is spelled out; deeper ones stand by name. What is cut off reads `...`.
+    Who asks for many hands in what is `known` of them already.
     """
-    return written(graph, node, depth, root=True)[0]
+    return written(graph, node, depth, {} if known is None else known, root=True)[0]
 
 
 def label(graph: Graph, node: Node) -> str:
@@ -54,19 +62,27 @@ def number(value: object) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def written(graph: Graph, node: Node, depth: int, root: bool = False) -> tuple[str, int]:
-    """Text with the tightness of its outermost sign, so that brackets stand where needed."""
+def written(graph: Graph, node: Node, depth: int, known: Known, root: bool = False) -> Written:
+    """What a node reads, from what is known or worked out."""
+    key = (graph, node, depth, root)
+    found = known.get(key)
+    if found is None:
+        found = known[key] = _worked_out(graph, node, depth, known, root)
+    return found
+
+
+def _worked_out(graph: Graph, node: Node, depth: int, known: Known, root: bool) -> Written:
     name = None if root else graph.names.get(node)
     name = name or _source(node)
     if name is not None:
         return name, binding(name)
     if transparent(node):
-        return written(graph, node.operands[0], depth, root)
+        return written(graph, node.operands[0], depth, known, root)
     if (step := of_step(node)) is not None:  # a sequence reads like the value of a step
-        return written(step[0].graph, step[1], depth)
+        return written(step[0].graph, step[1], depth, known)
     if depth <= 0:
         return "...", Tight.CALL
-    parts, tight = [written(graph, o, depth - 1) for o in node.operands], op_of(node).tight
+    parts, tight = [written(graph, o, depth - 1, known) for o in node.operands], op_of(node).tight
     texts = [text for text, _ in parts]
     if structure.is_contraction(node):
         return contract_text(node, texts, [bracketed(p, tight, 1) for p in parts])
@@ -77,7 +93,7 @@ def written(graph: Graph, node: Node, depth: int, root: bool = False) -> tuple[s
     return fill(node, texts), tight
 
 
-def bracketed(part: tuple[str, int], tight: int, slot: int) -> str:
+def bracketed(part: Written, tight: int, slot: int) -> str:
     """An operand of a sign; behind it also what binds as tightly stands in brackets."""
     text, own = part
     return f"({text})" if own < tight + (slot > 0) else text

@@ -17,7 +17,7 @@ users, for who reads a node is asked where NetworkX would not be loaded otherwis
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
 from dln.compiler.ir.tensor_type import TensorType
 from dln.grammar.diagnostics import Span
@@ -39,21 +39,28 @@ def content(op: str, operands: tuple[Node, ...], attrs: Mapping[str, Any]) -> Co
 
 
 class Node:
-    """One value: `op(*operands, **attrs)` of type `type`. Immutable; compared by identity."""
+    """One value: `op(*operands, **attrs)` of type `type`. Immutable; compared by identity.
 
-    __slots__ = ("attrs", "op", "operands", "type")
+    `key` is its content: a node goes through many graphs, and keeps what makes it unique in each.
+    """
+
+    __slots__ = ("attrs", "key", "op", "operands", "type")
     op: str
     operands: tuple[Node, ...]
     attrs: Mapping[str, Any]
     type: TensorType
+    key: Content
 
     def __init__(
-        self, op: str, operands: tuple[Node, ...], attrs: Mapping[str, Any], type: TensorType
-    ) -> None:
-        object.__setattr__(self, "op", op)
-        object.__setattr__(self, "operands", operands)
-        object.__setattr__(self, "attrs", attrs)
-        object.__setattr__(self, "type", type)
+        self, op: str, operands: tuple[Node, ...], attrs: Mapping[str, Any], type: TensorType,
+        key: Content | None = None,
+    ) -> None:  # fmt: skip
+        put = object.__setattr__
+        put(self, "op", op)
+        put(self, "operands", operands)
+        put(self, "attrs", attrs)
+        put(self, "type", type)
+        put(self, "key", content(op, operands, attrs) if key is None else key)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"a node is immutable: {name} cannot be set")
@@ -110,9 +117,10 @@ class Graph:
         key = content(op, operands, attrs)
         node = self._unique.get(key)
         if node is None:
-            node = Node(op, operands, dict(key[2]), type)
-            self._insert(key, node)
-        self.mark(node, spans)
+            node = Node(op, operands, dict(key[2]), type, key)
+            self._insert(node)
+        if spans:
+            self.mark(node, spans)
         return node
 
     def find(self, op: str, operands: tuple[Node, ...], attrs: Mapping[str, Any]) -> Node | None:
@@ -121,19 +129,20 @@ class Graph:
 
     def include(self, node: Node, spans: Spans = (), name: str | None = None) -> Node:
         """A node of another graph whose operands are here already, as it is."""
-        if node in self._nodes:
-            self.mark(node, spans, name)
-            return node
-        key = content(node.op, node.operands, node.attrs)
-        found = self._unique.get(key)
-        if found is None:
-            self._insert(key, node)
-            found = node
-        self.mark(found, spans, name)
+        found = node
+        if node not in self._nodes:
+            found = self._unique.setdefault(node.key, node)
+            if found is node:
+                self._enter(node)
+        if spans or name is not None:
+            self.mark(found, spans, name)
         return found
 
-    def _insert(self, key: Content, node: Node) -> None:
-        self._unique[key] = node
+    def _insert(self, node: Node) -> None:
+        self._unique[node.key] = node
+        self._enter(node)
+
+    def _enter(self, node: Node) -> None:
         self._nodes[node] = None
         if self._nx is not None:
             self._join(self._nx, node)
@@ -203,17 +212,18 @@ def ancestors(
     `before` a node are its operands if nothing else is said."""
     done: dict[Node, None] = {}
     for output in outputs:
-        stack = [(output, False)]
+        stack: list[Node | None] = [output]
         while stack:
-            node, ready = stack.pop()
-            if node in done:
-                continue
-            if ready:
-                done[node] = None
-            else:
-                stack.append((node, True))
+            node = stack.pop()
+            if node is None:  # what the next one needs has been seen
+                done[cast("Node", stack.pop())] = None
+            elif node not in done:
                 first = node.operands if before is None else before(node)
-                stack.extend((o, False) for o in reversed(first) if o not in done)
+                if first:
+                    stack += (node, None)
+                    stack.extend(first[::-1])
+                else:
+                    done[node] = None
     return list(done)
 
 
@@ -241,10 +251,12 @@ def rewrite(graph: Graph, rule: Choose) -> tuple[Graph, dict[Node, Node]]:
     """
     new = Graph()
     to: dict[Node, Node] = {}
+    spans, names = graph.spans, graph.names
     for node in ancestors(graph.outputs.values()):
-        operands = tuple(to[o] for o in node.operands)
+        operands = tuple([to[o] for o in node.operands])
         made = rule(new, node, operands) or keep(new, node, operands)
-        new.mark(made, *graph.about(node))
+        if node in spans or node in names:
+            new.mark(made, *graph.about(node))
         to[node] = made
     new.outputs = {k: to[v] for k, v in graph.outputs.items()}
     if graph.asked is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from dln.compiler.ir.formula import formula
+from dln.compiler.ir.formula import Known, formula
 from dln.compiler.ir.graph import Graph
 from dln.compiler.ir.sizes import BATCH, Size
 from dln.compiler.lower.emit_loop import loop_lines
@@ -44,7 +44,7 @@ def lower(
 def program(writer: Writer, name: str, dtype: str) -> Program:
     """The text around the statements of a step: buffers, functions and views bound, and `run`."""
     made, common = writer.made, writer.common
-    notes = held(made)
+    notes = held(made, common.known)
     buffers = tuple(
         b.changed(key="", note=b.key or notes.get(b.name, "")) if b.place == "arena" else b
         for b in made.buffers.values()
@@ -72,11 +72,11 @@ def program(writer: Writer, name: str, dtype: str) -> Program:
     )
 
 
-def held(made: Schedule) -> dict[str, str]:
+def held(made: Schedule, known: Known) -> dict[str, str]:
     """What each buffer holds in the course of a step, by name."""
     found: dict[str, dict[str, None]] = {}
     for step in made.steps:
-        found.setdefault(step.out, {})[formula(made.graph, step.node, 2)] = None
+        found.setdefault(step.out, {})[formula(made.graph, step.node, 2, known)] = None
     return {name: "; ".join(texts) for name, texts in found.items()}
 
 

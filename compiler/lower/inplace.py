@@ -27,6 +27,7 @@ class InPlace:
         self.dest: dict[Node, Output] = {}
         self.readers: dict[Node, list[Node]] = {}
         self.reads: dict[Node, list[Node]] = {}
+        self.place: dict[Node, int] = {}
         for node in ancestors(graph.outputs.values()):
             self.enter(node)
 
@@ -38,6 +39,8 @@ class InPlace:
         self.reads[node] = list(dict.fromkeys(read))
         for source in self.reads[node]:
             self.readers.setdefault(source, []).append(node)
+        if self.place:  # nothing needs it yet
+            self.place[node] = len(self.place)
 
     def place_outputs(self) -> None:
         """Find a place for each output; copy at the end where it cannot be computed in place."""
@@ -64,6 +67,9 @@ class InPlace:
         if self.comes_before(node, readers):
             return False
         self.before.setdefault(node, set()).update(readers)
+        at = self.places()
+        if any(at[r] > at[node] for r in readers):
+            self.place = {}  # made anew when it is asked for
         return True
 
     def extend(self, node: Node, source: Node | None, key: Output) -> None:
@@ -89,7 +95,19 @@ class InPlace:
 
     def comes_before(self, node: Node, others: list[Node]) -> bool:
         """Whether one of `others` needs `node`, so far as the order is fixed already."""
-        return node in ancestors(others, self.needs)
+        at = self.places()
+        after = at[node]
+        behind = [o for o in others if at[o] >= after]
+        return bool(behind) and node in ancestors(
+            behind, lambda n: [o for o in self.needs(n) if at[o] >= after]
+        )
+
+    def places(self) -> dict[Node, int]:
+        """A place for each computed node in an order in which what it needs stands before it: so
+        that one need not look for a node among those that stand before it."""
+        if not self.place:
+            self.place = {n: i for i, n in enumerate(ancestors(list(self.reads), self.needs))}
+        return self.place
 
     def needs(self, node: Node) -> list[Node]:
         """The computed nodes that have to run before a node."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
+from heapq import heappop, heappush
 from typing import TypeAlias
 
 from dln.compiler.ir.graph import Graph, Node, ancestors
@@ -26,9 +27,6 @@ from dln.compiler.lower.targets import Target
 from dln.compiler.plan import Buffer, Extent, at, item_size, product
 from dln.compiler.schema.keys import Output
 from dln.grammar.diagnostics import Fault
-
-GREEDY_LIMIT = 2000
-"""Nodes beyond which the order is not searched for short lifetimes (it takes quadratic time)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,8 +197,6 @@ def _order(made: Schedule, writes: InPlace) -> list[Node]:
     """The better of two orders by peak memory: as the graph was built, or greedily by bytes."""
     nodes = [n for n in ancestors(made.graph.outputs.values()) if made.roles.role[n] == "compute"]
     plain = _arrange(nodes, writes, lambda node, left: 0)
-    if len(nodes) > GREEDY_LIMIT:
-        return plain
     size = {n: 0 if n in writes.dest else at(made.bytes_of(n.type), made.capacity) for n in nodes}
 
     def growth(node: Node, left: Mapping[Node, int]) -> int:
@@ -214,23 +210,33 @@ def _order(made: Schedule, writes: InPlace) -> list[Node]:
 def _arrange(
     nodes: list[Node], writes: InPlace, cost: Callable[[Node, Mapping[Node, int]], int]
 ) -> list[Node]:
-    """A topological order that always takes the cheapest node that is ready. Raises
-    `graphlib.CycleError` where writes wait for each other."""
+    """A topological order that always takes the cheapest node that is ready; of those that cost
+    the same, the first. A cost may fall while a node waits, when it becomes the last to read
+    something; it never rises. Raises `graphlib.CycleError` where writes wait for each other."""
     index = {n: i for i, n in enumerate(nodes)}
     left = {source: len(readers) for source, readers in writes.readers.items()}
     waiting = TopologicalSorter({n: writes.needs(n) for n in nodes})
     waiting.prepare()
-    ready: list[Node] = []
-    order: list[Node] = []
+    ready = set[Node]()
+    taken: dict[Node, None] = {}
+    heap: list[tuple[int, int]] = []
     while waiting.is_active():
-        ready += waiting.get_ready()
-        node = min(ready, key=lambda n: (cost(n, left), index[n]))
-        ready.remove(node)
+        for node in waiting.get_ready():
+            ready.add(node)
+            heappush(heap, (cost(node, left), index[node]))
+        node = nodes[heappop(heap)[1]]
+        if node in taken:  # it was there twice, once at an earlier cost
+            continue
+        taken[node] = None
+        ready.discard(node)
         waiting.done(node)
-        order.append(node)
         for source in writes.reads[node]:
             left[source] -= 1
-    return order
+            if left[source] == 1:  # the one that is left over costs less now
+                last = next((r for r in writes.readers[source] if r in ready), None)
+                if last is not None:
+                    heappush(heap, (cost(last, left), index[last]))
+    return list(taken)
 
 
 def _peak(order: list[Node], writes: InPlace, size: Mapping[Node, int]) -> int:

@@ -13,6 +13,7 @@ from functools import partial
 from typing import TypeAlias
 
 from dln.compiler.ir import spelling
+from dln.compiler.ir.formula import Known
 from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.op import op_of
 from dln.compiler.ir.sizes import Size
@@ -53,6 +54,7 @@ class Common:
     functions: Bare = field(default_factory=Bare)
     scalars: int = 0
     made_ready: int = 0
+    known: Known = field(default_factory=dict)
 
     def clock(self, name: Clock) -> str:
         """A clock is an argument of `run`: `epoch` by its name, what a spec named as c0, c1, ..."""
@@ -159,7 +161,11 @@ class Writer:
 
     def host_line(self, node: Node, code: str, call: Called) -> None:
         lines = self.lines if node in self.at_run else self.common.setup
-        lines.append(about(self.graph, node).changed(code=code, writes=call.out, call=call))
+        lines.append(
+            about(self.graph, node, self.common.known).changed(
+                code=code, writes=call.out, call=call
+            )
+        )
 
     def box(self, node: Node, number: str, buffer: str) -> None:
         """Put a number where array operations can read it."""
@@ -239,7 +245,7 @@ class Writer:
         calls, whole = self.calls(node)
         flops, moved = cost(self.made, node)
         text = partial(self.value, step=step)
-        line = about(self.graph, node).changed(
+        line = about(self.graph, node, self.common.known).changed(
             reads=self.reads(step), writes=str(self.buffer(step.out)), flops=flops, bytes=moved
         )
         for call in calls:

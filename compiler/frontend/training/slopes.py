@@ -114,7 +114,7 @@ def _refuse_strange(b: Build, known: Iterable[Node], named: Span) -> None:
 
 def warn_of_still(b: Build, use: OptimiserUse, done: Updated, grad: Node, over: Span) -> None:
     """Warn of an optimiser that moves nothing by the gradient, as one with `lr = 0`."""
-    if grad in _through([done.value], done):
+    if _leads(done, grad):
         return
     zero = [name for name, value in use.options.items()
             if use.places[name].source is use.span.source and _is_zero(value)]  # fmt: skip
@@ -124,14 +124,21 @@ def warn_of_still(b: Build, use: OptimiserUse, done: Updated, grad: Node, over: 
            remedy="a number above 0" if len(zero) == 1 else "")  # fmt: skip
 
 
-def _through(values: Iterable[Node], done: Updated) -> set[Node]:
-    """What values depend on, through what the optimiser keeps from update to update."""
-    found, front = set[Node](), [*values]
+def _leads(done: Updated, grad: Node) -> bool:
+    """Whether the new value depends on a gradient, also through what the optimiser keeps from
+    update to update. What stands behind the gradient itself, the whole of the loss, is not asked:
+    each parameter has one."""
+    found, front = set[Node](), [done.value]
     while front:
-        new = set(up_to(front, is_zero_product)) - found
+        new = set[Node]()
+        for node in up_to(front, is_zero_product):
+            if node is grad:
+                return True
+            new.add(node)
+        new -= found
         found |= new
         front = [done.states[n["path"]] for n in new if is_state(n) and n["path"] in done.states]
-    return found
+    return False
 
 
 def _is_zero(value: object) -> bool:
