@@ -18,7 +18,7 @@ from typing import Any
 import dln
 from benchmarks.comparison.page import DOCS, keep, memory
 from dln.compiler.plan import Program, arena_bytes, buffer_bytes
-from dln.spec import LIBRARIES, shipped
+from dln.spec import LIBRARIES, lecture
 
 NAME = re.compile(r"\b[a-z]+\d+\b")  # of a buffer, a view, or a prepared call
 LEAST = 2**16  # bytes of an arena of which the bytes lost between its pieces say nothing
@@ -95,7 +95,7 @@ def of_spec(name: str) -> dict[str, Any] | None:
 
 
 def record() -> Mapping[str, Any]:
-    rows = [row for n in shipped() if n not in LIBRARIES for row in [of_spec(n)] if row]
+    rows = [row for n in lecture() if n not in LIBRARIES for row in [of_spec(n)] if row]
     large = [row for row in rows if row["arena"] >= LEAST]
     within = sum(row["ratio"] <= 1.15 for row in large)
     said = "The arena of the step that has the largest of a spec, and the most bytes in it that are"

@@ -13,7 +13,7 @@ import sys
 from statistics import median
 from time import perf_counter
 
-from dln.spec import LIBRARIES, shipped
+from dln.spec import LIBRARIES, lecture
 
 TIMES = 9
 IMPORTS = ("-c", "import lark, networkx, click")
@@ -28,7 +28,7 @@ def seconds(*words: str) -> float:
 
 def main() -> None:
     print(f"{'spec':<12} {'check':>7} {'imports':>8} {'ratio':>6}   seconds, median of {TIMES}")
-    for name in [n for n in shipped() if n not in LIBRARIES]:
+    for name in [n for n in lecture() if n not in LIBRARIES]:
         check = ("-m", "dln", "check", name)
         seconds(*check), seconds(*IMPORTS)
         pairs = [(seconds(*check), seconds(*IMPORTS)) for _ in range(TIMES)]

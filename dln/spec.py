@@ -43,9 +43,19 @@ def specs_folder() -> Path:
     return Path(str(files("dln").joinpath("specs")))
 
 
+def lecture() -> dict[str, Path]:
+    """The specs of the lecture by name, libraries included."""
+    return {p.stem: p for p in sorted(specs_folder().glob("*.dln"))}
+
+
+def gallery() -> dict[str, Path]:
+    """The specs beyond the lecture by name, each a network of its own."""
+    return {p.stem: p for p in sorted(specs_folder().glob("gallery/*.dln"))}
+
+
 def shipped() -> dict[str, Path]:
     """The shipped specs by name, libraries included."""
-    return {p.stem: p for p in sorted(specs_folder().glob("*.dln"))}
+    return lecture() | gallery()
 
 
 def find(name: str) -> Path:

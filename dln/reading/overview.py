@@ -15,10 +15,12 @@ WIDTH = 80
 def overview(commands: Sequence[tuple[str, str]]) -> str:
     """How to call it, the commands with what each does, the shipped specs."""
     specs = [facts_of(p) for n, p in shipped().items() if n not in LIBRARIES]
+    beyond = [f for f in specs if not f.slides]
     return "\n\n".join([
         "Usage: dln COMMAND SPEC [options]      (dln COMMAND --help tells more)",
         "Commands:\n" + columns(commands, lead="  "),
-        "Shipped specs, by the slides of the lecture:\n" + listed(specs),
+        "Shipped specs, by the slides of the lecture:\n" + listed(f for f in specs if f.slides),
+        "Beyond the lecture:\n" + listed(beyond),
         "A SPEC is one of these names, or the path of a .dln file.",
     ])  # fmt: skip
 

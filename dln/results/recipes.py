@@ -28,7 +28,7 @@ from dln.running import processes
 from dln.running.expectations import waiting
 from dln.runtime.interrupts import terminable
 from dln.settings import Settings
-from dln.spec import LIBRARIES, from_source, read, shipped, specs_folder
+from dln.spec import LIBRARIES, from_source, lecture, read, specs_folder
 from dln.sweep.workers import cores
 
 
@@ -62,10 +62,10 @@ def results(
 
 
 def found_specs(folder: str | None) -> dict[str, Path]:
-    """The specs of a folder, or those shipped, in the order of the lecture. Raises `DlnError` E010
+    """The specs of a folder, or those of the lecture in its order. Raises `DlnError` E010
     where there are none."""
     if folder is None:
-        found = {name: path for name, path in shipped().items() if name not in LIBRARIES}
+        found = {name: path for name, path in lecture().items() if name not in LIBRARIES}
     else:
         found = {p.stem: p for p in Path(folder).glob("*.dln")}
     if not found:

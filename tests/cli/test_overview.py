@@ -8,7 +8,7 @@ import pytest
 
 from dln.reading.facts import LAST, Facts, facts_of, read_facts
 from dln.reading.overview import listed
-from dln.spec import LIBRARIES, shipped
+from dln.spec import LIBRARIES, gallery, shipped
 
 SPECS = {name: path for name, path in shipped().items() if name not in LIBRARIES}
 
@@ -25,7 +25,9 @@ def test_the_specs_are_listed_by_slide(dln: Callable[..., Any]) -> None:
     lines = dln().out.partition("Shipped specs")[2].splitlines()
     names = [words[0] for line in lines[1:] if (words := line.split()) and words[0] in SPECS]
     assert names == sorted(SPECS, key=lambda n: facts_of(SPECS[n]).order)
-    assert names[0] == "perceptron" and names[-1] == "tour"
+    beyond = [n for n in names if not facts_of(SPECS[n]).slides]
+    assert names[0] == "perceptron" and sorted([*gallery(), "tour"]) == beyond
+    assert dln().out.index("Beyond the lecture:") < dln().out.index(f"  {beyond[0]} ")
     assert "  mlp " in dln().out and " 16, 17 " in dln().out
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from measuring.specs import SPECS, written
 from measuring.taking import Taken, arrays, process
 
-from dln.spec import LIBRARIES, shipped
+from dln.spec import LIBRARIES, lecture
 
 
 def rows(folder: Path, what: str) -> Iterator[tuple[str, Taken]]:
@@ -26,7 +26,7 @@ def rows(folder: Path, what: str) -> Iterator[tuple[str, Taken]]:
     if what in ("process", "all"):
         for name in SPECS:
             yield f"process  {name}", process(str(folder / f"{name}.dln"), "--epochs", "1")
-        for name in shipped():
+        for name in lecture():
             if name not in LIBRARIES:
                 yield f"process  {name}", process(name, "--epochs", "1", "--limit", "200")
 

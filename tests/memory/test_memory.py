@@ -23,7 +23,7 @@ from dln.runtime.footprint.forecast import forecast
 from dln.runtime.footprint.process import resident
 from dln.runtime.footprint.walk import AskedRun
 from dln.runtime.readers import readers
-from dln.spec import LIBRARIES, shipped
+from dln.spec import LIBRARIES, lecture
 
 TINY = "data d = rows([[1], [2]]) {\n  x[1] = raw\n}\n"
 SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in SPECS if name not in QUICK]
@@ -48,7 +48,7 @@ def test_fewer_examples_are_read(folder: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in shipped() if name not in LIBRARIES])
+@pytest.mark.parametrize("name", [name for name in lecture() if name not in LIBRARIES])
 def test_a_process_is_foreseen(name: str) -> None:
     found = process(name, "--epochs", "1", "--limit", "200")
     assert 0.85 <= found.ratio <= 1.15, found

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import dln
-from dln.spec import LIBRARIES, shipped
+from dln.spec import LIBRARIES, lecture
 
 QUICK = ("hello",)
 RECORD = """
@@ -55,7 +55,7 @@ def test_texts_and_weights_are_the_same_for_hash_seeds() -> None:
 
 @pytest.mark.slow
 def test_texts_of_all_specs_are_the_same_for_twenty_hash_seeds() -> None:
-    same_for(range(20), tuple(name for name in shipped() if name not in LIBRARIES))
+    same_for(range(20), tuple(name for name in lecture() if name not in LIBRARIES))
 
 
 WIDE = """

@@ -17,7 +17,7 @@ from dln.cli import main
 from dln.printing.terminal import Terminal
 from dln.results.records import read
 from dln.settings import Settings
-from dln.spec import LIBRARIES, load, shipped
+from dln.spec import LIBRARIES, lecture, load
 from dln.sweep.row import run_one
 
 RECORDS = Path(__file__).parents[2] / "docs" / "results"
@@ -88,7 +88,7 @@ def test_the_full_recipe(name: str, tmp_path: Path, capsys: pytest.CaptureFixtur
 @pytest.mark.parametrize("sweep", ["width", "slower", "length", "longest"])
 def test_stutz_tables(sweep: str) -> None:
     """Both of his tables, in the order of images that the spec has."""
-    spec, path = load("mlp"), shipped()["mlp"]
+    spec, path = load("mlp"), lecture()["mlp"]
     own = spec.constants["order_seed"]
     runs = [r for r in spec.model.sweeps[sweep].runs if r["order_seed"] == own]
     rows = [run_one(Terminal(quiet=True), path, sweep, dict(r), Settings()) for r in runs]
@@ -96,7 +96,7 @@ def test_stutz_tables(sweep: str) -> None:
     assert [c for r in rows for c in read(RECORDS, "mlp").changes(r.as_data(), sweep)] == []
 
 
-@pytest.mark.parametrize("name", [n for n in shipped() if n not in LIBRARIES])
+@pytest.mark.parametrize("name", [n for n in lecture() if n not in LIBRARIES])
 def test_the_record_is_of_what_the_spec_expects(name: str) -> None:
     """Each expectation has its figure, and the row of a sweep all of those of the sweep."""
     model, record = load(name).model, read(RECORDS, name)
@@ -109,4 +109,4 @@ def test_the_record_is_of_what_the_spec_expects(name: str) -> None:
 
 
 def test_every_shipped_spec_is_run_here() -> None:
-    assert sorted(QUICK + SLOW + LONG) == [name for name in shipped() if name not in LIBRARIES]
+    assert sorted(QUICK + SLOW + LONG) == [name for name in lecture() if name not in LIBRARIES]
