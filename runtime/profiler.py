@@ -146,9 +146,12 @@ def _marked(program: Program) -> str:
 
 
 def _by_place(program: Program, spent: list[float], n: int) -> tuple[LineTime, ...]:
-    """Statements put together by the line of the spec that they came from."""
+    """Statements put together by the line of the spec that they came from; without those that only
+    a report needs, which an ordinary step leaves out."""
     groups: dict[tuple[str, int], list[tuple[Line, float]]] = {}
     for line, time in zip(program.lines, spent, strict=True):
+        if line.looked:
+            continue
         key = (line.place.path, line.place.line) if line.place else ("", 0)
         groups.setdefault(key, []).append((line, time))
     rows = []
