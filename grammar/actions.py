@@ -67,7 +67,13 @@ def braced(kind: type[s.Syntax], *places: int) -> Action:
 def _body(kids: Kids) -> tuple[Any, ...]:
     """The statements between braces, of what follows a header."""
     braces = [i for i, k in enumerate(kids) if type(k) is Token and k.type == "LBRACE"]
-    return tuple(filter(is_node, kids[braces[0] :])) if braces else ()
+    return _nodes(kids[braces[0] :]) if braces else ()
+
+
+def _nodes(kids: Kids) -> tuple[Any, ...]:
+    """The statements or items among children; one line of text may give several."""
+    several = (kid if type(kid) is Piece else (kid,) for kid in kids)
+    return tuple(part for parts in several for part in parts if is_node(part))
 
 
 class Actions:
@@ -143,7 +149,7 @@ class Actions:
 
     def start(self, c: Kids) -> s.Module:
         version = [k.value for k in c if isinstance(k, s.Number)]
-        items = tuple(k for k in c if is_node(k) and not isinstance(k, s.Number))
+        items = tuple(k for k in _nodes(c) if not isinstance(k, s.Number))
         whole = Span(self.source, 0, len(self.source.text))
         return s.Module(version[0] if version else None, items, span=whole)
 
@@ -158,8 +164,13 @@ class Actions:
     # ---- definitions -------------------------------------------------------------------------
 
     use = statement(s.Use, 1, 3)
-    const = statement(s.Const, 1, 3)
+    constant = statement(s.Const, 0, 2)
     let = statement(s.Let, 1, 3)
+
+    def const(self, c: Kids) -> Piece:
+        """`const a = 1, b = 2`: a constant each; the word belongs to the first."""
+        first, *more = filter(is_node, c)
+        return self.piece(c, [first.changed(span=self.span([c[0], first])), *more])
 
     def fn(self, c: Kids) -> s.Fn:
         return self.make(s.Fn, c, c[1].value, tuple(c[3] or ()), c[6], c[8])

@@ -115,7 +115,7 @@ STATES = (
             _block("energy(v) = 1", "energy x", "energy\n")),
     # -- ends of lines and of lists
     Mistake("E111", "the list goes on after a comma: another one is missing here", "",
-            _block("param W = 0,", "hidden h[m],", "fixed D = 1,")),
+            ("const n = 3,\n", *_block("param W = 0,", "hidden h[m],", "fixed D = 1,"))),
     Mistake("E111", "nothing stands after the last comma", "",
             _block("y = f(a,)", "y = [a,]", "y = f(a; b,)", "y = x[1,]", "y = f(a, b,)",
                    "y = [a, b,]", "y = x[1, 2,]")),
@@ -225,7 +225,7 @@ STATES = (
 RUN_ON = Mistake("E111", "one statement stands on a line", "start a new line before {found}",
         ("const a = 1 const b = 2\n", *_block("param a = 1 param b = 2")))  # fmt: skip
 TRAILING = Mistake("E111", "no comma stands at the end of a line", "",
-        ("const n = 3,\n", "let n = 3,\n", *_train("minimize x over y with z,", "until x,"),
+        ("let n = 3,\n", *_train("minimize x over y with z,", "until x,"),
          *_block("y = x,", "y ~ x,", "scan t in 3,")), swap="")  # fmt: skip
 CHAIN = Mistake("E118", "a range or comparison joins two values: bracket one of them", "",
         ("let a = 1..2..3\n", *_block("y = 1..2..3", "y = a == b == c")))  # fmt: skip

@@ -118,7 +118,10 @@ def to_text(module: s.Module) -> str:
     for item in module.items:
         if lines and (_braced(item) or (_braced(previous) and not isinstance(item, s.Let))):
             lines.append("")
-        lines += _statement(item)
+        written = _statement(item)
+        if isinstance(item, s.Const) and _beside(item, previous):
+            lines[-1] += "," + written.pop().removeprefix("const")
+        lines += written
         previous = item
     return "".join(line + "\n" for line in lines)
 
@@ -138,12 +141,17 @@ def _statement(node: s.Syntax) -> list[str]:
     return [line]
 
 
+def _beside(node: s.Syntax, before: s.Syntax | None) -> bool:
+    """Whether two of a kind were written on one line, behind one word."""
+    return type(before) is type(node) and before.span.line == node.span.line
+
+
 def _body(node: s.Syntax) -> list[str]:
     lines: list[str] = []
     states: s.State | None = None  # the last statement, where it was a state
     for part in getattr(node, "body", ()):
         written = _statement(part)
-        if isinstance(part, s.State) and states and part.span.line == states.span.line:
+        if isinstance(part, s.State) and _beside(part, states):
             lines[-1] += "," + written[0].removeprefix("state")
         else:
             lines += [INDENT + line if line else line for line in written]

@@ -254,7 +254,9 @@ class Kept(Syntax):
 
 
 class Step(Syntax):
-    name: str
+    """`step name { ... }`, or `step name[index] { ... }` in a `for`."""
+
+    name: NameIx
     body: tuple[Stmt, ...]
 
 

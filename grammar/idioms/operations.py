@@ -88,7 +88,7 @@ STOP = "stop(x) is x, through which no gradient runs"
 ONLY = "a number or tensor needs no conversion"
 SHAPE = "shape(x) is the list of sizes of one example; there is no axis of the batch"
 FLAT = "a tensor is laid out as a vector with flatten; one example has no axis of the batch"
-SHAPED = "the shape of a tensor is said where it is declared, as in x[1, 28, 28] = raw.image"
+SHAPED = "a shape is said where a tensor is declared, x[1, 28, 28] = raw.image, or by reshape"
 DRAW = "what is drawn has the shape of what it is drawn for: param W[m, n] ~ normal(0, 0.1)"
 LEARNT = "what is learnt is a parameter, with its sizes and a first value"
 JOIN = "concat joins what it is given, along the first axis"
@@ -269,6 +269,11 @@ SHAPES = (
     ("~reshape({a}, (-1, {b}))", "flatten({a})", FLAT),
     ("~reshape({a}, [-1, {b}])", "flatten({a})", FLAT),
     ("~reshape({a}, {b}, -1)", "flatten({a})", FLAT),
+    ("~reshape({a}, ({inside}))", "reshape({a}, [{inside}])", "the shape is a list of sizes"),
+    ("~reshape({a}, {b}, {inside})", "reshape({a}, [{b}, {inside}])",
+     "the shape is a list of sizes"),
+    ("{x}.view|reshape(-1, {a}, {inside})", "reshape({x}, [{a}, {inside}])",
+     "one example has no axis of the batch"),
     ("{x}.view|reshape|resize({inside})", "", SHAPED),
     ("~reshape|view|Reshape|expand_dims|squeeze|unsqueeze({inside})", "", SHAPED),
     ("{x}.squeeze|unsqueeze|expand|expand_dims({inside})", "", SHAPED),

@@ -21,7 +21,7 @@ STEPS = 6  # remedies for one spec, at most
 TOLD = {
     "numpy: reshape to a column", "numpy: slice with a step", "numpy: len",
     "torch: class with forward", "torch: the loop of training", "torch: backward in a phase",
-    "torch: view of images", "torch: no_grad", "keras: compile and fit", "keras: padding same",
+    "torch: no_grad", "keras: compile and fit", "keras: padding same",
     "keras: batch normalization", "keras: metrics accuracy", "jax: grad of a function",
     "jax: lax.scan", "darknet: cfg", "convnetjs: layer_defs", "python: f-string",
     "training: lr in the header", "training: vary an option", "recurrence: for t in range",

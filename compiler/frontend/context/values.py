@@ -6,8 +6,10 @@ Numbers, strings, truth values and lists are Python's own; a tensor is a `Node`;
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable, Mapping
+from functools import cache
 from types import UnionType
 from typing import Protocol
 
@@ -46,6 +48,34 @@ class Builtin(Record, eq=False):
     reduces: bool = False
     makes: bool = False
     elementwise: bool = False
+
+    @property
+    def takes(self) -> Signature:
+        return signature(self.call)
+
+
+class Signature(Record):
+    """What a function of the language takes: arguments with a place, those by name alone (`axis` of
+    `concat(a, b, axis = 1)`), those that must be given; `many` where places have no end."""
+
+    places: list[str]
+    by_name: list[str]
+    needed: set[str]
+    many: bool
+
+    @property
+    def names(self) -> list[str]:
+        return self.places + self.by_name
+
+
+@cache
+def signature(call: Callable[..., Value]) -> Signature:
+    """The arguments of a function behind build and place."""
+    all_of = list(inspect.signature(call).parameters.values())[2:]
+    places = [p.name for p in all_of if p.kind is p.POSITIONAL_OR_KEYWORD]
+    by_name = [p.name for p in all_of if p.kind is p.KEYWORD_ONLY]
+    needed = {p.name for p in all_of if p.name in places and p.default is p.empty}
+    return Signature(places, by_name, needed, any(p.kind is p.VAR_POSITIONAL for p in all_of))
 
 
 class OptimiserDef(Record, eq=False):

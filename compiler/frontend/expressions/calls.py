@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
 from itertools import pairwise
 from types import MappingProxyType
-from typing import Any, NoReturn, TypeAlias
+from typing import NoReturn, TypeAlias
 
 from dln.compiler.frontend.context import broadcasting, ports, standing
 from dln.compiler.frontend.context.build_context import (
@@ -261,27 +259,19 @@ def call_builtin(
     named: Mapping[str, Value] = MappingProxyType({}),
 ) -> Value:
     """A function of the language itself on worked-out arguments."""
-    names, needed, many = arity(target.call)
-    found = [*names[: len(given)], *named]
+    takes = target.takes
+    places, names = takes.places, takes.names
+    found = [*places[: len(given)], *named]
     for name in sorted(set(named) - set(names)):
         unknown(b, "argument", name, span, names, target.name)
-    twice, too_many = len(set(found)) < len(found), len(given) > len(names) and not many
-    if too_many or twice or not needed <= set(found) <= set(names):
+    twice, too_many = len(set(found)) < len(found), len(given) > len(places) and not takes.many
+    if too_many or twice or not takes.needed <= set(found) <= set(names):
         listed = target.makes and len(given) > 1 and not any(isinstance(v, list) for v, _ in given)
         inside = ", ".join(broadcasting.whole_text(at.text) for _, at in given)
         remedy = f"{target.name}([{inside}])" if listed and not named else ""
-        _wrong_count(b, target.name, names, len(given), span, remedy)
+        _wrong_count(b, target.name, places, len(given), span, remedy)
     inner = replace(b, given=tuple(given))  # so that an error can point at the argument
     return target.call(inner, span, *(v for v, _ in given), **named)
-
-
-@cache
-def arity(call: Callable[..., Any]) -> tuple[list[str], set[str], bool]:
-    """The arguments of a function behind build and place: all, those needed, whether any number."""
-    all_of = list(inspect.signature(call).parameters.values())[2:]
-    plain = [p for p in all_of if p.kind is not p.VAR_POSITIONAL]
-    needed = {p.name for p in plain if p.default is p.empty}
-    return [p.name for p in plain], needed, len(plain) < len(all_of)
 
 
 def apply(b: Build, target: Value, given: Given, span: Span) -> Value:

@@ -56,10 +56,16 @@ def _attr(b: Build, expr: s.Attr, scope: Scope) -> Value:
         b.fail("E327", text, expr.span, "", (), remedy)
     if isinstance(body, Chain):
         of = broadcasting.whole_text(expr.body.span.text)
-        text = f"{of} is a chain, whose layers have no names"
-        named = f"let first = dense(10), and {of} = chain([first, ...]): then first.{expr.name}"
+        text = f"{of} is a chain, whose parts have numbers"
+        having = [
+            f"{of}[{k}].{expr.name}"
+            for k, part in enumerate(body.parts)
+            if isinstance(part, Instance) and expr.name in part.scope.names
+        ]
         over = expr.span.source.text[: expr.span.start].rstrip().endswith("over")
-        b.fail("E327", text, expr.span, "", (), of if over else "", (named,))
+        several = CHOICES * (len(having) > 1) + ", ".join(having[:12])
+        facts = (several,) if over and several else ()
+        b.fail("E327", text, expr.span, "", (), of if over else several, facts)
     b.fail("E327", text, expr.name_span, "nothing is called so here", facts=facts)
 
 
@@ -79,6 +85,8 @@ def _index(b: Build, expr: s.Index, scope: Scope) -> Value:
         if any(isinstance(value, Node | values.IndexVar | values.IndexForm) for value in picks):
             return _tensor_index(b, broadcasting.as_tensor(b, body, expr.body.span), expr, scope)
         return _list_index(b, body, expr.indices, expr, scope)
+    if isinstance(body, Chain):
+        return _part_of(b, body, expr, scope)
     if isinstance(body, values.PhaseGroup):
         return _phase_of(b, body, expr, scope)
     if isinstance(body, values.PhaseValue | str):
@@ -120,6 +128,15 @@ def _phase_of(b: Build, group: values.PhaseGroup, expr: s.Index, scope: Scope) -
         b.fail("E301", f"there is no phase {group.name}[{at}]", part.span, "unknown",
                remedy=("one of " if len(known) > 1 else "") + ", ".join(known[:12]))  # fmt: skip
     return group.phases[at]
+
+
+def _part_of(b: Build, chain: Chain, expr: s.Index, scope: Scope) -> Value:
+    """`net[0]`: a part of a chain, by the number that messages give it; what a function in it has
+    made, where that is one instance."""
+    made = (b.owned.instances.get(f"{chain.path}[{k}]") for k in range(len(chain.parts)))
+    parts = [part if m is None or isinstance(part, Instance | Chain) else m
+             for part, m in zip(chain.parts, made, strict=True)]  # fmt: skip
+    return _list_index(b, parts, expr.indices, expr, scope)
 
 
 def _place(b: Build, part: s.Expr | s.Slice, expr: s.Index, scope: Scope) -> Value:

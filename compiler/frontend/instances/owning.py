@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dln.compiler.frontend.context.build_context import Build, Chain, Instance, Scope, Value
 from dln.compiler.frontend.context.place import Poisoned
 from dln.compiler.frontend.context.static_values import lookup
-from dln.compiler.frontend.context.values import InstanceVerb, describe
+from dln.compiler.frontend.context.values import Builtin, Function, InstanceVerb, describe
 from dln.compiler.frontend.instances.instances import made_in
 from dln.compiler.ir.graph import Node, up_to
 from dln.compiler.ir.structure import is_param, is_stop
@@ -58,8 +58,8 @@ def owned(b: Build, value: Value, span: Span) -> list[str]:
             return _part(b, value)
         case Chain():
             return _part(b, value)
-        case list():
-            return _joined([owned(b, p, span) for p in value])
+        case list() if made := [p for p in value if not isinstance(p, Function | Builtin)]:
+            return _joined([owned(b, p, span) for p in made])
         case Node() if (path := _path_of(b, value)) is not None:
             return [path]
     text = "parameters are meant here: an instance, or one of its parameters"

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import prod
 from typing import NoReturn
 
 from dln.compiler.frontend.context import absences, broadcasting, lengths
 from dln.compiler.frontend.context.build_context import Build, Value
 from dln.compiler.frontend.context.static_values import whole_size
-from dln.compiler.frontend.context.values import IndexVar, shown, whole_number
+from dln.compiler.frontend.context.values import IndexVar, describe, shown, whole_number
 from dln.compiler.ir.graph import Node
-from dln.compiler.ir.sizes import Size
+from dln.compiler.ir.sizes import Conflict, Size
 from dln.compiler.ir.tensor_type import TensorType
-from dln.grammar.diagnostics import Span
+from dln.grammar.diagnostics import Note, Span
 
 
 def onehot(b: Build, span: Span, label: Value) -> Node:
@@ -95,36 +95,155 @@ def _refuse_inside(b: Build, span: Span, x: Value, who: str, remedy: str) -> NoR
     b.fail("E220", text, b.blame(x, span), "has sequences of unequal lengths", remedy=remedy)
 
 
-def concat(b: Build, span: Span, *parts: Value) -> Value:
-    """Lists joined, or vectors laid end to end."""
+def concat(b: Build, span: Span, *parts: Value, axis: Value = None) -> Value:
+    """Lists joined, or tensors laid end to end along an axis, the first where none is said."""
     lists = [p for p in parts if isinstance(p, list)]
-    if parts and len(lists) == len(parts):
+    if parts and len(lists) == len(parts) and axis is None:
         return [x for p in lists for x in p]
+    if len(lists) == len(parts) == 1:
+        parts = tuple(lists[0])
     if not parts:
         b.fail("E322", "concat takes at least one argument", span, "takes vectors, or lists")
     nodes = [broadcasting.quantity(b, p, span) for p in parts]
     lead = broadcasting.lead_of(b, nodes, span)
     for n in nodes:
-        if len(n.type.example) != 1:
-            b.fail("E206", "concat takes vectors", b.blame(n, span), f"is {b.shown(n.type)}")
-    likes = [TensorType((*lead.shape, *n.type.example), lead.running) for n in nodes]
+        if not n.type.example or len(n.type.example) != len(nodes[0].type.example):
+            text = "concat joins vectors, or tensors with as many axes"
+            b.fail("E206", text, b.blame(n, span), f"is {b.shown(n.type)}")
+    k = _axis(b, span, axis, nodes[0])
+    rest = _agreeing(b, span, nodes, k)
+    shapes = [(*lead.shape, *rest[:k], n.type.example[k], *rest[k:]) for n in nodes]
+    likes = [TensorType(shape, lead.running) for shape in shapes]
     spread = [broadcasting.spread(b, *pair, span) for pair in zip(nodes, likes, strict=True)]
     if len(spread) == 1:
         return spread[0]
-    axis = len(lead.running)
-    founds = [lengths.extent(b, n.type.shape[axis]) for n in spread]
+    at = len(lead.running) + k
+    founds = [lengths.extent(b, n.type.shape[at]) for n in spread]
     for part, found in zip(parts[:-1], founds, strict=False):
         if found is not None:
             others = [broadcasting.short(b.blame(p, span).text) for p in parts if p is not part]
             last_of_all = ", ".join([*others, broadcasting.short(b.blame(part, span).text)])
             _refuse_inside(b, span, part, "concat", f"concat({last_of_all})")
-    made = b.at(span)("concat", *spread, axis=axis)
+    made = b.at(span)("concat", *spread, axis=at)
     if (last := founds[-1]) is None:
         return made
-    before = [b.number(n.type.shape[axis]) for n in spread[:-1]]
+    before = [b.number(n.type.shape[at]) for n in spread[:-1]]
     if any(n is None for n in before):
         b.fail("E209", "concat needs known sizes before a sequence", span)
-    return lengths.ended(b, made, axis, lengths.longer(b, last, sum(n or 0 for n in before)))
+    return lengths.ended(b, made, at, lengths.longer(b, last, sum(n or 0 for n in before)))
+
+
+def _axis(b: Build, span: Span, axis: Value, of: Node) -> int:
+    """The number of an axis of a tensor."""
+    last, number = len(of.type.example) - 1, whole_number(0 if axis is None else axis)
+    if number is None:
+        b.fail("E305", "an axis is a whole number", b.blame(axis, span), f"is {shown(axis)}")
+    if not 0 <= number <= last:
+        text, label = f"there is no axis {number}", f"the axes are 0 to {last}"
+        remedy = f"axis = {last}" if number == -1 else ""
+        b.fail("E208", text, span, label if last else "there is one axis, 0", remedy=remedy)
+    return number
+
+
+def _agreeing(b: Build, span: Span, nodes: Sequence[Node], k: int) -> list[Size]:
+    """The sizes of all axes but one, in which tensors that are joined along it agree."""
+    first, *others = ([s for i, s in enumerate(n.type.example) if i != k] for n in nodes)
+    for node, sizes in zip(nodes[1:], others, strict=True):
+
+        def fail(c: Conflict | None, node: Node = node) -> NoReturn:
+            places = [b.blame(n, span) for n in (nodes[0], node)]
+            notes = [Note(places[0], f"is {b.shown(nodes[0].type)}")] * (places[0] != places[1])
+            text = f"concat along axis {k} joins tensors that agree in the other axes"
+            label = f"is {b.shown(node.type)}"
+            b.fail("E202", text, places[1], label, tuple(notes))
+
+        b.same_shape(first, sizes, span, "the other axes of what is joined", fail)
+        first = [lengths.merged(b, x, y) for x, y in zip(first, sizes, strict=True)]
+    return first
+
+
+def stack(b: Build, span: Span, *parts: Value, axis: Value = None) -> Node:
+    """Tensors of one shape, or those of a list, along a new axis: the first where none is said."""
+    given = parts[0] if len(parts) == 1 and isinstance(parts[0], list) else list(parts)
+    if not given:
+        text = "stack takes at least one argument"
+        b.fail("E322", text, span, "takes tensors of one shape, or a list of them")
+    node = broadcasting.as_tensor(b, given, span)
+    k, lead = _axis(b, span, axis, node), len(node.type.running)
+    order = [i for i in range(len(node.type.shape)) if i != lead]
+    order.insert(lead + k, lead)
+    return broadcasting.ordered(b, node, order, span)
+
+
+def reshape(b: Build, span: Span, x: Value, sizes: Value) -> Node:
+    """The numbers of one example in another shape, the last axis running fastest."""
+    node = broadcasting.as_tensor(b, x, span)
+    if not isinstance(sizes, list):
+        at = b.blame(sizes, span)
+        text, label = "the shape is a list of sizes", f"is {describe(sizes)}"
+        b.fail("E302", text, at, label, remedy=f"[{at.text}]" if _is_size(sizes) else "")
+    old = [b.number(size) for size in node.type.example]
+    if None in old:
+        b.fail("E209", "reshape needs known sizes", span, f"is {b.shown(node.type)}")
+    total = prod(n or 0 for n in old)
+    if (rest := _rest_of(sizes, total)) is not None:
+        text = "every size is said: none is worked out from the others"
+        at = b.blame(sizes, span)
+        b.fail("E212", text, at, "has a size below 0", remedy=rest)
+    new = [b.number(whole_size(b, size, b.blame(sizes, span))) for size in sizes]
+    if None in new:
+        b.fail("E209", "reshape needs known sizes", b.blame(sizes, span))
+    if prod(n or 0 for n in new) != total:
+        notes = (Note(b.blame(x, span), f"is {b.shown(node.type)}: {total} numbers"),)
+        text = f"{total} numbers do not fit a shape of {prod(n or 0 for n in new)}"
+        b.fail("E202", text, b.blame(sizes, span), f"is {_product(new)}", notes)
+    if lengths.uneven(b, node.type) and old != new:
+        _refuse_inside(b, span, x, "reshape", "")
+    shape = (*node.type.lead, *(Size(n or 0) for n in new))
+    return b.at(span)("reshape", node, shape=shape, running=node.type.running)
+
+
+def _is_size(value: Value) -> bool:
+    return isinstance(value, Size) or whole_number(value) is not None
+
+
+def _rest_of(sizes: Sequence[Value], total: int) -> str | None:
+    """The shape that is meant where one size is -1: `[4, -1]` of 12 numbers is [4, 3]."""
+    known = [n for n in map(whole_number, sizes) if n is not None]
+    if -1 not in known:
+        return None
+    others = prod(n for n in known if n != -1)
+    if len(known) < len(sizes) or known.count(-1) > 1 or others < 1 or total % others:
+        return ""
+    return str([total // others if n == -1 else n for n in known])
+
+
+def _product(sizes: Sequence[int | None]) -> str:
+    return " x ".join(map(str, sizes))
+
+
+def upsample(b: Build, span: Span, x: Value, k: Value) -> Node:
+    """Every element of an image (the last two axes), or of a vector, repeated k times each way."""
+    node, k = broadcasting.quantity(b, x, span), b.resolve(k) if isinstance(k, Size) else k
+    times = whole_number(k)
+    if times is None or times < 1:
+        text = "how often each element stands is a whole number, at least 1"
+        b.fail("E305", text, b.blame(k, span), f"is {shown(k)}")
+    if not node.type.example:
+        b.fail("E206", "upsample takes an image or a vector", b.blame(x, span),
+               "is a single number")  # fmt: skip
+    last = len(node.type.shape)
+    for axis in range(last - min(2, len(node.type.example)), last):
+        found = lengths.extent(b, node.type.shape[axis])
+        shape, running = node.type.shape, node.type.running
+        like = TensorType((*shape[: axis + 1], Size(times), *shape[axis + 1 :]), running)
+        places = (*range(axis + 1), *range(axis + 2, len(shape) + 1))
+        made = b.at(span).broadcast(node, like, places)
+        longer = (*shape[:axis], b.sizes.resolve(shape[axis]) * times, *shape[axis + 1 :])
+        node = b.at(span)("reshape", made, shape=longer, running=running)
+        if found is not None:
+            node = lengths.ended(b, node, axis, lengths.longer(b, found, 0, times))
+    return node
 
 
 def pad(b: Build, span: Span, x: Value, n: Value) -> Node:

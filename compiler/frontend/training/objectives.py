@@ -16,7 +16,7 @@ from dln.compiler.frontend.context.build_context import Build, Naming, Scope
 from dln.compiler.frontend.context.missing import known
 from dln.compiler.frontend.context.place import replace
 from dln.compiler.frontend.context.ports import shaped
-from dln.compiler.frontend.context.static_values import lookup, tensor
+from dln.compiler.frontend.context.static_values import lookup, tensor, whole
 from dln.compiler.frontend.context.values import OptimiserDef, OptimiserUse, describe
 from dln.compiler.frontend.instances.instances import live_only
 from dln.compiler.frontend.instances.options import option_values
@@ -57,7 +57,9 @@ def body(b: Build, got: PhaseBody) -> None:
 
 def in_step(b: Build, st: s.Step, scope: Scope) -> Scope:
     """The names of a step: its equations draw and make instances of their own."""
-    inner = scope.child(f"{scope.path}.{st.name}")
+    index = st.name.index
+    number = "" if index is None else f"[{whole(b, index, scope, 'the index of a step')}]"
+    inner = scope.child(f"{scope.path}.{st.name.name}{number}")
     bind(in_stretch(b, inner), st.body, inner)
     return inner
 
