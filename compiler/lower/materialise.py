@@ -13,6 +13,7 @@ from dln.compiler.ir.graph import Graph, Node, rewrite
 from dln.compiler.ir.op import Make, op_of
 from dln.compiler.ir.ops.loop import body_of, sequence_type
 from dln.compiler.ir.spelling import Lies, Spelling, View, lies_after
+from dln.compiler.lower.forms import products_turned
 from dln.compiler.lower.im2col import gathered, unwound
 from dln.compiler.lower.layout import examples_last
 from dln.compiler.lower.targets import Target, spelling
@@ -29,7 +30,7 @@ class Roles:
     source: an input, a whole field, a parameter, a state or a slot. const: a constant tensor. host:
     one number known without looking at a tensor, a Python number in the program. view: another look
     at its first operand. compute: an array that the program fills; a loop is one too. left: an
-    array that a loop fills row by row.
+    array that a loop fills row by row. `turned` says which products are computed turned.
     """
 
     def __init__(self, target: Target) -> None:
@@ -37,6 +38,7 @@ class Roles:
         self.role: dict[Node, Role] = {}
         self.layout: dict[Node, Lies] = {}
         self._spelled: dict[Node, Spelling] = {}
+        self.turned: tuple[str, ...] = ()
 
     def of(self, node: Node) -> Role:
         """The role of a node; those of its operands are settled before it."""
@@ -120,6 +122,8 @@ def prepare(graph: Graph, target: Target, capacity: int = 1) -> tuple[Graph, Rol
     if target.examples_last:
         graph = examples_last(graph, capacity)
     graph = tiles_reshaped(graph, capacity)
+    if target.turns_products:
+        graph, roles.turned = products_turned(graph, capacity)
 
     def rule(new: Graph, node: Node, operands: tuple[Node, ...]) -> Node:
         made = None

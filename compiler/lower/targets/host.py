@@ -17,6 +17,7 @@ NUMPY = Target(
     name="numpy",
     boxes=True,
     examples_last=True,
+    turns_products=True,
     functions={
         **ARRAYS,
         "sum": "{xp[add.reduce]}({args}, out={out})",
