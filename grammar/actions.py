@@ -248,7 +248,7 @@ class Actions:
         return self.make(s.Kept, c, c[1], value, mark == "~")
 
     def minimize(self, c: Kids) -> s.Minimize:
-        return self.make(s.Minimize, c, c[1] is not None, c[2], tuple(c[4]), c[6])
+        return self.make(s.Minimize, c, c[1] is not None, c[2], tuple(c[4]), c[6], c[8])
 
     def update(self, c: Kids) -> s.Update:
         return self.make(s.Update, c, c[1] is not None, c[2], c[4])

@@ -92,7 +92,7 @@ STATEMENTS: Mapping[type[s.Syntax], str] = {
     s.Setting: "set {name} = {value}",
     s.Train: "train {name} on {on}| {clauses}|",
     s.Kept: "state {target} {drawn} {value}",
-    s.Minimize: "minimize {total}{loss} over {over} with {optimiser}",
+    s.Minimize: "minimize {total}{loss} over {over} with {optimiser}| clip {clip}|",
     s.Update: "update {total}{target} += {value}",
     s.Start: "start {target} := {value}",
     s.Step: "step {name}",
@@ -136,8 +136,8 @@ def _statement(node: s.Syntax) -> list[str]:
     if _braced(node):
         return [f"{line} {{", *_body(node), "}"]
     if isinstance(node, s.Minimize) and len(line) > WIDTH:
-        tail = f"with {expr_text(node.optimiser)}"
-        return [line.removesuffix(f" {tail}"), INDENT + tail]
+        at = line.rindex(f" with {expr_text(node.optimiser)}")
+        return [line[:at], INDENT + line[at + 1 :]]
     return [line]
 
 

@@ -228,6 +228,7 @@ class Minimize(Syntax):
     loss: Expr
     over: tuple[Expr, ...]
     optimiser: Expr
+    clip: Expr | None = None
 
 
 class Update(Syntax):

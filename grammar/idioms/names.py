@@ -45,9 +45,12 @@ INSTEAD = {
     **dict.fromkeys(("schedule", "lr_policy", "lr_decay", "scheduler"),
                     "a rate that changes is an expression: sgd(lr = 0.1 * 0.5^floor(epoch / 10))"),
     "nesterov": "momentum is that of Polyak: sgd(lr = 0.1, momentum = 0.9)",
-    **dict.fromkeys(("clipnorm", "clipvalue", "max_grad_norm", "gradient_clip"),
-                    "a gradient is cut by rmsprop(lr = ..., clip = 5), or in an optimiser of one's "
-                    "own: h = max(min(g, 5), -5)"),
+    **dict.fromkeys("clip clipnorm clip_norm global_clipnorm max_grad_norm max_norm "
+                    "gradient_clip".split(),
+                    "the norm of the gradient is limited behind every optimiser: "
+                    "with adam(lr = 0.001) clip 5"),
+    "clipvalue": "each number of a gradient is cut by rmsprop(lr = ..., clip = 5), or in an "
+                 "optimiser of one's own: h = max(min(g, 5), -5)",
     **dict.fromkeys(("groups", "dilation", "dilation_rate"),
                     "what conv has no option for is an equation with indices: "
                     "y[o, i, j] = sum(q, u, v: K[o, q, u, v] * x[q, i + 2*u, j + 2*v])"),

@@ -224,7 +224,10 @@ OWN = tuple(
         ("E113", "^try|except|finally|raise|global|nonlocal|del|pass|yield|async|await|break|"
          "continue{tail}", "",
          "a spec is no program: it says what there is, and this line is left out"),
-        ("E113", "^clip_grad_norm_|clip_grad_norm|clip_grad_value_|clip_by_norm({inside})",
+        ("E113", "^clip_grad_norm_|clip_grad_norm|clip_by_norm|clip_by_global_norm({inside})",
+         ": minimize e over net with adam(lr = 0.001) clip 5",
+         "a gradient is limited where it is used"),
+        ("E113", "^clip_grad_value_({inside})",
          ": rmsprop(lr = 0.01, clip = 5), or h = max(min(g, 5), -5) in an optimiser of one's own",
          "gradients are cut by the optimiser"),
         ("E113", "^register_buffer({inside})", ": fixed m[n] = 0", "what is not learnt is fixed"),

@@ -14,7 +14,14 @@ from typing import Any, NoReturn
 from dln.compiler.frontend.context import counting, lengths, standing
 from dln.compiler.frontend.context.build_context import Build, Chain, Instance, Value
 from dln.compiler.frontend.context.size_places import instead, size_place
-from dln.compiler.frontend.context.values import Function, Recurrence, Results, describe, unquoted
+from dln.compiler.frontend.context.values import (
+    Function,
+    Recurrence,
+    Results,
+    WholeGradient,
+    describe,
+    unquoted,
+)
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.sizes import Conflict, Size
 from dln.compiler.ir.structure import bare, is_param
@@ -64,6 +71,8 @@ def as_tensor(b: Build, value: Value, span: Span, what: str = "this") -> Node:
                 fact, remedy = "", f"{whole_text(at.text)}.{weights}"
     elif isinstance(value, Results):
         remedy = f"{CHOICES}{', '.join(f'{whole_text(at.text)}.{k}' for k in value.values)}"
+    elif isinstance(value, WholeGradient):
+        remedy, fact = f"norm({whole_text(at.text)})", "norm makes one number of all its entries"
     elif isinstance(value, str) and value.isidentifier() and what == "the loss":
         fact = f"a function is written without quotes, with what it is given: {value}(...)"
     elif isinstance(value, Function):

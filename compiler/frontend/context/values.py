@@ -106,6 +106,14 @@ class Results(Record, eq=False):
         return ", ".join(self.values)
 
 
+class WholeGradient(Record, eq=False):
+    """`grad(e, net)`: the gradients by all parameters `of` something, of which `norm` makes one
+    number."""
+
+    parts: tuple[Node, ...]
+    of: str
+
+
 class IndexVar(Record, eq=False):
     """A bound index: while it is bound, the axes it indexes are running axes of this name.
 
@@ -251,6 +259,7 @@ DESCRIBED: dict[type | UnionType, str] = {
     PhaseVerb: "{0.phase}.{0.verb}, which takes an expression in brackets",
     Module: "the file used as {0.name}",
     Results: "several results: {0.names}",
+    WholeGradient: "a gradient by everything in {0.of}",
     IndexVar: "the index {0.name}",
     IndexForm: "an index",
     StepIndex: "a step of the scan, which is an index",

@@ -11,12 +11,11 @@ from collections.abc import Callable
 from functools import reduce
 from typing import Any, NoReturn
 
-from dln.compiler.frontend.context import broadcasting, lengths, standing
+from dln.compiler.frontend.context import broadcasting
 from dln.compiler.frontend.context.artefacts import FORMS
 from dln.compiler.frontend.context.build_context import Build, Chain, Scope, Value
-from dln.compiler.frontend.context.values import CALLABLE, Builtin, describe
-from dln.compiler.frontend.expressions import emit_functions
-from dln.compiler.frontend.instances.instances import live_only
+from dln.compiler.frontend.context.values import CALLABLE, Builtin, WholeGradient, describe
+from dln.compiler.frontend.expressions import emit_functions, gradients
 from dln.compiler.frontend.instances.owning import owned_by
 from dln.compiler.frontend.tensors import (
     distributions,
@@ -27,11 +26,9 @@ from dln.compiler.frontend.tensors import (
     shape_functions,
 )
 from dln.compiler.ir import masks
-from dln.compiler.ir.graph import Node, ancestors
-from dln.compiler.ir.op import OPS, op_of
+from dln.compiler.ir.graph import Node
+from dln.compiler.ir.op import OPS
 from dln.compiler.ir.sizes import Size
-from dln.compiler.ir.structure import is_item, is_stop
-from dln.compiler.ir.tensor_type import spoken
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Span
 
@@ -62,6 +59,8 @@ def _reduction(name: str) -> Callable[..., Value]:
     def call(b: Build, span: Span, x: Value) -> Value:
         if isinstance(x, list):
             return _of_list(b, span, name, x)
+        if isinstance(x, WholeGradient):
+            return gradients.reduced(b, span, name, x)
         return reductions.reduce(b, name, x, None, span)
 
     return call
@@ -118,59 +117,7 @@ def _extreme(name: str) -> Callable[..., Value]:
     return call
 
 
-# ---- gradients ---------------------------------------------------------------------------------
-
-
-def gradient(b: Build, span: Span, s: Value, x: Value) -> Node:
-    """The gradient of a scalar (for each example) with respect to a tensor."""
-    loss, at = broadcasting.as_tensor(b, s, span), broadcasting.as_tensor(b, x, span)
-    if loss.type.example:
-        blamed, text = b.blame(s, span), "grad differentiates a single number for each example"
-        remedy = f"sum({broadcasting.whole_text(blamed.text)})"
-        b.fail("E340", text, blamed, f"is {b.shown(loss.type)}", remedy=remedy)
-    extra = [a for a in loss.type.running if a not in at.type.running]
-    if extra:
-        _not_by_each(b, spoken(extra[0]), s, x, span)
-    for node, value in ((loss, s), (at, x)):
-        if node.type.kind != "real":
-            domain = broadcasting.domain_text(b, node.type.domain)
-            label = f"is a {'truth value' if node.type.kind == 'bool' else domain}"
-            b.fail("E342", "only real numbers have a gradient", b.blame(value, span), label)
-    if standing.is_end(b, loss) and not (standing.runs(b, at) or standing.is_end(b, at)):
-        standing.refuse(b, span, "is taken over all steps")
-    if b.time.stepping:
-        standing.refuse_beyond(b, loss, at, span)
-    found = _by(b, span, loss, at, set(ancestors([loss])))
-    if found is None:
-        of, by = (broadcasting.short(b.blame(v, span).text) for v in (s, x))
-        b.fail("E345", f"{of} does not depend on {by}", b.blame(x, span), "takes no part in it")
-    return live_only(b, found, at, span)
-
-
-def _not_by_each(b: Build, axis: str, s: Value, x: Value, span: Span) -> NoReturn:
-    """Slopes of single examples by what all of them share: there is their mean, or their sum."""
-    of, by = (broadcasting.whole_text(b.blame(v, span).text) for v in (s, x))
-    each = "example of the batch" if axis == "batch" else f"value of {axis}"
-    text = f"{broadcasting.short(of)} has a value for each {each}, {broadcasting.short(by)} has not"
-    fact = f"what each slope is multiplied by goes inside: mean({axis}: stop(c) * {of})"
-    remedy = f"grad(mean({axis}: {of}), {by}) is the mean of the slopes"
-    b.fail("E341", text, b.blame(s, span), remedy=remedy, facts=(fact,))
-
-
-def _by(b: Build, span: Span, loss: Node, at: Node, needed: set[Node]) -> Node | None:
-    """The gradient by a node, or by a part of one that the loss depends on: `grad(e, o[0])`; by a
-    sequence where the loss depends on the scan that defines it."""
-    if at in needed or (is_item(at) and at.operands[0] in needed):
-        return b.at(span)("grad", loss, at)
-    if lengths.is_element(b, at):
-        inner = _by(b, span, loss, at.operands[1], needed)
-        zero = b.at(span).const(0.0)
-        return None if inner is None else b.at(span)("where", at.operands[0], inner, zero)
-    record = op_of(at)
-    if not record.is_("view") or record.is_("copies") or is_stop(at):
-        return None
-    whole = _by(b, span, loss, at.operands[0], needed)
-    return None if whole is None else b.at(span)(at.op, whole, **at.attrs)
+# ---- where a phase learns ----------------------------------------------------------------------
 
 
 def _training(b: Build, expr: s.Call, scope: Scope) -> Value:
@@ -297,7 +244,7 @@ EAGER: dict[str, Callable[..., Any]] = {
     "reshape": shape_functions.reshape,
     "upsample": shape_functions.upsample,
     "pad": shape_functions.pad,
-    "grad": gradient,
+    "grad": gradients.gradient,
     "last": reductions.last,
     "lowest": reductions.lowest,
     "uniform": distributions.uniform,

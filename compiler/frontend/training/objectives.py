@@ -22,7 +22,7 @@ from dln.compiler.frontend.instances.instances import live_only
 from dln.compiler.frontend.instances.options import option_values
 from dln.compiler.frontend.instances.owning import owned_by
 from dln.compiler.frontend.tensors import pointwise, reductions
-from dln.compiler.frontend.training import line_search, persistent_state, slopes
+from dln.compiler.frontend.training import clipping, line_search, persistent_state, slopes
 from dln.compiler.frontend.training.optimisers import Updated, optimise, remembers
 from dln.compiler.frontend.training.phase_scope import PhaseBody, Statement, bind, flat, in_stretch
 from dln.compiler.ir import masks
@@ -132,6 +132,7 @@ def _minimize(
     slopes.warn_of_free(b, st, scope)
     rules = line_search.asked(b, use)
     if rules is not None:
+        clipping.refuse(b, st, use)
         # The runtime searches, then moves the parameters that the loss depends on: they stay here.
         nodes, needed = {p: b.owned.params[p].node for p in paths}, set(ancestors([loss]))
         moved = {path: node for path, node in nodes.items() if node in needed}
@@ -140,10 +141,12 @@ def _minimize(
         got.lines.append(Minimizing(loss, grads, {}, named))
         got.descent = rules
         return
-    still, grads = _still(b, st, loss, got), {}
+    still, grads = _still(b, st, loss, got), dict[str, Node]()
     for path, param in held.items():
-        grad = grads[path] = live_only(b, b.at(st.span)("grad", loss, param), param, st.span)
-        own = b.owned.params[path].node
+        grads[path] = live_only(b, b.at(st.span)("grad", loss, param), param, st.span)
+    given = clipping.clipped(b, st, scope, grads)
+    for path, param in held.items():
+        own, grad = b.owned.params[path].node, given[path]
         done = optimise(b, use, own, held=param, grad=grad, site=site, loss=still)
         slopes.warn_of_still(b, use, done, grad, named)
         _one_memory(b, use, path, done, got)
