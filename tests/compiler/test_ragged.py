@@ -79,6 +79,11 @@ h = x -> rnn(2); scan t in 5 { s[t] = tanh(U @ s[t-1] + last(h)) }; y = sum(s) +
 e = sum(i: x[i, 0]^2 * x[i, 1]); g = grad(e, x); y = sum(g^2) + norm(grad(norm(x), x))
 scan t in time { h[t] = tanh(x[t] + U @ h[t-1]) }; e = sum(h);
   y = norm(grad(e, h[0])) + sum(grad(e, h))
+scan t in time { s[t] = s[t-1] + x[t, 0] * t; q[t] = cos(t / 3) if t > 0 else w[0] };
+  y = sum(s) + mean(q) + last(q) + max(q) + norm(q) + sum(i: q[i])
+s[t, r] = exp(x[t] @ x[r] - abs(t - r)) if r <= t else 0;
+  h[t, i] = sum(r: s[t, r] * x[r, i]) / sum(r: s[t, r]); y = sum(h) + mean(s) + max(s)
+z[i] = x[i, 0] * sin(i) if i != 1 else w[1]; y = sum(z) + mean(z) + max(i: i * x[i, 1])
 m = mean(time: x); d[t, j] = x[t, j] - m[j]; v[i, j] = mean(t: d[t, i] * d[t, j]);
   y = sum(v) + norm(d)
 z[i] = x[i, 0] if x[i, 1] > mean(x) else 0; y = mean(z) + sum(i: 1 if x[i, 0] > 0 else w[0])

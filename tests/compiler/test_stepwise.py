@@ -75,6 +75,15 @@ SAME = {
         scan("x[t]") + "scan s in time {\n y[s] = y[s-1] + h[s] * x[s-1]\n}",
     ),
     "steps that are counted": ("[time]", "scan t in time {\n y[t] = y[t-1] + 1\n}"),
+    "the number of the step": (
+        "[time]",
+        "scan t in time {\n y[t] = y[t-1] / 2 + (t * x[t, 0] if t != 1 else sin(t / 2))\n}",
+    ),
+    "counted in a scan in a step": (
+        "[time]",
+        "scan t in time {\n scan s in 3 {\n b[s] = b[s-1] / 2 + s * t + x[t, 1] \n}\n"
+        " y[t] = y[t-1] + last(b)\n}",
+    ),
     "mapped": ("[time, 2]", "y = x -> share()"),
     "mapped with components": ("[time]", "y = x -> third()"),
     "mapped after a scan": ("[time]", "y = x -> cell() -> share() -> third()"),

@@ -48,7 +48,7 @@ def as_tensor(b: Build, value: Value, span: Span, what: str = "this") -> Node:
     if isinstance(value, list | range):
         return _list_tensor(b, value, span, what)
     if counting.is_index(value):
-        counting.refuse_value(b, value, b.blame(value, span))
+        return counting.number(b, value, span)
     this = what == "this"
     need = "a tensor or a number is needed here" if this else f"{what} must be a tensor or a number"
     at, remedy = b.blame(value, span), unquoted(value, fraction=True)
@@ -90,7 +90,7 @@ def _given_first(text: str) -> str | None:
 
 def _list_tensor(b: Build, value: Sequence[Value], span: Span, what: str) -> Node:
     """A list of numbers is a constant; a list of tensors of one shape is stacked."""
-    if _any_tensor(value, lambda _: True):
+    if _any_tensor(value, lambda _: True) or any(map(counting.is_index, value)):
         parts = [as_tensor(b, v, span, what) for v in value]
         if any(p.type.kind != "index" for p in parts):  # classes may stand among classes
             parts = [quantity(b, p, span) for p in parts]

@@ -1,43 +1,89 @@
-"""Where an index or a step of a scan stands for a number, and what is written for that.
+"""The numbers that indices and steps of scans stand for.
 
-An index says which element is meant, and is no value: it is added up and multiplied in brackets,
-`x[2*i + u]`, and nowhere else. Its number is that of a table of the places; the number of a step is
-counted by the scan itself.
+An index says which element is meant: `x[i]`, `x[2*i + u]`. Wherever a number may stand it is the
+number of that element, counted from 0: `s[i, j] if j <= i else 0`, `sin(t / 100)`. Nothing can be
+learnt by it, so no gradient runs through it.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import NoReturn, TypeGuard
 
 from dln.compiler.frontend.context.build_context import Build, Value
-from dln.compiler.frontend.context.values import IndexForm, IndexVar, StepIndex, describe, shown
+from dln.compiler.frontend.context.place import replace
+from dln.compiler.frontend.context.values import IndexForm, IndexVar, StepIndex, shown
+from dln.compiler.ir.graph import Node
+from dln.compiler.ir.op import Make
+from dln.compiler.ir.sizes import Size
 from dln.grammar.diagnostics import Span
 from dln.grammar.syntax import Index
 
 Side = tuple[Value, Span]
-ARITHMETIC = ("+", "-", "*", "/", "^")
+
+
+def is_index(value: object) -> TypeGuard[IndexVar | IndexForm | StepIndex]:
+    return isinstance(value, IndexVar | IndexForm | StepIndex)
+
+
+def outside(b: Build) -> Build:
+    """In a call that stands in brackets an index is a number: `w[argmin(j: abs(i - j))]`."""
+    return b if b.bracket is None else replace(b, bracket=None)
+
+
+# ---- as numbers --------------------------------------------------------------------------------
+
+
+def number(b: Build, value: IndexVar | IndexForm | StepIndex, span: Span) -> Node:
+    """The number of the element or step that is meant."""
+    make = b.at(span)
+    if isinstance(value, StepIndex):
+        return _plus(make, value.scan.number(b, span), value.offset)
+    if isinstance(value, IndexVar):
+        return places(make, value.size, value.axis)
+    if not value.terms:
+        return make.const(float(value.offset))
+    total: Node | None = None
+    for index, factor in value.terms:
+        one = places(make, index.size, index.axis)
+        one = one if factor == 1 else make.mul(make.const(float(factor)), one)
+        total = one if total is None else make("add", *_crossed(make, total, one))
+    assert total is not None
+    return _plus(make, total, value.offset)
+
+
+def places(make: Make, size: Size, axis: str) -> Node:
+    """0, 1, 2, ... along a running axis."""
+    values = make("running", make("classes", size=size), running=(axis,))
+    return make("cast", values, kind="real")
+
+
+def _plus(make: Make, node: Node, offset: int) -> Node:
+    return make.add(node, make.const(float(offset))) if offset else node
+
+
+def _crossed(make: Make, total: Node, one: Node) -> tuple[Node, Node]:
+    """Numbers along some axes and along one more, for all pairs."""
+    like = total.type.like(
+        shape=(*total.type.shape, *one.type.shape), running=(*total.type.running, *one.type.running)
+    )
+    many = range(len(total.type.shape))
+    return make.broadcast(total, like, tuple(many)), make.broadcast(one, like, (len(many),))
+
+
+# ---- what is no index --------------------------------------------------------------------------
 
 
 def refuse_operation(b: Build, op: str, left: Side, right: Side, span: Span) -> NoReturn:
-    """`t > 0`, `r <= t`, `i != j`, `x[i] * i`: an index on one side or both."""
+    """`x[i * i]`, `x[2*t]`: what names no element in brackets."""
+    assert b.bracket is not None
     parts = (left, right)
-    index, other = (left, right) if is_index(left[0]) else (right, left)
-    label = f"{op} {shown(other[0])}"
-    if b.bracket is not None and op in ARITHMETIC:
-        if any(isinstance(v, StepIndex) for v, _ in parts):
-            _refuse_reading(b, parts, b.bracket, op, span)
-        b.fail("E217", "an index is a sum of bound indices and whole numbers", span, label)
-    text = f"{written(parts[0])} {op} {written(parts[1])}"
-    b.fail("E217", message(index[0]), span, label, remedy=remedy(b, parts, text))
-
-
-def refuse_value(b: Build, value: Value, span: Span) -> NoReturn:
-    """`tanh(i)`, `y[i] = i`, `-t`: an index alone where a value is meant."""
-    part = (value, span)
-    b.fail("E217", message(value), span, f"is {describe(value)}",
-           remedy=remedy(b, [part], written(part)))  # fmt: skip
+    if any(isinstance(v, StepIndex) for v, _ in parts):
+        _refuse_reading(b, parts, b.bracket, op, span)
+    other = right if is_index(left[0]) else left
+    text = "an index is a sum of bound indices and whole numbers"
+    b.fail("E217", text, span, f"{op} {shown(other[0])}")
 
 
 def _refuse_reading(b: Build, parts: Sequence[Side], whole: Index, op: str, span: Span) -> NoReturn:
@@ -48,43 +94,3 @@ def _refuse_reading(b: Build, parts: Sequence[Side], whole: Index, op: str, span
     said = "a scan reads a sequence at its own step, and so many before or after it"
     remedy = f"back[i] = {text} outside of the scan, which a block does whose port back[time] it is"
     b.fail("E217", said, span, f"reads {how}", remedy=remedy if op == "-" else "")
-
-
-def is_index(value: Value) -> bool:
-    return isinstance(value, IndexVar | IndexForm | StepIndex)
-
-
-def message(value: Value) -> str:
-    which = "step" if isinstance(value, StepIndex) else "element"
-    return f"{' and '.join(_names(value))} says which {which} is meant, and is no number"
-
-
-def _indices(value: Value) -> list[IndexVar]:
-    if isinstance(value, IndexForm):
-        return [i for i, _ in value.terms]
-    return [value] if isinstance(value, IndexVar) else []
-
-
-def _names(value: Value) -> list[str]:
-    return [value.scan.index] if isinstance(value, StepIndex) else [i.name for i in _indices(value)]
-
-
-def written(part: Side) -> str:
-    """A side as it can be written, with the numbers of the indices in place of them."""
-    value, span = part
-    text, table = " ".join(span.text.split()), "count" if isinstance(value, StepIndex) else "place"
-    for name in _names(value):
-        text = re.sub(rf"\b{name}\b", f"{table}[{name}]", text)
-    return text
-
-
-def remedy(b: Build, parts: Sequence[Side], text: str) -> str:
-    """Where the numbers come from, then the text with them."""
-    said = []
-    for t in [v.scan.index for v, _ in parts if isinstance(v, StepIndex)][:1]:
-        said.append(f"count[-1] = -1 above the scan, count[{t}] = count[{t}-1] + 1 in it")
-    sizes = [b.number(i.size) for v, _ in parts for i in _indices(v)]
-    if sizes:
-        last = "n-1" if None in sizes else max(n or 0 for n in sizes) - 1
-        said.append(f"let place = [for k in 0..{last}: k]")
-    return f"{', '.join(said)}, then {text}"

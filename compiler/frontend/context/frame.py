@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.op import Make
-from dln.compiler.ir.sizes import BATCH, Size
+from dln.compiler.ir.sizes import BATCH, BATCH_SIZE, Size
 from dln.compiler.ir.structure import is_draw, is_element
 from dln.compiler.ir.tensor_type import TensorType
 from dln.compiler.schema.keys import Key
@@ -143,6 +143,11 @@ class Frame:
     memory: dict[Remembered, Node] = field(default_factory=dict)
     asked: dict[Remembered, tuple[Node, Node]] | None = None
     masks: dict[str, list[tuple[object, ...]]] = field(default_factory=dict)
+
+    @property
+    def number(self) -> TensorType:
+        """The type of one number for each example."""
+        return TensorType((BATCH_SIZE,), ("batch",)) if self.batched else TensorType(())
 
 
 @dataclass

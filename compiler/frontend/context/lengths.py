@@ -20,9 +20,9 @@ from dln.compiler.frontend.context.build_context import Build
 from dln.compiler.frontend.context.place import Extent
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.op import op_of
-from dln.compiler.ir.sizes import Reason, Size, Var
+from dln.compiler.ir.sizes import BATCH_SIZE, Reason, Size, Var
 from dln.compiler.ir.structure import is_choice, is_spread
-from dln.compiler.ir.tensor_type import TensorType
+from dln.compiler.ir.tensor_type import TIME, TensorType
 from dln.grammar.diagnostics import Span
 
 LARGE = 3e38
@@ -89,6 +89,20 @@ def ended(b: Build, node: Node, axis: int, found: Extent | None) -> Node:
         return node
     number = b.sizes.resolve(node.type.shape[axis]).constant
     return resized(b, node, {axis: sized(b, number, found)})
+
+
+def of_each(b: Build, node: Node, span: Span) -> Node:
+    """A tensor that is the same for all examples, as one for each of them, where an axis of it has
+    an extent: each has a part of its own."""
+    type = node.type
+    if "batch" in type.running or not b.frame.batched:
+        return node
+    if all(extent(b, size) is None for size in type.shape):
+        return node
+    at = int(TIME in type.running)
+    shape = (*type.shape[:at], BATCH_SIZE, *type.shape[at:])
+    like = type.like(shape=shape, running=(*type.running[:at], "batch", *type.running[at:]))
+    return b.at(span).broadcast(node, like, tuple(i for i in range(len(shape)) if i != at))
 
 
 def even(b: Build, node: Node) -> Node:

@@ -129,13 +129,15 @@ class Extent:
 class NodeFacts:
     """What is known of nodes and not written in the graph: the loop whose step made a draw, by its
     number; what a value of a one-step form stands for; the extents of axes, and their sizes; the
-    names of draws of which nobody says how many numbers they are."""
+    names of draws of which nobody says how many numbers they are; the sizes of axes of which an
+    equation knew nothing but their indices, as numbers, each with its place."""
 
     drawn: dict[Node, int] = field(default_factory=dict)
     standing: dict[Node, tuple[bool, bool]] = field(default_factory=dict)
     extents: dict[Var, Extent] = field(default_factory=dict)
     extent_sizes: dict[tuple[Node, int], Size] = field(default_factory=dict)
     single: dict[Node, Span] = field(default_factory=dict)
+    counted: dict[Var, Span] = field(default_factory=dict)
 
 
 @dataclass(eq=False, kw_only=True)
@@ -268,9 +270,24 @@ class BuildPlace:
         another equation or at the end: it is then said as it would have been here."""
         if left == right:
             return
+        if self.facts.counted and self.facts.extents:
+            self._refuse_counted(left, right, span)
         conflict = self.sizes.equate(left, right, Reason(span, why), fail)
         if conflict is not None:
             (conflict.said or fail)(conflict)
+
+    def _refuse_counted(self, left: Size, right: Size, span: Span) -> None:
+        """What an equation has counted without a word of which sequence it is along is as long as
+        that has room for, and does not end with each."""
+        for mine, other in ((left, right), (right, left)):
+            ends = [v for v, _ in other.terms if v in self.facts.extents]
+            free = [v for v, _ in self.sizes.resolve(mine).terms if v in self.facts.counted]
+            if ends and free:
+                at, text = self.facts.counted[free[0]], "this axis does not end with each sequence"
+                label = f"only counts {free[0]}, along no sequence"
+                notes = (Note(span, "has sequences of unequal lengths"),)
+                fact = f"beside a sequence it does, in one equation: x[{free[0]}, 0] * {free[0]}"
+                self.fail("E220", text, at, label, notes, facts=(fact,))
 
     def same_shape(
         self, left: Sequence[Size], right: Sequence[Size], span: Span, why: str, fail: NoShape

@@ -137,6 +137,9 @@ class ScanStep(Protocol):
     def element(self, b: Build, value: Node | Recurrence, index: StepIndex, span: Span) -> Node:
         """`x[t]`, `h[t-1]`: of a sequence from outside, or of one that the scan defines."""
 
+    def number(self, b: Build, span: Span) -> Node:
+        """`t` where a number may stand: that of the step at hand."""
+
 
 class StepIndex(Record, eq=False):
     """`t`, `t-1` in a scan: a step, counted from the one at hand."""

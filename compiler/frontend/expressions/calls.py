@@ -7,7 +7,7 @@ from itertools import pairwise
 from types import MappingProxyType
 from typing import NoReturn, TypeAlias
 
-from dln.compiler.frontend.context import broadcasting, ports, standing
+from dln.compiler.frontend.context import broadcasting, counting, ports, standing
 from dln.compiler.frontend.context.build_context import (
     BlockDef,
     Build,
@@ -112,6 +112,7 @@ def _flow_step(b: Build, value: Value, span: Span, step: s.Expr, scope: Scope) -
 
 def _call(b: Build, target: Value, expr: s.Call, scope: Scope, first: Given = ()) -> Value:
     """A call whose arguments are still syntax; `first` are values that a pipeline passed in."""
+    b = counting.outside(b)
     written = (*expr.arguments, *expr.options)
     if isinstance(target, BlockDef):
         if expr.options and not _made_only(b, target, expr, scope):
@@ -193,11 +194,8 @@ def _arguments(b: Build, expr: s.Call, scope: Scope) -> list[tuple[Value, Span]]
     named: dict[str, s.Arg] = {}
     for a in expr.arguments:
         if isinstance(a, s.Ranged):
-            text, remedy = (
-                "an index stands in reductions only, before a colon",
-                "sum(i in 0..2: x[i])",
-            )
-            b.fail("E326", text, a.span, facts=(f"as in {remedy}",))
+            text = "an index stands in reductions only, before a colon"
+            b.fail("E326", text, a.span, facts=("as in sum(i in 0..2: x[i])",))
         if isinstance(a, s.Named) and named.setdefault(a.name, a) is not a:
             notes = (Note(named[a.name].span, "first here"),)
             b.fail("E329", f"{a.name} is given twice", a.span, "again", notes)
@@ -325,7 +323,7 @@ def _reduce(b: Build, expr: s.Reduce, scope: Scope) -> Value:
             remedy = f"{expr.function.span.text}({', '.join(given)})"
             b.fail("E325", text, expr.span, f"is {describe(target)}", remedy=remedy)
         b.fail("E325", text, expr.function.span, f"is {describe(target)}")
-    inner = scope.child()
+    b, inner = counting.outside(b), scope.child()
     axes = [_bind_index(b, arg, inner) for arg in expr.indices]
     body = tensor(b, expr.body, inner)
     _refuse_absent(b, target.name, expr, axes, body)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NoReturn
 
-from dln.compiler.frontend.context import broadcasting, lengths, standing
+from dln.compiler.frontend.context import broadcasting, counting, lengths, standing
 from dln.compiler.frontend.context.build_context import Build, Chain, Instance, Value
-from dln.compiler.frontend.context.values import WholeGradient
+from dln.compiler.frontend.context.values import WholeGradient, describe
 from dln.compiler.frontend.instances.instances import live_only
 from dln.compiler.frontend.instances.owning import owned
 from dln.compiler.ir.graph import Node, ancestors
@@ -25,6 +25,9 @@ def gradient(b: Build, span: Span, s: Value, x: Value) -> Node | WholeGradient:
     loss = broadcasting.as_tensor(b, s, span)
     if of_parts(b, x):
         return _whole(b, span, loss, s, x)
+    if counting.is_index(x):
+        text = "only real numbers have a gradient"
+        b.fail("E342", text, b.blame(x, span), f"is {describe(x)}")
     at = broadcasting.as_tensor(b, x, span)
     _check(b, span, (loss, s), (at, x))
     found = _by(b, span, loss, at, set(ancestors([loss])))

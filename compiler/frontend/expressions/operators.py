@@ -82,10 +82,12 @@ def _binary(b: Build, expr: s.Binary, scope: Scope) -> Value:
     spans = (expr.left.span, expr.right.span)
     if expr.op == "@":
         return reductions.contract(b, left, right, expr.span, spans)
-    if counting.is_index(left) or counting.is_index(right):
-        return affine_index.arithmetic(b, expr.op, left, right, expr.span, spans)
     if expr.op in COMPARISONS:
         return _compare(b, expr.op, left, right, expr.span, spans)
+    if counting.is_index(left) or counting.is_index(right):
+        form = affine_index.arithmetic(b, expr.op, left, right, expr.span, spans)
+        if form is not None:
+            return form
     if isinstance(left, list) or isinstance(right, list):
         left, right = (
             broadcasting.as_tensor(b, v, p) if isinstance(v, list) else v
@@ -170,7 +172,9 @@ def _unary(b: Build, expr: s.Unary, scope: Scope) -> Value:
             return not value
         return b.at(expr.span)("not", truth(b, value, expr.body.span))
     if counting.is_index(value):
-        counting.refuse_value(b, value, expr.body.span)
+        sides = (expr.span, expr.body.span)
+        form = affine_index.arithmetic(b, "-", 0, value, expr.span, sides)
+        return pointwise.unary(b, "neg", value, expr.span) if form is None else form
     if isinstance(value, Node | list):
         return pointwise.unary(b, "neg", value, expr.span)
     if isinstance(value, bool) or not isinstance(value, int | float | Size):

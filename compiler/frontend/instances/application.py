@@ -20,7 +20,7 @@ from dln.compiler.frontend.scan.equations import substituted
 from dln.compiler.frontend.scan.recurrences import at_step
 from dln.compiler.frontend.tensors.pointwise import refuse_pairs
 from dln.compiler.ir.graph import Node, ancestors
-from dln.compiler.ir.sizes import Size
+from dln.compiler.ir.sizes import Reason, Size
 from dln.compiler.ir.structure import in_step
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Note, Span
@@ -347,6 +347,19 @@ def _product_in(b: Build, expr: s.Syntax, body: Scope) -> s.Binary | None:
     return next(filter(None, (_product_in(b, part, body) for part in expr.children())), None)
 
 
+def _counted_along(b: Build, made: Instance, node: Node) -> Node:
+    """`p[i, k] = sin(i / 10^k)` for a result `p[time, n]`: as long as what the block is given."""
+    lead, type = len(node.type.running), node.type
+    if "time" in type.running or not type.example:
+        return node
+    counted = [v for v, _ in b.sizes.resolve(type.example[0]).terms if v in b.facts.counted]
+    if not counted:
+        return node
+    b.sizes.equate(type.example[0], made.steps, Reason(b.facts.counted[counted[0]], "is a step"))
+    node = lengths.resized(b, node, {lead: made.steps})
+    return lengths.of_each(b, node, b.facts.counted[counted[0]])
+
+
 def _result(b: Build, made: Instance, port: s.Port, body: Scope) -> Node:
     if port.name not in body.names:
         _refuse_astray(b, made, port.name)
@@ -366,6 +379,8 @@ def _result(b: Build, made: Instance, port: s.Port, body: Scope) -> Node:
         label = f"is {b.shown(node.type)}, which does not run over time"
         b.fail("E214", f"{who}, which runs over time", port.span, label)
     _refuse_timed(b, made, port, node, running, who)
+    if "time" in running and made.timed and not b.time.stepping:
+        node = _counted_along(b, made, node)
     node = _fitted(b, node, running, sizes, port.span, who, port)
     domain = domain_of(b, port.domain, made.scope, made.sizes)
     if domain is None or domain == node.type.domain:

@@ -30,7 +30,8 @@ def closed(attempt: Attempt) -> tuple[Node, dict[str, Node]]:
     _leave(attempt, loop, body)
     out = {}
     for (name, node), value in zip(wanted.items(), inside[len(nexts) :], strict=True):
-        made, span = item(make, loop, value), scan.lines[name].span
+        span = scan.lines[name].span
+        made = lengths.of_each(b, item(make, loop, value), span)
         if made.type.domain != node.type.domain:
             made = b.at(span)("asserted", made, domain=node.type.domain)
         out[name] = b.mark(made, span, scan.scope.named(name))
@@ -68,16 +69,31 @@ def _leave(attempt: Attempt, loop: Node, body: Body) -> None:
     for key, value in zip(keys, body.nexts, strict=True):
         if scan.inside and key not in memory:
             continue  # it begins anew in each step around it
-        last = time_axis.final(b, item(make, loop, value), scan.st.span)
+        whole = lengths.of_each(b, item(make, loop, value), scan.st.span)
+        last = time_axis.final(b, whole, scan.st.span)
         if b.time.reading or key in memory:
             remember(b, key, last)
         if carry is not None and key not in memory:
             carry.end(make, str(key), last)
+    if attempt.counted is not None and not scan.inside:
+        _leave_count(attempt, body.length)
     if b.time.reading and not scan.inside:
         for key, node in attempt.looked.items():  # the last element but lag - 1 of what was read
             at = b.sizes.resolve(node.type.shape[0]).constant - key.lag
             none = attempt.nothing(row_type(node.type)) if at < 0 else None
             remember(b, key, none or time_axis.element(b, node, at, scan.st.span))
+
+
+def _leave_count(attempt: Attempt, length: Size) -> None:
+    """How many steps there have been, for who counts on."""
+    b, span, key = attempt.b, attempt.scan.st.span, attempt.count_key
+    make, found = b.at(span), lengths.extent(b, length)
+    steps = make.size(length) if found is None else make("cast", found.count, kind="real")
+    if b.time.reading:
+        remember(b, key, attempt.filled(steps, b.frame.number))
+    if attempt.before is not None and b.frame.carry is not None:
+        carried = attempt.before, attempt.filled(steps, attempt.before.type)
+        b.frame.carry.end(make, str(key), make.add(*carried))
 
 
 def number_of_steps(attempt: Attempt) -> Size:
@@ -99,6 +115,8 @@ def number_of_steps(attempt: Attempt) -> Size:
     if length is None:
         text, remedy = "how many steps does this scan have?", f"scan {st.name} in 100 {{ ... }}"
         b.fail("E338", text, st.span, "nothing in it runs over time", remedy=remedy)
+    if attempt.counted is not None:
+        broadcasting.equal(b, attempt.counted, length, st.span, "counts the steps")
     return length if lengths.extent(b, length) is not None else b.sizes.resolve(length)
 
 

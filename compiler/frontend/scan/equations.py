@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from dln.compiler.frontend.context import broadcasting, static_values
+from dln.compiler.frontend.context import broadcasting, counting, static_values
 from dln.compiler.frontend.context.build_context import (
     Binding,
     Build,
@@ -103,6 +103,7 @@ def once(
 
     def where_it_stands(asker: Build) -> Value:
         """An equation is worked out in the time in which it stands, whoever asks for it first."""
+        asker = counting.outside(asker)
         return find(asker if asker.time is time else replace(asker, time=time))
 
     scope.names[name] = Binding(span, where_it_stands, static)
@@ -165,6 +166,9 @@ def _indexed(b: Build, st: s.Define, scope: Scope) -> Node:
         indices.append(var)
     node = static_values.tensor(b, st.value, inner)
     _refuse_sequence(b, st, node, indices)
+    for index in indices:
+        if b.sizes.resolve(index.size) == index.size:  # as open as when it began
+            b.facts.counted[index.size.terms[0][0]] = st.target.span
     return axes.axes_stop(b, broadcasting.quantity(b, node, st.value.span), indices, st.span)
 
 

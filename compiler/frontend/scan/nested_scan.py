@@ -76,7 +76,7 @@ def _joined(b: Build, scan: Recurrences, name: str, elements: Sequence[Node], nu
     whole = make("concat", *rows, axis=0) if len(rows) > 1 else rows[0]
     if lengths.extent(b, number) is not None:
         whole = lengths.resized(b, whole, {0: number})
-    made = make("running", whole, running=(TIME, *type.running))
+    made = lengths.of_each(b, make("running", whole, running=(TIME, *type.running)), span)
     return b.mark(made, span, scan.scope.named(name))
 
 
@@ -96,6 +96,9 @@ class UnrolledStep(Attempt):
             return self.begun(name, behind, type)
         before = self.steps[-lag]
         return self.filled(before.current(before.b, name), type)
+
+    def number(self, b: Build, span: Span) -> Node:
+        return b.at(span).const(float(len(self.steps)))
 
     def _given(self, b: Build, node: Node, index: StepIndex, span: Span) -> Node:
         node = time_axis.time_first(b, node, span)

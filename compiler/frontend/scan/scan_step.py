@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import NoReturn
 
-from dln.compiler.frontend.context import absences, broadcasting, standing, time_axis
+from dln.compiler.frontend.context import absences, broadcasting, counting, standing, time_axis
 from dln.compiler.frontend.context.build_context import Build
 from dln.compiler.frontend.context.frame import OpenLoop, Remembered
 from dln.compiler.frontend.context.place import replace
@@ -17,7 +17,7 @@ from dln.compiler.frontend.scan import equations, preconditions
 from dln.compiler.frontend.scan.recurrences import Recurrences
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.ops.loop import slot
-from dln.compiler.ir.sizes import Size
+from dln.compiler.ir.sizes import Size, Var
 from dln.compiler.ir.tensor_type import TIME, TensorType
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import DlnError, Span
@@ -29,7 +29,8 @@ class Attempt:
     `b` is where the scan is worked out, `loop` what its step leaves; the step belongs to `within`,
     which in a one-step form is the loop `around` it, if any. `lengths` are those of the sequences
     that it runs along, `looked` what it has seen of them for the next step; `along` says that a
-    one-step form looks at any.
+    one-step form looks at any. Where `t` stands for a number, `count` is that, `counted` how many
+    steps there are, and `before` how many lie before this window of a stream.
     """
 
     def __init__(self, b: Build, scan: Recurrences, types: dict[str, TensorType]) -> None:
@@ -40,6 +41,9 @@ class Attempt:
         self.lengths: list[tuple[Size, Span]] = []
         self.looked: dict[Remembered, Node] = {}
         self.along = False
+        self.count: Node | None = None
+        self.counted: Size | None = None
+        self.before: Node | None = None
         self.scope = scan.scope.child()
 
     @property
@@ -158,6 +162,34 @@ class Attempt:
         if not self.stepping and self.loop.holds and self.loop.touches([value], b.facts.drawn):
             self._other(b, span, "a scan inside", "is of")
         return self._given(b, value, index, span)
+
+    def number(self, b: Build, span: Span) -> Node:
+        """`t` as a number: how many steps of the sequence lie before the one at hand."""
+        if self.count is None:
+            self.count = self._remembered(b, span) if self.stepping else self._counted(b, span)
+        return self.count
+
+    def _counted(self, b: Build, span: Span) -> Node:
+        """In a loop: its steps as they are counted, after those of the windows before."""
+        make, self.counted = b.at(span), Size.of(Var(self.index, span=self.scan.st.span))
+        here = make("at", counting.places(make, self.counted, TIME), loop=self.loop.number)
+        carry = None if self.scan.inside else b.frame.carry
+        if carry is None:
+            return here
+        self.before = carry.begin(make, str(self.count_key), b.frame.number)
+        return make("add", *broadcasting.align(b, [here, self.before], span))
+
+    def _remembered(self, b: Build, span: Span) -> Node:
+        """In a one-step form: as many as there were, and one more for the next step."""
+        like, make = b.frame.number, b.at(span)
+        before = self._recall(b, self.count_key, like, partial(self.nothing, like))
+        self.looked[self.count_key] = make.add(before, make.const(1.0))
+        return before
+
+    @property
+    def count_key(self) -> Remembered:
+        """Under which key a scan remembers how many steps it has made."""
+        return Remembered(self.scan.scope.path, self.index, 0, next(iter(self.scan.lines)))
 
     def _other(self, b: Build, span: Span, other: str, how: str) -> NoReturn:
         """A sequence of the outer scan with the inner index, or the other way round."""

@@ -37,8 +37,10 @@ def as_form(value: Value) -> IndexForm | None:
 
 def arithmetic(
     b: Build, op: str, left: Value, right: Value, span: Span, spans: tuple[Span, Span]
-) -> IndexForm | StepIndex:
-    """`2*i + u`: indices added, and multiplied by whole numbers; `t - 1`, a step of a scan."""
+) -> IndexForm | StepIndex | None:
+    """`2*i + u`: indices added, and multiplied by whole numbers; `t - 1`, a step of a scan. None
+    where it is none of these, `i / 2`: outside of brackets they are then the numbers that they are.
+    """
     # A size is the number that it is, and a whole number is one: `c / 2 * i`.
     left, right = (b.resolve(v) if isinstance(v, Size) else v for v in (left, right))
     left, right = (v if (n := whole_number(v)) is None else n for v in (left, right))
@@ -53,17 +55,23 @@ def arithmetic(
             return _sum(IndexForm(()), y, x.offset)
         if op == "*" and not y.terms:
             return _sum(IndexForm(()), x, y.offset)
-    counting.refuse_operation(b, op, *parts, span)
+    if b.bracket is not None:
+        counting.refuse_operation(b, op, *parts, span)
+    return None
 
 
-def _step(b: Build, op: str, first: counting.Side, second: counting.Side, span: Span) -> StepIndex:
+def _step(
+    b: Build, op: str, first: counting.Side, second: counting.Side, span: Span
+) -> StepIndex | None:
     """`t - 1`, `t + 2`, `1 + t`."""
     left, right = first[0], second[0]
     if op == "+" and isinstance(right, StepIndex):
         left, right = right, left
     steps = None if isinstance(right, bool) or not isinstance(right, int) else right
     if op not in "+-" or not isinstance(left, StepIndex) or steps is None:
-        counting.refuse_operation(b, op, first, second, span)
+        if b.bracket is not None:
+            counting.refuse_operation(b, op, first, second, span)
+        return None
     return StepIndex(left.scan, left.offset + (steps if op == "+" else -steps))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from dln.compiler.frontend.context import lengths
+from dln.compiler.frontend.context import absences, counting, lengths
 from dln.compiler.frontend.context.broadcasting import (
     align,
     as_tensor,
@@ -16,6 +16,7 @@ from dln.compiler.frontend.context.broadcasting import (
     whole_text,
 )
 from dln.compiler.frontend.context.build_context import Build, Value
+from dln.compiler.frontend.context.values import IndexVar
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.sizes import Size
 from dln.compiler.ir.structure import is_const, is_input
@@ -59,6 +60,7 @@ def compare(
     b: Build, sign: str, left: Value, right: Value, span: Span, spans: tuple[Span, Span]
 ) -> Node:
     """A comparison. Classes compare with classes (and whole numbers) by == and != only."""
+    values = (left, right)
     nodes = [as_tensor(b, v, s) for v, s in zip((left, right), spans, strict=True)]
     classes = [n.type.domain.name == "class" for n in nodes]
     if any(classes) and sign not in ("==", "!="):
@@ -68,12 +70,32 @@ def compare(
         if x is not None and y is not None:
             equal(b, x, y, span, "the two are classes of different sets")
     elif any(classes):
-        of = nodes[classes.index(True)].type.domain
+        at = classes.index(True)
+        of = nodes[at].type.domain
+        if counting.is_index(values[1 - at]) and sign in ("==", "!="):
+            return _with_place(b, sign, nodes[at], values[1 - at], span, spans)
         nodes = [_as_class(b, n, of, s) for n, s in zip(nodes, spans, strict=True)]
     elif len({n.type.kind for n in nodes}) > 1:
         nodes = [quantity(b, n, s) for n, s in zip(nodes, spans, strict=True)]
     refuse_pairs(b, nodes, spans)
     return b.at(span)(COMPARISONS[sign][0], *align(b, nodes, span, spans))
+
+
+def _with_place(
+    b: Build, sign: str, node: Node, index: Value, span: Span, spans: tuple[Span, Span]
+) -> Node:
+    """`i == label`: an index runs over the classes, and one of them is the class's own."""
+    size = node.type.domain.size
+    if isinstance(index, IndexVar) and not index.ranged and size is not None:
+        equal(b, index.size, size, span, f"{index.name} runs over the classes")
+    node, has = absences.split(b, node, span)
+    number = b.at(span)("cast", node, kind="real")
+    places = as_tensor(b, index, span)
+    made = b.at(span)(COMPARISONS[sign][0], *align(b, [number, places], span, spans))
+    if has is None:
+        return made
+    word, there = ("and", has) if sign == "==" else ("or", b.at(span)("not", has))
+    return b.at(span)(word, *align(b, [there, made], span))
 
 
 def _as_class(b: Build, node: Node, of: Domain, span: Span) -> Node:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from math import prod
 from typing import NoReturn
 
-from dln.compiler.frontend.context import absences, broadcasting, lengths
+from dln.compiler.frontend.context import absences, broadcasting, counting, lengths
 from dln.compiler.frontend.context.build_context import Build, Value
 from dln.compiler.frontend.context.static_values import whole_size
 from dln.compiler.frontend.context.values import IndexVar, describe, shown, whole_number
@@ -23,6 +23,9 @@ def onehot(b: Build, span: Span, label: Value) -> Node:
         values = b.at(span)("classes", size=label.size)
         node = b.at(span)("running", values, running=(label.axis,))
         return b.at(span)("onehot", node, size=label.size)
+    if counting.is_index(label):
+        fact = "1 at a place is a choice: y[i] = 1 if i == t else 0"
+        b.fail("E310", "onehot takes a class", b.blame(label, span), "is an index", facts=(fact,))
     node = broadcasting.as_tensor(b, label, span)
     if node.type.domain.name != "class" or node.type.domain.size is None:
         remedy = "declare its number of classes: label: class(10)"

@@ -30,6 +30,7 @@ class Scan:
         names = [w.name("h") for _ in range(1 + self.c.below(2))]
         self.own = [Var(h, h, self.c.pick([(), (2,), (3,), (2, 2)]), self.n) for h in names]
         self.seen = [v for v in w.vars if not v.steps]
+        self.seen.append(Var(self.t, self.t, (), run=lambda env: env[self.t]))
         self.pasts: list[tuple[str, Var, int]] = []
         self.looks: list[tuple[str, Var, int]] = []
         self.firsts: dict[tuple[str, int], Run] = {}
@@ -91,7 +92,7 @@ class Scan:
         rows: dict[str, list[Any]] = {h.key: [] for h in self.own}
         n = len(env[self.of.key]) if self.of else self.n
         for s in range(n):
-            now = dict(env)
+            now = {**env, self.t: float(s)}
             for key, h, lag in self.pasts:
                 begins = begun.get((h.key, lag - s), np.zeros(h.shape))
                 now[key] = rows[h.key][s - lag] if s >= lag else begins

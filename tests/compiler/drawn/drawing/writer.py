@@ -96,7 +96,8 @@ class Writer:
             return self.timed_leaf(shape, steps)
         same = [v for v in self.vars if v.shape == shape and not v.steps and not v.classes]
         larger_ones = [v for v in self.vars if self.has_inside(v, shape)]
-        kind = self.c.below(len(same) + len(larger_ones) + 2)
+        places = [] if shape else list(self.indices)
+        kind = self.c.below(len(same) + len(larger_ones) + 2 + len(places))
         if kind < len(same):
             return self.whole(same[kind])
         kind -= len(same)
@@ -105,6 +106,9 @@ class Writer:
         if kind == len(larger_ones) and len(shape) < 3:
             value = self.c.array(shape) if shape else self.c.number()
             return Term(literal(value), shape, lambda env: value)
+        if kind > len(larger_ones) + 1:
+            name = places[kind - len(larger_ones) - 2]
+            return Term(name, (), lambda env: float(env["i:" + name]))
         return self.whole(self.param(shape))
 
     def has_inside(self, v: Var, shape: Shape) -> bool:
