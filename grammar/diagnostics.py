@@ -195,7 +195,7 @@ class Problems:
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """The known name that `name` most likely meant, if one is a slip of the pen away: a mark in
     four may be wrong, one at least. Another word that looks alike is no help, nor one of two that
-    are as close.
+    are as close. Of two marks any other two may be meant, and another number is no slip.
 
     >>> nearest("sigmod", ["sigmoid", "tanh"]), nearest("reshape", ["shape"])
     ('sigmoid', None)
@@ -205,8 +205,11 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     if name.casefold() in by_fold:
         return by_fold[name.casefold()]
     most = max(1, len(name) // 4)
-    if len(name) < 3:  # one mark more or less, behind the first
-        known = [k for k in known if len(k) != len(name) and k[:1] == name[:1]]
+    if len(name) < 3:
+        return None
+    if any(map(str.isdigit, name)):
+        bare = _lettered(name)
+        known = [k for k in known if _lettered(k) != bare]
     found = [(slips(name, k), k) for k in known if abs(len(k) - len(name)) <= most]
     best = min((n for n, _ in found), default=most + 1)
     close = [k for n, k in found if n == best <= most]
@@ -216,6 +219,10 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
     alike = [SequenceMatcher(None, name, k).ratio() for k in close]
     return None if alike.count(max(alike)) > 1 else close[alike.index(max(alike))]
+
+
+def _lettered(name: str) -> str:
+    return "".join(c for c in name if not c.isdigit())
 
 
 def slips(a: str, b: str) -> int:

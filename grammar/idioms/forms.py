@@ -55,6 +55,9 @@ _ATOM = rf"(?:[A-Za-z_]\w*|{_PAIRS})(?:\.[A-Za-z_]\w*|{_PAIRS}|')*+"
 _LINE = r"(?=\s*(?:#|\n|$))"
 
 
+_ALONE = r"(?<![\w)\]'])(?<![-+*/@^])(?<![-+*/@^]\s)"
+
+
 def _any(words: str) -> str:
     return rf"\b(?:{'|'.join(words.split())})\b"
 
@@ -80,7 +83,7 @@ HOLES = {
     "cond": r"[^\n#]+?",
     "q": r"[^=?:|,\n]+?",
     "rest": rf"[^\n#]+?{_LINE}",
-    "tuple": rf"(?<![\w)\]'])\((?:[^()]|\({INNER}\))+?,(?:[^()]|\({INNER}\))+?\)",
+    "tuple": rf"{_ALONE}\((?:[^()]|\({INNER}\))+?,(?:[^()]|\({INNER}\))+?\)(?!\s*[-+*/@^'])",
     "choice": (
         r"if (?P<test>[^\n]+?)\s*(?:(?P<curly>\{)|:)\s*\n\s*"
         r"(?P<target>\w[^\n=]*?)\s*=\s*(?P<then>[^\n]+?)\s*\n"
@@ -97,6 +100,7 @@ HOLES = {
     "blank": _LINE,
     "put": r"<-|=",
     "dotpow": r"\.\^",
+    "whole": "//",
     "head": r"(?:block|fn)\b[^\n#]*?",
     "about": r"~|=~|approx(?:imately)?",
     "file": r"[\w/-]+\.\w+",

@@ -209,6 +209,12 @@ def _digits(h: Holes) -> str:
     return f"{h['namer']} {name} {h['tail']}"
 
 
+def _titled(h: Holes) -> str | None:
+    """`check sizes {`; where nothing stands, what it says is lost."""
+    said = h["cond"].strip()
+    return f'check "{said}" {{' if said not in ("", "slow") else None
+
+
 def _used(h: Holes) -> str | None:
     """`import mnist`, of a spec; a library of another tool is none."""
     name = h["f"]
@@ -293,7 +299,7 @@ REWRITES = tuple(
         ("E114", "^use {f}{blank}", _used, FILE),
         ("E117", "^{heading} {f}({inside}){tail}", _block, HEAD),
         ("E117", "^{heading} {f} {ports}", _bare, HEAD),
-        ("E114", "^check {cond} {", 'check "{cond}" {', "a check has its text in quotes"),
+        ("E114", "^check {cond} {", _titled, "a check has its text in quotes"),
         ("E114", "^task {f} {", "task {f}() {", "a task has ( ), for its options"),
         ("E114", "^{loop_word} {f} {loops} {cond} {", _looped, LOOP),
         ("E114", "^{loop_word} ({inside}) {", _looped, LOOP),

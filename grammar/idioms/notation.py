@@ -19,6 +19,7 @@ SUM = re.compile(
     r"\\?\b(sum|mean|max|min)_\{?(\w)(?:\s*(?:=|\\in|in)\s*[^{}]*)?\}?(?:\^(?:\w|\{[^{}]*\}))?\s+"
 )
 LOW = re.compile(r"([A-Za-z]\w*?)_(?:\{([^{}]*)\}|([a-z0-9])\b)")
+NUMBER = re.compile(r"-?\d[\w.]*")
 APART = re.compile(r"(?<=[\w\])}'])[ \t]+(?=[A-Za-z(\\])")
 
 
@@ -103,6 +104,14 @@ def _repeated(h: Holes) -> str | None:
     return f": scan {index} in time {{" if again else line
 
 
+def _apart(h: Holes) -> str:
+    """`a = 1, b = 2` on two lines; in a block numbers may be parameters without their word."""
+    f, g, first, second = h["f"], h["g"], h["closed"].strip(), h["rest"].strip()
+    if h["around"] == "block" and NUMBER.fullmatch(first) and NUMBER.fullmatch(second):
+        return f": param {f} = {first}, {g} = {second}, or fixed where they are not learnt"
+    return f"{f} = {first}\n{g} = {second}"
+
+
 def of_energy(h: Holes) -> bool:
     """Whether `E(v, h) = ...` is the energy of a block."""
     own = h["above"].rsplit("block", 1)[-1]
@@ -133,7 +142,7 @@ ROWS = tuple(
         ("E113", "{reduced}({summand} for {f} in {along})", "{reduced}({f} in {along}: {summand})",
          "the indices of a sum stand first, before a colon"),
         ("E115", "^for {f} in {cond}: {rest}", _repeated, ALL),
-        ("E111", "^{f} = {closed}, {g} = {rest}", "{f} = {closed}\n{g} = {rest}",
+        ("E111", "^{f} = {closed}, {g} = {rest}", _apart,
          "one equation stands on a line"),
     )
 )  # fmt: skip

@@ -16,6 +16,8 @@ from dln.grammar.idioms.names import arguments, options, same
 Holes = dict[str, str]
 # Axes that a batch has moved: along them a sum is of one example.
 BY_AXIS = ("sum", "mean", "max", "min")
+ALONG = frozenset("argmax argmin softmax log_softmax norm std var prod median all any".split())
+NUMBER = re.compile(r"-?\d[\w.]*")
 KEPT = re.compile(r"keepdims? = .*")
 OWN_AXES = frozenset({"", "1", "-1", "axis = 1", "axis = -1", "dim = 1", "dim = -1"})
 OF_ONE = "all is of one example, without an axis of the batch; others are named: sum(i: W[i, j])"
@@ -52,10 +54,18 @@ def _by_axis(h: Holes) -> str | None:
 
 def _along(h: Holes) -> str | None:
     """An operation along an axis: the last is that of one example, the first that of the batch,
-    which a list has not."""
-    if h["k"] not in ("1", "-1") and h["a"].startswith("["):
+    which a list has not. What is written out has other axes, a number has none."""
+    name, k, a = h["f"].rpartition(".")[2], h["k"], h["a"].strip()
+    if name not in (*BY_AXIS, *ALONG) or k not in ("0", "1", "-1") or NUMBER.fullmatch(a):
         return None
-    return f"{h['f']}({h['a']})" if h["k"] in ("1", "-1") else f"{h['f']}(batch: {h['a']})"
+    if k == "0" and (a.startswith("[") or name not in BY_AXIS):
+        return None
+    return f"{h['f']}({a})" if k != "0" else f"{h['f']}(batch: {a})"
+
+
+def _indexed(name: str, h: Holes) -> str | None:
+    """`sum(i, x[i])`."""
+    return None if NUMBER.fullmatch(h["a"].strip()) else f"{name}({h['index']}: {h['a']})"
 
 
 def _summing(h: Holes) -> str:
@@ -194,8 +204,8 @@ NUMBERS = (
     ("{f}({a}, keepdims|keepdim = {b})", "{f}({a})", "nothing needs its dimensions kept"),
 )  # fmt: skip
 VALUES = (
-    ("sum({index}, {a})", "sum({index}: {a})", INDEX),
-    ("mean({index}, {a})", "mean({index}: {a})", INDEX),
+    ("sum({index}, {a})", lambda h: _indexed("sum", h), INDEX),
+    ("mean({index}, {a})", lambda h: _indexed("mean", h), INDEX),
     ("seq|Seq({a}, {b})", "{a}..{b}", "a range is written 1..9, both ends included"),
     ("{summing}({inside})", _summing, INDEX), ("sigma({a})", "sigmoid({a})", SIGMA),
     ("«act = »sigma", "sigmoid", SIGMA), ("c({inside})", "[{inside}]", "a list is written in [ ]"),
@@ -353,8 +363,9 @@ PLACES = (
     ("batch full|whole|entire", "batch all", "all examples at once are batch all"),
     ("for one {unit}", "for 1 {unit}", "a time has a number"),
     ("~max({a}, {k})[1]", "argmax({a})", "the place of the largest is argmax"),
-    ("sum({a}, {k})", "sum({a})", OF_ONE),
-    ("mean({a}, {k})", "mean({a})", OF_ONE),
+    ("sum({a}, {k})", lambda h: _along({**h, "f": "sum"}), OF_ONE),
+    ("mean({a}, {k})", lambda h: _along({**h, "f": "mean"}), OF_ONE),
+    ("sum|mean({a}, {k})", ": sum(j: W[i, j]), or sum(x)", OF_ONE),
     ("for {f} in {timed} {", "scan {f} in time {", "what runs over time is a scan"),
     (
         "{x}[{index}..{k}]",

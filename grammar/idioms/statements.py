@@ -14,6 +14,7 @@ from dln.grammar.idioms.names import OPTIONS, arguments, same
 from dln.grammar.idioms.phrases import EQUAL, MINIMIZE
 
 Holes = dict[str, str]
+NUMBER = notation.NUMBER
 
 
 def _comment(h: Holes) -> str:
@@ -163,6 +164,12 @@ def _layer(h: Holes) -> str:
     )
 
 
+def _compared(h: Holes) -> str | None:
+    """`watch error = argmax(z) = label`; two of which one is a number are hardly compared."""
+    side = h["side"].strip()
+    return None if NUMBER.fullmatch(side) else f"watch {h['f']} = {side} == {h['rest']}"
+
+
 def _choice(h: Holes) -> str:
     """An if over several lines, as a choice of two values."""
     then, other = (f"({v})" if "->" in v else v for v in (h["then"], h["other"]))
@@ -251,7 +258,7 @@ OWN = tuple(
          "windows are square, and their size is one number"),
         ("E114", "^snapshot|save|checkpoint_every every {tail}", "checkpoint every {tail}",
          "what is kept is said by checkpoint"),
-        ("E110", "^watch {f} = {side} {one} {rest}", "watch {f} = {side} == {rest}", EQUAL),
+        ("E110", "^watch {f} = {side} {one} {rest}", _compared, EQUAL),
         ("E110", "^until {side} {one} {rest}", "until {side} == {rest}", EQUAL),
         ("E114", "^minimize {cond} with {lrest} over {tail}",
          "minimize {cond} over {tail} with {lrest}", "over stands before with"),

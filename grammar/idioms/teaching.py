@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from functools import cache
 from typing import NamedTuple
 
-from dln.grammar.diagnostics import Problem, Source, Span
+from dln.grammar.diagnostics import Problem, Source, Span, slips
 from dln.grammar.idioms import forms, heads, names, operations, statements
 from dln.grammar.idioms.forms import Idiom
 
@@ -38,10 +38,19 @@ def _taught(p: Problem, writer: Translator) -> Problem:
     row, match, here = found
     start, stop, remedy = writer.replaced(text, match, here)
     says, facts = row.says, _facts(here)
+    if (other := _misspelt(p, match.group(), here)) and remedy:
+        facts, remedy = (f"as in {remedy}; {other} is another",), ""
     if p.code == "E301" and (made := writer.parameter(text)) is not None:
         says, start, stop, remedy = operations.LEARNT, *match.span(), made
     span = Span(p.span.source, base + start, base + stop)
     return Problem(p.code, says, span, facts=facts, remedy=remedy, word=p.word)
+
+
+def _misspelt(p: Problem, form: str, here: str) -> str:
+    """The name that a word of another tool may be a slip of as well: `tan`, of `tanh`."""
+    other, word = p.remedy, p.span.text if p.span else ""
+    near = form.startswith(word) and other.isidentifier() and slips(word, other) == 1
+    return other if near and not re.search(rf"\b{other}\b", here) else ""
 
 
 def _facts(here: str) -> tuple[str, ...]:

@@ -28,6 +28,7 @@ from dln.compiler.ir.structure import bare, is_param
 from dln.compiler.ir.tensor_type import Domain, TensorType, spoken
 from dln.grammar.diagnostics import CHOICES, Note, Span
 
+SIGNS = (*"+-*/@<>", "==", "!=", "<=", ">=")
 ORDER = {"time": 0, "batch": 1}
 """Time runs first: what belongs to one step of a loop then lies together in memory."""
 
@@ -65,6 +66,8 @@ def as_tensor(b: Build, value: Value, span: Span, what: str = "this") -> Node:
         inside = ", ".join(p.name for p in ports) if b.frame.batched else ""
         remedy = f"{whole_text(at.text)}({inside or '...'})"
         remedy += "" if inside else ", applied to what it is given"
+        if not whole_text(at.text).isidentifier() and _reckoned_with(at):
+            fact, remedy = f"layers are applied: x -> {whole_text(at.text)}", ""
         if at.source.text[at.stop :].lstrip().startswith("^"):
             fact, remedy = "a penalty is of weights, each by its name: sum(net.h.W^2)", ""
             if isinstance(value, Instance) and (weights := _weights(b, value)):
@@ -80,6 +83,14 @@ def as_tensor(b: Build, value: Value, span: Span, what: str = "this") -> Node:
         fact = f"it is applied to what it is given: {value.syntax.name}({takes})"
     facts = (fact,) if fact else ()
     b.fail("E302", need, at, f"is {describe(value)}", remedy=remedy, facts=facts)
+
+
+def _reckoned_with(at: Span) -> bool:
+    """Whether an operator stands before or behind a place, which may be there for an arrow."""
+    text = at.source.text
+    before, after = text[: at.start].rstrip(), text[at.stop :].lstrip()
+    left, right = before.endswith(SIGNS), after.startswith(SIGNS)
+    return (left and not before.endswith("->")) or (right and not after.startswith("->"))
 
 
 def _given_first(text: str) -> str | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from itertools import islice
 from types import UnionType
 from typing import NamedTuple
 
@@ -41,6 +42,8 @@ from dln.grammar.diagnostics import CHOICES, Span, nearest, slips
 
 CHAINED = "layers one after another are a chain: chain([for m in [100, 10]: dense(m)])"
 DRAWS = "bernoulli|categorical|normal|uniform"
+LIBRARY = 2  # the level of its names
+SHORT = 3  # marks of a name that another one of as many may be by chance
 MOST_HINTS = 20  # as many as are printed
 MOST_NAMES = 1000  # among which a nearest one is looked for
 MOST_CHOICES = 12  # that are listed where none is near
@@ -92,10 +95,16 @@ def suggested(b: Build, name: str, span: Span, scope: Scope) -> str:
     inside = elsewhere(b, name, scope)
     if inside:
         return inside
+    if (pair := _run_together(b, name, scope)) is not None:
+        alone = span.source.text[span.stop :].lstrip(" ")[:1] not in tuple("^'[(.")
+        return " @ ".join(pair) if alone and _product(b, pair, scope) else ""
+    if _worked_out(b, name, scope):
+        return ""
     meant, found = meant_at(span), list[tuple[int, int, str]]()
     for level, names in enumerate(_levels(scope)):
         fit = [k for k, to in names.items() if k[0] != "_" and meant.by(known(b, to))]
-        if (hit := nearest(name, fit)) is not None and (len(name) > 1 or level == 0):
+        hit = nearest(name, fit)
+        if hit is not None and (level < LIBRARY or not _by_chance(name, hit)):
             found.append((slips(name.casefold(), hit.casefold()), level, hit))
     return min(found)[2] if found else _choices(b, span, scope, meant)
 
@@ -133,9 +142,11 @@ def _choices(b: Build, span: Span, scope: Scope, meant: Meant) -> str:
     return f"{CHOICES}{', '.join(fit)}" if 1 < len(fit) <= MOST_CHOICES else ""
 
 
-def ways(b: Build, name: str, span: Span, alone: bool) -> tuple[str, ...]:
+def ways(b: Build, name: str, span: Span, scope: Scope, alone: bool) -> tuple[str, ...]:
     """How a name gets a meaning that means nothing here: as what is kept, called, learnt, or read;
     `alone` says that no other is near."""
+    if alone and (told := _worked_out(b, name, scope) or _two(b, name, scope)):
+        return told
     if re.match(rf"\s*{name}\s*:=", span.source.line(span.line)):
         return (f"what is kept from update to update is a state: state {name} = 0, above it",)
     clause = re.match(r"\s*(until|checkpoint best by)\b", span.source.line(span.line))
@@ -178,6 +189,24 @@ def refuse_unsaid(b: Build, syntax: s.Block, name: str) -> None:
         whole = f"{' '.join(asked.span.text.split())}: class({name})"
         label = "is a class of how many?"
         b.fail("E301", f"no port says how large {name} is", asked.span, label, (), whole)
+
+
+def refuse_early(b: Build, name: str, span: Span, scope: Scope) -> None:
+    """A port or an equation of a block, in what the block is made of before it is applied."""
+    around = ((x, b.owned.instances.get(x.path)) for x in scope.outwards())
+    made = next((made for x, made in around if made is not None and made.scope is x), None)
+    if made is None:
+        return
+    syntax = made.definition.syntax
+    refuse_unsaid(b, syntax, name)
+    given = any(p.name == name for p in syntax.ports)
+    if given or any(st.target.name == name for st in syntax.body if isinstance(st, s.Define)):
+        what = f"what {made.name} {'is given' if given else 'works out'} where it is applied"
+        fact = "a let and a parameter are made once; an equation, without let, comes later"
+        text = f"there is no {name} yet: it is {what}"
+        if b.built.missing.asked(name, text, span):
+            raise Poisoned
+        b.fail("E301", text, span, "is needed before", facts=(fact,))
 
 
 def refuse_unscanned(b: Build, name: str, span: Span) -> None:
@@ -267,11 +296,73 @@ def elsewhere(b: Build, name: str, scope: Scope) -> str:
         value = known(b, scope.lookup(key))
         inside = isinstance(value, Module) and name in value.scope.names
         part = isinstance(value, DataValue) and name in b.data.sets[value.name].parts
-        within = isinstance(value, Instance) and _works_out(value, name)
+        within = isinstance(value, Instance) and _works_out(value, name) and _sure(value, name)
         if inside or part or within or (isinstance(value, Results) and name in value.values):
             found.append(f"{key}.{name}")
     found = list(dict.fromkeys(found))
     return f"one of {', '.join(found)}" if 1 < len(found) <= 6 else "".join(found[:1])
+
+
+def _by_chance(name: str, hit: str) -> bool:
+    """Whether a short name differs from another one by a mark that stands for one of its marks."""
+    one, other = name.casefold(), hit.casefold()
+    return len(one) == len(other) <= SHORT and sorted(one) != sorted(other)
+
+
+def _worked_out(b: Build, name: str, scope: Scope) -> tuple[str, ...]:
+    """Where a name is one of an instance: its result, which an equation here may have to ask for,
+    or a short one, that could be anything."""
+    for key in scope.visible():
+        value = known(b, scope.lookup(key))
+        if isinstance(value, Instance) and _works_out(value, name):
+            given = ", ".join(p.name for p in value.definition.syntax.ports)
+            asked = f" = {key}({given}), on a line above" if name in _results(value) else ""
+            own = f"here it is {key}.{name}" + (f", or {name}{asked}" if asked else "")
+            return (f"{name} is a name of {key}'s own: {own}",)
+    return ()
+
+
+def _run_together(b: Build, name: str, scope: Scope) -> tuple[str, str] | None:
+    """`Wx` or `looped2`: what may be two that have lost the mark between them."""
+    own = {k for names in islice(_levels(scope), LIBRARY) for k in names}
+    for cut in range(1, len(name)):
+        left, right = name[:cut], name[cut:]
+        both = [k for k in (left, right) if k in own and RECKONED.by(known(b, scope.lookup(k)))]
+        if both == [left, right] or (both == [left] and right.isdigit()):
+            return left, right
+        long = cut >= SHORT and len(name) - cut > SHORT
+        if long and scope.lookup(left) is not None and scope.lookup(right) is not None:
+            return left, right
+    return None
+
+
+def _two(b: Build, name: str, scope: Scope) -> tuple[str, ...]:
+    """What may stand between two that have run together."""
+    if (found := _run_together(b, name, scope)) is None:
+        return ()
+    left, right = found
+    if any(isinstance(known(b, scope.lookup(k)), CALLABLE) for k in found):
+        return (f"{left} and {right} are two names, if they are meant",)
+    marks = f"{left}^{right}, {left} * {right}" if right.isdigit() else f"{left} * {right}"
+    if _product(b, found, scope):
+        marks = f"{left} @ {right}"
+    return (f"{left} and {right} are two, if they are meant, with a mark between them: {marks}",)
+
+
+def _product(b: Build, pair: tuple[str, str], scope: Scope) -> bool:
+    """Whether two names are a matrix and what it can be multiplied with."""
+    values = [known(b, scope.lookup(k)) for k in pair]
+    ranks = [len(v.type.example) for v in values if isinstance(v, Node)]
+    return len(ranks) == 2 and ranks[0] == 2 and ranks[1] in (1, 2)
+
+
+def _sure(made: Instance, name: str) -> bool:
+    """Whether a name of an instance is hardly meant otherwise."""
+    return len(name) >= SHORT and name not in _results(made)
+
+
+def _results(made: Instance) -> list[str]:
+    return [p.name for p in made.definition.syntax.results]
 
 
 def _works_out(made: Instance, name: str) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from types import UnionType
 from typing import NoReturn
 
@@ -285,8 +286,9 @@ def lookup(b: Build, name: str, span: Span, scope: Scope) -> Value:
     """What a name stands for, found on first use for the current frame."""
     binding = scope.lookup(name)
     if binding is None:
-        _refuse_early(b, name, span, scope)
-        unknown(b, "name", name, span, (), hint=lambda: missing.suggested(b, name, span, scope))
+        missing.refuse_early(b, name, span, scope)
+        hint = partial(missing.suggested, b, name, span, scope)
+        unknown(b, "name", name, span, (), hint=hint, scope=scope)
     version = 0 if binding.static else b.frame.version
     if version not in binding.cache:
         if binding.busy:
@@ -313,24 +315,6 @@ def lookup(b: Build, name: str, span: Span, scope: Scope) -> Value:
     return value
 
 
-def _refuse_early(b: Build, name: str, span: Span, scope: Scope) -> None:
-    """A port or an equation of a block, in what the block is made of before it is applied."""
-    around = ((x, b.owned.instances.get(x.path)) for x in scope.outwards())
-    made = next((made for x, made in around if made is not None and made.scope is x), None)
-    if made is None:
-        return
-    syntax = made.definition.syntax
-    missing.refuse_unsaid(b, syntax, name)
-    given = any(p.name == name for p in syntax.ports)
-    if given or any(st.target.name == name for st in syntax.body if isinstance(st, s.Define)):
-        what = f"what {made.name} {'is given' if given else 'works out'} where it is applied"
-        fact = "a let and a parameter are made once; an equation, without let, comes later"
-        text = f"there is no {name} yet: it is {what}"
-        if b.built.missing.asked(name, text, span):
-            raise Poisoned
-        b.fail("E301", text, span, "is needed before", facts=(fact,))
-
-
 def unknown(
     b: Build,
     kind: str,
@@ -339,6 +323,7 @@ def unknown(
     known: Sequence[str],
     of: str = "",
     hint: Callable[[], str] | None = None,
+    scope: Scope | None = None,
 ) -> NoReturn:
     """Nothing is called so; the nearest name that exists is the remedy, or the few there are. It is
     said once, however often it is asked for."""
@@ -350,12 +335,14 @@ def unknown(
     if len(told.places) <= missing.MOST_HINTS:
         known = [k for k in dict.fromkeys(known) if not k.startswith("_")]
         remedy = (hint() if hint is not None else nearest(name, known)) or ""
-        if of and kind != "argument" and not remedy and 0 < len(known) <= 12:
-            remedy = ("one of " if len(known) > 1 else "") + ", ".join(known)
+        if not plain and kind != "argument" and not remedy and 1 < len(known) <= 12:
+            remedy = CHOICES + ", ".join(known)
     open_ = plain and (not remedy or remedy.startswith(CHOICES))
-    facts = missing.ways(b, name, span, not remedy) if open_ else ()
+    facts = missing.ways(b, name, span, scope, not remedy) if open_ and scope else ()
     if kind == "argument" and known and not remedy:  # which is meant, if any, nobody knows
         facts = (f"{of} takes {', '.join(known)}",)
+    elif len(known) == 1 and not remedy:
+        facts = (f"{known[0]} is the only {kind}" + f" of {of}" * bool(of),)
     b.fail("E301", message, at, "unknown", remedy=remedy, facts=facts)
 
 

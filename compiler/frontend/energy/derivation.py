@@ -98,11 +98,24 @@ def _energy(b: Build, made: Instance, units: Units) -> Node:
     node = broadcasting.quantity(b, value, st.value.span)
     if node.type.example:
         _refuse_products(b, st.value, body)
-        remedy = f"sum({broadcasting.whole_text(st.value.span.text)})"
         b.fail("E410", "an energy is one number for each example", st.value.span,
-               f"is {b.shown(node.type)}", remedy=remedy)  # fmt: skip
+               f"is {b.shown(node.type)}", remedy=_summed(b, st.value, body),
+               facts=("so is each of its terms: a sum of products is written @",))  # fmt: skip
     _holds_all(b, made, units, body, node, st.span)
     return b.mark(node, st.span, f"{made.path}.energy")
+
+
+def _summed(b: Build, energy: s.Expr, body: Scope) -> str:
+    """The sum of an energy, none of whose terms is one number already."""
+
+    def single(e: s.Syntax) -> bool:
+        if isinstance(e, s.Group | s.Unary):
+            return single(e.body)
+        if isinstance(e, s.Binary) and e.op in "+-":
+            return single(e.left) or single(e.right)
+        return not broadcasting.quantity(b, b.evaluate(e, body), e.span).type.example
+
+    return "" if single(energy) else f"sum({broadcasting.whole_text(energy.span.text)})"
 
 
 def _refuse_products(b: Build, expr: s.Syntax, body: Scope) -> None:

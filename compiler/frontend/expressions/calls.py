@@ -183,8 +183,9 @@ def _not_applied(b: Build, target: Value, span: Span, call: s.Call | None = None
     if isinstance(target, DataValue):
         fact = "how a data set is read stands behind it: on mnist batch 100 for 1 epoch"
     remedy = target if isinstance(target, str) and target.isidentifier() else ""  # of `-> "relu"`
-    if isinstance(target, list | int) and target and call is None:
-        remedy = f"{'chain' if isinstance(target, list) else 'dense'}({span.text})"
+    remedy = f"chain({span.text})" if isinstance(target, list) and call is None else remedy
+    if isinstance(target, int) and call is None:
+        fact = f"a full layer of {span.text} numbers is dense({span.text})"
     facts = (fact,) if fact else ()
     b.fail("E324", text, span, f"is {describe(target)}", remedy=remedy, facts=facts)
 

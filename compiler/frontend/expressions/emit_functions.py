@@ -209,7 +209,7 @@ def _refuse_others(b: Build, form: str, expr: s.Call, rows: Mapping[str, s.Expr]
         takes = ", ".join(wanted) or "one expression, or several with names"
         what = "classes" if wanted else "expressions"
         message, label = f"{form} takes {what} over a data set", f"takes {takes}, and on, where, n"
-        b.fail("E322", message, at, label, remedy=FORMS[form].example)
+        b.fail("E322", message, at, label, facts=(f"as in {FORMS[form].example}",))
 
 
 def _shown(b: Build, form: str, expr: s.Call, rows: Mapping[str, s.Expr], scope: Scope) -> Part:

@@ -14,7 +14,7 @@ from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.op import op_of
 from dln.compiler.ir.structure import is_item, is_param, is_stop
 from dln.compiler.ir.tensor_type import spoken
-from dln.grammar.diagnostics import Span
+from dln.grammar.diagnostics import CHOICES, Span
 
 # ---- by a tensor -------------------------------------------------------------------------------
 
@@ -41,7 +41,8 @@ def _check(b: Build, span: Span, of: tuple[Node, Value], by: tuple[Node, Value])
     (loss, s), (at, x) = of, by
     if loss.type.example:
         blamed, text = b.blame(s, span), "grad differentiates a single number for each example"
-        remedy = f"sum({broadcasting.whole_text(blamed.text)})"
+        whole = broadcasting.whole_text(blamed.text)
+        remedy = f"{CHOICES}sum({whole}), mean({whole})"
         b.fail("E340", text, blamed, f"is {b.shown(loss.type)}", remedy=remedy)
     extra = [a for a in loss.type.running if a not in at.type.running]
     if extra:

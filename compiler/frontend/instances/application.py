@@ -23,7 +23,7 @@ from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.sizes import Reason, Size
 from dln.compiler.ir.structure import in_step
 from dln.grammar import syntax as s
-from dln.grammar.diagnostics import Note, Span
+from dln.grammar.diagnostics import Note, Span, nearest
 
 # ---- functions ---------------------------------------------------------------------------------
 
@@ -369,7 +369,9 @@ def _result(b: Build, made: Instance, port: s.Port, body: Scope) -> Node:
         read = len(re.findall(rf"\b{last.name}\b", made.definition.syntax.span.text)) if last else 0
         if last is not None and last.dims is None and read == 1:  # it is called otherwise
             notes = (Note(port.span, "is promised here"),)
-            b.fail("E301", text, last.span, "is read nowhere", notes, port.name)
+            slip = port.name if nearest(last.name, [port.name]) else ""
+            fact = f"is it {last.name} that is meant? then it is called {port.name}"
+            b.fail("E301", text, last.span, "is read nowhere", notes, slip, () if slip else (fact,))
         b.fail("E301", text, port.span, "is promised here", remedy=remedy)
     node = broadcasting.as_tensor(b, lookup(b, port.name, port.span, body), port.span)
     running, sizes = port_sizes(b, port, made.scope, made.sizes)

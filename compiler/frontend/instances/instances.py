@@ -159,8 +159,11 @@ def _refuse_inputs(b: Build, made: Instance, given: Sequence[s.Arg], note: Note,
     if second and isinstance(lookup(b, options[0], note.span, made.scope), int | Size | Node):
         rest = ", ".join(broadcasting.whole_text(a.span.text) for a in given[1:])
         fact = f"{made.name} takes {', '.join(options)}; its inputs are those of what it is given"
-        b.fail("E324", text, made.span, "is given its inputs too", (note,),
-               f"{made.name}({rest})", (fact,))  # fmt: skip
+        remedy = f"{made.name}({rest})"
+        facts: tuple[str, ...] = (fact,)
+        if isinstance(given[0], s.Binary):  # a comma may stand for an operator
+            facts, remedy = (f"{fact}: {remedy}",), ""
+        b.fail("E324", text, made.span, "is given its inputs too", (note,), remedy, facts)
 
 
 # ---- parameters --------------------------------------------------------------------------------

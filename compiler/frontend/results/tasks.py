@@ -57,8 +57,9 @@ def _once_written(b: Build, emits: Sequence[Emission]) -> None:
             first = written.setdefault(PurePath(e.to), e.span)
             if first != e.span:
                 text, notes = f"{e.to} is written twice", (Note(first, "first here"),)
-                path, said = PurePath(e.to), e.span.text
+                path, said, again = PurePath(e.to), e.span.text, e.span.repeats(first)
                 other = said.replace(path.name, f"{path.stem}-2{path.suffix}")
+                other = "" if again else other  # one of two equal lines goes
                 b.fail("E334", text, e.span, "would take its place", notes, other)
 
 

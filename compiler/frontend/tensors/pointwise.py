@@ -115,6 +115,8 @@ def _as_class(b: Build, node: Node, of: Domain, span: Span) -> Node:
     text = whole_text(span.text)
     own = re.fullmatch(r"onehot\((\w+)\)", text)
     remedy = (own[1] if own is not None else f"argmax({text})") if scores else ""
+    if own is None and remedy in span.source.line(span.line):  # what it is compared with
+        remedy = ""
     label = f"is {b.shown(node.type)}: a number for each class" if scores else "is neither"
     text = "a class is compared with a class or a whole number"
     b.fail("E311", text, span, label, (), remedy)

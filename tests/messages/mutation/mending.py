@@ -10,7 +10,7 @@ from dln.grammar.printer import to_text
 from dln.grammar.remedies import edit
 from dln.grammar.syntax import Check, Sweep, Task
 from dln.spec import Spec
-from mutation.edits import Edit
+from mutation.edits import Edit, tokens
 from mutation.judging import Answer, answer
 
 ROUNDS = 4
@@ -53,15 +53,29 @@ def alike(one: Spec, two: Spec) -> bool:
 
 def same_text(text: str, slip: Edit, spec: Spec) -> bool:
     """Whether a text is that of a spec, but for its layout, or for another name where the slip had
-    changed one."""
+    changed one, there and wherever it is used."""
     if slip.old.isidentifier() and slip.text.isidentifier():
-        text = re.sub(rf"\b{slip.text}\b", slip.old, text)
+        text = renamed(text, slip)
     if text.split() == spec.source.text.split():
         return True
     try:
         return to_text(parse(text)) == to_text(spec.syntax)
     except DlnError:
         return False
+
+
+def renamed(text: str, slip: Edit) -> str:
+    """A text with the old name at the place of a slip, and in its uses: where the original has it
+    and this text the new one."""
+    words, own = tokens(text), tokens(slip.original)
+    changed = [
+        a for a, b in zip(words, own, strict=False) if (a.text, b.text) == (slip.text, slip.old)
+    ]
+    if len(words) != len(own) or len(changed) < 2:
+        return re.sub(rf"\b{slip.text}\b", slip.old, text)
+    for word in reversed(changed):
+        text = text[: word.start] + slip.old + text[word.stop :]
+    return text
 
 
 def asked(spec: Spec) -> tuple[object, ...]:
