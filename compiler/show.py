@@ -58,7 +58,7 @@ def totals(program: Program, n: int) -> str:
         ("arena", f"{parts['arena']:,} bytes in {len(program.slots)} slots"),
         ("without sharing", f"{alone:,} bytes"),
         ("calls", f"{sum(line.call is not None for line in program.lines)}"),
-        *([("turned", "; ".join(program.turned))] if program.turned else ()),
+        *([("forms", "; ".join(program.forms))] if program.forms else ()),
         *([("looked at", looked(program))] if LOOKED in program.clocks else ()),
         ("arithmetic", f"{flops:,} operations"),
         ("traffic", f"{traffic:,} bytes, {flops / max(1, traffic):.2f} operations a byte"),

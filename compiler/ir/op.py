@@ -164,14 +164,15 @@ class Op:
     numbers), `view` (no work: the operand's elements in another arrangement), `moves` (elements are
     only moved and added up, so that every derivative is 0 or 1), `squashing` (bends both ways: its
     second derivative is left out of curvature), `product` (multiplies operands with one another, so
-    that each derivative holds the other operand), `bilinear` (such a product, 0 where an operand
-    is 0), `identity` (the operand itself: something is said of it), `copies` (elements of operands,
-    each perhaps many times), `lookup` (operand 0 is a table that the others point into), `opaque`
-    (it has no gradient), `steep` (its slope is a quotient by its value), `spoken` (the operand of
-    its refuge is a value of the spec in a derivative too, so that the spec's own text may stand for
-    it), `onto` (an operand is copied to where the result lies, and the rest added to it), `random`,
-    `loop`, `symbolic` (must be gone before lowering). `smooth` says that the evaluator's form is
-    analytic, so that a complex step through it gives the derivative.
+    that each derivative holds the other operand), `bilinear` (such a product, 0 where an operand is
+    0), `identity` (the operand itself: something is said of it), `copies` (elements of operands,
+    each perhaps many times), `lookup` (operand 0 is a table that the others point into), `one_hot`
+    (1 where its operand points to along the last axis, else 0), `opaque` (it has no gradient),
+    `steep` (its slope is a quotient by its value), `spoken` (the operand of its refuge is a value
+    of the spec in a derivative too, so that the spec's own text may stand for it), `onto` (an
+    operand is copied to where the result lies, and the rest added to it), `random`, `loop`,
+    `symbolic` (must be gone before lowering). `smooth` says that the evaluator's form is analytic,
+    so that a complex step through it gives the derivative.
 
     `spell` says how a program computes it, `spell_for` how one target does it better, by its name.
     `host` is the Python expression for single numbers, `{0}` for the first operand; it is empty

@@ -69,13 +69,13 @@ def program(writer: Writer, name: str, dtype: str) -> Program:
         slots=tuple(made.slots),
         text="\n".join([*head, *body, "", "    return run", ""]),
         first=len(head) + 1,
-        turned=turned(made),
+        forms=forms(made),
     )
 
 
-def turned(made: Schedule) -> tuple[str, ...]:
-    """What is said of the products that are computed turned, those of loops with the rest."""
-    return (*made.roles.turned, *(x for loop in made.loops.values() for x in turned(loop.step)))
+def forms(made: Schedule) -> tuple[str, ...]:
+    """What is said of products in other forms, those of loops with the rest."""
+    return (*made.roles.forms, *(x for loop in made.loops.values() for x in forms(loop.step)))
 
 
 def held(made: Schedule, known: Known) -> dict[str, str]:

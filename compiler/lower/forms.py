@@ -44,7 +44,7 @@ def products_turned(graph: Graph, capacity: int) -> tuple[Graph, tuple[str, ...]
         turned = make("transpose", made, perm=tuple(map(out.index, node["out"])))
         back = make.running(turned, node.type)
         rows, columns, summed = sizes
-        said.append(f"{rows} rows by a matrix of {columns} x {summed}")
+        said.append(f"{rows} rows by a matrix of {columns} x {summed}, turned")
         return back if read_by_a_product(graph, node) else make("copy", back)
 
     made = rewrite(graph, rule)[0]

@@ -16,6 +16,7 @@ from dln.compiler.ir.spelling import Lies, Spelling, View, lies_after
 from dln.compiler.lower.forms import products_turned
 from dln.compiler.lower.im2col import gathered, unwound
 from dln.compiler.lower.layout import examples_last
+from dln.compiler.lower.lookups import products_looked_up
 from dln.compiler.lower.targets import Target, spelling
 from dln.compiler.lower.tiles import tiles_reshaped
 from dln.compiler.schema.keys import Output
@@ -30,7 +31,8 @@ class Roles:
     source: an input, a whole field, a parameter, a state or a slot. const: a constant tensor. host:
     one number known without looking at a tensor, a Python number in the program. view: another look
     at its first operand. compute: an array that the program fills; a loop is one too. left: an
-    array that a loop fills row by row. `turned` says which products are computed turned.
+    array that a loop fills row by row. `forms` says which products are computed in
+    another form.
     """
 
     def __init__(self, target: Target) -> None:
@@ -38,7 +40,7 @@ class Roles:
         self.role: dict[Node, Role] = {}
         self.layout: dict[Node, Lies] = {}
         self._spelled: dict[Node, Spelling] = {}
-        self.turned: tuple[str, ...] = ()
+        self.forms: tuple[str, ...] = ()
 
     def of(self, node: Node) -> Role:
         """The role of a node; those of its operands are settled before it."""
@@ -122,8 +124,10 @@ def prepare(graph: Graph, target: Target, capacity: int = 1) -> tuple[Graph, Rol
     if target.examples_last:
         graph = examples_last(graph, capacity)
     graph = tiles_reshaped(graph, capacity)
-    if target.turns_products:
-        graph, roles.turned = products_turned(graph, capacity)
+    if target.chooses_forms:
+        for choose in (products_looked_up, products_turned):
+            graph, said = choose(graph, capacity)
+            roles.forms += said
 
     def rule(new: Graph, node: Node, operands: tuple[Node, ...]) -> Node:
         made = None

@@ -135,7 +135,7 @@ class Program(Record):
     the seed and the buffers by name, makes the views of `setup` once, and returns
     `run(*clocks)`. `slots` are the arena's pieces in bytes; a value or a new parameter is left in
     its buffer. `first` is the line of `text` (from 1) on which `lines` begin.
-    `turned` says which products are computed turned.
+    `forms` says which products are computed in another form than they are written in.
     """
 
     name: str
@@ -150,7 +150,7 @@ class Program(Record):
     slots: tuple[Extent, ...]
     text: str
     first: int = 0
-    turned: tuple[str, ...] = ()
+    forms: tuple[str, ...] = ()
 
     @property
     def inputs(self) -> tuple[Buffer, ...]:

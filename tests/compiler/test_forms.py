@@ -78,7 +78,7 @@ def made(reader: Maker, capacity: int = 16) -> tuple[Graph, Program]:
 def test_whoever_reads_a_turned_product_gets_its_numbers(name: str) -> None:
     reader, count = READERS[name]
     graph, program = made(reader)
-    assert len(program.turned) == count
+    assert len(program.forms) == count
     rng = np.random.default_rng(3)
     W = rng.normal(size=(128, 192)) / 9
     executable = Executable(program, Host(), {"W": W}, {})
@@ -95,7 +95,7 @@ def test_whoever_reads_a_turned_product_gets_its_numbers(name: str) -> None:
 def test_the_plan_says_which_products_are_turned() -> None:
     _, program = made(product)
     assert "16 rows by a matrix of 128 x 192" in totals(program, 16)
-    assert not lower("t", made(product)[0], TARGETS["cupy"], "float64", 16).turned
+    assert not lower("t", made(product)[0], TARGETS["cupy"], "float64", 16).forms
 
 
 SIZES = [
@@ -139,7 +139,7 @@ train fit on d batch 8 for 1 update dtype float64 {
 def test_in_a_loop() -> None:
     x = np.random.default_rng(2).normal(size=(8, 3)).round(2)
     session = dln.load(LOOP.replace("ROWS", str(x.tolist()))).compile().session(seed=1)
-    assert session.plan.programs["step:fit"].turned == ("8 rows by a matrix of 192 x 192",)
+    assert session.plan.programs["step:fit"].forms == ("8 rows by a matrix of 192 x 192, turned",)
     V, U = (session.params[f"m.{k}"].copy() for k in "VU")
     h = np.einsum("ik,nk->ni", V, x)
     for _ in range(3):

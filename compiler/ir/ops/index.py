@@ -118,7 +118,7 @@ PLACES = index(2, 4, size=5)
 register(
     Op("onehot", onehot_type,
        lambda site, at: (at[..., None] == site.np.arange(site.shape[-1])).astype(site.real),
-       no_gradient, spell_onehot, takes=("index",), formula="onehot({0})",
+       no_gradient, spell_onehot, takes=("index",), facts=("one_hot",), formula="onehot({0})",
        bound=bounds.at_most(1.0), places=axes.same, vmap=axes.unchanged,
        examples=cases(((PLACES,), {"size": Size(5)}), ((index(3, size=2),), {"size": Size(2)}))),
     Op("pick", pick_type,

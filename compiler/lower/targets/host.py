@@ -17,7 +17,7 @@ NUMPY = Target(
     name="numpy",
     boxes=True,
     examples_last=True,
-    turns_products=True,
+    chooses_forms=True,
     functions={
         **ARRAYS,
         "sum": "{xp[add.reduce]}({args}, out={out})",

@@ -33,7 +33,8 @@ class Target:
     `functions` says how a call is written where it is not `xp.NAME(ARGS, out=OUT)`, of a kernel
     `NAME(ARGS, out=OUT)`. `boxes`: single numbers are handed to array operations as 0-d arrays, not
     as Python numbers. `examples_last`: convolutions run with their examples innermost (`layout`).
-    `turns_products`: products of few rows by a large matrix are computed turned (`forms`).
+    `chooses_forms`: products of few rows by a large matrix are computed turned (`forms`), and those
+    with one-hot rows are rows of a table (`lookups`).
     """
 
     name: str
@@ -41,7 +42,7 @@ class Target:
     functions: Mapping[str, str]
     dtypes: tuple[str, ...] = DTYPES
     examples_last: bool = False
-    turns_products: bool = False
+    chooses_forms: bool = False
 
     def form(self, call: Call) -> str:
         """The template of a call."""
