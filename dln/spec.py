@@ -8,29 +8,28 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dln.compiler.model import Model
-from dln.compiler.reading import Outside
-from dln.compiler.reading import read as understood
 from dln.compiler.schema import arguments
 from dln.compiler.schema.headers import DataSource, Schema
 from dln.flags import read_flags
-from dln.grammar import syntax
 from dln.grammar.diagnostics import DlnError, Fault, Problem, Source, nearest
-from dln.grammar.parser import parse_source
 from dln.grammar.record import Record
+from dln.kept.facts import SpecFacts, facts_of
+from dln.kept.kept_spec import KeptSpec
+from dln.kept.questions import Doors
 from dln.settings import Settings, chosen
 
 if TYPE_CHECKING:
     import networkx as nx
 
     from dln.compiler.ir.graph import Node
+    from dln.compiler.model import Model
     from dln.compiler.plan import Plan, Program
+    from dln.grammar import syntax
     from dln.runtime.data.fields import Read
     from dln.runtime.session import Session
 
@@ -40,7 +39,7 @@ LIBRARIES = ("std", "lstms", "mnist", "mnist32", "shakespeare")
 
 
 def specs_folder() -> Path:
-    return Path(str(files("dln").joinpath("specs")))
+    return Path(__file__).with_name("specs")
 
 
 def lecture() -> dict[str, Path]:
@@ -102,7 +101,7 @@ def read(path: Path) -> Source:
         raise Fault(text, "is this a .dln file?", "E011").at(None) from None
 
 
-def load_used(path: str, user: Source) -> tuple[Source, syntax.Module]:
+def used_file(path: str, user: Source) -> Source:
     """A file named after `use`: beside the user's file, or shipped. Nothing else is opened. Raises
     `Fault` E384."""
     if "\0" in path or Path(path).is_absolute() or ".." in Path(path).parts:
@@ -122,13 +121,20 @@ def load_used(path: str, user: Source) -> tuple[Source, syntax.Module]:
         raise Fault(message, "put the file itself there", "E384")
     if not found.is_file():
         raise Fault(f'use "{path}": this is no ordinary file', "name a file with a spec", "E384")
-    text = read(found)
-    return parsed(text.path, text.text)
+    return read(found)
+
+
+def load_used(path: str, user: Source) -> tuple[Source, syntax.Module]:
+    """A used file with its tree. Raises `Fault` E384, `DlnError` for what is no spec."""
+    found = used_file(path, user)
+    return parsed(found.path, found.text)
 
 
 @lru_cache(maxsize=32)
 def parsed(path: str, text: str) -> tuple[Source, syntax.Module]:
     """A used file with its tree, which is frozen: specs that use the same text share it."""
+    from dln.grammar.parser import parse_source  # late: what is kept was parsed before
+
     source = Source(path, text)
     return source, parse_source(source)
 
@@ -147,17 +153,63 @@ def text_file(name: str, base: str) -> Source:
     return Source(*drawing(name, base))
 
 
+@dataclass(frozen=True, kw_only=True)
+class SpecOptions:
+    """What a spec is given beside its text: values of constants, paths of data, how many examples
+    of a set are taken where one stands whole. Without `functions` it can be checked and trained;
+    its instances cannot be called."""
+
+    constants: Mapping[str, object]
+    data_paths: Mapping[str, str]
+    functions: bool
+    limit: int | None
+
+
 @dataclass(frozen=True)
 class Spec:
     """A spec that has been read: resolved, typed, ready to be compiled.
 
     `graph` is the NetworkX graph itself: nodes with `op`, `name`, `shape`, `spans` as attributes.
+    What an earlier process has read is `kept`: its tree and model are made when they are asked
+    for, from the texts and headers that it was asked with.
     """
 
     name: str
     source: Source
-    syntax: syntax.Module
-    model: Model
+    given: SpecOptions = field(repr=False)
+    kept: KeptSpec = field(repr=False)
+
+    @cached_property
+    def syntax(self) -> syntax.Module:
+        from dln.grammar.parser import parse_source  # late: what is kept was parsed before
+
+        return parse_source(self.source)
+
+    @cached_property
+    def model(self) -> Model:
+        from dln.compiler.reading import Outside  # late: what is kept was read before
+        from dln.compiler.reading import read as understood  # late: what is kept was read before
+
+        asked = self.kept.questions
+
+        def load(path: str, user: Source) -> tuple[Source, syntax.Module]:
+            found = asked.use(path, user)
+            return parsed(found.path, found.text)
+
+        outside = Outside(load=load, probe=asked.probe, text_file=asked.text_file,
+                          **vars(self.given))  # fmt: skip
+        return understood(self.source, self.syntax, outside)
+
+    @cached_property
+    def facts(self) -> SpecFacts:
+        """What it holds, without its graph."""
+        found = self.kept.get("facts")
+        if isinstance(found, SpecFacts):
+            return found
+        made = facts_of(self.model)
+        self.kept.settle()
+        self.kept.put("facts", made)
+        return made
 
     @cached_property
     def graph(self) -> nx.MultiDiGraph[Node]:
@@ -165,7 +217,7 @@ class Spec:
 
     @property
     def constants(self) -> Mapping[str, object]:
-        return self.model.constants
+        return self.facts.constants
 
     @arguments.verb
     def compile(
@@ -179,17 +231,22 @@ class Spec:
         "2GB") is refused before it takes any memory. Raises DlnError where the backend cannot be
         had.
         """
-        from dln.compiler.pipeline import compile_model  # late: `dln check` compiles nothing
+        from dln.kept.plans import plan_of  # late: `dln check` compiles nothing
 
         threads = None if threads is None else arguments.whole("threads", threads, 1)
         limit = None if memory_limit is None else arguments.memory("memory_limit", memory_limit)
         dtype = dtype if dtype is None or isinstance(dtype, str) else arguments.shown(dtype)
         backend = backend if isinstance(backend, str) else arguments.shown(backend)
         try:
-            plan = compile_model(self.model, backend, dtype, self.name, shown())
+            plan = plan_of(self.kept, lambda: self._compiled(backend, dtype), backend, dtype)
         except Fault as fault:
             raise fault.at(None) from None
         return Compiled(self, plan, backend, threads, limit)
+
+    def _compiled(self, backend: str, dtype: str | None) -> Plan:
+        from dln.compiler.pipeline import compile_model  # late: what is kept was compiled before
+
+        return compile_model(self.model, backend, dtype, self.name, shown())
 
     def __repr__(self) -> str:
         return f"<dln spec {self.name}: {len(self.model.phases)} phases, {len(self.graph)} nodes>"
@@ -278,13 +335,15 @@ def from_source(
     source: Source, name: str, constants: Mapping[str, object] | None = None,
     data_paths: Mapping[str, str] | None = None, functions: bool = True, limit: int | None = None,
 ) -> Spec:  # fmt: skip
-    """A spec from its source, through parse, build and infer.
+    """A spec from its source, through parse, build and infer, unless an earlier process has done
+    the same. Raises `DlnError`.
 
     Without `functions` it can be checked and trained; its instances cannot be called. What stands
     whole of a data set has at most `limit` examples.
     """
-    module = parse_source(source)
-    outside = Outside(load=load_used, probe=header, text_file=text_file, functions=functions,
-                      constants=dict(constants or {}), data_paths=dict(data_paths or {}),
-                      limit=limit)  # fmt: skip
-    return Spec(name, source, module, understood(source, module, outside))
+    given = SpecOptions(constants=dict(constants or {}), data_paths=dict(data_paths or {}),
+                  functions=functions, limit=limit)  # fmt: skip
+    kept = KeptSpec(source, Doors(used_file, header, text_file), name=name, **vars(given))
+    made = Spec(name, source, given, kept)
+    _ = made.facts
+    return made

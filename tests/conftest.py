@@ -30,6 +30,7 @@ from dln.runtime.device.host import Host
 
 gc.set_threshold(50_000)  # graphs are many small objects; most go without a collection
 os.environ["DLN_POISON"] = "1"  # for the processes that tests start
+os.environ["DLN_CACHE"] = "0"  # nothing that an earlier version has made stands for this one's
 Host.poisons = True  # for devices that tests make themselves
 # Each of those processes would compile all that it imports, where Python is told to keep nothing.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

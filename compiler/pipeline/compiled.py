@@ -78,6 +78,12 @@ class CompiledPrograms(Mapping[str, Program]):
             look(made)
         return made
 
+    @property
+    def alike(self) -> dict[str, str]:
+        """Of each program the first that is made by the same recipe."""
+        first: dict[int, str] = {}
+        return {name: first.setdefault(id(recipe), name) for name, recipe in self.wanted.items()}
+
     def __iter__(self) -> Iterator[str]:
         return iter(self.wanted)
 

@@ -191,6 +191,11 @@ class ProgramTable(Mapping[str, Program]):
     def __getitem__(self, key: ProgramKey | str) -> Program:
         return self.held[str(key)]
 
+    @property
+    def alike(self) -> Mapping[str, str]:
+        """Of each program the first that is the same, where whoever makes them says so."""
+        return getattr(self.held, "alike", None) or {name: name for name in self.held}
+
     def find(self, key: ProgramKey) -> Program | None:
         """The program of a key, or None where the plan has none."""
         return self[key] if key in self else None

@@ -8,9 +8,10 @@ import click
 
 from dln.commands.options import loaded, settings, takes
 from dln.printing.terminal import Terminal
-from dln.reading import tables
-from dln.reading.counts import headline, parameters
-from dln.running import expectations, verdict_text
+from dln.reading.counts import headline
+from dln.running import verdict_text
+from dln.running.verdict import Verdict
+from dln.spec import Spec
 
 ORDER = 10
 
@@ -22,17 +23,27 @@ def command(terminal: Terminal, /, spec: str, **given: Any) -> int:
     """What can be tested now, what may be wrong, and what the spec holds; 1 if an expectation
     failed."""
     found = loaded(spec, settings(terminal, given), functions=False)
-    model = found.model
-    tables.check_tables(model)
-    verdicts = expectations.verdicts(model)
-    for note in model.notes:
+    facts = found.facts
+    if facts.tables:
+        from dln.reading.tables import check_tables  # late: few specs have tables
+
+        check_tables(found.model)
+    verdicts = [Verdict(*said) for said in found.kept.value("check", lambda: _worked_out(found))]
+    for note in facts.notes:
         terminal.say(f"note: {note}")
-    terminal.warn(model.warnings)
-    verdict_text.brief(terminal, model, verdicts)
+    terminal.warn(facts.warnings)
+    verdict_text.brief(terminal, facts, verdicts)
     terminal.result(headline(found))
     verdict_text.tally(terminal, verdicts)
-    terminal.data({"spec": found.name, "parameters": parameters(model),
-                   "phases": list(model.phases), "notes": list(model.notes),
-                   "warnings": [w.as_data() for w in model.warnings],
+    terminal.data({"spec": found.name, "parameters": facts.parameters,
+                   "phases": list(facts.phases), "notes": list(facts.notes),
+                   "warnings": [w.as_data() for w in facts.warnings],
                    "checks": [v.as_data() for v in verdicts]})  # fmt: skip
     return 1 if verdict_text.status_of(verdicts) == "failed" else 0
+
+
+def _worked_out(spec: Spec) -> tuple[tuple[Any, ...], ...]:
+    """The verdicts of a spec as plain tuples, so that they can be kept."""
+    from dln.running.expectations import verdicts  # late: the graph's operations
+
+    return tuple(tuple(getattr(v, k) for k in v._fields) for v in verdicts(spec.model))

@@ -12,12 +12,12 @@ import click
 from dln.commands.options import Some, settings, takes
 from dln.grammar.diagnostics import DlnError, Fault
 from dln.printing.terminal import Terminal, present
-from dln.reading.resolved import resolved
-from dln.running import differences, expectations, recording, tasks, verdict_text
+from dln.running import differences, recording, tasks, verdict_text
 from dln.running.differences import Earlier
 from dln.running.report import facts, report
 from dln.running.resuming import earlier
 from dln.running.training import Selection, foreseen, idle, opened, select, train
+from dln.running.verdict import Verdict
 from dln.runtime.checkpoint.rundir import RunDirectory
 from dln.runtime.interrupts import terminable
 from dln.runtime.session import Session
@@ -61,10 +61,10 @@ def run(terminal: Terminal, name: str | None, given: Settings) -> int:
         raise Fault("which spec?", "dln run SPEC, or dln run --resume DIR", "E014")
     path = find(name)
     spec = from_file(path, given)
-    for note in (*spec.model.notes, *idle(spec, given)):
+    for note in (*spec.facts.notes, *idle(spec, given)):
         terminal.say(f"note: {note}")
     compiled = spec.compile(given.backend, given.dtype, given.threads, given.memory_limit)
-    terminal.warn(spec.model.warnings)
+    terminal.warn(spec.facts.warnings)
     selection = select(spec, given)
     if before is not None:
         differences.refuse_spec(before, spec, compiled, selection.names)
@@ -94,13 +94,22 @@ def _run(
         terminal.say(f"go on with: dln run {spec.name} --resume {rundir.path}")
         terminal.data({**facts(spec, session, [], rundir), "interrupted": True})
         return 130
-    found = expectations.verdicts(spec.model, session, slow=given.slow, seed=given.seed)
+    found = _verdicts(spec, session, given)
     told = facts(spec, session, found, rundir)
     rundir.log(event="finished", checks=told["checks"], phases=told["phases"])
     report(terminal, spec, session, selection, found)
     terminal.result(f"\nrun directory: {rundir.path}")
     terminal.data({**told, **emitted, **present(left_out=selection.left_out)})
     return 1 if verdict_text.status_of(found) == "failed" else 0
+
+
+def _verdicts(spec: Spec, session: Session, given: Settings) -> list[Verdict]:
+    """What has become of all that checks expect."""
+    if not spec.facts.checks:
+        return []
+    from dln.running.expectations import verdicts  # late: the graph's operations
+
+    return verdicts(spec.model, session, slow=given.slow, seed=given.seed)
 
 
 # ---- the run directory -------------------------------------------------------------------------
@@ -116,9 +125,15 @@ def recorded(
         same = now == before.first and before.first_spec == path
         if same and before.rundir.spec_text() == spec.source.text:
             return before.rundir
-    text = resolved(spec)
+    text = spec.kept.value("resolved", lambda: _resolved(spec))
     rundir = RunDirectory.create(spec.name, given.out) if before is None else before.rundir
     if before is not None:  # which phases are trained is asked anew each time
         given = replace(given, phase=before.first.phase, slow=before.first.slow)
     recording.written(rundir, spec, compiled, given, path, text)
     return rundir
+
+
+def _resolved(spec: Spec) -> str:
+    from dln.reading.resolved import resolved  # late: what is kept was written out before
+
+    return resolved(spec)

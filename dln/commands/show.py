@@ -12,8 +12,9 @@ from dln.compiler.model import Model, Phase
 from dln.compiler.plan import Plan, ProgramKind, memory
 from dln.compiler.schema.tables import DTYPE
 from dln.compiler.show import graph_dot, graph_mermaid, graph_text
+from dln.kept.facts import shapes
 from dln.printing.terminal import Terminal, columns, plural
-from dln.reading.counts import parameters, reader_text, shapes
+from dln.reading.counts import reader_text
 from dln.reading.resolved import resolved
 from dln.spec import Spec
 
@@ -46,7 +47,7 @@ def show(terminal: Terminal, spec: Spec) -> int:
         return 0
     model = spec.model
     terminal.result(resolved(spec).rstrip())
-    sections = {f"parameters: {parameters(model):,}": parameter_table(model),
+    sections = {f"parameters: {spec.facts.parameters:,}": parameter_table(model),
                 "applied instances": instance_table(model), "data": data_table(model),
                 "phases": phase_table(model, plan)}  # fmt: skip
     for title, body in sections.items():
@@ -131,7 +132,7 @@ def as_data(spec: Spec, plan: Plan) -> dict[str, Any]:
         "spec": spec.name,
         "text": resolved(spec),
         "constants": dict(model.constants),
-        "parameters": parameters(model),
+        "parameters": spec.facts.parameters,
         "tensors": {k: list(shape) for k, (shape, *_) in shapes(model).items()},
         "data": {d.name: {"examples": d.count, "fields": {k: str(f.node.type) for k, f in
                  d.fields.items()}, "parts": dict(d.parts)} for d in model.data.values()},

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from dln.compiler.ir.graph import Graph
 from dln.flags import Flags
 from dln.printing.terminal import Terminal, plural
 from dln.spec import Compiled
 
 if TYPE_CHECKING:
+    from dln.compiler.ir.graph import Graph
     from dln.compiler.passes.rewriting import Log
 
 

@@ -10,8 +10,8 @@ from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.op import op_of
 from dln.compiler.model import DataSet, Model
 from dln.compiler.schema.keys import RawInput
+from dln.kept.facts import TABLES
 
-TABLES = ("table", "rows")
 FREE = ("real", "logit")
 
 

@@ -19,15 +19,12 @@ from dln.compiler.ir.sizes import BATCH, Size, Var
 from dln.compiler.model import Checking, Expectation, Model, Probe
 from dln.compiler.schema.keys import PhaseNumber, ProbeInput, WholeField, new_state
 from dln.compiler.schema.tables import COMPARISONS
-from dln.grammar.diagnostics import Fault, Span
-from dln.grammar.record import Record
+from dln.grammar.diagnostics import Fault
+from dln.running.verdict import Verdict
 
 if TYPE_CHECKING:
     from dln.runtime.session import Session
 
-
-PLAIN = ("status", "value", "expected", "within", "reason", "op")
-"""The fields of a verdict that are the same in `--json`."""
 
 LEAVES = (
     ("clock", structure.is_clock, "name"), ("input", structure.is_input, "name"),
@@ -36,32 +33,6 @@ LEAVES = (
 """What the evaluator is told the values of: the kind, which nodes, what tells them apart."""
 
 Known = dict[tuple[str, Hashable], Any]
-
-
-class Verdict(Record):
-    """One expectation with its outcome: `passed`, `failed` or `not run` (with the reason)."""
-
-    check: str
-    text: str
-    status: str
-    value: Any = None
-    expected: Any = None
-    within: float | None = None
-    reason: str = ""
-    op: str = "=="
-    span: Span | None = None
-    phases: tuple[str, ...] = ()
-
-    def as_data(self) -> dict[str, Any]:
-        """The fields that `--json` prints."""
-        plainly = {k: getattr(self, k) for k in PLAIN}
-        return {"text": self.check, "expect": self.text, **plainly, "phases": list(self.phases)}
-
-
-def of_data(data: Mapping[str, Any]) -> Verdict:
-    """The verdict that `as_data` wrote, without its place in the file."""
-    plainly = {k: data[k] for k in PLAIN}
-    return Verdict(data["text"], data["expect"], phases=tuple(data["phases"]), **plainly)
 
 
 def sides(e: Expectation) -> dict[str, Node]:

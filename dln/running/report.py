@@ -7,10 +7,10 @@ from typing import Any
 
 from dln.printing.progress import watched
 from dln.printing.terminal import Terminal, columns, present
-from dln.reading.counts import headline, parameters
+from dln.reading.counts import headline
 from dln.running import verdict_text
-from dln.running.expectations import Verdict
 from dln.running.training import Selection, fixed
+from dln.running.verdict import Verdict
 from dln.runtime.checkpoint.rundir import RunDirectory
 from dln.runtime.execution.phase_result import PhaseResult
 from dln.runtime.session import Session
@@ -31,7 +31,7 @@ def report(
         said = f"only slow checks ask for {them}; train with --slow"
         terminal.result(f"\nleft out: {', '.join(selection.left_out)} ({said})")
     if found:
-        verdict_text.full(terminal, spec.model, found)
+        verdict_text.full(terminal, spec.facts, found)
         terminal.result()
         verdict_text.tally(terminal, found)
 
@@ -46,12 +46,12 @@ def phase_table(results: Mapping[str, PhaseResult]) -> str:
 
 def phase_facts(spec: Spec, session: Session) -> dict[str, Any]:
     """What `--json` prints of the phases that have run."""
-    seeds = fixed(spec.model, session.results)
+    seeds = fixed(spec.facts, session.results)
     return {
         r.name: {"epochs": r.epochs, "updates": r.updates, "seconds": r.seconds, "watch": r.watch,
                  **present(ended=r.ended),
                  **({"seed": seeds[r.name]} if r.name in seeds else {}),
-                 **present(note=r.note), "after": list(spec.model.phases[r.name].after)}
+                 **present(note=r.note), "after": list(spec.facts.phases[r.name].after)}
         for r in session.results.values()
     }  # fmt: skip
 
@@ -60,8 +60,8 @@ def facts(
     spec: Spec, session: Session, found: list[Verdict], rundir: RunDirectory
 ) -> dict[str, Any]:
     """What `--json` prints of a run."""
-    return {"spec": spec.name, "parameters": parameters(spec.model),
+    return {"spec": spec.name, "parameters": spec.facts.parameters,
             "phases": phase_facts(spec, session),
-            "warnings": [w.as_data() for w in spec.model.warnings],
+            "warnings": [w.as_data() for w in spec.facts.warnings],
             "checks": [v.as_data() for v in found], "seed": session.seed,
             "run_dir": str(rundir.path)}  # fmt: skip

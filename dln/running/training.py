@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from dln.compiler.model import Model
+from dln.kept.facts import SpecFacts
 from dln.printing.progress import progress
 from dln.printing.terminal import Terminal
 from dln.runtime.checkpoint.rundir import Restored, RunDirectory
@@ -30,12 +30,12 @@ class Selection:
     left_out: tuple[str, ...]
 
 
-NEEDS: Mapping[str, tuple[str, Callable[[Model], object]]] = {
-    "epochs": ("trains nothing", lambda model: model.phases),
-    "limit": ("has no data", lambda model: model.data),
+NEEDS: Mapping[str, tuple[str, Callable[[SpecFacts], object]]] = {
+    "epochs": ("trains nothing", lambda facts: facts.phases),
+    "limit": ("has no data", lambda facts: facts.data),
     "slow": (
         "has nothing slow",
-        lambda m: any(p.slow for p in m.phases.values()) or any(c.slow for c in m.checks),
+        lambda f: any(p.slow for p in f.phases.values()) or any(c.slow for c in f.checks),
     ),
 }
 """Options, and what a spec is without that they are of use for."""
@@ -45,13 +45,13 @@ def idle(spec: Spec, given: Settings) -> list[str]:
     """What is to be said of options that change nothing."""
     needs = {name: row for name, row in NEEDS.items() if name in given.asked}
     return [f"--{name} changes nothing: {spec.name} {lack}"
-            for name, (lack, has) in needs.items() if not has(spec.model)]  # fmt: skip
+            for name, (lack, has) in needs.items() if not has(spec.facts)]  # fmt: skip
 
 
 def select(spec: Spec, given: Settings, asked: Sequence[str] = ()) -> Selection:
     """All phases; or the one asked for with what it comes after; slow ones only with --slow, but
     for those that a sweep asks something of."""
-    phases = spec.model.phases
+    phases = spec.facts.phases
     after = {name: phase.after for name, phase in phases.items()}
     quick = [n for n, p in phases.items() if given.slow or not p.slow]
     one = None if given.phase is None else chosen(given.phase, phases, "phase")
@@ -72,14 +72,14 @@ def opened(compiled: Compiled, seed: int, read: Read | None = None) -> Session:
     """A session that keeps of each phase what the checks will ask."""
     session = compiled.session(seed, read)
     session.bounds = replace(session.bounds, words=LINE)
-    session.keep_before |= {probe.phase for probe in compiled.spec.model.probes.values()}
+    session.keep_before |= compiled.spec.facts.probed
     return session
 
 
 def foreseen(compiled: Compiled, selection: Selection, given: Settings) -> Moment:
     """The moment at which a run takes most memory. Raises `DlnError` E523 where that is more than
     the limit."""
-    keep = frozenset(probe.phase for probe in compiled.spec.model.probes.values())
+    keep = compiled.spec.facts.probed
     asked = AskedRun(selection.names, given.epochs, given.limit, saves=True, keep=keep, tasks=True)
     bounds = Bounds(given.memory_limit, words=LINE)
     refuse(compiled.plan, asked, bounds)
@@ -100,6 +100,6 @@ def train(
         return "interrupted after the training" if stop.is_set() else ""
 
 
-def fixed(model: Model, names: Iterable[str]) -> dict[str, int]:
+def fixed(facts: SpecFacts, names: Iterable[str]) -> dict[str, int]:
     """The seeds that some phases fix for themselves, by phase."""
-    return {n: seed for n in names if (seed := model.phases[n].seed) is not None}
+    return {n: seed for n in names if (seed := facts.phases[n].seed) is not None}

@@ -8,10 +8,10 @@ from itertools import islice
 from math import ceil, log10
 from textwrap import indent
 
-from dln.compiler.model import Model
 from dln.grammar.diagnostics import clean
+from dln.kept.facts import SpecFacts
 from dln.printing.terminal import Terminal, columns, cut, number, plural, verdict
-from dln.running.expectations import Verdict
+from dln.running.verdict import Verdict
 
 ORDER = ("passed", "failed", "not run")
 WIDE = 44  # characters of an expectation in a table
@@ -20,11 +20,11 @@ NEAR = 1e-6  # of what is expected: what may be rounding
 MOST = 12  # expectations of one check that are printed one by one
 
 
-def grouped(model: Model, found: Sequence[Verdict]) -> Iterator[tuple[str, list[Verdict]]]:
-    """Each check of a model with its verdicts, in the order of the file."""
+def grouped(facts: SpecFacts, found: Sequence[Verdict]) -> Iterator[tuple[str, list[Verdict]]]:
+    """Each check of a spec with its verdicts, in the order of the file."""
     rest = iter(found)
-    for check in model.checks:
-        yield check.text, list(islice(rest, len(check.expects)))
+    for check in facts.checks:
+        yield check.text, list(islice(rest, check.expects))
 
 
 def status_of(found: Iterable[Verdict]) -> str:
@@ -33,9 +33,9 @@ def status_of(found: Iterable[Verdict]) -> str:
     return next((s for s in ("failed", "not run", "passed") if s in states), "")
 
 
-def brief(terminal: Terminal, model: Model, found: Sequence[Verdict]) -> None:
+def brief(terminal: Terminal, facts: SpecFacts, found: Sequence[Verdict]) -> None:
     """One line for each check; below it what failed."""
-    for text, verdicts in grouped(model, found):
+    for text, verdicts in grouped(facts, found):
         status = status_of(verdicts) or "passed"
         terminal.result(f"{verdict(status)}  {clean(text)} ({_share(verdicts)})")
         for v in verdicts:
@@ -113,9 +113,9 @@ def _count(value: object) -> int:
     return sum(map(_count, value)) if isinstance(value, list) else 1
 
 
-def full(terminal: Terminal, model: Model, found: Sequence[Verdict]) -> None:
+def full(terminal: Terminal, facts: SpecFacts, found: Sequence[Verdict]) -> None:
     """Each check sentence, and below it measured beside expected for each expectation."""
-    for text, verdicts in grouped(model, found):
+    for text, verdicts in grouped(facts, found):
         terminal.result(f"\n{clean(text)}")
         ranked = sorted(range(len(verdicts)), key=lambda i: (verdicts[i].status != "failed", i))
         shown = [verdicts[i] for i in sorted(ranked[:MOST])]  # those that failed before the others

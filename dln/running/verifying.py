@@ -19,6 +19,7 @@ from dln.running import evidence, expectations, recording
 from dln.running.evidence import UNTIMED, Difference, LogRecord, Records, unlike
 from dln.running.replay import Replay, moment_of, replayed, stretches
 from dln.running.report import phase_facts
+from dln.running.verdict import Verdict
 from dln.runtime.checkpoint.rundir import RunDirectory, machine
 from dln.runtime.device.host import threads_kept
 from dln.runtime.session import Session
@@ -139,7 +140,7 @@ def _outcome(
     """What a finished run said of its phases and checks, but for what only slow ones ask."""
     yield from unlike("finished", finished["phases"], plain(phase_facts(spec, session)), UNTIMED)
     found = expectations.verdicts(spec.model, session, slow=True, seed=given.seed)
-    pairs = zip(finished["checks"], map(expectations.Verdict.as_data, found), strict=False)
+    pairs = zip(finished["checks"], map(Verdict.as_data, found), strict=False)
     for i, (was, now) in enumerate(pairs, 1):
         if "slow" not in was["reason"] and ".seconds" not in was["expect"]:
             yield from unlike(f"finished: expectation {i}", was, plain(now))

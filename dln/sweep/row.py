@@ -14,8 +14,8 @@ from dln.grammar.diagnostics import DlnError, Fault
 from dln.printing.terminal import Terminal, number, plain, present
 from dln.reading.mentions import SEED
 from dln.running import expectations
-from dln.running.expectations import Verdict
 from dln.running.training import fixed, opened, select, train
+from dln.running.verdict import Verdict, of_data
 from dln.running.verdict_text import status_of
 from dln.runtime.readers.read_cache import ReadCache
 from dln.settings import Settings
@@ -57,7 +57,7 @@ class Row:
     @classmethod
     def of_data(cls, data: Mapping[str, Any]) -> Row:
         """The row that `as_data` wrote."""
-        checks = [expectations.of_data(v) for v in data["checks"]]
+        checks = [of_data(v) for v in data["checks"]]
         return cls(dict(data["constants"]), dict(data["reports"]), checks, data["seconds"],
                    dict(data.get("seeds", {})), list(data.get("problems", ())))  # fmt: skip
 
@@ -96,7 +96,7 @@ def run_one(
             check = Checking(name, False, swept.expects, swept.span)
             row.reports = {text: _reported(worker, node) for text, node in swept.reports}
             row.verdicts = [worker.verdict(check, e) for e in swept.expects]
-            row.seeds = fixed(spec.model, session.results)
+            row.seeds = fixed(spec.facts, session.results)
             row.seconds = sum(r.seconds for r in session.results.values())
     except DlnError as error:
         row.problems, row.error = [plain(p.as_data()) for p in error.problems], str(error)

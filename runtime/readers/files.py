@@ -21,6 +21,7 @@ LIMIT = 4 << 30  # bytes of one file, once unpacked
 TEXT = 256 << 20  # bytes of a file of text, which takes several times as much while it is read
 LETTERS = 100  # bytes of text that a byte of deflate stands for at most, in tables that people have
 EXPANSION = 1032  # bytes that one byte of deflate can stand for at most (zlib, technical details)
+SPECS = Path(__file__).parents[2] / "specs"
 FOLDERS = ("", "data", "data/mnist", "data/shakespeare")
 GZIP = b"\x1f\x8b"
 CHUNK = 1 << 16  # bytes unpacked at a time
@@ -39,10 +40,8 @@ def locate(name: str, decl: DataSource) -> Path:
     """
     if decl.override is not None:
         return _overridden(name, decl, decl.override)
-    from importlib.resources import files  # late: slow, and few specs have files
-
     base = decl.base or "."
-    roots = base, str(files("dln").joinpath("specs"))
+    roots = base, str(SPECS)
     folders = [Path(root, f) for root in roots for f in FOLDERS]
     found = _first(name, folders, f"{base}, its data folders and the shipped data")
     real = within(found, roots)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dln.running.expectations import Verdict
+from dln.running.verdict import Verdict
 from dln.spec import load
 from dln.sweep import workers
 from dln.sweep.plot import panels, references

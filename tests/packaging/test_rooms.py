@@ -49,6 +49,7 @@ ROOMS = """
     runtime
     flags
     settings
+    kept
     spec
     usage
     printing

@@ -7,6 +7,7 @@ are estimated before the step are taken as they are; `tests/runtime/test_estimat
 
 from __future__ import annotations
 
+import json
 import tracemalloc
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -29,6 +30,8 @@ from dln.compiler.stages import part
 from dln.grammar.diagnostics import Fault
 from dln.grammar.parser import parse
 from dln.grammar.printer import to_text
+from dln.kept.as_text import from_plain, to_plain
+from dln.running.expectations import verdicts
 from dln.runtime.device import kernels
 from dln.runtime.device.device import Device, open_device
 from dln.runtime.device.gpu import Gpu
@@ -112,6 +115,17 @@ def test_printed_and_read_again_it_is_the_same(name: str) -> None:
 @pytest.mark.parametrize("name", SPECS)
 def test_the_graph_keeps_its_promises(name: str) -> None:
     verify(spec(name).model.graph, "infer")
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_what_is_kept_of_it_comes_back(name: str) -> None:
+    """Facts, verdicts, plan and programs, by a way through text."""
+    made, sources = plan(name), {s.path: s for s in spec(name).model.sources.values()}
+    found = tuple(tuple(getattr(v, k) for k in v._fields) for v in verdicts(spec(name).model))
+    fields = {k: getattr(made, k) for k in made._fields if k != "programs"}
+    for held in (spec(name).facts, found, fields, *(made.programs[k] for k in made.programs)):
+        back = from_plain(json.loads(json.dumps(to_plain(held))), sources)
+        assert back == held and repr(back) == repr(held)
 
 
 @pytest.mark.parametrize("target", TARGETS)
