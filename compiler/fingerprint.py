@@ -21,6 +21,8 @@ from dln.grammar.record import Record
 
 LEFT_OUT = frozenset({"span", "duration", "slow", "base", "override", "source", "fields"})
 """Parts of records that decide no number: places, folders, lengths."""
+LATER = frozenset({"turns", "rounds"})
+"""Parts of records that came later: what does without them has the hash that it had."""
 PLAIN = frozenset({str, int, float, bool, type(None), Size})
 
 
@@ -57,6 +59,7 @@ class Digests:
             return repr(value)
         if isinstance(value, Record):
             parts = {k: getattr(value, k) for k in value._fields if k not in LEFT_OUT}
+            parts = {k: v for k, v in parts.items() if v or k not in LATER}
             said = {k: v for k, v in parts.items() if not isinstance(v, Span)}
             return type(value).__name__ + self.text(said)
         if isinstance(value, Mapping):

@@ -120,12 +120,32 @@ class Minimizing(Record):
     span: Span
 
 
+class Turn(Record):
+    """What one update of a phase does where not every update does all steps: the same as is said of
+    a phase."""
+
+    objectives: tuple[Node, ...]
+    lines: tuple[Minimizing, ...]
+    updates: Mapping[str, Node]
+    states: Mapping[str, Node]
+
+    @property
+    def losses(self) -> tuple[Node, ...]:
+        """The losses as the steps meet them."""
+        return tuple(line.loss for line in self.lines)
+
+    def slopes(self, path: str) -> list[Node]:
+        """The gradients by a parameter that its updates use, line by line."""
+        return [line.slopes[path] for line in self.lines if path in line.slopes]
+
+
 class Phase(records.PhaseFacts):
     """A `train`: what is learned.
 
     `updates` maps parameter paths to their new values, `states` optimiser states to theirs (with
     their first values in `state_init`). `objectives` are the losses of the `minimize` lines with
-    no parameter moved. It ends where any of `until` holds.
+    no parameter moved. It ends where any of `until` holds. Where steps are done several times,
+    `turns` are what its updates do, which `rounds` counts off; else there are none.
     """
 
     objectives: tuple[Node, ...]
@@ -140,6 +160,7 @@ class Phase(records.PhaseFacts):
     span: Span
     estimates: tuple[Estimating, ...] = ()
     descent: Descending | None = None
+    turns: tuple[Turn, ...] = ()
 
     @property
     def losses(self) -> tuple[Node, ...]:

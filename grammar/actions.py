@@ -254,7 +254,7 @@ class Actions:
         return self.make(s.Update, c, c[1] is not None, c[2], c[4])
 
     assign = statement(s.Start, 1, 3)
-    step = braced(s.Step, 1)
+    step = braced(s.Step, 1, 2)
 
     def watch(self, c: Kids) -> s.Watch:
         every = c[7] and self.every(c[7:10])

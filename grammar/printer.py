@@ -95,7 +95,7 @@ STATEMENTS: Mapping[type[s.Syntax], str] = {
     s.Minimize: "minimize {total}{loss} over {over} with {optimiser}| clip {clip}|",
     s.Update: "update {total}{target} += {value}",
     s.Start: "start {target} := {value}",
-    s.Step: "step {name}",
+    s.Step: "step {name}| {times} times|",
     s.Watch: "watch {total}{name} = {value}| on {on}|| {every}|",
     s.Checkpoint: "checkpoint |{every}||best by {best}|",
     s.Until: "until {value}",

@@ -255,9 +255,10 @@ class Kept(Syntax):
 
 
 class Step(Syntax):
-    """`step name { ... }`, or `step name[index] { ... }` in a `for`."""
+    """`step name { ... }`, `step name[index] { ... }` in a `for`, `step name 5 times { ... }`."""
 
     name: NameIx
+    times: Expr | None
     body: tuple[Stmt, ...]
 
 

@@ -311,4 +311,5 @@ def _optimiser(b: Build, value: OptimiserDef, span: Span) -> None:
         param = b.at(span)("param", path="p", type=size)
         loss = _given(b, "loss", TensorType(()), span)
         grad = _given(b, value.syntax.names[1], size, span)
-        optimisers.optimise(b, use, param, held=param, grad=grad, site="rehearsal", loss=loss)
+        n, site = b.at(span)("clock", name="update"), "rehearsal"
+        optimisers.optimise(b, use, param, held=param, grad=grad, count=n, site=site, loss=loss)

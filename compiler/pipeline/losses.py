@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from dln.compiler.ir.graph import Node, ancestors
-from dln.compiler.model import Minimizing, Model, Phase
+from dln.compiler.model import Minimizing, Model, Phase, Turn
 from dln.compiler.schema.keys import LineLoss, ValueKey
 
 
@@ -17,7 +17,7 @@ def added(model: Model, nodes: Sequence[Node]) -> Node:
     return total
 
 
-def reported(ph: Phase) -> list[Node]:
+def reported(ph: Phase | Turn) -> list[Node]:
     """The losses that the reported loss adds up, as the steps meet them: an objective of several
     lines counts once."""
     first: dict[Node, Node] = {}

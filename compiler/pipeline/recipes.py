@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.structure import is_input
-from dln.compiler.model import Applied, DataSet, FieldOf, Model, Phase, Tasking, Watching
+from dln.compiler.model import Applied, DataSet, FieldOf, Model, Phase, Tasking, Turn, Watching
 from dln.compiler.pipeline.losses import added, gradients, learned_lines, reported
 from dln.compiler.schema import keys
 from dln.compiler.schema.keys import Output, ProgramKey, ProgramKind, new_param, new_state, value
@@ -105,15 +105,17 @@ def of_phase(model: Model, ph: Phase, dtype: str) -> Made:
     """An update, what is asked of its loss, what begins, ends and keeps the phase, watches."""
     name, batch = ph.name, batch_of(model, ph)
     slopes, lines = gradients(model, ph), list(learned_lines(model, ph))
-    outputs = {new_param(k): v for k, v in ph.updates.items()}
-    if ph.descent is not None:
-        outputs = {value(keys.GradientValue(k)): v for k, v in slopes.items()}
-    outputs |= {new_state(k): v for k, v in ph.states.items()}
-    outputs |= {value(keys.WatchValue(w.name)): w.value for w in ph.watches if in_step(w)}
-    if ph.losses:
-        outputs[value("loss")] = added(model, reported(ph))
     looked = frozenset[Output]() if ph.descent is not None else REPORTED
-    yield ProgramKind.STEP.of(name), Recipe(outputs, batch, dtype, reported=looked)
+    turns: tuple[Phase | Turn, ...] = ph.turns or (ph,)
+    for i, turn in enumerate(turns):
+        outputs = {new_param(k): v for k, v in turn.updates.items()}
+        if ph.descent is not None:
+            outputs = {value(keys.GradientValue(k)): v for k, v in slopes.items()}
+        outputs |= {new_state(k): v for k, v in turn.states.items()}
+        outputs |= {value(keys.WatchValue(w.name)): w.value for w in ph.watches if in_step(w)}
+        if turn.losses:
+            outputs[value("loss")] = added(model, reported(turn))
+        yield ProgramKind.STEP.of(name, i or None), Recipe(outputs, batch, dtype, reported=looked)
     if lines:
         losses = {value("loss"): added(model, list(dict.fromkeys(ph.objectives)))}
         losses |= {value(key): o for (key, *_), o in zip(lines, ph.objectives, strict=True)}

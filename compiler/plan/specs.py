@@ -146,8 +146,18 @@ class PhaseSpec(records.PhaseFacts):
 
     @property
     def step(self) -> ProgramKey:
-        """The program of one update."""
-        return keys.ProgramKind.STEP.of(self.name)
+        """The program of an update, of the first one where they differ."""
+        return self.steps[0]
+
+    @property
+    def steps(self) -> tuple[ProgramKey, ...]:
+        """The programs of the updates of a round, one for each turn that there is."""
+        numbers = dict.fromkeys(self.rounds or (0,))
+        return tuple(keys.ProgramKind.STEP.of(self.name, i or None) for i in numbers)
+
+    def step_of(self, update: int) -> ProgramKey:
+        """The program of an update, by its number."""
+        return self.steps[self.rounds[update % len(self.rounds)]] if self.rounds else self.step
 
     @property
     def rows(self) -> int | None:

@@ -101,7 +101,13 @@ class ProgramKey(Key):
         return kind.of(name)
 
 
-NUMBERED = (ProgramKind.ESTIMATE, ProgramKind.UNTIL, ProgramKind.BEST, ProgramKind.TASK)
+NUMBERED = (
+    ProgramKind.STEP,
+    ProgramKind.ESTIMATE,
+    ProgramKind.UNTIL,
+    ProgramKind.BEST,
+    ProgramKind.TASK,
+)
 """The kinds of which a phase or task may have several."""
 
 

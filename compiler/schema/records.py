@@ -111,7 +111,8 @@ class PhaseFacts(Clauses, kw_only=True):
     """A `train`: its name, data and clauses.
 
     `fields` are the fields that its step reads. The states `carried` are set to zero at the start
-    of each epoch; the `kept` have a row for each example.
+    of each epoch; the `kept` have a row for each example. `rounds` says which of several programs
+    each update of a round runs, by its number; empty where there is but one.
     """
 
     name: str
@@ -120,6 +121,7 @@ class PhaseFacts(Clauses, kw_only=True):
     slow: bool = False
     carried: tuple[str, ...] = ()
     kept: tuple[str, ...] = ()
+    rounds: tuple[int, ...] = ()
 
 
 class PartFacts(Record, kw_only=True):

@@ -9,7 +9,7 @@ import click
 
 from dln.commands.options import loaded, settings, takes
 from dln.compiler.model import Model, Phase
-from dln.compiler.plan import Plan, ProgramKind, memory
+from dln.compiler.plan import Plan, Program, ProgramKey, memory
 from dln.compiler.schema.tables import DTYPE
 from dln.compiler.show import graph_dot, graph_mermaid, graph_text
 from dln.kept.facts import shapes
@@ -89,13 +89,20 @@ def phase_table(model: Model, plan: Plan) -> str:
     """Each phase with its clauses, then what a step of it needs and costs."""
     rows = []
     for name, phase in model.phases.items():
-        program = plan.programs[ProgramKind.STEP.of(name)]
-        n = program.capacity
-        total, flops = sum(memory(program, n).values()), program.flops(n)
-        cost = f"{total:,} bytes, {flops:,} floating-point operations"
-        first, *more = [*phase_lines(phase), f"one update of {plural(n, 'example')}: {cost}"]
+        costs = [_cost(plan.programs[key], key, phase) for key in plan.phases[name].steps]
+        first, *more = [*phase_lines(phase), *costs]
         rows += [(name, first), *(("", line) for line in more)]
     return columns(rows)
+
+
+def _cost(program: Program, key: ProgramKey, phase: Phase) -> str:
+    """What an update needs and costs; where rounds have several kinds of them, one of this kind."""
+    n, number = program.capacity, key.at or 0
+    places = [str(k) for k, i in enumerate(phase.rounds, 1) if i == number]
+    which = f"update {', '.join(places)} of a round of" if places else "one update of"
+    total, flops = sum(memory(program, n).values()), program.flops(n)
+    said = f"{total:,} bytes, {flops:,} floating-point operations"
+    return f"{which} {plural(n, 'example')}: {said}"
 
 
 def phase_lines(phase: Phase) -> list[str]:

@@ -77,11 +77,13 @@ def phase(walk: RunWalk, spec: PhaseSpec) -> None:
     will ask of it."""
     plan, name = walk.plan, spec.name
     step = plan.programs[spec.step]
-    cast(walk, [b.key for b in step.buffers if b.place == "param"], step.dtype)
+    buffers = [b for key in spec.steps for b in plan.programs[key].buffers]
+    cast(walk, [b.key for b in buffers if b.place == "param"], step.dtype)
     if spec.starts:
         walk.passes(ProgramKind.START.of(name), 1, f"what {name} starts from")
     states(walk, spec, step.dtype)
-    walk.ready(spec.step)
+    for key in spec.steps:
+        walk.ready(key)
     walk.part(spec.data, spec.part, step.dtype)
     for watch in spec.watches:
         if watch.on is not None and watch.program is not None:
@@ -170,7 +172,8 @@ def training(walk: RunWalk, spec: PhaseSpec) -> None:
         walk.runs(estimate.program, size, f"{name}: an estimate on {some(size)}", spec.place)
     drawn(walk, spec.data, n)
     update = f"{name}: an update on {some(n)}"
-    walk.runs(spec.step, n, update, spec.place, *search(walk, spec))
+    for key in spec.steps:
+        walk.runs(key, n, update, spec.place, *search(walk, spec))
     if walk.asked.saves:
         walk.ledger.moment("the hash of the parameters", copied(walk))
     for watch in spec.watches:

@@ -58,7 +58,7 @@ class Bounds:
         letters = sum(
             len(plan.programs[key].text)
             for phase in map(plan.phases.get, asked.phases) if phase is not None
-            for key in (phase.step, *(w.program for w in phase.watches if w.program is not None))
+            for key in (*phase.steps, *(w.program for w in phase.watches if w.program is not None))
         )  # fmt: skip
         own = process(self.before or resident(), asked.saves, letters)
         return moment, replace(moment, items=(*moment.items, *own))

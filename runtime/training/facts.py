@@ -223,11 +223,13 @@ def _place(plan: Plan, arrays: Named, meta: Facts, which: str) -> Iterator[str]:
             yield f"{which}.watches.since.{name} is {[examples, minibatches]}"
     if len(place["best"]["smallest"]) != len(spec.keeps):
         yield f"{which}.best has {len(place['best']['smallest'])} values"
-    program = plan.programs[spec.step]
-    for path in paths_of(program):
+    programs = [plan.programs[key] for key in spec.steps]
+    program = programs[0]
+    for path in dict.fromkeys(path for p in programs for path in paths_of(p)):
         if arrays[path].dtype != program.dtype:
             yield f"{path} is {arrays[path].dtype}, {spec.name} computes in {program.dtype}"
-    real = {b.key for b in program.buffers if b.place == "state" and b.kind == "real"}
+    buffers = [b for p in programs for b in p.buffers]
+    real = {b.key for b in buffers if b.place == "state" and b.kind == "real"}
     for path, array in of_kind(arrays, "state", spec.name).items():
         if array.dtype != program.dtype if path in real else array.dtype.kind not in "iufb":
             yield f"state {path} is {array.dtype}, {spec.name} computes in {program.dtype}"

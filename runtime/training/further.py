@@ -84,7 +84,7 @@ def say_mixed(phase: PhaseRun, result: PhaseResult, before: Facts | None) -> Non
     now, update, spec = phase.clock.duration.facts(), phase.clock.update, phase.spec
     if not before or _same(before, now) or not update:
         return
-    names = [spec.step, *(e.program for e in spec.estimates)]
+    names = [*spec.steps, *(e.program for e in spec.estimates)]
     names += [w.program for w in spec.watches if w.program is not None]
     if any("progress" in phase.state.plan.programs[name].clocks for name in names):
         was, is_now = said_length(before), said_length(now)

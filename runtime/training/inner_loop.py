@@ -17,7 +17,7 @@ from dln.grammar.diagnostics import DlnError, Problem
 from dln.runtime.data.part import Fill
 from dln.runtime.device.device import DeviceArray
 from dln.runtime.execution.causes import RATE
-from dln.runtime.execution.executable import Bound
+from dln.runtime.execution.executable import Bound, Executable
 from dln.runtime.training.callbacks import Progress, tell
 from dln.runtime.training.lbfgs import Descent
 from dln.runtime.training.phase_run import PhaseRun
@@ -39,14 +39,20 @@ def looked_at(program: Program, n: int) -> int:
 
 @dataclass
 class Feed:
-    """The step bound for minibatches of n examples: fill in their fields, then run."""
+    """A step bound for minibatches of n examples: fill in their fields, then run."""
 
+    step: Executable
     bound: Bound
     fill: Fill
     run: Callable[..., None]
     clocks: list[float]
     sums: Sums
     each: int
+
+    def at(self, name: str) -> int | None:
+        """Where a clock stands among the arguments of the step."""
+        names = self.step.program.clocks
+        return names.index(name) if name in names else None
 
 
 def filled(indices: DeviceArray, update: float) -> None:
@@ -58,8 +64,8 @@ class InnerLoop:
 
     def __init__(self, phase: PhaseRun, watches: Watches, descent: Descent | None) -> None:
         self.phase, self.watches, self.descent = phase, watches, descent
-        self.clock, self.program = phase.clock, phase.step.program
-        self._feeds: dict[int, Feed] = {}
+        self.clock, self.rounds = phase.clock, phase.spec.rounds
+        self._feeds: dict[tuple[int, int], Feed] = {}
 
     def start(self) -> None:
         """The rate, in examples a second, counts from here."""
@@ -72,18 +78,37 @@ class InnerLoop:
         update beyond the step itself. Raises `DlnError` E600 where a loss that is looked at is no
         number.
         """
+        while self.clock.update < until and not self._stretch(self._alike(until), until):
+            pass
+
+    def _alike(self, until: int) -> int:
+        """The update before which all run one program, where those of a round run several."""
+        update, rounds = self.clock.update, self.rounds
+        if not rounds:
+            return until
+        alike = (u for u in range(update + 1, until) if rounds[u % len(rounds)] != self._turn)
+        return next(alike, until)
+
+    @property
+    def _turn(self) -> int:
+        """Which of the programs the update at hand runs."""
+        return self.rounds[self.clock.update % len(self.rounds)] if self.rounds else 0
+
+    def _stretch(self, until: int, event: int) -> bool:
+        """Updates of one program; the one before the event is looked at. Whether to end here."""
         phase, clock, n = self.phase, self.clock, self.phase.minibatches.size
-        feed = self._feed(len(phase.minibatch()))
+        feed, over = self._feed(len(phase.minibatch())), False
         indices, update = phase.minibatches.of_epoch(clock.epoch), clock.update
         low = update % clock.duration.per_epoch * n
         fill, run, clocks, sums = feed.fill, feed.run, feed.clocks, feed.sums
-        at_epoch, at_update, at_progress = map(self._at, ("epoch", "update", "progress"))
-        at_looked, each, looked = self._at(LOOKED), feed.each, True
+        names = ("epoch", "update", "progress", LOOKED)
+        at_epoch, at_update, at_progress, at_looked = (feed.at(name) for name in names)
+        each, looked = feed.each, True
         if at_epoch is not None:
             clocks[at_epoch] = float(clock.epoch)
         fraction, add = clock.fraction, phase.state.device.xp.add
         stopped = phase.options.stop.is_set if phase.options.stop is not None else bool
-        phase.watchman.running(phase.step, feed.bound.n, feed.bound, phase.example)
+        phase.watchman.running(feed.step, feed.bound.n, feed.bound, phase.example)
         look = self._told + PAUSE
         try:
             while update < until:
@@ -93,18 +118,18 @@ class InnerLoop:
                 if at_progress is not None:
                     clocks[at_progress] = fraction(update)
                 if at_looked is not None:
-                    looked = update + 1 == until or (update + 1) % each == 0
+                    looked = update + 1 == event or (update + 1) % each == 0
                     clocks[at_looked] = looked
                 run(*clocks)
                 for total, value in sums:
                     add(total, value, total)
                 update += 1
                 low += n
-                if stopped():
+                if over := stopped():
                     break
                 if looked and perf_counter() >= look:
                     clock.update = update
-                    if self._look(feed):
+                    if over := self._look(feed):
                         break
                     look = self._told + PAUSE
         except (ArithmeticError, ValueError) as e:
@@ -115,37 +140,33 @@ class InnerLoop:
             clock.update = update
         if looked:
             self._loss(feed)
+        return over
 
     def _again(self, feed: Feed, error: Exception) -> None:
         """An update that has failed once more, with what a report reads, where no parameter has
         changed yet: it may have failed there first."""
-        stopped = self.phase.step.stopped(error)
-        at = self._at(LOOKED)
-        if stopped is not None and at is not None and not self.phase.step.changed(stopped):
+        stopped, at = feed.step.stopped(error), feed.at(LOOKED)
+        if stopped is not None and at is not None and not feed.step.changed(stopped):
             feed.clocks[at] = True
             feed.run(*feed.clocks)
 
-    def _at(self, name: str) -> int | None:
-        """Where a clock stands among the arguments of the step."""
-        names = self.program.clocks
-        return names.index(name) if name in names else None
-
     def _feed(self, n: int) -> Feed:
         """The step for n examples, bound once: full minibatches first, so memory is taken once."""
-        if n not in self._feeds:
+        if (key := (n, self._turn)) not in self._feeds:
             phase, step, state = self.phase, self.phase.step, self.phase.state
             phase.watchman.running(step, n, None, phase.example)
             step.at(phase.minibatches.size)
             bound = step.at(n)
-            clocks = state.programs.clocks(self.program, self.clock.now())
+            clocks = state.programs.clocks(step.program, self.clock.now())
             fill, run = phase.part.filler(bound, state.device.xp), bound.run
             if self.descent is not None:  # all its looks are at the same examples
                 fill(phase.minibatch(), self.clock.update)
                 fill = filled
                 run = self.descent.over(state.store.params | step.params, bound)
-            each = looked_at(self.program, n)
-            self._feeds[n] = Feed(bound, fill, run, clocks, self.watches.pairs(bound), each)
-        return self._feeds[n]
+            each = looked_at(step.program, n)
+            sums = self.watches.pairs(bound)
+            self._feeds[key] = Feed(step, bound, fill, run, clocks, sums, each)
+        return self._feeds[key]
 
     def _look(self, feed: Feed) -> bool:
         """Tell the progress; True where the time is over."""

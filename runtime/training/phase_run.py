@@ -44,16 +44,25 @@ class Options:
 
 @dataclass(frozen=True)
 class PhaseRun:
-    """A phase with what it works on, the same from its start to its end; its `clock` goes on."""
+    """A phase with what it works on, the same from its start to its end; its `clock` goes on.
+
+    `steps` are the programs of its updates, of which there are several where some do not do every
+    step.
+    """
 
     state: RunState
     spec: PhaseSpec
     options: Options
-    step: Executable
+    steps: Mapping[ProgramKey, Executable]
     part: DataPart
     minibatches: Minibatches
     clock: PhaseClock
     watchman: Watchman
+
+    @property
+    def step(self) -> Executable:
+        """What does the update at hand."""
+        return self.steps[self.spec.step_of(self.clock.update)]
 
     def minibatch(self) -> DeviceArray:
         """The minibatch at hand, as indices [n] into the part."""
@@ -80,8 +89,9 @@ class PhaseRun:
 def begin(state: RunState, spec: PhaseSpec) -> None:
     """The start of a phase: precision, hand-over, fresh optimiser states, update 0."""
     store, programs = state.store, state.programs
-    program = state.plan.programs[spec.step]
-    store.cast(paths_of(program), program.dtype)
+    steps = [state.plan.programs[key] for key in spec.steps]
+    program = steps[0]
+    store.cast([path for step in steps for path in paths_of(step)], program.dtype)
     if spec.starts:
         for path, values in programs.once(ProgramKind.START.of(spec.name)).items():
             put(state.device, store.params[path], values)
@@ -92,8 +102,9 @@ def begin(state: RunState, spec: PhaseSpec) -> None:
 def prepared(state: RunState, spec: PhaseSpec, options: Options) -> PhaseRun:
     """A phase that has begun, with its data. Raises `DlnError` for data that are not as declared,
     `Fault` E557 where they do not fit the phase."""
-    step = state.programs.executable(spec.step, spec.name)
-    part = options.datasets.part(spec.data, spec.part, step.program.dtype)
+    steps = {key: state.programs.executable(key, spec.name) for key in spec.steps}
+    dtype = steps[spec.step].program.dtype
+    part = options.datasets.part(spec.data, spec.part, dtype)
     minibatches = Minibatches(spec, part, state.device, state.programs.seed_of(spec.name))
     size = minibatches.size
     if spec.rows is not None and size > spec.rows:
@@ -101,4 +112,4 @@ def prepared(state: RunState, spec: PhaseSpec, options: Options) -> PhaseRun:
         raise Fault(message, f"at most {spec.rows:,} examples, or a spec with a batch", "E557")
     clock = PhaseClock(Duration.of(spec, minibatches.per_epoch, options.epochs))
     watchman = Watchman(state.plan.texts)
-    return PhaseRun(state, spec, options, step, part, minibatches, clock, watchman)
+    return PhaseRun(state, spec, options, steps, part, minibatches, clock, watchman)

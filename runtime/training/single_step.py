@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from dln.compiler.plan import PhaseSpec, Plan, ProgramKind
+from dln.compiler.plan import PhaseSpec, Plan, ProgramKey, ProgramKind
 from dln.grammar.diagnostics import DlnError, Problem
 from dln.runtime.data.datasets import Datasets
 from dln.runtime.device.source_map import placed
@@ -40,7 +40,7 @@ def _again(state: RunState, spec: PhaseSpec, given: Given) -> float | None:
     """One update on arrays such as came before; None where the long way is to be gone."""
     name, update = spec.name, state.updates.get(spec.name, 0)
     bound = state.programs.again(
-        f"step:{name}", given, lambda: times(state.plan, spec, update),
+        str(spec.step_of(update)), given, lambda: times(state.plan, spec, update),
         lambda: f"phase {name}, update {update}",
     )  # fmt: skip
     if bound is None:
@@ -55,7 +55,7 @@ def _first(state: RunState, datasets: Datasets, spec: PhaseSpec, given: Given) -
         if spec.name not in state.store.states:
             begin(state, spec)
         update = state.updates[spec.name]
-        executable = state.programs.executable(spec.step, spec.name)
+        executable = state.programs.executable(spec.step_of(update), spec.name)
         now = times(state.plan, spec, update)
         before_step(state, datasets, spec, now)
         bound = _run(state, spec, executable, given, f"phase {spec.name}, update {update}", now)
@@ -66,17 +66,19 @@ def _first(state: RunState, datasets: Datasets, spec: PhaseSpec, given: Given) -
             with strict(state.device):
                 descent.over(state.store.params | executable.params, bound)(*clocks)
     state.updates[spec.name] = update + 1
-    _remember(state, spec, bound, given)
+    _remember(state, spec, spec.step_of(update), bound, given)
     return loss
 
 
-def _remember(state: RunState, spec: PhaseSpec, bound: Bound, given: Given) -> None:
+def _remember(
+    state: RunState, spec: PhaseSpec, key: ProgramKey, bound: Bound, given: Given
+) -> None:
     """Keep how a step was called for those that come, where an update is one run of its program."""
     known = {f.name: f for f in state.plan.data[spec.data].fields}
     ragged = any(f.domain == "length" for f in known.values())
     if not ragged and not spec.estimates and spec.descent is None:
         wanted = [known[name] for name in spec.fields]
-        state.programs.remember(f"step:{spec.name}", spec.step, bound, wanted, given)
+        state.programs.remember(str(key), key, bound, wanted, given)
 
 
 def gradient(state: RunState, spec: PhaseSpec, path: str, given: Given) -> HostArray:

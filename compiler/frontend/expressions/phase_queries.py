@@ -134,9 +134,12 @@ def _gradient(b: Build, phase: str, expr: s.Expr, scope: Scope) -> Node:
     node = tensor(b, expr, scope)
     (path,) = owned(b, node, expr.span)
     made = b.phases.made[phase]
-    slopes = made.slopes(path)
+    slopes = (made.turns[0] if made.turns else made).slopes(path)
     if not slopes and phase in b.phases.broken:
         raise Poisoned
+    if not slopes and made.slopes(path):
+        text = f"the first update of {phase} does not move {path}"
+        b.fail("E344", text, expr.span, "is moved by a step that comes later in a round")
     if not slopes:
         learned = dict.fromkeys(p for line in made.lines for p in line.slopes)
         facts = (f"it learns {', '.join(learned)}",) if learned else ()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dln.compiler.frontend.context.build_context import Build
 from dln.compiler.frontend.expressions.phase_queries import Lasting, lasting
 from dln.compiler.frontend.training.phase_scope import PhaseBody
+from dln.compiler.frontend.training.untrained import listed_paths
 from dln.compiler.frontend.training.watches import either
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.structure import is_clock, number
@@ -25,6 +26,8 @@ def warn(b: Build, got: PhaseBody, phase: Phase) -> None:
     """Warn of what will not come before the end of a phase, which was read without a fault."""
     if not (length := lasting(b, phase)):
         return
+    if phase.rounds and length.updates < len(phase.rounds):
+        _short_of_a_round(b, got, phase, length)
     watches, keeps, until = iter(got.watches), iter(got.keeps), iter(got.until)
     for st, _ in got.statements:
         match st:
@@ -36,6 +39,17 @@ def warn(b: Build, got: PhaseBody, phase: Phase) -> None:
             case s.Until():
                 for side in either(st.value):
                     _reached(b, phase, length, next(until), side.span)
+
+
+def _short_of_a_round(b: Build, got: PhaseBody, phase: Phase, length: Lasting) -> None:
+    """Warn where a phase is over before each of its steps was done."""
+    done = {path for i in phase.rounds[: length.updates] for path in phase.turns[i].updates}
+    if left := [path for path in phase.updates if path not in done]:
+        steps = (st for st, _ in got.statements if isinstance(st, s.Step) and st.times is not None)
+        at = next(steps).span
+        text = f"{listed_paths(left)} never moves: {phase.name} is over after"
+        text += f" {_counted(length.updates, 'update')}"
+        b.warn("W304", text, at, label=f"a round has {len(phase.rounds)} updates")
 
 
 def _due(

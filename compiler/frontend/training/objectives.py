@@ -22,9 +22,10 @@ from dln.compiler.frontend.instances.instances import live_only
 from dln.compiler.frontend.instances.options import option_values
 from dln.compiler.frontend.instances.owning import owned_by
 from dln.compiler.frontend.tensors import pointwise, reductions
-from dln.compiler.frontend.training import clipping, line_search, persistent_state, slopes
+from dln.compiler.frontend.training import clipping, line_search, persistent_state, rounds, slopes
 from dln.compiler.frontend.training.optimisers import Updated, optimise, remembers
-from dln.compiler.frontend.training.phase_scope import PhaseBody, Statement, bind, flat, in_stretch
+from dln.compiler.frontend.training.phase_scope import PhaseBody, bind, flat, in_stretch
+from dln.compiler.frontend.training.rounds import LinePlace, LineRun
 from dln.compiler.ir import masks
 from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.op import op_of
@@ -40,19 +41,28 @@ Moved: TypeAlias = "dict[str, tuple[Node, Span]]"
 
 def body(b: Build, got: PhaseBody) -> None:
     """Minimise and update lines, in runs; each `step` is a run of its own."""
-    run: list[Statement] = []
+    runs = [LineRun(got.name)]
     for st, scope in got.statements:
         if isinstance(st, s.Minimize | s.Update | s.SetTo):
-            run.append((st, scope))
+            runs[-1].lines.append((st, scope))
         elif isinstance(st, s.Step):
-            _step(b, run, got.name, got)
-            run = []
             inner = in_step(b, st, scope)
-            _step(b, list(flat(b, st.body, inner)), inner.path, got)
+            times = 1
+            with b.collecting():
+                times = rounds.times(b, st, scope, got)
+            runs += [
+                LineRun(inner.path, list(flat(b, st.body, inner)), times, st),
+                LineRun(got.name),
+            ]
         else:
             with b.collecting():
                 _look(b, st, scope)
-    _step(b, run, got.name, got)
+    length = rounds.placed(runs)
+    for run in runs:
+        with rounds.noted(run, b.frame, got):
+            _step(b, run, length, got)
+    if length > 1:
+        got.turns, got.rounds = rounds.turns(b, got, runs, length)
 
 
 def in_step(b: Build, st: s.Step, scope: Scope) -> Scope:
@@ -70,15 +80,17 @@ def _look(b: Build, st: s.Item | s.Stmt, scope: Scope) -> None:
         lookup(b, st.target.name, st.span, scope)
 
 
-def _step(b: Build, run: Sequence[Statement], site: str, got: PhaseBody) -> None:
-    """All updates of a step are worked out from the old parameters, then made together."""
+def _step(b: Build, run: LineRun, length: int, got: PhaseBody) -> None:
+    """All updates of a step are worked out from the old parameters, then made together. A round
+    has so many updates."""
     new: Moved = {}
-    for i, (st, scope) in enumerate(run):
+    for i, (st, scope) in enumerate(run.lines):
         at = in_stretch(b, scope)
         with b.collecting():
             if isinstance(st, s.Minimize):
-                alone = sum(isinstance(x, s.Minimize) for x, _ in run) == 1
-                _minimize(at, st, scope, site if alone else f"{site}#{i}", new, got)
+                alone = sum(isinstance(x, s.Minimize) for x, _ in run.lines) == 1
+                site = run.site if alone else f"{run.site}#{i}"
+                _minimize(at, st, scope, LinePlace(site, run, length), new, got)
             elif isinstance(st, s.Update):
                 _update(at, st, scope, new)
             elif isinstance(st, s.SetTo):
@@ -122,7 +134,7 @@ def _learnt(b: Build, st: s.Minimize, scope: Scope, named: Span) -> list[str]:
 
 
 def _minimize(
-    b: Build, st: s.Minimize, scope: Scope, site: str, new: Moved, got: PhaseBody
+    b: Build, st: s.Minimize, scope: Scope, place: LinePlace, new: Moved, got: PhaseBody
 ) -> None:
     loss, use = _loss(b, st, scope), _optimiser(b, st, scope)
     named = st.over[0].span.to(st.over[-1].span)
@@ -145,9 +157,10 @@ def _minimize(
     for path, param in held.items():
         grads[path] = live_only(b, b.at(st.span)("grad", loss, param), param, st.span)
     given = clipping.clipped(b, st, scope, grads)
+    site, count = place.site, place.count(b, use.span)
     for path, param in held.items():
         own, grad = b.owned.params[path].node, given[path]
-        done = optimise(b, use, own, held=param, grad=grad, site=site, loss=still)
+        done = optimise(b, use, own, held=param, grad=grad, count=count, site=site, loss=still)
         slopes.warn_of_still(b, use, done, grad, named)
         _one_memory(b, use, path, done, got)
         _set(b, path, done.value, st.span, new)

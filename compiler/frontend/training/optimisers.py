@@ -33,18 +33,18 @@ class Updated:
 
 
 def optimise(
-    b: Build, use: OptimiserUse, param: Node, *, held: Node, grad: Node, site: str, loss: Node
-) -> Updated:
+    b: Build, use: OptimiserUse, param: Node, *,
+    held: Node, grad: Node, count: Node, site: str, loss: Node,
+) -> Updated:  # fmt: skip
     """One parameter under an optimiser. It holds the parameter itself, or what earlier steps have
-    left in it. `n` counts the updates from 1. States are estimated on `loss`."""
+    left in it. `n` is the `count` of its updates from 1. States are estimated on `loss`."""
     syntax = use.definition.syntax
     b.built.met.add(id(syntax))
     scope = use.definition.scope.child()
     target, gradient = syntax.names
     scope.value(target, held, use.span)
     scope.value(gradient, grad, use.span)
-    make = b.at(use.span)
-    scope.value("n", make.add(make("clock", name="update"), make.const(1.0)), use.span)
+    scope.value("n", count, use.span)
     out = Updated(held, {}, {})
     with b.call(use.span, syntax.name, syntax.span, use.argument) as inner:
         bind_options(inner, use, scope)

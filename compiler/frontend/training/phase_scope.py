@@ -50,6 +50,8 @@ class PhaseBody:
     starts: list[model.Starting] = field(default_factory=list)
     until: list[Node] = field(default_factory=list)
     descent: model.Descending | None = None
+    turns: tuple[model.Turn, ...] = ()
+    rounds: tuple[int, ...] = ()
 
     def summed(self) -> dict[str, object]:
         """What a `Phase` has under the same names."""
