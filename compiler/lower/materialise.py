@@ -13,10 +13,11 @@ from dln.compiler.ir.graph import Graph, Node, rewrite
 from dln.compiler.ir.op import Make, op_of
 from dln.compiler.ir.ops.loop import body_of, sequence_type
 from dln.compiler.ir.spelling import Lies, Spelling, View, lies_after
-from dln.compiler.lower.forms import products_turned
+from dln.compiler.lower.forms.lookups import products_looked_up
+from dln.compiler.lower.forms.stacks import products_stacked
+from dln.compiler.lower.forms.turned import products_turned
 from dln.compiler.lower.im2col import gathered, unwound
 from dln.compiler.lower.layout import examples_last
-from dln.compiler.lower.lookups import products_looked_up
 from dln.compiler.lower.targets import Target, spelling
 from dln.compiler.lower.tiles import tiles_reshaped
 from dln.compiler.schema.keys import Output
@@ -125,7 +126,7 @@ def prepare(graph: Graph, target: Target, capacity: int = 1) -> tuple[Graph, Rol
         graph = examples_last(graph, capacity)
     graph = tiles_reshaped(graph, capacity)
     if target.chooses_forms:
-        for choose in (products_looked_up, products_turned):
+        for choose in (products_looked_up, products_turned, products_stacked):
             graph, said = choose(graph, capacity)
             roles.forms += said
 

@@ -17,7 +17,7 @@ from dln.compiler.ir.op import Make
 from dln.compiler.ir.sizes import BATCH_SIZE, Size
 from dln.compiler.ir.tensor_type import TensorType
 from dln.compiler.lower.emit import lower
-from dln.compiler.lower.forms import few_by_large
+from dln.compiler.lower.forms.turned import few_by_large
 from dln.compiler.lower.targets import TARGETS
 from dln.compiler.plan import Program
 from dln.compiler.schema import keys

@@ -16,7 +16,7 @@ from dln.compiler.ir.op import Make
 from dln.compiler.ir.sizes import BATCH_SIZE, Size
 from dln.compiler.ir.tensor_type import Domain, TensorType
 from dln.compiler.lower.emit import lower
-from dln.compiler.lower.lookups import ENOUGH
+from dln.compiler.lower.forms.lookups import ENOUGH
 from dln.compiler.lower.targets import TARGETS
 from dln.compiler.plan import Program
 from dln.compiler.schema import keys

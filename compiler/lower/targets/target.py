@@ -33,8 +33,7 @@ class Target:
     `functions` says how a call is written where it is not `xp.NAME(ARGS, out=OUT)`, of a kernel
     `NAME(ARGS, out=OUT)`. `boxes`: single numbers are handed to array operations as 0-d arrays, not
     as Python numbers. `examples_last`: convolutions run with their examples innermost (`layout`).
-    `chooses_forms`: products of few rows by a large matrix are computed turned (`forms`), and those
-    with one-hot rows are rows of a table (`lookups`).
+    `chooses_forms`: products are computed in other forms where these are quicker (`forms`).
     """
 
     name: str
