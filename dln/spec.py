@@ -7,6 +7,7 @@ the runtime the compiler's plan.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -109,7 +110,7 @@ def used_file(path: str, user: Source) -> Source:
     from dln.runtime.readers.files import within  # late: a spec may stand alone
 
     folder = Path(user.path).parent
-    known = {p.name: p for p in shipped().values()}
+    known = {p.name: p for p in shipped().values()} | {f"std/{p.name}": p for p in _library()}
     found = folder / path if os.path.lexists(folder / path) else known.get(path)
     if found is None:
         hint = f"{path}.dln" if f"{path}.dln" in known else nearest(path, known) or ""
@@ -137,6 +138,22 @@ def parsed(path: str, text: str) -> tuple[Source, syntax.Module]:
 
     source = Source(path, text)
     return source, parse_source(source)
+
+
+DEFINED = re.compile(r"^(?:fn|block|optimiser) (\w+)", re.MULTILINE)
+
+
+@lru_cache(maxsize=1)
+def shelf() -> Mapping[str, str]:
+    """In which file of `std/` each definition stands; a file is read when a name of it is used."""
+    found: dict[str, str] = {}
+    for path in _library():
+        found |= dict.fromkeys(DEFINED.findall(read(path).text), f"std/{path.name}")
+    return found
+
+
+def _library() -> list[Path]:
+    return sorted(specs_folder().glob("std/*.dln"))
 
 
 def header(declared: DataSource) -> Schema:
@@ -196,7 +213,7 @@ class Spec:
             found = asked.use(path, user)
             return parsed(found.path, found.text)
 
-        outside = Outside(load=load, probe=asked.probe, text_file=asked.text_file,
+        outside = Outside(load=load, shelf=shelf(), probe=asked.probe, text_file=asked.text_file,
                           **vars(self.given))  # fmt: skip
         return understood(self.source, self.syntax, outside)
 

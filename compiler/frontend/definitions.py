@@ -27,13 +27,17 @@ class Files:
         self.scopes: dict[str, Scope] = {}
         self.opened: list[tuple[Source, s.Module, Scope]] = []
         self.outer = self.standard = builtins()
+        self.library: Source | None = None
+        for name, path in b.outside.shelf.items():
+            find = partial(self._from_shelf, name=name, path=path)
+            self.outer.names[name] = Binding(None, find, static=True)
 
     def open(self, source: Source, module: s.Module, trail: list[str]) -> Scope:
         """The scope of a file, over the standard library and the files it uses."""
         b = self.b
         if not trail and not source.path.endswith(STANDARD):
             library, definitions = self.load(STANDARD, b.source)
-            b.built.sources[library.path] = library
+            b.built.sources[library.path] = self.library = library
             self.standard = self.scopes[library.path] = Scope(self.outer)
             bind_items(b, definitions.items, self.standard)
         scope = Scope(self.standard.child())
@@ -49,6 +53,16 @@ class Files:
         bind_items(b, module.items, scope)
         self.opened.append((source, module, scope))
         return scope
+
+    def _from_shelf(self, _: Build, name: str, path: str) -> Value:
+        """What a file of the library defines that is read when one of its names is used."""
+        b = self.b
+        source, module = self.load(path, self.library or b.source)
+        if source.path not in self.scopes:
+            b.built.sources[source.path] = source
+            self.scopes[source.path] = Scope(self.standard)
+            bind_items(b, module.items, self.scopes[source.path])
+        return self.scopes[source.path].names[name].find(b)
 
     def _use(self, item: s.Use, source: Source, scope: Scope, trail: list[str]) -> None:
         b = self.b

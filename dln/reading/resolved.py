@@ -99,13 +99,17 @@ def _call(call: s.Call, options: Options) -> s.Call:
     # What stands before a semicolon may be options or ports: options are left out only behind both.
     before = sum(not isinstance(a, s.Named) for a in call.arguments) if call.options else 0
     said = (*call.arguments[:before], *given)
-    named = {a.name for a in said if isinstance(a, s.Named)}
-    positional = sum(not isinstance(a, s.Named) for a in said)
+    placed = [a for a in said if not isinstance(a, s.Named)]
+    values: dict[str, s.Syntax] = {o.name: a for o, a in zip(known, placed, strict=False)}
+    values |= {a.name: a.value for a in said if isinstance(a, s.Named)}
     added = []
-    for option in known[positional:]:
-        match option.default:  # what means the same where it is not declared
-            case s.Number() | s.String() | s.Name() | s.Unary("-", s.Number()) as default:
-                if option.name not in named:
+    for option in known[len(placed) :]:
+        default: s.Syntax | None = option.default
+        if isinstance(default, s.Name):  # what an option before it is: `stride = size`
+            default = values.get(default.id, default)
+        match default:  # what means the same where it is not declared
+            case s.Number() | s.String() | s.Name() | s.Unary("-", s.Number()):
+                if values.setdefault(option.name, default) is default:
                     added.append(s.Named(option.name, default, span=option.span))
     if not added:
         return call

@@ -22,14 +22,15 @@ OPTIONS = {
     "activation": "act", "nonlinearity": "act", "act_fn": "act", "transfer": "act",
     "filters": "k", "out_channels": "k", "num_filters": "k", "channels": "k", "maps": "k",
     "kernel_size": "size", "filter_size": "size", "pool_size": "size", "ksize": "size",
-    "kernel": "size", "sx": "size", "window": "size", "strides": "stride",
+    "kernel": "size", "sx": "size", "window": "size", "strides": "stride", "padding": "border",
+    "dilation": "gap", "dilation_rate": "gap",
     "learning_rate": "lr", "base_lr": "lr", "eta": "lr", "step_size": "lr", "rate": "lr",
     "weight_decay": "decay", "l2": "decay", "beta_1": "b1", "beta1": "b1", "beta_2": "b2",
     "beta2": "b2", "epsilon": "eps", "mu": "momentum",
     "momentum": "mass", "initializer": "init", "weights": "init",
     "kernel_initializer": "init", "weight_init": "init", "drop_prob": "p",
 }  # fmt: skip
-PADDED = "zeros around an image are put there by pad, as in x -> pad(2) -> conv(6, 5)"
+PADDED = "zeros around an image are a border: conv(6, 5, border = 2) has as many rows as x"
 # What is said in other places.
 INSTEAD = {
     **dict.fromkeys(("use_bias", "bias"), "without it a layer is two lines: "
@@ -51,9 +52,8 @@ INSTEAD = {
                     "with adam(lr = 0.001) clip 5"),
     "clipvalue": "each number of a gradient is cut by rmsprop(lr = ..., clip = 5), or in an "
                  "optimiser of one's own: h = max(min(g, 5), -5)",
-    **dict.fromkeys(("groups", "dilation", "dilation_rate"),
-                    "what conv has no option for is an equation with indices: "
-                    "y[o, i, j] = sum(q, u, v: K[o, q, u, v] * x[q, i + 2*u, j + 2*v])"),
+    "groups": "maps in groups are a layer of their own: grouped_conv(6, 3, groups = 2), or "
+              "depthwise_conv(3), each by itself",
 }  # fmt: skip
 # What is so anyway, where it is true.
 TRUE = frozenset("use_bias bias return_sequences trainable requires_grad".split())
@@ -84,7 +84,8 @@ def options(text: str, known: Collection[str], rewritten: Callable[[str], str]) 
             continue
         quoted = re.fullmatch(r"[\"'](\w+)[\"']", value)
         value = same(quoted[1], known) or quoted[1] if quoted else rewritten(value)
-        found.append(f", {OPTIONS.get(name, name)} = {value}" if name else f", {value}")
+        here = name if quoted and name == "padding" else OPTIONS.get(name, name)  # "same"
+        found.append(f", {here} = {value}" if name else f", {value}")
     return "".join(found)
 
 

@@ -74,7 +74,8 @@ def drawn(text: str, folder: Path) -> str:
 
     source = Source(path, text)
     with pytest.raises(DlnError) as caught:
-        outside = Outside(load=load, probe=spec.header, constants=constants, data_paths=places)
+        outside = Outside(load=load, shelf=spec.shelf(), probe=spec.header, constants=constants,
+                          data_paths=places)  # fmt: skip
         read(source, parse_source(source), outside)
     said = str(caught.value).replace(f"{folder}/", "")
     return said.replace(SHIPPED, "").replace(str(Path.cwd()), "here")

@@ -14,7 +14,8 @@ from dln.grammar.syntax import Module
 class Outside:
     """What a build is given from outside.
 
-    `load(path, from)` finds and parses a used file, `probe` reads the header of a data set,
+    `load(path, from)` finds and parses a used file, `shelf` says of what the library defines beside
+    `std.dln` in which file it stands, `probe` reads the header of a data set,
     `text_file(name, folder)` finds and reads a file of drawings. `constants` take the place of the
     spec's, `data_paths` that of files of data sets. Of each part of a data set so many examples as
     `limit` says are taken, where one stands whole. Without `functions` the instances are not laid
@@ -23,6 +24,7 @@ class Outside:
 
     load: Callable[[str, Source], tuple[Source, Module]]
     probe: Callable[[DataSource], Schema]
+    shelf: Mapping[str, str] = field(default_factory=dict)
     text_file: Callable[[str, str], Source] = lambda name, folder: Source(name, "")
     constants: Mapping[str, object] = field(default_factory=dict)
     data_paths: Mapping[str, str] = field(default_factory=dict)

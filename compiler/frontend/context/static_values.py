@@ -36,8 +36,7 @@ def static(b: Build, expr: s.Syntax, scope: Scope, what: str) -> Value:
     value = b.evaluate(expr, scope)
     if isinstance(value, Size):
         value = b.resolve(value)
-    if b.built.rehearsal and _unsaid(value):
-        raise Poisoned
+    _leave_unsaid(b, value)
     if isinstance(value, Node):
         made = b.graph.spans.get(value, ())[:1]
         notes = tuple(Note(m, "is made here") for m in made if not _overlap(m, expr.span))
@@ -47,11 +46,11 @@ def static(b: Build, expr: s.Syntax, scope: Scope, what: str) -> Value:
     return value
 
 
-def _unsaid(value: Value) -> bool:
-    """Whether a value depends on a size of which nobody has said yet how large it is."""
-    if isinstance(value, Node):
-        return any(is_size(node) for node in ancestors([value]))
-    return isinstance(value, Size)
+def _leave_unsaid(b: Build, value: Value) -> None:
+    """In a rehearsal, leave what depends on a size of which nobody has said how large it is."""
+    nodes = ancestors([value]) if b.built.rehearsal and isinstance(value, Node) else ()
+    if b.built.rehearsal and (isinstance(value, Size) or any(map(is_size, nodes))):
+        raise Poisoned
 
 
 def whole(b: Build, expr: s.Syntax, scope: Scope, what: str) -> int:
@@ -114,6 +113,7 @@ def whole_size(b: Build, value: Value, span: Span) -> Size:
 def _size_of(b: Build, value: Value, at: Span) -> Size:
     if isinstance(value, Size):
         return value
+    _leave_unsaid(b, value)
     if (number := whole_number(value)) is None:
         label, remedy = f"is {shown(value)}", unquoted(value)
         facts = (missing.CHAINED,) * isinstance(value, list)

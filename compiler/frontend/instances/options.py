@@ -125,7 +125,7 @@ def _refuse_other_name(
     if fact is not None and not needless and names.OPTIONS.get(arg.name) not in known:
         text = f"{who} has no option {arg.name}"
         b.fail("E301", text, arg.span, "unknown", facts=(fact,))
-    if arg.name not in names.OPTIONS and not needless and arg.name != "padding":
+    if arg.name not in names.OPTIONS and not needless:
         return
     said = names.renamed(span.text[start:stop], known)
     head, tail = span.text[:start], span.text[stop:]

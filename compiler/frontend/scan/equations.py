@@ -22,7 +22,7 @@ from dln.compiler.frontend.tensors import axes
 from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.op import Make
 from dln.compiler.ir.sizes import Size, Var
-from dln.compiler.ir.structure import is_draw
+from dln.compiler.ir.structure import is_draw, is_input
 from dln.compiler.ir.tensor_type import IndexAxis
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Note, Span
@@ -138,7 +138,9 @@ def define(b: Build, st: s.Define, scope: Scope) -> Value:
     b = replace(b, naming=naming(path, scope))
     value = b.evaluate(st.value, scope) if st.target.dims is None else _indexed(b, st, scope)
     value = _of_domain(b, st, value, scope)
-    return b.mark(value, st.span, path) if isinstance(value, Node) else value
+    if not isinstance(value, Node):
+        return value
+    return b.mark(value, st.span, None if is_input(value) else path)  # an input has its own name
 
 
 def _of_domain(b: Build, st: s.Define | s.Draw, value: Value, scope: Scope) -> Value:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import NoReturn
 
-from dln.compiler.frontend.context import counting, lengths
+from dln.compiler.frontend.context import blaming, counting, lengths
 from dln.compiler.frontend.context.broadcasting import short
 from dln.compiler.frontend.context.build_context import Build, Value
 from dln.compiler.frontend.context.place import Extent
@@ -188,7 +188,7 @@ def _cover(b: Build, size: Size, form: IndexForm, span: Span) -> None:
         notes = tuple(
             Note(r.span, r.text) for r in b.sizes.proof(size)[:1] if r.span and r.span != span
         )
-        facts = (_arithmetic_of(b, form, whole),) if whole is not None else ()
+        facts = _arithmetic_of(b, form, whole) if whole is not None else ()
         label = f"this axis has {b.sizes.resolve(size)}"
         text = f"the windows {short(span.text)} do not fit"
         if len(form.terms) == 1:
@@ -209,8 +209,8 @@ def _cover(b: Build, size: Size, form: IndexForm, span: Span) -> None:
         b.equate(lowest, Size(0), span, why, fail)
 
 
-def _arithmetic_of(b: Build, form: IndexForm, whole: int) -> str:
-    """`(7 - 3) / 3 + 1 = 2.33`: how many windows there would be."""
+def _arithmetic_of(b: Build, form: IndexForm, whole: int) -> tuple[str, ...]:
+    """`(7 - 3) / 3 + 1 = 2.33`: how many windows there would be, and ways out."""
     upwards = [(i, c) for i, c in form.terms if c > 0]
     free = [(i, c) for i, c in upwards if b.number(i.size) is None]
     rest = form.offset + 1
@@ -218,8 +218,35 @@ def _arithmetic_of(b: Build, form: IndexForm, whole: int) -> str:
         known = b.number(index.size)
         rest += c * (known - 1) if known is not None else 0
     if len(form.terms) == 1 and not free:
-        return f"it goes up to {rest - 1}"
+        return (f"it goes up to {rest - 1}",)
     if len(free) != 1:
-        return f"they reach {rest} of {whole}"
+        return (f"they reach {rest} of {whole}",)
     step = free[0][1]
-    return f"({whole} - {rest}) / {step} + 1 = {(whole - rest) / step + 1:.4g} windows"
+    found = f"({whole} - {rest}) / {step} + 1 = {(whole - rest) / step + 1:.4g} windows"
+    return (found, *_ways_out(b, whole, rest, step))
+
+
+def _ways_out(b: Build, whole: int, wide: int, step: int) -> tuple[str, ...]:
+    """What makes windows `wide` wide fit, with its numbers: a border, or a rest that is left out. A
+    block that has options of these names is made with them."""
+    option = b.calls[-1].given if b.calls else blaming.nothing
+    border, rest = option("border"), option("rest")
+    fits = [n for n in range(1, wide) if (whole + 2 * n - wide) % step == 0 <= whole + 2 * n - wide]
+    ways = []
+    for more in fits[:1]:
+        there = border.value if border is not None and isinstance(border.value, int) else 0
+        said = f"pad(..., {more})" if border is None else f"border = {there + more}"
+        size = whole + 2 * more
+        ways.append(f"{said} makes it {size}: {_windows((size - wide) // step + 1)}")
+    if whole >= wide:
+        left = (whole - wide) % step
+        said = 'rest = "cut"' if rest is not None else f"a slice, [:{whole - left}],"
+        way = f"{said} leaves out the last {left}: {_windows((whole - wide) // step + 1)}"
+        if border is not None and border.value == 0 and not fits:
+            way += f", with border = 1 as well {(whole + 2 - wide) // step + 1}"
+        ways.append(way)
+    return tuple(ways)
+
+
+def _windows(number: int) -> str:
+    return f"{number} window{'s' * (number != 1)}"

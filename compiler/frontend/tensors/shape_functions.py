@@ -235,8 +235,7 @@ def upsample(b: Build, span: Span, x: Value, k: Value) -> Node:
     if not node.type.example:
         b.fail("E206", "upsample takes an image or a vector", b.blame(x, span),
                "is a single number")  # fmt: skip
-    last = len(node.type.shape)
-    for axis in range(last - min(2, len(node.type.example)), last):
+    for axis in _borders(b, span, node, None):
         found = lengths.extent(b, node.type.shape[axis])
         shape, running = node.type.shape, node.type.running
         like = TensorType((*shape[: axis + 1], Size(times), *shape[axis + 1 :]), running)
@@ -249,19 +248,27 @@ def upsample(b: Build, span: Span, x: Value, k: Value) -> Node:
     return node
 
 
-def pad(b: Build, span: Span, x: Value, n: Value) -> Node:
-    """A border of `n` zeros around the last two axes (the image), or around a vector."""
-    node = broadcasting.quantity(b, x, span)
+def pad(b: Build, span: Span, x: Value, n: Value, *, axis: Value = None) -> Node:
+    """A border of `n` zeros around an image (the last two axes) or a vector, or at both ends
+    of one axis."""
+    node, n = broadcasting.quantity(b, x, span), b.resolve(n) if isinstance(n, Size) else n
     border = whole_number(n)
     if border is None or border < 0:
         b.fail("E305", "a border is a whole number", b.blame(n, span), f"is {shown(n)}")
     if not node.type.example:
         b.fail("E206", "pad takes an image or a vector", b.blame(x, span), "is a single number")
-    last = len(node.type.shape)
-    for axis in range(last - min(2, len(node.type.example)), last):
-        found = lengths.extent(b, node.type.shape[axis])
-        node = lengths.filled(b, node, (axis,), 0.0, span)
-        node = b.at(span)("pad", node, axis=axis, before=border, after=border)
+    for at in _borders(b, span, node, axis) if border else ():
+        found = lengths.extent(b, node.type.shape[at])
+        node = lengths.filled(b, node, (at,), 0.0, span)
+        node = b.at(span)("pad", node, axis=at, before=border, after=border)
         if found is not None:
-            node = lengths.ended(b, node, axis, lengths.longer(b, found, 2 * border))
+            node = lengths.ended(b, node, at, lengths.longer(b, found, 2 * border))
     return node
+
+
+def _borders(b: Build, span: Span, node: Node, axis: Value) -> Sequence[int]:
+    """The axis that is said, else those of the image, the last two, or that of a vector."""
+    if axis is not None:
+        return (len(node.type.running) + _axis(b, span, axis, node),)
+    last = len(node.type.shape)
+    return range(last - min(2, len(node.type.example)), last)
