@@ -135,6 +135,25 @@ def _parity(draws: Draws, v: Values) -> dict[str, Any]:
     return {"x": bits.astype("float64"), "label": bits.cumsum(1) % 2}
 
 
+def _tags(draws: Draws, v: Values) -> dict[str, Any]:
+    """A chain of tags, each as the one before with probability `stay`, else any other; and at each
+    step a symbol that is the tag with probability `sure`, else any. T/2 to T steps."""
+    import numpy as np  # late: NumPy
+
+    steps, classes = v["T"], v["classes"]
+    moves = 1 + draws.whole("moves", classes - 1, steps)
+    moves[draws.unit("stay", steps) < v["stay"]] = 0
+    moves[:, 0] = draws.whole("first", classes)
+    tags = moves.cumsum(1) % classes
+    symbols = np.where(
+        draws.unit("sure", steps) < v["sure"], tags, draws.whole("other", classes, steps)
+    )
+    length = steps - draws.whole("length", steps // 2 + 1)
+    cut(tags, length)
+    cut(symbols, length)
+    return {"symbols": symbols, "tags": tags, "length": length}
+
+
 # ---- to and from a single thing ----------------------------------------------------------------
 
 
@@ -158,6 +177,13 @@ def _digits(draws: Draws, v: Values) -> dict[str, Any]:
 def _sign_wrong(v: Values) -> Wrong:
     what = f"T must be odd, or the sum may be 0; it is {v['T']}"
     return None if v["T"] % 2 else (what, f"T = {v['T'] + 1}")
+
+
+def _tags_wrong(v: Values) -> Wrong:
+    for key in ("stay", "sure"):
+        if v[key] > 1:
+            return f"{key} must be a probability, not {v[key]}", ""
+    return at_least(v, "classes", 2)
 
 
 SEQUENCES: dict[str, Set] = {
@@ -229,6 +255,14 @@ SEQUENCES: dict[str, Set] = {
         _reversal,
         classes="classes",
         peak=1.0,
+    ),
+    "tags": Set(
+        "tags that seldom change, and symbols that often tell them; T/2 to T steps",
+        {"T": 20, "classes": 3, "stay": 0.9, "sure": 0.5, "count": 1000},
+        lambda v: {"symbols": index(v["T"]), "tags": index(v["T"]), "length": index()},
+        _tags,
+        classes="classes",
+        wrong=_tags_wrong,
     ),
     "sign": Set(
         "whether the sum of T numbers, each 1 or -1, is positive",

@@ -95,6 +95,12 @@ def sign(e: Example) -> None:
     assert ups + e["x"].count(-1.0) == 11 and e["label"] == (ups > 5)
 
 
+def tags(e: Example) -> None:
+    n, ends = e["length"], (e["tags"], e["symbols"])
+    assert 6 <= n <= 12 and all(len(a) == 12 for a in ends)
+    assert all(v in range(4) for a in ends for v in a) and not any(v for a in ends for v in a[n:])
+
+
 DIGITS = {
     0: "111101101101111", 1: "010110010010111", 2: "111001111100111", 3: "111001111001111",
     4: "101101111001001", 5: "111100111001111", 6: "111100111101111", 7: "111001001001001",
@@ -121,6 +127,7 @@ CASES: list[tuple[DataSource, Callable[[Example], None]]] = [
     (decl("parity-steps", 12, 300), parity),
     (decl("sign", 11, 300), sign),
     (decl("digits-row", 3, 300), digits),
+    (decl("tags", 12, 4, 0.7, 0.6, 300), tags),
 ]
 
 
@@ -176,6 +183,14 @@ def test_the_figures_that_are_published() -> None:
     assert abs(latch.var() - 0.2) < 0.005 and abs(latch.mean()) < 0.01
 
 
+def test_tags_change_and_are_told_as_often_as_is_said() -> None:
+    found = read(decl("tags", 12, 4, 0.7, 0.6, 5000))
+    tags, symbols = found["tags"][:, :6], found["symbols"][:, :6]  # every sequence has these
+    assert abs(np.mean(tags[:, 1:] == tags[:, :-1]) - 0.7) < 0.01
+    assert abs(np.mean(symbols == tags) - (0.6 + 0.4 / 4)) < 0.01
+    assert np.abs(np.bincount(tags.ravel()) / tags.size - 1 / 4).max() < 0.02
+
+
 def test_parameters_that_are_too_small() -> None:
     cases = [
         (decl("adding", 1), "T must be at least 2, not 1"),
@@ -183,6 +198,8 @@ def test_parameters_that_are_too_small() -> None:
         (decl("multiplication", 10), '"multiplication": T must be at least 20'),
         (decl("latch", 3, 3), "T must be at least 4"),
         (decl("copy", 4, 4), "T must be at least 5"),
+        (decl("tags", classes=1), "classes must be at least 2"),
+        (decl("tags", sure=1.5), "sure must be a probability, not 1.5"),
         (decl("sign", 0), "T must be a whole number of at least 1"),
         (decl("sign", 4), "T must be odd, or the sum may be 0; it is 4"),
         (decl("sign", 3, 0), "count = 0 has no examples"),
