@@ -678,3 +678,37 @@ def test_gradients_that_are_stopped_on_purpose_are_not_compared() -> None:
     text = SEQUENCES + ADDING.replace("Wh @ h[t-1]", "Wh @ stop(h[t-1])")
     with pytest.raises(DlnError, match="p stops gradients"):
         gradcheck(dln.load(text).compile().session(), "p")
+
+
+def test_a_product_written_as_a_sum_is_the_product_that_it_is() -> None:
+    """What is spread over examples and indices is spread in the step, where a product sees it."""
+    spec = """
+data d = rows([[1, 2, 3], [3, 1, 2]]) {
+  x[3] = raw
+}
+block f(x[n]) -> y {
+  param V[6, n] ~ normal(0, 1), U[6, 6] ~ normal(0, 0.1)
+  h[-1] = V @ x
+  scan t in 3 {
+    STEP
+  }
+  y = sum(h[2]^2)
+}
+let m = f()
+train fit on d batch 2 for 1 update dtype float64 {
+  minimize m(x) over m with sgd(lr = 0.1)
+}
+"""
+    calls, found = [], []
+    for step in ("h[t] = tanh(U @ h[t-1])", "h[t, i] = tanh(sum(j: U[i, j] * h[t-1, j]))"):
+        text = spec.replace("STEP", step)
+        if "i]" in step:
+            text = text.replace("h[-1] = V @ x", "g = V @ x\n  h[-1] = g")
+        session = dln.load(text).compile().session(seed=1)
+        loop = [x for x in session.plan.programs["step:fit"].lines if x.times > 1 and x.call]
+        calls.append([x.call.function for x in loop if x.call])
+        session.step("fit", x=[[1, 2, 3], [3, 1, 2]])
+        found.append({k: v.copy() for k, v in session.params.items()})
+    assert calls[0] == calls[1] and "dot" in calls[0]
+    for name, values in found[0].items():
+        np.testing.assert_allclose(found[1][name], values, rtol=1e-12)

@@ -52,11 +52,16 @@ class BodyMaker:
 
     def _operand(self, node: Node) -> Node:
         """A node as an operand inside: what does not change from step to step is a slot, but for
-        constants, which the rules inside should see."""
+        constants and what is spread, which the rules inside should see."""
         if node not in self.to:
             if _constant(node):
                 for part in ancestors([node]):
                     self.to[part] = self.graph.include(part)
+            elif is_spread(node):  # so that a product with it is one with what is spread
+                attrs, operands = dict(node.attrs), (self._operand(node.operands[0]),)
+                attrs["running"] = self._axes(attrs["running"])
+                self.to[node] = self.graph.add(node.op, operands, self._named(node.type), **attrs)
+                self._mark(node, self.to[node])
             else:
                 self.to[node] = self._slot(self.fixed, node, node.type, "fixed", node)
         return self.to[node]
