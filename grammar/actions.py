@@ -143,7 +143,7 @@ class Actions:
         return self.piece(c, c)
 
     init_value = init_draw = pair
-    ports = dims = options = state = best = exprs = arglist = index = pieces
+    ports = dims = places = options = state = best = exprs = arglist = index = pieces
 
     # ---- a file ------------------------------------------------------------------------------
 
@@ -209,9 +209,11 @@ class Actions:
     define = statement(s.Define, 0, 2)
     draw = statement(s.Draw, 0, 2)
     energy = statement(s.Energy, 2)
-    scan = braced(s.Scan, 1, 3)
     for_items = for_stmts = for_t = for_k = for_c = braced(s.For, 1, 3)
     expect = statement(s.Expect, 1, 3)
+
+    def scan(self, c: Kids) -> s.Scan:
+        return self.make(s.Scan, c, c[1].value, c[3], c[4] is not None, _body(c))
 
     # ---- data ----------------------------------------------------------------------------------
 

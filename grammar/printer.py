@@ -81,7 +81,7 @@ STATEMENTS: Mapping[type[s.Syntax], str] = {
     s.Define: "{target} = {value}",
     s.Draw: "{target} ~ {value}",
     s.Energy: "energy = {value}",
-    s.Scan: "scan {name}| in {range}|",
+    s.Scan: "scan {name}| in {range}|{backwards}",
     s.For: "for {name} in {range}",
     s.Optimiser: "optimiser {name}({names}; {options})",
     s.State: "state {name} = {value}| {every}|",
@@ -108,6 +108,7 @@ STATEMENTS: Mapping[type[s.Syntax], str] = {
     s.Expect: "expect {value}| within {within}|",
 }
 _FLAGS = {"drawn": "=~", "total": ("", "total "), "slow": ("", " slow"), "long": ("", '""')}
+_FLAGS["backwards"] = ("", " backwards")
 _FIELD = re.compile(r"\{(\w+):?(\w*)\}")
 
 

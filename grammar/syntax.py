@@ -103,6 +103,7 @@ class Energy(Syntax):
 class Scan(Syntax):
     name: str
     range: Expr | None
+    backwards: bool
     body: tuple[Stmt, ...]
 
 

@@ -42,7 +42,7 @@ INSTEAD = {
     **dict.fromkeys(("num_layers", "n_layers", "depth"), "layers stand one after another: "
                     "x -> lstm(64) -> lstm(64), or chain([for k in 1..2: lstm(64)])"),
     "return_sequences": "the last step alone is last(h), of h = x -> lstm(64)",
-    "bidirectional": "back to front is a layer of its own, over the sequence turned round",
+    "bidirectional": "two layers read from both ends: x -> both(lstm(64), lstm(64))",
     **dict.fromkeys(("schedule", "lr_policy", "lr_decay", "scheduler"),
                     "a rate that changes is an expression: sgd(lr = 0.1 * 0.5^floor(epoch / 10))"),
     "nesterov": "momentum is that of Polyak: sgd(lr = 0.1, momentum = 0.9)",

@@ -116,8 +116,8 @@ PRODUCTS = (
     ("{x}.T", "{x}'", TRANSPOSE),
     ("{x}.t|transpose|permute|swapaxes({inside})", "{x}'", TRANSPOSE),
     ("~transpose|permute|swapaxes({a}{more})", "{a}'", TRANSPOSE),
-    ("~reversed|reverse|flip|fliplr({inside})", ": y[i] = x[n - 1 - i], where x has n elements",
-     "a tensor is turned round by an equation with an index"),
+    ("~reverse|flip|fliplr({inside})", ": y[i] = x[n - 1 - i], where x has n elements",
+     "a tensor is turned round by an equation with an index, a sequence by reversed(x)"),
 )  # fmt: skip
 NUMBERS = (
     ("{x}.{method}(axis|dim = {k}{more})", _by_axis, OF_ONE),

@@ -218,12 +218,20 @@ def add_rows(a: NDArray[Any], scale: NDArray[Any], out: NDArray[Any]) -> Callabl
     return run
 
 
+def turned(values: NDArray[Any], counts: NDArray[Any], out: NDArray[Any]) -> None:
+    """Fill `out` with `values` [time, examples, ...], the first `counts` steps [examples] of each
+    example from the last to the first; what stands past them stays."""
+    for example, count in enumerate(counts):
+        np.copyto(out[:count, example], values[:count, example][::-1])
+        np.copyto(out[count:, example], values[count:, example])
+
+
 Kernel: TypeAlias = Callable[..., Callable[[], None] | None]
 """What programs call by name; one that is made ready gives what they then call."""
 
 DRAWS: tuple[Callable[..., None], ...] = (uniform, normal)
 """They give the same bits on every device, so they are always these."""
-FUNCTIONS: tuple[Callable[..., None], ...] = (warp, lowest, erf)
+FUNCTIONS: tuple[Callable[..., None], ...] = (warp, lowest, erf, turned)
 """A device may have its own of the same name."""
 READY: tuple[Callable[..., Callable[[], None]], ...] = (gemm, add_rows)
 """A target spells them where its device has them; one without writes statements."""

@@ -84,12 +84,19 @@ scan t in time { s[t] = s[t-1] + x[t, 0] * t; q[t] = cos(t / 3) if t > 0 else w[
 s[t, r] = exp(x[t] @ x[r] - abs(t - r)) if r <= t else 0;
   h[t, i] = sum(r: s[t, r] * x[r, i]) / sum(r: s[t, r]); y = sum(h) + mean(s) + max(s)
 z[i] = x[i, 0] * sin(i) if i != 1 else w[1]; y = sum(z) + mean(z) + max(i: i * x[i, 1])
+h = x -> both(rnn(2), lstm(1)); y = sum(last(h)) + mean(h) + sum(E[reversed(c)] * x)
+scan t in time { scan r in time backwards { q[r] = tanh(w * x[r] + x[t]) + r * q[r+1] };
+  s[t] = q[0] + mean(q) }; y = sum(s)
+scan t in time backwards { s[t] = tanh(s[t+1] + x[t, 0]); z[t] = 0.5 * z[t+1] + t }; e = sum(s);
+  y = sum(grad(e, s)^2) + sum(grad(e, s[0])) + sum(z) + last(z)
 m = mean(time: x); d[t, j] = x[t, j] - m[j]; v[i, j] = mean(t: d[t, i] * d[t, j]);
   y = sum(v) + norm(d)
 z[i] = x[i, 0] if x[i, 1] > mean(x) else 0; y = mean(z) + sum(i: 1 if x[i, 0] > 0 else w[0])
 y = sum(i: x[i, 0] * sum(j: x[j, 1] * x[i, 1])) + mean(c == c)
 """
 FROM_TWO = """
+scan t in time backwards { s[t] = tanh(U @ s[t+1] + x[t] * x[t+1] + E[c[t+1]] - x[t-1] * t) };
+  y = sum(s) + sum(last(s)) + sum(s[0]) + mean(reversed(s) * x) + max(reversed(p))
 y = sum(i: x[i+1, 0] * x[i+1, 1]) + max(i: -1 - p[i+1])
 y = sum(x[1:]) + mean(x[1:]) + sum(last(x[1:])) + sum(E[c[1:]])
 h = x[1:] -> rnn(2); y = sum(last(h)) + mean(h)

@@ -117,6 +117,11 @@ SAME = {
     ),
     "classes": ("[time, 2]", "param W[2, 2] ~ normal(0, 1)\n y = W[:, argmax(x)]"),
     "a function of a sequence": ("[time, 2]", "y = twice(x)"),
+    "a sequence of its own, backwards": (
+        "[time, 2]",
+        "let f = both(rnn(1), rnn(1))\n scan t in time {\n"
+        " y[t] = y[t-1] + f([x[t], 2 * x[t]])[0]\n}",
+    ),
     "sequences of its own": (
         "[time, 2]",
         "s = cell()([[1, 2], [3, 4]])\n"
@@ -172,6 +177,9 @@ REFUSED = {
     "the last, into a block": ("[time, 2]", "y = x * last(x) -> cell()"),
     "a scan of its own": ("[time, 2]", "param a[2] = 0.5\n y = x * walk()(a)"),
     "what comes later": ("[time, 2]", scan("x[t+1]") + "y = h"),
+    "backwards": ("[time, 2]", "scan t in time backwards {\n y[t] = y[t+1] + x[t]\n}"),
+    "reversed": ("[time, 2]", "y = reversed(x)"),
+    "both ways": ("[time, 2]", "y = x -> both(rnn(1), rnn(1))"),
     "a gradient over time": ("", "param w = 0.5\n" + scan("w * x[t, 0]") + "y = grad(last(h), w)"),
     "the first, in a function": ("", "y = begins(x)[0]"),
     "the last, as a constant": ("[time, 2]", "y = bias()(x, last(x))"),

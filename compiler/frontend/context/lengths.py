@@ -94,10 +94,15 @@ def ended(b: Build, node: Node, axis: int, found: Extent | None) -> Node:
 def of_each(b: Build, node: Node, span: Span) -> Node:
     """A tensor that is the same for all examples, as one for each of them, where an axis of it has
     an extent: each has a part of its own."""
+    if all(extent(b, size) is None for size in node.type.shape):
+        return node
+    return each(b, node, span)
+
+
+def each(b: Build, node: Node, span: Span) -> Node:
+    """A tensor with one for each example, where there are several."""
     type = node.type
     if "batch" in type.running or not b.frame.batched:
-        return node
-    if all(extent(b, size) is None for size in type.shape):
         return node
     at = int(TIME in type.running)
     shape = (*type.shape[:at], BATCH_SIZE, *type.shape[at:])

@@ -130,7 +130,8 @@ class NodeFacts:
     """What is known of nodes and not written in the graph: the loop whose step made a draw, by its
     number; what a value of a one-step form stands for; the extents of axes, and their sizes; the
     names of draws of which nobody says how many numbers they are; the sizes of axes of which an
-    equation knew nothing but their indices, as numbers, each with its place."""
+    equation knew nothing but their indices, as numbers, each with its place; the sequences of scans
+    that are not just what a loop leaves: that, and whether they are that backwards."""
 
     drawn: dict[Node, int] = field(default_factory=dict)
     standing: dict[Node, tuple[bool, bool]] = field(default_factory=dict)
@@ -138,6 +139,7 @@ class NodeFacts:
     extent_sizes: dict[tuple[Node, int], Size] = field(default_factory=dict)
     single: dict[Node, Span] = field(default_factory=dict)
     counted: dict[Var, Span] = field(default_factory=dict)
+    sequences: dict[Node, tuple[Node, bool]] = field(default_factory=dict)
 
 
 @dataclass(eq=False, kw_only=True)

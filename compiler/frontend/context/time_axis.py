@@ -70,6 +70,20 @@ def _moved(b: Build, node: Node, offset: int, length: int, span: Span) -> Node:
     return lengths.resized(b, make("pad", cut, axis=0, before=before, after=after), {0: steps})
 
 
+def backwards(b: Build, node: Node, span: Span) -> Node:
+    """A sequence from its end: of each example, from its own. Time is its first axis then."""
+    node = lengths.of_each(b, time_first(b, node, span), span)
+    if (found := lengths.extent_at(b, node.type, 0)) is None:
+        return b.at(span)("flip", node, axis=0)
+    at = node.type.running.index("batch")
+    if at != 1:
+        rest = (i for i in range(1, len(node.type.shape)) if i != at)
+        node = b.at(span)("transpose", node, perm=(0, at, *rest))
+    count = found.count
+    count = count if count.type.kind == "index" else b.at(span)("cast", count, kind="index")
+    return b.at(span)("turned", node, count)
+
+
 def final(b: Build, node: Node, span: Span) -> Node:
     """The last element of a sequence that has time first: of each example, its own."""
     if (found := lengths.extent_at(b, node.type, 0)) is not None:

@@ -246,6 +246,7 @@ EAGER: dict[str, Callable[..., Any]] = {
     "pad": shape_functions.pad,
     "grad": gradients.gradient,
     "last": reductions.last,
+    "reversed": reductions.backwards,
     "lowest": reductions.lowest,
     "uniform": distributions.uniform,
     "normal": distributions.normal,

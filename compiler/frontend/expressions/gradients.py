@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NoReturn
 
-from dln.compiler.frontend.context import broadcasting, counting, lengths, standing
+from dln.compiler.frontend.context import broadcasting, counting, lengths, standing, time_axis
 from dln.compiler.frontend.context.build_context import Build, Chain, Instance, Value
 from dln.compiler.frontend.context.values import WholeGradient, describe
 from dln.compiler.frontend.instances.instances import live_only
@@ -44,7 +44,8 @@ def _check(b: Build, span: Span, of: tuple[Node, Value], by: tuple[Node, Value])
         whole = broadcasting.whole_text(blamed.text)
         remedy = f"{CHOICES}sum({whole}), mean({whole})"
         b.fail("E340", text, blamed, f"is {b.shown(loss.type)}", remedy=remedy)
-    extra = [a for a in loss.type.running if a not in at.type.running]
+    known = b.facts.sequences[at][0] if at in b.facts.sequences else at
+    extra = [a for a in loss.type.running if a not in known.type.running]
     if extra:
         _not_by_each(b, spoken(extra[0]), s, x, span)
     for node, value in ((loss, s), (at, x)):
@@ -76,6 +77,10 @@ def _not_by_each(b: Build, axis: str, s: Value, x: Value, span: Span) -> NoRetur
 def _by(b: Build, span: Span, loss: Node, at: Node, needed: set[Node]) -> Node | None:
     """The gradient by a node, or by a part of one that the loss depends on: `grad(e, o[0])`; by a
     sequence where the loss depends on the scan that defines it."""
+    if at in b.facts.sequences:  # what its scan gives, through all that comes after it
+        item, turned = b.facts.sequences[at]
+        inner = _by(b, span, loss, item, needed)
+        return time_axis.backwards(b, inner, span) if inner is not None and turned else inner
     if at in needed or (is_item(at) and at.operands[0] in needed):
         return b.at(span)("grad", loss, at)
     if lengths.is_element(b, at):

@@ -13,20 +13,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from dln.compiler.frontend.context import standing
 from dln.compiler.frontend.context.build_context import Build, Scope
 from dln.compiler.frontend.context.place import replace
 from dln.compiler.frontend.context.static_values import lookup, rounds
 from dln.compiler.frontend.scan import closing, equations, nested_scan, preconditions
-from dln.compiler.frontend.scan.recurrences import FirstName, Recurrences, first_value
+from dln.compiler.frontend.scan.recurrences import Recurrences, first_value
 from dln.compiler.frontend.scan.settling import settled
 from dln.compiler.ir.graph import Node
 from dln.grammar import syntax as s
 
 
 def _define(b: Build, st: s.Define, scope: Scope) -> None:
-    name, lag, target = st.target.name, first_value(st.target), st.target
-    if lag is not None:
-        name, st = FirstName(name, lag), st.changed(target=target.changed(dims=None))
+    name, first, target = st.target.name, first_value(st.target), st.target
+    if first is not None:
+        name, st = first, st.changed(target=target.changed(dims=None))
     equations.once(b, scope, name, target.span, partial(equations.define, st=st, scope=scope))
 
 
@@ -75,12 +76,27 @@ def _scan(b: Build, st: s.Scan, scope: Scope) -> None:
 
 
 def _sequences(b: Build, scan: Recurrences) -> dict[str, Node]:
+    scan.refuse_other_end(b)
+    if scan.st.backwards and not scan.inside:
+        _refuse_ahead(b, scan.st)
     if b.time.stepping and not scan.inside:
         return closing.stepped(settled(b, scan))
     if scan.inside and b.time.loop is not None:
         return nested_scan.inside(b, scan, b.time.loop)
     apart = replace(b, time=replace(b.time, loop=None, stepping=False))
     return closing.closed(settled(apart, scan))[1]
+
+
+def _refuse_ahead(b: Build, st: s.Scan) -> None:
+    """A scan that begins at the end, where that is not known yet."""
+    if b.time.stepping or b.time.reading:
+        text = "a single step cannot look at what comes later"
+        standing.refuse(b, st.span, "begins at the end of the sequence", text)
+    if b.frame.carry is not None:
+        text = "a window of a stream does not see what comes after it"
+        remedy = "in place of stream: batch, which takes each window as a sequence of its own"
+        label = "begins at the end of the sequence"
+        b.fail("E319", text, st.span, label, remedy=remedy)
 
 
 BINDERS: dict[type, Callable[..., None]] = {

@@ -26,14 +26,21 @@ def closed(attempt: Attempt) -> tuple[Node, dict[str, Node]]:
     inside = [maker.inner(n) for n in (*nexts, *wanted.values())]
     body = maker.body(tuple(inside[: len(nexts)]), number_of_steps(attempt))
     make = b.at(scan.st.span)
+    if scan.st.backwards and attempt.places is not None:
+        _count_down(attempt, maker, body.length)
     loop = make("scan", *maker.rows.values(), *maker.fixed.values(), *firsts, body=body)
     _leave(attempt, loop, body)
     out = {}
     for (name, node), value in zip(wanted.items(), inside[len(nexts) :], strict=True):
         span = scan.lines[name].span
-        made = lengths.of_each(b, item(make, loop, value), span)
+        left = item(make, loop, value)
+        made = lengths.of_each(b, left, span)
+        if scan.st.backwards:
+            made = time_axis.backwards(b, made, span)
         if made.type.domain != node.type.domain:
             made = b.at(span)("asserted", made, domain=node.type.domain)
+        if scan.st.backwards or made.type.running != left.type.running:
+            b.facts.sequences[made] = left, scan.st.backwards
         out[name] = b.mark(made, span, scan.scope.named(name))
     return loop, out
 
@@ -82,6 +89,15 @@ def _leave(attempt: Attempt, loop: Node, body: Body) -> None:
             at = b.sizes.resolve(node.type.shape[0]).constant - key.lag
             none = attempt.nothing(row_type(node.type)) if at < 0 else None
             remember(b, key, none or time_axis.element(b, node, at, scan.st.span))
+
+
+def _count_down(attempt: Attempt, maker: BodyMaker, length: Size) -> None:
+    """The numbers of the steps of a scan that runs backwards, from the last one of each example."""
+    b, span = attempt.b, attempt.scan.st.span
+    for slot, places in maker.rows.items():
+        if places is attempt.places:
+            known = lengths.resized(b, places, {0: length})
+            maker.rows[slot] = time_axis.backwards(b, known, span)
 
 
 def _leave_count(attempt: Attempt, length: Size) -> None:

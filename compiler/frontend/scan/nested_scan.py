@@ -77,6 +77,8 @@ def _joined(b: Build, scan: Recurrences, name: str, elements: Sequence[Node], nu
     if lengths.extent(b, number) is not None:
         whole = lengths.resized(b, whole, {0: number})
     made = lengths.of_each(b, make("running", whole, running=(TIME, *type.running)), span)
+    if scan.st.backwards:
+        made = time_axis.backwards(b, made, span)
     return b.mark(made, span, scan.scope.named(name))
 
 
@@ -87,6 +89,7 @@ class UnrolledStep(Attempt):
     def __init__(self, b: Build, settled: Attempt, steps: Sequence[UnrolledStep]) -> None:
         super().__init__(b, settled.scan, settled.types)
         self.within = b.time.loop
+        self.whole = settled
         self.steps = tuple(steps)
 
     def carried(self, b: Build, name: str, lag: int) -> Node:
@@ -98,11 +101,19 @@ class UnrolledStep(Attempt):
         return self.filled(before.current(before.b, name), type)
 
     def number(self, b: Build, span: Span) -> Node:
-        return b.at(span).const(float(len(self.steps)))
+        make, at = b.at(span), float(len(self.steps))
+        if not self.scan.st.backwards:
+            return make.const(at)
+        length = number_of_steps(self.whole)
+        found = lengths.extent(b, length)
+        count = make.size(length) if found is None else make("cast", found.count, kind="real")
+        return make.sub(count, make.const(at + 1))
 
     def _given(self, b: Build, node: Node, index: StepIndex, span: Span) -> Node:
         node = time_axis.time_first(b, node, span)
-        at, length = len(self.steps) + index.offset, node.type.shape[0]
+        if self.scan.st.backwards:
+            node = time_axis.backwards(b, node, span)
+        at, length = len(self.steps) - self._lag(index), node.type.shape[0]
         if not 0 <= at < b.sizes.resolve(length).constant:
             return self.nothing(row_type(node.type))
         return time_axis.element(b, node, at, span)

@@ -18,29 +18,44 @@ from dln.compiler.frontend.context.build_context import (
 from dln.compiler.frontend.context.static_values import lookup
 from dln.compiler.frontend.context.values import Builtin, Function
 from dln.compiler.ir.graph import Node
+from dln.compiler.ir.tensor_type import TIME
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Note
 
 
-def first_value(target: s.Port) -> int | None:
-    """k of `h[-k] = ...`, which gives a sequence its value before the first step."""
-    dims = target.dims or ()
-    if len(dims) != 1 or not isinstance(dims[0], s.Unary) or dims[0].op != "-":
-        return None
-    number = dims[0].body
-    return number.value if isinstance(number, s.Number) and isinstance(number.value, int) else None
-
-
 class FirstName(str):
-    """Under which name the value before the first step is bound, `h[-2]`."""
+    """Under which name the value before the first step is bound, `h[-2]`; of a scan that runs
+    `backwards` that is what stands past the end, `h[time]`, `h[time+1]`."""
 
     name: str
     lag: int
+    backwards: bool
 
-    def __new__(cls, name: str, lag: int) -> Self:
-        made = super().__new__(cls, f"{name}[-{lag}]")
-        made.name, made.lag = name, lag
+    def __new__(cls, name: str, lag: int, backwards: bool = False) -> Self:
+        behind = f"time+{lag - 1}" if lag > 1 else "time"
+        made = super().__new__(cls, f"{name}[{behind}]" if backwards else f"{name}[-{lag}]")
+        made.name, made.lag, made.backwards = name, lag, backwards
         return made
+
+
+def first_value(target: s.Port) -> FirstName | None:
+    """The name of what `h[-k] = ...` or `h[time+k] = ...` says."""
+    at = target.dims[0] if target.dims is not None and len(target.dims) == 1 else None
+    if isinstance(at, s.Unary) and at.op == "-" and (lag := _number(at.body)) is not None:
+        return FirstName(target.name, lag)
+    if isinstance(at, s.Binary) and at.op == "+" and _is_time(at.left):
+        more = _number(at.right)
+        return None if more is None else FirstName(target.name, more + 1, True)
+    return FirstName(target.name, 1, True) if _is_time(at) else None
+
+
+def _number(expr: s.Expr) -> int | None:
+    found = expr.value if isinstance(expr, s.Number) else None
+    return found if isinstance(found, int) else None
+
+
+def _is_time(expr: s.Expr | None) -> bool:
+    return isinstance(expr, s.Name) and expr.id == TIME
 
 
 def at_step(line: str, name: str, t: str, dims: tuple[s.Expr | None, ...] | None) -> str:
@@ -81,9 +96,23 @@ class Recurrences:
         first = target.dims[0] if target.dims else None
         return isinstance(first, s.Name) and first.id == self.st.name
 
+    def begins(self, name: str, lag: int = 1) -> FirstName:
+        """Under which name it is said what a sequence holds before the first step."""
+        return FirstName(name, lag, self.st.backwards)
+
+    def refuse_other_end(self, b: Build) -> None:
+        """`h[-1] = ...` of a scan that runs backwards, `h[time] = ...` of one that does not."""
+        for name in self.lines:
+            other = FirstName(name, 1, not self.st.backwards)
+            if other in self.scope.names:
+                at, own = self.scope.names[other].span or self.st.span, self.begins(name)
+                way = "from its end" if self.st.backwards else "from its beginning"
+                text = f"{name} is found {way}: what stands before its first step is {own}"
+                b.fail("E330", text, at, "is never reached", remedy=own)
+
     def first(self, b: Build, name: str, lag: int) -> Node | None:
         """The value that a sequence is said to have before the first step."""
-        key = FirstName(name, lag)
+        key = self.begins(name, lag)
         if key not in self.scope.names:
             return None
         span = self.scope.names[key].span or self.st.span

@@ -7,7 +7,14 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import NoReturn
 
-from dln.compiler.frontend.context import absences, broadcasting, counting, standing, time_axis
+from dln.compiler.frontend.context import (
+    absences,
+    broadcasting,
+    counting,
+    lengths,
+    standing,
+    time_axis,
+)
 from dln.compiler.frontend.context.build_context import Build
 from dln.compiler.frontend.context.frame import OpenLoop, Remembered
 from dln.compiler.frontend.context.place import replace
@@ -30,7 +37,8 @@ class Attempt:
     which in a one-step form is the loop `around` it, if any. `lengths` are those of the sequences
     that it runs along, `looked` what it has seen of them for the next step; `along` says that a
     one-step form looks at any. Where `t` stands for a number, `count` is that, `counted` how many
-    steps there are, and `before` how many lie before this window of a stream.
+    steps there are, `places` their numbers, and `before` how many lie before this window of a
+    stream.
     """
 
     def __init__(self, b: Build, scan: Recurrences, types: dict[str, TensorType]) -> None:
@@ -44,6 +52,7 @@ class Attempt:
         self.count: Node | None = None
         self.counted: Size | None = None
         self.before: Node | None = None
+        self.places: Node | None = None
         self.scope = scan.scope.child()
 
     @property
@@ -150,18 +159,25 @@ class Attempt:
         if isinstance(value, Recurrence):
             if value.name not in self.scan.lines:
                 self._other(b, span, value.scan.index, "runs over")
-            if index.offset > 0:
-                text, t = f"{value.name} needs its own future", self.index
-                past = f"{value.name}[{t}-1], {value.name}[{t}-2]"
-                label = f"scan runs {t} upwards, so only {past}, ... exist here"
-                remedy = f"{value.name}[{t}-{index.offset}]"
-                b.fail("E330", text, span, label, remedy=remedy)
-            if index.offset == 0:
-                return self.current(b, value.name)
-            return self.carried(b, value.name, -index.offset)
+            if (lag := self._lag(index)) < 0:
+                self._refuse_later(b, value.name, -lag, span)
+            return self.carried(b, value.name, lag) if lag else self.current(b, value.name)
         if not self.stepping and self.loop.holds and self.loop.touches([value], b.facts.drawn):
             self._other(b, span, "a scan inside", "is of")
         return self._given(b, value, index, span)
+
+    def _lag(self, index: StepIndex) -> int:
+        """How many steps ago, in the order in which they are done, a step was."""
+        return index.offset if self.scan.st.backwards else -index.offset
+
+    def _refuse_later(self, b: Build, name: str, steps: int, span: Span) -> NoReturn:
+        """A sequence that needs what the scan has not come to yet."""
+        t, back = self.index, self.scan.st.backwards
+        sign, way, when = ("+", "downwards", "past") if back else ("-", "upwards", "future")
+        known = f"{name}[{t}{sign}1], {name}[{t}{sign}2]"
+        label = f"scan runs {t} {way}, so only {known}, ... exist here"
+        remedy = f"{name}[{t}{sign}{steps}]"
+        b.fail("E330", f"{name} needs its own {when}", span, label, remedy=remedy)
 
     def number(self, b: Build, span: Span) -> Node:
         """`t` as a number: how many steps of the sequence lie before the one at hand."""
@@ -172,7 +188,11 @@ class Attempt:
     def _counted(self, b: Build, span: Span) -> Node:
         """In a loop: its steps as they are counted, after those of the windows before."""
         make, self.counted = b.at(span), Size.of(Var(self.index, span=self.scan.st.span))
-        here = make("at", counting.places(make, self.counted, TIME), loop=self.loop.number)
+        every = counting.places(make, self.counted, TIME)
+        if self.scan.st.backwards:  # of each example, once it is known how many steps it has
+            every = lengths.each(b, every, span)
+        self.places = every
+        here = make("at", every, loop=self.loop.number)
         carry = None if self.scan.inside else b.frame.carry
         if carry is None:
             return here
@@ -227,11 +247,14 @@ class Attempt:
             remedy = "x[time, n] in the block's ports says that x is a sequence"
             b.fail("E214", text, span, label, remedy=remedy)
         node = time_axis.time_first(b, node, span)
+        if self.scan.st.backwards:
+            node = time_axis.backwards(b, node, span)
+        lag = self._lag(index)
         self.lengths.append((node.type.shape[0], span))
-        for lag in range(1, 1 - index.offset):
-            self.looked[self._seen_key(span, lag)] = node
-        if index.offset:
-            node = time_axis.shifted(b, node, index.offset, span)
+        for k in range(1, 1 + lag):
+            self.looked[self._seen_key(span, k)] = node
+        if lag:
+            node = time_axis.shifted(b, node, -lag, span)
         return b.at(span)("at", node, loop=self.loop.number)
 
     def _given_now(self, b: Build, node: Node, index: StepIndex, span: Span) -> Node:

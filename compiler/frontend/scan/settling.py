@@ -48,7 +48,10 @@ def _rounds(b: Build, scan: Recurrences, types: dict[str, TensorType]) -> Attemp
             return attempt
     name = next(iter(types))
     at, text = scan.lines[name].target.span, f"the shape of {name}[{scan.st.name}] is not clear"
-    label, remedy = "grows from step to step", f"say how it begins: {name}[-1] = zeros(...)"
+    label, remedy = (
+        "grows from step to step",
+        f"say how it begins: {scan.begins(name)} = zeros(...)",
+    )
     b.fail("E336", f"{text} from its equation", at, label, remedy=remedy)
 
 
@@ -59,7 +62,7 @@ def _explained(b: Build, scan: Recurrences, error: DlnError) -> DlnError:
         n
         for n in scan.lines
         if scan.looks_back(n)
-        and FirstName(n, 1) not in scan.scope.names
+        and scan.begins(n) not in scan.scope.names
         and promised(b, n, scan.scope) is None
     ]
     first = error.problems[0]
@@ -69,7 +72,7 @@ def _explained(b: Build, scan: Recurrences, error: DlnError) -> DlnError:
     words = re.findall(r"[A-Za-z_]\w*", first.span.text) if first.span is not None else ()
     name = next((n for n in unsaid if n in words), unsaid[0])
     fact = f"nothing says what {name} holds before the first step"
-    said = replace(first, facts=(*first.facts, fact), remedy=f"{name}[-1] = ...")
+    said = replace(first, facts=(*first.facts, fact), remedy=f"{scan.begins(name)} = ...")
     return DlnError([said, *error.problems[1:]])
 
 
@@ -96,13 +99,13 @@ def _first_types(b: Build, scan: Recurrences) -> dict[str, TensorType]:
 
 def _begun(b: Build, scan: Recurrences, name: str) -> TensorType | None:
     """The type of what a sequence is said to begin with: `h[-1]`, `h[-2]`, together."""
-    firsts = (k for k in scan.scope.names if isinstance(k, FirstName))
-    lags = sorted(k.lag for k in firsts if k.name == name)
+    firsts = [k for k in scan.scope.names if isinstance(k, FirstName)]
+    lags = sorted(k.lag for k in firsts if k == scan.begins(name, k.lag))
     found = [(node, lag) for lag in lags if (node := scan.first(b, name, lag)) is not None]
     if not found:
         return None
     nodes, at = [node for node, _ in found], scan.lines[name].target.span
-    said = [scan.scope.names[FirstName(name, lag)].span or at for _, lag in found]
+    said = [scan.scope.names[scan.begins(name, lag)].span or at for _, lag in found]
     return broadcasting.align(b, nodes, at, said, full=True)[0].type
 
 

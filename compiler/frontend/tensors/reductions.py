@@ -233,6 +233,24 @@ def lowest(b: Build, span: Span, x: Value, k: Value) -> Node:
     return b.at(span)("lowest", node, k=number)
 
 
+def backwards(b: Build, span: Span, x: Value) -> Node:
+    """Each sequence from its end to its beginning."""
+    node = as_tensor(b, x, span)
+    if standing.is_sequence(b, node):
+        standing.refuse(b, span, "begins at the end of the sequence")
+    if "time" not in node.type.running:
+        label = f"is {b.shown(node.type)}, which does not run over time"
+        n = b.number(node.type.example[0]) if len(node.type.example) == 1 else None
+        facts = () if n is None else (f"a vector backwards: y[i] = x[{n - 1} - i]",)
+        b.fail("E214", "reversed takes a sequence", b.blame(x, span), label, facts=facts)
+    if b.frame.carry is not None and "batch" in node.type.running:
+        text = "a window of a stream does not see what comes after it"
+        remedy = "in place of stream: batch, which takes each window as a sequence of its own"
+        label = "begins at the end of the sequence"
+        b.fail("E319", text, span, label, remedy=remedy)
+    return time_axis.backwards(b, node, span)
+
+
 def last(b: Build, span: Span, x: Value) -> Node:
     """The last element of each sequence."""
     node = as_tensor(b, x, span)

@@ -1,5 +1,5 @@
-"""By position: one-hot rows, picking along the last axis, rows of a table and their reverse, and
-the places of the lowest elements."""
+"""By position: one-hot rows, picking along the last axis, rows of a table and their reverse, the
+places of the lowest elements, and sequences from their ends."""
 
 from __future__ import annotations
 
@@ -68,6 +68,14 @@ def lowest_type(attrs: Attrs, types: Types) -> TensorType:
     return TensorType((*a.shape[:-1], Size(k)), running, "index", Domain("class", size))
 
 
+def turned_type(attrs: Attrs, types: Types) -> TensorType:
+    """A sequence [time, batch, ...] and how many of its steps each example has."""
+    x, count = types
+    if len(x.shape) < 2 or unlike(count.shape, x.shape[1:2]):
+        raise Fault(f"turned: {show(count.shape)} are no lengths of {show(x.shape)}")
+    return x
+
+
 # ---- meaning and derivative --------------------------------------------------------------------
 
 
@@ -80,6 +88,13 @@ def scatter_add(site: Site, rows: Array, at: Array) -> Array:
 def lowest(site: Site, a: Array) -> Array:
     """A stable sort puts the smaller of two places with equal elements first."""
     return site.np.argsort(a.real, axis=-1, kind="stable")[..., : site.attrs["k"]]
+
+
+def turned(site: Site, x: Array, count: Array) -> Array:
+    """The first steps of each example backwards; those past its end stay."""
+    steps = site.np.arange(len(x))[:, None]
+    at = site.np.where(steps < count, count - 1 - steps, steps)
+    return x[at, site.np.arange(x.shape[1])]
 
 
 def d_pick(m: Make, node: Node, bar: Node) -> tuple[Node | None, ...]:
@@ -111,6 +126,7 @@ def spell_pick(node: Node) -> Statements:
     return steps(copied, at, taken, at=lambda node: which, copy=lambda node: x)
 
 
+SEQUENCE = ("time", "batch")
 BATCH, TABLE, ROWS = ("batch",), real(5, 3), real(2, 4, 3)
 PLACES = index(2, 4, size=5)
 
@@ -143,6 +159,14 @@ register(
        flops=lambda node: 0, facts=("moves",), formula="scatter({0}, {1})",
        examples=cases(((ROWS, PLACES), {"size": Size(5)}),
                       ((real(4), index(4, size=3)), {"size": 3}))),
+    Op("turned", turned_type, turned,
+       lambda m, node, bar: (m("turned", bar, node.operands[1]), None),
+       steps(kernel("turned", A, B)), takes=(None, "index"), flops=lambda node: 0,
+       facts=("moves",), formula="reversed({0})", bound=bounds.no_larger,
+       places=lambda node, slot:
+           {1: 0} if slot else {i: i for i in range(1, len(node.type.shape))},
+       examples=cases(((real(4, 3, 2, running=SEQUENCE), index(3, size=5)), {}),
+                      ((real(5, 2), index(2, size=6)), {}))),
     Op("lowest", lowest_type, lowest, no_gradient, steps(kernel("lowest", A)), takes=("real",),
        flops=lambda node: volume(node.operands[0].type.shape) * node["k"],
        formula="lowest({0}, {k})", vmap=axes.unchanged, smooth=False,

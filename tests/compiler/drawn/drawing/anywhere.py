@@ -29,6 +29,14 @@ def unary(w: Writer, shape: Shape, steps: int, depth: int) -> Term:
 
 
 @rule()
+def turned(w: Writer, shape: Shape, steps: int, depth: int) -> Term:
+    x = w.term(shape, steps, depth)
+    if not steps:
+        return x
+    return Term(f"reversed({x.text})", shape, lambda env: x.run(env)[::-1], steps)
+
+
+@rule()
 def chosen(w: Writer, shape: Shape, steps: int, depth: int) -> Term:
     form, test = w.c.pick(TESTS)
     s, which = w.split(steps, 3), w.c.pick([shape, ()])

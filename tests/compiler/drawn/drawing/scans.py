@@ -26,7 +26,7 @@ class Scan:
         counts = [n for n in (2, 3, 4, 1, 5, 6) if not (w.ragged and n in w.lengths())]
         self.n = self.over or self.c.pick(counts[:4])
         self.of = next((v for v in w.vars if self.over and v.steps == self.n), None)
-        self.t = w.name("t")
+        self.t, self.back = w.name("t"), self.c.below(4) == 3
         names = [w.name("h") for _ in range(1 + self.c.below(2))]
         self.own = [Var(h, h, self.c.pick([(), (2,), (3,), (2, 2)]), self.n) for h in names]
         self.seen = [v for v in w.vars if not v.steps]
@@ -52,7 +52,8 @@ class Scan:
             inner.define(Var(key, key, h.shape), f"{key} = tanh({x.text})", run)
         body = "".join(f"    {line}\n" for line in inner.lines)
         count = "time" if self.over else str(self.n)
-        self.w.lines.append(f"scan {self.t} in {count} {{\n{body}  }}")
+        way = " backwards" if self.back else ""
+        self.w.lines.append(f"scan {self.t} in {count}{way} {{\n{body}  }}")
         self.w.runs.append(lambda env: self.run(env, inner.runs))
         self.w.vars += self.own
 
@@ -60,14 +61,16 @@ class Scan:
         """What a sequence was one or two steps ago, and what it begins with."""
         most = 1 + self.c.below(2)
         for lag in range(1, most + 1):
-            key = f"{h.key}[{self.t}-{lag}]"
+            key = f"{h.key}[{self.t}{'+' if self.back else '-'}{lag}]"
             self.pasts.append((key, h, lag))
             v = Var(key, key, h.shape)
             self.seen.append(v if begins or not h.shape else self.beside(v))
         for lag in range(1, most + 1):
             if begins and (lag == 1 or self.c.below(2)):
                 x = self.w.term(h.shape, 0, 1)
-                self.w.lines.append(f"{h.text}[-{lag}] = {x.text}")
+                end = f"time+{lag - 1}" if lag > 1 else "time"
+                at = end if self.back else f"-{lag}"
+                self.w.lines.append(f"{h.text}[{at}] = {x.text}")
                 self.firsts[h.key, lag] = x.run
 
     def beside(self, v: Var) -> Var:
@@ -91,11 +94,12 @@ class Scan:
         begun = {k: first(env) for k, first in self.firsts.items()}
         rows: dict[str, list[Any]] = {h.key: [] for h in self.own}
         n = len(env[self.of.key]) if self.of else self.n
-        for s in range(n):
+        for done in range(n):
+            s = n - 1 - done if self.back else done
             now = {**env, self.t: float(s)}
             for key, h, lag in self.pasts:
-                begins = begun.get((h.key, lag - s), np.zeros(h.shape))
-                now[key] = rows[h.key][s - lag] if s >= lag else begins
+                begins = begun.get((h.key, lag - done), np.zeros(h.shape))
+                now[key] = rows[h.key][done - lag] if done >= lag else begins
             for key, v, shift in self.looks:
                 at = s + shift
                 now[key] = element(env[v.key], at if at >= 0 else n)
@@ -103,4 +107,5 @@ class Scan:
                 run(now)
             for h in self.own:
                 rows[h.key].append(now[f"{h.key}[{self.t}]"])
-        env |= {h.key: np.reshape(rows[h.key], (n, *h.shape)) for h in self.own}
+        found = {h.key: np.reshape(rows[h.key], (n, *h.shape)) for h in self.own}
+        env |= {k: v[::-1] if self.back else v for k, v in found.items()}
