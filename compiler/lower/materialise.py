@@ -14,6 +14,7 @@ from dln.compiler.ir.op import Make, op_of
 from dln.compiler.ir.ops.loop import body_of, sequence_type
 from dln.compiler.ir.spelling import Lies, Spelling, View, lies_after
 from dln.compiler.lower.forms.lookups import products_looked_up
+from dln.compiler.lower.forms.matrices import matrices_turned
 from dln.compiler.lower.forms.stacks import products_stacked
 from dln.compiler.lower.forms.turned import products_turned
 from dln.compiler.lower.im2col import gathered, unwound
@@ -126,7 +127,7 @@ def prepare(graph: Graph, target: Target, capacity: int = 1) -> tuple[Graph, Rol
         graph = examples_last(graph, capacity)
     graph = tiles_reshaped(graph, capacity)
     if target.chooses_forms:
-        for choose in (products_looked_up, products_turned, products_stacked):
+        for choose in (products_looked_up, matrices_turned, products_turned, products_stacked):
             graph, said = choose(graph, capacity)
             roles.forms += said
 

@@ -145,3 +145,61 @@ def test_in_a_loop() -> None:
     for _ in range(3):
         h = np.tanh(np.einsum("ij,nj->ni", U, h))
     np.testing.assert_allclose(session.step("fit", x=x), (h**2).sum() / 8, rtol=1e-12)
+
+
+CELL = """
+data d = synthetic("adding", 50, 40) {
+  x[time, 2] = raw.x
+}
+block cell(x[time, n]) -> y {
+  param W[192, n] ~ normal(0, 1), U[192, 192] ~ normal(0, 0.1), b[192] = 0.1
+  scan t in time {
+    h[t] = tanh(W @ x[t] + U @ h[t-1] + b)
+  }
+  y = sum(last(h)^2)
+}
+let m = cell()
+train fit on d batch 8 for 1 update dtype float64 {
+  minimize m(x) over m with sgd(lr = 0.1)
+}
+"""
+GATED = """
+block cell(x[time, n]) -> y {
+  param W[2, 192, n] ~ normal(0, 1), U[2, 192, 192] ~ normal(0, 0.1), b[2, 192] = 0.1
+  scan t in time {
+    a    = W @ x[t] + U @ h[t-1] + b
+    h[t] = sigmoid(a[0]) * tanh(a[1])
+  }
+  y = sum(last(h)^2)
+}
+"""
+
+
+@pytest.mark.parametrize("gated", [False, True])
+def test_a_matrix_of_a_loop_is_turned_once(gated: bool) -> None:
+    """The loss, and the update against differences of it; by hand, step by step."""
+    text = CELL
+    if gated:
+        start, stop = CELL.index("block"), CELL.index("let")
+        text = CELL[:start] + GATED.strip() + "\n" + CELL[stop:]
+    shape = "[2, 192, 192]" if gated else "[192, 192]"
+    n = 16 if gated else 32
+    spec = text.replace("batch 8", f"batch {n}")
+    session = dln.load(spec).compile().session(seed=1)
+    assert session.plan.programs["step:fit"].forms == (f"{shape} turned once for 50 steps",)
+    rng = np.random.default_rng(6)
+    x = rng.random((n, 50, 2))
+    W, U, b = (session.params[f"m.{k}"].copy() for k in "WUb")
+
+    def loss(U: np.ndarray) -> complex:
+        h = np.zeros((n, 192), complex)
+        for t in range(50):
+            a = np.einsum("...k,nk->n...", W, x[:, t]) + np.einsum("...k,nk->n...", U, h) + b
+            h = np.tanh(a[:, 1]) / (1 + np.exp(-a[:, 0])) if gated else np.tanh(a)
+        return complex((h**2).sum() / n)
+
+    np.testing.assert_allclose(session.step("fit", x=x), loss(U).real, rtol=1e-12)
+    towards = rng.normal(size=U.shape)
+    slope = loss(U + 1e-30j * towards).imag / 1e-30
+    moved = ((U - session.params["m.U"]) / 0.1 * towards).sum()
+    np.testing.assert_allclose(moved, slope, rtol=1e-9)

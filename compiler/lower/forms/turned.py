@@ -20,7 +20,7 @@ from math import prod
 from dln.compiler.ir.graph import Graph, Node, rewrite
 from dln.compiler.ir.op import Make
 from dln.compiler.ir.ops.contract import Groups, Labels
-from dln.compiler.ir.structure import is_contraction
+from dln.compiler.ir.structure import is_accumulation, is_contraction
 from dln.compiler.lower.im2col import number, overlaps
 
 FEW, WIDE, LARGE, WORK = 128, 64, 800, 1 << 18
@@ -34,7 +34,7 @@ def products_turned(graph: Graph, capacity: int) -> tuple[Graph, tuple[str, ...]
     said = list[str]()
 
     def rule(new: Graph, node: Node, operands: tuple[Node, ...]) -> Node | None:
-        sizes = few_by_large(node, capacity)
+        sizes = few_by_large(node, capacity) if is_contraction(node) else None
         if sizes is None:
             return None
         make, groups = Make(new, graph.spans.get(node, ())), groups_of(node)
@@ -62,14 +62,14 @@ def rows_first(node: Node) -> bool:
 
 
 def few_by_large(node: Node, capacity: int) -> tuple[int, int, int] | None:
-    """How many rows a product maps by a matrix of how many rows and columns, where it is better
-    computed turned."""
-    if not is_contraction(node):
+    """How many rows a product maps by a matrix of how many rows and columns, both with what is
+    summed last, where it is better computed turned."""
+    if not is_contraction(node) and not (is_accumulation(node) and len(node.operands) == 4):
         return None
     groups, (left, right) = groups_of(node), (node["left"], node["right"])
     if groups.batch or not (groups.rows and groups.cols and groups.inner):
         return None
-    if any(map(overlaps, node.operands)):  # their products are rearranged otherwise
+    if any(map(overlaps, node.operands[:2])):  # their products are rearranged otherwise
         return None
     if left != groups.rows + groups.inner or right != groups.cols + groups.inner:
         return None
