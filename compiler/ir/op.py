@@ -15,7 +15,7 @@ from types import MappingProxyType, ModuleType
 from typing import Any, TypeAlias
 
 from dln.compiler.ir.graph import Graph, Node, Spans
-from dln.compiler.ir.sizes import Size
+from dln.compiler.ir.sizes import Size, times
 from dln.compiler.ir.spelling import Spell
 from dln.compiler.ir.tensor_type import Kind, TensorType
 from dln.grammar.diagnostics import Fault, nearest
@@ -85,11 +85,12 @@ def per_element(factor: int) -> Flops:
 
 
 def volume(shape: Iterable[Size]) -> Size:
-    """The product of some sizes: at most one of them may be unknown (batch)."""
+    """The product of some sizes, in powers of the number of examples; of other unknown ones there
+    may be one."""
     total, open_size = 1, Size.of(1)
     for s in shape:
         if s.value is None:
-            open_size = s
+            open_size = (s if open_size.value == 1 else times(open_size, s)) or s
         else:
             total *= s.value
     return open_size * total

@@ -93,6 +93,34 @@ class Size:
 
 BATCH = Var("batch", running=True)
 BATCH_SIZE = Size.of(BATCH)
+POWERS = (BATCH, *(Var(f"batch^{k}", running=True) for k in (2, 3, 4)))
+"""What a number of elements grows with: a tensor may run over the examples more than once."""
+
+
+def coefficients(size: Size) -> tuple[int, ...] | None:
+    """A number of elements as `a + b*n + c*n^2 + ...` for n examples, at least a and b; None where
+    something else in it is not known.
+
+    >>> coefficients(3 * BATCH_SIZE + 2)
+    (2, 3)
+    """
+    grows = dict(size.terms)
+    found = [size.constant, *(grows.pop(v, 0) for v in POWERS)]
+    while len(found) > 2 and not found[-1]:
+        found.pop()
+    return None if grows else tuple(found)
+
+
+def times(a: Size, b: Size) -> Size | None:
+    """The product of two numbers of elements; None where something in them is not known."""
+    p, q = coefficients(a), coefficients(b)
+    if p is None or q is None:
+        return None
+    made = [0] * (len(p) + len(q) - 1)
+    for i, x in enumerate(p):
+        for j, y in enumerate(q):
+            made[i + j] += x * y
+    return Size(made[0], tuple((v, c) for v, c in zip(POWERS, made[1:], strict=False) if c))
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ import ast
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
-from itertools import count
+from itertools import count, zip_longest
 from typing import Any, TypeAlias
 
 from dln.compiler.lower.effects import CALLS, FACTS, FRESH, NUMBERS, Effect, fills
@@ -77,7 +77,8 @@ def unfit(program: Program) -> Iterable[str]:
         if b.place == "arena":
             need, slot = product(b.shape), program.slots[b.slot]
             item = item_size(b.kind, program.dtype)
-            if at(need, 1) * item > at(slot, 1) or need[1] * item > slot[1]:
+            grows = zip_longest(need[1:], slot[1:], fillvalue=0)
+            if at(need, 1) * item > at(slot, 1) or any(c * item > held for c, held in grows):
                 yield f"{b.name} does not fit into slot {b.slot}"
 
 

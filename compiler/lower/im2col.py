@@ -23,7 +23,7 @@ from dln.compiler.ir.op import Make
 from dln.compiler.ir.ops.common import contiguous, view_of
 from dln.compiler.ir.ops.contract import Groups, Labels, flops, matrix_product, spell_outer
 from dln.compiler.ir.ops.window import places_of
-from dln.compiler.ir.sizes import Size
+from dln.compiler.ir.sizes import Size, coefficients
 from dln.compiler.ir.spelling import A, Broadcast, Index, Transpose, View, Window
 from dln.compiler.ir.tensor_type import TensorType
 
@@ -70,7 +70,8 @@ def packed(type: TensorType, n: int) -> tuple[int, ...]:
 
 def number(size: Size, n: int) -> int:
     """A size in numbers, for n examples."""
-    return size.constant + sum(c * n for _, c in size.terms)
+    found = coefficients(size) or ()
+    return sum(c * n**k for k, c in enumerate(found))
 
 
 def copy_time(sizes: list[int], steps: list[int]) -> float:

@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
 from heapq import heappop, heappush
+from itertools import zip_longest
 from typing import TypeAlias
 
 from dln.compiler.ir.graph import Graph, Node, ancestors
 from dln.compiler.ir.op import op_of
 from dln.compiler.ir.ops.loop import body_of, strided, with_outputs
-from dln.compiler.ir.sizes import BATCH, Size
+from dln.compiler.ir.sizes import Size, coefficients
 from dln.compiler.ir.spelling import Statements
 from dln.compiler.ir.structure import is_const, is_left, is_scan, is_slot
 from dln.compiler.ir.tensor_type import TensorType
@@ -123,13 +124,9 @@ class Schedule:
         return name
 
     def bytes_of(self, type: TensorType) -> Extent:
-        """Bytes of a tensor, affine in the number of examples. Raises `Fault` where two axes grow
-        with it."""
-        shape = tuple(map(extent, type.shape))
-        if sum(1 for _, b in shape if b) > 1:
-            raise Fault(f"two axes of {type} grow with the number of examples")
-        item, (a, b) = item_size(type.kind, self.dtype), product(shape)
-        return a * item, b * item
+        """Bytes of a tensor, for any number of examples."""
+        item = item_size(type.kind, self.dtype)
+        return tuple(item * c for c in product(tuple(map(extent, type.shape))))
 
     # ---- memory that buffers share -------------------------------------------------------------
 
@@ -145,7 +142,7 @@ class Schedule:
         else:
             slot = max(self.free, key=lambda s: (at(slots[s], n), -s))
         self.free.remove(slot)
-        slots[slot] = (max(slots[slot][0], need[0]), max(slots[slot][1], need[1]))
+        slots[slot] = tuple(map(max, zip_longest(slots[slot], need, fillvalue=0)))
         return slot
 
     def arena(self, type: TensorType, note: str = "") -> str:
@@ -158,12 +155,11 @@ class Schedule:
 
 
 def extent(size: Size) -> Extent:
-    """A size as `(a, b)`, meaning `a + b * n`. Raises `Fault` for a size that is not known."""
-    grows = dict(size.terms)
-    batch = grows.pop(BATCH, 0)
-    if grows:
+    """A size, or a number of elements, as an extent. Raises `Fault` for one that is not known."""
+    found = coefficients(size)
+    if found is None:
         raise Fault(f"the size {size} is not known", "give it a number")
-    return size.constant, batch
+    return found
 
 
 def schedule(

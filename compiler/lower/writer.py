@@ -23,7 +23,7 @@ from dln.compiler.lower.line_facts import about
 from dln.compiler.lower.materialise import base
 from dln.compiler.lower.python_text import Bare, Named, call_text, literal, plain, view_text
 from dln.compiler.lower.schedule import Schedule, Step, extent
-from dln.compiler.plan import Called, Extent, Line, site_number
+from dln.compiler.plan import Called, Extent, Line, added, site_number
 from dln.compiler.schema.keys import CLOCKS, LOOKED, Clock
 
 
@@ -296,4 +296,4 @@ def cost(made: Schedule, node: Node) -> tuple[Extent, Extent]:
     flops = extent(Size.of(op_of(node).flops(node)))
     arrays = [o.type for o in node.operands if made.roles.role[o] != "host"] + [node.type]
     sizes = [made.bytes_of(t) for t in arrays]
-    return flops, (sum(a for a, _ in sizes), sum(b for _, b in sizes))
+    return flops, added(sizes)

@@ -18,6 +18,7 @@ from typing import TypeAlias
 from dln.compiler.ir.formula import formula
 from dln.compiler.ir.graph import Graph, Node, Spans, ancestors, keep, rewrite
 from dln.compiler.ir.op import Make, volume
+from dln.compiler.ir.sizes import coefficients
 from dln.compiler.ir.structure import is_derivative
 from dln.compiler.ir.tensor_type import TensorType
 from dln.grammar.diagnostics import Fault
@@ -320,4 +321,7 @@ def skeleton(graph: Graph, node: Node, depth: int) -> str:
 def work(type: TensorType) -> int:
     """The number of elements, open sizes guessed: enough to compare."""
     count = volume(type.shape)
-    return count.constant + sum(c * BATCH_GUESS for _, c in count.terms)
+    found = coefficients(count)
+    if found is None:
+        return count.constant + sum(c * BATCH_GUESS for _, c in count.terms)
+    return sum(c * BATCH_GUESS**k for k, c in enumerate(found))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from dln.compiler.ir.graph import Node, ancestors
+from dln.compiler.ir.meeting import meet
 from dln.compiler.ir.structure import is_input
 from dln.compiler.model import Applied, DataSet, FieldOf, Model, Phase, Tasking, Turn, Watching
 from dln.compiler.pipeline.losses import added, gradients, learned_lines, reported
@@ -147,7 +148,8 @@ def of_phase(model: Model, ph: Phase, dtype: str) -> Made:
     for w in ph.watches:
         if not in_step(w):
             outputs = {value("watch"): w.value} | {new_state(k): v for k, v in w.states.items()}
-            recipe = Recipe(outputs, at_once(model, ph, w), dtype, w.per_example and not w.stream)
+            apart = w.per_example and not w.stream and not together(w)
+            recipe = Recipe(outputs, at_once(model, ph, w), dtype, apart)
             yield ProgramKind.WATCH.of(name, w.name), recipe
 
 
@@ -155,8 +157,16 @@ def at_once(model: Model, ph: Phase, w: Watching) -> int:
     """How many examples a watch takes at a time."""
     if w.stream:
         return w.stream
+    if together(w):
+        return batch_of(model, ph)
     count = batch_of(model, ph) if w.on is None else examples(model, w.on)
     return fewer(min(count, CHUNK) if w.on and w.per_example else count, [w.value])
+
+
+def together(w: Watching) -> bool:
+    """Whether a watch of each example depends on its minibatch: it is taken over minibatches as
+    they are learned from, also on other data."""
+    return w.per_example and meet(w.value.operands)
 
 
 def in_step(w: Watching) -> bool:

@@ -13,6 +13,7 @@ from dln.compiler.plan.program import Line as Line
 from dln.compiler.plan.program import Place as Place
 from dln.compiler.plan.program import Program as Program
 from dln.compiler.plan.program import ProgramTable as ProgramTable
+from dln.compiler.plan.program import added as added
 from dln.compiler.plan.program import at as at
 from dln.compiler.plan.program import product as product
 from dln.compiler.plan.program import site_number as site_number

@@ -1,18 +1,20 @@
 """Programs as frozen data: a text, its table of buffers, and where each line came from.
 
-Extents are affine in the number of examples: `(a, b)` means `a + b * n`.
+An extent grows with the number n of examples: `(a, b)` means `a + b * n`, `(a, b, c)` has `c * n^2`
+beside it. Axes are of the first kind; a tensor may have several that grow.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import zip_longest
 from typing import TypeAlias
 
 from dln.compiler.schema.keys import Clock, ProgramKey
 from dln.grammar.diagnostics import Span
 from dln.grammar.record import Record
 
-Extent: TypeAlias = tuple[int, int]
+Extent: TypeAlias = tuple[int, ...]
 
 
 def at(extent: Extent, n: int) -> int:
@@ -21,20 +23,32 @@ def at(extent: Extent, n: int) -> int:
     >>> at((8, 2), 10)
     28
     """
-    return extent[0] + extent[1] * n
+    total = 0
+    for coefficient in reversed(extent):
+        total = total * n + coefficient
+    return total
 
 
 def product(shape: tuple[Extent, ...]) -> Extent:
-    """The number of elements of a shape: at most one axis may grow with n.
+    """The number of elements of a shape.
 
-    >>> product(((0, 1), (100, 0)))
-    (0, 100)
+    >>> product(((0, 1), (100, 0))), product(((0, 1), (0, 1)))
+    ((0, 100), (0, 0, 1))
     """
-    a, b = 1, 0
-    for p, q in shape:
-        assert not (b and q), "two axes grow with the number of examples"
-        a, b = a * p, a * q + b * p
-    return a, b
+    total = [1, 0]
+    for a, b in shape:
+        grown = [b * c for c in total] if b else []
+        total = [a * c for c in total] + [0] * (b != 0)
+        for i, c in enumerate(grown, 1):
+            total[i] += c
+        while len(total) > 2 and not total[-1]:
+            total.pop()
+    return tuple(total)
+
+
+def added(extents: Iterable[Extent]) -> Extent:
+    """The sum of some extents."""
+    return tuple(map(sum, zip_longest((0, 0), *extents, fillvalue=0)))
 
 
 def site_number(site: str) -> int:

@@ -17,7 +17,7 @@ from dln.compiler.ir.tensor_type import TensorType
 from dln.compiler.lower.emit import commented, lower
 from dln.compiler.lower.python_text import literal
 from dln.compiler.lower.targets import TARGETS, Target
-from dln.compiler.plan import site_number
+from dln.compiler.plan import arena_bytes, site_number
 from dln.compiler.schema import keys
 from dln.grammar.diagnostics import Fault, Source, Span
 from dln.runtime.device.host import Host
@@ -308,10 +308,11 @@ def test_a_precision_that_the_target_lacks_is_a_fault() -> None:
         lower("t", training(), NUMPY, "float16")
 
 
-def test_two_growing_axes_are_a_fault() -> None:
+def test_what_grows_with_the_square_of_the_examples_costs_so_much() -> None:
     graph = Graph()
     m = Make(graph)
     x = m("input", name="x", type=real(BATCH_SIZE, BATCH_SIZE))
-    graph.outputs = {keys.value("y"): m("exp", x)}
-    with pytest.raises(Fault, match="two axes"):
-        lower("t", graph, NUMPY)
+    graph.outputs = {keys.value("y"): m.sum(m("exp", m("tanh", x)), (0, 1))}
+    program = lower("t", graph, NUMPY)
+    assert [arena_bytes(program, n) for n in (16, 32, 1024)] == [4 * n * n for n in (16, 32, 1024)]
+    assert program.flops(100) > 2 * 100**2 and program.flops(200) > 3.9 * program.flops(100)

@@ -118,7 +118,7 @@ class IndexVar(Record, eq=False):
     """A bound index: while it is bound, the axes it indexes are running axes of this name.
 
     `ranged` where its range is written (`u in 0..4`), so that it need not cover an axis; `reduced`
-    where a reduction binds it, not an equation.
+    where a reduction binds it, not an equation; `examples` where it runs over those of a minibatch.
     """
 
     name: str
@@ -126,6 +126,7 @@ class IndexVar(Record, eq=False):
     size: Size
     ranged: bool = False
     reduced: bool = False
+    examples: bool = False
 
 
 class ScanStep(Protocol):

@@ -38,7 +38,7 @@ from dln.compiler.frontend.context.values import (
 from dln.compiler.frontend.expressions import phase_queries
 from dln.compiler.frontend.instances import application, instances, one_step
 from dln.compiler.frontend.instances.options import option_values
-from dln.compiler.frontend.tensors import reductions
+from dln.compiler.frontend.tensors import others, reductions
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.sizes import Reason, Size, Var
 from dln.compiler.ir.tensor_type import IndexAxis, spoken
@@ -328,6 +328,9 @@ def _reduce(b: Build, expr: s.Reduce, scope: Scope) -> Value:
     axes = [_bind_index(b, arg, inner) for arg in expr.indices]
     body = tensor(b, expr.body, inner)
     _refuse_absent(b, target.name, expr, axes, body)
+    apart = [a for arg, a in zip(expr.indices, axes, strict=True) if others.apart(arg, scope)]
+    if apart:
+        return others.reduced(b, target.name, body, axes, apart, expr.span)
     return reductions.reduce(b, target.name, body, axes, expr.span)
 
 
@@ -358,6 +361,9 @@ def _bind_index(b: Build, arg: s.Arg, scope: Scope) -> str:
         return name
     refuse_shadow(b, name, arg.span, scope)
     axis = IndexAxis(name, next(b.counter))
+    if (other := others.bound(arg, axis, scope)) is not None:
+        scope.value(name, other, arg.span)
+        return axis
     n = Size.of(Var(name, span=arg.span))
     index = IndexVar(name, axis, n, isinstance(arg, s.Ranged), reduced=True)
     scope.value(name, index, arg.span)

@@ -19,6 +19,7 @@ from dln.compiler.frontend.context.static_values import tensor, want_domain, who
 from dln.compiler.frontend.context.values import describe, shown, whole_number
 from dln.compiler.frontend.data.datasets import bind_fields, on_part
 from dln.compiler.ir.graph import Node
+from dln.compiler.ir.meeting import meet
 from dln.compiler.ir.sizes import Size
 from dln.compiler.ir.structure import is_clock
 from dln.compiler.ir.tensor_type import Domain
@@ -264,6 +265,9 @@ def _of_each(b: Build, form: str, node: Node, span: Span) -> Node:
     running = node.type.running
     if "batch" not in running:
         b.fail("E396", f"{form} shows what differs from example to example", span, "is one value")
+    if meet([node]):
+        text = f"{form} takes each example by itself, and here the examples of a minibatch meet"
+        b.fail("E423", text, span, "depends on the others", facts=("it can be watched",))
     if node.type.kind != "bool":
         node = lengths.cleared(b, node, span)
     k = running.index("batch")

@@ -13,7 +13,7 @@ from dln.compiler.frontend.context.static_values import lookup, unknown, whole
 from dln.compiler.frontend.data import datasets
 from dln.compiler.frontend.expressions import phase_queries
 from dln.compiler.frontend.instances import instances
-from dln.compiler.frontend.tensors import affine_index, axes
+from dln.compiler.frontend.tensors import affine_index, axes, others
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.structure import is_clock
 from dln.compiler.ir.tensor_type import TIME
@@ -80,6 +80,13 @@ def _index(b: Build, expr: s.Index, scope: Scope) -> Value:
         if len(expr.indices) == 1:
             return b.mark(node, expr.span, broadcasting.short(expr.span.text))
         return _tensor_index(b, node, _rest(expr), scope)  # `x[t, 2]`
+    if others.is_other(step) and isinstance(body, Node):
+        node = others.of(b, body, step, expr)
+        if len(expr.indices) == 1:
+            return b.mark(node, expr.span, broadcasting.short(expr.span.text))
+        return _tensor_index(b, node, _rest(expr), scope)
+    if expr.indices:
+        others.refuse_shifted(b, step, expr.indices[0].span)
     if isinstance(body, list):
         picks = (b.evaluate(i, scope) for i in expr.indices if not isinstance(i, s.Slice))
         if any(isinstance(value, Node | values.IndexVar | values.IndexForm) for value in picks):
@@ -277,7 +284,9 @@ def _tensor_index(b: Build, node: Node, expr: s.Index, scope: Scope) -> Value:
             axis += 1
             continue
         value = _place(b, part, expr, scope)
-        if isinstance(value, values.IndexVar):
+        if others.is_other(value):
+            others.refuse_later(b, value, part.span)
+        elif isinstance(value, values.IndexVar):
             node = axes.axes_run(b, node, axis, value, part.span)
         elif isinstance(value, values.IndexForm):
             node = affine_index.look(b, node, axis, value, part.span)
