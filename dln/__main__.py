@@ -4,13 +4,19 @@ It imports next to nothing, so that it has hold of Ctrl-C before all else is imp
 """
 
 import os
-import signal
-from types import FrameType
+
+TYPE_CHECKING = False  # as `typing` has it, which takes longer to import than all that is here
+
+if TYPE_CHECKING:
+    import signal
+    from types import FrameType
+else:
+    import _signal as signal  # of which `signal` makes enumerations, in some milliseconds
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-def left(number: int, frame: FrameType | None) -> None:
+def left(number: int, frame: "FrameType | None") -> None:
     """End the process here and now: what has something to save, or to tidy, has its own handler."""
     os.write(2, b"interrupted\n")
     os._exit(130)

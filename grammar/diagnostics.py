@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 MOST_SHOWN = 20  # problems that are printed
-MOST_FOUND = 1000  # problems after which a spec is read no further
+MOST_FOUND = 200  # problems after which a spec is read no further
 
 
 class Source:

@@ -38,7 +38,9 @@ class Lexer:
         words = {p.name for p in patterns if p.name == "UNIT" or _is_word(p)}
         self.keywords = {p.text: p.name for p in patterns if _is_word(p)}
         self.written = {p.name: p.text for p in patterns if not p.regex}
-        self.unit = re.compile(next(p.text for p in patterns if p.name == "UNIT"))
+        unit = next(p.text for p in patterns if p.name == "UNIT")
+        self.unit = re.compile(unit)
+        self.unit_initials = frozenset(re.findall(r"(?<=[(|])\w", unit))
         marks = [p for p in patterns if p.name not in words]
         marks.sort(key=lambda p: (-p.priority, not p.regex, -len(p.text)))
         texts = (f"(?P<{p.name}>{p.text if p.regex else re.escape(p.text)})" for p in marks)
@@ -62,10 +64,13 @@ class Lexer:
         `following` gives the type of the mark after the word on its line. A keyword that the mark
         cannot follow is a name where a name may stand: `step = 3`.
         """
-        keyword = self.keywords.get(word.value)
+        value = word.value
+        keyword = self.keywords.get(value)
+        if keyword is None and value[:1] not in self.unit_initials:
+            return "NAME"
         fits = keyword is not None and takes(state, keyword)
-        if keyword is None or not (fits or word.value in RESERVED):
-            unit = self.unit.fullmatch(word.value) and not takes(state, "NAME")
+        if keyword is None or not (fits or value in RESERVED):
+            unit = self.unit.fullmatch(value) and not takes(state, "NAME")
             return "UNIT" if unit and takes(state, "UNIT") else "NAME"
         mark = following() if fits and keyword != "WATCH" else ""
         if mark in MARKS and not takes(state, keyword, mark) and takes(state, "NAME"):
@@ -121,7 +126,7 @@ class SourceReading:
         return inside or "\n" not in newline
 
     def _token(self, kind: str, value: str, start: int, state: ParserState[int]) -> Token:
-        token = Token(kind, value, start, None, None, None, None, start + len(value))
+        token = placed(kind, value, start, start + len(value))
         if kind == "NAME":
             if len(token) > MAX_NAME:
                 message = f"this name has {len(token)} characters, more than {MAX_NAME}"
@@ -145,10 +150,19 @@ class SourceReading:
 
     def following(self) -> str:
         """The type of the next mark on this line."""
-        return next((kind for kind, *_ in self.lexer.marks(self.source.text, self.place)), "")
+        found = self.lexer.match(self.source.text, self.place)
+        kind = str(found.lastgroup) if found else ""
+        return "" if kind == "END" else kind
 
     def span(self, token: Token) -> Span:
         return Span(self.source, token.start_pos or 0, token.end_pos or 0)
+
+
+def placed(kind: str, value: str, start: int, stop: int) -> Token:
+    """A token, as Lark's class makes it in twice the time; its lines are asked of the source."""
+    token = str.__new__(Token, value)
+    token.type, token.value, token.start_pos, token.end_pos = kind, value, start, stop
+    return token
 
 
 def takes(state: ParserState[int], *kinds: str, keep: int | None = None) -> bool:
@@ -159,20 +173,26 @@ def takes(state: ParserState[int], *kinds: str, keep: int | None = None) -> bool
     """
     rows, below = state.parse_conf.states, state.state_stack
     kept, above = len(below) if keep is None else keep, list[int]()
+    top = below[kept - 1]
     for kind in kinds:
         while True:
-            top = above[-1] if above else below[kept - 1]
             if (found := rows[top].get(kind)) is None:
                 return kind == "$END" and top == state.parse_conf.end_state
             action, argument = found
             if action is Shift:
                 above.append(argument)
+                top = argument
                 break
-            size = len(argument.expansion)
-            kept -= max(0, size - len(above))
-            del above[max(0, len(above) - size) :]
-            top = above[-1] if above else below[kept - 1]
-            above.append(rows[top][argument.origin.name][1])
+            spare = len(above) - argument.size
+            if spare > 0:
+                del above[spare:]
+                under = above[-1]
+            else:
+                above.clear()
+                kept += spare
+                under = below[kept - 1]
+            top = rows[under][argument.name][1]
+            above.append(top)
     return True
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +39,21 @@ class Pattern(Record):
     priority: int
 
 
+class Reduction(Rule):
+    """A rule with what a parse asks of it at each reduction: how many values it takes, what it is
+    called, and what makes one of them."""
+
+    __slots__ = ("call", "name", "size")
+
+    call: Callable[[list[Any]], Any]
+    name: str
+    size: int
+
+
 class Rows(dict[int, dict[str, Action]]):
     """The actions of each parser state by terminal or rule name, each row read on first use."""
 
-    def __init__(self, rows: list[str], names: list[str], rules: list[Rule]) -> None:
+    def __init__(self, rows: list[str], names: list[str], rules: Sequence[Rule]) -> None:
         super().__init__()
         self.rows, self.names = rows, names
         self.reduces = [(PASS if passes_on(rule) else Reduce, rule) for rule in rules]
@@ -117,12 +129,14 @@ def _written_rule(rule: Rule) -> list[Any]:
     return [str(rule.origin.name), symbols, rule.alias, bool(rule.options.expand1), empty]
 
 
-def _rule(origin: str, symbols: str, alias: str | None, expand1: bool, empty: str) -> Rule:
+def _rule(origin: str, symbols: str, alias: str | None, expand1: bool, empty: str) -> Reduction:
     expansion: list[Symbol] = [
         Terminal(name) if name.isupper() else NonTerminal(name) for name in symbols.split()
     ]
     options = RuleOptions(True, expand1, empty_indices=tuple(e == "1" for e in empty))
-    return Rule(NonTerminal(origin), expansion, alias=alias, options=options)
+    made = Reduction(NonTerminal(origin), expansion, alias=alias, options=options)
+    made.name, made.size = origin, len(expansion)
+    return made
 
 
 def fingerprint(grammar: str) -> str:
@@ -147,6 +161,8 @@ def parse_conf(data: Data, actions: object) -> ParseConf[int]:
     build: Any = ParseTreeBuilder
     table = make(rows, {"start": data["start"]}, {"start": data["end"]})
     callbacks = build(rules, Tree, maybe_placeholders=True).create_callback(actions)
+    for rule in rules:
+        rule.call = callbacks[rule]
     return ParseConf(table, callbacks, "start")
 
 
@@ -170,12 +186,13 @@ class Stack(ParserState[int]):
             if action is PASS:
                 states[-1] = table.passing(states[-2], states[-1], kind)
                 continue
-            size = len(rule.expansion)
-            taken = values[-size:] if size else []
-            if size:
+            if size := rule.size:
+                taken = values[-size:]
                 del states[-size:], values[-size:]
-            values.append(callbacks[rule](taken) if callbacks else taken)
-            states.append(table[states[-1]][rule.origin.name][1])
+            else:
+                taken = []
+            values.append(rule.call(taken) if callbacks else taken)
+            states.append(table[states[-1]][rule.name][1])
             if is_end and states[-1] == self.parse_conf.end_state:
                 return values[-1]
 

@@ -4,6 +4,7 @@ names gives the same numbers."""
 from __future__ import annotations
 
 import random
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 
 import dln
 from dln.grammar import diagnostics
-from dln.grammar.diagnostics import DlnError
+from dln.grammar.diagnostics import MOST_FOUND, DlnError
 from dln.running.expectations import verdicts
 
 SPEC = """
@@ -228,11 +229,34 @@ def test_many_unknown_names_take_little_work(monkeypatch: pytest.MonkeyPatch) ->
         return len(a) + len(b)
 
     monkeypatch.setattr(diagnostics, "slips", counted)
-    for n in (700, 2500):
+    for n in (150, 2500):
         looked = 0
         with pytest.raises(DlnError) as caught:
             dln.load("".join(f"let b{i} = a{i}\n" for i in range(n)))
-        found, least = (n, "") if n < diagnostics.MOST_FOUND else (1000, "at least ")
+        found, least = (n, "") if n < MOST_FOUND else (MOST_FOUND, "at least ")
         assert len(caught.value.problems) == found
         assert str(caught.value).endswith(f"\n\nand {least}{found - 20:,} more")
         assert looked <= 20 * 1000
+
+
+def test_a_line_costs_the_same_among_many() -> None:
+    """Calls of Python and C that a line with an unknown name takes, from text to message."""
+    spent = {n: _calls("".join(f"let b{i} = a{i}\n" for i in range(n))) for n in (10, 2000, 4000)}
+    assert spent[2000] < 450_000
+    assert (spent[4000] - spent[2000]) / 2000 < 180
+
+
+def _calls(text: str) -> int:
+    count = 0
+
+    def called(frame: object, event: str, given: object) -> None:
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    with pytest.raises(DlnError):
+        sys.setprofile(called)
+        try:
+            dln.load(text)
+        finally:
+            sys.setprofile(None)
+    return count

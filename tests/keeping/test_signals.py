@@ -44,6 +44,34 @@ def test_two_signals_at_once(name: str, count: int) -> None:
     assert found.keys() <= {"trial", "count", "seconds", "exit 0", "exit 130", *early}, found
 
 
+@posix
+def test_a_command_has_hold_of_ctrl_c_before_python_runs_another_file() -> None:
+    """A signal at each line and call from the first line of `dln` on ends as it should."""
+    done = subprocess.run([sys.executable, "-c", HELD], capture_output=True, text=True, check=True)
+    assert int(done.stdout) <= 40
+
+
+HELD = """
+import os, sys, signal
+signal = sys.modules.pop("signal")  # as Python begins
+lines = 0
+
+def seen(frame, event, given):
+    global lines
+    if signal.getsignal(signal.SIGINT).__name__ == "left":
+        sys.settrace(None)
+        print(lines)
+        os._exit(0)
+    lines += event == "line" and "importlib" not in frame.f_code.co_filename
+    return seen
+
+sys.argv = ["dln", "check", "nothing"]
+sys.settrace(seen)
+from dln.__main__ import start
+start()
+"""
+
+
 @pytest.fixture(autouse=True)
 def plain() -> Iterator[None]:
     """Ctrl-C as Python begins with it, also where a shell has put the tests behind it."""

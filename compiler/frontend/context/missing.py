@@ -90,7 +90,7 @@ def meant_at(span: Span) -> Meant:
 
 def suggested(b: Build, name: str, span: Span, scope: Scope) -> str:
     """The name that was meant, or the way to write what is called so elsewhere."""
-    if sum(len(x.names) for x in scope.outwards()) > MOST_NAMES:
+    if _too_many(scope):
         return ""
     inside = elsewhere(b, name, scope)
     if inside:
@@ -107,6 +107,10 @@ def suggested(b: Build, name: str, span: Span, scope: Scope) -> str:
         if hit is not None and (level < LIBRARY or not _by_chance(name, hit)):
             found.append((slips(name.casefold(), hit.casefold()), level, hit))
     return min(found)[2] if found else _choices(b, span, scope, meant)
+
+
+def _too_many(scope: Scope) -> bool:
+    return sum(len(x.names) for x in scope.outwards()) > MOST_NAMES
 
 
 def _choices(b: Build, span: Span, scope: Scope, meant: Meant) -> str:
@@ -145,7 +149,11 @@ def _choices(b: Build, span: Span, scope: Scope, meant: Meant) -> str:
 def ways(b: Build, name: str, span: Span, scope: Scope, alone: bool) -> tuple[str, ...]:
     """How a name gets a meaning that means nothing here: as what is kept, called, learnt, or read;
     `alone` says that no other is near."""
-    if alone and (told := _worked_out(b, name, scope) or _two(b, name, scope)):
+    if (
+        alone
+        and not _too_many(scope)
+        and (told := _worked_out(b, name, scope) or _two(b, name, scope))
+    ):
         return told
     if re.match(rf"\s*{name}\s*:=", span.source.line(span.line)):
         return (f"what is kept from update to update is a state: state {name} = 0, above it",)
