@@ -37,7 +37,7 @@ def made(case: str, n: int = 2) -> tuple[Graph, Program]:
     a, d, b, e = rows("a", 300), rows("d", 300), rows("b", 400), rows("e", 400)
     by = m.const(-0.5)
     first = m("accumulate", a, b, W, by, **SIDES)
-    last = m.const(0.25) if case == "another scale" else by
+    last = m.const({"another scale": 0.25, "another sign": 0.5}[case]) if "another" in case else by
     sides = {**SIDES, "left": (1, 0)} if case == "by columns" else SIDES
     if case == "by columns":
         d = m("transpose", d, perm=(1, 0))
@@ -54,6 +54,7 @@ def made(case: str, n: int = 2) -> tuple[Graph, Program]:
     ("case", "n", "stacked"),
     [
         ("two", 2, 1), ("three", 2, 1), ("two", 40, 0), ("another scale", 2, 0),
+        ("another sign", 2, 1),
         ("read in between", 2, 0), ("by columns", 2, 0),
     ],
 )  # fmt: skip

@@ -1,6 +1,7 @@
 """Two products added to one array as one product over stacked rows.
 
     c + s a'b + s d'e  ->  c + s [a; d]' [b; e]
+    c + s a'b - s d'e  ->  c + s [a; -d]' [b; e]
 
 The two halves of contrastive divergence are such products, and so are those of a matrix that a net
 reads twice. Each goes over the whole array; one goes over it once. What is stacked is copied, so it
@@ -9,6 +10,9 @@ is done where the array is the larger part.
 
 from __future__ import annotations
 
+from math import prod
+
+from dln.compiler.ir import structure
 from dln.compiler.ir.graph import Graph, Node, rewrite
 from dln.compiler.ir.op import Make
 from dln.compiler.ir.ops.contract import Groups
@@ -29,10 +33,11 @@ def products_stacked(graph: Graph, capacity: int) -> tuple[Graph, tuple[str, ...
         if not stackable(graph, node, capacity) or operands[2].attrs != node.attrs:
             return None
         make, before = Make(new, graph.spans.get(node, ())), operands[2]
-        pairs = zip(operands[:2], before.operands[:2], strict=True)
-        rows = [
-            make("concat", first(make, late), first(make, early), axis=0) for late, early in pairs
-        ]
+        early, small = list(before.operands[:2]), smaller(before, capacity)
+        if before.operands[3] is not operands[3]:
+            early[small] = make("neg", early[small])
+        pairs = zip(operands[:2], early, strict=True)
+        rows = [make("concat", first(make, x), first(make, y), axis=0) for x, y in pairs]
         said.append(f"two products onto {node.type}, stacked")
         half = 1 + max((*node["left"], *node["right"]))
         sides = {side: (half, *node[side]) for side in ("left", "right")}
@@ -51,7 +56,9 @@ def stackable(graph: Graph, node: Node, capacity: int) -> bool:
     if not is_accumulation(node) or len(node.operands) != 4:
         return False
     a, b, before, by = node.operands
-    if before.op != node.op or before.operands[3] is not by or len(graph.users(before)) != 1:
+    if before.op != node.op or len(graph.users(before)) != 1:
+        return False
+    if before.operands[3] is not by and not opposite(before.operands[3], by):
         return False
     if before.attrs != node.attrs or before in graph.outputs.values():
         return False
@@ -62,11 +69,22 @@ def stackable(graph: Graph, node: Node, capacity: int) -> bool:
     if any(o.type.shape != p.type.shape for o, p in zip((a, b), before.operands, strict=False)):
         return False
 
-    def count(node: Node) -> int:
-        size = 1
-        for s in node.type.shape:
-            size *= number(s, capacity)
-        return size
+    copied = 2 * (count(a, capacity) + count(b, capacity))
+    return CALLS + COPY * copied < PASS * count(node, capacity)
 
-    copied = 2 * (count(a) + count(b))
-    return CALLS + COPY * copied < PASS * count(node)
+
+def opposite(a: Node, b: Node) -> bool:
+    """Whether a number is the negative of another."""
+    x, y = structure.number(a), structure.number(b)
+    return x is not None and y is not None and x == -y
+
+
+def smaller(node: Node, capacity: int) -> int:
+    """Which operand of a product is the smaller one."""
+    a, b, *_ = node.operands
+    return 0 if count(a, capacity) <= count(b, capacity) else 1
+
+
+def count(node: Node, capacity: int) -> int:
+    """How many numbers a node has, for so many examples."""
+    return prod(number(s, capacity) for s in node.type.shape)
