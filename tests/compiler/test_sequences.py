@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import dln
+from dln.compiler.plan import ProgramKind
 from dln.runtime.gradcheck import gradcheck
 from dln.runtime.session import Session
 
@@ -103,6 +104,39 @@ block net(x[time, n]) -> y {
         h = 0.5 * h + o[:, t] * (s[:, t - 1, None] if t else 0)
     wanted = np.mean(h.sum(1) + o[:, -1].sum(1))
     assert session.step("fit", x=X) == pytest.approx(wanted, rel=1e-12)
+
+
+MADE = """
+block attend(x[time, n]) -> h[time, n] {
+  a[t, r] = exp(x[t] @ x[r]) if r <= t else 0
+  v[t in time, i] = 2 * x[t, i] - t
+  h[t in time, i] = sum(r: a[t, r] * v[r, i]) / sum(r: a[t, r])
+}
+block net(x[time, n]) -> y[n] {
+  h = x -> attend()
+  g[t in time] = h[t] + 10 * t
+  back[t, i] = g[t, i]
+  scan t in time {
+    s[t] = s[t-1] / 2 + g[t]
+  }
+  e[i in 0..1, j in 0..1] = 1 if i == j else i - j
+  y = e @ (last(s) + back[1])
+}
+let f = net()
+"""
+
+
+def test_what_an_index_over_time_makes_is_a_sequence_and_back() -> None:
+    x = np.array([[1.0, 0.5], [-0.5, 2.0], [0.3, 0.7]])
+    made = dln.load(MADE + f"task t() {{\n  emit f({x.tolist()})\n}}\n").compile(dtype="float64")
+    (found,) = made.session(seed=0).programs.run(ProgramKind.TASK.of("t")).values()
+    a, s = np.exp(x @ x.T) * np.tri(3), np.zeros(2)
+    h = a @ (2 * x - np.arange(3)[:, None]) / a.sum(1, keepdims=True)
+    g = h + 10 * np.arange(3)[:, None]
+    for row in g:
+        s = s / 2 + row
+    wanted = np.array([[1, -1], [1, 1]]) @ (s + g[1])
+    np.testing.assert_allclose(np.asarray(found), wanted, rtol=1e-12)
 
 
 def test_a_class_picks_a_step() -> None:

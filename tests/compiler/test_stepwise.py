@@ -177,6 +177,8 @@ REFUSED = {
     "the last, into a block": ("[time, 2]", "y = x * last(x) -> cell()"),
     "a scan of its own": ("[time, 2]", "param a[2] = 0.5\n y = x * walk()(a)"),
     "what comes later": ("[time, 2]", scan("x[t+1]") + "y = h"),
+    "an index that makes a sequence": ("[time, 2]", "y[t in time, i] = 2 * x[t, i]"),
+    "steps that are only counted": ("[time, 2]", "p[t in time] = sin(t)\n y = p * x"),
     "backwards": ("[time, 2]", "scan t in time backwards {\n y[t] = y[t+1] + x[t]\n}"),
     "reversed": ("[time, 2]", "y = reversed(x)"),
     "both ways": ("[time, 2]", "y = x -> both(rnn(1), rnn(1))"),

@@ -175,13 +175,23 @@ def inside(b: Build, type: TensorType, axis: int, span: Span) -> Node:
     return make.broadcast(make("lt", steps, counts), type, both)
 
 
-def filled(b: Build, node: Node, axes: Iterable[int], value: float, span: Span) -> Node:
-    """A tensor with a value in place of what lies past the end of some axes."""
+def filled(
+    b: Build,
+    node: Node,
+    axes: Iterable[int],
+    value: float,
+    span: Span,
+    rest: Sequence[int] = (),
+) -> Node:
+    """A tensor with a value in place of what lies past the end of some axes. What lies past the end
+    of the `rest` stays as it is: nothing looks at it, and a row of it has more than that value."""
     domain = node.type.domain
     for axis in axes:
         if extent_at(b, node.type, axis) is None:
             continue
         test = inside(b, node.type, axis, span)
+        for other in rest:
+            test = b.at(span)("or", test, b.at(span)("not", inside(b, node.type, other, span)))
         if node.type.kind == "index":
             node = absences.nothing(b, node, test, span)
         else:
@@ -204,27 +214,31 @@ def cleared(b: Build, node: Node, span: Span) -> Node:
 def zeroed(b: Build, node: Node, axes: Sequence[int], span: Span) -> Node:
     """A tensor with 0 in place of what lies past the end of some axes. In a product of tensors the
     factors are, so that a sum of products stays one; in exp(z) z is, so that softmax stays one."""
+    rest = tuple(a for a in uneven(b, node.type) if a not in axes)
     for axis in axes:
         if extent_at(b, node.type, axis) is not None:
-            node = _zeroed(b, node, axis, span)
+            node = _zeroed(b, node, axis, span, rest)
     return node
 
 
-def _zeroed(b: Build, node: Node, axis: int, span: Span) -> Node:
+def _zeroed(b: Build, node: Node, axis: int, span: Span, rest: tuple[int, ...]) -> Node:
     if node.op == "mul":
         parts = [_of_data(o, axis) for o in node.operands]
         if any(parts):
             pairs = zip(node.operands, parts, strict=True)
-            return b.at(span)("mul", *(_zeroed(b, o, axis, span) if p else o for o, p in pairs))
+            made = (_zeroed(b, o, axis, span, rest) if p else o for o, p in pairs)
+            return b.at(span)("mul", *made)
     if is_spread(node) and _of_data(node, axis):
         inner, place = node.operands[0], node["axes"].index(axis)
-        inner = resized(b, inner, {place: node.type.shape[axis]})
-        return b.at(span)("broadcast", _zeroed(b, inner, place, span), **node.attrs)
+        found = {node["axes"].index(a): a for a in (axis, *rest) if a in node["axes"]}
+        inner = resized(b, inner, {i: node.type.shape[a] for i, a in found.items()})
+        held = tuple(i for i, a in found.items() if a != axis)
+        return b.at(span)("broadcast", _zeroed(b, inner, place, span, held), **node.attrs)
     if op_of(node).is_("identity") and node.operands[0].type.running == node.type.running:
-        return b.at(span)(node.op, _zeroed(b, node.operands[0], axis, span), **node.attrs)
+        return b.at(span)(node.op, _zeroed(b, node.operands[0], axis, span, rest), **node.attrs)
     if node.op == "exp":
-        return b.at(span)("exp", filled(b, node.operands[0], (axis,), NO_POWER, span))
-    return filled(b, node, (axis,), 0.0, span)
+        return b.at(span)("exp", filled(b, node.operands[0], (axis,), NO_POWER, span, rest))
+    return filled(b, node, (axis,), 0.0, span, rest)
 
 
 def _of_data(node: Node, axis: int) -> bool:

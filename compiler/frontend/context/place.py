@@ -288,7 +288,8 @@ class BuildPlace:
                 at, text = self.facts.counted[free[0]], "this axis does not end with each sequence"
                 label = f"only counts {free[0]}, along no sequence"
                 notes = (Note(span, "has sequences of unequal lengths"),)
-                fact = f"beside a sequence it does, in one equation: x[{free[0]}, 0] * {free[0]}"
+                i = free[0]
+                fact = f"as [{i} in time, ...], or beside a sequence, x[{i}, 0] * {i}, it does"
                 self.fail("E220", text, at, label, notes, facts=(fact,))
 
     def same_shape(

@@ -309,7 +309,9 @@ def _refuse_rank(
     line = next((st for st in lines if st.target.name == port.name), None)
     if line is not None and line.target.dims and len(node.type.example) > len(sizes):
         value = line.value.span.text
-        free = [d for d in line.target.dims if not re.search(rf"\b{d.span.text}\b", value)]
+        free = [
+            d for d in line.target.dims if not re.search(rf"\b{d.span.text.split()[0]}\b", value)
+        ]
         kept = [d.span.text for d in line.target.dims if d not in free]
         if free and line.target.span.source is b.source:
             text = f"{free[0].span.text} stands nowhere in the value of {port.name}"

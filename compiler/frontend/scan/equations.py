@@ -5,7 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from dln.compiler.frontend.context import broadcasting, counting, static_values
+from dln.compiler.frontend.context import (
+    broadcasting,
+    counting,
+    lengths,
+    standing,
+    static_values,
+    time_axis,
+)
 from dln.compiler.frontend.context.build_context import (
     Binding,
     Build,
@@ -21,9 +28,9 @@ from dln.compiler.frontend.context.values import INDEX, IndexVar
 from dln.compiler.frontend.tensors import axes
 from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.op import Make
-from dln.compiler.ir.sizes import Size, Var
+from dln.compiler.ir.sizes import Reason, Size, Var
 from dln.compiler.ir.structure import is_draw, is_input
-from dln.compiler.ir.tensor_type import IndexAxis
+from dln.compiler.ir.tensor_type import TIME, IndexAxis
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Note, Span
 
@@ -154,30 +161,92 @@ def _of_domain(b: Build, st: s.Define | s.Draw, value: Value, scope: Scope) -> V
 
 
 def _indexed(b: Build, st: s.Define, scope: Scope) -> Node:
-    inner, indices = scope.child(), []
-    for d in st.target.dims or ():
-        if not isinstance(d, s.Name):
-            name = st.target.name
-            text = f"an equation gives all elements of {name}, not one of them"
-            remedy = f"{name}[i] = ..., with an index; {name}[-1] = ... above a scan says what"
-            remedy = f"{remedy} was before its first step"
-            b.fail("E318", text, d.span, "is one place", remedy=remedy)
-        static_values.refuse_shadow(b, d.id, d.span, inner, INDEX | Node)
-        var = IndexVar(d.id, IndexAxis(d.id, next(b.counter)), Size.of(Var(d.id, span=d.span)))
-        inner.value(d.id, var, d.span)
-        indices.append(var)
+    inner, indices, dims = scope.child(), list[IndexVar](), st.target.dims or ()
+    for d in dims:
+        indices.append(_index(b, st, d, inner))
     node = static_values.tensor(b, st.value, inner)
+    if node.type.kind != "index" or not _over_time(b, dims[0], scope):
+        node = broadcasting.quantity(b, node, st.value.span)
+    if _over_time(b, dims[0], scope):
+        return _sequence(b, st, node, indices, scope)
     _refuse_sequence(b, st, node, indices)
     for index in indices:
         if b.sizes.resolve(index.size) == index.size:  # as open as when it began
             b.facts.counted[index.size.terms[0][0]] = st.target.span
-    return axes.axes_stop(b, broadcasting.quantity(b, node, st.value.span), indices, st.span)
+    return axes.axes_stop(b, node, indices, st.span)
+
+
+def _index(b: Build, st: s.Define, d: s.Syntax, inner: Scope) -> IndexVar:
+    """Bind an index of an equation: `i`, `i in 0..n-1`, or first of all `t in time`."""
+    if not isinstance(d, s.Name | s.Ranged):
+        name = st.target.name
+        text = f"an equation gives all elements of {name}, not one of them"
+        remedy = f"{name}[i] = ..., with an index; {name}[-1] = ... above a scan says what"
+        remedy = f"{remedy} was before its first step"
+        b.fail("E318", text, d.span, "is one place", remedy=remedy)
+    name = d.id if isinstance(d, s.Name) else d.name
+    static_values.refuse_shadow(b, name, d.span, inner, INDEX | Node)
+    timed = _over_time(b, d, inner)
+    if timed and d is not (st.target.dims or ())[0]:
+        rest = [x.span.text for x in st.target.dims or () if x is not d]
+        remedy = f"{st.target.name}[{', '.join([d.span.text, *rest])}]"
+        b.fail("E318", "the time of a sequence comes first", d.span, "", remedy=remedy)
+    size, ranged = Size.of(Var(name, span=d.span)), isinstance(d, s.Ranged) and not timed
+    var = IndexVar(name, IndexAxis(name, next(b.counter)), size, ranged)
+    if isinstance(d, s.Ranged) and not timed:
+        numbers = static_values.listed(b, d.range, inner, name)
+        if numbers != list(range(len(numbers))) or not numbers:
+            text = "an axis has places 0, 1, 2, ..."
+            first = numbers[0] if numbers and isinstance(numbers[0], int) else 1
+            last = max(len(numbers), 1) - 1
+            remedy = f"{name} in 0..{last}, and {name} + {first} in the equation"
+            b.fail("E318", text, d.range.span, "are others", remedy=remedy)
+        b.sizes.equate(size, len(numbers), Reason(d.span, d.span.text))
+    inner.value(name, var, d.span)
+    return var
+
+
+def _over_time(b: Build, d: s.Syntax, scope: Scope) -> bool:
+    """Whether an index is `t in time`, where no other thing is called so."""
+    whole = d.range if isinstance(d, s.Ranged) else None
+    return isinstance(whole, s.Name) and whole.id == TIME and scope.lookup(TIME) is None
+
+
+def _sequence(
+    b: Build, st: s.Define, node: Node, indices: Sequence[IndexVar], scope: Scope
+) -> Node:
+    """`h[t in time, i] = e`: what an index over time makes is a sequence again."""
+    (index, *rest), at = indices, st.target.span
+    if TIME in node.type.running or standing.is_sequence(b, node):
+        whole = broadcasting.short(st.value.span.text)
+        text = f"{whole} is all of a sequence, where {st.target.name} is said for each {index.name}"
+        b.fail("E214", text, st.value.span, f"runs over time without {index.name}")
+    counted = b.sizes.resolve(index.size) == index.size  # along no sequence
+    node = axes.axes_stop(b, node, [index, *rest], at)
+    if counted:
+        length = _steps(b, st, index, scope)
+        b.sizes.equate(index.size, length, Reason(at, "is a step"))
+        node = lengths.resized(b, node, {len(node.type.running): length})
+        node = lengths.of_each(b, node, at)
+    made = b.at(at)("running", node, running=(*node.type.running, TIME))
+    return time_axis.time_first(b, made, at)
+
+
+def _steps(b: Build, st: s.Define, index: IndexVar, scope: Scope) -> Size:
+    """How long a sequence is of which an equation knows its steps alone: as what its block gets."""
+    owner, at = owner_of(scope), st.target.span
+    if owner is None or not owner.timed:
+        text, label = f"how many steps does {st.target.name} have?", "runs along no sequence"
+        b.fail("E338", text, at, label, remedy=f"{index.name} in 0..99")
+    if b.time.stepping:
+        standing.refuse(b, at, "is found for all steps")
+    return owner.steps
 
 
 def _refuse_sequence(b: Build, st: s.Define, node: Node, indices: Sequence[IndexVar]) -> None:
     """`h[t] = cell(x)`: what is given is all of the sequence, and `t` stands nowhere in it."""
     unread = any(i.axis not in node.type.running for i in indices)
-    if unread and "time" in node.type.running and len(indices) == 1:
+    if unread and TIME in node.type.running and len(indices) == 1:
         name, t = st.target.name, indices[0].name
         whole = broadcasting.whole_text(st.value.span.text)
         text = f"{broadcasting.short(whole)} is all of the sequence: there is no {t} in it"

@@ -245,7 +245,7 @@ class Attempt:
             text = f"{broadcasting.short(span.text)} is no element of a sequence"
             label = f"{b.shown(node.type)} does not run over time"
             remedy = "x[time, n] in the block's ports says that x is a sequence"
-            b.fail("E214", text, span, label, remedy=remedy)
+            b.fail("E214", text, span, label, (), self._made_by_index(span) or remedy)
         node = time_axis.time_first(b, node, span)
         if self.scan.st.backwards:
             node = time_axis.backwards(b, node, span)
@@ -256,6 +256,17 @@ class Attempt:
         if lag:
             node = time_axis.shifted(b, node, -lag, span)
         return b.at(span)("at", node, loop=self.loop.number)
+
+    def _made_by_index(self, span: Span) -> str:
+        """`h[t in time, i]` for the `h[t, i]` of an equation that was to give a sequence."""
+        binding = self.scope.lookup(span.text.partition("[")[0].strip())
+        at = None if binding is None else binding.span
+        first = None if at is None else re.match(r"\w+\[\s*(\w+)\s*[,\]]", at.text)
+        if at is None or first is None or at.source is not span.source:
+            return ""
+        if not at.source.text[at.stop :].lstrip().startswith("="):  # a port
+            return ""
+        return f"{at.text[: first.end(1)]} in time{at.text[first.end(1) :]} = ..."
 
     def _given_now(self, b: Build, node: Node, index: StepIndex, span: Span) -> Node:
         """In a one-step form: what comes in now, or what came in some steps ago."""

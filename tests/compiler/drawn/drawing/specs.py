@@ -11,14 +11,20 @@ import numpy as np
 from drawing.blocks import Block, Function, World, port
 from drawing.choices import Choices, Shape
 from drawing.scans import scan
-from drawing.statements import equation, indexed_equation, over_steps, stretch
+from drawing.statements import (
+    equation,
+    indexed_equation,
+    over_steps,
+    sequence_equation,
+    stretch,
+)
 from drawing.terms import BINARY, UNARY, Env, Var, literal
 from drawing.writer import Writer
 
 
 def write(w: Writer, name: str, ports: list[Var], result: Var, most: int, depth: int) -> Block:
     rules = [equation, indexed_equation, scan, equation, over_steps]
-    rules += [stretch]
+    rules += [stretch, sequence_equation]
     for _ in range(w.c.below(most + 1)):
         w.c.pick(rules)(w, depth)
     x, own = w.term(result.shape, 0, depth), w.whole(w.param(result.shape, True))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from drawing.anywhere import instance
 from drawing.scalars import with_index
-from drawing.terms import Env, Var, at_indices
+from drawing.terms import Env, Var, at_indices, element
 from drawing.writer import Writer
 
 
@@ -30,6 +32,32 @@ def indexed_equation(w: Writer, depth: int) -> None:
     name, run = w.name("y"), at_indices(body.run, names, sizes)
     text = f"{name}[{', '.join(names)}] = {body.text}"
     w.define(Var(name, name, (*sizes, *body.shape)), text, run)
+
+
+def sequence_equation(w: Writer, depth: int) -> None:
+    """`y[t in time] = e`, where e uses t: the elements of sequences, and as a number."""
+    every = [v for v in w.vars if v.steps and not (v.classes or v.run)]
+    if not every or w.depth:
+        return equation(w, depth)
+    of, t = w.c.pick(every), w.name("t")
+    inner = w.inner([v for v in w.vars if not v.steps])
+    inner.vars += [_at(v, t) for v in every if v.steps == of.steps]
+    inner.vars.append(Var(t, t, (), run=lambda env: env[t]))
+    x, name = inner.term(of.shape, 0, depth), w.name("y")
+
+    def run(env: Env) -> Any:
+        here = env[of.key]
+        rows = [x.run({**env, t: float(k)}) + here[k] for k in range(len(here))]
+        return np.reshape(rows, (len(here), *of.shape))
+
+    text = f"{name}[{t} in time] = {x.text} + {of.text}[{t}]"
+    w.define(Var(name, name, of.shape, of.steps), text, run)
+    return None
+
+
+def _at(v: Var, t: str) -> Var:
+    text = f"{v.text}[{t}]"
+    return Var(text, text, v.shape, run=lambda env: element(env[v.key], int(env[t])))
 
 
 def stretch(w: Writer, depth: int) -> None:
