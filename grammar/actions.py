@@ -207,6 +207,11 @@ class Actions:
         return self.make(s.Declared, c, c[0].value, dims, value, mark == "~", c[4])
 
     define = statement(s.Define, 0, 2)
+
+    def added(self, c: Kids) -> s.Define:
+        target = self.make(s.Port, c[:2], c[0].value, tuple(c[1]), None)
+        return self.make(s.Define, c, target, c[3], True)
+
     draw = statement(s.Draw, 0, 2)
     energy = statement(s.Energy, 2)
     for_items = for_stmts = for_t = for_k = for_c = braced(s.For, 1, 3)

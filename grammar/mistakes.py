@@ -92,7 +92,7 @@ STATES = (
             _block("y := x", "y[t] := x[t]"), mark=(":=",), swap="="),
     Mistake("E110", "an equation has =; parameters change by update, or by minimize",
             "h2 = h + 1: a value does not change, another has a name of its own",
-            _block("y += x", "y[t] += x[t]"), mark=("+=",)),
+            _block("y += x", "y: real += x"), mark=("+=",)),
     Mistake("E110", "the name and its value need a = between them", "",
             ("const n 3\n", "let net mlp()\n", *_block("y x + 1", "y 3", "y[i] x[i]")),
             swap="= {found}"),

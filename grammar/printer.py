@@ -78,7 +78,7 @@ STATEMENTS: Mapping[type[s.Syntax], str] = {
     s.Param: "param {declared}",
     s.Fixed: "fixed {declared}",
     s.Hidden: "hidden {ports}",
-    s.Define: "{target} = {value}",
+    s.Define: "{target} {adds} {value}",
     s.Draw: "{target} ~ {value}",
     s.Energy: "energy = {value}",
     s.Scan: "scan {name}| in {range}|{backwards}",
@@ -107,8 +107,10 @@ STATEMENTS: Mapping[type[s.Syntax], str] = {
     s.Check: 'check "{text}"{slow}',
     s.Expect: "expect {value}| within {within}|",
 }
-_FLAGS = {"drawn": "=~", "total": ("", "total "), "slow": ("", " slow"), "long": ("", '""')}
-_FLAGS["backwards"] = ("", " backwards")
+_FLAGS = {
+    "adds": ("=", "+="), "drawn": "=~", "total": ("", "total "), "slow": ("", " slow"),
+    "long": ("", '""'), "backwards": ("", " backwards"),
+}  # fmt: skip
 _FIELD = re.compile(r"\{(\w+):?(\w*)\}")
 
 

@@ -83,10 +83,11 @@ class Hidden(Syntax):
 
 
 class Define(Syntax):
-    """`name[indices]: domain = value`."""
+    """`name[indices]: domain = value`; with `adds`, `name[2*i + u] += value`."""
 
     target: Port
     value: Expr
+    adds: bool = False
 
 
 class Draw(Syntax):

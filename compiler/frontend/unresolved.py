@@ -21,12 +21,19 @@ def look_in(b: Build, block: s.Block, body: Scope) -> None:
         part = parts.pop()
         parts += part.children()
         name = getattr(part, "name", None)
-        dims = (d.id for d in getattr(part, "dims", None) or () if isinstance(d, s.Name))
+        places: list[s.Syntax] = [*(getattr(part, "dims", None) or ())]
+        if isinstance(part, s.Define) and part.adds:  # an index on the left may be a sum of several
+            places = [x for d in part.target.dims or () for x in _all_of(d)]
+        dims = (d.id for d in places if isinstance(d, s.Name))
         for bound in (name, *dims) if not isinstance(part, s.Named | s.Attr) else ():
             if isinstance(bound, str) and inner.lookup(bound) is None:
                 inner.value(bound, Poisoned)
     for st in block.body:
         look(b, st, inner)
+
+
+def _all_of(part: s.Syntax) -> list[s.Syntax]:
+    return [part, *(x for child in part.children() for x in _all_of(child))]
 
 
 def look(b: Build, part: s.Syntax, scope: Scope) -> None:

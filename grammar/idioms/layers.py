@@ -112,6 +112,8 @@ LAYERS = (
     ("~Conv1D({a}, {b}{more})", "conv1d({a}, {b}{more})", CONV),
     ("~Conv3d({a}, {b}, {c}{more})", "conv3d({b}, {c}{more})", CONV),
     ("~Conv3D({a}, {b}{more})", "conv3d({a}, {b}{more})", CONV),
+    ("~ConvTranspose2d({a}, {b}, {c}{more})", "conv_transpose({b}, {c}{more})", CONV),
+    ("~Conv2DTranspose({a}, {b}{more})", "conv_transpose({a}, {b}{more})", CONV),
     ("~DepthwiseConv2D({a}{more})", "depthwise_conv({a}{more})", CONV),
     ("~UpSampling2D({a})", "upsample({a})", "x -> upsample(2) repeats each element twice each way"),
     ("~MaxPool2d|MaxPooling2D|MaxPool2D|maxpool|MaxPool(({k}, {inside}){more})",
@@ -162,7 +164,7 @@ LAYERS = (
     ("~MultiHeadAttention|MultiheadAttention|Attention|scaled_dot_product_attention|Transformer|"
      "TransformerEncoderLayer", ": a[t, s] = q[t] @ k[s] / sqrt(m), then softmax, and their sum",
      NORMS),
-    ("~ConvTranspose2d|Conv2DTranspose|SeparableConv2D",
+    ("~SeparableConv2D",
      ": y[o, i] = sum(q, u: K[o, q, u] * x[q, i + u]), as an equation with indices", NORMS),
     ("~Residual|ResidualBlock|ResBlock|SkipConnection", ": y = x + f(x), as an equation", NORMS),
     ("~PReLU|ELU|elu|selu|SELU|hardtanh|mish|hswish|celu|glu|GLU",

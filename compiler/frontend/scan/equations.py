@@ -25,7 +25,7 @@ from dln.compiler.frontend.context.frame import Drawing
 from dln.compiler.frontend.context.place import replace
 from dln.compiler.frontend.context.ports import port_sizes
 from dln.compiler.frontend.context.values import INDEX, IndexVar
-from dln.compiler.frontend.tensors import axes
+from dln.compiler.frontend.tensors import adding_up, axes
 from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.op import Make
 from dln.compiler.ir.sizes import Reason, Size, Var
@@ -143,7 +143,11 @@ def define(b: Build, st: s.Define, scope: Scope) -> Value:
     """`y = e`, or `y[i, j] = e` with bound indices."""
     path = scope.named(st.target.name)
     b = replace(b, naming=naming(path, scope))
-    value = b.evaluate(st.value, scope) if st.target.dims is None else _indexed(b, st, scope)
+    if st.adds:
+        said = promised(b, st.target.name, scope)
+        value: Value = adding_up.added_up(b, st, scope, said)
+    else:
+        value = b.evaluate(st.value, scope) if st.target.dims is None else _indexed(b, st, scope)
     value = _of_domain(b, st, value, scope)
     if not isinstance(value, Node):
         return value

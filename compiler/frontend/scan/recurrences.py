@@ -83,6 +83,11 @@ class Recurrences:
         for line in st.body:
             if isinstance(line, s.Define | s.Draw) and self._is_step(line.target):
                 name = line.target.name
+                if isinstance(line, s.Define) and line.adds:
+                    value, t = broadcasting.whole_text(line.value.span.text), st.name
+                    text = f"{name}[{t}] is said at each step, with what it was before"
+                    remedy = f"{name}[{t}] = {name}[{t}-1] + {value}"
+                    b.fail("E318", text, line.span, remedy=remedy)
                 if name in self.lines:
                     notes = (Note(self.lines[name].span, "first here"),)
                     b.fail("E334", f"{name}[{st.name}] is defined twice", line.span, "again", notes)
