@@ -17,7 +17,7 @@ from typing import Any
 
 import dln
 from benchmarks.comparison.page import DOCS, keep, memory
-from dln.compiler.plan import Program, arena_bytes, buffer_bytes
+from dln.compiler.plan import Program, arena_bytes, buffer_bytes, slot_offsets
 from dln.spec import LIBRARIES, lecture
 
 NAME = re.compile(r"\b[a-z]+\d+\b")  # of a buffer, a view, or a prepared call
@@ -28,23 +28,32 @@ def alive(program: Program, n: int) -> int:
     """The most bytes of the arena that are alive at once, for n examples.
 
     A buffer is alive from the first statement that touches it to the last; where a loop and what
-    stands outside of it both do, or where the loop reads it first, all through the loop. Of buffers
-    of one slot that are alive together, as one is written over another, the largest counts.
+    stands outside of it both do, or where the loop reads it first, all through the loop. What
+    buffers share that are alive together, as one is written over another, counts once.
     """
-    slots = {b.name: (b.slot, buffer_bytes(program, b, n))
-             for b in program.buffers if b.place == "arena"}  # fmt: skip
-    roots = views(program, slots)
+    starts = slot_offsets(program, n)
+    lies = {b.name: (starts[b.slot], starts[b.slot] + buffer_bytes(program, b, n))
+            for b in program.buffers if b.place == "arena"}  # fmt: skip
+    roots = views(program, lies)
     touched: dict[str, list[int]] = {}
     for i, line in enumerate(program.lines):
         for name in NAME.findall(line.code):
             for root in roots.get(name, ()):
                 touched.setdefault(root, []).append(i)
-    held: list[dict[int, int]] = [{} for _ in program.lines]
+    held: list[list[tuple[int, int]]] = [[] for _ in program.lines]
     for name, places in touched.items():
-        slot, size = slots[name]
         for i in spanned(program, name, places):
-            held[i][slot] = max(held[i].get(slot, 0), size)
-    return max((sum(at.values()) for at in held), default=0)
+            held[i].append(lies[name])
+    return max(map(covered, held), default=0)
+
+
+def covered(stretches: list[tuple[int, int]]) -> int:
+    """How many bytes lie in one of several stretches of memory."""
+    total = reached = 0
+    for low, high in sorted(stretches):
+        total += max(high - max(low, reached), 0)
+        reached = max(reached, high)
+    return total
 
 
 def views(program: Program, slots: Iterable[str]) -> dict[str, set[str]]:

@@ -24,7 +24,7 @@ from dln.compiler.lower.schedule import Schedule
 from dln.compiler.lower.writer import Writer
 from dln.compiler.passes import rewriting
 from dln.compiler.passes.rewriting import Log
-from dln.compiler.plan import Program
+from dln.compiler.plan import Buffer, Program, buffer_bytes, slot_offsets
 from dln.runtime.device import kernels
 from dln.runtime.device.host import Host
 
@@ -39,8 +39,12 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 Overlaps: TypeAlias = Callable[[Schedule], list[tuple[str, str]]]
 
 
-def overlapping(made: Schedule) -> list[tuple[str, str]]:
-    """Pairs of arena buffers that are alive at once in one slot: none in a sound schedule.
+SIZES = (1, 2, 9, 1000)  # examples, beside those that memory is laid out for
+
+
+def overlapping(made: Schedule, outer: Schedule | None = None) -> list[tuple[str, str]]:
+    """Pairs of arena buffers that are alive at once in memory that they share: none in a sound
+    schedule, for whatever number of examples.
 
     Compares every pair, from the steps alone; what one step of a loop needs is looked at there.
     """
@@ -53,17 +57,34 @@ def overlapping(made: Schedule) -> list[tuple[str, str]]:
                 operand = operand.operands[0]
             if operand in made.home:
                 touched.setdefault(made.home[operand], []).append(i)
-    slots = {name: b.slot for name, b in made.buffers.items() if b.place == "arena"}
+    packed = outer or made
+    within = next((x.names for x in packed.loops.values() if x.step is made), {})
+    found = {
+        n: packed.buffers[within.get(n, n)] for n in touched if made.buffers[n].place == "arena"
+    }
     loop_of = {name: node for node, loop in made.loops.items() for name in loop.names.values()}
-    inside = [pair for loop in made.loops.values() for pair in overlapping(loop.step)]
+    inside = [pair for loop in made.loops.values() for pair in overlapping(loop.step, made)]
+    at_once = [
+        (a, b)
+        for a, b in combinations(found, 2)
+        if touched[a][0] <= touched[b][-1]
+        and touched[b][0] <= touched[a][-1]
+        and (a not in loop_of or loop_of[a] is not loop_of.get(b))
+    ]
+    places = [placed(packed, found, n) for n in (packed.capacity, *SIZES)]
     return inside + [
         (a, b)
-        for a, b in combinations([name for name in touched if name in slots], 2)
-        if slots[a] == slots[b]
-        and (a not in loop_of or loop_of[a] is not loop_of.get(b))
-        and touched[a][0] <= touched[b][-1]
-        and touched[b][0] <= touched[a][-1]
+        for a, b in at_once
+        if any(max(p[a][0], p[b][0]) < min(p[a][1], p[b][1]) for p in places)
     ]
+
+
+def placed(made: Schedule, found: dict[str, Buffer], n: int) -> dict[str, tuple[int, int]]:
+    """Where buffers of the arena begin and end, for n examples."""
+    program: Any = SimpleNamespace(slots=made.slots, below=made.below, dtype=made.dtype)
+    starts = slot_offsets(program, n)
+    return {name: (starts[b.slot], starts[b.slot] + buffer_bytes(program, b, n))
+            for name, b in found.items()}  # fmt: skip
 
 
 def proved(writer: Writer, name: str, dtype: str) -> Program:

@@ -2,8 +2,8 @@
 
 In the order in which a graph goes through: `materialise` (with `layout`, `lookups`, `forms`,
 `stacks`, `im2col`) says what must be copied and what part each node plays, `schedule` (with
-`inplace`) the order, buffers and slots, `writer` (with `emit_loop`) the statements, from the
-records of `ir.spelling` by the tables of `targets`, `emit` the text. `reported` finds what a
+`inplace`, `arena`) the order, buffers and slots, `writer` (with `emit_loop`) the statements, from
+the records of `ir.spelling` by the tables of `targets`, `emit` the text. `reported` finds what a
 program computes for a report alone. `definite` (with `effects`, `shadows`) proves of a text that it
 reads nothing it has not written; it knows the text alone.
 """

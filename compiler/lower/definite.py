@@ -34,7 +34,7 @@ from dln.compiler.lower.shadows import (
     dotted,
     leaves,
 )
-from dln.compiler.plan import LOOKED, Buffer, Program, at, item_size, product
+from dln.compiler.plan import LOOKED, Buffer, Program, at, item_size, product, sharing
 from dln.grammar.diagnostics import Fault
 
 Operand: TypeAlias = "Region | list[Region | None]"
@@ -95,6 +95,7 @@ class Walk:
         self.last = Shadow(Buffer("", "scalar", "", "real", ()), ())
         self.regions: dict[str, Operand | None] = {}
         self.live: dict[int, set[Shadow]] = {}
+        self.sharing = sharing(program)
         self.aliases: dict[str, str] = {}
         self.numbers = {"n", "seed"}
         self.steps: dict[str, int] = {}
@@ -195,7 +196,8 @@ class Walk:
             self.write(region, access.statement)
 
     def write(self, region: Region, statement: ast.stmt) -> None:
-        """What is written takes the slot from every other buffer."""
+        """What is written takes the slot from every other buffer, and all that may share memory
+        with it."""
         shadow = region.shadow
         place, slot = shadow.buffer.place, shadow.buffer.slot
         if place in ("input", "whole", "const") or (place != "scalar" and not self.running):
@@ -203,8 +205,10 @@ class Walk:
         if place == "arena":
             live = self.live.setdefault(slot, set())
             if live != {shadow}:
-                for other in live - {shadow}:
-                    other.clear()
+                shared = self.sharing[slot]
+                for near in [k for k in self.live if k == slot or shared >> k & 1]:
+                    for other in self.live.pop(near) - {shadow}:
+                        other.clear()
                 self.live[slot] = {shadow}
         region.fill()
 

@@ -67,6 +67,7 @@ def program(writer: Writer, name: str, dtype: str) -> Program:
         setup=tuple(common.setup),
         lines=tuple(writer.lines),
         slots=tuple(made.slots),
+        below=tuple(made.below),
         text="\n".join([*head, *body, "", "    return run", ""]),
         first=len(head) + 1,
         forms=forms(made),

@@ -1,18 +1,17 @@
 """The order of execution, how long values live, and which memory they share.
 
 The order keeps lifetimes short and puts every reader of a parameter's old value before the write
-of its new one, so that updates happen in the parameter's own buffer. What lives in the arena
-shares slots: best fit, by size at the nominal number of examples. Slots are affine in that number
-(componentwise maxima), so a schedule holds for any number of examples.
+of its new one, so that updates happen in the parameter's own buffer. What lives in the arena takes
+a region of it for a time (`arena`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
 from heapq import heappop, heappush
-from itertools import zip_longest
+from math import inf
 from typing import TypeAlias
 
 from dln.compiler.ir.graph import Graph, Node, ancestors
@@ -22,6 +21,7 @@ from dln.compiler.ir.sizes import Size, coefficients
 from dln.compiler.ir.spelling import Statements
 from dln.compiler.ir.structure import is_const, is_left, is_scan, is_slot
 from dln.compiler.ir.tensor_type import TensorType
+from dln.compiler.lower.arena import Lease, packed
 from dln.compiler.lower.inplace import InPlace, may_overwrite
 from dln.compiler.lower.materialise import Roles, base, own_key, prepare, scattered
 from dln.compiler.lower.targets import Target
@@ -79,7 +79,7 @@ def scheduled_step(made: Schedule, node: Node, writes: InPlace) -> LoopSchedule:
     nodes = {k: of if isinstance(of, Node) else body.nexts[of] for k, of in outputs.items()}
     step = strided(with_outputs(body, nodes), scattered(made.roles, node))
     spent = spent_rows(made.roles, node, writes)
-    return LoopSchedule(schedule(step, made.target, made.capacity, made.dtype, spent), outputs)
+    return LoopSchedule(laid_out(step, made.target, made.capacity, made.dtype, spent), outputs)
 
 
 def spent_rows(roles: Roles, loop: Node, writes: InPlace) -> frozenset[int]:
@@ -97,9 +97,10 @@ def spent_rows(roles: Roles, loop: Node, writes: InPlace) -> frozenset[int]:
 @dataclass
 class Schedule:
     """Steps in order; `home` names the buffer of every node that has one, `loops` holds the
-    schedule of a step of each loop. Buffers in the arena share `slots`, of which some are `free`.
-    Of a step, `spent` are the slots whose arrays may be added to. `unread` nodes are computed only
-    where somebody looks.
+    schedule of a step of each loop. Buffers in the arena take regions of it, `leases`, which end up
+    in `slots`; which lie below which says `below`. `now` is the step that is being laid out. Of a
+    step, `spent` are the slots whose arrays may be added to. `unread` nodes are computed only where
+    somebody looks.
     """
 
     graph: Graph
@@ -110,8 +111,10 @@ class Schedule:
     steps: list[Step] = field(default_factory=list)
     home: dict[Node, str] = field(default_factory=dict)
     buffers: dict[str, Buffer] = field(default_factory=dict)
-    slots: list[Extent] = field(default_factory=list)
-    free: list[int] = field(default_factory=list)
+    slots: Sequence[Extent] = ()
+    below: Sequence[tuple[int, ...]] = ()
+    leases: list[Lease] = field(default_factory=list)
+    now: int = 0
     loops: dict[Node, LoopSchedule] = field(default_factory=dict)
     spent: frozenset[int] = frozenset()
     unread: frozenset[Node] = frozenset()
@@ -131,27 +134,26 @@ class Schedule:
     # ---- memory that buffers share -------------------------------------------------------------
 
     def take(self, need: Extent) -> int:
-        """The smallest free slot of at least so many bytes, else the largest one, made larger."""
-        n, slots = self.capacity, self.slots
-        if not self.free:
-            slots.append(need)
-            return len(slots) - 1
-        fitting = [s for s in self.free if at(slots[s], n) >= at(need, n)]
-        if fitting:
-            slot = min(fitting, key=lambda s: (at(slots[s], n), s))
-        else:
-            slot = max(self.free, key=lambda s: (at(slots[s], n), -s))
-        self.free.remove(slot)
-        slots[slot] = tuple(map(max, zip_longest(slots[slot], need, fillvalue=0)))
-        return slot
+        """A region of so many bytes, from now on; its number."""
+        self.leases.append(Lease(need, (self.now,)))
+        return len(self.leases) - 1
 
     def arena(self, type: TensorType, note: str = "") -> str:
         """A new buffer in the arena."""
         return self.add_buffer("arena", note, type, self.take(self.bytes_of(type)))
 
     def give(self, names: Iterable[str]) -> None:
-        """Let the slots of some buffers be used again."""
-        self.free += [self.buffers[name].slot for name in names]
+        """Let the regions of some buffers be used again, after this step."""
+        for name in names:
+            self.leases[self.buffers[name].slot].stop = (self.now, inf)
+
+    def pack(self) -> None:
+        """Lay the regions out in the arena, and give each buffer the slot of its region."""
+        made = packed(self.leases, self.capacity)
+        self.slots, self.below = made.slots, made.below
+        for name, buffer in self.buffers.items():
+            if buffer.place == "arena":
+                self.buffers[name] = buffer.changed(slot=made.slot[buffer.slot])
 
 
 def extent(size: Size) -> Extent:
@@ -162,18 +164,21 @@ def extent(size: Size) -> Extent:
     return found
 
 
-def schedule(
-    graph: Graph,
-    target: Target,
-    capacity: int = 1,
-    dtype: str = "float32",
-    spent: frozenset[int] = frozenset(),
-) -> Schedule:
+def schedule(graph: Graph, target: Target, capacity: int = 1, dtype: str = "float32") -> Schedule:
     """Decide the order, the buffers and the slots of an optimised graph.
 
-    `capacity` is the number of examples that memory is laid out for; any other number works. Of a
-    step of a loop, `spent` are the slots whose arrays may be added to.
+    `capacity` is the number of examples that memory is laid out for; any other number works.
     """
+    made = laid_out(graph, target, capacity, dtype, frozenset())
+    made.pack()
+    return made
+
+
+def laid_out(
+    graph: Graph, target: Target, capacity: int, dtype: str, spent: frozenset[int]
+) -> Schedule:
+    """A schedule whose regions of the arena have no place yet. Of a step of a loop, `spent` are the
+    slots whose arrays may be added to."""
     prepared, roles = prepare(graph, target, capacity)
     made = Schedule(prepared, target, roles, capacity, dtype, spent=spent)
     writes = InPlace(prepared, roles)
@@ -285,6 +290,7 @@ def _allocate(made: Schedule, order: list[Node], writes: InPlace) -> None:
     """Walk the order: take memory for each result, and give back what was read last."""
     ends = last_reads(order, writes)
     for i, node in enumerate(order):
+        made.now = i
         homes = {d: made.home[d] for d in ends.get(i, ()) if d in made.home}
         dying = {d: name for d, name in homes.items() if made.buffers[name].place == "arena"}
         if is_scan(node):
@@ -319,13 +325,15 @@ def _loop_step(made: Schedule, node: Node) -> Step:
             ring = slot.type.like(shape=(Size(2), *slot.type.shape))
             after.append(loop.keep(j, made.arena(ring, "the last two")))
             loop.rings.add(j)
-    shared = {i: made.take(extent) for i, extent in enumerate(loop.step.slots)}
+    shared = {i: len(made.leases) + i for i in range(len(loop.step.leases))}
+    made.leases += [
+        Lease(ls.extent, (made.now, *ls.start), (made.now, *ls.stop)) for ls in loop.step.leases
+    ]
     for name, buffer in loop.step.buffers.items():
         if buffer.place in ("arena", "const", "scalar"):
             loop.names[name] = outside = f"v{len(made.buffers)}"
             made.buffers[outside] = buffer.changed(name=outside, slot=shared.get(buffer.slot, -1))
     made.give(after)
-    made.free += shared.values()
     inside = {f"step {k}": v for k, v in loop.names.items() if made.buffers[v].place == "arena"}
     left = {f"{named(of)} {i}": v for i, (of, v) in enumerate(loop.left.items())}
     return Step(node, next(iter(left.values())), {**left, **inside})

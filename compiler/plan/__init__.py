@@ -40,6 +40,7 @@ from dln.compiler.plan.storage import buffer_bytes as buffer_bytes
 from dln.compiler.plan.storage import item_size as item_size
 from dln.compiler.plan.storage import memory as memory
 from dln.compiler.plan.storage import scratch as scratch
+from dln.compiler.plan.storage import sharing as sharing
 from dln.compiler.plan.storage import slot_offsets as slot_offsets
 from dln.compiler.schema.headers import DataSource as DataSource
 from dln.compiler.schema.headers import Stretch as Stretch

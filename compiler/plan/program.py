@@ -147,8 +147,9 @@ class Program(Record):
 
     `text` defines `bind(xp, n, seed, v)`, which takes the array module, the number of examples,
     the seed and the buffers by name, makes the views of `setup` once, and returns
-    `run(*clocks)`. `slots` are the arena's pieces in bytes; a value or a new parameter is left in
-    its buffer. `first` is the line of `text` (from 1) on which `lines` begin.
+    `run(*clocks)`. `slots` are the arena's pieces in bytes; each lies above those that `below`
+    names of it, and above all before it where nothing is said. A value or a new parameter is left
+    in its buffer. `first` is the line of `text` (from 1) on which `lines` begin.
     `forms` says which products are computed in another form than they are written in.
     """
 
@@ -165,6 +166,7 @@ class Program(Record):
     text: str
     first: int = 0
     forms: tuple[str, ...] = ()
+    below: tuple[tuple[int, ...], ...] = ()
 
     @property
     def inputs(self) -> tuple[Buffer, ...]:

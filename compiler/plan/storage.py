@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import reduce
+from operator import or_
+
 from dln.compiler.plan.program import Buffer, Program, at, product
 
 ALIGNMENT = 256
@@ -18,12 +22,31 @@ def buffer_bytes(program: Program, buffer: Buffer, n: int) -> int:
     return at(product(buffer.shape), n) * item_size(buffer.kind, program.dtype)
 
 
+def beneath(program: Program) -> Sequence[Sequence[int]]:
+    """Of each slot those that it lies above: of a program that does not say, the one before it."""
+    return program.below or [range(max(i - 1, 0), i) for i in range(len(program.slots))]
+
+
 def slot_offsets(program: Program, n: int) -> list[int]:
     """Where each slot of the arena starts for n examples, and after the last one its length."""
-    offsets = [0]
-    for slot in program.slots:
-        offsets.append(offsets[-1] + -(-at(slot, n) // ALIGNMENT) * ALIGNMENT)
-    return offsets
+    starts, ends = list[int](), list[int]()
+    for slot, below in zip(program.slots, beneath(program), strict=True):
+        starts.append(max((ends[k] for k in below), default=0))
+        ends.append(starts[-1] + -(-at(slot, n) // ALIGNMENT) * ALIGNMENT)
+    return [*starts, max(ends, default=0)]
+
+
+def sharing(program: Program) -> list[int]:
+    """Of each slot the slots that may share memory with it, as bits: those of which neither lies
+    below the other, for whatever number of examples."""
+    under, over = list[int](), [0] * len(program.slots)
+    for below in beneath(program):
+        under.append(reduce(or_, (under[k] | 1 << k for k in below), 0))
+    for i, below in reversed(list(enumerate(beneath(program)))):
+        for k in below:
+            over[k] |= over[i] | 1 << i
+    every = (1 << len(program.slots)) - 1
+    return [every & ~(a | b | 1 << i) for i, (a, b) in enumerate(zip(under, over, strict=True))]
 
 
 def arena_bytes(program: Program, n: int) -> int:

@@ -154,7 +154,8 @@ def reads_what_was_there(made: Program) -> bool:
     in a place of its own: what another has left there is no value either."""
     buffers = [b.changed(slot=i) for i, b in enumerate(made.buffers)]
     sizes = [product(b.shape) for b in buffers]
-    made = made.changed(buffers=tuple(buffers), slots=tuple((8 * a, 8 * b) for a, b in sizes))
+    slots = tuple((8 * a, 8 * b) for a, b in sizes)
+    made = made.changed(buffers=tuple(buffers), slots=slots, below=())
     return outcome(made, 0x3FE1111111111111) != outcome(made, 0x4011111111111111)
 
 
@@ -281,6 +282,12 @@ def test_what_is_wrong_is_said(step: str, setup: str, wrong: str) -> None:
 def test_a_buffer_takes_its_slot_from_another() -> None:
     assert list(faults(hand(FILLED + SECOND))) == []
     assert "v1 (arena) is read" in "\n".join(faults(hand(FILLED + SECOND, slots=(1, 1))))
+
+
+def test_a_buffer_takes_the_memory_of_slots_that_may_share_it() -> None:
+    for below, wrong in ((((), ()), True), (((), (0,)), False), ((), False)):
+        said = "\n".join(faults(hand(FILLED + SECOND).changed(below=below)))
+        assert ("v1 (arena) is read" in said) is wrong and bool(said) is wrong
 
 
 def test_a_row_is_there_once_its_step_has_written_it() -> None:
