@@ -13,7 +13,7 @@ from dln.reading.facts import facts_of
 from dln.spec import gallery
 
 PAGE = 60  # lines, without comments
-SECONDS = ("pinn", "crf", "bidirectional")  # run whole in every test run; the others take some seconds each
+SECONDS = ("pinn", "crf", "bidirectional")  # run in every test run; others take some seconds
 
 
 def text(name: str) -> str:
