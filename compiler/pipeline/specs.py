@@ -110,6 +110,7 @@ def _watch(model: built.Model, ph: built.Phase, w: built.Watching) -> plan.Watch
         program=None if in_step(w) else ProgramKind.WATCH.of(ph.name, w.name),
         place=plan.Place.of(w.span),
         carried={k: _numbers(shape) for k, shape in sizes.items()},
+        numbers=next(iter(_numbers(w.value.type.example)), None),
     )
 
 

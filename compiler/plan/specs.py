@@ -60,7 +60,8 @@ class DataSpec(records.DeclaredData, kw_only=True):
 
 
 class WatchSpec(records.WatchFacts):
-    """A watched value. `program` is None where the step itself leaves it.
+    """A watched value. `program` is None where the step itself leaves it. It is one number, or a
+    vector of so many `numbers`.
 
     On a part of a stream phase the program's states `carried` (paths with shapes) are the watch's
     own, zero at its start, kept from window to window. What is no sum over examples is then
@@ -70,6 +71,7 @@ class WatchSpec(records.WatchFacts):
     program: ProgramKey | None
     place: Place | None
     carried: Mapping[str, tuple[int, ...]] = {}
+    numbers: int | None = None
 
 
 class KeepSpec(Record):

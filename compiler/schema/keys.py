@@ -234,43 +234,56 @@ LOOKED = "looked"
 
 class WatchReport(Key):
     """A watched value of the running phase: the latest report of it, or report number `at`, which
-    counts back from the latest where it is negative."""
+    counts back from the latest where it is negative; of several numbers one `entry`."""
 
     watch: str
     at: int | None = None
+    entry: int | None = None
 
     def __str__(self) -> str:
-        return f"watch:{self.spoken}"
+        return f"watch:{self.spoken}" + entry_text(self.entry)
 
     @property
     def spoken(self) -> str:
-        """As a spec says it."""
+        """As a spec says it, without the entry."""
         return self.watch + ("" if self.at is None else f"[{self.at}]")
 
 
 class PhaseNumber(Key):
     """A number that a phase has left: a watch or a count, at the end or at the `best` report; of a
-    watch also report number `at`.
+    watch also report number `at`, and one `entry` where it is several numbers.
 
-    >>> print(PhaseNumber("pre[0]", "error", at=3))
-    pre[0].error[3]
+    >>> print(PhaseNumber("pre[0]", "error", at=3), PhaseNumber("sse", "hits", entry=2))
+    pre[0].error[3] sse.hits#2
     """
 
     phase: str
     name: str
     best: bool = False
     at: int | None = None
+    entry: int | None = None
 
     def __str__(self) -> str:
+        return self.spoken + entry_text(self.entry)
+
+    @property
+    def spoken(self) -> str:
+        """As a spec says it, without the entry."""
         what = f"best.{self.name}" if self.best else self.name
         return f"{self.phase}.{what}" + ("" if self.at is None else f"[{self.at}]")
 
 
-Clock: TypeAlias = str | WatchReport | PhaseNumber
+def entry_text(entry: int | None) -> str:
+    """Which of several numbers is meant, in the text of a key."""
+    return "" if entry is None else f"#{entry}"
+
+
+Report: TypeAlias = WatchReport | PhaseNumber
+Clock: TypeAlias = str | Report
 """A number that `run` of a program is given: one of `CLOCKS` by name or `LOOKED`, or what phases
 say."""
 
-SAID = re.compile(r"(?:(watch:)|([^.:]+)\.(best\.(?=.))?)([^.:\[\]]+)(?:\[(-?\d+)\])?")
+SAID = re.compile(r"(?:(watch:)|([^.:]+)\.(best\.(?=.))?)([^.:#\[\]]+)(?:\[(-?\d+)\])?(?:#(\d+))?")
 
 
 def parse_clock(text: str) -> Clock:
@@ -284,9 +297,9 @@ def parse_clock(text: str) -> Clock:
         if not text.isidentifier():
             raise Fault(f"{text} is no clock", f"one of {', '.join(CLOCKS)}, or phase.watch")
         return text
-    own, phase, best, name, number = found.groups()
-    at = None if number is None else int(number)
-    return WatchReport(name, at) if own else PhaseNumber(phase, name, bool(best), at)
+    own, phase, best, name, *numbers = found.groups()
+    at, entry = (None if n is None else int(n) for n in numbers)
+    return WatchReport(name, at, entry) if own else PhaseNumber(phase, name, bool(best), at, entry)
 
 
 class CheckpointKey(Key):

@@ -46,22 +46,22 @@ class Plot(Made):
 def made(
     session: Session, emit: EmitSpec, values: Mapping[str, NDArray[Any]], log: bool = False
 ) -> Plot:
-    """A curve for each part, a vector among `values` or a watch; over epochs where all of them are
-    taken by epoch."""
+    """A curve for each part, a vector among `values` or a watch, of which there is one for each of
+    its numbers; over epochs where all of them are taken by epoch."""
     by_epoch = all(part.axis == "epoch" for part in emit.parts)
-    curves = (curve(session, part, values, by_epoch, emit.parts) for part in emit.parts)
-    return Plot(tuple(curves), log)
+    found = (c for part in emit.parts for c in curves(session, part, values, by_epoch, emit.parts))
+    return Plot(tuple(found), log)
 
 
-def curve(
+def curves(
     session: Session, part: PartSpec, values: Mapping[str, Any], by_epoch: bool,
     beside: Sequence[PartSpec],
-) -> Curve:  # fmt: skip
+) -> list[Curve]:  # fmt: skip
     """A vector over its positions, or a watch over epochs or updates: from where the phases end
     that its own comes after, if the picture shows those too. Raises `Fault` if it has not run."""
     if not isinstance(part.value, PhaseNumber):
         y = values[part.key]
-        return Curve(part.label, np.arange(len(y)), y, part.axis)
+        return [Curve(part.label, np.arange(len(y)), y, part.axis)]
     watch = part.value
     result = session.results.get(watch.phase)
     if result is None or not result.history.get(watch.name):
@@ -71,7 +71,11 @@ def curve(
     beside_it = {p.value.phase for p in beside if isinstance(p.value, PhaseNumber)}
     start = began(session, watch.phase, beside_it & session.results.keys(), by_epoch)
     x, axis = (epochs, "epoch") if by_epoch else (updates, "update")
-    return Curve(part.label, x + start, y, axis, what=watch.name)
+    if y.ndim == 1:
+        return [Curve(part.label, x + start, y, axis, what=watch.name)]
+    names = (f"{part.label}[{i}]" for i in range(y.shape[1]))
+    return [Curve(name, x + start, each, axis, what=watch.name)
+            for name, each in zip(names, y.T, strict=True)]  # fmt: skip
 
 
 def began(session: Session, phase: str, shown: set[str], by_epoch: bool) -> int:

@@ -13,10 +13,11 @@ from typing import Any
 
 from dln.grammar.diagnostics import clean
 from dln.printing.terminal import Terminal, number, plural
-from dln.runtime.execution.phase_result import PhaseResult
+from dln.runtime.execution.phase_result import PhaseResult, Watched
 from dln.runtime.training.callbacks import Hook, Progress, Report, Started
 
 SELDOM = 3.0  # seconds between two lines within an epoch
+MANY = 12  # numbers of a watch that are written out
 OFTEN = 0.5  # seconds between two lines for reports at the end of an epoch
 
 
@@ -27,9 +28,17 @@ def progress(terminal: Terminal) -> AbstractContextManager[Hook]:
     return Bar() if sys.stderr.isatty() else nullcontext(Lines(terminal))
 
 
-def watched(values: Mapping[str, float]) -> str:
-    """`accuracy 94.8, loss 0.031`."""
-    return ", ".join(f"{name} {number(value)}" for name, value in values.items())
+def watched(values: Mapping[str, Watched]) -> str:
+    """`accuracy 94.8, hits [0.9, 0.7]`."""
+    return ", ".join(f"{name} {_said(value)}" for name, value in values.items())
+
+
+def _said(value: Watched) -> str:
+    """A number, or several, the first of many."""
+    if not isinstance(value, list):
+        return number(value)
+    more = f", ... ({len(value)})" if len(value) > MANY else ""
+    return f"[{', '.join(map(number, value[:MANY]))}{more}]"
 
 
 def _took(result: PhaseResult) -> str:
@@ -101,7 +110,7 @@ class Bar(Hook):
         ]
         self.bars = rich.Progress(*columns, console=console, auto_refresh=False)
         self.task: Any = None
-        self.values: dict[str, float] = {}
+        self.values: dict[str, Watched] = {}
 
     def __enter__(self) -> Bar:
         self.bars.start()

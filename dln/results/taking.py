@@ -13,7 +13,7 @@ from pathlib import Path
 
 from dln.grammar.diagnostics import Fault, Source
 from dln.grammar.parser import parse_source
-from dln.printing.terminal import number
+from dln.printing import progress
 from dln.results import records
 from dln.results.records import Data
 from dln.running import expectations
@@ -88,7 +88,7 @@ def _reached(running: Data | None, said: list[Data]) -> str:
     total = next((r["updates"] for r in own if r["event"] == "start"), None)
     of = f" of {total:,}" if total else ""
     watched = running["watches"]["values"]
-    values = ", ".join(f"{k} {number(v)}" for k, v in watched.items())
+    values = progress.watched(watched)
     text = f"{running['phase']} stopped at update {running['update']:,}{of}"
     return f"{text}: {values}" if values else text
 

@@ -7,12 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from numpy.typing import NDArray
 
 from dln.compiler.plan import PhaseNumber
 from dln.grammar.diagnostics import Fault
+
+Watched: TypeAlias = Any
+"""What a watch is: a number, or a list of numbers."""
+
+
+def plain(value: Any) -> Watched:
+    """A watched value as plain data, from an array or from plain data."""
+    if isinstance(value, Sequence):
+        return [float(v) for v in value]
+    return value.astype(float).tolist() if getattr(value, "ndim", 0) else float(value)
 
 
 class Reading(NamedTuple):
@@ -20,16 +30,16 @@ class Reading(NamedTuple):
 
     update: int
     epoch: int
-    value: float
+    value: Watched
 
 
 History = dict[str, list[Reading]]
 """All that watches have been, by name."""
 
 
-def history_from(data: Mapping[str, Sequence[Sequence[float]]]) -> History:
+def history_from(data: Mapping[str, Sequence[Sequence[Any]]]) -> History:
     """A history that was written as plain data."""
-    return {k: [Reading(int(u), int(e), float(v)) for u, e, v in r] for k, r in data.items()}
+    return {k: [Reading(int(u), int(e), plain(v)) for u, e, v in r] for k, r in data.items()}
 
 
 @dataclass
@@ -49,12 +59,12 @@ class PhaseResult:
     epochs: int = 0
     updates: int = 0
     seconds: float = 0.0
-    watch: dict[str, float] = field(default_factory=dict)
+    watch: dict[str, Watched] = field(default_factory=dict)
     history: History = field(default_factory=dict)
     complete: bool = False
     shortened: bool = False
     ended: str = ""
-    best: dict[str, float] = field(default_factory=dict)
+    best: dict[str, Watched] = field(default_factory=dict)
     length: dict[str, Any] = field(default_factory=dict)
     note: str = ""
     first: dict[str, NDArray[Any]] | None = None
@@ -86,23 +96,28 @@ def number_of(results: Mapping[str, PhaseResult], number: PhaseNumber) -> float:
     """
     result, name = results.get(number.phase, PhaseResult("")), number.name
     counts = {"epochs": result.epochs, "updates": result.updates, "seconds": result.seconds}
-    found: float | None = result.watch.get(name, counts.get(name))
+    found: Watched | None = result.watch.get(name, counts.get(name))
     if number.best:
         found = result.best.get(name)
     elif number.at is not None:
         found = report_at(result.history.get(name, []), number.at)
     if number.phase in results and found is not None:
-        return float(found)
+        return entry(found, number.entry)
     if number.at is not None and name in result.history:
         times = len(result.history[name])
         often = "once" if times == 1 else f"{times} times"
-        message = f"there is no {number}: {result.name} has reported {name} {often}"
-        raise Fault(message, f"{number.changed(at=0)} is the first report", "E562")
-    message = f'{number} is not known before the phase "{number.phase}" has run'
+        message = f"there is no {number.spoken}: {result.name} has reported {name} {often}"
+        raise Fault(message, f"{number.changed(at=0).spoken} is the first report", "E562")
+    message = f'{number.spoken} is not known before the phase "{number.phase}" has run'
     raise Fault(message, "train it first", "E562")
 
 
-def report_at(rows: Sequence[Reading], at: int) -> float | None:
+def entry(value: Watched, at: int | None) -> float:
+    """A number, or of several the one that is asked for."""
+    return float(value) if not isinstance(value, list) else value[at or 0]
+
+
+def report_at(rows: Sequence[Reading], at: int) -> Watched | None:
     """The value of report number `at`, or of so many before the latest where it is negative; None
     where there is no such report yet."""
     index = len(rows) - 1 + at if at < 0 else at

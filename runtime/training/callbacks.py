@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dln.runtime.checkpoint.rundir import RunDirectory
-from dln.runtime.execution.phase_result import PhaseResult
+from dln.runtime.execution.phase_result import PhaseResult, Watched
 
 Hooks = Sequence[object]
 
@@ -44,7 +44,7 @@ class Progress:
     rate: float
     seconds: float
     loss: float
-    watch: Mapping[str, float]
+    watch: Mapping[str, Watched]
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Report:
     phase: str
     epoch: int
     update: int
-    values: Mapping[str, float]
+    values: Mapping[str, Watched]
 
 
 class Hook:

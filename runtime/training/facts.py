@@ -90,19 +90,24 @@ def unlike(value: Any, form: Any, name: str) -> Iterator[str]:
                 yield f"{inner} is missing"
 
 
+def watched(value: Any) -> bool:
+    """What a watch is: a number, or several."""
+    return bool(number(value) or listed(number)(value))
+
+
 HISTORY = each(lambda rows: all(
-    listed(number, 3)(r) and count(r[0]) and count(r[1]) for r in rows
+    listed(watched, 3)(r) and count(r[0]) and count(r[1]) for r in rows
 ) if isinstance(rows, list | tuple) else False)  # fmt: skip
 LENGTH = {"count": count, "unit": text, "epochs": maybe(count), "per_epoch": count,
           "total": maybe(count)}  # fmt: skip
 RESULT = {"name": text, "epochs": count, "updates": count, "seconds": amount,
-          "watch": each(number), "history": HISTORY, "complete": truth, "shortened": truth,
-          "ended": text, "best": each(number), "length": each(lambda _: True),
+          "watch": each(watched), "history": HISTORY, "complete": truth, "shortened": truth,
+          "ended": text, "best": each(watched), "length": each(lambda _: True),
           "note": text}  # fmt: skip
 PLACE = {
     "phase": text, "update": count, "seconds": amount, "examples": count, "batch": count,
-    "best": {"smallest": listed(smallest), "then": each(number)}, "length": LENGTH, "note": text,
-    "watches": {"values": each(number), "history": HISTORY, "sums": each(number),
+    "best": {"smallest": listed(smallest), "then": each(watched)}, "length": LENGTH, "note": text,
+    "watches": {"values": each(watched), "history": HISTORY, "sums": each(watched),
                 "since": each(listed(count, 2))},
 }  # fmt: skip
 META = {"spec": text, "fingerprint": text, "seed": count, "updates": each(count),
@@ -178,10 +183,15 @@ def _watched(
     spec: PhaseSpec, values: Facts, history: Facts, update: int, name: str
 ) -> Iterator[str]:
     """What does not fit in what a phase has reported up to an update."""
-    known = {w.name for w in spec.watches}
+    known = {w.name: w.numbers for w in spec.watches}
     for watch in {**values, **history}:
         if watch not in known:
             yield f"{name} has the watch {watch}"
+    said = [(watch, value) for watch, value in values.items() if watch in known]
+    said += [(watch, r[2]) for watch, rows in history.items() if watch in known for r in rows]
+    for watch, value in said:
+        if known[watch] != (len(value) if isinstance(value, list | tuple) else None):
+            yield f"{name} has {watch} as {value!r:.40}"
     for watch, rows in history.items():
         counts = [r[0] for r in rows]
         if counts != sorted(counts) or (counts and counts[-1] > update):

@@ -12,7 +12,7 @@ from typing import Any
 from dln.compiler.plan import WatchSpec
 from dln.runtime.checkpoint.checkpoint import Arrays
 from dln.runtime.execution.numeric_faults import strict
-from dln.runtime.execution.phase_result import PhaseResult
+from dln.runtime.execution.phase_result import PhaseResult, Watched
 from dln.runtime.training.callbacks import Report, Started, tell
 from dln.runtime.training.curvature_estimates import estimate
 from dln.runtime.training.duration import due
@@ -141,9 +141,9 @@ class PhaseTrainer:
             self.result.length["until"] = True
         return holds
 
-    def _taken(self, wanted: Callable[[WatchSpec], bool]) -> dict[str, float]:
+    def _taken(self, wanted: Callable[[WatchSpec], bool]) -> dict[str, Watched]:
         """The values of the watches that are wanted, but for those on the minibatch."""
-        values, update = {}, self.clock.update
+        values, update = dict[str, Watched](), self.clock.update
         for w in self.watches.summed:
             if wanted(w):
                 value = self.watches.add(w, self.phase.minibatches.seen(update), update)
@@ -199,7 +199,7 @@ class PhaseTrainer:
         found = None if rundir is None else rundir.asked_after(self.spec.name, update)
         return NEVER if found is None else found
 
-    def _report(self, values: Mapping[str, float]) -> bool:
+    def _report(self, values: Mapping[str, Watched]) -> bool:
         """Make values known; True where a checkpoint is kept by one that is the best yet."""
         clock = self.clock
         self.watches.record(values, clock.update, clock.epoch)

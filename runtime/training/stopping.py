@@ -7,6 +7,7 @@ from math import inf
 from typing import Any
 
 from dln.compiler.plan import ProgramKey, WatchReport
+from dln.runtime.execution.phase_result import Watched
 from dln.runtime.training.phase_run import PhaseRun
 from dln.runtime.training.watching import Watches
 
@@ -21,7 +22,7 @@ class Conditions:
     def __init__(self, run: PhaseRun, watches: Watches) -> None:
         self.run, self.spec, self.watches = run, run.spec, watches
         self.best: list[float] = [inf] * len(run.spec.keeps)
-        self.at_best: dict[str, float] = {}
+        self.at_best: dict[str, Watched] = {}
 
     def until(self) -> bool:
         """Whether the phase is to end."""

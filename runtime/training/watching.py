@@ -19,10 +19,16 @@ from dln.runtime.data.part import DataPart
 from dln.runtime.device.device import DeviceArray
 from dln.runtime.execution import phase_result
 from dln.runtime.execution.executable import Bound
-from dln.runtime.execution.phase_result import History, Reading
+from dln.runtime.execution.phase_result import History, Reading, Watched, plain
 from dln.runtime.readers.sampling_order import stream
 from dln.runtime.training.minibatches import windows_of_row
 from dln.runtime.training.phase_run import PhaseRun
+
+
+def nothing(watch: WatchSpec) -> Any:
+    """What sums of a watch begin with."""
+    return 0.0 if watch.numbers is None else [0.0] * watch.numbers
+
 
 Sums = list[tuple[DeviceArray, DeviceArray]]
 """What the step leaves at each update, with what it is added to."""
@@ -38,12 +44,12 @@ class Watches:
     def __init__(self, run: PhaseRun) -> None:
         phase, device = run.spec, run.state.device
         self.run, self.programs, self.datasets = run, run.state.plan.programs, run.options.datasets
-        self.values: dict[str, float] = {}
+        self.values: dict[str, Watched] = {}
         self.history: History = {}
         self.summed = [w for w in phase.watches if w.on is None and w.program is None]
         self.before = [w for w in phase.watches if w.on is None and w.program is not None]
         self.over = [w for w in phase.watches if w.on is not None]
-        self.sums = {w.name: device.array(0.0, "float64") for w in self.summed}
+        self.sums = {w.name: device.array(nothing(w), "float64") for w in self.summed}
         self.since: dict[str, tuple[int, int]] = {w.name: (0, 0) for w in self.summed}
         self.carried: dict[str, dict[str, DeviceArray]] = {}
         for watch in self.over:
@@ -61,25 +67,25 @@ class Watches:
         """Sums with what is to be added to them after each update."""
         return [(self.sums[w.name], bound.values[str(WatchValue(w.name))]) for w in self.summed]
 
-    def add(self, watch: WatchSpec, examples: int, minibatches: int) -> float | None:
+    def add(self, watch: WatchSpec, examples: int, minibatches: int) -> Watched | None:
         """The value of a sum since it was last taken, given what was seen in all."""
         n, b = self.since[watch.name]
         seen = (examples - n) if watch.per_example else (minibatches - b)
         if not seen:
             return None
-        total = float(self.sums[watch.name])
+        total = np.array(self.run.state.device.to_host(self.sums[watch.name]))
         self.sums[watch.name][...] = 0.0
         self.since[watch.name] = (examples, minibatches)
-        return total if watch.total else total / seen
+        return plain(total if watch.total else total / seen)
 
     # ---- programs of their own -----------------------------------------------------------------
 
-    def on_minibatch(self, watch: WatchSpec) -> float:
+    def on_minibatch(self, watch: WatchSpec) -> Watched:
         """A watch on the minibatch at hand."""
         indices = self.run.minibatch()
         return self._over(watch, self.run.part, indices, len(indices))
 
-    def on_part(self, watch: WatchSpec) -> float:
+    def on_part(self, watch: WatchSpec) -> Watched:
         """A watch over a part of a data set, in chunks of what its program is laid out for.
 
         In a stream, `rows` stretches of it are read side by side, window by window, from states
@@ -94,19 +100,20 @@ class Watches:
         size = rows or (min(part.n, program.capacity) if watch.per_example else part.n)
         return self._over(watch, part, self.run.state.device.array(order, "int64"), size)
 
-    def _over(self, watch: WatchSpec, part: DataPart, order: DeviceArray, size: int) -> float:
+    def _over(self, watch: WatchSpec, part: DataPart, order: DeviceArray, size: int) -> Watched:
         """A watch over some examples, so many at a time. Without `total` it is a mean: over the
         examples, or over the chunks where it is no sum."""
         assert watch.program is not None
         own, now = self.carried.get(watch.name), self.run.clock.now()
-        total, chunks = 0.0, 0
+        total, chunks, to_host = np.array(nothing(watch)), 0, self.run.state.device.to_host
         for _, bound in self.run.over(watch.program, part, order, size, now, own):
-            total, chunks = total + float(bound.values["watch"]), chunks + 1
-        return total if watch.total else total / (len(order) if watch.per_example else chunks)
+            total, chunks = total + to_host(bound.values["watch"]), chunks + 1
+        count = len(order) if watch.per_example else chunks
+        return plain(total if watch.total else total / count)
 
     # ---- what has been seen --------------------------------------------------------------------
 
-    def record(self, values: Mapping[str, float], update: int, epoch: int) -> None:
+    def record(self, values: Mapping[str, Watched], update: int, epoch: int) -> None:
         """Take up values that were taken together."""
         self.values.update(values)
         for name, value in values.items():
@@ -115,9 +122,10 @@ class Watches:
     def report(self, asked: WatchReport) -> float | None:
         """The latest value of a watch, or with a number that of another report: `error[0]` is the
         first, `error[-1]` the one before the latest. None where there is none yet."""
-        if asked.at is None:
-            return self.values.get(asked.watch)
-        return phase_result.report_at(self.history.get(asked.watch, []), asked.at)
+        found = self.values.get(asked.watch)
+        if asked.at is not None:
+            found = phase_result.report_at(self.history.get(asked.watch, []), asked.at)
+        return None if found is None else phase_result.entry(found, asked.entry)
 
     def taken_at(self, name: str, update: int) -> bool:
         """Whether the latest value of a watch is of this update."""
@@ -128,7 +136,7 @@ class Watches:
         return {
             "values": dict(self.values),
             "history": {k: list(readings) for k, readings in self.history.items()},
-            "sums": {k: float(v) for k, v in self.sums.items()},
+            "sums": {k: plain(self.run.state.device.to_host(v)) for k, v in self.sums.items()},
             "since": {k: list(v) for k, v in self.since.items()},
         }
 
@@ -137,5 +145,5 @@ class Watches:
         self.values = dict(state["values"])
         self.history = phase_result.history_from(state["history"])
         for name in self.sums.keys() & state["sums"].keys():
-            self.sums[name][...] = state["sums"][name]
+            self.sums[name][...] = self.run.state.device.array(state["sums"][name], "float64")
             self.since[name] = tuple(state["since"][name])

@@ -24,7 +24,7 @@ from dln.compiler.ir.graph import Node
 from dln.compiler.ir.sizes import Size, Var
 from dln.compiler.ir.tensor_type import Domain, Kind
 from dln.compiler.ir.unit_group import UnitGroup
-from dln.compiler.schema.keys import ProbeInput
+from dln.compiler.schema.keys import ProbeInput, Report
 from dln.grammar import syntax
 from dln.grammar.diagnostics import Fault, Source, Span
 from dln.grammar.record import Record
@@ -228,9 +228,9 @@ class DataSets:
 
 @dataclass(eq=False)
 class Phases:
-    """The phases made, by name, and all that were tried. `scopes` are the names of the body of each
-    with the frame in which it is asked; `probes` what is asked of them. `sloped` are the parameters
-    in which any loss has a slope; `idle` those in which one has none, behind its `over` and it."""
+    """The phases made, by name, and all tried. `scopes` are the names of the body of each with the
+    frame in which it is asked; `probes` what is asked of them. `sloped` are parameters in which any
+    loss has a slope; `idle` those in which one has none; `latest` reports of several numbers."""
 
     made: dict[str, model.Phase] = field(default_factory=dict)
     tried: set[str] = field(default_factory=set)
@@ -240,6 +240,7 @@ class Phases:
     probes: dict[ProbeInput, model.Probe] = field(default_factory=dict)
     sloped: set[str] = field(default_factory=set)
     idle: list[tuple[Span, Span, list[str]]] = field(default_factory=list)
+    latest: dict[Node, tuple[Report, model.Watching]] = field(default_factory=dict)
 
 
 @dataclass(eq=False, kw_only=True)

@@ -15,7 +15,7 @@ from dln.compiler.frontend.context import broadcasting
 from dln.compiler.frontend.context.artefacts import FORMS
 from dln.compiler.frontend.context.build_context import Build, Chain, Scope, Value
 from dln.compiler.frontend.context.values import CALLABLE, Builtin, WholeGradient, describe
-from dln.compiler.frontend.expressions import emit_functions, gradients
+from dln.compiler.frontend.expressions import emit_functions, gradients, phase_queries
 from dln.compiler.frontend.instances.owning import owned_by
 from dln.compiler.frontend.tensors import (
     distributions,
@@ -115,6 +115,13 @@ def _extreme(name: str) -> Callable[..., Value]:
         return x
 
     return call
+
+
+def _last(b: Build, span: Span, x: Value) -> Node:
+    """The last element of a sequence; of a watch of several numbers the latest report."""
+    if isinstance(x, Node) and x in b.phases.latest:
+        return phase_queries.latest(b, x, span)
+    return reductions.last(b, span, x)
 
 
 # ---- where a phase learns ----------------------------------------------------------------------
@@ -245,7 +252,7 @@ EAGER: dict[str, Callable[..., Any]] = {
     "upsample": shape_functions.upsample,
     "pad": shape_functions.pad,
     "grad": gradients.gradient,
-    "last": reductions.last,
+    "last": _last,
     "reversed": reductions.backwards,
     "lowest": reductions.lowest,
     "uniform": distributions.uniform,

@@ -102,6 +102,9 @@ def _index(b: Build, expr: s.Index, scope: Scope) -> Value:
         b.fail("E328", f"{values.describe(body)} cannot be indexed", expr.span)
     if is_clock(body) and len(expr.indices) == 1:
         return _report(b, body, expr, scope)
+    if expr.indices and body in b.phases.latest:
+        node = _report(b, body, expr, scope)
+        return node if len(expr.indices) == 1 else _tensor_index(b, node, _rest(expr), scope)
     return _tensor_index(b, body, expr, scope)
 
 

@@ -52,7 +52,12 @@ def phase_attribute(b: Build, phase: str, name: str, span: Span) -> Value:
             asked = f"{phase}.after({name}) is what it is after the last update"
             b.fail("E301", text, span, "is no watch", facts=(other, asked))
         unknown(b, "watch or count", name, span, [*watched, *COUNTS, *VERBS], phase)
-    return _number(b, PhaseNumber(phase, name), span)
+    return _number(b, PhaseNumber(phase, name), span, _watching(b, phase, name))
+
+
+def _watching(b: Build, phase: str, name: str) -> Watching | None:
+    """A watch of a phase by its name; None for a count."""
+    return next((w for w in b.phases.made[phase].watches if w.name == name), None)
 
 
 def watched_in(b: Build, phase: str) -> list[str]:
@@ -65,9 +70,40 @@ def says_best(b: Build, phase: str) -> bool:
     return any(keep.best is not None for keep in b.phases.made[phase].keeps)
 
 
-def _number(b: Build, clock: WatchReport | PhaseNumber, span: Span) -> Node:
-    """A number that is not known while the spec is read, by the name that a spec has for it."""
-    return b.mark(b.at(span)("clock", name=clock), span, clock.spoken)
+def _number(
+    b: Build, clock: WatchReport | PhaseNumber, span: Span, watch: Watching | None = None
+) -> Node:
+    """A number that is not known while the spec is read, by the name that a spec has for it; of a
+    watch of several numbers the vector of them."""
+    if watch is None or not watch.value.type.example:
+        return b.mark(b.at(span)("clock", name=clock), span, clock.spoken)
+    size = b.number(watch.value.type.example[0])
+    if size is None:
+        text = f"how many numbers {watch.name} has must be known where it is asked for"
+        b.fail("E209", text, span)
+    entries = [b.at(span)("clock", name=clock.changed(entry=i)) for i in range(size)]
+    node = b.mark(broadcasting.as_tensor(b, entries, span), span, clock.spoken)
+    if clock.at is None:
+        b.phases.latest[node] = clock, watch
+    return node
+
+
+def report(b: Build, watch: Watching) -> Node:
+    """The latest report of a watch of the running phase."""
+    return _number(b, WatchReport(watch.name), watch.span, watch)
+
+
+def reported(b: Build, node: Node) -> str | WatchReport | PhaseNumber | None:
+    """The key of what a value is the latest report or count of; None of any other value."""
+    if is_clock(node):
+        name: str | WatchReport | PhaseNumber = node["name"]
+        return name
+    return b.phases.latest[node][0] if node in b.phases.latest else None
+
+
+def latest(b: Build, node: Node, span: Span) -> Node:
+    """`last(sse.hits)`: the latest report of several numbers as a vector, which has entries."""
+    return b.at(span)("stop", node)
 
 
 def best_attribute(b: Build, phase: str, name: str, span: Span) -> Node:
@@ -75,21 +111,22 @@ def best_attribute(b: Build, phase: str, name: str, span: Span) -> Node:
     known = [*watched_in(b, phase), "epochs", "updates"]
     if name not in known:
         unknown(b, "watch or count", name, span, known, f"{phase}.best")
-    return _number(b, PhaseNumber(phase, name, best=True), span)
+    watch = _watching(b, phase, name)
+    return _number(b, PhaseNumber(phase, name, best=True), span, watch)
 
 
 def history(b: Build, clock: Node, at: int, span: Span) -> Node:
     """`curve.reach[10]`: the value of a watch at its report number 10, counted from 0;
     `valid[-1]`: at the report before the latest, `valid[-2]` at the one before that."""
-    number = clock["name"]
+    number = reported(b, clock)
     if isinstance(number, WatchReport) and number.at is None:
-        return _number(b, number.changed(at=at), span)
+        several = b.phases.latest.get(clock)
+        return _number(b, number.changed(at=at), span, several and several[1])
     if isinstance(number, PhaseNumber) and number.at is None and not number.best:
-        phase = b.phases.made[number.phase]
-        watch = next((w for w in phase.watches if w.name == number.name), None)
+        watch = _watching(b, number.phase, number.name)
         if watch is not None:
-            check_number(b, phase, watch, at, span)
-            return _number(b, number.changed(at=at), span)
+            check_number(b, b.phases.made[number.phase], watch, at, span)
+            return _number(b, number.changed(at=at), span, watch)
     said = number.spoken if isinstance(number, WatchReport | PhaseNumber) else number
     b.fail("E328", f"{said} is one number: only a watch has earlier reports", span)
 

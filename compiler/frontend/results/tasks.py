@@ -13,12 +13,12 @@ from dln.compiler.frontend.context.build_context import Build, Naming, Scope, Va
 from dln.compiler.frontend.context.frame import Frame
 from dln.compiler.frontend.context.place import Space, replace
 from dln.compiler.frontend.context.static_values import lookup, refuse_idle, static
+from dln.compiler.frontend.expressions import phase_queries
 from dln.compiler.frontend.expressions.emit_functions import label_of
 from dln.compiler.frontend.results.checks import no_data
 from dln.compiler.frontend.scan.equations import bind_flat, unrolled
 from dln.compiler.frontend.training import phase_clauses
 from dln.compiler.ir.graph import Node
-from dln.compiler.ir.structure import is_clock
 from dln.compiler.ir.tensor_type import spoken
 from dln.compiler.model import Emission, EmittedPart, Tasking
 from dln.compiler.schema.keys import PhaseNumber
@@ -141,10 +141,10 @@ def _curve(b: Build, part: EmittedPart, span: Span) -> EmittedPart:
     """Curves are vectors, or watches, whose history is drawn."""
     node = part.value
     assert isinstance(node, Node)
-    if len(node.type.shape) == 1:
-        return part.changed(axis=_axis(node))
     if (watch := _watch(b, node)) is not None:
         return part.changed(value=watch[0], axis=watch[1])
+    if len(node.type.shape) == 1:
+        return part.changed(axis=_axis(node))
     message = "a curve is a vector, or a watch of a phase"
     b.fail("E395", message, span, f"is {b.shown(node.type)}")
 
@@ -156,7 +156,7 @@ def _axis(node: Node) -> str:
 
 def _watch(b: Build, node: Node) -> tuple[PhaseNumber, str] | None:
     """`sse.error`, where a number is the last value of a watch, and the unit that it goes by."""
-    number = node["name"] if is_clock(node) else None
+    number = phase_queries.reported(b, node)
     if not isinstance(number, PhaseNumber):
         return None
     for w in b.phases.made[number.phase].watches:

@@ -13,6 +13,7 @@ from dln.compiler.frontend.context.place import poison, replace
 from dln.compiler.frontend.context.ports import shaped
 from dln.compiler.frontend.context.static_values import positive, tensor, word
 from dln.compiler.frontend.data.datasets import on_part
+from dln.compiler.frontend.expressions import phase_queries
 from dln.compiler.frontend.expressions.operators import truth
 from dln.compiler.frontend.training import persistent_state, phase_scope
 from dln.compiler.frontend.training.objectives import batch_reduced, one_parameter
@@ -21,10 +22,12 @@ from dln.compiler.ir import masks
 from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.structure import is_clock, is_input
 from dln.compiler.model import Keeping, Starting, Watching
-from dln.compiler.schema.keys import PhaseNumber, WatchReport
+from dln.compiler.schema.keys import PhaseNumber
 from dln.compiler.schema.records import On
 from dln.compiler.schema.tables import UNITS
 from dln.grammar import syntax as s
+
+MOST = 100  # numbers of one watch, so that a sum that was forgotten is told
 
 # ---- watches -----------------------------------------------------------------------------------
 
@@ -50,9 +53,11 @@ def watch(b: Build, st: s.Watch, where: Scope, place: int, got: PhaseBody) -> Wa
         inner = replace(b, naming=Naming(space=where.space))
         node = tensor(inner, st.value, where)
     node = broadcasting.quantity(b, node, at)
-    if node.type.example or "time" in node.type.running:
+    many = [b.number(size) for size in node.type.example]
+    if len(many) > 1 or "time" in node.type.running or any((n or 0) > MOST for n in many):
         remedy, label = f"mean({broadcasting.whole_text(at.text)})", f"is {b.shown(node.type)}"
-        b.fail("E357", "a watch is one number", at, label, remedy=remedy)
+        text = f"a watch is one number, or a vector of at most {MOST}"
+        b.fail("E357", text, at, label, remedy=remedy)
     per_example = "batch" in node.type.running
     value = batch_reduced(b, node, True, at)
     b.mark(value, st.span, st.name)
@@ -160,13 +165,19 @@ def _over_watches(b: Build, expr: s.Expr, scope: Scope, got: PhaseBody, what: st
     for lost in got.lost:
         inner.names[lost.name] = Binding(lost.span, poison, static=True)
     for w in got.watches:
-        inner.value(w.name, b.at(w.span)("clock", name=WatchReport(w.name)), w.span)
+        inner.value(w.name, phase_queries.report(b, w), w.span)
     inner.names.setdefault(phase, Binding(expr.span, of_itself))
     value = replace(b, frame=Frame(next(b.counter))).evaluate(expr, inner)
     if what == "until" and not isinstance(value, bool):
         node = truth(b, value, expr.span, "until takes")
     else:
         node = broadcasting.as_tensor(b, value, expr.span, what)
+    if node.type.example:
+        said = broadcasting.whole_text(expr.span.text)
+        remedy = f"max({said})" if isinstance(expr, s.Name) else ""
+        fact = "max, min, mean and last(...)[2] make one number of several"
+        b.fail("E357", f"{who} takes one number", expr.span, f"is {b.shown(node.type)}", (), remedy,
+               (fact,))  # fmt: skip
     clocks = [n["name"] for n in ancestors([node]) if is_clock(n)]
     if all(isinstance(name, PhaseNumber) for name in clocks):  # of another phase, which is over
         text = f"{who} is the same all through the phase"
