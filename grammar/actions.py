@@ -143,7 +143,7 @@ class Actions:
         return self.piece(c, c)
 
     init_value = init_draw = pair
-    ports = dims = places = options = state = best = exprs = arglist = index = pieces
+    ports = dims = places = windows = options = state = best = exprs = arglist = index = pieces
 
     # ---- a file ------------------------------------------------------------------------------
 
@@ -218,7 +218,8 @@ class Actions:
     expect = statement(s.Expect, 1, 3)
 
     def scan(self, c: Kids) -> s.Scan:
-        return self.make(s.Scan, c, c[1].value, c[3], c[4] is not None, _body(c))
+        over, by = c[3] if type(c[3]) is Piece else (c[3], None)
+        return self.make(s.Scan, c, c[1].value, over, by, c[4] is not None, _body(c))
 
     # ---- data ----------------------------------------------------------------------------------
 

@@ -81,7 +81,7 @@ STATEMENTS: Mapping[type[s.Syntax], str] = {
     s.Define: "{target} {adds} {value}",
     s.Draw: "{target} ~ {value}",
     s.Energy: "energy = {value}",
-    s.Scan: "scan {name}| in {range}|{backwards}",
+    s.Scan: "scan {name}| in {range}|| by {by}|{backwards}",
     s.For: "for {name} in {range}",
     s.Optimiser: "optimiser {name}({names}; {options})",
     s.State: "state {name} = {value}| {every}|",

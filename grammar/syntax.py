@@ -104,6 +104,7 @@ class Energy(Syntax):
 class Scan(Syntax):
     name: str
     range: Expr | None
+    by: Expr | None
     backwards: bool
     body: tuple[Stmt, ...]
 

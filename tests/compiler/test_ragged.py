@@ -102,6 +102,8 @@ z[i] = x[i, 0] if x[i, 1] > mean(x) else 0; y = mean(z) + sum(i: 1 if x[i, 0] > 
 y = sum(i: x[i, 0] * sum(j: x[j, 1] * x[i, 1])) + mean(c == c)
 """
 FROM_TWO = """
+scan t in time by 2 { s[t] = tanh(U @ s[t-1] + x[t]) }; scan t in time by 2 backwards {
+  r[t] = tanh(U @ r[t+1] + x[t]) }; y = sum(s) + sum(r) + sum(last(s) * r[0])
 scan t in time backwards { s[t] = tanh(U @ s[t+1] + x[t] * x[t+1] + E[c[t+1]] - x[t-1] * t) };
   y = sum(s) + sum(last(s)) + sum(s[0]) + mean(reversed(s) * x) + max(reversed(p))
 y = sum(i: x[i+1, 0] * x[i+1, 1]) + max(i: -1 - p[i+1])

@@ -79,6 +79,7 @@ SAME = {
         "[time]",
         "scan t in time {\n y[t] = y[t-1] / 2 + (t * x[t, 0] if t != 1 else sin(t / 2))\n}",
     ),
+    "windows": ("[time, 2]", "scan t in time by 2 {\n y[t] = y[t-1] / 2 + x[t]\n}"),
     "counted in a scan in a step": (
         "[time]",
         "scan t in time {\n scan s in 3 {\n b[s] = b[s-1] / 2 + s * t + x[t, 1] \n}\n"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from dln.compiler.ir.graph import Node, ancestors
@@ -96,7 +96,8 @@ class OpenLoop:
 
     `index` is what the spec calls the step. `slots` hold what sequences were, by name and how many
     steps ago; `memory` what one-step forms inside leave, each as its slot and its first value, and
-    `now` what is left of it by now. `holds` says that there is a scan inside the step.
+    `now` what is left of it by now. `holds` says that there is a scan inside the step. In windows
+    `cut` gives a value of so many steps ago as what it is there: no gradient leaves a window.
     """
 
     number: int
@@ -106,6 +107,7 @@ class OpenLoop:
     memory: dict[Remembered, tuple[Node, Node]] = field(default_factory=dict)
     now: dict[Remembered, Node] = field(default_factory=dict)
     holds: bool = False
+    cut: Callable[[Node, int], Node] | None = None
 
     def touches(self, nodes: Iterable[Node], drawn: dict[Node, int]) -> bool:
         """Whether some values belong to the step at hand. `drawn` says which loop made a draw."""

@@ -98,7 +98,9 @@ class UnrolledStep(Attempt):
         if behind > 0:
             return self.begun(name, behind, type)
         before = self.steps[-lag]
-        return self.filled(before.current(before.b, name), type)
+        value = self.filled(before.current(before.b, name), type)
+        outside = self.window is not None and len(self.steps) % self.window < lag
+        return b.at(self.scan.st.span)("stop", value) if outside else value
 
     def number(self, b: Build, span: Span) -> Node:
         make, at = b.at(span), float(len(self.steps))

@@ -18,7 +18,7 @@ from dln.compiler.frontend.context import (
 from dln.compiler.frontend.context.build_context import Build
 from dln.compiler.frontend.context.frame import OpenLoop, Remembered
 from dln.compiler.frontend.context.place import replace
-from dln.compiler.frontend.context.static_values import lookup
+from dln.compiler.frontend.context.static_values import lookup, positive
 from dln.compiler.frontend.context.values import Recurrence, StepIndex
 from dln.compiler.frontend.scan import equations, preconditions
 from dln.compiler.frontend.scan.recurrences import Recurrences
@@ -54,6 +54,7 @@ class Attempt:
         self.before: Node | None = None
         self.places: Node | None = None
         self.scope = scan.scope.child()
+        self.window: int | None = None
 
     @property
     def index(self) -> str:
@@ -67,6 +68,10 @@ class Attempt:
         b = replace(b, time=replace(b.time, loop=self.within, in_step=True))
         inner = self.scope
         inner.value(st.name, StepIndex(self, 0), st.span)
+        if st.by is not None:
+            text = "a window has at least one step"
+            self.window = positive(b, st.by, self.scan.scope, "the steps of a window", text)
+            self.loop.cut = partial(self._cut, b)
         for name, equation in self.scan.lines.items():
             at = equation.target.span
             inner.value(name, Recurrence(self, name), at)
@@ -190,7 +195,7 @@ class Attempt:
         make, self.counted = b.at(span), Size.of(Var(self.index, span=self.scan.st.span))
         every = counting.places(make, self.counted, TIME)
         if self.scan.st.backwards:  # of each example, once it is known how many steps it has
-            every = lengths.each(b, every, span)
+            every = make.add(lengths.each(b, every, span), make.const(0.0))  # other than _done's
         self.places = every
         here = make("at", every, loop=self.loop.number)
         carry = None if self.scan.inside else b.frame.carry
@@ -231,7 +236,33 @@ class Attempt:
             else:
                 made = slot(b.graph, type, next(b.counter), "carried")
                 slots[key] = b.mark(made, self.scan.st.span, f"{name} before")
-        return slots[key]
+        return slots[key] if self.stepping else self.cut(slots[key], lag)
+
+    def cut(self, value: Node, lag: int) -> Node:
+        """What a step knows of an earlier one: in windows no gradient runs out of its own."""
+        return value if self.loop.cut is None else self.loop.cut(value, lag)
+
+    def _cut(self, b: Build, value: Node, lag: int) -> Node:
+        """The value itself where the earlier step is of the same window, else no more than that."""
+        make, span = b.at(self.scan.st.span), self.scan.st.span
+        if value.type.kind != "real" or self.window is None:
+            return value
+        done, size = self._done(b, span), make.const(float(self.window))
+        within = make.sub(done, make.mul(size, make("floor", make.div(done, size))))
+        back = make.const(float(lag))  # what it begins with belongs to the first window
+        test = make("and", make("lt", within, back), make("ge", done, back))
+        apart = broadcasting.align(b, [test, make("stop", value), value], span)
+        return make("asserted", make("where", *apart), domain=value.type.domain)
+
+    def _done(self, b: Build, span: Span) -> Node:
+        """How many steps lie before the one at hand, in the order in which they are done."""
+        number = self.number(b, span)
+        if not self.scan.st.backwards:
+            return number
+        assert self.counted is not None
+        return b.at(span)(
+            "at", counting.places(b.at(span), self.counted, TIME), loop=self.loop.number
+        )
 
     def _given(self, b: Build, node: Node, index: StepIndex, span: Span) -> Node:
         """The element of a sequence from outside the scan."""
@@ -348,7 +379,7 @@ def recall(b: Build, key: Remembered, type: TensorType, begun: Callable[[], Node
     if known is None or known[0].type.shape != type.shape:
         made = b.mark(slot(b.graph, type, next(b.counter), "carried"), loop.span, key.spoken)
         loop.memory[key] = (made, begun() if held is None else held)
-        loop.now[key] = made
+        loop.now[key] = made if loop.cut is None else loop.cut(made, 1)
     return loop.now[key]
 
 
