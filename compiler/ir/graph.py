@@ -17,7 +17,7 @@ users, for who reads a node is asked where NetworkX would not be loaded otherwis
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from dln.compiler.ir.tensor_type import TensorType
 from dln.grammar.diagnostics import Span
@@ -212,11 +212,11 @@ def ancestors(
     `before` a node are its operands if nothing else is said."""
     done: dict[Node, None] = {}
     for output in outputs:
-        stack: list[Node | None] = [output]
+        stack: list[Any] = [output]
         while stack:
             node = stack.pop()
             if node is None:  # what the next one needs has been seen
-                done[cast("Node", stack.pop())] = None
+                done[stack.pop()] = None
             elif node not in done:
                 first = node.operands if before is None else before(node)
                 if first:

