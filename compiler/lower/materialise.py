@@ -15,6 +15,7 @@ from dln.compiler.ir.ops.loop import body_of, sequence_type
 from dln.compiler.ir.spelling import Lies, Spelling, View, lies_after
 from dln.compiler.lower.forms.lookups import products_looked_up
 from dln.compiler.lower.forms.matrices import matrices_turned
+from dln.compiler.lower.forms.scatters import products_added_up
 from dln.compiler.lower.forms.stacks import products_stacked
 from dln.compiler.lower.forms.turned import products_turned
 from dln.compiler.lower.im2col import gathered, unwound
@@ -127,7 +128,7 @@ def prepare(graph: Graph, target: Target, capacity: int = 1) -> tuple[Graph, Rol
         graph = examples_last(graph, capacity)
     graph = tiles_reshaped(graph, capacity)
     if target.chooses_forms:
-        for choose in (products_looked_up, matrices_turned, products_turned, products_stacked):
+        for choose in FORMS:
             graph, said = choose(graph, capacity)
             roles.forms += said
 
@@ -148,6 +149,15 @@ def prepare(graph: Graph, target: Target, capacity: int = 1) -> tuple[Graph, Rol
     _own_outputs(new, roles)
     return new, roles
 
+
+FORMS = (
+    products_looked_up,
+    products_added_up,
+    matrices_turned,
+    products_turned,
+    products_stacked,
+)
+"""The forms of products, in the order in which they are looked for."""
 
 REARRANGED = {"contract": gathered, "unwindow": unwound}
 """The rules of `im2col`, by the operation that they rewrite."""

@@ -133,6 +133,30 @@ def lowest(values: NDArray[Any], out: NDArray[Any]) -> None:
             places[:] = within[np.argsort(row[within], kind="stable")[:k]]
 
 
+def sum_by_class(rows: NDArray[Any], classes: NDArray[Any], out: NDArray[Any]) -> None:
+    """Add up rows [..., *] by their classes [...] into `out` [class, *], class by class, each in
+    the order of its rows.
+
+    Rows of a class are gathered so many at a time that they take no more memory than `out`.
+    """
+    table = out.reshape(len(out), -1)
+    flat, at = rows.reshape(-1, table.shape[1]), classes.reshape(-1)
+    order, most = np.argsort(at, kind="stable"), max(16, len(table))
+    held, stop = np.empty((min(most, len(flat)), table.shape[1]), out.dtype), 0
+    for total, count in zip(table, np.bincount(at, minlength=len(table)).tolist(), strict=True):
+        start, stop = stop, stop + count
+        if not count:
+            total.fill(0)
+        for i in range(start, stop, most):
+            part = order[i : min(i + most, stop)]
+            block = held[: len(part)]
+            np.take(flat, part, axis=0, out=block, mode="clip")
+            if i == start:
+                np.add.reduce(block, axis=0, out=total)
+            else:
+                np.add(total, np.add.reduce(block, axis=0), out=total)
+
+
 def erf(x: NDArray[Any], out: NDArray[Any]) -> None:
     """The error function, element by element, into `out` (of the shape of x, C-contiguous, float32
     or float64; it may be `x` itself), within 2 units in the last place.
@@ -231,7 +255,7 @@ Kernel: TypeAlias = Callable[..., Callable[[], None] | None]
 
 DRAWS: tuple[Callable[..., None], ...] = (uniform, normal)
 """They give the same bits on every device, so they are always these."""
-FUNCTIONS: tuple[Callable[..., None], ...] = (warp, lowest, erf, turned)
+FUNCTIONS: tuple[Callable[..., None], ...] = (warp, lowest, sum_by_class, erf, turned)
 """A device may have its own of the same name."""
 READY: tuple[Callable[..., Callable[[], None]], ...] = (gemm, add_rows)
 """A target spells them where its device has them; one without writes statements."""

@@ -24,7 +24,7 @@ from dln.compiler.schema.keys import Output
 from dln.runtime.device.host import Host
 from dln.runtime.execution.executable import Executable
 
-K, T = Size(7), Size(8)
+T = Size(8)
 Maker = Callable[[Make, Node], Node]
 
 
@@ -77,11 +77,11 @@ CASES: dict[str, tuple[Maker, int, int]] = {
 }
 
 
-def made(maker: Maker, capacity: int = 5) -> tuple[Graph, Program]:
+def made(maker: Maker, capacity: int = 5, k: int = 7) -> tuple[Graph, Program]:
     graph = Graph()
     m = Make(graph)
-    kind = TensorType((BATCH_SIZE, T), ("batch",), "index", Domain("class", K))
-    hot = m("onehot", m("input", name="c", type=kind), size=K)
+    kind = TensorType((BATCH_SIZE, T), ("batch",), "index", Domain("class", Size(k)))
+    hot = m("onehot", m("input", name="c", type=kind), size=Size(k))
     graph.outputs = {keys.value("y"): maker(m, hot)}
     return graph, lower("t", graph, TARGETS["numpy"], "float64", capacity)
 
@@ -139,3 +139,53 @@ def test_what_is_not_looked_up_is_not_read() -> None:
     bound.inputs["c"][...] = np.arange(40).reshape(5, 8) % 3
     bound.run()
     assert np.isfinite(bound.values["y"]).all()
+
+
+# ---- sums by class -------------------------------------------------------------------------------
+
+WIDE = 400
+SUMS: dict[str, Maker] = {
+    "classes last": lambda m, hot: summed(m, hot, (3, 4, 2)),
+    "classes first": lambda m, hot: summed(m, hot, (2, 3, 4)),
+    "added to what is there": lambda m, hot: m(
+        "accumulate", *factors(m, hot), param(m, "W", 60, 2, WIDE), m.const(-0.5),
+        left=(0, 1, 2), right=(0, 1, 3, 4), out=(2, 3, 4),
+    ),
+}  # fmt: skip
+
+
+def factors(m: Make, hot: Node) -> tuple[Node, Node]:
+    kind = TensorType((BATCH_SIZE, T, Size(2), Size(WIDE)), ("batch",))
+    return hot, m("input", name="d", type=kind)
+
+
+def summed(m: Make, hot: Node, out: tuple[int, ...]) -> Node:
+    hot, d = factors(m, hot)
+    return m("contract", d, hot, left=(0, 1, 3, 4), right=(0, 1, 2), out=out)
+
+
+@pytest.mark.parametrize("name", SUMS)
+def test_what_is_added_up_by_class_is_the_product(name: str) -> None:
+    graph, program = made(SUMS[name], 200, 60)
+    assert len(program.forms) == 1 and not any(line.op == "onehot" for line in program.lines)
+    held = params(graph)
+    executable = Executable(program, Host(), held, {})
+    for n in (1, 30):
+        rng = np.random.default_rng(n)
+        given = {"c": rng.integers(0, 59, (n, 8)), "d": rng.normal(size=(n, 8, 2, WIDE))}
+        env = {("param", k): v for k, v in held.items()} | {
+            ("input", k): v for k, v in given.items()
+        }
+        [(key, want)] = evaluate(graph, env).items()
+        assert isinstance(key, Output)
+        bound = executable.at(n)
+        for k, v in given.items():
+            bound.inputs[k][...] = v
+        bound.run()
+        np.testing.assert_allclose(bound.values["y"], want, rtol=1e-12, atol=1e-13)
+
+
+def test_few_or_short_rows_stay_a_product() -> None:
+    maker = SUMS["classes last"]
+    assert not made(maker, 200, 7)[1].forms and not made(maker, 1, 60)[1].forms
+    assert not lower("t", made(maker, 200, 60)[0], TARGETS["cupy"], "float64", 200).forms

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from dln.runtime.device import kernels
 from dln.runtime.device.kernels import erf, lowest, normal, uniform
@@ -182,3 +183,17 @@ def test_erf_at_the_ends_and_in_place(dtype: type) -> None:
     out = np.zeros((3, 2), dtype)
     erf(turned, out)
     assert out[2, 0] == out.reshape(-1)[4] and np.allclose(out[2, 0], math.erf(-0.2), rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("classes", [1, 3, 40])
+def test_rows_are_added_up_by_class(classes: int, dtype: type) -> None:
+    """Whole numbers, which add up exactly; some classes have no rows, one more than fit at once."""
+    rng = np.random.default_rng(classes)
+    rows: NDArray[Any] = rng.integers(-9, 9, (6, 30, 2, 5)).astype(dtype)
+    at = rng.integers(0, max(1, classes - 1), (6, 30)) * (rng.random((6, 30)) < 0.7)
+    out: NDArray[Any] = np.full((classes, 2, 5), np.nan, dtype)
+    want: NDArray[Any] = np.zeros((classes, 2, 5), dtype)
+    np.add.at(want, at, rows)
+    kernels.sum_by_class(rows, at, out)
+    np.testing.assert_array_equal(out, want)

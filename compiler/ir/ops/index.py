@@ -113,6 +113,13 @@ def spell_onehot(node: Node) -> Statements:
     return steps(call("equal", each, spelling.Constants("range", (Attr("size"),))))
 
 
+def spell_scatter(node: Node) -> Statements:
+    """Row by row; where lowering has said so class by class."""
+    if node.attrs.get("by_class"):
+        return Statements((kernel("sum_by_class", A, B),), wants="rows")
+    return steps(call("fill", 0), call("add_at", B, A))
+
+
 def spell_pick(node: Node) -> Statements:
     """`take` from x laid out flat, at index + row * (size of the last axis)."""
     x, which = (operand.type for operand in node.operands)
@@ -155,10 +162,11 @@ register(
        examples=cases(((TABLE, PLACES), {}), ((real(5), index(3, size=5)), {}))),
     Op("scatter_add", scatter_type, scatter_add,
        lambda m, node, bar: (m("gather", bar, node.operands[1]), None),
-       steps(call("fill", 0), call("add_at", B, A)), takes=("real", "index"),
+       spell_scatter, takes=("real", "index"),
        flops=lambda node: 0, facts=("moves",), formula="scatter({0}, {1})",
        examples=cases(((ROWS, PLACES), {"size": Size(5)}),
-                      ((real(4), index(4, size=3)), {"size": 3}))),
+                      ((real(4), index(4, size=3)), {"size": 3}),
+                      ((ROWS, PLACES), {"size": Size(5), "by_class": True}))),
     Op("turned", turned_type, turned,
        lambda m, node, bar: (m("turned", bar, node.operands[1]), None),
        steps(kernel("turned", A, B)), takes=(None, "index"), flops=lambda node: 0,
