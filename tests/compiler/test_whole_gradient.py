@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import dln
+from dln.running.expectations import verdicts
 from dln.runtime.gradcheck import gradcheck
 from dln.runtime.session import Session
 
@@ -152,6 +153,27 @@ def test_the_norm_is_of_all_parameters_but_fixed_ones() -> None:
 def residual(v: np.ndarray) -> Any:
     w, u, b, q, c = parts(v)
     return (np.tanh(X @ w.T) @ u.T + b) * 2 + X @ q.T + c - T
+
+
+CHECK = """
+check "all that moves" {
+  all = norm(s.grad([f, g]))
+  one = norm(s.grad(f.W))
+  two = norm(s.grad(f.y.W))
+  expect all == norm(s.grad([f.W, g.W, f.y.W, f.y.b])) within 1e-12
+  expect norm(s.grad(f))^2 == one^2 + two^2 + norm(s.grad(f.y.b))^2 within 1e-9
+}
+"""
+
+
+def test_a_check_asks_for_that_of_the_first_update() -> None:
+    """As it is before it is clipped."""
+    body = f"minimize e over {OVER} with sgd(lr = 0.1) clip 0.1"
+    spec = dln.load(SPEC.replace("BODY", body) + CHECK)
+    made = spec.compile(dtype="float64").session(seed=1)
+    made.keep_before = {"s"}
+    made.train("s", data={"d": (X, T)})
+    assert [v.status for v in verdicts(spec.model, made)] == ["passed", "passed"]
 
 
 def test_a_norm_in_a_loss_has_its_own_slope() -> None:

@@ -147,6 +147,37 @@ def test_a_watch_on_other_data_is_of_minibatches() -> None:
     assert result.history["there"][-1][2] == pytest.approx(want, rel=1e-12)
 
 
+RECURRENT = """
+data d = rows([[1, 2, 3, 4], [0, 1, 0, 2], [2, 1, 1, 5]]) {
+  x[time] = raw
+}
+block meeting(x[time]) -> h[time] {
+  param w = 0.3
+  scan t in time {
+    h[t] = tanh(w * sum(k in others: x[k, t] * h[k, t-1]) + x[t])
+  }
+}
+let c = meeting()
+train t on d batch all for 1 update dtype float64 {
+  minimize last(c(x))^2 over c with sgd(lr = 0.1)
+}
+"""
+
+
+def test_in_each_step_of_a_scan() -> None:
+    x, s = np.array([[1, 2, 3, 4], [0, 1, 0, 2], [2, 1, 1, 5.0]]), dln.load(RECURRENT).compile()
+
+    def of(w: complex) -> Any:
+        h = np.zeros(3, complex)
+        for row in x.T:
+            h = np.tanh(w * ((row * h).sum() - row * h) + row)
+        return (h**2).mean()
+
+    session = s.session(seed=0)
+    assert session.grad("t", "c.w", x=x) == pytest.approx(of(0.3 + 1e-30j).imag / 1e-30, rel=1e-12)
+    assert session.step("t", x=x) == pytest.approx(of(0.3).real, rel=1e-12)
+
+
 def test_memory_and_work_are_of_all_pairs() -> None:
     program = compiled("two samples").plan.programs["step:t"]
     few, many = (arena_bytes(program, n) for n in (1000, 2000))

@@ -80,8 +80,12 @@ def _index(b: Build, expr: s.Index, scope: Scope) -> Value:
         if len(expr.indices) == 1:
             return b.mark(node, expr.span, broadcasting.short(expr.span.text))
         return _tensor_index(b, node, _rest(expr), scope)  # `x[t, 2]`
-    if others.is_other(step) and isinstance(body, Node):
-        node = others.of(b, body, step, expr)
+    if others.is_other(step) and isinstance(body, Node | values.Recurrence):
+        later = _place(b, expr.indices[1], expr, scope) if len(expr.indices) > 1 else None
+        if isinstance(later, values.StepIndex):  # `x[k, t]`: in its step as in any other
+            body = later.scan.element(b, body, later, expr.span)
+            expr = s.Index(expr.body, (expr.indices[0], *expr.indices[2:]), span=expr.span)
+        node = others.of(b, broadcasting.as_tensor(b, body, expr.body.span), step, expr)
         if len(expr.indices) == 1:
             return b.mark(node, expr.span, broadcasting.short(expr.span.text))
         return _tensor_index(b, node, _rest(expr), scope)

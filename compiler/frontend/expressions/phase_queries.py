@@ -14,7 +14,8 @@ from dln.compiler.frontend.context import broadcasting
 from dln.compiler.frontend.context.build_context import Build, Scope, Value
 from dln.compiler.frontend.context.place import Poisoned, replace
 from dln.compiler.frontend.context.static_values import tensor, unknown
-from dln.compiler.frontend.context.values import PhaseBest, PhaseVerb
+from dln.compiler.frontend.context.values import PhaseBest, PhaseVerb, WholeGradient
+from dln.compiler.frontend.expressions import gradients
 from dln.compiler.frontend.instances.owning import owned
 from dln.compiler.frontend.scan.equations import substituted
 from dln.compiler.frontend.tensors import reductions
@@ -131,24 +132,44 @@ def history(b: Build, clock: Node, at: int, span: Span) -> Node:
     b.fail("E328", f"{said} is one number: only a watch has earlier reports", span)
 
 
-def ask(b: Build, verb: PhaseVerb, expr: s.Call, scope: Scope) -> Node:
+def ask(b: Build, verb: PhaseVerb, expr: s.Call, scope: Scope) -> Node | WholeGradient:
     """An expression of a phase's body, on its first minibatch, before or after its updates."""
     if expr.only is None:
         b.fail("E322", f"{verb.phase}.{verb.verb} takes one expression of the phase", expr.span)
     body, frame = b.phases.scopes[verb.phase]
     merged = _merged(body, scope)
     there = replace(b, frame=frame)
+    if verb.verb == "grad" and (paths := _whole(there, verb.phase, expr.only, merged)):
+        slopes = [_slope(there, verb.phase, path, expr.only.span) for path in paths]
+        made = tuple(_asked(b, verb.phase, "before", node, expr.span) for node in slopes)
+        return WholeGradient(made, broadcasting.whole_text(expr.only.span.text))
     if verb.verb == "grad":
         node = _gradient(there, verb.phase, expr.only, merged)
     else:
         node = broadcasting.as_tensor(there, there.evaluate(expr.only, merged), expr.span)
     if "batch" in node.type.running:
         node = reductions.reduce(there, "mean", node, ("batch",), expr.span)
-    when = "after" if verb.verb == "after" else "before"
+    return _asked(b, verb.phase, "after" if verb.verb == "after" else "before", node, expr.span)
+
+
+def _asked(b: Build, phase: str, when: str, node: Node, span: Span) -> Node:
+    """What stands for a value of a phase until it has run."""
     key = ProbeInput(len(b.phases.probes))
-    b.phases.probes[key] = Probe(verb.phase, when, node)
-    probe = b.at(expr.span)("input", name=key, type=node.type)
-    return b.mark(probe, expr.span, broadcasting.short(expr.span.text))
+    b.phases.probes[key] = Probe(phase, when, node)
+    probe = b.at(span)("input", name=key, type=node.type)
+    return b.mark(probe, span, broadcasting.short(span.text))
+
+
+def _whole(b: Build, phase: str, expr: s.Expr, scope: Scope) -> list[str]:
+    """The parameters that the phase's first update moves by their gradient, of an instance, a chain
+    or a list; none of anything else."""
+    value = None if isinstance(expr, s.Index) else b.evaluate(expr, scope)
+    if value is None or not gradients.of_parts(b, value):
+        return []
+    made = b.phases.made[phase]
+    first = made.turns[0] if made.turns else made
+    paths = owned(b, value, expr.span)
+    return [path for path in paths if first.slopes(path)] or paths[:1]
 
 
 def _merged(body: Scope, scope: Scope) -> Scope:
@@ -170,19 +191,24 @@ def _gradient(b: Build, phase: str, expr: s.Expr, scope: Scope) -> Node:
         return tensor(b, s.Index(whole, expr.indices, span=expr.span), inner)
     node = tensor(b, expr, scope)
     (path,) = owned(b, node, expr.span)
+    return _slope(b, phase, path, expr.span)
+
+
+def _slope(b: Build, phase: str, path: str, span: Span) -> Node:
+    """The gradient that the phase's first update moves a parameter by."""
     made = b.phases.made[phase]
     slopes = (made.turns[0] if made.turns else made).slopes(path)
     if not slopes and phase in b.phases.broken:
         raise Poisoned
     if not slopes and made.slopes(path):
         text = f"the first update of {phase} does not move {path}"
-        b.fail("E344", text, expr.span, "is moved by a step that comes later in a round")
+        b.fail("E344", text, span, "is moved by a step that comes later in a round")
     if not slopes:
         learned = dict.fromkeys(p for line in made.lines for p in line.slopes)
         facts = (f"it learns {', '.join(learned)}",) if learned else ()
         text = f"{phase} does not minimise anything over {path}"
-        b.fail("E344", text, expr.span, "is not learned there", facts=facts)
-    return _at_first(b, made, reduce(b.at(expr.span).add, slopes), expr.span)
+        b.fail("E344", text, span, "is not learned there", facts=facts)
+    return _at_first(b, made, reduce(b.at(span).add, slopes), span)
 
 
 def _at_first(b: Build, phase: Phase, node: Node, span: Span) -> Node:
