@@ -351,16 +351,17 @@ def from_file(path: Path, given: Settings, functions: bool = False) -> Spec:
 def from_source(
     source: Source, name: str, constants: Mapping[str, object] | None = None,
     data_paths: Mapping[str, str] | None = None, functions: bool = True, limit: int | None = None,
+    anew: bool = False,
 ) -> Spec:  # fmt: skip
     """A spec from its source, through parse, build and infer, unless an earlier process has done
-    the same. Raises `DlnError`.
+    the same and it is not to be done `anew`. Raises `DlnError`.
 
     Without `functions` it can be checked and trained; its instances cannot be called. What stands
     whole of a data set has at most `limit` examples.
     """
     given = SpecOptions(constants=dict(constants or {}), data_paths=dict(data_paths or {}),
                   functions=functions, limit=limit)  # fmt: skip
-    kept = KeptSpec(source, Doors(used_file, header, text_file), name=name, **vars(given))
+    kept = KeptSpec(source, Doors(used_file, header, text_file), anew, name=name, **vars(given))
     made = Spec(name, source, given, kept)
     _ = made.facts
     return made

@@ -51,8 +51,11 @@ class Folder:
                 tidy(self.path)
             file = self._file(name)
             part = file.with_suffix(f".{os.getpid()}.{get_ident()}")
-            part.write_bytes(hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
-            part.replace(file)
+            try:
+                part.write_bytes(hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
+                part.replace(file)
+            except OSError:  # a full disk
+                part.unlink(missing_ok=True)
 
     def used(self) -> None:
         """Note that what is here is of use: what is not goes first."""

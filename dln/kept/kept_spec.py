@@ -21,12 +21,13 @@ from dln.kept.questions import Doors, Questions
 
 
 class KeptSpec:
-    """The values that are kept of a spec, by name. Where nothing is kept each is worked out."""
+    """The values that are kept of a spec, by name. Where nothing is kept, or all is to be worked
+    out `anew`, each is worked out."""
 
-    def __init__(self, source: Source, doors: Doors, **given: object) -> None:
+    def __init__(self, source: Source, doors: Doors, anew: bool = False, **given: object) -> None:
         self.questions = Questions(doors, source)
         self.folder: Folder | None = None
-        self._first = _first(source, given)
+        self._first = None if anew else _first(source, given)
         if self._first is not None and (asked := self._first.read("asked")) is not None:
             if self.questions.again(asked):
                 self._open()

@@ -59,7 +59,9 @@ def verify(folder: str, most: int | None, memory_limit: int | None = None) -> Ve
     try:
         given, path, last = _started(records)
         source = Source(path, rundir.spec_text())
-        spec = from_source(source, Path(path).stem, given.constants, given.data, False, given.limit)
+        spec = from_source(
+            source, Path(path).stem, given.constants, given.data, False, given.limit, anew=True
+        )
         compiled = spec.compile(given.backend, given.dtype, given.threads, memory_limit)
         _written(verdict, rundir, spec, compiled, given, last)
         _replayed(verdict, rundir, records, compiled, given, most)

@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import dln
+from dln.cli import main
 from dln.compiler.ir.tensor_type import IndexAxis
 from dln.compiler.plan import Plan
 from dln.compiler.schema.keys import ProgramKind
@@ -207,6 +208,30 @@ def test_what_was_used_longest_ago_goes_first(cache: Path, monkeypatch: pytest.M
         os.utime(made.path, (i, 9 if i == 1 else i))
     assert sorted(p.name for p in cache.iterdir()) == ["key1", "key3", "key4"]
     assert Folder("key4").read("value") == ["x" * 1000] and Folder("key0").read("value") is None
+
+
+def test_a_write_that_fails_leaves_no_litter(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Folder("key").write("value", 1)
+
+    def fails(self: Path, target: Path) -> Path:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", fails)
+    Folder("key").write("value", 2)
+    assert Folder("key").read("value") == 1 and len(list((cache / "key").iterdir())) == 1
+
+
+def test_a_run_is_verified_with_nothing_that_was_kept(
+    net: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = str(tmp_path / "run")
+    with pytest.raises(SystemExit, match="0"):
+        main(["run", str(net), "--out", run])
+    seen = list[str]()
+    monkeypatch.setattr(Folder, "read", lambda self, name: seen.append(name))
+    with pytest.raises(SystemExit, match="0"):
+        main(["verify", run])
+    assert not seen and "differs" not in capsys.readouterr().out
 
 
 def test_where_nothing_can_be_written_all_is_worked_out(
