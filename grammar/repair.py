@@ -24,6 +24,7 @@ from dln.grammar.tables import parser_state
 
 MARKS = ("=", "~", ":", ",", ":=", "+=", "in", "on", "with", "over", "by")
 UNMOVED = frozenset("+-*/@^.") | {""}
+SIGNS = frozenset("+-*/@^")
 JOINTS = frozenset("+-*/@^,()[]{}")
 ODD = re.compile(r"\(\s*\)|\[\s*\]|[-+*/@^,.](?=\s*[-+*/@^,.])")
 JOINS_ANYWHERE = frozenset("+-*/@^!<>.'")
@@ -228,9 +229,12 @@ def _zero(f: Failure, line: str, words: list[Word], at: int) -> Iterator[str]:
 
 def _once(f: Failure, line: str, words: list[Word], at: int) -> Iterator[str]:
     """A token that stands twice, once. Between two operators, commas, brackets or numbers something
-    may be missing."""
+    may be missing, and between two operands."""
     for one, two in ((at - 1, at), (at - 2, at - 1)):
         text = words[two].text
+        around = {w.text for w in words[max(0, one - 1) : two + 2]} - {text}
+        if around and around <= SIGNS:
+            continue
         if one >= 0 and words[one].text == text and text not in JOINTS and not text[0].isdigit():
             yield line[: words[one].stop] + line[words[two].stop :]
 

@@ -91,6 +91,8 @@ def _warning(found: Named) -> Problem:
     name, what, span, _ = found
     label = "is worked out for nothing" if what == "equation" else "changes nothing"
     remedy = f"leave it out, or read {name} where it is meant"
+    if what == "equation" and name in ("batch", "epochs", "seed", "order", "dtype"):
+        remedy = "say it in the first line: train ... batch 100 for 10 epochs seed 7 {"
     return Problem(
         CODE, f"nothing reads the {what} {name}", span, label, remedy=remedy, word="warning"
     )

@@ -101,6 +101,10 @@ HOLES = {
     "put": r"<-|=",
     "dotpow": r"\.\^",
     "whole": "//",
+    "roughly": "~=",
+    "flow": r"[A-Za-z_]\w*[ \t]*->[^\n#]*?",
+    "keyed": r"(?:[^()\[\]:\n]*,)?[ \t]*[A-Za-z_]\w*[ \t]*:[^()\[\]:\n]*,[^()\[\]\n]*:[^()\[\]\n]*",
+    "apart": r"[^\n#\"{}]*?\b[A-Za-z]\w*'?[ \t]+[A-Za-z]\w*[^\n#\"{}]*",
     "head": r"(?:block|fn)\b[^\n#]*?",
     "about": r"~|=~|approx(?:imately)?",
     "file": r"[\w/-]+\.\w+",
@@ -220,7 +224,7 @@ def marks(form: str) -> set[str]:
 # ---- what is put in place ----------------------------------------------------------------------
 
 ATOM = re.compile(rf"-?\d[\w.]*|{_ATOM}")
-_CLAUSE = re.compile(r"(?:batch|for|scan) ")
+_CLAUSE = re.compile(r"(?:batch|for|scan) |\w+\(.*\) clip ")
 _ENCLOSED = "([,;:="
 
 

@@ -50,6 +50,15 @@ CALL = "an instance is applied like a function"
 EACH = "all is written for one example, and done for each; nothing is to be compiled by hand"
 NORMS = "there is no block for this: it is an equation"
 
+# Only where they are refused, as the places of `operations` are.
+STEPS = (
+    ("for {f} in range|arange(len({inside})) {", "scan {f} in time {",
+     "along a sequence runs a scan"),
+    ("scan {f} in {k}..time {", "scan {f} in time {",
+     "a scan goes from the first step to the last"),
+    ("clip|clip_by_norm|clip_by_global_norm|clipped({f}({inside}), {number})",
+     "{f}({inside}) clip {number}", "clip stands behind the optimiser"),
+)  # fmt: skip
 LOSSES = (
     ("~mse|mse_loss|MSE|mean_squared_error({a}, {b}{more})", "mean(({a} - {b})^2)",
      "the mean squared error is written out"),

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 
 from dln.grammar.idioms.forms import Idiom
-from dln.grammar.idioms.layers import LAYERS, LOSSES, named
+from dln.grammar.idioms.layers import LAYERS, LOSSES, STEPS, named
 from dln.grammar.idioms.names import arguments, options, same
 
 Holes = dict[str, str]
@@ -18,6 +18,8 @@ Holes = dict[str, str]
 BY_AXIS = ("sum", "mean", "max", "min")
 ALONG = frozenset("argmax argmin softmax log_softmax norm std var prod median all any".split())
 NUMBER = re.compile(r"-?\d[\w.]*")
+MADE = frozenset("dense conv rnn lstm gru max_pool mean_pool".split())
+LAYER = re.compile(r"((?:dense|conv)\([^()]*)\)")
 KEPT = re.compile(r"keepdims? = .*")
 OWN_AXES = frozenset({"", "1", "-1", "axis = 1", "axis = -1", "dim = 1", "dim = -1"})
 OF_ONE = "all is of one example, without an axis of the batch; others are named: sum(i: W[i, j])"
@@ -39,6 +41,12 @@ def _method(h: Holes) -> str | None:
     """`x.sum(1)`, of which there is a function here."""
     name, given = same(h["method"], h["known"].split()), _plain(h["inside"])
     own = all(_plain(a) in OWN_AXES for a in arguments(given))
+    if name in MADE and given:
+        return f"({h['x']} -> {name}({given}))"
+    if name in BY_AXIS and given == "0":
+        return f"{name}(batch: {h['x']})"
+    if (layer := LAYER.fullmatch(h["x"])) is not None and name and not given:
+        return f"{layer[1]}, act = {name})"
     return f"{name}({h['x']})" if name and own else None
 
 
@@ -387,4 +395,4 @@ PLACES = (
 )
 TABLES = (PRODUCTS, SHAPES, NUMBERS, VALUES, DRAWS, LOSSES, LAYERS, ANY)
 ROWS = tuple(Idiom(*row) for table in TABLES for row in table)
-REFUSED = (*(Idiom(*row) for row in PLACES), *ROWS)
+REFUSED = (*(Idiom(*row) for row in (*STEPS, *PLACES)), *ROWS)

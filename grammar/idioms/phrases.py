@@ -148,7 +148,7 @@ ROWS = tuple(
         ("E112", "^expect {cond} +/- {c}", "expect {cond} within {c}", TOLERANCE),
         ("E114", "^expect {cond} by|tolerance|tol|atol|approx {c}", "expect {cond} within {c}",
          TOLERANCE),
-        ("E114", "^expect {equal}, {number}", "expect {equal} within {number}", TOLERANCE),
+        ("E114", "^expect {equal}, {number}{blank}", "expect {equal} within {number}", TOLERANCE),
         ("E112", "+-", "-", "a tolerance is written within, a difference with -"),
         ("E112", "^{lineend} {commenting} {tail}", _commented, "comments start with #"),
         ("E112", "{l} % {r}", "{l} - {r} * floor({l} / {r})", "a remainder is written with floor"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from dln.grammar.idioms import heads, notation, phrases
+from dln.grammar.idioms import heads, notation, phrases, slips
 from dln.grammar.idioms.forms import Idiom
 from dln.grammar.idioms.names import OPTIONS, arguments, same
 from dln.grammar.idioms.phrases import EQUAL, MINIMIZE
@@ -324,7 +324,7 @@ LAST = (
     Idiom("^{x}.{method}({inside}){blank}", "", EFFECT, "E113"),
     Idiom("^{g}({inside}){blank}", _effect, EFFECT, "E113"),
 )
-ROWS = (*heads.ROWS, *notation.ROWS, *OWN, *phrases.ROWS, *LAST)
+ROWS = (*slips.ROWS, *heads.ROWS, *notation.ROWS, *OWN, *phrases.ROWS, *LAST)
 CLAUSES = tuple(
     row
     for row in ROWS

@@ -208,6 +208,7 @@ class Translator(NamedTuple):
         if line.lstrip().startswith("train"):
             for other, again in list(_matches(line, statements.CLAUSES)):
                 line = line.replace(again.group(), self.here(other, again) or again.group())
+            line = re.sub(r"[ \t,]*\bshuffle\b[ \t]*=?[ \t]*\w+", "", line)
         margin = len(line) - len(line.lstrip())
         lines = [x[margin:] if x[:margin].isspace() else x for x in line.split("\n")]
         bare = (x if x.startswith("#") else x.split("#")[0].rstrip() for x in lines)

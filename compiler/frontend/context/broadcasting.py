@@ -60,7 +60,7 @@ def as_tensor(b: Build, value: Value, span: Span, what: str = "this") -> Node:
         remedy = f"{value.name}[{t}-1]" if own else f"{value.name}[{t}]"
     if isinstance(value, Instance) and (inner := _given_first(value.span.text)) is not None:
         need = f"{value.name} is given its options; what it is applied to stands before an arrow"
-        remedy = inner
+        at, remedy = value.span, inner
     elif isinstance(value, Instance | Chain):
         ports = value.definition.syntax.ports if isinstance(value, Instance) else ()
         inside = ", ".join(p.name for p in ports) if b.frame.batched else ""

@@ -93,7 +93,7 @@ def suggested(b: Build, name: str, span: Span, scope: Scope) -> str:
     if _too_many(scope):
         return ""
     inside = elsewhere(b, name, scope)
-    if inside:
+    if inside and meant_at(span) is not MOVED:
         return inside
     if (pair := _run_together(b, name, scope)) is not None:
         alone = span.source.text[span.stop :].lstrip(" ")[:1] not in tuple("^'[(.")

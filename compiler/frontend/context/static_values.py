@@ -18,6 +18,7 @@ from dln.compiler.frontend.context.size_places import instead, size_place
 from dln.compiler.frontend.context.values import (
     INDEX,
     PhaseGroup,
+    StepIndex,
     describe,
     shown,
     unquoted,
@@ -62,6 +63,8 @@ def whole(b: Build, expr: s.Syntax, scope: Scope, what: str) -> int:
             remedy = str(len(value))
         several = isinstance(value, list) and what == "an index"
         facts = (f"several entries are a list: [for k in {expr.span.text}: x[k]]",) * several
+        if isinstance(value, StepIndex):  # `x[:, t]`
+            facts = (f"the step stands first: x[{expr.span.text}] is all of one step",)
         b.fail("E305", f"{what} must be a whole number", expr.span, label, (), remedy, facts)
     return number
 
@@ -140,8 +143,8 @@ def domain_of(
         hint = nearest(domain.name, DOMAINS) or "one of " + ", ".join(DOMAINS)
         b.fail("E312", f"there is no domain {domain.name}", domain.span, "unknown", remedy=hint)
     if domain.name == "class" and domain.size is None:
-        remedy = "class(10)" if scope.lookup("V") is None else "class(V)"
-        b.fail("E313", "class needs its number of classes", domain.span, remedy=remedy)
+        remedy, fact = ("", ("as in class(10)",)) if scope.lookup("V") is None else ("class(V)", ())
+        b.fail("E313", "class needs its number of classes", domain.span, "", (), remedy, fact)
     if domain.size is None:
         return Domain(domain.name)
     if domain.name != "class":
@@ -296,6 +299,8 @@ def lookup(b: Build, name: str, span: Span, scope: Scope) -> Value:
             missing.refuse_unscanned(b, name, span)
             text, fact = f"{name} is defined by itself", "an equation may not lead back to itself"
             facts = (fact, f"a value does not change: another has a name of its own, as {name}2")
+            if step := re.fullmatch(r"(\w+)\[(\w+)\]", name):
+                facts = (fact, f"what it was in the step before is {step[1]}[{step[2]}-1]")
             if line := missing.as_recurrence(name, span):
                 facts = (fact, line)
             b.fail("E331", text, span, "needs its own value", notes, facts=facts)

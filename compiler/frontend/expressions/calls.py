@@ -178,8 +178,10 @@ def _not_applied(b: Build, target: Value, span: Span, call: s.Call | None = None
     given = call.arguments if call is not None else ()
     fact = ""
     if given and isinstance(target, Node) and all(isinstance(a, s.Name | s.Number) for a in given):
-        inside = ", ".join(a.span.text for a in given)
-        fact = f"elements stand in [ ], and the first is 0: {span.text}[{inside}]"
+        element = f"{span.text}[{', '.join(a.span.text for a in given)}]"
+        if call is not None and all(isinstance(a, s.Name) for a in given):
+            b.fail("E324", "elements stand in [ ]", call.span, "", (), element)
+        fact = f"elements stand in [ ], and the first is 0: {element}"
     if isinstance(target, DataValue):
         fact = "how a data set is read stands behind it: on mnist batch 100 for 1 epoch"
     remedy = target if isinstance(target, str) and target.isidentifier() else ""  # of `-> "relu"`

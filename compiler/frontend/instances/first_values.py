@@ -16,6 +16,7 @@ from dln.compiler.ir import masks
 from dln.compiler.ir.sizes import Size
 from dln.compiler.ir.tensor_type import TensorType
 from dln.grammar import syntax as s
+from dln.grammar.diagnostics import CHOICES
 
 
 def initial(b: Build, path: str, d: s.Declared, made: Instance, wanted: Sequence[Size]) -> None:
@@ -48,8 +49,13 @@ def initial(b: Build, path: str, d: s.Declared, made: Instance, wanted: Sequence
 
 
 def _refuse_initialiser(b: Build, d: s.Declared, made: Instance) -> None:
-    """`~ glorot` and `~ "glorot"`: a function of the numbers of inputs and outputs, not applied."""
+    """`~ glorot` and `~ "glorot"`: a function of the numbers of inputs and outputs, not applied;
+    `~ 0.1`, a number that nothing draws."""
     value = d.value
+    if d.drawn and isinstance(value, s.Number):
+        text, number = "what stands after ~ is drawn", value.span.text
+        remedy = f"{CHOICES}~ normal(0, {number}), = {number}"
+        b.fail("E343", text, value.span, "is a number", remedy=remedy)
     name = value.id if isinstance(value, s.Name) else ""
     name = value.value if isinstance(value, s.String) else name
     found = known(b, made.scope.lookup(name)) if name else None

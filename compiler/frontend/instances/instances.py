@@ -133,7 +133,10 @@ def _function_where_meant(
             remedy = f"{line}, on a line of its own, and {option.name} = first"
     if isinstance(value, str):
         found = (k for k in names.visible() if isinstance(known(b, names.lookup(k)), CALLABLE))
-        remedy = nearest(value, found) or ""
+        from dln.grammar.idioms.names import same  # late: what is given is mostly right
+
+        callable_ = list(found)
+        remedy = same(value, callable_) or nearest(value, callable_) or ""
     if isinstance(value, Node) and (call := re.fullmatch(r"(\w+)\([^()]*\)", at.text)):
         remedy = call[1]  # `act = relu(x)`
     b.fail("E324", text, at, label, remedy=remedy)

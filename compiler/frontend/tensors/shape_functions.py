@@ -112,7 +112,8 @@ def concat(b: Build, span: Span, *parts: Value, axis: Value = None) -> Value:
     for n in nodes:
         if not n.type.example or len(n.type.example) != len(nodes[0].type.example):
             text = "concat joins vectors, or tensors with as many axes"
-            b.fail("E206", text, b.blame(n, span), f"is {b.shown(n.type)}")
+            single = () if n.type.example else ("a number joins as a list of one: [1]",)
+            b.fail("E206", text, b.blame(n, span), f"is {b.shown(n.type)}", facts=single)
     k = _axis(b, span, axis, nodes[0])
     rest = _agreeing(b, span, nodes, k)
     shapes = [(*lead.shape, *rest[:k], n.type.example[k], *rest[k:]) for n in nodes]

@@ -35,6 +35,10 @@ def train(b: Build, st: s.Train, scope: Scope) -> None:
     name = phase_scope.phase_name(b, st.name, scope)
     if (old := b.phases.made.get(name)) is not None:
         notes, text = (Note(old.span, "first here"),), f"the phase {name} stands twice"
+        if old.span.line == st.name.span.line:
+            text = f"a phase in a for has a number, as {name}[k]"
+            fact = "a phase goes through its data as often as its first line says: for 10 epochs"
+            b.fail("E334", text, st.name.span, "is one phase", facts=(fact,))
         b.fail(
             "E334", text, st.name.span, "again", notes, f"{name}2" if name.isidentifier() else ""
         )

@@ -91,6 +91,8 @@ def _refuse_flat(
     ends = [n for n in sloped if _flat(n) and n not in over and not over.isdisjoint(ancestors([n]))]
     spans = (p for n in ends for p in b.graph.spans.get(n, ()) if p.source is st.span.source)
     at = next(spans, st.loss.span)
+    if not st.span.holds(at) and at.source.line(at.line).lstrip().startswith("minimize"):
+        _refuse_strange(b, (), named)  # it knows them by what another step has moved alone
     stopped = all(map(is_stop, ends))
     text = f"the loss has slope 0 everywhere, so that nothing is learnt over {named.text}"
     label = "lets no gradient through" if stopped else "changes in steps, or not at all"

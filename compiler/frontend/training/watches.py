@@ -21,11 +21,12 @@ from dln.compiler.frontend.training.phase_scope import PhaseBody
 from dln.compiler.ir import masks
 from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.structure import is_clock, is_input
-from dln.compiler.model import Keeping, Starting, Watching
+from dln.compiler.model import DataSet, Keeping, Starting, Watching
 from dln.compiler.schema.keys import PhaseNumber
 from dln.compiler.schema.records import On
 from dln.compiler.schema.tables import UNITS
 from dln.grammar import syntax as s
+from dln.grammar.diagnostics import DlnError, Note
 
 MOST = 100  # numbers of one watch, so that a sum that was forgotten is told
 
@@ -47,7 +48,11 @@ def watch(b: Build, st: s.Watch, where: Scope, place: int, got: PhaseBody) -> Wa
         inner = replace(b, frame=frame, naming=Naming(space=body.space))
         rounds = list(phase_scope.flat(inner, phase.body, body))
         where = rounds[place][1]  # the same round of the same loops
-        node = tensor(inner, st.value, where)
+        try:
+            node = tensor(inner, st.value, where)
+        except DlnError as error:
+            _refuse_other_fields(b, st, data, on_part(b, phase.on, got.around)[0], error)
+            raise
         persistent_state.refuse(b, node, at, "a watch on other data")
     else:
         inner = replace(b, naming=Naming(space=where.space))
@@ -75,6 +80,19 @@ def watch(b: Build, st: s.Watch, where: Scope, place: int, got: PhaseBody) -> Wa
         fields=phase_scope.fields([value]),
         stream=None if carry is None else rows,
     )
+
+
+def _refuse_other_fields(
+    b: Build, st: s.Watch, data: DataSet, own: DataSet, error: DlnError
+) -> None:
+    """A watch on data that lack a field of the phase's own."""
+    found = error.problems[0]
+    name = found.message.removeprefix("there is no name ")
+    if name in own.fields and name not in data.fields and found.span and st.on:
+        listed = ", ".join(data.fields)
+        text = f"{data.name} has no field {name}, which {st.name} is worked out of"
+        notes = (Note(found.span, "reads it"),)
+        b.fail("E301", text, st.on.span, f"has {listed}", notes)
 
 
 def _every(b: Build, every: s.Every | None, scope: Scope, what: str) -> tuple[int, str] | None:

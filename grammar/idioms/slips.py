@@ -1,0 +1,97 @@
+"""Further statements of other tools that the parser refuses, looked for before the others."""
+
+from __future__ import annotations
+
+import re
+
+from dln.grammar.idioms.forms import Idiom
+from dln.grammar.idioms.notation import product
+
+Holes = dict[str, str]
+FUNCTIONS = frozenset("softmax relu tanh sigmoid flatten dropout last stop exp log".split())
+KEY = re.compile(r"(?:(?<=,)|(?<=, )|(?<=^))(\w+)[ \t]*:[ \t]*")
+SIDE = re.compile(r"\b([A-Za-z]\w*'?)[ \t]+([A-Za-z]\w*'?)(?![\w(\[]|[ \t]*[=~:])")
+
+
+def _named_last(h: Holes) -> str | None:
+    """`x -> dense(10) -> h`, whose last name is what it is called, as other lines read it."""
+    name = h["f"]
+    read = len(re.findall(rf"(?<![\w.]){name}\b(?!\s*=)", h["source"]))
+    return None if name in FUNCTIONS or read < 2 else f"{name} = {h['flow'].strip()}"
+
+
+def _multiplied(h: Holes) -> str | None:
+    """`sigmoid(W x + b)`, with the mark of the product where the sizes say which."""
+
+    def put(found: re.Match[str]) -> str:
+        mark = product(found[1], found[2], h["source"])
+        return f"{found[1]} {mark} {found[2]}" if mark else found[0]
+
+    made = SIDE.sub(put, h["apart"])
+    return None if made == h["apart"] else made
+
+
+def _options(h: Holes) -> str:
+    """`dense(m: 100, act: relu)`."""
+    given = KEY.sub(r"\1 = ", h["keyed"])
+    return f"{h['f']}({given})"
+
+
+def _classed(h: Holes) -> str | None:
+    """A class of layers as a block, with the sizes that it names."""
+    sizes = re.findall(r"Linear\(\s*(\d+)\s*,\s*(\d+)", h["indented"])
+    if not sizes:
+        return None
+    names = [*(f"h{k}" for k in range(1, len(sizes))), "y"]
+    acts = [", act = relu"] * (len(sizes) - 1) + [""]
+    made = zip(names, ["x", *names], (m for _, m in sizes), acts, strict=False)
+    lines = "\n".join(f"  {n} = {x} -> dense({m}{act})" for n, x, m, act in made)
+    return f": block {h['f']}(x[{sizes[0][0]}]) -> y[{sizes[-1][1]}] {{\n{lines}\n}}"
+
+
+def _share(h: Holes) -> str:
+    return f"* {h['percent'].rstrip('% ')}"
+
+
+CLAUSE = "a clause has its word and its value: batch 100"
+LONG = "how long a phase lasts stands in its first line"
+
+ROWS = tuple(
+    Idiom(form, here, says, code)
+    for code, form, here, says in (
+        ("E112", "===", "==", "equal is written =="),
+        ("E112", "!==", "!=", "unequal is written !="),
+        ("E112", "^expect {cond} {roughly} {c}", ": expect {cond} == {c} within 0.01, or !=",
+         "about equal has its tolerance behind within"),
+        ("E112", "* {percent}", _share, "a share is a number: times 100 it is one in per cent"),
+        ("E114", "^train {f}: on {tail}", "train {f} on {tail}", "no colon stands behind a name"),
+        ("E114", "batch: {number}", "batch {number}", CLAUSE),
+        ("E114", "seed: {number}", "seed {number}", CLAUSE),
+        ("E116", "^{flow} -> {f}{blank}", _named_last,
+         "a definition has its name on the left: name = value -> block"),
+        ("E113", "^class {f}({inside}):{indented}", _classed, "a class of layers is a block"),
+        ("E113", "^fn {f}({args}): return {rest}", "fn {f}({args}) = {rest}",
+         "a function is one expression, after ="),
+        ("E110", "^{f}: {g}[{inside}] = {rest}", "{f} = {rest}",
+         "sizes follow from the equations, and numbers have no type"),
+        ("E111", "^{closed}; {commenting} {rest}", "{closed}  # {rest}",
+         "a statement ends with its line, and comments start with #"),
+        ("E114", "{q} ? {r} : {other}", "{r} if {q} else {other}",
+         "a choice is written a if test else b"),
+        ("E110", "{f}({keyed})", _options, "an option is set with =, as in dense(10, act = tanh)"),
+        ("E111", "^minimize {cond} for {k} {unit}",
+         lambda h: f": train fit on mnist batch 100 for {h['k']} {h['unit']} {{", LONG),
+        ("E114", "^early_stopping|early_stop|patience|stop_early {tail}",
+         ": until error[-3] <= min([error[-2], error[-1], error])",
+         "a phase ends by a condition on what it watches"),
+        ("E114", "^minimize {cond} with {g}({x}.parameters(){more})",
+         lambda h: f"minimize {h['cond']} over {h['x']} with "
+         f"{h['g'].lower()}({h['more'].removeprefix(',').strip()})",
+         "what minimize changes stands after over"),
+        ("E119", "columns|column {k}..{number}", ": x[4] = raw[:4]",
+         "the columns of a table are raw, from 0 on"),
+        ("E119", "columns|column|col {k}", ": label: class(3) = raw[{k}]",
+         "the columns of a table are raw, from 0 on"),
+        ("E119", "^{apart}", _multiplied, "a product of matrices and vectors is written @"),
+    )
+)  # fmt: skip
