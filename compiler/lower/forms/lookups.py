@@ -17,6 +17,7 @@ from math import prod
 from dln.compiler.ir.graph import Graph, Node, rewrite
 from dln.compiler.ir.op import Make, op_of
 from dln.compiler.ir.structure import is_contraction, is_spread
+from dln.compiler.lower.forms.turned import nodes_of
 from dln.compiler.lower.im2col import number
 from dln.grammar.record import Record
 
@@ -63,7 +64,8 @@ def products_looked_up(graph: Graph, capacity: int) -> tuple[Graph, tuple[str, .
         made[result] = Lookup(table, classes, len(lead), len(graph.users(node)))
         return result
 
-    return rewrite(graph, rule)[0], tuple(said)
+    there = any(one_hot(n, capacity) is not None for n in nodes_of(graph))
+    return (rewrite(graph, rule)[0] if there else graph), tuple(said)
 
 
 def one_hot(node: Node, capacity: int) -> int | None:

@@ -13,6 +13,7 @@ from math import prod
 from dln.compiler.ir.graph import Graph, Node, rewrite
 from dln.compiler.ir.op import Make, op_of
 from dln.compiler.ir.structure import is_accumulation, is_contraction
+from dln.compiler.lower.forms.turned import nodes_of
 from dln.compiler.lower.im2col import number
 
 CLASS, NUMBER, TERM = 2.5, 0.0004, 0.000024
@@ -42,7 +43,8 @@ def products_added_up(graph: Graph, capacity: int) -> tuple[Graph, tuple[str, ..
         held, by = operands[2:]
         return make.running(make.add(held, make.mul(by, sums)), node.type)
 
-    return rewrite(graph, rule)[0], tuple(said)
+    there = any(summed_by_class(n, capacity) is not None for n in nodes_of(graph))
+    return (rewrite(graph, rule)[0] if there else graph), tuple(said)
 
 
 def summed_by_class(node: Node, capacity: int) -> int | None:

@@ -18,6 +18,7 @@ from dln.compiler.ir.op import Make
 from dln.compiler.ir.ops.contract import Groups
 from dln.compiler.ir.sizes import Size
 from dln.compiler.ir.structure import is_accumulation
+from dln.compiler.lower.forms.turned import nodes_of
 from dln.compiler.lower.im2col import number
 
 PASS, COPY, CALLS = 0.05, 0.2, 2000.0
@@ -43,7 +44,8 @@ def products_stacked(graph: Graph, capacity: int) -> tuple[Graph, tuple[str, ...
         sides = {side: (half, *node[side]) for side in ("left", "right")}
         return make(node.op, *rows, before.operands[2], operands[3], **sides, out=node["out"])
 
-    return rewrite(graph, rule)[0], tuple(said)
+    there = any(stackable(graph, n, capacity) for n in nodes_of(graph))
+    return (rewrite(graph, rule)[0] if there else graph), tuple(said)
 
 
 def first(m: Make, node: Node) -> Node:

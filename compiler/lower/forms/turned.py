@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from math import prod
 
-from dln.compiler.ir.graph import Graph, Node, rewrite
+from dln.compiler.ir.graph import Graph, Node, ancestors, rewrite
 from dln.compiler.ir.op import Make
 from dln.compiler.ir.ops.contract import Groups, Labels
 from dln.compiler.ir.structure import is_accumulation, is_contraction
@@ -47,8 +47,13 @@ def products_turned(graph: Graph, capacity: int) -> tuple[Graph, tuple[str, ...]
         said.append(f"{rows} rows by a matrix of {columns} x {summed}, turned")
         return back if read_by_a_product(graph, node) else make("copy", back)
 
-    made = rewrite(graph, rule)[0]
-    return made, tuple(said)
+    there = any(is_contraction(n) and few_by_large(n, capacity) for n in nodes_of(graph))
+    return (rewrite(graph, rule)[0] if there else graph), tuple(said)
+
+
+def nodes_of(graph: Graph) -> list[Node]:
+    """What the outputs of a graph need."""
+    return ancestors(graph.outputs.values())
 
 
 def groups_of(node: Node) -> Groups:
