@@ -28,7 +28,11 @@ let q = number()
 let free = number()
 train game on d batch 3 for 4 epochs order ORDER dtype float64 {
   BODY
-  minimize (free.a - x)^2 over free with sgd(lr = 0.1)
+  step rest {
+    minimize (free.a - x)^2 over free with sgd(lr = 0.1)
+  }
+  state age = 0
+  age := age + 1
   watch gap = p.a - q.a every 4 updates
   watch far = (p.a - x)^2 every 1 epoch
   checkpoint every 5 updates
@@ -106,8 +110,16 @@ def test_training_is_the_same_updates_and_counts_minibatches() -> None:
     assert all(np.array_equal(s.params[k], one.params[k]) for k in s.params)
     assert (result.epochs, result.updates) == (4, 20)
     assert [r.update for r in result.history["gap"]] == [0, 4, 8, 12, 16]
-    seen = next(v for k, v in s.state.store.states["game"].items() if k.endswith("seen"))
-    np.testing.assert_array_equal(seen, [20, 16, 16])  # the short minibatches have one row
+    kept = {k.rpartition(".")[2]: v for k, v in s.state.store.states["game"].items()}
+    for name in ("seen", "age"):
+        np.testing.assert_array_equal(kept[name], [20, 16, 16])  # short minibatches have one row
+
+
+def test_what_stands_outside_of_steps_is_of_every_update() -> None:
+    s = session(ROUNDS["three and two"][0])
+    s.train("game", data={"d": X})
+    kept = {k.rpartition(".")[2]: np.ravel(v)[0] for k, v in s.state.store.states["game"].items()}
+    assert (kept["age"], kept["seen"]) == (20, 15)
 
 
 def test_a_step_that_is_left_out_is_not_computed() -> None:

@@ -57,7 +57,7 @@ def body(b: Build, got: PhaseBody) -> None:
         else:
             with b.collecting():
                 _look(b, st, scope)
-    length = rounds.placed(runs)
+    length = rounds.placed(b, runs)
     for run in runs:
         with rounds.noted(run, b.frame, got):
             _step(b, run, length, got)

@@ -83,13 +83,33 @@ def times(b: Build, st: s.Step, scope: Scope, got: PhaseBody) -> int:
     return count
 
 
-def placed(runs: Sequence[LineRun]) -> int:
-    """How many updates a round has, each run having its place in it."""
+def placed(b: Build, runs: Sequence[LineRun]) -> int:
+    """How many updates a round has, each run having its place in it. What stands outside of steps
+    is of every update."""
     at = 0
     for run in runs:
         run.first = at
         at += run.times - 1
+    for run in runs if at else ():
+        if run.step is None:
+            run.first, run.times = 0, at + 1
+            for st, _ in run.lines:
+                _refuse_bare(b, st)
     return at + 1
+
+
+def _refuse_bare(b: Build, st: s.Item | s.Stmt) -> None:
+    """A line that moves parameters beside steps of which one is done several times."""
+    if isinstance(st, s.Minimize | s.Update):
+        text = "how often this is done is not said, beside a step that is done several times"
+        with b.collecting():
+            b.fail(
+                "E422",
+                text,
+                st.span,
+                "stands in no step",
+                facts=("in a step of its own, step rest { ... }, it is done once in a round",),
+            )
 
 
 @contextmanager
