@@ -38,7 +38,8 @@ class Parameter(records.ParameterFacts):
 class FieldOf(Record):
     """A field of a data set: what phases see (`node`, an input), and how it follows from raw.
 
-    `timed` is what runs over time though its type does not say so.
+    `timed` is what runs over time though its type does not say so; `ends` names the field that says
+    where its sequences end.
     """
 
     name: str
@@ -47,12 +48,13 @@ class FieldOf(Record):
     drawn: bool
     span: Span
     timed: bool = False
+    ends: str = ""
 
 
 class DataSet(records.DeclaredData, kw_only=True):
     """A declared data set.
 
-    `alphabet` is that of a text. `length` names the field that holds the lengths of sequences of
+    `alphabet` is that of a text. `lengths` names the fields that hold the lengths of sequences of
     unequal length. `claims` are the values inside of fields of which a domain is asserted (`node`),
     with the numbers that it is asserted of (`value`): these are checked before a field is made.
     """
@@ -61,7 +63,7 @@ class DataSet(records.DeclaredData, kw_only=True):
     fields: Mapping[str, FieldOf]
     span: Span
     alphabet: str | None = None
-    length: str | None = None
+    lengths: tuple[str, ...] = ()
     claims: tuple[FieldOf, ...] = ()
 
 
@@ -249,7 +251,8 @@ class Applied(Record):
 
     Of one that takes sequences, `step` is the form for one step; `carried` are then its memory by
     name: the value before the first step, the input that holds the last, and the value after.
-    `length` is the port that says how long each sequence is, where they are of unequal lengths.
+    `ends` names for each port the one that says how long its sequences are, where these are of
+    unequal lengths.
     """
 
     path: str
@@ -257,7 +260,7 @@ class Applied(Record):
     results: Mapping[str, Node]
     step: Applied | None = None
     carried: Mapping[str, tuple[Node, Node, Node]] = {}
-    length: str | None = None
+    ends: Mapping[str, str] = {}
 
 
 class Functions(Record):

@@ -8,6 +8,7 @@ means the same with it and without it.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 from dln.compiler.frontend.context import broadcasting, lengths, time_axis
 from dln.compiler.frontend.context.build_context import Build, Chain, Instance, Scope, Value
@@ -20,12 +21,14 @@ from dln.compiler.frontend.expressions.calls import apply
 from dln.compiler.frontend.instances import one_step
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.sizes import BATCH_SIZE, Size
-from dln.compiler.ir.tensor_type import PROB, Domain, Kind, TensorType
+from dln.compiler.ir.tensor_type import PROB, TIME, Domain, Kind, TensorType
 from dln.compiler.model import Applied, Functions
 from dln.grammar.diagnostics import DlnError, Fault, Problem, Span
 
 NO_STEP = ("E319", "E214", "E208", "E209", "E338")
 """What a step cannot do, of a whole sequence or of one whose length is not known."""
+
+NO_ENDS: Mapping[str, Node] = MappingProxyType({})
 
 Use = tuple[tuple[Kind, Domain | None], ...]
 """The kind and the domain of every port."""
@@ -110,35 +113,54 @@ def _fitting(b: Build, path: str, target: Value, first: Instance) -> tuple[Appli
 
 
 def _whole(b: Build, path: str, target: Value, first: Instance, use: Use) -> Applied:
-    """The function over whole sequences, where the ports take any; of those of unequal lengths an
-    input says how long each is."""
-    ends = None
-    if first.uneven and LENGTH not in [port.name for port in first.definition.syntax.ports]:
-        type = TensorType((BATCH_SIZE,), ("batch",), "index")
-        ends = b.at(first.span)("input", name=LENGTH, type=type)
+    """The function over whole sequences, where the ports take any; of those of unequal lengths
+    inputs say how long each is."""
+    names = _lengths_of(b, first)
+    type = TensorType((BATCH_SIZE,), ("batch",), "index")
+    made = {n: b.at(first.span)("input", name=n, type=type) for n in dict.fromkeys(names.values())}
+    ends = {port: made[name] for port, name in names.items()}
     ports = _ports(b, path, first, use, stepping=False, ends=ends)
     values = _results(b, path, target, first, ports)
     results = {}
     for k, v in values.items():
         node = lengths.cleared(b, broadcasting.as_tensor(b, v, first.span), first.span)
         results[k] = time_axis.batch_first(b, node, first.span)
-    if ends is not None:
-        ports[LENGTH] = ends
-    return Applied(path, ports, results, length=None if ends is None else LENGTH)
+    return Applied(path, {**ports, **made}, results, ends=names)
+
+
+def _lengths_of(b: Build, first: Instance) -> dict[str, str]:
+    """For each port whose sequences are of unequal lengths, the input that says how long: `length`
+    for all of them, and where they end apart one called after the first that ends so."""
+    ports = first.definition.syntax.ports
+    known = {p.name: first.along[i] for i, p in enumerate(ports) if i in first.along}
+    uneven = {name: size for name, size in known.items() if lengths.extent(b, size) is not None}
+    if not first.uneven or LENGTH in [port.name for port in ports]:
+        return {}
+    if len(set(uneven.values())) < 2:
+        along = zip(ports, first.ports, strict=True)
+        return dict.fromkeys((p.name for p, (running, *_) in along if TIME in running), LENGTH)
+    called: dict[Size, str] = {}
+    return {k: called.setdefault(size, f"{k}_{LENGTH}") for k, size in uneven.items()}
 
 
 def _ports(
-    b: Build, path: str, first: Instance, use: Use, stepping: bool, ends: Node | None = None
+    b: Build,
+    path: str,
+    first: Instance,
+    use: Use,
+    stepping: bool,
+    ends: Mapping[str, Node] = NO_ENDS,
 ) -> dict[str, Node]:
-    """The inputs of a function; in one step, without time. `ends` says where sequences end."""
+    """The inputs of a function; in one step, without time. `ends` say where sequences end."""
     ports: dict[str, Node] = {}
     declared = zip(first.definition.syntax.ports, first.ports, use, strict=True)
-    for port, (running, sizes, _), (kind, domain) in declared:
+    for i, (port, (running, sizes, _), (kind, domain)) in enumerate(declared):
         shape = _fixed(b, path, port.name, sizes, port.span)
         axes = () if stepping else running
         if "time" in axes:  # as many steps as the sequences it was applied to
-            steps = b.sizes.resolve(first.steps)
-            shape = (steps if ends is None else lengths.of_data(b, steps.constant, ends), *shape)
+            steps = b.sizes.resolve(first.along.get(i, first.steps))
+            end = ends.get(port.name)
+            shape = (steps if end is None else lengths.of_data(b, steps.constant, end), *shape)
         type = TensorType((BATCH_SIZE, *shape), ("batch", *axes), kind).like(domain=domain)
         ports[port.name] = b.at(port.span)("input", name=port.name, type=type)
     return ports

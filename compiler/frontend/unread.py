@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from dln.compiler.frontend.context.static_values import word
+from dln.compiler.ir.tensor_type import TIME
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Problem, Span
 
@@ -76,7 +77,8 @@ def _bound(item: s.Syntax, parts: Iterable[s.Syntax]) -> Iterator[Named]:
         yield Named(item.name, "constant", word(item.span, item.name))
     results = {p.name for p in item.results} if isinstance(item, s.Block) else set()
     if isinstance(item, s.Block):
-        yield from (Named(p.name, "port", word(p.span, p.name)) for p in item.ports)
+        ports = (p for p in item.ports if not _says_how_long(item, p))
+        yield from (Named(p.name, "port", word(p.span, p.name)) for p in ports)
     if isinstance(item, s.Block | s.Optimiser | s.Task):
         yield from (Named(o.name, "option", word(o.span, o.name)) for o in item.options)
     for p in parts if isinstance(item, s.Block | s.Train | s.Task | s.Check | s.For) else ():
@@ -85,6 +87,18 @@ def _bound(item: s.Syntax, parts: Iterable[s.Syntax]) -> Iterator[Named]:
             yield Named(name, "equation", word(p.target.span, name), p.value)
         elif isinstance(p, s.Let) and not isinstance(item, s.For):
             yield Named(p.name, "let", word(p.span, p.name), p.value)
+
+
+def _says_how_long(block: s.Block, port: s.Port) -> bool:
+    """Whether a port has a part in a block that reads nothing of it: how many steps its results
+    have, as none of the others runs over time."""
+    timed = [p for p in block.ports if _over_time(p)]
+    return timed == [port] and any(map(_over_time, block.results))
+
+
+def _over_time(port: s.Port) -> bool:
+    first = port.dims[0] if port.dims else None
+    return isinstance(first, s.Name) and first.id == TIME
 
 
 def _warning(found: Named) -> Problem:

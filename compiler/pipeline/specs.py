@@ -17,7 +17,7 @@ from dln.compiler.ir.structure import is_stop
 from dln.compiler.ir.tensor_type import TensorType
 from dln.compiler.lower.schedule import extent
 from dln.compiler.pipeline.losses import gradients, learned_lines
-from dln.compiler.pipeline.recipes import claimed, estimated, in_step, rows_of, runs_over_time
+from dln.compiler.pipeline.recipes import claimed, estimated, in_step, rows_of
 from dln.compiler.schema.keys import EmittedValue, ProgramKind, value
 from dln.grammar.diagnostics import Span
 
@@ -42,10 +42,13 @@ def data_spec(d: built.DataSet) -> plan.DataSpec:
 
 
 def _field_of(d: built.DataSet, f: built.FieldOf) -> plan.FieldSpec:
-    if f.name == d.length:
-        return _length_spec(f.name, (f.node for f in d.fields.values()), f.span)
+    if f.name in d.lengths:
+        beside = (other.node for other in d.fields.values() if other.ends == f.name)
+        return _length_spec(f.name, beside, f.span)
     made = _field_spec(f.name, f.node.type, f.span)
-    return made.changed(cells=origins.cells(f.value, d), timed=made.timed or f.timed)
+    timed = made.timed or f.timed
+    ends = f.ends or (d.lengths[0] if timed and len(d.lengths) == 1 else "")
+    return made.changed(cells=origins.cells(f.value, d), timed=timed, ends=ends)
 
 
 def _field_spec(name: str, type: TensorType, span: Span | None) -> plan.FieldSpec:
@@ -119,9 +122,11 @@ def _watch(model: built.Model, ph: built.Phase, w: built.Watching) -> plan.Watch
 
 def applied_spec(a: built.Applied) -> plan.AppliedSpec:
     """An instance as a function, as plain data."""
-    sequences = [v for v in a.ports.values() if runs_over_time(v)]
+    ends = set(a.ends.values())
     ports = tuple(
-        _length_spec(k, sequences, None) if k == a.length else _field_spec(k, v.type, None)
+        _length_spec(k, (a.ports[p] for p, end in a.ends.items() if end == k), None)
+        if k in ends
+        else _field_spec(k, v.type, None).changed(ends=a.ends.get(k, ""))
         for k, v in a.ports.items()
     )
     step = None

@@ -33,7 +33,7 @@ class FieldSpec(Record):
     shape begins with the steps of what runs over time. The domain `length` is that of the lengths
     of sequences, 1 to `classes` steps. `cells` are the columns of a table that the numbers of an
     example come from, -1 where it is not one; empty where that is not known. `timed` is what runs
-    over time.
+    over time, `ends` the field that says where each sequence of it ends.
     """
 
     name: str
@@ -44,6 +44,7 @@ class FieldSpec(Record):
     place: Place | None = None
     cells: tuple[int, ...] = ()
     timed: bool = False
+    ends: str = ""
 
 
 class DataSpec(records.DeclaredData, kw_only=True):

@@ -149,11 +149,10 @@ def data_facts(session: Session, name: str) -> DataFacts:
         names = words if readers.reader_of(spec).files else []
         files = [str(readers.locate(name, spec)) for name in names]
         found = DataFacts(spec, files, {f.name: FieldFacts(f) for f in spec.fields})
-        ends = next((f.name for f in spec.fields if f.domain == "length"), None)
         for values in fields.unchecked(spec):
-            at = None if ends is None else np.rint(values[ends]).astype(int)
             for f in spec.fields:
-                found.fields[f.name].add(values[f.name], at if f.timed else None)
+                at = np.rint(values[f.ends]).astype(int) if f.timed and f.ends else None
+                found.fields[f.name].add(values[f.name], at)
                 wrong = wrong_value(f, np.asarray(values[f.name]), 0, None, plan.dtype)
                 found.fine &= wrong is None
             found.seen += len(next(iter(values.values())))

@@ -76,8 +76,7 @@ class Fields:
         program = executable.program
         made = {b.key: b.kind for b in program.values}
         whole = [f.name for f in spec.fields if f.kind == "index" and made[f.name] == "real"]
-        ends = next((f.name for f in spec.fields if f.domain == "length"), None)
-        over_time = [f.name for f in spec.fields if f.timed]
+        ends = {f.name: f.ends for f in spec.fields if f.timed and f.ends}
         fillers = WeakKeyDictionary[Bound, Fill]()
 
         def drawn(indices: DeviceArray, update: float) -> dict[str, DeviceArray]:
@@ -88,9 +87,7 @@ class Fields:
             fillers[bound](indices, update)
             bound.run(*programs.clocks(program, {"update": update}))
             values = {**bound.values, **{k: xp.rint(bound.values[k]) for k in whole}}
-            if ends is None:
-                return values
-            return {**values, **{f: held(values[f], values[ends], xp) for f in over_time}}
+            return {**values, **{f: held(values[f], values[end], xp) for f, end in ends.items()}}
 
         return drawn
 

@@ -46,19 +46,20 @@ def settled(specs: Sequence[FieldSpec], given: Mapping[str, Any]) -> dict[str, A
 
     Arrays that do not fit their fields stay as they are, for the checks to find.
     """
-    found, length = dict(given), next((s for s in specs if s.domain == "length"), None)
-    if length is None or length.name not in given or length.classes is None:
-        return found
-    ends = _whole(given[length.name])
-    if ends is None or not ends.size or ends.min() < 1 or ends.max() > length.classes:
-        return found
-    if ends.min() == length.classes:
-        return found
-    for spec in specs:
-        if spec.timed and spec.name in given:
-            array = _array(given[spec.name])
-            if array is not None and array.shape == (len(ends), *spec.shape):
-                found[spec.name] = held(array, ends)
+    found = dict(given)
+    for length in specs:
+        if length.domain != "length" or length.name not in given or length.classes is None:
+            continue
+        ends = _whole(given[length.name])
+        if ends is None or not ends.size or ends.min() < 1 or ends.max() > length.classes:
+            continue
+        if ends.min() == length.classes:
+            continue
+        for spec in specs:
+            if spec.timed and spec.ends == length.name and spec.name in given:
+                array = _array(given[spec.name])
+                if array is not None and array.shape == (len(ends), *spec.shape):
+                    found[spec.name] = held(array, ends)
     return found
 
 

@@ -41,7 +41,7 @@ def test_a_text_as_windows(tmp_path: Path) -> None:
         "  next[time]: class(V) = raw[1:]\n  split fit 0.5, valid 0.5\n  set window = 6\n}\n",
     )
     data = found.model.data["fox"]
-    assert data.alphabet == "".join(sorted(set(text))) and data.length is None
+    assert data.alphabet == "".join(sorted(set(text))) and data.lengths == ()
     assert (data.count, data.parts["fit"], data.parts["valid"]) == (7, (0, 4), (4, 3))
     for name in ("c", "next"):
         type = data.fields[name].node.type
@@ -124,7 +124,7 @@ def test_lengths_come_with_the_data(tmp_path: Path, line: str) -> None:
     arrays(tmp_path, x=X, length=LENGTHS)
     found = spec(tmp_path, TIMED % line)
     data = found.model.data["d"]
-    assert data.length == "length" and list(data.fields) == ["x", "length"]
+    assert data.lengths == ("length",) and list(data.fields) == ["x", "length"]
     assert data.fields["length"].node.type.kind == "index"
     np.testing.assert_array_equal(held(found, "d")["length"], LENGTHS)
     (field,) = [f for f in found.compile().plan.data["d"].fields if f.name == "length"]
@@ -134,7 +134,7 @@ def test_lengths_come_with_the_data(tmp_path: Path, line: str) -> None:
 def test_lengths_are_none_where_nothing_runs_over_time(tmp_path: Path) -> None:
     arrays(tmp_path, x=X, length=LENGTHS)
     found = spec(tmp_path, TIMED.replace("x[time, 2]", "x[5, 2]") % "")
-    assert found.model.data["d"].length is None and "length" not in found.model.data["d"].fields
+    assert found.model.data["d"].lengths == () and "length" not in found.model.data["d"].fields
 
 
 @pytest.mark.parametrize("wrong", [0, 6])

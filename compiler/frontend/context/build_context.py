@@ -114,10 +114,9 @@ class Instance:
 
     `scope` holds options, sizes, parameters and lets; `sizes` its dimension variables. `bodies`
     are its applications by frame, so `net.h` means the tensor of this phase; `latest` says with
-    what they were made. `steps` is the length of the sequences that it was last applied to,
-    `uneven` whether any were of unequal lengths; `groups` are the units of an energy. `uses` are
-    what the ports were given, kind and domain, for each way in which they were. It was made in the
-    equations or options of `owner`, if any, where `place` stands; `calls` led there.
+    what they were made. `steps` is the length of the sequences that it was last applied to, `along`
+    that of each port, `uneven` whether any ends before others; `groups` are the units of an energy,
+    `uses` kinds and domains of the ports. `owner` has made it at `place`; `calls` led there.
     """
 
     definition: BlockDef
@@ -134,6 +133,7 @@ class Instance:
     ports: list[PortType] = field(default_factory=list)
     last: Scope | None = None
     steps: Size = field(default_factory=lambda: Size.of(1))
+    along: dict[int, Size] = field(default_factory=dict)
     uneven: bool = False
     groups: list[UnitGroup] = field(default_factory=list)
     uses: dict[tuple[tuple[Kind, Domain | None], ...], None] = field(default_factory=dict)
@@ -161,7 +161,7 @@ class Instance:
 
     @property
     def timed(self) -> bool:
-        """Whether it has been applied to sequences."""
+        """Whether it takes sequences."""
         return any("time" in port.running for port in self.ports)
 
 

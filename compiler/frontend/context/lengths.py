@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from functools import partial, reduce
 
 from dln.compiler.frontend.context import absences
-from dln.compiler.frontend.context.build_context import Build
+from dln.compiler.frontend.context.build_context import Build, Instance
 from dln.compiler.frontend.context.place import Extent
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.op import op_of
@@ -313,6 +313,11 @@ def is_element(b: Build, node: Node) -> bool:
     test = test.operands[0] if is_spread(test) else test
     counts = [found.count for found in b.facts.extents.values()]
     return test.op == "gt" and test.operands[0] in counts
+
+
+def in_step(made: Instance) -> bool:
+    """Whether an instance takes sequences, and all that it was last applied to are as long."""
+    return made.timed and len(set(made.along.values())) < 2
 
 
 def of_data(b: Build, steps: int, lengths: Node) -> Size:

@@ -21,7 +21,7 @@ from dln.compiler.frontend.context.place import Poisoned, poison, replace
 from dln.compiler.frontend.context.static_values import positive, static, unknown, word
 from dln.compiler.frontend.context.values import DataValue, Results, describe
 from dln.compiler.frontend.data import origins
-from dln.compiler.frontend.data.fields import field_of, lengths, said_length, with_ends
+from dln.compiler.frontend.data.fields import Ends, field_of, lengths, said_lengths, with_ends
 from dln.compiler.frontend.scan.equations import once
 from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.sizes import BATCH_SIZE, Size
@@ -56,13 +56,13 @@ def _build(b: Build, st: s.Data, scope: Scope) -> DataValue:
         raise fault.at(_argument(st.reader, fault.message)) from None
     statements = (*_like(b, st, scope), *st.body)
     raw = {k: _raw(b, st, RawInput(key, k), f) for k, f in schema.fields.items()}
-    length = said_length(raw)
-    given = raw if length is None else with_ends(b, raw, length, statements)
+    said = said_lengths(raw)
+    given = with_ends(b, raw, said, statements) if said.nodes else raw
     inner, claims = scope.child(key), list[FieldOf]()
     inner.value("raw", raw[""] if "" in raw else Results(given), st.reader.span)
     if schema.classes is not None:
         inner.value("V", schema.classes, st.reader.span)
-    fields = _fields(replace(b, claims=claims), key, statements, inner, length, st.body)
+    fields = _fields(replace(b, claims=claims), key, statements, inner, said, st.body)
     for f in fields.values() if schema.odd else ():  # a column that a field reads holds numbers
         for column in sorted(origins.columns([f.value], raw[""]) & schema.odd.keys()):
             with b.collecting():
@@ -79,7 +79,7 @@ def _build(b: Build, st: s.Data, scope: Scope) -> DataValue:
         count=schema.count,
         span=st.reader.span,
         alphabet=schema.alphabet,
-        length=named,
+        lengths=named,
         claims=tuple(c for c in claims if c.node in needed),
     )
     return DataValue(key)
@@ -100,7 +100,7 @@ def _argument(reader: s.Expr, message: str) -> Span:
 
 
 def _fields(
-    b: Build, key: str, statements: Statements, scope: Scope, length: Node | None, body: Statements
+    b: Build, key: str, statements: Statements, scope: Scope, said: Ends, body: Statements
 ) -> dict[str, FieldOf]:
     """The fields that are written, those of the `body` of the set itself the last, each from those
     before it; the broken ones are remembered."""
@@ -114,7 +114,7 @@ def _fields(
                 if line in own and first[name] is not line:  # what `like` brings may be said anew
                     at = first[name].port.span
                     b.refuse_again(f"the field {name} stands twice", line.port.span, at)
-                fields[name] = field_of(b, line, scope, fields.values(), length)
+                fields[name] = field_of(b, line, scope, fields.values(), said)
             if name not in fields:
                 b.data.broken.setdefault(key, []).append(name)
     return fields
@@ -347,9 +347,9 @@ def _whole(b: Build, data: DataSet, part: str, field: FieldOf, span: Span) -> No
         text = f"the field {field.name} is drawn anew at each visit, so it is no fixed tensor"
         remedy = f"another field, or data set, with = in place of ~ after {field.name}"
         b.fail("E376", text, span, "is drawn", notes, remedy)
-    if data.length is not None and "time" in field.node.type.running:
+    if field.ends and "time" in field.node.type.running:
         text = f"the sequences of {field.name} are of unequal lengths, so they are no one tensor"
-        label = f"runs over time, up to the {data.length} of each example"
+        label = f"runs over time, up to the {field.ends} of each example"
         b.fail("E376", text, span, label, notes, "take it in a phase, example by example")
     count = data.parts[part][1]
     rows = Size(count if b.outside.limit is None else min(count, b.outside.limit))

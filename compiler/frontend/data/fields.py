@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import prod
+from typing import NoReturn
 
 from dln.compiler.frontend.context import broadcasting
 from dln.compiler.frontend.context.build_context import Build, Scope
@@ -23,21 +24,36 @@ from dln.compiler.ir.tensor_type import Domain
 from dln.compiler.model import FieldOf
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Note, Span
+from dln.grammar.record import Record
 
 LENGTH = "length"
+
+
+class Ends(Record):
+    """What raw has for how long sequences are: which lengths arrays have of their own, and all
+    lengths by name."""
+
+    names: Mapping[str, str] = {}
+    nodes: Mapping[str, Node] = {}
+
+
+NO_ENDS = Ends()
+
+
 TIMED = ("batch", "time")
 
 
 def field_of(
-    b: Build, st: s.Field, scope: Scope, others: Iterable[FieldOf] = (), length: Node | None = None
+    b: Build, st: s.Field, scope: Scope, others: Iterable[FieldOf] = (), said: Ends = NO_ENDS
 ) -> FieldOf:
     """`x[784]: prob = raw.image / 255`: the value from raw, and the input that phases see.
 
-    `others` are the fields before it: those that run over time have one number of steps. `length`
-    is what the set has in raw for how long its sequences are.
+    `others` are the fields before it: those that end by the same lengths have one number of steps.
+    `said` is what the set has in raw for how long its sequences are.
     """
     port = st.port
     running, wanted = port_sizes(b, port, scope, {})
+    ends = _ends_of(b, st, said) if running else ""
     frame = Frame(next(b.counter), f"{scope.path}.{port.name}", batched=True)
     drawing = Drawing(frame.site, None) if st.drawn else None
     b = replace(b, frame=frame, drawing=drawing)
@@ -48,7 +64,7 @@ def field_of(
         value = b.at(st.value.span).broadcast(value, like, axes)
     if running:
         value = _over_time(b, value, st, who)
-        _one_length(b, value, st, others)
+        _one_length(b, value, st, [x for x in others if x.ends == ends])
     else:
         _time_forgotten(b, value, wanted, st, who)
     if port.domain is not None and port.domain.name == "class" and not wanted:
@@ -58,20 +74,22 @@ def field_of(
     fit(b, value, (), wanted, st.value.span, who, port.span)
     domain = domain_of(b, port.domain, scope)
     value, checked = _in_domain(b, value, domain, st)
-    node = _seen(b, port.name, value, port.span, length if running else None)
+    node = _seen(b, port.name, value, port.span, (ends, said.nodes[ends]) if ends else None)
     if port.name not in scope.names:  # `raw` stays what the reader gives
         scope.value(port.name, value, port.span)
     if checked is not value and b.claims is not None:
-        b.claims.append(FieldOf(port.name, value, checked, st.drawn, st.span))
-    return FieldOf(port.name, node, checked, st.drawn, st.span)
+        b.claims.append(FieldOf(port.name, value, checked, st.drawn, st.span, ends=ends))
+    return FieldOf(port.name, node, checked, st.drawn, st.span, ends=ends)
 
 
-def _seen(b: Build, name: str, value: Node, span: Span, length: Node | None = None) -> Node:
+def _seen(
+    b: Build, name: str, value: Node, span: Span, ends: tuple[str, Node] | None = None
+) -> Node:
     """The input of phases that stands for the value of a field. Where it runs over time, and raw
     says how long the sequences are, so does the type of the input."""
     sizes = [b.sizes.resolve(size) for size in value.type.shape[1:]]
-    if length is not None and sizes[0].value is not None:
-        lengths = _seen(b, LENGTH, length, span)
+    if ends is not None and sizes[0].value is not None:
+        lengths = _seen(b, *ends, span)
         sizes[0] = of_data(b, sizes[0].constant, lengths)
     type = value.type.like((BATCH_SIZE, *sizes))
     return b.mark(b.at(span)("input", name=name, type=type), span, name)
@@ -155,32 +173,77 @@ def _one_length(b: Build, value: Node, st: s.Field, others: Iterable[FieldOf]) -
                 at = Span(other.span.source, other.span.stop - 3, other.span.stop)
                 note = (Note(st.value.span, f"has {steps} steps"),)
                 b.fail("E347", text, at, f"has {theirs} steps", note, "raw[:-1]")
-            facts = ("all that runs over time in a data set has one number of steps",)
+            fact = "all that runs over time in a data set has one number of steps"
+            facts = (f"{fact}, but for arrays with lengths of their own, x_length beside x",)
             b.fail("E347", text, st.value.span, f"has {steps} steps", notes, facts=facts)
 
 
-def said_length(raw: Mapping[str, Node]) -> Node | None:
-    """What raw has for how long each sequence is: one whole number for each."""
-    value = raw.get(LENGTH)
-    whole = value is not None and value.type.kind == "index" and not value.type.example
-    return value if whole else None
+def said_lengths(raw: Mapping[str, Node]) -> Ends:
+    """What raw has for how long each sequence is: `length`, one whole number for each, of all of
+    them, and `x_length` of those of `x`, and of what has as many rows as that alone."""
+    arrays = {k: node.type.example[0] for k, node in raw.items() if node.type.example}
+    own = {k: f"{k}_{LENGTH}" for k in arrays if f"{k}_{LENGTH}" in raw}
+    nodes = {name: raw[name] for name in own.values()}
+    if LENGTH in raw and _whole(raw[LENGTH]):
+        nodes[LENGTH] = raw[LENGTH]
+    names = dict(own)
+    for k in arrays if LENGTH not in nodes else ():
+        alike = {name for j, name in own.items() if arrays[j] == arrays[k]}
+        if k not in own and len(alike) == 1:
+            names |= dict.fromkeys([k], *alike)
+    return Ends(names, nodes)
+
+
+def _whole(value: Node) -> bool:
+    return value.type.kind == "index" and not value.type.example
+
+
+def _refuse_length(b: Build, name: str, value: Node, span: Span) -> NoReturn:
+    what = b.shown(value.type) if value.type.example else "a real number"
+    text = f"{name} is how long each sequence is: one whole number for each"
+    b.fail("E348", text, span, f"holds {what}")
+
+
+def _ends_of(b: Build, st: s.Field, said: Ends) -> str:
+    """The name of the lengths that the sequences of a field have, "" of none."""
+    own = [*dict.fromkeys(said.names[k] for k in _arrays_of(st.value) if k in said.names)]
+    if len(own) > 1:
+        text = f"{st.port.name} is made of sequences that end apart"
+        b.fail("E347", text, st.value.span, f"ends by {' and by '.join(own)}")
+    if own and not _whole(said.nodes[own[0]]):
+        _refuse_length(b, own[0], said.nodes[own[0]], st.value.span)
+    return own[0] if own else LENGTH if LENGTH in said.nodes else ""
+
+
+def _arrays_of(part: s.Syntax) -> Iterator[str]:
+    """The arrays of raw that stand in a piece of syntax."""
+    if isinstance(part, s.Attr) and isinstance(part.body, s.Name) and part.body.id == "raw":
+        yield part.name
+    for inner in part.children():
+        yield from _arrays_of(inner)
 
 
 def with_ends(
-    b: Build, raw: Mapping[str, Node], length: Node, statements: Sequence[s.Syntax]
+    b: Build, raw: Mapping[str, Node], said: Ends, statements: Sequence[s.Syntax]
 ) -> dict[str, Node]:
-    """What raw has, where each sequence ends known: of arrays that have as many rows as those that
-    become fields over time."""
+    """What raw has, where each sequence ends known: of arrays with lengths of their own, and of
+    those that have as many rows as those that become fields over time."""
     fields = (x for x in statements if isinstance(x, s.Field))
     timed = [x for x in fields if x.port.dims and x.port.dims[0].span.text == "time"]
-    rows = {n for line in timed for n in _rows_of(b, line.value, raw)}
-    if len(rows) != 1 or not (steps := rows.pop()):
-        return dict(raw)
-    size = of_data(b, steps, length)
-    return {
-        k: resized(b, node, {1: size}) if node.type.example[:1] == (Size(steps),) else node
-        for k, node in raw.items()
-    }
+    own = {k: name for k, name in said.names.items() if _whole(said.nodes[name])}
+    made = dict(raw)
+    for k, name in own.items():
+        size = of_data(b, raw[k].type.example[0].constant, said.nodes[name])
+        made[k] = resized(b, raw[k], {1: size})
+    shared = {k: node for k, node in raw.items() if k not in own}
+    rows = {n for line in timed for n in _rows_of(b, line.value, shared)}
+    if LENGTH not in said.nodes or len(rows) != 1 or not (steps := rows.pop()):
+        return made
+    size = of_data(b, steps, said.nodes[LENGTH])
+    for k, node in shared.items():
+        if node.type.example[:1] == (Size(steps),):
+            made[k] = resized(b, node, {1: size})
+    return made
 
 
 def _rows_of(b: Build, part: s.Syntax, raw: Mapping[str, Node]) -> Iterator[int]:
@@ -195,27 +258,37 @@ def _rows_of(b: Build, part: s.Syntax, raw: Mapping[str, Node]) -> Iterator[int]
 
 def lengths(
     b: Build, raw: Mapping[str, Node], fields: dict[str, FieldOf], span: Span
-) -> str | None:
-    """The field that holds the lengths of the sequences; added where it is not written.
-
-    None where no field runs over time, or the raw data hold no lengths and no field is called so.
-    """
-    mine, value = fields.get(LENGTH), raw.get(LENGTH)
+) -> tuple[str, ...]:
+    """The fields that hold the lengths of the sequences; added where they are not written. None
+    where no field runs over time, or the raw data hold no lengths and no field is called so."""
     if not any("time" in f.node.type.running for f in fields.values()):
-        return None
-    text = f"{LENGTH} is how long each sequence is"
+        return ()
+    used = dict.fromkeys(f.ends for f in fields.values() if f.ends)
+    if LENGTH in fields or LENGTH in raw:
+        used.setdefault(LENGTH)
+    found = [name for name in used if _checked_length(b, name, raw, fields, span)]
+    for name in found:
+        if name not in fields:
+            node = _seen(b, name, raw[name], span)
+            fields[name] = FieldOf(name, node, raw[name], False, span)
+    return tuple(name for name in found if any(f.ends == name for f in fields.values()))
+
+
+def _checked_length(
+    b: Build, name: str, raw: Mapping[str, Node], fields: Mapping[str, FieldOf], span: Span
+) -> bool:
+    """Whether there are lengths of a name. Fails where something else is called so."""
+    mine, value = fields.get(name), raw.get(name)
+    text = f"{name} is how long each sequence is"
     if value is None:
         if mine is None:
-            return None
-        fact = f'lengths are an array "{LENGTH}" beside the sequences, as npz(...) reads it'
-        remedy = mine.span.text.replace(LENGTH, "steps", 1)
+            return False
+        fact = f'lengths are an array "{name}" beside the sequences, as npz(...) reads it'
+        remedy = mine.span.text.replace(name, "steps", 1)
         label = "is a field like any other"
         b.fail("E348", f"{text}, and raw has none", mine.span, label, (), remedy, (fact,))
     if mine is not None and mine.value is not value:
-        b.fail("E348", text, mine.span, "is something else", remedy=f"{LENGTH} = raw.{LENGTH}")
-    if said_length(raw) is None:
-        what = b.shown(value.type) if value.type.example else "a real number"
-        b.fail("E348", f"{text}: one whole number for each", span, f"holds {what}")
-    if mine is None:
-        fields[LENGTH] = FieldOf(LENGTH, _seen(b, LENGTH, value, span), value, False, span)
-    return LENGTH
+        b.fail("E348", text, mine.span, "is something else", remedy=f"{name} = raw.{name}")
+    if not _whole(value):
+        _refuse_length(b, name, value, span)
+    return True

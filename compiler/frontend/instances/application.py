@@ -150,7 +150,8 @@ def apply_instance(
 
     with replace(b, time=time).call(span, made.name, syntax.span, argument) as b:
         b = replace(b, calls=(*b.calls[:-1], b.calls[-1]._replace(made=made.span)))
-        before = made.steps, made.uneven
+        before = made.steps, made.along, made.uneven
+        made.along = {}
         nodes = [_port(b, made, i, value, at) for i, (value, at) in enumerate(given)]
         made.uses[tuple((n.type.kind, n.type.domain) for n in nodes)] = None
         loop = 0 if time.loop is None else time.loop.number  # each draws for itself
@@ -158,7 +159,7 @@ def apply_instance(
         if b.time.stepping or b.time.reading:  # the same input may meet another state
             result = _body(b, made, nodes, span)
             if b.time.reading:  # what is read says nothing of how long other sequences are
-                made.steps, made.uneven = before
+                made.steps, made.along, made.uneven = before
             return result
         if key not in made.memo:
             made.memo[key] = (_body(b, made, nodes, span), nodes)
@@ -205,7 +206,7 @@ def _port(b: Build, made: Instance, i: int, value: Value, span: Span) -> Node:
     who = f"{made.name} takes {port.name}{dims_text(port)}"
     node = _fitted(b, node, running, sizes, span, who, port)
     if "time" in running and not b.time.stepping:
-        made.steps = node.type.size_of("time")
+        made.steps = made.along[i] = node.type.size_of("time")
         made.uneven = made.uneven or lengths.extent(b, made.steps) is not None
     return node if domain is None else want_domain(b, node, domain, span, made.name, absent=True)
 
@@ -383,7 +384,7 @@ def _result(b: Build, made: Instance, port: s.Port, body: Scope) -> Node:
         label = f"is {b.shown(node.type)}, which does not run over time"
         b.fail("E214", f"{who}, which runs over time", port.span, label)
     _refuse_timed(b, made, port, node, running, who)
-    if "time" in running and made.timed and not b.time.stepping:
+    if "time" in running and lengths.in_step(made) and not b.time.stepping:
         node = _counted_along(b, made, node)
     node = _fitted(b, node, running, sizes, port.span, who, port)
     domain = domain_of(b, port.domain, made.scope, made.sizes)

@@ -126,7 +126,7 @@ def number_of_steps(attempt: Attempt) -> Size:
             broadcasting.equal(b, length, size, span, "both run over time")
             length = lengths.merged(b, length, size)
     owner = equations.owner_of(scope)
-    if length is None and owner is not None and owner.timed:
+    if length is None and owner is not None and lengths.in_step(owner):
         length = owner.steps  # as many steps as come in, though none is looked at
     if length is None:
         text, remedy = "how many steps does this scan have?", f"scan {st.name} in 100 {{ ... }}"

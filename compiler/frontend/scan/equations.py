@@ -239,7 +239,7 @@ def _sequence(
 def _steps(b: Build, st: s.Define, index: IndexVar, scope: Scope) -> Size:
     """How long a sequence is of which an equation knows its steps alone: as what its block gets."""
     owner, at = owner_of(scope), st.target.span
-    if owner is None or not owner.timed:
+    if owner is None or not lengths.in_step(owner):
         text, label = f"how many steps does {st.target.name} have?", "runs along no sequence"
         b.fail("E338", text, at, label, remedy=f"{index.name} in 0..99")
     if b.time.stepping:
