@@ -8,6 +8,7 @@ one that is added to a value that others read: that would have to be copied firs
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial, reduce
 from typing import TypeAlias
 
 from dln.compiler.ir.graph import Graph, Node
@@ -64,14 +65,10 @@ def holds_product(m: Terms, y: Node) -> bool:
 def added(m: Terms, x: Node, y: Node, scale: Node) -> Node:
     """x + scale * y, term by term, what is added otherwise first: it is there before they come."""
     found = list(summands(m, y, scale))
-    whole = x
+    more = [by for by, term, way in found if term is x and not way]
+    whole = m.mul(reduce(partial(plus, m), more, m.const(1.0)), x) if more else x
     for by, term, way in found:
-        if way:
-            continue
-        if term is x:
-            one = m.number(by)
-            whole = m.mul(m.add(m.const(1.0), by) if one is None else m.const(1.0 + one), whole)
-        else:
+        if term is not x and not way:
             whole = m.add(whole, term if m.is_(by, 1.0) else m.mul(by, term))
     for by, term, way in found:
         if way:
@@ -137,6 +134,12 @@ def times(m: Terms, a: Node, b: Node) -> Node:
         if m.number(one) in (1.0, -1.0):
             return other if m.is_(one, 1.0) else negative(m, other)
     return m.times(a, b)
+
+
+def plus(m: Terms, a: Node, b: Node) -> Node:
+    """The sum of two numbers."""
+    first, second = m.number(a), m.number(b)
+    return m.add(a, b) if first is None or second is None else m.const(first + second)
 
 
 def negative(m: Terms, a: Node) -> Node:

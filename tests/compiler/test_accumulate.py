@@ -58,6 +58,12 @@ block form(x[6]) -> y[2] {
   y = s[2]
 }
 """
+PULLED = """
+optimiser pulled(p, g; lr, to = 0.3) {
+  k = to - p + (to + 0.2 * sin(p) - p)           # the old value twice, and another term before it
+  p := p + lr * (k - g - p)
+}
+"""
 NORM = "sum(net(x)^2)"
 SPECS = {
     "sgd": (NET, NORM, "sgd(lr = 0.1)", 2),
@@ -65,6 +71,7 @@ SPECS = {
     "momentum": (NET, NORM, "momentum(lr = 0.1)", 2),
     "decay": (NET, NORM, "sgd(lr = 0.1, momentum = 0.5, decay = 0.1)", 2),
     "a penalty": (NET, f"{NORM} + 0.3 * sum(net.h.W^2)", "sgd(lr = 0.1)", 2),
+    "the old value several times": (PULLED + NET, NORM, "pulled(lr = 0.1)", 2),
     "a gradient read twice": (NET, NORM, "nesterov(lr = 0.1)", 0),
     "one parameter, two products": (TIED, "sum((net(x) - x)^2)", "sgd(lr = 0.1)", 2),
     "a loop": (LOOP, NORM, "sgd(lr = 0.1)", 2),
