@@ -16,7 +16,7 @@ from dln.running.expectations import verdicts
 
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
-HELPERS = {"fitting", "covered"}
+HELPERS = {"fitting", "covered", "unbiased"}
 
 
 def test_every_value_by_hand() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.op import Make
@@ -11,6 +12,7 @@ from dln.compiler.ir.sizes import BATCH, BATCH_SIZE, Size
 from dln.compiler.ir.structure import is_draw, is_element
 from dln.compiler.ir.tensor_type import TensorType
 from dln.compiler.schema.keys import Key
+from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Span
 
 
@@ -120,6 +122,16 @@ class OpenLoop:
         )
 
 
+class OwnUpdate(NamedTuple):
+    """An `update` line of a block, at one application: with which parameters, what the block gave,
+    and what works out an expression in it."""
+
+    version: int
+    results: tuple[Node, ...]
+    line: s.Update
+    look: Callable[[s.Expr], object]
+
+
 @dataclass(eq=False)
 class Frame:
     """Where expressions are being worked out: a phase, a watch, a check, an initial value.
@@ -130,6 +142,7 @@ class Frame:
     of the phase;
     `memory` holds what one-step forms have left; what of it is not there yet is `asked` for, where
     Python keeps it: its first value and the input that will hold it.
+    `own_updates` are the lines of `update` of the blocks that were applied where a phase learns;
     `masks` are the places that drew one, by the path of their equation, each with the step or round
     and its calls.
     """
@@ -140,6 +153,7 @@ class Frame:
     batched: bool = False
     alone: bool = False
     params: dict[str, Node] = field(default_factory=dict)
+    own_updates: list[OwnUpdate] = field(default_factory=list)
     carry: StreamStates | None = None
     kept: PhaseStates | None = None
     memory: dict[Remembered, Node] = field(default_factory=dict)
@@ -150,6 +164,13 @@ class Frame:
     def number(self) -> TensorType:
         """The type of one number for each example."""
         return TensorType((BATCH_SIZE,), ("batch",)) if self.batched else TensorType(())
+
+    def remember(
+        self, body: Iterable[s.Stmt], results: Iterable[Node], look: Callable[[s.Expr], object]
+    ) -> None:
+        """Keep the lines of `update` of a block that is applied, where a phase learns."""
+        lines = [st for st in body if isinstance(st, s.Update)] if self.training else []
+        self.own_updates += [OwnUpdate(self.version, tuple(results), st, look) for st in lines]
 
 
 @dataclass

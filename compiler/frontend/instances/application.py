@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 
 from dln.compiler.frontend.context import broadcasting, lengths, standing
 from dln.compiler.frontend.context.blaming import Argument
@@ -257,6 +258,7 @@ def _body(b: Build, made: Instance, nodes: Sequence[Node], span: Span) -> Value:
         b.fail("E415", f"{made.name} promises no result", span, "has no value",
                remedy=f"block {made.name}(...) -> y[m] {{ ... }}")  # fmt: skip
     results = {p.name: _result(b, made, p, body) for p in syntax.results}
+    b.frame.remember(syntax.body, results.values(), partial(b.evaluate, scope=body))
     return next(iter(results.values())) if len(results) == 1 else Results(results)
 
 

@@ -105,5 +105,6 @@ BINDERS: dict[type, Callable[..., None]] = {
     s.Let: _let,
     s.Scan: _scan,
     s.Expect: _expect,
+    s.Update: lambda b, st, scope: None,  # asked for where a phase learns
     s.For: _for,
 }

@@ -62,6 +62,7 @@ def unrolled(
 
 OF_BLOCKS: dict[type, str] = {
     s.Param: "param", s.Fixed: "fixed", s.Hidden: "hidden", s.Energy: "energy",
+    s.Update: "update",
 }  # fmt: skip
 
 

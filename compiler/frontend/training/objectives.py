@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import reduce
 from typing import TypeAlias
 
 from dln.compiler.frontend.context import broadcasting
-from dln.compiler.frontend.context.build_context import Build, Naming, Scope
+from dln.compiler.frontend.context.build_context import Build, Naming, Scope, Value
 from dln.compiler.frontend.context.missing import known
 from dln.compiler.frontend.context.place import replace
 from dln.compiler.frontend.context.ports import shaped
@@ -84,6 +85,7 @@ def _step(b: Build, run: LineRun, length: int, got: PhaseBody) -> None:
     """All updates of a step are worked out from the old parameters, then made together. A round
     has so many updates."""
     new: Moved = {}
+    first = len(got.lines)
     for i, (st, scope) in enumerate(run.lines):
         at = in_stretch(b, scope)
         with b.collecting():
@@ -100,6 +102,9 @@ def _step(b: Build, run: LineRun, length: int, got: PhaseBody) -> None:
             else:
                 word = st.span.text.split()[0]
                 b.fail("E406", f"{word} stands in the phase, not in one of its steps", st.span)
+    if b.frame.own_updates:
+        with b.collecting():
+            _own_updates(b, run, got, first, new)
     for path, (node, span) in new.items():
         got.updates[path] = node
         # To the steps to come it is one node for each parameter, so that two with equal values
@@ -193,23 +198,66 @@ def _one_memory(b: Build, use: OptimiserUse, path: str, done: Updated, got: Phas
 def _update(b: Build, st: s.Update, scope: Scope, new: Moved) -> None:
     """`update p += e`: e averaged over the batch (added up with `total`) is added to p."""
     path = one_parameter(b, st.target, scope, "update changes")
-    value = tensor(b, st.value, scope)
-    step = batch_reduced(b, broadcasting.quantity(b, value, st.value.span), st.total, st.value.span)
+    _add(b, st, path, [_mean(b, st, b.evaluate(st.value, scope))], new)
+
+
+def _own_updates(b: Build, run: LineRun, got: PhaseBody, first: int, new: Moved) -> None:
+    """The lines of `update` of the blocks that a loss of this run is made of, where what they
+    change belongs to what is moved. One that is applied several times is moved by the mean; a line
+    of the phase takes its place."""
+    lines = [(st, scope) for st, scope in run.lines if isinstance(st, s.Minimize)]
+    said = set(new)
+    for (st, scope), minimizing in zip(lines, got.lines[first:], strict=False):
+        over = {path for e in st.over for path in owned_by(in_stretch(b, scope), e, scope)} - said
+        needed = set(ancestors([minimizing.loss]))
+        found: dict[str, tuple[s.Update, list[Node]]] = {}
+        for own in b.frame.own_updates:
+            if own.version == b.frame.version and not needed.isdisjoint(own.results):
+                path = _parameter(
+                    b, own.look(own.line.target), own.line.target.span, "update changes"
+                )
+                if path in over:
+                    value = _mean(b, own.line, own.look(own.line.value))
+                    found.setdefault(path, (own.line, []))[1].append(value)
+        for path, (line, values) in found.items():
+            if got.descent is not None:
+                text = f"{got.descent.name} moves parameters alone in its phase"
+                notes = (Note(line.span, f"changes {path} as well"),)
+                b.fail("E366", text, st.optimiser.span, "searches here", notes, "adam(lr = 1e-3)")
+            _add(b, line, path, values, new)
+        said |= set(found)
+
+
+def _mean(b: Build, st: s.Update, value: Value) -> Node:
+    node = broadcasting.quantity(b, value, st.value.span)
+    return batch_reduced(b, node, st.total, st.value.span)
+
+
+def _add(b: Build, st: s.Update, path: str, steps: Sequence[Node], new: Moved) -> None:
+    """The new value of a parameter: what is added to it is the mean of some steps."""
     param = b.frame.params.get(path, b.owned.params[path].node)
-    step = shaped(b, step, param.type, st.value.span, broadcasting.short(st.target.span.text))
+    name = broadcasting.short(st.target.span.text)
+    parts = [shaped(b, step, param.type, st.value.span, name) for step in steps]
+    step = reduce(b.at(st.span).add, parts)
+    if len(parts) > 1:
+        step = b.at(st.span).scale(step, 1 / len(parts))
     spans = (st.target.span, st.value.span)
     _set(b, path, pointwise.binary(b, "add", param, step, st.span, spans), st.span, new)
 
 
 def one_parameter(b: Build, expr: s.Expr, scope: Scope, who: str) -> str:
     """The path of the one parameter that an expression names."""
-    value = b.evaluate(expr, scope)
+    return _parameter(b, b.evaluate(expr, scope), expr.span, who)
+
+
+def _parameter(b: Build, value: Value, span: Span, who: str) -> str:
+    """The path of the one parameter that a value is."""
     paths = [
         k for k, p in b.owned.params.items() if p.node is value or b.frame.params.get(k) is value
     ]
     if len(paths) != 1:
         remedy = "a parameter by its name: net.W"
-        b.fail("E358", f"{who} one parameter", expr.span, f"is {describe(value)}", remedy=remedy)
+        b.fail("E358", f"{who} one parameter", span, f"is {describe(value)}", remedy=remedy)
     return paths[0]
 
 
