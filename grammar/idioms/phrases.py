@@ -60,6 +60,7 @@ EMITTED = "emit gives out one value, and its file stands behind to, in quotes"
 GIVEN = "a task gives a value out with emit"
 MINIMIZE = ": minimize cross_entropy(net(x), label) over net with sgd(lr = 0.1)"
 UNITS = "a time is for 3 epochs, or updates, steps, seconds"
+REPEATED = "a step has its name first, then how often it is done"
 MINIMISED = "a phase says in minimize what is made small, and with which optimiser"
 SWEPT = "a sweep varies what is a const: give the option one, and vary that"
 TOLERANCE = "a tolerance is written within"
@@ -92,6 +93,7 @@ ROWS = tuple(
          ": for 1000 updates, in place of epochs", UNITS),
         ("E114", "{bare} batch|batches|examples|samples", "batch {bare}",
          "examples of one update are batch 100"),
+        ("E114", "^step {k} times {f} {rest}", "step {f} {k} times {rest}", REPEATED),
         ("E114", "{unit} = {k}", "for {k} {unit}", UNITS),
         ("E114", "{unit} {k}", "for {k} {unit}", UNITS),
         ("E114", "{bare} {unit}", "for {bare} {unit}", UNITS),
