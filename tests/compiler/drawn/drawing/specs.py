@@ -92,6 +92,8 @@ class Drawn:
 
     def loss(self, params: Env) -> Any:
         y = self.outputs(params)
+        if self.kind in PAIRS:
+            return self.pairs(y.reshape(len(y), -1))
         centre = y.mean(0) if self.kind == "batch" else 0.3
         each = [np.sum((row - centre) ** 2) for row in y]
         found = sum(each) if self.kind == "total" else sum(each) / len(each)
@@ -99,13 +101,24 @@ class Drawn:
             found = found + 0.1 * sum(np.sum(v**2) for v in params.values())
         return found
 
+    def pairs(self, y: Any) -> Any:
+        """The loss of kinds that hold examples against one another."""
+        n = len(y)
+        if self.kind == "pairs":
+            return sum(np.sum((a - b) ** 2) for a in y for b in y) / n
+        apart = [np.tanh(np.sum(y[i] * y[k])) for i in range(n) for k in range(n) if i != k]
+        return sum(apart) / (n * max(n - 1, 1)) + sum(np.sum(row**2) for row in y) / n
+
 
 FILE = "d.npz"
+PAIRS = ("pairs", "others")
 LOSSES = {
     "mean": "minimize sum((o - 0.3)^2)",
     "total": "minimize total sum((o - 0.3)^2)",
     "batch": "m = mean(batch: o)\n  minimize sum((o - m)^2)",
     "decay": "minimize sum((o - 0.3)^2) + 0.1 * ({})",
+    "pairs": "minimize sum(k in batch: sum((o - o[k])^2))",
+    "others": "minimize mean(k in others: tanh(sum(o * o[k]))) + sum(o^2)",
 }
 
 
@@ -143,7 +156,8 @@ def draw(c: Choices) -> Drawn:
         f"  o = net({', '.join(v.text for v in ports)})\n  {LOSSES[kind].format(decay)} over net"
     )
     text += f"{net.text()}let net = model()\ntrain t on d batch all for 1 update dtype float64 {{\n"
-    return Drawn(f"{text}{phase} with sgd(lr = 0.1)\n}}\n", net, fields, first, kind)
+    clip = " clip 1e100" * (kind == "decay")  # is never reached, and changes nothing
+    return Drawn(f"{text}{phase} with sgd(lr = 0.1){clip}\n}}\n", net, fields, first, kind)
 
 
 def data(ports: list[Var], fields: Env) -> str:
