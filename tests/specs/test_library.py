@@ -17,6 +17,7 @@ from dln.running.expectations import verdicts
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
 HELPERS = {"fitting", "covered", "unbiased"}
+HELPERS |= {"middle", "outside", "over", "righter", "righter8", "toward"}
 
 
 def test_every_value_by_hand() -> None:
@@ -64,6 +65,24 @@ def test_optimisers_by_their_papers(text: str, rule: Callable[[float, list[float
     for x in (1.0, -3.0, 0.5):
         s.step("t", x=[x])
     np.testing.assert_allclose(s.params["net.w"], rule(2.0, [1.0, -3.0, 0.5]), rtol=1e-12)
+
+
+@pytest.mark.parametrize(("m", "n"), [(5, 5), (3, 8), (40, 7)])
+def test_first_values_at_right_angles(m: int, n: int) -> None:
+    spec = f"let net = dense({m}, init = orthogonal)\nlet y = net(zeros({n}))\n"
+    W = dln.load(spec).compile(dtype="float64").session(seed=3).params["net.W"]
+    small = W @ W.T if m <= n else W.T @ W
+    np.testing.assert_allclose(small, np.eye(min(m, n)), atol=1e-12)
+
+
+def test_first_values_within_two_deviations() -> None:
+    spec = (
+        "block form(x[2]) -> y[40000] {\n  param W[40000, 2] ~ truncated_normal(1, 0.5)\n"
+        "  y = W @ x\n}\nlet net = form()\nlet y = net(zeros(2))\n"
+    )
+    W = (dln.load(spec).compile(dtype="float64").session(seed=3).params["net.W"] - 1) / 0.5
+    assert np.abs(W).max() <= 2 and np.abs(W).max() > 1.99
+    assert abs(W.mean()) < 0.015 and abs(W.std() - 0.87962566) < 0.01
 
 
 def test_every_definition_has_a_row_and_a_value() -> None:
