@@ -83,7 +83,7 @@ def from_plain(data: Any, sources: Sources) -> Any:
     [(letter, held)] = data.items()
     try:
         return _made(letter, held, sources)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, ArithmeticError, TypeError, ValueError, AttributeError) as error:
         raise Unkept(letter) from error
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import dln
@@ -294,6 +294,8 @@ JSON = st.recursive(
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(JSON)
+@example({"r": []})
+@example({"x": ["a", float("inf")]})
 def test_any_data_are_a_value_or_refused(data: Any) -> None:
     try:
         from_plain(data, {})
