@@ -129,6 +129,25 @@ def _reversal(draws: Draws, v: Values) -> dict[str, Any]:
     return {"source": source, "target": source[:, ::-1].copy()}
 
 
+def _stutter(draws: Draws, v: Values) -> dict[str, Any]:
+    """T/2 to T symbols, and the same with every odd one said twice: both of their own length."""
+    import numpy as np  # late: NumPy
+
+    steps = v["T"]
+    source = draws.whole("source", v["classes"], steps)
+    source_length = steps - draws.whole("length", steps // 2 + 1)
+    times = 1 + source % 2
+    times[np.arange(steps) >= source_length[:, None]] = 0
+    ends = times.cumsum(1)
+    cut(source, source_length)
+    target_length = ends[:, -1].copy()
+    places = np.minimum((ends[:, None, :] <= np.arange(2 * steps)[:, None]).sum(2), steps - 1)
+    target = np.take_along_axis(source, places, 1)
+    cut(target, target_length)
+    return {"source": source, "source_length": source_length,
+            "target": target, "target_length": target_length}  # fmt: skip
+
+
 def _parity(draws: Draws, v: Values) -> dict[str, Any]:
     """Bits, and at each step whether the number of ones so far is odd."""
     bits = draws.whole("bits", 2, v["T"])
@@ -255,6 +274,18 @@ SEQUENCES: dict[str, Set] = {
         _reversal,
         classes="classes",
         peak=1.0,
+    ),
+    "stutter": Set(
+        "T/2 to T symbols, and the same with every odd one said twice",
+        {"T": 8, "classes": 8, "count": 1000},
+        lambda v: {
+            "source": index(v["T"]),
+            "source_length": index(),
+            "target": index(2 * v["T"]),
+            "target_length": index(),
+        },
+        _stutter,
+        classes="classes",
     ),
     "tags": Set(
         "tags that seldom change, and symbols that often tell them; T/2 to T steps",

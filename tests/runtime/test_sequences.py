@@ -95,6 +95,13 @@ def sign(e: Example) -> None:
     assert ups + e["x"].count(-1.0) == 11 and e["label"] == (ups > 5)
 
 
+def stutter(e: Example) -> None:
+    n, m, source, target = (e[k] for k in ("source_length", "target_length", "source", "target"))
+    said = [s for s in source[:n] for _ in range(2 if s % 2 else 1)]
+    assert 4 <= n <= 9 and len(source) == 9 and len(target) == 18
+    assert target[:m] == said and not any(source[n:]) and not any(target[m:])
+
+
 def tags(e: Example) -> None:
     n, ends = e["length"], (e["tags"], e["symbols"])
     assert 6 <= n <= 12 and all(len(a) == 12 for a in ends)
@@ -127,6 +134,7 @@ CASES: list[tuple[DataSource, Callable[[Example], None]]] = [
     (decl("parity-steps", 12, 300), parity),
     (decl("sign", 11, 300), sign),
     (decl("digits-row", 3, 300), digits),
+    (decl("stutter", 9, 5, 300), stutter),
     (decl("tags", 12, 4, 0.7, 0.6, 300), tags),
 ]
 
