@@ -87,3 +87,39 @@ def test_batch_norm_is_the_papers() -> None:
     np.testing.assert_allclose(s.params["net.s"], v, rtol=1e-12)
     y = s.params["net.g"] * (X - m) / np.sqrt(v + 1e-5) + s.params["net.b"]
     np.testing.assert_allclose(s.net(X), y, rtol=1e-12)
+
+
+AVERAGED = """
+data d = rows([[1, 2], [3, 5], [4, 1]]) {
+  x[2] = raw
+}
+block form(x[2]) -> y[3] {
+  y = x -> dense(4, act = tanh) -> dense(3)
+}
+let net  = form()
+let slow = form()
+let mean_of = form()
+train t on d batch 3 for 1 update dtype float64 {
+  start slow := net
+  minimize sum(net(x)^2) over net with sgd(lr = 0.1)
+  update slow += 0.25 * (net - slow)
+  watch e = sum(slow(x)) + sum(mean_of(x)) every 1 update
+}
+"""
+
+
+def test_all_parameters_of_an_instance_follow_those_of_another() -> None:
+    """Averaged weights: what stands before each update is taken in by a quarter."""
+    s = dln.load(AVERAGED).compile(dtype="float64").session(seed=0)
+    names = [k.removeprefix("net") for k in s.params if k.startswith("net.")]
+    slow = {k: s.params[f"net{k}"].copy() for k in names}
+    assert len(names) == 4
+    s.train("t")
+    for k in names:
+        np.testing.assert_array_equal(s.params[f"slow{k}"], slow[k])
+    for _ in range(3):
+        net = {k: s.params[f"net{k}"].copy() for k in names}
+        s.step("t", x=X)
+        slow = {k: slow[k] + 0.25 * (net[k] - slow[k]) for k in names}
+        for k in names:
+            np.testing.assert_allclose(s.params[f"slow{k}"], slow[k], rtol=1e-12)

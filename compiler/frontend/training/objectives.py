@@ -23,7 +23,14 @@ from dln.compiler.frontend.instances.instances import live_only
 from dln.compiler.frontend.instances.options import option_values
 from dln.compiler.frontend.instances.owning import owned_by
 from dln.compiler.frontend.tensors import pointwise, reductions
-from dln.compiler.frontend.training import clipping, line_search, persistent_state, rounds, slopes
+from dln.compiler.frontend.training import (
+    clipping,
+    line_search,
+    persistent_state,
+    rounds,
+    slopes,
+    whole_instances,
+)
 from dln.compiler.frontend.training.optimisers import Updated, optimise, remembers
 from dln.compiler.frontend.training.phase_scope import PhaseBody, bind, flat, in_stretch
 from dln.compiler.frontend.training.rounds import LinePlace, LineRun
@@ -197,8 +204,9 @@ def _one_memory(b: Build, use: OptimiserUse, path: str, done: Updated, got: Phas
 
 def _update(b: Build, st: s.Update, scope: Scope, new: Moved) -> None:
     """`update p += e`: e averaged over the batch (added up with `total`) is added to p."""
-    path = one_parameter(b, st.target, scope, "update changes")
-    _add(b, st, path, [_mean(b, st, b.evaluate(st.value, scope))], new)
+    lines = whole_instances.parts(b, st.target, st.value, scope)
+    for path, where in lines or [(one_parameter(b, st.target, scope, "update changes"), scope)]:
+        _add(b, st, path, [_mean(b, st, b.evaluate(st.value, where))], new)
 
 
 def _own_updates(b: Build, run: LineRun, got: PhaseBody, first: int, new: Moved) -> None:

@@ -15,7 +15,7 @@ from dln.compiler.frontend.context.static_values import positive, tensor, word
 from dln.compiler.frontend.data.datasets import on_part
 from dln.compiler.frontend.expressions import phase_queries
 from dln.compiler.frontend.expressions.operators import truth
-from dln.compiler.frontend.training import persistent_state, phase_scope
+from dln.compiler.frontend.training import persistent_state, phase_scope, whole_instances
 from dln.compiler.frontend.training.objectives import batch_reduced, one_parameter
 from dln.compiler.frontend.training.phase_scope import PhaseBody
 from dln.compiler.ir import masks
@@ -121,22 +121,9 @@ def closing(b: Build, st: s.Item | s.Stmt, scope: Scope, got: PhaseBody) -> None
             every = _every(b, st.every, scope, "how often to save")
             got.keeps.append(Keeping(every, best, st.span))
         case s.Start():
-            path = one_parameter(b, st.target, scope, "start sets")
-            for other in got.starts:
-                if other.path == path:
-                    b.refuse_again(f"{path} starts twice", st.span, other.span)
-            begun = replace(b, frame=Frame(next(b.counter), kept=b.frame.kept))
-            value = tensor(begun, st.value, scope)
-            persistent_state.refuse(b, value, st.value.span, "what a phase starts with")
-            for node in filter(is_input, ancestors([value])):  # it would be read as empty
-                text = f"{st.target.span.text} starts before there is a minibatch"
-                label, remedy = f"depends on the data {node['name']}", "a field of the whole set"
-                b.fail("E401", text, st.value.span, label, remedy=f"{remedy}, as mnist.x")
-            value = broadcasting.quantity(b, value, st.value.span)
-            like = b.owned.params[path].node.type
-            value = shaped(b, value, like, st.value.span, st.target.span.text)
-            value = masks.live_only(b.at(st.span), value, b.owned.params[path].node)
-            got.starts.append(Starting(path, value, st.span))
+            lines = whole_instances.parts(b, st.target, st.value, scope)
+            for path, where in lines or [(one_parameter(b, st.target, scope, "start sets"), scope)]:
+                _start(b, st, path, where, got)
 
 
 def _warn_of_largest(b: Build, name: s.Name, got: PhaseBody) -> None:
@@ -201,3 +188,22 @@ def _over_watches(b: Build, expr: s.Expr, scope: Scope, got: PhaseBody, what: st
         text = f"{who} is the same all through the phase"
         b.fail("E371", text, expr.span, "depends on no watch, and not on the time")
     return node
+
+
+def _start(b: Build, st: s.Start, path: str, scope: Scope, got: PhaseBody) -> None:
+    """`start W := e`: what a parameter is when the phase begins."""
+    for other in got.starts:
+        if other.path == path:
+            b.refuse_again(f"{path} starts twice", st.span, other.span)
+    begun = replace(b, frame=Frame(next(b.counter), kept=b.frame.kept))
+    value = tensor(begun, st.value, scope)
+    persistent_state.refuse(b, value, st.value.span, "what a phase starts with")
+    for node in filter(is_input, ancestors([value])):  # it would be read as empty
+        text = f"{st.target.span.text} starts before there is a minibatch"
+        label, remedy = f"depends on the data {node['name']}", "a field of the whole set"
+        b.fail("E401", text, st.value.span, label, remedy=f"{remedy}, as mnist.x")
+    value = broadcasting.quantity(b, value, st.value.span)
+    like = b.owned.params[path].node.type
+    value = shaped(b, value, like, st.value.span, st.target.span.text)
+    value = masks.live_only(b.at(st.span), value, b.owned.params[path].node)
+    got.starts.append(Starting(path, value, st.span))
