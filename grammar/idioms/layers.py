@@ -56,6 +56,8 @@ STEPS = (
      "along a sequence runs a scan"),
     ("scan {f} in {k}..time {", "scan {f} in time {",
      "a scan goes from the first step to the last"),
+    ("({f} in minibatch|examples: {inside})", "({f} in batch: {inside})",
+     "another example of the minibatch is an index in batch"),
     ("clip|clip_by_norm|clip_by_global_norm|clipped({f}({inside}), {number})",
      "{f}({inside}) clip {number}", "clip stands behind the optimiser"),
 )  # fmt: skip

@@ -184,6 +184,11 @@ ROWS = tuple(
          "a slice has no step: an index may have one"),
         ("E119", "{fn} {l}", lambda h: None if h["l"].startswith(h["fn"]) else
          f"{h['fn']}({h['l']})", "what a function is given stands in brackets"),
+        ("E119", "(batch {f}: {inside})", "({f} in batch: {inside})",
+         "another example of the minibatch is an index in batch"),
+        ("E119", "scan {f} in time reversed|reverse|backward|downwards {",
+         "scan {f} in time backwards {", "from the end of each sequence a scan runs backwards"),
+        ("E100", "clip = {number}", "clip {number}", "clip stands behind the optimiser"),
         ("E119", "-> {f} {number}", "-> {f}({number})",
          "what a block is given stands in brackets"),
         ("E119", "dense|conv|lstm|gru|rnn {number}", ": dense({number})",

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from dln.compiler.frontend.context.blaming import ActiveCall
 from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.op import Make
 from dln.compiler.ir.sizes import BATCH, BATCH_SIZE, Size
@@ -124,11 +125,12 @@ class OpenLoop:
 
 class OwnUpdate(NamedTuple):
     """An `update` line of a block, at one application: with which parameters, what the block gave,
-    and what works out an expression in it."""
+    the calls that led there, and what works out an expression in it."""
 
     version: int
     results: tuple[Node, ...]
     line: s.Update
+    calls: tuple[ActiveCall, ...]
     look: Callable[[s.Expr], object]
 
 
@@ -166,11 +168,16 @@ class Frame:
         return TensorType((BATCH_SIZE,), ("batch",)) if self.batched else TensorType(())
 
     def remember(
-        self, body: Iterable[s.Stmt], results: Iterable[Node], look: Callable[[s.Expr], object]
+        self,
+        body: Iterable[s.Stmt],
+        results: Iterable[Node],
+        calls: tuple[ActiveCall, ...],
+        look: Callable[[s.Expr], object],
     ) -> None:
         """Keep the lines of `update` of a block that is applied, where a phase learns."""
         lines = [st for st in body if isinstance(st, s.Update)] if self.training else []
-        self.own_updates += [OwnUpdate(self.version, tuple(results), st, look) for st in lines]
+        given = tuple(results)
+        self.own_updates += [OwnUpdate(self.version, given, st, calls, look) for st in lines]
 
 
 @dataclass

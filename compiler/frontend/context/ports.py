@@ -223,7 +223,7 @@ def refuse_running(b: Build, node: Node, span: Span, what: str) -> NoReturn:
     each = " and ".join(said[a] for a in axes)
     text = f"mean({', '.join(axes)}: {broadcasting.short(span.text)})"
     b.fail("E202", f"{what} is one for all examples", span, f"has a value for each {each or 'row'}",
-           remedy=text if axes else "")  # fmt: skip
+           remedy=text if axes and span.source is b.source else "")  # fmt: skip
 
 
 def shaped(b: Build, node: Node, like: TensorType, span: Span, what: str = "it") -> Node:

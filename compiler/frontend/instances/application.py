@@ -258,7 +258,7 @@ def _body(b: Build, made: Instance, nodes: Sequence[Node], span: Span) -> Value:
         b.fail("E415", f"{made.name} promises no result", span, "has no value",
                remedy=f"block {made.name}(...) -> y[m] {{ ... }}")  # fmt: skip
     results = {p.name: _result(b, made, p, body) for p in syntax.results}
-    b.frame.remember(syntax.body, results.values(), partial(b.evaluate, scope=body))
+    b.frame.remember(syntax.body, results.values(), b.calls, partial(b.evaluate, scope=body))
     return next(iter(results.values())) if len(results) == 1 else Results(results)
 
 

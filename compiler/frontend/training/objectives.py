@@ -218,21 +218,21 @@ def _own_updates(b: Build, run: LineRun, got: PhaseBody, first: int, new: Moved)
     for (st, scope), minimizing in zip(lines, got.lines[first:], strict=False):
         over = {path for e in st.over for path in owned_by(in_stretch(b, scope), e, scope)} - said
         needed = set(ancestors([minimizing.loss]))
-        found: dict[str, tuple[s.Update, list[Node]]] = {}
+        found: dict[str, tuple[Build, s.Update, list[Node]]] = {}
         for own in b.frame.own_updates:
             if own.version == b.frame.version and not needed.isdisjoint(own.results):
-                path = _parameter(
-                    b, own.look(own.line.target), own.line.target.span, "update changes"
-                )
+                there = replace(b, calls=own.calls)
+                target = own.line.target
+                path = _parameter(there, own.look(target), target.span, "update changes")
                 if path in over:
-                    value = _mean(b, own.line, own.look(own.line.value))
-                    found.setdefault(path, (own.line, []))[1].append(value)
-        for path, (line, values) in found.items():
+                    value = _mean(there, own.line, own.look(own.line.value))
+                    found.setdefault(path, (there, own.line, []))[2].append(value)
+        for path, (there, line, values) in found.items():
             if got.descent is not None:
                 text = f"{got.descent.name} moves parameters alone in its phase"
                 notes = (Note(line.span, f"changes {path} as well"),)
                 b.fail("E366", text, st.optimiser.span, "searches here", notes, "adam(lr = 1e-3)")
-            _add(b, line, path, values, new)
+            _add(there, line, path, values, new)
         said |= set(found)
 
 
