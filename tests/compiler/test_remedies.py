@@ -53,12 +53,12 @@ ROWS: dict[str, tuple[str, list[Change], str]] = {
         "let x = [1, 2, 3]\nblock rev(x[n]) -> y[n] {\n  y = reversed(x)\n}\nlet f = rev()\n"
         'check "by hand" {\n  expect f(x) == [3, 2, 1]\n}\n',
         [("y = reversed(x)", "y[i] = x[n - 1 - i]")],
-        "as in y[i] = x[n - 1 - i], where x has n elements",
+        "a vector backwards: y[i] = x[2 - i]",
     ),
     "tan": (
         'check "by hand" {\n  expect tan(1) == 1.5574077246549 within 1e-12\n}\n',
         [("tan(1)", "sin(1) / cos(1)")],
-        "sin(1) / cos(1)",
+        "as in (sin(1) / cos(1)); tanh is another",
     ),
     "relu6": (
         'check "by hand" {\n  expect relu6([-1, 3, 7]) == [0, 3, 6]\n}\n',
