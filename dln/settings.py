@@ -29,6 +29,7 @@ class Settings:
     resume: str | None = None
     jobs: int | None = None
     memory_limit: int | None = None
+    plot: bool = False
     asked: frozenset[str] = frozenset()
     """The names of those that were given."""
 

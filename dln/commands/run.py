@@ -37,6 +37,7 @@ ORDER = 50
     "--resume", metavar="[DIR]", is_flag=False, flag_value="", default=None,
     help="Go on with an interrupted run: of DIR, or the newest of the spec.",
 )  # fmt: skip
+@click.option("--plot", is_flag=True, help="Small curves of what is watched, while it trains.")
 @takes("training", "device", "target", "memory", "spec")
 def command(terminal: Terminal, /, spec: str | None, **given: Any) -> int:
     """A new run, or one that goes on."""
@@ -98,10 +99,18 @@ def _run(
     found = _verdicts(spec, session, given)
     told = facts(spec, session, found, rundir)
     rundir.log(event="finished", checks=told["checks"], phases=told["phases"])
+    if any(result.history for result in session.results.values()):
+        _curves(terminal, session, rundir, given)
     report(terminal, spec, session, selection, found)
     terminal.result(f"\nrun directory: {rundir.path}")
     terminal.data({**told, **emitted, **present(left_out=selection.left_out)})
     return 1 if verdict_text.status_of(found) == "failed" else 0
+
+
+def _curves(terminal: Terminal, session: Session, rundir: RunDirectory, given: Settings) -> None:
+    from dln.recorded import curves  # late: many runs watch nothing
+
+    curves.of_itself(session.results, rundir.path, given.plot, terminal.say)
 
 
 def _verdicts(spec: Spec, session: Session, given: Settings) -> list[Verdict]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -23,6 +23,7 @@ from dln.printing.tiling import enlarged, largest, tiled
 
 DPI = 150
 WIDE = 100  # a scale of panels goes by powers of ten where values span more than that
+SINGLE = 60  # points of a curve that are marked one by one
 FEW = 20  # classes whose counts are written into a picture
 INK, PALE = "#333333", "#dddddd"
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
@@ -124,7 +125,8 @@ def _draw_panel(axes: Any, panel: Panel) -> None:
     for curve in panel.curves:
         colour += not curve.dashed
         line = "none" if panel.words else "--" if curve.dashed else "-"
-        marker = "o" if not curve.dashed else "_" if panel.words else None
+        single = len(curve.x) <= SINGLE
+        marker = ("o" if single else None) if not curve.dashed else "_" if panel.words else None
         axes.errorbar(curve.x, curve.y, yerr=curve.error, label=curve.label, capsize=3,
                       color=COLOURS[colour % len(COLOURS)], marker=marker, linestyle=line,
                       markersize=12 if marker == "_" else 3.5,
@@ -135,6 +137,9 @@ def _draw_panel(axes: Any, panel: Panel) -> None:
         axes.set_xticks(range(len(panel.words)), panel.words)
     else:
         _scale(axes, "x", [c.x for c in panel.curves])
+        if all((c.x == c.x.round()).all() for c in panel.curves):
+            with suppress(AttributeError):  # a scale of powers has ticks of its own
+                axes.xaxis.get_major_locator().set_params(integer=True)
     _scale(axes, "y", [c.y for c in panel.curves])
     if len(panel.curves) > 1:
         axes.legend()

@@ -118,6 +118,9 @@ class Replay(RunDirectory):
     def log(self, **record: object) -> None:
         self.logged.append(json.loads(json.dumps(plain(record))))
 
+    def table(self, columns: object) -> None:
+        """None is kept."""
+
     def go_on_from(self, path: object, keep: object) -> None:
         """What was logged stays: it is looked for by its place."""
 

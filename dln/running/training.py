@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from dln.kept.facts import SpecFacts
-from dln.printing.progress import progress
+from dln.printing.progress import SmallCurves, progress
 from dln.printing.terminal import Terminal
 from dln.runtime.checkpoint.rundir import Restored, RunDirectory
 from dln.runtime.data.fields import Read
@@ -91,9 +91,12 @@ def train(
     rundir: RunDirectory | None = None, restored: Restored | None = None,
 ) -> str:  # fmt: skip
     """Train the phases selected; what interrupted it, or nothing."""
-    with interruptible("" if terminal.quiet else STOPPING) as stop, progress(terminal) as hook:
+    curves = SmallCurves() if given.plot and not terminal.quiet else None
+    stopping = "" if terminal.quiet else STOPPING
+    with interruptible(stopping) as stop, progress(terminal, curves) as hook:
+        hooks = [hook] if curves is None else [curves, hook]
         try:
-            session.train(selection.names, epochs=given.epochs, limit=given.limit, hooks=[hook],
+            session.train(selection.names, epochs=given.epochs, limit=given.limit, hooks=hooks,
                           rundir=rundir, stop=stop, resume=restored)  # fmt: skip
         except Interrupted as interrupted:
             return str(interrupted)

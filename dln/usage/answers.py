@@ -25,6 +25,7 @@ from dln.usage.twice import Twice
 
 NEEDS = {
     "spec": ("which spec?", ["SPEC", "mlp"]),
+    "runs": ("which runs?", ["RUN RUN", "runs/mlp-1 runs/mlp-2"]),
     "run_dir": ("which run, and which task of it?", ["RUN NAME", "runs/hello-1 sample"]),
     "name": ("which task?", ["NAME", ""]),
 }  # fmt: skip

@@ -6,6 +6,7 @@
                      and data
     log.jsonl        one JSON object a line, flushed as it is written; its `seal` is a hash over
                      all lines up to it
+    log.csv          its reports as a table, for people and other programs
     checkpoints/     update-<n>.safetensors, the last two; best.safetensors
 
 Everything but the log is written atomically. The log has hashes of what describes the run and of
@@ -21,7 +22,7 @@ import os
 import platform
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,7 @@ from numpy.typing import NDArray
 from dln.grammar.diagnostics import Fault
 from dln.runtime.checkpoint import checkpoint, journal
 from dln.runtime.checkpoint.checkpoint import sha256
+from dln.runtime.checkpoint.reports import TABLE, ReportTable
 from dln.runtime.device.host import core, default_threads, product_by
 
 SPEC, RESOLVED, MANIFEST, LOG = "spec.dln", "resolved.dln", "manifest.json", "log.jsonl"
@@ -129,6 +131,12 @@ class RunDirectory:
             if self._log is None:
                 self._log = journal.Journal(self.path / LOG)
             self._log.append(_plain(record))
+
+    def table(self, columns: Sequence[str]) -> ReportTable | None:
+        """The table of its reports with these columns, made anew with those that the log has; None
+        where there are no columns."""
+        said = (r for r in self.records() if r.get("event") == "report") if columns else ()
+        return ReportTable(self.path / TABLE, columns, said) if columns else None
 
     def records(self) -> list[dict[str, Any]]:
         """The log so far; a line torn by a crash is left out."""
@@ -234,16 +242,23 @@ class RunDirectory:
     def _refuse_edited(self) -> None:
         """Raise `Fault` where the log was changed, or a file that describes the run is another than
         any that was logged."""
+        if why := self.damage():
+            self._refuse(why)
+
+    def damage(self) -> str:
+        """What is not as it was left: of the log, or of a file that describes the run; "" where all
+        is."""
         if not (self.path / LOG).is_file():
-            self._refuse(f"{LOG} is missing")
+            return f"{LOG} is missing"
         for at in self.edited():
-            self._refuse(f"{LOG}, line {at + 1} is not what was written there")
-        begun = [r["files"] for r in self.records() if r.get("event") == "run"]
+            return f"{LOG}, line {at + 1} is not what was written there"
+        begun = [r.get("files", {}) for r in self.records() if r.get("event") == "run"]
         for name in begun[-1] if begun else ():
             if not (self.path / name).is_file():
-                self._refuse(f"{name} is missing")
+                return f"{name} is missing"
             if self.hash_of(name) not in [files.get(name) for files in begun]:
-                self._refuse(f"{name} has been changed")
+                return f"{name} has been changed"
+        return ""
 
     def _refuse_unlogged(self, found: Restored, digest: str, said: list[dict[str, Any]]) -> None:
         """Raise `Fault` where the log does not tell of a checkpoint, or by another number."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dln.runtime.checkpoint.reports import ReportTable
 from dln.runtime.checkpoint.rundir import RunDirectory
 from dln.runtime.execution.phase_result import PhaseResult, Watched
 
@@ -49,12 +50,13 @@ class Progress:
 
 @dataclass(frozen=True)
 class Report:
-    """Watched values that were taken together."""
+    """Watched values that were taken together, after so many `seconds` of the phase."""
 
     phase: str
     epoch: int
     update: int
     values: Mapping[str, Watched]
+    seconds: float = 0.0
 
 
 class Hook:
@@ -87,13 +89,15 @@ class Log(Hook):
     """Writes what happens into the log of a run directory.
 
     Its records are numbered from `written` on, so that those after a checkpoint can be dropped.
-    `texts` gives the hashes of the programs that are ready; each is written once.
+    `texts` gives the hashes of the programs that are ready; each is written once. Reports go into
+    the `table` too, where there is one.
     """
 
     def __init__(
-        self, rundir: RunDirectory, written: int = 0, texts: Callable[[], Mapping[str, str]] = dict
-    ) -> None:
-        self._rundir, self._texts = rundir, texts
+        self, rundir: RunDirectory, written: int = 0,
+        texts: Callable[[], Mapping[str, str]] = dict, table: ReportTable | None = None,
+    ) -> None:  # fmt: skip
+        self._rundir, self._texts, self._table = rundir, texts, table
         self._known = set[str]()
         self.written = written
 
@@ -115,8 +119,11 @@ class Log(Hook):
         self._log("start", **vars(event), **self._programs())
 
     def report(self, event: Report) -> None:
-        at = {"epoch": event.epoch, "update": event.update}
-        self._log("report", phase=event.phase, **at, watch=dict(event.values))
+        at = {"epoch": event.epoch, "update": event.update, "seconds": round(event.seconds, 3)}
+        said = {"phase": event.phase, **at, "watch": dict(event.values)}
+        self._log("report", **said)
+        if self._table is not None:
+            self._table.add(said)
 
     def weights(self, phase: str, update: int, digest: str) -> None:
         """The hash of parameters and states after an update of a phase."""

@@ -8,6 +8,7 @@ from typing import Any, TypedDict
 from dln.compiler.plan import PhaseSpec
 from dln.compiler.schema import arguments
 from dln.grammar.diagnostics import Fault
+from dln.runtime.checkpoint.reports import columns_of
 from dln.runtime.checkpoint.rundir import Restored, RunDirectory
 from dln.runtime.data.datasets import Datasets
 from dln.runtime.device.source_map import placed, unknown
@@ -123,7 +124,8 @@ def _options(
         known = 0 if restored is None else int(restored.meta.get("log", 0))
         path = None if restored is None else restored.path
         rundir.go_on_from(path, lambda record: int(record.get("n", -1)) < known)
-        log = Log(rundir, known, state.programs.texts)
+        table = rundir.table(columns_of(state.plan.phases.values()))
+        log = Log(rundir, known, state.programs.texts, table)
         hooks.append(log)
         saver = resuming.Saver(state, rundir, hooks, log)
     return Options(datasets, given.get("epochs"), hooks, given.get("stop"), saver, keep)

@@ -203,7 +203,8 @@ class PhaseTrainer:
         """Make values known; True where a checkpoint is kept by one that is the best yet."""
         clock = self.clock
         self.watches.record(values, clock.update, clock.epoch)
-        tell(self.hooks, "report", Report(self.spec.name, clock.epoch, clock.update, values))
+        report = Report(self.spec.name, clock.epoch, clock.update, values, clock.seconds)
+        tell(self.hooks, "report", report)
         return self.conditions.better()
 
     def _keep(self) -> None:

@@ -238,6 +238,8 @@ MADE: dict[str, Callable[[], object]] = {
     "E542": refused("file/run"),
     "E543": killed,
     "E544": other_seed,
+    "E548": command("compare", "nowhere"),
+    "E549": command("runs", ".", "--by", "accuracy"),
     "E550": lambda: session().step("fit", x=[[1.0]], tt=[1.0]),
     "E551": lambda: session().step("fit", x=[1.0, 2.0], t=[1.0, 2.0]),
     "E552": lambda: session().step("fit", x=[[1.0]], t=["a"]),

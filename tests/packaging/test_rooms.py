@@ -56,6 +56,7 @@ ROOMS = """
     reading
     artefacts
     running
+    recorded
     sweep
     results
     bisecting
