@@ -81,7 +81,11 @@ def _gradient(session: Session, spec: PhaseSpec) -> Program:
         wrong = "E570", f"{spec.name} minimises nothing, so it has no gradients", ""
     elif spec.stops:
         message = f"{spec.name} stops gradients: they are not the slopes of its loss, on purpose"
-        wrong = "E572", message, "take stop(...) out to compare them with differences"
+        wrong = (
+            "E572",
+            message,
+            "take stop(...) out, or the by of a scan, to compare them",
+        )
     elif program.dtype != "float64":
         message = f"the gradients of {spec.name} are in {program.dtype}"
         wrong = "E571", message, "compile it with dtype float64 to check them"

@@ -171,7 +171,8 @@ class Op:
     (1 where its operand points to along the last axis, else 0), `opaque` (it has no gradient),
     `steep` (its slope is a quotient by its value), `spoken` (the operand of its refuge is a value
     of the spec in a derivative too, so that the spec's own text may stand for it), `onto` (an
-    operand is copied to where the result lies, and the rest added to it), `random`, `loop`,
+    operand is copied to where the result lies, and the rest added to it), `one_way` (it rises or
+    falls all along in each operand, away from where it is not defined), `random`, `loop`,
     `symbolic` (must be gone before lowering). `smooth` says that the evaluator's form is analytic,
     so that a complex step through it gives the derivative.
 

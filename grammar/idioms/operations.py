@@ -6,99 +6,12 @@ that stands for what is written is used inside of others too.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
+from dln.grammar.idioms import making
 from dln.grammar.idioms.forms import Idiom
 from dln.grammar.idioms.layers import LAYERS, LOSSES, STEPS, named
-from dln.grammar.idioms.names import arguments, options, same
-
-Holes = dict[str, str]
-# Axes that a batch has moved: along them a sum is of one example.
-BY_AXIS = ("sum", "mean", "max", "min")
-ALONG = frozenset("argmax argmin softmax log_softmax norm std var prod median all any".split())
-NUMBER = re.compile(r"-?\d[\w.]*")
-MADE = frozenset("dense conv rnn lstm gru max_pool mean_pool".split())
-LAYER = re.compile(r"((?:dense|conv)\([^()]*)\)")
-KEPT = re.compile(r"keepdims? = .*")
-OWN_AXES = frozenset({"", "1", "-1", "axis = 1", "axis = -1", "dim = 1", "dim = -1"})
-OF_ONE = "all is of one example, without an axis of the batch; others are named: sum(i: W[i, j])"
-
-
-def _called(h: Holes) -> str | None:
-    """`np.exp(z)`, of which there is the same here."""
-    name, known = same(h["f"], h["known"].split()), h["known"].split()
-    kept = [
-        a for a in arguments(h["inside"]) if _plain(a) not in OWN_AXES and not KEPT.match(_plain(a))
-    ]
-    if len(kept) == 2 and _plain(kept[1]) in ("axis = 0", "dim = 0") and name in BY_AXIS:
-        return _along({"f": name, "a": kept[0].strip(), "k": "0"})
-    given = options(", ".join(kept), known, lambda text: text).removeprefix(", ")
-    return f"{name}({given})" if name and given else None
-
-
-def _method(h: Holes) -> str | None:
-    """`x.sum(1)`, of which there is a function here."""
-    name, given = same(h["method"], h["known"].split()), _plain(h["inside"])
-    own = all(_plain(a) in OWN_AXES for a in arguments(given))
-    if name in MADE and given:
-        return f"({h['x']} -> {name}({given}))"
-    if name in BY_AXIS and given == "0":
-        return f"{name}(batch: {h['x']})"
-    if (layer := LAYER.fullmatch(h["x"])) is not None and name and not given:
-        return f"{layer[1]}, act = {name})"
-    return f"{name}({h['x']})" if name and own else None
-
-
-def _plain(text: str) -> str:
-    return " ".join(text.replace("=", " = ").split())
-
-
-def _by_axis(h: Holes) -> str | None:
-    """`x.mean(dim=0)`."""
-    name = same(h["method"], h["known"].split())
-    return _along({"f": name, "a": h["x"], "k": h["k"]}) if name in BY_AXIS else None
-
-
-def _along(h: Holes) -> str | None:
-    """An operation along an axis: the last is that of one example, the first that of the batch,
-    which a list has not. What is written out has other axes, a number has none."""
-    name, k, a = h["f"].rpartition(".")[2], h["k"], h["a"].strip()
-    if name not in (*BY_AXIS, *ALONG) or k not in ("0", "1", "-1") or NUMBER.fullmatch(a):
-        return None
-    if k == "0" and (a.startswith("[") or name not in BY_AXIS):
-        return None
-    return f"{h['f']}({a})" if k != "0" else f"{h['f']}(batch: {a})"
-
-
-def _indexed(name: str, h: Holes) -> str | None:
-    """`sum(i, x[i])`."""
-    return None if NUMBER.fullmatch(h["a"].strip()) else f"{name}({h['index']}: {h['a']})"
-
-
-def _summing(h: Holes) -> str:
-    """`sum_ij(W[i, j])`."""
-    name, _, index = h["summing"].partition("_")
-    return f"{name}({', '.join(index)}: {h['inside']})"
-
-
-def _upto(stop: str, first: str = "0") -> str:
-    """A range up to a number that is not in it."""
-    return f"{first}..{int(stop) - 1}" if stop.isdigit() else f"{first}..{stop} - 1"
-
-
-def _joined(h: Holes) -> str:
-    """What is joined, out of its list."""
-    lists = arguments(h["all"])
-    bare = h["all"].strip()
-    return f"concat({bare[1:-1] if len(lists) == 1 and bare.startswith('[') else bare})"
-
-
-def _spaced(h: Holes) -> str:
-    """`linspace(a, b, n)` as a list."""
-    first, last, n = h["a"].strip(), h["b"].strip(), int(h["k"]) - 1
-    return f"[for k in 0..{n}: {first} + k * ({last} - {first}) / {n}]"
-
+from dln.grammar.idioms.making import OF_ONE
 
 TRANSPOSE = "a matrix is turned with a mark behind it: W'"
 PRODUCT = "a product of matrices and vectors is written @"
@@ -128,7 +41,7 @@ PRODUCTS = (
      "a tensor is turned round by an equation with an index, a sequence by reversed(x)"),
 )  # fmt: skip
 NUMBERS = (
-    ("{x}.{method}(axis|dim = {k}{more})", _by_axis, OF_ONE),
+    ("{x}.{method}(axis|dim = {k}{more})", making.by_axis, OF_ONE),
     ("{x}.masked_fill({a}, {b})", "({b} if {a} else {x})", "a choice is written a if test else b"),
     ("~logical_and({a}, {b})", "({a} and {b})", "truths are joined by and, or, not"),
     ("~logical_or({a}, {b})", "({a} or {b})", "truths are joined by and, or, not"),
@@ -207,14 +120,17 @@ NUMBERS = (
     ("~ones(({inside}){more})", "ones({inside})", "sizes are given one after another"),
     ("~ones([{inside}]{more})", "ones({inside})", "sizes are given one after another"),
     ("~full(({inside}), {b})", "{b} * ones({inside})", "ones times a number are filled with it"),
-    ("{f}({a}, axis|dim = {k}{more})", _along, OF_ONE),
+    ("{f}({a}, axis|dim = {k}{more})", making.along, OF_ONE),
+    ("{f}([{inside}], axis|dim = {k})", making.of_list, OF_ONE),
+    ("sum|mean|max|min|norm|argmax|argmin|softmax|prod({a}, axis|dim = {c}{more})",
+     ": sum(i: W[i, j]) of a matrix, sum(x) of all of it", OF_ONE),
     ("{f}({a}, keepdims|keepdim = {b})", "{f}({a})", "nothing needs its dimensions kept"),
 )  # fmt: skip
 VALUES = (
-    ("sum({index}, {a})", lambda h: _indexed("sum", h), INDEX),
-    ("mean({index}, {a})", lambda h: _indexed("mean", h), INDEX),
+    ("sum({index}, {a})", lambda h: making.indexed("sum", h), INDEX),
+    ("mean({index}, {a})", lambda h: making.indexed("mean", h), INDEX),
     ("seq|Seq({a}, {b})", "{a}..{b}", "a range is written 1..9, both ends included"),
-    ("{summing}({inside})", _summing, INDEX), ("sigma({a})", "sigmoid({a})", SIGMA),
+    ("{summing}({inside})", making.summing, INDEX), ("sigma({a})", "sigmoid({a})", SIGMA),
     ("«act = »sigma", "sigmoid", SIGMA), ("c({inside})", "[{inside}]", "a list is written in [ ]"),
     ("list|vector|array|vec({inside})", "[{inside}]", "a list is written in [ ]"),
     ("~value_and_grad|grad|gradient|gradients|backward|jacobian({a})",
@@ -248,12 +164,13 @@ VALUES = (
     ('float("{f}")', "1e30", "numbers are finite"),
     ("~inf|Inf|INFINITY", "1e30", "numbers are finite"),
     ("lib.e", "exp(1)", "e is exp(1)"), ("PI|M_PI", "pi", "it is called pi"),
-    ("range|arange({a})", lambda h: _upto(h["a"]), "a range is written 0..9, both ends included"),
-    ("range|arange({a}, {b})", lambda h: _upto(h["b"], h["a"]),
+    ("range|arange({a})", lambda h: making.upto(h["a"]),
+     "a range is written 0..9, both ends included"),
+    ("range|arange({a}, {b})", lambda h: making.upto(h["b"], h["a"]),
      "a range is written 1..9, both ends included"),
-    ("range|arange({a}, {b}, {c})", lambda h: f"{_upto(h['b'], h['a'])} by {h['c']}",
+    ("range|arange({a}, {b}, {c})", lambda h: f"{making.upto(h['b'], h['a'])} by {h['c']}",
      "a range is written 0..8 by 2, both ends included"),
-    ("lib.linspace({a}, {b}, {k})", _spaced, "a list is written with for"),
+    ("lib.linspace({a}, {b}, {k})", making.spaced, "a list is written with for"),
     ("lib.arange|linspace({inside})", ": [for k in 0..9: 0.1 * k]", "a list is written with for"),
     ("len({a})", ": length(...) of a list, shape(x)[0] of a tensor",
      "the number of entries is length of a list, and a part of the shape of a tensor"),
@@ -325,9 +242,9 @@ ACTIVATIONS = {
     "softsign": "a / (1 + abs(a))",
 }
 ANY: tuple[tuple[str, str | Callable[[dict[str, str]], str | None], str], ...] = (
-    ("{x}.{method}({inside})", _method, "a function is written before what it is of"),
-    ("lib.{f}({inside})", _called, "functions are called by their names alone"),
-    ("~{f}({inside})", lambda h: _called(h) if h["f"] != same(h["f"], h["known"].split()) else None,
+    ("{x}.{method}({inside})", making.method, "a function is written before what it is of"),
+    ("lib.{f}({inside})", making.called, "functions are called by their names alone"),
+    ("~{f}({inside})", making.other_name,
      "this function has another name here"),
     ("~matmul|dot", ": W @ x", PRODUCT), ("~transpose", ": W'", TRANSPOSE),
     ("~mse|mse_loss|MSELoss|mean_squared_error", ": mean((x - y)^2)",
@@ -370,8 +287,8 @@ PLACES = (
     ("batch full|whole|entire", "batch all", "all examples at once are batch all"),
     ("for one {unit}", "for 1 {unit}", "a time has a number"),
     ("~max({a}, {k})[1]", "argmax({a})", "the place of the largest is argmax"),
-    ("sum({a}, {k})", lambda h: _along({**h, "f": "sum"}), OF_ONE),
-    ("mean({a}, {k})", lambda h: _along({**h, "f": "mean"}), OF_ONE),
+    ("sum({a}, {k})", lambda h: making.along({**h, "f": "sum"}), OF_ONE),
+    ("mean({a}, {k})", lambda h: making.along({**h, "f": "mean"}), OF_ONE),
     ("sum|mean({a}, {k})", ": sum(j: W[i, j]), or sum(x)", OF_ONE),
     ("for {f} in {timed} {", "scan {f} in time {", "what runs over time is a scan"),
     (
@@ -384,7 +301,7 @@ PLACES = (
     ("«activation = »None|null", "id", "without a function stands id, or nothing"),
     ("{x}[None|newaxis, :]", "{x}", "all is of one example: there is no axis of the batch to add"),
     ("{x}[np.newaxis, :]", "{x}", "all is of one example: there is no axis of the batch to add"),
-    ("concat({all}, axis|dim = {k})", _joined, JOIN),
+    ("concat({all}, axis|dim = {k})", making.joined, JOIN),
     ("dropout(rate|prob|drop_prob = {a})", "dropout({a})", "dropout has x and p"),
     ("dropout({a}, rate|prob|drop_prob = {b})", "dropout({a}, {b})", "dropout has x and p"),
     ("csv|read_csv|loadtxt|genfromtxt({a}{more})", "table({a})", "a file of columns is a table"),

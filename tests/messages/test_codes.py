@@ -53,6 +53,7 @@ train fit on d.fit batch 1 for 2 epochs {
   watch error = e on d.valid every 1 epoch
 }
 """
+SHARE = NET.replace("watch error = e", "watch error = e > 1")
 LINE = "minimize e over net with sgd(lr = 0.01)"
 
 
@@ -271,6 +272,9 @@ MADE: dict[str, Callable[[], object]] = {
         "minimize e", "minimize e + sum(k * [1, 2])")),
     "W309": warned(NET.replace("watch error = e", "watch right = t == 2").replace(
         "1 epoch\n}", "1 epoch\n  checkpoint best by right\n}")),
+    "W310": warned(f'{SHARE}check "it learns" {{\n  expect fit.error < 5\n}}\n'),
+    "W311": warned(f'{SHARE}check "it learns" {{\n  expect min(fit.error) < 0.1\n}}\n'),
+    "W312": warned(NET.replace("let net", "let t = 3\nlet net")),
     "E999": lambda: cli.defect(Terminal(), ZeroDivisionError("division by zero")),
 }  # fmt: skip
 

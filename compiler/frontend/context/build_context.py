@@ -229,8 +229,9 @@ class DataSets:
 @dataclass(eq=False)
 class Phases:
     """The phases made, by name, and all tried. `scopes` are the names of the body of each with the
-    frame in which it is asked; `probes` what is asked of them. `sloped` are parameters in which any
-    loss has a slope; `idle` those in which one has none; `latest` reports of several numbers."""
+    frame in which it is asked; `probes` what is asked of them. `sloped` are parameters in which a
+    loss has a slope; `idle` those with none; `latest` reports of several numbers, `ranges` of all.
+    """
 
     made: dict[str, model.Phase] = field(default_factory=dict)
     tried: set[str] = field(default_factory=set)
@@ -241,6 +242,7 @@ class Phases:
     sloped: set[str] = field(default_factory=set)
     idle: list[tuple[Span, Span, list[str]]] = field(default_factory=list)
     latest: dict[Node, tuple[Report, model.Watching]] = field(default_factory=dict)
+    ranges: dict[tuple[str, str], tuple[float, float]] = field(default_factory=dict)
 
 
 @dataclass(eq=False, kw_only=True)
@@ -333,10 +335,8 @@ class TimeMode(Record, eq=False, kw_only=True):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Build(BuildPlace):
-    """Where we are in a build. See the module's docstring.
-
-    `naming` is what instances are called that are made here, `drawing` what is drawn here;
-    `claims` takes what is asserted of data, `bracket` is the index around us.
+    """Where we are in a build. `naming` is what instances are called that are made here, `drawing`
+    what is drawn here; `claims` takes what is asserted of data, `bracket` is the index around us.
     """
 
     built: Built

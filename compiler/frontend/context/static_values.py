@@ -303,6 +303,9 @@ def lookup(b: Build, name: str, span: Span, scope: Scope) -> Value:
                 facts = (fact, f"what it was in the step before is {step[1]}[{step[2]}-1]")
             if line := missing.as_recurrence(name, span):
                 facts = (fact, line)
+            if span.source.text.startswith("(", span.stop) and missing.hides(b, name, scope):
+                text = f"{name} is what this defines, and no longer the function {name}"
+                facts = (fact, f"another name mends it where it is defined: {name}_of_x = ...")
             b.fail("E331", text, span, "needs its own value", notes, facts=facts)
         binding.busy = True
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from types import MappingProxyType
-from typing import NoReturn, TypeAlias
+from typing import TypeAlias
 
 from dln.compiler.frontend.context import broadcasting, counting, ports, standing
 from dln.compiler.frontend.context.build_context import (
@@ -25,7 +25,6 @@ from dln.compiler.frontend.context.static_values import (
 )
 from dln.compiler.frontend.context.values import (
     Builtin,
-    DataValue,
     Function,
     IndexForm,
     IndexVar,
@@ -35,8 +34,8 @@ from dln.compiler.frontend.context.values import (
     PhaseVerb,
     describe,
 )
-from dln.compiler.frontend.expressions import phase_queries
-from dln.compiler.frontend.instances import application, instances, one_step
+from dln.compiler.frontend.expressions import phase_queries, refusing
+from dln.compiler.frontend.instances import application, chains, instances, one_step
 from dln.compiler.frontend.instances.options import option_values
 from dln.compiler.frontend.tensors import others, reductions
 from dln.compiler.ir.graph import Node
@@ -133,7 +132,7 @@ def _call(b: Build, target: Value, expr: s.Call, scope: Scope, first: Given = ()
         label = f"{broadcasting.short(expr.function.span.text)} is {describe(target)}"
         b.fail("E321", text, expr.span, label)
     if not isinstance(target, Builtin | Function | Instance | Chain | InstanceVerb):
-        _not_applied(b, target, expr.function.span, expr)
+        refusing.not_applied(b, target, expr.function.span, expr, scope)
     given = [*first, *_arguments(b, expr, scope)]
     if isinstance(target, Builtin):
         values = {k: b.evaluate(a.value, scope) for k, a in expr.named.items()}
@@ -172,26 +171,6 @@ def _made_only(b: Build, target: BlockDef, expr: s.Call, scope: Scope) -> bool:
     return False
 
 
-def _not_applied(b: Build, target: Value, span: Span, call: s.Call | None = None) -> NoReturn:
-    """Of what is called and is no function; an element that is asked for as in MATLAB or R."""
-    text = "only functions, blocks and instances can be applied"
-    given = call.arguments if call is not None else ()
-    fact = ""
-    if given and isinstance(target, Node) and all(isinstance(a, s.Name | s.Number) for a in given):
-        element = f"{span.text}[{', '.join(a.span.text for a in given)}]"
-        if call is not None and all(isinstance(a, s.Name) for a in given):
-            b.fail("E324", "elements stand in [ ]", call.span, "", (), element)
-        fact = f"elements stand in [ ], and the first is 0: {element}"
-    if isinstance(target, DataValue):
-        fact = "how a data set is read stands behind it: on mnist batch 100 for 1 epoch"
-    remedy = target if isinstance(target, str) and target.isidentifier() else ""  # of `-> "relu"`
-    remedy = f"chain({span.text})" if isinstance(target, list) and call is None else remedy
-    if isinstance(target, int) and call is None:
-        fact = f"a full layer of {span.text} numbers is dense({span.text})"
-    facts = (fact,) if fact else ()
-    b.fail("E324", text, span, f"is {describe(target)}", remedy=remedy, facts=facts)
-
-
 def _arguments(b: Build, expr: s.Call, scope: Scope) -> list[tuple[Value, Span]]:
     """The positional arguments, worked out. Those that stand by their names do so once."""
     named: dict[str, s.Arg] = {}
@@ -217,39 +196,15 @@ def _call_function(
             if name not in names:
                 unknown(b, "argument", name, a.span, names, target.syntax.name)
             if name in values:
-                _given_twice(b, expr, name, names, values[name][1], a.span)
+                refusing.given_twice(b, expr, name, names, values[name][1], a.span)
             values[name] = (b.evaluate(a.value, scope), a.value.span)
     if len(given) > len(names) or len(values) < len(names):
         found = len(given) + (len(call[0].named) if call else 0)
-        _wrong_count(b, target.syntax.name, names, found, span)
+        refusing.wrong_count(b, target.syntax.name, names, found, span)
     if call is not None:  # of `act(...)`, the activation given
         at = call[0].function.span
         span = at if (at := b.argument(at)) is not call[0].function.span else span
     return application.call_function(b, target, values, span)
-
-
-def _given_twice(
-    b: Build, expr: s.Call, name: str, names: Sequence[str], place: Span, named: Span
-) -> NoReturn:
-    """`f(x = 3, 4)`: a value without a name is that of the first argument."""
-    text = f"{name} is given twice: by its name, and by its place"
-    notes = (Note(named, "is by its name"),)
-    order = [a.name if isinstance(a, s.Named) else names[k] for k, a in enumerate(expr.arguments)]
-    if order == [*names[: len(order)]]:  # all stand where they belong, without a name as well
-        values = (
-            a.value.span.text if isinstance(a, s.Named) else a.span.text for a in expr.arguments
-        )
-        remedy = f"{expr.function.span.text}({', '.join(values)})"
-        b.fail("E329", text, expr.span, "", (*notes, Note(place, "is by its place")), remedy)
-    fact = "a value without a name is that of the argument in its place"
-    b.fail("E329", text, place, "is by its place", notes, facts=(fact,))
-
-
-def _wrong_count(
-    b: Build, name: str, names: Sequence[str], found: int, span: Span, remedy: str = ""
-) -> NoReturn:
-    text = f"{name} takes {len(names)} argument{'s' * (len(names) != 1)}, not {found}"
-    b.fail("E322", text, span, f"takes {', '.join(names) or 'nothing'}", remedy=remedy)
 
 
 def call_builtin(
@@ -270,7 +225,7 @@ def call_builtin(
         listed = target.makes and len(given) > 1 and not any(isinstance(v, list) for v, _ in given)
         inside = ", ".join(broadcasting.whole_text(at.text) for _, at in given)
         remedy = f"{target.name}([{inside}])" if listed and not named else ""
-        _wrong_count(b, target.name, places, len(given), span, remedy)
+        refusing.wrong_count(b, target.name, places, len(given), span, remedy)
     inner = replace(b, given=tuple(given))  # so that an error can point at the argument
     return target.call(inner, span, *(v for v, _ in given), **named)
 
@@ -286,8 +241,9 @@ def apply(b: Build, target: Value, given: Given, span: Span) -> Value:
             values = given
             for i, part in enumerate(target.parts):  # what a function in it makes is the chain's
                 inner = replace(b, naming=b.naming.of_chain(target, i))
-                application.refuse_unflattened(b, target.span, part, values[0][0] if i else None)
-                values = [(apply(inner, part, values, span), span)]
+                chains.refuse_unflattened(b, target.span, part, values[0][0] if i else None)
+                with chains.blaming(target, part, values):
+                    values = [(apply(inner, part, values, span), span)]
             target.applied.append((tuple(v for v, _ in given), values[0][0]))
             return values[0][0]
         case Function():
@@ -305,7 +261,7 @@ def apply(b: Build, target: Value, given: Given, span: Span) -> Value:
             return one_step.call(b, target, given, span)
         case PhaseVerb():
             b.fail("E323", describe(target), span, remedy=f"{target.phase}.{target.verb}(...)")
-    _not_applied(b, target, span)
+    refusing.not_applied(b, target, span)
 
 
 # ---- reductions --------------------------------------------------------------------------------

@@ -6,8 +6,10 @@ that name, a tensor an `input` that the session fills in from a `Probe`.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from functools import reduce
-from math import ceil
+from math import ceil, inf, isfinite
 from typing import NamedTuple
 
 from dln.compiler.frontend.context import broadcasting
@@ -19,8 +21,9 @@ from dln.compiler.frontend.expressions import gradients
 from dln.compiler.frontend.instances.owning import owned
 from dln.compiler.frontend.scan.equations import substituted
 from dln.compiler.frontend.tensors import reductions
+from dln.compiler.ir import ranges
 from dln.compiler.ir.graph import Node, ancestors
-from dln.compiler.ir.structure import is_clock, is_state
+from dln.compiler.ir.structure import is_clock, is_state, number
 from dln.compiler.model import Phase, Probe, Watching
 from dln.compiler.schema.keys import CLOCKS, PhaseNumber, ProbeInput, WatchReport
 from dln.grammar import syntax as s
@@ -87,6 +90,46 @@ def _number(
     if clock.at is None:
         b.phases.latest[node] = clock, watch
     return node
+
+
+def clock_ranges(b: Build, phase: str = "") -> ranges.Asked:
+    """Between which numbers those of a run lie, in a phase or after all."""
+
+    def between(node: Node) -> ranges.Range:
+        key = node["name"]
+        if isinstance(key, WatchReport):
+            return b.phases.ranges.get((phase, key.watch), ranges.EVERY)
+        if isinstance(key, PhaseNumber):
+            counts = key.name in COUNTS and (key.phase, key.name) not in b.phases.ranges
+            return (
+                (0.0, inf) if counts else b.phases.ranges.get((key.phase, key.name), ranges.EVERY)
+            )
+        return {"progress": (0.0, 1.0)}.get(key, (0.0, inf) if key in CLOCKS else ranges.EVERY)
+
+    return between
+
+
+def beyond(b: Build, sides: Sequence[Node], phase: str = "") -> str:
+    """Of a comparison that its sides decide: between which numbers the report in it lies."""
+    asked = clock_ranges(b, phase)
+    for node in filter(is_clock, ancestors(sides)):
+        low, high = asked(node)
+        name = getattr(node["name"], "spoken", node["name"])
+        if isfinite(low) and isfinite(high):
+            return f"{name} lies between {low:g} and {high:g}"
+        if isfinite(low) or isfinite(high):
+            return f"{name} is never {f'below {low:g}' if isfinite(low) else f'above {high:g}'}"
+    return ""
+
+
+def in_share(b: Build, sides: Sequence[Node], span: Span, phase: str = "") -> tuple[Span, str]:
+    """Where a limit in per cent stands, of what is reported as a share, and what to write there."""
+    asked, limits = clock_ranges(b, phase), [*filter(None, map(number, sides))]
+    shares = any(is_clock(n) and asked(n) == (0.0, 1.0) for n in sides)
+    place = re.search(r"\b\d[\d.]*$", span.text)
+    if not shares or place is None or not limits or not 1 < limits[0] <= 100:
+        return span, ""
+    return Span(span.source, span.start + place.start(), span.stop), f"{limits[0] / 100:g}"
 
 
 def report(b: Build, watch: Watching) -> Node:

@@ -168,25 +168,6 @@ def apply_instance(
         return result
 
 
-def refuse_unflattened(b: Build, chain: Span, part: Value, value: Value) -> None:
-    """In a chain, maps in front of a layer that takes a vector."""
-    if not isinstance(part, Instance) or not isinstance(value, Node) or len(part.ports) != 1:
-        return
-    running, sizes, _ = part.ports[0]
-    if not running and len(sizes) == 1 and len(value.type.example) > 1 and chain.holds(part.span):
-        text = f"{part.name} takes {part.definition.syntax.ports[0].name}"
-        text += f"{dims_text(part.definition.syntax.ports[0])}: a tensor with 1 axis"
-        label = f"is given {b.shown(value.type)}"
-        b.fail(
-            "E215",
-            text,
-            part.span,
-            label,
-            (),
-            f"flatten, {broadcasting.whole_text(part.span.text)}",
-        )
-
-
 def _of_its_own(b: Build, made: Instance, given: Sequence[tuple[Value, Span]], span: Span) -> bool:
     """Whether an instance inside a one-step form takes whole sequences, of each step its own. One
     along the sequence that steps moves on with it."""

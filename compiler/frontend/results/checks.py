@@ -22,6 +22,7 @@ from dln.compiler.frontend.context.values import PhaseBest, PhaseVerb
 from dln.compiler.frontend.expressions import phase_queries
 from dln.compiler.frontend.scan.equations import bind_flat, unrolled
 from dln.compiler.frontend.training.phase_scope import bind_outside, flat, phase_name
+from dln.compiler.ir import ranges
 from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.sizes import Conflict
 from dln.compiler.ir.structure import is_clock, is_input, number
@@ -124,8 +125,25 @@ def expectation(b: Build, st: s.Expect, scope: Scope) -> Expectation:
     sides = [left, right, *([] if within is None else [within])]
     for node in sides:
         no_data(b, node, st.value.span, "a check")
+    _warn_of_decided(b, value.span, op, sides)
     text = broadcasting.whole_text(st.value.span.text)
     return Expectation(op, left, right, within, phases_of(b, sides), text, st.span)
+
+
+def _warn_of_decided(b: Build, at: Span, op: str, sides: Sequence[Node]) -> None:
+    """Warn of what holds, or fails, whatever a phase reports."""
+    asked = phase_queries.clock_ranges(b)
+    tolerance = [*map(number, sides[2:]), 0.0][0]
+    if tolerance is None or any(n.type.shape for n in sides):
+        return
+    left, right = (ranges.between(n, asked) for n in sides[:2])
+    found = ranges.decided(COMPARISONS[op][0], left, right, tolerance)
+    said = phase_queries.beyond(b, sides[:2])
+    if found is None or not said:
+        return
+    text = f"this holds whatever is learnt: {said}" if found else f"this can never hold: {said}"
+    at, remedy = phase_queries.in_share(b, sides[:2], at)
+    b.warn("W310", text, at, label="says nothing" if found else "always fails", remedy=remedy)
 
 
 def no_data(b: Build, node: Node, span: Span, who: str) -> None:

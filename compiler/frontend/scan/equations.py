@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from math import prod
 
 from dln.compiler.frontend.context import (
     broadcasting,
@@ -22,7 +24,7 @@ from dln.compiler.frontend.context.build_context import (
     Value,
 )
 from dln.compiler.frontend.context.frame import Drawing
-from dln.compiler.frontend.context.place import replace
+from dln.compiler.frontend.context.place import Poisoned, replace
 from dln.compiler.frontend.context.ports import port_sizes
 from dln.compiler.frontend.context.values import INDEX, IndexVar
 from dln.compiler.frontend.tensors import adding_up, axes
@@ -32,7 +34,7 @@ from dln.compiler.ir.sizes import Reason, Size, Var
 from dln.compiler.ir.structure import is_draw, is_input
 from dln.compiler.ir.tensor_type import TIME, IndexAxis
 from dln.grammar import syntax as s
-from dln.grammar.diagnostics import Note, Span
+from dln.grammar.diagnostics import DlnError, Note, Span
 
 
 def bind_flat(b: Build, body: Sequence[s.Item | s.Stmt], scope: Scope) -> None:
@@ -167,6 +169,8 @@ def _of_domain(b: Build, st: s.Define | s.Draw, value: Value, scope: Scope) -> V
 
 def _indexed(b: Build, st: s.Define, scope: Scope) -> Node:
     inner, indices, dims = scope.child(), list[IndexVar](), st.target.dims or ()
+    if all(isinstance(d, s.Number) for d in dims):
+        _refuse_shape(b, st, scope, [int(d.span.text) for d in dims if d.span.text.isdigit()])
     for d in dims:
         indices.append(_index(b, st, d, inner))
     node = static_values.tensor(b, st.value, inner)
@@ -179,6 +183,23 @@ def _indexed(b: Build, st: s.Define, scope: Scope) -> Node:
         if b.sizes.resolve(index.size) == index.size:  # as open as when it began
             b.facts.counted[index.size.terms[0][0]] = st.target.span
     return axes.axes_stop(b, node, indices, st.span)
+
+
+def _refuse_shape(b: Build, st: s.Define, scope: Scope, said: list[int]) -> None:
+    """`i[1, 28, 28] = x`, whose sizes are those of the value, or are meant to become them."""
+    node = None
+    with contextlib.suppress(DlnError, Poisoned):
+        node = static_values.tensor(b, st.value, scope)
+    if node is None or not node.type.example:
+        return
+    sizes = [b.number(size) or 0 for size in node.type.example]
+    name, value = st.target.name, broadcasting.whole_text(st.value.span.text)
+    remedy = f"{name} = {value}" if sizes == said else ""
+    if not remedy and len(said) > 1 and prod(sizes) == prod(said):
+        remedy = f"{name} = reshape({value}, [{', '.join(map(str, said))}])"
+    if remedy:
+        text, label = f"the sizes of {name} follow from its equation", f"is {b.shown(node.type)}"
+        b.fail("E318", text, st.span, "", (Note(st.value.span, label),), remedy)
 
 
 def _index(b: Build, st: s.Define, d: s.Syntax, inner: Scope) -> IndexVar:

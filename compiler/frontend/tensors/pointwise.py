@@ -17,10 +17,10 @@ from dln.compiler.frontend.context.broadcasting import (
 )
 from dln.compiler.frontend.context.build_context import Build, Value
 from dln.compiler.frontend.context.values import IndexVar
-from dln.compiler.ir.graph import Node
+from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.sizes import Size
-from dln.compiler.ir.structure import is_const, is_input
-from dln.compiler.ir.tensor_type import TIME, Domain
+from dln.compiler.ir.structure import is_const, is_draw, is_input
+from dln.compiler.ir.tensor_type import BINARY, TIME, Domain, IndexAxis
 from dln.compiler.schema.tables import COMPARISONS
 from dln.grammar.diagnostics import Note, Span
 
@@ -39,7 +39,7 @@ def binary(
     nodes = [quantity(b, v, s) for v, s in zip((left, right), spans, strict=True)]
     refuse_pairs(b, nodes, spans)
     for node, other in (nodes, nodes[::-1]):
-        if (at := b.facts.single.get(node)) is not None and other.type.example:
+        if (at := b.facts.single.get(node)) is not None and not _mixes(node):
             _warn_of_one(b, at, other)
     nodes = align(b, nodes, span, spans)
     if op == "div":
@@ -47,13 +47,25 @@ def binary(
     return b.at(span)(op, *nodes)
 
 
+def _mixes(node: Node) -> bool:
+    """Whether a draw is a share, `u * a + (1 - u) * b`, of which one for all of it is meant."""
+    kinds = {n["kind"] for n in ancestors([node]) if is_draw(n)}
+    return node.type.domain != BINARY and kinds == {"uniform"}
+
+
 def _warn_of_one(b: Build, at: Span, other: Node) -> None:
     """`keep ~ bernoulli(0.7)` beside a vector: the same draw for all of it."""
-    sizes = [b.number(n) for n in other.type.example]
+    axes = zip(other.type.running, other.type.lead, strict=True)
+    indexed = [size for axis, size in axes if isinstance(axis, IndexAxis)]
+    sizes = [b.number(n) for n in (*indexed, *other.type.example)]
+    if not sizes:
+        return
     if at.source is b.source and None not in sizes:
-        text = f"{at.text} is one draw for each example, and meets {b.shown(other.type)}"
+        text = f"{at.text} is one draw for each example, and meets {sizes}"
         remedy = f"{at.text}[{', '.join(map(str, sizes))}]"
-        b.warn("W308", text, at, label="is the same for all of it", remedy=remedy)
+        fact = f"drawn as {remedy} it is another at each index, {at.text}[i]"
+        own = {"facts": (fact,)} if indexed else {"remedy": remedy}
+        b.warn("W308", text, at, label="is the same for all of it", **own)
 
 
 def compare(

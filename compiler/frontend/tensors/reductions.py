@@ -23,7 +23,7 @@ from dln.compiler.frontend.context.values import shown, whole_number
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.op import Make
 from dln.compiler.ir.sizes import Conflict, Size
-from dln.compiler.ir.structure import is_param
+from dln.compiler.ir.structure import bare, is_clock, is_param
 from dln.compiler.ir.tensor_type import BINARY, POSITIVE, PROB, Domain
 from dln.grammar.diagnostics import Note, Span
 
@@ -60,6 +60,11 @@ def _do_not_fit(
         if remedy := instead(b, said, d[0], size_place(b, sides[1], 0)):
             notes = (Note(spans[0], f"is {shown[0]}"), Note(spans[1], label), *notes[1:])
             b.fail("E205", text, said.span, f"makes it {a[-1]}", notes, remedy)
+    if is_param(bare(sides[1])) and not is_param(bare(sides[0])):
+        said, other = size_place(b, sides[1], 0), size_place(b, sides[0], len(a) - 1)
+        if said is not None and (remedy := instead(b, said, sides[0].type.example[-1], other)):
+            notes = (first, Note(spans[1], label), *notes[1:])
+            b.fail("E205", text, said.span, f"makes it {d[0]}", notes, remedy)
     b.fail("E205", text, spans[1], label, notes)
 
 
@@ -116,6 +121,8 @@ def reduce(b: Build, name: str, value: Value, axes: Sequence[str] | None, span: 
     else:
         places = tuple(type.running.index(a) for a in axes if a in type.running)
     if not places and name in ("sum", "mean", "max", "min"):
+        if axes is None and not b.calls:
+            _warn_of_one(b, name, value, node, span)
         return node
     _of_some(b, name, [type.shape[p] for p in places], span)
     if finds:
@@ -131,6 +138,25 @@ def reduce(b: Build, name: str, value: Value, axes: Sequence[str] | None, span: 
     if lengths.uneven(b, type):
         return _uneven(b, name, node, places, span)
     return _even(b, name, node, places, span)
+
+
+def _warn_of_one(b: Build, name: str, value: Value, node: Node, span: Span) -> None:
+    """Warn of `min(fit.error)` and `sum(argmax(z) == label)`, of one number each: what was meant is
+    over reports, or over examples. A function may well be of one number or of several."""
+    if span.source is not b.source:
+        return
+    at, text = b.blame(value, span), f"{name} is taken of one number, and is that number"
+    if is_clock(node) and not isinstance(node["name"], str):
+        phase, dot, watch = (said := whole_text(at.text)).rpartition(".")
+        fact = f"{said}[0] is the first report"
+        fact += (
+            f"; with checkpoint best by {watch}, {phase}.best.{watch} is the best" if dot else ""
+        )
+        b.warn("W311", text, span, label="is the latest report alone", facts=(fact,))
+    elif name == "sum" and node.type.domain == BINARY and "batch" in node.type.running:
+        fact = ("a watch is the mean over the examples by itself: the share for which it holds; "
+                "watch total ... counts them, sum(batch: ...) those of a minibatch")  # fmt: skip
+        b.warn("W311", text, span, label="is of one example", facts=(fact,))
 
 
 def _of_some(b: Build, name: str, sizes: Sequence[Size], span: Span, late: bool = False) -> None:

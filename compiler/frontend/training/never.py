@@ -7,12 +7,14 @@ Each may be meant, where a constant is turned to try something quick, so it is a
 from __future__ import annotations
 
 from dln.compiler.frontend.context.build_context import Build
+from dln.compiler.frontend.expressions import phase_queries
 from dln.compiler.frontend.expressions.phase_queries import Lasting, lasting
 from dln.compiler.frontend.training.phase_scope import PhaseBody
 from dln.compiler.frontend.training.untrained import listed_paths
 from dln.compiler.frontend.training.watches import either
+from dln.compiler.ir import ranges
 from dln.compiler.ir.graph import Node
-from dln.compiler.ir.structure import is_clock, number
+from dln.compiler.ir.structure import is_and, is_clock, number
 from dln.compiler.model import Phase
 from dln.compiler.schema.keys import CLOCKS
 from dln.compiler.schema.tables import COMPARISONS
@@ -71,7 +73,7 @@ def _due(
 def _reached(b: Build, phase: Phase, length: Lasting, test: Node, span: Span) -> None:
     """Warn where a test of how far a phase has come does not hold at any time of it."""
     holds = HOLDS.get(test.op)
-    if holds is None:
+    if _beyond(b, phase, test, span) or holds is None:
         return
     most = dict(zip(CLOCKS, (length.epochs, length.updates, 1.0), strict=True))
     for i, clock in enumerate(test.operands):
@@ -89,6 +91,25 @@ def _reached(b: Build, phase: Phase, length: Lasting, test: Node, span: Span) ->
                     label="never holds",
                     remedy="leave it out, or an earlier end",
                 )
+
+
+def _beyond(b: Build, phase: Phase, test: Node, span: Span) -> bool:
+    """Warn where a test of what is watched lies beyond what it may be; say whether it does."""
+    if is_and(test):
+        return any([_beyond(b, phase, side, span) for side in test.operands[:2]])
+    if test.op not in HOLDS:
+        return False
+    asked = phase_queries.clock_ranges(b, phase.name)
+    left, right = (ranges.between(side, asked) for side in test.operands)
+    found = ranges.decided(test.op, left, right)
+    said = phase_queries.beyond(b, test.operands, phase.name)
+    if found is None or not said:
+        return False
+    text = "ends at the first report" if found else "is never reached"
+    label = "always holds" if found else "never holds"
+    at, remedy = phase_queries.in_share(b, test.operands, span, phase.name)
+    b.warn("W304", f"this until {text}: {said}", at, label=label, remedy=remedy)
+    return True
 
 
 def _counted(count: float, unit: str) -> str:

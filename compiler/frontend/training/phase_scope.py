@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -10,7 +11,7 @@ from typing import TypeAlias
 from dln.compiler import model
 from dln.compiler.frontend.context.build_context import Binding, Build, Scope, Value
 from dln.compiler.frontend.context.place import Space, replace
-from dln.compiler.frontend.context.static_values import listed, whole
+from dln.compiler.frontend.context.static_values import listed, whole, word
 from dln.compiler.frontend.data.datasets import bind_fields
 from dln.compiler.frontend.scan.equations import bind_flat, unrolled
 from dln.compiler.frontend.training import persistent_state
@@ -19,7 +20,7 @@ from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.structure import is_input
 from dln.compiler.schema.keys import CLOCKS
 from dln.grammar import syntax as s
-from dln.grammar.diagnostics import Span
+from dln.grammar.diagnostics import Note, Span
 
 Statement: TypeAlias = "tuple[s.Item | s.Stmt, Scope]"
 
@@ -78,9 +79,25 @@ def scope_over(
     """The names of a phase's body over the fields of a data set."""
     inner = scope.child(name, Space("phase", name))
     clocks(b, inner, data.span)
+    _warn_of_hidden(b, body, scope, data)
     bind_fields(b, data, inner)
     bind(b, body, inner)
     return inner
+
+
+def _warn_of_hidden(b: Build, body: Sequence[s.Stmt], scope: Scope, data: model.DataSet) -> None:
+    """Warn of a name in a phase that is a field of its data, and that the same file gives to
+    something else."""
+    for name in data.fields:
+        other = scope.lookup(name)
+        at = next((at for st in body if (at := word(st.span, name)).text == name), None)
+        if at is None or other is None or other.span is None or other.span.source is not at.source:
+            continue
+        if kind := re.match(r"(let|const)\b", other.span.text):
+            notes = (Note(word(other.span, name), f"is the {kind[1]}"),)
+            text = f"{name} is a field of {data.name} here, and not the {kind[1]} {name}"
+            fact = f"another name for the {kind[1]} says which is meant"
+            b.warn("W312", text, at, label="is the field", notes=notes, facts=(fact,))
 
 
 def clocks(b: Build, scope: Scope, span: Span) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from math import inf
 from typing import NoReturn
 
 from dln.compiler.frontend.context import broadcasting
@@ -18,7 +19,7 @@ from dln.compiler.frontend.expressions.operators import truth
 from dln.compiler.frontend.training import persistent_state, phase_scope, whole_instances
 from dln.compiler.frontend.training.objectives import batch_reduced, one_parameter
 from dln.compiler.frontend.training.phase_scope import PhaseBody
-from dln.compiler.ir import masks
+from dln.compiler.ir import masks, ranges
 from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.structure import is_clock, is_input
 from dln.compiler.model import DataSet, Keeping, Starting, Watching
@@ -64,6 +65,10 @@ def watch(b: Build, st: s.Watch, where: Scope, place: int, got: PhaseBody) -> Wa
         text = f"a watch is one number, or a vector of at most {MOST}"
         b.fail("E357", text, at, label, remedy=remedy)
     per_example = "batch" in node.type.running
+    low, high = ranges.between(node, phase_queries.clock_ranges(b))
+    if st.total:  # of any number of examples
+        low, high = 0.0 if low >= 0 else -inf, 0.0 if high <= 0 else inf
+    b.phases.ranges[got.name, st.name] = low, high
     value = batch_reduced(b, node, True, at)
     b.mark(value, st.span, st.name)
     every = _every(b, st.every, where, "how often to watch")

@@ -83,6 +83,12 @@ def whole_power(node: Node) -> float | None:
     return float(value) if value >= 0.0 and float(value).is_integer() else None
 
 
+def is_even_power(node: Node) -> bool:
+    """Whether a node is x^2, x^4, ..., which is not negative."""
+    exponent = whole_power(node) if node.op == "pow" else None
+    return exponent is not None and exponent % 2 == 0
+
+
 def plus(more: float, times: float = 1.0) -> BoundRule:
     """`times` the operand and a little more."""
     return lambda node, seen, guarded: times * seen[0] + more

@@ -42,10 +42,12 @@ WHERE = steps(call("copy", C), call("copy", B, where=A))
 
 SLOPE = 2.0 / math.sqrt(math.pi)  # of erf at 0
 SQUASHES = ("squashing",)
+ONE_WAY = ("one_way",)
 GROWS: dict[str, Any] = {"refuge": Refuge(0, 0.0, bounds.too_large, by_size=True)}
 AT_ZERO: dict[str, Any] = {"refuge": Refuge(0, 1.0, safe_from=1.0)}
 SUM: dict[str, Any] = {
     "tight": Tight.SUM,
+    "facts": ONE_WAY,
     "bound": lambda node, seen, guarded: seen[0] + seen[1],
     "refuge": Refuge(None, 0.0, bounds.both_unbounded, by_size=True),
 }
@@ -56,12 +58,13 @@ AWAY = one(ABOVE, real(domain=POSITIVE))  # logarithms, roots, reciprocals: away
 # fmt: off
 register(
     function("neg", lambda m, x, y, bar: m.neg(bar), "(-{0})", "negative", formula="-{0}",
-             number=op.neg, tight=Tight.SIGN, bound=bounds.no_larger),
+             number=op.neg, facts=ONE_WAY, tight=Tight.SIGN, bound=bounds.no_larger),
     function("exp", lambda m, x, y, bar: m.mul(bar, y), user=math.exp,
              narrow=always(POSITIVE), curve=second_order.exp, bound=bounds.exponential,
-             facts=("spoken",), **GROWS),
+             facts=("spoken", "one_way"), **GROWS),
     function("log", lambda m, x, y, bar: m.div(bar, x), examples=AWAY,
-             user=math.log, curve=second_order.log, bound=bounds.logarithm, facts=("spoken",),
+             user=math.log, curve=second_order.log, bound=bounds.logarithm,
+             facts=("spoken", "one_way"),
              **AT_ZERO),
     function("log1p", lambda m, x, y, bar: m.div(bar, m.add(m.const(1.0), x)),
              "math.log1p({0})", examples=AWAY, curve=second_order.log1p,
@@ -70,14 +73,14 @@ register(
              "math.expm1({0})", curve=second_order.expm1, bound=bounds.exponential, **GROWS),
     function("sqrt", lambda m, x, y, bar: m.div(m.scale(bar, 0.5), y),
              narrow=elementwise.root, examples=AWAY, curve=second_order.sqrt, user=math.sqrt,
-             bound=bounds.no_larger, facts=("spoken", "steep"), **AT_ZERO),
+             bound=bounds.no_larger, facts=("spoken", "steep", "one_way"), **AT_ZERO),
     # What `norm` takes of a sum of squares: a root whose slope at 0 is 0.
     function("distance",
              lambda m, x, y, bar: m.div(m.scale(bar, 0.5), elementwise.away(m, y, y)),
              "math.sqrt({0})", "sqrt", narrow=elementwise.root, examples=AWAY, formula="sqrt({0})",
              curve=second_order.distance, bound=bounds.no_larger),
     function("tanh", lambda m, x, y, bar: m.mul(bar, m.sub(m.const(1.0), m("square", y))),
-             facts=SQUASHES, user=math.tanh, bound=bounds.at_most(1.0)),
+             facts=(*SQUASHES, *ONE_WAY), user=math.tanh, bound=bounds.at_most(1.0)),
     function("sin", lambda m, x, y, bar: m.mul(bar, m("cos", x)), facts=SQUASHES,
              user=math.sin, bound=bounds.at_most(1.0)),
     function("cos", lambda m, x, y, bar: m.neg(m.mul(bar, m("sin", x))),
@@ -85,7 +88,7 @@ register(
     # 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x: NumPy has none, so it is a kernel.
     function("erf",
              lambda m, x, y, bar: m.mul(m.scale(bar, SLOPE), m("exp", m.neg(m("square", x)))),
-             narrow=elementwise.signed_unit, facts=SQUASHES, user=math.erf,
+             narrow=elementwise.signed_unit, facts=(*SQUASHES, *ONE_WAY), user=math.erf,
              evaluate=elementwise.by_math(math.erf, lambda x: SLOPE * math.exp(-(x * x))),
              spell=steps(kernel("erf", A)), bound=bounds.at_most(1.0)),
     function("square", lambda m, x, y, bar: m.mul(bar, m.scale(x, 2.0)),
@@ -100,9 +103,10 @@ register(
              evaluate=lambda site, a: elementwise.side(site.np, a) * a, bound=bounds.no_larger),
     function("sign", None, "float(({0} > 0) - ({0} < 0))",
              smooth=False, evaluate=elementwise.on_reals("sign"), user=elementwise.sign,
-             bound=bounds.at_most(1.0)),
+             facts=ONE_WAY, bound=bounds.at_most(1.0)),
     function("floor", None, "float(math.floor({0}))",
-             smooth=False, evaluate=elementwise.on_reals("floor"), user=math.floor),
+             smooth=False, evaluate=elementwise.on_reals("floor"), user=math.floor,
+             facts=ONE_WAY),
     function("sigmoid",
              lambda m, x, y, bar: m.mul(bar, m.mul(y, m.sub(m.const(1.0), y))),
              "(0.5 * math.tanh(0.5 * {0}) + 0.5)",
@@ -120,14 +124,14 @@ register(
     operator("sub", "subtract", "-", lambda m, node, bar: (bar, m.neg(bar)), number=op.sub, **SUM),
     operator("mul", "multiply", "*",
              lambda m, node, bar: (m.mul(bar, node.operands[1]), m.mul(bar, node.operands[0])),
-             elementwise.product, facts=("bilinear", "product"), number=op.mul,
+             elementwise.product, facts=("bilinear", "product", "one_way"), number=op.mul,
              tight=Tight.PRODUCT, bound=bounds.multiplied,
              refuge=Refuge(None, 0.0, lambda node, seen, found: found == ANY and min(seen) > 1.0,
                            by_size=True)),
     operator("div", "divide", "/", elementwise.d_div, not_negative,
              two((real(2, 3), ABOVE), (real(), ABOVE),
                  (elementwise.RUNNING, real(domain=POSITIVE))),
-             facts=("product", "spoken"), curve=second_order.quotient, number=op.truediv,
+             facts=("product", "spoken", "one_way"), curve=second_order.quotient, number=op.truediv,
              tight=Tight.PRODUCT, bound=lambda node, seen, guarded: seen[0] if guarded else ANY,
              refuge=Refuge(1, 1.0, bounds.quotient_leaves, safe_from=1.0)),
     operator("pow", "power", "^", elementwise.d_pow, elementwise.root,
@@ -166,7 +170,7 @@ register(
         lambda site, a: a.astype(site.dtype(site.attrs["kind"])),
         lambda m, node, bar: (bar if node.operands[0].type.kind == "real" else None,),
         lambda: [((truth(2, 3),), {"kind": "real"}), ((index(3, size=4),), {"kind": "real"})],
-        steps(call("cast", A)), "float({0})", "{0}"),
+        steps(call("cast", A)), "float({0})", "{0}", ONE_WAY, number=float),
     row("stop", (None,), same_type, lambda site, a: a.real.astype(site.real), no_gradient, one(),
         View(A), "{0}", "{0}", ("view", "identity"), smooth=False,
         flops=lambda node: 0, bound=bounds.no_larger),

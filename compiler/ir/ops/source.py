@@ -74,6 +74,13 @@ def source(name: str, infer: Infer, example: dict[str, Any], **given: Any) -> Op
 
 
 POSITIVE_NUMBER = scalar("real", POSITIVE)
+
+
+def clock_type(attrs: Attrs, types: Types) -> TensorType:
+    """How far a phase has come is not negative; what one reports may be any number."""
+    return POSITIVE_NUMBER if isinstance(attrs["name"], str) else scalar("real")
+
+
 X, W = real(4, 3, running=("batch",)), real(3, 2)
 
 # fmt: off
@@ -83,8 +90,7 @@ register(
            bound=bounds.looked_at),
     source("param", given_type, {"path": "net.W", "type": W}, key="path"),
     source("state", given_type, {"path": "net.v", "type": W}, key="path"),
-    source("clock", lambda attrs, types: POSITIVE_NUMBER, {"name": "epoch"}, key="name",
-           host="{name}"),
+    source("clock", clock_type, {"name": "epoch"}, key="name", host="{name}"),
     source("const", const_type, {"value": ((1.0, 2.0), (3.0, 4.0)), "kind": "real"},
            evaluate=lambda site: site.np.asarray(site.attrs["value"],
                                                  dtype=site.dtype(site.attrs["kind"])),
