@@ -57,6 +57,7 @@ class DataSet(records.DeclaredData, kw_only=True):
     `alphabet` is that of a text. `lengths` names the fields that hold the lengths of sequences of
     unequal length. `claims` are the values inside of fields of which a domain is asserted (`node`),
     with the numbers that it is asserted of (`value`): these are checked before a field is made.
+    `ports` are the places of what it wants to be handed.
     """
 
     raw: Mapping[str, Node]
@@ -65,6 +66,7 @@ class DataSet(records.DeclaredData, kw_only=True):
     alphabet: str | None = None
     lengths: tuple[str, ...] = ()
     claims: tuple[FieldOf, ...] = ()
+    ports: Mapping[str, Span] = {}
 
 
 class Watching(records.WatchFacts):

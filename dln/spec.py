@@ -12,11 +12,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from dln import given
 from dln.compiler.schema import arguments
 from dln.compiler.schema.headers import DataSource, Schema
 from dln.flags import read_flags
+from dln.given import GivenSet
 from dln.grammar.diagnostics import DlnError, Fault, Problem, Source, nearest
 from dln.grammar.record import Record
 from dln.kept.facts import SpecFacts, facts_of
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from dln.compiler.model import Model
     from dln.compiler.plan import Plan, Program
     from dln.grammar import syntax
+    from dln.grammar.syntax import Module
     from dln.runtime.data.fields import Read
     from dln.runtime.session import Session
 
@@ -173,11 +176,12 @@ def text_file(name: str, base: str) -> Source:
 @dataclass(frozen=True, kw_only=True)
 class SpecOptions:
     """What a spec is given beside its text: values of constants, paths of data, how many examples
-    of a set are taken where one stands whole. Without `functions` it can be checked and trained;
-    its instances cannot be called."""
+    of a set are taken where one stands whole, of how many examples sets are `handed` arrays.
+    Without `functions` it can be checked and trained; its instances cannot be called."""
 
     constants: Mapping[str, object]
     data_paths: Mapping[str, str]
+    handed: Mapping[str, int]
     functions: bool
     limit: int | None
 
@@ -193,8 +197,10 @@ class Spec:
 
     name: str
     source: Source
-    given: SpecOptions = field(repr=False)
+    given_options: SpecOptions = field(repr=False)
     kept: KeptSpec = field(repr=False)
+    data: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    arrays: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @cached_property
     def syntax(self) -> syntax.Module:
@@ -208,13 +214,8 @@ class Spec:
         from dln.compiler.reading import read as understood  # late: what is kept was read before
 
         asked = self.kept.questions
-
-        def load(path: str, user: Source) -> tuple[Source, syntax.Module]:
-            found = asked.use(path, user)
-            return parsed(found.path, found.text)
-
-        outside = Outside(load=load, shelf=shelf(), probe=asked.probe, text_file=asked.text_file,
-                          **vars(self.given))  # fmt: skip
+        outside = Outside(load=self._used, shelf=shelf(), probe=asked.probe,
+                          text_file=asked.text_file, **vars(self.given_options))  # fmt: skip
         return understood(self.source, self.syntax, outside)
 
     @cached_property
@@ -232,6 +233,17 @@ class Spec:
     def graph(self) -> nx.MultiDiGraph[Node]:
         return self.model.graph.annotated()
 
+    @cached_property
+    def given(self) -> Mapping[str, GivenSet]:
+        """The data sets that are to be handed their examples, each with its fields and with the
+        sizes that are open until it is."""
+        found = given.asked(self.source, self.syntax, self._used)
+        return given.described(found, self.given_options.constants)
+
+    def _used(self, path: str, user: Source) -> tuple[Source, Module]:
+        found = self.kept.questions.use(path, user)
+        return parsed(found.path, found.text)
+
     @property
     def constants(self) -> Mapping[str, object]:
         return self.facts.constants
@@ -239,15 +251,23 @@ class Spec:
     @arguments.verb
     def compile(
         self, backend: str = "numpy", dtype: str | None = None, threads: int | None = None,
-        memory_limit: int | str | None = None,
+        memory_limit: int | str | None = None, data: Mapping[str, Any] | None = None,
     ) -> Compiled:  # fmt: skip
         """The plan for a backend. Programs are compiled when they are first needed.
+
+        `data` are the examples of sets that are `given(...)`, by set: `{"d": (x, label)}`. Sizes
+        that the spec leaves open are theirs.
 
         `dtype` overrides the precision the phases ask for, `threads` the number of threads of the
         linear algebra. What would take this process beyond `memory_limit` (bytes, or a text such as
         "2GB") is refused before it takes any memory. Raises DlnError where the backend cannot be
         had.
         """
+        if data is not None:
+            options = {k: v for k, v in vars(self.given_options).items() if k != "handed"}
+            more = {**self.data, **given.by_set(data)}
+            made = from_source(self.source, self.name, data=more, **options)
+            return made.compile(backend, dtype, threads, memory_limit)
         from dln.kept.plans import plan_of  # late: `dln check` compiles nothing
 
         threads = None if threads is None else arguments.whole("threads", threads, 1)
@@ -293,7 +313,7 @@ class Compiled(Record):
             arguments.refuse(f"read must be a function, not {arguments.shown(read)}")
         try:
             device = open_device(self.backend, self.threads, read_flags().poison)
-            return Session(self.plan, device, seed, read, self.memory_limit)
+            return Session(self.plan, device, seed, read, self.memory_limit, self.spec.arrays)
         except Fault as fault:
             raise fault.at(None) from None
 
@@ -320,12 +340,14 @@ def load(
     spec: str | os.PathLike[str],
     *,
     data_paths: Mapping[str, str] | None = None,
+    data: Mapping[str, Any] | None = None,
     **constants: object,
 ) -> Spec:
     """Read a spec: a path, the name of a shipped one, or the text itself (more than one line).
 
-    `constants` take the place of the spec's `const` values. Raises DlnError, whose `problems`
-    hold everything that is wrong.
+    `constants` take the place of the spec's `const` values, `data` are the examples of sets that
+    are `given(...)`: `{"d": (x, label)}`. Sizes that are open stay so until there are any. Raises
+    DlnError, whose `problems` hold everything that is wrong.
     """
     whole_text = isinstance(spec, str) and "\n" in spec
     text = str(spec) if whole_text else arguments.path("the spec", spec, "mlp.dln")
@@ -337,31 +359,42 @@ def load(
         if isinstance(value, Mapping) and nearest(name, ["data_paths"]):
             arguments.refuse(f"load takes no {name}", "data_paths=...")
     constants = {name: arguments.constant(name, value) for name, value in constants.items()}
+    examples = given.by_set(data)
     if whole_text:
-        return from_source(Source("<text>", text), "text", constants, data_paths)
+        return from_source(Source("<text>", text), "text", constants, data_paths, data=examples)
     path = find(text)
-    return from_source(read(path), path.stem, constants, data_paths)
+    return from_source(read(path), path.stem, constants, data_paths, data=examples)
 
 
 def from_file(path: Path, given: Settings, functions: bool = False) -> Spec:
-    """A spec as the options of a command want it."""
-    return from_source(read(path), path.stem, given.constants, given.data, functions, given.limit)
+    """A spec as the options of a command want it. Raises `DlnError`."""
+    made = from_source(read(path), path.stem, given.constants, given.data, functions, given.limit)
+    _ = made.facts  # what is open stays open here
+    return made
 
 
 def from_source(
     source: Source, name: str, constants: Mapping[str, object] | None = None,
     data_paths: Mapping[str, str] | None = None, functions: bool = True, limit: int | None = None,
-    anew: bool = False,
+    anew: bool = False, data: Mapping[str, Any] | None = None,
 ) -> Spec:  # fmt: skip
     """A spec from its source, through parse, build and infer, unless an earlier process has done
     the same and it is not to be done `anew`. Raises `DlnError`.
 
     Without `functions` it can be checked and trained; its instances cannot be called. What stands
-    whole of a data set has at most `limit` examples.
+    whole of a data set has at most `limit` examples. `data` are examples by set. A spec of which
+    nothing but sizes is missing is not read to its end yet.
     """
-    given = SpecOptions(constants=dict(constants or {}), data_paths=dict(data_paths or {}),
-                  functions=functions, limit=limit)  # fmt: skip
-    kept = KeptSpec(source, Doors(used_file, header, text_file), anew, name=name, **vars(given))
-    made = Spec(name, source, given, kept)
-    _ = made.facts
+    said, paths = dict(constants or {}), dict(data_paths or {})
+    found = given.taken(source, said, paths, data or {}, load_used)
+    options = SpecOptions(constants={**found.sizes, **said}, data_paths=paths,
+                          handed=dict(found.counts), functions=functions, limit=limit)  # fmt: skip
+    kept = KeptSpec(source, Doors(used_file, header, text_file), anew, name=name, **vars(options))
+    made = Spec(name, source, options, kept, data or {}, found.arrays)
+    try:
+        _ = made.facts
+    except DlnError as error:
+        rest = [p for p in error.problems if p.code != "E517"]
+        if rest:
+            raise DlnError(rest) from None
     return made

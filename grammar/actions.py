@@ -225,6 +225,9 @@ class Actions:
 
     data = braced(s.Data, 1, 3, 5)
 
+    def given(self, c: Kids) -> s.Given:
+        return self.make(s.Given, c, tuple(c[2] or ()))
+
     def field(self, c: Kids) -> s.Field:
         return self.make(s.Field, c, c[0], c[2], c[1] == "~")
 

@@ -68,6 +68,7 @@ PARTS: Mapping[type[s.Syntax], str] = {
     s.After: "after {phases}",
     s.Every: "every {count} {unit}",
     s.Part: "{name} {size}",
+    s.Given: "given({ports})",
 }
 STATEMENTS: Mapping[type[s.Syntax], str] = {
     s.Use: 'use "{path}"| as {alias}|',

@@ -203,9 +203,15 @@ class Setting(Syntax):
     value: Expr
 
 
+class Given(Syntax):
+    """`given(x[784], label: class(10))`: what a data set wants to be handed."""
+
+    ports: tuple[Port, ...]
+
+
 class Data(Syntax):
     name: str
-    reader: Expr
+    reader: Expr | Given
     like: str | None
     body: tuple[Field | Split | Setting, ...]
 

@@ -36,6 +36,7 @@ from dln.runtime.footprint.refusing import Bounds, refuse
 from dln.runtime.footprint.walk import AskedRun
 from dln.runtime.interrupts import postponed
 from dln.runtime.readers import readers
+from dln.runtime.readers.given import counted
 from dln.runtime.training import resume, single_step
 from dln.runtime.training.orchestrate import TrainOptions, checked, train_phases
 from dln.runtime.training.phase_trainer import Interrupted as Interrupted
@@ -46,19 +47,20 @@ class Session:
 
     `seed` decides every draw and every order of examples. `read` takes the place of reading files
     each time, as a cache does. `keep_before` names the phases whose first minibatch and
-    parameters at both ends are kept in their results, for checks. Of more memory than
+    parameters at both ends are kept in their results, for checks. `given` are the examples that
+    data sets are handed. Of more memory than
     `memory_limit` bytes of the whole process nothing is taken: E523.
     """
 
     def __init__(
         self, plan: Plan, device: Device, seed: int = 0, read: Read | None = None,
-        memory_limit: int | None = None,
+        memory_limit: int | None = None, given: Mapping[str, Any] | None = None,
     ) -> None:  # fmt: skip
         self.bounds = Bounds(memory_limit, None, resident())
         self.plan, self.device, self.seed = plan, device, seed
         self.state = RunState(plan, device, seed, lambda *asked: self.datasets.whole(*asked))
         self.programs = self.state.programs
-        self.datasets = Datasets(Fields(self.programs, read or readers.read))
+        self.datasets = Datasets(Fields(self.programs, read or readers.read), given)
         self.params = Params(self.state.store)
         self.results, self.updates = self.state.results, self.state.updates
         self.keep_before: set[str] = set()
@@ -89,7 +91,7 @@ class Session:
         spec = self.phase(phase)
         if not isinstance(path, str) or path not in self.plan.params:
             raise unknown("E560", "parameter", path, list(self.plan.params))
-        return single_step.gradient(self.state, spec, path, fields)
+        return single_step.gradient(self.state, self.datasets, spec, path, fields)
 
     # ---- instances and programs ----------------------------------------------------------------
 
@@ -192,7 +194,8 @@ class Session:
         given = checked(options or {})
         asked = AskedRun(
             tuple(phases), given.get("epochs"), given.get("limit"), bool(given.get("rundir")),
-            frozenset(self.keep_before), given=frozenset(given.get("data") or ()),
+            frozenset(self.keep_before),
+            given=counted({**self.datasets.given, **(given.get("data") or {})}),
         )  # fmt: skip
         free = self.device.memory_available() if self.device.name == "numpy" else None
         refuse(self.plan, asked, replace(self.bounds, free=free))

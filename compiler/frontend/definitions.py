@@ -108,6 +108,9 @@ def bind_items(b: Build, items: Sequence[s.Item | s.Stmt], scope: Scope, turn: s
                     equations.once(b, scope, item.name, item.span, find)
                 case s.Data():
                     datasets.declare(b, item, scope)
+    for item in items:
+        if isinstance(item, s.Data):
+            datasets.declare_sizes(b, item, scope)
 
 
 DEFINED: dict[type, Callable[..., Value]] = {

@@ -18,6 +18,7 @@ from dln.compiler.ir.tensor_type import TensorType
 from dln.compiler.lower.schedule import extent
 from dln.compiler.pipeline.losses import gradients, learned_lines
 from dln.compiler.pipeline.recipes import claimed, estimated, in_step, rows_of
+from dln.compiler.schema.headers import WantedField
 from dln.compiler.schema.keys import EmittedValue, ProgramKind, value
 from dln.grammar.diagnostics import Span
 
@@ -33,12 +34,22 @@ def param_spec(v: built.Parameter) -> plan.ParamSpec:
 def data_spec(d: built.DataSet) -> plan.DataSpec:
     return plan.DataSpec.extending(
         d,
-        raw=tuple(_field_spec(k, n.type, None) for k, n in d.raw.items()),
+        raw=tuple(_raw_spec(d, k, n.type) for k, n in d.raw.items()),
         fields=tuple(_field_of(d, f) for f in d.fields.values()),
         drawn=any(f.drawn for f in d.fields.values()),
         place=plan.Place.of(d.span),
         claims={name: _field_of(d, f) for name, f in claimed(d).items()},
     )
+
+
+def _raw_spec(d: built.DataSet, name: str, type: TensorType) -> plan.FieldSpec:
+    """What a reader gives, or what is to be handed over."""
+    for f in d.args:
+        if isinstance(f, WantedField) and f.name == name:
+            place = plan.Place.of(d.ports[name])
+            same = {k: getattr(f, k) for k in f._fields}
+            return plan.FieldSpec(**same, place=place)
+    return _field_spec(name, type, None)
 
 
 def _field_of(d: built.DataSet, f: built.FieldOf) -> plan.FieldSpec:

@@ -59,6 +59,7 @@ from dln.compiler.schema.keys import WatchValue as WatchValue
 from dln.compiler.schema.keys import WholeField as WholeField
 from dln.compiler.schema.keys import new_state as new_state
 from dln.compiler.schema.records import On as On
+from dln.compiler.schema.records import stretches as stretches
 from dln.compiler.schema.tables import BOUNDS as BOUNDS
 from dln.compiler.schema.tables import DTYPES as DTYPES
 from dln.compiler.schema.tables import PICTURES as PICTURES

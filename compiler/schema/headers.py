@@ -18,6 +18,7 @@ SETTINGS: Mapping[str, Mapping[str, int]] = {
     "rows": {},
     "text": {"window": 50},
     "synthetic": {},
+    "given": {},
 }
 """The readers, each with what `set` may say about its sets, and the defaults."""
 
@@ -44,6 +45,20 @@ class DataSource(Record):
     override: str | None = None
 
 
+class WantedField(Record):
+    """A field that a set wants to be handed: its shape for one example, kind and domain, how many
+    `classes` go with class or steps with the lengths of sequences (domain `length`). `timed` is
+    what runs over time, `ends` the field that says where each sequence of it ends."""
+
+    name: str
+    shape: tuple[int, ...]
+    kind: Literal["real", "index"]
+    domain: str = "real"
+    classes: int | None = None
+    timed: bool = False
+    ends: str = ""
+
+
 class HeaderField(Record):
     """One field of one example: its shape, and whether it is a quantity or a class index."""
 
@@ -67,7 +82,8 @@ class Schema:
     """What a set holds. The nameless `raw` of rows, table and text has the key "".
 
     `alphabet` is that of a text: index i stands for character i. `odd` are the columns of a table
-    that do not hold numbers alone.
+    that do not hold numbers alone. Of a set that is still to be handed its examples `count` is made
+    up: it is not `counted`.
     """
 
     fields: dict[str, HeaderField]
@@ -75,3 +91,4 @@ class Schema:
     classes: int | None = None
     alphabet: str | None = None
     odd: Mapping[int, Oddity] = field(default_factory=dict, repr=False)
+    counted: bool = field(default=True, repr=False)

@@ -6,12 +6,27 @@ shapes: `PlanRecord.extending(model_record, ...)` takes over what both share.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from dln.compiler.schema.headers import DataSource
 from dln.compiler.schema.tables import BATCH, ORDER
 from dln.grammar.record import Record
+
+
+def stretches(asked: Iterable[tuple[str, float]], count: int) -> dict[str, tuple[int, int]]:
+    """The parts of so many examples, one after the other: where each starts, how many it has. Sizes
+    below 1 are fractions, which are rounded once each.
+
+    >>> stretches([("fit", 0.8), ("valid", 2)], 10)
+    {'all': (0, 10), 'fit': (0, 8), 'valid': (8, 2)}
+    """
+    parts, start, stop = {"all": (0, count)}, 0, 0.0
+    for name, size in asked:
+        stop += size * count if size < 1 else int(size)
+        parts[name] = (start, round(stop) - start)
+        start = round(stop)
+    return parts
 
 
 class On(Record):
@@ -43,11 +58,14 @@ class ParameterFacts(Record, kw_only=True):
 
 class DeclaredData(DataSource, kw_only=True):
     """A data set as it is declared: its `parts` are (start, count) in the file's order, `all` is
-    among them."""
+    among them. Of a set that is handed its examples they follow from the sizes that are `asked` for
+    (fractions below 1); where it is not `counted` yet, parts and count are made up."""
 
     name: str
     parts: Mapping[str, tuple[int, int]]
     count: int
+    asked: tuple[tuple[str, float], ...] = ()
+    counted: bool = True
 
     @property
     def source(self) -> DataSource:

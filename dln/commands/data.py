@@ -57,6 +57,11 @@ def command(
     names = chosen(name, model.data, "data set")
     if not names:
         terminal.result(f"{made.spec.name} has no data")
+    if name is None:  # what is still to be handed over is said, and holds nothing yet
+        for each in [n for n in names if not model.data[n].counted]:
+            told = reader_text(model.data[each]), f"--data {each}=FILE.npz"
+            terminal.result(f"{each}: examples to be given, {told[0]}: {told[1]}\n")
+            names.remove(each)
     tables.check_tables(model)
     found = {}
     for each in names:

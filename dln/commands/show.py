@@ -14,7 +14,7 @@ from dln.compiler.schema.tables import DTYPE
 from dln.compiler.show import graph_dot, graph_mermaid, graph_text
 from dln.kept.facts import shapes
 from dln.printing.terminal import Terminal, columns, plural
-from dln.reading.counts import reader_text
+from dln.reading.counts import count_text, reader_text
 from dln.reading.resolved import resolved
 from dln.spec import Spec
 
@@ -77,9 +77,12 @@ def instance_table(model: Model) -> str:
 def data_table(model: Model) -> str:
     rows = []
     for data in model.data.values():
-        rows.append((data.name, f"{data.count:,} examples", reader_text(data)))
+        rows.append((data.name, count_text(data), reader_text(data)))
         rows += [("", f"{f.name}{f.node.type}", "drawn" if f.drawn else "")
                  for f in data.fields.values()]  # fmt: skip
+        if not data.counted:
+            rows += [("", f"{name}: {size:g}", "") for name, size in data.asked]
+            continue
         rows += [("", f"{name}: {count:,} from {start:,}", "")
                  for name, (start, count) in data.parts.items() if name != "all"]  # fmt: skip
     return columns(rows)
@@ -141,8 +144,10 @@ def as_data(spec: Spec, plan: Plan) -> dict[str, Any]:
         "constants": dict(model.constants),
         "parameters": spec.facts.parameters,
         "tensors": {k: list(shape) for k, (shape, *_) in shapes(model).items()},
-        "data": {d.name: {"examples": d.count, "fields": {k: str(f.node.type) for k, f in
-                 d.fields.items()}, "parts": dict(d.parts)} for d in model.data.values()},
+        "data": {d.name: {"examples": d.count if d.counted else None,
+                 "fields": {k: str(f.node.type) for k, f in d.fields.items()},
+                 "parts": dict(d.parts) if d.counted else dict(d.asked)}
+                 for d in model.data.values()},
         "phases": {p.name: {"on": str(p.on), "batch": p.batch, "order": p.order, "for": p.duration,
                    "dtype": p.dtype or plan.dtype, "after": p.after, "slow": p.slow,
                    "watch": [w.name for w in p.watches]} for p in model.phases.values()},

@@ -12,6 +12,11 @@ if TYPE_CHECKING:
     from dln.compiler.model import DataSet
 
 
+def count_text(data: DataSet) -> str:
+    """How many examples it has."""
+    return f"{data.count:,} examples" if data.counted else "examples to be given"
+
+
 def headline(spec: Spec) -> str:
     """`mlp: 79,400 parameters in 2 tensors, 1 phase, 2 data sets`."""
     facts = spec.facts
@@ -24,4 +29,7 @@ def reader_text(data: DataSet) -> str:
     """`idx(train-images-idx3-ubyte, ...)`, or the path that takes its place."""
     if data.override is not None:
         return f"{data.reader} from {data.override}"
+    if data.ports:
+        fields = (f"{span.text}" for span in data.ports.values())
+        return f"{data.reader}({cut(', '.join(fields), 60)})"
     return f"{data.reader}({cut(', '.join(map(str, data.args)), 60)})"

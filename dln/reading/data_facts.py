@@ -143,11 +143,7 @@ def data_facts(session: Session, name: str) -> DataFacts:
     plan, fields = session.plan, session.datasets.fields
     spec = plan.data[name]
     with placed(plan.texts, spec.place):
-        words = [
-            a for a in spec.args if isinstance(a, str)
-        ]  # of data in the spec they are no files
-        names = words if readers.reader_of(spec).files else []
-        files = [str(readers.locate(name, spec)) for name in names]
+        files = [str(path) for path in readers.paths(spec.source).values()]
         found = DataFacts(spec, files, {f.name: FieldFacts(f) for f in spec.fields})
         for values in fields.unchecked(spec):
             for f in spec.fields:

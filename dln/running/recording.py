@@ -19,7 +19,7 @@ from dln.runtime.checkpoint.rundir import (
     manifest_text,
 )
 from dln.runtime.readers import readers
-from dln.runtime.readers.files import files_of, within
+from dln.runtime.readers.files import within
 from dln.settings import Settings
 from dln.spec import Compiled, Spec, specs_folder
 
@@ -64,10 +64,10 @@ def data_hashes(compiled: Compiled) -> Mapping[str, Mapping[str, str]]:
     for name, data in compiled.plan.data.items():
         if readers.reader_of(data.source).files:
             found[name] = {}
-            for word, path in zip(data.source.args, files_of(data.source), strict=True):
+            for word, path in readers.paths(data.source).items():
                 if path not in known:
                     known[path] = file_hash(path)
-                found[name][str(word)] = known[path]
+                found[name][word] = known[path]
     return found
 
 

@@ -8,20 +8,28 @@ given from Python that do not fit the spec.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dln.compiler.plan import DataSpec, EmitSpec, WholeField
+from dln.compiler.plan import DataSpec, EmitSpec, WholeField, stretches
 from dln.compiler.schema import arguments
-from dln.grammar.diagnostics import DlnError, Fault, Problem
+from dln.grammar.diagnostics import Fault
 from dln.runtime.data.fields import Fields, kinds_of
 from dln.runtime.data.part import DataPart
 from dln.runtime.device.device import DeviceArray
 from dln.runtime.device.source_map import placed, unknown
+from dln.runtime.readers.given import in_order
 from dln.runtime.readers.validation import Arrays, check_field, check_fields
+
+
+class Handed(NamedTuple):
+    """A data set with the parts of what it was handed, and what makes its fields of that."""
+
+    spec: DataSpec
+    fields: Fields
 
 
 class Datasets:
@@ -38,7 +46,9 @@ class Datasets:
         self._parts: dict[tuple[str, str, str], DataPart] = {}
         self._fewer: dict[int, Datasets] = {}
         self._still: dict[tuple[WholeField, str], DeviceArray] = {}
-        self._given = {name: self._check_given(name, a) for name, a in (given or {}).items()}
+        self.given = dict(given or {})
+        self._given = {name: self._check_given(name, a) for name, a in self.given.items()}
+        self._handed: dict[str, Handed] = {}
 
     def limited(self, given: Mapping[str, Any] | None, limit: int | None) -> Datasets:
         """These data sets with others in their place, or with fewer examples.
@@ -48,13 +58,16 @@ class Datasets:
         """
         if not given and limit == self.limit:
             return self
+        names = {name.partition(".")[0] for name in given or () if "." not in name}
+        kept = {k: a for k, a in self.given.items() if k.partition(".")[0] not in names}
         for data in (name.partition(".")[0] for name in given or ()):
             for field in self.plan.wholes:
                 if field.data == data:
                     message = f"{field.spoken} stands whole in the spec"
-                    remedy = f'data_paths={{"{data}": ...}} when the spec is loaded'
+                    given_when = "data" if self.plan.data[data].reader == "given" else "data_paths"
+                    remedy = f'{given_when}={{"{data}": ...}} when the spec is loaded'
                     raise Fault(f"{message}, so its examples are those of the file", remedy, "E557")
-        return Datasets(self.fields, given, limit)
+        return Datasets(self.fields, {**kept, **(given or {})}, limit)
 
     def part(self, data: str, part: str, dtype: str) -> DataPart:
         """A part in a precision. Raises `DlnError` for data that are not as declared."""
@@ -65,19 +78,24 @@ class Datasets:
                 self._parts[key] = self._load(spec, part, dtype)
         return self._parts[key]
 
+    def spec(self, data: str, part: str = "all") -> DataSpec:
+        """A data set as it is now, with its parts: of one that was handed other examples theirs."""
+        found = self._hand(self.plan.data[data], part)
+        return self.plan.data[data] if found is None else found.spec
+
     def whole(self, key: WholeField, rows: int, dtype: str) -> DeviceArray:
         """The first `rows` examples of a field of a part as one array of the device, [rows,
         *shape]. Where the part is in memory in that precision already it is that array; of a run on
         fewer examples no more are read."""
-        if rows < self.plan.data[key.data].parts[key.part][1] and self.limit is None:
-            fewer = self._fewer.setdefault(rows, Datasets(self.fields, None, rows))
+        if rows < self.spec(key.data, key.part).parts[key.part][1] and self.limit is None:
+            fewer = self._fewer.setdefault(rows, Datasets(self.fields, self.given, rows))
             return fewer.whole(key, rows, dtype)
         part = self.part(key.data, key.part, dtype)
         if part.drawn is None:
             return part.arrays[key.field][:rows]
         if (key, dtype) not in self._still:
-            spec = self.plan.data[key.data]
-            arrays = self.fields.still(spec, part.first, rows, dtype)
+            spec, fields = self._source(key.data, key.part)
+            arrays = fields.still(spec, part.first, rows, dtype)
             kind = kinds_of(spec, dtype)[key.field]
             self._still[key, dtype] = self.fields.device.array(arrays[key.field], kind)
         return self._still[key, dtype]
@@ -100,14 +118,50 @@ class Datasets:
 
     def _load(self, spec: DataSpec, part: str, dtype: str) -> DataPart:
         for name in (f"{spec.name}.{part}", spec.name):
-            if name in self._given:
+            if name in self._given and spec.reader != "given":
                 return self._from_given(spec, part, dtype, self._given[name], name == spec.name)
+        spec, fields = self._source(spec.name, part)
         start, count = spec.parts[part]
         count = count if self.limit is None else min(count, self.limit)
         if spec.drawn:
-            return self.fields.visited(spec, part, start, count)
-        arrays = self.fields.still(spec, start, count, dtype)
+            return fields.visited(spec, part, start, count)
+        arrays = fields.still(spec, start, count, dtype)
         return self._on_device(spec, part, start, arrays, dtype)
+
+    # ---- handed over ---------------------------------------------------------------------------
+
+    def _source(self, data: str, part: str) -> tuple[DataSpec, Fields]:
+        """A data set, and what makes its fields."""
+        found = self._hand(self.plan.data[data], part)
+        return (self.plan.data[data], self.fields) if found is None else found
+
+    def _hand(self, spec: DataSpec, part: str) -> Handed | None:
+        """What was handed to a set, or to this part of it. Raises `Fault` E557 where the parts that
+        the spec asks for cannot be made of so many examples."""
+        names = (f"{spec.name}.{part}", spec.name) if spec.reader == "given" else ()
+        name = next((name for name in names if name in self._given), None)
+        if name is None:
+            return None
+        if name not in self._handed:
+            arrays = self._given[name]
+            n = len(next(iter(arrays.values())))
+            parts = {part: (0, n), "all": (0, n)}
+            if name == spec.name:
+                parts = self._divided(spec, n)
+            made = spec.changed(count=n, parts=parts, counted=True)
+            self._handed[name] = Handed(made, self.fields.of(arrays))
+        return self._handed[name]
+
+    def _divided(self, spec: DataSpec, n: int) -> dict[str, tuple[int, int]]:
+        """The parts of n examples of a set."""
+        parts = stretches(spec.asked, n)
+        for name, (start, count) in parts.items():
+            if count < 1 or start + count > n:
+                asked = ", ".join(f"{k} {size}" for k, size in spec.asked)
+                remedy = f'give them by part: data={{"{spec.name}.{name}": ...}}'
+                message = f"{n} examples leave too few for {spec.name}.{name} (split {asked})"
+                raise Fault(message, remedy, "E557")
+        return parts
 
     def _on_device(
         self, spec: DataSpec, part: str, start: int, arrays: Arrays, dtype: str
@@ -133,18 +187,9 @@ class Datasets:
             raise unknown("E560", f"part of {data} called", part, list(spec.parts))
         if isinstance(given, Mapping):
             arguments.by_name(f"the data set {data}", given)
-        by_field = given if isinstance(given, Mapping) else self._in_order(spec, given)
-        return check_fields(spec.fields, by_field, f"the data set {data}", self.plan.texts)
-
-    def _in_order(self, spec: DataSpec, given: Any) -> dict[str, Any]:
-        """Arrays in the order of the fields, or a single array for the only field."""
-        values: Sequence[Any] = given if isinstance(given, tuple | list) else (given,)
-        names = [f.name for f in spec.fields if f.domain != "length"]
-        names += [f.name for f in spec.fields if f.domain == "length"][: len(values) - len(names)]
-        if len(values) != len(names):
-            message = f"{spec.name} has the fields {', '.join(names)}, but {len(values)} were given"
-            raise DlnError([Problem("E557", message, remedy=f"({', '.join(names)})")])
-        return dict(zip(names, values, strict=True))
+        wanted = spec.raw if spec.reader == "given" else spec.fields
+        by_field = given if isinstance(given, Mapping) else in_order(spec.name, wanted, given)
+        return check_fields(wanted, by_field, f"the data set {data}", self.plan.texts)
 
     def _from_given(
         self, spec: DataSpec, part: str, dtype: str, arrays: Arrays, whole: bool

@@ -16,15 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dln.compiler.plan import DataSource, DataSpec, FieldSpec, ProgramKind, RawInput, Stretch
-from dln.grammar.diagnostics import Fault
+from dln.grammar.diagnostics import DlnError, Fault
 from dln.runtime.data.part import DataPart, Drawn, Fill
 from dln.runtime.device.device import DeviceArray
 from dln.runtime.execution.executable import Bound
 from dln.runtime.execution.programs import Programs
 from dln.runtime.execution.store import put
-from dln.runtime.readers import readers
+from dln.runtime.readers import handed, readers
+from dln.runtime.readers.binary import cut
 from dln.runtime.readers.given import held, settled
-from dln.runtime.readers.validation import Arrays, check_field
+from dln.runtime.readers.validation import Arrays, check_field, check_fields
 
 CHUNK = 1000  # examples of which fields are drawn at a time
 STILL = 200  # examples turned into fields that stay: so few that their numbers stay in a cache
@@ -32,12 +33,22 @@ Read = Callable[[DataSource, Stretch | None], dict[str, NDArray[Any]]]
 
 
 class Fields:
-    """Makes the fields of data sets. Each set is read once, by `read`."""
+    """Makes the fields of data sets. Each set is read once, by `read`; what is `handed` over has
+    been looked at before."""
 
-    def __init__(self, programs: Programs, read: Read) -> None:
+    def __init__(self, programs: Programs, read: Read, handed: bool = False) -> None:
+        self.handed = handed
         self.programs, self.plan, self.device = programs, programs.plan, programs.device
         self._read = read
         self._raw: dict[tuple[str, Stretch | None], Arrays] = {}
+
+    def of(self, arrays: Arrays) -> Fields:
+        """What makes fields of other arrays, in place of those that its reader gives."""
+
+        def read(_: DataSource, stretch: Stretch | None) -> dict[str, NDArray[Any]]:
+            return {name: cut(a, stretch) for name, a in arrays.items()}
+
+        return Fields(self.programs, read, handed=True)
 
     def still(self, spec: DataSpec, start: int, count: int, dtype: str) -> Arrays:
         """The fields of `count` examples from `start` on, [count, *shape] each, on the host, real
@@ -106,12 +117,25 @@ class Fields:
         return raw if known else {key: a[start : start + count] for key, a in raw.items()}
 
     def _made(self, spec: DataSpec, stretch: Stretch | None) -> Arrays:
+        if spec.reader == "given" and spec.override is None and not self.handed:
+            raise handed.unhanded(spec.source, spec.name)
         raw = self._read(spec.source, stretch)
+        if spec.reader == "given" and not self.handed:
+            raw = self._fitting(spec, raw)
         count = len(next(iter(raw.values())))
         if stretch is None and count != spec.count:
             message = f"{spec.name} holds {count:,} examples, but held {spec.count:,} before"
             raise Fault(message, "compile the spec again", "E557")
         return {str(RawInput(spec.name, key)): a for key, a in raw.items()}
+
+    def _fitting(self, spec: DataSpec, raw: Arrays) -> Arrays:
+        """What a file has for a set that wants to be handed its examples. Raises `DlnError`, with
+        the file's name."""
+        try:
+            return check_fields(spec.raw, raw, f"the data set {spec.name}", self.plan.texts)
+        except DlnError as error:
+            said = (replace(p, message=f"{spec.override}: {p.message}") for p in error.problems)
+            raise DlnError(list(said)) from None
 
     def _chunks(
         self, spec: DataSpec, kind: ProgramKind, raw: Arrays

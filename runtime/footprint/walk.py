@@ -21,6 +21,7 @@ from dln.compiler.plan import (
     item_size,
     memory,
     scratch,
+    stretches,
 )
 from dln.runtime.device.source_map import placed
 from dln.runtime.footprint.ledger import Item, Ledger
@@ -35,7 +36,8 @@ TESTS = {"binary": 3, "index": 40}
 class AskedRun:
     """What is asked of a run: which phases in which order, of how many epochs and examples; whether
     checkpoints are written; the phases of which arrays are kept for checks; whether tasks are
-    carried out; the data sets whose examples are given from Python; minibatches of another size
+    carried out; the data sets, or parts, whose examples are given from Python, and how many those
+    are; minibatches of another size
     than the spec says, by phase; the bytes of what is still to be loaded to draw pictures."""
 
     phases: tuple[str, ...]
@@ -44,7 +46,7 @@ class AskedRun:
     saves: bool = False
     keep: frozenset[str] = frozenset()
     tasks: bool = False
-    given: frozenset[str] = frozenset()
+    given: Mapping[str, int] = field(default_factory=dict)
     batch: Mapping[str, int] = field(default_factory=dict)
     drawing: int = 0
 
@@ -107,14 +109,26 @@ class RunWalk:
 
     # ---- data ----------------------------------------------------------------------------------
 
+    def data(self, name: str) -> DataSpec:
+        """A data set with its parts as they are used: those of what it is handed, where it is."""
+        spec, n = self.plan.data[name], self.asked.given.get(name)
+        if n is None or spec.reader != "given":
+            return spec
+        return spec.changed(count=n, parts=stretches(spec.asked, n))
+
     def count(self, data: str, part: str) -> int:
         """How many examples of a part are used."""
-        count, most = self.plan.data[data].parts[part][1], self.asked.limit
+        spec, given, most = self.data(data), self.asked.given, self.asked.limit
+        start, count = spec.parts[part]
+        if data in given and spec.reader != "given":
+            n = given[data]
+            count = (start + count) * n // spec.count - start * n // spec.count
+        count = max(1, given.get(f"{data}.{part}", count))  # none is refused when it is cut up
         return count if most is None else min(count, most)
 
     def _whole(self, field: WholeField, rows: int, dtype: str) -> None:
         """A field of a whole part: that of the training, unless there are to be fewer examples."""
-        asked, count = self.asked, self.plan.data[field.data].parts[field.part][1]
+        asked, count = self.asked, self.data(field.data).parts[field.part][1]
         fewer = rows < count
         self.asked = replace(asked, limit=rows if fewer else None)
         self.part(field.data, field.part, dtype, fewer)
@@ -124,11 +138,13 @@ class RunWalk:
         """A part of a data set in a precision: read, made into fields, checked."""
         if not self.once("part", data, part, dtype, self.asked.limit, apart):
             return
-        spec, n = self.plan.data[data], self.count(data, part)
-        if {data, f"{data}.{part}"} & self.asked.given:
+        spec, n = self.data(data), self.count(data, part)
+        given = bool({data, f"{data}.{part}"} & self.asked.given.keys())
+        if given and spec.reader != "given":
             self.ledger.hold(*fields(spec, part, n, dtype))
             return
-        self._read(spec, part, n)
+        if not given:
+            self._read(spec, part, n)
         if spec.drawn:
             self._drawn(spec, part, n)
         else:

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dln.compiler.plan import FieldSpec
-from dln.grammar.diagnostics import Problem
+from dln.compiler.schema.headers import WantedField
+from dln.grammar.diagnostics import DlnError, Problem
 
 
 def to_host(given: Any) -> NDArray[Any] | Problem:
@@ -37,8 +38,25 @@ def to_host(given: Any) -> NDArray[Any] | Problem:
         return np.asarray(given)
     except (ValueError, TypeError, RuntimeError, BufferError) as e:
         remedy = "pass a NumPy array, one row for each example"
+        if "inhomogeneous" in str(e):
+            why = "is no array of numbers: its rows have different lengths"
+            return Problem("E552", why, remedy=remedy)
         why = (str(e).strip().splitlines() or [type(e).__name__])[0]
         return Problem("E552", f"is no array of numbers: {why}", remedy=remedy)
+
+
+def in_order(name: str, specs: Sequence[FieldSpec | WantedField], given: Any) -> dict[str, Any]:
+    """Arrays in the order of the fields of a set, or a single array for the only field; lengths of
+    sequences may be left out. Raises `DlnError` E557 for another number of them."""
+    values: Sequence[Any] = given if isinstance(given, tuple | list) else (given,)
+    names = [f.name for f in specs if f.domain != "length"]
+    if len(names) == 1 and len(values) > 1 and not isinstance(given, tuple):
+        values = (given,)
+    names += [f.name for f in specs if f.domain == "length"][: len(values) - len(names)]
+    if len(values) != len(names):
+        message = f"{name} has the fields {', '.join(names)}, but {len(values)} were given"
+        raise DlnError([Problem("E557", message, remedy=f"({', '.join(names)})")])
+    return dict(zip(names, values, strict=True))
 
 
 def settled(specs: Sequence[FieldSpec], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -82,3 +100,24 @@ def _whole(given: Any) -> NDArray[Any] | None:
         return None
     whole = array.astype(np.int64)
     return whole if (whole == array).all() else None
+
+
+def counted(given: Mapping[str, Any]) -> dict[str, int]:
+    """How many examples were given to each set or part, as far as that is to be seen at once."""
+    found = {}
+    for name, value in given.items():
+        first = value
+        if isinstance(value, Mapping):
+            first = next(iter(value.values()), ())
+        elif isinstance(value, tuple):
+            first = value[0] if value else ()
+        shape = getattr(first, "shape", None)
+        found[name] = max(
+            1,
+            shape[0]
+            if isinstance(shape, tuple) and shape
+            else len(first)
+            if isinstance(first, list)
+            else 1,
+        )
+    return found

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dln.compiler.schema.headers import SETTINGS
@@ -22,8 +23,9 @@ from dln.compiler.schema.headers import HeaderField as HeaderField
 from dln.compiler.schema.headers import Schema as Schema
 from dln.compiler.schema.headers import Stretch as Stretch
 from dln.grammar.diagnostics import Fault, nearest
+from dln.runtime.readers import handed
 from dln.runtime.readers.binary import cut, idx_probe, idx_read, npz_probe, npz_read, taken
-from dln.runtime.readers.files import CHUNK, decoded, file_of
+from dln.runtime.readers.files import CHUNK, decoded, file_of, files_of
 from dln.runtime.readers.files import locate as locate
 from dln.runtime.readers.tables import cells_probe, cells_read, place_of
 
@@ -68,6 +70,17 @@ def read(decl: DataSource, stretch: Stretch | None = None) -> dict[str, NDArray[
     uint8, indices int64. Raises `Fault` E501 to E511."""
     with readable(decl):
         return reader_of(decl).read(decl, stretch)
+
+
+def paths(decl: DataSource) -> dict[str, Path]:
+    """The files that a set lies in, by the names that the spec has for them. Raises `Fault` E501,
+    E502 or E509."""
+    found = reader_of(decl)
+    if not found.files:
+        return {}
+    if decl.reader == "given":
+        return {} if decl.override is None else {decl.override: file_of(handed.as_file(decl))}
+    return dict(zip(map(str, decl.args), files_of(decl), strict=True))
 
 
 def origin(decl: DataSource, spec: FieldSpec, example: int, element: int) -> str:
@@ -194,6 +207,7 @@ def _synthetic_read(decl: DataSource, stretch: Stretch | None) -> dict[str, NDAr
 
 
 READERS: dict[str, Reader] = {
+    "given": Reader(handed.probe, handed.read, files=True, parameters=True),
     "idx": Reader(idx_probe, idx_read, files=True),
     "npz": Reader(npz_probe, npz_read, files=True),
     "rows": Reader(cells_probe, cells_read),

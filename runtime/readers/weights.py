@@ -7,7 +7,7 @@ from math import prod
 from typing import NamedTuple
 
 from dln.compiler.plan import DataSpec, Stretch
-from dln.runtime.readers import synthetic
+from dln.runtime.readers import handed, synthetic
 from dln.runtime.readers.binary import EXACT_BYTES, idx_headers, npz_headers, taken
 from dln.runtime.readers.files import CHUNK, file_of, length
 from dln.runtime.readers.readers import readable
@@ -91,8 +91,15 @@ def _synthetic(spec: DataSpec, stretch: Stretch | None) -> Weight:
     return Weight(kept, max(peak, made + kept))
 
 
+def _given(spec: DataSpec, stretch: Stretch | None) -> Weight:
+    """A file in the place of what is to be handed over."""
+    if spec.override is None:
+        raise handed.unhanded(spec.source, spec.name)
+    return _npz(spec.changed(reader="npz", args=handed.as_file(spec.source).args), stretch)
+
+
 WEIGHTS: Mapping[str, Callable[[DataSpec, Stretch | None], Weight]] = {
-    "idx": _idx, "npz": _npz, "rows": _cells, "synthetic": _synthetic, "table": _cells,
-    "text": _text,
+    "given": _given, "idx": _idx, "npz": _npz, "rows": _cells, "synthetic": _synthetic,
+    "table": _cells, "text": _text,
 }  # fmt: skip
 """By reader."""

@@ -44,7 +44,8 @@ class PhaseTrainer:
             self.descent = Descent(spec.descent, state.device.xp, state.store.states[spec.name])
         self.loop = InnerLoop(run, self.watches, self.descent)
         limited = run.options.datasets.limit is not None
-        fewer = limited and run.part.n < state.plan.data[spec.data].parts[spec.part][1]
+        whole = run.options.datasets.spec(spec.data, spec.part).parts[spec.part][1]
+        fewer = limited and run.part.n < whole
         shortened = duration.shortened or fewer
         self.result = PhaseResult(spec.name, shortened=shortened, length=duration.facts())
         self._ended: dict[str, Any] | None = None

@@ -6,18 +6,19 @@ Faults: E563 a minibatch that the phase cannot take, E564 nothing to take the gr
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from dln.compiler.plan import PhaseSpec, Plan, ProgramKey, ProgramKind
-from dln.grammar.diagnostics import DlnError, Problem
+from dln.compiler.plan import PhaseSpec, ProgramKey, ProgramKind
+from dln.grammar.diagnostics import DlnError, Fault, Problem
 from dln.runtime.data.datasets import Datasets
 from dln.runtime.device.source_map import placed
 from dln.runtime.execution.executable import Bound, Executable
 from dln.runtime.execution.numeric_faults import strict
 from dln.runtime.execution.run_state import RunState
 from dln.runtime.execution.store import HostArray
+from dln.runtime.readers import handed
 from dln.runtime.readers.given import settled
 from dln.runtime.readers.validation import check_fields
 from dln.runtime.training.curvature_estimates import before_step
@@ -32,15 +33,15 @@ Given = Mapping[str, object]
 
 def step(state: RunState, datasets: Datasets, spec: PhaseSpec, given: Given) -> float:
     """One update of a phase; returns the loss before it. A phase that has not begun begins."""
-    again = _again(state, spec, given)
+    again = _again(state, datasets, spec, given)
     return _first(state, datasets, spec, given) if again is None else again
 
 
-def _again(state: RunState, spec: PhaseSpec, given: Given) -> float | None:
+def _again(state: RunState, datasets: Datasets, spec: PhaseSpec, given: Given) -> float | None:
     """One update on arrays such as came before; None where the long way is to be gone."""
     name, update = spec.name, state.updates.get(spec.name, 0)
     bound = state.programs.again(
-        str(spec.step_of(update)), given, lambda: times(state.plan, spec, update),
+        str(spec.step_of(update)), given, lambda: times(datasets, spec, update),
         lambda: f"phase {name}, update {update}",
     )  # fmt: skip
     if bound is None:
@@ -56,9 +57,10 @@ def _first(state: RunState, datasets: Datasets, spec: PhaseSpec, given: Given) -
             begin(state, spec)
         update = state.updates[spec.name]
         executable = state.programs.executable(spec.step_of(update), spec.name)
-        now = times(state.plan, spec, update)
+        now = times(datasets, spec, update, executable.program.clocks)
         before_step(state, datasets, spec, now)
-        bound = _run(state, spec, executable, given, f"phase {spec.name}, update {update}", now)
+        where = f"phase {spec.name}, update {update}"
+        bound = _run(state, datasets, spec, executable, given, where, now)
         loss = float(bound.values["loss"]) if "loss" in bound.values else 0.0
         if spec.descent is not None:
             descent = Descent(spec.descent, state.device.xp, state.store.states[spec.name])
@@ -81,7 +83,9 @@ def _remember(
         state.programs.remember(str(key), key, bound, wanted, given)
 
 
-def gradient(state: RunState, spec: PhaseSpec, path: str, given: Given) -> HostArray:
+def gradient(
+    state: RunState, datasets: Datasets, spec: PhaseSpec, path: str, given: Given
+) -> HostArray:
     """The gradient that an update of a phase moves a parameter by, of its shape: that of the lines
     which minimise over it, in a step after others with what these leave. Raises `DlnError` E564
     where the phase does not move it."""
@@ -97,14 +101,15 @@ def gradient(state: RunState, spec: PhaseSpec, path: str, given: Given) -> HostA
             values = state.programs.first_states(spec)
             first = state.store.placed(values, program.dtype)
         executable = state.programs.executable(key, spec.name, first)
-        now = times(state.plan, spec, state.updates.get(spec.name, 0))
-        bound = _run(state, spec, executable, given, f"the gradient of {spec.name}", now)
+        now = times(datasets, spec, state.updates.get(spec.name, 0), executable.program.clocks)
+        where = f"the gradient of {spec.name}"
+        bound = _run(state, datasets, spec, executable, given, where, now)
     return state.device.to_host(bound.values[path])
 
 
 def _run(
-    state: RunState, spec: PhaseSpec, executable: Executable, given: Given, where: str,
-    now: Mapping[str, float],
+    state: RunState, datasets: Datasets, spec: PhaseSpec, executable: Executable, given: Given,
+    where: str, now: Mapping[str, float],
 ) -> Bound:  # fmt: skip
     """Run on a minibatch of as many examples as any field that is given has; without any, on as
     many as the phase takes. Fields that it does not use may be given as well."""
@@ -117,7 +122,7 @@ def _run(
         check_rows(spec, len(array))
     lengths = [len(a) for a in arrays.values()]  # of all that was given, used or not
     lengths = lengths or [len(np.atleast_1d(np.asarray(a))) for k, a in given.items() if k in known]
-    count = max(1, plan.data[spec.data].parts[spec.part][1])
+    count = max(1, datasets.spec(spec.data, spec.part).parts[spec.part][1])
     rows = lengths[0] if lengths else spec.rows or min(spec.batch or count, count)
     return state.programs.run_once(executable, arrays, where, now, rows)
 
@@ -136,9 +141,19 @@ def check_rows(spec: PhaseSpec, n: int) -> None:
         raise DlnError([Problem("E563", message, facts=(found,), remedy=remedy)])
 
 
-def times(plan: Plan, spec: PhaseSpec, update: int) -> dict[str, float]:
-    """The clocks of a single step, as they would be in training on the spec's own data."""
-    per_epoch = updates_of_epoch(spec, plan.data[spec.data].parts[spec.part][1])
+def times(
+    datasets: Datasets, spec: PhaseSpec, update: int, clocks: Iterable[object] = ()
+) -> dict[str, float]:
+    """The clocks of a single step, as they would be in training on the session's own data. Raises
+    `Fault` E518 where a program reads `clocks` that depend on examples which it was not given."""
+    data = datasets.spec(spec.data, spec.part)
+    if not data.counted:
+        for name in {"epoch", "progress"}.intersection(map(str, clocks)):
+            message = f"{name} follows from how many examples {spec.data} has"
+            fault = handed.unhanded(data.source, spec.data)
+            raise Fault(f"{message}, and {fault.message}", fault.remedy, "E518")
+        return {"epoch": 0.0, "update": float(update), "progress": 0.0}
+    per_epoch = updates_of_epoch(spec, data.parts[spec.part][1])
     total = said_total(spec, per_epoch)
     progress = min(1.0, update / total) if total else 0.0
     return {"epoch": float(update // per_epoch), "update": float(update), "progress": progress}

@@ -225,6 +225,8 @@ MADE: dict[str, Callable[[], object]] = {
     "E505": two_sets,
     "E508": data('synthetic("gaussians", 2, 2, 10^9)'),
     "E511": no_file,
+    "E518": lambda: session(NET.replace("rows([[1, 2], [3, 4], [5, 6]])", "given(a[1], b)").replace(
+        "raw[:1]", "raw.a").replace("raw[1]", "raw.b")).train(),
     "E520": no_cupy,
     "E521": no_gpu,
     "E522": lambda: dln.load(NET).compile("tpu"),

@@ -50,6 +50,7 @@ ROOMS = """
     flags
     settings
     kept
+    given
     spec
     usage
     printing

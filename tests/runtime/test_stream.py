@@ -185,7 +185,7 @@ def test_single_steps_go_along_the_rows(streaming: Any, table: Any) -> None:
     trained = Session(streaming(), Host(), 1)
     trained.train("fit", epochs=1)
     np.testing.assert_array_equal(s.params["net.w"], trained.params["net.w"])
-    assert times(s.plan, s.phase("fit"), 3)["epoch"] == 1.0
+    assert times(s.datasets, s.phase("fit"), 3)["epoch"] == 1.0
     with pytest.raises(DlnError, match="has 3 windows, not 2") as e:
         s.step("fit", t=t[:2])
     assert e.value.problems[0].code == "E563"

@@ -20,7 +20,7 @@ from dln.compiler.frontend.context.build_context import Binding, Build, Scope, V
 from dln.compiler.frontend.context.place import Poisoned, poison, replace
 from dln.compiler.frontend.context.static_values import positive, static, unknown, word
 from dln.compiler.frontend.context.values import DataValue, Results, describe
-from dln.compiler.frontend.data import origins
+from dln.compiler.frontend.data import given, origins
 from dln.compiler.frontend.data.fields import Ends, field_of, lengths, said_lengths, with_ends
 from dln.compiler.frontend.scan.equations import once
 from dln.compiler.ir.graph import Node, ancestors
@@ -41,25 +41,36 @@ def declare(b: Build, st: s.Data, scope: Scope) -> None:
     b.data.declared[scope.names[st.name]] = st
 
 
+def declare_sizes(b: Build, st: s.Data, scope: Scope) -> None:
+    """Bind the sizes that a set leaves open, once all names of its file are bound."""
+    given.declare_sizes(b, st, scope)
+
+
 def _build(b: Build, st: s.Data, scope: Scope) -> DataValue:
-    reader, args, options = _reader(b, st, scope)
-    options |= _settings(b, st, reader, scope, options)
-    base = str(Path(st.span.source.path).resolve().parent)
     key = _key(b, scope.names[st.name])
     override = b.outside.data_paths.get(key)
     if override is not None:
         b.data.given.add(key)
+    ports = _ports(b, st, scope)
+    reader, args, options = _reader(b, st, scope, ports)
+    options |= _settings(b, st, reader, scope, options)
+    base = str(Path(st.span.source.path).resolve().parent)
+    if reader == "given" and key in b.outside.handed:
+        options["count"] = b.outside.handed[key]
     source = DataSource(reader, args, options, base, override)
     try:
         schema = b.outside.probe(source)
     except Fault as fault:
         raise fault.at(_argument(st.reader, fault.message)) from None
     statements = (*_like(b, st, scope), *st.body)
+    statements = (*given.as_they_stand(ports, statements), *statements)
     raw = {k: _raw(b, st, RawInput(key, k), f) for k, f in schema.fields.items()}
+    if ports:
+        raw = given.raw_of(b, key, args, ports)
     said = said_lengths(raw)
-    given = with_ends(b, raw, said, statements) if said.nodes else raw
+    ended = with_ends(b, raw, said, statements) if said.nodes else raw
     inner, claims = scope.child(key), list[FieldOf]()
-    inner.value("raw", raw[""] if "" in raw else Results(given), st.reader.span)
+    inner.value("raw", raw[""] if "" in raw else Results(ended), st.reader.span)
     if schema.classes is not None:
         inner.value("V", schema.classes, st.reader.span)
     fields = _fields(replace(b, claims=claims), key, statements, inner, said, st.body)
@@ -68,7 +79,9 @@ def _build(b: Build, st: s.Data, scope: Scope) -> DataValue:
             with b.collecting():
                 _odd_column(b, f, schema.odd[column], column, schema.count)
     named = lengths(b, raw, fields, st.reader.span)
-    parts = _parts(b, statements, inner, schema.count)
+    asked = given.asked(b, statements, inner) if ports else ()
+    count = schema.count if schema.counted else given.made_up(asked)
+    parts = _parts(b, statements, inner, count)
     needed = set(ancestors(f.value for f in fields.values()))
     b.data.sets[key] = DataSet.extending(
         source,
@@ -76,8 +89,11 @@ def _build(b: Build, st: s.Data, scope: Scope) -> DataValue:
         raw=raw,
         fields=fields,
         parts=parts,
-        count=schema.count,
+        count=count,
+        asked=asked,
+        counted=schema.counted,
         span=st.reader.span,
+        ports={p.name: p.span for p in ports},
         alphabet=schema.alphabet,
         lengths=named,
         claims=tuple(c for c in claims if c.node in needed),
@@ -85,7 +101,7 @@ def _build(b: Build, st: s.Data, scope: Scope) -> DataValue:
     return DataValue(key)
 
 
-def _argument(reader: s.Expr, message: str) -> Span:
+def _argument(reader: s.Expr | s.Given, message: str) -> Span:
     """The argument of a reader that a message names: its name where there is none such, else its
     value; or the whole call."""
     for name, arg in reader.named.items() if isinstance(reader, s.Call) else ():
@@ -172,14 +188,38 @@ def _like(b: Build, st: s.Data, scope: Scope, users: tuple[s.Data, ...] = ()) ->
     if model in (users := (*users, st)):
         b.fail("E331", f"{st.like} is like itself", at, "would have its own fields")
     inherited = _like(b, model, scope, users)
-    return tuple(x for x in (*inherited, *model.body) if not isinstance(x, s.Split))
+    lines = tuple(x for x in (*inherited, *model.body) if not isinstance(x, s.Split))
+    ports = model.reader.ports if isinstance(model.reader, s.Given) else ()
+    return (*given.as_they_stand(ports, lines), *lines)
+
+
+def _ports(b: Build, st: s.Data, scope: Scope) -> tuple[s.Port, ...]:
+    """What a set wants to be handed: what it says, or what that which it is like says."""
+    if not isinstance(st.reader, s.Given):
+        return ()
+    model, seen = st, [st]
+    while isinstance(model.reader, s.Given) and not model.reader.ports and model.like is not None:
+        binding = scope.lookup(model.like)
+        found = None if binding is None else b.data.declared.get(binding)
+        if found is None or found in seen:
+            break  # `_like` has the word
+        seen.append(model := found)
+    if not isinstance(model.reader, s.Given) or not model.reader.ports:
+        text, example = (
+            f"{st.name} does not say what it is given",
+            "given(x[784], label: class(10))",
+        )
+        b.fail("E518", text, st.reader.span, "wants nothing", remedy=example)
+    return model.reader.ports
 
 
 def _reader(
-    b: Build, st: s.Data, scope: Scope
+    b: Build, st: s.Data, scope: Scope, ports: tuple[s.Port, ...]
 ) -> tuple[str, tuple[object, ...], dict[str, object]]:
     """The reader's name and its arguments, all static."""
     call = st.reader
+    if isinstance(call, s.Given):
+        return "given", given.wanted(b, ports, st, scope), {}
     if not (isinstance(call, s.Call) and isinstance(call.function, s.Name)):
         remedy = 'one of idx("..."), npz, table, rows, text, synthetic'
         b.fail("E350", "a data set comes from a reader", st.reader.span, remedy=remedy)
@@ -352,6 +392,7 @@ def _whole(b: Build, data: DataSet, part: str, field: FieldOf, span: Span) -> No
         label = f"runs over time, up to the {field.ends} of each example"
         b.fail("E376", text, span, label, notes, "take it in a phase, example by example")
     count = data.parts[part][1]
+    given.refuse_uncounted(b, data, f"{data.name}.{field.name}", span)
     rows = Size(count if b.outside.limit is None else min(count, b.outside.limit))
     type = field.node.type.like((rows, *field.node.type.shape[1:]), ())
     name = WholeField(data.name, part, field.name)

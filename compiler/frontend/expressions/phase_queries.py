@@ -333,7 +333,7 @@ class Lasting(NamedTuple):
 def lasting(b: Build, phase: Phase) -> Lasting | None:
     """How long a phase goes on; None where time decides."""
     count, unit = phase.duration
-    if unit == "second":
+    if unit == "second" or not b.data.sets[phase.on.data].counted:
         return None
     examples, per_epoch = b.data.sets[phase.on.data].parts[phase.on.part][1], 1
     if phase.batch is not None and examples:
