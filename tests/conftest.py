@@ -26,14 +26,19 @@ from dln.compiler.passes import rewriting
 from dln.compiler.passes.rewriting import Log
 from dln.compiler.plan import Buffer, Program, buffer_bytes, slot_offsets
 from dln.runtime.device import kernels
-from dln.runtime.device.host import Host
+from dln.runtime.device.host import Host, set_threads
 
-gc.set_threshold(50_000)  # graphs are many small objects; most go without a collection
+gc.set_threshold(200_000)  # graphs are many small objects; most go without a collection
 os.environ["DLN_POISON"] = "1"  # for the processes that tests start
 os.environ["DLN_CACHE"] = "0"  # nothing that an earlier version has made stands for this one's
 Host.poisons = True  # for devices that tests make themselves
 # Each of those processes would compile all that it imports, where Python is told to keep nothing.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+if WORKERS := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
+    # They share the cores: threads of one that wait for their turn would spin on those of another.
+    THREADS = max(1, (os.cpu_count() or 1) // WORKERS)
+    set_threads(THREADS)
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", str(THREADS))
 
 
 Overlaps: TypeAlias = Callable[[Schedule], list[tuple[str, str]]]
@@ -219,3 +224,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if "slow" in item.keywords:
             item.add_marker(skip)
+
+
+def pytest_collection_finish() -> None:
+    """Modules and tests, a million objects, stay to the end: no collection looks at them again."""
+    gc.freeze()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -36,9 +37,15 @@ def sources() -> Iterator[Path]:
                 yield path
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
 def words(path: Path) -> set[str]:
     """The names that a file uses, those in its texts among them, and its own."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = parsed(path)
     said = {id(n.value) for n in ast.walk(tree) if isinstance(n, ast.Expr)}  # docstrings
     found = {path.stem}
     for node in ast.walk(tree):
@@ -61,7 +68,7 @@ def test_a_command_is_one_file() -> None:
     commands = {files()[name].stem for name, _ in listed()}
     assert modules - commands == {"__init__", "options"}
     for path in sources():
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(parsed(path)):
             if isinstance(node, ast.ImportFrom) and node.module is not None:
                 named = [f"{node.module}.{alias.name}" for alias in node.names]
                 for module in (node.module, *named):

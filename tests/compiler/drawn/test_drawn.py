@@ -12,7 +12,7 @@ import gc
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,8 @@ from dln.compiler.ir.evaluate import evaluate
 from dln.compiler.stages import part
 from dln.grammar.diagnostics import DlnError
 
-GROUPS, EACH = 8, 25
+GROUPS, EACH = 4, 25
+SELDOM = (113, 114, 164, 192)  # seeds that draw what no seed before them does
 RATE = 0.1  # of the one update, by which the slopes are known
 LARGEST = 1e6
 NEVER = ("E299", "E999")
@@ -144,7 +145,7 @@ def smallest(drawn: Callable[..., Any], spec: Any, kind: str, tries: int = 300) 
     return spec
 
 
-def hold(drawn: Callable[..., Any], seeds: range) -> Counter[str]:
+def hold(drawn: Callable[..., Any], seeds: Sequence[int]) -> Counter[str]:
     """Every spec of some seeds means what it says; how they fared."""
     fared: Counter[str] = Counter()
     for seed in seeds:
@@ -173,6 +174,10 @@ def collected() -> Iterator[None]:
 @pytest.mark.parametrize("group", range(GROUPS))
 def test_drawn_specs_mean_what_they_say(drawn: Callable[..., Any], group: int) -> None:
     hold(drawn, range(group * EACH, (group + 1) * EACH))
+
+
+def test_what_is_seldom_drawn_means_what_it_says(drawn: Callable[..., Any]) -> None:
+    hold(drawn, SELDOM)
 
 
 @pytest.mark.slow
