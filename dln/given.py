@@ -8,9 +8,8 @@ there is any array.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from dln.compiler.schema import arguments
 from dln.compiler.schema.given_sizes import ends_of, open_names, steps_name, timed
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import DlnError, Fault, Problem, Source, nearest
@@ -50,13 +49,13 @@ class GivenSet(Record):
     parts: tuple[str, ...] = ()
 
 
-class FromOutside(Record):
-    """What arrays say: the sizes that were open, by name; the arrays of each set, or part of one,
-    by field; how many examples each whole set has."""
+class FromOutside(NamedTuple):
+    """What arrays say: the sizes that were open, by name; how many examples each whole set has; the
+    arrays of each set, or part of one, by field."""
 
-    sizes: Mapping[str, int]
-    arrays: Mapping[str, Arrays]
-    counts: Mapping[str, int]
+    sizes: dict[str, int]
+    counts: dict[str, int]
+    arrays: dict[str, Arrays]
 
 
 class Wanting(Record, eq=False):
@@ -164,7 +163,7 @@ def bound(found: Wanting, data: Mapping[str, Any], constants: Mapping[str, objec
                 _bind(name, port, ports, fields[port.name], known, sizes)
         if not part:
             counts[name] = len(next(iter(fields.values())))
-    return FromOutside(sizes, arrays, counts)
+    return FromOutside(sizes, counts, arrays)
 
 
 def _known(found: Wanting, name: str, part: str) -> None:
@@ -229,11 +228,6 @@ def _refuse(name: str, port: s.Port, text: str) -> None:
     raise DlnError([Problem("E551", f"{name}: {port.name}: {text}", port.span, label)])
 
 
-def by_set(value: Any) -> Mapping[str, Any]:
-    """`data=` as a dictionary by set. Raises `DlnError` E563."""
-    return arguments.by_name("data", {} if value is None else value)
-
-
 def sizes_of_files(
     found: Wanting, paths: Mapping[str, str], constants: Mapping[str, object]
 ) -> dict[str, int]:
@@ -260,11 +254,9 @@ def taken(
     data: Mapping[str, Any], load: Load,
 ) -> FromOutside:  # fmt: skip
     """What a spec takes of what it is given: the sizes that it leaves open, and arrays."""
-    if not data and not (paths and "given" in source.text):
-        return FromOutside({}, {}, {})
     from dln.grammar.parser import parse_source  # late: what is kept was parsed before
 
     wanting = asked(source, parse_source(source), load)
     found = bound(wanting, data, constants)
     files = {name: path for name, path in paths.items() if name in wanting.ports}
-    return found.changed(sizes={**sizes_of_files(wanting, files, constants), **found.sizes})
+    return found._replace(sizes={**sizes_of_files(wanting, files, constants), **found.sizes})

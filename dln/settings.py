@@ -34,6 +34,19 @@ class Settings:
     """The names of those that were given."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class SpecOptions:
+    """What a spec is given beside its text: values of constants, paths of data, how many examples
+    of a set are taken where one stands whole, of how many examples sets are `handed` arrays.
+    Without `functions` it can be checked and trained; its instances cannot be called."""
+
+    constants: Mapping[str, object]
+    data_paths: Mapping[str, str]
+    handed: Mapping[str, int]
+    functions: bool
+    limit: int | None
+
+
 def chosen(name: str | None, known: Iterable[str], what: str) -> list[str]:
     """The names asked for: all of them, or the one given. Raises DlnError with the nearest name."""
     known = list(known)

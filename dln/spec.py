@@ -14,17 +14,15 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dln import given
 from dln.compiler.schema import arguments
 from dln.compiler.schema.headers import DataSource, Schema
 from dln.flags import read_flags
-from dln.given import GivenSet
 from dln.grammar.diagnostics import DlnError, Fault, Problem, Source, nearest
 from dln.grammar.record import Record
 from dln.kept.facts import SpecFacts, facts_of
 from dln.kept.kept_spec import KeptSpec
 from dln.kept.questions import Doors
-from dln.settings import Settings, chosen
+from dln.settings import Settings, SpecOptions, chosen
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -32,6 +30,7 @@ if TYPE_CHECKING:
     from dln.compiler.ir.graph import Node
     from dln.compiler.model import Model
     from dln.compiler.plan import Plan, Program
+    from dln.given import GivenSet
     from dln.grammar import syntax
     from dln.grammar.syntax import Module
     from dln.runtime.data.fields import Read
@@ -130,7 +129,11 @@ def used_file(path: str, user: Source) -> Source:
 
 def load_used(path: str, user: Source) -> tuple[Source, syntax.Module]:
     """A used file with its tree. Raises `Fault` E384, `DlnError` for what is no spec."""
-    found = used_file(path, user)
+    return parsed_source(used_file(path, user))
+
+
+def parsed_source(found: Source) -> tuple[Source, Module]:
+    """A used file with its tree."""
     return parsed(found.path, found.text)
 
 
@@ -171,19 +174,6 @@ def text_file(name: str, base: str) -> Source:
     from dln.runtime.readers.readers import drawing  # late: few specs have drawings
 
     return Source(*drawing(name, base))
-
-
-@dataclass(frozen=True, kw_only=True)
-class SpecOptions:
-    """What a spec is given beside its text: values of constants, paths of data, how many examples
-    of a set are taken where one stands whole, of how many examples sets are `handed` arrays.
-    Without `functions` it can be checked and trained; its instances cannot be called."""
-
-    constants: Mapping[str, object]
-    data_paths: Mapping[str, str]
-    handed: Mapping[str, int]
-    functions: bool
-    limit: int | None
 
 
 @dataclass(frozen=True)
@@ -237,12 +227,13 @@ class Spec:
     def given(self) -> Mapping[str, GivenSet]:
         """The data sets that are to be handed their examples, each with its fields and with the
         sizes that are open until it is."""
+        from dln import given  # late: the syntax, which what is kept needs not
+
         found = given.asked(self.source, self.syntax, self._used)
         return given.described(found, self.given_options.constants)
 
     def _used(self, path: str, user: Source) -> tuple[Source, Module]:
-        found = self.kept.questions.use(path, user)
-        return parsed(found.path, found.text)
+        return parsed_source(self.kept.questions.use(path, user))
 
     @property
     def constants(self) -> Mapping[str, object]:
@@ -265,9 +256,10 @@ class Spec:
         """
         if data is not None:
             options = {k: v for k, v in vars(self.given_options).items() if k != "handed"}
-            more = {**self.data, **given.by_set(data)}
-            made = from_source(self.source, self.name, data=more, **options)
-            return made.compile(backend, dtype, threads, memory_limit)
+            more = {**self.data, **arguments.by_name("data", data)}
+            return from_source(self.source, self.name, data=more, **options).compile(
+                backend, dtype, threads, memory_limit
+            )
         from dln.kept.plans import plan_of  # late: `dln check` compiles nothing
 
         threads = None if threads is None else arguments.whole("threads", threads, 1)
@@ -359,11 +351,10 @@ def load(
         if isinstance(value, Mapping) and nearest(name, ["data_paths"]):
             arguments.refuse(f"load takes no {name}", "data_paths=...")
     constants = {name: arguments.constant(name, value) for name, value in constants.items()}
-    examples = given.by_set(data)
-    if whole_text:
-        return from_source(Source("<text>", text), "text", constants, data_paths, data=examples)
-    path = find(text)
-    return from_source(read(path), path.stem, constants, data_paths, data=examples)
+    examples = arguments.by_name("data", {} if data is None else data)
+    path = Path("text") if whole_text else find(text)
+    source = Source("<text>", text) if whole_text else read(path)
+    return from_source(source, path.stem, constants, data_paths, data=examples)
 
 
 def from_file(path: Path, given: Settings, functions: bool = False) -> Spec:
@@ -386,15 +377,18 @@ def from_source(
     nothing but sizes is missing is not read to its end yet.
     """
     said, paths = dict(constants or {}), dict(data_paths or {})
-    found = given.taken(source, said, paths, data or {}, load_used)
-    options = SpecOptions(constants={**found.sizes, **said}, data_paths=paths,
-                          handed=dict(found.counts), functions=functions, limit=limit)  # fmt: skip
+    sizes, counts, arrays = dict[str, int](), dict[str, int](), dict[str, Any]()
+    if data or (paths and "given" in source.text):
+        from dln.given import taken  # late: few specs are handed anything
+
+        sizes, counts, arrays = taken(source, said, paths, data or {}, load_used)
+    options = SpecOptions(constants={**sizes, **said}, data_paths=paths,
+                          handed=counts, functions=functions, limit=limit)  # fmt: skip
     kept = KeptSpec(source, Doors(used_file, header, text_file), anew, name=name, **vars(options))
-    made = Spec(name, source, options, kept, data or {}, found.arrays)
+    made = Spec(name, source, options, kept, data or {}, arrays)
     try:
         _ = made.facts
     except DlnError as error:
-        rest = [p for p in error.problems if p.code != "E517"]
-        if rest:
+        if rest := [p for p in error.problems if p.code != "E517"]:
             raise DlnError(rest) from None
     return made
