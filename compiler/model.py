@@ -80,11 +80,13 @@ class Watching(records.WatchFacts):
 
 
 class Keeping(Record):
-    """`checkpoint every ...` or `checkpoint best by ...` (a node over watch values)."""
+    """`checkpoint every ...` or `checkpoint best by ...` (a node over watch values), or `keep best
+    by ...`, where the best is `handed` on."""
 
     every: tuple[int, str] | None
     best: Node | None
     span: Span
+    handed: bool = False
 
 
 class Starting(Record):

@@ -246,6 +246,9 @@ class Actions:
     name_ix = statement(s.NameIx, 0, 2)
     batch = stream = order = seed = statement(s.Clause, 0, 1)
 
+    def together(self, c: Kids) -> s.Clause:
+        return self.make(s.Clause, c, "batch", c[1], None, None, c[3])
+
     def duration(self, c: Kids) -> s.Clause:
         return self.make(s.Clause, c, "for", c[1], c[2].removesuffix("s"))
 
@@ -275,10 +278,16 @@ class Actions:
         every = c[1] if isinstance(c[1], s.Every) else None
         return self.make(s.Checkpoint, c, every, None if every else c[1][0])
 
+    def handed(self, c: Kids) -> s.Checkpoint:
+        return self.make(s.Checkpoint, c, None, c[3], True)
+
     def every(self, c: Kids) -> s.Every:
         return self.make(s.Every, c, c[1], c[2].removesuffix("s"))
 
-    until = statement(s.Until, 1)
+    def stalls(self, c: Kids) -> s.Stalls:
+        return self.make(s.Stalls, c, c[2], c[3].removesuffix("s"), c[5])
+
+    until = statement(s.Until, 1, 2)
 
     # ---- tasks, sweeps, checks -----------------------------------------------------------------
 

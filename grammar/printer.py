@@ -64,9 +64,10 @@ PARTS: Mapping[type[s.Syntax], str] = {
     s.Option: "{name}|[{dims}]|| = {default}|",
     s.Declared: "{name}|[{dims}]| {drawn} {value}| where {where}|",
     s.NameIx: "{name}|[{index}]|",
-    s.Clause: "{kind}| {value}|| {unit}|| {word}|",
+    s.Clause: "{kind}| {value}|| times {times}|| {unit}|| {word}|",
     s.After: "after {phases}",
     s.Every: "every {count} {unit}",
+    s.Stalls: "stalls for {count} {unit}| by {by}|",
     s.Part: "{name} {size}",
     s.Given: "given({ports})",
 }
@@ -98,8 +99,8 @@ STATEMENTS: Mapping[type[s.Syntax], str] = {
     s.Start: "start {target} := {value}",
     s.Step: "step {name}| {times} times|",
     s.Watch: "watch {total}{name} = {value}| on {on}|| {every}|",
-    s.Checkpoint: "checkpoint |{every}||best by {best}|",
-    s.Until: "until {value}",
+    s.Checkpoint: "{handed} |{every}||best by {best}|",
+    s.Until: "until {value}| {stalls}|",
     s.Task: "task {name}({options})| after {after}|",
     s.Emit: 'emit {value}| to "{to}"|',
     s.Sweep: "sweep {name}",
@@ -110,7 +111,7 @@ STATEMENTS: Mapping[type[s.Syntax], str] = {
 }
 _FLAGS = {
     "adds": ("=", "+="), "drawn": "=~", "total": ("", "total "), "slow": ("", " slow"),
-    "long": ("", '""'), "backwards": ("", " backwards"),
+    "long": ("", '""'), "backwards": ("", " backwards"), "handed": ("checkpoint", "keep"),
 }  # fmt: skip
 _FIELD = re.compile(r"\{(\w+):?(\w*)\}")
 

@@ -219,13 +219,15 @@ class Data(Syntax):
 class Clause(Syntax):
     """A clause of `train`: kind is batch, for, stream, order, dtype or seed.
 
-    `unit` goes with `for` (epoch, update, step or second, singular); `word` with dtype.
+    `unit` goes with `for` (epoch, update, step or second, singular); `word` with dtype; `times`
+    with batch, where the gradients of several are added up.
     """
 
     kind: str
     value: Expr | None = None
     unit: str | None = None
     word: str | None = None
+    times: Expr | None = None
 
 
 class After(Syntax):
@@ -287,14 +289,26 @@ class Watch(Syntax):
 
 
 class Checkpoint(Syntax):
-    """`checkpoint every 1 epoch` or `checkpoint best by error`."""
+    """`checkpoint every 1 epoch`, `checkpoint best by error`, or `keep best by error`, by which the
+    best is `handed` on."""
 
     every: Every | None
     best: Expr | None
+    handed: bool = False
+
+
+class Stalls(Syntax):
+    """`stalls for 5 epochs by 0.001`, of a value that is to become smaller; the unit in the
+    singular."""
+
+    count: Expr
+    unit: str
+    by: Expr | None
 
 
 class Until(Syntax):
     value: Expr
+    stalls: Stalls | None = None
 
 
 class Train(Syntax):

@@ -146,7 +146,7 @@ def of_phase(model: Model, ph: Phase, dtype: str) -> Made:
         if keep.best is not None:
             yield ProgramKind.BEST.of(name, i), Recipe(values({"best": keep.best}), 1, dtype)
     for w in ph.watches:
-        if not in_step(w):
+        if not in_step(w) or w.name in ph.heard:
             outputs = {value("watch"): w.value} | {new_state(k): v for k, v in w.states.items()}
             apart = w.per_example and not w.stream and not together(w)
             recipe = Recipe(outputs, at_once(model, ph, w), dtype, apart)

@@ -98,7 +98,9 @@ def phase_spec(model: built.Model, ph: built.Phase) -> plan.PhaseSpec:
         | pairs,
         watches=tuple(_watch(model, ph, w) for w in ph.watches),
         keeps=tuple(
-            plan.KeepSpec(k.every, None if k.best is None else ProgramKind.BEST.of(ph.name, i))
+            plan.KeepSpec(
+                k.every, None if k.best is None else ProgramKind.BEST.of(ph.name, i), k.handed
+            )
             for i, k in enumerate(ph.keeps)
         ),
         starts=tuple(s.path for s in ph.starts),

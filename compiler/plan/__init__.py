@@ -49,11 +49,13 @@ from dln.compiler.schema.keys import LOOKED as LOOKED
 from dln.compiler.schema.keys import CheckpointKey as CheckpointKey
 from dln.compiler.schema.keys import Clock as Clock
 from dln.compiler.schema.keys import GradientValue as GradientValue
+from dln.compiler.schema.keys import Heard as Heard
 from dln.compiler.schema.keys import LeftValue as LeftValue
 from dln.compiler.schema.keys import PhaseNumber as PhaseNumber
 from dln.compiler.schema.keys import ProgramKey as ProgramKey
 from dln.compiler.schema.keys import ProgramKind as ProgramKind
 from dln.compiler.schema.keys import RawInput as RawInput
+from dln.compiler.schema.keys import ReportFold as ReportFold
 from dln.compiler.schema.keys import WatchReport as WatchReport
 from dln.compiler.schema.keys import WatchValue as WatchValue
 from dln.compiler.schema.keys import WholeField as WholeField

@@ -76,10 +76,12 @@ class WatchSpec(records.WatchFacts):
 
 
 class KeepSpec(Record):
-    """`checkpoint every ...`, or `checkpoint best by ...` with the program of its value."""
+    """`checkpoint every ...`, or `checkpoint best by ...` with the program of its value, which may
+    be `handed` on."""
 
     every: tuple[int, str] | None
     program: ProgramKey | None
+    handed: bool = False
 
 
 class EstimateSpec(Record):
@@ -161,6 +163,11 @@ class PhaseSpec(records.PhaseFacts):
     def step_of(self, update: int) -> ProgramKey:
         """The program of an update, by its number."""
         return self.steps[self.rounds[update % len(self.rounds)]] if self.rounds else self.step
+
+    @property
+    def handed(self) -> bool:
+        """Whether it hands on what it was at its best report."""
+        return any(keep.handed for keep in self.keeps)
 
     @property
     def rows(self) -> int | None:

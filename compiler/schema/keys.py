@@ -249,6 +249,34 @@ class WatchReport(Key):
         return self.watch + ("" if self.at is None else f"[{self.at}]")
 
 
+class ReportFold(Key):
+    """What follows from all reports of a watch of the running phase so far, `sign` times what they
+    are, so that smaller is better.
+
+    `what` is epoch or update, how many of them lie between the best report and the latest, or
+    plateau, by what a rate is multiplied. `rules` are the numbers of that.
+
+    >>> print(ReportFold("epoch", "valid", 1, (0.001,)), ReportFold("plateau", "hits", -1, (), 2))
+    fold:epoch,valid,1,,0.001 fold:plateau,hits,-1,2
+    """
+
+    what: str
+    watch: str
+    sign: int
+    rules: tuple[float, ...] = ()
+    entry: int | None = None
+
+    def __str__(self) -> str:
+        which = "" if self.entry is None else str(self.entry)
+        return ",".join([f"fold:{self.what}", self.watch, str(self.sign), which,
+                         *map(repr, self.rules)])  # fmt: skip
+
+    @property
+    def spoken(self) -> str:
+        """As a spec says it."""
+        return f"plateau of {self.watch}" if self.what == "plateau" else f"stalls of {self.watch}"
+
+
 class PhaseNumber(Key):
     """A number that a phase has left: a watch or a count, at the end or at the `best` report; of a
     watch also report number `at`, and one `entry` where it is several numbers.
@@ -279,7 +307,9 @@ def entry_text(entry: int | None) -> str:
 
 
 Report: TypeAlias = WatchReport | PhaseNumber
-Clock: TypeAlias = str | Report
+Heard: TypeAlias = WatchReport | ReportFold
+"""What a running phase tells of its own watches."""
+Clock: TypeAlias = str | Report | ReportFold
 """A number that `run` of a program is given: one of `CLOCKS` by name or `LOOKED`, or what phases
 say."""
 
@@ -292,6 +322,10 @@ def parse_clock(text: str) -> Clock:
     >>> parse_clock("epoch"), parse_clock("pre[0].best.error").phase, parse_clock("watch:e[-1]").at
     ('epoch', 'pre[0]', -1)
     """
+    if text.startswith("fold:"):
+        what, watch, sign, which, *rest = text.removeprefix("fold:").split(",")
+        rules = tuple(map(float, rest))
+        return ReportFold(what, watch, int(sign), rules, int(which) if which else None)
     found = SAID.fullmatch(text)
     if found is None:
         if not text.isidentifier():

@@ -130,7 +130,8 @@ class PhaseFacts(Clauses, kw_only=True):
 
     `fields` are the fields that its step reads. The states `carried` are set to zero at the start
     of each epoch; the `kept` have a row for each example. `rounds` says which of several programs
-    each update of a round runs, by its number; empty where there is but one.
+    each update of a round runs, by its number; empty where there is but one. `heard` are the
+    watches whose reports its updates read.
     """
 
     name: str
@@ -140,6 +141,7 @@ class PhaseFacts(Clauses, kw_only=True):
     carried: tuple[str, ...] = ()
     kept: tuple[str, ...] = ()
     rounds: tuple[int, ...] = ()
+    heard: tuple[str, ...] = ()
 
 
 class PartFacts(Record, kw_only=True):

@@ -13,14 +13,15 @@ from dln.compiler.plan import (
     LOOKED,
     Clock,
     FieldSpec,
+    Heard,
     PhaseNumber,
     PhaseSpec,
     Program,
     ProgramKey,
     ProgramKind,
-    WatchReport,
     WholeField,
 )
+from dln.grammar.diagnostics import Fault
 from dln.runtime.device.device import DeviceArray
 from dln.runtime.execution.calls import ArrayCall, feeds
 from dln.runtime.execution.executable import Bound, Executable
@@ -129,11 +130,12 @@ class Programs:
         self,
         program: Program,
         now: Mapping[str, float] | None = None,
-        reports: Mapping[WatchReport, float] | None = None,
+        reports: Mapping[Heard, float] | None = None,
     ) -> list[float]:
         """The arguments of a program's `run`: the time, watched values, numbers of past phases.
 
-        Raises `Fault` for a number of a phase that has not run.
+        Raises `Fault` for a number of a phase that has not run, E535 for what a phase hears of its
+        watches where it is not being trained.
         """
         if not program.clocks:
             return []
@@ -141,6 +143,11 @@ class Programs:
         known[LOOKED] = 1.0
         known.update(now or {})
         known.update((reports or {}).items())
+        for clock in program.clocks:
+            if clock not in known and not isinstance(clock, PhaseNumber):
+                assert not isinstance(clock, str)
+                text = f"this depends on {clock.spoken}, which is known while its phase is trained"
+                raise Fault(text, "session.train(...), which takes the watches", "E535")
         return [
             number_of(self.results, c) if isinstance(c, PhaseNumber) else float(known[c])
             for c in program.clocks

@@ -95,6 +95,8 @@ def phase(walk: RunWalk, spec: PhaseSpec) -> None:
     if kept:
         keep_first(walk, spec)
     with walk.ledger.passing():
+        if spec.handed:
+            walk.ledger.hold(at_best(walk, spec))
         training(walk, spec)
         if kept:
             walk.ledger.hold(*snapshot(walk, spec))
@@ -127,6 +129,14 @@ def states(walk: RunWalk, spec: PhaseSpec, dtype: str) -> None:
         walk.passes(key, spec.rows or 1, what, first)
     walk.ledger.hold(Item(what, sized(spec.states, dtype), spec.place, "sizes"))
     walk.ledger.moment(what, first)
+
+
+def at_best(walk: RunWalk, spec: PhaseSpec) -> Item:
+    """Copies of what a phase was at its best report, which checkpoints hold too."""
+    dtype = walk.plan.programs[spec.step].dtype
+    size = sum(i.bytes for i in parameters(walk)) + sized(spec.states, dtype)
+    what = f"states of {spec.name} at its best report, and parameters"
+    return Item(what, size, spec.place, "sizes")
 
 
 def keep_first(walk: RunWalk, spec: PhaseSpec) -> None:
@@ -216,16 +226,19 @@ def search(walk: RunWalk, spec: PhaseSpec) -> tuple[Item, ...]:
 
 def watching(walk: RunWalk, spec: PhaseSpec, watch: WatchSpec, n: int) -> None:
     """A watch with a program of its own, on minibatches or over a part."""
-    if watch.program is None:
+    key = watch.program
+    if key is None and watch.name in spec.heard:  # once, before the first update
+        key = ProgramKind.WATCH.of(spec.name, watch.name)
+    if key is None:
         return
-    program, what = walk.plan.programs[watch.program], f"{spec.name}.{watch.name}"
+    program, what = walk.plan.programs[key], f"{spec.name}.{watch.name}"
     order = Item("the order of examples", 0)
     if watch.on is not None:
         examples = walk.count(watch.on.data, watch.on.part)
         n = watch.stream or (min(examples, program.capacity) if watch.per_example else examples)
         order = Item("the order of examples", 16 * examples)
         drawn(walk, watch.on.data, n)
-    walk.runs(watch.program, n, f"{what} on {some(n)}", watch.place, order)
+    walk.runs(key, n, f"{what} on {some(n)}", watch.place, order)
 
 
 # ---- what is kept and made ---------------------------------------------------------------------

@@ -85,6 +85,12 @@ def tell(hooks: Hooks, point: str, *arguments: Any) -> None:
             method(*arguments)
 
 
+def note(result: PhaseResult, hooks: Hooks, text: str) -> None:
+    """Say something of a phase that whoever reads its numbers should know."""
+    tell(hooks, "note", text)
+    result.note = ". ".join(filter(None, [result.note, text]))
+
+
 class Log(Hook):
     """Writes what happens into the log of a run directory.
 

@@ -24,7 +24,8 @@ Facts = Mapping[str, Any]
 Named = Mapping[str, NDArray[Any]]
 Test = Callable[[Any], bool]
 SHOWN = 3  # misfits that are told
-KINDS = ("state", *ARRAYS)
+HELD = ("best", "last")
+KINDS = ("state", *ARRAYS, *HELD)
 
 # ---- what facts look like ------------------------------------------------------------------------
 
@@ -231,6 +232,14 @@ def _place(plan: Plan, arrays: Named, meta: Facts, which: str) -> Iterator[str]:
     for name, (examples, minibatches) in watches["since"].items():
         if minibatches > update or examples > update * place["batch"]:
             yield f"{which}.watches.since.{name} is {[examples, minibatches]}"
+    first = watches.get("first", {})
+    if not like(first, each(watched)) or set(first) - set(spec.heard):
+        yield f"{which}.watches.first is {first!r:.60}"
+    elif set(first) != set(spec.heard):
+        yield f"{which}.watches.first lacks {', '.join(set(spec.heard) - set(first))}"
+    if spec.handed and which == "running" and place["best"]["then"]:
+        if not of_kind(arrays, "best", spec.name):
+            yield f"there is nothing of the best report of {spec.name}"
     if len(place["best"]["smallest"]) != len(spec.keeps):
         yield f"{which}.best has {len(place['best']['smallest'])} values"
     programs = [plan.programs[key] for key in spec.steps]
@@ -256,6 +265,12 @@ def _arrays(plan: Plan, arrays: Named, meta: Facts) -> Iterator[str]:
         for kept in ("before", "after"):
             for path, array in of_kind(arrays, kept, name).items():
                 if path in plan.params and array.shape != plan.params[path].shape:
+                    yield f"{kept}({path}) of {name} is {list(array.shape)}"
+        wanted = {p: s.shape for p, s in plan.params.items()}
+        wanted |= {f"state:{k}": shape for k, shape in spec.states.items()}
+        for kept in HELD:
+            for path, array in of_kind(arrays, kept, name).items():
+                if array.shape != wanted.get(path):
                     yield f"{kept}({path}) of {name} is {list(array.shape)}"
     for text in arrays:
         key = CheckpointKey.parse(text)

@@ -13,7 +13,7 @@ from typing import Any
 from dln.compiler.plan import PhaseSpec
 from dln.grammar.diagnostics import Fault
 from dln.runtime.execution.phase_result import PhaseResult, result_from
-from dln.runtime.training.callbacks import Hooks, tell
+from dln.runtime.training.callbacks import Hooks, note
 from dln.runtime.training.duration import Duration
 from dln.runtime.training.phase_run import PhaseRun
 
@@ -35,10 +35,10 @@ def going_further(
     nothing = f"{result.name}: nothing to do,"
     if result.ended or result.length.get("until"):  # before its time
         why = result.ended or "until"
-        _note(result, hooks, f"{nothing} it ended by itself at update {result.updates:,} ({why})")
+        note(result, hooks, f"{nothing} it ended by itself at update {result.updates:,} ({why})")
         return None
     if wanted.over(result.updates, result.seconds):
-        _note(result, hooks, f"{nothing} {asked} asked for, {done} are done")
+        note(result, hooks, f"{nothing} {asked} asked for, {done} are done")
         return None
     ended: Facts = meta.get("ended") or {}  # where the last one did: what came after began there
     last = (meta.get("running") or ended).get("phase")
@@ -49,11 +49,6 @@ def going_further(
         message = f"{spec.name} is to go on for {asked}, not {done}, but {last} came after it"
         raise Fault(f"{message}: that is a run of another spec", "start a new run", "E561")
     return ended
-
-
-def _note(result: PhaseResult, hooks: Hooks, text: str) -> None:
-    tell(hooks, "note", text)
-    result.note = ". ".join(filter(None, [result.note, text]))
 
 
 def refuse(
@@ -90,4 +85,4 @@ def say_mixed(phase: PhaseRun, result: PhaseResult, before: Facts | None) -> Non
         was, is_now = said_length(before), said_length(now)
         text = f"{spec.name} reads progress: its first {update:,} updates went by that of {was},"
         text += f" the others by that of {is_now}; an unbroken run of {is_now} gives other numbers"
-        _note(result, phase.options.hooks, text)
+        note(result, phase.options.hooks, text)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from math import isfinite
 from time import perf_counter
 
-from dln.compiler.plan import LOOKED, Program
+from dln.compiler.plan import LOOKED, Heard, Program
 from dln.grammar.diagnostics import DlnError, Problem
 from dln.runtime.data.part import Fill
 from dln.runtime.device.device import DeviceArray
@@ -48,6 +48,7 @@ class Feed:
     clocks: list[float]
     sums: Sums
     each: int
+    heard: list[tuple[int, Heard]]
 
     def at(self, name: str) -> int | None:
         """Where a clock stands among the arguments of the step."""
@@ -104,6 +105,8 @@ class InnerLoop:
         names = ("epoch", "update", "progress", LOOKED)
         at_epoch, at_update, at_progress, at_looked = (feed.at(name) for name in names)
         each, looked = feed.each, True
+        for at, report in feed.heard:
+            clocks[at] = self.watches.heard(report)
         if at_epoch is not None:
             clocks[at_epoch] = float(clock.epoch)
         fraction, add = clock.fraction, phase.state.device.xp.add
@@ -157,7 +160,9 @@ class InnerLoop:
             phase.watchman.running(step, n, None, phase.example)
             step.at(phase.minibatches.size)
             bound = step.at(n)
-            clocks = state.programs.clocks(step.program, self.clock.now())
+            told = self.watches.told(step.program)
+            clocks = state.programs.clocks(step.program, self.clock.now(), told)
+            heard = [(step.program.clocks.index(c), c) for c in told]
             fill, run = phase.part.filler(bound, state.device.xp), bound.run
             if self.descent is not None:  # all its looks are at the same examples
                 fill(phase.minibatch(), self.clock.update)
@@ -165,7 +170,7 @@ class InnerLoop:
                 run = self.descent.over(state.store.params | step.params, bound)
             each = looked_at(step.program, n)
             sums = self.watches.pairs(bound)
-            self._feeds[key] = Feed(step, bound, fill, run, clocks, sums, each)
+            self._feeds[key] = Feed(step, bound, fill, run, clocks, sums, each, heard)
         return self._feeds[key]
 
     def _look(self, feed: Feed) -> bool:

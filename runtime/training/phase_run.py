@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from dln.compiler.plan import PhaseSpec, ProgramKey, ProgramKind
+from dln.compiler.plan import Heard, PhaseSpec, ProgramKey, ProgramKind
 from dln.grammar.diagnostics import Fault
 from dln.runtime.data.datasets import Datasets
 from dln.runtime.data.part import DataPart
@@ -75,11 +75,12 @@ class PhaseRun:
     def over(
         self, key: ProgramKey, part: DataPart, order: DeviceArray, size: int,
         now: Mapping[str, float], states: dict[str, DeviceArray] | None = None,
+        reports: Mapping[Heard, float] | None = None,
     ) -> Iterator[tuple[DeviceArray, Bound]]:  # fmt: skip
         """Run a program of the phase on the examples of an order [examples], `size` at a time:
         their indices, and what it is bound to. Its states are those of the phase, or its own."""
         executable = self.state.programs.executable(key, self.spec.name, states)
-        clocks = self.state.programs.clocks(executable.program, now)
+        clocks = self.state.programs.clocks(executable.program, now, reports)
         for indices, bound in part.filled(executable, order, size, now["update"]):
             self.watchman.running(executable, bound.n, bound, part.called(indices))
             bound.run(*clocks)

@@ -13,7 +13,8 @@ from dln.compiler.plan import WatchSpec
 from dln.runtime.checkpoint.checkpoint import Arrays
 from dln.runtime.execution.numeric_faults import strict
 from dln.runtime.execution.phase_result import PhaseResult, Watched
-from dln.runtime.training.callbacks import Report, Started, tell
+from dln.runtime.training.best import BestSoFar
+from dln.runtime.training.callbacks import Report, Started, note, tell
 from dln.runtime.training.curvature_estimates import estimate
 from dln.runtime.training.duration import due
 from dln.runtime.training.inner_loop import InnerLoop
@@ -39,6 +40,7 @@ class PhaseTrainer:
         self.hooks, self.saver = run.options.hooks, run.options.saver
         self.watches = Watches(run)
         self.conditions = Conditions(run, self.watches)
+        self.best = BestSoFar(run) if spec.handed else None
         self.descent: Descent | None = None
         if spec.descent is not None:
             self.descent = Descent(spec.descent, state.device.xp, state.store.states[spec.name])
@@ -65,6 +67,7 @@ class PhaseTrainer:
         tell(self.hooks, "phase_start", event)
         run.watchman.running(run.step, size, None, run.example)
         with run.watchman.over(self._where, self._failed), strict(self.state.device):
+            self.watches.begin()
             while not clock.over:
                 if clock.between_epochs:
                     for path in self.spec.carried:  # from window to window, from zero on
@@ -158,6 +161,12 @@ class PhaseTrainer:
     def _end(self) -> None:
         """Watches of the whole phase, and those that were never due; then the result."""
         self._ended = self._place()
+        then = self.conditions.at_best
+        if self.best is not None and then and then["updates"] != self.clock.update:
+            self.best.hand_on()
+            text = f"{self.spec.name} hands on what it was after update {then['updates']:,.0f}, at"
+            text += f" its best report, not what it was after update {self.clock.update:,}"
+            note(self.result, self.hooks, text)
         known = self.watches.values
         values = self._taken(lambda w: w.every is None or w.name not in known)
         for w in self.watches.before:
@@ -206,7 +215,10 @@ class PhaseTrainer:
         self.watches.record(values, clock.update, clock.epoch)
         report = Report(self.spec.name, clock.epoch, clock.update, values, clock.seconds)
         tell(self.hooks, "report", report)
-        return self.conditions.better()
+        better = self.conditions.better()
+        if better and self.best is not None:
+            self.best.take()
+        return better
 
     def _keep(self) -> None:
         self._fill_result()
@@ -224,7 +236,9 @@ class PhaseTrainer:
 
     def _at(self) -> PhaseAt:
         """The phase as a checkpoint holds it."""
-        return PhaseAt(self.result, None if self.result.complete else self._place(), self._ended)
+        place = None if self.result.complete else self._place()
+        held = {} if self.best is None else self.best.arrays()
+        return PhaseAt(self.result, place, self._ended, held)
 
     def _place(self) -> dict[str, Any]:
         """Where the phase is, as plain data; the arrays are those of the run's state."""
@@ -247,3 +261,5 @@ class PhaseTrainer:
         self.result.first, self.result.before = kept.get("first"), kept.get("before")
         self.conditions.restore(place["best"])
         self.watches.restore(place["watches"])
+        if self.best is not None:
+            self.best.restore(kept, bool(self.conditions.at_best))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +31,13 @@ from dln.runtime.training.callbacks import Hooks, Log, tell
 @dataclass(frozen=True)
 class PhaseAt:
     """A phase under way, or at its end: its result so far, the `place` where it is (None when it is
-    complete) and the one where it `ended`, before it took its last watches."""
+    complete) and the one where it `ended`, before it took its last watches. `held` are other values
+    of it by kind, `best` or `last`."""
 
     result: PhaseResult
     place: Mapping[str, Any] | None
     ended: Mapping[str, Any] | None
+    held: Mapping[str, Arrays] = field(default_factory=dict)
 
 
 def pack(state: RunState, phase: PhaseAt | None = None) -> tuple[Arrays, dict[str, Any]]:
@@ -49,6 +51,10 @@ def pack(state: RunState, phase: PhaseAt | None = None) -> tuple[Arrays, dict[st
         for kept in ARRAYS:
             for key, host in (getattr(result, kept) or {}).items():
                 arrays[str(CheckpointKey(kept, name, key))] = host
+    if phase is not None:
+        for kind, named in phase.held.items():
+            for path, array in named.items():
+                arrays[str(CheckpointKey(kind, phase.result.name, path))] = array
     meta = {
         "spec": state.plan.name,
         "fingerprint": state.plan.fingerprint,
@@ -114,13 +120,14 @@ def restore(state: RunState, restored: Restored) -> None:
     state.results.clear()
     order = list(state.plan.phases)
     for name, said in sorted(meta["results"].items(), key=lambda r: order.index(r[0])):
-        state.results[name] = result_from(said, kept_of(name, arrays))
+        kept = kept_of(name, arrays)
+        state.results[name] = result_from(said, {k: v for k, v in kept.items() if k in ARRAYS})
 
 
 def kept_of(phase: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, Arrays]:
-    """The arrays by name that checks may ask of a phase: `first`, `before` and `after`, as far as
-    kept."""
-    found = {kept: facts.of_kind(arrays, kept, phase) for kept in ARRAYS}
+    """The arrays by name that checks may ask of a phase, `first`, `before` and `after`, and its
+    values at its `best` report or its `last`, as far as kept."""
+    found = {kept: facts.of_kind(arrays, kept, phase) for kept in (*ARRAYS, *facts.HELD)}
     return {kept: mine for kept, mine in found.items() if mine}
 
 

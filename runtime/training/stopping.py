@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from math import inf
 from typing import Any
 
-from dln.compiler.plan import ProgramKey, WatchReport
+from dln.compiler.plan import Heard, ProgramKey, ReportFold, WatchReport
 from dln.runtime.execution.phase_result import Watched
 from dln.runtime.training.phase_run import PhaseRun
 from dln.runtime.training.watching import Watches
@@ -46,8 +46,9 @@ class Conditions:
         """What an expression is; None where a report that it asks for is not there yet."""
         programs = self.run.state.programs
         wanted = programs.plan.programs[program].clocks
-        found = {c: self.watches.report(c) for c in wanted if isinstance(c, WatchReport)}
-        reports = {report: value for report, value in found.items() if value is not None}
+        asked = [c for c in wanted if isinstance(c, WatchReport | ReportFold)]
+        found = {c: self.watches.report(c) for c in asked}
+        reports: dict[Heard, float] = {c: v for c, v in found.items() if v is not None}
         if len(reports) < len(found):
             return None
         executable = programs.executable(program, self.spec.name)

@@ -14,11 +14,21 @@ from typing import Any
 
 import numpy as np
 
-from dln.compiler.plan import WatchReport, WatchSpec, WatchValue
+from dln.compiler.plan import (
+    Heard,
+    Program,
+    ProgramKey,
+    ProgramKind,
+    ReportFold,
+    WatchReport,
+    WatchSpec,
+    WatchValue,
+)
 from dln.runtime.data.part import DataPart
 from dln.runtime.device.device import DeviceArray
 from dln.runtime.execution import phase_result
 from dln.runtime.execution.executable import Bound
+from dln.runtime.execution.folds import Folded
 from dln.runtime.execution.phase_result import History, Reading, Watched, plain
 from dln.runtime.readers.sampling_order import stream
 from dln.runtime.training.minibatches import windows_of_row
@@ -52,6 +62,8 @@ class Watches:
         self.sums = {w.name: device.array(nothing(w), "float64") for w in self.summed}
         self.since: dict[str, tuple[int, int]] = {w.name: (0, 0) for w in self.summed}
         self.carried: dict[str, dict[str, DeviceArray]] = {}
+        self.first: dict[str, Watched] = {}  # of those that updates hear, before the first one
+        self._folds: dict[ReportFold, Folded] = {}
         for watch in self.over:
             assert watch.program is not None and watch.on is not None
             dtype = self.programs[watch.program].dtype
@@ -82,8 +94,9 @@ class Watches:
 
     def on_minibatch(self, watch: WatchSpec) -> Watched:
         """A watch on the minibatch at hand."""
-        indices = self.run.minibatch()
-        return self._over(watch, self.run.part, indices, len(indices))
+        indices, key = self.run.minibatch(), watch.program
+        key = ProgramKind.WATCH.of(self.run.spec.name, watch.name) if key is None else key
+        return self._over(watch, key, self.run.part, indices, len(indices))
 
     def on_part(self, watch: WatchSpec) -> Watched:
         """A watch over a part of a data set, in chunks of what its program is laid out for.
@@ -98,15 +111,18 @@ class Watches:
             state[...] = 0.0
         order = np.arange(part.n) if rows is None else stream(part.n, rows)
         size = rows or (min(part.n, program.capacity) if watch.per_example else part.n)
-        return self._over(watch, part, self.run.state.device.array(order, "int64"), size)
+        indices = self.run.state.device.array(order, "int64")
+        return self._over(watch, watch.program, part, indices, size)
 
-    def _over(self, watch: WatchSpec, part: DataPart, order: DeviceArray, size: int) -> Watched:
+    def _over(
+        self, watch: WatchSpec, key: ProgramKey, part: DataPart, order: DeviceArray, size: int
+    ) -> Watched:
         """A watch over some examples, so many at a time. Without `total` it is a mean: over the
         examples, or over the chunks where it is no sum."""
-        assert watch.program is not None
         own, now = self.carried.get(watch.name), self.run.clock.now()
+        heard = self.told(self.programs[key])
         total, chunks, to_host = np.array(nothing(watch)), 0, self.run.state.device.to_host
-        for _, bound in self.run.over(watch.program, part, order, size, now, own):
+        for _, bound in self.run.over(key, part, order, size, now, own, heard):
             total, chunks = total + to_host(bound.values["watch"]), chunks + 1
         count = len(order) if watch.per_example else chunks
         return plain(total if watch.total else total / count)
@@ -119,9 +135,41 @@ class Watches:
         for name, value in values.items():
             self.history.setdefault(name, []).append(Reading(update, epoch, value))
 
-    def report(self, asked: WatchReport) -> float | None:
+    def begin(self) -> None:
+        """Take what updates hear of watches as it is before the first update."""
+        for watch in self.run.spec.watches:
+            if watch.name in self.run.spec.heard and watch.name not in self.first:
+                on = self.on_part if watch.on is not None else self.on_minibatch
+                self.first[watch.name] = on(watch)
+
+    def told(self, program: Program) -> dict[Heard, float]:
+        """What a program of an update hears of watches, by its clocks."""
+        clocks = (c for c in program.clocks if isinstance(c, WatchReport | ReportFold))
+        return {clock: self.heard(clock) for clock in clocks}
+
+    def heard(self, asked: Heard) -> float:
+        """What an update hears of a watch: what was reported, and where there is no such report
+        what it was before the first update. A report that is still to come is the latest."""
+        if isinstance(asked, ReportFold):
+            return self._folded(asked)
+        rows = self.history.get(asked.watch, [])
+        value: Watched = self.first.get(asked.watch)
+        if rows and (asked.at is None or asked.at >= 0):
+            value = rows[-1 if asked.at is None else min(asked.at, len(rows) - 1)].value
+        elif asked.at is not None and len(rows) + asked.at > 0:
+            value = rows[asked.at - 1].value
+        return phase_result.entry(value, asked.entry)
+
+    def _folded(self, asked: ReportFold) -> float:
+        fold = self._folds.setdefault(asked, Folded(asked))
+        return fold.over(self.history.get(asked.watch, []))
+
+    def report(self, asked: Heard) -> float | None:
         """The latest value of a watch, or with a number that of another report: `error[0]` is the
-        first, `error[-1]` the one before the latest. None where there is none yet."""
+        first, `error[-1]` the one before the latest; or what follows from all. None where there is
+        none yet."""
+        if isinstance(asked, ReportFold):
+            return self._folded(asked) if self.history.get(asked.watch) else None
         found = self.values.get(asked.watch)
         if asked.at is not None:
             found = phase_result.report_at(self.history.get(asked.watch, []), asked.at)
@@ -138,12 +186,15 @@ class Watches:
             "history": {k: list(readings) for k, readings in self.history.items()},
             "sums": {k: plain(self.run.state.device.to_host(v)) for k, v in self.sums.items()},
             "since": {k: list(v) for k, v in self.since.items()},
+            **({"first": dict(self.first)} if self.first else {}),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state` has told."""
         self.values = dict(state["values"])
         self.history = phase_result.history_from(state["history"])
+        self.first = dict(state.get("first", {}))
+        self._folds.clear()
         for name in self.sums.keys() & state["sums"].keys():
             self.sums[name][...] = self.run.state.device.array(state["sums"][name], "float64")
             self.since[name] = tuple(state["since"][name])

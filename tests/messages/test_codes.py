@@ -236,6 +236,7 @@ MADE: dict[str, Callable[[], object]] = {
     "E532": lambda: checkpoint.compare_keys({"w": ((3,), "float64")}, {"w": np.ones(2)}),
     "E533": lambda: checkpoint.encode({"w": np.ones(2, complex)}, {}),
     "E534": lambda: checkpoint.load("nowhere.safetensors"),
+    "E535": lambda: session(NET.replace("lr = 0.01", "lr = error")).step("fit", x=[[1]], t=[1]),
     "E540": twice,
     "E541": command("run", "--resume", "nowhere"),
     "E542": refused("file/run"),

@@ -353,8 +353,7 @@ class Build(BuildPlace):
     phases: Phases = field(init=False)
 
     def evaluate(self, expr: syntax.Syntax, scope: Scope) -> Value:
-        """The value of an expression in a scope. What an operation refuses is said with its
-        place."""
+        """The value of an expression in a scope; what an operation refuses gets its place."""
         built = self.built
         built.work += 1
         if built.work > MOST_WORK:
@@ -362,7 +361,8 @@ class Build(BuildPlace):
         try:
             return built.rules[type(expr)](self, expr, scope)
         except Fault as fault:
-            self.fail("E299", fault.message, expr.span, remedy=fault.remedy)
+            code = fault.code if fault.code < "E5" else "E299"
+            self.fail(code, fault.message, expr.span, remedy=fault.remedy)
 
     def spend(self, work: int, span: Span) -> None:
         """Count work, as a multiple of an expression's, before it is done."""

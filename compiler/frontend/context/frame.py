@@ -146,7 +146,8 @@ class Frame:
     Python keeps it: its first value and the input that will hold it.
     `own_updates` are the lines of `update` of the blocks that were applied where a phase learns;
     `masks` are the places that drew one, by the path of their equation, each with the step or round
-    and its calls.
+    and its calls. Where a phase trains, `heard` are the watches
+    whose reports its equations use.
     """
 
     version: int
@@ -161,6 +162,7 @@ class Frame:
     memory: dict[Remembered, Node] = field(default_factory=dict)
     asked: dict[Remembered, tuple[Node, Node]] | None = None
     masks: dict[str, list[tuple[object, ...]]] = field(default_factory=dict)
+    heard: list[str] | None = None
 
     @property
     def number(self) -> TensorType:

@@ -15,7 +15,7 @@ from dln.compiler.frontend.context import broadcasting
 from dln.compiler.frontend.context.artefacts import FORMS
 from dln.compiler.frontend.context.build_context import Build, Chain, Scope, Value
 from dln.compiler.frontend.context.values import CALLABLE, Builtin, WholeGradient, describe
-from dln.compiler.frontend.expressions import emit_functions, gradients, phase_queries
+from dln.compiler.frontend.expressions import emit_functions, gradients, phase_queries, schedules
 from dln.compiler.frontend.instances.owning import owned_by
 from dln.compiler.frontend.tensors import (
     distributions,
@@ -227,6 +227,7 @@ LAZY: dict[str, Callable[..., Value]] = {
     "descent": _of_optimisers(
         "E368", "descent is the whole body of an optimiser", "minimize ... with lbfgs()"
     ),
+    "plateau": schedules.plateau,
     "params": _counted(True),
     "fixed_values": _counted(False),
     **{name: _of_machines(name) for name in ("gibbs", "cd", "log_z", "log_likelihood")},

@@ -25,7 +25,7 @@ from dln.compiler.ir import ranges
 from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.structure import is_clock, is_state, number
 from dln.compiler.model import Phase, Probe, Watching
-from dln.compiler.schema.keys import CLOCKS, PhaseNumber, ProbeInput, WatchReport
+from dln.compiler.schema.keys import CLOCKS, PhaseNumber, ProbeInput, ReportFold, WatchReport
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Note, Span
 
@@ -280,16 +280,18 @@ def check_conditions(b: Build, phase: Phase) -> None:
     best = [keep.best for keep in phase.keeps if keep.best is not None]
     for node in ancestors([*phase.until, *best]):
         report = node["name"] if is_clock(node) else None
-        if not isinstance(report, WatchReport) or report.watch not in own:
+        if not isinstance(report, WatchReport | ReportFold) or report.watch not in own:
             continue
         watch = own[report.watch]
         span = b.graph.spans.get(node, (phase.span,))[0]
-        if watch.every is None and node in ancestors(phase.until):  # it would never be looked at
+        handed = any(keep.handed for keep in phase.keeps)
+        if watch.every is None and (handed or node in ancestors(phase.until)):  # too late
             unit = "update" if phase.duration[1] == "update" else "epoch"
-            text = f"{watch.name} is reported at the end of the phase only, too late for until"
+            who = "until" if node in ancestors(phase.until) else "keep best"
+            text = f"{watch.name} is reported at the end of the phase only, too late for {who}"
             remedy = f"watch {watch.name} = ... every 1 {unit}"
             b.fail("E386", text, watch.span, "does not say how often", (), remedy)
-        if report.at is not None:
+        if isinstance(report, WatchReport) and report.at is not None:
             check_number(b, phase, watch, report.at, span)
 
 

@@ -19,7 +19,7 @@ from dln.compiler.ir.graph import Node
 from dln.compiler.ir.ops.loop import everything
 from dln.compiler.ir.structure import is_clock, is_draw, is_input
 from dln.compiler.model import DataSet, Descending
-from dln.compiler.schema.keys import CLOCKS
+from dln.compiler.schema.keys import CLOCKS, ReportFold, WatchReport
 from dln.compiler.schema.records import Clauses
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Note, Span
@@ -113,9 +113,11 @@ def _function(b: Build, name: str, losses: Iterable[Node], data: DataSet, span: 
         drawn = is_draw(node)
         if is_input(node) and node["name"] in data.fields:
             drawn = data.fields[node["name"]].drawn
-        clock = is_clock(node) and node["name"] in CLOCKS
+        told = node["name"] if is_clock(node) else None
+        clock = told in CLOCKS or isinstance(told, WatchReport | ReportFold)
         if drawn or clock:
-            what = "draws at random" if drawn else f"depends on {node['name']}"
+            said = told if isinstance(told, str) or told is None else told.spoken
+            what = "draws at random" if drawn else f"depends on {said}"
             notes = tuple(Note(at, "here") for at in b.graph.spans.get(node, ())[:1] if drawn)
             b.fail("E367", f"{name} needs a loss that is the same at every look", span,
                    f"this one {what}", notes, "sgd, or a loss without it")  # fmt: skip

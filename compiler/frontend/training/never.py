@@ -38,6 +38,8 @@ def warn(b: Build, got: PhaseBody, phase: Phase) -> None:
             case s.Checkpoint():
                 what = "no checkpoint is written on the way"
                 _due(b, phase, length, st.every, next(keeps).every, what)
+            case s.Until() if st.stalls is not None:
+                _stalls(b, phase, length, next(until), st.stalls)
             case s.Until():
                 for side in either(st.value):
                     _reached(b, phase, length, next(until), side.span)
@@ -110,6 +112,15 @@ def _beyond(b: Build, phase: Phase, test: Node, span: Span) -> bool:
     at, remedy = phase_queries.in_share(b, test.operands, span, phase.name)
     b.warn("W304", f"this until {text}: {said}", at, label=label, remedy=remedy)
     return True
+
+
+def _stalls(b: Build, phase: Phase, length: Lasting, test: Node, said: s.Stalls) -> None:
+    """Warn where a watch is to stall for as long as the phase is, or longer."""
+    count = number(test.operands[1]) or 0
+    has = length.epochs if test.operands[0]["name"].what == "epoch" else length.updates
+    if count >= has:
+        text = f"this until is never reached: {phase.name} is over after {_counted(has, said.unit)}"
+        b.warn("W304", text, said.span, label="is as long as all of it, or longer")
 
 
 def _counted(count: float, unit: str) -> str:

@@ -30,7 +30,7 @@ class PhaseBody:
     """What the body of a phase adds up to: of `name`, `syntax`, which stands in the scope `around`.
 
     `rows` are those of a stream. `statements` are all lines with their scopes, `for` unrolled;
-    `lost` is the watch at which one is, where it fails.
+    `lost` are the watches that have failed, and the one that is worked out now, `watching`.
     """
 
     name: str
@@ -47,6 +47,7 @@ class PhaseBody:
     estimates: list[model.Estimating] = field(default_factory=list)
     watches: list[model.Watching] = field(default_factory=list)
     lost: list[s.Watch] = field(default_factory=list)
+    watching: s.Watch | None = None
     keeps: list[model.Keeping] = field(default_factory=list)
     starts: list[model.Starting] = field(default_factory=list)
     until: list[Node] = field(default_factory=list)
@@ -128,6 +129,12 @@ def bind_outside(scope: Scope, where: Scope, body: Scope, find: Callable[..., Va
 def fields(outputs: Sequence[Node]) -> tuple[str, ...]:
     """The inputs that some nodes need, in order of use."""
     return tuple(n["name"] for n in ancestors(outputs) if is_input(n))
+
+
+def bodies(body: Sequence[s.Item | s.Stmt]) -> Iterator[s.Item | s.Stmt]:
+    """The statements of a body, those in a `for` once."""
+    for st in body:
+        yield from bodies(st.body) if isinstance(st, s.For) else (st,)
 
 
 def flat(b: Build, body: Sequence[s.Item | s.Stmt], scope: Scope) -> Iterator[Statement]:

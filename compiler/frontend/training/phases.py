@@ -16,6 +16,7 @@ from dln.compiler.frontend.training import (
     persistent_state,
     phase_clauses,
     phase_scope,
+    reports,
     watches,
 )
 from dln.compiler.frontend.training.phase_scope import PhaseBody
@@ -47,20 +48,26 @@ def train(b: Build, st: s.Train, scope: Scope) -> None:
     data, part = on_part(b, st.on, scope)
     body = phase_scope.scope_over(b, st.body, scope, name, data)
     held, rows = PhaseStates(), phase_clauses.rows(b, st, scope)
+    got = PhaseBody(name, st, scope, rows)
+    reports.bind(body, got)
     carry = None if rows is None else StreamStates(name, rows)
     asked = frame = Frame(next(b.counter), name, batched=True, kept=held)
     b.phases.scopes[name] = (body, asked)
     if (learns := _learns(st)) or carry is not None:
         # A phase that only looks is worked out once, in the frame in which checks ask it.
         frame = Frame(next(b.counter), name, learns, batched=True, carry=carry, kept=held)
+        frame.heard = [] if learns else None
     before = b.built.failures
-    got = _worked_out(replace(b, frame=frame), PhaseBody(name, st, scope, rows), body)
+    got = _worked_out(replace(b, frame=frame), got, body)
     said = phase_clauses.read(b, st, scope, data)
     if got.descent is not None:
         with b.collecting():
             line_search.check(b, got, got.descent, said, data)
         said = said.changed(order="file")  # every look is at all of it
-    b.phases.made[name] = _phase(got, On(data.name, part), frame, said)
+    made = _phase(got, On(data.name, part), frame, said)
+    if frame.heard:
+        made = made.changed(heard=reports.heard(made))
+    b.phases.made[name] = made
     if b.built.failures == before:
         with b.collecting():
             phase_queries.check_conditions(b, b.phases.made[name])
@@ -78,8 +85,10 @@ def _worked_out(b: Build, got: PhaseBody, body: Scope) -> PhaseBody:
         if isinstance(inner, s.Watch):
             with b.collecting():  # of one that is lost, what asks for it is not blamed
                 got.lost.append(inner)
+                got.watching = inner
                 got.watches.append(watches.watch(b, inner, where, place, got))
                 got.lost.pop()
+    got.watching = None
     with b.collecting():
         got.objectives = objectives.losses(b, st.body, body)
     objectives.body(b, got)

@@ -16,7 +16,7 @@ from dln.compiler.frontend.context.static_values import positive, tensor, word
 from dln.compiler.frontend.data.datasets import on_part
 from dln.compiler.frontend.expressions import phase_queries
 from dln.compiler.frontend.expressions.operators import truth
-from dln.compiler.frontend.training import persistent_state, phase_scope, whole_instances
+from dln.compiler.frontend.training import persistent_state, phase_scope, reports, whole_instances
 from dln.compiler.frontend.training.objectives import batch_reduced, one_parameter
 from dln.compiler.frontend.training.phase_scope import PhaseBody
 from dln.compiler.ir import masks, ranges
@@ -46,6 +46,7 @@ def watch(b: Build, st: s.Watch, where: Scope, place: int, got: PhaseBody) -> Wa
         carry = None if rows is None else StreamStates(site, rows)
         frame = Frame(next(b.counter), site, batched=True, kept=b.frame.kept, carry=carry)
         body = phase_scope.scope_over(b, phase.body, got.around, got.name, data)
+        reports.bind(body, got)
         inner = replace(b, frame=frame, naming=Naming(space=body.space))
         rounds = list(phase_scope.flat(inner, phase.body, body))
         where = rounds[place][1]  # the same round of the same loops
@@ -114,6 +115,11 @@ def _every(b: Build, every: s.Every | None, scope: Scope, what: str) -> tuple[in
 def closing(b: Build, st: s.Item | s.Stmt, scope: Scope, got: PhaseBody) -> None:
     """until, checkpoint and start. What is expected at the end is read with the checks."""
     match st:
+        case s.Until() if st.stalls is not None:
+            inner = _of_watches(b, st.value, scope, got, "until")
+            _warn_of_largest(b, st.value, got, "a watch stalls where it gets no smaller")
+            conditions = replace(b, frame=Frame(next(b.counter)))
+            got.until.append(reports.stalls(conditions, st, inner))
         case s.Until():
             got.until += [_over_watches(b, e, scope, got, "until") for e in either(st.value)]
         case s.Checkpoint():
@@ -121,24 +127,26 @@ def closing(b: Build, st: s.Item | s.Stmt, scope: Scope, got: PhaseBody) -> None
             first = next((k.span for k in got.keeps if k.best is not None), None)
             if best is not None and first is not None:
                 b.refuse_again("what is best is said twice", st.span, first)
-            if isinstance(st.best, s.Name):
-                _warn_of_largest(b, st.best, got)
+            if st.best is not None:
+                _warn_of_largest(b, st.best, got, "best is where {} is smallest")
             every = _every(b, st.every, scope, "how often to save")
-            got.keeps.append(Keeping(every, best, st.span))
+            got.keeps.append(Keeping(every, best, st.span, st.handed))
         case s.Start():
             lines = whole_instances.parts(b, st.target, st.value, scope)
             for path, where in lines or [(one_parameter(b, st.target, scope, "start sets"), scope)]:
                 _start(b, st, path, where, got)
 
 
-def _warn_of_largest(b: Build, name: s.Name, got: PhaseBody) -> None:
+def _warn_of_largest(b: Build, name: s.Expr, got: PhaseBody, why: str) -> None:
     """Warn of `best by accuracy`: what is best is the smallest, and this is smaller where it is
     worse."""
+    if not isinstance(name, s.Name):
+        return
     lines = (st for st in got.syntax.body if isinstance(st, s.Watch) and st.name == name.id)
     for line in lines:
         text = broadcasting.whole_text(line.value.span.text)
         if re.search(r"[^<>=!]==", text) and "!=" not in text and not re.match(r"1\b|-", text):
-            said = f"best is where {name.id} is smallest, and it counts what is right"
+            said = f"{why.format(name.id)}, and {name.id} counts what is right"
             b.warn(
                 "W309", said, name.span, label="is largest where it is best", remedy=f"-{name.id}"
             )
@@ -155,9 +163,9 @@ def either(expr: s.Expr) -> Iterator[s.Expr]:
         yield expr
 
 
-def _over_watches(b: Build, expr: s.Expr, scope: Scope, got: PhaseBody, what: str) -> Node:
-    """A condition over the watched values and the clocks."""
-    phase, who = got.name, "until" if what == "until" else "best by"
+def _of_watches(b: Build, expr: s.Expr, scope: Scope, got: PhaseBody, who: str) -> Scope:
+    """The names of a condition: the watches and the clocks."""
+    phase = got.name
     body, _ = b.phases.scopes[phase]
     inner = Scope(body.parent)
 
@@ -177,6 +185,13 @@ def _over_watches(b: Build, expr: s.Expr, scope: Scope, got: PhaseBody, what: st
     for w in got.watches:
         inner.value(w.name, phase_queries.report(b, w), w.span)
     inner.names.setdefault(phase, Binding(expr.span, of_itself))
+    return inner
+
+
+def _over_watches(b: Build, expr: s.Expr, scope: Scope, got: PhaseBody, what: str) -> Node:
+    """A condition over the watched values and the clocks."""
+    who = "until" if what == "until" else "best by"
+    inner = _of_watches(b, expr, scope, got, who)
     value = replace(b, frame=Frame(next(b.counter))).evaluate(expr, inner)
     if what == "until" and not isinstance(value, bool):
         node = truth(b, value, expr.span, "until takes")
