@@ -19,7 +19,8 @@ from dln.compiler.schema.keys import Key
 from dln.grammar.diagnostics import Span
 from dln.grammar.record import Record
 
-LEFT_OUT = frozenset({"span", "duration", "slow", "base", "override", "source", "fields"})
+LEFT_OUT = frozenset({"span", "duration", "slow", "base", "override", "source", "fields", "columns",
+                      "names"})  # fmt: skip
 """Parts of records that decide no number: places, folders, lengths."""
 LATER = frozenset({"turns", "rounds", "handed", "heard"})
 """Parts of records that came later: what does without them has the hash that it had."""

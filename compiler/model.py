@@ -39,7 +39,7 @@ class FieldOf(Record):
     """A field of a data set: what phases see (`node`, an input), and how it follows from raw.
 
     `timed` is what runs over time though its type does not say so; `ends` names the field that says
-    where its sequences end.
+    where its sequences end; `names` are those of its classes, where they are words of a table.
     """
 
     name: str
@@ -49,6 +49,7 @@ class FieldOf(Record):
     span: Span
     timed: bool = False
     ends: str = ""
+    names: tuple[str, ...] = ()
 
 
 class DataSet(records.DeclaredData, kw_only=True):

@@ -312,7 +312,25 @@ class Actions:
     minus = not_ = expression(s.Unary, 0, 1)
     asserted = expression(s.Asserted, 0, 2)
     span_of = expression(s.RangeOf, 0, 2, 4)
-    domain = expression(s.Domain, 0, 2)
+
+    def domain(self, c: Kids) -> s.Domain:
+        name, given = held(c[0]), tuple(c[2] or ())
+        words = tuple(k for k in given if isinstance(k, s.String))
+        if len(given) > 1 and len(words) < len(given):
+            text = f"{name} takes one number, or the names of its classes"
+            at = next(k for k in given if k not in words)
+            example = 'class(3), or class("no", "yes")'
+            self.problems.append(Problem("E117", text, at.span, "is no text", remedy=example))
+        if words and name != "class":
+            text = f"{name} has no names, which classes have"
+            self.problems.append(Problem("E117", text, words[0].span, remedy="class(...)"))
+        for i, k in enumerate(words):
+            if k.value in [w.value for w in words[:i]]:
+                text = f'"{k.value}" stands twice among the classes'
+                self.problems.append(Problem("E117", text, k.span, "again"))
+        size = given[0] if given and not words else None
+        return self.expr(s.Domain, c, name, size, words)
+
     named = expression(s.Named, 0, 2)
     ranged = expression(s.Ranged, 0, 2)
     reduce = expression(s.Reduce, 0, 2, 4)

@@ -172,10 +172,11 @@ class Comprehension(Syntax):
 
 
 class Domain(Syntax):
-    """`prob`, `class(10)`, ..."""
+    """`prob`, `class(10)`, ...; the `words` of `class("no", "yes")`, whose size is their number."""
 
     name: str
     size: Expr | None
+    words: tuple[String, ...] = ()
 
 
 Expr: TypeAlias = (

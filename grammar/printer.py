@@ -59,7 +59,7 @@ PARTS: Mapping[type[s.Syntax], str] = {
     s.Named: "{name} = {value}",
     s.Ranged: "{name} in {range}",
     s.Slice: "|{start}|:|{stop}|",
-    s.Domain: "{name}|({size})|",
+    s.Domain: "{name}|({size})||({words})|",
     s.Port: "{name}|[{dims}]||: {domain}|",
     s.Option: "{name}|[{dims}]|| = {default}|",
     s.Declared: "{name}|[{dims}]| {drawn} {value}| where {where}|",

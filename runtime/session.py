@@ -21,6 +21,7 @@ from dln.compiler.schema import arguments
 from dln.grammar.diagnostics import Fault, nearest
 from dln.runtime.checkpoint import checkpoint
 from dln.runtime.checkpoint.rundir import Restored
+from dln.runtime.data.class_names import class_names, names_for
 from dln.runtime.data.datasets import Datasets
 from dln.runtime.data.fields import Fields, Read
 from dln.runtime.device.device import Device
@@ -236,6 +237,19 @@ class Session:
         if not isinstance(name, str) or name not in self.plan.phases:
             raise unknown("E560", "phase", name, list(self.plan.phases))
         return self.plan.phases[name]
+
+    @property
+    def classes(self) -> dict[str, tuple[str, ...]]:
+        """What classes are called, in their order, where they are words of a table: by data set and
+        field, `session.classes["iris.label"]`."""
+        return class_names(self.plan)
+
+    @arguments.verb
+    def class_names(self, path: str, size: int) -> tuple[str, ...]:
+        """What the `size` classes are called that an instance tells apart: nothing where the data
+        do not name so many. Raises `DlnError` E560 where there is no such instance."""
+        self.applied(path)
+        return names_for(self.plan, path, size)
 
     @arguments.verb
     def applied(self, path: str) -> AppliedSpec:

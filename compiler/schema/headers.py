@@ -23,6 +23,21 @@ SETTINGS: Mapping[str, Mapping[str, int]] = {
 """The readers, each with what `set` may say about its sets, and the defaults."""
 
 
+MARKS = {"tab": "\t", "semicolon": ";", "bar": "|", "comma": ",", "blank": " "}
+"""What may separate the cells of a table, by the words that say so; the surest first."""
+
+WORDS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "table": {
+        "header": ("yes", "no"),
+        "separator": tuple(MARKS),
+        "decimal": ("point", "comma"),
+        "missing": ("drop", "mean"),
+    }
+}
+"""What `set` may say in words about the sets of a reader, and the words; none is said where the
+file tells it."""
+
+
 class Stretch(Record):
     """Some of the `count` examples of a set: from number `start` on, up to before `stop`."""
 
@@ -36,6 +51,7 @@ class DataSource(Record):
 
     `args` are as written (file names, numbers, nested lists), `base` is the folder of the spec,
     `override` the PATH of `--data NAME=PATH`: a file, or a folder where the files are looked for.
+    Of a table only some `columns` are read as numbers; None stands for all.
     """
 
     reader: str
@@ -43,6 +59,7 @@ class DataSource(Record):
     options: Mapping[str, object]
     base: str
     override: str | None = None
+    columns: tuple[int, ...] | None = None
 
 
 class WantedField(Record):
@@ -68,13 +85,48 @@ class HeaderField(Record):
 
 class Oddity(Record):
     """What stands in a column of a table in place of finite numbers: first `where` (file and line),
-    in which example, as `text`, which may be a number without end (`value`); and all of it."""
+    in which example, as `text`, which may be a number without end (`value`)."""
 
     where: str
     example: int
     text: str
     value: float | None
-    words: list[str]
+
+
+class ColumnFacts(Record):
+    """What a column of a table holds.
+
+    `kind` is number, truth, date, percent, word, mixed (words and numbers) or nothing, where all is
+    missing; `whole` whether its numbers are whole. `words` are its values as classes, in order,
+    with their `counts`; none where they are too many, of which there are `distinct` ones. So many
+    are `missing`, the first of them in the lines `gaps`. `odd` is what is no number.
+    """
+
+    kind: str
+    whole: bool
+    words: tuple[str, ...]
+    counts: tuple[int, ...]
+    distinct: int
+    least: float
+    most: float
+    missing: int
+    gaps: tuple[int, ...]
+    odd: Oddity | None
+
+
+class TableFacts(Record):
+    """What a table holds: the `names` of its header, if it has one, how many columns and rows, what
+    it was recognised as, in words; the `columns` that were looked at. `dropped` rows lack what is
+    read; `means` are those of columns."""
+
+    file: str
+    names: tuple[str, ...] | None
+    width: int
+    said: tuple[str, ...]
+    rows: int = 0
+    columns: Mapping[int, ColumnFacts] = {}
+    dropped: int = 0
+    means: Mapping[int, float] = {}
 
 
 @dataclass(frozen=True)
@@ -82,8 +134,8 @@ class Schema:
     """What a set holds. The nameless `raw` of rows, table and text has the key "".
 
     `alphabet` is that of a text: index i stands for character i. `odd` are the columns of a table
-    that do not hold numbers alone. Of a set that is still to be handed its examples `count` is made
-    up: it is not `counted`.
+    that do not hold numbers alone, `table` what is known of it. Of a set that is still to be handed
+    its examples `count` is made up: it is not `counted`.
     """
 
     fields: dict[str, HeaderField]
@@ -92,3 +144,4 @@ class Schema:
     alphabet: str | None = None
     odd: Mapping[int, Oddity] = field(default_factory=dict, repr=False)
     counted: bool = field(default=True, repr=False)
+    table: TableFacts | None = field(default=None, repr=False, compare=False)

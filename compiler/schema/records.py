@@ -59,13 +59,15 @@ class ParameterFacts(Record, kw_only=True):
 class DeclaredData(DataSource, kw_only=True):
     """A data set as it is declared: its `parts` are (start, count) in the file's order, `all` is
     among them. Of a set that is handed its examples they follow from the sizes that are `asked` for
-    (fractions below 1); where it is not `counted` yet, parts and count are made up."""
+    (fractions below 1); where it is not `counted` yet, parts and count are made up. `names` are
+    those of the classes of a field, where they are words of a table."""
 
     name: str
     parts: Mapping[str, tuple[int, int]]
     count: int
     asked: tuple[tuple[str, float], ...] = ()
     counted: bool = True
+    names: Mapping[str, tuple[str, ...]] = {}
 
     @property
     def source(self) -> DataSource:

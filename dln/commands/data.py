@@ -6,6 +6,7 @@ often each class occurs, how long its sequences are, its first examples.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -119,6 +120,11 @@ def shown(text: str) -> str:
     return repr(cut(text, LINE))
 
 
+def shown_name(name: str) -> str:
+    """The name of a class, as it is printed."""
+    return cut(clean(name), LINE) if name.strip() else repr(name)
+
+
 def field_table(data: DataSet, found: DataFacts) -> str:
     """Each field with its type, the range of its numbers, and what is odd among them."""
     rows = [("field", "least", "mean", "most", "")]
@@ -153,8 +159,11 @@ def class_text(data: DataSet, f: FieldFacts) -> str:
     assert f.classes is not None
     counts = f.classes
     lettered = data.alphabet is not None and len(data.alphabet) == len(counts)
-    names = list(map(repr, data.alphabet or "")) if lettered else range(len(counts))
-    cells = [f"{name} {count:,}" for name, count in zip(names, counts, strict=True)]
+    names: Sequence[object] = list(map(repr, data.alphabet or "")) if lettered else ()
+    names = names or data.names.get(f.spec.name) or range(len(counts))
+    cells = [
+        f"{shown_name(str(name))} {count:,}" for name, count in zip(names, counts, strict=True)
+    ]
     rows = [cells[i : i + ACROSS] for i in range(0, len(cells), ACROSS)]
     if len(counts) > MANY:
         ranked = [cells[k] for k in sorted(range(len(counts)), key=lambda k: -counts[k])]
@@ -170,6 +179,9 @@ def value_text(data: DataSet, f: FieldFacts, value: NDArray[Any]) -> str:
     if f.classes is not None and f.spec.timed and data.alphabet is not None:
         known = [data.alphabet[int(k)] for k in value.reshape(-1) if 0 <= k < len(data.alphabet)]
         return shown("".join(known))
+    names = data.names.get(f.spec.name, ())
+    if names and not value.shape and 0 <= int(value) < len(names):
+        return shown_name(names[int(value)])
     return cut(number(value), LINE)
 
 
@@ -197,4 +209,5 @@ def field_data(data: DataSet, f: FieldFacts) -> dict[str, Any]:
     }  # fmt: skip
     if f.classes is not None:
         found |= {"classes": f.classes, "no_class": f.no_class}
+        found |= present(names=list(data.names.get(f.spec.name, ())) or None)
     return found

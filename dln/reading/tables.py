@@ -27,13 +27,17 @@ def _check_table(model: Model, data: DataSet) -> None:
     from dln.compiler.pipeline import claimed, data_spec  # late: few specs have tables
     from dln.runtime.device.source_map import placed  # late: few specs have tables
     from dln.runtime.readers import readers  # late: few specs have tables
+    from dln.runtime.readers.tables import in_place  # late: few specs have tables
     from dln.runtime.readers.validation import check_field  # late: few specs have tables
 
     spec, texts = data_spec(data), {path: s.text for path, s in model.sources.items()}
     where = partial(readers.origin, spec.source)
     fields = {f.name: f for f in spec.fields}
     with placed(texts, spec.place):
-        given = {("input", RawInput(data.name, "")): readers.read(spec.source)[""]}
+        given = {("input", RawInput(data.name, key)): array
+                 for key, array in readers.read(spec.source).items()}  # fmt: skip
+        whole, width = ("input", RawInput(data.name, "")), data.raw[""].type.shape[1].constant
+        given[whole] = in_place(given[whole], spec.columns, width)
         for said, declared in ((claimed(data), spec.claims), (data.fields, fields)):
             for key, array in _values({k: f.value for k, f in said.items()}, given).items():
                 check_field(declared[key], array, texts, 0, where)

@@ -25,6 +25,7 @@ from dln.runtime.execution.store import put
 from dln.runtime.readers import handed, readers
 from dln.runtime.readers.binary import cut
 from dln.runtime.readers.given import held, settled
+from dln.runtime.readers.tables import in_place
 from dln.runtime.readers.validation import Arrays, check_field, check_fields
 
 CHUNK = 1000  # examples of which fields are drawn at a time
@@ -70,7 +71,10 @@ class Fields:
         device, raw = self.device, self._arrays(spec, start, count)
         program = self.plan.programs[ProgramKind.DATA.of(spec.name)]
         kinds = {b.key: "int64" if b.kind == "index" else program.dtype for b in program.inputs}
-        arrays = {key: device.array(raw[key], kinds[key]) for key in kinds}
+        wide = {b.key: b.shape_at(1)[1:] for b in program.inputs}
+        fitting = {key: a if a.shape[1:] == wide[key] else in_place(a, spec.columns, *wide[key])
+                   for key, a in raw.items() if key in kinds}  # fmt: skip
+        arrays = {key: device.array(fitting[key], kinds[key]) for key in kinds}
         source = DataPart(f"{spec.name}.{part}", start, count, arrays)
         self.check_claims(spec, start, count)
         few, drawn = device.array(np.arange(min(count, CHUNK)), "int64"), self._drawer(spec, source)
@@ -151,7 +155,10 @@ class Fields:
             n = min(size, count - low)
             bound = executable.at(n)
             for key, target in bound.inputs.items():
-                put(self.device, target, raw[key][low : low + n])
+                some = raw[key][low : low + n]
+                if some.shape[1:] != target.shape[1:]:  # the columns that are read, in their places
+                    some = in_place(some, spec.columns, target.shape[1])
+                put(self.device, target, some)
             with np.errstate(all="ignore"):  # what is not finite is found by the checks
                 bound.run(*clocks)
             yield low, self.programs.read(bound)

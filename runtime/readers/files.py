@@ -19,6 +19,7 @@ from dln.grammar.diagnostics import Fault, nearest
 
 LIMIT = 4 << 30  # bytes of one file, once unpacked
 TEXT = 256 << 20  # bytes of a file of text, which takes several times as much while it is read
+TABLE = 1 << 30  # bytes of a table, of which a piece at a time is in memory
 LETTERS = 100  # bytes of text that a byte of deflate stands for at most, in tables that people have
 EXPANSION = 1032  # bytes that one byte of deflate can stand for at most (zlib, technical details)
 SPECS = Path(__file__).parents[2] / "specs"
@@ -202,6 +203,34 @@ def decoded(path: Path) -> str:
     except UnicodeDecodeError as e:
         line = data.count(b"\n", 0, e.start) + 1
         raise Fault(f"{path}, line {line}: not UTF-8 text", "save it as UTF-8", "E503") from e
+
+
+def pieces(path: Path, size: int) -> Iterator[bytes]:
+    """The contents of a file, unpacked, some bytes at a time. Raises `Fault` E504 where it ends
+    early."""
+    with open(path, "rb") as f:
+        if _packed(f):
+            yield from (_complete(path, piece) for piece in _unpacked(path, f))
+        else:
+            while piece := f.read(size):
+                yield piece
+
+
+def check_table(path: Path) -> int:
+    """The bytes of a table, unpacked. Raises `Fault` E508 where they are too many, before more is
+    done with them than to count."""
+    size = path.stat().st_size
+    with open(path, "rb") as f:
+        if not _packed(f):
+            if size > TABLE:
+                raise too_large(path, f"{size:,}", TABLE)
+            return size
+        most, found = min(TABLE, size * LETTERS + 65536), 0
+        for piece in _unpacked(path, f):
+            found += len(piece)
+            if found > most:
+                raise too_large(path, f"more than {most:,}", TABLE)
+    return found
 
 
 def _unpacked(path: Path, f: BinaryIO | FileIO) -> Iterator[bytes]:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dln.compiler.schema.headers import SETTINGS
+from dln.compiler.schema.headers import SETTINGS, WORDS
 from dln.compiler.schema.headers import DataSource as DataSource
 from dln.compiler.schema.headers import HeaderField as HeaderField
 from dln.compiler.schema.headers import Schema as Schema
@@ -27,7 +27,14 @@ from dln.runtime.readers import handed
 from dln.runtime.readers.binary import cut, idx_probe, idx_read, npz_probe, npz_read, taken
 from dln.runtime.readers.files import CHUNK, decoded, file_of, files_of
 from dln.runtime.readers.files import locate as locate
-from dln.runtime.readers.tables import cells_probe, cells_read, place_of
+from dln.runtime.readers.tables import (
+    ASKED,
+    place_of,
+    rows_probe,
+    rows_read,
+    table_probe,
+    table_read,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,13 +49,14 @@ class Reader:
     """How a kind of data is read: `probe` from headers, `read` as whole arrays.
 
     `files` says that what is read lies in files, which the arguments name. Options are the settings
-    of the reader, or `parameters` that it checks itself.
+    of the reader, or `parameters` that it checks itself; beside them what the compiler has `asked`.
     """
 
     probe: Callable[[DataSource], Schema]
     read: Callable[[DataSource, Stretch | None], dict[str, NDArray[Any]]]
     files: bool = False
     parameters: bool = False
+    asked: tuple[str, ...] = ()
 
 
 def probe(decl: DataSource) -> Schema:
@@ -115,7 +123,8 @@ def reader_of(decl: DataSource) -> Reader:
         near = nearest(decl.reader, READERS) or f"one of {', '.join(sorted(READERS))}"
         raise Fault(f'there is no reader "{decl.reader}"', near, "E509")
     for option in decl.options:
-        if not found.parameters and option not in SETTINGS[decl.reader]:
+        known = (*SETTINGS[decl.reader], *found.asked, *WORDS.get(decl.reader, ()))
+        if not found.parameters and option not in known:
             raise Fault(f'{decl.reader} has no option "{option}"', code="E509")
     return found
 
@@ -210,8 +219,8 @@ READERS: dict[str, Reader] = {
     "given": Reader(handed.probe, handed.read, files=True, parameters=True),
     "idx": Reader(idx_probe, idx_read, files=True),
     "npz": Reader(npz_probe, npz_read, files=True),
-    "rows": Reader(cells_probe, cells_read),
+    "rows": Reader(rows_probe, rows_read),
     "synthetic": Reader(_synthetic_probe, _synthetic_read, parameters=True),
-    "table": Reader(cells_probe, cells_read, files=True),
+    "table": Reader(table_probe, table_read, files=True, asked=ASKED),
     "text": Reader(_text_probe, _text_read, files=True),
 }

@@ -1,174 +1,189 @@
-"""Tables: numbers in rows and columns, in a file or written in the spec.
+"""Tables: numbers and words in rows and columns, in a file or written in the spec.
 
-Cells of a file are separated by commas, semicolons or tabs, whichever its first lines have; where
-it is not the comma, `5,1` is a number. A cell may be quoted. What is no number is remembered with
-its place, and is an error only where a field reads its column: so a table may have names in it.
+Of a file the compiler asks in turn what its header is (`head`), what some columns hold (`look`),
+and how many examples there are once it is known which are read: `columns` as numbers, `classes` as
+words. What is no number is an error only where a field reads its column.
 """
 
 from __future__ import annotations
 
-import csv
 import math
 from array import array
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from dln.compiler.schema.headers import DataSource, HeaderField, Oddity, Schema, Stretch
-from dln.grammar.diagnostics import Fault
+from dln.compiler.schema.headers import (
+    DataSource,
+    HeaderField,
+    Schema,
+    Stretch,
+    TableFacts,
+)
+from dln.grammar.diagnostics import Fault, nearest
 from dln.runtime.readers.binary import cut
-from dln.runtime.readers.files import decoded, file_of
+from dln.runtime.readers.files import file_of
+from dln.runtime.readers.table import facts as known
+from dln.runtime.readers.table import scan
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-SEPARATORS = {"\t": "tabs", ";": "semicolons", ",": "commas"}
+ASKED = ("head", "look", "classes", "mean", "fill")
+"""What the compiler says of a table beside what `set` says."""
+LISTED = 6  # words that a message lists
 
 
-@dataclass
-class Cells:
-    """The cells of a table row by row, NaN where there is no number, and what stands there."""
-
-    columns: int
-    cells: array[float]
-    odd: dict[int, Oddity] = field(default_factory=dict)
+# ---- what the compiler asks --------------------------------------------------------------------
 
 
-# ---- files -------------------------------------------------------------------------------------
+def table_probe(decl: DataSource) -> Schema:
+    """What a table holds, as far as it is asked. Raises `Fault` E503, E504, E506, E508, E514."""
+    options: Mapping[str, Any] = decl.options
+    found = scan.table(file_of(decl), options)
+    width, head = found.dialect.width, bool(options.get("head"))
+    facts = TableFacts(found.path.name, found.dialect.names, width, found.dialect.said)
+    fields = {"": HeaderField((width,), "real")}
+    if head:
+        return Schema(fields, 0, table=facts)
+    taken = range(width) if decl.columns is None else decl.columns
+    look = set(options.get("look", range(width) if decl.columns is None else ()))
+    classes = _classes(options)
+    found.read({*taken, *look, *(c for _, c, _ in classes)})
+    for _, column, names in classes:
+        coded(found, column, names)
+    lost = _dropped(found, decl)
+    facts = facts.changed(
+        said=found.dialect.said,
+        rows=found.rows,
+        columns={k: known.facts(found, k) for k in sorted(look)},
+        dropped=len(lost),
+        means=_means(found, options, lost),
+    )
+    fields |= {key: HeaderField((), "index") for key, _, _ in classes}
+    odd = {k: f.odd for k, f in facts.columns.items() if f.odd is not None}
+    return Schema(fields, found.rows - len(lost), odd=odd, table=facts)
 
 
-class FileRows:
-    """The rows of a file: the number of the line, the cells, and their numbers, None for what is
-    none. A first line without any number is a heading, which has no numbers. Where cells are not
-    separated by commas, a comma may stand before the decimals: then it does so in the whole file.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        text = decoded(path)
-        self.text = text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
-        self.number = self.opened = 0  # the line read last, and one with a quote not closed there
-        self.mark = separator([line for line, _ in zip(self._lines(), range(2), strict=False)])
-        self.commas: bool | None = False if self.mark == "," else None
-
-    def __iter__(self) -> Iterator[tuple[int, list[str], list[float | None]]]:
-        self.opened, first = 0, True
-        rows = csv.reader(self._lines(), delimiter=self.mark, skipinitialspace=self.mark != "\t")
-        try:
-            for row in rows:
-                values = [self._value(cell) for cell in row]
-                heading, first = first and all(v is None for v in values), False
-                yield self.number, row, [] if heading else values
-        except csv.Error as e:
-            message = f"{self.path}, line {self.number}: {e}"
-            raise Fault(message, "shorter cells", "E503") from e
-        if self.opened:
-            message = f"{self.path}, line {self.opened}: a quote is never closed"
-            raise Fault(message, 'close every quote, as in "a, b"', "E503")
-
-    def _lines(self) -> Iterator[str]:
-        """The lines that hold rows."""
-        at, self.number = 0, 0
-        while at <= len(self.text):  # one at a time: a list of lines takes many times the text
-            stop = self.text.find("\n", at)
-            stop = len(self.text) if stop < 0 else stop
-            line, at = self.text[at:stop], stop + 1
-            self.number = number = self.number + 1
-            if line.strip() and not line.lstrip().startswith("#"):
-                if line.count('"') % 2:
-                    self.opened = 0 if self.opened else number
-                yield line
-
-    def _value(self, cell: str) -> float | None:
-        """The number of a cell, if it has one."""
-        try:
-            if "_" in cell:
-                return None
-            if "," not in cell:
-                value = float(cell)
-                if "." in cell:
-                    self.commas = bool(self.commas)
-                return None if self.commas and "." in cell else value
-            if self.commas is False or "." in cell:
-                return None
-            value = float(cell.replace(",", "."))
-            self.commas = True
-            return value
-        except ValueError:
-            return None
+def _classes(options: Mapping[str, Any]) -> Sequence[tuple[str, int, tuple[str, ...]]]:
+    """The columns that are read as classes: under which name, which, and the names of these."""
+    found: Sequence[tuple[str, int, tuple[str, ...]]] = options.get("classes", ())
+    return found
 
 
-def separator(lines: Sequence[str]) -> str:
-    """What separates the cells: that of which the first two lines have equally many,
-    outside of quotes."""
-    counts = {
-        mark: ["".join(line.split('"')[::2]).count(mark) for line in lines] for mark in SEPARATORS
-    }
-    alike = [mark for mark, n in counts.items() if n and n[0] and len(set(n)) == 1]
-    some = [mark for mark, n in counts.items() if any(n)]
-    return (alike or some or [","])[0]
+def _dropped(found: scan.Table, decl: DataSource) -> set[int]:
+    """The rows that are left out, as something is missing that is read."""
+    lost: set[int] = set()
+    how = decl.options.get("missing")
+    for column in decl.columns or () if how == "drop" else ():
+        lost.update(known.gaps(found.columns[column]))
+    for _, column, names in _classes(decl.options) if how else ():
+        lost.update(known.gaps(found.columns[column], names))
+    return lost
 
 
-def read_table(path: Path) -> Cells:
-    """The table of a file, of a row for each example. Raises `Fault` E503, E506 where a row has
-    another number of cells, E507, E508."""
-    rows, table = FileRows(path), Cells(0, array("d"))
-    for line, row, values in rows:
-        table.columns = table.columns or len(row)
-        if not values:
-            continue
-        if len(row) != table.columns:
-            raise _ragged(path, line, row, table.columns, rows.mark)
-        numeric = [v for v in values if v is not None]
-        if len(numeric) == len(row) and math.isfinite(sum(numeric)):
-            table.cells.extend(numeric)
-        else:
-            table.cells.extend(list(_noted(table, values, row, f"{path}, line {line}")))
-    if not table.cells:
-        raise Fault(f"{path} holds no rows of numbers", code="E503")
-    if table.columns == 1 and len(table.odd[0].words if table.odd else ()) == len(table.cells):
-        message = f'{table.odd[0].where}: "{table.odd[0].text}" is not a number'
-        raise Fault(message, "separate cells by commas, semicolons or tabs", "E507")
-    return table
+def _means(found: scan.Table, options: Mapping[str, Any], lost: set[int]) -> dict[int, float]:
+    """The means of columns over some of the examples."""
+    if "mean" not in options:
+        return {}
+    wanted, start, stop = options["mean"]
+    kept = (
+        [i for i in range(found.rows) if i not in lost][start:stop] if lost else range(start, stop)
+    )
+    made = {}
+    for column in wanted:
+        known.kind_of(found, column)
+        numbers = found.columns[column].numbers
+        some = [numbers[i] for i in kept]
+        values = [v for v in some if v == v]
+        made[column] = math.fsum(values) / len(values) if values else math.nan
+    return made
 
 
-def _ragged(path: Path, line: int, row: list[str], columns: int, mark: str) -> Fault:
-    cells = f"{len(row)} cell" + "s" * (len(row) != 1)
-    message = f"{path}, line {line}: {cells}, but {columns} above, separated by {SEPARATORS[mark]}"
-    remedy = "give every row the same number of cells, and put a cell with such a mark in quotes"
-    return Fault(message, remedy, "E506")
+# ---- numbers -----------------------------------------------------------------------------------
 
 
-def _noted(
-    table: Cells, values: Sequence[float | None], row: Sequence[str], where: str
-) -> Iterator[float]:
-    """The numbers of a row, NaN in place of what is none, which is remembered by its column."""
-    for column, (value, cell) in enumerate(zip(values, row, strict=True)):
-        if value is not None and math.isfinite(value):
-            yield value
-            continue
-        example = len(table.cells) // table.columns
-        found = table.odd.setdefault(column, Oddity(where, example, cell.strip()[:40], value, []))
-        found.words.append(cell.strip()[:40])
-        yield math.nan
+def table_read(decl: DataSource, stretch: Stretch | None) -> dict[str, NDArray[Any]]:
+    """The numbers of a table [row, column], of the columns that are read; the classes of each row
+    by their names, as whole numbers. Raises `Fault` E513 for a word that is no class."""
+    import numpy as np  # late: NumPy
+
+    options: Mapping[str, Any] = decl.options
+    found = scan.table(file_of(decl), options)
+    taken = range(found.dialect.width) if decl.columns is None else decl.columns
+    classes = _classes(options)
+    found.read({*taken, *(c for _, c, _ in classes)})
+    kept = None
+    if lost := _dropped(found, decl):
+        kept = np.setdiff1d(np.arange(found.rows), np.fromiter(lost, np.int64))
+    fill = dict(options.get("fill", ()))
+    made = np.empty((found.rows - len(lost), len(taken)))
+    for i, column in enumerate(taken):
+        known.kind_of(found, column)
+        values = np.frombuffer(found.columns[column].numbers, np.float64)
+        made[:, i] = values if kept is None else values[kept]
+        if column in fill:
+            made[np.isnan(made[:, i]), i] = fill[column]
+    arrays = {"": cut(made, stretch)}
+    for key, column, names in classes:
+        codes = np.frombuffer(coded(found, column, names), np.int64)
+        arrays[key] = cut(codes if kept is None else codes[kept], stretch)
+    scan.forget(found)
+    return arrays
+
+
+def in_place(some: NDArray[Any], columns: Sequence[int] | None, width: int) -> NDArray[Any]:
+    """The columns [row, column] of a table that are read, each in its place: [row, width]; the
+    others are 0, and nothing looks at them."""
+    import numpy as np  # late: NumPy
+
+    if columns is None:
+        return some
+    made = np.zeros((len(some), width))
+    made[:, list(columns)] = some
+    return made
+
+
+def coded(found: scan.Table, column: int, names: Sequence[str]) -> array[int]:
+    """The classes of a column by their places among `names`. Raises `Fault` E513 where another word
+    stands."""
+    places, others = known.codes(found.columns[column], names)
+    for row in others[:1]:
+        text = _text(found, column, row)
+        listed = ", ".join(names[:LISTED]) + ", ..." * (len(names) > LISTED)
+        more = f" ({len(others) - 1:,} more are none of them)" if len(others) > 1 else ""
+        where = f"{found.where(row)}, column {column + 1}"
+        message = f'{where}: "{text}" is none of the classes {listed}{more}'
+        raise Fault(message, nearest(text, names) or "", "E513")
+    return places
+
+
+def _text(found: scan.Table, column: int, row: int) -> str:
+    """What stands in a cell."""
+    col = found.columns[column]
+    for at, code in zip(col.rows, col.codes, strict=True):
+        if at == row:
+            return list(col.texts)[code]
+    return known.spelled(col.numbers[row])
 
 
 def place_of(decl: DataSource, example: int) -> str:
     """Where an example of a table stands: `points.csv, line 12`."""
-    path = file_of(decl)
-    for line, _, values in FileRows(path):
-        example -= bool(values)
-        if example < 0:
-            return f"{path.name}, line {line}"
-    return ""
+    options = decl.options
+    found = scan.table(file_of(decl), options)
+    if options.get("missing"):
+        found.read({*(decl.columns or ()), *(c for _, c, _ in _classes(options))})
+        lost = _dropped(found, decl)
+        rows = (i for i in range(found.rows) if i not in lost)
+        example = next((row for i, row in enumerate(rows) if i == example), found.rows)
+    line = found.line(example)
+    return f"{found.path.name}, line {line}" if line else ""
 
 
 # ---- rows written in the spec ------------------------------------------------------------------
 
 
-def _rows(decl: DataSource) -> Cells:
-    """The cells of a list of lists."""
+def _cells(decl: DataSource) -> tuple[array[float], int]:
+    """The numbers of a list of lists, and how many columns there are."""
     rows: Any = decl.args[0] if len(decl.args) == 1 else None
     if not _is_list(rows) or not rows or not all(_is_list(r) and r for r in rows):
         message = "rows takes a list of rows, as in rows([[0, 1], [1, 0]])"
@@ -183,29 +198,21 @@ def _rows(decl: DataSource) -> Cells:
                 message = f"row {number}, column {column}: {value!r} is not a finite number"
                 raise Fault(message, code="E507")
         cells.extend(row)
-    return Cells(columns, cells)
+    return cells, columns
 
 
 def _is_list(value: object) -> bool:
     return isinstance(value, list | tuple)
 
 
-# ---- as data -----------------------------------------------------------------------------------
+def rows_probe(decl: DataSource) -> Schema:
+    cells, columns = _cells(decl)
+    return Schema({"": HeaderField((columns,), "real")}, len(cells) // columns)
 
 
-def _cells(decl: DataSource) -> Cells:
-    return _rows(decl) if decl.reader == "rows" else read_table(file_of(decl))
-
-
-def cells_probe(decl: DataSource) -> Schema:
-    found = _cells(decl)
-    fields = {"": HeaderField((found.columns,), "real")}
-    return Schema(fields, len(found.cells) // found.columns, odd=found.odd)
-
-
-def cells_read(decl: DataSource, stretch: Stretch | None) -> dict[str, NDArray[Any]]:
+def rows_read(decl: DataSource, stretch: Stretch | None) -> dict[str, NDArray[Any]]:
     """The numbers of a table that is written in the spec, [row, column]."""
     import numpy as np  # late: NumPy
 
-    found = _cells(decl)
-    return {"": cut(np.frombuffer(found.cells, np.float64).reshape(-1, found.columns), stretch)}
+    cells, columns = _cells(decl)
+    return {"": cut(np.frombuffer(cells, np.float64).reshape(-1, columns), stretch)}

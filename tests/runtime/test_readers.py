@@ -396,12 +396,16 @@ def test_wrong_tables(tmp_path: Path) -> None:
         (b"a,b\n1,2,3\n", "E506", "line 2"),
         (b"a;b\n1;2\n1,5;2;3\n", "E506", "3 cells, but 2 above, separated by semicolons"),
         (b'a,b\n1,"2\n', "E503", "close every quote"),
-        (b"a b\n1 2\n", "E507", 'line 2: "1 2" is not a number separate cells by commas'),
-        (b"1|2\n3|4\n", "E507", 'line 2: "3|4" is not a number'),
         (b"x\n\n", "E503", "no rows"),
         (b"a,b\n", "E503", "no rows"),
         (b"", "E503", "no rows"),
-        (b"1\n\xff\n", "E503", "line 2"),
+        (b"1\n\x81\xff\n", "E503", "line 2"),
+        (b"1\n2\0\n", "E503", "line 2: a zero byte"),
+        (b"PK\x03\x04", "E503", "an Excel workbook"),
+        (b"a,b\nc,d\n", "E514", "line 1 may be a header or an example"),
+        (b"a,2\n1,3\n", "E514", "set header = yes, or set header = no"),
+        (b"1;1,234\n2;1,500\n", "E514", '"1,234" may be 1.234 or 1234'),
+        (b"1 234,5 678\n2 345,6 789\n", "E514", "separated by commas (2 345 | 6 789) or by blanks"),
     ]
     for i, (data, code, part) in enumerate(cases):
         (tmp_path / f"{i}.csv").write_bytes(data)
@@ -417,11 +421,10 @@ def test_wrong_tables(tmp_path: Path) -> None:
         ("nan,inf\n", 1, 0, 0, "nan", np.nan),
         ("1,1e999\n", 1, 1, 0, "1e999", np.inf),
         ("1,1_0\n", 1, 1, 0, "1_0", None),
-        ("1,\n", 1, 1, 0, "", None),
-        ('1,"2,5"\n', 1, 1, 0, "2,5", None),
+        ("1,2\n3,\n", 2, 1, 1, "", None),
         ("1.5;2\n2,5;3\n", 2, 0, 1, "2,5", None),
         ("1,5;2\n2.5;3\n", 2, 0, 1, "2.5", None),
-        ("1.234,5;2\n", 1, 0, 0, "1.234,5", None),
+        ("1.5;2\n2.234,5;3\n", 2, 0, 1, "2.234,5", None),
     ],
 )
 def test_what_is_no_number_is_remembered_with_its_place(
@@ -479,7 +482,7 @@ def test_wrong_arguments() -> None:
 def test_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.csv").write_text("1,2\n" * 100)
     (tmp_path / "b.csv").write_bytes(gzip.compress(b"1,2\n" * 100))
-    for limit in ("LIMIT", "TEXT"):
+    for limit in ("LIMIT", "TEXT", "TABLE"):
         monkeypatch.setattr(f"dln.runtime.readers.files.{limit}", 300)
     fault(decl("table", "a.csv", base=tmp_path), "E508")
     fault(decl("table", "b.csv", base=tmp_path), "E508")

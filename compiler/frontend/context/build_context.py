@@ -1,8 +1,7 @@
 """What building a spec carries along: the names in scope, what is being made, and where we are.
 
-`Built` is what is being built. There is one of it, and it only grows. A `Build` says where we are
-in it: it is a value. Who works something out elsewhere, in another frame or in a step of a scan,
-hands on `replace(b, frame=...)`, and what he was given himself stays as it is.
+`Built` is what is being built: one, which only grows. A `Build`, a value, says where we are in it;
+who works something out elsewhere, in a step of a scan, hands on `replace(b, frame=...)`.
 
 A name is bound once per scope. What it is bound to is worked out when it is first asked for, so
 equations may stand in any order; who asks hands over his own `Build`.
@@ -214,12 +213,13 @@ class Owned:
 @dataclass(eq=False)
 class DataSets:
     """The data sets that have been looked into, all that are declared, the fields of each that
-    failed, and those in whose place files are `given` from outside."""
+    failed, and those in whose place files are `given` from outside. `tables` by their raw."""
 
     sets: dict[str, model.DataSet] = field(default_factory=dict)
     declared: dict[Binding, syntax.Data] = field(default_factory=dict)
     broken: dict[str, list[str]] = field(default_factory=dict)
     given: set[str] = field(default_factory=set)
+    tables: dict[Node, object] = field(default_factory=dict)
 
     def alphabets(self, size: int | None) -> dict[str, model.DataSet]:
         """The texts whose alphabets have so many characters, by alphabet."""

@@ -142,6 +142,8 @@ def domain_of(
     if domain.name not in DOMAINS:
         hint = nearest(domain.name, DOMAINS) or "one of " + ", ".join(DOMAINS)
         b.fail("E312", f"there is no domain {domain.name}", domain.span, "unknown", remedy=hint)
+    if domain.words:
+        return Domain(domain.name, Size(len(domain.words)))
     if domain.name == "class" and domain.size is None:
         remedy, fact = ("", ("as in class(10)",)) if scope.lookup("V") is None else ("class(V)", ())
         b.fail("E313", "class needs its number of classes", domain.span, "", (), remedy, fact)

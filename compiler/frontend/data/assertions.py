@@ -13,6 +13,7 @@ from typing import Any
 from dln.compiler.frontend.context import broadcasting, lengths
 from dln.compiler.frontend.context.build_context import Build, Scope
 from dln.compiler.frontend.context.static_values import domain_of
+from dln.compiler.frontend.data.columns import as_classes, class_of
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.structure import is_const, is_input, number
 from dln.compiler.ir.tensor_type import Domain
@@ -25,6 +26,8 @@ UNBOUNDED = ("real", "logit")
 
 def asserted(b: Build, node: Node, expr: s.Asserted, scope: Scope) -> Node:
     """A tensor in the domain that is said."""
+    if (coded := as_classes(b, expr.body, expr.domain, scope)) is not None:
+        return class_of(b, coded, expr.span)
     domain = domain_of(b, expr.domain, scope)
     assert domain is not None
     value = node

@@ -8,29 +8,28 @@ which a runtime fills once.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from functools import partial
 from itertools import chain, count
 from pathlib import Path
-from typing import NoReturn, TypeAlias
+from typing import TypeAlias
 
 from dln.compiler.frontend.context import broadcasting, time_axis
 from dln.compiler.frontend.context.build_context import Binding, Build, Scope, Value
 from dln.compiler.frontend.context.place import Poisoned, poison, replace
 from dln.compiler.frontend.context.static_values import positive, static, unknown, word
 from dln.compiler.frontend.context.values import DataValue, Results, describe
-from dln.compiler.frontend.data import given, origins
+from dln.compiler.frontend.data import given, tables
 from dln.compiler.frontend.data.fields import Ends, field_of, lengths, said_lengths, with_ends
 from dln.compiler.frontend.scan.equations import once
 from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.sizes import BATCH_SIZE, Size
 from dln.compiler.ir.tensor_type import TIME, TensorType
 from dln.compiler.model import DataSet, FieldOf
-from dln.compiler.schema.headers import SETTINGS, DataSource, HeaderField, Oddity
+from dln.compiler.schema.headers import SETTINGS, WORDS, DataSource, HeaderField
 from dln.compiler.schema.keys import RawInput, WholeField
 from dln.grammar import syntax as s
-from dln.grammar.diagnostics import Fault, Note, Span, nearest
+from dln.grammar.diagnostics import CHOICES, Fault, Note, Span, nearest
 
 Statements: TypeAlias = "tuple[s.Field | s.Split | s.Setting, ...]"
 
@@ -59,7 +58,7 @@ def _build(b: Build, st: s.Data, scope: Scope) -> DataValue:
         options["count"] = b.outside.handed[key]
     source = DataSource(reader, args, options, base, override)
     try:
-        schema = b.outside.probe(source)
+        schema = b.outside.probe(tables.first(source))
     except Fault as fault:
         raise fault.at(_argument(st.reader, fault.message)) from None
     statements = (*_like(b, st, scope), *st.body)
@@ -73,15 +72,18 @@ def _build(b: Build, st: s.Data, scope: Scope) -> DataValue:
     inner.value("raw", raw[""] if "" in raw else Results(ended), st.reader.span)
     if schema.classes is not None:
         inner.value("V", schema.classes, st.reader.span)
+    table = tables.begun(b, key, source, schema, raw, statements, st.reader.span)
+    if table is not None and st.like is not None:
+        tables.resembling(b, table, b.evaluate(s.Name(st.like, span=st.span), scope))
     fields = _fields(replace(b, claims=claims), key, statements, inner, said, st.body)
-    for f in fields.values() if schema.odd else ():  # a column that a field reads holds numbers
-        for column in sorted(origins.columns([f.value], raw[""]) & schema.odd.keys()):
-            with b.collecting():
-                _odd_column(b, f, schema.odd[column], column, schema.count)
+    if table is not None:
+        schema = tables.settled(b, table, raw[""], fields, claims)
     named = lengths(b, raw, fields, st.reader.span)
     asked = given.asked(b, statements, inner) if ports else ()
     count = schema.count if schema.counted else given.made_up(asked)
     parts = _parts(b, statements, inner, count)
+    if table is not None:
+        source, raw = tables.filled(b, table, parts), {**raw, **table.inputs}
     needed = set(ancestors(f.value for f in fields.values()))
     b.data.sets[key] = DataSet.extending(
         source,
@@ -97,6 +99,7 @@ def _build(b: Build, st: s.Data, scope: Scope) -> DataValue:
         alphabet=schema.alphabet,
         lengths=named,
         claims=tuple(c for c in claims if c.node in needed),
+        names={name: f.names for name, f in fields.items() if f.names},
     )
     return DataValue(key)
 
@@ -145,35 +148,6 @@ def _key(b: Build, binding: Binding) -> str:
         names = chain([st.name], (f"{st.name}_{i}" for i in count(2)))
         keys[known] = next(name for name in names if name not in keys.values())
     return keys[binding]
-
-
-def _odd_column(b: Build, f: FieldOf, odd: Oddity, column: int, count: int) -> NoReturn:
-    """Words, nothing, or a number without end, where a field reads numbers."""
-    domain, place = f.node.type.domain, f"column {column + 1}"
-    label = f"reads {place}"
-    if odd.value is not None and domain.size is not None:
-        said = f"{f.name}: example {odd.example} ({odd.where}, {place}) has {odd.text}"
-        last = b.sizes.resolve(domain.size) - 1
-        b.fail("E554", f"{said}, expected a class, 0 to {last}", f.span, label)
-    kind = "number" if odd.value is None else "finite number"
-    text = f'"{odd.text}"' if odd.text else "an empty cell"
-    remedy = _in_numbers(odd, column, count, domain.name == "class")
-    b.fail("E507", f"{odd.where}, {place}: {text} is not a {kind}", f.span, label, (), remedy)
-
-
-def _in_numbers(odd: Oddity, column: int, count: int, classes: bool) -> str:
-    """What to write in a column of words, or where a number is missing."""
-    place = f"column {column + 1}"
-    words = list(dict.fromkeys(odd.words))
-    if classes and len(odd.words) == count and len(words) <= 10:
-        numbered = ", ".join(f'{i} for "{w}"' for i, w in enumerate(words))
-        return f"write numbers into {place}: {numbered}"
-    if re.fullmatch(r"[+-]?\d+[.,]\d+", odd.text):
-        return "a point before all decimals, or a comma before all and semicolons between cells"
-    if len(odd.words) == count:
-        return f"read other columns (raw[{column}] is {place}), or write numbers into it"
-    where = odd.where.rpartition(", ")[2]
-    return f"write a number into {where}, {place}, or leave the line out"
 
 
 def _like(b: Build, st: s.Data, scope: Scope, users: tuple[s.Data, ...] = ()) -> Statements:
@@ -266,17 +240,27 @@ def _settings(
     return found
 
 
-def _setting(b: Build, st: s.Setting, reader: str, scope: Scope) -> int:
-    """The value of a setting: a whole number of at least 1."""
-    known = SETTINGS[reader]
+def _setting(b: Build, st: s.Setting, reader: str, scope: Scope) -> int | str:
+    """The value of a setting: a whole number of at least 1, or one of some words."""
+    known, words = SETTINGS[reader], WORDS.get(reader, {})
+    if st.name in words:
+        said = st.value.id if isinstance(st.value, s.Name) else ""
+        if said not in words[st.name]:
+            listed = ", ".join(words[st.name])
+            text, near = f"{st.name} is one of {listed}", nearest(said, words[st.name])
+            near = near or CHOICES + listed
+            b.fail("E305", text, st.value.span, "is another thing", remedy=near)
+        return said
     if st.name not in known:
-        owner = next((r for r, names in SETTINGS.items() if st.name in names), None)
+        every = [*SETTINGS.items(), *WORDS.items()]
+        owner = next((r for r, names in every if st.name in names), None)
         if owner is not None:
             text = f"{st.name} is a setting of {owner} sets"
             b.fail("E349", text, st.span, f"this one is read by {reader}", remedy="leave it out")
         listed = ", ".join(f"set {k} = {v}" for k, v in known.items())
-        label = "unknown" if known else f"{reader} sets have no settings"
-        remedy = nearest(st.name, known) or listed or "leave it out"
+        listed = listed or ", ".join(f"set {k} = {v[0]}" for k, v in words.items())
+        label = "unknown" if known or words else f"{reader} sets have no settings"
+        remedy = nearest(st.name, [*known, *words]) or listed or "leave it out"
         text = f"there is no setting {st.name}"
         b.fail("E301", text, word(st.span, st.name), label, remedy=remedy)
     what = f"the {st.name}"

@@ -18,6 +18,7 @@ from dln.compiler.frontend.context.lengths import of_data, resized
 from dln.compiler.frontend.context.place import replace
 from dln.compiler.frontend.context.ports import dims_text, fit, port_sizes
 from dln.compiler.frontend.context.static_values import domain_of, tensor
+from dln.compiler.frontend.data.columns import as_classes
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.sizes import BATCH_SIZE, Size
 from dln.compiler.ir.tensor_type import Domain
@@ -57,7 +58,9 @@ def field_of(
     frame = Frame(next(b.counter), f"{scope.path}.{port.name}", batched=True)
     drawing = Drawing(frame.site, None) if st.drawn else None
     b = replace(b, frame=frame, drawing=drawing)
-    value, who = tensor(b, st.value, scope), f"the field is declared {port.name}{dims_text(port)}"
+    coded = None if port.dims is not None else as_classes(b, st.value, port.domain, scope)
+    value = tensor(b, st.value, scope) if coded is None else coded.node
+    who = f"the field is declared {port.name}{dims_text(port)}"
     if "batch" not in value.type.running:  # the same for all examples: once for each
         like = value.type.like((BATCH_SIZE, *value.type.shape), ("batch", *value.type.running))
         axes = tuple(range(1, len(like.shape)))
@@ -72,14 +75,15 @@ def field_of(
     if port.dims is not None or len(value.type.example) != 1:
         value = _laid_out(b, value, wanted, st)
     fit(b, value, (), wanted, st.value.span, who, port.span)
-    domain = domain_of(b, port.domain, scope)
+    domain = domain_of(b, port.domain, scope) if coded is None else coded.domain
     value, checked = _in_domain(b, value, domain, st)
     node = _seen(b, port.name, value, port.span, (ends, said.nodes[ends]) if ends else None)
     if port.name not in scope.names:  # `raw` stays what the reader gives
         scope.value(port.name, value, port.span)
     if checked is not value and b.claims is not None:
         b.claims.append(FieldOf(port.name, value, checked, st.drawn, st.span, ends=ends))
-    return FieldOf(port.name, node, checked, st.drawn, st.span, ends=ends)
+    names = () if coded is None else coded.names
+    return FieldOf(port.name, node, checked, st.drawn, st.span, ends=ends, names=names)
 
 
 def _seen(

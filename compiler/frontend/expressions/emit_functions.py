@@ -243,7 +243,9 @@ def _classes(
     if number is None:
         b.fail("E209", f"{form} needs to know how many classes there are", exprs[0].span)
     letters = data.alphabet if data.alphabet and len(data.alphabet) == number else None
-    names = tuple(letters or map(str, range(number)))
+    words = {names for names in data.names.values() if len(names) == number}
+    named = next(iter(words)) if len(words) == 1 else _named_as(data, exprs, number)
+    names = tuple(letters or named or map(str, range(number)))
     nodes = [_of_each(b, form, n, e.span) for n, e in zip(found, exprs, strict=True)]
     shapes = [[b.sizes.resolve(size) for size in node.type.shape] for node in nodes]
     for shape, expr in zip(shapes, exprs, strict=True):
@@ -253,6 +255,15 @@ def _classes(
     parts = zip(FORMS[form].each, nodes, exprs, strict=True)
     return tuple((EmittedPart(node, key, label=label_of(e), axis="example", rows=names), e.span)
                  for key, node, e in parts)  # fmt: skip
+
+
+def _named_as(data: DataSet, exprs: list[s.Expr], number: int) -> tuple[str, ...]:
+    """The names of the classes of the field that one of the values is."""
+    for expr in exprs:
+        names = data.names.get(expr.id, ()) if isinstance(expr, s.Name) else ()
+        if len(names) == number:
+            return names
+    return ()
 
 
 def _axes(shape: list[Size]) -> str:

@@ -10,7 +10,7 @@ from dln.compiler.frontend.context import broadcasting, standing, time_axis, val
 from dln.compiler.frontend.context.build_context import Build, Chain, Instance, Scope, Value
 from dln.compiler.frontend.context.place import replace
 from dln.compiler.frontend.context.static_values import lookup, unknown, whole
-from dln.compiler.frontend.data import datasets
+from dln.compiler.frontend.data import columns, datasets, raw_tables
 from dln.compiler.frontend.expressions import phase_queries
 from dln.compiler.frontend.instances import instances
 from dln.compiler.frontend.tensors import affine_index, axes, others
@@ -41,6 +41,10 @@ def _attr(b: Build, expr: s.Attr, scope: Scope) -> Value:
             return lookup(b, expr.name, expr.name_span, body.scope)
         case values.DataValue():
             return datasets.of_data(b, body, expr.name, expr.name_span)
+        case Node() if (table := raw_tables.table_of(b, body)) is not None:
+            at = columns.named(b, table, expr.name, expr.name_span)
+            part = s.Number(at, span=expr.name_span)
+            return _tensor_index(b, body, s.Index(expr.body, (part,), span=expr.span), scope)
         case Node() if (made := instances.made_in(b, expr.body, scope)) is not None:
             return instances.attribute(b, made, expr.name, expr.name_span)
         case values.PhaseBest():
@@ -74,6 +78,8 @@ def _attr(b: Build, expr: s.Attr, scope: Scope) -> Value:
 
 def _index(b: Build, expr: s.Index, scope: Scope) -> Value:
     body = b.evaluate(expr.body, scope)
+    if (table := raw_tables.table_of(b, body)) is not None:
+        expr = columns.by_number(b, table, expr)
     step = _place(b, expr.indices[0], expr, scope) if _may_be_step(expr) else None
     if isinstance(step, values.StepIndex) and isinstance(body, Node | values.Recurrence):
         node = step.scan.element(b, body, step, expr.span)  # `x[t]`, `h[t-1]`
