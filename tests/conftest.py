@@ -10,7 +10,6 @@ import gc
 import os
 import sys
 from collections.abc import Callable, Iterable
-from itertools import combinations
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any, TypeAlias
@@ -25,6 +24,7 @@ from dln.compiler.lower.writer import Writer
 from dln.compiler.passes import rewriting
 from dln.compiler.passes.rewriting import Log
 from dln.compiler.plan import Buffer, Program, buffer_bytes, slot_offsets
+from dln.printing import pictures
 from dln.runtime.device import kernels
 from dln.runtime.device.host import Host, set_threads
 
@@ -32,6 +32,7 @@ gc.set_threshold(200_000)  # graphs are many small objects; most go without a co
 os.environ["DLN_POISON"] = "1"  # for the processes that tests start
 os.environ["DLN_CACHE"] = "0"  # nothing that an earlier version has made stands for this one's
 Host.poisons = True  # for devices that tests make themselves
+pictures.LOADED = "no module"  # a run draws curves for a test that asks, not because one has drawn
 # Each of those processes would compile all that it imports, where Python is told to keep nothing.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 if WORKERS := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
@@ -51,7 +52,8 @@ def overlapping(made: Schedule, outer: Schedule | None = None) -> list[tuple[str
     """Pairs of arena buffers that are alive at once in memory that they share: none in a sound
     schedule, for whatever number of examples.
 
-    Compares every pair, from the steps alone; what one step of a loop needs is looked at there.
+    Compares all that are alive at once, from the steps alone; what one step of a loop needs is
+    looked at there.
     """
     touched: dict[str, list[int]] = {}
     for i, step in enumerate(made.steps):
@@ -69,19 +71,19 @@ def overlapping(made: Schedule, outer: Schedule | None = None) -> list[tuple[str
     }
     loop_of = {name: node for node, loop in made.loops.items() for name in loop.names.values()}
     inside = [pair for loop in made.loops.values() for pair in overlapping(loop.step, made)]
-    at_once = [
-        (a, b)
-        for a, b in combinations(found, 2)
-        if touched[a][0] <= touched[b][-1]
-        and touched[b][0] <= touched[a][-1]
-        and (a not in loop_of or loop_of[a] is not loop_of.get(b))
-    ]
-    places = [placed(packed, found, n) for n in (packed.capacity, *SIZES)]
-    return inside + [
-        (a, b)
-        for a, b in at_once
-        if any(max(p[a][0], p[b][0]) < min(p[a][1], p[b][1]) for p in places)
-    ]
+    at_once, alive = list[tuple[str, str]](), list[str]()
+    for b in sorted(found, key=lambda name: touched[name][0]):
+        alive = [a for a in alive if touched[b][0] <= touched[a][-1]]
+        at_once += [(a, b) for a in alive if a not in loop_of or loop_of[a] is not loop_of.get(b)]
+        alive.append(b)
+    wrong: dict[tuple[str, str], None] = {}
+    for n in (packed.capacity, *SIZES) if at_once else ():
+        at = placed(packed, found, n)
+        for a, b in at_once:
+            (start, stop), (first, last) = at[a], at[b]
+            if start < last and first < stop and start < stop and first < last:
+                wrong[a, b] = None
+    return [*inside, *wrong]
 
 
 def placed(made: Schedule, found: dict[str, Buffer], n: int) -> dict[str, tuple[int, int]]:

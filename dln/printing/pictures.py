@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import logging
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 
 from dln.printing.tiling import enlarged, largest, tiled
 
+LOADED = "matplotlib.figure"  # is there once a picture has been drawn
 DPI = 150
 WIDE = 100  # a scale of panels goes by powers of ten where values span more than that
 SINGLE = 60  # points of a curve that are marked one by one
@@ -79,6 +81,11 @@ class Panel:
 def available() -> bool:
     """Whether matplotlib is installed."""
     return find_spec("matplotlib") is not None
+
+
+def at_hand() -> bool:
+    """Whether matplotlib is loaded already, so that a picture costs little."""
+    return LOADED in sys.modules
 
 
 # ---- curves ------------------------------------------------------------------------------------

@@ -5,7 +5,6 @@ Over epochs where every report is of another epoch, else over updates.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -129,7 +128,7 @@ def of_itself(
     """
     found = [s for r in results.values() for s in of_history(r.name, r.history)]
     lasted = sum(r.seconds for r in results.values())
-    cheap = lasted >= LONG_ENOUGH or "matplotlib.figure" in sys.modules
+    cheap = lasted >= LONG_ENOUGH or pictures.at_hand()
     if not found or not (cheap or asked) or not pictures.available():
         return
     try:

@@ -339,7 +339,7 @@ def test_letters_name_the_classes_that_they_are(dln: Any, tmp_path: Path) -> Non
 def test_a_file_used_in_a_loop_is_numbered(dln: Any, tmp_path: Path) -> None:
     lines = '  for i in 1..2 {\n    emit [i] to "v.csv"\n  }\n  emit [3] to "w.csv"\n'
     assert dln("run", spec(tmp_path, task(lines)), "--out", "here").code == 0
-    found = {p.name: p.read_text() for p in Path("here").glob("*.csv")}
+    found = {p.name: p.read_text() for p in Path("here").glob("[vw]*.csv")}
     assert found == {"v-0.csv": "1.0\n", "v-1.csv": "2.0\n", "w.csv": "3.0\n"}
 
 
