@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import pytest
 
+from dln.commands import time_
 from dln.compiler.lower import emit
 from dln.compiler.lower.definite import unfit, verify_program
 from dln.compiler.lower.schedule import Schedule
@@ -32,6 +33,7 @@ gc.set_threshold(200_000)  # graphs are many small objects; most go without a co
 os.environ["DLN_POISON"] = "1"  # for the processes that tests start
 os.environ["DLN_CACHE"] = "0"  # nothing that an earlier version has made stands for this one's
 Host.poisons = True  # for devices that tests make themselves
+time_.SECONDS = 0.05  # whatever the numbers of `dln time` are, they are printed alike
 pictures.LOADED = "no module"  # a run draws curves for a test that asks, not because one has drawn
 # Each of those processes would compile all that it imports, where Python is told to keep nothing.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

@@ -16,6 +16,7 @@ from dln.settings import chosen
 from dln.spec import Compiled
 
 ORDER = 80
+SECONDS = 1.0  # that a phase is timed for
 
 
 @click.command("time", help=__doc__)
@@ -31,7 +32,7 @@ def command(terminal: Terminal, /, spec: str, operations: bool, anew: bool, **gi
     session = made.session(asked.seed)
     phases = {}
     for name in names:
-        found = profile(session, name)
+        found = profile(session, name, seconds=SECONDS)
         dtype = made.plan.programs[session.phase(name).step].dtype
         most = limits(session.device, dtype, anew)
         text = profile_text(made, found, most, operations)

@@ -35,7 +35,7 @@ def tried(name: str, count: int) -> dict[str, int]:
 @posix
 @pytest.mark.parametrize(
     ("name", "count"),
-    [("signals", 8), ("starting", 3), pytest.param("signals", 1000, marks=pytest.mark.slow),
+    [("signals", 4), ("starting", 2), pytest.param("signals", 1000, marks=pytest.mark.slow),
      pytest.param("starting", 200, marks=pytest.mark.slow)],
 )  # fmt: skip
 def test_two_signals_at_once(name: str, count: int) -> None:
