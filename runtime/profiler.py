@@ -11,18 +11,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 
 from dln.compiler.plan import Line, Place, Program, at
 from dln.runtime.device.device import Device
-from dln.runtime.execution.executable import Bound, dtype_of
+from dln.runtime.device.governor import Governor
+from dln.runtime.execution.executable import Bound, Executable, dtype_of
 from dln.runtime.execution.store import paths_of
 from dln.runtime.session import Session
 from dln.runtime.training.minibatches import Minibatches
 from dln.runtime.training.single_step import check_rows
 
 ROUNDS = 5
+SETTLING = 1.0  # seconds at most until the threads are chosen
 Mark = Callable[[int], None]
 
 
@@ -51,7 +54,7 @@ class LineTime:
 @dataclass(frozen=True)
 class Profile:
     """An update of a phase on `examples` examples, in the same units; `lines` with the slowest
-    first."""
+    first. `threads` says how many it had (`Governor.told`), where somebody chooses."""
 
     phase: str
     examples: int
@@ -59,6 +62,7 @@ class Profile:
     flops: int
     bytes: int
     lines: tuple[LineTime, ...]
+    threads: dict[str, Any]
 
 
 def profile(
@@ -70,7 +74,6 @@ def profile(
     if batch is not None:
         check_rows(spec, batch)
     program = session.plan.programs[spec.step]
-    session.device.suit(program.largest(program.capacity))  # as where it trains
     part = session.datasets.part(spec.data, spec.part, program.dtype)
     sized = spec.changed(batch=spec.batch if batch is None else batch)
     batches = Minibatches(sized, part, session.device, session.programs.seed_of(phase))
@@ -80,24 +83,38 @@ def profile(
     spent = [0.0] * len(program.lines)
     mark, marked = _marks(session.device, spent), program.changed(text=_marked(program))
     with np.errstate(all="ignore"):
-        means = []
+        means, governor = [], None
         for made in (program, marked):
-            bound = _bound(session, made, phase, n, mark)
+            executable = _executable(session, made, phase, n, mark)
+            if made is marked:
+                executable.governors[n] = None if governor is None else governor.like()
+            bound = executable.at(n)
             part.filler(bound, session.device.xp)(indices, 0.0)
+            if made is program:
+                governor = executable.governors[n]
+                _settle(bound, clocks, governor)
             means.append(_mean(bound, clocks, seconds / 2, session.device.wait))
     share = means[0] / (sum(spent) or 1.0)
     lines = _by_place(program, [t * share for t in spent], n)
-    return Profile(phase, n, means[0] * 1e3, program.flops(n), program.traffic(n), lines)
+    told = {} if governor is None else governor.told()
+    return Profile(phase, n, means[0] * 1e3, program.flops(n), program.traffic(n), lines, told)
 
 
-def _bound(session: Session, program: Program, phase: str, n: int, mark: Mark) -> Bound:
+def _settle(bound: Bound, clocks: list[float], governor: Governor | None) -> None:
+    """Run until the threads are chosen, where somebody chooses them: some tenths of a second."""
+    end = perf_counter() + SETTLING
+    while governor is not None and not governor.settled and perf_counter() < end:
+        bound.run(*clocks)
+
+
+def _executable(session: Session, program: Program, phase: str, n: int, mark: Mark) -> Executable:
     """The program on copies of the parameters, and on states that are zero."""
     held, device = session.state.store.params, session.device
     copied = {p: device.to_host(held[p]) for p in paths_of(program)}
     params = {p: device.array(a, program.dtype) for p, a in copied.items()}
     buffers = (b for b in program.buffers if b.place == "state")
     states = {b.key: device.array(np.zeros(b.shape_at(n)), dtype_of(program, b)) for b in buffers}
-    return session.programs.on(program, params, states, phase, mark=mark).at(n)
+    return session.programs.on(program, params, states, phase, mark=mark)
 
 
 def _mean(bound: Bound, clocks: list[float], seconds: float, wait: Callable[[], None]) -> float:

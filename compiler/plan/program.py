@@ -180,11 +180,10 @@ class Program(Record):
         """Floating-point operations of one run on n examples."""
         return sum(at(line.flops, n) * line.times for line in self.lines)
 
-    def largest(self, n: int) -> int:
-        """The floating-point operations of its largest single operation on n examples; where it
-        has loops, of the largest inside one: that is what is called again and again."""
-        looped = [line for line in self.lines if line.times > 1 and line.flops != (0, 0)]
-        return max((at(line.flops, n) for line in looped or self.lines), default=0)
+    def heavy(self, n: int, least: int) -> int:
+        """Floating-point operations of one run on n examples in statements that have so many."""
+        each = ((at(line.flops, n), line.times) for line in self.lines)
+        return sum(flops * times for flops, times in each if flops >= least)
 
     def traffic(self, n: int) -> int:
         """Bytes read and written by one run on n examples."""

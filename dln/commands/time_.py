@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from dln.commands.options import compiled, settings, takes
-from dln.printing.terminal import Terminal, columns, plural
+from dln.printing.terminal import Terminal, columns, plural, present
 from dln.runtime.device.limits import Limits, limits
 from dln.runtime.profiler import Cost, LineTime, Profile, profile
 from dln.settings import chosen
@@ -34,9 +34,10 @@ def command(terminal: Terminal, /, spec: str, operations: bool, anew: bool, **gi
     for name in names:
         found = profile(session, name, seconds=SECONDS)
         dtype = made.plan.programs[session.phase(name).step].dtype
-        most = limits(session.device, dtype, anew)
+        threads = found.threads.get("threads", 1)
+        most = limits(session.device, dtype, anew, threads)
         text = profile_text(made, found, most, operations)
-        terminal.result(f"{text}\n{limits_text(most, session.device.threads, dtype)}\n")
+        terminal.result(f"{text}\n{limits_text(most, found, dtype)}\n")
         phases[name] = profile_data(found, most)
         anew = False
     terminal.data({"spec": made.spec.name, "phases": phases})
@@ -77,11 +78,12 @@ def _said(compiled: Compiled, line: LineTime) -> tuple[str, str]:
     return f"{Path(line.place.path).name}:{line.place.line}", said[:72]
 
 
-def limits_text(most: Limits, threads: int | None, dtype: str) -> str:
-    """What the machine can do, which the last column is a part of."""
+def limits_text(most: Limits, found: Profile, dtype: str) -> str:
+    """What the machine can do, which the last column is a part of, and with how many threads."""
     said = f"  limits: {most.flops / 1e9:.3g} GFLOP/s in products, {most.cached / 1e9:.3g} GB/s in "
     said += f"caches, {most.memory / 1e9:.3g} GB/s in memory; {dtype}"
-    return said + (f", {plural(threads, 'thread')}" if threads else "")
+    told = found.threads or {"threads": 1, "why": "too small an update for more"}
+    return f"{said}\n  {plural(told['threads'], 'thread')}: {told['why']}"
 
 
 def profile_data(p: Profile, most: Limits) -> dict[str, object]:
@@ -90,7 +92,8 @@ def profile_data(p: Profile, most: Limits) -> dict[str, object]:
               "operations": {op: _data(cost, most) for op, cost in x.operations.items()}}
              for x in p.lines]  # fmt: skip
     return {"examples": p.examples, "milliseconds": p.milliseconds, "flops": p.flops,
-            "bytes": p.bytes, "limits": asdict(most), "lines": lines}  # fmt: skip
+            "bytes": p.bytes, "limits": asdict(most), "lines": lines,
+            **present(threads=p.threads)}  # fmt: skip
 
 
 def _data(cost: Cost, most: Limits) -> dict[str, object]:

@@ -73,8 +73,7 @@ def joined(first: Settings, given: Settings) -> tuple[Settings, tuple[str, ...]]
     notes = []
     if "threads" in new:
         was = SAID["threads"] if first.threads is None else first.threads
-        said = f"threads: {new['threads']}, were {was}"
-        notes.append(f"{said}; the last bits of large products may differ")
+        notes.append(f"threads: {new['threads']}, were {was}")
     if given.constants and "epochs" not in given.asked and first.epochs is not None:
         new["epochs"] = None
         notes.append(f"--epochs {first.epochs} of before no longer counts, the constants do")

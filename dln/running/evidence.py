@@ -19,8 +19,9 @@ LogRecord = Mapping[str, Any]
 Records = Sequence[LogRecord]
 Saved = tuple[Mapping[str, NDArray[Any]], Mapping[str, Any]]
 
-UNTIMED = frozenset({"seconds", "log"})
-"""What a replay cannot have in common: time, and how often something was written."""
+UNTIMED = frozenset({"seconds", "log", "threads"})
+"""What a replay cannot have in common: time, what was chosen by it, and how often something was
+written."""
 ITEMS = {  # what is compared of a record, beside its phase and its place
     "start": ("updates", "examples", "batch", "length"),
     "weights": ("weights",),

@@ -49,7 +49,7 @@ def phase_facts(spec: Spec, session: Session) -> dict[str, Any]:
     seeds = fixed(spec.facts, session.results)
     return {
         r.name: {"epochs": r.epochs, "updates": r.updates, "seconds": r.seconds, "watch": r.watch,
-                 **present(ended=r.ended),
+                 **present(ended=r.ended, threads=r.threads),
                  **({"seed": seeds[r.name]} if r.name in seeds else {}),
                  **present(note=r.note), "after": list(spec.facts.phases[r.name].after)}
         for r in session.results.values()

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+    from dln.compiler.plan import Program
+    from dln.runtime.device.governor import Governor
     from dln.runtime.device.kernels import Kernel
 
 BACKENDS = ("cupy", "numpy")
@@ -55,8 +57,11 @@ class Device(Protocol):
     def wait(self) -> None:
         """Return when all that was asked of the device is done."""
 
-    def suit(self, flops: int) -> None:
-        """Prepare for a program whose largest operation takes so many floating-point operations."""
+    def suit(self, threads: int = 1) -> None:
+        """So many threads from here on, whatever others have done to them; programs take one."""
+
+    def governor(self, program: Program, n: int) -> Governor | None:
+        """Who chooses the threads of the runs of a program on n examples, if anybody is to."""
 
     def memory_available(self) -> int | None:
         """Bytes that could still be allocated, None where unknown."""

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from dln.compiler.plan import Program
 from dln.grammar.diagnostics import Fault
 from dln.runtime.device.host import set_threads, threads_in_use, view
 from dln.runtime.device.kernels import DRAWS, FUNCTIONS, Kernel
@@ -39,8 +40,11 @@ class Gpu:
         own = {k.__name__: self._here(k) for k in FUNCTIONS} | {"lowest": self._lowest}
         self.kernels: Mapping[str, Kernel] = {**shared, **own}
 
-    def suit(self, flops: int) -> None:
+    def suit(self, threads: int = 1) -> None:
         """The host's threads do not matter here."""
+
+    def governor(self, program: Program, n: int) -> None:
+        """Nobody chooses anything here."""
 
     def empty(self, nbytes: int) -> Any:
         """CuPy's pool hands out multiples of 512 bytes, so the start is aligned."""

@@ -16,11 +16,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from dln.compiler.plan import Program
+from dln.runtime.device.governor import Governor
 from dln.runtime.device.kernels import KERNELS, Kernel
 from dln.runtime.device.openblas import SPELLINGS, blas
+from dln.runtime.device.sharing import Sharing
+from dln.runtime.device.threads import Threads, cores
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector register
-WORTH_A_POOL = 50_000_000  # operations of a product: about half a millisecond on one core
+WORTH_A_POOL = 10_000_000  # operations of a program: about a tenth of a millisecond on one core
+LARGE = 1_000_000  # operations of one statement from which on it counts for that
 
 
 def view(buffer: Any, offset: int, shape: tuple[int, ...], dtype: DTypeLike) -> Any:
@@ -42,26 +47,34 @@ class Host:
     view = staticmethod(view)
 
     def __init__(self, threads: int | None = None) -> None:
+        default_threads()  # what the machine had before anybody asked
         self.asked = threads
-        if threads is not None:
-            default_threads()  # what the machine had before anybody asked
-            set_threads(threads)
         self.threads = threads_in_use()
+        _sharing()
         self.kernels: Mapping[str, Kernel] = {**KERNELS, **blas(_openblas()).kernels}
+        self.suit()
 
-    def suit(self, flops: int) -> None:
-        """The threads for a program whose largest product takes so many floating-point operations.
-
-        A thread pool pays for itself in large products only, and where the cores are shared it can
-        cost a hundred times what it saves. The choice follows from the spec alone, so a run can be
-        repeated; `threads` given by the user overrides it.
-        """
-        if self.asked is None:
-            wanted = 1 if flops < WORTH_A_POOL else default_threads() or 1
+    def suit(self, threads: int = 1) -> None:
+        """One thread, for what no governor runs, or so many."""
+        self.threads = threads_in_use()
+        if self.threads not in (threads, None):
+            set_threads(threads)
             self.threads = threads_in_use()
-            if self.threads != wanted:
-                set_threads(wanted)
-                self.threads = threads_in_use()
+
+    def governor(self, program: Program, n: int) -> Governor | None:
+        """Who chooses the threads of a program on n examples; nobody where it is too small to gain
+        by several, where one is asked for, or where there is but one core.
+
+        `threads` given by the user are taken wherever a governor would try them.
+        """
+        self.suit()
+        most = self.asked or min(default_threads() or 1, cores())
+        heavy = program.heavy(n, LARGE)
+        if self.threads is None or most == 1 or heavy < WORTH_A_POOL:
+            return None
+        threads = _threads(most)
+        threads.called()
+        return Governor(threads, self.asked is not None)
 
     def empty(self, nbytes: int) -> NDArray[np.uint8]:
         """[nbytes], not initialised, from an address that is a multiple of `ALIGNMENT`."""
@@ -103,6 +116,18 @@ class Host:
 
 
 # ---- threads of OpenBLAS -----------------------------------------------------------------------
+
+
+@cache
+def _sharing() -> Sharing:
+    """Who computes the products of this process."""
+    sharing = blas(_openblas()).sharing = Sharing(set_threads)
+    return sharing
+
+
+@cache
+def _threads(most: int) -> Threads:
+    return Threads(_sharing(), most)
 
 
 @cache

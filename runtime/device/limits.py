@@ -47,8 +47,16 @@ class Limits:
         return least / seconds if seconds else 0.0
 
 
-def limits(device: Device, dtype: str, anew: bool = False) -> Limits:
-    """The limits of a device with the threads that it has now; those kept, unless `anew`."""
+def limits(device: Device, dtype: str, anew: bool = False, threads: int = 1) -> Limits:
+    """The limits of a device with so many threads; those kept, unless `anew`."""
+    device.suit(threads)
+    try:
+        return _limits(device, dtype, anew)
+    finally:
+        device.suit()
+
+
+def _limits(device: Device, dtype: str, anew: bool) -> Limits:
     what = (device.name, core() or machine(), os.cpu_count(), device.threads, dtype, np.__version__)
     key = " ".join(map(str, what))
     kept = _kept()

@@ -9,6 +9,7 @@ three statements does it.
 OpenBLAS does not tell of a number that overflows, as NumPy's own loops do. The processor does: its
 flags are read after each call, and what was computed is looked at where they are up. Threads of
 OpenBLAS have flags of their own, so that what several may have computed is looked at in any case.
+Where several do, `sharing` says how they keep the bits of one.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dln.runtime.device import kernels
+from dln.runtime.device.sharing import SHARED, Cuts, Key, Sharing, look, tell
 
 LETTERS = {"float32": "s", "float64": "d"}
 SPELLINGS = {
@@ -36,9 +38,6 @@ SPELLINGS = {
 
 OVERFLOWS = {"x86_64": 0b1101, "AMD64": 0b1101, "aarch64": 0b111, "arm64": 0b111}
 """The flags of overflow, of no number and of a division by zero in a word of <fenv.h>."""
-SHARED = 9216
-"""Products of numbers in a call of OpenBLAS up to which it stays in one thread."""
-
 Library = tuple[ctypes.CDLL, str]
 Run = Callable[[], None]
 
@@ -67,7 +66,9 @@ def flags() -> OverflowFlags | None:
 class Blas:
     """The kernels `gemm` and `add_rows`, by a library where it can; `spelling` is how it spells
     functions, None where it computes nothing. Without flags nobody would tell of an overflow, so
-    that the library computes nothing."""
+    that the library computes nothing. `sharing` is asked who computes, if it is there."""
+
+    sharing: Sharing | None = None
 
     def __init__(self, library: Library | None, told: OverflowFlags | None) -> None:
         self.spelling: str | None = None
@@ -96,17 +97,52 @@ class Blas:
     def gemm(self, a: NDArray[Any], b: NDArray[Any], scale: NDArray[Any], out: NDArray[Any]) -> Run:
         """As the kernel of that name, in its shapes. BLAS counts along columns: it is told of
         out' += scale b' a', which lies as out does by rows."""
+        made = self.prepared(a, b, scale, out)
+        if made is None:
+            return self.single(kernels.gemm(a, b, scale, out))
+        pieces: dict[Cuts, list[Run]] = {}
+
+        def cut(cuts: Cuts) -> None:
+            if cuts not in pieces:
+                pieces[cuts] = self.cut(a, b, scale, out, cuts)
+            for piece in pieces[cuts]:
+                piece()
+
+        key = None if self.sharing is None else self.sharing.key(self.adder, a, b, out)
+        return self.checked(made, out, a.size * b.shape[1], key, cut)
+
+    def prepared(
+        self, a: NDArray[Any], b: NDArray[Any], scale: NDArray[Any], out: NDArray[Any]
+    ) -> Run | None:
+        """The call of the library for `gemm`, in its shapes; None where it cannot."""
         function = self.functions.get(("gemm", str(out.dtype)))
         left, right, target = lying(b), lying(a), lying(out)
         if function is None or left is None or right is None or target is None or out.size == 0:
-            return kernels.gemm(a, b, scale, out)
+            return None
         if target[0] != b"N":
-            return kernels.gemm(a, b, scale, out)
+            return None
         (m, k), n = a.shape, b.shape[1]
         one = np.ones((), out.dtype)
         letters, numbers = (left[0], right[0]), (n, m, k)
-        made = call(function, letters, numbers, scale, b, left[1], a, right[1], one, out, target[1])
-        return self.checked(made, out, m * k * n)
+        return call(function, letters, numbers, scale, b, left[1], a, right[1], one, out, target[1])
+
+    def cut(
+        self, a: NDArray[Any], b: NDArray[Any], scale: NDArray[Any], out: NDArray[Any], cuts: Cuts
+    ) -> list[Run]:
+        """`gemm` by a call for each piece of the summed axis."""
+        parts = zip(cuts or (0, a.shape[1]), (cuts or (0, a.shape[1]))[1:], strict=False)
+        made = [self.prepared(a[:, i:j], b[i:j], scale, out) for i, j in parts]
+        return [run for run in made if run is not None]
+
+    def adder(self, a: NDArray[Any], b: NDArray[Any], out: NDArray[Any], cuts: Cuts) -> None:
+        """Add a product to `out` [m, n], cut, times a number that rounds: how it is tried."""
+        for run in self.cut(a, b, np.array(0.3, out.dtype), out, cuts):
+            run()
+
+    def single(self, run: Run) -> Run:
+        """A call that one thread makes."""
+        sharing = self.sharing
+        return run if sharing is None else lambda: sharing.alone(run)
 
     def add_rows(self, a: NDArray[Any], scale: NDArray[Any], out: NDArray[Any]) -> Run:
         """As the kernel of that name, in its shapes: the matrix, turned, times ones."""
@@ -119,18 +155,26 @@ class Blas:
         made = call(function, (b"N",), (n, m), scale, a, lies[1], ones, 1, one, out, 1)
         return self.checked(made, out, m * n)
 
-    def checked(self, made: Run, out: NDArray[Any], work: int) -> Run:
+    def checked(
+        self, made: Run, out: NDArray[Any], work: int, key: Key | None = None,
+        cut: Callable[[Cuts], None] | None = None,
+    ) -> Run:  # fmt: skip
         """A call that adds to `out`, [m, n] or [n], by so many products of numbers, and tells of an
-        overflow as NumPy is set to. Raises FloatingPointError."""
+        overflow as NumPy is set to; several threads share it, `cut`, as they do what has its key.
+        Raises FloatingPointError."""
         (up, lower, word), threads, shared = self.told, self.threads, work > SHARED
+        sharing = self.sharing
 
         def run() -> None:
-            made()
+            if sharing is None or sharing.plain:
+                made()
+            else:
+                sharing.share(key, made, cut)
             if up(word):
                 lower(word)
                 tell(out)
             elif shared and threads() > 1:
-                tell(out)
+                look(out)
 
         return run
 
@@ -149,12 +193,6 @@ class Blas:
                 if not np.array_equal(row, 1 + 2 * a.sum(axis=0)):
                     return False
         return True
-
-
-def tell(out: NDArray[Any]) -> None:
-    """Raise FloatingPointError where NumPy is to and an array [...] holds what is no number."""
-    if np.geterr()["over"] == "raise" and not np.isfinite(out).all():
-        raise FloatingPointError("overflow encountered in a sum of products")
 
 
 @cache

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from dln.compiler.plan import Buffer, Line, Program, arena_bytes, buffer_bytes, memory, slot_offsets
 from dln.grammar.diagnostics import Fault
 from dln.runtime.device.device import Device
+from dln.runtime.device.governor import Governor
 from dln.runtime.execution.calls import ArrayCall
 from dln.runtime.execution.sandbox import filename, load
 
@@ -42,7 +43,8 @@ class Executable:
     """A program with its parameters on a device.
 
     `params` and `states` are arrays of the device, by path, updated in place; `wholes` are fields
-    of whole parts of data, only read. `more` are names that the text sees beside its own. Raises
+    of whole parts of data, only read. `governors` choose the threads of its runs, by the number of
+    examples. `more` are names that the text sees beside its own. Raises
     `Fault` where an array is missing or has another shape or precision, or where memory would not
     suffice.
     """
@@ -59,6 +61,7 @@ class Executable:
             b.name: device.array(given[b.name], dtype_of(program, b)) for b in self._own("const")
         }
         self._bounds: dict[int, Bound] = {}
+        self.governors: dict[int, Governor | None] = {}
         self._held = 0
         self._storage: dict[str, Any] = {}
         for buffer in self._own("param") + self._own("state") + self._own("whole"):
@@ -77,10 +80,19 @@ class Executable:
                 self._reserve(n)
             arrays = self._arrays(n)
             bound = self._bounds[n] = Bound(n, self.program, arrays)
-            bound.run = self._bind(self.device.xp, n, self.seed, arrays)
+            bound.run = self._run(n, arrays)
             if self.device.poisons:
                 bound.run = partial(run_poisoned, self._spoilt(n), bound.run)
         return self._bounds[n]
+
+    def _run(self, n: int, arrays: dict[str, Any]) -> Callable[..., None]:
+        """The program on arrays for n examples, with as many threads as pays."""
+        if n not in self.governors:
+            self.governors[n] = self.device.governor(self.program, n)
+        governor = self.governors[n]
+        if governor is None:
+            return self._bind(self.device.xp, n, self.seed, arrays)
+        return governor.over(self._bind(governor.pool.xp, n, self.seed, arrays))
 
     def held(self, n: int) -> Bound | None:
         """The program bound for n examples, if it is."""

@@ -52,7 +52,8 @@ class PhaseResult:
     has come to its end. `shortened` says that fewer epochs or examples were used
     than the spec says, `ended` why a descent went no further. `best` are the watched values and
     counts when what checkpoints are kept by was smallest. `length` is how long it was to be
-    (`Duration.facts`), `note` what a reader of the numbers should know.
+    (`Duration.facts`), `note` what a reader of the numbers should know. `threads` says how many the
+    updates had, and why (`Governor.told`), where somebody chose; it is of this session alone.
     """
 
     name: str
@@ -67,13 +68,15 @@ class PhaseResult:
     best: dict[str, Watched] = field(default_factory=dict)
     length: dict[str, Any] = field(default_factory=dict)
     note: str = ""
+    threads: dict[str, Any] = field(default_factory=dict)
     first: dict[str, NDArray[Any]] | None = None
     before: dict[str, NDArray[Any]] | None = None
     after: dict[str, NDArray[Any]] | None = None
 
     def facts(self) -> dict[str, Any]:
-        """All but the arrays, as plain data."""
-        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ARRAYS}
+        """What a checkpoint holds: all but the arrays and the threads, as plain data."""
+        apart = (*ARRAYS, "threads")
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in apart}
 
 
 ARRAYS = ("first", "before", "after")

@@ -43,11 +43,11 @@ Whole = Callable[[WholeField, int, str], DeviceArray]
 @dataclass
 class Ready:
     """A program that is ready: bound to the arrays of a `generation`, the parameters `untrue` to be
-    refreshed before each run. Of a step, `flops` are those of its largest operation."""
+    refreshed before each run. Others may have changed the threads since a `step` ran last."""
 
     executable: Executable
     generation: int
-    flops: int | None
+    step: bool
     untrue: list[str]
 
 
@@ -96,19 +96,16 @@ class Programs:
 
     def _tend(self, ready: Ready) -> None:
         """What is done before each run of a program that is ready."""
-        if ready.flops is not None:
-            self.device.suit(ready.flops)
+        if ready.step:
+            self.device.suit()
         for path in ready.untrue:
             self.store.refreshed(path, ready.executable.program.dtype)
 
     def _made(self, key: ProgramKey, phase: str | None, states: dict[str, DeviceArray]) -> Ready:
-        program, stepping = self.plan.programs[key], key.kind is ProgramKind.STEP
-        flops = program.largest(program.capacity) if stepping else None
-        if flops is not None:
-            self.device.suit(flops)
+        program, step = self.plan.programs[key], key.kind is ProgramKind.STEP
         params = self.store.in_precision(paths_of(program), program.dtype)
         untrue = self.store.untrue(params, program.dtype)
-        return Ready(self.on(program, params, states, phase), self.store.generation, flops, untrue)
+        return Ready(self.on(program, params, states, phase), self.store.generation, step, untrue)
 
     def on(
         self, program: Program, params: dict[str, DeviceArray], states: dict[str, DeviceArray],

@@ -137,7 +137,8 @@ class Log(Hook):
 
     def phase_end(self, result: PhaseResult) -> None:
         counts = {"epochs": result.epochs, "updates": result.updates}
-        why = {"ended": result.ended} if result.ended else {}
+        why: dict[str, object] = {"ended": result.ended} if result.ended else {}
+        why |= {"threads": result.threads} if result.threads else {}
         seconds = round(result.seconds, 3)
         self._log("end", phase=result.name, **counts, seconds=seconds, **why, **self._programs())
 

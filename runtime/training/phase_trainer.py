@@ -187,6 +187,8 @@ class PhaseTrainer:
         result.watch, result.history = dict(self.watches.values), self.watches.history
         result.complete, result.best = complete, dict(self.conditions.at_best)
         self.state.updates[self.spec.name] = clock.update
+        governor = self.phase.step.governors.get(self.phase.minibatches.size)
+        result.threads = {} if governor is None else governor.told()
 
     def _next_event(self) -> int:
         """The number of updates at which something is due next."""

@@ -1,0 +1,237 @@
+"""How many threads the products of a program get, chosen while it runs, by its own times.
+
+One thread is the rule. Several are tried where the other cores have been idle for a moment: some
+runs with one thread and some with all, in turn. If all are quicker they stay, as long as runs take
+what they took then. A pool of threads whose cores are wanted by others can take a hundred times as
+long, for each waits for the last: at the first few milliseconds that are lost so, one thread does
+the work again, and each new trial waits twice as long as the one before.
+
+The bits are those of one thread in any case (`sharing`), so that nothing of this can be seen in
+what is computed, and nothing of it need be repeated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from statistics import median
+from types import ModuleType
+from typing import Any, Protocol
+
+Run = Callable[..., None]
+
+WINDOW = 0.1  # seconds over which the other cores are watched before a trial
+IDLE = 0.5  # of each of them, at least, for a trial
+PAUSE, LONGEST = 0.1, 30.0  # seconds until the next trial after a first failure, and at most
+AGAIN, RARELY = 10.0, 100  # seconds, or runs, after which what is in force is tried anew
+REST = 20  # times what a failure has cost, at least, until the next trial
+PAIRS, FEWEST, ENOUGH = 12, 2, 0.02  # runs of each kind in a trial; fewer where they take so long
+GAIN = 0.95  # of the time of one thread: several must need less
+STALL, SLACK = 4.0, 5e-4  # a run that takes so many times its time and so much more has waited
+LOST = 3e-3  # seconds lost in waiting, within a span, that are too many
+SPAN = 0.25  # seconds of runs between two looks at their mean
+
+
+class Pool(Protocol):
+    """The threads of a process, `most` of them; `crowded` where others of the process compute too;
+    `xp` are the functions of arrays that they share.
+
+    `clock` counts seconds, `idle` those that the cores had nothing to do, all added up; None where
+    it cannot be told.
+    """
+
+    most: int
+    crowded: bool
+
+    @property
+    def xp(self) -> ModuleType: ...
+
+    def clock(self) -> float: ...
+
+    def idle(self) -> float | None: ...
+
+    def take(self, count: int) -> None:
+        """So many threads for the products that come."""
+
+    def record(self) -> None:
+        """Remember the products that come."""
+
+    def learn(self) -> bool:
+        """Find out how those remembered are shared among threads; whether any is."""
+
+
+class Governor:
+    """Runs a program with one thread or with `pool.most`: whichever is quicker, or all of them
+    where that is `fixed`. `single` and `shared` count its runs, `why` says what the last choice
+    was for."""
+
+    def __init__(self, pool: Pool, fixed: bool = False) -> None:
+        self.pool, self.fixed = pool, fixed
+        self.many = False
+        self.single = self.shared = 0
+        self.why = ""
+        self._look, self._pause = float("-inf"), PAUSE
+        self._seen: tuple[float, float | None] | None = None
+        self._trial: tuple[list[float], list[float]] | None = None
+        self._times = (0.0, 0.0)
+        self._span()
+
+    def over(self, run: Run) -> Run:
+        """A run of the program, governed; it takes and raises what the run does."""
+        clock = self.pool.clock
+
+        def governed(*clocks: Any) -> None:
+            now = clock()
+            if not self.many and now < self._look:
+                self.single += 1
+                run(*clocks)
+            else:
+                self._watched(now, run, clocks)
+
+        return governed
+
+    @property
+    def threads(self) -> int:
+        """Those in force."""
+        return self.pool.most if self.many else 1
+
+    def told(self) -> dict[str, Any]:
+        """The threads in force, of how many, how many runs had one and all of them, and why."""
+        return {"threads": self.threads, "of": self.pool.most, "single": self.single,
+                "shared": self.shared, "why": self.why or "too few runs to try more"}  # fmt: skip
+
+    @property
+    def settled(self) -> bool:
+        """Whether something has been chosen, with a reason."""
+        return self._trial is None and bool(self.why)
+
+    def like(self) -> Governor | None:
+        """One that goes on with what has been chosen; nobody for one thread."""
+        return Governor(self.pool, fixed=True) if self.many else None
+
+    def _watched(self, now: float, run: Run, clocks: tuple[Any, ...]) -> None:
+        """A run that is timed, or one after which something is to be decided."""
+        if self.many and self.pool.crowded:
+            self._drop(now, "other threads of the process compute too")
+        if self._trial is not None:
+            self._tried(run, clocks)
+        elif self.many and (self.fixed or now < self._look):
+            took = self._timed(True, run, clocks)
+            if not self.fixed:
+                self._judge(now + took, took)
+        elif self.many or self._free(now):
+            self._learnt(run, clocks)
+        else:
+            self._timed(False, run, clocks)
+
+    def _timed(self, many: bool, run: Run, clocks: tuple[Any, ...]) -> float:
+        """The seconds that a run takes."""
+        pool = self.pool
+        if not many:
+            self.single += 1
+            start = pool.clock()
+            run(*clocks)
+            return pool.clock() - start
+        self.shared += 1
+        pool.take(pool.most)
+        start = pool.clock()
+        try:
+            run(*clocks)
+        finally:
+            took = pool.clock() - start
+            pool.take(1)
+        return took
+
+    # ---- whether to try ------------------------------------------------------------------------
+
+    def _free(self, now: float) -> bool:
+        """Whether the other cores have been idle since somebody last looked, so that a trial may
+        begin."""
+        if self.pool.crowded:
+            self.why, self._look = "other threads of the process compute too", now + LONGEST
+            return False
+        if self.fixed:  # what runs but once is not worth the trials
+            return self.single > 0
+        idle, seen = self.pool.idle(), self._seen
+        self._seen = now, idle
+        self._look = now + WINDOW
+        if seen is None:
+            return False
+        if idle is not None and seen[1] is not None:
+            wanted = IDLE * (self.pool.most - 1) * (now - seen[0])
+            if idle - seen[1] < wanted:
+                self.why = "the other cores are at work"
+                return False
+        return True
+
+    def _learnt(self, run: Run, clocks: tuple[Any, ...]) -> None:
+        """A run with one thread, of which the products are remembered; then a trial begins."""
+        self.pool.record()
+        try:
+            self._timed(False, run, clocks)
+        finally:
+            shares = self.pool.learn()
+        if not shares:
+            self.many, self._look = False, float("inf")
+            self.why = "no product of it has the same bits with more threads, or is worth them"
+        elif self.fixed:
+            self.many, self._look, self.why = True, float("inf"), "asked for"
+        else:
+            self._trial, self._look = ([], []), float("-inf")
+
+    # ---- a trial -------------------------------------------------------------------------------
+
+    def _tried(self, run: Run, clocks: tuple[Any, ...]) -> None:
+        """A run of the trial: one thread and several in turn, of which the first with several
+        wakes them and does not count."""
+        assert self._trial is not None
+        ones, manies = self._trial
+        many = len(ones) > len(manies)
+        took = self._timed(many, run, clocks)
+        (manies if many else ones).append(took)
+        if not many:
+            return
+        now, usual = self.pool.clock(), median(ones)
+        lost = sum(max(0.0, each - usual) for each in manies)
+        if took > STALL * usual + SLACK + (LOST if len(manies) == 1 else 0):
+            self._drop(now, f"with {self.pool.most} threads a run had to wait for its cores", lost)
+        elif len(manies) > PAIRS or (len(manies) > FEWEST and sum(manies) > ENOUGH):
+            self._trial = None
+            self._times = usual, median(manies[1:])
+            ratio = self._times[1] / max(usual, 1e-9)
+            said = f"{self.pool.most} threads take {ratio:.2f} of the time of one"
+            if ratio < GAIN:
+                self.many, self.why = True, said
+                self._look = now + max(AGAIN, RARELY * usual)
+                self._span()
+            else:
+                self._drop(now, said, lost)
+
+    # ---- with several --------------------------------------------------------------------------
+
+    def _span(self) -> None:
+        self._spent, self._lost, self._done = 0.0, 0.0, 0
+
+    def _judge(self, now: float, took: float) -> None:
+        """Whether several threads stay, after a run of theirs."""
+        one, usual = self._times
+        self._spent += took
+        self._done += 1
+        if took > STALL * usual + SLACK:
+            self._lost += took - usual
+            if self._lost > max(LOST, usual):
+                said = f"with {self.pool.most} threads a run had to wait for its cores"
+                self._drop(now, said, self._lost)
+        elif self._spent > SPAN:
+            if self._spent > one * self._done:
+                self._drop(now, f"{self.pool.most} threads have become slower than one was")
+            else:
+                self._pause = PAUSE
+            self._span()
+
+    def _drop(self, now: float, why: str, lost: float = 0.0) -> None:
+        """Back to one thread, and to the next trial after a pause, the longer the more seconds were
+        lost."""
+        self.many, self.why, self._trial, self._seen = False, why, None, None
+        self._look = now + max(self._pause, REST * lost)
+        self._pause = min(2 * self._pause, LONGEST)
+        self._span()
