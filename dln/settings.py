@@ -27,6 +27,7 @@ class Settings:
     slow: bool = False
     out: str | None = None
     resume: str | None = None
+    begun: str | None = None
     jobs: int | None = None
     memory_limit: int | None = None
     plot: bool = False

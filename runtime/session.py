@@ -19,7 +19,8 @@ import numpy as np
 from dln.compiler.plan import CLOCKS, AppliedSpec, PhaseSpec, Plan, ProgramKey
 from dln.compiler.schema import arguments
 from dln.grammar.diagnostics import Fault, nearest
-from dln.runtime.checkpoint import checkpoint
+from dln.runtime.checkpoint import checkpoint, foreign
+from dln.runtime.checkpoint.foreign import Fitted
 from dln.runtime.checkpoint.rundir import Restored
 from dln.runtime.data.class_names import class_names, names_for
 from dln.runtime.data.datasets import Datasets
@@ -211,12 +212,21 @@ class Session:
             checkpoint.save(arguments.path("the file", path), *resume.pack(self.state))
 
     @arguments.verb
-    def load(self, path: str | PathLike[str]) -> None:
+    def load(self, path: str | PathLike[str], partial: bool = False) -> Fitted | None:
         """Take over a saved file's parameters, and the states and counters of phases that fit.
-        Raises `DlnError`: E530 or E531 for no intact checkpoint, E532 for other parameters, E534
-        where the system refuses."""
+
+        With `partial` the parameters alone, as far as they fit by name and shape, of a run
+        directory, a checkpoint or any safetensors file; returns what was taken, and what was not
+        and why. Raises `DlnError`: E530 or E531 for no intact file, E532 for other parameters, E534
+        where the system refuses, E536 where nothing fits, E546 for a directory without a run."""
         with placed(self.plan.texts):
-            resume.load(self.state, *checkpoint.load(arguments.path("the file", path)))
+            file = arguments.path("the file", path)
+            if not partial:
+                resume.load(self.state, *checkpoint.load(file))
+                return None
+            taken, fits = foreign.fitting(self.state, *foreign.read(file))
+            foreign.take(self.state, fits)
+            return taken
 
     @arguments.verb
     def restore(self, restored: Restored) -> None:

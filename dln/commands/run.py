@@ -12,7 +12,8 @@ import click
 from dln.commands.options import Some, settings, takes
 from dln.grammar.diagnostics import DlnError, Fault
 from dln.printing.terminal import Terminal, present
-from dln.running import differences, recording, tasks, verdict_text
+from dln.running import beginning, differences, recording, tasks, verdict_text
+from dln.running.beginning import Origin
 from dln.running.differences import Earlier
 from dln.running.report import facts, report
 from dln.running.resuming import earlier
@@ -37,6 +38,10 @@ ORDER = 50
     "--resume", metavar="[DIR]", is_flag=False, flag_value="", default=None,
     help="Go on with an interrupted run: of DIR, or the newest of the spec.",
 )  # fmt: skip
+@click.option(
+    "--from", "begun", type=Some(), metavar="RUN",
+    help="Begin with the parameters of a run, or a .safetensors file, as far as they fit.",
+)  # fmt: skip
 @click.option("--plot", is_flag=True, help="Small curves of what is watched, while it trains.")
 @takes("training", "device", "target", "memory", "spec")
 def command(terminal: Terminal, /, spec: str | None, **given: Any) -> int:
@@ -54,6 +59,9 @@ class Failed(DlnError):
 
 def run(terminal: Terminal, name: str | None, given: Settings) -> int:
     """Carry out a whole run; the exit code. Raises `Fault` E014 where nothing says which."""
+    if given.begun is not None and given.resume is not None:
+        message = "--from begins a new run, --resume goes on with one"
+        raise Fault(message, "leave out one of them", "E545")
     before = None if given.resume is None else earlier(name, given)
     if before is not None:
         name, given = before.spec, before.settings
@@ -72,7 +80,10 @@ def run(terminal: Terminal, name: str | None, given: Settings) -> int:
         differences.refuse_spec(before, spec, compiled, selection.names)
     foreseen(compiled, selection, given)
     session = opened(compiled, given.seed)
-    with terminable(), recorded(spec, compiled, given, str(path), before) as rundir:
+    origin = beginning.taken(terminal, session, given.begun)
+    with terminable(), recorded(spec, compiled, given, str(path), before, origin) as rundir:
+        if before is not None:
+            beginning.again(session, rundir)
         return _run(terminal, spec, session, selection, given, rundir, before)
 
 
@@ -126,8 +137,9 @@ def _verdicts(spec: Spec, session: Session, given: Settings) -> list[Verdict]:
 
 
 def recorded(
-    spec: Spec, compiled: Compiled, given: Settings, path: str, before: Earlier | None
-) -> RunDirectory:
+    spec: Spec, compiled: Compiled, given: Settings, path: str, before: Earlier | None,
+    origin: Origin | None = None,
+) -> RunDirectory:  # fmt: skip
     """The directory of a run, with all that it depends on written down, where that is new."""
     if before is not None:
         now = replace(before.settings, phase=before.first.phase, slow=before.first.slow,
@@ -139,7 +151,11 @@ def recorded(
     rundir = RunDirectory.create(spec.name, given.out) if before is None else before.rundir
     if before is not None:  # which phases are trained is asked anew each time
         given = replace(given, phase=before.first.phase, slow=before.first.slow)
-    recording.written(rundir, spec, compiled, given, path, text)
+    begun = None if before is None else beginning.facts(rundir)
+    if origin is not None:
+        origin.write(rundir)
+        begun = origin.facts()
+    recording.written(rundir, spec, compiled, given, path, text, begun)
     return rundir
 
 

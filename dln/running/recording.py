@@ -27,7 +27,13 @@ WORDS = ("data", "epochs", "limit", "phase", "slow", "dtype", "backend", "thread
 """The settings of a run that its log holds, beside the constants."""
 
 
-def manifest_of(spec: Spec, compiled: Compiled, given: Settings, resolved: str) -> dict[str, Any]:
+Begun = Mapping[str, Any] | None
+"""What a manifest says of the parameters that a run began with, if it took them from elsewhere."""
+
+
+def manifest_of(
+    spec: Spec, compiled: Compiled, given: Settings, resolved: str, begun: Begun = None
+) -> dict[str, Any]:
     """What the manifest of a run holds."""
     plan = compiled.plan
     return {
@@ -36,24 +42,28 @@ def manifest_of(spec: Spec, compiled: Compiled, given: Settings, resolved: str) 
         "resolved": sha256(resolved.encode()),
         "sources": {_called(path, spec): sha256(text.encode()) for path, text in
                     plan.texts.items()},
-        "data": data_hashes(compiled),
+        "data": data_hashes(compiled), **({} if begun is None else {"from": begun}),
     }  # fmt: skip
 
 
 def written(
-    rundir: RunDirectory, spec: Spec, compiled: Compiled, given: Settings, path: str, resolved: str
-) -> None:
+    rundir: RunDirectory, spec: Spec, compiled: Compiled, given: Settings, path: str, resolved: str,
+    begun: Begun = None,
+) -> None:  # fmt: skip
     """Write the texts and the manifest of a run, and into its log what it was asked for."""
-    manifest = manifest_text(**manifest_of(spec, compiled, given, resolved))
+    manifest = manifest_text(**manifest_of(spec, compiled, given, resolved, begun))
     files = {SPEC: spec.source.text, RESOLVED: resolved, MANIFEST: manifest}
     words = {word: plain(getattr(given, word)) for word in WORDS}
     rundir.begin(files, spec=path, constants=dict(given.constants), **words,
                  manifest=sha256(manifest.encode()))  # fmt: skip
 
 
-def expected(spec: Spec, compiled: Compiled, given: Settings, resolved: str) -> dict[str, Any]:
+def expected(
+    spec: Spec, compiled: Compiled, given: Settings, resolved: str, begun: Begun = None
+) -> dict[str, Any]:
     """The whole manifest as it would be written now, as it is read back."""
-    found: dict[str, Any] = plain({**manifest_of(spec, compiled, given, resolved), **machine()})
+    now = manifest_of(spec, compiled, given, resolved, begun)
+    found: dict[str, Any] = plain({**now, **machine()})
     return found
 
 

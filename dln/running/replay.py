@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -146,8 +146,10 @@ def replayed(
     plans: Sequence[TrainedStretch],
     replay: Replay,
     records: Records,
+    begin: Callable[[Session], None] = lambda _: None,
 ) -> Session | None:
-    """Train the stretches in order; the session at the end. Raises what training does."""
+    """Train the stretches in order, each session made ready by `begin`; the session at the end.
+    Raises what training does."""
     session = None
     for stretch in plans:
         if replay.full:
@@ -161,6 +163,7 @@ def replayed(
         replay.reached = False
         lasting = lengthened(compiled, stretch, records).changed(threads=stretch.threads)
         session = opened(lasting, given.seed)
+        begin(session)
         epochs = stretch.lengths[names[-1]]["epochs"]
         try:
             session.train(names, epochs=epochs, limit=given.limit, rundir=replay, stop=replay,

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from dln.grammar.diagnostics import DlnError, Fault, Source
 from dln.printing.terminal import plain, plural
 from dln.reading.resolved import resolved
-from dln.running import evidence, expectations, recording
+from dln.running import beginning, evidence, expectations, recording
 from dln.running.evidence import UNTIMED, Difference, LogRecord, Records, unlike
 from dln.running.replay import Replay, moment_of, replayed, stretches
 from dln.running.report import phase_facts
@@ -86,7 +87,7 @@ def _written(
 ) -> None:  # fmt: skip
     """The manifest against what is there now, and the texts against their hashes."""
     text, said = resolved(spec), rundir.manifest()
-    now = recording.expected(spec, compiled, given, text)
+    now = recording.expected(spec, compiled, given, text, beginning.facts(rundir))
     intact = rundir.hash_of("manifest.json") == last["manifest"]
     found = []
     for difference in unlike("manifest.json", said, now):
@@ -114,9 +115,10 @@ def _replayed(
         if r["event"] == "checkpoint":
             wanted.setdefault(r["phase"], set()).add(r["update"])
     timed = {r["phase"] for r in records if r["event"] == "start" and _timed(r)}
+    begin = partial(beginning.again, rundir=rundir)
     replay = Replay(wanted, [moment_of(r) for r in files.values() if r], most)
     with threads_kept(rundir.manifest().get("blas_threads")):
-        session = replayed(compiled, given, stretches(records), replay, records)
+        session = replayed(compiled, given, stretches(records), replay, records, begin)
     verdict.updates = sum(replay.done.values())
     found = list(evidence.compared(records, replay.logged, timed, replay.done))
     verdict.take("replay", f"{plural(len(replay.logged), 'record')}", found)

@@ -26,7 +26,7 @@ from dln.flags import read_flags
 from dln.grammar.diagnostics import DlnError, Fault
 from dln.grammar.parser import parse
 from dln.printing.terminal import Terminal
-from dln.runtime.checkpoint import checkpoint
+from dln.runtime.checkpoint import checkpoint, foreign
 from dln.runtime.checkpoint.rundir import RunDirectory
 from dln.runtime.device import gpu
 from dln.runtime.execution.phase_result import number_of
@@ -237,6 +237,7 @@ MADE: dict[str, Callable[[], object]] = {
     "E533": lambda: checkpoint.encode({"w": np.ones(2, complex)}, {}),
     "E534": lambda: checkpoint.load("nowhere.safetensors"),
     "E535": lambda: session(NET.replace("lr = 0.01", "lr = error")).step("fit", x=[[1]], t=[1]),
+    "E536": lambda: foreign.fitting(session().state, Path("a.st"), {"net.w": np.ones((1, 1))}),
     "E540": twice,
     "E541": command("run", "--resume", "nowhere"),
     "E542": refused("file/run"),
@@ -244,6 +245,8 @@ MADE: dict[str, Callable[[], object]] = {
     "E544": other_seed,
     "E548": command("compare", "nowhere"),
     "E549": command("runs", ".", "--by", "accuracy"),
+    "E545": command("run", "mlp", "--from", "a", "--resume", "b"),
+    "E546": lambda: foreign.read("."),
     "E550": lambda: session().step("fit", x=[[1.0]], tt=[1.0]),
     "E551": lambda: session().step("fit", x=[1.0, 2.0], t=[1.0, 2.0]),
     "E552": lambda: session().step("fit", x=[[1.0]], t=["a"]),
