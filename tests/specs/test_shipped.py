@@ -11,6 +11,7 @@ import json
 import tracemalloc
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ from dln.grammar.diagnostics import Fault
 from dln.grammar.parser import parse
 from dln.grammar.printer import to_text
 from dln.kept.as_text import from_plain, to_plain
+from dln.results.records import read
 from dln.running.expectations import verdicts
 from dln.runtime.device import kernels
 from dln.runtime.device.device import Device, open_device
@@ -40,10 +42,11 @@ from dln.runtime.readers.read_cache import ReadCache
 from dln.runtime.session import Session
 from dln.runtime.training.curvature_estimates import before_step
 from dln.runtime.training.phase_run import begin
-from dln.spec import LIBRARIES, shipped
+from dln.spec import LIBRARIES, lecture, shipped
 
 SPECS = [name for name in shipped() if name not in LIBRARIES]
 EXAMPLES = 7
+RECORDS = Path(__file__).parents[2] / "docs" / "results"
 
 
 @lru_cache(maxsize=1)  # its tests stand side by side
@@ -137,6 +140,18 @@ def test_every_program_compiles(name: str, target: str) -> None:
     dtype = None if target == "numpy" else "float64"
     for program in plan(name, target, dtype).programs.values():
         compile(program.text, program.name, "exec")
+
+
+@pytest.mark.parametrize("name", [n for n in lecture() if n not in LIBRARIES])
+def test_the_record_is_of_what_the_spec_expects(name: str) -> None:
+    """Each expectation has its figure, and the row of a sweep all of those of the sweep."""
+    model, record = spec(name).model, read(RECORDS, name)
+    assert [(f["check"], f["expect"]) for f in record.figures] == [
+        (c.text, e.text) for c in model.checks for e in c.expects
+    ]
+    for sweep, rows in record.sweeps.items():
+        wanted = [e.text for e in model.sweeps[sweep].expects]
+        assert all([c["expect"] for c in r["checks"]] == wanted for r in rows), sweep
 
 
 # ---- one update --------------------------------------------------------------------------------
