@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from dln.compiler.schema.given_sizes import ends_of, open_names, steps_name, timed
+from dln.compiler.schema.given_sizes import ends_of, named, open_names, steps_name, timed
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import DlnError, Fault, Problem, Source, nearest
 from dln.grammar.record import Record
@@ -50,11 +50,11 @@ class GivenSet(Record):
 
 
 class FromOutside(NamedTuple):
-    """What arrays say: the sizes that were open, by name; how many examples each whole set has; the
-    arrays of each set, or part of one, by field."""
+    """What arrays say: the sizes that were open, by name; how many examples each whole set has
+    (`count`) and the `names` of its classes; the arrays of each set, or part of one, by field."""
 
     sizes: dict[str, int]
-    counts: dict[str, int]
+    handed: dict[str, dict[str, Any]]
     arrays: dict[str, Arrays]
 
 
@@ -151,19 +151,32 @@ def _open(ports: tuple[s.Port, ...], known: Mapping[str, object]) -> Iterator[st
 def bound(found: Wanting, data: Mapping[str, Any], constants: Mapping[str, object]) -> FromOutside:
     """What arrays say, by set or part. Raises `DlnError` E560 for a set that is handed nothing,
     E551, E552, E557 for arrays that do not fit."""
-    sizes, arrays, counts = dict[str, int](), dict[str, Arrays](), dict[str, int]()
+    sizes, arrays, handed = dict[str, int](), dict[str, Arrays](), dict[str, dict[str, Any]]()
     known = {**found.known, **constants}
     for key, value in data.items():
         name, _, part = key.partition(".")
         _known(found, name, part)
         ports = found.ports[name]
         arrays[key] = fields = handed_arrays(name, ports, value)
+        more = handed.setdefault(name, {})
         for port in ports:
             if port.name in fields:
                 _bind(name, port, ports, fields[port.name], known, sizes)
+                _name(port, fields[port.name], more)
         if not part:
-            counts[name] = len(next(iter(fields.values())))
-    return FromOutside(sizes, counts, arrays)
+            more["count"] = len(next(iter(fields.values())))
+    return FromOutside(sizes, handed, arrays)
+
+
+def _name(port: s.Port, array: NDArray[Any], more: dict[str, Any]) -> None:
+    """The names of the classes of a port that says no number of them, in order."""
+    from dln.runtime.readers.frames import distinct  # late: NumPy
+
+    if named(port):
+        before = more.setdefault("names", {}).get(port.name, ())
+        found = distinct(array)
+        order = sorted({*before, *found}) if set(before) - set(found) else found
+        more["names"][port.name] = tuple(order)
 
 
 def _known(found: Wanting, name: str, part: str) -> None:
@@ -207,7 +220,7 @@ def _bind(
     if isinstance(classes, s.Name) and classes.id not in known and array.size:
         if array.dtype.kind not in "iufb":
             text = f"{name}: {port.name}: is {'text' if array.dtype.kind in 'US' else array.dtype}"
-            remedy = f"numpy.unique({port.name}, return_inverse=True)[1]"
+            remedy = f"{port.name}: class, whose classes are words"
             label = f"{port.name} is declared here"
             wanted_text = "expected whole numbers"
             raise DlnError(
@@ -228,25 +241,26 @@ def _refuse(name: str, port: s.Port, text: str) -> None:
     raise DlnError([Problem("E551", f"{name}: {port.name}: {text}", port.span, label)])
 
 
-def sizes_of_files(
+def of_files(
     found: Wanting, paths: Mapping[str, str], constants: Mapping[str, object]
-) -> dict[str, int]:
-    """The open sizes of sets for which files stand."""
+) -> tuple[dict[str, int], dict[str, dict[str, Any]]]:
+    """The open sizes of sets for which files stand, and the names of their classes."""
     from dln.runtime.readers.handed import looked_at  # late: NumPy
 
-    known, sizes = {**found.known, **constants}, dict[str, int]()
+    known, sizes, handed = {**found.known, **constants}, dict[str, int](), dict[str, Any]()
     for name, path in paths.items():
         ports = found.ports[name]
-        if any(_open(ports, known)):
+        if any(_open(ports, known)) or any(map(named, ports)):
             ends = {ends_of(p, ports) for p in ports if timed(p)}
             try:
                 held = looked_at(path, {p.name: p.name in ends for p in ports})
             except Fault as fault:
                 raise fault.at(ports[0].span) from None
-            for key, array in held.items():
-                port = next(p for p in ports if p.name == key)
-                _bind(name, port, ports, array, known, sizes)
-    return sizes
+            more = handed.setdefault(name, {})
+            for port in (p for p in ports if p.name in held):
+                _bind(name, port, ports, held[port.name], known, sizes)
+                _name(port, held[port.name], more)
+    return sizes, handed
 
 
 def taken(
@@ -259,4 +273,5 @@ def taken(
     wanting = asked(source, parse_source(source), load)
     found = bound(wanting, data, constants)
     files = {name: path for name, path in paths.items() if name in wanting.ports}
-    return found._replace(sizes={**sizes_of_files(wanting, files, constants), **found.sizes})
+    sizes, handed = of_files(wanting, files, constants)
+    return found._replace(sizes={**sizes, **found.sizes}, handed={**handed, **found.handed})

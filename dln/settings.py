@@ -38,12 +38,13 @@ class Settings:
 @dataclass(frozen=True, kw_only=True)
 class SpecOptions:
     """What a spec is given beside its text: values of constants, paths of data, how many examples
-    of a set are taken where one stands whole, of how many examples sets are `handed` arrays.
-    Without `functions` it can be checked and trained; its instances cannot be called."""
+    of a set are taken where one stands whole; of sets that are `handed` arrays how many examples
+    these have, and what their classes are called. Without `functions` it can be checked and
+    trained; its instances cannot be called."""
 
     constants: Mapping[str, object]
     data_paths: Mapping[str, str]
-    handed: Mapping[str, int]
+    handed: Mapping[str, Mapping[str, object]]
     functions: bool
     limit: int | None
 

@@ -377,13 +377,13 @@ def from_source(
     nothing but sizes is missing is not read to its end yet.
     """
     said, paths = dict(constants or {}), dict(data_paths or {})
-    sizes, counts, arrays = dict[str, int](), dict[str, int](), dict[str, Any]()
+    sizes, handed, arrays = dict[str, int](), dict[str, Any](), dict[str, Any]()
     if data or (paths and "given" in source.text):
         from dln.given import taken  # late: few specs are handed anything
 
-        sizes, counts, arrays = taken(source, said, paths, data or {}, load_used)
+        sizes, handed, arrays = taken(source, said, paths, data or {}, load_used)
     options = SpecOptions(constants={**sizes, **said}, data_paths=paths,
-                          handed=counts, functions=functions, limit=limit)  # fmt: skip
+                          handed=handed, functions=functions, limit=limit)  # fmt: skip
     kept = KeptSpec(source, Doors(used_file, header, text_file), anew, name=name, **vars(options))
     made = Spec(name, source, options, kept, data or {}, arrays)
     try:

@@ -47,7 +47,7 @@ def _raw_spec(d: built.DataSet, name: str, type: TensorType) -> plan.FieldSpec:
     for f in d.args:
         if isinstance(f, WantedField) and f.name == name:
             place = plan.Place.of(d.ports[name])
-            same = {k: getattr(f, k) for k in f._fields}
+            same = {k: getattr(f, k) for k in f._fields if k != "named"}
             return plan.FieldSpec(**same, place=place)
     return _field_spec(name, type, None)
 

@@ -47,3 +47,9 @@ def steps_name(port: s.Port, ports: Sequence[s.Port]) -> str:
     own `src_time`."""
     own = ends_of(port, ports) == f"{port.name}_{LENGTH}"
     return f"{port.name}_{TIME}" if own else TIME
+
+
+def named(port: s.Port) -> bool:
+    """Whether a port takes classes that have names, of which it says no number."""
+    domain = port.domain
+    return domain is not None and domain.name == "class" and domain.size is None

@@ -19,6 +19,7 @@ SETTINGS: Mapping[str, Mapping[str, int]] = {
     "text": {"window": 50},
     "synthetic": {},
     "given": {},
+    "images": {},
 }
 """The readers, each with what `set` may say about its sets, and the defaults."""
 
@@ -65,7 +66,8 @@ class DataSource(Record):
 class WantedField(Record):
     """A field that a set wants to be handed: its shape for one example, kind and domain, how many
     `classes` go with class or steps with the lengths of sequences (domain `length`). `timed` is
-    what runs over time, `ends` the field that says where each sequence of it ends."""
+    what runs over time, `ends` the field that says where each sequence of it ends. Of classes that
+    are `named` the number follows from their names."""
 
     name: str
     shape: tuple[int, ...]
@@ -74,6 +76,7 @@ class WantedField(Record):
     classes: int | None = None
     timed: bool = False
     ends: str = ""
+    named: bool = False
 
 
 class HeaderField(Record):
@@ -135,7 +138,8 @@ class Schema:
 
     `alphabet` is that of a text: index i stands for character i. `odd` are the columns of a table
     that do not hold numbers alone, `table` what is known of it. Of a set that is still to be handed
-    its examples `count` is made up: it is not `counted`.
+    its examples `count` is made up: it is not `counted`. `names` are what the classes of an array
+    are called.
     """
 
     fields: dict[str, HeaderField]
@@ -145,3 +149,4 @@ class Schema:
     odd: Mapping[int, Oddity] = field(default_factory=dict, repr=False)
     counted: bool = field(default=True, repr=False)
     table: TableFacts | None = field(default=None, repr=False, compare=False)
+    names: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)

@@ -143,7 +143,8 @@ def data_facts(session: Session, name: str) -> DataFacts:
     plan, fields = session.plan, session.datasets.fields
     spec = plan.data[name]
     with placed(plan.texts, spec.place):
-        files = [str(path) for path in readers.paths(spec.source).values()]
+        files = [str(found[0]) if len(found) == 1 else f"{name}, {len(found):,} files"
+                 for name, found in readers.paths(spec.source).items()]  # fmt: skip
         found = DataFacts(spec, files, {f.name: FieldFacts(f) for f in spec.fields})
         for values in fields.unchecked(spec):
             for f in spec.fields:

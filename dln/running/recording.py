@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,17 +68,23 @@ def expected(
 
 
 def data_hashes(compiled: Compiled) -> Mapping[str, Mapping[str, str]]:
-    """SHA-256 of each file of each data set, by the name that the spec has for it."""
+    """SHA-256 of each file of each data set, by the name that the spec has for it; of the files of
+    a pattern one."""
     known: dict[Path, str] = {}
     found: dict[str, dict[str, str]] = {}
     for name, data in compiled.plan.data.items():
         if readers.reader_of(data.source).files:
             found[name] = {}
-            for word, path in readers.paths(data.source).items():
-                if path not in known:
+            for word, paths in readers.paths(data.source).items():
+                for path in (path for path in paths if path not in known):
                     known[path] = file_hash(path)
-                found[name][word] = known[path]
+                found[name][word] = known[paths[0]] if len(paths) == 1 else hash_of(paths, known)
     return found
+
+
+def hash_of(paths: Sequence[Path], known: Mapping[Path, str]) -> str:
+    """One SHA-256 for several files, in their order."""
+    return sha256("\n".join(known[path] for path in paths).encode())
 
 
 def file_hash(path: Path) -> str:

@@ -21,6 +21,8 @@ from dln.runtime.data.fields import Fields, kinds_of
 from dln.runtime.data.part import DataPart
 from dln.runtime.device.device import DeviceArray
 from dln.runtime.device.source_map import placed, unknown
+from dln.runtime.readers import handed
+from dln.runtime.readers.frames import numbered
 from dln.runtime.readers.given import in_order
 from dln.runtime.readers.validation import Arrays, check_field, check_fields
 
@@ -189,6 +191,8 @@ class Datasets:
             arguments.by_name(f"the data set {data}", given)
         wanted = spec.raw if spec.reader == "given" else spec.fields
         by_field = given if isinstance(given, Mapping) else in_order(spec.name, wanted, given)
+        names = handed.names_of(spec.source) if spec.reader == "given" else spec.names
+        by_field = {k: numbered(v, names.get(k), k) for k, v in by_field.items()}
         return check_fields(wanted, by_field, f"the data set {data}", self.plan.texts)
 
     def _from_given(

@@ -24,6 +24,7 @@ from dln.runtime.execution.programs import Programs
 from dln.runtime.execution.store import put
 from dln.runtime.readers import handed, readers
 from dln.runtime.readers.binary import cut
+from dln.runtime.readers.frames import numbered
 from dln.runtime.readers.given import held, settled
 from dln.runtime.readers.tables import in_place
 from dln.runtime.readers.validation import Arrays, check_field, check_fields
@@ -136,6 +137,8 @@ class Fields:
         """What a file has for a set that wants to be handed its examples. Raises `DlnError`, with
         the file's name."""
         try:
+            names = handed.names_of(spec.source)
+            raw = {k: numbered(a, names.get(k), k) for k, a in raw.items()}
             return check_fields(spec.raw, raw, f"the data set {spec.name}", self.plan.texts)
         except DlnError as error:
             said = (replace(p, message=f"{spec.override}: {p.message}") for p in error.problems)

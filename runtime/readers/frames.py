@@ -117,3 +117,52 @@ def _filled(rows: Any, steps: Sequence[int]) -> NDArray[Any]:
     for row, a in zip(found, arrays, strict=True):
         row[: len(a)] = a
     return found
+
+
+# ---- classes that have names -------------------------------------------------------------------
+
+
+def distinct(array: NDArray[Any]) -> tuple[str, ...]:
+    """The names of the classes in an array [example, ...]: its words, or its numbers, in order."""
+    flat = array.reshape(-1)
+    if array.dtype.kind == "O":
+        flat = flat.astype(str)
+    return tuple(_name(v) for v in np.unique(flat).tolist())
+
+
+def coded(array: NDArray[Any], names: Sequence[str]) -> NDArray[Any] | Problem:
+    """The number of each class [example, ...], where classes have names. Whole numbers stand for
+    themselves where no name is one."""
+    whole = array.dtype.kind in "iub" or (array.dtype.kind == "f" and not (array % 1).any())
+    if whole and not any(name.lstrip("-").isdigit() for name in names):
+        return array.astype(np.int64)
+    flat, at = np.unique(
+        array.astype(str) if array.dtype.kind == "O" else array, return_inverse=True
+    )
+    order = {name: i for i, name in enumerate(names)}
+    strange = next((v for v in flat.tolist() if _name(v) not in order), None)
+    if strange is not None:
+        first = int(np.argmax(array.reshape(-1) == strange))
+        listed = ", ".join(names[:12]) + ", ..." * (len(names) > 12)
+        example = first // max(1, array.size // len(array))
+        return Problem("E554", f"example {example} is {strange!r}, none of the classes {listed}")
+    numbers = np.array([order[_name(v)] for v in flat.tolist()], np.int64)
+    return numbers[at].reshape(array.shape)
+
+
+def numbered(value: Any, names: Sequence[str] | None, field: str) -> Any:
+    """What was given, with the numbers of classes in place of their names, where these have any.
+    Raises `DlnError` E554."""
+    array = to_host(value) if names else None
+    if array is None or isinstance(array, Problem) or not array.size:
+        return value
+    found = coded(array, names or ())
+    if isinstance(found, Problem):
+        raise DlnError([Problem(found.code, f"{field}: {found.message}")])
+    return found
+
+
+def _name(value: Any) -> str:
+    """A class as it is called: a whole number as such, however it is stored."""
+    whole = isinstance(value, float) and value.is_integer()
+    return str(int(value) if whole else value)

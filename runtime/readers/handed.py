@@ -30,14 +30,17 @@ def wanted(decl: DataSource) -> list[WantedField]:
 def probe(decl: DataSource) -> Schema:
     """What a set wants, and how many examples it has been given, if it has."""
     fields = {f.name: HeaderField(f.shape, f.kind) for f in wanted(decl)}
+    occur = names_of(decl)
+    names = {f.name: occur.get(f.name, ()) for f in wanted(decl) if f.named}
     if decl.override is None:
         count = decl.options.get("count")
-        return Schema(fields, count if isinstance(count, int) else 0, counted=count is not None)
+        number = count if isinstance(count, int) else 0
+        return Schema(fields, number, counted=count is not None, names=names)
     source = as_file(decl)
     found = binary.npz_probe(source)
     for f in wanted(decl):
         _fits(decl, f, found.fields)
-    return Schema(fields, found.count)
+    return Schema(fields, found.count, names=names)
 
 
 def read(decl: DataSource, stretch: Stretch | None) -> dict[str, NDArray[Any]]:
@@ -47,6 +50,12 @@ def read(decl: DataSource, stretch: Stretch | None) -> dict[str, NDArray[Any]]:
         raise unhanded(decl)
     found = binary.npz_read(as_file(decl), stretch)
     return {f.name: found[f.name] for f in wanted(decl) if f.name in found}
+
+
+def names_of(decl: DataSource) -> Mapping[str, tuple[str, ...]]:
+    """The names of classes by field, in the order in which they are numbered."""
+    found = decl.options.get("names")
+    return found if isinstance(found, Mapping) else {}
 
 
 def unhanded(decl: DataSource, name: str = "the set") -> Fault:

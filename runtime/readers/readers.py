@@ -27,6 +27,7 @@ from dln.runtime.readers import handed
 from dln.runtime.readers.binary import cut, idx_probe, idx_read, npz_probe, npz_read, taken
 from dln.runtime.readers.files import CHUNK, decoded, file_of, files_of
 from dln.runtime.readers.files import locate as locate
+from dln.runtime.readers.folders.patterns import files_meant
 from dln.runtime.readers.tables import (
     ASKED,
     place_of,
@@ -80,19 +81,27 @@ def read(decl: DataSource, stretch: Stretch | None = None) -> dict[str, NDArray[
         return reader_of(decl).read(decl, stretch)
 
 
-def paths(decl: DataSource) -> dict[str, Path]:
+def paths(decl: DataSource) -> dict[str, list[Path]]:
     """The files that a set lies in, by the names that the spec has for them. Raises `Fault` E501,
     E502 or E509."""
-    found = reader_of(decl)
-    if not found.files:
+    if not reader_of(decl).files:
         return {}
     if decl.reader == "given":
-        return {} if decl.override is None else {decl.override: file_of(handed.as_file(decl))}
-    return dict(zip(map(str, decl.args), files_of(decl), strict=True))
+        file = handed.as_file(decl)
+        return {} if decl.override is None else {decl.override: [file_of(file)]}
+    if decl.reader == "images":
+        names = decl.args[0] if isinstance(decl.args[0], list) else decl.args[:1]
+        return {str(name): [n.path for n in files_meant(decl, name)] for name in names}
+    return {str(k): [p] for k, p in zip(decl.args, files_of(decl), strict=True)}
 
 
 def origin(decl: DataSource, spec: FieldSpec, example: int, element: int) -> str:
-    """Where a number of a table stands: `points.csv, line 12, column 3`; nothing for other sets."""
+    """Where a number stands: `points.csv, line 12, column 3`, or the picture it is of; nothing for
+    other sets."""
+    if decl.reader == "images":
+        from dln.runtime.readers.folders import pictures  # late: few sets are pictures
+
+        return pictures.place_of(decl, example)
     if decl.reader != "table":
         return ""
     column = spec.cells[element] if element < len(spec.cells) else -1
@@ -215,9 +224,25 @@ def _synthetic_read(decl: DataSource, stretch: Stretch | None) -> dict[str, NDAr
     return {name: cut(a, stretch) for name, a in synthetic.read(decl).items()}
 
 
+# ---- pictures ----------------------------------------------------------------------------------
+
+
+def _images_probe(decl: DataSource) -> Schema:
+    from dln.runtime.readers.folders import pictures  # late: few sets are pictures
+
+    return pictures.probe(decl)
+
+
+def _images_read(decl: DataSource, stretch: Stretch | None) -> dict[str, NDArray[Any]]:
+    from dln.runtime.readers.folders import pictures  # late: few sets are pictures
+
+    return pictures.read(decl, stretch)
+
+
 READERS: dict[str, Reader] = {
     "given": Reader(handed.probe, handed.read, files=True, parameters=True),
     "idx": Reader(idx_probe, idx_read, files=True),
+    "images": Reader(_images_probe, _images_read, files=True, parameters=True),
     "npz": Reader(npz_probe, npz_read, files=True),
     "rows": Reader(rows_probe, rows_read),
     "synthetic": Reader(_synthetic_probe, _synthetic_read, parameters=True),

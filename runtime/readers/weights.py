@@ -54,6 +54,15 @@ def _npz(spec: DataSpec, stretch: Stretch | None) -> Weight:
     return Weight(held + turned, max(peak, held + max(turned, tested)))
 
 
+def _images(spec: DataSpec, stretch: Stretch | None) -> Weight:
+    from dln.runtime.readers.folders import pictures  # late: few sets are pictures
+
+    low, high = taken(spec.count, stretch)
+    each = pictures.asked_of(spec.source)
+    held = (high - low) * (prod(each.shape) + 8)
+    return Weight(held, held + pictures.decoding(spec.source))
+
+
 def _cells(spec: DataSpec, stretch: Stretch | None) -> Weight:
     """Numbers are added to an array that grows by a sixteenth, beside the text."""
     text = length(file_of(spec.source)) if spec.reader == "table" else 0
@@ -99,7 +108,7 @@ def _given(spec: DataSpec, stretch: Stretch | None) -> Weight:
 
 
 WEIGHTS: Mapping[str, Callable[[DataSpec, Stretch | None], Weight]] = {
-    "given": _given, "idx": _idx, "npz": _npz, "rows": _cells, "synthetic": _synthetic,
-    "table": _cells, "text": _text,
+    "given": _given, "idx": _idx, "images": _images, "npz": _npz, "rows": _cells,
+    "synthetic": _synthetic, "table": _cells, "text": _text,
 }  # fmt: skip
 """By reader."""

@@ -33,6 +33,7 @@ from dln.runtime.execution.phase_result import number_of
 from dln.runtime.footprint.refusing import Bounds, refuse
 from dln.runtime.footprint.walk import AskedRun
 from dln.runtime.gradcheck import gradcheck
+from dln.runtime.readers.folders import pictures
 from dln.settings import Settings
 from dln.sweep import workers
 
@@ -202,6 +203,16 @@ def beside(reader: str) -> None:
     dln.load("net.dln")
 
 
+def without_pillow() -> None:
+    with mock.patch.dict("sys.modules", {"PIL.Image": None}):
+        pictures.pillow()
+
+
+def no_picture() -> None:
+    Path("a.png").write_bytes(b"GIF89a")
+    pictures.pixels_of(Path("a.png"), pictures.PictureSize(1, 1, 1, "stretch"))
+
+
 MADE: dict[str, Callable[[], object]] = {
     "E001": command("run", "mlp", "--epochs", "few"),
     "E002": no_access,
@@ -231,6 +242,8 @@ MADE: dict[str, Callable[[], object]] = {
     "E521": no_gpu,
     "E522": lambda: dln.load(NET).compile("tpu"),
     "E523": lambda: refuse(session().plan, AskedRun(("fit",)), Bounds(free=500, before=1 << 60)),
+    "E525": without_pillow,
+    "E526": no_picture,
     "E530": lambda: saved(lambda b: b[:20]),
     "E531": lambda: saved(lambda b: b[:-1] + bytes([b[-1] ^ 1])),
     "E532": lambda: checkpoint.compare_keys({"w": ((3,), "float64")}, {"w": np.ones(2)}),

@@ -112,7 +112,7 @@ train fit on d batch all for 1 epoch {
 """
     pixels, label = RNG.integers(0, 256, (5, 2, 2)).astype(np.uint8), [0, 1, 2, 1, 0]
     made = trained(dln.load(text, data={"d": (pixels, label)}))
-    plain = dln.load(text).compile().session(seed=1)
+    plain = dln.load(text, data={"d": (pixels, label)}).compile().session(seed=1)
     plain.step("fit", x=pixels.reshape(5, 4) / 255, label=label)
     for path in plain.params:
         np.testing.assert_array_equal(made.params[path], plain.params[path])

@@ -212,8 +212,8 @@ class Owned:
 
 @dataclass(eq=False)
 class DataSets:
-    """The data sets that have been looked into, all that are declared, the fields of each that
-    failed, and those in whose place files are `given` from outside. `tables` by their raw."""
+    """The data sets that have been looked into, all that are declared, fields that failed, those in
+    whose place files are `given`. `tables`, and arrays with named classes, by raw."""
 
     sets: dict[str, model.DataSet] = field(default_factory=dict)
     declared: dict[Binding, syntax.Data] = field(default_factory=dict)

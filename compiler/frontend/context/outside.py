@@ -17,10 +17,11 @@ class Outside:
     `load(path, from)` finds and parses a used file, `shelf` says of what the library defines beside
     `std.dln` in which file it stands, `probe` reads the header of a data set,
     `text_file(name, folder)` finds and reads a file of drawings. `constants` take the place of the
-    spec's, `data_paths` that of files of data sets; `handed` says of how many examples some have
-    been given arrays. Of each part of a data set so many examples as `limit` says are taken, where
-    one stands whole. Without `functions` the instances are not laid out as functions for Python,
-    and nothing else is different.
+    spec's, `data_paths` that of files of data sets; `handed` says of sets that have been given
+    arrays how many examples those have (`count`) and what their classes are called (`names`). Of
+    each part of a data set so many examples as `limit` says are taken, where one stands whole.
+    Without `functions` the instances are not laid out as functions for Python, and nothing else is
+    different.
     """
 
     load: Callable[[str, Source], tuple[Source, Module]]
@@ -29,6 +30,6 @@ class Outside:
     text_file: Callable[[str, str], Source] = lambda name, folder: Source(name, "")
     constants: Mapping[str, object] = field(default_factory=dict)
     data_paths: Mapping[str, str] = field(default_factory=dict)
-    handed: Mapping[str, int] = field(default_factory=dict)
+    handed: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     functions: bool = True
     limit: int | None = None

@@ -13,6 +13,7 @@ from typing import NoReturn
 
 from dln.compiler.frontend.context.build_context import Build, Scope
 from dln.compiler.frontend.context.static_values import domain_of, static
+from dln.compiler.frontend.data.named_arrays import named_classes
 from dln.compiler.frontend.data.raw_tables import Coded, RawTable, table_of
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.sizes import BATCH_SIZE
@@ -96,7 +97,7 @@ def as_classes(b: Build, value: s.Expr, domain: s.Domain | None, scope: Scope) -
         value = value.body
     found = _column(b, value, scope)
     if found is None:
-        return None
+        return named_classes(b, value, domain, scope)
     table, column = found
     facts = looked(b, table, [column])[column]
     if not domain.words and domain.size is not None and facts.kind not in ("word", "truth"):

@@ -19,7 +19,7 @@ from dln.compiler.frontend.context.build_context import Binding, Build, Scope, V
 from dln.compiler.frontend.context.place import Poisoned, poison, replace
 from dln.compiler.frontend.context.static_values import positive, static, unknown, word
 from dln.compiler.frontend.context.values import DataValue, Results, describe
-from dln.compiler.frontend.data import given, tables
+from dln.compiler.frontend.data import given, named_arrays, tables
 from dln.compiler.frontend.data.fields import Ends, field_of, lengths, said_lengths, with_ends
 from dln.compiler.frontend.scan.equations import once
 from dln.compiler.ir.graph import Node, ancestors
@@ -47,31 +47,25 @@ def declare_sizes(b: Build, st: s.Data, scope: Scope) -> None:
 
 def _build(b: Build, st: s.Data, scope: Scope) -> DataValue:
     key = _key(b, scope.names[st.name])
-    override = b.outside.data_paths.get(key)
-    if override is not None:
-        b.data.given.add(key)
-    ports = _ports(b, st, scope)
-    reader, args, options = _reader(b, st, scope, ports)
-    options |= _settings(b, st, reader, scope, options)
-    base = str(Path(st.span.source.path).resolve().parent)
-    if reader == "given" and key in b.outside.handed:
-        options["count"] = b.outside.handed[key]
-    source = DataSource(reader, args, options, base, override)
+    statements = (*_like(b, st, scope), *st.body)
+    ports = given.ports_of(b, st, scope)
+    inherited = named_arrays.inherited(b, st, scope)
+    source = _source(b, st, scope, ports, inherited)
     try:
         schema = b.outside.probe(tables.first(source))
     except Fault as fault:
         raise fault.at(_argument(st.reader, fault.message)) from None
-    statements = (*_like(b, st, scope), *st.body)
     statements = (*given.as_they_stand(ports, statements), *statements)
     raw = {k: _raw(b, st, RawInput(key, k), f) for k, f in schema.fields.items()}
     if ports:
-        raw = given.raw_of(b, key, args, ports)
+        raw = given.raw_of(b, key, source.args, ports)
     said = said_lengths(raw)
     ended = with_ends(b, raw, said, statements) if said.nodes else raw
     inner, claims = scope.child(key), list[FieldOf]()
     inner.value("raw", raw[""] if "" in raw else Results(ended), st.reader.span)
     if schema.classes is not None:
         inner.value("V", schema.classes, st.reader.span)
+    named_arrays.remember(b, key, raw, schema.names, inherited)
     table = tables.begun(b, key, source, schema, raw, statements, st.reader.span)
     if table is not None and st.like is not None:
         tables.resembling(b, table, b.evaluate(s.Name(st.like, span=st.span), scope))
@@ -84,6 +78,7 @@ def _build(b: Build, st: s.Data, scope: Scope) -> DataValue:
     parts = _parts(b, statements, inner, count)
     if table is not None:
         source, raw = tables.filled(b, table, parts), {**raw, **table.inputs}
+    source = named_arrays.numbered(b, key, source)
     needed = set(ancestors(f.value for f in fields.values()))
     b.data.sets[key] = DataSet.extending(
         source,
@@ -102,6 +97,27 @@ def _build(b: Build, st: s.Data, scope: Scope) -> DataValue:
         names={name: f.names for name, f in fields.items() if f.names},
     )
     return DataValue(key)
+
+
+def _source(
+    b: Build, st: s.Data, scope: Scope, ports: tuple[s.Port, ...],
+    inherited: Mapping[str, tuple[str, ...]],
+) -> DataSource:  # fmt: skip
+    """Where the data of a set come from."""
+    key = _key(b, scope.names[st.name])
+    override = b.outside.data_paths.get(key)
+    if override is not None:
+        b.data.given.add(key)
+    if isinstance(st.reader, s.Given):
+        reader, options = "given", dict(b.outside.handed.get(key, {}))
+        names = options.get("names", {})
+        occur = {**inherited, **(names if isinstance(names, Mapping) else {})}
+        args: tuple[object, ...] = given.wanted(b, ports, st, scope, occur)
+    else:
+        reader, args, options = _reader(b, st, scope, st.reader)
+    options |= _settings(b, st, reader, scope, options)
+    base = str(Path(st.span.source.path).resolve().parent)
+    return DataSource(reader, args, options, base, override)
 
 
 def _argument(reader: s.Expr | s.Given, message: str) -> Span:
@@ -167,33 +183,10 @@ def _like(b: Build, st: s.Data, scope: Scope, users: tuple[s.Data, ...] = ()) ->
     return (*given.as_they_stand(ports, lines), *lines)
 
 
-def _ports(b: Build, st: s.Data, scope: Scope) -> tuple[s.Port, ...]:
-    """What a set wants to be handed: what it says, or what that which it is like says."""
-    if not isinstance(st.reader, s.Given):
-        return ()
-    model, seen = st, [st]
-    while isinstance(model.reader, s.Given) and not model.reader.ports and model.like is not None:
-        binding = scope.lookup(model.like)
-        found = None if binding is None else b.data.declared.get(binding)
-        if found is None or found in seen:
-            break  # `_like` has the word
-        seen.append(model := found)
-    if not isinstance(model.reader, s.Given) or not model.reader.ports:
-        text, example = (
-            f"{st.name} does not say what it is given",
-            "given(x[784], label: class(10))",
-        )
-        b.fail("E518", text, st.reader.span, "wants nothing", remedy=example)
-    return model.reader.ports
-
-
 def _reader(
-    b: Build, st: s.Data, scope: Scope, ports: tuple[s.Port, ...]
+    b: Build, st: s.Data, scope: Scope, call: s.Expr
 ) -> tuple[str, tuple[object, ...], dict[str, object]]:
     """The reader's name and its arguments, all static."""
-    call = st.reader
-    if isinstance(call, s.Given):
-        return "given", given.wanted(b, ports, st, scope), {}
     if not (isinstance(call, s.Call) and isinstance(call.function, s.Name)):
         remedy = 'one of idx("..."), npz, table, rows, text, synthetic'
         b.fail("E350", "a data set comes from a reader", st.reader.span, remedy=remedy)

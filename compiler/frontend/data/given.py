@@ -7,7 +7,7 @@ nobody says how many examples there are, their number is made up, and nothing ma
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import ceil
 from typing import Literal
 
@@ -20,7 +20,7 @@ from dln.compiler.ir.graph import Node
 from dln.compiler.ir.sizes import BATCH_SIZE, Size
 from dln.compiler.ir.tensor_type import Domain, TensorType
 from dln.compiler.model import DataSet
-from dln.compiler.schema.given_sizes import ends_of, open_names, steps_name, timed
+from dln.compiler.schema.given_sizes import ends_of, named, open_names, steps_name, timed
 from dln.compiler.schema.headers import WantedField
 from dln.compiler.schema.keys import RawInput
 from dln.grammar import syntax as s
@@ -40,9 +40,32 @@ def declare_sizes(b: Build, st: s.Data, scope: Scope) -> None:
             b.built.constants[name] = value
 
 
-def wanted(b: Build, ports: Sequence[s.Port], st: s.Data, scope: Scope) -> tuple[WantedField, ...]:
-    """What a set wants to be handed, every size known. Fails (E517) where some are open."""
-    _all_said(b, ports, st, scope)
+def ports_of(b: Build, st: s.Data, scope: Scope) -> tuple[s.Port, ...]:
+    """What a set wants to be handed: what it says, or what that which it is like says."""
+    if not isinstance(st.reader, s.Given):
+        return ()
+    model, seen = st, [st]
+    while isinstance(model.reader, s.Given) and not model.reader.ports and model.like is not None:
+        binding = scope.lookup(model.like)
+        found = None if binding is None else b.data.declared.get(binding)
+        if found is None or found in seen:
+            break
+        seen.append(model := found)
+    if not isinstance(model.reader, s.Given) or not model.reader.ports:
+        text, example = (
+            f"{st.name} does not say what it is given",
+            "given(x[784], label: class(10))",
+        )
+        b.fail("E518", text, st.reader.span, "wants nothing", remedy=example)
+    return model.reader.ports
+
+
+def wanted(
+    b: Build, ports: Sequence[s.Port], st: s.Data, scope: Scope, occur: Mapping[str, object]
+) -> tuple[WantedField, ...]:
+    """What a set wants to be handed, every size known. Fails (E517) where some are open. `occur`
+    are the names of classes by field, as far as they are known."""
+    _all_said(b, ports, st, scope, occur)
     found: dict[str, WantedField] = {}
     for port in ports:
         if port.name in found:
@@ -56,6 +79,10 @@ def wanted(b: Build, ports: Sequence[s.Port], st: s.Data, scope: Scope) -> tuple
         if ends := _whose_ends(port.name, ports):
             steps = _steps(b, ends, ports)
             found[port.name] = WantedField(port.name, (), "index", "length", steps)
+            continue
+        if named(port):
+            made = WantedField(port.name, shape, "index", "class", None, bool(running), named=True)
+            found[port.name] = made.changed(ends=ends_of(port, ports) if running else "")
             continue
         domain = domain_of(b, port.domain, scope) or Domain()
         classes = None if domain.size is None else b.number(domain.size)
@@ -76,12 +103,16 @@ def _steps(b: Build, port: s.Port, ports: Sequence[s.Port]) -> int:
     return number
 
 
-def _all_said(b: Build, ports: Sequence[s.Port], st: s.Data, scope: Scope) -> None:
+def _all_said(
+    b: Build, ports: Sequence[s.Port], st: s.Data, scope: Scope, occur: Mapping[str, object]
+) -> None:
     """Fail where a size is open and nobody says it."""
     found = s.Given(tuple(ports), span=st.reader.span)
     names = [n for n, _ in open_names(found) if (to := scope.lookup(n)) and to.find is poison]
     steps = dict.fromkeys(steps_name(p, ports) for p in ports if timed(p))
     names += [n for n in steps if n not in b.outside.constants]
+    unnamed = [p for p in ports if named(p) and p.domain is not None and not p.domain.words]
+    names += [f"the classes of {p.name}" for p in unnamed if p.name not in occur]
     b.built.used.update(steps)
     b.built.used.update(n for n, _ in open_names(found))
     if names:
@@ -105,7 +136,8 @@ def handing(name: str, ports: Iterable[str], sizes: Iterable[str] = ()) -> tuple
         f"from a file with arrays called so: --data {name}=FILE.npz",
     )
     said = " ".join(f"-D {size}=N" for size in sizes)
-    return (*facts, f"the sizes alone: {said}") if said else facts
+    known = said and not any(" " in size for size in sizes)
+    return (*facts, f"the sizes alone: {said}") if known else facts
 
 
 def _whose_ends(name: str, ports: Sequence[s.Port]) -> s.Port | None:
@@ -125,7 +157,8 @@ def raw_of(
 def _raw(b: Build, name: RawInput, f: WantedField, span: Span) -> Node:
     plain = f.domain in ("class", "length", "binary", "prob", "positive", "logit")
     size = None if f.classes is None or f.domain == "length" else Size(f.classes)
-    domain = Domain() if f.domain == "length" or not plain else Domain(f.domain, size)
+    plain = plain and not f.named and f.domain != "length"
+    domain = Domain(f.domain, size) if plain else Domain()
     sizes = (BATCH_SIZE, *(Size(n) for n in f.shape))
     node = b.at(span)("input", name=name, type=TensorType(sizes, ("batch",), f.kind, domain))
     return b.mark(node, span, f"raw.{name.name}")

@@ -1,0 +1,1 @@
+"""Several files as one set: the files that a pattern means, pictures in folders."""
