@@ -131,7 +131,7 @@ def test_the_figures_of_a_run_directory_can_be_taken(dln: Callable[..., Any], sp
     row = r"\| again: `again.updates` \| 3 \| 3 \| exact \| [\d.]+ s \| 3 \| passed \|"
     assert re.search(row, page())
     assert "[^older]" not in page() and "`one` | `fit.error`" in page()
-    assert dln("results", "--take", "nowhere", "--to", "page.md").code == 2
+    assert dln("results", "--take", "nowhere", "--specs", specs, "--to", "page.md").code == 2
 
 
 SEEDED = """# A line by three orders. Slide 4.
