@@ -27,6 +27,8 @@ from dln.settings import Settings, SpecOptions, chosen
 if TYPE_CHECKING:
     import networkx as nx
 
+    from dln.compiler.frontend.context.outside import Outside
+    from dln.compiler.frontend.tracing.applied import Trace
     from dln.compiler.ir.graph import Node
     from dln.compiler.model import Model
     from dln.compiler.plan import Plan, Program
@@ -200,13 +202,17 @@ class Spec:
 
     @cached_property
     def model(self) -> Model:
-        from dln.compiler.reading import Outside  # late: what is kept was read before
         from dln.compiler.reading import read as understood  # late: what is kept was read before
 
+        return understood(self.source, self.syntax, self.outside())
+
+    def outside(self, trace: Trace | None = None) -> Outside:
+        """What reading it asks for; with a `trace` what is applied to what is kept there."""
+        from dln.compiler.reading import Outside  # late: what is kept was read before
+
         asked = self.kept.questions
-        outside = Outside(load=self._used, shelf=shelf(), probe=asked.probe,
-                          text_file=asked.text_file, **vars(self.given_options))  # fmt: skip
-        return understood(self.source, self.syntax, outside)
+        return Outside(load=self._used, shelf=shelf(), probe=asked.probe, trace=trace,
+                       text_file=asked.text_file, **vars(self.given_options))  # fmt: skip
 
     @cached_property
     def facts(self) -> SpecFacts:

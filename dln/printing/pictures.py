@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import logging
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
@@ -164,6 +164,19 @@ def _by_tens(axes: Any, which: str) -> None:
     written out."""
     getattr(axes, f"set_{which}scale")("log", nonpositive="mask")
     getattr(axes, f"{which}axis").set_major_formatter(lambda value, _: f"{value:g}")
+
+
+# ---- anything -----------------------------------------------------------------------------------
+
+
+def of_canvas(wide: float, high: float, kind: str, draw: Callable[[Any], None]) -> bytes:
+    """What `draw` puts on axes that fill a picture of so many inches, without frame or ticks."""
+    with _matplotlib():
+        figure = _figure(wide, high, layout="none")
+        axes = figure.add_axes((0, 0, 1, 1))
+        axes.set_axis_off()
+        draw(axes)
+        return _encoded(figure, kind)
 
 
 # ---- arrays ------------------------------------------------------------------------------------

@@ -78,6 +78,11 @@ def command(*words: str) -> Callable[[], object]:
     return lambda: cli.carried_out(list(words))
 
 
+def no_matplotlib() -> None:
+    with mock.patch("dln.printing.pictures.available", lambda: False):
+        command("draw", "hello", "--to", "net.png")()
+
+
 def saved(change: Callable[[bytes], bytes]) -> None:
     checkpoint.save("a.safetensors", {"w": np.ones(3)}, {})
     path = Path("a.safetensors")
@@ -257,6 +262,9 @@ MADE: dict[str, Callable[[], object]] = {
     "E543": killed,
     "E544": other_seed,
     "E548": command("compare", "nowhere"),
+    "E573": command("draw", "hello", "--net", "nets"),
+    "E574": no_matplotlib,
+    "E575": command("draw", "activations"),
     "E549": command("runs", ".", "--by", "accuracy"),
     "E545": command("run", "mlp", "--from", "a", "--resume", "b"),
     "E546": lambda: foreign.read("."),

@@ -21,6 +21,7 @@ ROOMS = """
     compiler.model
     compiler.plan
     compiler.autodiff
+    compiler.frontend.tracing
     compiler.frontend.context
     compiler.frontend.tensors
     compiler.frontend.scan
@@ -54,6 +55,7 @@ ROOMS = """
     spec
     usage
     printing
+    drawing
     reading
     artefacts
     running

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from dln.compiler.frontend.tracing.applied import Trace
 from dln.compiler.schema.headers import DataSource, Schema
 from dln.grammar.diagnostics import Source
 from dln.grammar.syntax import Module
@@ -21,7 +22,7 @@ class Outside:
     arrays how many examples those have (`count`) and what their classes are called (`names`). Of
     each part of a data set so many examples as `limit` says are taken, where one stands whole.
     Without `functions` the instances are not laid out as functions for Python, and nothing else is
-    different.
+    different. What is applied to what goes into the `trace`, if there is one.
     """
 
     load: Callable[[str, Source], tuple[Source, Module]]
@@ -33,3 +34,4 @@ class Outside:
     handed: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     functions: bool = True
     limit: int | None = None
+    trace: Trace | None = None

@@ -63,6 +63,8 @@ def call(
             return free(inner, made, units, span)
         found = conditionals(inner, made, hidden if verb == "up" else visible, units, span)
         marked = {k: b.mark(mean, span, f"{made.path}.{k}") for k, (mean, _) in found.items()}
+        if b.outside.trace is not None:
+            b.outside.trace.gave(marked)
         return one_or_all(marked)
 
 

@@ -51,7 +51,10 @@ def units_of(
                f"is given {len(given)}", facts=facts)  # fmt: skip
     _refuse_visible(b, made, takes, given, who)
     pairs = zip(takes, given, strict=True)
-    return {g.name: as_units(b, g, value, at, who) for g, (value, at) in pairs}
+    units = {g.name: as_units(b, g, value, at, who) for g, (value, at) in pairs}
+    if b.outside.trace is not None:
+        b.outside.trace.machine(b, made, units)
+    return units
 
 
 def _refuse_visible(

@@ -20,6 +20,7 @@ from dln.compiler.frontend.context.values import Function, Results
 from dln.compiler.frontend.scan.equations import substituted
 from dln.compiler.frontend.scan.recurrences import at_step
 from dln.compiler.frontend.tensors.pointwise import refuse_pairs
+from dln.compiler.frontend.tracing.applied import Worked
 from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.sizes import Reason, Size
 from dln.compiler.ir.structure import in_step
@@ -33,6 +34,15 @@ def call_function(
     b: Build, target: Function, values: Mapping[str, tuple[Value, Span]], span: Span
 ) -> Value:
     """A `fn` applied: its ports say which shapes and domains it takes."""
+    work = partial(_called, b, target, values, span)
+    if b.outside.trace is None:
+        return work()
+    return b.outside.trace.function(b, target.syntax, {k: v for k, (v, _) in values.items()}, work)
+
+
+def _called(
+    b: Build, target: Function, values: Mapping[str, tuple[Value, Span]], span: Span
+) -> Value:
     b.built.met.add(id(target.syntax))
     scope = target.scope.child()
     mapped = maps_time(b, target.syntax.ports, [v for v, _ in values.values()])
@@ -220,6 +230,12 @@ def in_steps(node: Node) -> bool:
 
 def _body(b: Build, made: Instance, nodes: Sequence[Node], span: Span) -> Value:
     """The equations of a block for given ports, all of them, and its results."""
+    if b.outside.trace is None:
+        return _worked_out(b, made, nodes, span)[0]
+    return b.outside.trace.block(b, made, nodes, partial(_worked_out, b, made, nodes, span))
+
+
+def _worked_out(b: Build, made: Instance, nodes: Sequence[Node], span: Span) -> Worked:
     syntax = made.definition.syntax
     b.built.met.add(id(syntax))
     body = made.scope.child()
@@ -240,7 +256,9 @@ def _body(b: Build, made: Instance, nodes: Sequence[Node], span: Span) -> Value:
                remedy=f"block {made.name}(...) -> y[m] {{ ... }}")  # fmt: skip
     results = {p.name: _result(b, made, p, body) for p in syntax.results}
     b.frame.remember(syntax.body, results.values(), b.calls, partial(b.evaluate, scope=body))
-    return next(iter(results.values())) if len(results) == 1 else Results(results)
+    value = next(iter(results.values())) if len(results) == 1 else Results(results)
+    return value, results, lambda: {n: lookup(b, n, x.span or span, body)
+                                    for n, x in list(body.names.items())}  # fmt: skip
 
 
 def _in_scans(made: Instance) -> Iterator[tuple[str, s.Define]]:
