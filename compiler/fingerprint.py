@@ -14,15 +14,16 @@ from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.ops.loop import Body
 from dln.compiler.ir.sizes import Size
 from dln.compiler.ir.tensor_type import TensorType
-from dln.compiler.model import Model
+from dln.compiler.model import DataSet, Model
 from dln.compiler.schema.keys import Key
 from dln.grammar.diagnostics import Span
 from dln.grammar.record import Record
 
 LEFT_OUT = frozenset({"span", "duration", "slow", "base", "override", "source", "fields", "columns",
-                      "names"})  # fmt: skip
+                      "names", "counted"})  # fmt: skip
 """Parts of records that decide no number: places, folders, lengths."""
-LATER = frozenset({"turns", "rounds", "handed", "heard"})
+LATER = frozenset({"turns", "rounds", "handed", "heard",
+                   "measured", "division", "split", "asked", "ports"})  # fmt: skip
 """Parts of records that came later: what does without them has the hash that it had."""
 PLAIN = frozenset({str, int, float, bool, type(None), Size})
 
@@ -35,8 +36,18 @@ def fingerprint(model: Model) -> str:
         for name, data in model.data.items()
     }
     params = {path: p for path, p in model.params.items() if not p.checks}
-    said = found.text((params, model.data, fields, tuple(model.phases.values())))
+    data = {name: _divided(d) for name, d in model.data.items()}
+    said = found.text((params, data, fields, tuple(model.phases.values())))
     return hashlib.sha256(said.encode()).hexdigest()
+
+
+def _divided(data: DataSet) -> DataSet:
+    """A set whose parts, where all are stretches of the file, are what they always were: begin and
+    number of examples."""
+    if not data.division.placed:
+        return data
+    parts = {name: data.stretch(name) or part for name, part in data.parts.items()}
+    return data.changed(parts=parts, division=None, asked=())
 
 
 class Digests:

@@ -52,13 +52,23 @@ class FieldOf(Record):
     names: tuple[str, ...] = ()
 
 
+class Measuring(records.MeasureFacts):
+    """A value of which it is measured how it lies in a part; `by` is that part as it is written,
+    until it is found."""
+
+    value: Node
+    span: Span
+    by: Any = None
+
+
 class DataSet(records.DeclaredData, kw_only=True):
     """A declared data set.
 
     `alphabet` is that of a text. `lengths` names the fields that hold the lengths of sequences of
     unequal length. `claims` are the values inside of fields of which a domain is asserted (`node`),
     with the numbers that it is asserted of (`value`): these are checked before a field is made.
-    `ports` are the places of what it wants to be handed.
+    `ports` are the places of what it wants to be handed, `split` is where it is divided, `measured`
+    are the values by whose numbers over a part fields are standardised or scaled.
     """
 
     raw: Mapping[str, Node]
@@ -68,6 +78,8 @@ class DataSet(records.DeclaredData, kw_only=True):
     lengths: tuple[str, ...] = ()
     claims: tuple[FieldOf, ...] = ()
     ports: Mapping[str, Span] = {}
+    split: Span | None = None
+    measured: Mapping[str, Measuring] = {}
 
 
 class Watching(records.WatchFacts):

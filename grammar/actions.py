@@ -233,8 +233,22 @@ class Actions:
 
     field_draw = field
 
-    split = several(s.Split)
-    part = statement(s.Part, 0, 1)
+    def split(self, c: Kids) -> s.Split:
+        parts = tuple(k for k in c if isinstance(k, s.Part))
+        clauses = tuple(k for k in c if isinstance(k, s.Clause))
+        return self.make(s.Split, c, parts, clauses)
+
+    def part(self, c: Kids) -> s.Part:
+        """`fold[5]` is cut as a name and a list."""
+        many = isinstance(c[1], s.ListOf) and len(c[1].items) == 1
+        sizes = (None, c[1].items[0]) if many else (c[1],)
+        return self.make(s.Part, c, c[0].value, *sizes)
+
+    shuffled = statement(s.Clause, 0)
+
+    def by_field(self, c: Kids) -> s.Clause:
+        return self.make(s.Clause, c, "by", None, None, c[1].value)
+
     setting = statement(s.Setting, 1, 3)
 
     # ---- training ------------------------------------------------------------------------------

@@ -68,7 +68,7 @@ PARTS: Mapping[type[s.Syntax], str] = {
     s.After: "after {phases}",
     s.Every: "every {count} {unit}",
     s.Stalls: "stalls for {count} {unit}| by {by}|",
-    s.Part: "{name} {size}",
+    s.Part: "{name}| {size}||[{folds}]|",
     s.Given: "given({ports})",
 }
 STATEMENTS: Mapping[type[s.Syntax], str] = {
@@ -90,7 +90,7 @@ STATEMENTS: Mapping[type[s.Syntax], str] = {
     s.SetTo: "{name} := {value}",
     s.Data: "data {name} = {reader}| like {like}|",
     s.Field: "{port} {drawn} {value}",
-    s.Split: "split {parts}",
+    s.Split: "split {parts}| {clauses}|",
     s.Setting: "set {name} = {value}",
     s.Train: "train {name} on {on}| {clauses}|",
     s.Kept: "state {target} {drawn} {value}",

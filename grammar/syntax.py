@@ -188,14 +188,18 @@ class Field(Syntax):
 
 
 class Part(Syntax):
-    """One part of a split: a count, or a fraction below 1."""
+    """One part of a split: a count, or a fraction below 1; or so many `folds` of what is left."""
 
     name: str
-    size: Expr
+    size: Expr | None
+    folds: Expr | None = None
 
 
 class Split(Syntax):
+    """`clauses` are of the kinds shuffled, seed and by, whose field is the `word`."""
+
     parts: tuple[Part, ...]
+    clauses: tuple[Clause, ...] = ()
 
 
 class Setting(Syntax):

@@ -62,7 +62,8 @@ class Session:
         self.plan, self.device, self.seed = plan, device, seed
         self.state = RunState(plan, device, seed, lambda *asked: self.datasets.whole(*asked))
         self.programs = self.state.programs
-        self.datasets = Datasets(Fields(self.programs, read or readers.read), given)
+        fields = Fields(self.programs, read or readers.read, self.state.measured)
+        self.datasets = Datasets(fields, given)
         self.params = Params(self.state.store)
         self.results, self.updates = self.state.results, self.state.updates
         self.keep_before: set[str] = set()
@@ -223,6 +224,7 @@ class Session:
             file = arguments.path("the file", path)
             if not partial:
                 resume.load(self.state, *checkpoint.load(file))
+                self.datasets.forget()
                 return None
             taken, fits = foreign.fitting(self.state, *foreign.read(file))
             foreign.take(self.state, fits)
@@ -235,6 +237,7 @@ class Session:
         if not isinstance(restored, Restored):
             arguments.refuse(f"restore takes a Restored, not {arguments.shown(restored)}")
         resume.restore(self.state, restored)
+        self.datasets.forget()
 
     # ---- names ---------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from dln.compiler.frontend.context.frame import Frame
 from dln.compiler.frontend.context.outside import Outside
 from dln.compiler.frontend.context.place import Enough
 from dln.compiler.frontend.context.static_values import lookup, rounds, word
+from dln.compiler.frontend.data import measures
 from dln.compiler.frontend.definitions import Files, bind_items
 from dln.compiler.frontend.expressions import calls, indexing, operators
 from dln.compiler.frontend.python_functions import functions as as_functions
@@ -181,6 +182,7 @@ def _model(b: Build, functions: Functions) -> Model:
     for name in slowly:
         b.phases.made[name] = b.phases.made[name].changed(slow=True)
     made = (c.changed(slow=b.phases.made[c.phase].slow) if c.phase else c for c in b.built.checks)
+    learned = [(ph.on.data, ph.on.part) for ph in b.phases.made.values() if ph.updates]
     own = {p: v for p, v in b.owned.params.items() if not v.checks}
     return Model(
         source=b.source,
@@ -188,7 +190,7 @@ def _model(b: Build, functions: Functions) -> Model:
         graph=b.graph,
         constants=dict(b.built.constants),
         params={**own, **{p: v for p, v in b.owned.params.items() if p not in own}},
-        data=b.data.sets,
+        data=measures.learned_from(b.data.sets, learned),
         phases=b.phases.made,
         probes=b.phases.probes,
         checks=tuple(made),

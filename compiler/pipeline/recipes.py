@@ -79,14 +79,25 @@ def of_data(data: DataSet) -> Made:
     """In double precision: a phase may ask for it, and casting down is exact enough."""
     fields = {f.name: f.value for f in data.fields.values()}
     asked = {name: f.value for name, f in claimed(data).items()}
+    count = min(CHUNK, max(data.count, 1))
     yield (
         ProgramKind.DATA.of(data.name),
-        Recipe(values(fields), min(CHUNK, max(data.count, 1)), "float64"),
+        Recipe(values(fields), count, "float64"),
     )
+    if by := data.division.by:
+        yield (
+            ProgramKind.LABELS.of(data.name),
+            Recipe(values({by: fields[by]}), count, "float64"),
+        )
+    for name, m in data.measured.items():
+        yield (
+            ProgramKind.MEASURES.of(data.name, name),
+            Recipe(values({name: m.value}), count, "float64"),
+        )
     if asked:
         yield (
             ProgramKind.CLAIMS.of(data.name),
-            Recipe(values(asked), min(CHUNK, data.count), "float64"),
+            Recipe(values(asked), count, "float64"),
         )
 
 
@@ -185,7 +196,7 @@ def estimated(ph: Phase) -> dict[tuple[int, int], dict[str, Node]]:
 
 def examples(model: Model, on: On) -> int:
     """How many examples a part has."""
-    return model.data[on.data].parts[on.part][1]
+    return model.data[on.data].parts[on.part].count
 
 
 def rows_of(model: Model, ph: Phase) -> int:

@@ -39,7 +39,13 @@ def data_spec(d: built.DataSet) -> plan.DataSpec:
         drawn=any(f.drawn for f in d.fields.values()),
         place=plan.Place.of(d.span),
         claims={name: _field_of(d, f) for name, f in claimed(d).items()},
+        measured={name: _measure_spec(m) for name, m in d.measured.items()},
     )
+
+
+def _measure_spec(m: built.Measuring) -> plan.MeasureSpec:
+    shape = _numbers(m.value.type.shape[2 if m.timed else 1 :])
+    return plan.MeasureSpec.extending(m, shape=shape)
 
 
 def _raw_spec(d: built.DataSet, name: str, type: TensorType) -> plan.FieldSpec:

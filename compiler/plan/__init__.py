@@ -28,6 +28,7 @@ from dln.compiler.plan.specs import EstimateSpec as EstimateSpec
 from dln.compiler.plan.specs import FieldSpec as FieldSpec
 from dln.compiler.plan.specs import KeepSpec as KeepSpec
 from dln.compiler.plan.specs import LineSpec as LineSpec
+from dln.compiler.plan.specs import MeasureSpec as MeasureSpec
 from dln.compiler.plan.specs import ParamSpec as ParamSpec
 from dln.compiler.plan.specs import PartSpec as PartSpec
 from dln.compiler.plan.specs import PhaseSpec as PhaseSpec
@@ -51,6 +52,7 @@ from dln.compiler.schema.keys import Clock as Clock
 from dln.compiler.schema.keys import GradientValue as GradientValue
 from dln.compiler.schema.keys import Heard as Heard
 from dln.compiler.schema.keys import LeftValue as LeftValue
+from dln.compiler.schema.keys import MeasuredInput as MeasuredInput
 from dln.compiler.schema.keys import PhaseNumber as PhaseNumber
 from dln.compiler.schema.keys import ProgramKey as ProgramKey
 from dln.compiler.schema.keys import ProgramKind as ProgramKind
@@ -60,8 +62,9 @@ from dln.compiler.schema.keys import WatchReport as WatchReport
 from dln.compiler.schema.keys import WatchValue as WatchValue
 from dln.compiler.schema.keys import WholeField as WholeField
 from dln.compiler.schema.keys import new_state as new_state
+from dln.compiler.schema.records import Division as Division
 from dln.compiler.schema.records import On as On
-from dln.compiler.schema.records import stretches as stretches
+from dln.compiler.schema.records import Portion as Portion
 from dln.compiler.schema.tables import BOUNDS as BOUNDS
 from dln.compiler.schema.tables import DTYPES as DTYPES
 from dln.compiler.schema.tables import PICTURES as PICTURES

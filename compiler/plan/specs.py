@@ -46,11 +46,24 @@ class FieldSpec(Record):
     timed: bool = False
     ends: str = ""
 
+    @property
+    def label(self) -> bool:
+        """Whether it is one class for each example."""
+        return self.domain == "class" and not self.shape
+
+
+class MeasureSpec(records.MeasureFacts):
+    """A value of a data set that is measured over a part: numbers of the `shape` of an example, or
+    of a step of what is timed."""
+
+    shape: tuple[int, ...]
+
 
 class DataSpec(records.DeclaredData, kw_only=True):
     """A data set: its program of the kind `data` takes what the reader gives and leaves the fields.
 
-    `claims` are what is to be checked before that runs, by the program of the kind `claims`.
+    `claims` are what is to be checked before that runs, by the program of the kind `claims`;
+    `measured` what it takes beside that, by the program of the kind `measures`.
     """
 
     raw: tuple[FieldSpec, ...]
@@ -58,6 +71,7 @@ class DataSpec(records.DeclaredData, kw_only=True):
     drawn: bool
     place: Place | None
     claims: Mapping[str, FieldSpec] = {}
+    measured: Mapping[str, MeasureSpec] = {}
 
 
 class WatchSpec(records.WatchFacts):

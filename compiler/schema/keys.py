@@ -45,6 +45,8 @@ class ProgramKind(StrEnum):
     INIT = "init:"  # first values of all parameters, in a precision
     DATA = "data:"  # the fields of a data set, from what its reader gives
     CLAIMS = "claims:"  # what is checked of a data set before its fields are made
+    LABELS = "labels:"  # the classes by which a data set is divided
+    MEASURES = "measures:"  # the values of a data set that are measured over a part of it
     STEP = "step:"  # one update of a phase
     LOSS = "loss:"  # the losses of a phase at given parameters
     LEFT = "left:"  # what the earlier steps of an update leave in parameters that later lines read
@@ -216,6 +218,27 @@ class WholeField(Key):
         if len(names) != 3 or not all(names):
             raise Fault(f"{text} names no field of a part", "data.part.field")
         return WholeField(*names)
+
+
+class MeasuredInput(Key):
+    """What is measured of a value of a data set over one part of it: its mean, deviation, least
+    number or range.
+
+    >>> MeasuredInput.parse("measured:iris.x.mean")
+    'measured:iris.x.mean'
+    """
+
+    form = "measured:{data}.{name}.{what}"
+    data: str
+    name: str
+    what: str
+
+    @staticmethod
+    def parse(text: str) -> MeasuredInput | None:
+        """The key that a text is; None for any other."""
+        kind, _, rest = text.partition(":")
+        names = rest.split(".")
+        return MeasuredInput(*names) if kind == "measured" and len(names) == 3 else None
 
 
 class ProbeInput(Key):

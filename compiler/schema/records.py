@@ -7,26 +7,12 @@ shapes: `PlanRecord.extending(model_record, ...)` takes over what both share.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from itertools import accumulate, pairwise
+from typing import Any, Self
 
 from dln.compiler.schema.headers import DataSource
 from dln.compiler.schema.tables import BATCH, ORDER
 from dln.grammar.record import Record
-
-
-def stretches(asked: Iterable[tuple[str, float]], count: int) -> dict[str, tuple[int, int]]:
-    """The parts of so many examples, one after the other: where each starts, how many it has. Sizes
-    below 1 are fractions, which are rounded once each.
-
-    >>> stretches([("fit", 0.8), ("valid", 2)], 10)
-    {'all': (0, 10), 'fit': (0, 8), 'valid': (8, 2)}
-    """
-    parts, start, stop = {"all": (0, count)}, 0, 0.0
-    for name, size in asked:
-        stop += size * count if size < 1 else int(size)
-        parts[name] = (start, round(stop) - start)
-        start = round(stop)
-    return parts
 
 
 class On(Record):
@@ -56,18 +42,139 @@ class ParameterFacts(Record, kw_only=True):
     joins: tuple[Any, ...] | None = None
 
 
-class DeclaredData(DataSource, kw_only=True):
-    """A data set as it is declared: its `parts` are (start, count) in the file's order, `all` is
-    among them. Of a set that is handed its examples they follow from the sizes that are `asked` for
-    (fractions below 1); where it is not `counted` yet, parts and count are made up. `names` are
-    those of the classes of a field, where they are words of a table."""
+class AskedPart(Record):
+    """A part as a spec asks for it: so many examples, or a share of them below 1; or so many
+    `folds` of all that the other parts leave."""
 
     name: str
-    parts: Mapping[str, tuple[int, int]]
+    size: float = 0.0
+    folds: int = 0
+
+    @property
+    def text(self) -> str:
+        """As it is written."""
+        return f"{self.name}[{self.folds}]" if self.folds else f"{self.name} {self.size:g}"
+
+
+def piece_sizes(asked: Iterable[AskedPart], count: int) -> tuple[int, ...]:
+    """How many of so many examples go to each piece, in order: a part is one, and each fold; the
+    last is what is left over. Shares are rounded once each. Where too much is asked for a piece is
+    empty or less.
+
+    >>> piece_sizes([AskedPart("fit", 0.8), AskedPart("valid", 1)], 10)
+    (8, 1, 1)
+    >>> piece_sizes([AskedPart("test", 0.1), AskedPart("fold", folds=2)], 10)
+    (1, 5, 4, 0)
+    """
+    asked, sizes = list(asked), dict[int, list[int]]()
+    start, stop = 0, 0.0
+    for i, part in enumerate(asked):
+        if not part.folds:
+            stop += part.size * count if part.size < 1 else int(part.size)
+            sizes[i] = [round(stop) - start]
+            start = round(stop)
+    left = count - start
+    for i, part in enumerate(asked):
+        if part.folds:
+            sizes[i] = [left // part.folds + (k < left % part.folds) for k in range(part.folds)]
+            left = 0
+    return (*(n for i in sorted(sizes) for n in sizes[i]), left)
+
+
+def scaled(sizes: Iterable[int], n: int) -> tuple[int, ...]:
+    """Pieces with their shares of n examples, in order.
+
+    >>> scaled((6, 3, 1), 20), scaled((6, 3, 1), 5)
+    ((12, 6, 2), (3, 1, 1))
+    """
+    ends = list(accumulate(sizes, initial=0))
+    cuts = [end * n // max(1, ends[-1]) for end in ends]
+    return tuple(b - a for a, b in pairwise(cuts))
+
+
+class Portion(Record):
+    """A part of a data set: how many examples it has, and the pieces of the set's division that it
+    is made of, by their numbers, in ascending order."""
+
     count: int
-    asked: tuple[tuple[str, float], ...] = ()
+    pieces: tuple[int, ...]
+
+
+class Division(Record):
+    """How the examples of a set are divided into pieces of some `sizes`, the last of them what is
+    left over: in the order of the file or `shuffled` by a `seed`, each class by itself where a
+    field is named that they are divided `by`.
+
+    >>> halves = Division((2, 3, 1, 0))
+    >>> halves.stretch(Portion(4, (1, 2))), halves.stretch(Portion(3, (0, 2)))
+    ((2, 4), None)
+    """
+
+    sizes: tuple[int, ...]
+    shuffled: bool = False
+    seed: int = 0
+    by: str = ""
+
+    @property
+    def placed(self) -> bool:
+        """Whether pieces are stretches of the file."""
+        return not (self.shuffled or self.by)
+
+    def stretch(self, part: Portion) -> tuple[int, int] | None:
+        """Where in the file a part begins, and how many examples it has; None where it is not one
+        stretch of it."""
+        if len(part.pieces) == len(self.sizes):
+            return 0, part.count
+        low, high = part.pieces[0], part.pieces[-1] + 1
+        if not self.placed or any(self.sizes[k] for k in {*range(low, high)} - {*part.pieces}):
+            return None
+        return sum(self.sizes[:low]), part.count
+
+
+class MeasureFacts(Record, kw_only=True):
+    """A value of a data set that is measured over a `part` of it, for a `field`: its kind is
+    standardised (by mean and deviation) or scaled (by the least number and the range). What is
+    `timed` is measured over all steps of all sequences."""
+
+    name: str
+    kind: str
+    part: str
+    field: str
+    timed: bool
+
+    @property
+    def kept(self) -> tuple[str, str]:
+        """What is kept of it."""
+        return ("mean", "deviation") if self.kind == "standardised" else ("least", "most")
+
+
+class DeclaredData(DataSource, kw_only=True):
+    """A data set as it is declared: its `parts` by name, `all` among them, which are pieces of its
+    `division`. They follow from the sizes that are `asked` for; where it is not `counted` yet, as
+    it is still to be handed its examples, parts and count are made up. `names` are those of the
+    classes of a field, where they are words of a table."""
+
+    name: str
+    parts: Mapping[str, Portion]
+    division: Division
+    count: int
+    asked: tuple[AskedPart, ...] = ()
     counted: bool = True
     names: Mapping[str, tuple[str, ...]] = {}
+
+    def stretch(self, part: str) -> tuple[int, int] | None:
+        """Where in the file a part begins, and how many examples it has; None where it is not one
+        stretch of it."""
+        return self.division.stretch(self.parts[part])
+
+    def of(self, n: int, shares: bool = False) -> Self:
+        """The set with n examples in place of its own: its parts are as large as is asked for, or
+        have their `shares` of them."""
+        sizes = scaled(self.division.sizes, n) if shares else piece_sizes(self.asked, n)
+        parts = {name: Portion(sum(sizes[k] for k in part.pieces), part.pieces)
+                 for name, part in self.parts.items()}  # fmt: skip
+        division = self.division.changed(sizes=sizes)
+        return self.changed(count=n, parts=parts, division=division, counted=True)
 
     @property
     def source(self) -> DataSource:

@@ -23,21 +23,21 @@ def command(terminal: Terminal, /, spec: str, **given: Any) -> int:
     """What can be tested now, what may be wrong, and what the spec holds; 1 if an expectation
     failed."""
     found = loaded(spec, settings(terminal, given), functions=False)
-    facts = found.facts
+    facts, warnings = found.facts, list(found.facts.warnings)
     if facts.tables:
         from dln.reading.tables import check_tables  # late: few specs have tables
 
-        check_tables(found.model)
+        warnings += check_tables(found.model)
     verdicts = [Verdict(*said) for said in found.kept.value("check", lambda: _worked_out(found))]
     for note in facts.notes:
         terminal.say(f"note: {note}")
-    terminal.warn(facts.warnings)
+    terminal.warn(warnings)
     verdict_text.brief(terminal, facts, verdicts)
     terminal.result(headline(found))
     verdict_text.tally(terminal, verdicts)
     terminal.data({"spec": found.name, "parameters": facts.parameters,
                    "phases": list(facts.phases), "notes": list(facts.notes),
-                   "warnings": [w.as_data() for w in facts.warnings],
+                   "warnings": [w.as_data() for w in warnings],
                    "checks": [v.as_data() for v in verdicts]})  # fmt: skip
     return 1 if verdict_text.status_of(verdicts) == "failed" else 0
 

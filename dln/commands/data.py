@@ -23,7 +23,7 @@ from dln.grammar import remedies
 from dln.grammar.diagnostics import clean
 from dln.printing.terminal import Terminal, columns, cut, number, plural, present
 from dln.reading import tables
-from dln.reading.counts import reader_text
+from dln.reading.counts import part_data, part_texts, reader_text
 from dln.reading.data_facts import FIRST, DataFacts, FieldFacts, data_facts
 from dln.reading.data_pictures import images
 from dln.runtime.session import Session
@@ -97,8 +97,8 @@ def draw(terminal: Terminal, session: Session, names: list[str], to: Path) -> li
 
 def text(data: DataSet, found: DataFacts) -> str:
     """All that is known of a data set."""
-    parts = [f"{name} {plural(count, 'example')} from {start:,}"
-             for name, (start, count) in data.parts.items() if name != "all"]  # fmt: skip
+    parts = [f"{name} {many} example{'s' * (many != '1')} {at}"
+             for name, many, at in part_texts(data)]  # fmt: skip
     head = [("from", reader_text(data)), *(("", file) for file in found.files)]
     head += [("parts", "; ".join(parts))] if parts else []
     head += [("seen", f"the first {found.seen:,}")] if found.seen < data.count else []
@@ -192,8 +192,7 @@ def as_data(data: DataSet, found: DataFacts) -> dict[str, Any]:
     """What `--json` prints of a data set."""
     return {
         "examples": data.count, "from": reader_text(data), "files": found.files, "seen": found.seen,
-        "parts": {name: {"from": start, "examples": count}
-                  for name, (start, count) in data.parts.items()},
+        "parts": {name: part_data(data, part) for name, part in data.parts.items()},
         "fields": {name: field_data(data, f) for name, f in found.fields.items()},
         **present(alphabet=data.alphabet, lengths=found.lengths),
     }  # fmt: skip

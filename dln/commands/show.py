@@ -8,13 +8,13 @@ from typing import Any
 import click
 
 from dln.commands.options import loaded, settings, takes
-from dln.compiler.model import Model, Phase
+from dln.compiler.model import DataSet, Model, Phase
 from dln.compiler.plan import Plan, Program, ProgramKey, memory
 from dln.compiler.schema.tables import DTYPE
 from dln.compiler.show import graph_dot, graph_mermaid, graph_text
 from dln.kept.facts import shapes
 from dln.printing.terminal import Terminal, columns, plural
-from dln.reading.counts import count_text, reader_text
+from dln.reading.counts import count_text, part_data, part_texts, reader_text
 from dln.reading.resolved import resolved
 from dln.spec import Spec
 
@@ -80,11 +80,7 @@ def data_table(model: Model) -> str:
         rows.append((data.name, count_text(data), reader_text(data)))
         rows += [("", f"{f.name}{f.node.type}", "drawn" if f.drawn else "")
                  for f in data.fields.values()]  # fmt: skip
-        if not data.counted:
-            rows += [("", f"{name}: {size:g}", "") for name, size in data.asked]
-            continue
-        rows += [("", f"{name}: {count:,} from {start:,}", "")
-                 for name, (start, count) in data.parts.items() if name != "all"]  # fmt: skip
+        rows += [("", f"{name}: {many} {at}", "") for name, many, at in part_texts(data)]
     return columns(rows)
 
 
@@ -135,6 +131,11 @@ def _reading(phase: Phase) -> str:
     return f"batch {batch} order {order}"
 
 
+def _part(data: DataSet, name: str) -> Any:
+    """A part for programs: begin and number of examples, where it is one stretch of the file."""
+    return data.stretch(name) or part_data(data, data.parts[name])
+
+
 def as_data(spec: Spec, plan: Plan) -> dict[str, Any]:
     """What `show --json` prints."""
     model = spec.model
@@ -146,7 +147,8 @@ def as_data(spec: Spec, plan: Plan) -> dict[str, Any]:
         "tensors": {k: list(shape) for k, (shape, *_) in shapes(model).items()},
         "data": {d.name: {"examples": d.count if d.counted else None,
                  "fields": {k: str(f.node.type) for k, f in d.fields.items()},
-                 "parts": dict(d.parts) if d.counted else dict(d.asked)}
+                 "parts": {k: _part(d, k) for k in d.parts} if d.counted
+                 else {p.name: p.text for p in d.asked}}
                  for d in model.data.values()},
         "phases": {p.name: {"on": str(p.on), "batch": p.batch, "order": p.order, "for": p.duration,
                    "dtype": p.dtype or plan.dtype, "after": p.after, "slow": p.slow,

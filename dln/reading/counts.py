@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
 
 from dln.grammar.diagnostics import clean
 from dln.printing.terminal import cut, plural
@@ -10,6 +12,7 @@ from dln.spec import Spec
 
 if TYPE_CHECKING:
     from dln.compiler.model import DataSet
+    from dln.compiler.schema.records import Portion
 
 
 def count_text(data: DataSet) -> str:
@@ -33,3 +36,36 @@ def reader_text(data: DataSet) -> str:
         fields = (f"{span.text}" for span in data.ports.values())
         return f"{data.reader}({cut(', '.join(fields), 60)})"
     return f"{data.reader}({cut(', '.join(map(str, data.args)), 60)})"
+
+
+def part_texts(data: DataSet) -> Iterator[tuple[str, str, str]]:
+    """The parts that a spec writes: what each is called, how many examples it has, and which:
+    `("fit", "50,000", "from 0")`, `("fold[0..4]", "30", "each, shuffled by label")`."""
+    if not data.counted:  # how large they will be depends on what is given
+        yield from ((p.name, f"[{p.folds}]" if p.folds else f"{p.size:g}", "") for p in data.asked)
+        return
+    division = data.division
+    how = " ".join(["shuffled"] * division.shuffled + [f"by {division.by}"] * bool(division.by))
+    own = [(name, part) for name, part in data.parts.items() if not set("+-") & set(name)]
+    for name, some in groupby(own, lambda each: each[0].partition("[")[0]):
+        parts = [part for _, part in some]
+        stretch = division.stretch(parts[0])
+        if name == "all":
+            continue
+        if len(parts) == 1 and name in data.parts:
+            yield name, f"{parts[0].count:,}", how if stretch is None else f"from {stretch[0]:,}"
+        else:
+            least, most = parts[-1].count, parts[0].count
+            many = f"{least:,}" if least == most else f"{least:,} or {most:,}"
+            place = how if stretch is None else f"one after the other from {stretch[0]:,}"
+            yield f"{name}[0..{len(parts) - 1}]", many, f"each, {place}"
+
+
+def part_data(data: DataSet, part: Portion) -> dict[str, Any]:
+    """A part for programs: where in the file it begins, if it is one stretch of it, how many
+    examples it has, and else how they are chosen."""
+    stretch, division = data.division.stretch(part), data.division
+    if stretch is not None:
+        return {"from": stretch[0], "examples": part.count}
+    said: dict[str, Any] = {"shuffled": division.seed} if division.shuffled else {}
+    return {"examples": part.count, **said, **({"by": division.by} if division.by else {})}

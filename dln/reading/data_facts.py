@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from dln.compiler.plan import DataSpec, FieldSpec
 from dln.grammar.diagnostics import DlnError, Problem
+from dln.runtime.data.division import ChosenRows
 from dln.runtime.device.source_map import placed
 from dln.runtime.readers import readers
 from dln.runtime.readers.validation import bounds, wrong_value
@@ -157,7 +158,7 @@ def data_facts(session: Session, name: str) -> DataFacts:
                 break
     try:  # what a training would find wrong, in its words
         with placed(plan.texts, spec.place):
-            fields.check_claims(spec, 0, spec.count)
+            fields.check_claims(spec, ChosenRows(0, spec.count))
         if not found.fine:
             session.datasets.part(spec.name, "all", plan.dtype)
     except DlnError as error:

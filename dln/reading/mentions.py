@@ -1,8 +1,8 @@
-"""The names that a piece of a spec mentions, and those of its constants that are seeds."""
+"""The names that a piece of a spec mentions, and those of its constants that are seeds or folds."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from dln.grammar import syntax
 
@@ -19,6 +19,14 @@ def seeds(module: syntax.Module) -> set[str]:
     """`seed`, and the constants by which phases fix their own: `train ... seed order_seed`."""
     clauses = [c for c in nodes(module) if isinstance(c, syntax.Clause) and c.kind == "seed"]
     return {SEED, *names(clauses)}
+
+
+def folds(module: syntax.Module, parts: Collection[str]) -> set[str]:
+    """The constants that say which fold is left out: `k` in `d.fold[k]`, with `fold` among the
+    names of the `parts` that have numbers."""
+    picked = [n for n in nodes(module) if isinstance(n, syntax.Index)]
+    asked = [n for n in picked if isinstance(n.body, syntax.Attr) and n.body.name in parts]
+    return set(names([n.indices for n in asked]))
 
 
 def nodes(tree: object) -> Iterator[syntax.Syntax]:

@@ -124,7 +124,7 @@ class Worker:
     def cut(self, whole: Node) -> bool:
         """Whether a field of a whole part has fewer examples than the part."""
         field: WholeField = whole["name"]
-        return whole.type.shape[0].constant < self.model.data[field.data].parts[field.part][1]
+        return whole.type.shape[0].constant < self.model.data[field.data].parts[field.part].count
 
     # ---- values --------------------------------------------------------------------------------
 

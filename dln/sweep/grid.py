@@ -15,7 +15,7 @@ from typing import Any
 from dln.compiler.model import Sweeping
 from dln.grammar.diagnostics import DlnError, Problem
 from dln.printing import pictures
-from dln.printing.terminal import Terminal, columns, number, painted, plural, verdict
+from dln.printing.terminal import Terminal, columns, number, painted, plural, present, verdict
 from dln.reading import mentions
 from dln.running.verdict_text import comparison, tally
 from dln.runtime.interrupts import terminable
@@ -80,7 +80,7 @@ def _all(terminal: Terminal, path: Path, spec: Spec, folder: SweepDirectory) -> 
         if turn == 0:
             _hint(terminal, given, len(jobs), processes)
         _one(terminal, sweeps[name], folder, jobs, processes)
-        _summary(terminal, sweeps[name], folder.done(name), mentions.seeds(spec.syntax))
+        _summary(terminal, sweeps[name], folder.done(name), repeated(spec))
 
 
 def _processes(given: Settings, runs: int) -> int:
@@ -152,9 +152,10 @@ def _closing(
     if interrupted:
         terminal.say(f"interrupted; go on with: dln sweep {name} --resume {folder.path}")
     data = {k: [r.as_data() for r in some] for k, some in found.items()}
+    means = {k: _means(spec.model.sweeps[k], some, repeated(spec)) for k, some in found.items()}
     more = {"interrupted": True} if interrupted else {}
     terminal.data({"spec": folder.spec, "sweeps": data, "sweep_dir": str(folder.path),
-                   "plots": plots, **more})  # fmt: skip
+                   "plots": plots, **present(means=present(**means)), **more})  # fmt: skip
     if interrupted:
         return 130
     return 1 if any(r.status == "failed" for r in rows) else 0
@@ -162,7 +163,7 @@ def _closing(
 
 def _plots(terminal: Terminal, spec: Spec, folder: SweepDirectory) -> list[str]:
     """A picture of each sweep that has something to draw."""
-    seeds, drawn = mentions.seeds(spec.syntax), {}
+    seeds, drawn = repeated(spec), {}
     for name in folder.rows:
         known = plot.references(spec.syntax, spec.model.sweeps[name].vary)
         if panels := plot.panels(folder.done(name), known, seeds):
@@ -174,23 +175,48 @@ def _plots(terminal: Terminal, spec: Spec, folder: SweepDirectory) -> list[str]:
             for name, panels in drawn.items()]  # fmt: skip
 
 
+def repeated(spec: Spec) -> dict[str, str]:
+    """The constants that make a run another try of the same: seeds, and the fold that is left out;
+    each with what several of them are called."""
+    keys = (key for data in spec.model.data.values() for key in data.parts if key.endswith("]"))
+    parts = {key.partition("[")[0] for key in keys}
+    found = dict.fromkeys(mentions.folds(spec.syntax, parts), "folds")
+    return found | dict.fromkeys(mentions.seeds(spec.syntax), "seeds")
+
+
 def _summary(
-    terminal: Terminal, swept: Sweeping, rows: Sequence[Row], seeds: Collection[str]
+    terminal: Terminal, swept: Sweeping, rows: Sequence[Row], tries: Mapping[str, str]
 ) -> None:
-    """Where seeds are varied: mean and standard deviation of each report over them."""
-    groups = over_seeds(rows, seeds)
+    """Where seeds or folds are varied: mean and standard deviation of each report over them."""
+    groups = over_seeds(rows, tries)
     if not groups:
         return
-    others = [k for k in swept.vary if k not in seeds]
+    others = [k for k in swept.vary if k not in tries]
+    called = list(dict.fromkeys(tries[k] for k in swept.vary if k in tries))
     texts = [text for text, _ in swept.reports]
-    lines = [[*others, "seeds", *texts]]
+    lines = [[*others, called[0] if len(called) == 1 else "runs", *texts]]
     for some in groups:
         same = [number(some[0].constants[k]) for k in others]
         lines.append(
             [*same, str(len(some)), *(spread([r.reports[t] for r in some]) for t in texts)]
         )
-    terminal.result("\nmean over the seeds, and standard deviation\n"
+    terminal.result(f"\nmean over the {' and '.join(called)}, and standard deviation\n"
                     + columns(lines, right=range(len(lines[0]))))  # fmt: skip
+
+
+def _means(swept: Sweeping, rows: Sequence[Row], tries: Mapping[str, str]) -> list[dict[str, Any]]:
+    """What `_summary` prints, for programs: nothing where a report is not a single number."""
+    found = []
+    for some in over_seeds(rows, tries):
+        same = {k: v for k, v in some[0].constants.items() if k not in tries}
+        reports = {}
+        for text, _ in swept.reports:
+            values = [r.reports[text] for r in some]
+            if all(isinstance(v, int | float) for v in values) and len(values) > 1:
+                both = statistics.fmean(values), statistics.stdev(values)
+                reports[text] = dict(zip(("mean", "deviation"), both, strict=True))
+        found.append({"constants": same, "runs": len(some), "reports": reports})
+    return found
 
 
 def over_seeds(rows: Sequence[Row], seeds: Collection[str] = (mentions.SEED,)) -> list[list[Row]]:
@@ -205,9 +231,11 @@ def over_seeds(rows: Sequence[Row], seeds: Collection[str] = (mentions.SEED,)) -
 
 def spread(values: Sequence[Any]) -> str:
     """
-    >>> spread([1.0, 2.0, 3.0]), spread([4.0]), spread([None, 1.0])
-    ('2 ± 1', '4', '')
+    >>> spread([1.0, 2.0, 3.0]), spread([4.0]), spread([None, 1.0]), spread([[1, 2], [1, 4]])
+    ('2 ± 1', '4', '', '[1 ± 0, 3 ± 1.4]')
     """
+    if all(isinstance(v, list) for v in values) and len({len(v) for v in values}) == 1:
+        return f"[{', '.join(spread(entry) for entry in zip(*values, strict=True))}]"
     if not all(isinstance(v, int | float) for v in values):
         return ""
     mean = number(float(f"{statistics.fmean(values):.6g}"))

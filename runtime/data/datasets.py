@@ -14,9 +14,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dln.compiler.plan import DataSpec, EmitSpec, WholeField, stretches
+from dln.compiler.plan import DataSpec, Division, EmitSpec, Portion, WholeField
 from dln.compiler.schema import arguments
 from dln.grammar.diagnostics import Fault
+from dln.runtime.data.division import ChosenRows, in_runs, rows_of
 from dln.runtime.data.fields import Fields, kinds_of
 from dln.runtime.data.part import DataPart
 from dln.runtime.device.device import DeviceArray
@@ -47,6 +48,7 @@ class Datasets:
         self.fields, self.plan, self.limit = fields, fields.plan, limit
         self._parts: dict[tuple[str, str, str], DataPart] = {}
         self._fewer: dict[int, Datasets] = {}
+        self._remarked: set[str] = set()
         self._still: dict[tuple[WholeField, str], DeviceArray] = {}
         self.given = dict(given or {})
         self._given = {name: self._check_given(name, a) for name, a in self.given.items()}
@@ -71,6 +73,13 @@ class Datasets:
                     raise Fault(f"{message}, so its examples are those of the file", remedy, "E557")
         return Datasets(self.fields, {**kept, **(given or {})}, limit)
 
+    def forget(self) -> None:
+        """Make fields anew that are standardised or scaled: by other numbers, perhaps."""
+        if any(d.measured for d in self.plan.data.values()):
+            self._parts.clear()
+            self._fewer.clear()
+            self._still.clear()
+
     def part(self, data: str, part: str, dtype: str) -> DataPart:
         """A part in a precision. Raises `DlnError` for data that are not as declared."""
         key = (data, part, dtype)
@@ -85,11 +94,25 @@ class Datasets:
         found = self._hand(self.plan.data[data], part)
         return self.plan.data[data] if found is None else found.spec
 
+    def remarks(self, data: str, part: DataPart) -> Iterator[str]:
+        """What a run should know of a part that it learns from, once for a set: that it is a
+        stretch of a file that is sorted by class."""
+        spec = self.plan.data[data]
+        if data in self._remarked or part.drawn or len(spec.parts) < 2 or not spec.division.placed:
+            return
+        self._remarked.add(data)
+        for f in spec.fields:
+            if f.label:
+                if in_runs(self.fields.device.to_host(part.arrays[f.name])):
+                    text = f"{data} is sorted by {f.name}, and its parts are stretches of the file"
+                    yield f"{text}: split ... shuffled by {f.name}"
+                    return
+
     def whole(self, key: WholeField, rows: int, dtype: str) -> DeviceArray:
         """The first `rows` examples of a field of a part as one array of the device, [rows,
         *shape]. Where the part is in memory in that precision already it is that array; of a run on
         fewer examples no more are read."""
-        if rows < self.spec(key.data, key.part).parts[key.part][1] and self.limit is None:
+        if rows < self.spec(key.data, key.part).parts[key.part].count and self.limit is None:
             fewer = self._fewer.setdefault(rows, Datasets(self.fields, self.given, rows))
             return fewer.whole(key, rows, dtype)
         part = self.part(key.data, key.part, dtype)
@@ -97,7 +120,7 @@ class Datasets:
             return part.arrays[key.field][:rows]
         if (key, dtype) not in self._still:
             spec, fields = self._source(key.data, key.part)
-            arrays = fields.still(spec, part.first, rows, dtype)
+            arrays = fields.still(spec, part.rows, dtype)
             kind = kinds_of(spec, dtype)[key.field]
             self._still[key, dtype] = self.fields.device.array(arrays[key.field], kind)
         return self._still[key, dtype]
@@ -123,12 +146,11 @@ class Datasets:
             if name in self._given and spec.reader != "given":
                 return self._from_given(spec, part, dtype, self._given[name], name == spec.name)
         spec, fields = self._source(spec.name, part)
-        start, count = spec.parts[part]
-        count = count if self.limit is None else min(count, self.limit)
+        rows = fields.rows(spec, part, self.limit)
         if spec.drawn:
-            return fields.visited(spec, part, start, count)
-        arrays = fields.still(spec, start, count, dtype)
-        return self._on_device(spec, part, start, arrays, dtype)
+            return fields.visited(spec, part, rows)
+        arrays = fields.still(spec, rows, dtype)
+        return self._on_device(spec, part, rows, arrays, dtype)
 
     # ---- handed over ---------------------------------------------------------------------------
 
@@ -147,26 +169,29 @@ class Datasets:
         if name not in self._handed:
             arrays = self._given[name]
             n = len(next(iter(arrays.values())))
-            parts = {part: (0, n), "all": (0, n)}
-            if name == spec.name:
-                parts = self._divided(spec, n)
-            made = spec.changed(count=n, parts=parts, counted=True)
-            self._handed[name] = Handed(made, self.fields.of(arrays))
+            made = self._alone(spec, part, n) if name != spec.name else self._divided(spec, n)
+            self._handed[name] = Handed(made, self.fields.of(arrays, self._source))
         return self._handed[name]
 
-    def _divided(self, spec: DataSpec, n: int) -> dict[str, tuple[int, int]]:
-        """The parts of n examples of a set."""
-        parts = stretches(spec.asked, n)
-        for name, (start, count) in parts.items():
-            if count < 1 or start + count > n:
-                asked = ", ".join(f"{k} {size}" for k, size in spec.asked)
+    def _alone(self, spec: DataSpec, part: str, n: int) -> DataSpec:
+        """A set of a part that was handed over by itself."""
+        parts = {name: Portion(n, (0,)) for name in (part, "all")}
+        return spec.changed(count=n, parts=parts, division=Division((n,)), counted=True)
+
+    def _divided(self, spec: DataSpec, n: int) -> DataSpec:
+        """A set of n examples with its parts."""
+        made = spec.of(n)
+        for k, size in enumerate(made.division.sizes):
+            name = next((name for name, part in spec.parts.items() if part.pieces == (k,)), "all")
+            if size < 0 or (size < 1 and name != "all"):
+                asked = ", ".join(part.text for part in spec.asked)
                 remedy = f'give them by part: data={{"{spec.name}.{name}": ...}}'
                 message = f"{n} examples leave too few for {spec.name}.{name} (split {asked})"
                 raise Fault(message, remedy, "E557")
-        return parts
+        return made
 
     def _on_device(
-        self, spec: DataSpec, part: str, start: int, arrays: Arrays, dtype: str
+        self, spec: DataSpec, part: str, rows: ChosenRows, arrays: Arrays, dtype: str
     ) -> DataPart:
         """Host arrays on the device, real fields in the precision asked for; one that is there
         already in this form is used as it is."""
@@ -176,7 +201,7 @@ class Datasets:
             ready = device.xp is np and a.dtype == kinds[name] and a.flags.c_contiguous
             on_device[name] = a if ready else device.array(a, kinds[name])
         n = len(next(iter(arrays.values())))
-        return DataPart(f"{spec.name}.{part}", start, n, on_device)
+        return DataPart(f"{spec.name}.{part}", rows, n, on_device)
 
     # ---- from Python ---------------------------------------------------------------------------
 
@@ -200,16 +225,15 @@ class Datasets:
     ) -> DataPart:
         """A part of arrays from Python; parts of a set of another size keep their shares."""
         n = len(next(iter(arrays.values())))
-        start, stop = 0, n
+        rows = ChosenRows(0, n if self.limit is None else min(n, self.limit))
         if whole:
-            first, count = spec.parts[part]
-            start, stop = first * n // spec.count, (first + count) * n // spec.count
-        if self.limit is not None:
-            stop = min(stop, start + self.limit)
-        if stop <= start:
+            by = spec.division.by
+            labels = np.rint(arrays[by]) if by else None
+            rows = rows_of(spec.of(n, shares=True), part, labels, self.limit)
+        if not rows.count:
             remedy = f'give its examples themselves: data={{"{spec.name}.{part}": ...}}'
             raise Fault(f"{n} examples leave none for {spec.name}.{part}", remedy, "E557")
-        cut = {key: a[start:stop] for key, a in arrays.items()}
+        cut = {key: rows.of(a) for key, a in arrays.items()}
         for f in spec.fields:
-            check_field(f, cut[f.name], self.plan.texts, start, None, dtype)
-        return self._on_device(spec, part, start, cut, dtype)
+            check_field(f, cut[f.name], self.plan.texts, rows.numbers(), None, dtype)
+        return self._on_device(spec, part, rows, cut, dtype)

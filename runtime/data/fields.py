@@ -15,10 +15,23 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from dln.compiler.plan import DataSource, DataSpec, FieldSpec, ProgramKind, RawInput, Stretch
+from dln.compiler.plan import (
+    DataSource,
+    DataSpec,
+    FieldSpec,
+    MeasuredInput,
+    MeasureSpec,
+    Program,
+    ProgramKind,
+    RawInput,
+    Stretch,
+)
 from dln.grammar.diagnostics import DlnError, Fault
+from dln.runtime.data.division import ChosenRows, rows_of
+from dln.runtime.data.measures import Moments, Numbers, filled_in
 from dln.runtime.data.part import DataPart, Drawn, Fill
 from dln.runtime.device.device import DeviceArray
+from dln.runtime.device.source_map import placed
 from dln.runtime.execution.executable import Bound
 from dln.runtime.execution.programs import Programs
 from dln.runtime.execution.store import put
@@ -31,58 +44,92 @@ from dln.runtime.readers.validation import Arrays, check_field, check_fields
 
 CHUNK = 1000  # examples of which fields are drawn at a time
 STILL = 200  # examples turned into fields that stay: so few that their numbers stay in a cache
+Source = Callable[[str, str], "tuple[DataSpec, Fields]"]
 Read = Callable[[DataSource, Stretch | None], dict[str, NDArray[Any]]]
 
 
 class Fields:
     """Makes the fields of data sets. Each set is read once, by `read`; what is `handed` over has
-    been looked at before."""
+    been looked at before. `measured` are the numbers by which fields are standardised or scaled, as
+    far as they are known, by set and value; `source` gives a set, and what makes its fields."""
 
-    def __init__(self, programs: Programs, read: Read, handed: bool = False) -> None:
-        self.handed = handed
+    def __init__(
+        self, programs: Programs, read: Read, measured: dict[str, Numbers] | None = None,
+        source: Source | None = None,
+    ) -> None:  # fmt: skip
+        self.handed = source is not None
+        self.source = source or (lambda data, part: (programs.plan.data[data], self))
         self.programs, self.plan, self.device = programs, programs.plan, programs.device
+        self.measured = {} if measured is None else measured
         self._read = read
         self._raw: dict[tuple[str, Stretch | None], Arrays] = {}
+        self._rows: dict[tuple[str, str, int | None], ChosenRows] = {}
+        self._classes: dict[str, NDArray[np.int64]] = {}
 
-    def of(self, arrays: Arrays) -> Fields:
+    def of(self, arrays: Arrays, source: Source) -> Fields:
         """What makes fields of other arrays, in place of those that its reader gives."""
 
         def read(_: DataSource, stretch: Stretch | None) -> dict[str, NDArray[Any]]:
             return {name: cut(a, stretch) for name, a in arrays.items()}
 
-        return Fields(self.programs, read, handed=True)
+        return Fields(self.programs, read, self.measured, source)
 
-    def still(self, spec: DataSpec, start: int, count: int, dtype: str) -> Arrays:
-        """The fields of `count` examples from `start` on, [count, *shape] each, on the host, real
-        ones in a precision: worked out in chunks and checked. Of what is drawn it is one draw.
-        Raises `DlnError` for data that are not as declared."""
-        raw = self._arrays(spec, start, count)
-        self.check_claims(spec, start, count)
-        kinds = kinds_of(spec, dtype)
+    def rows(self, spec: DataSpec, part: str, limit: int | None = None) -> ChosenRows:
+        """The examples of a part, at most `limit` of them. Raises `DlnError` for classes that are
+        not as declared."""
+        key = (spec.name, part, limit)
+        if key not in self._rows:
+            self._rows[key] = rows_of(spec, part, self._labels(spec, part), limit)
+        return self._rows[key]
+
+    def _labels(self, spec: DataSpec, part: str) -> NDArray[Any] | None:
+        """The classes by which a set is divided, [n], where that is to be known of a part."""
+        by = spec.division.by
+        if not by or spec.stretch(part) is not None:
+            return None
+        if spec.name not in self._classes:
+            field = next(f for f in spec.fields if f.name == by)
+            given = self._arrays(spec, ChosenRows(0, spec.count))
+            found = np.empty(spec.count, np.int64)
+            for low, values in self._chunks(spec, ProgramKind.LABELS, *given):
+                chunk = self._checked(spec, field, values[by], low, "float64")
+                found[low : low + len(chunk)] = chunk
+            self._classes[spec.name] = found
+        return self._classes[spec.name]
+
+    def still(self, spec: DataSpec, rows: ChosenRows, dtype: str) -> Arrays:
+        """The fields of some examples, [count, *shape] each, on the host, real ones in a precision:
+        worked out in chunks and checked. Of what is drawn it is one draw. Raises `DlnError` for
+        data that are not as declared."""
+        raw, at = self._arrays(spec, rows)
+        self.check_claims(spec, rows)
+        kinds, count = kinds_of(spec, dtype), rows.count
         done: Arrays = {f.name: np.empty((count, *f.shape), kinds[f.name]) for f in spec.fields}
-        for low, found in self._chunks(spec, ProgramKind.DATA, raw):
+        for low, found in self._chunks(spec, ProgramKind.DATA, raw, at):
             values = settled(spec.fields, found)
             for f in spec.fields:
-                chunk = self._checked(spec, f, values[f.name], start + low, dtype)
+                chunk = self._checked(spec, f, values[f.name], rows.numbers(low), dtype)
                 done[f.name][low : low + len(chunk)] = chunk
         return done
 
-    def visited(self, spec: DataSpec, part: str, start: int, count: int) -> DataPart:
+    def visited(self, spec: DataSpec, part: str, rows: ChosenRows) -> DataPart:
         """A part whose fields are drawn at each visit: the first examples are checked."""
-        device, raw = self.device, self._arrays(spec, start, count)
+        device, (raw, at) = self.device, self._arrays(spec, rows)
         program = self.plan.programs[ProgramKind.DATA.of(spec.name)]
-        kinds = {b.key: "int64" if b.kind == "index" else program.dtype for b in program.inputs}
+        given = {b.key: b.kind for b in program.inputs if MeasuredInput.parse(b.key) is None}
+        kinds = {key: "int64" if kind == "index" else program.dtype for key, kind in given.items()}
         wide = {b.key: b.shape_at(1)[1:] for b in program.inputs}
         fitting = {key: a if a.shape[1:] == wide[key] else in_place(a, spec.columns, *wide[key])
                    for key, a in raw.items() if key in kinds}  # fmt: skip
-        arrays = {key: device.array(fitting[key], kinds[key]) for key in kinds}
-        source = DataPart(f"{spec.name}.{part}", start, count, arrays)
-        self.check_claims(spec, start, count)
-        few, drawn = device.array(np.arange(min(count, CHUNK)), "int64"), self._drawer(spec, source)
+        arrays = {key: device.array(at.of(fitting[key]), kinds[key]) for key in kinds}
+        source = DataPart(f"{spec.name}.{part}", rows, rows.count, arrays)
+        self.check_claims(spec, rows)
+        some = np.arange(min(rows.count, CHUNK))
+        few, drawn = device.array(some, "int64"), self._drawer(spec, source)
         found = {key: device.to_host(a) for key, a in drawn(few, 0.0).items()}
         self.programs.executable(ProgramKind.DATA.of(spec.name)).release()  # minibatches are small
         for f in spec.fields:
-            self._checked(spec, f, found[f.name], start, program.dtype)
+            self._checked(spec, f, found[f.name], rows.numbers(), program.dtype)
         return replace(source, drawn=drawn)
 
     def _drawer(self, spec: DataSpec, source: DataPart) -> Drawn:
@@ -93,13 +140,15 @@ class Fields:
         made = {b.key: b.kind for b in program.values}
         whole = [f.name for f in spec.fields if f.kind == "index" and made[f.name] == "real"]
         ends = {f.name: f.ends for f in spec.fields if f.timed and f.ends}
-        fillers = WeakKeyDictionary[Bound, Fill]()
+        fillers, known = WeakKeyDictionary[Bound, Fill](), self._known(program)
 
         def drawn(indices: DeviceArray, update: float) -> dict[str, DeviceArray]:
             n = len(indices)
             bound = executable.at(n)
             if bound not in fillers:
-                fillers[bound] = source.filler(bound, xp)
+                for key, numbers in known.items():
+                    put(self.device, bound.inputs[key], numbers)
+                fillers[bound] = source.filler(bound, xp, known)
             fillers[bound](indices, update)
             bound.run(*programs.clocks(program, {"update": update}))
             values = {**bound.values, **{k: xp.rint(bound.values[k]) for k in whole}}
@@ -107,19 +156,55 @@ class Fields:
 
         return drawn
 
+    # ---- measured over a part ------------------------------------------------------------------
+
+    def _known(self, program: Program) -> dict[str, NDArray[np.float64]]:
+        """What is put into the inputs of a program that hold what is measured."""
+        found = {}
+        for b in program.inputs:
+            if (asked := MeasuredInput.parse(b.key)) is not None:
+                name = f"{asked.data}.{asked.name}"
+                if name not in self.measured:
+                    measure = self.plan.data[asked.data].measured[asked.name]
+                    spec, fields = self.source(asked.data, measure.part)
+                    with placed(self.plan.texts, spec.place):
+                        fields.measure(spec, measure)
+                found[b.key] = filled_in(self.measured[name], asked.what)
+        return found
+
+    def measure(self, spec: DataSpec, measure: MeasureSpec) -> None:
+        """Go through the part that a value is measured over. Whatever the run is limited to, it is
+        measured over all of it."""
+        rows = self.rows(spec, measure.part)
+        raw, at = self._arrays(spec, rows)
+        field = next(f for f in spec.fields if f.name == measure.field)
+        ends = str(RawInput(spec.name, field.ends)) if measure.timed and field.ends else ""
+        asked = field.changed(shape=measure.shape, domain="real", kind="real", classes=None)
+        moments = Moments(measure.shape)
+        for low, found in self._chunks(spec, ProgramKind.MEASURES, raw, at, measure.name):
+            values = found[measure.name]
+            if measure.timed:
+                steps = np.arange(values.shape[1])
+                n = at.of(raw[ends], low, low + len(values))[:, None] if ends else values.shape[1]
+                values = values[np.broadcast_to(steps < n, values.shape[:2])]
+            self._checked(spec, asked, values, rows.numbers(low), "float64")
+            moments.add(values)
+        self.measured[f"{spec.name}.{measure.name}"] = moments.numbers(measure.kept)
+
     # ---- read, worked out, checked -------------------------------------------------------------
 
-    def _arrays(self, spec: DataSpec, start: int, count: int) -> Arrays:
-        """What the reader of a set gives of a stretch, by the inputs of its program. A set is read
-        as a whole where a whole part is asked for, as others may be; of fewer examples they alone.
-        """
-        whole = count == spec.count or (start, count) in spec.parts.values()
+    def _arrays(self, spec: DataSpec, rows: ChosenRows) -> tuple[Arrays, ChosenRows]:
+        """What the reader of a set gives, by the inputs of its program, and where in that the
+        examples asked for are. A set is read as a whole where a whole part is asked for, as others
+        may be; of fewer examples they alone, where they are a stretch of the file."""
+        start, count = rows.first, rows.count
+        parts = map(spec.stretch, spec.parts)
+        whole = rows.listed is not None or count == spec.count or (start, count) in parts
         stretch = None if whole else Stretch(start, start + count, spec.count)
         known = next((s for s in (None, stretch) if (spec.name, s) in self._raw), stretch)
         if (spec.name, known) not in self._raw:
             self._raw[spec.name, known] = self._made(spec, known)
-        raw = self._raw[spec.name, known]
-        return raw if known else {key: a[start : start + count] for key, a in raw.items()}
+        return self._raw[spec.name, known], rows if known is None else ChosenRows(0, count)
 
     def _made(self, spec: DataSpec, stretch: Stretch | None) -> Arrays:
         if spec.reader == "given" and spec.override is None and not self.handed:
@@ -145,54 +230,56 @@ class Fields:
             raise DlnError(list(said)) from None
 
     def _chunks(
-        self, spec: DataSpec, kind: ProgramKind, raw: Arrays
-    ) -> Iterator[tuple[int, Arrays]]:
+        self, spec: DataSpec, kind: ProgramKind, raw: Arrays, rows: ChosenRows,
+        at: str | None = None,
+    ) -> Iterator[tuple[int, Arrays]]:  # fmt: skip
         """The values of a program over some examples, with where each chunk begins: with NumPy the
         program's own arrays, which hold the next chunk soon. Its memory is given back at the end.
         """
-        executable = self.programs.executable(kind.of(spec.name))
-        clocks = self.programs.clocks(executable.program)
-        count = len(next(iter(raw.values())))
+        executable = self.programs.executable(kind.of(spec.name, at))
+        clocks, known = self.programs.clocks(executable.program), self._known(executable.program)
         size = CHUNK if spec.drawn else STILL
-        for low in range(0, count, size):  # a full one first, so that memory is taken once
-            n = min(size, count - low)
+        for low in range(0, rows.count, size):  # a full one first, so that memory is taken once
+            n = min(size, rows.count - low)
             bound = executable.at(n)
             for key, target in bound.inputs.items():
-                some = raw[key][low : low + n]
-                if some.shape[1:] != target.shape[1:]:  # the columns that are read, in their places
-                    some = in_place(some, spec.columns, target.shape[1])
-                put(self.device, target, some)
+                given = known[key] if key in known else rows.of(raw[key], low, low + n)
+                if given.shape[1:] != target.shape[1:] and key not in known:
+                    given = in_place(given, spec.columns, target.shape[1])  # columns that are read
+                put(self.device, target, given)
             with np.errstate(all="ignore"):  # what is not finite is found by the checks
                 bound.run(*clocks)
             yield low, self.programs.read(bound)
         executable.release()
 
     def _checked(
-        self, spec: DataSpec, f: FieldSpec, values: NDArray[Any], first: int, dtype: str
-    ) -> NDArray[Any]:
+        self, spec: DataSpec, f: FieldSpec, values: NDArray[Any], first: int | NDArray[Any],
+        dtype: str,
+    ) -> NDArray[Any]:  # fmt: skip
         """Some values of a field; what is wrong has the place in the file where that is known."""
         where = partial(readers.origin, spec.source)
         return check_field(f, values, self.plan.texts, first, where, dtype)
 
     def unchecked(self, spec: DataSpec) -> Iterator[Arrays]:
         """The fields of all examples, some at a time; of what is drawn it is one draw."""
-        for _, found in self._chunks(spec, ProgramKind.DATA, self._arrays(spec, 0, spec.count)):
+        given = self._arrays(spec, ChosenRows(0, spec.count))
+        for _, found in self._chunks(spec, ProgramKind.DATA, *given):
             yield settled(spec.fields, {name: array.copy() for name, array in found.items()})
 
-    def check_claims(self, spec: DataSpec, start: int, count: int) -> None:
+    def check_claims(self, spec: DataSpec, rows: ChosenRows) -> None:
         """What is asserted inside of fields, before they are made of it. Raises DlnError."""
         if not spec.claims:
             return
-        raw = self._arrays(spec, start, count)
+        raw, at = self._arrays(spec, rows)
         ends = [f for f in spec.fields if f.domain == "length"]
         specs = [*(f.changed(name=key) for key, f in spec.claims.items()), *ends]
-        for low, values in self._chunks(spec, ProgramKind.CLAIMS, raw):
+        for low, values in self._chunks(spec, ProgramKind.CLAIMS, raw, at):
             n = len(next(iter(values.values())))
             for f in ends:
-                length = raw[str(RawInput(spec.name, f.name))][low : low + n]
+                length = at.of(raw[str(RawInput(spec.name, f.name))], low, low + n)
                 values = settled(specs, {**values, f.name: length})
             for key, f in spec.claims.items():
-                self._checked(spec, f, values[key], start + low, "float64")
+                self._checked(spec, f, values[key], rows.numbers(low), "float64")
 
 
 def kinds_of(spec: DataSpec, dtype: str) -> dict[str, str]:

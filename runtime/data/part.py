@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from types import ModuleType
 
 import numpy as np
 
+from dln.runtime.data.division import ChosenRows
 from dln.runtime.device.device import Device, DeviceArray
 from dln.runtime.execution.executable import Bound, Executable
 from dln.runtime.execution.numeric_faults import Example
@@ -21,14 +22,14 @@ Drawn = Callable[[DeviceArray, float], dict[str, DeviceArray]]
 
 @dataclass
 class DataPart:
-    """Examples `first`, `first + 1`, ... of a data set: `n` of them, as arrays by field.
+    """The examples `rows` of a data set: `n` of them, as arrays by field.
 
     Arrays have the first axis of the example. `drawn` gives the fields of some examples at an
     update where they are drawn at each visit; `arrays` then holds what it starts from.
     """
 
     name: str
-    first: int
+    rows: ChosenRows
     n: int
     arrays: dict[str, DeviceArray]
     drawn: Drawn | None = None
@@ -48,7 +49,7 @@ class DataPart:
     def called(self, indices: DeviceArray) -> Example:
         """What the rows of a minibatch, given as indices [n], are called in messages: by the number
         in the file."""
-        return lambda row: f"example {self.first + int(indices[row])} of {self.name}"
+        return lambda row: f"example {self.rows.number(int(indices[row]))} of {self.name}"
 
     def filled(
         self, executable: Executable, order: DeviceArray, size: int, update: float
@@ -64,9 +65,9 @@ class DataPart:
             self.filler(bound, executable.device.xp)(indices, update)
             yield indices, bound
 
-    def filler(self, bound: Bound, xp: ModuleType) -> Fill:
-        """What copies the examples with given indices into the inputs of a program."""
-        drawn, inputs = self.drawn, bound.inputs
+    def filler(self, bound: Bound, xp: ModuleType, but: Collection[str] = ()) -> Fill:
+        """What copies the examples with given indices into the inputs of a program, `but` some."""
+        drawn, inputs = self.drawn, {k: a for k, a in bound.inputs.items() if k not in but}
         mode = ("clip",) if xp is np else ()  # writes straight into `out`; indices are in range
         pairs = [] if drawn else [(self.arrays[key].take, out) for key, out in inputs.items()]
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from numpy.typing import NDArray
+
 from dln.compiler.plan import Plan
 from dln.runtime.device.device import Device
 from dln.runtime.execution.phase_result import PhaseResult
@@ -14,13 +18,15 @@ class RunState:
 
     The fields stay; what they hold is changed by training. At first parameters have no values.
     `results` are in the order in which the phases ended, `updates` counts those of each phase since
-    it began.
+    it began; `measured` are the numbers by which data are standardised or scaled, by set and value,
+    as far as they have been measured.
     """
 
     def __init__(self, plan: Plan, device: Device, seed: int, whole: Whole) -> None:
         self.plan, self.device, self.seed = plan, device, seed
         self.results: dict[str, PhaseResult] = {}
         self.updates: dict[str, int] = {}
+        self.measured: dict[str, dict[str, NDArray[Any]]] = {}
         self.store = Store(plan, device)
         self.programs = Programs(self.store, seed, self.results, whole)
 

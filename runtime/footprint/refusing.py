@@ -105,7 +105,7 @@ def smaller(plan: Plan, asked: AskedRun, bounds: Bounds, items: Iterable[Item]) 
     )
     for by, phase in tried:
         if by == "examples":
-            most = max(count for d in plan.data.values() for _, count in d.parts.values())
+            most = max(p.count for d in plan.data.values() for p in d.parts.values())
             most = most if asked.limit is None else min(most, asked.limit)
             for n in round_numbers(most):
                 if not bounds.over(plan, replace(asked, limit=n), SPARE):

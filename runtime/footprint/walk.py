@@ -10,6 +10,7 @@ from dln.compiler.plan import (
     Buffer,
     DataSpec,
     FieldSpec,
+    MeasuredInput,
     Place,
     Plan,
     Program,
@@ -21,7 +22,6 @@ from dln.compiler.plan import (
     item_size,
     memory,
     scratch,
-    stretches,
 )
 from dln.runtime.device.source_map import placed
 from dln.runtime.footprint.ledger import Item, Ledger
@@ -114,21 +114,20 @@ class RunWalk:
         spec, n = self.plan.data[name], self.asked.given.get(name)
         if n is None or spec.reader != "given":
             return spec
-        return spec.changed(count=n, parts=stretches(spec.asked, n))
+        return spec.of(n)
 
     def count(self, data: str, part: str) -> int:
         """How many examples of a part are used."""
         spec, given, most = self.data(data), self.asked.given, self.asked.limit
-        start, count = spec.parts[part]
+        count = spec.parts[part].count
         if data in given and spec.reader != "given":
-            n = given[data]
-            count = (start + count) * n // spec.count - start * n // spec.count
+            count = spec.of(given[data], shares=True).parts[part].count
         count = max(1, given.get(f"{data}.{part}", count))  # none is refused when it is cut up
         return count if most is None else min(count, most)
 
     def _whole(self, field: WholeField, rows: int, dtype: str) -> None:
         """A field of a whole part: that of the training, unless there are to be fewer examples."""
-        asked, count = self.asked, self.data(field.data).parts[field.part][1]
+        asked, count = self.asked, self.data(field.data).parts[field.part].count
         fewer = rows < count
         self.asked = replace(asked, limit=rows if fewer else None)
         self.part(field.data, field.part, dtype, fewer)
@@ -143,6 +142,7 @@ class RunWalk:
         if given and spec.reader != "given":
             self.ledger.hold(*fields(spec, part, n, dtype))
             return
+        self._measures(spec)
         if not given:
             self._read(spec, part, n)
         if spec.drawn:
@@ -152,10 +152,25 @@ class RunWalk:
             self.ledger.hold(*fields(spec, part, n, dtype))
             self._chunks(ProgramKind.DATA, spec, part, n)
 
+    def _measures(self, spec: DataSpec) -> None:
+        """What fields are standardised or scaled by is measured first, over all of a part."""
+        inputs = self.plan.programs[ProgramKind.DATA.of(spec.name)].inputs
+        for asked in filter(None, (MeasuredInput.parse(b.key) for b in inputs)):
+            if self.once("measured", asked.data, asked.name):
+                owner = self.plan.data[asked.data]
+                part = owner.measured[asked.name].part
+                self._read(owner, part, owner.parts[part].count)
+                self._chunks(ProgramKind.MEASURES, owner, part, owner.count, asked.name)
+
     def _read(self, spec: DataSpec, part: str, n: int) -> None:
         """As the reader reads it, whole or a stretch, which stays."""
-        start, whole = spec.parts[part]
-        stretch = None if n == whole else Stretch(start, start + n, spec.count)
+        asked, of_file = spec.parts[part], spec.stretch(part)
+        stretch = None
+        if of_file is None:
+            if self.once("dealt", spec.name):  # in which order, and which piece each example is in
+                self.ledger.hold(Item(f"parts of {spec.name}", 24 * spec.count, spec.place))
+        elif n < asked.count:
+            stretch = Stretch(of_file[0], of_file[0] + n, spec.count)
         if ("raw", spec.name, None) in self.known or not self.once("raw", spec.name, stretch):
             return
         with placed(self.plan.texts, spec.place):
@@ -164,9 +179,11 @@ class RunWalk:
         self.ledger.moment(what, Item(what, found.peak, spec.place, "examples"))
         self.ledger.hold(Item(f"{spec.name} as it was read", found.held, spec.place, "examples"))
 
-    def _chunks(self, kind: ProgramKind, spec: DataSpec, part: str, n: int) -> None:
+    def _chunks(
+        self, kind: ProgramKind, spec: DataSpec, part: str, n: int, at: str | None = None
+    ) -> None:
         """Some examples at a time go through a program, and are tested where they stand."""
-        key = kind.of(spec.name)
+        key = kind.of(spec.name, at)
         if key not in self.plan.programs:
             return
         program, what = self.ready(key), f"the fields of {spec.name}.{part} worked out"

@@ -66,13 +66,13 @@ def check_field(
     spec: FieldSpec,
     given: object,
     texts: Mapping[str, str] | None = None,
-    first: int = 0,
+    first: int | Array = 0,
     where: Where | None = None,
     dtype: str = "float64",
 ) -> Array:
     """One array [example, ...] checked, classes and lengths as integers; `first` is the number of
-    its first example, for messages. Real numbers must be such in the precision `dtype`. Raises
-    `DlnError` E551 to E554 or E556."""
+    its first example, for messages, or those of all. Real numbers must be such in the precision
+    `dtype`. Raises `DlnError` E551 to E554 or E556."""
     array = to_host(given)
     if not isinstance(array, Problem):
         problem = _wrong_type(spec, array) or _wrong_shape(spec, array)
@@ -177,7 +177,11 @@ def bounds(spec: FieldSpec) -> tuple[float, float]:
 
 
 def wrong_value(
-    spec: FieldSpec, array: Array, first: int, where: Where | None = None, dtype: str = "float64"
+    spec: FieldSpec,
+    array: Array,
+    first: int | Array,
+    where: Where | None = None,
+    dtype: str = "float64",
 ) -> Problem | None:
     """A value that is not finite or lies outside of the domain: which, and in which example.
 
@@ -216,7 +220,7 @@ def _largest(dtype: str) -> float:
 
 
 def _bad_value(
-    spec: FieldSpec, array: Array, first: int, where: Where | None, dtype: str
+    spec: FieldSpec, array: Array, first: int | Array, where: Where | None, dtype: str
 ) -> Problem:
     (low, high), bad = bounds(spec), ~np.isfinite(array)
     code, wanted = "E554", WANTED.get(spec.domain, "a whole number")
@@ -238,7 +242,7 @@ def _bad_value(
     shown = _shown(value) if isinstance(value, float) else value
     more = int(bad.sum()) - 1
     facts = (f"{more:,} more {'value' if more == 1 else 'values'} like it",) if more else ()
-    example = first + int(place[0])
+    example = first + int(place[0]) if isinstance(first, int) else int(first[place[0]])
     said = f"example {example}"
     if where is not None:
         element = int(np.ravel_multi_index(place[1:], array.shape[1:])) if len(place) > 1 else 0

@@ -38,7 +38,7 @@ def before_step(
     state: RunState, datasets: Datasets, spec: PhaseSpec, now: Mapping[str, float]
 ) -> None:
     """Before a single step from Python: as training would estimate, on the spec's own data."""
-    update, count = int(now["update"]), datasets.spec(spec.data, spec.part).parts[spec.part][1]
+    update, count = int(now["update"]), datasets.spec(spec.data, spec.part).parts[spec.part].count
     if spec.estimates and update % updates_of_epoch(spec, count) == 0:
         run = prepared(state, spec, Options(datasets))
         where = f"phase {spec.name}, the estimate before update {update}"

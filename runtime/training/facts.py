@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from math import isfinite, isnan
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from dln.compiler.plan import DTYPES, CheckpointKey, PhaseSpec, Plan
@@ -96,6 +97,11 @@ def watched(value: Any) -> bool:
     return bool(number(value) or listed(number)(value))
 
 
+def table(value: Any) -> bool:
+    """A number, or a table of such."""
+    return number(value) or (isinstance(value, list) and all(map(table, value)))
+
+
 HISTORY = each(lambda rows: all(
     listed(watched, 3)(r) and count(r[0]) and count(r[1]) for r in rows
 ) if isinstance(rows, list | tuple) else False)  # fmt: skip
@@ -156,6 +162,21 @@ def refuse_params(plan: Plan, arrays: Named) -> None:
     real = {k: a.dtype for k, a in found.items() if str(a.dtype) in DTYPES}
     expected = {p: (s.shape, real.get(p, plan.dtype)) for p, s in plan.params.items()}
     checkpoint.compare_keys(expected, found)
+
+
+def measured(plan: Plan, meta: Facts) -> dict[str, dict[str, NDArray[Any]]]:
+    """The numbers by which data are standardised or scaled, by name, of any shape; in a checkpoint
+    that is older than these there are none. Raises `Fault` E561 where they cannot be those of the
+    plan."""
+    held = meta.get("measured", {})
+    _raise(list(unlike(held, each(each(table)), "measured")))
+    found = {name: {k: np.asarray(v, np.float64) for k, v in n.items()} for name, n in held.items()}
+    specs = {f"{d.name}.{m.name}": m for d in plan.data.values() for m in d.measured.values()}
+    for name, numbers in found.items():
+        shapes = {k: a.shape for k, a in numbers.items()}
+        if name not in specs or shapes != dict.fromkeys(specs[name].kept, specs[name].shape):
+            _raise([f"measured.{name} is not what the spec measures"])
+    return found
 
 
 def of_kind(arrays: Named, kind: str, phase: str) -> dict[str, NDArray[Any]]:

@@ -15,7 +15,7 @@ from dln.runtime.execution.executable import Bound, Executable
 from dln.runtime.execution.numeric_faults import Watchman
 from dln.runtime.execution.run_state import RunState
 from dln.runtime.execution.store import paths_of, put
-from dln.runtime.training.callbacks import Hooks
+from dln.runtime.training.callbacks import Hooks, tell
 from dln.runtime.training.duration import Duration, PhaseClock
 from dln.runtime.training.minibatches import Minibatches
 from dln.runtime.training.resume import Saver
@@ -106,6 +106,8 @@ def prepared(state: RunState, spec: PhaseSpec, options: Options) -> PhaseRun:
     steps = {key: state.programs.executable(key, spec.name) for key in spec.steps}
     dtype = steps[spec.step].program.dtype
     part = options.datasets.part(spec.data, spec.part, dtype)
+    for text in options.datasets.remarks(spec.data, part):
+        tell(options.hooks, "note", text)
     minibatches = Minibatches(spec, part, state.device, state.programs.seed_of(spec.name))
     size = minibatches.size
     if spec.rows is not None and size > spec.rows:

@@ -46,7 +46,7 @@ class PhaseTrainer:
             self.descent = Descent(spec.descent, state.device.xp, state.store.states[spec.name])
         self.loop = InnerLoop(run, self.watches, self.descent)
         limited = run.options.datasets.limit is not None
-        whole = run.options.datasets.spec(spec.data, spec.part).parts[spec.part][1]
+        whole = run.options.datasets.spec(spec.data, spec.part).parts[spec.part].count
         fewer = limited and run.part.n < whole
         shortened = duration.shortened or fewer
         self.result = PhaseResult(spec.name, shortened=shortened, length=duration.facts())

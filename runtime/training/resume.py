@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from dln.compiler.plan import DTYPES, CheckpointKey
@@ -64,6 +65,11 @@ def pack(state: RunState, phase: PhaseAt | None = None) -> tuple[Arrays, dict[st
         "running": None if phase is None else phase.place,
         "ended": None if phase is None else phase.ended,
     }
+    if state.measured:
+        meta["measured"] = {
+            name: {k: np.asarray(a).tolist() for k, a in numbers.items()}
+            for name, numbers in state.measured.items()
+        }
     return arrays, meta
 
 
@@ -112,6 +118,7 @@ def restore(state: RunState, restored: Restored) -> None:
     """Make a run what it was. Raises `Fault` E561 for the checkpoint of another spec or seed, or
     for one that says what cannot be, before anything is changed."""
     facts.refuse(state.plan, state.seed, restored.arrays, restored.meta)
+    state.measured.update(facts.measured(state.plan, restored.meta))
     arrays, meta = restored.arrays, restored.meta
     for path in state.store.params:
         state.store.replace(path, arrays[path], str(arrays[path].dtype))
@@ -140,6 +147,8 @@ def load(state: RunState, arrays: Mapping[str, NDArray[Any]], meta: Mapping[str,
     facts.refuse_params(state.plan, arrays)
     updates = meta.get("updates", {})
     facts.refuse_form(updates, facts.each(facts.count), "updates")
+    with suppress(Fault):  # another spec may measure other things: then they are measured anew
+        state.measured.update(facts.measured(state.plan, meta))
     for path, array in state.store.params.items():
         put(state.device, array, arrays[path])
         state.store.clear_dead(path)

@@ -122,7 +122,7 @@ def _run(
         check_rows(spec, len(array))
     lengths = [len(a) for a in arrays.values()]  # of all that was given, used or not
     lengths = lengths or [len(np.atleast_1d(np.asarray(a))) for k, a in given.items() if k in known]
-    count = max(1, datasets.spec(spec.data, spec.part).parts[spec.part][1])
+    count = max(1, datasets.spec(spec.data, spec.part).parts[spec.part].count)
     rows = lengths[0] if lengths else spec.rows or min(spec.batch or count, count)
     return state.programs.run_once(executable, arrays, where, now, rows)
 
@@ -153,7 +153,7 @@ def times(
             fault = handed.unhanded(data.source, spec.data)
             raise Fault(f"{message}, and {fault.message}", fault.remedy, "E518")
         return {"epoch": 0.0, "update": float(update), "progress": 0.0}
-    per_epoch = updates_of_epoch(spec, data.parts[spec.part][1])
+    per_epoch = updates_of_epoch(spec, data.parts[spec.part].count)
     total = said_total(spec, per_epoch)
     progress = min(1.0, update / total) if total else 0.0
     return {"epoch": float(update // per_epoch), "update": float(update), "progress": progress}

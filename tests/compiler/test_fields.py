@@ -42,7 +42,7 @@ def test_a_text_as_windows(tmp_path: Path) -> None:
     )
     data = found.model.data["fox"]
     assert data.alphabet == "".join(sorted(set(text))) and data.lengths == ()
-    assert (data.count, data.parts["fit"], data.parts["valid"]) == (7, (0, 4), (4, 3))
+    assert (data.count, data.stretch("fit"), data.stretch("valid")) == (7, (0, 4), (4, 3))
     for name in ("c", "next"):
         type = data.fields[name].node.type
         assert type.running == ("batch", "time")
@@ -66,9 +66,13 @@ def test_the_shipped_text(tmp_path: Path) -> None:
     )
     bard, lines = found.model.data["bard"], found.model.data["lines"]
     assert (bard.options, lines.options) == ({"window": 50}, {"window": 25})
-    assert bard.parts == {"all": (0, 22307), "fit": (0, 21192), "valid": (21192, 1115)}
-    assert bard.parts["fit"][1] // 50 == 423  # updates of an epoch with char-rnn's recipe
-    assert lines.count == 1115393 // 25 and lines.parts["fit"][1] == round(lines.count * 0.9)
+    assert [bard.stretch(p) for p in ("all", "fit", "valid")] == [
+        (0, 22307),
+        (0, 21192),
+        (21192, 1115),
+    ]
+    assert bard.parts["fit"].count // 50 == 423  # updates of an epoch with char-rnn's recipe
+    assert lines.count == 1115393 // 25 and lines.parts["fit"].count == round(lines.count * 0.9)
     assert lines.fields["c"].node.type.size_of("time").constant == 25
 
 

@@ -26,6 +26,7 @@ from dln.flags import read_flags
 from dln.grammar.diagnostics import DlnError, Fault
 from dln.grammar.parser import parse
 from dln.printing.terminal import Terminal
+from dln.reading.tables import check_tables
 from dln.runtime.checkpoint import checkpoint, foreign
 from dln.runtime.checkpoint.rundir import RunDirectory
 from dln.runtime.device import gpu
@@ -154,6 +155,13 @@ def no_gpu() -> None:
 
 def warned(text: str) -> Callable[[], object]:
     return lambda: dln.load(text).model.warnings
+
+
+def sorted_table() -> object:
+    written("sorted.csv", "1,0\n2,0\n3,0\n" * 4 + "4,1\n" * 9)
+    text = 'data d = table("sorted.csv") {\n  x = raw[0]\n  label: class(2) = raw[1]\n'
+    train = "train t on d.fit batch 2 for 1 epoch { watch m = x }\n"
+    return tuple(check_tables(dln.load(f"{text}  split fit 0.8, valid 0.2\n}}\n{train}").model))
 
 
 def written(name: str, text: bytes | str) -> Path:
@@ -302,6 +310,7 @@ MADE: dict[str, Callable[[], object]] = {
     "W310": warned(f'{SHARE}check "it learns" {{\n  expect fit.error < 5\n}}\n'),
     "W311": warned(f'{SHARE}check "it learns" {{\n  expect min(fit.error) < 0.1\n}}\n'),
     "W312": warned(NET.replace("let net", "let t = 3\nlet net")),
+    "W313": sorted_table,
     "E999": lambda: cli.defect(Terminal(), ZeroDivisionError("division by zero")),
 }  # fmt: skip
 

@@ -18,6 +18,7 @@ from dln.compiler.plan import (
     Buffer,
     Called,
     DataSpec,
+    Division,
     Extent,
     FieldSpec,
     KeepSpec,
@@ -27,6 +28,7 @@ from dln.compiler.plan import (
     PhaseSpec,
     Place,
     Plan,
+    Portion,
     Program,
     ProgramKey,
     ProgramKind,
@@ -213,7 +215,8 @@ def make_plan(n: int = 11, dtype: str = "float64", rate: float = 0.5, **changes:
     data = DataSpec(
         name="d", reader="rows", args=(rows(n),), options={}, base=".", override=None,
         raw=(FieldSpec("", (4,), "real"),), fields=fields, drawn=False, count=n,
-        parts={"all": (0, n), "fit": (0, n - 3), "valid": (n - 3, 3)}, place=place("d = rows"),
+        parts={"all": Portion(n, (0, 1)), "fit": Portion(n - 3, (0,)), "valid": Portion(3, (1,))},
+        division=Division((n - 3, 3)), place=place("d = rows"),
     )  # fmt: skip
     watches = (
         watched("error", (1, "epoch"), ("x", "t"), per_example=True),

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dln.compiler.plan import DataSource, Plan, ProgramTable, Stretch
+from dln.compiler.plan import DataSource, Division, Plan, Portion, ProgramTable, Stretch
 from dln.compiler.schema.keys import WholeField
 from dln.grammar.diagnostics import DlnError
 from dln.runtime.data.datasets import Datasets
@@ -30,7 +30,7 @@ def datasets(plan: Plan, read: Read = readers.read, **options: Any) -> Datasets:
 
 def test_fields_of_a_part(plan: Any, table: Any) -> None:
     d, found = table(), datasets(plan()).part("d", "valid", "float32")
-    assert (found.first, found.n) == (8, 3)
+    assert (found.rows.first, found.n) == (8, 3)
     assert {k: str(a.dtype) for k, a in found.arrays.items()} == {
         "x": "float32", "t": "float32", "c": "int64"
     }  # fmt: skip
@@ -62,7 +62,7 @@ def test_a_file_is_read_once(plan: Any) -> None:
 def test_limit_is_of_each_part(plan: Any) -> None:
     d = datasets(plan(), limit=2)
     assert [d.part("d", p, "float64").n for p in ("fit", "valid")] == [2, 2]
-    assert d.part("d", "valid", "float64").first == 8
+    assert d.part("d", "valid", "float64").rows.first == 8
 
 
 def test_minibatches_are_gathered_without_allocating(plan: Any, table: Any) -> None:
@@ -80,7 +80,9 @@ def test_a_wrong_value_names_its_place_in_the_file(plan: Any, table: Any) -> Non
     made = plan(CHUNK + 20)
     rows = table(CHUNK + 20).tolist()
     rows[CHUNK + 3][3] = 7
-    data = made.data["d"].changed(args=(rows,), parts={"late": (10, CHUNK + 10)})
+    data = made.data["d"].changed(
+        args=(rows,), parts={"late": Portion(CHUNK + 10, (1,))}, division=Division((10, CHUNK + 10))
+    )
     with pytest.raises(DlnError, match=f"c: example {CHUNK + 3} has 7, expected a class, 0 to 2"):
         datasets(made.changed(data={"d": data})).part("d", "late", "float64")
 
@@ -105,7 +107,7 @@ def test_given_parts_keep_their_shares(plan: Any) -> None:
     given = {"x": np.ones((110, 2)), "t": np.arange(110.0), "c": np.zeros(110, int)}
     d = datasets(plan(), given={"d": given})
     fit, valid = (d.part("d", p, "float64") for p in ("fit", "valid"))
-    assert (fit.n, valid.n, valid.first) == (80, 30, 80)
+    assert (fit.n, valid.n, valid.rows.first) == (80, 30, 80)
     assert fit.arrays["t"].base is given["t"] or fit.arrays["t"] is given["t"]
     few = {k: a[:1] for k, a in given.items()}
     with pytest.raises(DlnError, match="1 examples leave none for d.fit") as e:

@@ -1,4 +1,4 @@
-"""Data sets: what the reader's header says, the fields that follow from it, and the splits.
+"""Data sets: what the reader's header says, and the fields that follow from it.
 
 A data set is made of parts, `mnist.fit`, and fields as one tensor, `mnist.fit.x`. Such a tensor has
 all the examples, its first axis: [50000, 784]. It depends on no minibatch and on no parameter. In
@@ -8,19 +8,20 @@ which a runtime fills once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import chain, count
 from pathlib import Path
 from typing import TypeAlias
 
-from dln.compiler.frontend.context import broadcasting, time_axis
+from dln.compiler.frontend.context import time_axis
 from dln.compiler.frontend.context.build_context import Binding, Build, Scope, Value
 from dln.compiler.frontend.context.place import Poisoned, poison, replace
-from dln.compiler.frontend.context.static_values import positive, static, unknown, word
+from dln.compiler.frontend.context.static_values import lookup, positive, static, unknown, word
 from dln.compiler.frontend.context.values import DataValue, Results, describe
-from dln.compiler.frontend.data import given, named_arrays, tables
+from dln.compiler.frontend.data import given, measures, named_arrays, splits, tables
 from dln.compiler.frontend.data.fields import Ends, field_of, lengths, said_lengths, with_ends
+from dln.compiler.frontend.data.measures import FieldClaims
 from dln.compiler.frontend.scan.equations import once
 from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.sizes import BATCH_SIZE, Size
@@ -57,11 +58,10 @@ def _build(b: Build, st: s.Data, scope: Scope) -> DataValue:
         raise fault.at(_argument(st.reader, fault.message)) from None
     statements = (*given.as_they_stand(ports, statements), *statements)
     raw = {k: _raw(b, st, RawInput(key, k), f) for k, f in schema.fields.items()}
-    if ports:
-        raw = given.raw_of(b, key, source.args, ports)
+    raw = given.raw_of(b, key, source.args, ports) if ports else raw
     said = said_lengths(raw)
     ended = with_ends(b, raw, said, statements) if said.nodes else raw
-    inner, claims = scope.child(key), list[FieldOf]()
+    inner, claims = scope.child(key), measures.FieldClaims(key)
     inner.value("raw", raw[""] if "" in raw else Results(ended), st.reader.span)
     if schema.classes is not None:
         inner.value("V", schema.classes, st.reader.span)
@@ -69,15 +69,15 @@ def _build(b: Build, st: s.Data, scope: Scope) -> DataValue:
     table = tables.begun(b, key, source, schema, raw, statements, st.reader.span)
     if table is not None and st.like is not None:
         tables.resembling(b, table, b.evaluate(s.Name(st.like, span=st.span), scope))
-    fields = _fields(replace(b, claims=claims), key, statements, inner, said, st.body)
+    fields = _fields(replace(b, claims=claims), claims, statements, inner, said, st)
     if table is not None:
         schema = tables.settled(b, table, raw[""], fields, claims)
     named = lengths(b, raw, fields, st.reader.span)
-    asked = given.asked(b, statements, inner) if ports else ()
+    asked = splits.asked(b, cuts := [x for x in st.body if isinstance(x, s.Split)], inner)
     count = schema.count if schema.counted else given.made_up(asked)
-    parts = _parts(b, statements, inner, count)
+    parts, division = splits.divided(b, cuts, asked, inner, count, fields)
     if table is not None:
-        source, raw = tables.filled(b, table, parts), {**raw, **table.inputs}
+        source, raw = tables.filled(b, table, parts, division), {**raw, **table.inputs}
     source = named_arrays.numbered(b, key, source)
     needed = set(ancestors(f.value for f in fields.values()))
     b.data.sets[key] = DataSet.extending(
@@ -86,6 +86,7 @@ def _build(b: Build, st: s.Data, scope: Scope) -> DataValue:
         raw=raw,
         fields=fields,
         parts=parts,
+        division=division,
         count=count,
         asked=asked,
         counted=schema.counted,
@@ -95,7 +96,10 @@ def _build(b: Build, st: s.Data, scope: Scope) -> DataValue:
         lengths=named,
         claims=tuple(c for c in claims if c.node in needed),
         names={name: f.names for name, f in fields.items() if f.names},
+        measured=claims.measured,
+        split=cuts[-1].span if cuts else None,
     )
+    measures.resolve(b, key, st.name, inner)
     return DataValue(key)
 
 
@@ -135,12 +139,13 @@ def _argument(reader: s.Expr | s.Given, message: str) -> Span:
 
 
 def _fields(
-    b: Build, key: str, statements: Statements, scope: Scope, said: Ends, body: Statements
+    b: Build, claims: FieldClaims, statements: Statements, scope: Scope, said: Ends, st: s.Data
 ) -> dict[str, FieldOf]:
-    """The fields that are written, those of the `body` of the set itself the last, each from those
+    """The fields that are written, those of the body of the set itself the last, each from those
     before it; the broken ones are remembered."""
     fields: dict[str, FieldOf] = {}
-    own = [x for x in body if isinstance(x, s.Field)]
+    own = [x for x in st.body if isinstance(x, s.Field)]
+    owners = _owners(b, st, scope, claims.data)
     first = {x.port.name: x for x in reversed(own)}
     for line in statements:
         if isinstance(line, s.Field):
@@ -149,9 +154,10 @@ def _fields(
                 if line in own and first[name] is not line:  # what `like` brings may be said anew
                     at = first[name].port.span
                     b.refuse_again(f"the field {name} stands twice", line.port.span, at)
+                claims.at(line, *owners.get(id(line), (claims.data, bool)))
                 fields[name] = field_of(b, line, scope, fields.values(), said)
             if name not in fields:
-                b.data.broken.setdefault(key, []).append(name)
+                b.data.broken.setdefault(claims.data, []).append(name)
     return fields
 
 
@@ -181,6 +187,21 @@ def _like(b: Build, st: s.Data, scope: Scope, users: tuple[s.Data, ...] = ()) ->
     lines = tuple(x for x in (*inherited, *model.body) if not isinstance(x, s.Split))
     ports = model.reader.ports if isinstance(model.reader, s.Given) else ()
     return (*given.as_they_stand(ports, lines), *lines)
+
+
+def _owners(
+    b: Build, st: s.Data, scope: Scope, key: str
+) -> dict[int, tuple[str, Callable[[], object]]]:
+    """The set that each line is written in, of a set and of those that it is like, by the identity
+    of the line; with what looks into that."""
+    found: dict[int, tuple[str, Callable[[], object]]] = {id(x): (key, bool) for x in st.body}
+    while st.like is not None:
+        name, binding = st.like, scope.lookup(st.like)
+        assert binding is not None
+        look = partial(lookup, b, name, word(st.span, name, r"\blike\s+"), scope)
+        st = b.data.declared[binding]
+        found |= {id(x): (_key(b, binding), look) for x in st.body}
+    return found
 
 
 def _reader(
@@ -260,49 +281,23 @@ def _setting(b: Build, st: s.Setting, reader: str, scope: Scope) -> int | str:
     return positive(b, st.value, scope, what, f"{what} must be at least 1")
 
 
-def _parts(b: Build, body: Statements, scope: Scope, count: int) -> dict[str, tuple[int, int]]:
-    """`split fit 50000, valid 10000`: stretches of the file, in order; fractions below 1."""
-    parts, start, stop = {"all": (0, count)}, 0, 0.0
-    for st in body:
-        if not isinstance(st, s.Split):
-            continue
-        for part in st.parts:
-            size = static(b, part.size, scope, "the size of a part")
-            if not isinstance(size, int | float) or size <= 0 or (size > 1 and size != int(size)):
-                text = "a part is a number of examples, or a fraction below 1"
-                label = f"is {broadcasting.short(part.size.span.text)}"
-                b.fail("E351", text, part.size.span, label)
-            stop += size * count if size < 1 else int(size)  # fractions are rounded once each
-            number = round(stop) - start
-            if part.name in parts:
-                b.fail("E334", f"the part {part.name} stands twice", part.span, "again")
-            if start + number > count:
-                text = f"the parts ask for {start + number} examples of {count}"
-                notes = (Note(st.span, "the split"),) if st.span != part.size.span else ()
-                b.fail("E352", text, part.size.span, f"only {count - start} are left", notes)
-            if number == 0:
-                label = f"is less than one of {count} examples"
-                b.fail("E351", f"the part {part.name} is empty", part.size.span, label)
-            parts[part.name] = (start, number)
-            start += number
-    return parts
-
-
 def on_part(b: Build, expr: s.Expr, scope: Scope) -> tuple[DataSet, str]:
     """A data set or one of its parts, where `on` stands."""
     if isinstance(expr, s.Attr):
         whole = b.evaluate(expr.body, scope)
         if isinstance(whole, DataValue) and whole.part is None:
-            parts = b.data.sets[whole.name].parts
-            if expr.name not in parts:
+            data = b.data.sets[whole.name]
+            if splits.part_of(data, expr.name) is None:
                 _refuse_part(b, expr, whole.name, scope)
-                unknown(b, "part", expr.name, expr.name_span, list(parts), whole.name)
+                unknown(b, "part", expr.name, expr.name_span, splits.known(data), whole.name)
     value = b.evaluate(expr, scope)
     if not isinstance(value, DataValue):
         remedy = ", ".join(_visible_sets(b, scope)[:3])
         text = "on takes a data set or a part of one"
         if isinstance(expr, s.Attr) and isinstance(b.evaluate(expr.body, scope), DataValue):
             remedy = expr.body.span.text
+        if isinstance(value, list) and any(isinstance(v, DataValue) for v in value):
+            remedy = f"{expr.span.text}[0]"
         b.fail("E353", text, expr.span, f"is {describe(value)}", remedy=remedy)
     return b.data.sets[value.name], value.part or "all"
 
@@ -318,7 +313,7 @@ def _refuse_part(b: Build, expr: s.Attr, name: str, scope: Scope) -> None:
             mine = f"{name}.{part}" if part in parts else ""
             other = f"{name}_{called}" if f"{name}_{called}" in _visible_sets(b, scope) else ""
             if remedy := other or (mine if called != "test" else ""):
-                listed = ", ".join(p for p in parts if p != "all")
+                listed = ", ".join(p for p in splits.known(b.data.sets[name]) if p != "all")
                 text, fact = f"{name} has no part {expr.name}", f"its parts are {listed or 'none'}"
                 b.fail("E301", text, expr.span, "unknown", (), remedy, (fact,))
 
@@ -345,14 +340,14 @@ def bind_fields(b: Build, data: DataSet, scope: Scope) -> None:
 def of_data(b: Build, value: DataValue, name: str, span: Span) -> Value:
     """A part of a data set, or a field of it or of a part."""
     data = b.data.sets[value.name]
-    if value.part is None and name in data.parts:
-        return DataValue(data.name, name)
+    if value.part is None and (part := splits.part_of(data, name)) is not None:
+        return part
     if name in data.fields:
         return _whole(b, data, value.part or "all", data.fields[name], span)
     if name in b.data.broken.get(data.name, ()):
         raise Poisoned
     if value.part is None:
-        unknown(b, "part or field", name, span, [*data.parts, *data.fields], data.name)
+        unknown(b, "part or field", name, span, [*splits.known(data), *data.fields], data.name)
     unknown(b, "field", name, span, list(data.fields), f"{data.name}.{value.part}")
 
 
@@ -368,7 +363,7 @@ def _whole(b: Build, data: DataSet, part: str, field: FieldOf, span: Span) -> No
         text = f"the sequences of {field.name} are of unequal lengths, so they are no one tensor"
         label = f"runs over time, up to the {field.ends} of each example"
         b.fail("E376", text, span, label, notes, "take it in a phase, example by example")
-    count = data.parts[part][1]
+    count = data.parts[part].count
     given.refuse_uncounted(b, data, f"{data.name}.{field.name}", span)
     rows = Size(count if b.outside.limit is None else min(count, b.outside.limit))
     type = field.node.type.like((rows, *field.node.type.shape[1:]), ())

@@ -14,7 +14,7 @@ from typing import Literal
 from dln.compiler.frontend.context.build_context import Binding, Build, Scope
 from dln.compiler.frontend.context.place import poison
 from dln.compiler.frontend.context.ports import port_sizes
-from dln.compiler.frontend.context.static_values import domain_of, size, static
+from dln.compiler.frontend.context.static_values import domain_of, size
 from dln.compiler.frontend.context.values import whole_number
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.sizes import BATCH_SIZE, Size
@@ -23,6 +23,7 @@ from dln.compiler.model import DataSet
 from dln.compiler.schema.given_sizes import ends_of, named, open_names, steps_name, timed
 from dln.compiler.schema.headers import WantedField
 from dln.compiler.schema.keys import RawInput
+from dln.compiler.schema.records import AskedPart
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Span
 
@@ -186,19 +187,12 @@ def _reads(part: s.Syntax) -> Iterator[str]:
 MADE_UP = 10_000
 
 
-def asked(b: Build, body: Iterable[s.Syntax], scope: Scope) -> tuple[tuple[str, float], ...]:
-    """How large the parts of a split are to be, as it is written."""
-    parts = (part for st in body if isinstance(st, s.Split) for part in st.parts)
-    sizes = ((part.name, static(b, part.size, scope, "the size of a part")) for part in parts)
-    return tuple((name, size) for name, size in sizes if isinstance(size, int | float))
-
-
-def made_up(asked: Iterable[tuple[str, float]]) -> int:
+def made_up(asked: Iterable[AskedPart]) -> int:
     """How many examples a set is taken to have of which nobody has said how many there are: so many
     that all of its parts have some."""
-    sizes = [n for _, n in asked]
+    sizes, folds = [p.size for p in asked if not p.folds], sum(p.folds for p in asked)
     said, rest = sum(n for n in sizes if n >= 1), 1 - sum(n for n in sizes if n < 1)
-    return max(MADE_UP, ceil(said / rest) + 1 if rest > 0 else MADE_UP)
+    return max(MADE_UP, ceil((said + folds) / rest) + 1 if rest > 0 else MADE_UP)
 
 
 def refuse_uncounted(b: Build, data: DataSet, what: str, span: Span) -> None:

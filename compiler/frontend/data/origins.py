@@ -13,14 +13,14 @@ from dln.compiler.ir.evaluate import no_draws, number_of
 from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.op import Site, op_of
 from dln.compiler.ir.sizes import BATCH
-from dln.compiler.ir.structure import is_const, is_slice
+from dln.compiler.ir.structure import is_slice
 from dln.compiler.model import DataSet
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MOST = 4096  # numbers of an example that are traced
-SEVERAL, NONE = -1, -2  # not one column; of a constant
+SEVERAL, NONE = -1, -2  # not one column; what is the same for all examples
 
 
 def cells(value: Node, data: DataSet) -> tuple[int, ...]:
@@ -45,7 +45,7 @@ def traced(value: Node, raw: Node) -> NDArray[Any]:
         if node is raw:
             at[node] = np.arange(shape[1]).reshape(shape)
         elif not node.operands:
-            at[node] = np.full(shape, NONE if is_const(node) else SEVERAL)
+            at[node] = np.full(shape, SEVERAL if "batch" in node.type.running else NONE)
         elif op_of(node).is_("view") or op_of(node).is_("copies"):
             site = Site(np, node.attrs, shape, int, lambda s: number_of(s, {BATCH: 1}), no_draws)
             at[node] = np.asarray(op_of(node).evaluate(site, *parts))

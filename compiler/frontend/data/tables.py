@@ -18,6 +18,7 @@ from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.structure import is_input
 from dln.compiler.model import FieldOf
 from dln.compiler.schema.headers import ColumnFacts, DataSource, Oddity, Schema
+from dln.compiler.schema.records import Division, Portion
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import CHOICES, Span
 
@@ -89,7 +90,9 @@ def settled(
     return schema
 
 
-def filled(b: Build, table: RawTable, parts: Mapping[str, tuple[int, int]]) -> DataSource:
+def filled(
+    b: Build, table: RawTable, parts: Mapping[str, Portion], division: Division
+) -> DataSource:
     """The table with the means of the part that is fitted in place of what is missing, of the set
     itself or of the one that it is like."""
     used = table.source.columns or ()
@@ -97,7 +100,12 @@ def filled(b: Build, table: RawTable, parts: Mapping[str, tuple[int, int]]) -> D
         return table.source
     if table.means is None:
         name = next((n for n in FITTED if n in parts), [*parts, "all"][len(parts) > 1])
-        start, count = parts[name]
+        fitted = division.stretch(parts[name])
+        if fitted is None:
+            text = f"set missing = mean takes the means of {name}, which is no stretch of the file"
+            label = "its rows are chosen after the table is read"
+            b.fail("E424", text, table.span, label, remedy="set missing = drop")
+        start, count = fitted
         options = {**table.source.options, "mean": (used, start, start + count)}
         found = columns.asked(b, table, table.source.changed(options=options)).table
         assert found is not None

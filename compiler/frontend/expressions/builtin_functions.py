@@ -15,6 +15,7 @@ from dln.compiler.frontend.context import broadcasting
 from dln.compiler.frontend.context.artefacts import FORMS
 from dln.compiler.frontend.context.build_context import Build, Chain, Scope, Value
 from dln.compiler.frontend.context.values import CALLABLE, Builtin, WholeGradient, describe
+from dln.compiler.frontend.data import measures
 from dln.compiler.frontend.expressions import emit_functions, gradients, phase_queries, schedules
 from dln.compiler.frontend.instances.owning import owned_by
 from dln.compiler.frontend.tensors import (
@@ -231,6 +232,7 @@ LAZY: dict[str, Callable[..., Value]] = {
     "params": _counted(True),
     "fixed_values": _counted(False),
     **{name: _of_machines(name) for name in ("gibbs", "cd", "log_z", "log_likelihood")},
+    **{name: measures.function(name) for name in measures.MEASURES},
     "text": emit_functions.text,
     **{name: emit_functions.curves(name) for name, form in FORMS.items() if form.curves},
     **{name: emit_functions.of_examples(name) for name, form in FORMS.items() if form.example},

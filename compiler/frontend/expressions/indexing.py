@@ -108,6 +108,10 @@ def _index(b: Build, expr: s.Index, scope: Scope) -> Value:
         return _phase_of(b, body, expr, scope)
     if isinstance(body, values.PhaseValue | str):
         b.fail("E328", f"{values.describe(body)} is not indexed", expr.span)
+    if isinstance(body, values.DataValue) and body.part is not None:
+        fact = f"folds have numbers, where they are declared with brackets: split {body.part}[5]"
+        text = f"{body.part} is one part of {body.name}"
+        b.fail("E328", text, expr.span, "has no number", facts=(fact,))
     if not isinstance(body, Node):
         b.fail("E328", f"{values.describe(body)} cannot be indexed", expr.span)
     if is_clock(body) and len(expr.indices) == 1:

@@ -14,8 +14,8 @@ from dln.compiler.frontend.context import broadcasting, counting
 from dln.compiler.frontend.context.build_context import Build, Scope, Value
 from dln.compiler.frontend.context.place import replace
 from dln.compiler.frontend.context.static_values import listed, static, tensor
-from dln.compiler.frontend.context.values import describe, shown
-from dln.compiler.frontend.data import assertions
+from dln.compiler.frontend.context.values import DataValue, describe, shown
+from dln.compiler.frontend.data import assertions, splits
 from dln.compiler.frontend.tensors import affine_index, axes, pointwise, reductions
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.sizes import Size
@@ -93,6 +93,8 @@ def _binary(b: Build, expr: s.Binary, scope: Scope) -> Value:
             broadcasting.as_tensor(b, v, p) if isinstance(v, list) else v
             for v, p in zip((left, right), spans, strict=True)
         )
+    if isinstance(left, DataValue) and isinstance(right, DataValue) and expr.op in "+-":
+        return splits.joined(b, expr.op, left, right, expr)
     if _plain(left) and _plain(right):
         return _arithmetic(b, expr, left, right)
     return pointwise.binary(b, ARITHMETIC[expr.op][0], left, right, expr.span, spans)

@@ -337,7 +337,7 @@ def lasting(b: Build, phase: Phase) -> Lasting | None:
     count, unit = phase.duration
     if unit == "second" or not b.data.sets[phase.on.data].counted:
         return None
-    examples, per_epoch = b.data.sets[phase.on.data].parts[phase.on.part][1], 1
+    examples, per_epoch = b.data.sets[phase.on.data].parts[phase.on.part].count, 1
     if phase.batch is not None and examples:
         size = min(phase.batch, examples)
         per_epoch = max(1, examples // size if phase.order == "stream" else ceil(examples / size))

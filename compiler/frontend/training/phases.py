@@ -7,6 +7,7 @@ from dln.compiler.frontend.context.frame import Frame, PhaseStates, StreamStates
 from dln.compiler.frontend.context.place import poison, replace
 from dln.compiler.frontend.context.static_values import refuse_idle, whole, word
 from dln.compiler.frontend.context.values import PhaseGroup, PhaseValue
+from dln.compiler.frontend.data import splits
 from dln.compiler.frontend.data.datasets import on_part
 from dln.compiler.frontend.expressions import phase_queries
 from dln.compiler.frontend.training import (
@@ -50,6 +51,8 @@ def train(b: Build, st: s.Train, scope: Scope) -> None:
     held, rows = PhaseStates(), phase_clauses.rows(b, st, scope)
     got = PhaseBody(name, st, scope, rows)
     reports.bind(body, got)
+    if rows is not None:
+        splits.of_one_stretch(b, On(data.name, part), st.on.span)
     carry = None if rows is None else StreamStates(name, rows)
     asked = frame = Frame(next(b.counter), name, batched=True, kept=held)
     b.phases.scopes[name] = (body, asked)

@@ -13,6 +13,7 @@ from dln.compiler.frontend.context.frame import Frame, StreamStates
 from dln.compiler.frontend.context.place import poison, replace
 from dln.compiler.frontend.context.ports import shaped
 from dln.compiler.frontend.context.static_values import positive, tensor, word
+from dln.compiler.frontend.data import splits
 from dln.compiler.frontend.data.datasets import on_part
 from dln.compiler.frontend.expressions import phase_queries
 from dln.compiler.frontend.expressions.operators import truth
@@ -43,6 +44,8 @@ def watch(b: Build, st: s.Watch, where: Scope, place: int, got: PhaseBody) -> Wa
     if st.on is not None:
         data, part = on_part(b, st.on, got.around)
         on, site = On(data.name, part), f"{got.name}.{st.name}"
+        if rows is not None:
+            splits.of_one_stretch(b, on, st.on.span)
         carry = None if rows is None else StreamStates(site, rows)
         frame = Frame(next(b.counter), site, batched=True, kept=b.frame.kept, carry=carry)
         body = phase_scope.scope_over(b, phase.body, got.around, got.name, data)

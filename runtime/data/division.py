@@ -1,0 +1,112 @@
+"""Which examples of a data set are in which part: a function of the division, the number of
+examples and, where they are divided by a class, of the classes. Nothing else is asked, so a part is
+the same in every run, and in every set with as many examples.
+
+Shuffled, examples are taken in the order of `sampling_order.permutation` of the site "split" at
+epoch 0, else in that of the file; each piece has the next ones. By class each class is dealt out by
+itself: of the m examples of a class a piece with a share p of all gets m p, rounded down, and what
+is left of the class goes, one each, to the pieces that lack most, the first among equals. So each
+class has in each piece its share within one example. Within a part examples stand as in the file.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dln.compiler.plan import DataSpec, Division, site_number
+from dln.runtime.readers import sampling_order
+
+Indices = sampling_order.Indices
+
+
+class ChosenRows:
+    """The examples of a part, by their numbers in the file: `count` of them from `first` on, or
+    those of `listed`, which ascend."""
+
+    def __init__(self, first: int, count: int, listed: Indices | None = None) -> None:
+        self.first, self.count, self.listed = first, count, listed
+
+    def of(self, array: NDArray[Any], low: int = 0, high: int | None = None) -> NDArray[Any]:
+        """The rows of an array with all examples as its first axis; some of them: from number
+        `low` of the part up to before `high`. A look where they lie side by side, else a copy."""
+        high = self.count if high is None else high
+        if self.listed is None:
+            return array[self.first + low : self.first + high]
+        return array[self.listed[low:high]]
+
+    def numbers(self, low: int = 0) -> int | Indices:
+        """Where examples from number `low` of the part on stand in the file: the first one, the
+        others following, or all of them."""
+        return self.first + low if self.listed is None else self.listed[low:]
+
+    def number(self, place: int) -> int:
+        """Where an example of the part stands in the file."""
+        return self.first + place if self.listed is None else int(self.listed[place])
+
+
+def rows_of(
+    spec: DataSpec, part: str, labels: NDArray[Any] | None, limit: int | None
+) -> ChosenRows:
+    """The examples of a part; `labels` [n] are the classes where the set is divided by them. Of
+    `limit` examples those that come first in the order in which they were dealt out."""
+    division, portion = spec.division, spec.parts[part]
+    most = spec.count if limit is None else limit
+    stretch = spec.stretch(part)
+    if stretch is not None:
+        return ChosenRows(stretch[0], min(most, stretch[1]))
+    order, pieces = dealt(division, labels)
+    listed = order[np.isin(pieces[order], portion.pieces)][:most]
+    return ChosenRows(0, len(listed), np.sort(listed))
+
+
+def dealt(division: Division, labels: NDArray[Any] | None) -> tuple[Indices, Indices]:
+    """The order in which examples are dealt out, [n], and the piece that each is in, [n]."""
+    sizes = division.sizes
+    n = sum(sizes)
+    order = sampling_order.file_order(n)
+    if division.shuffled:
+        order = sampling_order.permutation(n, division.seed, site_number("split"), 0)
+    pieces = np.empty(n, np.int64)
+    if labels is None or not division.by:
+        pieces[order] = np.repeat(np.arange(len(sizes)), sizes)
+        return order, pieces
+    classes, which, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    by_class = order[np.argsort(which[order], kind="stable")]
+    stop = 0
+    for mine in shared(counts, np.asarray(sizes)):
+        start, stop = stop, stop + int(mine.sum())
+        pieces[by_class[start:stop]] = np.repeat(np.arange(len(sizes)), mine)
+    return order, pieces
+
+
+def in_runs(labels: NDArray[Any]) -> bool:
+    """Whether all examples of each class lie side by side, of enough that this is no chance.
+
+    >>> in_runs(np.repeat([0, 2, 1], 5)), in_runs(np.resize([0, 1], 30)), in_runs(np.ones(30))
+    (True, False, False)
+    """
+    runs = 1 + int(np.count_nonzero(labels[1:] != labels[:-1]))
+    return runs > 1 and len(labels) >= 5 * runs and runs == len(np.unique(labels))
+
+
+def shared(counts: NDArray[Any], sizes: NDArray[Any]) -> NDArray[np.int64]:
+    """[classes, pieces]: how many of the `counts` examples of each class go to each of the `sizes`
+    pieces, every one of them its share within one example.
+
+    That it comes out is the theorem of Gale and Ryser: a class whose rest goes to the pieces that
+    lack most leaves a rest that comes out.
+
+    >>> shared(np.array([5, 3, 2]), np.array([6, 4])).tolist()
+    [[3, 2], [2, 1], [1, 1]]
+    """
+    n = max(1, int(sizes.sum()))
+    found: NDArray[np.int64] = counts[:, None].astype(np.int64) * sizes // n
+    lack = sizes - found.sum(0)
+    for mine, left in zip(found, counts - found.sum(1), strict=True):
+        most = np.argsort(-lack, kind="stable")[: int(left)]
+        mine[most] += 1
+        lack[most] -= 1
+    return found
