@@ -330,7 +330,7 @@ class Actions:
     def domain(self, c: Kids) -> s.Domain:
         name, given = held(c[0]), tuple(c[2] or ())
         words = tuple(k for k in given if isinstance(k, s.String))
-        if len(given) > 1 and len(words) < len(given):
+        if name == "class" and len(given) > 1 and len(words) < len(given):
             text = f"{name} takes one number, or the names of its classes"
             at = next(k for k in given if k not in words)
             example = 'class(3), or class("no", "yes")'

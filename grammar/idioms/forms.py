@@ -176,6 +176,8 @@ HOLES = {
     ),
     "given": rf"[ \t,:]*(?:\w+[ \t]*=|lr\b|eta\b|rate\b)[^\n#()]+?{_LINE}",
     "importing": r"(?:[ \t]+import\b[^\n#]*)?",
+    "sets": r"(?:[:=]|\bis\b)?(?![ \t]*[.(\[])",
+    "dotted": r"[A-Za-z]\w*(?:\[[^\[\]\n]*\])?(?:\.\w+(?:\[[^\[\]\n]*\])?)+",
     "percent": r"\b\d[\d.]*\s?%(?!\s*[\w(])",
 }
 PART = ("index", "method", "summing", "timed")  # holes that are part of what is wrong

@@ -104,13 +104,18 @@ LOSSES = (
      "this is binary_cross_entropy(p, t): what is found, then what is right"),
     ("~binary_cross_entropy_with_logits({a}, {b})", "binary_cross_entropy(sigmoid({a}), {b})",
      "binary_cross_entropy takes probabilities: sigmoid of a logit, and does not overflow"),
+    ("~sparse_categorical_crossentropy|categorical_crossentropy|CategoricalCrossentropy|mse|MSE|mae"
+     "|SparseCategoricalCrossentropy|BCELoss|BCEWithLogitsLoss|binary_crossentropy|MSELoss|mse_loss"
+     "|CrossEntropyLoss|crossentropy|NLLLoss|softmax_cross_entropy|hinge_loss|squared_loss",
+     ": minimize cross_entropy(z, label) over net with sgd(lr = 0.1)",
+     "a loss is a function, which is applied where the loss stands: cross_entropy(z, label), "
+     "nll(p, label), squared_error(y, t), binary_cross_entropy(p, t)"),
 )  # fmt: skip
 LAYERS = (
     ("~Linear|FullyConnected|InnerProduct({a}, {b}{more})", "dense({b}{more})", RESULTS),
     ("~linear|fc|Dense({a}, {k}{more})", "dense({k}{more})", RESULTS),
     ("~TimeDistributed({a})", "{a}", "a layer is applied at each step by itself"),
-    ("~Bidirectional({inside})", ": concat(lstm(64)(x), back), back being of x turned round",
-     "back to front is a layer of its own"),
+    ("~Bidirectional({a}{more})", "both({a}, {a})", "two layers read from both ends with both"),
     ("~Linear|linear|fc|FullyConnected|Dense|DenseLayer|fully_connected|InnerProduct"
      "|Affine({a}{more})",
      "dense({a}{more})", DENSE),

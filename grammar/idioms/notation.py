@@ -104,6 +104,15 @@ def _repeated(h: Holes) -> str | None:
     return f": scan {index} in time {{" if again else line
 
 
+def _each_of(h: Holes) -> str:
+    """`sum(l.W^2 for l in layers)`: of a range an index is summed over, of a list its entries."""
+    name, f, along, each = h["reduced"], h["f"], h["along"].strip(), h["summand"].strip()
+    if re.search(r"\.\.|\brange\b|^\w+\s*[-+*]", along):
+        return f"{name}({f} in {along}: {each})"
+    inner = each if re.match(r"(?:sum|norm|mean)\(", each) else f"sum({each})"
+    return f"{name}([for {f} in {along}: {inner}])"
+
+
 def _apart(h: Holes) -> str:
     """`a = 1, b = 2` on two lines; in a block numbers may be parameters without their word."""
     f, g, first, second = h["f"], h["g"], h["closed"].strip(), h["rest"].strip()
@@ -139,7 +148,7 @@ ROWS = tuple(
     for code, form, here, says in (
         ("E112", "^{latex}", _formula, FORMULA),
         ("E112", "^{turned}", _multiplied, "a matrix is turned with a mark behind it: W'"),
-        ("E113", "{reduced}({summand} for {f} in {along})", "{reduced}({f} in {along}: {summand})",
+        ("E113", "{reduced}({summand} for {f} in {along})", _each_of,
          "the indices of a sum stand first, before a colon"),
         ("E115", "^for {f} in {cond}: {rest}", _repeated, ALL),
         ("E111", "^{f} = {closed}, {g} = {rest}", _apart,

@@ -26,9 +26,10 @@ def _without(h: Holes) -> str:
 
 def _patient(h: Holes) -> str:
     """`patience 5` of the value that a phase is to end by."""
-    watch, n = (re.match(r"\w*", h["cond"].strip()) or [""])[0], int(h["k"])
-    last = ", ".join([*(f"{watch}[-{k}]" for k in range(n - 1, 0, -1)), watch])
-    return f"until {h['cond'].strip()} or {watch}[-{n}] <= min([{last}])"
+    cond = h["cond"].strip()
+    watch = (re.match(r"-?\w*", cond) or [""])[0]
+    waits = f"until {watch} stalls for {h['k']} epochs"
+    return waits if watch == cond else f"until {cond}\n{waits}"
 
 
 def _varied(h: Holes) -> str | None:
@@ -72,6 +73,12 @@ def _share_of(h: Holes) -> str:
     return f"expect {h['l']} == {h['r']} within {share:g} * {h['r']}"
 
 
+def _watched(h: Holes) -> str:
+    on = re.search(r"(?!on\b)\b[A-Za-z_]\w*(?:\.\w+)?", h["tail"])
+    data = on[0] if on else "mnist.valid"
+    return f": watch error = argmax(net(x)) != label on {data} every 1 epoch"
+
+
 EQUAL = "equal is written =="
 
 ROWS = tuple(
@@ -80,12 +87,14 @@ ROWS = tuple(
         # -- phases
         ("E114", "^until {number} {unit}", ": for {number} {unit}, in the line of train", UNITS),
         ("E114", "^until {cond} patience {k}", _patient,
-         "until has one condition, of reports: a patience is that none since was better"),
+         "a phase waits for a watch with stalls: until error stalls for 5 epochs"),
         ("E114", "device|cuda|gpu|cpu {clause}", ": dln run --backend cupy SPEC",
          "where it runs is said by the command"),
         ("E114", "metrics|metric|validation_data|verbose|callbacks {clause}",
          ": watch error = argmax(z) != label on mnist_test every 1 epoch",
          "what is measured is an equation of a watch"),
+        ("E114", "^train {lrest} validation|validate|valid|val|eval|evaluate|test {tail}",
+         _watched, "what is measured on other data is a watch"),
         ("E114", "validation_split|val_split {clause}",
          ": split fit 50000, valid 10000, in data, and train ... on mnist.fit",
          "the parts of data are said where it is declared"),

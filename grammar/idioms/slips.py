@@ -49,6 +49,15 @@ def _classed(h: Holes) -> str | None:
     return f": block {h['f']}(x[{sizes[0][0]}]) -> y[{sizes[-1][1]}] {{\n{lines}\n}}"
 
 
+def _stalls(h: Holes) -> str:
+    """`early_stopping error patience 3`."""
+    said = re.sub(r"\b(?:monitor|patience|on|for|by|epochs?|with|min_delta|mode)\b", " ", h["tail"])
+    names, numbers = re.findall(r"[A-Za-z]\w*", said), re.findall(r"\b[1-9]\d*\b", said)
+    if len(names) == len(numbers) == 1 and f"watch {names[0]} " in h["source"]:
+        return f"until {names[0]} stalls for {numbers[0]} epochs"
+    return ": until error stalls for 3 epochs"
+
+
 def _share(h: Holes) -> str:
     return f"* {h['percent'].rstrip('% ')}"
 
@@ -78,12 +87,13 @@ ROWS = tuple(
          "a statement ends with its line, and comments start with #"),
         ("E114", "{q} ? {r} : {other}", "{r} if {q} else {other}",
          "a choice is written a if test else b"),
+        ("E112", "Dense|dense|Linear({c} => {number}{more})", "dense({number}{more})",
+         "a layer says how many results it has: what it is given follows"),
         ("E110", "{f}({keyed})", _options, "an option is set with =, as in dense(10, act = tanh)"),
         ("E111", "^minimize {cond} for {k} {unit}",
          lambda h: f": train fit on mnist batch 100 for {h['k']} {h['unit']} {{", LONG),
         ("E114", "^early_stopping|early_stop|patience|stop_early {tail}",
-         ": until error[-3] <= min([error[-2], error[-1], error])",
-         "a phase ends by a condition on what it watches"),
+         _stalls, "a phase ends by a condition on what it watches"),
         ("E114", "^minimize {cond} with {g}({x}.parameters(){more})",
          lambda h: f"minimize {h['cond']} over {h['x']} with "
          f"{h['g'].lower()}({h['more'].removeprefix(',').strip()})",

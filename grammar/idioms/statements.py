@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from dln.grammar.idioms import heads, notation, phrases, slips
+from dln.grammar.idioms import guesses, heads, notation, phrases, slips
 from dln.grammar.idioms.forms import Idiom
 from dln.grammar.idioms.names import OPTIONS, arguments, same
 from dln.grammar.idioms.phrases import EQUAL, MINIMIZE
@@ -280,6 +280,8 @@ OWN = tuple(
         ("E113", "^var|val|int|float|double|auto|mut {f} = {rest}", _let,
          "a value is named with let, and does not change"),
         ("E113", "^for {vars} in {loop}:{indented}", PHASE, LOOP),
+        ("E113", "^with ~no_grad|inference_mode|GradientTape|autocast({inside}){tail}", "",
+         "watches move nothing, and minimize takes gradients by itself: this line is left out"),
         ("E113", "^with {cond}:{indented}", "", HERE),
         ("E113", "^@{f}{rest}", "", "nothing is decorated: all is differentiated and compiled"),
         ("E113", "^return {rest}", _returned,
@@ -324,7 +326,7 @@ LAST = (
     Idiom("^{x}.{method}({inside}){blank}", "", EFFECT, "E113"),
     Idiom("^{g}({inside}){blank}", _effect, EFFECT, "E113"),
 )
-ROWS = (*slips.ROWS, *heads.ROWS, *notation.ROWS, *OWN, *phrases.ROWS, *LAST)
+ROWS = (*slips.ROWS, *guesses.ROWS, *heads.ROWS, *notation.ROWS, *OWN, *phrases.ROWS, *LAST)
 CLAUSES = tuple(
     row
     for row in ROWS

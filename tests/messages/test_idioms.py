@@ -27,7 +27,7 @@ TOLD = {
     "training: lr in the header", "training: vary an option", "recurrence: for t in range",
     "Keras Sequential", "sweep over an instance's option",
     "early stopping",
-    "a task that calls the net on the data", "sgd learning_rate momentum nesterov", "adam string",
+    "a task that calls the net on the data", "sgd learning_rate momentum nesterov",
     "for 5 epoch:", "train(net, mnist)", "import torch",
     "return_sequences", "num_layers", "append", "elif", "watch every 10", "net.eval()",
     "len(mnist)", "lambda inline", "while",

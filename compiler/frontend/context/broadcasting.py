@@ -13,7 +13,12 @@ from typing import Any, NoReturn
 
 from dln.compiler.frontend.context import counting, lengths, standing
 from dln.compiler.frontend.context.build_context import Build, Chain, Instance, Value
-from dln.compiler.frontend.context.size_places import instead, size_place
+from dln.compiler.frontend.context.size_places import (
+    SizePlace,
+    declared_sizes,
+    instead,
+    size_place,
+)
 from dln.compiler.frontend.context.values import (
     Function,
     Recurrence,
@@ -286,6 +291,7 @@ def _same_example(
         facts = (fact,) if len(x.type.example) != len(y.type.example) else ()
         text = f"{' and '.join(names)} have different shapes"
         remedy, at = _product(b, x, y, places), places[1]
+        _refuse_column(b, (x, y), text, notes)
         if not remedy and c is not None:
             _refuse_size(b, (x, y), places, text, (*first, Note(places[1], f"is {shown[1]}")))
         if remedy:
@@ -307,12 +313,40 @@ def _refuse_size(
     said = [size_place(b, n, unlike[0]) for n in sides]
     alone = [is_param(bare(n)) for n in sides]
     which = alone if alone.count(True) == 1 else [at is not None for at in said]
-    guilty = which.index(True) if which.count(True) == 1 else None
+    guilty = which.index(True) if which.count(True) == 1 else _beside_result(said, places[0])
     if len(unlike) != 1 or guilty is None or (at := said[guilty]) is None:
         return
     size, other = sides[1 - guilty].type.example[unlike[0]], said[1 - guilty]
     if remedy := instead(b, at, size, other):
         b.fail("E202", text, at.span, f"makes it {sizes[guilty][unlike[0]]}", notes, remedy)
+
+
+def _refuse_column(b: Build, sides: tuple[Node, Node], text: str, notes: tuple[Note, ...]) -> None:
+    """`b[10, 1]` beside a vector of ten: a vector is no column, and has one axis."""
+    for node, other in (sides, sides[::-1]):
+        path = bare(node)["path"] if is_param(bare(node)) else ""
+        made, sizes = b.owned.owners.get(path), [*map(b.number, node.type.example)]
+        plain = [n for n in sizes if n != 1]
+        if made is None or plain == sizes or plain != [*map(b.number, other.type.example)]:
+            continue
+        said = declared_sizes(made, path)
+        if len(said) == len(sizes) and said[0].span.source is b.source:
+            left = [d.span.text for d, n in zip(said, sizes, strict=True) if n != 1]
+            label = f"is {b.shown(node.type)}: a vector has one axis"
+            b.fail("E202", text, said[0].span.to(said[-1].span), label, notes, ", ".join(left))
+
+
+def _beside_result(said: Sequence[SizePlace | None], at: Span) -> int | None:
+    """Of two parameters of a block that give an equation other sizes, the one that does not give it
+    a size of the result that it defines."""
+    one, other = said
+    if one is None or other is None or one.block is not other.block:
+        return None
+    line = at.source.line(at.line).split("[")[0].split("=")[0].strip()
+    results = one.block.definition.syntax.results
+    dims = {d.span.text for p in results if p.name == line for d in p.dims or ()}
+    fits = [place.within.text in dims for place in (one, other)]
+    return fits.index(False) if fits.count(False) == 1 else None
 
 
 def _weights(b: Build, made: Instance) -> str:

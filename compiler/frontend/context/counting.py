@@ -94,3 +94,45 @@ def _refuse_reading(b: Build, parts: Sequence[Side], whole: Index, op: str, span
     said = "a scan reads a sequence at its own step, and so many before or after it"
     remedy = f"back[i] = {text} outside of the scan, which a block does whose port back[time] it is"
     b.fail("E217", said, span, f"reads {how}", remedy=remedy if op == "-" else "")
+
+
+# ---- what is written without its scan ------------------------------------------------------------
+
+CHAINED = "layers one after another are a chain: chain([for m in [100, 10]: dense(m)])"
+DRAWS = "bernoulli|categorical|normal|uniform"
+
+
+def refuse_unscanned(b: Build, name: str, span: Span) -> None:
+    """`h[t] = f(h[t-1])` without its scan."""
+    line = span.source.line(span.line).split("#")[0].strip()
+    step = re.match(rf"{name}\[\s*(\w+)\s*[,\]]", line)
+    if step is not None and re.search(rf"\b{name}\[\s*{step[1]}\s*-", line):
+        start = span.source.starts[span.line - 1] + span.source.line(span.line).index(line)
+        at = Span(span.source, start, start + len(line))
+        text = "what is defined by its own earlier values stands in a scan"
+        remedy = f"scan {step[1]} in time {{\n  {line}\n}}"
+        b.fail("E331", text, at, remedy=remedy)
+
+
+def as_recurrence(name: str, span: Span) -> str:
+    """How `s = f(s)` in a `for` is written, which would change s from round to round."""
+    source = span.source
+    line = source.line(span.line).split("#")[0].strip()
+    above = source.text[: source.starts[span.line - 1]].rstrip().rpartition("\n")[2]
+    rounds = re.match(r"\s*for (\w+) in ([01])\s*\.\.\s*(.*?)\s*\{$", above)
+    if rounds is None or not line.startswith(f"{name} "):
+        return ""
+    if "->" in line:
+        return CHAINED
+    t, first, last = rounds.groups()
+    steps = last if first == "1" else re.sub(r"\s*-\s*1$", "", last)
+    steps = str(int(last) + 1) if first == "0" and last.isdigit() else steps
+    if first == "0" and steps == last:
+        steps = f"{last} + 1"
+    drawn = re.search(rf"= ({DRAWS})\(", line) is not None
+    changed = re.sub(rf"(?<![\w.]){name}(?![\w\[])", f"{name}[{t}-1]", line.partition("=")[2])
+    step = f"{name}[{t}] {'~' if drawn else '='}{changed}"
+    return (
+        f"what changes from round to round is a sequence: {name}[-1] = ... above, then "
+        f"scan {t} in {steps} {{ {step} }}"
+    )

@@ -40,8 +40,6 @@ from dln.compiler.ir.structure import is_clock
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import CHOICES, Span, nearest, slips
 
-CHAINED = "layers one after another are a chain: chain([for m in [100, 10]: dense(m)])"
-DRAWS = "bernoulli|categorical|normal|uniform"
 LIBRARY = 2  # the level of its names
 SHORT = 3  # marks of a name that another one of as many may be by chance
 MOST_HINTS = 20  # as many as are printed
@@ -172,6 +170,8 @@ def ways(b: Build, name: str, span: Span, scope: Scope, alone: bool) -> tuple[st
         return (f'a data set is declared by data, or in another file: use "{name}.dln"',)
     if meant is CALLED and alone:
         return (f"a function has a line of its own, fn {name}(a) = ..., a layer is a block",)
+    if name in ("params", "weights", "theta") and meant is ANY:
+        return ("an instance has its parameters itself: net(x)",)
     inside = body is not None and body.holds(span) and body.text.startswith("block")
     if inside and meant is RECKONED:
         return (f"what is learnt is declared above, with its sizes: param {name}[m] = 0",)
@@ -215,42 +215,6 @@ def refuse_early(b: Build, name: str, span: Span, scope: Scope) -> None:
         if b.built.missing.asked(name, text, span):
             raise Poisoned
         b.fail("E301", text, span, "is needed before", facts=(fact,))
-
-
-def refuse_unscanned(b: Build, name: str, span: Span) -> None:
-    """`h[t] = f(h[t-1])` without its scan."""
-    line = span.source.line(span.line).split("#")[0].strip()
-    step = re.match(rf"{name}\[\s*(\w+)\s*[,\]]", line)
-    if step is not None and re.search(rf"\b{name}\[\s*{step[1]}\s*-", line):
-        start = span.source.starts[span.line - 1] + span.source.line(span.line).index(line)
-        at = Span(span.source, start, start + len(line))
-        text = "what is defined by its own earlier values stands in a scan"
-        remedy = f"scan {step[1]} in time {{\n  {line}\n}}"
-        b.fail("E331", text, at, remedy=remedy)
-
-
-def as_recurrence(name: str, span: Span) -> str:
-    """How `s = f(s)` in a `for` is written, which would change s from round to round."""
-    source = span.source
-    line = source.line(span.line).split("#")[0].strip()
-    above = source.text[: source.starts[span.line - 1]].rstrip().rpartition("\n")[2]
-    rounds = re.match(r"\s*for (\w+) in ([01])\s*\.\.\s*(.*?)\s*\{$", above)
-    if rounds is None or not line.startswith(f"{name} "):
-        return ""
-    if "->" in line:
-        return CHAINED
-    t, first, last = rounds.groups()
-    steps = last if first == "1" else re.sub(r"\s*-\s*1$", "", last)
-    steps = str(int(last) + 1) if first == "0" and last.isdigit() else steps
-    if first == "0" and steps == last:
-        steps = f"{last} + 1"
-    drawn = re.search(rf"= ({DRAWS})\(", line) is not None
-    changed = re.sub(rf"(?<![\w.]){name}(?![\w\[])", f"{name}[{t}-1]", line.partition("=")[2])
-    step = f"{name}[{t}] {'~' if drawn else '='}{changed}"
-    return (
-        f"what changes from round to round is a sequence: {name}[-1] = ... above, then "
-        f"scan {t} in {steps} {{ {step} }}"
-    )
 
 
 def hides(b: Build, name: str, scope: Scope) -> bool:

@@ -6,6 +6,7 @@ where two sizes do not agree, and what to.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from dln.compiler.frontend.context import blaming
@@ -38,11 +39,10 @@ def size_place(b: Build, node: Node, axis: int) -> SizePlace | None:
 def _said(b: Build, node: Node, axis: int) -> SizePlace | None:
     """Where the size of an axis of a parameter is written: among its sizes, or as the argument of
     the instance that has it."""
-    made, name = b.owned.owners.get(node["path"]), node["path"].rpartition(".")[2]
+    made = b.owned.owners.get(node["path"])
     if made is None:
         return None
-    lines = (st for st in made.definition.syntax.body if isinstance(st, s.Param | s.Fixed))
-    dims = next((d.dims or () for st in lines for d in st.declared if d.name == name), ())
+    dims = declared_sizes(made, node["path"])
     if axis >= len(dims):
         return None
     span, options = dims[axis].span, {o.name for o in made.definition.syntax.options}
@@ -51,6 +51,13 @@ def _said(b: Build, node: Node, axis: int) -> SizePlace | None:
     found = blaming.origins(made.making, span)
     at = found[-1].span if found else None
     return SizePlace(at, span, made) if at is not None and at.source is b.source else None
+
+
+def declared_sizes(made: Instance, path: str) -> Sequence[s.Expr]:
+    """The sizes of a parameter as its block declares them."""
+    lines = (st for st in made.definition.syntax.body if isinstance(st, s.Param | s.Fixed))
+    name = path.rpartition(".")[2]
+    return next((d.dims or () for st in lines for d in st.declared if d.name == name), ())
 
 
 def instead(b: Build, at: SizePlace, size: Size, other: SizePlace | None = None) -> str:

@@ -11,10 +11,9 @@ from functools import partial
 from types import UnionType
 from typing import NoReturn
 
-from dln.compiler.frontend.context import absences, broadcasting, missing
-from dln.compiler.frontend.context.build_context import Build, Scope, Value
+from dln.compiler.frontend.context import broadcasting, counting, missing
+from dln.compiler.frontend.context.build_context import Build, Chain, Scope, Value
 from dln.compiler.frontend.context.place import Poisoned
-from dln.compiler.frontend.context.size_places import instead, size_place
 from dln.compiler.frontend.context.values import (
     INDEX,
     PhaseGroup,
@@ -25,9 +24,9 @@ from dln.compiler.frontend.context.values import (
     whole_number,
 )
 from dln.compiler.ir.graph import Node, ancestors
-from dln.compiler.ir.sizes import Conflict, Size, Var
-from dln.compiler.ir.structure import is_input, is_param, is_size
-from dln.compiler.ir.tensor_type import DOMAINS, Domain, fits
+from dln.compiler.ir.sizes import Size, Var
+from dln.compiler.ir.structure import is_param, is_size
+from dln.compiler.ir.tensor_type import DOMAINS, Domain
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import CHOICES, Note, Span, nearest
 
@@ -40,7 +39,7 @@ def static(b: Build, expr: s.Syntax, scope: Scope, what: str) -> Value:
     _leave_unsaid(b, value)
     if isinstance(value, Node):
         made = b.graph.spans.get(value, ())[:1]
-        notes = tuple(Note(m, "is made here") for m in made if not _overlap(m, expr.span))
+        notes = tuple(Note(m, "is made here") for m in made if not overlap(m, expr.span))
         text = f"{what} must be known when the spec is read"
         label = f"{broadcasting.short(expr.span.text)} is a tensor"
         b.fail("E304", text, expr.span, label, notes, "use a const, a number or a size here")
@@ -119,7 +118,7 @@ def _size_of(b: Build, value: Value, at: Span) -> Size:
     _leave_unsaid(b, value)
     if (number := whole_number(value)) is None:
         label, remedy = f"is {shown(value)}", unquoted(value)
-        facts = (missing.CHAINED,) * isinstance(value, list)
+        facts = (counting.CHAINED,) * isinstance(value, list)
         b.fail("E212", "a size must be a whole number", at, label, remedy=remedy, facts=facts)
     if number < 0:
         b.fail("E212", "a size cannot be negative", at, f"is {number}")
@@ -154,112 +153,9 @@ def domain_of(
     return Domain(domain.name, size(b, domain.size, scope, declare))
 
 
-def want_domain(
-    b: Build,
-    node: Node,
-    wanted: Domain,
-    span: Span,
-    who: str,
-    verb: str = "takes",
-    absent: bool = False,
-    beside: Sequence[Node] = (),
-) -> Node:
-    """A tensor where a domain is asked for; the error says what would mend it. Of classes perhaps
-    none, where that may be `absent`; as many as have entries what stands `beside` it."""
-    found = node.type.domain
-    if wanted.name == "class" and found.name == "class":
-        if not absent:
-            absences.refuse(b, node, span, who)
-        _same_classes(b, node, wanted, span, who, beside)
-        return node
-    if fits(found, wanted):
-        return node
-    if wanted.name == "logit" and found.name in ("prob", "binary"):
-        _squashed_twice(b, node, span, who)
-    _wrong_domain(b, node, wanted, span, f"{who} {verb}")
-
-
-def _same_classes(
-    b: Build, node: Node, wanted: Domain, span: Span, who: str, beside: Sequence[Node]
-) -> None:
-    """A class of as many values as are asked for, where both say how many."""
-    left, right = wanted.size, node.type.domain.size
-    if left is None or right is None:
-        return
-
-    def fail(c: Conflict) -> NoReturn:
-        asked, found = (broadcasting.domain_text(b, d) for d in (wanted, node.type.domain))
-        text = f"{who} takes a {asked}, not a {found}"
-        notes = b.proof_notes(c.left, c.right, skip=span)
-        many = b.resolve(left)
-        axes = [
-            (n, i) for n in beside for i, k in enumerate(n.type.example) if b.resolve(k) == many
-        ]
-        if (at := size_place(b, *axes[0]) if axes else None) is not None:
-            notes = (Note(span, f"is a {found}"), *notes)
-            b.fail("E217", text, at.span, f"makes it {many}", notes, instead(b, at, right))
-        b.fail("E217", text, span, f"is a {found}", notes)
-
-    why = f"{broadcasting.short(span.text)} is a {node.type.domain}"
-    b.equate(left, right, span, why, fail)
-
-
-def _overlap(a: Span, b: Span) -> bool:
+def overlap(a: Span, b: Span) -> bool:
+    """Whether two places have a character in common."""
     return a.source is b.source and a.start < b.stop and b.start < a.stop
-
-
-# What a loss squashes itself, and the loss that takes what is squashed already.
-SQUASHED = {"cross_entropy": ("softmax", "nll")}
-SQUASHING = {"nll": "softmax", "categorical": "softmax", "bernoulli": "sigmoid",
-             "binary_cross_entropy": "sigmoid"}  # fmt: skip
-
-
-def _wrong_domain(b: Build, node: Node, wanted: Domain, span: Span, who: str) -> NoReturn:
-    found = node.type.domain
-    remedy = {
-        "prob": "apply sigmoid or softmax, or assert it with `as prob`",
-        "binary": "assert it with `as binary`",
-        "positive": "apply exp or softplus, or assert it with `as positive`",
-        "class": "a class comes from data, argmax or categorical",
-        "real": "onehot(...) turns a class into numbers",
-        "logit": "onehot(...) turns a class into numbers",
-    }[wanted.name]
-    if found.name in ("logit", "real") and wanted.name == "prob":
-        squash, text = SQUASHING.get(who.split()[0]), broadcasting.whole_text(span.text)
-        remedy = f"{squash}({text})" if squash is not None else remedy
-    if found.name == "class" and wanted.name in ("prob", "binary"):
-        pick = "[1]" if b.number(found.size) == 2 else ""
-        remedy = f"onehot({broadcasting.whole_text(span.text)}){pick}"
-    if is_input(node) and found.name == "real":
-        scale = ", scaled to 0..1" if wanted.name == "prob" else ""
-        asked = broadcasting.domain_text(b, wanted)
-        remedy = f"declare the field: {node['name']}: {asked}{scale}"
-    text, label = f"{who} a {wanted.name}, not a {found.name}", broadcasting.domain_text(b, found)
-    b.fail("E310", text, span, f"is a {label}", _made(b, node, span), remedy)
-
-
-def _made(b: Build, node: Node, span: Span) -> tuple[Note, ...]:
-    """The place that gave a tensor its domain."""
-    found = b.graph.spans.get(node, ())[:1]
-    text = "is declared here" if is_input(node) else f"makes it a {node.type.domain.name}"
-    said = is_input(node) or node.type.domain.name != "real"
-    return tuple(Note(p, text) for p in found if said and not _overlap(p, span))
-
-
-def _squashed_twice(b: Build, node: Node, span: Span, who: str) -> NoReturn:
-    """A probability where a logit is taken: the activation stands twice."""
-    found, made = node.type.domain.name, _made(b, node, span)
-    maker = broadcasting.short(made[0].span.text) if made else "the activation"
-    line = f" on line {made[0].span.line}" if made else ""
-    inside, other = SQUASHED.get(who, ("", ""))
-    does = f"{who} takes a logit"
-    message = f"{inside} is applied twice" if maker == inside else f"a {found} where {does}"
-    does += f" and applies {inside} itself" if inside else ""
-    own = re.fullmatch(r"(softmax|sigmoid)\((.*)\)", span.text)
-    if own is not None and inside == own[1]:
-        b.fail("E310", message, span, does, made, own[2])
-    instead = f", or use {other}, which takes a prob" if other and found == "prob" else ""
-    b.fail("E310", message, span, does, made, f"drop {maker}{line}{instead}")
 
 
 def listed(b: Build, expr: s.Expr, scope: Scope, who: str = "for") -> list[Value]:
@@ -272,6 +168,9 @@ def listed(b: Build, expr: s.Expr, scope: Scope, who: str = "for") -> list[Value
     text, label, remedy = f"{who} runs over a list or a range", f"is {shown(value)}", ""
     if (number := whole_number(value)) is not None:
         remedy = f"[{number}] of one number, 1..{number} of so many"
+    if isinstance(value, Chain):
+        at = broadcasting.whole_text(expr.span.text)
+        remedy = f"[{', '.join(f'{at}[{k}]' for k in range(len(value.parts)))}]"
     b.fail("E307", text, expr.span, label, remedy=remedy or f"{who} k in 0..2")
 
 
@@ -298,12 +197,12 @@ def lookup(b: Build, name: str, span: Span, scope: Scope) -> Value:
     if version not in binding.cache:
         if binding.busy:
             notes = (Note(binding.span, "defined here"),) if binding.span else ()
-            missing.refuse_unscanned(b, name, span)
+            counting.refuse_unscanned(b, name, span)
             text, fact = f"{name} is defined by itself", "an equation may not lead back to itself"
             facts = (fact, f"a value does not change: another has a name of its own, as {name}2")
             if step := re.fullmatch(r"(\w+)\[(\w+)\]", name):
                 facts = (fact, f"what it was in the step before is {step[1]}[{step[2]}-1]")
-            if line := missing.as_recurrence(name, span):
+            if line := counting.as_recurrence(name, span):
                 facts = (fact, line)
             if span.source.text.startswith("(", span.stop) and missing.hides(b, name, scope):
                 text = f"{name} is what this defines, and no longer the function {name}"

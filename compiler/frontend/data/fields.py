@@ -7,6 +7,7 @@ then are a field of the set, whether it is written or not.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import prod
 from typing import NoReturn
@@ -74,6 +75,7 @@ def field_of(
         _one_class(b, value, st)
     if port.dims is not None or len(value.type.example) != 1:
         value = _laid_out(b, value, wanted, st)
+    _refuse_columns(b, value, wanted, st)
     fit(b, value, (), wanted, st.value.span, who, port.span)
     domain = domain_of(b, port.domain, scope) if coded is None else coded.domain
     value, checked = _in_domain(b, value, domain, st)
@@ -84,6 +86,18 @@ def field_of(
         b.claims.append(FieldOf(port.name, value, checked, st.drawn, st.span, ends=ends))
     names = () if coded is None else coded.names
     return FieldOf(port.name, node, checked, st.drawn, st.span, ends=ends, names=names)
+
+
+def _refuse_columns(b: Build, value: Node, wanted: tuple[Size, ...], st: s.Field) -> None:
+    """`x[3] = raw[:2]`: more or fewer columns than the field has numbers."""
+    said = re.fullmatch(r"raw\[(\d*):\d*\]", st.value.span.text)
+    asked, found = ([b.number(size) or 0 for size in z] for z in (wanted, value.type.example))
+    if said is None or len(asked) != 1 or len(found) != 1 or asked == found:
+        return
+    first, port = int(said[1] or 0), st.port
+    text = f"the field is declared {port.name}{dims_text(port)}, and given {found[0]} columns"
+    fact = f"raw[{said[1]}:{first + asked[0]}] has {asked[0]}; {port.name}[{found[0]}] takes these"
+    b.fail("E216", text, st.value.span, f"is {b.shown(value.type)}", facts=(fact,))
 
 
 def _seen(

@@ -85,7 +85,9 @@ def _asked(
         missing = ", ".join(takes[given:-1] or ["the number of steps"])
         label = "has too many arguments" if given > len(visible) else f"lacks {missing}"
         text = f"{name} takes the visible groups of {made.name}, then the number of steps"
-        remedy = f"{name}({', '.join([made.path, *takes])})"
+        texts = [broadcasting.whole_text(e.span.text) for e in plain[1 : len(visible) + 1]]
+        texts = [made.path, *texts, *takes[len(texts) : -1], "1"]
+        remedy = f"{name}({', '.join(texts)})"
         b.fail("E322", text, expr.span, label, remedy=remedy)
     if steps < 1:
         b.fail("E305", "a chain has at least one step", said.span, f"is {steps}")

@@ -8,8 +8,8 @@ from typing import NoReturn
 from dln.compiler.frontend.context import broadcasting
 from dln.compiler.frontend.context.build_context import Build, Instance, Value
 from dln.compiler.frontend.context.ports import fit
-from dln.compiler.frontend.context.static_values import want_domain
 from dln.compiler.frontend.context.values import IndexVar, Results
+from dln.compiler.frontend.tensors.domains import want_domain
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.tensor_type import PROB, IndexAxis, TensorType, fits
 from dln.compiler.ir.unit_group import UnitGroup

@@ -148,6 +148,9 @@ def _for_all(b: Build, name: str, expr: s.Expr, scope: Scope) -> Value:
     if isinstance(value, Function) and len(value.syntax.ports) == 1:
         remedy = f"{broadcasting.whole_text(expr.span.text)}(epoch)"
         b.fail("E302", f"{name} is a number", expr.span, "is a function", (), remedy)
+    if isinstance(value, list):
+        fact = f"{name} that changes is an expression of epoch, update or progress"
+        b.fail("E302", f"{name} is a number", expr.span, f"is {describe(value)}", facts=(fact,))
     if isinstance(value, Node) and value.type.running:
         ports.refuse_running(b, value, expr.span, name)
     return value

@@ -15,9 +15,10 @@ from dln.compiler.frontend.context.artefacts import FORMS, Artefact, Part
 from dln.compiler.frontend.context.build_context import Build, Scope, Value
 from dln.compiler.frontend.context.frame import Frame
 from dln.compiler.frontend.context.place import replace
-from dln.compiler.frontend.context.static_values import tensor, want_domain, whole
+from dln.compiler.frontend.context.static_values import tensor, whole
 from dln.compiler.frontend.context.values import describe, shown, whole_number
 from dln.compiler.frontend.data.datasets import bind_fields, on_part
+from dln.compiler.frontend.tensors.domains import want_domain
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.meeting import meet
 from dln.compiler.ir.sizes import Size

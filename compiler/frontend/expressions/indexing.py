@@ -54,6 +54,11 @@ def _attr(b: Build, expr: s.Attr, scope: Scope) -> Value:
     text = f"{values.describe(body)} has no parts"
     fact = "a function is written before what it is of, f(x); one that there is not is a line of fn"
     facts = (fact,) if isinstance(body, Node) else ()
+    if expr.body.span.text == "raw" and isinstance(body, Node):
+        text, facts = (
+            "raw has columns here, which are counted from 0",
+            ("as in raw[0], or raw[:2]",),
+        )
     if isinstance(body, values.PhaseGroup):
         remedy = CHOICES + ", ".join(f"{p.name}.{expr.name}" for p in body.phases.values())
         text = f"{body.name} is several phases, each with a number"

@@ -15,10 +15,11 @@ from dln.compiler.frontend.context.blaming import Argument
 from dln.compiler.frontend.context.build_context import Application, Build, Instance, Scope, Value
 from dln.compiler.frontend.context.place import replace
 from dln.compiler.frontend.context.ports import Axes, dims_text, fit, port_sizes
-from dln.compiler.frontend.context.static_values import domain_of, lookup, want_domain
+from dln.compiler.frontend.context.static_values import domain_of, lookup
 from dln.compiler.frontend.context.values import Function, Results
 from dln.compiler.frontend.scan.equations import substituted
 from dln.compiler.frontend.scan.recurrences import at_step
+from dln.compiler.frontend.tensors.domains import want_domain
 from dln.compiler.frontend.tensors.pointwise import refuse_pairs
 from dln.compiler.frontend.tracing.applied import Worked
 from dln.compiler.ir.graph import Node, ancestors
@@ -150,7 +151,10 @@ def apply_instance(
     if len(given) != len(syntax.ports):
         names = ", ".join(p.name for p in syntax.ports) or "nothing"
         count = f"{len(syntax.ports)} port{'s' * (len(syntax.ports) != 1)}"
-        b.fail("E322", f"{made.name} takes {count}, not {len(given)}", span, f"takes {names}")
+        text, fact = f"{made.name} takes {count}, not {len(given)}", ""
+        if len(given) == 2 and given[0][1].text in ("params", "weights", "theta", "w", "state"):
+            fact = f"its parameters are its own: {made.path}({given[1][1].text})"
+        b.fail("E322", text, span, f"takes {names}", facts=(fact,) if fact else ())
     time = replace(b.time, mapped=maps_time(b, syntax.ports, [v for v, _ in given], block=True))
     if time.stepping and _of_its_own(b, made, given, span):
         time = replace(time, stepping=False, in_step=time.loop is not None or time.in_step)

@@ -10,6 +10,7 @@ the frame.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import partial
 
@@ -76,6 +77,7 @@ def _scan(b: Build, st: s.Scan, scope: Scope) -> None:
 
 
 def _sequences(b: Build, scan: Recurrences) -> dict[str, Node]:
+    _refuse_range(b, scan.st)
     scan.refuse_other_end(b)
     if scan.st.backwards and not scan.inside:
         _refuse_ahead(b, scan.st)
@@ -85,6 +87,15 @@ def _sequences(b: Build, scan: Recurrences) -> dict[str, Node]:
         return nested_scan.inside(b, scan, b.time.loop)
     apart = replace(b, time=replace(b.time, loop=None, stepping=False))
     return closing.closed(settled(apart, scan))[1]
+
+
+def _refuse_range(b: Build, st: s.Scan) -> None:
+    """`scan t in 0..time-1`: a scan is over all steps."""
+    if isinstance(st.range, s.RangeOf) and re.search(
+        r"\b(time|length|len|T)\b", st.range.span.text
+    ):
+        text = f"a scan is over all steps of its sequences, and {st.name} counts them from 0"
+        b.fail("E307", text, st.range.span, "is a range", remedy="time")
 
 
 def _refuse_ahead(b: Build, st: s.Scan) -> None:

@@ -28,6 +28,7 @@ from dln.compiler.frontend.context.place import Poisoned, replace
 from dln.compiler.frontend.context.ports import port_sizes
 from dln.compiler.frontend.context.values import INDEX, IndexVar
 from dln.compiler.frontend.tensors import adding_up, axes
+from dln.compiler.frontend.tensors.domains import want_domain
 from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.op import Make
 from dln.compiler.ir.sizes import Reason, Size, Var
@@ -163,7 +164,7 @@ def _of_domain(b: Build, st: s.Define | s.Draw, value: Value, scope: Scope) -> V
     if domain is None:
         return value
     node = broadcasting.as_tensor(b, value, st.value.span)
-    static_values.want_domain(b, node, domain, st.value.span, st.target.name, "is said to be")
+    want_domain(b, node, domain, st.value.span, st.target.name, "is said to be")
     return b.at(st.span)("asserted", node, domain=domain)
 
 

@@ -181,8 +181,12 @@ class Attempt:
         sign, way, when = ("+", "downwards", "past") if back else ("-", "upwards", "future")
         known = f"{name}[{t}{sign}1], {name}[{t}{sign}2]"
         label = f"scan runs {t} {way}, so only {known}, ... exist here"
-        remedy = f"{name}[{t}{sign}{steps}]"
-        b.fail("E330", f"{name} needs its own {when}", span, label, remedy=remedy)
+        remedy, text = f"{name}[{t}{sign}{steps}]", f"{name} needs its own {when}"
+        target = span.source.line(span.line).split("=")[0].strip()
+        if not target.startswith(f"{name}[") and steps == 1:  # of this step, it is there
+            text, remedy = f"{name} is not there yet in the step after this one", f"{name}[{t}]"
+            label = f"scan runs {t} {way}, so {name}[{t}], {known}, ... exist here"
+        b.fail("E330", text, span, label, remedy=remedy)
 
     def number(self, b: Build, span: Span) -> Node:
         """`t` as a number: how many steps of the sequence lie before the one at hand."""

@@ -6,9 +6,10 @@ from dln.compiler.frontend.context import blaming, broadcasting
 from dln.compiler.frontend.context.build_context import Build, Value
 from dln.compiler.frontend.context.frame import Drawing
 from dln.compiler.frontend.context.place import replace
-from dln.compiler.frontend.context.static_values import want_domain, whole_size
+from dln.compiler.frontend.context.static_values import whole_size
 from dln.compiler.frontend.context.values import describe, shown
 from dln.compiler.frontend.tensors import pointwise
+from dln.compiler.frontend.tensors.domains import want_domain
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.sizes import BATCH_SIZE, Size
 from dln.compiler.ir.tensor_type import BINARY, PROB, TensorType

@@ -120,6 +120,16 @@ def _step(b: Build, run: LineRun, length: int, got: PhaseBody) -> None:
     b.frame.version = next(b.counter)
 
 
+def _named(b: Build, text: Value, scope: Scope) -> str:
+    """`with "adam"`: an optimiser of that name."""
+    binding = scope.lookup(text.casefold()) if isinstance(text, str) else None
+    found = binding.find(b) if binding is not None and binding.static else None
+    if not isinstance(found, OptimiserDef):
+        return ""
+    needs = any(o.name == "lr" and o.default is None for o in found.syntax.options)
+    return f"{found.syntax.name}({'lr = 0.1' * needs})"
+
+
 def _optimiser(b: Build, st: s.Minimize, scope: Scope) -> OptimiserUse:
     """What stands after `with`, with its options or without any."""
     use = b.evaluate(st.optimiser, scope)
@@ -127,8 +137,10 @@ def _optimiser(b: Build, st: s.Minimize, scope: Scope) -> OptimiserUse:
         option_values(b, use.syntax, (), scope, st.optimiser.span)
         return OptimiserUse(use, {}, {}, st.optimiser.span)
     if not isinstance(use, OptimiserUse):
-        text, remedy = "with takes an optimiser", "with sgd(lr = 0.1)"
-        b.fail("E354", text, st.optimiser.span, f"is {describe(use)}", remedy=remedy)
+        text, listed = "with takes an optimiser", isinstance(use, list)
+        facts = ("a line of minimize has one: another part has a line of its own",) * listed
+        remedy = "" if listed else _named(b, use, scope) or "sgd(lr = 0.1)"
+        b.fail("E354", text, st.optimiser.span, f"is {describe(use)}", (), remedy, facts)
     return use
 
 

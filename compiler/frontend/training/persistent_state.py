@@ -24,11 +24,11 @@ from dln.compiler.frontend.context.static_values import (
     lookup,
     size,
     tensor,
-    want_domain,
     word,
 )
 from dln.compiler.frontend.context.values import describe
 from dln.compiler.frontend.scan.equations import naming, once
+from dln.compiler.frontend.tensors.domains import want_domain
 from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.sizes import BATCH_SIZE, Conflict, Size
 from dln.compiler.ir.structure import is_const, is_input, is_param, is_state

@@ -1,0 +1,121 @@
+"""Lines as somebody writes them who has not seen the language: what a name of a section, a key with
+its value or a verb of another kind is meant to be, by the item that it stands in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from dln.grammar.idioms.forms import Idiom
+from dln.grammar.idioms.names import arguments
+
+Holes = dict[str, str]
+MINIMIZE = "minimize cross_entropy(net(x), label) over net with sgd(lr = 0.1)"
+
+
+def _within(
+    around: str, here: str | Callable[[Holes], str | None]
+) -> Callable[[Holes], str | None]:
+    """What is put in place in items of one kind alone; "" is the top of a file."""
+
+    def put(h: Holes) -> str | None:
+        if h["around"] != around:
+            return None
+        return here(h) if callable(here) else here
+
+    return put
+
+
+def _minimised(h: Holes) -> str:
+    """`loss: cross_entropy(net(x), label)`, over what is applied in it."""
+    said = h["rest"].strip()
+    nets = [n for n in re.findall(r"\b([A-Za-z]\w*)\(", said) if f"let {n} " in h["source"]]
+    if nets and re.search(r"\w\(.*\)", said):
+        return f": minimize {said} over {nets[0]} with sgd(lr = 0.1)"
+    return f": {MINIMIZE}"
+
+
+def _clause(form: str) -> Callable[[Holes], str]:
+    """`epochs: 10`, as a clause of the line of train."""
+    return lambda h: f": train fit on d {form.format(h['number'])} {{"
+
+
+def _moved(h: Holes) -> str | None:
+    """`net.W = net.W - 0.1 * g`, in a phase."""
+    target, rest = h["dotted"], h["rest"].strip()
+    added = re.fullmatch(rf"{re.escape(target)}\s*([-+])\s*(.+)", rest)
+    if added is None:
+        return f": update {target} += ..., or start {target} := ... when the phase begins"
+    sign, value = added.groups()
+    whole = re.fullmatch(r"[\w.]+(?:\s*[*/@^]\s*[\w.()]+)*", value)
+    return f"update {target} += {value if sign == '+' else f'-{value}' if whole else f'-({value})'}"
+
+
+def _learnt(h: Holes) -> str | None:
+    """`W = param(10, 784)`, or `W: param[10, 784]`."""
+    sizes = ", ".join(a.strip() for a in arguments(h["inside"]))
+    first = "glorot(n, m)" if "," in sizes else "0"
+    return f": param {h['f']}[{sizes}] {'~' if ',' in sizes else '='} {first}"
+
+
+def _read(h: Holes) -> str:
+    """`dataset d from "points.csv"`, by the reader of such files."""
+    file = h.get("text") or "points.csv"
+    reader = {"npz": "npz", "txt": "text"}.get(file.rpartition(".")[2], "table")
+    reader = "idx" if "idx" in file or "ubyte" in file else reader
+    return f': data {h.get("f") or "d"} = {reader}("{file}") {{'
+
+
+SECTION = "a net is a block, with what flows in and its results in its first line"
+READ = "data come from a reader of a file, and their fields are named in braces"
+FIELD = "a field of data is an equation: its name, its sizes and what it is of raw"
+LOSS = "what is made small is said by minimize"
+TIME = "batch and duration of a phase stand in its first line"
+RATE = "a rate is an option of the optimiser"
+WATCHED = "what is measured is an equation of a watch"
+CHANGED = "a parameter is changed by update: no equation sets it"
+CONFIG = "there are no sections of settings: what may be turned is a const"
+LAYER = "a layer is an equation, named by what it gives"
+PARAM = "what is learnt is a parameter, with its sizes and a first value"
+
+PARAMETER = "param|parameter|Parameter|weight|weights"
+ROWS = tuple(
+    Idiom(form, _within(around, here), says, code)
+    for code, around, form, here, says in (
+        ("E113", "", "^network|model|net|module|architecture|nn {f} {",
+         lambda h: f": block {h['f']}(x[784]) -> y[10] {{", SECTION),
+        ("E113", "", "^network|model|net|module|architecture|nn {",
+         ": block net(x[784]) -> y[10] {", SECTION),
+        ("E113", "", "^config|hyperparameters|hyperparams|settings|options|params|parameters {",
+         ": const hidden = 100", CONFIG),
+        ("E113", "", '^data|dataset|datasets|source {f} {put} "{text}"{tail}', _read, READ),
+        ("E113", "", '^data|dataset|datasets|source {f} from|file|in|of|path "{text}"{tail}', _read,
+         READ),
+        ("E113", "", "^dataset|datasets|loader {f}{tail}", _read, READ),
+        ("E113", "data", '^source|file|path|load|read|from|reader {sets} "{text}"', _read, READ),
+        ("E113", "data", "^inputs|input|features|feature|columns|column {tail}",
+         ": x[4] = raw[:4]", FIELD),
+        ("E113", "data", "^targets|target|outputs|output|labels {tail}",
+         ": label: class(3) = raw[4]", FIELD),
+        ("E113", "data", "^normalize|normalise|scale|standardize|standardise {tail}",
+         ": x[4] = (raw[:4] - 3) / 2", "what is done to a field stands in its equation"),
+        ("E113", "train", "^loss|objective|criterion|cost|loss_fn {sets} {rest}", _minimised, LOSS),
+        ("E113", "train", "^epochs|epoch|n_epochs|num_epochs {sets} {number}",
+         _clause("batch 100 for {} epochs"), TIME),
+        ("E113", "train", "^updates|steps|iterations|num_steps|max_iter {sets} {number}",
+         _clause("batch 100 for {} updates"), TIME),
+        ("E113", "train", "^batch|batch_size|batchsize|minibatch {sets} {number}",
+         _clause("batch {} for 10 epochs"), TIME),
+        ("E113", "train", "^lr|learning_rate|rate|eta|alpha {sets} {number}",
+         lambda h: f": {MINIMIZE.replace('0.1', h['number'])}", RATE),
+        ("E113", "train", "^metrics|metric|measure|evaluate|report|log|monitor {sets} {rest}",
+         ": watch error = argmax(net(x)) != label on mnist_test every 1 epoch", WATCHED),
+        ("E113", "train", "^data|dataset|model|on {sets} {rest}",
+         ": train fit on mnist batch 100 for 1 epoch {",
+         "what a phase reads stands in its first line, what it learns behind over"),
+        ("E110", "train", "^{dotted} = {rest}", _moved, CHANGED),
+        ("E113", "block", "^layer|dense_layer {f} = {rest}", "{f} = {rest}", LAYER),
+        ("E113", "block", "^layer|hidden_layer {f}: {rest}", ": h = x -> dense(100)", LAYER),
+        ("E113", "block", f"^{{f}}: {PARAMETER}[{{inside}}]{{tail}}", _learnt, PARAM),
+    )
+)  # fmt: skip
