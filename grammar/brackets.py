@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from dln.grammar import recovery
 from dln.grammar.diagnostics import TWICE, Note, Problem, Source, Span
 from dln.grammar.lexer import CLOSING
 from dln.grammar.recovery import Answer, Failure, Resume, panic
-from dln.grammar.repair import BRACE_BEFORE, LAST_BRACE, plain
+from dln.grammar.repair import BRACE_BEFORE, LAST_BRACE, MOST, plain, reads
 
 
 def unclosed(f: Failure) -> Answer | None:
@@ -125,3 +126,39 @@ def closer(f: Failure) -> Answer | None:
         fact = f"it is one too many, or the {pair} before it is missing"
         return Problem("E103", message, f.span(), facts=(fact,)), panic(f)
     return None
+
+
+def unbalanced(f: Failure) -> Answer | None:
+    """A statement of one line with a ) or ] too many, or without the bracket that it closes, which
+    is refused before that is met: `f(g(x)), y)`, `f g(x), y)`."""
+    source, begin = f.reading.source, f.first.start_pos or 0
+    line = source.text[begin:].split("\n")[0].split("#")[0].rstrip()
+    if f.start - begin >= len(line) or len(line) > MOST or '"' in line:
+        return None
+    for left, right in ("()", "[]"):
+        if line.count(left) - line.count(right) != -1:
+            continue
+        found = {new: at for new, at in _balanced(line, left, right) if reads(f, new)}
+        if len(found) == 1:
+            ((new, at),) = found.items()
+            span = Span(source, begin + at, begin + at + 1)
+            message = f"this {right} closes nothing"
+            return Problem("E103", message, span, remedy=" ".join(new.split())), panic(f)
+    return None
+
+
+def _balanced(line: str, left: str, right: str) -> Iterator[tuple[str, int]]:
+    """A line with one closing bracket left out, or an opening one behind a name; the bracket that
+    is one too many."""
+    places = [i for i, mark in enumerate(line) if mark == right]
+    depth = 0
+    last = places[-1]
+    for i, mark in enumerate(line):
+        depth += (mark == left) - (mark == right)
+        if depth < 0:
+            last = i
+            break
+    for i in places:
+        yield line[:i] + line[i + 1 :], i
+    for name in re.finditer(r"[A-Za-z]\w*(?=[ \t]+[\w\[(])", line[:last]):
+        yield f"{line[: name.end()]}{left}{line[name.end() :].lstrip()}", last

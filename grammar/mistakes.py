@@ -261,6 +261,9 @@ HOMES = {
     "optimiser": "state",
 }
 
+# Other spellings of the words that statements begin with.
+SPELLED = {"minimise": "minimize", "optimizer": "optimiser"}
+
 # What is meant by a statement of another body.
 MEANT = {
     ("const", "block"): "let", ("const", "train"): "let", ("const", "task"): "let",

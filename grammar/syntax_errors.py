@@ -13,7 +13,7 @@ from lark.exceptions import UnexpectedToken
 from lark.parsers.lalr_parser_state import ParseConf
 
 from dln.grammar import mistakes
-from dln.grammar.brackets import brace, closer, unclosed
+from dln.grammar.brackets import brace, closer, unbalanced, unclosed
 from dln.grammar.characters import bad
 from dln.grammar.diagnostics import Note, Problem, Source, nearest
 from dln.grammar.lexer import MARKS, RESERVED, Lexer, SourceReading, settled, takes
@@ -53,14 +53,15 @@ OPEN = (mistakes.SIDE_BY_SIDE.message, "the name and its value need a = between 
 def explain(failure: Failure) -> Answer:
     """The problem that a refused token is, and where to go on; None ends the parse."""
     answers: tuple[Callable[[Failure], Mistake | Answer | None], ...] = (
-        unclosed, brace, closer, continued, _by_idiom, _by_start, _by_mark, bad, _run_on,
-        _out_of_place, _misspelt, _trailing, _reserved, _one_more, _clause, _by_state, _two_values,
+        unclosed, brace, closer, unbalanced, continued, _by_idiom, _by_start, _by_mark, bad,
+        _run_on, _out_of_place, _misspelt, _trailing, _reserved, _one_more, _clause, _by_state,
+        _two_values,
     )  # fmt: skip
     for answer in answers:
         found = answer(failure)
         if found:
             told = _told(found, failure) if isinstance(found, Mistake) else found
-            whole = answer in (_by_idiom, continued, _reserved, _out_of_place)
+            whole = answer in (_by_idiom, continued, unbalanced, _reserved, _out_of_place)
             return told if whole else _mended(failure, *told)
     return _mended(failure, *_expected(failure))
 
@@ -325,7 +326,9 @@ def _misspelt(f: Failure) -> Answer | None:
     keywords = f.reading.lexer.keywords
     wanted = (then,) if then else ()
     possible = [k for k, kind in keywords.items() if takes(f.state, kind, *wanted, keep=keep + 1)]
-    meant = nearest(word.value, possible) if len(word) > 2 else None
+    other = {k: v for k, v in mistakes.SPELLED.items() if v in possible}
+    meant = nearest(word.value, [*possible, *other]) if len(word) > 2 else None
+    meant = other.get(meant or "", meant)
     if meant is None or meant == word.value:
         return None
     line = f.swapped(meant, word)

@@ -89,6 +89,14 @@ HOLES = {
         r"(?P<target>\w[^\n=]*?)\s*=\s*(?P<then>[^\n]+?)\s*\n"
         r"\s*(?:\}\s*)?else\s*[:{]\s*\n\s*(?P=target)\s*=\s*(?P<other>[^\n]+?)(?(curly)\s*\n\s*\}|(?=\n))"
     ),
+    "when": (
+        r"if (?P<test>[^\n]+?)\s*(?:(?P<curly>\{)|:)\s*\n?\s*"
+        r"(?P<target>\w+)\s*=\s*(?P<then>[^\n{}]+?)[ \t]*(?(curly)\n?\s*\}|(?=\n|$))"
+    ),
+    "body": r"\{\s*(?:return\s+)?(?P<one>[^\n{}=]+?);?\s*\}",
+    "calls": rf"(?:[ \t]*\n[ \t]*[A-Za-z]\w*\({INNER}\)(?=[ \t]*(?:#|\n|$)))*",
+    "pair": r"(?:[A-Za-z_]\w*|[)\]'])",
+    "joins": _any("init initializer initialized initialised with by using from glorot"),
     "values": r"[^\n#=]+?,[^\n#=]+",
     **dict.fromkeys(("test", "then", "other"), ARGUMENT),
     "option": r"\b(?:strides?|kernel_size|pool_size|filter_size|size|padding|dilation)",

@@ -6,8 +6,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from dln.grammar.idioms.forms import Idiom
-from dln.grammar.idioms.names import arguments
+from dln.grammar.idioms.forms import Idiom, filled
+from dln.grammar.idioms.names import OPTIONS, arguments
 
 Holes = dict[str, str]
 MINIMIZE = "minimize cross_entropy(net(x), label) over net with sgd(lr = 0.1)"
@@ -21,7 +21,7 @@ def _within(
     def put(h: Holes) -> str | None:
         if h["around"] != around:
             return None
-        return here(h) if callable(here) else here
+        return here(h) if callable(here) else here if here[0] == ":" else filled(here, h)
 
     return put
 
@@ -66,6 +66,27 @@ def _read(h: Holes) -> str:
     return f': data {h.get("f") or "d"} = {reader}("{file}") {{'
 
 
+def _drawn(h: Holes) -> str | None:
+    """`param W[10, 784] init glorot`."""
+    sizes = [n.strip() for n in arguments(h["inside"])]
+    first = (re.findall(r"[A-Za-z_]\w*", f"{h['joins']} {h['tail']}") or [""])[-1].casefold()
+    name = re.sub(r"_?(uniform|normal)$", "", first).replace("xavier", "glorot")
+    if "zero" in first or len(sizes) != 2:
+        return f"{h['declared']} {h['f']}[{', '.join(sizes)}] = {int('one' in first)}"
+    name = {"kaiming": "he", "lecun": "fan_in"}.get(name, name if name in FIRST else "glorot")
+    return f"{h['declared']} {h['f']}[{', '.join(sizes)}] ~ {name}({sizes[1]}, {sizes[0]})"
+
+
+def _set_apart(h: Holes) -> str | None:
+    """`optimizer adam { lr = 0.001 }`, at the top of a file."""
+    if "p, g" in h["tail"] or not re.search(r"\d", h["tail"]):
+        return None
+    given = re.findall(r"(\w+)\s*[:=]\s*([\d.e-]+)", h["tail"])
+    said = ", ".join(f"{OPTIONS.get(k, k)} = {v}" for k, v in given)
+    return f": minimize loss over net with {h['f'].casefold()}({said or 'lr = 0.1'})"
+
+
+FIRST = ("glorot", "he", "fan_in", "small", "zero")
 SECTION = "a net is a block, with what flows in and its results in its first line"
 READ = "data come from a reader of a file, and their fields are named in braces"
 FIELD = "a field of data is an equation: its name, its sizes and what it is of raw"
@@ -76,6 +97,7 @@ WATCHED = "what is measured is an equation of a watch"
 CHANGED = "a parameter is changed by update: no equation sets it"
 CONFIG = "there are no sections of settings: what may be turned is a const"
 LAYER = "a layer is an equation, named by what it gives"
+DRAWN = "a first value stands behind ~, where it is drawn, or ="
 PARAM = "what is learnt is a parameter, with its sizes and a first value"
 
 PARAMETER = "param|parameter|Parameter|weight|weights"
@@ -114,6 +136,12 @@ ROWS = tuple(
          ": train fit on mnist batch 100 for 1 epoch {",
          "what a phase reads stands in its first line, what it learns behind over"),
         ("E110", "train", "^{dotted} = {rest}", _moved, CHANGED),
+        ("E114", "block", "^{declared} {f}[{inside}] {joins} {tail}", _drawn, DRAWN),
+        ("E113", "", "^optimizer|optim|opt|optimiser|solver {sets} {f} {tail}", _set_apart,
+         "an optimiser is named in minimize, after with"),
+        ("E117", "", "^task {f}({inside}) -> {tail}", lambda h: f"task {h['f']}({h['inside']}) {{",
+         "a task gives its values out with emit, and has no result"),
+        ("E113", "task", "^return {rest}", "emit {rest}", "a task gives a value out with emit"),
         ("E113", "block", "^layer|dense_layer {f} = {rest}", "{f} = {rest}", LAYER),
         ("E113", "block", "^layer|hidden_layer {f}: {rest}", ": h = x -> dense(100)", LAYER),
         ("E113", "block", f"^{{f}}: {PARAMETER}[{{inside}}]{{tail}}", _learnt, PARAM),

@@ -20,6 +20,15 @@ def _named_last(h: Holes) -> str | None:
     return None if name in FUNCTIONS or read < 2 else f"{name} = {h['flow'].strip()}"
 
 
+def _result(h: Holes) -> str | None:
+    """`x -> dense(100) -> dense(10)` in a block whose result has no equation."""
+    head = re.findall(r"block[^\n]*->\s*(\w+)", h["above"])
+    body = h["source"][len(h["above"]) :] + h["above"].rpartition("block")[2]
+    if h["around"] != "block" or not head or re.search(rf"^\s*{head[-1]}\s*[=:[~]", body, re.M):
+        return None
+    return f"{head[-1]} = {h['flow'].strip()}"
+
+
 def _multiplied(h: Holes) -> str | None:
     """`sigmoid(W x + b)`, with the mark of the product where the sizes say which."""
 
@@ -76,8 +85,15 @@ ROWS = tuple(
         ("E114", "^train {f}: on {tail}", "train {f} on {tail}", "no colon stands behind a name"),
         ("E114", "batch: {number}", "batch {number}", CLAUSE),
         ("E114", "seed: {number}", "seed {number}", CLAUSE),
+        ("E116", "^{flow}{blank}", _result,
+         "a definition has its name on the left: name = value -> block"),
         ("E116", "^{flow} -> {f}{blank}", _named_last,
          "a definition has its name on the left: name = value -> block"),
+        ("E110", "^fn {f}({args}) {body}", "fn {f}({args}) = {one}",
+         "a function is one expression, after ="),
+        ("E114", "^watch {cond} every {k} {unit} on {rest}",
+         "watch {cond} on {rest} every {k} {unit}",
+         "the data of a watch stand before how often it is reported"),
         ("E113", "^class {f}({inside}):{indented}", _classed, "a class of layers is a block"),
         ("E113", "^fn {f}({args}): return {rest}", "fn {f}({args}) = {rest}",
          "a function is one expression, after ="),
@@ -98,6 +114,8 @@ ROWS = tuple(
          lambda h: f"minimize {h['cond']} over {h['x']} with "
          f"{h['g'].lower()}({h['more'].removeprefix(',').strip()})",
          "what minimize changes stands after over"),
+        ("E119", "{pair} {fn} {l}", lambda h: f"{h['pair']} * {h['fn']}({h['l']})",
+         "a product needs its mark, and what a function is given stands in brackets"),
         ("E119", "columns|column {k}..{number}", ": x[4] = raw[:4]",
          "the columns of a table are raw, from 0 on"),
         ("E119", "columns|column|col {k}", ": label: class(3) = raw[{k}]",

@@ -70,6 +70,16 @@ def _effect(h: Holes) -> str | None:
     return None if h["g"] in ("fn", "let", "const", "if", "while", "switch") else ""
 
 
+def _stacked(h: Holes) -> str | None:
+    """`dense(100)` and `dense(10)` on lines of their own in a block, one after the other."""
+    head = re.findall(r"block\s+\w+\s*\(\s*(\w+)[^\n]*->\s*(\w+)", h["above"])
+    lines = [line.strip() for line in f"{h['g']}({h['inside']})\n{h['calls']}".split("\n")]
+    layers = [re.sub(r"\((\d+),\s*(\w+)\)$", r"(\1, act = \2)", line) for line in lines]
+    if h["around"] != "block" or not head or h["g"].casefold() not in STACKING:
+        return None
+    return " -> ".join([f"{head[-1][1]} = {head[-1][0]}", *filter(None, layers)])
+
+
 def _joined(h: Holes) -> str:
     """`f"error {e}"` as a text of parts."""
     parts = re.split(r"\{([^{}:]*)(?::[^{}]*)?\}", h["text"])
@@ -176,6 +186,13 @@ def _choice(h: Holes) -> str:
     return f"{h['target']} = {then} if {h['test']} else {other}"
 
 
+def _when(h: Holes) -> str | None:
+    """An if over one value that has another on a line above."""
+    above = re.findall(rf"^[ \t]*{h['target']}\s*=(?!=)\s*([^\n#]+)", h["above"], re.MULTILINE)
+    other = above[-1].strip() if above else "0"
+    return f": {h['target']} = {h['then'].strip()} if {h['test']} else {other}"
+
+
 ONE = "a line names one value"
 PAIRS = "there are no dictionaries: each value has a name of its own"
 LOOP = "training is a phase, with its data and its time; nothing is looped over by hand"
@@ -192,6 +209,11 @@ SIGN = "there are no signs that change a value: an equation holds, a parameter m
 
 EFFECT = "nothing is called for what it does: leave the line out, or name a value: y = f(x)"
 DRAWN = "what is drawn has the shape of what it is drawn for: param W[m, n] ~ normal(0, 0.1)"
+STACKED = "layers are applied one after another: y = x -> dense(100, act = relu) -> dense(10)"
+STACKING = frozenset(
+    "dense conv rnn lstm gru max_pool mean_pool flatten dropout relu tanh sigmoid softmax linear "
+    "batch_norm".split()
+)
 HERE = "nothing is done one after another: a spec says what holds"
 
 OWN = tuple(
@@ -297,6 +319,11 @@ OWN = tuple(
         ("E113", 'f"{text}"', _joined, "texts and values are joined by text"),
         ("E113", "^{choice}", _choice,
          "if is part of an expression, not a statement"),
+        ("E113", "^{when}", _when, "if is part of an expression, not a statement"),
+        ("E113", "^assert|ensure|verify|require {cond}, {tail}", "expect {cond}",
+         "a requirement is written with expect"),
+        ("E113", "^assert|ensure|verify|require {rest}", "expect {rest}",
+         "a requirement is written with expect"),
         ("E113", "^print({inside})", _emitted,
          "a task gives a value out with emit"),
         ("E110", "^const {f}: {g} = {rest}", "const {f} = {rest}", "a const has no type"),
@@ -324,6 +351,7 @@ OWN = tuple(
 )  # fmt: skip
 LAST = (
     Idiom("^{x}.{method}({inside}){blank}", "", EFFECT, "E113"),
+    Idiom("^{g}({inside}){calls}{blank}", _stacked, STACKED, "E113"),
     Idiom("^{g}({inside}){blank}", _effect, EFFECT, "E113"),
 )
 ROWS = (*slips.ROWS, *guesses.ROWS, *heads.ROWS, *notation.ROWS, *OWN, *phrases.ROWS, *LAST)

@@ -26,7 +26,6 @@ TOLD = {
     "jax: lax.scan", "darknet: cfg", "convnetjs: layer_defs", "python: f-string",
     "training: lr in the header", "training: vary an option", "recurrence: for t in range",
     "Keras Sequential", "sweep over an instance's option",
-    "early stopping",
     "a task that calls the net on the data", "sgd learning_rate momentum nesterov",
     "for 5 epoch:", "train(net, mnist)", "import torch",
     "return_sequences", "num_layers", "append", "elif", "watch every 10", "net.eval()",

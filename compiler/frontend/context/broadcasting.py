@@ -34,6 +34,11 @@ from dln.compiler.ir.tensor_type import Domain, TensorType, spoken
 from dln.grammar.diagnostics import CHOICES, Note, Span
 
 SIGNS = (*"+-*/@<>", "==", "!=", "<=", ">=")
+SLOPES = {
+    "sigmoid": "s * (1 - s), with s = sigmoid(z)",
+    "relu": "1 if z > 0 else 0",
+    "softplus": "sigmoid(z)",
+}
 ORDER = {"time": 0, "batch": 1}
 """Time runs first: what belongs to one step of a loop then lies together in memory."""
 
@@ -86,6 +91,9 @@ def as_tensor(b: Build, value: Value, span: Span, what: str = "this") -> Node:
     elif isinstance(value, Function):
         takes = ", ".join(p.name for p in value.syntax.ports)
         fact = f"it is applied to what it is given: {value.syntax.name}({takes})"
+        if at.text.endswith("'"):
+            need, slope = "a function has no ' behind it", SLOPES.get(value.syntax.name)
+            fact = f"its derivative is {slope or 'asked for by grad(e, x)'}"
     facts = (fact,) if fact else ()
     b.fail("E302", need, at, f"is {describe(value)}", remedy=remedy, facts=facts)
 

@@ -223,6 +223,12 @@ def hides(b: Build, name: str, scope: Scope) -> bool:
     return any(isinstance(known(b, binding), CALLABLE) for binding in held[1:])
 
 
+def is_learnt(b: Build, name: str, scope: Scope) -> bool:
+    """Whether a name that is bound in a scope is that of an instance further out."""
+    held = [x.names[name] for x in scope.outwards() if name in x.names]
+    return any(isinstance(known(b, binding), Instance | Chain) for binding in held[1:])
+
+
 def _in_phases(b: Build, name: str) -> str:
     """The phase that has an equation of a name, if one has."""
     made = ((key, b.phases.scopes[key][0]) for key in b.phases.made if key in b.phases.scopes)

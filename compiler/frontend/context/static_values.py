@@ -204,6 +204,9 @@ def lookup(b: Build, name: str, span: Span, scope: Scope) -> Value:
                 facts = (fact, f"what it was in the step before is {step[1]}[{step[2]}-1]")
             if line := counting.as_recurrence(name, span):
                 facts = (fact, line)
+            if missing.is_learnt(b, name, scope):
+                text = f"no equation changes {name}: minimize or update moves its parameters"
+                facts = (fact, f"as in minimize loss over {name} with sgd(lr = 0.1)")
             if span.source.text.startswith("(", span.stop) and missing.hides(b, name, scope):
                 text = f"{name} is what this defines, and no longer the function {name}"
                 facts = (fact, f"another name mends it where it is defined: {name}_of_x = ...")
@@ -282,6 +285,12 @@ def refuse_shadow(
     first, free = own.names[name].span, (x for x in "ijkpqruvw" if scope.lookup(x) is None)
     notes = () if first is None else (Note(word(first, name), "is bound here"),)
     at, remedy = word(span, name), f"another name, as {next(free, 'index')}"
+    made = re.match(r"\s*(\w+)\[(\w+)\]\s*=\s*1\s*$", span.source.line(span.line))
+    if made is not None and isinstance(value, Node) and value.type.domain.name == "class":
+        start = span.source.starts[span.line - 1]
+        whole = Span(span.source, start + made.start(1), start + len(made[0].rstrip()))
+        text = f"a vector with 1 at {name} is onehot({name})"
+        b.fail("E334", text, whole, f"{name} is no index", (), f"{made[1]} = onehot({name})")
     b.fail("E334", f"{name} is {what} here already", at, "bound again", notes, remedy)
 
 
