@@ -21,6 +21,7 @@ from dln.compiler.model import DataSet
 from dln.compiler.schema.tables import PICTURES
 from dln.grammar import remedies
 from dln.grammar.diagnostics import clean
+from dln.printing.columns_of_tables import column_table, table_data, table_said
 from dln.printing.terminal import Terminal, columns, cut, number, plural, present
 from dln.reading import tables
 from dln.reading.counts import part_data, part_texts, reader_text
@@ -103,10 +104,14 @@ def text(data: DataSet, found: DataFacts) -> str:
     head += [("parts", "; ".join(parts))] if parts else []
     head += [("seen", f"the first {found.seen:,}")] if found.seen < data.count else []
     head += [("letters", f"{len(data.alphabet)}: {shown(data.alphabet)}")] if data.alphabet else []
+    if found.table is not None:
+        head += table_said(data, found.table)
     if found.lengths:
         low, middle, high = map(number, found.lengths.values())
         head.append(("lengths", low if low == high else f"{low} to {high}, median {middle}"))
-    blocks = [columns(head, lead="  "), field_table(data, found)]
+    blocks = [columns(head, lead="  ")]
+    blocks += [column_table(data, found.table)] if found.table and found.table.columns else []
+    blocks.append(field_table(data, found))
     blocks += [class_text(data, f) for f in found.fields.values() if f.classes is not None]
     rows = [(f"example {i}" if k == 0 else "", name, value_text(data, f, f.first[i]))
             for i in range(min(FIRST, data.count))
@@ -194,7 +199,8 @@ def as_data(data: DataSet, found: DataFacts) -> dict[str, Any]:
         "examples": data.count, "from": reader_text(data), "files": found.files, "seen": found.seen,
         "parts": {name: part_data(data, part) for name, part in data.parts.items()},
         "fields": {name: field_data(data, f) for name, f in found.fields.items()},
-        **present(alphabet=data.alphabet, lengths=found.lengths),
+        **present(alphabet=data.alphabet, lengths=found.lengths,
+                  table=found.table and table_data(data, found.table)),
     }  # fmt: skip
 
 

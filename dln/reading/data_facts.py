@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dln.compiler.plan import DataSpec, FieldSpec
-from dln.grammar.diagnostics import DlnError, Problem
+from dln.compiler.schema.headers import TableFacts
+from dln.grammar.diagnostics import DlnError, Fault, Problem
 from dln.runtime.data.division import ChosenRows
 from dln.runtime.device.source_map import placed
 from dln.runtime.readers import readers
@@ -22,6 +23,7 @@ from dln.runtime.readers.validation import bounds, wrong_value
 from dln.runtime.session import Session
 
 DRAWN = 10_000  # examples that are looked at where drawing them may take long
+COLUMNS = 40  # of a table that are looked at, though no field reads them
 FIRST = 3  # examples that are kept
 
 
@@ -118,7 +120,7 @@ class FieldFacts:
 @dataclass
 class DataFacts:
     """A data set: the files that it lies in, its fields, how many examples were looked at, and what
-    a run would refuse in it."""
+    a run would refuse in it; of a table what it holds, read or not."""
 
     spec: DataSpec
     files: list[str]
@@ -126,6 +128,7 @@ class DataFacts:
     fine: bool = True
     seen: int = 0
     problems: list[Problem] = field(default_factory=list)
+    table: TableFacts | None = None
 
     @property
     def lengths(self) -> dict[str, float] | None:
@@ -139,6 +142,20 @@ class DataFacts:
         return dict(zip(("least", "median", "most"), quantiles, strict=True))
 
 
+def table_facts(spec: DataSpec) -> TableFacts | None:
+    """What the columns of a table hold, those that are read and the first of the others."""
+    mine = sorted({*(spec.columns or ()), *range(COLUMNS)})
+    head = readers.probe(spec.source.changed(options={**spec.options, "head": True})).table
+    width = 0 if head is None else head.width
+    for look in (tuple(k for k in mine if k < width), tuple(spec.columns or ())):
+        try:
+            options = {**spec.options, "look": look}
+            return readers.probe(spec.source.changed(options=options)).table
+        except Fault:  # of a column that nobody reads
+            continue
+    return head
+
+
 def data_facts(session: Session, name: str) -> DataFacts:
     """What a data set of a session's plan holds. Raises DlnError for files that cannot be read."""
     plan, fields = session.plan, session.datasets.fields
@@ -147,6 +164,8 @@ def data_facts(session: Session, name: str) -> DataFacts:
         files = [str(found[0]) if len(found) == 1 else f"{name}, {len(found):,} files"
                  for name, found in readers.paths(spec.source).items()]  # fmt: skip
         found = DataFacts(spec, files, {f.name: FieldFacts(f) for f in spec.fields})
+        if spec.reader == "table":
+            found.table = table_facts(spec)
         for values in fields.unchecked(spec):
             for f in spec.fields:
                 at = np.rint(values[f.ends]).astype(int) if f.timed and f.ends else None

@@ -116,13 +116,16 @@ def table_read(decl: DataSource, stretch: Stretch | None) -> dict[str, NDArray[A
     if lost := _dropped(found, decl):
         kept = np.setdiff1d(np.arange(found.rows), np.fromiter(lost, np.int64))
     fill = dict(options.get("fill", ()))
-    made = np.empty((found.rows - len(lost), len(taken)))
+    made = np.empty((len(taken), found.rows - len(lost))).T  # a column lies in one piece
     for i, column in enumerate(taken):
         known.kind_of(found, column)
         values = np.frombuffer(found.columns[column].numbers, np.float64)
         made[:, i] = values if kept is None else values[kept]
         if column in fill:
             made[np.isnan(made[:, i]), i] = fill[column]
+        del values
+        if all(column != c for _, c, _ in classes):
+            del found.columns[column]  # as soon as it is taken, so that no more is held than twice
     arrays = {"": cut(made, stretch)}
     for key, column, names in classes:
         codes = np.frombuffer(coded(found, column, names), np.int64)

@@ -1,5 +1,6 @@
 """Tables as people have them, from the file to what is printed: the oracle is the file, by hand."""
 
+import gzip
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,8 @@ import numpy as np
 import pytest
 
 import dln as package
+from dln.compiler.schema.headers import DataSource
+from dln.runtime.readers.readers import probe, read
 
 IRIS = """sepal length (cm),sepal width (cm),petal_length,petal_width,species
 5.0,3.4,1.5,0.2,setosa
@@ -79,3 +82,101 @@ def test_the_order_of_classes_is_that_which_is_said(dln: Any) -> None:
     onehot = "  z[3] = onehot(raw.species as class)\n"
     found = fields(SPEC.replace("  y[2]", onehot + "  y[2]"))
     assert np.array_equal(found["z"], np.eye(3)[[0, 1, 0, 2]])
+
+
+GAPS = """age;income;job;bought
+20;1.000,5;clerk;no
+40;?;baker;yes
+NA;2.000,5;;no
+60;3.000,5;clerk;
+50;NULL;baker;yes
+100;;baker;no
+"""
+HEAD = 'data iris = table("gaps.csv") {\n'
+
+
+def test_missing_values_are_filled_by_the_part_that_is_fitted(dln: Any) -> None:
+    """The means are those of the first two thirds of what is left, for the rest and for other files
+    too."""
+    Path("gaps.csv").write_text(GAPS)
+    Path("new.csv").write_text("bought;income;age\nyes;?;?\nyes;7,5;1\n")
+    body = "  x[2] = [raw.age, raw.income]\n  k: class = raw.bought\n"
+    text = f"{HEAD}  set missing = mean\n{body}  split fit 3, valid 2\n}}\n"
+    text += 'data new = table("new.csv") like iris\n'
+    made = package.load(text).compile(dtype="float64").session()
+    found = made.datasets.part("iris", "all", "float64").arrays
+    age, income = (20 + 40) / 2, (1000.5 + 2000.5) / 2
+    assert found["x"].tolist() == [
+        [20, 1000.5], [40, income], [age, 2000.5], [50, income], [100, income],
+    ]  # fmt: skip
+    assert found["k"].tolist() == [0, 1, 0, 1, 0]  # who bought nothing that is known is left out
+    new = made.datasets.part("new", "all", "float64").arrays
+    assert new["x"].tolist() == [[age, income], [1, 7.5]] and new["k"].tolist() == [1, 1]
+    Path("gaps.dln").write_text(text)
+    told = dln("data", "gaps.dln").out
+    assert "1 of 6 rows left out, as they lack what is read" in told
+    assert "3 missing values of income filled with the mean 1500.5" in told
+    assert "job     not read  words" in told and "a comma before decimals" in told
+    facts = dln("data", "gaps.dln", "--json").data["data"]["iris"]["table"]
+    assert facts["left_out"] == 1 and facts["filled"] == {"age": age, "income": income}
+    assert "1 missing in column 1" in dln("check", "gaps.dln").err
+
+
+def test_missing_values_are_left_out_or_a_class(dln: Any) -> None:
+    Path("gaps.csv").write_text(GAPS)
+    text = f"{HEAD}  set missing = drop\n  x = raw.age\n  y = raw.income\n}}\n"
+    found = fields(text)
+    assert found["x"].tolist() == [20, 60] and found["y"].tolist() == [1000.5, 3000.5]
+    lines = '  k: class("baker", "clerk", "?") = raw.job\n  l: class("?", "no", "yes") = raw[3]\n'
+    found = fields(f"{HEAD}{lines}}}\n")
+    assert found["k"].tolist() == [1, 0, 2, 1, 0, 0] and found["l"].tolist() == [1, 2, 1, 0, 2, 1]
+    wrong = f"{HEAD}  set missing = drop\n  p: prob = raw.age / 50\n}}\n"
+    Path("wrong.dln").write_text(wrong)
+    said = dln("check", "wrong.dln").err
+    assert "example 2 (gaps.csv, line 5, column 1) has 1.2" in said  # without what is left out
+
+
+MESSY: dict[str, tuple[str | None, list[list[float | None]]]] = {
+    "1;2\n3;4\n": (None, [[1, 2], [3, 4]]),
+    "a\tb\n1\t2,5\n": ("ab", [[1, 2.5]]),
+    "a b\n 1   2.5 \n10 3\n": ("ab", [[1, 2.5], [10, 3]]),
+    "a|b\n1|2\n": ("ab", [[1, 2]]),
+    "a,b,\n1,2,\n3,4,\n\n\n": ("ab", [[1, 2], [3, 4]]),
+    'a,b\n"1,234,567.5","5"\n"2,000","6"\n': ("ab", [[1234567.5, 5], [2000, 6]]),
+    "a;b\n1.234,5;1\n1.234;2\n": ("ab", [[1234.5, 1], [1234, 2]]),
+    "a;b\n1 234,5;1\n12 345 678;2\n": ("ab", [[1234.5, 1], [12345678, 2]]),
+    "a;b\n1'234.5;1\n": ("ab", [[1234.5, 1]]),
+    "a,b\n1.234,1\n5.678,2\n": ("ab", [[1.234, 1], [5.678, 2]]),
+    "# made by hand\na,b\n1,2\n# half way\n3,4\n": ("ab", [[1, 2], [3, 4]]),
+    "a,b\n2024-02-29,yes\n1970-01-02 12:00,No\n": ("ab", [[19782, 1], [1.5, 0]]),
+    "a,b\n5%,TRUE\n7.5 %,false\n": ("ab", [[5, 1], [7.5, 0]]),
+    'a,b\n"5"" pipe",1\n5" pipe,2\n"two\n\n# lines",3\n': ("ab", [[None, 1], [None, 2], [None, 3]]),
+}
+
+
+@pytest.mark.parametrize(
+    "coding", ["utf-8", "utf-8-sig", "utf-16", "crlf", "mac", "gzip", "latin-1"]
+)
+def test_messy_files_are_recognised(coding: str) -> None:
+    """Each file as it is, and in every coding: what a person reads in it."""
+    for text, (names, rows) in MESSY.items():
+        data = text.encode(coding if "-" in coding and coding != "latin-1" else "utf-8")
+        data = data.replace(b"\n", b"\r\n") if coding == "crlf" else data
+        data = data.replace(b"\n", b"\r") if coding == "mac" else data
+        data = gzip.compress(data) if coding == "gzip" else data
+        data += b"# gr\xfc\xdfe\n" * (coding == "latin-1")
+        Path("t.csv").write_bytes(data)
+        declared = DataSource("table", ("t.csv",), {}, ".")
+        schema, found = probe(declared), read(declared)[""].tolist()
+        assert schema.table is not None and schema.count == len(rows), (coding, text)
+        assert (schema.table.names and "".join(schema.table.names)) == names, (coding, text)
+        expected = [[np.nan if v is None else v for v in row] for row in rows]
+        assert np.array_equal(found, expected, equal_nan=True), (coding, text, found)
+
+
+def test_what_is_said_takes_the_place_of_what_is_recognised() -> None:
+    Path("gaps.csv").write_text("1;1,234\n2;5,678\n")
+    said = "  set header = no\n  set separator = semicolon\n  set decimal = %s\n  x[2] = raw\n}\n"
+    assert fields(HEAD + said % "comma")["x"].tolist() == [[1, 1.234], [2, 5.678]]
+    assert fields(HEAD + said % "point")["x"].tolist() == [[1, 1234], [2, 5678]]
+    assert fields(HEAD + said.replace("no", "yes") % "comma")["x"].tolist() == [[2, 5.678]]

@@ -27,6 +27,9 @@ from dln.runtime.readers.readers import (
     probe,
     read,
 )
+from dln.runtime.readers.table import arrow, columns
+from dln.runtime.readers.table.cells import missing
+from dln.runtime.readers.table.dialect import recognised
 
 TRAIN = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte")
 TEST = ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
@@ -517,3 +520,51 @@ def test_damaged_files_are_refused_or_read(tmp_path: Path) -> None:
                     verb(d)
                 except Fault as f:
                     assert f.code.startswith("E50") or f.code == "E511"
+
+
+# ---- large tables ------------------------------------------------------------------------------
+
+
+def drawn_table(rng: random.Random) -> tuple[str, int]:
+    """A table of numbers in all forms and of what people put among them, and how wide it is."""
+    odd = ["", "NA", "null", "abc", "1_0", "+5", " 2.5", "inf", "1e999", "0x10", '"1,5"', "5%",
+           '"a, b"', '5" pipe', "-", " NA ", "1 234", "é", "1e5e", "00012"]  # fmt: skip
+
+    def cell(share: float) -> str:
+        value = rng.choice([rng.gauss(0, 1), rng.uniform(-1e300, 1e300), rng.random() * 1e-300])
+        forms = [repr(value), f"{value:.17e}", f"{rng.random():.30f}", str(rng.getrandbits(80))]
+        return rng.choice(odd) if rng.random() < share else rng.choice(forms)
+
+    width = rng.randrange(2, 5)
+    shares = [rng.choice([0, 0, 0.1, 1]) for _ in range(width)]
+    rows = [",".join(map(cell, shares)) for _ in range(rng.choice([3, 60]))]
+    return "\n".join([",".join("abcd"[:width]), *rows, ""]), width
+
+
+def test_a_large_table_is_read_as_a_small_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By pyarrow, to the bit what the standard library gives, and the same texts in the same rows;
+    the numbers themselves where the file has nothing else."""
+    pytest.importorskip("pyarrow")
+    monkeypatch.setattr(arrow, "LARGE", 0)
+    path, used = tmp_path / "t.csv", 0
+    for seed in range(60):
+        text, width = drawn_table(random.Random(seed))
+        path.write_text(text, "utf-8")
+        dialect = recognised(path, {"header": "yes"})
+        found = arrow.gather(path, dialect, range(width))
+        if found is None:  # the other reader has the word
+            continue
+        used += 1
+        expected = columns.gather(path, dialect, range(width))
+        for k in range(width):
+            one, two = found.columns[k], expected.columns[k]
+            assert np.array_equal(np.array(one.numbers), np.array(two.numbers), equal_nan=True)
+            texts = [{r: "" if missing(t) else t for r, c in zip(col.rows, col.codes, strict=True)
+                      for t in [list(col.texts)[c]]} for col in (one, two)]  # fmt: skip
+            assert texts[0] == texts[1], seed
+    assert used > 20
+    values = np.random.default_rng(0).normal(size=(3000, 3)) * [1, 1e-290, 1e300]
+    path.write_bytes(b"".join(b"%r,%r,%r\n" % tuple(row) for row in values.tolist()))
+    assert np.array_equal(read(decl("table", "t.csv", base=tmp_path))[""], values)

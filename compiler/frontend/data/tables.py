@@ -84,6 +84,8 @@ def settled(
         options["classes"] = tuple((c.key, c.column, c.names) for c in coded)
     table.source = table.source.changed(options=options, columns=tuple(used))
     schema = columns.asked(b, table, table.source)
+    if schema.table is not None:
+        table.facts = schema.table.changed(columns={}, means={})
     if schema.count < 1:
         lost = f"{table.facts.file}: all {table.facts.rows:,} rows lack something that is read"
         b.fail("E515", lost, table.span, remedy="read other columns")
@@ -97,6 +99,7 @@ def filled(
     itself or of the one that it is like."""
     used = table.source.columns or ()
     if table.source.options.get("missing") != "mean" or not used:
+        b.note(_told(table, ()))
         return table.source
     if table.means is None:
         name = next((n for n in FITTED if n in parts), [*parts, "all"][len(parts) > 1])
@@ -115,7 +118,20 @@ def filled(
     if fill:
         options = {**table.source.options, "fill": fill}
         table.source = table.source.changed(options=options)
+    b.note(_told(table, fill))
     return table.source
+
+
+def _told(table: RawTable, fill: Sequence[tuple[int, float]]) -> str:
+    """What the file was recognised as, and what was done with what is missing in it."""
+    facts = table.facts
+    said = [f"{table.key}: {facts.file}, {', '.join(facts.said)}"]
+    if facts.dropped:
+        said.append(f"{facts.dropped:,} of {facts.rows:,} rows left out, which lack what is read")
+    for column, mean in fill:
+        many = f"{table.looked[column].missing:,} missing"
+        said.append(f"{many} in {table.spoken(column)} filled with the mean {mean:.6g}")
+    return "; ".join(said)
 
 
 # ---- what is refused ---------------------------------------------------------------------------

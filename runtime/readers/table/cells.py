@@ -35,6 +35,8 @@ SURE = {
                     r"|(?![1-9]\d{0,2},\d{3}$)\d*,\d*(?:[eE][+-]?\d+)?)"),
 }  # fmt: skip
 """Numbers that can be read with one mark before the decimals alone."""
+SPACED = re.compile(rf"[+-]?\d{{1,3}}(?:[{BLANKS}'’]\d{{3}})+([.,]\d*)")
+"""A number whose thousands are marked otherwise, so that its mark stands before decimals."""
 EITHER = re.compile(r"[+-]?[1-9]\d{0,2}[.,]\d{3}")
 """A number with one mark that may stand before decimals, or between thousands."""
 
@@ -73,6 +75,8 @@ def decimal_of(text: str) -> str:
         return ""
     if EITHER.fullmatch(text):
         return "?"
+    if spaced := SPACED.fullmatch(text):
+        return spaced[1][0]
     found = next((mark for mark, sure in SURE.items() if sure.fullmatch(text)), "")
     return found if any(map(str.isdigit, text)) else ""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from dln.compiler.schema.headers import ColumnFacts, Oddity
 from dln.runtime.readers.table.cells import kinds_of, missing
@@ -13,6 +13,7 @@ from dln.runtime.readers.table.columns import Column
 from dln.runtime.readers.table.scan import Table
 
 MOST = 10_000  # values of a column that are counted one by one
+LARGE = 50_000  # rows from which on NumPy is worth its import
 GAPS = 3  # lines of missing cells that are told
 
 
@@ -76,19 +77,33 @@ def facts(found: Table, column: int) -> ColumnFacts:
     kind, col = kind_of(found, column), found.columns[column]
     values, distinct = counted(col)
     none = gaps(col)
-    known = [v for v in col.numbers if v == v] if kind not in ("word", "mixed") else []
+    least, most, whole = (math.nan, math.nan, False) if kind in ("word", "mixed") else _range(col)
     return ColumnFacts(
         kind,
-        all(v.is_integer() for v in known),
+        whole,
         tuple(values),
         tuple(values.values()),
         distinct,
-        min(known, default=math.nan),
-        max(known, default=math.nan),
+        least,
+        most,
         len(none),
         tuple(found.line(row) for row in none[:GAPS]),
         oddity(found, column),
     )
+
+
+def _range(col: Column) -> tuple[float, float, bool]:
+    """The least and the largest of the numbers, and whether all are whole."""
+    if len(col.numbers) >= LARGE:
+        import numpy as np  # late: NumPy
+
+        every = np.frombuffer(col.numbers)
+        every = every[~np.isnan(every)] if col.rows else every
+        if every.size:
+            return float(every.min()), float(every.max()), bool((every == np.rint(every)).all())
+    known = [v for v in col.numbers if v == v]
+    whole = all(v.is_integer() for v in known)
+    return min(known, default=math.nan), max(known, default=math.nan), whole
 
 
 def oddity(found: Table, column: int) -> Oddity | None:
@@ -118,19 +133,38 @@ def codes(col: Column, names: Sequence[str]) -> tuple[array[int], list[int]]:
     another word, whose place is -2. A name that says so stands for all that is missing."""
     none = next((i for i, name in enumerate(names) if missing(name)), -1)
     places = {name: i for i, name in enumerate(names)}
-    numbers: dict[float, int] = {}
+    numbers: dict[float | None, int] = {}
     for name, i in places.items():
-        try:
-            numbers.setdefault(float(name), i)
-        except ValueError:
-            continue
-    made = array("q", bytes(8 * len(col.numbers)))
-    by_code = [places.get(t, numbers.get(v, -2) if (v := _plain(t)) is not None else
-                          none if missing(t) else -2) for t in col.texts]  # fmt: skip
-    odd = dict(zip(col.rows, (by_code[c] for c in col.codes), strict=True))
-    for row, value in enumerate(col.numbers):
-        made[row] = odd[row] if row in odd else numbers.get(value, -2)
+        if (value := _plain(name)) is not None:
+            numbers.setdefault(value, i)
+    by_code = [
+        places[t] if t in places else none if missing(t) else numbers.get(_plain(t), -2)
+        for t in col.texts
+    ]
+    if len(col.numbers) >= LARGE:
+        return _many_codes(col, by_code, numbers)
+    made = array("q", [numbers.get(v, -2) for v in col.numbers])
+    for row, code in zip(col.rows, col.codes, strict=True):
+        made[row] = by_code[code]
     return made, [row for row, code in enumerate(made) if code == -2]
+
+
+def _many_codes(
+    col: Column, by_code: Sequence[int], numbers: Mapping[float | None, int]
+) -> tuple[array[int], list[int]]:
+    """The same of many rows."""
+    import numpy as np  # late: NumPy
+
+    made = np.full(len(col.numbers), -2)
+    if len(col.rows) < len(made) and numbers:
+        every, at = np.unique(np.frombuffer(col.numbers), return_inverse=True)
+        made = np.array([numbers.get(v, -2) for v in every.tolist()])[at]
+    if col.rows:
+        rows, codes = np.frombuffer(col.rows, np.int64), np.frombuffer(col.codes, np.int32)
+        made[rows] = np.array(by_code)[codes]
+    found = array("q")
+    found.frombytes(made.astype(np.int64).tobytes())
+    return found, np.flatnonzero(made == -2).tolist()
 
 
 def _plain(text: str) -> float | None:

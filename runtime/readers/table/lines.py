@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import codecs
 import csv
+import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from dln.grammar.diagnostics import Fault
@@ -57,15 +59,27 @@ class RowReader:
             raise Fault(message, 'close every quote, as in "a, b"', "E503")
 
     def _lines(self) -> Iterator[str]:
-        number = opened = 0
-        blank = self.mark in "\t "
+        opened, blank, closed = 0, self.mark == " ", whole_line(self.mark)
         for number, line in enumerate(lines(self.path, self.encoding), 1):
             if not opened and (not line or line.isspace() or line.lstrip().startswith("#")):
                 continue
-            if '"' in line and line.count('"') % 2:
-                self.opened = opened = 0 if opened else number
+            if opened or '"' in line:
+                if not closed.fullmatch('"' + line if opened else line):
+                    self.opened = opened = opened or number
+                    line += "\n"  # which is a part of the cell
+                else:
+                    self.opened = opened = 0
             self.number = number
             yield line.strip(" ") if blank and not opened else line
+
+
+@cache
+def whole_line(mark: str) -> re.Pattern[str]:
+    """A line in which every quote that begins a cell is closed. One within a cell is a mark like
+    any other: `5" pipe`."""
+    other, before = f"[^{re.escape(mark)}]", "" if mark == "\t" else " *+"
+    cell = f'(?:{before}"(?:[^"]|"")*+"{other}*+|(?!{before}"){other}*+)'
+    return re.compile(f"{cell}(?:{re.escape(mark)}{cell})*+")
 
 
 def cut(lines: Iterator[str], mark: str) -> Iterator[list[str]]:

@@ -15,6 +15,7 @@ from typing import Any
 from dln.compiler.schema.headers import WORDS
 from dln.grammar.diagnostics import CHOICES, Fault
 from dln.runtime.readers import files
+from dln.runtime.readers.table import arrow
 from dln.runtime.readers.table import columns as plain
 from dln.runtime.readers.table.columns import Column, Gathered
 from dln.runtime.readers.table.dialect import Dialect, recognised
@@ -49,7 +50,9 @@ class Table:
         """The columns, read anew where more of the file shows that it is another kind of table."""
         while True:
             try:
-                found = plain.gather(self.path, self.dialect, wanted)
+                quick = arrow.worth(self.path, self.dialect)
+                found = arrow.gather(self.path, self.dialect, wanted) if quick else None
+                found = found or plain.gather(self.path, self.dialect, wanted)
             except UnicodeDecodeError:
                 if self.dialect.encoding == "cp1252":
                     raise Fault(
