@@ -1,8 +1,7 @@
-"""A laid-out scene as PNG or PDF, by matplotlib."""
+"""A laid-out scene as PNG or PDF, with the shapes of `pictures`."""
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Any
 
 from dln.drawing.layout import BEHIND, LABEL, SIZES, Placed, PlacedArrow, PlacedBox
@@ -16,30 +15,29 @@ POINT = 72.0
 def drawn(placed: Placed, kind: str) -> bytes:
     """The bytes of a .png or .pdf file."""
     return pictures.of_canvas(
-        placed.w / POINT, placed.h / POINT, kind, lambda axes: _all(axes, placed)
+        placed.w / POINT, placed.h / POINT, kind, lambda axes, shapes: _all(axes, shapes, placed)
     )
 
 
-def _all(axes: Any, placed: Placed) -> None:
+def _all(axes: Any, shapes: Any, placed: Placed) -> None:
     axes.set_xlim(0, placed.w)
     axes.set_ylim(placed.h, 0)
-    _scene(axes, placed, 0)
+    _scene(axes, shapes, placed, 0)
 
 
-def _scene(axes: Any, placed: Placed, depth: int) -> None:
+def _scene(axes: Any, shapes: Any, placed: Placed, depth: int) -> None:
     for box in placed.boxes:
-        _box(axes, box, depth)
+        _box(axes, shapes, box, depth)
     for arrow in placed.arrows:
-        _arrow(axes, arrow, depth)
+        _arrow(axes, shapes, arrow, depth)
 
 
-def _box(axes: Any, placed: PlacedBox, depth: int) -> None:
-    patches: Any = import_module("matplotlib.patches")
+def _box(axes: Any, shapes: Any, placed: PlacedBox, depth: int) -> None:
     look = LOOKS[placed.box.kind]
     for k in (2, 1, 0) if placed.box.times > 1 else (0,):
         at = (placed.x + k * BEHIND / 2, placed.y + k * BEHIND / 2)
         style = f"round,pad=0,rounding_size={look.round}"
-        axes.add_patch(patches.FancyBboxPatch(
+        axes.add_patch(shapes.FancyBboxPatch(
             at, placed.w, placed.h, boxstyle=style, facecolor=look.fill, edgecolor=look.edge,
             linewidth=1.0, linestyle=(0, (4, 3)) if look.dashed else "-", zorder=depth,
         ))  # fmt: skip
@@ -50,18 +48,17 @@ def _box(axes: Any, placed: PlacedBox, depth: int) -> None:
                   family="monospace" if code else "sans-serif",
                   weight="bold" if title else "normal")  # fmt: skip
     if placed.inside is not None:
-        _scene(axes, placed.inside, depth + 1)
+        _scene(axes, shapes, placed.inside, depth + 1)
 
 
-def _arrow(axes: Any, placed: PlacedArrow, depth: int) -> None:
-    patches: Any = import_module("matplotlib.patches")
-    path: Any = import_module("matplotlib.path").Path
+def _arrow(axes: Any, shapes: Any, placed: PlacedArrow, depth: int) -> None:
+    path = shapes.Path
     codes = [path.MOVETO, *[path.CURVE4] * (len(placed.points) - 1)]
     line = {"facecolor": "none", "edgecolor": ARROW, "linewidth": 1.4, "zorder": depth + 0.5}
-    axes.add_patch(patches.PathPatch(path(placed.points, codes), **line))
+    axes.add_patch(shapes.PathPatch(path(placed.points, codes), **line))
     if placed.arrow.kind != "join":
         axes.add_patch(
-            patches.Polygon(head_of(placed), color=ARROW, linewidth=0, zorder=depth + 0.5)
+            shapes.Polygon(head_of(placed), color=ARROW, linewidth=0, zorder=depth + 0.5)
         )
     if placed.arrow.label:
         x, y = placed.label_at

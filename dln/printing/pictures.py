@@ -169,13 +169,14 @@ def _by_tens(axes: Any, which: str) -> None:
 # ---- anything -----------------------------------------------------------------------------------
 
 
-def of_canvas(wide: float, high: float, kind: str, draw: Callable[[Any], None]) -> bytes:
-    """What `draw` puts on axes that fill a picture of so many inches, without frame or ticks."""
+def of_canvas(wide: float, high: float, kind: str, draw: Callable[[Any, Any], None]) -> bytes:
+    """What `draw` puts on axes that fill a picture of so many inches, without frame or ticks; it is
+    given them, and the module of shapes."""
     with _matplotlib():
         figure = _figure(wide, high, layout="none")
         axes = figure.add_axes((0, 0, 1, 1))
         axes.set_axis_off()
-        draw(axes)
+        draw(axes, import_module("matplotlib.patches"))
         return _encoded(figure, kind)
 
 
