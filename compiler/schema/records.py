@@ -240,7 +240,8 @@ class PhaseFacts(Clauses, kw_only=True):
     `fields` are the fields that its step reads. The states `carried` are set to zero at the start
     of each epoch; the `kept` have a row for each example. `rounds` says which of several programs
     each update of a round runs, by its number; empty where there is but one. `heard` are the
-    watches whose reports its updates read.
+    watches whose reports its updates read. The states `weighed` hold the weights of the classes of
+    a field each.
     """
 
     name: str
@@ -251,6 +252,7 @@ class PhaseFacts(Clauses, kw_only=True):
     kept: tuple[str, ...] = ()
     rounds: tuple[int, ...] = ()
     heard: tuple[str, ...] = ()
+    weighed: tuple[tuple[str, str], ...] = ()
 
 
 class PartFacts(Record, kw_only=True):

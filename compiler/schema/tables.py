@@ -9,7 +9,8 @@ from typing import Any
 BATCH, ORDER, DTYPE = 100, "shuffled", "float32"
 """What a phase does where it says nothing: examples at a time, their order, the precision."""
 
-ORDERS = (ORDER, "file", "replacement", "balanced")
+BY_CLASS = ("balanced", "even")  # orders that go by a field of classes
+ORDERS = (ORDER, "file", "replacement", *BY_CLASS)
 DTYPES = (DTYPE, "float64")
 
 UNITS: Mapping[str, str] = {

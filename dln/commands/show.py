@@ -98,6 +98,8 @@ def _cost(program: Program, key: ProgramKey, phase: Phase) -> str:
     """What an update needs and costs; where rounds have several kinds of them, one of this kind."""
     n, number = program.capacity, key.at or 0
     places = [str(k) for k, i in enumerate(phase.rounds, 1) if i == number]
+    if len(places) > 4 and int(places[-1]) - int(places[0]) == len(places) - 1:
+        places = [f"{places[0]} to {places[-1]}"]
     which = f"update {', '.join(places)} of a round of" if places else "one update of"
     total, flops = sum(memory(program, n).values()), program.flops(n)
     said = f"{total:,} bytes, {flops:,} floating-point operations"

@@ -270,11 +270,24 @@ class Programs:
         dtype = "float64" if wide else plan.dtype
         self.store.params = {path: self.device.array(values[path], dtype) for path in plan.params}
 
-    def first_states(self, phase: PhaseSpec) -> dict[str, HostArray]:
+    def first_states(self, phase: PhaseSpec, counted: bool = True) -> dict[str, HostArray]:
         """The values that the states of a phase begin with, by path: of its optimisers, and its
-        own."""
+        own. Weights of classes are `counted` over the data of the spec, or left to who knows with
+        which data it trains."""
         key = ProgramKind.STATES.of(phase.name)
         values: dict[str, HostArray] = {p: np.zeros(shape) for p, shape in phase.states.items()}
         if values and key in self.plan.programs:
             values |= self.once(key, phase.name, phase.rows or 1)
+        count = self.plan.data[phase.data].parts[phase.part].count
+        for path, field in phase.weighed if counted and count else ():
+            whole = WholeField(phase.data, phase.part, field)
+            labels = self.device.to_host(self._whole(whole, count, phase.dtype or self.plan.dtype))
+            values[path] = class_weights(labels, len(values[path]))
         return values
+
+
+def class_weights(labels: HostArray, classes: int) -> HostArray:
+    """What each of some classes weighs [classes], by the labels [n] of examples: n / (k m), where
+    it has m of these and k classes occur; 0 where it does not occur."""
+    counts = np.bincount(np.asarray(labels).reshape(-1).astype(np.int64), minlength=classes)
+    return len(labels) / (np.count_nonzero(counts) * np.maximum(counts, 1)) * (counts > 0)

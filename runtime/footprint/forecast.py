@@ -20,7 +20,7 @@ from dln.runtime.footprint.ledger import Item, Moment
 from dln.runtime.footprint.walk import AskedRun, RunWalk, row_bytes, sized
 
 ORDERS = {"file": (8, 8), "stream": (16, 8), "shuffled": (20, 16), "replacement": (24, 16),
-          "balanced": (96, 16)}  # fmt: skip
+          "balanced": (96, 16), "even": (96, 16)}  # fmt: skip
 """Bytes for each example while the order of an epoch is worked out, and while it is copied."""
 SIDE, GAP, PIXEL, IMAGE, CURVES = 96, 6, 127, 30_000_000, 10_000_000
 """Pixels of a tile's side and between tiles; bytes for each of them while a picture is drawn, and

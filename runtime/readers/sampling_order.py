@@ -77,3 +77,16 @@ def balanced(
     way = (2 * place + 1) / (2 * sizes[which])
     # Ties keep the shuffled order, so the classes of a run come in no fixed order.
     return shuffled[np.argsort(way, kind="stable")][:count]
+
+
+def even(labels: ArrayLike, seed: int, site: int, epoch: int) -> Indices:
+    """[n] independent draws from the examples of `labels` [n]: a class of those that occur, each as
+    often as the others, then one of its examples."""
+    classes = np.asarray(labels).reshape(-1)
+    draws = unit(2 * len(classes), seed, site, epoch)
+    _, which, sizes = np.unique(classes, return_inverse=True, return_counts=True)
+    by_class = np.argsort(which, kind="stable")
+    drawn = np.floor(draws[: len(classes)] * len(sizes)).astype(np.int64)
+    place = np.floor(draws[len(classes) :] * sizes[drawn]).astype(np.int64)
+    found: Indices = by_class[(np.cumsum(sizes) - sizes)[drawn] + place].astype(np.int64)
+    return found

@@ -64,6 +64,10 @@ class Minibatches:
                 assert self.spec.balanced is not None
                 labels = self.part.field(self.spec.balanced, self.device)
                 return sampling_order.balanced(self.device.to_host(labels), *at)
+            case "even":
+                assert self.spec.balanced is not None
+                labels = self.part.field(self.spec.balanced, self.device)
+                return sampling_order.even(self.device.to_host(labels), *at)
         return sampling_order.permutation(n, *at)
 
 

@@ -13,6 +13,7 @@ from dln.runtime.data.part import DataPart
 from dln.runtime.device.device import DeviceArray
 from dln.runtime.execution.executable import Bound, Executable
 from dln.runtime.execution.numeric_faults import Watchman
+from dln.runtime.execution.programs import class_weights
 from dln.runtime.execution.run_state import RunState
 from dln.runtime.execution.store import paths_of, put
 from dln.runtime.training.callbacks import Hooks, tell
@@ -87,8 +88,9 @@ class PhaseRun:
             yield indices, bound
 
 
-def begin(state: RunState, spec: PhaseSpec) -> None:
-    """The start of a phase: precision, hand-over, fresh optimiser states, update 0."""
+def begin(state: RunState, spec: PhaseSpec, counted: bool = False) -> None:
+    """The start of a phase: precision, hand-over, fresh optimiser states, update 0. Weights of
+    classes are `counted` over the data of the spec, or by `prepared`."""
     store, programs = state.store, state.programs
     steps = [state.plan.programs[key] for key in spec.steps]
     program = steps[0]
@@ -96,7 +98,7 @@ def begin(state: RunState, spec: PhaseSpec) -> None:
     if spec.starts:
         for path, values in programs.once(ProgramKind.START.of(spec.name)).items():
             put(state.device, store.params[path], values)
-    store.set_states(spec.name, programs.first_states(spec), program.dtype)
+    store.set_states(spec.name, programs.first_states(spec, counted), program.dtype)
     state.updates[spec.name] = 0
 
 
@@ -108,6 +110,10 @@ def prepared(state: RunState, spec: PhaseSpec, options: Options) -> PhaseRun:
     part = options.datasets.part(spec.data, spec.part, dtype)
     for text in options.datasets.remarks(spec.data, part):
         tell(options.hooks, "note", text)
+    for path, field in spec.weighed:  # by what there is to learn from, whoever has given it
+        held = state.store.states[spec.name][path]
+        labels = state.device.to_host(part.field(field, state.device))
+        put(state.device, held, class_weights(labels, len(held)))
     minibatches = Minibatches(spec, part, state.device, state.programs.seed_of(spec.name))
     size = minibatches.size
     if spec.rows is not None and size > spec.rows:

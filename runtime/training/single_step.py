@@ -54,7 +54,7 @@ def _first(state: RunState, datasets: Datasets, spec: PhaseSpec, given: Given) -
     """One update on arrays of a new form, and whatever is to be looked at twice."""
     with placed(state.plan.texts, spec.place):
         if spec.name not in state.store.states:
-            begin(state, spec)
+            begin(state, spec, counted=True)
         update = state.updates[spec.name]
         executable = state.programs.executable(spec.step_of(update), spec.name)
         now = times(datasets, spec, update, executable.program.clocks)

@@ -101,3 +101,14 @@ def test_balanced_with_unequal_classes() -> None:
     for start in range(0, 420, 42):
         run = Counter(labels[found[start : start + 42]].tolist())
         assert abs(run[3] - 30) <= 1 and abs(run[5] - 10) <= 1 and abs(run[8] - 2) <= 1
+
+
+def test_even_draws_classes_alike_and_examples_within_them_alike() -> None:
+    """Of 5 and 50 and 945 examples: chi-squared against equal shares, and of the rare ones each."""
+    labels = np.repeat([4, 0, 2], [50, 945, 5])
+    found = np.concatenate([sampling_order.even(labels, 1, 2, e) for e in range(30)])
+    shares = np.bincount(labels[found], minlength=5)[[0, 2, 4]]
+    assert ((shares - 10_000) ** 2 / 10_000).sum() < 13.8  # 2 degrees, 0.999 quantile
+    rare = np.bincount(found[labels[found] == 2])[-5:]
+    assert ((rare - shares[1] / 5) ** 2 / (shares[1] / 5)).sum() < 18.5  # 4 degrees
+    assert sampling_order.even(labels, 1, 2, 3).tolist() == found[3000:4000].tolist()

@@ -38,12 +38,17 @@ class Remembered(Key):
 @dataclass(eq=False)
 class PhaseStates:
     """The states of one phase by path: first values, new values, and where each is declared and
-    set."""
+    set. `classes` are the fields of its data that hold classes, some of which run over time
+    (`timed`); of those that are `weighed` a state holds the weights, with the first value of it."""
 
     first: dict[str, Node] = field(default_factory=dict)
     after: dict[str, Node] = field(default_factory=dict)
     declared: dict[str, Span] = field(default_factory=dict)
     places: dict[str, Span] = field(default_factory=dict)
+    phase: str = ""
+    classes: tuple[str, ...] = ()
+    timed: tuple[str, ...] = ()
+    weighed: dict[str, tuple[str, Node]] = field(default_factory=dict)
 
 
 @dataclass(eq=False)

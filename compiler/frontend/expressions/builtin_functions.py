@@ -16,7 +16,13 @@ from dln.compiler.frontend.context.artefacts import FORMS
 from dln.compiler.frontend.context.build_context import Build, Chain, Scope, Value
 from dln.compiler.frontend.context.values import CALLABLE, Builtin, WholeGradient, describe
 from dln.compiler.frontend.data import measures
-from dln.compiler.frontend.expressions import emit_functions, gradients, phase_queries, schedules
+from dln.compiler.frontend.expressions import (
+    emit_functions,
+    gradients,
+    phase_queries,
+    schedules,
+    weighting,
+)
 from dln.compiler.frontend.instances.owning import owned_by
 from dln.compiler.frontend.tensors import (
     distributions,
@@ -229,6 +235,7 @@ LAZY: dict[str, Callable[..., Value]] = {
         "E368", "descent is the whole body of an optimiser", "minimize ... with lbfgs()"
     ),
     "plateau": schedules.plateau,
+    "balanced": weighting.balanced,
     "params": _counted(True),
     "fixed_values": _counted(False),
     **{name: _of_machines(name) for name in ("gibbs", "cd", "log_z", "log_likelihood")},

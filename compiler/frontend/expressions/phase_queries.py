@@ -259,7 +259,11 @@ def _at_first(b: Build, phase: Phase, node: Node, span: Span) -> Node:
     and scans keep. What the phase keeps row by row is known of its first minibatch."""
     held = [n for n in ancestors([node]) if is_state(n) and n["path"] not in phase.kept]
     estimated = {e.path: e.span for e in phase.estimates}
+    weighed = dict(phase.weighed)
     for n in held:
+        if n["path"] in weighed:
+            text = f"how often each class occurs is counted when {phase.name} begins"
+            b.fail("E435", text, span, f"is weighted by balanced({weighed[n['path']]})")
         if n["path"] in estimated:
             note = Note(estimated[n["path"]], "is estimated on a sample")
             b.fail("E387", f"an earlier step of {phase.name} moves by an estimated curvature", span,

@@ -49,8 +49,9 @@ def _short_of_a_round(b: Build, got: PhaseBody, phase: Phase, length: Lasting) -
     """Warn where a phase is over before each of its steps was done."""
     done = {path for i in phase.rounds[: length.updates] for path in phase.turns[i].updates}
     if left := [path for path in phase.updates if path not in done]:
-        steps = (st for st, _ in got.statements if isinstance(st, s.Step) and st.times is not None)
-        at = next(steps).span
+        steps = [st for st, _ in got.statements if isinstance(st, s.Step) and st.times is not None]
+        clauses = (c.span for c in got.syntax.clauses if isinstance(c, s.Clause) and c.times)
+        at = steps[0].span if steps else next(clauses)
         text = f"{listed_paths(left)} never moves: {phase.name} is over after"
         text += f" {_counted(length.updates, 'update')}"
         b.warn("W304", text, at, label=f"a round has {len(phase.rounds)} updates")

@@ -25,6 +25,7 @@ from dln.compiler.frontend.instances.owning import owned_by
 from dln.compiler.frontend.tensors import pointwise, reductions
 from dln.compiler.frontend.training import (
     clipping,
+    gathering,
     line_search,
     persistent_state,
     rounds,
@@ -66,10 +67,17 @@ def body(b: Build, got: PhaseBody) -> None:
             with b.collecting():
                 _look(b, st, scope)
     length = rounds.placed(b, runs)
+    if (more := gathering.begin(b, got, runs[0])) > 1:
+        for run in runs:
+            if run.step is not None:
+                gathering.refuse_step(b, run.step)
+        length = more
     for run in runs:
         with rounds.noted(run, b.frame, got):
             _step(b, run, length, got)
-    if length > 1:
+    if got.gathered > 1 and got.descent is None:
+        gathering.turns(b, got, got.own)
+    elif length > 1:
         got.turns, got.rounds = rounds.turns(b, got, runs, length)
 
 
@@ -101,7 +109,7 @@ def _step(b: Build, run: LineRun, length: int, got: PhaseBody) -> None:
                 site = run.site if alone else f"{run.site}#{i}"
                 _minimize(at, st, scope, LinePlace(site, run, length), new, got)
             elif isinstance(st, s.Update):
-                _update(at, st, scope, new)
+                _update(at, st, scope, new, got)
             elif isinstance(st, s.SetTo):
                 persistent_state.assign(at, st, scope)
             elif isinstance(st, s.Let | s.Define | s.Draw | s.Kept):
@@ -110,8 +118,10 @@ def _step(b: Build, run: LineRun, length: int, got: PhaseBody) -> None:
                 word = st.span.text.split()[0]
                 b.fail("E406", f"{word} stands in the phase, not in one of its steps", st.span)
     if b.frame.own_updates:
+        said = set(new)
         with b.collecting():
             _own_updates(b, run, got, first, new)
+        got.own |= {path: node for path, (node, _) in new.items() if path not in said}
     for path, (node, span) in new.items():
         got.updates[path] = node
         # To the steps to come it is one node for each parameter, so that two with equal values
@@ -180,7 +190,9 @@ def _minimize(
     still, grads = _still(b, st, loss, got), dict[str, Node]()
     for path, param in held.items():
         grads[path] = live_only(b, b.at(st.span)("grad", loss, param), param, st.span)
-    given = clipping.clipped(b, st, scope, grads)
+    summed = st.total and "batch" in _each(loss).type.running
+    whole = gathering.gathered(b, got, place.site, grads, summed, st.span)
+    given = clipping.clipped(b, st, scope, whole)
     site, count = place.site, place.count(b, use.span)
     for path, param in held.items():
         own, grad = b.owned.params[path].node, given[path]
@@ -199,8 +211,13 @@ def _still(b: Build, st: s.Minimize, loss: Node, got: PhaseBody) -> Node:
     over the examples also where `total` adds them up."""
     if len(got.objectives) > len(got.lines):
         loss = got.objectives[len(got.lines)]
-    summed = st.total and op_of(loss).is_("moves") and "batch" in loss.operands[0].type.running
-    return batch_reduced(b, loss.operands[0], False, st.loss.span) if summed else loss
+    summed = st.total and "batch" in _each(loss).type.running
+    return batch_reduced(b, _each(loss), False, st.loss.span) if summed else loss
+
+
+def _each(loss: Node) -> Node:
+    """What a loss is of each example, where it is a sum or a mean of that."""
+    return loss.operands[0] if op_of(loss).is_("moves") else loss
 
 
 def _one_memory(b: Build, use: OptimiserUse, path: str, done: Updated, got: PhaseBody) -> None:
@@ -214,11 +231,13 @@ def _one_memory(b: Build, use: OptimiserUse, path: str, done: Updated, got: Phas
     before.append(done)
 
 
-def _update(b: Build, st: s.Update, scope: Scope, new: Moved) -> None:
+def _update(b: Build, st: s.Update, scope: Scope, new: Moved, got: PhaseBody) -> None:
     """`update p += e`: e averaged over the batch (added up with `total`) is added to p."""
     lines = whole_instances.parts(b, st.target, st.value, scope)
     for path, where in lines or [(one_parameter(b, st.target, scope, "update changes"), scope)]:
-        _add(b, st, path, [_mean(b, st, b.evaluate(st.value, where))], new)
+        step = _mean(b, st, b.evaluate(st.value, where))
+        gathering.refuse_batched(b, got, st, step)
+        _add(b, st, path, [step], new)
 
 
 def _own_updates(b: Build, run: LineRun, got: PhaseBody, first: int, new: Moved) -> None:

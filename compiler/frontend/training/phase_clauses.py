@@ -11,7 +11,7 @@ from dln.compiler.frontend.context.values import shown
 from dln.compiler.frontend.training.phase_scope import phase_name
 from dln.compiler.model import DataSet
 from dln.compiler.schema.records import Clauses
-from dln.compiler.schema.tables import DTYPES, ORDERS, UNITS
+from dln.compiler.schema.tables import BY_CLASS, DTYPES, ORDERS, UNITS
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Note, Span, nearest
 
@@ -58,7 +58,12 @@ def earlier(b: Build, phases: tuple[s.NameIx, ...], scope: Scope, own: str = "")
 def _clause(b: Build, c: s.Clause, scope: Scope, data: DataSet, said: Clauses) -> Clauses:
     match c.kind:
         case "batch":
+            if c.times is not None:
+                positive(b, c.times, scope, "how many minibatches are gathered")
             if isinstance(c.value, s.Name) and c.value.id == "all":
+                if c.times is not None:
+                    text = "all examples are one minibatch: there are no others to gather"
+                    b.fail("E434", text, c.span, "is the whole set", remedy="batch all")
                 return said.changed(batch=None)
             return said.changed(batch=_positive(b, c, scope, "a batch"))
         case "for":
@@ -106,7 +111,7 @@ def _positive(b: Build, c: s.Clause, scope: Scope, what: str, of: str = "example
 
 
 def _order(b: Build, c: s.Clause, data: DataSet, said: Clauses) -> Clauses:
-    """`order shuffled`, `file`, `replacement`, `balanced(label)`."""
+    """`order shuffled`, `file`, `replacement`, `balanced(label)`, `even(label)`."""
     value = c.value
     head = value.function if isinstance(value, s.Call) else value
     name = head.id if isinstance(head, s.Name) else ""
@@ -115,16 +120,26 @@ def _order(b: Build, c: s.Clause, data: DataSet, said: Clauses) -> Clauses:
         remedy = nearest(name, ORDERS) or "one of " + ", ".join(ORDERS)
         text = f"there is no order {broadcasting.short(at.text)}"
         b.fail("E362", text, at, "unknown", remedy=remedy)
-    if name != "balanced":
+    if name not in BY_CLASS:
         return said.changed(order=name)
     args = value.arguments if isinstance(value, s.Call) else ()
     label = args[0].id if len(args) == 1 and isinstance(args[0], s.Name) else ""
     if label not in data.fields or data.fields[label].node.type.domain.name != "class":
         classes = [k for k, f in data.fields.items() if f.node.type.domain.name == "class"]
-        at, text = args[0].span if args else c.span, "balanced takes the field that holds the class"
-        remedy = f"order balanced({classes[0]})" if classes else ""
+        at, text = args[0].span if args else c.span, f"{name} takes the field that holds the class"
+        remedy = f"order {name}({classes[0]})" if classes else ""
         b.fail("E362", text, at, "is no class", remedy=remedy)
     return said.changed(order=name, balanced=label)
+
+
+def gathered(b: Build, st: s.Train, scope: Scope) -> int:
+    """The gradients of how many minibatches are gathered before parameters move; 1 where nothing,
+    or what is wrong, is said, which `read` reports."""
+    for c in st.clauses:
+        if isinstance(c, s.Clause) and c.times is not None:
+            found = b.evaluate(c.times, scope)
+            return found if isinstance(found, int) and found >= 1 else 1
+    return 1
 
 
 def rows(b: Build, st: s.Train, scope: Scope) -> int | None:

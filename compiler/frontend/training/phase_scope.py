@@ -31,6 +31,8 @@ class PhaseBody:
 
     `rows` are those of a stream. `statements` are all lines with their scopes, `for` unrolled;
     `lost` are the watches that have failed, and the one that is worked out now, `watching`.
+    Of `gathered` minibatches the gradients are added up, in states that each leaves as `gathering`
+    says; `own` are the new values of what blocks update themselves.
     """
 
     name: str
@@ -54,6 +56,9 @@ class PhaseBody:
     descent: model.Descending | None = None
     turns: tuple[model.Turn, ...] = ()
     rounds: tuple[int, ...] = ()
+    gathered: int = 1
+    gathering: dict[str, Node] = field(default_factory=dict)
+    own: dict[str, Node] = field(default_factory=dict)
 
     def summed(self) -> dict[str, object]:
         """What a `Phase` has under the same names."""

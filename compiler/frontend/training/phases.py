@@ -48,7 +48,10 @@ def train(b: Build, st: s.Train, scope: Scope) -> None:
     refuse_idle(b, st, PURPOSES, "minimize ... over ... with ...")
     data, part = on_part(b, st.on, scope)
     body = phase_scope.scope_over(b, st.body, scope, name, data)
-    held, rows = PhaseStates(), phase_clauses.rows(b, st, scope)
+    classes = {k: f for k, f in data.fields.items() if f.node.type.domain.name == "class"}
+    timed = tuple(k for k, f in classes.items() if f.timed or "time" in f.node.type.running)
+    held = PhaseStates(phase=name, classes=tuple(classes), timed=timed)
+    rows = phase_clauses.rows(b, st, scope)
     got = PhaseBody(name, st, scope, rows)
     reports.bind(body, got)
     if rows is not None:
@@ -106,6 +109,7 @@ def _worked_out(b: Build, got: PhaseBody, body: Scope) -> PhaseBody:
         got.state_init |= carry.first(b.at(st.name.span))
     got.states |= held.after
     got.state_init |= held.first
+    got.state_init |= {path: first for path, (_, first) in held.weighed.items()}
     return got
 
 
@@ -116,7 +120,8 @@ def _phase(got: PhaseBody, on: On, frame: Frame, said: Clauses) -> Phase:
     used = phase_scope.fields([*got.updates.values(), *got.states.values(), *losses, *watched])
     carried = () if frame.carry is None else tuple(frame.carry.after)
     kept, span = tuple(frame.kept.first), got.syntax.name.span
-    more = dict(on=on, fields=used, carried=carried, kept=kept, span=span)
+    weighed = tuple((path, field) for path, (field, _) in frame.kept.weighed.items())
+    more = dict(on=on, fields=used, carried=carried, kept=kept, span=span, weighed=weighed)
     return Phase.extending(said, **got.summed(), **more)
 
 

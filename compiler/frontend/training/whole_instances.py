@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from dln.compiler.frontend.context import broadcasting
 from dln.compiler.frontend.context.build_context import Build, Chain, Instance, Scope
 from dln.compiler.frontend.context.static_values import lookup
 from dln.compiler.frontend.instances.owning import owned_by
@@ -26,6 +27,10 @@ def parts(b: Build, target: s.Expr, value: s.Expr, scope: Scope) -> list[tuple[s
     if not isinstance(made, Instance | Chain) or not others:
         return []
     own = [path for path in owned_by(b, target, scope) if path.startswith(made.path)]
+    if not own:
+        text = f"{broadcasting.short(target.span.text)} has no parameters where it is changed"
+        fact = "what a chain makes is known once it is applied: a watch of it does"
+        b.fail("E358", text, target.span, "is applied nowhere", facts=(fact,))
     return [(path, _names(b, others, scope, path.removeprefix(made.path))) for path in own]
 
 
