@@ -33,7 +33,7 @@ SPAN = 0.25  # seconds of runs between two looks at their mean
 
 class Pool(Protocol):
     """The threads of a process, `most` of them; `crowded` where others of the process compute too;
-    `xp` are the functions of arrays that they share.
+    `xp` are the functions of arrays that they share, each time for another program.
 
     `clock` counts seconds, `idle` those that the cores had nothing to do, all added up; None where
     it cannot be told.
@@ -55,8 +55,9 @@ class Pool(Protocol):
     def record(self) -> None:
         """Remember the products that come."""
 
-    def learn(self) -> bool:
-        """Find out how those remembered are shared among threads; whether any is."""
+    def learn(self, patient: bool) -> bool | None:
+        """Find out how those remembered are shared among threads; whether any is. None where that
+        had to wait for cores, and whoever asks is not patient."""
 
 
 class Governor:
@@ -71,6 +72,7 @@ class Governor:
         self.why = ""
         self._look, self._pause = float("-inf"), PAUSE
         self._seen: tuple[float, float | None] | None = None
+        self._waits = f"with {pool.most} threads a run had to wait for its cores"
         self._trial: tuple[list[float], list[float]] | None = None
         self._times = (0.0, 0.0)
         self._span()
@@ -169,8 +171,12 @@ class Governor:
         try:
             self._timed(False, run, clocks)
         finally:
-            shares = self.pool.learn()
-        if not shares:
+            start = self.pool.clock()
+            shares = self.pool.learn(self.fixed)
+        now = self.pool.clock()
+        if shares is None:
+            self._drop(now, self._waits, now - start)
+        elif not shares:
             self.many, self._look = False, float("inf")
             self.why = "no product of it has the same bits with more threads, or is worth them"
         elif self.fixed:
@@ -193,7 +199,7 @@ class Governor:
         now, usual = self.pool.clock(), median(ones)
         lost = sum(max(0.0, each - usual) for each in manies)
         if took > STALL * usual + SLACK + (LOST if len(manies) == 1 else 0):
-            self._drop(now, f"with {self.pool.most} threads a run had to wait for its cores", lost)
+            self._drop(now, self._waits, lost)
         elif len(manies) > PAIRS or (len(manies) > FEWEST and sum(manies) > ENOUGH):
             self._trial = None
             self._times = usual, median(manies[1:])
@@ -219,8 +225,7 @@ class Governor:
         if took > STALL * usual + SLACK:
             self._lost += took - usual
             if self._lost > max(LOST, usual):
-                said = f"with {self.pool.most} threads a run had to wait for its cores"
-                self._drop(now, said, self._lost)
+                self._drop(now, self._waits, self._lost)
         elif self._spent > SPAN:
             if self._spent > one * self._done:
                 self._drop(now, f"{self.pool.most} threads have become slower than one was")

@@ -127,7 +127,7 @@ def _sharing() -> Sharing:
 
 @cache
 def _threads(most: int) -> Threads:
-    return Threads(_sharing(), most)
+    return Threads(_sharing(), most, blas(_openblas()).cut)
 
 
 @cache

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dln.runtime.device import kernels
-from dln.runtime.device.sharing import SHARED, Cuts, Key, Sharing, look, tell
+from dln.runtime.device.sharing import SHARED, Cuts, Key, Sharing, guard, look, tell
 
 LETTERS = {"float32": "s", "float64": "d"}
 SPELLINGS = {
@@ -107,14 +107,19 @@ class Blas:
                 pieces[cuts] = self.cut(a, b, scale, out, cuts)
             for piece in pieces[cuts]:
                 piece()
+            if not pieces[cuts]:
+                self.single(made)()
 
         key = None if self.sharing is None else self.sharing.key(self.adder, a, b, out)
-        return self.checked(made, out, a.size * b.shape[1], key, cut)
+        check = guard(a, b, out, scale)
+        return self.checked(made, out, a.size * b.shape[1], key, cut, check)
 
     def prepared(
-        self, a: NDArray[Any], b: NDArray[Any], scale: NDArray[Any], out: NDArray[Any]
-    ) -> Run | None:
-        """The call of the library for `gemm`, in its shapes; None where it cannot."""
+        self, a: NDArray[Any], b: NDArray[Any], scale: NDArray[Any], out: NDArray[Any],
+        adds: bool = True,
+    ) -> Run | None:  # fmt: skip
+        """The call of the library for `gemm`, in its shapes, which `adds` to what is there or takes
+        its place; None where it cannot."""
         function = self.functions.get(("gemm", str(out.dtype)))
         left, right, target = lying(b), lying(a), lying(out)
         if function is None or left is None or right is None or target is None or out.size == 0:
@@ -122,17 +127,19 @@ class Blas:
         if target[0] != b"N":
             return None
         (m, k), n = a.shape, b.shape[1]
-        one = np.ones((), out.dtype)
-        letters, numbers = (left[0], right[0]), (n, m, k)
-        return call(function, letters, numbers, scale, b, left[1], a, right[1], one, out, target[1])
+        keeps = np.full((), adds, out.dtype)
+        letters, numbers, given = (left[0], right[0]), (n, m, k), (b, left[1], a, right[1])
+        return call(function, letters, numbers, scale, *given, keeps, out, target[1])
 
     def cut(
-        self, a: NDArray[Any], b: NDArray[Any], scale: NDArray[Any], out: NDArray[Any], cuts: Cuts
-    ) -> list[Run]:
-        """`gemm` by a call for each piece of the summed axis."""
-        parts = zip(cuts or (0, a.shape[1]), (cuts or (0, a.shape[1]))[1:], strict=False)
-        made = [self.prepared(a[:, i:j], b[i:j], scale, out) for i, j in parts]
-        return [run for run in made if run is not None]
+        self, a: NDArray[Any], b: NDArray[Any], scale: NDArray[Any], out: NDArray[Any],
+        cuts: Cuts, adds: bool = True,
+    ) -> list[Run]:  # fmt: skip
+        """`gemm` by a call for each piece of the summed axis, where not even the first `adds` if
+        that is said; nothing where the library cannot."""
+        parts = list(zip(cuts, cuts[1:], strict=False))
+        made = [self.prepared(a[:, i:j], b[i:j], scale, out, adds or i > 0) for i, j in parts]
+        return [run for run in made if run is not None] if None not in made else []
 
     def adder(self, a: NDArray[Any], b: NDArray[Any], out: NDArray[Any], cuts: Cuts) -> None:
         """Add a product to `out` [m, n], cut, times a number that rounds: how it is tried."""
@@ -157,24 +164,26 @@ class Blas:
 
     def checked(
         self, made: Run, out: NDArray[Any], work: int, key: Key | None = None,
-        cut: Callable[[Cuts], None] | None = None,
+        cut: Callable[[Cuts], None] | None = None, check: Run | None = None,
     ) -> Run:  # fmt: skip
         """A call that adds to `out`, [m, n] or [n], by so many products of numbers, and tells of an
-        overflow as NumPy is set to; several threads share it, `cut`, as they do what has its key.
-        Raises FloatingPointError."""
+        overflow as NumPy is set to; several threads share it, `cut`, as they do what has its key,
+        which is then looked at by `check`. Raises FloatingPointError."""
         (up, lower, word), threads, shared = self.told, self.threads, work > SHARED
         sharing = self.sharing
 
         def run() -> None:
+            several = False
             if sharing is None or sharing.plain:
                 made()
+                several = shared and threads() > 1
             else:
-                sharing.share(key, made, cut)
+                several = sharing.share(key, made, cut)
             if up(word):
                 lower(word)
                 tell(out)
-            elif shared and threads() > 1:
-                look(out)
+            elif several:
+                check() if check is not None else look(out)
 
         return run
 

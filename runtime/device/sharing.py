@@ -15,7 +15,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from math import isfinite
+from math import isfinite, prod, sqrt
+from time import perf_counter
 from types import ModuleType
 from typing import Any, TypeAlias
 
@@ -27,6 +28,7 @@ SHARED = 9216
 BLOCKS = ((448, 16), (384, 16), (320, 16), (320, 8), (256, 16), (256, 8), (320, 4), (256, 4),
           (192, 8), (128, 16), (128, 8), (512, 16), (640, 16), (352, 16))  # fmt: skip
 """Lengths of blocks, and of what they are rounded to, that builds of OpenBLAS have."""
+STALL, SLACK = 4.0, 2e-3  # a trial that takes so many times its time and so much more has waited
 LARGEST = 1 << 24
 """Numbers in all matrices of a product up to which it is tried, and shared."""
 
@@ -35,7 +37,11 @@ Cuts: TypeAlias = tuple[int, ...]
 shared, and needs no look."""
 Adder: TypeAlias = Callable[[NDArray[Any], NDArray[Any], NDArray[Any], Cuts], None]
 """Computes a product [..., m, k] by [..., k, n] into or onto the third array, cut."""
+Cutter: TypeAlias = Callable[..., list[Callable[[], None]]]
+"""`openblas.Blas.cut`."""
 Key: TypeAlias = tuple[Any, ...]
+MOST_READY, MOST_MATRICES = 4096, 64
+"""Products of a program that are kept ready; matrices of a stack that are shared one by one."""
 
 
 class Sharing:
@@ -47,7 +53,7 @@ class Sharing:
         self.count, self.plain = 1, True
         self.cuts: dict[Key, Cuts | None] = {}
         self.coming: dict[Key, None] | None = None
-        self._held: dict[tuple[Any, ...], NDArray[Any]] = {}
+        self._waited = False
 
     def take(self, count: int) -> None:
         """So many threads from here on."""
@@ -58,54 +64,44 @@ class Sharing:
         """Remember the products that come."""
         self.coming, self.plain = {}, False
 
-    def learn(self, most: int) -> bool:
-        """Find out how each of them is cut for `most` threads; whether any is shared."""
+    def learn(self, most: int, patient: bool = False) -> bool | None:
+        """Find out how each of them is cut for `most` threads; whether any is shared. None where
+        threads had to wait for their cores, and whoever asks is not patient."""
         coming, self.coming = self.coming or {}, None
         self.plain = True
         for key in coming:
             if key not in self.cuts:
-                self.cuts[key] = self._found(key, most)
+                self._waited = False
+                found = self._found(key, most, patient)
+                self.take(1)
+                if self._waited:
+                    return None
+                self.cuts[key] = found
         self.take(1)
         return any(self.cuts[key] for key in coming)
 
-    def key(
-        self, by: Adder, a: NDArray[Any], b: NDArray[Any], out: NDArray[Any], same: bool = False
-    ) -> Key:
-        """All that the order of a sum depends on. `same` if both sides are one matrix."""
-        return by, a.dtype.char, a.shape, b.shape, a.strides, b.strides, out.strides, same
-
-    def multiply(self, by: Adder, a: NDArray[Any], b: NDArray[Any], out: NDArray[Any]) -> None:
-        """A product [..., m, k] by [..., k, n], or of vectors, by whoever is to compute now. Raises
-        FloatingPointError where NumPy is to."""
-        if self.coming is not None:
-            same = a.ctypes.data == b.ctypes.data
-            self.coming[self.key(by, a, b, out)] = None
-            if same:  # a product that has a function of its own
-                self.cuts[self.key(by, a, b, out)] = None
-            by(a, b, out, (0, a.shape[-1]))
-            return
-        cuts = self.cuts.get(self.key(by, a, b, out))
-        if cuts is None:
-            self.alone(lambda: by(a, b, out, (0, a.shape[-1])))
-        else:
-            by(a, b, out, cuts or (0, a.shape[-1]))
-            if cuts:
-                look(out)
+    def key(self, by: Adder, a: NDArray[Any], b: NDArray[Any], out: NDArray[Any]) -> Key:
+        """All that the order of a sum depends on, in a product [..., m, k] by [..., k, n]."""
+        return by, a.dtype.char, a.shape, b.shape, a.strides, b.strides, out.strides
 
     def share(
         self, key: Key | None, run: Callable[[], None], cut: Callable[[Cuts], None] | None
-    ) -> None:
-        """As `multiply`, of a call that is made ready: whole, or cut."""
+    ) -> bool:
+        """A call by whoever is to compute now: whole, or cut as is known of its key. Whether
+        several may have computed."""
         if self.coming is not None:
             if key is not None:
                 self.coming[key] = None
             run()
-        elif cut is None or (cuts := self.cuts.get(key or ())) is None:
+            return False
+        cuts = None if cut is None or key is None else self.cuts.get(key)
+        if cuts is None or cut is None:
             self.alone(run)
         elif len(cuts) <= 2:
             run()
         else:
             cut(cuts)
+        return bool(cuts)
 
     def alone(self, run: Callable[[], None]) -> None:
         """A call in one thread."""
@@ -118,18 +114,11 @@ class Sharing:
         finally:
             self.set_threads(self.count)
 
-    def held(self, like: NDArray[Any]) -> NDArray[Any]:
-        """An array of the same shape and precision, in C order, that nobody else has now."""
-        key = like.shape, like.dtype.char
-        if key not in self._held:
-            self._held[key] = np.empty(like.shape, like.dtype)
-        return self._held[key]
-
     # ---- how a product is cut ------------------------------------------------------------------
 
-    def _found(self, key: Key, most: int) -> Cuts | None:
+    def _found(self, key: Key, most: int, patient: bool) -> Cuts | None:
         """The cuts with which `most` threads have the bits of one; None where they have others."""
-        by, kind, left, right, down, across, out, _ = key
+        by, kind, left, right, down, across, out = key
         if kind not in "fd" or len(left) < 2 or len(right) < 2:
             return None
         (m, k), n = left[-2:], right[-1]
@@ -142,14 +131,20 @@ class Sharing:
         a, b = matrix(m, k, down, kind, 1009), matrix(k, n, across, kind, 2003)
         one, many = (matrix(m, n, out, kind, 11) for _ in range(2))
         self.take(1)
+        start = perf_counter()
         by(a, b, one, (0, k))
+        usual = perf_counter() - start
         for cuts in ways(k):
             many[...] = matrix(m, n, out, kind, 11)
             self.take(most)
+            start = perf_counter()
             by(a, b, many, cuts)
+            self._waited = not patient and perf_counter() - start > STALL * usual + SLACK
             self.take(1)
             if one.tobytes() == many.tobytes():
                 return cuts
+            if self._waited:
+                return None
         return None
 
 
@@ -187,6 +182,39 @@ def cut(length: int, block: int, unit: int) -> Cuts:
     return (0, *found, length) if rest else (0, *found)
 
 
+def guard(
+    a: NDArray[Any], b: NDArray[Any], out: NDArray[Any], scale: NDArray[Any] | float = 1.0
+) -> Callable[[], None]:
+    """A look at a product [..., m, k] by [..., k, n], times a number [], where others have computed
+    it, into `out` or onto it. Raises FloatingPointError where NumPy is to.
+
+    A large result lies by halves in the caches of two cores, and reading it would take longer than
+    they have saved. No entry of it is larger than the norms of both sides multiplied: where these
+    are no danger, nothing else is looked at. What is added to a number that is all but too large
+    already is so found by the next product that reads it.
+    """
+    left, right, most = flat(a), flat(b), float(np.finfo(out.dtype).max) / 1024
+    if left is None or right is None or out.size <= a.size + b.size:
+        return lambda: look(out)
+
+    def run() -> None:
+        with suppress(FloatingPointError):  # of numbers that are too large for a square, perhaps
+            norms = sqrt(np.dot(left, left)) * sqrt(np.dot(right, right))
+            if norms * abs(float(scale)) < most:
+                return
+        look(out)
+
+    return run
+
+
+def flat(array: NDArray[Any]) -> NDArray[Any] | None:
+    """The numbers of an array [...] as they lie, if there is nothing between them."""
+    for way in (array, array.T):
+        if way.flags.c_contiguous:
+            return way.reshape(-1)
+    return None
+
+
 def look(out: NDArray[Any]) -> None:
     """Raise FloatingPointError where NumPy is to and an array [...] holds what is no number."""
     if out.flags.c_contiguous:
@@ -206,36 +234,98 @@ def tell(out: NDArray[Any]) -> None:
 # ---- functions of NumPy ------------------------------------------------------------------------
 
 
-class SharedNumPy(ModuleType):
-    """NumPy for programs, in which `dot` and `matmul` are shared among threads."""
+class Multiplier:
+    """`np.dot` or `np.matmul`, and how its product is computed piece by piece: by `cut`, which
+    makes the calls for two matrices."""
 
-    def __init__(self, sharing: Sharing) -> None:
+    def __init__(self, function: Any, cut: Cutter) -> None:
+        self.function, self.cut = function, cut
+
+    def pieces(
+        self, a: NDArray[Any], b: NDArray[Any], out: NDArray[Any], cuts: Cuts
+    ) -> list[Callable[[], None]]:
+        """The calls for each matrix of a stack [..., m, n]; none where there is no such call."""
+        lead, one = out.shape[:-2], np.ones((), out.dtype)
+        left = np.broadcast_to(a, lead + a.shape[-2:])
+        right = np.broadcast_to(b, lead + b.shape[-2:])
+        each = [self.cut(left[at], right[at], one, out[at], cuts, False) for at in np.ndindex(lead)]
+        return [run for runs in each for run in runs] if all(each) else []
+
+    def added(self, a: NDArray[Any], b: NDArray[Any], out: NDArray[Any], cuts: Cuts) -> None:
+        """A product [m, k] by [k, n], cut: how it is tried. No number where it cannot be."""
+        if len(cuts) == 2:
+            self.function(a, b, out)
+            return
+        runs = self.pieces(a, b, out, cuts)
+        out.fill(0 if runs else np.nan)
+        for run in runs:
+            run()
+
+
+class SharedNumPy(ModuleType):
+    """NumPy for one program, in which `dot` and `matmul` are shared among threads."""
+
+    def __init__(self, sharing: Sharing, dot: Multiplier, matmul: Multiplier) -> None:
         super().__init__("numpy")
-        self.dot, self.matmul = ready(np.dot, sharing), ready(np.matmul, sharing)
+        self.dot = SharedProduct(sharing, dot).called()
+        self.matmul = SharedProduct(sharing, matmul).called()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(np, name)
 
 
-def ready(function: Any, sharing: Sharing) -> Callable[..., NDArray[Any]]:
-    """`np.dot` or `np.matmul`, shared; in the shapes of these, with `out`."""
+class SharedProduct:
+    """A function that multiplies, shared; in the shapes of NumPy's, with `out`. The arrays of a
+    program are the same objects in each run, so what is made ready of them is found by these."""
 
-    def adder(a: NDArray[Any], b: NDArray[Any], out: NDArray[Any], cuts: Cuts) -> None:
-        if len(cuts) <= 2:
+    def __init__(self, sharing: Sharing, by: Multiplier) -> None:
+        self.sharing, self.by, self.function = sharing, by, by.function
+        self._ready: dict[tuple[int, int, int], tuple[Any, Callable[[], None]]] = {}
+
+    def called(self) -> Callable[..., NDArray[Any]]:
+        """The function that a program calls, in the shapes of NumPy's."""
+        sharing, function, several = self.sharing, self.function, self._several
+
+        def product(a: NDArray[Any], b: NDArray[Any], out: NDArray[Any]) -> NDArray[Any]:
+            if sharing.plain:
+                function(a, b, out)
+            else:
+                several(a, b, out)
+            return out
+
+        return product
+
+    def _several(self, a: NDArray[Any], b: NDArray[Any], out: NDArray[Any]) -> None:
+        """Find what is ready of these arrays, and call it."""
+        key = id(a), id(b), id(out)
+        found = self._ready.get(key)
+        if found is None:
+            if len(self._ready) >= MOST_READY:
+                self._ready.clear()
+            found = self._ready[key] = (a, b, out), self._made(a, b, out)
+        found[1]()
+
+    def _made(self, a: NDArray[Any], b: NDArray[Any], out: NDArray[Any]) -> Callable[[], None]:
+        """A call by whoever is to compute. Of a matrix with itself BLAS has another function."""
+        sharing, function, made = self.sharing, self.function, dict[Cuts, Any]()
+        shared = a.ndim > 1 and b.ndim > 1 and a.ctypes.data != b.ctypes.data
+        shared &= prod(out.shape[:-2]) <= MOST_MATRICES
+        key = sharing.key(self.by.added, a, b, out) if shared else None
+        check = guard(a, b, out) if shared and out.dtype.kind == "f" else None
+
+        def whole() -> None:
             function(a, b, out)
-            return
-        held = sharing.held(out)
-        for i, (start, stop) in enumerate(zip(cuts, cuts[1:], strict=False)):
-            target = held if i else out
-            function(a[..., start:stop], b[..., start:stop, :], target)
-            if i:
-                np.add(out, held, out)
 
-    def product(a: NDArray[Any], b: NDArray[Any], out: NDArray[Any]) -> NDArray[Any]:
-        if sharing.plain:
-            function(a, b, out)
-        else:
-            sharing.multiply(adder, a, b, out)
-        return out
+        def cut(cuts: Cuts) -> None:
+            if cuts not in made:
+                made[cuts] = self.by.pieces(a, b, out, cuts)
+            for piece in made[cuts]:
+                piece()
+            if not made[cuts]:
+                sharing.alone(whole)
 
-    return product
+        def run() -> None:
+            if sharing.share(key, whole, cut) and check is not None:
+                check()
+
+        return run

@@ -8,29 +8,37 @@ from contextlib import suppress
 from pathlib import Path
 from threading import get_ident
 from time import perf_counter
+from types import ModuleType
 
-from dln.runtime.device.sharing import SharedNumPy, Sharing
+import numpy as np
+
+from dln.runtime.device.sharing import Cutter, Multiplier, SharedNumPy, Sharing
 
 STATS = Path("/proc/stat")
 QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
 class Threads:
-    """A pool of `most` threads (see `governor.Pool`), and the functions `xp` that they share."""
+    """A pool of `most` threads (see `governor.Pool`)."""
 
-    def __init__(self, sharing: Sharing, most: int) -> None:
+    def __init__(self, sharing: Sharing, most: int, cut: Cutter) -> None:
         self.sharing, self.most = sharing, most
-        self.xp = SharedNumPy(sharing)
+        self._by = Multiplier(np.dot, cut), Multiplier(np.matmul, cut)
         self.caller, self.crowded = get_ident(), False
+        self.allowed = allowed()
         self.clock = perf_counter
         self.take, self.record = sharing.take, sharing.record
 
+    @property
+    def xp(self) -> ModuleType:
+        return SharedNumPy(self.sharing, *self._by)
+
     def idle(self) -> float | None:
         """The seconds that the cores this process may use have been idle, all added up."""
-        return idle_seconds(allowed())
+        return idle_seconds(self.allowed)
 
-    def learn(self) -> bool:
-        return self.sharing.learn(self.most)
+    def learn(self, patient: bool) -> bool | None:
+        return self.sharing.learn(self.most, patient)
 
     def called(self) -> None:
         """Somebody makes a program ready: where that is another thread of Python than before, all
@@ -39,9 +47,13 @@ class Threads:
 
 
 def allowed() -> set[int] | None:
-    """The cores that this process may use; None where the system does not tell."""
+    """The cores that any thread of this process may use; None where the system does not tell."""
     with suppress(AttributeError, OSError):
-        return set(os.sched_getaffinity(0))
+        found = set(os.sched_getaffinity(0))
+        with suppress(OSError, ValueError):  # one that has just ended, perhaps
+            for task in os.listdir("/proc/self/task"):
+                found |= os.sched_getaffinity(int(task))
+        return found
     return None
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import dln
-from dln.runtime.device import governor, host
+from dln.runtime.device import governor, host, sharing
 from dln.runtime.session import Session
 from dln.spec import LIBRARIES, lecture
 
@@ -109,6 +109,7 @@ def test_any_number_of_threads_gives_the_same_bits(monkeypatch: pytest.MonkeyPat
         "SPAN": 1e9,
     }.items():
         monkeypatch.setattr(governor, name, value)
+    monkeypatch.setattr(sharing, "STALL", 1e9)
     monkeypatch.setattr(host, "cores", lambda: 2)
     monkeypatch.setattr(host, "default_threads", lambda: 2)
     host._threads.cache_clear()  # another test may have used threads of Python
