@@ -82,20 +82,28 @@ def _dropped(found: scan.Table, decl: DataSource) -> set[int]:
 
 
 def _means(found: scan.Table, options: Mapping[str, Any], lost: set[int]) -> dict[int, float]:
-    """The means of columns over some of the examples."""
+    """The means of columns over the examples of some pieces of a division."""
     if "mean" not in options:
         return {}
-    wanted, start, stop = options["mean"]
-    kept = (
-        [i for i in range(found.rows) if i not in lost][start:stop] if lost else range(start, stop)
-    )
+    import numpy as np  # late: NumPy
+
+    from dln.runtime.readers.dealing import dealt  # late: NumPy
+
+    wanted, division, pieces, by = options["mean"]
+    kept, labels = np.arange(found.rows), None
+    kept = np.setdiff1d(kept, np.fromiter(lost, np.int64)) if lost else kept
+    if by:
+        column, names = by
+        col = found.columns[column]
+        values: Any = coded(found, column, names) if names else col.numbers
+        labels = np.array(values)[kept]
+    kept = kept[np.isin(dealt(division, labels)[1], pieces)]
     made = {}
     for column in wanted:
         known.kind_of(found, column)
-        numbers = found.columns[column].numbers
-        some = [numbers[i] for i in kept]
-        values = [v for v in some if v == v]
-        made[column] = math.fsum(values) / len(values) if values else math.nan
+        values = np.array(found.columns[column].numbers)[kept]
+        values = values[~np.isnan(values)]
+        made[column] = math.fsum(values.tolist()) / len(values) if len(values) else math.nan
     return made
 
 

@@ -122,6 +122,27 @@ def test_missing_values_are_filled_by_the_part_that_is_fitted(dln: Any) -> None:
     assert "1 missing in column 1" in dln("check", "gaps.dln").err
 
 
+@pytest.mark.parametrize("by", ["", " by label", " by k"])
+def test_the_mean_is_that_of_the_examples_that_are_dealt_out(by: str) -> None:
+    """Shuffled and by class: the mean of those that the part turns out to have."""
+    rng = np.random.default_rng(0)
+    words, numbers = rng.choice(["a", "b", "c"], 40), rng.normal(size=40).round(3).tolist()
+    cells = ["" if i % 7 == 3 else str(v) for i, v in enumerate(numbers)]
+    rows = zip(range(40), cells, words, np.resize([0, 1], 40), strict=True)
+    Path("gaps.csv").write_text(
+        "n,x,word,k\n" + "".join(f"{a},{b},{c},{d}\n" for a, b, c, d in rows)
+    )
+    text = f"{HEAD}  set missing = mean\n  n = raw.n\n  x = raw.x\n  label: class = raw.word\n"
+    text += f"  k: class(2) = raw.k\n  split fit 0.5, valid 0.5 shuffled seed 3{by}\n}}\n"
+    made = package.load(text).compile(dtype="float64").session()
+    part = {k: made.datasets.part("iris", k, "float64").arrays for k in ("fit", "valid")}
+    known = [numbers[int(i)] for i in part["fit"]["n"] if i % 7 != 3]
+    for found in part.values():
+        for i, x in zip(found["n"].tolist(), found["x"].tolist(), strict=True):
+            expected = numbers[int(i)] if i % 7 != 3 else sum(known) / len(known)
+            assert x == pytest.approx(expected, rel=1e-14)
+
+
 def test_missing_values_are_left_out_or_a_class(dln: Any) -> None:
     Path("gaps.csv").write_text(GAPS)
     text = f"{HEAD}  set missing = drop\n  x = raw.age\n  y = raw.income\n}}\n"

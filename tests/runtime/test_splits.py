@@ -12,7 +12,7 @@ import pytest
 import dln.spec as specs
 from dln.compiler.plan import Division
 from dln.grammar.diagnostics import DlnError
-from dln.runtime.data.division import dealt
+from dln.runtime.readers.dealing import dealt
 from dln.runtime.session import Session
 
 N = 83

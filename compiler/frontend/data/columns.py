@@ -99,6 +99,7 @@ def as_classes(b: Build, value: s.Expr, domain: s.Domain | None, scope: Scope) -
     if found is None:
         return named_classes(b, value, domain, scope)
     table, column = found
+    table.direct.append((value.span, column))
     facts = looked(b, table, [column])[column]
     if not domain.words and domain.size is not None and facts.kind not in ("word", "truth"):
         return None  # numbers, perhaps with a word among them that is no number

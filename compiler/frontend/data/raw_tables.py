@@ -39,8 +39,9 @@ def table_of(b: Build, raw: object) -> RawTable | None:
 @dataclass(eq=False)
 class RawTable:
     """A table: what its file is recognised as, its columns as they are looked at, and those that
-    are read as classes. `given` are names of classes, and `means` numbers, that the set has which
-    this one is like, by the name or the number of a column."""
+    are read as classes; where in the spec a class is a column as it stands (`direct`). `given` are
+    names of classes, and `means` numbers, that the set has which this one is like, by the name or
+    the number of a column."""
 
     key: str
     source: DataSource
@@ -48,6 +49,7 @@ class RawTable:
     span: Span
     looked: dict[int, ColumnFacts] = field(default_factory=dict)
     coded: list[Coded] = field(default_factory=list)
+    direct: list[tuple[Span, int]] = field(default_factory=list)
     given: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     means: Mapping[str, float] | None = None
     likely: tuple[int, ...] = ()

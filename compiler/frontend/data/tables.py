@@ -7,6 +7,7 @@ are that lack nothing.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NoReturn
 
@@ -93,8 +94,9 @@ def settled(
 
 
 def filled(
-    b: Build, table: RawTable, parts: Mapping[str, Portion], division: Division
-) -> DataSource:
+    b: Build, table: RawTable, fields: Mapping[str, FieldOf],
+    parts: Mapping[str, Portion], division: Division,
+) -> DataSource:  # fmt: skip
     """The table with the means of the part that is fitted in place of what is missing, of the set
     itself or of the one that it is like."""
     used = table.source.columns or ()
@@ -103,23 +105,36 @@ def filled(
         return table.source
     if table.means is None:
         name = next((n for n in FITTED if n in parts), [*parts, "all"][len(parts) > 1])
-        fitted = division.stretch(parts[name])
-        if fitted is None:
-            text = f"set missing = mean takes the means of {name}, which is no stretch of the file"
-            label = "its rows are chosen after the table is read"
-            b.fail("E424", text, table.span, label, remedy="set missing = drop")
-        start, count = fitted
-        options = {**table.source.options, "mean": (used, start, start + count)}
+        if name not in FITTED and any("[" in n for n in parts):
+            text = "set missing = mean takes the means of one part, and of folds each is looked at"
+            remedy = f"{CHOICES}a part of their own, split fit 0.8, ..., or set missing = drop"
+            b.fail("E515", text, table.span, "is divided into folds", remedy=remedy)
+        by = _divided_by(b, table, fields.get(division.by)) if division.by else ()
+        options = {**table.source.options, "mean": (used, division, parts[name].pieces, by)}
         found = columns.asked(b, table, table.source.changed(options=options)).table
         assert found is not None
         table.means = {table.called(k): v for k, v in found.means.items()}
     gaps = [k for k in used if table.looked[k].missing]
+    for k in gaps:
+        if math.isnan(table.means.get(table.called(k), math.nan)):
+            where = f"{table.facts.file}, {table.spoken(k)}"
+            text = f"{where}: the examples whose mean is taken have no value"
+            b.fail("E515", text, table.span, remedy="set missing = drop")
     fill = tuple((k, table.means[table.called(k)]) for k in gaps if table.called(k) in table.means)
     if fill:
         options = {**table.source.options, "fill": fill}
         table.source = table.source.changed(options=options)
     b.note(_told(table, fill))
     return table.source
+
+
+def _divided_by(b: Build, table: RawTable, field: FieldOf | None) -> tuple[int, tuple[str, ...]]:
+    """The column that a set is divided by, with the names of its classes where they have such."""
+    for span, column in table.direct if field is not None else ():
+        if field is not None and field.span.start < span.start and span.stop == field.span.stop:
+            return column, field.names
+    text = "set missing = mean needs to know who is in a part, by a column as it stands in the file"
+    b.fail("E515", text, table.span, "is divided by another value", remedy="set missing = drop")
 
 
 def _told(table: RawTable, fill: Sequence[tuple[int, float]]) -> str:
