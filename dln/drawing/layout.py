@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 
 from dln.drawing import layers
 from dln.drawing.scene import Arrow, Box, Scene, TextLine
@@ -19,8 +20,12 @@ BEHIND = 7.0  # of a stack
 LOOP = 30.0
 MARGIN = 18.0
 WANTED = 1.6  # of width to height, on a slide
+MIXED = 1.15  # how much nearer to that a picture must be in which arrows go both ways
+DEEPEST = 3  # scenes in one another of which each may go its own way
 
 Point = tuple[float, float]
+Ways = tuple[bool, ...]
+"""Whether arrows go to the right, else down: of a scene, of those inside, and so on."""
 
 
 @dataclass(frozen=True)
@@ -79,10 +84,20 @@ class Placed:
 
 
 def laid_out(scene: Scene) -> Placed:
-    """A scene from top to bottom or from left to right, whichever is nearer to a slide's shape."""
-    found = [_scene(scene, across) for across in (False, True)]
-    best = min(found, key=lambda p: max(p.w / p.h / WANTED, WANTED * p.h / p.w))
+    """A scene from top to bottom or from left to right, and what is inside of its boxes in either
+    way, whichever is nearest to a slide's shape."""
+    found = []
+    for ways in product((False, True), repeat=min(depth_of(scene), DEEPEST)):
+        placed = _scene(scene, ways)
+        off = max(placed.w / placed.h / WANTED, WANTED * placed.h / placed.w)
+        found.append((off * (1.0 if len(set(ways)) == 1 else MIXED), placed))
+    best = min(found, key=lambda f: f[0])[1]
     return replace(best.moved(MARGIN, MARGIN), w=best.w + 2 * MARGIN, h=best.h + 2 * MARGIN)
+
+
+def depth_of(scene: Scene) -> int:
+    """How many scenes lie in one another."""
+    return 1 + max((depth_of(b.inside) for b in scene.boxes if b.inside is not None), default=0)
 
 
 # ---- boxes -------------------------------------------------------------------------------------
@@ -100,7 +115,7 @@ def titled(box: Box) -> tuple[TextLine, ...]:
     return (replace(first, text=f"{first.text}  \u00d7{box.times}"), *box.lines[1:])
 
 
-def _sized(box: Box, across: bool, least: float) -> tuple[float, float, float, Placed | None]:
+def _sized(box: Box, ways: Ways, least: float) -> tuple[float, float, float, Placed | None]:
     """Width, at least so much, height, the height of its own text, and its inside from its own
     corner."""
     lines = titled(box)
@@ -109,7 +124,7 @@ def _sized(box: Box, across: bool, least: float) -> tuple[float, float, float, P
     if box.inside is None:
         slim = box.kind in ("port", "result", "operation", "draw")
         return wide - (PAD if slim else 0), high + (6.0 if slim else 14.0), high, None
-    inner = _scene(box.inside, across)
+    inner = _scene(box.inside, ways[1:] or ways)
     w = max(wide, inner.w + 2 * INSET)
     head = high + 12.0
     moved = inner.moved((w - inner.w) / 2, head + 8.0)
@@ -155,7 +170,8 @@ class _Frame:
         return max((h if self.across else w) / 2, self.slots.get(i, 0.0)) + loop + stack
 
 
-def _scene(scene: Scene, across: bool) -> Placed:
+def _scene(scene: Scene, ways: Ways) -> Placed:
+    across = ways[0]
     number = {box.id: i for i, box in enumerate(scene.boxes)}
     flows = [a for a in scene.arrows if a.start != a.end and {a.start, a.end} <= number.keys()]
     pairs = [(number[a.start], number[a.end]) for a in flows]
@@ -168,7 +184,7 @@ def _scene(scene: Scene, across: bool) -> Placed:
     layers.ordered(found)
     slots = _slots(flows, ahead, turned, across)
     least = [0.0 if across else 2 * slots.get(i, 0.0) + SLOT for i in range(len(number))]
-    sizes = [_sized(box, across, w) for box, w in zip(scene.boxes, least, strict=True)]
+    sizes = [_sized(box, ways, w) for box, w in zip(scene.boxes, least, strict=True)]
     loops = {number[a.start]: a for a in scene.arrows if a.start == a.end}
     frame = _Frame(across, scene.boxes, sizes, loops, slots)
     at = layers.placed(found, frame.before, frame.behind, APART)
@@ -281,7 +297,8 @@ def _route(
     if arrow.label and arrow.kind != "join":  # beside the label it is straight
         begins -= width(arrow.label, LABEL) + 14.0 if frame.across else 18.0
     stops += [(into, begins), (into, meets)]
-    stops = [stop for i, stop in enumerate(stops) if i == 0 or stop != stops[i - 1]]
+    stops = [s for i, s in enumerate(stops) if i == 0 or max(
+        abs(s[0] - stops[i - 1][0]), abs(s[1] - stops[i - 1][1])) > 0.5]  # fmt: skip
     points = [stops[0]]
     for (x0, y0), (x1, y1) in zip(stops, stops[1:], strict=False):
         middle = (y0 + y1) / 2

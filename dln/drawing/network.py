@@ -200,17 +200,20 @@ def _own(
         if mine:
             found.append(_loop(known, scan, lines, mine, inner, depth, f"loop{len(found)}"))
     lets = {st.target.name: st for st in body if isinstance(st, s.Define | s.Draw)}
-    functions = {node: c.name for c in calls if c.kind == "function" for node in c.results.values()}
+    functions = {node: c for c in calls if c.kind == "function" for node in c.results.values()}
     blocks = {node for c in calls if c.kind == "block" for node in c.results.values()}
     for name, node in named.items():
         if name in lets and not _same(node, given):
             around = {v: n for n, v in named.items() if v is not node} | {n: "" for n in given}
             met = blocks & set(sources(node, around)) - set(call.values.values())
             inline = met and not _learns(call, node, around)
-            op = words.symbol(_root(node).op, functions.get(_root(node), functions.get(node, "")))
+            by = functions.get(node) or functions.get(root_of(node))
+            op = words.symbol(root_of(node).op, by.name if by is not None else "")
             kind: BoxKind = "operation" if inline else "equation"
-            line = TextLine(op) if inline else words.equation(lets[name].span.text)
-            found.append(Part(Box(f"own {name}", kind, (line,)), [("", node)], [node]))
+            text = [TextLine(op)] if inline else words.equation(lets[name].span.text)
+            takes = [*by.ports.values()] if inline and by is not None else [node]
+            box = Box(f"own {name}", kind, tuple(text))
+            found.append(Part(box, [("", value) for value in takes], [node]))
     return found
 
 
@@ -230,10 +233,11 @@ def _learns(call: TracedCall, node: Node, around: Mapping[Node, str]) -> bool:
 
 def _same(node: Node, given: set[Node]) -> bool:
     """Whether a value is another one in a new shape."""
-    return _root(node) in given
+    return root_of(node) in given
 
 
-def _root(node: Node) -> Node:
+def root_of(node: Node) -> Node:
+    """What a value is, whatever its shape."""
     while op_of(node).is_("view") and node.operands:
         node = node.operands[0]
     return node

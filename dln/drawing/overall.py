@@ -27,6 +27,7 @@ from dln.drawing.network import (
     opened,
     port_part,
     result_parts,
+    root_of,
 )
 from dln.drawing.scene import Arrow, Box, Scene, TextLine
 from dln.drawing.words import parts_of
@@ -205,8 +206,8 @@ class _Values:
             name = str(node.attrs.get("site", "")).partition("#")[0].rpartition(".")[2]
             if name in lines:
                 self.names[node] = f"draw {name}"
-                line = words.equation(lines[name].span.text)
-                found[name] = Box(f"draw {name}", "draw", (line,))
+                text = words.equation(lines[name].span.text, 1)
+                found[name] = Box(f"draw {name}", "draw", tuple(text))
         return found
 
     def _depends(self, value: s.Syntax) -> bool:
@@ -221,7 +222,7 @@ class _Values:
             for node in call.ports.values():
                 for value, source in all_sources([node], self.names).items():
                     _add(arrows, source, path, self.said.get(value, ""))
-                if node not in self.names or path in self.machines:
+                if root_of(node) not in self.names or path in self.machines:
                     taken[node] = path  # what goes into an instance reaches the loss through it
         for value, source in all_sources(self.asked, self.names | taken).items():
             label = "" if value in taken else self.said.get(value, "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Iterator
 
 from dln.compiler.ir.graph import Node
@@ -12,7 +13,7 @@ from dln.grammar import syntax as s
 from dln.printing.terminal import cut
 
 LONG = 46  # characters of an equation
-MANY = 9  # equations of a loop that are written out
+MANY = 12  # lines of a loop that are written out
 
 
 def parts_of(item: s.Syntax) -> Iterator[s.Syntax]:
@@ -50,15 +51,18 @@ def parameters(count: int) -> list[TextLine]:
     return [TextLine(f"{count:,} parameter{'s' * (count != 1)}")] if count else []
 
 
-def equation(text: str) -> TextLine:
-    """An equation on one line."""
+def equation(text: str, most: int = 3) -> list[TextLine]:
+    """An equation on a few lines; of a longer one the beginning."""
     text = " ".join(line.partition("#")[0].strip() for line in text.split("\n"))
-    return TextLine(cut(" ".join(text.split()), LONG), "code")
+    lines = textwrap.wrap(" ".join(text.split()), LONG, subsequent_indent="  ") or [""]
+    if len(lines) > most:
+        lines = [*lines[: most - 1], cut(f"{lines[most - 1]} {lines[most]}", LONG)]
+    return [TextLine(line, "code") for line in lines]
 
 
 def equations(texts: Iterable[str]) -> list[TextLine]:
     """Several, the first of many."""
-    lines = [equation(t) for t in texts]
+    lines = [line for text in texts for line in equation(text, 2)]
     more = len(lines) - MANY
     return lines if more <= 0 else [*lines[:MANY], TextLine(f"... {more} more", "code")]
 

@@ -78,6 +78,9 @@ def faults(placed: Placed, area: Rectangle) -> Iterator[str]:
     labels: list[Rectangle] = []
     for a in placed.arrows:
         name = f"{a.arrow.start} -> {a.arrow.end}"
+        (p, q), (r, t), (u, v) = svg.head_of(a)
+        if abs((r - p) * (v - q) - (u - p) * (t - q)) < 20:
+            yield f"{name} has no head"
         for x, y in along(a.points):
             if not within((x, y, x, y), area):
                 yield f"{name} leaves"
