@@ -39,6 +39,7 @@ from dln.runtime.footprint.walk import AskedRun
 from dln.runtime.interrupts import postponed
 from dln.runtime.readers import readers
 from dln.runtime.readers.given import counted
+from dln.runtime.readers.npz.file_rows import staying
 from dln.runtime.training import resume, single_step
 from dln.runtime.training.orchestrate import TrainOptions, checked, train_phases
 from dln.runtime.training.phase_trainer import Interrupted as Interrupted
@@ -195,10 +196,11 @@ class Session:
         """Raise `DlnError` E523 where training phases would take more memory than it may, or than
         there is."""
         given = checked(options or {})
+        handed = {**self.datasets.given, **(given.get("data") or {})}
         asked = AskedRun(
             tuple(phases), given.get("epochs"), given.get("limit"), bool(given.get("rundir")),
             frozenset(self.keep_before),
-            given=counted({**self.datasets.given, **(given.get("data") or {})}),
+            given=counted(handed), stay=staying(handed),
         )  # fmt: skip
         free = self.device.memory_available() if self.device.name == "numpy" else None
         refuse(self.plan, asked, replace(self.bounds, free=free))

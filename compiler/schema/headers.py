@@ -33,7 +33,9 @@ WORDS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "separator": tuple(MARKS),
         "decimal": ("point", "comma"),
         "missing": ("drop", "mean"),
-    }
+    },
+    "npz": {"mapped": ("yes", "no")},
+    "given": {"mapped": ("yes", "no")},
 }
 """What `set` may say in words about the sets of a reader, and the words; none is said where the
 file tells it."""

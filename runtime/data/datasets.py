@@ -25,6 +25,7 @@ from dln.runtime.device.source_map import placed, unknown
 from dln.runtime.readers import handed
 from dln.runtime.readers.frames import numbered
 from dln.runtime.readers.given import in_order
+from dln.runtime.readers.npz.file_rows import in_files
 from dln.runtime.readers.validation import Arrays, check_field, check_fields
 
 
@@ -120,7 +121,7 @@ class Datasets:
             return part.arrays[key.field][:rows]
         if (key, dtype) not in self._still:
             spec, fields = self._source(key.data, key.part)
-            arrays = fields.still(spec, part.rows, dtype)
+            arrays = fields.still(spec, part.rows, dtype, [key.field])
             kind = kinds_of(spec, dtype)[key.field]
             self._still[key, dtype] = self.fields.device.array(arrays[key.field], kind)
         return self._still[key, dtype]
@@ -147,6 +148,8 @@ class Datasets:
                 return self._from_given(spec, part, dtype, self._given[name], name == spec.name)
         spec, fields = self._source(spec.name, part)
         rows = fields.rows(spec, part, self.limit)
+        if fields.stays(spec, rows):
+            return fields.looked_up(spec, part, rows, dtype)
         if spec.drawn:
             return fields.visited(spec, part, rows)
         arrays = fields.still(spec, rows, dtype)
@@ -218,7 +221,15 @@ class Datasets:
         by_field = given if isinstance(given, Mapping) else in_order(spec.name, wanted, given)
         names = handed.names_of(spec.source) if spec.reader == "given" else spec.names
         by_field = {k: numbered(v, names.get(k), k) for k, v in by_field.items()}
-        return check_fields(wanted, by_field, f"the data set {data}", self.plan.texts)
+        stay = {k: a for k, a in by_field.items() if in_files(a)}  # looked at when they are used
+        for f in (f for f in wanted if f.name in stay):
+            check_field(f, stay[f.name][:1], self.plan.texts)
+        rest = {k: a for k, a in by_field.items() if k not in stay}
+        if stay and not rest:
+            return stay
+        left = [f for f in wanted if f.name not in stay]
+        found = check_fields(left, rest, f"the data set {data}", self.plan.texts)
+        return {**found, **stay}
 
     def _from_given(
         self, spec: DataSpec, part: str, dtype: str, arrays: Arrays, whole: bool

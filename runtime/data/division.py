@@ -39,6 +39,11 @@ class ChosenRows:
         others following, or all of them."""
         return self.first + low if self.listed is None else self.listed[low:]
 
+    def places(self, indices: NDArray[Any]) -> Indices:
+        """Where the examples of the part with some indices [n] stand in the file, [n]."""
+        found: Indices = self.first + indices if self.listed is None else self.listed[indices]
+        return found
+
     def number(self, place: int) -> int:
         """Where an example of the part stands in the file."""
         return self.first + place if self.listed is None else int(self.listed[place])

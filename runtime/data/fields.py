@@ -6,7 +6,7 @@ that holds another number of examples than it did when the spec was read.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -28,6 +28,7 @@ from dln.compiler.plan import (
 )
 from dln.grammar.diagnostics import DlnError, Fault
 from dln.runtime.data.division import ChosenRows, rows_of
+from dln.runtime.data.mapped_part import MappedPart
 from dln.runtime.data.measures import Moments, Numbers, filled_in
 from dln.runtime.data.part import DataPart, Drawn, Fill
 from dln.runtime.device.device import DeviceArray
@@ -39,6 +40,7 @@ from dln.runtime.readers import handed, readers
 from dln.runtime.readers.binary import cut
 from dln.runtime.readers.frames import numbered
 from dln.runtime.readers.given import held, settled
+from dln.runtime.readers.npz.file_rows import FileRows, in_files, mapped_array
 from dln.runtime.readers.tables import in_place
 from dln.runtime.readers.validation import Arrays, check_field, check_fields
 
@@ -68,9 +70,14 @@ class Fields:
 
     def of(self, arrays: Arrays, source: Source) -> Fields:
         """What makes fields of other arrays, in place of those that its reader gives."""
+        stay = {name: mapped_array(a) if in_files(a) else a for name, a in arrays.items()}
+
+        def some(a: Any, stretch: Stretch | None) -> Any:
+            part = isinstance(a, FileRows) and stretch is not None
+            return a.part(stretch.start, stretch.stop) if part and stretch else cut(a, stretch)
 
         def read(_: DataSource, stretch: Stretch | None) -> dict[str, NDArray[Any]]:
-            return {name: cut(a, stretch) for name, a in arrays.items()}
+            return {name: some(a, stretch) for name, a in stay.items()}
 
         return Fields(self.programs, read, self.measured, source)
 
@@ -97,17 +104,20 @@ class Fields:
             self._classes[spec.name] = found
         return self._classes[spec.name]
 
-    def still(self, spec: DataSpec, rows: ChosenRows, dtype: str) -> Arrays:
+    def still(
+        self, spec: DataSpec, rows: ChosenRows, dtype: str, names: Collection[str] | None = None
+    ) -> Arrays:
         """The fields of some examples, [count, *shape] each, on the host, real ones in a precision:
-        worked out in chunks and checked. Of what is drawn it is one draw. Raises `DlnError` for
-        data that are not as declared."""
+        worked out in chunks and checked, all of them or those of some names. Of what is drawn it is
+        one draw. Raises `DlnError` for data that are not as declared."""
         raw, at = self._arrays(spec, rows)
         self.check_claims(spec, rows)
         kinds, count = kinds_of(spec, dtype), rows.count
-        done: Arrays = {f.name: np.empty((count, *f.shape), kinds[f.name]) for f in spec.fields}
+        wanted = [f for f in spec.fields if names is None or f.name in names]
+        done: Arrays = {f.name: np.empty((count, *f.shape), kinds[f.name]) for f in wanted}
         for low, found in self._chunks(spec, ProgramKind.DATA, raw, at):
             values = settled(spec.fields, found)
-            for f in spec.fields:
+            for f in wanted:
                 chunk = self._checked(spec, f, values[f.name], rows.numbers(low), dtype)
                 done[f.name][low : low + len(chunk)] = chunk
         return done
@@ -131,6 +141,28 @@ class Fields:
         for f in spec.fields:
             self._checked(spec, f, found[f.name], rows.numbers(), program.dtype)
         return replace(source, drawn=drawn)
+
+    def stays(self, spec: DataSpec, rows: ChosenRows) -> bool:
+        """Whether the examples of a set stay in their files."""
+        raw, _ = self._arrays(spec, rows)
+        return any(isinstance(a, FileRows) for a in raw.values())
+
+    def looked_up(self, spec: DataSpec, part: str, rows: ChosenRows, dtype: str) -> DataPart:
+        """A part whose examples stay in their files, and are looked at and checked when a minibatch
+        has them."""
+        raw, at = self._arrays(spec, rows)
+        name, device = f"{spec.name}.{part}", self.device
+        self.check_claims(spec, rows)
+        source = MappedPart(name, rows, rows.count, raw, device=device, where=at)
+        drawn = self._drawer(spec, source)
+
+        def checked(indices: DeviceArray, update: float) -> dict[str, DeviceArray]:
+            values, numbers = drawn(indices, update), rows.places(device.to_host(indices))
+            for f in spec.fields:
+                self._checked(spec, f, device.to_host(values[f.name]), numbers, dtype)
+            return values
+
+        return replace(source, drawn=checked)
 
     def _drawer(self, spec: DataSpec, source: DataPart) -> Drawn:
         """What gives the fields of some examples, as they are drawn at an update."""

@@ -210,8 +210,13 @@ def again(walk: RunWalk, spec: PhaseSpec) -> bool:
 
 def drawn(walk: RunWalk, name: str, n: int) -> None:
     """Fields that are drawn at each visit come from a program of their own."""
-    if walk.plan.data[name].drawn:
-        walk.runs(ProgramKind.DATA.of(name), n, f"{name} drawn on {some(n)}")
+    key = ProgramKind.DATA.of(name)
+    if walk.stays(name):
+        program = walk.ready(key)
+        looked = Item("examples as they are looked up", row_bytes(program, program.inputs, n))
+        walk.runs(key, n, f"{name} looked up on {some(n)}", None, looked)
+    elif walk.plan.data[name].drawn:
+        walk.runs(key, n, f"{name} drawn on {some(n)}")
 
 
 def search(walk: RunWalk, spec: PhaseSpec) -> tuple[Item, ...]:

@@ -25,7 +25,7 @@ from dln.compiler.plan import (
 )
 from dln.runtime.device.source_map import placed
 from dln.runtime.footprint.ledger import Item, Ledger
-from dln.runtime.readers.weights import weight
+from dln.runtime.readers.weights import mapped, weight
 
 CHUNK, STILL = 1000, 200  # examples turned into fields at a time, as `runtime.data.fields` does
 TESTS = {"binary": 3, "index": 40}
@@ -37,7 +37,7 @@ class AskedRun:
     """What is asked of a run: which phases in which order, of how many epochs and examples; whether
     checkpoints are written; the phases of which arrays are kept for checks; whether tasks are
     carried out; the data sets, or parts, whose examples are given from Python, and how many those
-    are; minibatches of another size
+    are, and which of them `stay` in their files; minibatches of another size
     than the spec says, by phase; the bytes of what is still to be loaded to draw pictures."""
 
     phases: tuple[str, ...]
@@ -47,6 +47,7 @@ class AskedRun:
     keep: frozenset[str] = frozenset()
     tasks: bool = False
     given: Mapping[str, int] = field(default_factory=dict)
+    stay: frozenset[str] = frozenset()
     batch: Mapping[str, int] = field(default_factory=dict)
     drawing: int = 0
 
@@ -145,12 +146,22 @@ class RunWalk:
         self._measures(spec)
         if not given:
             self._read(spec, part, n)
-        if spec.drawn:
+        if self.stays(data):
+            self._chunks(ProgramKind.CLAIMS, spec, part, n)
+        elif spec.drawn:
             self._drawn(spec, part, n)
         else:
             self._chunks(ProgramKind.CLAIMS, spec, part, n)
             self.ledger.hold(*fields(spec, part, n, dtype))
             self._chunks(ProgramKind.DATA, spec, part, n)
+
+    def stays(self, data: str) -> bool:
+        """Whether the examples of a set stay in their files."""
+        given = {name for name in self.asked.given if name.partition(".")[0] == data}
+        if given:
+            return bool(given & self.asked.stay)
+        with placed(self.plan.texts, self.plan.data[data].place):
+            return mapped(self.plan.data[data])
 
     def _measures(self, spec: DataSpec) -> None:
         """What fields are standardised or scaled by is measured first, over all of a part."""

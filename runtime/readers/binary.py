@@ -1,4 +1,4 @@
-"""The binary formats, idx and npz: headers without NumPy, then whole arrays.
+"""The binary format idx: headers without NumPy, then whole arrays.
 
 A header states the length of what follows. The length is worked out in Python integers, which do
 not wrap, and compared with the file before anything is allocated.
@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import math
 import struct
-import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from dln.compiler.schema.headers import DataSource, HeaderField, Schema, Stretch
 from dln.grammar.diagnostics import Fault
 from dln.runtime.readers import files
+from dln.runtime.readers.folders.patterns import files_meant
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -98,110 +98,73 @@ def _idx_header(path: Path) -> _Idx:
     return found
 
 
-def idx_headers(decl: DataSource) -> dict[str, _Idx]:
-    """Headers by field: one axis is `label`, more are `image`; a second one is `image2`."""
-    found: dict[str, _Idx] = {}
-    for header in map(_idx_header, files.files_of(decl)):
-        stem = "label" if len(header.shape) == 1 else "image"
+def idx_headers(decl: DataSource) -> dict[str, list[_Idx]]:
+    """Headers by field: one axis is `label`, more are `image`; a second one is `image2`. A list or
+    a pattern is one field, whose examples lie in several files. Raises `Fault` E503, E504, E527."""
+    found: dict[str, list[_Idx]] = {}
+    for arg in decl.args:
+        headers = [_idx_header(f.path) for f in files_meant(decl, arg)]
+        for header in headers[1:]:
+            if (header.dtype, header.shape[1:]) != (headers[0].dtype, headers[0].shape[1:]):
+                mine, other = (f"{h.dtype} {list(h.shape[1:])}" for h in (header, headers[0]))
+                text = f"{header.path}: each example is {mine}, in {headers[0].path} {other}"
+                raise Fault(text, "files of one set hold the same kind of examples", "E527")
+        stem = "label" if len(headers[0].shape) == 1 else "image"
         same = sum(name.rstrip("0123456789") == stem for name in found)
-        found[stem if not same else f"{stem}{same + 1}"] = header
+        found[stem if not same else f"{stem}{same + 1}"] = headers
+    if not found:
+        raise Fault(f"{decl.reader} takes file names", code="E509")
     return found
 
 
 def idx_probe(decl: DataSource) -> Schema:
-    return _schema(idx_headers(decl))
+    return _schema({name: _joined(some) for name, some in idx_headers(decl).items()})
+
+
+def _joined(headers: Sequence[_Idx]) -> _Idx:
+    """The header of all examples of a field."""
+    count = sum(h.shape[0] for h in headers)
+    first = headers[0]
+    return _Idx(first.name, first.dtype, (count, *first.shape[1:]), first.path)
 
 
 def idx_read(decl: DataSource, stretch: Stretch | None) -> dict[str, NDArray[Any]]:
     """The arrays of IDX files by field, [example, ...]: images as uint8, labels as int64."""
     headers = idx_headers(decl)
-    _schema(headers)
-    return {name: _idx_array(h, stretch) for name, h in headers.items()}
+    _schema({name: _joined(some) for name, some in headers.items()})
+    return {name: _idx_array(some, stretch) for name, some in headers.items()}
 
 
-def _idx_array(header: _Idx, stretch: Stretch | None) -> NDArray[Any]:
+def _idx_array(headers: Sequence[_Idx], stretch: Stretch | None) -> NDArray[Any]:
     """The examples of a stretch, read to where they stay."""
     import numpy as np  # late: NumPy
 
-    low, high = taken(header.shape[0], stretch)
-    values = np.empty((high - low, *header.shape[1:]), header.dtype)
-    skip = header.start + low * header.row
-    last = high == header.shape[0]
+    whole = _joined(headers)
+    low, high = taken(whole.shape[0], stretch)
+    values, at = np.empty((high - low, *whole.shape[1:]), whole.dtype), 0
+    for header in headers:
+        start, stop = max(low - at, 0), min(high - at, header.shape[0])
+        if start < stop:
+            _fill(header, values[at + start - low : at + stop - low], start)
+        at += header.shape[0]
+    if not values.dtype.isnative:
+        values = values.byteswap(inplace=True).view(values.dtype.newbyteorder("="))
+    return values.astype(np.int64) if whole.kind == "index" else values
+
+
+def _fill(header: _Idx, values: NDArray[Any], start: int) -> None:
+    """Fill an array with the examples [example, ...] of a file from number `start` on."""
+    import numpy as np  # late: NumPy
+
+    skip = header.start + start * header.row
+    last = start + len(values) == header.shape[0]
     found = files.fill(header.path, values.reshape(-1).view(np.uint8).data, skip, last)
     if found != values.nbytes:
         told = "it holds more" if found > values.nbytes else f"it holds {max(skip + found, 0):,}"
         raise files.wrong_length(header.path, header.nbytes, told)
-    if not values.dtype.isnative:
-        values = values.byteswap(inplace=True).view(values.dtype.newbyteorder("="))
-    return values.astype(np.int64) if header.kind == "index" else values
 
 
-# ---- npz ---------------------------------------------------------------------------------------
-
-
-def npz_probe(decl: DataSource) -> Schema:
-    return _schema(npz_headers(files.file_of(decl)))
-
-
-def npz_headers(path: Path) -> dict[str, _Header]:
-    """From the header of each member of the zip. Raises `Fault` where it is none, or damaged."""
-    import zipfile  # late: few sets are npz
-
-    if not zipfile.is_zipfile(path):
-        raise Fault(f"{path} is not an NPZ file", "write it with numpy.savez", "E503")
-    try:
-        with zipfile.ZipFile(path) as z:
-            headers = (_npy_header(path, z, member) for member in z.infolist())
-            return {h.name: h for h in headers}
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as e:
-        raise files.damaged(path, e) from e
-
-
-def _npy_header(path: Path, z: Any, info: Any) -> _Header:
-    """Read the header of one array and check it against the length the zip gives."""
-    import ast  # late: few sets are npz
-
-    with z.open(info) as f:
-        begin = f.read(12)
-        wide = begin[6:7] > b"\1"
-        start, length = (12, begin[8:12]) if wide else (10, begin[8:10])
-        size = int.from_bytes(length, "little")
-        text = (begin[start:] + f.read(min(size, 10_000)))[:size].decode("latin-1")
-    try:
-        facts = ast.literal_eval(text.strip())
-        dtype, shape = str(facts["descr"]), tuple(int(n) for n in facts["shape"])
-        itemsize = int(dtype.lstrip("<>|=biuf"))
-    except (ValueError, SyntaxError, TypeError, KeyError, RecursionError, MemoryError) as e:
-        remedy = "store plain numbers, with numpy.savez"
-        raise Fault(f'"{info.filename}" in {path} is no array of numbers', remedy, "E503") from e
-    expected = start + size + math.prod(shape) * itemsize
-    if expected > files.LIMIT:
-        raise files.too_large(path, f"{expected:,}")
-    if not shape or min(shape) < 0 or info.compress_type not in (0, 8):
-        raise Fault(f'"{info.filename}" in {path} has no axis of examples', code="E503")
-    if expected != info.file_size or expected > info.compress_size * files.EXPANSION + 65536:
-        raise files.wrong_length(path, expected, f'"{info.filename}" has {info.file_size:,}')
-    return _Header(info.filename.removesuffix(".npy"), dtype, shape)
-
-
-def npz_read(decl: DataSource, stretch: Stretch | None) -> dict[str, NDArray[Any]]:
-    """The arrays of an NPZ file by name, [example, ...]. Raises `Fault` E503 for a damaged one."""
-    import zipfile  # late: few sets are npz
-
-    import numpy as np  # late: NumPy
-
-    schema, path = npz_probe(decl), files.file_of(decl)
-    try:
-        with np.load(path, allow_pickle=False) as z:
-            found = {name: cut(z[name], stretch) for name in schema.fields}
-    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, KeyError) as e:
-        raise files.damaged(path, e) from e
-    for name, array in found.items():
-        _exact(path, name, array)
-    kinds = {n: f.kind for n, f in schema.fields.items()}
-    return {
-        n: a.astype(np.int64, copy=False) if kinds[n] == "index" else a for n, a in found.items()
-    }
+# ---- some of the examples -----------------------------------------------------------------------
 
 
 def cut(values: NDArray[Any], stretch: Stretch | None) -> NDArray[Any]:
@@ -221,8 +184,9 @@ def taken(count: int, stretch: Stretch | None) -> tuple[int, int]:
     return stretch.start, stretch.stop
 
 
-def _exact(path: Path, name: str, values: NDArray[Any]) -> None:
-    """Whole numbers that double precision does not have would come out as others."""
+def exact(path: Path, name: str, values: NDArray[Any], first: int | NDArray[Any] = 0) -> None:
+    """Whole numbers [example, ...] that double precision does not have would come out as others;
+    `first` is the number of the first example, or those of all. Raises `Fault` E554."""
     import numpy as np  # late: NumPy
 
     if values.dtype.kind not in "iu" or values.dtype.itemsize < 8:
@@ -230,6 +194,7 @@ def _exact(path: Path, name: str, values: NDArray[Any]) -> None:
     bad = (values > EXACT) | (values < -EXACT) if values.dtype.kind == "i" else values > EXACT
     if bad.any():
         place = np.unravel_index(int(np.argmax(bad)), values.shape)
-        message = f"raw.{name}: example {place[0]} of {path.name} has {values[place]}"
+        number = first + place[0] if isinstance(first, int) else first[place[0]]
+        message = f"raw.{name}: example {number} of {path.name} has {values[place]}"
         remedy = "store smaller numbers, for instance differences from the smallest"
         raise Fault(f"{message}, which double precision does not have", remedy, "E554")

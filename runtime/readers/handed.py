@@ -11,11 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zipfile import BadZipFile
 
 from dln.compiler.schema.headers import DataSource, HeaderField, Schema, Stretch, WantedField
 from dln.grammar.diagnostics import Fault, nearest
-from dln.runtime.readers import binary
 from dln.runtime.readers.files import file_of
 
 if TYPE_CHECKING:
@@ -36,8 +34,9 @@ def probe(decl: DataSource) -> Schema:
         count = decl.options.get("count")
         number = count if isinstance(count, int) else 0
         return Schema(fields, number, counted=count is not None, names=names)
-    source = as_file(decl)
-    found = binary.npz_probe(source)
+    from dln.runtime.readers.npz import reading  # late: few sets are npz
+
+    found = reading.probe(as_file(decl))
     for f in wanted(decl):
         _fits(decl, f, found.fields)
     return Schema(fields, found.count, names=names)
@@ -48,7 +47,9 @@ def read(decl: DataSource, stretch: Stretch | None) -> dict[str, NDArray[Any]]:
     field."""
     if decl.override is None:
         raise unhanded(decl)
-    found = binary.npz_read(as_file(decl), stretch)
+    from dln.runtime.readers.npz import reading  # late: few sets are npz
+
+    found = reading.read(as_file(decl), stretch)
     return {f.name: found[f.name] for f in wanted(decl) if f.name in found}
 
 
@@ -68,7 +69,8 @@ def unhanded(decl: DataSource, name: str = "the set") -> Fault:
 
 def as_file(decl: DataSource) -> DataSource:
     """The file that takes the place of what is handed over."""
-    return decl.changed(reader="npz", args=("examples.npz",), options={})
+    said = {k: v for k, v in decl.options.items() if k == "mapped"}
+    return decl.changed(reader="npz", args=("examples.npz",), options=said)
 
 
 def _fits(decl: DataSource, f: WantedField, held: Mapping[str, HeaderField]) -> None:
@@ -101,9 +103,11 @@ def looked_at(path: str, names: Mapping[str, bool]) -> dict[str, NDArray[Any]]:
     E550 for one that is missing."""
     import numpy as np  # late: NumPy
 
+    from dln.runtime.readers.npz.members import members  # late: few sets are npz
+
     decl = as_file(DataSource("npz", (), {}, "", path))
     with readable_file(path):
-        held = binary.npz_headers(file_of(decl))
+        held = {m.name: m for m in members(file_of(decl))}
         for name, optional in names.items():
             if name not in held and not optional:
                 raise _without(Path(path), name, held)
@@ -124,5 +128,5 @@ def readable_file(path: str) -> Iterator[None]:
         raise Fault(
             f"cannot read {path}: {e.strerror or e}", "check that you may read it", "E511"
         ) from e
-    except (ValueError, KeyError, EOFError, BadZipFile) as e:
+    except (ValueError, KeyError, EOFError) as e:
         raise Fault(f"{path} is damaged: {e}", "write it again", "E503") from e

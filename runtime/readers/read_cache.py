@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from dln.compiler.schema.headers import DataSource, Stretch
@@ -30,7 +31,8 @@ class ReadCache:
         if found is None:
             found = readers.read(decl, stretch)
             for array in found.values():
-                array.flags.writeable = False
+                if isinstance(array, np.ndarray):  # what stays in its file is not written to
+                    array.flags.writeable = False
         self._sets[key] = found
         if len(self._sets) > MOST:
             del self._sets[next(iter(self._sets))]

@@ -24,7 +24,7 @@ from dln.compiler.schema.headers import Schema as Schema
 from dln.compiler.schema.headers import Stretch as Stretch
 from dln.grammar.diagnostics import Fault, nearest
 from dln.runtime.readers import handed
-from dln.runtime.readers.binary import cut, idx_probe, idx_read, npz_probe, npz_read, taken
+from dln.runtime.readers.binary import cut, idx_probe, idx_read, taken
 from dln.runtime.readers.files import CHUNK, decoded, file_of, files_of
 from dln.runtime.readers.files import locate as locate
 from dln.runtime.readers.folders.patterns import files_meant
@@ -92,6 +92,8 @@ def paths(decl: DataSource) -> dict[str, list[Path]]:
     if decl.reader == "images":
         names = decl.args[0] if isinstance(decl.args[0], list) else decl.args[:1]
         return {str(name): [n.path for n in files_meant(decl, name)] for name in names}
+    if decl.reader in ("npz", "idx"):
+        return {str(arg): [f.path for f in files_meant(decl, arg)] for arg in decl.args}
     return {str(k): [p] for k, p in zip(decl.args, files_of(decl), strict=True)}
 
 
@@ -224,6 +226,21 @@ def _synthetic_read(decl: DataSource, stretch: Stretch | None) -> dict[str, NDAr
     return {name: cut(a, stretch) for name, a in synthetic.read(decl).items()}
 
 
+# ---- npz ---------------------------------------------------------------------------------------
+
+
+def _npz_probe(decl: DataSource) -> Schema:
+    from dln.runtime.readers.npz import reading  # late: few sets are npz
+
+    return reading.probe(decl)
+
+
+def _npz_read(decl: DataSource, stretch: Stretch | None) -> dict[str, NDArray[Any]]:
+    from dln.runtime.readers.npz import reading  # late: few sets are npz
+
+    return reading.read(decl, stretch)
+
+
 # ---- pictures ----------------------------------------------------------------------------------
 
 
@@ -243,7 +260,7 @@ READERS: dict[str, Reader] = {
     "given": Reader(handed.probe, handed.read, files=True, parameters=True),
     "idx": Reader(idx_probe, idx_read, files=True),
     "images": Reader(_images_probe, _images_read, files=True, parameters=True),
-    "npz": Reader(npz_probe, npz_read, files=True),
+    "npz": Reader(_npz_probe, _npz_read, files=True),
     "rows": Reader(rows_probe, rows_read),
     "synthetic": Reader(_synthetic_probe, _synthetic_read, parameters=True),
     "table": Reader(table_probe, table_read, files=True, asked=ASKED),

@@ -8,12 +8,16 @@ from typing import NamedTuple
 
 from dln.compiler.plan import DataSpec, Stretch
 from dln.runtime.readers import handed, synthetic
-from dln.runtime.readers.binary import EXACT_BYTES, idx_headers, npz_headers, taken
+from dln.runtime.readers.binary import EXACT_BYTES, idx_headers, taken
 from dln.runtime.readers.files import CHUNK, file_of, length
+from dln.runtime.readers.npz import reading
 from dln.runtime.readers.readers import readable
 
 PIECES = 4 * CHUNK  # what is unpacked piece by piece, packed and not
 BLOCK = 3 << 18  # what NumPy unpacks of an npz at a time, and its copies
+
+
+ROWS = 1000  # of a set that stays in its files, which are looked at at once
 
 
 class Weight(NamedTuple):
@@ -31,8 +35,9 @@ def weight(spec: DataSpec, stretch: Stretch | None) -> Weight:
 
 def _idx(spec: DataSpec, stretch: Stretch | None) -> Weight:
     held = peak = 0
-    for header in idx_headers(spec.source).values():
-        low, high = taken(header.shape[0], stretch)
+    for headers in idx_headers(spec.source).values():
+        header = headers[0]
+        low, high = taken(sum(h.shape[0] for h in headers), stretch)
         read = (high - low) * header.row
         kept = 8 * (high - low) if header.kind == "index" else read
         peak = max(peak, held + read + PIECES + kept * (header.kind == "index"))
@@ -41,17 +46,31 @@ def _idx(spec: DataSpec, stretch: Stretch | None) -> Weight:
 
 
 def _npz(spec: DataSpec, stretch: Stretch | None) -> Weight:
-    headers = npz_headers(file_of(spec.source))
+    found = reading.segments(spec.source)
+    if reading.mapped(spec.source, found):
+        return Weight(0, sum(ROWS * some[0].row for some in found.values()))
     held = peak = turned = tested = 0
-    for header in headers.values():
-        low, high = taken(header.shape[0], stretch)
-        whole, kept = header.shape[0] * header.row, (high - low) * header.row
-        peak = max(peak, held + whole + BLOCK + (kept if stretch else 0))
+    for some in found.values():
+        low, high = taken(reading.count_of(found), stretch)
+        kept, whole = (high - low) * some[0].row, max(m.nbytes for m in some)
+        apart = stretch is not None or len(some) > 1  # what is read is copied to where it stays
+        peak = max(peak, held + whole + BLOCK + (kept if apart else 0))
         held += kept
-        turned += 8 * (high - low) * (header.kind == "index" and header.itemsize != 8)
-        if header.dtype.lstrip("<>|=")[0] in "iu" and header.itemsize == 8:
+        turned += 8 * (high - low) * (some[0].kind == "index" and some[0].itemsize != 8)
+        if some[0].dtype.lstrip("<>|=")[0] in "iu" and some[0].itemsize == 8:
             tested = max(tested, EXACT_BYTES * kept // 8)
     return Weight(held + turned, max(peak, held + max(turned, tested)))
+
+
+def mapped(spec: DataSpec) -> bool:
+    """Whether the examples of a set stay in their files."""
+    source = spec.source
+    if spec.reader == "given":
+        source = handed.as_file(source)
+    if source.reader != "npz" or (spec.reader == "given" and spec.override is None):
+        return False
+    with readable(source):
+        return reading.mapped(source, reading.segments(source))
 
 
 def _images(spec: DataSpec, stretch: Stretch | None) -> Weight:

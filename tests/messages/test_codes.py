@@ -226,6 +226,22 @@ def no_picture() -> None:
     pictures.pixels_of(Path("a.png"), pictures.PictureSize(1, 1, 1, "stretch"))
 
 
+def unlike_files() -> None:
+    np.savez("part-1.npz", x=np.ones((2, 3)))
+    np.savez("part-2.npz", x=np.ones((2, 4)))
+    npz('"part-*.npz"')
+
+
+def packed() -> None:
+    np.savez_compressed("a.npz", x=np.ones((2, 3)))
+    npz('"a.npz"', "  set mapped = yes\n")
+
+
+def npz(name: str, more: str = "") -> None:
+    written("net.dln", f"data d = npz({name}) {{\n  x = raw.x\n{more}}}\n")
+    dln.load("net.dln")
+
+
 MADE: dict[str, Callable[[], object]] = {
     "E001": command("run", "mlp", "--epochs", "few"),
     "E002": no_access,
@@ -257,6 +273,8 @@ MADE: dict[str, Callable[[], object]] = {
     "E523": lambda: refuse(session().plan, AskedRun(("fit",)), Bounds(free=500, before=1 << 60)),
     "E525": without_pillow,
     "E526": no_picture,
+    "E527": unlike_files,
+    "E528": packed,
     "E530": lambda: saved(lambda b: b[:20]),
     "E531": lambda: saved(lambda b: b[:-1] + bytes([b[-1] ^ 1])),
     "E532": lambda: checkpoint.compare_keys({"w": ((3,), "float64")}, {"w": np.ones(2)}),

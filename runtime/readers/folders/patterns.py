@@ -42,6 +42,8 @@ def files_meant(decl: DataSource, names: object) -> list[FoundFile]:
     """The files that a name, a pattern or a list of these means: those of a pattern in order of
     their names, the others as they are listed. Raises `Fault` E501, E502, E509."""
     listed = list(names) if isinstance(names, list | tuple) else [names]
+    if decl.override is not None and len(decl.args) == 1 and not Path(decl.override).is_dir():
+        return [FoundFile((Path(decl.override).name,), locate("", decl))]  # it stands for all
     found: list[FoundFile] = []
     for name in listed:
         if not isinstance(name, str):

@@ -1,0 +1,46 @@
+"""`docs/data.md`, word for word: its specs are written as files, its lines of Python and its
+commands are run in order, and what they print is what stands there, but for seconds.
+"""
+
+from __future__ import annotations
+
+import doctest
+import re
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PAGE = Path(__file__).parents[2] / "docs" / "data.md"
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def plain(text: str) -> str:
+    """A text without seconds and blanks at line ends."""
+    lines = (re.sub(r"(?<=  )\d+\.\d\d(?=  )", "S", line.rstrip()) for line in text.split("\n"))
+    return re.sub(r"  +", "  ", "\n".join(lines)).strip()
+
+
+def test_the_page_is_what_happens(
+    dln: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    for kind, block in BLOCK.findall(PAGE.read_text("utf-8")):
+        if kind == "pycon":
+            part = doctest.DocTestParser().get_doctest(block, names, "data.md", "data.md", 0)
+            runner = doctest.DocTestRunner(verbose=False)
+            said: list[str] = []
+            runner.run(part, out=said.append, clear_globs=False)
+            names = part.globs
+            assert not said, "".join(said)
+        elif (named := re.match(r"# (\S+\.dln)\b", block)) is not None:
+            (tmp_path / named[1]).write_text(block, "utf-8")
+        else:
+            line, _, expected = block.partition("\n")
+            word, *words = shlex.split(line.removeprefix("$ "))
+            assert word == "dln"
+            got = dln(*words)
+            assert plain(got.out or got.err) == plain(expected), line + got.err
