@@ -64,7 +64,7 @@ def run(terminal: Terminal, name: str | None, given: Settings) -> int:
         raise Fault(message, "leave out one of them", "E545")
     before = None if given.resume is None else earlier(name, given)
     if before is not None:
-        name, given = before.spec, before.settings
+        name, given = before.spec, replace(before.settings, plot=given.plot)
         for note in before.notes:
             terminal.say(f"note: {note}")
     if name is None:

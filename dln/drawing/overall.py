@@ -93,6 +93,17 @@ def _outermost(path: str) -> str:
     return path.partition(".")[0]
 
 
+def inside(targets: Iterable[DrawnInstance], path: str) -> TracedCall | None:
+    """What was applied under a path in an instance."""
+    todo = [call for target in targets for call in target.shown]
+    while todo:
+        call = todo.pop(0)
+        if call.path == path and call.kind == "block":
+            return call
+        todo += call.inside
+    return None
+
+
 # ---- one instance ------------------------------------------------------------------------------
 
 

@@ -12,7 +12,7 @@ from dln.compiler.frontend.build import build
 from dln.compiler.frontend.tracing.applied import Trace
 from dln.compiler.ir.masks import live_count
 from dln.compiler.model import Model
-from dln.drawing import overall
+from dln.drawing import network, overall
 from dln.drawing.network import Measures
 from dln.drawing.scene import Scene
 from dln.grammar import syntax as s
@@ -51,10 +51,14 @@ class Drawable:
         return found
 
     def instance(self, path: str, depth: int) -> Scene:
-        """One instance from its inside, `depth` deep. Raises `Fault` E573 where there is none."""
+        """One instance of the spec, or one inside of it, from its inside, `depth` deep. Raises
+        `Fault` E573 where there is none."""
         targets = overall.targets_of(self.model, self.trace, every=True)
         if path in targets:
             return overall.instance_scene(self.known, targets[path], depth)
+        inner = overall.inside(targets.values(), path)
+        if inner is not None and depth > 0:
+            return network.opened(self.known, inner, depth - 1)
         if not targets:
             raise Fault(f"{self.name} applies no instance", "leave out --net", "E573")
         text = f"{self.name} has no instance {path} that is applied"

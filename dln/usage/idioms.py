@@ -72,6 +72,7 @@ EXAMPLES = {
     "--backend": "numpy", "--dtype": "float64", "--out": "runs/mine", "--phase": "NAME",
     "--data": "NAME=PATH", "-D": "NAME=VALUE", "--program": "NAME", "--pass": "simplify",
     "--memory-limit": "2GB", "--to": "results.md", "--take": "runs/mlp-1", "--specs": "DIR",
+    "--depth": "2", "--net": "net", "--by": "error",
     "--from": "runs/mlp-1",
 }  # fmt: skip
 """A value for each option, to show its form."""

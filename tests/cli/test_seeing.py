@@ -131,6 +131,8 @@ def test_a_run_plots_into_a_pipe_without_escape_codes(dln: Dln, spec: Path) -> N
     assert "\x1b" not in got.err + got.out and max(map(len, got.err.splitlines())) <= 120
     assert dln("run", spec, "--plot", "-q").err == ""
     assert Path("runs/line-1/curves.png").read_bytes()[:4] == b"\x89PNG"  # as it was asked for
+    longer = dln("run", spec, "--resume", "runs/line-1", "--epochs", 9, "--plot")
+    assert "update 14" in longer.err and len(rows(Path("runs/line-1"))) == 14, longer.err
 
 
 def test_the_picture_is_drawn_by_itself_where_it_costs_little(
