@@ -12,6 +12,7 @@ from typing import Any
 from dln.compiler.ir.graph import Graph, Node
 from dln.compiler.ir.sizes import Size, Sizes
 from dln.compiler.schema import records
+from dln.compiler.schema.headers import DataSource
 from dln.compiler.schema.keys import PhaseNumber, ProbeInput
 from dln.grammar.diagnostics import DlnError, Problem, Source, Span
 from dln.grammar.record import Record
@@ -110,6 +111,15 @@ class Starting(Record):
     span: Span
 
 
+class Loading(Record):
+    """`start target := load("file")`: the array of a `name` in a file, for one parameter."""
+
+    path: str
+    file: DataSource
+    name: str
+    span: Span
+
+
 class Estimating(Record):
     """A state of an optimiser that is estimated: at the start of every `every` epochs, `value` is
     worked out on the first `sample` examples of the epoch's order and put into the state `path`."""
@@ -180,6 +190,7 @@ class Phase(records.PhaseFacts):
     estimates: tuple[Estimating, ...] = ()
     descent: Descending | None = None
     turns: tuple[Turn, ...] = ()
+    loads: tuple[Loading, ...] = ()
 
     @property
     def losses(self) -> tuple[Node, ...]:

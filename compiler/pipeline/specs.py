@@ -110,6 +110,7 @@ def phase_spec(model: built.Model, ph: built.Phase) -> plan.PhaseSpec:
             for i, k in enumerate(ph.keeps)
         ),
         starts=tuple(s.path for s in ph.starts),
+        loads=tuple(plan.LoadSpec(x.path, x.file, x.name) for x in ph.loads),
         until=tuple(ProgramKind.UNTIL.of(ph.name, i or None) for i, _ in enumerate(ph.until)),
         place=plan.Place.of(ph.span),
         stops=any(map(is_stop, everything(ph.objectives))),

@@ -28,6 +28,7 @@ from dln.compiler.plan.specs import EstimateSpec as EstimateSpec
 from dln.compiler.plan.specs import FieldSpec as FieldSpec
 from dln.compiler.plan.specs import KeepSpec as KeepSpec
 from dln.compiler.plan.specs import LineSpec as LineSpec
+from dln.compiler.plan.specs import LoadSpec as LoadSpec
 from dln.compiler.plan.specs import MeasureSpec as MeasureSpec
 from dln.compiler.plan.specs import ParamSpec as ParamSpec
 from dln.compiler.plan.specs import PartSpec as PartSpec

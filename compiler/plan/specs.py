@@ -7,6 +7,7 @@ from math import prod
 
 from dln.compiler.plan.program import Place, ProgramTable
 from dln.compiler.schema import keys, records
+from dln.compiler.schema.headers import DataSource
 from dln.compiler.schema.keys import Output, PhaseNumber, ProgramKey, ValueKey, WholeField
 from dln.grammar.diagnostics import Problem
 from dln.grammar.record import Record
@@ -98,6 +99,14 @@ class KeepSpec(Record):
     handed: bool = False
 
 
+class LoadSpec(Record):
+    """A parameter that starts with the array of a `name` in a file."""
+
+    path: str
+    file: DataSource
+    name: str
+
+
 class EstimateSpec(Record):
     """States that are estimated: at the start of every `every` epochs `program` runs on the first
     `sample` examples of the epoch's order, and its values, means over the examples, go to `states`.
@@ -152,6 +161,7 @@ class PhaseSpec(records.PhaseFacts):
     estimates: tuple[EstimateSpec, ...] = ()
     descent: DescentSpec | None = None
     lines: tuple[LineSpec, ...] = ()
+    loads: tuple[LoadSpec, ...] = ()
 
     @property
     def data(self) -> str:

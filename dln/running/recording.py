@@ -68,14 +68,17 @@ def expected(
 
 
 def data_hashes(compiled: Compiled) -> Mapping[str, Mapping[str, str]]:
-    """SHA-256 of each file of each data set, by the name that the spec has for it; of the files of
-    a pattern one."""
+    """SHA-256 of each file of each data set, by the name that the spec has for it, and of those
+    that phases `load`; of the files of a pattern one."""
     known: dict[Path, str] = {}
     found: dict[str, dict[str, str]] = {}
-    for name, data in compiled.plan.data.items():
-        if readers.reader_of(data.source).files:
-            found[name] = {}
-            for word, paths in readers.paths(data.source).items():
+    plan = compiled.plan
+    asked = [(name, data.source) for name, data in plan.data.items()]
+    asked += [("load", load.file) for phase in plan.phases.values() for load in phase.loads]
+    for name, source in asked:
+        if readers.reader_of(source).files:
+            found.setdefault(name, {})
+            for word, paths in readers.paths(source).items():
                 for path in (path for path in paths if path not in known):
                     known[path] = file_hash(path)
                 found[name][word] = known[paths[0]] if len(paths) == 1 else hash_of(paths, known)

@@ -81,6 +81,10 @@ def phase(walk: RunWalk, spec: PhaseSpec) -> None:
     cast(walk, [b.key for b in buffers if b.place == "param"], step.dtype)
     if spec.starts:
         walk.passes(ProgramKind.START.of(name), 1, f"what {name} starts from")
+    if spec.loads:
+        size = sum(prod(plan.params[x.path].shape) for x in spec.loads) * 16
+        what = f"what {name} loads"
+        walk.ledger.moment(what, Item(what, size, spec.place, "sizes"))
     states(walk, spec, step.dtype)
     for key in spec.steps:
         walk.ready(key)

@@ -256,12 +256,25 @@ def _images_read(decl: DataSource, stretch: Stretch | None) -> dict[str, NDArray
     return pictures.read(decl, stretch)
 
 
+def _arrays_probe(decl: DataSource) -> Schema:
+    from dln.runtime.readers import arrays  # late: few specs start from files
+
+    return arrays.header_probe(decl)
+
+
+def _arrays_read(decl: DataSource, stretch: Stretch | None) -> dict[str, NDArray[Any]]:
+    from dln.runtime.readers import arrays  # late: few specs start from files
+
+    return arrays.arrays_read(decl, stretch)
+
+
 READERS: dict[str, Reader] = {
     "given": Reader(handed.probe, handed.read, files=True, parameters=True),
     "idx": Reader(idx_probe, idx_read, files=True),
     "images": Reader(_images_probe, _images_read, files=True, parameters=True),
     "npz": Reader(_npz_probe, _npz_read, files=True),
     "rows": Reader(rows_probe, rows_read),
+    "safetensors": Reader(_arrays_probe, _arrays_read, files=True),  # of `load`, not of a data set
     "synthetic": Reader(_synthetic_probe, _synthetic_read, parameters=True),
     "table": Reader(table_probe, table_read, files=True, asked=ASKED),
     "text": Reader(_text_probe, _text_read, files=True),

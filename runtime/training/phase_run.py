@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+
 from dln.compiler.plan import Heard, PhaseSpec, ProgramKey, ProgramKind
 from dln.grammar.diagnostics import Fault
 from dln.runtime.data.datasets import Datasets
@@ -15,7 +17,8 @@ from dln.runtime.execution.executable import Bound, Executable
 from dln.runtime.execution.numeric_faults import Watchman
 from dln.runtime.execution.programs import class_weights
 from dln.runtime.execution.run_state import RunState
-from dln.runtime.execution.store import paths_of, put
+from dln.runtime.execution.store import HostArray, paths_of, put
+from dln.runtime.readers import readers
 from dln.runtime.training.callbacks import Hooks, tell
 from dln.runtime.training.duration import Duration, PhaseClock
 from dln.runtime.training.minibatches import Minibatches
@@ -98,8 +101,27 @@ def begin(state: RunState, spec: PhaseSpec, counted: bool = False) -> None:
     if spec.starts:
         for path, values in programs.once(ProgramKind.START.of(spec.name)).items():
             put(state.device, store.params[path], values)
+    load(state, spec)
     store.set_states(spec.name, programs.first_states(spec, counted), program.dtype)
     state.updates[spec.name] = 0
+
+
+def load(state: RunState, spec: PhaseSpec) -> None:
+    """Give parameters what files hold of them. Raises `Fault` E537 where a file is no longer what
+    it was when the spec was read, or holds what is no number."""
+    found = dict[str, dict[str, HostArray]]()
+    for asked in spec.loads:
+        word, target = str(asked.file.args[0]), state.store.params[asked.path]
+        if word not in found:
+            found[word] = readers.read(asked.file)
+        array = found[word].get(asked.name)
+        if array is None or array.shape != tuple(target.shape):
+            text = f"{word} has been changed since the spec was read: {asked.name} is another"
+            raise Fault(text, "put the file back", "E537")
+        if not np.isfinite(array.astype(str(target.dtype))).all():
+            raise Fault(f"{asked.name} of {word} holds what is no number", "another file", "E537")
+        put(state.device, target, array)
+        state.store.clear_dead(asked.path)
 
 
 def prepared(state: RunState, spec: PhaseSpec, options: Options) -> PhaseRun:

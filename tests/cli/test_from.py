@@ -102,3 +102,32 @@ def test_a_file_of_another_tool(runs: Callable[..., Any]) -> None:
     assert taken.left == {"fc.weight": "is no parameter here, [2]"}
     np.testing.assert_array_equal(session.params["net.h.W"], arrays["net.h.W"])
     assert all((session.params[k] == before[k]).all() for k in before if k != "net.h.W")
+
+
+def test_a_phase_starts_with_what_a_file_holds(runs: Callable[..., Any], tmp_path: Path) -> None:
+    """Of an instance, and of a part of it that is called something else there."""
+    there = load_file(f"runs/a-1/{LAST}")
+    params = {k: a for k, a in there.items() if ":" not in k}
+    save_file(params, "all.safetensors")
+    save_file({"enc.W": params["net.h.W"], "enc.b": params["net.h.b"]}, "enc.safetensors")
+    line, ends = "  start net := load(%s)\n  minimize", "checkpoints/update-000000000.safetensors"
+    spec = TEXT.replace("  minimize", line % '"all.safetensors"')
+    Path("c.dln").write_text(spec, "utf-8")
+    part = line.replace("net :=", "net.h :=") % '"enc.safetensors"'
+    Path("e.dln").write_text(TEXT.replace("  minimize", part.replace('s")', 's").enc')), "utf-8")
+    for name, fits in (("c", list(params)), ("e", ["net.h.W", "net.h.b"])):
+        assert runs("run", f"{name}.dln", "--epochs", "0", "-q").code == 0
+        begun = load_file(f"runs/{name}-1/{ends}")
+        same = [k for k in params if k.endswith("W") and (begun[k] == params[k]).all()]
+        assert same == [k for k in fits if k.endswith("W")]
+    assert runs("verify", "runs/c-1").code == 0
+    got = runs("check", "c.dln", "-D", "m=4")
+    assert "net.h.W is [3, 2] there, net.h.W is [4, 2]" in got.err and got.code == 2
+    Path("e.dln").write_text(TEXT.replace("  minimize", part), "utf-8")
+    assert 'try: load("enc.safetensors").enc' in runs("check", "e.dln").err
+    save_file({**params, "net.y.b": np.array([np.inf], "f4")}, "all.safetensors")
+    got = runs("run", "c.dln")
+    assert "E537" in got.err and "net.y.b of all.safetensors holds what is no number" in got.err
+    assert "load has been changed" not in got.err
+    got = runs("run", "--resume", "runs/c-1", "--epochs", "3")
+    assert "E544" in got.err and "all.safetensors of load has been changed" in got.err

@@ -242,6 +242,14 @@ def npz(name: str, more: str = "") -> None:
     dln.load("net.dln")
 
 
+def changed_file() -> None:
+    session().save("net.safetensors")
+    line = '  start net := load("net.safetensors")\n  minimize'
+    made = dln.load(NET.replace("  minimize", line)).compile().session()
+    Path("net.safetensors").write_bytes(checkpoint.encode({"net.W": np.ones((2, 1))}, {}))
+    made.train()
+
+
 MADE: dict[str, Callable[[], object]] = {
     "E001": command("run", "mlp", "--epochs", "few"),
     "E002": no_access,
@@ -282,6 +290,7 @@ MADE: dict[str, Callable[[], object]] = {
     "E534": lambda: checkpoint.load("nowhere.safetensors"),
     "E535": lambda: session(NET.replace("lr = 0.01", "lr = error")).step("fit", x=[[1]], t=[1]),
     "E536": lambda: foreign.fitting(session().state, Path("a.st"), {"net.w": np.ones((1, 1))}),
+    "E537": changed_file,
     "E540": twice,
     "E541": command("run", "--resume", "nowhere"),
     "E542": refused("file/run"),

@@ -236,6 +236,9 @@ LAZY: dict[str, Callable[..., Value]] = {
     ),
     "plateau": schedules.plateau,
     "balanced": weighting.balanced,
+    "load": _of_optimisers(
+        "E436", "load stands alone behind start ... :=", 'start net := load("net.safetensors")'
+    ),
     "params": _counted(True),
     "fixed_values": _counted(False),
     **{name: _of_machines(name) for name in ("gibbs", "cd", "log_z", "log_likelihood")},

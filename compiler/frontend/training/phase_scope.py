@@ -52,6 +52,7 @@ class PhaseBody:
     watching: s.Watch | None = None
     keeps: list[model.Keeping] = field(default_factory=list)
     starts: list[model.Starting] = field(default_factory=list)
+    loads: list[model.Loading] = field(default_factory=list)
     until: list[Node] = field(default_factory=list)
     descent: model.Descending | None = None
     turns: tuple[model.Turn, ...] = ()
@@ -59,6 +60,11 @@ class PhaseBody:
     gathered: int = 1
     gathering: dict[str, Node] = field(default_factory=dict)
     own: dict[str, Node] = field(default_factory=dict)
+
+    def begun(self) -> dict[str, Span]:
+        """The parameters that are handed something when the phase begins, with the lines."""
+        found = {x.path: x.span for x in self.starts}
+        return found | {x.path: x.span for x in self.loads}
 
     def summed(self) -> dict[str, object]:
         """What a `Phase` has under the same names."""

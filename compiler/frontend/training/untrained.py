@@ -37,6 +37,7 @@ def moved(phase: Phase) -> Iterator[str]:
     """The parameters that a phase moves, or is handed over."""
     yield from phase.updates
     yield from (s.path for s in phase.starts)
+    yield from (s.path for s in phase.loads)
 
 
 def uses(values: Iterable[Node]) -> list[str]:

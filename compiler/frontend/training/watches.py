@@ -17,7 +17,13 @@ from dln.compiler.frontend.data import splits
 from dln.compiler.frontend.data.datasets import on_part
 from dln.compiler.frontend.expressions import phase_queries
 from dln.compiler.frontend.expressions.operators import truth
-from dln.compiler.frontend.training import persistent_state, phase_scope, reports, whole_instances
+from dln.compiler.frontend.training import (
+    loading,
+    persistent_state,
+    phase_scope,
+    reports,
+    whole_instances,
+)
 from dln.compiler.frontend.training.objectives import batch_reduced, one_parameter
 from dln.compiler.frontend.training.phase_scope import PhaseBody
 from dln.compiler.ir import masks, ranges
@@ -134,6 +140,8 @@ def closing(b: Build, st: s.Item | s.Stmt, scope: Scope, got: PhaseBody) -> None
                 _warn_of_largest(b, st.best, got, "best is where {} is smallest")
             every = _every(b, st.every, scope, "how often to save")
             got.keeps.append(Keeping(every, best, st.span, st.handed))
+        case s.Start() if (asked := loading.call(b, st.value, scope)) is not None:
+            loading.start(b, st, scope, asked, got)
         case s.Start():
             lines = whole_instances.parts(b, st.target, st.value, scope)
             for path, where in lines or [(one_parameter(b, st.target, scope, "start sets"), scope)]:
@@ -215,9 +223,8 @@ def _over_watches(b: Build, expr: s.Expr, scope: Scope, got: PhaseBody, what: st
 
 def _start(b: Build, st: s.Start, path: str, scope: Scope, got: PhaseBody) -> None:
     """`start W := e`: what a parameter is when the phase begins."""
-    for other in got.starts:
-        if other.path == path:
-            b.refuse_again(f"{path} starts twice", st.span, other.span)
+    if path in (others := got.begun()):
+        b.refuse_again(f"{path} starts twice", st.span, others[path])
     begun = replace(b, frame=Frame(next(b.counter), kept=b.frame.kept))
     value = tensor(begun, st.value, scope)
     persistent_state.refuse(b, value, st.value.span, "what a phase starts with")
