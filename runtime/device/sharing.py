@@ -69,15 +69,16 @@ class Sharing:
         threads had to wait for their cores, and whoever asks is not patient."""
         coming, self.coming = self.coming or {}, None
         self.plain = True
-        for key in coming:
-            if key not in self.cuts:
-                self._waited = False
-                found = self._found(key, most, patient)
-                self.take(1)
-                if self._waited:
-                    return None
-                self.cuts[key] = found
-        self.take(1)
+        try:
+            for key in coming:
+                if key not in self.cuts:
+                    self._waited = False
+                    found = self._found(key, most, patient)
+                    if self._waited:
+                        return None
+                    self.cuts[key] = found
+        finally:
+            self.take(1)
         return any(self.cuts[key] for key in coming)
 
     def key(self, by: Adder, a: NDArray[Any], b: NDArray[Any], out: NDArray[Any]) -> Key:
