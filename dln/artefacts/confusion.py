@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dln.artefacts.made import Made, npy
+from dln.artefacts.made import Made, counted, npy
 from dln.compiler.plan import EmitSpec
 from dln.printing import pictures
 from dln.printing.files import table
@@ -59,16 +59,5 @@ def _share(part: int, whole: int) -> str:
 
 
 def made(session: Session, emit: EmitSpec, values: Mapping[str, NDArray[Any]]) -> Confusion:
-    """The counts, some examples at a time; of the first `emit.count`, if that is not 0. `values`
-    are not looked at: the classes [examples] are worked out here."""
-    names = emit.parts[0].rows
-    counts, left = np.zeros((len(names), len(names)), np.int64), emit.count
-    for found, true in session.datasets.picked(emit):
-        some = slice(left if emit.count else None)
-        pairs = np.stack([true[some].reshape(-1), found[some].reshape(-1)]).astype(np.int64)
-        np.add.at(counts, tuple(pairs[:, (pairs >= 0).all(0)]), 1)
-        left -= len(found)
-        if emit.count and left <= 0:
-            break
-    seen = (n if n.isprintable() and not n.isspace() else repr(n) for n in names)  # as letters
-    return Confusion(counts, tuple(seen))
+    """The counts; `values` [example, ...] are not looked at: the classes are worked out here."""
+    return Confusion(*counted(session, emit))

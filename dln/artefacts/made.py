@@ -69,3 +69,22 @@ def npy(array: NDArray[Any]) -> bytes:
     out = io.BytesIO()
     np.save(out, array, allow_pickle=False)
     return out.getvalue()
+
+
+# ---- classes of examples -------------------------------------------------------------------------
+
+
+def counted(session: Session, emit: EmitSpec) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """The counts [true, found], some examples at a time, and the names of the classes; of the first
+    `emit.count`, if that is not 0. Where one of the two is no class nothing is counted."""
+    names = emit.parts[0].rows
+    counts, left = np.zeros((len(names), len(names)), np.int64), emit.count
+    for found, true in session.datasets.picked(emit):
+        some = slice(left if emit.count else None)
+        pairs = np.stack([true[some].reshape(-1), found[some].reshape(-1)]).astype(np.int64)
+        np.add.at(counts, tuple(pairs[:, (pairs >= 0).all(0)]), 1)
+        left -= len(found)
+        if emit.count and left <= 0:
+            break
+    seen = (n if n.isprintable() and not n.isspace() else repr(n) for n in names)  # as letters
+    return counts, tuple(seen)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.metrics import precision_recall_fscore_support
 
 from dln.compiler.schema.tables import PICTURES
 from dln.printing import pictures, tiling
@@ -290,6 +291,8 @@ def test_classes_taken_for_one_another_are_counted(dln: Any, tmp_path: Path) -> 
   emit {call} to "c.npy"
   emit {call} to "c.txt"
   emit confusion(found, t, on = pairs, where = found != 1, n = 1200) to "some.npy"
+  emit by_class(found, t, on = pairs)
+  emit by_class(found, t, on = pairs) to "by.csv"
 """
     path = spec(tmp_path, CONFUSED + task(lines))
     got = dln("run", path, "--out", "here", "--json")
@@ -303,6 +306,12 @@ def test_classes_taken_for_one_another_are_counted(dln: Any, tmp_path: Path) -> 
     assert Path("here/c.txt").read_text().startswith(f"{right:.1f} % of 2,500 right\n")
     some = np.flatnonzero(found != 1)[:1200]
     assert np.load("here/some.npy").tolist() == confused(found[some], true[some], 3)
+    *shares, examples = precision_recall_fscore_support(true, found)
+    by = got.data["tasks"]["show"][5]["value"]
+    for name, each in zip(("precision", "recall", "f1"), shares, strict=True):
+        np.testing.assert_allclose(by[name], each)
+    assert by["examples"] == examples.tolist() and by["right"] == (found == true).mean()
+    assert Path("here/by.csv").read_text().splitlines()[0] == "class,precision,recall,f1,examples"
 
 
 def test_past_the_end_of_a_sequence_nothing_is_counted(dln: Any, tmp_path: Path) -> None:

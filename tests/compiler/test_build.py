@@ -15,7 +15,7 @@ import dln.spec as spec
 from dln.compiler.autodiff.differentiate import differentiate
 from dln.compiler.ir.evaluate import evaluate
 from dln.compiler.ir.graph import Node, ancestors
-from dln.compiler.model import Model
+from dln.compiler.model import DataSet, Model
 from dln.grammar.diagnostics import DlnError, Source
 from dln.running.expectations import verdicts
 
@@ -304,13 +304,17 @@ def test_fields_follow_from_raw() -> None:
     found = worked_out(model, nodes, None, **{"raw:d.": raw})
     close(found["x"], raw[:, :2])
     close(found["t"], 2 * raw[:, 2] - 1)
-    assert data.count == 4 and data.parts == {"all": (0, 4)}
+    assert data.count == 4 and places(data) == {"all": (0, 4)}
+
+
+def places(data: DataSet) -> dict[str, tuple[int, int] | None]:
+    return {name: data.stretch(name) for name in data.parts}
 
 
 def test_splits_are_stretches_in_order_and_may_be_fractions() -> None:
     split = "  split fit 0.5, valid 3, rest 0.2\n"
     rows = "data d = rows([for i in 1..10: [i]]) {\n  x[1] = raw\n"
-    assert built(rows + split + "}").data["d"].parts == {
+    assert places(built(rows + split + "}").data["d"]) == {
         "all": (0, 10),
         "fit": (0, 5),
         "valid": (5, 3),
@@ -322,7 +326,7 @@ def test_like_takes_the_fields_and_not_the_splits() -> None:
     text = ROWS.replace("  t =", "  split fit 2\n  t =")
     data = built(text + "data e = rows([[9, 9, 9]]) like d {\n  u = raw[0]\n}").data
     assert list(data["e"].fields) == ["x", "t", "u"]
-    assert data["e"].parts == {"all": (0, 1)} and data["e"].count == 1
+    assert places(data["e"]) == {"all": (0, 1)} and data["e"].count == 1
 
 
 # ---- phases ------------------------------------------------------------------------------------

@@ -13,7 +13,15 @@ import numpy as np
 import pytest
 from trials.stopping import Countdown
 
-from dln.compiler.plan import FieldSpec, KeepSpec, Plan, ProgramTable, site_number
+from dln.compiler.plan import (
+    Division,
+    FieldSpec,
+    KeepSpec,
+    Plan,
+    Portion,
+    ProgramTable,
+    site_number,
+)
 from dln.grammar.diagnostics import DlnError
 from dln.runtime.checkpoint.rundir import RunDirectory
 from dln.runtime.device.host import Host
@@ -39,7 +47,8 @@ def padded(plan: Any, hand_program: Any) -> Callable[[], Plan]:
         buffers = (b.changed(key="length") if b.key == "c" else b for b in step.buffers)
         step = step.changed(buffers=tuple(buffers))
         fields = (made.data["d"].fields[0], FieldSpec("length", (), "index", "length", 4))
-        data = made.data["d"].changed(fields=fields, parts={"all": (0, N), "fit": (0, N)})
+        parts = dict.fromkeys(("all", "fit"), Portion(N, (0,)))
+        data = made.data["d"].changed(fields=fields, parts=parts, division=Division((N,)))
         fit = made.phases["fit"].changed(
             fields=("x", "length"), states={}, watches=(),
             keeps=(KeepSpec((3, "update"), None),),

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from trials.stopping import Countdown
 
-from dln.compiler.plan import KeepSpec, On, Plan, ProgramKind, ProgramTable
+from dln.compiler.plan import Division, KeepSpec, On, Plan, Portion, ProgramKind, ProgramTable
 from dln.grammar.diagnostics import DlnError
 from dln.runtime.checkpoint.rundir import RunDirectory
 from dln.runtime.device.host import Host
@@ -58,7 +58,12 @@ def streaming(plan: Any, hand_program: Any, watched: Any) -> Callable[..., Plan]
             states={PATH: (ROWS,)}, carried=(PATH,), watches=watches,
             keeps=(KeepSpec((3, "update"), None),), **changes,
         )  # fmt: skip
-        data = made.data["d"].changed(parts={"all": (0, n), "fit": (0, 10), "valid": (10, n - 10)})
+        parts = {
+            "all": Portion(n, (0, 1)),
+            "fit": Portion(10, (0,)),
+            "valid": Portion(n - 10, (1,)),
+        }
+        data = made.data["d"].changed(parts=parts, division=Division((10, n - 10)))
         programs = {p.name: p for p in (step, over, now, first)}
         return made.changed(
             data={"d": data},

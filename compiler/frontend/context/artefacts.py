@@ -51,6 +51,10 @@ FORMS = {
         "a table of classes", FILES, "confusion.png", each=("found", "true"),
         example="confusion(argmax(net(x)), label, on = mnist_test)",
     ),
+    "by_class": Form(
+        "a table of shares", (*NUMBERS, ".txt"), "by_class.csv", each=("found", "true"),
+        example="by_class(argmax(net(x)), label, on = mnist_test)",
+    ),
 }  # fmt: skip
 
 Part = tuple[EmittedPart, Span]

@@ -266,6 +266,7 @@ EAGER: dict[str, Callable[..., Any]] = {
     "pad": shape_functions.pad,
     "grad": gradients.gradient,
     "last": _last,
+    "tally": reductions.tally,
     "reversed": reductions.backwards,
     "lowest": reductions.lowest,
     "uniform": distributions.uniform,

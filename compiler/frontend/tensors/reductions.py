@@ -159,6 +159,16 @@ def _warn_of_one(b: Build, name: str, value: Value, node: Node, span: Span) -> N
         b.warn("W311", text, span, label="is of one example", facts=(fact,))
 
 
+def tally(b: Build, span: Span, value: Value) -> Node:
+    """`tally(e)`: the sum over all examples, and of sequences over all steps of each, as long as it
+    is; each entry of a vector by itself."""
+    node = quantity(b, value, span)
+    if "batch" not in node.type.running:
+        text = "tally adds up over examples, and here there is one value for all"
+        b.fail("E207", text, b.blame(value, span), f"is {b.shown(node.type)}")
+    return reduce(b, "sum", node, [a for a in ("batch", "time") if a in node.type.running], span)
+
+
 def _of_some(b: Build, name: str, sizes: Sequence[Size], span: Span, late: bool = False) -> None:
     """Refuse a reduction over nothing, as soon as the sizes are known."""
     known = [b.number(size) for size in sizes]

@@ -1,0 +1,106 @@
+"""The library's metrics over a whole set, against scikit-learn: classes that are rare, that never
+occur and that are never found; sequences of unequal lengths; a part taken in windows."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn import metrics as sk
+
+import dln.spec as specs
+from dln.grammar.diagnostics import DlnError
+
+K = 5
+CLASSES = """  f = argmax(z)
+  watch precision = precision(f, label) on d
+  watch recall = recall(f, label) on d
+  watch f1 = f1(f, label) on d
+  watch balanced = balanced_accuracy(f, label) on d
+  watch perplexity = perplexity(z, label) on d
+"""
+LINES = """  watch top2 = top_error(z, label, 2) on d
+  watch told = r_squared(y, t) on d
+  watch area = auc(y, 1 if t > 0 else 0) on d
+"""
+
+
+def trained(tmp_path: Path, text: str) -> Any:
+    (tmp_path / "net.dln").write_text(text)
+    return specs.load(tmp_path / "net.dln").compile(dtype="float64").session()
+
+
+def of_classes(z: np.ndarray[Any, Any], label: np.ndarray[Any, Any]) -> dict[str, Any]:
+    """What scikit-learn says, with 0 / 0 = 0 and all classes counted."""
+    found = z.argmax(1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # classes that were found and never occur
+        precision, recall, f1, _ = sk.precision_recall_fscore_support(
+            label, found, labels=range(K), zero_division=0
+        )
+        balanced = sk.balanced_accuracy_score(label, found)
+    e = np.exp(z - z.max(1, keepdims=True))
+    loss = sk.log_loss(label, e / e.sum(1, keepdims=True), labels=range(K))
+    return {"precision": precision, "recall": recall, "f1": f1, "balanced": balanced,
+            "perplexity": np.exp(loss)}  # fmt: skip
+
+
+def test_of_single_examples(tmp_path: Path) -> None:
+    rows = ", ".join(f"[0, 0, 0, 0, 0, {i % K}, 0, 0]" for i in range(8))
+    head = f"""data d = rows([{rows}]) {{
+  z[{K}] = raw[:{K}]
+  label: class({K}) = raw[{K}]
+  y = raw[{K + 1}]
+  t = raw[{K + 2}]
+}}
+"""
+    s = trained(tmp_path, f"{head}train look on d batch 3 for 1 epoch {{\n{CLASSES}{LINES}}}\n")
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        n = int(rng.integers(2, 60))
+        label = rng.choice(K, n, p=rng.dirichlet(np.full(K, 0.3)))
+        z = rng.normal(size=(n, K)) + 2 * np.eye(K)[label] - 3 * (np.arange(K) == seed % K)
+        t = rng.normal(size=n) + 100
+        t[: n // 2] -= 200
+        y = np.round(t + rng.normal(0, 80, n), -1)  # with ties
+        s.train("look", data={"d": (z, label, y, t)})
+        got = s.results["look"].watch
+        ranks = np.argsort(np.argsort(-z, axis=1), axis=1)[np.arange(n), label]
+        wanted = of_classes(z, label) | {
+            "top2": (ranks >= 2).mean(), "told": sk.r2_score(t, y),
+            "area": sk.roc_auc_score(t > 0, y),
+        }  # fmt: skip
+        for name, value in wanted.items():
+            np.testing.assert_allclose(got[name], value, rtol=1e-9, atol=1e-12, err_msg=name)
+    same = {"d": (z, label, y, np.full(n, 7.0))}
+    s.train("look", data=same)
+    assert (s.results["look"].watch["told"], s.results["look"].watch["area"]) == (0, 0)
+
+
+def test_of_sequences_of_unequal_lengths(tmp_path: Path) -> None:
+    """A step is as good as an example; what stands past the end is none."""
+    rng = np.random.default_rng(1)
+    length = rng.integers(1, 7, 9)
+    label, z = rng.choice(K, (9, 6), p=[0.6, 0.3, 0.1, 0, 0]), rng.normal(size=(9, 6, K))
+    np.savez(tmp_path / "a.npz", z=z, label=label, length=length)
+    text = f"""data d = npz("a.npz") {{
+  z[time, {K}] = raw.z
+  label[time]: class({K}) = raw.label
+}}
+train look on d batch 3 for 1 epoch {{\n{CLASSES}}}
+check "the watch" {{ expect max(look.recall) <= 1 }}
+"""
+    s = trained(tmp_path, text)
+    s.train("look")
+    steps = [(i, t) for i in range(9) for t in range(length[i])]
+    wanted = of_classes(np.array([z[p] for p in steps]), np.array([label[p] for p in steps]))
+    for name, value in wanted.items():
+        np.testing.assert_allclose(s.results["look"].watch[name], value, rtol=1e-9, err_msg=name)
+
+
+def test_tally_adds_up_over_examples(tmp_path: Path) -> None:
+    with pytest.raises(DlnError, match="tally adds up over examples"):
+        trained(tmp_path, 'check "c" {\n  expect tally([1, 2]) == [1, 2]\n}\n')
