@@ -21,6 +21,7 @@ LOOP = 30.0
 MARGIN = 18.0
 WANTED = 1.6  # of width to height, on a slide
 MIXED = 1.15  # how much nearer to that a picture must be in which arrows go both ways
+MANY_LOOSE = 4  # boxes without arrows that stand in rows, from so many on
 DEEPEST = 3  # scenes in one another of which each may go its own way
 
 Point = tuple[float, float]
@@ -171,6 +172,36 @@ class _Frame:
 
 
 def _scene(scene: Scene, ways: Ways) -> Placed:
+    """What is joined by arrows in layers, and boxes without any below that, in rows."""
+    ends = {end for a in scene.arrows for end in (a.start, a.end)}
+    loose = [box for box in scene.boxes if box.id not in ends]
+    if len(loose) < MANY_LOOSE:
+        return _layered(scene, ways)
+    rest = tuple(box for box in scene.boxes if box.id in ends)
+    above = _layered(Scene(rest, scene.arrows), ways) if rest else Placed(0.0, 0.0, (), ())
+    shelf = _shelves(loose, ways, above.w)
+    below = shelf.moved(0.0, above.h + APART if rest else 0.0)
+    w, h = max(above.w, below.w), below.h + (above.h + APART if rest else 0.0)
+    return Placed(w, h, (*above.boxes, *below.boxes), above.arrows)
+
+
+def _shelves(boxes: Sequence[Box], ways: Ways, least: float) -> Placed:
+    """Boxes in rows, in their order, about as wide in all as a slide."""
+    sizes = [_sized(box, ways, 0.0) for box in boxes]
+    area = sum((w + APART) * (h + APART) for w, h, *_ in sizes)
+    most = max(least, (area * WANTED) ** 0.5, *(w for w, *_ in sizes))
+    made, x, y, high = list[PlacedBox](), 0.0, 0.0, 0.0
+    for box, (w, h, head, inside) in zip(boxes, sizes, strict=True):
+        behind = BEHIND if box.times > 1 else 0.0
+        if x and x + w + behind > most:
+            x, y, high = 0.0, y + high + APART, 0.0
+        made.append(PlacedBox(box, x, y, w, h, head, inside and inside.moved(x, y)))
+        x, high = x + w + behind + APART, max(high, h + behind)
+    wide = max(b.x + b.w + (BEHIND if b.box.times > 1 else 0.0) for b in made)
+    return Placed(wide, y + high, tuple(made), ())
+
+
+def _layered(scene: Scene, ways: Ways) -> Placed:
     across = ways[0]
     number = {box.id: i for i, box in enumerate(scene.boxes)}
     flows = [a for a in scene.arrows if a.start != a.end and {a.start, a.end} <= number.keys()]

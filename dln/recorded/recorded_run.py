@@ -22,7 +22,7 @@ LATELY = 600.0
 
 OPTIONS: Mapping[str, Any] = {
     "seed": 0, "epochs": None, "limit": None, "phase": None, "slow": False, "dtype": None,
-    "backend": "numpy", "threads": None, "data": {},
+    "backend": "numpy", "threads": None, "data": {}, "from": None,
 }  # fmt: skip
 """The options of a run, with what they are where nobody gives them."""
 
@@ -202,6 +202,8 @@ def numbers(value: Any) -> Any:
 def _options(first: Mapping[str, Any], manifest: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for name, usual in OPTIONS.items():
         value = first.get(name, manifest.get(name, usual))
+        if name == "from" and isinstance(value, Mapping):  # what was taken of it stands there too
+            value = value.get("from")
         if value != usual:
             yield name, value
 

@@ -35,10 +35,10 @@ def call_function(
     b: Build, target: Function, values: Mapping[str, tuple[Value, Span]], span: Span
 ) -> Value:
     """A `fn` applied: its ports say which shapes and domains it takes."""
-    work = partial(_called, b, target, values, span)
     if b.outside.trace is None:
-        return work()
-    return b.outside.trace.function(b, target.syntax, {k: v for k, (v, _) in values.items()}, work)
+        return _called(b, target, values, span)
+    work, given = partial(_called, b, target, values, span), {k: v for k, (v, _) in values.items()}
+    return b.outside.trace.function(b, target.syntax, given, work)
 
 
 def _called(
