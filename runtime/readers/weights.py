@@ -12,8 +12,12 @@ from dln.runtime.readers.binary import EXACT_BYTES, idx_headers, taken
 from dln.runtime.readers.files import CHUNK, file_of, length
 from dln.runtime.readers.npz import reading
 from dln.runtime.readers.readers import readable
+from dln.runtime.readers.table import arrow
+from dln.runtime.readers.table import columns as table_columns
 
 PIECES = 4 * CHUNK  # what is unpacked piece by piece, packed and not
+CELL, CODED = 150, 20  # bytes of a cell as text, with its place in a list; of one that is no number
+BLOCKS = 12  # that pyarrow has at a time, packed and not
 BLOCK = 3 << 18  # what NumPy unpacks of an npz at a time, and its copies
 
 
@@ -83,14 +87,31 @@ def _images(spec: DataSpec, stretch: Stretch | None) -> Weight:
 
 
 def _cells(spec: DataSpec, stretch: Stretch | None) -> Weight:
-    """Numbers are added to an array that grows by a sixteenth, beside the text."""
-    text = length(file_of(spec.source)) if spec.reader == "table" else 0
+    """Numbers are added to an array that grows by a sixteenth."""
     columns = prod(spec.raw[0].shape)
     grown = 8 * _grown(spec.count * columns)
     if stretch is None:
-        return Weight(grown, max(2 * text, text + grown))
+        return Weight(grown, grown)
     kept = 8 * (stretch.stop - stretch.start) * columns
-    return Weight(kept, max(2 * text, text + grown, grown + kept))
+    return Weight(kept, grown + kept)
+
+
+def _table(spec: DataSpec, stretch: Stretch | None) -> Weight:
+    """The columns that are read, each as such an array, of classes with the rows and what stands
+    there; some rows of text; then the numbers, column by column, each given back when it is taken.
+    """
+    width, n = prod(spec.raw[0].shape), spec.count
+    columns = width if spec.columns is None else len(spec.columns)
+    classes = len(spec.raw) - 1
+    scanned = _grown(n) * (8 * columns + CODED * classes)
+    read = PIECES + CELL * min(n * width, table_columns.CELLS)
+    if length(file_of(spec.source)) >= arrow.LARGE:
+        read = max(read, BLOCKS * arrow.BLOCK)
+    whole = 8 * n * (columns + classes)
+    if stretch is None:
+        return Weight(whole, scanned + max(read, 8 * n * (1 + 2 * classes)))
+    kept = 8 * (stretch.stop - stretch.start) * (columns + classes)
+    return Weight(kept, max(scanned + max(read, 8 * n * (1 + 2 * classes)), whole + kept))
 
 
 def _grown(count: int) -> int:
@@ -128,6 +149,6 @@ def _given(spec: DataSpec, stretch: Stretch | None) -> Weight:
 
 WEIGHTS: Mapping[str, Callable[[DataSpec, Stretch | None], Weight]] = {
     "given": _given, "idx": _idx, "images": _images, "npz": _npz, "rows": _cells,
-    "synthetic": _synthetic, "table": _cells, "text": _text,
+    "synthetic": _synthetic, "table": _table, "text": _text,
 }  # fmt: skip
 """By reader."""

@@ -20,9 +20,9 @@ from dln.runtime.readers import files
 from dln.runtime.readers.table.cells import MISSING, number
 from dln.runtime.readers.table.columns import Column, Decimals, Gathered
 from dln.runtime.readers.table.dialect import Dialect
-from dln.runtime.readers.table.lines import PIECE
 
 LARGE = 4 << 20  # bytes of a file from which on it is worth the import
+PIECE = 1 << 18  # bytes that are looked at at a time
 BLOCK = 4 << 20  # bytes that are turned into numbers at a time
 NUMBERS = re.compile(r"In CSV column #(\d+):.*conversion error to double")
 

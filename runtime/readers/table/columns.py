@@ -15,7 +15,7 @@ from dln.runtime.readers.table.cells import decimal_of, number
 from dln.runtime.readers.table.dialect import Dialect, spoken
 from dln.runtime.readers.table.lines import RowReader
 
-BLOCK = 2048  # rows at a time
+CELLS = 1 << 14  # cells at a time, of whole rows
 
 
 @dataclass
@@ -109,7 +109,8 @@ def gather(path: Path, dialect: Dialect, wanted: Sequence[int]) -> Gathered:
     allowed = {width, width + 1} if dialect.trailing else {width}
     if dialect.names is not None:
         _fits(next(each, []), rows, dialect)
-    while block := list(islice(each, BLOCK)):
+    some = max(1, CELLS // width)
+    while block := list(islice(each, some)):
         if not set(map(len, block)) <= allowed:
             _ragged(path, dialect, count)
         if dialect.trailing and any(len(r) > width and r[-1].strip() for r in block):

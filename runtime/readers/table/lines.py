@@ -12,7 +12,7 @@ from pathlib import Path
 from dln.grammar.diagnostics import Fault
 from dln.runtime.readers import files
 
-PIECE = 1 << 18  # bytes decoded at a time
+PIECE = 1 << 16  # bytes decoded at a time
 BOMS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 
 
