@@ -258,12 +258,13 @@ class PhaseFacts(Clauses, kw_only=True):
 class PartFacts(Record, kw_only=True):
     """A part of what is emitted: `label` is what a person calls it, `axis` what its values are
     counted by (of a watch the unit, epoch or update), `rows` what the several values of an example
-    are called; classes are letters of an `alphabet`, where one is given."""
+    are called; classes are letters of an `alphabet`, where one is given, or called `classes`."""
 
     label: str = ""
     axis: str = "index"
     alphabet: str = ""
     rows: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
 
 
 class EmitFacts(Record, kw_only=True):

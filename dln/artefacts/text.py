@@ -9,6 +9,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from dln.artefacts.made import Made
+from dln.artefacts.value import called
 from dln.compiler.plan import EmitSpec
 from dln.grammar.diagnostics import clean
 from dln.printing.terminal import number
@@ -39,6 +40,8 @@ def made(session: Session, emit: EmitSpec, values: Mapping[str, NDArray[Any]]) -
             said.append(part.value)
         elif part.alphabet:
             said += [part.alphabet[int(i)] for i in values[part.key].reshape(-1)]
+        elif part.classes:
+            said.append(" ".join(called(part.classes, i) for i in values[part.key].reshape(-1)))
         else:
             said.append(number(values[part.key]))
     return Text("".join(said))

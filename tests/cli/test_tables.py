@@ -29,6 +29,9 @@ train fit on iris batch 2 for 2 epochs {
 }
 task seen() {
   emit confusion(argmax(net(x)), label, on = test)
+  emit iris.label[2]
+  emit iris.label to "labels.csv"
+  emit text("seen: ", iris.label)
 }
 """
 
@@ -63,6 +66,9 @@ def test_columns_go_by_name_and_words_are_classes(dln: Any) -> None:
     assert made.class_names("net", 3) == names and made.class_names("net", 2) == ()
     ran = dln("run", "iris.dln")
     assert ran.code == 0 and "true \\ found  setosa  versicolor  virginica" in ran.out
+    assert "seen: setosa\n" in ran.out and "seen: setosa versicolor setosa" in ran.out
+    [written] = Path().glob("runs/*/labels.csv")
+    assert written.read_text().split() == ["setosa", "versicolor", "setosa", "virginica"]
     told = dln("data", "iris.dln").out
     assert "setosa 2  versicolor 1  virginica 1" in told and "label  versicolor" in told
     facts = dln("data", "iris.dln", "--json").data["data"]["iris"]["fields"]["label"]

@@ -59,13 +59,24 @@ def _pieces(b: Build, value: Value, span: Span) -> Iterator[Part]:
     elif isinstance(value, int | float) and not isinstance(value, bool):
         yield EmittedPart(f"{value:g}"), span
     elif isinstance(value, Node) and value.type.domain.name == "class":
-        yield EmittedPart(value, alphabet=_alphabet(b, value, span)), span
+        names = class_names(b, value)
+        letters = "" if names else _alphabet(b, value, span)
+        yield EmittedPart(value, alphabet=letters, classes=names), span
     elif isinstance(value, Node) and not value.type.shape and value.type.kind == "real":
         yield EmittedPart(value), span
     else:
         found = b.shown(value.type) if isinstance(value, Node) else describe(value)
         message = "a text is made of texts, classes and single numbers"
         b.fail("E390", message, span, f"is {found}", facts=("as in text(prime, s)",))
+
+
+def class_names(b: Build, node: Node) -> tuple[str, ...]:
+    """What the classes of a value are called, where the data have one set of so many names."""
+    if node.type.domain.name != "class":
+        return ()
+    count = b.number(node.type.domain.size)
+    found = {n for d in b.data.sets.values() for n in d.names.values() if len(n) == count}
+    return next(iter(found)) if len(found) == 1 and not b.data.alphabets(count) else ()
 
 
 def _alphabet(b: Build, node: Node, span: Span) -> str:

@@ -14,7 +14,7 @@ from dln.compiler.frontend.context.frame import Frame
 from dln.compiler.frontend.context.place import Space, replace
 from dln.compiler.frontend.context.static_values import lookup, refuse_idle, static
 from dln.compiler.frontend.expressions import phase_queries
-from dln.compiler.frontend.expressions.emit_functions import label_of
+from dln.compiler.frontend.expressions.emit_functions import class_names, label_of
 from dln.compiler.frontend.results.checks import no_data
 from dln.compiler.frontend.scan.equations import bind_flat, unrolled
 from dln.compiler.frontend.training import phase_clauses
@@ -127,7 +127,10 @@ def _artefact(b: Build, st: s.Emit, value: Value, kind: str | None) -> Artefact:
         return Artefact("text", ((EmittedPart(value), span),))
     node = broadcasting.as_tensor(b, value, span, "what is emitted")
     form = "plot" if kind in PICTURES and _watch(b, node) is not None else "value"
-    return Artefact(form, ((EmittedPart(node, label=label_of(st.value), axis=_axis(node)), span),))
+    part = EmittedPart(
+        node, label=label_of(st.value), axis=_axis(node), classes=class_names(b, node)
+    )
+    return Artefact(form, ((part, span),))
 
 
 def _no_file(b: Build, st: s.Emit, what: str, better: str) -> NoReturn:
