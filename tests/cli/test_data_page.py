@@ -36,11 +36,12 @@ def test_the_page_is_what_happens(
             runner.run(part, out=said.append, clear_globs=False)
             names = part.globs
             assert not said, "".join(said)
-        elif (named := re.match(r"# (\S+\.dln)\b", block)) is not None:
+        elif (named := re.match(r"# (\S+\.(?:dln|csv))\b", block)) is not None:
             (tmp_path / named[1]).write_text(block, "utf-8")
         else:
             line, _, expected = block.partition("\n")
             word, *words = shlex.split(line.removeprefix("$ "))
             assert word == "dln"
             got = dln(*words)
-            assert plain(got.out or got.err) == plain(expected), line + got.err
+            found = (got.out or got.err).replace(f"{tmp_path}/", "")
+            assert plain(found) == plain(expected), line + got.err
