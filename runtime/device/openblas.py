@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dln.runtime.device import kernels
-from dln.runtime.device.sharing import SHARED, Cuts, Key, Sharing, guard, look, tell
+from dln.runtime.device.sharing import SHARED, SUM, Cuts, Key, Sharing, guard, look, tell
 
 LETTERS = {"float32": "s", "float64": "d"}
 SPELLINGS = {
@@ -111,7 +111,7 @@ class Blas:
                 self.single(made)()
 
         key = None if self.sharing is None else self.sharing.key(self.adder, a, b, out)
-        check = guard(a, b, out, scale)
+        check = guard(a, b, out, SUM, scale)
         return self.checked(made, out, a.size * b.shape[1], key, cut, check)
 
     def prepared(

@@ -29,6 +29,7 @@ BLOCKS = ((448, 16), (384, 16), (320, 16), (320, 8), (256, 16), (256, 8), (320, 
           (192, 8), (128, 16), (128, 8), (512, 16), (640, 16), (352, 16))  # fmt: skip
 """Lengths of blocks, and of what they are rounded to, that builds of OpenBLAS have."""
 STALL, SLACK = 4.0, 2e-3  # a trial that takes so many times its time and so much more has waited
+SUM = "a sum of products"
 LARGEST = 1 << 24
 """Numbers in all matrices of a product up to which it is tried, and shared."""
 
@@ -184,10 +185,14 @@ def cut(length: int, block: int, unit: int) -> Cuts:
 
 
 def guard(
-    a: NDArray[Any], b: NDArray[Any], out: NDArray[Any], scale: NDArray[Any] | float = 1.0
+    a: NDArray[Any],
+    b: NDArray[Any],
+    out: NDArray[Any],
+    what: str,
+    scale: NDArray[Any] | float = 1.0,
 ) -> Callable[[], None]:
     """A look at a product [..., m, k] by [..., k, n], times a number [], where others have computed
-    it, into `out` or onto it. Raises FloatingPointError where NumPy is to.
+    it, into `out` or onto it; `what` does it. Raises FloatingPointError where NumPy is to.
 
     A large result lies by halves in the caches of two cores, and reading it would take longer than
     they have saved. No entry of it is larger than the norms of both sides multiplied: where these
@@ -196,14 +201,14 @@ def guard(
     """
     left, right, most = flat(a), flat(b), float(np.finfo(out.dtype).max) / 1024
     if left is None or right is None or out.size <= a.size + b.size:
-        return lambda: look(out)
+        return lambda: look(out, what)
 
     def run() -> None:
         with suppress(FloatingPointError):  # of numbers that are too large for a square, perhaps
             norms = sqrt(np.dot(left, left)) * sqrt(np.dot(right, right))
             if norms * abs(float(scale)) < most:
                 return
-        look(out)
+        look(out, what)
 
     return run
 
@@ -216,20 +221,21 @@ def flat(array: NDArray[Any]) -> NDArray[Any] | None:
     return None
 
 
-def look(out: NDArray[Any]) -> None:
-    """Raise FloatingPointError where NumPy is to and an array [...] holds what is no number."""
+def look(out: NDArray[Any], what: str = SUM) -> None:
+    """Raise FloatingPointError where NumPy is to and an array [...] holds what is no number,
+    told as an overflow in `what`."""
     if out.flags.c_contiguous:
         flat = out.reshape(-1)
         with suppress(FloatingPointError):  # of numbers that are too large for a square, perhaps
             if isfinite(np.dot(flat, flat)):
                 return
-    tell(out)
+    tell(out, what)
 
 
-def tell(out: NDArray[Any]) -> None:
+def tell(out: NDArray[Any], what: str = SUM) -> None:
     """As `look`, of an array [...] that is likely to hold such a thing."""
     if np.geterr()["over"] == "raise" and not np.isfinite(out).all():
-        raise FloatingPointError("overflow encountered in a sum of products")
+        raise FloatingPointError(f"overflow encountered in {what}")
 
 
 # ---- functions of NumPy ------------------------------------------------------------------------
@@ -312,7 +318,7 @@ class SharedProduct:
         shared = a.ndim > 1 and b.ndim > 1 and a.ctypes.data != b.ctypes.data
         shared &= prod(out.shape[:-2]) <= MOST_MATRICES
         key = sharing.key(self.by.added, a, b, out) if shared else None
-        check = guard(a, b, out) if shared and out.dtype.kind == "f" else None
+        check = guard(a, b, out, function.__name__) if shared and out.dtype.kind == "f" else None
 
         def whole() -> None:
             function(a, b, out)
