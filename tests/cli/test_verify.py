@@ -191,9 +191,9 @@ def run(specs: Path, dln: Dln, monkeypatch: pytest.MonkeyPatch) -> Path:
     assert dln("run", specs / "chain.dln", "--out", "r").code == 0
     made: list[tuple[Any, Any]] = []
 
-    def once(compiled: Any, given: Any, plans: Any, replay: Any, records: Any) -> Any:
+    def once(compiled: Any, given: Any, plans: Any, replay: Any, *more: Any) -> Any:
         if not made:
-            made.append((replayed(compiled, given, plans, replay, records), replay))
+            made.append((replayed(compiled, given, plans, replay, *more), replay))
         replay.__dict__.update(made[0][1].__dict__)
         return made[0][0]
 

@@ -147,7 +147,7 @@ WORDS: dict[str, list[str]] = {
     "run": ["--epochs", "1", "--limit", "2", "--out", "run"],
     "sweep": ["--epochs", "0", "--limit", "2", "--jobs", "1", "--out", "swept"],
 }
-ELSEWHERE = {"results", "task", "verify"}  # that take no spec alone, or train it in full
+ELSEWHERE = {"results", "task", "verify", "runs", "compare"}  # no spec alone, or train in full
 SMALL = (HERE / "small.dln").read_text()
 
 

@@ -39,7 +39,7 @@ def share(found: list[Tried], fits: Callable[[Tried], bool]) -> float:
 
 
 def test_answers_point_at_the_slip_and_remedies_mend_it() -> None:
-    held(list(counting.run(corpus.sliced(), 1, 1000)), Goals(others=0.2))
+    held(list(counting.run(corpus.sliced(), 1, 2000)), Goals(others=0.2))
 
 
 @pytest.mark.slow

@@ -26,7 +26,7 @@ from dln.compiler.lower.targets import TARGETS
 from dln.compiler.model import Model
 from dln.compiler.pipeline import compiled, recipes
 from dln.compiler.plan import Plan, site_number
-from dln.compiler.schema.keys import Output, new_param, new_state
+from dln.compiler.schema.keys import Output, ReportFold, new_param, new_state
 from dln.compiler.stages import part
 from dln.grammar.diagnostics import Fault
 from dln.grammar.parser import parse
@@ -182,12 +182,14 @@ def by_evaluator(session: Session, phase: str, fields: dict[str, Any]) -> dict[O
     plan, model = session.plan, spec(session.plan.name).model
     recipe = recipes(model)[plan.phases[phase].step]
     host = session.device.to_host
-    env: dict[tuple[str, str], Any] = {("input", k): v for k, v in fields.items()}
+    env: dict[tuple[str, Any], Any] = {("input", k): v for k, v in fields.items()}
     env |= {("param", k): np.array(v) for k, v in session.params.items()}
     kept, n = plan.phases[phase].kept, len(next(iter(fields.values())))
     for k, v in session.state.store.states[phase].items():
         env["state", k] = host(v)[:n] if k in kept else host(v)  # a row for each example
     env |= {("clock", k): 0.0 for k in ("epoch", "update", "progress")}
+    told = session.programs.executable(plan.phases[phase].step, phase).program.clocks
+    env |= {("clock", c): float(c.what == "plateau") for c in told if isinstance(c, ReportFold)}
     seed = session.programs.seed_of(phase)
     key = (plan.name, phase, n)
     if key in worked_out and same(worked_out[key][0], env):
@@ -198,7 +200,7 @@ def by_evaluator(session: Session, phase: str, fields: dict[str, Any]) -> dict[O
     return worked_out[key][1]
 
 
-Values = dict[tuple[str, str], Any]
+Values = dict[tuple[str, Any], Any]
 worked_out: dict[tuple[str, str, int], tuple[Values, dict[Output, Any]]] = {}
 
 
