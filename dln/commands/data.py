@@ -27,6 +27,7 @@ from dln.reading import tables
 from dln.reading.counts import part_data, part_texts, reader_text
 from dln.reading.data_facts import FIRST, DataFacts, FieldFacts, data_facts
 from dln.reading.data_pictures import images
+from dln.runtime.readers.folders.telling import listening
 from dln.runtime.session import Session
 from dln.settings import chosen
 
@@ -67,7 +68,8 @@ def command(
     tables.check_tables(model)
     found = {}
     for each in names:
-        found[each] = data_facts(session, each)
+        with listening(terminal.say):
+            found[each] = data_facts(session, each)
         terminal.result(text(model.data[each], found[each]) + "\n")
     path = None if to is None else Path(to or f"{made.spec.name}-data.png")
     drawn = draw(terminal, session, names, path) if path else []

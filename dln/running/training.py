@@ -14,6 +14,7 @@ from dln.runtime.footprint.ledger import Moment
 from dln.runtime.footprint.refusing import LINE, Bounds, refuse
 from dln.runtime.footprint.walk import AskedRun
 from dln.runtime.interrupts import interruptible
+from dln.runtime.readers.folders.telling import listening
 from dln.runtime.session import Session
 from dln.runtime.training.phase_trainer import Interrupted
 from dln.settings import Settings, chosen
@@ -93,7 +94,8 @@ def train(
     """Train the phases selected; what interrupted it, or nothing."""
     curves = SmallCurves() if given.plot and not terminal.quiet else None
     stopping = "" if terminal.quiet else STOPPING
-    with interruptible(stopping) as stop, progress(terminal, curves) as hook:
+    hearing = listening(terminal.say)  # of readings that take long
+    with interruptible(stopping) as stop, progress(terminal, curves) as hook, hearing:
         hooks = [hook] if curves is None else [curves, hook]
         try:
             session.train(selection.names, epochs=given.epochs, limit=given.limit, hooks=hooks,

@@ -25,7 +25,7 @@ from dln.compiler.schema.headers import Stretch as Stretch
 from dln.grammar.diagnostics import Fault, nearest
 from dln.runtime.readers import handed
 from dln.runtime.readers.binary import cut, idx_probe, idx_read, taken
-from dln.runtime.readers.files import CHUNK, decoded, file_of, files_of
+from dln.runtime.readers.files import CHUNK, decoded, file_of
 from dln.runtime.readers.files import locate as locate
 from dln.runtime.readers.folders.patterns import files_meant
 from dln.runtime.readers.tables import (
@@ -92,9 +92,7 @@ def paths(decl: DataSource) -> dict[str, list[Path]]:
     if decl.reader == "images":
         names = decl.args[0] if isinstance(decl.args[0], list) else decl.args[:1]
         return {str(name): [n.path for n in files_meant(decl, name)] for name in names}
-    if decl.reader in ("npz", "idx"):
-        return {str(arg): [f.path for f in files_meant(decl, arg)] for arg in decl.args}
-    return {str(k): [p] for k, p in zip(decl.args, files_of(decl), strict=True)}
+    return {str(arg): [f.path for f in files_meant(decl, arg)] for arg in decl.args}
 
 
 def origin(decl: DataSource, spec: FieldSpec, example: int, element: int) -> str:

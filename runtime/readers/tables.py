@@ -21,9 +21,9 @@ from dln.compiler.schema.headers import (
 )
 from dln.grammar.diagnostics import Fault, nearest
 from dln.runtime.readers.binary import cut
-from dln.runtime.readers.files import file_of
 from dln.runtime.readers.table import facts as known
 from dln.runtime.readers.table import scan
+from dln.runtime.readers.table.joined import JoinedTable, table_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,7 +39,7 @@ LISTED = 6  # words that a message lists
 def table_probe(decl: DataSource) -> Schema:
     """What a table holds, as far as it is asked. Raises `Fault` E503, E504, E506, E508, E514."""
     options: Mapping[str, Any] = decl.options
-    found = scan.table(file_of(decl), options)
+    found = table_of(decl, options)
     width, head = found.dialect.width, bool(options.get("head"))
     facts = TableFacts(found.path.name, found.dialect.names, width, found.dialect.said)
     fields = {"": HeaderField((width,), "real")}
@@ -116,7 +116,7 @@ def table_read(decl: DataSource, stretch: Stretch | None) -> dict[str, NDArray[A
     import numpy as np  # late: NumPy
 
     options: Mapping[str, Any] = decl.options
-    found = scan.table(file_of(decl), options)
+    found = table_of(decl, options)
     taken = range(found.dialect.width) if decl.columns is None else decl.columns
     classes = _classes(options)
     found.read({*taken, *(c for _, c, _ in classes)})
@@ -180,14 +180,15 @@ def _text(found: scan.Table, column: int, row: int) -> str:
 def place_of(decl: DataSource, example: int) -> str:
     """Where an example of a table stands: `points.csv, line 12`."""
     options = decl.options
-    found = scan.table(file_of(decl), options)
+    found = table_of(decl, options)
     if options.get("missing"):
         found.read({*(decl.columns or ()), *(c for _, c, _ in _classes(options))})
         lost = _dropped(found, decl)
         rows = (i for i in range(found.rows) if i not in lost)
         example = next((row for i, row in enumerate(rows) if i == example), found.rows)
     line = found.line(example)
-    return f"{found.path.name}, line {line}" if line else ""
+    path = found.file(example) if isinstance(found, JoinedTable) else found.path
+    return f"{path.name}, line {line}" if line else ""
 
 
 # ---- rows written in the spec ------------------------------------------------------------------

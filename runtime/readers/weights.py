@@ -11,7 +11,7 @@ from dln.runtime.readers import handed, synthetic
 from dln.runtime.readers.binary import EXACT_BYTES, idx_headers, taken
 from dln.runtime.readers.files import CHUNK, file_of, length
 from dln.runtime.readers.npz import reading
-from dln.runtime.readers.readers import readable
+from dln.runtime.readers.readers import paths, readable
 from dln.runtime.readers.table import arrow
 from dln.runtime.readers.table import columns as table_columns
 
@@ -98,14 +98,16 @@ def _cells(spec: DataSpec, stretch: Stretch | None) -> Weight:
 
 def _table(spec: DataSpec, stretch: Stretch | None) -> Weight:
     """The columns that are read, each as such an array, of classes with the rows and what stands
-    there; some rows of text; then the numbers, column by column, each given back when it is taken.
+    there, those of several files put together; some rows of text; then the numbers, column by
+    column, each given back when it is taken.
     """
     width, n = prod(spec.raw[0].shape), spec.count
     columns = width if spec.columns is None else len(spec.columns)
     classes = len(spec.raw) - 1
-    scanned = _grown(n) * (8 * columns + CODED * classes)
+    sizes = [length(path) for some in paths(spec.source).values() for path in some]
+    scanned = _grown(n) * (8 * columns + CODED * classes) * (2 if len(sizes) > 1 else 1)
     read = PIECES + CELL * min(n * width, table_columns.CELLS)
-    if length(file_of(spec.source)) >= arrow.LARGE:
+    if max(sizes) >= arrow.LARGE:
         read = max(read, BLOCKS * arrow.BLOCK)
     whole = 8 * n * (columns + classes)
     if stretch is None:

@@ -192,3 +192,39 @@ train fit on d batch 10 for 30 updates {
     (tmp_path / "net.dln").write_text(text.replace("}\nlet", "  set mapped = no\n}\nlet"))
     with pytest.raises(DlnError, match="takes .* of memory at its peak"):
         dln.load(tmp_path / "net.dln").compile(memory_limit=limit).session().train()
+
+
+def test_tables_are_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    whole = "a,b,kind\n1.5,2,x\n2.5,4,y\n3.5,7,z\n4,5,x\n"
+    Path("whole.csv").write_text(whole)
+    head, *lines = whole.splitlines(keepends=True)
+    Path("t-1.csv").write_text(head + lines[0])
+    Path("t-2.csv").write_text((head + "".join(lines[1:])).replace(",", ";").replace(".", ","))
+    net = """data d = table("whole.csv") {
+  x[2] = [raw.a, raw.b]
+  label: class = raw.kind
+}
+"""
+
+    def held(text: str) -> Any:
+        Path("net.dln").write_text(text)
+        session = dln.load("net.dln").compile().session()
+        part = session.datasets.part("d", "all", "float64").arrays
+        return part["x"].tolist(), part["label"].tolist(), session.plan.data["d"].names
+
+    one = held(net)
+    assert held(net.replace("whole.csv", "t-*.csv")) == one
+    two = held(net.replace('"whole.csv"', '["t-2.csv", "t-1.csv"]'))
+    assert two[0] == [*one[0][1:], one[0][0]] and two[2] == one[2]
+    several = net.replace("whole.csv", "t-*.csv")
+    for content, code, words in (
+        ("a,c,kind\n1,2,x\n", "E527", 't-2.csv: column 2 is "c", in .*t-1.csv "b"'),
+        ("a,b\n1,2\n", "E527", "t-2.csv has 2 columns"),
+        ("1,2,x\n", "E527", "t-2.csv has no header"),
+        ("a,b,kind\n1,w,x\n", "E507", 't-2.csv, line 2, column 2: "w"'),
+    ):
+        Path("t-2.csv").write_text(content)
+        with pytest.raises(DlnError, match=words) as e:
+            held(several)
+        assert e.value.problems[0].code == code
