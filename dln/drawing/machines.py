@@ -8,7 +8,6 @@ from itertools import combinations
 from dln.compiler.frontend.context.build_context import Instance
 from dln.compiler.frontend.energy.groups import machine_of
 from dln.compiler.ir.unit_group import UnitGroup
-from dln.drawing import words
 from dln.drawing.network import Measures
 from dln.drawing.scene import Arrow, Box, Scene, TextLine
 from dln.drawing.words import parts_of
@@ -19,7 +18,7 @@ def machine_box(known: Measures, made: Instance, depth: int) -> Box:
     """The box of a machine; opened its units stand in it."""
     last = made.path.rpartition(".")[2]
     title = TextLine(made.name if last == made.name else f"{last}: {made.name}", "title")
-    counted = words.parameters(known.under(made.path))
+    counted = known.under(made.path)
     if depth > 0:
         return Box(made.path, "group", (title, *counted), units_scene(known, made))
     sides = " \u2014 ".join(f"{g.name} {size_of(known, g)}" for g in made.groups)
@@ -51,7 +50,7 @@ def _joins(known: Measures, made: Instance, groups: list[str]) -> Iterator[Arrow
     found: dict[tuple[str, str], dict[str, None]] = {}
     for term in terms(machine.value) if machine is not None else ():
         names = dict.fromkeys(p.id for p in parts_of(term) if isinstance(p, s.Name))
-        joins = [n for n in names if f"{made.path}.{n}" in known.counts]
+        joins = [n for n in names if f"{made.path}.{n}" in {*known.counts, *known.fixed}]
         for a, b in combinations([g for g in groups if g in names], 2):
             found.setdefault((a, b), {}).update(dict.fromkeys(joins))
     for (a, b), names in found.items():

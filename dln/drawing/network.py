@@ -27,15 +27,19 @@ ALIKE = 3  # boxes in a row that stand as one stack, from so many on
 @dataclass(frozen=True)
 class Measures:
     """What a picture needs to know of a spec beside what was applied: sizes, and how many numbers
-    are in each parameter, by path."""
+    are in each parameter and in each fixed value, by path."""
 
     sizes: Sizes
     counts: Mapping[str, int]
+    fixed: Mapping[str, int]
 
-    def under(self, path: str, chain: bool = False) -> int:
-        """The numbers in the parameters of an instance and of those inside; or of a chain."""
+    def under(self, path: str, chain: bool = False) -> list[TextLine]:
+        """How many numbers are in the parameters of an instance and of those inside, or of a chain:
+        `156 parameters`; nothing where there are none."""
         inside = f"{path}[" if chain else f"{path}."
-        return sum(n for p, n in self.counts.items() if p.startswith(inside))
+        each = (sum(n for p, n in some.items() if p.startswith(inside))
+                for some in (self.counts, self.fixed))  # fmt: skip
+        return words.parameters(*each)
 
 
 @dataclass
@@ -60,14 +64,14 @@ def block_box(known: Measures, call: TracedCall, depth: int, id: str, title: str
     """The box of an instance: closed, or with its inside where `depth` is above 0."""
     lines = [TextLine(title or title_of(call), "title")]
     sizes = [words.shape(known.sizes, node.type) for node in call.results.values()]
-    count = known.under(call.path)
+    counted = known.under(call.path)
     if depth > 0 and (call.inside or call.values):
         inside = opened(known, call, depth - 1)
         lines += [TextLine(text) for text in [functions_of(call)] if text]
-        return Box(id, "group", (*lines, *words.parameters(count)), inside)
+        return Box(id, "group", (*lines, *counted), inside)
     facts = [", ".join(filter(None, [" and ".join(filter(None, sizes)), functions_of(call)]))]
     lines += [TextLine(text) for text in facts if text]
-    return Box(id, "block", (*lines, *words.parameters(count)))
+    return Box(id, "block", (*lines, *counted))
 
 
 def title_of(call: TracedCall) -> str:
@@ -177,7 +181,7 @@ def _like(known: Measures, call: TracedCall) -> tuple[object, ...]:
     types = [
         words.shape(known.sizes, n.type) for n in (*call.ports.values(), *call.results.values())
     ]
-    return (call.name, *types, known.under(call.path), functions_of(call))
+    return (call.name, *types, *known.under(call.path), functions_of(call))
 
 
 # ---- equations ---------------------------------------------------------------------------------
@@ -252,8 +256,8 @@ def _loop(
     texts = [line.span.text for line in lines]
     backwards = " backwards" if scan.backwards else ""
     head = TextLine(f"each {scan.name}{backwards}", "title")
-    called = [TextLine(f"{title_of(c)}, {known.under(c.path):,} parameters") for c in inner
-              if known.under(c.path)]  # fmt: skip
+    called = [TextLine(f"{title_of(c)}, {counted.text}")
+              for c in inner for counted in known.under(c.path)]  # fmt: skip
     names = [st.target.name for st in lines]
     back = ", ".join(_carried(scan, names))
     box = Box(id, "loop", (head, *words.equations(texts), *called))

@@ -114,7 +114,7 @@ def target_box(known: Measures, target: DrawnInstance, depth: int) -> Box:
     calls = target.shown
     if len(calls) == 1 and calls[0].path == target.path:
         return block_box(known, calls[0], depth, target.path)
-    lines = (TextLine(target.path, "title"), *words.parameters(known.under(target.path, True)))
+    lines = (TextLine(target.path, "title"), *known.under(target.path, True))
     if depth > 0:
         return Box(target.path, "group", lines, chain_scene(known, calls, depth - 1))
     sizes = words.shape(known.sizes, next(iter(calls[-1].results.values())).type)

@@ -39,7 +39,13 @@ class Drawable:
         _ = spec.facts  # whatever is wrong with it is said as everywhere
         trace = Trace()
         model = build(spec.source, spec.syntax, spec.outside(trace))
-        return cls(spec.name, model, Measures(model.sizes, counts(model)), trace, spec.syntax.items)
+        return cls(
+            spec.name,
+            model,
+            Measures(model.sizes, counts(model, True), counts(model, False)),
+            trace,
+            spec.syntax.items,
+        )
 
     def whole(self, depth: int) -> Scene:
         """Data, instances opened `depth` deep, and phases. Raises `Fault` E575 where there are
@@ -67,11 +73,11 @@ class Drawable:
         raise Fault(text, remedy, "E573")
 
 
-def counts(model: Model) -> dict[str, int]:
-    """How many numbers each parameter has, by path."""
+def counts(model: Model, trainable: bool) -> dict[str, int]:
+    """How many numbers each parameter has, or each fixed value, by path."""
     found = {}
     for path, p in model.params.items():
         shape = tuple(model.sizes.resolve(size).constant for size in p.node.type.shape)
-        if not p.checks:
+        if not p.checks and p.trainable is trainable:
             found[path] = live_count(p.joins, shape)
     return found

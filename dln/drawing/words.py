@@ -10,7 +10,7 @@ from dln.compiler.ir.sizes import BATCH_SIZE, Sizes
 from dln.compiler.ir.tensor_type import TensorType
 from dln.drawing.scene import TextLine
 from dln.grammar import syntax as s
-from dln.printing.terminal import cut
+from dln.printing.terminal import cut, plural
 
 LONG = 46  # characters of an equation
 MANY = 12  # lines of a loop that are written out
@@ -46,9 +46,11 @@ def named(sizes: Sizes, name: str, node: Node) -> str:
     return f"{name}: {said}" if said else name
 
 
-def parameters(count: int) -> list[TextLine]:
-    """`156 parameters`, where there are any."""
-    return [TextLine(f"{count:,} parameter{'s' * (count != 1)}")] if count else []
+def parameters(count: int, fixed: int) -> list[TextLine]:
+    """`156 parameters`, `60,000 parameters, 840 fixed`, where there are any."""
+    said = [plural(count, "parameter")] if count else []
+    said += [f"{fixed:,} fixed"] if fixed else []
+    return [TextLine(", ".join(said))] if said else []
 
 
 def equation(text: str, most: int = 3) -> list[TextLine]:

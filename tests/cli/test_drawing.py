@@ -238,6 +238,8 @@ def test_files_of_every_kind(dln: Dln, line: Path) -> None:
     data = dln("draw", line, "--net", "line", "--depth", 2, "--json").data
     assert data["file"] == "line-line.svg" and Path("line-line.svg").exists()
     assert [b["kind"] for b in data["scene"]["boxes"]] == ["port", "equation", "result"]
+    lenet = Drawable.of(dln_module.load("lenet5_by_hand")).whole(0)
+    assert texts(lenet, "net") == ["net: lenet5", "10", "60,000 parameters, 840 fixed"]
     inner = Drawable.of(dln_module.load("mlp")).instance("net.h", 1)
     assert texts(inner, "own y") == ["y = sigmoid(W @ x)"]
 
