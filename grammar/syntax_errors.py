@@ -37,6 +37,7 @@ from dln.grammar.repair import (
     brace_below,
     continued,
     naming,
+    opened_above,
     phrased,
     reads,
     repaired,
@@ -117,6 +118,8 @@ def _by_idiom(f: Failure) -> Answer | None:
     if last > source.position(f.start)[0]:
         resume = Resume([*source.starts, len(source.text)][last], resume.keep, resume.feed)
     keep = f.cut_for("RBRACE", inside=True) if found.remedy == "}" else None
+    if keep is not None and not opened_above(found.span):
+        keep = None  # what it ends was refused, and opened nothing
     if keep is not None:
         resume = Resume(resume.place, keep, (("RBRACE", "}"), *NEWLINE))
     return found, resume

@@ -77,6 +77,12 @@ def _drawn(h: Holes) -> str | None:
     return f"{h['declared']} {h['f']}[{', '.join(sizes)}] ~ {name}({sizes[1]}, {sizes[0]})"
 
 
+def _layered(h: Holes) -> str:
+    """`x = layers.Dense(64)(inputs)`, at the top of a file."""
+    size = re.search(r"\d+", h["inside"])
+    return f": {h['f']} = {h['c']} -> dense({size[0] if size else 64}), in a block"
+
+
 def _set_apart(h: Holes) -> str | None:
     """`optimizer adam { lr = 0.001 }`, at the top of a file."""
     if "p, g" in h["tail"] or not re.search(r"\d", h["tail"]):
@@ -114,6 +120,10 @@ ROWS = tuple(
         ("E113", "", '^data|dataset|datasets|source {f} from|file|in|of|path "{text}"{tail}', _read,
          READ),
         ("E113", "", "^dataset|datasets|loader {f}{tail}", _read, READ),
+        ("E113", "", "^{f} = ~Dense|Linear|Conv2D|LSTM|GRU|Dropout|Flatten|MaxPooling2D|Activation"
+         "|BatchNormalization({inside})({c})", _layered, SECTION),
+        ("E113", "", "^{f} = ~Model|Functional({inside})", ": let net = mlp(), of a block mlp",
+         SECTION),
         ("E113", "data", '^source|file|path|load|read|from|reader {sets} "{text}"', _read, READ),
         ("E113", "data", "^inputs|input|features|feature|columns|column {tail}",
          ": x[4] = raw[:4]", FIELD),

@@ -18,6 +18,7 @@ RIGHT = re.compile(r"\w+(?:\[[^\[\]]*\])?(?:\s*:\s*\w+(?:\([^()]*\))?)?")
 PORTS = tuple(
     re.compile(form)
     for form in (
+        rf"(?P<bare>){_SIZES}\s*(?::\s*(?P<domain>\w+))?",
         rf"(?P<name>\w+)\s*:\s*(?:{_TYPE}|(?P<domain>\w+))?\s*{_SIZES}",
         rf"(?P<name>\w+)\s*{_SIZES}\s*(?::\s*(?P<domain>\w+))?",
         rf"{_TYPE}\s*(?:\[[^\]]*\]\s*)?(?P<name>\w+)\s*(?:\[(?P<sizes>[^\[\]]+)\])?",
@@ -43,6 +44,7 @@ def port(text: str) -> str | None:
     holes = found.groupdict()
     sizes = ", ".join(filter(None, (holes.get("sizes"), holes.get("more"))))
     domain = holes.get("domain")
+    holes["name"] = holes.get("name") or "x"
     if domain == "class":
         return f"{holes['name']}: class({sizes})"
     dims = f"[{sizes}]" if sizes else ""

@@ -61,7 +61,7 @@ TRUE = frozenset("use_bias bias return_sequences trainable requires_grad".split(
 NEEDLESS = frozenset(
     "input_shape input_dim in_features in_channels input_size n_in num_inputs name "
     "dtype device batch_first inplace  "
-    "batch_input_shape data_format return_state".split()
+    "batch_input_shape data_format return_state reduction size_average from_logits".split()
 )
 
 

@@ -27,6 +27,8 @@ FIRST = "first values are glorot, he, fan_in or zero, or an expression of draws"
 INDEX = "the indices of a sum stand before a colon"
 RATE = "a rate that changes is an expression of epoch, update or progress"
 SIGMA = "the logistic function is sigmoid"
+COUNTED = "how many parameters there are is params(net)"
+PARTS = "the parts of data are said where it is declared"
 TRUTH = "there are no words for true and false: a truth is a comparison"
 
 PRODUCTS = (
@@ -250,6 +252,23 @@ ACTIVATIONS = {
 ANY: tuple[tuple[str, str | Callable[[dict[str, str]], str | None], str], ...] = (
     ("param|Param|parameter|Parameter|weight|weights|variable|Variable({inside})",
      ": param W[10, 784] ~ glorot(784, 10)", LEARNT),
+    ("{x}.params|parameters|num_params|n_params|count_params|numel()", "params({x})", COUNTED),
+    ("{x}.params|num_params|n_params|count_params|nparams", "params({x})", COUNTED),
+    ("{x}.sample|generate|gibbs|dream|daydream|sample_from({inside})",
+     ": gibbs(R, noise(4, 784), 50)",
+     "a machine draws by gibbs: the machine, where its chains begin, and the number of steps"),
+    ("{x}.hidden|encode|propup|transform|prob_h|h_given_v|sample_h|visible|decode|reconstruct"
+     "|propdown|v_given_h|sample_v({inside})",
+     ": R.up(x), the means of hidden units, and R.down(h); of a block its own names, net.h",
+     "a machine is asked by up, down, free and energy"),
+    ("{x}.free_energy|freeEnergy|F({inside})", "{x}.free({inside})",
+     "a machine is asked by up, down, free and energy"),
+    ("~StandardScaler|MinMaxScaler|Normalizer|Normalize|normalize|normalise|standardize"
+     "|standardise|zscore|whiten({inside})",
+     ": x[2] = (raw[:2] - [3, 1]) / [2, 0.5], with the means and deviations of the columns",
+     "what is done to a field is an equation of it"),
+    ("~StandardScaler|MinMaxScaler|train_test_split|KFold|random_split({inside})",
+     ": split fit 0.8, valid 0.2, in the data set, and d.fit", PARTS),
     ("{x}.{method}({inside})", making.method, "a function is written before what it is of"),
     ("lib.{f}({inside})", making.called, "functions are called by their names alone"),
     ("~{f}({inside})", making.other_name,
@@ -320,4 +339,9 @@ PLACES = (
 )
 TABLES = (PRODUCTS, SHAPES, NUMBERS, VALUES, DRAWS, LOSSES, LAYERS, ANY)
 ROWS = tuple(Idiom(*row) for table in TABLES for row in table)
+ADVISED = tuple(
+    row
+    for row in ROWS
+    if (isinstance(row.here, str) and row.here.startswith(":")) and row.form[:1] in "~lib"
+)
 REFUSED = (*(Idiom(*row) for row in (*STEPS, *PLACES)), *ROWS)

@@ -67,6 +67,31 @@ def _stalls(h: Holes) -> str:
     return ": until error stalls for 3 epochs"
 
 
+def _worded(h: Holes) -> str | None:
+    """`a && !(b || c)`."""
+    text = h["logic"]
+    if re.search(r"\|\|[^|]*\|\|\s*(?:$|[-+*/^)])", text):  # the length of a vector
+        return None
+    if len(re.findall(r"&&|\|\||!(?!=)", text)) == 1:  # the mark alone is shown
+        return None
+    for mark, word in (("&&", " and "), ("||", " or ")):
+        text = text.replace(mark, word)
+    return " ".join(re.sub(r"!(?!=)\s*", "not ", text).split())
+
+
+def _undotted(h: Holes) -> str | None:
+    """`tanh.(2 .* x .+ 1)`; a single sign is shown alone."""
+    made, n = re.subn(r"\.(?=[-+*/^(])", "", h["dots"])
+    return made.strip() if n > 1 or re.search(r"\.[-+(]", h["dots"]) else None
+
+
+def _stepped(h: Holes) -> str:
+    """`vary lr in 0.1:0.1:1`."""
+    word = "for" if h["around"] != "sweep" else "vary"
+    first, by, last = h["first"], h["each"], h["stop"]
+    return f"{word} {h['f']} in {first}..{last} by {by}" + " {" * (word == "for")
+
+
 def _share(h: Holes) -> str:
     return f"* {h['percent'].rstrip('% ')}"
 
@@ -114,6 +139,13 @@ ROWS = tuple(
          lambda h: f"minimize {h['cond']} over {h['x']} with "
          f"{h['g'].lower()}({h['more'].removeprefix(',').strip()})",
          "what minimize changes stands after over"),
+        ("E119", "{exponent}", lambda h: "".join(h["exponent"].split()),
+         "a number has no blanks in it"),
+        ("E112", "^{dots}", _undotted,
+         "functions and signs are element by element without a dot"),
+        ("E112", "^{logic}", _worded, "truths are joined by and, or, not"),
+        ("E114", "^vary|for {f} in {first}:{each}:{stop}", _stepped,
+         "a range is written 0.1..1 by 0.1"),
         ("E119", "{pair} {fn} {l}", lambda h: f"{h['pair']} * {h['fn']}({h['l']})",
          "a product needs its mark, and what a function is given stands in brackets"),
         ("E119", "columns|column {k}..{number}", ": x[4] = raw[:4]",

@@ -186,6 +186,13 @@ def _choice(h: Holes) -> str:
     return f"{h['target']} = {then} if {h['test']} else {other}"
 
 
+def _columns(h: Holes) -> str:
+    """`raw[['a', 'b']]`, of a table."""
+    said = (part.strip(" '\"") for part in h["listed"].split(","))
+    made = (f"raw.{name}" if name.isidentifier() else f'raw["{name}"]' for name in said)
+    return f"[{', '.join(made)}]"
+
+
 def _when(h: Holes) -> str | None:
     """An if over one value that has another on a line above."""
     above = re.findall(rf"^[ \t]*{h['target']}\s*=(?!=)\s*([^\n#]+)", h["above"], re.MULTILINE)
@@ -274,6 +281,9 @@ OWN = tuple(
          lambda h: None if notation.of_energy(h) else notation.bracketed(h),
          "indices stand in [ ]"),
         ("E110", "^{f}({args}) = {rest}", "energy = {rest}", "energy is defined with ="),
+        ("E110", "^{names} = ~train_test_split|random_split|split_data({inside})",
+         ": split fit 0.8, valid 0.2, in the data set, and d.fit",
+         "the parts of data are said where it is declared"),
         ("E110", "^{names} = ~chunk|split|tensor_split|unbind|array_split({inside})",
          ": a = x[:392], and b = x[392:]", "a stretch of a tensor is a slice"),
         ("E113", "{option} = ({k}, {again})", "{option} = {k}",
@@ -336,6 +346,7 @@ OWN = tuple(
         ("E113", "concatenate|cat|hstack|vstack|concat(({inside}){more})", "concat({inside})",
          "concat joins what it is given, along the first axis"),
         ("E105", "{name} = '{g}'", _option, "a function is given by its name, without quotes"),
+        ("E105", "raw[[{listed}]]", _columns, "columns have their names one by one"),
         ("E105", "'{quoted}'", '"{quoted}"', "a text stands in double quotes"),
         ("E110", "^{x} {sign}= {rest}", _less, SIGN),
         ("E110", "^update {x} {sign}= {rest}", _less, SIGN),

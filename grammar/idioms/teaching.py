@@ -227,6 +227,14 @@ def rewritten(text: str, around: str, source: str) -> Iterator[tuple[Idiom, str]
             yield row, here + text[match.end() :]
 
 
+def _advised(line: str, writer: Translator) -> tuple[Idiom, str] | None:
+    """What is advised in place of a call of another tool that stands on a line by itself."""
+    for row, match in _matches(line.strip(), operations.ADVISED):
+        if match.start() == 0 and (here := writer.here(row, match)) is not None:
+            return row, here
+    return None
+
+
 def refused(source: Source, start: int, place: int, around: str) -> Problem | None:
     """What is wrong with a statement of another tool that begins at a place, and that the parser
     refuses at another."""
@@ -241,9 +249,11 @@ def refused(source: Source, start: int, place: int, around: str) -> Problem | No
         if not (begin <= place - base < max(match.end(), begin + 1) or at_end):
             continue
         here = writer.here(row, match, around=around, above=above, source=source.text)
+        if here is not None and row in statements.LAST and (other := _advised(line, writer)):
+            row, here = other
         if here is not None:
             span = Span(source, base + begin, base + match.end())
             facts = _facts(here)
             remedy = "" if facts or not here else writer.line(text, row, match, here)
-            return Problem(row.code, row.says, span, facts=facts, remedy=remedy)
+            return Problem(row.code or "E113", row.says, span, facts=facts, remedy=remedy)
     return None

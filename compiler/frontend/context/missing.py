@@ -165,6 +165,9 @@ def ways(b: Build, name: str, span: Span, scope: Scope, alone: bool) -> tuple[st
         return held
     if other := _in_phases(b, name):
         return (f"{name} is worked out in {other}: each phase has equations of its own",)
+    if re.fullmatch(r"[a-z]", name) and _in_index(span):
+        whole = f"sum({name}: W[i, {name}] * x[{name}])"
+        return (f"an index that is summed over is bound first: {whole}",)
     meant, body = meant_at(span), b.calls[-1].body if b.calls else None
     if meant is DATA and alone:
         return (f'a data set is declared by data, or in another file: use "{name}.dln"',)
@@ -176,6 +179,12 @@ def ways(b: Build, name: str, span: Span, scope: Scope, alone: bool) -> tuple[st
     if inside and meant is RECKONED:
         return (f"what is learnt is declared above, with its sizes: param {name}[m] = 0",)
     return ()
+
+
+def _in_index(span: Span) -> bool:
+    """Whether a name stands alone in an index."""
+    text = span.source.text
+    return text[: span.start].rstrip()[-1:] in "[," and text[span.stop :].lstrip()[:1] in "],"
 
 
 def refuse_unsaid(b: Build, syntax: s.Block, name: str) -> None:

@@ -173,6 +173,10 @@ def _one_class(b: Build, value: Node, st: s.Field) -> None:
         text, one = broadcasting.short(st.value.span.text), b.number(value.type.example[0]) == 1
         what = f"{text}[0]" if one else f"argmax({text}), where it is one-hot"
         message = f"the field is declared {st.port.name}: a class, one number"
+        if value.type.kind == "index" and re.search(r"\w\[time\b", st.span.source.text):
+            remedy = re.sub(r"^\w+", lambda m: f"{m[0]}[time]", st.port.span.text)
+            notes = (Note(st.value.span, f"is {b.shown(value.type)}, classes one after another"),)
+            b.fail("E215", message, st.port.span, "does not run over time", notes, remedy)
         b.fail("E215", message, st.value.span, f"is {b.shown(value.type)}", remedy=what)
 
 

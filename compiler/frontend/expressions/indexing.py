@@ -59,6 +59,8 @@ def _attr(b: Build, expr: s.Attr, scope: Scope) -> Value:
             "raw has columns here, which are counted from 0",
             ("as in raw[0], or raw[:2]",),
         )
+    if expr.name == "T" and isinstance(body, Node) and len(body.type.example) == 1:
+        axes.transpose(b, body, expr.span)  # which is refused, and says what to write
     if isinstance(body, values.PhaseGroup):
         remedy = CHOICES + ", ".join(f"{p.name}.{expr.name}" for p in body.phases.values())
         text = f"{body.name} is several phases, each with a number"

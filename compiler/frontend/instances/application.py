@@ -17,6 +17,7 @@ from dln.compiler.frontend.context.place import replace
 from dln.compiler.frontend.context.ports import Axes, dims_text, fit, port_sizes
 from dln.compiler.frontend.context.static_values import domain_of, lookup
 from dln.compiler.frontend.context.values import Function, Results
+from dln.compiler.frontend.instances import swapped
 from dln.compiler.frontend.scan.equations import substituted
 from dln.compiler.frontend.scan.recurrences import at_step
 from dln.compiler.frontend.tensors.domains import want_domain
@@ -53,7 +54,7 @@ def _called(
         return Argument(values[name][1], values[name][0]) if name in values else None
 
     syntax = target.syntax
-    _refuse_swapped(b, syntax, values, span)
+    swapped.refuse(b, syntax, values, span)
     with replace(b, time=time).call(span, syntax.name, syntax.span, given) as inner:
         for port in target.syntax.ports:
             value, at = values[port.name]
@@ -72,23 +73,6 @@ def _called(
         node = broadcasting.as_tensor(inner, result, span)
         same = node.type.domain == domain
         return node if same else inner.at(span)("asserted", node, domain=domain)
-
-
-def _refuse_swapped(
-    b: Build, syntax: s.Fn, values: Mapping[str, tuple[Value, Span]], span: Span
-) -> None:
-    """`cross_entropy(label, y)`: a class in the other's place, where two are taken."""
-    wanted = [p.domain is not None and p.domain.name == "class" for p in syntax.ports]
-    given = [values[p.name] for p in syntax.ports]
-    found = [isinstance(v, Node) and v.type.domain.name == "class" for v, _ in given]
-    texts = [broadcasting.whole_text(at.text) for _, at in given]
-    if len(wanted) != 2 or found == wanted or found != wanted[::-1]:
-        return
-    if broadcasting.whole_text(span.text) == f"{syntax.name}({', '.join(texts)})":
-        names = ", ".join(p.name for p in syntax.ports)
-        remedy = f"{syntax.name}({texts[1]}, {texts[0]})"
-        text = f"{syntax.name} takes {names}, in this order"
-        b.fail("E310", text, span, "is given them the other way round", remedy=remedy)
 
 
 def maps_time(b: Build, ports: Sequence[s.Port], values: list[Value], block: bool = False) -> bool:

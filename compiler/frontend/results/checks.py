@@ -115,6 +115,8 @@ def expectation(b: Build, st: s.Expect, scope: Scope) -> Expectation:
     within = None if st.within is None else tensor(b, st.within, scope, "a tolerance")
     if within is not None and st.within is not None and (number(within) or 0.0) < 0:
         b.fail("E305", "a tolerance is 0 or more", st.within.span, f"is {st.within.span.text}")
+    if within is not None and st.within is not None and within.type.kind == "bool":
+        _refuse_early_tolerance(b, st, st.within)
     if isinstance(value, s.Binary) and value.op in COMPARISONS:
         left, right, op = _side(b, value.left, scope), _side(b, value.right, scope), value.op
         if st.within is not None and op != "==":
@@ -128,6 +130,17 @@ def expectation(b: Build, st: s.Expect, scope: Scope) -> Expectation:
     _warn_of_decided(b, value.span, op, sides)
     text = broadcasting.whole_text(st.value.span.text)
     return Expectation(op, left, right, within, phases_of(b, sides), text, st.span)
+
+
+def _refuse_early_tolerance(b: Build, st: s.Expect, within: s.Expr) -> NoReturn:
+    """`expect a within 0.1 == b`."""
+    remedy = ""
+    if isinstance(within, s.Binary) and within.op == "==":
+        parts = (st.value.span.text, within.right.span.text, within.left.span.text)
+        left, right, by = map(broadcasting.whole_text, parts)
+        remedy = f"expect {left} == {right} within {by}"
+    text, at = "a tolerance is a number, and stands last", st.span if remedy else within.span
+    b.fail("E370", text, at, "", (Note(within.span, "is a truth"),), remedy)
 
 
 def _warn_of_decided(b: Build, at: Span, op: str, sides: Sequence[Node]) -> None:

@@ -82,7 +82,11 @@ def transpose(b: Build, value: Value, span: Span) -> Value:
             return [list(column) for column in zip(*value, strict=True)]
     node = broadcasting.as_tensor(b, value, span)
     if len(node.type.example) != 2:
-        b.fail("E204", "only a matrix has a transpose", span, f"is {b.shown(node.type)}")
+        text, fact = "only a matrix has a transpose", ""
+        if len(node.type.example) == 1:
+            fact = "of vectors a @ b is the sum of products, outer(a, b) has each with each"
+        label = f"is {b.shown(node.type)}"
+        b.fail("E204", text, span, label, facts=(fact,) if fact else ())
     return _moved(b, node, 0, 1, span)
 
 
