@@ -124,6 +124,8 @@ def closer(f: Failure) -> Answer | None:
         message = f"this {f.token.value} closes nothing"
         pair = {")": "(", "]": "[", "}": "{"}[f.token.value]
         fact = f"it is one too many, or the {pair} before it is missing"
+        if f.token is f.first and f.token.value == ")":
+            fact = "a body ends with }"
         return Problem("E103", message, f.span(), facts=(fact,)), panic(f)
     return None
 

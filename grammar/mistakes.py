@@ -319,3 +319,15 @@ CLAUSES = {
     "use": "as",
     "vary": "in",
 }
+
+# Kinds of tokens where one is expected: beginnings of values, operators, and others in words.
+VALUES = {"NUMBER", "STRING", "LONG_STRING", "NAME", "UNIT", "LPAR", "LSQB", "MINUS", "NOT"}
+OPERATORS = {
+    "PLUS", "MINUS", "STAR", "SLASH", "AT", "CIRCUMFLEX", "CMP", "OR", "AND", "IF", "AS", "RANGE",
+    "DOT", "QUOTE", "ARROW", "LPAR", "LSQB",
+}  # fmt: skip
+SPOKEN = {
+    "NAME": "a name", "NUMBER": "a number", "STRING": "a text in quotes", "CMP": "a comparison",
+    "UNIT": "a unit (epochs, updates, steps or seconds)", "LONG_STRING": "a text in quotes",
+    "_NL": "the end of the line", "$END": "the end of the file",
+}  # fmt: skip

@@ -241,6 +241,11 @@ def _clause(f: Failure) -> Answer | None:
     if f.token.type != "NAME" or f.opened or not possible:
         return None
     listed = " or ".join(filter(None, [", ".join(possible[:-1]), possible[-1]]))
+    word = f.token.value
+    if first.value == "train" and word in (*mistakes.HOMES["train"].split(), "expect"):
+        message = f"{word} is a line of its own, between the braces of the phase"
+        facts = (f"as in {mistakes.WRITTEN[word]}",) if word in mistakes.WRITTEN else ()
+        return Problem("E114", message, f.span(), facts=facts), panic(f)
     message = f"{first.value} has no {f.token.value}: what may follow is {listed}"
     facts = (f"as in {mistakes.WRITTEN[first.value]}",) if first.value in mistakes.WRITTEN else ()
     return Problem("E114", message, f.span(), facts=facts), panic(f)
@@ -343,27 +348,16 @@ def _misspelt(f: Failure) -> Answer | None:
 
 # ---- everything else ---------------------------------------------------------------------------
 
-_VALUE = {"NUMBER", "STRING", "LONG_STRING", "NAME", "UNIT", "LPAR", "LSQB", "MINUS", "NOT"}
-_OPERATOR = {
-    "PLUS", "MINUS", "STAR", "SLASH", "AT", "CIRCUMFLEX", "CMP", "OR", "AND", "IF", "AS", "RANGE",
-    "DOT", "QUOTE", "ARROW", "LPAR", "LSQB",
-}  # fmt: skip
-_SPOKEN = {
-    "NAME": "a name", "NUMBER": "a number", "STRING": "a text in quotes", "CMP": "a comparison",
-    "UNIT": "a unit (epochs, updates, steps or seconds)", "LONG_STRING": "a text in quotes",
-    "_NL": "the end of the line", "$END": "the end of the file",
-}  # fmt: skip
-
 
 def _spoken(kind: str, lexer: Lexer) -> str:
     """A kind of token as it is written."""
     written = lexer.written.get(kind, kind)
-    return _SPOKEN.get(kind) or (written if written.isalpha() else f"`{written}`")
+    return mistakes.SPOKEN.get(kind) or (written if written.isalpha() else f"`{written}`")
 
 
 def _found(token: Token) -> str:
     if token.type in ("_NL", "$END"):
-        return _SPOKEN[token.type]
+        return mistakes.SPOKEN[token.type]
     text = token.value.split("\n")[0]
     return f"`{text}`" if len(text) <= 20 else f"`{text[:17]}...`"
 
@@ -385,9 +379,9 @@ def _listed(kinds: set[str], lexer: Lexer) -> str:
     """The kinds of tokens that could stand somewhere, in words."""
     words: list[str] = []
     if {"NUMBER", "LPAR"} <= kinds:
-        words, kinds = ["a value"], kinds - _VALUE
+        words, kinds = ["a value"], kinds - mistakes.VALUES
     elif "ARROW" in kinds:
-        words, kinds = ["an operator"], kinds - _OPERATOR
+        words, kinds = ["an operator"], kinds - mistakes.OPERATORS
     keywords = {k for k in kinds if k in lexer.keywords.values()}
     if len(keywords) > 4 and "BLOCK" in kinds:
         words, kinds = [*words, "an item such as block, data or train"], set()

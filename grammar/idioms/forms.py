@@ -161,6 +161,7 @@ HOLES = {
     "optimises": _any("optimi[sz]er optim opt"),
     "primed": r"[^\n#]*?\w'[^\n#]*",
     "namer": _any("train block task let const fn watch data sweep optimiser"),
+    "heads": _any("train block data task check sweep step for scan"),
     "digited": r"\b\d+[A-Za-z_]\w*",
     "ports": r"[=:]?[ \t]*[(\w][^\n#]*\{[ \t]*",
     "loop_word": _any("scan for"),

@@ -85,6 +85,7 @@ ROWS = tuple(
     Idiom(form, here, says, code)
     for code, form, here, says in (
         # -- phases
+        ("E115", "^{heads} {cond} ({blank}", "{heads} {cond} {", "a body stands in braces"),
         ("E114", "^until {number} {unit}", ": for {number} {unit}, in the line of train", UNITS),
         ("E114", "^until {cond} patience {k}", _patient,
          "a phase waits for a watch with stalls: until error stalls for 5 epochs"),

@@ -36,7 +36,9 @@ def _multiplied(h: Holes) -> str | None:
         mark = product(found[1], found[2], h["source"])
         return f"{found[1]} {mark} {found[2]}" if mark else found[0]
 
-    made = SIDE.sub(put, h["apart"])
+    made, before = SIDE.sub(put, h["apart"]), h["apart"]
+    while made != before:
+        made, before = SIDE.sub(put, made), made
     return None if made == h["apart"] else made
 
 

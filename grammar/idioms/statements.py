@@ -354,6 +354,8 @@ OWN = tuple(
         ("E110", "^{x}--", ": {x} := {x} - 1, in an optimiser or of a state", SIGN),
         ("E110", "^{f} <- {rest}", _arrow, "a value is defined with ="),
         ("E112", "^end|endfor|endfunction|endblock|endif|done|fi{tail}", "}", "a body ends with }"),
+        ("E113", "^~shuffle|permutation|sample({inside})", PHASE,
+         "examples come in another order in each epoch by themselves"),
         ("E113", "^~manual_seed|set_seed|seed({inside})", ": train fit on mnist ... seed 7 {",
          "draws follow from the seed of the run, --seed 7, and of a phase"),
         ("E113", "^~save|dump|savez|savetxt({inside})", ": checkpoint best by error, in a phase",

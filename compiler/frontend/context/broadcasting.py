@@ -21,6 +21,7 @@ from dln.compiler.frontend.context.size_places import (
 )
 from dln.compiler.frontend.context.values import (
     Function,
+    PhaseBest,
     Recurrence,
     Results,
     WholeGradient,
@@ -84,6 +85,9 @@ def as_tensor(b: Build, value: Value, span: Span, what: str = "this") -> Node:
                 fact, remedy = "", f"{whole_text(at.text)}.{weights}"
     elif isinstance(value, Results):
         remedy = f"{CHOICES}{', '.join(f'{whole_text(at.text)}.{k}' for k in value.values)}"
+    elif isinstance(value, PhaseBest):
+        asked = [w.name for w in b.phases.made[value.phase].watches]
+        remedy = CHOICES * (len(asked) > 1) + ", ".join(f"{whole_text(at.text)}.{k}" for k in asked)
     elif isinstance(value, WholeGradient):
         remedy, fact = f"norm({whole_text(at.text)})", "norm makes one number of all its entries"
     elif isinstance(value, str) and value.isidentifier() and what == "the loss":

@@ -176,6 +176,12 @@ def ways(b: Build, name: str, span: Span, scope: Scope, alone: bool) -> tuple[st
     if name in ("params", "weights", "theta") and meant is ANY:
         return ("an instance has its parameters itself: net(x)",)
     inside = body is not None and body.holds(span) and body.text.startswith("block")
+    block = f"\n{span.source.text[: span.start]}".rpartition("\nblock ")[2]
+    if re.search(r"^\s*energy\b", block, re.MULTILINE) and "\n}" not in block:
+        return (f"units that are not given are declared: hidden {name}[m]: binary",)
+    stepped = re.search(r"\w\[\s*$", span.source.text[: span.start]) is not None
+    if inside and body is not None and stepped and "[time" in body.text:
+        return (f"the steps of a sequence are those of a scan: scan {name} in time {{ ... }}",)
     if inside and meant is RECKONED:
         return (f"what is learnt is declared above, with its sizes: param {name}[m] = 0",)
     return ()

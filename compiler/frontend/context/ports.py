@@ -14,7 +14,7 @@ from dln.compiler.frontend.context.static_values import size
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.op import op_of
 from dln.compiler.ir.sizes import Conflict, Size, Var
-from dln.compiler.ir.structure import is_full_data, is_state
+from dln.compiler.ir.structure import bare, is_full_data, is_input, is_state
 from dln.compiler.ir.tensor_type import TensorType
 from dln.compiler.schema.keys import WholeField
 from dln.compiler.schema.records import On
@@ -26,6 +26,8 @@ SHAPED = (
     "the shape of one example is said where it is declared, in the field of the data and in every "
     "port on its way: x[1, 28, 28]"
 )
+
+RESHAPED = "a vector becomes one of these by reshape(x, [c, h, w]), with as many numbers"
 
 
 def port_sizes(
@@ -71,7 +73,7 @@ def _other_axes(
     else:
         _refuse_untimed(b, node, wanted, span, text, port)
         _refuse_batch(b, node, wanted, span, text, port)
-    facts = (SHAPED,) if 1 == len(found) < len(wanted) and not a_class else ()
+    facts = _towards(b, node, wanted, given) if not a_class else ()
     stepped = re.search(r"\[\s*\w+\s*-\s*\d+\s*\]$", span.text) is not None
     if stepped and ": class(" in port.text and len(found) == 1 and b.number(found[0]):
         facts = ("of a number for each class one is drawn by ~ categorical(softmax(z)); "
@@ -89,6 +91,17 @@ def _other_axes(
         b.fail("E215", text, drawn, label, (Note(span, "is taken here"),), "", (fact,))
     notes = (Note(port, "the port"),) if port.source is span.source else ()
     b.fail("E215", text, span, label, notes, remedy, facts)
+
+
+def _towards(b: Build, node: Node, wanted: Sequence[Size], given: str) -> tuple[str, ...]:
+    """How what has fewer axes becomes what has more."""
+    found = [b.number(n) for n in node.type.example]
+    if len(found) == 2 and len(wanted) == 3 and None not in found:
+        return (f"one map is [1, h, w]: reshape({given}, [1, {found[0]}, {found[1]}])",)
+    if 1 != len(found) or len(found) >= len(wanted):
+        return ()
+    said = is_input(bare(node)) or bool(b.calls)
+    return (SHAPED,) if said and is_input(bare(node)) else (RESHAPED,)
 
 
 def fit(

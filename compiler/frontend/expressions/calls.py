@@ -101,6 +101,8 @@ def _flow_step(b: Build, value: Value, span: Span, step: s.Expr, scope: Scope) -
             remedy = f"({source} -> {left}) {step.op} {right}"
         text = "-> passes on to a function, block or instance"
         label = "is an expression; a pipeline binds loosest"
+        if remedy and len(places) == 3 and span.source is step.span.source:
+            b.fail("E332", text, span.to(step.span), "", (Note(step.span, label),), remedy)
         b.fail("E332", text, step.span, label, remedy=remedy)
     target = b.evaluate(step, scope)
     return apply(b, target, [(value, span)], step.span)

@@ -136,6 +136,9 @@ def apply_instance(
         names = ", ".join(p.name for p in syntax.ports) or "nothing"
         count = f"{len(syntax.ports)} port{'s' * (len(syntax.ports) != 1)}"
         text, fact = f"{made.name} takes {count}, not {len(given)}", ""
+        plain = [at.text for _, at in given if at.text in {p.name for p in syntax.ports}]
+        if len(given) > len(syntax.ports) == len(plain):
+            fact = f"as in {made.path}({', '.join(plain)})"
         if len(given) == 2 and given[0][1].text in ("params", "weights", "theta", "w", "state"):
             fact = f"its parameters are its own: {made.path}({given[1][1].text})"
         b.fail("E322", text, span, f"takes {names}", facts=(fact,) if fact else ())

@@ -192,6 +192,10 @@ def _parameter(
 ) -> Node:
     """A parameter's node, or what the option of that name puts in its place."""
     wanted = tuple(size(b, e, made.scope) for e in d.dims or ())
+    options = {o.name for o in made.definition.syntax.options}
+    for e, n in zip(d.dims or (), wanted, strict=True):
+        if b.number(n) == 0 and (isinstance(e, s.Number) or e.span.text in options):
+            b.fail("E212", f"a size is at least 1: {d.name} has no entries", e.span, "is 0")
     table = mask_tables.table(b, d, made.scope, wanted)
     if option is not None:
         node = broadcasting.as_tensor(b, option.find(b), option.span or d.span, d.name)

@@ -295,5 +295,8 @@ def last(b: Build, span: Span, x: Value) -> Node:
         return standing.marked(b, node, "end", span)  # the step at hand is the last so far
     if "time" not in node.type.running:
         label = f"is {b.shown(node.type)}, which does not run over time"
-        b.fail("E214", "last takes a sequence", b.blame(node, span), label)
+        at = b.blame(node, span)
+        step = re.fullmatch(r"\w+\[\w+\]", at.text) is not None
+        facts = (f"{at.text} is the element at the step already",) * step
+        b.fail("E214", "last takes a sequence", at, label, facts=facts)
     return time_axis.final(b, time_axis.time_first(b, node, span), span)

@@ -176,6 +176,7 @@ def _minimize(
     held = {path: b.frame.params.get(path, b.owned.params[path].node) for path in paths}
     slopes.check(b, st, loss, held, named)
     slopes.warn_of_free(b, st, scope)
+    slopes.warn_of_rising(b, use)
     rules = line_search.asked(b, use)
     if rules is not None:
         clipping.refuse(b, st, use)

@@ -9,6 +9,7 @@ from dln.compiler.frontend.context.size_places import const_place
 from dln.compiler.frontend.context.static_values import positive, static, whole, word
 from dln.compiler.frontend.context.values import shown
 from dln.compiler.frontend.training.phase_scope import phase_name
+from dln.compiler.ir.tensor_type import TIME
 from dln.compiler.model import DataSet
 from dln.compiler.schema.records import Clauses
 from dln.compiler.schema.tables import BY_CLASS, DTYPES, ORDERS, UNITS
@@ -80,6 +81,7 @@ def _clause(b: Build, c: s.Clause, scope: Scope, data: DataSet, said: Clauses) -
         case "order":
             return _order(b, c, data, said)
         case "stream":
+            _refuse_timeless(b, c, data)
             return said.changed(batch=_positive(b, c, scope, "a stream", "row"), order="stream")
         case "dtype":
             if c.word not in DTYPES:
@@ -140,6 +142,16 @@ def gathered(b: Build, st: s.Train, scope: Scope) -> int:
             found = b.evaluate(c.times, scope)
             return found if isinstance(found, int) and found >= 1 else 1
     return 1
+
+
+def _refuse_timeless(b: Build, c: s.Clause, data: DataSet) -> None:
+    """A stream of examples of which nothing runs over time: there is nothing to carry on."""
+    if not any(TIME in f.node.type.running for f in data.fields.values()):
+        text = f"a stream reads what runs over time, and nothing in {data.name} does"
+        at = c.value.span if c.value is not None else c.span
+        whole = Span(at.source, c.span.start, at.stop)
+        remedy = f"batch {at.text}" if whole.text == f"stream {at.text}" else ""
+        b.fail("E397", text, whole, "has nothing to go on with", remedy=remedy)
 
 
 def rows(b: Build, st: s.Train, scope: Scope) -> int | None:

@@ -114,6 +114,16 @@ def _refuse_strange(b: Build, known: Iterable[Node], named: Span) -> None:
 # ---- optimisers ----------------------------------------------------------------------------------
 
 
+def warn_of_rising(b: Build, use: OptimiserUse) -> None:
+    """Warn of an optimiser of the library with a rate below 0, which makes the loss larger."""
+    rate = use.options.get("lr")
+    value = number(rate) if isinstance(rate, Node) else rate
+    ours = use.definition.syntax.span.source is not b.source
+    if ours and isinstance(value, int | float) and value < 0 and "lr" in use.places:
+        text, label = "the loss goes up: its gradient is followed", "is below 0"
+        b.warn("W305", text, use.places["lr"], label=label, remedy=f"{-value:g}")
+
+
 def warn_of_still(b: Build, use: OptimiserUse, done: Updated, grad: Node, over: Span) -> None:
     """Warn of an optimiser that moves nothing by the gradient, as one with `lr = 0`."""
     if _leads(done, grad):
