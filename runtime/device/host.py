@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
 from importlib import import_module
@@ -121,7 +121,7 @@ class Host:
 @cache
 def _sharing() -> Sharing:
     """Who computes the products of this process."""
-    sharing = blas(_openblas()).sharing = Sharing(set_threads)
+    sharing = blas(_openblas()).sharing = Sharing(_setter() or set_threads)
     return sharing
 
 
@@ -184,10 +184,20 @@ def default_threads() -> int | None:
 
 def set_threads(count: int) -> None:
     """Set that number where NumPy's BLAS is OpenBLAS; leave any other BLAS as it is."""
+    setter = _setter()
+    if setter is not None:
+        setter(count)
+
+
+def _setter() -> Callable[[int], None] | None:
+    """The function of OpenBLAS that does it, looked for once: a program may call it twice a run."""
     found = _openblas()
-    if found is not None:
-        library, spelling = found
-        _typed(library, spelling.format("set_num_threads"), None, ctypes.c_int)(count)
+    if found is None:
+        return None
+    setter: Callable[[int], None] = _typed(
+        found[0], found[1].format("set_num_threads"), None, ctypes.c_int
+    )
+    return setter
 
 
 @contextmanager
