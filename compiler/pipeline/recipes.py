@@ -14,6 +14,7 @@ from dln.compiler.ir.meeting import meet
 from dln.compiler.ir.structure import is_input
 from dln.compiler.model import Applied, DataSet, FieldOf, Model, Phase, Tasking, Turn, Watching
 from dln.compiler.pipeline.losses import added, gradients, learned_lines, reported
+from dln.compiler.pipeline.wholes import Round, rounds
 from dln.compiler.schema import keys
 from dln.compiler.schema.keys import Output, ProgramKey, ProgramKind, new_param, new_state, value
 from dln.compiler.schema.records import On
@@ -158,10 +159,31 @@ def of_phase(model: Model, ph: Phase, dtype: str) -> Made:
             yield ProgramKind.BEST.of(name, i), Recipe(values({"best": keep.best}), 1, dtype)
     for w in ph.watches:
         if not in_step(w) or w.name in ph.heard:
+            if found := taken_apart(model, w):
+                yield from of_rounds(model, ph, w, found, dtype)
+                continue
             outputs = {value("watch"): w.value} | {new_state(k): v for k, v in w.states.items()}
             apart = w.per_example and not w.stream and not together(w)
             recipe = Recipe(outputs, at_once(model, ph, w), dtype, apart)
             yield ProgramKind.WATCH.of(name, w.name), recipe
+
+
+def taken_apart(model: Model, w: Watching) -> list[Round]:
+    """The rounds of a watch of a whole part that is no sum over examples; none of others."""
+    whole = w.on is not None and not w.per_example and not (w.stream and w.total)
+    return rounds(model.graph, w.value) if whole else []
+
+
+def of_rounds(model: Model, ph: Phase, w: Watching, found: list[Round], dtype: str) -> Made:
+    """What is added up in each round, some examples at a time, and what is made of it: in double
+    precision, where no parameters are asked that are held in another."""
+    assert w.on is not None
+    count = w.stream or fewer(min(max(examples(model, w.on), 1), CHUNK), [w.value])
+    for i, each in enumerate(found):
+        outputs = values(each.sums) | {new_state(k): v for k, v in w.states.items()}
+        yield ProgramKind.TALLY.of(ph.name, f"{w.name}.{i}"), Recipe(outputs, count, dtype)
+        last = Recipe(values(each.then), 1, dtype if each.owned else "float64")
+        yield ProgramKind.MADE.of(ph.name, f"{w.name}.{i}"), last
 
 
 def at_once(model: Model, ph: Phase, w: Watching) -> int:

@@ -17,7 +17,7 @@ from dln.compiler.ir.structure import is_stop
 from dln.compiler.ir.tensor_type import TensorType
 from dln.compiler.lower.schedule import extent
 from dln.compiler.pipeline.losses import gradients, learned_lines
-from dln.compiler.pipeline.recipes import claimed, estimated, in_step, rows_of
+from dln.compiler.pipeline.recipes import claimed, estimated, in_step, rows_of, taken_apart
 from dln.compiler.schema.headers import WantedField
 from dln.compiler.schema.keys import EmittedValue, ProgramKind, value
 from dln.grammar.diagnostics import Span
@@ -128,9 +128,16 @@ def phase_spec(model: built.Model, ph: built.Phase) -> plan.PhaseSpec:
 
 def _watch(model: built.Model, ph: built.Phase, w: built.Watching) -> plan.WatchSpec:
     sizes = {k: map(model.sizes.resolve, shape) for k, shape in w.carried.items()}
+    count = len(taken_apart(model, w))
+    turns = (f"{w.name}.{i}" for i in range(count))
+    rounds = tuple(
+        (ProgramKind.TALLY.of(ph.name, turn), ProgramKind.MADE.of(ph.name, turn)) for turn in turns
+    )
+    own = None if in_step(w) else ProgramKind.WATCH.of(ph.name, w.name)
     return plan.WatchSpec.extending(
         w,
-        program=None if in_step(w) else ProgramKind.WATCH.of(ph.name, w.name),
+        program=rounds[0][0] if rounds else own,
+        rounds=rounds,
         place=plan.Place.of(w.span),
         carried={k: _numbers(shape) for k, shape in sizes.items()},
         numbers=next(iter(_numbers(w.value.type.example)), None),

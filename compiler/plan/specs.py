@@ -80,14 +80,19 @@ class WatchSpec(records.WatchFacts):
     vector of so many `numbers`.
 
     On a part of a stream phase the program's states `carried` (paths with shapes) are the watch's
-    own, zero at its start, kept from window to window. What is no sum over examples is then
-    averaged over the windows.
+    own, zero at its start, kept from window to window. What is no sum over examples, and cannot be
+    made of such, is then averaged over the windows.
+
+    In place of `program`, which is the first of them, a value of a whole part may have `rounds`: of
+    each a program that leaves sums, which are added up over the part, and one that takes all sums
+    so far and leaves what the next round needs, or in the end the watch.
     """
 
     program: ProgramKey | None
     place: Place | None
     carried: Mapping[str, tuple[int, ...]] = {}
     numbers: int | None = None
+    rounds: tuple[tuple[ProgramKey, ProgramKey], ...] = ()
 
 
 class KeepSpec(Record):

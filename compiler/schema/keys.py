@@ -57,6 +57,8 @@ class ProgramKind(StrEnum):
     UNTIL = "until:"  # a condition that ends a phase
     BEST = "best:"  # what checkpoints of a phase are kept by
     WATCH = "watch:"  # a watched value of a phase that the step itself does not leave
+    TALLY = "tally:"  # what of a watch of a whole part is added up over its examples
+    MADE = "made:"  # what is made of such sums
     APPLY = "apply:"  # an instance as a function
     ONE_STEP = "step of "  # an instance of sequences, a step at a time
     FIRST = "first of "  # what the first such step is given

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from types import ModuleType
 
@@ -12,6 +12,7 @@ from dln.runtime.data.division import ChosenRows
 from dln.runtime.device.device import Device, DeviceArray
 from dln.runtime.execution.executable import Bound, Executable
 from dln.runtime.execution.numeric_faults import Example
+from dln.runtime.execution.store import put
 
 Fill = Callable[[DeviceArray, float], None]
 """Fills the inputs of a program with the examples at some indices, as they are at an update."""
@@ -52,17 +53,21 @@ class DataPart:
         return lambda row: f"example {self.rows.number(int(indices[row]))} of {self.name}"
 
     def filled(
-        self, executable: Executable, order: DeviceArray, size: int, update: float
-    ) -> Iterator[tuple[DeviceArray, Bound]]:
+        self, executable: Executable, order: DeviceArray, size: int, update: float,
+        known: Mapping[str, DeviceArray] | None = None,
+    ) -> Iterator[tuple[DeviceArray, Bound]]:  # fmt: skip
         """A program with the examples of an order [examples] filled in, `size` at a time, and their
-        indices.
+        indices. Inputs by name that are `known` are the same for all.
 
         Whoever asks runs it before the next are filled in.
         """
         for low in range(0, len(order), size):  # a full one first, so that memory is taken once
             indices = order[low : low + size]
             bound = executable.at(len(indices))
-            self.filler(bound, executable.device.xp)(indices, update)
+            own = {k: a for k, a in (known or {}).items() if k in bound.inputs}
+            self.filler(bound, executable.device.xp, own)(indices, update)
+            for name, array in own.items():
+                put(executable.device, bound.inputs[name], array)
             yield indices, bound
 
     def filler(self, bound: Bound, xp: ModuleType, but: Collection[str] = ()) -> Fill:

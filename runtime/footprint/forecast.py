@@ -244,10 +244,14 @@ def watching(walk: RunWalk, spec: PhaseSpec, watch: WatchSpec, n: int) -> None:
     order = Item("the order of examples", 0)
     if watch.on is not None:
         examples = walk.count(watch.on.data, watch.on.part)
-        n = watch.stream or (min(examples, program.capacity) if watch.per_example else examples)
+        apart = watch.per_example or watch.rounds
+        n = watch.stream or (min(examples, program.capacity) if apart else examples)
         order = Item("the order of examples", 16 * examples)
         drawn(walk, watch.on.data, n)
     walk.runs(key, n, f"{what} on {some(n)}", watch.place, order)
+    for tally, made in watch.rounds:
+        walk.runs(tally, n, f"{what} on {some(n)}", watch.place, order)
+        walk.runs(made, 1, what, watch.place)
 
 
 # ---- what is kept and made ---------------------------------------------------------------------

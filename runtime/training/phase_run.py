@@ -46,6 +46,9 @@ class Options:
     keep: frozenset[str] = frozenset()
 
 
+NOTHING: Mapping[str, DeviceArray] = {}
+
+
 @dataclass(frozen=True)
 class PhaseRun:
     """A phase with what it works on, the same from its start to its end; its `clock` goes on.
@@ -80,12 +83,14 @@ class PhaseRun:
         self, key: ProgramKey, part: DataPart, order: DeviceArray, size: int,
         now: Mapping[str, float], states: dict[str, DeviceArray] | None = None,
         reports: Mapping[Heard, float] | None = None,
+        known: Mapping[str, DeviceArray] = NOTHING,
     ) -> Iterator[tuple[DeviceArray, Bound]]:  # fmt: skip
         """Run a program of the phase on the examples of an order [examples], `size` at a time:
-        their indices, and what it is bound to. Its states are those of the phase, or its own."""
+        their indices, and what it is bound to. Its states are those of the phase, or its own;
+        inputs by name that are `known` are the same for all."""
         executable = self.state.programs.executable(key, self.spec.name, states)
         clocks = self.state.programs.clocks(executable.program, now, reports)
-        for indices, bound in part.filled(executable, order, size, now["update"]):
+        for indices, bound in part.filled(executable, order, size, now["update"], known):
             self.watchman.running(executable, bound.n, bound, part.called(indices))
             bound.run(*clocks)
             yield indices, bound

@@ -110,9 +110,33 @@ class Watches:
         for state in self.carried.get(watch.name, {}).values():
             state[...] = 0.0
         order = np.arange(part.n) if rows is None else stream(part.n, rows)
-        size = rows or (min(part.n, program.capacity) if watch.per_example else part.n)
+        some = watch.per_example or watch.rounds
+        size = rows or (min(part.n, program.capacity) if some else part.n)
         indices = self.run.state.device.array(order, "int64")
+        if watch.rounds:
+            return self._in_rounds(watch, part, indices, size)
         return self._over(watch, watch.program, part, indices, size)
+
+    def _in_rounds(
+        self, watch: WatchSpec, part: DataPart, order: DeviceArray, size: int
+    ) -> Watched:
+        """A watch that is made of sums over all examples, so many at a time, added up in double
+        precision."""
+        own, now = self.carried.get(watch.name), self.run.clock.now()
+        programs, to_host = self.run.state.programs, self.run.state.device.to_host
+        known: dict[str, Any] = {}
+        for tally, made in watch.rounds:
+            for state in (own or {}).values():
+                state[...] = 0.0
+            sums: dict[str, Any] = {}
+            for _, bound in self.run.over(tally, part, order, size, now, own, known=known):
+                for name, value in bound.values.items():
+                    sums[name] = sums.get(name, 0.0) + to_host(value).astype("float64")
+            known |= sums
+            executable, where = programs.executable(made, self.run.spec.name), watch.name
+            ready = programs.run_once(executable, known, where, now, len(order))
+            known |= programs.values(ready)
+        return plain(known["watch"])
 
     def _over(
         self, watch: WatchSpec, key: ProgramKey, part: DataPart, order: DeviceArray, size: int

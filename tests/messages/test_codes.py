@@ -338,6 +338,7 @@ MADE: dict[str, Callable[[], object]] = {
     "W311": warned(f'{SHARE}check "it learns" {{\n  expect min(fit.error) < 0.1\n}}\n'),
     "W312": warned(NET.replace("let net", "let t = 3\nlet net")),
     "W313": sorted_table,
+    "W314": warned(NET.replace("error = e on d.valid", "told = r_squared(net(x)[0], t)")),
     "E999": lambda: cli.defect(Terminal(), ZeroDivisionError("division by zero")),
 }  # fmt: skip
 

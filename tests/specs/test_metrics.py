@@ -28,9 +28,9 @@ LINES = """  watch top2 = top_error(z, label, 2) on d
 """
 
 
-def trained(tmp_path: Path, text: str) -> Any:
+def trained(tmp_path: Path, text: str, dtype: str = "float64") -> Any:
     (tmp_path / "net.dln").write_text(text)
-    return specs.load(tmp_path / "net.dln").compile(dtype="float64").session()
+    return specs.load(tmp_path / "net.dln").compile(dtype=dtype).session()
 
 
 def of_classes(z: np.ndarray[Any, Any], label: np.ndarray[Any, Any]) -> dict[str, Any]:
@@ -99,6 +99,48 @@ check "the watch" {{ expect max(look.recall) <= 1 }}
     wanted = of_classes(np.array([z[p] for p in steps]), np.array([label[p] for p in steps]))
     for name, value in wanted.items():
         np.testing.assert_allclose(s.results["look"].watch[name], value, rtol=1e-9, err_msg=name)
+
+
+def test_a_large_set_some_at_a_time_and_a_text_window_by_window(tmp_path: Path) -> None:
+    """In single precision, where sums of squares would lose the variance; once more through the set
+    for what is about a mean. In a stream the mean of exponentials would be another number."""
+    rng = np.random.default_rng(2)
+    t = rng.normal(size=2500) + 1000
+    y = t + rng.normal(0, 0.5, 2500)
+    np.savez(tmp_path / "a.npz", y=y, t=t)
+    letters = "".join(rng.choice(list("abc "), 700, p=[0.5, 0.3, 0.1, 0.1]))
+    (tmp_path / "a.txt").write_text(letters)
+    text = """data d = npz("a.npz") {
+  y = raw.y - 1000
+  t = raw.t - 1000
+}
+data words = text("a.txt") {
+  c[time]: class(V) = raw[:-1]
+  next[time]: class(V) = raw[1:]
+  set window = 9
+}
+block lm(c[time]: class(V)) -> z[time, V] { z = c -> embedding(3) -> rnn(4) -> dense(V) }
+let m = lm()
+train look on d batch 100 for 1 epoch {
+  watch told = r_squared(y, t) on d
+  watch both = [mean(batch: (t - mean(batch: t))^2), max(batch: t)] on d
+}
+train read on words stream 7 for 1 epoch {
+  z = m(c)
+  minimize mean(time: cross_entropy(z, next)) over m with sgd(lr = 0)
+  watch loss = mean(time: cross_entropy(z, next)) on words
+  watch perplexity = perplexity(z, next) on words
+}
+"""
+    s = trained(tmp_path, text, "float32")
+    s.train()
+    look, read = (s.results[name].watch for name in ("look", "read"))
+    np.testing.assert_allclose(look["told"], sk.r2_score(t, y), rtol=1e-5)
+    np.testing.assert_allclose(look["both"], [t.var(), t.max() - 1000], rtol=1e-5)
+    np.testing.assert_allclose(read["perplexity"], np.exp(read["loss"]), rtol=1e-6)
+    watches = s.plan.phases["look"].watches
+    assert [len(w.rounds) for w in watches] == [2, 0]  # an extreme is of all at once
+    assert s.plan.programs[watches[0].program].capacity <= 1000
 
 
 def test_tally_adds_up_over_examples(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from dln.compiler.frontend.training.objectives import batch_reduced, one_paramet
 from dln.compiler.frontend.training.phase_scope import PhaseBody
 from dln.compiler.ir import masks, ranges
 from dln.compiler.ir.graph import Node, ancestors
-from dln.compiler.ir.structure import is_clock, is_input
+from dln.compiler.ir.structure import is_clock, is_input, is_quotient, is_sum
 from dln.compiler.model import DataSet, Keeping, Starting, Watching
 from dln.compiler.schema.keys import PhaseNumber
 from dln.compiler.schema.records import On
@@ -82,6 +82,8 @@ def watch(b: Build, st: s.Watch, where: Scope, place: int, got: PhaseBody) -> Wa
     value = batch_reduced(b, node, True, at)
     b.mark(value, st.span, st.name)
     every = _every(b, st.every, where, "how often to watch")
+    if on is None and not (per_example or st.total or (every and every[1] == "update")):
+        _warn_of_shares(b, st, value, phase)
     return Watching(
         value,
         st.span,
@@ -95,6 +97,19 @@ def watch(b: Build, st: s.Watch, where: Scope, place: int, got: PhaseBody) -> Wa
         fields=phase_scope.fields([value]),
         stream=None if carry is None else rows,
     )
+
+
+def _warn_of_shares(b: Build, st: s.Watch, value: Node, phase: s.Train) -> None:
+    """Warn of a metric without `on`: the mean of shares is not the share of all."""
+    clauses = [c for c in phase.clauses if isinstance(c, s.Clause) and c.kind == "batch"]
+    if any(isinstance(c.value, s.Name) and c.value.id == "all" for c in clauses):
+        return
+    divided = (n.operands[1] for n in ancestors([value]) if is_quotient(n))
+    made = (n for n in ancestors(divided) if is_sum(n) and "batch" not in n.type.running)
+    if any("batch" in o.type.running for n in made for o in n.operands):
+        text = f"{st.name} is a share of sums, and without on the mean of what each minibatch gives"
+        at, on = st.value.span, phase.on.span.text
+        b.warn("W314", text, at, label="is another number for each", remedy=f"{at.text} on {on}")
 
 
 def _refuse_other_fields(
