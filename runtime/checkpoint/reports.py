@@ -44,16 +44,18 @@ class ReportTable:
         lines = [row([*PLACE, *columns]), *map(self._line, reports)]
         with self._refusing():
             checkpoint.atomic_write(path, "".join(lines).encode())
+            self._file = os.open(path, os.O_WRONLY | os.O_APPEND)
 
     def add(self, report: Mapping[str, Any]) -> None:
         """Append a report: `phase`, `update`, `epoch`, `seconds`, and values by name as `watch`.
         Raises `Fault` E542 where the system refuses."""
         with self._refusing():
-            file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
-            try:
-                os.write(file, self._line(report).encode())
-            finally:
-                os.close(file)
+            os.write(self._file, self._line(report).encode())
+
+    def close(self) -> None:
+        """Write no more; later reports are refused."""
+        os.close(self._file)
+        self._file = -1
 
     def _line(self, report: Mapping[str, Any]) -> str:
         cells = dict[str, Any]()

@@ -59,6 +59,7 @@ class RunDirectory:
         self.path = path
         self.checkpoints = path / "checkpoints"
         self._log: journal.Journal | None = None
+        self._table: ReportTable | None = None
 
     @classmethod
     def create(cls, spec: str, out: str | None = None, root: str = "runs") -> RunDirectory:
@@ -135,8 +136,11 @@ class RunDirectory:
     def table(self, columns: Sequence[str]) -> ReportTable | None:
         """The table of its reports with these columns, made anew with those that the log has; None
         where there are no columns."""
-        said = (r for r in self.records() if r.get("event") == "report") if columns else ()
-        return ReportTable(self.path / TABLE, columns, said) if columns else None
+        self.close()
+        if columns:
+            said = (r for r in self.records() if r.get("event") == "report")
+            self._table = ReportTable(self.path / TABLE, columns, said)
+        return self._table
 
     def records(self) -> list[dict[str, Any]]:
         """The log so far; a line torn by a crash is left out."""
@@ -275,6 +279,9 @@ class RunDirectory:
         if self._log is not None:
             self._log.close()
             self._log = None
+        if self._table is not None:
+            self._table.close()
+            self._table = None
 
     def __enter__(self) -> RunDirectory:
         return self
