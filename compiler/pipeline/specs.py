@@ -11,6 +11,7 @@ from dln.compiler import plan
 from dln.compiler.frontend.data import origins
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.masks import live_count
+from dln.compiler.ir.op import op_of
 from dln.compiler.ir.ops.loop import everything
 from dln.compiler.ir.sizes import Size
 from dln.compiler.ir.structure import is_stop
@@ -40,7 +41,16 @@ def data_spec(d: built.DataSet) -> plan.DataSpec:
         place=plan.Place.of(d.span),
         claims={name: _field_of(d, f) for name, f in claimed(d).items()},
         measured={name: _measure_spec(m) for name, m in d.measured.items()},
+        plain=all(_as_it_stands(d, f) for f in d.fields.values()),
     )
+
+
+def _as_it_stands(d: built.DataSet, f: built.FieldOf) -> bool:
+    """Whether a field is an array of raw of its name, nothing done to it."""
+    node = f.value
+    while op_of(node).is_("identity"):
+        node = node.operands[0]
+    return node is d.raw.get(f.name)
 
 
 def _measure_spec(m: built.Measuring) -> plan.MeasureSpec:

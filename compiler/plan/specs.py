@@ -64,7 +64,8 @@ class DataSpec(records.DeclaredData, kw_only=True):
     """A data set: its program of the kind `data` takes what the reader gives and leaves the fields.
 
     `claims` are what is to be checked before that runs, by the program of the kind `claims`;
-    `measured` what it takes beside that, by the program of the kind `measures`.
+    `measured` what it takes beside that, by the program of the kind `measures`. Where it is `plain`
+    each field is an array of raw as it stands.
     """
 
     raw: tuple[FieldSpec, ...]
@@ -73,6 +74,7 @@ class DataSpec(records.DeclaredData, kw_only=True):
     place: Place | None
     claims: Mapping[str, FieldSpec] = {}
     measured: Mapping[str, MeasureSpec] = {}
+    plain: bool = False
 
 
 class WatchSpec(records.WatchFacts):

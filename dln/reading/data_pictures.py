@@ -36,22 +36,24 @@ def images(session: Session, name: str) -> tuple[NDArray[Any], list[str]] | None
         drawn = spec.drawn and turn * len(values[seen.name]) >= DRAWN
         if drawn or all(len(row) == most for row in rows):
             break
+    known = spec.names.get(label.name, ()) if label else ()
+    names = list(known) or [str(k) for k in range(count)]
     found = np.full((max(map(len, rows)), len(rows), *shape), np.nan)  # a short row ends blank
     for k, row in enumerate(rows):
         for i, image in enumerate(row):
-            found[i, k] = image.reshape(shape)
-    return found if len(rows) > 1 else found[:, 0], [str(k) for k in range(count)]
+            found[i, k] = image.mean(0) if image.ndim == 3 else image.reshape(shape)
+    return found if len(rows) > 1 else found[:, 0], names[:count]
 
 
 def sides(f: FieldSpec) -> tuple[int, int] | None:
-    """Height and width of a field's examples: [h, w], a plane [1, h, w], or the numbers of a
-    square; None for what is no image.
+    """Height and width of a field's examples: [h, w], a plane [1, h, w], three colours [3, h, w],
+    or the numbers of a square; None for what is no image.
 
     >>> from dln.compiler.plan import FieldSpec
-    >>> [sides(FieldSpec("x", shape, "real")) for shape in ((784,), (1, 5, 3), (9,), (2, 2))]
-    [(28, 28), (5, 3), None, None]
+    >>> [sides(FieldSpec("x", shape, "real")) for shape in ((784,), (3, 5, 4), (9,), (2, 2))]
+    [(28, 28), (5, 4), None, None]
     """
-    shape = f.shape[1:] if len(f.shape) == 3 and f.shape[0] == 1 else f.shape
+    shape = f.shape[1:] if len(f.shape) == 3 and f.shape[0] in (1, 3) else f.shape
     if f.kind != "real" or f.timed or not shape:
         return None
     root = isqrt(shape[0])

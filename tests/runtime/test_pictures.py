@@ -128,7 +128,8 @@ def test_files_are_found_in_order_and_confined(tmp_path: Path) -> None:
     ):
         fault = refused(lambda pattern=pattern: patterns.matching(pattern, decl))
         assert fault.code == code and said in fault.message, fault
-    assert refused(lambda: patterns.matching("train/*/*.jpg", decl)).remedy == '"train/*/*.png"'
+    for slip in ("train/*/*.jpg", "trian/*/*.png"):
+        assert refused(lambda slip=slip: patterns.matching(slip, decl)).remedy == '"train/*/*.png"'
     (tmp_path / "secret.png").write_bytes(b"")
     (tmp_path / "spec" / "train" / "a" / "link.png").symlink_to(tmp_path / "secret.png")
     assert (
@@ -136,6 +137,9 @@ def test_files_are_found_in_order_and_confined(tmp_path: Path) -> None:
     )
     other = DataSource("images", (), {}, "", str(tmp_path / "spec" / "train"))
     assert [n.name for n in patterns.matching("b/*", other)] == ["b/10.png", "b/2.png"]
+    (tmp_path / "spec" / "train" / "a" / "link.png").unlink()
+    found = [n.name for n in patterns.matching("elsewhere/*/*.png", other)]
+    assert found[:2] == ["a/1.png", "b/10.png"]
 
 
 def test_folders_are_classes_and_train_as_arrays_do(

@@ -11,11 +11,12 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
 from dln.compiler.schema.headers import DataSource
-from dln.grammar.diagnostics import Fault
+from dln.grammar.diagnostics import Fault, nearest
 from dln.runtime.readers.files import FOLDERS, SPECS, locate, within
 
 WILD = re.compile(r"[*?[]")
@@ -61,12 +62,15 @@ def files_meant(decl: DataSource, names: object) -> list[FoundFile]:
 
 
 def matching(pattern: str, decl: DataSource) -> list[FoundFile]:
-    """The files that a pattern means, in order of the parts of their names. Raises `Fault` E501
+    """The files that a pattern means, in order of the parts of their names; below a folder of
+    `--data` the folders that it begins with may be left out. Raises `Fault` E501
     where there are none, E502 for a pattern or a link that leaves the folder."""
     parts = _parts(pattern)
     folders = _folders(decl)
-    for root, folder in folders:
-        found = sorted(_below(folder, parts, ()))
+    first = next((i for i, part in enumerate(parts) if is_pattern(part)), 0)
+    tails = (parts, parts[first:]) if decl.override is not None else (parts,)  # `train` elsewhere
+    for (root, folder), tail in product(folders, tails):
+        found = sorted(_below(folder, tail, ()))
         for n in found:
             if _linked(folder, n.parts) and within(n.path, root) is None:
                 remedy = "put the file itself there"
@@ -140,6 +144,8 @@ def _nothing(
                 last = Path(parts[-1])
                 other = depth == len(parts) and ends and ends != last.suffix and last.suffix
                 remedy = f'"{pattern.removesuffix(last.suffix)}{ends}"' if other else ""
+                if not is_pattern(parts[depth - 1]) and (near := nearest(parts[depth - 1], held)):
+                    remedy = f'"{"/".join((*parts[: depth - 1], near, *parts[depth:]))}"'
                 return Fault(f"{message}: {begun} holds {some}", remedy, "E501")
     return Fault(message, "put the files beside the spec, or use --data NAME=FOLDER", "E501")
 

@@ -84,7 +84,7 @@ def found_by(decl: DataSource) -> tuple[list[FoundFile], list[str]]:
     for pattern in patterns if isinstance(patterns, list | tuple) else ():
         some = files_meant(decl, pattern)
         parts = [p for p in str(pattern).split("/") if p not in ("", ".")]
-        stars = [i for i, part in enumerate(parts[:-1]) if is_pattern(part)]
+        stars = [i - len(parts) for i, part in enumerate(parts[:-1]) if is_pattern(part)]
         files += some
         folders += [n.parts[stars[-1]] for n in some] if stars else []
     return files, folders if len(folders) == len(files) else []
