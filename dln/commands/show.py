@@ -129,7 +129,7 @@ def _reading(phase: Phase) -> str:
     if phase.order == "stream":
         return f"stream {phase.batch}"
     batch = "all" if phase.batch is None else str(phase.batch)
-    order = f"balanced({phase.balanced})" if phase.balanced else phase.order
+    order = f"{phase.order}({phase.balanced})" if phase.balanced else phase.order
     return f"batch {batch} order {order}"
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dln.compiler.plan import DTYPES, CheckpointKey, PhaseSpec, Plan
+from dln.compiler.plan import DTYPES, CheckpointKey, PhaseSpec, Plan, new_state
 from dln.grammar.diagnostics import Fault
 from dln.runtime.checkpoint import checkpoint
 from dln.runtime.execution.phase_result import ARRAYS
@@ -259,8 +259,10 @@ def _place(plan: Plan, arrays: Named, meta: Facts, which: str) -> Iterator[str]:
     elif set(first) != set(spec.heard):
         yield f"{which}.watches.first lacks {', '.join(set(spec.heard) - set(first))}"
     if spec.handed and which == "running" and place["best"]["then"]:
-        if not of_kind(arrays, "best", spec.name):
-            yield f"there is nothing of the best report of {spec.name}"
+        held = of_kind(arrays, "best", spec.name)
+        asked = {path for key in spec.steps for path in paths_of(plan.programs[key])}
+        if lost := {*asked, *(str(new_state(k)) for k in spec.states)} - held.keys():
+            yield f"there is no {sorted(lost)[0]} of the best report of {spec.name}"
     if len(place["best"]["smallest"]) != len(spec.keeps):
         yield f"{which}.best has {len(place['best']['smallest'])} values"
     programs = [plan.programs[key] for key in spec.steps]

@@ -3,6 +3,7 @@ rule follows."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from dln.compiler.frontend.context import broadcasting
@@ -40,6 +41,15 @@ def followed(b: Build, expr: s.Expr, scope: Scope, who: str) -> tuple[WatchRepor
     b.fail("E432", text, expr.span, label, facts=(example,))
 
 
+def warn_of_largest(b: Build, name: s.Name, line: Span, why: str) -> None:
+    """Warn of `best by accuracy`: what is best is the smallest, and this is smaller where it is
+    worse. `line` is that of the watch."""
+    text = line.text.partition("=")[2]
+    if re.search(r"[^<>=!]==", text) and "!=" not in text and not re.match(r"\s*(1\b|-)", text):
+        said = f"{why.format(name.id)}, and {name.id} counts what is right"
+        b.warn("W309", said, name.span, label="is largest where it is best", remedy=f"-{name.id}")
+
+
 def fold(b: Build, key: ReportFold, span: Span) -> Node:
     """A number that follows from reports."""
     return b.mark(b.at(span)("clock", name=key), span, key.spoken)
@@ -48,13 +58,22 @@ def fold(b: Build, key: ReportFold, span: Span) -> Node:
 def plateau(b: Build, expr: s.Call, scope: Scope) -> Value:
     """`plateau(0.1, by = valid, factor = 0.5, patience = 3)`: 0.1, times 0.5 at each third report
     running that is no better than the best."""
-    if len(expr.plain) != 1 or expr.options or set(expr.named) - {"by", "least", *PLATEAU}:
-        text = "plateau takes a first value, by, factor, patience, threshold, cooldown and least"
-        b.fail("E322", text, expr.span, remedy=HOW)
+    takes = "it takes a first value, by, factor, patience, threshold, cooldown and least"
+    if len(expr.plain) == 2 and "by" not in expr.named:
+        watch = expr.plain[1].span
+        text = "the watch that a plateau goes by is given by name"
+        b.fail("E322", text, watch, "has no name here", (), f"by = {watch.text}", (takes,))
+    for name in set(expr.named) - {"by", "least", *PLATEAU}:
+        b.fail("E322", f"plateau has no {name}", expr.named[name].span, "unknown", facts=(takes,))
+    if len(expr.plain) != 1 or expr.options:
+        b.fail("E322", "plateau does not say where it begins", expr.span, "", (), HOW, (takes,))
     given = {name: argument.value for name, argument in expr.named.items()}
     if "by" not in given:
         b.fail("E322", "plateau does not say which watch it goes by", expr.span, remedy=HOW)
-    report, sign = followed(b, given.pop("by"), scope, "plateau")
+    by = given.pop("by")
+    report, sign = followed(b, by, scope, "plateau")
+    if isinstance(by, s.Name) and (made := scope.lookup(report.watch)) and made.span:
+        warn_of_largest(b, by, made.span, "a plateau is where {} gets no smaller")
     least = given.pop("least", None)
     rules = {**PLATEAU, **{name: _rule(b, name, given[name], scope) for name in given}}
     key = ReportFold("plateau", report.watch, sign, tuple(map(float, rules.values())), report.entry)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from math import inf
 from typing import NoReturn
@@ -15,7 +14,7 @@ from dln.compiler.frontend.context.ports import shaped
 from dln.compiler.frontend.context.static_values import positive, tensor, word
 from dln.compiler.frontend.data import splits
 from dln.compiler.frontend.data.datasets import on_part
-from dln.compiler.frontend.expressions import phase_queries
+from dln.compiler.frontend.expressions import phase_queries, schedules
 from dln.compiler.frontend.expressions.operators import truth
 from dln.compiler.frontend.training import (
     loading,
@@ -164,18 +163,11 @@ def closing(b: Build, st: s.Item | s.Stmt, scope: Scope, got: PhaseBody) -> None
 
 
 def _warn_of_largest(b: Build, name: s.Expr, got: PhaseBody, why: str) -> None:
-    """Warn of `best by accuracy`: what is best is the smallest, and this is smaller where it is
-    worse."""
-    if not isinstance(name, s.Name):
-        return
-    lines = (st for st in got.syntax.body if isinstance(st, s.Watch) and st.name == name.id)
-    for line in lines:
-        text = broadcasting.whole_text(line.value.span.text)
-        if re.search(r"[^<>=!]==", text) and "!=" not in text and not re.match(r"1\b|-", text):
-            said = f"{why.format(name.id)}, and {name.id} counts what is right"
-            b.warn(
-                "W309", said, name.span, label="is largest where it is best", remedy=f"-{name.id}"
-            )
+    """Warn of a watch that is smallest where it is worst."""
+    lines = (st for st in got.syntax.body if isinstance(st, s.Watch))
+    for line in lines if isinstance(name, s.Name) else ():
+        if isinstance(name, s.Name) and line.name == name.id:
+            schedules.warn_of_largest(b, name, line.span, why)
 
 
 def either(expr: s.Expr) -> Iterator[s.Expr]:
