@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import tracemalloc
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from dln.compiler.lower.targets import TARGETS
 from dln.compiler.model import Model
 from dln.compiler.pipeline import compiled, recipes
 from dln.compiler.plan import Plan, site_number
-from dln.compiler.schema.keys import Output, ReportFold, new_param, new_state
+from dln.compiler.schema.keys import Heard, Output, ReportFold, new_param, new_state
 from dln.compiler.stages import part
 from dln.grammar.diagnostics import Fault
 from dln.grammar.parser import parse
@@ -38,6 +38,7 @@ from dln.runtime.device import kernels
 from dln.runtime.device.device import Device, open_device
 from dln.runtime.device.gpu import Gpu
 from dln.runtime.device.host import Host
+from dln.runtime.execution.programs import Programs
 from dln.runtime.readers.read_cache import ReadCache
 from dln.runtime.session import Session
 from dln.runtime.training.curvature_estimates import before_step
@@ -177,6 +178,19 @@ def draws(seed: int) -> Any:
     return draw
 
 
+def heard(session: Session, phase: str) -> dict[Heard, float]:
+    """What an update hears of watches that have not reported yet: a rate is what it was."""
+    program = session.programs.executable(session.plan.phases[phase].step, phase).program
+    return {c: float(c.what == "plateau") for c in program.clocks if isinstance(c, ReportFold)}
+
+
+def tell(session: Session, phase: str) -> None:
+    """Let calls hear what only a phase that is trained hears."""
+    programs, told = session.programs, heard(session, phase)
+    hearing = partial(Programs.clocks, programs, reports=told)
+    programs.clocks = lambda program, now=None, reports=None: hearing(program, now)  # type: ignore[method-assign]
+
+
 def by_evaluator(session: Session, phase: str, fields: dict[str, Any]) -> dict[Output, Any]:
     """All outputs of a phase's first step on a minibatch, from the graph as it was built."""
     plan, model = session.plan, spec(session.plan.name).model
@@ -188,8 +202,7 @@ def by_evaluator(session: Session, phase: str, fields: dict[str, Any]) -> dict[O
     for k, v in session.state.store.states[phase].items():
         env["state", k] = host(v)[:n] if k in kept else host(v)  # a row for each example
     env |= {("clock", k): 0.0 for k in ("epoch", "update", "progress")}
-    told = session.programs.executable(plan.phases[phase].step, phase).program.clocks
-    env |= {("clock", c): float(c.what == "plateau") for c in told if isinstance(c, ReportFold)}
+    env |= {("clock", clock): number for clock, number in heard(session, phase).items()}
     seed = session.programs.seed_of(phase)
     key = (plan.name, phase, n)
     if key in worked_out and same(worked_out[key][0], env):
@@ -229,6 +242,7 @@ def assert_step(session: Session, phase: str, n: int) -> None:
     fields = first_minibatch(session, phase, ph.batch or n if ph.order == "stream" else n)
     n = len(next(iter(fields.values())))
     wanted = by_evaluator(session, phase, fields)
+    tell(session, phase)
     if ph.descent is None:
         session.step(phase, **fields)
         found = left_behind(session, phase, n)
