@@ -149,7 +149,7 @@ STATES = (
             _train("watch e = x every 3\n", "checkpoint every 3\n", "watch e = x every 3 batches")),
     Mistake("E114", "a watched value needs a name", "watch error = argmax(y) != label",
             _train("watch\n", "watch argmax(y) != label", "watch 3", "watch = x",
-                   "watch norm(x) every 1 epoch", "watch error\n", "watch error on d")),
+                   "watch norm(x) every 1 epoch", "watch error\n")),
     Mistake("E114", "checkpoint needs a time or a value", "checkpoint best by error",
             _train("checkpoint\n", "checkpoint best\n", "checkpoint 3", "checkpoint error",
                    "checkpoint best error")),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -17,9 +18,10 @@ from lark import Token
 from lark.exceptions import UnexpectedToken
 from lark.parsers.lalr_parser_state import ParseConf, ParserState
 
-from dln.grammar.diagnostics import TWICE, DlnError, Problem, Source, Span
-from dln.grammar.lexer import CLOSING, SourceReading
-from dln.grammar.recovery import NEWLINE, Answer, Failure, Resume, indent
+from dln.grammar import lexer, mistakes
+from dln.grammar.diagnostics import TWICE, DlnError, Problem, Source, Span, nearest
+from dln.grammar.lexer import CLOSING, SourceReading, takes
+from dln.grammar.recovery import NEWLINE, Answer, Failure, Resume, indent, open_braces, panic
 from dln.grammar.tables import parser_state
 
 MARKS = ("=", "~", ":", ",", ":=", "+=", "in", "on", "with", "over", "by")
@@ -313,3 +315,51 @@ def plain(line: Sequence[Token], opener: Token) -> bool:
         if joins or several or again:
             return False
     return True
+
+
+# ---- words -------------------------------------------------------------------------------------
+
+
+def misspelt(f: Failure) -> Answer | None:
+    """A word close to a keyword that could stand there; read on as if it were that keyword."""
+    if f.before is f.first and f.first.type == "NAME" and f.state.value_stack[-1:] == [f.first]:
+        word, keep, then = f.first, len(f.state.value_stack) - 1, f.token.type
+    elif f.token.type in ("NAME", "UNIT"):
+        word, keep = f.token, len(f.state.value_stack)
+        then = following if (following := f.reading.following()) in lexer.MARKS else ""
+    else:
+        return None
+    keywords = f.reading.lexer.keywords
+    wanted = (then,) if then else ()
+    possible = [k for k, kind in keywords.items() if takes(f.state, kind, *wanted, keep=keep + 1)]
+    other = {k: v for k, v in mistakes.SPELLED.items() if v in possible}
+    meant = nearest(word.value, [*possible, *other]) if len(word) > 2 else None
+    meant = other.get(meant or "", meant)
+    if meant is None or meant == word.value:
+        return None
+    line = f.swapped(meant, word)
+    remedy = line if reads(f, line) else meant
+    message = f"there is no {word.value} here: did you mean {meant}?"
+    problem = Problem("E107", message, f.span(word), remedy=remedy)
+    return problem, Resume(word.end_pos or 0, keep, ((keywords[meant], meant),))
+
+
+def strange(f: Failure) -> Answer | None:
+    """A word that begins no statement, with another behind it: `schedule rate = 0.1`."""
+    named = f.before is f.first and f.first.type == "NAME" and f.token.type in ("NAME", "STRING")
+    if not named or f.reading.following() == "LPAR" or f.first.value in f.reading.lexer.keywords:
+        return None
+    line = f.swapped(f"= {f.token.value}")
+    if reads(f, line) or reads(f, f"let {line}"):
+        return None
+    inside = bool(open_braces(f.state))
+    known = [k for k, kind in f.reading.lexer.keywords.items() if f.first and _begins(f, kind)]
+    where = "here" if inside else "at the top of a file"
+    listed = f"{', '.join(known)}, and equations: name = value" if inside else ", ".join(known)
+    problem = Problem("E107", f"no statement begins with {f.first.value}", f.span(f.first))
+    return replace(problem, facts=(f"{where} may stand {listed}",)), panic(f)
+
+
+def _begins(f: Failure, kind: str) -> bool:
+    """Whether a keyword may stand where the statement of the refused token begins."""
+    return takes(f.state, kind, keep=len(f.state.value_stack))

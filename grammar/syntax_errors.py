@@ -15,8 +15,8 @@ from lark.parsers.lalr_parser_state import ParseConf
 from dln.grammar import mistakes
 from dln.grammar.brackets import brace, closer, unbalanced, unclosed
 from dln.grammar.characters import bad
-from dln.grammar.diagnostics import Note, Problem, Source, nearest
-from dln.grammar.lexer import MARKS, RESERVED, Lexer, SourceReading, settled, takes
+from dln.grammar.diagnostics import Note, Problem, Source
+from dln.grammar.lexer import RESERVED, Lexer, SourceReading, settled
 from dln.grammar.mistakes import Mistake
 from dln.grammar.recovery import (
     ITEMS,
@@ -36,11 +36,13 @@ from dln.grammar.repair import (
     bodied,
     brace_below,
     continued,
+    misspelt,
     naming,
     opened_above,
     phrased,
     reads,
     repaired,
+    strange,
 )
 from dln.grammar.tables import parser_state
 
@@ -55,14 +57,14 @@ def explain(failure: Failure) -> Answer:
     """The problem that a refused token is, and where to go on; None ends the parse."""
     answers: tuple[Callable[[Failure], Mistake | Answer | None], ...] = (
         unclosed, brace, closer, unbalanced, continued, _by_idiom, _by_start, _by_mark, bad,
-        _run_on, _out_of_place, _misspelt, _trailing, _reserved, _one_more, _clause, _by_state,
-        _two_values,
+        _run_on, _out_of_place, misspelt, strange, _trailing, _reserved, _one_more, _clause,
+        _by_state, _two_values,
     )  # fmt: skip
     for answer in answers:
         found = answer(failure)
         if found:
             told = _told(found, failure) if isinstance(found, Mistake) else found
-            whole = answer in (_by_idiom, continued, unbalanced, _reserved, _out_of_place)
+            whole = answer in (_by_idiom, continued, unbalanced, _reserved, _out_of_place, strange)
             return told if whole else _mended(failure, *told)
     return _mended(failure, *_expected(failure))
 
@@ -320,30 +322,6 @@ def _surrounding(f: Failure) -> str:
         elif value is braces[-1]:
             break
     return found
-
-
-def _misspelt(f: Failure) -> Answer | None:
-    """A word close to a keyword that could stand there; read on as if it were that keyword."""
-    if f.before is f.first and f.first.type == "NAME" and f.state.value_stack[-1:] == [f.first]:
-        word, keep, then = f.first, len(f.state.value_stack) - 1, f.token.type
-    elif f.token.type in ("NAME", "UNIT"):
-        word, keep = f.token, len(f.state.value_stack)
-        then = following if (following := f.reading.following()) in MARKS else ""
-    else:
-        return None
-    keywords = f.reading.lexer.keywords
-    wanted = (then,) if then else ()
-    possible = [k for k, kind in keywords.items() if takes(f.state, kind, *wanted, keep=keep + 1)]
-    other = {k: v for k, v in mistakes.SPELLED.items() if v in possible}
-    meant = nearest(word.value, [*possible, *other]) if len(word) > 2 else None
-    meant = other.get(meant or "", meant)
-    if meant is None or meant == word.value:
-        return None
-    line = f.swapped(meant, word)
-    remedy = line if reads(f, line) else meant
-    message = f"there is no {word.value} here: did you mean {meant}?"
-    problem = Problem("E107", message, f.span(word), remedy=remedy)
-    return problem, Resume(word.end_pos or 0, keep, ((keywords[meant], meant),))
 
 
 # ---- everything else ---------------------------------------------------------------------------

@@ -99,6 +99,7 @@ HOLES = {
     "joins": _any("init initializer initialized initialised with by using from glorot"),
     **dict.fromkeys(("first", "each", "stop"), r"[\w.]+"),
     "dots": r"[^\n#\"]*[A-Za-z]\w*\.\([^\n#\"]*|[^\n#\"]*[\w)\]]\s*\.[-+*/^](?!\d)[^\n#\"]*",
+    "argmaxed": r"\barg(?:max|min)_([a-z])[ \t]+[\w.()]+?(?:\[[a-z]\]|_[a-z]\b)",
     "exponent": r"\b\d[\d.]*[eE][ \t]*[-+][ \t]+\d+|\b\d[\d.]*[eE][ \t]+[-+][ \t]*\d+",
     "logic": r"[^\n#\"]*(?:&&|\|\||!(?!=))[^\n#\"]*",
     "values": r"[^\n#=]+?,[^\n#=]+",

@@ -77,6 +77,13 @@ def _drawn(h: Holes) -> str | None:
     return f"{h['declared']} {h['f']}[{', '.join(sizes)}] ~ {name}({sizes[1]}, {sizes[0]})"
 
 
+def _named_net(h: Holes) -> str:
+    """`model net = dense(100) |> relu |> dense(10)`."""
+    parts = [part.strip() for part in re.split(r"\|>|->|>>", h["rest"])]
+    made = parts[0] if len(parts) == 1 else f"chain([{', '.join(parts)}])"
+    return f"let {h['f']} = {made}"
+
+
 def _layered(h: Holes) -> str:
     """`x = layers.Dense(64)(inputs)`, at the top of a file."""
     size = re.search(r"\d+", h["inside"])
@@ -85,9 +92,10 @@ def _layered(h: Holes) -> str:
 
 def _set_apart(h: Holes) -> str | None:
     """`optimizer adam { lr = 0.001 }`, at the top of a file."""
-    if "p, g" in h["tail"] or not re.search(r"\d", h["tail"]):
+    tail = h.get("tail") or h.get("inside", "")
+    if "p, g" in tail or not re.search(r"\d", tail) or h["f"] in ("torch", "optim", "tf", "keras"):
         return None
-    given = re.findall(r"(\w+)\s*[:=]\s*([\d.e-]+)", h["tail"])
+    given = re.findall(r"(\w+)\s*[:=]\s*([\d.e-]+)", tail)
     said = ", ".join(f"{OPTIONS.get(k, k)} = {v}" for k, v in given)
     return f": minimize loss over net with {h['f'].casefold()}({said or 'lr = 0.1'})"
 
@@ -103,6 +111,8 @@ WATCHED = "what is measured is an equation of a watch"
 CHANGED = "a parameter is changed by update: no equation sets it"
 CONFIG = "there are no sections of settings: what may be turned is a const"
 LAYER = "a layer is an equation, named by what it gives"
+NAMED = "what is made is named with let"
+FIELDS = "fields stand between the braces of their data set"
 DRAWN = "a first value stands behind ~, where it is drawn, or ="
 PARAM = "what is learnt is a parameter, with its sizes and a first value"
 
@@ -147,6 +157,13 @@ ROWS = tuple(
          "what a phase reads stands in its first line, what it learns behind over"),
         ("E110", "train", "^{dotted} = {rest}", _moved, CHANGED),
         ("E114", "block", "^{declared} {f}[{inside}] {joins} {tail}", _drawn, DRAWN),
+        ("E113", "", "^optimizer|optim|opt|optimiser|solver {sets} ~{f}({inside})", _set_apart,
+         "an optimiser is named in minimize, after with"),
+        ("E113", "", "^eval|evaluate|test|validate|evaluation|metrics {f}{tail}",
+         ": watch error = argmax(net(x)) != label on mnist_test every 1 epoch", WATCHED),
+        ("E113", "", "^model|network|net|nn {f} = {rest}", _named_net, NAMED),
+        ("E115", "", "^{f}[{inside}] = raw{tail}", ": data d = table(\"points.csv\") {", FIELDS),
+        ("E115", "", "^{f} = raw{tail}", ": data d = table(\"points.csv\") {", FIELDS),
         ("E113", "", "^optimizer|optim|opt|optimiser|solver {sets} {f} {tail}", _set_apart,
          "an optimiser is named in minimize, after with"),
         ("E117", "", "^task {f}({inside}) -> {tail}", lambda h: f"task {h['f']}({h['inside']}) {{",

@@ -258,7 +258,12 @@ ROWS = tuple(
             'use "{text}"',
             FILE,
         ),
-        ("E113", '^import {f} from "{text}"', 'use "{text}"', FILE),
+        (
+            "E113",
+            '^import {f} from "{text}"',
+            lambda h: f'use "{h["text"] if h["text"].endswith(".dln") else h["f"] + ".dln"}"',
+            FILE,
+        ),
         ("E113", "^include|import|require|load|source {f}.dln", 'use "{f}.dln"', FILE),
         ("E113", "^from {f} import {tail}", _used, FILE),
         ("E113", "^include|import|require {f}{blank}", _used, FILE),
@@ -312,6 +317,8 @@ REWRITES = tuple(
          lambda h: f"{h['f']}[{int(h['c']) - int(h['k'])}] = raw[{h['k']}:{h['c']}]"
          if h["around"] == "data" and h["c"].isdigit() else None, "columns of a table are raw[:4]"),
         ("E114", "^train {f}({inside}){tail}", _phase, PHASE),
+        ("E114", "^train {f}: {lrest} {", lambda h: _phase({**h, "inside": h["lrest"], "tail": ""}),
+         PHASE),
         ("E114", "^{declared} {rest}", _declared, DECLARED),
         ("E114", "^minimize|minimise {lrest} with {f}{given}", _optimised, OPTIMISER),
         ("E114", "^minimize {lrest} {wrt} {cond} with {tail}",

@@ -250,6 +250,11 @@ ACTIVATIONS = {
     "softsign": "a / (1 + abs(a))",
 }
 ANY: tuple[tuple[str, str | Callable[[dict[str, str]], str | None], str], ...] = (
+    ("E|Expectation|expectation({a})", "mean(batch: {a})",
+     "an expectation over the examples is a mean over the minibatch"),
+    ("N|Normal|Gaussian|gaussian|normal_({a}, {b})", "normal({a}, {b})",
+     "a normal draw has its mean, then its deviation"),
+    ("U|Uniform|unif({a}, {b})", "uniform({a}, {b})", "a uniform draw has its bounds"),
     ("param|Param|parameter|Parameter|weight|weights|variable|Variable({inside})",
      ": param W[10, 784] ~ glorot(784, 10)", LEARNT),
     ("{x}.params|parameters|num_params|n_params|count_params|numel()", "params({x})", COUNTED),

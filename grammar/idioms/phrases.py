@@ -73,6 +73,23 @@ def _share_of(h: Holes) -> str:
     return f"expect {h['l']} == {h['r']} within {share:g} * {h['r']}"
 
 
+def _asked(h: Holes) -> str:
+    """`until error < 0.05 on mnist_test`."""
+    return f": watch error = argmax(net(x)) != label on {h['tail'].strip()} every 1 epoch"
+
+
+def _measured(h: Holes) -> str:
+    """`watch accuracy on mnist_test`."""
+    data = re.split(r"\s+every\b", h["tail"])[0].strip()
+    sign = "==" if h["f"].startswith(("acc", "right")) else "!="
+    return f": watch {h['f']} = argmax(net(x)) {sign} label on {data} every 1 epoch"
+
+
+def _found(h: Holes) -> str:
+    """`argmax_k z[k]`, or `argmax_k z_k`."""
+    return re.sub(r"_(\w+)[ \t]+(.*?)(?:\[\1\]|_\1)$", r"(\2)", h["argmaxed"])
+
+
 def _watched(h: Holes) -> str:
     on = re.search(r"(?!on\b)\b[A-Za-z_]\w*(?:\.\w+)?", h["tail"])
     data = on[0] if on else "mnist.valid"
@@ -86,6 +103,15 @@ ROWS = tuple(
     for code, form, here, says in (
         # -- phases
         ("E115", "^{heads} {cond} ({blank}", "{heads} {cond} {", "a body stands in braces"),
+        ("E114", "^train {lrest} for {unit} {", lambda h:
+         f": train {h['lrest'].strip()} for 10 {h['unit']} {{", "a time is a number and its unit"),
+        ("E114", "^until {cond} on {tail}", _asked,
+         "what is measured on other data is a watch, which until asks by its name"),
+        ("E114", "^minimize {f}: {rest}", "minimize {rest}",
+         "what is made small stands behind minimize, without a name"),
+        ("E114", "^watch {f} on {tail}", _measured,
+         "a watched value is an equation: its name, = and what it is"),
+        ("E114", "{argmaxed}", _found, "the place of the largest entry is argmax(z)"),
         ("E114", "^until {number} {unit}", ": for {number} {unit}, in the line of train", UNITS),
         ("E114", "^until {cond} patience {k}", _patient,
          "a phase waits for a watch with stalls: until error stalls for 5 epochs"),
@@ -149,6 +175,7 @@ ROWS = tuple(
         ("E114", "^vary {f}.{g} in {rest}", ": const {g} = ..., and vary {g} in {rest}", SWEPT),
         ("E114", "^vary {q} in {listed}", "vary {q} in [{listed}]",
          "what is varied stands in a list or a range"),
+        ("E111", "{f}({k},)", "{f}({k})", "no comma stands at the end of a call"),
         ("E113", "({k},)", "{k}", "there are no tuples: one size is a number"),
         ("E113", "{tuple}", lambda h: f"[{h['tuple'].strip()[1:-1]}]",
          "there are no tuples: several values are a list, in [ ]"),

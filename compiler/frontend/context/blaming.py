@@ -103,6 +103,10 @@ def blamed(found: Problem, calls: Sequence[ActiveCall], source: Source) -> Probl
             through = [at for at in (span, *(a.span for a in path[:-1])) if at.source is source]
             notes = [Note(at, "stands for it here") for at in through]
             label = f"{found.label}, as {path[-1].name} of {path[-1].call}"
+            named = next((c for c in calls if c.name == path[-1].call), None)
+            if found.label == "is a function" and named and named.given("act") is not None:
+                fact = f"by its name it is another option: act = {path[-1].span.text}"
+                found = replace(found, facts=(fact,))
             return _at(replace(found, label=label), path[-1], notes)
     if own or (call := own_call(calls, source)) is None:
         given = [a for a in path[-1:] if a.value is not None and a.span.source is source]

@@ -79,6 +79,8 @@ def as_tensor(b: Build, value: Value, span: Span, what: str = "this") -> Node:
         remedy += "" if inside else ", applied to what it is given"
         if not whole_text(at.text).isidentifier() and _reckoned_with(at):
             fact, remedy = f"layers are applied: x -> {whole_text(at.text)}", ""
+            if at.source.text[at.stop :].lstrip().startswith("+"):
+                fact += "; one after another they are chain([f, g])"
         if at.source.text[at.stop :].lstrip().startswith("^"):
             fact, remedy = "a penalty is of weights, each by its name: sum(net.h.W^2)", ""
             if isinstance(value, Instance) and (weights := _weights(b, value)):

@@ -165,6 +165,9 @@ def ways(b: Build, name: str, span: Span, scope: Scope, alone: bool) -> tuple[st
         return held
     if other := _in_phases(b, name):
         return (f"{name} is worked out in {other}: each phase has equations of its own",)
+    left = re.search(r"([\w.]+)\^\(?$", span.source.text[: span.start])
+    if name == "T" and left is not None:
+        return (f"a matrix is turned with a mark behind it: {left[1]}'",)
     if re.fullmatch(r"[a-z]", name) and _in_index(span):
         whole = f"sum({name}: W[i, {name}] * x[{name}])"
         return (f"an index that is summed over is bound first: {whole}",)

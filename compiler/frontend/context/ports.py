@@ -15,7 +15,7 @@ from dln.compiler.ir.graph import Node
 from dln.compiler.ir.op import op_of
 from dln.compiler.ir.sizes import Conflict, Size, Var
 from dln.compiler.ir.structure import bare, is_full_data, is_input, is_state
-from dln.compiler.ir.tensor_type import TensorType
+from dln.compiler.ir.tensor_type import IndexAxis, TensorType, spoken
 from dln.compiler.schema.keys import WholeField
 from dln.compiler.schema.records import On
 from dln.grammar import syntax as s
@@ -98,6 +98,10 @@ def _towards(b: Build, node: Node, wanted: Sequence[Size], given: str) -> tuple[
     found = [b.number(n) for n in node.type.example]
     if len(found) == 2 and len(wanted) == 3 and None not in found:
         return (f"one map is [1, h, w]: reshape({given}, [1, {found[0]}, {found[1]}])",)
+    index = next((spoken(a) for a in node.type.running[::-1] if isinstance(a, IndexAxis)), "")
+    if not found and len(wanted) == 1 and index:
+        whole = f"exp({given}) / sum({index}: exp({given}))"
+        return (f"over an index it is written out, as softmax over {index} is {whole}",)
     if 1 != len(found) or len(found) >= len(wanted):
         return ()
     said = is_input(bare(node)) or bool(b.calls)

@@ -119,6 +119,8 @@ def _size_of(b: Build, value: Value, at: Span) -> Size:
     if (number := whole_number(value)) is None:
         label, remedy = f"is {shown(value)}", unquoted(value)
         facts = (counting.CHAINED,) * isinstance(value, list)
+        if isinstance(value, list) and len(value) == 2 and value[0] == value[1]:  # a window
+            remedy, facts = str(value[0]), ("windows are square, and their size is one number",)
         b.fail("E212", "a size must be a whole number", at, label, remedy=remedy, facts=facts)
     if number < 0:
         b.fail("E212", "a size cannot be negative", at, f"is {number}")
@@ -200,6 +202,8 @@ def lookup(b: Build, name: str, span: Span, scope: Scope) -> Value:
             counting.refuse_unscanned(b, name, span)
             text, fact = f"{name} is defined by itself", "an equation may not lead back to itself"
             facts = (fact, f"a value does not change: another has a name of its own, as {name}2")
+            if re.fullmatch(r"\w+\[-\d+\]", name):
+                facts = (fact, "a stream carries on by itself what the window before has left")
             if step := re.fullmatch(r"(\w+)\[(\w+)\]", name):
                 facts = (fact, f"what it was in the step before is {step[1]}[{step[2]}-1]")
             if line := counting.as_recurrence(name, span):

@@ -29,6 +29,9 @@ def not_applied(
         if call is not None and all(isinstance(a, s.Name) for a in given):
             b.fail("E324", "elements stand in [ ]", call.span, "", (), element)
         fact = f"elements stand in [ ], and the first is 0: {element}"
+        number, sizes = given[0].span.text, [b.number(n) or 0 for n in target.type.example]
+        if number.isdigit() and sizes and int(number) >= sizes[0]:  # is no element
+            fact = f"a layer of {number} numbers is {span.text} -> dense({number})"
     if isinstance(target, DataValue):
         fact = "how a data set is read stands behind it: on mnist batch 100 for 1 epoch"
     remedy = target if isinstance(target, str) and target.isidentifier() else ""  # of `-> "relu"`

@@ -83,6 +83,7 @@ def instance(
         running, sizes = port_sizes(inside, port, made.scope, made.sizes)
         domain = domain_of(inside, port.domain, made.scope, made.sizes)
         made.ports.append(PortType(running, sizes, domain))
+    _refuse_twice(b, syntax)
     _bind_owned(made, syntax, said)
     if groups.machine_of(syntax) is not None:
         groups.find_groups(inside, made)
@@ -170,6 +171,25 @@ def _refuse_inputs(b: Build, made: Instance, given: Sequence[s.Arg], note: Note,
 
 
 # ---- parameters --------------------------------------------------------------------------------
+
+
+def _refuse_twice(b: Build, syntax: s.Block) -> None:
+    """A parameter or let with the name of another, or of a port; an equation with that of one."""
+    first = {p.name: p.span for p in syntax.ports}
+    ports = set(first)
+    for st in syntax.body:
+        named = [(d.name, d.span) for d in st.declared] if isinstance(st, s.Param | s.Fixed) else []
+        if isinstance(st, s.Let):
+            named = [(st.name, st.span)]
+        for name, at in named:
+            if name in first:
+                b.refuse_again(f"{name} is declared twice in {syntax.name}", at, first[name])
+            first[name] = at
+    for st in syntax.body:
+        if isinstance(st, s.Define | s.Draw) and (name := st.target.name) in first:
+            if name not in ports:
+                text = f"{name} is declared in {syntax.name} already, and is no equation"
+                b.refuse_again(text, st.target.span, first[name])
 
 
 def _bind_owned(made: Instance, syntax: s.Block, given: set[str]) -> None:

@@ -123,6 +123,10 @@ def expectation(b: Build, st: s.Expect, scope: Scope) -> Expectation:
             b.fail("E370", "within goes with ==", st.within.span, f"a tolerance beside {op}")
         _comparable(b, left, right, value)
     else:
+        if st.within is not None:
+            fact = "of several requirements each has a line of expect"
+            b.fail("E370", "within goes with ==", st.within.span, "a tolerance of no comparison",
+                   facts=(fact,))  # fmt: skip
         left, right, op = _side(b, value, scope), b.at(st.span).const(True, "bool"), "=="
     sides = [left, right, *([] if within is None else [within])]
     for node in sides:
