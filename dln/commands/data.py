@@ -153,6 +153,8 @@ def remarks(data: DataSet, f: FieldFacts) -> str:
     said = [f"{count:,} {what}" for what, count in odd.items() if count]
     if f.constant and data.count > 1:
         said.append(f"{f.constant:,}{of} the same in all examples" if of else "always the same")
+    own = (m for m in data.measured.values() if m.field == f.spec.name)
+    said += [f"{m.kind} by {m.part}" for m in own]
     said += [f"{never} of {f.spec.classes} classes never"] if never else []
     return ", ".join(["drawn anew at each visit"] * is_drawn(data, f) + said)
 

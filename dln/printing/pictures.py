@@ -239,6 +239,8 @@ def of_counts(
         small = 10 if len(names) <= FEW else 5
         for line in (axes.xaxis, axes.yaxis):
             line.set_ticks(range(len(names)), names, fontsize=small)
+        if max(map(len, names), default=0) > 3:  # words would stand in one another
+            axes.tick_params("x", rotation=90)
         axes.tick_params(length=0)
         for (i, k), n in np.ndenumerate(counts) if len(names) <= FEW else ():
             if n:
