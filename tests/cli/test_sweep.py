@@ -210,6 +210,26 @@ def test_means_over_seeds_by_hand(dln: Callable[..., Any], line: Path) -> None:
     assert f"{np.mean(errors):.6g} ± {np.std(errors, ddof=1):.2g}" in got.out
 
 
+def test_means_over_folds_by_hand(dln: Callable[..., Any]) -> None:
+    Path("cv.dln").write_text("""const k = 0
+data d = rows([for i in 1..9: [i]]) {
+  x = raw[0]
+  split fold[3] shuffled
+}
+train look on d - d.fold[k] batch all for 1 epoch {
+  watch both = [mean(batch: x), max(batch: x)] on d.fold[k]
+}
+sweep each { vary k in 0..2
+  report look.both, look.both[0, 1] }
+""")
+    got = dln("sweep", "cv.dln", "--jobs", 1, "--json")
+    both = np.array([r["reports"]["look.both"] for r in got.data["sweeps"]["each"]])
+    assert both[:, 0].mean() == 5 and both.max() == 9  # each example is in one fold
+    (means,) = got.data["means"]["each"]
+    wanted = {"mean": both[:, 1].mean(), "deviation": both[:, 1].std(ddof=1)}
+    assert means["reports"] == {"look.both[0, 1]": pytest.approx(wanted)} and means["runs"] == 3
+
+
 # ---- what is drawn -------------------------------------------------------------------------------
 
 
