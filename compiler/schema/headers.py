@@ -122,7 +122,7 @@ class ColumnFacts(Record):
 class TableFacts(Record):
     """What a table holds: the `names` of its header, if it has one, how many columns and rows, what
     it was recognised as, in words; the `columns` that were looked at. `dropped` rows lack what is
-    read; `means` are those of columns."""
+    read; `means` are those of columns. Its examples are counted in a `unit`, lines or rows."""
 
     file: str
     names: tuple[str, ...] | None
@@ -132,6 +132,7 @@ class TableFacts(Record):
     columns: Mapping[int, ColumnFacts] = {}
     dropped: int = 0
     means: Mapping[int, float] = {}
+    unit: str = "line"
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dln.printing.terminal import plain
+from dln.compiler.plan import Plan
+from dln.printing.terminal import plain, present
 from dln.runtime.checkpoint.checkpoint import sha256
 from dln.runtime.checkpoint.rundir import (
     MANIFEST,
@@ -18,6 +19,7 @@ from dln.runtime.checkpoint.rundir import (
     machine,
     manifest_text,
 )
+from dln.runtime.data.class_names import class_names
 from dln.runtime.readers import readers
 from dln.runtime.readers.files import within
 from dln.settings import Settings
@@ -43,7 +45,17 @@ def manifest_of(
         "sources": {_called(path, spec): sha256(text.encode()) for path, text in
                     plan.texts.items()},
         "data": data_hashes(compiled), **({} if begun is None else {"from": begun}),
+        **of_tables(plan),
     }  # fmt: skip
+
+
+def of_tables(plan: Plan) -> dict[str, Any]:
+    """What the data sets have of their tables: the names of classes in their order, by field, and
+    the numbers that stand for missing ones, by column."""
+    classes = {name: list(names) for name, names in class_names(plan).items()}
+    fills: dict[str, Any] = {name: d.options.get("fill", ()) for name, d in plan.data.items()}
+    filled = {name: dict((str(k), v) for k, v in fill) for name, fill in fills.items() if fill}
+    return present(classes=classes or None, filled=filled or None)
 
 
 def written(

@@ -42,6 +42,7 @@ def table_probe(decl: DataSource) -> Schema:
     found = table_of(decl, options)
     width, head = found.dialect.width, bool(options.get("head"))
     facts = TableFacts(found.path.name, found.dialect.names, width, found.dialect.said)
+    facts = facts.changed(unit=found.unit)
     fields = {"": HeaderField((width,), "real")}
     if head:
         return Schema(fields, 0, table=facts)
@@ -188,7 +189,7 @@ def place_of(decl: DataSource, example: int) -> str:
         example = next((row for i, row in enumerate(rows) if i == example), found.rows)
     line = found.line(example)
     path = found.file(example) if isinstance(found, JoinedTable) else found.path
-    return f"{path.name}, line {line}" if line else ""
+    return f"{path.name}, {found.unit} {line}" if line else ""
 
 
 # ---- rows written in the spec ------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """Tables as people have them, from the file to what is printed: the oracle is the file, by hand."""
 
 import gzip
+import json
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,9 @@ def test_columns_go_by_name_and_words_are_classes(dln: Any) -> None:
     assert "seen: setosa\n" in ran.out and "seen: setosa versicolor setosa" in ran.out
     [written] = Path().glob("runs/*/labels.csv")
     assert written.read_text().split() == ["setosa", "versicolor", "setosa", "virginica"]
+    [manifest] = Path().glob("runs/*/manifest.json")
+    assert json.loads(manifest.read_text())["classes"] == {k: list(names) for k in made.classes}
+    assert dln("verify", str(manifest.parent)).code == 0
     told = dln("data", "iris.dln").out
     assert "setosa 2  versicolor 1  virginica 1" in told and "label  versicolor" in told
     facts = dln("data", "iris.dln", "--json").data["data"]["iris"]["fields"]["label"]
@@ -207,3 +211,22 @@ def test_what_is_said_takes_the_place_of_what_is_recognised() -> None:
     assert fields(HEAD + said % "comma")["x"].tolist() == [[1, 1.234], [2, 5.678]]
     assert fields(HEAD + said % "point")["x"].tolist() == [[1, 1234], [2, 5678]]
     assert fields(HEAD + said.replace("no", "yes") % "comma")["x"].tolist() == [[2, 5.678]]
+
+
+def test_parquet_files_are_tables(dln: Any) -> None:
+    pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    day = np.array(["1970-01-02T12:00", "1970-01-03"], "datetime64[us]")
+    made = pa.table({
+        "x": [0.1, None], "n": pa.array([3, 4], pa.int32()), "day": day, "ok": [True, False],
+        "word": ["b", "a"], "code": pa.array(["07", "7"]).dictionary_encode(), "list": [[1], [2]],
+    })  # fmt: skip
+    parquet.write_table(made, "gaps.parquet")
+    head = HEAD.replace("csv", "parquet")
+    text = "  y[3] = [raw.n, raw.day, raw.ok]\n  k: class = raw.word\n  c: class = raw.code\n}\n"
+    found = fields(head + text)
+    assert found["y"].tolist() == [[3, 1.5, 1], [4, 2, 0]]
+    assert found["k"].tolist() == [1, 0] and found["c"].tolist() == [0, 1]  # words, not numbers
+    Path("gaps.dln").write_text(head + "  x = raw.x\n}\n")
+    assert 'column 1 ("x"): 1 of 2 values missing, row 2' in dln("check", "gaps.dln").err
+    Path("gaps.dln").write_text(head + "  x = raw.list\n}\n")
+    assert "holds list<" in dln("check", "gaps.dln").err

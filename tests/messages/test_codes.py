@@ -221,6 +221,12 @@ def without_pillow() -> None:
         pictures.pillow()
 
 
+def without_pyarrow() -> None:
+    Path("a.parquet").write_bytes(b"PAR1")
+    with mock.patch("dln.runtime.readers.table.parquet.find_spec", lambda name: None):
+        data('table("a.parquet")')()
+
+
 def no_picture() -> None:
     Path("a.png").write_bytes(b"GIF89a")
     pictures.pixels_of(Path("a.png"), pictures.PictureSize(1, 1, 1, "stretch"))
@@ -273,6 +279,7 @@ MADE: dict[str, Callable[[], object]] = {
     "E505": two_sets,
     "E508": data('synthetic("gaussians", 2, 2, 10^9)'),
     "E511": no_file,
+    "E516": without_pyarrow,
     "E518": lambda: session(NET.replace("rows([[1, 2], [3, 4], [5, 6]])", "given(a[1], b)").replace(
         "raw[:1]", "raw.a").replace("raw[1]", "raw.b")).train(),
     "E520": no_cupy,

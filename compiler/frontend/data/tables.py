@@ -207,7 +207,7 @@ def _refuse_gaps(b: Build, table: RawTable, f: FieldOf, values: Sequence[Node], 
     for column in [*gone, *(c.column for c in words)][:1]:
         fact = facts[column]
         lines = ", ".join(map(str, fact.gaps)) + ", ..." * (fact.missing > len(fact.gaps))
-        many = f"line{'s' * (fact.missing > 1)} {lines}"
+        many = f"{table.facts.unit}{'s' * (fact.missing > 1)} {lines}"
         text = f"{table.facts.file}, {table.spoken(column)}: {fact.missing:,} of" \
                f" {table.facts.rows:,} values missing, {many}"  # fmt: skip
         more = len(gone) + len(words) - 1

@@ -94,7 +94,10 @@ def _gathered(path: Path, dialect: Dialect, wanted: Sequence[int], words: set[in
     found, rows = {k: Column() for k in wanted}, 0
     for batch in reader:
         for k, column in found.items():
-            (_texts if k in words else _numbers)(column, batch.column(names[k]), k, dialect.decimal)
+            if k in words:
+                take_texts(column, batch.column(names[k]), dialect.decimal)
+            else:
+                _numbers(column, batch.column(names[k]), k)
         rows += batch.num_rows
     source.settle()
     return Gathered(rows, found, Decimals(dialect.decimal, dialect.sure))
@@ -109,7 +112,7 @@ def _spellings() -> Iterator[str]:
 NULLS = sorted(set(_spellings()))
 
 
-def _numbers(column: Column, cells: Any, k: int, decimal: str) -> None:
+def _numbers(column: Column, cells: Any, k: int) -> None:
     """Take up numbers, NaN where a value is missing."""
     import numpy as np  # late: NumPy
 
@@ -126,17 +129,18 @@ def _numbers(column: Column, cells: Any, k: int, decimal: str) -> None:
     column.numbers.frombytes(np.ascontiguousarray(values, np.float64).tobytes())
 
 
-def _texts(column: Column, cells: Any, k: int, decimal: str) -> None:
-    """Take up cells of which any is no number: each different text is looked at once."""
+def take_texts(column: Column, cells: Any, decimal: str = ".", plain: bool = True) -> None:
+    """Take up cells of which any is no number: each different text is looked at once. Texts of a
+    file of types are words, and not numbers, whatever they look like."""
     import numpy as np  # late: NumPy
 
     coded = cells.dictionary_encode()
     values, codes = np.empty(len(coded.dictionary)), np.full(len(coded.dictionary), -1, "int32")
     for i, cell in enumerate(coded.dictionary.to_pylist()):
-        if '"' in cell or "\n" in cell or "\r" in cell:
+        if plain and ('"' in cell or "\n" in cell or "\r" in cell):
             raise Unlike
         text = cell.strip()
-        value = None if text in column.texts else number(text, decimal)
+        value = number(text, decimal) if plain and text not in column.texts else None
         if value is not None and math.isfinite(value):
             values[i] = value
         else:

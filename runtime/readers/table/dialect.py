@@ -17,9 +17,10 @@ from dln.runtime.readers import files
 from dln.runtime.readers.table.cells import DECIMALS, decimal_of, likely, missing
 from dln.runtime.readers.table.lines import BOMS, cut
 
+PARQUET = "parquet"  # in place of a coding
 HEAD = 1 << 16  # bytes that are looked at
 FEW = 500  # lines, at most
-OTHERS = {b"PK\x03\x04": "an Excel workbook or another zip", b"PAR1": "a Parquet file",
+OTHERS = {b"PK\x03\x04": "an Excel workbook or another zip", 
           b"\xd0\xcf\x11\xe0": "an old Excel workbook", b"%PDF": "a PDF"}  # fmt: skip
 
 
@@ -46,6 +47,8 @@ class Dialect:
     @property
     def said(self) -> tuple[str, ...]:
         """What was recognised, in words."""
+        if self.encoding == PARQUET:
+            return ("a Parquet file",)
         coded = {"utf-8": "", "utf-8-sig": "UTF-8 with a byte-order mark", "utf-16": "UTF-16",
                  "cp1252": "not UTF-8: read as Latin-1 (Windows-1252)"}  # fmt: skip
         ends = {"\r\n": "line ends of Windows", "\r": "line ends of old Macs"}

@@ -15,10 +15,10 @@ from typing import Any
 from dln.compiler.schema.headers import WORDS
 from dln.grammar.diagnostics import CHOICES, Fault
 from dln.runtime.readers import files
-from dln.runtime.readers.table import arrow
+from dln.runtime.readers.table import arrow, parquet
 from dln.runtime.readers.table import columns as plain
 from dln.runtime.readers.table.columns import Column, Gathered
-from dln.runtime.readers.table.dialect import Dialect, recognised
+from dln.runtime.readers.table.dialect import PARQUET, Dialect, recognised
 from dln.runtime.readers.table.lines import RowReader
 
 KEPT = 4  # tables
@@ -48,6 +48,8 @@ class Table:
 
     def _gathered(self, wanted: list[int]) -> Gathered:
         """The columns, read anew where more of the file shows that it is another kind of table."""
+        if self.dialect.encoding == PARQUET:
+            return parquet.gather(self.path, self.dialect, wanted)
         while True:
             try:
                 quick = arrow.worth(self.path, self.dialect)
@@ -94,12 +96,19 @@ class Table:
 
     def line(self, row: int) -> int:
         """The line of a row, counted from 1."""
+        if self.dialect.encoding == PARQUET:
+            return row + 1
         if row not in self.lines:
             self.lines |= plain.lines_of(self.path, self.dialect, [row])
         return self.lines.get(row, 0)
 
     def where(self, row: int) -> str:
-        return f"{self.path}, line {self.line(row)}"
+        return f"{self.path}, {self.unit} {self.line(row)}"
+
+    @property
+    def unit(self) -> str:
+        """What the examples of the file are counted in."""
+        return "row" if self.dialect.encoding == PARQUET else "line"
 
 
 _tables: dict[str, Table] = {}
@@ -113,7 +122,8 @@ def table(path: Path, options: Mapping[str, Any]) -> Table:
     found = _tables.pop(key, None)
     if found is None:
         files.check_table(path)
-        found = Table(path, recognised(path, said))
+        stored = files.head(path, 4) == b"PAR1"
+        found = Table(path, parquet.recognised(path) if stored else recognised(path, said))
     _tables[key] = found = replace(found, path=path) if found.path != path else found
     if len(_tables) > KEPT:
         del _tables[next(iter(_tables))]
