@@ -21,6 +21,9 @@ CLASSES = """  f = argmax(z)
   watch f1 = f1(f, label) on d
   watch balanced = balanced_accuracy(f, label) on d
   watch perplexity = perplexity(z, label) on d
+  watch seen = counted(label) on d
+  watch hits = hits(f, label) on d
+  watch level = averaged(cross_entropy(z, label)) on d
 """
 LINES = """  watch top2 = top_error(z, label, 2) on d
   watch told = r_squared(y, t) on d
@@ -45,6 +48,8 @@ def of_classes(z: np.ndarray[Any, Any], label: np.ndarray[Any, Any]) -> dict[str
     e = np.exp(z - z.max(1, keepdims=True))
     loss = sk.log_loss(label, e / e.sum(1, keepdims=True), labels=range(K))
     return {"precision": precision, "recall": recall, "f1": f1, "balanced": balanced,
+            "seen": np.bincount(label, minlength=K), "level": loss,
+            "hits": np.bincount(label[found == label], minlength=K),
             "perplexity": np.exp(loss)}  # fmt: skip
 
 
