@@ -13,7 +13,9 @@ from dln.drawing.scene import Box, Scene
 def dot(scene: Scene) -> str:
     """The scene for Graphviz; what is opened is a cluster."""
     style = 'shape=box, style="filled,rounded", fontname="DejaVu Sans", fontsize=11'
+    font = '[fontname="DejaVu Sans", fontsize=11]'
     head = ["digraph dln {", "  rankdir=TB; compound=true;", f"  node [{style}];"]
+    head += [f"  graph {font};", f"  edge {font};"]
     return "\n".join([*head, *_dot(scene, "n", "  "), "}"]) + "\n"
 
 

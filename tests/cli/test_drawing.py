@@ -255,6 +255,22 @@ def test_wrong_words_are_answered(dln: Dln, line: Path, monkeypatch: pytest.Monk
     assert got.code == 2 and "--to net.svg, or pip install" in got.err
 
 
+def test_graphviz_lays_out_where_it_is(
+    dln: Dln, line: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good, bad = 'read first; echo "$1 $first"', "echo broken >&2; exit 1"
+    for name, body in (("good", good), ("bad", bad)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "dot").write_text(f"#!/bin/sh\n{body}\n")
+        (tmp_path / name / "dot").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "good"))
+    assert dln("draw", line, "--graphviz", "--to", "net.svg").code == 0
+    assert Path("net.svg").read_text("utf-8") == "-Tsvg digraph dln {\n"
+    monkeypatch.setenv("PATH", str(tmp_path / "bad"))
+    got = dln("draw", line, "--graphviz", "--to", "other.svg")
+    assert got.code == 2 and "no picture: broken" in got.err and not Path("other.svg").exists()
+
+
 def test_the_pictures_of_the_pages_are_what_their_commands_draw(dln: Dln) -> None:
     """`DLN_GOLDEN=write` draws them anew."""
     page = (ROOT / "docs" / "seeing.md").read_text("utf-8")

@@ -84,6 +84,11 @@ def no_matplotlib() -> None:
         command("draw", "hello", "--to", "net.png")()
 
 
+def no_graphviz() -> None:
+    with mock.patch("shutil.which", lambda _: None):
+        command("draw", "hello", "--graphviz")()
+
+
 def saved(change: Callable[[bytes], bytes]) -> None:
     checkpoint.save("a.safetensors", {"w": np.ones(3)}, {})
     path = Path("a.safetensors")
@@ -307,6 +312,7 @@ MADE: dict[str, Callable[[], object]] = {
     "E573": command("draw", "hello", "--net", "nets"),
     "E574": no_matplotlib,
     "E575": command("draw", "activations"),
+    "E576": no_graphviz,
     "E549": command("runs", ".", "--by", "accuracy"),
     "E545": command("run", "mlp", "--from", "a", "--resume", "b"),
     "E546": lambda: foreign.read("."),

@@ -175,9 +175,9 @@ FORBIDDEN_MODULES = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "ctyp
                      "socket", "ssl", "http", "urllib", "ftplib", "webbrowser"}  # fmt: skip
 FORBIDDEN_CALLS = {"eval", "exec", "compile", "__import__"}
 FORBIDDEN_ATTRIBUTES = {"os.system", "os.popen", "pickle.loads", "marshal.loads", "yaml.load"}
-APART = {  # asks a loaded library for threads and products; starts this Python with words
+APART = {  # asks a loaded library for threads and products; starts this Python, or dot, with words
     "ctypes": {"runtime/device/host.py", "runtime/device/openblas.py", "runtime/device/threads.py"},
-    "subprocess": {"dln/running/processes.py"},
+    "subprocess": {"dln/running/processes.py", "dln/drawing/graphviz.py"},
 }
 
 
