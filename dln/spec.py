@@ -384,7 +384,7 @@ def from_source(
     """
     said, paths = dict(constants or {}), dict(data_paths or {})
     sizes, handed, arrays = dict[str, int](), dict[str, Any](), dict[str, Any]()
-    if data or (paths and "given" in source.text):
+    if data or (paths and re.search(r"\bgiven\b|^use\b", source.text, re.MULTILINE)):
         from dln.given import taken  # late: few specs are handed anything
 
         sizes, handed, arrays = taken(source, said, paths, data or {}, load_used)

@@ -177,6 +177,18 @@ def test_arrays_that_do_not_fit_are_refused(code: str, words: str, given: Any) -
     assert words in refused(code, lambda: trained(dln.load(OPEN, data=given)))
 
 
+def test_a_set_of_a_used_file_is_handed_its_examples(tmp_path: Path) -> None:
+    net = tmp_path / "net.dln"
+    (tmp_path / "data.dln").write_text("data d = given(x[n], label: class)\n")
+    net.write_text('use "data.dln"\nlet f = dense(2)\n' + OPEN[OPEN.index("train") :].replace(
+        "d.fit", "d").replace("d.valid", "d"))  # fmt: skip
+    np.savez(tmp_path / "d.npz", x=X, label=LABEL % 2)
+    by_file = dln.load(net, data_paths={"d": str(tmp_path / "d.npz")})
+    handed = dln.load(net, data={"d": (X, LABEL % 2)})
+    assert handed.constants == by_file.constants == {"n": 3}
+    assert handed.compile().plan.data["d"].names == {"label": ("0", "1")}
+
+
 def test_sizes_that_do_not_agree_are_refused() -> None:
     spec = dln.load(OPEN, n=2, k=4)
     assert "expected [2] for each example" in refused(
