@@ -231,9 +231,9 @@ def _ways_out(b: Build, whole: int, wide: int, step: int) -> tuple[str, ...]:
     block that has options of these names is made with them."""
     option = b.calls[-1].given if b.calls else blaming.nothing
     border, rest = option("border"), option("rest")
-    fits = [n for n in range(1, wide) if (whole + 2 * n - wide) % step == 0 <= whole + 2 * n - wide]
+    fits = _border(whole, wide, step)
     ways = []
-    for more in fits[:1]:
+    for more in fits:
         there = border.value if border is not None and isinstance(border.value, int) else 0
         said = f"pad(..., {more})" if border is None else f"border = {there + more}"
         size = whole + 2 * more
@@ -246,6 +246,20 @@ def _ways_out(b: Build, whole: int, wide: int, step: int) -> tuple[str, ...]:
             way += f", with border = 1 as well {(whole + 2 - wide) // step + 1}"
         ways.append(way)
     return tuple(ways)
+
+
+def _border(whole: int, wide: int, step: int) -> list[int]:
+    """The least border, narrower than a window, with which windows fit; nothing where none does.
+
+    >>> _border(10, 5, 2), _border(10, 4, 4), _border(32, 10**10, 4), _border(7, 2, 3)
+    ([], [1], [4999999984], [])
+    """
+    least, lack = max(1, (wide - whole + 1) // 2), (wide - whole) % step
+    if lack % 2 and step % 2 == 0:
+        return []
+    found = (lack if lack % 2 == 0 else lack + step) // 2
+    more = least + (found - least) % (step if step % 2 else step // 2)
+    return [more] if more < wide else []
 
 
 def _windows(number: int) -> str:
