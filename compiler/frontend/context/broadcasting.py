@@ -15,6 +15,7 @@ from dln.compiler.frontend.context import counting, lengths, standing
 from dln.compiler.frontend.context.build_context import Build, Chain, Instance, Value
 from dln.compiler.frontend.context.size_places import (
     SizePlace,
+    declared_place,
     declared_sizes,
     instead,
     size_place,
@@ -325,6 +326,8 @@ def _refuse_size(
     sizes = [[*map(b.resolve, n.type.example)] for n in sides]
     unlike = [i for i, (m, n) in enumerate(zip(*sizes, strict=True)) if m != n]
     said = [size_place(b, n, unlike[0]) for n in sides]
+    if said.count(None) == 1:
+        _refuse_declared(b, sides, unlike[0], places[1], text, notes)
     alone = [is_param(bare(n)) for n in sides]
     which = alone if alone.count(True) == 1 else [at is not None for at in said]
     guilty = which.index(True) if which.count(True) == 1 else _beside_result(said, places[0])
@@ -333,6 +336,21 @@ def _refuse_size(
     size, other = sides[1 - guilty].type.example[unlike[0]], said[1 - guilty]
     if remedy := instead(b, at, size, other):
         b.fail("E202", text, at.span, f"makes it {sizes[guilty][unlike[0]]}", notes, remedy)
+
+
+def _refuse_declared(
+    b: Build, sides: tuple[Node, Node], axis: int, at: Span, text: str, notes: tuple[Note, ...]
+) -> None:
+    """Two parameters of one block in another file, which declares them of sizes that differ here:
+    the argument that one has its size from need not be wrong."""
+    one, other = (declared_place(b, n, axis) for n in sides)
+    if one is None or other is None or one[1] is not other[1] or one[0].source is b.source:
+        return
+    sizes = [b.resolve(n.type.example[axis]) for n in sides]
+    declared = [
+        Note(said, f"is {n} here") for (said, _), n in zip((one, other), sizes, strict=True)
+    ]
+    b.fail("E202", text, at, notes[-1].text, (*notes[:-1], *declared))
 
 
 def _refuse_column(b: Build, sides: tuple[Node, Node], text: str, notes: tuple[Note, ...]) -> None:

@@ -36,6 +36,16 @@ def size_place(b: Build, node: Node, axis: int) -> SizePlace | None:
     return None if origin is None else _said(b, *origin)
 
 
+def declared_place(b: Build, node: Node, axis: int) -> tuple[Span, Instance] | None:
+    """Where a block, in whatever file, declares the size of an axis of the example."""
+    found = axis_origins(node, len(node.type.running) + axis, MOST)
+    for origin, place in found:
+        if is_param(origin) and (made := b.owned.owners.get(origin["path"])) is not None:
+            dims = declared_sizes(made, origin["path"])
+            return (dims[place].span, made) if place < len(dims) else None
+    return None
+
+
 def _said(b: Build, node: Node, axis: int) -> SizePlace | None:
     """Where the size of an axis of a parameter is written: among its sizes, or as the argument of
     the instance that has it."""
