@@ -199,7 +199,7 @@ STATES = (
     Mistake("E114", "a task has its options in ( ), even when there are none",
             "task sample(n = 10) {", ("task t {\n}\n", "task t\n")),
     Mistake("E114", "a block has its ports in ( )", "block net(x[n]) -> y[m] {",
-            ("block b {\n}\n", "block b\n", "block b x {\n}\n", "block b = f\n")),
+            ("block b\n", "block b x {\n}\n", "block b = f\n")),
     Mistake("E114", "an optimiser names its value and gradient, then its options after ;",
             "optimiser sgd(p, g; lr) {", ("optimiser o {\n}\n", "optimiser o(p, g) {\n}\n",
             "optimiser o() {\n}\n", "optimiser o(p, g, lr = 1) {\n}\n")),

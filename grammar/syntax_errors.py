@@ -266,6 +266,13 @@ def _two_values(f: Failure) -> Mistake | Answer | None:
         message = f"a {closers([opener])} is missing before {f.token.value}"
         note = Note(f.span(opener), f"this {opener.value} is open here")
         return Problem("E101", message, f.span(), notes=(note,)), panic(f)
+    sized = (
+        f.opened and f.opened[-1].type == "LSQB" and f.first.value in ("param", "fixed", "block")
+    )
+    if sized and f.before.type == f.token.type == "NUMBER":
+        line = f.swapped(f", {f.token.value}").replace(" , ", ", ")
+        remedy = line if reads(f, line) else ""
+        return Problem("E119", "a comma is missing before this", f.span(), remedy=remedy), panic(f)
     match f.before.type, f.token.type:
         case _, "RANGE" | "CMP":
             return mistakes.CHAIN

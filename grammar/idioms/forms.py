@@ -64,7 +64,7 @@ def _any(words: str) -> str:
 
 HOLES = {
     **dict.fromkeys("abcd", ARGUMENT),
-    **dict.fromkeys("fg", r"\b[A-Za-z_]\w*"),
+    **dict.fromkeys("fg", r"\b[A-Za-z_]\w*+"),
     "x": BEFORE_POINT,
     "k": r"-?\d+",
     "number": r"\b\d[\d.]*(?:e-?\d+)?",

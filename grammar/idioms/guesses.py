@@ -84,6 +84,24 @@ def _named_net(h: Holes) -> str:
     return f"let {h['f']} = {made}"
 
 
+def _typed(h: Holes) -> str:
+    """`x: float = 3`, at the top of a file."""
+    word = "const" if re.fullmatch(r"[\d.e-]+|\[[\d., -]*\]|\"[^\"]*\"", h["rest"]) else "let"
+    return f"{word} {h['f']} = {h['rest']}"
+
+
+def _rounds(h: Holes) -> str:
+    """`repeat 3 {`."""
+    return f": chain([for k in 1..{h['k']}: dense(100)]) of layers, else for k in 1..{h['k']} {{"
+
+
+def _braced(h: Holes) -> str:
+    """`... with adam { lr: 0.001 }`."""
+    given = re.findall(r"(\w+)\s*[:=]\s*([^,;\s}]+)", h["braces"])
+    said = ", ".join(f"{OPTIONS.get(k, k)} = {v}" for k, v in given)
+    return f"minimize {h['lrest']} with {h['f'].casefold()}({said})"
+
+
 def _layered(h: Holes) -> str:
     """`x = layers.Dense(64)(inputs)`, at the top of a file."""
     size = re.search(r"\d+", h["inside"])
@@ -162,6 +180,12 @@ ROWS = tuple(
         ("E113", "", "^eval|evaluate|test|validate|evaluation|metrics {f}{tail}",
          ": watch error = argmax(net(x)) != label on mnist_test every 1 epoch", WATCHED),
         ("E113", "", "^model|network|net|nn {f} = {rest}", _named_net, NAMED),
+        ("E110", "", "^{f}: {g} = {rest}", _typed, NAMED),
+        ("E117", "", "^block {f} {", lambda h: f": block {h['f']}(x[784]) -> y[10] {{", SECTION),
+        ("E113", "block", "^repeat|loop|do {k} {tail}", _rounds,
+         "what is repeated stands in a for, and each round has its own name"),
+        ("E114", "train", "^minimize {lrest} with {f} {braces}", _braced,
+         "an optimiser has its options in ( )"),
         ("E115", "", "^{f}[{inside}] = raw{tail}", ": data d = table(\"points.csv\") {", FIELDS),
         ("E115", "", "^{f} = raw{tail}", ": data d = table(\"points.csv\") {", FIELDS),
         ("E113", "", "^optimizer|optim|opt|optimiser|solver {sets} {f} {tail}", _set_apart,

@@ -88,7 +88,7 @@ def _head(h: Holes) -> str | None:
 
 def _declared(h: Holes) -> str | None:
     """`param W: [m, n] ~ glorot(n, m)`, or `weight W[m, n] ~ glorot(n, m)` in a block."""
-    if h["around"] != "block":
+    if h["around"] != "block" or re.search(r"\[[^\[\]]*\bfor\b", h["rest"]):
         return None
     said = re.compile(r"\s*([^=~]+?)\s*(:=|<-|=|~)\s*(.+?)\s*")
     parts = [said.fullmatch(a) for a in arguments(h["rest"])]

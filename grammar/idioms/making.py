@@ -18,6 +18,9 @@ OWN_AXES = frozenset({"", "1", "-1", "axis = 1", "axis = -1", "dim = 1", "dim = 
 OF_ONE = "all is of one example, without an axis of the batch; others are named: sum(i: W[i, j])"
 
 
+ACTIVATIONS = ("relu", "tanh", "sigmoid", "softmax")
+
+
 def called(h: Holes) -> str | None:
     """`np.exp(z)`, of which there is the same here."""
     name, known = same(h["f"], h["known"].split()), h["known"].split()
@@ -33,6 +36,12 @@ def called(h: Holes) -> str | None:
 def other_name(h: Holes) -> str | None:
     """`reduce_sum(x)`, of which there is the same under another name."""
     return called(h) if h["f"] != same(h["f"], h["known"].split()) else None
+
+
+def activated(h: Holes) -> str | None:
+    """`dense(100).relu`."""
+    known = h["g"] in ("dense", "conv", "conv1d") and h["method"] in ACTIVATIONS
+    return f"{h['g']}({h['inside']}, act = {h['method']})" if known else None
 
 
 def method(h: Holes) -> str | None:

@@ -275,6 +275,7 @@ ANY: tuple[tuple[str, str | Callable[[dict[str, str]], str | None], str], ...] =
     ("~StandardScaler|MinMaxScaler|train_test_split|KFold|random_split({inside})",
      ": split fit 0.8, valid 0.2, in the data set, and d.fit", PARTS),
     ("{x}.{method}({inside})", making.method, "a function is written before what it is of"),
+    ("{g}({inside}).{method}", making.activated, "an activation is an option of a layer"),
     ("lib.{f}({inside})", making.called, "functions are called by their names alone"),
     ("~{f}({inside})", making.other_name,
      "this function has another name here"),

@@ -131,6 +131,8 @@ def _less(h: Holes) -> str | None:
     """`p -= lr * g`, in an optimiser or of a parameter."""
     if h["around"] not in ("optimiser", "train"):
         return None
+    if re.search(rf"^[ \t]*{re.escape(h['x'].split('[')[0])}\s*=(?!=)", h["above"], re.MULTILINE):
+        return ": d = y - onehot(label), as a value with a name of its own"
     value = h["rest"] if re.fullmatch(r"[\w.*/@^()\[\] ]+", h["rest"]) else f"({h['rest']})"
     if h["around"] == "optimiser":
         return f"{h['x']} := {h['x']} {h['sign']} {value}"
@@ -334,6 +336,9 @@ OWN = tuple(
          "a requirement is written with expect"),
         ("E113", "^assert|ensure|verify|require {rest}", "expect {rest}",
          "a requirement is written with expect"),
+        ("E113", "^print({inside})", lambda h: None if h["around"] else
+         ": emit params(net), in a task; dln show SPEC prints what a spec is made of",
+         phrases.GIVEN),
         ("E113", "^print({inside})", _emitted,
          "a task gives a value out with emit"),
         ("E110", "^const {f}: {g} = {rest}", "const {f} = {rest}", "a const has no type"),

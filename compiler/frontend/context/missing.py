@@ -171,6 +171,8 @@ def ways(b: Build, name: str, span: Span, scope: Scope, alone: bool) -> tuple[st
     if re.fullmatch(r"[a-z]", name) and _in_index(span):
         whole = f"sum({name}: W[i, {name}] * x[{name}])"
         return (f"an index that is summed over is bound first: {whole}",)
+    if not b.data.declared and re.search(r"\bon\s+$", span.source.text[: span.start]):
+        return (f'a data set is declared by data, or in another file: use "{name}.dln"',)
     meant, body = meant_at(span), b.calls[-1].body if b.calls else None
     if meant is DATA and alone:
         return (f'a data set is declared by data, or in another file: use "{name}.dln"',)

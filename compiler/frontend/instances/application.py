@@ -131,7 +131,9 @@ def apply_instance(
             remedy = f"{span.text}.up"
         elif (call := re.fullmatch(r"([\w.]+)(\(.*\))", span.text)) is not None:
             remedy = f"{call[1]}.up{call[2]}"
-        b.fail("E415", text, span, "is applied", remedy=remedy)
+        both = f"{made.path}.down({made.path}.up({', '.join(a.text for _, a in given)}))"
+        facts = (f"up gives the hidden units, {both} a reconstruction",)
+        b.fail("E415", text, span, "is applied", remedy=remedy, facts=facts)
     if len(given) != len(syntax.ports):
         names = ", ".join(p.name for p in syntax.ports) or "nothing"
         count = f"{len(syntax.ports)} port{'s' * (len(syntax.ports) != 1)}"

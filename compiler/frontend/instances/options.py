@@ -49,6 +49,11 @@ def option_values(
             _refuse_applied(b, who, given, scope, span)
         if name in found:
             notes = (Note(found[name][2], "first here"),)
+            point = re.search(r"\b(\d+),(\d+)$", span.source.text[: arg.span.stop])
+            if point is not None and not isinstance(arg, s.Named):  # 0,1
+                at = Span(span.source, arg.span.stop - len(point[0]), arg.span.stop)
+                text = "a number has a point before its decimals"
+                b.fail("E329", text, at, "is two numbers", (), f"{point[1]}.{point[2]}")
             b.fail("E329", f"{name} is given twice", arg.span, "again", notes)
         found[name] = (expr, scope, expr.span)
     missing = [o.name for o in syntax.options if o.default is None and o.name not in found]

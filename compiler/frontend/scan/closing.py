@@ -13,6 +13,7 @@ from dln.compiler.ir.ops.loop import Body, item, row_type
 from dln.compiler.ir.sizes import Size
 from dln.compiler.ir.tensor_type import TIME
 from dln.grammar import syntax as s
+from dln.grammar.diagnostics import Note
 
 # ---- a loop ------------------------------------------------------------------------------------
 
@@ -123,6 +124,11 @@ def number_of_steps(attempt: Attempt) -> Size:
         if length is None:
             length = size
         else:
+            said = b.number(length), b.number(size)
+            if st.range is not None and _of_its_own(st) and None not in said and said[0] != said[1]:
+                text = f"this scan has {said[0]} steps, and {span.text} has {said[1]}"
+                notes = (Note(span, f"has {said[1]} steps"),)
+                b.fail("E201", text, st.range.span, f"says {said[0]}", notes, "time")
             broadcasting.equal(b, length, size, span, "both run over time")
             length = lengths.merged(b, length, size)
     owner = equations.owner_of(scope)
