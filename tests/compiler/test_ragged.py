@@ -91,8 +91,8 @@ scan t in time backwards { s[t] = tanh(s[t+1] + x[t, 0]); z[t] = 0.5 * z[t+1] + 
   y = sum(grad(e, s)^2) + sum(grad(e, s[0])) + sum(z) + last(z)
 s[t, r] = exp(x[t] @ x[r]) if r < t + 1 else 0; v[t in time, i] = x[t, i] * w[0] - sin(t);
   h[t in time, i] = sum(r: s[t, r] * v[r, i]) / sum(r: s[t, r]); g = h -> rnn(2);
-  q[t in time] = t^2; k[t in time] = argmax(x[t]);
-  y = sum(g * v) + mean(q) + last(q) + sum(last(h)) + max(h) + sum(W[reversed(k)] * x)
+  q[t in time] = t^2; o[t in time] = argmax(x[t]);
+  y = sum(g * v) + mean(q) + last(q) + sum(last(h)) + max(h) + sum(W[reversed(o)] * x)
 s[t, r] = exp(x[t] @ x[r]) if abs(t - r) <= 1 else 0;
   h[t in time, i] = sum(r: s[t, r] * x[r, i]) / sum(r: s[t, r]) + log(sum(r: s[t, r]));
   y = sum(h) + max(h) + sum(h -> rnn(2))
